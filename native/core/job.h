@@ -1,0 +1,56 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "core/error.h"
+
+namespace latent {
+
+/// Set from any thread; read between steps, between graph nodes and in every long loop.
+class CancelToken {
+public:
+    void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+    bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+    /// Throws ErrorCode::aborted once cancelled.
+    void check() const {
+        if (cancelled()) throw Error(ErrorCode::aborted, "The operation was aborted");
+    }
+
+private:
+    std::atomic<bool> cancelled_{false};
+};
+
+enum class Phase { load, encode, sample, decode, convert };
+const char * phase_name(Phase phase);
+
+struct Progress {
+    Phase phase = Phase::load;
+    int64_t step = 0;   // finished units (steps, tiles, bytes)
+    int64_t steps = 0;  // units in all, 0 when unknown
+};
+
+/// An 8-bit picture, rows top to bottom, interleaved.
+struct Picture {
+    int width = 0;
+    int height = 0;
+    int channels = 3;
+    std::vector<uint8_t> data;
+};
+
+/// What a long-running call needs from its caller. Callbacks run on the job's thread and must not throw.
+struct JobContext {
+    std::shared_ptr<CancelToken> cancel = std::make_shared<CancelToken>();
+    std::function<void(const Progress &)> progress;
+    std::function<void(int step, int index, Picture &&)> preview;  // index = picture within the batch
+
+    void check() const { cancel->check(); }
+    void report(Phase phase, int64_t step, int64_t steps) const {
+        if (progress) progress({phase, step, steps});
+    }
+};
+
+}  // namespace latent

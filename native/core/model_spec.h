@@ -1,0 +1,144 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+
+namespace latent {
+
+// A model is data: everything that the weights do not say about themselves. Made by formats/detect from tensor names,
+// shapes and configuration files, overridable field by field, and read by everything else. Plain values only.
+
+enum class Prediction { eps, v, sample };
+
+/// Training noise schedule (ldm-systems section 6.1). `betas` overrides the named form when not empty.
+struct NoiseSchedule {
+    std::string beta_schedule = "scaled_linear";  // scaled_linear | linear | squaredcos_cap_v2
+    double beta_start = 0.00085;                  // linear_start in CompVis words
+    double beta_end = 0.012;
+    int timesteps = 1000;
+    bool zero_terminal_snr = false;
+    std::vector<double> betas;
+};
+
+enum class UNetAttention { none, attention_block, spatial_transformer };
+
+/// ldm-systems section 2. One struct for every U-Net of the paper and its descendants.
+struct UNetConfig {
+    int in_channels = 4;
+    int out_channels = 4;
+    int model_channels = 320;
+    std::vector<int> channel_mult = {1, 2, 4, 4};
+    int num_res_blocks = 2;
+    std::vector<int> attention_resolutions = {4, 2, 1};  // down-factors, not pixels
+    UNetAttention attention = UNetAttention::spatial_transformer;
+    int num_heads = 8;                        // used where num_head_channels is -1
+    int num_head_channels = -1;               // fixed head width where > 0
+    std::vector<int> heads_per_level;         // overrides both where not empty (one per level, as in diffusers configs)
+    std::vector<int> transformer_depth = {1};  // one per level, or one for all
+    int transformer_depth_middle = -1;        // -1: that of the last level
+    int context_dim = 768;
+    bool use_linear_in_transformer = false;
+    bool scale_shift_norm = false;            // use_scale_shift_norm
+    bool resblock_updown = false;
+    bool conv_resample = true;
+    std::vector<bool> disable_self_attentions;  // per level, empty: none
+    bool disable_middle_self_attention = false;
+    std::string class_embedding;              // "" | "embedding" (label_emb.weight) | "vector" (label_emb.0.*)
+    int class_count = 0;                      // rows of label_emb.weight
+    int vector_dim = 0;                       // adm_in_channels of the "vector" form
+    int guidance_embed_dim = 0;               // time_embedding.cond_proj (LCM), 0: absent
+
+    int levels() const { return static_cast<int>(channel_mult.size()); }
+    int depth_at(int level) const;
+    int depth_middle() const;
+    int heads_at(int level, int channels) const;
+    int downsampling() const { return 1 << (levels() - 1); }  // latent sides must be multiples of this
+};
+
+/// ldm-systems section 4. KL and VQ first stages.
+struct AutoencoderConfig {
+    std::string kind = "kl";  // kl | vq
+    int in_channels = 3;
+    int out_channels = 3;
+    int channels = 128;       // ddconfig.ch
+    std::vector<int> channel_mult = {1, 2, 4, 4};
+    int num_res_blocks = 2;
+    std::vector<int> attention_levels;  // encoder/decoder levels that carry attention besides the middle
+    bool middle_attention = true;       // false: attn_type none
+    bool double_z = true;
+    int z_channels = 4;
+    int embed_dim = 4;
+    int codebook_size = 0;              // n_embed of VQ
+    bool quant_conv = true;             // false where the checkpoint has neither quant_conv nor post_quant_conv
+
+    int downsampling() const { return 1 << (static_cast<int>(channel_mult.size()) - 1); }
+};
+
+/// ldm-systems sections 5.4-5.7: a CLIP text tower in Hugging Face words.
+struct ClipTextConfig {
+    int hidden_size = 768;
+    int intermediate_size = 3072;
+    int num_hidden_layers = 12;
+    int num_attention_heads = 12;
+    int vocab_size = 49408;
+    int max_position_embeddings = 77;
+    std::string hidden_act = "quick_gelu";  // quick_gelu | gelu (erf)
+    double layer_norm_eps = 1e-5;
+    int projection_dim = 0;                 // 0: no text_projection
+    int bos_token_id = 49406;
+    int eos_token_id = 49407;
+    int pad_token_id = 49407;               // 0 for OpenCLIP towers in CompVis-style code
+    int skip_layers = 0;                    // 1: the penultimate layer is the context (SD 2, SDXL)
+    bool final_norm = true;                 // final_layer_norm applied to the context
+};
+
+/// One conditioner of the model: what it is, and where its tensors are in the canonical (CompVis) layout.
+struct ConditionerConfig {
+    std::string kind;    // clip_text | bert_text | class | layout | spatial_rescaler | first_stage | identity | external
+    std::string prefix;  // canonical key prefix, e.g. "cond_stage_model.transformer.text_model."
+    std::string input = "prompt";  // which option feeds it
+    std::string role = "crossattn";  // crossattn | concat | vector
+    ClipTextConfig clip;  // for clip_text
+    Json params = Json::object();  // for the other kinds
+};
+
+struct ModelSpec {
+    std::string kind = "text";    // text | class | unconditional | layout | semantic | superres | inpaint | rdm | autoencoder
+    std::string name;             // human name of the nearest known model, e.g. "Stable Diffusion 1.x"
+    std::string family;           // sd1 | sd2 | sdxl | ldm | autoencoder
+    std::string layout;           // compvis | diffusers | gguf ... (as found)
+    std::string conditioning_key = "crossattn";  // crossattn | concat | hybrid | adm | none
+    Prediction prediction = Prediction::eps;
+    NoiseSchedule schedule;
+    double scale_factor = 0.18215;
+    int image_size = 512;         // training size in pixels
+    bool use_ema = false;         // model_ema.* weights are read in place of model.*
+    std::optional<UNetConfig> unet;
+    std::optional<AutoencoderConfig> first_stage;
+    std::vector<ConditionerConfig> conditioners;
+    // Defaults of the reference script (ldm-systems section 17)
+    std::string sampler = "ddim";
+    int steps = 50;
+    double guidance_scale = 7.5;
+    double eta = 0.0;
+
+    int downsampling() const { return first_stage ? first_stage->downsampling() : 1; }
+    int latent_channels() const { return first_stage ? first_stage->embed_dim : (unet ? unet->out_channels : 0); }
+};
+
+const char * prediction_name(Prediction prediction);
+Prediction prediction_from_name(const std::string & name);  // epsilon | eps | v_prediction | v | sample
+
+/// camelCase JSON, as TypeScript shows it and GGUF files carry it (key "latent.spec").
+Json to_json(const ModelSpec & spec);
+ModelSpec spec_from_json(const Json & json);
+/// Applies the caller's partial spec: nested objects merge, arrays replace. Unknown names throw invalid_argument.
+void apply_overrides(ModelSpec & spec, const Json & overrides);
+/// Throws model_format where the fields cannot form a network (zero channels, heads that do not divide, absurd sizes).
+void validate(const ModelSpec & spec);
+
+}  // namespace latent

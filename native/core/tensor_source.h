@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/span.h"
+
+namespace latent {
+
+/// Element types met in files. The block types are ggml's, with the same memory layout.
+enum class DType {
+    f32, f16, bf16, f64, f8_e4m3, f8_e5m2, i64, i32, i16, i8, u8, boolean,
+    q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k,
+};
+
+const char * dtype_name(DType type);
+/// Elements per block: 1 for plain types, 32 or 256 for the block types.
+int64_t dtype_block(DType type);
+/// Bytes per block.
+int64_t dtype_block_bytes(DType type);
+bool dtype_is_quantised(DType type);
+
+/// One tensor as a file (or a mapping over files) declares it.
+struct TensorInfo {
+    std::string name;
+    DType dtype = DType::f32;
+    std::vector<int64_t> shape;  // outermost first, as torch prints it; {} is a scalar
+    uint64_t bytes = 0;          // of the contiguous tensor in `dtype`
+    size_t index = 0;            // position in TensorSource::tensors()
+
+    int64_t elements() const;
+};
+
+/// Where weights come from: a file, a folder, or a renaming over them. Listing reads headers only.
+/// Everything a source reports is already checked against the size of its file. Reads are thread-safe.
+class TensorSource {
+public:
+    virtual ~TensorSource() = default;
+
+    const std::vector<TensorInfo> & tensors() const { return tensors_; }
+    const TensorInfo * find(std::string_view name) const;
+    bool has(std::string_view name) const { return find(name) != nullptr; }
+
+    /// The tensor's bytes inside the mapped file, or an empty span where it is not stored contiguously in its own dtype
+    /// and byte order. No alignment is promised.
+    virtual Span<const uint8_t> view(const TensorInfo & tensor) const = 0;
+
+    /// Copies the contiguous tensor (row-major, own dtype) to `destination`, which holds `tensor.bytes`.
+    virtual void read(const TensorInfo & tensor, void * destination) const = 0;
+
+    /// Reads a plain (not quantised) tensor as float32. Throws model_format for block types.
+    std::vector<float> read_f32(const TensorInfo & tensor) const;
+
+    /// Tells the system that these pages will not be needed again soon (after packing a weight).
+    virtual void release(const TensorInfo &) const {}
+
+    /// Free-form file metadata as a JSON object (safetensors `__metadata__`, GGUF key-values).
+    virtual std::string metadata_json() const { return "{}"; }
+
+    /// Human name for messages: a file or folder name.
+    const std::string & name() const { return name_; }
+
+protected:
+    /// Sets indices and the name index; throws model_format on a duplicate name.
+    void set_tensors(std::vector<TensorInfo> tensors);
+    std::string name_;
+
+private:
+    std::vector<TensorInfo> tensors_;
+    std::unordered_map<std::string_view, size_t> by_name_;
+};
+
+using TensorSourcePtr = std::shared_ptr<const TensorSource>;
+
+/// Converts `count` plain elements to float32. Throws for block types.
+void convert_to_f32(DType type, const void * source, float * destination, int64_t count);
+
+float half_to_float(uint16_t bits);
+uint16_t float_to_half(float value);
+float bfloat_to_float(uint16_t bits);
+uint16_t float_to_bfloat(float value);
+
+}  // namespace latent

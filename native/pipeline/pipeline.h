@@ -1,0 +1,167 @@
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/job.h"
+#include "core/json.h"
+#include "core/model_spec.h"
+#include "core/span.h"
+
+// The facade of the engine: everything the addon calls, and the order in which a picture is made.
+//   load -> encode_prompt -> (encode_image) -> Sampler steps -> decode;  generate() is that sequence in one job.
+// A Pipeline is used from one thread at a time (the device's job thread); info() and cancel tokens are safe from any.
+
+namespace latent::pipeline {
+
+enum class Precision { exact, fast };
+
+struct LoadRequest {
+    std::string model;         // file or folder, UTF-8; may be empty when parts are given
+    std::string unet, text_encoder, vae;  // separate parts, each a file or folder
+    Json config;               // parsed CompVis yaml object, null when absent
+    Json spec;                 // partial ModelSpec over what was found, null when absent
+    std::optional<bool> ema;
+    std::string device = "auto";
+    int threads = 0;           // 0: physical cores
+    Precision precision = Precision::fast;
+    std::map<std::string, std::string> dtype;  // part (unet | textEncoder | vae) -> weight type; missing: as stored
+    std::string memory = "auto";               // auto | fast | low
+    uint64_t max_bytes = 0;                    // 0: no bound of the caller's
+    std::optional<bool> vae_tiling;            // unset: when the plan says so
+    int vae_tile_size = 0;                     // latent pixels, 0: chosen by the plan
+    bool first_stage_only = false;             // Autoencoder.load
+};
+
+/// Latent tensor [n, c, h, w], float32, owned by the engine. Already multiplied by the scale factor.
+struct Latents {
+    std::array<int64_t, 4> shape{};
+    std::vector<float> data;
+};
+
+/// What the text encoder made of a prompt: [1, tokens, dim], float32.
+struct Conditioning {
+    int64_t tokens = 0;
+    int64_t dim = 0;
+    bool truncated = false;
+    std::vector<float> data;
+};
+
+/// A float picture, planar [n, c, h, w], -1..1 (not clamped).
+struct ImageTensor {
+    std::array<int64_t, 4> shape{};
+    std::vector<float> data;
+};
+
+/// One 77-token window of a prompt, start and end tokens included, with a weight per token.
+struct TokenChunk {
+    std::vector<int32_t> ids;
+    std::vector<float> weights;  // empty: all 1
+};
+
+struct PromptTokens {
+    std::vector<TokenChunk> chunks;
+    std::string emphasis = "original";  // original (web UI mean-preserving) | no_norm | comfy
+    int clip_skip = 0;                  // 0: the model's own; n: the output of layer N-(n-1)
+};
+
+struct SamplingRequest {
+    std::string sampler;    // "" : the model's default
+    std::string schedule;   // "" : the sampler's default; see samplers/
+    std::vector<double> sigmas;  // custom schedule, descending, wins over `schedule`
+    int steps = 0;
+    double guidance_scale = 7.5;
+    double guidance_rescale = 0.0;
+    double eta = 0.0;
+    uint64_t seed = 0;
+    std::string rng = "philox";  // philox | mt19937
+    double strength = 1.0;       // image to image: share of the schedule that is run
+    Json extra;                  // per-solver parameters (s_churn, order ...), null when absent
+};
+
+struct GenerateRequest {
+    SamplingRequest sampling;
+    PromptTokens prompt, negative;
+    int width = 0, height = 0;   // pixels, 0: the model's
+    int count = 1;               // seeds seed, seed+1, ...
+    std::optional<ImageTensor> image;    // image to image start
+    std::optional<ImageTensor> mask;     // 1 channel, 1 = repaint
+    std::optional<Latents> latents;      // start noise in place of the seed's (unit variance)
+    int preview_every = 0;               // 0: off
+    std::string preview_method = "linear";  // linear | vae
+    bool output_float = false;
+};
+
+struct Timings {
+    double load_ms = 0, encode_ms = 0, sample_ms = 0, decode_ms = 0;
+};
+
+struct GenerateResult {
+    std::vector<Picture> images;
+    ImageTensor tensor;  // filled in place of `images` when output_float
+    Timings timings;
+    Json options;        // every default filled in
+};
+
+/// A run of the sampling loop in the caller's hands: one step at a time, latents live between them.
+class Sampler {
+public:
+    virtual ~Sampler() = default;
+    virtual int steps() const = 0;
+    virtual int index() const = 0;      // finished steps
+    virtual bool done() const = 0;
+    virtual double sigma() const = 0;    // noise level after the last finished step (sigma space)
+    virtual double timestep() const = 0; // of the last finished step's first evaluation
+    virtual void step(const JobContext & job) = 0;
+    virtual Latents & latents() = 0;    // may be read and written between steps
+};
+
+class Pipeline : public std::enable_shared_from_this<Pipeline> {
+public:
+    virtual ~Pipeline() = default;
+
+    static std::shared_ptr<Pipeline> load(const LoadRequest & request, const JobContext & job);
+
+    virtual const ModelSpec & spec() const = 0;
+    /// kind, spec, parameters per part, dtypes and effective bits, defaults, samplers, device.
+    virtual Json info() const = 0;
+    /// Tokenizer files carried inside a GGUF (a JSON text written by convert), "" when there are none.
+    virtual std::string tokenizer() const = 0;
+
+    virtual Conditioning encode_prompt(const PromptTokens & tokens, const JobContext & job) = 0;
+    /// mode: "sample" (posterior sample times the scale factor), "mean" (mode times the scale factor), "moments" (raw, 2z channels).
+    virtual Latents encode_image(const ImageTensor & image, const std::string & mode, uint64_t seed, const std::string & rng,
+                                 const JobContext & job) = 0;
+    /// Unit-variance start noise, one seed per batch row (seed, seed+1, ...).
+    virtual Latents create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng) = 0;
+    /// The raw network output (eps, v or sample). `timesteps` has one entry or one per batch row, fractions allowed.
+    /// With `unconditional` and a scale other than 1 the guided combination is returned. `concat`: extra channels for hybrid models.
+    virtual Latents predict(const Latents & latents, const std::vector<double> & timesteps, const Conditioning * conditioning,
+                            const Conditioning * unconditional, double guidance_scale, const Latents * concat, const JobContext & job) = 0;
+    /// `start`: unit-variance noise (strength 1). With `image` (scaled clean latents) the loop starts inside the schedule.
+    virtual std::unique_ptr<Sampler> start_sampling(const SamplingRequest & request, const Latents & start, const Latents * image,
+                                                    const Conditioning * conditioning, const Conditioning * unconditional) = 0;
+    /// Latents / scale factor through the decoder, not clamped.
+    virtual ImageTensor decode(const Latents & latents, const JobContext & job) = 0;
+    /// Linear latent-to-RGB preview, one pixel per latent pixel.
+    virtual Picture preview(const Latents & latents, int index) const = 0;
+
+    virtual GenerateResult generate(const GenerateRequest & request, const JobContext & job) = 0;
+
+    /// Bytes held now: weights per part, graphs, latents; and the process's peak.
+    virtual Json memory_usage() const = 0;
+    /// Frees graphs and weights; the next call loads them again.
+    virtual void unload() = 0;
+};
+
+/// Float planar -1..1 to 8-bit interleaved, rounding as diffusers does. One Picture per batch row.
+std::vector<Picture> to_pictures(const ImageTensor & image);
+
+/// Header-only look at a model: spec, tensors per part, dtypes, metadata. Reads no weights.
+Json inspect(const LoadRequest & request);
+
+}  // namespace latent::pipeline
