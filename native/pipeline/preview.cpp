@@ -1,0 +1,47 @@
+#include "pipeline/preview.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace latent::pipeline {
+namespace {
+
+// 4 latent channels x RGB (golden latent_preview, set webui_sd1 and webui_sdxl)
+constexpr float kSd1[4][3] = {{0.298f, 0.207f, 0.208f}, {0.187f, 0.286f, 0.173f}, {-0.158f, 0.189f, 0.264f}, {-0.184f, -0.271f, -0.473f}};
+constexpr float kSdxl[4][3] = {{0.3448f, 0.4168f, 0.4395f}, {-0.1953f, -0.029f, 0.025f}, {0.1074f, 0.0886f, -0.0163f}, {-0.373f, -0.2499f, -0.2088f}};
+
+uint8_t to_byte(float rgb) {
+    const float unit = rgb / 2.0f + 0.5f;
+    return static_cast<uint8_t>(std::floor(255.0f * (unit > 0.0f ? std::min(unit, 1.0f) : 0.0f)));  // NaN becomes 0
+}
+
+}  // namespace
+
+Picture linear_preview(const Latents & latents, int index, const ModelSpec & spec) {
+    const auto [n, c, h, w] = latents.shape;
+    if (index < 0 || index >= n) {
+        throw Error(ErrorCode::invalid_argument, "preview: picture " + std::to_string(index) + " of a batch of " + std::to_string(n));
+    }
+    const bool sdxl = spec.family == "sdxl";
+    const bool known = c == 4 && (sdxl || spec.family == "sd1" || spec.family == "sd2");
+    const size_t plane = static_cast<size_t>(h * w);
+    const float * z = latents.data.data() + static_cast<size_t>(index * c) * plane;
+
+    Picture picture{static_cast<int>(w), static_cast<int>(h), 3, std::vector<uint8_t>(plane * 3)};
+    for (size_t i = 0; i < plane; ++i) {
+        for (int rgb = 0; rgb < 3; ++rgb) {
+            float value = 0.0f;
+            if (known) {
+                for (int channel = 0; channel < 4; ++channel) {
+                    value += z[static_cast<size_t>(channel) * plane + i] * (sdxl ? kSdxl : kSd1)[channel][rgb];
+                }
+            } else {
+                value = z[static_cast<size_t>(std::min<int64_t>(rgb, c - 1)) * plane + i] / 2.0f;
+            }
+            picture.data[i * 3 + static_cast<size_t>(rgb)] = to_byte(value);
+        }
+    }
+    return picture;
+}
+
+}  // namespace latent::pipeline
