@@ -1,0 +1,87 @@
+#include "kernels/peak.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "core/cpu.h"
+#include "kernels/peak_loops.h"
+
+namespace latent::kernels {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+constexpr int kPortableChains = 32;
+
+float run_portable(long iterations) {
+    float sums[kPortableChains];
+    std::fill(std::begin(sums), std::end(sums), 1.0f);
+    for (long i = 0; i < iterations; ++i) {
+        LATENT_UNROLL
+        for (float & sum : sums) sum = sum * 0.999f + 0.001f;
+    }
+    float total = 0;
+    for (const float sum : sums) total += sum;
+    return total;
+}
+
+/// The loops of the best instruction set per format.
+std::vector<PeakLoop> loops() {
+    std::vector<PeakLoop> out;
+#if defined(__x86_64__) || defined(_M_X64)
+    const CpuFeatures & cpu = cpu_features();
+    out.push_back(cpu.avx512 ? peak_f32_avx512() : cpu.avx2 && cpu.fma ? peak_f32_avx2() : peak_f32_portable());
+    if (cpu.avx512 && cpu.avx2 && cpu.fma) out.push_back(peak_f32_avx2());
+    if (cpu.avx512_bf16) out.push_back(peak_bf16_avx512bf16());
+    if (cpu.avx512_vnni) {
+        out.push_back(peak_int8_avx512vnni());
+    } else if (cpu.avx_vnni) {
+        out.push_back(peak_int8_avxvnni());
+    }
+#else
+    out.push_back(peak_f32_portable());
+#endif
+    return out;
+}
+
+double best_rate(const PeakLoop & loop, double seconds) {
+    long iterations = 1000;
+    double best = 0;
+    volatile float sink = 0;
+    for (const auto start = Clock::now(); seconds_since(start) < seconds;) {
+        const auto slice = Clock::now();
+        sink = sink + loop.run(iterations);
+        const double taken = seconds_since(slice);
+        if (taken < 0.002) {
+            iterations *= 4;
+        } else {
+            best = std::max(best, loop.operations * static_cast<double>(iterations) / taken);
+        }
+    }
+    return best * 1e-9;
+}
+
+}  // namespace
+
+PeakLoop peak_f32_portable() { return {"f32", "portable", 2.0 * kPortableChains, run_portable}; }
+
+std::vector<Peak> measure_peak(int threads, double seconds) {
+    std::vector<Peak> peaks;
+    for (const PeakLoop & loop : loops()) {
+        std::vector<double> rates(static_cast<size_t>(std::max(1, threads)), 0.0);
+        std::vector<std::thread> pool;
+        for (size_t i = 1; i < rates.size(); ++i) pool.emplace_back([&, i] { rates[i] = best_rate(loop, seconds); });
+        rates[0] = best_rate(loop, seconds);
+        for (std::thread & thread : pool) thread.join();
+        Peak peak{loop.format, loop.instructions, 0};
+        for (const double rate : rates) peak.gflops += rate;
+        peaks.push_back(peak);
+    }
+    return peaks;
+}
+
+}  // namespace latent::kernels
