@@ -19,10 +19,10 @@ constexpr int kPortableChains = 32;
 
 float run_portable(long iterations) {
     float sums[kPortableChains];
-    std::fill(std::begin(sums), std::end(sums), 1.0f);
+    for (int c = 0; c < kPortableChains; ++c) sums[c] = static_cast<float>(c);
     for (long i = 0; i < iterations; ++i) {
         LATENT_UNROLL
-        for (float & sum : sums) sum = sum * 0.999f + 0.001f;
+        for (int c = 0; c < kPortableChains; ++c) sums[c] = sums[c] * 0.999f + 0.001f;
     }
     float total = 0;
     for (const float sum : sums) total += sum;

@@ -10,15 +10,17 @@ constexpr int kChains = 24;  // enough to hide the latency of two units
 
 float run(long iterations) {
     __m512 sums[kChains];
-    for (auto & sum : sums) sum = _mm512_set1_ps(1.0f);
+    LATENT_UNROLL
+    for (int c = 0; c < kChains; ++c) sums[c] = _mm512_set1_ps(static_cast<float>(c));
     const __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(0.001f);
     for (long i = 0; i < iterations; ++i) {
         LATENT_UNROLL
-        for (auto & sum : sums) sum = _mm512_fmadd_ps(sum, a, b);
+        for (int c = 0; c < kChains; ++c) sums[c] = _mm512_fmadd_ps(sums[c], a, b);
     }
     float lanes[16], total = 0;
-    for (const auto & sum : sums) {
-        _mm512_storeu_ps(lanes, sum);
+    LATENT_UNROLL
+    for (int c = 0; c < kChains; ++c) {
+        _mm512_storeu_ps(lanes, sums[c]);
         total += lanes[0];
     }
     return total;

@@ -10,15 +10,17 @@ constexpr int kChains = 24;
 
 float run(long iterations) {
     __m512 sums[kChains];
-    for (auto & sum : sums) sum = _mm512_setzero_ps();
+    LATENT_UNROLL
+    for (int c = 0; c < kChains; ++c) sums[c] = _mm512_set1_ps(static_cast<float>(c));
     const __m512bh a = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.5f), _mm512_set1_ps(0.5f));
     const __m512bh b = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.001f), _mm512_set1_ps(0.001f));
     for (long i = 0; i < iterations; ++i) {
         LATENT_UNROLL
-        for (auto & sum : sums) sum = _mm512_dpbf16_ps(sum, a, b);
+        for (int c = 0; c < kChains; ++c) sums[c] = _mm512_dpbf16_ps(sums[c], a, b);
     }
     float total = 0;
-    for (const auto & sum : sums) total += _mm512_reduce_add_ps(sum);
+    LATENT_UNROLL
+    for (int c = 0; c < kChains; ++c) total += _mm512_reduce_add_ps(sums[c]);
     return total;
 }
 

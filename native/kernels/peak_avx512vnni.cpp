@@ -10,14 +10,16 @@ constexpr int kChains = 24;
 
 float run(long iterations) {
     __m512i sums[kChains];
-    for (auto & sum : sums) sum = _mm512_setzero_si512();
+    LATENT_UNROLL
+    for (int c = 0; c < kChains; ++c) sums[c] = _mm512_set1_epi32(c);
     const __m512i a = _mm512_set1_epi8(1), b = _mm512_set1_epi8(1);
     for (long i = 0; i < iterations; ++i) {
         LATENT_UNROLL
-        for (auto & sum : sums) sum = _mm512_dpbusd_epi32(sum, a, b);
+        for (int c = 0; c < kChains; ++c) sums[c] = _mm512_dpbusd_epi32(sums[c], a, b);
     }
     int total = 0;
-    for (const auto & sum : sums) total += _mm512_reduce_add_epi32(sum);
+    LATENT_UNROLL
+    for (int c = 0; c < kChains; ++c) total += _mm512_reduce_add_epi32(sums[c]);
     return static_cast<float>(total);
 }
 
