@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/job.h"
+
+struct ggml_backend;
+struct ggml_backend_buffer;
+struct ggml_backend_buffer_type;
+struct ggml_cgraph;
+struct ggml_threadpool;
+
+namespace latent::graph {
+
+/// Arithmetic of a network: `exact` is float32 throughout, `fast` takes weights as they are stored or asked for.
+enum class Precision { exact, fast };
+
+struct DeviceInfo {
+    std::string name;           // what create() takes, e.g. "cpu", "cuda0"
+    std::string kind;           // cpu | cuda | metal | vulkan | ... (ggml's backend, lower case)
+    std::string description;    // the hardware in its maker's words
+    uint64_t memory_total = 0;  // bytes
+    uint64_t memory_free = 0;   // bytes that could be allocated now
+};
+
+/// Every device of the backends compiled in. The CPU is always there, and last.
+std::vector<DeviceInfo> list_devices();
+
+/// Where graphs run and weights live: one ggml backend and, on the CPU, one pool of threads that lives as long as the device.
+/// Graphs run one at a time (compute() takes a lock).
+class Device {
+public:
+    /// `name`: "auto" (the first GPU, else the CPU), a kind ("cpu", "cuda", "metal", "vulkan") or a name of list_devices().
+    /// `threads`: CPU threads, 0 for the physical cores. Throws ErrorCode::device naming the devices that exist.
+    static std::shared_ptr<Device> create(const std::string & name = "auto", int threads = 0);
+    ~Device();
+    Device(const Device &) = delete;
+    Device & operator=(const Device &) = delete;
+
+    const std::string & name() const { return name_; }
+    const std::string & kind() const { return kind_; }
+    bool is_cpu() const { return kind_ == "cpu"; }
+    int threads() const { return threads_; }
+    /// With the memory figures of this moment.
+    DeviceInfo info() const;
+    /// Bytes that may be reserved now; UINT64_MAX where the system does not tell.
+    uint64_t available() const;
+    /// Throws out_of_memory with the numbers when `bytes` more than available() are wanted. `what` names the thing in the
+    /// message.
+    void require(uint64_t bytes, const std::string & what) const;
+
+    /// Runs a graph to its end, or throws aborted soon after `cancel` is set (the device stays usable), or device.
+    void compute(ggml_cgraph * graph, const CancelToken & cancel);
+    /// Scratch bytes that ggml's CPU backend needs beside the graph's own buffer; 0 elsewhere.
+    uint64_t work_bytes(ggml_cgraph * graph) const;
+
+    // For this layer and models only.
+    ggml_backend * backend() const { return backend_; }
+    ggml_backend_buffer_type * buffer_type() const;
+    /// Weights may be used in place from host memory (a mapped file).
+    bool maps_host_memory() const { return is_cpu(); }
+
+private:
+    Device() = default;
+
+    std::string name_, kind_;
+    int threads_ = 1;
+    ggml_backend * backend_ = nullptr;
+    ggml_threadpool * pool_ = nullptr;
+    std::mutex computing_;
+};
+
+using DevicePtr = std::shared_ptr<Device>;
+
+}  // namespace latent::graph

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "graph/weights.h"
+
+namespace latent::graph {
+
+// The layer vocabulary that networks are written in. A home implements it: ops_ggml (any ggml device) now, fused CPU kernels
+// beside it. Values are opaque: how they lie in memory, and whether they exist at all before something needs them (an upsampling
+// or a concatenation that the next convolution can take in), is the home's business.
+
+/// An image-like value, [batch, channels, height, width] in torch's words.
+struct Map {
+    int id = -1;
+    int64_t width = 0, height = 0, channels = 0, batch = 0;
+    explicit operator bool() const { return id >= 0; }
+};
+
+/// Tokens, [batch, length, dim] in torch's words. A vector per picture is a Seq of length 1.
+struct Seq {
+    int id = -1;
+    int64_t dim = 0, length = 0, batch = 0;
+    explicit operator bool() const { return id >= 0; }
+};
+
+/// Integer token ids, [batch, length]. Every id must be inside the table it is looked up in (the caller checks).
+struct Ids {
+    int id = -1;
+    int64_t length = 0, batch = 0;
+};
+
+enum class Activation { none, silu, gelu, quick_gelu };  // gelu is the exact (erf) form
+
+enum class Padding {
+    same,          // (kernel - 1) / 2 on every side
+    right_bottom,  // 1 on the right and at the bottom only (the autoencoders' downsampling)
+    none,
+};
+
+struct ConvOptions {
+    int stride = 1;
+    Padding padding = Padding::same;
+    bool upsample = false;  // nearest, twice the size, before the convolution
+    Seq channel_add;        // [batch, 1, out]: added to every pixel (the time embedding)
+    Map residual;           // added to the result
+};
+
+struct GroupNormOptions {
+    int groups = 32;
+    float eps = 1e-5f;
+    Activation activation = Activation::none;
+    Seq scale, shift;  // [batch, 1, channels]: norm(x) * (1 + scale) + shift before the activation
+};
+
+struct LinearOptions {
+    Activation activation = Activation::none;
+    Seq residual;  // added after the activation
+};
+
+struct AttentionOptions {
+    int heads = 1;
+    bool causal = false;
+};
+
+class Ops {
+public:
+    virtual ~Ops() = default;
+
+    // Inputs and outputs of the graph, by name; the host side is row-major float32 (Map: NCHW, Seq: [batch, length, dim]).
+    virtual Map input_map(const std::string & name, int64_t width, int64_t height, int64_t channels, int64_t batch) = 0;
+    virtual Seq input_seq(const std::string & name, int64_t dim, int64_t length, int64_t batch) = 0;
+    virtual Ids input_ids(const std::string & name, int64_t length, int64_t batch) = 0;
+    virtual void output(const std::string & name, Map x) = 0;
+    virtual void output(const std::string & name, Seq x) = 0;
+
+    // Images
+    virtual Map conv(Map x, const Conv & w, const ConvOptions & options = {}) = 0;
+    virtual Map group_norm(Map x, const Norm & w, const GroupNormOptions & options = {}) = 0;
+    virtual Map activation(Map x, Activation kind) = 0;
+    virtual Map add(Map a, Map b) = 0;
+    virtual Map concat(Map a, Map b) = 0;                                                        // channels of a, then of b
+    virtual Map avg_pool2(Map x) = 0;                                                            // 2x2 means, stride 2
+    virtual Map upsample2(Map x) = 0;                                                            // nearest
+    virtual Map clamp_channels(Map x, int64_t first, int64_t count, float low, float high) = 0;  // the other channels pass
+
+    // Tokens
+    virtual Seq to_seq(Map x) = 0;  // a token per pixel, rows of the image one after another
+    virtual Map to_map(Seq x, int64_t width, int64_t height) = 0;
+    virtual Seq linear(Seq x, const Linear & w, const LinearOptions & options = {}) = 0;
+    /// x * W with value and gate of 2 * out rows: value * gelu(gate), value first.
+    virtual Seq geglu(Seq x, const Linear & w) = 0;
+    virtual Seq layer_norm(Seq x, const Norm & w, float eps = 1e-5f) = 0;
+    /// Scaled dot product, scale 1/sqrt(dim / heads). q: [b, lq, dim], k and v: [b, lk, dim], heads side by side in dim.
+    virtual Seq attention(Seq q, Seq k, Seq v, const AttentionOptions & options) = 0;
+    virtual Seq activation(Seq x, Activation kind) = 0;
+    virtual Seq add(Seq a, Seq b) = 0;
+    /// Dimensions [first, first + count) of every token.
+    virtual Seq slice(Seq x, int64_t first, int64_t count) = 0;
+    /// Splits [b, len, heads * 3 * d] stored per head as q, k, v (the AttentionBlock's order) into three of [b, len, heads * d].
+    virtual std::vector<Seq> split_heads_qkv(Seq x, int heads) = 0;
+    virtual Seq embed(Ids ids, const Embedding & w) = 0;
+    /// Adds row i of a [rows, dim] table to token i.
+    virtual Seq add_positions(Seq x, const Parameter * table) = 0;
+};
+
+/// Sinusoidal embedding of a timestep, width `dim` (even): cosines first, then sines, frequencies max_period^(-i/half). Angles
+/// are computed in double. openaimodel.timestep_embedding.
+void timestep_embedding(double timestep, int dim, float * out, double max_period = 10000.0);
+
+}  // namespace latent::graph

@@ -1,0 +1,156 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/job.h"
+#include "core/tensor_source.h"
+#include "graph/device.h"
+
+struct ggml_context;
+struct ggml_tensor;
+
+namespace latent::graph {
+
+/// What a parameter is used for; decides which element types it may take.
+enum class Role {
+    conv,       // [out, in, kh, kw]; used as a matrix [out, in*kh*kw]
+    linear,     // [out, in]; a 1x1 or Conv1d weight of the same numbers is accepted
+    norm,       // [channels], always f32
+    bias,       // any small vector or table that is added, always f32
+    embedding,  // [rows, dim], looked up by row
+};
+
+/// One declared tensor. Networks keep pointers to these; `tensor` is ggml's handle once planned.
+struct Parameter {
+    std::string name;            // full canonical key
+    std::vector<int64_t> shape;  // outermost first
+    Role role = Role::linear;
+    bool optional = false;           // may be absent from the source; then present() is false
+    size_t source_index = SIZE_MAX;  // in the source's list, once planned
+    DType dtype = DType::f32;        // resident type, once planned
+    ggml_tensor * tensor = nullptr;  // [inner, rows] for matrices, [n] for vectors
+
+    int64_t elements() const;
+    int64_t rows() const;   // shape[0] of a matrix, else 1
+    int64_t inner() const;  // elements() / rows()
+    bool present() const { return tensor != nullptr; }
+};
+
+/// Which element types weights are kept in.
+struct WeightPolicy {
+    Precision precision = Precision::fast;
+    std::optional<DType> dtype;  // fast only: f32, f16, bf16 or a block type; unset: as stored. Ignored by exact (all f32).
+};
+
+/// The weights of one part of a model ("unet", "textEncoder", "vae").
+///   declare parameters (a network's constructor) -> plan(source): headers only -> load() <-> unload() any number of times.
+/// A matrix whose rows do not divide into the asked block type takes q8_0 where 32 divides them, else f16.
+class WeightStore {
+public:
+    WeightStore(DevicePtr device, std::string part);
+    ~WeightStore();
+    WeightStore(const WeightStore &) = delete;
+    WeightStore & operator=(const WeightStore &) = delete;
+
+    const std::string & part() const { return part_; }
+    const DevicePtr & device() const { return device_; }
+
+    /// Before plan(). The same name twice gives the same parameter; another shape for it throws internal.
+    Parameter * declare(const std::string & name, std::vector<int64_t> shape, Role role, bool optional = false);
+    const std::vector<std::unique_ptr<Parameter>> & parameters() const { return parameters_; }
+
+    /// Matches every parameter to a tensor of `source` and fixes its resident type; reads no weights. Throws model_format that
+    /// lists missing names and wrong shapes. 4-, 3- and 2-D forms of the same matrix are accepted. May be called again (other
+    /// policy or source): unloads first.
+    void plan(TensorSourcePtr source, const WeightPolicy & policy = {});
+    bool planned() const { return source_ != nullptr; }
+
+    /// Reads, converts and places every weight, one tensor at a time; those whose stored type is the resident one are used in
+    /// place from the mapped file where the device can. Reports Phase::load in bytes, [progress_base, progress_base + bytes()) of
+    /// `progress_total` (0: bytes()). Throws out_of_memory before reading when it will not fit; aborted leaves it unloaded.
+    void load(const JobContext & job, uint64_t progress_base = 0, uint64_t progress_total = 0);
+    void unload();
+    bool loaded() const { return loaded_; }
+    /// Changes whenever tensors get other addresses; graphs built before are stale.
+    uint64_t generation() const { return generation_; }
+
+    uint64_t parameter_count() const;  // elements
+    /// Bytes of all resident weights, mapped ones included; known once planned.
+    uint64_t bytes() const;
+    /// Of those, bytes that are used in place from the file (page cache, not heap); known once planned.
+    uint64_t mapped_bytes() const;
+    /// Bytes per resident type, once planned.
+    std::map<DType, uint64_t> bytes_by_dtype() const;
+    const WeightPolicy & policy() const { return policy_; }
+
+private:
+    struct Storage;  // ggml contexts and buffers
+    DType choose_dtype(const Parameter & parameter, DType stored) const;
+    bool in_place(const Parameter & parameter) const;
+    void check_shapes() const;
+    void allocate();
+    void load_one(const Parameter & parameter, std::vector<uint8_t> & scratch) const;
+
+    DevicePtr device_;
+    std::string part_;
+    std::vector<std::unique_ptr<Parameter>> parameters_;
+    std::map<std::string, Parameter *> by_name_;
+    TensorSourcePtr source_;
+    WeightPolicy policy_;
+    std::unique_ptr<Storage> storage_;
+    bool loaded_ = false;
+    uint64_t generation_ = 0;
+};
+
+// What layers hold: pointers to parameters and the sizes that the operations need.
+
+struct Conv {
+    const Parameter * weight = nullptr;
+    const Parameter * bias = nullptr;  // may be null
+    int64_t in = 0, out = 0;
+    int kernel = 1;
+};
+
+struct Linear {
+    const Parameter * weight = nullptr;
+    const Parameter * bias = nullptr;  // may be null
+    int64_t in = 0, out = 0;
+};
+
+struct Norm {
+    const Parameter * weight = nullptr;
+    const Parameter * bias = nullptr;
+    int64_t channels = 0;
+};
+
+struct Embedding {
+    const Parameter * weight = nullptr;
+    int64_t rows = 0, dim = 0;
+};
+
+/// Declares parameters under a key prefix: Scope(store, "model.diffusion_model.") / "input_blocks.0" -> "...input_blocks.0.".
+class Scope {
+public:
+    Scope(WeightStore & store, std::string prefix) : store_(&store), prefix_(std::move(prefix)) {}
+
+    Scope operator/(const std::string & name) const { return {*store_, prefix_ + name + "."}; }
+    Scope operator/(int index) const { return *this / std::to_string(index); }
+
+    Conv conv(const std::string & name, int64_t in, int64_t out, int kernel, bool bias = true) const;
+    Linear linear(const std::string & name, int64_t in, int64_t out, bool bias = true) const;
+    Norm norm(const std::string & name, int64_t channels) const;
+    Embedding embedding(const std::string & name, int64_t rows, int64_t dim) const;
+    /// A bare tensor that is added: no ".weight" is appended.
+    const Parameter * table(const std::string & name, std::vector<int64_t> shape) const;
+
+private:
+    WeightStore * store_;
+    std::string prefix_;
+};
+
+}  // namespace latent::graph

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/model_spec.h"
+#include "models/network.h"
+
+namespace latent::models {
+
+/// The CLIP text tower in Hugging Face's layout: transformers CLIPTextModel (ldm-systems sections 5.4-5.6).
+class ClipText : public Network {
+public:
+    /// Declares its parameters under `prefix`, which ends before "embeddings.token_embedding.weight"
+    /// ("cond_stage_model.transformer.text_model."). Throws model_format when the configuration is not a network.
+    ClipText(const ClipTextConfig & config, graph::DevicePtr device,
+             const std::string & prefix = "cond_stage_model.transformer.text_model.");
+    ~ClipText();
+
+    const ClipTextConfig & config() const { return config_; }
+
+    /// ids [batch, length] (length up to max_position_embeddings, normally 77) -> context [batch, length, hidden_size].
+    /// `clip_skip` 0: the configuration's skip_layers; n >= 1: the output of layer N - (n - 1), as the web UIs count. The final
+    /// norm is applied where the configuration says so. Throws invalid_argument for an id outside the vocabulary or a skip too
+    /// deep.
+    void forward(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
+                 const JobContext & job);
+
+    graph::GraphMeasure measure(int64_t batch, int64_t length) const;
+
+private:
+    struct Layers;
+    int blocks_to_run(int clip_skip) const;
+    void build(graph::Ops & ops, int64_t batch, int64_t length, int blocks) const;
+
+    ClipTextConfig config_;
+    std::unique_ptr<Layers> layers_;
+};
+
+}  // namespace latent::models

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/model_spec.h"
+#include "models/network.h"
+
+namespace latent::models {
+
+/// Sizes of one U-Net call. `tokens`: context length, 0 without cross-attention.
+struct UNetShape {
+    int64_t batch = 1;
+    int64_t height = 64, width = 64;  // latent pixels, multiples of config.downsampling()
+    int64_t tokens = 77;
+};
+
+/// One call's data, row-major float32. Spans that the configuration does not use stay empty.
+struct UNetInput {
+    UNetShape shape;
+    Span<const float> x;           // [batch, in_channels, height, width], concatenated conditioning included
+    Span<const double> timesteps;  // 1 or batch entries, fractions allowed
+    Span<const float> context;     // [batch, tokens, context_dim], or [tokens, context_dim] for every row
+    Span<const int32_t> classes;   // class_embedding "embedding": 1 or batch entries
+    Span<const float> vector;      // class_embedding "vector": [batch, vector_dim] or [vector_dim]
+    Span<const double> guidance;   // guidance_embed_dim: 1 or batch entries, the guidance weight w = scale - 1
+};
+
+/// The U-Net of latent diffusion and its descendants: openaimodel.UNetModel (ldm-systems section 2), with the guidance embedding
+/// of latent consistency models. Every system is a configuration.
+class UNet : public Network {
+public:
+    /// Declares its parameters under `prefix` ("model.diffusion_model."). Throws model_format when the configuration is not a
+    /// network.
+    UNet(const UNetConfig & config, graph::DevicePtr device, const std::string & prefix = "model.diffusion_model.");
+    ~UNet();
+
+    const UNetConfig & config() const { return config_; }
+
+    /// Writes [batch, out_channels, height, width] to `out`. Throws invalid_argument for sizes that do not fit the network,
+    /// aborted when `job` is cancelled meanwhile (within one layer), out_of_memory.
+    void forward(const UNetInput & input, Span<float> out, const JobContext & job);
+
+    /// Memory and work of one call; weights planned, not loaded.
+    graph::GraphMeasure measure(const UNetShape & shape) const;
+
+private:
+    struct Layers;
+    void check(const UNetShape & shape) const;
+    void build(graph::Ops & ops, const UNetShape & shape) const;
+
+    UNetConfig config_;
+    std::unique_ptr<Layers> layers_;
+};
+
+}  // namespace latent::models
