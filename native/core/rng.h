@@ -32,8 +32,7 @@ public:
 private:
     void refill();
     std::array<uint32_t, 624> state_{};
-    int left_ = 1;
-    int next_ = 0;
+    size_t next_ = 624;
     bool has_cached_ = false;
     double cached_ = 0;
 };
@@ -98,6 +97,7 @@ public:
     size_t rows() const { return mt_.empty() ? philox_.size() : mt_.size(); }
 
 private:
+    void add(RngKind kind, uint64_t seed);
     std::vector<TorchGenerator> mt_;
     std::vector<PhiloxGenerator> philox_;
 };
@@ -105,8 +105,17 @@ private:
 /// A single draw: the start noise of createNoise. Skips `offset` earlier draws of the same size.
 void fill_noise(RngKind kind, uint64_t seed, uint32_t offset, Span<float> out);
 
-/// Spherical interpolation per (channel) row of `row` elements, as the web UI mixes variation seeds.
-/// Rows that are nearly parallel (cosine above 0.9995) are mixed linearly.
-void slerp(double amount, Span<const float> low, Span<const float> high, size_t row, Span<float> out);
+/// Shape of one picture's latents.
+struct NoiseShape {
+    size_t channels = 0, height = 0, width = 0;
+    size_t size() const { return channels * height * width; }
+};
+
+/// Mixes a variation seed's noise in, as the web UI does: spherical interpolation of each (channel, x) column along the height.
+/// Nearly parallel noises (mean cosine above 0.9995) are mixed linearly instead. `amount` 0: all `low`, 1: all `high`.
+void slerp(double amount, Span<const float> low, Span<const float> high, NoiseShape shape, Span<float> out);
+
+/// "Resize seed from": the centre of `noise` (of shape `from`) pasted onto the centre of `out` (of shape `to`, already filled).
+void paste_centred(Span<const float> noise, NoiseShape from, Span<float> out, NoiseShape to);
 
 }  // namespace latent
