@@ -1,0 +1,68 @@
+/** The reference's own configuration: a CompVis/Stability .yaml beside a checkpoint, or given by the caller. */
+import { readFile, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseDocument } from 'yaml'
+import { ModelFormatError } from './errors.js'
+import { invalidType, show } from './validate.js'
+
+/** The reference's configurations are a few kilobytes. */
+const maxBytes = 1 << 20
+
+/** Parses a configuration text; throws ModelFormatError naming `where`. Unknown tags are data, alias bombs are refused. */
+export function parseConfig(text: string, where: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    const document = parseDocument(text, { logLevel: 'silent', prettyErrors: true, stringKeys: true })
+    if (document.errors.length > 0) throw document.errors[0]
+    value = document.toJS({ maxAliasCount: 100 })
+  } catch (error) {
+    throw new ModelFormatError(`${where} is not a YAML configuration: ${(error as Error).message}`)
+  }
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new ModelFormatError(`${where} is not a configuration: its top level is not a mapping`)
+  return value as Record<string, unknown>
+}
+
+async function readConfig(file: string): Promise<Record<string, unknown>> {
+  const { size } = await stat(file)
+  if (size > maxBytes) throw new ModelFormatError(`${file} has ${size} bytes; a model configuration has at most ${maxBytes}`)
+  return parseConfig(await readFile(file, 'utf8'), file)
+}
+
+/** `config` as the caller gave it, as an object that can cross to native code. */
+export async function givenConfig(config: unknown): Promise<Record<string, unknown>> {
+  if (typeof config === 'string') return requireModel(await readConfig(path.resolve(config)), config)
+  if (config instanceof URL) return requireModel(await readConfig(fileURLToPath(config)), config.href)
+  if (config === null || typeof config !== 'object' || Array.isArray(config)) throw invalidType(`config must be a path or an object, not ${show(config)}`)
+  try {
+    return requireModel(JSON.parse(JSON.stringify(config)) as Record<string, unknown>, 'config')
+  } catch (error) {
+    if (error instanceof TypeError && !('code' in error)) throw invalidType(`config must be plain data: ${error.message}`)
+    throw error
+  }
+}
+
+function hasModel(config: Record<string, unknown>): boolean {
+  return typeof config.model === 'object' && config.model !== null
+}
+
+function requireModel(config: Record<string, unknown>, where: string): Record<string, unknown> {
+  if (!hasModel(config)) throw new ModelFormatError(`${where} has no "model" section: a CompVis/Stability configuration is expected (model.target, model.params)`)
+  return config
+}
+
+/** The configuration lying beside a checkpoint: NAME.yaml, else config.yaml; undefined where there is none. A file without a "model" section is something else and is passed over. */
+export async function configBeside(checkpoint: string): Promise<Record<string, unknown> | undefined> {
+  const { dir, name } = path.parse(checkpoint)
+  for (const candidate of [`${name}.yaml`, `${name}.yml`, 'config.yaml']) {
+    let config: Record<string, unknown>
+    try {
+      config = await readConfig(path.join(dir, candidate))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue
+      throw error
+    }
+    if (hasModel(config)) return config
+  }
+  return undefined
+}

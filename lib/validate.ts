@@ -1,0 +1,170 @@
+/** The primitives of option checking. Every rejection is a TypeError or RangeError with `code: 'ERR_INVALID_ARG'` that names the option, what was given and what is allowed. */
+
+type Coded<T extends Error> = T & { code: 'ERR_INVALID_ARG' }
+
+/** A value of the wrong type or an unknown name. */
+export function invalidType(message: string): Coded<TypeError> {
+  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG' as const })
+}
+
+/** A value of the right type outside what is allowed. */
+export function invalidRange(message: string): Coded<RangeError> {
+  return Object.assign(new RangeError(message), { code: 'ERR_INVALID_ARG' as const })
+}
+
+/** A short rendering of a value for messages. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 57)}...'` : `'${value}'`
+  if (typeof value === 'bigint') return `${value}n`
+  if (value === null || typeof value !== 'object') return typeof value === 'function' ? 'a function' : String(value)
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  const name = (value as object).constructor?.name
+  return name && name !== 'Object' ? `an instance of ${name}` : 'an object'
+}
+
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j++) {
+      row[j] = Math.min(row[j - 1]! + 1, previous[j]! + 1, previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+    }
+    previous = row
+  }
+  return previous[b.length]!
+}
+
+/** The words of other tools, and ours. */
+const foreignNames: Record<string, string> = {
+  numinferencesteps: 'steps',
+  cfgscale: 'guidanceScale',
+  cfg: 'guidanceScale',
+  numimagesperprompt: 'count',
+  batchsize: 'count',
+  batch: 'count',
+  n: 'count',
+  initimage: 'image',
+  denoisingstrength: 'strength',
+  scheduler: 'sampler',
+  samplername: 'sampler',
+  method: 'sampler',
+  generator: 'seed',
+  callback: 'onProgress',
+  progresscallback: 'onProgress',
+  abortsignal: 'signal',
+  negative: 'negativePrompt',
+  quantization: 'dtype',
+  gpu: 'device',
+  text: 'prompt',
+}
+
+/** The known name nearest to a mistyped one, or undefined where none is near. */
+export function nearestName(given: string, known: readonly string[]): string | undefined {
+  const flat = given.toLowerCase().replace(/[-_ +]/g, '')
+  const foreign = foreignNames[flat]
+  if (foreign !== undefined && known.includes(foreign)) return foreign
+  let best: string | undefined
+  let bestDistance = Infinity
+  for (const name of known) {
+    const distance = editDistance(flat.slice(0, 64), name.toLowerCase().replace(/[-_ +]/g, ''))
+    if (distance < bestDistance) [best, bestDistance] = [name, distance]
+  }
+  return best !== undefined && bestDistance <= Math.max(1, Math.floor(best.length / 3)) ? best : undefined
+}
+
+function hint(given: string, known: readonly string[]): string {
+  const near = nearestName(given, known)
+  return near ? ` Did you mean '${near}'?` : ` Known names: ${known.join(', ')}.`
+}
+
+/** Fails unless `value` is an object with no other keys than `known`; undefined counts as an empty object. */
+export function knownKeys(value: unknown, where: string, known: readonly string[], refused: Readonly<Record<string, string>> = {}): Record<string, unknown> {
+  if (value === undefined) return {}
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalidType(`${where} takes an options object, not ${show(value)}`)
+  const object = value as Record<string, unknown>
+  for (const key of Object.keys(object)) {
+    if (known.includes(key) || object[key] === undefined) continue
+    const refusal = refused[key]
+    if (refusal !== undefined) throw invalidType(`${where}: option '${key}' ${refusal}`)
+    throw invalidType(`${where}: unknown option '${key}'.${hint(key, known)}`)
+  }
+  return object
+}
+
+/** Bounds of a number option. */
+export interface Bounds {
+  min: number
+  max: number
+}
+
+export function checkNumber(value: unknown, name: string, { min, max }: Bounds): number {
+  if (typeof value !== 'number' || Number.isNaN(value)) throw invalidType(`${name} must be a number, not ${show(value)}`)
+  if (value < min || value > max) throw invalidRange(`${name} must be between ${min} and ${max}, not ${value}`)
+  return value
+}
+
+export function checkInteger(value: unknown, name: string, bounds: Bounds): number {
+  const number = checkNumber(value, name, bounds)
+  if (!Number.isInteger(number)) throw invalidRange(`${name} must be a whole number, not ${number}`)
+  return number
+}
+
+export function checkString(value: unknown, name: string, maxLength = 1_000_000): string {
+  if (typeof value !== 'string') throw invalidType(`${name} must be a string, not ${show(value)}`)
+  if (value.length > maxLength) throw invalidRange(`${name} has ${value.length} characters; at most ${maxLength} are allowed`)
+  return value
+}
+
+export function checkBoolean(value: unknown, name: string): boolean {
+  if (typeof value !== 'boolean') throw invalidType(`${name} must be true or false, not ${show(value)}`)
+  return value
+}
+
+export function checkFunction<F>(value: unknown, name: string): F {
+  if (typeof value !== 'function') throw invalidType(`${name} must be a function, not ${show(value)}`)
+  return value as F
+}
+
+/** One of `names`; other words get the nearest of them as a hint. */
+export function checkName<T extends string>(value: unknown, name: string, names: readonly T[]): T {
+  if (typeof value !== 'string') throw invalidType(`${name} must be one of ${names.map((n) => `'${n}'`).join(', ')}, not ${show(value)}`)
+  if ((names as readonly string[]).includes(value)) return value as T
+  throw invalidRange(`${name}: unknown name ${show(value)}.${hint(value, names)}`)
+}
+
+const seedLimit = 1n << 64n
+
+/** A seed as bigint, 0 to 2^64-1. */
+export function checkSeed(value: unknown, name: string): bigint {
+  if (typeof value === 'number') {
+    if (!Number.isSafeInteger(value)) throw invalidRange(`${name} must be a whole number (up to 2^53-1; use a bigint beyond), not ${value}`)
+    value = BigInt(value)
+  }
+  if (typeof value !== 'bigint') throw invalidType(`${name} must be a number or a bigint, not ${show(value)}`)
+  if (value < 0n || value >= seedLimit) throw invalidRange(`${name} must be between 0 and 2^64-1, not ${value}; leave it out for a random one`)
+  return value
+}
+
+export function checkSignal(value: unknown, name: string): AbortSignal {
+  const signal = value as AbortSignal | null
+  // Not instanceof: jest and worker realms have their own AbortSignal.
+  if (signal === null || typeof signal !== 'object' || typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
+    throw invalidType(`${name} must be an AbortSignal, not ${show(value)}`)
+  }
+  return signal
+}
+
+/** True for a Float32Array of any realm. */
+export function isFloat32Array(value: unknown): value is Float32Array {
+  return ArrayBuffer.isView(value) && Object.prototype.toString.call(value) === '[object Float32Array]'
+}
+
+/** A shape of `rank` positive sizes whose product is `elements`. */
+export function checkShape(value: unknown, name: string, elements: number, rank?: number): number[] {
+  if (!Array.isArray(value)) throw invalidType(`${name} must be an array of sizes, not ${show(value)}`)
+  const shape = value.map((size, i) => checkInteger(size, `${name}[${i}]`, { min: 1, max: 2 ** 31 - 1 }))
+  if (rank !== undefined && shape.length !== rank) throw invalidRange(`${name} must have ${rank} sizes, not ${shape.length}`)
+  const product = shape.reduce((a, b) => a * b, 1)
+  if (product !== elements) throw invalidRange(`${name} [${shape.join(', ')}] describes ${product} values, but the data has ${elements}`)
+  return shape
+}
