@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+
+#include "core/tensor_source.h"
+
+namespace latent::formats {
+
+struct OpenOptions {
+    /// Which file of a folder is taken, e.g. "fp16" for `model.fp16.safetensors`. Empty: the plain file, or the fp16 one
+    /// where there is no plain one. A variant that the folder lacks falls back to the plain file.
+    std::string variant;
+};
+
+/// Opens weights of any container, told apart by content and never by extension: safetensors, GGUF, torch checkpoints (zip and
+/// legacy), an `*.index.json` over shards, or a folder that holds `diffusion_pytorch_model`, `model` or `pytorch_model` files.
+/// Reads headers only; tensor data stay in the file until they are read. Tensors come with the names of the file, torch
+/// wrappers (`state_dict`, `params_ema`, `params`) and a `module.` prefix removed.
+///
+/// Errors: io where the path is missing or unreadable; model_format where the content is broken, unsafe, empty or not a model.
+/// An ordinary zip around a checkpoint gives model_format with details {"reason":"outer_zip","inner":"model.ckpt"}.
+TensorSourcePtr open_model_file(const std::string & path_utf8, const OpenOptions & options = {});
+
+/// The weights file (or index) that open_model_file takes from a folder; empty where the folder holds none.
+/// Safetensors come before torch files, plain ones before variants. Throws io where the folder cannot be listed.
+std::string find_weights_file(const std::string & folder_utf8, const std::string & variant = "");
+
+}  // namespace latent::formats
