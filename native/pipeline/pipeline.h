@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "core/model_spec.h"
 #include "core/span.h"
+#include "graph/device.h"
 
 // The facade of the engine: everything the addon calls, and the order in which a picture is made.
 //   load -> encode_prompt -> (encode_image) -> Sampler steps -> decode;  generate() is that sequence in one job.
@@ -18,7 +19,7 @@
 
 namespace latent::pipeline {
 
-enum class Precision { exact, fast };
+using graph::Precision;
 
 struct LoadRequest {
     std::string model;         // file or folder, UTF-8; may be empty when parts are given
@@ -76,7 +77,7 @@ struct SamplingRequest {
     int steps = 0;
     double guidance_scale = 7.5;
     double guidance_rescale = 0.0;
-    double eta = 0.0;
+    double eta = -1.0;      // negative: the sampler's default (the model's own for the model's default sampler)
     uint64_t seed = 0;
     std::string rng = "philox";  // philox | mt19937
     double strength = 1.0;       // image to image: share of the schedule that is run
@@ -118,6 +119,8 @@ public:
     virtual double timestep() const = 0; // of the last finished step's first evaluation
     virtual void step(const JobContext & job) = 0;
     virtual Latents & latents() = 0;    // may be read and written between steps
+    /// The solver's estimate of the clean latents from the last finished step: what previews show.
+    virtual const Latents & denoised() const = 0;
 };
 
 class Pipeline : public std::enable_shared_from_this<Pipeline> {
@@ -151,6 +154,10 @@ public:
     virtual Picture preview(const Latents & latents, int index) const = 0;
 
     virtual GenerateResult generate(const GenerateRequest & request, const JobContext & job) = 0;
+
+    /// What one generate() of this size takes, from headers alone: { unet, decode, encode, text: { bytes, flops }, weights: {...},
+    /// tile }. Bytes are activations and scratch of one call; flops count 2 per multiply-add.
+    virtual Json estimate(int width, int height, bool guided) const = 0;
 
     /// Bytes held now: weights per part, graphs, latents; and the process's peak.
     virtual Json memory_usage() const = 0;

@@ -1,0 +1,149 @@
+// The whole way from a request to pictures, and the sampling loop that it is made of.
+#include <algorithm>
+#include <chrono>
+
+#include "pipeline/latent_pipeline.h"
+
+namespace latent::pipeline {
+namespace {
+
+class Stopwatch {
+public:
+    /// Milliseconds since the last call (or construction).
+    double lap() {
+        const auto now = std::chrono::steady_clock::now();
+        const double ms = std::chrono::duration<double, std::milli>(now - last_).count();
+        last_ = now;
+        return ms;
+    }
+
+private:
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+Predict LatentPipeline::predictor(const Guidance & guidance) {
+    // The pipeline outlives its samplers' steps: the bindings hold it for as long as a job runs.
+    return [this, guidance](const Latents & x, double timestep, Latents & output, const JobContext & job) {
+        use(part("unet"), job);
+        evaluate(x, {&timestep, 1}, guidance, nullptr, output, job);
+    };
+}
+
+std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & request, const Latents & start, const Latents * image,
+                                                        const Conditioning * conditioning, const Conditioning * unconditional) {
+    check_latents(start, "sample");
+    if (!unet_) throw Error(ErrorCode::unsupported_model, "sample: this model has no U-Net");
+    const int multiple = unet_->config().downsampling();
+    if (start.shape[2] % multiple != 0 || start.shape[3] % multiple != 0) {
+        throw Error(ErrorCode::invalid_argument, "sample: latent sides must be multiples of " + std::to_string(multiple));
+    }
+    if (conditioning == nullptr || conditioning->dim != unet_->config().context_dim || (unconditional && unconditional->dim != conditioning->dim)) {
+        throw Error(ErrorCode::invalid_argument, "sample: needs conditioning of width " + std::to_string(unet_->config().context_dim));
+    }
+    // The caller's objects may be disposed of while the run lives on.
+    struct Held {
+        Conditioning conditioning, unconditional;
+    };
+    auto held = std::make_shared<Held>();
+    held->conditioning = *conditioning;
+    if (unconditional) held->unconditional = *unconditional;
+    Guidance guidance{&held->conditioning, unconditional ? &held->unconditional : nullptr, request.guidance_scale, request.guidance_rescale};
+    Predict predict = [held, inner = predictor(guidance)](const Latents & x, double timestep, Latents & output, const JobContext & job) {
+        inner(x, timestep, output, job);
+    };
+
+    SeededNoise noise(parse_rng_kind(request.rng), request.seed, static_cast<size_t>(start.shape[0]));
+    std::vector<float> first_draw(start.data.size());
+    noise.normal(first_draw);  // what the start noise of this seed was
+    return std::make_unique<SamplingRun>(samplers::make_solver(solver_options(request, opened_.spec, image != nullptr)), std::move(predict),
+                                         std::move(noise), start, image);
+}
+
+GenerateResult LatentPipeline::generate(const GenerateRequest & request, const JobContext & job) {
+    GenerateResult result;
+    Stopwatch watch;
+    const ModelSpec & spec = opened_.spec;
+    if (!unet_ || !text_) throw Error(ErrorCode::unsupported_model, "generate: this model is a first stage alone");
+    const int width = request.width > 0 ? request.width : spec.image_size, height = request.height > 0 ? request.height : spec.image_size;
+    const SamplingRequest & sampling = request.sampling;
+    // Everything that can be refused is refused before the first network runs.
+    auto solver = samplers::make_solver(solver_options(sampling, spec, request.image.has_value()));
+    Latents start{latent_shape(width, height, request.count), {}};
+    const int multiple = unet_->config().downsampling();
+    if (start.shape[2] % multiple != 0 || start.shape[3] % multiple != 0) {
+        throw Error(ErrorCode::invalid_argument, "width and height must be multiples of " + std::to_string(multiple * spec.downsampling()));
+    }
+    if (request.latents && request.latents->shape != start.shape) {
+        throw Error(ErrorCode::invalid_argument, "latents: the shape does not fit the size and count asked for");
+    }
+
+    const Conditioning conditioning = encode_prompt(request.prompt, job);
+    Conditioning unconditional;
+    const bool guided = sampling.guidance_scale != 1.0;
+    if (guided) unconditional = encode_prompt(request.negative, job);
+
+    // Draws per seed. mt19937 follows diffusers: the posterior sample of the image comes before the start noise; philox follows the
+    // web UI: the start noise is the seed's first draw.
+    SeededNoise noise(parse_rng_kind(sampling.rng), sampling.seed, static_cast<size_t>(request.count));
+    const bool image_first = sampling.rng == "mt19937";
+    std::optional<Latents> clean;
+    Latents encoded;
+    if (request.image) {
+        if (request.image->shape[3] != width || request.image->shape[2] != height) {
+            throw Error(ErrorCode::invalid_argument, "image: its size must be width x height");
+        }
+        encoded = moments(*request.image, job);
+        if (encoded.shape[0] != 1 && encoded.shape[0] != request.count) {
+            throw Error(ErrorCode::invalid_argument, "image: one picture, or one per count");
+        }
+        if (image_first) clean = from_moments(encoded, request.count, &noise);
+    }
+    start.data.resize(static_cast<size_t>(start.shape[0] * start.shape[1] * start.shape[2] * start.shape[3]));
+    noise.normal(start.data);
+    if (request.latents) start.data = request.latents->data;
+    if (request.image && !image_first) clean = from_moments(encoded, request.count, &noise);
+    result.timings.encode_ms = watch.lap();
+
+    SamplingRun run(std::move(solver), predictor({&conditioning, guided ? &unconditional : nullptr, sampling.guidance_scale, sampling.guidance_rescale}),
+                    std::move(noise), start, clean ? &*clean : nullptr);
+    job.report(Phase::sample, 0, run.steps());
+    while (!run.done()) {
+        run.step(job);
+        job.report(Phase::sample, run.index(), run.steps());
+        if (request.preview_every > 0 && job.preview && !run.done() && run.index() % request.preview_every == 0) {
+            const bool through_decoder = request.preview_method == "vae";
+            std::vector<Picture> decoded;
+            if (through_decoder) decoded = to_pictures(decode(run.denoised(), job));
+            for (int i = 0; i < request.count; ++i) {
+                job.preview(run.index(), i, through_decoder ? std::move(decoded[static_cast<size_t>(i)]) : preview(run.denoised(), i));
+            }
+        }
+    }
+    result.timings.sample_ms = watch.lap();
+
+    ImageTensor image = decode(run.latents(), job);
+    if (request.output_float) {
+        result.tensor = std::move(image);
+    } else {
+        result.images = to_pictures(image);
+    }
+    result.timings.decode_ms = watch.lap();
+
+    const samplers::SolverOptions options = solver_options(sampling, spec, request.image.has_value());
+    result.options = {{"width", width},
+                      {"height", height},
+                      {"count", request.count},
+                      {"steps", options.steps},
+                      {"sampler", options.sampler},
+                      {"schedule", options.schedule},
+                      {"guidanceScale", sampling.guidance_scale},
+                      {"guidanceRescale", sampling.guidance_rescale},
+                      {"eta", options.eta},
+                      {"seed", std::to_string(sampling.seed)},
+                      {"rng", sampling.rng}};
+    return result;
+}
+
+}  // namespace latent::pipeline

@@ -1,0 +1,54 @@
+#include "formats/model_files.h"
+#include "pipeline/pipeline.h"
+
+namespace latent::pipeline {
+namespace {
+
+/// The part of a model that a canonical tensor name belongs to.
+const char * part_of(const std::string & name) {
+    const auto starts = [&](const char * prefix) { return name.rfind(prefix, 0) == 0; };
+    if (starts("model.diffusion_model.")) return "unet";
+    if (starts("first_stage_model.")) return "vae";
+    if (starts("cond_stage_model.") || starts("conditioner.")) return "textEncoder";
+    return "other";
+}
+
+}  // namespace
+
+Json inspect(const LoadRequest & request) {
+    formats::ModelParts parts;
+    parts.model = request.model;
+    parts.unet = request.unet;
+    parts.text_encoder = request.text_encoder;
+    parts.vae = request.vae;
+    parts.config = request.config;
+    parts.spec = request.spec;
+    parts.ema = request.ema;
+    parts.first_stage_only = request.first_stage_only;
+    const formats::OpenedModel opened = formats::open_model(parts);
+
+    Json out_parts = Json::object();
+    uint64_t bytes = 0;
+    for (const TensorInfo & tensor : opened.tensors->tensors()) {
+        Json & part = out_parts[part_of(tensor.name)];
+        if (part.is_null()) part = {{"tensors", 0}, {"parameters", 0}, {"bytes", 0}, {"dtypes", Json::object()}};
+        part["tensors"] = part["tensors"].get<uint64_t>() + 1;
+        part["parameters"] = part["parameters"].get<uint64_t>() + static_cast<uint64_t>(tensor.elements());
+        part["bytes"] = part["bytes"].get<uint64_t>() + tensor.bytes;
+        Json & count = part["dtypes"][dtype_name(tensor.dtype)];
+        count = (count.is_null() ? 0 : count.get<uint64_t>()) + 1;
+        bytes += tensor.bytes;
+    }
+    return {{"source", request.model},
+            {"kind", opened.spec.kind},
+            {"name", opened.spec.name},
+            {"spec", to_json(opened.spec)},
+            {"parts", out_parts},
+            {"tensors", opened.tensors->tensors().size()},
+            {"bytes", bytes},
+            {"hasTokenizer", !opened.tokenizer.empty()},
+            {"metadata", parse_json(opened.tensors->metadata_json(), "metadata")},
+            {"files", opened.files}};
+}
+
+}  // namespace latent::pipeline

@@ -1,0 +1,262 @@
+#include "pipeline/latent_pipeline.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/memory.h"
+#include "pipeline/preview.h"
+
+namespace latent::pipeline {
+namespace {
+
+/// The weight type asked for one part; nothing means "as stored".
+graph::WeightPolicy weight_policy(const LoadRequest & request, const std::string & part) {
+    graph::WeightPolicy policy;
+    policy.precision = request.precision;
+    const auto found = request.dtype.find(part);
+    if (found == request.dtype.end() || found->second.empty()) return policy;
+    constexpr DType types[] = {DType::f32,  DType::f16,  DType::bf16, DType::q8_0, DType::q6_k,
+                               DType::q5_k, DType::q5_0, DType::q4_k, DType::q4_0};
+    for (const DType type : types) {
+        if (found->second == dtype_name(type)) policy.dtype = type;
+    }
+    if (!policy.dtype) {
+        throw Error(ErrorCode::invalid_argument, "dtype." + part + ": \"" + found->second + "\" is not a weight type");
+    }
+    return policy;
+}
+
+const ConditionerConfig * clip_conditioner(const ModelSpec & spec) {
+    for (const ConditionerConfig & conditioner : spec.conditioners) {
+        if (conditioner.kind == "clip_text") return &conditioner;
+    }
+    return nullptr;
+}
+
+/// Systems whose conditioning this engine cannot make yet are refused at load, not in the middle of a run.
+void require_runnable(const ModelSpec & spec, bool first_stage_only) {
+    if (first_stage_only || !spec.unet) return;
+    if (spec.kind == "text" && spec.conditioning_key == "crossattn" && clip_conditioner(spec) && spec.conditioners.size() == 1 &&
+        spec.unet->class_embedding.empty() && spec.unet->in_channels == spec.unet->out_channels) {
+        return;
+    }
+    const Json details = {{"found", spec.name}, {"kind", spec.kind}, {"conditioningKey", spec.conditioning_key}};
+    throw Error(ErrorCode::unsupported_model,
+                "This model was recognised as " + (spec.name.empty() ? "kind \"" + spec.kind + "\"" : spec.name) +
+                    ", which this version cannot run yet; it runs text-to-image models with one CLIP text encoder (Stable "
+                    "Diffusion 1.x and alike) and KL first stages",
+                details.dump());
+}
+
+}  // namespace
+
+std::shared_ptr<Pipeline> Pipeline::load(const LoadRequest & request, const JobContext & job) {
+    formats::ModelParts parts;
+    parts.model = request.model;
+    parts.unet = request.unet;
+    parts.text_encoder = request.text_encoder;
+    parts.vae = request.vae;
+    parts.config = request.config;
+    parts.spec = request.spec;
+    parts.ema = request.ema;
+    parts.first_stage_only = request.first_stage_only;
+    auto pipeline = std::make_shared<LatentPipeline>(request, formats::open_model(parts));
+    pipeline->load_weights(job);
+    return pipeline;
+}
+
+LatentPipeline::LatentPipeline(const LoadRequest & request, formats::OpenedModel opened)
+    : request_(request), opened_(std::move(opened)), device_(graph::Device::create(request.device, request.threads)) {
+    const ModelSpec & spec = opened_.spec;
+    require_runnable(spec, request.first_stage_only);
+    if (const ConditionerConfig * clip = clip_conditioner(spec); clip && !request.first_stage_only) {
+        text_ = std::make_unique<models::ClipText>(clip->clip, device_, clip->prefix);
+    }
+    if (spec.unet && !request.first_stage_only) unet_ = std::make_unique<models::UNet>(*spec.unet, device_);
+    if (spec.first_stage) first_stage_ = std::make_unique<models::Autoencoder>(*spec.first_stage, device_);
+
+    uint64_t heap = 0;
+    for (models::Network * network : networks()) {
+        network->weights().plan(opened_.tensors, weight_policy(request, network->weights().part()));
+        heap += network->weights().bytes() - network->weights().mapped_bytes();
+    }
+    const uint64_t budget = working_budget(request.max_bytes, 0, device_->available());
+    one_part_at_a_time_ = request.memory == "low" || (request.memory == "auto" && heap > budget);
+    update_usage();
+}
+
+std::vector<models::Network *> LatentPipeline::networks() const {
+    std::vector<models::Network *> out;
+    if (text_) out.push_back(text_.get());
+    if (unet_) out.push_back(unet_.get());
+    if (first_stage_) out.push_back(first_stage_.get());
+    return out;
+}
+
+void LatentPipeline::load_weights(const JobContext & job) {
+    if (one_part_at_a_time_) return;
+    uint64_t total = 0, done = 0;
+    for (models::Network * network : networks()) total += network->weights().bytes();
+    for (models::Network * network : networks()) {
+        if (!network->weights().loaded()) network->weights().load(job, done, total);
+        done += network->weights().bytes();
+    }
+    update_usage();
+}
+
+void LatentPipeline::use(models::Network & network, const JobContext & job) {
+    if (network.weights().loaded()) return;
+    if (one_part_at_a_time_) {
+        for (models::Network * other : networks()) {
+            if (other == &network || !other->weights().loaded()) continue;
+            other->runner().clear();
+            other->weights().unload();
+        }
+        trim_heap();
+    }
+    network.weights().load(job);
+    update_usage();
+}
+
+void LatentPipeline::unload() {
+    for (models::Network * network : networks()) {
+        network->runner().clear();
+        network->weights().unload();
+    }
+    trim_heap();
+    update_usage();
+}
+
+models::Network & LatentPipeline::part(const std::string & name) {
+    for (models::Network * network : networks()) {
+        if (network->weights().part() == name) return *network;
+    }
+    throw Error(ErrorCode::unsupported_model, "This model has no " + name + " part");
+}
+
+// ---- state -----------------------------------------------------------------------------------------------------------
+
+void LatentPipeline::update_usage() {
+    Json parts = Json::object();
+    uint64_t weights = 0, compute = 0;
+    for (const models::Network * network : networks()) {
+        const uint64_t bytes = network->weights().loaded() ? network->weights().bytes() : 0;
+        parts[network->weights().part()] = bytes;
+        weights += bytes;
+        compute += network->runner().bytes();
+    }
+    const std::lock_guard<std::mutex> lock(usage_mutex_);
+    usage_ = {{"parts", parts}, {"compute", compute}, {"total", weights + compute}};
+}
+
+Json LatentPipeline::memory_usage() const {
+    Json usage;
+    {
+        const std::lock_guard<std::mutex> lock(usage_mutex_);
+        usage = usage_;
+    }
+    usage["processPeak"] = peak_resident_memory();
+    return usage;
+}
+
+Json LatentPipeline::info() const {
+    const ModelSpec & spec = opened_.spec;
+    Json parameters = {{"total", 0}}, dtypes = Json::object(), bits = Json::object();
+    uint64_t total = 0;
+    for (const models::Network * network : networks()) {
+        const graph::WeightStore & weights = network->weights();
+        const auto by_type = weights.bytes_by_dtype();
+        const auto largest = std::max_element(by_type.begin(), by_type.end(),
+                                              [](const auto & a, const auto & b) { return a.second < b.second; });
+        parameters[weights.part()] = weights.parameter_count();
+        total += weights.parameter_count();
+        if (largest != by_type.end()) dtypes[weights.part()] = dtype_name(largest->first);
+        bits[weights.part()] = weights.parameter_count() ? 8.0 * static_cast<double>(weights.bytes()) / static_cast<double>(weights.parameter_count()) : 0.0;
+    }
+    parameters["total"] = total;
+
+    Json samplers = Json::array(), schedules = Json::array();
+    for (const auto & sampler : samplers::list_samplers()) samplers.push_back(sampler.name);
+    for (const auto & schedule : samplers::list_schedules()) schedules.push_back(schedule.name);
+    const int factor = spec.downsampling() * (spec.unet ? spec.unet->downsampling() : 1);
+    const graph::DeviceInfo device = device_->info();
+    return {{"kind", spec.kind},
+            {"name", spec.name},
+            {"spec", to_json(spec)},
+            {"parameters", parameters},
+            {"dtypes", dtypes},
+            {"effectiveBits", bits},
+            {"defaults",
+             {{"width", spec.image_size},
+              {"height", spec.image_size},
+              {"steps", spec.steps},
+              {"sampler", spec.sampler},
+              {"schedule", ""},
+              {"guidanceScale", spec.guidance_scale},
+              {"eta", -1},
+              {"clipSkip", 0}}},
+            {"samplers", samplers},
+            {"schedules", schedules},
+            {"downsampling", spec.downsampling()},
+            {"sizeMultiple", factor},
+            {"latentChannels", spec.latent_channels()},
+            {"precision", request_.precision == Precision::exact ? "exact" : "fast"},
+            {"memory", one_part_at_a_time_ ? "low" : request_.memory},
+            {"device",
+             {{"id", device.name},
+              {"type", device.kind},
+              {"name", device.description},
+              {"memoryTotal", device.memory_total},
+              {"memoryFree", device.memory_free},
+              {"threads", device_->threads()}}}};
+}
+
+Json LatentPipeline::estimate(int width, int height, bool guided) const {
+    const auto as_json = [](const graph::GraphMeasure & measure) { return Json{{"bytes", measure.bytes}, {"flops", measure.flops}}; };
+    const auto shape = latent_shape(width, height, 1);
+    Json out = Json::object(), weights = Json::object();
+    for (const models::Network * network : networks()) {
+        weights[network->weights().part()] = {{"bytes", network->weights().bytes()}, {"mapped", network->weights().mapped_bytes()}};
+    }
+    out["weights"] = weights;
+    if (text_) out["textEncoder"] = as_json(text_->measure(1, text_->config().max_position_embeddings));
+    if (unet_) {
+        const int64_t tokens = text_ ? text_->config().max_position_embeddings : 0;
+        out["unet"] = as_json(unet_->measure({guided ? 2 : 1, shape[2], shape[3], tokens}));
+    }
+    if (first_stage_) {
+        out["encode"] = as_json(first_stage_->measure_encode(1, height, width));
+        out["decode"] = as_json(first_stage_->measure_decode(1, shape[2], shape[3]));
+    }
+    return out;
+}
+
+std::array<int64_t, 4> LatentPipeline::latent_shape(int width, int height, int batch) const {
+    const int factor = opened_.spec.downsampling();
+    if (width <= 0 || height <= 0 || batch <= 0 || width % factor != 0 || height % factor != 0) {
+        throw Error(ErrorCode::invalid_argument, "size " + std::to_string(width) + "x" + std::to_string(height) +
+                                                     ": width and height must be positive multiples of " + std::to_string(factor));
+    }
+    return {batch, opened_.spec.latent_channels(), height / factor, width / factor};
+}
+
+void LatentPipeline::check_latents(const Latents & latents, const char * what) const {
+    const auto [n, c, h, w] = latents.shape;
+    if (n < 1 || h < 1 || w < 1 || c != opened_.spec.latent_channels()) {
+        throw Error(ErrorCode::invalid_argument, std::string(what) + ": latents of shape [" + std::to_string(n) + ", " + std::to_string(c) + ", " +
+                                                     std::to_string(h) + ", " + std::to_string(w) + "], this model takes [n, " +
+                                                     std::to_string(opened_.spec.latent_channels()) + ", h, w]");
+    }
+}
+
+Latents LatentPipeline::create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng) {
+    Latents latents{latent_shape(width, height, batch), {}};
+    const auto [n, c, h, w] = latents.shape;
+    latents.data.resize(static_cast<size_t>(n * c * h * w));
+    SeededNoise(parse_rng_kind(rng), seed, static_cast<size_t>(n)).normal(latents.data);
+    return latents;
+}
+
+Picture LatentPipeline::preview(const Latents & latents, int index) const { return linear_preview(latents, index, opened_.spec); }
+
+}  // namespace latent::pipeline

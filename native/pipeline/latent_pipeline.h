@@ -1,0 +1,82 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include "formats/model_files.h"
+#include "models/autoencoder.h"
+#include "models/clip_text.h"
+#include "models/unet.h"
+#include "pipeline/memory_plan.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/sampling.h"
+
+namespace latent::pipeline {
+
+/// The Pipeline over the networks of one opened model. Parts (text encoder, U-Net, first stage) are planned from headers at load;
+/// their weights are read at load too, or one part at a time when memory is short (`memory: "low"`).
+class LatentPipeline final : public Pipeline {
+public:
+    LatentPipeline(const LoadRequest & request, formats::OpenedModel opened);
+
+    void load_weights(const JobContext & job);
+
+    const ModelSpec & spec() const override { return opened_.spec; }
+    Json info() const override;
+    std::string tokenizer() const override { return opened_.tokenizer; }
+    Conditioning encode_prompt(const PromptTokens & tokens, const JobContext & job) override;
+    Latents encode_image(const ImageTensor & image, const std::string & mode, uint64_t seed, const std::string & rng,
+                         const JobContext & job) override;
+    Latents create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng) override;
+    Latents predict(const Latents & latents, const std::vector<double> & timesteps, const Conditioning * conditioning,
+                    const Conditioning * unconditional, double guidance_scale, const Latents * concat,
+                    const JobContext & job) override;
+    std::unique_ptr<Sampler> start_sampling(const SamplingRequest & request, const Latents & start, const Latents * image,
+                                            const Conditioning * conditioning, const Conditioning * unconditional) override;
+    ImageTensor decode(const Latents & latents, const JobContext & job) override;
+    Picture preview(const Latents & latents, int index) const override;
+    GenerateResult generate(const GenerateRequest & request, const JobContext & job) override;
+    Json estimate(int width, int height, bool guided) const override;
+    Json memory_usage() const override;
+    void unload() override;
+
+private:
+    /// The arguments of one guided evaluation that stay the same over a run.
+    struct Guidance {
+        const Conditioning * conditioning = nullptr;
+        const Conditioning * unconditional = nullptr;
+        double scale = 1.0;
+        double rescale = 0.0;
+        bool guided() const { return unconditional != nullptr && scale != 1.0; }
+    };
+
+    models::Network & part(const std::string & name);  // throws unsupported_model when this model has no such part
+    void use(models::Network & network, const JobContext & job);
+    std::vector<models::Network *> networks() const;
+    void update_usage();
+
+    std::array<int64_t, 4> latent_shape(int width, int height, int batch) const;
+    void check_latents(const Latents & latents, const char * what) const;
+    void evaluate(const Latents & x, Span<const double> timesteps, const Guidance & guidance, const Latents * concat,
+                  Latents & output, const JobContext & job);
+    void evaluate_row(const Latents & x, int64_t row, double timestep, const Guidance & guidance, const Latents * concat,
+                      Span<float> output, const JobContext & job);
+    Predict predictor(const Guidance & guidance);
+    std::vector<float> encode_window(const TokenChunk & chunk, int clip_skip, const JobContext & job);
+    Latents moments(const ImageTensor & image, const JobContext & job);
+    Latents from_moments(const Latents & moments, int64_t rows, NoiseSource * noise) const;
+    StagePlanRequest stage_request(int64_t height, int64_t width) const;
+
+    LoadRequest request_;
+    formats::OpenedModel opened_;
+    graph::DevicePtr device_;
+    std::unique_ptr<models::ClipText> text_;
+    std::unique_ptr<models::UNet> unet_;
+    std::unique_ptr<models::Autoencoder> first_stage_;
+    bool one_part_at_a_time_ = false;
+
+    mutable std::mutex usage_mutex_;  // memory_usage() is called from another thread than the job's
+    Json usage_;
+};
+
+}  // namespace latent::pipeline

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <functional>
+
+#include "pipeline/tiling.h"
+
+namespace latent::pipeline {
+
+/// How a first stage is run over a picture: whole, or in tiles of `tile` latent pixels.
+struct StagePlan {
+    int tile = 0;        // 0: whole
+    uint64_t bytes = 0;  // of one call
+};
+
+struct StagePlanRequest {
+    int64_t height = 0, width = 0;      // latent pixels
+    uint64_t budget = 0;                // bytes that one call may take, UINT64_MAX: no bound
+    std::optional<bool> tiling;         // the caller's wish
+    int tile = 0;                       // the caller's tile, 0: chosen
+    bool low_memory = false;            // tiles whenever the picture is larger than one
+};
+
+/// Chooses the largest tile whose call fits the budget. `measure(height, width)` gives the bytes of one call for that many latent
+/// pixels. Throws out_of_memory with the numbers when even the smallest tile does not fit.
+StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
+                     const std::function<uint64_t(int64_t height, int64_t width)> & measure);
+
+/// Bytes for working memory: what the caller's bound leaves beside `held`, or most of what the system has available.
+uint64_t working_budget(uint64_t max_bytes, uint64_t held, uint64_t available);
+
+}  // namespace latent::pipeline

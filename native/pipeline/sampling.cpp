@@ -1,0 +1,85 @@
+#include "pipeline/sampling.h"
+
+#include <algorithm>
+
+namespace latent::pipeline {
+namespace {
+
+Latents same_shape(const Latents & other) { return {other.shape, std::vector<float>(other.data.size())}; }
+
+}  // namespace
+
+samplers::SolverOptions solver_options(const SamplingRequest & request, const ModelSpec & spec, bool image_to_image) {
+    samplers::SolverOptions options;
+    const bool own = request.sampler.empty() || request.sampler == spec.sampler;
+    options.sampler = request.sampler.empty() ? spec.sampler : request.sampler;
+    options.schedule = request.schedule;
+    options.sigmas = request.sigmas;
+    options.steps = request.steps > 0 ? request.steps : spec.steps;
+    options.eta = request.eta >= 0 ? request.eta : own ? spec.eta : -1.0;
+    options.prediction = spec.prediction;
+    options.noise_schedule = spec.schedule;
+    options.image_to_image = image_to_image;
+    options.strength = request.strength;
+    options.extra = request.extra;
+    return options;
+}
+
+SamplingRun::SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predict, SeededNoise noise, const Latents & start,
+                         const Latents * image)
+    : solver_(std::move(solver)),
+      predict_(std::move(predict)),
+      noise_(std::move(noise)),
+      x_(start),
+      input_(same_shape(start)),
+      output_(same_shape(start)),
+      denoised_(same_shape(start)) {
+    if (image == nullptr) {
+        const float scale = static_cast<float>(solver_->init_noise_sigma());
+        for (float & value : x_.data) value *= scale;
+    } else {
+        Latents clean = same_shape(start);
+        const size_t row = start.data.size() / static_cast<size_t>(start.shape[0]);
+        if (image->data.size() != start.data.size() && image->data.size() != row) {
+            throw Error(ErrorCode::invalid_argument, "sample: the image latents have another shape than the noise");
+        }
+        for (size_t at = 0; at < clean.data.size(); at += row) {
+            std::copy_n(image->data.data() + (image->data.size() == row ? 0 : at), row, clean.data.data() + at);
+        }
+        if (solver_->evaluations().empty()) {
+            x_ = clean;  // strength too small for a single step: the image as it is
+        } else {
+            solver_->start_from_image(clean.data, start.data, x_.data);
+        }
+        denoised_ = clean;
+    }
+}
+
+double SamplingRun::sigma() const {
+    const auto & evaluations = solver_->evaluations();
+    if (evaluation_ < evaluations.size()) return evaluations[evaluation_].sigma;
+    return solver_->sigmas().empty() ? 0.0 : solver_->sigmas().back();
+}
+
+void SamplingRun::step(const JobContext & job) {
+    if (failed_) throw Error(ErrorCode::invalid_argument, "sample: this run was aborted or failed and cannot go on; start another");
+    if (done()) throw Error(ErrorCode::invalid_argument, "sample: all steps are done");
+    failed_ = true;
+    const auto & evaluations = solver_->evaluations();
+    timestep_ = evaluations[evaluation_].timestep;
+    for (bool first = true;; first = false) {
+        job.check();
+        const auto & evaluation = evaluations[evaluation_];
+        solver_->prepare(evaluation_, x_.data, noise_);
+        solver_->scale_input(evaluation_, x_.data, input_.data);
+        predict_(input_, evaluation.timestep, output_, job);
+        if (first) solver_->to_denoised(evaluation_, output_.data, x_.data, denoised_.data);
+        solver_->advance(evaluation_, output_.data, x_.data, noise_);
+        ++evaluation_;
+        if (evaluation.ends_step || done()) break;
+    }
+    ++finished_;
+    failed_ = false;
+}
+
+}  // namespace latent::pipeline

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "pipeline/pipeline.h"
+#include "samplers/solver.h"
+
+namespace latent::pipeline {
+
+/// One network evaluation with guidance: x [n, c, h, w] (already scaled for the network) and its timestep to the raw output.
+using Predict = std::function<void(const Latents & x, double timestep, Latents & output, const JobContext & job)>;
+
+/// The solver's options that a request means for this model.
+samplers::SolverOptions solver_options(const SamplingRequest & request, const ModelSpec & spec, bool image_to_image);
+
+/// The sampling loop (paper section 3.2, Eq. 3 run backwards; the loop of diffusers' pipelines): solver state, latents and noise
+/// stay in native buffers between steps. A run whose step threw is dead: further steps throw invalid_argument.
+class SamplingRun : public Sampler {
+public:
+    /// `start` is unit-variance noise [n, c, h, w]. With `image` (clean latents of the same shape, or one row for all) the run
+    /// starts inside the schedule. `noise` gives what the solver draws later; its next draw is the one after the start noise.
+    SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predict, SeededNoise noise, const Latents & start,
+                const Latents * image);
+
+    int steps() const override { return solver_->steps(); }
+    int index() const override { return finished_; }
+    bool done() const override { return evaluation_ >= solver_->evaluations().size(); }
+    double sigma() const override;
+    double timestep() const override { return timestep_; }
+    void step(const JobContext & job) override;
+    Latents & latents() override { return x_; }
+    const Latents & denoised() const override { return denoised_; }
+
+private:
+    std::unique_ptr<samplers::Solver> solver_;
+    Predict predict_;
+    SeededNoise noise_;
+    Latents x_, input_, output_, denoised_;
+    size_t evaluation_ = 0;
+    int finished_ = 0;
+    double timestep_ = 0;
+    bool failed_ = false;
+};
+
+}  // namespace latent::pipeline

@@ -1,0 +1,141 @@
+#include <algorithm>
+
+#include "check.h"
+#include "fixture.h"
+#include "pipeline/conditioning.h"
+#include "pipeline/memory_plan.h"
+#include "pipeline/preview.h"
+#include "pipeline/tiling.h"
+
+using namespace latent;
+using namespace latent::pipeline;
+
+TEST(linear_preview_matches_the_web_ui) {
+    const Json golden = fixture::json("procedures/latent_preview.json");
+    for (const Json & set : golden["sets"]) {
+        ModelSpec spec;
+        if (set["name"] == "webui_sd1") {
+            spec.family = "sd1";
+        } else if (set["name"] == "webui_sdxl") {
+            spec.family = "sdxl";
+        } else {
+            continue;
+        }
+        const Latents latents{{1, 4, 6, 5}, fixture::formula("preview:z", 120)};
+        const Picture picture = linear_preview(latents, 0, spec);
+        const auto expected = set["expected_u8"].get<std::vector<int>>();
+        CHECK(picture.width == 5 && picture.height == 6 && picture.data.size() == expected.size());
+        for (size_t i = 0; i < expected.size(); ++i) CHECK_NEAR(picture.data[i], expected[i], 1);
+    }
+}
+
+TEST(preview_refuses_a_row_outside_the_batch) {
+    const Latents latents{{1, 4, 2, 2}, std::vector<float>(16)};
+    CHECK_THROWS(linear_preview(latents, 1, ModelSpec{}), ErrorCode::invalid_argument);
+}
+
+TEST(emphasis_matches_the_web_ui_and_comfy) {
+    const Json golden = fixture::json("procedures/prompt_chunks.json")["emphasis_math"];
+    std::vector<float> weights;
+    for (const Json & row : golden["multipliers"]) {
+        for (const Json & weight : row) weights.push_back(weight.get<float>());
+    }
+    std::vector<float> empty = fixture::formula("emphasis:empty", 20);
+    empty.insert(empty.end(), empty.begin(), empty.begin() + 20);
+    const std::pair<const char *, const char *> names[] = {{"Original", "original"}, {"No norm", "no_norm"}, {"comfy", "comfy"}};
+    for (const auto & [theirs, ours] : names) {
+        std::vector<float> z = fixture::formula("emphasis:z", 40);
+        apply_emphasis(z, weights, 4, ours, empty);
+        const auto expected = golden["expected"][theirs].get<std::vector<double>>();
+        for (size_t i = 0; i < z.size(); ++i) CHECK_NEAR(z[i], expected[i], 1e-5 * std::max(1.0, std::fabs(expected[i])));
+    }
+    std::vector<float> z = fixture::formula("emphasis:z", 8);
+    const std::vector<float> before = z, ones{1.0f, 1.0f};
+    apply_emphasis(z, ones, 4, "original", {});
+    CHECK(z == before);
+    CHECK_THROWS((apply_emphasis(z, ones, 4, "loud", {}), 0), ErrorCode::invalid_argument);
+}
+
+TEST(pictures_round_half_to_even_and_survive_nan) {
+    const Json golden = fixture::json("procedures/image_convert.json")["cases"];
+    ImageTensor image;
+    image.data = golden["input"].get<std::vector<float>>();
+    const auto expected = golden["diffusers_round"].get<std::vector<int>>();
+    image.shape = {1, 1, 1, static_cast<int64_t>(image.data.size())};
+    const Picture picture = to_pictures(image)[0];
+    for (size_t i = 0; i < expected.size(); ++i) CHECK_NEAR(picture.data[i], expected[i], 1e-9);
+    image = {{1, 1, 1, 3}, {NAN, INFINITY, -INFINITY}};
+    const Picture odd = to_pictures(image)[0];
+    CHECK(odd.data[0] == 0 && odd.data[1] == 255 && odd.data[2] == 0);
+}
+
+TEST(tiles_cover_everything_once) {
+    CHECK((tile_starts(10, 10, 7) == std::vector<int64_t>{0}));
+    CHECK((tile_starts(20, 8, 6) == std::vector<int64_t>{0, 6, 12}));
+    CHECK((tile_starts(21, 8, 6) == std::vector<int64_t>{0, 6, 12, 13}));
+}
+
+TEST(tiled_equals_whole_for_a_local_operation) {
+    // Nearest doubling knows nothing of its neighbours, so blending must give back exactly the whole result.
+    const auto doubled = [](const ImageTensor & in) {
+        const auto [n, c, h, w] = in.shape;
+        ImageTensor out{{n, c, 2 * h, 2 * w}, std::vector<float>(static_cast<size_t>(4 * n * c * h * w))};
+        for (int64_t i = 0; i < n * c * 2 * h; ++i) {
+            for (int64_t x = 0; x < 2 * w; ++x) out.data[static_cast<size_t>(i * 2 * w + x)] = in.data[static_cast<size_t>((i / (2 * h) * h + i % (2 * h) / 2) * w + x / 2)];
+        }
+        return out;
+    };
+    for (const auto & [h, w] : {std::pair<int, int>{16, 16}, {33, 47}, {20, 90}, {90, 17}}) {
+        const ImageTensor image{{2, 3, h, w}, fixture::formula("tiling", static_cast<size_t>(2 * 3 * h * w))};
+        int64_t last = 0, total = 0;
+        JobContext job;
+        job.progress = [&](const Progress & p) { last = p.step, total = p.steps; };
+        const ImageTensor tiled = run_tiled(image, TileGrid::for_tile(16), 2, 1, Phase::decode, job, doubled);
+        const ImageTensor whole = doubled(image);
+        CHECK(tiled.shape == whole.shape);
+        double worst = 0;
+        for (size_t i = 0; i < whole.data.size(); ++i) worst = std::max(worst, static_cast<double>(std::fabs(tiled.data[i] - whole.data[i])));
+        CHECK(worst < 1e-6);
+        CHECK(last == total && total > 0);
+    }
+}
+
+TEST(tiling_stops_when_cancelled) {
+    const ImageTensor image{{1, 1, 64, 64}, std::vector<float>(4096)};
+    JobContext job;
+    int calls = 0;
+    const auto run = [&](const ImageTensor & tile) {
+        if (++calls == 2) job.cancel->cancel();
+        return tile;
+    };
+    CHECK_THROWS(run_tiled(image, TileGrid::for_tile(16), 1, 1, Phase::decode, job, run), ErrorCode::aborted);
+    CHECK(calls == 2);
+}
+
+TEST(plan_takes_the_largest_tile_that_fits) {
+    const auto measure = [](int64_t h, int64_t w) { return static_cast<uint64_t>(h * w) * 1000; };
+    StagePlanRequest request{128, 128};
+    request.budget = UINT64_MAX;
+    CHECK(plan_stage(request, "x", measure).tile == 0);
+    request.budget = 64 * 64 * 1000;
+    CHECK(plan_stage(request, "x", measure).tile == 64);
+    request.budget = 64 * 64 * 1000 - 1;
+    CHECK(plan_stage(request, "x", measure).tile == 48);
+    request.budget = 1000;
+    CHECK_THROWS(plan_stage(request, "x", measure), ErrorCode::out_of_memory);
+    request.budget = UINT64_MAX;
+    request.low_memory = true;
+    CHECK(plan_stage(request, "x", measure).tile == 64);
+    request.tiling = false;
+    CHECK(plan_stage(request, "x", measure).tile == 0);
+    request.tiling = true;
+    request.tile = 40;
+    CHECK(plan_stage(request, "x", measure).tile == 40);
+}
+
+TEST(budget_respects_bound_and_system) {
+    CHECK(working_budget(0, 5, UINT64_MAX) == UINT64_MAX);
+    CHECK(working_budget(100, 30, UINT64_MAX) == 70);
+    CHECK(working_budget(100, 130, UINT64_MAX) == 0);
+    CHECK(working_budget(0, 0, 1000) == 800);
+}
