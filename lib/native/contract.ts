@@ -112,6 +112,8 @@ export interface NativePipeline {
     arrays: { image?: Float32Array; mask?: Float32Array; latents?: Float32Array },
     callbacks: NativeCallbacks,
   ): NativeJob<NativeGenerateResult>
+  /** request: { width, height, guided }. JSON: { weights, textEncoder, unet, encode, decode: { bytes, flops } } of one call, from headers alone. */
+  estimate(request: string): string
   /** JSON: { parts: { unet, textEncoder, vae }, compute, total, processPeak } in bytes. */
   memoryUsage(): string
   unload(): NativeJob<void>
@@ -141,6 +143,8 @@ export interface NativeAddon {
   /** request: { seed: string, shape: number[], rng: 'philox' | 'mt19937', offset?: number }; fills `out`. */
   createNoise(request: string, out: Float32Array): void
   createSolver(request: string): NativeSolver
+  /** request: { threads, seconds }. Arithmetic peak of the machine; resolves to JSON: [{ format, instructions, gflops }]. */
+  measurePeak(request: string): NativeJob<string>
   loadPipeline(request: string, callbacks: NativeCallbacks): NativeJob<NativePipeline>
   latentsFrom(shape: number[], data: Float32Array): NativeLatents
   conditioningFrom(shape: number[], data: Float32Array): NativeConditioning
