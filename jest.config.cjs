@@ -1,0 +1,16 @@
+/** @type {import('jest').Config} */
+module.exports = {
+  testEnvironment: 'node',
+  roots: ['<rootDir>/test'],
+  testMatch: ['<rootDir>/test/{unit,parity,integration,package}/**/*.test.ts'],
+  // Sources say './x.js', as Node wants it; the tests run them from TypeScript.
+  moduleNameMapper: {
+    '^node-latent-diffusion$': '<rootDir>/dist/index.js',
+    '^(\\.{1,2}/.*)\\.js$': '$1',
+  },
+  transform: { '^.+\\.ts$': ['ts-jest', { tsconfig: '<rootDir>/tsconfig.json' }] },
+  modulePathIgnorePatterns: ['<rootDir>/build', '<rootDir>/deps', '<rootDir>/dist/package.json'],
+  testTimeout: 120_000,
+  // The engine uses every core by itself; more workers only slow each other down and multiply the memory.
+  maxWorkers: 1,
+}
