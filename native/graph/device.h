@@ -56,6 +56,8 @@ public:
 
     /// Runs a graph to its end, or throws aborted soon after `cancel` is set (the device stays usable), or device.
     void compute(ggml_cgraph * graph, const CancelToken & cancel);
+    /// Gives back the scratch memory kept between computations.
+    void trim();
     /// Scratch bytes that ggml's CPU backend needs beside the graph's own buffer; 0 elsewhere.
     uint64_t work_bytes(ggml_cgraph * graph) const;
 
@@ -66,12 +68,15 @@ public:
     bool maps_host_memory() const { return is_cpu(); }
 
 private:
+    struct Scratch;
     Device() = default;
+    int compute_cpu(ggml_cgraph * graph, const CancelToken & cancel);  // a ggml_status
 
     std::string name_, kind_;
     int threads_ = 1;
     ggml_backend * backend_ = nullptr;
     ggml_threadpool * pool_ = nullptr;
+    std::unique_ptr<Scratch> scratch_;
     std::mutex computing_;
 };
 

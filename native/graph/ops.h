@@ -81,10 +81,9 @@ public:
     virtual Map group_norm(Map x, const Norm & w, const GroupNormOptions & options = {}) = 0;
     virtual Map activation(Map x, Activation kind) = 0;
     virtual Map add(Map a, Map b) = 0;
-    virtual Map concat(Map a, Map b) = 0;                                                        // channels of a, then of b
-    virtual Map avg_pool2(Map x) = 0;                                                            // 2x2 means, stride 2
-    virtual Map upsample2(Map x) = 0;                                                            // nearest
-    virtual Map clamp_channels(Map x, int64_t first, int64_t count, float low, float high) = 0;  // the other channels pass
+    virtual Map concat(Map a, Map b) = 0;  // channels of a, then of b
+    virtual Map avg_pool2(Map x) = 0;      // 2x2 means, stride 2
+    virtual Map upsample2(Map x) = 0;      // nearest
 
     // Tokens
     virtual Seq to_seq(Map x) = 0;  // a token per pixel, rows of the image one after another

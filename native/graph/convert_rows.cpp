@@ -1,0 +1,132 @@
+#include "graph/convert_rows.h"
+
+#include <ggml-cpu.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "graph/ggml_handles.h"
+
+namespace latent::graph {
+
+namespace {
+
+size_t row_bytes(DType type, int64_t inner) {
+    return static_cast<size_t>(inner / dtype_block(type) * dtype_block_bytes(type));
+}
+
+void row_to_f32(DType from, const uint8_t * source, float * out, int64_t inner) {
+    // Only element types wider than a byte have an alignment; files promise none, so ggml's readers get aligned input or none.
+    const bool aligned = reinterpret_cast<uintptr_t>(source) % 2 == 0;
+    if (dtype_is_quantised(from)) {
+        std::vector<uint8_t> copy;
+        if (!aligned) {
+            copy.assign(source, source + row_bytes(from, inner));
+            source = copy.data();
+        }
+        ggml_get_type_traits(to_ggml(from))->to_float(source, out, inner);
+    } else if (from == DType::f16 && aligned) {
+        ggml_cpu_fp16_to_fp32(reinterpret_cast<const ggml_fp16_t *>(source), out, inner);
+    } else {
+        convert_to_f32(from, source, out, inner);
+    }
+}
+
+void row_from_f32(DType to, const float * values, uint8_t * out, int64_t inner) {
+    switch (to) {
+        case DType::f32: std::memcpy(out, values, static_cast<size_t>(inner) * sizeof(float)); break;
+        case DType::f16: ggml_cpu_fp32_to_fp16(values, reinterpret_cast<ggml_fp16_t *>(out), inner); break;
+        case DType::bf16: ggml_cpu_fp32_to_bf16(values, reinterpret_cast<ggml_bf16_t *>(out), inner); break;
+        default: ggml_quantize_chunk(to_ggml(to), values, out, 0, 1, inner, nullptr);
+    }
+}
+
+void convert_range(DType from, const uint8_t * source, DType to, uint8_t * destination, int64_t first, int64_t last,
+                   int64_t inner) {
+    const size_t from_row = row_bytes(from, inner), to_row = row_bytes(to, inner);
+    if (from == to) {
+        std::memcpy(destination + first * to_row, source + first * from_row, static_cast<size_t>(last - first) * to_row);
+        return;
+    }
+    std::vector<float> values(to == DType::f32 ? 0 : static_cast<size_t>(inner));
+    for (int64_t row = first; row < last; ++row) {
+        uint8_t * out = destination + row * to_row;
+        if (to == DType::f32) {
+            row_to_f32(from, source + row * from_row, reinterpret_cast<float *>(out), inner);
+        } else {
+            row_to_f32(from, source + row * from_row, values.data(), inner);
+            row_from_f32(to, values.data(), out, inner);
+        }
+    }
+}
+
+}  // namespace
+
+void convert_rows(DType from, const void * source, DType to, void * destination, int64_t rows, int64_t inner, int threads) {
+    if (dtype_is_quantised(to) && from != to) ggml_quantize_init(to_ggml(to));  // shared tables, not thread-safe to make
+    const auto * in = static_cast<const uint8_t *>(source);
+    auto * out = static_cast<uint8_t *>(destination);
+    const int64_t chunk = std::max<int64_t>(1, (int64_t{1} << 18) / std::max<int64_t>(1, inner));
+    const int64_t chunks = (rows + chunk - 1) / chunk;
+    const int workers = static_cast<int>(std::min<int64_t>(std::max(1, threads), chunks));
+
+    std::atomic<int64_t> next{0};
+    std::vector<std::exception_ptr> failures(static_cast<size_t>(workers));
+    const auto work = [&](int worker) {
+        try {
+            for (int64_t c = next++; c < chunks; c = next++) {
+                convert_range(from, in, to, out, c * chunk, std::min(rows, (c + 1) * chunk), inner);
+            }
+        } catch (...) {
+            failures[static_cast<size_t>(worker)] = std::current_exception();
+        }
+    };
+    std::vector<std::thread> pool;
+    for (int worker = 1; worker < workers; ++worker) {
+        try {
+            pool.emplace_back(work, worker);
+        } catch (const std::system_error &) {
+            break;  // fewer threads than hoped for
+        }
+    }
+    work(0);
+    for (std::thread & thread : pool) thread.join();
+    for (const std::exception_ptr & failure : failures) {
+        if (failure) std::rethrow_exception(failure);
+    }
+}
+
+ggml_type to_ggml(DType type) {
+    switch (type) {
+        case DType::f32: return GGML_TYPE_F32;
+        case DType::f16: return GGML_TYPE_F16;
+        case DType::bf16: return GGML_TYPE_BF16;
+        case DType::f64: return GGML_TYPE_F64;
+        case DType::i64: return GGML_TYPE_I64;
+        case DType::i32: return GGML_TYPE_I32;
+        case DType::i16: return GGML_TYPE_I16;
+        case DType::i8: return GGML_TYPE_I8;
+        case DType::q4_0: return GGML_TYPE_Q4_0;
+        case DType::q4_1: return GGML_TYPE_Q4_1;
+        case DType::q5_0: return GGML_TYPE_Q5_0;
+        case DType::q5_1: return GGML_TYPE_Q5_1;
+        case DType::q8_0: return GGML_TYPE_Q8_0;
+        case DType::q2_k: return GGML_TYPE_Q2_K;
+        case DType::q3_k: return GGML_TYPE_Q3_K;
+        case DType::q4_k: return GGML_TYPE_Q4_K;
+        case DType::q5_k: return GGML_TYPE_Q5_K;
+        case DType::q6_k: return GGML_TYPE_Q6_K;
+        case DType::f8_e4m3:
+        case DType::f8_e5m2:
+        case DType::u8:
+        case DType::boolean: break;
+    }
+    return GGML_TYPE_COUNT;
+}
+
+}  // namespace latent::graph

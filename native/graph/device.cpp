@@ -1,0 +1,206 @@
+#include "graph/device.h"
+
+#include <ggml-cpu.h>
+
+#include <algorithm>
+#include <cctype>
+#include <new>
+
+#include "core/cpu.h"
+#include "core/json.h"
+#include "core/memory.h"
+#include "graph/ggml_handles.h"
+
+namespace latent::graph {
+
+namespace {
+
+std::mutex log_mutex;
+std::string last_error;
+
+void keep_error(ggml_log_level level, const char * text, void *) {
+    if (level != GGML_LOG_LEVEL_ERROR) return;
+    const std::lock_guard<std::mutex> lock(log_mutex);
+    last_error = text;
+}
+
+std::string lower(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+}
+
+std::string kind_of(ggml_backend_dev_t device) {
+    const std::string kind = lower(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device)));
+    return kind == "mtl" ? "metal" : kind;
+}
+
+bool is_gpu(ggml_backend_dev_t device) {
+    const auto type = ggml_backend_dev_type(device);
+    return type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU;
+}
+
+/// GPUs in ggml's order, then the CPU; accelerators that only help the CPU (BLAS) are not devices of ours.
+std::vector<ggml_backend_dev_t> usable_devices() {
+    quiet_ggml();
+    std::vector<ggml_backend_dev_t> devices;
+    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+        if (is_gpu(ggml_backend_dev_get(i))) devices.push_back(ggml_backend_dev_get(i));
+    }
+    if (ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU)) devices.push_back(cpu);
+    return devices;
+}
+
+DeviceInfo describe(ggml_backend_dev_t device) {
+    DeviceInfo info;
+    info.name = lower(ggml_backend_dev_name(device));
+    info.kind = kind_of(device);
+    info.description = ggml_backend_dev_description(device);
+    if (info.kind == "cpu") {
+        info.description = cpu_brand();
+        info.memory_total = total_memory();
+        info.memory_free = available_memory();
+    } else {
+        size_t free = 0, total = 0;
+        ggml_backend_dev_memory(device, &free, &total);
+        info.memory_total = total;
+        info.memory_free = free;
+    }
+    return info;
+}
+
+bool abort_requested(void * data) {
+    return static_cast<const CancelToken *>(data)->cancelled();
+}
+
+std::string megabytes(uint64_t bytes) {
+    return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
+}
+
+}  // namespace
+
+void quiet_ggml() {
+    static const bool once = [] {
+        ggml_log_set(keep_error, nullptr);
+        return true;
+    }();
+    (void)once;
+}
+
+std::string take_ggml_error() {
+    const std::lock_guard<std::mutex> lock(log_mutex);
+    std::string text = std::move(last_error);
+    last_error.clear();
+    while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
+    return text;
+}
+
+std::vector<DeviceInfo> list_devices() {
+    std::vector<DeviceInfo> all;
+    for (ggml_backend_dev_t device : usable_devices()) all.push_back(describe(device));
+    return all;
+}
+
+struct Device::Scratch {
+    std::unique_ptr<uint8_t[]> data;
+    size_t size = 0;
+};
+
+std::shared_ptr<Device> Device::create(const std::string & name, int threads) {
+    const std::vector<ggml_backend_dev_t> devices = usable_devices();
+    ggml_backend_dev_t chosen = nullptr;
+    std::string known;
+    for (ggml_backend_dev_t device : devices) {
+        const DeviceInfo info = describe(device);
+        known += (known.empty() ? "" : ", ") + info.name;
+        if (!chosen && (name == "auto" || name == info.name || name == info.kind)) chosen = device;
+    }
+    if (!chosen) {
+        throw Error(ErrorCode::device, "There is no device \"" + name + "\" here. Devices: " + known + ".",
+                    Json{{"device", name}, {"devices", known}}.dump());
+    }
+
+    std::shared_ptr<Device> device(new Device());
+    device->name_ = lower(ggml_backend_dev_name(chosen));
+    device->kind_ = kind_of(chosen);
+    device->threads_ = std::min(threads > 0 ? threads : usable_cores(), GGML_MAX_N_THREADS);
+    device->scratch_ = std::make_unique<Scratch>();
+    device->backend_ = ggml_backend_dev_init(chosen, nullptr);
+    if (!device->backend_) {
+        throw Error(ErrorCode::device, "The device \"" + device->name_ + "\" could not be opened. " + take_ggml_error(),
+                    Json{{"device", device->name_}}.dump());
+    }
+    if (device->is_cpu()) {
+        ggml_threadpool_params params = ggml_threadpool_params_default(device->threads_);
+        params.poll = 10;  // threads sleep soon after a graph instead of spinning while the host works
+        device->pool_ = ggml_threadpool_new(&params);
+        if (!device->pool_) throw Error(ErrorCode::device, "The thread pool could not be started");
+    }
+    return device;
+}
+
+Device::~Device() {
+    if (backend_) ggml_backend_free(backend_);
+    if (pool_) ggml_threadpool_free(pool_);
+}
+
+DeviceInfo Device::info() const {
+    return describe(ggml_backend_get_device(backend_));
+}
+
+uint64_t Device::available() const {
+    const uint64_t free = info().memory_free;
+    return free ? free : UINT64_MAX;
+}
+
+void Device::require(uint64_t bytes, const std::string & what) const {
+    const uint64_t free = available();
+    if (bytes <= free) return;
+    throw Error(ErrorCode::out_of_memory,
+                what + " needs " + megabytes(bytes) + " of memory, and " + megabytes(free) + " are available on " + name_,
+                Json{{"what", what}, {"required", bytes}, {"available", free}, {"device", name_}}.dump());
+}
+
+ggml_backend_buffer_type * Device::buffer_type() const {
+    return ggml_backend_dev_buffer_type(ggml_backend_get_device(backend_));
+}
+
+uint64_t Device::work_bytes(ggml_cgraph * graph) const {
+    return is_cpu() ? ggml_graph_plan(graph, threads_, pool_).work_size : 0;
+}
+
+void Device::compute(ggml_cgraph * graph, const CancelToken & cancel) {
+    const std::lock_guard<std::mutex> lock(computing_);
+    cancel.check();
+    const ggml_status status =
+        is_cpu() ? static_cast<ggml_status>(compute_cpu(graph, cancel)) : ggml_backend_graph_compute(backend_, graph);
+    if (status == GGML_STATUS_SUCCESS) return;
+    cancel.check();
+    if (status == GGML_STATUS_ALLOC_FAILED)
+        throw Error(ErrorCode::out_of_memory, "The device " + name_ + " has no memory left for scratch data");
+    throw Error(ErrorCode::device, "The device " + name_ + " failed while computing. " + take_ggml_error());
+}
+
+// Not ggml_backend_graph_compute: the plan carries the abort callback per call, and scratch memory that cannot be had is an
+// error of ours instead of an exception in the middle of ggml.
+int Device::compute_cpu(ggml_cgraph * graph, const CancelToken & cancel) {
+    ggml_cplan plan = ggml_graph_plan(graph, threads_, pool_);
+    if (scratch_->size < plan.work_size) {
+        scratch_->data.reset();
+        scratch_->size = 0;
+        scratch_->data.reset(new (std::nothrow) uint8_t[plan.work_size]);
+        if (!scratch_->data) return GGML_STATUS_ALLOC_FAILED;
+        scratch_->size = plan.work_size;
+    }
+    plan.work_data = scratch_->data.get();
+    plan.abort_callback = abort_requested;
+    plan.abort_callback_data = const_cast<CancelToken *>(&cancel);
+    return ggml_graph_compute(graph, &plan);
+}
+
+void Device::trim() {
+    const std::lock_guard<std::mutex> lock(computing_);
+    scratch_->data.reset();
+    scratch_->size = 0;
+}
+
+}  // namespace latent::graph

@@ -1,0 +1,194 @@
+#include "graph/runner.h"
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "core/json.h"
+#include "graph/ops_ggml.h"
+
+namespace latent::graph {
+
+struct Graph::State {
+    DevicePtr device;
+    ggml_context_ptr nodes, leaves;
+    ggml_backend_buffer_ptr leaf_buffer;
+    ggml_gallocr_ptr allocator;
+    ggml_cgraph * graph = nullptr;
+    std::map<std::string, ggml_tensor *> inputs, outputs;
+    std::vector<OpsGgml::Constant> constants;
+    double flops = 0;
+    uint64_t bytes = 0;
+
+    uint64_t context_bytes() const { return ggml_get_mem_size(nodes.get()) + ggml_get_mem_size(leaves.get()); }
+};
+
+namespace {
+
+constexpr size_t first_capacity = 4096;  // nodes
+constexpr size_t last_capacity = size_t{1} << 20;
+constexpr size_t leaf_capacity = 512;
+
+const ggml_tensor * named(const std::map<std::string, ggml_tensor *> & all, const std::string & name) {
+    const auto found = all.find(name);
+    if (found == all.end()) throw Error(ErrorCode::internal, "The graph has no input or output \"" + name + "\"");
+    return found->second;
+}
+
+void check_size(const ggml_tensor * tensor, size_t size, ggml_type type, const std::string & name) {
+    if (tensor->type != type || static_cast<size_t>(ggml_nelements(tensor)) != size) {
+        throw Error(ErrorCode::internal,
+                    "\"" + name + "\" has " + std::to_string(ggml_nelements(tensor)) + " elements, not " + std::to_string(size));
+    }
+}
+
+/// Builds nodes and leaves, without memory for their data. A context that proves too small is made anew, twice as large.
+template <typename State>
+void build_graph(State & state, const WeightStore & weights, const GraphBuilder & build, const Runner::Limits & limits) {
+    quiet_ggml();
+    const size_t parameters = weights.parameters().size();
+    for (size_t capacity = std::max(first_capacity, 2 * parameters + leaf_capacity); capacity <= last_capacity; capacity *= 2) {
+        const size_t each = ggml_tensor_overhead() + 64;
+        state.nodes.reset(ggml_init({capacity * each + ggml_graph_overhead_custom(capacity, false), nullptr, true}));
+        state.leaves.reset(ggml_init({leaf_capacity * each, nullptr, true}));
+        if (!state.nodes || !state.leaves) throw Error(ErrorCode::out_of_memory, "No memory for the nodes of a graph");
+        state.graph = ggml_new_graph_custom(state.nodes.get(), capacity, false);
+        OpsGgml ops(state.nodes.get(), state.leaves.get(), state.graph, state.device->is_cpu(), limits);
+        try {
+            build(ops);
+        } catch (const GraphFull &) {
+            continue;
+        }
+        state.inputs = ops.inputs();
+        state.outputs = ops.outputs();
+        state.constants = ops.constants();
+        state.flops = ops.flops();
+        return;
+    }
+    throw Error(ErrorCode::out_of_memory,
+                "The " + weights.part() + " needs more than " + std::to_string(last_capacity) + " graph nodes at this size");
+}
+
+/// Bytes of inputs and constants.
+uint64_t leaf_bytes(ggml_context * leaves, ggml_backend_buffer_type_t type) {
+    return ggml_backend_alloc_ctx_tensors_from_buft_size(leaves, type);
+}
+
+/// The size that the allocator will ask for. Leaves must have addresses already, or they would be counted in.
+uint64_t plan_bytes(ggml_gallocr_t allocator, ggml_cgraph * graph) {
+    size_t size = 0;
+    ggml_gallocr_reserve_n_size(allocator, graph, nullptr, nullptr, &size);
+    return size;
+}
+
+}  // namespace
+
+Graph::Graph() : state_(std::make_unique<State>()) {}
+
+Graph::~Graph() = default;
+
+void Graph::set_input(const std::string & name, Span<const float> data) {
+    ggml_tensor * tensor = const_cast<ggml_tensor *>(named(state_->inputs, name));
+    check_size(tensor, data.size(), GGML_TYPE_F32, name);
+    ggml_backend_tensor_set(tensor, data.data(), 0, ggml_nbytes(tensor));
+}
+
+void Graph::set_input(const std::string & name, Span<const int32_t> data) {
+    ggml_tensor * tensor = const_cast<ggml_tensor *>(named(state_->inputs, name));
+    check_size(tensor, data.size(), GGML_TYPE_I32, name);
+    ggml_backend_tensor_set(tensor, data.data(), 0, ggml_nbytes(tensor));
+}
+
+void Graph::get_output(const std::string & name, Span<float> out) const {
+    const ggml_tensor * tensor = named(state_->outputs, name);
+    check_size(tensor, out.size(), GGML_TYPE_F32, name);
+    ggml_backend_tensor_get(tensor, out.data(), 0, ggml_nbytes(tensor));
+}
+
+void Graph::compute(const CancelToken & cancel) {
+    state_->device->compute(state_->graph, cancel);
+}
+
+uint64_t Graph::bytes() const {
+    return state_->bytes;
+}
+
+Runner::Runner(DevicePtr device, const WeightStore & weights, std::string what, int keep)
+    : device_(std::move(device)), weights_(&weights), what_(std::move(what)), keep_(std::max(1, keep)) {}
+
+Runner::~Runner() = default;
+
+GraphMeasure Runner::measure(const GraphBuilder & build) const {
+    if (!weights_->planned()) throw Error(ErrorCode::internal, "The " + what_ + " was measured before its weights were planned");
+    Graph::State state;
+    state.device = device_;
+    build_graph(state, *weights_, build, limits_);
+    ggml_backend_buffer_type_t type = device_->buffer_type();
+    const uint64_t leaves = leaf_bytes(state.leaves.get(), type);
+    for (ggml_tensor * t = ggml_get_first_tensor(state.leaves.get()); t; t = ggml_get_next_tensor(state.leaves.get(), t)) {
+        t->data = reinterpret_cast<void *>(static_cast<uintptr_t>(64));  // not the allocator's business
+    }
+    state.allocator.reset(ggml_gallocr_new(type));
+    GraphMeasure measure;
+    measure.bytes =
+        leaves + plan_bytes(state.allocator.get(), state.graph) + state.context_bytes() + device_->work_bytes(state.graph);
+    measure.flops = state.flops;
+    return measure;
+}
+
+Graph & Runner::prepare(const std::string & key, const GraphBuilder & build) {
+    entries_.remove_if([&](const Entry & entry) { return entry.generation != weights_->generation(); });
+    const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry & entry) { return entry.key == key; });
+    if (found != entries_.end()) {
+        entries_.splice(entries_.begin(), entries_, found);
+        return *entries_.front().graph;
+    }
+    if (!weights_->loaded()) throw Error(ErrorCode::internal, "The " + what_ + " was run before its weights were loaded");
+
+    std::unique_ptr<Graph> graph(new Graph());
+    Graph::State & state = *graph->state_;
+    state.device = device_;
+    build_graph(state, *weights_, build, limits_);
+    ggml_backend_buffer_type_t type = device_->buffer_type();
+    const uint64_t leaves = leaf_bytes(state.leaves.get(), type);
+    state.leaf_buffer.reset(leaves ? ggml_backend_alloc_ctx_tensors_from_buft(state.leaves.get(), type) : nullptr);
+    state.allocator.reset(ggml_gallocr_new(type));
+    const uint64_t activations = state.leaf_buffer || !leaves ? plan_bytes(state.allocator.get(), state.graph) : 0;
+    const uint64_t needed = activations + device_->work_bytes(state.graph);
+    while (static_cast<int>(entries_.size()) >= keep_ || (!entries_.empty() && needed > device_->available()))
+        entries_.pop_back();
+    device_->require(needed, "The " + what_ + " at this size");
+    // A fresh allocator: the one that measured keeps its plan and would take the reservation for done.
+    state.allocator.reset(ggml_gallocr_new(type));
+    const bool reserved = (state.leaf_buffer || !leaves) && ggml_gallocr_reserve(state.allocator.get(), state.graph) &&
+                          ggml_gallocr_alloc_graph(state.allocator.get(), state.graph);
+    if (!reserved) {
+        throw Error(
+            ErrorCode::out_of_memory,
+            "The " + what_ + " at this size needs " + std::to_string(needed + leaves) + " bytes, and they could not be had",
+            Json{{"what", what_}, {"required", needed + leaves}, {"device", device_->name()}}.dump());
+    }
+    for (const OpsGgml::Constant & constant : state.constants) {
+        ggml_backend_tensor_set(constant.tensor, constant.values.data(), 0, constant.values.size() * sizeof(float));
+    }
+    state.bytes = leaves + activations + state.context_bytes();
+    entries_.push_front({key, weights_->generation(), std::move(graph)});
+    return *entries_.front().graph;
+}
+
+void Runner::clear() {
+    entries_.clear();
+}
+
+uint64_t Runner::bytes() const {
+    uint64_t total = 0;
+    for (const Entry & entry : entries_) total += entry.graph->bytes();
+    return total;
+}
+
+void Runner::set_limits(const Limits & limits) {
+    clear();
+    limits_ = limits;
+}
+
+}  // namespace latent::graph

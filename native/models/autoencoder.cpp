@@ -1,0 +1,280 @@
+#include "models/autoencoder.h"
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+namespace latent::models {
+
+using graph::Activation;
+using graph::ConvOptions;
+using graph::Map;
+using graph::Ops;
+using graph::Padding;
+using graph::Scope;
+using graph::Seq;
+
+namespace {
+
+constexpr graph::GroupNormOptions norm_silu{32, 1e-6f, Activation::silu, {}, {}};  // every norm of the autoencoders
+constexpr graph::GroupNormOptions norm_only{32, 1e-6f, Activation::none, {}, {}};
+constexpr float min_logvar = -30.0f, max_logvar = 20.0f;  // DiagonalGaussianDistribution
+constexpr int64_t max_side = 1 << 17;                     // pixels
+constexpr int64_t max_batch = 256;
+
+/// model.ResnetBlock, without a time embedding.
+struct StageBlock {
+    graph::Norm norm1, norm2;
+    graph::Conv conv1, conv2;
+    std::optional<graph::Conv> shortcut;
+};
+
+/// model.AttnBlock: one head over all channels; the 1x1 convolutions are linears of the pixels.
+struct StageAttention {
+    graph::Norm norm;
+    graph::Linear q, k, v, proj_out;
+};
+
+struct StageLevel {
+    std::vector<StageBlock> blocks;
+    std::vector<StageAttention> attentions;  // one per block, or none
+    std::optional<graph::Conv> resample;     // halves in the encoder, doubles in the decoder
+};
+
+struct Middle {
+    StageBlock block_1, block_2;
+    std::optional<StageAttention> attn_1;
+};
+
+StageBlock declare_block(const Scope & scope, int64_t in, int64_t out) {
+    StageBlock w;
+    w.norm1 = scope.norm("norm1", in);
+    w.conv1 = scope.conv("conv1", in, out, 3);
+    w.norm2 = scope.norm("norm2", out);
+    w.conv2 = scope.conv("conv2", out, out, 3);
+    if (in != out) w.shortcut = scope.conv("nin_shortcut", in, out, 1);
+    return w;
+}
+
+StageAttention declare_attention(const Scope & scope, int64_t channels) {
+    StageAttention w;
+    w.norm = scope.norm("norm", channels);
+    w.q = scope.linear("q", channels, channels);
+    w.k = scope.linear("k", channels, channels);
+    w.v = scope.linear("v", channels, channels);
+    w.proj_out = scope.linear("proj_out", channels, channels);
+    return w;
+}
+
+Middle declare_middle(const Scope & scope, int64_t channels, bool attention) {
+    Middle w;
+    w.block_1 = declare_block(scope / "block_1", channels, channels);
+    if (attention) w.attn_1 = declare_attention(scope / "attn_1", channels);
+    w.block_2 = declare_block(scope / "block_2", channels, channels);
+    return w;
+}
+
+Map run(Ops & ops, Map x, const StageBlock & w) {
+    Map h = ops.conv(ops.group_norm(x, w.norm1, norm_silu), w.conv1, {});
+    h = ops.group_norm(h, w.norm2, norm_silu);
+    ConvOptions last;
+    last.residual = w.shortcut ? ops.conv(x, *w.shortcut, {}) : x;
+    return ops.conv(h, w.conv2, last);
+}
+
+Map run(Ops & ops, Map x, const StageAttention & w) {
+    const Seq h = ops.to_seq(ops.group_norm(x, w.norm, norm_only));
+    const Seq q = ops.linear(h, w.q, {}), k = ops.linear(h, w.k, {}), v = ops.linear(h, w.v, {});
+    return ops.add(ops.to_map(ops.linear(ops.attention(q, k, v, {1, false}), w.proj_out, {}), x.width, x.height), x);
+}
+
+Map run(Ops & ops, Map x, const Middle & w) {
+    x = run(ops, x, w.block_1);
+    if (w.attn_1) x = run(ops, x, *w.attn_1);
+    return run(ops, x, w.block_2);
+}
+
+Map run_blocks(Ops & ops, Map x, const StageLevel & w) {
+    for (size_t i = 0; i < w.blocks.size(); ++i) {
+        x = run(ops, x, w.blocks[i]);
+        if (!w.attentions.empty()) x = run(ops, x, w.attentions[i]);
+    }
+    return x;
+}
+
+void check_config(const AutoencoderConfig & config) {
+    const auto fail = [](const std::string & why) {
+        throw Error(ErrorCode::model_format, "The autoencoder configuration is not a network: " + why);
+    };
+    if (config.kind != "kl") {
+        throw Error(ErrorCode::unsupported_model, "A first stage of kind \"" + config.kind + "\" cannot be run yet; \"kl\" can");
+    }
+    if (config.channels < 32 || config.channels % 32 != 0) fail("channels must be a multiple of 32");
+    if (config.in_channels < 1 || config.out_channels < 1 || config.num_res_blocks < 1 || config.z_channels < 1 ||
+        config.embed_dim < 1) {
+        fail("a count is below 1");
+    }
+    if (config.channel_mult.empty() || config.channel_mult.size() > 10) fail("channel_mult needs 1 to 10 levels");
+    for (const int mult : config.channel_mult) {
+        if (mult < 1 || mult > 64) fail("a channel_mult is out of range");
+    }
+    if (!config.quant_conv && config.embed_dim != config.z_channels)
+        fail("embed_dim must be z_channels where there is no quant_conv");
+}
+
+}  // namespace
+
+struct Autoencoder::Layers {
+    graph::Conv encoder_in, encoder_out;
+    std::vector<StageLevel> down;
+    Middle encoder_middle;
+    graph::Norm encoder_norm;
+    std::optional<graph::Conv> quant, post_quant;
+    graph::Conv decoder_in, decoder_out;
+    Middle decoder_middle;
+    std::vector<StageLevel> up;  // in the order of execution, lowest resolution first
+    graph::Norm decoder_norm;
+};
+
+Autoencoder::Autoencoder(const AutoencoderConfig & config, graph::DevicePtr device, const std::string & prefix)
+    : Network(device, "vae"), config_(config), layers_(std::make_unique<Layers>()) {
+    check_config(config);
+    Layers & l = *layers_;
+    const Scope root(weights_, prefix);
+    const int levels = static_cast<int>(config.channel_mult.size());
+    const int64_t moments = config.double_z ? 2 : 1;
+    const auto & at = config.attention_levels;
+    const auto attends = [&](int level) { return std::find(at.begin(), at.end(), level) != at.end(); };
+    const auto declare_level = [&](const Scope & scope, int level, int64_t & channels, int blocks) {
+        StageLevel stage;
+        const int64_t out = int64_t{config.channels} * config.channel_mult[static_cast<size_t>(level)];
+        for (int i = 0; i < blocks; ++i) {
+            stage.blocks.push_back(declare_block(scope / "block" / i, channels, out));
+            channels = out;
+            if (attends(level)) stage.attentions.push_back(declare_attention(scope / "attn" / i, channels));
+        }
+        return stage;
+    };
+
+    const Scope encoder = root / "encoder";
+    int64_t channels = config.channels;
+    l.encoder_in = encoder.conv("conv_in", config.in_channels, channels, 3);
+    for (int level = 0; level < levels; ++level) {
+        const Scope scope = encoder / "down" / level;
+        StageLevel stage = declare_level(scope, level, channels, config.num_res_blocks);
+        if (level + 1 < levels) stage.resample = scope.conv("downsample.conv", channels, channels, 3);
+        l.down.push_back(std::move(stage));
+    }
+    l.encoder_middle = declare_middle(encoder / "mid", channels, config.middle_attention);
+    l.encoder_norm = encoder.norm("norm_out", channels);
+    l.encoder_out = encoder.conv("conv_out", channels, moments * config.z_channels, 3);
+
+    if (config.quant_conv) {
+        l.quant = root.conv("quant_conv", moments * config.z_channels, moments * config.embed_dim, 1);
+        l.post_quant = root.conv("post_quant_conv", config.embed_dim, config.z_channels, 1);
+    }
+
+    const Scope decoder = root / "decoder";
+    l.decoder_in = decoder.conv("conv_in", config.z_channels, channels, 3);
+    l.decoder_middle = declare_middle(decoder / "mid", channels, config.middle_attention);
+    for (int level = levels - 1; level >= 0; --level) {
+        const Scope scope = decoder / "up" / level;
+        StageLevel stage = declare_level(scope, level, channels, config.num_res_blocks + 1);
+        if (level > 0) stage.resample = scope.conv("upsample.conv", channels, channels, 3);
+        l.up.push_back(std::move(stage));
+    }
+    l.decoder_norm = decoder.norm("norm_out", channels);
+    l.decoder_out = decoder.conv("conv_out", channels, config.out_channels, 3);
+}
+
+Autoencoder::~Autoencoder() = default;
+
+void Autoencoder::build_encode(Ops & ops, int64_t batch, int64_t height, int64_t width) const {
+    const Layers & l = *layers_;
+    Map h = ops.conv(ops.input_map("image", width, height, config_.in_channels, batch), l.encoder_in, {});
+    ConvOptions halve;
+    halve.stride = 2;
+    halve.padding = Padding::right_bottom;
+    for (const StageLevel & level : l.down) {
+        h = run_blocks(ops, h, level);
+        if (level.resample) h = ops.conv(h, *level.resample, halve);
+    }
+    h = run(ops, h, l.encoder_middle);
+    h = ops.conv(ops.group_norm(h, l.encoder_norm, norm_silu), l.encoder_out, {});
+    if (l.quant) h = ops.conv(h, *l.quant, {});
+    ops.output("moments", h);
+}
+
+void Autoencoder::build_decode(Ops & ops, int64_t batch, int64_t height, int64_t width) const {
+    const Layers & l = *layers_;
+    Map h = ops.input_map("latents", width, height, config_.embed_dim, batch);
+    if (l.post_quant) h = ops.conv(h, *l.post_quant, {});
+    h = run(ops, ops.conv(h, l.decoder_in, {}), l.decoder_middle);
+    ConvOptions twice;
+    twice.upsample = true;
+    for (const StageLevel & level : l.up) {
+        h = run_blocks(ops, h, level);
+        if (level.resample) h = ops.conv(h, *level.resample, twice);
+    }
+    ops.output("image", ops.conv(ops.group_norm(h, l.decoder_norm, norm_silu), l.decoder_out, {}));
+}
+
+void Autoencoder::check(int64_t batch, int64_t height, int64_t width, int64_t multiple) const {
+    const int64_t limit = max_side * multiple / config_.downsampling();
+    const auto side_fits = [&](int64_t side) { return side >= multiple && side <= limit && side % multiple == 0; };
+    if (!side_fits(height) || !side_fits(width)) {
+        throw Error(ErrorCode::invalid_argument, "A size of " + std::to_string(width) + "x" + std::to_string(height) +
+                                                     " does not fit the autoencoder: each side must be a multiple of " +
+                                                     std::to_string(multiple) + ", up to " + std::to_string(limit));
+    }
+    if (batch < 1 || batch > max_batch)
+        throw Error(ErrorCode::invalid_argument, "The batch of an autoencoder call must be 1 to 256");
+}
+
+void Autoencoder::encode(Span<const float> image, int64_t batch, int64_t height, int64_t width, Span<float> moments,
+                         const JobContext & job) {
+    const int64_t f = config_.downsampling(), plane = (height / f) * (width / f);
+    const int64_t rows = (config_.double_z ? 2 : 1) * int64_t{config_.embed_dim};
+    check(batch, height, width, f);
+    require_loaded();
+    require_size(image.size(), batch * config_.in_channels * height * width, "image");
+    require_size(moments.size(), batch * rows * plane, "moments");
+
+    const std::string key = "encode " + std::to_string(width) + "x" + std::to_string(height) + "x" + std::to_string(batch);
+    graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build_encode(ops, batch, height, width); });
+    graph.set_input("image", image);
+    graph.compute(*job.cancel);
+    graph.get_output("moments", moments);
+    if (!config_.double_z) return;
+    for (int64_t n = 0; n < batch; ++n) {
+        float * logvar = moments.data() + (n * rows + rows / 2) * plane;
+        for (int64_t i = 0; i < rows / 2 * plane; ++i) logvar[i] = std::clamp(logvar[i], min_logvar, max_logvar);
+    }
+}
+
+void Autoencoder::decode(Span<const float> latents, int64_t batch, int64_t height, int64_t width, Span<float> image,
+                         const JobContext & job) {
+    const int64_t f = config_.downsampling();
+    check(batch, height, width, 1);
+    require_loaded();
+    require_size(latents.size(), batch * config_.embed_dim * height * width, "latents");
+    require_size(image.size(), batch * config_.out_channels * height * f * width * f, "image");
+
+    const std::string key = "decode " + std::to_string(width) + "x" + std::to_string(height) + "x" + std::to_string(batch);
+    graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build_decode(ops, batch, height, width); });
+    graph.set_input("latents", latents);
+    graph.compute(*job.cancel);
+    graph.get_output("image", image);
+}
+
+graph::GraphMeasure Autoencoder::measure_encode(int64_t batch, int64_t height, int64_t width) const {
+    check(batch, height, width, config_.downsampling());
+    return runner_.measure([&](Ops & ops) { build_encode(ops, batch, height, width); });
+}
+
+graph::GraphMeasure Autoencoder::measure_decode(int64_t batch, int64_t height, int64_t width) const {
+    check(batch, height, width, 1);
+    return runner_.measure([&](Ops & ops) { build_decode(ops, batch, height, width); });
+}
+
+}  // namespace latent::models

@@ -1,0 +1,294 @@
+#include "models/unet.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "models/unet_layers.h"
+
+namespace latent::models {
+
+using graph::Activation;
+using graph::Map;
+using graph::Ops;
+using graph::Padding;
+using graph::Scope;
+using graph::Seq;
+
+namespace {
+
+constexpr int64_t max_side = 16384;  // latent pixels
+constexpr int64_t max_batch = 256;
+constexpr int64_t max_tokens = 1 << 16;
+
+void check_config(const UNetConfig & config) {
+    const auto fail = [](const std::string & why) {
+        throw Error(ErrorCode::model_format, "The U-Net configuration is not a network: " + why);
+    };
+    if (config.in_channels < 1 || config.out_channels < 1 || config.num_res_blocks < 1) fail("a count is below 1");
+    if (config.model_channels < 32 || config.model_channels % 32 != 0) fail("model_channels must be a multiple of 32");
+    if (config.channel_mult.empty() || config.channel_mult.size() > 10) fail("channel_mult needs 1 to 10 levels");
+    for (const int mult : config.channel_mult) {
+        if (mult < 1 || mult > 64) fail("a channel_mult is out of range");
+    }
+}
+
+bool attends_at(const UNetConfig & config, int level) {
+    if (config.attention == UNetAttention::none) return false;
+    const int down_factor = 1 << level;
+    const auto & at = config.attention_resolutions;
+    if (std::find(at.begin(), at.end(), down_factor) == at.end()) return false;
+    return config.attention != UNetAttention::spatial_transformer || config.depth_at(level) > 0;
+}
+
+/// A value per batch row, given one for all or one each.
+template <typename T>
+T row_value(Span<const T> values, int64_t row) {
+    return values[values.size() == 1 ? 0 : static_cast<size_t>(row)];
+}
+
+/// Sinusoid of the guidance weight: sines first, frequencies over half - 1. diffusers get_guidance_scale_embedding.
+void guidance_embedding(double weight, int dim, float * out) {
+    const int half = dim / 2;
+    for (int i = 0; i < half; ++i) {
+        const double angle = weight * 1000.0 * std::exp(-std::log(10000.0) * i / std::max(1, half - 1));
+        out[i] = static_cast<float>(std::sin(angle));
+        out[half + i] = static_cast<float>(std::cos(angle));
+    }
+}
+
+}  // namespace
+
+// One entry of input_blocks, middle_block or output_blocks.
+struct UNetEntry {
+    ResBlock res;
+    std::optional<Attention> attention;
+};
+
+struct UNetLevel {
+    std::vector<UNetEntry> entries;
+    std::optional<Resample> resample;  // down at the end of an input level, up at the end of an output level
+};
+
+struct UNet::Layers {
+    graph::Linear time_0, time_2;
+    std::optional<graph::Linear> guidance;
+    std::optional<graph::Embedding> class_table;
+    std::optional<graph::Linear> vector_0, vector_2;
+    graph::Conv input;
+    std::vector<UNetLevel> down;
+    ResBlock middle_in, middle_out;
+    std::optional<Attention> middle;
+    std::vector<UNetLevel> up;  // in the order of execution
+    graph::Norm norm_out;
+    graph::Conv output;
+};
+
+UNet::UNet(const UNetConfig & config, graph::DevicePtr device, const std::string & prefix)
+    : Network(device, "unet"), config_(config), layers_(std::make_unique<Layers>()) {
+    check_config(config);
+    const Scope root(weights_, prefix);
+    Layers & l = *layers_;
+    const int64_t base = config.model_channels;
+    const int64_t emb = 4 * base;
+    const int levels = config.levels();
+
+    l.time_0 = root.linear("time_embed.0", base, emb);
+    l.time_2 = root.linear("time_embed.2", emb, emb);
+    if (config.guidance_embed_dim > 0) l.guidance = root.linear("time_embed.cond_proj", config.guidance_embed_dim, base, false);
+    if (config.class_embedding == "embedding") {
+        l.class_table = root.embedding("label_emb", config.class_count, emb);
+    } else if (config.class_embedding == "vector") {
+        l.vector_0 = root.linear("label_emb.0.0", config.vector_dim, emb);
+        l.vector_2 = root.linear("label_emb.0.2", emb, emb);
+    }
+
+    l.input = root.conv("input_blocks.0.0", config.in_channels, base, 3);
+    std::vector<int64_t> skips = {base};
+    int64_t channels = base;
+    int index = 1;
+    for (int level = 0; level < levels; ++level) {
+        UNetLevel stage;
+        const int64_t out = base * config.channel_mult[level];
+        for (int i = 0; i < config.num_res_blocks; ++i, ++index) {
+            const Scope block = root / "input_blocks" / index;
+            UNetEntry entry;
+            entry.res = declare_res_block(block / 0, channels, out, emb, config);
+            channels = out;
+            if (attends_at(config, level)) entry.attention = declare_attention(block / 1, channels, level, config);
+            stage.entries.push_back(entry);
+            skips.push_back(channels);
+        }
+        if (level + 1 < levels) {
+            stage.resample = declare_downsample(root / "input_blocks" / index / 0, channels, emb, config);
+            skips.push_back(channels);
+            ++index;
+        }
+        l.down.push_back(stage);
+    }
+
+    const Scope middle = root / "middle_block";
+    l.middle_in = declare_res_block(middle / 0, channels, channels, emb, config);
+    if (config.attention != UNetAttention::none) l.middle = declare_middle_attention(middle / 1, channels, config);
+    l.middle_out = declare_res_block(middle / (l.middle ? 2 : 1), channels, channels, emb, config);
+
+    index = 0;
+    for (int level = levels - 1; level >= 0; --level) {
+        UNetLevel stage;
+        const int64_t out = base * config.channel_mult[level];
+        for (int i = 0; i <= config.num_res_blocks; ++i, ++index) {
+            const Scope block = root / "output_blocks" / index;
+            UNetEntry entry;
+            entry.res = declare_res_block(block / 0, channels + skips.back(), out, emb, config);
+            skips.pop_back();
+            channels = out;
+            if (attends_at(config, level)) entry.attention = declare_attention(block / 1, channels, level, config);
+            if (i == config.num_res_blocks && level > 0)
+                stage.resample = declare_upsample(block / (entry.attention ? 2 : 1), channels, emb, config);
+            stage.entries.push_back(entry);
+        }
+        l.up.push_back(stage);
+    }
+
+    l.norm_out = root.norm("out.0", base);
+    l.output = root.conv("out.2", base, config.out_channels, 3);
+}
+
+UNet::~UNet() = default;
+
+void UNet::build(Ops & ops, const UNetShape & shape) const {
+    const Layers & l = *layers_;
+    const int64_t n = shape.batch;
+
+    Seq emb = ops.input_seq("timestep", config_.model_channels, 1, n);
+    if (l.guidance)
+        emb = ops.linear(ops.input_seq("guidance", config_.guidance_embed_dim, 1, n), *l.guidance, {Activation::none, emb});
+    emb = ops.linear(emb, l.time_0, {Activation::silu, {}});
+    emb = ops.linear(emb, l.time_2, {});
+    if (l.class_table) emb = ops.add(emb, ops.embed(ops.input_ids("class", 1, n), *l.class_table));
+    if (l.vector_0) {
+        const Seq hidden = ops.linear(ops.input_seq("vector", config_.vector_dim, 1, n), *l.vector_0, {Activation::silu, {}});
+        emb = ops.linear(hidden, *l.vector_2, {Activation::none, emb});
+    }
+    emb = ops.activation(emb, Activation::silu);  // what every ResBlock does first
+
+    Seq context;
+    if (config_.attention == UNetAttention::spatial_transformer)
+        context = ops.input_seq("context", config_.context_dim, shape.tokens, n);
+
+    Map h = ops.conv(ops.input_map("x", shape.width, shape.height, config_.in_channels, n), l.input, {});
+    std::vector<Map> skips = {h};
+    for (const UNetLevel & level : l.down) {
+        for (const UNetEntry & entry : level.entries) {
+            h = res_block(ops, h, emb, entry.res);
+            if (entry.attention) h = attention(ops, h, context, *entry.attention);
+            skips.push_back(h);
+        }
+        if (level.resample) {
+            h = resample(ops, h, emb, *level.resample);
+            skips.push_back(h);
+        }
+    }
+
+    h = res_block(ops, h, emb, l.middle_in);
+    if (l.middle) h = attention(ops, h, context, *l.middle);
+    h = res_block(ops, h, emb, l.middle_out);
+
+    for (const UNetLevel & level : l.up) {
+        for (const UNetEntry & entry : level.entries) {
+            h = ops.concat(h, skips.back());
+            skips.pop_back();
+            h = res_block(ops, h, emb, entry.res);
+            if (entry.attention) h = attention(ops, h, context, *entry.attention);
+        }
+        if (level.resample) h = resample(ops, h, emb, *level.resample);
+    }
+
+    h = ops.group_norm(h, l.norm_out, {32, 1e-5f, Activation::silu, {}, {}});
+    ops.output("out", ops.conv(h, l.output, {}));
+}
+
+void UNet::check(const UNetShape & shape) const {
+    const int64_t multiple = config_.downsampling();
+    const auto side_fits = [&](int64_t side) { return side >= multiple && side <= max_side && side % multiple == 0; };
+    if (!side_fits(shape.width) || !side_fits(shape.height)) {
+        throw Error(ErrorCode::invalid_argument,
+                    "Latents of " + std::to_string(shape.width) + "x" + std::to_string(shape.height) +
+                        " do not fit the U-Net: each side must be a multiple of " + std::to_string(multiple));
+    }
+    if (shape.batch < 1 || shape.batch > max_batch)
+        throw Error(ErrorCode::invalid_argument, "The batch of a U-Net call must be 1 to 256");
+    if (config_.attention == UNetAttention::spatial_transformer && (shape.tokens < 1 || shape.tokens > max_tokens)) {
+        throw Error(ErrorCode::invalid_argument,
+                    "This U-Net needs a context of 1 to 65536 tokens, got " + std::to_string(shape.tokens));
+    }
+}
+
+graph::GraphMeasure UNet::measure(const UNetShape & shape) const {
+    check(shape);
+    return runner_.measure([&](Ops & ops) { build(ops, shape); });
+}
+
+void UNet::forward(const UNetInput & input, Span<float> out, const JobContext & job) {
+    const UNetShape & shape = input.shape;
+    const int64_t n = shape.batch, pixels = shape.width * shape.height;
+    check(shape);
+    require_loaded();
+    const auto one_or_each = [&](size_t count, const char * what) { require_size(count, count == 1 ? 1 : n, what); };
+    require_size(input.x.size(), n * config_.in_channels * pixels, "input");
+    require_size(out.size(), n * config_.out_channels * pixels, "output");
+    one_or_each(input.timesteps.size(), "timestep list");
+
+    const std::string key = std::to_string(shape.width) + "x" + std::to_string(shape.height) + "x" + std::to_string(n) + " " +
+                            std::to_string(shape.tokens);
+    graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build(ops, shape); });
+
+    std::vector<float> values(static_cast<size_t>(n * config_.model_channels));
+    for (int64_t row = 0; row < n; ++row) {
+        graph::timestep_embedding(row_value(input.timesteps, row), config_.model_channels,
+                                  values.data() + row * config_.model_channels);
+    }
+    graph.set_input("timestep", Span<const float>(values));
+    graph.set_input("x", input.x);
+
+    // A vector, or a context, given once holds for every row.
+    const auto set_rows = [&](const char * name, Span<const float> data, int64_t row_size) {
+        if (static_cast<int64_t>(data.size()) == row_size && n > 1) {
+            std::vector<float> rows;
+            for (int64_t row = 0; row < n; ++row) rows.insert(rows.end(), data.begin(), data.end());
+            graph.set_input(name, Span<const float>(rows));
+        } else {
+            require_size(data.size(), n * row_size, name);
+            graph.set_input(name, data);
+        }
+    };
+    if (config_.attention == UNetAttention::spatial_transformer)
+        set_rows("context", input.context, shape.tokens * config_.context_dim);
+    if (layers_->vector_0) set_rows("vector", input.vector, config_.vector_dim);
+    if (layers_->class_table) {
+        one_or_each(input.classes.size(), "class list");
+        std::vector<int32_t> ids;
+        for (int64_t row = 0; row < n; ++row) {
+            ids.push_back(row_value(input.classes, row));
+            if (ids.back() < 0 || ids.back() >= config_.class_count) {
+                throw Error(ErrorCode::invalid_argument,
+                            "Class " + std::to_string(ids.back()) + " is outside 0.." + std::to_string(config_.class_count - 1));
+            }
+        }
+        graph.set_input("class", Span<const int32_t>(ids));
+    }
+    if (layers_->guidance) {
+        one_or_each(input.guidance.size(), "guidance list");
+        std::vector<float> rows(static_cast<size_t>(n * config_.guidance_embed_dim));
+        for (int64_t row = 0; row < n; ++row) {
+            guidance_embedding(row_value(input.guidance, row), config_.guidance_embed_dim,
+                               rows.data() + row * config_.guidance_embed_dim);
+        }
+        graph.set_input("guidance", Span<const float>(rows));
+    }
+
+    graph.compute(*job.cancel);
+    graph.get_output("out", out);
+}
+
+}  // namespace latent::models
