@@ -203,3 +203,16 @@ export interface NativePromptTokens {
   clipSkip: number
   truncated: boolean
 }
+
+/** createSolver: the sampling request (guidance is not its business) and what a model would have said about its training. */
+export interface NativeSolverRequest extends Omit<NativeSamplingRequest, 'guidanceScale' | 'guidanceRescale' | 'strength'> {
+  prediction: 'eps' | 'v' | 'sample'
+  noiseSchedule?: { betaSchedule?: string; betaStart?: number; betaEnd?: number; timesteps?: number; zeroTerminalSnr?: boolean; betas?: number[] }
+  /** Image to image by share of the schedule, or by the step to start at. */
+  imageToImage?: boolean
+  strength?: number
+  startStep?: number
+  /** Whose arithmetic, see native/samplers/solver.h. */
+  dialect?: string
+  timesteps?: number[]
+}
