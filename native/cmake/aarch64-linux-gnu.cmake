@@ -1,0 +1,10 @@
+# Cross-compiles for 64-bit Arm Linux; ctest then runs under qemu where it is installed.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
+set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+find_program(LATENT_QEMU NAMES qemu-aarch64-static qemu-aarch64)
+if(LATENT_QEMU)
+  set(CMAKE_CROSSCOMPILING_EMULATOR "${LATENT_QEMU};-L;/usr/aarch64-linux-gnu")
+endif()

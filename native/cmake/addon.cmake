@@ -1,0 +1,62 @@
+# The addon: native/bindings over the layers, as latent.node. Uses the Node-API headers alone (npm packages node-api-headers and
+# node-addon-api, or their copies under deps/), so one binary serves every Node and Electron and nothing is downloaded.
+
+function(latent_node_api_headers)
+  set(api "${PROJECT_SOURCE_DIR}/deps/node-api-headers")
+  if(NOT EXISTS "${api}/include/node_api.h")
+    latent_npm_package(node-api-headers api)
+  endif()
+  set(wrapper "${PROJECT_SOURCE_DIR}/deps/node-addon-api")
+  if(NOT EXISTS "${wrapper}/napi.h")
+    latent_npm_package(node-addon-api wrapper)
+  endif()
+  if(NOT api OR NOT wrapper)
+    message(FATAL_ERROR "The Node-API headers were not found. Run 'npm ci' first, or configure with -DLATENT_BUILD_ADDON=OFF.")
+  endif()
+
+  add_library(latent_node_api INTERFACE)
+  target_include_directories(latent_node_api SYSTEM INTERFACE "${api}/include" "${wrapper}")
+  target_compile_definitions(latent_node_api INTERFACE NAPI_VERSION=8 NAPI_CPP_EXCEPTIONS NODE_GYP_MODULE_NAME=latent BUILDING_NODE_EXTENSION)
+  if(APPLE)
+    target_link_options(latent_node_api INTERFACE -undefined dynamic_lookup)
+  elseif(WIN32)
+    # Node's symbols come from the running program, whatever its file is called: an import library made from the list of
+    # Node-API functions, loaded late, resolved by win_delay_load_hook.cpp.
+    set(library "${CMAKE_BINARY_DIR}/node.lib")
+    if(CMAKE_SYSTEM_PROCESSOR MATCHES "ARM64|arm64" OR CMAKE_GENERATOR_PLATFORM MATCHES "ARM64")
+      set(machine arm64)
+    else()
+      set(machine x64)
+    endif()
+    add_custom_command(OUTPUT "${library}"
+      COMMAND "${CMAKE_AR}" /nologo "/def:${api}/def/node_api.def" "/out:${library}" /machine:${machine}
+      DEPENDS "${api}/def/node_api.def" VERBATIM)
+    add_custom_target(latent_node_lib DEPENDS "${library}")
+    add_dependencies(latent_node_api latent_node_lib)
+    target_link_libraries(latent_node_api INTERFACE "${library}" delayimp)
+    target_link_options(latent_node_api INTERFACE /DELAYLOAD:NODE.EXE)
+    target_sources(latent_node_api INTERFACE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/win_delay_load_hook.cpp")
+  endif()
+endfunction()
+
+function(latent_addon)
+  latent_node_api_headers()
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/native/bindings/*.cpp")
+  add_library(latent_addon MODULE ${sources})
+  # Objects come before archives on the link line: where an inline function exists in both, the one compiled for the
+  # baseline processor is kept, so the check of the processor (core/cpu.h) runs anywhere.
+  target_link_libraries(latent_addon PRIVATE latent_pipeline latent_node_api)
+  latent_warnings(latent_addon)
+  set_target_properties(latent_addon PROPERTIES PREFIX "" OUTPUT_NAME latent SUFFIX .node
+    LIBRARY_OUTPUT_DIRECTORY "${LATENT_ADDON_DIR}" RUNTIME_OUTPUT_DIRECTORY "${LATENT_ADDON_DIR}")
+  foreach(config DEBUG RELEASE RELWITHDEBINFO MINSIZEREL)
+    set_target_properties(latent_addon PROPERTIES LIBRARY_OUTPUT_DIRECTORY_${config} "${LATENT_ADDON_DIR}"
+      RUNTIME_OUTPUT_DIRECTORY_${config} "${LATENT_ADDON_DIR}")
+  endforeach()
+  if(UNIX AND NOT APPLE)
+    target_link_options(latent_addon PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,relro -Wl,-z,now)
+    if(LATENT_STATIC_RUNTIME)
+      target_link_options(latent_addon PRIVATE -static-libgcc -static-libstdc++)
+    endif()
+  endif()
+endfunction()

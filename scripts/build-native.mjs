@@ -1,0 +1,102 @@
+#!/usr/bin/env node
+/**
+ * Builds the addon, build/Release/latent.node, from CMakeLists.txt. Shipped in the package: `latent build` and binding.gyp run it too.
+ *
+ *   node scripts/build-native.mjs [--jobs N] [--tests] [-- CMAKE_ARGUMENTS...]
+ *
+ * In a clone cmake-js drives CMake (it knows the compilers of every system); in an installed package, which does not carry it, CMake is called directly.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+export const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
+export const buildDirectory = path.join(root, 'build-native')
+const minimumCMake = [3, 21]
+const require = createRequire(path.join(root, 'package.json'))
+
+/** The folder of an npm package seen from here, or undefined. */
+function packageFolder(name) {
+  try {
+    return path.dirname(require.resolve(`${name}/package.json`))
+  } catch {
+    return undefined
+  }
+}
+
+export function run(command, args, options = {}) {
+  const result = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options })
+  if (result.error) throw new Error(`Could not run ${command}: ${result.error.message}`)
+  if (result.status !== 0) throw new Error(`${path.basename(command)} failed (${result.signal ?? `exit code ${result.status}`}); the reason stands above.`)
+}
+
+export function onPath(command) {
+  return spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0
+}
+
+/** Throws with the remedy where CMake is missing or too old. */
+export function checkCMake() {
+  const found = spawnSync('cmake', ['--version'], { encoding: 'utf8' })
+  const version = /version (\d+)\.(\d+)/.exec(found.stdout ?? '')
+  const needed = minimumCMake.join('.')
+  if (!version) {
+    throw new Error(`Building needs CMake ${needed} or newer and a C++17 compiler; no cmake was found on the PATH. Install it (cmake.org, or your system's packages).`)
+  }
+  const [major, minor] = [Number(version[1]), Number(version[2])]
+  if (major < minimumCMake[0] || (major === minimumCMake[0] && minor < minimumCMake[1])) {
+    throw new Error(`Building needs CMake ${needed} or newer; the one on the PATH is ${major}.${minor}.`)
+  }
+}
+
+/** CMake's -D options that every build of this script sets, as [name, value]. */
+function definitions({ tests }) {
+  const result = [['LATENT_BUILD_TESTS', tests ? 'ON' : 'OFF']]
+  // While a tarball is being packed deps/ is there too, but a clone goes on building from the package it was built from.
+  const donor = packageFolder('ggml-source')
+  if (!process.env.LDM_GGML_DIR && donor) result.push(['LDM_GGML_DIR', path.join(donor, 'cpp', 'whisper.cpp', 'ggml')])
+  if (process.env.LATENT_STATIC_RUNTIME) result.push(['LATENT_STATIC_RUNTIME', 'ON'])
+  return result
+}
+
+export function buildNative({ jobs = os.availableParallelism?.() ?? os.cpus().length, tests = false, extra = [] } = {}) {
+  checkCMake()
+  const driver = packageFolder('cmake-js')
+  const defined = definitions({ tests })
+  if (driver) {
+    const cmakeJs = (command, ...args) =>
+      run(process.execPath, [path.join(driver, 'bin', 'cmake-js'), command, '--out', buildDirectory, '--log-level', 'error', ...args])
+    const options = defined.map(([name, value]) => `--CD${name}=${value}`)
+    cmakeJs('configure', ...options, ...(extra.length > 0 ? ['--', ...extra] : []))
+    cmakeJs('build', ...options, '--parallel', String(jobs))
+  } else {
+    const generator = !existsSync(path.join(buildDirectory, 'CMakeCache.txt')) && process.platform !== 'win32' && onPath('ninja') ? ['-G', 'Ninja'] : []
+    run('cmake', ['-S', root, '-B', buildDirectory, ...generator, '-DCMAKE_BUILD_TYPE=Release', ...defined.map(([n, v]) => `-D${n}=${v}`), ...extra])
+    run('cmake', ['--build', buildDirectory, '--config', 'Release', '--parallel', String(jobs)])
+  }
+}
+
+/** Ends the process with the message alone where `work` throws: the tools have already printed theirs. */
+export async function main(work) {
+  try {
+    await work()
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error)
+    process.exit(1)
+  }
+}
+
+if (process.argv[1] && path.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  await main(() => {
+    const { values, positionals } = parseArgs({
+      options: { jobs: { type: 'string', short: 'j' }, tests: { type: 'boolean', default: false } },
+      allowPositionals: true,
+    })
+    const jobs = values.jobs === undefined ? undefined : Number(values.jobs)
+    if (jobs !== undefined && !(Number.isInteger(jobs) && jobs > 0)) throw new Error(`--jobs must be a positive whole number, not '${values.jobs}'`)
+    buildNative({ jobs, tests: values.tests, extra: positionals })
+  })
+}

@@ -1,0 +1,20 @@
+#!/usr/bin/env node
+/**
+ * Fills prebuilds/<platform>-<arch>/ with the addon of this machine (latent.node; latent.musl.node on musl), through prebuildify and node-gyp.
+ * node-gyp wants Node's headers even though this addon does not: those beside the running Node are used where they are installed.
+ */
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { main, run } from './build-native.mjs'
+
+const require = createRequire(import.meta.url)
+
+await main(() => {
+  const prefix = path.dirname(path.dirname(process.execPath))
+  const musl = process.platform === 'linux' && !process.report.getReport().header.glibcVersionRuntime
+  const env = { ...process.env, LATENT_STATIC_RUNTIME: '1', npm_config_build_from_source: 'true' }
+  if (existsSync(path.join(prefix, 'include', 'node', 'node_api.h'))) env.npm_config_nodedir ??= prefix
+  const args = ['--napi', '--name', 'latent', '--strip', '--target', process.versions.node, ...(musl ? ['--tag-libc'] : [])]
+  run(process.execPath, [path.join(path.dirname(require.resolve('prebuildify/package.json')), 'bin.js'), ...args], { env })
+})

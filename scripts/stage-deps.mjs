@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+/**
+ * Fills deps/ for the published tarball with all that `latent build` compiles from: the used part of ggml, nlohmann/json and the Node-API
+ * headers, each with its licence. deps/ is not committed; --remove deletes it again (CMake would prefer it to the packages in node_modules).
+ */
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { main, root } from './build-native.mjs'
+
+const require = createRequire(import.meta.url)
+const deps = path.join(root, 'deps')
+const packageFolder = (name) => path.dirname(require.resolve(`${name}/package.json`))
+/** Of ggml's folders under src/, those of the processor and of the devices to come; the others are for hardware that is not supported. */
+const backends = ['ggml-cpu', 'ggml-cuda', 'ggml-metal', 'ggml-vulkan', 'ggml-blas', 'ggml-hip']
+
+function copy(from, to, options = {}) {
+  if (!existsSync(from)) throw new Error(`${from} is missing: run 'npm ci' first`)
+  mkdirSync(path.dirname(to), { recursive: true })
+  cpSync(from, to, { recursive: true, ...options })
+}
+
+function stageGgml() {
+  const whisper = path.join(packageFolder('ggml-source'), 'cpp', 'whisper.cpp')
+  const [from, to] = [path.join(whisper, 'ggml'), path.join(deps, 'ggml')]
+  for (const name of ['CMakeLists.txt', 'cmake', 'include', ...backends.map((backend) => `src/${backend}`)]) copy(path.join(from, name), path.join(to, name))
+  for (const entry of readdirSync(path.join(from, 'src'), { withFileTypes: true })) {
+    if (entry.isFile()) copy(path.join(from, 'src', entry.name), path.join(to, 'src', entry.name))
+  }
+  copy(path.join(whisper, 'LICENSE'), path.join(to, 'LICENSE'))
+  copy(path.join(whisper, 'examples', 'json.hpp'), path.join(deps, 'nlohmann', 'json.hpp')) // its licence (MIT) is in its first lines
+}
+
+function stageHeaders() {
+  const wrapper = packageFolder('node-addon-api')
+  for (const name of ['napi.h', 'napi-inl.h', 'napi-inl.deprecated.h', 'LICENSE.md']) copy(path.join(wrapper, name), path.join(deps, 'node-addon-api', name))
+  const api = packageFolder('node-api-headers')
+  for (const name of ['include', 'def', 'LICENSE']) copy(path.join(api, name), path.join(deps, 'node-api-headers', name))
+}
+
+await main(() => {
+  rmSync(deps, { recursive: true, force: true })
+  if (process.argv.includes('--remove')) return
+  stageGgml()
+  stageHeaders()
+})

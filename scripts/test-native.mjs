@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+/**
+ * Builds and runs the native tests (ctest).
+ *
+ *   node scripts/test-native.mjs [--preset default|debug|asan|aarch64] [--jobs N]
+ *
+ * Without --preset it uses the addon's own build, so that nothing is compiled twice.
+ */
+import os from 'node:os'
+import path from 'node:path'
+import { existsSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { buildDirectory, buildNative, checkCMake, main, onPath, root, run } from './build-native.mjs'
+
+await main(() => {
+  const { values } = parseArgs({ options: { preset: { type: 'string' }, jobs: { type: 'string', short: 'j' } } })
+  const jobs = values.jobs ?? String(os.availableParallelism?.() ?? os.cpus().length)
+  if (values.preset === undefined) {
+    buildNative({ jobs: Number(jobs), tests: true })
+    run('ctest', ['--test-dir', buildDirectory, '-C', 'Release', '--no-tests=error', '--output-on-failure'])
+    return
+  }
+  checkCMake()
+  if (values.preset === 'aarch64' && !onPath('aarch64-linux-gnu-g++')) {
+    console.log('skipped: aarch64-linux-gnu-g++ is not installed')
+    return
+  }
+  const fresh = !existsSync(path.join(root, `build-${values.preset}`, 'CMakeCache.txt'))
+  run('cmake', ['--preset', values.preset, ...(fresh && process.platform !== 'win32' && onPath('ninja') ? ['-G', 'Ninja'] : [])])
+  run('cmake', ['--build', '--preset', values.preset, '--parallel', jobs])
+  run('ctest', ['--preset', values.preset, '--no-tests=error'])
+})
