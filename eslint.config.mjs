@@ -19,9 +19,23 @@ export default defineConfig(
     files: ['**/*.{js,mjs,cjs}'],
     languageOptions: {
       globals: Object.fromEntries(
-        ['process', 'console', 'Buffer', 'URL', 'setTimeout', 'clearTimeout', 'setImmediate', 'performance', 'module', 'require', '__dirname', 'structuredClone', 'TextDecoder', 'TextEncoder', 'AbortController'].map(
-          (name) => [name, 'readonly'],
-        ),
+        [
+          'process',
+          'console',
+          'Buffer',
+          'URL',
+          'setTimeout',
+          'clearTimeout',
+          'setImmediate',
+          'performance',
+          'module',
+          'require',
+          '__dirname',
+          'structuredClone',
+          'TextDecoder',
+          'TextEncoder',
+          'AbortController',
+        ].map((name) => [name, 'readonly']),
       ),
     },
   },

@@ -31,7 +31,8 @@ function packageFolder(name) {
 export function run(command, args, options = {}) {
   const result = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options })
   if (result.error) throw new Error(`Could not run ${command}: ${result.error.message}`)
-  if (result.status !== 0) throw new Error(`${path.basename(command)} failed (${result.signal ?? `exit code ${result.status}`}); the reason stands above.`)
+  if (result.status !== 0)
+    throw new Error(`${path.basename(command)} failed (${result.signal ?? `exit code ${result.status}`}); the reason stands above.`)
 }
 
 export function onPath(command) {
@@ -44,7 +45,9 @@ export function checkCMake() {
   const version = /version (\d+)\.(\d+)/.exec(found.stdout ?? '')
   const needed = minimumCMake.join('.')
   if (!version) {
-    throw new Error(`Building needs CMake ${needed} or newer and a C++17 compiler; no cmake was found on the PATH. Install it (cmake.org, or your system's packages).`)
+    throw new Error(
+      `Building needs CMake ${needed} or newer and a C++17 compiler; no cmake was found on the PATH. Install it (cmake.org, or your system's packages).`,
+    )
   }
   const [major, minor] = [Number(version[1]), Number(version[2])]
   if (major < minimumCMake[0] || (major === minimumCMake[0] && minor < minimumCMake[1])) {
@@ -58,7 +61,7 @@ function definitions({ tests }) {
   // While a tarball is being packed deps/ is there too, but a clone goes on building from the package it was built from.
   const donor = packageFolder('ggml-source')
   if (!process.env.LDM_GGML_DIR && donor) result.push(['LDM_GGML_DIR', path.join(donor, 'cpp', 'whisper.cpp', 'ggml')])
-  if (process.env.LATENT_STATIC_RUNTIME) result.push(['LATENT_STATIC_RUNTIME', 'ON'])
+  result.push(['LATENT_STATIC_RUNTIME', process.env.LATENT_STATIC_RUNTIME ? 'ON' : 'OFF'])
   return result
 }
 
@@ -73,7 +76,8 @@ export function buildNative({ jobs = os.availableParallelism?.() ?? os.cpus().le
     cmakeJs('configure', ...options, ...(extra.length > 0 ? ['--', ...extra] : []))
     cmakeJs('build', ...options, '--parallel', String(jobs))
   } else {
-    const generator = !existsSync(path.join(buildDirectory, 'CMakeCache.txt')) && process.platform !== 'win32' && onPath('ninja') ? ['-G', 'Ninja'] : []
+    const generator =
+      !existsSync(path.join(buildDirectory, 'CMakeCache.txt')) && process.platform !== 'win32' && onPath('ninja') ? ['-G', 'Ninja'] : []
     run('cmake', ['-S', root, '-B', buildDirectory, ...generator, '-DCMAKE_BUILD_TYPE=Release', ...defined.map(([n, v]) => `-D${n}=${v}`), ...extra])
     run('cmake', ['--build', buildDirectory, '--config', 'Release', '--parallel', String(jobs)])
   }

@@ -99,7 +99,10 @@ function checkTypeScript() {
   for (const file of filesUnder('lib', /\.m?ts$/)) {
     const rank = rankOf(file)
     for (const [line, [, target]] of matches(file, /(?:from|import|import\(|require\()\s*'(\.{1,2}\/[^']+)'/)) {
-      const resolved = path.posix.join(path.posix.dirname(file), target).replace(/\.js$/, '.ts').replace(/\.mjs$/, '.mts')
+      const resolved = path.posix
+        .join(path.posix.dirname(file), target)
+        .replace(/\.js$/, '.ts')
+        .replace(/\.mjs$/, '.mts')
       const other = rankOf(resolved)
       if (importable[rank].includes(other) || (leaves.test(resolved) && ['call', 'load'].includes(rank))) continue
       problems.push(`${file}:${line}: imports ${target}: ${rank} may import ${importable[rank].join(', ')}, not ${other}`)

@@ -23,7 +23,8 @@ function copy(from, to, options = {}) {
 function stageGgml() {
   const whisper = path.join(packageFolder('ggml-source'), 'cpp', 'whisper.cpp')
   const [from, to] = [path.join(whisper, 'ggml'), path.join(deps, 'ggml')]
-  for (const name of ['CMakeLists.txt', 'cmake', 'include', ...backends.map((backend) => `src/${backend}`)]) copy(path.join(from, name), path.join(to, name))
+  for (const name of ['CMakeLists.txt', 'cmake', 'include', ...backends.map((backend) => `src/${backend}`)])
+    copy(path.join(from, name), path.join(to, name))
   for (const entry of readdirSync(path.join(from, 'src'), { withFileTypes: true })) {
     if (entry.isFile()) copy(path.join(from, 'src', entry.name), path.join(to, 'src', entry.name))
   }
@@ -33,7 +34,8 @@ function stageGgml() {
 
 function stageHeaders() {
   const wrapper = packageFolder('node-addon-api')
-  for (const name of ['napi.h', 'napi-inl.h', 'napi-inl.deprecated.h', 'LICENSE.md']) copy(path.join(wrapper, name), path.join(deps, 'node-addon-api', name))
+  for (const name of ['napi.h', 'napi-inl.h', 'napi-inl.deprecated.h', 'LICENSE.md'])
+    copy(path.join(wrapper, name), path.join(deps, 'node-addon-api', name))
   const api = packageFolder('node-api-headers')
   for (const name of ['include', 'def', 'LICENSE']) copy(path.join(api, name), path.join(deps, 'node-api-headers', name))
 }
