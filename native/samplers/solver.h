@@ -89,6 +89,7 @@ struct SolverOptions {
     NoiseSchedule noise_schedule;
     bool image_to_image = false;  // start inside the schedule, by `strength`
     double strength = 1.0;        // 0..1
+    size_t row = 0;               // elements of one picture's latents, where statistics are per picture (thresholding); 0: x is one picture
     /// Solver parameters by their diffusers / k-diffusion names; null when absent. Unknown names are refused.
     Json extra;
 };

@@ -1,0 +1,152 @@
+#include "samplers/noise_table.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "core/error.h"
+
+namespace latent::samplers {
+
+namespace {
+
+// torch.linspace in float32: the second half counts from the end.
+std::vector<double> linspace32(double first, double last, int n) {
+    const float start = static_cast<float>(first), end = static_cast<float>(last);
+    const float step = (end - start) / static_cast<float>(n - 1);
+    std::vector<double> out(n);
+    for (int i = 0; i < n; ++i)
+        out[i] = i < n / 2 ? start + step * static_cast<float>(i) : end - step * static_cast<float>(n - 1 - i);
+    return out;
+}
+
+std::vector<double> linspace64(double first, double last, int n) {
+    std::vector<double> out(n);
+    for (int i = 0; i < n; ++i) out[i] = first + (last - first) / (n - 1) * i;
+    return out;
+}
+
+std::vector<double> named_betas(const NoiseSchedule & schedule, bool single) {
+    const int n = schedule.timesteps;
+    const auto linspace = [&](double a, double b) { return single ? linspace32(a, b, n) : linspace64(a, b, n); };
+    if (schedule.beta_schedule == "linear") return linspace(schedule.beta_start, schedule.beta_end);
+    if (schedule.beta_schedule == "scaled_linear") {
+        std::vector<double> betas = linspace(std::sqrt(schedule.beta_start), std::sqrt(schedule.beta_end));
+        for (double & beta : betas) beta = single ? static_cast<float>(beta) * static_cast<float>(beta) : beta * beta;
+        return betas;
+    }
+    if (schedule.beta_schedule == "squaredcos_cap_v2") {  // Nichol & Dhariwal 2021
+        const auto abar = [](double t) {
+            const double c = std::cos((t + 0.008) / 1.008 * 3.14159265358979323846 / 2);
+            return c * c;
+        };
+        std::vector<double> betas(n);
+        for (int i = 0; i < n; ++i)
+            betas[i] = std::min(1 - abar(static_cast<double>(i + 1) / n) / abar(static_cast<double>(i) / n), 0.999);
+        return betas;
+    }
+    throw Error(ErrorCode::invalid_argument,
+                "Unknown beta schedule \"" + schedule.beta_schedule + "\": known are scaled_linear, linear and squaredcos_cap_v2");
+}
+
+std::vector<double> checked_betas(const NoiseSchedule & schedule, bool single) {
+    if (!schedule.betas.empty()) {
+        if (schedule.betas.size() < 2 || schedule.betas.size() > 100000)
+            throw Error(ErrorCode::invalid_argument, "The noise schedule needs 2 to 100000 betas, it has " + std::to_string(schedule.betas.size()));
+    } else if (schedule.timesteps < 2 || schedule.timesteps > 100000 || !(schedule.beta_start > 0) || !(schedule.beta_end > 0)) {
+        throw Error(ErrorCode::invalid_argument, "The noise schedule needs 2 to 100000 timesteps and betas above 0");
+    }
+    const std::vector<double> betas = schedule.betas.empty() ? named_betas(schedule, single) : schedule.betas;
+    for (const double beta : betas)
+        if (!(beta > 0) || !(beta < 1)) throw Error(ErrorCode::invalid_argument, "A beta of the noise schedule lies outside 0..1: " + std::to_string(beta));
+    return betas;
+}
+
+// Lin et al. 2023, algorithm 1: shift sqrt(abar) so that the last is 0 and scale so that the first stays.
+void rescale_to_zero_snr(std::vector<double> & abar) {
+    const double first = std::sqrt(abar.front()), last = std::sqrt(abar.back());
+    for (double & value : abar) {
+        const double root = (std::sqrt(value) - last) * (first / (first - last));
+        value = root * root;
+    }
+    abar.back() = 0;
+}
+
+}  // namespace
+
+NoiseTable make_noise_table(const NoiseSchedule & schedule, TableArithmetic arithmetic, TerminalSnr terminal) {
+    const bool single = arithmetic == TableArithmetic::float32;
+    NoiseTable table;
+    table.betas = checked_betas(schedule, single);
+    double product = 1;
+    for (double & beta : table.betas) {
+        if (single) beta = static_cast<float>(beta);
+        product *= single ? static_cast<double>(1.0f - static_cast<float>(beta)) : 1 - beta;
+        table.alphas_cumprod.push_back(product);
+    }
+    if (schedule.zero_terminal_snr) {
+        rescale_to_zero_snr(table.alphas_cumprod);
+        for (size_t i = 1; i < table.betas.size(); ++i) table.betas[i] = 1 - table.alphas_cumprod[i] / table.alphas_cumprod[i - 1];
+        if (terminal == TerminalSnr::sigma_4096) table.alphas_cumprod.back() = std::ldexp(1.0, -24);
+        if (terminal == TerminalSnr::sigma_4518) table.alphas_cumprod.back() = 4.8973451890853435e-08;
+    }
+    for (double & abar : table.alphas_cumprod) {
+        abar = static_cast<float>(abar);
+        // Of long schedules the last products can round to 1e-9 or below; they stay usable as long as they are positive.
+        table.sigmas.push_back(std::sqrt((1 - abar) / abar));
+        table.log_sigmas.push_back(static_cast<float>(std::log(table.sigmas.back())));
+    }
+    return table;
+}
+
+double NoiseTable::sigma_at(double timestep) const {
+    const double t = std::clamp(timestep, 0.0, static_cast<double>(timesteps() - 1));
+    const auto low = std::min(static_cast<size_t>(t), sigmas.size() - 2);
+    const double w = t - static_cast<double>(low);
+    if (w == 0) return sigmas[low];
+    if (w == 1) return sigmas[low + 1];
+    return std::exp((1 - w) * std::log(sigmas[low]) + w * std::log(sigmas[low + 1]));
+}
+
+double NoiseTable::sigma_linear(double timestep) const {
+    const double t = std::clamp(timestep, 0.0, static_cast<double>(timesteps() - 1));
+    const auto low = std::min(static_cast<size_t>(t), sigmas.size() - 2);
+    const double w = t - static_cast<double>(low);
+    if (w == 0) return sigmas[low];
+    if (w == 1) return sigmas[low + 1];
+    return sigmas[low] + w * (sigmas[low + 1] - sigmas[low]);
+}
+
+double NoiseTable::timestep_at(double sigma) const {
+    const double target = std::log(std::max(sigma, 1e-10));
+    const auto above = std::upper_bound(log_sigmas.begin(), log_sigmas.end(), target);
+    size_t low = above == log_sigmas.begin() ? 0 : static_cast<size_t>(above - log_sigmas.begin()) - 1;
+    low = std::min(low, log_sigmas.size() - 2);
+    const double a = log_sigmas[low], b = log_sigmas[low + 1];
+    const double w = std::isfinite(b) ? std::clamp((a - target) / (a - b), 0.0, 1.0) : 0.0;
+    return (1 - w) * static_cast<double>(low) + w * static_cast<double>(low + 1);
+}
+
+namespace {
+
+int nearest_in(const std::vector<double> & ascending, double value) {
+    size_t best = 0;
+    for (size_t i = 1; i < ascending.size(); ++i)
+        if (std::fabs(ascending[i] - value) < std::fabs(ascending[best] - value)) best = i;
+    return static_cast<int>(best);
+}
+
+}  // namespace
+
+int NoiseTable::nearest_log(double sigma) const { return nearest_in(log_sigmas, std::log(std::max(sigma, 1e-10))); }
+
+int NoiseTable::nearest(double sigma) const { return nearest_in(sigmas, sigma); }
+
+double NoiseTable::abar(int timestep) const {
+    if (timestep < 0 || timestep >= timesteps())
+        throw Error(ErrorCode::invalid_argument, "Timestep " + std::to_string(timestep) + " lies outside the schedule of " +
+                                                     std::to_string(timesteps()) + " timesteps");
+    return alphas_cumprod[static_cast<size_t>(timestep)];
+}
+
+}  // namespace latent::samplers

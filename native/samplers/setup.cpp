@@ -1,0 +1,108 @@
+#include "samplers/setup.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "samplers/schedules.h"
+
+namespace latent::samplers {
+
+StartRule Setup::start() const {
+    const char * fallback = is("k") ? "webui" : is("comfy") ? "comfy" : is("compvis") ? "compvis" : "diffusers";
+    const std::string rule = parameters.choice("start_rule", fallback, {"diffusers", "compvis", "webui", "webui_fixed", "comfy"});
+    if (!options.image_to_image) return {options.steps, 0, options.steps};
+    return find_start(rule, options.steps, options.strength);
+}
+
+namespace {
+
+[[noreturn]] void unknown_spacing(const std::string & name) {
+    throw Error(ErrorCode::invalid_argument, "Unknown timestep spacing \"" + name + "\": known are leading, trailing and linspace");
+}
+
+// numpy.arange(train, 0, -train / steps), rounded, minus one; never more than `steps` values.
+std::vector<double> trailing(int steps, int train) {
+    const double stride = static_cast<double>(train) / steps;
+    std::vector<double> out;
+    for (int i = 0; i < steps; ++i) out.push_back(std::max(std::nearbyint(train - i * stride) - 1, 0.0));
+    return out;
+}
+
+}  // namespace
+
+std::vector<double> spaced_timesteps(const std::string & spacing, int steps, int train, int offset) {
+    if (spacing == "trailing") return trailing(steps, train);
+    std::vector<double> out;
+    for (int i = steps - 1; i >= 0; --i) {
+        if (spacing == "linspace")
+            out.push_back(steps > 1 ? (train - 1.0) / (steps - 1) * i : 0);
+        else if (spacing == "leading")
+            out.push_back(std::min(i * (train / steps) + offset, train - 1));
+        else
+            unknown_spacing(spacing);
+    }
+    return out;
+}
+
+std::vector<double> dpm_spaced_timesteps(const std::string & spacing, int steps, int train, int offset) {
+    if (spacing == "trailing") return trailing(steps, train);
+    std::vector<double> out;
+    for (int i = steps; i >= 1; --i) {
+        if (spacing == "linspace")
+            out.push_back(std::nearbyint((train - 1.0) / steps * i));
+        else if (spacing == "leading")
+            out.push_back(std::min(i * (train / (steps + 1)) + offset, train - 1));
+        else
+            unknown_spacing(spacing);
+    }
+    return out;
+}
+
+std::vector<int> compvis_timesteps(bool quad, int steps, int train) {
+    std::vector<int> out;
+    if (quad) {
+        const double top = std::sqrt(train * 0.8);
+        for (int i = 0; i < steps; ++i) {
+            const double root = steps > 1 ? top / (steps - 1) * i : 0;
+            out.push_back(std::min(static_cast<int>(root * root) + 1, train - 1));
+        }
+        return out;
+    }
+    const int stride = std::max(train / steps, 1);
+    for (int t = 0; t < train; t += stride) out.push_back(std::min(t + 1, train - 1));
+    return out;
+}
+
+std::vector<double> ays_timesteps(bool sdxl) {
+    if (sdxl) return {999, 845, 730, 587, 443, 310, 193, 116, 53, 13};
+    return {999, 850, 736, 645, 545, 455, 343, 233, 124, 24};
+}
+
+std::vector<int> whole_timesteps(Setup & setup, const NoiseTable & table, int steps, int & stride) {
+    const SolverOptions & options = setup.options;
+    const int train = table.timesteps(), offset = setup.parameters.integer("steps_offset", setup.is("diffusers") ? 1 : 0, 0, train - 1);
+    const std::string schedule = setup.parameters.choice("timestep_spacing", setup.schedule.c_str(), {"leading", "trailing", "linspace"});
+    stride = 0;
+    std::vector<double> out = options.timesteps;
+    if (out.empty() && !options.sigmas.empty()) {
+        for (const double sigma : options.sigmas)
+            if (sigma > 0) out.push_back(table.nearest_log(sigma));
+    } else if (out.empty() && (schedule == "ddim_uniform" || schedule == "quad")) {
+        const std::vector<int> ascending = compvis_timesteps(schedule == "quad", steps, train);
+        out.assign(ascending.rbegin(), ascending.rend());
+    } else if (out.empty() && is_sigma_schedule(schedule)) {
+        const ScheduleDialect dialect = setup.is("comfy") ? ScheduleDialect::comfy : ScheduleDialect::k;
+        for (const double sigma : make_sigmas(schedule, dialect, table, steps))
+            if (sigma > 0) out.push_back(table.nearest_log(sigma));
+    } else if (out.empty()) {
+        out = spaced_timesteps(schedule, steps, train, offset);
+        stride = std::max(train / steps, 1);
+    }
+    std::vector<int> whole;
+    for (const double t : out) whole.push_back(static_cast<int>(std::nearbyint(t)));
+    // Levels that share a timestep are one step.
+    if (stride == 0) whole.erase(std::unique(whole.begin(), whole.end()), whole.end());
+    return whole;
+}
+
+}  // namespace latent::samplers

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "samplers/noise_table.h"
+#include "samplers/parameters.h"
+#include "samplers/solver.h"
+#include "samplers/start_rules.h"
+
+// What every factory shares: resolved names, the parameter reader, and the timestep grids of diffusers and CompVis.
+
+namespace latent::samplers {
+
+struct Setup {
+    const SolverOptions & options;
+    std::string dialect;   // resolved: k, comfy, diffusers, compvis, sgm
+    std::string schedule;  // resolved, never empty
+    Parameters & parameters;
+
+    bool is(const char * name) const { return dialect == name; }
+    /// The part of the schedule to run; the whole of it for text to image. Reads "start_rule".
+    StartRule start() const;
+};
+
+using Factory = std::unique_ptr<Solver> (*)(Setup & setup);
+
+/// diffusers' three spacings over `train` timesteps, descending. `leading` adds `offset`. Values are whole except for linspace.
+std::vector<double> spaced_timesteps(const std::string & spacing, int steps, int train, int offset);
+/// The spacings of DPM-Solver, UniPC and DEIS, which place one more point and drop it.
+std::vector<double> dpm_spaced_timesteps(const std::string & spacing, int steps, int train, int offset);
+/// CompVis make_ddim_timesteps, ascending: uniform (stride train / steps, plus 1) or quad.
+std::vector<int> compvis_timesteps(bool quad, int steps, int train);
+/// Published Align-Your-Steps timesteps (ten), for SD 1.x or SDXL.
+std::vector<double> ays_timesteps(bool sdxl);
+
+/// Timestep list of the solvers that work on whole timesteps (DDIM, DDPM, PNDM), descending, for setup.schedule or custom timesteps or
+/// sigmas. `stride` is set to train / steps where the reference finds the previous timestep by subtraction, else 0.
+std::vector<int> whole_timesteps(Setup & setup, const NoiseTable & table, int steps, int & stride);
+
+/// Shares clone() among solvers: the copy constructor is the snapshot.
+template <typename Self, typename Base> class Cloneable : public Base {
+public:
+    using Base::Base;
+    std::unique_ptr<Solver> clone() const override { return std::make_unique<Self>(static_cast<const Self &>(*this)); }
+};
+
+}  // namespace latent::samplers

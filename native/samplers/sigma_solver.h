@@ -1,0 +1,74 @@
+#pragma once
+
+#include "samplers/setup.h"
+
+// Base of the samplers that work in sigma space: x = x0 + sigma * noise, network input x / sqrt(sigma^2 + 1) (Karras et al. 2022).
+
+namespace latent::samplers {
+
+/// Noise levels and timesteps of a run before the solver adds its intermediate points.
+struct SigmaPlan {
+    NoiseTable table;
+    std::vector<double> sigmas;     // what is run, the final level included
+    std::vector<double> timesteps;  // of all but the last
+    double init_noise_sigma = 1;
+    int whole_steps = 0;            // steps of the whole schedule, before image to image cut it
+    bool diffusers = false;         // its churn, and final noise of the ancestral solvers
+    bool quantize = false;          // network timesteps are whole
+    bool nearest_denoiser = false;  // generative-models: the denoiser's sigma is a table entry
+    bool continuous = false;        // timesteps are ln(sigma) / 4
+
+    double timestep_of(double sigma) const;
+};
+
+/// Reads schedule parameters (sigma_min, sigma_max, rho, quantize ... or diffusers' configuration names) and makes the plan.
+SigmaPlan plan_sigmas(Setup & setup);
+
+class SigmaSolver : public Solver {
+public:
+    double init_noise_sigma() const override { return init_; }
+    void scale_input(size_t i, Span<const float> x, Span<float> out) const override;
+    void to_denoised(size_t i, Span<const float> model_output, Span<const float> x, Span<float> out) const override;
+    void from_denoised(size_t i, Span<const float> denoised, Span<const float> x, Span<float> out) const override;
+    void add_noise(size_t i, Span<const float> clean, Span<const float> noise, Span<float> out) const override;
+
+protected:
+    SigmaSolver(const SigmaPlan & plan, Prediction prediction);
+    /// Appends an evaluation at `sigma`. Evaluations off the grid take their timestep from the plan.
+    void add_evaluation(const SigmaPlan & plan, double sigma, double timestep, int step, bool ends_step);
+    /// One evaluation per step, at the grid's levels.
+    void add_grid(const SigmaPlan & plan);
+    /// to_denoised into denoised_.
+    const std::vector<float> & denoise(size_t i, Span<const float> model_output, Span<const float> x);
+    /// Standard normals into noise_, drawn for the interval between two levels.
+    const std::vector<float> & draw(NoiseSource & source, size_t count, double sigma, double sigma_next);
+    const std::vector<float> & draw(NoiseSource & source, size_t count);
+
+    Prediction prediction_;
+    std::vector<double> denoiser_sigmas_;  // per evaluation, what the network was trained with at its timestep
+    std::vector<float> denoised_, noise_;
+
+private:
+    double init_;
+};
+
+/// Split of a step into a deterministic part down to `down` and fresh noise of deviation `up` (ancestral sampling).
+struct AncestralStep {
+    double down, up;
+};
+AncestralStep ancestral_step(double sigma, double sigma_next, double eta);
+
+/// Karras et al. 2022, algorithm 2: noise added before a step.
+struct Churn {
+    double amount = 0, low = 0, high = 0, noise = 1;
+    static Churn read(Parameters & parameters);
+    /// The raised level; equal to sigma where nothing is added.
+    double raise(double sigma, int steps) const;
+};
+
+/// Default eta where the caller gave none.
+double eta_or(const SolverOptions & options, double fallback);
+/// Multiplier of injected noise.
+double read_s_noise(Parameters & parameters);
+
+}  // namespace latent::samplers

@@ -1,0 +1,44 @@
+#include "samplers/solver.h"
+
+#include <cmath>
+
+namespace latent::samplers {
+
+void Solver::prepare(size_t, Span<float>, NoiseSource &) {}
+
+void Solver::start_from_image(Span<const float> clean, Span<const float> noise, Span<float> out) const { add_noise(0, clean, noise, out); }
+
+namespace {
+
+double deviation(Span<const float> values) {
+    if (values.size() < 2) return 0;
+    double mean = 0;
+    for (const float v : values) mean += v;
+    mean /= static_cast<double>(values.size());
+    double sum = 0;
+    for (const float v : values) sum += (v - mean) * (v - mean);
+    return std::sqrt(sum / static_cast<double>(values.size() - 1));
+}
+
+}  // namespace
+
+void apply_guidance(Span<const float> uncond, Span<const float> cond, double scale, double rescale, size_t row, Span<float> out) {
+    if (uncond.size() != cond.size() || out.size() != cond.size())
+        throw Error(ErrorCode::internal, "Guidance needs three buffers of one size");
+    if (row == 0 || cond.size() % row != 0) row = cond.size();
+    for (size_t begin = 0; row > 0 && begin < cond.size(); begin += row) {
+        const double before = rescale > 0 ? deviation(cond.subspan(begin, row)) : 0;  // `out` may be `cond`
+        const Span<float> part = out.subspan(begin, row);
+        for (size_t j = 0; j < row; ++j) {
+            const double u = uncond[begin + j];
+            part[j] = static_cast<float>(u + scale * (cond[begin + j] - u));
+        }
+        if (rescale <= 0) continue;
+        const double after = deviation(Span<const float>(part.data(), part.size()));
+        if (after <= 0) continue;
+        const double factor = rescale * before / after + 1 - rescale;
+        for (float & value : part) value = static_cast<float>(value * factor);
+    }
+}
+
+}  // namespace latent::samplers
