@@ -1,0 +1,216 @@
+#include <algorithm>
+#include <cmath>
+
+#include "core/model_spec.h"
+
+namespace latent {
+
+namespace {
+
+constexpr int most_channels = 65536;
+constexpr int norm_groups = 32;  // every group norm of the U-Nets and first stages
+
+[[noreturn]] void fail(const std::string & what) {
+    throw Error(ErrorCode::model_format, "The model specification cannot form a network: " + what);
+}
+
+void in_range(int value, int low, int high, const char * name) {
+    if (value < low || value > high) {
+        fail(std::string(name) + " is " + std::to_string(value) + ", outside " + std::to_string(low) + " to " +
+             std::to_string(high));
+    }
+}
+
+void check_channels(int base, const std::vector<int> & mult, const char * name) {
+    in_range(base, norm_groups, most_channels, name);
+    if (base % norm_groups != 0)
+        fail(std::string(name) + " (" + std::to_string(base) + ") is no multiple of 32, as its group norms need");
+    in_range(static_cast<int>(mult.size()), 1, 10, "the number of levels in channelMult");
+    for (const int m : mult) {
+        in_range(m, 1, 64, "a channelMult");
+        if (static_cast<int64_t>(base) * m > most_channels) fail("a level of " + std::to_string(int64_t{base} * m) + " channels");
+    }
+}
+
+void check_heads(const UNetConfig & c, int level) {
+    const int channels = c.model_channels * c.channel_mult[static_cast<size_t>(level)];
+    const int heads = c.heads_at(level, channels);
+    if (heads < 1 || channels % heads != 0) {
+        fail(std::to_string(heads) + " attention heads do not divide the " + std::to_string(channels) + " channels of level " +
+             std::to_string(level));
+    }
+}
+
+bool attends(const UNetConfig & c, int level) {
+    return std::find(c.attention_resolutions.begin(), c.attention_resolutions.end(), 1 << level) != c.attention_resolutions.end();
+}
+
+void check_attention(const UNetConfig & c) {
+    if (c.attention == UNetAttention::none) return;
+    const size_t levels = c.channel_mult.size();
+    in_range(c.num_head_channels, -1, most_channels, "numHeadChannels");
+    if (c.num_head_channels == 0) fail("numHeadChannels is 0; -1 means that numHeads counts");
+    if (!c.heads_per_level.empty() && c.heads_per_level.size() != levels) fail("headsPerLevel needs one entry per level");
+    if (c.num_head_channels > 0 && c.heads_per_level.empty()) {
+        for (size_t i = 0; i < levels; ++i) {
+            const bool used = attends(c, static_cast<int>(i)) || i + 1 == levels;
+            if (used && c.model_channels * c.channel_mult[i] % c.num_head_channels != 0) {
+                fail("heads of " + std::to_string(c.num_head_channels) + " channels do not divide the " +
+                     std::to_string(c.model_channels * c.channel_mult[i]) + " channels of level " + std::to_string(i));
+            }
+        }
+    }
+    for (size_t i = 0; i < levels; ++i) {
+        if (attends(c, static_cast<int>(i)) || i + 1 == levels) check_heads(c, static_cast<int>(i));
+    }
+    if (c.attention != UNetAttention::spatial_transformer) return;
+    in_range(c.context_dim, 1, most_channels, "contextDim");
+    if (c.transformer_depth.size() != 1 && c.transformer_depth.size() != levels)
+        fail("transformerDepth needs one entry, or one per level");
+    for (const int depth : c.transformer_depth) in_range(depth, 0, 256, "a transformerDepth");
+    in_range(c.transformer_depth_middle, -1, 256, "transformerDepthMiddle");
+    if (!c.disable_self_attentions.empty() && c.disable_self_attentions.size() != levels) {
+        fail("disableSelfAttentions needs one entry per level");
+    }
+}
+
+void check_unet(const UNetConfig & c) {
+    in_range(c.in_channels, 1, 4096, "unet.inChannels");
+    in_range(c.out_channels, 1, 4096, "unet.outChannels");
+    if (c.in_channels < c.out_channels) fail("the U-Net takes fewer channels than it gives");
+    check_channels(c.model_channels, c.channel_mult, "unet.modelChannels");
+    in_range(c.num_res_blocks, 1, 64, "unet.numResBlocks");
+    for (const int factor : c.attention_resolutions) in_range(factor, 1, 1 << 20, "an attentionResolution");
+    check_attention(c);
+    if (c.class_embedding == "embedding") {
+        in_range(c.class_count, 1, 1 << 24, "unet.classCount");
+    } else if (c.class_embedding == "vector") {
+        in_range(c.vector_dim, 1, most_channels, "unet.vectorDim");
+    } else if (!c.class_embedding.empty()) {
+        fail("unet.classEmbedding is \"" + c.class_embedding.substr(0, 80) + "\"; \"\", \"embedding\" and \"vector\" are known");
+    }
+    in_range(c.guidance_embed_dim, 0, most_channels, "unet.guidanceEmbedDim");
+    if (c.guidance_embed_dim % 2 != 0) fail("unet.guidanceEmbedDim is odd");
+}
+
+void check_first_stage(const AutoencoderConfig & c) {
+    if (c.kind != "kl" && c.kind != "vq")
+        fail("firstStage.kind is \"" + c.kind.substr(0, 80) + "\"; \"kl\" and \"vq\" are known");
+    in_range(c.in_channels, 1, 4096, "firstStage.inChannels");
+    in_range(c.out_channels, 1, 4096, "firstStage.outChannels");
+    check_channels(c.channels, c.channel_mult, "firstStage.channels");
+    in_range(c.num_res_blocks, 1, 64, "firstStage.numResBlocks");
+    for (const int level : c.attention_levels)
+        in_range(level, 0, static_cast<int>(c.channel_mult.size()) - 1, "an attentionLevel");
+    in_range(c.z_channels, 1, 4096, "firstStage.zChannels");
+    in_range(c.embed_dim, 1, 4096, "firstStage.embedDim");
+    if (!c.quant_conv && c.z_channels != c.embed_dim) fail("without quant_conv, zChannels and embedDim must be the same");
+    if (c.kind == "vq") in_range(c.codebook_size, 1, 1 << 24, "firstStage.codebookSize");
+    if (c.kind == "kl" && !c.double_z) fail("a KL first stage needs doubleZ (means and variances)");
+}
+
+void check_clip(const ClipTextConfig & c) {
+    in_range(c.hidden_size, 1, most_channels, "clip.hiddenSize");
+    in_range(c.intermediate_size, 1, 1 << 20, "clip.intermediateSize");
+    in_range(c.num_hidden_layers, 1, 1024, "clip.numHiddenLayers");
+    in_range(c.num_attention_heads, 1, most_channels, "clip.numAttentionHeads");
+    if (c.hidden_size % c.num_attention_heads != 0) {
+        fail(std::to_string(c.num_attention_heads) + " heads do not divide the text encoder's width " +
+             std::to_string(c.hidden_size));
+    }
+    in_range(c.vocab_size, 1, 1 << 24, "clip.vocabSize");
+    in_range(c.max_position_embeddings, 2, 1 << 16, "clip.maxPositionEmbeddings");
+    if (c.hidden_act != "quick_gelu" && c.hidden_act != "gelu") {
+        fail("clip.hiddenAct is \"" + c.hidden_act.substr(0, 80) + "\"; \"quick_gelu\" and \"gelu\" are known");
+    }
+    if (!(c.layer_norm_eps > 0 && c.layer_norm_eps < 1)) fail("clip.layerNormEps must lie between 0 and 1");
+    in_range(c.projection_dim, 0, most_channels, "clip.projectionDim");
+    in_range(c.bos_token_id, 0, c.vocab_size - 1, "clip.bosTokenId");
+    in_range(c.eos_token_id, 0, c.vocab_size - 1, "clip.eosTokenId");
+    in_range(c.pad_token_id, 0, c.vocab_size - 1, "clip.padTokenId");
+    in_range(c.skip_layers, 0, c.num_hidden_layers - 1, "clip.skipLayers");
+}
+
+void check_schedule(const NoiseSchedule & s) {
+    if (s.beta_schedule != "scaled_linear" && s.beta_schedule != "linear" && s.beta_schedule != "squaredcos_cap_v2") {
+        fail("schedule.betaSchedule is \"" + s.beta_schedule.substr(0, 80) +
+             "\"; scaled_linear, linear and squaredcos_cap_v2 are known");
+    }
+    in_range(s.timesteps, 1, 100000, "schedule.timesteps");
+    if (!(s.beta_start > 0 && s.beta_start <= s.beta_end && s.beta_end < 1)) fail("0 < betaStart <= betaEnd < 1 does not hold");
+    if (s.betas.empty()) return;
+    if (s.betas.size() != static_cast<size_t>(s.timesteps)) fail("schedule.betas needs one entry per timestep");
+    for (const double beta : s.betas) {
+        if (!(beta > 0 && beta <= 1)) fail("an entry of schedule.betas lies outside 0 to 1");
+    }
+}
+
+void check_conditioners(const ModelSpec & spec) {
+    if (spec.conditioners.size() > 8) fail("more than 8 conditioners");
+    static const char * const kinds[] = {"clip_text",        "bert_text",   "class",    "layout",
+                                         "spatial_rescaler", "first_stage", "identity", "external"};
+    int width = 0;
+    bool all_clip = true;
+    for (const ConditionerConfig & c : spec.conditioners) {
+        if (std::find(std::begin(kinds), std::end(kinds), c.kind) == std::end(kinds)) {
+            fail("a conditioner of the unknown kind \"" + c.kind.substr(0, 80) + "\"");
+        }
+        if (c.role != "crossattn" && c.role != "concat" && c.role != "vector") {
+            fail("a conditioner of the unknown role \"" + c.role.substr(0, 80) + "\"");
+        }
+        if (c.role != "crossattn") continue;
+        if (c.kind == "clip_text") {
+            width += c.clip.hidden_size;
+        } else {
+            all_clip = false;
+        }
+    }
+    for (const ConditionerConfig & c : spec.conditioners) {
+        if (c.kind == "clip_text") check_clip(c.clip);
+    }
+    if (spec.unet && spec.unet->attention == UNetAttention::spatial_transformer && all_clip && width > 0 &&
+        width != spec.unet->context_dim) {
+        fail("the text encoder gives vectors of width " + std::to_string(width) + ", the U-Net's cross-attention takes " +
+             std::to_string(spec.unet->context_dim) + "; these parts do not belong together");
+    }
+}
+
+}  // namespace
+
+int UNetConfig::depth_at(int level) const {
+    if (transformer_depth.empty()) return 1;
+    return transformer_depth.size() == 1 ? transformer_depth[0] : transformer_depth.at(static_cast<size_t>(level));
+}
+
+int UNetConfig::depth_middle() const {
+    return transformer_depth_middle >= 0 ? transformer_depth_middle : depth_at(levels() - 1);
+}
+
+int UNetConfig::heads_at(int level, int channels) const {
+    if (!heads_per_level.empty()) return heads_per_level.at(static_cast<size_t>(level));
+    return num_head_channels > 0 ? channels / num_head_channels : num_heads;
+}
+
+void validate(const ModelSpec & spec) {
+    static const char * const keys[] = {"crossattn", "concat", "hybrid", "adm", "none"};
+    if (std::find(std::begin(keys), std::end(keys), spec.conditioning_key) == std::end(keys)) {
+        fail("conditioningKey is \"" + spec.conditioning_key.substr(0, 80) +
+             "\"; crossattn, concat, hybrid, adm and none are known");
+    }
+    if (!spec.unet && !spec.first_stage && spec.conditioners.empty()) fail("it has no part");
+    if (spec.unet) check_unet(*spec.unet);
+    if (spec.first_stage) check_first_stage(*spec.first_stage);
+    if (spec.unet && spec.first_stage && spec.unet->out_channels != spec.first_stage->embed_dim) {
+        fail("the U-Net makes latents of " + std::to_string(spec.unet->out_channels) + " channels, the first stage takes " +
+             std::to_string(spec.first_stage->embed_dim) + "; these parts do not belong together");
+    }
+    check_conditioners(spec);
+    check_schedule(spec.schedule);
+    if (!(spec.scale_factor > 0 && spec.scale_factor < 1e6)) fail("scaleFactor must be a positive number");
+    in_range(spec.image_size, 1, 1 << 16, "imageSize");
+    in_range(spec.steps, 1, 100000, "steps");
+    if (!(std::fabs(spec.guidance_scale) < 1e4)) fail("guidanceScale is out of range");
+    if (!(spec.eta >= 0 && spec.eta <= 1)) fail("eta must lie between 0 and 1");
+}
+
+}  // namespace latent

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/json.h"
+#include "core/model_spec.h"
+#include "core/tensor_source.h"
+
+namespace latent::formats {
+
+/// What a caller knows about a model: where its files are, and what overrides what they say.
+struct ModelParts {
+    std::string model;  // a checkpoint file, or a diffusers folder; may be empty when parts are given
+    std::string unet;   // separate parts, each a file or folder; they replace those of `model`
+    std::string text_encoder;
+    std::string vae;
+    Json config;                    // parsed CompVis/Stability yaml, null when absent; decides over detection
+    Json spec;                      // partial ModelSpec in camelCase, null when absent; decides over everything
+    std::optional<bool> ema;        // read model_ema.* in place of model.*; unset: as the configuration or the kind of model says
+    bool first_stage_only = false;  // nothing but the autoencoder is looked at
+};
+
+struct OpenedModel {
+    TensorSourcePtr tensors;      // canonical (CompVis) names; nothing but network weights
+    ModelSpec spec;               // validated, and checked against the tensors
+    std::string tokenizer;        // text that convert() put into a GGUF file, "" when there is none
+    Json files = Json::object();  // what was read: { layout, sources: [..], ignored: {prefix: count}, tokenizerFolder? }
+};
+
+/// Opens a model: containers by content, key names by their tables (canonical.h), the specification from the file itself (GGUF
+/// of ours), the diffusers configurations, the given `config`, and detection from names and shapes, in this order of trust from
+/// the last to the first: overrides, config, own metadata, diffusers configurations, detection. Reads headers and a few small
+/// tensors (betas, scale_factor) only.
+///
+/// Errors: io, model_format (broken files; a configuration that contradicts the tensors), unsupported_model with details
+/// {found, nearest} (recognised kinds that do not run here, models whose head counts and such nobody told),
+/// invalid_argument (spec overrides).
+OpenedModel open_model(const ModelParts & parts);
+
+}  // namespace latent::formats
