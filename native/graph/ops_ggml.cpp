@@ -45,8 +45,7 @@ Seq OpsGgml::seq(ggml_tensor * t) {
 
 // Every operation asks for room before it adds tensors: ggml would abort when its context is full.
 void OpsGgml::room(size_t tensors) const {
-    const size_t each = ggml_tensor_overhead() + 64;
-    if (ggml_used_mem(nodes_) + (tensors + 2) * each > ggml_get_mem_size(nodes_)) throw GraphFull{};
+    if (ggml_used_mem(nodes_) + (tensors + 2) * ggml_tensor_overhead() > ggml_get_mem_size(nodes_)) throw GraphFull{};
 }
 
 // Adding nodes as they are made keeps the order of the program, which writes into bands rely on, and ggml's recursion shallow.
@@ -75,7 +74,7 @@ ggml_tensor * OpsGgml::unset(int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3)
 }
 
 ggml_tensor * OpsGgml::leaf(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3) {
-    if (ggml_used_mem(leaves_) + 2 * (ggml_tensor_overhead() + 64) > ggml_get_mem_size(leaves_)) throw GraphFull{};
+    if (ggml_used_mem(leaves_) + 2 * ggml_tensor_overhead() > ggml_get_mem_size(leaves_)) throw GraphFull{};
     ggml_tensor * t = ggml_new_tensor_4d(leaves_, type, ne0, ne1, ne2, ne3);
     ggml_set_input(t);
     return t;

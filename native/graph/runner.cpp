@@ -48,7 +48,8 @@ void build_graph(State & state, const WeightStore & weights, const GraphBuilder 
     quiet_ggml();
     const size_t parameters = weights.parameters().size();
     for (size_t capacity = std::max(first_capacity, 2 * parameters + leaf_capacity); capacity <= last_capacity; capacity *= 2) {
-        const size_t each = ggml_tensor_overhead() + 64;
+        // Room for `capacity` tensors and no more, so that the graph's own list of nodes cannot overflow.
+        const size_t each = ggml_tensor_overhead();
         state.nodes.reset(ggml_init({capacity * each + ggml_graph_overhead_custom(capacity, false), nullptr, true}));
         state.leaves.reset(ggml_init({leaf_capacity * each, nullptr, true}));
         if (!state.nodes || !state.leaves) throw Error(ErrorCode::out_of_memory, "No memory for the nodes of a graph");
