@@ -39,7 +39,7 @@ const previewMethods = ['linear', 'vae'] as const
 const memoryModes = ['auto', 'fast', 'low'] as const
 
 const maxSide = 16384
-const maxSteps = 10000
+const maxSteps = 1000
 const maxCount = 256
 
 const samplingKeys = ['steps', 'guidanceScale', 'guidanceRescale', 'seed', 'clipSkip', 'sampler', 'schedule', 'eta', 'rng', 'extra'] as const

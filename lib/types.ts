@@ -241,7 +241,7 @@ export type ImageInput = RawImage | string | URL | Uint8Array | FloatImage
 
 /** Options of the sampling loop. */
 export interface SamplingOptions {
-  /** Network steps, 1 to 10000. Default: the model's. */
+  /** Network steps, 1 to 1000. Default: the model's. */
   steps?: number
   /** Classifier-free guidance. 1 means no guidance (and half the work). Default: the model's, 7.5 for Stable Diffusion. */
   guidanceScale?: number
@@ -307,8 +307,10 @@ export interface ResolvedOptions {
   seed: bigint
   clipSkip?: number
   sampler: SamplerName
-  schedule: ScheduleName | Float32Array
-  eta: number
+  /** Absent where the sampler has but one. */
+  schedule?: ScheduleName | Float32Array
+  /** Absent where the sampler knows none. */
+  eta?: number
   rng: RngName
   emphasis: 'original' | 'no_norm' | 'comfy'
   /** Only with `image`. */

@@ -1,0 +1,107 @@
+/** What a command is, and the reading of its flags. */
+import { parseArgs } from 'node:util'
+import { nearestName } from '../suggest.js'
+
+/** A flag of a command. Its name is the API's option in kebab case. */
+export interface Flag {
+  /** `number` takes any number, `text` a string, `switch` nothing. */
+  kind: 'text' | 'number' | 'switch'
+  short?: string
+  /** Placeholder of the value in the help text. */
+  value?: string
+  help: string
+}
+
+export type Flags = Record<string, Flag>
+
+/** The values given for flags: only those that were given. */
+export type FlagValues<F extends Flags> = { [K in keyof F]?: F[K]['kind'] extends 'switch' ? boolean : F[K]['kind'] extends 'number' ? number : string }
+
+/** Where a command writes, and what stops it. */
+export interface Io {
+  stdout: NodeJS.WritableStream
+  stderr: NodeJS.WritableStream & { isTTY?: boolean; columns?: number }
+  /** Aborted by Ctrl-C. */
+  signal: AbortSignal
+}
+
+/** A command of `latent`. */
+export interface Command {
+  name: string
+  summary: string
+  /** What follows the command's name on the usage line. */
+  usage: string
+  flags: Flags
+  /** Further text at the end of the help. */
+  notes?: string
+  run(argv: string[], io: Io): Promise<void>
+}
+
+/** A wrong command line: exit code 2. */
+export class UsageError extends Error {}
+
+function parseOptions(flags: Flags) {
+  return Object.fromEntries(
+    Object.entries(flags).map(([name, flag]) => [name, { type: flag.kind === 'switch' ? ('boolean' as const) : ('string' as const), ...(flag.short ? { short: flag.short } : {}) }]),
+  )
+}
+
+function parseError(error: unknown, flags: Flags): Error {
+  const { code, message } = error as Error & { code?: string }
+  if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
+    const given = /'(-[^']*)'/.exec(message)?.[1] ?? ''
+    const near = nearestName(given.replace(/^-+/, ''), Object.keys(flags))
+    return new UsageError(`unknown option ${given}${near ? `; did you mean --${near}?` : ''}`)
+  }
+  if (code?.startsWith('ERR_PARSE_ARGS')) return new UsageError(message.split('\n')[0]!.split('. To specify')[0]!)
+  return error as Error
+}
+
+/** Reads flags and positional arguments; throws UsageError naming what is wrong. */
+export function readFlags<F extends Flags>(flags: F, argv: string[], positionals: { min: number; max: number; names: string }): { values: FlagValues<F>; positionals: string[] } {
+  let parsed: { values: Record<string, unknown>; positionals: string[] }
+  try {
+    parsed = parseArgs({ args: argv, options: parseOptions(flags), allowPositionals: positionals.max > 0, strict: true })
+  } catch (error) {
+    throw parseError(error, flags)
+  }
+  const { length } = parsed.positionals
+  if (length < positionals.min || length > positionals.max) throw new UsageError(`expected ${positionals.names}, but got ${length === 0 ? 'nothing' : parsed.positionals.join(' ')}`)
+  const values: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(parsed.values)) {
+    values[name] = flags[name]!.kind === 'number' ? readNumber(value as string, `--${name}`) : value
+  }
+  return { values: values as FlagValues<F>, positionals: parsed.positionals }
+}
+
+/** A number from the command line. */
+export function readNumber(text: string, name: string): number {
+  const number = Number(text)
+  if (text.trim() === '' || Number.isNaN(number)) throw new UsageError(`${name} takes a number, not '${text}'`)
+  return number
+}
+
+/** kebab-case to the API's camelCase. */
+export function camelCase(name: string): string {
+  return name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())
+}
+
+/** Help text of a command. */
+export function helpText(command: Command): string {
+  const rows = Object.entries(command.flags).map(([name, { short, kind, value, help }]) => {
+    const left = `${short ? `-${short}, ` : '    '}--${name}${kind === 'switch' ? '' : ` ${value ?? (kind === 'number' ? 'N' : 'TEXT')}`}`
+    return [left, help] as const
+  })
+  const width = Math.max(...rows.map(([left]) => left.length)) + 2
+  const lines = rows.map(([left, help]) => `  ${left.padEnd(width)}${help}`)
+  return [`latent ${command.name}: ${command.summary}`, '', `usage: latent ${command.name} ${command.usage}`, '', ...lines, ...(command.notes ? ['', command.notes] : []), ''].join('\n')
+}
+
+/** JSON for machines: bigints as numbers where they fit, typed arrays as lists. */
+export function toJson(value: unknown): string {
+  const replace = (_key: string, item: unknown): unknown => {
+    if (typeof item === 'bigint') return item <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(item) : String(item)
+    return item instanceof Float32Array ? Array.from(item) : item
+  }
+  return `${JSON.stringify(value, replace, 2)}\n`
+}

@@ -1,0 +1,50 @@
+import { convert, type ConvertOptions, type WeightType } from '../index.js'
+import { readFlags, toJson, UsageError, type Command, type Flags } from './command.js'
+import { readSource, sourceFlags } from './model-flags.js'
+import { progressBar } from './progress-bar.js'
+
+const flags = {
+  ...sourceFlags,
+  type: { kind: 'text', short: 't', value: 'TYPE', help: 'f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0 (default f16)' },
+  override: { kind: 'text', value: 'LIST', help: 'other types for single tensors: PATTERN=TYPE,PATTERN=TYPE' },
+  output: { kind: 'text', short: 'o', value: 'FILE', help: 'the .gguf to write' },
+  json: { kind: 'switch', help: 'report as JSON on standard output' },
+  quiet: { kind: 'switch', short: 'q', help: 'no progress bar and no report' },
+  help: { kind: 'switch', short: 'h', help: 'show this' },
+} as const satisfies Flags
+
+function readOverrides(text: string): [string, WeightType][] {
+  return text.split(',').map((pair) => {
+    const at = pair.lastIndexOf('=')
+    if (at < 1) throw new UsageError(`--override: '${pair}' is not of the form PATTERN=TYPE`)
+    return [pair.slice(0, at), pair.slice(at + 1) as WeightType]
+  })
+}
+
+export const convertCommand: Command = {
+  name: 'convert',
+  summary: 'write a model as one GGUF file',
+  usage: '-m MODEL -t TYPE -o OUT.gguf   (or: latent convert MODEL OUT.gguf -t TYPE)',
+  flags,
+  async run(argv, io) {
+    const { values, positionals } = readFlags(flags, argv, { min: 0, max: 2, names: 'MODEL and OUT.gguf' })
+    const rest = [...positionals]
+    const source = readSource(values, values.model === undefined ? rest.shift() : undefined)
+    const output = values.output ?? rest.shift()
+    if (output === undefined) throw new UsageError('no output given: pass -o OUT.gguf')
+    if (rest.length > 0) throw new UsageError(`one argument too many: ${rest[0]}`)
+    const bar = progressBar(io, values.quiet)
+    const options: ConvertOptions = { type: (values.type ?? 'f16') as WeightType, signal: io.signal, onProgress: bar.update }
+    if (values.override !== undefined) options.overrides = readOverrides(values.override)
+    if (values.config !== undefined) options.config = values.config
+    if (values.ema !== undefined) options.ema = values.ema
+    try {
+      const report = await convert(source, output, options)
+      bar.clear()
+      if (values.json) io.stdout.write(toJson(report))
+      else if (!values.quiet) io.stdout.write(`${report.destination}: ${report.tensors} tensors, ${(report.bytes / 1e6).toFixed(1)} MB\n`)
+    } finally {
+      bar.clear()
+    }
+  },
+}

@@ -1,0 +1,44 @@
+import { estimateMemory, type EstimateRequest, type StageEstimate } from '../index.js'
+import { readFlags, toJson, type Command, type Flags } from './command.js'
+import { loadFlags, readLoadOptions, readSource } from './model-flags.js'
+
+const flags = {
+  ...loadFlags,
+  width: { kind: 'number', help: "pixels; default: the model's" },
+  height: { kind: 'number', help: "pixels; default: the model's" },
+  'guidance-scale': { kind: 'number', help: '1 is no guidance: half the batch' },
+  json: { kind: 'switch', help: 'as JSON, in bytes' },
+  help: { kind: 'switch', short: 'h', help: 'show this' },
+} as const satisfies Flags
+
+const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0).padStart(7)} MB`
+
+export const estimateCommand: Command = {
+  name: 'estimate',
+  summary: 'say what a picture will cost in memory, before anything is loaded',
+  usage: 'MODEL [--width N] [--height N]',
+  flags,
+  async run(argv, io) {
+    const { values, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one MODEL' })
+    const request: EstimateRequest = { ...readLoadOptions(values), signal: io.signal }
+    if (values.width !== undefined) request.width = values.width
+    if (values.height !== undefined) request.height = values.height
+    if (values['guidance-scale'] !== undefined) request.guidanceScale = values['guidance-scale']
+    const estimate = await estimateMemory(readSource(values, positionals[0]), request)
+    if (values.json) {
+      io.stdout.write(toJson(estimate))
+      return
+    }
+    const stage = (name: string, work: StageEstimate | undefined) => (work ? [`  ${name.padEnd(20)}${megabytes(work.bytes)}   ${(work.flops / 1e9).toFixed(1)} GFLOP`] : [])
+    const lines = [
+      `${estimate.width}x${estimate.height}`,
+      ...Object.entries(estimate.weights).map(([name, { bytes }]) => `  ${`${name} weights`.padEnd(20)}${megabytes(bytes)}`),
+      ...stage('text encoder', estimate.textEncoder),
+      ...stage('one network step', estimate.unet),
+      ...stage('encoding a picture', estimate.encode),
+      ...stage('decoding a picture', estimate.decode),
+      `  ${'peak'.padEnd(20)}${megabytes(estimate.peakBytes)}   (memory low: ${megabytes(estimate.lowPeakBytes).trim()})`,
+    ]
+    io.stdout.write(`${lines.join('\n')}\n`)
+  },
+}

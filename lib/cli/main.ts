@@ -1,0 +1,95 @@
+#!/usr/bin/env node
+/** The `latent` command: the API's twin for the shell. Exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted. */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { nearestName } from '../suggest.js'
+import { buildCommand } from './build.js'
+import { helpText, UsageError, type Command, type Io } from './command.js'
+import { convertCommand } from './convert.js'
+import { devicesCommand } from './devices.js'
+import { estimateCommand } from './estimate.js'
+import { generateCommand } from './generate.js'
+import { inspectCommand } from './inspect.js'
+
+const commands: readonly Command[] = [generateCommand, convertCommand, inspectCommand, estimateCommand, devicesCommand, buildCommand]
+
+function version(): string {
+  const manifest = JSON.parse(readFileSync(path.resolve(__dirname, '..', '..', 'package.json'), 'utf8')) as { version: string }
+  return manifest.version
+}
+
+function overview(): string {
+  const width = Math.max(...commands.map(({ name }) => name.length)) + 2
+  return [
+    'latent: latent diffusion models on your own machine',
+    '',
+    'usage: latent COMMAND [options]',
+    '',
+    ...commands.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`),
+    '',
+    'latent COMMAND --help lists the options of a command; latent --version says which version this is.',
+    '',
+  ].join('\n')
+}
+
+/** What went wrong, for people: the message, and for machines the code. */
+function report(error: unknown, { stderr }: Io): void {
+  const { message, code } = error as { message?: unknown; code?: unknown }
+  const text = typeof message === 'string' ? message : String(error)
+  stderr.write(`latent: ${text}${typeof code === 'string' ? ` (${code})` : ''}\n`)
+}
+
+function usage(message: string, io: Io, command?: Command): number {
+  io.stderr.write(`latent: ${message}\n`)
+  io.stderr.write(command ? `usage: latent ${command.name} ${command.usage}\nlatent ${command.name} --help lists the options.\n` : `\n${overview()}`)
+  return 2
+}
+
+/** Runs a command line and gives its exit code. */
+export async function main(argv: readonly string[], io: Io): Promise<number> {
+  const [name, ...rest] = argv
+  if (name === undefined) return usage('no command given', io)
+  if (name === '--help' || name === '-h' || (name === 'help' && rest.length === 0)) {
+    io.stdout.write(overview())
+    return 0
+  }
+  if (name === '--version' || name === '-v') {
+    io.stdout.write(`${version()}\n`)
+    return 0
+  }
+  const wanted = name === 'help' ? rest[0] : name
+  const command = commands.find((each) => each.name === wanted)
+  if (!command) {
+    const near = nearestName(wanted ?? '', commands.map((each) => each.name))
+    return usage(`unknown command '${wanted}'${near ? `; did you mean '${near}'?` : ''}`, io)
+  }
+  if (name === 'help' || rest.includes('--help') || rest.includes('-h')) {
+    io.stdout.write(helpText(command))
+    return 0
+  }
+  try {
+    await command.run(rest, io)
+    return 0
+  } catch (error) {
+    if (io.signal.aborted) {
+      io.stderr.write('latent: interrupted\n')
+      return 130
+    }
+    if (error instanceof UsageError) return usage(error.message, io, command)
+    report(error, io)
+    return (error as { code?: unknown }).code === 'ERR_INVALID_ARG' ? 2 : 1
+  }
+}
+
+/* istanbul ignore next: runs in a process of its own */
+if (require.main === module) {
+  const controller = new AbortController()
+  process.once('SIGINT', () => {
+    controller.abort(new Error('interrupted'))
+    // A second Ctrl-C does not wait.
+    process.once('SIGINT', () => process.exit(130))
+  })
+  void main(process.argv.slice(2), { stdout: process.stdout, stderr: process.stderr, signal: controller.signal }).then((code) => {
+    process.exitCode = code
+  })
+}

@@ -1,0 +1,58 @@
+/** Flags that every command with a model has, and how they become load options. */
+import type { LoadOptions, ModelFiles, ModelSource } from '../index.js'
+import { UsageError, type FlagValues, type Flags } from './command.js'
+
+export const sourceFlags = {
+  model: { kind: 'text', short: 'm', value: 'FILE', help: 'checkpoint file, diffusers folder or hf:owner/name in the local cache' },
+  unet: { kind: 'text', value: 'FILE', help: "U-Net in place of the model's" },
+  'text-encoder': { kind: 'text', value: 'FILE', help: "text encoder in place of the model's" },
+  vae: { kind: 'text', value: 'FILE', help: "first stage in place of the model's" },
+  tokenizer: { kind: 'text', value: 'DIR', help: "tokenizer files in place of the model's" },
+  config: { kind: 'text', value: 'YAML', help: 'configuration; the .yaml beside the model is taken by itself' },
+  ema: { kind: 'switch', help: 'use the EMA weights of a training checkpoint' },
+} as const satisfies Flags
+
+export const loadFlags = {
+  ...sourceFlags,
+  device: { kind: 'text', value: 'NAME', help: 'auto, cpu, cuda, cuda:1 ... (see: latent devices)' },
+  dtype: { kind: 'text', value: 'TYPE', help: 'weights in memory: f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0, or by part: unet=q8_0,vae=f16' },
+  precision: { kind: 'text', value: 'P', help: 'fast (default) or exact: float32 throughout' },
+  memory: { kind: 'text', value: 'M', help: 'auto (default), fast or low: one part at a time' },
+  'vae-tiling': { kind: 'switch', help: 'decode in overlapping tiles' },
+  threads: { kind: 'number', value: 'N', help: 'threads; default: the physical cores' },
+} as const satisfies Flags
+
+/** `q8_0` for all parts, or `unet=q8_0,vae=f16`. */
+function readDtype(text: string): LoadOptions['dtype'] {
+  if (!text.includes('=')) return text as LoadOptions['dtype'] & string
+  return Object.fromEntries(
+    text.split(',').map((pair) => {
+      const [part, type] = pair.split('=')
+      if (!part || !type) throw new UsageError(`--dtype: '${pair}' is not of the form part=type`)
+      return [part === 'text-encoder' ? 'textEncoder' : part, type]
+    }),
+  )
+}
+
+export function readSource(values: FlagValues<typeof sourceFlags>, positional?: string): ModelSource {
+  const model = values.model ?? positional
+  const parts: ModelFiles = {}
+  if (values.unet !== undefined) parts.unet = values.unet
+  if (values['text-encoder'] !== undefined) parts.textEncoder = values['text-encoder']
+  if (values.vae !== undefined) parts.vae = values.vae
+  if (values.tokenizer !== undefined) parts.tokenizer = values.tokenizer
+  if (Object.keys(parts).length === 0) {
+    if (model === undefined) throw new UsageError('no model given: pass -m FILE')
+    return model
+  }
+  return model === undefined ? parts : { model, ...parts }
+}
+
+export function readLoadOptions(values: FlagValues<typeof loadFlags>): LoadOptions {
+  const options: Record<string, unknown> = {}
+  for (const name of ['device', 'precision', 'threads', 'ema', 'config'] as const) if (values[name] !== undefined) options[name] = values[name]
+  if (values.dtype !== undefined) options.dtype = readDtype(values.dtype)
+  if (values['vae-tiling']) options.memory = { ...(values.memory === undefined ? {} : { mode: values.memory }), vaeTiling: true }
+  else if (values.memory !== undefined) options.memory = values.memory
+  return options
+}

@@ -1,0 +1,75 @@
+import { withSource, addon } from './engine.js'
+import { resolveLoad } from './options.js'
+import type { LoadOptions, ModelInfo, ModelSource } from './types.js'
+import { checkInteger, checkNumber, knownKeys } from './validate.js'
+
+/** Options of {@link inspect}. */
+export type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'signal'>
+
+/** Says what a model is and what is in its files, from headers alone: no weights are read. */
+export async function inspect(source: ModelSource, options?: InspectOptions): Promise<ModelInfo> {
+  const load = resolveLoad(knownKeys(options, 'inspect()', ['config', 'spec', 'ema', 'signal']), 'inspect()')
+  const { result, prepared } = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)))
+  await prepared.dispose()
+  return JSON.parse(result) as ModelInfo
+}
+
+/** What {@link estimateMemory} is asked for. */
+export interface EstimateRequest extends Omit<LoadOptions, 'onProgress'> {
+  /** Pixels. Default: the model's. */
+  width?: number
+  height?: number
+  /** 1 halves the batch of the network. Default: the model's. */
+  guidanceScale?: number
+}
+
+/** Bytes of working memory and floating point operations of one call of a network. */
+export interface StageEstimate {
+  bytes: number
+  flops: number
+}
+
+/** What a picture will cost, known before a weight is read. */
+export interface MemoryEstimate {
+  width: number
+  height: number
+  /** Bytes of the weights by part; `mapped` of them stay in the file's mapping. */
+  weights: Record<string, { bytes: number; mapped: number }>
+  textEncoder?: StageEstimate
+  unet?: StageEstimate
+  encode?: StageEstimate
+  decode?: StageEstimate
+  /** All weights and the largest stage, in bytes: the peak with everything resident. */
+  peakBytes: number
+  /** The largest single part with its stage: the peak with `memory: 'low'`, one part at a time. */
+  lowPeakBytes: number
+}
+
+function peaks(estimate: Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes'>): Pick<MemoryEstimate, 'peakBytes' | 'lowPeakBytes'> {
+  const part = (name: string) => estimate.weights[name]?.bytes ?? 0
+  const work = { textEncoder: estimate.textEncoder?.bytes ?? 0, unet: estimate.unet?.bytes ?? 0, vae: Math.max(estimate.encode?.bytes ?? 0, estimate.decode?.bytes ?? 0) }
+  const names = Object.keys(work) as (keyof typeof work)[]
+  const weights = names.reduce((sum, name) => sum + part(name), 0)
+  return { peakBytes: weights + Math.max(...Object.values(work)), lowPeakBytes: Math.max(...names.map((name) => part(name) + work[name])) }
+}
+
+/** Peak bytes per stage for a picture of the given size (decoded in one piece), before anything is loaded. */
+export async function estimateMemory(source: ModelSource, request: EstimateRequest = {}): Promise<MemoryEstimate> {
+  const { width, height, guidanceScale, ...rest } = request
+  const load = resolveLoad(rest, 'estimateMemory()')
+  if (guidanceScale !== undefined) checkNumber(guidanceScale, 'guidanceScale', { min: 0, max: 1000 })
+  for (const [name, side] of [['width', width], ['height', height]] as const) if (side !== undefined) checkInteger(side, name, { min: 8, max: 16384 })
+  // In low memory mode a load reads headers only; weights would come with the first use.
+  load.request.memory = { ...load.request.memory, mode: 'low' }
+  const { result: pipeline, prepared } = await withSource(source, load, (native) => (callbacks) => addon().loadPipeline(JSON.stringify(native), callbacks))
+  try {
+    const { defaults } = JSON.parse(pipeline.info()) as { defaults: { width: number; height: number; guidanceScale: number } }
+    const size = { width: width ?? defaults.width, height: height ?? defaults.height }
+    const guided = (guidanceScale ?? defaults.guidanceScale) !== 1
+    const estimate = JSON.parse(pipeline.estimate(JSON.stringify({ ...size, guided }))) as Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes'>
+    return { ...size, ...estimate, ...peaks(estimate) }
+  } finally {
+    await pipeline.dispose().promise
+    await prepared.dispose()
+  }
+}

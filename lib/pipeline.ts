@@ -1,0 +1,187 @@
+import { Autoencoder, decodeLatents, firstStageOf, resolveDecode } from './autoencoder.js'
+import { wrapConditioning, type Conditioning } from './conditioning.js'
+import { addon, withSource, type PreparedSource } from './engine.js'
+import { DisposedError, UnsupportedModelError } from './errors.js'
+import { generate } from './generate.js'
+import type { RawImage } from './image/raw-image.js'
+import { runJob } from './job.js'
+import { wrapLatents, type Latents } from './latents.js'
+import type { NativePipeline } from './native/contract.js'
+import { optionalSignal, resolveCall, resolveClipSkip, resolveEmphasis, resolveLoad, resolveRng, resolveSeed } from './options.js'
+import { createLatents, predict, resolveSample, sampleSteps } from './sampling.js'
+import { imageTensor } from './tensors.js'
+import { PipelineTokenizer, type Tokenized } from './tokenizer.js'
+import type {
+  CallOptions,
+  CreateLatentsOptions,
+  DecodeOptions,
+  Device,
+  EncodeImageOptions,
+  EncodePromptOptions,
+  GenerateOptions,
+  GenerateResult,
+  ImageInput,
+  LoadOptions,
+  MemoryUsage,
+  ModelSource,
+  PipelineInfo,
+  PredictOptions,
+  SampleOptions,
+  SampleStep,
+  TokenIds,
+} from './types.js'
+import { checkInteger, checkName, checkString, knownKeys } from './validate.js'
+
+/**
+ * A loaded model. Made by {@link DiffusionPipeline.load}; freed by `dispose()` or `await using`.
+ *
+ * Calls on one device run one after another in the order they were made; any number may be waiting. Every long call takes an AbortSignal, which works while
+ * the call waits, between steps and inside a step, and makes it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects
+ * the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
+ */
+export class DiffusionPipeline implements AsyncDisposable {
+  readonly #native: NativePipeline
+  readonly #prepared: PreparedSource
+  #tokenizer: PipelineTokenizer | undefined
+  #firstStage: Autoencoder | undefined
+  #disposing: Promise<void> | undefined
+  /** What was loaded: kind, spec, parameters and weight types by part, defaults, samplers. */
+  readonly info: PipelineInfo
+
+  private constructor(native: NativePipeline, prepared: PreparedSource) {
+    this.#native = native
+    this.#prepared = prepared
+    this.info = JSON.parse(native.info()) as PipelineInfo
+  }
+
+  /**
+   * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or `hf:owner/name` from the local cache.
+   * @throws ModelFormatError for a broken file, UnsupportedModelError for a sound one of another kind, OutOfMemoryError, DeviceError
+   */
+  static async load(source: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline> {
+    const load = resolveLoad(options, 'load()')
+    const { result, prepared } = await withSource(source, load, (request) => (callbacks) => addon().loadPipeline(JSON.stringify(request), callbacks), {
+      discard: (native) => void native.dispose(),
+    })
+    return new DiffusionPipeline(result, prepared)
+  }
+
+  /** The device that the networks run on. */
+  get device(): Device {
+    return this.info.device
+  }
+
+  /** The model's first stage (pictures to codes and back), sharing this pipeline's weights. */
+  get firstStage(): Autoencoder {
+    this.#usable()
+    return (this.#firstStage ??= firstStageOf(this.#native, this.info.spec.scaleFactor))
+  }
+
+  /**
+   * Makes pictures: text to image, or image to image where `image` is given. Options that are left out are the model's; the result lists them all.
+   * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for options that are unknown, of the wrong type or out of range
+   */
+  async generate(options?: GenerateOptions): Promise<GenerateResult> {
+    this.#usable()
+    this.#network('generate()')
+    return generate({ native: this.#native, info: this.info, tokenizer: () => this.#tokens(), modelName: this.#prepared.source.name }, options)
+  }
+
+  /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. */
+  tokenize(prompt: string): Tokenized {
+    this.#usable()
+    return this.#tokens().tokenize(checkString(prompt, 'prompt'))
+  }
+
+  /** Runs the text encoder on a prompt, or on token ids as they are. */
+  async encodePrompt(prompt: string | TokenIds, options?: EncodePromptOptions): Promise<Conditioning> {
+    this.#usable()
+    const o = knownKeys(options, 'encodePrompt()', ['clipSkip', 'emphasis', 'minChunks', 'signal'])
+    const settings = { clipSkip: resolveClipSkip(o.clipSkip) ?? 0, emphasis: resolveEmphasis(o.emphasis) }
+    const minChunks = o.minChunks === undefined ? 1 : checkInteger(o.minChunks, 'minChunks', { min: 1, max: 1000 })
+    const request = typeof prompt === 'string' ? this.#tokens().request(prompt, settings, minChunks) : PipelineTokenizer.fromIds(prompt, this.info, settings)
+    return wrapConditioning(await runJob((callbacks) => this.#native.encodePrompt(JSON.stringify(request), callbacks), { signal: optionalSignal(o) }))
+  }
+
+  /** Runs the first stage's encoder. Sides must be multiples of `info.downsampling`. The latents are times the scale factor (`moments`: raw). */
+  async encodeImage(image: ImageInput, options?: EncodeImageOptions): Promise<Latents> {
+    this.#usable()
+    const o = knownKeys(options, 'encodeImage()', ['mode', 'seed', 'rng', 'signal'])
+    const mode = o.mode === undefined ? 'sample' : checkName(o.mode, 'mode', ['sample', 'mean', 'moments'] as const)
+    const request = { mode, seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
+    const signal = optionalSignal(o)
+    const { data, shape } = await imageTensor(image, 'image')
+    this.#usable()
+    return wrapLatents(await runJob((callbacks) => this.#native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal }))
+  }
+
+  /** Start noise of unit variance for `sample()` and `generate({ latents })`. */
+  createLatents(options?: CreateLatentsOptions): Latents {
+    this.#usable()
+    return wrapLatents(createLatents(this.#native, this.info, options))
+  }
+
+  /**
+   * The sampling loop, step by step: `for await (const { latents } of pipe.sample({ conditioning, unconditional }))`. The latents are the live state.
+   * Leaving the loop ends the run; the generator's return value is the latents after the last step.
+   */
+  sample(options: SampleOptions): AsyncGenerator<SampleStep, Latents, void> {
+    this.#usable()
+    this.#network('sample()')
+    return sampleSteps(this.#native, this.info, resolveSample(options, this.info), () => this.#usable())
+  }
+
+  /** One evaluation of the network: its raw output (`info.spec.prediction` says of what kind) for latents at a timestep. */
+  async predict(latents: Latents, options: PredictOptions): Promise<Latents> {
+    this.#usable()
+    this.#network('predict()')
+    return predict(this.#native, latents, options)
+  }
+
+  /** Runs the first stage's decoder: 8-bit pictures, or with `output: 'float'` planar [n, channels, height, width] numbers, not clamped. */
+  async decode(latents: Latents, options: DecodeOptions & { output: 'float' }): Promise<Float32Array>
+  async decode(latents: Latents, options?: DecodeOptions & { output?: 'image' }): Promise<RawImage[]>
+  async decode(latents: Latents, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
+    this.#usable()
+    return decodeLatents(this.#native, latents, resolveDecode(options, 'decode()'))
+  }
+
+  /** Bytes held now, by part, and the process's peak. */
+  memoryUsage(): MemoryUsage {
+    this.#usable()
+    return JSON.parse(this.#native.memoryUsage()) as MemoryUsage
+  }
+
+  /** Frees weights and graphs; the next call loads them again. */
+  async unload(options?: CallOptions): Promise<void> {
+    this.#usable()
+    await runJob(() => this.#native.unload(), resolveCall(options, 'unload()'))
+  }
+
+  /** Waits for waiting and running calls, then frees everything. Calls made after it fail with `ERR_DISPOSED`. Idempotent. */
+  dispose(): Promise<void> {
+    return (this.#disposing ??= this.#free())
+  }
+
+  async #free(): Promise<void> {
+    await this.#native.dispose().promise
+    await this.#prepared.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose()
+  }
+
+  #usable(): void {
+    if (this.#disposing) throw new DisposedError('This pipeline has been disposed of')
+  }
+
+  #network(call: string): void {
+    if (!this.info.spec.unet) throw new UnsupportedModelError(`${call}: this file holds a first stage alone; use Autoencoder.load() to encode and decode pictures with it`)
+  }
+
+  #tokens(): PipelineTokenizer {
+    return (this.#tokenizer ??= PipelineTokenizer.create(this.#native.tokenizer(), this.#prepared.source, this.info))
+  }
+}
+

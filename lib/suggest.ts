@@ -1,0 +1,51 @@
+/** Hints for mistyped names. */
+
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j++) {
+      row[j] = Math.min(row[j - 1]! + 1, previous[j]! + 1, previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+    }
+    previous = row
+  }
+  return previous[b.length]!
+}
+
+/** The words of other tools, and ours. */
+const foreignNames: Record<string, string> = {
+  numinferencesteps: 'steps',
+  cfgscale: 'guidanceScale',
+  cfg: 'guidanceScale',
+  numimagesperprompt: 'count',
+  batchsize: 'count',
+  batch: 'count',
+  n: 'count',
+  initimage: 'image',
+  denoisingstrength: 'strength',
+  scheduler: 'sampler',
+  samplername: 'sampler',
+  method: 'sampler',
+  generator: 'seed',
+  callback: 'onProgress',
+  progresscallback: 'onProgress',
+  abortsignal: 'signal',
+  negative: 'negativePrompt',
+  quantization: 'dtype',
+  gpu: 'device',
+  text: 'prompt',
+}
+
+/** The known name nearest to a mistyped one, or undefined where none is near. */
+export function nearestName(given: string, known: readonly string[]): string | undefined {
+  const flat = given.toLowerCase().replace(/[-_ +]/g, '')
+  const foreign = foreignNames[flat]
+  if (foreign !== undefined && known.includes(foreign)) return foreign
+  let best: string | undefined
+  let bestDistance = Infinity
+  for (const name of known) {
+    const distance = editDistance(flat.slice(0, 64), name.toLowerCase().replace(/[-_ +]/g, ''))
+    if (distance < bestDistance) [best, bestDistance] = [name, distance]
+  }
+  return best !== undefined && bestDistance <= Math.max(1, Math.floor(best.length / 3)) ? best : undefined
+}

@@ -1,0 +1,49 @@
+/** Pictures to the tensors of the first stage, and back. */
+import { RawImage } from './image/raw-image.js'
+import type { NativePicture } from './native/contract.js'
+import type { FloatImage, ImageInput } from './types.js'
+import { checkShape, invalidRange, isFloat32Array } from './validate.js'
+
+function isFloatImage(image: unknown): image is FloatImage {
+  return typeof image === 'object' && image !== null && isFloat32Array((image as { data?: unknown }).data) && 'shape' in image
+}
+
+/** Interleaved bytes to planar [1, 3, height, width], byte / 127.5 - 1. Grey is repeated; transparency lies on white. */
+function toPlanar({ data, width, height, channels }: RawImage): FloatImage {
+  const pixels = width * height
+  const out = new Float32Array(3 * pixels)
+  const colours = channels === 1 ? 1 : 3
+  for (let i = 0; i < pixels; i++) {
+    const alpha = channels === 4 ? data[i * 4 + 3]! / 255 : 1
+    for (let c = 0; c < 3; c++) {
+      const byte = data[i * channels + (colours === 1 ? 0 : c)]!
+      out[c * pixels + i] = (byte * alpha + 255 * (1 - alpha)) / 127.5 - 1
+    }
+  }
+  return { data: out, shape: [1, 3, height, width] }
+}
+
+/** A side rounded down to a multiple, at least one multiple. */
+export function roundedSide(side: number, multiple: number): number {
+  return Math.max(multiple, side - (side % multiple))
+}
+
+/** An image option as planar floats. With `size`, pictures are resized to it; exact floats must already have it. */
+export async function imageTensor(image: ImageInput, name: string, size?: { width: number; height: number }): Promise<FloatImage> {
+  if (isFloatImage(image)) {
+    const shape = checkShape(image.shape, `${name}.shape`, image.data.length)
+    const full = shape.length === 3 ? [1, ...shape] : shape
+    if (full.length !== 4) throw invalidRange(`${name}.shape must be [n, channels, height, width] or [channels, height, width], not [${shape.join(', ')}]`)
+    if (size && (full[3] !== size.width || full[2] !== size.height)) {
+      throw invalidRange(`${name} is ${full[3]}x${full[2]}, but ${size.width}x${size.height} is asked for; exact floats are not resized`)
+    }
+    return { data: image.data, shape: full }
+  }
+  const picture = await RawImage.read(image)
+  return toPlanar(size && (picture.width !== size.width || picture.height !== size.height) ? picture.resize(size.width, size.height) : picture)
+}
+
+/** A picture of the engine as the public class. */
+export function toRawImage({ data, width, height, channels }: NativePicture, metadata: Record<string, string> = {}): RawImage {
+  return new RawImage({ data, width, height, channels: channels as 1 | 3 | 4, metadata })
+}
