@@ -2,7 +2,7 @@
 /**
  * Builds and runs the native tests (ctest).
  *
- *   node scripts/test-native.mjs [--preset default|debug|asan|aarch64] [--jobs N]
+ *   node scripts/test-native.mjs [--preset default|debug|asan|aarch64] [--jobs N] [--verbose]
  *
  * Without --preset it uses the addon's own build, so that nothing is compiled twice.
  */
@@ -13,11 +13,14 @@ import { parseArgs } from 'node:util'
 import { buildDirectory, buildNative, checkCMake, main, onPath, root, run } from './build-native.mjs'
 
 await main(() => {
-  const { values } = parseArgs({ options: { preset: { type: 'string' }, jobs: { type: 'string', short: 'j' } } })
+  const { values } = parseArgs({
+    options: { preset: { type: 'string' }, jobs: { type: 'string', short: 'j' }, verbose: { type: 'boolean', default: false } },
+  })
   const jobs = values.jobs ?? String(os.availableParallelism?.() ?? os.cpus().length)
+  const output = values.verbose ? '--verbose' : '--output-on-failure'
   if (values.preset === undefined) {
     buildNative({ jobs: Number(jobs), tests: true })
-    run('ctest', ['--test-dir', buildDirectory, '-C', 'Release', '--no-tests=error', '--output-on-failure'])
+    run('ctest', ['--test-dir', buildDirectory, '-C', 'Release', '--no-tests=error', output])
     return
   }
   checkCMake()
@@ -28,5 +31,5 @@ await main(() => {
   const fresh = !existsSync(path.join(root, `build-${values.preset}`, 'CMakeCache.txt'))
   run('cmake', ['--preset', values.preset, ...(fresh && process.platform !== 'win32' && onPath('ninja') ? ['-G', 'Ninja'] : [])])
   run('cmake', ['--build', '--preset', values.preset, '--parallel', jobs])
-  run('ctest', ['--preset', values.preset, '--no-tests=error'])
+  run('ctest', ['--preset', values.preset, '--no-tests=error', output])
 })

@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+/**
+ * The kernels of one instruction set may not export inline or template code: the linker keeps one copy of such a function for the whole
+ * program, and if that is the AVX-512 one, a processor without AVX-512 dies in it. Looks at the compiled objects; skipped where nm is missing.
+ */
+import { spawnSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import path from 'node:path'
+import { buildDirectory, main, onPath } from './build-native.mjs'
+
+const sets = /_(avx2|avxvnni|avx512\w*|dotprod|i8mm|armbf16)\.cpp\.o$/
+
+await main(() => {
+  if (!onPath('nm')) {
+    console.log('instruction sets: skipped, nm is not installed')
+    return
+  }
+  const objects = readdirSync(buildDirectory, { recursive: true })
+    .filter((name) => sets.test(name))
+    .map((name) => path.join(buildDirectory, name))
+  const problems = objects.flatMap((object) => {
+    const { stdout, status } = spawnSync('nm', ['--demangle', '--defined-only', object], { encoding: 'utf8' })
+    if (status !== 0) return [`${object}: nm failed`]
+    return stdout
+      .split('\n')
+      .filter((line) => /^\S*\s+[WVu] /.test(line))
+      .map((line) => `${path.basename(object)}: ${line.replace(/^\S*\s+/, '')}`)
+  })
+  if (problems.length > 0)
+    throw new Error(`Weak symbols in objects of one instruction set (use plain functions and arrays there):\n${problems.join('\n')}`)
+  console.log(`instruction sets: ${objects.length} objects without shared inline code`)
+})
