@@ -6,7 +6,11 @@
 #include "core/mapped_file.h"
 #include "core/path.h"
 #include "formats/bytes.h"
+#include "formats/gguf_reader.h"
 #include "formats/safetensors.h"
+#include "formats/sharded.h"
+#include "formats/torch_checkpoint.h"
+#include "formats/zip_archive.h"
 
 namespace latent::formats {
 
@@ -50,22 +54,72 @@ void reject_stand_ins(const MappedFilePtr & file) {
     }
 }
 
-TensorSourcePtr open_file(const std::string & path) {
-    const auto file = std::make_shared<const MappedFile>(path);
-    if (looks_like_safetensors(file->bytes())) return open_safetensors(file);
-    reject_stand_ins(file);
-    const std::string name = lower_case(file_name(path));
-    const std::string extension = ".safetensors";
-    if (name.size() > extension.size() && name.compare(name.size() - extension.size(), extension.size(), extension) == 0) {
-        return open_safetensors(file);  // says what is wrong with it
+bool has_extension(const std::string & name, std::string_view extension) {
+    return name.size() > extension.size() && name.compare(name.size() - extension.size(), extension.size(), extension) == 0;
+}
+
+/// The checkpoint inside an ordinary zip file (releases of the LDM paper come so): model.ckpt, else the largest model file.
+const ZipEntry * find_inner_model(const ZipArchive & archive) {
+    const ZipEntry * best = nullptr;
+    for (const ZipEntry & entry : archive.entries()) {
+        const std::string name(entry.name);
+        const size_t slash = name.rfind('/');
+        const std::string file = lower_case(slash == std::string::npos ? name : name.substr(slash + 1));
+        const bool model = has_extension(file, ".ckpt") || has_extension(file, ".safetensors") || has_extension(file, ".gguf") ||
+                           has_extension(file, ".pth") || has_extension(file, ".pt") || has_extension(file, ".bin");
+        const bool resource_fork = file.compare(0, 2, "._") == 0;
+        if (!model || resource_fork) continue;
+        if (file == "model.ckpt") return &entry;
+        if (!best || entry.size > best->size) best = &entry;
     }
-    broken(file_name(path), "is not a model file of a known kind (safetensors, GGUF, torch checkpoint, index.json)");
+    return best;
+}
+
+TensorSourcePtr open_zip(const MappedFilePtr & file) {
+    const ZipArchive archive(file);
+    if (!find_torch_pickle(archive).empty()) return open_torch_zip(file, archive);
+    const std::string name = file_name(file->path());
+    const ZipEntry * inner = find_inner_model(archive);
+    if (!inner) broken(name, "is a zip archive without a model in it");
+    const Json details = {{"reason", "outer_zip"}, {"inner", std::string(inner->name)}};
+    broken(name, "is a zip archive around \"" + shown(inner->name) + "\"; unpack it first",
+           details.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+/// `path` is a file. An index may not name another index, so shards are opened with `index_allowed` off.
+TensorSourcePtr open_file(const std::string & path, bool index_allowed) {
+    const auto file = std::make_shared<const MappedFile>(path);
+    const Span<const uint8_t> bytes = file->bytes();
+    if (looks_like_gguf(bytes)) return open_gguf(file);
+    if (looks_like_zip(bytes)) return open_zip(file);
+    if (looks_like_safetensors(bytes)) return open_safetensors(file);
+    if (looks_like_pickle(bytes)) return open_torch_legacy(file);
+    reject_stand_ins(file);
+    const std::string name = file_name(path);
+    if (starts_with(without_leading_space(start_of(file, 256)), "{")) {
+        if (!index_allowed) broken(name, "is a JSON file where a shard with weights is expected");
+        return open_sharded(file, [](const std::string & shard) { return open_file(shard, false); });
+    }
+    if (has_extension(lower_case(name), ".safetensors")) return open_safetensors(file);  // says what is wrong with it
+    broken(name, "is not a model file of a known kind (safetensors, GGUF, torch checkpoint, index.json)");
+}
+
+std::string weights_of_folder(const std::string & folder, const std::string & variant) {
+    const std::string found = find_weights_file(folder, variant);
+    if (!found.empty()) return found;
+    const bool pipeline = path_kind(join_path(folder, "model_index.json")) == PathKind::file;
+    throw Error(ErrorCode::model_format,
+                "The folder \"" + folder + "\" holds no weights: " +
+                    (pipeline ? "it is a diffusers pipeline, whose weights are in its subfolders"
+                              : "there is no diffusion_pytorch_model, model or pytorch_model file (.safetensors or .bin) in it"),
+                R"({"reason":"no_weights"})");
 }
 
 }  // namespace
 
-TensorSourcePtr open_model_file(const std::string & path_utf8, const OpenOptions &) {
-    return open_file(path_utf8);
+TensorSourcePtr open_model_file(const std::string & path_utf8, const OpenOptions & options) {
+    const bool folder = path_kind(path_utf8) == PathKind::folder;
+    return open_file(folder ? weights_of_folder(path_utf8, options.variant) : path_utf8, true);
 }
 
 }  // namespace latent::formats
