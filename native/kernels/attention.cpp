@@ -1,0 +1,120 @@
+#include "kernels/attention.h"
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/weight_rows.h"
+
+namespace latent::kernels {
+namespace {
+
+constexpr int64_t kKeyBlock = 256;  // scores of a block stay in the second-level cache
+
+int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+
+/// One head's keys and values in the tile set's element type: keys as rows [keys][dim], values transposed [dim][keys], both padded
+/// to whole tiles with zeros.
+struct Head {
+    uint8_t * keys = nullptr;
+    uint8_t * values = nullptr;
+    int64_t key_stride = 0, value_stride = 0;  // elements
+
+    static int64_t bytes(const AttentionShape & s, int64_t element) {
+        return (round_up(s.keys, kTileRows) * round_up(s.dim, 2) + round_up(s.dim, kTileRows) * round_up(s.keys, 2)) * element;
+    }
+};
+
+Head convert_head(const TileSet & tiles, const AttentionShape & s, const float * k, int64_t k_stride, const float * v, int64_t v_stride, void * memory) {
+    const int64_t element = tiles.bf16 ? 2 : 4;
+    Head head;
+    head.key_stride = round_up(s.dim, 2);
+    head.value_stride = round_up(s.keys, 2);
+    head.keys = static_cast<uint8_t *>(memory);
+    head.values = head.keys + round_up(s.keys, kTileRows) * head.key_stride * element;
+    for (int64_t key = 0; key < round_up(s.keys, kTileRows); ++key) {
+        const bool real = key < s.keys;
+        tiles.convert_row(real ? k + key * k_stride : k, Element::f32, real ? s.dim : 0, head.key_stride, head.keys + key * head.key_stride * element);
+    }
+    float * column = static_cast<float *>(scratch(2, static_cast<size_t>(s.keys) * sizeof(float)));
+    for (int64_t d = 0; d < round_up(s.dim, kTileRows); ++d) {
+        const bool real = d < s.dim;
+        for (int64_t key = 0; real && key < s.keys; ++key) column[key] = v[key * v_stride + d];
+        tiles.convert_row(column, Element::f32, real ? s.keys : 0, head.value_stride, head.values + d * head.value_stride * element);
+    }
+    return head;
+}
+
+struct Work {
+    uint8_t * query_panel;  // [dim][64]
+    uint8_t * score_panel;  // [kKeyBlock][64]
+    float * scores;         // [kKeyBlock + 5][64]
+    float * sums;           // [dim rounded up to 6][64]
+};
+
+void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, const float * q, int64_t q_stride, int queries, const Work & work, float * out) {
+    const int64_t element = tiles.bf16 ? 2 : 4, dims = round_up(s.dim, kTileRows);
+    const float scale = 1.0f / std::sqrt(static_cast<float>(s.dim));
+    float highest[kTileColumns], total[kTileColumns], correction[kTileColumns], tile[kTileRows * kTileColumns];
+    for (int i = 0; i < kTileColumns; ++i) highest[i] = -std::numeric_limits<float>::max(), total[i] = 0.0f;
+    std::fill_n(work.sums, dims * kTileColumns, 0.0f);
+    tiles.pack_tokens(q, q_stride, queries, s.dim, work.query_panel);
+
+    for (int64_t first = 0; first < s.keys; first += kKeyBlock) {
+        const int64_t count = std::min(kKeyBlock, s.keys - first);
+        for (int64_t key = 0; key < count; key += kTileRows) {
+            tiles.multiply(head.key_stride, head.keys + (first + key) * head.key_stride * element, head.key_stride, work.query_panel, work.scores + key * kTileColumns);
+        }
+        tiles.softmax(work.scores, count, scale, highest, total, correction);
+        const int64_t padded = tiles.bf16 ? round_up(count, 2) : count;
+        std::fill_n(work.scores + count * kTileColumns, (padded - count) * kTileColumns, 0.0f);
+        tiles.pack_rows(work.scores, 0, padded, work.score_panel);
+        if (first > 0) tiles.scale_columns(work.sums, dims, correction);
+        for (int64_t d = 0; d < dims; d += kTileRows) {
+            tiles.multiply(padded, head.values + (d * head.value_stride + first) * element, head.value_stride, work.score_panel, tile);
+            float * sums = work.sums + d * kTileColumns;
+            for (int i = 0; i < kTileRows * kTileColumns; ++i) sums[i] += tile[i];
+        }
+    }
+    for (int i = 0; i < kTileColumns; ++i) total[i] = 1.0f / total[i];
+    tiles.scale_columns(work.sums, dims, total);
+    const int64_t width = s.heads * s.dim;
+    for (int t = 0; t < queries; ++t) {
+        for (int64_t d = 0; d < s.dim; ++d) out[t * width + d] = work.sums[d * kTileColumns + t];
+    }
+}
+
+}  // namespace
+
+void attention(const TileSet & tiles, const AttentionShape & s, const float * q, const float * k, const float * v, float * out, Part part) {
+    const int64_t width = s.heads * s.dim, element = tiles.bf16 ? 2 : 4;
+    const int64_t q_stride = s.q_stride ? s.q_stride : width, k_stride = s.k_stride ? s.k_stride : width, v_stride = s.v_stride ? s.v_stride : width;
+    const int64_t panels = (s.queries + kTileColumns - 1) / kTileColumns, pairs = s.batch * s.heads;
+
+    // Whole heads per thread where there are enough; otherwise the queries of a head are shared out, each thread converting its keys.
+    const int64_t splits = std::clamp<int64_t>((2 * part.threads + pairs - 1) / pairs, 1, std::max<int64_t>(panels, 1));
+    const int64_t per_split = (panels + splits - 1) / splits;
+
+    uint8_t * converted = static_cast<uint8_t *>(scratch(1, static_cast<size_t>(Head::bytes(s, element))));
+    const int64_t query_bytes = round_up(s.dim, 2) * kTileColumns * element, score_bytes = kKeyBlock * kTileColumns * element;
+    const int64_t float_count = (kKeyBlock + kTileRows + round_up(s.dim, kTileRows)) * kTileColumns;
+    uint8_t * memory = static_cast<uint8_t *>(scratch(0, static_cast<size_t>(query_bytes + score_bytes + float_count * 4)));
+    Work work;
+    work.scores = reinterpret_cast<float *>(memory);
+    work.sums = work.scores + (kKeyBlock + kTileRows) * kTileColumns;
+    work.query_panel = memory + float_count * 4;
+    work.score_panel = work.query_panel + query_bytes;
+
+    for (int64_t task = part.thread; task < pairs * splits; task += part.threads) {
+        const int64_t pair = task / splits, b = pair / s.heads, h = pair % s.heads;
+        const int64_t first = task % splits * per_split, last = std::min(first + per_split, panels);
+        if (first >= last) continue;
+        const Head head = convert_head(tiles, s, k + b * s.keys * k_stride + h * s.dim, k_stride, v + b * s.keys * v_stride + h * s.dim, v_stride, converted);
+        for (int64_t p = first; p < last; ++p) {
+            const int64_t t = p * kTileColumns;
+            attend(tiles, s, head, q + (b * s.queries + t) * q_stride + h * s.dim, q_stride, static_cast<int>(std::min<int64_t>(kTileColumns, s.queries - t)), work,
+                   out + (b * s.queries + t) * width + h * s.dim);
+        }
+    }
+}
+
+}  // namespace latent::kernels

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/matmul.h"
+
+namespace latent::kernels {
+
+/// Sizes of scaled dot-product attention over [batch, tokens, heads * dim] float32 tensors, heads side by side.
+struct AttentionShape {
+    int64_t batch = 1, heads = 1, dim = 64;
+    int64_t queries = 0, keys = 0;
+    int64_t q_stride = 0, k_stride = 0, v_stride = 0;  // floats from token to token; 0: heads * dim
+};
+
+/// out[batch][query][heads * dim] = softmax(q k^T / sqrt(dim)) v, with the online softmax of flash attention: scores exist for 64
+/// queries and 256 keys at a time. Sums, maxima and the softmax are float32; products follow the tile set.
+void attention(const TileSet & tiles, const AttentionShape & shape, const float * q, const float * k, const float * v, float * out, Part part);
+
+}  // namespace latent::kernels

@@ -1,0 +1,47 @@
+#include "kernels/tile.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "core/cpu.h"
+
+namespace latent::kernels {
+
+int runnable_tile_sets(const TileSet ** sets, int capacity) {
+    int count = 0;
+    const auto add = [&](const TileSet & set) {
+        if (count < capacity) sets[count++] = &set;
+    };
+    add(tiles_portable());
+#if defined(__x86_64__) || defined(_M_X64)
+    const CpuFeatures & cpu = cpu_features();
+    if (cpu.avx2 && cpu.fma && cpu.f16c) add(tiles_avx2());
+    if (cpu.avx512 && cpu.fma && cpu.f16c) add(tiles_avx512());
+    if (cpu.avx512_bf16) add(tiles_avx512bf16());
+#endif
+    return count;
+}
+
+namespace {
+
+const TileSet & choose(Arithmetic arithmetic) {
+    const TileSet * sets[8];
+    int count = runnable_tile_sets(sets, 8);
+    if (const char * limit = std::getenv("LATENT_KERNELS")) {
+        for (int i = 0; i < count; ++i) {
+            if (std::strcmp(sets[i]->name, limit) == 0) count = i + 1;
+        }
+    }
+    while (count > 1 && arithmetic == Arithmetic::f32 && sets[count - 1]->bf16) --count;
+    return *sets[count - 1];
+}
+
+}  // namespace
+
+const TileSet & tile_set(Arithmetic arithmetic) {
+    static const TileSet & exact = choose(Arithmetic::f32);
+    static const TileSet & fast = choose(Arithmetic::fast);
+    return arithmetic == Arithmetic::f32 ? exact : fast;
+}
+
+}  // namespace latent::kernels

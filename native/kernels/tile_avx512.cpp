@@ -1,0 +1,14 @@
+#include "kernels/tile.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include "kernels/exp_avx512.h"
+
+namespace latent::kernels {
+
+const TileSet & tiles_avx512() {
+    static const TileSet set = {"avx512", false, multiply_f32<Avx512, 4>, pack_rows_f32, pack_tokens_f32, convert_row_f32, softmax_columns<Avx512>, scale_columns<Avx512>};
+    return set;
+}
+
+}  // namespace latent::kernels
+#endif

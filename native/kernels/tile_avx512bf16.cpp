@@ -1,0 +1,154 @@
+#include "kernels/tile.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include "kernels/exp_avx512.h"
+
+namespace latent::kernels {
+namespace {
+
+constexpr int kVectors = kTileColumns / 16;
+
+inline __m512bh as_bf16(__m512i x) {
+    __m512bh out;
+    std::memcpy(&out, &x, sizeof(out));
+    return out;
+}
+
+inline __m512i as_int(__m512bh x) {
+    __m512i out;
+    std::memcpy(&out, &x, sizeof(out));
+    return out;
+}
+
+inline __m256i to_bf16(__m512 x) {
+    const __m256bh half = _mm512_cvtneps_pbh(x);
+    __m256i out;
+    std::memcpy(&out, &half, sizeof(out));
+    return out;
+}
+
+void multiply(int64_t k, const void * rows, int64_t stride, const void * panel, float * c) {
+    const uint16_t * a = static_cast<const uint16_t *>(rows);
+    const uint8_t * b = static_cast<const uint8_t *>(panel);
+    __m512 sums[kTileRows][kVectors];
+    LATENT_UNROLL_ALL
+    for (int r = 0; r < kTileRows; ++r) {
+        LATENT_UNROLL_ALL
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = _mm512_setzero_ps();
+    }
+    for (int64_t i = 0; i < k; i += 2, b += kTileColumns * 4) {
+        __m512bh columns[kVectors];
+        LATENT_UNROLL_ALL
+        for (int v = 0; v < kVectors; ++v) columns[v] = as_bf16(_mm512_loadu_si512(b + v * 64));
+        LATENT_UNROLL_ALL
+        for (int r = 0; r < kTileRows; ++r) {
+            int32_t pair;
+            std::memcpy(&pair, a + r * stride + i, sizeof(pair));
+            const __m512bh row = as_bf16(_mm512_set1_epi32(pair));
+            LATENT_UNROLL_ALL
+            for (int v = 0; v < kVectors; ++v) sums[r][v] = _mm512_dpbf16_ps(sums[r][v], row, columns[v]);
+        }
+    }
+    LATENT_UNROLL_ALL
+    for (int r = 0; r < kTileRows; ++r) {
+        LATENT_UNROLL_ALL
+        for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(c + r * kTileColumns + v * 16, sums[r][v]);
+    }
+}
+
+/// Two float rows to one row of pairs: low half the first, high half the second.
+inline __m512i pair_up(__m512 low, __m512 high) {
+    const __m512i a = _mm512_cvtepu16_epi32(to_bf16(low)), b = _mm512_cvtepu16_epi32(to_bf16(high));
+    return _mm512_or_si512(a, _mm512_slli_epi32(b, 16));
+}
+
+void pack_rows(const float * rows, int64_t first, int64_t count, void * panel) {
+    uint8_t * out = static_cast<uint8_t *>(panel) + first / 2 * kTileColumns * 4;
+    for (int64_t i = 0; i < count; i += 2, rows += 2 * kTileColumns, out += kTileColumns * 4) {
+        for (int v = 0; v < kTileColumns; v += 16) {
+            const __m512 second = i + 1 < count ? _mm512_loadu_ps(rows + kTileColumns + v) : _mm512_setzero_ps();
+            _mm512_storeu_si512(out + v * 4, pair_up(_mm512_loadu_ps(rows + v), second));
+        }
+    }
+}
+
+/// Transposes 16x16 32-bit lanes in registers.
+inline void transpose(__m512i r[16]) {
+    __m512i t[16];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int i = 0; i < 4; ++i) {
+        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 8; ++i) {
+        const int low = i < 4 ? i : i;
+        r[low] = _mm512_shuffle_i32x4(t[low], t[low + 8], 0x88);
+        r[low + 8] = _mm512_shuffle_i32x4(t[low], t[low + 8], 0xdd);
+    }
+}
+
+/// 32 consecutive k of one token as 16 pairs; k beyond `left` is zero.
+inline __m512i token_pairs(const float * x, int64_t left) {
+    if (left >= 32) return as_int(_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x)));
+    const __mmask16 low = left >= 16 ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+    const __mmask16 high = left <= 16 ? 0 : static_cast<__mmask16>((1u << (left - 16)) - 1);
+    return as_int(_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(high, x + 16), _mm512_maskz_loadu_ps(low, x)));
+}
+
+void pack_tokens(const float * x, int64_t stride, int tokens, int64_t k, void * panel) {
+    uint8_t * out = static_cast<uint8_t *>(panel);
+    const int64_t pairs = (k + 1) / 2;
+    for (int64_t first = 0; first < pairs; first += 16) {
+        for (int t0 = 0; t0 < kTileColumns; t0 += 16) {
+            __m512i block[16];
+            for (int t = 0; t < 16; ++t) {
+                block[t] = t0 + t < tokens ? token_pairs(x + (t0 + t) * stride + first * 2, k - first * 2) : _mm512_setzero_si512();
+            }
+            transpose(block);
+            const int64_t count = pairs - first < 16 ? pairs - first : 16;
+            for (int64_t i = 0; i < count; ++i) _mm512_storeu_si512(out + ((first + i) * kTileColumns + t0) * 4, block[i]);
+        }
+    }
+}
+
+void convert_row(const void * source, Element type, int64_t k, int64_t padded, void * target) {
+    uint16_t * out = static_cast<uint16_t *>(target);
+    int64_t i = 0;
+    if (type == Element::bf16) {
+        std::memcpy(out, source, static_cast<size_t>(k) * 2);
+        i = k;
+    } else if (type == Element::f16) {
+        const uint16_t * half = static_cast<const uint16_t *>(source);
+        for (; i + 16 <= k; i += 16) {
+            const __m512 x = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(half + i)));
+            _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + i), to_bf16(x));
+        }
+        for (; i < k; ++i) out[i] = float_to_bfloat(half_to_float(half[i]));
+    } else {
+        const float * full = static_cast<const float *>(source);
+        for (; i + 16 <= k; i += 16) _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + i), to_bf16(_mm512_loadu_ps(full + i)));
+        for (; i < k; ++i) out[i] = float_to_bfloat(full[i]);
+    }
+    for (; i < padded; ++i) out[i] = 0;
+}
+
+}  // namespace
+
+const TileSet & tiles_avx512bf16() {
+    static const TileSet set = {"avx512_bf16", true, multiply, pack_rows, pack_tokens, convert_row, softmax_columns<Avx512>, scale_columns<Avx512>};
+    return set;
+}
+
+}  // namespace latent::kernels
+#endif
