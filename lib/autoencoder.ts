@@ -27,7 +27,11 @@ export function resolveDecode(options: DecodeOptions | undefined, where: string)
 }
 
 /** Runs the decoder on latents in the units of the pipeline. */
-export async function decodeLatents(native: NativePipeline, latents: Latents, { output, signal }: ReturnType<typeof resolveDecode>): Promise<RawImage[] | Float32Array> {
+export async function decodeLatents(
+  native: NativePipeline,
+  latents: Latents,
+  { output, signal }: ReturnType<typeof resolveDecode>,
+): Promise<RawImage[] | Float32Array> {
   const handle = nativeLatents(latents, 'latents')
   const { images, tensor } = await runJob((callbacks) => native.decode(JSON.stringify({ output }), handle, callbacks), { signal })
   return output === 'float' ? tensor!.data : images.map((picture) => toRawImage(picture))
@@ -68,10 +72,15 @@ export class Autoencoder implements AsyncDisposable {
   static async load(source: ModelSource, options?: LoadOptions): Promise<Autoencoder> {
     const load = resolveLoad(options, 'Autoencoder.load()')
     load.request.spec = { ...(load.request.spec as object | undefined), scaleFactor: 1 }
-    const { result, prepared } = await withSource(source, load, (request) => (callbacks) => addon().loadPipeline(JSON.stringify(request), callbacks), {
-      firstStageOnly: true,
-      discard: (native) => void native.dispose(),
-    })
+    const { result, prepared } = await withSource(
+      source,
+      load,
+      (request) => (callbacks) => addon().loadPipeline(JSON.stringify(request), callbacks),
+      {
+        firstStageOnly: true,
+        discard: (native) => void native.dispose(),
+      },
+    )
     return create(result, 1, prepared)
   }
 

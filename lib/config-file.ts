@@ -19,7 +19,8 @@ export function parseConfig(text: string, where: string): Record<string, unknown
   } catch (error) {
     throw new ModelFormatError(`${where} is not a YAML configuration: ${(error as Error).message}`)
   }
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new ModelFormatError(`${where} is not a configuration: its top level is not a mapping`)
+  if (value === null || typeof value !== 'object' || Array.isArray(value))
+    throw new ModelFormatError(`${where} is not a configuration: its top level is not a mapping`)
   return value as Record<string, unknown>
 }
 
@@ -33,7 +34,8 @@ async function readConfig(file: string): Promise<Record<string, unknown>> {
 export async function givenConfig(config: unknown): Promise<Record<string, unknown>> {
   if (typeof config === 'string') return requireModel(await readConfig(path.resolve(config)), config)
   if (config instanceof URL) return requireModel(await readConfig(fileURLToPath(config)), config.href)
-  if (config === null || typeof config !== 'object' || Array.isArray(config)) throw invalidType(`config must be a path or an object, not ${show(config)}`)
+  if (config === null || typeof config !== 'object' || Array.isArray(config))
+    throw invalidType(`config must be a path or an object, not ${show(config)}`)
   try {
     return requireModel(JSON.parse(JSON.stringify(config)) as Record<string, unknown>, 'config')
   } catch (error) {
@@ -47,7 +49,8 @@ function hasModel(config: Record<string, unknown>): boolean {
 }
 
 function requireModel(config: Record<string, unknown>, where: string): Record<string, unknown> {
-  if (!hasModel(config)) throw new ModelFormatError(`${where} has no "model" section: a CompVis/Stability configuration is expected (model.target, model.params)`)
+  if (!hasModel(config))
+    throw new ModelFormatError(`${where} has no "model" section: a CompVis/Stability configuration is expected (model.target, model.params)`)
   return config
 }
 

@@ -39,7 +39,8 @@ function resolveOverrides(value: unknown): [string, string][] {
 
 function resolveMetadata(value: unknown): Record<string, string> {
   if (value === undefined) return {}
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalidType(`metadata must be an object of strings, not ${show(value)}`)
+  if (value === null || typeof value !== 'object' || Array.isArray(value))
+    throw invalidType(`metadata must be an object of strings, not ${show(value)}`)
   return Object.fromEntries(Object.entries(value).map(([key, text]) => [key, checkString(text, `metadata.${key}`)]))
 }
 
@@ -66,7 +67,10 @@ export async function convert(source: ModelSource, destination: string | URL, op
     source,
     load,
     (request, resolved) => (callbacks) =>
-      addon().convert(JSON.stringify({ source: request, destination: target, type, overrides, metadata, tokenizer: tokenizerForFile(resolved) }), callbacks),
+      addon().convert(
+        JSON.stringify({ source: request, destination: target, type, overrides, metadata, tokenizer: tokenizerForFile(resolved) }),
+        callbacks,
+      ),
     { hooks },
   )
   await prepared.dispose()

@@ -1,6 +1,8 @@
+import { runJob } from './job.js'
 import { addon, guarded } from './native/call.js'
-import type { Device, Logger } from './types.js'
-import { invalidType, show } from './validate.js'
+import { optionalSignal } from './options.js'
+import type { CallOptions, Device, Logger } from './types.js'
+import { checkInteger, checkNumber, invalidType, knownKeys, show } from './validate.js'
 
 /** The devices that this machine and the loaded binary have; the CPU is always among them. */
 export async function getDevices(): Promise<Device[]> {
@@ -24,12 +26,39 @@ export function getVersions(): Versions {
 /** Hears what the engine has to say (nothing is ever printed), or `null` to stop. An error thrown by the logger is ignored. */
 export function setLogger(logger: Logger | null): void {
   if (logger !== null && typeof logger !== 'function') throw invalidType(`setLogger() takes a function or null, not ${show(logger)}`)
-  const safe: Logger | null = logger && ((level, message) => {
-    try {
-      logger(level, message)
-    } catch {
-      // A logger must not be able to break a generation that it only watches.
-    }
-  })
+  const safe: Logger | null =
+    logger &&
+    ((level, message) => {
+      try {
+        logger(level, message)
+      } catch {
+        // A logger must not be able to break a generation that it only watches.
+      }
+    })
   guarded(() => addon().setLogger(safe))
+}
+
+/** Options of {@link measurePeak}. */
+export interface PeakOptions extends CallOptions {
+  /** Default: the physical cores. */
+  threads?: number
+  /** Length of each measurement. Default 0.3. */
+  seconds?: number
+}
+
+/** What a number format reaches on this processor when nothing but multiply-adds is done. */
+export interface Peak {
+  /** `f32`, `bf16`, `int8` ... */
+  format: string
+  /** The instruction set used. */
+  instructions: string
+  gflops: number
+}
+
+/** Measures the arithmetic peak of the processor: what the speed of a network can be held against. */
+export async function measurePeak(options?: PeakOptions): Promise<Peak[]> {
+  const o = knownKeys(options, 'measurePeak()', ['threads', 'seconds', 'signal'])
+  const threads = o.threads === undefined ? 0 : checkInteger(o.threads, 'threads', { min: 1, max: 1024 })
+  const seconds = o.seconds === undefined ? 0.3 : checkNumber(o.seconds, 'seconds', { min: 0.01, max: 10 })
+  return JSON.parse(await runJob(() => addon().measurePeak(JSON.stringify({ threads, seconds })), { signal: optionalSignal(o) })) as Peak[]
 }

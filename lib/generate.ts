@@ -28,10 +28,12 @@ interface Inputs {
 
 async function gatherInputs(resolved: ResolvedGenerate, info: PipelineInfo): Promise<Inputs> {
   const image = resolved.image === undefined ? undefined : await imageTensor(resolved.image, 'image')
-  const side = (given: number | undefined, axis: 2 | 3, fallback: number) => given ?? (image ? roundedSide(image.shape[axis]!, info.sizeMultiple) : fallback)
+  const side = (given: number | undefined, axis: 2 | 3, fallback: number) =>
+    given ?? (image ? roundedSide(image.shape[axis]!, info.sizeMultiple) : fallback)
   const width = side(resolved.width, 3, info.defaults.width)
   const height = side(resolved.height, 2, info.defaults.height)
-  const fitted = image && (image.shape[3] !== width || image.shape[2] !== height) ? await imageTensor(resolved.image!, 'image', { width, height }) : image
+  const fitted =
+    image && (image.shape[3] !== width || image.shape[2] !== height) ? await imageTensor(resolved.image!, 'image', { width, height }) : image
   if (fitted && fitted.shape[0] !== 1 && fitted.shape[0] !== resolved.count) {
     throw invalidRange(`image holds ${fitted.shape[0]} pictures for a count of ${resolved.count}; give one, or as many as count`)
   }
@@ -39,7 +41,8 @@ async function gatherInputs(resolved: ResolvedGenerate, info: PipelineInfo): Pro
   const expected = [resolved.count, info.latentChannels, height / info.downsampling, width / info.downsampling]
   const { shape } = resolved.latents
   nativeLatents(resolved.latents, 'latents')
-  if (shape.some((size, i) => size !== expected[i])) throw invalidRange(`latents have the shape [${shape.join(', ')}]; size and count ask for [${expected.join(', ')}]`)
+  if (shape.some((size, i) => size !== expected[i]))
+    throw invalidRange(`latents have the shape [${shape.join(', ')}]; size and count ask for [${expected.join(', ')}]`)
   return { width, height, image: fitted, latents: await resolved.latents.read(), latentsShape: shape }
 }
 
@@ -62,7 +65,11 @@ function nativeRequest(resolved: ResolvedGenerate, inputs: Inputs, tokenizer: Pi
 }
 
 /** The options with every default filled in: what was checked, completed by what the engine chose. */
-function replayable(resolved: ResolvedGenerate, inputs: Inputs, chosen: Partial<Record<'sampler' | 'schedule', string> & Record<'steps' | 'eta', number>>): ResolvedOptions {
+function replayable(
+  resolved: ResolvedGenerate,
+  inputs: Inputs,
+  chosen: Partial<Record<'sampler' | 'schedule', string> & Record<'steps' | 'eta', number>>,
+): ResolvedOptions {
   const { request, seed, clipSkip, schedule } = resolved.sampling
   const eta = chosen.eta ?? request.eta
   return {
@@ -102,8 +109,15 @@ export async function generate(context: GenerateContext, options: GenerateOption
   const request = nativeRequest(resolved, inputs, context.tokenizer())
   const arrays = { ...(inputs.image ? { image: inputs.image.data } : {}), ...(inputs.latents ? { latents: inputs.latents } : {}) }
   const steps = request.steps
-  const onPreview = preview && ((step: number, index: number, width: number, height: number, data: Uint8Array) => preview.onPreview(toRawImage({ width, height, channels: 3, data }), { step, steps, index }))
-  const result = await runJob((callbacks) => native.generate(JSON.stringify(request), arrays, callbacks), { signal, onProgress, ...(onPreview ? { onPreview } : {}) })
+  const onPreview =
+    preview &&
+    ((step: number, index: number, width: number, height: number, data: Uint8Array) =>
+      preview.onPreview(toRawImage({ width, height, channels: 3, data }), { step, steps, index }))
+  const result = await runJob((callbacks) => native.generate(JSON.stringify(request), arrays, callbacks), {
+    signal,
+    onProgress,
+    ...(onPreview ? { onPreview } : {}),
+  })
   return finish(context, resolved, inputs, result)
 }
 

@@ -10,7 +10,7 @@ export { Conditioning } from './conditioning.js'
 export { RawImage } from './image/raw-image.js'
 export { createSolver, Solver, type Evaluation, type SolverOptions } from './solver.js'
 export { createNoise, type NoiseOptions } from './noise.js'
-export { getDevices, getVersions, setLogger, type Versions } from './devices.js'
+export { getDevices, getVersions, measurePeak, setLogger, type Peak, type PeakOptions, type Versions } from './devices.js'
 export { estimateMemory, inspect, type EstimateRequest, type InspectOptions, type MemoryEstimate, type StageEstimate } from './inspect.js'
 export { convert, type ConvertOptions, type ConvertReport } from './convert.js'
 export {

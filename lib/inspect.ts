@@ -45,9 +45,15 @@ export interface MemoryEstimate {
   lowPeakBytes: number
 }
 
-function peaks(estimate: Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes'>): Pick<MemoryEstimate, 'peakBytes' | 'lowPeakBytes'> {
+function peaks(
+  estimate: Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes'>,
+): Pick<MemoryEstimate, 'peakBytes' | 'lowPeakBytes'> {
   const part = (name: string) => estimate.weights[name]?.bytes ?? 0
-  const work = { textEncoder: estimate.textEncoder?.bytes ?? 0, unet: estimate.unet?.bytes ?? 0, vae: Math.max(estimate.encode?.bytes ?? 0, estimate.decode?.bytes ?? 0) }
+  const work = {
+    textEncoder: estimate.textEncoder?.bytes ?? 0,
+    unet: estimate.unet?.bytes ?? 0,
+    vae: Math.max(estimate.encode?.bytes ?? 0, estimate.decode?.bytes ?? 0),
+  }
   const names = Object.keys(work) as (keyof typeof work)[]
   const weights = names.reduce((sum, name) => sum + part(name), 0)
   return { peakBytes: weights + Math.max(...Object.values(work)), lowPeakBytes: Math.max(...names.map((name) => part(name) + work[name])) }
@@ -58,15 +64,26 @@ export async function estimateMemory(source: ModelSource, request: EstimateReque
   const { width, height, guidanceScale, ...rest } = request
   const load = resolveLoad(rest, 'estimateMemory()')
   if (guidanceScale !== undefined) checkNumber(guidanceScale, 'guidanceScale', { min: 0, max: 1000 })
-  for (const [name, side] of [['width', width], ['height', height]] as const) if (side !== undefined) checkInteger(side, name, { min: 8, max: 16384 })
+  for (const [name, side] of [
+    ['width', width],
+    ['height', height],
+  ] as const)
+    if (side !== undefined) checkInteger(side, name, { min: 8, max: 16384 })
   // In low memory mode a load reads headers only; weights would come with the first use.
   load.request.memory = { ...load.request.memory, mode: 'low' }
-  const { result: pipeline, prepared } = await withSource(source, load, (native) => (callbacks) => addon().loadPipeline(JSON.stringify(native), callbacks))
+  const { result: pipeline, prepared } = await withSource(
+    source,
+    load,
+    (native) => (callbacks) => addon().loadPipeline(JSON.stringify(native), callbacks),
+  )
   try {
     const { defaults } = JSON.parse(pipeline.info()) as { defaults: { width: number; height: number; guidanceScale: number } }
     const size = { width: width ?? defaults.width, height: height ?? defaults.height }
     const guided = (guidanceScale ?? defaults.guidanceScale) !== 1
-    const estimate = JSON.parse(pipeline.estimate(JSON.stringify({ ...size, guided }))) as Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes'>
+    const estimate = JSON.parse(pipeline.estimate(JSON.stringify({ ...size, guided }))) as Omit<
+      MemoryEstimate,
+      'width' | 'height' | 'peakBytes' | 'lowPeakBytes'
+    >
     return { ...size, ...estimate, ...peaks(estimate) }
   } finally {
     await pipeline.dispose().promise

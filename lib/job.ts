@@ -33,7 +33,11 @@ export function progressReporter(onProgress: (progress: Progress) => void): (pha
  * Starts a job and waits for it. An error thrown by a callback (or a promise of it that rejects) cancels the job and rejects the call with that very error.
  * `discard` frees a result that arrives although the call failed.
  */
-export async function runJob<T>(start: (callbacks: NativeCallbacks) => NativeJob<T>, hooks: JobHooks = {}, discard?: (result: T) => void): Promise<T> {
+export async function runJob<T>(
+  start: (callbacks: NativeCallbacks) => NativeJob<T>,
+  hooks: JobHooks = {},
+  discard?: (result: T) => void,
+): Promise<T> {
   let failure: { error: unknown } | undefined
   let job: NativeJob<T> | undefined
   const fail = (error: unknown) => {

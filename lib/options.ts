@@ -102,7 +102,9 @@ function resolveDevice(value: unknown): string {
   if (value === undefined) return 'auto'
   const device = checkString(value, 'device', 64)
   if (!/^(auto|cpu|(cuda|metal|vulkan)(:\d{1,3})?)$/.test(device)) {
-    throw invalidRange(`device must be 'auto', 'cpu', 'cuda', 'metal' or 'vulkan', with ':' and a number for one of several ('cuda:1'), not ${show(device)}`)
+    throw invalidRange(
+      `device must be 'auto', 'cpu', 'cuda', 'metal' or 'vulkan', with ':' and a number for one of several ('cuda:1'), not ${show(device)}`,
+    )
   }
   return device
 }
@@ -176,7 +178,8 @@ function checkSigmas(sigmas: Float32Array): number[] {
   for (let i = 0; i < sigmas.length; i++) {
     const sigma = sigmas[i]!
     if (!Number.isFinite(sigma) || sigma < 0) throw invalidRange(`schedule: sigma ${i} is ${sigma}; sigmas are finite and not negative`)
-    if (i > 0 && sigma >= sigmas[i - 1]!) throw invalidRange(`schedule: sigmas must fall; sigma ${i} (${sigma}) is not below the one before it (${sigmas[i - 1]})`)
+    if (i > 0 && sigma >= sigmas[i - 1]!)
+      throw invalidRange(`schedule: sigmas must fall; sigma ${i} (${sigma}) is not below the one before it (${sigmas[i - 1]})`)
   }
   return Array.from(sigmas)
 }
@@ -218,7 +221,8 @@ export function resolveSampling(o: Record<string, unknown> & SamplingOptions, in
       schedule: custom ? '' : (named ?? fallback),
       ...(custom ? { sigmas: custom } : {}),
       steps: resolveSteps(o, custom, info.defaults.steps),
-      guidanceScale: o.guidanceScale === undefined ? info.defaults.guidanceScale : checkNumber(o.guidanceScale, 'guidanceScale', { min: 0, max: 1000 }),
+      guidanceScale:
+        o.guidanceScale === undefined ? info.defaults.guidanceScale : checkNumber(o.guidanceScale, 'guidanceScale', { min: 0, max: 1000 }),
       guidanceRescale: o.guidanceRescale === undefined ? 0 : checkNumber(o.guidanceRescale, 'guidanceRescale', { min: 0, max: 1 }),
       eta: o.eta === undefined ? info.defaults.eta : checkNumber(o.eta, 'eta', { min: 0, max: 1 }),
       seed: String(seed),

@@ -39,7 +39,9 @@ export interface Unpacked {
 
 function open(file: string): Promise<yauzl.ZipFile> {
   return new Promise((resolve, reject) => {
-    yauzl.open(file, { lazyEntries: true, autoClose: false, validateEntrySizes: true, strictFileNames: false }, (error, zip) => (error ? reject(error) : resolve(zip)))
+    yauzl.open(file, { lazyEntries: true, autoClose: false, validateEntrySizes: true, strictFileNames: false }, (error, zip) =>
+      error ? reject(error) : resolve(zip),
+    )
   })
 }
 
@@ -84,11 +86,18 @@ async function readText(zip: yauzl.ZipFile, entry: yauzl.Entry): Promise<string>
 function chooseModel(entries: yauzl.Entry[], file: string): yauzl.Entry {
   const models = entries.filter((entry) => modelExtensions.test(entry.fileName) && !entry.fileName.startsWith('__MACOSX/'))
   if (models.length !== 1) {
-    const found = models.length === 0 ? 'holds no checkpoint' : `holds ${models.length} checkpoints (${models.slice(0, 4).map((entry) => entry.fileName).join(', ')})`
+    const found =
+      models.length === 0
+        ? 'holds no checkpoint'
+        : `holds ${models.length} checkpoints (${models
+            .slice(0, 4)
+            .map((entry) => entry.fileName)
+            .join(', ')})`
     throw new ModelFormatError(`${file} is an archive that ${found}; unpack it and pass the file you want`)
   }
   const model = models[0]!
-  if (model.uncompressedSize > maxModelBytes) throw new ModelFormatError(`${file}: ${model.fileName} claims ${model.uncompressedSize} bytes, beyond the limit of ${maxModelBytes}`)
+  if (model.uncompressedSize > maxModelBytes)
+    throw new ModelFormatError(`${file}: ${model.fileName} claims ${model.uncompressedSize} bytes, beyond the limit of ${maxModelBytes}`)
   return model
 }
 

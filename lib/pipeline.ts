@@ -60,9 +60,14 @@ export class DiffusionPipeline implements AsyncDisposable {
    */
   static async load(source: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline> {
     const load = resolveLoad(options, 'load()')
-    const { result, prepared } = await withSource(source, load, (request) => (callbacks) => addon().loadPipeline(JSON.stringify(request), callbacks), {
-      discard: (native) => void native.dispose(),
-    })
+    const { result, prepared } = await withSource(
+      source,
+      load,
+      (request) => (callbacks) => addon().loadPipeline(JSON.stringify(request), callbacks),
+      {
+        discard: (native) => void native.dispose(),
+      },
+    )
     return new DiffusionPipeline(result, prepared)
   }
 
@@ -99,7 +104,8 @@ export class DiffusionPipeline implements AsyncDisposable {
     const o = knownKeys(options, 'encodePrompt()', ['clipSkip', 'emphasis', 'minChunks', 'signal'])
     const settings = { clipSkip: resolveClipSkip(o.clipSkip) ?? 0, emphasis: resolveEmphasis(o.emphasis) }
     const minChunks = o.minChunks === undefined ? 1 : checkInteger(o.minChunks, 'minChunks', { min: 1, max: 1000 })
-    const request = typeof prompt === 'string' ? this.#tokens().request(prompt, settings, minChunks) : PipelineTokenizer.fromIds(prompt, this.info, settings)
+    const request =
+      typeof prompt === 'string' ? this.#tokens().request(prompt, settings, minChunks) : PipelineTokenizer.fromIds(prompt, this.info, settings)
     return wrapConditioning(await runJob((callbacks) => this.#native.encodePrompt(JSON.stringify(request), callbacks), { signal: optionalSignal(o) }))
   }
 
@@ -177,11 +183,11 @@ export class DiffusionPipeline implements AsyncDisposable {
   }
 
   #network(call: string): void {
-    if (!this.info.spec.unet) throw new UnsupportedModelError(`${call}: this file holds a first stage alone; use Autoencoder.load() to encode and decode pictures with it`)
+    if (!this.info.spec.unet)
+      throw new UnsupportedModelError(`${call}: this file holds a first stage alone; use Autoencoder.load() to encode and decode pictures with it`)
   }
 
   #tokens(): PipelineTokenizer {
     return (this.#tokenizer ??= PipelineTokenizer.create(this.#native.tokenizer(), this.#prepared.source, this.info))
   }
 }
-

@@ -3,7 +3,17 @@ import { nativeConditioning } from './conditioning.js'
 import { runJob, progressReporter } from './job.js'
 import { Latents, nativeLatents, wrapLatents } from './latents.js'
 import type { NativeConditioning, NativeLatents, NativePipeline, NativeSamplingRequest } from './native/contract.js'
-import { callKeys, optionalProgress, optionalSignal, resolveCount, resolveRng, resolveSampling, resolveSeed, resolveSide, samplingKeys } from './options.js'
+import {
+  callKeys,
+  optionalProgress,
+  optionalSignal,
+  resolveCount,
+  resolveRng,
+  resolveSampling,
+  resolveSeed,
+  resolveSide,
+  samplingKeys,
+} from './options.js'
 import { toRawImage } from './tensors.js'
 import type { CreateLatentsOptions, PipelineInfo, PredictOptions, Progress, SampleOptions, SampleStep } from './types.js'
 import { checkInteger, checkName, checkNumber, invalidRange, invalidType, knownKeys } from './validate.js'
@@ -33,16 +43,30 @@ export interface ResolvedSample {
   onProgress: ((progress: Progress) => void) | undefined
 }
 
-const sampleKeys = ['conditioning', 'unconditional', 'latents', 'width', 'height', 'batch', 'image', 'strength', 'onProgress', ...samplingKeys, ...callKeys]
+const sampleKeys = [
+  'conditioning',
+  'unconditional',
+  'latents',
+  'width',
+  'height',
+  'batch',
+  'image',
+  'strength',
+  'onProgress',
+  ...samplingKeys,
+  ...callKeys,
+]
 
 export function resolveSample(options: SampleOptions, info: PipelineInfo): ResolvedSample {
   const o = knownKeys(options, 'sample()', sampleKeys, { clipSkip: 'belongs to encodePrompt()' }) as Record<string, unknown> & SampleOptions
   const sampling = resolveSampling(o, info)
-  const optional = <T>(value: unknown, name: string, get: (value: unknown, name: string) => T): T | null => (value === undefined ? null : get(value, name))
+  const optional = <T>(value: unknown, name: string, get: (value: unknown, name: string) => T): T | null =>
+    value === undefined ? null : get(value, name)
   const unconditional = optional(o.unconditional, 'unconditional', nativeConditioning)
   // Without a second conditioning there is nothing to guide away from: the model's default scale does not apply.
   if (!unconditional) {
-    if (o.guidanceScale !== undefined && o.guidanceScale !== 1) throw invalidType('guidanceScale other than 1 needs unconditional: the encoded negative (or empty) prompt')
+    if (o.guidanceScale !== undefined && o.guidanceScale !== 1)
+      throw invalidType('guidanceScale other than 1 needs unconditional: the encoded negative (or empty) prompt')
     sampling.request.guidanceScale = 1
   }
   if (o.latents !== undefined && (o.width !== undefined || o.height !== undefined || o.batch !== undefined)) {
@@ -51,7 +75,8 @@ export function resolveSample(options: SampleOptions, info: PipelineInfo): Resol
   const image = optional(o.image, 'image', nativeLatents)
   if (o.strength !== undefined && !image) throw invalidType('strength is for image to image: it needs image, the latents from encodeImage()')
   if (image) sampling.request.strength = o.strength === undefined ? 0.75 : checkNumber(o.strength, 'strength', { min: 0, max: 1 })
-  const sides = (name: 'width' | 'height', axis: 2 | 3) => resolveSide(o[name], name, image ? image.shape[axis] * info.downsampling : info.defaults[name], info.sizeMultiple)
+  const sides = (name: 'width' | 'height', axis: 2 | 3) =>
+    resolveSide(o[name], name, image ? image.shape[axis] * info.downsampling : info.defaults[name], info.sizeMultiple)
   const { request } = sampling
   return {
     request,
@@ -66,7 +91,12 @@ export function resolveSample(options: SampleOptions, info: PipelineInfo): Resol
 }
 
 /** Runs a checked sample() call step by step. Leaving the loop early frees the run. */
-export async function* sampleSteps(native: NativePipeline, info: PipelineInfo, resolved: ResolvedSample, usable: () => void): AsyncGenerator<SampleStep, Latents, void> {
+export async function* sampleSteps(
+  native: NativePipeline,
+  info: PipelineInfo,
+  resolved: ResolvedSample,
+  usable: () => void,
+): AsyncGenerator<SampleStep, Latents, void> {
   usable()
   resolved.signal?.throwIfAborted()
   const { signal } = resolved
@@ -117,6 +147,8 @@ export async function predict(native: NativePipeline, latents: Latents, options:
   const unconditional = o.unconditional === undefined ? null : nativeConditioning(o.unconditional, 'unconditional')
   if (guidanceScale !== 1 && !unconditional) throw invalidType('guidanceScale other than 1 needs unconditional')
   const concat = o.concat === undefined ? null : nativeLatents(o.concat, 'concat')
-  const result = await runJob(() => native.predict(JSON.stringify({ timesteps, guidanceScale }), handle, conditioning, unconditional, concat), { signal: optionalSignal(o) })
+  const result = await runJob(() => native.predict(JSON.stringify({ timesteps, guidanceScale }), handle, conditioning, unconditional, concat), {
+    signal: optionalSignal(o),
+  })
   return wrapLatents(result)
 }

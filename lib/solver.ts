@@ -80,7 +80,10 @@ export class Solver {
     const values = readArray(x, 'x')
     const output = readArray(modelOutput, 'modelOutput')
     const drawn = noise === undefined ? null : readArray(noise, 'noise')
-    for (const [name, array] of [['modelOutput', output], ['noise', drawn]] as const) {
+    for (const [name, array] of [
+      ['modelOutput', output],
+      ['noise', drawn],
+    ] as const) {
       if (array && array.length !== values.length) throw invalidRange(`${name} has ${array.length} values, x has ${values.length}`)
     }
     guarded(() => this.#native.step(output, values, index, drawn))
@@ -102,7 +105,15 @@ function readArray(value: unknown, name: string): Float32Array {
   return out
 }
 
-const solverKeys = [...samplingKeys.filter((key) => !['clipSkip', 'guidanceScale', 'guidanceRescale'].includes(key)), 'spec', 'prediction', 'betas', 'noiseSchedule', 'startStep', 'strength']
+const solverKeys = [
+  ...samplingKeys.filter((key) => !['clipSkip', 'guidanceScale', 'guidanceRescale'].includes(key)),
+  'spec',
+  'prediction',
+  'betas',
+  'noiseSchedule',
+  'startStep',
+  'strength',
+]
 const scheduleKeys = ['betaSchedule', 'betaStart', 'betaEnd', 'timesteps', 'zeroTerminalSnr', 'betas']
 
 function resolveBetas(value: unknown): number[] | undefined {
@@ -115,15 +126,29 @@ function resolveBetas(value: unknown): number[] | undefined {
 /** Makes a solver. Unknown names of samplers and schedules are refused with the known ones listed. */
 export function createSolver(options: SolverOptions): Solver {
   const o = knownKeys(options, 'createSolver()', solverKeys) as Record<string, unknown> & Partial<SolverOptions>
-  if (typeof o.sampler !== 'string') throw invalidType('sampler is missing: the name of a solver, for instance \'ddim\'')
+  if (typeof o.sampler !== 'string') throw invalidType("sampler is missing: the name of a solver, for instance 'ddim'")
   if (o.startStep !== undefined && o.strength !== undefined) throw invalidType('startStep and strength are two ways to say the same; give one')
   // The engine knows the names and refuses others; here they only must be strings.
   const names = { samplers: [o.sampler], schedules: typeof o.schedule === 'string' ? [o.schedule] : [] }
-  const defaults: SamplingContext['defaults'] = { width: 0, height: 0, steps: 20, sampler: o.sampler, schedule: '', guidanceScale: 1, eta: -1, clipSkip: 0 }
+  const defaults: SamplingContext['defaults'] = {
+    width: 0,
+    height: 0,
+    steps: 20,
+    sampler: o.sampler,
+    schedule: '',
+    guidanceScale: 1,
+    eta: -1,
+    clipSkip: 0,
+  }
   const { request } = resolveSampling(o, { ...names, defaults })
   const betas = resolveBetas(o.betas)
-  const schedule = { ...o.spec?.schedule, ...(o.noiseSchedule === undefined ? {} : knownKeys(o.noiseSchedule, 'noiseSchedule', scheduleKeys)), ...(betas ? { betas } : {}) }
-  const prediction = o.prediction === undefined ? (o.spec?.prediction ?? 'eps') : checkName(o.prediction, 'prediction', ['eps', 'v', 'sample'] as const)
+  const schedule = {
+    ...o.spec?.schedule,
+    ...(o.noiseSchedule === undefined ? {} : knownKeys(o.noiseSchedule, 'noiseSchedule', scheduleKeys)),
+    ...(betas ? { betas } : {}),
+  }
+  const prediction =
+    o.prediction === undefined ? (o.spec?.prediction ?? 'eps') : checkName(o.prediction, 'prediction', ['eps', 'v', 'sample'] as const)
   const start =
     o.strength !== undefined
       ? { imageToImage: true, strength: checkNumber(o.strength, 'strength', { min: 0, max: 1 }) }

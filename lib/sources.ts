@@ -24,7 +24,7 @@ export interface ResolvedSource {
 const partKeys = ['model', 'unet', 'textEncoder', 'vae', 'tokenizer'] as const
 const laterParts = {
   textEncoder2: 'is for SDXL, which this version does not run',
-  previewVae: 'is not supported by this version; previews are linear or by the model\'s own first stage',
+  previewVae: "is not supported by this version; previews are linear or by the model's own first stage",
   controlNet: 'is not supported by this version',
 }
 
@@ -44,20 +44,30 @@ export function huggingFaceCache(env: NodeJS.ProcessEnv = process.env): string {
 async function fromHuggingFaceCache(source: string): Promise<string> {
   const match = /^hf:([\w.-]{1,96}\/[\w.-]{1,96})(?:@([\w.-]{1,128}))?((?:\/[^/\\]+)*)$/.exec(source)
   const inner = match?.[3] ?? ''
-  if (!match || /(^|\/)\.{1,2}(\/|$)/.test(`${match[1]}${inner}`)) throw invalidRange(`${show(source)} is not of the form hf:owner/name, hf:owner/name@revision or hf:owner/name/file`)
+  if (!match || /(^|\/)\.{1,2}(\/|$)/.test(`${match[1]}${inner}`))
+    throw invalidRange(`${show(source)} is not of the form hf:owner/name, hf:owner/name@revision or hf:owner/name/file`)
   const folder = path.join(huggingFaceCache(), `models--${match[1]!.replace('/', '--')}`)
   const revision = match[2] ?? 'main'
-  const commit = await readFile(path.join(folder, 'refs', revision), 'utf8').then((text) => text.trim(), () => revision)
+  const commit = await readFile(path.join(folder, 'refs', revision), 'utf8').then(
+    (text) => text.trim(),
+    () => revision,
+  )
   if (!/^[\w-][\w.-]*$/.test(commit)) throw missing(source, `has a broken cache entry (${path.join(folder, 'refs', revision)})`)
   const snapshot = path.join(folder, 'snapshots', commit, inner)
   if (!(await exists(snapshot))) {
-    throw missing(source, `is not in the local Hugging Face cache (${folder}), and nothing is downloaded by this version; fetch it with \`hf download ${match[1]}\``)
+    throw missing(
+      source,
+      `is not in the local Hugging Face cache (${folder}), and nothing is downloaded by this version; fetch it with \`hf download ${match[1]}\``,
+    )
   }
   return snapshot
 }
 
 async function exists(file: string): Promise<boolean> {
-  return stat(file).then(() => true, () => false)
+  return stat(file).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** One path, URL or hf: name to an absolute path that exists. */
@@ -65,13 +75,15 @@ async function toPath(value: unknown, name: string): Promise<string> {
   let file: string
   if (value instanceof URL || Object.prototype.toString.call(value) === '[object URL]') {
     const url = value as URL
-    if (url.protocol !== 'file:') throw invalidRange(`${name}: only file: URLs are read, not ${url.protocol} ones; nothing is downloaded by this version`)
+    if (url.protocol !== 'file:')
+      throw invalidRange(`${name}: only file: URLs are read, not ${url.protocol} ones; nothing is downloaded by this version`)
     file = fileURLToPath(url.href)
   } else if (typeof value === 'string') {
     if (value === '') throw invalidRange(`${name} is an empty string; a path is expected`)
     if (value.includes('\0')) throw invalidRange(`${name} contains a NUL character`)
     if (value.startsWith('hf:')) return fromHuggingFaceCache(value)
-    if (/^https?:\/\//i.test(value)) throw invalidRange(`${name}: nothing is downloaded by this version; fetch ${show(value)} yourself and pass its path`)
+    if (/^https?:\/\//i.test(value))
+      throw invalidRange(`${name}: nothing is downloaded by this version; fetch ${show(value)} yourself and pass its path`)
     file = /^file:\/\//i.test(value) ? fileURLToPath(value) : path.resolve(value)
   } else {
     throw invalidType(`${name} must be a path or a URL, not ${show(value)}`)

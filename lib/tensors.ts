@@ -33,7 +33,8 @@ export async function imageTensor(image: ImageInput, name: string, size?: { widt
   if (isFloatImage(image)) {
     const shape = checkShape(image.shape, `${name}.shape`, image.data.length)
     const full = shape.length === 3 ? [1, ...shape] : shape
-    if (full.length !== 4) throw invalidRange(`${name}.shape must be [n, channels, height, width] or [channels, height, width], not [${shape.join(', ')}]`)
+    if (full.length !== 4)
+      throw invalidRange(`${name}.shape must be [n, channels, height, width] or [channels, height, width], not [${shape.join(', ')}]`)
     if (size && (full[3] !== size.width || full[2] !== size.height)) {
       throw invalidRange(`${name} is ${full[3]}x${full[2]}, but ${size.width}x${size.height} is asked for; exact floats are not resized`)
     }

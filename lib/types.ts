@@ -119,7 +119,11 @@ export interface ModelSpec {
 
 /** A partial ModelSpec, nested objects included. */
 export type ModelSpecOverrides = {
-  [K in keyof ModelSpec]?: ModelSpec[K] extends unknown[] ? ModelSpec[K] : NonNullable<ModelSpec[K]> extends object ? Partial<NonNullable<ModelSpec[K]>> : ModelSpec[K]
+  [K in keyof ModelSpec]?: ModelSpec[K] extends unknown[]
+    ? ModelSpec[K]
+    : NonNullable<ModelSpec[K]> extends object
+      ? Partial<NonNullable<ModelSpec[K]>>
+      : ModelSpec[K]
 }
 
 /** A device that networks can run on. */
@@ -200,7 +204,16 @@ export interface PipelineInfo {
   /** Mean bits per weight by part. */
   effectiveBits: Partial<Record<ModelPart, number>>
   /** What `generate()` uses where an option is left out. */
-  defaults: { width: number; height: number; steps: number; sampler: SamplerName; schedule: ScheduleName; guidanceScale: number; eta: number; clipSkip: number }
+  defaults: {
+    width: number
+    height: number
+    steps: number
+    sampler: SamplerName
+    schedule: ScheduleName
+    guidanceScale: number
+    eta: number
+    clipSkip: number
+  }
   samplers: SamplerName[]
   schedules: ScheduleName[]
   /** Pixels per latent pixel. */

@@ -30,7 +30,12 @@ function hint(given: string, known: readonly string[]): string {
 }
 
 /** Fails unless `value` is an object with no other keys than `known`; undefined counts as an empty object. */
-export function knownKeys(value: unknown, where: string, known: readonly string[], refused: Readonly<Record<string, string>> = {}): Record<string, unknown> {
+export function knownKeys(
+  value: unknown,
+  where: string,
+  known: readonly string[],
+  refused: Readonly<Record<string, string>> = {},
+): Record<string, unknown> {
   if (value === undefined) return {}
   if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalidType(`${where} takes an options object, not ${show(value)}`)
   const object = value as Record<string, unknown>

@@ -186,9 +186,28 @@ export function sd1Tensors(size) {
 /** The configuration in the reference's own words; head counts and the like are not in the weights. */
 export function sd1Config(size) {
   const { unet: base, context, vae, text } = sizes[size]
-  const unetParams = { image_size: 32, in_channels: 4, out_channels: 4, model_channels: base, attention_resolutions: [4, 2, 1], num_res_blocks: 2, channel_mult: [1, 2, 4, 4] }
+  const unetParams = {
+    image_size: 32,
+    in_channels: 4,
+    out_channels: 4,
+    model_channels: base,
+    attention_resolutions: [4, 2, 1],
+    num_res_blocks: 2,
+    channel_mult: [1, 2, 4, 4],
+  }
   Object.assign(unetParams, { num_heads: 8, use_spatial_transformer: true, transformer_depth: 1, context_dim: context, legacy: false })
-  const ddconfig = { double_z: true, z_channels: 4, resolution: 256, in_channels: 3, out_ch: 3, ch: vae, ch_mult: [1, 2, 4, 4], num_res_blocks: 2, attn_resolutions: [], dropout: 0 }
+  const ddconfig = {
+    double_z: true,
+    z_channels: 4,
+    resolution: 256,
+    in_channels: 3,
+    out_ch: 3,
+    ch: vae,
+    ch_mult: [1, 2, 4, 4],
+    num_res_blocks: 2,
+    attn_resolutions: [],
+    dropout: 0,
+  }
   return {
     model: {
       target: 'ldm.models.diffusion.ddpm.LatentDiffusion',
@@ -264,7 +283,12 @@ function roundEven(x) {
 }
 
 function tensorBytes(tensor, type) {
-  const array = tensor.rule === 'arange' ? BigInt64Array.from({ length: 77 }, (_, i) => BigInt(i)) : type === 'f16' ? toHalf(tensorValues(tensor)) : tensorValues(tensor)
+  const array =
+    tensor.rule === 'arange'
+      ? BigInt64Array.from({ length: 77 }, (_, i) => BigInt(i))
+      : type === 'f16'
+        ? toHalf(tensorValues(tensor))
+        : tensorValues(tensor)
   return new Uint8Array(array.buffer)
 }
 
@@ -313,7 +337,14 @@ async function generate(file, picture) {
 }
 
 async function main() {
-  const { values } = parseArgs({ options: { size: { type: 'string', default: 'tiny' }, type: { type: 'string', default: 'f32' }, out: { type: 'string' }, generate: { type: 'string' } } })
+  const { values } = parseArgs({
+    options: {
+      size: { type: 'string', default: 'tiny' },
+      type: { type: 'string', default: 'f32' },
+      out: { type: 'string' },
+      generate: { type: 'string' },
+    },
+  })
   if (!(values.size in sizes) || !['f32', 'f16'].includes(values.type)) {
     console.error('usage: synthetic-sd1.mjs [--size tiny|full] [--type f32|f16] [--out FILE] [--generate PICTURE]')
     process.exit(2)

@@ -15,7 +15,9 @@ export interface Flag {
 export type Flags = Record<string, Flag>
 
 /** The values given for flags: only those that were given. */
-export type FlagValues<F extends Flags> = { [K in keyof F]?: F[K]['kind'] extends 'switch' ? boolean : F[K]['kind'] extends 'number' ? number : string }
+export type FlagValues<F extends Flags> = {
+  [K in keyof F]?: F[K]['kind'] extends 'switch' ? boolean : F[K]['kind'] extends 'number' ? number : string
+}
 
 /** Where a command writes, and what stops it. */
 export interface Io {
@@ -42,7 +44,10 @@ export class UsageError extends Error {}
 
 function parseOptions(flags: Flags) {
   return Object.fromEntries(
-    Object.entries(flags).map(([name, flag]) => [name, { type: flag.kind === 'switch' ? ('boolean' as const) : ('string' as const), ...(flag.short ? { short: flag.short } : {}) }]),
+    Object.entries(flags).map(([name, flag]) => [
+      name,
+      { type: flag.kind === 'switch' ? ('boolean' as const) : ('string' as const), ...(flag.short ? { short: flag.short } : {}) },
+    ]),
   )
 }
 
@@ -58,7 +63,11 @@ function parseError(error: unknown, flags: Flags): Error {
 }
 
 /** Reads flags and positional arguments; throws UsageError naming what is wrong. */
-export function readFlags<F extends Flags>(flags: F, argv: string[], positionals: { min: number; max: number; names: string }): { values: FlagValues<F>; positionals: string[] } {
+export function readFlags<F extends Flags>(
+  flags: F,
+  argv: string[],
+  positionals: { min: number; max: number; names: string },
+): { values: FlagValues<F>; positionals: string[] } {
   let parsed: { values: Record<string, unknown>; positionals: string[] }
   try {
     parsed = parseArgs({ args: argv, options: parseOptions(flags), allowPositionals: positionals.max > 0, strict: true })
@@ -66,7 +75,8 @@ export function readFlags<F extends Flags>(flags: F, argv: string[], positionals
     throw parseError(error, flags)
   }
   const { length } = parsed.positionals
-  if (length < positionals.min || length > positionals.max) throw new UsageError(`expected ${positionals.names}, but got ${length === 0 ? 'nothing' : parsed.positionals.join(' ')}`)
+  if (length < positionals.min || length > positionals.max)
+    throw new UsageError(`expected ${positionals.names}, but got ${length === 0 ? 'nothing' : parsed.positionals.join(' ')}`)
   const values: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(parsed.values)) {
     values[name] = flags[name]!.kind === 'number' ? readNumber(value as string, `--${name}`) : value
@@ -94,7 +104,15 @@ export function helpText(command: Command): string {
   })
   const width = Math.max(...rows.map(([left]) => left.length)) + 2
   const lines = rows.map(([left, help]) => `  ${left.padEnd(width)}${help}`)
-  return [`latent ${command.name}: ${command.summary}`, '', `usage: latent ${command.name} ${command.usage}`, '', ...lines, ...(command.notes ? ['', command.notes] : []), ''].join('\n')
+  return [
+    `latent ${command.name}: ${command.summary}`,
+    '',
+    `usage: latent ${command.name} ${command.usage}`,
+    '',
+    ...lines,
+    ...(command.notes ? ['', command.notes] : []),
+    '',
+  ].join('\n')
 }
 
 /** JSON for machines: bigints as numbers where they fit, typed arrays as lists. */

@@ -29,7 +29,8 @@ export const estimateCommand: Command = {
       io.stdout.write(toJson(estimate))
       return
     }
-    const stage = (name: string, work: StageEstimate | undefined) => (work ? [`  ${name.padEnd(20)}${megabytes(work.bytes)}   ${(work.flops / 1e9).toFixed(1)} GFLOP`] : [])
+    const stage = (name: string, work: StageEstimate | undefined) =>
+      work ? [`  ${name.padEnd(20)}${megabytes(work.bytes)}   ${(work.flops / 1e9).toFixed(1)} GFLOP`] : []
     const lines = [
       `${estimate.width}x${estimate.height}`,
       ...Object.entries(estimate.weights).map(([name, { bytes }]) => `  ${`${name} weights`.padEnd(20)}${megabytes(bytes)}`),

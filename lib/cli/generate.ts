@@ -91,7 +91,11 @@ export const generateCommand: Command = {
     const options = readGenerateOptions(values)
     const { signal } = io
     const bar = progressBar(io, values.quiet)
-    if (values.preview !== undefined) options.preview = { onPreview: previewWriter(values.preview), ...(values['preview-every'] === undefined ? {} : { every: values['preview-every'] }) }
+    if (values.preview !== undefined)
+      options.preview = {
+        onPreview: previewWriter(values.preview),
+        ...(values['preview-every'] === undefined ? {} : { every: values['preview-every'] }),
+      }
     try {
       await using pipe = await DiffusionPipeline.load(source, { ...readLoadOptions(values), signal, onProgress: bar.update })
       const result = await pipe.generate({ ...options, signal, onProgress: bar.update })
@@ -102,11 +106,14 @@ export const generateCommand: Command = {
         await image.save(file)
         files.push({ path: file, seed: BigInt.asUintN(64, result.seed + BigInt(i)), width: image.width, height: image.height })
       }
-      if (values.json) io.stdout.write(toJson({ images: files, options: result.options, timings: result.timings, model: pipe.info.name, device: pipe.device.id }))
+      if (values.json)
+        io.stdout.write(toJson({ images: files, options: result.options, timings: result.timings, model: pipe.info.name, device: pipe.device.id }))
       else if (!values.quiet) {
         const { loadMs, encodeMs, sampleMs, decodeMs } = result.timings
         for (const { path: file, seed, width, height } of files) io.stdout.write(`${file}: ${width}x${height}, seed ${seed}\n`)
-        io.stdout.write(`${result.options.steps} steps of ${result.options.sampler} in ${((loadMs + encodeMs + sampleMs + decodeMs) / 1000).toFixed(1)} s\n`)
+        io.stdout.write(
+          `${result.options.steps} steps of ${result.options.sampler} in ${((loadMs + encodeMs + sampleMs + decodeMs) / 1000).toFixed(1)} s\n`,
+        )
       }
     } finally {
       bar.clear()

@@ -29,7 +29,11 @@ export const inspectCommand: Command = {
   flags,
   async run(argv, io) {
     const { values, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one MODEL' })
-    const options = { signal: io.signal, ...(values.config === undefined ? {} : { config: values.config }), ...(values.ema === undefined ? {} : { ema: values.ema }) }
+    const options = {
+      signal: io.signal,
+      ...(values.config === undefined ? {} : { config: values.config }),
+      ...(values.ema === undefined ? {} : { ema: values.ema }),
+    }
     const info = await inspect(readSource(values, positionals[0]), options)
     if (values.json) {
       io.stdout.write(toJson(info))

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { nearestName } from '../suggest.js'
+import { benchCommand } from './bench.js'
 import { buildCommand } from './build.js'
 import { helpText, UsageError, type Command, type Io } from './command.js'
 import { convertCommand } from './convert.js'
@@ -11,7 +12,7 @@ import { estimateCommand } from './estimate.js'
 import { generateCommand } from './generate.js'
 import { inspectCommand } from './inspect.js'
 
-const commands: readonly Command[] = [generateCommand, convertCommand, inspectCommand, estimateCommand, devicesCommand, buildCommand]
+const commands: readonly Command[] = [generateCommand, convertCommand, inspectCommand, estimateCommand, devicesCommand, benchCommand, buildCommand]
 
 function version(): string {
   const manifest = JSON.parse(readFileSync(path.resolve(__dirname, '..', '..', 'package.json'), 'utf8')) as { version: string }
@@ -60,7 +61,10 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
   const wanted = name === 'help' ? rest[0] : name
   const command = commands.find((each) => each.name === wanted)
   if (!command) {
-    const near = nearestName(wanted ?? '', commands.map((each) => each.name))
+    const near = nearestName(
+      wanted ?? '',
+      commands.map((each) => each.name),
+    )
     return usage(`unknown command '${wanted}'${near ? `; did you mean '${near}'?` : ''}`, io)
   }
   if (name === 'help' || rest.includes('--help') || rest.includes('-h')) {

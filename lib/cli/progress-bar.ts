@@ -2,7 +2,13 @@
 import type { Progress } from '../index.js'
 import type { Io } from './command.js'
 
-const phaseNames: Record<Progress['phase'], string> = { load: 'loading', encode: 'encoding', sample: 'sampling', decode: 'decoding', convert: 'converting' }
+const phaseNames: Record<Progress['phase'], string> = {
+  load: 'loading',
+  encode: 'encoding',
+  sample: 'sampling',
+  decode: 'decoding',
+  convert: 'converting',
+}
 
 function seconds(ms: number): string {
   const s = ms / 1000

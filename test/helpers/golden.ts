@@ -40,7 +40,10 @@ export function loadCase(name: string): GoldenCase {
 export function loadExpected(name: string): Record<string, { shape: number[]; data: Float32Array }> {
   const bytes = readFileSync(path.join(fixtures, name, 'expected.safetensors'))
   const headerLength = Number(bytes.readBigUInt64LE(0))
-  const header = JSON.parse(bytes.toString('utf8', 8, 8 + headerLength)) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>
+  const header = JSON.parse(bytes.toString('utf8', 8, 8 + headerLength)) as Record<
+    string,
+    { dtype: string; shape: number[]; data_offsets: [number, number] }
+  >
   const out: Record<string, { shape: number[]; data: Float32Array }> = {}
   for (const [key, { dtype, shape, data_offsets }] of Object.entries(header)) {
     if (key === '__metadata__' || dtype !== 'F32') continue
@@ -224,7 +227,7 @@ export function input(golden: GoldenCase, name: string): { shape: number[]; data
 /** Every n-th row and column of [..., h, w] data, from 0, as expected tensors with a stride were kept. */
 export function strided(data: Float32Array, shape: readonly number[], stride: number): Float32Array {
   const [h, w] = [shape.at(-2)!, shape.at(-1)!]
-  return data.filter((_, i) => Math.floor(i / w) % h % stride === 0 && (i % w) % stride === 0)
+  return data.filter((_, i) => (Math.floor(i / w) % h) % stride === 0 && (i % w) % stride === 0)
 }
 
 export function maxDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {

@@ -53,7 +53,14 @@ function pickleTensor(p: Pickler, { dtype, shape, bytes }: Tensor, storage: stri
   const itemSize = { F32: 4, F16: 2, F64: 8, I64: 8, I32: 4, U8: 1, BOOL: 1 }[dtype]
   p.global('torch._utils', '_rebuild_tensor_v2')
   p.tuple(() => {
-    p.tuple(() => p.text('storage').global('torch', storageClass[dtype]).text(storage).text('cpu').integer(bytes.length / itemSize))
+    p.tuple(() =>
+      p
+        .text('storage')
+        .global('torch', storageClass[dtype])
+        .text(storage)
+        .text('cpu')
+        .integer(bytes.length / itemSize),
+    )
     p.raw(0x51) // BINPERSID
     p.integer(0)
     p.tuple(() => shape.forEach((size) => p.integer(size)))

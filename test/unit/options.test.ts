@@ -138,7 +138,14 @@ describe('load options', () => {
   })
 
   test('everything', () => {
-    const { request } = load({ device: 'cuda:1', dtype: { unet: 'q8_0', vae: 'f16' }, precision: 'exact', memory: { mode: 'low', maxBytes: 1e9, vaeTiling: { tileSize: 64 } }, threads: 4, ema: true })
+    const { request } = load({
+      device: 'cuda:1',
+      dtype: { unet: 'q8_0', vae: 'f16' },
+      precision: 'exact',
+      memory: { mode: 'low', maxBytes: 1e9, vaeTiling: { tileSize: 64 } },
+      threads: 4,
+      ema: true,
+    })
     expect(request).toEqual({
       device: 'cuda:1',
       threads: 4,

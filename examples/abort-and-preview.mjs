@@ -1,0 +1,22 @@
+// Previews while it draws, and stopping in the middle of a step.
+import { DiffusionPipeline } from 'node-latent-diffusion'
+
+const [model, prompt = 'a lighthouse at dusk', output = 'preview.png'] = process.argv.slice(2)
+const pipe = await DiffusionPipeline.load(model)
+const controller = new AbortController()
+setTimeout(() => controller.abort(new Error('enough')), 10_000)
+try {
+  const { images } = await pipe.generate({
+    prompt,
+    signal: controller.signal,
+    preview: {
+      every: 2,
+      onPreview: (image, { step, steps }) => image.save(output).then(() => console.log(`${output} shows step ${step} of ${steps}`)),
+    },
+  })
+  await images[0].save(output)
+} catch (error) {
+  if (!controller.signal.aborted) throw error
+  console.log(`stopped: ${error.message}`)
+}
+await pipe.dispose()

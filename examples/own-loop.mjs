@@ -1,0 +1,22 @@
+// The loop in your own hands: prompt to conditioning, noise to latents, one network evaluation and one solver step at a time.
+import { createSolver, DiffusionPipeline } from 'node-latent-diffusion'
+
+const [model, prompt = 'a lighthouse at dusk', output = 'out.png'] = process.argv.slice(2)
+const pipe = await DiffusionPipeline.load(model)
+const conditioning = await pipe.encodePrompt(prompt)
+const unconditional = await pipe.encodePrompt('')
+const solver = createSolver({ sampler: 'dpmpp_2m', schedule: 'karras', steps: 20, spec: pipe.info.spec })
+
+const latents = pipe.createLatents({ seed: 42 })
+const noise = await latents.read()
+latents.write(noise.map((x) => x * solver.initNoiseSigma))
+for (const [i, { timestep }] of solver.evaluations.entries()) {
+  const input = solver.scaleInput(latents, i)
+  const prediction = await pipe.predict(input, { timestep, conditioning, unconditional, guidanceScale: 7.5 })
+  solver.step(prediction, latents, i)
+  input.dispose()
+  prediction.dispose()
+}
+const [image] = await pipe.decode(latents)
+await image.save(output)
+await pipe.dispose()
