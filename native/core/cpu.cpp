@@ -186,7 +186,8 @@ int usable_cores() {
     GetLogicalProcessorInformation(nullptr, &bytes);
     std::vector<SYSTEM_LOGICAL_PROCESSOR_INFORMATION> entries(bytes / sizeof(SYSTEM_LOGICAL_PROCESSOR_INFORMATION));
     if (!entries.empty() && GetLogicalProcessorInformation(entries.data(), &bytes)) {
-        cores = static_cast<int>(std::count_if(entries.begin(), entries.end(), [](const auto & e) { return e.Relationship == RelationProcessorCore; }));
+        cores = static_cast<int>(std::count_if(entries.begin(), entries.end(),
+                                               [](const auto & e) { return e.Relationship == RelationProcessorCore; }));
     }
 #endif
     if (cores < 1) cores = static_cast<int>(std::thread::hardware_concurrency());

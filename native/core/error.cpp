@@ -12,6 +12,7 @@ const char * code_name(ErrorCode code) {
         case ErrorCode::io: return "ERR_IO";
         case ErrorCode::aborted: return "ERR_ABORTED";
         case ErrorCode::disposed: return "ERR_DISPOSED";
+        case ErrorCode::busy: return "ERR_BUSY";
         case ErrorCode::internal: return "ERR_INTERNAL";
     }
     return "ERR_INTERNAL";

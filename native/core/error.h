@@ -15,6 +15,7 @@ enum class ErrorCode {
     io,                 // ERR_IO                 the operating system refused a file operation
     aborted,            // ERR_ABORTED            the job's cancel token was set
     disposed,           // ERR_DISPOSED           use after dispose
+    busy,               // ERR_BUSY               state that a running job is changing
     internal,           // ERR_INTERNAL           a bug of ours
 };
 

@@ -15,7 +15,8 @@ using Json = nlohmann::json;
 Json parse_json(std::string_view text, const std::string & what, ErrorCode code = ErrorCode::model_format, int max_depth = 64);
 
 /// Typed access with a default; a value of the wrong type throws model_format naming the key.
-template <typename T> T json_value(const Json & object, const char * key, T fallback) {
+template <typename T>
+T json_value(const Json & object, const char * key, T fallback) {
     const auto it = object.find(key);
     if (it == object.end() || it->is_null()) return fallback;
     try {

@@ -72,7 +72,8 @@ uint64_t available_memory() {
 #elif defined(__APPLE__)
     vm_statistics64_data_t stats;
     mach_msg_type_number_t count = HOST_VM_INFO64_COUNT;
-    if (host_statistics64(mach_host_self(), HOST_VM_INFO64, reinterpret_cast<host_info64_t>(&stats), &count) != KERN_SUCCESS) return 0;
+    if (host_statistics64(mach_host_self(), HOST_VM_INFO64, reinterpret_cast<host_info64_t>(&stats), &count) != KERN_SUCCESS)
+        return 0;
     return (static_cast<uint64_t>(stats.free_count) + stats.inactive_count + stats.purgeable_count) * vm_kernel_page_size;
 #elif defined(_WIN32)
     MEMORYSTATUSEX status;

@@ -10,10 +10,12 @@ namespace {
 
 constexpr int64_t kKeyBlock = 256;  // scores of a block stay in the second-level cache
 
-int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+int64_t round_up(int64_t x, int64_t to) {
+    return (x + to - 1) / to * to;
+}
 
-/// One head's keys and values in the tile set's element type: keys as rows [keys][dim], values transposed [dim][keys], both padded
-/// to whole tiles with zeros.
+/// One head's keys and values in the tile set's element type: keys as rows [keys][dim], values transposed [dim][keys], both
+/// padded to whole tiles with zeros.
 struct Head {
     uint8_t * keys = nullptr;
     uint8_t * values = nullptr;
@@ -24,7 +26,8 @@ struct Head {
     }
 };
 
-Head convert_head(const TileSet & tiles, const AttentionShape & s, const float * k, int64_t k_stride, const float * v, int64_t v_stride, void * memory) {
+Head convert_head(const TileSet & tiles, const AttentionShape & s, const float * k, int64_t k_stride, const float * v,
+                  int64_t v_stride, void * memory) {
     const int64_t element = tiles.bf16 ? 2 : 4;
     Head head;
     head.key_stride = round_up(s.dim, 2);
@@ -33,13 +36,15 @@ Head convert_head(const TileSet & tiles, const AttentionShape & s, const float *
     head.values = head.keys + round_up(s.keys, kTileRows) * head.key_stride * element;
     for (int64_t key = 0; key < round_up(s.keys, kTileRows); ++key) {
         const bool real = key < s.keys;
-        tiles.convert_row(real ? k + key * k_stride : k, Element::f32, real ? s.dim : 0, head.key_stride, head.keys + key * head.key_stride * element);
+        tiles.convert_row(real ? k + key * k_stride : k, Element::f32, real ? s.dim : 0, head.key_stride,
+                          head.keys + key * head.key_stride * element);
     }
     float * column = static_cast<float *>(scratch(2, static_cast<size_t>(s.keys) * sizeof(float)));
     for (int64_t d = 0; d < round_up(s.dim, kTileRows); ++d) {
         const bool real = d < s.dim;
         for (int64_t key = 0; real && key < s.keys; ++key) column[key] = v[key * v_stride + d];
-        tiles.convert_row(column, Element::f32, real ? s.keys : 0, head.value_stride, head.values + d * head.value_stride * element);
+        tiles.convert_row(column, Element::f32, real ? s.keys : 0, head.value_stride,
+                          head.values + d * head.value_stride * element);
     }
     return head;
 }
@@ -51,7 +56,8 @@ struct Work {
     float * sums;           // [dim rounded up to 6][64]
 };
 
-void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, const float * q, int64_t q_stride, int queries, const Work & work, float * out) {
+void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, const float * q, int64_t q_stride, int queries,
+            const Work & work, float * out) {
     const int64_t element = tiles.bf16 ? 2 : 4, dims = round_up(s.dim, kTileRows);
     const float scale = 1.0f / std::sqrt(static_cast<float>(s.dim));
     float highest[kTileColumns], total[kTileColumns], correction[kTileColumns], tile[kTileRows * kTileColumns];
@@ -62,7 +68,8 @@ void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, 
     for (int64_t first = 0; first < s.keys; first += kKeyBlock) {
         const int64_t count = std::min(kKeyBlock, s.keys - first);
         for (int64_t key = 0; key < count; key += kTileRows) {
-            tiles.multiply(head.key_stride, head.keys + (first + key) * head.key_stride * element, head.key_stride, work.query_panel, work.scores + key * kTileColumns);
+            tiles.multiply(head.key_stride, head.keys + (first + key) * head.key_stride * element, head.key_stride,
+                           work.query_panel, work.scores + key * kTileColumns);
         }
         tiles.softmax(work.scores, count, scale, highest, total, correction);
         const int64_t padded = tiles.bf16 ? round_up(count, 2) : count;
@@ -70,7 +77,8 @@ void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, 
         tiles.pack_rows(work.scores, 0, padded, work.score_panel);
         if (first > 0) tiles.scale_columns(work.sums, dims, correction);
         for (int64_t d = 0; d < dims; d += kTileRows) {
-            tiles.multiply(padded, head.values + (d * head.value_stride + first) * element, head.value_stride, work.score_panel, tile);
+            tiles.multiply(padded, head.values + (d * head.value_stride + first) * element, head.value_stride, work.score_panel,
+                           tile);
             float * sums = work.sums + d * kTileColumns;
             for (int i = 0; i < kTileRows * kTileColumns; ++i) sums[i] += tile[i];
         }
@@ -85,12 +93,15 @@ void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, 
 
 }  // namespace
 
-void attention(const TileSet & tiles, const AttentionShape & s, const float * q, const float * k, const float * v, float * out, Part part) {
+void attention(const TileSet & tiles, const AttentionShape & s, const float * q, const float * k, const float * v, float * out,
+               Part part) {
     const int64_t width = s.heads * s.dim, element = tiles.bf16 ? 2 : 4;
-    const int64_t q_stride = s.q_stride ? s.q_stride : width, k_stride = s.k_stride ? s.k_stride : width, v_stride = s.v_stride ? s.v_stride : width;
+    const int64_t q_stride = s.q_stride ? s.q_stride : width, k_stride = s.k_stride ? s.k_stride : width,
+                  v_stride = s.v_stride ? s.v_stride : width;
     const int64_t panels = (s.queries + kTileColumns - 1) / kTileColumns, pairs = s.batch * s.heads;
 
-    // Whole heads per thread where there are enough; otherwise the queries of a head are shared out, each thread converting its keys.
+    // Whole heads per thread where there are enough; otherwise the queries of a head are shared out, each thread converting its
+    // keys.
     const int64_t splits = std::clamp<int64_t>((2 * part.threads + pairs - 1) / pairs, 1, std::max<int64_t>(panels, 1));
     const int64_t per_split = (panels + splits - 1) / splits;
 
@@ -108,10 +119,12 @@ void attention(const TileSet & tiles, const AttentionShape & s, const float * q,
         const int64_t pair = task / splits, b = pair / s.heads, h = pair % s.heads;
         const int64_t first = task % splits * per_split, last = std::min(first + per_split, panels);
         if (first >= last) continue;
-        const Head head = convert_head(tiles, s, k + b * s.keys * k_stride + h * s.dim, k_stride, v + b * s.keys * v_stride + h * s.dim, v_stride, converted);
+        const Head head = convert_head(tiles, s, k + b * s.keys * k_stride + h * s.dim, k_stride,
+                                       v + b * s.keys * v_stride + h * s.dim, v_stride, converted);
         for (int64_t p = first; p < last; ++p) {
             const int64_t t = p * kTileColumns;
-            attend(tiles, s, head, q + (b * s.queries + t) * q_stride + h * s.dim, q_stride, static_cast<int>(std::min<int64_t>(kTileColumns, s.queries - t)), work,
+            attend(tiles, s, head, q + (b * s.queries + t) * q_stride + h * s.dim, q_stride,
+                   static_cast<int>(std::min<int64_t>(kTileColumns, s.queries - t)), work,
                    out + (b * s.queries + t) * width + h * s.dim);
         }
     }

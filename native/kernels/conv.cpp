@@ -17,7 +17,8 @@ int find_segments(const ConvShape & s, int64_t first, int64_t columns, Segment *
     for (int64_t column = 0; column < columns;) {
         const int64_t pixel = first + column, in_row = pixel % s.out_width;
         const int64_t run = std::min(columns - column, s.out_width - in_row);
-        segments[count++] = {pixel / (s.out_width * s.out_height), pixel / s.out_width % s.out_height, in_row, static_cast<int>(column), static_cast<int>(run)};
+        segments[count++] = {pixel / (s.out_width * s.out_height), pixel / s.out_width % s.out_height, in_row,
+                             static_cast<int>(column), static_cast<int>(run)};
         column += run;
     }
     return count;
@@ -35,7 +36,8 @@ void gather(const ConvShape & s, const float * channel, const Segment & segment,
     const float * row = channel + (s.upsample ? y / 2 : y) * s.width;
     const int64_t x0 = segment.x * s.stride + kx - s.pad_left;
     if (s.stride == 1 && !s.upsample) {
-        const int64_t begin = std::clamp<int64_t>(-x0, 0, segment.count), end = std::clamp<int64_t>(width - x0, begin, segment.count);
+        const int64_t begin = std::clamp<int64_t>(-x0, 0, segment.count),
+                      end = std::clamp<int64_t>(width - x0, begin, segment.count);
         for (int64_t i = 0; i < begin; ++i) out[i] = 0.0f;
         std::memcpy(out + begin, row + x0 + begin, static_cast<size_t>(end - begin) * sizeof(float));
         for (int64_t i = end; i < segment.count; ++i) out[i] = 0.0f;
@@ -62,7 +64,8 @@ void pack_panel(const TileSet & tiles, const ConvShape & s, const float * x, int
             float * row = staged + filled * kTileColumns;
             for (int i = 0; i < count; ++i) {
                 const Segment & segment = segments[i];
-                gather(s, x + (segment.image * s.in + channel) * plane, segment, tap / s.kernel, tap % s.kernel, row + segment.column);
+                gather(s, x + (segment.image * s.in + channel) * plane, segment, tap / s.kernel, tap % s.kernel,
+                       row + segment.column);
             }
             for (int64_t i = columns; i < kTileColumns; ++i) row[i] = 0.0f;
             if (++filled == kRows || base + filled == k) {
@@ -74,7 +77,8 @@ void pack_panel(const TileSet & tiles, const ConvShape & s, const float * x, int
     }
 }
 
-void write_tile(const ConvShape & s, const ConvEpilogue & e, const float * c, int64_t first_row, int64_t first, int64_t columns, float * out) {
+void write_tile(const ConvShape & s, const ConvEpilogue & e, const float * c, int64_t first_row, int64_t first, int64_t columns,
+                float * out) {
     Segment segments[kTileColumns];
     const int count = find_segments(s, first, columns, segments);
     const int64_t plane = s.out_height * s.out_width;
@@ -97,7 +101,8 @@ void write_tile(const ConvShape & s, const ConvEpilogue & e, const float * c, in
 
 }  // namespace
 
-void conv2d(const TileSet & tiles, const ConvShape & shape, const float * x, const Matrix & w, const ConvEpilogue & epilogue, float * out, Part part) {
+void conv2d(const TileSet & tiles, const ConvShape & shape, const float * x, const Matrix & w, const ConvEpilogue & epilogue,
+            float * out, Part part) {
     const WeightRows weights(tiles, w);
     const int64_t columns = shape.n * shape.out_height * shape.out_width;
     const int64_t panel_bytes = weights.padded_k() * kTileColumns * (tiles.bf16 ? 2 : 4);
@@ -106,16 +111,20 @@ void conv2d(const TileSet & tiles, const ConvShape & shape, const float * x, con
     float c[kTileRows * kTileColumns];
 
     for (int64_t task = part.thread; task < plan.tasks(); task += part.threads) {
-        const int64_t first_panel = task / plan.row_chunks * plan.group, last_panel = std::min(first_panel + plan.group, plan.panels);
+        const int64_t first_panel = task / plan.row_chunks * plan.group,
+                      last_panel = std::min(first_panel + plan.group, plan.panels);
         for (int64_t p = first_panel; p < last_panel; ++p) {
-            pack_panel(tiles, shape, x, p * kTileColumns, std::min<int64_t>(kTileColumns, columns - p * kTileColumns), panels + (p - first_panel) * panel_bytes);
+            pack_panel(tiles, shape, x, p * kTileColumns, std::min<int64_t>(kTileColumns, columns - p * kTileColumns),
+                       panels + (p - first_panel) * panel_bytes);
         }
-        const int64_t first_row = task % plan.row_chunks * plan.chunk_rows, last_row = std::min(first_row + plan.chunk_rows, shape.out);
+        const int64_t first_row = task % plan.row_chunks * plan.chunk_rows,
+                      last_row = std::min(first_row + plan.chunk_rows, shape.out);
         for (int64_t row = first_row; row < last_row; row += kTileRows) {
             const void * block = weights.block(row);
             for (int64_t p = first_panel; p < last_panel; ++p) {
                 tiles.multiply(weights.padded_k(), block, weights.stride(), panels + (p - first_panel) * panel_bytes, c);
-                write_tile(shape, epilogue, c, row, p * kTileColumns, std::min<int64_t>(kTileColumns, columns - p * kTileColumns), out);
+                write_tile(shape, epilogue, c, row, p * kTileColumns, std::min<int64_t>(kTileColumns, columns - p * kTileColumns),
+                           out);
             }
         }
     }

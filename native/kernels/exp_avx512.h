@@ -8,7 +8,8 @@ namespace {
 
 inline Avx512 Avx512::exp(Avx512 x) {
     const __m512 bounded = _mm512_min_ps(_mm512_max_ps(x.v, _mm512_set1_ps(kExpLow)), _mm512_set1_ps(kExpHigh));
-    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(bounded, _mm512_set1_ps(kLog2E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m512 n =
+        _mm512_roundscale_ps(_mm512_mul_ps(bounded, _mm512_set1_ps(kLog2E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(kLn2High), bounded);
     r = _mm512_fnmadd_ps(n, _mm512_set1_ps(kLn2Low), r);
     __m512 p = _mm512_set1_ps(kExpC[6]);

@@ -17,7 +17,8 @@ float gate(float x, Gate kind) {
 }
 
 /// The tile is [row][token], the output [token][row]: six neighbouring floats per token.
-void write_tile(const LinearEpilogue & e, const float * c, int64_t first_row, int64_t rows, int64_t first_token, int64_t tokens, float * out) {
+void write_tile(const LinearEpilogue & e, const float * c, int64_t first_row, int64_t rows, int64_t first_token, int64_t tokens,
+                float * out) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows - first_row));
     float bias[kTileRows] = {};
     if (e.bias) std::copy_n(e.bias + first_row, count, bias);
@@ -33,8 +34,8 @@ void write_tile(const LinearEpilogue & e, const float * c, int64_t first_row, in
 
 }  // namespace
 
-void linear(const TileSet & tiles, const float * x, int64_t tokens, int64_t x_stride, const Matrix & w, const LinearEpilogue & epilogue, float * out,
-            Part part) {
+void linear(const TileSet & tiles, const float * x, int64_t tokens, int64_t x_stride, const Matrix & w,
+            const LinearEpilogue & epilogue, float * out, Part part) {
     const WeightRows weights(tiles, w);
     const int64_t panel_bytes = weights.padded_k() * kTileColumns * (tiles.bf16 ? 2 : 4);
     const Schedule plan(tokens, w.rows, panel_bytes, part.threads);
@@ -42,13 +43,15 @@ void linear(const TileSet & tiles, const float * x, int64_t tokens, int64_t x_st
     float c[kTileRows * kTileColumns];
 
     for (int64_t task = part.thread; task < plan.tasks(); task += part.threads) {
-        const int64_t first_panel = task / plan.row_chunks * plan.group, last_panel = std::min(first_panel + plan.group, plan.panels);
+        const int64_t first_panel = task / plan.row_chunks * plan.group,
+                      last_panel = std::min(first_panel + plan.group, plan.panels);
         for (int64_t p = first_panel; p < last_panel; ++p) {
             const int64_t first = p * kTileColumns;
-            tiles.pack_tokens(x + first * x_stride, x_stride, static_cast<int>(std::min<int64_t>(kTileColumns, tokens - first)), w.k,
-                              panels + (p - first_panel) * panel_bytes);
+            tiles.pack_tokens(x + first * x_stride, x_stride, static_cast<int>(std::min<int64_t>(kTileColumns, tokens - first)),
+                              w.k, panels + (p - first_panel) * panel_bytes);
         }
-        const int64_t first_row = task % plan.row_chunks * plan.chunk_rows, last_row = std::min(first_row + plan.chunk_rows, w.rows);
+        const int64_t first_row = task % plan.row_chunks * plan.chunk_rows,
+                      last_row = std::min(first_row + plan.chunk_rows, w.rows);
         for (int64_t row = first_row; row < last_row; row += kTileRows) {
             const void * block = weights.block(row);
             for (int64_t p = first_panel; p < last_panel; ++p) {

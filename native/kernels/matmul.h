@@ -45,10 +45,11 @@ struct Part {
 };
 
 /// out[n, out, oh, ow] = conv(x, w) + epilogue, an implicit GEMM: no unfolded copy of x is made beyond a panel of 64 pixels.
-void conv2d(const TileSet & tiles, const ConvShape & shape, const float * x, const Matrix & w, const ConvEpilogue & epilogue, float * out, Part part);
+void conv2d(const TileSet & tiles, const ConvShape & shape, const float * x, const Matrix & w, const ConvEpilogue & epilogue,
+            float * out, Part part);
 
 /// out[token][row] = w x + epilogue, x[token][k] with `x_stride` floats from token to token.
-void linear(const TileSet & tiles, const float * x, int64_t tokens, int64_t x_stride, const Matrix & w, const LinearEpilogue & epilogue, float * out,
-            Part part);
+void linear(const TileSet & tiles, const float * x, int64_t tokens, int64_t x_stride, const Matrix & w,
+            const LinearEpilogue & epilogue, float * out, Part part);
 
 }  // namespace latent::kernels

@@ -13,7 +13,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 constexpr int kPortableChains = 32;
 
@@ -67,7 +69,9 @@ double best_rate(const PeakLoop & loop, double seconds) {
 
 }  // namespace
 
-PeakLoop peak_f32_portable() { return {"f32", "portable", 2.0 * kPortableChains, run_portable}; }
+PeakLoop peak_f32_portable() {
+    return {"f32", "portable", 2.0 * kPortableChains, run_portable};
+}
 
 std::vector<Peak> measure_peak(int threads, double seconds) {
     std::vector<Peak> peaks;

@@ -7,9 +7,9 @@ namespace latent::kernels {
 
 /// Arithmetic peak of this machine in one format, measured by independent multiply-accumulate chains that live in registers.
 struct Peak {
-    std::string format;       // f32 | bf16 | int8
-    std::string instructions; // the instruction set used, e.g. "avx512"
-    double gflops = 0;        // 2 operations per multiply-accumulate, all threads together
+    std::string format;        // f32 | bf16 | int8
+    std::string instructions;  // the instruction set used, e.g. "avx512"
+    double gflops = 0;         // 2 operations per multiply-accumulate, all threads together
 };
 
 /// Runs `threads` threads for about `seconds` per format that the processor has instructions for (f32 always).

@@ -28,7 +28,9 @@ float run(long iterations) {
 
 }  // namespace
 
-PeakLoop peak_f32_avx2() { return {"f32", "avx2", 2.0 * 8 * kChains, run}; }
+PeakLoop peak_f32_avx2() {
+    return {"f32", "avx2", 2.0 * 8 * kChains, run};
+}
 
 }  // namespace latent::kernels
 #endif

@@ -28,7 +28,9 @@ float run(long iterations) {
 
 }  // namespace
 
-PeakLoop peak_f32_avx512() { return {"f32", "avx512", 2.0 * 16 * kChains, run}; }
+PeakLoop peak_f32_avx512() {
+    return {"f32", "avx512", 2.0 * 16 * kChains, run};
+}
 
 }  // namespace latent::kernels
 #endif

@@ -26,7 +26,9 @@ float run(long iterations) {
 
 }  // namespace
 
-PeakLoop peak_bf16_avx512bf16() { return {"bf16", "avx512_bf16", 2.0 * 32 * kChains, run}; }
+PeakLoop peak_bf16_avx512bf16() {
+    return {"bf16", "avx512_bf16", 2.0 * 32 * kChains, run};
+}
 
 }  // namespace latent::kernels
 #endif

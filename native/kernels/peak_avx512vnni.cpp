@@ -25,7 +25,9 @@ float run(long iterations) {
 
 }  // namespace
 
-PeakLoop peak_int8_avx512vnni() { return {"int8", "avx512_vnni", 2.0 * 64 * kChains, run}; }
+PeakLoop peak_int8_avx512vnni() {
+    return {"int8", "avx512_vnni", 2.0 * 64 * kChains, run};
+}
 
 }  // namespace latent::kernels
 #endif

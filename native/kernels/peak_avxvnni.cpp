@@ -28,7 +28,9 @@ float run(long iterations) {
 
 }  // namespace
 
-PeakLoop peak_int8_avxvnni() { return {"int8", "avx_vnni", 2.0 * 32 * kChains, run}; }
+PeakLoop peak_int8_avxvnni() {
+    return {"int8", "avx_vnni", 2.0 * 32 * kChains, run};
+}
 
 }  // namespace latent::kernels
 #endif

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/cpu.h"
+#include "kernels/vectors.h"
 
 namespace latent::kernels {
 
@@ -22,7 +23,32 @@ int runnable_tile_sets(const TileSet ** sets, int capacity) {
     return count;
 }
 
+int runnable_vector_sets(const VectorSet ** sets, int capacity) {
+    int count = 0;
+    const auto add = [&](const VectorSet & set) {
+        if (count < capacity) sets[count++] = &set;
+    };
+    add(vectors_portable());
+#if defined(__x86_64__) || defined(_M_X64)
+    const CpuFeatures & cpu = cpu_features();
+    if (cpu.avx2 && cpu.fma && cpu.f16c) add(vectors_avx2());
+    if (cpu.avx512 && cpu.fma && cpu.f16c) add(vectors_avx512());
+#endif
+    return count;
+}
+
 namespace {
+
+const VectorSet & choose_vectors() {
+    const VectorSet * sets[8];
+    int count = runnable_vector_sets(sets, 8);
+    if (const char * limit = std::getenv("LATENT_KERNELS")) {
+        for (int i = 0; i < count; ++i) {
+            if (std::strcmp(sets[i]->name, limit) == 0) count = i + 1;
+        }
+    }
+    return *sets[count - 1];
+}
 
 const TileSet & choose(Arithmetic arithmetic) {
     const TileSet * sets[8];
@@ -42,6 +68,11 @@ const TileSet & tile_set(Arithmetic arithmetic) {
     static const TileSet & exact = choose(Arithmetic::f32);
     static const TileSet & fast = choose(Arithmetic::fast);
     return arithmetic == Arithmetic::f32 ? exact : fast;
+}
+
+const VectorSet & vector_set() {
+    static const VectorSet & set = choose_vectors();
+    return set;
 }
 
 }  // namespace latent::kernels

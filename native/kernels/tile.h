@@ -27,8 +27,8 @@ struct TileSet {
     void (*pack_tokens)(const float * x, int64_t stride, int tokens, int64_t k, void * panel);
     /// Converts one row of k stored elements to this set's; `padded` >= k elements are written, zeros at the end.
     void (*convert_row)(const void * source, Element type, int64_t k, int64_t padded, void * target);
-    /// One block of online softmax over keys, a query per column. s[keys][64] are raw scores: s = exp(s * scale - max'), where max'
-    /// is the larger of max[64] and the block's. max and sum are updated, correction[64] = exp(max - max').
+    /// One block of online softmax over keys, a query per column. s[keys][64] are raw scores: s = exp(s * scale - max'), where
+    /// max' is the larger of max[64] and the block's. max and sum are updated, correction[64] = exp(max - max').
     void (*softmax)(float * s, int64_t keys, float scale, float * max, float * sum, float * correction);
     /// x[i] *= factor[i % 64] over rows of 64.
     void (*scale_columns)(float * x, int64_t rows, const float * factor);

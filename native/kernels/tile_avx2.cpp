@@ -3,13 +3,15 @@
 #if defined(__x86_64__) || defined(_M_X64)
 #include "kernels/simd_avx2.h"
 #include "kernels/tile_f32.h"
+#include "kernels/vectors_f32.h"
 
 namespace latent::kernels {
 namespace {
 
 inline Avx2 Avx2::exp(Avx2 x) {
     const __m256 bounded = _mm256_min_ps(_mm256_max_ps(x.v, _mm256_set1_ps(kExpLow)), _mm256_set1_ps(kExpHigh));
-    const __m256 n = _mm256_round_ps(_mm256_mul_ps(bounded, _mm256_set1_ps(kLog2E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m256 n =
+        _mm256_round_ps(_mm256_mul_ps(bounded, _mm256_set1_ps(kLog2E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(kLn2High), bounded);
     r = _mm256_fnmadd_ps(n, _mm256_set1_ps(kLn2Low), r);
     __m256 p = _mm256_set1_ps(kExpC[6]);
@@ -21,7 +23,13 @@ inline Avx2 Avx2::exp(Avx2 x) {
 }  // namespace
 
 const TileSet & tiles_avx2() {
-    static const TileSet set = {"avx2", false, multiply_f32<Avx2, 2>, pack_rows_f32, pack_tokens_f32, convert_row_f32, softmax_columns<Avx2>, scale_columns<Avx2>};
+    static const TileSet set = {"avx2",          false,           multiply_f32<Avx2, 2>, pack_rows_f32,
+                                pack_tokens_f32, convert_row_f32, softmax_columns<Avx2>, scale_columns<Avx2>};
+    return set;
+}
+
+const VectorSet & vectors_avx2() {
+    static const VectorSet set = {"avx2", moments_of<Avx2>, affine_of<Avx2>, normalise_of<Avx2>, geglu_of<Avx2>};
     return set;
 }
 

@@ -113,7 +113,8 @@ void pack_tokens(const float * x, int64_t stride, int tokens, int64_t k, void * 
         for (int t0 = 0; t0 < kTileColumns; t0 += 16) {
             __m512i block[16];
             for (int t = 0; t < 16; ++t) {
-                block[t] = t0 + t < tokens ? token_pairs(x + (t0 + t) * stride + first * 2, k - first * 2) : _mm512_setzero_si512();
+                block[t] =
+                    t0 + t < tokens ? token_pairs(x + (t0 + t) * stride + first * 2, k - first * 2) : _mm512_setzero_si512();
             }
             transpose(block);
             const int64_t count = pairs - first < 16 ? pairs - first : 16;
@@ -137,7 +138,8 @@ void convert_row(const void * source, Element type, int64_t k, int64_t padded, v
         for (; i < k; ++i) out[i] = float_to_bfloat(half_to_float(half[i]));
     } else {
         const float * full = static_cast<const float *>(source);
-        for (; i + 16 <= k; i += 16) _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + i), to_bf16(_mm512_loadu_ps(full + i)));
+        for (; i + 16 <= k; i += 16)
+            _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + i), to_bf16(_mm512_loadu_ps(full + i)));
         for (; i < k; ++i) out[i] = float_to_bfloat(full[i]);
     }
     for (; i < padded; ++i) out[i] = 0;
@@ -146,7 +148,8 @@ void convert_row(const void * source, Element type, int64_t k, int64_t padded, v
 }  // namespace
 
 const TileSet & tiles_avx512bf16() {
-    static const TileSet set = {"avx512_bf16", true, multiply, pack_rows, pack_tokens, convert_row, softmax_columns<Avx512>, scale_columns<Avx512>};
+    static const TileSet set = {
+        "avx512_bf16", true, multiply, pack_rows, pack_tokens, convert_row, softmax_columns<Avx512>, scale_columns<Avx512>};
     return set;
 }
 

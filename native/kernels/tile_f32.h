@@ -21,7 +21,8 @@ namespace latent::kernels {
 namespace {
 
 /// Columns of one register block: the accumulators of 6 rows must fit the registers.
-template <typename V, int kVectors> void multiply_block(int64_t k, const float * rows, int64_t stride, const float * panel, float * c) {
+template <typename V, int kVectors>
+void multiply_block(int64_t k, const float * rows, int64_t stride, const float * panel, float * c) {
     V sums[kTileRows][kVectors];
     LATENT_UNROLL_ALL
     for (int r = 0; r < kTileRows; ++r) {
@@ -46,14 +47,17 @@ template <typename V, int kVectors> void multiply_block(int64_t k, const float *
     }
 }
 
-template <typename V, int kVectors> void multiply_f32(int64_t k, const void * rows, int64_t stride, const void * panel, float * c) {
+template <typename V, int kVectors>
+void multiply_f32(int64_t k, const void * rows, int64_t stride, const void * panel, float * c) {
     for (int column = 0; column < kTileColumns; column += kVectors * V::kLanes) {
-        multiply_block<V, kVectors>(k, static_cast<const float *>(rows), stride, static_cast<const float *>(panel) + column, c + column);
+        multiply_block<V, kVectors>(k, static_cast<const float *>(rows), stride, static_cast<const float *>(panel) + column,
+                                    c + column);
     }
 }
 
 inline void pack_rows_f32(const float * rows, int64_t first, int64_t count, void * panel) {
-    std::memcpy(static_cast<float *>(panel) + first * kTileColumns, rows, static_cast<size_t>(count * kTileColumns) * sizeof(float));
+    std::memcpy(static_cast<float *>(panel) + first * kTileColumns, rows,
+                static_cast<size_t>(count * kTileColumns) * sizeof(float));
 }
 
 inline void pack_tokens_f32(const float * x, int64_t stride, int tokens, int64_t k, void * panel) {
@@ -90,7 +94,8 @@ inline void convert_row_f32(const void * source, Element type, int64_t k, int64_
     for (int64_t i = k; i < padded; ++i) out[i] = 0.0f;
 }
 
-template <typename V> void softmax_columns(float * s, int64_t keys, float scale, float * max, float * sum, float * correction) {
+template <typename V>
+void softmax_columns(float * s, int64_t keys, float scale, float * max, float * sum, float * correction) {
     for (int column = 0; column < kTileColumns; column += V::kLanes) {
         const V factor = V::set1(scale), before = V::load(max + column);
         V highest = V::set1(-std::numeric_limits<float>::max());
@@ -110,7 +115,8 @@ template <typename V> void softmax_columns(float * s, int64_t keys, float scale,
     }
 }
 
-template <typename V> void scale_columns(float * x, int64_t rows, const float * factor) {
+template <typename V>
+void scale_columns(float * x, int64_t rows, const float * factor) {
     for (int column = 0; column < kTileColumns; column += V::kLanes) {
         const V f = V::load(factor + column);
         for (int64_t row = 0; row < rows; ++row) {

@@ -7,8 +7,8 @@
 
 namespace latent::kernels {
 
-/// Blocks of six weight rows in the tile set's element type: the stored rows themselves where they already are, otherwise converted
-/// into this thread's scratch. Rows past the end repeat the last one; their results are thrown away.
+/// Blocks of six weight rows in the tile set's element type: the stored rows themselves where they already are, otherwise
+/// converted into this thread's scratch. Rows past the end repeat the last one; their results are thrown away.
 class WeightRows {
 public:
     WeightRows(const TileSet & tiles, const Matrix & w) : tiles_(tiles), w_(w) {

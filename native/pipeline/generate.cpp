@@ -31,16 +31,19 @@ Predict LatentPipeline::predictor(const Guidance & guidance) {
     };
 }
 
-std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & request, const Latents & start, const Latents * image,
-                                                        const Conditioning * conditioning, const Conditioning * unconditional) {
+std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & request, const Latents & start,
+                                                        const Latents * image, const Conditioning * conditioning,
+                                                        const Conditioning * unconditional) {
     check_latents(start, "sample");
     if (!unet_) throw Error(ErrorCode::unsupported_model, "sample: this model has no U-Net");
     const int multiple = unet_->config().downsampling();
     if (start.shape[2] % multiple != 0 || start.shape[3] % multiple != 0) {
         throw Error(ErrorCode::invalid_argument, "sample: latent sides must be multiples of " + std::to_string(multiple));
     }
-    if (conditioning == nullptr || conditioning->dim != unet_->config().context_dim || (unconditional && unconditional->dim != conditioning->dim)) {
-        throw Error(ErrorCode::invalid_argument, "sample: needs conditioning of width " + std::to_string(unet_->config().context_dim));
+    if (conditioning == nullptr || conditioning->dim != unet_->config().context_dim ||
+        (unconditional && unconditional->dim != conditioning->dim)) {
+        throw Error(ErrorCode::invalid_argument,
+                    "sample: needs conditioning of width " + std::to_string(unet_->config().context_dim));
     }
     // The caller's objects may be disposed of while the run lives on.
     struct Held {
@@ -49,16 +52,16 @@ std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & 
     auto held = std::make_shared<Held>();
     held->conditioning = *conditioning;
     if (unconditional) held->unconditional = *unconditional;
-    Guidance guidance{&held->conditioning, unconditional ? &held->unconditional : nullptr, request.guidance_scale, request.guidance_rescale};
-    Predict predict = [held, inner = predictor(guidance)](const Latents & x, double timestep, Latents & output, const JobContext & job) {
-        inner(x, timestep, output, job);
-    };
+    Guidance guidance{&held->conditioning, unconditional ? &held->unconditional : nullptr, request.guidance_scale,
+                      request.guidance_rescale};
+    Predict predict = [held, inner = predictor(guidance)](const Latents & x, double timestep, Latents & output,
+                                                          const JobContext & job) { inner(x, timestep, output, job); };
 
     SeededNoise noise(parse_rng_kind(request.rng), request.seed, static_cast<size_t>(start.shape[0]));
     std::vector<float> first_draw(start.data.size());
     noise.normal(first_draw);  // what the start noise of this seed was
-    return std::make_unique<SamplingRun>(samplers::make_solver(solver_options(request, opened_.spec, image != nullptr)), std::move(predict),
-                                         std::move(noise), start, image);
+    return std::make_unique<SamplingRun>(samplers::make_solver(solver_options(request, opened_.spec, image != nullptr)),
+                                         std::move(predict), std::move(noise), start, image);
 }
 
 GenerateResult LatentPipeline::generate(const GenerateRequest & request, const JobContext & job) {
@@ -66,14 +69,16 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
     Stopwatch watch;
     const ModelSpec & spec = opened_.spec;
     if (!unet_ || !text_) throw Error(ErrorCode::unsupported_model, "generate: this model is a first stage alone");
-    const int width = request.width > 0 ? request.width : spec.image_size, height = request.height > 0 ? request.height : spec.image_size;
+    const int width = request.width > 0 ? request.width : spec.image_size,
+              height = request.height > 0 ? request.height : spec.image_size;
     const SamplingRequest & sampling = request.sampling;
     // Everything that can be refused is refused before the first network runs.
     auto solver = samplers::make_solver(solver_options(sampling, spec, request.image.has_value()));
     Latents start{latent_shape(width, height, request.count), {}};
     const int multiple = unet_->config().downsampling();
     if (start.shape[2] % multiple != 0 || start.shape[3] % multiple != 0) {
-        throw Error(ErrorCode::invalid_argument, "width and height must be multiples of " + std::to_string(multiple * spec.downsampling()));
+        throw Error(ErrorCode::invalid_argument,
+                    "width and height must be multiples of " + std::to_string(multiple * spec.downsampling()));
     }
     if (request.latents && request.latents->shape != start.shape) {
         throw Error(ErrorCode::invalid_argument, "latents: the shape does not fit the size and count asked for");
@@ -84,8 +89,8 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
     const bool guided = sampling.guidance_scale != 1.0;
     if (guided) unconditional = encode_prompt(request.negative, job);
 
-    // Draws per seed. mt19937 follows diffusers: the posterior sample of the image comes before the start noise; philox follows the
-    // web UI: the start noise is the seed's first draw.
+    // Draws per seed. mt19937 follows diffusers: the posterior sample of the image comes before the start noise; philox follows
+    // the web UI: the start noise is the seed's first draw.
     SeededNoise noise(parse_rng_kind(sampling.rng), sampling.seed, static_cast<size_t>(request.count));
     const bool image_first = sampling.rng == "mt19937";
     std::optional<Latents> clean;
@@ -106,8 +111,10 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
     if (request.image && !image_first) clean = from_moments(encoded, request.count, &noise);
     result.timings.encode_ms = watch.lap();
 
-    SamplingRun run(std::move(solver), predictor({&conditioning, guided ? &unconditional : nullptr, sampling.guidance_scale, sampling.guidance_rescale}),
-                    std::move(noise), start, clean ? &*clean : nullptr);
+    SamplingRun run(
+        std::move(solver),
+        predictor({&conditioning, guided ? &unconditional : nullptr, sampling.guidance_scale, sampling.guidance_rescale}),
+        std::move(noise), start, clean ? &*clean : nullptr);
     job.report(Phase::sample, 0, run.steps());
     while (!run.done()) {
         run.step(job);
@@ -117,7 +124,8 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
             std::vector<Picture> decoded;
             if (through_decoder) decoded = to_pictures(decode(run.denoised(), job));
             for (int i = 0; i < request.count; ++i) {
-                job.preview(run.index(), i, through_decoder ? std::move(decoded[static_cast<size_t>(i)]) : preview(run.denoised(), i));
+                job.preview(run.index(), i,
+                            through_decoder ? std::move(decoded[static_cast<size_t>(i)]) : preview(run.denoised(), i));
             }
         }
     }

@@ -166,12 +166,14 @@ Json LatentPipeline::info() const {
     for (const models::Network * network : networks()) {
         const graph::WeightStore & weights = network->weights();
         const auto by_type = weights.bytes_by_dtype();
-        const auto largest = std::max_element(by_type.begin(), by_type.end(),
-                                              [](const auto & a, const auto & b) { return a.second < b.second; });
+        const auto largest =
+            std::max_element(by_type.begin(), by_type.end(), [](const auto & a, const auto & b) { return a.second < b.second; });
         parameters[weights.part()] = weights.parameter_count();
         total += weights.parameter_count();
         if (largest != by_type.end()) dtypes[weights.part()] = dtype_name(largest->first);
-        bits[weights.part()] = weights.parameter_count() ? 8.0 * static_cast<double>(weights.bytes()) / static_cast<double>(weights.parameter_count()) : 0.0;
+        bits[weights.part()] = weights.parameter_count()
+                                   ? 8.0 * static_cast<double>(weights.bytes()) / static_cast<double>(weights.parameter_count())
+                                   : 0.0;
     }
     parameters["total"] = total;
 
@@ -212,11 +214,14 @@ Json LatentPipeline::info() const {
 }
 
 Json LatentPipeline::estimate(int width, int height, bool guided) const {
-    const auto as_json = [](const graph::GraphMeasure & measure) { return Json{{"bytes", measure.bytes}, {"flops", measure.flops}}; };
+    const auto as_json = [](const graph::GraphMeasure & measure) {
+        return Json{{"bytes", measure.bytes}, {"flops", measure.flops}};
+    };
     const auto shape = latent_shape(width, height, 1);
     Json out = Json::object(), weights = Json::object();
     for (const models::Network * network : networks()) {
-        weights[network->weights().part()] = {{"bytes", network->weights().bytes()}, {"mapped", network->weights().mapped_bytes()}};
+        weights[network->weights().part()] = {{"bytes", network->weights().bytes()},
+                                              {"mapped", network->weights().mapped_bytes()}};
     }
     out["weights"] = weights;
     if (text_) out["textEncoder"] = as_json(text_->measure(1, text_->config().max_position_embeddings));
@@ -235,7 +240,8 @@ std::array<int64_t, 4> LatentPipeline::latent_shape(int width, int height, int b
     const int factor = opened_.spec.downsampling();
     if (width <= 0 || height <= 0 || batch <= 0 || width % factor != 0 || height % factor != 0) {
         throw Error(ErrorCode::invalid_argument, "size " + std::to_string(width) + "x" + std::to_string(height) +
-                                                     ": width and height must be positive multiples of " + std::to_string(factor));
+                                                     ": width and height must be positive multiples of " +
+                                                     std::to_string(factor));
     }
     return {batch, opened_.spec.latent_channels(), height / factor, width / factor};
 }
@@ -243,9 +249,10 @@ std::array<int64_t, 4> LatentPipeline::latent_shape(int width, int height, int b
 void LatentPipeline::check_latents(const Latents & latents, const char * what) const {
     const auto [n, c, h, w] = latents.shape;
     if (n < 1 || h < 1 || w < 1 || c != opened_.spec.latent_channels()) {
-        throw Error(ErrorCode::invalid_argument, std::string(what) + ": latents of shape [" + std::to_string(n) + ", " + std::to_string(c) + ", " +
-                                                     std::to_string(h) + ", " + std::to_string(w) + "], this model takes [n, " +
-                                                     std::to_string(opened_.spec.latent_channels()) + ", h, w]");
+        throw Error(ErrorCode::invalid_argument, std::string(what) + ": latents of shape [" + std::to_string(n) + ", " +
+                                                     std::to_string(c) + ", " + std::to_string(h) + ", " + std::to_string(w) +
+                                                     "], this model takes [n, " + std::to_string(opened_.spec.latent_channels()) +
+                                                     ", h, w]");
     }
 }
 
@@ -257,6 +264,8 @@ Latents LatentPipeline::create_latents(int width, int height, int batch, uint64_
     return latents;
 }
 
-Picture LatentPipeline::preview(const Latents & latents, int index) const { return linear_preview(latents, index, opened_.spec); }
+Picture LatentPipeline::preview(const Latents & latents, int index) const {
+    return linear_preview(latents, index, opened_.spec);
+}
 
 }  // namespace latent::pipeline

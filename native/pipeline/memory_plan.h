@@ -13,11 +13,11 @@ struct StagePlan {
 };
 
 struct StagePlanRequest {
-    int64_t height = 0, width = 0;      // latent pixels
-    uint64_t budget = 0;                // bytes that one call may take, UINT64_MAX: no bound
-    std::optional<bool> tiling;         // the caller's wish
-    int tile = 0;                       // the caller's tile, 0: chosen
-    bool low_memory = false;            // tiles whenever the picture is larger than one
+    int64_t height = 0, width = 0;  // latent pixels
+    uint64_t budget = 0;            // bytes that one call may take, UINT64_MAX: no bound
+    std::optional<bool> tiling;     // the caller's wish
+    int tile = 0;                   // the caller's tile, 0: chosen
+    bool low_memory = false;        // tiles whenever the picture is larger than one
 };
 
 /// Chooses the largest tile whose call fits the budget. `measure(height, width)` gives the bytes of one call for that many latent

@@ -22,13 +22,13 @@ namespace latent::pipeline {
 using graph::Precision;
 
 struct LoadRequest {
-    std::string model;         // file or folder, UTF-8; may be empty when parts are given
+    std::string model;                    // file or folder, UTF-8; may be empty when parts are given
     std::string unet, text_encoder, vae;  // separate parts, each a file or folder
-    Json config;               // parsed CompVis yaml object, null when absent
-    Json spec;                 // partial ModelSpec over what was found, null when absent
+    Json config;                          // parsed CompVis yaml object, null when absent
+    Json spec;                            // partial ModelSpec over what was found, null when absent
     std::optional<bool> ema;
     std::string device = "auto";
-    int threads = 0;           // 0: physical cores
+    int threads = 0;  // 0: physical cores
     Precision precision = Precision::fast;
     std::map<std::string, std::string> dtype;  // part (unet | textEncoder | vae) -> weight type; missing: as stored
     std::string memory = "auto";               // auto | fast | low
@@ -71,13 +71,13 @@ struct PromptTokens {
 };
 
 struct SamplingRequest {
-    std::string sampler;    // "" : the model's default
-    std::string schedule;   // "" : the sampler's default; see samplers/
+    std::string sampler;         // "" : the model's default
+    std::string schedule;        // "" : the sampler's default; see samplers/
     std::vector<double> sigmas;  // custom schedule, descending, wins over `schedule`
     int steps = 0;
     double guidance_scale = 7.5;
     double guidance_rescale = 0.0;
-    double eta = -1.0;      // negative: the sampler's default (the model's own for the model's default sampler)
+    double eta = -1.0;  // negative: the sampler's default (the model's own for the model's default sampler)
     uint64_t seed = 0;
     std::string rng = "philox";  // philox | mt19937
     double strength = 1.0;       // image to image: share of the schedule that is run
@@ -87,12 +87,12 @@ struct SamplingRequest {
 struct GenerateRequest {
     SamplingRequest sampling;
     PromptTokens prompt, negative;
-    int width = 0, height = 0;   // pixels, 0: the model's
-    int count = 1;               // seeds seed, seed+1, ...
-    std::optional<ImageTensor> image;    // image to image start
-    std::optional<ImageTensor> mask;     // 1 channel, 1 = repaint
-    std::optional<Latents> latents;      // start noise in place of the seed's (unit variance)
-    int preview_every = 0;               // 0: off
+    int width = 0, height = 0;              // pixels, 0: the model's
+    int count = 1;                          // seeds seed, seed+1, ...
+    std::optional<ImageTensor> image;       // image to image start
+    std::optional<ImageTensor> mask;        // 1 channel, 1 = repaint
+    std::optional<Latents> latents;         // start noise in place of the seed's (unit variance)
+    int preview_every = 0;                  // 0: off
     std::string preview_method = "linear";  // linear | vae
     bool output_float = false;
 };
@@ -105,7 +105,7 @@ struct GenerateResult {
     std::vector<Picture> images;
     ImageTensor tensor;  // filled in place of `images` when output_float
     Timings timings;
-    Json options;        // every default filled in
+    Json options;  // every default filled in
 };
 
 /// A run of the sampling loop in the caller's hands: one step at a time, latents live between them.
@@ -113,12 +113,12 @@ class Sampler {
 public:
     virtual ~Sampler() = default;
     virtual int steps() const = 0;
-    virtual int index() const = 0;      // finished steps
+    virtual int index() const = 0;  // finished steps
     virtual bool done() const = 0;
-    virtual double sigma() const = 0;    // noise level after the last finished step (sigma space)
-    virtual double timestep() const = 0; // of the last finished step's first evaluation
+    virtual double sigma() const = 0;     // noise level after the last finished step (sigma space)
+    virtual double timestep() const = 0;  // of the last finished step's first evaluation
     virtual void step(const JobContext & job) = 0;
-    virtual Latents & latents() = 0;    // may be read and written between steps
+    virtual Latents & latents() = 0;  // may be read and written between steps
     /// The solver's estimate of the clean latents from the last finished step: what previews show.
     virtual const Latents & denoised() const = 0;
 };
@@ -136,15 +136,18 @@ public:
     virtual std::string tokenizer() const = 0;
 
     virtual Conditioning encode_prompt(const PromptTokens & tokens, const JobContext & job) = 0;
-    /// mode: "sample" (posterior sample times the scale factor), "mean" (mode times the scale factor), "moments" (raw, 2z channels).
+    /// mode: "sample" (posterior sample times the scale factor), "mean" (mode times the scale factor), "moments" (raw, 2z
+    /// channels).
     virtual Latents encode_image(const ImageTensor & image, const std::string & mode, uint64_t seed, const std::string & rng,
                                  const JobContext & job) = 0;
     /// Unit-variance start noise, one seed per batch row (seed, seed+1, ...).
     virtual Latents create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng) = 0;
     /// The raw network output (eps, v or sample). `timesteps` has one entry or one per batch row, fractions allowed.
-    /// With `unconditional` and a scale other than 1 the guided combination is returned. `concat`: extra channels for hybrid models.
+    /// With `unconditional` and a scale other than 1 the guided combination is returned. `concat`: extra channels for hybrid
+    /// models.
     virtual Latents predict(const Latents & latents, const std::vector<double> & timesteps, const Conditioning * conditioning,
-                            const Conditioning * unconditional, double guidance_scale, const Latents * concat, const JobContext & job) = 0;
+                            const Conditioning * unconditional, double guidance_scale, const Latents * concat,
+                            const JobContext & job) = 0;
     /// `start`: unit-variance noise (strength 1). With `image` (scaled clean latents) the loop starts inside the schedule.
     virtual std::unique_ptr<Sampler> start_sampling(const SamplingRequest & request, const Latents & start, const Latents * image,
                                                     const Conditioning * conditioning, const Conditioning * unconditional) = 0;
@@ -155,8 +158,8 @@ public:
 
     virtual GenerateResult generate(const GenerateRequest & request, const JobContext & job) = 0;
 
-    /// What one generate() of this size takes, from headers alone: { unet, decode, encode, text: { bytes, flops }, weights: {...},
-    /// tile }. Bytes are activations and scratch of one call; flops count 2 per multiply-add.
+    /// What one generate() of this size takes, from headers alone: { unet, decode, encode, text: { bytes, flops }, weights:
+    /// {...}, tile }. Bytes are activations and scratch of one call; flops count 2 per multiply-add.
     virtual Json estimate(int width, int height, bool guided) const = 0;
 
     /// Bytes held now: weights per part, graphs, latents; and the process's peak.

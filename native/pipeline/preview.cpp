@@ -7,8 +7,10 @@ namespace latent::pipeline {
 namespace {
 
 // 4 latent channels x RGB (golden latent_preview, set webui_sd1 and webui_sdxl)
-constexpr float kSd1[4][3] = {{0.298f, 0.207f, 0.208f}, {0.187f, 0.286f, 0.173f}, {-0.158f, 0.189f, 0.264f}, {-0.184f, -0.271f, -0.473f}};
-constexpr float kSdxl[4][3] = {{0.3448f, 0.4168f, 0.4395f}, {-0.1953f, -0.029f, 0.025f}, {0.1074f, 0.0886f, -0.0163f}, {-0.373f, -0.2499f, -0.2088f}};
+constexpr float kSd1[4][3] = {
+    {0.298f, 0.207f, 0.208f}, {0.187f, 0.286f, 0.173f}, {-0.158f, 0.189f, 0.264f}, {-0.184f, -0.271f, -0.473f}};
+constexpr float kSdxl[4][3] = {
+    {0.3448f, 0.4168f, 0.4395f}, {-0.1953f, -0.029f, 0.025f}, {0.1074f, 0.0886f, -0.0163f}, {-0.373f, -0.2499f, -0.2088f}};
 
 uint8_t to_byte(float rgb) {
     const float unit = rgb / 2.0f + 0.5f;
@@ -20,7 +22,8 @@ uint8_t to_byte(float rgb) {
 Picture linear_preview(const Latents & latents, int index, const ModelSpec & spec) {
     const auto [n, c, h, w] = latents.shape;
     if (index < 0 || index >= n) {
-        throw Error(ErrorCode::invalid_argument, "preview: picture " + std::to_string(index) + " of a batch of " + std::to_string(n));
+        throw Error(ErrorCode::invalid_argument,
+                    "preview: picture " + std::to_string(index) + " of a batch of " + std::to_string(n));
     }
     const bool sdxl = spec.family == "sdxl";
     const bool known = c == 4 && (sdxl || spec.family == "sd1" || spec.family == "sd2");

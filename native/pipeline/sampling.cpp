@@ -5,7 +5,9 @@
 namespace latent::pipeline {
 namespace {
 
-Latents same_shape(const Latents & other) { return {other.shape, std::vector<float>(other.data.size())}; }
+Latents same_shape(const Latents & other) {
+    return {other.shape, std::vector<float>(other.data.size())};
+}
 
 }  // namespace
 
@@ -62,7 +64,8 @@ double SamplingRun::sigma() const {
 }
 
 void SamplingRun::step(const JobContext & job) {
-    if (failed_) throw Error(ErrorCode::invalid_argument, "sample: this run was aborted or failed and cannot go on; start another");
+    if (failed_)
+        throw Error(ErrorCode::invalid_argument, "sample: this run was aborted or failed and cannot go on; start another");
     if (done()) throw Error(ErrorCode::invalid_argument, "sample: all steps are done");
     failed_ = true;
     const auto & evaluations = solver_->evaluations();

@@ -34,8 +34,10 @@ Conditioning LatentPipeline::encode_prompt(const PromptTokens & tokens, const Jo
     int64_t done = 0;
     for (const TokenChunk & chunk : tokens.chunks) {
         job.check();
-        if (chunk.ids.empty() || chunk.ids.size() > window || (!chunk.weights.empty() && chunk.weights.size() != chunk.ids.size())) {
-            throw Error(ErrorCode::invalid_argument, "prompt: a window holds 1 to " + std::to_string(window) + " tokens and one weight for each");
+        if (chunk.ids.empty() || chunk.ids.size() > window ||
+            (!chunk.weights.empty() && chunk.weights.size() != chunk.ids.size())) {
+            throw Error(ErrorCode::invalid_argument,
+                        "prompt: a window holds 1 to " + std::to_string(window) + " tokens and one weight for each");
         }
         std::vector<float> z = encode_window(chunk, tokens.clip_skip, job);
         if (has_emphasis(chunk)) {
@@ -59,8 +61,8 @@ Conditioning LatentPipeline::encode_prompt(const PromptTokens & tokens, const Jo
 
 // ---- network ---------------------------------------------------------------------------------------------------------
 
-void LatentPipeline::evaluate_row(const Latents & x, int64_t row, double timestep, const Guidance & guidance, const Latents * concat,
-                                  Span<float> output, const JobContext & job) {
+void LatentPipeline::evaluate_row(const Latents & x, int64_t row, double timestep, const Guidance & guidance,
+                                  const Latents * concat, Span<float> output, const JobContext & job) {
     const auto [n, c, h, w] = x.shape;
     const size_t plane = static_cast<size_t>(h * w);
     const size_t own = static_cast<size_t>(c) * plane, extra = concat ? static_cast<size_t>(concat->shape[1]) * plane : 0;
@@ -68,7 +70,9 @@ void LatentPipeline::evaluate_row(const Latents & x, int64_t row, double timeste
     models::UNetInput input;
     std::vector<float> rows(own + extra);
     std::copy_n(x.data.data() + static_cast<size_t>(row) * own, own, rows.data());
-    if (concat) std::copy_n(concat->data.data() + (concat->shape[0] == n ? static_cast<size_t>(row) * extra : 0), extra, rows.data() + own);
+    if (concat)
+        std::copy_n(concat->data.data() + (concat->shape[0] == n ? static_cast<size_t>(row) * extra : 0), extra,
+                    rows.data() + own);
 
     const Conditioning * cond = guidance.conditioning;
     input.shape = {1, h, w, cond ? cond->tokens : 0};
@@ -110,7 +114,8 @@ void LatentPipeline::evaluate(const Latents & x, Span<const double> timesteps, c
     // One picture at a time, its guidance pair as one batch: the working set does not grow with the number of pictures.
     for (int64_t row = 0; row < n; ++row) {
         const double timestep = timesteps[timesteps.size() == 1 ? 0 : static_cast<size_t>(row)];
-        evaluate_row(x, row, timestep, guidance, concat, {output.data.data() + static_cast<size_t>(row) * row_size, row_size}, job);
+        evaluate_row(x, row, timestep, guidance, concat, {output.data.data() + static_cast<size_t>(row) * row_size, row_size},
+                     job);
     }
 }
 
@@ -123,7 +128,8 @@ Latents LatentPipeline::predict(const Latents & latents, const std::vector<doubl
     const int64_t channels = c + (concat ? concat->shape[1] : 0);
     const auto refuse = [](const std::string & what) { throw Error(ErrorCode::invalid_argument, "predict: " + what); };
     if (channels != config.in_channels || n < 1) {
-        refuse("latents and concat have " + std::to_string(channels) + " channels, this network takes " + std::to_string(config.in_channels));
+        refuse("latents and concat have " + std::to_string(channels) + " channels, this network takes " +
+               std::to_string(config.in_channels));
     }
     if (concat && (concat->shape[2] != h || concat->shape[3] != w || (concat->shape[0] != n && concat->shape[0] != 1))) {
         refuse("concat has another size than the latents");
@@ -136,7 +142,8 @@ Latents LatentPipeline::predict(const Latents & latents, const std::vector<doubl
     }
     for (const Conditioning * each : {conditioning, unconditional}) {
         if (each && each->dim != config.context_dim) {
-            refuse("the conditioning is " + std::to_string(each->dim) + " wide, this network takes " + std::to_string(config.context_dim));
+            refuse("the conditioning is " + std::to_string(each->dim) + " wide, this network takes " +
+                   std::to_string(config.context_dim));
         }
     }
     Latents output{{n, config.out_channels, h, w}, {}};
@@ -168,13 +175,14 @@ Latents LatentPipeline::moments(const ImageTensor & image, const JobContext & jo
     const int factor = opened_.spec.downsampling();
     const AutoencoderConfig & config = first_stage_->config();
     if (n < 1 || c != config.in_channels || h < 1 || w < 1 || h % factor != 0 || w % factor != 0) {
-        throw Error(ErrorCode::invalid_argument, "encode: an image of " + std::to_string(c) + " channels and " + std::to_string(w) + "x" +
-                                                     std::to_string(h) + " pixels; this first stage takes " + std::to_string(config.in_channels) +
+        throw Error(ErrorCode::invalid_argument, "encode: an image of " + std::to_string(c) + " channels and " +
+                                                     std::to_string(w) + "x" + std::to_string(h) +
+                                                     " pixels; this first stage takes " + std::to_string(config.in_channels) +
                                                      " channels and sides that are multiples of " + std::to_string(factor));
     }
-    const StagePlan plan = plan_stage(stage_request(h / factor, w / factor), "encoding the image", [&](int64_t height, int64_t width) {
-        return first_stage_->measure_encode(1, height * factor, width * factor).bytes;
-    });
+    const StagePlan plan = plan_stage(
+        stage_request(h / factor, w / factor), "encoding the image",
+        [&](int64_t height, int64_t width) { return first_stage_->measure_encode(1, height * factor, width * factor).bytes; });
     const auto run = [&](const ImageTensor & tile) {
         ImageTensor out{{1, 2 * config.embed_dim, tile.shape[2] / factor, tile.shape[3] / factor}, {}};
         out.data.resize(elements(out.shape));
@@ -207,7 +215,8 @@ Latents LatentPipeline::encode_image(const ImageTensor & image, const std::strin
     Latents raw = moments(image, job);
     if (mode == "moments") return raw;
     if (mode == "mean") return from_moments(raw, raw.shape[0], nullptr);
-    if (mode != "sample") throw Error(ErrorCode::invalid_argument, "encodeImage: mode \"" + mode + "\"; expected sample, mean or moments");
+    if (mode != "sample")
+        throw Error(ErrorCode::invalid_argument, "encodeImage: mode \"" + mode + "\"; expected sample, mean or moments");
     SeededNoise noise(parse_rng_kind(rng), seed, static_cast<size_t>(raw.shape[0]));
     return from_moments(raw, raw.shape[0], &noise);
 }

@@ -79,7 +79,8 @@ ImageTensor run_tiled(const ImageTensor & input, const TileGrid & grid, int up, 
                     for (int64_t y = 0; y < rh; ++y) {
                         const float * source = result.data.data() + (channel * rh + y) * rw;
                         float * target = output.data.data() + ((row * rc + channel) * out_h + oy + y) * out_w + ox;
-                        for (int64_t x = 0; x < rw; ++x) target[x] += source[x] * wy[static_cast<size_t>(y)] * wx[static_cast<size_t>(x)];
+                        for (int64_t x = 0; x < rw; ++x)
+                            target[x] += source[x] * wy[static_cast<size_t>(y)] * wx[static_cast<size_t>(x)];
                     }
                 }
                 for (int64_t y = 0; y < rh; ++y) {

@@ -56,32 +56,33 @@ inline int run(int argc, char ** argv) {
 
 }  // namespace check
 
-#define TEST(name)                                                   \
-    static void test_##name();                                       \
+#define TEST(name)                                                        \
+    static void test_##name();                                            \
     static const bool registered_##name = check::add(#name, test_##name); \
     static void test_##name()
 
-#define CHECK(condition)                                             \
-    do {                                                             \
+#define CHECK(condition)                                               \
+    do {                                                               \
         if (!(condition)) check::fail(__FILE__, __LINE__, #condition); \
     } while (false)
 
-#define CHECK_NEAR(actual, expected, tolerance)                                                                       \
-    do {                                                                                                              \
-        const double a_ = (actual), e_ = (expected), t_ = (tolerance);                                                \
-        if (!(std::fabs(a_ - e_) <= t_))                                                                              \
-            check::fail(__FILE__, __LINE__, std::string(#actual " = ") + std::to_string(a_) + ", expected " +         \
-                                                std::to_string(e_) + " +- " + std::to_string(t_));                    \
+#define CHECK_NEAR(actual, expected, tolerance)                                                                         \
+    do {                                                                                                                \
+        const double a_ = (actual), e_ = (expected), t_ = (tolerance);                                                  \
+        if (!(std::fabs(a_ - e_) <= t_))                                                                                \
+            check::fail(__FILE__, __LINE__,                                                                             \
+                        std::string(#actual " = ") + std::to_string(a_) + ", expected " + std::to_string(e_) + " +- " + \
+                            std::to_string(t_));                                                                        \
     } while (false)
 
-#define CHECK_THROWS(expression, error_code)                                                                          \
-    do {                                                                                                              \
-        bool thrown_ = false;                                                                                         \
-        try {                                                                                                         \
-            (void) (expression);                                                                                      \
-        } catch (const latent::Error & e_) {                                                                          \
-            thrown_ = true;                                                                                           \
-            if (e_.code() != (error_code)) check::fail(__FILE__, __LINE__, std::string("wrong code: ") + e_.what());  \
-        }                                                                                                             \
-        if (!thrown_) check::fail(__FILE__, __LINE__, "no error from " #expression);                                  \
+#define CHECK_THROWS(expression, error_code)                                                                         \
+    do {                                                                                                             \
+        bool thrown_ = false;                                                                                        \
+        try {                                                                                                        \
+            (void)(expression);                                                                                      \
+        } catch (const latent::Error & e_) {                                                                         \
+            thrown_ = true;                                                                                          \
+            if (e_.code() != (error_code)) check::fail(__FILE__, __LINE__, std::string("wrong code: ") + e_.what()); \
+        }                                                                                                            \
+        if (!thrown_) check::fail(__FILE__, __LINE__, "no error from " #expression);                                 \
     } while (false)

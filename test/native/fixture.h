@@ -18,7 +18,9 @@ inline std::string text(const std::string & name) {
     return out.str();
 }
 
-inline latent::Json json(const std::string & name) { return latent::parse_json(text(name), name); }
+inline latent::Json json(const std::string & name) {
+    return latent::parse_json(text(name), name);
+}
 
 /// The golden formula: FNV-1a of the key, counter, MurmurHash3 finaliser; values of unit variance.
 inline std::vector<float> formula(const std::string & key, size_t count, uint32_t seed = 0) {

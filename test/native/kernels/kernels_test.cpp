@@ -7,6 +7,7 @@
 #include "core/tensor_source.h"
 #include "kernels/attention.h"
 #include "kernels/matmul.h"
+#include "kernels/vectors.h"
 
 using namespace latent;
 using namespace latent::kernels;
@@ -22,7 +23,9 @@ std::vector<float> random_values(int64_t count) {
     return out;
 }
 
-int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); }
+int64_t pick(int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(generator);
+}
 
 /// Error relative to the root mean square of the expectation: the largest one for float32, the root mean square for bfloat16,
 /// whose rounding is random. NaN counts as infinite.
@@ -38,16 +41,19 @@ double distance(const TileSet & tiles, const std::vector<float> & actual, const 
     return (tiles.bf16 ? std::sqrt(errors / static_cast<double>(expected.size())) : worst) / scale;
 }
 
-double tolerance(const TileSet & tiles) { return tiles.bf16 ? 0.01 : 2e-5; }
+double tolerance(const TileSet & tiles) {
+    return tiles.bf16 ? 0.01 : 2e-5;
+}
 
-template <typename F> void for_every_set(F run) {
+template <typename F>
+void for_every_set(F run) {
     const TileSet * sets[8];
     const int count = runnable_tile_sets(sets, 8);
     for (int i = 0; i < count; ++i) run(*sets[i]);
 }
 
 struct StoredMatrix {
-    std::vector<float> full;     // what the stored elements mean
+    std::vector<float> full;  // what the stored elements mean
     std::vector<uint8_t> bytes;
     Matrix matrix;
 };
@@ -91,8 +97,10 @@ std::vector<double> reference_conv(const ConvShape & s, const std::vector<float>
                             for (int kx = 0; kx < s.kernel; ++kx) {
                                 const int64_t iy = y * s.stride + ky - s.pad_top, ix = px * s.stride + kx - s.pad_left;
                                 if (iy < 0 || ix < 0 || iy >= s.height * scale || ix >= s.width * scale) continue;
-                                out[at] += static_cast<double>(x[static_cast<size_t>(((n * s.in + c) * s.height + iy / scale) * s.width + ix / scale)]) *
-                                           w[static_cast<size_t>(((o * s.in + c) * s.kernel + ky) * s.kernel + kx)];
+                                out[at] +=
+                                    static_cast<double>(
+                                        x[static_cast<size_t>(((n * s.in + c) * s.height + iy / scale) * s.width + ix / scale)]) *
+                                    w[static_cast<size_t>(((o * s.in + c) * s.kernel + ky) * s.kernel + kx)];
                             }
     return out;
 }
@@ -113,7 +121,8 @@ TEST(conv_matches_the_definition) {
             s.out_height = (height - 1) / s.stride + 1, s.out_width = (width - 1) / s.stride + 1;
             const auto x = random_values(s.n * s.in * s.height * s.width);
             const StoredMatrix w = stored(s.out, s.in * s.kernel * s.kernel, kElements[round % 4]);
-            const auto bias = random_values(s.out), add = random_values(s.n * s.out), residual = random_values(s.n * s.out * s.out_height * s.out_width);
+            const auto bias = random_values(s.out), add = random_values(s.n * s.out),
+                       residual = random_values(s.n * s.out * s.out_height * s.out_width);
             auto expected = reference_conv(s, x, w.full);
             ConvEpilogue epilogue;
             const int64_t plane = s.out_height * s.out_width;
@@ -145,11 +154,13 @@ TEST(linear_matches_the_definition) {
             for (int64_t t = 0; t < tokens; ++t)
                 for (int64_t r = 0; r < rows; ++r) {
                     double sum = epilogue.bias ? bias[static_cast<size_t>(r)] : 0.0;
-                    for (int64_t i = 0; i < k; ++i) sum += static_cast<double>(x[static_cast<size_t>(t * k + i)]) * w.full[static_cast<size_t>(r * k + i)];
+                    for (int64_t i = 0; i < k; ++i)
+                        sum += static_cast<double>(x[static_cast<size_t>(t * k + i)]) * w.full[static_cast<size_t>(r * k + i)];
                     if (epilogue.activation == Gate::silu) sum = sum / (1 + std::exp(-sum));
                     if (epilogue.activation == Gate::gelu) sum = 0.5 * sum * (1 + std::erf(sum / std::sqrt(2.0)));
                     if (epilogue.activation == Gate::quick_gelu) sum = sum / (1 + std::exp(-1.702 * sum));
-                    expected[static_cast<size_t>(t * rows + r)] = sum + (epilogue.residual ? residual[static_cast<size_t>(t * rows + r)] : 0.0f);
+                    expected[static_cast<size_t>(t * rows + r)] =
+                        sum + (epilogue.residual ? residual[static_cast<size_t>(t * rows + r)] : 0.0f);
                 }
             const int threads = static_cast<int>(pick(1, 5));
             std::vector<float> out(expected.size(), NAN);
@@ -167,7 +178,8 @@ TEST(attention_matches_the_definition) {
             s.batch = pick(1, 2), s.heads = pick(1, 3), s.dim = pick(1, 70);
             s.queries = pick(1, 150), s.keys = round % 3 == 0 ? pick(257, 700) : pick(1, 90);
             const int64_t width = s.heads * s.dim;
-            const auto q = random_values(s.batch * s.queries * width), k = random_values(s.batch * s.keys * width), v = random_values(s.batch * s.keys * width);
+            const auto q = random_values(s.batch * s.queries * width), k = random_values(s.batch * s.keys * width),
+                       v = random_values(s.batch * s.keys * width);
             std::vector<double> expected(q.size());
             for (int64_t b = 0; b < s.batch; ++b)
                 for (int64_t h = 0; h < s.heads; ++h)
@@ -177,14 +189,17 @@ TEST(attention_matches_the_definition) {
                         for (int64_t j = 0; j < s.keys; ++j) {
                             double dot = 0;
                             for (int64_t d = 0; d < s.dim; ++d)
-                                dot += static_cast<double>(q[static_cast<size_t>((b * s.queries + i) * width + h * s.dim + d)]) * k[static_cast<size_t>((b * s.keys + j) * width + h * s.dim + d)];
+                                dot += static_cast<double>(q[static_cast<size_t>((b * s.queries + i) * width + h * s.dim + d)]) *
+                                       k[static_cast<size_t>((b * s.keys + j) * width + h * s.dim + d)];
                             scores[static_cast<size_t>(j)] = dot / std::sqrt(static_cast<double>(s.dim));
                             highest = std::max(highest, scores[static_cast<size_t>(j)]);
                         }
                         for (double & score : scores) total += score = std::exp(score - highest);
                         for (int64_t d = 0; d < s.dim; ++d) {
                             double sum = 0;
-                            for (int64_t j = 0; j < s.keys; ++j) sum += scores[static_cast<size_t>(j)] * v[static_cast<size_t>((b * s.keys + j) * width + h * s.dim + d)];
+                            for (int64_t j = 0; j < s.keys; ++j)
+                                sum += scores[static_cast<size_t>(j)] *
+                                       v[static_cast<size_t>((b * s.keys + j) * width + h * s.dim + d)];
                             expected[static_cast<size_t>((b * s.queries + i) * width + h * s.dim + d)] = sum / total;
                         }
                     }
@@ -193,6 +208,121 @@ TEST(attention_matches_the_definition) {
             for (int t = 0; t < threads; ++t) attention(tiles, s, q.data(), k.data(), v.data(), out.data(), {t, threads});
             const double error = distance(tiles, out, expected);
             if (!(error <= tolerance(tiles))) check::fail(tiles.name, round, "attention error " + std::to_string(error));
+        }
+    });
+}
+
+namespace {
+
+double exact_gate(double x, Gate gate) {
+    switch (gate) {
+        case Gate::silu: return x / (1 + std::exp(-x));
+        case Gate::gelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+        case Gate::quick_gelu: return x / (1 + std::exp(-1.702 * x));
+        case Gate::none: break;
+    }
+    return x;
+}
+
+template <typename F>
+void for_every_vector_set(F run) {
+    const VectorSet * sets[8];
+    const int count = runnable_vector_sets(sets, 8);
+    for (int i = 0; i < count; ++i) run(*sets[i]);
+}
+
+double worst(const std::vector<float> & actual, const std::vector<double> & expected) {
+    double out = 0;
+    for (size_t i = 0; i < expected.size(); ++i)
+        out = std::max(out, std::isnan(actual[i]) ? 1e30 : std::fabs(actual[i] - expected[i]));
+    return out;
+}
+
+}  // namespace
+
+TEST(gates_hold_over_the_whole_range) {
+    for_every_vector_set([](const VectorSet & vectors) {
+        std::vector<float> x, y;
+        for (double at = -120; at <= 120; at += 0.0317) x.push_back(static_cast<float>(at));
+        y.resize(x.size());
+        for (const Gate gate : {Gate::none, Gate::silu, Gate::gelu, Gate::quick_gelu}) {
+            vectors.affine(x.data(), y.data(), static_cast<int64_t>(x.size()), 1.0f, 0.0f, gate);
+            for (size_t i = 0; i < x.size(); ++i) {
+                const double expected = exact_gate(x[i], gate);
+                if (!(std::fabs(y[i] - expected) <= 2e-6 + 1e-6 * std::fabs(expected)))
+                    check::fail(vectors.name, static_cast<int>(i), "gate at " + std::to_string(x[i]));
+            }
+        }
+        float odd[3] = {NAN, INFINITY, 1.0f};
+        vectors.affine(odd, odd, 3, 1.0f, 0.0f, Gate::silu);
+        CHECK(std::isnan(odd[0]));
+        CHECK(std::isinf(odd[1]));
+        CHECK_NEAR(odd[2], 0.7310586, 1e-6);
+    });
+}
+
+TEST(norms_match_the_definition) {
+    for_every_vector_set([](const VectorSet & vectors) {
+        for (int round = 0; round < 12; ++round) {
+            GroupNormShape s;
+            s.n = pick(1, 2), s.groups = static_cast<int>(pick(1, 4)), s.channels = s.groups * pick(1, 5), s.pixels = pick(1, 70);
+            s.gate = static_cast<Gate>(round % 4);
+            auto x = random_values(s.n * s.channels * s.pixels);
+            for (float & value : x) value = value * 3 + 100;  // a mean far from zero must not cost digits
+            const auto w = random_values(s.channels), b = random_values(s.channels), scale = random_values(s.n * s.channels),
+                       shift = random_values(s.n * s.channels);
+            const bool modulated = round % 2 == 1;
+            std::vector<double> expected(x.size());
+            const int64_t size = s.channels / s.groups * s.pixels;
+            for (int64_t g = 0; g < s.n * s.groups; ++g) {
+                double mean = 0, variance = 0;
+                for (int64_t i = 0; i < size; ++i) mean += x[static_cast<size_t>(g * size + i)];
+                mean /= static_cast<double>(size);
+                for (int64_t i = 0; i < size; ++i) variance += std::pow(x[static_cast<size_t>(g * size + i)] - mean, 2);
+                variance /= static_cast<double>(size);
+                for (int64_t i = 0; i < size; ++i) {
+                    const size_t at = static_cast<size_t>(g * size + i), row = at / static_cast<size_t>(s.pixels),
+                                 c = row % static_cast<size_t>(s.channels);
+                    double value = (x[at] - mean) / std::sqrt(variance + s.eps) * w[c] + b[c];
+                    if (modulated) value = value * (1 + scale[row]) + shift[row];
+                    expected[at] = exact_gate(value, s.gate);
+                }
+            }
+            const int threads = static_cast<int>(pick(1, 4));
+            std::vector<float> out(x.size(), NAN);
+            for (int t = 0; t < threads; ++t) {
+                group_norm(vectors, s, x.data(), w.data(), b.data(), modulated ? scale.data() : nullptr,
+                           modulated ? shift.data() : nullptr, out.data(), {t, threads});
+            }
+            CHECK(worst(out, expected) < 2e-3);
+        }
+    });
+}
+
+TEST(layer_norm_and_geglu_match_the_definition) {
+    for_every_vector_set([](const VectorSet & vectors) {
+        const int64_t rows = 9, dim = 37;
+        const auto x = random_values(rows * 2 * dim), w = random_values(dim), b = random_values(dim);
+        std::vector<double> normal(static_cast<size_t>(rows * dim)), gated(static_cast<size_t>(rows * dim));
+        for (int64_t r = 0; r < rows; ++r) {
+            double mean = 0, variance = 0;
+            for (int64_t i = 0; i < dim; ++i) mean += x[static_cast<size_t>(r * dim + i)] / static_cast<double>(dim);
+            for (int64_t i = 0; i < dim; ++i)
+                variance += std::pow(x[static_cast<size_t>(r * dim + i)] - mean, 2) / static_cast<double>(dim);
+            for (int64_t i = 0; i < dim; ++i) {
+                const size_t at = static_cast<size_t>(r * dim + i);
+                normal[at] = (x[at] - mean) / std::sqrt(variance + 1e-5) * w[static_cast<size_t>(i)] + b[static_cast<size_t>(i)];
+                const size_t value = static_cast<size_t>(r * 2 * dim + i);
+                gated[at] = x[value] * exact_gate(x[value + static_cast<size_t>(dim)], Gate::gelu);
+            }
+        }
+        for (const int threads : {1, 3}) {
+            std::vector<float> out(normal.size(), NAN);
+            for (int t = 0; t < threads; ++t)
+                layer_norm(vectors, x.data(), rows, dim, 1e-5f, w.data(), b.data(), out.data(), {t, threads});
+            CHECK(worst(out, normal) < 1e-5);
+            for (int t = 0; t < threads; ++t) geglu(vectors, x.data(), rows, dim, out.data(), {t, threads});
+            CHECK(worst(out, gated) < 1e-5);
         }
     });
 }

@@ -81,7 +81,9 @@ TEST(tiled_equals_whole_for_a_local_operation) {
         const auto [n, c, h, w] = in.shape;
         ImageTensor out{{n, c, 2 * h, 2 * w}, std::vector<float>(static_cast<size_t>(4 * n * c * h * w))};
         for (int64_t i = 0; i < n * c * 2 * h; ++i) {
-            for (int64_t x = 0; x < 2 * w; ++x) out.data[static_cast<size_t>(i * 2 * w + x)] = in.data[static_cast<size_t>((i / (2 * h) * h + i % (2 * h) / 2) * w + x / 2)];
+            for (int64_t x = 0; x < 2 * w; ++x)
+                out.data[static_cast<size_t>(i * 2 * w + x)] =
+                    in.data[static_cast<size_t>((i / (2 * h) * h + i % (2 * h) / 2) * w + x / 2)];
         }
         return out;
     };
@@ -94,7 +96,8 @@ TEST(tiled_equals_whole_for_a_local_operation) {
         const ImageTensor whole = doubled(image);
         CHECK(tiled.shape == whole.shape);
         double worst = 0;
-        for (size_t i = 0; i < whole.data.size(); ++i) worst = std::max(worst, static_cast<double>(std::fabs(tiled.data[i] - whole.data[i])));
+        for (size_t i = 0; i < whole.data.size(); ++i)
+            worst = std::max(worst, static_cast<double>(std::fabs(tiled.data[i] - whole.data[i])));
         CHECK(worst < 1e-6);
         CHECK(last == total && total > 0);
     }
