@@ -53,7 +53,7 @@ export function candidates(root: string = packageRoot(), env: NodeJS.ProcessEnv 
 
 /** Thrown by the binary itself on a processor it cannot run on: trying another binary would not help. */
 function isVerdict(error: unknown): boolean {
-  return error instanceof Object && (error as { code?: unknown }).code === 'ERR_DEVICE'
+  return typeof error === 'object' && error !== null && (error as { code?: unknown }).code === 'ERR_DEVICE'
 }
 
 /** Loads the first candidate that can be loaded. Throws {@link BinaryNotFoundError}, or the binary's own refusal as it is. */
@@ -69,7 +69,7 @@ export function loadAddon(root?: string, env?: NodeJS.ProcessEnv): NativeAddon {
       return require(candidate.path) as NativeAddon
     } catch (error) {
       if (isVerdict(error)) throw error
-      tried.push({ path: candidate.path, problem: error instanceof Error || error instanceof Object ? String((error as Error).message) : String(error) })
+      tried.push({ path: candidate.path, problem: String((error as Error | null)?.message ?? error) })
     }
   }
   const list = tried.map((one) => `  ${one.path}: ${one.problem}`).join('\n')

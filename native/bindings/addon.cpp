@@ -1,0 +1,61 @@
+// What `require` of the binary returns, once per environment.
+#include <napi.h>
+
+#include "bindings/conditioning_wrap.h"
+#include "bindings/env_data.h"
+#include "bindings/exports.h"
+#include "bindings/latents_wrap.h"
+#include "bindings/pipeline_wrap.h"
+#include "bindings/sampler_wrap.h"
+#include "bindings/solver_wrap.h"
+
+namespace latent::bindings {
+namespace {
+
+/// process.exit() of the main thread runs no cleanup hooks of the environment: the 'exit' event is the last moment to end our threads
+/// before the destructors of the process run under them.
+void stop_at_exit(Napi::Env env) {
+    const Napi::Value process = env.Global().Get("process");
+    if (!process.IsObject()) return;
+    const Napi::Value once = process.As<Napi::Object>().Get("once");
+    if (!once.IsFunction()) return;
+    const Napi::Function stop = Napi::Function::New(
+        env,
+        [](const Napi::CallbackInfo & info) {
+            if (EnvData * data = info.Env().GetInstanceData<EnvData>()) data->shutdown();
+        },
+        "stopEngine");
+    once.As<Napi::Function>().Call(process, {Napi::String::New(env, "exit"), stop});
+}
+
+Napi::Object make_exports(Napi::Env env, Napi::Object exports) {
+    auto * data = new EnvData(env);
+    env.SetInstanceData(data);  // deleted with the environment
+    data->pipeline_class = Napi::Persistent(PipelineWrap::define(env));
+    data->latents_class = Napi::Persistent(LatentsWrap::define(env));
+    data->conditioning_class = Napi::Persistent(ConditioningWrap::define(env));
+    data->sampler_class = Napi::Persistent(SamplerWrap::define(env));
+    data->solver_class = Napi::Persistent(SolverWrap::define(env));
+    stop_at_exit(env);
+
+    const auto add = [&](const char * name, Napi::Value (*function)(const Napi::CallbackInfo &)) {
+        exports.Set(name, Napi::Function::New(env, function, name));
+    };
+    add("versions", versions);
+    add("getDevices", get_devices);
+    add("setLogger", set_logger);
+    add("inspect", inspect);
+    add("createNoise", create_noise);
+    add("createSolver", create_solver);
+    add("measurePeak", measure_peak);
+    add("loadPipeline", PipelineWrap::load);
+    add("latentsFrom", latents_from);
+    add("conditioningFrom", conditioning_from);
+    return exports;
+}
+
+}  // namespace
+
+napi_value initialize(napi_env env, napi_value exports) { return Napi::RegisterModule(env, exports, make_exports); }
+
+}  // namespace latent::bindings

@@ -1,0 +1,88 @@
+#include "bindings/arguments.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "bindings/requests.h"
+
+namespace latent::bindings {
+namespace {
+
+constexpr size_t max_request = size_t{256} << 20;  // a tokenizer's text travels in a convert request
+
+Napi::FunctionReference optional_function(const Napi::Object & object, const char * name) {
+    const Napi::Value value = object.Get(name);
+    if (value.IsUndefined() || value.IsNull()) return {};
+    if (!value.IsFunction()) throw ArgumentTypeError(std::string(name) + " must be a function");
+    return Napi::Persistent(value.As<Napi::Function>());
+}
+
+}  // namespace
+
+Napi::Value argument(const Napi::CallbackInfo & info, size_t index) {
+    return index < info.Length() ? info[index] : info.Env().Undefined();
+}
+
+std::string string_argument(const Napi::CallbackInfo & info, size_t index, const char * name) {
+    const Napi::Value value = argument(info, index);
+    if (!value.IsString()) throw ArgumentTypeError(std::string(name) + " must be a string");
+    size_t length = 0;
+    if (napi_get_value_string_utf8(info.Env(), value, nullptr, 0, &length) != napi_ok || length > max_request) {
+        throw Error(ErrorCode::invalid_argument, std::string(name) + " is too long a text");
+    }
+    return value.As<Napi::String>().Utf8Value();
+}
+
+Json request_argument(const Napi::CallbackInfo & info, size_t index) {
+    const std::string text = string_argument(info, index, "request");
+    Json request = parse_json(text, "request", ErrorCode::invalid_argument);
+    if (!request.is_object()) throw Error(ErrorCode::invalid_argument, "request must be a JSON object");
+    return request;
+}
+
+Callbacks callbacks_argument(const Napi::CallbackInfo & info, size_t index) {
+    const Napi::Value value = argument(info, index);
+    if (value.IsUndefined() || value.IsNull()) return {};
+    if (!value.IsObject()) throw ArgumentTypeError("callbacks must be an object");
+    const Napi::Object object = value.As<Napi::Object>();
+    return {optional_function(object, "onProgress"), optional_function(object, "onPreview")};
+}
+
+Span<float> floats(Napi::Value value, const char * name, size_t length) {
+    napi_typedarray_type type{};
+    size_t size = 0;
+    void * data = nullptr;
+    if (!value.IsTypedArray() ||
+        napi_get_typedarray_info(value.Env(), value, &type, &size, &data, nullptr, nullptr) != napi_ok ||
+        type != napi_float32_array) {
+        throw ArgumentTypeError(std::string(name) + " must be a Float32Array");
+    }
+    if (size == 0 || data == nullptr) throw Error(ErrorCode::invalid_argument, std::string(name) + " is empty");
+    if (length != 0 && size != length) {
+        throw Error(ErrorCode::invalid_argument,
+                    std::string(name) + " has " + std::to_string(size) + " values, " + std::to_string(length) + " are needed");
+    }
+    return {static_cast<float *>(data), size};
+}
+
+std::vector<int64_t> sizes_argument(Napi::Value value, const char * name) {
+    if (!value.IsArray()) throw ArgumentTypeError(std::string(name) + " must be an array of sizes");
+    const Napi::Array array = value.As<Napi::Array>();
+    std::vector<int64_t> sizes;
+    for (uint32_t i = 0; i < std::min<uint32_t>(array.Length(), 8); ++i) {
+        const Napi::Value size = array.Get(i);
+        if (!size.IsNumber()) throw ArgumentTypeError(std::string(name) + " must hold numbers");
+        const double number = size.As<Napi::Number>().DoubleValue();
+        if (!(number >= 1 && number <= 2147483647.0) || number != std::floor(number)) {
+            throw Error(ErrorCode::invalid_argument, std::string(name) + " must hold whole numbers from 1");
+        }
+        sizes.push_back(static_cast<int64_t>(number));
+    }
+    return sizes;
+}
+
+std::array<int64_t, 4> shape4_argument(Napi::Value value, const char * name, size_t elements) {
+    return shape4(sizes_argument(value, name), name, elements);
+}
+
+}  // namespace latent::bindings

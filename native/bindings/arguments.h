@@ -1,0 +1,31 @@
+#pragma once
+
+#include <napi.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "bindings/env_data.h"
+#include "core/json.h"
+#include "core/span.h"
+
+namespace latent::bindings {
+
+// Checked access to what JavaScript passed. TypeScript has validated already; these checks are for callers that go around it.
+// A wrong type throws ArgumentTypeError, a wrong length invalid_argument. Spans point into JavaScript's memory: use them at once.
+
+Napi::Value argument(const Napi::CallbackInfo & info, size_t index);
+std::string string_argument(const Napi::CallbackInfo & info, size_t index, const char * name);
+/// The parsed JSON text of a request; always an object.
+Json request_argument(const Napi::CallbackInfo & info, size_t index = 0);
+Callbacks callbacks_argument(const Napi::CallbackInfo & info, size_t index);
+
+/// A Float32Array. `length`: what it must have, 0 for any.
+Span<float> floats(Napi::Value value, const char * name, size_t length = 0);
+/// An array of at most 8 whole numbers from 1.
+std::vector<int64_t> sizes_argument(Napi::Value value, const char * name);
+/// Four of them, whose product is `elements`.
+std::array<int64_t, 4> shape4_argument(Napi::Value value, const char * name, size_t elements);
+
+}  // namespace latent::bindings

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "bindings/pipeline_state.h"
+
+namespace latent::bindings {
+
+using ConditioningPtr = std::shared_ptr<const pipeline::Conditioning>;
+
+/// NativeConditioning of the contract: the immutable result of encoding a prompt.
+class ConditioningWrap : public Napi::ObjectWrap<ConditioningWrap> {
+public:
+    struct State {
+        ConditioningPtr data;
+        PipelinePtr owner;  // null: made from an array
+    };
+
+    static Napi::Function define(Napi::Env env);
+    static Napi::Object make(Napi::Env env, State state);
+    /// An argument that must be one; nullptr for null and undefined where `optional`.
+    static ConditioningPtr value_of(Napi::Value value, const char * name, bool optional = true);
+
+    explicit ConditioningWrap(const Napi::CallbackInfo & info);
+    void Finalize(Napi::BasicEnv env) override;
+
+private:
+    Napi::Value tokens(const Napi::CallbackInfo & info);
+    Napi::Value dim(const Napi::CallbackInfo & info);
+    Napi::Value truncated(const Napi::CallbackInfo & info);
+    Napi::Value read(const Napi::CallbackInfo & info);
+    Napi::Value dispose(const Napi::CallbackInfo & info);
+    void check() const;
+
+    State state_;
+    int64_t tokens_ = 0, dim_ = 0;
+    bool truncated_ = false;
+    ExternalMemory memory_;
+};
+
+}  // namespace latent::bindings

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <napi.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "bindings/job_queue.h"
+#include "bindings/mailbox.h"
+
+namespace latent::bindings {
+
+/// The functions a caller passed beside a request; empty references where there are none.
+struct Callbacks {
+    Napi::FunctionReference on_progress;
+    Napi::FunctionReference on_preview;
+};
+
+/// Everything of one environment (the main thread or a worker): its queues, its unsettled promises, its constructors and its logger.
+/// Lives on the environment's JavaScript thread; other threads reach it through the mailbox only.
+class EnvData {
+public:
+    explicit EnvData(Napi::Env env);
+    ~EnvData();
+    EnvData(const EnvData &) = delete;
+    EnvData & operator=(const EnvData &) = delete;
+    static EnvData & of(Napi::Env env);
+
+    /// The queue of a device (or of another resource), made at its first use.
+    std::shared_ptr<JobQueue> queue(const std::string & key);
+
+    struct StartOptions {
+        Callbacks callbacks;
+        bool cancellable = true;
+        std::function<void()> on_settled;  // called on the JavaScript thread, however the job ends
+    };
+    /// Queues `work` and returns { promise, cancel }. The promise keeps the process alive until it settles.
+    Napi::Value start(const std::shared_ptr<JobQueue> & queue, StartOptions options, Work work);
+
+    /// null: none. Receives the messages of the whole process.
+    void set_logger(Napi::Value logger);
+
+    /// Cancels all work and waits for the threads; unsettled promises stay so. Called when the environment or the process ends.
+    void shutdown();
+
+    Napi::FunctionReference pipeline_class, latents_class, conditioning_class, sampler_class, solver_class;
+    /// What the constructor that is being called by us shall hold; null when JavaScript calls it.
+    void * constructing = nullptr;
+
+    /// An array of `length` elements made by JavaScript's own constructor, which throws where memory is short.
+    Napi::Value new_array(Napi::Env env, napi_typedarray_type type, size_t length, void ** data);
+
+private:
+    struct Pending {
+        JobPtr job;
+        std::shared_ptr<JobQueue> queue;
+        Napi::Promise::Deferred deferred;
+        Callbacks callbacks;
+        std::function<void()> on_settled;
+        std::optional<Napi::Error> callback_error;  // the first one thrown
+    };
+
+    static void wake(napi_env env, napi_value, void * context, void *);
+    void deliver(Napi::Env env, Event & event);
+    void deliver_progress(Napi::Env env, const ProgressEvent & event);
+    void deliver_preview(Napi::Env env, PreviewEvent & event);
+    void deliver_log(Napi::Env env, const LogEvent & event);
+    void call_back(Napi::Env env, Pending & pending, const Napi::FunctionReference & callback,
+                   const std::vector<napi_value> & arguments);
+    void finish(Napi::Env env, FinishedEvent & event);
+    void cancel(Napi::Env env, uint64_t id);
+    Pending take(Napi::Env env, std::unordered_map<uint64_t, Pending>::iterator it);
+
+    napi_env env_;
+    napi_threadsafe_function wake_ = nullptr;
+    std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
+    std::map<std::string, std::shared_ptr<JobQueue>> queues_;
+    std::unordered_map<uint64_t, Pending> pending_;
+    uint64_t last_id_ = 0;
+    Napi::FunctionReference float_array_, byte_array_;
+    Napi::FunctionReference logger_;
+    bool closed_ = false;
+};
+
+/// Runs the body of a function that JavaScript called: whatever it throws becomes a JavaScript error.
+template <typename Body> auto guarded(Napi::Env env, Body && body) -> decltype(body()) {
+    try {
+        return body();
+    } catch (const Napi::Error &) {
+        throw;
+    } catch (...) {
+        throw to_js(env, describe(std::current_exception()));
+    }
+}
+
+}  // namespace latent::bindings

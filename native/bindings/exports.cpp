@@ -1,0 +1,125 @@
+#include "bindings/exports.h"
+
+#include <cmath>
+#include <set>
+
+#include "bindings/arguments.h"
+#include "bindings/conditioning_wrap.h"
+#include "bindings/latents_wrap.h"
+#include "bindings/requests.h"
+#include "bindings/solver_wrap.h"
+#include "bindings/values.h"
+#include "core/cpu.h"
+#include "graph/device.h"
+#include "kernels/peak.h"
+
+#ifndef LATENT_VERSION
+#define LATENT_VERSION "unknown"
+#endif
+#ifndef LATENT_GGML_VERSION
+#define LATENT_GGML_VERSION "unknown"
+#endif
+
+namespace latent::bindings {
+namespace {
+
+/// Work on files has a queue of its own: it need not wait for pictures.
+std::shared_ptr<JobQueue> file_queue(Napi::Env env) { return EnvData::of(env).queue("files"); }
+
+}  // namespace
+
+Napi::Value versions(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        std::set<std::string> backends;
+        for (const graph::DeviceInfo & device : graph::list_devices()) backends.insert(device.kind);
+        return json_to_js(info.Env(), {{"version", LATENT_VERSION},
+                                       {"ggml", LATENT_GGML_VERSION},
+                                       {"cpu", {{"brand", cpu_brand()}, {"features", cpu_features().names()}, {"cores", usable_cores()}}},
+                                       {"backends", backends}});
+    });
+}
+
+Napi::Value get_devices(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        Json devices = Json::array();
+        for (const graph::DeviceInfo & device : graph::list_devices()) {
+            devices.push_back({{"id", device.name},
+                               {"type", device.kind},
+                               {"name", device.description},
+                               {"memoryTotal", device.memory_total},
+                               {"memoryFree", device.memory_free}});
+        }
+        return json_to_js(info.Env(), devices);
+    });
+}
+
+Napi::Value set_logger(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        EnvData::of(info.Env()).set_logger(argument(info, 0));
+        return info.Env().Undefined();
+    });
+}
+
+Napi::Value inspect(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const pipeline::LoadRequest request = load_request(request_argument(info));
+        return EnvData::of(info.Env()).start(file_queue(info.Env()), {}, [request](const JobContext &) -> Completion {
+            auto text = std::make_shared<std::string>(json_text(pipeline::inspect(request)));
+            return [text](Napi::Env env) { return Napi::String::New(env, *text); };
+        });
+    });
+}
+
+Napi::Value create_noise(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const NoiseRequest request = noise_request(request_argument(info));
+        const Span<float> out = floats(argument(info, 1), "out", request.elements);
+        fill_noise(request.rng, request.seed, request.offset, out);
+        return info.Env().Undefined();
+    });
+}
+
+Napi::Value create_solver(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&]() -> Napi::Value { return SolverWrap::make(info.Env(), solver_request(request_argument(info))); });
+}
+
+Napi::Value measure_peak(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const Json request = request_argument(info);
+        const int threads = static_cast<int>(int_field(request, "threads", 0, 0, 1024));
+        const double seconds = number_field(request, "seconds", 0.2, 0.001, 60);
+        EnvData & data = EnvData::of(info.Env());
+        return data.start(data.queue("device cpu"), {}, [threads, seconds](const JobContext &) -> Completion {
+            auto peaks = std::make_shared<Json>(Json::array());
+            for (const kernels::Peak & peak : kernels::measure_peak(threads > 0 ? threads : usable_cores(), seconds)) {
+                peaks->push_back({{"format", peak.format}, {"instructions", peak.instructions}, {"gflops", peak.gflops}});
+            }
+            return [peaks](Napi::Env env) { return json_to_js(env, *peaks); };
+        });
+    });
+}
+
+Napi::Value latents_from(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+        const Span<float> data = floats(argument(info, 1), "data");
+        const auto shape = shape4_argument(argument(info, 0), "shape", data.size());
+        auto latents = std::make_shared<pipeline::Latents>(pipeline::Latents{shape, {data.begin(), data.end()}});
+        return LatentsWrap::make(info.Env(), {latents, nullptr, nullptr});
+    });
+}
+
+Napi::Value conditioning_from(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+        const Span<float> data = floats(argument(info, 1), "data");
+        const std::vector<int64_t> shape = sizes_argument(argument(info, 0), "shape");
+        if (shape.size() != 3 || shape[0] != 1) throw Error(ErrorCode::invalid_argument, "shape must be [1, tokens, dim]");
+        shape4({1, shape[0], shape[1], shape[2]}, "shape", data.size());
+        auto conditioning = std::make_shared<pipeline::Conditioning>();
+        conditioning->tokens = shape[1];
+        conditioning->dim = shape[2];
+        conditioning->data.assign(data.begin(), data.end());
+        return ConditioningWrap::make(info.Env(), {conditioning, nullptr});
+    });
+}
+
+}  // namespace latent::bindings

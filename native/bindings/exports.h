@@ -1,0 +1,18 @@
+#pragma once
+
+#include <napi.h>
+
+namespace latent::bindings {
+
+// The functions of NativeAddon (lib/native/contract.ts) that belong to no class.
+Napi::Value versions(const Napi::CallbackInfo & info);
+Napi::Value get_devices(const Napi::CallbackInfo & info);
+Napi::Value set_logger(const Napi::CallbackInfo & info);
+Napi::Value inspect(const Napi::CallbackInfo & info);
+Napi::Value create_noise(const Napi::CallbackInfo & info);
+Napi::Value create_solver(const Napi::CallbackInfo & info);
+Napi::Value measure_peak(const Napi::CallbackInfo & info);
+Napi::Value latents_from(const Napi::CallbackInfo & info);
+Napi::Value conditioning_from(const Napi::CallbackInfo & info);
+
+}  // namespace latent::bindings

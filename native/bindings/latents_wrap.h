@@ -1,0 +1,61 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "bindings/pipeline_state.h"
+
+namespace latent::bindings {
+
+/// A sampling loop shared by its JavaScript object, its live latents and its jobs. `pending` counts steps and previews that are queued
+/// or running; it is the JavaScript thread's, and while it is 0 that thread may touch `sampler`.
+struct SamplerState {
+    PipelinePtr pipeline;
+    std::unique_ptr<pipeline::Sampler> sampler;
+    int pending = 0;
+
+    /// Throws busy while the queue's thread may be at work on it.
+    void check_idle() const {
+        if (pending > 0) throw Error(ErrorCode::busy, "These latents are being changed by a running step: wait for it first");
+    }
+};
+
+using LatentsPtr = std::shared_ptr<const pipeline::Latents>;
+
+/// What a Latents object of JavaScript stands for: numbers of its own, or the live state of a sampling loop.
+struct LatentsState {
+    LatentsPtr data;                        // never changed: write() puts another one in its place, jobs keep the old
+    std::shared_ptr<SamplerState> sampler;  // live latents have this in place of `data`
+    PipelinePtr owner;                      // null: made from an array
+};
+
+/// NativeLatents of the contract.
+class LatentsWrap : public Napi::ObjectWrap<LatentsWrap> {
+public:
+    static Napi::Function define(Napi::Env env);
+    static Napi::Object make(Napi::Env env, LatentsState state);
+    /// An argument that must be one; nullptr for null and undefined where `optional`. What a job gets is the value of this moment.
+    static LatentsPtr value_of(Napi::Value value, const char * name, bool optional = false);
+
+    explicit LatentsWrap(const Napi::CallbackInfo & info);
+    void Finalize(Napi::BasicEnv env) override;
+
+private:
+    Napi::Value shape(const Napi::CallbackInfo & info);
+    Napi::Value location(const Napi::CallbackInfo & info);
+    Napi::Value read(const Napi::CallbackInfo & info);
+    Napi::Value write(const Napi::CallbackInfo & info);
+    Napi::Value clone(const Napi::CallbackInfo & info);
+    Napi::Value dispose(const Napi::CallbackInfo & info);
+
+    void check() const;
+    const pipeline::Latents & current() const;  // throws disposed or busy
+
+    LatentsState state_;
+    std::array<int64_t, 4> shape_{};
+    bool disposed_ = false;
+    ExternalMemory memory_;
+};
+
+}  // namespace latent::bindings

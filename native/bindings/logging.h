@@ -1,0 +1,13 @@
+#pragma once
+
+#include <memory>
+
+namespace latent::bindings {
+
+class Mailbox;
+
+// The engine has one stream of log messages per process; every environment with a logger hears all of it.
+void add_log_listener(const std::shared_ptr<Mailbox> & mailbox);
+void remove_log_listener(const Mailbox * mailbox);
+
+}  // namespace latent::bindings

@@ -1,0 +1,281 @@
+#include "bindings/pipeline_wrap.h"
+
+#include <algorithm>
+
+#include "bindings/arguments.h"
+#include "bindings/conditioning_wrap.h"
+#include "bindings/latents_wrap.h"
+#include "bindings/requests.h"
+#include "bindings/sampler_wrap.h"
+#include "bindings/values.h"
+#include "graph/device.h"
+
+namespace latent::bindings {
+namespace {
+
+constexpr napi_type_tag tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b05};
+
+// Told to the garbage collector of what a pipeline holds: enough to make it look, not so much that it does nothing else.
+constexpr size_t max_reported_bytes = size_t{256} << 20;
+
+/// Calls on one device follow each other whatever name it was asked for by.
+std::string queue_key(const std::string & device) {
+    for (const graph::DeviceInfo & info : graph::list_devices()) {
+        if (device == "auto" || device == info.name || device == info.kind) return "device " + info.name;
+    }
+    return "device " + device;
+}
+
+Napi::Value make_latents(Napi::Env env, const std::shared_ptr<pipeline::Latents> & latents, const PipelinePtr & owner) {
+    return LatentsWrap::make(env, {latents, nullptr, owner});
+}
+
+Completion latents_completion(pipeline::Latents latents, const PipelinePtr & owner) {
+    auto shared = std::make_shared<pipeline::Latents>(std::move(latents));
+    return [shared, owner](Napi::Env env) { return make_latents(env, shared, owner); };
+}
+
+pipeline::ImageTensor image_tensor(const std::vector<int64_t> & shape, Span<const float> data, const char * name) {
+    return {shape4(shape, name, data.size()), {data.begin(), data.end()}};
+}
+
+/// One of generate()'s arrays, with its shape out of the request; empty where it is not given.
+std::optional<pipeline::ImageTensor> optional_tensor(const Napi::Value & arrays, const char * key, const Json & request,
+                                                     const char * shape_key) {
+    if (arrays.IsUndefined() || arrays.IsNull()) return std::nullopt;
+    if (!arrays.IsObject()) throw ArgumentTypeError("arrays must be an object");
+    const Napi::Value value = arrays.As<Napi::Object>().Get(key);
+    if (value.IsUndefined() || value.IsNull()) return std::nullopt;
+    return image_tensor(shape_field(request, shape_key), floats(value, key), shape_key);
+}
+
+Napi::Value generated_to_js(Napi::Env env, const pipeline::GenerateResult & result, bool output_float) {
+    const pipeline::Timings & t = result.timings;
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("images", pictures_to_js(env, result.images));
+    object.Set("tensor", output_float ? tensor_to_js(env, result.tensor) : env.Null());
+    object.Set("summary", json_to_js(env, {{"options", result.options},
+                                           {"timings",
+                                            {{"loadMs", t.load_ms}, {"encodeMs", t.encode_ms}, {"sampleMs", t.sample_ms}, {"decodeMs", t.decode_ms}}}}));
+    return object;
+}
+
+struct Decoded {
+    pipeline::ImageTensor tensor;
+    std::vector<Picture> pictures;
+};
+
+Napi::Value decoded_to_js(Napi::Env env, const Decoded & decoded, bool output_float) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("images", pictures_to_js(env, decoded.pictures));
+    object.Set("tensor", output_float ? tensor_to_js(env, decoded.tensor) : env.Null());
+    return object;
+}
+
+}  // namespace
+
+Napi::Function PipelineWrap::define(Napi::Env env) {
+    return DefineClass(
+        env, "NativePipeline",
+        {InstanceMethod<&PipelineWrap::info_json>("info"), InstanceMethod<&PipelineWrap::tokenizer>("tokenizer"),
+         InstanceMethod<&PipelineWrap::encode_prompt>("encodePrompt"), InstanceMethod<&PipelineWrap::encode_image>("encodeImage"),
+         InstanceMethod<&PipelineWrap::create_latents>("createLatents"), InstanceMethod<&PipelineWrap::predict>("predict"),
+         InstanceMethod<&PipelineWrap::start_sampling>("startSampling"), InstanceMethod<&PipelineWrap::decode>("decode"),
+         InstanceMethod<&PipelineWrap::generate>("generate"), InstanceMethod<&PipelineWrap::estimate>("estimate"),
+         InstanceMethod<&PipelineWrap::memory_usage>("memoryUsage"), InstanceMethod<&PipelineWrap::unload>("unload"),
+         InstanceMethod<&PipelineWrap::dispose>("dispose")});
+}
+
+Napi::Object PipelineWrap::make(Napi::Env env, PipelinePtr state) {
+    return construct(env, EnvData::of(env).pipeline_class, &state, tag);
+}
+
+Napi::Value PipelineWrap::load(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        EnvData & data = EnvData::of(info.Env());
+        const pipeline::LoadRequest request = load_request(request_argument(info));
+        const std::shared_ptr<JobQueue> queue = data.queue(queue_key(request.device));
+        EnvData::StartOptions options;
+        options.callbacks = callbacks_argument(info, 1);
+        return data.start(queue, std::move(options), [request, queue](const JobContext & job) -> Completion {
+            auto state = std::make_shared<PipelineState>();
+            state->queue = queue;
+            state->engine = pipeline::Pipeline::load(request, job);
+            state->info = json_text(state->engine->info());
+            state->tokenizer = state->engine->tokenizer();
+            return [state](Napi::Env env) { return make(env, state); };
+        });
+    });
+}
+
+PipelineWrap::PipelineWrap(const Napi::CallbackInfo & info)
+    : ObjectWrap(info), state_(std::move(*static_cast<PipelinePtr *>(take_constructing(info)))) {
+    const Json usage = state_->engine->memory_usage();
+    const auto total = usage.find("total");
+    if (total != usage.end() && total->is_number()) {
+        memory_.set(info.Env(), static_cast<size_t>(std::min<double>(total->get<double>(), max_reported_bytes)));
+    }
+}
+
+void PipelineWrap::Finalize(Napi::BasicEnv env) { memory_.set(env, 0); }
+
+const PipelinePtr & PipelineWrap::checked() const {
+    state_->check();
+    return state_;
+}
+
+Napi::Value PipelineWrap::start(Napi::Env env, Callbacks callbacks, Work work) {
+    EnvData::StartOptions options;
+    options.callbacks = std::move(callbacks);
+    return EnvData::of(env).start(state_->queue, std::move(options), std::move(work));
+}
+
+Napi::Value PipelineWrap::info_json(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] { return Napi::String::New(info.Env(), checked()->info); });
+}
+
+Napi::Value PipelineWrap::tokenizer(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] { return Napi::String::New(info.Env(), checked()->tokenizer); });
+}
+
+Napi::Value PipelineWrap::encode_prompt(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const Json request = request_argument(info);
+        const pipeline::PromptTokens tokens = prompt_tokens(request);
+        const bool truncated = bool_field(request, "truncated", false);
+        return start(info.Env(), callbacks_argument(info, 1), [state, tokens, truncated](const JobContext & job) -> Completion {
+            auto result = std::make_shared<pipeline::Conditioning>(state->engine->encode_prompt(tokens, job));
+            result->truncated = result->truncated || truncated;
+            return [result, state](Napi::Env env) { return ConditioningWrap::make(env, {result, state}); };
+        });
+    });
+}
+
+Napi::Value PipelineWrap::encode_image(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const ImageRequest request = image_request(request_argument(info));
+        const auto image =
+            std::make_shared<pipeline::ImageTensor>(image_tensor(request.shape, floats(argument(info, 1), "image"), "shape"));
+        return start(info.Env(), callbacks_argument(info, 2), [state, request, image](const JobContext & job) -> Completion {
+            return latents_completion(state->engine->encode_image(*image, request.mode, request.seed, request.rng, job), state);
+        });
+    });
+}
+
+Napi::Value PipelineWrap::create_latents(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const LatentsRequest request = latents_request(request_argument(info));
+        auto latents = std::make_shared<pipeline::Latents>(
+            state->engine->create_latents(request.width, request.height, request.batch, request.seed, request.rng));
+        return make_latents(info.Env(), latents, state);
+    });
+}
+
+Napi::Value PipelineWrap::predict(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const PredictRequest request = predict_request(request_argument(info));
+        const LatentsPtr latents = LatentsWrap::value_of(argument(info, 1), "latents");
+        const ConditioningPtr conditioning = ConditioningWrap::value_of(argument(info, 2), "conditioning");
+        const ConditioningPtr unconditional = ConditioningWrap::value_of(argument(info, 3), "unconditional");
+        const LatentsPtr concat = LatentsWrap::value_of(argument(info, 4), "concat", true);
+        return start(info.Env(), {}, [=](const JobContext & job) -> Completion {
+            return latents_completion(state->engine->predict(*latents, request.timesteps, conditioning.get(), unconditional.get(),
+                                                             request.guidance_scale, concat.get(), job),
+                                      state);
+        });
+    });
+}
+
+Napi::Value PipelineWrap::start_sampling(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&]() -> Napi::Value {
+        const PipelinePtr state = checked();
+        const pipeline::SamplingRequest request = sampling_request(request_argument(info));
+        const LatentsPtr start = LatentsWrap::value_of(argument(info, 1), "start");
+        const LatentsPtr image = LatentsWrap::value_of(argument(info, 2), "image", true);
+        const ConditioningPtr conditioning = ConditioningWrap::value_of(argument(info, 3), "conditioning");
+        const ConditioningPtr unconditional = ConditioningWrap::value_of(argument(info, 4), "unconditional");
+        auto sampler = std::make_shared<SamplerState>();
+        sampler->pipeline = state;
+        sampler->sampler = state->engine->start_sampling(request, *start, image.get(), conditioning.get(), unconditional.get());
+        return SamplerWrap::make(info.Env(), std::move(sampler));
+    });
+}
+
+Napi::Value PipelineWrap::decode(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const std::string output = text_field(request_argument(info), "output", "image", 16);
+        if (output != "image" && output != "float") throw Error(ErrorCode::invalid_argument, "output must be image or float");
+        const bool output_float = output == "float";
+        const LatentsPtr latents = LatentsWrap::value_of(argument(info, 1), "latents");
+        return start(info.Env(), callbacks_argument(info, 2), [=](const JobContext & job) -> Completion {
+            auto decoded = std::make_shared<Decoded>();
+            decoded->tensor = state->engine->decode(*latents, job);
+            if (!output_float) decoded->pictures = pipeline::to_pictures(decoded->tensor);
+            if (!output_float) decoded->tensor = {};
+            return [decoded, output_float](Napi::Env env) { return decoded_to_js(env, *decoded, output_float); };
+        });
+    });
+}
+
+Napi::Value PipelineWrap::generate(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const Json json = request_argument(info);
+        auto request = std::make_shared<pipeline::GenerateRequest>(generate_request(json));
+        const Napi::Value arrays = argument(info, 1);
+        request->image = optional_tensor(arrays, "image", json, "imageShape");
+        request->mask = optional_tensor(arrays, "mask", json, "maskShape");
+        if (auto latents = optional_tensor(arrays, "latents", json, "latentsShape")) {
+            request->latents = pipeline::Latents{latents->shape, std::move(latents->data)};
+        }
+        return start(info.Env(), callbacks_argument(info, 2), [state, request](const JobContext & job) -> Completion {
+            auto result = std::make_shared<pipeline::GenerateResult>(state->engine->generate(*request, job));
+            return [result, output_float = request->output_float](Napi::Env env) { return generated_to_js(env, *result, output_float); };
+        });
+    });
+}
+
+Napi::Value PipelineWrap::estimate(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const Json request = request_argument(info);
+        const int width = static_cast<int>(int_field(request, "width", 0, 0, 1 << 16));
+        const int height = static_cast<int>(int_field(request, "height", 0, 0, 1 << 16));
+        return json_to_js(info.Env(), state->engine->estimate(width, height, bool_field(request, "guided", true)));
+    });
+}
+
+Napi::Value PipelineWrap::memory_usage(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] { return json_to_js(info.Env(), checked()->engine->memory_usage()); });
+}
+
+Napi::Value PipelineWrap::unload(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        return start(info.Env(), {}, [state](const JobContext &) -> Completion {
+            state->engine->unload();
+            return [](Napi::Env env) { return env.Undefined(); };
+        });
+    });
+}
+
+Napi::Value PipelineWrap::dispose(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = state_;
+        state->disposed = true;
+        memory_.set(info.Env(), 0);
+        EnvData::StartOptions options;
+        options.cancellable = false;
+        return EnvData::of(info.Env()).start(state->queue, std::move(options), [state](const JobContext &) -> Completion {
+            state->engine.reset();
+            return [](Napi::Env env) { return env.Undefined(); };
+        });
+    });
+}
+
+}  // namespace latent::bindings

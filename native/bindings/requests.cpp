@@ -1,0 +1,287 @@
+#include "bindings/requests.h"
+
+#include <cmath>
+#include <limits>
+
+namespace latent::bindings {
+namespace {
+
+constexpr int64_t max_side = 1 << 16;
+constexpr int64_t max_batch = 4096;
+constexpr int64_t max_steps = 1'000'000;
+constexpr size_t max_list = 1'000'000;
+constexpr double largest = std::numeric_limits<double>::max();
+
+[[noreturn]] void refuse(const char * key, const std::string & what) {
+    throw Error(ErrorCode::invalid_argument, std::string("request: \"") + key + "\" " + what);
+}
+
+const Json * find(const Json & request, const char * key) {
+    const auto it = request.find(key);
+    return it == request.end() || it->is_null() ? nullptr : &*it;
+}
+
+double checked_number(const Json & value, const char * key, double low, double high) {
+    if (!value.is_number()) refuse(key, "must be a number");
+    const double number = value.get<double>();
+    if (!(number >= low && number <= high)) {
+        refuse(key, "must be from " + std::to_string(low) + " to " + std::to_string(high));
+    }
+    return number;
+}
+
+int64_t checked_int(const Json & value, const char * key, int64_t low, int64_t high) {
+    const double number = checked_number(value, key, static_cast<double>(low), static_cast<double>(high));
+    if (number != std::floor(number)) refuse(key, "must be a whole number");
+    return static_cast<int64_t>(number);
+}
+
+const Json & array_field(const Json & request, const char * key) {
+    static const Json none = Json::array();
+    const Json * value = find(request, key);
+    if (!value) return none;
+    if (!value->is_array() || value->size() > max_list) refuse(key, "must be a list");
+    return *value;
+}
+
+std::vector<double> numbers_field(const Json & request, const char * key, double low, double high) {
+    std::vector<double> numbers;
+    for (const Json & value : array_field(request, key)) numbers.push_back(checked_number(value, key, low, high));
+    return numbers;
+}
+
+/// 64-bit numbers do not survive in JSON: seeds travel as decimal text.
+uint64_t seed_field(const Json & request, const char * key = "seed") {
+    const Json * value = find(request, key);
+    if (!value) return 0;
+    if (!value->is_string()) refuse(key, "must be a decimal number in a string");
+    const std::string & text = value->get_ref<const std::string &>();
+    uint64_t seed = 0;
+    if (text.empty() || text.size() > 20) refuse(key, "must be from 0 to 2^64-1");
+    for (const char c : text) {
+        if (c < '0' || c > '9') refuse(key, "must be a decimal number in a string");
+        const uint64_t digit = static_cast<uint64_t>(c - '0');
+        if (seed > (UINT64_MAX - digit) / 10) refuse(key, "must be from 0 to 2^64-1");
+        seed = seed * 10 + digit;
+    }
+    return seed;
+}
+
+std::string rng_field(const Json & request) {
+    std::string name = text_field(request, "rng", "philox");
+    parse_rng_kind(name);
+    return name;
+}
+
+std::string one_of(const Json & request, const char * key, const char * fallback, std::initializer_list<const char *> names) {
+    std::string text = text_field(request, key, fallback);
+    for (const char * name : names) {
+        if (text == name) return text;
+    }
+    refuse(key, "is not a known name");
+}
+
+pipeline::TokenChunk token_chunk(const Json & value) {
+    if (!value.is_object()) refuse("chunks", "must hold objects");
+    pipeline::TokenChunk chunk;
+    for (const Json & id : array_field(value, "ids")) {
+        chunk.ids.push_back(static_cast<int32_t>(checked_int(id, "ids", 0, INT32_MAX)));
+    }
+    for (const double weight : numbers_field(value, "weights", -1e6, 1e6)) chunk.weights.push_back(static_cast<float>(weight));
+    if (chunk.ids.empty() || chunk.ids.size() > 4096) refuse("ids", "must have 1 to 4096 tokens");
+    if (!chunk.weights.empty() && chunk.weights.size() != chunk.ids.size()) refuse("weights", "must have one weight per token");
+    return chunk;
+}
+
+void apply_memory(const Json & memory, pipeline::LoadRequest & load) {
+    load.memory = one_of(memory, "mode", "auto", {"auto", "fast", "low"});
+    load.max_bytes = static_cast<uint64_t>(number_field(memory, "maxBytes", 0, 0, 9007199254740991.0));
+    if (find(memory, "vaeTiling")) load.vae_tiling = bool_field(memory, "vaeTiling", false);
+    load.vae_tile_size = static_cast<int>(int_field(memory, "vaeTileSize", 0, 0, max_side));
+}
+
+NoiseSchedule noise_schedule(const Json & value) {
+    NoiseSchedule schedule;
+    schedule.beta_schedule = text_field(value, "betaSchedule", schedule.beta_schedule);
+    schedule.beta_start = number_field(value, "betaStart", schedule.beta_start, 0, 1);
+    schedule.beta_end = number_field(value, "betaEnd", schedule.beta_end, 0, 1);
+    schedule.zero_terminal_snr = bool_field(value, "zeroTerminalSnr", schedule.zero_terminal_snr);
+    schedule.betas = numbers_field(value, "betas", 0, 1);
+    if (!schedule.betas.empty()) schedule.timesteps = static_cast<int>(schedule.betas.size());
+    schedule.timesteps = static_cast<int>(int_field(value, "timesteps", schedule.timesteps, 1, 100'000));
+    return schedule;
+}
+
+}  // namespace
+
+int64_t int_field(const Json & request, const char * key, int64_t fallback, int64_t low, int64_t high) {
+    const Json * value = find(request, key);
+    return value ? checked_int(*value, key, low, high) : fallback;
+}
+
+double number_field(const Json & request, const char * key, double fallback, double low, double high) {
+    const Json * value = find(request, key);
+    return value ? checked_number(*value, key, low, high) : fallback;
+}
+
+bool bool_field(const Json & request, const char * key, bool fallback) {
+    const Json * value = find(request, key);
+    if (!value) return fallback;
+    if (!value->is_boolean()) refuse(key, "must be true or false");
+    return value->get<bool>();
+}
+
+std::string text_field(const Json & request, const char * key, const std::string & fallback, size_t max_length) {
+    const Json * value = find(request, key);
+    if (!value) return fallback;
+    if (!value->is_string()) refuse(key, "must be a string");
+    std::string text = value->get<std::string>();
+    if (text.size() > max_length) refuse(key, "is too long");
+    return text;
+}
+
+const Json & object_field(const Json & request, const char * key) {
+    static const Json none;
+    const Json * value = find(request, key);
+    if (!value) return none;
+    if (!value->is_object()) refuse(key, "must be an object");
+    return *value;
+}
+
+std::vector<int64_t> shape_field(const Json & request, const char * key) {
+    std::vector<int64_t> shape;
+    for (const Json & size : array_field(request, key)) shape.push_back(checked_int(size, key, 1, INT32_MAX));
+    return shape;
+}
+
+std::array<int64_t, 4> shape4(const std::vector<int64_t> & sizes, const char * name, size_t elements) {
+    if (sizes.size() != 4) throw Error(ErrorCode::invalid_argument, std::string(name) + " must have 4 sizes");
+    size_t product = 1;
+    for (const int64_t size : sizes) {
+        if (size < 1 || product > elements / static_cast<size_t>(size)) {
+            throw Error(ErrorCode::invalid_argument, std::string(name) + " describes more values than the data has");
+        }
+        product *= static_cast<size_t>(size);
+    }
+    if (product != elements) {
+        throw Error(ErrorCode::invalid_argument, std::string(name) + " describes " + std::to_string(product) + " values, the data has " +
+                                                     std::to_string(elements));
+    }
+    return {sizes[0], sizes[1], sizes[2], sizes[3]};
+}
+
+pipeline::LoadRequest load_request(const Json & request) {
+    pipeline::LoadRequest load;
+    load.model = text_field(request, "model", "");
+    load.unet = text_field(request, "unet", "");
+    load.text_encoder = text_field(request, "textEncoder", "");
+    load.vae = text_field(request, "vae", "");
+    load.config = object_field(request, "config");
+    load.spec = object_field(request, "spec");
+    if (find(request, "ema")) load.ema = bool_field(request, "ema", false);
+    load.device = text_field(request, "device", "auto", 64);
+    load.threads = static_cast<int>(int_field(request, "threads", 0, 0, 1024));
+    load.precision = one_of(request, "precision", "fast", {"exact", "fast"}) == "exact" ? pipeline::Precision::exact : pipeline::Precision::fast;
+    const Json & dtype = object_field(request, "dtype");
+    for (const char * part : {"unet", "textEncoder", "vae"}) {
+        if (find(dtype, part)) load.dtype[part] = text_field(dtype, part, "", 32);
+    }
+    const Json & memory = object_field(request, "memory");
+    if (!memory.is_null()) apply_memory(memory, load);
+    load.first_stage_only = bool_field(request, "firstStageOnly", false);
+    if (load.model.empty() && load.unet.empty() && load.vae.empty() && load.text_encoder.empty()) refuse("model", "is missing");
+    return load;
+}
+
+pipeline::PromptTokens prompt_tokens(const Json & request) {
+    pipeline::PromptTokens tokens;
+    const Json & chunks = array_field(request, "chunks");
+    if (chunks.empty() || chunks.size() > 4096) refuse("chunks", "must have 1 to 4096 windows");
+    for (const Json & chunk : chunks) tokens.chunks.push_back(token_chunk(chunk));
+    tokens.emphasis = one_of(request, "emphasis", "original", {"original", "no_norm", "comfy"});
+    tokens.clip_skip = static_cast<int>(int_field(request, "clipSkip", 0, 0, 1000));
+    return tokens;
+}
+
+pipeline::SamplingRequest sampling_request(const Json & request) {
+    pipeline::SamplingRequest sampling;
+    sampling.sampler = text_field(request, "sampler", "", 64);
+    sampling.schedule = text_field(request, "schedule", "", 64);
+    sampling.sigmas = numbers_field(request, "sigmas", 0, largest);
+    sampling.steps = static_cast<int>(int_field(request, "steps", 0, 0, max_steps));
+    sampling.guidance_scale = number_field(request, "guidanceScale", sampling.guidance_scale, -1e6, 1e6);
+    sampling.guidance_rescale = number_field(request, "guidanceRescale", 0, 0, 1);
+    sampling.eta = number_field(request, "eta", -1, -1e3, 1e3);
+    sampling.seed = seed_field(request);
+    sampling.rng = rng_field(request);
+    sampling.strength = number_field(request, "strength", 1, 0, 1);
+    sampling.extra = object_field(request, "extra");
+    return sampling;
+}
+
+pipeline::GenerateRequest generate_request(const Json & request) {
+    pipeline::GenerateRequest generate;
+    generate.sampling = sampling_request(request);
+    generate.prompt = prompt_tokens(object_field(request, "prompt"));
+    generate.negative = prompt_tokens(object_field(request, "negative"));
+    generate.width = static_cast<int>(int_field(request, "width", 0, 0, max_side));
+    generate.height = static_cast<int>(int_field(request, "height", 0, 0, max_side));
+    generate.count = static_cast<int>(int_field(request, "count", 1, 1, max_batch));
+    generate.preview_every = static_cast<int>(int_field(request, "previewEvery", 0, 0, max_steps));
+    generate.preview_method = one_of(request, "previewMethod", "linear", {"linear", "vae"});
+    generate.output_float = bool_field(request, "outputFloat", false);
+    return generate;
+}
+
+SolverRequest solver_request(const Json & request) {
+    SolverRequest solver;
+    samplers::SolverOptions & options = solver.options;
+    options.sampler = text_field(request, "sampler", options.sampler, 64);
+    options.schedule = text_field(request, "schedule", "", 64);
+    options.dialect = text_field(request, "dialect", "", 64);
+    options.steps = static_cast<int>(int_field(request, "steps", options.steps, 1, max_steps));
+    options.sigmas = numbers_field(request, "sigmas", 0, largest);
+    options.timesteps = numbers_field(request, "timesteps", 0, 1e6);
+    options.eta = number_field(request, "eta", -1, -1e3, 1e3);
+    options.prediction = prediction_from_name(one_of(request, "prediction", "eps", {"eps", "epsilon", "v", "v_prediction", "sample"}));
+    options.noise_schedule = noise_schedule(object_field(request, "noiseSchedule"));
+    options.image_to_image = bool_field(request, "imageToImage", false);
+    options.strength = number_field(request, "strength", 1, 0, 1);
+    options.extra = object_field(request, "extra");
+    solver.start_step = static_cast<int>(int_field(request, "startStep", -1, 0, max_steps));
+    if (solver.start_step > options.steps) refuse("startStep", "lies beyond the last step");
+    solver.seed = seed_field(request);
+    solver.rng = parse_rng_kind(rng_field(request));
+    return solver;
+}
+
+ImageRequest image_request(const Json & request) {
+    return {shape_field(request, "shape"), one_of(request, "mode", "sample", {"sample", "mean", "moments"}), seed_field(request),
+            rng_field(request)};
+}
+
+LatentsRequest latents_request(const Json & request) {
+    return {static_cast<int>(int_field(request, "width", 0, 1, max_side)), static_cast<int>(int_field(request, "height", 0, 1, max_side)),
+            static_cast<int>(int_field(request, "batch", 1, 1, max_batch)), seed_field(request), rng_field(request)};
+}
+
+PredictRequest predict_request(const Json & request) {
+    PredictRequest predict{numbers_field(request, "timesteps", -1e6, 1e6), number_field(request, "guidanceScale", 1, -1e6, 1e6)};
+    if (predict.timesteps.empty()) refuse("timesteps", "is missing");
+    return predict;
+}
+
+NoiseRequest noise_request(const Json & request) {
+    NoiseRequest noise;
+    noise.seed = seed_field(request);
+    noise.rng = parse_rng_kind(rng_field(request));
+    noise.offset = static_cast<uint32_t>(int_field(request, "offset", 0, 0, UINT32_MAX));
+    noise.elements = 1;
+    for (const int64_t size : shape_field(request, "shape")) {
+        if (noise.elements > (size_t{1} << 40) / static_cast<size_t>(size)) refuse("shape", "describes too many values");
+        noise.elements *= static_cast<size_t>(size);
+    }
+    return noise;
+}
+
+}  // namespace latent::bindings

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "core/rng.h"
+#include "core/span.h"
+#include "pipeline/pipeline.h"
+#include "samplers/solver.h"
+
+namespace latent::bindings {
+
+// The JSON requests of lib/native/contract.ts as the pipeline's structs. Everything is checked for type and bounds once more: what a
+// field may not be throws invalid_argument naming it. Absent optional fields take the struct's default.
+
+pipeline::LoadRequest load_request(const Json & request);
+pipeline::PromptTokens prompt_tokens(const Json & request);
+pipeline::SamplingRequest sampling_request(const Json & request);
+/// The whole of a generate() call but its arrays.
+pipeline::GenerateRequest generate_request(const Json & request);
+
+struct SolverRequest {
+    samplers::SolverOptions options;
+    int start_step = -1;  // -1: not given
+    uint64_t seed = 0;
+    RngKind rng = RngKind::philox;
+};
+SolverRequest solver_request(const Json & request);
+
+struct ImageRequest {
+    std::vector<int64_t> shape;
+    std::string mode;
+    uint64_t seed = 0;
+    std::string rng;
+};
+ImageRequest image_request(const Json & request);
+
+struct LatentsRequest {
+    int width = 0, height = 0, batch = 1;
+    uint64_t seed = 0;
+    std::string rng;
+};
+LatentsRequest latents_request(const Json & request);
+
+struct PredictRequest {
+    std::vector<double> timesteps;
+    double guidance_scale = 1;
+};
+PredictRequest predict_request(const Json & request);
+
+struct NoiseRequest {
+    uint64_t seed = 0;
+    size_t elements = 0;  // product of the shape
+    RngKind rng = RngKind::philox;
+    uint32_t offset = 0;
+};
+NoiseRequest noise_request(const Json & request);
+
+// Single fields.
+int64_t int_field(const Json & request, const char * key, int64_t fallback, int64_t low, int64_t high);
+double number_field(const Json & request, const char * key, double fallback, double low, double high);
+bool bool_field(const Json & request, const char * key, bool fallback);
+std::string text_field(const Json & request, const char * key, const std::string & fallback, size_t max_length = 1 << 15);
+const Json & object_field(const Json & request, const char * key);  // null where absent
+std::vector<int64_t> shape_field(const Json & request, const char * key);
+
+/// Four sizes whose product is `elements`.
+std::array<int64_t, 4> shape4(const std::vector<int64_t> & sizes, const char * name, size_t elements);
+
+}  // namespace latent::bindings

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "bindings/latents_wrap.h"
+
+namespace latent::bindings {
+
+/// NativeSampler of the contract. `latents` is the live state: between steps it may be read and written, during one it throws busy.
+/// It stays readable after dispose() of the sampler, until it is disposed of itself (or its pipeline is).
+class SamplerWrap : public Napi::ObjectWrap<SamplerWrap> {
+public:
+    static Napi::Function define(Napi::Env env);
+    static Napi::Object make(Napi::Env env, std::shared_ptr<SamplerState> state);
+
+    explicit SamplerWrap(const Napi::CallbackInfo & info);
+    ~SamplerWrap() override;
+
+private:
+    Napi::Value steps(const Napi::CallbackInfo & info);
+    Napi::Value latents(const Napi::CallbackInfo & info);
+    Napi::Value step(const Napi::CallbackInfo & info);
+    Napi::Value preview(const Napi::CallbackInfo & info);
+    Napi::Value dispose(const Napi::CallbackInfo & info);
+
+    std::shared_ptr<SamplerState> checked() const;  // throws disposed
+    void let_go();
+    Napi::Value start(Napi::Env env, const std::shared_ptr<SamplerState> & state, Callbacks callbacks, Work work);
+
+    std::shared_ptr<SamplerState> state_;  // null once disposed of
+    int steps_ = 0;
+    Napi::ObjectReference latents_;
+};
+
+}  // namespace latent::bindings

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <napi.h>
+
+#include <vector>
+
+#include "core/job.h"
+#include "pipeline/pipeline.h"
+
+namespace latent::bindings {
+
+// Results as JavaScript values. Arrays belong to JavaScript and are filled by copying: Electron forbids external buffers.
+Napi::Value bytes_to_js(Napi::Env env, const std::vector<uint8_t> & bytes);
+Napi::Value floats_to_js(Napi::Env env, const std::vector<float> & values);
+Napi::Value picture_to_js(Napi::Env env, const Picture & picture);
+Napi::Value pictures_to_js(Napi::Env env, const std::vector<Picture> & pictures);
+Napi::Value tensor_to_js(Napi::Env env, const pipeline::ImageTensor & tensor);
+/// JSON text; bytes that are not UTF-8 are replaced.
+Napi::Value json_to_js(Napi::Env env, const Json & json);
+std::string json_text(const Json & json);
+
+}  // namespace latent::bindings
