@@ -1,9 +1,10 @@
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { addon, withSource } from './engine.js'
+import { runJob } from './job.js'
 import { optionalProgress, optionalSignal, resolveLoad, weightTypes } from './options.js'
 import { tokenizerForFile } from './tokenizer.js'
-import type { LoadOptions, ModelSource, Progress, WeightType } from './types.js'
+import type { LoadOptions, ModelInfo, ModelSource, Progress, WeightType } from './types.js'
 import { checkName, checkString, invalidRange, invalidType, knownKeys, show } from './validate.js'
 
 /** Options of {@link convert}. */
@@ -63,16 +64,15 @@ export async function convert(source: ModelSource, destination: string | URL, op
   const metadata = resolveMetadata(o.metadata)
   const load = resolveLoad({ config: o.config, spec: o.spec, ema: o.ema } as LoadOptions, 'convert()')
   const hooks = { signal: optionalSignal(o), onProgress: optionalProgress(o) }
-  const { result, prepared } = await withSource(
-    source,
-    load,
-    (request, resolved) => (callbacks) =>
-      addon().convert(
-        JSON.stringify({ source: request, destination: target, type, overrides, metadata, tokenizer: tokenizerForFile(resolved) }),
-        callbacks,
-      ),
-    { hooks },
-  )
-  await prepared.dispose()
-  return { destination: target, ...(JSON.parse(result) as { tensors: number; bytes: number }) }
+  // Headers first: whether there is a text encoder decides whether the file gets a tokenizer.
+  const look = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)), { hooks: { signal: hooks.signal } })
+  const { source: resolved, request } = look.prepared
+  try {
+    const tokenizer = tokenizerForFile(resolved, JSON.parse(look.result) as ModelInfo)
+    const job = JSON.stringify({ source: request, destination: target, type, overrides, metadata, tokenizer })
+    const report = await runJob((callbacks) => addon().convert(job, callbacks), hooks)
+    return { destination: target, ...(JSON.parse(report) as { tensors: number; bytes: number }) }
+  } finally {
+    await look.prepared.dispose()
+  }
 }

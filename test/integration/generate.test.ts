@@ -1,0 +1,313 @@
+/** generate() and its life: reproducible pictures, aborts, throwing callbacks, queues, disposal. The model is the synthetic one of the reference case. */
+import { DiffusionPipeline, DisposedError, RawImage, type GenerateOptions, type Progress } from '../../lib/index'
+import { goldenModel, type GoldenModel } from '../helpers/model'
+
+let model: GoldenModel
+let pipe: DiffusionPipeline
+const small: GenerateOptions = { prompt: 'a (red:1.3) lighthouse', width: 64, height: 64, steps: 4, seed: 7 }
+
+beforeAll(async () => {
+  model = goldenModel('sd1')
+  pipe = await DiffusionPipeline.load(model.file, { config: model.golden.config, device: 'cpu' })
+})
+afterAll(async () => {
+  await pipe?.dispose()
+  model.remove()
+})
+
+const bytes = (image: RawImage | undefined) => Buffer.from(image!.data)
+
+describe('pictures', () => {
+  test('the same seed gives the same bytes, another seed others', async () => {
+    const [a, b, c] = [await pipe.generate(small), await pipe.generate(small), await pipe.generate({ ...small, seed: 8 })]
+    expect(a.images[0]).toMatchObject({ width: 64, height: 64, channels: 3 })
+    expect(bytes(a.images[0]).equals(bytes(b.images[0]))).toBe(true)
+    expect(bytes(a.images[0]).equals(bytes(c.images[0]))).toBe(false)
+  })
+
+  test('a picture of a count has the bytes of its own seed', async () => {
+    const { images, seed } = await pipe.generate({ ...small, count: 3 })
+    expect(seed).toBe(7n)
+    expect(images).toHaveLength(3)
+    const alone = await pipe.generate({ ...small, seed: 9 })
+    expect(bytes(images[2]).equals(bytes(alone.images[0]))).toBe(true)
+  })
+
+  test('the options of a result repeat it', async () => {
+    const { images, options } = await pipe.generate({ ...small, seed: undefined, sampler: 'euler_a', negativePrompt: 'dark' })
+    const again = await pipe.generate(options)
+    expect(bytes(again.images[0]).equals(bytes(images[0]))).toBe(true)
+    expect(again.options).toEqual(options)
+    expect(options).toMatchObject({
+      sampler: 'euler_a',
+      steps: 4,
+      width: 64,
+      height: 64,
+      count: 1,
+      rng: 'philox',
+      negativePrompt: 'dark',
+      guidanceScale: 7.5,
+    })
+  })
+
+  test('the stages one by one give the bytes of generate()', async () => {
+    const whole = await pipe.generate(small)
+    const conditioning = await pipe.encodePrompt(small.prompt!)
+    const unconditional = await pipe.encodePrompt('')
+    const latents = pipe.createLatents({ width: 64, height: 64, seed: 7 })
+    let picture: RawImage | undefined
+    for await (const step of pipe.sample({ conditioning, unconditional, latents, steps: 4, seed: 7 })) {
+      if (step.index === 3) picture = (await pipe.decode(step.latents))[0]
+    }
+    expect(bytes(picture).equals(bytes(whole.images[0]))).toBe(true)
+  })
+
+  test('given latents take the place of the seed', async () => {
+    const whole = await pipe.generate(small)
+    const latents = pipe.createLatents({ width: 64, height: 64, seed: 7 })
+    const { images } = await pipe.generate({ ...small, seed: 1, latents })
+    expect(bytes(images[0]).equals(bytes(whole.images[0]))).toBe(true)
+  })
+
+  test('sizes: not square, larger than training', async () => {
+    const { images } = await pipe.generate({ ...small, width: 128, height: 64, steps: 1 })
+    expect(images[0]).toMatchObject({ width: 128, height: 64 })
+  })
+
+  test('prompts beyond one window, against a short negative prompt', async () => {
+    const prompt = Array.from({ length: 120 }, (_, i) => `word${i}`).join(' ')
+    expect(pipe.tokenize(prompt).chunks.length).toBeGreaterThan(1)
+    expect((await pipe.generate({ ...small, prompt, steps: 1 })).images).toHaveLength(1)
+  })
+
+  test('without guidance', async () => {
+    const { images, options } = await pipe.generate({ ...small, guidanceScale: 1 })
+    expect(options.guidanceScale).toBe(1)
+    expect(images).toHaveLength(1)
+  })
+
+  test('a custom schedule', async () => {
+    const { options } = await pipe.generate({ ...small, steps: undefined, sampler: 'euler', schedule: Float32Array.of(14.6, 4, 1, 0) })
+    expect(options.steps).toBe(3)
+    expect(options.schedule).toEqual(Float32Array.of(14.6, 4, 1, 0))
+  })
+
+  test('settings travel in the picture', async () => {
+    const { images } = await pipe.generate(small)
+    const png = await images[0]!.encode('png')
+    const read = await RawImage.read(png)
+    expect(read.metadata.parameters).toMatch(/^a \(red:1\.3\) lighthouse\nSteps: 4, Sampler: .*Seed: 7, Size: 64x64/)
+    expect(bytes(read).equals(bytes(images[0]))).toBe(true)
+  })
+})
+
+describe('image to image', () => {
+  test('strength 0 gives the picture through the first stage, strength 1 leaves it behind', async () => {
+    const { images } = await pipe.generate(small)
+    const options = { ...small, image: images[0]!, prompt: 'a tree' }
+    const kept = await pipe.generate({ ...options, strength: 0 })
+    const painted = await pipe.generate({ ...options, strength: 0.75 })
+    expect(kept.images[0]).toMatchObject({ width: 64, height: 64 })
+    expect(bytes(kept.images[0]).equals(bytes(painted.images[0]))).toBe(false)
+    expect(painted.options).toMatchObject({ strength: 0.75 })
+  })
+
+  test('the size follows the picture, rounded down; given sizes resize it', async () => {
+    const image = new RawImage({ data: new Uint8Array(150 * 70 * 3).fill(90), width: 150, height: 70, channels: 3 })
+    expect((await pipe.generate({ ...small, width: undefined, height: undefined, image, steps: 2 })).images[0]).toMatchObject({
+      width: 128,
+      height: 64,
+    })
+    expect((await pipe.generate({ ...small, image, steps: 2 })).images[0]).toMatchObject({ width: 64, height: 64 })
+  })
+})
+
+describe('progress and previews', () => {
+  test('every step is told in order, with times', async () => {
+    const events: Progress[] = []
+    await pipe.generate({ ...small, onProgress: (event) => events.push(event) })
+    expect(events.at(-1)).toMatchObject({ phase: 'decode' })
+    const steps = events.filter(({ phase }) => phase === 'sample')
+    expect(steps.at(-1)).toMatchObject({ step: 4, steps: 4, etaMs: 0 })
+    const sorted = [...steps].sort((a, b) => a.step - b.step)
+    expect(steps).toEqual(sorted)
+    for (const { elapsedMs } of events) expect(elapsedMs).toBeGreaterThanOrEqual(0)
+  })
+
+  test.each(['linear', 'vae'] as const)('%s previews', async (method) => {
+    const seen: [number, number, number][] = []
+    await pipe.generate({
+      ...small,
+      preview: { every: 2, method, onPreview: (image, { step }) => void seen.push([step, image.width, image.height]) },
+    })
+    const side = method === 'linear' ? 8 : 64
+    expect(seen).toEqual([[2, side, side]])
+  })
+})
+
+describe('aborting', () => {
+  test('before the start', async () => {
+    const reason = new Error('no')
+    await expect(pipe.generate({ ...small, signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
+  })
+
+  test('at random moments, and the pipeline works afterwards', async () => {
+    const began = performance.now()
+    const expected = bytes((await pipe.generate(small)).images[0])
+    const whole = performance.now() - began
+    for (let i = 0; i < 12; i++) {
+      const controller = new AbortController()
+      const reason = new Error(`stop ${i}`)
+      const timer = setTimeout(() => controller.abort(reason), (whole * i) / 12)
+      const outcome = await pipe.generate({ ...small, signal: controller.signal }).catch((error: unknown) => error)
+      clearTimeout(timer)
+      if (outcome instanceof Error) expect(outcome).toBe(reason)
+    }
+    expect(bytes((await pipe.generate(small)).images[0]).equals(expected)).toBe(true)
+  })
+
+  test('while waiting in the queue', async () => {
+    const controller = new AbortController()
+    const reason = new Error('second thoughts')
+    const first = pipe.generate(small)
+    const second = pipe.generate({ ...small, signal: controller.signal })
+    controller.abort(reason)
+    await expect(second).rejects.toBe(reason)
+    expect((await first).images).toHaveLength(1)
+  })
+})
+
+describe('callbacks that throw', () => {
+  const oops = new Error('oops')
+  test.each<[string, Partial<GenerateOptions>]>([
+    [
+      'onProgress',
+      {
+        onProgress: () => {
+          throw oops
+        },
+      },
+    ],
+    [
+      'onPreview',
+      {
+        preview: {
+          onPreview: () => {
+            throw oops
+          },
+        },
+      },
+    ],
+    [
+      'an onPreview that rejects',
+      {
+        preview: {
+          onPreview: (async () => {
+            throw oops
+          }) as never,
+        },
+      },
+    ],
+  ])('%s rejects the call with that error', async (_name, options) => {
+    await expect(pipe.generate({ ...small, ...options })).rejects.toBe(oops)
+    expect((await pipe.generate({ ...small, steps: 1 })).images).toHaveLength(1)
+  })
+
+  test('while loading', async () => {
+    await expect(
+      DiffusionPipeline.load(model.file, {
+        config: model.golden.config,
+        onProgress: () => {
+          throw oops
+        },
+      }),
+    ).rejects.toBe(oops)
+  })
+})
+
+describe('sample()', () => {
+  test('leaving the loop ends the run', async () => {
+    const conditioning = await pipe.encodePrompt('x')
+    for await (const step of pipe.sample({ conditioning, width: 64, height: 64, steps: 4, seed: 1 })) {
+      expect(await step.preview()).toMatchObject({ width: 8, height: 8 })
+      break
+    }
+    expect((await pipe.generate({ ...small, steps: 1 })).images).toHaveLength(1)
+  })
+
+  test('what is written between steps is what the next one starts from', async () => {
+    const conditioning = await pipe.encodePrompt('x')
+    const run = async (change: boolean) => {
+      const iterator = pipe.sample({ conditioning, width: 64, height: 64, steps: 3, seed: 1 })
+      for (;;) {
+        const { done, value } = await iterator.next()
+        if (done) return value.read()
+        if (change && value.index === 0) value.latents.write((await value.latents.read()).map((v) => v + 1))
+      }
+    }
+    const [plain, changed, again] = [await run(false), await run(true), await run(false)]
+    expect(plain).toEqual(again)
+    expect(plain).not.toEqual(changed)
+  })
+
+  test('an abort between steps', async () => {
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const iterator = pipe.sample({ conditioning: await pipe.encodePrompt('x'), width: 64, height: 64, steps: 4, signal: controller.signal })
+    await iterator.next()
+    controller.abort(reason)
+    await expect(iterator.next()).rejects.toBe(reason)
+  })
+})
+
+describe('several at once', () => {
+  test('calls finish in the order they were made', async () => {
+    const order: number[] = []
+    await Promise.all([0, 1, 2, 3].map((i) => pipe.generate({ ...small, steps: 4 - i, seed: i }).then(() => order.push(i))))
+    expect(order).toEqual([0, 1, 2, 3])
+  })
+
+  test('two pipelines side by side give what each gives alone', async () => {
+    const alone = bytes((await pipe.generate(small)).images[0])
+    await using other = await DiffusionPipeline.load(model.file, { config: model.golden.config, device: 'cpu' })
+    const both = await Promise.all([pipe.generate(small), other.generate(small)])
+    for (const { images } of both) expect(bytes(images[0]).equals(alone)).toBe(true)
+  })
+
+  test('the event loop stays free', async () => {
+    let worst = 0
+    let last = performance.now()
+    const timer = setInterval(() => {
+      const now = performance.now()
+      worst = Math.max(worst, now - last - 5)
+      last = now
+    }, 5)
+    await pipe.generate({ ...small, width: 128, height: 128, steps: 6 })
+    clearInterval(timer)
+    expect(worst).toBeLessThan(60)
+  })
+})
+
+describe('disposal', () => {
+  test('waits for running work; calls and objects after it say so', async () => {
+    const other = await DiffusionPipeline.load(model.file, { config: model.golden.config, device: 'cpu' })
+    const latents = other.createLatents({ width: 64, height: 64 })
+    const running = other.generate(small)
+    const disposing = other.dispose()
+    await expect(other.generate(small)).rejects.toBeInstanceOf(DisposedError)
+    expect((await running).images).toHaveLength(1)
+    await disposing
+    await other.dispose()
+    expect(() => other.memoryUsage()).toThrow(DisposedError)
+    expect(() => other.tokenize('x')).toThrow(DisposedError)
+    await expect(latents.read()).rejects.toMatchObject({ code: 'ERR_DISPOSED' })
+  })
+
+  test('unload() frees the weights, the next call reads them again', async () => {
+    const before = bytes((await pipe.generate(small)).images[0])
+    const { total } = pipe.memoryUsage()
+    await pipe.unload()
+    expect(pipe.memoryUsage().total).toBeLessThan(total / 10)
+    expect(bytes((await pipe.generate(small)).images[0]).equals(before)).toBe(true)
+  })
+})

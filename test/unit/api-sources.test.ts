@@ -1,0 +1,196 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { DiffusionError, ModelFormatError } from '../../lib/errors'
+import { parseConfig } from '../../lib/config-file'
+import { unpackOuterZip } from '../../lib/outer-zip'
+import { huggingFaceCache, resolveSource } from '../../lib/sources'
+import type { ModelSource } from '../../lib/types'
+import { temporaryFolder } from '../helpers/golden'
+import { zipStored } from '../helpers/torch-checkpoint'
+
+const { folder, remove } = temporaryFolder()
+afterAll(remove)
+
+function put(name: string, content: string | Uint8Array = 'x'): string {
+  const file = path.join(folder, name)
+  mkdirSync(path.dirname(file), { recursive: true })
+  writeFileSync(file, content)
+  return file
+}
+
+const yaml = 'model:\n  target: ldm.LatentDiffusion\n  params:\n    scale_factor: 0.18215\n    linear_start: 8.5e-4\n    use_ema: False\n'
+
+describe('sources', () => {
+  test('a path, a relative path and a file: URL are the same file', async () => {
+    const file = put('a b/módel ü.safetensors')
+    for (const source of [file, path.relative(process.cwd(), file), pathToFileURL(file), pathToFileURL(file).href]) {
+      expect(await resolveSource(source)).toEqual({ model: file, name: 'módel ü' })
+    }
+  })
+
+  test('parts', async () => {
+    const [unet, vae] = [put('parts/unet.safetensors'), put('parts/vae.safetensors')]
+    expect(await resolveSource({ unet, vae: pathToFileURL(vae) })).toEqual({ model: '', unet, vae, name: 'unet' })
+  })
+
+  test.each<[unknown, RegExp]>([
+    ['', /empty/],
+    [7, /must be a path/],
+    [null, /must be a path/],
+    ['a\0b', /NUL/],
+    ['https://example.org/model.ckpt', /nothing is downloaded/],
+    [new URL('https://example.org/model.ckpt'), /only file: URLs/],
+    ['hf:owner', /hf:owner\/name/],
+    ['hf:../..', /hf:owner\/name/],
+    ['hf:owner/name/../../../etc', /hf:owner\/name/],
+    [{}, /names no weights/],
+    [{ tokenizer: '.' }, /names no weights/],
+    [{ modell: 'x' }, /Did you mean 'model'/],
+    [{ model: '.', controlNet: 'x' }, /not supported/],
+  ])('%p is refused', async (source, message) => {
+    await expect(resolveSource(source as ModelSource)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) })
+  })
+
+  test('a file that is not there', async () => {
+    const error = await resolveSource(path.join(folder, 'nowhere.safetensors')).catch((e: unknown) => e)
+    expect(error).toBeInstanceOf(DiffusionError)
+    expect(error).toMatchObject({ code: 'ERR_IO', message: expect.stringMatching(/nowhere\.safetensors does not exist/) })
+  })
+})
+
+describe('the local Hugging Face cache', () => {
+  const saved = process.env.HF_HUB_CACHE
+  beforeAll(() => {
+    process.env.HF_HUB_CACHE = path.join(folder, 'hub')
+    put('hub/models--o--m/refs/main', 'abc123\n')
+    put('hub/models--o--m/snapshots/abc123/model_index.json', '{}')
+    put('hub/models--o--evil/refs/main', '../../..')
+  })
+  afterAll(() => {
+    if (saved === undefined) delete process.env.HF_HUB_CACHE
+    else process.env.HF_HUB_CACHE = saved
+  })
+
+  test('a snapshot, by default and by revision, and a file in it', async () => {
+    const snapshot = path.join(folder, 'hub', 'models--o--m', 'snapshots', 'abc123')
+    expect((await resolveSource('hf:o/m')).model).toBe(snapshot)
+    expect((await resolveSource('hf:o/m@abc123')).model).toBe(snapshot)
+    expect((await resolveSource('hf:o/m/model_index.json')).model).toBe(path.join(snapshot, 'model_index.json'))
+  })
+
+  test('what is not there says how to get it', async () => {
+    await expect(resolveSource('hf:o/other')).rejects.toMatchObject({ code: 'ERR_IO', message: expect.stringMatching(/hf download o\/other/) })
+  })
+
+  test('a reference that leaves the cache is refused', async () => {
+    await expect(resolveSource('hf:o/evil')).rejects.toMatchObject({ code: 'ERR_IO' })
+  })
+
+  test('the environment decides where it is', () => {
+    expect(huggingFaceCache({ HF_HUB_CACHE: '/a', HF_HOME: '/b' })).toBe('/a')
+    expect(huggingFaceCache({ HF_HOME: '/b' })).toBe(path.join('/b', 'hub'))
+    expect(huggingFaceCache({ XDG_CACHE_HOME: '/c' })).toBe(path.join('/c', 'huggingface', 'hub'))
+  })
+})
+
+describe('configurations', () => {
+  test('NAME.yaml beside the checkpoint wins over config.yaml', async () => {
+    const file = put('cfg/model.ckpt')
+    put('cfg/config.yaml', 'model: { target: other }')
+    expect((await resolveSource(file)).config).toEqual({ model: { target: 'other' } })
+    put('cfg/model.yaml', yaml)
+    expect((await resolveSource(file)).config).toEqual({
+      model: { target: 'ldm.LatentDiffusion', params: { scale_factor: 0.18215, linear_start: 0.00085, use_ema: false } },
+    })
+  })
+
+  test('a yaml that is no model configuration is passed over, one that is broken is not', async () => {
+    const file = put('cfg2/model.ckpt')
+    put('cfg2/config.yaml', 'port: 80')
+    expect((await resolveSource(file)).config).toBeUndefined()
+    put('cfg2/config.yaml', 'model: [')
+    await expect(resolveSource(file)).rejects.toBeInstanceOf(ModelFormatError)
+  })
+
+  test('a GGUF carries its own', async () => {
+    put('cfg3/config.yaml', yaml)
+    expect((await resolveSource(put('cfg3/model.gguf'))).config).toBeUndefined()
+  })
+
+  test('given as path or object', async () => {
+    const file = put('cfg4/model.ckpt')
+    const config = put('cfg4/elsewhere.yaml', yaml)
+    expect((await resolveSource(file, config)).config).toHaveProperty('model.params.scale_factor', 0.18215)
+    expect((await resolveSource(file, { model: { target: 'x' } })).config).toEqual({ model: { target: 'x' } })
+    await expect(resolveSource(file, { modle: {} })).rejects.toThrow(/no "model" section/)
+    const loop: Record<string, unknown> = { model: {} }
+    loop.self = loop
+    await expect(resolveSource(file, loop)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+  })
+
+  test.each([
+    [
+      'an alias bomb',
+      `a: &a [x,x,x,x,x,x,x,x,x]\n${'bcdefghi'
+        .split('')
+        .map((c, i) => `${c}: &${c} [${Array(9).fill(`*${'abcdefgh'[i]}`).join(',')}]`)
+        .join('\n')}\n`,
+    ],
+    ['a list', '- 1\n- 2\n'],
+    ['a scalar', 'hello'],
+    ['a duplicate key', 'model: 1\nmodel: 2\n'],
+    ['a tab', 'model:\n\t- x'],
+  ])('%s is refused', (_name, text) => {
+    expect(() => parseConfig(text, 'test.yaml')).toThrow(ModelFormatError)
+  })
+
+  test('a tag of Python is plain data', () => {
+    expect(parseConfig('model: !!python/object/apply:os.system ["true"]', 'test.yaml')).toEqual({ model: ['true'] })
+  })
+})
+
+describe('a checkpoint inside an outer zip', () => {
+  test('is unpacked with its configuration, and deleted again', async () => {
+    const inner = Buffer.from('the checkpoint')
+    const zip = put(
+      'release.zip',
+      zipStored([
+        { name: 'models/v1/some name.ckpt', data: inner },
+        { name: 'config.yaml', data: Buffer.from(yaml) },
+      ]),
+    )
+    const unpacked = await unpackOuterZip(zip)
+    expect(readFileSync(unpacked.file)).toEqual(inner)
+    expect(path.basename(unpacked.file)).toBe('model.ckpt')
+    expect(unpacked.config).toHaveProperty('model.target')
+    await unpacked.dispose()
+    expect(existsSync(path.dirname(unpacked.file))).toBe(false)
+  })
+
+  test.each<[string, Buffer, RegExp]>([
+    ['no checkpoint', zipStored([{ name: 'readme.txt', data: Buffer.from('x') }]), /holds no checkpoint/],
+    ['two checkpoints', zipStored(['a.ckpt', 'b.ckpt'].map((name) => ({ name, data: Buffer.from(name) }))), /holds 2 checkpoints/],
+    ['a name that leaves the folder', zipStored([{ name: '../model.ckpt', data: Buffer.from('x') }]), /cannot be unpacked/],
+    ['not a zip', Buffer.from('PK nonsense'), /cannot be unpacked/],
+    ['cut off', zipStored([{ name: 'a.ckpt', data: Buffer.alloc(1000) }]).subarray(0, 500), /cannot be unpacked/],
+  ])('%s', async (name, bytes, message) => {
+    const error = await unpackOuterZip(put(`${name}.zip`, bytes)).catch((e: unknown) => e)
+    expect(error).toBeInstanceOf(ModelFormatError)
+    expect((error as Error).message).toMatch(message)
+  })
+
+  test('a wrong checksum-free size is caught', async () => {
+    const bytes = zipStored([{ name: 'a.ckpt', data: Buffer.alloc(100, 1) }])
+    // The central directory claims fewer bytes than there are.
+    const central = bytes.indexOf(Buffer.from('PK\x01\x02', 'latin1'))
+    bytes.writeUInt32LE(50, central + 24)
+    await expect(unpackOuterZip(put('size.zip', bytes))).rejects.toBeInstanceOf(ModelFormatError)
+  })
+
+  test('an abort leaves nothing behind', async () => {
+    const zip = put('abort.zip', zipStored([{ name: 'a.ckpt', data: Buffer.alloc(1 << 20) }]))
+    const reason = new Error('stop')
+    await expect(unpackOuterZip(zip, AbortSignal.abort(reason))).rejects.toBe(reason)
+  })
+})

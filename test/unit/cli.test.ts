@@ -1,0 +1,92 @@
+import { camelCase, readFlags, toJson, UsageError, type Flags } from '../../lib/cli/command'
+import { outputName } from '../../lib/cli/generate'
+import { progressLine } from '../../lib/cli/progress-bar'
+import { cli } from '../helpers/cli'
+import manifest from '../../package.json'
+
+describe('the command line', () => {
+  test('without a command: usage, exit code 2', async () => {
+    const { code, stderr, stdout } = await cli([])
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(/usage: latent COMMAND/)
+  })
+
+  test('--help and --version', async () => {
+    const help = await cli(['--help'])
+    expect(help).toMatchObject({ code: 0, stderr: '' })
+    for (const name of ['generate', 'convert', 'inspect', 'estimate', 'devices', 'bench', 'build']) expect(help.stdout).toContain(name)
+    expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' })
+  })
+
+  test.each(['generate', 'convert', 'inspect', 'estimate', 'devices', 'bench', 'build'])('%s --help', async (name) => {
+    const direct = await cli([name, '--help'])
+    expect(direct).toMatchObject({ code: 0, stderr: '' })
+    expect(direct.stdout).toContain(`usage: latent ${name} `)
+    expect(await cli(['help', name])).toEqual(direct)
+    for (const line of direct.stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(150)
+  })
+
+  test.each<[string[], RegExp]>([
+    [['genrate'], /did you mean 'generate'/],
+    [['generate', '-m', 'x', '-p', 'y', '--step', '3'], /unknown option --step; did you mean --steps/],
+    [['generate', '-m', 'x', '-p', 'y', '--steps', 'many'], /--steps takes a number, not 'many'/],
+    [['generate', '-m', 'x', '-p', 'y', '--seed', '-1'], /seed/],
+    [['generate', '-m', 'x', '-p', 'y', '--schedule', '3,x,0'], /--schedule takes a number/],
+    [['generate', '-p', 'y'], /no model given/],
+    [['generate', '-m', 'x'], /no prompt given/],
+    [['generate', '-m', 'x', '-p', 'y', 'stray'], /stray/],
+    [['generate', '-m', 'x', '-p', 'y', '--dtype', 'unet='], /part=type/],
+    [['convert', 'x'], /no output given/],
+    [['convert', 'x', 'y', 'z'], /expected MODEL and OUT\.gguf/],
+    [['convert', '-m', 'x', 'y.gguf', 'z.gguf'], /one argument too many/],
+    [['inspect'], /no model given/],
+    [['inspect', 'a', 'b'], /expected one MODEL/],
+    [['devices', 'x'], /x/],
+    [['bench', 'x', '--repeats', '0'], /--repeats/],
+  ])('%j is a usage error', async (argv, message) => {
+    const { code, stderr, stdout } = await cli(argv)
+    expect(stderr).toMatch(message)
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+  })
+
+  test('a model that is not there: exit code 1 with the error code', async () => {
+    const { code, stderr } = await cli(['inspect', 'nowhere.safetensors'])
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/nowhere\.safetensors does not exist.*\(ERR_IO\)/)
+  })
+
+  test('an option that the API refuses: exit code 2', async () => {
+    const { code, stderr } = await cli(['generate', '-m', __filename, '-p', 'x', '--device', 'tpu'])
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/device must be/)
+  })
+})
+
+test('flags', () => {
+  const flags = { width: { kind: 'number', help: '' }, name: { kind: 'text', help: '' }, on: { kind: 'switch', help: '' } } as const satisfies Flags
+  const limits = { min: 0, max: 1, names: 'one file' }
+  expect(readFlags(flags, ['--width', '64', '--name=a b', '--on', 'file'], limits)).toEqual({
+    values: { width: 64, name: 'a b', on: true },
+    positionals: ['file'],
+  })
+  expect(() => readFlags(flags, ['--width'], limits)).toThrow(UsageError)
+  expect(() => readFlags(flags, ['--on=1'], limits)).toThrow(UsageError)
+})
+
+test('names', () => {
+  expect(camelCase('guidance-scale')).toBe('guidanceScale')
+  expect(outputName('a/out.png', 0, 1)).toBe('a/out.png')
+  expect(outputName('a/out.png', 1, 3).replaceAll('\\', '/')).toBe('a/out-2.png')
+})
+
+test('JSON carries bigints and typed arrays', () => {
+  expect(JSON.parse(toJson({ a: 5n, b: 2n ** 64n - 1n, c: Float32Array.of(1, 0.5) }))).toEqual({ a: 5, b: '18446744073709551615', c: [1, 0.5] })
+})
+
+test('progress lines fit the terminal', () => {
+  const at = { phase: 'sample', step: 5, steps: 20, elapsedMs: 5000, etaMs: 15000 } as const
+  expect(progressLine(at, 80)).toMatch(/^sampling {3}\[=+ +\] 5\/20, 15 s left$/)
+  for (const columns of [10, 20, 40, 200]) expect(progressLine(at, columns).length).toBeLessThanOrEqual(columns)
+  expect(progressLine({ ...at, phase: 'load', step: 20, etaMs: 0 }, 80)).toMatch(/100%$/)
+  expect(progressLine({ ...at, steps: 0, etaMs: null }, 80)).toBe('sampling  ')
+})
