@@ -26,22 +26,28 @@ public:
     explicit Collector(const Unpickler & pickle) : pickle_(pickle) {}
 
     std::vector<NamedValue> collect(ValueId root) {
-        ValueId wanted = root;
-        if (pickle_.is(root, ValueKind::dict)) {
-            for (const char * wrapper : {"state_dict", "params_ema", "params", "model_state_dict", "model"}) {
-                const ValueId * inner = pickle_.lookup(root, wrapper);
-                if (inner && has_tensors(*inner)) {
-                    wanted = *inner;
-                    break;
-                }
-            }
+        if (pickle_.is(root, ValueKind::dict) && visit_wrapped(root)) {
+            strip_common_prefix("module.");
+            return std::move(found_);
         }
-        visit(wanted, "", 0);
+        visit(root, "", 0);
         strip_common_prefix("module.");
         return std::move(found_);
     }
 
 private:
+    /// Where the weights are one entry among others, only they count.
+    bool visit_wrapped(ValueId root) {
+        for (const char * wrapper : {"state_dict", "params_ema", "params", "model_state_dict", "model", "string_to_param"}) {
+            const ValueId * inner = pickle_.lookup(root, wrapper);
+            if (!inner || !has_tensors(*inner)) continue;
+            const bool embedding = wrapper == std::string_view("string_to_param");  // a textual inversion keeps the name
+            visit(*inner, embedding ? "string_to_param." : "", 0);
+            return true;
+        }
+        return false;
+    }
+
     /// The dictionary that a value stands for, through a ParameterDict's state.
     const ValueId * dictionary(const ValueId & id) const {
         if (pickle_.is(id, ValueKind::dict)) return &id;

@@ -8,9 +8,9 @@ namespace latent::formats {
 
 namespace {
 
-// Far above what a checkpoint of ten thousand tensors with its optimizer needs, and about 200 MB at the very worst.
-constexpr size_t most_values = size_t{4} << 20;
-constexpr size_t most_items = size_t{8} << 20;
+// A checkpoint of three thousand tensors has about sixty thousand values. At worst this is about 70 MB.
+constexpr size_t most_values = size_t{1} << 20;
+constexpr size_t most_items = size_t{4} << 20;
 constexpr size_t longest_name = 1024;
 
 constexpr int deepest_rebuild = 4;
