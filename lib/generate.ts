@@ -68,22 +68,24 @@ function nativeRequest(resolved: ResolvedGenerate, inputs: Inputs, tokenizer: Pi
 function replayable(
   resolved: ResolvedGenerate,
   inputs: Inputs,
-  chosen: Partial<Record<'sampler' | 'schedule', string> & Record<'steps' | 'eta', number>>,
+  info: PipelineInfo,
+  chosen: { eta?: number },
 ): ResolvedOptions {
   const { request, seed, clipSkip, schedule } = resolved.sampling
   const eta = chosen.eta ?? request.eta
+  const settledSchedule = schedule ?? (request.schedule || info.defaultSchedules[request.sampler])
   return {
     prompt: resolved.prompt,
     negativePrompt: resolved.negativePrompt,
     width: inputs.width,
     height: inputs.height,
     count: resolved.count,
-    steps: chosen.steps ?? request.steps,
+    steps: request.steps,
     guidanceScale: request.guidanceScale,
     guidanceRescale: request.guidanceRescale,
     seed,
-    sampler: chosen.sampler ?? request.sampler,
-    ...definedSchedule(schedule ?? (chosen.schedule || request.schedule)),
+    sampler: request.sampler,
+    ...(settledSchedule ? { schedule: settledSchedule } : {}),
     ...(eta >= 0 ? { eta } : {}),
     rng: request.rng,
     emphasis: resolved.emphasis,
@@ -92,10 +94,6 @@ function replayable(
     ...(resolved.latents === undefined ? {} : { latents: resolved.latents }),
     ...(request.extra ? { extra: request.extra as NonNullable<ResolvedOptions['extra']> } : {}),
   }
-}
-
-function definedSchedule(schedule: string | Float32Array): Pick<ResolvedOptions, 'schedule'> {
-  return schedule === '' ? {} : { schedule }
 }
 
 /** One generate() call. */
@@ -122,8 +120,8 @@ export async function generate(context: GenerateContext, options: GenerateOption
 }
 
 function finish(context: GenerateContext, resolved: ResolvedGenerate, inputs: Inputs, result: NativeGenerateResult): GenerateResult {
-  const summary = JSON.parse(result.summary) as { options?: Record<string, never>; timings: Timings }
-  const options = replayable(resolved, inputs, summary.options ?? {})
+  const summary = JSON.parse(result.summary) as { options?: { eta?: number }; timings: Timings }
+  const options = replayable(resolved, inputs, context.info, summary.options ?? {})
   const images = result.images.map((picture, i) => {
     const seed = BigInt.asUintN(64, options.seed + BigInt(i))
     return toRawImage(picture, { parameters: writeInfotext({ ...options, seed }, context.modelName) })

@@ -172,14 +172,16 @@ export interface ResolvedSampling {
   schedule: ScheduleName | Float32Array | undefined
 }
 
+/** Noise levels, descending; the final 0 may be left out. */
 function checkSigmas(sigmas: Float32Array): number[] {
-  if (sigmas.length < 2) throw invalidRange('schedule: a custom schedule needs at least two sigmas (the last one is where it ends, usually 0)')
   if (sigmas.length > maxSteps + 1) throw invalidRange(`schedule: at most ${maxSteps + 1} sigmas are allowed, not ${sigmas.length}`)
+  if (!(sigmas[0]! > 0)) throw invalidRange('schedule: a custom schedule needs at least one sigma above 0')
   for (let i = 0; i < sigmas.length; i++) {
     const sigma = sigmas[i]!
     if (!Number.isFinite(sigma) || sigma < 0) throw invalidRange(`schedule: sigma ${i} is ${sigma}; sigmas are finite and not negative`)
-    if (i > 0 && sigma >= sigmas[i - 1]!)
+    if (i > 0 && !(sigma < sigmas[i - 1]!)) {
       throw invalidRange(`schedule: sigmas must fall; sigma ${i} (${sigma}) is not below the one before it (${sigmas[i - 1]})`)
+    }
   }
   return Array.from(sigmas)
 }
@@ -187,10 +189,11 @@ function checkSigmas(sigmas: Float32Array): number[] {
 function resolveSteps(o: Record<string, unknown>, sigmas: number[] | undefined, fallback: number): number {
   const given = o.steps === undefined ? undefined : checkInteger(o.steps, 'steps', { min: 1, max: maxSteps })
   if (!sigmas) return given ?? fallback
-  if (given !== undefined && given !== sigmas.length - 1) {
-    throw invalidRange(`steps (${given}) does not fit the custom schedule: ${sigmas.length} sigmas make ${sigmas.length - 1} steps; leave steps out`)
+  const steps = sigmas.length - (sigmas.at(-1) === 0 ? 1 : 0)
+  if (given !== undefined && given !== steps) {
+    throw invalidRange(`steps (${given}) does not fit the custom schedule, which makes ${steps} steps; leave steps out`)
   }
-  return sigmas.length - 1
+  return steps
 }
 
 function resolveExtra(value: unknown): Record<string, unknown> | undefined {

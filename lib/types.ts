@@ -216,6 +216,10 @@ export interface PipelineInfo {
   }
   samplers: SamplerName[]
   schedules: ScheduleName[]
+  /** The schedule of each sampler where none is named. */
+  defaultSchedules: Record<SamplerName, ScheduleName>
+  /** Human names of samplers and schedules: `dpmpp_2m` is `DPM++ 2M`. */
+  labels: Record<string, string>
   /** Pixels per latent pixel. */
   downsampling: number
   /** Widths and heights must be multiples of this many pixels. */
@@ -265,7 +269,7 @@ export interface SamplingOptions {
   /** Layers of the text encoder to skip, A1111's counting: 1 uses the last layer, 2 the last but one. Default: the model's own. */
   clipSkip?: number
   sampler?: SamplerName
-  /** Name, or the sigmas themselves: descending, the final 0 included. */
+  /** Name, or the sigmas themselves: descending, the final 0 included or not. */
   schedule?: ScheduleName | Float32Array
   /** Share of fresh noise per step for the solvers that know it (DDIM: 0 deterministic, 1 as DDPM). Default: the model's or the solver's own. */
   eta?: number

@@ -178,8 +178,16 @@ Json LatentPipeline::info() const {
     parameters["total"] = total;
 
     Json samplers = Json::array(), schedules = Json::array();
-    for (const auto & sampler : samplers::list_samplers()) samplers.push_back(sampler.name);
-    for (const auto & schedule : samplers::list_schedules()) schedules.push_back(schedule.name);
+    Json labels = Json::object(), default_schedules = Json::object();
+    for (const auto & sampler : samplers::list_samplers()) {
+        samplers.push_back(sampler.name);
+        labels[sampler.name] = sampler.label;
+        default_schedules[sampler.name] = sampler.default_schedule;
+    }
+    for (const auto & schedule : samplers::list_schedules()) {
+        schedules.push_back(schedule.name);
+        labels[schedule.name] = schedule.label;
+    }
     const int factor = spec.downsampling() * (spec.unet ? spec.unet->downsampling() : 1);
     const graph::DeviceInfo device = device_->info();
     return {{"kind", spec.kind},
@@ -199,6 +207,8 @@ Json LatentPipeline::info() const {
               {"clipSkip", 0}}},
             {"samplers", samplers},
             {"schedules", schedules},
+            {"defaultSchedules", default_schedules},
+            {"labels", labels},
             {"downsampling", spec.downsampling()},
             {"sizeMultiple", factor},
             {"latentChannels", spec.latent_channels()},

@@ -110,6 +110,10 @@ describe('generate options', () => {
     expect(generate({ steps: undefined, classId: undefined, sampler: undefined }).sampling.request.steps).toBe(50)
   })
 
+  test('the final 0 of a custom schedule may be left out', () => {
+    expect(generate({ schedule: Float32Array.of(14.5, 5, 1) }).sampling.request).toMatchObject({ steps: 3, sigmas: [14.5, 5, 1] })
+  })
+
   test('a custom schedule sets the steps', () => {
     const sigmas = Float32Array.of(14.5, 5, 1, 0)
     const { sampling } = generate({ schedule: sigmas })
@@ -119,7 +123,8 @@ describe('generate options', () => {
   })
 
   test.each([
-    [Float32Array.of(1), /at least two/],
+    [Float32Array.of(), /at least one/],
+    [Float32Array.of(0), /at least one/],
     [Float32Array.of(1, 2, 0), /must fall/],
     [Float32Array.of(1, NaN, 0), /finite/],
     [Float32Array.of(1, -1), /not negative/],
