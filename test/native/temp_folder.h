@@ -30,6 +30,8 @@ public:
     /// Writes a file and returns its path.
     std::string write(const std::string & name, std::string_view content) const {
         const std::string where = file(name);
+        std::error_code ignored;  // some file systems flush a file that is truncated and written again
+        std::filesystem::remove(latent::to_path(where), ignored);
         std::ofstream out(latent::to_path(where), std::ios::binary | std::ios::trunc);
         out.write(content.data(), static_cast<std::streamsize>(content.size()));
         if (!out.flush()) throw latent::Error(latent::ErrorCode::io, "cannot write " + where);
