@@ -5,7 +5,7 @@ import { Latents, nativeLatents, wrapLatents } from './latents.js'
 import type { NativePipeline } from './native/contract.js'
 import { optionalSignal, resolveLoad, resolveRng, resolveSeed } from './options.js'
 import type { CallOptions, DecodeOptions, ImageInput, LoadOptions, ModelSource, PipelineInfo, RngName } from './types.js'
-import { RawImage } from './image/raw-image.js'
+import type { RawImage } from './image/raw-image.js'
 import { imageTensor, toRawImage } from './tensors.js'
 import { checkName, invalidType, knownKeys } from './validate.js'
 

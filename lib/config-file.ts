@@ -14,7 +14,8 @@ export function parseConfig(text: string, where: string): Record<string, unknown
   let value: unknown
   try {
     const document = parseDocument(text, { logLevel: 'silent', prettyErrors: true, stringKeys: true })
-    if (document.errors.length > 0) throw document.errors[0]
+    const [problem] = document.errors
+    if (problem) throw problem
     value = document.toJS({ maxAliasCount: 100 })
   } catch (error) {
     throw new ModelFormatError(`${where} is not a YAML configuration: ${(error as Error).message}`)

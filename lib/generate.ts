@@ -33,7 +33,7 @@ async function gatherInputs(resolved: ResolvedGenerate, info: PipelineInfo): Pro
   const width = side(resolved.width, 3, info.defaults.width)
   const height = side(resolved.height, 2, info.defaults.height)
   const fitted =
-    image && (image.shape[3] !== width || image.shape[2] !== height) ? await imageTensor(resolved.image!, 'image', { width, height }) : image
+    image && (image.shape[3] !== width || image.shape[2] !== height) ? await imageTensor(resolved.image, 'image', { width, height }) : image
   if (fitted && fitted.shape[0] !== 1 && fitted.shape[0] !== resolved.count) {
     throw invalidRange(`image holds ${fitted.shape[0]} pictures for a count of ${resolved.count}; give one, or as many as count`)
   }

@@ -66,7 +66,7 @@ export async function runJob<T>(
   }
   if (failure) {
     discard?.(result)
-    throw (failure as { error: unknown }).error
+    throw failure.error
   }
   return result
 }

@@ -1,4 +1,5 @@
-import { Autoencoder, decodeLatents, firstStageOf, resolveDecode } from './autoencoder.js'
+import type { Autoencoder} from './autoencoder.js';
+import { decodeLatents, firstStageOf, resolveDecode } from './autoencoder.js'
 import { wrapConditioning, type Conditioning } from './conditioning.js'
 import { addon, withSource, type PreparedSource } from './engine.js'
 import { DisposedError, UnsupportedModelError } from './errors.js'

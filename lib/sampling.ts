@@ -1,7 +1,8 @@
 /** The sampling loop in the caller's hands, and single evaluations of the network. */
 import { nativeConditioning } from './conditioning.js'
 import { runJob, progressReporter } from './job.js'
-import { Latents, nativeLatents, wrapLatents } from './latents.js'
+import type { Latents} from './latents.js';
+import { nativeLatents, wrapLatents } from './latents.js'
 import type { NativeConditioning, NativeLatents, NativePipeline, NativeSamplingRequest } from './native/contract.js'
 import {
   callKeys,

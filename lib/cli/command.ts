@@ -58,7 +58,7 @@ function parseError(error: unknown, flags: Flags): Error {
     const near = nearestName(given.replace(/^-+/, ''), Object.keys(flags))
     return new UsageError(`unknown option ${given}${near ? `; did you mean --${near}?` : ''}`)
   }
-  if (code?.startsWith('ERR_PARSE_ARGS')) return new UsageError(message.split('\n')[0]!.split('. To specify')[0]!)
+  if (code?.startsWith('ERR_PARSE_ARGS')) return new UsageError(message.split('\n')[0]!.split('. To specify')[0])
   return error as Error
 }
 

@@ -24,7 +24,7 @@ export const loadFlags = {
 
 /** `q8_0` for all parts, or `unet=q8_0,vae=f16`. */
 function readDtype(text: string): LoadOptions['dtype'] {
-  if (!text.includes('=')) return text as LoadOptions['dtype'] & string
+  if (!text.includes('=')) return text
   return Object.fromEntries(
     text.split(',').map((pair) => {
       const [part, type] = pair.split('=')

@@ -30,9 +30,9 @@ export function progressLine({ phase, step, steps, etaMs }: Progress, columns: n
 }
 
 export interface ProgressBar {
-  update(progress: Progress): void
+  update: (progress: Progress) => void
   /** Removes the line. */
-  clear(): void
+  clear: () => void
 }
 
 export function progressBar({ stderr }: Io, quiet = false): ProgressBar {
