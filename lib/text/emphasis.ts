@@ -1,0 +1,146 @@
+/** A1111's attention syntax: a prompt as pieces of text with weights. */
+
+/** Text with its weight, or a break between chunks. */
+export type PromptPiece = { kind: 'text'; text: string; weight: number } | { kind: 'break' }
+
+const roundFactor = 1.1
+const squareFactor = 1 / 1.1
+const breakWord = 'BREAK'
+
+interface Segment {
+  text: string
+  weight: number
+  /** A BREAK. Emphasis around it acts on it like on any text and thereby undoes it, as in the web UI. */
+  isBreak: boolean
+}
+
+const wordCharacter = /[\p{L}\p{N}_]/u
+const space = /\s/
+
+function isWordAt(text: string, index: number): boolean {
+  return index >= 0 && index < text.length && wordCharacter.test(text[index]!)
+}
+
+/** Splits plain text at the word BREAK, taking the white space around it away. */
+function splitBreaks(text: string, segments: Segment[]): void {
+  let start = 0
+  for (let at = text.indexOf(breakWord); at >= 0; at = text.indexOf(breakWord, at + breakWord.length)) {
+    let after = at + breakWord.length
+    if (isWordAt(text, at - 1) || isWordAt(text, after)) continue
+    let before = at
+    while (before > start && space.test(text[before - 1]!)) before--
+    while (after < text.length && space.test(text[after]!)) after++
+    segments.push({ text: text.slice(start, before), weight: 1, isBreak: false }, { text: breakWord, weight: -1, isBreak: true })
+    start = after
+  }
+  segments.push({ text: text.slice(start), weight: 1, isBreak: false })
+}
+
+const explicitWeight = /:\s*([+-]?[.0-9]+)\s*\)/y
+const plainRun = /[^\\()[\]:]+/y
+const escapable = new Set(['(', ')', '[', ']', '\\'])
+
+/** Reads one lexical element at `index` and returns the index behind it. */
+class Parser {
+  readonly segments: Segment[] = []
+  /** Indices into `segments` where the open brackets began. */
+  readonly #round: number[] = []
+  readonly #square: number[] = []
+
+  constructor(readonly prompt: string) {
+    for (let index = 0; index < prompt.length;) index = this.#element(index)
+    this.#closeAll(this.#round, roundFactor)
+    this.#closeAll(this.#square, squareFactor)
+  }
+
+  #element(index: number): number {
+    const character = this.prompt[index]!
+    switch (character) {
+      case '\\':
+        return this.#escape(index)
+      case '(':
+        this.#round.push(this.segments.length)
+        return index + 1
+      case '[':
+        this.#square.push(this.segments.length)
+        return index + 1
+      case ')':
+        return this.#close(this.#round, roundFactor, ')', index + 1)
+      case ']':
+        return this.#close(this.#square, squareFactor, ']', index + 1)
+      case ':':
+        return this.#colon(index)
+      default:
+        plainRun.lastIndex = index
+        plainRun.test(this.prompt)
+        splitBreaks(this.prompt.slice(index, plainRun.lastIndex), this.segments)
+        return plainRun.lastIndex
+    }
+  }
+
+  /** A backslash takes the meaning of the bracket or backslash behind it; before anything else it is dropped. */
+  #escape(index: number): number {
+    const next = this.prompt[index + 1]
+    const literal = next !== undefined && escapable.has(next)
+    this.#literal(literal ? next : '')
+    return index + (literal ? 2 : 1)
+  }
+
+  /** `:1.2)` closes a round bracket with that weight; elsewhere it is text. */
+  #colon(index: number): number {
+    explicitWeight.lastIndex = index
+    const match = explicitWeight.exec(this.prompt)
+    const weight = match ? Number(match[1]) : NaN
+    if (!match || !Number.isFinite(weight)) {
+      this.#literal(':')
+      return index + 1
+    }
+    return this.#close(this.#round, weight, match[0], index + match[0].length)
+  }
+
+  #close(open: number[], factor: number, literal: string, next: number): number {
+    const start = open.pop()
+    if (start === undefined) this.#literal(literal)
+    else for (let i = start; i < this.segments.length; i++) this.segments[i]!.weight *= factor
+    return next
+  }
+
+  #literal(text: string): void {
+    this.segments.push({ text, weight: 1, isBreak: false })
+  }
+
+  /** Brackets that are still open at the end reach to the end. */
+  #closeAll(open: number[], factor: number): void {
+    let product = 1
+    let next = 0
+    for (let i = open[0] ?? this.segments.length; i < this.segments.length; i++) {
+      for (; next < open.length && open[next]! <= i; next++) product *= factor
+      this.segments[i]!.weight *= product
+    }
+  }
+}
+
+/** Neighbours of equal weight become one; one empty text is kept where there is nothing. */
+function mergeRuns(segments: readonly Segment[]): Segment[] {
+  const runs: { texts: string[]; weight: number; isBreak: boolean }[] = []
+  for (const { text, weight, isBreak } of segments) {
+    const last = runs.at(-1)
+    if (last && last.weight === weight) {
+      last.texts.push(text)
+      last.isBreak = false
+    } else {
+      runs.push({ texts: [text], weight, isBreak })
+    }
+  }
+  if (runs.length === 0) runs.push({ texts: [''], weight: 1, isBreak: false })
+  return runs.map(({ texts, weight, isBreak }) => ({ text: texts.join(''), weight, isBreak: isBreak && weight === -1 }))
+}
+
+/**
+ * A prompt as weighted pieces. `(x)` multiplies by 1.1, `[x]` divides by it, `(x:w)` multiplies by w; brackets nest; a backslash before a bracket or backslash makes it
+ * text; BREAK as a word of its own ends a chunk (inside brackets it is ordinary text, as in the web UI). Brackets without a partner are text, or reach to the end.
+ * Source: the prompt language of the AUTOMATIC1111 web UI 1.10.
+ */
+export function parseEmphasis(prompt: string): PromptPiece[] {
+  return mergeRuns(new Parser(prompt).segments).map(({ text, weight, isBreak }) => (isBreak ? { kind: 'break' } : { kind: 'text', text, weight }))
+}

@@ -1,0 +1,165 @@
+/** Prompts as what the text encoder takes: windows of 77 token ids with a weight each. */
+import { checkInteger, checkName, checkString } from '../validate.js'
+import type { ClipTokenizer } from './clip-tokenizer.js'
+import { parseEmphasis, type PromptPiece } from './emphasis.js'
+
+/** One window of the text encoder. All three lists have the encoder's length, 77: start, up to 75 tokens, end, padding. */
+export interface PromptChunk {
+  ids: number[]
+  /** Weight of each token's embedding; 1 on start, end and padding. */
+  weights: number[]
+  /** The tokens as the vocabulary spells them (`cat</w>`). */
+  text: string[]
+}
+
+/** What {@link tokenizePrompt} makes of a prompt. */
+export interface TokenizedPrompt {
+  /** At least one. */
+  chunks: PromptChunk[]
+  /** Whether tokens were cut off; never with `a1111`, which goes on in further chunks. */
+  truncated: boolean
+  /** Tokens of the prompt, the room that BREAK and moved commas leave free included: the number that the web UI shows. */
+  tokenCount: number
+}
+
+export interface TokenizePromptOptions {
+  /** `a1111` (default): emphasis, BREAK and any length. `none`: the text as it is, cut at one window, as diffusers. */
+  emphasis?: 'a1111' | 'none'
+  /** A chunk that is full moves what follows its last comma to the next chunk, if that is at most so many tokens; 0 turns this off. Default 20. */
+  commaBacktrack?: number
+  /** Adds empty chunks up to this number. Default 1. */
+  minChunks?: number
+  /** Default: those of the tokenizer. */
+  bosTokenId?: number
+  eosTokenId?: number
+  /** Fills windows after the end token. Default: the tokenizer's; Stable Diffusion 2 pads with 0. */
+  padTokenId?: number
+  /** Window of the text encoder. Default: the tokenizer's, 77. */
+  maxLength?: number
+}
+
+/** Longest prompt, in UTF-16 units: some 200 chunks. */
+export const maxPromptLength = 65_536
+
+interface Markers {
+  bos: number
+  eos: number
+  pad: number
+  /** Tokens per chunk between start and end. */
+  room: number
+}
+
+interface Span {
+  ids: number[]
+  weights: number[]
+}
+
+/** Fills chunks token by token. */
+class ChunkWriter {
+  readonly chunks: Span[] = []
+  tokenCount = 0
+  #current: Span = { ids: [], weights: [] }
+  /** Index of the last comma in the current chunk. */
+  #comma = -1
+
+  constructor(
+    readonly room: number,
+    readonly commaId: number | undefined,
+    readonly backtrack: number,
+  ) {}
+
+  add(id: number, weight: number): void {
+    const { ids } = this.#current
+    // A comma that finds its chunk full opens the next one without being remembered there: the web UI forgets it as well.
+    if (id === this.commaId) this.#comma = ids.length
+    else if (ids.length === this.room && this.#comma >= 0 && ids.length - this.#comma <= this.backtrack) this.#moveAfterComma()
+    if (this.#current.ids.length === this.room) this.close()
+    this.#current.ids.push(id)
+    this.#current.weights.push(weight)
+  }
+
+  #moveAfterComma(): void {
+    const { ids, weights } = this.#current
+    const moved = { ids: ids.splice(this.#comma + 1), weights: weights.splice(this.#comma + 1) }
+    this.close()
+    this.#current = moved
+  }
+
+  /** Ends the current chunk; it counts as full. */
+  close(): void {
+    this.tokenCount += this.room
+    this.#push()
+  }
+
+  /** Ends the prompt: the last chunk counts with what it holds. */
+  finish(): void {
+    if (this.#current.ids.length === 0 && this.chunks.length > 0) return
+    this.tokenCount += this.#current.ids.length
+    this.#push()
+  }
+
+  #push(): void {
+    this.chunks.push(this.#current)
+    this.#current = { ids: [], weights: [] }
+    this.#comma = -1
+  }
+}
+
+function writeChunks(tokenizer: ClipTokenizer, pieces: readonly PromptPiece[], { room }: Markers, backtrack: number): ChunkWriter {
+  const writer = new ChunkWriter(room, tokenizer.commaTokenId, backtrack)
+  for (const piece of pieces) {
+    if (piece.kind === 'break') writer.close()
+    else for (const id of tokenizer.encode(piece.text)) writer.add(id, piece.weight)
+  }
+  writer.finish()
+  return writer
+}
+
+function window(tokenizer: ClipTokenizer, { ids, weights }: Span, { bos, eos, pad, room }: Markers): PromptChunk {
+  const padding = room - ids.length
+  const full = [bos, ...ids, eos, ...new Array<number>(padding).fill(pad)]
+  return { ids: full, weights: [1, ...weights, 1, ...new Array<number>(padding).fill(1)], text: full.map((id) => tokenizer.idToToken(id) ?? '') }
+}
+
+function resolveMarkers(tokenizer: ClipTokenizer, options: TokenizePromptOptions): Markers {
+  const id = (value: number | undefined, name: string, fallback: number) =>
+    value === undefined ? fallback : checkInteger(value, name, { min: 0, max: 0x7fffffff })
+  return {
+    bos: id(options.bosTokenId, 'bosTokenId', tokenizer.bosTokenId),
+    eos: id(options.eosTokenId, 'eosTokenId', tokenizer.eosTokenId),
+    pad: id(options.padTokenId, 'padTokenId', tokenizer.padTokenId),
+    room: (options.maxLength === undefined ? tokenizer.modelMaxLength : checkInteger(options.maxLength, 'maxLength', { min: 3, max: 4096 })) - 2,
+  }
+}
+
+/**
+ * A prompt as windows of token ids and weights, in the web UI's way (AUTOMATIC1111 1.10) or plain.
+ * @throws RangeError with code `ERR_INVALID_ARG` for a prompt of more than 65536 characters
+ */
+export function tokenizePrompt(tokenizer: ClipTokenizer, prompt: string, options: TokenizePromptOptions = {}): TokenizedPrompt {
+  checkString(prompt, 'prompt', maxPromptLength)
+  const markers = resolveMarkers(tokenizer, options)
+  const emphasis = options.emphasis === undefined ? 'a1111' : checkName(options.emphasis, 'emphasis', ['a1111', 'none'] as const)
+  const minChunks = options.minChunks === undefined ? 1 : checkInteger(options.minChunks, 'minChunks', { min: 1, max: 10_000 })
+  const { chunks, tokenCount, truncated } = emphasis === 'a1111' ? weighted(tokenizer, prompt, markers, options) : plain(tokenizer, prompt, markers)
+  while (chunks.length < minChunks) chunks.push({ ids: [], weights: [] })
+  return { chunks: chunks.map((chunk) => window(tokenizer, chunk, markers)), truncated, tokenCount }
+}
+
+interface Chunked {
+  chunks: Span[]
+  tokenCount: number
+  truncated: boolean
+}
+
+function weighted(tokenizer: ClipTokenizer, prompt: string, markers: Markers, options: TokenizePromptOptions): Chunked {
+  const backtrack = options.commaBacktrack === undefined ? 20 : checkInteger(options.commaBacktrack, 'commaBacktrack', { min: 0, max: 4096 })
+  const { chunks, tokenCount } = writeChunks(tokenizer, parseEmphasis(prompt), markers, backtrack)
+  return { chunks, tokenCount, truncated: false }
+}
+
+function plain(tokenizer: ClipTokenizer, prompt: string, { room }: Markers): Chunked {
+  const ids = tokenizer.encode(prompt)
+  const kept = ids.slice(0, room)
+  return { chunks: [{ ids: kept, weights: kept.map(() => 1) }], tokenCount: ids.length, truncated: ids.length > room }
+}

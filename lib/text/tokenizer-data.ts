@@ -1,0 +1,216 @@
+/** What a CLIP tokenizer consists of, checked: from tokenizer files, and as the text that a GGUF file carries. */
+import { ModelFormatError, UnsupportedModelError } from '../errors.js'
+import { clipMerges, endOfText, endOfWord, startOfText, tokensOfMerges } from './vocabulary.js'
+
+/** A token that is found in the text before it is split. */
+export interface AddedToken {
+  id: number
+  content: string
+  /** Start, end or padding; found only as written. Others are also found in the normalised (lower-case) text. */
+  special: boolean
+}
+
+/** A byte-pair vocabulary with its markers. */
+export interface TokenizerData {
+  vocab: ReadonlyMap<string, number>
+  /** 'left right', best first. */
+  merges: readonly string[]
+  addedTokens: readonly AddedToken[]
+  bosToken: string
+  eosToken: string
+  padToken: string
+  unkToken: string
+  /** Tokens that the text encoder takes, start and end included. */
+  modelMaxLength: number
+}
+
+/** Limits on what a file may claim; the largest public vocabularies have 256 thousand tokens. */
+const maxTokens = 1_000_000
+const maxTokenLength = 1024
+const maxAddedTokens = 10_000
+const defaultMaxLength = 77
+
+type Json = Record<string, unknown>
+
+function fail(where: string, what: string): never {
+  throw new ModelFormatError(`${where}: ${what}`, { path: where })
+}
+
+/** A JSON text whose top must be an object. */
+export function parseObject(text: string, where: string): Json {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new ModelFormatError(`${where} is not valid JSON`, { path: where }, { cause })
+  }
+  return isObject(value) ? value : fail(where, 'the top level must be an object')
+}
+
+export function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function checkToken(token: unknown, where: string): string {
+  if (typeof token !== 'string' || token === '' || token.length > maxTokenLength)
+    fail(where, `tokens must be strings of 1 to ${maxTokenLength} characters`)
+  return token
+}
+
+function checkId(id: unknown, where: string): number {
+  if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= maxTokens)
+    fail(where, `token ids must be integers from 0 to ${maxTokens - 1}`)
+  return id
+}
+
+/** `{ token: id }` with ids that occur once. */
+export function readVocab(value: unknown, where: string): Map<string, number> {
+  if (!isObject(value)) fail(where, 'the vocabulary must be an object of token to id')
+  const vocab = new Map<string, number>()
+  const seen = new Set<number>()
+  for (const [token, id] of Object.entries(value)) {
+    seen.add(checkId(id, where))
+    vocab.set(checkToken(token, where), id as number)
+  }
+  if (vocab.size === 0) fail(where, 'the vocabulary is empty')
+  if (seen.size !== vocab.size) fail(where, 'two tokens of the vocabulary have the same id')
+  return vocab
+}
+
+/** Merges as lines 'left right' or as pairs; both halves and their union must be tokens. */
+export function readMerges(value: unknown, vocab: ReadonlyMap<string, number>, where: string): string[] {
+  if (!Array.isArray(value) || value.length > maxTokens) fail(where, `the merges must be a list of at most ${maxTokens}`)
+  return value.map((merge: unknown, i) => {
+    const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge
+    if (!Array.isArray(pair) || pair.length !== 2) fail(where, `merge ${i} is not a pair of tokens`)
+    const [left, right] = pair as unknown[]
+    if (typeof left !== 'string' || typeof right !== 'string' || !vocab.has(left) || !vocab.has(right) || !vocab.has(left + right)) {
+      fail(where, `merge ${i} names tokens that the vocabulary lacks`)
+    }
+    return `${left} ${right}`
+  })
+}
+
+/** The lines of a merges.txt, without its version line. */
+export function mergeLines(text: string): string[] {
+  return text.split(/\r?\n/).filter((line, i) => line !== '' && !(i === 0 && line.startsWith('#version')))
+}
+
+/** A token named in a configuration: its text, or an object with `content`. */
+function namedToken(value: unknown): string | undefined {
+  const content = isObject(value) ? value.content : value
+  return typeof content === 'string' && content !== '' ? content : undefined
+}
+
+function addedToken(value: unknown, id: unknown, where: string): AddedToken {
+  if (!isObject(value)) fail(where, 'an added token must be an object')
+  return { id: checkId(id, where), content: checkToken(value.content, where), special: value.special === true }
+}
+
+/** `added_tokens` of tokenizer.json (a list) or `added_tokens_decoder` of tokenizer_config.json (by id). */
+export function readAddedTokens(value: unknown, where: string): AddedToken[] {
+  if (value === undefined || value === null) return []
+  if (typeof value !== 'object') fail(where, 'the added tokens must be a list or an object')
+  const entries: [unknown, unknown][] = Array.isArray(value)
+    ? value.map((token: unknown) => [token, isObject(token) ? token.id : undefined])
+    : Object.entries(value).map(([id, token]) => [token, Number(id)])
+  if (entries.length > maxAddedTokens) fail(where, `more than ${maxAddedTokens} added tokens`)
+  return entries.map(([token, id]) => addedToken(token, id, where))
+}
+
+interface Parts {
+  vocab: ReadonlyMap<string, number>
+  merges: readonly string[]
+  addedTokens: AddedToken[]
+  /** tokenizer_config.json and special_tokens_map.json; the first that names a token decides. */
+  configs: readonly Json[]
+}
+
+/** Puts the parts together: markers by name, CLIP's own where no configuration names them. */
+export function assemble({ vocab, merges, addedTokens, configs }: Parts, where: string): TokenizerData {
+  const ids = new Map(vocab)
+  for (const { content, id } of addedTokens) ids.set(content, id)
+  const marker = (key: string, fallback: string) => {
+    const named = configs.map((config) => namedToken(config[key])).find((token) => token !== undefined)
+    const token = named ?? fallback
+    return ids.has(token) ? token : fail(where, `${key} ${JSON.stringify(token)} is not in the vocabulary`)
+  }
+  const bosToken = marker('bos_token', startOfText)
+  const eosToken = marker('eos_token', endOfText)
+  const padToken = marker('pad_token', eosToken)
+  const unkToken = marker('unk_token', eosToken)
+  const special = new Map(addedTokens.map((token) => [token.content, token]))
+  for (const content of [bosToken, eosToken]) special.set(content, { content, id: ids.get(content)!, special: true })
+  const length = configs.map((config) => config.model_max_length).find((value) => typeof value === 'number')
+  const modelMaxLength = typeof length === 'number' && Number.isInteger(length) && length >= 3 && length <= 4096 ? length : defaultMaxLength
+  return { vocab, merges, addedTokens: [...special.values()], bosToken, eosToken, padToken, unkToken, modelMaxLength }
+}
+
+/** The contents of a tokenizer.json. Its normaliser and splitter are not run from the file (they may hold any regular expression): only CLIP's are known. */
+export function fromTokenizerJson(json: Json, configs: readonly Json[], where: string): TokenizerData {
+  const model = isObject(json.model) ? json.model : fail(where, 'model is missing')
+  if ((model.type !== undefined && model.type !== 'BPE') || !('merges' in model) || model.end_of_word_suffix !== endOfWord) {
+    throw new UnsupportedModelError(
+      `${where} holds a tokenizer of type ${JSON.stringify(model.type ?? 'unknown')} with end_of_word_suffix ${JSON.stringify(model.end_of_word_suffix ?? null)}; only CLIP's byte-pair tokenizer ("BPE", "${endOfWord}") is supported`,
+      { path: where },
+    )
+  }
+  const vocab = readVocab(model.vocab, where)
+  const merges = readMerges(model.merges, vocab, where)
+  const unknown = typeof model.unk_token === 'string' ? [{ unk_token: model.unk_token }] : []
+  return assemble({ vocab, merges, addedTokens: readAddedTokens(json.added_tokens, where), configs: [...configs, ...unknown] }, where)
+}
+
+/** The public CLIP tokenizer. */
+export function standardClipData(): TokenizerData {
+  const merges = clipMerges()
+  const vocab = new Map(tokensOfMerges(merges).map((token, id) => [token, id]))
+  return assemble({ vocab, merges, addedTokens: [], configs: [] }, 'the CLIP vocabulary')
+}
+
+/** Whether the vocabulary is what its merges make of it, so that it need not be stored. */
+function followsFromMerges({ vocab, merges }: TokenizerData): boolean {
+  const tokens = tokensOfMerges(merges)
+  return tokens.length === vocab.size && tokens.every((token, id) => vocab.get(token) === id)
+}
+
+/**
+ * The tokenizer as one JSON text, for the metadata of a GGUF file:
+ * `{ format: 'clip-bpe', version: 1, merges: ['l r', ...], vocab?: { token: id }, added_tokens: [...], bos_token, eos_token, pad_token, unk_token, model_max_length }`.
+ * `vocab` is left out where it follows from the merges as CLIP's does.
+ */
+export function serialiseTokenizer(data: TokenizerData): string {
+  return JSON.stringify({
+    format: 'clip-bpe',
+    version: 1,
+    bos_token: data.bosToken,
+    eos_token: data.eosToken,
+    pad_token: data.padToken,
+    unk_token: data.unkToken,
+    model_max_length: data.modelMaxLength,
+    added_tokens: data.addedTokens,
+    ...(followsFromMerges(data) ? {} : { vocab: Object.fromEntries(data.vocab) }),
+    merges: data.merges,
+  })
+}
+
+/** Reads what {@link serialiseTokenizer} wrote. The text comes out of a file and is checked like one. */
+export function parseTokenizer(text: string, where = 'the tokenizer in the model file'): TokenizerData {
+  const json = parseObject(text, where)
+  if (json.format !== 'clip-bpe')
+    throw new UnsupportedModelError(`${where} is of the kind ${JSON.stringify(json.format ?? null)}; only "clip-bpe" is supported`)
+  if (json.version !== 1)
+    throw new UnsupportedModelError(`${where} has version ${JSON.stringify(json.version ?? null)}; this release reads version 1`)
+  const derived = json.vocab === undefined
+  const vocab = derived ? vocabOfMerges(json.merges, where) : readVocab(json.vocab, where)
+  const merges = readMerges(json.merges, vocab, where)
+  return assemble({ vocab, merges, addedTokens: readAddedTokens(json.added_tokens, where), configs: [json] }, where)
+}
+
+function vocabOfMerges(merges: unknown, where: string): Map<string, number> {
+  if (!Array.isArray(merges) || merges.length > maxTokens || !merges.every((merge) => typeof merge === 'string'))
+    fail(where, 'the merges must be a list of strings')
+  const tokens = tokensOfMerges(merges)
+  const vocab = new Map(tokens.map((token, id) => [checkToken(token, where), id]))
+  return vocab.size === tokens.length ? vocab : fail(where, 'two merges make the same token')
+}

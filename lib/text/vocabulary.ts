@@ -1,0 +1,48 @@
+/** CLIP's vocabulary: how its tokens follow from its byte-pair merges, and the asset that holds the merges of the public table. */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { brotliDecompressSync } from 'node:zlib'
+import { DiffusionError } from '../errors.js'
+
+/** Mark on the last piece of a word. */
+export const endOfWord = '</w>'
+export const startOfText = '<|startoftext|>'
+export const endOfText = '<|endoftext|>'
+
+/** Written by scripts/build-vocabulary.mjs; it lies beside lib/ and dist/ alike. */
+const assetFile = path.join(__dirname, '..', '..', 'assets', 'clip-bpe-merges.txt.br')
+const maxAssetBytes = 4 << 20
+
+/**
+ * The 256 characters that stand for bytes, in the order of their tokens: printable ASCII and Latin-1 stand for themselves, the others for U+0100 onwards
+ * (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", and the GPT-2 code; CLIP uses the same).
+ */
+export function byteCharacters(): string[] {
+  const printable = (byte: number) => (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae
+  const bytes = Array.from({ length: 256 }, (_, byte) => byte)
+  const themselves = bytes.filter(printable)
+  return [...themselves, ...bytes.filter((byte) => !printable(byte)).map((_, i) => 256 + i)].map((code) => String.fromCharCode(code))
+}
+
+/** Tokens by id for a list of merges ('left right', best first): bytes, bytes that end a word, one per merge, start and end of text. */
+export function tokensOfMerges(merges: readonly string[]): string[] {
+  const tokens = byteCharacters()
+  for (let i = 0; i < 256; i++) tokens.push(tokens[i]! + endOfWord)
+  for (const merge of merges) tokens.push(merge.replace(' ', ''))
+  tokens.push(startOfText, endOfText)
+  return tokens
+}
+
+/** The 48894 merges of the public CLIP tokenizer, from the asset made at build time. */
+export function clipMerges(file = assetFile): string[] {
+  try {
+    return brotliDecompressSync(readFileSync(file), { maxOutputLength: maxAssetBytes }).toString('utf8').split('\n')
+  } catch (cause) {
+    throw new DiffusionError(
+      'ERR_IO',
+      `The CLIP vocabulary ${file} cannot be read; in a clone, "npm run build:assets" makes it`,
+      { path: file },
+      { cause },
+    )
+  }
+}

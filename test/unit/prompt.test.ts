@@ -1,0 +1,89 @@
+/** The web UI's prompt syntax and its chunks of 75 tokens. */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { ClipTokenizer } from '../../lib/text/clip-tokenizer'
+import { parseEmphasis } from '../../lib/text/emphasis'
+import { tokenizePrompt } from '../../lib/text/prompt'
+
+const golden = (name: string): any => JSON.parse(readFileSync(path.join('test', 'fixtures', 'procedures', name), 'utf8'))
+const tokenizer = ClipTokenizer.standard()
+const bos = 49406
+const eos = 49407
+
+describe('emphasis', () => {
+  const { cases } = golden('prompt_emphasis.json')
+  test.each(cases.map((entry: any) => [entry.text, entry.parsed]))('%j', (text: any, expected: any) => {
+    // The reference writes a break as text with a negative weight, and lets emphasis turn it into ordinary text.
+    const pieces = parseEmphasis(text).map((piece) => (piece.kind === 'break' ? ['BREAK', -1] : [piece.text, piece.weight]))
+    expect(pieces.map(([piece]) => piece)).toEqual(expected.map(([piece]: any) => piece))
+    pieces.forEach(([, weight], i) => expect(Math.abs((weight as number) - expected[i][1])).toBeLessThanOrEqual(1e-6))
+  })
+
+  test('a number that is none is text', () => {
+    expect(parseEmphasis('(a:1.5.5)')).toEqual([{ kind: 'text', text: 'a:1.5.5', weight: 1.1 }])
+    expect(parseEmphasis('(a:.)')).toEqual([{ kind: 'text', text: 'a:.', weight: 1.1 }])
+  })
+
+  test('long hostile prompts take no longer than their length', () => {
+    const started = performance.now()
+    for (const unit of ['(', '[', '\\', ':', ' ', '(a', '(a:1.', 'BREAK', ' BREAK', ':  1', ')'])
+      parseEmphasis(unit.repeat(Math.floor(65_536 / unit.length)))
+    expect(performance.now() - started).toBeLessThan(3000)
+  })
+})
+
+describe('chunks', () => {
+  const { cases } = golden('prompt_chunks.json')
+
+  test.each(cases.map((entry: any, i: number) => [i, entry]))('case %i', (_, entry: any) => {
+    const { chunks, tokenCount, truncated } = tokenizePrompt(tokenizer, entry.text, { commaBacktrack: entry.comma_backtrack })
+    expect(tokenCount).toBe(entry.token_count)
+    expect(truncated).toBe(false)
+    expect(chunks).toHaveLength(entry.chunks.length)
+    chunks.forEach(({ ids, weights, text }, i) => {
+      const { tokens, weights: expected = tokens.map(() => 1) } = entry.chunks[i]
+      const padding = new Array(75 - tokens.length)
+      expect(ids).toEqual([bos, ...tokens, ...padding.fill(eos), eos])
+      const all = [1, ...expected, ...padding.fill(1), 1]
+      expect(weights).toHaveLength(77)
+      weights.forEach((weight, k) => expect(Math.abs(weight - all[k])).toBeLessThanOrEqual(1e-6))
+      expect(text).toEqual(ids.map((id) => tokenizer.idToToken(id)))
+    })
+  })
+
+  test('padding, start and end can be the text encoder’s own', () => {
+    const { chunks } = tokenizePrompt(tokenizer, 'cat', { padTokenId: 0, bosTokenId: 7, eosTokenId: 8, maxLength: 6, minChunks: 2 })
+    expect(chunks.map(({ ids }) => ids)).toEqual([
+      [7, 2368, 8, 0, 0, 0],
+      [7, 8, 0, 0, 0, 0],
+    ])
+  })
+
+  test.each(golden('tokenizers.json').prompts.map((prompt: any) => [prompt.i, prompt]))(
+    'without syntax: prompt %i is padded or cut at 77',
+    (_, prompt: any) => {
+      const { chunks, truncated, tokenCount } = tokenizePrompt(tokenizer, prompt.text, { emphasis: 'none' })
+      const ids: number[] = prompt.clip_hf
+      const padded = ids.length > 77 ? [...ids.slice(0, 76), eos] : [...ids, ...new Array(77 - ids.length).fill(eos)]
+      expect(chunks.map((chunk) => chunk.ids)).toEqual([padded])
+      expect([truncated, tokenCount]).toEqual([ids.length > 77, ids.length - 2])
+      expect(chunks[0]!.weights).toEqual(new Array(77).fill(1))
+    },
+  )
+
+  test('bad options are refused', () => {
+    const invalid = expect.objectContaining({ code: 'ERR_INVALID_ARG' })
+    const attempt = (prompt: unknown, options: object) => {
+      try {
+        return tokenizePrompt(tokenizer, prompt as string, options)
+      } catch (error) {
+        return error
+      }
+    }
+    expect(attempt(5, {})).toEqual(invalid)
+    expect(attempt('x'.repeat(65_537), {})).toEqual(invalid)
+    expect(attempt('x', { emphasis: 'comfy' })).toEqual(invalid)
+    expect(attempt('x', { maxLength: 2 })).toEqual(invalid)
+    expect(attempt('x', { padTokenId: -1 })).toEqual(invalid)
+  })
+})
