@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,7 +19,7 @@ struct GraphFull {};
 ///   Map: ne = [width, height, channels, batch], contiguous.   Seq: ne = [dim, length, batch], contiguous.
 /// Convolutions unfold their input (im2col, f32) in bands of rows of bounded size and multiply by the weight matrix, so weights
 /// may be of any type that ggml multiplies with; attention computes its scores in chunks of queries of bounded size.
-class OpsGgml final : public Ops {
+class OpsGgml : public Ops {
 public:
     /// `nodes` receives the operations, `leaves` the inputs and constants (both without data).
     OpsGgml(ggml_context * nodes, ggml_context * leaves, ggml_cgraph * graph, bool cpu, const Runner::Limits & limits);
@@ -31,6 +32,8 @@ public:
     const std::map<std::string, ggml_tensor *> & outputs() const { return outputs_; }
     const std::vector<Constant> & constants() const { return constants_; }
     double flops() const { return flops_; }
+    /// What nodes of the graph refer to besides tensors; to be kept for as long as the graph.
+    const std::vector<std::shared_ptr<void>> & owned() const { return owned_; }
 
     Map input_map(const std::string & name, int64_t width, int64_t height, int64_t channels, int64_t batch) override;
     Seq input_seq(const std::string & name, int64_t dim, int64_t length, int64_t batch) override;
@@ -59,7 +62,7 @@ public:
     Seq embed(Ids ids, const Embedding & w) override;
     Seq add_positions(Seq x, const Parameter * table) override;
 
-private:
+protected:
     struct ConvShape;
     struct Heads;
 
@@ -94,6 +97,7 @@ private:
     std::map<std::string, ggml_tensor *> constants_by_key_;
     std::map<std::pair<int, int64_t>, ggml_tensor *> kernel_shapes_;
     std::vector<Constant> constants_;
+    std::vector<std::shared_ptr<void>> owned_;
     double flops_ = 0;
 };
 

@@ -1,10 +1,13 @@
 #include "graph/runner.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <map>
 #include <vector>
 
 #include "core/json.h"
+#include "graph/ops_cpu.h"
 #include "graph/ops_ggml.h"
 
 namespace latent::graph {
@@ -17,6 +20,7 @@ struct Graph::State {
     ggml_cgraph * graph = nullptr;
     std::map<std::string, ggml_tensor *> inputs, outputs;
     std::vector<OpsGgml::Constant> constants;
+    std::vector<std::shared_ptr<void>> owned;
     double flops = 0;
     uint64_t bytes = 0;
 
@@ -42,6 +46,12 @@ void check_size(const ggml_tensor * tensor, size_t size, ggml_type type, const s
     }
 }
 
+/// Text encoders stay in float32: they are a thousandth of the work and every error of theirs reaches every step.
+kernels::Arithmetic arithmetic(const WeightStore & weights) {
+    const bool exact = weights.policy().precision == Precision::exact || weights.part() == "textEncoder";
+    return exact ? kernels::Arithmetic::f32 : kernels::Arithmetic::fast;
+}
+
 /// Builds nodes and leaves, without memory for their data. A context that proves too small is made anew, twice as large.
 template <typename State>
 void build_graph(State & state, const WeightStore & weights, const GraphBuilder & build, const Runner::Limits & limits) {
@@ -54,7 +64,13 @@ void build_graph(State & state, const WeightStore & weights, const GraphBuilder 
         state.leaves.reset(ggml_init({leaf_capacity * each, nullptr, true}));
         if (!state.nodes || !state.leaves) throw Error(ErrorCode::out_of_memory, "No memory for the nodes of a graph");
         state.graph = ggml_new_graph_custom(state.nodes.get(), capacity, false);
-        OpsGgml ops(state.nodes.get(), state.leaves.get(), state.graph, state.device->is_cpu(), limits);
+        std::unique_ptr<OpsGgml> home;
+        if (state.device->is_cpu() && limits.fused) {
+            home = std::make_unique<OpsCpu>(state.nodes.get(), state.leaves.get(), state.graph, limits, arithmetic(weights));
+        } else {
+            home = std::make_unique<OpsGgml>(state.nodes.get(), state.leaves.get(), state.graph, state.device->is_cpu(), limits);
+        }
+        OpsGgml & ops = *home;
         try {
             build(ops);
         } catch (const GraphFull &) {
@@ -63,6 +79,7 @@ void build_graph(State & state, const WeightStore & weights, const GraphBuilder 
         state.inputs = ops.inputs();
         state.outputs = ops.outputs();
         state.constants = ops.constants();
+        state.owned = ops.owned();
         state.flops = ops.flops();
         return;
     }
@@ -83,6 +100,11 @@ uint64_t plan_bytes(ggml_gallocr_t allocator, ggml_cgraph * graph) {
 }
 
 }  // namespace
+
+bool Runner::Limits::fused_by_default() {
+    const char * choice = std::getenv("LATENT_OPS");
+    return !choice || std::strcmp(choice, "portable") != 0;
+}
 
 Graph::Graph() : state_(std::make_unique<State>()) {}
 

@@ -63,8 +63,12 @@ public:
 
     /// How `prepare` and `measure` make their Ops: bounds on scratch memory, for tests and memory plans.
     struct Limits {
-        uint64_t conv_scratch = 48ull << 20;        // bytes of an unfolded convolution input (im2col) at a time
-        uint64_t attention_scratch = 128ull << 20;  // bytes of an attention score matrix at a time
+        uint64_t conv_scratch = 24ull << 20;       // bytes of an unfolded convolution input (im2col) at a time
+        uint64_t attention_scratch = 64ull << 20;  // bytes of an attention score matrix at a time
+        /// Our kernels on the CPU (ops_cpu); false: plain ggml operations, the baseline of measurements. The environment variable
+        /// LATENT_OPS=portable makes false the default.
+        bool fused = fused_by_default();
+        static bool fused_by_default();
     };
     void set_limits(const Limits & limits);  // clears
     const Limits & limits() const { return limits_; }
