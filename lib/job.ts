@@ -11,7 +11,7 @@ export interface JobHooks {
 }
 
 /** Adds times to the engine's progress events. */
-export function progressReporter(onProgress: (progress: Progress) => void): (phase: NativePhase, step: number, steps: number) => void {
+export function progressReporter(onProgress: (progress: Progress) => void): (phase: NativePhase, step: number, steps: number) => unknown {
   const began = performance.now()
   let phaseNow: NativePhase | undefined
   let phaseBegan = began
@@ -25,7 +25,7 @@ export function progressReporter(onProgress: (progress: Progress) => void): (pha
     }
     lastEvent = now
     const etaMs = step > 0 && steps >= step ? ((now - phaseBegan) / step) * (steps - step) : null
-    onProgress({ phase, step, steps, elapsedMs: now - began, etaMs })
+    return onProgress({ phase, step, steps, elapsedMs: now - began, etaMs }) as unknown
   }
 }
 

@@ -1,7 +1,7 @@
 /** The sampling loop in the caller's hands, and single evaluations of the network. */
 import { nativeConditioning } from './conditioning.js'
 import { runJob, progressReporter } from './job.js'
-import type { Latents} from './latents.js';
+import type { Latents } from './latents.js'
 import { nativeLatents, wrapLatents } from './latents.js'
 import type { NativeConditioning, NativeLatents, NativePipeline, NativeSamplingRequest } from './native/contract.js'
 import {
@@ -112,7 +112,7 @@ export async function* sampleSteps(
       usable()
       const step = await runJob((callbacks) => sampler.step(callbacks), { signal })
       done = step.done
-      report?.('sample', step.index + 1, step.steps)
+      await report?.('sample', step.index + 1, step.steps)
       yield {
         index: step.index,
         steps: step.steps,

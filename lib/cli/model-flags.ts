@@ -1,5 +1,5 @@
 /** Flags that every command with a model has, and how they become load options. */
-import type { LoadOptions, ModelFiles, ModelSource } from '../index.js'
+import type { LoadOptions, ModelFiles, ModelSource, WeightType } from '../index.js'
 import { UsageError, type FlagValues, type Flags } from './command.js'
 
 export const sourceFlags = {
@@ -24,7 +24,7 @@ export const loadFlags = {
 
 /** `q8_0` for all parts, or `unet=q8_0,vae=f16`. */
 function readDtype(text: string): LoadOptions['dtype'] {
-  if (!text.includes('=')) return text
+  if (!text.includes('=')) return text as WeightType
   return Object.fromEntries(
     text.split(',').map((pair) => {
       const [part, type] = pair.split('=')
