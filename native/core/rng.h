@@ -27,7 +27,7 @@ public:
 
     /// torch.randn(n): fewer than 16 elements take the scalar path (cached second value), others the block Box-Muller path.
     void randn(Span<float> out);
-    void randn(Span<double> out);
+    void randn_double(Span<double> out);
 
 private:
     void refill();

@@ -45,7 +45,7 @@ DpmPlan plan_dpm(Setup & setup, bool zero_final) {
         plan.timesteps = options.timesteps.empty() ? dpm_spaced_timesteps(spacing, start.schedule_steps, table.timesteps(), offset) : options.timesteps;
         for (const double t : plan.timesteps) sigmas.push_back(table.sigma_linear(t));
     }
-    for (const double sigma : sigmas) plan.levels.push_back(Level::from_sigma(sigma));
+    for (const double sigma : sigmas) plan.levels.push_back(Level::from_sigma(static_cast<float>(sigma)));
     plan.levels.push_back(Level::from_sigma(keep_min ? table.sigma_min() : 0));
     plan.first = first_step(setup, start, plan.timesteps.size());
     return plan;

@@ -93,7 +93,8 @@ NoiseTable make_noise_table(const NoiseSchedule & schedule, TableArithmetic arit
     for (double & abar : table.alphas_cumprod) {
         abar = static_cast<float>(abar);
         // Of long schedules the last products can round to 1e-9 or below; they stay usable as long as they are positive.
-        table.sigmas.push_back(std::sqrt((1 - abar) / abar));
+        const auto narrow = static_cast<float>(abar);
+        table.sigmas.push_back(std::sqrt((1.0f - narrow) / narrow));
         table.log_sigmas.push_back(static_cast<float>(std::log(table.sigmas.back())));
     }
     return table;

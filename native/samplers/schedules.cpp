@@ -63,7 +63,8 @@ Sigmas polyexponential(const Request & r) {
 // Song et al. 2021, variance preserving SDE with k-diffusion's defaults.
 Sigmas vp(const Request & r) {
     Sigmas out = linspace(1, 1e-3, r.steps);
-    for (double & s : out) s = std::sqrt(std::exp(19.9 * s * s / 2 + 0.1 * s) - 1);
+    // The reference's float32 exponential decides the small levels.
+    for (double & s : out) s = std::sqrt(static_cast<float>(std::exp(19.9 * s * s / 2 + 0.1 * s)) - 1.0f);
     return with_zero(out);
 }
 
@@ -148,7 +149,7 @@ Sigmas stretch(const Sigmas & levels, int n) {
 }
 
 Sigmas align_your_steps(const Request & r, const Sigmas & web, const Sigmas & comfy) {
-    if (!r.comfy()) return with_zero(stretch(web, r.steps));
+    if (!r.comfy()) return with_zero(r.steps == 1 ? Sigmas{web.back()} : stretch(web, r.steps));
     Sigmas out = stretch(comfy, r.steps + 1);
     out.back() = 0;
     return out;

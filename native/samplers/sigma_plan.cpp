@@ -21,7 +21,7 @@ ScheduleRange read_range(Parameters & parameters) {
 }
 
 // Levels of the whole schedule for diffusers' sigma-space schedulers, with the timesteps of all but the last.
-void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, const ScheduleRange & range) {
+void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, ScheduleRange range) {
     Parameters & p = setup.parameters;
     const int train = plan.table.timesteps();
     const bool spacing_named = setup.schedule == "leading" || setup.schedule == "trailing" || setup.schedule == "linspace";
@@ -38,6 +38,10 @@ void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, const Schedule
 
     const auto & custom = setup.options;
     if (!custom.sigmas.empty() || !curve.empty()) {
+        // The curves span what the spacing's first and last timesteps span.
+        const std::vector<double> spaced = spaced_timesteps(spacing, steps, train, offset);
+        if (std::isnan(range.sigma_max)) range.sigma_max = plan.table.sigma_linear(spaced.front());
+        if (std::isnan(range.sigma_min)) range.sigma_min = plan.table.sigma_linear(spaced.back());
         plan.sigmas = custom.sigmas.empty() ? make_sigmas(curve, ScheduleDialect::k, plan.table, steps, range) : custom.sigmas;
         if (plan.sigmas.back() == 0) plan.sigmas.pop_back();
         for (const double sigma : plan.sigmas) {
@@ -102,6 +106,7 @@ SigmaPlan plan_sigmas(Setup & setup) {
     plan.whole_steps = static_cast<int>(plan.sigmas.size()) - 1;
     const int run = start.schedule_steps - start.first;
     const int first = sized.image_to_image ? std::clamp(plan.whole_steps - run, 0, plan.whole_steps - 1) : 0;
+    plan.skipped.assign(plan.sigmas.begin(), plan.sigmas.begin() + first);
     plan.sigmas.erase(plan.sigmas.begin(), plan.sigmas.begin() + first);
     plan.timesteps.erase(plan.timesteps.begin(), plan.timesteps.begin() + first);
     plan.timesteps.resize(plan.sigmas.size() - 1);

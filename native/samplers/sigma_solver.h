@@ -12,7 +12,8 @@ struct SigmaPlan {
     std::vector<double> sigmas;     // what is run, the final level included
     std::vector<double> timesteps;  // of all but the last
     double init_noise_sigma = 1;
-    int whole_steps = 0;            // steps of the whole schedule, before image to image cut it
+    std::vector<double> skipped;    // levels before the start of image to image
+    int whole_steps = 0;            // steps of the whole schedule, the skipped ones included
     bool diffusers = false;         // its churn, and final noise of the ancestral solvers
     bool quantize = false;          // network timesteps are whole
     bool nearest_denoiser = false;  // generative-models: the denoiser's sigma is a table entry

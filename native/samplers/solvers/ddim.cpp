@@ -88,12 +88,13 @@ std::unique_ptr<Solver> make_ddim(Setup & setup) {
 std::unique_ptr<Solver> make_ddim_inverse(Setup & setup) {
     const NoiseTable table = whole_table(setup);
     int stride = 0;
+    const double first = setup.parameters.flag("set_alpha_to_one", false) ? 1 : table.abar(0);
     std::vector<int> timesteps = whole_timesteps(setup, table, setup.options.steps, stride);
     std::reverse(timesteps.begin(), timesteps.end());
     std::vector<DdimSolver::Step> steps;
     for (size_t k = 0; k < timesteps.size(); ++k) {
         const int current = stride > 0 ? timesteps[k] - stride : k > 0 ? timesteps[k - 1] : -1;
-        steps.push_back({timesteps[k], table.abar(std::max(current, 0)), table.abar(timesteps[k])});
+        steps.push_back({timesteps[k], current >= 0 ? table.abar(current) : first, table.abar(timesteps[k])});
     }
     return std::make_unique<DdimSolver>(setup, steps, Clip::read(setup.parameters));
 }

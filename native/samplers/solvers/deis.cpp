@@ -9,16 +9,23 @@ namespace latent::samplers {
 namespace {
 
 // Integral over rho in [from, to] of the Lagrange polynomial in ln rho that is 1 at nodes[0] and 0 at the others (up to two).
-double log_lagrange_integral(const std::vector<double> & nodes, double from, double to) {
-    const auto antiderivative = [&](double rho) {
-        const double l = std::log(rho);
+// The differences cancel heavily at third order, so that the result depends on the precision: float32, as the reference has it.
+float log_lagrange_integral(const std::vector<float> & nodes, float from, float to) {
+    const auto antiderivative = [&](float rho) {
+        const float l = std::log(rho);
         if (nodes.size() == 1) return rho;
-        const double b = std::log(nodes[0]), c = std::log(nodes[1]);
-        if (nodes.size() == 2) return rho * (l - 1 - c) / (b - c);
-        const double d = std::log(nodes[2]);
-        return rho * (l * l - 2 * l + 2 - (c + d) * (l - 1) + c * d) / ((b - c) * (b - d));
+        const float b = std::log(nodes[0]), c = std::log(nodes[1]);
+        if (nodes.size() == 2) return rho * (-c + l - 1) / (b - c);
+        const float d = std::log(nodes[2]);
+        return rho * (c * (d - l + 1) - d * l + d + l * l - 2 * l + 2) / ((b - c) * (b - d));
     };
     return antiderivative(to) - antiderivative(from);
+}
+
+// sigma / alpha of the variance-preserving level, rounded at every step as in float32.
+float float_ratio(Level level) {
+    const float sigma = static_cast<float>(level.ratio()), alpha = 1 / std::sqrt(sigma * sigma + 1);
+    return sigma * alpha / alpha;
 }
 
 // DEIS, Zhang & Chen 2022, logarithmic polynomials: diffusers DEISMultistepScheduler.
@@ -37,10 +44,9 @@ public:
         const Level from = plan_.levels[k], to = plan_.levels[k + 1];
         std::vector<double> weights;
         for (size_t j = 0; j < order; ++j) {
-            std::vector<double> nodes = {plan_.levels[k - j].ratio()};
-            for (size_t m = 0; m < order; ++m)
-                if (m != j) nodes.push_back(plan_.levels[k - m].ratio());
-            weights.push_back(log_lagrange_integral(nodes, from.ratio(), to.ratio()));
+            std::vector<float> nodes;
+            for (size_t m = 0; m < order; ++m) nodes.push_back(float_ratio(plan_.levels[k - (j + m) % order]));
+            weights.push_back(log_lagrange_integral(nodes, float_ratio(from), float_ratio(to)));
         }
         for (size_t j = 0; j < x.size(); ++j) {
             double value = x[j] / from.alpha;

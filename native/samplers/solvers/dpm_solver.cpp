@@ -67,12 +67,12 @@ private:
     std::vector<float> group_;    // state at the start of the group
 };
 
-std::vector<size_t> singlestep_orders(size_t steps, size_t order, bool to_zero) {
+std::vector<size_t> singlestep_orders(size_t steps, size_t order, bool lower_order_final, bool to_zero) {
     std::vector<size_t> orders;
     while (orders.size() < steps)
         for (size_t o = 1; o <= order && orders.size() < steps; ++o) orders.push_back(o);
-    // The last step has first order unless it completes a pair of a third-order list; to sigma 0 it always has.
-    if (order > 1 && steps % order == 0) orders.back() = 1;
+    // A list of whole groups ends with a step of first order only where that was asked for; the step to sigma 0 always has.
+    if (lower_order_final && order > 1 && steps % order == 0) orders.back() = 1;
     if (to_zero) orders.back() = 1;
     return orders;
 }
@@ -99,10 +99,13 @@ std::unique_ptr<Solver> make_dpm_solver(Setup & setup) {
 std::unique_ptr<Solver> make_dpm_solver_single(Setup & setup) {
     const DpmUpdate update = read_update(setup, "dpmsolver++");
     const auto order = static_cast<size_t>(setup.parameters.integer("solver_order", 2, 1, 3));
+    const bool lower_order_final = setup.parameters.flag("lower_order_final", false);
     const DpmPlan plan = plan_dpm(setup, update.predicts_x0());
     if (update.stochastic() && order == 3)
         throw Error(ErrorCode::invalid_argument, "The SDE forms of dpm_solver_single have orders 1 and 2 only");
-    return std::make_unique<DpmSinglestepSolver>(setup.options, plan, Clip::read(setup.parameters), update, singlestep_orders(plan.steps(), order, plan.levels.back().sigma == 0));
+    const bool to_zero = plan.levels.back().sigma == 0;
+    return std::make_unique<DpmSinglestepSolver>(setup.options, plan, Clip::read(setup.parameters), update,
+                                                 singlestep_orders(plan.steps(), order, lower_order_final, to_zero));
 }
 
 }  // namespace latent::samplers
