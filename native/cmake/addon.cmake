@@ -47,6 +47,11 @@ function(latent_addon)
   # baseline processor is kept, so the check of the processor (core/cpu.h) runs anywhere.
   target_link_libraries(latent_addon PRIVATE latent_pipeline latent_node_api)
   latent_warnings(latent_addon)
+  file(READ "${PROJECT_SOURCE_DIR}/package.json" package)
+  string(JSON version GET "${package}" version)
+  get_directory_property(ggml_version DIRECTORY "${_ggml}" DEFINITION GGML_VERSION)
+  set_source_files_properties("${PROJECT_SOURCE_DIR}/native/bindings/exports.cpp" PROPERTIES
+    COMPILE_DEFINITIONS "LATENT_VERSION=\"${version}\";LATENT_GGML_VERSION=\"${ggml_version}\"")
   set_target_properties(latent_addon PROPERTIES PREFIX "" OUTPUT_NAME latent SUFFIX .node
     LIBRARY_OUTPUT_DIRECTORY "${LATENT_ADDON_DIR}" RUNTIME_OUTPUT_DIRECTORY "${LATENT_ADDON_DIR}")
   foreach(config DEBUG RELEASE RELWITHDEBINFO MINSIZEREL)

@@ -8,6 +8,7 @@
 
 #include "core/cpu.h"
 #include "core/json.h"
+#include "core/log.h"
 #include "core/memory.h"
 #include "graph/ggml_handles.h"
 
@@ -18,7 +19,17 @@ namespace {
 std::mutex log_mutex;
 std::string last_error;
 
+LogLevel log_level(ggml_log_level level) {
+    switch (level) {
+        case GGML_LOG_LEVEL_ERROR: return LogLevel::error;
+        case GGML_LOG_LEVEL_WARN: return LogLevel::warn;
+        case GGML_LOG_LEVEL_INFO: return LogLevel::info;
+        default: return LogLevel::debug;
+    }
+}
+
 void keep_error(ggml_log_level level, const char * text, void *) {
+    log(log_level(level), text);
     if (level != GGML_LOG_LEVEL_ERROR) return;
     const std::lock_guard<std::mutex> lock(log_mutex);
     last_error = text;
