@@ -41,10 +41,12 @@ struct Tensor {
     int stride = 1;
 };
 
-/// The weights of one layout. With `ema`, model.* reads the averaged weights. `round_to`: weights rounded to that type, and stored so.
+/// The weights of one layout. With `ema`, model.* reads the averaged weights. `round_to`: weights rounded to that type, and
+/// stored so.
 class Weights : public latent::TensorSource {
 public:
-    Weights(const Json & golden_case, bool ema, DType stored, const std::string & only_prefix) : seed_(golden_case.at("seed").get<uint32_t>()), stored_(stored) {
+    Weights(const Json & golden_case, bool ema, DType stored, const std::string & only_prefix)
+        : seed_(golden_case.at("seed").get<uint32_t>()), stored_(stored) {
         name_ = golden_case.at("case").get<std::string>();
         constants_ = golden_case.at("constants");
         std::vector<latent::TensorInfo> infos;
@@ -92,7 +94,8 @@ public:
             if (stored_ == DType::f32) {
                 static_cast<float *>(destination)[i] = value;
             } else {
-                static_cast<uint16_t *>(destination)[i] = stored_ == DType::f16 ? latent::float_to_half(value) : latent::float_to_bfloat(value);
+                static_cast<uint16_t *>(destination)[i] =
+                    stored_ == DType::f16 ? latent::float_to_half(value) : latent::float_to_bfloat(value);
             }
         }
     }
@@ -134,7 +137,9 @@ public:
         return std::make_shared<Weights>(json_, ema, stored, prefix);
     }
 
-    std::vector<int64_t> shape(const std::string & name) const { return json_.at("inputs").at(name).at("shape").get<std::vector<int64_t>>(); }
+    std::vector<int64_t> shape(const std::string & name) const {
+        return json_.at("inputs").at(name).at("shape").get<std::vector<int64_t>>();
+    }
 
     std::vector<float> input(const std::string & name) const {
         const Json & info = json_.at("inputs").at(name);
@@ -144,14 +149,19 @@ public:
         const std::vector<double> v = uniform("input:" + name, json_.at("seed").get<uint32_t>(), count);
         const std::string gen = info.at("gen");
         std::vector<float> out(count);
-        for (size_t i = 0; i < count; ++i) out[i] = static_cast<float>(gen == "unit" ? v[i] * std::sqrt(3.0) : gen == "01" ? 0.5 * v[i] + 0.5 : v[i]);
+        for (size_t i = 0; i < count; ++i)
+            out[i] = static_cast<float>(gen == "unit" ? v[i] * std::sqrt(3.0) : gen == "01" ? 0.5 * v[i] + 0.5 : v[i]);
         return out;
     }
 
-    template <typename T> std::vector<T> input_values(const std::string & name) const { return numbers<T>(json_.at("inputs").at(name).at("value")); }
+    template <typename T>
+    std::vector<T> input_values(const std::string & name) const {
+        return numbers<T>(json_.at("inputs").at(name).at("value"));
+    }
 
 private:
-    template <typename T> static std::vector<T> numbers(const Json & value) {
+    template <typename T>
+    static std::vector<T> numbers(const Json & value) {
         std::vector<T> out;
         for (const Json & item : value) {
             if (item.is_array()) {
@@ -172,7 +182,8 @@ inline double max_difference(const std::vector<float> & actual, const Tensor & e
     double worst = 0;
     if (expected.stride == 1) {
         if (actual.size() != expected.data.size()) return INFINITY;
-        for (size_t i = 0; i < actual.size(); ++i) worst = std::fmax(worst, std::isfinite(actual[i]) ? std::fabs(actual[i] - expected.data[i]) : INFINITY);
+        for (size_t i = 0; i < actual.size(); ++i)
+            worst = std::fmax(worst, std::isfinite(actual[i]) ? std::fabs(actual[i] - expected.data[i]) : INFINITY);
         return worst;
     }
     size_t next = 0;
@@ -204,7 +215,8 @@ inline latent::UNetConfig unet_config(const Json & p) {
     c.num_heads = latent::json_value(p, "num_heads", 1);
     c.num_head_channels = latent::json_value(p, "num_head_channels", -1);
     if (p.contains("transformer_depth")) {
-        c.transformer_depth = p["transformer_depth"].is_array() ? p["transformer_depth"].get<std::vector<int>>() : std::vector<int>{p["transformer_depth"].get<int>()};
+        c.transformer_depth = p["transformer_depth"].is_array() ? p["transformer_depth"].get<std::vector<int>>()
+                                                                : std::vector<int>{p["transformer_depth"].get<int>()};
     }
     c.context_dim = latent::json_value(p, "context_dim", 0);
     c.scale_shift_norm = latent::json_value(p, "use_scale_shift_norm", false);

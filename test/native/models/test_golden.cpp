@@ -4,8 +4,8 @@
 #include "models/clip_text.h"
 #include "models/unet.h"
 
-// Stage by stage against the reference implementations (test/fixtures/models). Exact mode is held to each case's own tolerance; fast
-// mode to the bound stated with the test.
+// Stage by stage against the reference implementations (test/fixtures/models). Exact mode is held to each case's own tolerance;
+// fast mode to the bound stated with the test.
 
 using namespace latent;
 using golden::Case;
@@ -25,9 +25,11 @@ graph::DevicePtr cpu() {
 const WeightPolicy exact{Precision::exact, {}};
 const std::string unet_prefix = "model.diffusion_model.";
 
-/// Largest error of a network on f16 weights in fast mode, relative to the largest value: bfloat16 products where the processor has
-/// them (8 bits of significand), otherwise the rounding of the weights alone.
-double fast_bound() { return kernels::tile_set(kernels::Arithmetic::fast).bf16 ? 3e-2 : 3e-3; }
+/// Largest error of a network on f16 weights in fast mode, relative to the largest value: bfloat16 products where the processor
+/// has them (8 bits of significand), otherwise the rounding of the weights alone.
+double fast_bound() {
+    return kernels::tile_set(kernels::Arithmetic::fast).bf16 ? 3e-2 : 3e-3;
+}
 
 void within(const std::string & what, double difference, double tolerance) {
     std::printf("     %-34s %.2e of %.2e\n", what.c_str(), difference, tolerance);
@@ -63,8 +65,10 @@ std::vector<float> rows_of(const golden::Tensor & tensor, size_t count) {
 std::vector<float> concat(const std::vector<float> & a, const std::vector<float> & b, size_t batch) {
     std::vector<float> out;
     for (size_t n = 0; n < batch; ++n) {
-        out.insert(out.end(), a.begin() + static_cast<std::ptrdiff_t>(n * a.size() / batch), a.begin() + static_cast<std::ptrdiff_t>((n + 1) * a.size() / batch));
-        out.insert(out.end(), b.begin() + static_cast<std::ptrdiff_t>(n * b.size() / batch), b.begin() + static_cast<std::ptrdiff_t>((n + 1) * b.size() / batch));
+        out.insert(out.end(), a.begin() + static_cast<std::ptrdiff_t>(n * a.size() / batch),
+                   a.begin() + static_cast<std::ptrdiff_t>((n + 1) * a.size() / batch));
+        out.insert(out.end(), b.begin() + static_cast<std::ptrdiff_t>(n * b.size() / batch),
+                   b.begin() + static_cast<std::ptrdiff_t>((n + 1) * b.size() / batch));
     }
     return out;
 }
@@ -105,7 +109,8 @@ TEST(sd1_text_encoder) {
         for (const char * name : {"text_context", "text_context_skip2"}) {
             text.forward(ids, 2, 77, std::string(name) == "text_context" ? 0 : 2, context, JobContext{});
             const golden::Tensor & expected = c.expected(name);
-            within(std::string("sd1 ") + name + (fast ? " f16" : ""), golden::max_difference(context, expected), fast ? 4e-3 * expected.max_abs : expected.atol);
+            within(std::string("sd1 ") + name + (fast ? " f16" : ""), golden::max_difference(context, expected),
+                   fast ? 4e-3 * expected.max_abs : expected.atol);
         }
     }
 }
@@ -124,11 +129,13 @@ TEST(sd1_unet) {
     unet.weights().load({});
     within("sd1 eps", golden::max_difference(run(unet, c.shape("x"), call), c.expected("eps")), c.expected("eps").atol);
     CHECK(unet.runner().bytes() <= planned.bytes);
-    within("sd1 eps, graph reused", golden::max_difference(run(unet, c.shape("x"), call), c.expected("eps")), c.expected("eps").atol);
+    within("sd1 eps, graph reused", golden::max_difference(run(unet, c.shape("x"), call), c.expected("eps")),
+           c.expected("eps").atol);
 
     UNetCall text = call_with_context(c, c.expected("text_context"), 1);
     text.timesteps = c.input_values<double>("t_int");
-    within("sd1 eps_text", golden::max_difference(run(unet, c.shape("x"), text), c.expected("eps_text")), c.expected("eps_text").atol);
+    within("sd1 eps_text", golden::max_difference(run(unet, c.shape("x"), text), c.expected("eps_text")),
+           c.expected("eps_text").atol);
 
     // Small bounds force bands of rows and chunks of queries everywhere.
     unet.runner().set_limits({40000, 40000, false});  // the portable home, its bands and chunks
@@ -140,7 +147,8 @@ TEST(sd1_unet) {
         unet.weights().plan(c.weights(unet_prefix, false, stored), exact);
         unet.weights().load({});
         const golden::Tensor & expected = c.expected(stored == DType::f16 ? "eps_f16_weights" : "eps_bf16_weights");
-        within(std::string("sd1 eps, ") + dtype_name(stored) + " weights", golden::max_difference(run(unet, c.shape("x"), call), expected), expected.atol);
+        within(std::string("sd1 eps, ") + dtype_name(stored) + " weights",
+               golden::max_difference(run(unet, c.shape("x"), call), expected), expected.atol);
     }
 
     // Fast mode: the stated bounds, relative to the largest value of the output.
@@ -155,11 +163,27 @@ TEST(sd1_unet) {
 }
 
 TEST(unet_configurations) {
-    { const Case c("ldm-uncond"); check_unet("ldm-uncond", "eps_raw", false, call_of(c), c); check_unet("ldm-uncond", "eps", true, call_of(c), c); }
-    { const Case c("ldm-churches"); check_unet("ldm-churches", "eps", true, call_of(c), c); }
-    { const Case c("ldm-cin256-v2"); check_unet("ldm-cin256-v2", "eps", false, call_with_context(c, c.expected("context"), 2), c); }
-    { const Case c("ldm-layout2img"); check_unet("ldm-layout2img", "eps", true, call_with_context(c, c.expected("context"), 1), c); }
-    { const Case c("sd2-v"); check_unet("sd2-v", "model_out", false, call_with_context(c, c.expected("text_context"), 1), c); }
+    {
+        const Case c("ldm-uncond");
+        check_unet("ldm-uncond", "eps_raw", false, call_of(c), c);
+        check_unet("ldm-uncond", "eps", true, call_of(c), c);
+    }
+    {
+        const Case c("ldm-churches");
+        check_unet("ldm-churches", "eps", true, call_of(c), c);
+    }
+    {
+        const Case c("ldm-cin256-v2");
+        check_unet("ldm-cin256-v2", "eps", false, call_with_context(c, c.expected("context"), 2), c);
+    }
+    {
+        const Case c("ldm-layout2img");
+        check_unet("ldm-layout2img", "eps", true, call_with_context(c, c.expected("context"), 1), c);
+    }
+    {
+        const Case c("sd2-v");
+        check_unet("sd2-v", "model_out", false, call_with_context(c, c.expected("text_context"), 1), c);
+    }
     {
         const Case c("ldm-semantic");
         UNetCall call = call_of(c);
@@ -177,16 +201,21 @@ TEST(unet_configurations) {
 
 TEST(sd1_small_signal) {
     const Case c("sd1-small-signal");
-    check_unet("sd1-small-signal", "eps", false, call_with_context(c, [&] {
-        ClipText text(golden::clip_config(c.config().at("text_encoder")), cpu());
-        text.weights().plan(c.weights("cond_stage_model."), exact);
-        text.weights().load({});
-        golden::Tensor context;
-        context.shape = {2, 77, 32};
-        context.data.resize(2 * 77 * 32);
-        text.forward(c.input_values<int32_t>("ids"), 2, 77, 0, context.data, JobContext{});
-        return context;
-    }(), 1), c);
+    check_unet("sd1-small-signal", "eps", false,
+               call_with_context(
+                   c,
+                   [&] {
+                       ClipText text(golden::clip_config(c.config().at("text_encoder")), cpu());
+                       text.weights().plan(c.weights("cond_stage_model."), exact);
+                       text.weights().load({});
+                       golden::Tensor context;
+                       context.shape = {2, 77, 32};
+                       context.data.resize(2 * 77 * 32);
+                       text.forward(c.input_values<int32_t>("ids"), 2, 77, 0, context.data, JobContext{});
+                       return context;
+                   }(),
+                   1),
+               c);
 }
 
 TEST(sdxl_unet) {
@@ -194,8 +223,10 @@ TEST(sdxl_unet) {
     UNetCall call = call_of(c);
     const golden::Tensor &l = c.expected("context_l"), &g = c.expected("context_g");
     for (size_t token = 0; token < 77; ++token) {
-        call.context.insert(call.context.end(), l.data.begin() + static_cast<std::ptrdiff_t>(token * 32), l.data.begin() + static_cast<std::ptrdiff_t>((token + 1) * 32));
-        call.context.insert(call.context.end(), g.data.begin() + static_cast<std::ptrdiff_t>(token * 40), g.data.begin() + static_cast<std::ptrdiff_t>((token + 1) * 40));
+        call.context.insert(call.context.end(), l.data.begin() + static_cast<std::ptrdiff_t>(token * 32),
+                            l.data.begin() + static_cast<std::ptrdiff_t>((token + 1) * 32));
+        call.context.insert(call.context.end(), g.data.begin() + static_cast<std::ptrdiff_t>(token * 40),
+                            g.data.begin() + static_cast<std::ptrdiff_t>((token + 1) * 40));
     }
     call.tokens = 77;
     call.vector = c.expected("vector").data;
@@ -219,18 +250,21 @@ void check_stage(const std::string & name, const std::string & prefix, const Jso
         const bool fast = std::string(how) == ", fast f16";
         stage.weights().plan(c.weights(prefix), fast ? WeightPolicy{Precision::fast, DType::f16} : exact);
         stage.weights().load({});
-        stage.runner().set_limits(std::string(how) == ", portable" ? graph::Runner::Limits{30000, 3000, false} : graph::Runner::Limits{});
+        stage.runner().set_limits(std::string(how) == ", portable" ? graph::Runner::Limits{30000, 3000, false}
+                                                                   : graph::Runner::Limits{});
         stage.encode(c.input("image"), image[0], image[2], image[3], m, JobContext{});
         within(name + " moments" + how, golden::max_difference(m, moments), fast ? fast_bound() * moments.max_abs : moments.atol);
         stage.decode(c.input(z), latents[0], latents[2], latents[3], d, JobContext{});
-        within(name + " decoded" + how, golden::max_difference(d, decoded, height, width), fast ? fast_bound() * decoded.max_abs : decoded.atol);
+        within(name + " decoded" + how, golden::max_difference(d, decoded, height, width),
+               fast ? fast_bound() * decoded.max_abs : decoded.atol);
     }
 }
 
 }  // namespace
 
 TEST(first_stages) {
-    for (const char * name : {"stage-kl-f4", "stage-kl-f8", "stage-kl-f16", "stage-kl-f32"}) check_stage(name, "", Case(name).params(), "z");
+    for (const char * name : {"stage-kl-f4", "stage-kl-f8", "stage-kl-f16", "stage-kl-f32"})
+        check_stage(name, "", Case(name).params(), "z");
     for (const char * name : {"sd1", "sd1-small-signal"}) {
         const Json params = Case(name).params().at("first_stage_config").at("params");
         check_stage(name, "first_stage_model.", params, std::string(name) == "sd1" ? "z" : "x");
