@@ -67,8 +67,8 @@ void check_attention(const UNetConfig & c) {
     in_range(c.context_dim, 1, most_channels, "contextDim");
     if (c.transformer_depth.size() != 1 && c.transformer_depth.size() != levels)
         fail("transformerDepth needs one entry, or one per level");
-    for (const int depth : c.transformer_depth) in_range(depth, 0, 256, "a transformerDepth");
-    in_range(c.transformer_depth_middle, -1, 256, "transformerDepthMiddle");
+    for (const int depth : c.transformer_depth) in_range(depth, 0, 64, "a transformerDepth");
+    in_range(c.transformer_depth_middle, -1, 64, "transformerDepthMiddle");
     if (!c.disable_self_attentions.empty() && c.disable_self_attentions.size() != levels) {
         fail("disableSelfAttentions needs one entry per level");
     }
@@ -79,7 +79,7 @@ void check_unet(const UNetConfig & c) {
     in_range(c.out_channels, 1, 4096, "unet.outChannels");
     if (c.in_channels < c.out_channels) fail("the U-Net takes fewer channels than it gives");
     check_channels(c.model_channels, c.channel_mult, "unet.modelChannels");
-    in_range(c.num_res_blocks, 1, 64, "unet.numResBlocks");
+    in_range(c.num_res_blocks, 1, 16, "unet.numResBlocks");
     for (const int factor : c.attention_resolutions) in_range(factor, 1, 1 << 20, "an attentionResolution");
     check_attention(c);
     if (c.class_embedding == "embedding") {
@@ -99,7 +99,7 @@ void check_first_stage(const AutoencoderConfig & c) {
     in_range(c.in_channels, 1, 4096, "firstStage.inChannels");
     in_range(c.out_channels, 1, 4096, "firstStage.outChannels");
     check_channels(c.channels, c.channel_mult, "firstStage.channels");
-    in_range(c.num_res_blocks, 1, 64, "firstStage.numResBlocks");
+    in_range(c.num_res_blocks, 1, 16, "firstStage.numResBlocks");
     for (const int level : c.attention_levels)
         in_range(level, 0, static_cast<int>(c.channel_mult.size()) - 1, "an attentionLevel");
     in_range(c.z_channels, 1, 4096, "firstStage.zChannels");
@@ -112,7 +112,7 @@ void check_first_stage(const AutoencoderConfig & c) {
 void check_clip(const ClipTextConfig & c) {
     in_range(c.hidden_size, 1, most_channels, "clip.hiddenSize");
     in_range(c.intermediate_size, 1, 1 << 20, "clip.intermediateSize");
-    in_range(c.num_hidden_layers, 1, 1024, "clip.numHiddenLayers");
+    in_range(c.num_hidden_layers, 1, 256, "clip.numHiddenLayers");
     in_range(c.num_attention_heads, 1, most_channels, "clip.numAttentionHeads");
     if (c.hidden_size % c.num_attention_heads != 0) {
         fail(std::to_string(c.num_attention_heads) + " heads do not divide the text encoder's width " +

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <array>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/tensor_source.h"
+
+namespace latent::formats {
+
+// The canonical layout: U-Net under "model.diffusion_model.", first stage under "first_stage_model.", both with CompVis names;
+// CLIP text towers with Hugging Face names under "cond_stage_model.transformer.text_model.", or
+// "conditioner.embedders.N.transformer.text_model." where a model has two (SDXL); other conditioners as CompVis has them under
+// "cond_stage_model.".
+
+constexpr const char * unet_prefix = "model.diffusion_model.";
+constexpr const char * stage_prefix = "first_stage_model.";
+
+enum class Part { whole, unet, vae, text, text_2 };
+
+/// A file or folder that was opened, and what is taken from it. A `whole` source gives every part that no other source gives.
+struct PartSource {
+    TensorSourcePtr source;
+    Part part = Part::whole;
+};
+
+struct CanonicalOptions {
+    bool use_ema = false;        // model_ema.* in place of model.* (ldm-systems section 7)
+    int attention_head_dim = 0;  // heads' width of a diffusers UNet2DModel, which decides how q, k and v are fused
+};
+
+/// Network weights under canonical names, and what the files said besides.
+struct CanonicalModel {
+    TensorSourcePtr tensors;
+    std::string layout;  // compvis | diffusers, of the U-Net, or of the first stage where there is none
+    bool has_unet = false, has_stage = false;
+    std::array<std::string, 2> text_prefix;          // of the CLIP towers, "" where there is none
+    std::array<bool, 2> open_clip = {false, false};  // their stored names were OpenCLIP's
+    std::vector<std::string> unknown_unet;           // names in the U-Net's part that no table knows
+    int64_t ema_tensors = 0;
+    std::vector<double> betas;                // the training buffer, where stored
+    std::optional<double> scale_factor;       // the 0-dim buffer of scale_by_std models
+    std::map<std::string, uint64_t> ignored;  // stored tensors that were not taken, counted by first component
+};
+
+/// Maps the names of all sources. Reads headers, and the buffers `betas` and `scale_factor`. Throws model_format where tensors
+/// do not fit together, unsupported_model where q, k and v must be fused and nobody gave the width of the heads.
+CanonicalModel canonicalise(const std::vector<PartSource> & sources, const CanonicalOptions & options = {});
+
+}  // namespace latent::formats

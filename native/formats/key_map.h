@@ -1,0 +1,56 @@
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace latent::formats {
+
+// One table per network from the names that files use to the canonical ones (those of CompVis; Hugging Face's for CLIP).
+// Names are relative to their part: "input_blocks.0.0.weight", "encoder.conv_in.weight", "transformer.text_model. ...".
+
+/// Where a stored tensor goes.
+struct KeyTarget {
+    std::string name;
+    int third = -1;  // which third of the stored rows (a fused q, k, v), -1: all of them
+    int fused = -1;  // which of q, k, v of a fused canonical tensor it makes up, -1: it is the whole tensor
+    bool transpose = false;
+};
+
+using KeyTargets = std::vector<KeyTarget>;  // empty: known and not needed
+
+/// What a diffusers U-Net's names alone do not say, or only all of them together.
+struct UNetNaming {
+    bool diffusers = false;
+    int layers_per_block = 2;
+    std::set<int> attention_up_blocks;  // up_blocks that have attentions
+
+    /// From all names of the part.
+    static UNetNaming of(const std::vector<std::string> & names);
+};
+
+/// nullopt: a name that no table knows.
+std::optional<KeyTargets> map_unet_key(const std::string & name, const UNetNaming & naming);
+
+struct StageNaming {
+    bool diffusers = false;
+    int levels = 0;
+
+    static StageNaming of(const std::vector<std::string> & names);
+};
+
+std::optional<KeyTargets> map_stage_key(const std::string & name, const StageNaming & naming);
+
+/// CLIP text towers in every spelling, LDMBert, and the small conditioners, whose names stay. `open_clip` is set when the name
+/// is one of OpenCLIP's.
+std::optional<KeyTargets> map_text_key(const std::string & name, bool & open_clip);
+
+/// "down_blocks.1.resnets.0.conv1.weight" -> its components.
+std::vector<std::string> split_key(const std::string & name);
+/// Components [from, ...) joined again, each preceded by a dot: ".conv1.weight".
+std::string join_key(const std::vector<std::string> & parts, size_t from);
+/// A number of at most four digits, or -1.
+int key_number(const std::string & text);
+
+}  // namespace latent::formats

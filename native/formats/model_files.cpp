@@ -1,0 +1,237 @@
+#include "formats/model_files.h"
+
+#include <algorithm>
+#include <set>
+
+#include "core/path.h"
+#include "formats/canonical.h"
+#include "formats/canonical_layout.h"
+#include "formats/canonical_source.h"
+#include "formats/config.h"
+#include "formats/detect.h"
+#include "formats/open.h"
+
+namespace latent::formats {
+
+namespace {
+
+/// Everything that was opened for one model.
+struct Opened {
+    std::vector<PartSource> sources;
+    DiffusersConfigs configs;
+    Json files = Json::object();
+    std::string container;  // gguf | ""
+};
+
+Json read_json(const std::string & path) {
+    return path_kind(path) == PathKind::file ? parse_json(read_text_file(path, uint64_t{4} << 20), path) : Json();
+}
+
+Json read_object(const std::string & path) {
+    Json json = read_json(path);
+    if (!json.is_null() && !json.is_object()) throw Error(ErrorCode::model_format, path + " is not a JSON object");
+    return json;
+}
+
+void add_source(Opened & opened, Part part, const std::string & path) {
+    TensorSourcePtr source = open_model_file(path);
+    refuse_other_kinds(*source);
+    opened.files["sources"].push_back(path);
+    opened.sources.push_back({std::move(source), part});
+}
+
+/// A component folder or file of its own, with the config.json beside the weights.
+void add_part(Opened & opened, Part part, const std::string & path) {
+    const bool folder = path_kind(path) == PathKind::folder;
+    const Json config = folder ? read_object(join_path(path, "config.json")) : Json();
+    if (part == Part::unet && !config.is_null()) opened.configs.unet = config;
+    if (part == Part::vae && !config.is_null()) opened.configs.vae = config;
+    if (part == Part::text && !config.is_null()) opened.configs.text_encoder = config;
+    if (part == Part::text_2 && !config.is_null()) opened.configs.text_encoder_2 = config;
+    add_source(opened, part, path);
+}
+
+bool is_folder(const std::string & path) {
+    return path_kind(path) == PathKind::folder;
+}
+
+/// The tokenizer's words on padding: special_tokens_map.json, or tokenizer_config.json.
+Json read_tokenizer(const std::string & folder) {
+    if (!is_folder(folder)) return Json();
+    const Json map = read_object(join_path(folder, "special_tokens_map.json"));
+    return !map.is_null() && map.contains("pad_token") ? map : read_object(join_path(folder, "tokenizer_config.json"));
+}
+
+bool is_diffusers_folder(const std::string & path) {
+    return path_kind(join_path(path, "model_index.json")) == PathKind::file ||
+           (is_folder(join_path(path, "unet")) && (is_folder(join_path(path, "vae")) || is_folder(join_path(path, "vqvae"))));
+}
+
+void add_diffusers_folder(Opened & opened, const std::string & folder, const ModelParts & parts) {
+    const auto inside = [&](const char * name) { return join_path(folder, name); };
+    opened.configs.index = read_object(inside("model_index.json"));
+    opened.configs.scheduler = read_object(join_path(inside("scheduler"), "scheduler_config.json"));
+    opened.configs.tokenizer = read_tokenizer(inside("tokenizer"));
+    opened.configs.tokenizer_2 = read_tokenizer(inside("tokenizer_2"));
+    if (is_folder(inside("tokenizer"))) opened.files["tokenizerFolder"] = inside("tokenizer");
+    const auto add = [&](Part part, const char * name) {
+        if (is_folder(inside(name)) && !find_weights_file(inside(name)).empty()) add_part(opened, part, inside(name));
+    };
+    if (parts.vae.empty()) {
+        add(Part::vae, is_folder(inside("vae")) ? "vae" : "vqvae");
+    }
+    if (parts.first_stage_only) return;
+    if (parts.unet.empty()) add(Part::unet, "unet");
+    if (parts.text_encoder.empty()) {
+        add(Part::text, is_folder(inside("text_encoder")) ? "text_encoder" : "bert");
+        add(Part::text_2, "text_encoder_2");
+    }
+}
+
+/// A folder of one component says what it is in its config.json.
+Part part_of_config(const Json & config) {
+    const std::string name = text_at(config, "_class_name");
+    if (name.find("UNet") != std::string::npos) return Part::unet;
+    if (name.find("Autoencoder") != std::string::npos || name == "VQModel") return Part::vae;
+    if (config.is_object() && (config.contains("text_config") || text_at(config, "model_type").find("clip") != std::string::npos))
+        return Part::text;
+    return Part::whole;
+}
+
+void add_model(Opened & opened, const ModelParts & parts) {
+    const std::string & path = parts.model;
+    const PathKind kind = path_kind(path);
+    if (kind == PathKind::missing) throw Error(ErrorCode::io, "There is no file or folder \"" + path + "\"");
+    if (kind == PathKind::folder && is_diffusers_folder(path)) {
+        add_diffusers_folder(opened, path, parts);
+        return;
+    }
+    // A folder with nothing but vae/ (or unet/ ...) in it.
+    if (kind == PathKind::folder && find_weights_file(path).empty()) {
+        add_diffusers_folder(opened, path, parts);
+        if (!opened.sources.empty()) return;
+    }
+    const Json config = kind == PathKind::folder ? read_object(join_path(path, "config.json")) : Json();
+    const Part part = part_of_config(config);
+    if (part != Part::whole) {
+        add_part(opened, part, path);
+    } else {
+        add_source(opened, Part::whole, path);
+    }
+}
+
+Opened open_parts(const ModelParts & parts) {
+    Opened opened;
+    opened.files["sources"] = Json::array();
+    if (!parts.model.empty()) add_model(opened, parts);
+    if (!parts.unet.empty() && !parts.first_stage_only) add_part(opened, Part::unet, parts.unet);
+    if (!parts.text_encoder.empty() && !parts.first_stage_only) add_part(opened, Part::text, parts.text_encoder);
+    if (!parts.vae.empty()) add_part(opened, Part::vae, parts.vae);
+    if (opened.sources.empty()) {
+        throw Error(parts.model.empty() ? ErrorCode::invalid_argument : ErrorCode::model_format,
+                    parts.model.empty() ? "No model file was given" : "\"" + parts.model + "\" holds no weights of a known kind");
+    }
+    return opened;
+}
+
+Json metadata_of(const Opened & opened) {
+    for (const PartSource & part : opened.sources) {
+        const Json metadata = parse_json(part.source->metadata_json(), part.source->name() + ": metadata");
+        if (metadata.is_object() && metadata.contains("latent.spec")) return metadata;
+    }
+    return Json::object();
+}
+
+/// The same source without what `wanted` does not name. Other conditioners' tensors stay.
+TensorSourcePtr restrict_to(const CanonicalModel & model, const ModelSpec & spec, const std::vector<std::string> & wanted) {
+    const std::set<std::string> names(wanted.begin(), wanted.end());
+    const auto starts = [](const std::string & text, const std::string & prefix) {
+        return text.compare(0, prefix.size(), prefix) == 0;
+    };
+    bool others = false;
+    for (const ConditionerConfig & c : spec.conditioners) others = others || c.kind != "clip_text";
+    std::vector<TensorRecipe> recipes;
+    for (const TensorInfo & tensor : model.tensors->tensors()) {
+        const bool conditioner = others && (starts(tensor.name, "cond_stage_model.") || starts(tensor.name, "conditioner."));
+        if (names.count(tensor.name) || conditioner) recipes.push_back(TensorRecipe::whole(tensor.name, model.tensors, tensor));
+    }
+    return std::make_shared<MappedSource>(model.tensors->name(), std::move(recipes), model.tensors->metadata_json());
+}
+
+void keep_first_stage(Detection & detection) {
+    ModelSpec & spec = detection.spec;
+    if (!spec.first_stage) {
+        throw Error(ErrorCode::unsupported_model, "There is no first stage (autoencoder) in these files",
+                    Json{{"found", spec.name}, {"nearest", "KL-f8"}}.dump());
+    }
+    spec.unet.reset();
+    spec.conditioners.clear();
+    spec.kind = spec.family = "autoencoder";
+    spec.conditioning_key = "none";
+    spec.use_ema = false;
+    for (auto it = detection.unknown.begin(); it != detection.unknown.end();) {
+        it = *it == "/scaleFactor" ? std::next(it) : detection.unknown.erase(it);
+    }
+}
+
+/// Only the first stage's tensors: nothing else of the file has to be understood.
+void drop_other_parts(CanonicalModel & model) {
+    std::vector<TensorRecipe> recipes;
+    for (const TensorInfo & tensor : model.tensors->tensors()) {
+        if (tensor.name.rfind(stage_prefix, 0) == 0) recipes.push_back(TensorRecipe::whole(tensor.name, model.tensors, tensor));
+    }
+    model.tensors = std::make_shared<MappedSource>(model.tensors->name(), std::move(recipes), model.tensors->metadata_json());
+    model.has_unet = false;
+    model.unknown_unet.clear();
+    model.text_prefix = {};
+}
+
+Detection specify(const Opened & opened, const CanonicalModel & model, const ModelParts & parts, const Json & metadata) {
+    Detection detection;
+    if (metadata.contains("latent.spec")) {
+        const Json & stored = metadata.at("latent.spec");
+        detection.spec = spec_from_json(stored.is_string() ? parse_json(stored.get<std::string>(), "latent.spec") : stored);
+        detection.spec.layout = "gguf";
+    } else {
+        detection = detect(model);
+        apply_diffusers_configs(detection, opened.configs);
+    }
+    if (!parts.config.is_null()) apply_compvis_config(detection, parts.config, model);
+    if (parts.first_stage_only) keep_first_stage(detection);
+    if (parts.ema) detection.spec.use_ema = *parts.ema;
+    const std::string name = model.tensors->name();
+    apply_overrides(detection.spec, parts.spec);
+    require_known(detection, parts.spec, name);
+    return detection;
+}
+
+}  // namespace
+
+OpenedModel open_model(const ModelParts & parts) {
+    Opened opened = open_parts(parts);
+    const Json metadata = metadata_of(opened);
+    CanonicalOptions options;
+    options.attention_head_dim = opened.configs.attention_head_dim();
+    CanonicalModel model = canonicalise(opened.sources, options);
+    if (parts.first_stage_only) drop_other_parts(model);
+    OpenedModel result;
+    result.spec = specify(opened, model, parts, metadata).spec;
+    validate(result.spec);
+    if (result.spec.use_ema) {
+        if (model.ema_tensors == 0) {
+            throw Error(ErrorCode::invalid_argument, model.tensors->name() + " holds no EMA weights; load it without ema");
+        }
+        options.use_ema = true;
+        model = canonicalise(opened.sources, options);
+    }
+    result.tensors = restrict_to(model, result.spec, check_layout(result.spec, *model.tensors));
+    if (metadata.contains("latent.tokenizer") && metadata.at("latent.tokenizer").is_string()) {
+        result.tokenizer = metadata.at("latent.tokenizer").get<std::string>();
+    }
+    result.files = std::move(opened.files);
+    result.files["layout"] = result.spec.layout;
+    result.files["ignored"] = model.ignored;
+    return result;
+}
+
+}  // namespace latent::formats
