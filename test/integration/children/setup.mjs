@@ -1,0 +1,19 @@
+/** What the child programs of the lifecycle tests share. argv: the JSON file that says where the model is, then the child's own words. */
+import { readFileSync } from 'node:fs'
+import { workerData } from 'node:worker_threads'
+import { DiffusionPipeline } from '../../../dist/esm.mjs'
+
+export const modelFile = workerData?.modelFile ?? process.argv[2]
+export const word = workerData?.word ?? process.argv[3]
+const { file, config } = JSON.parse(readFileSync(modelFile, 'utf8'))
+
+export const load = (options = {}) => DiffusionPipeline.load(file, { config, device: 'cpu', threads: 2, ...options })
+
+/** A short run, and one that would take minutes. */
+export const short = { prompt: 'a lighthouse', width: 64, height: 64, steps: 2, seed: 7 }
+export const endless = { ...short, steps: 10000, sampler: 'euler' }
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+export const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`)
+/** Says what time it is just before the program is to end, so that the parent can tell how long ending took. */
+export const leaving = () => say({ leaving: Date.now() })

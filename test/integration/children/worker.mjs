@@ -1,0 +1,23 @@
+/** Work in a worker: `endless` until it is terminated, `exit` until it ends itself, `picture` for the hash of one picture. */
+import { createHash } from 'node:crypto'
+import { parentPort } from 'node:worker_threads'
+import { endless, load, short, word } from './setup.mjs'
+
+const pipe = await load()
+if (word === 'picture') {
+  const { images } = await pipe.generate(short)
+  await pipe.dispose()
+  parentPort.postMessage(createHash('sha256').update(images[0].data).digest('hex'))
+} else {
+  void pipe.generate(endless).catch(() => {})
+  void pipe
+    .generate({
+      ...endless,
+      onProgress: () => {},
+    })
+    .catch(() => {})
+  setTimeout(() => {
+    parentPort.postMessage('running')
+    if (word === 'exit') process.exit(9)
+  }, 50)
+}

@@ -1,0 +1,229 @@
+/** Aborts at any moment, disposal under way, callbacks that throw: the pipeline stays usable and the pictures the same. */
+import { DiffusionPipeline, type GenerateOptions, type Progress } from '../../lib/index'
+import { goldenModel, type GoldenModel } from '../helpers/model'
+
+let model: GoldenModel
+let pipe: DiffusionPipeline
+let expected: Buffer
+const options: GenerateOptions = { prompt: 'a lighthouse', width: 64, height: 64, steps: 8, seed: 7 }
+const load = () => DiffusionPipeline.load(model.file, { config: model.golden.config, device: 'cpu' })
+const picture = async (extra: GenerateOptions = {}) => Buffer.from((await pipe.generate({ ...options, ...extra })).images[0]!.data)
+
+beforeAll(async () => {
+  model = goldenModel('sd1')
+  pipe = await load()
+  expected = await picture()
+})
+afterAll(async () => {
+  await pipe?.dispose()
+  model.remove()
+})
+
+describe('abort', () => {
+  const reason = new Error('the caller changed its mind')
+
+  test('at moments spread over the whole run, then the same picture again', async () => {
+    const began = performance.now()
+    await picture()
+    const whole = performance.now() - began
+    let aborted = 0
+    for (let i = 0; i < 24; i++) {
+      const control = new AbortController()
+      // The golden ratio spreads the moments evenly and without a pattern.
+      const timer = setTimeout(() => control.abort(reason), ((i * 0.618034) % 1) * whole)
+      await pipe.generate({ ...options, signal: control.signal }).catch((error: unknown) => {
+        expect(error).toBe(reason)
+        aborted++
+      })
+      clearTimeout(timer)
+    }
+    expect(aborted).toBeGreaterThan(0)
+    expect((await picture()).equals(expected)).toBe(true)
+  })
+
+  test.each<Progress['phase']>(['encode', 'sample', 'decode'])('as soon as something of phase %s is heard', async (phase) => {
+    const control = new AbortController()
+    const heard: string[] = []
+    const run = pipe.generate({
+      ...options,
+      width: 256,
+      height: 256,
+      signal: control.signal,
+      onProgress: (progress) => {
+        heard.push(progress.phase)
+        if (progress.phase === phase && progress.step > 0) control.abort(reason)
+      },
+    })
+    // The last event of all may come together with the result, which then stands.
+    const outcome = await run.then(
+      () => 'finished',
+      (error: unknown) => error,
+    )
+    expect(heard).toContain(phase)
+    if (phase !== 'decode' || outcome !== 'finished') expect(outcome).toBe(reason)
+    expect((await picture()).equals(expected)).toBe(true)
+  })
+
+  test('while waiting in the queue: at once, and the run before it is not touched', async () => {
+    const first = picture({ steps: 30 })
+    const control = new AbortController()
+    let finished = false
+    void first.then(() => (finished = true))
+    const second = pipe.generate({ ...options, signal: control.signal })
+    control.abort(reason)
+    await expect(second).rejects.toBe(reason)
+    expect(finished).toBe(false)
+    await first
+    expect((await picture()).equals(expected)).toBe(true)
+  })
+
+  test('inside a step: sooner than the step would have ended', async () => {
+    const size = { width: 768, height: 768, steps: 50 }
+    const control = new AbortController()
+    let abortedAt = NaN
+    const run = pipe.generate({
+      ...options,
+      ...size,
+      signal: control.signal,
+      onProgress: ({ phase, step }) => {
+        if (phase !== 'sample' || step < 1 || !Number.isNaN(abortedAt)) return
+        setTimeout(() => {
+          abortedAt = performance.now()
+          control.abort(reason)
+        }, 1)
+      },
+    })
+    await expect(run).rejects.toBe(reason)
+    expect(performance.now() - abortedAt).toBeLessThan(2000)
+  })
+
+  test('of a load, a decode and a loop of ones own', async () => {
+    const aborted = AbortSignal.abort(reason)
+    await expect(DiffusionPipeline.load(model.file, { config: model.golden.config, signal: aborted })).rejects.toBe(reason)
+    const control = new AbortController()
+    const loading = DiffusionPipeline.load(model.file, { config: model.golden.config, signal: control.signal })
+    setImmediate(() => control.abort(reason))
+    await loading.then(
+      (loaded) => loaded.dispose(),
+      (error: unknown) => expect(error).toBe(reason),
+    )
+    const latents = pipe.createLatents({ width: 256, height: 256, seed: 1 })
+    const stop = new AbortController()
+    const decoding = pipe.decode(latents, { signal: stop.signal })
+    stop.abort(reason)
+    await expect(decoding).rejects.toBe(reason)
+    expect(await pipe.decode(latents)).toHaveLength(1)
+  })
+
+  test('leaves no listeners on the signal', async () => {
+    const control = new AbortController()
+    const add = jest.spyOn(control.signal, 'addEventListener')
+    const remove = jest.spyOn(control.signal, 'removeEventListener')
+    await pipe.generate({ ...options, steps: 1, signal: control.signal })
+    expect(add).toHaveBeenCalled()
+    expect(remove.mock.calls.length).toBe(add.mock.calls.length)
+  })
+})
+
+describe('callbacks that throw', () => {
+  const error = new Error('an error of the caller')
+
+  test.each(['encode', 'sample', 'decode'])('in phase %s: the call rejects with that very error', async (phase) => {
+    const onProgress = (progress: Progress) => {
+      if (progress.phase === phase) throw error
+    }
+    await expect(pipe.generate({ ...options, onProgress })).rejects.toBe(error)
+    expect((await picture()).equals(expected)).toBe(true)
+  })
+
+  test('in a preview', async () => {
+    const preview = {
+      onPreview: () => {
+        throw error
+      },
+    }
+    await expect(pipe.generate({ ...options, preview })).rejects.toBe(error)
+    expect((await picture()).equals(expected)).toBe(true)
+  })
+})
+
+describe('dispose', () => {
+  test('waits for work that is queued and running; what comes after fails', async () => {
+    const other = await load()
+    const order: string[] = []
+    const running = other.generate(options).then(() => order.push('running'))
+    const queued = other.generate(options).then(() => order.push('queued'))
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    const disposed = other.dispose().then(() => order.push('disposed'))
+    await expect(other.generate(options)).rejects.toMatchObject({ code: 'ERR_DISPOSED' })
+    await Promise.all([running, queued, disposed, other.dispose()])
+    expect(order).toEqual(['running', 'queued', 'disposed'])
+  })
+
+  test('work that is aborted under it lets it end soon', async () => {
+    const other = await load()
+    const control = new AbortController()
+    const running = other.generate({ ...options, steps: 1000, sampler: 'euler', signal: control.signal })
+    const failed = expect(running).rejects.toMatchObject({ name: 'AbortError' })
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    const disposed = other.dispose()
+    control.abort()
+    await Promise.all([failed, disposed])
+  })
+
+  test('invalidates latents and conditioning with a clear error', async () => {
+    const other = await load()
+    const latents = other.createLatents({ width: 64, height: 64, seed: 1 })
+    const copy = latents.clone()
+    const conditioning = await other.encodePrompt('a tree')
+    await other.dispose()
+    const belongs = { code: 'ERR_DISPOSED', name: 'DisposedError', message: expect.stringMatching(/pipeline.*disposed/) as string }
+    await expect(latents.read()).rejects.toMatchObject(belongs)
+    await expect(copy.read()).rejects.toMatchObject(belongs)
+    await expect(conditioning.read()).rejects.toMatchObject(belongs)
+    expect(() => latents.write(new Float32Array(256))).toThrow(expect.objectContaining(belongs) as Error)
+  })
+
+  test('of inputs while a call uses them does not disturb it', async () => {
+    const latents = pipe.createLatents({ width: 64, height: 64, seed: 7 })
+    const before = await pipe.decode(latents, { output: 'float' })
+    const blocker = pipe.generate(options)
+    const decoding = pipe.decode(latents, { output: 'float' })
+    latents.write(new Float32Array((await latents.read()).length))
+    latents.dispose()
+    await blocker
+    expect(await decoding).toEqual(before)
+    await expect(latents.read()).rejects.toMatchObject({ code: 'ERR_DISPOSED' })
+  })
+})
+
+describe('errors', () => {
+  test('of another thread carry the stack of the call', async () => {
+    async function theCallOfTheTest() {
+      await DiffusionPipeline.load(__filename)
+    }
+    const error = (await theCallOfTheTest().catch((e: unknown) => e)) as Error
+    expect(error).toMatchObject({ code: expect.stringMatching(/^ERR_/) as string })
+    expect(error.stack).toMatch(/load|withSource|runJob/)
+  })
+})
+
+describe('the live latents of a loop', () => {
+  test('can be read and written between steps, and belong to the engine during one', async () => {
+    const [conditioning, unconditional] = [await pipe.encodePrompt('a tree'), await pipe.encodePrompt('')]
+    const loop = pipe.sample({ conditioning, unconditional, width: 64, height: 64, steps: 4, seed: 3, sampler: 'euler' })
+    const first = await loop.next()
+    if (first.done) throw new Error('the loop has no steps')
+    const { latents } = first.value
+    const before = await latents.read()
+    latents.write(before.map((x) => x * 0.5))
+    expect(await latents.read()).toEqual(before.map((x) => x * 0.5))
+    const second = loop.next()
+    await Promise.resolve()
+    await expect(latents.read()).rejects.toMatchObject({ code: 'ERR_BUSY' })
+    await second
+    expect(await latents.read()).not.toEqual(before)
+    await loop.return(latents)
+    expect(await latents.read()).toHaveLength(before.length)
+  })
+})
