@@ -1,4 +1,5 @@
 /** Pictures to the tensors of the first stage, and back. */
+import { toPlanar } from './image/preprocess.js'
 import { RawImage } from './image/raw-image.js'
 import type { NativePicture } from './native/contract.js'
 import type { FloatImage, ImageInput } from './types.js'
@@ -6,21 +7,6 @@ import { checkShape, invalidRange, isFloat32Array } from './validate.js'
 
 function isFloatImage(image: unknown): image is FloatImage {
   return typeof image === 'object' && image !== null && isFloat32Array((image as { data?: unknown }).data) && 'shape' in image
-}
-
-/** Interleaved bytes to planar [1, 3, height, width], byte / 127.5 - 1. Grey is repeated; transparency lies on white. */
-function toPlanar({ data, width, height, channels }: RawImage): FloatImage {
-  const pixels = width * height
-  const out = new Float32Array(3 * pixels)
-  const colours = channels === 1 ? 1 : 3
-  for (let i = 0; i < pixels; i++) {
-    const alpha = channels === 4 ? data[i * 4 + 3]! / 255 : 1
-    for (let c = 0; c < 3; c++) {
-      const byte = data[i * channels + (colours === 1 ? 0 : c)]!
-      out[c * pixels + i] = (byte * alpha + 255 * (1 - alpha)) / 127.5 - 1
-    }
-  }
-  return { data: out, shape: [1, 3, height, width] }
 }
 
 /** A side rounded down to a multiple, at least one multiple. */
@@ -41,7 +27,7 @@ export async function imageTensor(image: ImageInput, name: string, size?: { widt
     return { data: image.data, shape: full }
   }
   const picture = await RawImage.read(image)
-  return toPlanar(size && (picture.width !== size.width || picture.height !== size.height) ? picture.resize(size.width, size.height) : picture)
+  return toPlanar(size && (picture.width !== size.width || picture.height !== size.height) ? await picture.resize(size.width, size.height) : picture)
 }
 
 /** A picture of the engine as the public class. */

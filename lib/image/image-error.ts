@@ -1,0 +1,17 @@
+import { DiffusionError } from '../errors.js'
+
+/** Limits on pictures from outside, checked before anything is allocated. */
+export const maxImageSide = 16_384
+export const maxImagePixels = 64 << 20
+export const maxImageFileBytes = 512 << 20
+
+/** A picture that is broken, cut short, too large or of an unknown kind. */
+export function imageError(message: string, details?: Record<string, unknown>, cause?: unknown): DiffusionError {
+  return new DiffusionError('ERR_IMAGE_FORMAT', message, details, cause === undefined ? undefined : { cause })
+}
+
+export function checkImageSize(width: number, height: number, where: string): void {
+  if (width < 1 || height < 1 || width > maxImageSide || height > maxImageSide || width * height > maxImagePixels) {
+    throw imageError(`${where} is ${width}x${height}; sides of 1 to ${maxImageSide} and at most ${maxImagePixels} pixels are read`, { width, height })
+  }
+}

@@ -1,0 +1,76 @@
+/** PNG in and out. The picture itself is the library's work (pngjs); what surrounds it is checked here first. */
+import { PNG } from 'pngjs'
+import { imageError } from './image-error.js'
+import { checkPictureData, pngSignature, readChunks, readTexts, textChunk, type PngFile } from './png-chunks.js'
+import type { Pixels } from './resize.js'
+import { inSlices } from './time-slice.js'
+
+export function isPng(bytes: Uint8Array): boolean {
+  return bytes.length >= 8 && pngSignature.every((byte, i) => bytes[i] === byte)
+}
+
+function decodeRgba(file: PngFile, where: string): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const png = new PNG()
+    // Stays for good: an error that the library reports after its callback would otherwise end the process.
+    png.on('error', (cause: unknown) =>
+      reject(imageError(`${where} is damaged: ${cause instanceof Error ? cause.message : String(cause)}`, {}, cause)),
+    )
+    png.on('parsed', (data) => resolve(data))
+    png.end(file.essential)
+  })
+}
+
+/** Keeps the channels that the file has: 1 for grey, 3 for colour, 4 where anything can be transparent. */
+async function narrow(rgba: Buffer, { header: { width, height, colourType }, hasTransparency }: PngFile): Promise<Pixels> {
+  const channels = hasTransparency || colourType >= 4 ? 4 : colourType === 0 ? 1 : 3
+  if (channels === 4) return { data: new Uint8Array(rgba.buffer, rgba.byteOffset, rgba.length), width, height, channels }
+  const data = new Uint8Array(width * height * channels)
+  await inSlices(height, (y) => {
+    const end = (y + 1) * width
+    for (let pixel = y * width; pixel < end; pixel++) for (let c = 0; c < channels; c++) data[pixel * channels + c] = rgba[pixel * 4 + c]!
+  })
+  return { data, width, height, channels }
+}
+
+/** Reads a PNG of any kind; 16 bits are rounded to 8, palettes and small depths are expanded, gamma and profiles are not applied. */
+export async function readPng(bytes: Uint8Array, where: string): Promise<Pixels & { metadata: Record<string, string> }> {
+  const file = readChunks(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), where)
+  await checkPictureData(file, where)
+  const pixels = await narrow(await decodeRgba(file, where), file)
+  return { ...pixels, metadata: await readTexts(file.texts) }
+}
+
+const colourTypes: Record<number, 0 | 2 | 6> = { 1: 0, 3: 2, 4: 6 }
+const headerBytes = 8 + 25
+
+/** Writes an 8-bit PNG with one text chunk per entry of `metadata`. */
+export async function writePng(
+  { data, width, height, channels }: Pixels,
+  metadata: Readonly<Record<string, string>>,
+  compressionLevel: number,
+): Promise<Uint8Array> {
+  const colourType = colourTypes[channels]!
+  const png = new PNG({
+    colorType: colourType,
+    inputColorType: colourType,
+    inputHasAlpha: channels === 4,
+    // One fixed filter: choosing the best per row would hold the event loop several times as long for two percent of size.
+    filterType: 1,
+    deflateLevel: compressionLevel,
+    deflateStrategy: 0,
+  })
+  // Set here, as the constructor would allocate a picture for the size.
+  png.width = width
+  png.height = height
+  png.data = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+  const whole = await new Promise<Buffer>((resolve, reject) => {
+    const parts: Buffer[] = []
+    png.on('data', (part: Buffer) => parts.push(part))
+    png.on('end', () => resolve(Buffer.concat(parts)))
+    png.on('error', reject)
+    png.pack()
+  })
+  const texts = Object.entries(metadata).map(([keyword, text]) => textChunk(keyword, text))
+  return Buffer.concat([whole.subarray(0, headerBytes), ...texts, whole.subarray(headerBytes)])
+}

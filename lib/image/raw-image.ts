@@ -1,0 +1,198 @@
+import { randomBytes } from 'node:crypto'
+import { open, rename, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { DiffusionError } from '../errors.js'
+import { checkBoolean, checkInteger, checkName, invalidRange, invalidType, knownKeys, show } from '../validate.js'
+import { imageError, maxImageFileBytes, maxImagePixels, maxImageSide } from './image-error.js'
+import { isPng, readPng, writePng } from './png.js'
+import { resizeFilters, resizePixels, type ResizeFilter } from './resize.js'
+import { readWithSharp, writeWithSharp } from './sharp-codec.js'
+
+/** Formats that {@link RawImage.encode} writes. JPEG and WebP need the optional peer `sharp`. */
+export type ImageFormat = 'png' | 'jpeg' | 'webp'
+
+/** What a {@link RawImage} is made of; also what `sharp` and other libraries call raw pixels. */
+export interface RawImageData {
+  /** Interleaved 8-bit rows, top to bottom: width * height * channels bytes. */
+  data: Uint8Array | Uint8ClampedArray
+  width: number
+  height: number
+  /** 1 grey, 3 RGB, 4 RGB with straight alpha. */
+  channels: 1 | 3 | 4
+  /** Texts to be kept with the picture, by keyword. */
+  metadata?: Readonly<Record<string, string>>
+}
+
+/** What {@link RawImage.read} takes: a path or `file:` URL, the bytes of a picture file, or pixels. */
+export type RawImageInput = string | URL | Uint8Array | RawImageData
+
+/** Options of {@link RawImage.encode} and {@link RawImage.save}. */
+export interface EncodeOptions {
+  /** JPEG and WebP: 1 to 100. Default 92. */
+  quality?: number
+  /** WebP: without loss. Default false. */
+  lossless?: boolean
+  /** PNG: zlib's level, 0 (fast) to 9 (small). Default 6. */
+  compressionLevel?: number
+  /** PNG: write `metadata` into the file. Default true. */
+  metadata?: boolean
+}
+
+const formats: readonly ImageFormat[] = ['png', 'jpeg', 'webp']
+const extensions: Record<string, ImageFormat> = { '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' }
+
+function isBytes(value: unknown): value is Uint8Array {
+  return ArrayBuffer.isView(value) && /Uint8(Clamped)?Array\]$/.test(Object.prototype.toString.call(value))
+}
+
+function isUrl(value: unknown): value is URL {
+  return Object.prototype.toString.call(value) === '[object URL]'
+}
+
+/** A copy of texts by keyword that can stand in a PNG file. */
+function checkMetadata(value: unknown): Record<string, string> {
+  if (value === undefined) return {}
+  if (value === null || typeof value !== 'object') throw invalidType(`metadata must be an object of strings, not ${show(value)}`)
+  const entries = Object.entries(value)
+  for (const [keyword, text] of entries) {
+    // eslint-disable-next-line no-control-regex
+    if (keyword.length < 1 || keyword.length > 79 || !/^[\x01-\xff]*$/.test(keyword))
+      throw invalidRange(`metadata: ${show(keyword)} is not a keyword of 1 to 79 Latin-1 characters`)
+    if (typeof text !== 'string') throw invalidType(`metadata.${keyword} must be a string, not ${show(text)}`)
+  }
+  return Object.fromEntries(entries)
+}
+
+/** The path behind a path or file: URL. */
+function toFile(value: unknown, name: string): string {
+  if (isUrl(value)) {
+    if (value.protocol !== 'file:')
+      throw invalidRange(`${name}: only file: URLs are read and written, not ${value.protocol} ones; fetch it and pass its bytes`)
+    return fileURLToPath(value.href)
+  }
+  if (typeof value !== 'string') throw invalidType(`${name} must be a path, a file: URL, the bytes of a picture file or pixels, not ${show(value)}`)
+  if (value === '' || value.includes('\0')) throw invalidRange(`${name} is not a path: ${show(value)}`)
+  if (/^file:\/\//i.test(value)) return fileURLToPath(value)
+  if (/^(https?|data):/i.test(value)) throw invalidRange(`${name}: ${show(value)} is not a file; fetch it and pass its bytes`)
+  return value
+}
+
+async function readBytes(file: string): Promise<Uint8Array> {
+  try {
+    const handle = await open(file, 'r')
+    try {
+      const status = await handle.stat()
+      if (!status.isFile()) throw imageError(`${file} is not a file`)
+      if (status.size > maxImageFileBytes)
+        throw imageError(`${file} has ${status.size} bytes; pictures of at most ${maxImageFileBytes} are read`, { bytes: status.size })
+      return await handle.readFile()
+    } finally {
+      await handle.close()
+    }
+  } catch (cause) {
+    if (cause instanceof DiffusionError) throw cause
+    throw new DiffusionError('ERR_IO', `The picture ${file} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
+  }
+}
+
+/** The kind of a picture file by its first bytes, or undefined. */
+function sniff(bytes: Uint8Array): string | undefined {
+  const ascii = (from: number, to: number) => String.fromCharCode(...bytes.subarray(from, to))
+  if (isPng(bytes)) return 'PNG'
+  if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return 'JPEG'
+  if (ascii(0, 4) === 'RIFF' && ascii(8, 12) === 'WEBP') return 'WebP'
+  if (/^GIF8[79]a/.test(ascii(0, 6))) return 'GIF'
+  if (ascii(0, 4) === 'II*\0' || ascii(0, 4) === 'MM\0*') return 'TIFF'
+  return /^ftyp(avif|avis|heic|mif1)/.test(ascii(4, 12)) ? 'AVIF or HEIF' : undefined
+}
+
+async function readEncoded(bytes: Uint8Array, where: string): Promise<RawImage> {
+  if (bytes.length > maxImageFileBytes) throw imageError(`${where} has ${bytes.length} bytes; pictures of at most ${maxImageFileBytes} are read`)
+  const kind = sniff(bytes)
+  if (!kind) throw imageError(`${where} is not a picture of a known kind: PNG, or with sharp installed JPEG and WebP`, { bytes: bytes.length })
+  const decoded: { data: Uint8Array; width: number; height: number; channels: number; metadata?: Record<string, string> } =
+    kind === 'PNG' ? await readPng(bytes, where) : await readWithSharp(bytes, kind, where)
+  return new RawImage({ ...decoded, channels: decoded.channels as 1 | 3 | 4, metadata: decoded.metadata ?? {} })
+}
+
+/** A picture: interleaved 8-bit pixels with the texts that belong to it. */
+export class RawImage {
+  /** Interleaved rows, top to bottom, width * height * channels bytes. */
+  readonly data: Uint8Array
+  readonly width: number
+  readonly height: number
+  /** 1 grey, 3 RGB, 4 RGB with straight alpha. */
+  readonly channels: 1 | 3 | 4
+  /** Texts by keyword, as PNG files carry them; `parameters` holds the settings of a generated picture in A1111's words. */
+  readonly metadata: Readonly<Record<string, string>>
+
+  /** Takes pixels as they are, without a copy. */
+  constructor({ data, width, height, channels, metadata }: RawImageData) {
+    if (!isBytes(data)) throw invalidType(`data must be a Uint8Array, not ${show(data)}`)
+    const side = { min: 1, max: maxImageSide }
+    this.width = checkInteger(width, 'width', side)
+    this.height = checkInteger(height, 'height', side)
+    if (width * height > maxImagePixels) throw invalidRange(`a picture of ${width}x${height} has more than the ${maxImagePixels} pixels allowed`)
+    if (channels !== 1 && channels !== 3 && channels !== 4) throw invalidRange(`channels must be 1, 3 or 4, not ${show(channels)}`)
+    this.channels = channels
+    const expected = width * height * channels
+    if (data.length !== expected) throw invalidRange(`data has ${data.length} bytes; ${width}x${height} with ${channels} channels are ${expected}`)
+    this.data = Object.prototype.toString.call(data) === '[object Uint8Array]' ? data : new Uint8Array(data.buffer, data.byteOffset, data.length)
+    this.metadata = checkMetadata(metadata)
+  }
+
+  /**
+   * Reads a picture: a path or `file:` URL, the bytes of a file, or pixels. The kind is told by the content. PNG of any depth is read to 8 bits with its texts;
+   * JPEG, WebP and others when the optional peer `sharp` is installed, turned upright by their EXIF orientation.
+   * @throws DiffusionError `ERR_IMAGE_FORMAT` for broken, unknown or too large pictures (16384 pixels a side, 64 million in all), `ERR_UNSUPPORTED_IMAGE` where
+   * sharp is missing, `ERR_IO` where the file cannot be read
+   */
+  static async read(input: RawImageInput | RawImage): Promise<RawImage> {
+    if (input instanceof RawImage) return input
+    if (isBytes(input)) return readEncoded(input, 'The picture')
+    if (typeof input === 'object' && input !== null && !isUrl(input) && 'data' in input) return new RawImage(input)
+    const file = toFile(input, 'image')
+    return readEncoded(await readBytes(file), `The picture ${file}`)
+  }
+
+  /** The bytes of a picture file. Default format: PNG, with `metadata` as text chunks. */
+  async encode(format: ImageFormat = 'png', options?: EncodeOptions): Promise<Uint8Array> {
+    const kind = checkName(format, 'format', formats)
+    const o = knownKeys(options, 'encode()', ['quality', 'lossless', 'compressionLevel', 'metadata'])
+    const quality = o.quality === undefined ? 92 : checkInteger(o.quality, 'quality', { min: 1, max: 100 })
+    const lossless = o.lossless !== undefined && checkBoolean(o.lossless, 'lossless')
+    const level = o.compressionLevel === undefined ? 6 : checkInteger(o.compressionLevel, 'compressionLevel', { min: 0, max: 9 })
+    const withMetadata = o.metadata === undefined || checkBoolean(o.metadata, 'metadata')
+    if (kind === 'png') return writePng(this, withMetadata ? this.metadata : {}, level)
+    return writeWithSharp(this, kind, { quality, lossless })
+  }
+
+  /** Writes a file; its name ends in .png, .jpg, .jpeg or .webp. It appears whole or not at all: a temporary file beside it is renamed at the end. */
+  async save(file: string | URL, options?: EncodeOptions): Promise<void> {
+    const target = path.resolve(toFile(file, 'file'))
+    const format = extensions[path.extname(target).toLowerCase()]
+    if (!format) throw invalidRange(`The name of a picture file ends in .png, .jpg, .jpeg or .webp; ${show(target)} does not`)
+    const bytes = await this.encode(format, options)
+    const temporary = path.join(path.dirname(target), `.${path.basename(target)}.${randomBytes(6).toString('hex')}.tmp`)
+    try {
+      await writeFile(temporary, bytes, { flag: 'wx' })
+      await rename(temporary, target)
+    } catch (cause) {
+      await rm(temporary, { force: true })
+      throw new DiffusionError('ERR_IO', `The picture ${target} cannot be written: ${(cause as Error).message}`, { path: target }, { cause })
+    }
+  }
+
+  /** A resized copy, as Pillow makes it. Default filter: Lanczos. */
+  async resize(width: number, height: number, options?: { filter?: ResizeFilter }): Promise<RawImage> {
+    const o = knownKeys(options, 'resize()', ['filter'])
+    const filter = o.filter === undefined ? 'lanczos' : checkName(o.filter, 'filter', resizeFilters)
+    const side = { min: 1, max: maxImageSide }
+    checkInteger(width, 'width', side)
+    checkInteger(height, 'height', side)
+    if (width * height > maxImagePixels) throw invalidRange(`a picture of ${width}x${height} has more than the ${maxImagePixels} pixels allowed`)
+    const { data } = await resizePixels(this, width, height, filter)
+    return new RawImage({ data, width, height, channels: this.channels, metadata: this.metadata })
+  }
+}

@@ -1,0 +1,67 @@
+/** JPEG, WebP and whatever else the optional peer `sharp` reads. It is looked for when it is first needed. */
+import { createRequire } from 'node:module'
+import type sharpModule from 'sharp'
+import { DiffusionError } from '../errors.js'
+import { imageError, maxImagePixels } from './image-error.js'
+import type { Pixels } from './resize.js'
+
+type Sharp = typeof sharpModule
+
+function loadSharp(what: string): Sharp {
+  try {
+    return createRequire(__filename)('sharp') as Sharp
+  } catch (cause) {
+    throw new DiffusionError(
+      'ERR_UNSUPPORTED_IMAGE',
+      `${what} needs the optional package sharp, which is not installed here: npm install sharp. PNG works without it`,
+      {},
+      { cause },
+    )
+  }
+}
+
+/** Decodes to 8-bit sRGB, turned upright as the picture's EXIF orientation says. */
+export async function readWithSharp(bytes: Uint8Array, format: string, where: string): Promise<Pixels> {
+  const sharp = loadSharp(`Reading ${format} (${where})`)
+  try {
+    const { data, info } = await sharp(bytes, { limitInputPixels: maxImagePixels, failOn: 'truncated' })
+      .rotate()
+      .toColourspace('srgb')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true })
+    const pixels = {
+      data: new Uint8Array(data.buffer, data.byteOffset, data.length),
+      width: info.width,
+      height: info.height,
+      channels: info.channels as number,
+    }
+    return pixels.channels === 2 ? greyAlphaToRgba(pixels) : pixels
+  } catch (cause) {
+    throw imageError(`${where} is not a sound ${format} file: ${(cause as Error).message}`, {}, cause)
+  }
+}
+
+function greyAlphaToRgba({ data, width, height }: Pixels): Pixels {
+  const out = new Uint8Array(width * height * 4)
+  for (let i = 0; i < width * height; i++) {
+    out.fill(data[2 * i]!, 4 * i, 4 * i + 3)
+    out[4 * i + 3] = data[2 * i + 1]!
+  }
+  return { data: out, width, height, channels: 4 }
+}
+
+export interface SharpEncodeOptions {
+  quality: number
+  lossless: boolean
+}
+
+/** JPEG has no transparency: it is laid on white there. */
+export async function writeWithSharp(
+  { data, width, height, channels }: Pixels,
+  format: 'jpeg' | 'webp',
+  { quality, lossless }: SharpEncodeOptions,
+): Promise<Uint8Array> {
+  const sharp = loadSharp(`Writing ${format.toUpperCase()}`)
+  const image = sharp(data, { raw: { width, height, channels: channels as 1 | 3 | 4 } })
+  return format === 'jpeg' ? image.flatten({ background: '#ffffff' }).jpeg({ quality }).toBuffer() : image.webp({ quality, lossless }).toBuffer()
+}
