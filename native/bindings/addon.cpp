@@ -12,8 +12,8 @@
 namespace latent::bindings {
 namespace {
 
-/// process.exit() of the main thread runs no cleanup hooks of the environment: the 'exit' event is the last moment to end our threads
-/// before the destructors of the process run under them.
+/// process.exit() of the main thread runs no cleanup hooks of the environment: the 'exit' event is the last moment to end our
+/// threads before the destructors of the process run under them.
 void stop_at_exit(Napi::Env env) {
     const Napi::Value process = env.Global().Get("process");
     if (!process.IsObject()) return;
@@ -56,6 +56,8 @@ Napi::Object make_exports(Napi::Env env, Napi::Object exports) {
 
 }  // namespace
 
-napi_value initialize(napi_env env, napi_value exports) { return Napi::RegisterModule(env, exports, make_exports); }
+napi_value initialize(napi_env env, napi_value exports) {
+    return Napi::RegisterModule(env, exports, make_exports);
+}
 
 }  // namespace latent::bindings

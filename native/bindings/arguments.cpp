@@ -52,8 +52,7 @@ Span<float> floats(Napi::Value value, const char * name, size_t length) {
     napi_typedarray_type type{};
     size_t size = 0;
     void * data = nullptr;
-    if (!value.IsTypedArray() ||
-        napi_get_typedarray_info(value.Env(), value, &type, &size, &data, nullptr, nullptr) != napi_ok ||
+    if (!value.IsTypedArray() || napi_get_typedarray_info(value.Env(), value, &type, &size, &data, nullptr, nullptr) != napi_ok ||
         type != napi_float32_array) {
         throw ArgumentTypeError(std::string(name) + " must be a Float32Array");
     }

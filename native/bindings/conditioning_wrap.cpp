@@ -14,8 +14,8 @@ constexpr napi_type_tag tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b02};
 Napi::Function ConditioningWrap::define(Napi::Env env) {
     return DefineClass(env, "NativeConditioning",
                        {InstanceAccessor<&ConditioningWrap::tokens>("tokens"), InstanceAccessor<&ConditioningWrap::dim>("dim"),
-                        InstanceAccessor<&ConditioningWrap::truncated>("truncated"), InstanceMethod<&ConditioningWrap::read>("read"),
-                        InstanceMethod<&ConditioningWrap::dispose>("dispose")});
+                        InstanceAccessor<&ConditioningWrap::truncated>("truncated"),
+                        InstanceMethod<&ConditioningWrap::read>("read"), InstanceMethod<&ConditioningWrap::dispose>("dispose")});
 }
 
 Napi::Object ConditioningWrap::make(Napi::Env env, State state) {
@@ -30,7 +30,9 @@ ConditioningWrap::ConditioningWrap(const Napi::CallbackInfo & info)
     memory_.set(info.Env(), state_.data->data.size() * sizeof(float));
 }
 
-void ConditioningWrap::Finalize(Napi::BasicEnv env) { memory_.set(env, 0); }
+void ConditioningWrap::Finalize(Napi::BasicEnv env) {
+    memory_.set(env, 0);
+}
 
 ConditioningPtr ConditioningWrap::value_of(Napi::Value value, const char * name, bool optional) {
     if (optional && (value.IsNull() || value.IsUndefined())) return nullptr;
@@ -57,7 +59,9 @@ Napi::Value ConditioningWrap::dim(const Napi::CallbackInfo & info) {
     return Napi::Number::New(info.Env(), static_cast<double>(dim_));
 }
 
-Napi::Value ConditioningWrap::truncated(const Napi::CallbackInfo & info) { return Napi::Boolean::New(info.Env(), truncated_); }
+Napi::Value ConditioningWrap::truncated(const Napi::CallbackInfo & info) {
+    return Napi::Boolean::New(info.Env(), truncated_);
+}
 
 Napi::Value ConditioningWrap::read(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {

@@ -9,7 +9,8 @@ namespace latent::bindings {
 namespace {
 
 const char * const message =
-    "CPU not supported: this binary needs a processor with AVX2, FMA, F16C and BMI2 (x86-64) or NEON (arm64). Build from source for "
+    "CPU not supported: this binary needs a processor with AVX2, FMA, F16C and BMI2 (x86-64) or NEON (arm64). Build from source "
+    "for "
     "this machine, or run on a newer one.";
 
 /// The test's way to be on an old processor.

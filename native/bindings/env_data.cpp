@@ -19,14 +19,17 @@ Napi::FunctionReference global_constructor(Napi::Env env, const char * name) {
 EnvData::EnvData(Napi::Env env)
     : env_(env), float_array_(global_constructor(env, "Float32Array")), byte_array_(global_constructor(env, "Uint8Array")) {
     // Made before the cleanup hook is added: hooks run in reverse, so all threads have ended when Node closes this function.
-    check(env, napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "latent"), 0, 1, nullptr, nullptr, this,
-                                               &EnvData::wake, &wake_));
+    check(env, napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "latent"), 0, 1, nullptr, nullptr,
+                                               this, &EnvData::wake, &wake_));
     check(env, napi_unref_threadsafe_function(env, wake_));
     mailbox_->open(wake_);
-    check(env, napi_add_env_cleanup_hook(env, [](void * data) { static_cast<EnvData *>(data)->shutdown(); }, this));
+    check(env, napi_add_env_cleanup_hook(
+                   env, [](void * data) { static_cast<EnvData *>(data)->shutdown(); }, this));
 }
 
-EnvData::~EnvData() { shutdown(); }
+EnvData::~EnvData() {
+    shutdown();
+}
 
 EnvData & EnvData::of(Napi::Env env) {
     auto * data = env.GetInstanceData<EnvData>();
@@ -64,13 +67,17 @@ Napi::Value EnvData::start(const std::shared_ptr<JobQueue> & queue, StartOptions
     const Napi::Promise::Deferred deferred = Napi::Promise::Deferred::New(env);
     Napi::Object result = Napi::Object::New(env);
     result.Set("promise", deferred.Promise());
-    result.Set("cancel", Napi::Function::New(env, [id = job->id](const Napi::CallbackInfo & info) {
-                   guarded(info.Env(), [&] { EnvData::of(info.Env()).cancel(info.Env(), id); });
-               }, "cancel"));
+    result.Set("cancel", Napi::Function::New(
+                             env,
+                             [id = job->id](const Napi::CallbackInfo & info) {
+                                 guarded(info.Env(), [&] { EnvData::of(info.Env()).cancel(info.Env(), id); });
+                             },
+                             "cancel"));
 
     queue->push(job);
     if (pending_.empty()) napi_ref_threadsafe_function(env_, wake_);
-    pending_.emplace(job->id, Pending{job, queue, deferred, std::move(options.callbacks), std::move(options.on_settled), std::nullopt});
+    pending_.emplace(job->id,
+                     Pending{job, queue, deferred, std::move(options.callbacks), std::move(options.on_settled), std::nullopt});
     return result;
 }
 
@@ -131,7 +138,8 @@ void EnvData::deliver_progress(Napi::Env env, const ProgressEvent & event) {
     const auto it = pending_.find(event.job);
     if (it == pending_.end() || it->second.callback_error) return;
     call_back(env, it->second, it->second.callbacks.on_progress,
-              {Napi::String::New(env, phase_name(event.progress.phase)), Napi::Number::New(env, static_cast<double>(event.progress.step)),
+              {Napi::String::New(env, phase_name(event.progress.phase)),
+               Napi::Number::New(env, static_cast<double>(event.progress.step)),
                Napi::Number::New(env, static_cast<double>(event.progress.steps))});
 }
 

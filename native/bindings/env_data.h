@@ -19,8 +19,8 @@ struct Callbacks {
     Napi::FunctionReference on_preview;
 };
 
-/// Everything of one environment (the main thread or a worker): its queues, its unsettled promises, its constructors and its logger.
-/// Lives on the environment's JavaScript thread; other threads reach it through the mailbox only.
+/// Everything of one environment (the main thread or a worker): its queues, its unsettled promises, its constructors and its
+/// logger. Lives on the environment's JavaScript thread; other threads reach it through the mailbox only.
 class EnvData {
 public:
     explicit EnvData(Napi::Env env);
@@ -86,7 +86,8 @@ private:
 };
 
 /// Runs the body of a function that JavaScript called: whatever it throws becomes a JavaScript error.
-template <typename Body> auto guarded(Napi::Env env, Body && body) -> decltype(body()) {
+template <typename Body>
+auto guarded(Napi::Env env, Body && body) -> decltype(body()) {
     try {
         return body();
     } catch (const Napi::Error &) {

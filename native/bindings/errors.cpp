@@ -30,7 +30,9 @@ ErrorInfo describe(std::exception_ptr exception) {
     return info;
 }
 
-ErrorInfo aborted_error() { return {ErrorCode::aborted, "The operation was aborted", "{}", false}; }
+ErrorInfo aborted_error() {
+    return {ErrorCode::aborted, "The operation was aborted", "{}", false};
+}
 
 Napi::Error to_js(Napi::Env env, const ErrorInfo & error) {
     // V8 puts replacement characters where the bytes are not UTF-8.

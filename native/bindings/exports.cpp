@@ -24,7 +24,9 @@ namespace latent::bindings {
 namespace {
 
 /// Work on files has a queue of its own: it need not wait for pictures.
-std::shared_ptr<JobQueue> file_queue(Napi::Env env) { return EnvData::of(env).queue("files"); }
+std::shared_ptr<JobQueue> file_queue(Napi::Env env) {
+    return EnvData::of(env).queue("files");
+}
 
 }  // namespace
 
@@ -32,10 +34,11 @@ Napi::Value versions(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         std::set<std::string> backends;
         for (const graph::DeviceInfo & device : graph::list_devices()) backends.insert(device.kind);
-        return json_to_js(info.Env(), {{"version", LATENT_VERSION},
-                                       {"ggml", LATENT_GGML_VERSION},
-                                       {"cpu", {{"brand", cpu_brand()}, {"features", cpu_features().names()}, {"cores", usable_cores()}}},
-                                       {"backends", backends}});
+        return json_to_js(info.Env(),
+                          {{"version", LATENT_VERSION},
+                           {"ggml", LATENT_GGML_VERSION},
+                           {"cpu", {{"brand", cpu_brand()}, {"features", cpu_features().names()}, {"cores", usable_cores()}}},
+                           {"backends", backends}});
     });
 }
 
@@ -80,7 +83,8 @@ Napi::Value create_noise(const Napi::CallbackInfo & info) {
 }
 
 Napi::Value create_solver(const Napi::CallbackInfo & info) {
-    return guarded(info.Env(), [&]() -> Napi::Value { return SolverWrap::make(info.Env(), solver_request(request_argument(info))); });
+    return guarded(info.Env(),
+                   [&]() -> Napi::Value { return SolverWrap::make(info.Env(), solver_request(request_argument(info))); });
 }
 
 Napi::Value measure_peak(const Napi::CallbackInfo & info) {

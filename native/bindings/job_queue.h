@@ -27,8 +27,8 @@ struct Job {
 
 using JobPtr = std::shared_ptr<Job>;
 
-/// A FIFO and the thread that works it off: one per environment and device, so that calls on one device of one environment follow each
-/// other. (Two environments, for instance two workers, share a device without order.) The thread starts with the first job.
+/// A FIFO and the thread that works it off: one per environment and device, so that calls on one device of one environment follow
+/// each other. (Two environments, for instance two workers, share a device without order.) The thread starts with the first job.
 class JobQueue {
 public:
     explicit JobQueue(std::shared_ptr<Mailbox> mailbox) : mailbox_(std::move(mailbox)) {}

@@ -29,7 +29,9 @@ LatentsWrap::LatentsWrap(const Napi::CallbackInfo & info)
     memory_.set(info.Env(), latents.data.size() * sizeof(float));
 }
 
-void LatentsWrap::Finalize(Napi::BasicEnv env) { memory_.set(env, 0); }
+void LatentsWrap::Finalize(Napi::BasicEnv env) {
+    memory_.set(env, 0);
+}
 
 LatentsPtr LatentsWrap::value_of(Napi::Value value, const char * name, bool optional) {
     if (optional && (value.IsNull() || value.IsUndefined())) return nullptr;
@@ -62,7 +64,9 @@ Napi::Value LatentsWrap::shape(const Napi::CallbackInfo & info) {
     return shape;
 }
 
-Napi::Value LatentsWrap::location(const Napi::CallbackInfo & info) { return Napi::String::New(info.Env(), "cpu"); }
+Napi::Value LatentsWrap::location(const Napi::CallbackInfo & info) {
+    return Napi::String::New(info.Env(), "cpu");
+}
 
 Napi::Value LatentsWrap::read(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {

@@ -8,8 +8,8 @@
 
 namespace latent::bindings {
 
-/// A sampling loop shared by its JavaScript object, its live latents and its jobs. `pending` counts steps and previews that are queued
-/// or running; it is the JavaScript thread's, and while it is 0 that thread may touch `sampler`.
+/// A sampling loop shared by its JavaScript object, its live latents and its jobs. `pending` counts steps and previews that are
+/// queued or running; it is the JavaScript thread's, and while it is 0 that thread may touch `sampler`.
 struct SamplerState {
     PipelinePtr pipeline;
     std::unique_ptr<pipeline::Sampler> sampler;
@@ -35,7 +35,8 @@ class LatentsWrap : public Napi::ObjectWrap<LatentsWrap> {
 public:
     static Napi::Function define(Napi::Env env);
     static Napi::Object make(Napi::Env env, LatentsState state);
-    /// An argument that must be one; nullptr for null and undefined where `optional`. What a job gets is the value of this moment.
+    /// An argument that must be one; nullptr for null and undefined where `optional`. What a job gets is the value of this
+    /// moment.
     static LatentsPtr value_of(Napi::Value value, const char * name, bool optional = false);
 
     explicit LatentsWrap(const Napi::CallbackInfo & info);

@@ -9,7 +9,8 @@ constexpr size_t max_waiting_previews = 64;  // of one job; beyond that the newe
 constexpr size_t max_waiting_logs = 1000;
 constexpr auto progress_interval = std::chrono::milliseconds(33);
 
-template <typename T> size_t count(const std::deque<Event> & events, uint64_t job) {
+template <typename T>
+size_t count(const std::deque<Event> & events, uint64_t job) {
     size_t n = 0;
     for (const Event & event : events) {
         const T * same = std::get_if<T>(&event);

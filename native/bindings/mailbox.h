@@ -52,8 +52,8 @@ struct LogEvent {
 
 using Event = std::variant<ProgressEvent, PreviewEvent, FinishedEvent, LogEvent>;
 
-/// Events of all threads on their way to one environment's JavaScript thread, in order. Posting never blocks and never fails; after
-/// close() it does nothing, so that threads need not know whether their environment is still there.
+/// Events of all threads on their way to one environment's JavaScript thread, in order. Posting never blocks and never fails;
+/// after close() it does nothing, so that threads need not know whether their environment is still there.
 class Mailbox {
 public:
     /// `wake` makes the JavaScript thread call take(); it is called from any thread, never twice before a take().
@@ -73,8 +73,8 @@ private:
     bool awake_ = false;
 };
 
-/// Thins a job's progress to about 30 events a second. Lives on the job's thread. The newest state that was held back is let through
-/// when the phase changes and when the job ends, so that the last event of a phase always arrives.
+/// Thins a job's progress to about 30 events a second. Lives on the job's thread. The newest state that was held back is let
+/// through when the phase changes and when the job ends, so that the last event of a phase always arrives.
 class ProgressGate {
 public:
     using Clock = std::chrono::steady_clock;

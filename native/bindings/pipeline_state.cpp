@@ -17,7 +17,9 @@ void * take_constructing(const Napi::CallbackInfo & info) {
     EnvData & data = EnvData::of(info.Env());
     void * state = data.constructing;
     data.constructing = nullptr;
-    if (!state) throw to_js(info.Env(), describe(std::make_exception_ptr(ArgumentTypeError("Objects of the engine are made by the engine"))));
+    if (!state)
+        throw to_js(info.Env(),
+                    describe(std::make_exception_ptr(ArgumentTypeError("Objects of the engine are made by the engine"))));
     return state;
 }
 

@@ -10,8 +10,8 @@
 
 namespace latent::bindings {
 
-/// What the JavaScript object of a pipeline, its jobs and everything made by it share. `disposed` belongs to the JavaScript thread;
-/// `engine` is used by the queue's thread, and let go there by the last job after `disposed` was set.
+/// What the JavaScript object of a pipeline, its jobs and everything made by it share. `disposed` belongs to the JavaScript
+/// thread; `engine` is used by the queue's thread, and let go there by the last job after `disposed` was set.
 struct PipelineState {
     std::shared_ptr<JobQueue> queue;
     std::shared_ptr<pipeline::Pipeline> engine;

@@ -54,9 +54,12 @@ Napi::Value generated_to_js(Napi::Env env, const pipeline::GenerateResult & resu
     Napi::Object object = Napi::Object::New(env);
     object.Set("images", pictures_to_js(env, result.images));
     object.Set("tensor", output_float ? tensor_to_js(env, result.tensor) : env.Null());
-    object.Set("summary", json_to_js(env, {{"options", result.options},
-                                           {"timings",
-                                            {{"loadMs", t.load_ms}, {"encodeMs", t.encode_ms}, {"sampleMs", t.sample_ms}, {"decodeMs", t.decode_ms}}}}));
+    object.Set(
+        "summary",
+        json_to_js(env,
+                   {{"options", result.options},
+                    {"timings",
+                     {{"loadMs", t.load_ms}, {"encodeMs", t.encode_ms}, {"sampleMs", t.sample_ms}, {"decodeMs", t.decode_ms}}}}));
     return object;
 }
 
@@ -117,7 +120,9 @@ PipelineWrap::PipelineWrap(const Napi::CallbackInfo & info)
     }
 }
 
-void PipelineWrap::Finalize(Napi::BasicEnv env) { memory_.set(env, 0); }
+void PipelineWrap::Finalize(Napi::BasicEnv env) {
+    memory_.set(env, 0);
+}
 
 const PipelinePtr & PipelineWrap::checked() const {
     state_->check();
@@ -235,7 +240,9 @@ Napi::Value PipelineWrap::generate(const Napi::CallbackInfo & info) {
         }
         return start(info.Env(), callbacks_argument(info, 2), [state, request](const JobContext & job) -> Completion {
             auto result = std::make_shared<pipeline::GenerateResult>(state->engine->generate(*request, job));
-            return [result, output_float = request->output_float](Napi::Env env) { return generated_to_js(env, *result, output_float); };
+            return [result, output_float = request->output_float](Napi::Env env) {
+                return generated_to_js(env, *result, output_float);
+            };
         });
     });
 }

@@ -164,8 +164,8 @@ std::array<int64_t, 4> shape4(const std::vector<int64_t> & sizes, const char * n
         product *= static_cast<size_t>(size);
     }
     if (product != elements) {
-        throw Error(ErrorCode::invalid_argument, std::string(name) + " describes " + std::to_string(product) + " values, the data has " +
-                                                     std::to_string(elements));
+        throw Error(ErrorCode::invalid_argument, std::string(name) + " describes " + std::to_string(product) +
+                                                     " values, the data has " + std::to_string(elements));
     }
     return {sizes[0], sizes[1], sizes[2], sizes[3]};
 }
@@ -181,7 +181,8 @@ pipeline::LoadRequest load_request(const Json & request) {
     if (find(request, "ema")) load.ema = bool_field(request, "ema", false);
     load.device = text_field(request, "device", "auto", 64);
     load.threads = static_cast<int>(int_field(request, "threads", 0, 0, 1024));
-    load.precision = one_of(request, "precision", "fast", {"exact", "fast"}) == "exact" ? pipeline::Precision::exact : pipeline::Precision::fast;
+    load.precision = one_of(request, "precision", "fast", {"exact", "fast"}) == "exact" ? pipeline::Precision::exact
+                                                                                        : pipeline::Precision::fast;
     const Json & dtype = object_field(request, "dtype");
     for (const char * part : {"unet", "textEncoder", "vae"}) {
         if (find(dtype, part)) load.dtype[part] = text_field(dtype, part, "", 32);
@@ -243,7 +244,8 @@ SolverRequest solver_request(const Json & request) {
     options.sigmas = numbers_field(request, "sigmas", 0, largest);
     options.timesteps = numbers_field(request, "timesteps", 0, 1e6);
     options.eta = number_field(request, "eta", -1, -1e3, 1e3);
-    options.prediction = prediction_from_name(one_of(request, "prediction", "eps", {"eps", "epsilon", "v", "v_prediction", "sample"}));
+    options.prediction =
+        prediction_from_name(one_of(request, "prediction", "eps", {"eps", "epsilon", "v", "v_prediction", "sample"}));
     options.noise_schedule = noise_schedule(object_field(request, "noiseSchedule"));
     options.image_to_image = bool_field(request, "imageToImage", false);
     options.strength = number_field(request, "strength", 1, 0, 1);
@@ -261,7 +263,8 @@ ImageRequest image_request(const Json & request) {
 }
 
 LatentsRequest latents_request(const Json & request) {
-    return {static_cast<int>(int_field(request, "width", 0, 1, max_side)), static_cast<int>(int_field(request, "height", 0, 1, max_side)),
+    return {static_cast<int>(int_field(request, "width", 0, 1, max_side)),
+            static_cast<int>(int_field(request, "height", 0, 1, max_side)),
             static_cast<int>(int_field(request, "batch", 1, 1, max_batch)), seed_field(request), rng_field(request)};
 }
 

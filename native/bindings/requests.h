@@ -12,8 +12,8 @@
 
 namespace latent::bindings {
 
-// The JSON requests of lib/native/contract.ts as the pipeline's structs. Everything is checked for type and bounds once more: what a
-// field may not be throws invalid_argument naming it. Absent optional fields take the struct's default.
+// The JSON requests of lib/native/contract.ts as the pipeline's structs. Everything is checked for type and bounds once more:
+// what a field may not be throws invalid_argument naming it. Absent optional fields take the struct's default.
 
 pipeline::LoadRequest load_request(const Json & request);
 pipeline::PromptTokens prompt_tokens(const Json & request);

@@ -60,7 +60,9 @@ SamplerWrap::SamplerWrap(const Napi::CallbackInfo & info)
     latents_ = Napi::Persistent(LatentsWrap::make(info.Env(), {nullptr, state_, state_->pipeline}));
 }
 
-SamplerWrap::~SamplerWrap() { let_go(); }
+SamplerWrap::~SamplerWrap() {
+    let_go();
+}
 
 void SamplerWrap::let_go() {
     if (!state_) return;
@@ -75,9 +77,13 @@ std::shared_ptr<SamplerState> SamplerWrap::checked() const {
     return state_;
 }
 
-Napi::Value SamplerWrap::steps(const Napi::CallbackInfo & info) { return Napi::Number::New(info.Env(), steps_); }
+Napi::Value SamplerWrap::steps(const Napi::CallbackInfo & info) {
+    return Napi::Number::New(info.Env(), steps_);
+}
 
-Napi::Value SamplerWrap::latents(const Napi::CallbackInfo &) { return latents_.Value(); }
+Napi::Value SamplerWrap::latents(const Napi::CallbackInfo &) {
+    return latents_.Value();
+}
 
 Napi::Value SamplerWrap::start(Napi::Env env, const std::shared_ptr<SamplerState> & state, Callbacks callbacks, Work work) {
     EnvData::StartOptions options;

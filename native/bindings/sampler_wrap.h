@@ -8,8 +8,8 @@
 
 namespace latent::bindings {
 
-/// NativeSampler of the contract. `latents` is the live state: between steps it may be read and written, during one it throws busy.
-/// It stays readable after dispose() of the sampler, until it is disposed of itself (or its pipeline is).
+/// NativeSampler of the contract. `latents` is the live state: between steps it may be read and written, during one it throws
+/// busy. It stays readable after dispose() of the sampler, until it is disposed of itself (or its pipeline is).
 class SamplerWrap : public Napi::ObjectWrap<SamplerWrap> {
 public:
     static Napi::Function define(Napi::Env env);

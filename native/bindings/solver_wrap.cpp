@@ -32,7 +32,8 @@ std::unique_ptr<samplers::Solver> make(const SolverRequest & request) {
     options.extra["start_rule"] = "diffusers";
     auto solver = samplers::make_solver(options);
     if (solver->steps() != static_cast<int>(run)) {
-        throw Error(ErrorCode::invalid_argument, "createSolver: " + options.sampler + " cannot begin at a start step, give strength");
+        throw Error(ErrorCode::invalid_argument,
+                    "createSolver: " + options.sampler + " cannot begin at a start step, give strength");
     }
     return solver;
 }
@@ -67,7 +68,8 @@ size_t SolverWrap::evaluation_argument(const Napi::CallbackInfo & info, size_t i
 
 void SolverWrap::check_length(size_t length) {
     if (length_ != 0 && length != length_) {
-        throw Error(ErrorCode::invalid_argument, "x has " + std::to_string(length) + " values, before it had " + std::to_string(length_));
+        throw Error(ErrorCode::invalid_argument,
+                    "x has " + std::to_string(length) + " values, before it had " + std::to_string(length_));
     }
     length_ = length;
 }

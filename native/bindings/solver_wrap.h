@@ -30,9 +30,9 @@ private:
     void prepare(size_t evaluation, Span<float> x, NoiseSource & noise);
 
     State state_;
-    size_t next_ = 0;         // the evaluation whose output is waited for
-    bool prepared_ = false;   // it has had its noise
-    size_t length_ = 0;       // of x, fixed by the first call
+    size_t next_ = 0;        // the evaluation whose output is waited for
+    bool prepared_ = false;  // it has had its noise
+    size_t length_ = 0;      // of x, fixed by the first call
 };
 
 }  // namespace latent::bindings

@@ -60,7 +60,9 @@ Thread::Thread(Body body) : handle_(std::make_unique<Handle>()) {
     owned.release();  // the thread's now
 }
 
-Thread::~Thread() { join(); }
+Thread::~Thread() {
+    join();
+}
 
 void Thread::join() {
     if (!handle_) return;

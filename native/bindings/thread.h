@@ -5,8 +5,8 @@
 
 namespace latent::bindings {
 
-/// A thread with a stack of 8 MiB. std::thread takes the system's default, which on macOS and musl is too small for the depth that
-/// building a graph recurses to.
+/// A thread with a stack of 8 MiB. std::thread takes the system's default, which on macOS and musl is too small for the depth
+/// that building a graph recurses to.
 class Thread {
 public:
     /// Throws out_of_memory when the system gives no thread.

@@ -7,7 +7,8 @@
 namespace latent::bindings {
 namespace {
 
-template <typename T> Napi::Value copy_to_js(Napi::Env env, napi_typedarray_type type, const std::vector<T> & values) {
+template <typename T>
+Napi::Value copy_to_js(Napi::Env env, napi_typedarray_type type, const std::vector<T> & values) {
     void * data = nullptr;
     const Napi::Value array = EnvData::of(env).new_array(env, type, values.size(), &data);
     if (!values.empty()) std::memcpy(data, values.data(), values.size() * sizeof(T));
@@ -16,9 +17,13 @@ template <typename T> Napi::Value copy_to_js(Napi::Env env, napi_typedarray_type
 
 }  // namespace
 
-Napi::Value bytes_to_js(Napi::Env env, const std::vector<uint8_t> & bytes) { return copy_to_js(env, napi_uint8_array, bytes); }
+Napi::Value bytes_to_js(Napi::Env env, const std::vector<uint8_t> & bytes) {
+    return copy_to_js(env, napi_uint8_array, bytes);
+}
 
-Napi::Value floats_to_js(Napi::Env env, const std::vector<float> & values) { return copy_to_js(env, napi_float32_array, values); }
+Napi::Value floats_to_js(Napi::Env env, const std::vector<float> & values) {
+    return copy_to_js(env, napi_float32_array, values);
+}
 
 Napi::Value picture_to_js(Napi::Env env, const Picture & picture) {
     Napi::Object object = Napi::Object::New(env);
@@ -44,8 +49,12 @@ Napi::Value tensor_to_js(Napi::Env env, const pipeline::ImageTensor & tensor) {
     return object;
 }
 
-std::string json_text(const Json & json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string json_text(const Json & json) {
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
-Napi::Value json_to_js(Napi::Env env, const Json & json) { return Napi::String::New(env, json_text(json)); }
+Napi::Value json_to_js(Napi::Env env, const Json & json) {
+    return Napi::String::New(env, json_text(json));
+}
 
 }  // namespace latent::bindings

@@ -37,7 +37,9 @@ void set_log_receiver(std::function<void(LogLevel, const std::string &)> call) {
     one.call = std::move(call);
 }
 
-bool log_wanted() { return receiver().present.load(std::memory_order_relaxed); }
+bool log_wanted() {
+    return receiver().present.load(std::memory_order_relaxed);
+}
 
 void log(LogLevel level, const std::string & message) {
     if (!log_wanted()) return;
