@@ -12,7 +12,9 @@ namespace latent::formats {
 namespace {
 
 constexpr int deepest_dictionary = 8;
-constexpr size_t longest_tensor_name = 4096;
+constexpr size_t longest_tensor_name = 1024;
+// Nested dictionaries could give every entry the same long prefix; this bounds what that can cost.
+constexpr size_t most_name_bytes = size_t{16} << 20;
 // A view that repeats elements (stride 0) may be this much larger than the file that holds it.
 constexpr uint64_t most_expanded_bytes = uint64_t{1} << 20;
 
@@ -23,7 +25,7 @@ struct NamedValue {
 
 class Collector {
 public:
-    explicit Collector(const Unpickler & pickle) : pickle_(pickle) {}
+    Collector(const Unpickler & pickle, const std::string & file) : pickle_(pickle), file_(file) {}
 
     std::vector<NamedValue> collect(ValueId root) {
         if (pickle_.is(root, ValueKind::dict) && visit_wrapped(root)) {
@@ -83,7 +85,11 @@ private:
         for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
             if (!pickle_.is(pairs[i], ValueKind::text)) continue;
             const std::string_view key = pickle_.at(pairs[i]).text();
-            if (last[key] != i || prefix.size() + key.size() > longest_tensor_name) continue;
+            if (last[key] != i) continue;
+            name_bytes_ += prefix.size() + key.size();
+            if (prefix.size() + key.size() > longest_tensor_name || name_bytes_ > most_name_bytes) {
+                broken(file_, "the names of its tensors are too long");
+            }
             const std::string name = prefix + std::string(key);
             if (pickle_.is(pairs[i + 1], ValueKind::tensor)) {
                 found_.push_back({name, pairs[i + 1]});
@@ -102,6 +108,8 @@ private:
     }
 
     const Unpickler & pickle_;
+    const std::string & file_;
+    size_t name_bytes_ = 0;
     std::vector<NamedValue> found_;
     std::unordered_set<ValueId> visited_;
 };
@@ -229,7 +237,7 @@ bool storage_type(const Unpickler & pickle, ValueId storage, DType & dtype, bool
 
 std::vector<StridedTensor> collect_tensors(const Unpickler & pickle, ValueId root, const std::string & name, uint64_t limit,
                                            const StorageLookup & find_storage) {
-    const std::vector<NamedValue> named = Collector(pickle).collect(root);
+    const std::vector<NamedValue> named = Collector(pickle, name).collect(root);
     if (named.empty()) {
         broken(name,
                "holds no named tensors; it is no torch checkpoint of weights, or one that was saved as a whole Python object");

@@ -119,6 +119,21 @@ TEST(zip64_archive_of_torch) {
     CHECK(source->view(source->tensors()[0]).size() == 8);
 }
 
+TEST(shared_prefixes_are_not_multiplied) {
+    const TempFolder folder;
+    const std::string prefix(1000, 'p');
+    std::string pickle = "\x80\x02}X" + le(prefix.size(), 4) + prefix + "}(";
+    for (int i = 0; i < 100000; ++i) pickle += "X" + le(6, 4) + std::to_string(100000 + i) + "N";
+    pickle += "us.";
+    const std::string path = folder.file("long-names.ckpt");
+    Zip64Writer zip(path);
+    zip.add("archive/data.pkl", pickle);
+    zip.finish();
+    begin_allocation_meter();
+    CHECK(message_of(path).find("too long") != std::string::npos);
+    CHECK(peak_allocation() < 64 * pickle.size());
+}
+
 TEST(two_gigabytes_open_at_once) {
     constexpr int tensors = 500;
     constexpr uint32_t rows = 1024, columns = 1024;  // 4 MB each, never written: sparse files
