@@ -7,7 +7,11 @@
  * `call.ts` turns them into the public classes.
  */
 
-/** A queued or running native operation. `cancel()` may be called at any time, any number of times; the promise then rejects with ERR_ABORTED. */
+/**
+ * A queued or running native operation. Jobs of one device (and one environment: main thread or worker) run one after the other, in the order of the calls.
+ * The promise keeps the process alive until it settles. `cancel()` may be called at any time, any number of times; the promise then rejects with ERR_ABORTED: at once
+ * while the job waits, soon while it runs.
+ */
 export interface NativeJob<T> {
   readonly promise: Promise<T>
   cancel(): void
@@ -68,7 +72,10 @@ export interface NativeStep {
   done: boolean
 }
 
-/** A sampling loop in the caller's hands. `latents` is the live state: it may be read and written between steps. */
+/**
+ * A sampling loop in the caller's hands. `latents` is the live state: it may be read and written between steps; while a step or preview is queued or running
+ * its methods throw ERR_BUSY. It stays readable after the sampler's dispose().
+ */
 export interface NativeSampler {
   readonly steps: number
   readonly latents: NativeLatents
@@ -121,7 +128,10 @@ export interface NativePipeline {
   dispose(): NativeJob<void>
 }
 
-/** A solver alone (no network): the partner of predict(). Data is row-major float32 of any length, the same for every call. */
+/**
+ * A solver alone (no network): the partner of predict(). Data is row-major float32 of any length, the same for every call.
+ * Evaluations are taken in order, each once: `evaluation` must be the next one. A solver with churn adds its noise to `x` in the first call of an evaluation.
+ */
 export interface NativeSolver {
   /** JSON: { timesteps: number[], sigmas: number[], initNoiseSigma, evaluations: [{ timestep, sigma, step }] } */
   info(): string
