@@ -43,6 +43,15 @@ foreach(_off METAL BLAS ACCELERATE CUDA VULKAN)  # the CPU alone, also where ggm
 endforeach()
 add_compile_definitions(GGML_MAX_NAME=128)
 add_subdirectory("${_ggml}" "${CMAKE_BINARY_DIR}/ggml" EXCLUDE_FROM_ALL)
+foreach(_target ggml ggml-base ggml-cpu)  # other people's code: its warnings are theirs
+  get_target_property(_headers ${_target} INTERFACE_INCLUDE_DIRECTORIES)
+  if(_headers)
+    set_target_properties(${_target} PROPERTIES INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${_headers}")
+  endif()
+  if(NOT MSVC)
+    target_compile_options(${_target} PRIVATE -w)
+  endif()
+endforeach()
 
 configure_file("${_json}" "${CMAKE_BINARY_DIR}/include/nlohmann/json.hpp" COPYONLY)
 add_library(latent_json INTERFACE)
