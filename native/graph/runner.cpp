@@ -92,10 +92,18 @@ uint64_t leaf_bytes(ggml_context * leaves, ggml_backend_buffer_type_t type) {
     return ggml_backend_alloc_ctx_tensors_from_buft_size(leaves, type);
 }
 
-/// The size that the allocator will ask for. Leaves must have addresses already, or they would be counted in.
-uint64_t plan_bytes(ggml_gallocr_t allocator, ggml_cgraph * graph) {
+/// Bytes of the activations as the allocator will place them. The leaves have no memory yet and get an address for the time
+/// being: they are not the allocator's business.
+uint64_t activation_bytes(ggml_context * leaves, ggml_cgraph * graph, ggml_backend_buffer_type_t type) {
+    const auto give_address = [&](void * address) {
+        for (ggml_tensor * t = ggml_get_first_tensor(leaves); t; t = ggml_get_next_tensor(leaves, t)) t->data = address;
+    };
+    // An allocator of its own: it keeps the plan, and a later reservation with it would take itself for done.
+    ggml_gallocr_ptr allocator(ggml_gallocr_new(type));
+    give_address(reinterpret_cast<void *>(static_cast<uintptr_t>(64)));
     size_t size = 0;
-    ggml_gallocr_reserve_n_size(allocator, graph, nullptr, nullptr, &size);
+    ggml_gallocr_reserve_n_size(allocator.get(), graph, nullptr, nullptr, &size);
+    give_address(nullptr);
     return size;
 }
 
@@ -148,13 +156,9 @@ GraphMeasure Runner::measure(const GraphBuilder & build) const {
     build_graph(state, *weights_, build, limits_);
     ggml_backend_buffer_type_t type = device_->buffer_type();
     const uint64_t leaves = leaf_bytes(state.leaves.get(), type);
-    for (ggml_tensor * t = ggml_get_first_tensor(state.leaves.get()); t; t = ggml_get_next_tensor(state.leaves.get(), t)) {
-        t->data = reinterpret_cast<void *>(static_cast<uintptr_t>(64));  // not the allocator's business
-    }
-    state.allocator.reset(ggml_gallocr_new(type));
     GraphMeasure measure;
-    measure.bytes =
-        leaves + plan_bytes(state.allocator.get(), state.graph) + state.context_bytes() + device_->work_bytes(state.graph);
+    measure.bytes = leaves + activation_bytes(state.leaves.get(), state.graph, type) + state.context_bytes() +
+                    device_->work_bytes(state.graph);
     measure.flops = state.flops;
     return measure;
 }
@@ -174,22 +178,19 @@ Graph & Runner::prepare(const std::string & key, const GraphBuilder & build) {
     build_graph(state, *weights_, build, limits_);
     ggml_backend_buffer_type_t type = device_->buffer_type();
     const uint64_t leaves = leaf_bytes(state.leaves.get(), type);
-    state.leaf_buffer.reset(leaves ? ggml_backend_alloc_ctx_tensors_from_buft(state.leaves.get(), type) : nullptr);
-    state.allocator.reset(ggml_gallocr_new(type));
-    const uint64_t activations = state.leaf_buffer || !leaves ? plan_bytes(state.allocator.get(), state.graph) : 0;
-    const uint64_t needed = activations + device_->work_bytes(state.graph);
+    const uint64_t activations = activation_bytes(state.leaves.get(), state.graph, type);
+    const uint64_t needed = leaves + activations + device_->work_bytes(state.graph);
     while (static_cast<int>(entries_.size()) >= keep_ || (!entries_.empty() && needed > device_->available()))
         entries_.pop_back();
     device_->require(needed, "The " + what_ + " at this size");
-    // A fresh allocator: the one that measured keeps its plan and would take the reservation for done.
+    state.leaf_buffer.reset(leaves ? ggml_backend_alloc_ctx_tensors_from_buft(state.leaves.get(), type) : nullptr);
     state.allocator.reset(ggml_gallocr_new(type));
     const bool reserved = (state.leaf_buffer || !leaves) && ggml_gallocr_reserve(state.allocator.get(), state.graph) &&
                           ggml_gallocr_alloc_graph(state.allocator.get(), state.graph);
     if (!reserved) {
-        throw Error(
-            ErrorCode::out_of_memory,
-            "The " + what_ + " at this size needs " + std::to_string(needed + leaves) + " bytes, and they could not be had",
-            Json{{"what", what_}, {"required", needed + leaves}, {"device", device_->name()}}.dump());
+        throw Error(ErrorCode::out_of_memory,
+                    "The " + what_ + " at this size needs " + std::to_string(needed) + " bytes, and they could not be had",
+                    Json{{"what", what_}, {"required", needed}, {"device", device_->name()}}.dump());
     }
     for (const OpsGgml::Constant & constant : state.constants) {
         ggml_backend_tensor_set(constant.tensor, constant.values.data(), 0, constant.values.size() * sizeof(float));
