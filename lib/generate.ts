@@ -4,7 +4,8 @@ import { nativeLatents } from './latents.js'
 import type { NativeGenerateRequest, NativeGenerateResult, NativePipeline } from './native/contract.js'
 import { resolveGenerate, type ResolvedGenerate } from './options.js'
 import { writeInfotext } from './infotext-fields.js'
-import { imageTensor, roundedSide, toRawImage } from './tensors.js'
+import { sizeInMultiples } from './image/preprocess.js'
+import { imageTensor, toRawImage } from './tensors.js'
 import type { PipelineTokenizer } from './tokenizer.js'
 import type { FloatImage, GenerateOptions, GenerateResult, PipelineInfo, ResolvedOptions, Timings } from './types.js'
 import { invalidRange } from './validate.js'
@@ -27,13 +28,13 @@ interface Inputs {
 }
 
 async function gatherInputs(resolved: ResolvedGenerate, info: PipelineInfo): Promise<Inputs> {
-  const image = resolved.image === undefined ? undefined : await imageTensor(resolved.image, 'image')
-  const side = (given: number | undefined, axis: 2 | 3, fallback: number) =>
-    given ?? (image ? roundedSide(image.shape[axis]!, info.sizeMultiple) : fallback)
-  const width = side(resolved.width, 3, info.defaults.width)
-  const height = side(resolved.height, 2, info.defaults.height)
-  const fitted =
-    image && (image.shape[3] !== width || image.shape[2] !== height) ? await imageTensor(resolved.image, 'image', { width, height }) : image
+  const given = resolved.image
+  const image = given === undefined ? undefined : await imageTensor(given, 'image')
+  const own = image && sizeInMultiples({ width: image.shape[3]!, height: image.shape[2]! }, info.sizeMultiple)
+  const width = resolved.width ?? own?.width ?? info.defaults.width
+  const height = resolved.height ?? own?.height ?? info.defaults.height
+  const fits = !image || (image.shape[3] === width && image.shape[2] === height)
+  const fitted = fits || given === undefined ? image : await imageTensor(given, 'image', { width, height })
   if (fitted && fitted.shape[0] !== 1 && fitted.shape[0] !== resolved.count) {
     throw invalidRange(`image holds ${fitted.shape[0]} pictures for a count of ${resolved.count}; give one, or as many as count`)
   }
@@ -65,12 +66,7 @@ function nativeRequest(resolved: ResolvedGenerate, inputs: Inputs, tokenizer: Pi
 }
 
 /** The options with every default filled in: what was checked, completed by what the engine chose. */
-function replayable(
-  resolved: ResolvedGenerate,
-  inputs: Inputs,
-  info: PipelineInfo,
-  chosen: { eta?: number },
-): ResolvedOptions {
+function replayable(resolved: ResolvedGenerate, inputs: Inputs, info: PipelineInfo, chosen: { eta?: number }): ResolvedOptions {
   const { request, seed, clipSkip, schedule } = resolved.sampling
   const eta = chosen.eta ?? request.eta
   const settledSchedule = schedule ?? (request.schedule || info.defaultSchedules[request.sampler])
@@ -124,7 +120,7 @@ function finish(context: GenerateContext, resolved: ResolvedGenerate, inputs: In
   const options = replayable(resolved, inputs, context.info, summary.options ?? {})
   const images = result.images.map((picture, i) => {
     const seed = BigInt.asUintN(64, options.seed + BigInt(i))
-    return toRawImage(picture, { parameters: writeInfotext({ ...options, seed }, context.modelName) })
+    return toRawImage(picture, { parameters: writeInfotext({ ...options, seed }, context.info, context.modelName) })
   })
   return { images, seed: options.seed, options, timings: summary.timings }
 }

@@ -9,11 +9,6 @@ function isFloatImage(image: unknown): image is FloatImage {
   return typeof image === 'object' && image !== null && isFloat32Array((image as { data?: unknown }).data) && 'shape' in image
 }
 
-/** A side rounded down to a multiple, at least one multiple. */
-export function roundedSide(side: number, multiple: number): number {
-  return Math.max(multiple, side - (side % multiple))
-}
-
 /** An image option as planar floats. With `size`, pictures are resized to it; exact floats must already have it. */
 export async function imageTensor(image: ImageInput, name: string, size?: { width: number; height: number }): Promise<FloatImage> {
   if (isFloatImage(image)) {
