@@ -34,7 +34,8 @@ void box_muller_block(double * x) {
     }
 }
 
-template <typename T, typename Draw> void block_randn(Span<T> out, Draw draw) {
+template <typename T, typename Draw>
+void block_randn(Span<T> out, Draw draw) {
     const size_t n = out.size();
     for (T & value : out) value = draw();
     for (size_t i = 0; i + block <= n; i += block) box_muller_block(out.data() + i);
@@ -76,7 +77,9 @@ uint64_t TorchGenerator::next_u64() {
     return (high << 32) | next_u32();
 }
 
-float TorchGenerator::uniform_float() { return static_cast<float>(next_u32() & 0xffffffu) * (1.0f / 16777216.0f); }
+float TorchGenerator::uniform_float() {
+    return static_cast<float>(next_u32() & 0xffffffu) * (1.0f / 16777216.0f);
+}
 
 double TorchGenerator::uniform_double() {
     return static_cast<double>(next_u64() & ((uint64_t{1} << 53) - 1)) * (1.0 / 9007199254740992.0);
@@ -132,8 +135,8 @@ void NumpyGenerator::randn(Span<float> out) {
 std::array<uint32_t, 4> PhiloxGenerator::block(std::array<uint32_t, 4> c, std::array<uint32_t, 2> key) {
     for (int round = 0; round < 10; ++round) {
         const uint64_t a = uint64_t{0xD2511F53u} * c[0], b = uint64_t{0xCD9E8D57u} * c[2];
-        c = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ key[0], static_cast<uint32_t>(b), static_cast<uint32_t>(a >> 32) ^ c[3] ^ key[1],
-             static_cast<uint32_t>(a)};
+        c = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ key[0], static_cast<uint32_t>(b),
+             static_cast<uint32_t>(a >> 32) ^ c[3] ^ key[1], static_cast<uint32_t>(a)};
         key[0] += 0x9E3779B9u;
         key[1] += 0xBB67AE85u;
     }

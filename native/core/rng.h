@@ -80,8 +80,8 @@ public:
     virtual void normal(Span<float> out) = 0;
     /// Noise of the step between two noise levels, unit variance. A Brownian path overrides this; others draw fresh normals.
     virtual void interval(double sigma, double sigma_next, Span<float> out) {
-        (void) sigma;
-        (void) sigma_next;
+        (void)sigma;
+        (void)sigma_next;
         normal(out);
     }
 };

@@ -30,7 +30,8 @@ void SeededNoise::add(RngKind kind, uint64_t seed) {
 void SeededNoise::normal(Span<float> out) {
     const size_t count = rows();
     if (count == 0 || out.size() % count != 0)
-        throw Error(ErrorCode::internal, "Noise of " + std::to_string(out.size()) + " values does not divide into " + std::to_string(count) + " rows");
+        throw Error(ErrorCode::internal,
+                    "Noise of " + std::to_string(out.size()) + " values does not divide into " + std::to_string(count) + " rows");
     const size_t row = out.size() / count;
     for (size_t i = 0; i < mt_.size(); ++i) mt_[i].randn(out.subspan(i * row, row));
     for (size_t i = 0; i < philox_.size(); ++i) philox_[i].randn(out.subspan(i * row, row));
@@ -46,8 +47,8 @@ namespace {
 
 void check_shape(size_t actual, NoiseShape shape, const char * what) {
     if (actual != shape.size())
-        throw Error(ErrorCode::invalid_argument,
-                    std::string(what) + " has " + std::to_string(actual) + " values where its shape needs " + std::to_string(shape.size()));
+        throw Error(ErrorCode::invalid_argument, std::string(what) + " has " + std::to_string(actual) +
+                                                     " values where its shape needs " + std::to_string(shape.size()));
 }
 
 // A column runs along the height: elements begin, begin + width, ...
@@ -92,7 +93,8 @@ void slerp(double amount, Span<const float> low, Span<const float> high, NoiseSh
 void paste_centred(Span<const float> noise, NoiseShape from, Span<float> out, NoiseShape to) {
     check_shape(noise.size(), from, "The noise");
     check_shape(out.size(), to, "The target noise");
-    if (from.channels != to.channels) throw Error(ErrorCode::invalid_argument, "Both noises must have the same number of channels");
+    if (from.channels != to.channels)
+        throw Error(ErrorCode::invalid_argument, "Both noises must have the same number of channels");
     struct Axis {
         size_t source = 0, target = 0, count = 0;
     };

@@ -10,7 +10,9 @@ namespace latent::samplers {
 namespace {
 
 // How each curve's levels become whole timesteps: diffusers rounds some and truncates others.
-double whole(double t, const std::string & curve) { return curve == "exponential" || curve == "beta" ? std::floor(t) : std::nearbyint(t); }
+double whole(double t, const std::string & curve) {
+    return curve == "exponential" || curve == "beta" ? std::floor(t) : std::nearbyint(t);
+}
 
 size_t first_step(const Setup & setup, const StartRule & start, size_t steps) {
     if (!setup.options.image_to_image) return 0;
@@ -19,12 +21,13 @@ size_t first_step(const Setup & setup, const StartRule & start, size_t steps) {
 
 }  // namespace
 
-DpmPlan plan_dpm(Setup & setup, bool zero_final) {
+DpmPlan plan_dpm(Setup & setup, bool zero_final, bool zero_allowed) {
     Parameters & p = setup.parameters;
     const SolverOptions & options = setup.options;
     const NoiseTable table = make_noise_table(options.noise_schedule, TableArithmetic::float32, TerminalSnr::sigma_4096);
     const bool spacing_named = setup.schedule == "leading" || setup.schedule == "trailing" || setup.schedule == "linspace";
-    const std::string spacing = p.choice("timestep_spacing", spacing_named ? setup.schedule.c_str() : "linspace", {"leading", "trailing", "linspace"});
+    const std::string spacing =
+        p.choice("timestep_spacing", spacing_named ? setup.schedule.c_str() : "linspace", {"leading", "trailing", "linspace"});
     const int offset = p.integer("steps_offset", 1, 0, table.timesteps() - 1);
     std::string curve = spacing_named ? "" : setup.schedule;
     if (p.flag("use_karras_sigmas", false)) curve = "karras";
@@ -33,18 +36,27 @@ DpmPlan plan_dpm(Setup & setup, bool zero_final) {
     if (p.flag("use_lu_lambdas", false)) curve = "lu_lambdas";
     const bool keep_min = p.choice("final_sigmas_type", zero_final ? "zero" : "sigma_min", {"zero", "sigma_min"}) == "sigma_min";
 
+    if (!zero_allowed && !keep_min)
+        throw Error(ErrorCode::invalid_argument, "With these settings \"" + options.sampler +
+                                                     "\" cannot reach sigma 0: \"final_sigmas_type\" must be sigma_min");
+
     const StartRule start = setup.start();
     DpmPlan plan;
     std::vector<double> sigmas;
     if (!options.sigmas.empty() || !curve.empty()) {
         sigmas = options.sigmas;
-        if (sigmas.empty()) sigmas = make_sigmas(curve == "lu_lambdas" ? "exponential" : curve, ScheduleDialect::k, table, start.schedule_steps);
+        if (sigmas.empty())
+            sigmas = make_sigmas(curve == "lu_lambdas" ? "exponential" : curve, ScheduleDialect::k, table, start.schedule_steps);
         if (sigmas.back() == 0) sigmas.pop_back();
-        for (const double sigma : sigmas) plan.timesteps.push_back(whole(table.timestep_at(sigma), options.sigmas.empty() ? curve : ""));
+        for (const double sigma : sigmas)
+            plan.timesteps.push_back(whole(table.timestep_at(sigma), options.sigmas.empty() ? curve : ""));
     } else {
-        plan.timesteps = options.timesteps.empty() ? dpm_spaced_timesteps(spacing, start.schedule_steps, table.timesteps(), offset) : options.timesteps;
+        plan.timesteps = options.timesteps.empty()
+                             ? dpm_spaced_timesteps(spacing, start.schedule_steps, table.timesteps(), offset)
+                             : options.timesteps;
         for (const double t : plan.timesteps) sigmas.push_back(table.sigma_linear(t));
     }
+    drop_repeats(sigmas, plan.timesteps);
     for (const double sigma : sigmas) plan.levels.push_back(Level::from_sigma(static_cast<float>(sigma)));
     plan.levels.push_back(Level::from_sigma(keep_min ? table.sigma_min() : 0));
     plan.first = first_step(setup, start, plan.timesteps.size());
@@ -72,7 +84,8 @@ DpmPlan plan_compvis_dpm(Setup & setup) {
 
 DpmFamilySolver::DpmFamilySolver(const SolverOptions & options, const DpmPlan & plan, const Clip & clip, bool predict_x0)
     : VpSolver(options, clip), plan_(plan), predict_x0_(predict_x0) {
-    for (size_t k = plan.first; k < plan.steps(); ++k) add_evaluation(plan.timesteps[k], plan.levels[k], static_cast<int>(k - plan.first), true);
+    for (size_t k = plan.first; k < plan.steps(); ++k)
+        add_evaluation(plan.timesteps[k], plan.levels[k], static_cast<int>(k - plan.first), true);
     set_sigmas(plan.levels.back());
 }
 

@@ -12,12 +12,14 @@ struct DpmPlan {
     size_t steps() const { return timesteps.size(); }
 };
 
-/// `zero_final`: the schedule ends at sigma 0 unless final_sigmas_type says otherwise. Reads diffusers' schedule parameters.
-DpmPlan plan_dpm(Setup & setup, bool zero_final);
+/// `zero_final`: the schedule ends at sigma 0 unless final_sigmas_type says otherwise; it may only where `zero_allowed`.
+/// Reads diffusers' schedule parameters.
+DpmPlan plan_dpm(Setup & setup, bool zero_final, bool zero_allowed);
 /// CompVis dpm_solver: uniform in continuous time, ending at the first training level.
 DpmPlan plan_compvis_dpm(Setup & setup);
 
-/// What the multistep solvers of the DPM family share: one evaluation per step on the plan's levels and a history of converted outputs.
+/// What the multistep solvers of the DPM family share: one evaluation per step on the plan's levels and a history of converted
+/// outputs.
 class DpmFamilySolver : public VpSolver {
 protected:
     DpmFamilySolver(const SolverOptions & options, const DpmPlan & plan, const Clip & clip, bool predict_x0);

@@ -45,20 +45,22 @@ std::vector<double> named_betas(const NoiseSchedule & schedule, bool single) {
             betas[i] = std::min(1 - abar(static_cast<double>(i + 1) / n) / abar(static_cast<double>(i) / n), 0.999);
         return betas;
     }
-    throw Error(ErrorCode::invalid_argument,
-                "Unknown beta schedule \"" + schedule.beta_schedule + "\": known are scaled_linear, linear and squaredcos_cap_v2");
+    throw Error(ErrorCode::invalid_argument, "Unknown beta schedule \"" + schedule.beta_schedule +
+                                                 "\": known are scaled_linear, linear and squaredcos_cap_v2");
 }
 
 std::vector<double> checked_betas(const NoiseSchedule & schedule, bool single) {
     if (!schedule.betas.empty()) {
         if (schedule.betas.size() < 2 || schedule.betas.size() > 100000)
-            throw Error(ErrorCode::invalid_argument, "The noise schedule needs 2 to 100000 betas, it has " + std::to_string(schedule.betas.size()));
+            throw Error(ErrorCode::invalid_argument,
+                        "The noise schedule needs 2 to 100000 betas, it has " + std::to_string(schedule.betas.size()));
     } else if (schedule.timesteps < 2 || schedule.timesteps > 100000 || !(schedule.beta_start > 0) || !(schedule.beta_end > 0)) {
         throw Error(ErrorCode::invalid_argument, "The noise schedule needs 2 to 100000 timesteps and betas above 0");
     }
     const std::vector<double> betas = schedule.betas.empty() ? named_betas(schedule, single) : schedule.betas;
     for (const double beta : betas)
-        if (!(beta > 0) || !(beta < 1)) throw Error(ErrorCode::invalid_argument, "A beta of the noise schedule lies outside 0..1: " + std::to_string(beta));
+        if (!(beta > 0) || !(beta < 1))
+            throw Error(ErrorCode::invalid_argument, "A beta of the noise schedule lies outside 0..1: " + std::to_string(beta));
     return betas;
 }
 
@@ -86,7 +88,8 @@ NoiseTable make_noise_table(const NoiseSchedule & schedule, TableArithmetic arit
     }
     if (schedule.zero_terminal_snr) {
         rescale_to_zero_snr(table.alphas_cumprod);
-        for (size_t i = 1; i < table.betas.size(); ++i) table.betas[i] = 1 - table.alphas_cumprod[i] / table.alphas_cumprod[i - 1];
+        for (size_t i = 1; i < table.betas.size(); ++i)
+            table.betas[i] = 1 - table.alphas_cumprod[i] / table.alphas_cumprod[i - 1];
         if (terminal == TerminalSnr::sigma_4096) table.alphas_cumprod.back() = std::ldexp(1.0, -24);
         if (terminal == TerminalSnr::sigma_4518) table.alphas_cumprod.back() = 4.8973451890853435e-08;
     }
@@ -131,17 +134,23 @@ double NoiseTable::timestep_at(double sigma) const {
 namespace {
 
 int nearest_in(const std::vector<double> & ascending, double value) {
-    size_t best = 0;
-    for (size_t i = 1; i < ascending.size(); ++i)
-        if (std::fabs(ascending[i] - value) < std::fabs(ascending[best] - value)) best = i;
-    return static_cast<int>(best);
+    const auto above = std::lower_bound(ascending.begin(), ascending.end(), value);
+    const auto high =
+        static_cast<int>(std::min<ptrdiff_t>(above - ascending.begin(), static_cast<ptrdiff_t>(ascending.size()) - 1));
+    const int low = std::max(high - 1, 0);
+    return std::fabs(ascending[static_cast<size_t>(high)] - value) < std::fabs(ascending[static_cast<size_t>(low)] - value) ? high
+                                                                                                                            : low;
 }
 
 }  // namespace
 
-int NoiseTable::nearest_log(double sigma) const { return nearest_in(log_sigmas, std::log(std::max(sigma, 1e-10))); }
+int NoiseTable::nearest_log(double sigma) const {
+    return nearest_in(log_sigmas, std::log(std::max(sigma, 1e-10)));
+}
 
-int NoiseTable::nearest(double sigma) const { return nearest_in(sigmas, sigma); }
+int NoiseTable::nearest(double sigma) const {
+    return nearest_in(sigmas, sigma);
+}
 
 double NoiseTable::abar(int timestep) const {
     if (timestep < 0 || timestep >= timesteps())

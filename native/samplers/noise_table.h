@@ -14,12 +14,13 @@ enum class TableArithmetic {
 
 /// What becomes of the last abar when the schedule has zero terminal SNR.
 enum class TerminalSnr {
-    zero,         // exactly 0: sigma is infinite (DDIM, DDPM, LCM, TCD)
-    sigma_4096,   // 2^-24 (diffusers' sigma-space and DPM-Solver schedulers)
-    sigma_4518,   // 4.897e-8 (web UIs)
+    zero,        // exactly 0: sigma is infinite (DDIM, DDPM, LCM, TCD)
+    sigma_4096,  // 2^-24 (diffusers' sigma-space and DPM-Solver schedulers)
+    sigma_4518,  // 4.897e-8 (web UIs)
 };
 
-/// The discrete noise schedule of training and the way between timesteps and noise levels (Karras et al. 2022, k-diffusion external.py).
+/// The discrete noise schedule of training and the way between timesteps and noise levels (Karras et al. 2022, k-diffusion
+/// external.py).
 struct NoiseTable {
     std::vector<double> betas;
     std::vector<double> alphas_cumprod;  // abar(t)

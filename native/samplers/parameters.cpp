@@ -34,10 +34,9 @@ const Json * Parameters::find(const char * name) {
     return it == values_.end() || it->is_null() ? nullptr : &*it;
 }
 
-bool Parameters::has(const char * name) const { return values_.is_object() && values_.contains(name); }
-
 void Parameters::refuse(const char * name, const std::string & expected) const {
-    throw Error(ErrorCode::invalid_argument, "Solver parameter \"" + std::string(name) + "\" of \"" + sampler_ + "\" must be " + expected);
+    throw Error(ErrorCode::invalid_argument,
+                "Solver parameter \"" + std::string(name) + "\" of \"" + sampler_ + "\" must be " + expected);
 }
 
 double Parameters::number(const char * name, double fallback, double low, double high) {
@@ -87,9 +86,8 @@ void Parameters::finish() const {
     if (!values_.is_object()) return;
     for (const auto & [name, value] : values_.items())
         if (read_.count(name) == 0)
-            throw Error(ErrorCode::invalid_argument,
-                        "\"" + sampler_ + "\" has no solver parameter \"" + name + "\": known are " +
-                            join_names(std::vector<std::string>(read_.begin(), read_.end())));
+            throw Error(ErrorCode::invalid_argument, "\"" + sampler_ + "\" has no solver parameter \"" + name + "\": known are " +
+                                                         join_names(std::vector<std::string>(read_.begin(), read_.end())));
 }
 
 }  // namespace latent::samplers

@@ -20,7 +20,6 @@ public:
     std::string choice(const char * name, const char * fallback, const std::vector<std::string> & known);
     /// A list of whole numbers.
     std::vector<int> integers(const char * name, int low, int high);
-    bool has(const char * name) const;
 
     /// Throws invalid_argument when a given name was never read.
     void finish() const;

@@ -50,7 +50,9 @@ const std::vector<Entry> & entries() {
     return all;
 }
 
-bool contains(const Names & names, const std::string & name) { return std::find(names.begin(), names.end(), name) != names.end(); }
+bool contains(const Names & names, const std::string & name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 const Entry & find_entry(const std::string & name) {
     Names known;
@@ -61,14 +63,16 @@ const Entry & find_entry(const std::string & name) {
     throw Error(ErrorCode::invalid_argument, "Unknown sampler \"" + name + "\": known are " + join_names(known));
 }
 
-bool is_spacing(const std::string & schedule) { return contains({"leading", "trailing", "linspace"}, schedule); }
+bool is_spacing(const std::string & schedule) {
+    return contains({"leading", "trailing", "linspace"}, schedule);
+}
 
 // A schedule that only one dialect has decides; otherwise the sampler's first dialect does.
 std::string choose_dialect(const Entry & entry, const SolverOptions & options) {
     if (!options.dialect.empty()) {
         if (contains(entry.dialects, options.dialect)) return options.dialect;
-        throw Error(ErrorCode::invalid_argument, "Sampler \"" + options.sampler + "\" has no dialect \"" + options.dialect + "\": known are " +
-                                                     join_names(entry.dialects));
+        throw Error(ErrorCode::invalid_argument, "Sampler \"" + options.sampler + "\" has no dialect \"" + options.dialect +
+                                                     "\": known are " + join_names(entry.dialects));
     }
     if (is_spacing(options.schedule) && contains(entry.dialects, "diffusers")) return "diffusers";
     if (options.schedule == "quad" && contains(entry.dialects, "compvis")) return "compvis";
@@ -87,17 +91,19 @@ std::string choose_schedule(const Entry & entry, const SolverOptions & options, 
     if (known) return options.schedule;
     Names names;
     for (const ScheduleInfo & info : list_schedules()) names.push_back(info.name);
-    throw Error(ErrorCode::invalid_argument, "Sampler \"" + options.sampler + "\" cannot use the schedule \"" + options.schedule + "\" in the dialect \"" +
-                                                 dialect + "\": known schedules are " + join_names(names));
+    throw Error(ErrorCode::invalid_argument, "Sampler \"" + options.sampler + "\" cannot use the schedule \"" + options.schedule +
+                                                 "\" in the dialect \"" + dialect + "\": known schedules are " +
+                                                 join_names(names));
 }
 
 void check_list(const std::vector<double> & values, const char * what, double top) {
     if (values.size() > 1001) throw Error(ErrorCode::invalid_argument, std::string("More than 1001 custom ") + what);
     for (size_t i = 0; i < values.size(); ++i)
         if (!(values[i] >= 0) || values[i] > top || (i > 0 && values[i] >= values[i - 1]))
-            throw Error(ErrorCode::invalid_argument,
-                        std::string("Custom ") + what + " must descend and lie in 0.." + std::to_string(top) + "; value " + std::to_string(i) + " does not");
-    if (!values.empty() && values.front() == 0) throw Error(ErrorCode::invalid_argument, std::string("Custom ") + what + " must start above 0");
+            throw Error(ErrorCode::invalid_argument, std::string("Custom ") + what + " must descend and lie in 0.." +
+                                                         std::to_string(top) + "; value " + std::to_string(i) + " does not");
+    if (!values.empty() && values.front() == 0)
+        throw Error(ErrorCode::invalid_argument, std::string("Custom ") + what + " must start above 0");
 }
 
 void check_options(const SolverOptions & options) {
@@ -105,7 +111,8 @@ void check_options(const SolverOptions & options) {
         throw Error(ErrorCode::invalid_argument, "steps must lie in 1..1000, it is " + std::to_string(options.steps));
     if (!(options.strength >= 0 && options.strength <= 1))
         throw Error(ErrorCode::invalid_argument, "strength must lie in 0..1, it is " + std::to_string(options.strength));
-    if (!(options.eta <= 100)) throw Error(ErrorCode::invalid_argument, "eta must lie in 0..100, it is " + std::to_string(options.eta));
+    if (!(options.eta <= 100))
+        throw Error(ErrorCode::invalid_argument, "eta must lie in 0..100, it is " + std::to_string(options.eta));
     check_list(options.sigmas, "sigmas", 1e6);
     check_list(options.timesteps, "timesteps", 1e5);
     if (!options.sigmas.empty() && !options.timesteps.empty())
@@ -144,7 +151,14 @@ Names parameters_of(const Entry & entry) {
 std::unique_ptr<Solver> make_solver(const SolverOptions & options) {
     Parameters parameters(options.extra, options.sampler);
     auto solver = build(options, parameters);
-    if (solver->evaluations().empty()) throw Error(ErrorCode::internal, "Sampler \"" + options.sampler + "\" made an empty schedule");
+    for (const Evaluation & at : solver->evaluations())
+        if (std::isinf(at.sigma) && (options.prediction == Prediction::eps || options.sampler == "plms"))
+            throw Error(ErrorCode::invalid_argument,
+                        "Sampler \"" + options.sampler +
+                            "\" cannot start at zero signal-to-noise ratio with this prediction: the schedule needs v or sample "
+                            "prediction, or a spacing that leaves the last timestep out");
+    if (solver->evaluations().empty())
+        throw Error(ErrorCode::internal, "Sampler \"" + options.sampler + "\" made an empty schedule");
     return solver;
 }
 

@@ -68,7 +68,9 @@ Sigmas vp(const Request & r) {
     return with_zero(out);
 }
 
-double last_timestep(const Request & r) { return r.table.timesteps() - 1; }
+double last_timestep(const Request & r) {
+    return r.table.timesteps() - 1;
+}
 
 Sigmas normal(const Request & r) {
     Sigmas out = linspace(last_timestep(r), 0, r.steps);
@@ -118,7 +120,8 @@ Sigmas beta(const Request & r) {
     Sigmas out = linspace(0, 1, r.steps, !r.comfy());
     for (double & s : out) {
         const double q = beta_quantile(1 - s, r.range.beta_alpha, r.range.beta_beta);
-        s = r.comfy() ? r.table.sigmas[static_cast<size_t>(std::nearbyint(q * last_timestep(r)))] : r.low() + q * (r.high() - r.low());
+        s = r.comfy() ? r.table.sigmas[static_cast<size_t>(std::nearbyint(q * last_timestep(r)))]
+                      : r.low() + q * (r.high() - r.low());
     }
     return with_zero(out);
 }
@@ -155,8 +158,12 @@ Sigmas align_your_steps(const Request & r, const Sigmas & web, const Sigmas & co
     return out;
 }
 
-Sigmas ays(const Request & r) { return align_your_steps(r, ays_sd1_web, ays_sd1_comfy); }
-Sigmas ays_sdxl(const Request & r) { return align_your_steps(r, ays_sdxl_web, ays_sdxl_comfy); }
+Sigmas ays(const Request & r) {
+    return align_your_steps(r, ays_sd1_web, ays_sd1_comfy);
+}
+Sigmas ays_sdxl(const Request & r) {
+    return align_your_steps(r, ays_sdxl_web, ays_sdxl_comfy);
+}
 
 // ComfyUI's linear-quadratic ramp with threshold 0.025: half the steps linear, the rest quadratic, as a share of sigma_max.
 Sigmas linear_quadratic(const Request & r) {
@@ -167,7 +174,8 @@ Sigmas linear_quadratic(const Request & r) {
     const double a = gap / (linear * static_cast<double>(quadratic) * quadratic);
     const double b = threshold / linear - 2 * gap / (static_cast<double>(quadratic) * quadratic), c = a * linear * linear;
     Sigmas out;
-    for (int i = 0; i < r.steps; ++i) out.push_back(r.high() * (1 - (i < linear ? i * threshold / linear : a * i * i + b * i + c)));
+    for (int i = 0; i < r.steps; ++i)
+        out.push_back(r.high() * (1 - (i < linear ? i * threshold / linear : a * i * i + b * i + c)));
     return with_zero(out);
 }
 
@@ -175,10 +183,21 @@ using Formula = Sigmas (*)(const Request &);
 
 const std::map<std::string, Formula> & formulas() {
     static const std::map<std::string, Formula> all = {
-        {"normal", normal},     {"karras", karras},         {"exponential", exponential}, {"polyexponential", polyexponential},
-        {"vp", vp},             {"sgm_uniform", sgm_uniform}, {"simple", simple},         {"ddim_uniform", ddim_uniform},
-        {"beta", beta},         {"kl_optimal", kl_optimal}, {"ays", ays},                 {"ays_sdxl", ays_sdxl},
-        {"turbo", turbo},       {"linear_quadratic", linear_quadratic},                   {"legacy_ddpm", legacy_ddpm},
+        {"normal", normal},
+        {"karras", karras},
+        {"exponential", exponential},
+        {"polyexponential", polyexponential},
+        {"vp", vp},
+        {"sgm_uniform", sgm_uniform},
+        {"simple", simple},
+        {"ddim_uniform", ddim_uniform},
+        {"beta", beta},
+        {"kl_optimal", kl_optimal},
+        {"ays", ays},
+        {"ays_sdxl", ays_sdxl},
+        {"turbo", turbo},
+        {"linear_quadratic", linear_quadratic},
+        {"legacy_ddpm", legacy_ddpm},
     };
     return all;
 }
@@ -229,7 +248,9 @@ double beta_quantile(double p, double a, double b) {
     return low + (high - low) / 2;
 }
 
-bool is_sigma_schedule(const std::string & name) { return formulas().count(name) != 0; }
+bool is_sigma_schedule(const std::string & name) {
+    return formulas().count(name) != 0;
+}
 
 std::vector<double> make_sigmas(const std::string & name, ScheduleDialect dialect, const NoiseTable & table, int steps,
                                 const ScheduleRange & range) {

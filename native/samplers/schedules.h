@@ -14,9 +14,9 @@ enum class ScheduleDialect { k, comfy, sgm };
 
 /// Optional numbers; NaN stands for "the schedule's own default".
 struct ScheduleRange {
-    double sigma_min;  // the table's first entry
-    double sigma_max;  // the table's last entry
-    double rho;        // karras 7, polyexponential 1
+    double sigma_min;                          // the table's first entry
+    double sigma_max;                          // the table's last entry
+    double rho;                                // karras 7, polyexponential 1
     double beta_alpha = 0.6, beta_beta = 0.6;  // parameters of the beta distribution
     ScheduleRange();
 };

@@ -17,7 +17,14 @@ StartRule Setup::start() const {
 namespace {
 
 [[noreturn]] void unknown_spacing(const std::string & name) {
-    throw Error(ErrorCode::invalid_argument, "Unknown timestep spacing \"" + name + "\": known are leading, trailing and linspace");
+    throw Error(ErrorCode::invalid_argument,
+                "Unknown timestep spacing \"" + name + "\": known are leading, trailing and linspace");
+}
+
+void check_count(int steps, int train) {
+    if (steps > train)
+        throw Error(ErrorCode::invalid_argument,
+                    "A spacing of " + std::to_string(train) + " timesteps has no " + std::to_string(steps) + " steps");
 }
 
 // numpy.arange(train, 0, -train / steps), rounded, minus one; never more than `steps` values.
@@ -31,6 +38,7 @@ std::vector<double> trailing(int steps, int train) {
 }  // namespace
 
 std::vector<double> spaced_timesteps(const std::string & spacing, int steps, int train, int offset) {
+    check_count(steps, train);
     if (spacing == "trailing") return trailing(steps, train);
     std::vector<double> out;
     for (int i = steps - 1; i >= 0; --i) {
@@ -45,6 +53,7 @@ std::vector<double> spaced_timesteps(const std::string & spacing, int steps, int
 }
 
 std::vector<double> dpm_spaced_timesteps(const std::string & spacing, int steps, int train, int offset) {
+    check_count(steps, train);
     if (spacing == "trailing") return trailing(steps, train);
     std::vector<double> out;
     for (int i = steps; i >= 1; --i) {
@@ -56,6 +65,17 @@ std::vector<double> dpm_spaced_timesteps(const std::string & spacing, int steps,
             unknown_spacing(spacing);
     }
     return out;
+}
+
+void drop_repeats(std::vector<double> & sigmas, std::vector<double> & timesteps) {
+    size_t kept = 0;
+    for (size_t i = 0; i < sigmas.size(); ++i) {
+        if (kept > 0 && i < timesteps.size() && !(sigmas[i] < sigmas[kept - 1])) continue;
+        if (i < timesteps.size()) timesteps[kept] = timesteps[i];
+        sigmas[kept++] = sigmas[i];
+    }
+    timesteps.resize(kept - (sigmas.size() - timesteps.size()));
+    sigmas.resize(kept);
 }
 
 std::vector<int> compvis_timesteps(bool quad, int steps, int train) {
@@ -80,8 +100,10 @@ std::vector<double> ays_timesteps(bool sdxl) {
 
 std::vector<int> whole_timesteps(Setup & setup, const NoiseTable & table, int steps, int & stride) {
     const SolverOptions & options = setup.options;
-    const int train = table.timesteps(), offset = setup.parameters.integer("steps_offset", setup.is("diffusers") ? 1 : 0, 0, train - 1);
-    const std::string schedule = setup.parameters.choice("timestep_spacing", setup.schedule.c_str(), {"leading", "trailing", "linspace"});
+    const int train = table.timesteps(),
+              offset = setup.parameters.integer("steps_offset", setup.is("diffusers") ? 1 : 0, 0, train - 1);
+    const std::string schedule =
+        setup.parameters.choice("timestep_spacing", setup.schedule.c_str(), {"leading", "trailing", "linspace"});
     stride = 0;
     std::vector<double> out = options.timesteps;
     if (out.empty() && !options.sigmas.empty()) {

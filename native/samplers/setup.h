@@ -35,12 +35,17 @@ std::vector<int> compvis_timesteps(bool quad, int steps, int train);
 /// Published Align-Your-Steps timesteps (ten), for SD 1.x or SDXL.
 std::vector<double> ays_timesteps(bool sdxl);
 
-/// Timestep list of the solvers that work on whole timesteps (DDIM, DDPM, PNDM), descending, for setup.schedule or custom timesteps or
-/// sigmas. `stride` is set to train / steps where the reference finds the previous timestep by subtraction, else 0.
+/// Timestep list of the solvers that work on whole timesteps (DDIM, DDPM, PNDM), descending, for setup.schedule or custom
+/// timesteps or sigmas. `stride` is set to train / steps where the reference finds the previous timestep by subtraction, else 0.
 std::vector<int> whole_timesteps(Setup & setup, const NoiseTable & table, int steps, int & stride);
 
+/// Drops levels that do not lie below the one before (rounding makes repeats in long schedules), with their timesteps; a final
+/// level beyond the timesteps stays. Multistep solvers divide by the distance of neighbours.
+void drop_repeats(std::vector<double> & sigmas, std::vector<double> & timesteps);
+
 /// Shares clone() among solvers: the copy constructor is the snapshot.
-template <typename Self, typename Base> class Cloneable : public Base {
+template <typename Self, typename Base>
+class Cloneable : public Base {
 public:
     using Base::Base;
     std::unique_ptr<Solver> clone() const override { return std::make_unique<Self>(static_cast<const Self &>(*this)); }

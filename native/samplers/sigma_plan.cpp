@@ -25,7 +25,8 @@ void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, ScheduleRange 
     Parameters & p = setup.parameters;
     const int train = plan.table.timesteps();
     const bool spacing_named = setup.schedule == "leading" || setup.schedule == "trailing" || setup.schedule == "linspace";
-    const std::string spacing = p.choice("timestep_spacing", spacing_named ? setup.schedule.c_str() : "linspace", {"leading", "trailing", "linspace"});
+    const std::string spacing =
+        p.choice("timestep_spacing", spacing_named ? setup.schedule.c_str() : "linspace", {"leading", "trailing", "linspace"});
     const int offset = p.integer("steps_offset", 1, 0, train - 1);
     std::string curve = spacing_named ? "" : setup.schedule;
     if (p.flag("use_karras_sigmas", false)) curve = "karras";
@@ -65,7 +66,9 @@ void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, ScheduleRange 
 }
 
 void k_levels(Setup & setup, SigmaPlan & plan, int steps, const ScheduleRange & range) {
-    const ScheduleDialect dialect = setup.is("comfy") ? ScheduleDialect::comfy : setup.is("sgm") ? ScheduleDialect::sgm : ScheduleDialect::k;
+    const ScheduleDialect dialect = setup.is("comfy") ? ScheduleDialect::comfy
+                                    : setup.is("sgm") ? ScheduleDialect::sgm
+                                                      : ScheduleDialect::k;
     plan.nearest_denoiser = setup.is("sgm");
     plan.quantize = setup.parameters.flag("quantize", setup.is("comfy") || setup.is("sgm"));
     const SolverOptions & options = setup.options;
@@ -89,8 +92,9 @@ void k_levels(Setup & setup, SigmaPlan & plan, int steps, const ScheduleRange & 
 SigmaPlan plan_sigmas(Setup & setup) {
     SigmaPlan plan;
     plan.diffusers = setup.is("diffusers");
-    plan.table = make_noise_table(setup.options.noise_schedule, plan.diffusers ? TableArithmetic::float32 : TableArithmetic::float64,
-                                  plan.diffusers ? TerminalSnr::sigma_4096 : TerminalSnr::sigma_4518);
+    plan.table =
+        make_noise_table(setup.options.noise_schedule, plan.diffusers ? TableArithmetic::float32 : TableArithmetic::float64,
+                         plan.diffusers ? TerminalSnr::sigma_4096 : TerminalSnr::sigma_4518);
     const ScheduleRange range = read_range(setup.parameters);
     SolverOptions sized = setup.options;
     if (!sized.sigmas.empty()) sized.steps = static_cast<int>(sized.sigmas.size()) - (sized.sigmas.back() == 0 ? 1 : 0);
@@ -102,6 +106,7 @@ SigmaPlan plan_sigmas(Setup & setup) {
     else
         k_levels(counted, plan, start.schedule_steps, range);
 
+    if (plan.timesteps.size() + 1 == plan.sigmas.size()) drop_repeats(plan.sigmas, plan.timesteps);
     // A schedule may have more or fewer levels than asked for (ddim_uniform, turbo): keep the same number of last steps.
     plan.whole_steps = static_cast<int>(plan.sigmas.size()) - 1;
     const int run = start.schedule_steps - start.first;

@@ -91,8 +91,12 @@ double Churn::raise(double sigma, int steps) const {
     return sigma * (1 + std::min(amount / steps, std::sqrt(2.0) - 1));
 }
 
-double eta_or(const SolverOptions & options, double fallback) { return options.eta < 0 ? fallback : options.eta; }
+double eta_or(const SolverOptions & options, double fallback) {
+    return options.eta < 0 ? fallback : options.eta;
+}
 
-double read_s_noise(Parameters & parameters) { return parameters.number("s_noise", 1, 0, 100); }
+double read_s_noise(Parameters & parameters) {
+    return parameters.number("s_noise", 1, 0, 100);
+}
 
 }  // namespace latent::samplers

@@ -2,7 +2,8 @@
 
 #include "samplers/setup.h"
 
-// Base of the samplers that work in sigma space: x = x0 + sigma * noise, network input x / sqrt(sigma^2 + 1) (Karras et al. 2022).
+// Base of the samplers that work in sigma space: x = x0 + sigma * noise, network input x / sqrt(sigma^2 + 1) (Karras et al.
+// 2022).
 
 namespace latent::samplers {
 

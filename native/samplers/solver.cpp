@@ -6,7 +6,9 @@ namespace latent::samplers {
 
 void Solver::prepare(size_t, Span<float>, NoiseSource &) {}
 
-void Solver::start_from_image(Span<const float> clean, Span<const float> noise, Span<float> out) const { add_noise(0, clean, noise, out); }
+void Solver::start_from_image(Span<const float> clean, Span<const float> noise, Span<float> out) const {
+    add_noise(0, clean, noise, out);
+}
 
 namespace {
 

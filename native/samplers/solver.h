@@ -28,10 +28,10 @@ namespace latent::samplers {
 
 /// One network evaluation of a run. All are known before the run starts.
 struct Evaluation {
-    double timestep = 0;     // what the network is told; may have a fraction
-    double sigma = 0;        // noise level of x in sigma space, sqrt((1 - abar) / abar); infinite at zero terminal SNR
-    int step = 0;            // 0-based step that this evaluation belongs to
-    bool ends_step = true;   // after advance() of this evaluation x has finished the step
+    double timestep = 0;    // what the network is told; may have a fraction
+    double sigma = 0;       // noise level of x in sigma space, sqrt((1 - abar) / abar); infinite at zero terminal SNR
+    int step = 0;           // 0-based step that this evaluation belongs to
+    bool ends_step = true;  // after advance() of this evaluation x has finished the step
 };
 
 class Solver {
@@ -56,7 +56,8 @@ public:
     /// Consumes the network's output of evaluation i (0, 1, 2, ... in order) and moves x on, in place.
     virtual void advance(size_t i, Span<const float> model_output, Span<float> x, NoiseSource & noise) = 0;
 
-    /// The solver's estimate of the clean latents (x0) from evaluation i; also what previews show. `out` may alias `model_output`.
+    /// The solver's estimate of the clean latents (x0) from evaluation i; also what previews show. `out` may alias
+    /// `model_output`.
     virtual void to_denoised(size_t i, Span<const float> model_output, Span<const float> x, Span<float> out) const = 0;
     /// The inverse: the network output that would have meant `denoised`. Masked sampling edits x0 through this pair.
     virtual void from_denoised(size_t i, Span<const float> denoised, Span<const float> x, Span<float> out) const = 0;
@@ -77,11 +78,11 @@ protected:
 /// What a run is made from. Zero or empty means "the sampler's default".
 struct SolverOptions {
     std::string sampler = "euler";
-    std::string schedule;         // see list_schedules(); empty: the sampler's default
+    std::string schedule;  // see list_schedules(); empty: the sampler's default
     /// Whose arithmetic: "k" (k-diffusion, web UIs), "diffusers", "compvis", "sgm". Empty: chosen from sampler and schedule.
     std::string dialect;
-    int steps = 20;               // 1..1000
-    std::vector<double> sigmas;   // custom noise levels, descending, the final 0 included or not; wins over `schedule` and `steps`
+    int steps = 20;              // 1..1000
+    std::vector<double> sigmas;  // custom noise levels, descending, the final 0 included or not; wins over `schedule` and `steps`
     std::vector<double> timesteps;  // custom timesteps, descending, for timestep-based solvers
     /// Share of fresh noise. Negative: the sampler's default (0 for ddim and deterministic ones, 1 for ancestral and SDE ones).
     double eta = -1;
@@ -89,7 +90,7 @@ struct SolverOptions {
     NoiseSchedule noise_schedule;
     bool image_to_image = false;  // start inside the schedule, by `strength`
     double strength = 1.0;        // 0..1
-    size_t row = 0;               // elements of one picture's latents, where statistics are per picture (thresholding); 0: x is one picture
+    size_t row = 0;  // elements of one picture's latents, where statistics are per picture (thresholding); 0: x is one picture
     /// Solver parameters by their diffusers / k-diffusion names; null when absent. Unknown names are refused.
     Json extra;
 };
@@ -98,8 +99,8 @@ struct SolverOptions {
 std::unique_ptr<Solver> make_solver(const SolverOptions & options);
 
 struct SamplerInfo {
-    std::string name;                     // public name, e.g. "dpmpp_2m"
-    std::string label;                    // human name, e.g. "DPM++ 2M"
+    std::string name;   // public name, e.g. "dpmpp_2m"
+    std::string label;  // human name, e.g. "DPM++ 2M"
     std::string default_schedule;
     std::vector<std::string> dialects;    // the first is the default
     std::vector<std::string> parameters;  // names accepted in SolverOptions::extra
@@ -115,8 +116,8 @@ const std::vector<SamplerInfo> & list_samplers();
 const std::vector<ScheduleInfo> & list_schedules();
 
 /// Classifier-free guidance: out = uncond + scale * (cond - uncond), on raw network outputs. With `rescale` phi > 0 the result is
-/// pulled towards the deviation of `cond` (Lin et al. 2023, section 3.4): out * (phi * std(cond) / std(out) + 1 - phi), the standard
-/// deviation taken per batch row of `row` elements (0: all is one row). `out` may alias either input.
+/// pulled towards the deviation of `cond` (Lin et al. 2023, section 3.4): out * (phi * std(cond) / std(out) + 1 - phi), the
+/// standard deviation taken per batch row of `row` elements (0: all is one row). `out` may alias either input.
 void apply_guidance(Span<const float> uncond, Span<const float> cond, double scale, double rescale, size_t row, Span<float> out);
 
 }  // namespace latent::samplers

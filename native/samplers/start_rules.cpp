@@ -43,6 +43,10 @@ StartRule find_start(const std::string & rule, int steps, double strength) {
     if (start.schedule_steps <= 0 || start.first >= start.schedule_steps)
         throw Error(ErrorCode::invalid_argument, "Strength " + std::to_string(strength) + " of " + std::to_string(steps) +
                                                      " steps leaves no step to run: use a higher strength or more steps");
+    if (start.schedule_steps > 10000)
+        throw Error(ErrorCode::invalid_argument, "Strength " + std::to_string(strength) + " would need a schedule of " +
+                                                     std::to_string(start.schedule_steps) +
+                                                     " steps: use a higher strength or fewer steps");
     start.first = std::max(start.first, 0);
     return start;
 }

@@ -5,14 +5,18 @@
 
 namespace latent::samplers {
 
-Level Level::from_abar(double abar) { return {std::sqrt(abar), std::sqrt(1 - abar)}; }
+Level Level::from_abar(double abar) {
+    return {std::sqrt(abar), std::sqrt(1 - abar)};
+}
 
 Level Level::from_sigma(double sigma) {
     const double alpha = 1 / std::sqrt(sigma * sigma + 1);
     return {alpha, sigma * alpha};
 }
 
-double Level::lambda() const { return std::log(alpha) - std::log(sigma); }
+double Level::lambda() const {
+    return std::log(alpha) - std::log(sigma);
+}
 
 Clip Clip::read(Parameters & parameters, bool clamp_by_default) {
     Clip clip;
@@ -31,11 +35,14 @@ void Clip::apply(Span<float> x0, size_t row) const {
             const Span<float> part = x0.subspan(begin, row);
             std::vector<float> magnitudes(row);
             for (size_t j = 0; j < row; ++j) magnitudes[j] = std::fabs(part[j]);
-            std::sort(magnitudes.begin(), magnitudes.end());
+            // A NaN from the network sorts last, which keeps the order strict.
+            std::sort(magnitudes.begin(), magnitudes.end(),
+                      [](float a, float b) { return a < b || (std::isnan(b) && !std::isnan(a)); });
             const double position = quantile * static_cast<double>(row - 1);
             const auto low = static_cast<size_t>(position);
             const double high = magnitudes[std::min(low + 1, row - 1)];
-            const double s = std::clamp(magnitudes[low] + (position - static_cast<double>(low)) * (high - magnitudes[low]), 1.0, maximum);
+            const double s =
+                std::clamp(magnitudes[low] + (position - static_cast<double>(low)) * (high - magnitudes[low]), 1.0, maximum);
             for (float & value : part) value = static_cast<float>(std::clamp<double>(value, -s, s) / s);
         }
     } else if (clamp) {
@@ -55,7 +62,9 @@ void VpSolver::set_sigmas(Level final_level) {
     sigmas_.push_back(final_level.ratio());
 }
 
-void VpSolver::scale_input(size_t, Span<const float> x, Span<float> out) const { std::copy(x.begin(), x.end(), out.begin()); }
+void VpSolver::scale_input(size_t, Span<const float> x, Span<float> out) const {
+    std::copy(x.begin(), x.end(), out.begin());
+}
 
 void VpSolver::to_denoised(size_t i, Span<const float> output, Span<const float> x, Span<float> out) const {
     const Level level = levels_[i];

@@ -35,7 +35,8 @@ public:
     void add_noise(size_t i, Span<const float> clean, Span<const float> noise, Span<float> out) const override;
 
 protected:
-    VpSolver(const SolverOptions & options, const Clip & clip) : prediction_(options.prediction), clip_(clip), row_(options.row) {}
+    VpSolver(const SolverOptions & options, const Clip & clip)
+        : prediction_(options.prediction), clip_(clip), row_(options.row) {}
 
     void add_evaluation(double timestep, Level level, int step, bool ends_step);
     /// Sets sigmas() from the levels of the steps' first evaluations and the final level.

@@ -30,8 +30,9 @@ ConsistencyPlan plan_consistency(Setup & setup) {
     const double strength = options.image_to_image ? options.strength : 1;
     const int grid = static_cast<int>(original * strength);
     if (options.steps > grid)
-        throw Error(ErrorCode::invalid_argument, "\"" + options.sampler + "\" has " + std::to_string(grid) + " grid points for strength " +
-                                                     std::to_string(strength) + ", fewer than the " + std::to_string(options.steps) +
+        throw Error(ErrorCode::invalid_argument, "\"" + options.sampler + "\" has " + std::to_string(grid) +
+                                                     " grid points for strength " + std::to_string(strength) +
+                                                     ", fewer than the " + std::to_string(options.steps) +
                                                      " steps asked for: raise \"original_inference_steps\" or use fewer steps");
     for (int i = 0; i < options.steps; ++i) {
         const int skipped = static_cast<int>(std::floor(static_cast<double>(grid) / options.steps * i));
@@ -72,7 +73,9 @@ private:
 class TcdSolver : public Cloneable<TcdSolver, VpSolver> {
 public:
     TcdSolver(Setup & setup, const ConsistencyPlan & plan)
-        : Cloneable(setup.options, Clip::read(setup.parameters)), plan_(plan), eta_(setup.options.eta < 0 ? 0.3 : setup.options.eta) {
+        : Cloneable(setup.options, Clip::read(setup.parameters)),
+          plan_(plan),
+          eta_(setup.options.eta < 0 ? 0.3 : setup.options.eta) {
         if (eta_ > 1) throw Error(ErrorCode::invalid_argument, "eta of tcd must lie in 0..1");
         for (size_t k = 0; k < plan.timesteps.size(); ++k)
             add_evaluation(plan.timesteps[k], Level::from_abar(plan.table.abar(plan.timesteps[k])), static_cast<int>(k), true);
@@ -99,8 +102,12 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Solver> make_lcm(Setup & setup) { return std::make_unique<LcmSolver>(setup, plan_consistency(setup)); }
+std::unique_ptr<Solver> make_lcm(Setup & setup) {
+    return std::make_unique<LcmSolver>(setup, plan_consistency(setup));
+}
 
-std::unique_ptr<Solver> make_tcd(Setup & setup) { return std::make_unique<TcdSolver>(setup, plan_consistency(setup)); }
+std::unique_ptr<Solver> make_tcd(Setup & setup) {
+    return std::make_unique<TcdSolver>(setup, plan_consistency(setup));
+}
 
 }  // namespace latent::samplers

@@ -8,8 +8,8 @@ namespace latent::samplers {
 
 namespace {
 
-// Song et al. 2021, equation 12. CompVis ldm/models/diffusion/ddim.py and diffusers DDIMScheduler differ in the timestep list, the last
-// level and the start of image to image only.
+// Song et al. 2021, equation 12. CompVis ldm/models/diffusion/ddim.py and diffusers DDIMScheduler differ in the timestep list,
+// the last level and the start of image to image only.
 class DdimSolver : public Cloneable<DdimSolver, VpSolver> {
 public:
     struct Step {
@@ -34,7 +34,8 @@ public:
 
     void start_from_image(Span<const float> clean, Span<const float> noise, Span<float> out) const override {
         if (!has_encode_) return add_noise(0, clean, noise, out);
-        for (size_t j = 0; j < clean.size(); ++j) out[j] = static_cast<float>(encode_.alpha * clean[j] + encode_.sigma * noise[j]);
+        for (size_t j = 0; j < clean.size(); ++j)
+            out[j] = static_cast<float>(encode_.alpha * clean[j] + encode_.sigma * noise[j]);
     }
 
     void advance(size_t i, Span<const float> output, Span<float> x, NoiseSource & source) override {
@@ -59,8 +60,8 @@ private:
 };
 
 NoiseTable whole_table(const Setup & setup) {
-    return make_noise_table(setup.options.noise_schedule, setup.is("diffusers") ? TableArithmetic::float32 : TableArithmetic::float64,
-                            TerminalSnr::zero);
+    return make_noise_table(setup.options.noise_schedule,
+                            setup.is("diffusers") ? TableArithmetic::float32 : TableArithmetic::float64, TerminalSnr::zero);
 }
 
 }  // namespace
@@ -80,7 +81,8 @@ std::unique_ptr<Solver> make_ddim(Setup & setup) {
     const size_t first = setup.options.image_to_image ? steps.size() - run : 0;
     const std::vector<DdimSolver::Step> kept(steps.begin() + static_cast<ptrdiff_t>(first), steps.end());
     auto solver = std::make_unique<DdimSolver>(setup, kept, Clip::read(setup.parameters));
-    if (setup.options.image_to_image && setup.is("compvis")) solver->set_encode_level(Level::from_abar(steps[first > 0 ? first - 1 : 0].abar));
+    if (setup.options.image_to_image && setup.is("compvis"))
+        solver->set_encode_level(Level::from_abar(steps[first > 0 ? first - 1 : 0].abar));
     return solver;
 }
 

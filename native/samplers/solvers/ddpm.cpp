@@ -18,7 +18,8 @@ public:
         double abar, abar_next;
     };
 
-    DdpmSolver(const SolverOptions & options, const std::vector<Step> & steps, const Clip & clip, Variance variance, double temperature)
+    DdpmSolver(const SolverOptions & options, const std::vector<Step> & steps, const Clip & clip, Variance variance,
+               double temperature)
         : Cloneable(options, clip), steps_(steps), variance_(variance), temperature_(temperature) {
         for (size_t k = 0; k < steps.size(); ++k)
             add_evaluation(steps[k].timestep, Level::from_abar(steps[k].abar), static_cast<int>(k), true);
@@ -47,8 +48,8 @@ private:
 
 std::unique_ptr<Solver> make_ddpm(Setup & setup) {
     const bool compvis = setup.is("compvis");
-    const NoiseTable table = make_noise_table(setup.options.noise_schedule, compvis ? TableArithmetic::float64 : TableArithmetic::float32,
-                                              TerminalSnr::zero);
+    const NoiseTable table = make_noise_table(setup.options.noise_schedule,
+                                              compvis ? TableArithmetic::float64 : TableArithmetic::float32, TerminalSnr::zero);
     const StartRule start = setup.start();
     int stride = 0;
     std::vector<int> timesteps = whole_timesteps(setup, table, start.schedule_steps, stride);
@@ -60,7 +61,8 @@ std::unique_ptr<Solver> make_ddpm(Setup & setup) {
         const int previous = compvis ? t - 1 : stride > 0 ? t - stride : k + 1 < timesteps.size() ? timesteps[k + 1] : -1;
         steps.push_back({t, table.abar(t), previous >= 0 ? table.abar(previous) : 1});
     }
-    const std::string variance = setup.parameters.choice("variance_type", "fixed_small", {"fixed_small", "fixed_small_log", "fixed_large"});
+    const std::string variance =
+        setup.parameters.choice("variance_type", "fixed_small", {"fixed_small", "fixed_small_log", "fixed_large"});
     const double temperature = setup.parameters.number("temperature", 1, 0, 100);
     return std::make_unique<DdpmSolver>(setup.options, steps, Clip::read(setup.parameters),
                                         variance == "fixed_large" ? Variance::large : Variance::small, temperature);

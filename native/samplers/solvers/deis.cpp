@@ -65,7 +65,7 @@ private:
 std::unique_ptr<Solver> make_deis(Setup & setup) {
     const auto order = static_cast<size_t>(setup.parameters.integer("solver_order", 2, 1, 3));
     const bool lower_order_final = setup.parameters.flag("lower_order_final", true);
-    const DpmPlan plan = plan_dpm(setup, false);
+    const DpmPlan plan = plan_dpm(setup, false, true);
     return std::make_unique<DeisSolver>(setup.options, plan, Clip::read(setup.parameters), order, lower_order_final);
 }
 

@@ -7,8 +7,8 @@ namespace latent::samplers {
 
 namespace {
 
-// DPM-Solver-fast, Lu et al. 2022a, appendix D.3: singlestep solvers of orders 1 to 3 that use exactly `steps` evaluations, spread evenly
-// in lambda = -ln sigma (k-diffusion sample_dpm_fast).
+// DPM-Solver-fast, Lu et al. 2022a, appendix D.3: singlestep solvers of orders 1 to 3 that use exactly `steps` evaluations,
+// spread evenly in lambda = -ln sigma (k-diffusion sample_dpm_fast).
 class DpmFastSolver : public Cloneable<DpmFastSolver, SigmaSolver> {
 public:
     struct Part {
@@ -42,7 +42,8 @@ public:
         const Part & part = parts_[evaluations_[i].step];
         const int stage = stage_[i];
         std::vector<float> eps(x.size());
-        for (size_t j = 0; j < x.size(); ++j) eps[j] = static_cast<float>((static_cast<double>(x[j]) - denoised[j]) / evaluations_[i].sigma);
+        for (size_t j = 0; j < x.size(); ++j)
+            eps[j] = static_cast<float>((static_cast<double>(x[j]) - denoised[j]) / evaluations_[i].sigma);
         if (stage == 0) {
             base_.assign(x.begin(), x.end());
             first_ = eps;
@@ -71,8 +72,10 @@ private:
 
 std::unique_ptr<Solver> make_dpm_fast(Setup & setup) {
     const SigmaPlan plan = plan_sigmas(setup);
-    if (setup.options.image_to_image) throw Error(ErrorCode::invalid_argument, "dpm_fast has no image-to-image start: use another sampler");
-    return std::make_unique<DpmFastSolver>(plan, setup.options.prediction, setup.options.steps, eta_or(setup.options, 0), read_s_noise(setup.parameters));
+    if (setup.options.image_to_image)
+        throw Error(ErrorCode::invalid_argument, "dpm_fast has no image-to-image start: use another sampler");
+    return std::make_unique<DpmFastSolver>(plan, setup.options.prediction, setup.options.steps, eta_or(setup.options, 0),
+                                           read_s_noise(setup.parameters));
 }
 
 }  // namespace latent::samplers

@@ -9,8 +9,8 @@ namespace latent::samplers {
 
 namespace {
 
-// DPM-Solver (Lu et al. 2022a), DPM-Solver++ (2022b) and their SDE forms, multistep: diffusers DPMSolverMultistepScheduler and, on a
-// grid of its own, CompVis dpm_solver.
+// DPM-Solver (Lu et al. 2022a), DPM-Solver++ (2022b) and their SDE forms, multistep: diffusers DPMSolverMultistepScheduler and,
+// on a grid of its own, CompVis dpm_solver.
 class DpmMultistepSolver : public Cloneable<DpmMultistepSolver, DpmFamilySolver> {
 public:
     struct Settings {
@@ -47,7 +47,8 @@ private:
 // (diffusers DPMSolverSinglestepScheduler).
 class DpmSinglestepSolver : public Cloneable<DpmSinglestepSolver, DpmFamilySolver> {
 public:
-    DpmSinglestepSolver(const SolverOptions & options, const DpmPlan & plan, const Clip & clip, const DpmUpdate & update, std::vector<size_t> orders)
+    DpmSinglestepSolver(const SolverOptions & options, const DpmPlan & plan, const Clip & clip, const DpmUpdate & update,
+                        std::vector<size_t> orders)
         : Cloneable(options, plan, clip, update.predicts_x0()), update_(update), orders_(std::move(orders)) {}
 
     void advance(size_t i, Span<const float> output, Span<float> x, NoiseSource & source) override {
@@ -81,7 +82,8 @@ DpmUpdate read_update(Setup & setup, const char * algorithm) {
     const std::string kind =
         setup.parameters.choice("algorithm_type", algorithm, {"dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++"});
     const bool heun = setup.parameters.choice("solver_type", "midpoint", {"midpoint", "heun"}) == "heun";
-    return DpmUpdate(kind == "dpmsolver++" || kind == "sde-dpmsolver++", kind == "sde-dpmsolver" || kind == "sde-dpmsolver++", heun);
+    return DpmUpdate(kind == "dpmsolver++" || kind == "sde-dpmsolver++", kind == "sde-dpmsolver" || kind == "sde-dpmsolver++",
+                     heun);
 }
 
 }  // namespace
@@ -92,7 +94,8 @@ std::unique_ptr<Solver> make_dpm_solver(Setup & setup) {
     settings.order = static_cast<size_t>(setup.parameters.integer("solver_order", 2, 1, 3));
     settings.lower_order_final = setup.parameters.flag("lower_order_final", true);
     settings.euler_at_final = setup.parameters.flag("euler_at_final", false);
-    const DpmPlan plan = setup.is("compvis") ? plan_compvis_dpm(setup) : plan_dpm(setup, settings.update.predicts_x0());
+    const DpmPlan plan = setup.is("compvis") ? plan_compvis_dpm(setup)
+                                             : plan_dpm(setup, settings.update.predicts_x0(), settings.update.predicts_x0());
     return std::make_unique<DpmMultistepSolver>(setup.options, plan, Clip::read(setup.parameters), settings);
 }
 
@@ -100,7 +103,7 @@ std::unique_ptr<Solver> make_dpm_solver_single(Setup & setup) {
     const DpmUpdate update = read_update(setup, "dpmsolver++");
     const auto order = static_cast<size_t>(setup.parameters.integer("solver_order", 2, 1, 3));
     const bool lower_order_final = setup.parameters.flag("lower_order_final", false);
-    const DpmPlan plan = plan_dpm(setup, update.predicts_x0());
+    const DpmPlan plan = plan_dpm(setup, update.predicts_x0(), update.predicts_x0());
     if (update.stochastic() && order == 3)
         throw Error(ErrorCode::invalid_argument, "The SDE forms of dpm_solver_single have orders 1 and 2 only");
     const bool to_zero = plan.levels.back().sigma == 0;

@@ -29,7 +29,8 @@ DpmUpdate::Weights DpmUpdate::weights(Level from, Level to, double h) const {
     return w;
 }
 
-void DpmUpdate::multistep(Span<float> x, Level from, Level to, const std::vector<DpmPoint> & p, const std::vector<float> * noise) const {
+void DpmUpdate::multistep(Span<float> x, Level from, Level to, const std::vector<DpmPoint> & p,
+                          const std::vector<float> * noise) const {
     const double h = to.lambda() - from.lambda();
     const Weights w = weights(from, to, h);
     const double r0 = p.size() > 1 ? (p[0].lambda - p[1].lambda) / h : 1, r1 = p.size() > 2 ? (p[1].lambda - p[2].lambda) / h : 1;
@@ -51,7 +52,8 @@ void DpmUpdate::multistep(Span<float> x, Level from, Level to, const std::vector
     }
 }
 
-void DpmUpdate::singlestep(Span<float> x, Level from, Level to, const std::vector<DpmPoint> & p, const std::vector<float> * noise) const {
+void DpmUpdate::singlestep(Span<float> x, Level from, Level to, const std::vector<DpmPoint> & p,
+                           const std::vector<float> * noise) const {
     const double h = to.lambda() - from.lambda();
     const Weights w = weights(from, to, h);
     const DpmPoint & start = p.back();

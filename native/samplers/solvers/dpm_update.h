@@ -19,9 +19,11 @@ public:
     bool stochastic() const { return sde_; }
 
     /// x from `from` to `to`; points are newest first, the newest lies at `from`.
-    void multistep(Span<float> x, Level from, Level to, const std::vector<DpmPoint> & points, const std::vector<float> * noise) const;
+    void multistep(Span<float> x, Level from, Level to, const std::vector<DpmPoint> & points,
+                   const std::vector<float> * noise) const;
     /// x from the group's start `from`; points are newest first, the oldest lies at `from`.
-    void singlestep(Span<float> x, Level from, Level to, const std::vector<DpmPoint> & points, const std::vector<float> * noise) const;
+    void singlestep(Span<float> x, Level from, Level to, const std::vector<DpmPoint> & points,
+                    const std::vector<float> * noise) const;
 
 private:
     /// Coefficients for x, the leading output, and its first and second differences.

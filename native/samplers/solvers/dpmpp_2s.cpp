@@ -35,7 +35,8 @@ public:
         if (evaluations_[i].ends_step) {
             const AncestralStep split = ancestral_step(sigma, next, eta_);
             const double slope = (split.down - sigma) / sigma;
-            for (size_t j = 0; j < x.size(); ++j) x[j] = static_cast<float>(x[j] + (static_cast<double>(x[j]) - denoised[j]) * slope);
+            for (size_t j = 0; j < x.size(); ++j)
+                x[j] = static_cast<float>(x[j] + (static_cast<double>(x[j]) - denoised[j]) * slope);
             return;
         }
         base_.assign(x.begin(), x.end());
@@ -62,7 +63,8 @@ private:
         std::vector<float> estimate = denoised;
         if (sde_) {
             const double weight = 1 / (2 * r_);
-            for (size_t j = 0; j < x.size(); ++j) estimate[j] = static_cast<float>((1 - weight) * first_[j] + weight * denoised[j]);
+            for (size_t j = 0; j < x.size(); ++j)
+                estimate[j] = static_cast<float>((1 - weight) * first_[j] + weight * denoised[j]);
         }
         move(x, base_, estimate, split.down / sigma);
         if (next > 0) inject(x, draw(source, x.size(), sigma, next), split.up);
@@ -78,7 +80,8 @@ private:
 
 std::unique_ptr<Solver> make_dpmpp_2s_a(Setup & setup) {
     const SigmaPlan plan = plan_sigmas(setup);
-    return std::make_unique<SinglestepSolver>(plan, setup.options.prediction, false, eta_or(setup.options, 1), read_s_noise(setup.parameters), 0.5);
+    return std::make_unique<SinglestepSolver>(plan, setup.options.prediction, false, eta_or(setup.options, 1),
+                                              read_s_noise(setup.parameters), 0.5);
 }
 
 std::unique_ptr<Solver> make_dpmpp_sde(Setup & setup) {

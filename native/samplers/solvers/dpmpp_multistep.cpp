@@ -125,12 +125,14 @@ std::unique_ptr<Solver> make_dpmpp_2m_sde(Setup & setup) {
     if (setup.is("diffusers")) return make_dpm_solver(setup);
     const SigmaPlan plan = plan_sigmas(setup);
     const bool heun = setup.parameters.choice("solver_type", "midpoint", {"midpoint", "heun"}) == "heun";
-    return std::make_unique<Dpmpp2mSdeSolver>(plan, setup.options.prediction, eta_or(setup.options, 1), read_s_noise(setup.parameters), heun);
+    return std::make_unique<Dpmpp2mSdeSolver>(plan, setup.options.prediction, eta_or(setup.options, 1),
+                                              read_s_noise(setup.parameters), heun);
 }
 
 std::unique_ptr<Solver> make_dpmpp_3m_sde(Setup & setup) {
     const SigmaPlan plan = plan_sigmas(setup);
-    return std::make_unique<Dpmpp3mSdeSolver>(plan, setup.options.prediction, eta_or(setup.options, 1), read_s_noise(setup.parameters));
+    return std::make_unique<Dpmpp3mSdeSolver>(plan, setup.options.prediction, eta_or(setup.options, 1),
+                                              read_s_noise(setup.parameters));
 }
 
 }  // namespace latent::samplers

@@ -7,8 +7,8 @@ namespace latent::samplers {
 
 namespace {
 
-// Karras et al. 2022, algorithm 2 without the second-order correction. k-diffusion and generative-models raise the noise before the
-// evaluation; diffusers evaluates first and raises it afterwards.
+// Karras et al. 2022, algorithm 2 without the second-order correction. k-diffusion and generative-models raise the noise before
+// the evaluation; diffusers evaluates first and raises it afterwards.
 class EulerSolver : public Cloneable<EulerSolver, SigmaSolver> {
 public:
     EulerSolver(const SigmaPlan & plan, Prediction prediction, const Churn & churn, bool draw_always)
@@ -18,7 +18,8 @@ public:
             const double sigma = plan.sigmas[i], raised = churn.raise(sigma, steps);
             raised_.push_back(raised);
             const bool moved = raised != sigma && !after_;
-            add_evaluation(plan, moved ? raised : sigma, moved ? plan.timestep_of(raised) : plan.timesteps[i], static_cast<int>(i), true);
+            add_evaluation(plan, moved ? raised : sigma, moved ? plan.timestep_of(raised) : plan.timesteps[i],
+                           static_cast<int>(i), true);
         }
     }
 
@@ -79,12 +80,14 @@ private:
 
 std::unique_ptr<Solver> make_euler(Setup & setup) {
     const SigmaPlan plan = plan_sigmas(setup);
-    return std::make_unique<EulerSolver>(plan, setup.options.prediction, Churn::read(setup.parameters), setup.is("k") || setup.is("comfy"));
+    return std::make_unique<EulerSolver>(plan, setup.options.prediction, Churn::read(setup.parameters),
+                                         setup.is("k") || setup.is("comfy"));
 }
 
 std::unique_ptr<Solver> make_euler_a(Setup & setup) {
     const SigmaPlan plan = plan_sigmas(setup);
-    return std::make_unique<EulerAncestralSolver>(plan, setup.options.prediction, eta_or(setup.options, 1), read_s_noise(setup.parameters));
+    return std::make_unique<EulerAncestralSolver>(plan, setup.options.prediction, eta_or(setup.options, 1),
+                                                  read_s_noise(setup.parameters));
 }
 
 }  // namespace latent::samplers

@@ -9,17 +9,18 @@ namespace {
 
 enum class Second { end, middle };
 
-// Two evaluations per step. Heun's second lies at the end of the step and the slopes are averaged (Karras et al. 2022, algorithm 2);
-// DPM-Solver-2's lies at the geometric middle and its slope is used alone (k-diffusion sample_dpm_2, diffusers KDPM2).
-// With eta above 0 the step goes to the ancestral level and fresh noise follows (sample_dpm_2_ancestral).
-// The step to 0 is a single Euler step.
+// Two evaluations per step. Heun's second lies at the end of the step and the slopes are averaged (Karras et al. 2022, algorithm
+// 2); DPM-Solver-2's lies at the geometric middle and its slope is used alone (k-diffusion sample_dpm_2, diffusers KDPM2). With
+// eta above 0 the step goes to the ancestral level and fresh noise follows (sample_dpm_2_ancestral). The step to 0 is a single
+// Euler step.
 class TwoEvaluationSolver : public Cloneable<TwoEvaluationSolver, SigmaSolver> {
 public:
     struct Step {
         double from, to, middle, up;
     };
 
-    TwoEvaluationSolver(const SigmaPlan & plan, Prediction prediction, Second second, const Churn & churn, double eta, double s_noise)
+    TwoEvaluationSolver(const SigmaPlan & plan, Prediction prediction, Second second, const Churn & churn, double eta,
+                        double s_noise)
         : Cloneable(plan, prediction), second_(second), churn_(churn), s_noise_(s_noise) {
         const int steps = static_cast<int>(plan.timesteps.size());
         for (int k = 0; k < steps; ++k) {
@@ -92,14 +93,18 @@ std::unique_ptr<Solver> make_churned(Setup & setup, Second second) {
 
 }  // namespace
 
-std::unique_ptr<Solver> make_heun(Setup & setup) { return make_churned(setup, Second::end); }
+std::unique_ptr<Solver> make_heun(Setup & setup) {
+    return make_churned(setup, Second::end);
+}
 
-std::unique_ptr<Solver> make_dpm2(Setup & setup) { return make_churned(setup, Second::middle); }
+std::unique_ptr<Solver> make_dpm2(Setup & setup) {
+    return make_churned(setup, Second::middle);
+}
 
 std::unique_ptr<Solver> make_dpm2_a(Setup & setup) {
     const SigmaPlan plan = plan_sigmas(setup);
-    return std::make_unique<TwoEvaluationSolver>(plan, setup.options.prediction, Second::middle, Churn(), eta_or(setup.options, 1),
-                                                 read_s_noise(setup.parameters));
+    return std::make_unique<TwoEvaluationSolver>(plan, setup.options.prediction, Second::middle, Churn(),
+                                                 eta_or(setup.options, 1), read_s_noise(setup.parameters));
 }
 
 }  // namespace latent::samplers

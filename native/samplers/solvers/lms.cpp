@@ -33,7 +33,8 @@ double lagrange_integral(const std::vector<double> & nodes, size_t k, double fro
 // Linear multistep (Adams-Bashforth on the uneven sigma grid): k-diffusion sample_lms, diffusers LMSDiscreteScheduler.
 class LmsSolver : public Cloneable<LmsSolver, SigmaSolver> {
 public:
-    LmsSolver(const SigmaPlan & plan, Prediction prediction, int order) : Cloneable(plan, prediction), order_(static_cast<size_t>(order)) {
+    LmsSolver(const SigmaPlan & plan, Prediction prediction, int order)
+        : Cloneable(plan, prediction), order_(static_cast<size_t>(order)) {
         if (plan.diffusers) skipped_ = plan.skipped;
         add_grid(plan);
     }
@@ -41,7 +42,8 @@ public:
     void advance(size_t i, Span<const float> output, Span<float> x, NoiseSource &) override {
         const auto & denoised = denoise(i, output, x);
         std::vector<float> slope(x.size());
-        for (size_t j = 0; j < x.size(); ++j) slope[j] = static_cast<float>((static_cast<double>(x[j]) - denoised[j]) / sigmas_[i]);
+        for (size_t j = 0; j < x.size(); ++j)
+            slope[j] = static_cast<float>((static_cast<double>(x[j]) - denoised[j]) / sigmas_[i]);
         slopes_.push_front(std::move(slope));
         if (slopes_.size() > order_) slopes_.pop_back();
 
@@ -49,7 +51,8 @@ public:
         std::vector<double> nodes;
         for (size_t k = 0; k < order_ && k <= i + skipped_.size(); ++k) nodes.push_back(level_before(i, k) - sigmas_[i]);
         std::vector<double> weights;
-        for (size_t k = 0; k < slopes_.size(); ++k) weights.push_back(lagrange_integral(nodes, k, 0, sigmas_[i + 1] - sigmas_[i]));
+        for (size_t k = 0; k < slopes_.size(); ++k)
+            weights.push_back(lagrange_integral(nodes, k, 0, sigmas_[i + 1] - sigmas_[i]));
         for (size_t j = 0; j < x.size(); ++j) {
             double sum = x[j];
             for (size_t k = 0; k < weights.size(); ++k) sum += weights[k] * slopes_[k][j];
@@ -61,8 +64,8 @@ private:
     double level_before(size_t i, size_t k) const { return k <= i ? sigmas_[i - k] : skipped_[skipped_.size() - (k - i)]; }
 
     size_t order_;
-    // diffusers takes the order from the place in the whole schedule: after a start inside it, the weights of the slopes that were never
-    // computed are simply left out.
+    // diffusers takes the order from the place in the whole schedule: after a start inside it, the weights of the slopes that
+    // were never computed are simply left out.
     std::vector<double> skipped_;
     std::deque<std::vector<float>> slopes_;  // newest first
 };

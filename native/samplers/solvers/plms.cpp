@@ -8,9 +8,9 @@ namespace latent::samplers {
 
 namespace {
 
-// Pseudo linear multistep, Liu et al. 2022, as a list of moves: an evaluation at `timestep`, a combination of network outputs, and a
-// noise-free DDIM move between two levels. CompVis plms.py and diffusers PNDMScheduler (with and without its Runge-Kutta start) are
-// different lists.
+// Pseudo linear multistep, Liu et al. 2022, as a list of moves: an evaluation at `timestep`, a combination of network outputs,
+// and a noise-free DDIM move between two levels. CompVis plms.py and diffusers PNDMScheduler (with and without its Runge-Kutta
+// start) are different lists.
 enum class Combine {
     euler,      // the output as it is; the state is kept for the second half of the first step
     average,    // mean of this output and the previous one, from the kept state
@@ -33,7 +33,8 @@ class PlmsSolver : public Cloneable<PlmsSolver, VpSolver> {
 public:
     PlmsSolver(const SolverOptions & options, const NoiseTable & table, const std::vector<Move> & moves, bool raw_history)
         : Cloneable(options, Clip()), moves_(moves), raw_history_(raw_history) {
-        for (const Move & move : moves) add_evaluation(move.timestep, Level::from_abar(table.abar(move.timestep)), move.step, move.ends_step);
+        for (const Move & move : moves)
+            add_evaluation(move.timestep, Level::from_abar(table.abar(move.timestep)), move.step, move.ends_step);
         set_sigmas(Level::from_abar(moves.back().abar_next));
     }
 
@@ -65,34 +66,35 @@ private:
             for (size_t j = 0; j < now.size(); ++j) sum_[j] = static_cast<float>(sum_[j] + weight * now[j]);
         };
         switch (kind) {
-        case Combine::euler:
-            kept_.assign(x.begin(), x.end());
-            remember(now);
-            break;
-        case Combine::average:
-            for (size_t j = 0; j < now.size(); ++j) now[j] = static_cast<float>((static_cast<double>(now[j]) + history_[0][j]) / 2);
-            restore();
-            break;
-        case Combine::multistep:
-            remember(now);
-            adams_bashforth(now);
-            break;
-        case Combine::rk_first:
-            kept_.assign(x.begin(), x.end());
-            sum_.assign(now.size(), 0);
-            accumulate(1.0 / 6);
-            remember(now);
-            break;
-        case Combine::rk_second:
-        case Combine::rk_third:
-            accumulate(1.0 / 3);
-            restore();
-            break;
-        case Combine::rk_fourth:
-            accumulate(1.0 / 6);
-            now = sum_;
-            restore();
-            break;
+            case Combine::euler:
+                kept_.assign(x.begin(), x.end());
+                remember(now);
+                break;
+            case Combine::average:
+                for (size_t j = 0; j < now.size(); ++j)
+                    now[j] = static_cast<float>((static_cast<double>(now[j]) + history_[0][j]) / 2);
+                restore();
+                break;
+            case Combine::multistep:
+                remember(now);
+                adams_bashforth(now);
+                break;
+            case Combine::rk_first:
+                kept_.assign(x.begin(), x.end());
+                sum_.assign(now.size(), 0);
+                accumulate(1.0 / 6);
+                remember(now);
+                break;
+            case Combine::rk_second:
+            case Combine::rk_third:
+                accumulate(1.0 / 3);
+                restore();
+                break;
+            case Combine::rk_fourth:
+                accumulate(1.0 / 6);
+                now = sum_;
+                restore();
+                break;
         }
     }
 
@@ -102,8 +104,10 @@ private:
     }
 
     void adams_bashforth(Values & now) const {
-        static const double weights[4][4] = {
-            {1, 0, 0, 0}, {3.0 / 2, -1.0 / 2, 0, 0}, {23.0 / 12, -16.0 / 12, 5.0 / 12, 0}, {55.0 / 24, -59.0 / 24, 37.0 / 24, -9.0 / 24}};
+        static const double weights[4][4] = {{1, 0, 0, 0},
+                                             {3.0 / 2, -1.0 / 2, 0, 0},
+                                             {23.0 / 12, -16.0 / 12, 5.0 / 12, 0},
+                                             {55.0 / 24, -59.0 / 24, 37.0 / 24, -9.0 / 24}};
         const double * w = weights[history_.size() - 1];
         for (size_t j = 0; j < now.size(); ++j) {
             double sum = 0;
@@ -160,7 +164,8 @@ std::vector<Move> prk_moves(const NoiseTable & table, const std::vector<int> & t
         for (int s = 0; s < 4; ++s) moves.push_back({at[s], stages[s], abar(from), abar(target[s]), k, s == 3});
     }
     for (size_t k = 3; k < timesteps.size(); ++k)
-        moves.push_back({timesteps[k], Combine::multistep, abar(timesteps[k]), abar(timesteps[k] - stride), static_cast<int>(k), true});
+        moves.push_back(
+            {timesteps[k], Combine::multistep, abar(timesteps[k]), abar(timesteps[k] - stride), static_cast<int>(k), true});
     return moves;
 }
 
@@ -170,12 +175,14 @@ std::unique_ptr<Solver> make_plms(Setup & setup) {
     const SolverOptions & options = setup.options;
     const bool diffusers = setup.is("diffusers");
     if (options.eta > 0) throw Error(ErrorCode::invalid_argument, "plms is deterministic: eta must be 0");
-    const NoiseTable table = make_noise_table(options.noise_schedule, diffusers ? TableArithmetic::float32 : TableArithmetic::float64, TerminalSnr::zero);
+    const NoiseTable table = make_noise_table(options.noise_schedule,
+                                              diffusers ? TableArithmetic::float32 : TableArithmetic::float64, TerminalSnr::zero);
     const StartRule start = setup.start();
     int stride = 0;
     std::vector<int> timesteps = whole_timesteps(setup, table, start.schedule_steps, stride);
     const size_t whole = timesteps.size();
-    const size_t first = options.image_to_image ? whole - std::min<size_t>(static_cast<size_t>(start.schedule_steps - start.first), whole) : 0;
+    const size_t first =
+        options.image_to_image ? whole - std::min<size_t>(static_cast<size_t>(start.schedule_steps - start.first), whole) : 0;
     if (!diffusers || stride == 0) {
         timesteps.erase(timesteps.begin(), timesteps.begin() + static_cast<ptrdiff_t>(first));
         return std::make_unique<PlmsSolver>(options, table, compvis_moves(table, timesteps), false);
@@ -184,7 +191,8 @@ std::unique_ptr<Solver> make_plms(Setup & setup) {
     const bool runge_kutta = !setup.parameters.flag("skip_prk_steps", true);
     if (runge_kutta) {
         if (timesteps.size() < 4 || first > 0)
-            throw Error(ErrorCode::invalid_argument, "plms with Runge-Kutta steps needs at least 4 steps and cannot start inside the schedule");
+            throw Error(ErrorCode::invalid_argument,
+                        "plms with Runge-Kutta steps needs at least 4 steps and cannot start inside the schedule");
         return std::make_unique<PlmsSolver>(options, table, prk_moves(table, timesteps, stride, last), true);
     }
     if (timesteps.size() > 1) timesteps.insert(timesteps.begin() + 1, timesteps[1]);

@@ -30,7 +30,8 @@ std::vector<double> solve(std::vector<std::vector<double>> a, std::vector<double
     return b;
 }
 
-// UniPC, Zhao et al. 2023: a predictor of order p and a corrector that reuses the next evaluation; diffusers UniPCMultistepScheduler.
+// UniPC, Zhao et al. 2023: a predictor of order p and a corrector that reuses the next evaluation; diffusers
+// UniPCMultistepScheduler.
 class UniPcSolver : public Cloneable<UniPcSolver, DpmFamilySolver> {
 public:
     struct Settings {
@@ -57,8 +58,8 @@ public:
     }
 
 private:
-    // Moves x from level `from` to level `to` with the outputs at `from` and before; the corrector also has the one at `to`, which is
-    // then the newest of the history.
+    // Moves x from level `from` to level `to` with the outputs at `from` and before; the corrector also has the one at `to`,
+    // which is then the newest of the history.
     void update(Span<float> x, size_t from, size_t to, size_t order, bool corrector) const {
         const Level start = plan_.levels[from], end = plan_.levels[to];
         const size_t newest = corrector ? 1 : 0;
@@ -120,7 +121,8 @@ std::unique_ptr<Solver> make_unipc(Setup & setup) {
     settings.lower_order_final = p.flag("lower_order_final", true);
     settings.disable_corrector = p.integers("disable_corrector", 0, 1000);
     // bh1 divides by an infinite step on the way to sigma 0.
-    const DpmPlan plan = plan_dpm(setup, settings.predict_x0 && !settings.bh1);
+    const bool zero = settings.predict_x0 && !settings.bh1;
+    const DpmPlan plan = plan_dpm(setup, zero, zero);
     return std::make_unique<UniPcSolver>(setup.options, plan, Clip::read(p), settings);
 }
 

@@ -41,7 +41,8 @@ Values scaled(Values values, double factor) {
 
 Values noised(const Values & clean, const Values & noise, double abar) {
     Values out(clean.size());
-    for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(std::sqrt(abar) * clean[i] + std::sqrt(1 - abar) * noise[i]);
+    for (size_t i = 0; i < out.size(); ++i)
+        out[i] = static_cast<float>(std::sqrt(abar) * clean[i] + std::sqrt(1 - abar) * noise[i]);
     return out;
 }
 
@@ -49,7 +50,8 @@ bool run(const Json & test) {
     const auto options = options_of(test);
     const auto solver = ls::make_solver(options);
     const auto table = ls::make_noise_table(options.noise_schedule, ls::TableArithmetic::float64, ls::TerminalSnr::zero);
-    const Values x_T = fixtures::formula("input:x_T", fixtures::latent_size), x0 = scaled(fixtures::formula("input:x_0", fixtures::latent_size), 0.8);
+    const Values x_T = fixtures::formula("input:x_T", fixtures::latent_size),
+                 x0 = scaled(fixtures::formula("input:x_0", fixtures::latent_size), 0.8);
     const auto mask = fixtures::formula_bytes("mask", 64);
 
     Values x = x_T, input(x.size());
@@ -57,7 +59,8 @@ bool run(const Json & test) {
     if (test.value("start_timestep", 999) < 999) x = noised(x0, x_T, table.abar(test.at("start_timestep")));
     FormulaNoise formula_noise;
     latent::SeededNoise torch_noise(latent::RngKind::mt19937, test.value("torch_cpu_seed", 0), 1);
-    latent::NoiseSource & noise = test.contains("torch_cpu_seed") ? static_cast<latent::NoiseSource &>(torch_noise) : formula_noise;
+    latent::NoiseSource & noise =
+        test.contains("torch_cpu_seed") ? static_cast<latent::NoiseSource &>(torch_noise) : formula_noise;
 
     fixtures::Trajectory trajectory("samplers_compvis", test);
     trajectory.add(x);
@@ -67,7 +70,8 @@ bool run(const Json & test) {
         ok = std::fabs(at.timestep - test.at("model_timesteps")[i].get<double>()) < 1e-3;
         const bool first_of_step = i == 0 || solver->evaluations()[i - 1].ends_step;
         if (test.value("mask", false) && first_of_step) {
-            const Values kept = noised(x0, fixtures::formula("noise:mask:" + std::to_string(at.step), x.size()), table.abar(static_cast<int>(at.timestep)));
+            const Values kept = noised(x0, fixtures::formula("noise:mask:" + std::to_string(at.step), x.size()),
+                                       table.abar(static_cast<int>(at.timestep)));
             for (size_t j = 0; j < x.size(); ++j)
                 if (mask[j % 64] >= 128) x[j] = kept[j];
         }
@@ -81,4 +85,6 @@ bool run(const Json & test) {
 
 }  // namespace
 
-TEST(samplers_compvis) { fixtures::for_cases("samplers_compvis", fixtures::json("samplers_compvis").at("cases"), {}, run); }
+TEST(samplers_compvis) {
+    fixtures::for_cases("samplers_compvis", fixtures::json("samplers_compvis").at("cases"), {}, run);
+}

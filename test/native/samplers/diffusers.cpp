@@ -57,8 +57,8 @@ ls::SolverOptions diffusers_options(const std::string & scheduler, const Json & 
     noise.beta_end = config.value("beta_end", noise.beta_end);
     noise.beta_schedule = config.value("beta_schedule", noise.beta_schedule);
     noise.zero_terminal_snr = config.value("rescale_betas_zero_snr", false);
-    static const std::set<std::string> taken = {"num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "rescale_betas_zero_snr",
-                                                "prediction_type", "timestep_spacing"};
+    static const std::set<std::string> taken = {"num_train_timesteps",    "beta_start",      "beta_end",        "beta_schedule",
+                                                "rescale_betas_zero_snr", "prediction_type", "timestep_spacing"};
     for (const auto & [name, value] : config.items())
         if (!taken.count(name) && (spaced || name != "steps_offset")) options.extra[name] = value;
     return options;
@@ -109,7 +109,8 @@ bool run(const Json & test) {
     }
     FormulaNoise formula_noise;
     latent::SeededNoise torch_noise(latent::RngKind::mt19937, test.value("torch_cpu_seed", 0), 1);
-    latent::NoiseSource & noise = test.contains("torch_cpu_seed") ? static_cast<latent::NoiseSource &>(torch_noise) : formula_noise;
+    latent::NoiseSource & noise =
+        test.contains("torch_cpu_seed") ? static_cast<latent::NoiseSource &>(torch_noise) : formula_noise;
     fixtures::Trajectory trajectory("samplers_diffusers", test);
     trajectory.add(x);
     const bool continuous = test.at("config").value("timestep_type", "discrete") == "continuous";
@@ -129,7 +130,9 @@ bool run(const Json & test) {
 TEST(samplers_diffusers) {
     const char * edm = "EDM preconditioning (sigma_data) belongs to networks that the engine does not run";
     fixtures::for_cases("samplers_diffusers", fixtures::json("samplers_diffusers").at("cases"),
-                        {{"edm_euler", edm}, {"edm_euler_exponential", edm}, {"edm_dpmpp_2m", edm},
+                        {{"edm_euler", edm},
+                         {"edm_euler_exponential", edm},
+                         {"edm_dpmpp_2m", edm},
                          {"sasolver", "SA-Solver is not among the engine's solvers"}},
                         run);
 }

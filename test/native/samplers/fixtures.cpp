@@ -116,7 +116,8 @@ std::vector<double> Mixture::clean(Span<const float> x, double a, double b) cons
         for (double & logit : logits) sum += logit = std::exp(logit - top);
         for (size_t c = 0; c < channels; ++c)
             for (size_t k = 0; k < 4; ++k)
-                out[c * pixels + p] += logits[k] / sum * (means[k][c] + a * deviation * deviation / spread * (x[c * pixels + p] - a * means[k][c]));
+                out[c * pixels + p] +=
+                    logits[k] / sum * (means[k][c] + a * deviation * deviation / spread * (x[c * pixels + p] - a * means[k][c]));
     }
     return out;
 }
@@ -136,7 +137,8 @@ Values network(const Mixture & mixture, Span<const float> x, double a, double b,
 
 namespace {
 
-template <typename Run> Values guide(const Json & test, Run run) {
+template <typename Run>
+Values guide(const Json & test, Run run) {
     const Values plain = run(Mixture{false});
     if (!test.contains("guidance_scale")) return plain;
     const Values cond = run(Mixture{true});
@@ -147,7 +149,8 @@ template <typename Run> Values guide(const Json & test, Run run) {
 
 }  // namespace
 
-Values guided_network(const Json & test, const latent::samplers::NoiseTable & table, double timestep, Span<const float> x, latent::Prediction kind) {
+Values guided_network(const Json & test, const latent::samplers::NoiseTable & table, double timestep, Span<const float> x,
+                      latent::Prediction kind) {
     double a = 0, b = 1;
     const auto whole = static_cast<size_t>(timestep);
     if (timestep == static_cast<double>(whole)) {
@@ -179,7 +182,9 @@ Trajectory::Trajectory(const std::string & file, const Json & test)
 
 bool Trajectory::check() const {
     if (points_.size() != expected_.size()) {
-        check::fail(id_.c_str(), 0, std::to_string(points_.size() / latent_size) + " points, expected " + std::to_string(expected_.size() / latent_size));
+        check::fail(
+            id_.c_str(), 0,
+            std::to_string(points_.size() / latent_size) + " points, expected " + std::to_string(expected_.size() / latent_size));
         return false;
     }
     for (size_t begin = 0; begin < points_.size(); begin += latent_size) {
@@ -190,8 +195,9 @@ bool Trajectory::check() const {
             error = difference <= error ? error : difference;  // a NaN stays
         }
         if (error <= tolerance_ * largest) continue;
-        check::fail(id_.c_str(), 0, "point " + std::to_string(begin / latent_size) + ": relative error " + std::to_string(error / largest * 1e6) +
-                                        "e-6, tolerance " + std::to_string(tolerance_ * 1e6) + "e-6");
+        check::fail(id_.c_str(), 0,
+                    "point " + std::to_string(begin / latent_size) + ": relative error " + std::to_string(error / largest * 1e6) +
+                        "e-6, tolerance " + std::to_string(tolerance_ * 1e6) + "e-6");
         return false;
     }
     return true;

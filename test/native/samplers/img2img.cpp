@@ -34,7 +34,8 @@ bool run_diffusers(const Json & test) {
     const auto table = fixtures::diffusers_table(options);
     const auto & evaluations = solver->evaluations();
     bool ok = evaluations.size() == test.at("timesteps").size();
-    for (size_t i = 0; ok && i < evaluations.size(); ++i) ok = std::fabs(evaluations[i].timestep - test.at("timesteps")[i].get<double>()) < 0.02;
+    for (size_t i = 0; ok && i < evaluations.size(); ++i)
+        ok = std::fabs(evaluations[i].timestep - test.at("timesteps")[i].get<double>()) < 0.02;
 
     const Inputs & in = inputs();
     const bool masked = test.at("kind") == "inpaint4";
@@ -61,7 +62,8 @@ bool run_diffusers(const Json & test) {
 
 // Web UI and ComfyUI rules, in sigma space; masks edit the estimate through to_denoised and from_denoised.
 bool run_sigma(const Json & test) {
-    static const std::map<std::string, std::string> names = {{"euler", "euler"}, {"dpmpp_2m", "dpmpp_2m"}, {"euler_ancestral", "euler_a"}};
+    static const std::map<std::string, std::string> names = {
+        {"euler", "euler"}, {"dpmpp_2m", "dpmpp_2m"}, {"euler_ancestral", "euler_a"}};
     const std::string kind = test.at("kind");
     const bool comfy = kind == "comfy" || kind == "comfy_mask", masked = kind == "webui_mask" || kind == "comfy_mask";
     ls::SolverOptions options;
@@ -109,8 +111,12 @@ bool run_sigma(const Json & test) {
     return ok && trajectory.check();
 }
 
-bool run(const Json & test) { return test.contains("class") ? run_diffusers(test) : run_sigma(test); }
+bool run(const Json & test) {
+    return test.contains("class") ? run_diffusers(test) : run_sigma(test);
+}
 
 }  // namespace
 
-TEST(samplers_img2img) { fixtures::for_cases("samplers_img2img", fixtures::json("samplers_img2img").at("cases"), {}, run); }
+TEST(samplers_img2img) {
+    fixtures::for_cases("samplers_img2img", fixtures::json("samplers_img2img").at("cases"), {}, run);
+}

@@ -11,13 +11,24 @@ namespace ls = latent::samplers;
 namespace {
 
 std::string sampler_of(const std::string & function) {
-    static const std::map<std::string, std::string> names = {
-        {"sample_euler", "euler"}, {"sample_heun", "heun"}, {"sample_dpm_2", "dpm2"}, {"sample_lms", "lms"}, {"sample_dpmpp_2m", "dpmpp_2m"},
-        {"sample_euler_ancestral", "euler_a"}, {"sample_dpm_2_ancestral", "dpm2_a"}, {"sample_dpmpp_2s_ancestral", "dpmpp_2s_a"},
-        {"sample_dpmpp_sde", "dpmpp_sde"}, {"sample_dpmpp_2m_sde", "dpmpp_2m_sde"}, {"sample_dpmpp_3m_sde", "dpmpp_3m_sde"},
-        {"sample_dpm_fast", "dpm_fast"},
-        {"EulerEDMSampler", "euler"}, {"HeunEDMSampler", "heun"}, {"EulerAncestralSampler", "euler_a"},
-        {"DPMPP2SAncestralSampler", "dpmpp_2s_a"}, {"DPMPP2MSampler", "dpmpp_2m"}, {"LinearMultistepSampler", "lms"}};
+    static const std::map<std::string, std::string> names = {{"sample_euler", "euler"},
+                                                             {"sample_heun", "heun"},
+                                                             {"sample_dpm_2", "dpm2"},
+                                                             {"sample_lms", "lms"},
+                                                             {"sample_dpmpp_2m", "dpmpp_2m"},
+                                                             {"sample_euler_ancestral", "euler_a"},
+                                                             {"sample_dpm_2_ancestral", "dpm2_a"},
+                                                             {"sample_dpmpp_2s_ancestral", "dpmpp_2s_a"},
+                                                             {"sample_dpmpp_sde", "dpmpp_sde"},
+                                                             {"sample_dpmpp_2m_sde", "dpmpp_2m_sde"},
+                                                             {"sample_dpmpp_3m_sde", "dpmpp_3m_sde"},
+                                                             {"sample_dpm_fast", "dpm_fast"},
+                                                             {"EulerEDMSampler", "euler"},
+                                                             {"HeunEDMSampler", "heun"},
+                                                             {"EulerAncestralSampler", "euler_a"},
+                                                             {"DPMPP2SAncestralSampler", "dpmpp_2s_a"},
+                                                             {"DPMPP2MSampler", "dpmpp_2m"},
+                                                             {"LinearMultistepSampler", "lms"}};
     return names.at(function);
 }
 
@@ -51,7 +62,8 @@ bool run_k(const Json & test) {
     for (float & v : x) v = static_cast<float>(v * solver->init_noise_sigma());
     FormulaNoise formula_noise;
     latent::SeededNoise torch_noise(latent::RngKind::mt19937, test.value("torch_cpu_seed", 0), 1);
-    latent::NoiseSource & noise = test.contains("torch_cpu_seed") ? static_cast<latent::NoiseSource &>(torch_noise) : formula_noise;
+    latent::NoiseSource & noise =
+        test.contains("torch_cpu_seed") ? static_cast<latent::NoiseSource &>(torch_noise) : formula_noise;
     fixtures::Trajectory trajectory("samplers_k", test);
     for (size_t i = 0; i < solver->evaluations().size(); ++i) {
         const ls::Evaluation & at = solver->evaluations()[i];
@@ -65,7 +77,8 @@ bool run_k(const Json & test) {
     if (test.contains("model_sigmas")) {
         ok = ok && solver->evaluations().size() == test.at("model_sigmas").size();
         for (size_t i = 0; ok && i < solver->evaluations().size(); ++i)
-            ok = std::fabs(solver->evaluations()[i].sigma - test.at("model_sigmas")[i].get<double>()) <= 1e-5 * solver->evaluations()[i].sigma;
+            ok = std::fabs(solver->evaluations()[i].sigma - test.at("model_sigmas")[i].get<double>()) <=
+                 1e-5 * solver->evaluations()[i].sigma;
     }
     return ok && trajectory.check();
 }
@@ -106,10 +119,16 @@ bool run_sgm(const Json & test) {
 }  // namespace
 
 TEST(samplers_k) {
-    const char * adaptive = "the number of evaluations depends on the network's outputs; the solver interface fixes it beforehand";
+    const char * adaptive =
+        "the number of evaluations depends on the network's outputs; the solver interface fixes it beforehand";
     fixtures::for_cases("samplers_k", fixtures::json("samplers_k").at("cases"),
-                        {{"k_dpm_adaptive", adaptive}, {"k_dpm_adaptive_order2", adaptive}, {"k_dpm_adaptive_tight", adaptive}, {"k_dpm_adaptive_eta0.5", adaptive}},
+                        {{"k_dpm_adaptive", adaptive},
+                         {"k_dpm_adaptive_order2", adaptive},
+                         {"k_dpm_adaptive_tight", adaptive},
+                         {"k_dpm_adaptive_eta0.5", adaptive}},
                         run_k);
 }
 
-TEST(samplers_sgm) { fixtures::for_cases("samplers_sgm", fixtures::json("samplers_sgm").at("cases"), {}, run_sgm); }
+TEST(samplers_sgm) {
+    fixtures::for_cases("samplers_sgm", fixtures::json("samplers_sgm").at("cases"), {}, run_sgm);
+}

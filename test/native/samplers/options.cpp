@@ -19,7 +19,8 @@ ls::SolverOptions named(const std::string & sampler, int steps = 10) {
 }
 
 // A run on the closed-form network from x_T.
-Values sample(ls::Solver & solver, const ls::SolverOptions & options, size_t begin, size_t end, Values x, latent::NoiseSource & noise) {
+Values sample(ls::Solver & solver, const ls::SolverOptions & options, size_t begin, size_t end, Values x,
+              latent::NoiseSource & noise) {
     const auto table = ls::make_noise_table(options.noise_schedule, ls::TableArithmetic::float64, ls::TerminalSnr::sigma_4096);
     Values input(x.size());
     for (size_t i = begin; i < end; ++i) {
@@ -44,7 +45,7 @@ TEST(every_sampler_schedule_and_step_count_is_sound) {
     for (const auto & sampler : ls::list_samplers())
         for (const std::string & dialect : sampler.dialects)
             for (const auto & schedule : ls::list_schedules())
-                for (const int steps : {1, 2, 3, 4, 7, 15, 50, 999, 1000})
+                for (const int steps : {1, 2, 7, 50, 1000})
                     for (const double strength : {-1.0, 0.6}) {
                         ls::SolverOptions options = named(sampler.name, steps);
                         options.dialect = dialect;
@@ -55,18 +56,71 @@ TEST(every_sampler_schedule_and_step_count_is_sound) {
                         try {
                             solver = ls::make_solver(options);
                         } catch (const latent::Error & e) {
-                            CHECK(e.code() == ErrorCode::invalid_argument);  // the pair does not go together, or nothing would be run
+                            CHECK(e.code() ==
+                                  ErrorCode::invalid_argument);  // the pair does not go together, or nothing would be run
                             continue;
                         }
                         ++runs;
                         bool sound = solver->steps() > 0 && std::isfinite(solver->init_noise_sigma()) &&
-                                     solver->sigmas().size() == static_cast<size_t>(solver->steps()) + 1 && solver->evaluations().back().ends_step;
+                                     solver->sigmas().size() == static_cast<size_t>(solver->steps()) + 1 &&
+                                     solver->evaluations().back().ends_step;
                         for (const auto & at : solver->evaluations())
                             sound = sound && at.timestep >= 0 && at.timestep <= 999 && at.sigma > 0 && std::isfinite(at.sigma);
-                        if (!sound) check::fail("sound", 0, sampler.name + " " + dialect + " " + schedule.name + " " + std::to_string(steps));
+                        if (!sound)
+                            check::fail("sound", 0,
+                                        sampler.name + " " + dialect + " " + schedule.name + " " + std::to_string(steps));
                     }
     std::printf("    %d combinations made\n", runs);
-    CHECK(runs > 2000);
+    CHECK(runs > 5000);
+}
+
+TEST(every_run_stays_finite) {
+    // One latent pixel, so that long schedules with every pair of neighbours are cheap.
+    for (const auto & sampler : ls::list_samplers())
+        for (const std::string & dialect : sampler.dialects)
+            for (const auto & schedule : ls::list_schedules())
+                for (const int steps : {1, 3, 1000}) {
+                    ls::SolverOptions options = named(sampler.name, steps);
+                    options.dialect = dialect;
+                    options.schedule = schedule.name;
+                    std::unique_ptr<ls::Solver> solver;
+                    try {
+                        solver = ls::make_solver(options);
+                    } catch (const latent::Error &) {
+                        continue;
+                    }
+                    latent::SeededNoise noise(latent::RngKind::philox, 1, 1);
+                    Values x = {0.3f, -1.2f, 0.9f, 0.1f};
+                    for (float & v : x) v = static_cast<float>(v * solver->init_noise_sigma());
+                    x = sample(*solver, options, 0, solver->evaluations().size(), x, noise);
+                    bool finite = true;
+                    for (const float v : x) finite = finite && std::fabs(v) < 100;
+                    if (!finite)
+                        check::fail("finite", 0,
+                                    sampler.name + " " + dialect + " " + schedule.name + " " + std::to_string(steps));
+                }
+}
+
+TEST(zero_terminal_snr) {
+    for (const auto & sampler : ls::list_samplers()) {
+        ls::SolverOptions options = named(sampler.name, 10);
+        options.noise_schedule.zero_terminal_snr = true;
+        options.prediction = latent::Prediction::v;
+        if (sampler.dialects.front() == "diffusers" && sampler.name != "lcm" && sampler.name != "tcd")
+            options.schedule = "trailing";
+        if (sampler.name == "plms") {
+            CHECK_THROWS(ls::make_solver(options), ErrorCode::invalid_argument);
+            continue;
+        }
+        const auto solver = ls::make_solver(options);
+        Values x = start(*solver), out(x.size());
+        solver->to_denoised(0, x, x, out);
+        for (const float v : out) CHECK(std::isfinite(v));
+        if (std::isinf(solver->evaluations()[0].sigma)) {
+            options.prediction = latent::Prediction::eps;
+            CHECK_THROWS(ls::make_solver(options), ErrorCode::invalid_argument);
+        }
+    }
 }
 
 TEST(every_sampler_reaches_the_data) {
@@ -81,10 +135,10 @@ TEST(every_sampler_reaches_the_data) {
                 const auto solver = ls::make_solver(options);
                 latent::SeededNoise noise(latent::RngKind::philox, 7, 1);
                 const Values x = sample(*solver, options, 0, solver->evaluations().size(), start(*solver), noise);
-                const auto clean = fixtures::Mixture{}.clean(x, 1, 1e-3);
                 double largest = 0;
                 for (size_t j = 0; j < x.size(); ++j) largest = std::max(largest, std::fabs(static_cast<double>(x[j])));
-                if (!(largest > 0.5 && largest < 4)) check::fail(sampler.name.c_str(), 0, dialect + " ends at " + std::to_string(largest));
+                if (!(largest > 0.5 && largest < 4))
+                    check::fail(sampler.name.c_str(), 0, dialect + " ends at " + std::to_string(largest));
             }
     }
 }
@@ -98,7 +152,8 @@ TEST(clones_continue_the_run) {
         const Values middle = sample(*solver, options, 0, half, start(*solver), noise);
         const auto copy = solver->clone();
         latent::SeededNoise same = noise;
-        const Values first = sample(*solver, options, half, n, middle, noise), second = sample(*copy, options, half, n, middle, same);
+        const Values first = sample(*solver, options, half, n, middle, noise),
+                     second = sample(*copy, options, half, n, middle, same);
         CHECK(first == second);
     }
 }
@@ -195,6 +250,12 @@ TEST(refused_options) {
     refuse([](auto & o) { o.sampler = "unipc", o.extra = {{"solver_order", 1.5}}; });
     refuse([](auto & o) { o.sampler = "unipc", o.extra = {{"solver_type", "bh3"}}; });
     refuse([](auto & o) { o.sampler = "unipc", o.extra = {{"disable_corrector", Json::array({-1})}}; });
+    refuse([](auto & o) {
+        o.sampler = "dpm_solver", o.extra = {{"algorithm_type", "dpmsolver"}, {"final_sigmas_type", "zero"}};
+    });
+    refuse([](auto & o) { o.sampler = "unipc", o.extra = {{"solver_type", "bh1"}, {"final_sigmas_type", "zero"}}; });
+    refuse([](auto & o) { o.sampler = "ddim", o.noise_schedule.timesteps = 5; });
+    refuse([](auto & o) { o.dialect = "comfy", o.steps = 1000, o.image_to_image = true, o.strength = 0.001; });
     refuse([](auto & o) { o.sampler = "plms", o.eta = 1; });
     refuse([](auto & o) { o.sampler = "tcd", o.steps = 4, o.eta = 1.5; });
     refuse([](auto & o) { o.sampler = "lcm", o.steps = 51; });

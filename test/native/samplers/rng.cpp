@@ -22,13 +22,16 @@ size_t count_of(const Json & test) {
     return count;
 }
 
-template <typename T> void compare(const Json & expected, const T & actual, double tolerance) {
+template <typename T>
+void compare(const Json & expected, const T & actual, double tolerance) {
     CHECK(expected.size() == actual.size());
-    for (size_t i = 0; i < std::min<size_t>(expected.size(), actual.size()); ++i) CHECK_NEAR(actual[i], expected[i].get<double>(), tolerance);
+    for (size_t i = 0; i < std::min<size_t>(expected.size(), actual.size()); ++i)
+        CHECK_NEAR(actual[i], expected[i].get<double>(), tolerance);
 }
 
 // Either all values, or the first and last 32 with three sums.
-template <typename T> void compare_summary(const Json & expected, const T & actual, double tolerance, double sum_tolerance) {
+template <typename T>
+void compare_summary(const Json & expected, const T & actual, double tolerance, double sum_tolerance) {
     if (expected.contains("values")) return compare(expected.at("values"), actual, tolerance);
     double sum = 0, squares = 0, weighted = 0;
     for (size_t i = 0; i < actual.size(); ++i) {
@@ -90,7 +93,8 @@ TEST(rng_torch_randn) {
 TEST(rng_philox) {
     const Json & file = fixtures::json("rng_philox");
     for (const Json & test : file.at("philox_known_answers")) {
-        const auto words = PhiloxGenerator::block(test.at("counter").get<std::array<uint32_t, 4>>(), test.at("key").get<std::array<uint32_t, 2>>());
+        const auto words = PhiloxGenerator::block(test.at("counter").get<std::array<uint32_t, 4>>(),
+                                                  test.at("key").get<std::array<uint32_t, 2>>());
         CHECK((words == test.at("out").get<std::array<uint32_t, 4>>()));
     }
     for (const Json & test : file.at("randn")) {
@@ -111,7 +115,8 @@ TEST(rng_numpy) {
     for (const Json & test : file.at("randn")) {
         latent::NumpyGenerator generator(static_cast<uint32_t>(seed_of(test)));
         for (const Json & call : test.at("values"))
-            for (const Json & value : call) CHECK_NEAR(generator.normal(), value.get<double>(), 1e-14 * std::max(1.0, std::fabs(value.get<double>())));
+            for (const Json & value : call)
+                CHECK_NEAR(generator.normal(), value.get<double>(), 1e-14 * std::max(1.0, std::fabs(value.get<double>())));
     }
     for (const Json & test : file.at("randn_large")) {
         latent::NumpyGenerator generator(static_cast<uint32_t>(seed_of(test)));
@@ -133,7 +138,8 @@ TEST(rng_variation) {
             latent::fill_noise(kind, std::stoull(test.at("subseed").get<std::string>()), 0, other);
             latent::slerp(test.at("subseed_strength"), noise, other, shape, noise);
         } else {
-            const latent::NoiseShape from{shape.channels, test.at("seed_resize_from_h").get<size_t>() / 8, test.at("seed_resize_from_w").get<size_t>() / 8};
+            const latent::NoiseShape from{shape.channels, test.at("seed_resize_from_h").get<size_t>() / 8,
+                                          test.at("seed_resize_from_w").get<size_t>() / 8};
             std::vector<float> old(from.size());
             latent::fill_noise(kind, seed_of(test), 0, old);
             latent::paste_centred(old, from, noise, shape);

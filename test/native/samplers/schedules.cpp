@@ -14,7 +14,9 @@ namespace {
 
 using List = std::vector<double>;
 
-ls::NoiseTable sd_table() { return ls::make_noise_table({}, ls::TableArithmetic::float64, ls::TerminalSnr::zero); }
+ls::NoiseTable sd_table() {
+    return ls::make_noise_table({}, ls::TableArithmetic::float64, ls::TerminalSnr::zero);
+}
 
 bool close(const List & actual, const List & expected, double relative, double absolute, std::string & why) {
     if (actual.size() != expected.size()) {
@@ -41,19 +43,38 @@ struct Family {
 const std::vector<Family> & sigma_families() {
     const auto k = ls::ScheduleDialect::k, comfy = ls::ScheduleDialect::comfy, sgm = ls::ScheduleDialect::sgm;
     static const std::vector<Family> all = {
-        {"k_karras", "karras", k, 0, 0, 0}, {"k_karras_rho5", "karras", k, 0, 0, 5}, {"k_karras_0.1_10", "karras", k, 0.1, 10, 0},
-        {"k_exponential", "exponential", k, 0, 0, 0}, {"k_polyexponential", "polyexponential", k, 0, 0, 0},
-        {"k_polyexponential_rho2", "polyexponential", k, 0, 0, 2}, {"k_vp", "vp", k, 0, 0, 0}, {"k_discrete", "normal", k, 0, 0, 0},
-        {"k_edm_karras", "karras", k, 0.002, 80, 0}, {"web_uniform", "normal", k, 0, 0, 0}, {"web_normal", "normal", k, 0, 0, 0},
-        {"web_sgm_uniform", "sgm_uniform", k, 0, 0, 0}, {"web_simple", "simple", k, 0, 0, 0}, {"web_ddim", "ddim_uniform", k, 0, 0, 0},
-        {"web_beta", "beta", k, 0, 0, 0}, {"web_kl_optimal", "kl_optimal", k, 0, 0, 0},
-        {"web_align_your_steps_sd1", "ays", k, 0, 0, 0}, {"web_align_your_steps_sdxl", "ays_sdxl", k, 0, 0, 0},
-        {"comfy_normal", "normal", comfy, 0, 0, 0}, {"comfy_karras", "karras", comfy, 0, 0, 0}, {"comfy_exponential", "exponential", comfy, 0, 0, 0},
-        {"comfy_sgm_uniform", "sgm_uniform", comfy, 0, 0, 0}, {"comfy_simple", "simple", comfy, 0, 0, 0},
-        {"comfy_ddim_uniform", "ddim_uniform", comfy, 0, 0, 0}, {"comfy_beta", "beta", comfy, 0, 0, 0},
-        {"comfy_linear_quadratic", "linear_quadratic", comfy, 0, 0, 0}, {"comfy_kl_optimal", "kl_optimal", comfy, 0, 0, 0},
-        {"comfy_align_your_steps_sd1", "ays", comfy, 0, 0, 0}, {"comfy_align_your_steps_sdxl", "ays_sdxl", comfy, 0, 0, 0},
-        {"sgm_legacy_ddpm", "legacy_ddpm", sgm, 0, 0, 0}, {"sgm_edm", "karras", sgm, 0.002, 80, 0}, {"sgm_turbo_demo", "turbo", sgm, 0, 0, 0},
+        {"k_karras", "karras", k, 0, 0, 0},
+        {"k_karras_rho5", "karras", k, 0, 0, 5},
+        {"k_karras_0.1_10", "karras", k, 0.1, 10, 0},
+        {"k_exponential", "exponential", k, 0, 0, 0},
+        {"k_polyexponential", "polyexponential", k, 0, 0, 0},
+        {"k_polyexponential_rho2", "polyexponential", k, 0, 0, 2},
+        {"k_vp", "vp", k, 0, 0, 0},
+        {"k_discrete", "normal", k, 0, 0, 0},
+        {"k_edm_karras", "karras", k, 0.002, 80, 0},
+        {"web_uniform", "normal", k, 0, 0, 0},
+        {"web_normal", "normal", k, 0, 0, 0},
+        {"web_sgm_uniform", "sgm_uniform", k, 0, 0, 0},
+        {"web_simple", "simple", k, 0, 0, 0},
+        {"web_ddim", "ddim_uniform", k, 0, 0, 0},
+        {"web_beta", "beta", k, 0, 0, 0},
+        {"web_kl_optimal", "kl_optimal", k, 0, 0, 0},
+        {"web_align_your_steps_sd1", "ays", k, 0, 0, 0},
+        {"web_align_your_steps_sdxl", "ays_sdxl", k, 0, 0, 0},
+        {"comfy_normal", "normal", comfy, 0, 0, 0},
+        {"comfy_karras", "karras", comfy, 0, 0, 0},
+        {"comfy_exponential", "exponential", comfy, 0, 0, 0},
+        {"comfy_sgm_uniform", "sgm_uniform", comfy, 0, 0, 0},
+        {"comfy_simple", "simple", comfy, 0, 0, 0},
+        {"comfy_ddim_uniform", "ddim_uniform", comfy, 0, 0, 0},
+        {"comfy_beta", "beta", comfy, 0, 0, 0},
+        {"comfy_linear_quadratic", "linear_quadratic", comfy, 0, 0, 0},
+        {"comfy_kl_optimal", "kl_optimal", comfy, 0, 0, 0},
+        {"comfy_align_your_steps_sd1", "ays", comfy, 0, 0, 0},
+        {"comfy_align_your_steps_sdxl", "ays_sdxl", comfy, 0, 0, 0},
+        {"sgm_legacy_ddpm", "legacy_ddpm", sgm, 0, 0, 0},
+        {"sgm_edm", "karras", sgm, 0.002, 80, 0},
+        {"sgm_turbo_demo", "turbo", sgm, 0, 0, 0},
     };
     return all;
 }
@@ -71,11 +92,19 @@ bool check_sigma_family(const Family & family, const Json & row, std::string & w
 ls::SolverOptions diffusers_family(const std::string & name, int steps) {
     const size_t split = name.find('_', 10);
     const std::string kind = name.substr(10, split - 10), variant = name.substr(split + 1);
-    static const std::map<std::string, std::string> classes = {
-        {"DDIM", "DDIMScheduler"}, {"DDPM", "DDPMScheduler"}, {"PNDM", "PNDMScheduler"}, {"Euler", "EulerDiscreteScheduler"},
-        {"EulerAncestral", "EulerAncestralDiscreteScheduler"}, {"Heun", "HeunDiscreteScheduler"}, {"LMS", "LMSDiscreteScheduler"},
-        {"KDPM2", "KDPM2DiscreteScheduler"}, {"DPMSolver", "DPMSolverMultistepScheduler"}, {"UniPC", "UniPCMultistepScheduler"},
-        {"DPMSolverSinglestep", "DPMSolverSinglestepScheduler"}, {"DEIS", "DEISMultistepScheduler"}, {"LCM", "LCMScheduler"}};
+    static const std::map<std::string, std::string> classes = {{"DDIM", "DDIMScheduler"},
+                                                               {"DDPM", "DDPMScheduler"},
+                                                               {"PNDM", "PNDMScheduler"},
+                                                               {"Euler", "EulerDiscreteScheduler"},
+                                                               {"EulerAncestral", "EulerAncestralDiscreteScheduler"},
+                                                               {"Heun", "HeunDiscreteScheduler"},
+                                                               {"LMS", "LMSDiscreteScheduler"},
+                                                               {"KDPM2", "KDPM2DiscreteScheduler"},
+                                                               {"DPMSolver", "DPMSolverMultistepScheduler"},
+                                                               {"UniPC", "UniPCMultistepScheduler"},
+                                                               {"DPMSolverSinglestep", "DPMSolverSinglestepScheduler"},
+                                                               {"DEIS", "DEISMultistepScheduler"},
+                                                               {"LCM", "LCMScheduler"}};
     Json config = Json::object();
     if (variant == "leading") config["steps_offset"] = 1;
     if (variant == "leading" || variant == "trailing" || variant == "linspace") config["timestep_spacing"] = variant;
@@ -90,7 +119,8 @@ ls::SolverOptions diffusers_family(const std::string & name, int steps) {
 }
 
 List without_repeats(List values) {
-    values.erase(std::unique(values.begin(), values.end(), [](double a, double b) { return std::fabs(a - b) <= 1e-7 * a; }), values.end());
+    values.erase(std::unique(values.begin(), values.end(), [](double a, double b) { return std::fabs(a - b) <= 1e-7 * a; }),
+                 values.end());
     return values;
 }
 
@@ -99,7 +129,10 @@ bool check_diffusers_family(const std::string & name, const Json & row, std::str
     List timesteps;
     for (const auto & evaluation : solver->evaluations()) timesteps.push_back(evaluation.timestep);
     const bool whole = name.find("Euler_") == std::string::npos && name.find("Heun") == std::string::npos;
-    if (!close(timesteps, fixtures::numbers(row.at("timesteps")), 0, whole && name.find("KDPM2") == std::string::npos && name.find("_linspace") == std::string::npos ? 1e-3 : 0.02, why)) return false;
+    if (!close(timesteps, fixtures::numbers(row.at("timesteps")), 0,
+               whole && name.find("KDPM2") == std::string::npos && name.find("_linspace") == std::string::npos ? 1e-3 : 0.02,
+               why))
+        return false;
     if (row.contains("init_noise_sigma")) {
         const double init = row.at("init_noise_sigma");
         if (std::fabs(solver->init_noise_sigma() - init) > 1e-5 * init) {
@@ -108,7 +141,8 @@ bool check_diffusers_family(const std::string & name, const Json & row, std::str
         }
     }
     if (!row.contains("sigmas")) return true;
-    return close(without_repeats(solver->sigmas()), without_repeats(fixtures::numbers(row.at("sigmas"))), name.find("beta") != std::string::npos ? 1e-4 : 5e-5, 1e-9, why);
+    return close(without_repeats(solver->sigmas()), without_repeats(fixtures::numbers(row.at("sigmas"))),
+                 name.find("beta") != std::string::npos ? 1e-4 : 5e-5, 1e-9, why);
 }
 
 bool check_row(const std::string & name, const Json & row, std::string & why) {
@@ -148,9 +182,14 @@ TEST(schedule_tables) {
         };
         std::string why;
         // Near zero SNR the last beta is 1 - 0 / abar or amplifies the last bit of abar.
-        if (!schedule.zero_terminal_snr && arrays.count(name + ".betas") && !close(table.betas, as_list(".betas"), relative, 1e-9, why)) check::fail(name.c_str(), 0, "betas: " + why);
-        if (!close(table.alphas_cumprod, as_list(".alphas_cumprod"), relative, absolute, why)) check::fail(name.c_str(), 0, "abar: " + why);
-        if (!schedule.zero_terminal_snr && arrays.count(name + ".sigmas") && !close(table.sigmas, as_list(".sigmas"), relative, 0, why)) check::fail(name.c_str(), 0, "sigmas: " + why);
+        if (!schedule.zero_terminal_snr && arrays.count(name + ".betas") &&
+            !close(table.betas, as_list(".betas"), relative, 1e-9, why))
+            check::fail(name.c_str(), 0, "betas: " + why);
+        if (!close(table.alphas_cumprod, as_list(".alphas_cumprod"), relative, absolute, why))
+            check::fail(name.c_str(), 0, "abar: " + why);
+        if (!schedule.zero_terminal_snr && arrays.count(name + ".sigmas") &&
+            !close(table.sigmas, as_list(".sigmas"), relative, 0, why))
+            check::fail(name.c_str(), 0, "sigmas: " + why);
         if (entry.at("sigma_max") == "inf") CHECK(std::isinf(table.sigma_max()));
         ++tables;
     }
@@ -178,7 +217,8 @@ TEST(schedule_steps) {
             ++rows;
         }
     }
-    std::printf("    schedule_steps: %d rows of %d families compared, %d that the reference refuses left out\n", rows, families, refused);
+    std::printf("    schedule_steps: %d rows of %d families compared, %d that the reference refuses left out\n", rows, families,
+                refused);
     CHECK(families >= 83);
 }
 
@@ -190,7 +230,8 @@ TEST(align_your_steps_in_diffusers) {
         ls::SolverOptions options;
         options.sampler = "dpm_solver";
         options.timesteps = published;
-        if (!close(ls::make_solver(options)->sigmas(), fixtures::numbers(entry.at("dpmpp_sigmas_from_timesteps")), 5e-5, 0, why)) check::fail(model.c_str(), 0, why);
+        if (!close(ls::make_solver(options)->sigmas(), fixtures::numbers(entry.at("dpmpp_sigmas_from_timesteps")), 5e-5, 0, why))
+            check::fail(model.c_str(), 0, why);
         options = {};
         options.sampler = "euler";
         options.dialect = "diffusers";
@@ -198,7 +239,8 @@ TEST(align_your_steps_in_diffusers) {
         List timesteps;
         const auto solver = ls::make_solver(options);
         for (const auto & evaluation : solver->evaluations()) timesteps.push_back(evaluation.timestep);
-        if (!close(timesteps, fixtures::numbers(entry.at("euler_timesteps_from_sigmas")), 0, 0.02, why)) check::fail(model.c_str(), 0, why);
+        if (!close(timesteps, fixtures::numbers(entry.at("euler_timesteps_from_sigmas")), 0, 0.02, why))
+            check::fail(model.c_str(), 0, why);
     }
 }
 
@@ -214,13 +256,15 @@ TEST(start_rules) {
         for (const bool fixed : {false, true}) {
             const Json & expected = row.at(fixed ? "webui_fixed_steps" : "webui");
             const auto actual = fixed ? ls::webui_fixed_start(steps, strength) : ls::webui_start(steps, strength);
-            CHECK(actual.schedule_steps == expected.at("steps") && actual.t_enc == expected.at("t_enc") && actual.first == expected.at("sigma_slice_from"));
+            CHECK(actual.schedule_steps == expected.at("steps") && actual.t_enc == expected.at("t_enc") &&
+                  actual.first == expected.at("sigma_slice_from"));
         }
         const auto comfy = ls::comfy_start(steps, strength);
         const Json & expected = row.at("comfy");
-        CHECK(expected.at("schedule_steps").is_null() ? comfy.schedule_steps == 0
-                                                       : comfy.schedule_steps == expected.at("schedule_steps") &&
-                                                             comfy.schedule_steps - comfy.first + 1 == expected.at("keep_last_sigmas"));
+        CHECK(expected.at("schedule_steps").is_null()
+                  ? comfy.schedule_steps == 0
+                  : comfy.schedule_steps == expected.at("schedule_steps") &&
+                        comfy.schedule_steps - comfy.first + 1 == expected.at("keep_last_sigmas"));
     }
     for (const Json & row : file.at("lcm")) {
         ls::SolverOptions options;
@@ -238,7 +282,8 @@ TEST(start_rules) {
 TEST(samplers_wrappers) {
     const Json & file = fixtures::json("samplers_wrappers");
     const auto table = sd_table();
-    for (const Json & pair : file.at("conversions").at("t_to_sigma")) CHECK_NEAR(table.sigma_at(pair[0]), pair[1].get<double>(), 1e-6 * pair[1].get<double>());
+    for (const Json & pair : file.at("conversions").at("t_to_sigma"))
+        CHECK_NEAR(table.sigma_at(pair[0]), pair[1].get<double>(), 1e-6 * pair[1].get<double>());
     for (const Json & row : file.at("conversions").at("sigma_to_t")) {
         CHECK_NEAR(table.timestep_at(row[0]), row[1].get<double>(), 0.02);
         CHECK(table.nearest_log(row[0]) == row[2].get<int>());
@@ -259,8 +304,10 @@ TEST(samplers_wrappers) {
         const auto expected = arrays.find(test.at("id").get<std::string>());
         bool ok = std::fabs(solver->evaluations()[0].timestep - t) <= 0.02 && expected != arrays.end();
         double largest = 1;
-        for (size_t j = 0; ok && j < x.size(); ++j) largest = std::max(largest, std::fabs(static_cast<double>(expected->second[j])));
-        for (size_t j = 0; ok && j < x.size(); ++j) ok = std::fabs(denoised[j] - static_cast<double>(expected->second[j])) <= 2e-5 * std::max(largest, sigma);
+        for (size_t j = 0; ok && j < x.size(); ++j)
+            largest = std::max(largest, std::fabs(static_cast<double>(expected->second[j])));
+        for (size_t j = 0; ok && j < x.size(); ++j)
+            ok = std::fabs(denoised[j] - static_cast<double>(expected->second[j])) <= 2e-5 * std::max(largest, sigma);
         return ok;
     });
 }
