@@ -120,7 +120,7 @@ function finish(context: GenerateContext, resolved: ResolvedGenerate, inputs: In
   const options = replayable(resolved, inputs, context.info, summary.options ?? {})
   const images = result.images.map((picture, i) => {
     const seed = BigInt.asUintN(64, options.seed + BigInt(i))
-    return toRawImage(picture, { parameters: writeInfotext({ ...options, seed }, context.info, context.modelName) })
+    return toRawImage(picture, { parameters: writeInfotext({ ...options, seed }, context.modelName) })
   })
   return { images, seed: options.seed, options, timings: summary.timings }
 }

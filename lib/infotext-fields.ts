@@ -1,15 +1,16 @@
 /** The settings of a picture in A1111's words. */
 import { getVersions } from './devices.js'
 import { formatInfotext } from './infotext.js'
-import type { PipelineInfo, ResolvedOptions } from './types.js'
+import { samplerWord, scheduleWord } from './infotext-words.js'
+import type { ResolvedOptions } from './types.js'
 
 /** The "parameters" text of one picture. `options.seed` is that picture's own. */
-export function writeInfotext(options: ResolvedOptions, info: PipelineInfo, model: string): string {
+export function writeInfotext(options: ResolvedOptions, model: string): string {
   const { schedule, clipSkip } = options
   return formatInfotext(options.prompt, options.negativePrompt, {
     Steps: options.steps,
-    Sampler: info.labels[options.sampler] ?? options.sampler,
-    'Schedule type': typeof schedule === 'string' ? (info.labels[schedule] ?? schedule) : schedule && 'Custom',
+    Sampler: samplerWord(options.sampler),
+    'Schedule type': typeof schedule === 'string' ? scheduleWord(schedule) : schedule && 'Custom',
     'CFG scale': options.guidanceScale,
     Seed: options.seed,
     Size: `${options.width}x${options.height}`,

@@ -24,7 +24,8 @@ export interface PngHeader {
 /** A file whose structure has been checked. */
 export interface PngFile {
   header: PngHeader
-  hasTransparency: boolean
+  /** Contents of the tRNS chunk: the transparent colour, 16 bits per sample, or the alphas of the palette. */
+  transparency: Buffer | undefined
   /** The file reduced to what is needed for the picture: IHDR, PLTE, tRNS, IDAT, IEND. */
   essential: Buffer
   /** The IDAT contents, joined. */
@@ -103,7 +104,7 @@ function checkTransparency({ colourType }: PngHeader, bytes: number, palette: nu
 export function readChunks(file: Buffer, where: string): PngFile {
   let header: PngHeader | undefined
   let palette = 0
-  let hasTransparency = false
+  let transparency: Buffer | undefined
   let textBytes = 0
   let previous = ''
   const kept: Buffer[] = [file.subarray(0, pngSignature.length)]
@@ -114,13 +115,13 @@ export function readChunks(file: Buffer, where: string): PngFile {
     if ((chunk.type === 'IHDR') !== (header === undefined)) throw misplaced()
     if (chunk.type === 'IHDR') header = readHeader(chunk.data, where)
     else if (chunk.type === 'PLTE') {
-      if (palette > 0 || data.length > 0 || hasTransparency) throw misplaced()
+      if (palette > 0 || data.length > 0 || transparency) throw misplaced()
       palette = chunk.data.length / 3
       checkPalette(header!, palette, where)
     } else if (chunk.type === 'tRNS') {
-      if (hasTransparency || data.length > 0) throw misplaced()
+      if (transparency || data.length > 0) throw misplaced()
       checkTransparency(header!, chunk.data.length, palette, where)
-      hasTransparency = true
+      transparency = chunk.data
     } else if (chunk.type === 'IDAT') {
       if (data.length > 0 && previous !== 'IDAT') throw misplaced()
       data.push(chunk.data)
@@ -135,40 +136,47 @@ export function readChunks(file: Buffer, where: string): PngFile {
   }
   if (!header || data.length === 0) throw imageError(`${where} holds no picture data`)
   if (header.colourType === 3 && palette === 0) throw imageError(`${where} lacks its palette`)
-  return { header, hasTransparency, essential: Buffer.concat(kept), compressed: Buffer.concat(data), texts }
+  return { header, transparency, essential: Buffer.concat(kept), compressed: Buffer.concat(data), texts }
 }
 
-/** Bytes that the picture data must have when inflated: rows with a filter byte each, in seven passes when interlaced. */
-export function inflatedBytes({ width, height, bitDepth, colourType, interlaced }: PngHeader): number {
+const adam7 = [
+  [0, 0, 8, 8],
+  [4, 0, 8, 8],
+  [0, 4, 4, 8],
+  [2, 0, 4, 4],
+  [0, 2, 2, 4],
+  [1, 0, 2, 2],
+  [0, 1, 1, 2],
+] as const
+
+/** The inflated picture data: one block of rows, or seven when interlaced; each row has a filter byte in front. */
+function rowBlocks({ width, height, bitDepth, colourType, interlaced }: PngHeader): { rows: number; rowBytes: number }[] {
   const bits = bitDepth * samples[colourType]!
-  const size = (w: number, h: number) => (w === 0 ? 0 : h * (1 + Math.ceil((w * bits) / 8)))
-  if (!interlaced) return size(width, height)
-  const passes = [
-    [0, 0, 8, 8],
-    [4, 0, 8, 8],
-    [0, 4, 4, 8],
-    [2, 0, 4, 4],
-    [0, 2, 2, 4],
-    [1, 0, 2, 2],
-    [0, 1, 1, 2],
-  ] as const
-  return passes.reduce((sum, [x, y, dx, dy]) => sum + size(Math.max(0, Math.ceil((width - x) / dx)), Math.max(0, Math.ceil((height - y) / dy))), 0)
+  const block = (columns: number, rows: number) => ({ rows: columns > 0 ? Math.max(0, rows) : 0, rowBytes: 1 + Math.ceil((columns * bits) / 8) })
+  if (!interlaced) return [block(width, height)]
+  return adam7.map(([x, y, dx, dy]) => block(Math.ceil((width - x) / dx), Math.ceil((height - y) / dy)))
 }
 
-/** Inflates the picture data, off the main thread and never to more than it may have, to see that it is whole. */
+/**
+ * Inflates the picture data, off the main thread and never to more than it may have, to see that it is whole and that its rows have filters that exist
+ * (pngjs raises an error that nobody can catch where they do not).
+ */
 export async function checkPictureData({ header, compressed }: PngFile, where: string): Promise<void> {
-  const expected = inflatedBytes(header)
+  const blocks = rowBlocks(header)
+  const expected = blocks.reduce((sum, { rows, rowBytes }) => sum + rows * rowBytes, 0)
   const raw = await inflate(compressed, { maxOutputLength: expected }).catch((cause: unknown) => {
     const bomb = (cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE'
-    throw imageError(
-      bomb
-        ? `${where} holds more picture data than its ${header.width}x${header.height} pixels need`
-        : `${where} is damaged: its picture data cannot be decompressed`,
-      {},
-      cause,
-    )
+    const what = bomb
+      ? `holds more picture data than its ${header.width}x${header.height} pixels need`
+      : 'is damaged: its picture data cannot be decompressed'
+    throw imageError(`${where} ${what}`, {}, cause)
   })
   if (raw.length !== expected) throw imageError(`${where} is cut short: ${raw.length} of ${expected} bytes of picture data are there`)
+  let at = 0
+  for (const { rows, rowBytes } of blocks) {
+    for (let row = 0; row < rows; row++, at += rowBytes)
+      if (raw[at]! > 4) throw imageError(`${where} is damaged: a row has the filter ${raw[at]}, which does not exist`)
+  }
 }
 
 async function readText(type: string, data: Buffer): Promise<[string, string] | undefined> {

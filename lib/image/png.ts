@@ -21,14 +21,26 @@ function decodeRgba(file: PngFile, where: string): Promise<Buffer> {
   })
 }
 
+/** The transparent colour of grey and RGB pictures, as bytes. */
+function colourKey({ header: { bitDepth, colourType }, transparency }: PngFile): number[] | undefined {
+  if (!transparency || colourType === 3) return undefined
+  const byte = (at: number) => Math.floor(((transparency.readUInt16BE(at) & (2 ** bitDepth - 1)) * 255) / (2 ** bitDepth - 1) + 0.5)
+  return colourType === 0 ? [byte(0), byte(0), byte(0)] : [byte(0), byte(2), byte(4)]
+}
+
 /** Keeps the channels that the file has: 1 for grey, 3 for colour, 4 where anything can be transparent. */
-async function narrow(rgba: Buffer, { header: { width, height, colourType }, hasTransparency }: PngFile): Promise<Pixels> {
-  const channels = hasTransparency || colourType >= 4 ? 4 : colourType === 0 ? 1 : 3
-  if (channels === 4) return { data: new Uint8Array(rgba.buffer, rgba.byteOffset, rgba.length), width, height, channels }
+async function narrow(rgba: Buffer, file: PngFile): Promise<Pixels> {
+  const { width, height, colourType } = file.header
+  const channels = file.transparency || colourType >= 4 ? 4 : colourType === 0 ? 1 : 3
   const data = new Uint8Array(width * height * channels)
+  const key = colourKey(file)
   await inSlices(height, (y) => {
     const end = (y + 1) * width
-    for (let pixel = y * width; pixel < end; pixel++) for (let c = 0; c < channels; c++) data[pixel * channels + c] = rgba[pixel * 4 + c]!
+    for (let pixel = y * width; pixel < end; pixel++) {
+      // The library blackens transparent pixels; their colour is put back.
+      const clear = key !== undefined && rgba[pixel * 4 + 3] === 0
+      for (let c = 0; c < channels; c++) data[pixel * channels + c] = clear && c < 3 ? key[c]! : rgba[pixel * 4 + c]!
+    }
   })
   return { data, width, height, channels }
 }

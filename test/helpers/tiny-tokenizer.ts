@@ -16,7 +16,10 @@ export const tinyTokens = [
 export const tinyVocab: Record<string, number> = Object.fromEntries(tinyTokens.map((token, id) => [token, id]))
 
 /** Writes vocab.json, merges.txt and tokenizer_config.json. */
-export function writeTinyTokenizer(folder: string, { lineEnd = '\n', config = { model_max_length: 16 } }: { lineEnd?: string; config?: Record<string, unknown> } = {}): void {
+export function writeTinyTokenizer(
+  folder: string,
+  { lineEnd = '\n', config = { model_max_length: 16 } }: { lineEnd?: string; config?: Record<string, unknown> } = {},
+): void {
   writeFileSync(path.join(folder, 'vocab.json'), JSON.stringify(tinyVocab))
   writeFileSync(path.join(folder, 'merges.txt'), ['#version: 0.2', ...tinyMerges, ''].join(lineEnd))
   writeFileSync(path.join(folder, 'tokenizer_config.json'), JSON.stringify(config))

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { RawImage } from '../../lib/image/raw-image'
 import { formatInfotext, parseInfotext, type InfotextValue } from '../../lib/infotext'
-import { readInfotext, writeInfotext } from '../../lib/infotext-fields'
+import { samplerWord, scheduleWord } from '../../lib/infotext-words'
 
 const text = readFileSync(path.join('test', 'fixtures', 'procedures', 'infotext.json'), 'utf8')
 // JavaScript has one kind of number: those with a fraction of 0 are kept as the reference prints them.
@@ -92,56 +92,13 @@ describe('in PNG files', () => {
   )
 })
 
-describe('our options in the web UI’s words', () => {
-  const options = {
-    prompt: 'a (cat:1.2), sitting',
-    negativePrompt: 'blurry',
-    steps: 25,
-    sampler: 'dpmpp_2m',
-    schedule: 'karras',
-    guidanceScale: 7.5,
-    guidanceRescale: 0,
-    seed: 18446744073709551615n,
-    width: 640,
-    height: 384,
-    rng: 'philox',
-    emphasis: 'original',
-  } as const
-  const version = (JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }).version
-
-  test('written', () => {
-    expect(writeInfotext(options, 'sd-v1-5')).toBe(
-      'a (cat:1.2), sitting\nNegative prompt: blurry\nSteps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 18446744073709551615, ' +
-        `Size: 640x384, Model: sd-v1-5, RNG: NV, Version: node-latent-diffusion ${version}`,
-    )
-  })
-
-  test('and read back', () => {
-    const { guidanceRescale, emphasis, ...kept } = options
-    expect([guidanceRescale, emphasis]).toEqual([0, 'original'])
-    expect(readInfotext(writeInfotext(options, 'm')).options).toEqual(kept)
-    const more = {
-      ...options,
-      sampler: 'ddim',
-      schedule: Float32Array.of(14.5, 1, 0),
-      eta: 0.5,
-      clipSkip: 2,
-      strength: 0.6,
-      guidanceRescale: 0.7,
-      rng: 'mt19937',
-      emphasis: 'no_norm',
-    } as const
-    expect(readInfotext(writeInfotext(more, 'm, with: marks')).options).toEqual(more)
-    expect(readInfotext(writeInfotext(more, 'm, with: marks')).fields.Model).toBe('m, with: marks')
-  })
-
-  test.each([
-    ['DPM++ 2M Karras', { sampler: 'dpmpp_2m', schedule: 'karras' }],
-    ['Euler a', { sampler: 'euler_a' }],
-    ['DPM++ 2M SDE Exponential', { sampler: 'dpmpp_2m_sde', schedule: 'exponential' }],
-    ['Unheard Of', {}],
-  ])('a picture of a web UI with the sampler %s', (label, expected) => {
-    const { options } = readInfotext(`p\nSteps: 20, Sampler: ${label}, CFG scale: 7, Seed: 5, Size: 512x, Clip skip: two`)
-    expect(options).toEqual({ prompt: 'p', negativePrompt: '', steps: 20, guidanceScale: 7, seed: 5n, rng: 'philox', ...expected })
-  })
+test('our samplers and schedules in the web UI’s words', () => {
+  expect(['euler_a', 'dpmpp_2m_sde', 'ddim', 'unipc', 'my_own'].map(samplerWord)).toEqual(['Euler a', 'DPM++ 2M SDE', 'DDIM', 'UniPC', 'my_own'])
+  expect(['normal', 'karras', 'sgm_uniform', 'ays', 'toString'].map(scheduleWord)).toEqual([
+    'Uniform',
+    'Karras',
+    'SGM Uniform',
+    'Align Your Steps',
+    'toString',
+  ])
 })

@@ -12,7 +12,7 @@ const eos = 49407
 
 describe('emphasis', () => {
   const { cases } = golden('prompt_emphasis.json')
-  test.each(cases.map((entry: any) => [entry.text, entry.parsed]))('%j', (text: any, expected: any) => {
+  test.each(cases.map((entry: any) => [entry.text, entry.parsed]) as [any, any][])('%j', (text: any, expected: any) => {
     // The reference writes a break as text with a negative weight, and lets emphasis turn it into ordinary text.
     const pieces = parseEmphasis(text).map((piece) => (piece.kind === 'break' ? ['BREAK', -1] : [piece.text, piece.weight]))
     expect(pieces.map(([piece]) => piece)).toEqual(expected.map(([piece]: any) => piece))
@@ -35,7 +35,7 @@ describe('emphasis', () => {
 describe('chunks', () => {
   const { cases } = golden('prompt_chunks.json')
 
-  test.each(cases.map((entry: any, i: number) => [i, entry]))('case %i', (_, entry: any) => {
+  test.each(cases.map((entry: any, i: number) => [i, entry]) as [any, any][])('case %i', (_, entry: any) => {
     const { chunks, tokenCount, truncated } = tokenizePrompt(tokenizer, entry.text, { commaBacktrack: entry.comma_backtrack })
     expect(tokenCount).toBe(entry.token_count)
     expect(truncated).toBe(false)
@@ -59,7 +59,7 @@ describe('chunks', () => {
     ])
   })
 
-  test.each(golden('tokenizers.json').prompts.map((prompt: any) => [prompt.i, prompt]))(
+  test.each(golden('tokenizers.json').prompts.map((prompt: any) => [prompt.i, prompt]) as [any, any][])(
     'without syntax: prompt %i is padded or cut at 77',
     (_, prompt: any) => {
       const { chunks, truncated, tokenCount } = tokenizePrompt(tokenizer, prompt.text, { emphasis: 'none' })

@@ -45,13 +45,13 @@ describe('golden prompts', () => {
 
   test('all are there', () => expect(prompts).toHaveLength(count))
 
-  test.each(prompts.map((prompt: any) => [prompt.i, prompt]))('prompt %i', (_, prompt: any) => {
+  test.each(prompts.map((prompt: any) => [prompt.i, prompt]) as [any, any][])('prompt %i', (_, prompt: any) => {
     expect([49406, ...tokenizer.encode(prompt.text), 49407]).toEqual(prompt.clip_hf)
   })
 
   const added = golden('tokenizers_added.json')
   const extended = tokenizer.withAddedTokens(added.added)
-  test.each(added.prompts.map((prompt: any) => [prompt.text, prompt.ids]))('added tokens: %s', (text: any, ids: any) => {
+  test.each(added.prompts.map((prompt: any) => [prompt.text, prompt.ids]) as [any, any][])('added tokens: %s', (text: any, ids: any) => {
     expect([49406, ...extended.encode(text), 49407]).toEqual(ids)
   })
 })

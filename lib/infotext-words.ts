@@ -1,0 +1,46 @@
+/** Samplers and schedules in the web UI's words, for the "parameters" text. */
+
+/** What the web UI does not have keeps our name. */
+const samplerWords: Record<string, string> = {
+  ddim: 'DDIM',
+  ddpm: 'DDPM',
+  plms: 'PLMS',
+  euler: 'Euler',
+  euler_a: 'Euler a',
+  heun: 'Heun',
+  lms: 'LMS',
+  dpm2: 'DPM2',
+  dpm2_a: 'DPM2 a',
+  dpmpp_2s_a: 'DPM++ 2S a',
+  dpmpp_sde: 'DPM++ SDE',
+  dpmpp_2m: 'DPM++ 2M',
+  dpmpp_2m_sde: 'DPM++ 2M SDE',
+  dpmpp_3m_sde: 'DPM++ 3M SDE',
+  dpm_fast: 'DPM fast',
+  unipc: 'UniPC',
+  deis: 'DEIS',
+  lcm: 'LCM',
+  tcd: 'TCD',
+}
+
+/** Our `normal` (even timesteps between the ends of the table, as k-diffusion's get_sigmas) is the web UI's Uniform. */
+const scheduleWords: Record<string, string> = {
+  normal: 'Uniform',
+  karras: 'Karras',
+  exponential: 'Exponential',
+  polyexponential: 'Polyexponential',
+  sgm_uniform: 'SGM Uniform',
+  simple: 'Simple',
+  ddim_uniform: 'DDIM',
+  beta: 'Beta',
+  ays: 'Align Your Steps',
+  kl_optimal: 'KL Optimal',
+}
+
+export function samplerWord(name: string): string {
+  return Object.hasOwn(samplerWords, name) ? samplerWords[name]! : name
+}
+
+export function scheduleWord(name: string): string {
+  return Object.hasOwn(scheduleWords, name) ? scheduleWords[name]! : name
+}
