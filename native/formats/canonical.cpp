@@ -111,6 +111,8 @@ public:
     CanonicalModel finish() {
         map_unet();
         map_stage();
+        sgm_ = !text_[1].empty() || std::any_of(text_[0].begin(), text_[0].end(), [](const Stored & s) { return s.sgm; });
+        if (text_[0].empty()) std::swap(text_[0], text_[1]);  // a refiner's only tower is its first
         map_text(0);
         map_text(1);
         fuse();
@@ -255,9 +257,7 @@ private:
     }
 
     void map_text(size_t which) {
-        const bool sgm =
-            !text_[1].empty() || std::any_of(text_[0].begin(), text_[0].end(), [](const Stored & s) { return s.sgm; });
-        const std::string base = sgm ? "conditioner.embedders." + std::to_string(which) + '.' : "cond_stage_model.";
+        const std::string base = sgm_ ? "conditioner.embedders." + std::to_string(which) + '.' : "cond_stage_model.";
         for (const Stored & stored : text_[which]) {
             bool open_clip = false;
             const auto targets = map_text_key(stored.name, open_clip);
@@ -339,6 +339,7 @@ private:
     CanonicalModel model_;
     std::vector<Stored> unet_, stage_;
     std::array<std::vector<Stored>, 2> text_;
+    bool sgm_ = false;  // towers under "conditioner.embedders."
     std::map<std::string, Stored> ema_;
     std::map<std::string, Fused> fused_;
     std::vector<TensorRecipe> recipes_;

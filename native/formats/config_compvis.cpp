@@ -165,7 +165,6 @@ void apply_text_encoder(Detection & detection, size_t index, const Json & block)
     if (!open.is_null()) {
         c.hidden_size = int_at(open, "width", c.hidden_size);
         c.num_attention_heads = int_at(open, "heads", c.num_attention_heads);
-        c.num_hidden_layers = int_at(open, "layers", c.num_hidden_layers);
         c.vocab_size = int_at(open, "vocab_size", c.vocab_size);
         c.max_position_embeddings = int_at(open, "context_length", c.max_position_embeddings);
         c.hidden_act = "gelu";
@@ -186,7 +185,8 @@ void apply_text_encoder(Detection & detection, size_t index, const Json & block)
 }
 
 /// Classes of ldm.modules.encoders and sgm.modules.encoders that read a prompt through CLIP.
-bool apply_clip_class(Detection & detection, size_t index, const std::string & target, const Json & params) {
+/// `block` is the tower's own configuration, or null.
+bool apply_clip_class(Detection & detection, size_t index, const std::string & target, const Json & params, const Json & block) {
     if (!contains(target, "FrozenCLIPEmbedder") && !contains(target, "FrozenOpenCLIPEmbedder")) return false;
     if (index >= detection.spec.conditioners.size()) return true;  // the text encoder is in another file, or absent
     ClipTextConfig & c = detection.spec.conditioners[index].clip;
@@ -196,7 +196,9 @@ bool apply_clip_class(Detection & detection, size_t index, const std::string & t
         c.hidden_act = "gelu";
         c.pad_token_id = 0;
         detection.unknown.erase(at + "hiddenAct");
-        c.skip_layers = layer == "penultimate" ? 1 : 0;
+        // diffusers' folders of SD 2 leave the unused last layer out: the last one there is the penultimate.
+        const int declared = int_at(object_at(block, "text_cfg"), "layers", c.hidden_size == 1024 ? 24 : c.num_hidden_layers);
+        c.skip_layers = layer == "penultimate" && c.num_hidden_layers >= declared ? 1 : 0;
         c.final_norm = !contains(target, "FrozenOpenCLIPEmbedder2") || flag_at(params, "legacy", true);
         return true;
     }
@@ -215,7 +217,7 @@ bool apply_clip_class(Detection & detection, size_t index, const std::string & t
     return true;
 }
 
-void apply_conditioning(Detection & detection, const Json & params) {
+void apply_conditioning(Detection & detection, const Json & params, const Json & block) {
     ModelSpec & spec = detection.spec;
     const auto found = params.find("cond_stage_config");
     const std::string special = found != params.end() && found->is_string() ? found->get<std::string>() : "";
@@ -237,7 +239,7 @@ void apply_conditioning(Detection & detection, const Json & params) {
         spec.kind = "inpaint";
         other.kind = "first_stage", other.input = "image";
         spec.conditioners = {other};
-    } else if (apply_clip_class(detection, 0, target, stage_params)) {
+    } else if (apply_clip_class(detection, 0, target, stage_params, block)) {
         const bool concat = spec.unet && spec.unet->in_channels > spec.unet->out_channels;
         const int extra = spec.unet ? spec.unet->in_channels - spec.unet->out_channels : 0;
         spec.kind = !concat                                     ? "text"
@@ -266,7 +268,7 @@ void apply_conditioning(Detection & detection, const Json & params) {
 }
 
 /// sgm: a list of embedders, of which only the text towers have weights.
-void apply_embedders(Detection & detection, const Json & conditioner_config) {
+void apply_embedders(Detection & detection, const Json & conditioner_config, const Json & config) {
     const Json params = object_at(conditioner_config, "params");
     const auto list = params.is_object() ? params.find("emb_models") : params.end();
     if (list == params.end() || !list->is_array() || list->size() > 32) return;
@@ -274,7 +276,8 @@ void apply_embedders(Detection & detection, const Json & conditioner_config) {
     for (const Json & embedder : *list) {
         if (!embedder.is_object()) continue;
         const std::string target = text_at(embedder, "target");
-        if (apply_clip_class(detection, index, target, object_at(embedder, "params"))) ++index;
+        const Json block = object_at(config, target.find("OpenCLIP") == std::string::npos ? "text_encoder" : "text_encoder_2");
+        if (apply_clip_class(detection, index, target, object_at(embedder, "params"), block)) ++index;
     }
     detection.spec.conditioning_key = "crossattn";
     detection.spec.kind = "text";
@@ -317,9 +320,9 @@ void apply_compvis_config(Detection & detection, const Json & config, const Cano
     if (!spec.unet) return;
 
     if (sgm) {
-        apply_embedders(detection, object_at(params, "conditioner_config"));
+        apply_embedders(detection, object_at(params, "conditioner_config"), config);
     } else {
-        apply_conditioning(detection, params);
+        apply_conditioning(detection, params, object_at(config, "text_encoder"));
     }
     NoiseSchedule & schedule = spec.schedule;
     if (model.betas.empty() || params.contains("linear_start")) {

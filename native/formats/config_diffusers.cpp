@@ -140,7 +140,8 @@ void apply_text_encoder(Detection & detection, size_t index, const Json & config
     if (!(bos == 0 && eos == 2)) c.bos_token_id = bos, c.eos_token_id = eos;  // 0 and 2 are a default that no CLIP uses
     c.pad_token_id = pad_token(t, tokenizer, c);
     // Folders of SD 2 hold one layer less than the tower has; what is there is what is used.
-    if (detection.spec.family != "sdxl") c.skip_layers = 0, c.final_norm = true;
+    const bool sdxl = detection.spec.conditioners[index].prefix.rfind("conditioner.", 0) == 0;
+    if (!sdxl) c.skip_layers = 0, c.final_norm = true;
     detection.unknown.erase(at + "numAttentionHeads");
     detection.unknown.erase(at + "hiddenAct");
 }

@@ -233,7 +233,6 @@ void detect_other_conditioners(const CanonicalModel & model, ModelSpec & spec) {
 
 void detect_clip_conditioners(const CanonicalModel & model, Detection & found) {
     ModelSpec & spec = found.spec;
-    const bool two = !model.text_prefix[1].empty();
     for (size_t i = 0; i < 2; ++i) {
         if (model.text_prefix[i].empty()) continue;
         ConditionerConfig c;
@@ -255,11 +254,10 @@ void detect_clip_conditioners(const CanonicalModel & model, Detection & found) {
             // SD 2 and SDXL read the penultimate layer; diffusers' folders of SD 2 leave the last one out.
             const bool cut = width == 1024 && c.clip.num_hidden_layers == 23;
             c.clip.skip_layers = cut || c.clip.num_hidden_layers < 2 ? 0 : 1;
-            c.clip.final_norm = !(two || spec.family == "sdxl");
         } else if (!public_width) {
             found.unknown.insert(at + "hiddenAct");
         }
-        if (two && i == 0) {
+        if (c.prefix.rfind("conditioner.", 0) == 0) {  // SDXL: penultimate layers as they are
             c.clip.skip_layers = c.clip.num_hidden_layers > 1 ? 1 : 0;
             c.clip.final_norm = false;
         }
@@ -284,7 +282,7 @@ void describe_unknown(const CanonicalModel & model, Detection & found) {
     spec.conditioning_key = cross ? (extra ? "hybrid" : "crossattn") : (extra ? "concat" : "none");
     spec.kind = cross ? "text" : (extra ? "superres" : "unconditional");
     const bool clip = !model.text_prefix[0].empty();
-    if (!model.text_prefix[1].empty()) {
+    if (model.text_prefix[0].rfind("conditioner.", 0) == 0) {
         spec.family = "sdxl", spec.name = "SDXL-like";
     } else if (cross && clip) {
         spec.family = c.use_linear_in_transformer || model.open_clip[0] ? "sd2" : "sd1";
@@ -293,7 +291,8 @@ void describe_unknown(const CanonicalModel & model, Detection & found) {
     } else {
         spec.family = "ldm", spec.name = "latent diffusion model";
     }
-    spec.image_size = spec.family == "ldm" ? 256 : 512;
+    spec.image_size = spec.family == "ldm" ? 256 : spec.family == "sdxl" ? 1024 : 512;
+    if (cross && extra && c.class_embedding == "embedding") spec.kind = "superres", spec.name += " upscaler";
     if (clip || !cross) return;
     if (conditioner_tensor(*model.tensors, "embedding.weight")) spec.kind = "class";
     const TensorInfo * tokens = conditioner_tensor(*model.tensors, "transformer.token_emb.weight");

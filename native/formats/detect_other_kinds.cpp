@@ -52,7 +52,7 @@ constexpr OtherKind kinds[] = {
     {"encoder.block.0.layer.", OtherKind::anywhere, "a T5 text encoder", "CLIP ViT-L/14"},
     {"vision_model.embeddings.", OtherKind::at_start, "a CLIP image encoder", "CLIP ViT-L/14 text encoder"},
     {"taesd_decoder.", OtherKind::at_start, "a tiny autoencoder (TAESD)", "KL-f8"},
-    {"decoder.layers.1.weight", OtherKind::exactly, "a tiny autoencoder (TAESD)", "KL-f8"},
+    {"decoder.layers.", OtherKind::at_start, "a tiny autoencoder (TAESD)", "KL-f8"},
 };
 
 bool matches(const OtherKind & kind, const std::string & name) {

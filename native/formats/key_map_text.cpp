@@ -37,7 +37,7 @@ std::optional<KeyTargets> map_open_clip(const std::string & name) {
     if (starts(rest, "mlp.c_proj.")) return to(layer + "mlp.fc2" + rest.substr(10));
     if (starts(rest, "attn.out_proj.")) return to(layer + "self_attn.out_proj" + rest.substr(13));
     if (rest == "attn.in_proj_weight" || rest == "attn.in_proj_bias") {
-        const std::string kind = rest.substr(12);  // weight | bias
+        const std::string kind = rest.substr(13);  // weight | bias
         KeyTargets targets;
         for (int i = 0; i < 3; ++i) {
             const char * const names[] = {"q_proj.", "k_proj.", "v_proj."};

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/job.h"
+#include "core/json.h"
+#include "formats/model_files.h"
+
+namespace latent::formats {
+
+struct ConvertOptions {
+    DType type = DType::f16;  // f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0, of matrices and convolutions
+    std::vector<std::pair<std::string, DType>>
+        overrides;                                // pattern over canonical names ("*" any text, "?" any character) to type
+    std::map<std::string, std::string> metadata;  // texts to store, e.g. general.license
+    std::string tokenizer;                        // stored as it is, given back by open_model
+    int threads = 0;                              // 0: the usable cores
+};
+
+struct ConvertReport {
+    int64_t tensors = 0;
+    uint64_t bytes = 0;         // of the file
+    uint64_t source_bytes = 0;  // of the weights that were read
+    std::map<std::string, int64_t> tensors_by_type;
+
+    Json to_json() const;
+};
+
+/// "q8_0" -> DType. Throws invalid_argument for what cannot be written.
+DType weight_type_from_name(const std::string & name);
+
+/// The type that a tensor gets. Norms, biases and position tables are f32; first and last convolutions, embeddings and the time
+/// embedding are f16 (bf16, f32 when that is asked for) where the others are quantised. A row (of a convolution: everything but
+/// the output channel) that the block of 256 does not divide takes q6_k -> q8_0, q5_k -> q5_0, q4_k -> q4_0; one that 32 does not
+/// divide takes f16. An override decides for its tensors, within the same limits.
+DType convert_type(const TensorInfo & tensor, const ConvertOptions & options);
+
+/// Writes the model as one GGUF version 3 file: canonical names, the spec ("latent.spec"), the tokenizer ("latent.tokenizer"),
+/// metadata. Convolutions that are quantised are stored as matrices [OC, IC*KH*KW], with their shapes in "latent.shapes" (a JSON
+/// text), since a block must lie inside one row. Reads, converts and writes a tensor at a time. The file appears only when it is
+/// complete. A tensor with values that a half cannot hold stays f32.
+/// Progress: Phase::convert in bytes read. Errors: io, aborted, model_format.
+ConvertReport convert(const OpenedModel & model, const std::string & destination_utf8, const ConvertOptions & options,
+                      const JobContext & job);
+
+}  // namespace latent::formats

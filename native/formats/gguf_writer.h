@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "core/tensor_source.h"
+
+namespace latent::formats {
+
+/// A file that appears under its name only once it is complete: written beside it under another name, flushed to the disk, then
+/// renamed. Destroyed before commit(), it leaves nothing behind. Throws io.
+class AtomicFile {
+public:
+    explicit AtomicFile(const std::string & destination_utf8);
+    ~AtomicFile();
+    AtomicFile(const AtomicFile &) = delete;
+    AtomicFile & operator=(const AtomicFile &) = delete;
+
+    void write(const void * data, size_t count);
+    void seek(uint64_t position);
+    void commit();
+
+private:
+    void close();
+    [[noreturn]] void fail(const char * what) const;
+
+    std::string destination_, temporary_;
+    std::FILE * file_ = nullptr;
+};
+
+/// One tensor of a GGUF file. `shape` is as stored, outermost first.
+struct GgufTensor {
+    std::string name;
+    DType dtype = DType::f32;
+    std::vector<int64_t> shape;
+    uint64_t bytes = 0;
+};
+
+struct GgufValue {
+    std::string key;
+    std::string text;
+    uint32_t number = 0;
+    bool is_number = false;
+};
+
+constexpr uint64_t gguf_alignment = 32;
+
+/// The head of a GGUF version 3 file: metadata and tensor table, padded to the alignment. Data follow in the order of the table,
+/// each padded as well. Its length depends on names, ranks and values only, never on types and sizes.
+std::vector<uint8_t> gguf_header(const std::vector<GgufValue> & values, const std::vector<GgufTensor> & tensors);
+
+/// Padding after `bytes` of data.
+uint64_t gguf_padding(uint64_t bytes);
+
+}  // namespace latent::formats
