@@ -1,0 +1,108 @@
+/** Flags that every command with a model has, and how they become load options. */
+import type { LoadOptions, ModelSource } from '../index.js';
+import { type FlagValues } from './command.js';
+export declare const sourceFlags: {
+    readonly model: {
+        readonly kind: "text";
+        readonly short: "m";
+        readonly value: "FILE";
+        readonly help: "checkpoint file, diffusers folder or hf:owner/name in the local cache";
+    };
+    readonly unet: {
+        readonly kind: "text";
+        readonly value: "FILE";
+        readonly help: "U-Net in place of the model's";
+    };
+    readonly 'text-encoder': {
+        readonly kind: "text";
+        readonly value: "FILE";
+        readonly help: "text encoder in place of the model's";
+    };
+    readonly vae: {
+        readonly kind: "text";
+        readonly value: "FILE";
+        readonly help: "first stage in place of the model's";
+    };
+    readonly tokenizer: {
+        readonly kind: "text";
+        readonly value: "DIR";
+        readonly help: "tokenizer files in place of the model's";
+    };
+    readonly config: {
+        readonly kind: "text";
+        readonly value: "YAML";
+        readonly help: "configuration; the .yaml beside the model is taken by itself";
+    };
+    readonly ema: {
+        readonly kind: "switch";
+        readonly help: "use the EMA weights of a training checkpoint";
+    };
+};
+export declare const loadFlags: {
+    readonly device: {
+        readonly kind: "text";
+        readonly value: "NAME";
+        readonly help: "auto, cpu, cuda, cuda:1 ... (see: latent devices)";
+    };
+    readonly dtype: {
+        readonly kind: "text";
+        readonly value: "TYPE";
+        readonly help: "weights in memory: f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0, or by part: unet=q8_0,vae=f16";
+    };
+    readonly precision: {
+        readonly kind: "text";
+        readonly value: "P";
+        readonly help: "fast (default) or exact: float32 throughout";
+    };
+    readonly memory: {
+        readonly kind: "text";
+        readonly value: "M";
+        readonly help: "auto (default), fast or low: one part at a time";
+    };
+    readonly 'vae-tiling': {
+        readonly kind: "switch";
+        readonly help: "decode in overlapping tiles";
+    };
+    readonly threads: {
+        readonly kind: "number";
+        readonly value: "N";
+        readonly help: "threads; default: the physical cores";
+    };
+    readonly model: {
+        readonly kind: "text";
+        readonly short: "m";
+        readonly value: "FILE";
+        readonly help: "checkpoint file, diffusers folder or hf:owner/name in the local cache";
+    };
+    readonly unet: {
+        readonly kind: "text";
+        readonly value: "FILE";
+        readonly help: "U-Net in place of the model's";
+    };
+    readonly 'text-encoder': {
+        readonly kind: "text";
+        readonly value: "FILE";
+        readonly help: "text encoder in place of the model's";
+    };
+    readonly vae: {
+        readonly kind: "text";
+        readonly value: "FILE";
+        readonly help: "first stage in place of the model's";
+    };
+    readonly tokenizer: {
+        readonly kind: "text";
+        readonly value: "DIR";
+        readonly help: "tokenizer files in place of the model's";
+    };
+    readonly config: {
+        readonly kind: "text";
+        readonly value: "YAML";
+        readonly help: "configuration; the .yaml beside the model is taken by itself";
+    };
+    readonly ema: {
+        readonly kind: "switch";
+        readonly help: "use the EMA weights of a training checkpoint";
+    };
+};
+export declare function readSource(values: FlagValues<typeof sourceFlags>, positional?: string): ModelSource;
+export declare function readLoadOptions(values: FlagValues<typeof loadFlags>): LoadOptions;

@@ -1,0 +1,40 @@
+/** The errors that this package throws. What an option may not be is said with TypeError and RangeError (`code: 'ERR_INVALID_ARG'`); everything else is a DiffusionError. */
+/** Codes of {@link DiffusionError}. */
+export type DiffusionErrorCode = 'ERR_MODEL_FORMAT' | 'ERR_UNSUPPORTED_MODEL' | 'ERR_OUT_OF_MEMORY' | 'ERR_DEVICE' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_DISPOSED' | 'ERR_BUSY' | 'ERR_BINARY_NOT_FOUND' | 'ERR_INTERNAL' | (string & {});
+/** Base class of this package's errors. `code` is stable and meant for programs, `message` for people, `details` holds the numbers and names behind the message. */
+export declare class DiffusionError extends Error {
+    name: string;
+    readonly code: DiffusionErrorCode;
+    readonly details: Readonly<Record<string, unknown>>;
+    constructor(code: DiffusionErrorCode, message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
+}
+/** A file that is broken, truncated, unsafe or not a model (`ERR_MODEL_FORMAT`). */
+export declare class ModelFormatError extends DiffusionError {
+    name: string;
+    constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
+}
+/** A sound file of a kind that this engine does not run (`ERR_UNSUPPORTED_MODEL`). */
+export declare class UnsupportedModelError extends DiffusionError {
+    name: string;
+    constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
+}
+/** Memory that could not be had, or would not fit the bound the caller set (`ERR_OUT_OF_MEMORY`). */
+export declare class OutOfMemoryError extends DiffusionError {
+    name: string;
+    constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
+}
+/** A missing device, a failed backend, or a processor below what the binary needs (`ERR_DEVICE`). */
+export declare class DeviceError extends DiffusionError {
+    name: string;
+    constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
+}
+/** Use of an object after its `dispose()`, or after that of the pipeline it came from (`ERR_DISPOSED`). */
+export declare class DisposedError extends DiffusionError {
+    name: string;
+    constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
+}
+/** The native binary is missing or cannot be loaded here (`ERR_BINARY_NOT_FOUND`). `details.tried` lists the paths and what was wrong with each. */
+export declare class BinaryNotFoundError extends DiffusionError {
+    name: string;
+    constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
+}

@@ -1,0 +1,33 @@
+export declare const pngSignature: Uint8Array<ArrayBuffer>;
+export interface PngHeader {
+    width: number;
+    height: number;
+    bitDepth: number;
+    /** 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGB with alpha. */
+    colourType: number;
+    interlaced: boolean;
+}
+/** A file whose structure has been checked. */
+export interface PngFile {
+    header: PngHeader;
+    hasTransparency: boolean;
+    /** The file reduced to what is needed for the picture: IHDR, PLTE, tRNS, IDAT, IEND. */
+    essential: Buffer;
+    /** The IDAT contents, joined. */
+    compressed: Buffer;
+    /** Contents of tEXt, zTXt and iTXt chunks. */
+    texts: {
+        type: string;
+        data: Buffer;
+    }[];
+}
+/** Checks order, sizes and check sums of all chunks. */
+export declare function readChunks(file: Buffer, where: string): PngFile;
+/** Bytes that the picture data must have when inflated: rows with a filter byte each, in seven passes when interlaced. */
+export declare function inflatedBytes({ width, height, bitDepth, colourType, interlaced }: PngHeader): number;
+/** Inflates the picture data, off the main thread and never to more than it may have, to see that it is whole. */
+export declare function checkPictureData({ header, compressed }: PngFile, where: string): Promise<void>;
+/** Keyword and text of all text chunks; of two with one keyword the first counts. Texts that cannot be read are left out. */
+export declare function readTexts(texts: PngFile['texts']): Promise<Record<string, string>>;
+/** One text chunk: tEXt where the text is Latin-1, else uncompressed iTXt, as Pillow and the web UIs write it. */
+export declare function textChunk(keyword: string, text: string): Buffer;

@@ -1,0 +1,8 @@
+import type { Pixels } from './resize.js';
+export declare function isPng(bytes: Uint8Array): boolean;
+/** Reads a PNG of any kind; 16 bits are rounded to 8, palettes and small depths are expanded, gamma and profiles are not applied. */
+export declare function readPng(bytes: Uint8Array, where: string): Promise<Pixels & {
+    metadata: Record<string, string>;
+}>;
+/** Writes an 8-bit PNG with one text chunk per entry of `metadata`. */
+export declare function writePng({ data, width, height, channels }: Pixels, metadata: Readonly<Record<string, string>>, compressionLevel: number): Promise<Uint8Array>;

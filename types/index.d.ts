@@ -1,0 +1,19 @@
+/**
+ * Latent diffusion for Node.js: load a model, draw pictures, or take the stages and the loop into your own hands.
+ *
+ * @packageDocumentation
+ */
+export { DiffusionPipeline } from './pipeline.js';
+export { Autoencoder, type AutoencoderEncodeOptions } from './autoencoder.js';
+export { Latents } from './latents.js';
+export { Conditioning } from './conditioning.js';
+export { RawImage, type EncodeOptions, type ImageFormat, type RawImageData, type RawImageInput } from './image/raw-image.js';
+export type { ResizeFilter } from './image/resize.js';
+export { formatInfotext, parseInfotext, type Infotext, type InfotextValue } from './infotext.js';
+export { createSolver, Solver, type Evaluation, type SolverOptions } from './solver.js';
+export { createNoise, type NoiseOptions } from './noise.js';
+export { getDevices, getVersions, measurePeak, setLogger, type Peak, type PeakOptions, type Versions } from './devices.js';
+export { estimateMemory, inspect, type EstimateRequest, type InspectOptions, type MemoryEstimate, type StageEstimate } from './inspect.js';
+export { convert, type ConvertOptions, type ConvertReport } from './convert.js';
+export { BinaryNotFoundError, DeviceError, DiffusionError, DisposedError, ModelFormatError, OutOfMemoryError, UnsupportedModelError, type DiffusionErrorCode, } from './errors.js';
+export type * from './types.js';

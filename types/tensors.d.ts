@@ -1,0 +1,10 @@
+import { RawImage } from './image/raw-image.js';
+import type { NativePicture } from './native/contract.js';
+import type { FloatImage, ImageInput } from './types.js';
+/** An image option as planar floats. With `size`, pictures are resized to it; exact floats must already have it. */
+export declare function imageTensor(image: ImageInput, name: string, size?: {
+    width: number;
+    height: number;
+}): Promise<FloatImage>;
+/** A picture of the engine as the public class. */
+export declare function toRawImage({ data, width, height, channels }: NativePicture, metadata?: Record<string, string>): RawImage;
