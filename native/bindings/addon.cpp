@@ -45,6 +45,7 @@ Napi::Object make_exports(Napi::Env env, Napi::Object exports) {
     add("getDevices", get_devices);
     add("setLogger", set_logger);
     add("inspect", inspect);
+    add("convert", convert);
     add("createNoise", create_noise);
     add("createSolver", create_solver);
     add("measurePeak", measure_peak);

@@ -73,6 +73,21 @@ Napi::Value inspect(const Napi::CallbackInfo & info) {
     });
 }
 
+Napi::Value convert(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const ConvertRequest request = convert_request(request_argument(info));
+        EnvData::StartOptions options;
+        options.callbacks = callbacks_argument(info, 1);
+        return EnvData::of(info.Env())
+            .start(file_queue(info.Env()), std::move(options), [request](const JobContext & job) -> Completion {
+                const formats::OpenedModel model = formats::open_model(request.source);
+                auto report =
+                    std::make_shared<Json>(formats::convert(model, request.destination, request.options, job).to_json());
+                return [report](Napi::Env env) { return json_to_js(env, *report); };
+            });
+    });
+}
+
 Napi::Value create_noise(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const NoiseRequest request = noise_request(request_argument(info));

@@ -9,6 +9,7 @@ Napi::Value versions(const Napi::CallbackInfo & info);
 Napi::Value get_devices(const Napi::CallbackInfo & info);
 Napi::Value set_logger(const Napi::CallbackInfo & info);
 Napi::Value inspect(const Napi::CallbackInfo & info);
+Napi::Value convert(const Napi::CallbackInfo & info);
 Napi::Value create_noise(const Napi::CallbackInfo & info);
 Napi::Value create_solver(const Napi::CallbackInfo & info);
 Napi::Value measure_peak(const Napi::CallbackInfo & info);

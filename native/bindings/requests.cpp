@@ -10,6 +10,7 @@ constexpr int64_t max_side = 1 << 16;
 constexpr int64_t max_batch = 4096;
 constexpr int64_t max_steps = 1'000'000;
 constexpr size_t max_list = 1'000'000;
+constexpr size_t max_text = size_t{128} << 20;
 constexpr double largest = std::numeric_limits<double>::max();
 
 [[noreturn]] void refuse(const char * key, const std::string & what) {
@@ -285,6 +286,30 @@ NoiseRequest noise_request(const Json & request) {
         noise.elements *= static_cast<size_t>(size);
     }
     return noise;
+}
+
+ConvertRequest convert_request(const Json & request) {
+    ConvertRequest convert;
+    const pipeline::LoadRequest load = load_request(object_field(request, "source"));
+    convert.source = {load.model,  load.unet, load.text_encoder, load.vae,
+                      load.config, load.spec, load.ema,          load.first_stage_only};
+    convert.destination = text_field(request, "destination", "");
+    if (convert.destination.empty()) refuse("destination", "is missing");
+    convert.options.type = formats::weight_type_from_name(text_field(request, "type", "", 32));
+    for (const Json & pair : array_field(request, "overrides")) {
+        if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string() || !pair[1].is_string()) {
+            refuse("overrides", "must hold pairs [pattern, type]");
+        }
+        convert.options.overrides.emplace_back(pair[0].get<std::string>(),
+                                               formats::weight_type_from_name(pair[1].get<std::string>()));
+    }
+    for (const auto & [key, text] : object_field(request, "metadata").items()) {
+        if (!text.is_string()) refuse("metadata", "must hold texts");
+        convert.options.metadata[key] = text.get<std::string>();
+    }
+    convert.options.tokenizer = text_field(request, "tokenizer", "", max_text);
+    convert.options.threads = load.threads;
+    return convert;
 }
 
 }  // namespace latent::bindings

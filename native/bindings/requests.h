@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/rng.h"
 #include "core/span.h"
+#include "formats/convert.h"
 #include "pipeline/pipeline.h"
 #include "samplers/solver.h"
 
@@ -57,6 +58,13 @@ struct NoiseRequest {
     uint32_t offset = 0;
 };
 NoiseRequest noise_request(const Json & request);
+
+struct ConvertRequest {
+    formats::ModelParts source;
+    std::string destination;
+    formats::ConvertOptions options;
+};
+ConvertRequest convert_request(const Json & request);
 
 // Single fields.
 int64_t int_field(const Json & request, const char * key, int64_t fallback, int64_t low, int64_t high);
