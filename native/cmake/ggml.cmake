@@ -41,6 +41,8 @@ set(GGML_BUILD_EXAMPLES OFF CACHE BOOL "" FORCE)
 foreach(_off METAL BLAS ACCELERATE CUDA VULKAN)  # the CPU alone, also where ggml would turn one on by itself (macOS)
   set(GGML_${_off} OFF CACHE BOOL "" FORCE)
 endforeach()
+# ggml asks git for a commit to print; inside node_modules that is ours, and would recompile ggml with each of our commits.
+set(GIT_EXE "${CMAKE_COMMAND}" CACHE INTERNAL "")
 add_compile_definitions(GGML_MAX_NAME=128)
 add_subdirectory("${_ggml}" "${CMAKE_BINARY_DIR}/ggml" EXCLUDE_FROM_ALL)
 foreach(_target ggml ggml-base ggml-cpu)  # other people's code: its warnings are theirs
