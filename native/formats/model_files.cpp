@@ -40,8 +40,21 @@ void add_source(Opened & opened, Part part, const std::string & path) {
     opened.sources.push_back({std::move(source), part});
 }
 
+/// The folder of one component inside a diffusers folder, where a part is given as the whole of one.
+std::string component_folder(const std::string & path, Part part) {
+    if (path_kind(path) != PathKind::folder || !find_weights_file(path).empty()) return path;
+    static const std::pair<Part, const char *> names[] = {
+        {Part::unet, "unet"}, {Part::vae, "vae"}, {Part::vae, "vqvae"}, {Part::text, "text_encoder"}, {Part::text, "bert"}};
+    for (const auto & name : names) {
+        if (name.first == part && path_kind(join_path(path, name.second)) == PathKind::folder)
+            return join_path(path, name.second);
+    }
+    return path;
+}
+
 /// A component folder or file of its own, with the config.json beside the weights.
-void add_part(Opened & opened, Part part, const std::string & path) {
+void add_part(Opened & opened, Part part, const std::string & given) {
+    const std::string path = component_folder(given, part);
     const bool folder = path_kind(path) == PathKind::folder;
     const Json config = folder ? read_object(join_path(path, "config.json")) : Json();
     if (part == Part::unet && !config.is_null()) opened.configs.unet = config;

@@ -159,6 +159,10 @@ TEST(sd1_with_another_first_stage) {
           golden::weight(stage, "compvis", key).data);
     const std::string unet = "model.diffusion_model.out.2.weight";
     CHECK(model.tensors->read_f32(*model.tensors->find(unet)) == golden::weight(c, "compvis", unet).data);
+    const golden::TempFolder third;  // a whole diffusers folder gives its component
+    golden::write_layout(c, "diffusers", third.path());
+    parts.vae = third.path();
+    check_tensors(c, open_model(parts));
     parts.vae = golden::write_layout(golden::load("stage-kl-f4"), "compvis", other.path());
     CHECK_THROWS(open_model(parts), ErrorCode::model_format);  // three channels
 }
