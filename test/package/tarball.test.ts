@@ -17,7 +17,9 @@ const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
 
 interface Outcome {
   status: number | null
+  /** Standard output, then standard error. */
   text: string
+  stdout: string
 }
 
 /** Runs a program without this process's npm settings, as a stranger's shell would. */
@@ -26,13 +28,14 @@ function run(cwd: string, command: string, ...args: string[]): Outcome {
     Object.entries(process.env).filter(([key]) => !/^npm_(?!config_(registry|cache|userconfig|globalconfig))/i.test(key)),
   )
   const result = spawnSync(command, args, { cwd, env, encoding: 'utf8', shell: process.platform === 'win32', maxBuffer: 1 << 26 })
-  return { status: result.status, text: `${result.stdout}${result.stderr}${result.error?.message ?? ''}` }
+  return { status: result.status, text: `${result.stdout}${result.stderr}${result.error?.message ?? ''}`, stdout: result.stdout }
 }
 
+/** Standard output of a program that must succeed. */
 function succeed(cwd: string, command: string, ...args: string[]): string {
-  const { status, text } = run(cwd, command, ...args)
+  const { status, text, stdout } = run(cwd, command, ...args)
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}:\n${text}`)
-  return text
+  return stdout
 }
 
 /** What is packed, beside the build's products: a copy, so that staging the sources does not disturb a build of this folder. */
@@ -178,7 +181,7 @@ void load
     '--typeRoots',
     roots,
   ]
-  expect(run(project, process.execPath, tsc, ...options, 'types.mts', 'types.cts')).toEqual({ status: 0, text: '' })
+  expect(run(project, process.execPath, tsc, ...options, 'types.mts', 'types.cts')).toMatchObject({ status: 0, stdout: '' })
 })
 
 test('the command is on the path of the project', () => {
