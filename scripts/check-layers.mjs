@@ -42,7 +42,7 @@ function reach(layer, seen = new Set([layer])) {
   return seen
 }
 
-const ggmlHomes = /^native\/(graph|models|formats\/(gguf|convert))/
+const ggmlHomes = /^native\/(graph|models|formats\/(gguf|convert|quantise))/
 
 function checkNative() {
   for (const file of filesUnder('native', /\.(cpp|h)$/)) {
@@ -58,7 +58,7 @@ function checkNative() {
       const [folder] = header.split('/')
       if (header.includes('..')) problems.push(`${where}: name headers from native/ on`)
       else if (/^(ggml|gguf)[\w-]*\.h$/.test(header)) {
-        if (!ggmlHomes.test(file)) problems.push(`${where}: ggml is for graph, models and formats/{gguf,convert}`)
+        if (!ggmlHomes.test(file)) problems.push(`${where}: ggml is for graph, models and formats/{gguf,convert,quantise}`)
       } else if (/^(napi|node_api|js_native_api)/.test(header)) {
         if (layer !== 'bindings') problems.push(`${where}: Node-API is for bindings`)
       } else if (header.startsWith('nlohmann/')) {
