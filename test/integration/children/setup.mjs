@@ -7,7 +7,8 @@ export const modelFile = workerData?.modelFile ?? process.argv[2]
 export const word = workerData?.word ?? process.argv[3]
 const { file, config } = JSON.parse(readFileSync(modelFile, 'utf8'))
 
-export const load = (options = {}) => DiffusionPipeline.load(file, { config, device: 'cpu', threads: 2, ...options })
+// One thread: several wait for each other at barriers, which takes forever on a machine that is busy with other things.
+export const load = (options = {}) => DiffusionPipeline.load(file, { config, device: 'cpu', threads: 1, ...options })
 
 /** A short run, and one that would take minutes. */
 export const short = { prompt: 'a lighthouse', width: 64, height: 64, steps: 2, seed: 7 }
