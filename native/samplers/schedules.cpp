@@ -239,6 +239,7 @@ ScheduleRange::ScheduleRange() : sigma_min(unset), sigma_max(unset), rho(unset) 
 double beta_quantile(double p, double a, double b) {
     if (p <= 0) return 0;
     if (p >= 1) return 1;
+    if (a == b && p == 0.5) return 0.5;  // by symmetry; rounded timesteps depend on it being exact
     double low = 0, high = 1;
     for (int i = 0; i < 200 && low < high; ++i) {
         const double middle = low + (high - low) / 2;

@@ -91,6 +91,10 @@ double Churn::raise(double sigma, int steps) const {
     return sigma * (1 + std::min(amount / steps, std::sqrt(2.0) - 1));
 }
 
+double Churn::added(double sigma, double raised) const {
+    return raised > sigma ? noise * std::sqrt(std::max(raised * raised - sigma * sigma, 0.0)) : 0;
+}
+
 double eta_or(const SolverOptions & options, double fallback) {
     return options.eta < 0 ? fallback : options.eta;
 }

@@ -66,6 +66,8 @@ struct Churn {
     static Churn read(Parameters & parameters);
     /// The raised level; equal to sigma where nothing is added.
     double raise(double sigma, int steps) const;
+    /// Deviation of the noise that takes a state from `sigma` to `raised`.
+    double added(double sigma, double raised) const;
 };
 
 /// Default eta where the caller gave none.

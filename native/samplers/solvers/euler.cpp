@@ -44,7 +44,7 @@ private:
         const double sigma = sigmas_[i], raised = raised_[i];
         if (raised == sigma && !(draw_always_ && churn_.amount > 0)) return;
         const auto & noise = draw(source, x.size());
-        const double scale = churn_.noise * std::sqrt(raised * raised - sigma * sigma);
+        const double scale = churn_.added(sigma, raised);
         for (size_t j = 0; j < x.size(); ++j) x[j] = static_cast<float>(x[j] + scale * noise[j]);
     }
 

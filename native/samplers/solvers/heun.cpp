@@ -42,7 +42,7 @@ public:
         if (churn_.amount <= 0 || second_evaluation_[i]) return;
         const double sigma = sigmas_[evaluations_[i].step], raised = steps_[evaluations_[i].step].from;
         const auto & noise = draw(source, x.size());
-        const double scale = churn_.noise * std::sqrt(raised * raised - sigma * sigma);
+        const double scale = churn_.added(sigma, raised);
         for (size_t j = 0; j < x.size(); ++j) x[j] = static_cast<float>(x[j] + scale * noise[j]);
     }
 
