@@ -1,18 +1,12 @@
 /** Ends the process in the middle of work, in the way that its word says. */
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { endless, leaving, load, modelFile, short, sleep, word } from './setup.mjs'
-
-/** A promise for the first sampling step of a run that nobody waits for. */
-function begin(pipe, options = endless) {
-  return new Promise(
-    (resolve) => void pipe.generate({ ...options, onProgress: ({ phase, step }) => phase === 'sample' && step > 0 && resolve() }).catch(() => {}),
-  )
-}
+import { begin, endless, leaving, load, modelFile, short, sleep, word } from './setup.mjs'
 
 const ends = {
   async load() {
     void load().catch(() => {})
+    await sleep(30) // the engine is reading weights by now
     leaving()
     process.exit(7)
   },

@@ -12,9 +12,17 @@ export const load = (options = {}) => DiffusionPipeline.load(file, { config, dev
 
 /** A short run, and one that would take minutes. */
 export const short = { prompt: 'a lighthouse', width: 64, height: 64, steps: 2, seed: 7 }
-export const endless = { ...short, steps: 10000, sampler: 'euler' }
+export const endless = { ...short, width: 256, height: 256, steps: 1000, sampler: 'euler' }
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 export const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`)
 /** Says what time it is just before the program is to end, so that the parent can tell how long ending took. */
 export const leaving = () => say({ leaving: Date.now() })
+
+/** Starts a run that nobody waits for the end of; resolves at its first finished step, rejects where it ends before. */
+export function begin(pipe) {
+  return new Promise((resolve, reject) => {
+    const onProgress = ({ phase, step }) => phase === 'sample' && step > 0 && resolve()
+    pipe.generate({ ...endless, onProgress }).then(() => reject(new Error('the endless run has ended')), reject)
+  })
+}

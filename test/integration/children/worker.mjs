@@ -1,7 +1,7 @@
 /** Work in a worker: `endless` until it is terminated, `exit` until it ends itself, `picture` for the hash of one picture. */
 import { createHash } from 'node:crypto'
 import { parentPort } from 'node:worker_threads'
-import { endless, load, short, word } from './setup.mjs'
+import { begin, endless, load, short, word } from './setup.mjs'
 
 const pipe = await load()
 if (word === 'picture') {
@@ -9,15 +9,8 @@ if (word === 'picture') {
   await pipe.dispose()
   parentPort.postMessage(createHash('sha256').update(images[0].data).digest('hex'))
 } else {
-  void pipe.generate(endless).catch(() => {})
-  void pipe
-    .generate({
-      ...endless,
-      onProgress: () => {},
-    })
-    .catch(() => {})
-  setTimeout(() => {
-    parentPort.postMessage('running')
-    if (word === 'exit') process.exit(9)
-  }, 50)
+  await begin(pipe)
+  void pipe.generate(endless).catch(() => {}) // queued
+  parentPort.postMessage('running')
+  if (word === 'exit') process.exit(9)
 }
