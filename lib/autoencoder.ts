@@ -1,6 +1,6 @@
 import { addon, withSource, type PreparedSource } from './engine.js'
 import { DisposedError } from './errors.js'
-import { runJob } from './job.js'
+import { InFlight, runJob } from './job.js'
 import { Latents, nativeLatents, wrapLatents } from './latents.js'
 import type { NativePipeline } from './native/contract.js'
 import { optionalSignal, resolveLoad, resolveRng, resolveSeed } from './options.js'
@@ -18,7 +18,7 @@ export interface AutoencoderEncodeOptions extends CallOptions {
   rng?: RngName
 }
 
-let create: (native: NativePipeline, scale: number, prepared?: PreparedSource) => Autoencoder
+let create: (native: NativePipeline, scale: number, calls: InFlight, prepared?: PreparedSource) => Autoencoder
 
 /** Checked options of a decode call. */
 export function resolveDecode(options: DecodeOptions | undefined, where: string): { output: 'image' | 'float'; signal: AbortSignal | undefined } {
@@ -53,17 +53,19 @@ async function scaled(latents: Latents, factor: number): Promise<Latents> {
 export class Autoencoder implements AsyncDisposable {
   readonly #native: NativePipeline
   readonly #scale: number
+  readonly #calls: InFlight
   readonly #prepared: PreparedSource | undefined
   #disposed = false
   readonly info: PipelineInfo
 
   static {
-    create = (native, scale, prepared) => new Autoencoder(native, scale, prepared)
+    create = (native, scale, calls, prepared) => new Autoencoder(native, scale, calls, prepared)
   }
 
-  private constructor(native: NativePipeline, scale: number, prepared: PreparedSource | undefined) {
+  private constructor(native: NativePipeline, scale: number, calls: InFlight, prepared: PreparedSource | undefined) {
     this.#native = native
     this.#scale = scale
+    this.#calls = calls
     this.#prepared = prepared
     this.info = JSON.parse(native.info()) as PipelineInfo
   }
@@ -81,12 +83,16 @@ export class Autoencoder implements AsyncDisposable {
         discard: (native) => void native.dispose(),
       },
     )
-    return create(result, 1, prepared)
+    return create(result, 1, new InFlight(), prepared)
   }
 
   /** Pictures to codes [n, channels, height / factor, width / factor]. Sides must be multiples of `info.downsampling`. */
   async encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents> {
     this.#usable()
+    return this.#calls.track(this.#encode(image, options))
+  }
+
+  async #encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents> {
     const o = knownKeys(options, 'encode()', ['output', 'seed', 'rng', 'signal'])
     const mode = o.output === undefined ? 'sample' : checkName(o.output, 'output', ['sample', 'mean', 'moments'] as const)
     const request = { mode, seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
@@ -105,6 +111,10 @@ export class Autoencoder implements AsyncDisposable {
   async decode(latents: Latents, options?: DecodeOptions & { output?: 'image' }): Promise<RawImage[]>
   async decode(latents: Latents, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
     this.#usable()
+    return this.#calls.track(this.#decode(latents, options))
+  }
+
+  async #decode(latents: Latents, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
     const resolved = resolveDecode(options, 'decode()')
     nativeLatents(latents, 'latents')
     if (this.#scale === 1) return decodeLatents(this.#native, latents, resolved)
@@ -125,6 +135,7 @@ export class Autoencoder implements AsyncDisposable {
     if (!this.#prepared) throw invalidType('This first stage belongs to a pipeline; dispose of the pipeline')
     if (this.#disposed) return
     this.#disposed = true
+    await this.#calls.settled()
     await this.#native.dispose().promise
     await this.#prepared.dispose()
   }
@@ -135,6 +146,6 @@ export class Autoencoder implements AsyncDisposable {
 }
 
 /** For the pipeline: its own first stage. */
-export function firstStageOf(native: NativePipeline, scaleFactor: number): Autoencoder {
-  return create(native, scaleFactor)
+export function firstStageOf(native: NativePipeline, scaleFactor: number, calls: InFlight): Autoencoder {
+  return create(native, scaleFactor, calls)
 }

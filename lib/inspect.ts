@@ -1,4 +1,5 @@
 import { withSource, addon } from './engine.js'
+import { guarded } from './native/call.js'
 import { resolveLoad } from './options.js'
 import type { LoadOptions, ModelInfo, ModelSource } from './types.js'
 import { checkInteger, checkNumber, knownKeys } from './validate.js'
@@ -80,7 +81,7 @@ export async function estimateMemory(source: ModelSource, request: EstimateReque
     const { defaults } = JSON.parse(pipeline.info()) as { defaults: { width: number; height: number; guidanceScale: number } }
     const size = { width: width ?? defaults.width, height: height ?? defaults.height }
     const guided = (guidanceScale ?? defaults.guidanceScale) !== 1
-    const estimate = JSON.parse(pipeline.estimate(JSON.stringify({ ...size, guided }))) as Omit<
+    const estimate = JSON.parse(guarded(() => pipeline.estimate(JSON.stringify({ ...size, guided })))) as Omit<
       MemoryEstimate,
       'width' | 'height' | 'peakBytes' | 'lowPeakBytes'
     >

@@ -25,7 +25,7 @@ export function progressReporter(onProgress: (progress: Progress) => void): (pha
     }
     lastEvent = now
     const etaMs = step > 0 && steps >= step ? ((now - phaseBegan) / step) * (steps - step) : null
-    return onProgress({ phase, step, steps, elapsedMs: now - began, etaMs }) as unknown
+    return onProgress({ phase, step, steps, elapsedMs: now - began, etaMs })
   }
 }
 
@@ -69,4 +69,21 @@ export async function runJob<T>(
     throw failure.error
   }
   return result
+}
+
+/** Calls that have begun but not settled; some are still reading a picture before the engine hears of them. */
+export class InFlight {
+  readonly #calls = new Set<Promise<unknown>>()
+
+  track<T>(call: Promise<T>): Promise<T> {
+    this.#calls.add(call)
+    const done = () => this.#calls.delete(call)
+    call.then(done, done)
+    return call
+  }
+
+  /** Resolves when all of them have settled, one way or the other. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#calls)
+  }
 }

@@ -1,12 +1,13 @@
-import type { Autoencoder} from './autoencoder.js';
+import type { Autoencoder } from './autoencoder.js'
 import { decodeLatents, firstStageOf, resolveDecode } from './autoencoder.js'
 import { wrapConditioning, type Conditioning } from './conditioning.js'
 import { addon, withSource, type PreparedSource } from './engine.js'
 import { DisposedError, UnsupportedModelError } from './errors.js'
 import { generate } from './generate.js'
 import type { RawImage } from './image/raw-image.js'
-import { runJob } from './job.js'
+import { InFlight, runJob } from './job.js'
 import { wrapLatents, type Latents } from './latents.js'
+import { guarded } from './native/call.js'
 import type { NativePipeline } from './native/contract.js'
 import { optionalSignal, resolveCall, resolveClipSkip, resolveEmphasis, resolveLoad, resolveRng, resolveSeed } from './options.js'
 import { createLatents, predict, resolveSample, sampleSteps } from './sampling.js'
@@ -33,10 +34,19 @@ import type {
 } from './types.js'
 import { checkInteger, checkName, checkString, knownKeys } from './validate.js'
 
+async function encodeImage(native: NativePipeline, image: ImageInput, options: EncodeImageOptions | undefined): Promise<Latents> {
+  const o = knownKeys(options, 'encodeImage()', ['mode', 'seed', 'rng', 'signal'])
+  const mode = o.mode === undefined ? 'sample' : checkName(o.mode, 'mode', ['sample', 'mean', 'moments'] as const)
+  const request = { mode, seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
+  const signal = optionalSignal(o)
+  const { data, shape } = await imageTensor(image, 'image')
+  return wrapLatents(await runJob((callbacks) => native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal }))
+}
+
 /**
  * A loaded model. Made by {@link DiffusionPipeline.load}; freed by `dispose()` or `await using`.
  *
- * Calls on one device run one after another in the order they were made; any number may be waiting. Every long call takes an AbortSignal, which works while
+ * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
  * the call waits, between steps and inside a step, and makes it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects
  * the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
  */
@@ -46,6 +56,7 @@ export class DiffusionPipeline implements AsyncDisposable {
   #tokenizer: PipelineTokenizer | undefined
   #firstStage: Autoencoder | undefined
   #disposing: Promise<void> | undefined
+  readonly #calls = new InFlight()
   /** What was loaded: kind, spec, parameters and weight types by part, defaults, samplers. */
   readonly info: PipelineInfo
 
@@ -80,7 +91,7 @@ export class DiffusionPipeline implements AsyncDisposable {
   /** The model's first stage (pictures to codes and back), sharing this pipeline's weights. */
   get firstStage(): Autoencoder {
     this.#usable()
-    return (this.#firstStage ??= firstStageOf(this.#native, this.info.spec.scaleFactor))
+    return (this.#firstStage ??= firstStageOf(this.#native, this.info.spec.scaleFactor, this.#calls))
   }
 
   /**
@@ -90,7 +101,8 @@ export class DiffusionPipeline implements AsyncDisposable {
   async generate(options?: GenerateOptions): Promise<GenerateResult> {
     this.#usable()
     this.#network('generate()')
-    return generate({ native: this.#native, info: this.info, tokenizer: () => this.#tokens(), modelName: this.#prepared.source.name }, options)
+    const context = { native: this.#native, info: this.info, tokenizer: () => this.#tokens(), modelName: this.#prepared.source.name }
+    return this.#calls.track(generate(context, options))
   }
 
   /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. */
@@ -113,13 +125,7 @@ export class DiffusionPipeline implements AsyncDisposable {
   /** Runs the first stage's encoder. Sides must be multiples of `info.downsampling`. The latents are times the scale factor (`moments`: raw). */
   async encodeImage(image: ImageInput, options?: EncodeImageOptions): Promise<Latents> {
     this.#usable()
-    const o = knownKeys(options, 'encodeImage()', ['mode', 'seed', 'rng', 'signal'])
-    const mode = o.mode === undefined ? 'sample' : checkName(o.mode, 'mode', ['sample', 'mean', 'moments'] as const)
-    const request = { mode, seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
-    const signal = optionalSignal(o)
-    const { data, shape } = await imageTensor(image, 'image')
-    this.#usable()
-    return wrapLatents(await runJob((callbacks) => this.#native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal }))
+    return this.#calls.track(encodeImage(this.#native, image, options))
   }
 
   /** Start noise of unit variance for `sample()` and `generate({ latents })`. */
@@ -156,7 +162,7 @@ export class DiffusionPipeline implements AsyncDisposable {
   /** Bytes held now, by part, and the process's peak. */
   memoryUsage(): MemoryUsage {
     this.#usable()
-    return JSON.parse(this.#native.memoryUsage()) as MemoryUsage
+    return JSON.parse(guarded(() => this.#native.memoryUsage())) as MemoryUsage
   }
 
   /** Frees weights and graphs; the next call loads them again. */
@@ -171,6 +177,7 @@ export class DiffusionPipeline implements AsyncDisposable {
   }
 
   async #free(): Promise<void> {
+    await this.#calls.settled()
     await this.#native.dispose().promise
     await this.#prepared.dispose()
   }
@@ -189,6 +196,10 @@ export class DiffusionPipeline implements AsyncDisposable {
   }
 
   #tokens(): PipelineTokenizer {
-    return (this.#tokenizer ??= PipelineTokenizer.create(this.#native.tokenizer(), this.#prepared.source, this.info))
+    return (this.#tokenizer ??= PipelineTokenizer.create(
+      guarded(() => this.#native.tokenizer()),
+      this.#prepared.source,
+      this.info,
+    ))
   }
 }

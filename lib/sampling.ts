@@ -3,6 +3,7 @@ import { nativeConditioning } from './conditioning.js'
 import { runJob, progressReporter } from './job.js'
 import type { Latents } from './latents.js'
 import { nativeLatents, wrapLatents } from './latents.js'
+import { guarded } from './native/call.js'
 import type { NativeConditioning, NativeLatents, NativePipeline, NativeSamplingRequest } from './native/contract.js'
 import {
   callKeys,
@@ -29,7 +30,7 @@ export function createLatents(native: NativePipeline, info: PipelineInfo, option
     seed: String(resolveSeed(o.seed)),
     rng: resolveRng(o.rng),
   }
-  return native.createLatents(JSON.stringify(request))
+  return guarded(() => native.createLatents(JSON.stringify(request)))
 }
 
 /** A checked sample() call. */
@@ -103,7 +104,8 @@ export async function* sampleSteps(
   const { signal } = resolved
   const start = resolved.start ?? createLatents(native, info, resolved.create)
   const report = resolved.onProgress && progressReporter(resolved.onProgress)
-  const sampler = native.startSampling(JSON.stringify(resolved.request), start, resolved.image, resolved.conditioning, resolved.unconditional)
+  const { request, image, conditioning, unconditional } = resolved
+  const sampler = guarded(() => native.startSampling(JSON.stringify(request), start, image, conditioning, unconditional))
   if (!resolved.start) start.dispose()
   const latents = wrapLatents(sampler.latents)
   try {

@@ -301,7 +301,7 @@ export interface GenerateOptions extends SamplingOptions, CallOptions {
   count?: number
   /** Start picture (image to image). */
   image?: ImageInput
-  /** Image to image: how much of the schedule is run, 0 (keep the picture) to 1 (only its noise level matters). Default 0.75. */
+  /** Image to image: share of the schedule that is run, up to 1 (only the noise counts); at least one step must be left of it. Default 0.75. */
   strength?: number
   /** Start noise of unit variance in place of the seed's. */
   latents?: Latents

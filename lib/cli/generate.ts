@@ -23,7 +23,7 @@ const flags = {
   'clip-skip': { kind: 'number', help: '1 is the last layer of the text encoder, 2 the last but one' },
   emphasis: { kind: 'text', value: 'NAME', help: 'original (default), no_norm or comfy' },
   image: { kind: 'text', short: 'i', value: 'FILE', help: 'start picture: image to image' },
-  strength: { kind: 'number', help: 'image to image: 0 keeps the picture, 1 repaints it (default 0.75)' },
+  strength: { kind: 'number', help: 'image to image: share of the steps that is run, up to 1 (default 0.75)' },
   preview: { kind: 'text', value: 'FILE', help: 'rewrite this picture while sampling' },
   'preview-every': { kind: 'number', help: 'steps between previews; default 1' },
   json: { kind: 'switch', help: 'report as JSON on standard output' },

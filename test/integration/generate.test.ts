@@ -102,14 +102,18 @@ describe('pictures', () => {
 })
 
 describe('image to image', () => {
-  test('strength 0 gives the picture through the first stage, strength 1 leaves it behind', async () => {
+  test('strength decides how much is painted over; none at all is refused', async () => {
     const { images } = await pipe.generate(small)
-    const options = { ...small, image: images[0]!, prompt: 'a tree' }
-    const kept = await pipe.generate({ ...options, strength: 0 })
-    const painted = await pipe.generate({ ...options, strength: 0.75 })
-    expect(kept.images[0]).toMatchObject({ width: 64, height: 64 })
-    expect(bytes(kept.images[0]).equals(bytes(painted.images[0]))).toBe(false)
-    expect(painted.options).toMatchObject({ strength: 0.75 })
+    const image = images[0]!
+    const distance = async (strength: number) => {
+      const painted = await pipe.generate({ ...small, image, prompt: 'a tree', strength })
+      expect(painted.options).toMatchObject({ strength, width: 64, height: 64 })
+      return painted.images[0]!.data.reduce((sum, byte, i) => sum + Math.abs(byte - image.data[i]!), 0)
+    }
+    const [little, much] = [await distance(0.25), await distance(1)]
+    expect(little).toBeGreaterThan(0)
+    expect(little).toBeLessThan(much)
+    await expect(pipe.generate({ ...small, image, strength: 0 })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
   })
 
   test('the size follows the picture, rounded down; given sizes resize it', async () => {
@@ -204,7 +208,7 @@ describe('callbacks that throw', () => {
         preview: {
           onPreview: (async () => {
             throw oops
-          }) as never,
+          }),
         },
       },
     ],

@@ -1,0 +1,284 @@
+/** The parts of the API around generate(): handles, solvers, noise, devices, inspection, conversion, a checkpoint in an outer zip. */
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import {
+  Autoencoder,
+  Conditioning,
+  convert,
+  createNoise,
+  createSolver,
+  DiffusionPipeline,
+  DisposedError,
+  estimateMemory,
+  getDevices,
+  getVersions,
+  inspect,
+  Latents,
+  ModelFormatError,
+  setLogger,
+  UnsupportedModelError,
+} from '../../lib/index'
+import { goldenModel, type GoldenModel } from '../helpers/model'
+import { zipStored } from '../helpers/torch-checkpoint'
+
+let model: GoldenModel
+let pipe: DiffusionPipeline
+const at = (name: string) => path.join(model.folder, name)
+
+beforeAll(async () => {
+  model = goldenModel('sd1')
+  writeFileSync(at('model.yaml'), JSON.stringify(model.golden.config))
+  pipe = await DiffusionPipeline.load(model.file, { device: 'cpu' })
+})
+afterAll(async () => {
+  await pipe?.dispose()
+  model.remove()
+})
+
+describe('info', () => {
+  test('says what was loaded', () => {
+    expect(pipe.info).toMatchObject({
+      kind: 'text',
+      downsampling: 8,
+      latentChannels: 4,
+      precision: 'fast',
+      defaults: { width: 512, height: 512, guidanceScale: 7.5 },
+      spec: { prediction: 'eps', scaleFactor: 0.18215 },
+    })
+    const { unet, textEncoder, vae, total } = pipe.info.parameters
+    expect(unet! + textEncoder! + vae!).toBe(total)
+    expect(pipe.info.samplers).toEqual(expect.arrayContaining(['ddim', 'euler_a', 'dpmpp_2m', 'unipc']))
+    expect(pipe.info.schedules).toEqual(expect.arrayContaining(['normal', 'karras', 'ays']))
+    expect(pipe.device.type).toBe('cpu')
+  })
+
+  test('memory in use', () => {
+    const { parts, total, processPeak } = pipe.memoryUsage()
+    expect(parts.unet).toBeGreaterThan(0)
+    expect(total).toBeGreaterThanOrEqual(parts.unet! + parts.vae! + parts.textEncoder!)
+    expect(processPeak).toBeGreaterThan(total)
+  })
+
+  test('a spec field can be overridden, an unknown one gets a hint', async () => {
+    await using v = await DiffusionPipeline.load(model.file, { spec: { prediction: 'v', steps: 3 } })
+    expect(v.info).toMatchObject({ spec: { prediction: 'v' }, defaults: { steps: 3 } })
+    await expect(DiffusionPipeline.load(model.file, { spec: { predicton: 'v' } as never })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARG',
+      message: expect.stringMatching(/did you mean "prediction"/),
+    })
+  })
+})
+
+describe('prompts', () => {
+  test('tokenize shows what the encoder will see', () => {
+    const { chunks, truncated } = pipe.tokenize('a (red:1.5) cat')
+    expect(truncated).toBe(false)
+    expect(chunks).toHaveLength(1)
+    expect(chunks[0]!.ids.slice(0, 5)).toEqual([49406, 320, 736, 2368, 49407])
+    expect(chunks[0]!.weights.slice(0, 5)).toEqual([1, 1, 1.5, 1, 1])
+    expect(chunks[0]!.ids).toHaveLength(77)
+  })
+
+  test('windows of a long prompt, and padding to a length', async () => {
+    const long = await pipe.encodePrompt('one BREAK two BREAK three')
+    expect(long.shape).toEqual([1, 231, 32])
+    expect((await pipe.encodePrompt('', { minChunks: 3 })).tokens).toBe(231)
+  })
+
+  test.each<[unknown, RegExp]>([
+    [{ tokenIds: [] }, /empty/],
+    [{ tokenIds: [49406, 49408] }, /tokenIds\[1\]/],
+    [{ tokenIds: new Array(78).fill(1) }, /multiple of 77/],
+    [{ tokenIds: 'x' }, /array/],
+    [{ ids: [1] }, /unknown option 'ids'/],
+  ])('%j is refused', async (prompt, message) => {
+    await expect(pipe.encodePrompt(prompt as never)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) })
+  })
+})
+
+describe('latents and conditioning', () => {
+  test('go in and out unchanged, and copies are independent', async () => {
+    const data = Float32Array.from({ length: 16 }, (_, i) => i - 8)
+    const latents = Latents.from(data, [1, 4, 2, 2])
+    const copy = latents.clone()
+    latents.write(data.map((x) => -x))
+    expect(await copy.read()).toEqual(data)
+    const into = new Float32Array(16)
+    expect(await latents.read(into)).toBe(into)
+    expect(into).toEqual(data.map((x) => -x))
+    latents.dispose()
+    latents.dispose()
+    await expect(latents.read()).rejects.toBeInstanceOf(DisposedError)
+    expect(await copy.read()).toEqual(data)
+  })
+
+  test.each<[() => unknown, RegExp]>([
+    [() => Latents.from(new Float32Array(5), [1, 1, 2, 2]), /describes 4 values/],
+    [() => Latents.from(new Float32Array(4), [4]), /4 sizes/],
+    [() => Latents.from([1, 2] as never, [1, 1, 1, 2]), /Float32Array/],
+    [() => Conditioning.from(new Float32Array(4), [2, 2, 1]), /\[1, tokens, dim\]/],
+    [() => Latents.from(new Float32Array(4), [1, 1, 2, 2]).write(new Float32Array(3)), /must have 4 values/],
+    [() => pipe.createLatents({ width: 60 }), /multiple of 8/],
+    [() => pipe.sample({ image: {} as never }), /image must be Latents/],
+    [() => pipe.sample({ clipSkip: 2 }), /encodePrompt/],
+    [() => pipe.sample({ guidanceScale: 3 }), /needs unconditional/],
+  ])('%s is refused', (action, message) => {
+    expect(action).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) }))
+  })
+
+  test('conditioning of another width is refused by predict()', async () => {
+    const latents = pipe.createLatents({ width: 64, height: 64 })
+    const conditioning = Conditioning.from(new Float32Array(2 * 7), [2, 7])
+    await expect(pipe.predict(latents, { timestep: 1, conditioning })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+  })
+
+  test('createLatents is createNoise', async () => {
+    const latents = pipe.createLatents({ width: 64, height: 64, seed: 5, rng: 'mt19937' })
+    expect(await latents.read()).toEqual(createNoise({ seed: 5, shape: [1, 4, 8, 8], rng: 'mt19937' }))
+  })
+})
+
+test('createNoise gives torch.randn on the CPU', () => {
+  // torch.manual_seed(0); torch.randn(2, 2)
+  const noise = Array.from(createNoise({ seed: 0, shape: [2, 2], rng: 'mt19937' }))
+  ;[1.5409961, -0.2934289, -2.1787894, 0.5684313].forEach((expected, i) => expect(noise[i]).toBeCloseTo(expected, 5))
+})
+
+describe('createSolver', () => {
+  test('on plain arrays, with the numbers of the schedule', () => {
+    const solver = createSolver({ sampler: 'euler', schedule: 'karras', steps: 3 })
+    expect(solver.timesteps).toHaveLength(3)
+    expect(solver.sigmas).toHaveLength(4)
+    expect(solver.sigmas.at(-1)).toBe(0)
+    const x = Float32Array.of(1, -1)
+    // A model that sees nothing but noise: eps = x / sigma makes every Euler step end at x * next / sigma.
+    for (let i = 0; i < 3; i++) {
+      const before = Float32Array.from(x)
+      const result = solver.step(
+        x.map((v) => v / solver.sigmas[i]!),
+        x,
+        i,
+      )
+      expect(result).toBe(x)
+      expect(x[0]).toBeCloseTo((before[0]! * solver.sigmas[i + 1]!) / solver.sigmas[i]!, 4)
+    }
+  })
+
+  test.each<[object, RegExp]>([
+    [{}, /sampler is missing/],
+    [{ sampler: 'eulr' }, /Unknown sampler/],
+    [{ sampler: 'ddim', steps: 0 }, /steps/],
+    [{ sampler: 'ddim', prediction: 'x0' }, /prediction/],
+    [{ sampler: 'ddim', betas: [2] }, /betas\[0\]/],
+    [{ sampler: 'ddim', startStep: 1, strength: 0.5 }, /give one/],
+    [{ sampler: 'euler', extra: { nonsense: 1 } }, /nonsense/],
+  ])('%j is refused', (options, message) => {
+    expect(() => createSolver(options as never)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) }),
+    )
+  })
+})
+
+describe('inspect, estimate, convert', () => {
+  test('inspect reads headers', async () => {
+    const info = await inspect(model.file)
+    expect(info).toMatchObject({ spec: { kind: 'text' }, parts: { unet: { tensors: 686 }, vae: { tensors: 248 } } })
+  })
+
+  test('an estimate grows with the size', async () => {
+    const [one, four] = [await estimateMemory(model.file, { width: 64, height: 64 }), await estimateMemory(model.file, { width: 128, height: 128 })]
+    expect(four.unet!.flops).toBeGreaterThan(2 * one.unet!.flops)
+    expect(four.decode!.bytes).toBeGreaterThan(one.decode!.bytes)
+  })
+
+  test('a converted file carries tokenizer, spec and metadata', async () => {
+    const events: string[] = []
+    const report = await convert(model.file, at('model.gguf'), {
+      type: 'f16',
+      metadata: { 'general.license': 'test' },
+      onProgress: ({ phase }) => events.push(phase),
+    })
+    expect(report).toMatchObject({ destination: at('model.gguf') })
+    expect(events).toContain('convert')
+    const info = await inspect(at('model.gguf'))
+    expect(info).toMatchObject({ hasTokenizer: true, spec: { kind: 'text', scaleFactor: 0.18215 } })
+    expect(JSON.stringify(info.metadata)).toContain('general.license')
+    await using loaded = await DiffusionPipeline.load(at('model.gguf'))
+    expect(loaded.tokenize('a cat')).toEqual(pipe.tokenize('a cat'))
+  })
+
+  test('an aborted conversion leaves nothing', async () => {
+    const controller = new AbortController()
+    const reason = new Error('stop')
+    const running = convert(model.file, at('never.gguf'), { type: 'q8_0', signal: controller.signal, onProgress: () => controller.abort(reason) })
+    await expect(running).rejects.toBe(reason)
+    expect(readdirSync(model.folder).filter((name) => name.includes('never'))).toEqual([])
+  })
+
+  test.each<[string, object, RegExp]>([
+    ['x.safetensors', { type: 'f16' }, /\.gguf/],
+    ['x.gguf', {}, /type must be one of/],
+    ['x.gguf', { type: 'q9_0' }, /Did you mean/],
+    ['x.gguf', { type: 'f16', overrides: { '*': 'int4' } }, /overrides\[0\] type/],
+  ])('convert to %s with %j is refused', async (name, options, message) => {
+    await expect(convert(model.file, at(name), options as never)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARG',
+      message: expect.stringMatching(message),
+    })
+  })
+})
+
+test('a checkpoint inside an outer zip is unpacked, used and deleted', async () => {
+  const before = readdirSync(tmpdir()).filter((name) => name.startsWith('latent-') && !name.startsWith('latent-test'))
+  const yaml = Buffer.from(JSON.stringify(model.golden.config))
+  writeFileSync(
+    at('release.zip'),
+    zipStored([
+      { name: 'model.safetensors', data: readFileSync(model.file) },
+      { name: 'config.yaml', data: yaml },
+    ]),
+  )
+  const zipped = await DiffusionPipeline.load(at('release.zip'))
+  expect(zipped.info.parameters).toEqual(pipe.info.parameters)
+  await zipped.dispose()
+  const after = readdirSync(tmpdir()).filter((name) => name.startsWith('latent-') && !name.startsWith('latent-test'))
+  expect(after).toEqual(before)
+  expect(existsSync(at('release.zip'))).toBe(true)
+})
+
+describe('the wrong file', () => {
+  test('a broken one', async () => {
+    writeFileSync(at('broken.safetensors'), Buffer.concat([Buffer.from([255, 255, 255, 255, 255, 255, 255, 127]), Buffer.alloc(64)]))
+    await expect(DiffusionPipeline.load(at('broken.safetensors'))).rejects.toBeInstanceOf(ModelFormatError)
+  })
+
+  test('a first stage alone encodes and decodes, but does not generate', async () => {
+    const stage = goldenModel('stage-kl-f8')
+    try {
+      await using alone = await Autoencoder.load(stage.file, { config: stage.golden.config })
+      const codes = await alone.encode({ data: new Float32Array(3 * 64 * 64), shape: [1, 3, 64, 64] }, { output: 'mean' })
+      expect(codes.shape).toEqual([1, 4, 8, 8])
+      expect((await alone.decode(codes))[0]).toMatchObject({ width: 64, height: 64 })
+      await using loaded = await DiffusionPipeline.load(stage.file, { config: stage.golden.config })
+      await expect(loaded.generate({ prompt: 'x' })).rejects.toBeInstanceOf(UnsupportedModelError)
+    } finally {
+      stage.remove()
+    }
+  })
+})
+
+test('devices and versions', async () => {
+  expect(await getDevices()).toContainEqual(expect.objectContaining({ id: 'cpu', type: 'cpu' }))
+  expect(getVersions()).toMatchObject({ version: expect.stringMatching(/^\d+\.\d+\.\d+/), cpu: { features: expect.any(Array) } })
+})
+
+test('a logger hears, may throw, and can be taken away', async () => {
+  setLogger(() => {
+    throw new Error('not your business')
+  })
+  await using other = await DiffusionPipeline.load(model.file)
+  expect(other.info.kind).toBe('text')
+  setLogger(null)
+  expect(() => setLogger('x' as never)).toThrow(TypeError)
+})

@@ -1,0 +1,103 @@
+/** The command line on a real file: the synthetic model of the reference case, its configuration as a .yaml beside it. */
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { RawImage } from '../../lib/index'
+import { cli } from '../helpers/cli'
+import { goldenModel, type GoldenModel } from '../helpers/model'
+
+let model: GoldenModel
+const at = (name: string) => path.join(model.folder, name)
+
+beforeAll(() => {
+  model = goldenModel('sd1')
+  // JSON is YAML.
+  writeFileSync(at('model.yaml'), JSON.stringify(model.golden.config))
+})
+afterAll(() => model.remove())
+
+const small = ['--width', '64', '--height', '64', '--steps', '2', '--seed', '7', '--device', 'cpu']
+
+test('generate writes a picture that carries its settings', async () => {
+  const { code, stdout, stderr } = await cli(['generate', '-m', model.file, '-p', 'a lighthouse', '-n', 'fog', '-o', at('out.png'), ...small])
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(/out\.png: 64x64, seed 7\n2 steps of \w+ in [\d.]+ s\n/)
+  const image = await RawImage.read(at('out.png'))
+  expect(image).toMatchObject({ width: 64, height: 64 })
+  expect(image.metadata.parameters).toMatch(/^a lighthouse\nNegative prompt: fog\nSteps: 2, .*Seed: 7, Size: 64x64, Model: model/)
+})
+
+test('generate --count --json --preview', async () => {
+  const argv = ['generate', '-m', model.file, '-p', 'x', '-o', at('many.png'), '--count', '2', '--json', '--preview', at('preview.png'), ...small]
+  const { code, stdout } = await cli(argv)
+  expect(code).toBe(0)
+  const report = JSON.parse(stdout)
+  expect(report.images.map(({ path: file, seed }: { path: string; seed: number }) => [path.basename(file), seed])).toEqual([
+    ['many-1.png', 7],
+    ['many-2.png', 8],
+  ])
+  expect(report.options).toMatchObject({ prompt: 'x', steps: 2, seed: 7, width: 64 })
+  expect(report.timings.sampleMs).toBeGreaterThan(0)
+  expect(existsSync(at('many-2.png'))).toBe(true)
+})
+
+test('convert, then generate from the one file', async () => {
+  const converted = await cli(['convert', model.file, at('small.gguf'), '-t', 'q8_0'])
+  expect(converted).toMatchObject({ code: 0, stderr: '' })
+  expect(converted.stdout).toMatch(/small\.gguf: \d+ tensors, [\d.]+ MB/)
+  const { code } = await cli(['generate', '-m', at('small.gguf'), '-p', 'x', '-o', at('small.png'), ...small])
+  expect(code).toBe(0)
+  expect(existsSync(at('small.png'))).toBe(true)
+  expect(readdirSync(model.folder).filter((name) => /\.(tmp|part)/.test(name))).toEqual([])
+})
+
+test('inspect', async () => {
+  const text = await cli(['inspect', model.file])
+  expect(text.code).toBe(0)
+  expect(text.stdout).toMatch(/Stable Diffusion 1[\s\S]*unet[\s\S]*vae/)
+  const json = JSON.parse((await cli(['inspect', model.file, '--json'])).stdout)
+  expect(json).toMatchObject({
+    spec: { kind: 'text', scaleFactor: 0.18215, prediction: 'eps' },
+    parts: { unet: { dtypes: { f32: expect.any(Number) } } },
+  })
+})
+
+test('estimate', async () => {
+  const { code, stdout } = await cli(['estimate', model.file, '--width', '128', '--height', '64', '--json'])
+  expect(code).toBe(0)
+  const estimate = JSON.parse(stdout)
+  expect(estimate).toMatchObject({ width: 128, height: 64 })
+  for (const stage of ['textEncoder', 'unet', 'decode']) expect(estimate[stage].flops).toBeGreaterThan(1e6)
+  expect(estimate.peakBytes).toBeGreaterThan(estimate.lowPeakBytes)
+})
+
+test('devices', async () => {
+  const { code, stdout } = await cli(['devices', '--json'])
+  expect(code).toBe(0)
+  expect(JSON.parse(stdout)).toContainEqual(expect.objectContaining({ id: 'cpu', type: 'cpu' }))
+})
+
+test('bench', async () => {
+  const { code, stdout } = await cli(['bench', model.file, '--width', '64', '--height', '64', '--repeats', '1', '--json'])
+  expect(code).toBe(0)
+  const report = JSON.parse(stdout)
+  expect(report.stages.map(({ stage }: { stage: string }) => stage)).toEqual(['load', 'text encoder', 'first step', 'step', 'decode'])
+  expect(report.peak.length).toBeGreaterThan(0)
+  expect(report.peakRssBytes).toBeGreaterThan(1e7)
+  for (const { gflops } of report.peak) expect(gflops).toBeGreaterThan(0)
+})
+
+test('an interrupt ends with 130 and no picture', async () => {
+  const controller = new AbortController()
+  const running = cli(['generate', '-m', model.file, '-p', 'x', '-o', at('never.png'), ...small, '--steps', '500'], controller.signal)
+  setTimeout(() => controller.abort(new Error('interrupted')), 200)
+  const { code, stderr } = await running
+  expect({ code, stderr }).toEqual({ code: 130, stderr: 'latent: interrupted\n' })
+  expect(existsSync(at('never.png'))).toBe(false)
+})
+
+test('a file that is no model: exit code 1, a code and the file in the message', async () => {
+  writeFileSync(at('broken.safetensors'), 'not a model')
+  const { code, stderr, stdout } = await cli(['generate', '-m', at('broken.safetensors'), '-p', 'x'])
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+  expect(stderr).toMatch(/broken\.safetensors.*\(ERR_MODEL_FORMAT\)/)
+})
