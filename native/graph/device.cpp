@@ -79,8 +79,15 @@ DeviceInfo describe(ggml_backend_dev_t device) {
     return info;
 }
 
+/// Why a graph may have to end early.
+struct Stop {
+    const CancelToken * cancel;
+    const std::atomic<bool> * node_failed;
+};
+
 bool abort_requested(void * data) {
-    return static_cast<const CancelToken *>(data)->cancelled();
+    const Stop & stop = *static_cast<const Stop *>(data);
+    return stop.cancel->cancelled() || stop.node_failed->load();
 }
 
 std::string megabytes(uint64_t bytes) {
@@ -140,18 +147,13 @@ std::shared_ptr<Device> Device::create(const std::string & name, int threads) {
         throw Error(ErrorCode::device, "The device \"" + device->name_ + "\" could not be opened. " + take_ggml_error(),
                     Json{{"device", device->name_}}.dump());
     }
-    if (device->is_cpu()) {
-        ggml_threadpool_params params = ggml_threadpool_params_default(device->threads_);
-        params.poll = 10;  // threads sleep soon after a graph instead of spinning while the host works
-        device->pool_ = ggml_threadpool_new(&params);
-        if (!device->pool_) throw Error(ErrorCode::device, "The thread pool could not be started");
-    }
+    if (device->is_cpu()) device->pool_ = std::make_unique<kernels::Pool>(device->threads_);
     return device;
 }
 
 Device::~Device() {
     if (backend_) ggml_backend_free(backend_);
-    if (pool_) ggml_threadpool_free(pool_);
+    if (ggml_pool_) ggml_threadpool_free(ggml_pool_);
 }
 
 DeviceInfo Device::info() const {
@@ -175,17 +177,19 @@ ggml_backend_buffer_type * Device::buffer_type() const {
     return ggml_backend_dev_buffer_type(ggml_backend_get_device(backend_));
 }
 
-uint64_t Device::work_bytes(ggml_cgraph * graph) const {
-    return is_cpu() ? ggml_graph_plan(graph, threads_, pool_).work_size : 0;
+uint64_t Device::work_bytes(ggml_cgraph * graph, bool own_threads) const {
+    return is_cpu() ? ggml_graph_plan(graph, own_threads ? 1 : threads_, nullptr).work_size : 0;
 }
 
-void Device::compute(ggml_cgraph * graph, const CancelToken & cancel) {
+void Device::compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads) {
     const std::lock_guard<std::mutex> lock(computing_);
     cancel.check();
-    const ggml_status status =
-        is_cpu() ? static_cast<ggml_status>(compute_cpu(graph, cancel)) : ggml_backend_graph_compute(backend_, graph);
+    const ggml_status status = is_cpu() ? static_cast<ggml_status>(compute_cpu(graph, cancel, own_threads))
+                                        : ggml_backend_graph_compute(backend_, graph);
     if (status == GGML_STATUS_SUCCESS) return;
     cancel.check();
+    if (node_failed_)
+        throw Error(ErrorCode::out_of_memory, "The device " + name_ + " could not finish an operation: " + node_failure_);
     if (status == GGML_STATUS_ALLOC_FAILED)
         throw Error(ErrorCode::out_of_memory, "The device " + name_ + " has no memory left for scratch data");
     throw Error(ErrorCode::device, "The device " + name_ + " failed while computing. " + take_ggml_error());
@@ -193,8 +197,14 @@ void Device::compute(ggml_cgraph * graph, const CancelToken & cancel) {
 
 // Not ggml_backend_graph_compute: the plan carries the abort callback per call, and scratch memory that cannot be had is an
 // error of ours instead of an exception in the middle of ggml.
-int Device::compute_cpu(ggml_cgraph * graph, const CancelToken & cancel) {
-    ggml_cplan plan = ggml_graph_plan(graph, threads_, pool_);
+int Device::compute_cpu(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads) {
+    if (!own_threads && threads_ > 1 && !ggml_pool_) {
+        ggml_threadpool_params params = ggml_threadpool_params_default(threads_);
+        params.poll = 10;  // threads sleep soon after a graph instead of spinning while the host works
+        ggml_pool_ = ggml_threadpool_new(&params);
+        if (!ggml_pool_) throw Error(ErrorCode::device, "The thread pool could not be started");
+    }
+    ggml_cplan plan = own_threads ? ggml_graph_plan(graph, 1, nullptr) : ggml_graph_plan(graph, threads_, ggml_pool_);
     if (scratch_->size < plan.work_size) {
         scratch_->data.reset();
         scratch_->size = 0;
@@ -204,8 +214,17 @@ int Device::compute_cpu(ggml_cgraph * graph, const CancelToken & cancel) {
     }
     plan.work_data = scratch_->data.get();
     plan.abort_callback = abort_requested;
-    plan.abort_callback_data = const_cast<CancelToken *>(&cancel);
-    return ggml_graph_compute(graph, &plan);
+    node_failed_ = false;
+    Stop stop{&cancel, &node_failed_};
+    plan.abort_callback_data = &stop;
+    const ggml_status status = ggml_graph_compute(graph, &plan);
+    // The last node has no check after it.
+    return node_failed_ ? GGML_STATUS_ABORTED : status;
+}
+
+void Device::fail_node(const char * what) {
+    if (node_failed_.exchange(true)) return;
+    node_failure_ = what;
 }
 
 void Device::trim() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "core/job.h"
+#include "kernels/pool.h"
 
 struct ggml_backend;
 struct ggml_backend_buffer;
@@ -55,13 +57,18 @@ public:
     void require(uint64_t bytes, const std::string & what) const;
 
     /// Runs a graph to its end, or throws aborted soon after `cancel` is set (the device stays usable), or device.
-    void compute(ggml_cgraph * graph, const CancelToken & cancel);
+    /// `own_threads`: the graph's heavy nodes use pool() themselves (ops_cpu), so ggml walks it with one thread.
+    void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads = false);
     /// Gives back the scratch memory kept between computations.
     void trim();
     /// Scratch bytes that ggml's CPU backend needs beside the graph's own buffer; 0 elsewhere.
-    uint64_t work_bytes(ggml_cgraph * graph) const;
+    uint64_t work_bytes(ggml_cgraph * graph, bool own_threads = false) const;
 
     // For this layer and models only.
+    /// The CPU's threads. Nodes that fail call fail_node(), since no exception may pass through ggml: compute() then ends with
+    /// it.
+    kernels::Pool & pool() { return *pool_; }
+    void fail_node(const char * what);
     ggml_backend * backend() const { return backend_; }
     ggml_backend_buffer_type * buffer_type() const;
     /// Weights may be used in place from host memory (a mapped file).
@@ -70,12 +77,15 @@ public:
 private:
     struct Scratch;
     Device() = default;
-    int compute_cpu(ggml_cgraph * graph, const CancelToken & cancel);  // a ggml_status
+    int compute_cpu(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads);  // a ggml_status
 
     std::string name_, kind_;
     int threads_ = 1;
     ggml_backend * backend_ = nullptr;
-    ggml_threadpool * pool_ = nullptr;
+    std::unique_ptr<kernels::Pool> pool_;
+    ggml_threadpool * ggml_pool_ = nullptr;  // for graphs of the portable home, started on first use
+    std::atomic<bool> node_failed_{false};
+    std::string node_failure_;
     std::unique_ptr<Scratch> scratch_;
     std::mutex computing_;
 };

@@ -158,19 +158,32 @@ struct AttentionNode {
 
 }  // namespace
 
-OpsCpu::OpsCpu(ggml_context * nodes, ggml_context * leaves, ggml_cgraph * graph, const Runner::Limits & limits,
+OpsCpu::OpsCpu(ggml_context * nodes, ggml_context * leaves, ggml_cgraph * graph, const Runner::Limits & limits, Device & device,
                kernels::Arithmetic arithmetic)
-    : OpsGgml(nodes, leaves, graph, true, limits), arithmetic_(arithmetic) {}
+    : OpsGgml(nodes, leaves, graph, true, limits), device_(device), arithmetic_(arithmetic) {}
 
 template <typename Node>
 ggml_tensor * OpsCpu::node(Node data, const std::array<int64_t, 4> & ne, std::vector<ggml_tensor *> sources) {
-    auto held = std::make_shared<Node>(data);
+    struct Held {
+        Node node;
+        Device * device;
+        int parts;
+    };
+    constexpr int64_t kSmall = 8192;  // values; below this the others' waking costs more than they help
+    const int threads = device_.pool().threads();
+    const int parts = threads == 1 || ne[0] * ne[1] * ne[2] * ne[3] < kSmall ? 1 : 2 * threads;
+    auto held = std::make_shared<Held>(Held{data, &device_, parts});
     owned_.push_back(held);
-    const auto run = [](ggml_tensor * out, int thread, int threads, void * user) {
-        static_cast<const Node *>(user)->run(out, {thread, threads});
+    const auto run = [](ggml_tensor * out, int, int, void * user) {
+        const Held & work = *static_cast<const Held *>(user);
+        try {
+            work.device->pool().run(work.parts, [&](int part) { work.node.run(out, {part, work.parts}); });
+        } catch (const std::exception & e) {
+            work.device->fail_node(e.what());
+        }
     };
     return ggml_custom_4d(nodes_, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], sources.data(), static_cast<int>(sources.size()),
-                          run, GGML_N_TASKS_MAX, held.get());
+                          run, 1, held.get());
 }
 
 ggml_tensor * OpsCpu::contiguous(int id) {

@@ -22,6 +22,7 @@ struct Graph::State {
     std::vector<OpsGgml::Constant> constants;
     std::vector<std::shared_ptr<void>> owned;
     double flops = 0;
+    bool own_threads = false;  // made by ops_cpu
     uint64_t bytes = 0;
 
     uint64_t context_bytes() const { return ggml_get_mem_size(nodes.get()) + ggml_get_mem_size(leaves.get()); }
@@ -65,8 +66,10 @@ void build_graph(State & state, const WeightStore & weights, const GraphBuilder 
         if (!state.nodes || !state.leaves) throw Error(ErrorCode::out_of_memory, "No memory for the nodes of a graph");
         state.graph = ggml_new_graph_custom(state.nodes.get(), capacity, false);
         std::unique_ptr<OpsGgml> home;
-        if (state.device->is_cpu() && limits.fused) {
-            home = std::make_unique<OpsCpu>(state.nodes.get(), state.leaves.get(), state.graph, limits, arithmetic(weights));
+        state.own_threads = state.device->is_cpu() && limits.fused;
+        if (state.own_threads) {
+            home = std::make_unique<OpsCpu>(state.nodes.get(), state.leaves.get(), state.graph, limits, *state.device,
+                                            arithmetic(weights));
         } else {
             home = std::make_unique<OpsGgml>(state.nodes.get(), state.leaves.get(), state.graph, state.device->is_cpu(), limits);
         }
@@ -137,7 +140,7 @@ void Graph::get_output(const std::string & name, Span<float> out) const {
 }
 
 void Graph::compute(const CancelToken & cancel) {
-    state_->device->compute(state_->graph, cancel);
+    state_->device->compute(state_->graph, cancel, state_->own_threads);
 }
 
 uint64_t Graph::bytes() const {
@@ -158,7 +161,7 @@ GraphMeasure Runner::measure(const GraphBuilder & build) const {
     const uint64_t leaves = leaf_bytes(state.leaves.get(), type);
     GraphMeasure measure;
     measure.bytes = leaves + activation_bytes(state.leaves.get(), state.graph, type) + state.context_bytes() +
-                    device_->work_bytes(state.graph);
+                    device_->work_bytes(state.graph, state.own_threads);
     measure.flops = state.flops;
     return measure;
 }
@@ -179,7 +182,7 @@ Graph & Runner::prepare(const std::string & key, const GraphBuilder & build) {
     ggml_backend_buffer_type_t type = device_->buffer_type();
     const uint64_t leaves = leaf_bytes(state.leaves.get(), type);
     const uint64_t activations = activation_bytes(state.leaves.get(), state.graph, type);
-    const uint64_t needed = leaves + activations + device_->work_bytes(state.graph);
+    const uint64_t needed = leaves + activations + device_->work_bytes(state.graph, state.own_threads);
     while (static_cast<int>(entries_.size()) >= keep_ || (!entries_.empty() && needed > device_->available()))
         entries_.pop_back();
     device_->require(needed, "The " + what_ + " at this size");

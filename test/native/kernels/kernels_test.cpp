@@ -1,5 +1,7 @@
+#include <atomic>
 #include <cmath>
 #include <random>
+#include <stdexcept>
 #include <vector>
 
 #include "check.h"
@@ -7,6 +9,7 @@
 #include "core/tensor_source.h"
 #include "kernels/attention.h"
 #include "kernels/matmul.h"
+#include "kernels/pool.h"
 #include "kernels/vectors.h"
 
 using namespace latent;
@@ -325,4 +328,30 @@ TEST(layer_norm_and_geglu_match_the_definition) {
             CHECK(worst(out, gated) < 1e-5);
         }
     });
+}
+
+TEST(pool_runs_every_part_once_and_passes_errors_on) {
+    for (const int threads : {1, 2, 5}) {
+        Pool pool(threads);
+        for (int round = 0; round < 2000; ++round) {
+            const int count = static_cast<int>(pick(0, 12));
+            std::vector<std::atomic<int>> hits(12);
+            pool.run(count, [&](int part) { hits[static_cast<size_t>(part)].fetch_add(1); });
+            for (int i = 0; i < 12; ++i) CHECK(hits[static_cast<size_t>(i)].load() == (i < count ? 1 : 0));
+        }
+        bool thrown = false;
+        std::atomic<int> ran{0};
+        try {
+            pool.run(8, [&](int part) {
+                ran.fetch_add(1);
+                if (part == 3) throw std::runtime_error("part 3");
+            });
+        } catch (const std::runtime_error &) {
+            thrown = true;
+        }
+        CHECK(thrown);
+        int after = 0;
+        pool.run(1, [&](int) { ++after; });
+        CHECK(after == 1);
+    }
 }
