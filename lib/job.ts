@@ -6,12 +6,12 @@ import type { Progress } from './types.js'
 /** What a call wants to hear while it runs. */
 export interface JobHooks {
   signal?: AbortSignal | undefined
-  onProgress?: ((progress: Progress) => void) | undefined
+  onProgress?: ((progress: Progress) => unknown) | undefined
   onPreview?: NativeCallbacks['onPreview']
 }
 
 /** Adds times to the engine's progress events. */
-export function progressReporter(onProgress: (progress: Progress) => void): (phase: NativePhase, step: number, steps: number) => unknown {
+export function progressReporter(onProgress: (progress: Progress) => unknown): (phase: NativePhase, step: number, steps: number) => unknown {
   const began = performance.now()
   let phaseNow: NativePhase | undefined
   let phaseBegan = began

@@ -76,8 +76,8 @@ export function optionalSignal(o: Record<string, unknown>): AbortSignal | undefi
   return o.signal === undefined ? undefined : checkSignal(o.signal, 'signal')
 }
 
-export function optionalProgress(o: Record<string, unknown>): ((progress: Progress) => void) | undefined {
-  return o.onProgress === undefined ? undefined : checkFunction<(progress: Progress) => void>(o.onProgress, 'onProgress')
+export function optionalProgress(o: Record<string, unknown>): ((progress: Progress) => unknown) | undefined {
+  return o.onProgress === undefined ? undefined : checkFunction<(progress: Progress) => unknown>(o.onProgress, 'onProgress')
 }
 
 export function resolveRng(value: unknown): RngName {
@@ -95,7 +95,7 @@ export interface ResolvedLoad {
   request: Omit<NativeLoadRequest, 'model' | 'unet' | 'textEncoder' | 'vae' | 'config'>
   config: LoadOptions['config']
   signal: AbortSignal | undefined
-  onProgress: ((progress: Progress) => void) | undefined
+  onProgress: ((progress: Progress) => unknown) | undefined
 }
 
 function resolveDevice(value: unknown): string {
@@ -276,7 +276,7 @@ export interface ResolvedGenerate {
   image: ImageInput | undefined
   latents: Latents | undefined
   preview: Required<PreviewOptions> | undefined
-  onProgress: ((progress: Progress) => void) | undefined
+  onProgress: ((progress: Progress) => unknown) | undefined
   signal: AbortSignal | undefined
 }
 

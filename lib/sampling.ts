@@ -42,7 +42,7 @@ export interface ResolvedSample {
   conditioning: NativeConditioning | null
   unconditional: NativeConditioning | null
   signal: AbortSignal | undefined
-  onProgress: ((progress: Progress) => void) | undefined
+  onProgress: ((progress: Progress) => unknown) | undefined
 }
 
 const sampleKeys = [
@@ -55,7 +55,7 @@ const sampleKeys = [
   'image',
   'strength',
   'onProgress',
-  ...samplingKeys,
+  ...samplingKeys.filter((key) => key !== 'clipSkip'),
   ...callKeys,
 ]
 

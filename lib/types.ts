@@ -174,7 +174,7 @@ export interface LoadOptions extends CallOptions {
   /** Read the EMA weights of a training checkpoint. Default: as the model's configuration says. */
   ema?: boolean
   /** Called while weights are read. An error thrown here rejects the call. */
-  onProgress?: (progress: Progress) => void
+  onProgress?: (progress: Progress) => unknown
   /** The reference's own configuration: path of a CompVis/Stability .yaml, or its parsed object. Default: the .yaml beside the checkpoint, if there is one. */
   config?: string | URL | object
   /** Single fields over what configuration and detection gave. */
@@ -284,8 +284,8 @@ export interface PreviewOptions {
   every?: number
   /** `linear` (default): a small picture straight from the latents, nearly free. `vae`: the real decoder, slow. */
   method?: 'linear' | 'vae'
-  /** An error thrown here rejects the call. */
-  onPreview: (image: RawImage, at: { step: number; steps: number; index: number }) => void
+  /** An error thrown here, or a promise that rejects, rejects the call. */
+  onPreview: (image: RawImage, at: { step: number; steps: number; index: number }) => unknown
 }
 
 /** Options of {@link DiffusionPipeline.generate}. Unknown names are rejected. */
@@ -307,7 +307,7 @@ export interface GenerateOptions extends SamplingOptions, CallOptions {
   latents?: Latents
   /** How emphasis acts on the embedding. Default `original`: as A1111, keeping the mean. */
   emphasis?: 'original' | 'no_norm' | 'comfy'
-  onProgress?: (progress: Progress) => void
+  onProgress?: (progress: Progress) => unknown
   preview?: PreviewOptions
 }
 
@@ -389,7 +389,7 @@ export interface CreateLatentsOptions {
 }
 
 /** Options of {@link DiffusionPipeline.sample}. */
-export interface SampleOptions extends SamplingOptions, CallOptions {
+export interface SampleOptions extends Omit<SamplingOptions, 'clipSkip'>, CallOptions {
   /** From {@link DiffusionPipeline.encodePrompt}. */
   conditioning?: Conditioning
   /** Conditioning of the negative or empty prompt; needed where the guidance scale is not 1. */
@@ -403,7 +403,7 @@ export interface SampleOptions extends SamplingOptions, CallOptions {
   image?: Latents
   /** As in {@link GenerateOptions}, with `image` only. */
   strength?: number
-  onProgress?: (progress: Progress) => void
+  onProgress?: (progress: Progress) => unknown
 }
 
 /** One finished step of {@link DiffusionPipeline.sample}. */

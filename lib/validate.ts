@@ -20,7 +20,7 @@ export function show(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`
   if (value === null || typeof value !== 'object') return typeof value === 'function' ? 'a function' : String(value)
   if (Array.isArray(value)) return `an array of ${value.length}`
-  const name = (value).constructor?.name
+  const name = value.constructor?.name
   return name && name !== 'Object' ? `an instance of ${name}` : 'an object'
 }
 

@@ -71,7 +71,7 @@ describe('runJob', () => {
     const { job } = fakeJob<number>()
     const oops = new Error('oops')
     let callbacks: NativeCallbacks = {}
-    const running = runJob((given) => ((callbacks = given), job), { onProgress: (() => Promise.reject(oops)) })
+    const running = runJob((given) => ((callbacks = given), job), { onProgress: () => Promise.reject(oops) })
     const rejected = expect(running).rejects.toBe(oops)
     callbacks.onProgress!('load', 1, 2)
     await rejected
