@@ -1,3 +1,4 @@
+import { InFlight } from './job.js';
 import { Latents } from './latents.js';
 import type { NativePipeline } from './native/contract.js';
 import type { CallOptions, DecodeOptions, ImageInput, LoadOptions, ModelSource, PipelineInfo, RngName } from './types.js';
@@ -41,4 +42,4 @@ export declare class Autoencoder implements AsyncDisposable {
     [Symbol.asyncDispose](): Promise<void>;
 }
 /** For the pipeline: its own first stage. */
-export declare function firstStageOf(native: NativePipeline, scaleFactor: number): Autoencoder;
+export declare function firstStageOf(native: NativePipeline, scaleFactor: number, calls: InFlight): Autoencoder;

@@ -7,7 +7,7 @@ export interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'e
     overrides?: Record<string, WeightType> | readonly (readonly [pattern: string, type: WeightType])[];
     /** Texts to store in the file (`general.license`, `general.author` ...). */
     metadata?: Record<string, string>;
-    onProgress?: (progress: Progress) => void;
+    onProgress?: (progress: Progress) => unknown;
 }
 /** What {@link convert} wrote. */
 export interface ConvertReport {

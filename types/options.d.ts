@@ -11,7 +11,7 @@ export declare function randomSeed(): bigint;
 /** `signal` and nothing else. */
 export declare function resolveCall(options: unknown, where: string): CallOptions;
 export declare function optionalSignal(o: Record<string, unknown>): AbortSignal | undefined;
-export declare function optionalProgress(o: Record<string, unknown>): ((progress: Progress) => void) | undefined;
+export declare function optionalProgress(o: Record<string, unknown>): ((progress: Progress) => unknown) | undefined;
 export declare function resolveRng(value: unknown): RngName;
 export declare function resolveSeed(value: unknown): bigint;
 /** The checked options of a load, apart from the files. */
@@ -19,7 +19,7 @@ export interface ResolvedLoad {
     request: Omit<NativeLoadRequest, 'model' | 'unet' | 'textEncoder' | 'vae' | 'config'>;
     config: LoadOptions['config'];
     signal: AbortSignal | undefined;
-    onProgress: ((progress: Progress) => void) | undefined;
+    onProgress: ((progress: Progress) => unknown) | undefined;
 }
 export declare function resolveLoad(options: LoadOptions | undefined, where: string): ResolvedLoad;
 /** The checked sampling options: the native request, and what TypeScript keeps for itself. */
@@ -50,7 +50,7 @@ export interface ResolvedGenerate {
     image: ImageInput | undefined;
     latents: Latents | undefined;
     preview: Required<PreviewOptions> | undefined;
-    onProgress: ((progress: Progress) => void) | undefined;
+    onProgress: ((progress: Progress) => unknown) | undefined;
     signal: AbortSignal | undefined;
 }
 export declare function resolveGenerate(options: GenerateOptions | undefined, info: PipelineInfo, where?: string): ResolvedGenerate;

@@ -7,7 +7,7 @@ import type { CallOptions, CreateLatentsOptions, DecodeOptions, Device, EncodeIm
 /**
  * A loaded model. Made by {@link DiffusionPipeline.load}; freed by `dispose()` or `await using`.
  *
- * Calls on one device run one after another in the order they were made; any number may be waiting. Every long call takes an AbortSignal, which works while
+ * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
  * the call waits, between steps and inside a step, and makes it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects
  * the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
  */

@@ -12,7 +12,7 @@ export interface ResolvedSample {
     conditioning: NativeConditioning | null;
     unconditional: NativeConditioning | null;
     signal: AbortSignal | undefined;
-    onProgress: ((progress: Progress) => void) | undefined;
+    onProgress: ((progress: Progress) => unknown) | undefined;
 }
 export declare function resolveSample(options: SampleOptions, info: PipelineInfo): ResolvedSample;
 /** Runs a checked sample() call step by step. Leaving the loop early frees the run. */

@@ -121,7 +121,7 @@ export interface LoadOptions extends CallOptions {
     /** Read the EMA weights of a training checkpoint. Default: as the model's configuration says. */
     ema?: boolean;
     /** Called while weights are read. An error thrown here rejects the call. */
-    onProgress?: (progress: Progress) => void;
+    onProgress?: (progress: Progress) => unknown;
     /** The reference's own configuration: path of a CompVis/Stability .yaml, or its parsed object. Default: the .yaml beside the checkpoint, if there is one. */
     config?: string | URL | object;
     /** Single fields over what configuration and detection gave. */
@@ -227,12 +227,12 @@ export interface PreviewOptions {
     every?: number;
     /** `linear` (default): a small picture straight from the latents, nearly free. `vae`: the real decoder, slow. */
     method?: 'linear' | 'vae';
-    /** An error thrown here rejects the call. */
+    /** An error thrown here, or a promise that rejects, rejects the call. */
     onPreview: (image: RawImage, at: {
         step: number;
         steps: number;
         index: number;
-    }) => void;
+    }) => unknown;
 }
 /** Options of {@link DiffusionPipeline.generate}. Unknown names are rejected. */
 export interface GenerateOptions extends SamplingOptions, CallOptions {
@@ -247,13 +247,13 @@ export interface GenerateOptions extends SamplingOptions, CallOptions {
     count?: number;
     /** Start picture (image to image). */
     image?: ImageInput;
-    /** Image to image: how much of the schedule is run, 0 (keep the picture) to 1 (only its noise level matters). Default 0.75. */
+    /** Image to image: share of the schedule that is run, up to 1 (only the noise counts); at least one step must be left of it. Default 0.75. */
     strength?: number;
     /** Start noise of unit variance in place of the seed's. */
     latents?: Latents;
     /** How emphasis acts on the embedding. Default `original`: as A1111, keeping the mean. */
     emphasis?: 'original' | 'no_norm' | 'comfy';
-    onProgress?: (progress: Progress) => void;
+    onProgress?: (progress: Progress) => unknown;
     preview?: PreviewOptions;
 }
 /** The options of a finished {@link DiffusionPipeline.generate} call with every default filled in. Passing them again repeats the call. */
@@ -327,7 +327,7 @@ export interface CreateLatentsOptions {
     rng?: RngName;
 }
 /** Options of {@link DiffusionPipeline.sample}. */
-export interface SampleOptions extends SamplingOptions, CallOptions {
+export interface SampleOptions extends Omit<SamplingOptions, 'clipSkip'>, CallOptions {
     /** From {@link DiffusionPipeline.encodePrompt}. */
     conditioning?: Conditioning;
     /** Conditioning of the negative or empty prompt; needed where the guidance scale is not 1. */
@@ -341,7 +341,7 @@ export interface SampleOptions extends SamplingOptions, CallOptions {
     image?: Latents;
     /** As in {@link GenerateOptions}, with `image` only. */
     strength?: number;
-    onProgress?: (progress: Progress) => void;
+    onProgress?: (progress: Progress) => unknown;
 }
 /** One finished step of {@link DiffusionPipeline.sample}. */
 export interface SampleStep {

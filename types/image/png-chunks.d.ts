@@ -10,7 +10,8 @@ export interface PngHeader {
 /** A file whose structure has been checked. */
 export interface PngFile {
     header: PngHeader;
-    hasTransparency: boolean;
+    /** Contents of the tRNS chunk: the transparent colour, 16 bits per sample, or the alphas of the palette. */
+    transparency: Buffer | undefined;
     /** The file reduced to what is needed for the picture: IHDR, PLTE, tRNS, IDAT, IEND. */
     essential: Buffer;
     /** The IDAT contents, joined. */
@@ -23,9 +24,10 @@ export interface PngFile {
 }
 /** Checks order, sizes and check sums of all chunks. */
 export declare function readChunks(file: Buffer, where: string): PngFile;
-/** Bytes that the picture data must have when inflated: rows with a filter byte each, in seven passes when interlaced. */
-export declare function inflatedBytes({ width, height, bitDepth, colourType, interlaced }: PngHeader): number;
-/** Inflates the picture data, off the main thread and never to more than it may have, to see that it is whole. */
+/**
+ * Inflates the picture data, off the main thread and never to more than it may have, to see that it is whole and that its rows have filters that exist
+ * (pngjs raises an error that nobody can catch where they do not).
+ */
 export declare function checkPictureData({ header, compressed }: PngFile, where: string): Promise<void>;
 /** Keyword and text of all text chunks; of two with one keyword the first counts. Texts that cannot be read are left out. */
 export declare function readTexts(texts: PngFile['texts']): Promise<Record<string, string>>;
