@@ -56,7 +56,10 @@ struct UNetConfig {
     int depth_at(int level) const;
     int depth_middle() const;
     int heads_at(int level, int channels) const;
-    int downsampling() const { return 1 << (levels() - 1); }  // latent sides must be multiples of this
+    int downsampling() const { return 1 << (levels() - 1); }
+    /// Latent sides must be multiples of this. Where a level is halved and doubled by convolutions any size goes: the doubled map is
+    /// cut to its skip connection's (as diffusers does); averaging drops the odd row for good.
+    int size_multiple() const { return resblock_updown || !conv_resample ? downsampling() : 1; }
 };
 
 /// ldm-systems section 4. KL and VQ first stages.

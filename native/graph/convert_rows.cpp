@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstring>
 #include <exception>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -22,7 +21,7 @@ size_t row_bytes(DType type, int64_t inner) {
 
 void row_to_f32(DType from, const uint8_t * source, float * out, int64_t inner) {
     // Only element types wider than a byte have an alignment; files promise none, so ggml's readers get aligned input or none.
-    const bool aligned = reinterpret_cast<uintptr_t>(source) % 2 == 0;
+    const bool aligned = reinterpret_cast<uintptr_t>(source) % block_alignment(from) == 0;
     if (dtype_is_quantised(from)) {
         std::vector<uint8_t> copy;
         if (!aligned) {
@@ -67,6 +66,11 @@ void convert_range(DType from, const uint8_t * source, DType to, uint8_t * desti
 
 }  // namespace
 
+uintptr_t block_alignment(DType type) {
+    if (!dtype_is_quantised(type)) return static_cast<uintptr_t>(dtype_block_bytes(type));
+    return dtype_block_bytes(type) % 4 == 0 ? 4 : 2;
+}
+
 void convert_rows(DType from, const void * source, DType to, void * destination, int64_t rows, int64_t inner, int threads) {
     if (dtype_is_quantised(to) && from != to) ggml_quantize_init(to_ggml(to));  // shared tables, not thread-safe to make
     const auto * in = static_cast<const uint8_t *>(source);
@@ -87,11 +91,12 @@ void convert_rows(DType from, const void * source, DType to, void * destination,
         }
     };
     std::vector<std::thread> pool;
+    pool.reserve(static_cast<size_t>(workers));
     for (int worker = 1; worker < workers; ++worker) {
         try {
             pool.emplace_back(work, worker);
-        } catch (const std::system_error &) {
-            break;  // fewer threads than hoped for
+        } catch (const std::exception &) {
+            break;  // no thread or no memory for one: fewer than hoped for
         }
     }
     work(0);

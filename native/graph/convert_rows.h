@@ -11,4 +11,7 @@ namespace latent::graph {
 /// is decoded through f32, row by row.
 void convert_rows(DType from, const void * source, DType to, void * destination, int64_t rows, int64_t inner, int threads);
 
+/// Of one stored element or block, as ggml declares them: blocks with a scale and a minimum begin with a pair of halves.
+uintptr_t block_alignment(DType type);
+
 }  // namespace latent::graph

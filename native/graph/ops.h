@@ -43,9 +43,10 @@ enum class Padding {
 struct ConvOptions {
     int stride = 1;
     Padding padding = Padding::same;
-    bool upsample = false;  // nearest, twice the size, before the convolution
-    Seq channel_add;        // [batch, 1, out]: added to every pixel (the time embedding)
-    Map residual;           // added to the result
+    bool upsample = false;                    // nearest, twice the size, before the convolution
+    int64_t crop_width = 0, crop_height = 0;  // with upsample: so much of the doubled map is seen, 0: all of it
+    Seq channel_add;                          // [batch, 1, out]: added to every pixel (the time embedding)
+    Map residual;                             // added to the result
 };
 
 struct GroupNormOptions {

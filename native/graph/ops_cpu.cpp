@@ -205,9 +205,12 @@ Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
     const int64_t low = options.padding == Padding::same ? (w.kernel - 1) / 2 : 0;
     const int64_t both = options.padding == Padding::same ? 2 * low : options.padding == Padding::right_bottom ? 1 : 0;
     const int64_t scale = options.upsample ? 2 : 1;
+    s.crop_width = options.crop_width, s.crop_height = options.crop_height;
+    const int64_t width = s.crop_width ? s.crop_width : x.width * scale;
+    const int64_t height = s.crop_height ? s.crop_height : x.height * scale;
     s.pad_left = s.pad_top = static_cast<int>(low);
-    s.out_width = (x.width * scale + both - w.kernel) / options.stride + 1;
-    s.out_height = (x.height * scale + both - w.kernel) / options.stride + 1;
+    s.out_width = (width + both - w.kernel) / options.stride + 1;
+    s.out_height = (height + both - w.kernel) / options.stride + 1;
     flops_ += 2.0 * static_cast<double>(w.weight->inner()) * static_cast<double>(s.out * s.n * s.out_width * s.out_height);
 
     ConvNode data{&tiles(w.in, w.out), s};

@@ -29,9 +29,16 @@ Map OpsGgml::conv(Map x, const Conv & w, const ConvOptions & options) {
     shape.stride = options.stride;
     shape.pad = options.padding == Padding::same ? (w.kernel - 1) / 2 : 0;
     shape.upsample = options.upsample;
+    if (options.upsample && (options.crop_width || options.crop_height)) {
+        t = ggml_upscale(nodes_, t, 2, GGML_SCALE_MODE_NEAREST);
+        const int64_t width = options.crop_width ? options.crop_width : t->ne[0];
+        const int64_t height = options.crop_height ? options.crop_height : t->ne[1];
+        t = ggml_cont(nodes_, ggml_view_4d(nodes_, t, width, height, t->ne[2], t->ne[3], t->nb[1], t->nb[2], t->nb[3], 0));
+        shape.upsample = false;
+    }
     if (options.padding == Padding::right_bottom) t = ggml_pad(nodes_, t, 1, 1, 0, 0);
-    shape.in_width = t->ne[0] * (options.upsample ? 2 : 1);
-    shape.in_height = t->ne[1] * (options.upsample ? 2 : 1);
+    shape.in_width = t->ne[0] * (shape.upsample ? 2 : 1);
+    shape.in_height = t->ne[1] * (shape.upsample ? 2 : 1);
     shape.out_width = (shape.in_width + 2 * shape.pad - w.kernel) / options.stride + 1;
     shape.out_height = (shape.in_height + 2 * shape.pad - w.kernel) / options.stride + 1;
 
@@ -41,7 +48,7 @@ Map OpsGgml::conv(Map x, const Conv & w, const ConvOptions & options) {
     const bool wide =
         sizeof(float) * static_cast<uint64_t>(shape.in_width) * shape.in_height * x.channels > INT_MAX;  // im2col's stride
     ggml_tensor * y = nullptr;
-    if (w.kernel == 1 && options.stride == 1 && !options.upsample) {
+    if (w.kernel == 1 && options.stride == 1 && !shape.upsample) {
         y = conv_pointwise(t, w, channel_add);
     } else if (unfolded <= limits_.conv_scratch && !wide) {
         y = conv_whole(t, w, shape, channel_add);

@@ -169,8 +169,8 @@ bool WeightStore::in_place(const Parameter & parameter) const {
     const TensorInfo & info = source_->tensors()[parameter.source_index];
     if (info.dtype != parameter.dtype) return false;
     const Span<const uint8_t> view = source_->view(info);
-    const uintptr_t alignment = dtype_is_quantised(info.dtype) ? 2 : static_cast<uintptr_t>(dtype_block_bytes(info.dtype));
-    return view.size() == resident_bytes(parameter) && !view.empty() && reinterpret_cast<uintptr_t>(view.data()) % alignment == 0;
+    return view.size() == resident_bytes(parameter) && !view.empty() &&
+           reinterpret_cast<uintptr_t>(view.data()) % block_alignment(info.dtype) == 0;
 }
 
 uint64_t WeightStore::parameter_count() const {

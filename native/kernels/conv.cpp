@@ -27,7 +27,8 @@ int find_segments(const ConvShape & s, int64_t first, int64_t columns, Segment *
 /// One row of the unfolded input: the input value under tap (ky, kx) for each column of the segment, zero outside the picture.
 void gather(const ConvShape & s, const float * channel, const Segment & segment, int ky, int kx, float * out) {
     const int scale = s.upsample ? 2 : 1;
-    const int64_t height = s.height * scale, width = s.width * scale;
+    const int64_t height = s.crop_height ? s.crop_height : s.height * scale;
+    const int64_t width = s.crop_width ? s.crop_width : s.width * scale;
     const int64_t y = segment.y * s.stride + ky - s.pad_top;
     if (y < 0 || y >= height) {
         std::memset(out, 0, static_cast<size_t>(segment.count) * sizeof(float));

@@ -22,6 +22,7 @@ struct ConvShape {
     int kernel = 3, stride = 1;
     int pad_left = 1, pad_top = 1;  // right and bottom follow from the output's size
     bool upsample = false;          // nearest, twice the size, before the kernel
+    int64_t crop_width = 0, crop_height = 0;  // of the doubled input, 0: all of it
 };
 
 /// What is added where results are written, none of it required.

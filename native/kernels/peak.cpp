@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <thread>
 
 #include "core/cpu.h"
@@ -78,7 +79,12 @@ std::vector<Peak> measure_peak(int threads, double seconds) {
     for (const PeakLoop & loop : loops()) {
         std::vector<double> rates(static_cast<size_t>(std::max(1, threads)), 0.0);
         std::vector<std::thread> pool;
-        for (size_t i = 1; i < rates.size(); ++i) pool.emplace_back([&, i] { rates[i] = best_rate(loop, seconds); });
+        pool.reserve(rates.size());
+        try {
+            for (size_t i = 1; i < rates.size(); ++i) pool.emplace_back([&, i] { rates[i] = best_rate(loop, seconds); });
+        } catch (const std::exception &) {
+            // no more threads to be had: the sum is over those that run
+        }
         rates[0] = best_rate(loop, seconds);
         for (std::thread & thread : pool) thread.join();
         Peak peak{loop.format, loop.instructions, 0};

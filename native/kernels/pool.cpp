@@ -1,7 +1,6 @@
 #include "kernels/pool.h"
 
 #include <chrono>
-#include <system_error>
 
 namespace latent::kernels {
 namespace {
@@ -12,10 +11,11 @@ constexpr auto kPatience = std::chrono::microseconds(100);
 }  // namespace
 
 Pool::Pool(int threads) {
+    if (threads > 1) workers_.reserve(static_cast<size_t>(threads - 1));
     try {
         for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
-    } catch (const std::system_error &) {
-        // fewer threads, the same results
+    } catch (const std::exception &) {
+        // no thread or no memory for one: fewer threads, the same results
     }
 }
 

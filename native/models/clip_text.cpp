@@ -30,7 +30,7 @@ Activation activation_of(const ClipTextConfig & config) {
 void check_config(const ClipTextConfig & config) {
     const bool counts = config.hidden_size > 0 && config.intermediate_size > 0 && config.num_hidden_layers > 0 &&
                         config.num_attention_heads > 0 && config.vocab_size > 0 && config.max_position_embeddings > 0;
-    if (!counts || config.num_hidden_layers > 1024 || config.max_position_embeddings > 65536 ||
+    if (!counts || config.num_hidden_layers > 1024 || config.max_position_embeddings > 4096 ||
         config.hidden_size % config.num_attention_heads != 0 || config.skip_layers < 0 ||
         config.skip_layers >= config.num_hidden_layers) {
         throw Error(ErrorCode::model_format,

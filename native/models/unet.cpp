@@ -201,7 +201,7 @@ void UNet::build(Ops & ops, const UNetShape & shape) const {
             h = res_block(ops, h, emb, entry.res);
             if (entry.attention) h = attention(ops, h, context, *entry.attention);
         }
-        if (level.resample) h = resample(ops, h, emb, *level.resample);
+        if (level.resample) h = resample(ops, h, emb, *level.resample, skips.back());
     }
 
     h = ops.group_norm(h, l.norm_out, {32, 1e-5f, Activation::silu, {}, {}});
@@ -209,12 +209,13 @@ void UNet::build(Ops & ops, const UNetShape & shape) const {
 }
 
 void UNet::check(const UNetShape & shape) const {
-    const int64_t multiple = config_.downsampling();
-    const auto side_fits = [&](int64_t side) { return side >= multiple && side <= max_side && side % multiple == 0; };
+    const int64_t multiple = config_.size_multiple();
+    const auto side_fits = [&](int64_t side) { return side >= 1 && side <= max_side && side % multiple == 0; };
     if (!side_fits(shape.width) || !side_fits(shape.height)) {
-        throw Error(ErrorCode::invalid_argument,
-                    "Latents of " + std::to_string(shape.width) + "x" + std::to_string(shape.height) +
-                        " do not fit the U-Net: each side must be a multiple of " + std::to_string(multiple));
+        throw Error(ErrorCode::invalid_argument, "Latents of " + std::to_string(shape.width) + "x" +
+                                                     std::to_string(shape.height) +
+                                                     " do not fit the U-Net: each side must be a multiple of " +
+                                                     std::to_string(multiple) + ", up to " + std::to_string(max_side));
     }
     if (shape.batch < 1 || shape.batch > max_batch)
         throw Error(ErrorCode::invalid_argument, "The batch of a U-Net call must be 1 to 256");

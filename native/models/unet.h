@@ -13,7 +13,7 @@ namespace latent::models {
 /// Sizes of one U-Net call. `tokens`: context length, 0 without cross-attention.
 struct UNetShape {
     int64_t batch = 1;
-    int64_t height = 64, width = 64;  // latent pixels, multiples of config.downsampling()
+    int64_t height = 64, width = 64;  // latent pixels, multiples of config.size_multiple()
     int64_t tokens = 77;
 };
 

@@ -175,12 +175,16 @@ Map attention(Ops & ops, Map x, Seq context, const Attention & w) {
     return w.kind == UNetAttention::attention_block ? attention_block(ops, x, w) : spatial_transformer(ops, x, context, w);
 }
 
-Map resample(Ops & ops, Map x, Seq emb, const Resample & w) {
+Map resample(Ops & ops, Map x, Seq emb, const Resample & w, Map like) {
     if (w.block) return res_block(ops, x, emb, *w.block);
     if (!w.conv) return w.up ? ops.upsample2(x) : ops.avg_pool2(x);
     ConvOptions options;
     options.upsample = w.up;
     options.stride = w.up ? 1 : 2;
+    if (w.up && like && (like.width != 2 * x.width || like.height != 2 * x.height)) {
+        options.crop_width = like.width;
+        options.crop_height = like.height;
+    }
     return ops.conv(x, *w.conv, options);
 }
 

@@ -63,6 +63,7 @@ Resample declare_upsample(const graph::Scope & scope, int64_t channels, int64_t 
 /// `emb`: [4 * model_channels] per row, after its SiLU.
 graph::Map res_block(graph::Ops & ops, graph::Map x, graph::Seq emb, const ResBlock & w);
 graph::Map attention(graph::Ops & ops, graph::Map x, graph::Seq context, const Attention & w);
-graph::Map resample(graph::Ops & ops, graph::Map x, graph::Seq emb, const Resample & w);
+/// `like`: on the way up, the skip connection that follows; an odd side of it cuts the doubled map.
+graph::Map resample(graph::Ops & ops, graph::Map x, graph::Seq emb, const Resample & w, graph::Map like = {});
 
 }  // namespace latent::models

@@ -99,7 +99,9 @@ std::vector<double> reference_conv(const ConvShape & s, const std::vector<float>
                         for (int ky = 0; ky < s.kernel; ++ky)
                             for (int kx = 0; kx < s.kernel; ++kx) {
                                 const int64_t iy = y * s.stride + ky - s.pad_top, ix = px * s.stride + kx - s.pad_left;
-                                if (iy < 0 || ix < 0 || iy >= s.height * scale || ix >= s.width * scale) continue;
+                                if (iy < 0 || ix < 0 || iy >= (s.crop_height ? s.crop_height : s.height * scale) ||
+                                    ix >= (s.crop_width ? s.crop_width : s.width * scale))
+                                    continue;
                                 out[at] +=
                                     static_cast<double>(
                                         x[static_cast<size_t>(((n * s.in + c) * s.height + iy / scale) * s.width + ix / scale)]) *
@@ -120,7 +122,9 @@ TEST(conv_matches_the_definition) {
             s.stride = round % 4 == 1 ? 2 : 1;
             s.upsample = s.stride == 1 && round % 5 == 2;
             s.pad_left = s.pad_top = round % 8 == 5 ? 0 : (s.kernel - 1) / 2;  // 0 with stride 2: padded right and bottom only
-            const int64_t height = s.height * (s.upsample ? 2 : 1), width = s.width * (s.upsample ? 2 : 1);
+            if (s.upsample && round % 2 == 0) s.crop_width = 2 * s.width - 1, s.crop_height = 2 * s.height - 1;
+            const int64_t height = s.crop_height ? s.crop_height : s.height * (s.upsample ? 2 : 1);
+            const int64_t width = s.crop_width ? s.crop_width : s.width * (s.upsample ? 2 : 1);
             s.out_height = (height - 1) / s.stride + 1, s.out_width = (width - 1) / s.stride + 1;
             const auto x = random_values(s.n * s.in * s.height * s.width);
             const StoredMatrix w = stored(s.out, s.in * s.kernel * s.kernel, kElements[round % 4]);

@@ -115,6 +115,36 @@ TEST(sd1_text_encoder) {
     }
 }
 
+// Sides that do not halve evenly: no reference case, so the two homes are held against each other, and an even size against a
+// crop of nothing.
+TEST(unet_takes_any_size) {
+    const Case c("sd1");
+    UNet unet(golden::unet_config(c.params().at("unet_config").at("params")), cpu());
+    unet.weights().plan(c.weights(unet_prefix), exact);
+    unet.weights().load({});
+    for (const auto & [h, w] : {std::pair<int64_t, int64_t>{7, 9}, {8, 5}, {13, 8}, {4, 3}}) {
+        UNetCall call = call_of(c);
+        call.x.resize(static_cast<size_t>(4 * h * w));
+        call.context = c.input("context");
+        call.context.resize(static_cast<size_t>(77 * 32));
+        call.tokens = 77;
+        call.timesteps = {321.75};
+        unet.runner().set_limits({});
+        const auto ours = run(unet, {1, 4, h, w}, call);
+        graph::Runner::Limits portable;
+        portable.fused = false;
+        unet.runner().set_limits(portable);
+        const auto theirs = run(unet, {1, 4, h, w}, call);
+        double worst = 0, largest = 0;
+        for (size_t i = 0; i < ours.size(); ++i) {
+            worst = std::max(worst, static_cast<double>(std::fabs(ours[i] - theirs[i])));
+            largest = std::max(largest, static_cast<double>(std::fabs(theirs[i])));
+        }
+        within("sd1 " + std::to_string(w) + "x" + std::to_string(h) + ", both homes", worst, 5e-5);
+        CHECK(largest > 0.1);
+    }
+}
+
 TEST(sd1_unet) {
     const Case c("sd1");
     UNet unet(golden::unet_config(c.params().at("unet_config").at("params")), cpu());
