@@ -68,7 +68,18 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
     GenerateResult result;
     Stopwatch watch;
     const ModelSpec & spec = opened_.spec;
-    if (!unet_ || !text_) throw Error(ErrorCode::unsupported_model, "generate: this model is a first stage alone");
+    double loaded = load_ms_;
+    const auto lap = [&](double & stage_ms) {  // weights that a stage had to read count as loading
+        const double load = load_ms_ - loaded;
+        loaded = load_ms_;
+        stage_ms = watch.lap() - load;
+        result.timings.load_ms += load;
+    };
+    if (!unet_ || !text_ || !first_stage_) {
+        throw Error(ErrorCode::unsupported_model,
+                    "generate: needs a text encoder, a U-Net and a first stage, and this model has not all of them");
+    }
+    if (request.mask) throw Error(ErrorCode::unsupported_model, "generate: inpainting with a mask is not possible yet");
     const int width = request.width > 0 ? request.width : spec.image_size,
               height = request.height > 0 ? request.height : spec.image_size;
     const SamplingRequest & sampling = request.sampling;
@@ -83,6 +94,11 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
     if (request.latents && request.latents->shape != start.shape) {
         throw Error(ErrorCode::invalid_argument, "latents: the shape does not fit the size and count asked for");
     }
+
+    // Latents of the loop and the solver's history, then the decoded floats and the pictures made of them.
+    const uint64_t numbers = static_cast<uint64_t>(start.shape[0] * start.shape[1] * start.shape[2] * start.shape[3]);
+    const uint64_t pixels = static_cast<uint64_t>(request.count) * static_cast<uint64_t>(width) * static_cast<uint64_t>(height);
+    require_memory(8 * numbers * sizeof(float) + 3 * pixels * (sizeof(float) + 2), "generate: pictures of this size and count");
 
     const Conditioning conditioning = encode_prompt(request.prompt, job);
     Conditioning unconditional;
@@ -109,7 +125,7 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
     noise.normal(start.data);
     if (request.latents) start.data = request.latents->data;
     if (request.image && !image_first) clean = from_moments(encoded, request.count, &noise);
-    result.timings.encode_ms = watch.lap();
+    lap(result.timings.encode_ms);
 
     SamplingRun run(
         std::move(solver),
@@ -129,7 +145,7 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
             }
         }
     }
-    result.timings.sample_ms = watch.lap();
+    lap(result.timings.sample_ms);
 
     ImageTensor image = decode(run.latents(), job);
     if (request.output_float) {
@@ -137,7 +153,7 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
     } else {
         result.images = to_pictures(image);
     }
-    result.timings.decode_ms = watch.lap();
+    lap(result.timings.decode_ms);
 
     const samplers::SolverOptions options = solver_options(sampling, spec, request.image.has_value());
     result.options = {{"width", width},

@@ -37,7 +37,8 @@ const ConditionerConfig * clip_conditioner(const ModelSpec & spec) {
 void require_runnable(const ModelSpec & spec, bool first_stage_only) {
     if (first_stage_only || !spec.unet) return;
     if (spec.kind == "text" && spec.conditioning_key == "crossattn" && clip_conditioner(spec) && spec.conditioners.size() == 1 &&
-        spec.unet->class_embedding.empty() && spec.unet->in_channels == spec.unet->out_channels) {
+        spec.unet->class_embedding.empty() && spec.unet->guidance_embed_dim == 0 &&
+        spec.unet->in_channels == spec.unet->out_channels) {
         return;
     }
     const Json details = {{"found", spec.name}, {"kind", spec.kind}, {"conditioningKey", spec.conditioning_key}};
@@ -106,6 +107,7 @@ void LatentPipeline::load_weights(const JobContext & job) {
 
 void LatentPipeline::use(models::Network & network, const JobContext & job) {
     if (network.weights().loaded()) return;
+    const auto start = std::chrono::steady_clock::now();
     if (one_part_at_a_time_) {
         for (models::Network * other : networks()) {
             if (other == &network || !other->weights().loaded()) continue;
@@ -115,6 +117,7 @@ void LatentPipeline::use(models::Network & network, const JobContext & job) {
         trim_heap();
     }
     network.weights().load(job);
+    load_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     update_usage();
 }
 
@@ -269,6 +272,7 @@ void LatentPipeline::check_latents(const Latents & latents, const char * what) c
 Latents LatentPipeline::create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng) {
     Latents latents{latent_shape(width, height, batch), {}};
     const auto [n, c, h, w] = latents.shape;
+    require_memory(static_cast<uint64_t>(n * c * h * w) * sizeof(float), "Start noise of this size");
     latents.data.resize(static_cast<size_t>(n * c * h * w));
     SeededNoise(parse_rng_kind(rng), seed, static_cast<size_t>(n)).normal(latents.data);
     return latents;

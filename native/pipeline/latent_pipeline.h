@@ -74,6 +74,7 @@ private:
     std::unique_ptr<models::UNet> unet_;
     std::unique_ptr<models::Autoencoder> first_stage_;
     bool one_part_at_a_time_ = false;
+    double load_ms_ = 0;  // spent reading weights in use()
 
     mutable std::mutex usage_mutex_;  // memory_usage() is called from another thread than the job's
     Json usage_;

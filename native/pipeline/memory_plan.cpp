@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <initializer_list>
 
+#include "core/memory.h"
+
 namespace latent::pipeline {
 namespace {
 
@@ -45,6 +47,15 @@ uint64_t working_budget(uint64_t max_bytes, uint64_t held, uint64_t available) {
     const uint64_t system = available == UINT64_MAX ? UINT64_MAX : available / 10 * 8;  // leave room for the rest of the process
     if (max_bytes == 0) return system;
     return std::min(system, max_bytes > held ? max_bytes - held : 0);
+}
+
+void require_memory(uint64_t bytes, const std::string & what) {
+    const uint64_t available = available_memory();
+    if (available == 0 || bytes <= available) return;  // 0: the system does not tell
+    throw Error(ErrorCode::out_of_memory,
+                what + " needs " + std::to_string(bytes >> 20) + " MiB of memory, " + std::to_string(available >> 20) +
+                    " MiB are available",
+                Json{{"what", what}, {"required", bytes}, {"available", available}}.dump());
 }
 
 }  // namespace latent::pipeline

@@ -28,4 +28,8 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
 /// Bytes for working memory: what the caller's bound leaves beside `held`, or most of what the system has available.
 uint64_t working_budget(uint64_t max_bytes, uint64_t held, uint64_t available);
 
+/// Throws out_of_memory with the numbers when this many bytes of plain memory (latents, pictures) are more than the system has
+/// available: asking for them could end in the whole process being killed.
+void require_memory(uint64_t bytes, const std::string & what);
+
 }  // namespace latent::pipeline

@@ -98,7 +98,8 @@ struct GenerateRequest {
 };
 
 struct Timings {
-    double load_ms = 0, encode_ms = 0, sample_ms = 0, decode_ms = 0;
+    double load_ms = 0;  // weights that had to be read for this call (low memory, or after unload())
+    double encode_ms = 0, sample_ms = 0, decode_ms = 0;
 };
 
 struct GenerateResult {

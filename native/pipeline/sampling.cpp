@@ -42,17 +42,14 @@ SamplingRun::SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predi
     } else {
         Latents clean = same_shape(start);
         const size_t row = start.data.size() / static_cast<size_t>(start.shape[0]);
-        if (image->data.size() != start.data.size() && image->data.size() != row) {
+        const bool rows_fit = image->shape[0] == start.shape[0] || image->shape[0] == 1;
+        if (!rows_fit || !std::equal(image->shape.begin() + 1, image->shape.end(), start.shape.begin() + 1)) {
             throw Error(ErrorCode::invalid_argument, "sample: the image latents have another shape than the noise");
         }
         for (size_t at = 0; at < clean.data.size(); at += row) {
             std::copy_n(image->data.data() + (image->data.size() == row ? 0 : at), row, clean.data.data() + at);
         }
-        if (solver_->evaluations().empty()) {
-            x_ = clean;  // strength too small for a single step: the image as it is
-        } else {
-            solver_->start_from_image(clean.data, start.data, x_.data);
-        }
+        solver_->start_from_image(clean.data, start.data, x_.data);
         denoised_ = clean;
     }
 }

@@ -41,7 +41,7 @@ Conditioning LatentPipeline::encode_prompt(const PromptTokens & tokens, const Jo
         }
         std::vector<float> z = encode_window(chunk, tokens.clip_skip, job);
         if (has_emphasis(chunk)) {
-            if (tokens.emphasis == "comfy" && empty.empty()) {
+            if (tokens.emphasis == "comfy" && empty.size() != z.size()) {
                 TokenChunk blank;
                 blank.ids.assign(chunk.ids.size(), config.pad_token_id);
                 blank.ids.front() = config.bos_token_id;
@@ -228,6 +228,8 @@ ImageTensor LatentPipeline::decode(const Latents & latents, const JobContext & j
     const int factor = opened_.spec.downsampling();
     const AutoencoderConfig & config = first_stage_->config();
 
+    const uint64_t area = static_cast<uint64_t>(n * h * factor) * static_cast<uint64_t>(w * factor);
+    require_memory(area * static_cast<uint64_t>(config.out_channels) * sizeof(float), "decode: a picture of this size");
     ImageTensor z{latents.shape, latents.data};
     const float scale = static_cast<float>(1.0 / opened_.spec.scale_factor);
     for (float & value : z.data) value *= scale;

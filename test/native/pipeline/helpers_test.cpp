@@ -136,6 +136,11 @@ TEST(plan_takes_the_largest_tile_that_fits) {
     CHECK(plan_stage(request, "x", measure).tile == 40);
 }
 
+TEST(memory_beyond_the_system_is_refused_with_numbers) {
+    latent::pipeline::require_memory(1 << 20, "a little");
+    CHECK_THROWS(latent::pipeline::require_memory(uint64_t{1} << 60, "too much"), ErrorCode::out_of_memory);
+}
+
 TEST(budget_respects_bound_and_system) {
     CHECK(working_budget(0, 5, UINT64_MAX) == UINT64_MAX);
     CHECK(working_budget(100, 30, UINT64_MAX) == 70);
