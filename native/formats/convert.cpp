@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t chunk_elements = int64_t{1} << 21;
 constexpr float largest_half = 65504.0f;
+constexpr size_t most_metadata = 1000;  // entries that travel along
 
 bool contains(const std::string & text, const char * part) {
     return text.find(part) != std::string::npos;
@@ -71,6 +72,11 @@ struct Plan {
     std::vector<GgufValue> values;
 };
 
+/// Keys of GGUF itself whose values are numbers: a text of that name would make the file unreadable.
+bool is_reserved(const std::string & key) {
+    return key == "general.alignment" || key == "general.quantization_version" || key == "general.file_type";
+}
+
 void add_text(Plan & plan, const std::string & key, const std::string & text) {
     for (const GgufValue & value : plan.values) {
         if (value.key == key) return;
@@ -84,7 +90,8 @@ void add_source_metadata(Plan & plan, const TensorSource & source) {
     if (!metadata.is_object()) return;
     for (const auto & item : metadata.items()) {
         const std::string & key = item.key();
-        if (!item.value().is_string() || key.size() > 200 || key.rfind("latent.", 0) == 0) continue;
+        if (!item.value().is_string() || key.size() > 200 || key.rfind("latent.", 0) == 0 || is_reserved(key)) continue;
+        if (plan.values.size() >= most_metadata) return;
         const std::string text = item.value().get<std::string>();
         if (text.size() > 65536) continue;
         const bool kept = key.rfind("general.", 0) == 0 || key.rfind("source.", 0) == 0;
@@ -110,13 +117,18 @@ Plan make_plan(const OpenedModel & model, const ConvertOptions & options) {
     spec.layout = "gguf";
     add_text(plan, "general.architecture", "latent-diffusion");
     for (const auto & item : options.metadata) {
+        if (item.first.empty() || item.first.size() > 1000 || is_reserved(item.first)) {
+            throw Error(ErrorCode::invalid_argument,
+                        "convert: metadata cannot be named \"" + item.first.substr(0, 80) + "\"; it is no name, or GGUF\'s own");
+        }
         if (item.first.rfind("latent.", 0) != 0) add_text(plan, item.first, item.second);
     }
     if (!spec.name.empty()) add_text(plan, "general.name", spec.name);
     plan.values.push_back({"general.quantization_version", "", 2, true});
     add_text(plan, "latent.spec", to_json(spec).dump());
     if (!shapes.empty()) add_text(plan, "latent.shapes", shapes.dump());
-    if (!options.tokenizer.empty()) add_text(plan, "latent.tokenizer", options.tokenizer);
+    const std::string & tokenizer = options.tokenizer.empty() ? model.tokenizer : options.tokenizer;
+    if (!tokenizer.empty()) add_text(plan, "latent.tokenizer", tokenizer);
     add_source_metadata(plan, *model.tensors);
     return plan;
 }

@@ -17,7 +17,7 @@ struct ConvertOptions {
     std::vector<std::pair<std::string, DType>>
         overrides;                                // pattern over canonical names ("*" any text, "?" any character) to type
     std::map<std::string, std::string> metadata;  // texts to store, e.g. general.license
-    std::string tokenizer;                        // stored as it is, given back by open_model
+    std::string tokenizer;                        // stored as it is, given back by open_model; default: the source's
     int threads = 0;                              // 0: the usable cores
 };
 
