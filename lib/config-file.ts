@@ -1,10 +1,9 @@
 /** The reference's own configuration: a CompVis/Stability .yaml beside a checkpoint, or given by the caller. */
 import { readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parseDocument } from 'yaml'
-import { ModelFormatError } from './errors.js'
-import { invalidType, show } from './validate.js'
+import { DiffusionError, ModelFormatError } from './errors.js'
+import { fileUrlToPath, invalidType, isUrl, show } from './validate.js'
 
 /** The reference's configurations are a few kilobytes. */
 const maxBytes = 1 << 20
@@ -26,15 +25,27 @@ export function parseConfig(text: string, where: string): Record<string, unknown
 }
 
 async function readConfig(file: string): Promise<Record<string, unknown>> {
-  const { size } = await stat(file)
+  const status = await stat(file)
+  if (!status.isFile()) throw new ModelFormatError(`${file} is not a file; a CompVis/Stability .yaml is expected`, { path: file })
+  const { size } = status
   if (size > maxBytes) throw new ModelFormatError(`${file} has ${size} bytes; a model configuration has at most ${maxBytes}`)
   return parseConfig(await readFile(file, 'utf8'), file)
 }
 
+/** A configuration that must be there. */
+async function readNamedConfig(file: string): Promise<Record<string, unknown>> {
+  try {
+    return await readConfig(file)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).syscall === undefined) throw cause
+    throw new DiffusionError('ERR_IO', `The configuration ${file} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
+  }
+}
+
 /** `config` as the caller gave it, as an object that can cross to native code. */
 export async function givenConfig(config: unknown): Promise<Record<string, unknown>> {
-  if (typeof config === 'string') return requireModel(await readConfig(path.resolve(config)), config)
-  if (config instanceof URL) return requireModel(await readConfig(fileURLToPath(config)), config.href)
+  if (typeof config === 'string') return requireModel(await readNamedConfig(path.resolve(config)), config)
+  if (isUrl(config)) return requireModel(await readNamedConfig(fileUrlToPath(config.href, 'config')), config.href)
   if (config === null || typeof config !== 'object' || Array.isArray(config))
     throw invalidType(`config must be a path or an object, not ${show(config)}`)
   try {
@@ -59,13 +70,13 @@ function requireModel(config: Record<string, unknown>, where: string): Record<st
 export async function configBeside(checkpoint: string): Promise<Record<string, unknown> | undefined> {
   const { dir, name } = path.parse(checkpoint)
   for (const candidate of [`${name}.yaml`, `${name}.yml`, 'config.yaml']) {
-    let config: Record<string, unknown>
-    try {
-      config = await readConfig(path.join(dir, candidate))
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue
-      throw error
-    }
+    const file = path.join(dir, candidate)
+    const isFile = await stat(file).then(
+      (status) => status.isFile(),
+      () => false,
+    )
+    if (!isFile) continue
+    const config = await readNamedConfig(file)
     if (hasModel(config)) return config
   }
   return undefined

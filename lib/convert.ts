@@ -1,11 +1,10 @@
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { addon, withSource } from './engine.js'
 import { runJob } from './job.js'
 import { optionalProgress, optionalSignal, resolveLoad, weightTypes } from './options.js'
 import { tokenizerForFile } from './tokenizer.js'
 import type { LoadOptions, ModelInfo, ModelSource, Progress, WeightType } from './types.js'
-import { checkName, checkString, invalidRange, invalidType, knownKeys, show } from './validate.js'
+import { checkName, checkString, fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from './validate.js'
 
 /** Options of {@link convert}. */
 export interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'signal'> {
@@ -46,7 +45,7 @@ function resolveMetadata(value: unknown): Record<string, string> {
 }
 
 function resolveDestination(value: unknown): string {
-  const file = value instanceof URL ? fileURLToPath(value) : checkString(value, 'destination', 32_768)
+  const file = isUrl(value) ? fileUrlToPath(value.href, 'destination') : checkString(value, 'destination', 32_768)
   if (file === '') throw invalidRange('destination is an empty string; a path is expected')
   if (!/\.gguf$/i.test(file)) throw invalidRange(`destination must end in .gguf, the only format that is written; not ${show(file)}`)
   return path.resolve(file)

@@ -2,7 +2,7 @@ import { withSource, addon } from './engine.js'
 import { guarded } from './native/call.js'
 import { resolveLoad } from './options.js'
 import type { LoadOptions, ModelInfo, ModelSource } from './types.js'
-import { checkInteger, checkNumber, knownKeys } from './validate.js'
+import { checkInteger, checkNumber, invalidType, knownKeys, show } from './validate.js'
 
 /** Options of {@link inspect}. */
 export type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'signal'>
@@ -62,6 +62,7 @@ function peaks(
 
 /** Peak bytes per stage for a picture of the given size (decoded in one piece), before anything is loaded. */
 export async function estimateMemory(source: ModelSource, request: EstimateRequest = {}): Promise<MemoryEstimate> {
+  if (typeof request !== 'object' || request === null) throw invalidType(`estimateMemory() takes an options object, not ${show(request)}`)
   const { width, height, guidanceScale, ...rest } = request
   const load = resolveLoad(rest, 'estimateMemory()')
   if (guidanceScale !== undefined) checkNumber(guidanceScale, 'guidanceScale', { min: 0, max: 1000 })

@@ -3,7 +3,18 @@ import type { NativeSolver } from './native/contract.js'
 import { Latents, nativeLatents } from './latents.js'
 import { resolveSampling, samplingKeys, type SamplingContext } from './options.js'
 import type { ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from './types.js'
-import { checkInteger, checkName, checkNumber, invalidRange, invalidType, isFloat32Array, knownKeys, show } from './validate.js'
+import {
+  checkBoolean,
+  checkInteger,
+  checkName,
+  checkNumber,
+  checkString,
+  invalidRange,
+  invalidType,
+  isFloat32Array,
+  knownKeys,
+  show,
+} from './validate.js'
 
 /** Options of {@link createSolver}: the sampling options, and what a model would have said about its training. */
 export interface SolverOptions extends Omit<SamplingOptions, 'clipSkip' | 'guidanceScale' | 'guidanceRescale'> {
@@ -114,7 +125,27 @@ const solverKeys = [
   'startStep',
   'strength',
 ]
+const predictions: readonly Prediction[] = ['eps', 'v', 'sample']
 const scheduleKeys = ['betaSchedule', 'betaStart', 'betaEnd', 'timesteps', 'zeroTerminalSnr', 'betas']
+
+function checkObject(value: unknown, name: string): Record<string, unknown> {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalidType(`${name} must be an object, not ${show(value)}`)
+  return value as Record<string, unknown>
+}
+
+function resolveNoiseSchedule(value: unknown): Partial<NoiseScheduleSpec> {
+  const o = knownKeys(value, 'noiseSchedule', scheduleKeys)
+  const betas = resolveBetas(o.betas)
+  const share = { min: 0, max: 1 }
+  return {
+    ...(o.betaSchedule === undefined ? {} : { betaSchedule: checkString(o.betaSchedule, 'noiseSchedule.betaSchedule', 100) }),
+    ...(o.betaStart === undefined ? {} : { betaStart: checkNumber(o.betaStart, 'noiseSchedule.betaStart', share) }),
+    ...(o.betaEnd === undefined ? {} : { betaEnd: checkNumber(o.betaEnd, 'noiseSchedule.betaEnd', share) }),
+    ...(o.timesteps === undefined ? {} : { timesteps: checkInteger(o.timesteps, 'noiseSchedule.timesteps', { min: 1, max: 100_000 }) }),
+    ...(o.zeroTerminalSnr === undefined ? {} : { zeroTerminalSnr: checkBoolean(o.zeroTerminalSnr, 'noiseSchedule.zeroTerminalSnr') }),
+    ...(betas ? { betas } : {}),
+  }
+}
 
 function resolveBetas(value: unknown): number[] | undefined {
   if (value === undefined) return undefined
@@ -142,13 +173,16 @@ export function createSolver(options: SolverOptions): Solver {
   }
   const { request } = resolveSampling(o, { ...names, defaults })
   const betas = resolveBetas(o.betas)
+  const spec = o.spec === undefined ? undefined : checkObject(o.spec, 'spec')
   const schedule = {
-    ...o.spec?.schedule,
-    ...(o.noiseSchedule === undefined ? {} : knownKeys(o.noiseSchedule, 'noiseSchedule', scheduleKeys)),
+    ...(spec?.schedule === undefined ? {} : checkObject(spec.schedule, 'spec.schedule')),
+    ...resolveNoiseSchedule(o.noiseSchedule),
     ...(betas ? { betas } : {}),
   }
   const prediction =
-    o.prediction === undefined ? (o.spec?.prediction ?? 'eps') : checkName(o.prediction, 'prediction', ['eps', 'v', 'sample'] as const)
+    o.prediction === undefined
+      ? checkName(spec?.prediction ?? 'eps', 'spec.prediction', predictions)
+      : checkName(o.prediction, 'prediction', predictions)
   const start =
     o.strength !== undefined
       ? { imageToImage: true, strength: checkNumber(o.strength, 'strength', { min: 0, max: 1 }) }

@@ -2,11 +2,10 @@
 import { readFile, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { DiffusionError } from './errors.js'
 import { configBeside, givenConfig } from './config-file.js'
 import type { LoadOptions, ModelFiles, ModelSource } from './types.js'
-import { invalidRange, invalidType, knownKeys, show } from './validate.js'
+import { fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from './validate.js'
 
 /** Files of a model, as native code takes them. */
 export interface ResolvedSource {
@@ -73,18 +72,18 @@ async function exists(file: string): Promise<boolean> {
 /** One path, URL or hf: name to an absolute path that exists. */
 async function toPath(value: unknown, name: string): Promise<string> {
   let file: string
-  if (value instanceof URL || Object.prototype.toString.call(value) === '[object URL]') {
-    const url = value as URL
+  if (isUrl(value)) {
+    const url = value
     if (url.protocol !== 'file:')
       throw invalidRange(`${name}: only file: URLs are read, not ${url.protocol} ones; nothing is downloaded by this version`)
-    file = fileURLToPath(url.href)
+    file = fileUrlToPath(url.href, name)
   } else if (typeof value === 'string') {
     if (value === '') throw invalidRange(`${name} is an empty string; a path is expected`)
     if (value.includes('\0')) throw invalidRange(`${name} contains a NUL character`)
     if (value.startsWith('hf:')) return fromHuggingFaceCache(value)
     if (/^https?:\/\//i.test(value))
       throw invalidRange(`${name}: nothing is downloaded by this version; fetch ${show(value)} yourself and pass its path`)
-    file = /^file:\/\//i.test(value) ? fileURLToPath(value) : path.resolve(value)
+    file = /^file:\/\//i.test(value) ? fileUrlToPath(value, name) : path.resolve(value)
   } else {
     throw invalidType(`${name} must be a path or a URL, not ${show(value)}`)
   }
@@ -93,20 +92,27 @@ async function toPath(value: unknown, name: string): Promise<string> {
 }
 
 function isParts(source: ModelSource): source is ModelFiles {
-  return typeof source === 'object' && source !== null && Object.prototype.toString.call(source) !== '[object URL]'
+  return typeof source === 'object' && source !== null && !Array.isArray(source) && !ArrayBuffer.isView(source) && !isUrl(source)
+}
+
+/** What to call a model: the file without its extension, the folder, or the repository (whose folder in the cache is named after a commit). */
+async function modelName(file: string, given: unknown): Promise<string> {
+  const repository = typeof given === 'string' ? /^hf:[^/]+\/([^/@]+)(?:@[^/]*)?$/.exec(given)?.[1] : undefined
+  if (repository !== undefined) return repository
+  return (await stat(file)).isDirectory() ? path.basename(file) : path.parse(file).name
 }
 
 async function resolveParts(source: ModelSource): Promise<ResolvedSource> {
   if (!isParts(source)) {
     const model = await toPath(source, 'source')
-    return { model, name: path.parse(model).name }
+    return { model, name: await modelName(model, source) }
   }
   const o = knownKeys(source, 'the model source', partKeys, laterParts)
   const files: Partial<Record<(typeof partKeys)[number], string>> = {}
   for (const key of partKeys) if (o[key] !== undefined) files[key] = await toPath(o[key], `source.${key}`)
   const first = files.model ?? files.unet ?? files.vae
   if (!first) throw invalidType('the model source names no weights: give model, unet or vae')
-  return { ...files, model: files.model ?? '', name: path.parse(first).name }
+  return { ...files, model: files.model ?? '', name: await modelName(first, o.model ?? o.unet ?? o.vae) }
 }
 
 /** Resolves a source and its configuration. */

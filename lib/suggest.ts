@@ -36,15 +36,23 @@ const foreignNames: Record<string, string> = {
   text: 'prompt',
 }
 
+/** Letters alone, and the plus signs of "DPM++ 2M" as the `pp` that names have for them. */
+function flatten(name: string): string {
+  return name
+    .toLowerCase()
+    .replaceAll('++', 'pp')
+    .replace(/[-_ +]/g, '')
+}
+
 /** The known name nearest to a mistyped one, or undefined where none is near. */
 export function nearestName(given: string, known: readonly string[]): string | undefined {
-  const flat = given.toLowerCase().replace(/[-_ +]/g, '')
+  const flat = flatten(given)
   const foreign = foreignNames[flat]
   if (foreign !== undefined && known.includes(foreign)) return foreign
   let best: string | undefined
   let bestDistance = Infinity
   for (const name of known) {
-    const distance = editDistance(flat.slice(0, 64), name.toLowerCase().replace(/[-_ +]/g, ''))
+    const distance = editDistance(flat.slice(0, 64), flatten(name))
     if (distance < bestDistance) [best, bestDistance] = [name, distance]
   }
   return best !== undefined && bestDistance <= Math.max(1, Math.floor(best.length / 3)) ? best : undefined

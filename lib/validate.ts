@@ -1,5 +1,6 @@
 /** The primitives of option checking. Every rejection is a TypeError or RangeError with `code: 'ERR_INVALID_ARG'` that names the option, what was given and what is allowed. */
 
+import { fileURLToPath } from 'node:url'
 import { nearestName } from './suggest.js'
 
 type Coded<T extends Error> = T & { code: 'ERR_INVALID_ARG' }
@@ -37,7 +38,8 @@ export function knownKeys(
   refused: Readonly<Record<string, string>> = {},
 ): Record<string, unknown> {
   if (value === undefined) return {}
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalidType(`${where} takes an options object, not ${show(value)}`)
+  if (value === null || typeof value !== 'object' || Array.isArray(value) || ArrayBuffer.isView(value))
+    throw invalidType(`${where} takes an options object, not ${show(value)}`)
   const object = value as Record<string, unknown>
   for (const key of Object.keys(object)) {
     if (known.includes(key) || object[key] === undefined) continue
@@ -109,6 +111,20 @@ export function checkSignal(value: unknown, name: string): AbortSignal {
     throw invalidType(`${name} must be an AbortSignal, not ${show(value)}`)
   }
   return signal
+}
+
+/** True for a URL of any realm. */
+export function isUrl(value: unknown): value is URL {
+  return Object.prototype.toString.call(value) === '[object URL]'
+}
+
+/** The path behind a `file:` URL. */
+export function fileUrlToPath(url: string, name: string): string {
+  try {
+    return fileURLToPath(url)
+  } catch (error) {
+    throw invalidRange(`${name}: ${show(url)} is not the URL of a file on this machine: ${(error as Error).message}`)
+  }
 }
 
 /** True for a Float32Array of any realm. */

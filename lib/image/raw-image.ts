@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { open, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { DiffusionError } from '../errors.js'
-import { checkBoolean, checkInteger, checkName, invalidRange, invalidType, knownKeys, show } from '../validate.js'
+import { checkBoolean, checkInteger, checkName, fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from '../validate.js'
 import { imageError, maxImageFileBytes, maxImagePixels, maxImageSide } from './image-error.js'
 import { isPng, readPng, writePng } from './png.js'
 import { resizeFilters, resizePixels, type ResizeFilter } from './resize.js'
@@ -46,10 +45,6 @@ function isBytes(value: unknown): value is Uint8Array {
   return ArrayBuffer.isView(value) && /Uint8(Clamped)?Array\]$/.test(Object.prototype.toString.call(value))
 }
 
-function isUrl(value: unknown): value is URL {
-  return Object.prototype.toString.call(value) === '[object URL]'
-}
-
 /** A copy of texts by keyword that can stand in a PNG file. */
 function checkMetadata(value: unknown): Record<string, string> {
   if (value === undefined) return {}
@@ -69,11 +64,11 @@ function toFile(value: unknown, name: string): string {
   if (isUrl(value)) {
     if (value.protocol !== 'file:')
       throw invalidRange(`${name}: only file: URLs are read and written, not ${value.protocol} ones; fetch it and pass its bytes`)
-    return fileURLToPath(value.href)
+    return fileUrlToPath(value.href, name)
   }
   if (typeof value !== 'string') throw invalidType(`${name} must be a path, a file: URL, the bytes of a picture file or pixels, not ${show(value)}`)
   if (value === '' || value.includes('\0')) throw invalidRange(`${name} is not a path: ${show(value)}`)
-  if (/^file:\/\//i.test(value)) return fileURLToPath(value)
+  if (/^file:\/\//i.test(value)) return fileUrlToPath(value, name)
   if (/^(https?|data):/i.test(value)) throw invalidRange(`${name}: ${show(value)} is not a file; fetch it and pass its bytes`)
   return value
 }

@@ -38,6 +38,9 @@ describe('sources', () => {
     ['', /empty/],
     [7, /must be a path/],
     [null, /must be a path/],
+    [Buffer.from('bytes'), /must be a path or a URL, not an instance of Buffer/],
+    [[], /must be a path or a URL, not an array/],
+    ['file:///a%2Fb', /not the URL of a file/],
     ['a\0b', /NUL/],
     ['https://example.org/model.ckpt', /nothing is downloaded/],
     [new URL('https://example.org/model.ckpt'), /only file: URLs/],
@@ -50,6 +53,20 @@ describe('sources', () => {
     [{ model: '.', controlNet: 'x' }, /not supported/],
   ])('%p is refused', async (source, message) => {
     await expect(resolveSource(source as ModelSource)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) })
+  })
+
+  test('a folder keeps what looks like an extension; in the Hugging Face cache it is the repository that has a name', async () => {
+    const v15 = path.dirname(put('stable-diffusion-v1.5/model_index.json', '{}'))
+    expect((await resolveSource(v15)).name).toBe('stable-diffusion-v1.5')
+    put('hub/models--owner--my.model/snapshots/abc123/model_index.json', '{}')
+    const saved = process.env.HF_HUB_CACHE
+    process.env.HF_HUB_CACHE = path.join(folder, 'hub')
+    try {
+      expect((await resolveSource('hf:owner/my.model@abc123')).name).toBe('my.model')
+    } finally {
+      if (saved === undefined) delete process.env.HF_HUB_CACHE
+      else process.env.HF_HUB_CACHE = saved
+    }
   })
 
   test('a file that is not there', async () => {
@@ -95,6 +112,19 @@ describe('the local Hugging Face cache', () => {
 })
 
 describe('configurations', () => {
+  test('one that the caller names must be a file that is there', async () => {
+    const model = put('named/model.ckpt')
+    const config = path.join(folder, 'named', 'nowhere.yaml')
+    await expect(resolveSource(model, config)).rejects.toMatchObject({ code: 'ERR_IO', message: expect.stringContaining('nowhere.yaml') })
+    await expect(resolveSource(model, folder)).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT', message: expect.stringMatching(/not a file/) })
+    await expect(resolveSource(model, new URL('https://example.org/x.yaml'))).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+  })
+
+  test('a folder of that name beside a checkpoint is passed over', async () => {
+    put('folders/config.yaml/inner.txt')
+    expect(await resolveSource(put('folders/model.ckpt'))).not.toHaveProperty('config')
+  })
+
   test('NAME.yaml beside the checkpoint wins over config.yaml', async () => {
     const file = put('cfg/model.ckpt')
     put('cfg/config.yaml', 'model: { target: other }')
