@@ -1,5 +1,6 @@
 import { addon, withSource, type PreparedSource } from './engine.js'
 import { DisposedError } from './errors.js'
+import { readInfo } from './info.js'
 import { InFlight, runJob } from './job.js'
 import { Latents, nativeLatents, wrapLatents } from './latents.js'
 import type { NativePipeline } from './native/contract.js'
@@ -55,7 +56,7 @@ export class Autoencoder implements AsyncDisposable {
   readonly #scale: number
   readonly #calls: InFlight
   readonly #prepared: PreparedSource | undefined
-  #disposed = false
+  #disposing: Promise<void> | undefined
   readonly info: PipelineInfo
 
   static {
@@ -67,7 +68,7 @@ export class Autoencoder implements AsyncDisposable {
     this.#scale = scale
     this.#calls = calls
     this.#prepared = prepared
-    this.info = JSON.parse(native.info()) as PipelineInfo
+    this.info = readInfo(native)
   }
 
   /** Loads the first stage of a file or folder; everything else in it is left alone. */
@@ -127,17 +128,19 @@ export class Autoencoder implements AsyncDisposable {
   }
 
   #usable(): void {
-    if (this.#disposed) throw new DisposedError('This autoencoder has been disposed of')
+    if (this.#disposing) throw new DisposedError('This autoencoder has been disposed of')
   }
 
   /** Waits for running work and frees everything. The one inside a pipeline belongs to the pipeline: dispose of that. Idempotent. */
   async dispose(): Promise<void> {
     if (!this.#prepared) throw invalidType('This first stage belongs to a pipeline; dispose of the pipeline')
-    if (this.#disposed) return
-    this.#disposed = true
+    return (this.#disposing ??= this.#free(this.#prepared))
+  }
+
+  async #free(prepared: PreparedSource): Promise<void> {
     await this.#calls.settled()
     await this.#native.dispose().promise
-    await this.#prepared.dispose()
+    await prepared.dispose()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -209,13 +209,18 @@ function resolveExtra(value: unknown): Record<string, unknown> | undefined {
 /** Names and defaults that sampling options are checked against. */
 export type SamplingContext = Pick<PipelineInfo, 'samplers' | 'schedules' | 'defaults'>
 
+function checkScheduleName(value: unknown, info: SamplingContext): ScheduleName {
+  if (typeof value !== 'string') throw invalidType(`schedule must be a name or a Float32Array of sigmas, not ${show(value)}`)
+  return checkName(value, 'schedule', info.schedules)
+}
+
 /** `o` has known keys only. */
 export function resolveSampling(o: Record<string, unknown> & SamplingOptions, info: SamplingContext): ResolvedSampling {
   const custom = isFloat32Array(o.schedule) ? checkSigmas(o.schedule) : undefined
   const sampler = o.sampler === undefined ? info.defaults.sampler : checkName(o.sampler, 'sampler', info.samplers)
   // A sampler of the caller's choice comes with its own schedule, not with that of the model's default sampler.
-  const fallback = o.sampler === undefined || o.sampler === info.defaults.sampler ? info.defaults.schedule : ''
-  const named = custom || o.schedule === undefined ? undefined : checkName(o.schedule, 'schedule', info.schedules)
+  const fallback = o.sampler === undefined || o.sampler === info.defaults.sampler ? (info.defaults.schedule ?? '') : ''
+  const named = custom || o.schedule === undefined ? undefined : checkScheduleName(o.schedule, info)
   const seed = resolveSeed(o.seed)
   const extra = resolveExtra(o.extra)
   return {
@@ -227,7 +232,7 @@ export function resolveSampling(o: Record<string, unknown> & SamplingOptions, in
       guidanceScale:
         o.guidanceScale === undefined ? info.defaults.guidanceScale : checkNumber(o.guidanceScale, 'guidanceScale', { min: 0, max: 1000 }),
       guidanceRescale: o.guidanceRescale === undefined ? 0 : checkNumber(o.guidanceRescale, 'guidanceRescale', { min: 0, max: 1 }),
-      eta: o.eta === undefined ? info.defaults.eta : checkNumber(o.eta, 'eta', { min: 0, max: 1 }),
+      eta: o.eta === undefined ? (info.defaults.eta ?? -1) : checkNumber(o.eta, 'eta', { min: 0, max: 1 }),
       seed: String(seed),
       rng: resolveRng(o.rng),
       strength: 1,

@@ -5,6 +5,7 @@ import { addon, withSource, type PreparedSource } from './engine.js'
 import { DisposedError, UnsupportedModelError } from './errors.js'
 import { generate } from './generate.js'
 import type { RawImage } from './image/raw-image.js'
+import { readInfo } from './info.js'
 import { InFlight, runJob } from './job.js'
 import { wrapLatents, type Latents } from './latents.js'
 import { guarded } from './native/call.js'
@@ -32,7 +33,7 @@ import type {
   SampleStep,
   TokenIds,
 } from './types.js'
-import { checkInteger, checkName, checkString, knownKeys } from './validate.js'
+import { checkInteger, checkName, checkString, invalidType, knownKeys, show } from './validate.js'
 
 async function encodeImage(native: NativePipeline, image: ImageInput, options: EncodeImageOptions | undefined): Promise<Latents> {
   const o = knownKeys(options, 'encodeImage()', ['mode', 'seed', 'rng', 'signal'])
@@ -63,7 +64,7 @@ export class DiffusionPipeline implements AsyncDisposable {
   private constructor(native: NativePipeline, prepared: PreparedSource) {
     this.#native = native
     this.#prepared = prepared
-    this.info = JSON.parse(native.info()) as PipelineInfo
+    this.info = readInfo(native)
   }
 
   /**
@@ -117,6 +118,8 @@ export class DiffusionPipeline implements AsyncDisposable {
     const o = knownKeys(options, 'encodePrompt()', ['clipSkip', 'emphasis', 'minChunks', 'signal'])
     const settings = { clipSkip: resolveClipSkip(o.clipSkip) ?? 0, emphasis: resolveEmphasis(o.emphasis) }
     const minChunks = o.minChunks === undefined ? 1 : checkInteger(o.minChunks, 'minChunks', { min: 1, max: 1000 })
+    if (typeof prompt !== 'string' && (typeof prompt !== 'object' || prompt === null || Array.isArray(prompt)))
+      throw invalidType(`prompt must be a string or { tokenIds }, not ${show(prompt)}`)
     const request =
       typeof prompt === 'string' ? this.#tokens().request(prompt, settings, minChunks) : PipelineTokenizer.fromIds(prompt, this.info, settings)
     return wrapConditioning(await runJob((callbacks) => this.#native.encodePrompt(JSON.stringify(request), callbacks), { signal: optionalSignal(o) }))

@@ -32,6 +32,11 @@ describe('generate options', () => {
     expect({ count, prompt, negativePrompt, width }).toEqual({ count: 1, prompt: '', negativePrompt: '', width: undefined })
   })
 
+  test('without a default of the model, schedule and eta are left to the sampler', () => {
+    const defaults = { width: 512, height: 512, steps: 50, sampler: 'ddim', guidanceScale: 7.5 }
+    expect(resolveGenerate({}, { ...info, defaults }).sampling.request).toMatchObject({ schedule: '', eta: -1 })
+  })
+
   test('a random seed has 32 bits and differs from call to call', () => {
     const seeds = new Set(Array.from({ length: 8 }, () => generate({}).sampling.seed))
     expect(seeds.size).toBeGreaterThan(6)
@@ -55,6 +60,9 @@ describe('generate options', () => {
     [{ seed: 2n ** 64n }, RangeError, /2\^64-1/],
     [{ seed: '42' }, TypeError, /number or a bigint/],
     [{ steps: 0 }, RangeError, /between 1 and/],
+    [{ schedule: [14, 7, 0] }, TypeError, /a name or a Float32Array of sigmas, not an array of 3/],
+    [{ sampler: 'DPM++ 2M' }, RangeError, /Did you mean 'dpmpp_2m'/],
+    [new Float32Array(4), TypeError, /an options object, not an instance of Float32Array/],
     [{ steps: 2.5 }, RangeError, /whole number/],
     [{ steps: NaN }, TypeError, /number/],
     [{ steps: '20' }, TypeError, /'20'/],
