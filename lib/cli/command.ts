@@ -58,6 +58,11 @@ function parseError(error: unknown, flags: Flags): Error {
     const near = nearestName(given.replace(/^-+/, ''), Object.keys(flags))
     return new UsageError(`unknown option ${given}${near ? `; did you mean --${near}?` : ''}`)
   }
+  const dashed = /^Option '(?:-\w, )?(--?[\w-]+)[^']*' argument is ambiguous/.exec(message)?.[1]
+  if (dashed) {
+    const long = dashed.startsWith('--') ? dashed : `--${Object.keys(flags).find((name) => `-${flags[name]!.short}` === dashed) ?? ''}`
+    return new UsageError(`${dashed} has no value; one that begins with a dash is written ${long}=-VALUE`)
+  }
   if (code?.startsWith('ERR_PARSE_ARGS')) return new UsageError(message.split('\n')[0]!.split('. To specify')[0])
   return error as Error
 }

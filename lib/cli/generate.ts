@@ -1,5 +1,6 @@
+import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import { DiffusionPipeline, type GenerateOptions, type RawImage } from '../index.js'
+import { DiffusionPipeline, RawImage, type GenerateOptions } from '../index.js'
 import { readFlags, readNumber, toJson, UsageError, type Command, type FlagValues, type Flags } from './command.js'
 import { loadFlags, readLoadOptions, readSource } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
@@ -16,8 +17,8 @@ const flags = {
   'guidance-rescale': { kind: 'number', help: '0 to 1; default 0' },
   seed: { kind: 'text', value: 'N', help: '0 to 2^64-1; default: random, printed at the end' },
   count: { kind: 'number', help: 'pictures, with seeds N, N+1 ...' },
-  sampler: { kind: 'text', value: 'NAME', help: 'ddim, euler, euler_a, heun, dpmpp_2m, unipc ... (latent inspect lists them)' },
-  schedule: { kind: 'text', value: 'NAME', help: 'karras, exponential, sgm_uniform, ays ... or sigmas: 14.6,7.1,2.2,0' },
+  sampler: { kind: 'text', value: 'NAME', help: "ddim, euler, euler_a, heun, dpmpp_2m, unipc ... (all of them below); default: the model's" },
+  schedule: { kind: 'text', value: 'NAME', help: "karras, exponential, sgm_uniform, ays ... or sigmas: 14.6,7.1,2.2,0; default: the sampler's" },
   eta: { kind: 'number', help: 'share of fresh noise per step' },
   rng: { kind: 'text', value: 'NAME', help: 'philox (default, as A1111) or mt19937 (as diffusers and ComfyUI)' },
   'clip-skip': { kind: 'number', help: '1 is the last layer of the text encoder, 2 the last but one' },
@@ -57,7 +58,7 @@ function readGenerateOptions(values: Values): GenerateOptions {
 }
 
 /** Writes previews one after another; a picture that comes while one is being written replaces the one that waits. */
-function previewWriter(file: string): (image: RawImage) => void {
+function previewWriter(file: string): (image: RawImage) => unknown {
   let waiting: RawImage | undefined
   let writing = false
   const write = async (image: RawImage) => {
@@ -66,9 +67,21 @@ function previewWriter(file: string): (image: RawImage) => void {
     writing = false
   }
   return (image) => {
-    if (writing) waiting = image
-    else void write(image).catch(() => (writing = false))
+    if (!writing) return write(image)
+    waiting = image
+    return undefined
   }
+}
+
+/** Says what would keep a picture from being saved before the hours of drawing it, not after. */
+async function checkTarget(file: string, flag: string): Promise<void> {
+  const extension = path.extname(file).toLowerCase()
+  const format = ({ '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' } as const)[extension]
+  if (!format) throw new UsageError(`${flag}: the name of a picture file ends in .png, .jpg, .jpeg or .webp; '${file}' does not`)
+  const folder = await stat(path.dirname(path.resolve(file))).catch(() => undefined)
+  if (!folder?.isDirectory()) throw new UsageError(`${flag}: the folder of '${file}' does not exist`)
+  // A pixel in that format: fails where it needs the optional package sharp and that is missing.
+  if (format !== 'png') await new RawImage({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 }).encode(format)
 }
 
 /** out.png for one picture; out-1.png, out-2.png ... for several. */
@@ -83,12 +96,17 @@ export const generateCommand: Command = {
   summary: 'draw pictures from a prompt',
   usage: '-m MODEL -p PROMPT [options] [-o out.png]',
   flags,
+  notes:
+    'samplers: ddim ddpm plms euler euler_a heun lms dpm2 dpm2_a dpmpp_2s_a dpmpp_sde dpmpp_2m dpmpp_2m_sde dpmpp_3m_sde unipc deis lcm tcd\n' +
+    'schedules: normal karras exponential polyexponential sgm_uniform simple ddim_uniform beta ays kl_optimal leading trailing linspace',
   async run(argv, io) {
     const { values } = readFlags(flags, argv, { min: 0, max: 0, names: 'flags only' })
     const source = readSource(values)
     if (values.prompt === undefined) throw new UsageError('no prompt given: pass -p "what to draw" (-p "" for the empty prompt)')
     const output = values.output ?? 'out.png'
     const options = readGenerateOptions(values)
+    await checkTarget(output, '--output')
+    if (values.preview !== undefined) await checkTarget(values.preview, '--preview')
     const { signal } = io
     const bar = progressBar(io, values.quiet)
     if (values.preview !== undefined)
