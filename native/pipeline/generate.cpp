@@ -36,7 +36,7 @@ std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & 
                                                         const Conditioning * unconditional) {
     check_latents(start, "sample");
     if (!unet_) throw Error(ErrorCode::unsupported_model, "sample: this model has no U-Net");
-    const int multiple = unet_->config().downsampling();
+    const int multiple = unet_->config().size_multiple();
     if (start.shape[2] % multiple != 0 || start.shape[3] % multiple != 0) {
         throw Error(ErrorCode::invalid_argument, "sample: latent sides must be multiples of " + std::to_string(multiple));
     }
@@ -86,7 +86,7 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
     // Everything that can be refused is refused before the first network runs.
     auto solver = samplers::make_solver(solver_options(sampling, spec, request.image.has_value()));
     Latents start{latent_shape(width, height, request.count), {}};
-    const int multiple = unet_->config().downsampling();
+    const int multiple = unet_->config().size_multiple();
     if (start.shape[2] % multiple != 0 || start.shape[3] % multiple != 0) {
         throw Error(ErrorCode::invalid_argument,
                     "width and height must be multiples of " + std::to_string(multiple * spec.downsampling()));

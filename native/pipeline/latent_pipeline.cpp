@@ -191,7 +191,7 @@ Json LatentPipeline::info() const {
         schedules.push_back(schedule.name);
         labels[schedule.name] = schedule.label;
     }
-    const int factor = spec.downsampling() * (spec.unet ? spec.unet->downsampling() : 1);
+    const int factor = spec.downsampling() * (spec.unet ? spec.unet->size_multiple() : 1);
     const graph::DeviceInfo device = device_->info();
     return {{"kind", spec.kind},
             {"name", spec.name},
