@@ -6,9 +6,13 @@ namespace latent::bindings {
 
 Napi::Object construct(Napi::Env env, Napi::FunctionReference & constructor, void * state, const napi_type_tag & tag) {
     EnvData & data = EnvData::of(env);
+    struct Cleared {
+        EnvData & data;
+        ~Cleared() { data.constructing = nullptr; }  // also where JavaScript has no stack left for the call
+    };
+    const Cleared cleared{data};
     data.constructing = state;
     Napi::Object object = constructor.New({});
-    data.constructing = nullptr;
     object.TypeTag(&tag);
     return object;
 }
