@@ -119,7 +119,7 @@ void check_clip(const ClipTextConfig & c) {
              std::to_string(c.hidden_size));
     }
     in_range(c.vocab_size, 1, 1 << 24, "clip.vocabSize");
-    in_range(c.max_position_embeddings, 2, 1 << 16, "clip.maxPositionEmbeddings");
+    in_range(c.max_position_embeddings, 2, 4096, "clip.maxPositionEmbeddings");  // its causal mask is the square of it
     if (c.hidden_act != "quick_gelu" && c.hidden_act != "gelu") {
         fail("clip.hiddenAct is \"" + c.hidden_act.substr(0, 80) + "\"; \"quick_gelu\" and \"gelu\" are known");
     }

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -79,10 +78,11 @@ void quantise(DType type, Span<float> values, int64_t inner, uint8_t * destinati
     const auto work = [&](int64_t i) {
         quantise_rows(type, values, inner, rows * i / workers, rows * (i + 1) / workers, destination);
     };
+    pool.reserve(static_cast<size_t>(workers));
     for (int64_t i = 1; i < workers; ++i) {
         try {
             pool.emplace_back(work, i);
-        } catch (const std::system_error &) {
+        } catch (const std::exception &) {
             work(i);  // no thread to be had
         }
     }
