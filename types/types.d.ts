@@ -158,10 +158,13 @@ export interface PipelineInfo {
         height: number;
         steps: number;
         sampler: SamplerName;
-        schedule: ScheduleName;
+        /** Absent: the sampler's own, see `defaultSchedules`. */
+        schedule?: ScheduleName;
         guidanceScale: number;
-        eta: number;
-        clipSkip: number;
+        /** Absent: the sampler's own. */
+        eta?: number;
+        /** Absent: the model's own. */
+        clipSkip?: number;
     };
     samplers: SamplerName[];
     schedules: ScheduleName[];
@@ -267,11 +270,12 @@ export interface ResolvedOptions {
     guidanceScale: number;
     guidanceRescale: number;
     seed: bigint;
+    /** Absent where the model's own was used. */
     clipSkip?: number;
     sampler: SamplerName;
     /** Absent where the sampler has but one. */
     schedule?: ScheduleName | Float32Array;
-    /** Absent where the sampler knows none. */
+    /** Absent where the sampler's own was used, or it knows none. */
     eta?: number;
     rng: RngName;
     emphasis: 'original' | 'no_norm' | 'comfy';

@@ -25,6 +25,10 @@ export declare function checkName<T extends string>(value: unknown, name: string
 /** A seed as bigint, 0 to 2^64-1. */
 export declare function checkSeed(value: unknown, name: string): bigint;
 export declare function checkSignal(value: unknown, name: string): AbortSignal;
+/** True for a URL of any realm. */
+export declare function isUrl(value: unknown): value is URL;
+/** The path behind a `file:` URL. */
+export declare function fileUrlToPath(url: string, name: string): string;
 /** True for a Float32Array of any realm. */
 export declare function isFloat32Array(value: unknown): value is Float32Array;
 /** A shape of `rank` positive sizes whose product is `elements`. */
