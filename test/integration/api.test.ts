@@ -206,6 +206,8 @@ describe('inspect, estimate, convert', () => {
     expect(JSON.stringify(info.metadata)).toContain('general.license')
     await using loaded = await DiffusionPipeline.load(at('model.gguf'))
     expect(loaded.tokenize('a cat')).toEqual(pipe.tokenize('a cat'))
+    await convert(at('model.gguf'), at('again.gguf'), { type: 'q8_0' })
+    expect(await inspect(at('again.gguf'))).toMatchObject({ hasTokenizer: true })
   })
 
   test('an aborted conversion leaves nothing', async () => {
