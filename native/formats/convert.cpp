@@ -119,7 +119,7 @@ Plan make_plan(const OpenedModel & model, const ConvertOptions & options) {
     for (const auto & item : options.metadata) {
         if (item.first.empty() || item.first.size() > 1000 || is_reserved(item.first)) {
             throw Error(ErrorCode::invalid_argument,
-                        "convert: metadata cannot be named \"" + item.first.substr(0, 80) + "\"; it is no name, or GGUF\'s own");
+                        "convert: metadata cannot be named \"" + item.first.substr(0, 80) + "\"; it is no name, or GGUF's own");
         }
         if (item.first.rfind("latent.", 0) != 0) add_text(plan, item.first, item.second);
     }

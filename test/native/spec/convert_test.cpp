@@ -236,6 +236,9 @@ TEST(convert_abort_and_errors_leave_nothing) {
     CHECK_THROWS(convert(model, out / "a.gguf", options, job), ErrorCode::aborted);  // before it began
     CHECK_THROWS(convert(model, out / "missing/a.gguf", options, {}), ErrorCode::io);
     CHECK_THROWS(convert(model, out.path(), options, {}), ErrorCode::io);
+    ConvertOptions reserved = options;
+    reserved.metadata["general.alignment"] = "64";  // a text there would make the file unreadable
+    CHECK_THROWS(convert(model, out / "a.gguf", reserved, {}), ErrorCode::invalid_argument);
     CHECK(latent::list_folder(out.path()).empty());
     // What was there stays until the new file is complete, and is then replaced.
     { std::ofstream(latent::to_path(out / "a.gguf")) << "old"; }
