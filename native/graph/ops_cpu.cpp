@@ -1,5 +1,6 @@
 #include "graph/ops_cpu.h"
 
+#include <algorithm>
 #include <array>
 
 #include "kernels/attention.h"
@@ -271,6 +272,7 @@ Seq OpsCpu::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
     AttentionNode data{&kernels::tile_set(arithmetic_), {}};
     data.shape.batch = q.batch, data.shape.heads = options.heads, data.shape.dim = q.dim / options.heads;
     data.shape.queries = q.length, data.shape.keys = k.length;
+    thread_scratch_ = std::max(thread_scratch_, static_cast<uint64_t>(kernels::attention_scratch(*data.tiles, data.shape)));
     return seq(node(data, {q.dim, q.length, q.batch, 1}, {contiguous(q.id), contiguous(k.id), contiguous(v.id)}));
 }
 

@@ -32,6 +32,8 @@ public:
     const std::map<std::string, ggml_tensor *> & outputs() const { return outputs_; }
     const std::vector<Constant> & constants() const { return constants_; }
     double flops() const { return flops_; }
+    /// Scratch bytes of the most demanding node of ours, per thread; ggml's nodes are in its own plan.
+    uint64_t thread_scratch() const { return thread_scratch_; }
     /// What nodes of the graph refer to besides tensors; to be kept for as long as the graph.
     const std::vector<std::shared_ptr<void>> & owned() const { return owned_; }
 
@@ -99,6 +101,7 @@ protected:
     std::vector<Constant> constants_;
     std::vector<std::shared_ptr<void>> owned_;
     double flops_ = 0;
+    uint64_t thread_scratch_ = 0;
 };
 
 }  // namespace latent::graph

@@ -22,6 +22,7 @@ struct Graph::State {
     std::vector<OpsGgml::Constant> constants;
     std::vector<std::shared_ptr<void>> owned;
     double flops = 0;
+    uint64_t thread_scratch = 0;
     bool own_threads = false;  // made by ops_cpu
     uint64_t bytes = 0;
 
@@ -84,6 +85,7 @@ void build_graph(State & state, const WeightStore & weights, const GraphBuilder 
         state.constants = ops.constants();
         state.owned = ops.owned();
         state.flops = ops.flops();
+        state.thread_scratch = ops.thread_scratch();
         return;
     }
     throw Error(ErrorCode::out_of_memory,
@@ -161,7 +163,8 @@ GraphMeasure Runner::measure(const GraphBuilder & build) const {
     const uint64_t leaves = leaf_bytes(state.leaves.get(), type);
     GraphMeasure measure;
     measure.bytes = leaves + activation_bytes(state.leaves.get(), state.graph, type) + state.context_bytes() +
-                    device_->work_bytes(state.graph, state.own_threads);
+                    device_->work_bytes(state.graph, state.own_threads) +
+                    state.thread_scratch * static_cast<uint64_t>(state.own_threads ? device_->pool().threads() : 0);
     measure.flops = state.flops;
     return measure;
 }

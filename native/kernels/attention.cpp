@@ -91,7 +91,21 @@ void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, 
     }
 }
 
+/// Of one thread's work on 64 queries: floats first, then the two panels.
+struct WorkBytes {
+    int64_t floats, queries, scores;
+    WorkBytes(const TileSet & tiles, const AttentionShape & s)
+        : floats((kKeyBlock + kTileRows + round_up(s.dim, kTileRows)) * kTileColumns * 4),
+          queries(round_up(s.dim, 2) * kTileColumns * (tiles.bf16 ? 2 : 4)),
+          scores(kKeyBlock * kTileColumns * (tiles.bf16 ? 2 : 4)) {}
+    int64_t total() const { return floats + queries + scores; }
+};
+
 }  // namespace
+
+int64_t attention_scratch(const TileSet & tiles, const AttentionShape & s) {
+    return Head::bytes(s, tiles.bf16 ? 2 : 4) + s.keys * 4 + WorkBytes(tiles, s).total();
+}
 
 void attention(const TileSet & tiles, const AttentionShape & s, const float * q, const float * k, const float * v, float * out,
                Part part) {
@@ -106,14 +120,13 @@ void attention(const TileSet & tiles, const AttentionShape & s, const float * q,
     const int64_t per_split = (panels + splits - 1) / splits;
 
     uint8_t * converted = static_cast<uint8_t *>(scratch(1, static_cast<size_t>(Head::bytes(s, element))));
-    const int64_t query_bytes = round_up(s.dim, 2) * kTileColumns * element, score_bytes = kKeyBlock * kTileColumns * element;
-    const int64_t float_count = (kKeyBlock + kTileRows + round_up(s.dim, kTileRows)) * kTileColumns;
-    uint8_t * memory = static_cast<uint8_t *>(scratch(0, static_cast<size_t>(query_bytes + score_bytes + float_count * 4)));
+    const WorkBytes bytes(tiles, s);
+    uint8_t * memory = static_cast<uint8_t *>(scratch(0, static_cast<size_t>(bytes.total())));
     Work work;
     work.scores = reinterpret_cast<float *>(memory);
     work.sums = work.scores + (kKeyBlock + kTileRows) * kTileColumns;
-    work.query_panel = memory + float_count * 4;
-    work.score_panel = work.query_panel + query_bytes;
+    work.query_panel = memory + bytes.floats;
+    work.score_panel = work.query_panel + bytes.queries;
 
     for (int64_t task = part.thread; task < pairs * splits; task += part.threads) {
         const int64_t pair = task / splits, b = pair / s.heads, h = pair % s.heads;
