@@ -23,7 +23,7 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
         return request.tile < side ? StagePlan{request.tile, call(request.tile)} : StagePlan{0, call(request.tile)};
     }
     const bool never = request.tiling.has_value() && !*request.tiling;
-    const bool always = request.tiling.value_or(request.low_memory);
+    const bool always = request.tiling.value_or(request.low_memory && side > kLowMemoryTile);
 
     const uint64_t whole = measure(request.height, request.width);
     if (never || side <= kTiles[std::size(kTiles) - 1]) return {0, whole};
