@@ -66,7 +66,7 @@ uint64_t available_memory() {
         const uint64_t used = group_used();
         const uint64_t cache = std::min(used, proc_value("/proc/meminfo", "Cached:"));
         const uint64_t held = used - cache;
-        available = std::min(available, limit > held ? limit - held : 0);
+        available = std::min(available, limit > held ? limit - held : uint64_t{1});  // 0 would mean unknown
     }
     return available;
 #elif defined(__APPLE__)
