@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <new>
+#include <stdexcept>
 
 namespace latent::bindings {
 namespace {
@@ -20,6 +21,8 @@ ErrorInfo describe(std::exception_ptr exception) {
     } catch (const Error & e) {
         info = {e.code(), e.what(), e.details(), false};
     } catch (const std::bad_alloc &) {
+        info = {ErrorCode::out_of_memory, "The system gave no memory", "{}", false};
+    } catch (const std::length_error &) {  // more than any address space holds
         info = {ErrorCode::out_of_memory, "The system gave no memory", "{}", false};
     } catch (const std::exception & e) {
         info = {ErrorCode::internal, std::string("Internal error: ") + e.what(), "{}", false};
