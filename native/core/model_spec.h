@@ -35,30 +35,30 @@ struct UNetConfig {
     int num_res_blocks = 2;
     std::vector<int> attention_resolutions = {4, 2, 1};  // down-factors, not pixels
     UNetAttention attention = UNetAttention::spatial_transformer;
-    int num_heads = 8;                        // used where num_head_channels is -1
-    int num_head_channels = -1;               // fixed head width where > 0
-    std::vector<int> heads_per_level;         // overrides both where not empty (one per level, as in diffusers configs)
+    int num_heads = 8;                         // used where num_head_channels is -1
+    int num_head_channels = -1;                // fixed head width where > 0
+    std::vector<int> heads_per_level;          // overrides both where not empty (one per level, as in diffusers configs)
     std::vector<int> transformer_depth = {1};  // one per level, or one for all
-    int transformer_depth_middle = -1;        // -1: that of the last level
+    int transformer_depth_middle = -1;         // -1: that of the last level
     int context_dim = 768;
     bool use_linear_in_transformer = false;
-    bool scale_shift_norm = false;            // use_scale_shift_norm
+    bool scale_shift_norm = false;  // use_scale_shift_norm
     bool resblock_updown = false;
     bool conv_resample = true;
     std::vector<bool> disable_self_attentions;  // per level, empty: none
     bool disable_middle_self_attention = false;
-    std::string class_embedding;              // "" | "embedding" (label_emb.weight) | "vector" (label_emb.0.*)
-    int class_count = 0;                      // rows of label_emb.weight
-    int vector_dim = 0;                       // adm_in_channels of the "vector" form
-    int guidance_embed_dim = 0;               // time_embedding.cond_proj (LCM), 0: absent
+    std::string class_embedding;  // "" | "embedding" (label_emb.weight) | "vector" (label_emb.0.*)
+    int class_count = 0;          // rows of label_emb.weight
+    int vector_dim = 0;           // adm_in_channels of the "vector" form
+    int guidance_embed_dim = 0;   // time_embedding.cond_proj (LCM), 0: absent
 
     int levels() const { return static_cast<int>(channel_mult.size()); }
     int depth_at(int level) const;
     int depth_middle() const;
     int heads_at(int level, int channels) const;
     int downsampling() const { return 1 << (levels() - 1); }
-    /// Latent sides must be multiples of this. Where a level is halved and doubled by convolutions any size goes: the doubled map is
-    /// cut to its skip connection's (as diffusers does); averaging drops the odd row for good.
+    /// Latent sides must be multiples of this. Where a level is halved and doubled by convolutions any size goes: the doubled map
+    /// is cut to its skip connection's (as diffusers does); averaging drops the odd row for good.
     int size_multiple() const { return resblock_updown || !conv_resample ? downsampling() : 1; }
 };
 
@@ -67,7 +67,7 @@ struct AutoencoderConfig {
     std::string kind = "kl";  // kl | vq
     int in_channels = 3;
     int out_channels = 3;
-    int channels = 128;       // ddconfig.ch
+    int channels = 128;  // ddconfig.ch
     std::vector<int> channel_mult = {1, 2, 4, 4};
     int num_res_blocks = 2;
     std::vector<int> attention_levels;  // encoder/decoder levels that carry attention besides the middle
@@ -75,8 +75,8 @@ struct AutoencoderConfig {
     bool double_z = true;
     int z_channels = 4;
     int embed_dim = 4;
-    int codebook_size = 0;              // n_embed of VQ
-    bool quant_conv = true;             // false where the checkpoint has neither quant_conv nor post_quant_conv
+    int codebook_size = 0;   // n_embed of VQ
+    bool quant_conv = true;  // false where the checkpoint has neither quant_conv nor post_quant_conv
 
     int downsampling() const { return 1 << (static_cast<int>(channel_mult.size()) - 1); }
 };
@@ -91,35 +91,35 @@ struct ClipTextConfig {
     int max_position_embeddings = 77;
     std::string hidden_act = "quick_gelu";  // quick_gelu | gelu (erf)
     double layer_norm_eps = 1e-5;
-    int projection_dim = 0;                 // 0: no text_projection
+    int projection_dim = 0;  // 0: no text_projection
     int bos_token_id = 49406;
     int eos_token_id = 49407;
-    int pad_token_id = 49407;               // 0 for OpenCLIP towers in CompVis-style code
-    int skip_layers = 0;                    // 1: the penultimate layer is the context (SD 2, SDXL)
-    bool final_norm = true;                 // final_layer_norm applied to the context
+    int pad_token_id = 49407;  // 0 for OpenCLIP towers in CompVis-style code
+    int skip_layers = 0;       // 1: the penultimate layer is the context (SD 2, SDXL)
+    bool final_norm = true;    // final_layer_norm applied to the context
 };
 
 /// One conditioner of the model: what it is, and where its tensors are in the canonical (CompVis) layout.
 struct ConditionerConfig {
     std::string kind;    // clip_text | bert_text | class | layout | spatial_rescaler | first_stage | identity | external
     std::string prefix;  // canonical key prefix, e.g. "cond_stage_model.transformer.text_model."
-    std::string input = "prompt";  // which option feeds it
+    std::string input = "prompt";    // which option feeds it
     std::string role = "crossattn";  // crossattn | concat | vector
-    ClipTextConfig clip;  // for clip_text
-    Json params = Json::object();  // for the other kinds
+    ClipTextConfig clip;             // for clip_text
+    Json params = Json::object();    // for the other kinds
 };
 
 struct ModelSpec {
-    std::string kind = "text";    // text | class | unconditional | layout | semantic | superres | inpaint | rdm | autoencoder
-    std::string name;             // human name of the nearest known model, e.g. "Stable Diffusion 1.x"
-    std::string family;           // sd1 | sd2 | sdxl | ldm | autoencoder
-    std::string layout;           // compvis | diffusers | gguf ... (as found)
+    std::string kind = "text";  // text | class | unconditional | layout | semantic | superres | inpaint | rdm | autoencoder
+    std::string name;           // human name of the nearest known model, e.g. "Stable Diffusion 1.x"
+    std::string family;         // sd1 | sd2 | sdxl | ldm | autoencoder
+    std::string layout;         // compvis | diffusers | gguf ... (as found)
     std::string conditioning_key = "crossattn";  // crossattn | concat | hybrid | adm | none
     Prediction prediction = Prediction::eps;
     NoiseSchedule schedule;
     double scale_factor = 0.18215;
-    int image_size = 512;         // training size in pixels
-    bool use_ema = false;         // model_ema.* weights are read in place of model.*
+    int image_size = 512;  // training size in pixels
+    bool use_ema = false;  // model_ema.* weights are read in place of model.*
     std::optional<UNetConfig> unet;
     std::optional<AutoencoderConfig> first_stage;
     std::vector<ConditionerConfig> conditioners;

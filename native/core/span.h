@@ -6,13 +6,17 @@
 namespace latent {
 
 /// A view of contiguous elements (std::span is C++20).
-template <typename T> class Span {
+template <typename T>
+class Span {
 public:
     Span() = default;
     Span(T * data, size_t size) : data_(data), size_(size) {}
-    template <typename U> Span(std::vector<U> & v) : data_(v.data()), size_(v.size()) {}
-    template <typename U> Span(const std::vector<U> & v) : data_(v.data()), size_(v.size()) {}
-    template <typename U> Span(const Span<U> & other) : data_(other.data()), size_(other.size()) {}
+    template <typename U>
+    Span(std::vector<U> & v) : data_(v.data()), size_(v.size()) {}
+    template <typename U>
+    Span(const std::vector<U> & v) : data_(v.data()), size_(v.size()) {}
+    template <typename U>
+    Span(const Span<U> & other) : data_(other.data()), size_(other.size()) {}
 
     T * data() const { return data_; }
     size_t size() const { return size_; }

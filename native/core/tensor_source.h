@@ -13,8 +13,28 @@ namespace latent {
 
 /// Element types met in files. The block types are ggml's, with the same memory layout.
 enum class DType {
-    f32, f16, bf16, f64, f8_e4m3, f8_e5m2, i64, i32, i16, i8, u8, boolean,
-    q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k,
+    f32,
+    f16,
+    bf16,
+    f64,
+    f8_e4m3,
+    f8_e5m2,
+    i64,
+    i32,
+    i16,
+    i8,
+    u8,
+    boolean,
+    q4_0,
+    q4_1,
+    q5_0,
+    q5_1,
+    q8_0,
+    q2_k,
+    q3_k,
+    q4_k,
+    q5_k,
+    q6_k,
 };
 
 const char * dtype_name(DType type);

@@ -20,8 +20,8 @@ struct ConvShape {
     int64_t n = 1, in = 0, height = 0, width = 0;
     int64_t out = 0, out_height = 0, out_width = 0;
     int kernel = 3, stride = 1;
-    int pad_left = 1, pad_top = 1;  // right and bottom follow from the output's size
-    bool upsample = false;          // nearest, twice the size, before the kernel
+    int pad_left = 1, pad_top = 1;            // right and bottom follow from the output's size
+    bool upsample = false;                    // nearest, twice the size, before the kernel
     int64_t crop_width = 0, crop_height = 0;  // of the doubled input, 0: all of it
 };
 
