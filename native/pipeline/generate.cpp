@@ -27,8 +27,27 @@ Predict LatentPipeline::predictor(const Guidance & guidance) {
     // The pipeline outlives its samplers' steps: the bindings hold it for as long as a job runs.
     return [this, guidance](const Latents & x, double timestep, Latents & output, const JobContext & job) {
         use(part("unet"), job);
+        if (!unet_->runner().bytes()) free_graphs_of_others(*unet_);
         evaluate(x, {&timestep, 1}, guidance, nullptr, output, job);
     };
+}
+
+/// Whether the two halves of guidance run as one batch; throws out_of_memory where not even one alone fits the caller's bound.
+bool LatentPipeline::plan_guidance(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided) const {
+    if (one_part_at_a_time_) guided = false;
+    if (request_.max_bytes == 0) return guided;
+    uint64_t held = unet_->weights().bytes();
+    for (const models::Network * other : networks()) {
+        if (other != unet_.get() && !one_part_at_a_time_) held += other->weights().bytes();
+    }
+    const auto needed = [&](int64_t batch) { return held + unet_->measure({batch, shape[2], shape[3], tokens}).bytes; };
+    if (guided && needed(2) <= request_.max_bytes) return true;
+    const uint64_t least = needed(1);
+    if (least <= request_.max_bytes) return false;
+    throw Error(ErrorCode::out_of_memory,
+                "The U-Net at this size needs " + std::to_string(least >> 20) + " MiB with its weights, memory.maxBytes allows " +
+                    std::to_string(request_.max_bytes >> 20) + " MiB: choose a smaller size or dtype, or raise the bound",
+                Json{{"required", least}, {"available", request_.max_bytes}}.dump());
 }
 
 std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & request, const Latents & start,
@@ -53,7 +72,7 @@ std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & 
     held->conditioning = *conditioning;
     if (unconditional) held->unconditional = *unconditional;
     Guidance guidance{&held->conditioning, unconditional ? &held->unconditional : nullptr, request.guidance_scale,
-                      request.guidance_rescale};
+                      request.guidance_rescale, plan_guidance(start.shape, conditioning->tokens, unconditional != nullptr)};
     Predict predict = [held, inner = predictor(guidance)](const Latents & x, double timestep, Latents & output,
                                                           const JobContext & job) { inner(x, timestep, output, job); };
 
@@ -100,9 +119,14 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
     const uint64_t pixels = static_cast<uint64_t>(request.count) * static_cast<uint64_t>(width) * static_cast<uint64_t>(height);
     require_memory(8 * numbers * sizeof(float) + 3 * pixels * (sizeof(float) + 2), "generate: pictures of this size and count");
 
+    const bool guided = sampling.guidance_scale != 1.0;
+    int64_t tokens = 0;
+    for (const TokenChunk & chunk : request.prompt.chunks) tokens += static_cast<int64_t>(chunk.ids.size());
+    const bool as_batch = plan_guidance(start.shape, tokens, guided);
+    if (request_.max_bytes) (void)plan_decode(start.shape[2], start.shape[3]);
+
     const Conditioning conditioning = encode_prompt(request.prompt, job);
     Conditioning unconditional;
-    const bool guided = sampling.guidance_scale != 1.0;
     if (guided) unconditional = encode_prompt(request.negative, job);
 
     // Draws per seed. mt19937 follows diffusers: the posterior sample of the image comes before the start noise; philox follows
@@ -127,10 +151,9 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
     if (request.image && !image_first) clean = from_moments(encoded, request.count, &noise);
     lap(result.timings.encode_ms);
 
-    SamplingRun run(
-        std::move(solver),
-        predictor({&conditioning, guided ? &unconditional : nullptr, sampling.guidance_scale, sampling.guidance_rescale}),
-        std::move(noise), start, clean ? &*clean : nullptr);
+    const Guidance guidance{&conditioning, guided ? &unconditional : nullptr, sampling.guidance_scale, sampling.guidance_rescale,
+                            as_batch};
+    SamplingRun run(std::move(solver), predictor(guidance), std::move(noise), start, clean ? &*clean : nullptr);
     job.report(Phase::sample, 0, run.steps());
     while (!run.done()) {
         run.step(job);

@@ -76,13 +76,23 @@ LatentPipeline::LatentPipeline(const LoadRequest & request, formats::OpenedModel
     if (spec.unet && !request.first_stage_only) unet_ = std::make_unique<models::UNet>(*spec.unet, device_);
     if (spec.first_stage) first_stage_ = std::make_unique<models::Autoencoder>(*spec.first_stage, device_);
 
-    uint64_t heap = 0;
+    uint64_t heap = 0, all = 0, largest = 0;
     for (models::Network * network : networks()) {
         network->weights().plan(opened_.tensors, weight_policy(request, network->weights().part()));
         heap += network->weights().bytes() - network->weights().mapped_bytes();
+        all += network->weights().bytes();
+        largest = std::max(largest, network->weights().bytes());
+    }
+    if (request.max_bytes && largest > request.max_bytes) {
+        throw Error(ErrorCode::out_of_memory,
+                    "The largest part of this model has " + std::to_string(largest >> 20) +
+                        " MiB of weights, memory.maxBytes allows " + std::to_string(request.max_bytes >> 20) +
+                        " MiB: choose a smaller dtype or raise the bound",
+                    Json{{"required", largest}, {"available", request.max_bytes}}.dump());
     }
     const uint64_t budget = working_budget(request.max_bytes, 0, device_->available());
-    one_part_at_a_time_ = request.memory == "low" || (request.memory == "auto" && heap > budget);
+    one_part_at_a_time_ = request.memory == "low" ||
+                          (request.memory == "auto" && (heap > budget || (request.max_bytes && all > request.max_bytes)));
     update_usage();
 }
 

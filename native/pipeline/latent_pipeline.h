@@ -47,6 +47,7 @@ private:
         const Conditioning * unconditional = nullptr;
         double scale = 1.0;
         double rescale = 0.0;
+        bool as_batch = true;  // both halves in one call; see plan_guidance
         bool guided() const { return unconditional != nullptr && scale != 1.0; }
     };
 
@@ -62,9 +63,12 @@ private:
     void evaluate_row(const Latents & x, int64_t row, double timestep, const Guidance & guidance, const Latents * concat,
                       Span<float> output, const JobContext & job);
     Predict predictor(const Guidance & guidance);
+    bool plan_guidance(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided) const;
+    void free_graphs_of_others(const models::Network & network);
     std::vector<float> encode_window(const TokenChunk & chunk, int clip_skip, const JobContext & job);
     Latents moments(const ImageTensor & image, const JobContext & job);
     Latents from_moments(const Latents & moments, int64_t rows, NoiseSource * noise) const;
+    StagePlan plan_decode(int64_t height, int64_t width) const;
     StagePlanRequest stage_request(int64_t height, int64_t width) const;
 
     LoadRequest request_;

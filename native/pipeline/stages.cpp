@@ -87,7 +87,7 @@ void LatentPipeline::evaluate_row(const Latents & x, int64_t row, double timeste
     const Conditioning * uncond = guidance.unconditional;
     std::vector<float> both(2 * output.size());
     const Span<float> from_uncond(both.data(), output.size()), from_cond(both.data() + output.size(), output.size());
-    if (uncond->tokens == cond->tokens) {  // one batch-2 graph, [unconditional, conditional]
+    if (guidance.as_batch && uncond->tokens == cond->tokens) {  // one batch-2 graph, [unconditional, conditional]
         std::vector<float> context(uncond->data);
         context.insert(context.end(), cond->data.begin(), cond->data.end());
         rows.insert(rows.end(), rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(own + extra));
@@ -148,12 +148,22 @@ Latents LatentPipeline::predict(const Latents & latents, const std::vector<doubl
     }
     Latents output{{n, config.out_channels, h, w}, {}};
     output.data.resize(elements(output.shape));
-    evaluate(latents, timesteps, {conditioning, unconditional, guidance_scale, 0.0}, concat, output, job);
+    const int64_t input_tokens = conditioning ? conditioning->tokens : 0;
+    const bool as_batch = plan_guidance(latents.shape, input_tokens, unconditional && guidance_scale != 1.0);
+    evaluate(latents, timesteps, {conditioning, unconditional, guidance_scale, 0.0, as_batch}, concat, output, job);
     update_usage();
     return output;
 }
 
 // ---- first stage -----------------------------------------------------------------------------------------------------
+
+/// Where memory is bounded, the graphs of the stage before make room for this one's.
+void LatentPipeline::free_graphs_of_others(const models::Network & network) {
+    if (request_.max_bytes == 0 && !one_part_at_a_time_) return;
+    for (models::Network * other : networks()) {
+        if (other != &network) other->runner().clear();
+    }
+}
 
 StagePlanRequest LatentPipeline::stage_request(int64_t height, int64_t width) const {
     StagePlanRequest request{height, width};
@@ -162,15 +172,21 @@ StagePlanRequest LatentPipeline::stage_request(int64_t height, int64_t width) co
     request.low_memory = one_part_at_a_time_;
     uint64_t held = 0, idle = first_stage_->runner().bytes();  // a graph that the next one replaces
     for (const models::Network * network : networks()) {
-        if (network->weights().loaded()) held += network->weights().bytes();
+        if (!one_part_at_a_time_ || network == first_stage_.get()) held += network->weights().bytes();
     }
     const uint64_t available = device_->available();
     request.budget = working_budget(request_.max_bytes, held, available == UINT64_MAX ? available : available + idle);
     return request;
 }
 
+StagePlan LatentPipeline::plan_decode(int64_t height, int64_t width) const {
+    return plan_stage(stage_request(height, width), "decoding the picture",
+                      [&](int64_t h, int64_t w) { return first_stage_->measure_decode(1, h, w).bytes; });
+}
+
 Latents LatentPipeline::moments(const ImageTensor & image, const JobContext & job) {
     use(part("vae"), job);
+    free_graphs_of_others(*first_stage_);
     const auto [n, c, h, w] = image.shape;
     const int factor = opened_.spec.downsampling();
     const AutoencoderConfig & config = first_stage_->config();
@@ -224,6 +240,7 @@ Latents LatentPipeline::encode_image(const ImageTensor & image, const std::strin
 ImageTensor LatentPipeline::decode(const Latents & latents, const JobContext & job) {
     check_latents(latents, "decode");
     use(part("vae"), job);
+    free_graphs_of_others(*first_stage_);
     const auto [n, c, h, w] = latents.shape;
     const int factor = opened_.spec.downsampling();
     const AutoencoderConfig & config = first_stage_->config();
@@ -234,9 +251,7 @@ ImageTensor LatentPipeline::decode(const Latents & latents, const JobContext & j
     const float scale = static_cast<float>(1.0 / opened_.spec.scale_factor);
     for (float & value : z.data) value *= scale;
 
-    const StagePlan plan = plan_stage(stage_request(h, w), "decoding the picture", [&](int64_t height, int64_t width) {
-        return first_stage_->measure_decode(1, height, width).bytes;
-    });
+    const StagePlan plan = plan_decode(h, w);
     ImageTensor out;
     if (plan.tile != 0) {
         out = run_tiled(z, TileGrid::for_tile(plan.tile), factor, 1, Phase::decode, job, [&](const ImageTensor & tile) {
