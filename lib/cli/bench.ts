@@ -17,8 +17,9 @@ interface Row {
   ms: number
   gflop?: number
   gflops?: number
-  /** Share of the float32 peak of this machine, measured in the same run. */
+  /** Share of the machine's peak in `peakFormat`, measured in the same run. */
   ofPeak?: number
+  peakFormat?: string
 }
 
 interface Report {
@@ -43,10 +44,17 @@ function median(values: number[]): number {
   return sorted[Math.floor(sorted.length / 2)]!
 }
 
-function row(stage: string, ms: number, flops: number | undefined, peak: number): Row {
+function row(stage: string, ms: number, flops: number | undefined, peak: Peak | undefined): Row {
   if (!flops) return { stage, ms }
   const gflops = flops / 1e6 / ms
-  return { stage, ms, gflop: flops / 1e9, gflops, ...(peak > 0 ? { ofPeak: gflops / peak } : {}) }
+  return { stage, ms, gflop: flops / 1e9, gflops, ...(peak && peak.gflops > 0 ? { ofPeak: gflops / peak.gflops, peakFormat: peak.format } : {}) }
+}
+
+/** The peak that the networks can reach: that of 16-bit products in fast mode where the processor has them and the kernels are not forced down. */
+function reachable(peaks: Peak[], precision: string): Peak | undefined {
+  const forced = process.env.LATENT_KERNELS
+  const half = precision === 'fast' && process.env.LATENT_OPS !== 'portable' && (!forced || forced === 'avx512_bf16')
+  return (half ? peaks.find(({ format }) => format === 'bf16') : undefined) ?? peaks.find(({ format }) => format === 'f32')
 }
 
 async function measure(values: ReturnType<typeof readFlags<typeof flags>>['values'], model: string | undefined, { signal }: Io): Promise<Report> {
@@ -55,9 +63,10 @@ async function measure(values: ReturnType<typeof readFlags<typeof flags>>['value
   const size = { ...(values.width === undefined ? {} : { width: values.width }), ...(values.height === undefined ? {} : { height: values.height }) }
   const estimate = await estimateMemory(source, { ...load, ...size })
   const peak = await measurePeak({ signal, ...(values.threads === undefined ? {} : { threads: values.threads }) })
-  const f32 = peak.find(({ format }) => format === 'f32')?.gflops ?? 0
   const [loadMs, pipe] = await timed(() => DiffusionPipeline.load(source, load))
   await using held = pipe
+  const f32 = peak.find(({ format }) => format === 'f32') // text encoders stay in float32
+  const best = reachable(peak, held.info.precision)
   const [textMs, conditioning] = await timed(() => held.encodePrompt('', { signal }))
   const { width, height } = estimate
   const latents = held.createLatents({ width, height, seed: 0 })
@@ -81,17 +90,17 @@ async function measure(values: ReturnType<typeof readFlags<typeof flags>>['value
       { stage: 'load', ms: loadMs },
       row('text encoder', textMs, estimate.textEncoder?.flops, f32),
       { stage: 'first step', ms: stepMs[0]! },
-      row('step', median(stepMs.slice(1)), estimate.unet?.flops, f32),
-      row('decode', decodeMs, estimate.decode?.flops, f32),
+      row('step', median(stepMs.slice(1)), estimate.unet?.flops, best),
+      row('decode', decodeMs, estimate.decode?.flops, best),
     ],
     peakRssBytes: held.memoryUsage().processPeak,
   }
 }
 
 function render({ model, device, precision, width, height, peak, stages, peakRssBytes }: Report): string {
-  const line = ({ stage, ms, gflop, gflops, ofPeak }: Row) => {
+  const line = ({ stage, ms, gflop, gflops, ofPeak, peakFormat }: Row) => {
     const work = gflop === undefined ? '' : `${gflop.toFixed(1).padStart(9)} GFLOP ${gflops!.toFixed(1).padStart(8)} GFLOP/s`
-    return `  ${stage.padEnd(14)}${ms.toFixed(1).padStart(10)} ms${work}${ofPeak === undefined ? '' : `  ${(100 * ofPeak).toFixed(0)}% of the f32 peak`}`
+    return `  ${stage.padEnd(14)}${ms.toFixed(1).padStart(10)} ms${work}${ofPeak === undefined ? '' : `  ${(100 * ofPeak).toFixed(0)}% of the ${peakFormat} peak`}`
   }
   return [
     `${model}, ${width}x${height}, ${precision}, guided (batch 2), on ${device}`,
