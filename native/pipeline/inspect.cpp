@@ -1,5 +1,4 @@
-#include "formats/model_files.h"
-#include "pipeline/pipeline.h"
+#include "pipeline/latent_pipeline.h"
 
 namespace latent::pipeline {
 namespace {
@@ -16,16 +15,7 @@ const char * part_of(const std::string & name) {
 }  // namespace
 
 Json inspect(const LoadRequest & request) {
-    formats::ModelParts parts;
-    parts.model = request.model;
-    parts.unet = request.unet;
-    parts.text_encoder = request.text_encoder;
-    parts.vae = request.vae;
-    parts.config = request.config;
-    parts.spec = request.spec;
-    parts.ema = request.ema;
-    parts.first_stage_only = request.first_stage_only;
-    const formats::OpenedModel opened = formats::open_model(parts);
+    const formats::OpenedModel opened = open_request(request);
 
     Json out_parts = Json::object();
     uint64_t bytes = 0;

@@ -51,7 +51,7 @@ void require_runnable(const ModelSpec & spec, bool first_stage_only) {
 
 }  // namespace
 
-std::shared_ptr<Pipeline> Pipeline::load(const LoadRequest & request, const JobContext & job) {
+formats::OpenedModel open_request(const LoadRequest & request) {
     formats::ModelParts parts;
     parts.model = request.model;
     parts.unet = request.unet;
@@ -61,7 +61,11 @@ std::shared_ptr<Pipeline> Pipeline::load(const LoadRequest & request, const JobC
     parts.spec = request.spec;
     parts.ema = request.ema;
     parts.first_stage_only = request.first_stage_only;
-    auto pipeline = std::make_shared<LatentPipeline>(request, formats::open_model(parts));
+    return formats::open_model(parts);
+}
+
+std::shared_ptr<Pipeline> Pipeline::load(const LoadRequest & request, const JobContext & job) {
+    auto pipeline = std::make_shared<LatentPipeline>(request, open_request(request));
     pipeline->load_weights(job);
     return pipeline;
 }

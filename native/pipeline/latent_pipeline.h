@@ -13,6 +13,9 @@
 
 namespace latent::pipeline {
 
+/// Opens the files that a request names; headers only.
+formats::OpenedModel open_request(const LoadRequest & request);
+
 /// The Pipeline over the networks of one opened model. Parts (text encoder, U-Net, first stage) are planned from headers at load;
 /// their weights are read at load too, or one part at a time when memory is short (`memory: "low"`).
 class LatentPipeline final : public Pipeline {
