@@ -31,13 +31,59 @@ export interface NativeLatents {
     clone(): NativeLatents;
     dispose(): void;
 }
-/** Shape [1, tokens, dim]. */
+/**
+ * What steers a run: cross-attention tokens [1, tokens, dim] (tokens 0: none), channels concatenated to the latents, and a class of the U-Net's own table (the
+ * noise level of the x4 upscaler).
+ */
 export interface NativeConditioning {
     readonly tokens: number;
     readonly dim: number;
     readonly truncated: boolean;
+    /** [n, c, h, w], n 1 for all pictures of a batch or one each; null where the model concatenates nothing. */
+    readonly concatShape: [number, number, number, number] | null;
+    /** -1: none. */
+    readonly classLabel: number;
+    /** The tokens. */
     read(into: Float32Array): void;
+    readConcat(into: Float32Array): void;
     dispose(): void;
+}
+/**
+ * What steers a run, for every kind of model. An input that the model does not take is refused, and so is the lack of one that it needs.
+ * Arrays travel beside it (NativeConditionArrays), their shapes in here.
+ */
+export interface NativeCondition {
+    /** Integer tokens: a prompt's windows, ONE window of 92 layout tokens, or ONE window with ONE class number. */
+    prompt?: NativePromptTokens;
+    /** [k, dim] of retrieval-augmented models: rows are L2-normalised (a row of zeros stays zeros); with `prompt` they follow its embedding. */
+    embeddingsShape?: number[];
+    /** [height, width] of the picture: semantic synthesis. */
+    labelsShape?: number[];
+    /** [n, 3, h, w]: the low-resolution picture of super-resolution, the picture to inpaint. -1..1. */
+    imageShape?: number[];
+    /** [n, 1, h, w]: inpainting, 1 = repaint (binarised at 0.5). */
+    maskShape?: number[];
+    /** x4 upscaler: level of the noise that the low-resolution picture gets. */
+    noiseLevel?: number;
+    /** Of that noise. */
+    seed?: string;
+    rng?: 'philox' | 'mt19937';
+}
+export interface NativeConditionArrays {
+    embeddings?: Float32Array;
+    labels?: Int32Array;
+    image?: Float32Array;
+    mask?: Float32Array;
+}
+/** Code numbers of a VQ first stage. */
+export interface NativeCodes {
+    /** [n, h, w] */
+    shape: [number, number, number];
+    codes: Int32Array;
+}
+export interface NativeDecoded {
+    images: NativePicture[];
+    tensor: NativeTensorResult | null;
 }
 export interface NativeTensorResult {
     shape: number[];
@@ -80,7 +126,12 @@ export interface NativePipeline {
     tokenizer(): string;
     /** request: { chunks: [{ ids, weights }], emphasis, clipSkip, truncated } */
     encodePrompt(request: string, callbacks: NativeCallbacks): NativeJob<NativeConditioning>;
-    /** request: { shape: [n,3,h,w], mode: 'sample' | 'mean' | 'moments', seed: string, rng } */
+    /** request: NativeCondition. encodePrompt() for every kind of model. */
+    encodeCondition(request: string, arrays: NativeConditionArrays, callbacks: NativeCallbacks): NativeJob<NativeConditioning>;
+    /**
+     * request: { shape: [n,3,h,w], mode: 'sample' | 'mean' | 'moments' | 'prequant', seed: string, rng }. `sample` and `mean` are times the scale factor (one and the same
+     * for VQ, whose codes have no spread); `moments` (KL) and `prequant` (VQ, before quantisation) are as the encoder gave them.
+     */
     encodeImage(request: string, image: Float32Array, callbacks: NativeCallbacks): NativeJob<NativeLatents>;
     /** request: { width, height, batch, seed: string, rng } */
     createLatents(request: string): NativeLatents;
@@ -88,20 +139,29 @@ export interface NativePipeline {
     predict(request: string, latents: NativeLatents, conditioning: NativeConditioning | null, unconditional: NativeConditioning | null, concat: NativeLatents | null): NativeJob<NativeLatents>;
     /** request: NativeSamplingRequest. `image`: clean latents for image to image, or null. */
     startSampling(request: string, start: NativeLatents, image: NativeLatents | null, conditioning: NativeConditioning | null, unconditional: NativeConditioning | null): NativeSampler;
-    /** request: { output: 'image' | 'float' } */
-    decode(request: string, latents: NativeLatents, callbacks: NativeCallbacks): NativeJob<{
-        images: NativePicture[];
-        tensor: NativeTensorResult | null;
+    /** request: { output: 'image' | 'float', quantize?: boolean }. VQ: latents become their nearest codes first, unless `quantize` is false. */
+    decode(request: string, latents: NativeLatents, callbacks: NativeCallbacks): NativeJob<NativeDecoded>;
+    /** request: { shape: [n,3,h,w] }. VQ first stages only. */
+    encodeCodes(request: string, image: Float32Array, callbacks: NativeCallbacks): NativeJob<NativeCodes>;
+    /** request: { shape: [n,h,w], output: 'image' | 'float' } */
+    decodeCodes(request: string, codes: Int32Array, callbacks: NativeCallbacks): NativeJob<NativeDecoded>;
+    /**
+     * request: NativeLossRequest; `image`: the picture in training, `arrays`: those of its condition. The paper's objective (Eq. 1-3) as a measurement: per timestep the mean
+     * of |target - prediction|^2 at the noised latents of the picture.
+     */
+    loss(request: string, image: Float32Array, arrays: NativeConditionArrays, callbacks: NativeCallbacks): NativeJob<{
+        losses: number[];
     }>;
-    /** request: NativeGenerateRequest; arrays: planar float32 beside it, shapes inside the request. */
-    generate(request: string, arrays: {
-        image?: Float32Array;
-        mask?: Float32Array;
+    /** request: NativeGenerateRequest; arrays beside it, shapes inside the request. */
+    generate(request: string, arrays: NativeConditionArrays & {
         latents?: Float32Array;
     }, callbacks: NativeCallbacks): NativeJob<NativeGenerateResult>;
-    /** request: { width, height, guided }. JSON: { weights, textEncoder, unet, encode, decode: { bytes, flops } } of one call, from headers alone. */
+    /**
+     * request: { width, height, guided }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, encode, decode: { bytes, flops } } of one call, from
+     * headers alone; parts that the model lacks are absent.
+     */
     estimate(request: string): string;
-    /** JSON: { parts: { unet, textEncoder, vae }, compute, total, processPeak } in bytes. */
+    /** JSON: { parts: { unet, textEncoder, conditioner, vae }, compute, total, processPeak } in bytes. */
     memoryUsage(): string;
     unload(): NativeJob<void>;
     /** Cancels nothing: waits for queued and running work, then frees everything. Idempotent. */
@@ -135,7 +195,8 @@ export interface NativeAddon {
     measurePeak(request: string): NativeJob<string>;
     loadPipeline(request: string, callbacks: NativeCallbacks): NativeJob<NativePipeline>;
     latentsFrom(shape: number[], data: Float32Array): NativeLatents;
-    conditioningFrom(shape: number[], data: Float32Array): NativeConditioning;
+    /** Without tokens `shape` and `data` are null; then it needs `concat`. */
+    conditioningFrom(shape: number[] | null, data: Float32Array | null, concat?: NativeLatents | null, classLabel?: number): NativeConditioning;
 }
 /** The JSON of loadPipeline / inspect; mirrors native/pipeline/pipeline.h LoadRequest. */
 export interface NativeLoadRequest {
@@ -149,12 +210,14 @@ export interface NativeLoadRequest {
     device: string;
     threads: number;
     precision: 'exact' | 'fast';
-    dtype: Partial<Record<'unet' | 'textEncoder' | 'vae', string>>;
+    dtype: Partial<Record<'unet' | 'textEncoder' | 'conditioner' | 'vae', string>>;
+    /** `tileSize`: side of a super-resolution tile in latent pixels. */
     memory: {
         mode: 'auto' | 'fast' | 'low';
         maxBytes?: number;
         vaeTiling?: boolean;
         vaeTileSize?: number;
+        tileSize?: number;
     };
     firstStageOnly?: boolean;
 }
@@ -172,19 +235,48 @@ export interface NativeSamplingRequest {
     strength: number;
     extra?: Record<string, unknown>;
 }
-/** Mirrors GenerateRequest. */
-export interface NativeGenerateRequest extends NativeSamplingRequest {
-    prompt: NativePromptTokens;
-    negative: NativePromptTokens;
+/**
+ * Mirrors GenerateRequest. `image` is the low-resolution picture for kind `superres`, the picture to inpaint (with `mask`) for `inpaint`, and otherwise the start of image
+ * to image, which alone has a `strength`. `width` and `height`, 0 for the model's, are those of the finished picture; the kinds that take a picture or a label map have
+ * their size from it.
+ */
+export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<NativeCondition, 'seed' | 'rng'> {
+    /** Where guided and the model's unconditional input is a prompt; null class and zero embeddings are the engine's work. */
+    negative?: NativePromptTokens;
     width: number;
     height: number;
     count: number;
-    imageShape?: number[];
-    maskShape?: number[];
     latentsShape?: number[];
     previewEvery: number;
     previewMethod: 'linear' | 'vae';
     outputFloat: boolean;
+}
+export interface NativeLossRequest {
+    timesteps: number[];
+    seed: string;
+    rng: 'philox' | 'mt19937';
+    imageShape: number[];
+    condition: NativeCondition;
+}
+/** `info().condition`: what the model takes beside noise. Absent: not of this model. */
+export interface NativeConditionInfo {
+    /** Trained with an unconditional input: guidance works. */
+    guidance: boolean;
+    /** Tokens of one window, and ids below which they must be: prompts, layouts (92, 8192). */
+    tokens?: number;
+    vocabulary?: number;
+    /** Width of the context (and of RDM's embeddings). */
+    dim?: number;
+    /** Class-conditional models: numbers from 0 to classes - 1 (`nullClass` included). */
+    classes?: number;
+    nullClass?: number;
+    /** Semantic synthesis: label numbers from 0 to labels - 1. */
+    labels?: number;
+    /** Super-resolution. */
+    factor?: number;
+    /** x4 upscaler: highest noise level, and the default. */
+    maxNoiseLevel?: number;
+    noiseLevel?: number;
 }
 export interface NativePromptTokens {
     chunks: {
