@@ -71,8 +71,8 @@ export class Autoencoder implements AsyncDisposable {
     this.info = readInfo(native)
   }
 
-  /** Loads the first stage of a file or folder; everything else in it is left alone. */
-  static async load(source: ModelSource, options?: LoadOptions): Promise<Autoencoder> {
+  /** Loads the first stage of a file or folder (without a source: of the model inside the package); everything else in it is left alone. */
+  static async load(source?: ModelSource, options?: LoadOptions): Promise<Autoencoder> {
     const load = resolveLoad(options, 'Autoencoder.load()')
     load.request.spec = { ...(load.request.spec as object | undefined), scaleFactor: 1 }
     const { result, prepared } = await withSource(

@@ -57,6 +57,7 @@ function resolveDestination(value: unknown): string {
  */
 export async function convert(source: ModelSource, destination: string | URL, options: ConvertOptions): Promise<ConvertReport> {
   const o = knownKeys(options, 'convert()', convertKeys)
+  if (source === undefined) throw invalidType('convert() needs a source: the model to write')
   const type = checkName(o.type, 'type', weightTypes)
   const target = resolveDestination(destination)
   const overrides = resolveOverrides(o.overrides)

@@ -22,7 +22,7 @@ function isOuterZip(error: unknown): boolean {
 
 /** Resolves `source`, runs `job` on it, and once more on the unpacked file where the checkpoint lies inside an outer zip. */
 export async function withSource<T>(
-  source: ModelSource,
+  source: ModelSource | undefined,
   load: ResolvedLoad,
   job: (request: NativeLoadRequest, source: ResolvedSource) => (callbacks: NativeCallbacks) => NativeJob<T>,
   options: { hooks?: JobHooks; discard?: (result: T) => void; firstStageOnly?: boolean } = {},

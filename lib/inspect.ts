@@ -7,8 +7,8 @@ import { checkInteger, checkNumber, invalidType, knownKeys, show } from './valid
 /** Options of {@link inspect}. */
 export type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'signal'>
 
-/** Says what a model is and what is in its files, from headers alone: no weights are read. */
-export async function inspect(source: ModelSource, options?: InspectOptions): Promise<ModelInfo> {
+/** Says what a model is and what is in its files, from headers alone: no weights are read. Without a source: the model inside the package. */
+export async function inspect(source?: ModelSource, options?: InspectOptions): Promise<ModelInfo> {
   const load = resolveLoad(knownKeys(options, 'inspect()', ['config', 'spec', 'ema', 'signal']), 'inspect()')
   const { result, prepared } = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)))
   await prepared.dispose()
@@ -60,8 +60,8 @@ function peaks(
   return { peakBytes: weights + Math.max(...Object.values(work)), lowPeakBytes: Math.max(...names.map((name) => part(name) + work[name])) }
 }
 
-/** Peak bytes per stage for a picture of the given size (decoded in one piece), before anything is loaded. */
-export async function estimateMemory(source: ModelSource, request: EstimateRequest = {}): Promise<MemoryEstimate> {
+/** Peak bytes per stage for a picture of the given size (decoded in one piece), before anything is loaded. Without a source: for the model inside the package. */
+export async function estimateMemory(source?: ModelSource, request: EstimateRequest = {}): Promise<MemoryEstimate> {
   if (typeof request !== 'object' || request === null) throw invalidType(`estimateMemory() takes an options object, not ${show(request)}`)
   const { width, height, guidanceScale, ...rest } = request
   const load = resolveLoad(rest, 'estimateMemory()')

@@ -69,9 +69,10 @@ export class DiffusionPipeline implements AsyncDisposable {
 
   /**
    * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or `hf:owner/name` from the local cache.
+   * Without a source it is the small trained model that travels inside the package.
    * @throws ModelFormatError for a broken file, UnsupportedModelError for a sound one of another kind, OutOfMemoryError, DeviceError
    */
-  static async load(source: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline> {
+  static async load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline> {
     const load = resolveLoad(options, 'load()')
     const { result, prepared } = await withSource(
       source,

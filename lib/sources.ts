@@ -4,6 +4,7 @@ import { homedir } from 'node:os'
 import path from 'node:path'
 import { DiffusionError } from './errors.js'
 import { configBeside, givenConfig } from './config-file.js'
+import { embeddedModel, embeddedName } from './embedded.js'
 import type { LoadOptions, ModelFiles, ModelSource } from './types.js'
 import { fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from './validate.js'
 
@@ -102,6 +103,19 @@ async function modelName(file: string, given: unknown): Promise<string> {
   return (await stat(file)).isDirectory() ? path.basename(file) : path.parse(file).name
 }
 
+/** The package's own model, for callers that name none. */
+async function ownModel(): Promise<ResolvedSource> {
+  const model = embeddedModel()
+  if (!(await exists(model))) {
+    throw new DiffusionError(
+      'ERR_IO',
+      `The model inside the package, ${model}, is not there: install the package again (a packer or bundler may have left it out), or pass a model of your own`,
+      { path: model },
+    )
+  }
+  return { model, name: embeddedName }
+}
+
 async function resolveParts(source: ModelSource): Promise<ResolvedSource> {
   if (!isParts(source)) {
     const model = await toPath(source, 'source')
@@ -115,9 +129,9 @@ async function resolveParts(source: ModelSource): Promise<ResolvedSource> {
   return { ...files, model: files.model ?? '', name: await modelName(first, o.model ?? o.unet ?? o.vae) }
 }
 
-/** Resolves a source and its configuration. */
-export async function resolveSource(source: ModelSource, config?: LoadOptions['config']): Promise<ResolvedSource> {
-  const files = await resolveParts(source)
+/** Resolves a source and its configuration; no source means the package's own model. */
+export async function resolveSource(source: ModelSource | undefined, config?: LoadOptions['config']): Promise<ResolvedSource> {
+  const files = source === undefined ? await ownModel() : await resolveParts(source)
   if (config !== undefined) return { ...files, config: await givenConfig(config) }
   // A GGUF carries its spec and a diffusers folder its json; other single files may have a .yaml beside them.
   if (!files.model || /\.gguf$/i.test(files.model) || (await stat(files.model)).isDirectory()) return files

@@ -26,8 +26,8 @@ export declare class Autoencoder implements AsyncDisposable {
     #private;
     readonly info: PipelineInfo;
     private constructor();
-    /** Loads the first stage of a file or folder; everything else in it is left alone. */
-    static load(source: ModelSource, options?: LoadOptions): Promise<Autoencoder>;
+    /** Loads the first stage of a file or folder (without a source: of the model inside the package); everything else in it is left alone. */
+    static load(source?: ModelSource, options?: LoadOptions): Promise<Autoencoder>;
     /** Pictures to codes [n, channels, height / factor, width / factor]. Sides must be multiples of `info.downsampling`. */
     encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents>;
     /** Codes to 8-bit pictures, or with `output: 'float'` to planar [n, channels, height, width] numbers, not clamped. */

@@ -11,7 +11,7 @@ export interface PreparedSource {
     dispose(): Promise<void>;
 }
 /** Resolves `source`, runs `job` on it, and once more on the unpacked file where the checkpoint lies inside an outer zip. */
-export declare function withSource<T>(source: ModelSource, load: ResolvedLoad, job: (request: NativeLoadRequest, source: ResolvedSource) => (callbacks: NativeCallbacks) => NativeJob<T>, options?: {
+export declare function withSource<T>(source: ModelSource | undefined, load: ResolvedLoad, job: (request: NativeLoadRequest, source: ResolvedSource) => (callbacks: NativeCallbacks) => NativeJob<T>, options?: {
     hooks?: JobHooks;
     discard?: (result: T) => void;
     firstStageOnly?: boolean;

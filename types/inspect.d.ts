@@ -1,8 +1,8 @@
 import type { LoadOptions, ModelInfo, ModelSource } from './types.js';
 /** Options of {@link inspect}. */
 export type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'signal'>;
-/** Says what a model is and what is in its files, from headers alone: no weights are read. */
-export declare function inspect(source: ModelSource, options?: InspectOptions): Promise<ModelInfo>;
+/** Says what a model is and what is in its files, from headers alone: no weights are read. Without a source: the model inside the package. */
+export declare function inspect(source?: ModelSource, options?: InspectOptions): Promise<ModelInfo>;
 /** What {@link estimateMemory} is asked for. */
 export interface EstimateRequest extends Omit<LoadOptions, 'onProgress'> {
     /** Pixels. Default: the model's. */
@@ -34,5 +34,5 @@ export interface MemoryEstimate {
     /** The largest single part with its stage: the peak with `memory: 'low'`, one part at a time. */
     lowPeakBytes: number;
 }
-/** Peak bytes per stage for a picture of the given size (decoded in one piece), before anything is loaded. */
-export declare function estimateMemory(source: ModelSource, request?: EstimateRequest): Promise<MemoryEstimate>;
+/** Peak bytes per stage for a picture of the given size (decoded in one piece), before anything is loaded. Without a source: for the model inside the package. */
+export declare function estimateMemory(source?: ModelSource, request?: EstimateRequest): Promise<MemoryEstimate>;

@@ -18,9 +18,10 @@ export declare class DiffusionPipeline implements AsyncDisposable {
     private constructor();
     /**
      * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or `hf:owner/name` from the local cache.
+     * Without a source it is the small trained model that travels inside the package.
      * @throws ModelFormatError for a broken file, UnsupportedModelError for a sound one of another kind, OutOfMemoryError, DeviceError
      */
-    static load(source: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline>;
+    static load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline>;
     /** The device that the networks run on. */
     get device(): Device;
     /** The model's first stage (pictures to codes and back), sharing this pipeline's weights. */

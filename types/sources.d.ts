@@ -13,8 +13,8 @@ export interface ResolvedSource {
 }
 /** The folder of the local Hugging Face cache, by the environment variables that every tool of theirs knows. */
 export declare function huggingFaceCache(env?: NodeJS.ProcessEnv): string;
-/** Resolves a source and its configuration. */
-export declare function resolveSource(source: ModelSource, config?: LoadOptions['config']): Promise<ResolvedSource>;
+/** Resolves a source and its configuration; no source means the package's own model. */
+export declare function resolveSource(source: ModelSource | undefined, config?: LoadOptions['config']): Promise<ResolvedSource>;
 /** The part of a native load request that names files. */
 export declare function sourceRequest({ model, unet, textEncoder, vae, config }: ResolvedSource): {
     config?: Record<string, unknown> | undefined;

@@ -114,7 +114,7 @@ function render({ model, device, precision, width, height, peak, stages, peakRss
 export const benchCommand: Command = {
   name: 'bench',
   summary: 'time loading, a network step and the decoder, against the peak of this machine',
-  usage: 'MODEL [--width N] [--height N] [--repeats N]',
+  usage: '[MODEL] [--width N] [--height N] [--repeats N]',
   flags,
   notes: 'One guided step is one evaluation of the network at batch 2. The peak is measured in the same run, with multiply-adds alone.',
   async run(argv, io) {

@@ -30,6 +30,7 @@ export const convertCommand: Command = {
     const { values, positionals } = readFlags(flags, argv, { min: 0, max: 2, names: 'MODEL and OUT.gguf' })
     const rest = [...positionals]
     const source = readSource(values, values.model === undefined ? rest.shift() : undefined)
+    if (source === undefined) throw new UsageError('no model given: pass -m FILE')
     const output = values.output ?? rest.shift()
     if (output === undefined) throw new UsageError('no output given: pass -o OUT.gguf')
     if (rest.length > 0) throw new UsageError(`one argument too many: ${rest[0]}`)

@@ -16,7 +16,7 @@ const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0).padStart(7)} MB
 export const estimateCommand: Command = {
   name: 'estimate',
   summary: 'say what a picture will cost in memory, before anything is loaded',
-  usage: 'MODEL [--width N] [--height N]',
+  usage: '[MODEL] [--width N] [--height N]',
   flags,
   async run(argv, io) {
     const { values, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one MODEL' })

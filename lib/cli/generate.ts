@@ -7,7 +7,7 @@ import { progressBar } from './progress-bar.js'
 
 const flags = {
   ...loadFlags,
-  prompt: { kind: 'text', short: 'p', help: 'what to draw; (word:1.2), [word] and BREAK as in A1111' },
+  prompt: { kind: 'text', short: 'p', help: 'what to draw, in place of PROMPT; (word:1.2), [word] and BREAK as in A1111' },
   'negative-prompt': { kind: 'text', short: 'n', help: 'what to keep out' },
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'picture to write; with --count, NAME-1.png, NAME-2.png ... (default out.png)' },
   width: { kind: 'number', help: "pixels; default: the model's" },
@@ -43,6 +43,14 @@ function readSeed(text: string): bigint {
 
 function readSchedule(text: string): string | Float32Array {
   return text.includes(',') ? Float32Array.from(text.split(','), (part) => readNumber(part, '--schedule')) : text
+}
+
+function readPrompt(flag: string | undefined, positional: string | undefined): string {
+  if (flag !== undefined && positional !== undefined)
+    throw new UsageError(`the prompt is given twice: '${positional}' and -p '${flag}' (a model is named with -m)`)
+  const prompt = flag ?? positional
+  if (prompt === undefined) throw new UsageError('no prompt given: pass "what to draw" ("" for the empty prompt)')
+  return prompt
 }
 
 function readGenerateOptions(values: Values): GenerateOptions {
@@ -94,15 +102,15 @@ export function outputName(file: string, index: number, count: number): string {
 export const generateCommand: Command = {
   name: 'generate',
   summary: 'draw pictures from a prompt',
-  usage: '-m MODEL -p PROMPT [options] [-o out.png]',
+  usage: 'PROMPT [-m MODEL] [options] [-o out.png]',
   flags,
   notes:
     'samplers: ddim ddpm plms euler euler_a heun lms dpm2 dpm2_a dpmpp_2s_a dpmpp_sde dpmpp_2m dpmpp_2m_sde dpmpp_3m_sde unipc deis lcm tcd\n' +
     'schedules: normal karras exponential polyexponential sgm_uniform simple ddim_uniform beta ays kl_optimal leading trailing linspace',
   async run(argv, io) {
-    const { values } = readFlags(flags, argv, { min: 0, max: 0, names: 'flags only' })
+    const { values: given, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one PROMPT (in quotes)' })
+    const values = { ...given, prompt: readPrompt(given.prompt, positionals[0]) }
     const source = readSource(values)
-    if (values.prompt === undefined) throw new UsageError('no prompt given: pass -p "what to draw" (-p "" for the empty prompt)')
     const output = values.output ?? 'out.png'
     const options = readGenerateOptions(values)
     await checkTarget(output, '--output')

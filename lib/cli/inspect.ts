@@ -25,7 +25,7 @@ function describePart([name, { tensors, parameters, bytes, dtypes }]: [string, P
 export const inspectCommand: Command = {
   name: 'inspect',
   summary: 'say what a model is, from headers alone',
-  usage: 'MODEL [--json]',
+  usage: '[MODEL] [--json]',
   flags,
   async run(argv, io) {
     const { values, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one MODEL' })

@@ -3,7 +3,12 @@ import type { LoadOptions, ModelFiles, ModelSource, WeightType } from '../index.
 import { UsageError, type FlagValues, type Flags } from './command.js'
 
 export const sourceFlags = {
-  model: { kind: 'text', short: 'm', value: 'FILE', help: 'checkpoint file, diffusers folder or hf:owner/name in the local cache' },
+  model: {
+    kind: 'text',
+    short: 'm',
+    value: 'FILE',
+    help: 'checkpoint file, diffusers folder or hf:owner/name in the local cache; default: the model inside the package',
+  },
   unet: { kind: 'text', value: 'FILE', help: "U-Net in place of the model's" },
   'text-encoder': { kind: 'text', value: 'FILE', help: "text encoder in place of the model's" },
   vae: { kind: 'text', value: 'FILE', help: "first stage in place of the model's" },
@@ -34,17 +39,15 @@ function readDtype(text: string): LoadOptions['dtype'] {
   )
 }
 
-export function readSource(values: FlagValues<typeof sourceFlags>, positional?: string): ModelSource {
+/** The model that the flags name; undefined, which the API takes for the package's own, where they name none. */
+export function readSource(values: FlagValues<typeof sourceFlags>, positional?: string): ModelSource | undefined {
   const model = values.model ?? positional
   const parts: ModelFiles = {}
   if (values.unet !== undefined) parts.unet = values.unet
   if (values['text-encoder'] !== undefined) parts.textEncoder = values['text-encoder']
   if (values.vae !== undefined) parts.vae = values.vae
   if (values.tokenizer !== undefined) parts.tokenizer = values.tokenizer
-  if (Object.keys(parts).length === 0) {
-    if (model === undefined) throw new UsageError('no model given: pass -m FILE')
-    return model
-  }
+  if (Object.keys(parts).length === 0) return model
   return model === undefined ? parts : { model, ...parts }
 }
 

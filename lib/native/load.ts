@@ -3,12 +3,8 @@ import { existsSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { BinaryNotFoundError } from '../errors.js'
+import { packageRoot } from '../package-root.js'
 import type { NativeAddon } from './contract.js'
-
-/** Root of the package, from `dist/native` as from `lib/native`. Native code cannot be loaded out of an asar archive: packers put it beside it. */
-export function packageRoot(folder: string = __dirname): string {
-  return path.resolve(folder, '..', '..').replace(/(\.asar)(?=[\\/]|$)/, '$1.unpacked')
-}
 
 /** The C library, where the name of a prebuilt binary depends on it. */
 function libc(): string | undefined {

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { DiffusionError, ModelFormatError } from '../../lib/errors'
 import { parseConfig } from '../../lib/config-file'
+import * as embedded from '../../lib/embedded'
 import { unpackOuterZip } from '../../lib/outer-zip'
 import { huggingFaceCache, resolveSource } from '../../lib/sources'
 import type { ModelSource } from '../../lib/types'
@@ -32,6 +33,20 @@ describe('sources', () => {
   test('parts', async () => {
     const [unet, vae] = [put('parts/unet.safetensors'), put('parts/vae.safetensors')]
     expect(await resolveSource({ unet, vae: pathToFileURL(vae) })).toEqual({ model: '', unet, vae, name: 'unet' })
+  })
+
+  test('none is the model inside the package', async () => {
+    const root = path.resolve(__dirname, '..', '..')
+    expect(embedded.embeddedModel()).toBe(path.join(root, 'models', 'tiny-scenes.gguf'))
+    expect(await resolveSource(undefined)).toEqual({ model: embedded.embeddedModel(), name: 'tiny-scenes' })
+  })
+
+  test('a package without its model says so', async () => {
+    const gone = path.join(folder, 'models', 'tiny-scenes.gguf')
+    const spy = jest.spyOn(embedded, 'embeddedModel').mockReturnValue(gone)
+    const message = expect.stringMatching(/tiny-scenes\.gguf, is not there: install the package again/)
+    await expect(resolveSource(undefined)).rejects.toMatchObject({ code: 'ERR_IO', message, details: { path: gone } })
+    spy.mockRestore()
   })
 
   test.each<[unknown, RegExp]>([

@@ -6,7 +6,7 @@ export declare const sourceFlags: {
         readonly kind: "text";
         readonly short: "m";
         readonly value: "FILE";
-        readonly help: "checkpoint file, diffusers folder or hf:owner/name in the local cache";
+        readonly help: "checkpoint file, diffusers folder or hf:owner/name in the local cache; default: the model inside the package";
     };
     readonly unet: {
         readonly kind: "text";
@@ -72,7 +72,7 @@ export declare const loadFlags: {
         readonly kind: "text";
         readonly short: "m";
         readonly value: "FILE";
-        readonly help: "checkpoint file, diffusers folder or hf:owner/name in the local cache";
+        readonly help: "checkpoint file, diffusers folder or hf:owner/name in the local cache; default: the model inside the package";
     };
     readonly unet: {
         readonly kind: "text";
@@ -104,5 +104,6 @@ export declare const loadFlags: {
         readonly help: "use the EMA weights of a training checkpoint";
     };
 };
-export declare function readSource(values: FlagValues<typeof sourceFlags>, positional?: string): ModelSource;
+/** The model that the flags name; undefined, which the API takes for the package's own, where they name none. */
+export declare function readSource(values: FlagValues<typeof sourceFlags>, positional?: string): ModelSource | undefined;
 export declare function readLoadOptions(values: FlagValues<typeof loadFlags>): LoadOptions;

@@ -1,6 +1,4 @@
 import type { NativeAddon } from './contract.js';
-/** Root of the package, from `dist/native` as from `lib/native`. Native code cannot be loaded out of an asar archive: packers put it beside it. */
-export declare function packageRoot(folder?: string): string;
 /** Name of the binary that fits, out of a folder in prebuildify's naming (`NAME[.TAG...].node`); files for another C library are passed over. */
 export declare function chooseBinary(files: readonly string[], system: string | undefined): string | undefined;
 /** Where the binary may be, in the order of trying: the environment's word, a build in this folder, a prebuilt binary. */
