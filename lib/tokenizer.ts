@@ -4,9 +4,13 @@ import { ModelFormatError, UnsupportedModelError } from './errors.js'
 import type { ModelInfo, PipelineInfo, TokenIds } from './types.js'
 import type { NativePromptTokens } from './native/contract.js'
 import type { ResolvedSource } from './sources.js'
+import { parseBert } from './text/bert-data.js'
+import { readBertFiles } from './text/bert-files.js'
+import { BertTokenizer } from './text/bert-tokenizer.js'
 import { ClipTokenizer } from './text/clip-tokenizer.js'
-import { tokenizePrompt, type PromptChunk } from './text/prompt.js'
-import { parseTokenizer, serialiseTokenizer } from './text/tokenizer-data.js'
+import { tokenizePrompt, type PromptChunk, type TokenizePromptOptions } from './text/prompt.js'
+import type { TextTokenizer } from './text/text-tokenizer.js'
+import { parseTokenizer } from './text/tokenizer-data.js'
 import { readTokenizerFiles } from './text/tokenizer-files.js'
 import { checkInteger, invalidRange, invalidType, knownKeys, show } from './validate.js'
 
@@ -33,28 +37,84 @@ interface ClipSpec {
   padTokenId: number
 }
 
-interface ClipConditioner {
-  kind: string
-  clip?: ClipSpec
+interface BertSpec {
+  vocabSize: number
+  maxLength: number
 }
 
-function clipOf(spec: PipelineInfo['spec']): ClipSpec | undefined {
-  return (spec.conditioners as unknown as ClipConditioner[]).find(({ kind }) => kind === 'clip_text')?.clip
+interface Conditioner {
+  kind: string
+  clip?: ClipSpec
+  params?: BertSpec
+}
+
+/** What the model's text encoder takes. */
+interface TextEncoder {
+  kind: 'clip' | 'bert'
+  vocabSize: number
+  /** Tokens per window. */
+  length: number
+  /** How prompts become its windows. CLIP's markers are the model's own; BERT's are those of its vocabulary. */
+  options: TokenizePromptOptions
+}
+
+function textEncoderOf(spec: PipelineInfo['spec']): TextEncoder | undefined {
+  for (const { kind, clip, params } of spec.conditioners as unknown as Conditioner[]) {
+    if (kind === 'clip_text' && clip) {
+      const { vocabSize, maxPositionEmbeddings: length, bosTokenId, eosTokenId, padTokenId } = clip
+      return { kind: 'clip', vocabSize, length, options: { bosTokenId, eosTokenId, padTokenId, maxLength: length } }
+    }
+    if (kind === 'bert_text' && params) {
+      const { vocabSize, maxLength: length } = params
+      return { kind: 'bert', vocabSize, length, options: { single: true, maxLength: length } }
+    }
+  }
+  return undefined
+}
+
+/** A kind of tokenizer: its files, its place in a GGUF file, and the public one. */
+interface Family {
+  read: (place: string) => TextTokenizer | undefined
+  parse: (text: string) => TextTokenizer
+  standard: () => TextTokenizer
+  files: string
+}
+
+const families: Record<TextEncoder['kind'], Family> = {
+  clip: {
+    read: (place) => {
+      const data = readTokenizerFiles(place)
+      return data && new ClipTokenizer(data)
+    },
+    parse: (text) => new ClipTokenizer(parseTokenizer(text)),
+    standard: () => ClipTokenizer.standard(),
+    files: 'tokenizer.json nor vocab.json and merges.txt',
+  },
+  bert: {
+    read: (place) => {
+      const data = readBertFiles(place)
+      return data && new BertTokenizer(data)
+    },
+    parse: (text) => new BertTokenizer(parseBert(text)),
+    standard: () => BertTokenizer.standard(),
+    files: 'tokenizer.json nor vocab.txt',
+  },
 }
 
 /** The caller's own tokenizer files, or those of the model's folder. */
-function ownTokenizer(source: ResolvedSource): ClipTokenizer | undefined {
+function ownTokenizer(source: ResolvedSource, family: Family): TextTokenizer | undefined {
   const place = source.tokenizer ?? (source.model && statSync(source.model).isDirectory() ? source.model : undefined)
-  const data = place === undefined ? undefined : readTokenizerFiles(place)
-  if (!data && source.tokenizer)
-    throw invalidRange(`source.tokenizer: ${source.tokenizer} holds neither tokenizer.json nor vocab.json and merges.txt`)
-  return data && new ClipTokenizer(data)
+  const own = place === undefined ? undefined : family.read(place)
+  if (!own && source.tokenizer) throw invalidRange(`source.tokenizer: ${source.tokenizer} holds neither ${family.files}`)
+  return own
 }
 
 /** The tokenizer text to store in a converted file: '' where the model has no text encoder, or the file it comes from already carries one. */
 export function tokenizerForFile(source: ResolvedSource, info: ModelInfo): string {
-  if (!clipOf(info.spec) || (info.hasTokenizer === true && !source.tokenizer)) return ''
-  return serialiseTokenizer((ownTokenizer(source) ?? ClipTokenizer.standard()).data)
+  const encoder = textEncoderOf(info.spec)
+  if (!encoder || (info.hasTokenizer === true && !source.tokenizer)) return ''
+  const family = families[encoder.kind]
+  return (ownTokenizer(source, family) ?? family.standard()).serialise()
 }
 
 /** Windows of a prompt given as ids: one of at most the encoder's length, or several of exactly that. */
@@ -68,33 +128,35 @@ function windows(ids: readonly unknown[], length: number, vocabulary: number): n
 
 /** The tokenizer of a loaded pipeline. */
 export class PipelineTokenizer {
-  readonly #tokenizer: ClipTokenizer
-  readonly #clip: ClipSpec
+  readonly #tokenizer: TextTokenizer
+  readonly #encoder: TextEncoder
 
-  private constructor(tokenizer: ClipTokenizer, clip: ClipSpec) {
+  private constructor(tokenizer: TextTokenizer, encoder: TextEncoder) {
     this.#tokenizer = tokenizer
-    this.#clip = clip
+    this.#encoder = encoder
   }
 
-  /** `stored`: the text out of a GGUF file, or ''. The caller's files win over it, the model's own over CLIP's public vocabulary. */
+  /** `stored`: the text out of a GGUF file, or ''. The caller's files win over it, the model's own over the public vocabulary. */
   static create(stored: string, source: ResolvedSource, info: PipelineInfo): PipelineTokenizer {
-    const own = source.tokenizer || stored === '' ? ownTokenizer(source) : new ClipTokenizer(parseTokenizer(stored))
-    return new PipelineTokenizer(own ?? ClipTokenizer.standard(), requireClip(info))
+    const encoder = requireEncoder(info)
+    const family = families[encoder.kind]
+    const own = source.tokenizer || stored === '' ? ownTokenizer(source, family) : family.parse(stored)
+    return new PipelineTokenizer(own ?? family.standard(), encoder)
   }
 
   /** Token ids as they are, without a tokenizer. */
   static fromIds(prompt: TokenIds, info: PipelineInfo, settings: PromptSettings): NativePromptTokens {
     const { tokenIds } = knownKeys(prompt, 'encodePrompt()', ['tokenIds'])
     if (!Array.isArray(tokenIds) && !ArrayBuffer.isView(tokenIds)) throw invalidType(`tokenIds must be an array of numbers, not ${show(tokenIds)}`)
-    const clip = requireClip(info)
-    const chunks = windows(Array.from(tokenIds as ArrayLike<unknown>), clip.maxPositionEmbeddings, clip.vocabSize)
+    const { length, vocabSize, options } = requireEncoder(info)
+    const chunks = windows(Array.from(tokenIds as ArrayLike<unknown>), length, vocabSize)
+    if (options.single && chunks.length > 1) throw invalidRange(`tokenIds has more ids than this model takes: one window of at most ${length}`)
     return { chunks: chunks.map((ids) => ({ ids, weights: ids.map(() => 1) })), ...settings, truncated: false }
   }
 
   tokenize(prompt: string, minChunks = 1): Tokenized {
-    const { bosTokenId, eosTokenId, padTokenId, maxPositionEmbeddings, vocabSize } = this.#clip
-    const options = { minChunks, bosTokenId, eosTokenId, padTokenId, maxLength: maxPositionEmbeddings }
-    const { chunks, truncated } = tokenizePrompt(this.#tokenizer, prompt, options)
+    const { vocabSize, options } = this.#encoder
+    const { chunks, truncated } = tokenizePrompt(this.#tokenizer, prompt, { minChunks, ...options })
     const stranger = chunks.flatMap(({ ids }) => ids).find((id) => id >= vocabSize)
     if (stranger !== undefined) {
       throw new ModelFormatError(`The tokenizer makes token ${stranger}, but the text encoder knows only ${vocabSize}: they do not belong together`)
@@ -116,8 +178,8 @@ export class PipelineTokenizer {
   }
 }
 
-function requireClip(info: PipelineInfo): ClipSpec {
-  return clipOf(info.spec) ?? refuse(`${info.name || 'this model'} has no text encoder`)
+function requireEncoder(info: PipelineInfo): TextEncoder {
+  return textEncoderOf(info.spec) ?? refuse(`${info.name || 'this model'} has no text encoder`)
 }
 
 function refuse(message: string): never {

@@ -21,7 +21,7 @@ export declare function tokenizerForFile(source: ResolvedSource, info: ModelInfo
 export declare class PipelineTokenizer {
     #private;
     private constructor();
-    /** `stored`: the text out of a GGUF file, or ''. The caller's files win over it, the model's own over CLIP's public vocabulary. */
+    /** `stored`: the text out of a GGUF file, or ''. The caller's files win over it, the model's own over the public vocabulary. */
     static create(stored: string, source: ResolvedSource, info: PipelineInfo): PipelineTokenizer;
     /** Token ids as they are, without a tokenizer. */
     static fromIds(prompt: TokenIds, info: PipelineInfo, settings: PromptSettings): NativePromptTokens;

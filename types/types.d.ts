@@ -26,7 +26,7 @@ export interface ModelFiles {
     textEncoder?: string | URL;
     /** First stage weights (file or folder). */
     vae?: string | URL;
-    /** Folder with tokenizer.json or vocab.json and merges.txt, or the tokenizer.json itself. */
+    /** Folder with tokenizer.json, vocab.json and merges.txt (CLIP) or vocab.txt (BERT); or the tokenizer.json or vocab.txt itself. */
     tokenizer?: string | URL;
 }
 /**

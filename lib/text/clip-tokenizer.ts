@@ -1,5 +1,6 @@
 import { Normalizer, Tokenizer } from './tokenizers-library.js'
-import { standardClipData, type TokenizerData } from './tokenizer-data.js'
+import { literalPattern, type TextTokenizer } from './text-tokenizer.js'
+import { serialiseTokenizer, standardClipData, type TokenizerData } from './tokenizer-data.js'
 import { endOfWord } from './vocabulary.js'
 
 /** CLIP's words: contractions, runs of letters, single digits, runs of anything else that is not space (Radford et al. 2021, as transformers' CLIPTokenizer). */
@@ -42,21 +43,14 @@ function createTokenizer(data: TokenizerData): Tokenizer {
   return tokenizer
 }
 
-/** A capturing pattern of literal texts, the longest first. */
-function alternatives(texts: readonly string[]): RegExp {
-  const escaped = [...texts].sort((a, b) => b.length - a.length).map((text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'))
-  return new RegExp(`(${escaped.join('|')})`, 'g')
-}
-
 let standard: ClipTokenizer | undefined
 
 /** Text to the token ids of CLIP's text encoders, by the byte-pair vocabulary of a model or by CLIP's public one. Immutable. */
-export class ClipTokenizer {
+export class ClipTokenizer implements TextTokenizer {
   readonly data: TokenizerData
   readonly bosTokenId: number
   readonly eosTokenId: number
   readonly padTokenId: number
-  /** Id of a comma as a word of its own, where the vocabulary has one. */
   readonly commaTokenId: number | undefined
   readonly #tokenizer: Tokenizer
   /** For pieces that the vocabulary lacks, which the library leaves without an id where the unknown token is no plain one. */
@@ -69,7 +63,7 @@ export class ClipTokenizer {
     this.data = data
     this.#tokenizer = createTokenizer(data)
     this.#special = new Map(data.addedTokens.filter(({ special }) => special).map(({ content, id }) => [content, id]))
-    this.#specialPattern = alternatives([...this.#special.keys()])
+    this.#specialPattern = literalPattern([...this.#special.keys()])
     this.bosTokenId = this.tokenToId(data.bosToken)!
     this.eosTokenId = this.tokenToId(data.eosToken)!
     this.padTokenId = this.tokenToId(data.padToken)!
@@ -82,12 +76,10 @@ export class ClipTokenizer {
     return (standard ??= new ClipTokenizer(standardClipData()))
   }
 
-  /** Tokens that the text encoder takes, start and end included (77). */
   get modelMaxLength(): number {
     return this.data.modelMaxLength
   }
 
-  /** Token ids of a text, without start and end. */
   encode(text: string): number[] {
     return text.split(this.#specialPattern).flatMap((part, i) => {
       if (i % 2 === 1) return [this.#special.get(part)!]
@@ -102,6 +94,10 @@ export class ClipTokenizer {
   /** The vocabulary's own spelling: `cat</w>` is a whole word or its end, bytes beyond ASCII are stand-in characters. */
   idToToken(id: number): string | undefined {
     return this.#tokenizer.id_to_token(id) ?? this.data.addedTokens.find((token) => token.id === id)?.content
+  }
+
+  serialise(): string {
+    return serialiseTokenizer(this.data)
   }
 
   /** A tokenizer that also knows these texts as single tokens, with the next free ids (those that the vocabulary has keep theirs), as transformers' add_tokens(). */

@@ -1,7 +1,7 @@
-/** Prompts as what the text encoder takes: windows of 77 token ids with a weight each. */
+/** Prompts as what the text encoder takes: windows of token ids (77 in CLIP and BERT) with a weight each. */
 import { checkInteger, checkName, checkString } from '../validate.js'
-import type { ClipTokenizer } from './clip-tokenizer.js'
 import { parseEmphasis, type PromptPiece } from './emphasis.js'
+import type { TextTokenizer } from './text-tokenizer.js'
 
 /** One window of the text encoder. All three lists have the encoder's length, 77: start, up to 75 tokens, end, padding. */
 export interface PromptChunk {
@@ -16,7 +16,7 @@ export interface PromptChunk {
 export interface TokenizedPrompt {
   /** At least one. */
   chunks: PromptChunk[]
-  /** Whether tokens were cut off; never with `a1111`, which goes on in further chunks. */
+  /** Whether tokens were cut off; never with `a1111` in several chunks, which goes on in further ones. */
   truncated: boolean
   /** Tokens of the prompt, the room that BREAK and moved commas leave free included: the number that the web UI shows. */
   tokenCount: number
@@ -25,6 +25,8 @@ export interface TokenizedPrompt {
 export interface TokenizePromptOptions {
   /** `a1111` (default): emphasis, BREAK and any length. `none`: the text as it is, cut at one window, as diffusers. */
   emphasis?: 'a1111' | 'none'
+  /** One window, cut where it is full, for encoders that were trained with one (BERT): emphasis has its meaning, BREAK only separates words. Default false. */
+  single?: boolean
   /** A chunk that is full moves what follows its last comma to the next chunk, if that is at most so many tokens; 0 turns this off. Default 20. */
   commaBacktrack?: number
   /** Adds empty chunks up to this number. Default 1. */
@@ -105,7 +107,7 @@ class ChunkWriter {
   }
 }
 
-function writeChunks(tokenizer: ClipTokenizer, pieces: readonly PromptPiece[], { room }: Markers, backtrack: number): ChunkWriter {
+function writeChunks(tokenizer: TextTokenizer, pieces: readonly PromptPiece[], { room }: Markers, backtrack: number): ChunkWriter {
   const writer = new ChunkWriter(room, tokenizer.commaTokenId, backtrack)
   for (const piece of pieces) {
     if (piece.kind === 'break') writer.close()
@@ -115,13 +117,13 @@ function writeChunks(tokenizer: ClipTokenizer, pieces: readonly PromptPiece[], {
   return writer
 }
 
-function window(tokenizer: ClipTokenizer, { ids, weights }: Span, { bos, eos, pad, room }: Markers): PromptChunk {
+function window(tokenizer: TextTokenizer, { ids, weights }: Span, { bos, eos, pad, room }: Markers): PromptChunk {
   const padding = room - ids.length
   const full = [bos, ...ids, eos, ...new Array<number>(padding).fill(pad)]
   return { ids: full, weights: [1, ...weights, 1, ...new Array<number>(padding).fill(1)], text: full.map((id) => tokenizer.idToToken(id) ?? '') }
 }
 
-function resolveMarkers(tokenizer: ClipTokenizer, options: TokenizePromptOptions): Markers {
+function resolveMarkers(tokenizer: TextTokenizer, options: TokenizePromptOptions): Markers {
   const id = (value: number | undefined, name: string, fallback: number) =>
     value === undefined ? fallback : checkInteger(value, name, { min: 0, max: 0x7fffffff })
   return {
@@ -136,7 +138,7 @@ function resolveMarkers(tokenizer: ClipTokenizer, options: TokenizePromptOptions
  * A prompt as windows of token ids and weights, in the web UI's way (AUTOMATIC1111 1.10) or plain.
  * @throws RangeError with code `ERR_INVALID_ARG` for a prompt of more than 65536 characters
  */
-export function tokenizePrompt(tokenizer: ClipTokenizer, prompt: string, options: TokenizePromptOptions = {}): TokenizedPrompt {
+export function tokenizePrompt(tokenizer: TextTokenizer, prompt: string, options: TokenizePromptOptions = {}): TokenizedPrompt {
   checkString(prompt, 'prompt', maxPromptLength)
   const markers = resolveMarkers(tokenizer, options)
   const emphasis = options.emphasis === undefined ? 'a1111' : checkName(options.emphasis, 'emphasis', ['a1111', 'none'] as const)
@@ -152,14 +154,27 @@ interface Chunked {
   truncated: boolean
 }
 
-function weighted(tokenizer: ClipTokenizer, prompt: string, markers: Markers, options: TokenizePromptOptions): Chunked {
+function weighted(tokenizer: TextTokenizer, prompt: string, markers: Markers, options: TokenizePromptOptions): Chunked {
+  if (options.single) return cut(tokenizer, parseEmphasis(prompt), markers)
   const backtrack = options.commaBacktrack === undefined ? 20 : checkInteger(options.commaBacktrack, 'commaBacktrack', { min: 0, max: 4096 })
   const { chunks, tokenCount } = writeChunks(tokenizer, parseEmphasis(prompt), markers, backtrack)
   return { chunks, tokenCount, truncated: false }
 }
 
-function plain(tokenizer: ClipTokenizer, prompt: string, { room }: Markers): Chunked {
-  const ids = tokenizer.encode(prompt)
-  const kept = ids.slice(0, room)
-  return { chunks: [{ ids: kept, weights: kept.map(() => 1) }], tokenCount: ids.length, truncated: ids.length > room }
+function plain(tokenizer: TextTokenizer, prompt: string, markers: Markers): Chunked {
+  return cut(tokenizer, [{ kind: 'text', text: prompt, weight: 1 }], markers)
+}
+
+/** Everything in one window, up to where it is full. */
+function cut(tokenizer: TextTokenizer, pieces: readonly PromptPiece[], { room }: Markers): Chunked {
+  const ids: number[] = []
+  const weights: number[] = []
+  for (const piece of pieces) {
+    if (piece.kind === 'break') continue
+    for (const id of tokenizer.encode(piece.text)) {
+      ids.push(id)
+      weights.push(piece.weight)
+    }
+  }
+  return { chunks: [{ ids: ids.slice(0, room), weights: weights.slice(0, room) }], tokenCount: ids.length, truncated: ids.length > room }
 }

@@ -25,14 +25,14 @@ export interface TokenizerData {
 }
 
 /** Limits on what a file may claim; the largest public vocabularies have 256 thousand tokens. */
-const maxTokens = 1_000_000
+export const maxTokens = 1_000_000
 const maxTokenLength = 1024
 const maxAddedTokens = 10_000
 const defaultMaxLength = 77
 
-type Json = Record<string, unknown>
+export type Json = Record<string, unknown>
 
-function fail(where: string, what: string): never {
+export function fail(where: string, what: string): never {
   throw new ModelFormatError(`${where}: ${what}`, { path: where })
 }
 
@@ -51,7 +51,7 @@ export function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function checkToken(token: unknown, where: string): string {
+export function checkToken(token: unknown, where: string): string {
   if (typeof token !== 'string' || token === '' || token.length > maxTokenLength)
     fail(where, `tokens must be strings of 1 to ${maxTokenLength} characters`)
   return token
@@ -97,7 +97,7 @@ export function mergeLines(text: string): string[] {
 }
 
 /** A token named in a configuration: its text, or an object with `content`. */
-function namedToken(value: unknown): string | undefined {
+export function namedToken(value: unknown): string | undefined {
   const content = isObject(value) ? value.content : value
   return typeof content === 'string' && content !== '' ? content : undefined
 }
@@ -141,9 +141,13 @@ export function assemble({ vocab, merges, addedTokens, configs }: Parts, where: 
   const unkToken = marker('unk_token', eosToken)
   const special = new Map(addedTokens.map((token) => [token.content, token]))
   for (const content of [bosToken, eosToken]) special.set(content, { content, id: ids.get(content)!, special: true })
+  return { vocab, merges, addedTokens: [...special.values()], bosToken, eosToken, padToken, unkToken, modelMaxLength: windowLength(configs) }
+}
+
+/** `model_max_length` where it is one that a text encoder can have, 77 otherwise. */
+export function windowLength(configs: readonly Json[]): number {
   const length = configs.map((config) => config.model_max_length).find((value) => typeof value === 'number')
-  const modelMaxLength = typeof length === 'number' && Number.isInteger(length) && length >= 3 && length <= 4096 ? length : defaultMaxLength
-  return { vocab, merges, addedTokens: [...special.values()], bosToken, eosToken, padToken, unkToken, modelMaxLength }
+  return typeof length === 'number' && Number.isInteger(length) && length >= 3 && length <= 4096 ? length : defaultMaxLength
 }
 
 /** The contents of a tokenizer.json. Its normaliser and splitter are not run from the file (they may hold any regular expression): only CLIP's are known. */

@@ -14,11 +14,11 @@ import {
   type TokenizerData,
 } from './tokenizer-data.js'
 
-/** CLIP's files have 2 MB at most; anything far beyond is not one of them. */
+/** Tokenizer files have 2 MB at most; anything far beyond is not one of them. */
 const maxFileBytes = 32 << 20
 
 /** A text file of bounded size, or undefined where there is none. */
-function readText(file: string): string | undefined {
+export function readText(file: string): string | undefined {
   let descriptor: number
   try {
     descriptor = openSync(file, 'r')
@@ -37,7 +37,7 @@ function readText(file: string): string | undefined {
   }
 }
 
-function readJson(file: string): Record<string, unknown> | undefined {
+export function readJson(file: string): Record<string, unknown> | undefined {
   const text = readText(file)
   return text === undefined ? undefined : parseObject(text, file)
 }

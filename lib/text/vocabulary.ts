@@ -1,17 +1,10 @@
 /** CLIP's vocabulary: how its tokens follow from its byte-pair merges, and the asset that holds the merges of the public table. */
-import { readFileSync } from 'node:fs'
-import path from 'node:path'
-import { brotliDecompressSync } from 'node:zlib'
-import { DiffusionError } from '../errors.js'
+import { readAsset } from '../assets.js'
 
 /** Mark on the last piece of a word. */
 export const endOfWord = '</w>'
 export const startOfText = '<|startoftext|>'
 export const endOfText = '<|endoftext|>'
-
-/** Written by scripts/build-vocabulary.mjs; it lies beside lib/ and dist/ alike. */
-const assetFile = path.join(__dirname, '..', '..', 'assets', 'clip-bpe-merges.txt.br')
-const maxAssetBytes = 4 << 20
 
 /**
  * The 256 characters that stand for bytes, in the order of their tokens: printable ASCII and Latin-1 stand for themselves, the others for U+0100 onwards
@@ -34,15 +27,6 @@ export function tokensOfMerges(merges: readonly string[]): string[] {
 }
 
 /** The 48894 merges of the public CLIP tokenizer, from the asset made at build time. */
-export function clipMerges(file = assetFile): string[] {
-  try {
-    return brotliDecompressSync(readFileSync(file), { maxOutputLength: maxAssetBytes }).toString('utf8').split('\n')
-  } catch (cause) {
-    throw new DiffusionError(
-      'ERR_IO',
-      `The CLIP vocabulary ${file} cannot be read; in a clone, "npm run build:assets" makes it`,
-      { path: file },
-      { cause },
-    )
-  }
+export function clipMerges(file = 'clip-bpe-merges.txt.br'): string[] {
+  return readAsset(file, 'The CLIP vocabulary').split('\n')
 }

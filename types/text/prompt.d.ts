@@ -1,4 +1,4 @@
-import type { ClipTokenizer } from './clip-tokenizer.js';
+import type { TextTokenizer } from './text-tokenizer.js';
 /** One window of the text encoder. All three lists have the encoder's length, 77: start, up to 75 tokens, end, padding. */
 export interface PromptChunk {
     ids: number[];
@@ -11,7 +11,7 @@ export interface PromptChunk {
 export interface TokenizedPrompt {
     /** At least one. */
     chunks: PromptChunk[];
-    /** Whether tokens were cut off; never with `a1111`, which goes on in further chunks. */
+    /** Whether tokens were cut off; never with `a1111` in several chunks, which goes on in further ones. */
     truncated: boolean;
     /** Tokens of the prompt, the room that BREAK and moved commas leave free included: the number that the web UI shows. */
     tokenCount: number;
@@ -19,6 +19,8 @@ export interface TokenizedPrompt {
 export interface TokenizePromptOptions {
     /** `a1111` (default): emphasis, BREAK and any length. `none`: the text as it is, cut at one window, as diffusers. */
     emphasis?: 'a1111' | 'none';
+    /** One window, cut where it is full, for encoders that were trained with one (BERT): emphasis has its meaning, BREAK only separates words. Default false. */
+    single?: boolean;
     /** A chunk that is full moves what follows its last comma to the next chunk, if that is at most so many tokens; 0 turns this off. Default 20. */
     commaBacktrack?: number;
     /** Adds empty chunks up to this number. Default 1. */
@@ -37,4 +39,4 @@ export declare const maxPromptLength = 65536;
  * A prompt as windows of token ids and weights, in the web UI's way (AUTOMATIC1111 1.10) or plain.
  * @throws RangeError with code `ERR_INVALID_ARG` for a prompt of more than 65536 characters
  */
-export declare function tokenizePrompt(tokenizer: ClipTokenizer, prompt: string, options?: TokenizePromptOptions): TokenizedPrompt;
+export declare function tokenizePrompt(tokenizer: TextTokenizer, prompt: string, options?: TokenizePromptOptions): TokenizedPrompt;

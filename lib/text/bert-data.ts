@@ -1,0 +1,117 @@
+/** What a BERT tokenizer consists of, checked: from vocab.txt or tokenizer.json, and as the text that a GGUF file carries. */
+import { readAsset } from '../assets.js'
+import { UnsupportedModelError } from '../errors.js'
+import {
+  checkToken,
+  fail,
+  isObject,
+  maxTokens,
+  namedToken,
+  parseObject,
+  readAddedTokens,
+  readVocab,
+  windowLength,
+  type Json,
+} from './tokenizer-data.js'
+
+/** Starts a piece that goes on with a word. */
+export const continuation = '##'
+
+/** A vocabulary of word pieces with its markers. */
+export interface BertTokenizerData {
+  vocab: ReadonlyMap<string, number>
+  /** Lower case, and no accents: the "uncased" vocabularies. */
+  lowercase: boolean
+  clsToken: string
+  sepToken: string
+  padToken: string
+  unkToken: string
+  maskToken: string
+  /** Tokens that the text encoder takes, start and end included. */
+  modelMaxLength: number
+}
+
+/** A marker: its field here, its key in configurations, and BERT's own. */
+const markers = [
+  ['clsToken', 'cls_token', '[CLS]'],
+  ['sepToken', 'sep_token', '[SEP]'],
+  ['padToken', 'pad_token', '[PAD]'],
+  ['unkToken', 'unk_token', '[UNK]'],
+  ['maskToken', 'mask_token', '[MASK]'],
+] as const
+
+type Markers = Pick<BertTokenizerData, (typeof markers)[number][0]>
+
+/** Puts the parts together. `configs`: the first that names a marker or a setting decides. Only the mask may be missing from the vocabulary: prompts do without it. */
+export function assembleBert(vocab: ReadonlyMap<string, number>, configs: readonly Json[], where: string): BertTokenizerData {
+  const named = markers.map(([field, key, fallback]) => {
+    const token = configs.map((config) => namedToken(config[key])).find((text) => text !== undefined) ?? fallback
+    if (!vocab.has(token) && field !== 'maskToken') fail(where, `${key} ${JSON.stringify(token)} is not in the vocabulary`)
+    return [field, token]
+  })
+  const lowercase = configs.map((config) => config.do_lower_case).find((value) => typeof value === 'boolean')
+  return { vocab, lowercase: lowercase !== false, ...(Object.fromEntries(named) as Markers), modelMaxLength: windowLength(configs) }
+}
+
+function vocabOfTokens(tokens: readonly unknown[], where: string): Map<string, number> {
+  if (tokens.length > maxTokens) fail(where, `more than ${maxTokens} tokens`)
+  const vocab = new Map(tokens.map((token, id) => [checkToken(token, where), id]))
+  return vocab.size === tokens.length ? vocab : fail(where, 'a token occurs twice')
+}
+
+/** A vocab.txt: one token per line; the number of the line, from 0, is its id. */
+export function fromVocabText(text: string, configs: readonly Json[], where: string): BertTokenizerData {
+  const lines = text.split(/\r?\n/)
+  if (lines.at(-1) === '') lines.pop()
+  return assembleBert(vocabOfTokens(lines, where), configs, where)
+}
+
+/** The contents of a tokenizer.json. Of its normaliser only `lowercase` is read; it is not run from the file. */
+export function fromBertJson(json: Json, configs: readonly Json[], where: string): BertTokenizerData {
+  const model = isObject(json.model) ? json.model : fail(where, 'model is missing')
+  const { type = 'WordPiece', continuing_subword_prefix: prefix = continuation } = model
+  if (type !== 'WordPiece' || 'merges' in model || prefix !== continuation) {
+    throw new UnsupportedModelError(
+      `${where} holds a tokenizer of type ${JSON.stringify(type)}; this model takes BERT's word pieces ("WordPiece" with "${continuation}")`,
+      { path: where },
+    )
+  }
+  const vocab = readVocab(model.vocab, where)
+  for (const { content, id } of readAddedTokens(json.added_tokens, where)) if (!vocab.has(content)) vocab.set(content, id)
+  const normalizer = isObject(json.normalizer) ? [{ do_lower_case: json.normalizer.lowercase }] : []
+  return assembleBert(vocab, [...configs, ...normalizer, { unk_token: model.unk_token }], where)
+}
+
+/** bert-base-uncased, from the asset made at build time: the tokenizer of the LDM text-to-image models. */
+export function standardBertData(file = 'bert-base-uncased-vocab.txt.br'): BertTokenizerData {
+  return fromVocabText(readAsset(file, 'The BERT vocabulary'), [], 'the BERT vocabulary')
+}
+
+/**
+ * The tokenizer as one JSON text, for the metadata of a GGUF file:
+ * `{ format: 'bert-wordpiece', version: 1, do_lower_case, cls_token, sep_token, pad_token, unk_token, mask_token, model_max_length, vocab: [...] | { token: id } }`.
+ * `vocab` is a list by id where the ids have no gaps.
+ */
+export function serialiseBert(data: BertTokenizerData): string {
+  const tokens: string[] = []
+  for (const [token, id] of data.vocab) tokens[id] = token
+  const dense = tokens.length === data.vocab.size
+  return JSON.stringify({
+    format: 'bert-wordpiece',
+    version: 1,
+    do_lower_case: data.lowercase,
+    ...Object.fromEntries(markers.map(([field, key]) => [key, data[field]])),
+    model_max_length: data.modelMaxLength,
+    vocab: dense ? tokens : Object.fromEntries(data.vocab),
+  })
+}
+
+/** Reads what {@link serialiseBert} wrote. The text comes out of a file and is checked like one. */
+export function parseBert(text: string, where = 'the tokenizer in the model file'): BertTokenizerData {
+  const json = parseObject(text, where)
+  if (json.format !== 'bert-wordpiece')
+    throw new UnsupportedModelError(`${where} is of the kind ${JSON.stringify(json.format ?? null)}; this model takes "bert-wordpiece"`)
+  if (json.version !== 1)
+    throw new UnsupportedModelError(`${where} has version ${JSON.stringify(json.version ?? null)}; this release reads version 1`)
+  return assembleBert(Array.isArray(json.vocab) ? vocabOfTokens(json.vocab, where) : readVocab(json.vocab, where), [json], where)
+}

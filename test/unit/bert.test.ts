@@ -1,0 +1,225 @@
+/** The BERT tokenizer: vocabulary, every golden prompt, one window, tokenizer files, the text inside a GGUF file, and damage to all of them. */
+import { createHash } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { DiffusionError, ModelFormatError, UnsupportedModelError } from '../../lib/errors'
+import { fromVocabText, parseBert, serialiseBert, standardBertData, type BertTokenizerData } from '../../lib/text/bert-data'
+import { readBertFiles } from '../../lib/text/bert-files'
+import { BertTokenizer } from '../../lib/text/bert-tokenizer'
+import { tokenizePrompt } from '../../lib/text/prompt'
+import { readTokenizerFiles } from '../../lib/text/tokenizer-files'
+import { mutate, randomOf } from '../helpers/mutate'
+import { writeTinyTokenizer } from '../helpers/tiny-tokenizer'
+
+const golden = (name: string): any => JSON.parse(readFileSync(path.join('test', 'fixtures', 'procedures', name), 'utf8'))
+
+const tinyTokens = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', ',', '(', ')', 'a', 'cat', '##s', '##ty', 'É', 'the', '日']
+const tinyText = `${tinyTokens.join('\n')}\n`
+const tinyIds = Object.fromEntries(tinyTokens.map((token, id) => [token, id]))
+const tiny = new BertTokenizer(fromVocabText(tinyText, [], 'vocab.txt'))
+
+describe('the vocabulary asset', () => {
+  const { bert } = golden('tokenizers_vocab.json')
+  const data = standardBertData()
+
+  test('has the size, the tokens and the order of bert-base-uncased', () => {
+    const tokens = Array.from(data.vocab.keys())
+    expect(tokens).toHaveLength(bert.size)
+    expect(createHash('sha256').update(tokens.join('\n')).digest('hex')).toBe(bert.sha256_of_tokens_joined_by_newline)
+    for (const [token, id] of Object.entries(bert.samples)) expect([token, data.vocab.get(token)]).toEqual([token, id])
+  })
+
+  test('says what to do when it is missing', () => {
+    expect(() => standardBertData(path.join(tmpdir(), 'no-such-asset.br'))).toThrow(/build:assets/)
+  })
+})
+
+describe('golden prompts', () => {
+  const { prompts } = golden('tokenizers.json')
+  const tokenizer = BertTokenizer.standard()
+
+  test.each(prompts.map((prompt: any) => [prompt.i, prompt]) as [any, any][])('prompt %i', (_, prompt: any) => {
+    expect([101, ...tokenizer.encode(prompt.text), 102]).toEqual(prompt.bert)
+    const { chunks, truncated, tokenCount } = tokenizePrompt(tokenizer, prompt.text, { emphasis: 'none', maxLength: 77 })
+    const ids: number[] = prompt.bert
+    expect(chunks.map((chunk) => chunk.ids)).toEqual([ids.length > 77 ? [...ids.slice(0, 76), 102] : [...ids, ...new Array(77 - ids.length).fill(0)]])
+    expect([truncated, tokenCount]).toEqual([ids.length > 77, ids.length - 2])
+  })
+})
+
+describe('one window', () => {
+  const window = (prompt: string, maxLength = 8) => tokenizePrompt(tiny, prompt, { single: true, maxLength })
+
+  test('weights have their meaning, and the brackets are gone', () => {
+    const { chunks, truncated } = window('the (cats:1.5), \\(a\\)', 12)
+    expect(chunks).toHaveLength(1)
+    expect(chunks[0]!.text).toEqual(['[CLS]', 'the', 'cat', '##s', ',', '(', 'a', ')', '[SEP]', '[PAD]', '[PAD]', '[PAD]'])
+    expect(chunks[0]!.weights).toEqual([1, 1, 1.5, 1.5, 1, 1, 1, 1, 1, 1, 1, 1])
+    expect(truncated).toBe(false)
+  })
+
+  test('what does not fit is cut off, and that is told', () => {
+    const { chunks, truncated, tokenCount } = window('a '.repeat(9))
+    expect(chunks[0]!.ids).toEqual([2, 8, 8, 8, 8, 8, 8, 3])
+    expect([chunks.length, truncated, tokenCount]).toEqual([1, true, 9])
+  })
+
+  test('BREAK separates words and nothing else', () => {
+    expect(window('the BREAK cat').chunks.map(({ ids }) => ids)).toEqual([[2, 13, 9, 3, 0, 0, 0, 0]])
+  })
+})
+
+describe('normalisation', () => {
+  test('special tokens count as they are spelt, others by pieces', () => {
+    expect(tiny.encode('[MASK] [mask]')).toEqual([tinyIds['[MASK]'], tinyIds['[UNK]'], tinyIds['[UNK]'], tinyIds['[UNK]']])
+  })
+
+  test('a cased vocabulary keeps capitals and accents', () => {
+    const cased = new BertTokenizer(fromVocabText(tinyText, [{ do_lower_case: false }], 'vocab.txt'))
+    expect([cased.encode('É Cat'), tiny.encode('É Cat')]).toEqual([
+      [tinyIds['É'], tinyIds['[UNK]']],
+      [tinyIds['[UNK]'], tinyIds.cat],
+    ])
+  })
+
+  test('ideographs are words of their own, control characters are nothing, every space is one', () => {
+    expect(tiny.encode('cat日cat')).toEqual([tinyIds.cat, tinyIds['日'], tinyIds.cat])
+    expect(tiny.encode('c\u0000a\u200Bt\u00ADs\u2003\u2028cat')).toEqual([tinyIds.cat, tinyIds['##s'], tinyIds.cat])
+  })
+
+  test('words of more than 100 characters are unknown', () => {
+    expect(tiny.encode(`cat${'s'.repeat(97)}`)).toHaveLength(98)
+    expect(tiny.encode(`cat${'s'.repeat(98)}`)).toEqual([tinyIds['[UNK]']])
+  })
+
+  test('long hostile prompts take no longer than their length', () => {
+    const started = performance.now()
+    for (const unit of ['a', ' ', 'cats', '[', '[CLS]', '日', '́', 'ﷺ', '𠀀', '\u0000'])
+      BertTokenizer.standard().encode(unit.repeat(Math.floor(65_536 / unit.length)))
+    expect(performance.now() - started).toBeLessThan(5000)
+  })
+})
+
+describe('files', () => {
+  let folder: string
+  beforeEach(() => (folder = mkdtempSync(path.join(tmpdir(), 'bert-'))))
+  afterEach(() => rmSync(folder, { recursive: true }))
+  const write = (name: string, content: string | object) =>
+    writeFileSync(path.join(folder, name), typeof content === 'string' ? content : JSON.stringify(content))
+  const wordPiece = { type: 'WordPiece', unk_token: '[UNK]', continuing_subword_prefix: '##', vocab: tinyIds }
+
+  test('vocab.txt with the files beside it, also in the tokenizer folder of a model', () => {
+    const inner = path.join(folder, 'tokenizer')
+    mkdirSync(inner)
+    writeFileSync(path.join(inner, 'vocab.txt'), tinyText.replaceAll('\n', '\r\n'))
+    writeFileSync(
+      path.join(inner, 'tokenizer_config.json'),
+      JSON.stringify({ do_lower_case: false, model_max_length: 16, cls_token: { content: 'the' } }),
+    )
+    writeFileSync(path.join(inner, 'special_tokens_map.json'), JSON.stringify({ cls_token: 'a', sep_token: 'cat' }))
+    const { bosTokenId, eosTokenId, padTokenId, commaTokenId, modelMaxLength, data } = new BertTokenizer(readBertFiles(folder)!)
+    expect([bosTokenId, eosTokenId, padTokenId, commaTokenId, modelMaxLength, data.lowercase]).toEqual([13, 9, 0, 5, 16, false])
+  })
+
+  test.each(['vocab.txt', 'tokenizer.json'])('%s by its own path', (name) => {
+    write(name, name === 'vocab.txt' ? tinyText : { model: wordPiece })
+    expect(new BertTokenizer(readBertFiles(path.join(folder, name))!).encode('cats')).toEqual([9, 10])
+  })
+
+  test('tokenizer.json: added tokens, and lower case by its normaliser', () => {
+    const { '[CLS]': cls, ...vocab } = tinyIds
+    write('tokenizer.json', {
+      added_tokens: [{ id: cls, content: '[CLS]', special: true }],
+      normalizer: { type: 'BertNormalizer', lowercase: false },
+      model: { ...wordPiece, vocab },
+    })
+    const { bosTokenId, data } = new BertTokenizer(readBertFiles(folder)!)
+    expect([bosTokenId, data.lowercase]).toEqual([2, false])
+  })
+
+  test('a folder without any gives undefined, a missing one an error', () => {
+    expect(readBertFiles(folder)).toBeUndefined()
+    expect(() => readBertFiles(path.join(folder, 'none'))).toThrow(DiffusionError)
+  })
+
+  test('CLIP’s tokenizer is refused here, and BERT’s there', () => {
+    writeTinyTokenizer(folder)
+    expect(readBertFiles(folder)).toBeUndefined()
+    write('tokenizer.json', { model: { type: 'BPE', merges: [], vocab: tinyIds } })
+    expect(() => readBertFiles(folder)).toThrow(UnsupportedModelError)
+    write('tokenizer.json', { model: wordPiece })
+    expect(() => readTokenizerFiles(folder)).toThrow(UnsupportedModelError)
+  })
+
+  test.each<[string, Record<string, string | object>]>([
+    ['an empty vocabulary', { 'vocab.txt': '' }],
+    ['an empty line', { 'vocab.txt': `${tinyText}\n\nx\n` }],
+    ['a token twice', { 'vocab.txt': `${tinyText}cat\n` }],
+    ['no [UNK]', { 'vocab.txt': tinyText.replace('[UNK]', 'x') }],
+    ['a marker that is not there', { 'vocab.txt': tinyText, 'tokenizer_config.json': { pad_token: '<pad>' } }],
+    ['a token of 2000 characters', { 'vocab.txt': `${tinyText}${'x'.repeat(2000)}\n` }],
+    ['broken JSON', { 'tokenizer.json': '{' }],
+    ['no model', { 'tokenizer.json': {} }],
+    ['ids twice', { 'tokenizer.json': { model: { ...wordPiece, vocab: { ...tinyIds, x: 0 } } } }],
+    ['a huge id', { 'tokenizer.json': { model: { ...wordPiece, vocab: { ...tinyIds, x: 4294967295 } } } }],
+  ])('refused: %s', (_, files) => {
+    for (const [name, content] of Object.entries(files)) write(name, content)
+    expect(() => readBertFiles(folder)).toThrow(ModelFormatError)
+  })
+})
+
+describe('inside a GGUF file', () => {
+  const same = (a: BertTokenizerData, b: BertTokenizerData) => expect({ ...a, vocab: [...a.vocab] }).toEqual({ ...b, vocab: [...b.vocab] })
+
+  test('what is written is read back', () => {
+    same(parseBert(BertTokenizer.standard().serialise()), standardBertData())
+    const odd = fromVocabText(tinyText, [{ do_lower_case: false, model_max_length: 16, sep_token: 'cat' }], 'vocab.txt')
+    same(parseBert(serialiseBert(odd)), odd)
+  })
+
+  test('ids with gaps', () => {
+    const vocab = new Map([...tiny.data.vocab, ['far', 999_999] as const])
+    const data = parseBert(serialiseBert({ ...tiny.data, vocab }))
+    expect(data.vocab.get('far')).toBe(999_999)
+    expect(serialiseBert({ ...tiny.data, vocab }).length).toBeLessThan(1000)
+  })
+
+  test('another kind, another version', () => {
+    const json = JSON.parse(tiny.serialise())
+    expect(() => parseBert(JSON.stringify({ ...json, format: 'clip-bpe' }))).toThrow(UnsupportedModelError)
+    expect(() => parseBert(JSON.stringify({ ...json, version: 2 }))).toThrow(UnsupportedModelError)
+  })
+})
+
+describe('damage', () => {
+  /** Whether the data was refused; whatever was accepted must tokenise. */
+  function refuses(read: () => BertTokenizerData | undefined): boolean {
+    try {
+      const data = read()
+      if (!data) return false
+      const { chunks } = tokenizePrompt(new BertTokenizer(data), 'A (cat:1.2), the\u0000 [CLS] 日本 [MASK]', { single: true })
+      for (const { ids } of chunks) expect(ids.every((id) => Number.isInteger(id) && id >= 0)).toBe(true)
+      return false
+    } catch (error) {
+      if (error instanceof DiffusionError && ['ERR_MODEL_FORMAT', 'ERR_UNSUPPORTED_MODEL'].includes(error.code)) return true
+      throw error
+    }
+  }
+
+  test.each<[string, string, (bytes: Buffer) => BertTokenizerData]>([
+    ['vocab.txt', tinyText, (bytes) => fromVocabText(bytes.toString('utf8'), [], 'vocab.txt')],
+    ['the text in a model file', tiny.serialise(), (bytes) => parseBert(bytes.toString('utf8'))],
+  ])('%s: 1000 mutants', (_, text, read) => {
+    const random = randomOf(17)
+    let refused = 0
+    for (let round = 0; round < 1000; round++) if (refuses(() => read(mutate(Buffer.from(text), random)))) refused++
+    expect(refused).toBeGreaterThan(300)
+  })
+
+  test('tokens with names of JavaScript’s own', () => {
+    const data = fromVocabText(`${tinyText}__proto__\nconstructor\ntostring\n`, [], 'vocab.txt')
+    expect(new BertTokenizer(data).encode('constructor tostring a')).toEqual([16, 17, 8])
+    expect(new BertTokenizer(data).encode('hasOwnProperty')).toEqual([tinyIds['[UNK]']])
+  })
+})
