@@ -12,8 +12,6 @@ using graph::Seq;
 
 namespace {
 
-constexpr int64_t max_batch = 4096;
-
 /// transformers CLIPEncoderLayer
 struct ClipLayer {
     graph::Norm norm1, norm2;
@@ -57,7 +55,7 @@ struct ClipText::Layers {
 };
 
 ClipText::ClipText(const ClipTextConfig & config, graph::DevicePtr device, const std::string & prefix)
-    : Network(device, "textEncoder"), config_(config), layers_(std::make_unique<Layers>()) {
+    : TokenEncoder(device, "textEncoder"), config_(config), layers_(std::make_unique<Layers>()) {
     check_config(config);
     activation_of(config);
     const int64_t dim = config.hidden_size;
@@ -104,21 +102,7 @@ void ClipText::build(Ops & ops, int64_t batch, int64_t length, int blocks) const
 void ClipText::forward(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
                        const JobContext & job) {
     const int blocks = blocks_to_run(clip_skip);
-    if (batch < 1 || batch > max_batch || length < 1 || length > config_.max_position_embeddings) {
-        throw Error(ErrorCode::invalid_argument, "A text encoder call takes 1 to " + std::to_string(max_batch) +
-                                                     " windows of 1 to " + std::to_string(config_.max_position_embeddings) +
-                                                     " tokens");
-    }
-    require_loaded();
-    require_size(ids.size(), batch * length, "token list");
-    require_size(context.size(), batch * length * config_.hidden_size, "context");
-    for (const int32_t id : ids) {
-        if (id < 0 || id >= config_.vocab_size) {
-            throw Error(ErrorCode::invalid_argument,
-                        "Token " + std::to_string(id) + " is outside the vocabulary of " + std::to_string(config_.vocab_size));
-        }
-    }
-
+    check(ids, batch, length, context.size());
     const std::string key = std::to_string(batch) + "x" + std::to_string(length) + " " + std::to_string(blocks);
     graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build(ops, batch, length, blocks); });
     graph.set_input("ids", ids);

@@ -4,29 +4,32 @@
 #include <string>
 
 #include "core/model_spec.h"
-#include "models/network.h"
+#include "models/token_encoder.h"
 
 namespace latent::models {
 
 /// The CLIP text tower in Hugging Face's layout: transformers CLIPTextModel (ldm-systems sections 5.4-5.6).
-class ClipText : public Network {
+class ClipText : public TokenEncoder {
 public:
     /// Declares its parameters under `prefix`, which ends before "embeddings.token_embedding.weight"
     /// ("cond_stage_model.transformer.text_model."). Throws model_format when the configuration is not a network.
     ClipText(const ClipTextConfig & config, graph::DevicePtr device,
              const std::string & prefix = "cond_stage_model.transformer.text_model.");
-    ~ClipText();
+    ~ClipText() override;
 
     const ClipTextConfig & config() const { return config_; }
+    int64_t max_length() const override { return config_.max_position_embeddings; }
+    int64_t dim() const override { return config_.hidden_size; }
+    int64_t vocabulary() const override { return config_.vocab_size; }
 
     /// ids [batch, length] (length up to max_position_embeddings, normally 77) -> context [batch, length, hidden_size].
     /// `clip_skip` 0: the configuration's skip_layers; n >= 1: the output of layer N - (n - 1), as the web UIs count. The final
     /// norm is applied where the configuration says so. Throws invalid_argument for an id outside the vocabulary or a skip too
     /// deep.
     void forward(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
-                 const JobContext & job);
+                 const JobContext & job) override;
 
-    graph::GraphMeasure measure(int64_t batch, int64_t length) const;
+    graph::GraphMeasure measure(int64_t batch, int64_t length) const override;
 
 private:
     struct Layers;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "check.h"
+#include "core/conditioner_params.h"
 #include "core/model_spec.h"
 #include "core/tensor_source.h"
 #include "fixture.h"
@@ -39,6 +40,7 @@ struct Tensor {
     std::vector<float> data;
     double atol = 0, max_abs = 0;
     int stride = 1;
+    std::vector<int32_t> integers() const { return {data.begin(), data.end()}; }  // of tokens, classes and codes: exact
 };
 
 /// The weights of one layout. With `ema`, model.* reads the averaged weights. `round_to`: weights rounded to that type, and
@@ -115,15 +117,17 @@ public:
         std::memcpy(&header_size, file.data(), 8);
         const Json header = Json::parse(file.substr(8, header_size));
         for (const auto & [key, value] : header.items()) {
-            if (key == "__metadata__" || value.at("dtype") != "F32") continue;
+            if (key == "__metadata__") continue;
             Tensor tensor;
             tensor.shape = value.at("shape").get<std::vector<int64_t>>();
             const size_t begin = value.at("data_offsets")[0], end = value.at("data_offsets")[1];
             tensor.data.resize((end - begin) / sizeof(float));
-            std::memcpy(tensor.data.data(), file.data() + 8 + header_size + begin, end - begin);
+            const latent::DType type = value.at("dtype") == "I32" ? DType::i32 : DType::f32;
+            latent::convert_to_f32(type, file.data() + 8 + header_size + begin, tensor.data.data(),
+                                   static_cast<int64_t>(tensor.data.size()));
             const Json & info = json_.at("expected").at(key);
             tensor.atol = info.at("atol");
-            tensor.max_abs = info.at("max_abs");
+            tensor.max_abs = latent::json_value(info, "max_abs", 0.0);
             tensor.stride = latent::json_value(info, "stride", 1);
             expected_[key] = std::move(tensor);
         }
@@ -132,6 +136,7 @@ public:
     const Json & params() const { return json_.at("config").at("model").at("params"); }
     const Json & config() const { return json_.at("config"); }
     const Tensor & expected(const std::string & name) const { return expected_.at(name); }
+    bool has_expected(const std::string & name) const { return expected_.count(name) > 0; }
 
     std::shared_ptr<Weights> weights(const std::string & prefix, bool ema = false, DType stored = DType::f32) const {
         return std::make_shared<Weights>(json_, ema, stored, prefix);
@@ -149,6 +154,11 @@ public:
         const std::vector<double> v = uniform("input:" + name, json_.at("seed").get<uint32_t>(), count);
         const std::string gen = info.at("gen");
         std::vector<float> out(count);
+        if (gen == "labels") {
+            const double n = info.at("n");
+            for (size_t i = 0; i < count; ++i) out[i] = static_cast<float>(std::fmin(std::floor((v[i] + 1) / 2 * n), n - 1));
+            return out;
+        }
         for (size_t i = 0; i < count; ++i)
             out[i] = static_cast<float>(gen == "unit" ? v[i] * std::sqrt(3.0) : gen == "01" ? 0.5 * v[i] + 0.5 : v[i]);
         return out;
@@ -231,7 +241,7 @@ inline latent::UNetConfig unet_config(const Json & p) {
     return c;
 }
 
-/// AutoencoderKL's constructor arguments as our configuration.
+/// The constructor arguments of AutoencoderKL or VQModelInterface as our configuration.
 inline latent::AutoencoderConfig autoencoder_config(const Json & p) {
     latent::AutoencoderConfig c;
     const Json & dd = p.at("ddconfig");
@@ -243,12 +253,26 @@ inline latent::AutoencoderConfig autoencoder_config(const Json & p) {
     c.double_z = dd.at("double_z");
     c.z_channels = dd.at("z_channels");
     c.embed_dim = p.at("embed_dim");
+    c.kind = c.double_z ? "kl" : "vq";
+    c.codebook_size = latent::json_value(p, "n_embed", 0);
+    c.middle_attention = latent::json_value(dd, "attn_type", std::string("vanilla")) != "none";
     const auto at = dd.at("attn_resolutions").get<std::vector<int>>();
     for (int level = 0; level < static_cast<int>(c.channel_mult.size()); ++level) {
         for (const int resolution : at) {
             if (dd.at("resolution").get<int>() >> level == resolution) c.attention_levels.push_back(level);
         }
     }
+    return c;
+}
+
+/// BERTEmbedder's constructor arguments (n_embed, n_layer, ...) as our configuration.
+inline latent::BertConfig bert_config(const Json & p) {
+    latent::BertConfig c;
+    c.hidden_size = p.at("n_embed");
+    c.num_layers = p.at("n_layer");
+    c.vocab_size = latent::json_value(p, "vocab_size", 30522);
+    c.max_length = latent::json_value(p, "max_seq_len", 77);
+    c.intermediate_size = 4 * c.hidden_size;
     return c;
 }
 

@@ -1,5 +1,4 @@
-#include "golden_case.h"
-#include "kernels/tile.h"
+#include "checks.h"
 #include "models/autoencoder.h"
 #include "models/clip_text.h"
 #include "models/unet.h"
@@ -17,24 +16,7 @@ using models::UNet;
 
 namespace {
 
-graph::DevicePtr cpu() {
-    static const graph::DevicePtr device = graph::Device::create("cpu", 1);
-    return device;
-}
-
-const WeightPolicy exact{Precision::exact, {}};
 const std::string unet_prefix = "model.diffusion_model.";
-
-/// Largest error of a network on f16 weights in fast mode, relative to the largest value: bfloat16 products where the processor
-/// has them (8 bits of significand), otherwise the rounding of the weights alone.
-double fast_bound() {
-    return kernels::tile_set(kernels::Arithmetic::fast).bf16 ? 3e-2 : 3e-3;
-}
-
-void within(const std::string & what, double difference, double tolerance) {
-    std::printf("     %-34s %.2e of %.2e\n", what.c_str(), difference, tolerance);
-    if (!(difference <= tolerance)) check::fail("golden", 0, what + " is off by " + std::to_string(difference));
-}
 
 struct UNetCall {
     std::vector<float> x, context, vector;
