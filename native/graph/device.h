@@ -68,6 +68,8 @@ public:
     /// The CPU's threads. Nodes that fail call fail_node(), since no exception may pass through ggml: compute() then ends with
     /// it.
     kernels::Pool & pool() { return *pool_; }
+    /// The same for work of the host beside the graphs; null where the device is no CPU.
+    kernels::Pool * host_pool() { return pool_.get(); }
     void fail_node(const char * what);
     ggml_backend * backend() const { return backend_; }
     ggml_backend_buffer_type * buffer_type() const;

@@ -316,6 +316,14 @@ void WeightStore::unload() {
     loaded_ = false;
 }
 
+std::vector<float> WeightStore::values(const Parameter & parameter) const {
+    if (!loaded_ || !parameter.present() || parameter.dtype != DType::f32)
+        throw Error(ErrorCode::internal, "\"" + parameter.name + "\" is not there as float32 values");
+    std::vector<float> out(static_cast<size_t>(parameter.elements()));
+    ggml_backend_tensor_get(parameter.tensor, out.data(), 0, out.size() * sizeof(float));
+    return out;
+}
+
 Conv Scope::conv(const std::string & name, int64_t in, int64_t out, int kernel, bool bias) const {
     Conv layer;
     layer.weight = store_->declare(prefix_ + name + ".weight", {out, in, kernel, kernel}, Role::conv);

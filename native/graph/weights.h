@@ -79,6 +79,9 @@ public:
     /// Changes whenever tensors get other addresses; graphs built before are stale.
     uint64_t generation() const { return generation_; }
 
+    /// The values of a loaded float32 parameter, from wherever they are.
+    std::vector<float> values(const Parameter & parameter) const;
+
     uint64_t parameter_count() const;  // elements
     /// Bytes of all resident weights, mapped ones included; known once planned.
     uint64_t bytes() const;

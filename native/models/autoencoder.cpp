@@ -106,9 +106,9 @@ void check_config(const AutoencoderConfig & config) {
     const auto fail = [](const std::string & why) {
         throw Error(ErrorCode::model_format, "The autoencoder configuration is not a network: " + why);
     };
-    if (config.kind != "kl") {
-        throw Error(ErrorCode::unsupported_model, "A first stage of kind \"" + config.kind + "\" cannot be run yet; \"kl\" can");
-    }
+    if (config.kind != "kl" && config.kind != "vq") fail("kind must be \"kl\" or \"vq\"");
+    if (config.double_z != (config.kind == "kl")) fail("double_z goes with kind \"kl\", and with no other");
+    if (config.kind == "vq" && config.codebook_size < 1) fail("codebook_size is below 1");
     if (config.channels < 32 || config.channels % 32 != 0) fail("channels must be a multiple of 32");
     if (config.in_channels < 1 || config.out_channels < 1 || config.num_res_blocks < 1 || config.z_channels < 1 ||
         config.embed_dim < 1) {
@@ -130,6 +130,7 @@ struct Autoencoder::Layers {
     Middle encoder_middle;
     graph::Norm encoder_norm;
     std::optional<graph::Conv> quant, post_quant;
+    const graph::Parameter * codes = nullptr;  // [codebook_size, embed_dim], float32 in every mode
     graph::Conv decoder_in, decoder_out;
     Middle decoder_middle;
     std::vector<StageLevel> up;  // in the order of execution, lowest resolution first
@@ -142,7 +143,7 @@ Autoencoder::Autoencoder(const AutoencoderConfig & config, graph::DevicePtr devi
     Layers & l = *layers_;
     const Scope root(weights_, prefix);
     const int levels = static_cast<int>(config.channel_mult.size());
-    const int64_t moments = config.double_z ? 2 : 1;
+    const int64_t moments = is_vq() ? 1 : 2;
     const auto & at = config.attention_levels;
     const auto attends = [&](int level) { return std::find(at.begin(), at.end(), level) != at.end(); };
     const auto declare_level = [&](const Scope & scope, int level, int64_t & channels, int blocks) {
@@ -173,6 +174,8 @@ Autoencoder::Autoencoder(const AutoencoderConfig & config, graph::DevicePtr devi
         l.quant = root.conv("quant_conv", moments * config.z_channels, moments * config.embed_dim, 1);
         l.post_quant = root.conv("post_quant_conv", config.embed_dim, config.z_channels, 1);
     }
+
+    if (is_vq()) l.codes = root.table("quantize.embedding.weight", {config.codebook_size, config.embed_dim});
 
     const Scope decoder = root / "decoder";
     l.decoder_in = decoder.conv("conv_in", config.z_channels, channels, 3);
@@ -234,7 +237,7 @@ void Autoencoder::check(int64_t batch, int64_t height, int64_t width, int64_t mu
 void Autoencoder::encode(Span<const float> image, int64_t batch, int64_t height, int64_t width, Span<float> moments,
                          const JobContext & job) {
     const int64_t f = config_.downsampling(), plane = (height / f) * (width / f);
-    const int64_t rows = (config_.double_z ? 2 : 1) * int64_t{config_.embed_dim};
+    const int64_t rows = encoded_channels();
     check(batch, height, width, f);
     require_loaded();
     require_size(image.size(), batch * config_.in_channels * height * width, "image");
@@ -245,7 +248,7 @@ void Autoencoder::encode(Span<const float> image, int64_t batch, int64_t height,
     graph.set_input("image", image);
     graph.compute(*job.cancel);
     graph.get_output("moments", moments);
-    if (!config_.double_z) return;
+    if (is_vq()) return;
     for (int64_t n = 0; n < batch; ++n) {
         float * logvar = moments.data() + (n * rows + rows / 2) * plane;
         for (int64_t i = 0; i < rows / 2 * plane; ++i) logvar[i] = std::clamp(logvar[i], min_logvar, max_logvar);
@@ -253,18 +256,57 @@ void Autoencoder::encode(Span<const float> image, int64_t batch, int64_t height,
 }
 
 void Autoencoder::decode(Span<const float> latents, int64_t batch, int64_t height, int64_t width, Span<float> image,
-                         const JobContext & job) {
+                         const JobContext & job, bool quantise) {
     const int64_t f = config_.downsampling();
     check(batch, height, width, 1);
     require_loaded();
     require_size(latents.size(), batch * config_.embed_dim * height * width, "latents");
     require_size(image.size(), batch * config_.out_channels * height * f * width * f, "image");
 
+    std::vector<float> vectors;
+    if (is_vq() && quantise) {
+        std::vector<int32_t> codes(static_cast<size_t>(batch * height * width));
+        vectors.resize(latents.size());
+        this->quantise(latents, batch, height, width, codes, vectors, job);
+        latents = vectors;
+    }
     const std::string key = "decode " + std::to_string(width) + "x" + std::to_string(height) + "x" + std::to_string(batch);
     graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build_decode(ops, batch, height, width); });
     graph.set_input("latents", latents);
     graph.compute(*job.cancel);
     graph.get_output("image", image);
+}
+
+const Codebook & Autoencoder::codebook() {
+    if (!is_vq()) throw Error(ErrorCode::invalid_argument, "This first stage is a KL autoencoder, which has no codes");
+    require_loaded();
+    if (!codebook_ || codebook_generation_ != weights_.generation()) {
+        const std::vector<float> vectors = weights_.values(*layers_->codes);
+        codebook_ = std::make_unique<Codebook>(vectors, config_.codebook_size, config_.embed_dim);
+        codebook_generation_ = weights_.generation();
+    }
+    return *codebook_;
+}
+
+void Autoencoder::quantise(Span<const float> z, int64_t batch, int64_t height, int64_t width, Span<int32_t> codes,
+                           Span<float> quantised, const JobContext & job) {
+    const Codebook & book = codebook();
+    check(batch, height, width, 1);
+    const int64_t plane = height * width;
+    require_size(z.size(), batch * config_.embed_dim * plane, "latents");
+    require_size(codes.size(), batch * plane, "code list");
+    book.nearest(z, batch, plane, codes, weights_.device()->host_pool(), *job.cancel);
+    if (quantised.empty()) return;
+    require_size(quantised.size(), batch * config_.embed_dim * plane, "code vectors");
+    book.lookup(codes, batch, plane, quantised);
+}
+
+void Autoencoder::lookup(Span<const int32_t> codes, int64_t batch, int64_t height, int64_t width, Span<float> z) {
+    const Codebook & book = codebook();
+    check(batch, height, width, 1);
+    require_size(codes.size(), batch * height * width, "code list");
+    require_size(z.size(), batch * config_.embed_dim * height * width, "latents");
+    book.lookup(codes, batch, height * width, z);
 }
 
 graph::GraphMeasure Autoencoder::measure_encode(int64_t batch, int64_t height, int64_t width) const {
