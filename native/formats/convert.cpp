@@ -1,10 +1,10 @@
 #include "formats/convert.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/cpu.h"
 #include "core/path.h"
+#include "core/weight_type.h"
 #include "formats/gguf_writer.h"
 #include "formats/quantise.h"
 
@@ -13,12 +13,7 @@ namespace latent::formats {
 namespace {
 
 constexpr int64_t chunk_elements = int64_t{1} << 21;
-constexpr float largest_half = 65504.0f;
 constexpr size_t most_metadata = 1000;  // entries that travel along
-
-bool contains(const std::string & text, const char * part) {
-    return text.find(part) != std::string::npos;
-}
 
 /// "*" stands for any text, "?" for one character.
 bool glob(const std::string & pattern, const std::string & text) {
@@ -40,31 +35,8 @@ bool glob(const std::string & pattern, const std::string & text) {
     return p == pattern.size();
 }
 
-/// Weights whose rounding shows most, and that weigh least.
-bool is_sensitive(const std::string & name) {
-    for (const char * part :
-         {".input_blocks.0.0.", "diffusion_model.out.2.", ".time_embed.", ".label_emb.", "coder.conv_in.", "coder.conv_out.",
-          ".quant_conv.", ".post_quant_conv.", "embedding.weight", "token_emb.weight", ".text_projection.", ".channel_mapper."}) {
-        if (contains(name, part)) return true;
-    }
-    return false;
-}
-
-bool is_table(const std::string & name) {
-    return contains(name, "position_embedding") || contains(name, "pos_emb.") || contains(name, "quantize.embedding");
-}
-
 int64_t inner_of(const TensorInfo & tensor) {
     return tensor.shape.empty() || tensor.shape[0] == 0 ? 1 : tensor.elements() / tensor.shape[0];
-}
-
-DType fitting(DType wanted, int64_t inner) {
-    if (inner % dtype_block(wanted) == 0) return wanted;
-    const DType smaller = wanted == DType::q6_k   ? DType::q8_0
-                          : wanted == DType::q5_k ? DType::q5_0
-                          : wanted == DType::q4_k ? DType::q4_0
-                                                  : DType::f16;
-    return inner % dtype_block(smaller) == 0 ? smaller : DType::f16;
 }
 
 struct Plan {
@@ -145,8 +117,8 @@ void check_space(const std::string & destination, uint64_t bytes) {
 
 class Conversion {
 public:
-    Conversion(const OpenedModel & model, AtomicFile & file, const JobContext & job, int threads)
-        : source_(*model.tensors), file_(file), job_(job), threads_(threads) {
+    Conversion(const OpenedModel & model, AtomicFile & file, uint64_t position, const JobContext & job, int threads)
+        : source_(*model.tensors), file_(file), job_(job), threads_(threads), position_(position) {
         for (const TensorInfo & tensor : source_.tensors()) total_ += tensor.bytes;
     }
 
@@ -159,17 +131,19 @@ public:
             source_.read(tensor, copy.data());
             bytes = copy;
         }
-        if (tensor.dtype != out.dtype && out.dtype != DType::f32 && out.dtype != DType::bf16 && !fits_half(tensor, bytes)) {
-            out.dtype = DType::f32;
-            out.bytes = dtype_bytes(out.dtype, tensor.elements());
-        }
+        const uint64_t before = done_;
         if (tensor.dtype == out.dtype) {
             copy_chunks(bytes);
-        } else {
+        } else if (!convert_chunks(tensor, out, bytes)) {
+            out.dtype = DType::f32;
+            out.bytes = dtype_bytes(out.dtype, tensor.elements());
+            file_.seek(position_);
+            done_ = before;
             convert_chunks(tensor, out, bytes);
         }
         const uint8_t zeros[gguf_alignment] = {};
         file_.write(zeros, static_cast<size_t>(gguf_padding(out.bytes)));
+        position_ += out.bytes + gguf_padding(out.bytes);
         source_.release(tensor);
     }
 
@@ -178,8 +152,9 @@ public:
 private:
     void step(uint64_t bytes) {
         done_ += bytes;
+        reported_ = std::max(reported_, std::min(done_, total_));  // a tensor that was begun again reports nothing twice
         job_.check();
-        job_.report(Phase::convert, static_cast<int64_t>(std::min(done_, total_)), static_cast<int64_t>(total_));
+        job_.report(Phase::convert, static_cast<int64_t>(reported_), static_cast<int64_t>(total_));
     }
 
     void copy_chunks(Span<const uint8_t> bytes) {
@@ -200,39 +175,27 @@ private:
         return std::min(count, tensor.elements());
     }
 
-    bool fits_half(const TensorInfo & tensor, Span<const uint8_t> bytes) {
-        const int64_t elements = tensor.elements(), chunk = chunk_of(tensor, dtype_block(tensor.dtype));
-        for (int64_t at = 0; at < elements; at += chunk) {
-            const int64_t count = std::min(chunk, elements - at);
-            values_.resize(static_cast<size_t>(count));
-            dequantise(tensor.dtype, bytes.data() + dtype_bytes(tensor.dtype, at), values_.data(), count);
-            if (largest_magnitude(values_) > largest_half) return false;
-            job_.check();
-        }
-        return true;
-    }
-
-    void convert_chunks(const TensorInfo & tensor, const GgufTensor & out, Span<const uint8_t> bytes) {
+    /// False, with some of the tensor written, when a value does not fit the type.
+    bool convert_chunks(const TensorInfo & tensor, const GgufTensor & out, Span<const uint8_t> bytes) {
         const int64_t elements = tensor.elements(), inner = std::max<int64_t>(1, inner_of(tensor)),
                       chunk = chunk_of(tensor, inner);
         for (int64_t at = 0; at < elements; at += chunk) {
             const int64_t count = std::min(chunk, elements - at);
-            const uint64_t from = dtype_bytes(tensor.dtype, at), stored = dtype_bytes(tensor.dtype, count);
-            values_.resize(static_cast<size_t>(count));
-            dequantise(tensor.dtype, bytes.data() + from, values_.data(), count);
             encoded_.resize(static_cast<size_t>(dtype_bytes(out.dtype, count)));
-            quantise(out.dtype, values_, inner, encoded_.data(), threads_);
+            const uint8_t * from = bytes.data() + dtype_bytes(tensor.dtype, at);
+            if (!requantise(tensor.dtype, from, out.dtype, encoded_.data(), count / inner, inner, threads_)) return false;
             file_.write(encoded_.data(), encoded_.size());
-            step(stored);
+            step(dtype_bytes(tensor.dtype, count));
         }
+        return true;
     }
 
     const TensorSource & source_;
     AtomicFile & file_;
     const JobContext & job_;
     int threads_;
-    uint64_t total_ = 0, done_ = 0;
-    std::vector<float> values_;
+    uint64_t position_;  // in the file, of the tensor at hand
+    uint64_t total_ = 0, done_ = 0, reported_ = 0;
     std::vector<uint8_t> encoded_;
 };
 
@@ -252,19 +215,20 @@ DType weight_type_from_name(const std::string & name) {
 }
 
 DType convert_type(const TensorInfo & tensor, const ConvertOptions & options) {
-    const DType floats = dtype_is_quantised(options.type) ? DType::f16 : options.type;
     const int64_t inner = inner_of(tensor);
     for (const auto & item : options.overrides) {
         if (!glob(item.first, tensor.name)) continue;
-        return tensor.shape.size() < 2 && dtype_is_quantised(item.second) ? DType::f32 : fitting(item.second, inner);
+        return tensor.shape.size() < 2 && dtype_is_quantised(item.second) ? DType::f32 : fitting_type(item.second, inner);
     }
-    if (tensor.shape.size() < 2 || is_table(tensor.name)) return DType::f32;
-    return is_sensitive(tensor.name) ? floats : fitting(options.type, inner);
+    if (tensor.shape.size() < 2) return DType::f32;
+    return weight_type(tensor.name, inner, options.part_defaults ? part_default(tensor.name, options.type) : options.type);
 }
 
-ConvertReport convert(const OpenedModel & model, const std::string & destination, const ConvertOptions & options,
+ConvertReport convert(const OpenedModel & model, const std::string & destination, const ConvertOptions & requested,
                       const JobContext & job) {
     job.check();
+    ConvertOptions options = requested;
+    options.part_defaults = requested.part_defaults && model.spec.unet.has_value();  // a first stage alone is what was asked for
     Plan plan = make_plan(model, options);
     std::vector<uint8_t> header = gguf_header(plan.values, plan.tensors);
     uint64_t expected = header.size();
@@ -273,7 +237,7 @@ ConvertReport convert(const OpenedModel & model, const std::string & destination
 
     AtomicFile file(destination);
     file.write(header.data(), header.size());
-    Conversion conversion(model, file, job, options.threads > 0 ? options.threads : usable_cores());
+    Conversion conversion(model, file, header.size(), job, options.threads > 0 ? options.threads : usable_cores());
     ConvertReport report;
     report.source_bytes = conversion.total();
     for (size_t i = 0; i < plan.tensors.size(); ++i) {

@@ -18,7 +18,8 @@ struct ConvertOptions {
         overrides;                                // pattern over canonical names ("*" any text, "?" any character) to type
     std::map<std::string, std::string> metadata;  // texts to store, e.g. general.license
     std::string tokenizer;                        // stored as it is, given back by open_model; default: the source's
-    int threads = 0;                              // 0: the usable cores
+    int threads = 0;                              // 0: the usable cores; the file does not depend on it
+    bool part_defaults = true;  // block types: first stage f16, text encoder q8_0 at the least (core/weight_type.h)
 };
 
 struct ConvertReport {
@@ -33,10 +34,8 @@ struct ConvertReport {
 /// "q8_0" -> DType. Throws invalid_argument for what cannot be written.
 DType weight_type_from_name(const std::string & name);
 
-/// The type that a tensor gets. Norms, biases and position tables are f32; first and last convolutions, embeddings and the time
-/// embedding are f16 (bf16, f32 when that is asked for) where the others are quantised. A row (of a convolution: everything but
-/// the output channel) that the block of 256 does not divide takes q6_k -> q8_0, q5_k -> q5_0, q4_k -> q4_0; one that 32 does not
-/// divide takes f16. An override decides for its tensors, within the same limits.
+/// The type that a tensor gets: vectors are f32, matrices as core/weight_type.h says. An override decides for its tensors, within
+/// the same limits of rows and blocks.
 DType convert_type(const TensorInfo & tensor, const ConvertOptions & options);
 
 /// Writes the model as one GGUF version 3 file: canonical names, the spec ("latent.spec"), the tokenizer ("latent.tokenizer"),

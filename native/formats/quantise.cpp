@@ -1,8 +1,10 @@
 #include "formats/quantise.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
+#include <exception>
 #include <limits>
 #include <thread>
 #include <vector>
@@ -30,17 +32,28 @@ ggml_type ggml_type_of(DType type) {
     }
 }
 
-/// Rows [begin, end).
-void quantise_rows(DType type, Span<float> values, int64_t inner, int64_t begin, int64_t end, uint8_t * destination) {
-    float * const first = values.data() + begin * inner;
-    const int64_t count = (end - begin) * inner;
-    uint8_t * out = destination + dtype_bytes(type, begin * inner);
+float largest_magnitude(const float * values, int64_t count) {
+    float largest = 0;
+    bool finite = true;
+    for (int64_t i = 0; i < count; ++i) {
+        finite = finite && std::isfinite(values[i]);
+        largest = std::max(largest, std::fabs(values[i]));
+    }
+    return finite ? largest : std::numeric_limits<float>::infinity();
+}
+
+/// Half precision holds the scales of blocks.
+float largest_value(DType type) {
+    return type == DType::f32 || type == DType::bf16 ? std::numeric_limits<float>::infinity() : 65504.0f;
+}
+
+void encode(DType type, float * values, int64_t count, int64_t inner, uint8_t * out) {
     switch (type) {
-        case DType::f32: std::memcpy(out, first, static_cast<size_t>(count) * sizeof(float)); return;
+        case DType::f32: std::memcpy(out, values, static_cast<size_t>(count) * sizeof(float)); return;
         case DType::f16:
         case DType::bf16:
             for (int64_t i = 0; i < count; ++i) {
-                const uint16_t bits = type == DType::f16 ? float_to_half(first[i]) : float_to_bfloat(first[i]);
+                const uint16_t bits = type == DType::f16 ? float_to_half(values[i]) : float_to_bfloat(values[i]);
                 std::memcpy(out + 2 * i, &bits, 2);
             }
             return;
@@ -48,9 +61,17 @@ void quantise_rows(DType type, Span<float> values, int64_t inner, int64_t begin,
     }
     // The reciprocal of a scale this small would be infinite; such values are nothing beside any other weight.
     for (int64_t i = 0; i < count; ++i) {
-        if (std::fabs(first[i]) < 1e-30f) first[i] = 0;
+        if (std::fabs(values[i]) < 1e-30f) values[i] = 0;
     }
-    ggml_quantize_chunk(ggml_type_of(type), first, out, 0, end - begin, inner, nullptr);
+    ggml_quantize_chunk(ggml_type_of(type), values, out, 0, count / inner, inner, nullptr);
+}
+
+/// Rows that are converted at a time: few enough to stay in the cache, whole blocks of both types.
+int64_t rows_at_a_time(DType from, int64_t inner) {
+    constexpr int64_t kElements = int64_t{1} << 15;
+    int64_t rows = std::max<int64_t>(1, kElements / std::max<int64_t>(1, inner));
+    while (rows * inner % dtype_block(from) != 0) ++rows;
+    return rows;
 }
 
 }  // namespace
@@ -70,34 +91,42 @@ void dequantise(DType type, const uint8_t * source, float * destination, int64_t
     ggml_get_type_traits(ggml_type_of(type))->to_float(aligned.data(), destination, count);
 }
 
-void quantise(DType type, Span<float> values, int64_t inner, uint8_t * destination, int threads) {
-    const int64_t rows = inner > 0 ? static_cast<int64_t>(values.size()) / inner : 0;
-    const int64_t workers = std::max<int64_t>(1, std::min<int64_t>({threads, rows, 64}));
-    if (dtype_is_quantised(type)) ggml_quantize_init(ggml_type_of(type));
-    std::vector<std::thread> pool;
-    const auto work = [&](int64_t i) {
-        quantise_rows(type, values, inner, rows * i / workers, rows * (i + 1) / workers, destination);
+bool requantise(DType from, const uint8_t * source, DType to, uint8_t * destination, int64_t rows, int64_t inner, int threads) {
+    if (dtype_is_quantised(to)) ggml_quantize_init(ggml_type_of(to));  // shared tables, not thread-safe to make
+    const int64_t step = rows_at_a_time(from, inner), steps = (rows + step - 1) / step;
+    const size_t workers = static_cast<size_t>(std::max<int64_t>(1, std::min<int64_t>({threads, steps, 64})));
+    std::atomic<int64_t> next{0};
+    std::vector<float> largest(workers, 0.0f);
+    std::vector<std::exception_ptr> failures(workers);
+    const auto work = [&](size_t worker) {
+        try {
+            std::vector<float> values(static_cast<size_t>(std::min(step, rows) * inner));
+            for (int64_t i = next++; i < steps; i = next++) {
+                const int64_t first = i * step * inner, count = std::min(step, rows - i * step) * inner;
+                dequantise(from, source + dtype_bytes(from, first), values.data(), count);
+                largest[worker] = std::max(largest[worker], largest_magnitude(values.data(), count));
+                if (largest[worker] > largest_value(to)) return next.store(steps);  // ggml's coders take finite values
+                encode(to, values.data(), count, inner, destination + dtype_bytes(to, first));
+            }
+        } catch (...) {
+            failures[worker] = std::current_exception();
+        }
     };
-    pool.reserve(static_cast<size_t>(workers));
-    for (int64_t i = 1; i < workers; ++i) {
+    std::vector<std::thread> pool;
+    pool.reserve(workers);
+    for (size_t i = 1; i < workers; ++i) {
         try {
             pool.emplace_back(work, i);
         } catch (const std::exception &) {
-            work(i);  // no thread to be had
+            break;  // no thread to be had
         }
     }
     work(0);
     for (std::thread & thread : pool) thread.join();
-}
-
-float largest_magnitude(Span<const float> values) {
-    float largest = 0;
-    bool finite = true;
-    for (const float value : values) {
-        finite = finite && std::isfinite(value);
-        largest = std::max(largest, std::fabs(value));
+    for (const std::exception_ptr & failure : failures) {
+        if (failure) std::rethrow_exception(failure);
     }
-    return finite ? largest : std::numeric_limits<float>::infinity();
+    return *std::max_element(largest.begin(), largest.end()) <= largest_value(to);
 }
 
 }  // namespace latent::formats

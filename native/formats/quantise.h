@@ -2,7 +2,6 @@
 
 #include <cstdint>
 
-#include "core/span.h"
 #include "core/tensor_source.h"
 
 namespace latent::formats {
@@ -13,11 +12,10 @@ uint64_t dtype_bytes(DType type, int64_t count);
 /// Plain or quantised bytes to float32. `count` is a multiple of the block.
 void dequantise(DType type, const uint8_t * source, float * destination, int64_t count);
 
-/// float32 to f32, f16, bf16 or a block type, row by row, on `threads` threads. `inner` (elements per row) is a multiple of the
-/// block. Values must be finite, and below 65504 for anything but f32 and bf16: block scales are halves.
-void quantise(DType type, Span<float> values, int64_t inner, uint8_t * destination, int threads);
-
-/// The largest magnitude, infinity where any value is not finite.
-float largest_magnitude(Span<const float> values);
+/// Rows of `inner` elements from one type to another, f32, f16, bf16 or a block type, shared out over `threads` threads; the
+/// result does not depend on how many. `inner` is a multiple of the target's block and `rows` * `inner` of the source's. False,
+/// the result being incomplete, when a value is not finite or beyond 65504, which f32 and bf16 alone can hold: the scales of
+/// blocks are halves.
+bool requantise(DType from, const uint8_t * source, DType to, uint8_t * destination, int64_t rows, int64_t inner, int threads);
 
 }  // namespace latent::formats

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/json.h"
+#include "core/weight_type.h"
 #include "graph/convert_rows.h"
 #include "graph/ggml_handles.h"
 
@@ -109,8 +110,8 @@ DType WeightStore::choose_dtype(const Parameter & parameter, DType stored) const
     if (!runs) wanted = wanted == DType::f8_e4m3 || wanted == DType::f8_e5m2 ? DType::f16 : DType::f32;
     // Already coarser than what was asked: going up would only cost memory.
     if (dtype_is_quantised(stored) && !policy_.dtype) wanted = stored;
-    if (parameter.inner() % dtype_block(wanted) == 0) return wanted;
-    return parameter.inner() % dtype_block(DType::q8_0) == 0 ? DType::q8_0 : DType::f16;
+    if (wanted == stored) return wanted;
+    return weight_type(parameter.name, parameter.inner(), wanted);
 }
 
 void WeightStore::check_shapes() const {

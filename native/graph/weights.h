@@ -49,7 +49,7 @@ struct WeightPolicy {
 
 /// The weights of one part of a model ("unet", "textEncoder", "vae").
 ///   declare parameters (a network's constructor) -> plan(source): headers only -> load() <-> unload() any number of times.
-/// A matrix whose rows do not divide into the asked block type takes q8_0 where 32 divides them, else f16.
+/// Where a block type is asked for, sensitive matrices and rows that do not divide keep more bits: core/weight_type.h.
 class WeightStore {
 public:
     WeightStore(DevicePtr device, std::string part);

@@ -96,7 +96,7 @@ TEST(dtype_policy) {
     }
     // Blocks of 256 do not divide rows of 64: the next best type.
     reference.store.plan(reference.source, {Precision::fast, DType::q4_k});
-    CHECK(reference.store.parameters()[0]->dtype == DType::q8_0);
+    CHECK(reference.store.parameters()[0]->dtype == DType::q4_0);
     // As stored; exact ignores both.
     Tower halves(device, 64, 5, 1, false, DType::f16);
     halves.store.plan(halves.source, {});

@@ -126,6 +126,8 @@ TEST(convert_to_16_bits_and_blocks_within_their_error) {
                 worst = std::max(worst, d);
             else
                 CHECK(d < 0.15);
+            const bool first_stage = tensor.name.rfind("first_stage_model.", 0) == 0;
+            if (first_stage) CHECK(!latent::dtype_is_quantised(written.dtype));
         }
         CHECK(of_type >= 10 && of_type == report.tensors_by_type.at(latent::dtype_name(c.type)));
         if (worst > c.bound || worst == 0) {
@@ -156,10 +158,18 @@ TEST(convert_overrides_fallbacks_and_second_generation) {
     tensor.shape = {1280, 1280};
     options.overrides = {{"*.proj_?n.weight", DType::f32}, {"*", DType::q8_0}};
     CHECK(latent::formats::convert_type(tensor, options) == DType::f32);
-    tensor.name = "first_stage_model.encoder.conv_in.weight";
+    tensor.name = "first_stage_model.encoder.mid.block_1.conv1.weight";
     CHECK(latent::formats::convert_type(tensor, options) == DType::q8_0);
     tensor.shape = {1280};
     CHECK(latent::formats::convert_type(tensor, options) == DType::f32);
+    tensor.shape = {1280, 1280};
+    options.overrides.clear();
+    options.type = DType::q4_0;  // part by part
+    CHECK(latent::formats::convert_type(tensor, options) == DType::f16);
+    tensor.name = "cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight";
+    CHECK(latent::formats::convert_type(tensor, options) == DType::q8_0);
+    options.part_defaults = false;
+    CHECK(latent::formats::convert_type(tensor, options) == DType::q4_0);
     CHECK_THROWS(latent::formats::weight_type_from_name("q3_k"), ErrorCode::invalid_argument);
     CHECK(latent::formats::weight_type_from_name("q5_k") == DType::q5_k);
 
@@ -183,6 +193,23 @@ TEST(convert_overrides_fallbacks_and_second_generation) {
     const std::string name = "model.diffusion_model.middle_block.1.proj_in.weight";
     CHECK(half.tensors->find(name)->dtype == DType::f16);
     CHECK(distance(dequantised(*q8.tensors, *q8.tensors->find(name)), half.tensors->read_f32(*half.tensors->find(name))) < 1e-3);
+}
+
+TEST(convert_does_not_depend_on_threads) {
+    const golden::TempFolder folder;
+    const OpenedModel model = open_sd1(folder);
+    ConvertOptions options;
+    for (const DType type : {DType::f16, DType::q8_0, DType::q4_k}) {
+        options.type = type;
+        std::string first;
+        for (const int threads : {1, 2, 5}) {
+            options.threads = threads;
+            convert(model, folder / "out.gguf", options, {});
+            const std::string bytes = latent::read_text_file(folder / "out.gguf", 1 << 28);
+            if (first.empty()) first = bytes;
+            CHECK(bytes == first);
+        }
+    }
 }
 
 TEST(convert_values_beyond_halves_and_not_finite) {
