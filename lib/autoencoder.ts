@@ -1,41 +1,85 @@
+import { checkCodes, isCodes, type Codes } from './codes.js'
 import { addon, withSource, type PreparedSource } from './engine.js'
 import { DisposedError } from './errors.js'
 import { readInfo } from './info.js'
 import { InFlight, runJob } from './job.js'
 import { Latents, nativeLatents, wrapLatents } from './latents.js'
-import type { NativePipeline } from './native/contract.js'
+import type { NativeDecoded, NativePipeline } from './native/contract.js'
 import { optionalSignal, resolveLoad, resolveRng, resolveSeed } from './options.js'
 import type { CallOptions, DecodeOptions, ImageInput, LoadOptions, ModelSource, PipelineInfo, RngName } from './types.js'
 import type { RawImage } from './image/raw-image.js'
 import { imageTensor, toRawImage } from './tensors.js'
-import { checkName, invalidType, knownKeys } from './validate.js'
+import { checkBoolean, checkName, invalidRange, invalidType, knownKeys } from './validate.js'
+
+/** Forms in which an encoder's result is handed out as latents. */
+export type LatentOutput = 'sample' | 'mean' | 'moments' | 'prequant'
 
 /** Options of {@link Autoencoder.encode}. */
 export interface AutoencoderEncodeOptions extends CallOptions {
-  /** `sample` (default) draws from the posterior, `mean` takes its mean, `moments` gives mean and log-variance channels. */
-  output?: 'sample' | 'mean' | 'moments'
+  /**
+   * KL: `sample` (default) draws from the posterior, `mean` takes its mean, `moments` gives mean and log-variance channels.
+   * VQ: `prequant` (default; `sample` and `mean` are the same) is what the encoder gives before quantisation, `codes` the numbers of the nearest codebook entries.
+   */
+  output?: LatentOutput | 'codes'
   /** For `sample`. Default: random. */
   seed?: number | bigint
   rng?: RngName
 }
 
+/** What {@link Autoencoder.info} adds to a pipeline's: how the codes are kept in bounds. */
+export type AutoencoderInfo = PipelineInfo & {
+  /** `kl`: a Gaussian posterior close to a standard normal one. `vq`: entries of a codebook. */
+  regularization: 'kl' | 'vq'
+  /** Entries of the codebook, 0 for `kl`. */
+  codebookSize: number
+}
+
 let create: (native: NativePipeline, scale: number, calls: InFlight, prepared?: PreparedSource) => Autoencoder
 
+function firstStageInfo(info: PipelineInfo): AutoencoderInfo {
+  const stage = (info.spec.firstStage ?? {}) as { kind?: unknown; codebookSize?: unknown }
+  return { ...info, regularization: stage.kind === 'vq' ? 'vq' : 'kl', codebookSize: typeof stage.codebookSize === 'number' ? stage.codebookSize : 0 }
+}
+
+function isVq(info: PipelineInfo): boolean {
+  return firstStageInfo(info).regularization === 'vq'
+}
+
+/** An encoder's output that the first stage has. */
+export function checkLatentOutput(value: unknown, name: string, info: PipelineInfo): LatentOutput {
+  const output = checkName(value, name, ['sample', 'mean', 'moments', 'prequant'] as const)
+  if (output === 'moments' && isVq(info))
+    throw invalidRange(`${name}: this first stage is VQ and has no posterior; 'prequant' is what its encoder gives`)
+  if (output === 'prequant' && !isVq(info))
+    throw invalidRange(`${name}: this first stage is KL and quantises nothing; 'moments' is what its encoder gives`)
+  return output
+}
+
 /** Checked options of a decode call. */
-export function resolveDecode(options: DecodeOptions | undefined, where: string): { output: 'image' | 'float'; signal: AbortSignal | undefined } {
-  const o = knownKeys(options, where, ['output', 'signal'])
-  return { output: o.output === undefined ? 'image' : checkName(o.output, 'output', ['image', 'float'] as const), signal: optionalSignal(o) }
+export function resolveDecode(
+  options: DecodeOptions | undefined,
+  where: string,
+  info: PipelineInfo,
+): { request: { output: 'image' | 'float'; quantize?: boolean }; signal: AbortSignal | undefined } {
+  const o = knownKeys(options, where, ['output', 'quantize', 'signal'])
+  const quantize = o.quantize === undefined ? {} : { quantize: checkBoolean(o.quantize, 'quantize') }
+  if (o.quantize === true && !isVq(info)) throw invalidRange('quantize: this first stage is KL and has no codebook')
+  const output = o.output === undefined ? 'image' : checkName(o.output, 'output', ['image', 'float'] as const)
+  return { request: { output, ...(isVq(info) ? quantize : {}) }, signal: optionalSignal(o) }
+}
+
+function decoded({ images, tensor }: NativeDecoded): RawImage[] | Float32Array {
+  return tensor ? tensor.data : images.map((picture) => toRawImage(picture))
 }
 
 /** Runs the decoder on latents in the units of the pipeline. */
 export async function decodeLatents(
   native: NativePipeline,
   latents: Latents,
-  { output, signal }: ReturnType<typeof resolveDecode>,
+  { request, signal }: ReturnType<typeof resolveDecode>,
 ): Promise<RawImage[] | Float32Array> {
   const handle = nativeLatents(latents, 'latents')
-  const { images, tensor } = await runJob((callbacks) => native.decode(JSON.stringify({ output }), handle, callbacks), { signal })
-  return output === 'float' ? tensor!.data : images.map((picture) => toRawImage(picture))
+  return decoded(await runJob((callbacks) => native.decode(JSON.stringify(request), handle, callbacks), { signal }))
 }
 
 /** A copy of latents, times `factor`. */
@@ -57,7 +101,8 @@ export class Autoencoder implements AsyncDisposable {
   readonly #calls: InFlight
   readonly #prepared: PreparedSource | undefined
   #disposing: Promise<void> | undefined
-  readonly info: PipelineInfo
+  /** What was loaded. `regularization` says whether the codes are KL or VQ. */
+  readonly info: AutoencoderInfo
 
   static {
     create = (native, scale, calls, prepared) => new Autoencoder(native, scale, calls, prepared)
@@ -68,7 +113,7 @@ export class Autoencoder implements AsyncDisposable {
     this.#scale = scale
     this.#calls = calls
     this.#prepared = prepared
-    this.info = readInfo(native)
+    this.info = firstStageInfo(readInfo(native))
   }
 
   /** Loads the first stage of a file or folder (without a source: of the model inside the package); everything else in it is left alone. */
@@ -87,44 +132,73 @@ export class Autoencoder implements AsyncDisposable {
     return create(result, 1, new InFlight(), prepared)
   }
 
-  /** Pictures to codes [n, channels, height / factor, width / factor]. Sides must be multiples of `info.downsampling`. */
-  async encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents> {
+  /** Pictures to latents [n, channels, height / factor, width / factor], or with `output: 'codes'` (VQ) to numbers. Sides must be multiples of `info.downsampling`. */
+  async encode(image: ImageInput, options: AutoencoderEncodeOptions & { output: 'codes' }): Promise<Codes>
+  async encode(image: ImageInput, options?: AutoencoderEncodeOptions & { output?: LatentOutput }): Promise<Latents>
+  async encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents | Codes> {
     this.#usable()
     return this.#calls.track(this.#encode(image, options))
   }
 
-  async #encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents> {
+  async #encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents | Codes> {
     const o = knownKeys(options, 'encode()', ['output', 'seed', 'rng', 'signal'])
-    const mode = o.output === undefined ? 'sample' : checkName(o.output, 'output', ['sample', 'mean', 'moments'] as const)
+    if (o.output === 'codes') return this.#codes(image, optionalSignal(o))
+    const mode = o.output === undefined ? (isVq(this.info) ? 'prequant' : 'sample') : checkLatentOutput(o.output, 'output', this.info)
     const request = { mode, seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
     const signal = optionalSignal(o)
     const { data, shape } = await imageTensor(image, 'image')
     const native = await runJob((callbacks) => this.#native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal })
     const latents = wrapLatents(native)
-    if (this.#scale === 1 || mode === 'moments') return latents
+    if (this.#scale === 1 || mode === 'moments' || mode === 'prequant') return latents
     const raw = await scaled(latents, 1 / this.#scale)
     latents.dispose()
     return raw
   }
 
-  /** Codes to 8-bit pictures, or with `output: 'float'` to planar [n, channels, height, width] numbers, not clamped. */
-  async decode(latents: Latents, options: DecodeOptions & { output: 'float' }): Promise<Float32Array>
-  async decode(latents: Latents, options?: DecodeOptions & { output?: 'image' }): Promise<RawImage[]>
-  async decode(latents: Latents, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
+  /** VQ: pictures to the numbers of their codebook entries, [n, height / factor, width / factor]: the same as `encode(image, { output: 'codes' })`. */
+  async codes(image: ImageInput, options?: CallOptions): Promise<Codes> {
     this.#usable()
-    return this.#calls.track(this.#decode(latents, options))
+    return this.#calls.track(this.#codes(image, optionalSignal(knownKeys(options, 'codes()', ['signal']))))
   }
 
-  async #decode(latents: Latents, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
-    const resolved = resolveDecode(options, 'decode()')
-    nativeLatents(latents, 'latents')
-    if (this.#scale === 1) return decodeLatents(this.#native, latents, resolved)
-    const inPipelineUnits = await scaled(latents, this.#scale)
+  async #codes(image: ImageInput, signal: AbortSignal | undefined): Promise<Codes> {
+    if (!isVq(this.info)) throw invalidRange('This first stage is KL and has no codes; encode() gives its latents')
+    const { data, shape } = await imageTensor(image, 'image')
+    const result = await runJob((callbacks) => this.#native.encodeCodes(JSON.stringify({ shape }), data, callbacks), { signal })
+    return { data: result.codes, shape: result.shape }
+  }
+
+  /**
+   * Latents or (VQ) codes to 8-bit pictures, or with `output: 'float'` to planar [n, channels, height, width] numbers, not clamped. VQ latents become their nearest codes
+   * first, unless `quantize` is false.
+   */
+  async decode(from: Latents | Codes, options: DecodeOptions & { output: 'float' }): Promise<Float32Array>
+  async decode(from: Latents | Codes, options?: DecodeOptions & { output?: 'image' }): Promise<RawImage[]>
+  async decode(from: Latents | Codes, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
+    this.#usable()
+    return this.#calls.track(this.#decode(from, options))
+  }
+
+  async #decode(from: Latents | Codes, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
+    const resolved = resolveDecode(options, 'decode()', this.info)
+    if (isCodes(from)) return this.#decodeCodes(from, resolved)
+    nativeLatents(from, 'latents')
+    if (this.#scale === 1) return decodeLatents(this.#native, from, resolved)
+    const inPipelineUnits = await scaled(from, this.#scale)
     try {
       return await decodeLatents(this.#native, inPipelineUnits, resolved)
     } finally {
       inPipelineUnits.dispose()
     }
+  }
+
+  async #decodeCodes(codes: Codes, { request, signal }: ReturnType<typeof resolveDecode>): Promise<RawImage[] | Float32Array> {
+    if (!isVq(this.info)) throw invalidRange('This first stage is KL and has no codes; decode() takes its latents')
+    if (request.quantize === false) throw invalidRange('quantize: codes are entries of the codebook already')
+    const { data, shape } = checkCodes(codes, this.info.codebookSize)
+    return decoded(
+      await runJob((callbacks) => this.#native.decodeCodes(JSON.stringify({ shape, output: request.output }), data, callbacks), { signal }),
+    )
   }
 
   #usable(): void {

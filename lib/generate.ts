@@ -1,80 +1,109 @@
 /** generate(): from checked options to one native request, and from its result to pictures with their settings. */
+import { gatherCondition, type ConditionContext, type GatheredCondition } from './conditions.js'
+import { resolveGenerate, type ResolvedGenerate } from './generate-options.js'
+import { sizeInMultiples } from './image/preprocess.js'
+import { writeInfotext } from './infotext-fields.js'
 import { runJob } from './job.js'
 import { nativeLatents } from './latents.js'
-import type { NativeGenerateRequest, NativeGenerateResult, NativePipeline } from './native/contract.js'
-import { resolveGenerate, type ResolvedGenerate } from './options.js'
-import { writeInfotext } from './infotext-fields.js'
-import { sizeInMultiples } from './image/preprocess.js'
+import type { NativeGenerateRequest, NativeGenerateResult, NativePipeline, NativePromptTokens } from './native/contract.js'
 import { imageTensor, toRawImage } from './tensors.js'
-import type { PipelineTokenizer } from './tokenizer.js'
-import type { FloatImage, GenerateOptions, GenerateResult, PipelineInfo, ResolvedOptions, Timings } from './types.js'
+import type { AnyResolvedOptions, FloatImage, GenerateOptions, GenerateResult, PipelineInfo, ResolvedCommon, Timings } from './types.js'
 import { invalidRange } from './validate.js'
 
 /** What generate() needs of a pipeline. */
-export interface GenerateContext {
+export interface GenerateContext extends ConditionContext {
   native: NativePipeline
-  info: PipelineInfo
-  tokenizer: () => PipelineTokenizer
   /** For the settings in the picture. */
   modelName: string
 }
 
-interface Inputs {
-  width: number
-  height: number
-  image: FloatImage | undefined
+/** Everything that crosses to the engine, apart from the sampling options. */
+interface Gathered extends GatheredCondition {
+  size: { width: number; height: number }
+  /** Start of image to image. */
+  start: FloatImage | undefined
   latents: Float32Array | undefined
   latentsShape: readonly number[] | undefined
+  negative: NativePromptTokens | undefined
 }
 
-async function gatherInputs(resolved: ResolvedGenerate, info: PipelineInfo): Promise<Inputs> {
-  const given = resolved.image
+/** A size that the inputs set; one that the caller names must be the same. */
+function givenSize(size: { width: number; height: number }, { width = size.width, height = size.height }: ResolvedGenerate, info: PipelineInfo) {
+  if (width === size.width && height === size.height) return size
+  const what = info.kind === 'semantic' ? 'label map' : 'picture'
+  throw invalidRange(`width and height follow the ${what} for this model: ${size.width}x${size.height}, not ${width}x${height}`)
+}
+
+/** Size of the pictures, and the start of image to image in that size. */
+async function settleSize(resolved: ResolvedGenerate, info: PipelineInfo, fixed?: { width: number; height: number }) {
+  const given = resolved.start
   const image = given === undefined ? undefined : await imageTensor(given, 'image')
   const own = image && sizeInMultiples({ width: image.shape[3]!, height: image.shape[2]! }, info.sizeMultiple)
-  const width = resolved.width ?? own?.width ?? info.defaults.width
-  const height = resolved.height ?? own?.height ?? info.defaults.height
-  const fits = !image || (image.shape[3] === width && image.shape[2] === height)
-  const fitted = fits || given === undefined ? image : await imageTensor(given, 'image', { width, height })
-  if (fitted && fitted.shape[0] !== 1 && fitted.shape[0] !== resolved.count) {
-    throw invalidRange(`image holds ${fitted.shape[0]} pictures for a count of ${resolved.count}; give one, or as many as count`)
-  }
-  if (resolved.latents === undefined) return { width, height, image: fitted, latents: undefined, latentsShape: undefined }
-  const expected = [resolved.count, info.latentChannels, height / info.downsampling, width / info.downsampling]
-  const { shape } = resolved.latents
-  nativeLatents(resolved.latents, 'latents')
-  if (shape.some((size, i) => size !== expected[i]))
-    throw invalidRange(`latents have the shape [${shape.join(', ')}]; size and count ask for [${expected.join(', ')}]`)
-  return { width, height, image: fitted, latents: await resolved.latents.read(), latentsShape: shape }
+  const size = fixed
+    ? givenSize(fixed, resolved, info)
+    : { width: resolved.width ?? own?.width ?? info.defaults.width, height: resolved.height ?? own?.height ?? info.defaults.height }
+  const fits = !image || (image.shape[3] === size.width && image.shape[2] === size.height)
+  const start = fits || given === undefined ? image : await imageTensor(given, 'image', size)
+  return { size, start }
 }
 
-function nativeRequest(resolved: ResolvedGenerate, inputs: Inputs, tokenizer: PipelineTokenizer): NativeGenerateRequest {
-  const { sampling, emphasis } = resolved
-  const [prompt, negative] = tokenizer.pair(resolved.prompt, resolved.negativePrompt, { emphasis, clipSkip: sampling.clipSkip ?? 0 })
+function checkRows(shape: readonly number[] | undefined, count: number): void {
+  if (shape && shape[0] !== 1 && shape[0] !== count)
+    throw invalidRange(`image holds ${shape[0]} pictures for a count of ${count}; give one, or as many as count`)
+}
+
+async function gatherLatents({ latents, count }: ResolvedGenerate, size: { width: number; height: number }, info: PipelineInfo) {
+  if (latents === undefined) return { latents: undefined, latentsShape: undefined }
+  nativeLatents(latents, 'latents')
+  // Pictures of any size are padded to what the network takes.
+  const side = (pixels: number) => (Math.ceil(pixels / info.sizeMultiple) * info.sizeMultiple) / info.downsampling
+  const expected = [count, info.latentChannels, side(size.height), side(size.width)]
+  if (latents.shape.some((length, i) => length !== expected[i]))
+    throw invalidRange(`latents have the shape [${latents.shape.join(', ')}]; size and count ask for [${expected.join(', ')}]`)
+  return { latents: await latents.read(), latentsShape: latents.shape }
+}
+
+async function gather(resolved: ResolvedGenerate, context: GenerateContext): Promise<Gathered> {
+  const { info } = context
+  const { prompt } = resolved.inputs
+  const [positive, negative] =
+    prompt && resolved.negativePrompt !== undefined
+      ? context.tokenizer().pair(prompt.text, resolved.negativePrompt, { emphasis: prompt.emphasis, clipSkip: prompt.clipSkip ?? 0 })
+      : []
+  const own = await gatherCondition(resolved.inputs, context, positive)
+  const { size, start } = await settleSize(resolved, info, own.size)
+  checkRows(start?.shape ?? own.condition.imageShape, resolved.count)
+  return { ...own, size, start, ...(await gatherLatents(resolved, size, info)), negative }
+}
+
+function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered: Gathered): NativeGenerateRequest {
+  const { condition, size, start, latentsShape, negative } = gathered
   return {
     ...sampling.request,
-    prompt,
-    negative,
-    width: inputs.width,
-    height: inputs.height,
-    count: resolved.count,
-    ...(inputs.image ? { imageShape: [...inputs.image.shape] } : {}),
-    ...(inputs.latentsShape ? { latentsShape: [...inputs.latentsShape] } : {}),
-    previewEvery: resolved.preview?.every ?? 0,
-    previewMethod: resolved.preview?.method ?? 'linear',
+    ...condition,
+    ...(negative ? { negative } : {}),
+    ...size,
+    count,
+    ...(start ? { imageShape: [...start.shape] } : {}),
+    ...(latentsShape ? { latentsShape: [...latentsShape] } : {}),
+    previewEvery: preview?.every ?? 0,
+    previewMethod: preview?.method ?? 'linear',
     outputFloat: false,
   }
 }
 
-/** The options with every default filled in: what was checked, completed by what the engine chose. */
-function replayable(resolved: ResolvedGenerate, inputs: Inputs, info: PipelineInfo, chosen: { eta?: number }): ResolvedOptions {
-  const { request, seed, clipSkip, schedule } = resolved.sampling
+/** The sampling options with every default filled in: what was checked, completed by what the engine chose. */
+function resolvedCommon(
+  resolved: ResolvedGenerate,
+  size: { width: number; height: number },
+  info: PipelineInfo,
+  chosen: { eta?: number },
+): ResolvedCommon {
+  const { request, seed, schedule } = resolved.sampling
   const eta = chosen.eta ?? request.eta
   const settledSchedule = schedule ?? (request.schedule || info.defaultSchedules[request.sampler])
   return {
-    prompt: resolved.prompt,
-    negativePrompt: resolved.negativePrompt,
-    width: inputs.width,
-    height: inputs.height,
+    ...size,
     count: resolved.count,
     steps: request.steps,
     guidanceScale: request.guidanceScale,
@@ -84,11 +113,21 @@ function replayable(resolved: ResolvedGenerate, inputs: Inputs, info: PipelineIn
     ...(settledSchedule ? { schedule: settledSchedule } : {}),
     ...(eta >= 0 ? { eta } : {}),
     rng: request.rng,
-    emphasis: resolved.emphasis,
-    ...(clipSkip === undefined ? {} : { clipSkip }),
-    ...(resolved.image === undefined ? {} : { image: resolved.image, strength: request.strength }),
     ...(resolved.latents === undefined ? {} : { latents: resolved.latents }),
-    ...(request.extra ? { extra: request.extra as NonNullable<ResolvedOptions['extra']> } : {}),
+    ...(request.extra ? { extra: request.extra as NonNullable<ResolvedCommon['extra']> } : {}),
+  }
+}
+
+/** The inputs as generate() takes them again. */
+function resolvedInputs({ inputs, negativePrompt, start, sampling }: ResolvedGenerate): Partial<AnyResolvedOptions> {
+  const { prompt, ...rest } = inputs
+  const prompts =
+    prompt && negativePrompt !== undefined ? { prompt: prompt.text, negativePrompt, emphasis: prompt.emphasis } : prompt && { prompt: prompt.text }
+  return {
+    ...prompts,
+    ...(prompt?.clipSkip === undefined ? {} : { clipSkip: prompt.clipSkip }),
+    ...rest,
+    ...(start === undefined ? {} : { image: start, strength: sampling.request.strength }),
   }
 }
 
@@ -98,10 +137,14 @@ export async function generate(context: GenerateContext, options: GenerateOption
   const resolved = resolveGenerate(options, info)
   const { signal, onProgress, preview } = resolved
   signal?.throwIfAborted()
-  const inputs = await gatherInputs(resolved, info)
+  const gathered = await gather(resolved, context)
   signal?.throwIfAborted()
-  const request = nativeRequest(resolved, inputs, context.tokenizer())
-  const arrays = { ...(inputs.image ? { image: inputs.image.data } : {}), ...(inputs.latents ? { latents: inputs.latents } : {}) }
+  const request = nativeRequest(resolved, gathered)
+  const arrays = {
+    ...gathered.arrays,
+    ...(gathered.start ? { image: gathered.start.data } : {}),
+    ...(gathered.latents ? { latents: gathered.latents } : {}),
+  }
   const steps = request.steps
   const onPreview =
     preview &&
@@ -112,15 +155,21 @@ export async function generate(context: GenerateContext, options: GenerateOption
     onProgress,
     ...(onPreview ? { onPreview } : {}),
   })
-  return finish(context, resolved, inputs, result)
+  return finish(context, resolved, gathered.size, result)
 }
 
-function finish(context: GenerateContext, resolved: ResolvedGenerate, inputs: Inputs, result: NativeGenerateResult): GenerateResult {
+function finish(
+  context: GenerateContext,
+  resolved: ResolvedGenerate,
+  size: { width: number; height: number },
+  result: NativeGenerateResult,
+): GenerateResult {
+  const { info, modelName } = context
   const summary = JSON.parse(result.summary) as { options?: { eta?: number }; timings: Timings }
-  const options = replayable(resolved, inputs, context.info, summary.options ?? {})
+  const options: AnyResolvedOptions = { ...resolvedCommon(resolved, size, info, summary.options ?? {}), ...resolvedInputs(resolved) }
   const images = result.images.map((picture, i) => {
     const seed = BigInt.asUintN(64, options.seed + BigInt(i))
-    return toRawImage(picture, { parameters: writeInfotext({ ...options, seed }, context.modelName) })
+    return toRawImage(picture, { parameters: writeInfotext({ ...options, seed }, modelName, info) })
   })
   return { images, seed: options.seed, options, timings: summary.timings }
 }

@@ -1,18 +1,37 @@
 import { guarded } from './native/call.js'
 import type { NativePipeline } from './native/contract.js'
-import type { PipelineInfo } from './types.js'
+import { labelsOfModel } from './model-labels.js'
+import { layoutEncoding } from './spec.js'
+import type { GenerateDefaults, PipelineInfo } from './types.js'
 
-/** What was loaded. The engine's marks for "left to the sampler or the model" are no values that an option takes: they become absent. */
+/** What only TypeScript knows of a condition: how boxes are read, and what numbers are called. */
+function withNames(info: PipelineInfo): PipelineInfo {
+  switch (info.kind) {
+    case 'layout': {
+      const { classes, maxObjects } = layoutEncoding(info)
+      return { ...info, condition: { ...info.condition, classes, maxObjects }, classes: labelsOfModel(info.spec, 'layout', classes)?.names ?? [] }
+    }
+    case 'class':
+      return { ...info, classes: labelsOfModel(info.spec, 'class', info.condition.classes)?.names ?? [] }
+    case 'semantic':
+      return { ...info, classes: labelsOfModel(info.spec, 'semantic', info.condition.labels)?.names ?? [] }
+    default:
+      return info
+  }
+}
+
+/** The engine's marks for "left to the sampler or the model" are no values that an option takes: they become absent. */
+function settle({ eta, clipSkip, schedule, ...settled }: GenerateDefaults): GenerateDefaults {
+  return {
+    ...settled,
+    ...(schedule ? { schedule } : {}),
+    ...(eta !== undefined && eta >= 0 ? { eta } : {}),
+    ...(clipSkip ? { clipSkip } : {}),
+  }
+}
+
+/** What was loaded. */
 export function readInfo(native: NativePipeline): PipelineInfo {
   const info = JSON.parse(guarded(() => native.info())) as PipelineInfo
-  const { eta, clipSkip, schedule, ...settled } = info.defaults
-  return {
-    ...info,
-    defaults: {
-      ...settled,
-      ...(schedule ? { schedule } : {}),
-      ...(eta !== undefined && eta >= 0 ? { eta } : {}),
-      ...(clipSkip ? { clipSkip } : {}),
-    },
-  }
+  return withNames({ ...info, defaults: settle(info.defaults) })
 }

@@ -1,14 +1,11 @@
-/** All validation of options, and all defaults. What leaves this file is complete and right; native code trusts it. */
+/** Validation and defaults of loading and sampling options; those of a model's inputs are in conditions.ts and generate-options.ts. Native code trusts what leaves these files. */
 import type { NativeLoadRequest, NativeSamplingRequest } from './native/contract.js'
-import type { Latents } from './latents.js'
 import type {
   CallOptions,
-  GenerateOptions,
-  ImageInput,
   LoadOptions,
+  ModelKind,
   ModelPart,
   PipelineInfo,
-  PreviewOptions,
   Progress,
   RngName,
   SamplingOptions,
@@ -32,34 +29,18 @@ import {
 } from './validate.js'
 
 export const weightTypes: readonly WeightType[] = ['f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q5_k', 'q5_0', 'q4_k', 'q4_0']
-export const modelParts: readonly ModelPart[] = ['unet', 'textEncoder', 'vae']
+export const modelParts: readonly ModelPart[] = ['unet', 'textEncoder', 'conditioner', 'vae']
+export const modelKinds: readonly ModelKind[] = ['text', 'class', 'unconditional', 'layout', 'semantic', 'superres', 'inpaint', 'rdm', 'autoencoder']
 const rngs: readonly RngName[] = ['philox', 'mt19937']
-const emphases = ['original', 'no_norm', 'comfy'] as const
-const previewMethods = ['linear', 'vae'] as const
 const memoryModes = ['auto', 'fast', 'low'] as const
 
 const maxSide = 16384
 const maxSteps = 1000
 const maxCount = 256
 
-const samplingKeys = ['steps', 'guidanceScale', 'guidanceRescale', 'seed', 'clipSkip', 'sampler', 'schedule', 'eta', 'rng', 'extra'] as const
-const callKeys = ['signal'] as const
-const loadKeys = ['device', 'dtype', 'precision', 'memory', 'threads', 'ema', 'onProgress', 'config', 'spec', ...callKeys] as const
-const generateKeys = [
-  'prompt',
-  'negativePrompt',
-  'width',
-  'height',
-  'count',
-  'image',
-  'strength',
-  'latents',
-  'emphasis',
-  'onProgress',
-  'preview',
-  ...samplingKeys,
-  ...callKeys,
-] as const
+export const samplingKeys = ['steps', 'guidanceScale', 'guidanceRescale', 'seed', 'sampler', 'schedule', 'eta', 'rng', 'extra'] as const
+export const callKeys = ['signal'] as const
+const loadKeys = ['kind', 'device', 'dtype', 'precision', 'memory', 'threads', 'ema', 'onProgress', 'config', 'spec', ...callKeys] as const
 
 /** A random 32-bit seed: short enough to be read out, typed in and kept by every other tool. */
 export function randomSeed(): bigint {
@@ -94,6 +75,8 @@ export function resolveSeed(value: unknown): bigint {
 export interface ResolvedLoad {
   request: Omit<NativeLoadRequest, 'model' | 'unet' | 'textEncoder' | 'vae' | 'config'>
   config: LoadOptions['config']
+  /** What the caller counts on. */
+  kind: ModelKind | undefined
   signal: AbortSignal | undefined
   onProgress: ((progress: Progress) => unknown) | undefined
 }
@@ -113,7 +96,7 @@ function resolveDtype(value: unknown): Partial<Record<ModelPart, string>> {
   if (value === undefined) return {}
   if (typeof value === 'string') {
     const type = checkName(value, 'dtype', weightTypes)
-    return { unet: type, textEncoder: type, vae: type }
+    return Object.fromEntries(modelParts.map((part) => [part, type]))
   }
   const o = knownKeys(value, 'dtype', modelParts)
   const dtype: Partial<Record<ModelPart, string>> = {}
@@ -124,7 +107,7 @@ function resolveDtype(value: unknown): Partial<Record<ModelPart, string>> {
 function resolveMemory(value: unknown): NativeLoadRequest['memory'] {
   if (value === undefined) return { mode: 'auto' }
   if (typeof value === 'string') return { mode: checkName(value, 'memory', memoryModes) }
-  const o = knownKeys(value, 'memory', ['mode', 'maxBytes', 'vaeTiling'])
+  const o = knownKeys(value, 'memory', ['mode', 'maxBytes', 'vaeTiling', 'tileSize'])
   const memory: NativeLoadRequest['memory'] = { mode: o.mode === undefined ? 'auto' : checkName(o.mode, 'memory.mode', memoryModes) }
   if (o.maxBytes !== undefined) memory.maxBytes = checkInteger(o.maxBytes, 'memory.maxBytes', { min: 1, max: Number.MAX_SAFE_INTEGER })
   if (typeof o.vaeTiling === 'object' && o.vaeTiling !== null) {
@@ -134,6 +117,7 @@ function resolveMemory(value: unknown): NativeLoadRequest['memory'] {
   } else if (o.vaeTiling !== undefined) {
     memory.vaeTiling = checkBoolean(o.vaeTiling, 'memory.vaeTiling')
   }
+  if (o.tileSize !== undefined) memory.tileSize = checkInteger(o.tileSize, 'memory.tileSize', { min: 16, max: 2048 })
   return memory
 }
 
@@ -157,6 +141,7 @@ export function resolveLoad(options: LoadOptions | undefined, where: string): Re
       ...(spec === undefined ? {} : { spec }),
     },
     config: o.config as LoadOptions['config'],
+    kind: o.kind === undefined ? undefined : checkName(o.kind, 'kind', modelKinds),
     signal: optionalSignal(o),
     onProgress: optionalProgress(o),
   }
@@ -168,7 +153,6 @@ export function resolveLoad(options: LoadOptions | undefined, where: string): Re
 export interface ResolvedSampling {
   request: NativeSamplingRequest
   seed: bigint
-  clipSkip: number | undefined
   schedule: ScheduleName | Float32Array | undefined
 }
 
@@ -207,11 +191,24 @@ function resolveExtra(value: unknown): Record<string, unknown> | undefined {
 }
 
 /** Names and defaults that sampling options are checked against. */
-export type SamplingContext = Pick<PipelineInfo, 'samplers' | 'schedules' | 'defaults'>
+export type SamplingContext = Pick<PipelineInfo, 'samplers' | 'schedules' | 'defaults'> & {
+  /** Absent where there is no model: a solver on its own. */
+  condition?: { guidance: boolean }
+}
 
 function checkScheduleName(value: unknown, info: SamplingContext): ScheduleName {
   if (typeof value !== 'string') throw invalidType(`schedule must be a name or a Float32Array of sigmas, not ${show(value)}`)
   return checkName(value, 'schedule', info.schedules)
+}
+
+function resolveGuidanceScale(value: unknown, { defaults, condition }: SamplingContext): number {
+  const scale = value === undefined ? undefined : checkNumber(value, 'guidanceScale', { min: 0, max: 1000 })
+  if (condition && !condition.guidance) {
+    if (scale !== undefined && scale !== 1)
+      throw invalidRange(`guidanceScale must be 1, not ${scale}: this model was trained without an unconditional input to guide away from`)
+    return 1
+  }
+  return scale ?? defaults.guidanceScale
 }
 
 /** `o` has known keys only. */
@@ -229,8 +226,7 @@ export function resolveSampling(o: Record<string, unknown> & SamplingOptions, in
       schedule: custom ? '' : (named ?? fallback),
       ...(custom ? { sigmas: custom } : {}),
       steps: resolveSteps(o, custom, info.defaults.steps),
-      guidanceScale:
-        o.guidanceScale === undefined ? info.defaults.guidanceScale : checkNumber(o.guidanceScale, 'guidanceScale', { min: 0, max: 1000 }),
+      guidanceScale: resolveGuidanceScale(o.guidanceScale, info),
       guidanceRescale: o.guidanceRescale === undefined ? 0 : checkNumber(o.guidanceRescale, 'guidanceRescale', { min: 0, max: 1 }),
       eta: o.eta === undefined ? (info.defaults.eta ?? -1) : checkNumber(o.eta, 'eta', { min: 0, max: 1 }),
       seed: String(seed),
@@ -239,17 +235,8 @@ export function resolveSampling(o: Record<string, unknown> & SamplingOptions, in
       ...(extra ? { extra } : {}),
     },
     seed,
-    clipSkip: resolveClipSkip(o.clipSkip),
     schedule: custom ? Float32Array.from(custom) : named,
   }
-}
-
-export function resolveClipSkip(value: unknown): number | undefined {
-  return value === undefined ? undefined : checkInteger(value, 'clipSkip', { min: 1, max: 100 })
-}
-
-export function resolveEmphasis(value: unknown): 'original' | 'no_norm' | 'comfy' {
-  return value === undefined ? 'original' : checkName(value, 'emphasis', emphases)
 }
 
 /** A width or height in pixels. */
@@ -266,67 +253,3 @@ export function resolveSide(value: unknown, name: 'width' | 'height', fallback: 
 export function resolveCount(value: unknown, name: 'count' | 'batch'): number {
   return value === undefined ? 1 : checkInteger(value, name, { min: 1, max: maxCount })
 }
-
-// ---- generate --------------------------------------------------------------------------------------------------------
-
-/** The checked options of a generate() call; the size is settled later where it follows the picture's. */
-export interface ResolvedGenerate {
-  prompt: string
-  negativePrompt: string
-  emphasis: 'original' | 'no_norm' | 'comfy'
-  width: number | undefined
-  height: number | undefined
-  count: number
-  sampling: ResolvedSampling
-  image: ImageInput | undefined
-  latents: Latents | undefined
-  preview: Required<PreviewOptions> | undefined
-  onProgress: ((progress: Progress) => unknown) | undefined
-  signal: AbortSignal | undefined
-}
-
-function resolvePreview(value: unknown): Required<PreviewOptions> | undefined {
-  if (value === undefined) return undefined
-  const o = knownKeys(value, 'preview', ['every', 'method', 'onPreview'])
-  if (o.onPreview === undefined) throw invalidType('preview.onPreview is missing: the function that receives the pictures')
-  return {
-    every: o.every === undefined ? 1 : checkInteger(o.every, 'preview.every', { min: 1, max: maxSteps }),
-    method: o.method === undefined ? 'linear' : checkName(o.method, 'preview.method', previewMethods),
-    onPreview: checkFunction<PreviewOptions['onPreview']>(o.onPreview, 'preview.onPreview'),
-  }
-}
-
-function refusals(info: PipelineInfo): Record<string, string> {
-  const takes = 'this model takes prompt, negativePrompt and, for image to image, image with strength'
-  const other = (what: string) => `is for ${what}; ${info.name || info.kind} is not one: ${takes}`
-  return {
-    classId: other('class-conditional models'),
-    boxes: other('layout-to-image models'),
-    semanticMap: other('semantic synthesis models'),
-    control: other('pipelines with a ControlNet'),
-    mask: other('inpainting models'),
-  }
-}
-
-export function resolveGenerate(options: GenerateOptions | undefined, info: PipelineInfo, where = 'generate()'): ResolvedGenerate {
-  const o = knownKeys(options, where, generateKeys, refusals(info))
-  const sampling = resolveSampling(o, info)
-  if (o.strength !== undefined && o.image === undefined) throw invalidType('strength is for image to image: it needs image')
-  if (o.image !== undefined) sampling.request.strength = o.strength === undefined ? 0.75 : checkNumber(o.strength, 'strength', { min: 0, max: 1 })
-  return {
-    prompt: o.prompt === undefined ? '' : checkString(o.prompt, 'prompt'),
-    negativePrompt: o.negativePrompt === undefined ? '' : checkString(o.negativePrompt, 'negativePrompt'),
-    emphasis: resolveEmphasis(o.emphasis),
-    width: o.width === undefined ? undefined : resolveSide(o.width, 'width', 0, info.sizeMultiple),
-    height: o.height === undefined ? undefined : resolveSide(o.height, 'height', 0, info.sizeMultiple),
-    count: resolveCount(o.count, 'count'),
-    sampling,
-    image: o.image as ImageInput | undefined,
-    latents: o.latents as Latents | undefined,
-    preview: resolvePreview(o.preview),
-    onProgress: optionalProgress(o),
-    signal: optionalSignal(o),
-  }
-}
-
-export { callKeys, samplingKeys }

@@ -1,16 +1,19 @@
 import type { Autoencoder } from './autoencoder.js'
-import { decodeLatents, firstStageOf, resolveDecode } from './autoencoder.js'
+import { checkLatentOutput, decodeLatents, firstStageOf, resolveDecode } from './autoencoder.js'
+import { resolveClipSkip, resolveEmphasis } from './conditions.js'
 import { wrapConditioning, type Conditioning } from './conditioning.js'
+import { encodeCondition, encodeQuery, loss } from './encode-condition.js'
 import { addon, withSource, type PreparedSource } from './engine.js'
 import { DisposedError, UnsupportedModelError } from './errors.js'
-import { generate } from './generate.js'
+import { generate, type GenerateContext } from './generate.js'
 import type { RawImage } from './image/raw-image.js'
 import { readInfo } from './info.js'
+import { describeInputs } from './input-rules.js'
 import { InFlight, runJob } from './job.js'
 import { wrapLatents, type Latents } from './latents.js'
 import { guarded } from './native/call.js'
 import type { NativePipeline } from './native/contract.js'
-import { optionalSignal, resolveCall, resolveClipSkip, resolveEmphasis, resolveLoad, resolveRng, resolveSeed } from './options.js'
+import { modelKinds, optionalSignal, resolveCall, resolveLoad, resolveRng, resolveSeed } from './options.js'
 import { createLatents, predict, resolveSample, sampleSteps } from './sampling.js'
 import { imageTensor } from './tensors.js'
 import { PipelineTokenizer, type Tokenized } from './tokenizer.js'
@@ -19,30 +22,42 @@ import type {
   CreateLatentsOptions,
   DecodeOptions,
   Device,
+  EncodeConditionOptions,
   EncodeImageOptions,
   EncodePromptOptions,
   GenerateOptions,
   GenerateResult,
   ImageInput,
+  Inputs,
   LoadOptions,
+  LossOptions,
+  LossResult,
   MemoryUsage,
+  ModelKind,
   ModelSource,
   PipelineInfo,
   PredictOptions,
   SampleOptions,
   SampleStep,
   TokenIds,
+  UpscaleOptions,
 } from './types.js'
 import { checkInteger, checkName, checkString, invalidType, knownKeys, show } from './validate.js'
 
-async function encodeImage(native: NativePipeline, image: ImageInput, options: EncodeImageOptions | undefined): Promise<Latents> {
+async function encodeImage(native: NativePipeline, info: PipelineInfo, image: ImageInput, options: EncodeImageOptions | undefined): Promise<Latents> {
   const o = knownKeys(options, 'encodeImage()', ['mode', 'seed', 'rng', 'signal'])
-  const mode = o.mode === undefined ? 'sample' : checkName(o.mode, 'mode', ['sample', 'mean', 'moments'] as const)
+  const mode = o.mode === undefined ? 'sample' : checkLatentOutput(o.mode, 'mode', info)
   const request = { mode, seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
   const signal = optionalSignal(o)
   const { data, shape } = await imageTensor(image, 'image')
   return wrapLatents(await runJob((callbacks) => native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal }))
 }
+
+/** What a method takes: left out where every option of it may be. */
+type OptionArguments<O> = Record<never, never> extends O ? [options?: O] : [options: O]
+
+/** The kind of a pipeline's type. */
+type KindOf<T extends { readonly kind: ModelKind }> = T['kind']
 
 /**
  * A loaded model. Made by {@link DiffusionPipeline.load}; freed by `dispose()` or `await using`.
@@ -51,27 +66,33 @@ async function encodeImage(native: NativePipeline, image: ImageInput, options: E
  * the call waits, between steps and inside a step, and makes it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects
  * the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
  */
-export class DiffusionPipeline implements AsyncDisposable {
+class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   readonly #native: NativePipeline
   readonly #prepared: PreparedSource
   #tokenizer: PipelineTokenizer | undefined
   #firstStage: Autoencoder | undefined
   #disposing: Promise<void> | undefined
   readonly #calls = new InFlight()
-  /** What was loaded: kind, spec, parameters and weight types by part, defaults, samplers. */
-  readonly info: PipelineInfo
+  /** What was loaded: kind, condition, spec, parameters and weight types by part, defaults, samplers. */
+  readonly info: PipelineInfo<K>
 
-  private constructor(native: NativePipeline, prepared: PreparedSource) {
+  static {
+    Object.defineProperty(this, 'name', { value: 'DiffusionPipeline' })
+  }
+
+  private constructor(native: NativePipeline, prepared: PreparedSource, info: PipelineInfo<K>) {
     this.#native = native
     this.#prepared = prepared
-    this.info = readInfo(native)
+    this.info = info
   }
 
   /**
    * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or `hf:owner/name` from the local cache.
-   * Without a source it is the small trained model that travels inside the package.
+   * Without a source it is the small trained model that travels inside the package. With `kind` the pipeline has that type, and a model of another kind is refused.
    * @throws ModelFormatError for a broken file, UnsupportedModelError for a sound one of another kind, OutOfMemoryError, DeviceError
    */
+  static load<K extends ModelKind>(source: ModelSource | undefined, options: LoadOptions & { kind: K }): Promise<DiffusionPipeline<K>>
+  static load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline>
   static async load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline> {
     const load = resolveLoad(options, 'load()')
     const { result, prepared } = await withSource(
@@ -82,7 +103,30 @@ export class DiffusionPipeline implements AsyncDisposable {
         discard: (native) => void native.dispose(),
       },
     )
-    return new DiffusionPipeline(result, prepared)
+    const info = readInfo(result)
+    if (load.kind !== undefined && load.kind !== info.kind) {
+      await result.dispose().promise
+      await prepared.dispose()
+      throw new UnsupportedModelError(`${info.name || prepared.source.name} is a model of the kind '${info.kind}', not '${load.kind}'`, {
+        kind: info.kind,
+        expected: load.kind,
+      })
+    }
+    return new PipelineOf(result, prepared, info) as DiffusionPipeline
+  }
+
+  /**
+   * What the model makes pictures from. Comparing it narrows the pipeline to its kind: in `if (pipe.kind === 'class')`, `generate()` takes `classId` and the
+   * compiler refuses `boxes`.
+   */
+  get kind(): K {
+    return this.info.kind as K
+  }
+
+  /** Whether the model is of one of these kinds; as a comparison of `kind`, it narrows the pipeline. */
+  is<W extends ModelKind>(...kinds: W[]): this is DiffusionPipeline<W> {
+    for (const kind of kinds) checkName(kind, 'kind', modelKinds)
+    return (kinds as ModelKind[]).includes(this.info.kind)
   }
 
   /** The device that the networks run on. */
@@ -97,14 +141,34 @@ export class DiffusionPipeline implements AsyncDisposable {
   }
 
   /**
-   * Makes pictures: text to image, or image to image where `image` is given. Options that are left out are the model's; the result lists them all.
-   * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for options that are unknown, of the wrong type or out of range
+   * Makes pictures of what this kind of model is conditioned on: a prompt, a class, boxes, a label map, a picture (and a mask), neighbours, or nothing; most kinds also
+   * start from a picture (`image` with `strength`). Options that are left out are the model's; the result lists them all.
+   * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for options that are unknown, not of this kind of model, of the wrong type or out of range
    */
+  generate<T extends DiffusionPipeline>(this: T, ...options: OptionArguments<GenerateOptions<KindOf<T>>>): Promise<GenerateResult<KindOf<T>>>
   async generate(options?: GenerateOptions): Promise<GenerateResult> {
     this.#usable()
     this.#network('generate()')
-    const context = { native: this.#native, info: this.info, tokenizer: () => this.#tokens(), modelName: this.#prepared.source.name }
-    return this.#calls.track(generate(context, options))
+    return this.#calls.track(generate(this.#context(), options))
+  }
+
+  /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large pictures are made in overlapping tiles. */
+  upscale<T extends DiffusionPipeline>(
+    this: 'superres' extends KindOf<T> ? T : never,
+    image: ImageInput,
+    options?: UpscaleOptions,
+  ): Promise<GenerateResult<'superres'>>
+  async upscale(image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<'superres'>> {
+    this.#usable()
+    if (this.info.kind !== 'superres')
+      throw new UnsupportedModelError(`upscale() is for super-resolution models; ${this.info.name} is not one: ${describeInputs(this.info)}`)
+    const o = knownKeys(
+      options,
+      'upscale()',
+      Object.keys(options ?? {}).filter((key) => key !== 'image'),
+      { image: 'is the first argument' },
+    )
+    return this.#calls.track(generate(this.#context(), { ...o, image })) as Promise<GenerateResult<'superres'>>
   }
 
   /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. */
@@ -126,10 +190,32 @@ export class DiffusionPipeline implements AsyncDisposable {
     return wrapConditioning(await runJob((callbacks) => this.#native.encodePrompt(JSON.stringify(request), callbacks), { signal: optionalSignal(o) }))
   }
 
+  /**
+   * Runs the conditioners of any kind of model on its inputs (those of `generate()`, without image to image): what `sample()` and `predict()` are steered by.
+   * `unconditional: true` gives what guidance compares with.
+   */
+  encodeCondition<T extends DiffusionPipeline>(this: T, inputs: Inputs<KindOf<T>>, options?: EncodeConditionOptions): Promise<Conditioning>
+  async encodeCondition(inputs: Inputs, options?: EncodeConditionOptions): Promise<Conditioning> {
+    this.#usable()
+    this.#network('encodeCondition()')
+    return this.#calls.track(encodeCondition(this.#context(), inputs, options))
+  }
+
+  /**
+   * The paper's training objective (Eq. 1 to 3) as a measurement: the mean squared error of the network's prediction for a picture with its condition, noised to each
+   * of some timesteps. The picture is not resized; sides are multiples of `info.sizeMultiple`.
+   */
+  loss<T extends DiffusionPipeline>(this: T, image: ImageInput, inputs: Inputs<KindOf<T>>, options?: LossOptions): Promise<LossResult>
+  async loss(image: ImageInput, inputs: Inputs, options?: LossOptions): Promise<LossResult> {
+    this.#usable()
+    this.#network('loss()')
+    return this.#calls.track(loss(this.#context(), image, inputs, options))
+  }
+
   /** Runs the first stage's encoder. Sides must be multiples of `info.downsampling`. The latents are times the scale factor (`moments`: raw). */
   async encodeImage(image: ImageInput, options?: EncodeImageOptions): Promise<Latents> {
     this.#usable()
-    return this.#calls.track(encodeImage(this.#native, image, options))
+    return this.#calls.track(encodeImage(this.#native, this.info, image, options))
   }
 
   /** Start noise of unit variance for `sample()` and `generate({ latents })`. */
@@ -160,7 +246,7 @@ export class DiffusionPipeline implements AsyncDisposable {
   async decode(latents: Latents, options?: DecodeOptions & { output?: 'image' }): Promise<RawImage[]>
   async decode(latents: Latents, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
     this.#usable()
-    return decodeLatents(this.#native, latents, resolveDecode(options, 'decode()'))
+    return decodeLatents(this.#native, latents, resolveDecode(options, 'decode()', this.info))
   }
 
   /** Bytes held now, by part, and the process's peak. */
@@ -199,6 +285,18 @@ export class DiffusionPipeline implements AsyncDisposable {
       throw new UnsupportedModelError(`${call}: this file holds a first stage alone; use Autoencoder.load() to encode and decode pictures with it`)
   }
 
+  #context(): GenerateContext {
+    const tokenizer = () => this.#tokens()
+    const native = this.#native
+    return {
+      native,
+      info: this.info,
+      tokenizer,
+      encodeQuery: (prompt) => encodeQuery({ native, tokenizer }, prompt),
+      modelName: this.#prepared.source.name,
+    }
+  }
+
   #tokens(): PipelineTokenizer {
     return (this.#tokenizer ??= PipelineTokenizer.create(
       guarded(() => this.#native.tokenizer()),
@@ -207,3 +305,7 @@ export class DiffusionPipeline implements AsyncDisposable {
     ))
   }
 }
+
+/** A loaded pipeline of one kind, or (without a kind) of any: a union over the kinds that `kind`, `is()` and {@link LoadOptions.kind} narrow. */
+export type DiffusionPipeline<K extends ModelKind = ModelKind> = { [P in K]: PipelineOf<P> }[K]
+export const DiffusionPipeline = PipelineOf

@@ -55,20 +55,21 @@ const sampleKeys = [
   'image',
   'strength',
   'onProgress',
-  ...samplingKeys.filter((key) => key !== 'clipSkip'),
+  ...samplingKeys,
   ...callKeys,
 ]
 
 export function resolveSample(options: SampleOptions, info: PipelineInfo): ResolvedSample {
   const o = knownKeys(options, 'sample()', sampleKeys, { clipSkip: 'belongs to encodePrompt()' }) as Record<string, unknown> & SampleOptions
-  const sampling = resolveSampling(o, info)
+  // Whatever the model was trained with: here the caller brings what guidance compares with.
+  const sampling = resolveSampling(o, { samplers: info.samplers, schedules: info.schedules, defaults: info.defaults })
   const optional = <T>(value: unknown, name: string, get: (value: unknown, name: string) => T): T | null =>
     value === undefined ? null : get(value, name)
   const unconditional = optional(o.unconditional, 'unconditional', nativeConditioning)
   // Without a second conditioning there is nothing to guide away from: the model's default scale does not apply.
   if (!unconditional) {
     if (o.guidanceScale !== undefined && o.guidanceScale !== 1)
-      throw invalidType('guidanceScale other than 1 needs unconditional: the encoded negative (or empty) prompt')
+      throw invalidType('guidanceScale other than 1 needs unconditional: the encoded negative (or empty) prompt, null class ...')
     sampling.request.guidanceScale = 1
   }
   if (o.latents !== undefined && (o.width !== undefined || o.height !== undefined || o.batch !== undefined)) {
@@ -77,15 +78,17 @@ export function resolveSample(options: SampleOptions, info: PipelineInfo): Resol
   const image = optional(o.image, 'image', nativeLatents)
   if (o.strength !== undefined && !image) throw invalidType('strength is for image to image: it needs image, the latents from encodeImage()')
   if (image) sampling.request.strength = o.strength === undefined ? 0.75 : checkNumber(o.strength, 'strength', { min: 0, max: 1 })
+  const conditioning = optional(o.conditioning, 'conditioning', nativeConditioning)
+  const like = image?.shape ?? conditioning?.concatShape
   const sides = (name: 'width' | 'height', axis: 2 | 3) =>
-    resolveSide(o[name], name, image ? image.shape[axis] * info.downsampling : info.defaults[name], info.sizeMultiple)
+    resolveSide(o[name], name, like ? like[axis] * info.downsampling : info.defaults[name], info.sizeMultiple)
   const { request } = sampling
   return {
     request,
     start: o.latents === undefined ? undefined : nativeLatents(o.latents, 'latents'),
     create: { width: sides('width', 3), height: sides('height', 2), batch: resolveCount(o.batch, 'batch'), seed: sampling.seed, rng: request.rng },
     image,
-    conditioning: optional(o.conditioning, 'conditioning', nativeConditioning),
+    conditioning,
     unconditional,
     signal: optionalSignal(o),
     onProgress: optionalProgress(o),

@@ -17,7 +17,7 @@ import {
 } from './validate.js'
 
 /** Options of {@link createSolver}: the sampling options, and what a model would have said about its training. */
-export interface SolverOptions extends Omit<SamplingOptions, 'clipSkip' | 'guidanceScale' | 'guidanceRescale'> {
+export interface SolverOptions extends Omit<SamplingOptions, 'guidanceScale' | 'guidanceRescale'> {
   sampler: NonNullable<SamplingOptions['sampler']>
   /** `pipe.info.spec`: gives `prediction` and the noise schedule. */
   spec?: Pick<ModelSpec, 'prediction' | 'schedule'>
@@ -117,7 +117,7 @@ function readArray(value: unknown, name: string): Float32Array {
 }
 
 const solverKeys = [
-  ...samplingKeys.filter((key) => !['clipSkip', 'guidanceScale', 'guidanceRescale'].includes(key)),
+  ...samplingKeys.filter((key) => !['guidanceScale', 'guidanceRescale'].includes(key)),
   'spec',
   'prediction',
   'betas',
@@ -169,7 +169,6 @@ export function createSolver(options: SolverOptions): Solver {
     schedule: '',
     guidanceScale: 1,
     eta: -1,
-    clipSkip: 0,
   }
   const { request } = resolveSampling(o, { ...names, defaults })
   const betas = resolveBetas(o.betas)

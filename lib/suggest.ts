@@ -34,6 +34,20 @@ const foreignNames: Record<string, string> = {
   quantization: 'dtype',
   gpu: 'device',
   text: 'prompt',
+  class: 'classId',
+  classlabel: 'classId',
+  classlabels: 'classId',
+  bbox: 'boxes',
+  bboxes: 'boxes',
+  boundingboxes: 'boxes',
+  layout: 'boxes',
+  labelmap: 'semanticMap',
+  segmentation: 'semanticMap',
+  segmentationmap: 'semanticMap',
+  maskimage: 'mask',
+  lrimage: 'image',
+  neighbors: 'neighbours',
+  knn: 'neighbours',
 }
 
 /** Letters alone, and the plus signs of "DPM++ 2M" as the `pp` that names have for them. */

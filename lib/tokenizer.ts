@@ -154,9 +154,9 @@ export class PipelineTokenizer {
     return { chunks: chunks.map((ids) => ({ ids, weights: ids.map(() => 1) })), ...settings, truncated: false }
   }
 
-  tokenize(prompt: string, minChunks = 1): Tokenized {
+  tokenize(prompt: string, minChunks = 1, emphasis?: 'none'): Tokenized {
     const { vocabSize, options } = this.#encoder
-    const { chunks, truncated } = tokenizePrompt(this.#tokenizer, prompt, { minChunks, ...options })
+    const { chunks, truncated } = tokenizePrompt(this.#tokenizer, prompt, { minChunks, ...options, ...(emphasis ? { emphasis } : {}) })
     const stranger = chunks.flatMap(({ ids }) => ids).find((id) => id >= vocabSize)
     if (stranger !== undefined) {
       throw new ModelFormatError(`The tokenizer makes token ${stranger}, but the text encoder knows only ${vocabSize}: they do not belong together`)
@@ -168,6 +168,12 @@ export class PipelineTokenizer {
   request(prompt: string, settings: PromptSettings, minChunks = 1): NativePromptTokens {
     const { chunks, truncated } = this.tokenize(prompt, minChunks)
     return { chunks: chunks.map(({ ids, weights }) => ({ ids, weights })), ...settings, truncated }
+  }
+
+  /** The request for a text as it is, cut at one window: what retrieval-augmented models embed. */
+  plain(prompt: string): NativePromptTokens {
+    const { chunks, truncated } = this.tokenize(prompt, 1, 'none')
+    return { chunks: chunks.map(({ ids, weights }) => ({ ids, weights })), emphasis: 'original', clipSkip: 0, truncated }
   }
 
   /** Prompt and negative prompt with the same number of windows, as guidance in one batch needs it. */

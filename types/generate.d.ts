@@ -1,11 +1,10 @@
+/** generate(): from checked options to one native request, and from its result to pictures with their settings. */
+import { type ConditionContext } from './conditions.js';
 import type { NativePipeline } from './native/contract.js';
-import type { PipelineTokenizer } from './tokenizer.js';
-import type { GenerateOptions, GenerateResult, PipelineInfo } from './types.js';
+import type { GenerateOptions, GenerateResult } from './types.js';
 /** What generate() needs of a pipeline. */
-export interface GenerateContext {
+export interface GenerateContext extends ConditionContext {
     native: NativePipeline;
-    info: PipelineInfo;
-    tokenizer: () => PipelineTokenizer;
     /** For the settings in the picture. */
     modelName: string;
 }

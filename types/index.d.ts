@@ -4,9 +4,11 @@
  * @packageDocumentation
  */
 export { DiffusionPipeline } from './pipeline.js';
-export { Autoencoder, type AutoencoderEncodeOptions } from './autoencoder.js';
+export { Autoencoder, type AutoencoderEncodeOptions, type AutoencoderInfo, type LatentOutput } from './autoencoder.js';
+export type { Codes } from './codes.js';
 export { Latents } from './latents.js';
-export { Conditioning } from './conditioning.js';
+export { Conditioning, type ConditioningExtras } from './conditioning.js';
+export type { NeighbourDatabase, Neighbours, NeighbourSearch } from './neighbours.js';
 export { RawImage, type EncodeOptions, type ImageFormat, type RawImageData, type RawImageInput } from './image/raw-image.js';
 export type { ResizeFilter } from './image/resize.js';
 export { formatInfotext, parseInfotext, type Infotext, type InfotextValue } from './infotext.js';

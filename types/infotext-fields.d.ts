@@ -1,3 +1,3 @@
-import type { ResolvedOptions } from './types.js';
+import type { AnyResolvedOptions, PipelineInfo } from './types.js';
 /** The "parameters" text of one picture. `options.seed` is that picture's own. */
-export declare function writeInfotext(options: ResolvedOptions, model: string): string;
+export declare function writeInfotext(options: AnyResolvedOptions, model: string, info: PipelineInfo): string;

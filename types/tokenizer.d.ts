@@ -25,9 +25,11 @@ export declare class PipelineTokenizer {
     static create(stored: string, source: ResolvedSource, info: PipelineInfo): PipelineTokenizer;
     /** Token ids as they are, without a tokenizer. */
     static fromIds(prompt: TokenIds, info: PipelineInfo, settings: PromptSettings): NativePromptTokens;
-    tokenize(prompt: string, minChunks?: number): Tokenized;
+    tokenize(prompt: string, minChunks?: number, emphasis?: 'none'): Tokenized;
     /** The engine's request for a prompt, padded with empty windows to at least `minChunks`. */
     request(prompt: string, settings: PromptSettings, minChunks?: number): NativePromptTokens;
+    /** The request for a text as it is, cut at one window: what retrieval-augmented models embed. */
+    plain(prompt: string): NativePromptTokens;
     /** Prompt and negative prompt with the same number of windows, as guidance in one batch needs it. */
     pair(prompt: string, negative: string, settings: PromptSettings): [NativePromptTokens, NativePromptTokens];
 }

@@ -1,13 +1,18 @@
 /** The vocabulary of the public API: plain types, no code. */
 import type { Conditioning } from './conditioning.js';
 import type { RawImage } from './image/raw-image.js';
+import type { Emphasis } from './inputs.js';
+import type { ModelKind } from './kinds.js';
 import type { Latents } from './latents.js';
+export type * from './generate-types.js';
+export type * from './inputs.js';
+export type * from './kinds.js';
 /** Where the networks run: a backend's name, optionally with the number of one of its devices (`cuda:1`). `auto` takes the best one present. */
 export type DeviceSpec = 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan' | `cuda:${number}` | `metal:${number}` | `vulkan:${number}`;
 /** How weights are held in memory or written to a file. The `q*` types are ggml's block formats. */
 export type WeightType = 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q6_k' | 'q5_k' | 'q5_0' | 'q4_k' | 'q4_0';
 /** Part of a model that `dtype`, `memory.keep` and reports speak of. */
-export type ModelPart = 'unet' | 'textEncoder' | 'vae';
+export type ModelPart = 'unet' | 'textEncoder' | 'conditioner' | 'vae';
 /** Solvers by name. `pipe.info.samplers` lists those that the loaded engine has. */
 export type SamplerName = 'ddim' | 'ddpm' | 'plms' | 'euler' | 'euler_a' | 'heun' | 'lms' | 'dpm2' | 'dpm2_a' | 'dpmpp_2s_a' | 'dpmpp_sde' | 'dpmpp_2m' | 'dpmpp_2m_sde' | 'dpmpp_3m_sde' | 'unipc' | 'deis' | 'lcm' | 'tcd' | (string & {});
 /** Noise schedules (the placing of the steps) by name. `pipe.info.schedules` lists those that the loaded engine has. */
@@ -22,7 +27,7 @@ export interface ModelFiles {
     model?: string | URL;
     /** U-Net weights (file or folder) that replace those of `model`. */
     unet?: string | URL;
-    /** Text encoder weights (file or folder). */
+    /** Text encoder weights (file or folder). For retrieval-augmented models: CLIP with its text projection, to read prompts. */
     textEncoder?: string | URL;
     /** First stage weights (file or folder). */
     vae?: string | URL;
@@ -48,8 +53,7 @@ export interface NoiseScheduleSpec {
 }
 /** Everything that a model's weights do not say about themselves. Every field can be overridden with `LoadOptions.spec`. */
 export interface ModelSpec {
-    /** `text`, `autoencoder`, `class`, `unconditional` ... : what the model makes pictures from. */
-    kind: string;
+    kind: ModelKind;
     /** Human name of the nearest known model. */
     name: string;
     /** `sd1`, `sd2`, `ldm`, `autoencoder` ... */
@@ -108,6 +112,8 @@ export interface CallOptions {
 }
 /** Options of {@link DiffusionPipeline.load}. */
 export interface LoadOptions extends CallOptions {
+    /** The kind of model that is expected: the pipeline has that type, and another kind is refused (`ERR_UNSUPPORTED_MODEL`). Default: any. */
+    kind?: ModelKind;
     /** Default `auto`. */
     device?: DeviceSpec;
     /** Weight type in memory, for all parts or by part. Default: as stored. */
@@ -136,49 +142,8 @@ export interface MemoryOptions {
     vaeTiling?: boolean | {
         tileSize?: number;
     };
-}
-/** What a loaded pipeline is. */
-export interface PipelineInfo {
-    /** What the model makes pictures from: `text` for Stable Diffusion. */
-    kind: string;
-    /** Human name of the nearest known model. */
-    name: string;
-    spec: ModelSpec;
-    /** Number of weights by part. */
-    parameters: Partial<Record<ModelPart, number>> & {
-        total: number;
-    };
-    /** Weight type in memory by part. */
-    dtypes: Partial<Record<ModelPart, string>>;
-    /** Mean bits per weight by part. */
-    effectiveBits: Partial<Record<ModelPart, number>>;
-    /** What `generate()` uses where an option is left out. */
-    defaults: {
-        width: number;
-        height: number;
-        steps: number;
-        sampler: SamplerName;
-        /** Absent: the sampler's own, see `defaultSchedules`. */
-        schedule?: ScheduleName;
-        guidanceScale: number;
-        /** Absent: the sampler's own. */
-        eta?: number;
-        /** Absent: the model's own. */
-        clipSkip?: number;
-    };
-    samplers: SamplerName[];
-    schedules: ScheduleName[];
-    /** The schedule of each sampler where none is named. */
-    defaultSchedules: Record<SamplerName, ScheduleName>;
-    /** Human names of samplers and schedules: `dpmpp_2m` is `DPM++ 2M`. */
-    labels: Record<string, string>;
-    /** Pixels per latent pixel. */
-    downsampling: number;
-    /** Widths and heights must be multiples of this many pixels. */
-    sizeMultiple: number;
-    latentChannels: number;
-    precision: 'exact' | 'fast';
-    device: Device;
+    /** Super-resolution: side of the tiles that larger pictures are made in, in latent pixels. Default 128. */
+    tileSize?: number;
 }
 /** Header-level description of a model, from {@link inspect}. */
 export interface ModelInfo {
@@ -213,8 +178,6 @@ export interface SamplingOptions {
     guidanceRescale?: number;
     /** 0 to 2^64-1. Default: a random 32-bit number, reported in the result. */
     seed?: number | bigint;
-    /** Layers of the text encoder to skip, A1111's counting: 1 uses the last layer, 2 the last but one. Default: the model's own. */
-    clipSkip?: number;
     sampler?: SamplerName;
     /** Name, or the sigmas themselves: descending, the final 0 included or not. */
     schedule?: ScheduleName | Float32Array;
@@ -224,89 +187,39 @@ export interface SamplingOptions {
     /** Parameters of single solvers, passed through by name (`s_churn`, `order` ...). */
     extra?: Record<string, number | string | boolean>;
 }
-/** Live pictures during sampling. */
-export interface PreviewOptions {
-    /** One preview every so many steps. Default 1. */
-    every?: number;
-    /** `linear` (default): a small picture straight from the latents, nearly free. `vae`: the real decoder, slow. */
-    method?: 'linear' | 'vae';
-    /** An error thrown here, or a promise that rejects, rejects the call. */
-    onPreview: (image: RawImage, at: {
-        step: number;
-        steps: number;
-        index: number;
-    }) => unknown;
-}
-/** Options of {@link DiffusionPipeline.generate}. Unknown names are rejected. */
-export interface GenerateOptions extends SamplingOptions, CallOptions {
-    /** What to draw, in A1111's syntax: `(word:1.2)`, `[word]`, `BREAK`; any length. */
-    prompt?: string;
-    /** What to keep out. Default: the empty prompt. */
-    negativePrompt?: string;
-    /** Pixels, multiples of `info.sizeMultiple`. Default: the model's, or the size of `image`. */
-    width?: number;
-    height?: number;
-    /** Pictures per call; picture i has the seed `seed + i`. Default 1. */
-    count?: number;
-    /** Start picture (image to image). */
-    image?: ImageInput;
-    /** Image to image: share of the schedule that is run, up to 1 (only the noise counts); at least one step must be left of it. Default 0.75. */
-    strength?: number;
-    /** Start noise of unit variance in place of the seed's. */
-    latents?: Latents;
-    /** How emphasis acts on the embedding. Default `original`: as A1111, keeping the mean. */
-    emphasis?: 'original' | 'no_norm' | 'comfy';
-    onProgress?: (progress: Progress) => unknown;
-    preview?: PreviewOptions;
-}
-/** The options of a finished {@link DiffusionPipeline.generate} call with every default filled in. Passing them again repeats the call. */
-export interface ResolvedOptions {
-    prompt: string;
-    negativePrompt: string;
-    width: number;
-    height: number;
-    count: number;
-    steps: number;
-    guidanceScale: number;
-    guidanceRescale: number;
-    seed: bigint;
-    /** Absent where the model's own was used. */
-    clipSkip?: number;
-    sampler: SamplerName;
-    /** Absent where the sampler has but one. */
-    schedule?: ScheduleName | Float32Array;
-    /** Absent where the sampler's own was used, or it knows none. */
-    eta?: number;
-    rng: RngName;
-    emphasis: 'original' | 'no_norm' | 'comfy';
-    /** Only with `image`. */
-    strength?: number;
-    image?: ImageInput;
-    latents?: Latents;
-    extra?: Record<string, number | string | boolean>;
-}
-/** Milliseconds spent in each phase. */
-export interface Timings {
-    loadMs: number;
-    encodeMs: number;
-    sampleMs: number;
-    decodeMs: number;
-}
-/** Result of {@link DiffusionPipeline.generate}. */
-export interface GenerateResult {
-    /** `save()` writes the settings into the PNG as A1111 does. */
-    images: RawImage[];
-    /** Seed of the first picture. */
-    seed: bigint;
-    options: ResolvedOptions;
-    timings: Timings;
-}
 /** Options of {@link DiffusionPipeline.encodePrompt}. */
 export interface EncodePromptOptions extends CallOptions {
     clipSkip?: number;
-    emphasis?: 'original' | 'no_norm' | 'comfy';
+    emphasis?: Emphasis;
     /** Pad with empty chunks to at least this many, so that two prompts get the same length. */
     minChunks?: number;
+}
+/** Options of {@link DiffusionPipeline.encodeCondition}. */
+export interface EncodeConditionOptions extends CallOptions {
+    /** What guidance compares with, in place of the inputs: the empty prompt, the null class, zeros in place of embeddings; pictures stay. Default false. */
+    unconditional?: boolean;
+    /** Prompts: pad with empty chunks to at least this many, so that two prompts get the same length. */
+    minChunks?: number;
+    /** SD x4 upscaler: seed of the noise that the small picture gets. Default: random. */
+    seed?: number | bigint;
+    rng?: RngName;
+}
+/** Options of {@link DiffusionPipeline.loss}. */
+export interface LossOptions extends CallOptions {
+    /** Timesteps to measure at, 0 to 999. Default: ten, spread evenly. */
+    timesteps?: readonly number[];
+    /** Seed of the noise (and of the posterior sample of a KL first stage). Default: random. */
+    seed?: number | bigint;
+    rng?: RngName;
+    onProgress?: (progress: Progress) => unknown;
+}
+/** Result of {@link DiffusionPipeline.loss}. */
+export interface LossResult {
+    timesteps: number[];
+    /** Mean squared error of the network's prediction at each timestep. */
+    losses: Float32Array;
+    mean: number;
+    seed: bigint;
 }
 /** A prompt given as token ids: windows of the encoder's length (77), start and end tokens included. A multiple of 77 ids makes several windows. */
 export interface TokenIds {
@@ -314,8 +227,11 @@ export interface TokenIds {
 }
 /** Options of {@link DiffusionPipeline.encodeImage}. */
 export interface EncodeImageOptions extends CallOptions {
-    /** `sample` (default) draws from the posterior, `mean` takes its mean; both times the scale factor. `moments`: mean and log-variance channels, raw. */
-    mode?: 'sample' | 'mean' | 'moments';
+    /**
+     * `sample` (default) draws from the posterior, `mean` takes its mean; both times the scale factor, and the same for VQ first stages. Raw: `moments` (KL), mean and
+     * log-variance channels; `prequant` (VQ), before quantisation.
+     */
+    mode?: 'sample' | 'mean' | 'moments' | 'prequant';
     seed?: number | bigint;
     rng?: RngName;
 }
@@ -331,10 +247,10 @@ export interface CreateLatentsOptions {
     rng?: RngName;
 }
 /** Options of {@link DiffusionPipeline.sample}. */
-export interface SampleOptions extends Omit<SamplingOptions, 'clipSkip'>, CallOptions {
-    /** From {@link DiffusionPipeline.encodePrompt}. */
+export interface SampleOptions extends SamplingOptions, CallOptions {
+    /** From {@link DiffusionPipeline.encodeCondition} or {@link DiffusionPipeline.encodePrompt}. */
     conditioning?: Conditioning;
-    /** Conditioning of the negative or empty prompt; needed where the guidance scale is not 1. */
+    /** What guidance compares with: the negative or empty prompt, the null class ...; needed where the guidance scale is not 1. Its tokens alone count. */
     unconditional?: Conditioning;
     /** Unit-variance start noise; it is not changed. Default: noise from `seed`, `width`, `height` and `batch`. */
     latents?: Latents;
@@ -370,13 +286,15 @@ export interface PredictOptions extends CallOptions {
     unconditional?: Conditioning;
     /** Default 1. */
     guidanceScale?: number;
-    /** Extra input channels of hybrid models. */
+    /** Extra input channels, in place of those of `conditioning`. */
     concat?: Latents;
 }
 /** Options of {@link DiffusionPipeline.decode}. */
 export interface DecodeOptions extends CallOptions {
     /** `image` (default): 8-bit pictures. `float`: planar [n, channels, height, width], not clamped. */
     output?: 'image' | 'float';
+    /** VQ first stages: latents become their nearest codes first, as the reference decodes. Default true. */
+    quantize?: boolean;
 }
 /** Progress and decisions of the engine, for {@link setLogger}. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';

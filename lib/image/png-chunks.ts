@@ -228,3 +228,13 @@ export function textChunk(keyword: string, text: string): Buffer {
   if (latin1.test(clean)) return chunk('tEXt', Buffer.concat([head, Buffer.from(clean, 'latin1')]))
   return chunk('iTXt', Buffer.concat([head, Buffer.alloc(4), Buffer.from(clean, 'utf8')]))
 }
+
+/** The picture data of a grey or palette file as that of a plain grey one, whose samples are the numbers in the file. */
+export function asGreySamples({ header: { width, height, bitDepth, interlaced }, compressed }: PngFile): Buffer {
+  const header = Buffer.alloc(13)
+  header.writeUInt32BE(width, 0)
+  header.writeUInt32BE(height, 4)
+  header[8] = bitDepth
+  header[12] = interlaced ? 1 : 0
+  return Buffer.concat([pngSignature, chunk('IHDR', header), chunk('IDAT', compressed), chunk('IEND', Buffer.alloc(0))])
+}

@@ -1,7 +1,7 @@
 /** PNG in and out. The picture itself is the library's work (pngjs); what surrounds it is checked here first. */
 import { PNG } from 'pngjs'
 import { imageError } from './image-error.js'
-import { checkPictureData, pngSignature, readChunks, readTexts, textChunk, type PngFile } from './png-chunks.js'
+import { asGreySamples, checkPictureData, pngSignature, readChunks, readTexts, textChunk, type PngFile } from './png-chunks.js'
 import type { Pixels } from './resize.js'
 import { inSlices } from './time-slice.js'
 
@@ -9,15 +9,16 @@ export function isPng(bytes: Uint8Array): boolean {
   return bytes.length >= 8 && pngSignature.every((byte, i) => bytes[i] === byte)
 }
 
-function decodeRgba(file: PngFile, where: string): Promise<Buffer> {
+/** Four samples per pixel; `raw`: as they stand in the file, 16-bit ones in a Uint16Array, else scaled to bytes. */
+function decodeRgba(essential: Buffer, where: string, raw = false): Promise<Buffer | Uint16Array> {
   return new Promise((resolve, reject) => {
-    const png = new PNG()
+    const png = new PNG({ skipRescale: raw })
     // Stays for good: an error that the library reports after its callback would otherwise end the process.
     png.on('error', (cause: unknown) =>
       reject(imageError(`${where} is damaged: ${cause instanceof Error ? cause.message : String(cause)}`, {}, cause)),
     )
     png.on('parsed', (data) => resolve(data))
-    png.end(file.essential)
+    png.end(essential)
   })
 }
 
@@ -29,7 +30,7 @@ function colourKey({ header: { bitDepth, colourType }, transparency }: PngFile):
 }
 
 /** Keeps the channels that the file has: 1 for grey, 3 for colour, 4 where anything can be transparent. */
-async function narrow(rgba: Buffer, file: PngFile): Promise<Pixels> {
+async function narrow(rgba: Buffer | Uint16Array, file: PngFile): Promise<Pixels> {
   const { width, height, colourType } = file.header
   const channels = file.transparency || colourType >= 4 ? 4 : colourType === 0 ? 1 : 3
   const data = new Uint8Array(width * height * channels)
@@ -49,8 +50,22 @@ async function narrow(rgba: Buffer, file: PngFile): Promise<Pixels> {
 export async function readPng(bytes: Uint8Array, where: string): Promise<Pixels & { metadata: Record<string, string> }> {
   const file = readChunks(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), where)
   await checkPictureData(file, where)
-  const pixels = await narrow(await decodeRgba(file, where), file)
+  const pixels = await narrow(await decodeRgba(file.essential, where), file)
   return { ...pixels, metadata: await readTexts(file.texts) }
+}
+
+/** Reads the numbers of a grey PNG of any depth, or the palette indices of a palette PNG: one per pixel, as they stand in the file. */
+export async function readPngSamples(bytes: Uint8Array, where: string): Promise<{ data: Uint16Array; width: number; height: number }> {
+  const file = readChunks(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), where)
+  const { width, height, colourType } = file.header
+  if (colourType !== 0 && colourType !== 3) throw imageError(`${where} has several numbers per pixel; a grey or palette PNG has one`, { colourType })
+  await checkPictureData(file, where)
+  const rgba = await decodeRgba(asGreySamples(file), where, true)
+  const data = new Uint16Array(width * height)
+  await inSlices(height, (y) => {
+    for (let pixel = y * width; pixel < (y + 1) * width; pixel++) data[pixel] = rgba[pixel * 4]!
+  })
+  return { data, width, height }
 }
 
 const colourTypes: Record<number, 0 | 2 | 6> = { 1: 0, 3: 2, 4: 6 }

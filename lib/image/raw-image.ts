@@ -91,6 +91,16 @@ async function readBytes(file: string): Promise<Uint8Array> {
   }
 }
 
+/** The bytes of a picture file given by its path, URL or bytes, and what to call it in messages. */
+export async function readPictureBytes(input: unknown, name: string): Promise<{ bytes: Uint8Array; where: string }> {
+  if (isBytes(input)) {
+    if (input.length > maxImageFileBytes) throw imageError(`${name} has ${input.length} bytes; pictures of at most ${maxImageFileBytes} are read`)
+    return { bytes: input, where: name }
+  }
+  const file = toFile(input, name)
+  return { bytes: await readBytes(file), where: `The picture ${file}` }
+}
+
 /** The kind of a picture file by its first bytes, or undefined. */
 function sniff(bytes: Uint8Array): string | undefined {
   const ascii = (from: number, to: number) => String.fromCharCode(...bytes.subarray(from, to))

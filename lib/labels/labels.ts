@@ -31,8 +31,8 @@ export class Labels {
   readonly #ids = new Map<string, number[]>()
   readonly #usual = new Set<string>()
 
-  constructor(list: LabelListName) {
-    const synonyms = synonymsOf(list)
+  /** All names of each class, the usual one first, by number. */
+  constructor(synonyms: readonly (readonly string[])[]) {
     this.names = synonyms.map(([first]) => first!)
     this.names.forEach((name, id) => this.#add(name, id))
     for (const name of this.names) this.#usual.add(normalise(name))
@@ -82,7 +82,7 @@ const loaded = new Map<LabelListName, Labels>()
 export function labelsOf(kind: string, count: number): Labels | undefined {
   const list = lists.find((entry) => entry.kind === kind && entry.counts.includes(count))?.list
   if (list === undefined) return undefined
-  const labels = loaded.get(list) ?? new Labels(list)
+  const labels = loaded.get(list) ?? new Labels(synonymsOf(list))
   loaded.set(list, labels)
   return labels
 }
@@ -96,14 +96,14 @@ export function classNames(kind: string, count: number): readonly string[] | und
  * A class given by its number or one of its names.
  * @param option what is told to be wrong
  * @param count classes of the model
+ * @param labels their names, where the model has its own
  * @throws TypeError or RangeError with code `ERR_INVALID_ARG`
  */
-export function checkLabel(value: unknown, option: string, kind: string, count: number): number {
+export function checkLabel(value: unknown, option: string, kind: string, count: number, labels = labelsOf(kind, count)): number {
   if (typeof value === 'number') return checkInteger(value, option, { min: 0, max: count - 1 })
   if (typeof value !== 'string') throw invalidType(`${option} must be the number or the name of a class, not ${show(value)}`)
   if (/^\s*\d{1,9}\s*$/.test(value)) return checkInteger(Number(value), option, { min: 0, max: count - 1 })
   if (value.length > maxLabelLength) throw invalidRange(`${option} has ${value.length} characters; the name of a class has at most ${maxLabelLength}`)
-  const labels = labelsOf(kind, count)
   if (!labels)
     throw invalidRange(
       `${option}: the names of this model's classes are not known, so ${show(value)} says nothing; give a number from 0 to ${count - 1}`,

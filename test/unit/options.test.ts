@@ -1,10 +1,13 @@
-import { resolveGenerate, resolveLoad } from '../../lib/options'
+import { resolveGenerate } from '../../lib/generate-options'
+import { resolveLoad } from '../../lib/options'
 import type { GenerateOptions, LoadOptions, PipelineInfo } from '../../lib/types'
 import { nearestName } from '../../lib/suggest'
 
 const info = {
   kind: 'text',
   name: 'Stable Diffusion 1.x',
+  condition: { guidance: true, tokens: 77, dim: 768 },
+  spec: { conditioners: [{ kind: 'clip_text' }] },
   defaults: { width: 512, height: 512, steps: 50, sampler: 'ddim', schedule: '', guidanceScale: 7.5, eta: 0, clipSkip: 0 },
   samplers: ['ddim', 'euler', 'euler_a', 'dpmpp_2m'],
   schedules: ['normal', 'karras', 'sgm_uniform'],
@@ -27,9 +30,10 @@ function rejection(action: () => unknown): Error & { code: string } {
 
 describe('generate options', () => {
   test('defaults come from the model', () => {
-    const { sampling, count, prompt, negativePrompt, width } = generate({})
+    const { sampling, count, inputs, negativePrompt, width } = generate({})
     expect(sampling.request).toMatchObject({ sampler: 'ddim', steps: 50, guidanceScale: 7.5, eta: 0, rng: 'philox', strength: 1 })
-    expect({ count, prompt, negativePrompt, width }).toEqual({ count: 1, prompt: '', negativePrompt: '', width: undefined })
+    expect({ count, negativePrompt, width }).toEqual({ count: 1, negativePrompt: '', width: undefined })
+    expect(inputs).toEqual({ prompt: { text: '', emphasis: 'original', clipSkip: undefined } })
   })
 
   test('without a default of the model, schedule and eta are left to the sampler', () => {

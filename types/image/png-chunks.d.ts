@@ -33,3 +33,5 @@ export declare function checkPictureData({ header, compressed }: PngFile, where:
 export declare function readTexts(texts: PngFile['texts']): Promise<Record<string, string>>;
 /** One text chunk: tEXt where the text is Latin-1, else uncompressed iTXt, as Pillow and the web UIs write it. */
 export declare function textChunk(keyword: string, text: string): Buffer;
+/** The picture data of a grey or palette file as that of a plain grey one, whose samples are the numbers in the file. */
+export declare function asGreySamples({ header: { width, height, bitDepth, interlaced }, compressed }: PngFile): Buffer;

@@ -25,6 +25,11 @@ export interface EncodeOptions {
     /** PNG: write `metadata` into the file. Default true. */
     metadata?: boolean;
 }
+/** The bytes of a picture file given by its path, URL or bytes, and what to call it in messages. */
+export declare function readPictureBytes(input: unknown, name: string): Promise<{
+    bytes: Uint8Array;
+    where: string;
+}>;
 /** A picture: interleaved 8-bit pixels with the texts that belong to it. */
 export declare class RawImage {
     /** Interleaved rows, top to bottom, width * height * channels bytes. */

@@ -1,0 +1,80 @@
+/** Masks of inpainting: pictures or numbers as one float per pixel, 0 or 1. */
+import type { MaskInput } from '../inputs.js'
+import { checkInteger, invalidRange, invalidType, isFloat32Array, knownKeys, show } from '../validate.js'
+import { maxImageSide } from './image-error.js'
+import { RawImage } from './raw-image.js'
+import { inSlices } from './time-slice.js'
+
+/** 1 repaints, 0 keeps. */
+export interface Mask {
+  data: Float32Array
+  width: number
+  height: number
+}
+
+/** From this share of white on a pixel is repainted (scripts/inpaint.py of the reference). */
+const threshold = 0.5
+
+function isBytes(value: unknown): value is Uint8Array | Uint8ClampedArray {
+  return ArrayBuffer.isView(value) && /^\[object Uint8(Clamped)?Array\]$/.test(Object.prototype.toString.call(value))
+}
+
+/** Numbers without channels: what tells them from pixels of a picture. */
+function isMaskData(value: unknown): value is { data: unknown; width: unknown; height: unknown } {
+  return typeof value === 'object' && value !== null && !(value instanceof RawImage) && 'data' in value && !('channels' in value)
+}
+
+function checkMaskData(value: object, name: string): { data: Uint8Array | Uint8ClampedArray | Float32Array; width: number; height: number } {
+  const { data, width, height } = knownKeys(value, name, ['data', 'width', 'height'])
+  if (!isBytes(data) && !isFloat32Array(data)) throw invalidType(`${name}.data must be a Uint8Array or a Float32Array, not ${show(data)}`)
+  const side = { min: 1, max: maxImageSide }
+  const size = { width: checkInteger(width, `${name}.width`, side), height: checkInteger(height, `${name}.height`, side) }
+  if (data.length !== size.width * size.height)
+    throw invalidRange(`${name}.data has ${data.length} values; ${size.width}x${size.height} pixels are ${size.width * size.height}`)
+  return { data, ...size }
+}
+
+/** Bytes count as shares of 255, or of 1 in a mask of nothing but zeros and ones. */
+function whiteOf(data: Uint8Array | Uint8ClampedArray): number {
+  return data.every((byte) => byte <= 1) ? 1 : 255
+}
+
+async function binarise(
+  { data, width, height }: { data: ArrayLike<number>; width: number; height: number },
+  white: number,
+  name: string,
+): Promise<Mask> {
+  const out = new Float32Array(width * height)
+  await inSlices(height, (y) => {
+    for (let i = y * width; i < (y + 1) * width; i++) {
+      const share = data[i]! / white
+      if (!(share >= 0 && share <= 1)) throw invalidRange(`${name}: the value ${data[i]} at (${i % width}, ${y}) is not between 0 and 1`)
+      out[i] = share >= threshold ? 1 : 0
+    }
+  })
+  return { data: out, width, height }
+}
+
+/** Lightness of every pixel as Pillow's convert('L') has it: ITU-R 601-2 in 16-bit fixed point; transparency is dropped. */
+async function lightness({ data, width, height, channels }: RawImage): Promise<Uint8Array> {
+  if (channels === 1) return data
+  const out = new Uint8Array(width * height)
+  await inSlices(height, (y) => {
+    for (let i = y * width; i < (y + 1) * width; i++) {
+      const at = i * channels
+      out[i] = (data[at]! * 19595 + data[at + 1]! * 38470 + data[at + 2]! * 7471 + 0x8000) >> 16
+    }
+  })
+  return out
+}
+
+/** Reads a mask: white, from half lightness on, becomes 1. */
+export async function readMask(input: MaskInput, name = 'mask'): Promise<Mask> {
+  if (isMaskData(input)) {
+    const mask = checkMaskData(input, name)
+    return binarise(mask, isBytes(mask.data) ? whiteOf(mask.data) : 1, name)
+  }
+  const picture = await RawImage.read(input)
+  const { width, height } = picture
+  return binarise({ data: await lightness(picture), width, height }, 255, name)
+}

@@ -1,0 +1,72 @@
+/** Neighbours of retrieval-augmented models: CLIP embeddings as they are, or found in a database. */
+import { checkInteger, invalidRange, invalidType, isFloat32Array, knownKeys, show } from './validate.js'
+
+/** What a search needs of a database. */
+export interface NeighbourDatabase {
+  /** Width of an embedding. */
+  readonly dim: number
+  search(query: Float32Array, k: number): Promise<Float32Array>
+}
+
+/** A search in a database. */
+export interface NeighbourSearch {
+  database: NeighbourDatabase
+  /** How many. Default 10, as the reference's script; the public model was trained with up to 20. */
+  k?: number
+  /** CLIP embedding to search with. Default: the prompt's. */
+  query?: Float32Array
+}
+
+/** One embedding per neighbour, or a search. Their order does not matter; they are normalised before use. */
+export type Neighbours = readonly Float32Array[] | NeighbourSearch
+
+export type ResolvedNeighbours = readonly Float32Array[] | (NeighbourSearch & { k: number })
+
+/** Embeds a prompt with CLIP's text encoder. */
+export type QueryEncoder = (prompt: string) => Promise<Float32Array>
+
+/** Far more than a model was trained with; attention grows with it. */
+const maxNeighbours = 1000
+
+function checkEmbedding(value: unknown, name: string, dim: number): Float32Array {
+  if (!isFloat32Array(value)) throw invalidType(`${name} must be a Float32Array, not ${show(value)}`)
+  if (value.length !== dim) throw invalidRange(`${name} has ${value.length} numbers; the embeddings of this model have ${dim}`)
+  if (!value.every(Number.isFinite)) throw invalidRange(`${name} holds a number that is not finite`)
+  return value
+}
+
+function resolveSearch(value: unknown, dim: number, hasPrompt: boolean): NeighbourSearch & { k: number } {
+  const o = knownKeys(value, 'neighbours', ['database', 'k', 'query'])
+  const database = o.database as NeighbourDatabase | undefined
+  if (typeof database !== 'object' || database === null || typeof database.search !== 'function')
+    throw invalidType(`neighbours.database must be a RetrievalDatabase, not ${show(database)}`)
+  if (database.dim !== dim) throw invalidRange(`neighbours.database has embeddings of ${database.dim} numbers; those of this model have ${dim}`)
+  if (o.query === undefined && !hasPrompt) throw invalidType('neighbours.query is missing: without a prompt, the embedding to search with')
+  return {
+    database,
+    k: o.k === undefined ? 10 : checkInteger(o.k, 'neighbours.k', { min: 1, max: maxNeighbours }),
+    ...(o.query === undefined ? {} : { query: checkEmbedding(o.query, 'neighbours.query', dim) }),
+  }
+}
+
+/** Checks neighbours for a model of the given width. */
+export function resolveNeighbours(value: unknown, dim: number, hasPrompt: boolean): ResolvedNeighbours {
+  if (!Array.isArray(value)) {
+    if (value === null || typeof value !== 'object' || ArrayBuffer.isView(value))
+      throw invalidType(`neighbours must be an array of Float32Arrays or { database, k }, not ${show(value)}`)
+    return resolveSearch(value, dim, hasPrompt)
+  }
+  if (value.length < 1 || value.length > maxNeighbours) throw invalidRange(`neighbours must be 1 to ${maxNeighbours}, not ${value.length}`)
+  return value.map((row, i) => checkEmbedding(row, `neighbours[${i}]`, dim))
+}
+
+/** The embeddings, row by row, [k, dim]. */
+export async function embeddingsOf(neighbours: ResolvedNeighbours, dim: number, embedPrompt: () => Promise<Float32Array>): Promise<Float32Array> {
+  if ('database' in neighbours) {
+    const { database, k, query } = neighbours
+    return database.search(query ?? (await embedPrompt()), k)
+  }
+  const rows = new Float32Array(neighbours.length * dim)
+  neighbours.forEach((row, i) => rows.set(row, i * dim))
+  return rows
+}

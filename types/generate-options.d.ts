@@ -1,0 +1,22 @@
+/** Validation and defaults of generate(). */
+import { type ResolvedInputs } from './conditions.js';
+import type { Latents } from './latents.js';
+import { type ResolvedSampling } from './options.js';
+import type { GenerateOptions, ImageInput, PipelineInfo, PreviewOptions, Progress } from './types.js';
+/** The checked options of a generate() call; the size is settled later where it follows the picture's. */
+export interface ResolvedGenerate {
+    inputs: ResolvedInputs;
+    /** Where the model is guided by prompts. */
+    negativePrompt: string | undefined;
+    width: number | undefined;
+    height: number | undefined;
+    count: number;
+    sampling: ResolvedSampling;
+    /** Start of image to image. */
+    start: ImageInput | undefined;
+    latents: Latents | undefined;
+    preview: Required<PreviewOptions> | undefined;
+    onProgress: ((progress: Progress) => unknown) | undefined;
+    signal: AbortSignal | undefined;
+}
+export declare function resolveGenerate(options: GenerateOptions | undefined, info: PipelineInfo, where?: string): ResolvedGenerate;

@@ -1,0 +1,10 @@
+/** Masks of inpainting: pictures or numbers as one float per pixel, 0 or 1. */
+import type { MaskInput } from '../inputs.js';
+/** 1 repaints, 0 keeps. */
+export interface Mask {
+    data: Float32Array;
+    width: number;
+    height: number;
+}
+/** Reads a mask: white, from half lightness on, becomes 1. */
+export declare function readMask(input: MaskInput, name?: string): Promise<Mask>;
