@@ -1,0 +1,196 @@
+/** Arrays of numpy's .npz files: a zip, stored or deflated, of .npy files. Nothing is unpickled. */
+import type { Readable } from 'node:stream'
+import yauzl from 'yauzl'
+import { DiffusionError, ModelFormatError, UnsupportedModelError } from '../errors.js'
+import type { ElementType, StoredArray } from './stored-array.js'
+
+const maxEntries = 1000
+const maxHeaderBytes = 1 << 16
+/** Deflate makes at most about 1032 bytes of one. */
+const maxInflation = 1100
+
+function open(file: string): Promise<yauzl.ZipFile> {
+  return new Promise((resolve, reject) => {
+    yauzl.open(file, { lazyEntries: true, autoClose: false, validateEntrySizes: true, strictFileNames: false }, (error, zip) =>
+      error ? reject(readError(file, error)) : resolve(zip),
+    )
+  })
+}
+
+/** Errors of the system keep their name; everything else that reading a zip fails with is a broken file. */
+function readError(file: string, error: unknown): Error {
+  if (error instanceof DiffusionError) return error
+  const { code, message } = error as NodeJS.ErrnoException
+  const system = typeof code === 'string' && /^E[A-Z]+$/.test(code)
+  return system
+    ? new DiffusionError('ERR_IO', `${file} cannot be read: ${message}`, { path: file }, { cause: error })
+    : new ModelFormatError(`${file} is not a sound .npz file: ${message}`, { path: file }, { cause: error })
+}
+
+function list(zip: yauzl.ZipFile, file: string): Promise<yauzl.Entry[]> {
+  return new Promise((resolve, reject) => {
+    const entries: yauzl.Entry[] = []
+    zip.on('entry', (entry: yauzl.Entry) => {
+      entries.push(entry)
+      if (entries.length > maxEntries) reject(new ModelFormatError(`${file} lists more than ${maxEntries} arrays`, { path: file }))
+      else zip.readEntry()
+    })
+    zip.on('end', () => resolve(entries))
+    zip.on('error', (error: unknown) => reject(readError(file, error)))
+    zip.readEntry()
+  })
+}
+
+function openEntry(zip: yauzl.ZipFile, entry: yauzl.Entry, range?: { start: number; end: number }): Promise<Readable> {
+  return new Promise((resolve, reject) => {
+    const done = (error: Error | null, stream: Readable) => (error ? reject(error) : resolve(stream))
+    if (range) zip.openReadStream(entry, range, done)
+    else zip.openReadStream(entry, done)
+  })
+}
+
+/** The bytes of an entry. Closes what it opens, also where the reader stops early. */
+async function* entryBytes(file: string, entry: yauzl.Entry, range?: { start: number; end: number }): AsyncGenerator<Buffer, void> {
+  const zip = await open(file)
+  try {
+    const stream = await openEntry(zip, entry, range)
+    try {
+      for await (const piece of stream as AsyncIterable<Buffer>) yield piece
+    } finally {
+      stream.destroy()
+    }
+  } catch (error) {
+    throw readError(file, error)
+  } finally {
+    zip.close()
+  }
+}
+
+/** What the header of a .npy file says. */
+export interface NpyHeader {
+  type: ElementType
+  itemBytes: number
+  shape: number[]
+  /** Bytes before the data. */
+  dataStart: number
+}
+
+const scalarTypes: Record<string, [ElementType, number]> = {
+  f2: ['f16', 2],
+  f4: ['f32', 4],
+  f8: ['f64', 8],
+  u1: ['u8', 1],
+  i4: ['i32', 4],
+  i8: ['i64', 8],
+}
+
+/** numpy's type text, such as `<f4`; undefined for types that are not read: objects (pickles), records, big-endian numbers. */
+function elementType(descr: string): [ElementType, number] | undefined {
+  const [, order, kind, size] = /^([<>|=])([a-zA-Z])(\d{1,6})$/.exec(descr) ?? []
+  if (kind === undefined || (order === '>' && size !== '1')) return undefined
+  const bytes = Number(size)
+  if (kind === 'U' && bytes > 0) return ['utf32', 4]
+  if (kind === 'S' && bytes > 0) return ['bytes', 1]
+  return scalarTypes[kind + size]
+}
+
+/** Characters of a string type, which count as a last axis. */
+function characters(descr: string): number[] {
+  return /^.[US]/.test(descr) ? [Number(descr.slice(2))] : []
+}
+
+/**
+ * Reads the head of a .npy file (numpy.lib.format): `\x93NUMPY`, version, length, a Python dictionary with descr, fortran_order and shape.
+ * @returns undefined where more bytes than given are needed
+ * @throws ModelFormatError for what is none, UnsupportedModelError for arrays of other types or orders
+ */
+export function parseNpyHeader(bytes: Buffer, where: string): NpyHeader | undefined {
+  const broken = (what: string) => new ModelFormatError(`${where} is not a sound .npy array: ${what}`, { path: where })
+  if (bytes.length < 12) return undefined
+  if (bytes.toString('latin1', 0, 6) !== '\x93NUMPY') throw broken('it does not begin as one')
+  const wide = bytes[6]! > 1
+  if (bytes[6]! < 1 || bytes[6]! > 3) throw broken(`version ${bytes[6]}`)
+  const length = wide ? bytes.readUInt32LE(8) : bytes.readUInt16LE(8)
+  if (length > maxHeaderBytes) throw broken(`a header of ${length} bytes`)
+  const dataStart = (wide ? 12 : 10) + length
+  if (bytes.length < dataStart) return undefined
+  const text = bytes.toString('latin1', dataStart - length, dataStart)
+  const [, descr] = /'descr'\s*:\s*'([^']*)'/.exec(text) ?? []
+  const [, fortran] = /'fortran_order'\s*:\s*(True|False)/.exec(text) ?? []
+  const [, sizes] = /'shape'\s*:\s*\(([\d\s,]*)\)/.exec(text) ?? []
+  if (fortran === undefined || sizes === undefined || (descr === undefined && !/'descr'\s*:\s*\[/.test(text)))
+    throw broken('its header cannot be read')
+  const type = elementType(descr ?? '')
+  if (!type)
+    throw new UnsupportedModelError(`${where} holds elements of type ${JSON.stringify(descr ?? 'record')}, which are not read`, { path: where })
+  const shape = [...sizes.split(',').flatMap((size) => (size.trim() === '' ? [] : [Number(size)])), ...characters(descr!)]
+  if (!shape.every(Number.isSafeInteger) || !Number.isSafeInteger(shape.reduce((a, b) => a * b, type[1])))
+    throw broken('its shape is beyond all bounds')
+  if (fortran === 'True' && shape.filter((size) => size > 1).length > 1)
+    throw new UnsupportedModelError(`${where} is stored column by column (fortran_order); save it with numpy.ascontiguousarray`, { path: where })
+  return { type: type[0], itemBytes: type[1], shape, dataStart }
+}
+
+async function readHead(file: string, entry: yauzl.Entry, where: string): Promise<NpyHeader> {
+  let head = Buffer.alloc(0)
+  for await (const piece of entryBytes(file, entry)) {
+    head = Buffer.concat([head, piece])
+    const header = parseNpyHeader(head, where)
+    if (header) return header
+  }
+  throw new ModelFormatError(`${where} ends within its header`, { path: where })
+}
+
+async function* withoutHead(pieces: AsyncIterable<Buffer>, bytes: number): AsyncGenerator<Buffer, void> {
+  for await (const piece of pieces) {
+    if (piece.length > bytes) yield bytes > 0 ? piece.subarray(bytes) : piece
+    bytes = Math.max(0, bytes - piece.length)
+  }
+}
+
+async function readArray(file: string, entry: yauzl.Entry, where: string): Promise<StoredArray> {
+  const { uncompressedSize, compressedSize } = entry
+  if (uncompressedSize > compressedSize * maxInflation + maxHeaderBytes)
+    throw new ModelFormatError(`${where} claims ${uncompressedSize} bytes out of ${compressedSize}`, { path: where })
+  const { type, itemBytes, shape, dataStart } = await readHead(file, entry, where)
+  const bytes = shape.reduce((a, b) => a * b, itemBytes)
+  if (dataStart + bytes !== uncompressedSize)
+    throw new ModelFormatError(`${where} has the shape [${shape.join(', ')}], ${bytes} bytes, but holds ${uncompressedSize - dataStart}`, {
+      path: where,
+    })
+  const seekable = entry.compressionMethod === 0
+  return {
+    where,
+    type,
+    itemBytes,
+    shape,
+    seekable,
+    read: (start = 0, end = bytes) =>
+      seekable ? entryBytes(file, entry, { start: dataStart + start, end: dataStart + end }) : withoutHead(entryBytes(file, entry), dataStart),
+  }
+}
+
+/**
+ * The arrays of a .npz file by name. Only their headers are read.
+ * @param required must be there and readable; others are left out where their type is not read (pickled objects)
+ * @throws ModelFormatError for a broken file, UnsupportedModelError for a required array of another type, DiffusionError `ERR_IO` where it cannot be read
+ */
+export async function openNpz(file: string, required: string): Promise<Map<string, StoredArray>> {
+  const zip = await open(file)
+  let entries: yauzl.Entry[]
+  try {
+    entries = await list(zip, file)
+  } finally {
+    zip.close()
+  }
+  const arrays = new Map<string, StoredArray>()
+  for (const entry of entries) {
+    const name = entry.fileName.replace(/\.npy$/, '')
+    try {
+      if (name !== entry.fileName) arrays.set(name, await readArray(file, entry, `${file}: ${name}`))
+    } catch (error) {
+      if (name === required || !(error instanceof UnsupportedModelError)) throw error
+    }
+  }
+  return arrays
+}

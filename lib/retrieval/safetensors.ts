@@ -1,0 +1,96 @@
+/** Tensors of a safetensors file: an 8-byte length, a JSON header of names, types, shapes and places, then the data. */
+import { createReadStream } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { DiffusionError, ModelFormatError } from '../errors.js'
+import type { ElementType, StoredArray } from './stored-array.js'
+
+const maxHeaderBytes = 100 << 20
+
+const types: Record<string, [ElementType, number]> = {
+  F16: ['f16', 2],
+  BF16: ['bf16', 2],
+  F32: ['f32', 4],
+  F64: ['f64', 8],
+  U8: ['u8', 1],
+  I32: ['i32', 4],
+  I64: ['i64', 8],
+}
+
+async function readHeader(file: string): Promise<{ json: unknown; dataStart: number; size: number }> {
+  let handle
+  try {
+    handle = await open(file, 'r')
+  } catch (cause) {
+    throw new DiffusionError('ERR_IO', `${file} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
+  }
+  try {
+    const { size } = await handle.stat()
+    const length = Buffer.alloc(8)
+    await handle.read(length, 0, 8, 0)
+    const bytes = Number(length.readBigUInt64LE())
+    if (size < 8 || bytes > size - 8 || bytes > maxHeaderBytes)
+      throw new ModelFormatError(`${file} is not a safetensors file: its header does not fit`, { path: file })
+    const header = Buffer.alloc(bytes)
+    const { bytesRead } = await handle.read(header, 0, bytes, 8)
+    if (bytesRead !== bytes) throw new ModelFormatError(`${file} ends within its header`, { path: file })
+    return { json: JSON.parse(header.toString('utf8')), dataStart: 8 + bytes, size }
+  } catch (cause) {
+    if (cause instanceof DiffusionError) throw cause
+    if (cause instanceof SyntaxError) throw new ModelFormatError(`${file} has a header that is not valid JSON`, { path: file }, { cause })
+    throw new DiffusionError('ERR_IO', `${file} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
+  } finally {
+    await handle.close()
+  }
+}
+
+function isSize(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+/** A tensor's place, checked against the file. Undefined for types that are not read. */
+function tensor(file: string, name: string, value: unknown, dataStart: number, size: number): StoredArray | undefined {
+  const where = `${file}: ${name}`
+  const broken = (what: string) => new ModelFormatError(`${where}: ${what}`, { path: where })
+  const { dtype, shape, data_offsets: offsets } = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>
+  if (typeof dtype !== 'string' || !Array.isArray(shape) || !shape.every(isSize) || shape.length > 8)
+    throw broken('type or shape is missing or malformed')
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) throw broken('data_offsets are missing or malformed')
+  const [begin, end] = offsets as [number, number]
+  if (begin > end || end > size - dataStart) throw broken(`its data, bytes ${begin} to ${end}, lies outside of the file`)
+  const type = Object.hasOwn(types, dtype) ? types[dtype] : undefined
+  if (!type) return undefined
+  if (shape.reduce((a, b) => a * b, type[1]) !== end - begin) throw broken(`the shape [${shape.join(', ')}] does not make ${end - begin} bytes`)
+  return {
+    where,
+    type: type[0],
+    itemBytes: type[1],
+    shape,
+    seekable: true,
+    read: (from = 0, to = end - begin) => fileBytes(file, dataStart + begin + from, dataStart + begin + to),
+  }
+}
+
+async function* fileBytes(file: string, start: number, end: number): AsyncGenerator<Buffer, void> {
+  if (end <= start) return
+  try {
+    for await (const piece of createReadStream(file, { start, end: end - 1, highWaterMark: 1 << 18 }) as AsyncIterable<Buffer>) yield piece
+  } catch (cause) {
+    throw new DiffusionError('ERR_IO', `${file} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
+  }
+}
+
+/**
+ * The tensors of a safetensors file by name; those of types that are not read are left out.
+ * @throws ModelFormatError for a broken file, DiffusionError `ERR_IO` where it cannot be read
+ */
+export async function openSafetensors(file: string): Promise<Map<string, StoredArray>> {
+  const { json, dataStart, size } = await readHeader(file)
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw new ModelFormatError(`${file} has a header that is no object`, { path: file })
+  const arrays = new Map<string, StoredArray>()
+  for (const [name, value] of Object.entries(json)) {
+    const array = name === '__metadata__' ? undefined : tensor(file, name, value, dataStart, size)
+    if (array) arrays.set(name, array)
+  }
+  return arrays
+}

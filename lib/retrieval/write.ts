@@ -1,0 +1,105 @@
+/** Writes retrieval databases, as safetensors. */
+import { open, rename, rm } from 'node:fs/promises'
+import { DiffusionError } from '../errors.js'
+import { checkInteger, checkShape, checkString, invalidRange, invalidType, isFloat32Array, knownKeys, show } from '../validate.js'
+
+/** Rows of a retrieval database. */
+export interface RetrievalRows {
+  /** [rows, dim], of any length. */
+  embeddings: Float32Array
+  /** [rows, dim] */
+  shape: readonly [number, number]
+  /** One text per row: where the picture is. */
+  imageIds?: readonly string[]
+  /** Four numbers per row, as the databases of the paper have them. */
+  patches?: readonly (readonly number[])[]
+}
+
+const pieceBytes = 4 << 20
+const maxIdBytes = 4096
+
+interface Tensor {
+  name: string
+  dtype: 'F32' | 'I32' | 'U8'
+  shape: number[]
+  bytes: Uint8Array
+}
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Int32Array) => new Uint8Array(buffer, byteOffset, byteLength)
+
+/** Texts as rows of UTF-8 bytes, filled up with zeros. */
+function textRows(ids: readonly string[]): Tensor {
+  const texts = ids.map((id, i) => Buffer.from(checkString(id, `imageIds[${i}]`, maxIdBytes), 'utf8'))
+  const width = texts.reduce((longest, { length }) => Math.max(longest, length), 1)
+  const bytes = new Uint8Array(texts.length * width)
+  texts.forEach((text, row) => bytes.set(text, row * width))
+  return { name: 'img_id', dtype: 'U8', shape: [texts.length, width], bytes }
+}
+
+function patchRows(patches: readonly (readonly number[])[]): Tensor {
+  const numbers = patches.flatMap((patch, row) => {
+    if (!Array.isArray(patch) || patch.length !== 4) throw invalidRange(`patches[${row}] must be four numbers`)
+    return patch.map((value, i) => checkInteger(value, `patches[${row}][${i}]`, { min: -(2 ** 31), max: 2 ** 31 - 1 }))
+  })
+  return { name: 'patch_coords', dtype: 'I32', shape: [patches.length, 4], bytes: bytesOf(Int32Array.from(numbers)) }
+}
+
+function tensorsOf(rows: RetrievalRows): Tensor[] {
+  const { embeddings, shape, imageIds, patches } = knownKeys(rows, 'writeRetrievalDatabase()', [
+    'embeddings',
+    'shape',
+    'imageIds',
+    'patches',
+  ]) as unknown as RetrievalRows
+  if (!isFloat32Array(embeddings)) throw invalidType(`embeddings must be a Float32Array, not ${show(embeddings)}`)
+  const [count, dim] = checkShape(shape, 'shape', embeddings.length, 2) as [number, number]
+  const tensors: Tensor[] = [{ name: 'embedding', dtype: 'F32', shape: [count, dim], bytes: bytesOf(embeddings) }]
+  const oneEach = (list: unknown, name: string) => {
+    if (!Array.isArray(list) || list.length !== count) throw invalidRange(`${name} must be an array of ${count}, one for each row, not ${show(list)}`)
+  }
+  if (patches !== undefined) {
+    oneEach(patches, 'patches')
+    tensors.push(patchRows(patches))
+  }
+  if (imageIds !== undefined) {
+    oneEach(imageIds, 'imageIds')
+    tensors.push(textRows(imageIds))
+  }
+  return tensors
+}
+
+/** The length and the JSON, filled up with spaces so that the data is aligned. */
+function headerOf(tensors: readonly Tensor[]): Buffer {
+  let at = 0
+  const entries = tensors.map(({ name, dtype, shape, bytes }) => [name, { dtype, shape, data_offsets: [at, (at += bytes.length)] }])
+  const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)), 'utf8')
+  const header = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ')
+  header.writeBigUInt64LE(BigInt(header.length - 8))
+  json.copy(header, 8)
+  return header
+}
+
+/**
+ * Writes a database that {@link RetrievalDatabase.load} reads. The file appears whole or not at all.
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for rows that do not fit together, DiffusionError `ERR_IO` where the file cannot be written
+ */
+export async function writeRetrievalDatabase(file: string, rows: RetrievalRows): Promise<void> {
+  checkString(file, 'file')
+  const tensors = tensorsOf(rows)
+  const temporary = `${file}.${process.pid}.${Date.now().toString(36)}.tmp`
+  try {
+    const handle = await open(temporary, 'wx')
+    try {
+      await handle.writeFile(headerOf(tensors))
+      for (const { bytes } of tensors)
+        for (let at = 0; at < bytes.length; at += pieceBytes) await handle.writeFile(bytes.subarray(at, at + pieceBytes))
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(temporary, file)
+  } catch (cause) {
+    await rm(temporary, { force: true })
+    throw new DiffusionError('ERR_IO', `${file} cannot be written: ${(cause as Error).message}`, { path: file }, { cause })
+  }
+}
