@@ -1,11 +1,11 @@
 /** Neighbours of retrieval-augmented models: CLIP embeddings as they are, or found in a database. */
 import { checkInteger, invalidRange, invalidType, isFloat32Array, knownKeys, show } from './validate.js'
 
-/** What a search needs of a database. */
+/** What a search needs of a database: a {@link RetrievalDatabase}, or another that can do the same. */
 export interface NeighbourDatabase {
   /** Width of an embedding. */
   readonly dim: number
-  search(query: Float32Array, k: number): Promise<Float32Array>
+  search(query: Float32Array, k: number): Promise<readonly { embedding: Float32Array }[]>
 }
 
 /** A search in a database. */
@@ -60,13 +60,16 @@ export function resolveNeighbours(value: unknown, dim: number, hasPrompt: boolea
   return value.map((row, i) => checkEmbedding(row, `neighbours[${i}]`, dim))
 }
 
+async function search({ database, k, query }: NeighbourSearch & { k: number }, dim: number, embedPrompt: () => Promise<Float32Array>) {
+  const found = await database.search(query ?? (await embedPrompt()), k)
+  if (found.length === 0) throw invalidRange('neighbours.database found nothing')
+  return found.map(({ embedding }, i) => checkEmbedding(embedding, `neighbours.database: embedding ${i}`, dim))
+}
+
 /** The embeddings, row by row, [k, dim]. */
 export async function embeddingsOf(neighbours: ResolvedNeighbours, dim: number, embedPrompt: () => Promise<Float32Array>): Promise<Float32Array> {
-  if ('database' in neighbours) {
-    const { database, k, query } = neighbours
-    return database.search(query ?? (await embedPrompt()), k)
-  }
-  const rows = new Float32Array(neighbours.length * dim)
-  neighbours.forEach((row, i) => rows.set(row, i * dim))
+  const found = 'database' in neighbours ? await search(neighbours, dim, embedPrompt) : neighbours
+  const rows = new Float32Array(found.length * dim)
+  found.forEach((row, i) => rows.set(row, i * dim))
   return rows
 }

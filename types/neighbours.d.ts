@@ -1,8 +1,10 @@
-/** What a search needs of a database. */
+/** What a search needs of a database: a {@link RetrievalDatabase}, or another that can do the same. */
 export interface NeighbourDatabase {
     /** Width of an embedding. */
     readonly dim: number;
-    search(query: Float32Array, k: number): Promise<Float32Array>;
+    search(query: Float32Array, k: number): Promise<readonly {
+        embedding: Float32Array;
+    }[]>;
 }
 /** A search in a database. */
 export interface NeighbourSearch {
