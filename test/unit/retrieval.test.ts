@@ -27,7 +27,9 @@ const floats = (data: Float32Array, dim: number): NpyArray => ({ descr: '<f4', s
 /** [rows, dim], seeded. */
 function rowsOf(count: number, dim: number, seed = 1): Float32Array {
   const random = randomOf(seed)
-  return Float32Array.from({ length: count * dim }, () => 4 * random() - 2)
+  const out = new Float32Array(count * dim)
+  for (let i = 0; i < out.length; i++) out[i] = 4 * random() - 2
+  return out
 }
 
 /** Cosine of every row, in double, best first; by sorting, which the search does not do. */
