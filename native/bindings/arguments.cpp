@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "bindings/requests.h"
+#include "bindings/json_fields.h"
 
 namespace latent::bindings {
 namespace {
@@ -15,6 +15,19 @@ Napi::FunctionReference optional_function(const Napi::Object & object, const cha
     if (value.IsUndefined() || value.IsNull()) return {};
     if (!value.IsFunction()) throw ArgumentTypeError(std::string(name) + " must be a function");
     return Napi::Persistent(value.As<Napi::Function>());
+}
+
+template <typename T>
+Span<T> typed_array(const Napi::Value & value, const char * name, napi_typedarray_type wanted, const char * wanted_name) {
+    napi_typedarray_type type{};
+    size_t size = 0;
+    void * data = nullptr;
+    if (!value.IsTypedArray() || napi_get_typedarray_info(value.Env(), value, &type, &size, &data, nullptr, nullptr) != napi_ok ||
+        type != wanted) {
+        throw ArgumentTypeError(std::string(name) + " must be a" + (wanted_name[0] == 'I' ? "n " : " ") + wanted_name);
+    }
+    if (size == 0 || data == nullptr) throw Error(ErrorCode::invalid_argument, std::string(name) + " is empty");
+    return {static_cast<T *>(data), size};
 }
 
 }  // namespace
@@ -49,19 +62,16 @@ Callbacks callbacks_argument(const Napi::CallbackInfo & info, size_t index) {
 }
 
 Span<float> floats(Napi::Value value, const char * name, size_t length) {
-    napi_typedarray_type type{};
-    size_t size = 0;
-    void * data = nullptr;
-    if (!value.IsTypedArray() || napi_get_typedarray_info(value.Env(), value, &type, &size, &data, nullptr, nullptr) != napi_ok ||
-        type != napi_float32_array) {
-        throw ArgumentTypeError(std::string(name) + " must be a Float32Array");
+    const Span<float> span = typed_array<float>(value, name, napi_float32_array, "Float32Array");
+    if (length != 0 && span.size() != length) {
+        throw Error(ErrorCode::invalid_argument, std::string(name) + " has " + std::to_string(span.size()) + " values, " +
+                                                     std::to_string(length) + " are needed");
     }
-    if (size == 0 || data == nullptr) throw Error(ErrorCode::invalid_argument, std::string(name) + " is empty");
-    if (length != 0 && size != length) {
-        throw Error(ErrorCode::invalid_argument,
-                    std::string(name) + " has " + std::to_string(size) + " values, " + std::to_string(length) + " are needed");
-    }
-    return {static_cast<float *>(data), size};
+    return span;
+}
+
+Span<int32_t> integers(Napi::Value value, const char * name) {
+    return typed_array<int32_t>(value, name, napi_int32_array, "Int32Array");
 }
 
 std::vector<int64_t> sizes_argument(Napi::Value value, const char * name) {

@@ -23,6 +23,8 @@ Callbacks callbacks_argument(const Napi::CallbackInfo & info, size_t index);
 
 /// A Float32Array. `length`: what it must have, 0 for any.
 Span<float> floats(Napi::Value value, const char * name, size_t length = 0);
+/// An Int32Array.
+Span<int32_t> integers(Napi::Value value, const char * name);
 /// An array of at most 8 whole numbers from 1.
 std::vector<int64_t> sizes_argument(Napi::Value value, const char * name);
 /// Four of them, whose product is `elements`.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bindings/arguments.h"
+#include "bindings/values.h"
 
 namespace latent::bindings {
 namespace {
@@ -12,10 +13,13 @@ constexpr napi_type_tag tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b02};
 }  // namespace
 
 Napi::Function ConditioningWrap::define(Napi::Env env) {
-    return DefineClass(env, "NativeConditioning",
-                       {InstanceAccessor<&ConditioningWrap::tokens>("tokens"), InstanceAccessor<&ConditioningWrap::dim>("dim"),
-                        InstanceAccessor<&ConditioningWrap::truncated>("truncated"),
-                        InstanceMethod<&ConditioningWrap::read>("read"), InstanceMethod<&ConditioningWrap::dispose>("dispose")});
+    return DefineClass(
+        env, "NativeConditioning",
+        {InstanceAccessor<&ConditioningWrap::tokens>("tokens"), InstanceAccessor<&ConditioningWrap::dim>("dim"),
+         InstanceAccessor<&ConditioningWrap::truncated>("truncated"),
+         InstanceAccessor<&ConditioningWrap::concat_shape>("concatShape"),
+         InstanceAccessor<&ConditioningWrap::class_label>("classLabel"), InstanceMethod<&ConditioningWrap::read>("read"),
+         InstanceMethod<&ConditioningWrap::read_concat>("readConcat"), InstanceMethod<&ConditioningWrap::dispose>("dispose")});
 }
 
 Napi::Object ConditioningWrap::make(Napi::Env env, State state) {
@@ -27,7 +31,13 @@ ConditioningWrap::ConditioningWrap(const Napi::CallbackInfo & info)
     tokens_ = state_.data->tokens;
     dim_ = state_.data->dim;
     truncated_ = state_.data->truncated;
-    memory_.set(info.Env(), state_.data->data.size() * sizeof(float));
+    class_label_ = state_.data->class_label;
+    size_t numbers = state_.data->data.size();
+    if (state_.data->concat) {
+        concat_shape_ = state_.data->concat->shape;
+        numbers += state_.data->concat->data.size();
+    }
+    memory_.set(info.Env(), numbers * sizeof(float));
 }
 
 void ConditioningWrap::Finalize(Napi::BasicEnv env) {
@@ -63,11 +73,32 @@ Napi::Value ConditioningWrap::truncated(const Napi::CallbackInfo & info) {
     return Napi::Boolean::New(info.Env(), truncated_);
 }
 
+Napi::Value ConditioningWrap::concat_shape(const Napi::CallbackInfo & info) {
+    if (!concat_shape_) return info.Env().Null();
+    return shape_to_js(info.Env(), *concat_shape_);
+}
+
+Napi::Value ConditioningWrap::class_label(const Napi::CallbackInfo & info) {
+    return Napi::Number::New(info.Env(), class_label_);
+}
+
 Napi::Value ConditioningWrap::read(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         check();
+        if (state_.data->data.empty()) throw Error(ErrorCode::invalid_argument, "This conditioning has no tokens");
         const Span<float> into = floats(argument(info, 0), "into", state_.data->data.size());
         std::copy(state_.data->data.begin(), state_.data->data.end(), into.begin());
+        return info.Env().Undefined();
+    });
+}
+
+Napi::Value ConditioningWrap::read_concat(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        check();
+        if (!state_.data->concat) throw Error(ErrorCode::invalid_argument, "This conditioning has no channels");
+        const std::vector<float> & data = state_.data->concat->data;
+        const Span<float> into = floats(argument(info, 0), "into", data.size());
+        std::copy(data.begin(), data.end(), into.begin());
         return info.Env().Undefined();
     });
 }

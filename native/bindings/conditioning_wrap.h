@@ -10,7 +10,7 @@ namespace latent::bindings {
 
 using ConditioningPtr = std::shared_ptr<const pipeline::Conditioning>;
 
-/// NativeConditioning of the contract: the immutable result of encoding a prompt.
+/// NativeConditioning of the contract: the immutable result of encoding what a model is conditioned on.
 class ConditioningWrap : public Napi::ObjectWrap<ConditioningWrap> {
 public:
     struct State {
@@ -30,13 +30,18 @@ private:
     Napi::Value tokens(const Napi::CallbackInfo & info);
     Napi::Value dim(const Napi::CallbackInfo & info);
     Napi::Value truncated(const Napi::CallbackInfo & info);
+    Napi::Value concat_shape(const Napi::CallbackInfo & info);
+    Napi::Value class_label(const Napi::CallbackInfo & info);
     Napi::Value read(const Napi::CallbackInfo & info);
+    Napi::Value read_concat(const Napi::CallbackInfo & info);
     Napi::Value dispose(const Napi::CallbackInfo & info);
     void check() const;
 
     State state_;
     int64_t tokens_ = 0, dim_ = 0;
     bool truncated_ = false;
+    int32_t class_label_ = -1;
+    std::optional<std::array<int64_t, 4>> concat_shape_;
     ExternalMemory memory_;
 };
 

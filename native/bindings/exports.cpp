@@ -28,6 +28,15 @@ std::shared_ptr<JobQueue> file_queue(Napi::Env env) {
     return EnvData::of(env).queue("files");
 }
 
+int32_t label_argument(const Napi::Value & value) {
+    if (!value.IsNumber()) throw ArgumentTypeError("classLabel must be a number");
+    const double label = value.As<Napi::Number>().DoubleValue();
+    if (!(label >= -1 && label <= INT32_MAX) || label != std::floor(label)) {
+        throw Error(ErrorCode::invalid_argument, "classLabel must be a whole number from -1");
+    }
+    return static_cast<int32_t>(label);
+}
+
 }  // namespace
 
 Napi::Value versions(const Napi::CallbackInfo & info) {
@@ -129,14 +138,22 @@ Napi::Value latents_from(const Napi::CallbackInfo & info) {
 
 Napi::Value conditioning_from(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&]() -> Napi::Value {
-        const Span<float> data = floats(argument(info, 1), "data");
-        const std::vector<int64_t> shape = sizes_argument(argument(info, 0), "shape");
-        if (shape.size() != 3 || shape[0] != 1) throw Error(ErrorCode::invalid_argument, "shape must be [1, tokens, dim]");
-        shape4({1, shape[0], shape[1], shape[2]}, "shape", data.size());
+        const Napi::Value given = argument(info, 0), label = argument(info, 3);
         auto conditioning = std::make_shared<pipeline::Conditioning>();
-        conditioning->tokens = shape[1];
-        conditioning->dim = shape[2];
-        conditioning->data.assign(data.begin(), data.end());
+        if (!given.IsNull()) {
+            const Span<float> data = floats(argument(info, 1), "data");
+            const std::vector<int64_t> shape = sizes_argument(given, "shape");
+            check_shape(shape, 3, "shape", data.size());
+            if (shape[0] != 1) throw Error(ErrorCode::invalid_argument, "shape must be [1, tokens, dim]");
+            conditioning->tokens = shape[1];
+            conditioning->dim = shape[2];
+            conditioning->data.assign(data.begin(), data.end());
+        }
+        if (const LatentsPtr concat = LatentsWrap::value_of(argument(info, 2), "concat", true)) conditioning->concat = *concat;
+        if (given.IsNull() && !conditioning->concat) {
+            throw Error(ErrorCode::invalid_argument, "conditioning needs tokens (shape and data) or channels (concat)");
+        }
+        if (!label.IsUndefined()) conditioning->class_label = label_argument(label);
         return ConditioningWrap::make(info.Env(), {conditioning, nullptr});
     });
 }

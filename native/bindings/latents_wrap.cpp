@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bindings/arguments.h"
+#include "bindings/values.h"
 
 namespace latent::bindings {
 namespace {
@@ -59,9 +60,7 @@ const pipeline::Latents & LatentsWrap::current() const {
 }
 
 Napi::Value LatentsWrap::shape(const Napi::CallbackInfo & info) {
-    Napi::Array shape = Napi::Array::New(info.Env(), shape_.size());
-    for (size_t i = 0; i < shape_.size(); ++i) shape.Set(static_cast<uint32_t>(i), static_cast<double>(shape_[i]));
-    return shape;
+    return shape_to_js(info.Env(), shape_);
 }
 
 Napi::Value LatentsWrap::location(const Napi::CallbackInfo & info) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bindings/arguments.h"
+#include "bindings/array_arguments.h"
 #include "bindings/conditioning_wrap.h"
 #include "bindings/latents_wrap.h"
 #include "bindings/requests.h"
@@ -35,20 +36,6 @@ Completion latents_completion(pipeline::Latents latents, const PipelinePtr & own
     return [shared, owner](Napi::Env env) { return make_latents(env, shared, owner); };
 }
 
-pipeline::ImageTensor image_tensor(const std::vector<int64_t> & shape, Span<const float> data, const char * name) {
-    return {shape4(shape, name, data.size()), {data.begin(), data.end()}};
-}
-
-/// One of generate()'s arrays, with its shape out of the request; empty where it is not given.
-std::optional<pipeline::ImageTensor> optional_tensor(const Napi::Value & arrays, const char * key, const Json & request,
-                                                     const char * shape_key) {
-    if (arrays.IsUndefined() || arrays.IsNull()) return std::nullopt;
-    if (!arrays.IsObject()) throw ArgumentTypeError("arrays must be an object");
-    const Napi::Value value = arrays.As<Napi::Object>().Get(key);
-    if (value.IsUndefined() || value.IsNull()) return std::nullopt;
-    return image_tensor(shape_field(request, shape_key), floats(value, key), shape_key);
-}
-
 Napi::Value generated_to_js(Napi::Env env, const pipeline::GenerateResult & result, bool output_float) {
     const pipeline::Timings & t = result.timings;
     Napi::Object object = Napi::Object::New(env);
@@ -63,16 +50,34 @@ Napi::Value generated_to_js(Napi::Env env, const pipeline::GenerateResult & resu
     return object;
 }
 
-struct Decoded {
-    pipeline::ImageTensor tensor;
-    std::vector<Picture> pictures;
-};
+bool wants_floats(const Json & request) {
+    return one_of(request, "output", "image", {"image", "float"}) == "float";
+}
 
-Napi::Value decoded_to_js(Napi::Env env, const Decoded & decoded, bool output_float) {
-    Napi::Object object = Napi::Object::New(env);
-    object.Set("images", pictures_to_js(env, decoded.pictures));
-    object.Set("tensor", output_float ? tensor_to_js(env, decoded.tensor) : env.Null());
-    return object;
+/// A decoded picture as NativeDecoded.
+Completion decoded_completion(pipeline::ImageTensor tensor, bool output_float) {
+    struct Decoded {
+        pipeline::ImageTensor tensor;
+        std::vector<Picture> pictures;
+    };
+    auto decoded = std::make_shared<Decoded>();
+    if (output_float) {
+        decoded->tensor = std::move(tensor);
+    } else {
+        decoded->pictures = pipeline::to_pictures(tensor);
+    }
+    return [decoded, output_float](Napi::Env env) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("images", pictures_to_js(env, decoded->pictures));
+        object.Set("tensor", output_float ? tensor_to_js(env, decoded->tensor) : env.Null());
+        return object;
+    };
+}
+
+Completion conditioning_completion(pipeline::Conditioning conditioning, bool truncated, const PipelinePtr & owner) {
+    auto result = std::make_shared<pipeline::Conditioning>(std::move(conditioning));
+    result->truncated = result->truncated || truncated;
+    return [result, owner](Napi::Env env) { return ConditioningWrap::make(env, {result, owner}); };
 }
 
 }  // namespace
@@ -81,12 +86,15 @@ Napi::Function PipelineWrap::define(Napi::Env env) {
     return DefineClass(
         env, "NativePipeline",
         {InstanceMethod<&PipelineWrap::info_json>("info"), InstanceMethod<&PipelineWrap::tokenizer>("tokenizer"),
-         InstanceMethod<&PipelineWrap::encode_prompt>("encodePrompt"), InstanceMethod<&PipelineWrap::encode_image>("encodeImage"),
+         InstanceMethod<&PipelineWrap::encode_prompt>("encodePrompt"),
+         InstanceMethod<&PipelineWrap::encode_condition>("encodeCondition"),
+         InstanceMethod<&PipelineWrap::encode_image>("encodeImage"),
          InstanceMethod<&PipelineWrap::create_latents>("createLatents"), InstanceMethod<&PipelineWrap::predict>("predict"),
          InstanceMethod<&PipelineWrap::start_sampling>("startSampling"), InstanceMethod<&PipelineWrap::decode>("decode"),
-         InstanceMethod<&PipelineWrap::generate>("generate"), InstanceMethod<&PipelineWrap::estimate>("estimate"),
-         InstanceMethod<&PipelineWrap::memory_usage>("memoryUsage"), InstanceMethod<&PipelineWrap::unload>("unload"),
-         InstanceMethod<&PipelineWrap::dispose>("dispose")});
+         InstanceMethod<&PipelineWrap::encode_codes>("encodeCodes"), InstanceMethod<&PipelineWrap::decode_codes>("decodeCodes"),
+         InstanceMethod<&PipelineWrap::loss>("loss"), InstanceMethod<&PipelineWrap::generate>("generate"),
+         InstanceMethod<&PipelineWrap::estimate>("estimate"), InstanceMethod<&PipelineWrap::memory_usage>("memoryUsage"),
+         InstanceMethod<&PipelineWrap::unload>("unload"), InstanceMethod<&PipelineWrap::dispose>("dispose")});
 }
 
 Napi::Object PipelineWrap::make(Napi::Env env, PipelinePtr state) {
@@ -150,9 +158,20 @@ Napi::Value PipelineWrap::encode_prompt(const Napi::CallbackInfo & info) {
         const pipeline::PromptTokens tokens = prompt_tokens(request);
         const bool truncated = bool_field(request, "truncated", false);
         return start(info.Env(), callbacks_argument(info, 1), [state, tokens, truncated](const JobContext & job) -> Completion {
-            auto result = std::make_shared<pipeline::Conditioning>(state->engine->encode_prompt(tokens, job));
-            result->truncated = result->truncated || truncated;
-            return [result, state](Napi::Env env) { return ConditioningWrap::make(env, {result, state}); };
+            return conditioning_completion(state->engine->encode_prompt(tokens, job), truncated, state);
+        });
+    });
+}
+
+Napi::Value PipelineWrap::encode_condition(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const Json json = request_argument(info);
+        auto request = std::make_shared<pipeline::ConditionRequest>(condition_request(json));
+        add_condition_arrays(argument(info, 1), json, *request);
+        const bool truncated = bool_field(object_field(json, "prompt"), "truncated", false);
+        return start(info.Env(), callbacks_argument(info, 2), [state, request, truncated](const JobContext & job) -> Completion {
+            return conditioning_completion(state->engine->encode_condition(*request, job), truncated, state);
         });
     });
 }
@@ -161,8 +180,7 @@ Napi::Value PipelineWrap::encode_image(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const PipelinePtr state = checked();
         const ImageRequest request = image_request(request_argument(info));
-        const auto image =
-            std::make_shared<pipeline::ImageTensor>(image_tensor(request.shape, floats(argument(info, 1), "image"), "shape"));
+        const auto image = std::make_shared<pipeline::ImageTensor>(image_argument(request.shape, argument(info, 1), "image"));
         return start(info.Env(), callbacks_argument(info, 2), [state, request, image](const JobContext & job) -> Completion {
             return latents_completion(state->engine->encode_image(*image, request.mode, request.seed, request.rng, job), state);
         });
@@ -213,16 +231,56 @@ Napi::Value PipelineWrap::start_sampling(const Napi::CallbackInfo & info) {
 Napi::Value PipelineWrap::decode(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const PipelinePtr state = checked();
-        const std::string output = text_field(request_argument(info), "output", "image", 16);
-        if (output != "image" && output != "float") throw Error(ErrorCode::invalid_argument, "output must be image or float");
-        const bool output_float = output == "float";
+        const Json request = request_argument(info);
+        const bool output_float = wants_floats(request), quantise = bool_field(request, "quantize", true);
         const LatentsPtr latents = LatentsWrap::value_of(argument(info, 1), "latents");
         return start(info.Env(), callbacks_argument(info, 2), [=](const JobContext & job) -> Completion {
-            auto decoded = std::make_shared<Decoded>();
-            decoded->tensor = state->engine->decode(*latents, job);
-            if (!output_float) decoded->pictures = pipeline::to_pictures(decoded->tensor);
-            if (!output_float) decoded->tensor = {};
-            return [decoded, output_float](Napi::Env env) { return decoded_to_js(env, *decoded, output_float); };
+            return decoded_completion(state->engine->decode(*latents, quantise, job), output_float);
+        });
+    });
+}
+
+Napi::Value PipelineWrap::encode_codes(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const auto image = std::make_shared<pipeline::ImageTensor>(
+            image_argument(shape_field(request_argument(info), "shape"), argument(info, 1), "image"));
+        return start(info.Env(), callbacks_argument(info, 2), [state, image](const JobContext & job) -> Completion {
+            auto codes = std::make_shared<pipeline::Codes>(state->engine->encode_codes(*image, job));
+            return [codes](Napi::Env env) { return codes_to_js(env, *codes); };
+        });
+    });
+}
+
+Napi::Value PipelineWrap::decode_codes(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const Json request = request_argument(info);
+        const bool output_float = wants_floats(request);
+        const auto codes = std::make_shared<pipeline::Codes>(codes_argument(shape_field(request, "shape"), argument(info, 1)));
+        return start(info.Env(), callbacks_argument(info, 2), [state, codes, output_float](const JobContext & job) -> Completion {
+            return decoded_completion(state->engine->decode_codes(*codes, job), output_float);
+        });
+    });
+}
+
+Napi::Value PipelineWrap::loss(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const Json json = request_argument(info);
+        auto request = std::make_shared<pipeline::LossRequest>(loss_request(json));
+        const auto image =
+            std::make_shared<pipeline::ImageTensor>(image_argument(shape_field(json, "imageShape"), argument(info, 1), "image"));
+        add_condition_arrays(argument(info, 2), object_field(json, "condition"), request->condition);
+        return start(info.Env(), callbacks_argument(info, 3), [state, request, image](const JobContext & job) -> Completion {
+            const std::vector<double> losses = state->engine->loss(*image, *request, job);
+            return [losses](Napi::Env env) {
+                Napi::Array numbers = Napi::Array::New(env, losses.size());
+                for (size_t i = 0; i < losses.size(); ++i) numbers.Set(static_cast<uint32_t>(i), losses[i]);
+                Napi::Object object = Napi::Object::New(env);
+                object.Set("losses", numbers);
+                return object;
+            };
         });
     });
 }
@@ -233,9 +291,8 @@ Napi::Value PipelineWrap::generate(const Napi::CallbackInfo & info) {
         const Json json = request_argument(info);
         auto request = std::make_shared<pipeline::GenerateRequest>(generate_request(json));
         const Napi::Value arrays = argument(info, 1);
-        request->image = optional_tensor(arrays, "image", json, "imageShape");
-        request->mask = optional_tensor(arrays, "mask", json, "maskShape");
-        if (auto latents = optional_tensor(arrays, "latents", json, "latentsShape")) {
+        add_condition_arrays(arrays, json, request->condition);
+        if (auto latents = optional_image(arrays, "latents", json, "latentsShape")) {
             request->latents = pipeline::Latents{latents->shape, std::move(latents->data)};
         }
         return start(info.Env(), callbacks_argument(info, 2), [state, request](const JobContext & job) -> Completion {

@@ -21,11 +21,15 @@ private:
     Napi::Value info_json(const Napi::CallbackInfo & info);
     Napi::Value tokenizer(const Napi::CallbackInfo & info);
     Napi::Value encode_prompt(const Napi::CallbackInfo & info);
+    Napi::Value encode_condition(const Napi::CallbackInfo & info);
     Napi::Value encode_image(const Napi::CallbackInfo & info);
     Napi::Value create_latents(const Napi::CallbackInfo & info);
     Napi::Value predict(const Napi::CallbackInfo & info);
     Napi::Value start_sampling(const Napi::CallbackInfo & info);
     Napi::Value decode(const Napi::CallbackInfo & info);
+    Napi::Value encode_codes(const Napi::CallbackInfo & info);
+    Napi::Value decode_codes(const Napi::CallbackInfo & info);
+    Napi::Value loss(const Napi::CallbackInfo & info);
     Napi::Value generate(const Napi::CallbackInfo & info);
     Napi::Value estimate(const Napi::CallbackInfo & info);
     Napi::Value memory_usage(const Napi::CallbackInfo & info);

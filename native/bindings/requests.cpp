@@ -1,6 +1,5 @@
 #include "bindings/requests.h"
 
-#include <cmath>
 #include <limits>
 
 namespace latent::bindings {
@@ -9,78 +8,8 @@ namespace {
 constexpr int64_t max_side = 1 << 16;
 constexpr int64_t max_batch = 4096;
 constexpr int64_t max_steps = 1'000'000;
-constexpr size_t max_list = 1'000'000;
 constexpr size_t max_text = size_t{128} << 20;
 constexpr double largest = std::numeric_limits<double>::max();
-
-[[noreturn]] void refuse(const char * key, const std::string & what) {
-    throw Error(ErrorCode::invalid_argument, std::string("request: \"") + key + "\" " + what);
-}
-
-const Json * find(const Json & request, const char * key) {
-    const auto it = request.find(key);
-    return it == request.end() || it->is_null() ? nullptr : &*it;
-}
-
-double checked_number(const Json & value, const char * key, double low, double high) {
-    if (!value.is_number()) refuse(key, "must be a number");
-    const double number = value.get<double>();
-    if (!(number >= low && number <= high)) {
-        refuse(key, "must be from " + std::to_string(low) + " to " + std::to_string(high));
-    }
-    return number;
-}
-
-int64_t checked_int(const Json & value, const char * key, int64_t low, int64_t high) {
-    const double number = checked_number(value, key, static_cast<double>(low), static_cast<double>(high));
-    if (number != std::floor(number)) refuse(key, "must be a whole number");
-    return static_cast<int64_t>(number);
-}
-
-const Json & array_field(const Json & request, const char * key) {
-    static const Json none = Json::array();
-    const Json * value = find(request, key);
-    if (!value) return none;
-    if (!value->is_array() || value->size() > max_list) refuse(key, "must be a list");
-    return *value;
-}
-
-std::vector<double> numbers_field(const Json & request, const char * key, double low, double high) {
-    std::vector<double> numbers;
-    for (const Json & value : array_field(request, key)) numbers.push_back(checked_number(value, key, low, high));
-    return numbers;
-}
-
-/// 64-bit numbers do not survive in JSON: seeds travel as decimal text.
-uint64_t seed_field(const Json & request, const char * key = "seed") {
-    const Json * value = find(request, key);
-    if (!value) return 0;
-    if (!value->is_string()) refuse(key, "must be a decimal number in a string");
-    const std::string & text = value->get_ref<const std::string &>();
-    uint64_t seed = 0;
-    if (text.empty() || text.size() > 20) refuse(key, "must be from 0 to 2^64-1");
-    for (const char c : text) {
-        if (c < '0' || c > '9') refuse(key, "must be a decimal number in a string");
-        const uint64_t digit = static_cast<uint64_t>(c - '0');
-        if (seed > (UINT64_MAX - digit) / 10) refuse(key, "must be from 0 to 2^64-1");
-        seed = seed * 10 + digit;
-    }
-    return seed;
-}
-
-std::string rng_field(const Json & request) {
-    std::string name = text_field(request, "rng", "philox");
-    parse_rng_kind(name);
-    return name;
-}
-
-std::string one_of(const Json & request, const char * key, const char * fallback, std::initializer_list<const char *> names) {
-    std::string text = text_field(request, key, fallback);
-    for (const char * name : names) {
-        if (text == name) return text;
-    }
-    refuse(key, "is not a known name");
-}
 
 pipeline::TokenChunk token_chunk(const Json & value) {
     if (!value.is_object()) refuse("chunks", "must hold objects");
@@ -97,8 +26,9 @@ pipeline::TokenChunk token_chunk(const Json & value) {
 void apply_memory(const Json & memory, pipeline::LoadRequest & load) {
     load.memory = one_of(memory, "mode", "auto", {"auto", "fast", "low"});
     load.max_bytes = static_cast<uint64_t>(number_field(memory, "maxBytes", 0, 0, 9007199254740991.0));
-    if (find(memory, "vaeTiling")) load.vae_tiling = bool_field(memory, "vaeTiling", false);
+    if (find_field(memory, "vaeTiling")) load.vae_tiling = bool_field(memory, "vaeTiling", false);
     load.vae_tile_size = static_cast<int>(int_field(memory, "vaeTileSize", 0, 0, max_side));
+    load.tile_size = static_cast<int>(int_field(memory, "tileSize", 0, 0, max_side));
 }
 
 NoiseSchedule noise_schedule(const Json & value) {
@@ -115,62 +45,6 @@ NoiseSchedule noise_schedule(const Json & value) {
 
 }  // namespace
 
-int64_t int_field(const Json & request, const char * key, int64_t fallback, int64_t low, int64_t high) {
-    const Json * value = find(request, key);
-    return value ? checked_int(*value, key, low, high) : fallback;
-}
-
-double number_field(const Json & request, const char * key, double fallback, double low, double high) {
-    const Json * value = find(request, key);
-    return value ? checked_number(*value, key, low, high) : fallback;
-}
-
-bool bool_field(const Json & request, const char * key, bool fallback) {
-    const Json * value = find(request, key);
-    if (!value) return fallback;
-    if (!value->is_boolean()) refuse(key, "must be true or false");
-    return value->get<bool>();
-}
-
-std::string text_field(const Json & request, const char * key, const std::string & fallback, size_t max_length) {
-    const Json * value = find(request, key);
-    if (!value) return fallback;
-    if (!value->is_string()) refuse(key, "must be a string");
-    std::string text = value->get<std::string>();
-    if (text.size() > max_length) refuse(key, "is too long");
-    return text;
-}
-
-const Json & object_field(const Json & request, const char * key) {
-    static const Json none;
-    const Json * value = find(request, key);
-    if (!value) return none;
-    if (!value->is_object()) refuse(key, "must be an object");
-    return *value;
-}
-
-std::vector<int64_t> shape_field(const Json & request, const char * key) {
-    std::vector<int64_t> shape;
-    for (const Json & size : array_field(request, key)) shape.push_back(checked_int(size, key, 1, INT32_MAX));
-    return shape;
-}
-
-std::array<int64_t, 4> shape4(const std::vector<int64_t> & sizes, const char * name, size_t elements) {
-    if (sizes.size() != 4) throw Error(ErrorCode::invalid_argument, std::string(name) + " must have 4 sizes");
-    size_t product = 1;
-    for (const int64_t size : sizes) {
-        if (size < 1 || product > elements / static_cast<size_t>(size)) {
-            throw Error(ErrorCode::invalid_argument, std::string(name) + " describes more values than the data has");
-        }
-        product *= static_cast<size_t>(size);
-    }
-    if (product != elements) {
-        throw Error(ErrorCode::invalid_argument, std::string(name) + " describes " + std::to_string(product) +
-                                                     " values, the data has " + std::to_string(elements));
-    }
-    return {sizes[0], sizes[1], sizes[2], sizes[3]};
-}
-
 pipeline::LoadRequest load_request(const Json & request) {
     pipeline::LoadRequest load;
     load.model = text_field(request, "model", "");
@@ -179,14 +53,14 @@ pipeline::LoadRequest load_request(const Json & request) {
     load.vae = text_field(request, "vae", "");
     load.config = object_field(request, "config");
     load.spec = object_field(request, "spec");
-    if (find(request, "ema")) load.ema = bool_field(request, "ema", false);
+    if (find_field(request, "ema")) load.ema = bool_field(request, "ema", false);
     load.device = text_field(request, "device", "auto", 64);
     load.threads = static_cast<int>(int_field(request, "threads", 0, 0, 1024));
     load.precision = one_of(request, "precision", "fast", {"exact", "fast"}) == "exact" ? pipeline::Precision::exact
                                                                                         : pipeline::Precision::fast;
     const Json & dtype = object_field(request, "dtype");
-    for (const char * part : {"unet", "textEncoder", "vae"}) {
-        if (find(dtype, part)) load.dtype[part] = text_field(dtype, part, "", 32);
+    for (const char * part : {"unet", "textEncoder", "conditioner", "vae"}) {
+        if (find_field(dtype, part)) load.dtype[part] = text_field(dtype, part, "", 32);
     }
     const Json & memory = object_field(request, "memory");
     if (!memory.is_null()) apply_memory(memory, load);
@@ -203,6 +77,30 @@ pipeline::PromptTokens prompt_tokens(const Json & request) {
     tokens.emphasis = one_of(request, "emphasis", "original", {"original", "no_norm", "comfy"});
     tokens.clip_skip = static_cast<int>(int_field(request, "clipSkip", 0, 0, 1000));
     return tokens;
+}
+
+pipeline::ConditionRequest condition_request(const Json & request) {
+    pipeline::ConditionRequest condition;
+    if (find_field(request, "prompt")) condition.prompt = prompt_tokens(object_field(request, "prompt"));
+    if (find_field(request, "noiseLevel")) {
+        condition.noise_level = static_cast<int>(int_field(request, "noiseLevel", 0, 0, max_steps));
+    }
+    condition.seed = seed_field(request);
+    condition.rng = rng_field(request);
+    return condition;
+}
+
+pipeline::LossRequest loss_request(const Json & request) {
+    pipeline::LossRequest loss;
+    for (const Json & t : array_field(request, "timesteps")) {
+        loss.timesteps.push_back(static_cast<int>(checked_int(t, "timesteps", 0, max_steps)));
+    }
+    if (loss.timesteps.empty()) refuse("timesteps", "is missing");
+    const Json & condition = object_field(request, "condition");
+    if (!condition.is_null()) loss.condition = condition_request(condition);
+    loss.seed = seed_field(request);
+    loss.rng = rng_field(request);
+    return loss;
 }
 
 pipeline::SamplingRequest sampling_request(const Json & request) {
@@ -224,8 +122,8 @@ pipeline::SamplingRequest sampling_request(const Json & request) {
 pipeline::GenerateRequest generate_request(const Json & request) {
     pipeline::GenerateRequest generate;
     generate.sampling = sampling_request(request);
-    generate.prompt = prompt_tokens(object_field(request, "prompt"));
-    generate.negative = prompt_tokens(object_field(request, "negative"));
+    generate.condition = condition_request(request);
+    if (find_field(request, "negative")) generate.negative = prompt_tokens(object_field(request, "negative"));
     generate.width = static_cast<int>(int_field(request, "width", 0, 0, max_side));
     generate.height = static_cast<int>(int_field(request, "height", 0, 0, max_side));
     generate.count = static_cast<int>(int_field(request, "count", 1, 1, max_batch));
@@ -259,8 +157,8 @@ SolverRequest solver_request(const Json & request) {
 }
 
 ImageRequest image_request(const Json & request) {
-    return {shape_field(request, "shape"), one_of(request, "mode", "sample", {"sample", "mean", "moments"}), seed_field(request),
-            rng_field(request)};
+    return {shape_field(request, "shape"), one_of(request, "mode", "sample", {"sample", "mean", "moments", "prequant"}),
+            seed_field(request), rng_field(request)};
 }
 
 LatentsRequest latents_request(const Json & request) {

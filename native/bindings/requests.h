@@ -1,9 +1,9 @@
 #pragma once
 
-#include <array>
 #include <string>
 #include <vector>
 
+#include "bindings/json_fields.h"
 #include "core/json.h"
 #include "core/rng.h"
 #include "core/span.h"
@@ -18,6 +18,9 @@ namespace latent::bindings {
 
 pipeline::LoadRequest load_request(const Json & request);
 pipeline::PromptTokens prompt_tokens(const Json & request);
+/// All but its arrays.
+pipeline::ConditionRequest condition_request(const Json & request);
+pipeline::LossRequest loss_request(const Json & request);
 pipeline::SamplingRequest sampling_request(const Json & request);
 /// The whole of a generate() call but its arrays.
 pipeline::GenerateRequest generate_request(const Json & request);
@@ -65,16 +68,5 @@ struct ConvertRequest {
     formats::ConvertOptions options;
 };
 ConvertRequest convert_request(const Json & request);
-
-// Single fields.
-int64_t int_field(const Json & request, const char * key, int64_t fallback, int64_t low, int64_t high);
-double number_field(const Json & request, const char * key, double fallback, double low, double high);
-bool bool_field(const Json & request, const char * key, bool fallback);
-std::string text_field(const Json & request, const char * key, const std::string & fallback, size_t max_length = 1 << 15);
-const Json & object_field(const Json & request, const char * key);  // null where absent
-std::vector<int64_t> shape_field(const Json & request, const char * key);
-
-/// Four sizes whose product is `elements`.
-std::array<int64_t, 4> shape4(const std::vector<int64_t> & sizes, const char * name, size_t elements);
 
 }  // namespace latent::bindings

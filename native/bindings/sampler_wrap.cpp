@@ -38,7 +38,7 @@ Picture make_preview(SamplerState & state, bool through_decoder, int row, const 
     const pipeline::Latents & shown = sampler.index() == 0 ? state.sampler->latents() : sampler.denoised();
     pipeline::Pipeline & engine = *state.pipeline->engine;
     if (!through_decoder) return engine.preview(shown, row);
-    return std::move(pipeline::to_pictures(engine.decode(row_of(shown, row), job)).at(0));
+    return std::move(pipeline::to_pictures(engine.decode(row_of(shown, row), true, job)).at(0));
 }
 
 }  // namespace

@@ -25,6 +25,10 @@ Napi::Value floats_to_js(Napi::Env env, const std::vector<float> & values) {
     return copy_to_js(env, napi_float32_array, values);
 }
 
+Napi::Value integers_to_js(Napi::Env env, const std::vector<int32_t> & values) {
+    return copy_to_js(env, napi_int32_array, values);
+}
+
 Napi::Value picture_to_js(Napi::Env env, const Picture & picture) {
     Napi::Object object = Napi::Object::New(env);
     object.Set("width", picture.width);
@@ -41,11 +45,16 @@ Napi::Value pictures_to_js(Napi::Env env, const std::vector<Picture> & pictures)
 }
 
 Napi::Value tensor_to_js(Napi::Env env, const pipeline::ImageTensor & tensor) {
-    Napi::Array shape = Napi::Array::New(env, tensor.shape.size());
-    for (size_t i = 0; i < tensor.shape.size(); ++i) shape.Set(static_cast<uint32_t>(i), static_cast<double>(tensor.shape[i]));
     Napi::Object object = Napi::Object::New(env);
-    object.Set("shape", shape);
+    object.Set("shape", shape_to_js(env, tensor.shape));
     object.Set("data", floats_to_js(env, tensor.data));
+    return object;
+}
+
+Napi::Value codes_to_js(Napi::Env env, const pipeline::Codes & codes) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("shape", shape_to_js(env, codes.shape));
+    object.Set("codes", integers_to_js(env, codes.data));
     return object;
 }
 

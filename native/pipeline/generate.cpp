@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "pipeline/inpainting.h"
 #include "pipeline/latent_pipeline.h"
 
 namespace latent::pipeline {
@@ -21,58 +22,94 @@ private:
     std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
+[[noreturn]] void refuse(const std::string & what) {
+    throw Error(ErrorCode::invalid_argument, what);
+}
+
+size_t elements(const std::array<int64_t, 4> & shape) {
+    return static_cast<size_t>(shape[0] * shape[1] * shape[2] * shape[3]);
+}
+
+/// mt19937 follows diffusers: what a picture draws (posterior sample, noise augmentation) comes before the start noise. philox
+/// follows the web UI: the start noise is the seed's first draw.
+bool pictures_draw_first(const std::string & rng) {
+    return rng == "mt19937";
+}
+
+Json settled_options(const SamplingRequest & sampling, const samplers::SolverOptions & solver, const Frame & frame, int count) {
+    return {{"width", frame.width},
+            {"height", frame.height},
+            {"count", count},
+            {"steps", solver.steps},
+            {"sampler", solver.sampler},
+            {"schedule", solver.schedule},
+            {"guidanceScale", sampling.guidance_scale},
+            {"guidanceRescale", sampling.guidance_rescale},
+            {"eta", solver.eta},
+            {"seed", std::to_string(sampling.seed)},
+            {"rng", sampling.rng}};
+}
+
 }  // namespace
+
+// ---- the loop in the caller's hands ----------------------------------------------------------------------------------
+
+Conditioning LatentPipeline::encode_prompt(const PromptTokens & tokens, const JobContext & job) {
+    if (!conditioners_) throw Error(ErrorCode::unsupported_model, "encodePrompt: a first stage alone has no text encoder");
+    Conditioning out = conditioners_->encode_tokens(tokens, job);
+    update_usage();
+    return out;
+}
+
+Conditioning LatentPipeline::encode_condition(const ConditionRequest & request, const JobContext & job) {
+    part("unet");
+    int64_t pictures = 1;
+    for (const auto * each : {&request.image, &request.mask}) {
+        if (*each) pictures = std::max(pictures, (*each)->shape[0]);
+    }
+    conditioners_->check(request, pictures);
+    const bool has_size = request.image || request.labels;
+    const Frame frame = has_size ? conditioners_->frame(request, 0, 0) : Frame{};
+    SeededNoise noise(parse_rng_kind(request.rng), request.seed, static_cast<size_t>(pictures));
+    if (!pictures_draw_first(request.rng)) {
+        std::vector<float> start_noise(static_cast<size_t>(pictures));
+        noise.normal(start_noise);  // the first draw is the start noise's, whatever its size
+    }
+    Conditioning out = conditioners_->encode(request, frame, pictures, noise, job);
+    update_usage();
+    return out;
+}
 
 Predict LatentPipeline::predictor(const Guidance & guidance) {
     // The pipeline outlives its samplers' steps: the bindings hold it for as long as a job runs.
     return [this, guidance](const Latents & x, double timestep, Latents & output, const JobContext & job) {
         use(part("unet"), job);
         if (!unet_->runner().bytes()) free_graphs_of_others(*unet_);
-        evaluate(x, {&timestep, 1}, guidance, nullptr, output, job);
+        evaluate(x, {&timestep, 1}, guidance, output, job);
     };
-}
-
-/// Whether the two halves of guidance run as one batch; throws out_of_memory where not even one alone fits the caller's bound.
-bool LatentPipeline::plan_guidance(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided) const {
-    if (one_part_at_a_time_) guided = false;
-    if (request_.max_bytes == 0) return guided;
-    uint64_t held = unet_->weights().bytes();
-    for (const models::Network * other : networks()) {
-        if (other != unet_.get() && !one_part_at_a_time_) held += other->weights().bytes();
-    }
-    const auto needed = [&](int64_t batch) { return held + unet_->measure({batch, shape[2], shape[3], tokens}).bytes; };
-    if (guided && needed(2) <= request_.max_bytes) return true;
-    const uint64_t least = needed(1);
-    if (least <= request_.max_bytes) return false;
-    throw Error(ErrorCode::out_of_memory,
-                "The U-Net at this size needs " + std::to_string(least >> 20) + " MiB with its weights, memory.maxBytes allows " +
-                    std::to_string(request_.max_bytes >> 20) + " MiB: choose a smaller size or dtype, or raise the bound",
-                Json{{"required", least}, {"available", request_.max_bytes}}.dump());
 }
 
 std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & request, const Latents & start,
                                                         const Latents * image, const Conditioning * conditioning,
                                                         const Conditioning * unconditional) {
     check_latents(start, "sample");
-    if (!unet_) throw Error(ErrorCode::unsupported_model, "sample: this model has no U-Net");
+    part("unet");
     const int multiple = unet_->config().size_multiple();
     if (start.shape[2] % multiple != 0 || start.shape[3] % multiple != 0) {
-        throw Error(ErrorCode::invalid_argument, "sample: latent sides must be multiples of " + std::to_string(multiple));
-    }
-    if (conditioning == nullptr || conditioning->dim != unet_->config().context_dim ||
-        (unconditional && unconditional->dim != conditioning->dim)) {
-        throw Error(ErrorCode::invalid_argument,
-                    "sample: needs conditioning of width " + std::to_string(unet_->config().context_dim));
+        refuse("sample: latent sides must be multiples of " + std::to_string(multiple));
     }
     // The caller's objects may be disposed of while the run lives on.
     struct Held {
-        Conditioning conditioning, unconditional;
+        std::optional<Conditioning> conditioning, unconditional;
     };
     auto held = std::make_shared<Held>();
-    held->conditioning = *conditioning;
-    if (unconditional) held->unconditional = *unconditional;
-    Guidance guidance{&held->conditioning, unconditional ? &held->unconditional : nullptr, request.guidance_scale,
-                      request.guidance_rescale, plan_guidance(start.shape, conditioning->tokens, unconditional != nullptr)};
+    Guidance guidance;
+    guidance.scale = request.guidance_scale, guidance.rescale = request.guidance_rescale;
+    if (conditioning) guidance.conditioning = &held->conditioning.emplace(*conditioning);
+    if (unconditional) guidance.unconditional = &held->unconditional.emplace(*unconditional);
+    if (conditioning && conditioning->concat) guidance.concat = &*held->conditioning->concat;
+    check_conditioning("sample", start.shape, guidance);
+    guidance.plan = plan_unet(start.shape, conditioning ? conditioning->tokens : 0, guidance.guided());
     Predict predict = [held, inner = predictor(guidance)](const Latents & x, double timestep, Latents & output,
                                                           const JobContext & job) { inner(x, timestep, output, job); };
 
@@ -83,10 +120,108 @@ std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & 
                                          std::move(predict), std::move(noise), start, image);
 }
 
+// ---- generate --------------------------------------------------------------------------------------------------------
+
+/// Everything that can be refused is refused here, before the first network runs.
+LatentPipeline::Plan LatentPipeline::plan_generate(const GenerateRequest & request) const {
+    require_parts("generate");
+    const ModelSpec & spec = opened_.spec;
+    const SamplingRequest & sampling = request.sampling;
+    Plan plan;
+    plan.condition = request.condition;
+    if (!conditioners_->takes_image()) plan.image.swap(plan.condition.image);
+    if (!plan.image && conditioners_->takes_image() && sampling.strength != 1.0) {
+        refuse("strength is for image to image; this model starts from noise and is conditioned on the picture");
+    }
+    conditioners_->check(plan.condition, request.count);
+    plan.guided = sampling.guidance_scale != 1.0;
+    if (plan.guided) conditioners_->check_unconditional(request.negative);
+    plan.solver = samplers::make_solver(solver_options(sampling, spec, plan.image.has_value()));
+
+    plan.frame = conditioners_->frame(plan.condition, request.width, request.height);
+    const Frame & frame = plan.frame;
+    const int64_t factor = spec.downsampling();
+    plan.shape = {request.count, spec.latent_channels(), frame.padded_height / factor, frame.padded_width / factor};
+    if (request.latents && request.latents->shape != plan.shape) {
+        refuse("latents: the shape does not fit the size and count asked for");
+    }
+    if (plan.image) {
+        const auto & image = plan.image->shape;
+        if (image[3] != frame.width || image[2] != frame.height) refuse("image: its size must be width x height");
+        if (image[0] != 1 && image[0] != request.count) refuse("image: one picture, or one per count");
+    }
+
+    // Latents of the loop and the solver's history, then the decoded floats and the pictures made of them.
+    const uint64_t numbers = elements(plan.shape), channels = static_cast<uint64_t>(spec.first_stage->out_channels);
+    const uint64_t pixels = static_cast<uint64_t>(request.count) * static_cast<uint64_t>(frame.padded_width) *
+                            static_cast<uint64_t>(frame.padded_height);
+    require_memory(8 * numbers * sizeof(float) + channels * pixels * (sizeof(float) + 2),
+                   "generate: pictures of this size and count");
+    plan.unet = plan_unet(plan.shape, conditioners_->tokens(&plan.condition), plan.guided);
+    if (request_.max_bytes) {
+        (void)plan_decode(plan.shape[2], plan.shape[3]);
+        if (plan.image || conditioners_->inpaints()) (void)plan_encode(plan.shape[2], plan.shape[3]);
+    }
+    return plan;
+}
+
+/// Conditioning and start of the run: everything before the first step.
+SamplingRun LatentPipeline::start_run(const GenerateRequest & request, Plan & plan, Conditioning & conditioning,
+                                      Conditioning & unconditional, const JobContext & job) {
+    const SamplingRequest & sampling = request.sampling;
+    SeededNoise noise(parse_rng_kind(sampling.rng), sampling.seed, static_cast<size_t>(request.count));
+    const bool pictures_first = pictures_draw_first(sampling.rng);
+    Latents start{plan.shape, std::vector<float>(elements(plan.shape))};
+    if (!pictures_first) noise.normal(start.data);
+
+    conditioning = conditioners_->encode(plan.condition, plan.frame, request.count, noise, job);
+    if (plan.guided) unconditional = conditioners_->unconditional(request.negative, conditioning, job);
+    std::optional<Latents> clean;
+    if (plan.image) clean = code_of(encode_raw(*plan.image, job), request.count, &noise, opened_.spec.scale_factor);
+
+    if (pictures_first) noise.normal(start.data);
+    if (request.latents) start.data = request.latents->data;
+    Guidance guidance{&conditioning,
+                      plan.guided ? &unconditional : nullptr,
+                      conditioning.concat ? &*conditioning.concat : nullptr,
+                      sampling.guidance_scale,
+                      sampling.guidance_rescale,
+                      plan.unet};
+    check_conditioning("generate", plan.shape, guidance);
+    return SamplingRun(std::move(plan.solver), predictor(guidance), std::move(noise), start, clean ? &*clean : nullptr);
+}
+
+void LatentPipeline::sample(const GenerateRequest & request, SamplingRun & run, const JobContext & job) {
+    job.report(Phase::sample, 0, run.steps());
+    while (!run.done()) {
+        run.step(job);
+        job.report(Phase::sample, run.index(), run.steps());
+        const bool shown = request.preview_every > 0 && job.preview && !run.done() && run.index() % request.preview_every == 0;
+        if (!shown) continue;
+        const bool through_decoder = request.preview_method == "vae";
+        std::vector<Picture> decoded;
+        if (through_decoder) decoded = to_pictures(decode(run.denoised(), true, job));
+        for (int i = 0; i < request.count; ++i) {
+            job.preview(run.index(), i,
+                        through_decoder ? std::move(decoded[static_cast<size_t>(i)]) : preview(run.denoised(), i));
+        }
+    }
+}
+
+ImageTensor LatentPipeline::finish(const Plan & plan, const Latents & latents, const JobContext & job) {
+    ImageTensor picture = decode(latents, true, job);
+    if (plan.frame.padded()) picture = crop_to(picture, plan.frame.height, plan.frame.width);
+    if (conditioners_->inpaints()) {
+        ImageTensor mask = *plan.condition.mask;
+        binarise(mask);
+        keep_outside(picture, *plan.condition.image, mask);
+    }
+    return picture;
+}
+
 GenerateResult LatentPipeline::generate(const GenerateRequest & request, const JobContext & job) {
     GenerateResult result;
     Stopwatch watch;
-    const ModelSpec & spec = opened_.spec;
     double loaded = load_ms_;
     const auto lap = [&](double & stage_ms) {  // weights that a stage had to read count as loading
         const double load = load_ms_ - loaded;
@@ -94,102 +229,23 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
         stage_ms = watch.lap() - load;
         result.timings.load_ms += load;
     };
-    if (!unet_ || !text_ || !first_stage_) {
-        throw Error(ErrorCode::unsupported_model,
-                    "generate: needs a text encoder, a U-Net and a first stage, and this model has not all of them");
-    }
-    if (request.mask) throw Error(ErrorCode::unsupported_model, "generate: inpainting with a mask is not possible yet");
-    const int width = request.width > 0 ? request.width : spec.image_size,
-              height = request.height > 0 ? request.height : spec.image_size;
-    const SamplingRequest & sampling = request.sampling;
-    // Everything that can be refused is refused before the first network runs.
-    auto solver = samplers::make_solver(solver_options(sampling, spec, request.image.has_value()));
-    Latents start{latent_shape(width, height, request.count), {}};
-    const int multiple = unet_->config().size_multiple();
-    if (start.shape[2] % multiple != 0 || start.shape[3] % multiple != 0) {
-        throw Error(ErrorCode::invalid_argument,
-                    "width and height must be multiples of " + std::to_string(multiple * spec.downsampling()));
-    }
-    if (request.latents && request.latents->shape != start.shape) {
-        throw Error(ErrorCode::invalid_argument, "latents: the shape does not fit the size and count asked for");
-    }
-
-    // Latents of the loop and the solver's history, then the decoded floats and the pictures made of them.
-    const uint64_t numbers = static_cast<uint64_t>(start.shape[0] * start.shape[1] * start.shape[2] * start.shape[3]);
-    const uint64_t pixels = static_cast<uint64_t>(request.count) * static_cast<uint64_t>(width) * static_cast<uint64_t>(height);
-    require_memory(8 * numbers * sizeof(float) + 3 * pixels * (sizeof(float) + 2), "generate: pictures of this size and count");
-
-    const bool guided = sampling.guidance_scale != 1.0;
-    int64_t tokens = 0;
-    for (const TokenChunk & chunk : request.prompt.chunks) tokens += static_cast<int64_t>(chunk.ids.size());
-    const bool as_batch = plan_guidance(start.shape, tokens, guided);
-    if (request_.max_bytes) (void)plan_decode(start.shape[2], start.shape[3]);
-
-    const Conditioning conditioning = encode_prompt(request.prompt, job);
-    Conditioning unconditional;
-    if (guided) unconditional = encode_prompt(request.negative, job);
-
-    // Draws per seed. mt19937 follows diffusers: the posterior sample of the image comes before the start noise; philox follows
-    // the web UI: the start noise is the seed's first draw.
-    SeededNoise noise(parse_rng_kind(sampling.rng), sampling.seed, static_cast<size_t>(request.count));
-    const bool image_first = sampling.rng == "mt19937";
-    std::optional<Latents> clean;
-    Latents encoded;
-    if (request.image) {
-        if (request.image->shape[3] != width || request.image->shape[2] != height) {
-            throw Error(ErrorCode::invalid_argument, "image: its size must be width x height");
-        }
-        encoded = moments(*request.image, job);
-        if (encoded.shape[0] != 1 && encoded.shape[0] != request.count) {
-            throw Error(ErrorCode::invalid_argument, "image: one picture, or one per count");
-        }
-        if (image_first) clean = from_moments(encoded, request.count, &noise);
-    }
-    start.data.resize(static_cast<size_t>(start.shape[0] * start.shape[1] * start.shape[2] * start.shape[3]));
-    noise.normal(start.data);
-    if (request.latents) start.data = request.latents->data;
-    if (request.image && !image_first) clean = from_moments(encoded, request.count, &noise);
+    Plan plan = plan_generate(request);
+    Conditioning conditioning, unconditional;
+    SamplingRun run = start_run(request, plan, conditioning, unconditional, job);
     lap(result.timings.encode_ms);
-
-    const Guidance guidance{&conditioning, guided ? &unconditional : nullptr, sampling.guidance_scale, sampling.guidance_rescale,
-                            as_batch};
-    SamplingRun run(std::move(solver), predictor(guidance), std::move(noise), start, clean ? &*clean : nullptr);
-    job.report(Phase::sample, 0, run.steps());
-    while (!run.done()) {
-        run.step(job);
-        job.report(Phase::sample, run.index(), run.steps());
-        if (request.preview_every > 0 && job.preview && !run.done() && run.index() % request.preview_every == 0) {
-            const bool through_decoder = request.preview_method == "vae";
-            std::vector<Picture> decoded;
-            if (through_decoder) decoded = to_pictures(decode(run.denoised(), job));
-            for (int i = 0; i < request.count; ++i) {
-                job.preview(run.index(), i,
-                            through_decoder ? std::move(decoded[static_cast<size_t>(i)]) : preview(run.denoised(), i));
-            }
-        }
-    }
+    sample(request, run, job);
     lap(result.timings.sample_ms);
-
-    ImageTensor image = decode(run.latents(), job);
+    ImageTensor picture = finish(plan, run.latents(), job);
     if (request.output_float) {
-        result.tensor = std::move(image);
+        result.tensor = std::move(picture);
     } else {
-        result.images = to_pictures(image);
+        result.images = to_pictures(picture);
     }
     lap(result.timings.decode_ms);
 
-    const samplers::SolverOptions options = solver_options(sampling, spec, request.image.has_value());
-    result.options = {{"width", width},
-                      {"height", height},
-                      {"count", request.count},
-                      {"steps", options.steps},
-                      {"sampler", options.sampler},
-                      {"schedule", options.schedule},
-                      {"guidanceScale", sampling.guidance_scale},
-                      {"guidanceRescale", sampling.guidance_rescale},
-                      {"eta", options.eta},
-                      {"seed", std::to_string(sampling.seed)},
-                      {"rng", sampling.rng}};
+    const samplers::SolverOptions solver = solver_options(request.sampling, opened_.spec, plan.image.has_value());
+    result.options = settled_options(request.sampling, solver, plan.frame, request.count);
+    if (conditioning.class_label >= 0) result.options["noiseLevel"] = conditioning.class_label;
     return result;
 }
 

@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "pipeline/preview.h"
+#include "pipeline/upscaling.h"
 
 namespace latent::pipeline {
 namespace {
@@ -24,29 +25,6 @@ graph::WeightPolicy weight_policy(const LoadRequest & request, const std::string
         throw Error(ErrorCode::invalid_argument, "dtype." + part + ": \"" + found->second + "\" is not a weight type");
     }
     return policy;
-}
-
-const ConditionerConfig * clip_conditioner(const ModelSpec & spec) {
-    for (const ConditionerConfig & conditioner : spec.conditioners) {
-        if (conditioner.kind == "clip_text") return &conditioner;
-    }
-    return nullptr;
-}
-
-/// Systems whose conditioning this engine cannot make yet are refused at load, not in the middle of a run.
-void require_runnable(const ModelSpec & spec, bool first_stage_only) {
-    if (first_stage_only || !spec.unet) return;
-    if (spec.kind == "text" && spec.conditioning_key == "crossattn" && clip_conditioner(spec) && spec.conditioners.size() == 1 &&
-        spec.unet->class_embedding.empty() && spec.unet->guidance_embed_dim == 0 &&
-        spec.unet->in_channels == spec.unet->out_channels) {
-        return;
-    }
-    const Json details = {{"found", spec.name}, {"kind", spec.kind}, {"conditioningKey", spec.conditioning_key}};
-    throw Error(ErrorCode::unsupported_model,
-                "This model was recognised as " + (spec.name.empty() ? "kind \"" + spec.kind + "\"" : spec.name) +
-                    ", which this version cannot run yet; it runs text-to-image models with one CLIP text encoder (Stable "
-                    "Diffusion 1.x and alike) and KL first stages",
-                details.dump());
 }
 
 }  // namespace
@@ -73,9 +51,14 @@ std::shared_ptr<Pipeline> Pipeline::load(const LoadRequest & request, const JobC
 LatentPipeline::LatentPipeline(const LoadRequest & request, formats::OpenedModel opened)
     : request_(request), opened_(std::move(opened)), device_(graph::Device::create(request.device, request.threads)) {
     const ModelSpec & spec = opened_.spec;
-    require_runnable(spec, request.first_stage_only);
-    if (const ConditionerConfig * clip = clip_conditioner(spec); clip && !request.first_stage_only) {
-        text_ = std::make_unique<models::ClipText>(clip->clip, device_, clip->prefix);
+    if (!request.first_stage_only) {
+        ConditioningHost host;
+        host.use = [this](models::Network & network, const JobContext & job) { use(network, job); };
+        host.encode = [this](const ImageTensor & image, const JobContext & job) {
+            const Latents raw = encode_raw(image, job);
+            return code_of(raw, raw.shape[0], nullptr, 1.0);
+        };
+        conditioners_ = std::make_unique<Conditioners>(spec, device_, std::move(host));
     }
     if (spec.unet && !request.first_stage_only) unet_ = std::make_unique<models::UNet>(*spec.unet, device_);
     if (spec.first_stage) first_stage_ = std::make_unique<models::Autoencoder>(*spec.first_stage, device_);
@@ -102,7 +85,7 @@ LatentPipeline::LatentPipeline(const LoadRequest & request, formats::OpenedModel
 
 std::vector<models::Network *> LatentPipeline::networks() const {
     std::vector<models::Network *> out;
-    if (text_) out.push_back(text_.get());
+    if (conditioners_) out = conditioners_->networks();
     if (unet_) out.push_back(unet_.get());
     if (first_stage_) out.push_back(first_stage_.get());
     return out;
@@ -149,6 +132,12 @@ models::Network & LatentPipeline::part(const std::string & name) {
         if (network->weights().part() == name) return *network;
     }
     throw Error(ErrorCode::unsupported_model, "This model has no " + name + " part");
+}
+
+void LatentPipeline::require_parts(const char * what) const {
+    if (conditioners_ && unet_ && first_stage_) return;
+    throw Error(ErrorCode::unsupported_model,
+                std::string(what) + ": needs a U-Net and a first stage, and this model has not both of them");
 }
 
 // ---- state -----------------------------------------------------------------------------------------------------------
@@ -208,6 +197,7 @@ Json LatentPipeline::info() const {
     const int factor = spec.downsampling() * (spec.unet ? spec.unet->size_multiple() : 1);
     const graph::DeviceInfo device = device_->info();
     return {{"kind", spec.kind},
+            {"condition", conditioners_ && unet_ ? conditioners_->info() : Json()},
             {"name", spec.name},
             {"spec", to_json(spec)},
             {"parameters", parameters},
@@ -244,21 +234,31 @@ Json LatentPipeline::estimate(int width, int height, bool guided) const {
     const auto as_json = [](const graph::GraphMeasure & measure) {
         return Json{{"bytes", measure.bytes}, {"flops", measure.flops}};
     };
-    const auto shape = latent_shape(width, height, 1);
+    const bool picture = conditioners_ && unet_;  // otherwise a first stage alone, or a text encoder
+    const Frame frame = picture ? conditioners_->frame({}, width, height) : Frame{width, height, width, height};
+    const auto shape = latent_shape(static_cast<int>(frame.padded_width), static_cast<int>(frame.padded_height), 1);
     Json out = Json::object(), weights = Json::object();
     for (const models::Network * network : networks()) {
         weights[network->weights().part()] = {{"bytes", network->weights().bytes()},
                                               {"mapped", network->weights().mapped_bytes()}};
     }
     out["weights"] = weights;
-    if (text_) out["textEncoder"] = as_json(text_->measure(1, text_->config().max_position_embeddings));
+    if (conditioners_) {
+        for (const auto & [name, measure] : conditioners_->measure(frame.width, frame.height)) out[name] = as_json(measure);
+    }
+    int64_t h = shape[2], w = shape[3];
     if (unet_) {
-        const int64_t tokens = text_ ? text_->config().max_position_embeddings : 0;
-        out["unet"] = as_json(unet_->measure({guided ? 2 : 1, shape[2], shape[3], tokens}));
+        const int64_t tokens = conditioners_->tokens();
+        if (conditioners_->upscales()) {
+            const int64_t tile = request_.tile_size > 0 ? request_.tile_size : kUpscalingTile;
+            h = std::min(h, tile), w = std::min(w, tile);
+        }
+        out["unet"] = as_json(unet_->measure({guided && tokens > 0 ? 2 : 1, h, w, tokens}));
     }
     if (first_stage_) {
-        out["encode"] = as_json(first_stage_->measure_encode(1, height, width));
-        out["decode"] = as_json(first_stage_->measure_decode(1, shape[2], shape[3]));
+        const int64_t factor = opened_.spec.downsampling();
+        out["encode"] = as_json(first_stage_->measure_encode(1, shape[2] * factor, shape[3] * factor));
+        out["decode"] = as_json(first_stage_->measure_decode(1, h, w));
     }
     return out;
 }

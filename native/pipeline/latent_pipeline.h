@@ -5,8 +5,8 @@
 
 #include "formats/model_files.h"
 #include "models/autoencoder.h"
-#include "models/clip_text.h"
 #include "models/unet.h"
+#include "pipeline/conditioners.h"
 #include "pipeline/memory_plan.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/sampling.h"
@@ -16,7 +16,7 @@ namespace latent::pipeline {
 /// Opens the files that a request names; headers only.
 formats::OpenedModel open_request(const LoadRequest & request);
 
-/// The Pipeline over the networks of one opened model. Parts (text encoder, U-Net, first stage) are planned from headers at load;
+/// The Pipeline over the networks of one opened model. Parts (conditioners, U-Net, first stage) are planned from headers at load;
 /// their weights are read at load too, or one part at a time when memory is short (`memory: "low"`).
 class LatentPipeline final : public Pipeline {
 public:
@@ -28,6 +28,7 @@ public:
     Json info() const override;
     std::string tokenizer() const override { return opened_.tokenizer; }
     Conditioning encode_prompt(const PromptTokens & tokens, const JobContext & job) override;
+    Conditioning encode_condition(const ConditionRequest & request, const JobContext & job) override;
     Latents encode_image(const ImageTensor & image, const std::string & mode, uint64_t seed, const std::string & rng,
                          const JobContext & job) override;
     Latents create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng) override;
@@ -36,7 +37,10 @@ public:
                     const JobContext & job) override;
     std::unique_ptr<Sampler> start_sampling(const SamplingRequest & request, const Latents & start, const Latents * image,
                                             const Conditioning * conditioning, const Conditioning * unconditional) override;
-    ImageTensor decode(const Latents & latents, const JobContext & job) override;
+    ImageTensor decode(const Latents & latents, bool quantise, const JobContext & job) override;
+    Codes encode_codes(const ImageTensor & image, const JobContext & job) override;
+    ImageTensor decode_codes(const Codes & codes, const JobContext & job) override;
+    std::vector<double> loss(const ImageTensor & image, const LossRequest & request, const JobContext & job) override;
     Picture preview(const Latents & latents, int index) const override;
     GenerateResult generate(const GenerateRequest & request, const JobContext & job) override;
     Json estimate(int width, int height, bool guided) const override;
@@ -44,14 +48,29 @@ public:
     void unload() override;
 
 private:
+    struct UNetPlan {
+        bool as_batch = true;  // both halves of guidance in one call
+        int tile = 0;          // latent pixels, 0: whole
+    };
     /// The arguments of one guided evaluation that stay the same over a run.
     struct Guidance {
         const Conditioning * conditioning = nullptr;
         const Conditioning * unconditional = nullptr;
+        const Latents * concat = nullptr;
         double scale = 1.0;
         double rescale = 0.0;
-        bool as_batch = true;  // both halves in one call; see plan_guidance
+        UNetPlan plan;
         bool guided() const { return unconditional != nullptr && scale != 1.0; }
+    };
+    /// What generate() has checked and planned before the first network runs.
+    struct Plan {
+        ConditionRequest condition;
+        std::optional<ImageTensor> image;  // start of image to image
+        Frame frame;
+        std::array<int64_t, 4> shape{};  // of the latents
+        std::unique_ptr<samplers::Solver> solver;
+        UNetPlan unet;
+        bool guided = false;
     };
 
     models::Network & part(const std::string & name);  // throws unsupported_model when this model has no such part
@@ -61,23 +80,35 @@ private:
 
     std::array<int64_t, 4> latent_shape(int width, int height, int batch) const;
     void check_latents(const Latents & latents, const char * what) const;
-    void evaluate(const Latents & x, Span<const double> timesteps, const Guidance & guidance, const Latents * concat,
-                  Latents & output, const JobContext & job);
-    void evaluate_row(const Latents & x, int64_t row, double timestep, const Guidance & guidance, const Latents * concat,
-                      Span<float> output, const JobContext & job);
+    void check_conditioning(const char * what, const std::array<int64_t, 4> & shape, const Guidance & guidance) const;
+    void require_parts(const char * what) const;  // throws unsupported_model without a U-Net or a first stage
+
+    UNetPlan plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided) const;
+    void evaluate(const Latents & x, Span<const double> timesteps, const Guidance & guidance, Latents & output,
+                  const JobContext & job);
+    void evaluate_row(const Latents & x, int64_t row, double timestep, const Guidance & guidance, Span<float> output,
+                      const JobContext & job);
+    ImageTensor evaluate_halves(const ImageTensor & input, double timestep, const Guidance & guidance, const JobContext & job);
     Predict predictor(const Guidance & guidance);
-    bool plan_guidance(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided) const;
     void free_graphs_of_others(const models::Network & network);
-    std::vector<float> encode_window(const TokenChunk & chunk, int clip_skip, const JobContext & job);
-    Latents moments(const ImageTensor & image, const JobContext & job);
-    Latents from_moments(const Latents & moments, int64_t rows, NoiseSource * noise) const;
+
+    Plan plan_generate(const GenerateRequest & request) const;
+    SamplingRun start_run(const GenerateRequest & request, Plan & plan, Conditioning & conditioning, Conditioning & unconditional,
+                          const JobContext & job);
+    void sample(const GenerateRequest & request, SamplingRun & run, const JobContext & job);
+    ImageTensor finish(const Plan & plan, const Latents & latents, const JobContext & job);
+
+    Latents encode_raw(const ImageTensor & image, const JobContext & job);
+    Latents code_of(const Latents & raw, int64_t rows, NoiseSource * noise, double scale) const;
+    ImageTensor decode_scaled(const Latents & z, bool quantise, const JobContext & job);
     StagePlan plan_decode(int64_t height, int64_t width) const;
+    StagePlan plan_encode(int64_t height, int64_t width) const;
     StagePlanRequest stage_request(int64_t height, int64_t width) const;
 
     LoadRequest request_;
     formats::OpenedModel opened_;
     graph::DevicePtr device_;
-    std::unique_ptr<models::ClipText> text_;
+    std::unique_ptr<Conditioners> conditioners_;  // null: first stage only
     std::unique_ptr<models::UNet> unet_;
     std::unique_ptr<models::Autoencoder> first_stage_;
     bool one_part_at_a_time_ = false;

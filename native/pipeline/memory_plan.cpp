@@ -9,7 +9,6 @@ namespace latent::pipeline {
 namespace {
 
 constexpr int kTiles[] = {128, 96, 64, 48, 32};  // latent pixels; below 32 the blended strips dominate
-constexpr int kLowMemoryTile = 64;
 
 }  // namespace
 
@@ -23,7 +22,9 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
         return request.tile < side ? StagePlan{request.tile, call(request.tile)} : StagePlan{0, call(request.tile)};
     }
     const bool never = request.tiling.has_value() && !*request.tiling;
-    const bool always = request.tiling.value_or(request.low_memory && side > kLowMemoryTile);
+    const bool larger = request.largest > 0 && side > request.largest;
+    const bool always = request.tiling.value_or(larger);
+    const int largest = request.largest > 0 ? request.largest : kLowMemoryTile;  // of tiles that somebody asked for
 
     const uint64_t whole = measure(request.height, request.width);
     if (never || side <= kTiles[std::size(kTiles) - 1]) return {0, whole};
@@ -31,7 +32,7 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
 
     uint64_t least = whole;
     for (const int tile : kTiles) {
-        if (tile >= side || (always && tile > kLowMemoryTile)) continue;
+        if (tile >= side || (always && tile > largest)) continue;
         least = call(tile);
         if (least <= request.budget) return {tile, least};
     }

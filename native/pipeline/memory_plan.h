@@ -6,7 +6,9 @@
 
 namespace latent::pipeline {
 
-/// How a first stage is run over a picture: whole, or in tiles of `tile` latent pixels.
+constexpr int kLowMemoryTile = 64;  // latent pixels: `largest` where memory is to be spared
+
+/// How a network is run over a picture: whole, or in tiles of `tile` latent pixels.
 struct StagePlan {
     int tile = 0;        // 0: whole
     uint64_t bytes = 0;  // of one call
@@ -17,7 +19,7 @@ struct StagePlanRequest {
     uint64_t budget = 0;            // bytes that one call may take, UINT64_MAX: no bound
     std::optional<bool> tiling;     // the caller's wish
     int tile = 0;                   // the caller's tile, 0: chosen
-    bool low_memory = false;        // tiles whenever the picture is larger than one
+    int largest = 0;                // tiles whenever the picture is larger than this, 0: only when the budget says so
 };
 
 /// Chooses the largest tile whose call fits the budget. `measure(height, width)` gives the bytes of one call for that many latent

@@ -14,7 +14,7 @@
 #include "graph/device.h"
 
 // The facade of the engine: everything the addon calls, and the order in which a picture is made.
-//   load -> encode_prompt -> (encode_image) -> Sampler steps -> decode;  generate() is that sequence in one job.
+//   load -> encode_condition -> (encode_image) -> Sampler steps -> decode;  generate() is that sequence in one job.
 // A Pipeline is used from one thread at a time (the device's job thread); info() and cancel tokens are safe from any.
 
 namespace latent::pipeline {
@@ -30,12 +30,13 @@ struct LoadRequest {
     std::string device = "auto";
     int threads = 0;  // 0: physical cores
     Precision precision = Precision::fast;
-    std::map<std::string, std::string> dtype;  // part (unet | textEncoder | vae) -> weight type; missing: as stored
+    std::map<std::string, std::string> dtype;  // part (unet | textEncoder | conditioner | vae) -> weight type; missing: as stored
     std::string memory = "auto";               // auto | fast | low
     uint64_t max_bytes = 0;                    // 0: no bound of the caller's
     std::optional<bool> vae_tiling;            // unset: when the plan says so
     int vae_tile_size = 0;                     // latent pixels, 0: chosen by the plan
-    bool first_stage_only = false;             // Autoencoder.load
+    int tile_size = 0;              // of super-resolution, latent pixels, 0: the reference's, less where memory is short
+    bool first_stage_only = false;  // Autoencoder.load
 };
 
 /// Latent tensor [n, c, h, w], float32, owned by the engine. Already multiplied by the scale factor.
@@ -44,12 +45,14 @@ struct Latents {
     std::vector<float> data;
 };
 
-/// What the text encoder made of a prompt: [1, tokens, dim], float32.
+/// What steers a run. Both halves of guidance see the same `concat` and `class_label`; only their tokens differ.
 struct Conditioning {
-    int64_t tokens = 0;
+    int64_t tokens = 0;  // of cross-attention [1, tokens, dim], float32; 0: none
     int64_t dim = 0;
     bool truncated = false;
     std::vector<float> data;
+    std::optional<Latents> concat;  // channels after the latents' own: [n, c, h, w], n 1 for every picture of a batch or one each
+    int32_t class_label = -1;       // row of the U-Net's label_emb (noise level of the x4 upscaler), -1: none
 };
 
 /// A float picture, planar [n, c, h, w], -1..1 (not clamped).
@@ -58,7 +61,25 @@ struct ImageTensor {
     std::vector<float> data;
 };
 
-/// One 77-token window of a prompt, start and end tokens included, with a weight per token.
+/// Embeddings of retrieval-augmented diffusion: rows [count, dim].
+struct EmbeddingRows {
+    int64_t count = 0, dim = 0;
+    std::vector<float> data;
+};
+
+/// One label number per pixel, rows top to bottom.
+struct LabelMap {
+    int64_t height = 0, width = 0;
+    std::vector<int32_t> data;
+};
+
+/// Codebook indices of a VQ first stage: [n, h, w].
+struct Codes {
+    std::array<int64_t, 3> shape{};
+    std::vector<int32_t> data;
+};
+
+/// One window of tokens with a weight for each: 77 of a prompt (start and end included), 92 of a layout, or a class number.
 struct TokenChunk {
     std::vector<int32_t> ids;
     std::vector<float> weights;  // empty: all 1
@@ -68,6 +89,18 @@ struct PromptTokens {
     std::vector<TokenChunk> chunks;
     std::string emphasis = "original";  // original (web UI mean-preserving) | no_norm | comfy
     int clip_skip = 0;                  // 0: the model's own; n: the output of layer N-(n-1)
+};
+
+/// The inputs that a model is conditioned on. Each kind of model takes its own; what it does not take is refused.
+struct ConditionRequest {
+    std::optional<PromptTokens> prompt;       // prompts, layouts, classes: whatever is tokens
+    std::optional<EmbeddingRows> embeddings;  // rdm: L2-normalised here; after the prompt's own embedding where there is one
+    std::optional<LabelMap> labels;           // semantic
+    std::optional<ImageTensor> image;         // superres: the low-resolution picture; inpaint: the picture
+    std::optional<ImageTensor> mask;          // inpaint: [n, 1, h, w], 1 = repaint, binarised at 0.5
+    std::optional<int> noise_level;           // x4 upscaler
+    uint64_t seed = 0;                        // of that noise, one seed per picture
+    std::string rng = "philox";
 };
 
 struct SamplingRequest {
@@ -86,15 +119,21 @@ struct SamplingRequest {
 
 struct GenerateRequest {
     SamplingRequest sampling;
-    PromptTokens prompt, negative;
-    int width = 0, height = 0;              // pixels, 0: the model's
+    ConditionRequest condition;             // its image is the start of image to image where the model is not conditioned on one
+    std::optional<PromptTokens> negative;   // unset: the null class, zero embeddings
+    int width = 0, height = 0;              // pixels, 0: those of image or labels, or the model's
     int count = 1;                          // seeds seed, seed+1, ...
-    std::optional<ImageTensor> image;       // image to image start
-    std::optional<ImageTensor> mask;        // 1 channel, 1 = repaint
     std::optional<Latents> latents;         // start noise in place of the seed's (unit variance)
     int preview_every = 0;                  // 0: off
     std::string preview_method = "linear";  // linear | vae
     bool output_float = false;
+};
+
+struct LossRequest {
+    std::vector<int> timesteps;  // 0 .. T - 1
+    ConditionRequest condition;
+    uint64_t seed = 0;  // of the posterior sample and the noise
+    std::string rng = "philox";
 };
 
 struct Timings {
@@ -136,31 +175,40 @@ public:
     /// Tokenizer files carried inside a GGUF (a JSON text written by convert), "" when there are none.
     virtual std::string tokenizer() const = 0;
 
+    /// Tokens alone, [1, tokens, dim]: also the unconditional half of guidance.
     virtual Conditioning encode_prompt(const PromptTokens & tokens, const JobContext & job) = 0;
-    /// mode: "sample" (posterior sample times the scale factor), "mean" (mode times the scale factor), "moments" (raw, 2z
-    /// channels).
+    /// Everything that the model is conditioned on. Throws invalid_argument that names what it takes.
+    virtual Conditioning encode_condition(const ConditionRequest & request, const JobContext & job) = 0;
+    /// mode: "sample" (posterior sample times the scale factor), "mean" (mode times the scale factor; both are the same for VQ),
+    /// "moments" (KL, raw, 2z channels), "prequant" (VQ, raw).
     virtual Latents encode_image(const ImageTensor & image, const std::string & mode, uint64_t seed, const std::string & rng,
                                  const JobContext & job) = 0;
     /// Unit-variance start noise, one seed per batch row (seed, seed+1, ...).
     virtual Latents create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng) = 0;
     /// The raw network output (eps, v or sample). `timesteps` has one entry or one per batch row, fractions allowed.
     /// With `unconditional` and a scale other than 1 the guided combination is returned. `concat`: extra channels for hybrid
-    /// models.
+    /// models, in place of the conditioning's own.
     virtual Latents predict(const Latents & latents, const std::vector<double> & timesteps, const Conditioning * conditioning,
                             const Conditioning * unconditional, double guidance_scale, const Latents * concat,
                             const JobContext & job) = 0;
     /// `start`: unit-variance noise (strength 1). With `image` (scaled clean latents) the loop starts inside the schedule.
     virtual std::unique_ptr<Sampler> start_sampling(const SamplingRequest & request, const Latents & start, const Latents * image,
                                                     const Conditioning * conditioning, const Conditioning * unconditional) = 0;
-    /// Latents / scale factor through the decoder, not clamped.
-    virtual ImageTensor decode(const Latents & latents, const JobContext & job) = 0;
+    /// Latents / scale factor through the decoder, not clamped. VQ: the nearest codes of them, unless `quantise` is false.
+    virtual ImageTensor decode(const Latents & latents, bool quantise, const JobContext & job) = 0;
+    /// VQ first stages: the nearest code of each latent pixel, and pictures from codes.
+    virtual Codes encode_codes(const ImageTensor & image, const JobContext & job) = 0;
+    virtual ImageTensor decode_codes(const Codes & codes, const JobContext & job) = 0;
+    /// The training objective of the paper (Eq. 1-3) per timestep: the mean of |target - prediction|^2 over the noised latents
+    /// of `image`. The same noise serves every timestep, so a value does not depend on which others are asked for.
+    virtual std::vector<double> loss(const ImageTensor & image, const LossRequest & request, const JobContext & job) = 0;
     /// Linear latent-to-RGB preview, one pixel per latent pixel.
     virtual Picture preview(const Latents & latents, int index) const = 0;
 
     virtual GenerateResult generate(const GenerateRequest & request, const JobContext & job) = 0;
 
-    /// What one generate() of this size takes, from headers alone: { unet, decode, encode, text: { bytes, flops }, weights:
-    /// {...}, tile }. Bytes are activations and scratch of one call; flops count 2 per multiply-add.
+    /// What one generate() of this size takes, from headers alone: { unet, decode, encode, textEncoder, conditioner: { bytes,
+    /// flops }, weights: {...} }. Bytes are activations and scratch of one call; flops count 2 per multiply-add.
     virtual Json estimate(int width, int height, bool guided) const = 0;
 
     /// Bytes held now: weights per part, graphs, latents; and the process's peak.

@@ -38,6 +38,67 @@ std::pair<int64_t, int64_t> shared(const std::vector<int64_t> & starts, size_t i
     return {before, after};
 }
 
+std::vector<float> outer_product(const std::vector<float> & column, const std::vector<float> & row) {
+    std::vector<float> out;
+    out.reserve(column.size() * row.size());
+    for (const float y : column) {
+        for (const float x : row) out.push_back(y * x);
+    }
+    return out;
+}
+
+/// Where the tiles lie along both axes, in input pixels.
+struct Placement {
+    std::vector<int64_t> ys, xs;
+    int64_t height = 0, width = 0;  // of a tile
+
+    /// Weights [h, w] of the output of one tile.
+    std::vector<float> weights(TileBlend blend, size_t iy, size_t ix, int64_t h, int64_t w) const {
+        if (blend == TileBlend::border_distance) return border_distance_weights(h, w);
+        const auto [top, bottom] = shared(ys, iy, height);
+        const auto [left, right] = shared(xs, ix, width);
+        return outer_product(ramp(h, top * h / height, bottom * h / height), ramp(w, left * w / width, right * w / width));
+    }
+};
+
+/// Sums of weighted tiles over a picture of `row` of `output` [n, c, h, w], and of the weights alone.
+class WeightedSum {
+public:
+    WeightedSum(ImageTensor & output, int64_t row)
+        : output_(output), row_(row), total_(static_cast<size_t>(output.shape[2] * output.shape[3]), 0.0f) {}
+
+    void add(const ImageTensor & tile, const std::vector<float> & weights, int64_t y0, int64_t x0) {
+        const auto [n, c, h, w] = tile.shape;
+        const int64_t height = output_.shape[2], width = output_.shape[3];
+        for (int64_t channel = 0; channel < c; ++channel) {
+            for (int64_t y = 0; y < h; ++y) {
+                const float * source = tile.data.data() + (channel * h + y) * w;
+                const float * weight = weights.data() + y * w;
+                float * target = output_.data.data() + ((row_ * c + channel) * height + y0 + y) * width + x0;
+                for (int64_t x = 0; x < w; ++x) target[x] += source[x] * weight[x];
+            }
+        }
+        for (int64_t y = 0; y < h; ++y) {
+            float * target = total_.data() + (y0 + y) * width + x0;
+            for (int64_t x = 0; x < w; ++x) target[x] += weights[static_cast<size_t>(y * w + x)];
+        }
+    }
+
+    void normalise() {
+        const int64_t c = output_.shape[1];
+        const size_t plane = total_.size();
+        for (int64_t channel = 0; channel < c; ++channel) {
+            float * target = output_.data.data() + static_cast<size_t>(row_ * c + channel) * plane;
+            for (size_t i = 0; i < plane; ++i) target[i] /= total_[i];
+        }
+    }
+
+private:
+    ImageTensor & output_;
+    int64_t row_;
+    std::vector<float> total_;
+};
+
 }  // namespace
 
 std::vector<int64_t> tile_starts(int64_t length, int64_t size, int64_t stride) {
@@ -46,55 +107,55 @@ std::vector<int64_t> tile_starts(int64_t length, int64_t size, int64_t stride) {
     return starts;
 }
 
-ImageTensor run_tiled(const ImageTensor & input, const TileGrid & grid, int up, int down, Phase phase, const JobContext & job,
-                      const std::function<ImageTensor(const ImageTensor &)> & run) {
+std::vector<float> border_distance_weights(int64_t height, int64_t width) {
+    const auto axis = [](int64_t size) {
+        std::vector<float> distances;
+        const float last = static_cast<float>(std::max<int64_t>(size - 1, 1));
+        for (int64_t i = 0; i < size; ++i) {
+            const float position = static_cast<float>(i) / last;
+            distances.push_back(std::min(position, 1.0f - position));
+        }
+        return distances;
+    };
+    const std::vector<float> ys = axis(height), xs = axis(width);
+    std::vector<float> out;
+    out.reserve(ys.size() * xs.size());
+    for (const float y : ys) {
+        for (const float x : xs) out.push_back(std::clamp(std::min(y, x), 0.01f, 0.5f));
+    }
+    return out;
+}
+
+ImageTensor run_tiled(const ImageTensor & input, const TileGrid & grid, int up, int down, std::optional<Phase> phase,
+                      const JobContext & job, const std::function<ImageTensor(const ImageTensor &)> & run) {
     const auto [n, c, h, w] = input.shape;
-    const int64_t tile_h = std::min<int64_t>(grid.tile, h), tile_w = std::min<int64_t>(grid.tile, w);
+    Placement at;
+    at.height = std::min<int64_t>(grid.tile, h), at.width = std::min<int64_t>(grid.tile, w);
     const int64_t stride = std::max<int64_t>(down, (grid.tile - grid.overlap) / down * down);
-    const auto ys = tile_starts(h, tile_h, stride), xs = tile_starts(w, tile_w, stride);
+    at.ys = tile_starts(h, at.height, stride), at.xs = tile_starts(w, at.width, stride);
     const auto scaled = [&](int64_t pixels) { return pixels * up / down; };
 
     ImageTensor output;
-    std::vector<float> total;  // sum of weights per output pixel
     int64_t done = 0;
-    const int64_t tiles = n * static_cast<int64_t>(ys.size() * xs.size());
-    const int64_t out_h = scaled(h), out_w = scaled(w);
-
+    const int64_t tiles = n * static_cast<int64_t>(at.ys.size() * at.xs.size());
     for (int64_t row = 0; row < n; ++row) {
-        total.assign(static_cast<size_t>(out_h * out_w), 0.0f);
-        for (size_t iy = 0; iy < ys.size(); ++iy) {
-            for (size_t ix = 0; ix < xs.size(); ++ix) {
+        std::optional<WeightedSum> sum;
+        for (size_t iy = 0; iy < at.ys.size(); ++iy) {
+            for (size_t ix = 0; ix < at.xs.size(); ++ix) {
                 job.check();
-                const ImageTensor result = run(crop(input, row, ys[iy], xs[ix], tile_h, tile_w));
-                const auto [rn, rc, rh, rw] = result.shape;
+                const ImageTensor tile = run(crop(input, row, at.ys[iy], at.xs[ix], at.height, at.width));
                 if (output.data.empty()) {
-                    output.shape = {n, rc, out_h, out_w};
-                    output.data.assign(static_cast<size_t>(n * rc * out_h * out_w), 0.0f);
+                    output.shape = {n, tile.shape[1], scaled(h), scaled(w)};
+                    output.data.assign(static_cast<size_t>(n * tile.shape[1] * scaled(h) * scaled(w)), 0.0f);
                 }
-                const auto [top, bottom] = shared(ys, iy, tile_h);
-                const auto [left, right] = shared(xs, ix, tile_w);
-                const auto wy = ramp(rh, scaled(top), scaled(bottom)), wx = ramp(rw, scaled(left), scaled(right));
-                const int64_t oy = scaled(ys[iy]), ox = scaled(xs[ix]);
-                for (int64_t channel = 0; channel < rc; ++channel) {
-                    for (int64_t y = 0; y < rh; ++y) {
-                        const float * source = result.data.data() + (channel * rh + y) * rw;
-                        float * target = output.data.data() + ((row * rc + channel) * out_h + oy + y) * out_w + ox;
-                        for (int64_t x = 0; x < rw; ++x)
-                            target[x] += source[x] * wy[static_cast<size_t>(y)] * wx[static_cast<size_t>(x)];
-                    }
-                }
-                for (int64_t y = 0; y < rh; ++y) {
-                    float * target = total.data() + (oy + y) * out_w + ox;
-                    for (int64_t x = 0; x < rw; ++x) target[x] += wy[static_cast<size_t>(y)] * wx[static_cast<size_t>(x)];
-                }
-                job.report(phase, ++done, tiles);
+                if (!sum) sum.emplace(output, row);
+                sum->add(tile, at.weights(grid.blend, iy, ix, tile.shape[2], tile.shape[3]), scaled(at.ys[iy]),
+                         scaled(at.xs[ix]));
+                ++done;
+                if (phase) job.report(*phase, done, tiles);
             }
         }
-        const int64_t channels = output.shape[1];
-        for (int64_t channel = 0; channel < channels; ++channel) {
-            float * target = output.data.data() + (row * channels + channel) * out_h * out_w;
-            for (int64_t i = 0; i < out_h * out_w; ++i) target[i] /= total[static_cast<size_t>(i)];
-        }
+        sum->normalise();
     }
     return output;
 }

@@ -6,22 +6,34 @@
 
 namespace latent::pipeline {
 
-/// Runs a first stage over overlapping tiles and blends them, so that its working set depends on the tile and not on the picture.
-/// Neighbouring tiles share a quarter of a tile, and across that strip their weights rise and fall linearly and sum to one:
-/// the small differences that the group norms of separate tiles make are spread over the strip and leave no edge.
-/// The last tile of a row or column is aligned with the edge, so every tile has the same size and one graph serves all.
+enum class TileBlend {
+    ramp,             // weights rise and fall linearly across the strip that neighbours share
+    border_distance,  // weights are the distance to the tile's border: LatentDiffusion.get_weighting of ddpm.py
+};
+
+/// Overlapping tiles, so that the working set of a network depends on the tile and not on the picture. The small differences that
+/// the group norms of separate tiles make are spread over what neighbours share and leave no edge. The last tile of a row or
+/// column is aligned with the edge, so every tile has the same size and one graph serves all.
 struct TileGrid {
     int tile = 0;     // input pixels per side (clipped to the input)
     int overlap = 0;  // input pixels shared by neighbours
+    TileBlend blend = TileBlend::ramp;
 
-    static TileGrid for_tile(int tile) { return {tile, tile / 4}; }
+    /// For a first stage: neighbours share a quarter of a tile.
+    static TileGrid for_tile(int tile) { return {tile, tile / 4, TileBlend::ramp}; }
+    /// The super-resolution of the paper's code (notebook_helpers.py): neighbours share half a tile.
+    static TileGrid for_upscaling(int tile) { return {tile, tile / 2, TileBlend::border_distance}; }
 };
 
 /// `run` maps one tile [1, c, th, tw] to [1, c', th * up / down, tw * up / down].
 /// `up`/`down` is the size ratio output/input: {8, 1} for a decoder of factor 8, {1, 8} for its encoder (the tile and its
-/// position are then multiples of `down`). Cancel is checked and progress reported (`phase`, tiles) between tiles.
-ImageTensor run_tiled(const ImageTensor & input, const TileGrid & grid, int up, int down, Phase phase, const JobContext & job,
-                      const std::function<ImageTensor(const ImageTensor & tile)> & run);
+/// position are then multiples of `down`). Cancel is checked and progress reported (`phase`, tiles; none: not at all) between
+/// tiles.
+ImageTensor run_tiled(const ImageTensor & input, const TileGrid & grid, int up, int down, std::optional<Phase> phase,
+                      const JobContext & job, const std::function<ImageTensor(const ImageTensor & tile)> & run);
+
+/// Weight of every pixel of a tile: its distance to the border over the tile's side, clipped to [0.01, 0.5].
+std::vector<float> border_distance_weights(int64_t height, int64_t width);
 
 /// Start positions of tiles of `size` over `length`, `stride` apart, the last one aligned with the end.
 std::vector<int64_t> tile_starts(int64_t length, int64_t size, int64_t stride);

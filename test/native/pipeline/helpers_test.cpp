@@ -127,11 +127,11 @@ TEST(plan_takes_the_largest_tile_that_fits) {
     request.budget = 1000;
     CHECK_THROWS(plan_stage(request, "x", measure), ErrorCode::out_of_memory);
     request.budget = UINT64_MAX;
-    request.low_memory = true;
+    request.largest = kLowMemoryTile;
     CHECK(plan_stage(request, "x", measure).tile == 64);
     StagePlanRequest small{64, 48};  // no larger than one tile: whole
     small.budget = UINT64_MAX;
-    small.low_memory = true;
+    small.largest = kLowMemoryTile;
     CHECK(plan_stage(small, "x", measure).tile == 0);
     request.tiling = false;
     CHECK(plan_stage(request, "x", measure).tile == 0);

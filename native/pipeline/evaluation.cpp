@@ -1,0 +1,180 @@
+// One evaluation of the U-Net: its plan, guidance, tiles.
+#include <algorithm>
+
+#include "pipeline/latent_pipeline.h"
+#include "pipeline/tiling.h"
+#include "pipeline/upscaling.h"
+
+namespace latent::pipeline {
+
+/// Whether the two halves of guidance run as one batch, and in which tiles; throws out_of_memory where not even one half alone
+/// fits the caller's bound.
+LatentPipeline::UNetPlan LatentPipeline::plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided) const {
+    uint64_t held = unet_->weights().bytes();
+    for (const models::Network * other : networks()) {
+        if (other != unet_.get() && !one_part_at_a_time_) held += other->weights().bytes();
+    }
+    const auto measure = [&](int64_t batch, int64_t h, int64_t w) { return unet_->measure({batch, h, w, tokens}).bytes; };
+    int64_t height = shape[2], width = shape[3];
+    UNetPlan plan{guided && !one_part_at_a_time_, 0};
+    if (conditioners_ && conditioners_->upscales()) {
+        const uint64_t available = device_->available();
+        const uint64_t idle = unet_->runner().bytes();
+        StagePlanRequest request{height, width};
+        request.budget = working_budget(request_.max_bytes, held, available == UINT64_MAX ? available : available + idle);
+        request.tile = request_.tile_size / unet_->config().downsampling() * unet_->config().downsampling();
+        if (request_.tile_size > 0 && request.tile == 0) request.tile = unet_->config().downsampling();
+        request.largest = one_part_at_a_time_ ? kLowMemoryTile : kUpscalingTile;
+        plan.tile = plan_stage(request, "The U-Net", [&](int64_t h, int64_t w) { return measure(1, h, w); }).tile;
+        if (plan.tile > 0) height = std::min<int64_t>(height, plan.tile), width = std::min<int64_t>(width, plan.tile);
+    }
+    if (request_.max_bytes == 0) return plan;
+    if (plan.as_batch && held + measure(2, height, width) <= request_.max_bytes) return plan;
+    plan.as_batch = false;
+    const uint64_t least = held + measure(1, height, width);
+    if (least <= request_.max_bytes) return plan;
+    throw Error(ErrorCode::out_of_memory,
+                "The U-Net at this size needs " + std::to_string(least >> 20) + " MiB with its weights, memory.maxBytes allows " +
+                    std::to_string(request_.max_bytes >> 20) + " MiB: choose a smaller size or dtype, or raise the bound",
+                Json{{"required", least}, {"available", request_.max_bytes}}.dump());
+}
+
+/// input [1, in_channels, h, w] to the raw outputs [1, out_channels, h, w] of the conditional half, or, guided, of
+/// [unconditional, conditional] one after the other in the channels.
+ImageTensor LatentPipeline::evaluate_halves(const ImageTensor & input, double timestep, const Guidance & guidance,
+                                            const JobContext & job) {
+    const auto [n, c, h, w] = input.shape;
+    const Conditioning * cond = guidance.conditioning;
+    const int64_t channels = unet_->config().out_channels;
+    const size_t half = static_cast<size_t>(channels * h * w);
+
+    models::UNetInput call;
+    call.shape = {1, h, w, cond ? cond->tokens : 0};
+    call.timesteps = {&timestep, 1};
+    if (cond && cond->class_label >= 0) call.classes = {&cond->class_label, 1};
+    call.x = input.data;
+    if (!guidance.guided()) {
+        ImageTensor out{{1, channels, h, w}, std::vector<float>(half)};
+        if (cond && cond->tokens > 0) call.context = cond->data;
+        unet_->forward(call, out.data, job);
+        return out;
+    }
+
+    const Conditioning * uncond = guidance.unconditional;
+    ImageTensor both{{1, 2 * channels, h, w}, std::vector<float>(2 * half)};
+    if (guidance.plan.as_batch && uncond->tokens == cond->tokens) {  // one batch-2 graph, [unconditional, conditional]
+        std::vector<float> context(uncond->data), rows(input.data);
+        context.insert(context.end(), cond->data.begin(), cond->data.end());
+        rows.insert(rows.end(), input.data.begin(), input.data.end());
+        call.shape.batch = 2;
+        call.x = rows;
+        call.context = context;
+        unet_->forward(call, both.data, job);
+    } else {
+        call.shape.tokens = uncond->tokens;
+        call.context = uncond->data;
+        unet_->forward(call, {both.data.data(), half}, job);
+        call.shape.tokens = cond->tokens;
+        call.context = cond->data;
+        unet_->forward(call, {both.data.data() + half, half}, job);
+    }
+    return both;
+}
+
+void LatentPipeline::evaluate_row(const Latents & x, int64_t row, double timestep, const Guidance & guidance, Span<float> output,
+                                  const JobContext & job) {
+    const auto [n, c, h, w] = x.shape;
+    const auto plane = static_cast<std::ptrdiff_t>(h * w);
+    const Latents * concat = guidance.concat;
+    ImageTensor input{{1, c + (concat ? concat->shape[1] : 0), h, w}, {}};
+    const auto append = [&](const Latents & from) {
+        const std::ptrdiff_t size = from.shape[1] * plane;
+        const auto begin = from.data.begin() + (from.shape[0] == 1 ? 0 : row) * size;
+        input.data.insert(input.data.end(), begin, begin + size);
+    };
+    append(x);
+    if (concat) append(*concat);
+
+    const auto run = [&](const ImageTensor & part) { return evaluate_halves(part, timestep, guidance, job); };
+    const int tile = guidance.plan.tile;
+    const ImageTensor out = tile > 0 ? run_tiled(input, TileGrid::for_upscaling(tile), 1, 1, std::nullopt, job, run) : run(input);
+    if (!guidance.guided()) {
+        std::copy(out.data.begin(), out.data.end(), output.begin());
+        return;
+    }
+    const Span<const float> halves(out.data);
+    samplers::apply_guidance(halves.subspan(0, output.size()), halves.subspan(output.size(), output.size()), guidance.scale,
+                             guidance.rescale, 0, output);
+}
+
+void LatentPipeline::evaluate(const Latents & x, Span<const double> timesteps, const Guidance & guidance, Latents & output,
+                              const JobContext & job) {
+    const int64_t n = x.shape[0];
+    const size_t row_size = output.data.size() / static_cast<size_t>(n);
+    // One picture at a time, its guidance pair as one batch: the working set does not grow with the number of pictures.
+    for (int64_t row = 0; row < n; ++row) {
+        const double timestep = timesteps[timesteps.size() == 1 ? 0 : static_cast<size_t>(row)];
+        evaluate_row(x, row, timestep, guidance, {output.data.data() + static_cast<size_t>(row) * row_size, row_size}, job);
+    }
+}
+
+/// What JavaScript gave as conditioning fits the latents and the network.
+void LatentPipeline::check_conditioning(const char * what, const std::array<int64_t, 4> & shape,
+                                        const Guidance & guidance) const {
+    const UNetConfig & config = unet_->config();
+    const auto [n, c, h, w] = shape;
+    const auto refuse = [&](const std::string & why) {
+        throw Error(ErrorCode::invalid_argument, std::string(what) + ": " + why);
+    };
+    const Latents * concat = guidance.concat;
+    const int64_t channels = c + (concat ? concat->shape[1] : 0);
+    if (channels != config.in_channels || n < 1) {
+        refuse("latents and concat have " + std::to_string(channels) + " channels, this network takes " +
+               std::to_string(config.in_channels));
+    }
+    if (concat && (concat->shape[2] != h || concat->shape[3] != w || (concat->shape[0] != n && concat->shape[0] != 1))) {
+        refuse("concat is " + std::to_string(concat->shape[3]) + "x" + std::to_string(concat->shape[2]) + " for " +
+               std::to_string(concat->shape[0]) + " pictures, the latents are " + std::to_string(w) + "x" + std::to_string(h) +
+               " for " + std::to_string(n));
+    }
+    const bool cross = config.attention == UNetAttention::spatial_transformer;
+    const int32_t label = guidance.conditioning ? guidance.conditioning->class_label : -1;
+    if (cross && (!guidance.conditioning || guidance.conditioning->tokens == 0)) refuse("conditioning is missing");
+    for (const Conditioning * each : {guidance.conditioning, guidance.unconditional}) {
+        if (!each || each->tokens == 0) continue;
+        if (!cross) refuse("this network takes no conditioning tokens");
+        if (each->dim == config.context_dim) continue;
+        refuse("the conditioning is " + std::to_string(each->dim) + " wide, this network takes " +
+               std::to_string(config.context_dim));
+    }
+    if (guidance.guided() && (!cross || guidance.unconditional->tokens == 0)) {
+        refuse("there is nothing to guide away from: the unconditional conditioning has no tokens");
+    }
+    if (config.class_embedding == "embedding" && (label < 0 || label >= config.class_count)) {
+        refuse("class label " + std::to_string(label) + " of the conditioning is outside 0.." +
+               std::to_string(config.class_count - 1));
+    }
+}
+
+Latents LatentPipeline::predict(const Latents & latents, const std::vector<double> & timesteps, const Conditioning * conditioning,
+                                const Conditioning * unconditional, double guidance_scale, const Latents * concat,
+                                const JobContext & job) {
+    models::Network & network = part("unet");
+    const auto [n, c, h, w] = latents.shape;
+    if (!concat && conditioning && conditioning->concat) concat = &*conditioning->concat;
+    Guidance guidance{conditioning, unconditional, concat, guidance_scale, 0.0, {}};
+    check_conditioning("predict", latents.shape, guidance);
+    if (timesteps.size() != 1 && timesteps.size() != static_cast<size_t>(n)) {
+        throw Error(ErrorCode::invalid_argument, "predict: " + std::to_string(timesteps.size()) + " timesteps for " +
+                                                     std::to_string(n) + " rows; give one, or one per row");
+    }
+    use(network, job);
+    Latents output{{n, unet_->config().out_channels, h, w}, {}};
+    output.data.resize(static_cast<size_t>(n * output.shape[1] * h * w));
+    guidance.plan = plan_unet(latents.shape, conditioning ? conditioning->tokens : 0, guidance.guided());
+    evaluate(latents, timesteps, guidance, output, job);
+    update_usage();
+    return output;
+}
+
+}  // namespace latent::pipeline

@@ -1,0 +1,33 @@
+#pragma once
+
+#include "pipeline/pipeline.h"
+
+namespace latent::pipeline {
+
+/// The two inpainting models differ in everything but the idea (ldm-systems sections 3.7 and 9).
+struct InpaintingForm {
+    float hole;               // what the picture is in the hole: black, or grey
+    float mask_out, mask_in;  // the mask's channel outside and inside the hole
+    bool mask_first;          // the mask's channel comes before those of the masked picture
+    bool scaled;              // the masked picture's latents are times the scale factor
+
+    /// inpainting_big, scripts/inpaint.py
+    static InpaintingForm latent_diffusion() { return {-1.0f, -1.0f, 1.0f, false, false}; }
+    /// Stable Diffusion 1 and 2, scripts/inpaint_st.py
+    static InpaintingForm stable_diffusion() { return {0.0f, 0.0f, 1.0f, true, true}; }
+};
+
+/// A mask as 0 and 1, split at 0.5; NaN is 0.
+void binarise(ImageTensor & mask);
+
+/// The picture [n, c, h, w] with `hole` where the mask [n or 1, 1, h, w] is 1.
+ImageTensor with_hole(const ImageTensor & image, const ImageTensor & mask, float hole);
+
+/// The channels that inpainting concatenates, [n, c + 1, h, w]: the masked picture's code [n, c, h, w] and the mask, reduced to
+/// the code's size by taking the nearest pixel (torch's interpolate).
+Latents inpainting_channels(const InpaintingForm & form, const Latents & code, const ImageTensor & mask);
+
+/// Puts the original back wherever the mask is 0: those pixels are the original's, bit for bit.
+void keep_outside(ImageTensor & picture, const ImageTensor & original, const ImageTensor & mask);
+
+}  // namespace latent::pipeline

@@ -1,0 +1,93 @@
+// The training objective as a measurement: LatentDiffusion.p_losses of ddpm.py, with the l2 loss of the paper's Eq. 1-3.
+#include <cmath>
+
+#include "pipeline/latent_pipeline.h"
+#include "samplers/noise_table.h"
+
+namespace latent::pipeline {
+namespace {
+
+constexpr size_t kMostTimesteps = 100'000;
+
+struct Level {
+    float signal, noise;  // sqrt(abar), sqrt(1 - abar)
+};
+
+void check_timesteps(const std::vector<int> & timesteps, int training) {
+    if (timesteps.empty() || timesteps.size() > kMostTimesteps) {
+        throw Error(ErrorCode::invalid_argument, "loss: timesteps must be 1 to " + std::to_string(kMostTimesteps) + " numbers");
+    }
+    for (const int t : timesteps) {
+        if (t >= 0 && t < training) continue;
+        throw Error(ErrorCode::invalid_argument,
+                    "loss: timestep " + std::to_string(t) + " is outside 0.." + std::to_string(training - 1));
+    }
+}
+
+/// q_sample: x_t of the clean latents.
+void noised(const Latents & clean, const std::vector<float> & noise, const Level & level, Latents & out) {
+    for (size_t i = 0; i < noise.size(); ++i) out.data[i] = level.signal * clean.data[i] + level.noise * noise[i];
+}
+
+/// Mean over all elements of |target - output|^2, the target being what this kind of network predicts.
+double mean_squared_error(Prediction prediction, const Latents & output, const Latents & clean, const std::vector<float> & noise,
+                          const Level & level) {
+    double sum = 0;
+    for (size_t i = 0; i < noise.size(); ++i) {
+        const float target = prediction == Prediction::eps      ? noise[i]
+                             : prediction == Prediction::sample ? clean.data[i]
+                                                                : level.signal * noise[i] - level.noise * clean.data[i];
+        const double difference = static_cast<double>(target) - output.data[i];
+        sum += difference * difference;
+    }
+    return sum / static_cast<double>(noise.size());
+}
+
+}  // namespace
+
+std::vector<double> LatentPipeline::loss(const ImageTensor & image, const LossRequest & request, const JobContext & job) {
+    require_parts("loss");
+    const ModelSpec & spec = opened_.spec;
+    const auto [n, c, height, width] = image.shape;
+    check_timesteps(request.timesteps, spec.schedule.timesteps);
+    conditioners_->check(request.condition, n);
+    const Frame frame = conditioners_->frame(request.condition, width, height);
+    if (frame.padded()) {
+        throw Error(ErrorCode::invalid_argument, "loss: a picture of " + std::to_string(width) + "x" + std::to_string(height) +
+                                                     " would have to be padded; give one of " +
+                                                     std::to_string(frame.padded_width) + "x" +
+                                                     std::to_string(frame.padded_height));
+    }
+    const int64_t factor = spec.downsampling();
+    const std::array<int64_t, 4> shape{n, spec.latent_channels(), height / factor, width / factor};
+    const UNetPlan plan = plan_unet(shape, conditioners_->tokens(&request.condition), false);
+
+    // The noise is the seed's first draw, that of createNoise; a posterior sample is its second.
+    SeededNoise source(parse_rng_kind(request.rng), request.seed, static_cast<size_t>(n));
+    Latents noise{shape, {}};
+    noise.data.resize(static_cast<size_t>(shape[0] * shape[1] * shape[2] * shape[3]));
+    source.normal(noise.data);
+    const Conditioning conditioning = conditioners_->encode(request.condition, frame, n, source, job);
+    const Latents clean = code_of(encode_raw(image, job), n, &source, spec.scale_factor);
+
+    const Guidance guidance{&conditioning, nullptr, conditioning.concat ? &*conditioning.concat : nullptr, 1.0, 0.0, plan};
+    check_conditioning("loss", shape, guidance);
+    use(part("unet"), job);
+    free_graphs_of_others(*unet_);
+    const auto table = samplers::make_noise_table(spec.schedule, samplers::TableArithmetic::float64, samplers::TerminalSnr::zero);
+    Latents x{shape, std::vector<float>(noise.data.size())}, output = x;
+    std::vector<double> losses;
+    for (const int t : request.timesteps) {
+        job.check();
+        const double abar = table.abar(t), timestep = t;
+        const Level level{static_cast<float>(std::sqrt(abar)), static_cast<float>(std::sqrt(1.0 - abar))};
+        noised(clean, noise.data, level, x);
+        evaluate(x, {&timestep, 1}, guidance, output, job);
+        losses.push_back(mean_squared_error(spec.prediction, output, clean, noise.data, level));
+        job.report(Phase::sample, static_cast<int64_t>(losses.size()), static_cast<int64_t>(request.timesteps.size()));
+    }
+    update_usage();
+    return losses;
+}
+
+}  // namespace latent::pipeline
