@@ -147,16 +147,50 @@ export interface ResolvedPrompts {
   clipSkip?: number
 }
 
+export interface TextResolvedOptions extends ResolvedCommon, ResolvedImageToImage, ResolvedPrompts {}
+
+export interface ClassResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
+  /** The number, also where a name was given. */
+  classId: number
+}
+
+export interface UnconditionalResolvedOptions extends ResolvedCommon, ResolvedImageToImage {}
+
+export interface LayoutResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
+  boxes: readonly LayoutBox[]
+}
+
+export interface SemanticResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
+  semanticMap: SemanticMapInput
+}
+
+/** Prompts only where the model reads text. */
+export interface SuperresResolvedOptions extends ResolvedCommon, Partial<ResolvedPrompts> {
+  image: ImageInput
+  noiseLevel?: number
+}
+
+/** Prompts only where the model reads text. */
+export interface InpaintResolvedOptions extends ResolvedCommon, Partial<ResolvedPrompts> {
+  image: ImageInput
+  mask: MaskInput
+}
+
+export interface RdmResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
+  prompt?: string
+  neighbours?: Neighbours
+}
+
 /** Resolved options of every kind. */
 export interface ResolvedOptionsByKind {
-  text: ResolvedCommon & ResolvedImageToImage & ResolvedPrompts
-  class: ResolvedCommon & ResolvedImageToImage & { classId: number }
-  unconditional: ResolvedCommon & ResolvedImageToImage
-  layout: ResolvedCommon & ResolvedImageToImage & { boxes: readonly LayoutBox[] }
-  semantic: ResolvedCommon & ResolvedImageToImage & { semanticMap: SemanticMapInput }
-  superres: ResolvedCommon & Partial<ResolvedPrompts> & { image: ImageInput; noiseLevel?: number }
-  inpaint: ResolvedCommon & Partial<ResolvedPrompts> & { image: ImageInput; mask: MaskInput }
-  rdm: ResolvedCommon & ResolvedImageToImage & { prompt?: string; neighbours?: Neighbours }
+  text: TextResolvedOptions
+  class: ClassResolvedOptions
+  unconditional: UnconditionalResolvedOptions
+  layout: LayoutResolvedOptions
+  semantic: SemanticResolvedOptions
+  superres: SuperresResolvedOptions
+  inpaint: InpaintResolvedOptions
+  rdm: RdmResolvedOptions
   autoencoder: never
 }
 
@@ -182,11 +216,12 @@ export interface Timings {
 }
 
 /** Result of {@link DiffusionPipeline.generate}. */
-export interface GenerateResult<K extends ModelKind = ModelKind> {
+export interface GenerateResult<O = AnyResolvedOptions> {
   /** `save()` writes the settings into the PNG as A1111 does. */
   images: RawImage[]
   /** Seed of the first picture. */
   seed: bigint
-  options: ResolvedOptions<K>
+  /** Passing them again repeats the call. */
+  options: O
   timings: Timings
 }

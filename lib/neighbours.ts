@@ -1,11 +1,16 @@
 /** Neighbours of retrieval-augmented models: CLIP embeddings as they are, or found in a database. */
 import { checkInteger, invalidRange, invalidType, isFloat32Array, knownKeys, show } from './validate.js'
 
+/** What a search found: other fields do not matter here. */
+export interface FoundNeighbour {
+  embedding: Float32Array
+}
+
 /** What a search needs of a database: a {@link RetrievalDatabase}, or another that can do the same. */
 export interface NeighbourDatabase {
   /** Width of an embedding. */
   readonly dim: number
-  search(query: Float32Array, k: number): Promise<readonly { embedding: Float32Array }[]>
+  search(query: Float32Array, k: number): Promise<readonly FoundNeighbour[]>
 }
 
 /** A search in a database. */
@@ -17,8 +22,8 @@ export interface NeighbourSearch {
   query?: Float32Array
 }
 
-/** One embedding per neighbour, or a search. Their order does not matter; they are normalised before use. */
-export type Neighbours = readonly Float32Array[] | NeighbourSearch
+/** One embedding per neighbour (or what a search found), or a search. Their order does not matter; they are normalised before use. */
+export type Neighbours = readonly (Float32Array | FoundNeighbour)[] | NeighbourSearch
 
 export type ResolvedNeighbours = readonly Float32Array[] | (NeighbourSearch & { k: number })
 
@@ -33,6 +38,10 @@ function checkEmbedding(value: unknown, name: string, dim: number): Float32Array
   if (value.length !== dim) throw invalidRange(`${name} has ${value.length} numbers; the embeddings of this model have ${dim}`)
   if (!value.every(Number.isFinite)) throw invalidRange(`${name} holds a number that is not finite`)
   return value
+}
+
+function embeddingOf(row: unknown): unknown {
+  return typeof row === 'object' && row !== null && 'embedding' in row ? row.embedding : row
 }
 
 function resolveSearch(value: unknown, dim: number, hasPrompt: boolean): NeighbourSearch & { k: number } {
@@ -57,7 +66,7 @@ export function resolveNeighbours(value: unknown, dim: number, hasPrompt: boolea
     return resolveSearch(value, dim, hasPrompt)
   }
   if (value.length < 1 || value.length > maxNeighbours) throw invalidRange(`neighbours must be 1 to ${maxNeighbours}, not ${value.length}`)
-  return value.map((row, i) => checkEmbedding(row, `neighbours[${i}]`, dim))
+  return value.map((row: unknown, i) => checkEmbedding(embeddingOf(row), `neighbours[${i}]`, dim))
 }
 
 async function search({ database, k, query }: NeighbourSearch & { k: number }, dim: number, embedPrompt: () => Promise<Float32Array>) {

@@ -37,8 +37,10 @@ import type {
   ModelSource,
   PipelineInfo,
   PredictOptions,
+  ResolvedOptions,
   SampleOptions,
   SampleStep,
+  SuperresResolvedOptions,
   TokenIds,
   UpscaleOptions,
 } from './types.js'
@@ -145,7 +147,10 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
    * start from a picture (`image` with `strength`). Options that are left out are the model's; the result lists them all.
    * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for options that are unknown, not of this kind of model, of the wrong type or out of range
    */
-  generate<T extends DiffusionPipeline>(this: T, ...options: OptionArguments<GenerateOptions<KindOf<T>>>): Promise<GenerateResult<KindOf<T>>>
+  generate<T extends DiffusionPipeline>(
+    this: T,
+    ...options: OptionArguments<GenerateOptions<KindOf<T>>>
+  ): Promise<GenerateResult<ResolvedOptions<KindOf<T>>>>
   async generate(options?: GenerateOptions): Promise<GenerateResult> {
     this.#usable()
     this.#network('generate()')
@@ -157,8 +162,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     this: 'superres' extends KindOf<T> ? T : never,
     image: ImageInput,
     options?: UpscaleOptions,
-  ): Promise<GenerateResult<'superres'>>
-  async upscale(image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<'superres'>> {
+  ): Promise<GenerateResult<SuperresResolvedOptions>>
+  async upscale(image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<SuperresResolvedOptions>> {
     this.#usable()
     if (this.info.kind !== 'superres')
       throw new UnsupportedModelError(`upscale() is for super-resolution models; ${this.info.name} is not one: ${describeInputs(this.info)}`)
@@ -168,7 +173,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
       Object.keys(options ?? {}).filter((key) => key !== 'image'),
       { image: 'is the first argument' },
     )
-    return this.#calls.track(generate(this.#context(), { ...o, image })) as Promise<GenerateResult<'superres'>>
+    return this.#calls.track(generate(this.#context(), { ...o, image })) as Promise<GenerateResult<SuperresResolvedOptions>>
   }
 
   /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. */

@@ -8,7 +8,7 @@ export { Autoencoder, type AutoencoderEncodeOptions, type AutoencoderInfo, type 
 export type { Codes } from './codes.js';
 export { Latents } from './latents.js';
 export { Conditioning, type ConditioningExtras } from './conditioning.js';
-export type { NeighbourDatabase, Neighbours, NeighbourSearch } from './neighbours.js';
+export type { FoundNeighbour, NeighbourDatabase, Neighbours, NeighbourSearch } from './neighbours.js';
 export { RetrievalDatabase, type Neighbour, type RetrievalLoadOptions, type SearchOptions } from './retrieval/database.js';
 export { writeRetrievalDatabase, type RetrievalRows } from './retrieval/write.js';
 export { RawImage, type EncodeOptions, type ImageFormat, type RawImageData, type RawImageInput } from './image/raw-image.js';

@@ -1,10 +1,12 @@
+/** What a search found: other fields do not matter here. */
+export interface FoundNeighbour {
+    embedding: Float32Array;
+}
 /** What a search needs of a database: a {@link RetrievalDatabase}, or another that can do the same. */
 export interface NeighbourDatabase {
     /** Width of an embedding. */
     readonly dim: number;
-    search(query: Float32Array, k: number): Promise<readonly {
-        embedding: Float32Array;
-    }[]>;
+    search(query: Float32Array, k: number): Promise<readonly FoundNeighbour[]>;
 }
 /** A search in a database. */
 export interface NeighbourSearch {
@@ -14,8 +16,8 @@ export interface NeighbourSearch {
     /** CLIP embedding to search with. Default: the prompt's. */
     query?: Float32Array;
 }
-/** One embedding per neighbour, or a search. Their order does not matter; they are normalised before use. */
-export type Neighbours = readonly Float32Array[] | NeighbourSearch;
+/** One embedding per neighbour (or what a search found), or a search. Their order does not matter; they are normalised before use. */
+export type Neighbours = readonly (Float32Array | FoundNeighbour)[] | NeighbourSearch;
 export type ResolvedNeighbours = readonly Float32Array[] | (NeighbourSearch & {
     k: number;
 });

@@ -3,7 +3,7 @@ import { type Conditioning } from './conditioning.js';
 import type { RawImage } from './image/raw-image.js';
 import { type Latents } from './latents.js';
 import { type Tokenized } from './tokenizer.js';
-import type { CallOptions, CreateLatentsOptions, DecodeOptions, Device, EncodeConditionOptions, EncodeImageOptions, EncodePromptOptions, GenerateOptions, GenerateResult, ImageInput, Inputs, LoadOptions, LossOptions, LossResult, MemoryUsage, ModelKind, ModelSource, PipelineInfo, PredictOptions, SampleOptions, SampleStep, TokenIds, UpscaleOptions } from './types.js';
+import type { CallOptions, CreateLatentsOptions, DecodeOptions, Device, EncodeConditionOptions, EncodeImageOptions, EncodePromptOptions, GenerateOptions, GenerateResult, ImageInput, Inputs, LoadOptions, LossOptions, LossResult, MemoryUsage, ModelKind, ModelSource, PipelineInfo, PredictOptions, ResolvedOptions, SampleOptions, SampleStep, SuperresResolvedOptions, TokenIds, UpscaleOptions } from './types.js';
 /** What a method takes: left out where every option of it may be. */
 type OptionArguments<O> = Record<never, never> extends O ? [options?: O] : [options: O];
 /** The kind of a pipeline's type. */
@@ -47,9 +47,9 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
      * start from a picture (`image` with `strength`). Options that are left out are the model's; the result lists them all.
      * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for options that are unknown, not of this kind of model, of the wrong type or out of range
      */
-    generate<T extends DiffusionPipeline>(this: T, ...options: OptionArguments<GenerateOptions<KindOf<T>>>): Promise<GenerateResult<KindOf<T>>>;
+    generate<T extends DiffusionPipeline>(this: T, ...options: OptionArguments<GenerateOptions<KindOf<T>>>): Promise<GenerateResult<ResolvedOptions<KindOf<T>>>>;
     /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large pictures are made in overlapping tiles. */
-    upscale<T extends DiffusionPipeline>(this: 'superres' extends KindOf<T> ? T : never, image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<'superres'>>;
+    upscale<T extends DiffusionPipeline>(this: 'superres' extends KindOf<T> ? T : never, image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<SuperresResolvedOptions>>;
     /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. */
     tokenize(prompt: string): Tokenized;
     /** Runs the text encoder on a prompt, or on token ids as they are. */

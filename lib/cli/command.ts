@@ -96,6 +96,12 @@ export function readNumber(text: string, name: string): number {
   return number
 }
 
+/** The value of `--seed`. */
+export function readSeed(text: string): bigint {
+  if (!/^\d{1,20}$/.test(text)) throw new UsageError(`--seed takes a whole number, not '${text}'`)
+  return BigInt(text)
+}
+
 /** kebab-case to the API's camelCase. */
 export function camelCase(name: string): string {
   return name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())

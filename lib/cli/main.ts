@@ -11,8 +11,18 @@ import { devicesCommand } from './devices.js'
 import { estimateCommand } from './estimate.js'
 import { generateCommand } from './generate.js'
 import { inspectCommand } from './inspect.js'
+import { upscaleCommand } from './upscale.js'
 
-const commands: readonly Command[] = [generateCommand, convertCommand, inspectCommand, estimateCommand, devicesCommand, benchCommand, buildCommand]
+const commands: readonly Command[] = [
+  generateCommand,
+  upscaleCommand,
+  convertCommand,
+  inspectCommand,
+  estimateCommand,
+  devicesCommand,
+  benchCommand,
+  buildCommand,
+]
 
 function version(): string {
   const manifest = JSON.parse(readFileSync(path.resolve(__dirname, '..', '..', 'package.json'), 'utf8')) as { version: string }

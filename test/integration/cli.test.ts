@@ -26,6 +26,19 @@ test('generate writes a picture that carries its settings', async () => {
   expect(image.metadata.parameters).toMatch(/^a lighthouse\nNegative prompt: fog\nSteps: 2, .*Seed: 7, Size: 64x64, Model: model/)
 })
 
+test('a text model wants a prompt, and refuses what other kinds take: exit code 2', async () => {
+  const missing = await cli(['generate', '-m', model.file, '-o', at('never.png')])
+  expect(missing).toMatchObject({ code: 2, stdout: '' })
+  expect(missing.stderr).toMatch(/no prompt given/)
+  const other = await cli(['generate', '-m', model.file, '-p', 'x', '--class', '3', '-o', at('never.png')])
+  expect(other.code).toBe(2)
+  expect(other.stderr).toMatch(/option 'classId' is for class-conditional models; .* it takes prompt/)
+  const small = await cli(['upscale', '-m', model.file, at('out.png'), '-o', at('never.png')])
+  expect(small).toMatchObject({ code: 1, stdout: '' })
+  expect(small.stderr).toMatch(/is a model of the kind 'text', not 'superres' \(ERR_UNSUPPORTED_MODEL\)/)
+  expect(existsSync(at('never.png'))).toBe(false)
+})
+
 test('generate --count --json --preview', async () => {
   const argv = ['generate', '-m', model.file, '-p', 'x', '-o', at('many.png'), '--count', '2', '--json', '--preview', at('preview.png'), ...small]
   const { code, stdout } = await cli(argv)

@@ -2,7 +2,7 @@
  * What the compiler takes and refuses after a pipeline has been narrowed to its kind. Not run: `npm run lint` and the tests compile it (test/unit/types.test.ts), and
  * every @ts-expect-error that expects in vain is an error itself.
  */
-import { Autoencoder, DiffusionPipeline, type GenerateOptions, type ModelKind, type PipelineInfo, type RawImage } from '../../lib/index.js'
+import { Autoencoder, DiffusionPipeline, type GenerateOptions, type GenerateResult, type ModelKind, type PipelineInfo, type RawImage } from '../../lib/index.js'
 
 const map = { data: new Uint8Array(4), width: 2, height: 2 }
 const boxes = [{ label: 'Dog', x: 0, y: 0, width: 1, height: 0.5 }]
@@ -29,7 +29,9 @@ export async function unnarrowed(): Promise<void> {
 export async function byKind(pipe: DiffusionPipeline): Promise<void> {
   if (pipe.kind === 'class') {
     await pipe.generate({ classId: 207 })
-    const { options } = await pipe.generate({ classId: 'golden retriever', guidanceScale: 3, image: 'start.png', strength: 0.5 })
+    const result = await pipe.generate({ classId: 'golden retriever', guidanceScale: 3, image: 'start.png', strength: 0.5 })
+    result satisfies GenerateResult
+    const { options } = result
     options.classId satisfies number
     await pipe.generate(options)
     pipe.info.classes satisfies readonly string[]

@@ -1,5 +1,5 @@
 import { camelCase, readFlags, toJson, UsageError, type Flags } from '../../lib/cli/command'
-import { outputName } from '../../lib/cli/generate'
+import { outputName } from '../../lib/cli/drawing'
 import { progressLine } from '../../lib/cli/progress-bar'
 import { cli } from '../helpers/cli'
 import manifest from '../../package.json'
@@ -14,11 +14,11 @@ describe('the command line', () => {
   test('--help and --version', async () => {
     const help = await cli(['--help'])
     expect(help).toMatchObject({ code: 0, stderr: '' })
-    for (const name of ['generate', 'convert', 'inspect', 'estimate', 'devices', 'bench', 'build']) expect(help.stdout).toContain(name)
+    for (const name of ['generate', 'upscale', 'convert', 'inspect', 'estimate', 'devices', 'bench', 'build']) expect(help.stdout).toContain(name)
     expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' })
   })
 
-  test.each(['generate', 'convert', 'inspect', 'estimate', 'devices', 'bench', 'build'])('%s --help', async (name) => {
+  test.each(['generate', 'upscale', 'convert', 'inspect', 'estimate', 'devices', 'bench', 'build'])('%s --help', async (name) => {
     const direct = await cli([name, '--help'])
     expect(direct).toMatchObject({ code: 0, stderr: '' })
     expect(direct.stdout).toContain(`usage: latent ${name} `)
@@ -36,10 +36,21 @@ describe('the command line', () => {
     [['generate', '-m', 'x', '-p', 'y', '-o', 'no/such/folder/out.png'], /--output: the folder .* does not exist/],
     [['generate', '-m', 'x', '-p', 'y', '--preview', 'out.gif'], /--preview: .*\.png/],
     [['generate', '-m', 'x', '-p', 'y', '--schedule', '3,x,0'], /--schedule takes a number/],
-    [['generate', '-m', 'x'], /no prompt given/],
+    [['generate'], /no prompt given/],
+    [['generate', '--steps', '3'], /no prompt given/],
     [['generate', '-m', 'x', '-p', 'y', 'stray'], /the prompt is given twice: 'stray' and -p 'y'/],
     [['generate', 'a', 'red', 'circle'], /expected one PROMPT \(in quotes\), but got a red circle/],
     [['generate', '-m', 'x', '-p', 'y', '--dtype', 'unet='], /part=type/],
+    [['generate', '-m', 'x', '--boxes', 'nowhere.json'], /--boxes: nowhere\.json cannot be read/],
+    [['generate', '-m', 'x', '--boxes', __filename], /--boxes: .* is not JSON/],
+    [['generate', '-m', 'x', '--boxes', 'tsconfig.json'], /--boxes: tsconfig\.json is not a list/],
+    [['generate', '-m', 'x', '--k', '3'], /--k is for --neighbours/],
+    [['generate', '-m', 'x', '--noise-level', 'much'], /--noise-level takes a number/],
+    [['generate', '-m', 'x', '--semanticmap', 'y'], /did you mean --semantic-map/],
+    [['upscale', '-m', 'x'], /expected one PICTURE, but got nothing/],
+    [['upscale', 'small.png'], /no model given/],
+    [['upscale', '-m', 'x', 'small.png', '-o', 'out.gif'], /--output: .*\.png/],
+    [['upscale', '-m', 'x', 'small.png', '--strength', '1'], /unknown option --strength/],
     [['convert', 'x'], /no output given/],
     [['convert', 'x', 'y', 'z'], /expected MODEL and OUT\.gguf/],
     [['convert', '-m', 'x', 'y.gguf', 'z.gguf'], /one argument too many/],

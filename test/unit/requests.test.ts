@@ -146,6 +146,16 @@ describe('requests', () => {
     expect([...arrays.embeddings!]).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
   })
 
+  test('rdm: what a search found, and a search by the prompt', async () => {
+    const found = [{ index: 3, score: 0.5, embedding: Float32Array.of(1, 2, 3, 4) }]
+    expect([...(await requestOf(infoOf('rdm'), { neighbours: found })).arrays.embeddings!]).toEqual([1, 2, 3, 4])
+    const search = jest.fn(async (query: Float32Array, k: number) => [{ embedding: query.map((x) => x + k) }])
+    const { arrays, options } = await requestOf(rdmTextInfo, { prompt: 'a', neighbours: { database: { dim: 4, search } } })
+    expect(search).toHaveBeenCalledWith(Float32Array.of(9, 9, 9, 9), 10)
+    expect([...arrays.embeddings!]).toEqual([19, 19, 19, 19])
+    expect(options).toMatchObject({ neighbours: { k: 10 } })
+  })
+
   test('what a call resolved repeats it', async () => {
     for (const [info, options] of [
       [infoOf('text'), { prompt: 'a', image: picture(32, 32), strength: 0.3 }],

@@ -40,6 +40,6 @@ test('an editor shows short names', () => {
   expect(hover('const pipe', 'unnarrowed')).toBe('const pipe: DiffusionPipeline<ModelKind>')
   expect(hover('await pipe.generate', 'unnarrowed')).toContain('options?: AnyGenerateOptions')
   const narrowed = hover('await pipe.generate', 'byKind')
-  expect(narrowed).toContain('options: ClassGenerateOptions): Promise<GenerateResult<"class">>')
+  expect(narrowed).toContain('options: ClassGenerateOptions): Promise<GenerateResult<ClassResolvedOptions>>')
   expect(narrowed.length).toBeLessThan(250)
 })

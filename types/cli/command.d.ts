@@ -47,6 +47,8 @@ export declare function readFlags<F extends Flags>(flags: F, argv: string[], pos
 };
 /** A number from the command line. */
 export declare function readNumber(text: string, name: string): number;
+/** The value of `--seed`. */
+export declare function readSeed(text: string): bigint;
 /** kebab-case to the API's camelCase. */
 export declare function camelCase(name: string): string;
 /** Help text of a command. */

@@ -1,0 +1,125 @@
+/** What the commands that make pictures share: flags of the sampling loop, previews, files and the report. */
+import { stat } from 'node:fs/promises'
+import path from 'node:path'
+import { RawImage, type DiffusionPipeline, type GenerateOptions, type GenerateResult } from '../index.js'
+import { camelCase, readNumber, readSeed, toJson, UsageError, type Flags, type FlagValues, type Io } from './command.js'
+
+export const promptFlags = {
+  'negative-prompt': { kind: 'text', short: 'n', help: 'what to keep out' },
+  'clip-skip': { kind: 'number', help: '1 is the last layer of the text encoder, 2 the last but one' },
+  emphasis: { kind: 'text', value: 'NAME', help: 'original (default), no_norm or comfy' },
+} as const satisfies Flags
+
+export const samplingFlags = {
+  steps: { kind: 'number', help: "network steps; default: the model's" },
+  'guidance-scale': { kind: 'number', help: "1 is no guidance; default: the model's, 7.5 for Stable Diffusion" },
+  'guidance-rescale': { kind: 'number', help: '0 to 1; default 0' },
+  seed: { kind: 'text', value: 'N', help: '0 to 2^64-1; default: random, printed at the end' },
+  count: { kind: 'number', help: 'pictures, with seeds N, N+1 ...' },
+  sampler: { kind: 'text', value: 'NAME', help: "ddim, euler, euler_a, heun, dpmpp_2m, unipc ... (all of them below); default: the model's" },
+  schedule: { kind: 'text', value: 'NAME', help: "karras, exponential, sgm_uniform, ays ... or sigmas: 14.6,7.1,2.2,0; default: the sampler's" },
+  eta: { kind: 'number', help: 'share of fresh noise per step' },
+  rng: { kind: 'text', value: 'NAME', help: 'philox (default, as A1111) or mt19937 (as diffusers and ComfyUI)' },
+} as const satisfies Flags
+
+export const reportFlags = {
+  preview: { kind: 'text', value: 'FILE', help: 'rewrite this picture while sampling' },
+  'preview-every': { kind: 'number', help: 'steps between previews; default 1' },
+  json: { kind: 'switch', help: 'report as JSON on standard output' },
+  quiet: { kind: 'switch', short: 'q', help: 'no progress bar and no report' },
+  help: { kind: 'switch', short: 'h', help: 'show this' },
+} as const satisfies Flags
+
+export const samplingNotes =
+  'samplers: ddim ddpm plms euler euler_a heun lms dpm2 dpm2_a dpmpp_2s_a dpmpp_sde dpmpp_2m dpmpp_2m_sde dpmpp_3m_sde unipc deis lcm tcd\n' +
+  'schedules: normal karras exponential polyexponential sgm_uniform simple ddim_uniform beta ays kl_optimal leading trailing linspace'
+
+type DrawingValues = FlagValues<typeof promptFlags> & FlagValues<typeof samplingFlags> & FlagValues<typeof reportFlags>
+
+function readSchedule(text: string): string | Float32Array {
+  return text.includes(',') ? Float32Array.from(text.split(','), (part) => readNumber(part, '--schedule')) : text
+}
+
+/** Flags that are options of the API under the same name in camel case. */
+export function sameOptions(values: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(names.flatMap((name) => (values[name] === undefined ? [] : [[camelCase(name), values[name]]])))
+}
+
+/** Options of generate() from the shared flags. */
+export function readDrawingOptions(values: DrawingValues): GenerateOptions {
+  const { seed, schedule, preview, 'preview-every': every } = values
+  const names = [...Object.keys(promptFlags), ...Object.keys(samplingFlags)].filter((name) => name !== 'seed' && name !== 'schedule')
+  const options: GenerateOptions = sameOptions(values, names)
+  if (seed !== undefined) options.seed = readSeed(seed)
+  if (schedule !== undefined) options.schedule = readSchedule(schedule)
+  if (preview !== undefined) options.preview = { onPreview: previewWriter(preview), ...(every === undefined ? {} : { every }) }
+  return options
+}
+
+/** Writes previews one after another; a picture that comes while one is being written replaces the one that waits. */
+function previewWriter(file: string): (image: RawImage) => unknown {
+  let waiting: RawImage | undefined
+  let writing = false
+  const write = async (image: RawImage) => {
+    writing = true
+    for (let next: RawImage | undefined = image; next; next = waiting, waiting = undefined) await next.save(file)
+    writing = false
+  }
+  return (image) => {
+    if (!writing) return write(image)
+    waiting = image
+    return undefined
+  }
+}
+
+/** Says what would keep a picture from being saved before the hours of drawing it, not after. */
+export async function checkTarget(file: string, flag: string): Promise<void> {
+  const extension = path.extname(file).toLowerCase()
+  const format = ({ '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' } as const)[extension]
+  if (!format) throw new UsageError(`${flag}: the name of a picture file ends in .png, .jpg, .jpeg or .webp; '${file}' does not`)
+  const folder = await stat(path.dirname(path.resolve(file))).catch(() => undefined)
+  if (!folder?.isDirectory()) throw new UsageError(`${flag}: the folder of '${file}' does not exist`)
+  // A pixel in that format: fails where it needs the optional package sharp and that is missing.
+  if (format !== 'png') await new RawImage({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 }).encode(format)
+}
+
+/** out.png for one picture; out-1.png, out-2.png ... for several. */
+export function outputName(file: string, index: number, count: number): string {
+  if (count === 1) return file
+  const { dir, name, ext } = path.parse(file)
+  return path.join(dir, `${name}-${index + 1}${ext}`)
+}
+
+/** Pictures and tensors are named by their size: their pixels do not belong into a report. */
+function brief(options: object): Record<string, unknown> {
+  const describe = (value: unknown): unknown => {
+    if (value instanceof RawImage) return `${value.width}x${value.height}`
+    if (typeof value !== 'object' || value === null) return value
+    if ('data' in value && 'shape' in value) return `[${String(value.shape)}]`
+    return 'database' in value ? { ...value, database: undefined } : value
+  }
+  return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, describe(value)]))
+}
+
+/** Saves the pictures and says where they are, on standard output. */
+export async function saveAndReport(
+  result: GenerateResult,
+  output: string,
+  pipe: DiffusionPipeline,
+  values: Pick<DrawingValues, 'json' | 'quiet'>,
+  io: Io,
+): Promise<void> {
+  const files: { path: string; seed: bigint; width: number; height: number }[] = []
+  for (const [i, image] of result.images.entries()) {
+    const file = outputName(output, i, result.images.length)
+    await image.save(file)
+    files.push({ path: file, seed: BigInt.asUintN(64, result.seed + BigInt(i)), width: image.width, height: image.height })
+  }
+  const { options, timings } = result
+  if (values.json) io.stdout.write(toJson({ images: files, options: brief(options), timings, model: pipe.info.name, device: pipe.device.id }))
+  else if (!values.quiet) {
+    const { loadMs, encodeMs, sampleMs, decodeMs } = timings
+    for (const { path: file, seed, width, height } of files) io.stdout.write(`${file}: ${width}x${height}, seed ${seed}\n`)
+    io.stdout.write(`${options.steps} steps of ${options.sampler} in ${((loadMs + encodeMs + sampleMs + decodeMs) / 1000).toFixed(1)} s\n`)
+  }
+}

@@ -1,0 +1,55 @@
+import { DiffusionPipeline } from '../index.js'
+import { readFlags, UsageError, type Command, type Flags } from './command.js'
+import { checkTarget, promptFlags, readDrawingOptions, reportFlags, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
+import { loadFlags, readLoadOptions, readSource } from './model-flags.js'
+import { progressBar } from './progress-bar.js'
+
+const flags = {
+  ...loadFlags,
+  prompt: { kind: 'text', short: 'p', help: 'what the picture shows, where the model reads text' },
+  ...promptFlags,
+  'noise-level': { kind: 'number', help: 'SD x4 upscaler: noise on the small picture; default 20' },
+  'tile-size': { kind: 'number', help: 'side of the tiles that large pictures are made in, in pixels of the small picture; default 128' },
+  output: { kind: 'text', short: 'o', value: 'FILE', help: 'picture to write (default out.png)' },
+  ...samplingFlags,
+  ...reportFlags,
+} as const satisfies Flags
+
+/** `tileSize` beside what else is said of memory. */
+function withTiles(load: ReturnType<typeof readLoadOptions>, tileSize: number | undefined): ReturnType<typeof readLoadOptions> {
+  if (tileSize === undefined) return load
+  const { memory } = load
+  return { ...load, memory: { ...(typeof memory === 'string' ? { mode: memory } : memory), tileSize } }
+}
+
+export const upscaleCommand: Command = {
+  name: 'upscale',
+  summary: 'make a picture four times as wide and as high',
+  usage: '-m MODEL PICTURE [-o out.png]',
+  flags,
+  notes: samplingNotes,
+  async run(argv, io) {
+    const { values, positionals } = readFlags(flags, argv, { min: 1, max: 1, names: 'one PICTURE' })
+    const source = readSource(values)
+    if (source === undefined) throw new UsageError('no model given: pass -m FILE, a super-resolution model')
+    const output = values.output ?? 'out.png'
+    await checkTarget(output, '--output')
+    if (values.preview !== undefined) await checkTarget(values.preview, '--preview')
+    const { signal } = io
+    const bar = progressBar(io, values.quiet)
+    const options = {
+      ...readDrawingOptions(values),
+      ...(values.prompt === undefined ? {} : { prompt: values.prompt }),
+      ...(values['noise-level'] === undefined ? {} : { noiseLevel: values['noise-level'] }),
+    }
+    try {
+      const load = withTiles(readLoadOptions(values), values['tile-size'])
+      await using pipe = await DiffusionPipeline.load(source, { ...load, kind: 'superres', signal, onProgress: bar.update })
+      const result = await pipe.upscale(positionals[0]!, { ...options, signal, onProgress: bar.update })
+      bar.clear()
+      await saveAndReport(result, output, pipe, values, io)
+    } finally {
+      bar.clear()
+    }
+  },
+}
