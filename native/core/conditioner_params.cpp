@@ -75,6 +75,15 @@ BertConfig bert_config(const Json & params) {
     return c;
 }
 
+LayoutConfig layout_config(const Json & params) {
+    const Fields fields(params, "layout");
+    LayoutConfig c;
+    c.classes = fields.integer("classes", 1, 1 << 20, c.classes);
+    c.group_flag = fields.flag("groupFlag", c.group_flag);
+    c.attribute_flags = fields.flag("attributeFlags", c.attribute_flags);
+    return c;
+}
+
 ClassConfig class_config(const Json & params) {
     const Fields fields(params, "class");
     ClassConfig c;
@@ -149,6 +158,10 @@ Json to_json(const BertConfig & c) {
             {"numHeads", c.num_heads},
             {"headDim", c.head_dim},
             {"intermediateSize", c.intermediate_size}};
+}
+
+Json to_json(const LayoutConfig & c) {
+    return {{"classes", c.classes}, {"groupFlag", c.group_flag}, {"attributeFlags", c.attribute_flags}};
 }
 
 Json to_json(const ClassConfig & c) {

@@ -18,6 +18,13 @@ struct BertConfig {
     int intermediate_size = 5120;
 };
 
+/// "layout" besides: how boxes become tokens (section 5.3). Read in TypeScript; here it is only checked.
+struct LayoutConfig {
+    int classes = 340;            // Open Images
+    bool group_flag = true;       // use_group_parameter
+    bool attribute_flags = true;  // use_additional_parameters
+};
+
 /// "class": ldm.modules.encoders.modules.ClassEmbedder (section 5.2).
 struct ClassConfig {
     int classes = 1000;  // rows of the table, the null class included
@@ -57,12 +64,14 @@ struct LowScaleConfig {
 };
 
 BertConfig bert_config(const Json & params);
+LayoutConfig layout_config(const Json & params);
 ClassConfig class_config(const Json & params);
 RescalerConfig rescaler_config(const Json & params);
 ClipVisionConfig clip_vision_config(const Json & params);
 LowScaleConfig low_scale_config(const Json & params);
 
 Json to_json(const BertConfig & config);
+Json to_json(const LayoutConfig & config);
 Json to_json(const ClassConfig & config);
 Json to_json(const RescalerConfig & config);
 Json to_json(const ClipVisionConfig & config);

@@ -240,7 +240,7 @@ private:
     }
     void read(const Json & json, const char * name, Json & value) const {
         if (!json.is_object()) wrong(name, "an object");
-        value = json;
+        value.update(json);
     }
     void read(const Json & json, const char * name, UNetAttention & value) const {
         std::string text;

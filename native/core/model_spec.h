@@ -101,12 +101,13 @@ struct ClipTextConfig {
 
 /// One conditioner of the model: what it is, and where its tensors are in the canonical (CompVis) layout.
 struct ConditionerConfig {
-    std::string kind;    // clip_text | bert_text | class | layout | spatial_rescaler | first_stage | identity | external
-    std::string prefix;  // canonical key prefix, e.g. "cond_stage_model.transformer.text_model."
+    std::string kind;  // clip_text | bert_text | layout | class | spatial_rescaler | low_scale | first_stage | identity |
+                       // external | clip_vision
+    std::string prefix;              // canonical key prefix, e.g. "cond_stage_model.transformer.text_model."
     std::string input = "prompt";    // which option feeds it
     std::string role = "crossattn";  // crossattn | concat | vector
     ClipTextConfig clip;             // for clip_text
-    Json params = Json::object();    // for the other kinds
+    Json params = Json::object();    // for the other kinds: core/conditioner_params.h
 };
 
 struct ModelSpec {

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/model_spec.h"
+#include "core/conditioner_params.h"
 
 namespace latent {
 
@@ -145,12 +145,36 @@ void check_schedule(const NoiseSchedule & s) {
     }
 }
 
+void check_width(const ModelSpec & spec, int width) {
+    if (!spec.unet || spec.unet->attention != UNetAttention::spatial_transformer || width == spec.unet->context_dim) return;
+    fail("the text encoder gives vectors of width " + std::to_string(width) + ", the U-Net's cross-attention takes " +
+         std::to_string(spec.unet->context_dim) + "; these parts do not belong together");
+}
+
+/// Checks one conditioner; the width of the context that it makes, 0 where it makes none, or from outside.
+int context_width(const ConditionerConfig & c, bool embeds) {
+    if (c.kind == "clip_text") {
+        check_clip(c.clip);
+        return embeds ? c.clip.projection_dim : c.clip.hidden_size;
+    }
+    if (c.kind == "layout") layout_config(c.params);
+    if (c.kind == "bert_text" || c.kind == "layout") return bert_config(c.params).hidden_size;
+    if (c.kind == "class") return class_config(c.params).embed_dim;
+    if (c.kind == "spatial_rescaler") rescaler_config(c.params);
+    if (c.kind == "low_scale") low_scale_config(c.params);
+    if (c.kind == "clip_vision") {
+        const ClipVisionConfig vision = clip_vision_config(c.params);
+        return embeds ? vision.projection_dim : 0;
+    }
+    return 0;
+}
+
 void check_conditioners(const ModelSpec & spec) {
     if (spec.conditioners.size() > 8) fail("more than 8 conditioners");
-    static const char * const kinds[] = {"clip_text",        "bert_text",   "class",    "layout",
-                                         "spatial_rescaler", "first_stage", "identity", "external"};
-    int width = 0;
-    bool all_clip = true;
+    static const char * const kinds[] = {"clip_text", "bert_text",   "layout",   "class",    "spatial_rescaler",
+                                         "low_scale", "first_stage", "identity", "external", "clip_vision"};
+    int width = 0;  // of the context that these conditioners make together
+    bool whole = true;
     for (const ConditionerConfig & c : spec.conditioners) {
         if (std::find(std::begin(kinds), std::end(kinds), c.kind) == std::end(kinds)) {
             fail("a conditioner of the unknown kind \"" + c.kind.substr(0, 80) + "\"");
@@ -158,21 +182,14 @@ void check_conditioners(const ModelSpec & spec) {
         if (c.role != "crossattn" && c.role != "concat" && c.role != "vector") {
             fail("a conditioner of the unknown role \"" + c.role.substr(0, 80) + "\"");
         }
-        if (c.role != "crossattn") continue;
-        if (c.kind == "clip_text") {
-            width += c.clip.hidden_size;
-        } else {
-            all_clip = false;
-        }
+        const int own = context_width(c, spec.kind == "rdm");
+        if (c.role == "crossattn" && c.kind != "clip_vision") whole = whole && own > 0, width += own;
+        if (spec.kind == "rdm" && own > 0) check_width(spec, own);
+        if (c.kind == "spatial_rescaler" && spec.unet &&
+            rescaler_config(c.params).out_channels != spec.unet->in_channels - spec.unet->out_channels)
+            fail("the label map's channels are not those that the U-Net takes beside its latents");
     }
-    for (const ConditionerConfig & c : spec.conditioners) {
-        if (c.kind == "clip_text") check_clip(c.clip);
-    }
-    if (spec.unet && spec.unet->attention == UNetAttention::spatial_transformer && all_clip && width > 0 &&
-        width != spec.unet->context_dim) {
-        fail("the text encoder gives vectors of width " + std::to_string(width) + ", the U-Net's cross-attention takes " +
-             std::to_string(spec.unet->context_dim) + "; these parts do not belong together");
-    }
+    if (spec.kind != "rdm" && whole && width > 0) check_width(spec, width);
 }
 
 }  // namespace

@@ -23,22 +23,26 @@ DType fitting_type(DType wanted, int64_t inner) {
 }
 
 bool is_sensitive_weight(std::string_view name) {
-    for (const char * part :
-         {".input_blocks.0.0.", "diffusion_model.out.2.", ".time_embed.", ".label_emb.", "coder.conv_in.", "coder.conv_out.",
-          ".quant_conv.", ".post_quant_conv.", "embedding.weight", "token_emb.weight", ".text_projection.", ".channel_mapper."}) {
+    for (const char * part : {".input_blocks.0.0.", "diffusion_model.out.2.", ".time_embed.", ".label_emb.", "coder.conv_in.",
+                              "coder.conv_out.", ".quant_conv.", ".post_quant_conv.", "embedding.weight", "token_emb.weight",
+                              "text_projection.", "visual_projection."}) {
         if (contains(name, part)) return true;
     }
     return false;
 }
 
 bool is_float_table(std::string_view name) {
-    return contains(name, "position_embedding") || contains(name, "pos_emb.") || contains(name, "quantize.embedding");
+    for (const char * part :
+         {"position_embedding", "pos_emb.", "quantize.embedding", "cond_stage_model.embedding.", ".channel_mapper."}) {
+        if (contains(name, part)) return true;
+    }
+    return false;
 }
 
 DType part_default(std::string_view name, DType wanted) {
     if (!dtype_is_quantised(wanted)) return wanted;
     if (starts_with(name, "first_stage_model.")) return DType::f16;
-    if (starts_with(name, "cond_stage_model.")) return DType::q8_0;
+    if (starts_with(name, "cond_stage_model.") || starts_with(name, "image_encoder.")) return DType::q8_0;
     return wanted;
 }
 

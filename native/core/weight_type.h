@@ -18,11 +18,13 @@ DType fitting_type(DType wanted, int64_t inner);
 /// tables, projections of a few rows. They stay in 16 or 32 bits where the others are quantised. `name` is canonical.
 bool is_sensitive_weight(std::string_view name);
 
-/// Tables that are added or compared, and so are kept in float32: positions, code books.
+/// Small tables that are added, looked up or compared with, and so are kept in float32: positions, classes, label maps, codebooks
+/// (a rounded codebook would choose other codes).
 bool is_float_table(std::string_view name);
 
 /// What quantising a whole model means for the part that `name` belongs to. A first stage stays f16: it is a twelfth of the
-/// weights and the last to touch the picture. Text encoders take q8_0 at the least: their error enters every step.
+/// weights and the last to touch the picture. Text and image encoders take q8_0 at the least: their error enters every
+/// step.
 DType part_default(std::string_view name, DType wanted);
 
 /// The type of a matrix of `inner` elements a row, everything above but part_default applied.

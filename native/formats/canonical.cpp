@@ -11,7 +11,7 @@ namespace latent::formats {
 
 namespace {
 
-enum class Place { unet, vae, text, text_2, ema, buffer, ignored };
+enum class Place { unet, vae, text, text_2, image, ema, buffer, ignored };
 
 struct Prefix {
     const char * text;
@@ -22,7 +22,7 @@ struct Prefix {
 constexpr Prefix prefixes[] = {
     {unet_prefix, Place::unet},
     {stage_prefix, Place::vae},
-    {"cond_stage_model.", Place::text},
+    {cond_prefix, Place::text},
     {"conditioner.embedders.0.", Place::text},
     {"conditioner.embedders.1.", Place::text_2},
     {"model_ema.", Place::ema},
@@ -31,6 +31,7 @@ constexpr Prefix prefixes[] = {
     {"vqvae.", Place::vae},
     {"text_encoder.", Place::text},
     {"text_encoder_2.", Place::text_2},
+    {image_prefix, Place::image},
     {"te.", Place::text},
     {"text_encoders.clip_l.", Place::text},
     {"text_encoders.clip_g.", Place::text_2},
@@ -46,6 +47,11 @@ struct Stored {
 
 bool starts(const std::string & text, const char * prefix) {
     return text.rfind(prefix, 0) == 0;
+}
+
+/// Names of a CLIP image tower, which may stand beside a text tower in one file.
+bool is_image_name(const std::string & name) {
+    return starts(name, "vision_model.") || starts(name, "visual_projection.") || starts(name, "visual.");
 }
 
 /// What a file without part prefixes is.
@@ -97,6 +103,7 @@ public:
     void collect(const PartSource & part, const std::set<Part> & given) {
         const auto shapes = flattened_shapes(*part.source);
         const Place bare = bare_place(*part.source);
+        if (bare == Place::text) model_.bare_clip = true;
         for (const TensorInfo & tensor : part.source->tensors()) {
             Stored stored{part.source, tensor, tensor.name, starts(tensor.name, "conditioner.embedders.")};
             const auto shape = shapes.find(tensor.name);
@@ -115,6 +122,7 @@ public:
         if (text_[0].empty()) std::swap(text_[0], text_[1]);  // a refiner's only tower is its first
         map_text(0);
         map_text(1);
+        map_image();
         fuse();
         std::string name;
         for (const std::string & one : names_) name += (name.empty() ? "" : " + ") + one;
@@ -134,12 +142,16 @@ private:
             stored.name = stored.name.substr(std::string(prefix.text).size());
             return prefix.place;
         }
-        if (stored.name == "betas" || stored.name == "scale_factor") return Place::buffer;
+        if (stored.name == "betas" || stored.name == "scale_factor" || stored.name == "low_scale_model.betas")
+            return Place::buffer;
+        if (is_image_name(stored.name) && (part == Part::whole || part == Part::text))
+            return part == Part::whole && bare == Place::text ? Place::image : Place::ignored;
         switch (part) {
             case Part::unet: return Place::unet;
             case Part::vae: return Place::vae;
             case Part::text: return Place::text;
             case Part::text_2: return Place::text_2;
+            case Part::image: return Place::image;
             default: return bare;
         }
     }
@@ -149,6 +161,7 @@ private:
             case Place::vae: return Part::vae;
             case Place::text: return Part::text;
             case Place::text_2: return Part::text_2;
+            case Place::image: return Part::image;
             default: return Part::unet;  // EMA weights and buffers go with the U-Net
         }
     }
@@ -167,6 +180,7 @@ private:
             case Place::vae: stage_.push_back(std::move(stored)); break;
             case Place::text: text_[0].push_back(std::move(stored)); break;
             case Place::text_2: text_[1].push_back(std::move(stored)); break;
+            case Place::image: image_.push_back(std::move(stored)); break;
             case Place::ema: ema_.emplace(stored.name, stored); break;
             default: read_buffer(stored); break;
         }
@@ -178,6 +192,8 @@ private:
         const std::vector<float> values = stored.source->read_f32(stored.source->tensors()[stored.info.index]);
         if (stored.info.name == "betas") {
             model_.betas.assign(values.begin(), values.end());
+        } else if (stored.info.name == "low_scale_model.betas") {
+            model_.low_scale_betas.assign(values.begin(), values.end());
         } else if (values.size() == 1 && values[0] > 0 && values[0] < 1e6f) {
             model_.scale_factor = values[0];
         }
@@ -273,6 +289,18 @@ private:
         }
     }
 
+    void map_image() {
+        for (const Stored & stored : image_) {
+            const auto targets = map_vision_key(stored.name, model_.open_clip_image);
+            if (!targets || targets->empty()) {
+                ++model_.ignored[stored.info.name.substr(0, std::min<size_t>(stored.info.name.find('.'), 64))];
+                continue;
+            }
+            model_.has_image = true;
+            for (const KeyTarget & target : *targets) add(image_prefix + target.name, stored, target);
+        }
+    }
+
     void add(const std::string & name, const Stored & stored, const KeyTarget & target) {
         const TensorInfo & info = stored.info;
         const int64_t rows =
@@ -337,7 +365,7 @@ private:
 
     const CanonicalOptions options_;
     CanonicalModel model_;
-    std::vector<Stored> unet_, stage_;
+    std::vector<Stored> unet_, stage_, image_;
     std::array<std::vector<Stored>, 2> text_;
     bool sgm_ = false;  // towers under "conditioner.embedders."
     std::map<std::string, Stored> ema_;

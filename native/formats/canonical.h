@@ -12,13 +12,15 @@ namespace latent::formats {
 
 // The canonical layout: U-Net under "model.diffusion_model.", first stage under "first_stage_model.", both with CompVis names;
 // CLIP text towers with Hugging Face names under "cond_stage_model.transformer.text_model.", or
-// "conditioner.embedders.N.transformer.text_model." where a model has two (SDXL); other conditioners as CompVis has them under
-// "cond_stage_model.".
+// "conditioner.embedders.N.transformer.text_model." where a model has two (SDXL); a CLIP image tower with Hugging Face names
+// under "image_encoder."; other conditioners as CompVis has them under "cond_stage_model.".
 
 constexpr const char * unet_prefix = "model.diffusion_model.";
 constexpr const char * stage_prefix = "first_stage_model.";
+constexpr const char * cond_prefix = "cond_stage_model.";
+constexpr const char * image_prefix = "image_encoder.";
 
-enum class Part { whole, unet, vae, text, text_2 };
+enum class Part { whole, unet, vae, text, text_2, image };
 
 /// A file or folder that was opened, and what is taken from it. A `whole` source gives every part that no other source gives.
 struct PartSource {
@@ -36,11 +38,14 @@ struct CanonicalModel {
     TensorSourcePtr tensors;
     std::string layout;  // compvis | diffusers, of the U-Net, or of the first stage where there is none
     bool has_unet = false, has_stage = false;
-    std::array<std::string, 2> text_prefix;          // of the CLIP towers, "" where there is none
-    std::array<bool, 2> open_clip = {false, false};  // their stored names were OpenCLIP's
-    std::vector<std::string> unknown_unet;           // names in the U-Net's part that no table knows
+    std::array<std::string, 2> text_prefix;           // of the CLIP towers, "" where there is none
+    std::array<bool, 2> open_clip = {false, false};   // their stored names were OpenAI's or OpenCLIP's
+    bool bare_clip = false;                           // in a file that holds CLIP and nothing else
+    bool has_image = false, open_clip_image = false;  // a CLIP image tower; its stored names were OpenAI's or OpenCLIP's
+    std::vector<std::string> unknown_unet;            // names in the U-Net's part that no table knows
     int64_t ema_tensors = 0;
     std::vector<double> betas;                // the training buffer, where stored
+    std::vector<double> low_scale_betas;      // of the x4 upscaler's low_scale_model
     std::optional<double> scale_factor;       // the 0-dim buffer of scale_by_std models
     std::map<std::string, uint64_t> ignored;  // stored tensors that were not taken, counted by first component
 };

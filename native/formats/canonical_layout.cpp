@@ -1,30 +1,15 @@
 #include "formats/canonical_layout.h"
 
 #include <algorithm>
-#include <set>
 
 #include "formats/canonical.h"
+#include "formats/layout_list.h"
 
 namespace latent::formats {
 
 namespace {
 
-class List {
-public:
-    std::vector<LayoutEntry> entries;
-
-    void pair(const std::string & name, std::vector<int64_t> weight) {
-        const int64_t out = weight[0];
-        entries.push_back({name + ".weight", std::move(weight)});
-        entries.push_back({name + ".bias", {out}});
-    }
-    void conv(const std::string & name, int64_t in, int64_t out, int64_t kernel) { pair(name, {out, in, kernel, kernel}); }
-    void linear(const std::string & name, int64_t in, int64_t out) { pair(name, {out, in}); }
-    void matrix(const std::string & name, int64_t in, int64_t out) { entries.push_back({name + ".weight", {out, in}}); }
-    void norm(const std::string & name, int64_t channels) { pair(name, {channels}); }
-};
-
-class UNetList : public List {
+class UNetList : public LayoutList {
 public:
     explicit UNetList(const UNetConfig & config) : c_(config), emb_(int64_t{4} * config.model_channels) {}
 
@@ -103,7 +88,7 @@ std::string block_name(const std::string & list, int index) {
     return unet_prefix + list + std::to_string(index);
 }
 
-void stage_block(List & list, const std::string & at, int64_t in, int64_t out) {
+void stage_block(LayoutList & list, const std::string & at, int64_t in, int64_t out) {
     list.norm(at + ".norm1", in);
     list.conv(at + ".conv1", in, out, 3);
     list.norm(at + ".norm2", out);
@@ -111,26 +96,15 @@ void stage_block(List & list, const std::string & at, int64_t in, int64_t out) {
     if (in != out) list.conv(at + ".nin_shortcut", in, out, 1);
 }
 
-void stage_attention(List & list, const std::string & at, int64_t channels) {
+void stage_attention(LayoutList & list, const std::string & at, int64_t channels) {
     list.norm(at + ".norm", channels);
     for (const char * name : {".q", ".k", ".v", ".proj_out"}) list.conv(at + name, channels, channels, 1);
 }
 
-void stage_middle(List & list, const std::string & at, int64_t channels, bool attention) {
+void stage_middle(LayoutList & list, const std::string & at, int64_t channels, bool attention) {
     stage_block(list, at + ".block_1", channels, channels);
     if (attention) stage_attention(list, at + ".attn_1", channels);
     stage_block(list, at + ".block_2", channels, channels);
-}
-
-std::vector<int64_t> squeezed(std::vector<int64_t> shape) {
-    while (shape.size() > 1 && shape.back() == 1) shape.pop_back();
-    return shape;
-}
-
-std::string shown(const std::vector<int64_t> & shape) {
-    std::string text = "[";
-    for (const int64_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-    return text + "]";
 }
 
 }  // namespace
@@ -183,7 +157,7 @@ std::vector<LayoutEntry> unet_layout(const UNetConfig & c) {
 }
 
 std::vector<LayoutEntry> first_stage_layout(const AutoencoderConfig & c) {
-    List list;
+    LayoutList list;
     const std::string root = stage_prefix;
     const int levels = static_cast<int>(c.channel_mult.size());
     const auto attends = [&](int level) { return std::count(c.attention_levels.begin(), c.attention_levels.end(), level) > 0; };
@@ -225,94 +199,6 @@ std::vector<LayoutEntry> first_stage_layout(const AutoencoderConfig & c) {
     list.norm(root + "decoder.norm_out", channels);
     list.conv(root + "decoder.conv_out", channels, c.out_channels, 3);
     return list.entries;
-}
-
-std::vector<LayoutEntry> clip_text_layout(const ClipTextConfig & c, const std::string & prefix) {
-    List list;
-    const int64_t width = c.hidden_size;
-    list.matrix(prefix + "embeddings.token_embedding", width, c.vocab_size);
-    list.matrix(prefix + "embeddings.position_embedding", width, c.max_position_embeddings);
-    for (int i = 0; i < c.num_hidden_layers; ++i) {
-        const std::string at = prefix + "encoder.layers." + std::to_string(i);
-        list.norm(at + ".layer_norm1", width);
-        for (const char * name : {".self_attn.q_proj", ".self_attn.k_proj", ".self_attn.v_proj", ".self_attn.out_proj"}) {
-            list.linear(at + name, width, width);
-        }
-        list.norm(at + ".layer_norm2", width);
-        list.linear(at + ".mlp.fc1", width, c.intermediate_size);
-        list.linear(at + ".mlp.fc2", c.intermediate_size, width);
-    }
-    list.norm(prefix + "final_layer_norm", width);
-    const std::string tower = "text_model.";
-    if (prefix.size() > tower.size() && prefix.compare(prefix.size() - tower.size(), tower.size(), tower) == 0) {
-        const std::string name = prefix.substr(0, prefix.size() - tower.size()) + "text_projection.weight";
-        list.entries.push_back({name, {c.projection_dim, width}, true});
-    }
-    return list.entries;
-}
-
-namespace {
-
-class Check {
-public:
-    Check(const TensorSource & source) : source_(source) {}
-
-    void need(const std::vector<LayoutEntry> & entries) {
-        for (const LayoutEntry & entry : entries) {
-            const TensorInfo * tensor = source_.find(entry.name);
-            const bool fits = tensor && squeezed(tensor->shape) == squeezed(entry.shape);
-            if (fits) names_.push_back(entry.name);
-            if (fits || entry.optional) continue;
-            ++faults_;
-            if (report_.size() > 600) continue;
-            report_ += (report_.empty() ? "" : "; ") + entry.name +
-                       (tensor ? " has shape " + shown(tensor->shape) + " in place of " + shown(entry.shape) : " is missing");
-        }
-    }
-
-    void refuse_rest(const std::string & prefix, const std::vector<std::string> & names) const {
-        const std::set<std::string> known(names.begin(), names.end());
-        std::string first;
-        int count = 0;
-        for (const TensorInfo & tensor : source_.tensors()) {
-            if (tensor.name.compare(0, prefix.size(), prefix) != 0 || known.count(tensor.name)) continue;
-            if (count++ == 0) first = tensor.name;
-        }
-        if (count == 0) return;
-        const Json details = {{"found", first.substr(0, 200)}, {"count", count}, {"nearest", "latent diffusion U-Net"}};
-        throw Error(ErrorCode::unsupported_model,
-                    source_.name() + ": the U-Net has " + std::to_string(count) +
-                        " tensors that no known architecture explains, first " + first.substr(0, 200),
-                    details.dump(-1, ' ', false, Json::error_handler_t::replace));
-    }
-
-    std::vector<std::string> finish() {
-        if (faults_ == 0) return std::move(names_);
-        throw Error(ErrorCode::model_format,
-                    source_.name() + ": " + std::to_string(faults_) + " tensors do not fit the model's specification: " +
-                        report_ + ". The file is incomplete, or the configuration belongs to another model",
-                    Json{{"faults", faults_}}.dump());
-    }
-
-private:
-    const TensorSource & source_;
-    std::vector<std::string> names_;
-    std::string report_;
-    int faults_ = 0;
-};
-
-}  // namespace
-
-std::vector<std::string> check_layout(const ModelSpec & spec, const TensorSource & source) {
-    Check check(source);
-    if (spec.unet) check.need(unet_layout(*spec.unet));
-    if (spec.first_stage) check.need(first_stage_layout(*spec.first_stage));
-    for (const ConditionerConfig & c : spec.conditioners) {
-        if (c.kind == "clip_text") check.need(clip_text_layout(c.clip, c.prefix));
-    }
-    std::vector<std::string> names = check.finish();
-    if (spec.unet) check.refuse_rest(unet_prefix, names);
-    return names;
 }
 
 }  // namespace latent::formats

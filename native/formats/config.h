@@ -15,7 +15,7 @@ void apply_compvis_config(Detection & detection, const Json & config, const Cano
 
 /// The configurations of a diffusers folder; each null where the file is absent.
 struct DiffusersConfigs {
-    Json index, unet, vae, scheduler, text_encoder, text_encoder_2, tokenizer, tokenizer_2;
+    Json index, unet, vae, scheduler, low_res_scheduler, text_encoder, text_encoder_2, image_encoder, tokenizer, tokenizer_2;
 
     bool any() const;
     /// Width of the heads of a UNet2DModel (AttentionBlock), 0 for other U-Nets. In UNet2DConditionModel the same key is the
@@ -25,6 +25,19 @@ struct DiffusersConfigs {
 
 /// Lets them decide over what was detected, as apply_compvis_config does.
 void apply_diffusers_configs(Detection & detection, const DiffusersConfigs & configs);
+
+// Their parts that concern conditioners:
+/// A text tower's own words: Hugging Face's, or OpenCLIP's {text_cfg, embed_dim, gelu}. Null does nothing.
+void apply_clip_config(Detection & detection, size_t index, const Json & block);
+/// transformers' CLIPVisionConfig. Null does nothing.
+void apply_vision_config(Detection & detection, const Json & block);
+/// cond_stage_config, conditioning_key and low_scale_config of `params` (model.params); `config`: the whole file.
+void apply_conditioning(Detection & detection, const Json & params, const Json & config, const CanonicalModel & model);
+/// sgm: a list of embedders, of which only the text towers have weights.
+void apply_embedders(Detection & detection, const Json & conditioner_config, const Json & config);
+/// Throws unsupported_model naming a class (or another word) that this engine does not have.
+[[noreturn]] void unknown_class(const std::string & target, const char * what, const char * nearest);
+bool mentions(const std::string & text, const char * part);
 
 // For both:
 /// Object `key` of `object`, null where there is none; throws model_format where it is something else.

@@ -67,16 +67,6 @@ std::vector<int> ints_at(const Json & object, const char * key, const std::vecto
 
 namespace {
 
-bool contains(const std::string & text, const char * part) {
-    return text.find(part) != std::string::npos;
-}
-
-[[noreturn]] void unknown_class(const std::string & target, const char * what, const char * nearest) {
-    throw Error(ErrorCode::unsupported_model,
-                std::string("The configuration names a ") + what + " that this engine does not have: " + target,
-                Json{{"found", target}, {"nearest", nearest}}.dump(-1, ' ', false, Json::error_handler_t::replace));
-}
-
 void apply_unet(Detection & detection, const Json & params) {
     UNetConfig & c = *detection.spec.unet;
     c.in_channels = int_at(params, "in_channels", c.in_channels);
@@ -127,10 +117,10 @@ void apply_unet(Detection & detection, const Json & params) {
 void apply_first_stage(Detection & detection, const std::string & target, const Json & params) {
     AutoencoderConfig & c = *detection.spec.first_stage;
     const Json dd = object_at(params, "ddconfig");
-    if (contains(target, "VQModel")) {
+    if (mentions(target, "VQModel")) {
         c.kind = "vq";
         c.codebook_size = int_at(params, "n_embed", c.codebook_size);
-    } else if (contains(target, "AutoencoderKL") || contains(target, "AutoencodingEngine")) {
+    } else if (mentions(target, "AutoencoderKL") || mentions(target, "AutoencodingEngine")) {
         c.kind = "kl";
     } else if (!target.empty()) {
         unknown_class(target, "first stage", "AutoencoderKL");
@@ -153,134 +143,6 @@ void apply_first_stage(Detection & detection, const std::string & target, const 
         if (std::count(at.begin(), at.end(), resolution >> level) > 0 && c.middle_attention)
             c.attention_levels.push_back(static_cast<int>(level));
     }
-}
-
-/// A text encoder's own words: Hugging Face's, or OpenCLIP's {text_cfg, embed_dim, gelu}.
-void apply_text_encoder(Detection & detection, size_t index, const Json & block) {
-    if (block.is_null() || index >= detection.spec.conditioners.size() || detection.spec.conditioners[index].kind != "clip_text")
-        return;
-    ClipTextConfig & c = detection.spec.conditioners[index].clip;
-    const std::string at = "/conditioners/" + std::to_string(index) + "/clip/";
-    const Json open = object_at(block, "text_cfg");
-    if (!open.is_null()) {
-        c.hidden_size = int_at(open, "width", c.hidden_size);
-        c.num_attention_heads = int_at(open, "heads", c.num_attention_heads);
-        c.vocab_size = int_at(open, "vocab_size", c.vocab_size);
-        c.max_position_embeddings = int_at(open, "context_length", c.max_position_embeddings);
-        c.hidden_act = "gelu";
-        if (open.contains("heads")) detection.unknown.erase(at + "numAttentionHeads");
-        detection.unknown.erase(at + "hiddenAct");
-        return;
-    }
-    c.hidden_size = int_at(block, "hidden_size", c.hidden_size);
-    c.intermediate_size = int_at(block, "intermediate_size", c.intermediate_size);
-    c.num_hidden_layers = int_at(block, "num_hidden_layers", c.num_hidden_layers);
-    c.num_attention_heads = int_at(block, "num_attention_heads", c.num_attention_heads);
-    c.vocab_size = int_at(block, "vocab_size", c.vocab_size);
-    c.max_position_embeddings = int_at(block, "max_position_embeddings", c.max_position_embeddings);
-    c.layer_norm_eps = number_at(block, "layer_norm_eps", c.layer_norm_eps);
-    c.hidden_act = text_at(block, "hidden_act", c.hidden_act);
-    if (block.contains("num_attention_heads")) detection.unknown.erase(at + "numAttentionHeads");
-    if (block.contains("hidden_act")) detection.unknown.erase(at + "hiddenAct");
-}
-
-/// Classes of ldm.modules.encoders and sgm.modules.encoders that read a prompt through CLIP.
-/// `block` is the tower's own configuration, or null.
-bool apply_clip_class(Detection & detection, size_t index, const std::string & target, const Json & params, const Json & block) {
-    if (!contains(target, "FrozenCLIPEmbedder") && !contains(target, "FrozenOpenCLIPEmbedder")) return false;
-    if (index >= detection.spec.conditioners.size()) return true;  // the text encoder is in another file, or absent
-    ClipTextConfig & c = detection.spec.conditioners[index].clip;
-    const std::string layer = text_at(params, "layer", "last");
-    const std::string at = "/conditioners/" + std::to_string(index) + "/clip/";
-    if (contains(target, "FrozenOpenCLIPEmbedder")) {
-        c.hidden_act = "gelu";
-        c.pad_token_id = 0;
-        detection.unknown.erase(at + "hiddenAct");
-        // diffusers' folders of SD 2 leave the unused last layer out: the last one there is the penultimate.
-        const int declared = int_at(object_at(block, "text_cfg"), "layers", c.hidden_size == 1024 ? 24 : c.num_hidden_layers);
-        c.skip_layers = layer == "penultimate" && c.num_hidden_layers >= declared ? 1 : 0;
-        c.final_norm = !contains(target, "FrozenOpenCLIPEmbedder2") || flag_at(params, "legacy", true);
-        return true;
-    }
-    c.skip_layers = 0;
-    c.final_norm = true;
-    if (layer == "hidden") {
-        // transformers' hidden_states[k] is the output of k layers.
-        const int index_of_layer = int_at(params, "layer_idx", c.num_hidden_layers);
-        if (index_of_layer < 1 || index_of_layer > c.num_hidden_layers) {
-            throw Error(ErrorCode::model_format, "\"layer_idx\" of the text encoder lies outside its layers");
-        }
-        c.skip_layers = c.num_hidden_layers - index_of_layer;
-        c.final_norm = false;
-    }
-    if (detection.unknown.erase(at + "hiddenAct")) c.hidden_act = "quick_gelu";
-    return true;
-}
-
-void apply_conditioning(Detection & detection, const Json & params, const Json & block) {
-    ModelSpec & spec = detection.spec;
-    const auto found = params.find("cond_stage_config");
-    const std::string special = found != params.end() && found->is_string() ? found->get<std::string>() : "";
-    const Json stage = found != params.end() && found->is_object() ? *found : Json();
-    const std::string target = text_at(stage, "target");
-    const Json stage_params = object_at(stage, "params");
-    const std::string key = text_at(params, "conditioning_key", flag_at(params, "concat_mode", true) ? "concat" : "crossattn");
-    spec.conditioning_key = special == "__is_unconditional__" ? "none" : key == "hybrid-adm" ? "hybrid" : key;
-    if (spec.conditioning_key == "crossattn-adm") spec.conditioning_key = "crossattn";
-
-    ConditionerConfig other;
-    other.prefix = "cond_stage_model.";
-    other.role = spec.conditioning_key == "concat" ? "concat" : "crossattn";
-    const bool has_one = !spec.conditioners.empty();
-    if (special == "__is_unconditional__") {
-        spec.kind = "unconditional";
-        spec.conditioners.clear();
-    } else if (special == "__is_first_stage__") {
-        spec.kind = "inpaint";
-        other.kind = "first_stage", other.input = "image";
-        spec.conditioners = {other};
-    } else if (apply_clip_class(detection, 0, target, stage_params, block)) {
-        const bool concat = spec.unet && spec.unet->in_channels > spec.unet->out_channels;
-        const int extra = spec.unet ? spec.unet->in_channels - spec.unet->out_channels : 0;
-        spec.kind = !concat                                     ? "text"
-                    : extra == spec.unet->out_channels + 1      ? "inpaint"
-                    : spec.unet->class_embedding == "embedding" ? "superres"
-                                                                : "text";
-    } else if (contains(target, "BERTEmbedder")) {
-        const bool layout = !flag_at(stage_params, "use_tokenizer", true);
-        spec.kind = layout ? "layout" : "text";
-        if (has_one)
-            spec.conditioners[0].kind = layout ? "layout" : "bert_text",
-            spec.conditioners[0].input = layout ? "layout" : "prompt";
-    } else if (contains(target, "ClassEmbedder")) {
-        spec.kind = "class";
-    } else if (contains(target, "SpatialRescaler")) {
-        spec.kind = "semantic";
-        if (has_one) spec.conditioners[0].params["stages"] = int_at(stage_params, "n_stages", 1);
-    } else if (contains(target, "Identity")) {
-        const bool concat = spec.conditioning_key == "concat";
-        spec.kind = concat ? "superres" : "rdm";
-        other.kind = concat ? "identity" : "external", other.input = concat ? "image" : "embeddings";
-        spec.conditioners = {other};
-    } else if (!target.empty()) {
-        unknown_class(target, "conditioner", "FrozenCLIPEmbedder");
-    }
-}
-
-/// sgm: a list of embedders, of which only the text towers have weights.
-void apply_embedders(Detection & detection, const Json & conditioner_config, const Json & config) {
-    const Json params = object_at(conditioner_config, "params");
-    const auto list = params.is_object() ? params.find("emb_models") : params.end();
-    if (list == params.end() || !list->is_array() || list->size() > 32) return;
-    size_t index = 0;
-    for (const Json & embedder : *list) {
-        if (!embedder.is_object()) continue;
-        const std::string target = text_at(embedder, "target");
-        const Json block = object_at(config, target.find("OpenCLIP") == std::string::npos ? "text_encoder" : "text_encoder_2");
-        if (apply_clip_class(detection, index, target, object_at(embedder, "params"), block)) ++index;
-    }
-    detection.spec.conditioning_key = "crossattn";
-    detection.spec.kind = "text";
 }
 
 /// What the reference classes say by themselves, with the nearest family for models that no table knows.
@@ -314,15 +176,15 @@ void apply_compvis_config(Detection & detection, const Json & config, const Cano
     if (const Json stage = object_at(params, "first_stage_config"); spec.first_stage && !stage.is_null()) {
         apply_first_stage(detection, text_at(stage, "target"), object_at(stage, "params"));
     }
-    apply_text_encoder(detection, 0, object_at(config, "text_encoder"));
+    apply_clip_config(detection, 0, object_at(config, "text_encoder"));
     if (config.contains("text_encoder_2"))
-        apply_text_encoder(detection, config.contains("text_encoder") ? 1 : 0, object_at(config, "text_encoder_2"));
+        apply_clip_config(detection, config.contains("text_encoder") ? 1 : 0, object_at(config, "text_encoder_2"));
     if (!spec.unet) return;
 
     if (sgm) {
         apply_embedders(detection, object_at(params, "conditioner_config"), config);
     } else {
-        apply_conditioning(detection, params, object_at(config, "text_encoder"));
+        apply_conditioning(detection, params, config, model);
     }
     NoiseSchedule & schedule = spec.schedule;
     if (model.betas.empty() || params.contains("linear_start")) {
@@ -342,7 +204,7 @@ void apply_compvis_config(Detection & detection, const Json & config, const Cano
     if (!sgm)
         spec.prediction = prediction_from_name(
             text_at(params, "parameterization", "eps") == "x0" ? "sample" : text_at(params, "parameterization", "eps"));
-    if (sgm && contains(object_at(params, "denoiser_config").dump(), "VScaling")) spec.prediction = Prediction::v;
+    if (sgm && mentions(object_at(params, "denoiser_config").dump(), "VScaling")) spec.prediction = Prediction::v;
     spec.use_ema = flag_at(params, "use_ema", !sgm) && model.ema_tensors > 0;
     const int latent_size = int_at(params, "image_size", 0), factor = spec.first_stage ? spec.first_stage->downsampling() : 8;
     if (latent_size > 0 && latent_size < 8192) spec.image_size = latent_size * factor;

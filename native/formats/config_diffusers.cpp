@@ -91,14 +91,13 @@ void apply_vae(Detection & detection, const Json & config) {
     }
 }
 
-void apply_scheduler(Detection & detection, const Json & config) {
-    NoiseSchedule & s = detection.spec.schedule;
+NoiseSchedule schedule_of(const Json & config) {
+    NoiseSchedule s;
     s.timesteps = int_at(config, "num_train_timesteps", 1000);
     s.beta_start = number_at(config, "beta_start", 0.0001);
     s.beta_end = number_at(config, "beta_end", 0.02);
     s.beta_schedule = text_at(config, "beta_schedule", "linear");
     s.zero_terminal_snr = flag_at(config, "rescale_betas_zero_snr", false);
-    s.betas.clear();
     const auto trained = config.find("trained_betas");
     if (trained != config.end() && trained->is_array()) {
         if (trained->size() > 100000)
@@ -109,6 +108,11 @@ void apply_scheduler(Detection & detection, const Json & config) {
         }
         s.timesteps = static_cast<int>(s.betas.size());
     }
+    return s;
+}
+
+void apply_scheduler(Detection & detection, const Json & config) {
+    detection.spec.schedule = schedule_of(config);
     detection.spec.prediction = prediction_from_name(text_at(config, "prediction_type", "epsilon"));
     detection.unknown.erase("/schedule");
 }
@@ -146,9 +150,44 @@ void apply_text_encoder(Detection & detection, size_t index, const Json & config
     detection.unknown.erase(at + "hiddenAct");
 }
 
+/// LDMBertModel of diffusers' LDMTextToImagePipeline.
+void apply_bert(Detection & detection, const Json & config) {
+    ModelSpec & spec = detection.spec;
+    for (size_t i = 0; i < spec.conditioners.size(); ++i) {
+        ConditionerConfig & c = spec.conditioners[i];
+        if (c.kind != "bert_text" && c.kind != "layout") continue;
+        if (text_at(config, "activation_function", "gelu") != "gelu")
+            unknown_class(text_at(config, "activation_function"), "text encoder's activation", "gelu");
+        BertConfig bert = bert_config(c.params);
+        bert.num_heads = int_at(config, "encoder_attention_heads", bert.num_heads);
+        bert.head_dim = int_at(config, "head_dim", bert.head_dim);
+        bert.num_layers = int_at(config, "encoder_layers", bert.num_layers);
+        bert.hidden_size = int_at(config, "d_model", bert.hidden_size);
+        bert.intermediate_size = int_at(config, "encoder_ffn_dim", bert.intermediate_size);
+        c.params = to_json(bert);
+        c.kind = "bert_text", c.input = "prompt";
+        detection.unknown.erase("/conditioners/" + std::to_string(i) + "/params/numHeads");
+    }
+}
+
+/// The noise on the small picture of StableDiffusionUpscalePipeline.
+void apply_low_res_scheduler(ModelSpec & spec, const DiffusersConfigs & configs) {
+    for (ConditionerConfig & c : spec.conditioners) {
+        if (c.kind != "low_scale") continue;
+        LowScaleConfig low_scale = low_scale_config(c.params);
+        if (!configs.low_res_scheduler.is_null()) low_scale.schedule = schedule_of(configs.low_res_scheduler);
+        const int steps = low_scale.schedule.timesteps;
+        low_scale.max_noise_level = std::min(int_at(configs.index, "max_noise_level", low_scale.max_noise_level), steps - 1);
+        low_scale.noise_level = std::min(low_scale.noise_level, low_scale.max_noise_level);
+        c.params = to_json(low_scale);
+    }
+}
+
 void apply_index(ModelSpec & spec, const Json & index) {
     const std::string name = text_at(index, "_class_name");
     if (name == "LDMPipeline") spec.kind = "unconditional", spec.family = "ldm";
+    if (name == "LDMTextToImagePipeline") spec.kind = "text", spec.family = "ldm";
+    if (name == "LDMSuperResolutionPipeline") spec.kind = "superres", spec.family = "ldm";
     if (name.find("StableUnCLIP") != std::string::npos || name.find("StableDiffusion3") != std::string::npos ||
         name.find("Flux") != std::string::npos) {
         throw Error(
@@ -177,6 +216,10 @@ void apply_diffusers_configs(Detection & detection, const DiffusersConfigs & con
     if (!configs.text_encoder_2.is_null()) {
         apply_text_encoder(detection, configs.text_encoder.is_null() ? 0 : 1, configs.text_encoder_2, configs.tokenizer_2);
     }
+    if (!configs.text_encoder.is_null()) apply_bert(detection, configs.text_encoder);
+    const Json vision = object_at(configs.image_encoder, "vision_config");  // where the whole CLIPModel's configuration was saved
+    apply_vision_config(detection, vision.is_null() ? configs.image_encoder : vision);
+    apply_low_res_scheduler(spec, configs);
     if (!configs.index.is_null()) apply_index(spec, configs.index);
     if (spec.unet) apply_kind_defaults(spec);
 }

@@ -3,6 +3,7 @@
 #include <set>
 #include <string>
 
+#include "core/conditioner_params.h"
 #include "core/model_spec.h"
 #include "formats/canonical.h"
 
@@ -29,6 +30,19 @@ Detection detect(const CanonicalModel & model);
 UNetConfig detect_unet(const TensorSource & tensors);
 AutoencoderConfig detect_first_stage(const TensorSource & tensors);
 ClipTextConfig detect_clip_text(const TensorSource & tensors, const std::string & prefix);
+ClipVisionConfig detect_clip_vision(const TensorSource & tensors, const std::string & prefix);
+BertConfig detect_bert(const TensorSource & tensors, const std::string & prefix);
+/// Width of its heads together: what numHeads * headDim must come to.
+int bert_inner_width(const TensorSource & tensors, const std::string & prefix);
+ClassConfig detect_classes(const TensorSource & tensors, const std::string & prefix);
+RescalerConfig detect_rescaler(const TensorSource & tensors, const std::string & prefix);
+
+/// Fills in what the tables of public models say about found.spec.unet; false where none knows it.
+bool apply_known_model(Detection & found, const CanonicalModel & model);
+/// Adds the conditioners of the model, those without tensors included.
+void detect_conditioners(const CanonicalModel & model, Detection & found);
+/// The training buffer says start, end and form exactly; a table of neither form is kept as it is. Ignores what is no table.
+void use_betas(NoiseSchedule & schedule, const std::vector<double> & betas);
 
 /// Drops from `unknown` what `overrides` (a partial spec) sets, then throws unsupported_model naming what is left.
 void require_known(const Detection & detection, const Json & overrides, const std::string & file);

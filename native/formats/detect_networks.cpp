@@ -6,6 +6,8 @@ namespace latent::formats {
 
 namespace {
 
+constexpr int most_entries = 256;
+
 /// Looks at names below one prefix and at their shapes; absent tensors read as absent, never as zero sizes.
 class Look {
 public:
@@ -28,6 +30,15 @@ public:
         return tensor ? tensor->shape.size() : 0;
     }
 
+    /// Numbered parts up to the last one there is: what lacks in between is then missed by name.
+    int count(const std::string & before, const std::string & after) const {
+        int last = 0;
+        for (int i = 0; i < most_entries; ++i) {
+            if (has(before + std::to_string(i) + after)) last = i + 1;
+        }
+        return last;
+    }
+
     [[noreturn]] void broken(const std::string & why) const {
         throw Error(ErrorCode::model_format,
                     tensors_.name() + " " + why + "; the file is incomplete or no latent diffusion model");
@@ -46,7 +57,6 @@ std::string num(int value) {
     return std::to_string(value);
 }
 
-constexpr int most_entries = 256;
 constexpr const char * nearest_unet = "latent diffusion U-Net";
 
 int ratio(const Look & look, int channels, int base) {
@@ -172,16 +182,14 @@ AutoencoderConfig detect_first_stage(const TensorSource & tensors) {
     }
     c.double_z = encoded == 2 * c.z_channels;
     c.channel_mult.clear();
-    for (int level = 0; level < 12; ++level) {
+    const int levels = std::min(12, look.count("encoder.down.", ".block.0.conv1.weight"));
+    for (int level = 0; level < levels; ++level) {
         const std::string at = "encoder.down." + num(level) + '.';
-        if (!look.has(at + "block.0.conv1.weight")) break;
         c.channel_mult.push_back(ratio(look, look.size(at + "block.0.conv1.weight", 0), c.channels));
         if (look.has(at + "attn.0.norm.weight")) c.attention_levels.push_back(level);
     }
     if (c.channel_mult.empty()) look.unsupported("a first stage without levels", "KL-f8");
-    c.num_res_blocks = 0;
-    while (c.num_res_blocks < most_entries && look.has("encoder.down.0.block." + num(c.num_res_blocks) + ".conv1.weight"))
-        ++c.num_res_blocks;
+    c.num_res_blocks = look.count("encoder.down.0.block.", ".conv1.weight");
     c.middle_attention = look.has("encoder.mid.attn_1.norm.weight");
     c.quant_conv = look.has("post_quant_conv.weight");
     c.embed_dim = c.quant_conv ? look.size("post_quant_conv.weight", 1) : c.z_channels;
@@ -201,9 +209,7 @@ ClipTextConfig detect_clip_text(const TensorSource & tensors, const std::string 
     c.hidden_size = look.size("embeddings.token_embedding.weight", 1);
     c.max_position_embeddings = look.size("embeddings.position_embedding.weight", 0);
     c.intermediate_size = look.size("encoder.layers.0.mlp.fc1.weight", 0);
-    c.num_hidden_layers = 0;
-    while (look.has("encoder.layers." + num(c.num_hidden_layers) + ".mlp.fc1.weight") && c.num_hidden_layers < most_entries)
-        ++c.num_hidden_layers;
+    c.num_hidden_layers = look.count("encoder.layers.", ".mlp.fc1.weight");
     c.bos_token_id = std::max(0, c.vocab_size - 2);
     c.eos_token_id = c.pad_token_id = c.vocab_size - 1;
     const std::string tower = "text_model.";
@@ -212,6 +218,66 @@ ClipTextConfig detect_clip_text(const TensorSource & tensors, const std::string 
         if (projection && projection->shape.size() == 2)
             c.projection_dim = static_cast<int>(std::min<int64_t>(projection->shape[0], 1 << 24));
     }
+    return c;
+}
+
+ClipVisionConfig detect_clip_vision(const TensorSource & tensors, const std::string & prefix) {
+    const Look look(tensors, prefix);
+    ClipVisionConfig c;
+    c.hidden_size = look.size("embeddings.patch_embedding.weight", 0);
+    c.num_channels = look.size("embeddings.patch_embedding.weight", 1);
+    c.patch_size = look.size("embeddings.patch_embedding.weight", 2);
+    const int tokens = look.size("embeddings.position_embedding.weight", 0);
+    int side = 1;
+    while (side < 256 && side * side + 1 < tokens) ++side;
+    if (side * side + 1 != tokens) look.unsupported("an image encoder of " + num(tokens) + " tokens", "CLIP ViT-L/14");
+    c.image_size = side * std::min(c.patch_size, 4096);
+    c.num_hidden_layers = look.count("encoder.layers.", ".mlp.fc1.weight");
+    c.intermediate_size = look.size("encoder.layers.0.mlp.fc1.weight", 0);
+    c.num_attention_heads = 1;
+    const std::string tower = "vision_model.";
+    const Look beside(tensors, prefix.substr(0, prefix.size() - tower.size()));
+    c.projection_dim = beside.size("visual_projection.weight", 0);
+    return c;
+}
+
+BertConfig detect_bert(const TensorSource & tensors, const std::string & prefix) {
+    const Look look(tensors, prefix);
+    BertConfig c;
+    c.vocab_size = look.size("token_emb.weight", 0);
+    c.hidden_size = look.size("token_emb.weight", 1);
+    c.max_length = look.size("pos_emb.emb.weight", 0);
+    const int entries = look.count("attn_layers.layers.", ".0.weight");
+    if (entries < 2 || entries % 2 != 0) {
+        look.unsupported("a text encoder of " + num(entries) + " layers that are not attention and feed-forward in turns",
+                         "BERTEmbedder of txt2img-1p4B");
+    }
+    c.num_layers = entries / 2;
+    c.intermediate_size = look.size("attn_layers.layers.1.1.net.0.0.weight", 0);
+    const int inner = bert_inner_width(tensors, prefix);
+    c.num_heads = std::max(1, inner / c.head_dim);
+    return c;
+}
+
+int bert_inner_width(const TensorSource & tensors, const std::string & prefix) {
+    return Look(tensors, prefix).size("attn_layers.layers.0.1.to_q.weight", 0);
+}
+
+ClassConfig detect_classes(const TensorSource & tensors, const std::string & prefix) {
+    const Look look(tensors, prefix);
+    ClassConfig c;
+    c.classes = look.size("embedding.weight", 0);
+    c.embed_dim = look.size("embedding.weight", 1);
+    if (c.classes == 1001) c.null_class = 1000;  // cin256-v2
+    return c;
+}
+
+RescalerConfig detect_rescaler(const TensorSource & tensors, const std::string & prefix) {
+    const Look look(tensors, prefix);
+    RescalerConfig c;
+    c.out_channels = look.size("channel_mapper.weight", 0);
+    c.classes = look.size("channel_mapper.weight", 1);
+    c.bias = look.has("channel_mapper.bias");
     return c;
 }
 

@@ -46,6 +46,12 @@ std::optional<KeyTargets> map_stage_key(const std::string & name, const StageNam
 /// is one of OpenCLIP's.
 std::optional<KeyTargets> map_text_key(const std::string & name, bool & open_clip);
 
+/// CLIP image towers, in Hugging Face's, OpenAI's and OpenCLIP's spelling; nullopt for what is no part of one. `open_clip` as
+/// above.
+std::optional<KeyTargets> map_vision_key(const std::string & name, bool & open_clip);
+/// A transformer block of OpenAI's and OpenCLIP's towers ("transformer.resblocks.3.attn.in_proj_weight") under `tower`.
+std::optional<KeyTargets> map_open_clip_block(const std::string & name, const std::string & tower);
+
 /// "down_blocks.1.resnets.0.conv1.weight" -> its components.
 std::vector<std::string> split_key(const std::string & name);
 /// Components [from, ...) joined again, each preceded by a dot: ".conv1.weight".

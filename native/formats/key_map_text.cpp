@@ -27,25 +27,7 @@ std::optional<KeyTargets> map_open_clip(const std::string & name) {
     if (starts(name, "ln_final.")) return to("final_layer_norm" + name.substr(8));
     if (name == "text_projection") return KeyTargets{{"transformer.text_projection.weight", -1, -1, true}};
     if (!starts(name, "transformer.resblocks.")) return KeyTargets{};  // logit_scale, attn_mask, the vision tower
-    const std::vector<std::string> parts = split_key(name);
-    if (parts.size() < 5 || key_number(parts[2]) < 0) return std::nullopt;
-    const std::string layer = "encoder.layers." + parts[2] + '.';
-    const std::string rest = join_key(parts, 3).substr(1);
-    if (starts(rest, "ln_1.")) return to(layer + "layer_norm1" + rest.substr(4));
-    if (starts(rest, "ln_2.")) return to(layer + "layer_norm2" + rest.substr(4));
-    if (starts(rest, "mlp.c_fc.")) return to(layer + "mlp.fc1" + rest.substr(8));
-    if (starts(rest, "mlp.c_proj.")) return to(layer + "mlp.fc2" + rest.substr(10));
-    if (starts(rest, "attn.out_proj.")) return to(layer + "self_attn.out_proj" + rest.substr(13));
-    if (rest == "attn.in_proj_weight" || rest == "attn.in_proj_bias") {
-        const std::string kind = rest.substr(13);  // weight | bias
-        KeyTargets targets;
-        for (int i = 0; i < 3; ++i) {
-            const char * const names[] = {"q_proj.", "k_proj.", "v_proj."};
-            targets.push_back({clip + layer + "self_attn." + names[i] + kind, i});
-        }
-        return targets;
-    }
-    return std::nullopt;
+    return map_open_clip_block(name, clip);
 }
 
 /// diffusers LDMBertModel -> TransformerEmbedder of x_transformer.
@@ -77,6 +59,29 @@ std::optional<KeyTargets> map_bert(const std::string & name) {
 }
 
 }  // namespace
+
+std::optional<KeyTargets> map_open_clip_block(const std::string & name, const std::string & tower) {
+    const auto to = [&](const std::string & rest) { return KeyTargets{{tower + rest}}; };
+    const std::vector<std::string> parts = split_key(name);
+    if (parts.size() < 5 || key_number(parts[2]) < 0) return std::nullopt;
+    const std::string layer = "encoder.layers." + parts[2] + '.';
+    const std::string rest = join_key(parts, 3).substr(1);
+    if (starts(rest, "ln_1.")) return to(layer + "layer_norm1" + rest.substr(4));
+    if (starts(rest, "ln_2.")) return to(layer + "layer_norm2" + rest.substr(4));
+    if (starts(rest, "mlp.c_fc.")) return to(layer + "mlp.fc1" + rest.substr(8));
+    if (starts(rest, "mlp.c_proj.")) return to(layer + "mlp.fc2" + rest.substr(10));
+    if (starts(rest, "attn.out_proj.")) return to(layer + "self_attn.out_proj" + rest.substr(13));
+    if (rest == "attn.in_proj_weight" || rest == "attn.in_proj_bias") {
+        const std::string kind = rest.substr(13);  // weight | bias
+        KeyTargets targets;
+        for (int i = 0; i < 3; ++i) {
+            const char * const names[] = {"q_proj.", "k_proj.", "v_proj."};
+            targets.push_back({tower + layer + "self_attn." + names[i] + kind, i});
+        }
+        return targets;
+    }
+    return std::nullopt;
+}
 
 std::optional<KeyTargets> map_text_key(const std::string & stored, bool & open_clip) {
     std::string name = stored;

@@ -35,7 +35,7 @@ Json read_object(const std::string & path) {
 
 void add_source(Opened & opened, Part part, const std::string & path) {
     TensorSourcePtr source = open_model_file(path);
-    refuse_other_kinds(*source);
+    if (part != Part::image) refuse_other_kinds(*source);
     opened.files["sources"].push_back(path);
     opened.sources.push_back({std::move(source), part});
 }
@@ -43,8 +43,9 @@ void add_source(Opened & opened, Part part, const std::string & path) {
 /// The folder of one component inside a diffusers folder, where a part is given as the whole of one.
 std::string component_folder(const std::string & path, Part part) {
     if (path_kind(path) != PathKind::folder || !find_weights_file(path).empty()) return path;
-    static const std::pair<Part, const char *> names[] = {
-        {Part::unet, "unet"}, {Part::vae, "vae"}, {Part::vae, "vqvae"}, {Part::text, "text_encoder"}, {Part::text, "bert"}};
+    static const std::pair<Part, const char *> names[] = {{Part::unet, "unet"}, {Part::vae, "vae"},
+                                                          {Part::vae, "vqvae"}, {Part::text, "text_encoder"},
+                                                          {Part::text, "bert"}, {Part::image, "image_encoder"}};
     for (const auto & name : names) {
         if (name.first == part && path_kind(join_path(path, name.second)) == PathKind::folder)
             return join_path(path, name.second);
@@ -61,6 +62,7 @@ void add_part(Opened & opened, Part part, const std::string & given) {
     if (part == Part::vae && !config.is_null()) opened.configs.vae = config;
     if (part == Part::text && !config.is_null()) opened.configs.text_encoder = config;
     if (part == Part::text_2 && !config.is_null()) opened.configs.text_encoder_2 = config;
+    if (part == Part::image && !config.is_null()) opened.configs.image_encoder = config;
     add_source(opened, part, path);
 }
 
@@ -84,6 +86,7 @@ void add_diffusers_folder(Opened & opened, const std::string & folder, const Mod
     const auto inside = [&](const char * name) { return join_path(folder, name); };
     opened.configs.index = read_object(inside("model_index.json"));
     opened.configs.scheduler = read_object(join_path(inside("scheduler"), "scheduler_config.json"));
+    opened.configs.low_res_scheduler = read_object(join_path(inside("low_res_scheduler"), "scheduler_config.json"));
     opened.configs.tokenizer = read_tokenizer(inside("tokenizer"));
     opened.configs.tokenizer_2 = read_tokenizer(inside("tokenizer_2"));
     if (is_folder(inside("tokenizer"))) opened.files["tokenizerFolder"] = inside("tokenizer");
@@ -126,7 +129,10 @@ void add_model(Opened & opened, const ModelParts & parts) {
     }
     const Json config = kind == PathKind::folder ? read_object(join_path(path, "config.json")) : Json();
     const Part part = part_of_config(config);
-    if (part != Part::whole) {
+    if (config.is_object() && config.contains("text_config") && config.contains("vision_config")) {  // CLIPModel: both towers
+        opened.configs.text_encoder = opened.configs.image_encoder = config;
+        add_source(opened, Part::whole, path);
+    } else if (part != Part::whole) {
         add_part(opened, part, path);
     } else {
         add_source(opened, Part::whole, path);
@@ -140,6 +146,7 @@ Opened open_parts(const ModelParts & parts) {
     if (!parts.unet.empty() && !parts.first_stage_only) add_part(opened, Part::unet, parts.unet);
     if (!parts.text_encoder.empty() && !parts.first_stage_only) add_part(opened, Part::text, parts.text_encoder);
     if (!parts.vae.empty()) add_part(opened, Part::vae, parts.vae);
+    if (!parts.image_encoder.empty() && !parts.first_stage_only) add_part(opened, Part::image, parts.image_encoder);
     if (opened.sources.empty()) {
         throw Error(parts.model.empty() ? ErrorCode::invalid_argument : ErrorCode::model_format,
                     parts.model.empty() ? "No model file was given" : "\"" + parts.model + "\" holds no weights of a known kind");
@@ -155,18 +162,12 @@ Json metadata_of(const Opened & opened) {
     return Json::object();
 }
 
-/// The same source without what `wanted` does not name. Other conditioners' tensors stay.
-TensorSourcePtr restrict_to(const CanonicalModel & model, const ModelSpec & spec, const std::vector<std::string> & wanted) {
+/// The same source without what `wanted` does not name.
+TensorSourcePtr restrict_to(const CanonicalModel & model, const std::vector<std::string> & wanted) {
     const std::set<std::string> names(wanted.begin(), wanted.end());
-    const auto starts = [](const std::string & text, const std::string & prefix) {
-        return text.compare(0, prefix.size(), prefix) == 0;
-    };
-    bool others = false;
-    for (const ConditionerConfig & c : spec.conditioners) others = others || c.kind != "clip_text";
     std::vector<TensorRecipe> recipes;
     for (const TensorInfo & tensor : model.tensors->tensors()) {
-        const bool conditioner = others && (starts(tensor.name, "cond_stage_model.") || starts(tensor.name, "conditioner."));
-        if (names.count(tensor.name) || conditioner) recipes.push_back(TensorRecipe::whole(tensor.name, model.tensors, tensor));
+        if (names.count(tensor.name)) recipes.push_back(TensorRecipe::whole(tensor.name, model.tensors, tensor));
     }
     return std::make_shared<MappedSource>(model.tensors->name(), std::move(recipes), model.tensors->metadata_json());
 }
@@ -197,6 +198,7 @@ void drop_other_parts(CanonicalModel & model) {
     model.has_unet = false;
     model.unknown_unet.clear();
     model.text_prefix = {};
+    model.has_image = false;
 }
 
 Detection specify(const Opened & opened, const CanonicalModel & model, const ModelParts & parts, const Json & metadata) {
@@ -237,7 +239,7 @@ OpenedModel open_model(const ModelParts & parts) {
         options.use_ema = true;
         model = canonicalise(opened.sources, options);
     }
-    result.tensors = restrict_to(model, result.spec, check_layout(result.spec, *model.tensors));
+    result.tensors = restrict_to(model, check_layout(result.spec, *model.tensors));
     if (metadata.contains("latent.tokenizer") && metadata.at("latent.tokenizer").is_string()) {
         result.tokenizer = metadata.at("latent.tokenizer").get<std::string>();
     }

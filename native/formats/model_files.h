@@ -15,6 +15,7 @@ struct ModelParts {
     std::string unet;   // separate parts, each a file or folder; they replace those of `model`
     std::string text_encoder;
     std::string vae;
+    std::string image_encoder;      // CLIP's image tower, for retrieval databases
     Json config;                    // parsed CompVis/Stability yaml, null when absent; decides over detection
     Json spec;                      // partial ModelSpec in camelCase, null when absent; decides over everything
     std::optional<bool> ema;        // read model_ema.* in place of model.*; unset: as the configuration or the kind of model says
