@@ -97,6 +97,7 @@ public:
     virtual Seq attention(Seq q, Seq k, Seq v, const AttentionOptions & options) = 0;
     virtual Seq activation(Seq x, Activation kind) = 0;
     virtual Seq add(Seq a, Seq b) = 0;
+    virtual Seq concat(Seq a, Seq b) = 0;  // tokens of a, then of b
     /// Dimensions [first, first + count) of every token.
     virtual Seq slice(Seq x, int64_t first, int64_t count) = 0;
     /// Splits [b, len, heads * 3 * d] stored per head as q, k, v (the AttentionBlock's order) into three of [b, len, heads * d].

@@ -197,6 +197,11 @@ Map OpsGgml::concat(Map a, Map b) {
     return map(ggml_concat(nodes_, tensor(a.id), tensor(b.id), 2));
 }
 
+Seq OpsGgml::concat(Seq a, Seq b) {
+    room(4);
+    return seq(ggml_concat(nodes_, tensor(a.id), tensor(b.id), 1));
+}
+
 Map OpsGgml::avg_pool2(Map x) {
     room(4);
     return map(ggml_pool_2d(nodes_, tensor(x.id), GGML_OP_POOL_AVG, 2, 2, 2, 2, 0, 0));

@@ -59,6 +59,7 @@ public:
     Seq attention(Seq q, Seq k, Seq v, const AttentionOptions & options) override;
     Seq activation(Seq x, Activation kind) override;
     Seq add(Seq a, Seq b) override;
+    Seq concat(Seq a, Seq b) override;
     Seq slice(Seq x, int64_t first, int64_t count) override;
     std::vector<Seq> split_heads_qkv(Seq x, int heads) override;
     Seq embed(Ids ids, const Embedding & w) override;

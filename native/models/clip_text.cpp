@@ -3,27 +3,15 @@
 #include <algorithm>
 #include <vector>
 
+#include "models/clip_layers.h"
+
 namespace latent::models {
 
-using graph::Activation;
 using graph::Ops;
 using graph::Scope;
 using graph::Seq;
 
 namespace {
-
-/// transformers CLIPEncoderLayer
-struct ClipLayer {
-    graph::Norm norm1, norm2;
-    graph::Linear q, k, v, out, fc1, fc2;
-};
-
-Activation activation_of(const ClipTextConfig & config) {
-    if (config.hidden_act == "quick_gelu") return Activation::quick_gelu;
-    if (config.hidden_act == "gelu") return Activation::gelu;
-    throw Error(ErrorCode::unsupported_model,
-                "A text encoder with the activation \"" + config.hidden_act + "\" cannot be run; quick_gelu and gelu can");
-}
 
 void check_config(const ClipTextConfig & config) {
     const bool counts = config.hidden_size > 0 && config.intermediate_size > 0 && config.num_hidden_layers > 0 &&
@@ -36,13 +24,11 @@ void check_config(const ClipTextConfig & config) {
     }
 }
 
-Seq layer(Ops & ops, Seq x, const ClipLayer & w, const ClipTextConfig & config) {
-    const float eps = static_cast<float>(config.layer_norm_eps);
-    Seq h = ops.layer_norm(x, w.norm1, eps);
-    const Seq q = ops.linear(h, w.q, {}), k = ops.linear(h, w.k, {}), v = ops.linear(h, w.v, {});
-    x = ops.linear(ops.attention(q, k, v, {config.num_attention_heads, true}), w.out, {Activation::none, x});
-    h = ops.layer_norm(x, w.norm2, eps);
-    return ops.linear(ops.linear(h, w.fc1, {activation_of(config), {}}), w.fc2, {Activation::none, x});
+/// "a.text_model." -> "a.": the projection is no part of the tower.
+std::string beside(const std::string & prefix) {
+    const std::string tower = "text_model.";
+    const bool ends = prefix.size() >= tower.size() && prefix.compare(prefix.size() - tower.size(), tower.size(), tower) == 0;
+    return ends ? prefix.substr(0, prefix.size() - tower.size()) : prefix;
 }
 
 }  // namespace
@@ -52,31 +38,26 @@ struct ClipText::Layers {
     const graph::Parameter * positions = nullptr;
     std::vector<ClipLayer> layers;
     graph::Norm final_norm;
+    const graph::Parameter * projection = nullptr;  // null: the configuration has none
 };
 
 ClipText::ClipText(const ClipTextConfig & config, graph::DevicePtr device, const std::string & prefix)
     : TokenEncoder(device, "textEncoder"), config_(config), layers_(std::make_unique<Layers>()) {
     check_config(config);
-    activation_of(config);
+    clip_activation(config.hidden_act);
     const int64_t dim = config.hidden_size;
     const Scope root(weights_, prefix);
     Layers & l = *layers_;
     l.tokens = root.embedding("embeddings.token_embedding", config.vocab_size, dim);
     l.positions = root.table("embeddings.position_embedding.weight", {config.max_position_embeddings, dim});
     for (int i = 0; i < config.num_hidden_layers; ++i) {
-        const Scope scope = root / "encoder" / "layers" / i;
-        ClipLayer w;
-        w.norm1 = scope.norm("layer_norm1", dim);
-        w.q = scope.linear("self_attn.q_proj", dim, dim);
-        w.k = scope.linear("self_attn.k_proj", dim, dim);
-        w.v = scope.linear("self_attn.v_proj", dim, dim);
-        w.out = scope.linear("self_attn.out_proj", dim, dim);
-        w.norm2 = scope.norm("layer_norm2", dim);
-        w.fc1 = scope.linear("mlp.fc1", dim, config.intermediate_size);
-        w.fc2 = scope.linear("mlp.fc2", config.intermediate_size, dim);
-        l.layers.push_back(w);
+        l.layers.push_back(declare_clip_layer(root / "encoder" / "layers" / i, dim, config.intermediate_size));
     }
     l.final_norm = root.norm("final_layer_norm", dim);
+    if (config.projection_dim > 0) {
+        l.projection =
+            weights_.declare(beside(prefix) + "text_projection.weight", {config.projection_dim, dim}, graph::Role::linear, true);
+    }
 }
 
 ClipText::~ClipText() = default;
@@ -91,11 +72,13 @@ int ClipText::blocks_to_run(int clip_skip) const {
     return config_.num_hidden_layers - skip;
 }
 
-void ClipText::build(Ops & ops, int64_t batch, int64_t length, int blocks) const {
+void ClipText::build(Ops & ops, int64_t batch, int64_t length, int blocks, bool norm) const {
     const Layers & l = *layers_;
+    const ClipLayerOptions options{config_.num_attention_heads, true, clip_activation(config_.hidden_act),
+                                   static_cast<float>(config_.layer_norm_eps)};
     Seq x = ops.add_positions(ops.embed(ops.input_ids("ids", length, batch), l.tokens), l.positions);
-    for (int i = 0; i < blocks; ++i) x = layer(ops, x, l.layers[static_cast<size_t>(i)], config_);
-    if (config_.final_norm) x = ops.layer_norm(x, l.final_norm, static_cast<float>(config_.layer_norm_eps));
+    for (int i = 0; i < blocks; ++i) x = clip_layer(ops, x, l.layers[static_cast<size_t>(i)], options);
+    if (norm) x = ops.layer_norm(x, l.final_norm, options.eps);
     ops.output("context", x);
 }
 
@@ -104,14 +87,48 @@ void ClipText::forward(Span<const int32_t> ids, int64_t batch, int64_t length, i
     const int blocks = blocks_to_run(clip_skip);
     check(ids, batch, length, context.size());
     const std::string key = std::to_string(batch) + "x" + std::to_string(length) + " " + std::to_string(blocks);
-    graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build(ops, batch, length, blocks); });
+    graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build(ops, batch, length, blocks, config_.final_norm); });
     graph.set_input("ids", ids);
     graph.compute(*job.cancel);
     graph.get_output("context", context);
 }
 
+void ClipText::embed(Span<const int32_t> ids, int64_t batch, int64_t length, Span<float> projected, const JobContext & job) {
+    const int64_t width = config_.hidden_size;
+    if (!layers_->projection || (weights_.planned() && !layers_->projection->present())) {
+        throw Error(ErrorCode::unsupported_model, "This text encoder has no text_projection, so it gives no text embeddings",
+                    Json{{"found", "CLIPTextModel"}, {"nearest", "CLIPTextModelWithProjection"}}.dump());
+    }
+    check(ids, batch, length, static_cast<size_t>(batch * length * width));
+    require_size(projected.size(), batch * config_.projection_dim, "text embeddings");
+    std::vector<int64_t> ends;
+    for (int64_t row = 0; row < batch; ++row) {
+        const int32_t * window = ids.data() + row * length;
+        ends.push_back(std::find(window, window + length, config_.eos_token_id) - window);
+        if (ends.back() == length) throw Error(ErrorCode::invalid_argument, "A prompt has no end-of-text token to embed it by");
+    }
+
+    const int blocks = config_.num_hidden_layers;
+    std::vector<float> hidden(static_cast<size_t>(batch * length * width)), pooled;
+    graph::Graph & tower = runner_.prepare("hidden " + std::to_string(batch) + "x" + std::to_string(length),
+                                           [&](Ops & ops) { build(ops, batch, length, blocks, false); });
+    tower.set_input("ids", ids);
+    tower.compute(*job.cancel);
+    tower.get_output("context", hidden);
+    for (int64_t row = 0; row < batch; ++row) {
+        const auto token = hidden.begin() + (row * length + ends[static_cast<size_t>(row)]) * width;
+        pooled.insert(pooled.end(), token, token + width);
+    }
+    const ClipHead head{layers_->final_norm, layers_->projection, static_cast<float>(config_.layer_norm_eps)};
+    graph::Graph & graph =
+        runner_.prepare("head " + std::to_string(batch), [&](Ops & ops) { build_clip_head(ops, batch, head); });
+    graph.set_input("pooled", Span<const float>(pooled));
+    graph.compute(*job.cancel);
+    graph.get_output("embeds", projected);
+}
+
 graph::GraphMeasure ClipText::measure(int64_t batch, int64_t length) const {
-    return runner_.measure([&](Ops & ops) { build(ops, batch, length, blocks_to_run(0)); });
+    return runner_.measure([&](Ops & ops) { build(ops, batch, length, blocks_to_run(0), config_.final_norm); });
 }
 
 }  // namespace latent::models

@@ -8,11 +8,13 @@
 
 namespace latent::models {
 
-/// The CLIP text tower in Hugging Face's layout: transformers CLIPTextModel (ldm-systems sections 5.4-5.6).
+/// The CLIP text tower in Hugging Face's layout: transformers CLIPTextModel and, where the configuration has a projection,
+/// CLIPTextModelWithProjection (ldm-systems sections 5.4-5.6).
 class ClipText : public TokenEncoder {
 public:
     /// Declares its parameters under `prefix`, which ends before "embeddings.token_embedding.weight"
-    /// ("cond_stage_model.transformer.text_model."). Throws model_format when the configuration is not a network.
+    /// ("cond_stage_model.transformer.text_model."); the projection lies beside the tower. Throws model_format when the
+    /// configuration is not a network.
     ClipText(const ClipTextConfig & config, graph::DevicePtr device,
              const std::string & prefix = "cond_stage_model.transformer.text_model.");
     ~ClipText() override;
@@ -29,12 +31,17 @@ public:
     void forward(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
                  const JobContext & job) override;
 
+    /// ids [batch, length] -> projected [batch, projection_dim]: all layers, final norm, the token at the first end of text,
+    /// through text_projection; not normalised (transformers' text_embeds). Throws invalid_argument where a window has no end of
+    /// text, unsupported_model where the weights have no projection.
+    void embed(Span<const int32_t> ids, int64_t batch, int64_t length, Span<float> projected, const JobContext & job);
+
     graph::GraphMeasure measure(int64_t batch, int64_t length) const override;
 
 private:
     struct Layers;
     int blocks_to_run(int clip_skip) const;
-    void build(graph::Ops & ops, int64_t batch, int64_t length, int blocks) const;
+    void build(graph::Ops & ops, int64_t batch, int64_t length, int blocks, bool norm) const;
 
     ClipTextConfig config_;
     std::unique_ptr<Layers> layers_;

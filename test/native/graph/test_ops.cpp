@@ -370,6 +370,19 @@ TEST(layouts) {
         expected.size());
     CHECK_NEAR(largest_difference(y, expected), 0.0, 1e-6);
 
+    Bench tokens;
+    const auto first = tokens.inputs["first"] = fixture::formula("first", static_cast<size_t>(c * n));
+    const auto rest = tokens.inputs["rest"] = fixture::formula("rest", static_cast<size_t>(c * 4 * n));
+    std::vector<double> joined;
+    for (int64_t row = 0; row < n; ++row) {
+        joined.insert(joined.end(), first.begin() + row * c, first.begin() + (row + 1) * c);
+        joined.insert(joined.end(), rest.begin() + row * 4 * c, rest.begin() + (row + 1) * 4 * c);
+    }
+    const auto sequence = tokens.run(
+        [&](Ops & ops) { ops.output("y", ops.concat(ops.input_seq("first", c, 1, n), ops.input_seq("rest", c, 4, n))); },
+        joined.size());
+    CHECK_NEAR(largest_difference(sequence, joined), 0.0, 0.0);
+
     const int heads = 3;
     const int64_t d = 2, length = 5;
     for (size_t part = 0; part < 3; ++part) {

@@ -109,9 +109,9 @@ private:
     std::vector<std::pair<std::string, char>> rules_;
 };
 
-class Case {
+class ModelCase {
 public:
-    explicit Case(const std::string & name) : json_(fixture::json("models/" + name + "/case.json")) {
+    explicit ModelCase(const std::string & name) : json_(fixture::json("models/" + name + "/case.json")) {
         const std::string file = fixture::text("models/" + name + "/expected.safetensors");
         uint64_t header_size = 0;
         std::memcpy(&header_size, file.data(), 8);

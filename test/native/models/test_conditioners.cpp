@@ -6,19 +6,19 @@
 // The conditioners of the paper's own models against the reference (test/fixtures/models), and what they refuse.
 
 using namespace latent;
-using golden::Case;
+using golden::ModelCase;
 using graph::Precision;
 using graph::WeightPolicy;
 
 namespace {
 
-const Json & conditioner_params(const Case & c) {
+const Json & conditioner_params(const ModelCase & c) {
     return c.params().at("cond_stage_config").at("params");
 }
 
 /// BERTEmbedder in exact mode, in both homes, and with rounded weights: bounds relative to the largest value.
 void check_bert(const std::string & name, const std::vector<int32_t> & ids, const golden::Tensor & expected) {
-    const Case c(name);
+    const ModelCase c(name);
     models::BertText text(golden::bert_config(conditioner_params(c)), cpu());
     const int64_t batch = expected.shape[0], length = expected.shape[1];
     CHECK(text.dim() == expected.shape[2] && text.max_length() == length);
@@ -44,19 +44,19 @@ void check_bert(const std::string & name, const std::vector<int32_t> & ids, cons
 
 TEST(bert_text_of_prompts) {
     for (const char * name : {"ldm-txt2img", "ldm-text2img256", "ldm-small-signal"}) {
-        const Case c(name);
+        const ModelCase c(name);
         if (!c.has_expected("text_context")) continue;
         check_bert(name, c.input_values<int32_t>("ids"), c.expected("text_context"));
     }
 }
 
 TEST(bert_text_of_layouts) {
-    const Case c("ldm-layout2img");
+    const ModelCase c("ldm-layout2img");
     check_bert("ldm-layout2img", c.expected("layout_tokens").integers(), c.expected("context"));
 }
 
 TEST(bert_text_refuses) {
-    const Case c("ldm-text2img256");
+    const ModelCase c("ldm-text2img256");
     models::BertText text(golden::bert_config(conditioner_params(c)), cpu());
     std::vector<float> context(77 * 80);
     std::vector<int32_t> ids(77, 0);
@@ -84,7 +84,7 @@ TEST(bert_text_refuses) {
 
 TEST(class_embedder) {
     for (const char * name : {"ldm-cin256", "ldm-cin256-v2"}) {
-        const Case c(name);
+        const ModelCase c(name);
         const Json & params = conditioner_params(c);
         ClassConfig config;
         config.classes = params.at("n_classes");
@@ -108,7 +108,7 @@ TEST(class_embedder) {
 }
 
 TEST(spatial_rescaler) {
-    const Case c("ldm-semantic");
+    const ModelCase c("ldm-semantic");
     const Json & params = conditioner_params(c);
     RescalerConfig config;
     config.classes = params.at("in_channels");

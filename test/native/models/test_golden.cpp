@@ -7,7 +7,7 @@
 // fast mode to the bound stated with the test.
 
 using namespace latent;
-using golden::Case;
+using golden::ModelCase;
 using graph::Precision;
 using graph::WeightPolicy;
 using models::Autoencoder;
@@ -56,7 +56,7 @@ std::vector<float> concat(const std::vector<float> & a, const std::vector<float>
 }
 
 /// Loads the case's U-Net and compares one call.
-void check_unet(const std::string & name, const std::string & expected, bool ema, UNetCall call, const Case & c) {
+void check_unet(const std::string & name, const std::string & expected, bool ema, UNetCall call, const ModelCase & c) {
     UNet unet(golden::unet_config(c.params().at("unet_config").at("params")), cpu());
     unet.weights().plan(c.weights(unet_prefix, ema), exact);
     unet.weights().load({});
@@ -65,13 +65,13 @@ void check_unet(const std::string & name, const std::string & expected, bool ema
     within(name + " " + expected, golden::max_difference(out, c.expected(expected)), c.expected(expected).atol);
 }
 
-UNetCall call_of(const Case & c) {
+UNetCall call_of(const ModelCase & c) {
     UNetCall call;
     call.x = c.input("x");
     return call;
 }
 
-UNetCall call_with_context(const Case & c, const golden::Tensor & context, size_t rows) {
+UNetCall call_with_context(const ModelCase & c, const golden::Tensor & context, size_t rows) {
     UNetCall call = call_of(c);
     call.context = rows_of(context, rows);
     call.tokens = context.shape[1];
@@ -81,7 +81,7 @@ UNetCall call_with_context(const Case & c, const golden::Tensor & context, size_
 }  // namespace
 
 TEST(sd1_text_encoder) {
-    const Case c("sd1");
+    const ModelCase c("sd1");
     ClipText text(golden::clip_config(c.config().at("text_encoder")), cpu());
     const auto ids = c.input_values<int32_t>("ids");
     std::vector<float> context(2 * 77 * 32);
@@ -100,7 +100,7 @@ TEST(sd1_text_encoder) {
 // Sides that do not halve evenly: no reference case, so the two homes are held against each other, and an even size against a
 // crop of nothing.
 TEST(unet_takes_any_size) {
-    const Case c("sd1");
+    const ModelCase c("sd1");
     UNet unet(golden::unet_config(c.params().at("unet_config").at("params")), cpu());
     unet.weights().plan(c.weights(unet_prefix), exact);
     unet.weights().load({});
@@ -128,7 +128,7 @@ TEST(unet_takes_any_size) {
 }
 
 TEST(sd1_unet) {
-    const Case c("sd1");
+    const ModelCase c("sd1");
     UNet unet(golden::unet_config(c.params().at("unet_config").at("params")), cpu());
     UNetCall call = call_of(c);
     call.context = c.input("context");
@@ -177,34 +177,34 @@ TEST(sd1_unet) {
 
 TEST(unet_configurations) {
     {
-        const Case c("ldm-uncond");
+        const ModelCase c("ldm-uncond");
         check_unet("ldm-uncond", "eps_raw", false, call_of(c), c);
         check_unet("ldm-uncond", "eps", true, call_of(c), c);
     }
     {
-        const Case c("ldm-churches");
+        const ModelCase c("ldm-churches");
         check_unet("ldm-churches", "eps", true, call_of(c), c);
     }
     {
-        const Case c("ldm-cin256-v2");
+        const ModelCase c("ldm-cin256-v2");
         check_unet("ldm-cin256-v2", "eps", false, call_with_context(c, c.expected("context"), 2), c);
     }
     {
-        const Case c("ldm-layout2img");
+        const ModelCase c("ldm-layout2img");
         check_unet("ldm-layout2img", "eps", true, call_with_context(c, c.expected("context"), 1), c);
     }
     {
-        const Case c("sd2-v");
+        const ModelCase c("sd2-v");
         check_unet("sd2-v", "model_out", false, call_with_context(c, c.expected("text_context"), 1), c);
     }
     {
-        const Case c("ldm-semantic");
+        const ModelCase c("ldm-semantic");
         UNetCall call = call_of(c);
         call.x = concat(call.x, c.expected("concat").data, 2);
         check_unet("ldm-semantic", "eps", true, call, c);
     }
     {
-        const Case c("sd-x4-upscaler");
+        const ModelCase c("sd-x4-upscaler");
         UNetCall call = call_with_context(c, c.expected("text_context"), 1);
         call.x = concat(call.x, c.expected("concat").data, 1);
         call.classes = c.input_values<int32_t>("noise_level");
@@ -213,7 +213,7 @@ TEST(unet_configurations) {
 }
 
 TEST(sd1_small_signal) {
-    const Case c("sd1-small-signal");
+    const ModelCase c("sd1-small-signal");
     check_unet("sd1-small-signal", "eps", false,
                call_with_context(
                    c,
@@ -232,7 +232,7 @@ TEST(sd1_small_signal) {
 }
 
 TEST(sdxl_unet) {
-    const Case c("sdxl-base");
+    const ModelCase c("sdxl-base");
     UNetCall call = call_of(c);
     const golden::Tensor &l = c.expected("context_l"), &g = c.expected("context_g");
     for (size_t token = 0; token < 77; ++token) {
@@ -253,7 +253,7 @@ TEST(sdxl_unet) {
 namespace {
 
 void check_stage(const std::string & name, const std::string & prefix, const Json & params, const std::string & z) {
-    const Case c(name);
+    const ModelCase c(name);
     Autoencoder stage(golden::autoencoder_config(params), cpu(), prefix);
     const auto image = c.shape("image"), latents = c.shape(z);
     const int64_t f = stage.config().downsampling(), height = latents[2] * f, width = latents[3] * f;
@@ -277,9 +277,9 @@ void check_stage(const std::string & name, const std::string & prefix, const Jso
 
 TEST(first_stages) {
     for (const char * name : {"stage-kl-f4", "stage-kl-f8", "stage-kl-f16", "stage-kl-f32"})
-        check_stage(name, "", Case(name).params(), "z");
+        check_stage(name, "", ModelCase(name).params(), "z");
     for (const char * name : {"sd1", "sd1-small-signal"}) {
-        const Json params = Case(name).params().at("first_stage_config").at("params");
+        const Json params = ModelCase(name).params().at("first_stage_config").at("params");
         check_stage(name, "first_stage_model.", params, std::string(name) == "sd1" ? "z" : "x");
     }
 }

@@ -7,7 +7,7 @@
 // The VQ first stages: vectors before quantisation, codes, and pictures with and without quantisation.
 
 using namespace latent;
-using golden::Case;
+using golden::ModelCase;
 using graph::Precision;
 using graph::WeightPolicy;
 using models::Autoencoder;
@@ -23,7 +23,7 @@ size_t count_different(const std::vector<int32_t> & a, const std::vector<int32_t
 }
 
 void check_stage(const std::string & name, const WeightPolicy & policy, const std::string & how, double bound) {
-    const Case c(name);
+    const ModelCase c(name);
     Autoencoder stage(golden::autoencoder_config(c.params()), cpu(), "");
     const auto image = c.shape("image"), z = c.shape("z");
     const int64_t f = stage.config().downsampling(), height = z[2] * f, width = z[3] * f;
@@ -74,7 +74,7 @@ TEST(vq_first_stages) {
 }
 
 TEST(nearest_codes_of_ties) {
-    const Case c("stage-vq-ties");
+    const ModelCase c("stage-vq-ties");
     const auto points = c.shape("points"), book = c.shape("codebook");
     const std::vector<float> rows = c.input("points");
     std::vector<float> z(rows.size());  // [dim, positions]
@@ -143,7 +143,7 @@ TEST(quantising_the_largest_codebook) {  // VQ-f8 at 1024 pixels: 16384 position
 }
 
 TEST(codes_belong_to_vq_stages) {
-    const Case kl("stage-kl-f4"), vq("stage-vq-f4");
+    const ModelCase kl("stage-kl-f4"), vq("stage-vq-f4");
     Autoencoder stage(golden::autoencoder_config(kl.params()), cpu(), "");
     stage.weights().plan(kl.weights(""), exact);
     stage.weights().load({});

@@ -1,0 +1,43 @@
+#include "models/clip_layers.h"
+
+namespace latent::models {
+
+using graph::Activation;
+using graph::Ops;
+using graph::Seq;
+
+Activation clip_activation(const std::string & name) {
+    if (name == "quick_gelu") return Activation::quick_gelu;
+    if (name == "gelu") return Activation::gelu;
+    throw Error(ErrorCode::unsupported_model,
+                "A CLIP encoder with the activation \"" + name + "\" cannot be run; quick_gelu and gelu can");
+}
+
+ClipLayer declare_clip_layer(const graph::Scope & scope, int64_t dim, int64_t intermediate) {
+    ClipLayer w;
+    w.norm1 = scope.norm("layer_norm1", dim);
+    w.q = scope.linear("self_attn.q_proj", dim, dim);
+    w.k = scope.linear("self_attn.k_proj", dim, dim);
+    w.v = scope.linear("self_attn.v_proj", dim, dim);
+    w.out = scope.linear("self_attn.out_proj", dim, dim);
+    w.norm2 = scope.norm("layer_norm2", dim);
+    w.fc1 = scope.linear("mlp.fc1", dim, intermediate);
+    w.fc2 = scope.linear("mlp.fc2", intermediate, dim);
+    return w;
+}
+
+Seq clip_layer(Ops & ops, Seq x, const ClipLayer & w, const ClipLayerOptions & options) {
+    Seq h = ops.layer_norm(x, w.norm1, options.eps);
+    const Seq q = ops.linear(h, w.q, {}), k = ops.linear(h, w.k, {}), v = ops.linear(h, w.v, {});
+    x = ops.linear(ops.attention(q, k, v, {options.heads, options.causal}), w.out, {Activation::none, x});
+    h = ops.layer_norm(x, w.norm2, options.eps);
+    return ops.linear(ops.linear(h, w.fc1, {options.activation, {}}), w.fc2, {Activation::none, x});
+}
+
+void build_clip_head(Ops & ops, int64_t batch, const ClipHead & head) {
+    const graph::Linear projection{head.projection, nullptr, head.projection->inner(), head.projection->rows()};
+    const Seq pooled = ops.input_seq("pooled", head.norm.channels, 1, batch);
+    ops.output("embeds", ops.linear(ops.layer_norm(pooled, head.norm, head.eps), projection, {}));
+}
+
+}  // namespace latent::models

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+
+#include "graph/ops.h"
+
+// What CLIP's text tower and its image tower have in common (transformers modeling_clip).
+
+namespace latent::models {
+
+/// CLIPEncoderLayer
+struct ClipLayer {
+    graph::Norm norm1, norm2;
+    graph::Linear q, k, v, out, fc1, fc2;
+};
+
+struct ClipLayerOptions {
+    int heads = 1;
+    bool causal = false;
+    graph::Activation activation = graph::Activation::quick_gelu;
+    float eps = 1e-5f;
+};
+
+/// "quick_gelu" or "gelu" (erf); others throw unsupported_model.
+graph::Activation clip_activation(const std::string & name);
+ClipLayer declare_clip_layer(const graph::Scope & scope, int64_t dim, int64_t intermediate);
+graph::Seq clip_layer(graph::Ops & ops, graph::Seq x, const ClipLayer & w, const ClipLayerOptions & options);
+
+/// From the pooled token to the embedding that text and pictures share: norm, then a projection without bias.
+struct ClipHead {
+    graph::Norm norm;
+    const graph::Parameter * projection = nullptr;  // [projection_dim, dim]
+    float eps = 1e-5f;
+};
+
+/// Input "pooled" [batch, 1, dim], output "embeds" [batch, 1, projection_dim].
+void build_clip_head(graph::Ops & ops, int64_t batch, const ClipHead & head);
+
+}  // namespace latent::models
