@@ -75,6 +75,8 @@ export interface ModelSpec {
     steps: number;
     guidanceScale: number;
     eta: number;
+    /** Linear previews: [latent channels + 1, 3] numbers, what each channel adds to red, green and blue, then the bias. Empty: those of the family. */
+    previewFactors: number[];
 }
 /** A partial ModelSpec, nested objects included. */
 export type ModelSpecOverrides = {

@@ -111,6 +111,7 @@ void visit(V & v, ModelSpec & s) {
     v("steps", s.steps);
     v("guidanceScale", s.guidance_scale);
     v("eta", s.eta);
+    v("previewFactors", s.preview_factors);
 }
 
 constexpr const char * attention_names[] = {"none", "attention_block", "spatial_transformer"};

@@ -129,6 +129,8 @@ struct ModelSpec {
     int steps = 50;
     double guidance_scale = 7.5;
     double eta = 0.0;
+    /// Linear previews: [latent channels + 1, 3], what each channel adds to red, green and blue (-1..1), then the bias. Empty: the family's.
+    std::vector<double> preview_factors;
 
     int downsampling() const { return first_stage ? first_stage->downsampling() : 1; }
     int latent_channels() const { return first_stage ? first_stage->embed_dim : (unet ? unet->out_channels : 0); }

@@ -192,6 +192,16 @@ void check_conditioners(const ModelSpec & spec) {
     if (spec.kind != "rdm" && whole && width > 0) check_width(spec, width);
 }
 
+void check_preview(const ModelSpec & spec) {
+    const std::vector<double> & factors = spec.preview_factors;
+    const size_t wanted = static_cast<size_t>(spec.latent_channels() + 1) * 3;
+    if (!factors.empty() && factors.size() != wanted)
+        fail("previewFactors has " + std::to_string(factors.size()) + " numbers; " + std::to_string(wanted) + " are expected");
+    for (const double factor : factors) {
+        if (!(std::fabs(factor) < 1e4)) fail("a number of previewFactors is out of range");
+    }
+}
+
 }  // namespace
 
 int UNetConfig::depth_at(int level) const {
@@ -228,6 +238,7 @@ void validate(const ModelSpec & spec) {
     in_range(spec.steps, 1, 100000, "steps");
     if (!(std::fabs(spec.guidance_scale) < 1e4)) fail("guidanceScale is out of range");
     if (!(spec.eta >= 0 && spec.eta <= 1)) fail("eta must lie between 0 and 1");
+    check_preview(spec);
 }
 
 }  // namespace latent

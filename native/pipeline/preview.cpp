@@ -12,6 +12,18 @@ constexpr float kSd1[4][3] = {
 constexpr float kSdxl[4][3] = {
     {0.3448f, 0.4168f, 0.4395f}, {-0.1953f, -0.029f, 0.025f}, {0.1074f, 0.0886f, -0.0163f}, {-0.373f, -0.2499f, -0.2088f}};
 
+/// [channels + 1, 3] of a model, the last row being the bias; empty where nothing is known.
+std::vector<float> factors_of(const ModelSpec & spec, int64_t channels) {
+    const size_t wanted = static_cast<size_t>(channels + 1) * 3;
+    if (spec.preview_factors.size() == wanted) return {spec.preview_factors.begin(), spec.preview_factors.end()};
+    const bool sdxl = spec.family == "sdxl";
+    if (channels != 4 || !(sdxl || spec.family == "sd1" || spec.family == "sd2")) return {};
+    const float * table = sdxl ? kSdxl[0] : kSd1[0];
+    std::vector<float> factors(table, table + 12);
+    factors.resize(wanted, 0.0f);
+    return factors;
+}
+
 uint8_t to_byte(float rgb) {
     const float unit = rgb / 2.0f + 0.5f;
     return static_cast<uint8_t>(std::floor(255.0f * (unit > 0.0f ? std::min(unit, 1.0f) : 0.0f)));  // NaN becomes 0
@@ -25,23 +37,22 @@ Picture linear_preview(const Latents & latents, int index, const ModelSpec & spe
         throw Error(ErrorCode::invalid_argument,
                     "preview: picture " + std::to_string(index) + " of a batch of " + std::to_string(n));
     }
-    const bool sdxl = spec.family == "sdxl";
-    const bool known = c == 4 && (sdxl || spec.family == "sd1" || spec.family == "sd2");
+    const std::vector<float> factors = factors_of(spec, c);
     const size_t plane = static_cast<size_t>(h * w);
     const float * z = latents.data.data() + static_cast<size_t>(index * c) * plane;
 
     Picture picture{static_cast<int>(w), static_cast<int>(h), 3, std::vector<uint8_t>(plane * 3)};
     for (size_t i = 0; i < plane; ++i) {
-        for (int rgb = 0; rgb < 3; ++rgb) {
+        for (size_t rgb = 0; rgb < 3; ++rgb) {
+            const auto channel = [&](int64_t k) { return z[static_cast<size_t>(k) * plane + i]; };
             float value = 0.0f;
-            if (known) {
-                for (int channel = 0; channel < 4; ++channel) {
-                    value += z[static_cast<size_t>(channel) * plane + i] * (sdxl ? kSdxl : kSd1)[channel][rgb];
-                }
+            if (factors.empty()) {
+                value = channel(std::min<int64_t>(static_cast<int64_t>(rgb), c - 1)) / 2.0f;
             } else {
-                value = z[static_cast<size_t>(std::min<int64_t>(rgb, c - 1)) * plane + i] / 2.0f;
+                for (int64_t k = 0; k < c; ++k) value += channel(k) * factors[static_cast<size_t>(k) * 3 + rgb];
+                value += factors[static_cast<size_t>(c) * 3 + rgb];
             }
-            picture.data[i * 3 + static_cast<size_t>(rgb)] = to_byte(value);
+            picture.data[i * 3 + rgb] = to_byte(value);
         }
     }
     return picture;

@@ -29,6 +29,17 @@ TEST(linear_preview_matches_the_web_ui) {
     }
 }
 
+TEST(linear_preview_takes_the_factors_of_the_model) {
+    ModelSpec spec;
+    spec.family = "sd1";
+    spec.preview_factors = {1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5, 0.5, 0.5, -1, 0, 1};  // 4 channels and the bias
+    const Latents latents{{1, 4, 1, 2}, {0.5f, 0, 0.25f, 0, -0.5f, 0, 1, 0}};     // channels of the first pixel: .5 .25 -.5 1
+    const Picture picture = linear_preview(latents, 0, spec);
+    CHECK((picture.data == std::vector<uint8_t>{127, 223, 255, 0, 127, 255}));  // (0, .75, 1) and the bias alone
+    spec.preview_factors.resize(12);  // of another first stage: the family's are taken
+    CHECK(linear_preview(latents, 0, spec).data != picture.data);
+}
+
 TEST(preview_refuses_a_row_outside_the_batch) {
     const Latents latents{{1, 4, 2, 2}, std::vector<float>(16)};
     CHECK_THROWS(linear_preview(latents, 1, ModelSpec{}), ErrorCode::invalid_argument);

@@ -40,6 +40,7 @@ TEST(spec_json_is_camel_case_and_comes_back) {
     spec.unet->heads_per_level = {5, 10, 20, 20};
     spec.unet->disable_self_attentions = {true, false, true, false};
     spec.first_stage->attention_levels = {2, 3};
+    spec.preview_factors = std::vector<double>(15, 0.25);
     const Json json = to_json(spec);
     CHECK(json.at("conditioningKey") == "crossattn" && json.at("prediction") == "v" && json.at("scaleFactor") == 0.18215);
     CHECK(json.at("unet").at("attention") == "spatial_transformer");
@@ -114,5 +115,7 @@ TEST(spec_bounds) {
     refused("/scaleFactor", 0.0);
     refused("/scaleFactor", -1.0);
     refused("/conditioningKey", "magic");
+    refused("/previewFactors", {1.0, 2.0, 3.0});
+    refused("/previewFactors", std::vector<double>(15, 1e9));
     refused("/newerField", 1);
 }
