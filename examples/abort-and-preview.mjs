@@ -1,7 +1,7 @@
 // Previews while it draws, and stopping in the middle of a step.
 import { DiffusionPipeline } from 'node-latent-diffusion'
 
-const [model, prompt = 'a lighthouse at dusk', output = 'preview.png'] = process.argv.slice(2)
+const [prompt = 'a pink heart over the sea at sunset', output = 'preview.png', model] = process.argv.slice(2)
 const pipe = await DiffusionPipeline.load(model)
 const controller = new AbortController()
 setTimeout(() => controller.abort(new Error('enough')), 10_000)

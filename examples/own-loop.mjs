@@ -1,10 +1,11 @@
 // The loop in your own hands: prompt to conditioning, noise to latents, one network evaluation and one solver step at a time.
 import { createSolver, DiffusionPipeline } from 'node-latent-diffusion'
 
-const [model, prompt = 'a lighthouse at dusk', output = 'out.png'] = process.argv.slice(2)
+const [prompt = 'a red circle on a blue background', output = 'out.png', model] = process.argv.slice(2)
 const pipe = await DiffusionPipeline.load(model)
 const conditioning = await pipe.encodePrompt(prompt)
 const unconditional = await pipe.encodePrompt('')
+const { guidanceScale } = pipe.info.defaults
 const solver = createSolver({ sampler: 'dpmpp_2m', schedule: 'karras', steps: 20, spec: pipe.info.spec })
 
 const latents = pipe.createLatents({ seed: 42 })
@@ -12,7 +13,7 @@ const noise = await latents.read()
 latents.write(noise.map((x) => x * solver.initNoiseSigma))
 for (const [i, { timestep }] of solver.evaluations.entries()) {
   const input = solver.scaleInput(latents, i)
-  const prediction = await pipe.predict(input, { timestep, conditioning, unconditional, guidanceScale: 7.5 })
+  const prediction = await pipe.predict(input, { timestep, conditioning, unconditional, guidanceScale })
   solver.step(prediction, latents, i)
   input.dispose()
   prediction.dispose()

@@ -7,6 +7,7 @@ import { benchCommand } from './bench.js'
 import { buildCommand } from './build.js'
 import { helpText, UsageError, type Command, type Io } from './command.js'
 import { convertCommand } from './convert.js'
+import { demoCommand } from './demo.js'
 import { devicesCommand } from './devices.js'
 import { estimateCommand } from './estimate.js'
 import { generateCommand } from './generate.js'
@@ -15,6 +16,7 @@ import { upscaleCommand } from './upscale.js'
 
 const commands: readonly Command[] = [
   generateCommand,
+  demoCommand,
   upscaleCommand,
   convertCommand,
   inspectCommand,

@@ -1,0 +1,62 @@
+/** Many pictures on one, each with its words underneath. */
+import { RawImage } from '../index.js'
+import { breakLines, dotAt, glyphHeight, glyphWidth } from './font.js'
+
+/** A picture and what stands under it. */
+export interface Entry {
+  image: RawImage
+  label: string
+}
+
+export interface SheetOptions {
+  columns: number
+  /** Side of a picture on the sheet, in pixels. */
+  side: number
+  /** Lines under all pictures. */
+  footer?: readonly string[]
+}
+
+const gap = 16
+/** Pixels per dot of the font. */
+const dot = 2
+const advance = (glyphWidth + 1) * dot
+const lineHeight = (glyphHeight + 1) * dot
+const ink = 0x33
+
+function drawText(sheet: RawImage, text: string, left: number, top: number): void {
+  for (const [i, character] of [...text].entries()) {
+    for (let y = 0; y < glyphHeight * dot; y++) {
+      for (let x = 0; x < glyphWidth * dot; x++) {
+        if (!dotAt(character, Math.floor(x / dot), Math.floor(y / dot))) continue
+        const [u, v] = [left + i * advance + x, top + y]
+        if (u < sheet.width && v < sheet.height) sheet.data.fill(ink, (v * sheet.width + u) * 3, (v * sheet.width + u) * 3 + 3)
+      }
+    }
+  }
+}
+
+/** Copies a picture; grey is spread over the three channels, transparency left out. */
+function drawImage(sheet: RawImage, { data, width, height, channels }: RawImage, left: number, top: number): void {
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      for (let c = 0; c < 3; c++)
+        sheet.data[((top + y) * sheet.width + left + x) * 3 + c] = data[(y * width + x) * channels + (channels === 1 ? 0 : c)]!
+    }
+  }
+}
+
+/** Lays pictures out in rows on white, each scaled to a square of `side` pixels. */
+export async function contactSheet(entries: readonly Entry[], { columns, side, footer = [] }: SheetOptions): Promise<RawImage> {
+  const labels = entries.map(({ label }) => breakLines(label, Math.floor(side / advance)))
+  const rowHeight = side + gap / 2 + Math.max(1, ...labels.map(({ length }) => length)) * lineHeight + gap
+  const width = columns * (side + gap) + gap
+  const height = Math.ceil(entries.length / columns) * rowHeight + gap + (footer.length > 0 ? footer.length * lineHeight + gap : 0)
+  const sheet = new RawImage({ data: new Uint8Array(width * height * 3).fill(255), width, height, channels: 3 })
+  for (const [i, { image }] of entries.entries()) {
+    const [left, top] = [gap + (i % columns) * (side + gap), gap + Math.floor(i / columns) * rowHeight]
+    drawImage(sheet, await image.resize(side, side), left, top)
+    for (const [line, text] of labels[i]!.entries()) drawText(sheet, text, left, top + side + gap / 2 + line * lineHeight)
+  }
+  for (const [line, text] of footer.entries()) drawText(sheet, text, gap, height - gap - (footer.length - line) * lineHeight)
+  return sheet
+}
