@@ -1,0 +1,148 @@
+#!/usr/bin/env node
+/**
+ * Writes models/tiny-scenes.gguf, the model inside the package, from what training/ exports: weights, tokenizer, specification, licence and model card in one file.
+ *
+ *     node scripts/build-embedded.mjs --from DIR [--type q8_0] [--out FILE]
+ *
+ * DIR holds tiny-scenes.safetensors (Stable Diffusion 1.x names), tokenizer/ (vocab.json, merges.txt) and card.json (scale factor and sampling defaults), and
+ * ground_truth/ with pictures of the world; or it is a diffusers folder, with --pictures DIR for the pictures. From these the factors of linear previews are fitted:
+ * the 4 latent channels of a picture to its colours, averaged to the size of the latents, by least squares.
+ */
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { fileURLToPath } from 'node:url'
+import { convert, DiffusionPipeline, RawImage } from 'node-latent-diffusion'
+
+const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
+
+/** What the weights do not say about themselves (training/models): heads are 32 channels wide at every place. */
+const architecture = {
+  unet: { numHeads: 4 },
+  conditioners: [{ clip: { numAttentionHeads: 4, hiddenAct: 'quick_gelu' } }],
+}
+
+const description =
+  'A small text-to-image latent diffusion model of the architecture of Stable Diffusion 1.x, trained from nothing on drawn scenes of 64x64 pixels: ' +
+  'one or two of nine shapes in ten colours and three sizes, their relation, plain and painted backgrounds. See models/README.md.'
+
+const { values } = parseArgs({
+  options: {
+    from: { type: 'string' },
+    type: { type: 'string', default: 'q8_0' },
+    override: { type: 'string' },
+    pictures: { type: 'string' },
+    out: { type: 'string', default: path.join(root, 'models', 'tiny-scenes.gguf') },
+  },
+})
+
+/** The weights, and what the card says of them, in the words of ModelSpec. */
+function readExport(folder) {
+  if (existsSync(path.join(folder, 'model_index.json'))) return { source: folder, card: {}, spec: {} }
+  const card = JSON.parse(readFileSync(path.join(folder, 'card.json'), 'utf8'))
+  const source = { model: path.join(folder, 'tiny-scenes.safetensors'), tokenizer: path.join(folder, 'tokenizer') }
+  return { source, card, spec: { ...architecture, scaleFactor: card.scale_factor } }
+}
+
+/** Means over the squares that one latent pixel stands for: [h, w] rows of [red, green, blue], -1 to 1. */
+function averaged({ data, width, height, channels }, factor) {
+  const rows = []
+  for (let y = 0; y < height / factor; y++) {
+    for (let x = 0; x < width / factor; x++) {
+      const sum = [0, 0, 0]
+      for (let v = 0; v < factor; v++)
+        for (let u = 0; u < factor; u++) for (let c = 0; c < 3; c++) sum[c] += data[((y * factor + v) * width + x * factor + u) * channels + c]
+      rows.push(sum.map((s) => s / (factor * factor) / 127.5 - 1))
+    }
+  }
+  return rows
+}
+
+/** Solves A x = b for symmetric positive definite A (Gauss-Jordan with pivots); b holds several right-hand sides as columns. */
+function solve(A, b) {
+  const n = A.length
+  const rows = A.map((row, i) => [...row, ...b[i]])
+  for (let i = 0; i < n; i++) {
+    const pivot = rows.slice(i).reduce((best, row, k) => (Math.abs(row[i]) > Math.abs(rows[best][i]) ? i + k : best), i)
+    ;[rows[i], rows[pivot]] = [rows[pivot], rows[i]]
+    for (let k = 0; k < n; k++) {
+      if (k === i) continue
+      const share = rows[k][i] / rows[i][i]
+      for (let j = i; j < rows[k].length; j++) rows[k][j] -= share * rows[i][j]
+    }
+  }
+  return rows.map((row, i) => row.slice(n).map((value) => value / row[i]))
+}
+
+/** [channels + 1, 3] factors from latents to colours, and the share of the colours' variance that they explain. */
+async function fitPreview(pipe, files) {
+  const size = pipe.info.latentChannels + 1
+  const A = Array.from({ length: size }, () => new Float64Array(size))
+  const b = Array.from({ length: size }, () => new Float64Array(3))
+  const samples = []
+  for (const file of files) {
+    const image = await RawImage.read(file)
+    const latents = await pipe.encodeImage(image, { mode: 'mean' })
+    const z = await latents.read()
+    const [, channels, h, w] = latents.shape
+    latents.dispose()
+    for (const [i, rgb] of averaged(image, pipe.info.downsampling).entries()) {
+      const x = [...Array.from({ length: channels }, (_, c) => z[c * h * w + i]), 1]
+      samples.push([x, rgb])
+      for (let r = 0; r < size; r++) {
+        for (let c = 0; c < size; c++) A[r][c] += x[r] * x[c]
+        for (let c = 0; c < 3; c++) b[r][c] += x[r] * rgb[c]
+      }
+    }
+  }
+  const factors = solve(A, b)
+  const mean = [0, 1, 2].map((c) => samples.reduce((sum, [, rgb]) => sum + rgb[c], 0) / samples.length)
+  let [left, all] = [0, 0]
+  for (const [x, rgb] of samples) {
+    for (let c = 0; c < 3; c++) {
+      left += (rgb[c] - x.reduce((sum, value, r) => sum + value * factors[r][c], 0)) ** 2
+      all += (rgb[c] - mean[c]) ** 2
+    }
+  }
+  return { factors: factors.flat().map((value) => Number(value.toFixed(5))), explained: 1 - left / all }
+}
+
+async function main() {
+  if (!values.from) throw new Error('usage: build-embedded.mjs --from DIR [--type q8_0] [--override PATTERN=TYPE,...] [--pictures DIR] [--out FILE]')
+  const { source, card, spec } = readExport(values.from)
+  const folder = values.pictures ?? path.join(values.from, 'ground_truth')
+  const pictures = readdirSync(folder)
+    .filter((name) => name.endsWith('.png'))
+    .sort()
+    .map((name) => path.join(folder, name))
+  const common = { name: 'Tiny Scenes', imageSize: card.size ?? 64, ...spec }
+  const pipe = await DiffusionPipeline.load(source, { precision: 'exact', spec: common })
+  const { factors, explained } = await fitPreview(pipe, pictures).finally(() => pipe.dispose())
+  console.log(`preview factors from ${pictures.length} pictures: ${(100 * explained).toFixed(1)} % of the variance`)
+  const report = await convert(source, values.out, {
+    type: values.type,
+    ...(values.override ? { overrides: values.override.split(',').map((pair) => pair.split('=')) } : {}),
+    spec: {
+      ...common,
+      sampler: card.sampler ?? 'ddim',
+      steps: card.steps ?? 25,
+      guidanceScale: card.guidance ?? 5,
+      previewFactors: factors,
+    },
+    metadata: {
+      'general.name': 'Tiny Scenes',
+      'general.description': description,
+      'general.license': 'MIT',
+      'general.author': 'node-latent-diffusion',
+      'training.card': JSON.stringify(card),
+    },
+  })
+  console.log(
+    `${path.relative(process.cwd(), values.out)}: ${report.tensors} tensors, ${(statSync(values.out).size / 1e6).toFixed(2)} MB, ${values.type}`,
+  )
+}
+
+await main().catch((error) => {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+})
