@@ -12,6 +12,7 @@
 
 #include "core/path.h"
 #include "fixture.h"
+#include "torch_writer.h"
 
 namespace golden {
 
@@ -274,13 +275,22 @@ std::string write_layout(const Case & c, const std::string & layout, const std::
             continue;
         }
         std::vector<FileTensor> tensors;
+        std::vector<std::pair<std::string, std::string>> shared;
         for (const Json & entry : item.value().at("tensors")) {
             DType type = dtype_from(entry[2]);
             if (type == DType::f32 && options.f16) type = DType::f16;
             if (type == DType::f32 && options.bf16) type = DType::bf16;
             tensors.push_back({entry[0], type, entry[1], encode(entry_values(c, entry), type)});
+            if (entry.size() > 4 && entry[4].contains("shared")) shared.push_back({entry[0], entry[4].at("from")});
         }
-        write_safetensors(path, tensors);
+        const std::string extension = ".safetensors";
+        const bool named = path.size() > extension.size() && path.substr(path.size() - extension.size()) == extension;
+        if (options.container == WriteOptions::safetensors || named) {
+            write_safetensors(path, tensors);
+        } else {
+            fs::create_directories(latent::to_path(path).parent_path());
+            torch_writer::write(path, tensors, {options.container == WriteOptions::torch_legacy, shared});
+        }
     }
     return files.size() == 1 ? single : folder;
 }

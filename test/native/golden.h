@@ -34,10 +34,13 @@ private:
 struct WriteOptions {
     bool f16 = false;   // every F32 tensor is rounded to F16
     bool bf16 = false;  // ... to BF16
+    /// Files that are not called .safetensors, as torch.save writes them; tensors that share storages do so there.
+    enum Container { safetensors, torch_zip, torch_legacy } container = safetensors;
 };
 
-/// Writes the files of a layout ("compvis", "diffusers" ...) below `folder` under their own names; tensors always as
-/// safetensors, whatever the name ends in. Returns the path of the single file, or `folder` when there are several.
+/// Writes the files of a layout ("compvis", "diffusers" ...) below `folder` under their own names; tensors as safetensors
+/// whatever the name ends in, unless `options` says otherwise. Returns the path of the single file, or `folder` when there are
+/// several.
 std::string write_layout(const Case & c, const std::string & layout, const std::string & folder,
                          const WriteOptions & options = {});
 

@@ -1,7 +1,5 @@
 #include "checks.h"
 #include "formats/convert.h"
-#include "formats/model_files.h"
-#include "golden.h"
 #include "models/clip_text.h"
 #include "models/clip_vision.h"
 
@@ -15,23 +13,8 @@ using graph::WeightPolicy;
 
 namespace {
 
-const ConditionerConfig & conditioner(const OpenedModel & model, const std::string & kind) {
-    for (const ConditionerConfig & c : model.spec.conditioners) {
-        if (c.kind == kind) return c;
-    }
-    throw Error(ErrorCode::internal, "no conditioner " + kind);
-}
-
-golden::Tensor expected_of(const golden::Case & c, const std::string & name) {
-    const golden::Values v = golden::expected(c, name);
-    golden::Tensor t;
-    t.shape = v.shape, t.data = v.data, t.atol = v.atol;
-    t.max_abs = json_value(c.json.at("expected").at(name), "max_abs", 0.0);
-    return t;
-}
-
 std::vector<float> text_embeds(const golden::Case & c, const OpenedModel & model, const WeightPolicy & policy) {
-    const ConditionerConfig & tower = conditioner(model, "clip_text");
+    const ConditionerConfig & tower = conditioner(model.spec, "clip_text");
     models::ClipText text(tower.clip, cpu(), tower.prefix);
     text.weights().plan(model.tensors, policy);
     text.weights().load({});
@@ -43,7 +26,7 @@ std::vector<float> text_embeds(const golden::Case & c, const OpenedModel & model
 }
 
 std::vector<float> image_embeds(const golden::Case & c, const OpenedModel & model, const WeightPolicy & policy) {
-    const ConditionerConfig & tower = conditioner(model, "clip_vision");
+    const ConditionerConfig & tower = conditioner(model.spec, "clip_vision");
     models::ClipVision vision(clip_vision_config(tower.params), cpu(), tower.prefix);
     vision.weights().plan(model.tensors, policy);
     CHECK(vision.measure(2).flops > 1e5);
@@ -130,7 +113,7 @@ TEST(clip_vision_states) {
     within("clip-vision image_embeds, fast q8_0",
            golden::max_difference(image_embeds(c, model, {Precision::fast, DType::q8_0}), embeds), 4e-2 * embeds.max_abs);
 
-    const ConditionerConfig & tower = conditioner(model, "clip_vision");
+    const ConditionerConfig & tower = conditioner(model.spec, "clip_vision");
     models::ClipVision vision(clip_vision_config(tower.params), cpu(), tower.prefix);
     vision.weights().plan(model.tensors, exact);
     vision.weights().load({});
@@ -162,7 +145,7 @@ TEST(text_embeddings_need_an_end_and_a_projection) {
     ModelParts parts;
     parts.text_encoder = folder.path();
     const OpenedModel model = open_model(parts);
-    const ConditionerConfig & tower = conditioner(model, "clip_text");
+    const ConditionerConfig & tower = conditioner(model.spec, "clip_text");
     models::ClipText text(tower.clip, cpu(), tower.prefix);
     text.weights().plan(model.tensors, exact);
     text.weights().load({});
