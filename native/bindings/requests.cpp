@@ -189,8 +189,14 @@ NoiseRequest noise_request(const Json & request) {
 ConvertRequest convert_request(const Json & request) {
     ConvertRequest convert;
     const pipeline::LoadRequest load = load_request(object_field(request, "source"));
-    convert.source = {load.model,  load.unet, load.text_encoder, load.vae,
-                      load.config, load.spec, load.ema,          load.first_stage_only};
+    convert.source.model = load.model;
+    convert.source.unet = load.unet;
+    convert.source.text_encoder = load.text_encoder;
+    convert.source.vae = load.vae;
+    convert.source.config = load.config;
+    convert.source.spec = load.spec;
+    convert.source.ema = load.ema;
+    convert.source.first_stage_only = load.first_stage_only;
     convert.destination = text_field(request, "destination", "");
     if (convert.destination.empty()) refuse("destination", "is missing");
     convert.options.type = formats::weight_type_from_name(text_field(request, "type", "", 32));
