@@ -1,45 +1,15 @@
 #include <cmath>
 
 #include "check.h"
-#include "formats/canonical_layout.h"
-#include "formats/detect.h"
 #include "golden.h"
+#include "header_source.h"
 
-using latent::DType;
 using latent::Error;
 using latent::ErrorCode;
 using latent::Json;
 using latent::ModelSpec;
-using latent::TensorInfo;
-using latent::formats::detect;
-using latent::formats::Detection;
-using Shape = std::vector<int64_t>;
 
 namespace {
-
-/// A list of names and shapes without weights: what the header of a file says. `read` gives zeros.
-class HeaderSource : public latent::TensorSource {
-public:
-    explicit HeaderSource(const std::vector<std::pair<std::string, Shape>> & list) {
-        std::vector<TensorInfo> tensors;
-        for (const auto & item : list) {
-            TensorInfo info;
-            info.name = item.first;
-            info.dtype = DType::f16;
-            info.shape = item.second;
-            info.bytes = static_cast<uint64_t>(info.elements()) * 2;
-            tensors.push_back(std::move(info));
-        }
-        name_ = "header";
-        set_tensors(std::move(tensors));
-    }
-    latent::Span<const uint8_t> view(const TensorInfo &) const override { return {}; }
-    void read(const TensorInfo & tensor, void * destination) const override {
-        std::fill_n(static_cast<uint8_t *>(destination), tensor.bytes, uint8_t{0});
-    }
-};
-
-using List = std::vector<std::pair<std::string, Shape>>;
 
 void add(List & list, const std::string & name, const Shape & weight, bool bias = true) {
     list.push_back({name + ".weight", weight});
@@ -108,33 +78,6 @@ List stable_diffusion_unet(int64_t in, int64_t context, bool linear) {
     return list;
 }
 
-void append(List & list, const std::vector<latent::formats::LayoutEntry> & entries) {
-    for (const auto & entry : entries) {
-        if (!entry.optional) list.push_back({entry.name, entry.shape});
-    }
-}
-
-int64_t elements(const List & list) {
-    int64_t count = 0;
-    for (const auto & item : list) {
-        int64_t product = 1;
-        for (const int64_t size : item.second) product *= size;
-        count += product;
-    }
-    return count;
-}
-
-Detection detect_list(const List & list) {
-    const auto source = std::make_shared<HeaderSource>(list);
-    latent::formats::refuse_other_kinds(*source);
-    const latent::formats::CanonicalModel model = latent::formats::canonicalise({{source, latent::formats::Part::whole}});
-    Detection found = detect(model);
-    require_known(found, Json(), "header");
-    validate(found.spec);
-    latent::formats::check_layout(found.spec, *model.tensors);
-    return found;
-}
-
 std::string details_of(const List & list, const char * field) {
     try {
         detect_list(list);
@@ -200,93 +143,6 @@ TEST(relatives_of_sd1_and_sd2) {
     CHECK(found.conditioners[0].clip.hidden_act == "gelu" && found.conditioners[0].clip.num_attention_heads == 16);
     CHECK(found.conditioners[0].clip.pad_token_id == 0 && found.conditioners[0].clip.skip_layers == 0);
     CHECK(found.guidance_scale == 9.0);
-}
-
-TEST(published_first_stages) {
-    struct Known {
-        int embed;
-        std::vector<int> mult, attention;
-        int codebook;
-        bool middle;
-        double millions;
-        size_t tensors;
-    };
-    // ldm-systems section 4
-    const std::vector<Known> known = {{3, {1, 2, 4}, {}, 0, true, 55.312, 204},
-                                      {16, {1, 1, 2, 2, 4}, {4}, 0, true, 69.611, 342},
-                                      {64, {1, 1, 2, 2, 4, 4}, {4, 5}, 0, true, 103.880, 436},
-                                      {3, {1, 2, 4}, {}, 8192, true, 55.323, 205},
-                                      {3, {1, 2, 4}, {}, 8192, false, 53.219, 185},
-                                      {4, {1, 2, 2, 4}, {3}, 16384, true, 67.717, 299},
-                                      {8, {1, 1, 2, 2, 4}, {4}, 16384, true, 69.593, 343}};
-    for (const Known & k : known) {
-        latent::AutoencoderConfig c;
-        c.kind = k.codebook ? "vq" : "kl";
-        c.codebook_size = k.codebook;
-        c.double_z = k.codebook == 0;
-        c.embed_dim = c.z_channels = k.embed;
-        c.channel_mult = k.mult;
-        c.attention_levels = k.attention;
-        c.middle_attention = k.middle;
-        List list;
-        append(list, latent::formats::first_stage_layout(c));
-        CHECK(list.size() == k.tensors);
-        CHECK_NEAR(static_cast<double>(elements(list)) / 1e6, k.millions, 0.0005);
-        const ModelSpec found = detect_list(list).spec;
-        CHECK(found.kind == "autoencoder" && found.first_stage->kind == c.kind && found.first_stage->channel_mult == k.mult);
-        CHECK(found.first_stage->attention_levels == k.attention && found.first_stage->middle_attention == k.middle);
-        CHECK(found.first_stage->codebook_size == k.codebook && found.first_stage->embed_dim == k.embed);
-    }
-}
-
-TEST(published_unets_of_the_paper) {
-    struct Known {
-        const char * name;
-        latent::UNetConfig config;
-        double millions;
-        size_t tensors;
-    };
-    const auto make = [](int mc, int in, int out, std::vector<int> mult, std::vector<int> at, latent::UNetAttention kind,
-                         int context, int depth) {
-        latent::UNetConfig c;
-        c.model_channels = mc, c.in_channels = in, c.out_channels = out, c.channel_mult = mult, c.attention_resolutions = at;
-        c.attention = kind, c.context_dim = context, c.transformer_depth = {depth};
-        return c;
-    };
-    constexpr auto st = latent::UNetAttention::spatial_transformer;
-    constexpr auto ab = latent::UNetAttention::attention_block;
-    std::vector<Known> known = {
-        {"celeba", make(224, 3, 3, {1, 2, 3, 4}, {8, 4, 2}, ab, 0, 1), 274.056, 368},
-        {"churches", make(192, 4, 4, {1, 2, 2, 4, 4}, {8, 4, 2, 1}, ab, 0, 1), 294.967, 520},
-        {"cin256", make(256, 4, 4, {1, 2, 4}, {4, 2, 1}, st, 512, 1), 394.984, 626},
-        {"cin256-v2", make(192, 3, 3, {1, 2, 3, 5}, {8, 4, 2}, st, 512, 1), 400.921, 688},
-        {"text2img256", make(192, 3, 3, {1, 2, 3, 5}, {8, 4, 2}, st, 640, 1), 403.624, 688},
-        {"txt2img-1p4B", make(320, 4, 4, {1, 2, 4, 4}, {4, 2, 1}, st, 1280, 1), 872.300, 686},
-        {"layout", make(128, 3, 3, {1, 2, 3, 4}, {8, 4, 2}, st, 512, 3), 246.277, 1328},
-        {"semantic", make(128, 6, 3, {1, 4, 8}, {}, ab, 0, 1), 215.229, 216},
-        {"sr", make(160, 6, 3, {1, 2, 2, 4}, {8}, ab, 0, 1), 113.623, 306},
-        {"inpainting", make(256, 7, 3, {1, 2, 3, 4}, {8, 4, 2}, ab, 0, 1), 387.246, 416},
-        {"rdm", make(448, 16, 16, {1, 2, 3, 4}, {4, 2, 1}, st, 768, 1), 1335.480, 688},
-    };
-    known[1].config.scale_shift_norm = known[1].config.resblock_updown = known[9].config.resblock_updown = true;
-    for (const Known & k : known) {
-        List list;
-        append(list, latent::formats::unet_layout(k.config));
-        if (list.size() != k.tensors)
-            check::fail(__FILE__, __LINE__, std::string(k.name) + ": " + std::to_string(list.size()) + " tensors");
-        CHECK_NEAR(static_cast<double>(elements(list)) / 1e6, k.millions, 0.0005);
-        const auto source = std::make_shared<HeaderSource>(list);
-        const Detection found = detect(latent::formats::canonicalise({{source, latent::formats::Part::whole}}));
-        const latent::UNetConfig & u = *found.spec.unet;
-        CHECK(u.channel_mult == k.config.channel_mult && u.attention_resolutions == k.config.attention_resolutions);
-        CHECK(u.attention == k.config.attention && u.context_dim == k.config.context_dim &&
-              u.depth_middle() == k.config.transformer_depth[0]);
-        CHECK(u.scale_shift_norm == k.config.scale_shift_norm && u.resblock_updown == k.config.resblock_updown);
-        CHECK(found.unknown.count("/unet/numHeads") == 0 && found.unknown.count("/schedule") == 0);
-        // Only churches keeps its scale factor in the file alone.
-        CHECK(found.unknown.count("/scaleFactor") == (std::string(k.name) == "churches" ? 1u : 0u));
-        CHECK(found.spec.unet->heads_at(0, 320) != 0);
-    }
 }
 
 TEST(near_misses_are_refused_by_name) {
