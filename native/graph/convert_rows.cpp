@@ -19,23 +19,6 @@ size_t row_bytes(DType type, int64_t inner) {
     return static_cast<size_t>(inner / dtype_block(type) * dtype_block_bytes(type));
 }
 
-void row_to_f32(DType from, const uint8_t * source, float * out, int64_t inner) {
-    // Only element types wider than a byte have an alignment; files promise none, so ggml's readers get aligned input or none.
-    const bool aligned = reinterpret_cast<uintptr_t>(source) % block_alignment(from) == 0;
-    if (dtype_is_quantised(from)) {
-        std::vector<uint8_t> copy;
-        if (!aligned) {
-            copy.assign(source, source + row_bytes(from, inner));
-            source = copy.data();
-        }
-        ggml_get_type_traits(to_ggml(from))->to_float(source, out, inner);
-    } else if (from == DType::f16 && aligned) {
-        ggml_cpu_fp16_to_fp32(reinterpret_cast<const ggml_fp16_t *>(source), out, inner);
-    } else {
-        convert_to_f32(from, source, out, inner);
-    }
-}
-
 void row_from_f32(DType to, const float * values, uint8_t * out, int64_t inner) {
     switch (to) {
         case DType::f32: std::memcpy(out, values, static_cast<size_t>(inner) * sizeof(float)); break;
@@ -69,6 +52,23 @@ void convert_range(DType from, const uint8_t * source, DType to, uint8_t * desti
 uintptr_t block_alignment(DType type) {
     if (!dtype_is_quantised(type)) return static_cast<uintptr_t>(dtype_block_bytes(type));
     return dtype_block_bytes(type) % 4 == 0 ? 4 : 2;
+}
+
+void row_to_f32(DType from, const uint8_t * source, float * out, int64_t inner) {
+    // Only element types wider than a byte have an alignment; files promise none, so ggml's readers get aligned input or none.
+    const bool aligned = reinterpret_cast<uintptr_t>(source) % block_alignment(from) == 0;
+    if (dtype_is_quantised(from)) {
+        std::vector<uint8_t> copy;
+        if (!aligned) {
+            copy.assign(source, source + row_bytes(from, inner));
+            source = copy.data();
+        }
+        ggml_get_type_traits(to_ggml(from))->to_float(source, out, inner);
+    } else if (from == DType::f16 && aligned) {
+        ggml_cpu_fp16_to_fp32(reinterpret_cast<const ggml_fp16_t *>(source), out, inner);
+    } else {
+        convert_to_f32(from, source, out, inner);
+    }
 }
 
 void convert_rows(DType from, const void * source, DType to, void * destination, int64_t rows, int64_t inner, int threads) {

@@ -11,6 +11,9 @@ namespace latent::graph {
 /// is decoded through f32, row by row.
 void convert_rows(DType from, const void * source, DType to, void * destination, int64_t rows, int64_t inner, int threads);
 
+/// One row of `inner` stored elements, at any address, as float32.
+void row_to_f32(DType from, const uint8_t * source, float * out, int64_t inner);
+
 /// Of one stored element or block, as ggml declares them: blocks with a scale and a minimum begin with a pair of halves.
 uintptr_t block_alignment(DType type);
 

@@ -79,14 +79,16 @@ DeviceInfo describe(ggml_backend_dev_t device) {
     return info;
 }
 
-/// Why a graph may have to end early.
+/// Why a graph may have to end early; asked after every node.
 struct Stop {
     const CancelToken * cancel;
     const std::atomic<bool> * node_failed;
+    Profile * profile;
 };
 
 bool abort_requested(void * data) {
     const Stop & stop = *static_cast<const Stop *>(data);
+    if (stop.profile) stop.profile->lap();
     return stop.cancel->cancelled() || stop.node_failed->load();
 }
 
@@ -215,7 +217,8 @@ int Device::compute_cpu(ggml_cgraph * graph, const CancelToken & cancel, bool ow
     plan.work_data = scratch_->data.get();
     plan.abort_callback = abort_requested;
     node_failed_ = false;
-    Stop stop{&cancel, &node_failed_};
+    Stop stop{&cancel, &node_failed_, profile_.get()};
+    if (profile_) profile_->start(graph);
     plan.abort_callback_data = &stop;
     const ggml_status status = ggml_graph_compute(graph, &plan);
     // The last node has no check after it.
@@ -225,6 +228,18 @@ int Device::compute_cpu(ggml_cgraph * graph, const CancelToken & cancel, bool ow
 void Device::fail_node(const char * what) {
     if (node_failed_.exchange(true)) return;
     node_failure_ = what;
+}
+
+void Device::start_profile() {
+    const std::lock_guard<std::mutex> lock(computing_);
+    profile_ = std::make_unique<Profile>();
+}
+
+std::vector<OpTime> Device::stop_profile() {
+    const std::lock_guard<std::mutex> lock(computing_);
+    std::vector<OpTime> rows = profile_ ? profile_->rows() : std::vector<OpTime>{};
+    profile_.reset();
+    return rows;
 }
 
 void Device::trim() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/job.h"
+#include "graph/profile.h"
 #include "kernels/pool.h"
 
 struct ggml_backend;
@@ -59,6 +60,9 @@ public:
     /// Runs a graph to its end, or throws aborted soon after `cancel` is set (the device stays usable), or device.
     /// `own_threads`: the graph's heavy nodes use pool() themselves (ops_cpu), so ggml walks it with one thread.
     void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads = false);
+    /// From now on (or no longer) adds up what each operation takes, on the CPU. Off again gives the table and forgets it.
+    void start_profile();
+    std::vector<OpTime> stop_profile();
     /// Gives back the scratch memory kept between computations.
     void trim();
     /// Scratch bytes that ggml's CPU backend needs beside the graph's own buffer; 0 elsewhere.
@@ -71,6 +75,8 @@ public:
     /// The same for work of the host beside the graphs; null where the device is no CPU.
     kernels::Pool * host_pool() { return pool_.get(); }
     void fail_node(const char * what);
+    /// Not null while profiling; for the thread inside compute().
+    Profile * profile() const { return profile_.get(); }
     ggml_backend * backend() const { return backend_; }
     ggml_backend_buffer_type * buffer_type() const;
     /// Weights may be used in place from host memory (a mapped file).
@@ -89,6 +95,7 @@ private:
     std::atomic<bool> node_failed_{false};
     std::string node_failure_;
     std::unique_ptr<Scratch> scratch_;
+    std::unique_ptr<Profile> profile_;
     std::mutex computing_;
 };
 

@@ -1,17 +1,14 @@
 #include "graph/ops_cpu.h"
 
 #include <algorithm>
-#include <array>
-
-#include "kernels/attention.h"
-#include "kernels/matmul.h"
-#include "kernels/vectors.h"
 
 namespace latent::graph {
 namespace {
 
+using kernels::Form;
 using kernels::Gate;
 using kernels::Part;
+using kernels::RowLayout;
 
 Gate gate_of(Activation kind) {
     switch (kind) {
@@ -23,139 +20,26 @@ Gate gate_of(Activation kind) {
     return Gate::none;
 }
 
-void row_to_float(ggml_type type, const void * row, float * out, int64_t k) {
-    ggml_get_type_traits(type)->to_float(row, out, k);
+/// Of labels: "64x64".
+std::string sizes(std::initializer_list<int64_t> list) {
+    std::string text;
+    for (const int64_t size : list) text += (text.empty() ? "" : "x") + std::to_string(size);
+    return text;
 }
 
-/// A reader per block type: kernels know no ggml, and a plain function pointer carries no type.
-template <ggml_type kType>
-void read_row(const void * row, float * out, int64_t k) {
-    row_to_float(kType, row, out, k);
+std::string to(int64_t in, int64_t out) {
+    return std::to_string(in) + ">" + std::to_string(out);
 }
 
-kernels::Matrix matrix(const ggml_tensor * w) {
-    kernels::Matrix m;
-    m.data = w->data;
-    m.k = w->ne[0];
-    m.rows = w->ne[1];
-    m.row_bytes = static_cast<int64_t>(w->nb[1]);
-    m.type = kernels::Element::other;
-    switch (w->type) {
-        case GGML_TYPE_F32: m.type = kernels::Element::f32; break;
-        case GGML_TYPE_F16: m.type = kernels::Element::f16; break;
-        case GGML_TYPE_BF16: m.type = kernels::Element::bf16; break;
-        case GGML_TYPE_Q4_0: m.to_float = read_row<GGML_TYPE_Q4_0>; break;
-        case GGML_TYPE_Q4_1: m.to_float = read_row<GGML_TYPE_Q4_1>; break;
-        case GGML_TYPE_Q5_0: m.to_float = read_row<GGML_TYPE_Q5_0>; break;
-        case GGML_TYPE_Q5_1: m.to_float = read_row<GGML_TYPE_Q5_1>; break;
-        case GGML_TYPE_Q8_0: m.to_float = read_row<GGML_TYPE_Q8_0>; break;
-        case GGML_TYPE_Q2_K: m.to_float = read_row<GGML_TYPE_Q2_K>; break;
-        case GGML_TYPE_Q3_K: m.to_float = read_row<GGML_TYPE_Q3_K>; break;
-        case GGML_TYPE_Q4_K: m.to_float = read_row<GGML_TYPE_Q4_K>; break;
-        case GGML_TYPE_Q5_K: m.to_float = read_row<GGML_TYPE_Q5_K>; break;
-        case GGML_TYPE_Q6_K: m.to_float = read_row<GGML_TYPE_Q6_K>; break;
-        default: break;  // supported() keeps others out
-    }
-    return m;
+const char * form_name(Form form) {
+    return form == Form::int8 ? " int8" : form == Form::bf16 ? " bf16" : "";
 }
 
-bool supported(const Parameter * w) {
-    switch (w->tensor->type) {
-        case GGML_TYPE_F32:
-        case GGML_TYPE_F16:
-        case GGML_TYPE_BF16:
-        case GGML_TYPE_Q4_0:
-        case GGML_TYPE_Q4_1:
-        case GGML_TYPE_Q5_0:
-        case GGML_TYPE_Q5_1:
-        case GGML_TYPE_Q8_0:
-        case GGML_TYPE_Q2_K:
-        case GGML_TYPE_Q3_K:
-        case GGML_TYPE_Q4_K:
-        case GGML_TYPE_Q5_K:
-        case GGML_TYPE_Q6_K: return true;
-        default: return false;
-    }
+RowLayout layout_of(Form form, int64_t channels, int64_t rows) {
+    RowLayout layout;
+    layout.form = form, layout.channels = channels, layout.rows = rows;
+    return layout;
 }
-
-const float * values(const ggml_tensor * t) {
-    return static_cast<const float *>(t->data);
-}
-
-/// Index of an optional source of a node, -1 when absent.
-struct Sources {
-    std::vector<ggml_tensor *> all;
-    int add(ggml_tensor * t) {
-        if (!t) return -1;
-        all.push_back(t);
-        return static_cast<int>(all.size()) - 1;
-    }
-};
-
-const float * source(const ggml_tensor * node, int index) {
-    return index < 0 ? nullptr : values(node->src[index]);
-}
-
-struct ConvNode {
-    const kernels::TileSet * tiles;
-    kernels::ConvShape shape;
-    int bias = -1, channel_add = -1, residual = -1;
-
-    void run(ggml_tensor * out, Part part) const {
-        const kernels::ConvEpilogue epilogue{source(out, bias), source(out, channel_add), source(out, residual)};
-        kernels::conv2d(*tiles, shape, values(out->src[0]), matrix(out->src[1]), epilogue, static_cast<float *>(out->data), part);
-    }
-};
-
-struct LinearNode {
-    const kernels::TileSet * tiles;
-    Gate activation = Gate::none;
-    int bias = -1, residual = -1;
-
-    void run(ggml_tensor * out, Part part) const {
-        const ggml_tensor * x = out->src[0];
-        const kernels::LinearEpilogue epilogue{source(out, bias), activation, source(out, residual)};
-        kernels::linear(*tiles, values(x), ggml_nrows(x), x->ne[0], matrix(out->src[1]), epilogue,
-                        static_cast<float *>(out->data), part);
-    }
-};
-
-struct GegluNode {
-    void run(ggml_tensor * out, Part part) const {
-        kernels::geglu(kernels::vector_set(), values(out->src[0]), ggml_nrows(out), out->ne[0], static_cast<float *>(out->data),
-                       part);
-    }
-};
-
-struct GroupNormNode {
-    kernels::GroupNormShape shape;
-    bool modulated = false;
-
-    void run(ggml_tensor * out, Part part) const {
-        kernels::group_norm(kernels::vector_set(), shape, values(out->src[0]), values(out->src[1]), values(out->src[2]),
-                            modulated ? values(out->src[3]) : nullptr, modulated ? values(out->src[4]) : nullptr,
-                            static_cast<float *>(out->data), part);
-    }
-};
-
-struct LayerNormNode {
-    float eps;
-
-    void run(ggml_tensor * out, Part part) const {
-        kernels::layer_norm(kernels::vector_set(), values(out->src[0]), ggml_nrows(out), out->ne[0], eps, values(out->src[1]),
-                            values(out->src[2]), static_cast<float *>(out->data), part);
-    }
-};
-
-struct AttentionNode {
-    const kernels::TileSet * tiles;
-    kernels::AttentionShape shape;
-
-    void run(ggml_tensor * out, Part part) const {
-        kernels::attention(*tiles, shape, values(out->src[0]), values(out->src[1]), values(out->src[2]),
-                           static_cast<float *>(out->data), part);
-    }
-};
 
 }  // namespace
 
@@ -164,27 +48,111 @@ OpsCpu::OpsCpu(ggml_context * nodes, ggml_context * leaves, ggml_cgraph * graph,
     : OpsGgml(nodes, leaves, graph, true, limits), device_(device), arithmetic_(arithmetic) {}
 
 template <typename Node>
-ggml_tensor * OpsCpu::node(Node data, const std::array<int64_t, 4> & ne, std::vector<ggml_tensor *> sources) {
+ggml_tensor * OpsCpu::node(Node data, std::string label, double flops, const Shape & ne, std::vector<ggml_tensor *> sources) {
+    return rows_node(data, std::move(label), flops, layout_of(Form::f32, ne[0], ne[1] * ne[2] * ne[3]), ne, std::move(sources));
+}
+
+/// A node of ours that writes rows of channels, as a float32 tensor of shape `ne` or as bytes in another form.
+template <typename Node>
+ggml_tensor * OpsCpu::rows_node(Node data, std::string label, double flops, const RowLayout & layout, const Shape & ne,
+                                std::vector<ggml_tensor *> sources) {
     struct Held {
         Node node;
         Device * device;
         int parts;
+        std::string label;
+        double flops;
     };
+    flops_ += flops;
     constexpr int64_t kSmall = 8192;  // values; below this the others' waking costs more than they help
     const int threads = device_.pool().threads();
-    const int parts = threads == 1 || ne[0] * ne[1] * ne[2] * ne[3] < kSmall ? 1 : 2 * threads;
-    auto held = std::make_shared<Held>(Held{data, &device_, parts});
+    const bool small = flops < 1e6 && layout.rows * layout.channels < kSmall;
+    const int parts = threads == 1 || small ? 1 : 4 * threads;
+    auto held = std::make_shared<Held>(Held{data, &device_, parts, std::move(label), flops});
     owned_.push_back(held);
     const auto run = [](ggml_tensor * out, int, int, void * user) {
         const Held & work = *static_cast<const Held *>(user);
+        if (Profile * profile = work.device->profile()) profile->describe(work.label, work.flops);
         try {
             work.device->pool().run(work.parts, [&](int part) { work.node.run(out, {part, work.parts}); });
         } catch (const std::exception & e) {
             work.device->fail_node(e.what());
         }
     };
-    return ggml_custom_4d(nodes_, GGML_TYPE_F32, ne[0], ne[1], ne[2], ne[3], sources.data(), static_cast<int>(sources.size()),
-                          run, 1, held.get());
+    const bool full = layout.form == Form::f32;
+    const Shape size = full ? ne : Shape{layout.bytes(), 1, 1, 1};
+    ggml_tensor * t = ggml_custom_4d(nodes_, full ? GGML_TYPE_F32 : GGML_TYPE_I8, size[0], size[1], size[2], size[3],
+                                     sources.data(), static_cast<int>(sources.size()), run, 1, held.get());
+    expand(t);
+    return t;
+}
+
+// ---- values ------------------------------------------------------------------------------------------------------------
+
+int OpsCpu::pending(Pending value) {
+    values_.push_back(nullptr);
+    const int id = static_cast<int>(values_.size()) - 1;
+    pending_[id] = std::move(value);
+    return id;
+}
+
+ggml_tensor * OpsCpu::tensor(int id) {
+    if (id < 0 || static_cast<size_t>(id) >= values_.size()) return OpsGgml::tensor(id);
+    ggml_tensor * t = values_[static_cast<size_t>(id)];
+    if (t) return t;
+    const Pending & value = pending_.at(id);
+    if (value.alias >= 0) {
+        room(2);
+        t = ggml_reshape_4d(nodes_, contiguous(value.alias), value.ne[0], value.ne[1], value.ne[2], value.ne[3]);
+        expand(t);
+    } else {
+        t = in_form(id, Form::f32);
+    }
+    return values_[static_cast<size_t>(id)] = t;
+}
+
+/// The value whose rows these are.
+OpsCpu::Pending & OpsCpu::rows_of(int id) {
+    while (pending_[id].alias >= 0) id = pending_[id].alias;
+    return pending_[id];
+}
+
+/// The float32 tensors that hold a value's rows, side by side.
+NodeRows OpsCpu::sources_of(int id, std::vector<ggml_tensor *> & sources) {
+    const Pending & value = rows_of(id);
+    NodeRows rows;
+    if (value.left >= 0 && !value.made[0]) {
+        sources.push_back(contiguous(value.left));
+        sources.push_back(contiguous(value.right));
+        rows.second = sources.back()->ne[0];
+    } else {
+        sources.push_back(contiguous(id));
+    }
+    rows.first = sources.front()->ne[0];
+    return rows;
+}
+
+/// A value's rows in a form, made on the first request.
+ggml_tensor * OpsCpu::in_form(int id, Form form) {
+    const int slot = static_cast<int>(form);
+    if (ggml_tensor * made = rows_of(id).made[slot]) return made;
+    room(16);
+    ggml_tensor * t = nullptr;
+    const auto make = rows_of(id).make;
+    if (make) {
+        t = make(form);
+    } else if (form == Form::f32 && rows_of(id).left < 0) {
+        t = contiguous(id);
+    } else {
+        std::vector<ggml_tensor *> sources;
+        const NodeRows x = sources_of(id, sources);
+        const int64_t channels = x.first + x.second, count = ggml_nrows(sources.front());
+        const RowLayout layout = layout_of(form, channels, count);
+        const Shape & ne = rows_of(id).ne;
+        const std::string label = (x.second > 0 ? "concat" : "convert") + std::string(form_name(form)) + " " + sizes({channels, count});
+        t = rows_node(ConvertNode{kernels_of(kernels::tile_set(arithmetic_)), x, layout}, label, 0, layout, ne, sources);
+    }
+    return rows_of(id).made[slot] = t;
 }
 
 ggml_tensor * OpsCpu::contiguous(int id) {
@@ -192,13 +160,83 @@ ggml_tensor * OpsCpu::contiguous(int id) {
     return ggml_is_contiguous(t) ? t : ggml_cont(nodes_, t);
 }
 
+Map OpsCpu::map(ggml_tensor * t) {
+    return {keep(t), t->ne[1], t->ne[2], t->ne[0], t->ne[3]};
+}
+
+Seq OpsCpu::to_seq(Map x) {
+    Pending value;
+    value.alias = x.id;
+    value.ne = {x.channels, x.width * x.height, x.batch, 1};
+    return {pending(std::move(value)), x.channels, x.width * x.height, x.batch};
+}
+
+Map OpsCpu::to_map(Seq x, int64_t width, int64_t height) {
+    Pending value;
+    value.alias = x.id;
+    value.ne = {x.dim, width, height, x.batch};
+    return {pending(std::move(value)), width, height, x.dim, x.batch};
+}
+
+Map OpsCpu::concat(Map a, Map b) {
+    Pending value;
+    value.left = a.id, value.right = b.id;
+    value.ne = {a.channels + b.channels, a.width, a.height, a.batch};
+    return {pending(std::move(value)), a.width, a.height, a.channels + b.channels, a.batch};
+}
+
+Map OpsCpu::input_map(const std::string & name, int64_t width, int64_t height, int64_t channels, int64_t batch) {
+    room(4);
+    const Map planes = OpsGgml::input_map(name, width, height, channels, batch);
+    const TransposeNode data{true, batch, channels, width * height};
+    return map(node(data, "planes to rows", 0, {channels, width, height, batch}, {tensor(planes.id)}));
+}
+
+void OpsCpu::output(const std::string & name, Map x) {
+    room(4);
+    const TransposeNode data{false, x.batch, x.channels, x.width * x.height};
+    ggml_tensor * planes =
+        node(data, "rows to planes", 0, {x.width, x.height, x.channels, x.batch}, {contiguous(x.id)});
+    ggml_set_output(planes);
+    outputs_[name] = planes;
+}
+
+// ---- products ----------------------------------------------------------------------------------------------------------
+
 /// Layers at the rim of a network (few channels in or out) stay in float32: little work, and their error is the result's.
 const kernels::TileSet & OpsCpu::tiles(int64_t in, int64_t out) const {
     return kernels::tile_set(in < 16 || out < 16 ? kernels::Arithmetic::f32 : arithmetic_);
 }
 
+NodeKernels OpsCpu::kernels_of(const kernels::TileSet & tiles) const {
+    return {&tiles, &kernels::int8_set(), &kernels::vector_set()};
+}
+
+Form OpsCpu::form_of(const Parameter & weight, const kernels::TileSet & tiles) const {
+    return weight.dtype == DType::i8 ? Form::int8 : tiles.bf16 ? Form::bf16 : Form::f32;
+}
+
+ggml_tensor * OpsCpu::product(int x, const Parameter * weight, const Parameter * bias, const kernels::ConvShape & shape,
+                              const kernels::TileSet & tiles, Gate activation, Seq channel_add, int residual,
+                              const std::string & label, const Shape & ne) {
+    const double flops = 2.0 * static_cast<double>(shape.in * shape.taps()) * static_cast<double>(shape.out * shape.pixels());
+    const Form form = form_of(*weight, tiles);
+    ConvNode data{kernels_of(tiles), shape, form == Form::int8, activation};
+    NodeSources sources;
+    sources.add(in_form(x, form));
+    sources.add(weight->tensor);
+    data.bias = sources.add(bias ? bias->tensor : nullptr);
+    data.channel_add = sources.add(channel_add ? contiguous(channel_add.id) : nullptr);
+    data.residual = sources.add(residual >= 0 ? contiguous(residual) : nullptr);
+    thread_scratch_ = std::max(thread_scratch_, static_cast<uint64_t>(kernels::conv_scratch(tiles, shape)));
+    return node(data, label + form_name(form), flops, ne, sources.all);
+}
+
 Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
-    if (!supported(w.weight) || x.channels != w.in) return OpsGgml::conv(x, w, options);
+    if (x.channels != w.in) {
+        throw Error(ErrorCode::internal, "\"" + w.weight->name + "\" expects " + std::to_string(w.in) + " channels, got " +
+                                             std::to_string(x.channels));
+    }
     room(16);
     kernels::ConvShape s;
     s.n = x.batch, s.in = x.channels, s.height = x.height, s.width = x.width, s.out = w.out;
@@ -212,53 +250,20 @@ Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
     s.pad_left = s.pad_top = static_cast<int>(low);
     s.out_width = (width + both - w.kernel) / options.stride + 1;
     s.out_height = (height + both - w.kernel) / options.stride + 1;
-    flops_ += 2.0 * static_cast<double>(w.weight->inner()) * static_cast<double>(s.out * s.n * s.out_width * s.out_height);
-
-    ConvNode data{&tiles(w.in, w.out), s};
-    Sources sources;
-    sources.add(contiguous(x.id));
-    sources.add(w.weight->tensor);
-    data.bias = sources.add(w.bias ? w.bias->tensor : nullptr);
-    data.channel_add = sources.add(options.channel_add ? contiguous(options.channel_add.id) : nullptr);
-    data.residual = sources.add(options.residual ? contiguous(options.residual.id) : nullptr);
-    return map(node(data, {s.out_width, s.out_height, s.out, s.n}, sources.all));
-}
-
-Map OpsCpu::group_norm(Map x, const Norm & w, const GroupNormOptions & options) {
-    room(8);
-    GroupNormNode data;
-    data.shape.n = x.batch, data.shape.channels = x.channels, data.shape.pixels = x.width * x.height;
-    data.shape.groups = options.groups, data.shape.eps = options.eps, data.shape.gate = gate_of(options.activation);
-    data.modulated = static_cast<bool>(options.scale);
-    std::vector<ggml_tensor *> sources = {contiguous(x.id), w.weight->tensor, w.bias->tensor};
-    if (data.modulated) sources.insert(sources.end(), {contiguous(options.scale.id), contiguous(options.shift.id)});
-    return map(node(data, {x.width, x.height, x.channels, x.batch}, sources));
+    const std::string label = "conv " + sizes({w.kernel, w.kernel}) + (s.stride > 1 ? " /2 " : s.upsample ? " *2 " : " ") +
+                              to(w.in, w.out) + " " + sizes({s.out_width, s.out_height});
+    return map(product(x.id, w.weight, w.bias, s, tiles(w.in, w.out), Gate::none, options.channel_add, options.residual.id, label,
+                       {w.out, s.out_width, s.out_height, s.n}));
 }
 
 Seq OpsCpu::linear(Seq x, const Linear & w, const LinearOptions & options) {
-    constexpr int64_t kFewTokens = 8;  // a tile has 64 columns: ggml's dot products are better for a handful
-    if (!supported(w.weight) || x.length * x.batch < kFewTokens || x.dim != w.weight->inner())
-        return OpsGgml::linear(x, w, options);
+    constexpr int64_t kFewTokens = 8;  // ggml's dot products are better for a handful
+    const int64_t tokens = x.length * x.batch;
+    if ((tokens < kFewTokens && w.weight->dtype != DType::i8) || x.dim != w.weight->inner()) return OpsGgml::linear(x, w, options);
     room(16);
-    flops_ += 2.0 * static_cast<double>(w.weight->inner()) * static_cast<double>(w.out * x.length * x.batch);
-    LinearNode data{&tiles(w.in, w.out), gate_of(options.activation)};
-    Sources sources;
-    sources.add(contiguous(x.id));
-    sources.add(w.weight->tensor);
-    data.bias = sources.add(w.bias ? w.bias->tensor : nullptr);
-    data.residual = sources.add(options.residual ? contiguous(options.residual.id) : nullptr);
-    return seq(node(data, {w.out, x.length, x.batch, 1}, sources.all));
-}
-
-Seq OpsCpu::geglu(Seq x, const Linear & w) {
-    const Seq both = linear(x, w, {});
-    room(4);
-    return seq(node(GegluNode{}, {both.dim / 2, both.length, both.batch, 1}, {contiguous(both.id)}));
-}
-
-Seq OpsCpu::layer_norm(Seq x, const Norm & w, float eps) {
-    room(8);
-    return seq(node(LayerNormNode{eps}, {x.dim, x.length, x.batch, 1}, {contiguous(x.id), w.weight->tensor, w.bias->tensor}));
+    const std::string label = "linear " + to(w.in, w.out) + " " + sizes({x.length});
+    return seq(product(x.id, w.weight, w.bias, kernels::ConvShape::linear(tokens, x.dim, w.out), tiles(w.in, w.out),
+                       gate_of(options.activation), {}, options.residual.id, label, {w.out, x.length, x.batch, 1}));
 }
 
 Seq OpsCpu::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
@@ -267,13 +272,78 @@ Seq OpsCpu::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
         return OpsGgml::attention(q, k, v, options);
     }
     room(8);
-    flops_ += 4.0 * static_cast<double>(q.dim) * static_cast<double>(q.length) * static_cast<double>(k.length) *
-              static_cast<double>(q.batch);
+    const double flops = 4.0 * static_cast<double>(q.dim) * static_cast<double>(q.length) * static_cast<double>(k.length) *
+                         static_cast<double>(q.batch);
     AttentionNode data{&kernels::tile_set(arithmetic_), {}};
     data.shape.batch = q.batch, data.shape.heads = options.heads, data.shape.dim = q.dim / options.heads;
     data.shape.queries = q.length, data.shape.keys = k.length;
     thread_scratch_ = std::max(thread_scratch_, static_cast<uint64_t>(kernels::attention_scratch(*data.tiles, data.shape)));
-    return seq(node(data, {q.dim, q.length, q.batch, 1}, {contiguous(q.id), contiguous(k.id), contiguous(v.id)}));
+    const std::string label =
+        "attention " + sizes({data.shape.heads, data.shape.dim}) + " " + sizes({q.length}) + " on " + sizes({k.length});
+    return seq(node(data, label, flops, {q.dim, q.length, q.batch, 1}, {contiguous(q.id), contiguous(k.id), contiguous(v.id)}));
+}
+
+// ---- norms, gates, resampling ------------------------------------------------------------------------------------------
+
+Map OpsCpu::group_norm(Map x, const Norm & w, const GroupNormOptions & options) {
+    kernels::GroupNormShape shape;
+    shape.n = x.batch, shape.channels = x.channels, shape.pixels = x.width * x.height;
+    shape.groups = options.groups, shape.eps = options.eps, shape.gate = gate_of(options.activation);
+    Pending value;
+    value.ne = {x.channels, x.width, x.height, x.batch};
+    value.make = [this, x, shape, ne = value.ne, weight = w.weight->tensor, bias = w.bias->tensor, scale = options.scale,
+                  shift = options.shift](Form form) {
+        const NodeKernels kernels = kernels_of(kernels::tile_set(arithmetic_));
+        const std::string size = sizes({x.channels, x.width, x.height});
+        std::vector<ggml_tensor *> sources;
+        const NodeRows rows = sources_of(x.id, sources);
+        ggml_tensor * moments =
+            node(GroupMomentsNode{kernels, rows, shape}, "group moments " + size, 0, {shape.moments(), 1, 1, 1}, sources);
+        sources.insert(sources.end(), {moments, weight, bias});
+        if (scale) sources.insert(sources.end(), {contiguous(scale.id), contiguous(shift.id)});
+        return rows_node(GroupNormNode{kernels, rows, shape, form, static_cast<bool>(scale)},
+                         "group norm" + std::string(form_name(form)) + " " + size, 0,
+                         layout_of(form, x.channels, shape.n * shape.pixels), ne, sources);
+    };
+    return {pending(std::move(value)), x.width, x.height, x.channels, x.batch};
+}
+
+Seq OpsCpu::layer_norm(Seq x, const Norm & w, float eps) {
+    Pending value;
+    value.ne = {x.dim, x.length, x.batch, 1};
+    value.make = [this, x, eps, ne = value.ne, weight = w.weight->tensor, bias = w.bias->tensor](Form form) {
+        const RowLayout layout = layout_of(form, x.dim, x.length * x.batch);
+        return rows_node(LayerNormNode{kernels_of(kernels::tile_set(arithmetic_)), layout, eps},
+                         "layer norm" + std::string(form_name(form)) + " " + sizes({x.dim, x.length}), 0, layout, ne,
+                         {contiguous(x.id), weight, bias});
+    };
+    return {pending(std::move(value)), x.dim, x.length, x.batch};
+}
+
+Seq OpsCpu::geglu(Seq x, const Linear & w) {
+    const Seq both = linear(x, w, {});
+    const int64_t dim = both.dim / 2;
+    Pending value;
+    value.ne = {dim, both.length, both.batch, 1};
+    value.make = [this, both, dim, ne = value.ne](Form form) {
+        const RowLayout layout = layout_of(form, dim, both.length * both.batch);
+        return rows_node(GegluNode{kernels_of(kernels::tile_set(arithmetic_)), layout},
+                         "geglu" + std::string(form_name(form)) + " " + sizes({dim, both.length}), 0, layout, ne,
+                         {contiguous(both.id)});
+    };
+    return {pending(std::move(value)), dim, both.length, both.batch};
+}
+
+Map OpsCpu::avg_pool2(Map x) {
+    room(4);
+    const ResampleNode data{false, {x.batch, x.height, x.width, x.channels}};
+    return map(node(data, "average pool", 0, {x.channels, x.width / 2, x.height / 2, x.batch}, {contiguous(x.id)}));
+}
+
+Map OpsCpu::upsample2(Map x) {
+    room(4);
+    const ResampleNode data{true, {x.batch, x.height, x.width, x.channels}};
+    return map(node(data, "upsample", 0, {x.channels, 2 * x.width, 2 * x.height, x.batch}, {contiguous(x.id)}));
 }
 
 }  // namespace latent::graph

@@ -23,7 +23,7 @@ void leave_unset(ggml_tensor *, int, int, void *) {}
 OpsGgml::OpsGgml(ggml_context * nodes, ggml_context * leaves, ggml_cgraph * graph, bool cpu, const Runner::Limits & limits)
     : nodes_(nodes), leaves_(leaves), graph_(graph), cpu_(cpu), limits_(limits) {}
 
-ggml_tensor * OpsGgml::tensor(int id) const {
+ggml_tensor * OpsGgml::tensor(int id) {
     if (id < 0 || static_cast<size_t>(id) >= values_.size())
         throw Error(ErrorCode::internal, "A graph operation was given no value");
     return values_[static_cast<size_t>(id)];

@@ -69,9 +69,10 @@ protected:
     struct ConvShape;
     struct Heads;
 
-    ggml_tensor * tensor(int id) const;
+    /// The float32 tensor of a value.
+    virtual ggml_tensor * tensor(int id);
     int keep(ggml_tensor * t);
-    Map map(ggml_tensor * t);
+    virtual Map map(ggml_tensor * t);
     Seq seq(ggml_tensor * t);
     void room(size_t tensors) const;
     void expand(ggml_tensor * t);

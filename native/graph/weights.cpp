@@ -9,6 +9,8 @@
 #include "core/weight_type.h"
 #include "graph/convert_rows.h"
 #include "graph/ggml_handles.h"
+#include "graph/runner.h"
+#include "kernels/matmul.h"
 
 namespace latent::graph {
 
@@ -44,7 +46,30 @@ bool is_matrix(Role role) {
     return role == Role::conv || role == Role::linear || role == Role::embedding;
 }
 
+/// Rows of input channels, one per tap.
+kernels::Int8Matrix int8_matrix(const Parameter & parameter) {
+    kernels::Int8Matrix matrix;
+    matrix.rows = parameter.rows();
+    matrix.channels = parameter.shape[1];
+    matrix.taps = static_cast<int>(parameter.inner() / matrix.channels);
+    return matrix;
+}
+
+/// Whether int8 products are worth it: a matrix of some size, not sensitive, that sees more than one token (the time embedding's
+/// way into the blocks is little work and enters everything).
+bool takes_int8(const Parameter & parameter) {
+    constexpr int64_t kLeast = 16, kMostTaps = 49;  // channels; the rim of a network has fewer
+    const bool product = parameter.role == Role::conv || parameter.role == Role::linear;
+    const bool one_token = parameter.name.find(".emb_layers.") != std::string::npos;
+    return product && !is_sensitive_weight(parameter.name) && !one_token && parameter.rows() >= kLeast && parameter.shape[1] >= kLeast &&
+           parameter.inner() / parameter.shape[1] <= kMostTaps;
+}
+
 uint64_t resident_bytes(const Parameter & parameter) {
+    if (parameter.dtype == DType::i8) {
+        const kernels::Int8Matrix matrix = int8_matrix(parameter);
+        return static_cast<uint64_t>(kernels::Int8Matrix::bytes(matrix.rows, matrix.channels, matrix.taps));
+    }
     return static_cast<uint64_t>(parameter.elements() / dtype_block(parameter.dtype) * dtype_block_bytes(parameter.dtype));
 }
 
@@ -105,11 +130,16 @@ Parameter * WeightStore::declare(const std::string & name, std::vector<int64_t> 
 
 DType WeightStore::choose_dtype(const Parameter & parameter, DType stored) const {
     if (policy_.precision == Precision::exact || !is_matrix(parameter.role)) return DType::f32;
-    DType wanted = policy_.dtype.value_or(stored);
+    std::optional<DType> asked = policy_.dtype;
+    if (asked == DType::i8) {
+        if (takes_int8(parameter) && device_->is_cpu() && Runner::Limits::fused_by_default()) return DType::i8;
+        asked.reset();
+    }
+    DType wanted = asked.value_or(stored);
     const bool runs = dtype_is_quantised(wanted) || wanted == DType::f32 || wanted == DType::f16 || wanted == DType::bf16;
     if (!runs) wanted = wanted == DType::f8_e4m3 || wanted == DType::f8_e5m2 ? DType::f16 : DType::f32;
     // Already coarser than what was asked: going up would only cost memory.
-    if (dtype_is_quantised(stored) && !policy_.dtype) wanted = stored;
+    if (dtype_is_quantised(stored) && !asked) wanted = stored;
     if (wanted == stored) return wanted;
     return weight_type(parameter.name, parameter.inner(), wanted);
 }
@@ -157,6 +187,11 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
         parameter->dtype = choose_dtype(*parameter, info->dtype);
         const ggml_type type = to_ggml(parameter->dtype);
         ggml_context * context = storage_->context.get();
+        if (parameter->dtype == DType::i8) {
+            parameter->tensor = ggml_new_tensor_1d(context, type, static_cast<int64_t>(resident_bytes(*parameter)));
+            parameter->tensor->data = unloaded;
+            continue;
+        }
         parameter->tensor = is_matrix(parameter->role) || parameter->shape.size() > 1
                                 ? ggml_new_tensor_2d(context, type, parameter->inner(), parameter->rows())
                                 : ggml_new_tensor_1d(context, type, parameter->elements());
@@ -166,7 +201,7 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
 }
 
 bool WeightStore::in_place(const Parameter & parameter) const {
-    if (!device_->maps_host_memory()) return false;
+    if (!device_->maps_host_memory() || parameter.dtype == DType::i8) return false;
     const TensorInfo & info = source_->tensors()[parameter.source_index];
     if (info.dtype != parameter.dtype) return false;
     const Span<const uint8_t> view = source_->view(info);
@@ -268,6 +303,11 @@ void WeightStore::load_one(const Parameter & parameter, std::vector<uint8_t> & s
         source_->read(info, copy.data());
         stored = copy;
     }
+    if (parameter.dtype == DType::i8) {
+        pack_int8(parameter, info.dtype, stored.data());
+        source_->release(info);
+        return;
+    }
     const bool host = ggml_backend_buffer_is_host(parameter.tensor->buffer);
     if (!host) scratch.resize(static_cast<size_t>(resident_bytes(parameter)));
     void * destination = host ? parameter.tensor->data : scratch.data();
@@ -275,6 +315,24 @@ void WeightStore::load_one(const Parameter & parameter, std::vector<uint8_t> & s
                  device_->threads());
     if (!host) ggml_backend_tensor_set(parameter.tensor, scratch.data(), 0, scratch.size());
     source_->release(info);
+}
+
+void WeightStore::pack_int8(const Parameter & parameter, DType stored, const uint8_t * source) const {
+    struct Reader {
+        DType type;
+        const uint8_t * source;
+        int64_t inner, row_bytes;
+    };
+    const int64_t inner = parameter.inner();
+    Reader reader{stored, source, inner, inner / dtype_block(stored) * dtype_block_bytes(stored)};
+    const kernels::Int8Matrix matrix = int8_matrix(parameter);
+    const auto read = [](void * user, int64_t row, float * target) {
+        const Reader & from = *static_cast<const Reader *>(user);
+        row_to_f32(from.type, from.source + row * from.row_bytes, target, from.inner);
+    };
+    uint8_t * out = static_cast<uint8_t *>(parameter.tensor->data);
+    const int panels = static_cast<int>((matrix.rows + kernels::kTileColumns - 1) / kernels::kTileColumns);
+    device_->pool().run(panels, [&](int panel) { kernels::pack_int8_panel(matrix, panel, read, &reader, out); });
 }
 
 void WeightStore::load(const JobContext & job, uint64_t progress_base, uint64_t progress_total) {

@@ -44,7 +44,10 @@ struct Parameter {
 /// Which element types weights are kept in.
 struct WeightPolicy {
     Precision precision = Precision::fast;
-    std::optional<DType> dtype;  // fast only: f32, f16, bf16 or a block type; unset: as stored. Ignored by exact (all f32).
+    /// fast only: f32, f16, bf16 or a block type; unset: as stored. Ignored by exact (all f32).
+    /// i8: signed bytes with a scale per output channel, packed for products in 8-bit integers (kernels/int8.h); matrices that are
+    /// sensitive or small, and devices other than our kernels on the CPU, keep what they would have without.
+    std::optional<DType> dtype;
 };
 
 /// The weights of one part of a model ("unet", "textEncoder", "vae").
@@ -98,6 +101,7 @@ private:
     void check_shapes() const;
     void allocate();
     void load_one(const Parameter & parameter, std::vector<uint8_t> & scratch) const;
+    void pack_int8(const Parameter & parameter, DType stored, const uint8_t * source) const;
 
     DevicePtr device_;
     std::string part_;

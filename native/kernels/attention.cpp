@@ -1,9 +1,10 @@
 #include "kernels/attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "kernels/weight_rows.h"
+#include "kernels/scratch.h"
 
 namespace latent::kernels {
 namespace {
@@ -39,7 +40,7 @@ Head convert_head(const TileSet & tiles, const AttentionShape & s, const float *
         tiles.convert_row(real ? k + key * k_stride : k, Element::f32, real ? s.dim : 0, head.key_stride,
                           head.keys + key * head.key_stride * element);
     }
-    float * column = static_cast<float *>(scratch(2, static_cast<size_t>(s.keys) * sizeof(float)));
+    float * column = static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(s.keys) * sizeof(float)));
     for (int64_t d = 0; d < round_up(s.dim, kTileRows); ++d) {
         const bool real = d < s.dim;
         for (int64_t key = 0; real && key < s.keys; ++key) column[key] = v[key * v_stride + d];
@@ -47,6 +48,13 @@ Head convert_head(const TileSet & tiles, const AttentionShape & s, const float *
                           head.values + d * head.value_stride * element);
     }
     return head;
+}
+
+/// c[6][64] = six rows, `stride` bytes apart, times a panel.
+void multiply_rows(const TileSet & tiles, int64_t lanes, const uint8_t * first, int64_t stride, const void * panel, float * c) {
+    const void * rows[kTileRows];
+    for (int r = 0; r < kTileRows; ++r) rows[r] = first + r * stride;
+    tiles.multiply(1, lanes, rows, panel, kTileColumns, false, c);
 }
 
 struct Work {
@@ -68,8 +76,9 @@ void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, 
     for (int64_t first = 0; first < s.keys; first += kKeyBlock) {
         const int64_t count = std::min(kKeyBlock, s.keys - first);
         for (int64_t key = 0; key < count; key += kTileRows) {
-            tiles.multiply(head.key_stride, head.keys + (first + key) * head.key_stride * element, head.key_stride,
-                           work.query_panel, work.scores + key * kTileColumns);
+            const int64_t stride = head.key_stride * element;
+            multiply_rows(tiles, tiles.lanes(head.key_stride), head.keys + (first + key) * stride, stride, work.query_panel,
+                          work.scores + key * kTileColumns);
         }
         tiles.softmax(work.scores, count, scale, highest, total, correction);
         const int64_t padded = tiles.bf16 ? round_up(count, 2) : count;
@@ -77,8 +86,8 @@ void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, 
         tiles.pack_rows(work.scores, 0, padded, work.score_panel);
         if (first > 0) tiles.scale_columns(work.sums, dims, correction);
         for (int64_t d = 0; d < dims; d += kTileRows) {
-            tiles.multiply(padded, head.values + (d * head.value_stride + first) * element, head.value_stride, work.score_panel,
-                           tile);
+            multiply_rows(tiles, tiles.lanes(padded), head.values + (d * head.value_stride + first) * element,
+                          head.value_stride * element, work.score_panel, tile);
             float * sums = work.sums + d * kTileColumns;
             for (int i = 0; i < kTileRows * kTileColumns; ++i) sums[i] += tile[i];
         }
@@ -119,9 +128,9 @@ void attention(const TileSet & tiles, const AttentionShape & s, const float * q,
     const int64_t splits = std::clamp<int64_t>((2 * part.threads + pairs - 1) / pairs, 1, std::max<int64_t>(panels, 1));
     const int64_t per_split = (panels + splits - 1) / splits;
 
-    uint8_t * converted = static_cast<uint8_t *>(scratch(1, static_cast<size_t>(Head::bytes(s, element))));
+    uint8_t * converted = static_cast<uint8_t *>(scratch(Scratch::attention_head, static_cast<size_t>(Head::bytes(s, element))));
     const WorkBytes bytes(tiles, s);
-    uint8_t * memory = static_cast<uint8_t *>(scratch(0, static_cast<size_t>(bytes.total())));
+    uint8_t * memory = static_cast<uint8_t *>(scratch(Scratch::attention_work, static_cast<size_t>(bytes.total())));
     Work work;
     work.scores = reinterpret_cast<float *>(memory);
     work.sums = work.scores + (kKeyBlock + kTileRows) * kTileColumns;

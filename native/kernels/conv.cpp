@@ -1,134 +1,267 @@
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/matmul.h"
-#include "kernels/weight_rows.h"
+#include "kernels/rows.h"
+#include "kernels/scratch.h"
 
 namespace latent::kernels {
 namespace {
 
-/// A run of columns of a panel that lie in one row of the output.
-struct Segment {
-    int64_t image, y, x;  // where it starts in the output
-    int column, count;
+constexpr int kMaxTaps = 64;  // of one group; larger kernels are cut into groups
+
+/// Where the taps of 6 neighbouring output pixels lie in the input.
+class Taps {
+public:
+    explicit Taps(const ConvShape & shape)
+        : s_(shape),
+          scale_(shape.upsample ? 2 : 1),
+          height_(shape.crop_height ? shape.crop_height : shape.height * scale_),
+          width_(shape.crop_width ? shape.crop_width : shape.width * scale_),
+          plain_(shape.kernel == 1 && shape.stride == 1 && !shape.upsample) {}
+
+    /// at[(tap - first_tap) * 6 + r]: the index of the input pixel, -1 outside the picture and beyond the last output pixel.
+    void find(int64_t pixel, int first_tap, int last_tap, int64_t * at) const {
+        const int64_t left = s_.pixels() - pixel;
+        if (plain_) {
+            for (int r = 0; r < kTileRows; ++r) at[r] = r < left ? pixel + r : -1;
+            return;
+        }
+        int64_t x = pixel % s_.out_width, y = pixel / s_.out_width % s_.out_height, n = pixel / (s_.out_width * s_.out_height);
+        for (int r = 0; r < kTileRows; ++r) {
+            if (r >= left) {
+                for (int tap = first_tap; tap < last_tap; ++tap) at[(tap - first_tap) * kTileRows + r] = -1;
+                continue;
+            }
+            const int64_t x0 = x * s_.stride - s_.pad_left, y0 = y * s_.stride - s_.pad_top, image = n * s_.height * s_.width;
+            int ky = first_tap / s_.kernel, kx = first_tap % s_.kernel;
+            for (int tap = first_tap; tap < last_tap; ++tap) {
+                const int64_t iy = y0 + ky, ix = x0 + kx;
+                const bool inside = iy >= 0 && ix >= 0 && iy < height_ && ix < width_;
+                at[(tap - first_tap) * kTileRows + r] =
+                    inside ? image + (s_.upsample ? (iy / 2) * s_.width + ix / 2 : iy * s_.width + ix) : -1;
+                if (++kx == s_.kernel) kx = 0, ++ky;
+            }
+            if (++x == s_.out_width) {
+                x = 0;
+                if (++y == s_.out_height) y = 0, ++n;
+            }
+        }
+    }
+
+private:
+    const ConvShape & s_;
+    int64_t scale_, height_, width_;
+    bool plain_;
 };
 
-int find_segments(const ConvShape & s, int64_t first, int64_t columns, Segment * segments) {
-    int count = 0;
-    for (int64_t column = 0; column < columns;) {
-        const int64_t pixel = first + column, in_row = pixel % s.out_width;
-        const int64_t run = std::min(columns - column, s.out_width - in_row);
-        segments[count++] = {pixel / (s.out_width * s.out_height), pixel / s.out_width % s.out_height, in_row,
-                             static_cast<int>(column), static_cast<int>(run)};
-        column += run;
-    }
-    return count;
-}
+/// How output pixels and panels of 64 output channels are dealt out, and taps grouped so that a panel stays in a cache.
+struct Schedule {
+    int64_t panels, chunk, chunks;
+    int taps_per_group;
 
-/// One row of the unfolded input: the input value under tap (ky, kx) for each column of the segment, zero outside the picture.
-void gather(const ConvShape & s, const float * channel, const Segment & segment, int ky, int kx, float * out) {
-    const int scale = s.upsample ? 2 : 1;
-    const int64_t height = s.crop_height ? s.crop_height : s.height * scale;
-    const int64_t width = s.crop_width ? s.crop_width : s.width * scale;
-    const int64_t y = segment.y * s.stride + ky - s.pad_top;
-    if (y < 0 || y >= height) {
-        std::memset(out, 0, static_cast<size_t>(segment.count) * sizeof(float));
-        return;
+    Schedule(const ConvShape & s, int64_t tap_bytes, int64_t cache, int threads) {
+        panels = (s.out + kTileColumns - 1) / kTileColumns;
+        const int64_t tiles = (s.pixels() + kTileRows - 1) / kTileRows;
+        constexpr int64_t kLeast = 8, kMost = 170;  // tiles of a chunk: enough to be worth a panel, few enough for their sums
+        chunks = std::max((3 * threads + panels - 1) / panels, (tiles + kMost - 1) / kMost);
+        chunks = std::clamp<int64_t>(chunks, 1, std::max<int64_t>(1, tiles / kLeast));
+        chunk = (tiles + chunks - 1) / chunks * kTileRows;
+        chunks = (s.pixels() + chunk - 1) / chunk;
+        taps_per_group = static_cast<int>(std::clamp<int64_t>(cache / std::max<int64_t>(tap_bytes, 1), 1, kMaxTaps));
+        taps_per_group = std::min(taps_per_group, s.taps());
     }
-    const float * row = channel + (s.upsample ? y / 2 : y) * s.width;
-    const int64_t x0 = segment.x * s.stride + kx - s.pad_left;
-    if (s.stride == 1 && !s.upsample) {
-        const int64_t begin = std::clamp<int64_t>(-x0, 0, segment.count),
-                      end = std::clamp<int64_t>(width - x0, begin, segment.count);
-        for (int64_t i = 0; i < begin; ++i) out[i] = 0.0f;
-        std::memcpy(out + begin, row + x0 + begin, static_cast<size_t>(end - begin) * sizeof(float));
-        for (int64_t i = end; i < segment.count; ++i) out[i] = 0.0f;
-        return;
-    }
-    for (int i = 0; i < segment.count; ++i) {
-        const int64_t x = x0 + static_cast<int64_t>(i) * s.stride;
-        out[i] = x < 0 || x >= width ? 0.0f : row[s.upsample ? x / 2 : x];
-    }
-}
+    int64_t tasks() const { return panels * chunks; }
+    /// Sums are kept between groups of taps; a single group needs one tile.
+    int64_t sum_tiles(int taps) const { return taps_per_group < taps ? chunk / kTileRows : 1; }
+};
 
-/// Packs the unfolded input of up to 64 pixels, rows ordered as the weights are: channel, then tap.
-void pack_panel(const TileSet & tiles, const ConvShape & s, const float * x, int64_t first, int64_t columns, void * panel) {
-    constexpr int kRows = 32;  // staged floats stay in the first-level cache
-    float * staged = static_cast<float *>(scratch(3, static_cast<size_t>(kRows * kTileColumns) * sizeof(float)));
-    Segment segments[kTileColumns];
-    const int count = find_segments(s, first, columns, segments);
-    const int taps = s.kernel * s.kernel;
-    const int64_t k = s.in * taps, plane = s.height * s.width;
-    int filled = 0;
-    int64_t base = 0;
-    for (int64_t channel = 0; channel < s.in; ++channel) {
-        for (int tap = 0; tap < taps; ++tap) {
-            float * row = staged + filled * kTileColumns;
-            for (int i = 0; i < count; ++i) {
-                const Segment & segment = segments[i];
-                gather(s, x + (segment.image * s.in + channel) * plane, segment, tap / s.kernel, tap % s.kernel,
-                       row + segment.column);
-            }
-            for (int64_t i = columns; i < kTileColumns; ++i) row[i] = 0.0f;
-            if (++filled == kRows || base + filled == k) {
-                tiles.pack_rows(staged, base, filled, panel);
-                base += filled;
-                filled = 0;
-            }
-        }
-    }
-}
+constexpr int64_t kTileFloats = kTileRows * kTileColumns;
 
-void write_tile(const ConvShape & s, const ConvEpilogue & e, const float * c, int64_t first_row, int64_t first, int64_t columns,
-                float * out) {
-    Segment segments[kTileColumns];
-    const int count = find_segments(s, first, columns, segments);
+/// The common course of every arithmetic. Product:
+///   tap_bytes() of a panel; prepare(panel, first_tap, last_tap); scales(panel): of output channels, or null
+///   multiply(at, taps, columns, accumulate, c): the tile whose input pixels are `at`
+template <typename Product>
+void run(Product & product, const VectorSet & vectors, const ConvShape & s, const Epilogue & e, float * out, Part part) {
+    const Schedule plan(s, product.tap_bytes(), product.cache(), part.threads);
+    const Taps taps(s);
+    float * sums = static_cast<float *>(
+        scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles(s.taps()) * kTileFloats) * sizeof(float)));
+    int64_t at[kMaxTaps * kTileRows];
     const int64_t plane = s.out_height * s.out_width;
-    for (int r = 0; r < kTileRows && first_row + r < s.out; ++r) {
-        const int64_t row = first_row + r;
-        for (int i = 0; i < count; ++i) {
-            const Segment & segment = segments[i];
-            const int64_t at = (segment.image * s.out + row) * plane + segment.y * s.out_width + segment.x;
-            float add = e.bias ? e.bias[row] : 0.0f;
-            if (e.channel_add) add += e.channel_add[segment.image * s.out + row];
-            const float * sums = c + r * kTileColumns + segment.column;
-            if (e.residual) {
-                for (int j = 0; j < segment.count; ++j) out[at + j] = sums[j] + add + e.residual[at + j];
-            } else {
-                for (int j = 0; j < segment.count; ++j) out[at + j] = sums[j] + add;
+
+    for (int64_t task = part.thread; task < plan.tasks(); task += part.threads) {
+        const int64_t panel = task / plan.chunks, first = task % plan.chunks * plan.chunk;
+        const int64_t last = std::min(first + plan.chunk, s.pixels()), column = panel * kTileColumns;
+        const int columns = static_cast<int>(std::min<int64_t>(kTileColumns, s.out - column));
+        for (int tap = 0; tap < s.taps(); tap += plan.taps_per_group) {
+            const int last_tap = std::min(tap + plan.taps_per_group, s.taps());
+            product.prepare(panel, tap, last_tap);
+            for (int64_t pixel = first; pixel < last; pixel += kTileRows) {
+                float * c = sums + (plan.taps_per_group < s.taps() ? (pixel - first) / kTileRows * kTileFloats : 0);
+                taps.find(pixel, tap, last_tap, at);
+                product.multiply(at, last_tap - tap, columns, tap > 0, c);
+                if (last_tap < s.taps()) continue;
+                for (int64_t r = 0; r < kTileRows && pixel + r < last; ++r) {
+                    const int64_t to = (pixel + r) * s.out + column;
+                    vectors.finish(c + r * kTileColumns, product.scales(panel), e.bias ? e.bias + column : nullptr,
+                                   e.channel_add ? e.channel_add + (pixel + r) / plane * s.out + column : nullptr,
+                                   e.residual ? e.residual + to : nullptr, e.activation, out + to, columns);
+                }
             }
         }
     }
 }
+
+/// A row of zeros that stands for pixels outside the picture.
+const uint8_t * zero_row(int64_t bytes) {
+    void * row = scratch(Scratch::zero_row, static_cast<size_t>(bytes));
+    std::memset(row, 0, static_cast<size_t>(bytes));
+    return static_cast<const uint8_t *>(row);
+}
+
+/// Weights as they are stored, packed panel by panel as they are needed.
+class StoredProduct {
+public:
+    StoredProduct(const TileSet & tiles, const ConvShape & shape, const void * x, const Matrix & w)
+        : tiles_(tiles),
+          s_(shape),
+          w_(w),
+          lanes_(tiles.lanes(shape.in)),
+          x_(static_cast<const uint8_t *>(x)),
+          row_bytes_(lanes_ * 4),
+          zeros_(zero_row(row_bytes_)) {}
+
+    int64_t tap_bytes() const { return lanes_ * kTileColumns * 4; }
+    static int64_t cache() { return int64_t{3} << 19; }  // larger than the second level: packing twice costs more
+    const float * scales(int64_t) const { return nullptr; }
+
+    void prepare(int64_t panel, int first_tap, int last_tap) {
+        panel_ = static_cast<uint8_t *>(scratch(Scratch::panel, static_cast<size_t>((last_tap - first_tap) * tap_bytes())));
+        for (int column = 0; column < kTileColumns; column += 16) {
+            int64_t stride = 0;
+            const void * rows = weight_rows(panel * kTileColumns + column, &stride);
+            tiles_.pack_weights(rows, stride, s_.in, s_.taps(), first_tap, last_tap, column, panel_);
+        }
+    }
+
+    void multiply(const int64_t * at, int taps, int columns, bool accumulate, float * c) const {
+        const void * rows[kMaxTaps * kTileRows];
+        for (int i = 0; i < taps * kTileRows; ++i) rows[i] = at[i] < 0 ? zeros_ : x_ + at[i] * row_bytes_;
+        tiles_.multiply(taps, lanes_, rows, panel_, columns, accumulate, c);
+    }
+
+private:
+    /// 16 rows in the tile set's element type: where they are if they are so stored, else converted; zeros past the end.
+    const void * weight_rows(int64_t first, int64_t * stride) const {
+        const Element own = tiles_.bf16 ? Element::bf16 : Element::f32;
+        const int64_t element = tiles_.element_bytes();
+        const uint8_t * base = static_cast<const uint8_t *>(w_.data);
+        if (w_.type == own && first + 16 <= w_.rows && w_.row_bytes % element == 0) {
+            *stride = w_.row_bytes / element;
+            return base + first * w_.row_bytes;
+        }
+        *stride = w_.k;
+        uint8_t * out = static_cast<uint8_t *>(scratch(Scratch::weight_rows, static_cast<size_t>(16 * w_.k * element)));
+        for (int64_t r = 0; r < 16; ++r) {
+            uint8_t * target = out + r * w_.k * element;
+            if (first + r >= w_.rows) {
+                std::memset(target, 0, static_cast<size_t>(w_.k * element));
+                continue;
+            }
+            const void * source = base + (first + r) * w_.row_bytes;
+            Element type = w_.type;
+            if (type == Element::other) {
+                float * full = static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(w_.k) * sizeof(float)));
+                w_.to_float(source, full, w_.k);
+                source = full;
+                type = Element::f32;
+            }
+            tiles_.convert_row(source, type, w_.k, w_.k, target);
+        }
+        return out;
+    }
+
+    const TileSet & tiles_;
+    const ConvShape & s_;
+    const Matrix & w_;
+    int64_t lanes_;
+    const uint8_t * x_;
+    int64_t row_bytes_;
+    const uint8_t * zeros_;
+    uint8_t * panel_ = nullptr;
+};
+
+/// Weights packed at load, activations quantised.
+class Int8Product {
+public:
+    Int8Product(const Int8Set & set, const ConvShape & shape, const void * x, const Int8Matrix & w)
+        : set_(set), w_(w), blocks_(shape.in), layout_{Form::int8, shape.n * shape.height * shape.width, shape.in} {
+        x_ = static_cast<const uint8_t *>(x);
+        scales_ = reinterpret_cast<const Int8Scale *>(x_ + layout_.scales_at());
+        const int64_t row = (blocks_.row_bytes() + 63) / 64 * 64;
+        zeros_ = zero_row(row + blocks_.count * static_cast<int64_t>(sizeof(Int8Scale)));
+        no_scales_ = reinterpret_cast<const Int8Scale *>(zeros_ + row);
+    }
+
+    int64_t tap_bytes() const { return blocks_.row_bytes() * kTileColumns; }
+    static int64_t cache() { return int64_t{3} << 18; }  // three quarters of a second level of 1 MiB
+    const float * scales(int64_t panel) const { return w_.scales(panel); }
+
+    void prepare(int64_t panel, int first_tap, int) {
+        panel_ = w_.panel(panel) + first_tap * tap_bytes();
+        sums_ = w_.sums(panel) + first_tap * blocks_.count * kTileColumns;
+    }
+
+    void multiply(const int64_t * at, int taps, int columns, bool accumulate, float * c) const {
+        const uint8_t * rows[kMaxTaps * kTileRows];
+        const Int8Scale * scales[kMaxTaps * kTileRows];
+        for (int i = 0; i < taps * kTileRows; ++i) {
+            rows[i] = at[i] < 0 ? zeros_ : x_ + at[i] * blocks_.row_bytes();
+            scales[i] = at[i] < 0 ? no_scales_ : scales_ + at[i] * blocks_.count;
+        }
+        set_.multiply(taps, blocks_, rows, scales, panel_, sums_, columns, accumulate, c);
+    }
+
+private:
+    const Int8Set & set_;
+    const Int8Matrix & w_;
+    Int8Blocks blocks_;
+    RowLayout layout_;
+    const uint8_t * x_ = nullptr;
+    const Int8Scale * scales_ = nullptr;
+    const uint8_t * zeros_ = nullptr;
+    const Int8Scale * no_scales_ = nullptr;
+    const int8_t * panel_ = nullptr;
+    const float * sums_ = nullptr;
+};
 
 }  // namespace
 
-void conv2d(const TileSet & tiles, const ConvShape & shape, const float * x, const Matrix & w, const ConvEpilogue & epilogue,
-            float * out, Part part) {
-    const WeightRows weights(tiles, w);
-    const int64_t columns = shape.n * shape.out_height * shape.out_width;
-    const int64_t panel_bytes = weights.padded_k() * kTileColumns * (tiles.bf16 ? 2 : 4);
-    const Schedule plan(columns, shape.out, panel_bytes, part.threads);
-    uint8_t * panels = static_cast<uint8_t *>(scratch(0, static_cast<size_t>(plan.group * panel_bytes)));
-    float c[kTileRows * kTileColumns];
+ConvShape ConvShape::linear(int64_t tokens, int64_t in, int64_t out) {
+    ConvShape s;
+    s.in = in, s.out = out, s.height = s.out_height = 1, s.width = s.out_width = tokens;
+    s.kernel = 1, s.pad_left = s.pad_top = 0;
+    return s;
+}
 
-    for (int64_t task = part.thread; task < plan.tasks(); task += part.threads) {
-        const int64_t first_panel = task / plan.row_chunks * plan.group,
-                      last_panel = std::min(first_panel + plan.group, plan.panels);
-        for (int64_t p = first_panel; p < last_panel; ++p) {
-            pack_panel(tiles, shape, x, p * kTileColumns, std::min<int64_t>(kTileColumns, columns - p * kTileColumns),
-                       panels + (p - first_panel) * panel_bytes);
-        }
-        const int64_t first_row = task % plan.row_chunks * plan.chunk_rows,
-                      last_row = std::min(first_row + plan.chunk_rows, shape.out);
-        for (int64_t row = first_row; row < last_row; row += kTileRows) {
-            const void * block = weights.block(row);
-            for (int64_t p = first_panel; p < last_panel; ++p) {
-                tiles.multiply(weights.padded_k(), block, weights.stride(), panels + (p - first_panel) * panel_bytes, c);
-                write_tile(shape, epilogue, c, row, p * kTileColumns, std::min<int64_t>(kTileColumns, columns - p * kTileColumns),
-                           out);
-            }
-        }
-    }
+void conv2d(const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x, const Matrix & w,
+            const Epilogue & epilogue, float * out, Part part) {
+    StoredProduct product(tiles, shape, x, w);
+    run(product, vectors, shape, epilogue, out, part);
+}
+
+void conv2d(const Int8Set & set, const VectorSet & vectors, const ConvShape & shape, const void * x, const Int8Matrix & w,
+            const Epilogue & epilogue, float * out, Part part) {
+    Int8Product product(set, shape, x, w);
+    run(product, vectors, shape, epilogue, out, part);
+}
+
+int64_t conv_scratch(const TileSet & tiles, const ConvShape & s) {
+    const int64_t tap = tiles.lanes(s.in) * kTileColumns * 4;
+    const Schedule plan(s, tap, StoredProduct::cache(), 1);
+    return plan.taps_per_group * tap + plan.sum_tiles(s.taps()) * kTileFloats * 4 +
+           s.in * s.taps() * (16 * tiles.element_bytes() + 4) + tap / kTileColumns;
 }
 
 }  // namespace latent::kernels

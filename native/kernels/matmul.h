@@ -2,12 +2,15 @@
 
 #include <cstdint>
 
+#include "kernels/int8.h"
+#include "kernels/part.h"
 #include "kernels/tile.h"
+#include "kernels/vectors.h"
 
 namespace latent::kernels {
 
-/// A weight matrix as it is resident: `rows` rows of `k` elements, row-major, `row_bytes` apart. Types that kernels do not know
-/// (quantised blocks) bring a function that turns one row into float32.
+/// A weight matrix as it is resident: `rows` rows of `k` elements, row-major, `row_bytes` apart; of a convolution,
+/// k = channel * taps + tap. Types that kernels do not know (quantised blocks) bring a function that turns one row into float32.
 struct Matrix {
     const void * data = nullptr;
     int64_t rows = 0, k = 0, row_bytes = 0;
@@ -15,7 +18,8 @@ struct Matrix {
     void (*to_float)(const void * row, float * out, int64_t k) = nullptr;  // for Element::other
 };
 
-/// Shape of a 2-D convolution over [n, in, height, width] float32. Sides are those of the stored input, before `upsample`.
+/// Shape of a 2-D convolution over channels-last maps [n, height, width, channels]. Sides are those of the stored input, before
+/// `upsample`. A linear layer is a convolution of one tap over a picture of one row.
 struct ConvShape {
     int64_t n = 1, in = 0, height = 0, width = 0;
     int64_t out = 0, out_height = 0, out_width = 0;
@@ -23,34 +27,29 @@ struct ConvShape {
     int pad_left = 1, pad_top = 1;            // right and bottom follow from the output's size
     bool upsample = false;                    // nearest, twice the size, before the kernel
     int64_t crop_width = 0, crop_height = 0;  // of the doubled input, 0: all of it
+
+    int taps() const { return kernel * kernel; }
+    int64_t pixels() const { return n * out_height * out_width; }
+    static ConvShape linear(int64_t tokens, int64_t in, int64_t out);
 };
 
-/// What is added where results are written, none of it required.
-struct ConvEpilogue {
+/// What happens where results are written, none of it required: gate(sum + bias + channel_add) + residual.
+struct Epilogue {
     const float * bias = nullptr;         // [out]
     const float * channel_add = nullptr;  // [n, out]
     const float * residual = nullptr;     // as the output
+    Gate activation = Gate::none;
 };
 
-enum class Gate { none, silu, gelu, quick_gelu };
+/// out[n, oh, ow, out] = conv(x, w) + epilogue. x: rows of the tile set's element type (rows.h), float32 where it is float32.
+void conv2d(const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x, const Matrix & w,
+            const Epilogue & epilogue, float * out, Part part);
 
-struct LinearEpilogue {
-    const float * bias = nullptr;      // [rows]
-    Gate activation = Gate::none;      // gelu is the exact (erf) form
-    const float * residual = nullptr;  // as the output, added after the activation
-};
+/// The same in 8-bit integers. x: quantised rows (rows.h).
+void conv2d(const Int8Set & set, const VectorSet & vectors, const ConvShape & shape, const void * x, const Int8Matrix & w,
+            const Epilogue & epilogue, float * out, Part part);
 
-/// Parts of one operation, to be run by `threads` threads, thread = 0 ... threads - 1, in any order, without synchronisation.
-struct Part {
-    int thread = 0, threads = 1;
-};
-
-/// out[n, out, oh, ow] = conv(x, w) + epilogue, an implicit GEMM: no unfolded copy of x is made beyond a panel of 64 pixels.
-void conv2d(const TileSet & tiles, const ConvShape & shape, const float * x, const Matrix & w, const ConvEpilogue & epilogue,
-            float * out, Part part);
-
-/// out[token][row] = w x + epilogue, x[token][k] with `x_stride` floats from token to token.
-void linear(const TileSet & tiles, const float * x, int64_t tokens, int64_t x_stride, const Matrix & w,
-            const LinearEpilogue & epilogue, float * out, Part part);
+/// Scratch bytes per thread.
+int64_t conv_scratch(const TileSet & tiles, const ConvShape & shape);
 
 }  // namespace latent::kernels

@@ -6,10 +6,13 @@
 
 namespace latent::kernels {
 
-/// A growing buffer of this thread, one per `slot`; 64-byte aligned, contents undefined. Freed with the thread.
-inline void * scratch(int slot, size_t bytes) {
-    thread_local std::vector<uint8_t> buffers[4];
-    std::vector<uint8_t> & buffer = buffers[slot];
+/// Uses of a thread's scratch memory. What calls what decides which may not coincide.
+enum class Scratch { panel, sums, weight_rows, float_row, zero_row, attention_head, attention_work, count };
+
+/// A growing buffer of this thread, one per use; 64-byte aligned, contents undefined. Freed with the thread.
+inline void * scratch(Scratch use, size_t bytes) {
+    thread_local std::vector<uint8_t> buffers[static_cast<int>(Scratch::count)];
+    std::vector<uint8_t> & buffer = buffers[static_cast<int>(use)];
     if (buffer.size() < bytes + 64) buffer.resize(bytes + 64);
     const uintptr_t at = reinterpret_cast<uintptr_t>(buffer.data());
     return buffer.data() + ((64 - at % 64) % 64);

@@ -37,27 +37,33 @@ int runnable_vector_sets(const VectorSet ** sets, int capacity) {
     return count;
 }
 
+bool kernels_allowed(const char * name) {
+    constexpr const char * order[] = {"portable", "avx2", "avx_vnni", "avx512", "avx512_bf16", "avx512_vnni"};
+    const auto rank = [&](const char * wanted) {
+        int i = 0;
+        for (const char * known : order) {
+            if (std::strcmp(known, wanted) == 0) return i;
+            ++i;
+        }
+        return i;
+    };
+    const char * limit = std::getenv("LATENT_KERNELS");
+    return !limit || rank(name) <= rank(limit);
+}
+
 namespace {
 
 const VectorSet & choose_vectors() {
     const VectorSet * sets[8];
     int count = runnable_vector_sets(sets, 8);
-    if (const char * limit = std::getenv("LATENT_KERNELS")) {
-        for (int i = 0; i < count; ++i) {
-            if (std::strcmp(sets[i]->name, limit) == 0) count = i + 1;
-        }
-    }
+    while (count > 1 && !kernels_allowed(sets[count - 1]->name)) --count;
     return *sets[count - 1];
 }
 
 const TileSet & choose(Arithmetic arithmetic) {
     const TileSet * sets[8];
     int count = runnable_tile_sets(sets, 8);
-    if (const char * limit = std::getenv("LATENT_KERNELS")) {
-        for (int i = 0; i < count; ++i) {
-            if (std::strcmp(sets[i]->name, limit) == 0) count = i + 1;
-        }
-    }
+    while (count > 1 && !kernels_allowed(sets[count - 1]->name)) --count;
     while (count > 1 && arithmetic == Arithmetic::f32 && sets[count - 1]->bf16) --count;
     return *sets[count - 1];
 }

@@ -27,32 +27,49 @@ inline __m256i to_bf16(__m512 x) {
     return out;
 }
 
-void multiply(int64_t k, const void * rows, int64_t stride, const void * panel, float * c) {
-    const uint16_t * a = static_cast<const uint16_t *>(rows);
-    const uint8_t * b = static_cast<const uint8_t *>(panel);
-    __m512 sums[kTileRows][kVectors];
+template <int kColumnVectors>
+void multiply_block(int64_t segments, int64_t lanes, const void * const * rows, const uint8_t * b, bool accumulate, float * c) {
+    __m512 sums[kTileRows][kColumnVectors];
     LATENT_UNROLL_ALL
     for (int r = 0; r < kTileRows; ++r) {
         LATENT_UNROLL_ALL
-        for (int v = 0; v < kVectors; ++v) sums[r][v] = _mm512_setzero_ps();
+        for (int v = 0; v < kColumnVectors; ++v)
+            sums[r][v] = accumulate ? _mm512_loadu_ps(c + r * kTileColumns + v * 16) : _mm512_setzero_ps();
     }
-    for (int64_t i = 0; i < k; i += 2, b += kTileColumns * 4) {
-        __m512bh columns[kVectors];
+    for (int64_t s = 0; s < segments; ++s, rows += kTileRows) {
+        const uint8_t * a[kTileRows];
         LATENT_UNROLL_ALL
-        for (int v = 0; v < kVectors; ++v) columns[v] = as_bf16(_mm512_loadu_si512(b + v * 64));
-        LATENT_UNROLL_ALL
-        for (int r = 0; r < kTileRows; ++r) {
-            int32_t pair;
-            std::memcpy(&pair, a + r * stride + i, sizeof(pair));
-            const __m512bh row = as_bf16(_mm512_set1_epi32(pair));
+        for (int r = 0; r < kTileRows; ++r) a[r] = static_cast<const uint8_t *>(rows[r]);
+        for (int64_t i = 0; i < lanes; ++i, b += kTileColumns * 4) {
+            __m512bh columns[kColumnVectors];
             LATENT_UNROLL_ALL
-            for (int v = 0; v < kVectors; ++v) sums[r][v] = _mm512_dpbf16_ps(sums[r][v], row, columns[v]);
+            for (int v = 0; v < kColumnVectors; ++v) columns[v] = as_bf16(_mm512_loadu_si512(b + v * 64));
+            LATENT_UNROLL_ALL
+            for (int r = 0; r < kTileRows; ++r) {
+                int32_t pair;
+                std::memcpy(&pair, a[r] + i * 4, sizeof(pair));
+                const __m512bh row = as_bf16(_mm512_set1_epi32(pair));
+                LATENT_UNROLL_ALL
+                for (int v = 0; v < kColumnVectors; ++v) sums[r][v] = _mm512_dpbf16_ps(sums[r][v], row, columns[v]);
+            }
         }
     }
     LATENT_UNROLL_ALL
     for (int r = 0; r < kTileRows; ++r) {
         LATENT_UNROLL_ALL
-        for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(c + r * kTileColumns + v * 16, sums[r][v]);
+        for (int v = 0; v < kColumnVectors; ++v) _mm512_storeu_ps(c + r * kTileColumns + v * 16, sums[r][v]);
+    }
+}
+
+void multiply(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
+              float * c) {
+    const uint8_t * b = static_cast<const uint8_t *>(panel);
+    if (columns > 32) {
+        multiply_block<kVectors>(segments, lanes, rows, b, accumulate, c);
+    } else if (columns > 16) {
+        multiply_block<2>(segments, lanes, rows, b, accumulate, c);
+    } else {
+        multiply_block<1>(segments, lanes, rows, b, accumulate, c);
     }
 }
 
@@ -92,9 +109,8 @@ inline void transpose(__m512i r[16]) {
         t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
     }
     for (int i = 0; i < 8; ++i) {
-        const int low = i < 4 ? i : i;
-        r[low] = _mm512_shuffle_i32x4(t[low], t[low + 8], 0x88);
-        r[low + 8] = _mm512_shuffle_i32x4(t[low], t[low + 8], 0xdd);
+        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
     }
 }
 
@@ -119,6 +135,47 @@ void pack_tokens(const float * x, int64_t stride, int tokens, int64_t k, void * 
             transpose(block);
             const int64_t count = pairs - first < 16 ? pairs - first : 16;
             for (int64_t i = 0; i < count; ++i) _mm512_storeu_si512(out + ((first + i) * kTileColumns + t0) * 4, block[i]);
+        }
+    }
+}
+
+/// Taps of two neighbouring channels lie 2 * taps elements in a row: lane t takes elements t and taps + t.
+void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap, int column,
+                  void * panel) {
+    const uint16_t * in = static_cast<const uint16_t *>(rows);
+    uint8_t * out = static_cast<uint8_t *>(panel) + column * 4;
+    const int64_t lanes = (channels + 1) / 2;
+    if (taps > 16) {
+        for (int tap = first_tap; tap < last_tap; ++tap) {
+            for (int64_t lane = 0; lane < lanes; ++lane, out += kTileColumns * 4) {
+                for (int r = 0; r < 16; ++r) {
+                    const uint16_t * at = in + r * stride + 2 * lane * taps + tap;
+                    const uint16_t pair[2] = {at[0], 2 * lane + 1 < channels ? at[taps] : static_cast<uint16_t>(0)};
+                    std::memcpy(out + r * 4, pair, sizeof(pair));
+                }
+            }
+        }
+        return;
+    }
+    // With one tap a register holds 16 lanes of one row; with more, the taps of one lane.
+    const bool single = taps == 1;
+    const int64_t step = single ? 16 : 1;
+    uint16_t order[32];
+    for (int i = 0; i < 32; ++i) order[i] = static_cast<uint16_t>(single ? i : (i / 2 + i % 2 * taps) % 32);
+    const __m512i gather = _mm512_loadu_si512(order);
+    for (int64_t lane = 0; lane < lanes; lane += step) {
+        const int64_t left = single ? channels - 2 * lane : (channels - 2 * lane < 2 ? 1 : 2) * taps;
+        const __mmask32 mask = left >= 32 ? 0xffffffffu : (1u << left) - 1;
+        __m512i block[16];
+        for (int r = 0; r < 16; ++r)
+            block[r] = _mm512_permutexvar_epi16(gather, _mm512_maskz_loadu_epi16(mask, in + r * stride + 2 * lane * taps));
+        transpose(block);
+        if (single) {
+            for (int64_t i = 0; i < 16 && lane + i < lanes; ++i)
+                _mm512_storeu_si512(out + (lane + i) * kTileColumns * 4, block[i]);
+        } else {
+            for (int tap = first_tap; tap < last_tap; ++tap)
+                _mm512_storeu_si512(out + ((tap - first_tap) * lanes + lane) * kTileColumns * 4, block[tap]);
         }
     }
 }
@@ -149,7 +206,7 @@ void convert_row(const void * source, Element type, int64_t k, int64_t padded, v
 
 const TileSet & tiles_avx512bf16() {
     static const TileSet set = {
-        "avx512_bf16", true, multiply, pack_rows, pack_tokens, convert_row, softmax_columns<Avx512>, scale_columns<Avx512>};
+        "avx512_bf16", true, multiply, pack_rows, pack_tokens, pack_weights, convert_row, softmax_columns<Avx512>, scale_columns<Avx512>};
     return set;
 }
 

@@ -11,6 +11,10 @@
 #include "core/tensor_source.h"
 #include "kernels/tile.h"
 
+#if defined(__F16C__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #if defined(__GNUC__)
 #define LATENT_UNROLL_ALL _Pragma("GCC unroll 16")
 #else
@@ -22,22 +26,28 @@ namespace {
 
 /// Columns of one register block: the accumulators of 6 rows must fit the registers.
 template <typename V, int kVectors>
-void multiply_block(int64_t k, const float * rows, int64_t stride, const float * panel, float * c) {
+void multiply_block(int64_t segments, int64_t lanes, const void * const * rows, const float * panel, bool accumulate, float * c) {
     V sums[kTileRows][kVectors];
     LATENT_UNROLL_ALL
     for (int r = 0; r < kTileRows; ++r) {
         LATENT_UNROLL_ALL
-        for (int v = 0; v < kVectors; ++v) sums[r][v] = V::zero();
+        for (int v = 0; v < kVectors; ++v)
+            sums[r][v] = accumulate ? V::load(c + r * kTileColumns + v * V::kLanes) : V::zero();
     }
-    for (int64_t i = 0; i < k; ++i) {
-        V b[kVectors];
+    for (int64_t s = 0; s < segments; ++s, rows += kTileRows) {
+        const float * a[kTileRows];
         LATENT_UNROLL_ALL
-        for (int v = 0; v < kVectors; ++v) b[v] = V::load(panel + i * kTileColumns + v * V::kLanes);
-        LATENT_UNROLL_ALL
-        for (int r = 0; r < kTileRows; ++r) {
-            const V a = V::set1(rows[r * stride + i]);
+        for (int r = 0; r < kTileRows; ++r) a[r] = static_cast<const float *>(rows[r]);
+        for (int64_t i = 0; i < lanes; ++i, panel += kTileColumns) {
+            V b[kVectors];
             LATENT_UNROLL_ALL
-            for (int v = 0; v < kVectors; ++v) sums[r][v] = V::fma(a, b[v], sums[r][v]);
+            for (int v = 0; v < kVectors; ++v) b[v] = V::load(panel + v * V::kLanes);
+            LATENT_UNROLL_ALL
+            for (int r = 0; r < kTileRows; ++r) {
+                const V x = V::set1(a[r][i]);
+                LATENT_UNROLL_ALL
+                for (int v = 0; v < kVectors; ++v) sums[r][v] = V::fma(x, b[v], sums[r][v]);
+            }
         }
     }
     LATENT_UNROLL_ALL
@@ -47,11 +57,30 @@ void multiply_block(int64_t k, const float * rows, int64_t stride, const float *
     }
 }
 
+/// Whole blocks of kVectors; for a narrow panel half of them, then one vector at a time.
 template <typename V, int kVectors>
-void multiply_f32(int64_t k, const void * rows, int64_t stride, const void * panel, float * c) {
-    for (int column = 0; column < kTileColumns; column += kVectors * V::kLanes) {
-        multiply_block<V, kVectors>(k, static_cast<const float *>(rows), stride, static_cast<const float *>(panel) + column,
-                                    c + column);
+void multiply_f32(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
+                  float * c) {
+    const float * b = static_cast<const float *>(panel);
+    int column = 0;
+    for (; column + (kVectors - 1) * V::kLanes < columns; column += kVectors * V::kLanes)
+        multiply_block<V, kVectors>(segments, lanes, rows, b + column, accumulate, c + column);
+    constexpr int kHalf = kVectors / 2;
+    for (; kHalf > 1 && column + (kHalf - 1) * V::kLanes < columns; column += kHalf * V::kLanes)
+        multiply_block<V, kHalf>(segments, lanes, rows, b + column, accumulate, c + column);
+    for (; column < columns; column += V::kLanes)
+        multiply_block<V, 1>(segments, lanes, rows, b + column, accumulate, c + column);
+}
+
+inline void pack_weights_f32(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,
+                             int column, void * panel) {
+    const float * in = static_cast<const float *>(rows);
+    float * out = static_cast<float *>(panel) + column;
+    for (int tap = first_tap; tap < last_tap; ++tap) {
+        for (int64_t c = 0; c < channels; ++c, out += kTileColumns) {
+            const float * at = in + c * taps + tap;
+            for (int r = 0; r < 16; ++r) out[r] = at[r * stride];
+        }
     }
 }
 

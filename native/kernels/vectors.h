@@ -2,22 +2,27 @@
 
 #include <cstdint>
 
-#include "kernels/matmul.h"
-
 namespace latent::kernels {
 
-/// Elementwise operations and reductions of one instruction set, float32.
+enum class Gate { none, silu, gelu, quick_gelu };  // gelu is the exact (erf) form
+
+/// Elementwise operations and reductions of one instruction set, float32. y may be x.
 struct VectorSet {
     const char * name;
     /// Mean and biased variance of `count` values, in two passes.
     void (*moments)(const float * x, int64_t count, float * mean, float * variance);
-    /// y = gate(x * scale + shift); y may be x.
-    void (*affine)(const float * x, float * y, int64_t count, float scale, float shift, Gate gate);
-    /// y[i] = (x[i] - mean) * factor * weight[i] + bias[i]; y may be x.
+    /// Of each of `count` columns of x[row * stride + column]: the mean over the rows and the sum of squared differences from it.
+    void (*column_moments)(const float * x, int64_t stride, int64_t rows, int64_t count, float * mean, float * squares);
+    /// y[i] = gate(x[i] * scale[i] + shift[i]).
+    void (*affine)(const float * x, float * y, int64_t count, const float * scale, const float * shift, Gate gate);
+    /// y[i] = (x[i] - mean) * factor * weight[i] + bias[i].
     void (*normalise)(const float * x, float * y, int64_t count, float mean, float factor, const float * weight,
                       const float * bias);
     /// y = value * gelu(gate), the exact (erf) form, absolute error below 1e-6.
     void (*geglu)(const float * value, const float * gate, float * y, int64_t count);
+    /// out = gate(sums * scale + bias + add) + residual; null arrays are left out.
+    void (*finish)(const float * sums, const float * scale, const float * bias, const float * add, const float * residual,
+                   Gate gate, float * out, int64_t count);
 };
 
 /// The best set of this processor; LATENT_KERNELS forces it down as for tiles.
@@ -27,24 +32,5 @@ const VectorSet & vectors_portable();
 const VectorSet & vectors_avx2();
 const VectorSet & vectors_avx512();
 int runnable_vector_sets(const VectorSet ** sets, int capacity);
-
-struct GroupNormShape {
-    int64_t n = 1, channels = 0, pixels = 0;
-    int groups = 32;
-    float eps = 1e-5f;
-    Gate gate = Gate::none;
-};
-
-/// out = gate(group_norm(x) * weight + bias) over [n, channels, pixels]; with scale and shift [n, channels] the normalised and
-/// affine value is further multiplied by (1 + scale) and moved by shift before the gate.
-void group_norm(const VectorSet & vectors, const GroupNormShape & shape, const float * x, const float * weight,
-                const float * bias, const float * scale, const float * shift, float * out, Part part);
-
-/// out[row] = layer_norm(x[row]) * weight + bias over rows of `dim`.
-void layer_norm(const VectorSet & vectors, const float * x, int64_t rows, int64_t dim, float eps, const float * weight,
-                const float * bias, float * out, Part part);
-
-/// out[token][dim] = x[token][0, dim) * gelu(x[token][dim, 2 dim)).
-void geglu(const VectorSet & vectors, const float * x, int64_t tokens, int64_t dim, float * out, Part part);
 
 }  // namespace latent::kernels

@@ -117,9 +117,40 @@ void moments_of(const float * x, int64_t count, float * mean, float * variance) 
 }
 
 template <typename V>
-void affine_of(const float * x, float * y, int64_t count, float scale, float shift, Gate gate) {
-    const V a = V::set1(scale), b = V::set1(shift);
-    for_each_vector<V>(count, [&](int64_t i, int64_t n) { store_n(apply(V::fma(load_n<V>(x + i, n), a, b), gate), y + i, n); });
+void affine_of(const float * x, float * y, int64_t count, const float * scale, const float * shift, Gate gate) {
+    for_each_vector<V>(count, [&](int64_t i, int64_t n) {
+        store_n(apply(V::fma(load_n<V>(x + i, n), load_n<V>(scale + i, n), load_n<V>(shift + i, n)), gate), y + i, n);
+    });
+}
+
+template <typename V>
+void column_moments_of(const float * x, int64_t stride, int64_t rows, int64_t count, float * mean, float * squares) {
+    const V share = V::set1(1.0f / static_cast<float>(rows));
+    for_each_vector<V>(count, [&](int64_t i, int64_t n) {
+        V sum = V::zero(), spread = V::zero();
+        for (int64_t r = 0; r < rows; ++r) sum = V::add(sum, load_n<V>(x + r * stride + i, n));
+        const V center = V::mul(sum, share);
+        for (int64_t r = 0; r < rows; ++r) {
+            const V d = V::sub(load_n<V>(x + r * stride + i, n), center);
+            spread = V::fma(d, d, spread);
+        }
+        store_n(center, mean + i, n);
+        store_n(spread, squares + i, n);
+    });
+}
+
+template <typename V>
+void finish_of(const float * sums, const float * scale, const float * bias, const float * add, const float * residual, Gate gate,
+               float * out, int64_t count) {
+    for_each_vector<V>(count, [&](int64_t i, int64_t n) {
+        V y = load_n<V>(sums + i, n);
+        if (scale) y = V::mul(y, load_n<V>(scale + i, n));
+        if (bias) y = V::add(y, load_n<V>(bias + i, n));
+        if (add) y = V::add(y, load_n<V>(add + i, n));
+        y = apply(y, gate);
+        if (residual) y = V::add(y, load_n<V>(residual + i, n));
+        store_n(y, out + i, n);
+    });
 }
 
 template <typename V>

@@ -94,6 +94,13 @@ TEST(dtype_policy) {
         reference.store.load({});
         CHECK_NEAR(distance(reference.run(runner), expected), 0.0, bound);
     }
+    // Bytes per output channel, packed; biases stay.
+    reference.store.plan(reference.source, {Precision::fast, DType::i8});
+    CHECK(reference.store.parameters()[0]->dtype == DType::i8);
+    CHECK(reference.store.parameters()[1]->dtype == DType::f32);
+    CHECK(reference.store.bytes() < f32_bytes / 3);
+    reference.store.load({});
+    CHECK_NEAR(distance(reference.run(runner), expected), 0.0, 5e-2);
     // Blocks of 256 do not divide rows of 64: the next best type.
     reference.store.plan(reference.source, {Precision::fast, DType::q4_k});
     CHECK(reference.store.parameters()[0]->dtype == DType::q4_0);

@@ -1,0 +1,59 @@
+#include "reference.h"
+
+namespace kernel_tests {
+
+ConvShape random_conv(int round, int64_t most_channels) {
+    ConvShape s;
+    s.n = pick(1, 2), s.in = pick(1, most_channels), s.out = pick(1, 2 * most_channels);
+    s.height = pick(2, 13), s.width = pick(2, 21);
+    s.kernel = round % 3 == 0 ? 1 : round % 7 == 4 ? 5 : 3;
+    s.stride = round % 4 == 1 ? 2 : 1;
+    s.upsample = s.stride == 1 && round % 5 == 2;
+    s.pad_left = s.pad_top = round % 8 == 5 ? 0 : (s.kernel - 1) / 2;  // 0 with stride 2: padded right and bottom only
+    if (s.upsample && round % 2 == 0) s.crop_width = 2 * s.width - 1, s.crop_height = 2 * s.height - 1;
+    const int64_t height = s.crop_height ? s.crop_height : s.height * (s.upsample ? 2 : 1);
+    const int64_t width = s.crop_width ? s.crop_width : s.width * (s.upsample ? 2 : 1);
+    s.out_height = (height - 1) / s.stride + 1, s.out_width = (width - 1) / s.stride + 1;
+    return s;
+}
+
+std::vector<double> reference_conv(const ConvShape & s, const std::vector<float> & x, const std::vector<float> & w) {
+    std::vector<double> out;
+    const int scale = s.upsample ? 2 : 1;
+    const int64_t height = s.crop_height ? s.crop_height : s.height * scale, width = s.crop_width ? s.crop_width : s.width * scale;
+    for (int64_t p = 0; p < s.pixels(); ++p) {
+        const int64_t n = p / (s.out_width * s.out_height), y = p / s.out_width % s.out_height, px = p % s.out_width;
+        for (int64_t o = 0; o < s.out; ++o) {
+            double sum = 0;
+            for (int tap = 0; tap < s.taps(); ++tap) {
+                const int64_t iy = y * s.stride + tap / s.kernel - s.pad_top, ix = px * s.stride + tap % s.kernel - s.pad_left;
+                if (iy < 0 || ix < 0 || iy >= height || ix >= width) continue;
+                const float * pixel = x.data() + ((n * s.height + iy / scale) * s.width + ix / scale) * s.in;
+                for (int64_t c = 0; c < s.in; ++c)
+                    sum += static_cast<double>(pixel[c]) * w[static_cast<size_t>((o * s.in + c) * s.taps() + tap)];
+            }
+            out.push_back(sum);
+        }
+    }
+    return out;
+}
+
+void apply_epilogue(const ConvShape & s, const Epilogue & e, std::vector<double> & out) {
+    for (size_t i = 0; i < out.size(); ++i) {
+        const int64_t o = static_cast<int64_t>(i) % s.out, n = static_cast<int64_t>(i) / s.out / (s.out_width * s.out_height);
+        const double sum = out[i] + (e.bias ? e.bias[o] : 0.0f) + (e.channel_add ? e.channel_add[n * s.out + o] : 0.0f);
+        out[i] = exact_gate(sum, e.activation) + (e.residual ? e.residual[i] : 0.0f);
+    }
+}
+
+std::vector<uint8_t> in_form(const RowKernels & kernels, const std::vector<float> & x, int64_t channels, Form form) {
+    RowSource source;
+    source.data[0] = x.data(), source.channels[0] = channels;
+    RowLayout layout;
+    layout.form = form, layout.channels = channels, layout.rows = static_cast<int64_t>(x.size()) / channels;
+    std::vector<uint8_t> out(static_cast<size_t>(layout.bytes()));
+    for (int thread = 0; thread < 3; ++thread) convert_rows(kernels, source, layout, out.data(), {thread, 3});
+    return out;
+}
+
+}  // namespace kernel_tests
