@@ -29,6 +29,8 @@ import {
 } from './validate.js'
 
 export const weightTypes: readonly WeightType[] = ['f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q5_k', 'q5_0', 'q4_k', 'q4_0']
+/** What a part may be loaded as: `int8` is no type of files. */
+const int8OrWeightTypes = [...weightTypes, 'int8'] as const
 export const modelParts: readonly ModelPart[] = ['unet', 'textEncoder', 'conditioner', 'vae']
 export const modelKinds: readonly ModelKind[] = ['text', 'class', 'unconditional', 'layout', 'semantic', 'superres', 'inpaint', 'rdm', 'autoencoder']
 const rngs: readonly RngName[] = ['philox', 'mt19937']
@@ -95,12 +97,14 @@ function resolveDevice(value: unknown): string {
 function resolveDtype(value: unknown): Partial<Record<ModelPart, string>> {
   if (value === undefined) return {}
   if (typeof value === 'string') {
-    const type = checkName(value, 'dtype', weightTypes)
+    const type = checkName(value, 'dtype', int8OrWeightTypes)
+    if (type === 'int8') return { unet: type }
     return Object.fromEntries(modelParts.map((part) => [part, type]))
   }
   const o = knownKeys(value, 'dtype', modelParts)
   const dtype: Partial<Record<ModelPart, string>> = {}
-  for (const part of modelParts) if (o[part] !== undefined) dtype[part] = checkName(o[part], `dtype.${part}`, weightTypes)
+  for (const part of modelParts)
+    if (o[part] !== undefined) dtype[part] = checkName(o[part], `dtype.${part}`, part === 'unet' || part === 'vae' ? int8OrWeightTypes : weightTypes)
   return dtype
 }
 

@@ -118,9 +118,17 @@ export interface LoadOptions extends CallOptions {
     kind?: ModelKind;
     /** Default `auto`. */
     device?: DeviceSpec;
-    /** Weight type in memory, for all parts or by part. Default: as stored. */
-    dtype?: WeightType | Partial<Record<ModelPart, WeightType>>;
-    /** `exact` computes in float32 throughout; `fast` (default) uses 16-bit or int8 arithmetic where the machine has it. */
+    /**
+     * Weight type in memory, for all parts or by part. Default: as stored.
+     *
+     * `int8` also chooses the arithmetic: signed bytes with a scale per output channel, multiplied in 8-bit integers. On processors with such
+     * instructions (VNNI) it is the fastest, for a small cost in quality (docs/performance.md). For all parts it means the U-Net alone; only `unet`
+     * and `vae` take it by name. Layers that it would hurt keep what they have, as everything does on devices other than the CPU.
+     */
+    dtype?: WeightType | 'int8' | {
+        [part in ModelPart]?: WeightType | (part extends 'unet' | 'vae' ? 'int8' : never);
+    };
+    /** `exact` computes in float32 throughout and ignores `dtype`; `fast` (default) uses 16-bit arithmetic where the machine has it, and 8-bit where `dtype` says so. */
     precision?: 'exact' | 'fast';
     /** How much memory may be used. Default `auto`. */
     memory?: 'auto' | 'fast' | 'low' | MemoryOptions;

@@ -20,7 +20,11 @@ export const sourceFlags = {
 export const loadFlags = {
   ...sourceFlags,
   device: { kind: 'text', value: 'NAME', help: 'auto, cpu, cuda, cuda:1 ... (see: latent devices)' },
-  dtype: { kind: 'text', value: 'TYPE', help: 'weights in memory: f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0, or by part: unet=q8_0,vae=f16' },
+  dtype: {
+    kind: 'text',
+    value: 'TYPE',
+    help: 'weights in memory: f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0, int8 (also 8-bit arithmetic), or by part: unet=q8_0,vae=f16',
+  },
   precision: { kind: 'text', value: 'P', help: 'fast (default) or exact: float32 throughout' },
   memory: { kind: 'text', value: 'M', help: 'auto (default), fast or low: one part at a time' },
   'vae-tiling': { kind: 'switch', help: 'decode in overlapping tiles' },

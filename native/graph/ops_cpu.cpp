@@ -149,7 +149,8 @@ ggml_tensor * OpsCpu::in_form(int id, Form form) {
         const int64_t channels = x.first + x.second, count = ggml_nrows(sources.front());
         const RowLayout layout = layout_of(form, channels, count);
         const Shape & ne = rows_of(id).ne;
-        const std::string label = (x.second > 0 ? "concat" : "convert") + std::string(form_name(form)) + " " + sizes({channels, count});
+        const std::string label =
+            (x.second > 0 ? "concat" : "convert") + std::string(form_name(form)) + " " + sizes({channels, count});
         t = rows_node(ConvertNode{kernels_of(kernels::tile_set(arithmetic_)), x, layout}, label, 0, layout, ne, sources);
     }
     return rows_of(id).made[slot] = t;
@@ -195,8 +196,7 @@ Map OpsCpu::input_map(const std::string & name, int64_t width, int64_t height, i
 void OpsCpu::output(const std::string & name, Map x) {
     room(4);
     const TransposeNode data{false, x.batch, x.channels, x.width * x.height};
-    ggml_tensor * planes =
-        node(data, "rows to planes", 0, {x.width, x.height, x.channels, x.batch}, {contiguous(x.id)});
+    ggml_tensor * planes = node(data, "rows to planes", 0, {x.width, x.height, x.channels, x.batch}, {contiguous(x.id)});
     ggml_set_output(planes);
     outputs_[name] = planes;
 }
@@ -250,7 +250,10 @@ Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
     s.pad_left = s.pad_top = static_cast<int>(low);
     s.out_width = (width + both - w.kernel) / options.stride + 1;
     s.out_height = (height + both - w.kernel) / options.stride + 1;
-    const std::string label = "conv " + sizes({w.kernel, w.kernel}) + (s.stride > 1 ? " /2 " : s.upsample ? " *2 " : " ") +
+    const std::string label = "conv " + sizes({w.kernel, w.kernel}) +
+                              (s.stride > 1 ? " /2 "
+                               : s.upsample ? " *2 "
+                                            : " ") +
                               to(w.in, w.out) + " " + sizes({s.out_width, s.out_height});
     return map(product(x.id, w.weight, w.bias, s, tiles(w.in, w.out), Gate::none, options.channel_add, options.residual.id, label,
                        {w.out, s.out_width, s.out_height, s.n}));
@@ -259,7 +262,8 @@ Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
 Seq OpsCpu::linear(Seq x, const Linear & w, const LinearOptions & options) {
     constexpr int64_t kFewTokens = 8;  // ggml's dot products are better for a handful
     const int64_t tokens = x.length * x.batch;
-    if ((tokens < kFewTokens && w.weight->dtype != DType::i8) || x.dim != w.weight->inner()) return OpsGgml::linear(x, w, options);
+    if ((tokens < kFewTokens && w.weight->dtype != DType::i8) || x.dim != w.weight->inner())
+        return OpsGgml::linear(x, w, options);
     room(16);
     const std::string label = "linear " + to(w.in, w.out) + " " + sizes({x.length});
     return seq(product(x.id, w.weight, w.bias, kernels::ConvShape::linear(tokens, x.dim, w.out), tiles(w.in, w.out),

@@ -61,8 +61,8 @@ bool takes_int8(const Parameter & parameter) {
     constexpr int64_t kLeast = 16, kMostTaps = 49;  // channels; the rim of a network has fewer
     const bool product = parameter.role == Role::conv || parameter.role == Role::linear;
     const bool one_token = parameter.name.find(".emb_layers.") != std::string::npos;
-    return product && !is_sensitive_weight(parameter.name) && !one_token && parameter.rows() >= kLeast && parameter.shape[1] >= kLeast &&
-           parameter.inner() / parameter.shape[1] <= kMostTaps;
+    return product && !is_sensitive_weight(parameter.name) && !one_token && parameter.rows() >= kLeast &&
+           parameter.shape[1] >= kLeast && parameter.inner() / parameter.shape[1] <= kMostTaps;
 }
 
 uint64_t resident_bytes(const Parameter & parameter) {

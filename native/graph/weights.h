@@ -45,8 +45,8 @@ struct Parameter {
 struct WeightPolicy {
     Precision precision = Precision::fast;
     /// fast only: f32, f16, bf16 or a block type; unset: as stored. Ignored by exact (all f32).
-    /// i8: signed bytes with a scale per output channel, packed for products in 8-bit integers (kernels/int8.h); matrices that are
-    /// sensitive or small, and devices other than our kernels on the CPU, keep what they would have without.
+    /// i8: signed bytes with a scale per output channel, packed for products in 8-bit integers (kernels/int8.h); matrices that
+    /// are sensitive or small, and devices other than our kernels on the CPU, keep what they would have without.
     std::optional<DType> dtype;
 };
 

@@ -85,8 +85,8 @@ template <typename Product>
 void run(Product & product, const VectorSet & vectors, const ConvShape & s, const Epilogue & e, float * out, Part part) {
     const Schedule plan(s, product.tap_bytes(), product.cache(), part.threads);
     const Taps taps(s);
-    float * sums = static_cast<float *>(
-        scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles(s.taps()) * kTileFloats) * sizeof(float)));
+    float * sums =
+        static_cast<float *>(scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles(s.taps()) * kTileFloats) * sizeof(float)));
     int64_t at[kMaxTaps * kTileRows];
     const int64_t plane = s.out_height * s.out_width;
 

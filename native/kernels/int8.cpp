@@ -188,7 +188,8 @@ void pack_int8_panel(const Int8Matrix & m, int64_t index, RowReader reader, void
         const int64_t last = std::min(first + 16, lanes);
         for (int column = 0; column < kTileColumns; ++column) {
             const int8_t * row = rows.data() + column * row_bytes;
-            for (int64_t lane = first; lane < last; ++lane) std::memcpy(panel + (lane * kTileColumns + column) * 4, row + lane * 4, 4);
+            for (int64_t lane = first; lane < last; ++lane)
+                std::memcpy(panel + (lane * kTileColumns + column) * 4, row + lane * 4, 4);
         }
     }
 }

@@ -31,8 +31,8 @@ struct Int8Scale {
 struct Int8Set {
     const char * name;
     /// c[6][64] = (accumulate ? c : 0) + sum over segments and blocks of scale * (sum of q * w) + offset * sums. rows[6 * s + r]
-    /// points to bytes, scales[6 * s + r] to that row's blocks; panel[segment][lane][64][4], sums[segment][block][64] are the sums
-    /// of the panel's bytes over a block.
+    /// points to bytes, scales[6 * s + r] to that row's blocks; panel[segment][lane][64][4], sums[segment][block][64] are the
+    /// sums of the panel's bytes over a block.
     void (*multiply)(int64_t segments, const Int8Blocks & blocks, const uint8_t * const * rows, const Int8Scale * const * scales,
                      const int8_t * panel, const float * sums, int columns, bool accumulate, float * c);
     /// Quantises one block of `count` channels; q[count ... padded - 1] = 0.

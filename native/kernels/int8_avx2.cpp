@@ -15,8 +15,8 @@ struct Int8Avx2 {
     static Vector set1(int32_t x) { return _mm256_set1_epi32(x); }
     static Vector load(const int8_t * p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
     static Vector dot(Vector sum, Vector u8, Vector s8) {
-        const __m256i even = _mm256_madd_epi16(_mm256_and_si256(u8, _mm256_set1_epi16(0xff)),
-                                               _mm256_srai_epi16(_mm256_slli_epi16(s8, 8), 8));
+        const __m256i even =
+            _mm256_madd_epi16(_mm256_and_si256(u8, _mm256_set1_epi16(0xff)), _mm256_srai_epi16(_mm256_slli_epi16(s8, 8), 8));
         const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(u8, 8), _mm256_srai_epi16(s8, 8));
         return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
     }

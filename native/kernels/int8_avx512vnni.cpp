@@ -40,7 +40,8 @@ Int8Scale quantise(const float * x, int64_t count, int64_t padded, uint8_t * q) 
     const __m512i zero = _mm512_set1_epi32(static_cast<int>(map.zero)), least = _mm512_setzero_si512();
     for (int64_t i = 0; i < count; i += 16) {
         const __mmask16 mask = first_lanes(count - i);
-        const __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), factor)), zero);
+        const __m512i whole =
+            _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), factor)), zero);
         _mm512_mask_cvtusepi32_storeu_epi8(q + i, mask, _mm512_max_epi32(whole, least));
     }
     for (int64_t i = count; i < padded; ++i) q[i] = 0;

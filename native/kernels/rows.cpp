@@ -34,9 +34,7 @@ public:
             case Form::f32:
                 if (values != reinterpret_cast<float *>(row)) std::memcpy(row, values, static_cast<size_t>(row_bytes_));
                 break;
-            case Form::bf16:
-                kernels_.tiles->convert_row(values, Element::f32, layout_.channels, row_bytes_ / 2, row);
-                break;
+            case Form::bf16: kernels_.tiles->convert_row(values, Element::f32, layout_.channels, row_bytes_ / 2, row); break;
             case Form::int8: {
                 Int8Scale * scales = reinterpret_cast<Int8Scale *>(out_ + layout_.scales_at()) + index * blocks_.count;
                 for (int64_t b = 0; b < blocks_.count; ++b) {
@@ -159,7 +157,8 @@ void group_norm(const RowKernels & kernels, const GroupNormShape & s, const RowS
                 for (int64_t c = g * per_group; c < (g + 1) * per_group; ++c) {
                     const double up = scale ? 1.0 + static_cast<double>(scale[image * s.channels + c]) : 1.0;
                     const double a = factor * weight[c] * up;
-                    const double b = bias[c] * up + (shift ? static_cast<double>(shift[image * s.channels + c]) : 0.0) - all.mean * a;
+                    const double b =
+                        bias[c] * up + (shift ? static_cast<double>(shift[image * s.channels + c]) : 0.0) - all.mean * a;
                     factors[static_cast<size_t>(c)] = static_cast<float>(a);
                     offsets[static_cast<size_t>(c)] = static_cast<float>(b);
                 }

@@ -5,8 +5,8 @@
 namespace latent::kernels {
 
 // Everything heavy is made of one register tile: 6 rows times a packed panel of 64 columns. Rows are read as broadcasts, wherever
-// they lie: pixels of a channels-last map (a convolution's taps are other addresses of the same pixels), tokens, keys. Panels hold
-// weights, queries or scores.
+// they lie: pixels of a channels-last map (a convolution's taps are other addresses of the same pixels), tokens, keys. Panels
+// hold weights, queries or scores.
 
 constexpr int kTileRows = 6;
 constexpr int kTileColumns = 64;

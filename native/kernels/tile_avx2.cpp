@@ -23,13 +23,14 @@ inline Avx2 Avx2::exp(Avx2 x) {
 }  // namespace
 
 const TileSet & tiles_avx2() {
-    static const TileSet set = {"avx2",          false,           multiply_f32<Avx2, 2>, pack_rows_f32,
-                                pack_tokens_f32, pack_weights_f32, convert_row_f32, softmax_columns<Avx2>, scale_columns<Avx2>};
+    static const TileSet set = {"avx2",           false,           multiply_f32<Avx2, 2>, pack_rows_f32,      pack_tokens_f32,
+                                pack_weights_f32, convert_row_f32, softmax_columns<Avx2>, scale_columns<Avx2>};
     return set;
 }
 
 const VectorSet & vectors_avx2() {
-    static const VectorSet set = {"avx2", moments_of<Avx2>, column_moments_of<Avx2>, affine_of<Avx2>, normalise_of<Avx2>, geglu_of<Avx2>, finish_of<Avx2>};
+    static const VectorSet set = {"avx2",         moments_of<Avx2>, column_moments_of<Avx2>, affine_of<Avx2>, normalise_of<Avx2>,
+                                  geglu_of<Avx2>, finish_of<Avx2>};
     return set;
 }
 

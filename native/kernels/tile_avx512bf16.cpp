@@ -205,8 +205,9 @@ void convert_row(const void * source, Element type, int64_t k, int64_t padded, v
 }  // namespace
 
 const TileSet & tiles_avx512bf16() {
-    static const TileSet set = {
-        "avx512_bf16", true, multiply, pack_rows, pack_tokens, pack_weights, convert_row, softmax_columns<Avx512>, scale_columns<Avx512>};
+    static const TileSet set = {"avx512_bf16",        true,         multiply,    pack_rows,
+                                pack_tokens,          pack_weights, convert_row, softmax_columns<Avx512>,
+                                scale_columns<Avx512>};
     return set;
 }
 

@@ -31,8 +31,7 @@ void multiply_block(int64_t segments, int64_t lanes, const void * const * rows, 
     LATENT_UNROLL_ALL
     for (int r = 0; r < kTileRows; ++r) {
         LATENT_UNROLL_ALL
-        for (int v = 0; v < kVectors; ++v)
-            sums[r][v] = accumulate ? V::load(c + r * kTileColumns + v * V::kLanes) : V::zero();
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = accumulate ? V::load(c + r * kTileColumns + v * V::kLanes) : V::zero();
     }
     for (int64_t s = 0; s < segments; ++s, rows += kTileRows) {
         const float * a[kTileRows];
@@ -68,8 +67,7 @@ void multiply_f32(int64_t segments, int64_t lanes, const void * const * rows, co
     constexpr int kHalf = kVectors / 2;
     for (; kHalf > 1 && column + (kHalf - 1) * V::kLanes < columns; column += kHalf * V::kLanes)
         multiply_block<V, kHalf>(segments, lanes, rows, b + column, accumulate, c + column);
-    for (; column < columns; column += V::kLanes)
-        multiply_block<V, 1>(segments, lanes, rows, b + column, accumulate, c + column);
+    for (; column < columns; column += V::kLanes) multiply_block<V, 1>(segments, lanes, rows, b + column, accumulate, c + column);
 }
 
 inline void pack_weights_f32(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,

@@ -21,6 +21,7 @@ graph::WeightPolicy weight_policy(const LoadRequest & request, const std::string
     for (const DType type : types) {
         if (found->second == dtype_name(type)) policy.dtype = type;
     }
+    if (found->second == "int8") policy.dtype = DType::i8;
     if (!policy.dtype) {
         throw Error(ErrorCode::invalid_argument, "dtype." + part + ": \"" + found->second + "\" is not a weight type");
     }
@@ -176,7 +177,7 @@ Json LatentPipeline::info() const {
             std::max_element(by_type.begin(), by_type.end(), [](const auto & a, const auto & b) { return a.second < b.second; });
         parameters[weights.part()] = weights.parameter_count();
         total += weights.parameter_count();
-        if (largest != by_type.end()) dtypes[weights.part()] = dtype_name(largest->first);
+        if (largest != by_type.end()) dtypes[weights.part()] = largest->first == DType::i8 ? "int8" : dtype_name(largest->first);
         bits[weights.part()] = weights.parameter_count()
                                    ? 8.0 * static_cast<double>(weights.bytes()) / static_cast<double>(weights.parameter_count())
                                    : 0.0;

@@ -173,10 +173,20 @@ describe('load options', () => {
     })
   })
 
+  test('int8 is for the U-Net, and for the first stage by name', () => {
+    expect(load({ dtype: 'int8' }).request.dtype).toEqual({ unet: 'int8' })
+    expect(load({ dtype: { unet: 'int8', vae: 'int8', textEncoder: 'f16' } }).request.dtype).toEqual({
+      unet: 'int8',
+      vae: 'int8',
+      textEncoder: 'f16',
+    })
+  })
+
   test.each([
     [{ device: 'gpu' }, /cuda/],
     [{ device: 'cuda:x' }, /cuda/],
-    [{ dtype: 'int8' }, /q8_0/],
+    [{ dtype: 'i8' }, /q8_0/],
+    [{ dtype: { textEncoder: 'int8' } }, /q8_0/],
     [{ dtype: { clip: 'f16' } }, /unet/],
     [{ precision: 'half' }, /exact/],
     [{ memory: 'tiny' }, /auto/],

@@ -47,7 +47,7 @@ export declare const loadFlags: {
     readonly dtype: {
         readonly kind: "text";
         readonly value: "TYPE";
-        readonly help: "weights in memory: f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0, or by part: unet=q8_0,vae=f16";
+        readonly help: "weights in memory: f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0, int8 (also 8-bit arithmetic), or by part: unet=q8_0,vae=f16";
     };
     readonly precision: {
         readonly kind: "text";

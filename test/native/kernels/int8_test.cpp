@@ -62,13 +62,15 @@ RowKernels with(const Int8Set & set) {
 TEST(int8_conv_matches_the_definition) {
     for_every_int8_set([](const Int8Set & set) {
         for (int round = 0; round < 40; ++round) {
-            const ConvShape s = round % 6 == 5 ? ConvShape::linear(pick(1, 90), pick(1, 800), pick(1, 140)) : random_conv(round, 40);
+            const ConvShape s =
+                round % 6 == 5 ? ConvShape::linear(pick(1, 90), pick(1, 800), pick(1, 140)) : random_conv(round, 40);
             const auto x = random_values(s.n * s.height * s.width * s.in);
             auto w = random_values(s.out * s.in * s.taps());
             for (float & value : w) value /= std::sqrt(static_cast<float>(s.in * s.taps()));
             const Packed packed = pack(w, s.out, s.in, s.taps());
             const auto rows = in_form(with(set), x, s.in, Form::int8);
-            const auto bias = random_values(s.out), add = random_values(s.n * s.out), residual = random_values(s.pixels() * s.out);
+            const auto bias = random_values(s.out), add = random_values(s.n * s.out),
+                       residual = random_values(s.pixels() * s.out);
             Epilogue epilogue;
             if (round % 2 == 0) epilogue = {bias.data(), add.data(), residual.data(), static_cast<Gate>(round / 2 % 4)};
             const int threads = static_cast<int>(pick(1, 5));

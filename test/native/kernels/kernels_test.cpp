@@ -51,7 +51,8 @@ TEST(conv_matches_the_definition) {
             const ConvShape s = random_conv(round, round % 6 == 5 ? 70 : 9);
             const auto x = random_values(s.n * s.in * s.height * s.width);
             const StoredMatrix w = stored(s.out, s.in * s.taps(), kElements[round % 4]);
-            const auto bias = random_values(s.out), add = random_values(s.n * s.out), residual = random_values(s.pixels() * s.out);
+            const auto bias = random_values(s.out), add = random_values(s.n * s.out),
+                       residual = random_values(s.pixels() * s.out);
             Epilogue epilogue;
             if (round % 2 == 0) epilogue = {bias.data(), add.data(), residual.data(), static_cast<Gate>(round / 2 % 4)};
             auto expected = reference_conv(s, x, w.full);

@@ -20,7 +20,8 @@ ConvShape random_conv(int round, int64_t most_channels) {
 std::vector<double> reference_conv(const ConvShape & s, const std::vector<float> & x, const std::vector<float> & w) {
     std::vector<double> out;
     const int scale = s.upsample ? 2 : 1;
-    const int64_t height = s.crop_height ? s.crop_height : s.height * scale, width = s.crop_width ? s.crop_width : s.width * scale;
+    const int64_t height = s.crop_height ? s.crop_height : s.height * scale,
+                  width = s.crop_width ? s.crop_width : s.width * scale;
     for (int64_t p = 0; p < s.pixels(); ++p) {
         const int64_t n = p / (s.out_width * s.out_height), y = p / s.out_width % s.out_height, px = p % s.out_width;
         for (int64_t o = 0; o < s.out; ++o) {

@@ -54,7 +54,8 @@ TEST(group_norm_matches_the_definition) {
     for_every_vector_set([](const VectorSet & vectors) {
         for (int round = 0; round < 16; ++round) {
             GroupNormShape s;
-            s.n = pick(1, 2), s.groups = static_cast<int>(pick(1, 4)), s.channels = s.groups * pick(1, 9), s.pixels = pick(1, 300);
+            s.n = pick(1, 2), s.groups = static_cast<int>(pick(1, 4)), s.channels = s.groups * pick(1, 9),
+            s.pixels = pick(1, 300);
             s.gate = static_cast<Gate>(round % 4);
             auto x = random_values(s.n * s.pixels * s.channels);
             for (float & value : x) value = value * 3 + 100;  // a mean far from zero must not cost digits
@@ -85,8 +86,7 @@ TEST(group_norm_matches_the_definition) {
             RowSource source;
             std::vector<float> left, right;
             const int64_t split = round % 3 == 0 && s.channels > 1 ? pick(1, s.channels - 1) : s.channels;
-            for (size_t i = 0; i < x.size(); ++i)
-                (static_cast<int64_t>(i) % s.channels < split ? left : right).push_back(x[i]);
+            for (size_t i = 0; i < x.size(); ++i) (static_cast<int64_t>(i) % s.channels < split ? left : right).push_back(x[i]);
             source.data[0] = left.data(), source.channels[0] = split;
             if (split < s.channels) source.data[1] = right.data(), source.channels[1] = s.channels - split;
 
