@@ -15,7 +15,7 @@ export interface Tensor {
   shared?: string
 }
 
-type Extra = { from?: string; from_shape?: number[]; rows?: [number, number][]; transpose?: boolean; shared?: string; value?: unknown }
+type Extra = { from?: string; from_shape?: number[]; rows?: [number, number][]; transpose?: boolean; shared?: string | true; value?: unknown }
 type Entry = [key: string, shape: number[], dtype: DType, rule: string, extra?: Extra]
 type LayoutFile = { json: unknown } | { tensors: Entry[] }
 
@@ -63,15 +63,20 @@ function fnv1a(text: string): number {
   return h >>> 0
 }
 
+// Inside of jest every look at a global costs a microsecond; this runs for each weight of a model.
+const { imul } = Math
+
 /** v_i in [-1, 1), float64. */
 export function uniform(key: string, seed: number, count: number): Float64Array {
   const h = fnv1a(key) ^ seed
-  return Float64Array.from({ length: count }, (_, i) => {
-    let x = (h + Math.imul(i, 0x9e3779b9)) | 0
-    x = Math.imul(x ^ (x >>> 16), 0x85ebca6b)
-    x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35)
-    return ((x ^ (x >>> 16)) >>> 0) / 2 ** 31 - 1
-  })
+  const out = new Float64Array(count)
+  for (let i = 0; i < count; i++) {
+    let x = (h + imul(i, 0x9e3779b9)) | 0
+    x = imul(x ^ (x >>> 16), 0x85ebca6b)
+    x = imul(x ^ (x >>> 13), 0xc2b2ae35)
+    out[i] = ((x ^ (x >>> 16)) >>> 0) / 2147483648 - 1
+  }
+  return out
 }
 
 function formulaValues(key: string, shape: number[], rule: string, golden: GoldenCase): Float64Array {
@@ -161,7 +166,7 @@ export function toHalf(value: number): number {
 function encode(values: Float64Array, dtype: DType): Uint8Array {
   const array =
     dtype === 'F32'
-      ? Float32Array.from(values)
+      ? new Float32Array(values)
       : dtype === 'F16'
         ? Uint16Array.from(values, toHalf)
         : dtype === 'F64'
@@ -169,15 +174,16 @@ function encode(values: Float64Array, dtype: DType): Uint8Array {
           : dtype === 'I64'
             ? BigInt64Array.from(Array.from(values, BigInt))
             : dtype === 'I32'
-              ? Int32Array.from(values)
-              : Uint8Array.from(values)
+              ? new Int32Array(values)
+              : new Uint8Array(values)
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
 }
 
 function entryTensor(entry: Entry, golden: GoldenCase, half: boolean): Tensor {
   const [, shape, dtype, , extra] = entry
+  const owner = extra?.shared === true ? extra.from : extra?.shared
   const stored = half && dtype === 'F32' ? 'F16' : dtype
-  return { dtype: stored, shape, bytes: encode(entryValues(entry, golden), stored), ...(extra?.shared ? { shared: extra.shared } : {}) }
+  return { dtype: stored, shape, bytes: encode(entryValues(entry, golden), stored), ...(owner === undefined ? {} : { shared: owner }) }
 }
 
 // ---- files -----------------------------------------------------------------------------------------------------------
@@ -197,9 +203,14 @@ const pickled = /\.(ckpt|pt|pth|bin)$/
 
 /**
  * Writes the files of a layout below `folder`. Files that are pickles in public releases (.ckpt, .bin ...) are written as pickles in a zip, as torch writes them;
- * `as` forces one container for all of them.
+ * `as` forces one container for all of them; `legacy` is a pickle as before torch 1.6.
  */
-export function materialise(golden: GoldenCase, layout: string, folder: string, options: { half?: boolean; as?: 'safetensors' | 'ckpt' } = {}): void {
+export function materialise(
+  golden: GoldenCase,
+  layout: string,
+  folder: string,
+  options: { half?: boolean; as?: 'safetensors' | 'ckpt' | 'legacy' } = {},
+): void {
   for (const [name, file] of Object.entries(golden.layouts[layout]!)) {
     const target = path.join(folder, name)
     mkdirSync(path.dirname(target), { recursive: true })
@@ -211,17 +222,36 @@ export function materialise(golden: GoldenCase, layout: string, folder: string, 
     const stem = target.slice(0, target.length - path.extname(target).length)
     const container = options.as ?? (pickled.test(name) ? 'ckpt' : 'safetensors')
     if (container === 'safetensors') writeFileSync(`${stem}.safetensors`, safetensorsBytes(tensors))
-    else writeFileSync(pickled.test(name) ? target : `${stem}.ckpt`, writeTorchCheckpoint(tensors, { wrap: !name.endsWith('.bin') }))
+    else
+      writeFileSync(
+        pickled.test(name) ? target : `${stem}.ckpt`,
+        writeTorchCheckpoint(tensors, { wrap: !name.endsWith('.bin'), legacy: container === 'legacy' }),
+      )
   }
 }
 
-/** An input tensor of a case, float32. */
+/** An input tensor of a case, float32 (labels are whole numbers). */
 export function input(golden: GoldenCase, name: string): { shape: number[]; data: Float32Array } {
-  const { shape, gen, value } = golden.inputs[name]!
+  const { shape, gen, value, box = [], n = 0 } = golden.inputs[name]!
   if (value !== undefined) return { shape, data: Float32Array.from((value as number[][]).flat(9).map(Number)) }
+  if (gen === 'rect') return { shape, data: rectangle(shape, box) }
   const v = uniform(`input:${name}`, golden.seed, product(shape))
-  const rules: Record<string, (x: number) => number> = { unit: (x) => x * Math.sqrt(3), pm1: (x) => x, '01': (x) => 0.5 * x + 0.5 }
+  const rules: Record<string, (x: number) => number> = {
+    unit: (x) => x * Math.sqrt(3),
+    pm1: (x) => x,
+    '01': (x) => 0.5 * x + 0.5,
+    labels: (x) => Math.min(Math.floor(((x + 1) / 2) * n), n - 1),
+  }
   return { shape, data: Float32Array.from(v, rules[gen!]) }
+}
+
+/** Ones inside of the box [y0, y1, x0, x1], zeros elsewhere. */
+function rectangle(shape: readonly number[], [y0 = 0, y1 = 0, x0 = 0, x1 = 0]: readonly number[]): Float32Array {
+  const [h, w] = [shape.at(-2)!, shape.at(-1)!]
+  return Float32Array.from({ length: product(shape) }, (_, i) => {
+    const [y, x] = [Math.floor(i / w) % h, i % w]
+    return y >= y0 && y < y1 && x >= x0 && x < x1 ? 1 : 0
+  })
 }
 
 /** Every n-th row and column of [..., h, w] data, from 0, as expected tensors with a stride were kept. */

@@ -17,7 +17,8 @@ export function goldenModel(name: string, layout = 'compvis', options: Parameter
   const { folder, remove } = temporaryFolder()
   materialise(golden, layout, folder, options)
   const single = Object.keys(golden.layouts[layout]!)[0]!
-  const extension = options.as ?? path.extname(single).slice(1)
+  const own = path.extname(single).slice(1)
+  const extension = options.as === 'safetensors' ? options.as : options.as && own === 'safetensors' ? 'ckpt' : own
   return { golden, folder, file: path.join(folder, `${path.parse(single).name}.${extension}`), remove }
 }
 

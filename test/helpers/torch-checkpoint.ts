@@ -1,4 +1,4 @@
-/** Writes what torch.save writes: a stored zip with a protocol 2 pickle and one raw file per storage. */
+/** Writes what torch.save writes: a stored zip with a protocol 2 pickle and one raw file per storage; or, as before torch 1.6, five pickles and the storages behind them. */
 import { crc32 } from './crc32'
 import type { DType, Tensor } from './golden'
 
@@ -11,6 +11,8 @@ const storageClass: Record<DType, string> = {
   U8: 'ByteStorage',
   BOOL: 'BoolStorage',
 }
+
+const itemSizes: Record<DType, number> = { F32: 4, F16: 2, F64: 8, I64: 8, I32: 4, U8: 1, BOOL: 1 }
 
 class Pickler {
   private readonly parts: Buffer[] = [Buffer.from([0x80, 2])]
@@ -48,19 +50,20 @@ class Pickler {
   }
 }
 
-function pickleTensor(p: Pickler, { dtype, shape, bytes }: Tensor, storage: string): void {
+function pickleTensor(p: Pickler, { dtype, shape, bytes }: Tensor, storage: string, legacy: boolean): void {
   const strides = shape.map((_, i) => shape.slice(i + 1).reduce((a, b) => a * b, 1))
-  const itemSize = { F32: 4, F16: 2, F64: 8, I64: 8, I32: 4, U8: 1, BOOL: 1 }[dtype]
+  const itemSize = itemSizes[dtype]
   p.global('torch._utils', '_rebuild_tensor_v2')
   p.tuple(() => {
-    p.tuple(() =>
-      p
-        .text('storage')
+    p.tuple(() => {
+      p.text('storage')
         .global('torch', storageClass[dtype])
         .text(storage)
         .text('cpu')
-        .integer(bytes.length / itemSize),
-    )
+        .integer(bytes.length / itemSize)
+      // The view of the storage that old versions could name.
+      if (legacy) p.raw(0x4e) // NONE
+    })
     p.raw(0x51) // BINPERSID
     p.integer(0)
     p.tuple(() => shape.forEach((size) => p.integer(size)))
@@ -110,10 +113,15 @@ function zipStored(entries: ZipEntry[]): Buffer {
   return Buffer.concat([...files, ...directory, end])
 }
 
-/** `wrap`: `{"state_dict": {...}, "global_step": 1}` as Lightning saves it; otherwise the state dict itself. */
-export function writeTorchCheckpoint(tensors: Map<string, Tensor>, { wrap = true } = {}): Buffer {
+interface Storage {
+  bytes: Uint8Array
+  itemSize: number
+}
+
+/** The checkpoint as a pickle, and its storages by number: `{"state_dict": {...}, "global_step": 1}` as Lightning saves it, or the state dict itself. */
+function pickleCheckpoint(tensors: Map<string, Tensor>, wrap: boolean, legacy: boolean): { pickle: Buffer; storages: Map<string, Storage> } {
   const p = new Pickler()
-  const storages = new Map<string, Uint8Array>()
+  const storages = new Map<string, Storage>()
   const numbers = new Map<string, string>()
   const pickleDict = () => {
     p.raw(0x7d, 0x28) // EMPTY_DICT MARK
@@ -121,10 +129,10 @@ export function writeTorchCheckpoint(tensors: Map<string, Tensor>, { wrap = true
       const owner = tensor.shared ?? key
       if (!numbers.has(owner)) {
         numbers.set(owner, String(numbers.size))
-        storages.set(numbers.get(owner)!, tensors.get(owner)?.bytes ?? tensor.bytes)
+        storages.set(numbers.get(owner)!, { bytes: tensors.get(owner)?.bytes ?? tensor.bytes, itemSize: itemSizes[tensor.dtype] })
       }
       p.text(key)
-      pickleTensor(p, tensor, numbers.get(owner)!)
+      pickleTensor(p, tensor, numbers.get(owner)!, legacy)
     }
     p.raw(0x75) // SETITEMS
   }
@@ -135,10 +143,32 @@ export function writeTorchCheckpoint(tensors: Map<string, Tensor>, { wrap = true
   } else {
     pickleDict()
   }
+  return { pickle: p.bytes(), storages }
+}
+
+/** Magic number, protocol version, facts about the machine, the object, the numbers of the storages; then each storage's count and bytes. */
+function legacyFile(pickle: Buffer, storages: Map<string, Storage>): Buffer {
+  const magic = Buffer.from('80028a0a6cfc9c46f9206aa850192e', 'hex')
+  const version = new Pickler().integer(1001).bytes()
+  const system = new Pickler().raw(0x7d, 0x28).text('protocol_version').integer(1001).text('little_endian').raw(0x88, 0x75).bytes()
+  const keys = new Pickler().raw(0x5d, 0x28) // EMPTY_LIST MARK
+  for (const key of storages.keys()) keys.text(key)
+  const data = Array.from(storages.values(), ({ bytes, itemSize }) => {
+    const count = Buffer.alloc(8)
+    count.writeBigInt64LE(BigInt(bytes.length / itemSize))
+    return [count, bytes]
+  })
+  return Buffer.concat([magic, version, system, pickle, keys.raw(0x65).bytes(), ...data.flat()]) // APPENDS
+}
+
+/** `wrap`: as Lightning saves it. `legacy`: in the form before torch 1.6. */
+export function writeTorchCheckpoint(tensors: Map<string, Tensor>, { wrap = true, legacy = false } = {}): Buffer {
+  const { pickle, storages } = pickleCheckpoint(tensors, wrap, legacy)
+  if (legacy) return legacyFile(pickle, storages)
   return zipStored([
-    { name: 'archive/data.pkl', data: p.bytes() },
+    { name: 'archive/data.pkl', data: pickle },
     { name: 'archive/byteorder', data: Buffer.from('little') },
-    ...Array.from(storages, ([number, data]) => ({ name: `archive/data/${number}`, data })),
+    ...Array.from(storages, ([number, { bytes }]) => ({ name: `archive/data/${number}`, data: bytes })),
     { name: 'archive/version', data: Buffer.from('3\n') },
   ])
 }
