@@ -1,5 +1,6 @@
 /** Validation and defaults of generate(). */
 import { resolveInputs, type ResolvedInputs } from './conditions.js'
+import type { MaskInput } from './inputs.js'
 import { generateInputKeys, refusedInputs, takesPrompts, takesStartPicture } from './input-rules.js'
 import type { Latents } from './latents.js'
 import {
@@ -28,8 +29,9 @@ export interface ResolvedGenerate {
   height: number | undefined
   count: number
   sampling: ResolvedSampling
-  /** Start of image to image. */
+  /** Start of image to image, and what of it to repaint. */
   start: ImageInput | undefined
+  startMask: MaskInput | undefined
   latents: Latents | undefined
   preview: Required<PreviewOptions> | undefined
   onProgress: ((progress: Progress) => unknown) | undefined
@@ -59,6 +61,8 @@ export function resolveGenerate(options: GenerateOptions | undefined, info: Pipe
   const sampling = resolveSampling(o, info)
   const start = takesStartPicture(info) ? (o.image as ImageInput | undefined) : undefined
   if (o.strength !== undefined && start === undefined) throw invalidType('strength is for image to image: it needs image')
+  const startMask = takesStartPicture(info) ? (o.mask as MaskInput | undefined) : undefined
+  if (startMask !== undefined && start === undefined) throw invalidType('mask says what of image to repaint: it needs image')
   if (start !== undefined) sampling.request.strength = o.strength === undefined ? 0.75 : checkNumber(o.strength, 'strength', { min: 0, max: 1 })
   return {
     inputs: resolveInputs(o, info),
@@ -67,6 +71,7 @@ export function resolveGenerate(options: GenerateOptions | undefined, info: Pipe
     count: resolveCount(o.count, 'count'),
     sampling,
     start,
+    startMask,
     latents: o.latents as Latents | undefined,
     preview: resolvePreview(o.preview),
     onProgress: optionalProgress(o),

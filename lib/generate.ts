@@ -1,6 +1,8 @@
 /** generate(): from checked options to one native request, and from its result to pictures with their settings. */
 import { gatherCondition, type ConditionContext, type GatheredCondition } from './conditions.js'
 import { resolveGenerate, type ResolvedGenerate } from './generate-options.js'
+import type { MaskInput } from './inputs.js'
+import { readMask, resampleMask, type Mask } from './image/mask.js'
 import { sizeInMultiples } from './image/preprocess.js'
 import { writeInfotext } from './infotext-fields.js'
 import { runJob } from './job.js'
@@ -20,8 +22,9 @@ export interface GenerateContext extends ConditionContext {
 /** Everything that crosses to the engine, apart from the sampling options. */
 interface Gathered extends GatheredCondition {
   size: { width: number; height: number }
-  /** Start of image to image. */
+  /** Start of image to image, and what of it to repaint. */
   start: FloatImage | undefined
+  mask: Mask | undefined
   latents: Float32Array | undefined
   latentsShape: readonly number[] | undefined
   negative: NativePromptTokens | undefined
@@ -34,6 +37,15 @@ function givenSize(size: { width: number; height: number }, { width = size.width
   throw invalidRange(`width and height follow the ${what} for this model: ${size.width}x${size.height}, not ${width}x${height}`)
 }
 
+/** The mask of image to image in the size of the picture, whose own size it was made for. */
+async function startMask(given: MaskInput, image: FloatImage, size: { width: number; height: number }): Promise<Mask> {
+  const mask = await readMask(given)
+  const [height, width] = [image.shape[2]!, image.shape[3]!]
+  if (mask.width !== width || mask.height !== height)
+    throw invalidRange(`mask is ${mask.width}x${mask.height}, but image is ${width}x${height}; they must have the same size`)
+  return resampleMask(mask, size.width, size.height)
+}
+
 /** Size of the pictures, and the start of image to image in that size. */
 async function settleSize(resolved: ResolvedGenerate, info: PipelineInfo, fixed?: { width: number; height: number }) {
   const given = resolved.start
@@ -44,7 +56,8 @@ async function settleSize(resolved: ResolvedGenerate, info: PipelineInfo, fixed?
     : { width: resolved.width ?? own?.width ?? info.defaults.width, height: resolved.height ?? own?.height ?? info.defaults.height }
   const fits = !image || (image.shape[3] === size.width && image.shape[2] === size.height)
   const start = fits || given === undefined ? image : await imageTensor(given, 'image', size)
-  return { size, start }
+  const mask = image && resolved.startMask !== undefined ? await startMask(resolved.startMask, image, size) : undefined
+  return { size, start, mask }
 }
 
 function checkRows(shape: readonly number[] | undefined, count: number): void {
@@ -71,13 +84,13 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
       ? context.tokenizer().pair(prompt.text, resolved.negativePrompt, { emphasis: prompt.emphasis, clipSkip: prompt.clipSkip ?? 0 })
       : []
   const own = await gatherCondition(resolved.inputs, context, positive)
-  const { size, start } = await settleSize(resolved, info, own.size)
+  const { size, start, mask } = await settleSize(resolved, info, own.size)
   checkRows(start?.shape ?? own.condition.imageShape, resolved.count)
-  return { ...own, size, start, ...(await gatherLatents(resolved, size, info)), negative }
+  return { ...own, size, start, mask, ...(await gatherLatents(resolved, size, info)), negative }
 }
 
 function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered: Gathered): NativeGenerateRequest {
-  const { condition, size, start, latentsShape, negative } = gathered
+  const { condition, size, start, mask, latentsShape, negative } = gathered
   return {
     ...sampling.request,
     ...condition,
@@ -85,6 +98,7 @@ function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered:
     ...size,
     count,
     ...(start ? { imageShape: [...start.shape] } : {}),
+    ...(mask ? { maskShape: [1, 1, mask.height, mask.width] } : {}),
     ...(latentsShape ? { latentsShape: [...latentsShape] } : {}),
     previewEvery: preview?.every ?? 0,
     previewMethod: preview?.method ?? 'linear',
@@ -119,7 +133,7 @@ function resolvedCommon(
 }
 
 /** The inputs as generate() takes them again. */
-function resolvedInputs({ inputs, negativePrompt, start, sampling }: ResolvedGenerate): Partial<AnyResolvedOptions> {
+function resolvedInputs({ inputs, negativePrompt, start, startMask, sampling }: ResolvedGenerate): Partial<AnyResolvedOptions> {
   const { prompt, ...rest } = inputs
   const prompts =
     prompt && negativePrompt !== undefined ? { prompt: prompt.text, negativePrompt, emphasis: prompt.emphasis } : prompt && { prompt: prompt.text }
@@ -128,6 +142,7 @@ function resolvedInputs({ inputs, negativePrompt, start, sampling }: ResolvedGen
     ...(prompt?.clipSkip === undefined ? {} : { clipSkip: prompt.clipSkip }),
     ...rest,
     ...(start === undefined ? {} : { image: start, strength: sampling.request.strength }),
+    ...(startMask === undefined ? {} : { mask: startMask }),
   }
 }
 
@@ -143,6 +158,7 @@ export async function generate(context: GenerateContext, options: GenerateOption
   const arrays = {
     ...gathered.arrays,
     ...(gathered.start ? { image: gathered.start.data } : {}),
+    ...(gathered.mask ? { mask: gathered.mask.data } : {}),
     ...(gathered.latents ? { latents: gathered.latents } : {}),
   }
   const steps = request.steps

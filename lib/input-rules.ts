@@ -38,7 +38,11 @@ export function conditionKeys(info: PipelineInfo): string[] {
 
 /** Names of the inputs that generate() takes: those of the condition, the negative prompt, and image to image. */
 export function generateInputKeys(info: PipelineInfo): string[] {
-  return [...conditionKeys(info), ...(takesPrompts(info) ? ['negativePrompt'] : []), ...(takesStartPicture(info) ? ['image', 'strength'] : [])]
+  return [
+    ...conditionKeys(info),
+    ...(takesPrompts(info) ? ['negativePrompt'] : []),
+    ...(takesStartPicture(info) ? ['image', 'strength', 'mask'] : []),
+  ]
 }
 
 function list(names: readonly string[]): string {
@@ -47,10 +51,11 @@ function list(names: readonly string[]): string {
 
 /** What a message says that the model takes. */
 export function describeInputs(info: PipelineInfo, startPicture = takesStartPicture(info)): string {
-  const spoken = ['prompt', 'negativePrompt', 'classId', 'boxes', 'semanticMap', 'mask', 'noiseLevel', 'neighbours']
+  const spoken = ['prompt', 'negativePrompt', 'classId', 'boxes', 'semanticMap', 'noiseLevel', 'neighbours']
   const keys = startPicture || !takesStartPicture(info) ? generateInputKeys(info) : conditionKeys(info)
-  const own = keys.filter((key) => spoken.includes(key) || (key === 'image' && !takesStartPicture(info)))
-  const start = startPicture ? 'image with strength' : ''
+  const ofPicture = (key: string) => key === 'image' || key === 'mask'
+  const own = keys.filter((key) => (ofPicture(key) ? !takesStartPicture(info) : spoken.includes(key)))
+  const start = startPicture ? 'image with strength and mask' : ''
   if (own.length === 0) return start ? `it is conditioned on nothing and takes, for image to image, ${start}` : 'it is conditioned on nothing'
   return `it takes ${list(own)}${start ? ` and, for image to image, ${start}` : ''}`
 }
@@ -64,7 +69,7 @@ const purposes: Record<string, string> = {
   classId: 'for class-conditional models',
   boxes: 'for layout-to-image models',
   semanticMap: 'for semantic synthesis models',
-  mask: 'for inpainting models',
+  mask: 'for inpainting and image to image',
   noiseLevel: 'for the SD x4 upscaler',
   neighbours: 'for retrieval-augmented models',
   image: 'for image to image, super-resolution and inpainting',

@@ -1,5 +1,6 @@
 /** Validation and defaults of generate(). */
 import { type ResolvedInputs } from './conditions.js';
+import type { MaskInput } from './inputs.js';
 import type { Latents } from './latents.js';
 import { type ResolvedSampling } from './options.js';
 import type { GenerateOptions, ImageInput, PipelineInfo, PreviewOptions, Progress } from './types.js';
@@ -12,8 +13,9 @@ export interface ResolvedGenerate {
     height: number | undefined;
     count: number;
     sampling: ResolvedSampling;
-    /** Start of image to image. */
+    /** Start of image to image, and what of it to repaint. */
     start: ImageInput | undefined;
+    startMask: MaskInput | undefined;
     latents: Latents | undefined;
     preview: Required<PreviewOptions> | undefined;
     onProgress: ((progress: Progress) => unknown) | undefined;

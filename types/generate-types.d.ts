@@ -36,6 +36,8 @@ export interface ImageToImageOptions {
     image?: ImageInput;
     /** Share of the schedule that is run, up to 1 (only the noise counts); at least one step must be left of it. Default 0.75. */
     strength?: number;
+    /** What of `image` to repaint: white, from half lightness (0.5) on. Of the picture's size. What is black stays as it is. Default: all of it. */
+    mask?: MaskInput;
 }
 /** Guidance by a second prompt. */
 export interface NegativePromptOptions {
@@ -108,6 +110,7 @@ export interface ResolvedCommon {
 export interface ResolvedImageToImage {
     image?: ImageInput;
     strength?: number;
+    mask?: MaskInput;
 }
 /** Prompts with their defaults filled in. */
 export interface ResolvedPrompts {

@@ -10,7 +10,7 @@ export const inputFlags = {
   boxes: { kind: 'text', value: 'FILE', help: 'layout: JSON list of { "label", "x", "y", "width", "height" }, in fractions of the picture' },
   'semantic-map': { kind: 'text', value: 'FILE', help: 'semantic synthesis: grey or palette PNG with a label per pixel' },
   image: { kind: 'text', short: 'i', value: 'FILE', help: 'start picture; for inpainting and super-resolution, the picture to work on' },
-  mask: { kind: 'text', value: 'FILE', help: 'inpainting: what to repaint is white' },
+  mask: { kind: 'text', value: 'FILE', help: 'inpainting and image to image: what of the picture to repaint is white' },
   'noise-level': { kind: 'number', help: 'SD x4 upscaler: noise on the small picture; default 20' },
   neighbours: { kind: 'text', value: 'FILE', help: 'retrieval-augmented models: database (.npz, .safetensors or a folder) searched by the prompt' },
   k: { kind: 'number', help: 'how many neighbours; default 10' },

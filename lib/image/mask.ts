@@ -78,3 +78,14 @@ export async function readMask(input: MaskInput, name = 'mask'): Promise<Mask> {
   const { width, height } = picture
   return binarise({ data: await lightness(picture), width, height }, 255, name)
 }
+
+/** The mask in another size: the nearest of its pixels each. */
+export function resampleMask(mask: Mask, width: number, height: number): Mask {
+  if (mask.width === width && mask.height === height) return mask
+  const data = new Float32Array(width * height)
+  for (let y = 0; y < height; y++) {
+    const row = Math.floor(((y + 0.5) * mask.height) / height) * mask.width
+    for (let x = 0; x < width; x++) data[y * width + x] = mask.data[row + Math.floor(((x + 0.5) * mask.width) / width)]!
+  }
+  return { data, width, height }
+}

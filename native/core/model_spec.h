@@ -101,9 +101,9 @@ struct ClipTextConfig {
 
 /// One conditioner of the model: what it is, and where its tensors are in the canonical (CompVis) layout.
 struct ConditionerConfig {
-    std::string kind;  // clip_text | bert_text | layout | class | spatial_rescaler | low_scale | first_stage | identity |
-                       // external | clip_vision
-    std::string prefix;              // canonical key prefix, e.g. "cond_stage_model.transformer.text_model."
+    std::string kind;    // clip_text | bert_text | layout | class | spatial_rescaler | low_scale | first_stage | identity |
+                         // external | clip_vision
+    std::string prefix;  // canonical key prefix, e.g. "cond_stage_model.transformer.text_model."
     std::string input = "prompt";    // which option feeds it
     std::string role = "crossattn";  // crossattn | concat | vector
     ClipTextConfig clip;             // for clip_text
@@ -129,7 +129,8 @@ struct ModelSpec {
     int steps = 50;
     double guidance_scale = 7.5;
     double eta = 0.0;
-    /// Linear previews: [latent channels + 1, 3], what each channel adds to red, green and blue (-1..1), then the bias. Empty: the family's.
+    /// Linear previews: [latent channels + 1, 3], what each channel adds to red, green and blue (-1..1), then the bias. Empty:
+    /// the family's.
     std::vector<double> preview_factors;
 
     int downsampling() const { return first_stage ? first_stage->downsampling() : 1; }

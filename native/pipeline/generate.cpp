@@ -133,6 +133,7 @@ LatentPipeline::Plan LatentPipeline::plan_generate(const GenerateRequest & reque
     if (!plan.image && conditioners_->takes_image() && sampling.strength != 1.0) {
         refuse("strength is for image to image; this model starts from noise and is conditioned on the picture");
     }
+    if (!conditioners_->takes_image()) plan.mask.swap(plan.condition.mask);
     conditioners_->check(plan.condition, request.count);
     plan.guided = sampling.guidance_scale != 1.0;
     if (plan.guided) conditioners_->check_unconditional(request.negative);
@@ -149,6 +150,13 @@ LatentPipeline::Plan LatentPipeline::plan_generate(const GenerateRequest & reque
         const auto & image = plan.image->shape;
         if (image[3] != frame.width || image[2] != frame.height) refuse("image: its size must be width x height");
         if (image[0] != 1 && image[0] != request.count) refuse("image: one picture, or one per count");
+    }
+    if (plan.mask) {
+        const auto & mask = plan.mask->shape;
+        if (!plan.image) refuse("mask: there is no image of which it could say what to repaint");
+        if (mask[1] != 1 || mask[3] != frame.width || mask[2] != frame.height) refuse("mask: one channel of width x height");
+        if (mask[0] != 1 && mask[0] != request.count) refuse("mask: one, or one per count");
+        binarise(*plan.mask);
     }
 
     // Latents of the loop and the solver's history, then the decoded floats and the pictures made of them.
@@ -188,7 +196,10 @@ SamplingRun LatentPipeline::start_run(const GenerateRequest & request, Plan & pl
                       sampling.guidance_rescale,
                       plan.unet};
     check_conditioning("generate", plan.shape, guidance);
-    return SamplingRun(std::move(plan.solver), predictor(guidance), std::move(noise), start, clean ? &*clean : nullptr);
+    std::optional<Latents> hole;
+    if (plan.mask) hole = latent_hole(*plan.mask, plan.shape[2], plan.shape[3]);
+    return SamplingRun(std::move(plan.solver), predictor(guidance), std::move(noise), start, clean ? &*clean : nullptr,
+                       hole ? &*hole : nullptr);
 }
 
 void LatentPipeline::sample(const GenerateRequest & request, SamplingRun & run, const JobContext & job) {
@@ -215,6 +226,8 @@ ImageTensor LatentPipeline::finish(const Plan & plan, const Latents & latents, c
         ImageTensor mask = *plan.condition.mask;
         binarise(mask);
         keep_outside(picture, *plan.condition.image, mask);
+    } else if (plan.mask) {
+        keep_outside(picture, *plan.image, *plan.mask);
     }
     return picture;
 }

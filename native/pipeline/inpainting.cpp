@@ -51,6 +51,19 @@ Latents inpainting_channels(const InpaintingForm & form, const Latents & code, c
     return out;
 }
 
+Latents latent_hole(const ImageTensor & mask, int64_t h, int64_t w) {
+    const int64_t n = mask.shape[0], height = mask.shape[2], width = mask.shape[3];
+    Latents out{{n, 1, h, w}, std::vector<float>(static_cast<size_t>(n * h * w))};
+    for (int64_t row = 0; row < n; ++row) {
+        const float * inside = mask_of(mask, row);
+        for (int64_t i = 0; i < height * width; ++i) {
+            const int64_t y = i / width * h / height, x = i % width * w / width;
+            if (inside[i] != 0.0f) out.data[static_cast<size_t>((row * h + y) * w + x)] = 1.0f;
+        }
+    }
+    return out;
+}
+
 void keep_outside(ImageTensor & picture, const ImageTensor & original, const ImageTensor & mask) {
     const auto [n, c, h, w] = picture.shape;
     const int64_t plane = h * w;

@@ -27,6 +27,9 @@ ImageTensor with_hole(const ImageTensor & image, const ImageTensor & mask, float
 /// the code's size by taking the nearest pixel (torch's interpolate).
 Latents inpainting_channels(const InpaintingForm & form, const Latents & code, const ImageTensor & mask);
 
+/// The hole in latent pixels [n, 1, h, w]: 1 where any of the mask's pixels under it is 1.
+Latents latent_hole(const ImageTensor & mask, int64_t h, int64_t w);
+
 /// Puts the original back wherever the mask is 0: those pixels are the original's, bit for bit.
 void keep_outside(ImageTensor & picture, const ImageTensor & original, const ImageTensor & mask);
 

@@ -66,6 +66,7 @@ private:
     struct Plan {
         ConditionRequest condition;
         std::optional<ImageTensor> image;  // start of image to image
+        std::optional<ImageTensor> mask;   // of masked image to image, binarised
         Frame frame;
         std::array<int64_t, 4> shape{};  // of the latents
         std::unique_ptr<samplers::Solver> solver;

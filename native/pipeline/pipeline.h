@@ -97,7 +97,7 @@ struct ConditionRequest {
     std::optional<EmbeddingRows> embeddings;  // rdm: L2-normalised here; after the prompt's own embedding where there is one
     std::optional<LabelMap> labels;           // semantic
     std::optional<ImageTensor> image;         // superres: the low-resolution picture; inpaint: the picture
-    std::optional<ImageTensor> mask;          // inpaint: [n, 1, h, w], 1 = repaint, binarised at 0.5
+    std::optional<ImageTensor> mask;          // inpaint, masked image to image: [n, 1, h, w], 1 = repaint, split at 0.5
     std::optional<int> noise_level;           // x4 upscaler
     uint64_t seed = 0;                        // of that noise, one seed per picture
     std::string rng = "philox";

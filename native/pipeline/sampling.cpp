@@ -28,7 +28,7 @@ samplers::SolverOptions solver_options(const SamplingRequest & request, const Mo
 }
 
 SamplingRun::SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predict, SeededNoise noise, const Latents & start,
-                         const Latents * image)
+                         const Latents * image, const Latents * hole)
     : solver_(std::move(solver)),
       predict_(std::move(predict)),
       noise_(std::move(noise)),
@@ -51,7 +51,26 @@ SamplingRun::SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predi
         }
         solver_->start_from_image(clean.data, start.data, x_.data);
         denoised_ = clean;
+        if (hole != nullptr) {
+            clean_ = std::move(clean);
+            hole_ = *hole;
+        }
     }
+}
+
+/// Rewrites the network's output to what it would have been with the image's latents outside the hole.
+void SamplingRun::keep_image() {
+    const auto [n, c, h, w] = x_.shape;
+    const size_t plane = static_cast<size_t>(h * w), channels = static_cast<size_t>(c);
+    solver_->to_denoised(evaluation_, output_.data, x_.data, denoised_.data);
+    for (size_t row = 0; row < static_cast<size_t>(n); ++row) {
+        const float * hole = hole_.data.data() + (hole_.shape[0] == 1 ? 0 : row) * plane;
+        for (size_t i = 0; i < channels * plane; ++i) {
+            const size_t at = row * channels * plane + i;
+            if (hole[i % plane] == 0.0f) denoised_.data[at] = clean_.data[at];
+        }
+    }
+    solver_->from_denoised(evaluation_, denoised_.data, x_.data, output_.data);
 }
 
 double SamplingRun::sigma() const {
@@ -73,6 +92,7 @@ void SamplingRun::step(const JobContext & job) {
         solver_->prepare(evaluation_, x_.data, noise_);
         solver_->scale_input(evaluation_, x_.data, input_.data);
         predict_(input_, evaluation.timestep, output_, job);
+        if (!hole_.data.empty()) keep_image();
         if (first) solver_->to_denoised(evaluation_, output_.data, x_.data, denoised_.data);
         solver_->advance(evaluation_, output_.data, x_.data, noise_);
         ++evaluation_;

@@ -20,8 +20,10 @@ class SamplingRun : public Sampler {
 public:
     /// `start` is unit-variance noise [n, c, h, w]. With `image` (clean latents of the same shape, or one row for all) the run
     /// starts inside the schedule. `noise` gives what the solver draws later; its next draw is the one after the start noise.
+    /// With `hole` ([n or 1, 1, h, w], with `image` only) the picture is kept wherever the hole is 0: at every evaluation the
+    /// estimate of the clean latents is the image's there (masked image to image as the web UI does it).
     SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predict, SeededNoise noise, const Latents & start,
-                const Latents * image);
+                const Latents * image, const Latents * hole = nullptr);
 
     int steps() const override { return solver_->steps(); }
     int index() const override { return finished_; }
@@ -33,10 +35,13 @@ public:
     const Latents & denoised() const override { return denoised_; }
 
 private:
+    void keep_image();
+
     std::unique_ptr<samplers::Solver> solver_;
     Predict predict_;
     SeededNoise noise_;
     Latents x_, input_, output_, denoised_;
+    Latents clean_, hole_;  // of masked image to image, else empty
     size_t evaluation_ = 0;
     int finished_ = 0;
     double timestep_ = 0;

@@ -59,9 +59,9 @@ export async function bySwitch(pipe: DiffusionPipeline): Promise<void> {
   switch (pipe.kind) {
     case 'text':
       await pipe.generate()
-      await pipe.generate({ prompt: 'a cat', negativePrompt: 'a dog', clipSkip: 2, emphasis: 'comfy', image: 'x.png', strength: 0.4 })
+      await pipe.generate({ prompt: 'a cat', negativePrompt: 'a dog', clipSkip: 2, emphasis: 'comfy', image: 'x.png', strength: 0.4, mask: 'mask.png' })
       // @ts-expect-error not of this kind
-      await pipe.generate({ prompt: 'a cat', mask: 'mask.png' })
+      await pipe.generate({ prompt: 'a cat', noiseLevel: 20 })
       break
     case 'class':
       await pipe.generate({ classId: 207 })

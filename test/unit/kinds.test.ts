@@ -9,7 +9,7 @@ const box = { label: 1, x: 0.25, y: 0.25, width: 0.5, height: 0.5 }
 const map = { data: new Uint8Array(256), width: 16, height: 16 }
 const embedding = Float32Array.of(1, 2, 3, 4)
 
-const start = { image: 'x.png', strength: 0.5 }
+const start = { image: 'x.png', strength: 0.5, mask: map }
 const prompts = { prompt: 'a', negativePrompt: 'b', emphasis: 'comfy', clipSkip: 2 }
 
 /** All inputs that each kind takes. */
@@ -73,11 +73,13 @@ describe('what a kind takes', () => {
       rejection(() => resolve(info, options))
         .message.split(': ')
         .at(-1)
-    expect(says(infoOf('class'), { classId: 1, boxes: [] })).toBe('it takes classId and, for image to image, image with strength')
-    expect(says(infoOf('unconditional'), { classId: 1 })).toBe('it is conditioned on nothing and takes, for image to image, image with strength')
+    expect(says(infoOf('class'), { classId: 1, boxes: [] })).toBe('it takes classId and, for image to image, image with strength and mask')
+    expect(says(infoOf('unconditional'), { classId: 1 })).toBe(
+      'it is conditioned on nothing and takes, for image to image, image with strength and mask',
+    )
     expect(says(upscalerInfo, { image: 'x', boxes: [] })).toBe('it takes prompt, image, noiseLevel and negativePrompt')
     expect(says(infoOf('inpaint'), { image: 'x', mask: 'y', prompt: 'a' })).toBe('it takes image and mask')
-    expect(says(rdmTextInfo, { prompt: 'a', boxes: [] })).toBe('it takes prompt and neighbours and, for image to image, image with strength')
+    expect(says(rdmTextInfo, { prompt: 'a', boxes: [] })).toBe('it takes prompt and neighbours and, for image to image, image with strength and mask')
   })
 })
 

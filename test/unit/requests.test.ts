@@ -138,6 +138,17 @@ describe('requests', () => {
     expect([...arrays.mask!]).toEqual([0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1])
   })
 
+  test('image to image: the mask in the size of the picture that is drawn', async () => {
+    const mask = { data: Uint8Array.from({ length: 32 * 16 }, (_, i) => (i % 32 < 16 ? 255 : 0)), width: 32, height: 16 }
+    const same = await requestOf(infoOf('text'), { prompt: 'a', image: picture(32, 16), mask, strength: 1 })
+    expect(same.request).toMatchObject({ imageShape: [1, 3, 16, 32], maskShape: [1, 1, 16, 32], strength: 1 })
+    expect(same.arrays.mask).toEqual(Float32Array.from(mask.data, (byte) => byte / 255))
+    expect(same.options).toMatchObject({ mask })
+    const larger = await requestOf(infoOf('text'), { prompt: 'a', image: picture(32, 16), mask, width: 64, height: 32 })
+    expect(larger.request).toMatchObject({ imageShape: [1, 3, 32, 64], maskShape: [1, 1, 32, 64] })
+    expect(larger.arrays.mask).toEqual(Float32Array.from({ length: 64 * 32 }, (_, i) => (i % 64 < 32 ? 1 : 0)))
+  })
+
   test('rdm: embeddings, row by row', async () => {
     const neighbours = [Float32Array.of(1, 2, 3, 4), Float32Array.of(5, 6, 7, 8)]
     const { request, arrays } = await requestOf(rdmTextInfo, { prompt: 'a', neighbours })
@@ -189,6 +200,8 @@ describe('pictures that do not fit', () => {
     [infoOf('superres'), { image: picture(16, 7) }, /image is 16x7, too small for one tile .* at least 8/],
     [infoOf('superres'), { image: picture(16, 16), width: 32 }, /follow the picture .* 64x64, not 32x64/],
     [infoOf('inpaint'), { image: picture(16, 16), mask: grey(16, 15) }, /mask is 16x15, but image is 16x16; they must have the same size/],
+    [infoOf('text'), { image: picture(16, 16), mask: grey(16, 15) }, /mask is 16x15, but image is 16x16; they must have the same size/],
+    [infoOf('text'), { mask: grey(16, 16) }, /mask says what of image to repaint: it needs image/],
     [
       infoOf('inpaint'),
       { image: picture(2, 1), mask: { data: Float32Array.of(0, 1.5), width: 2, height: 1 } },

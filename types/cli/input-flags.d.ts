@@ -30,7 +30,7 @@ export declare const inputFlags: {
     readonly mask: {
         readonly kind: "text";
         readonly value: "FILE";
-        readonly help: "inpainting: what to repaint is white";
+        readonly help: "inpainting and image to image: what of the picture to repaint is white";
     };
     readonly 'noise-level': {
         readonly kind: "number";

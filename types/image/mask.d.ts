@@ -8,3 +8,5 @@ export interface Mask {
 }
 /** Reads a mask: white, from half lightness on, becomes 1. */
 export declare function readMask(input: MaskInput, name?: string): Promise<Mask>;
+/** The mask in another size: the nearest of its pixels each. */
+export declare function resampleMask(mask: Mask, width: number, height: number): Mask;

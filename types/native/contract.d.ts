@@ -237,7 +237,7 @@ export interface NativeSamplingRequest {
 }
 /**
  * Mirrors GenerateRequest. `image` is the low-resolution picture for kind `superres`, the picture to inpaint (with `mask`) for `inpaint`, and otherwise the start of image
- * to image, which alone has a `strength`. `width` and `height`, 0 for the model's, are those of the finished picture; the kinds that take a picture or a label map have
+ * to image, which alone has a `strength` (a `mask` beside it says what to repaint). `width` and `height`, 0 for the model's, are those of the finished picture; the kinds that take a picture or a label map have
  * their size from it.
  */
 export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<NativeCondition, 'seed' | 'rng'> {

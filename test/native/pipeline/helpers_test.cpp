@@ -36,7 +36,7 @@ TEST(linear_preview_takes_the_factors_of_the_model) {
     const Latents latents{{1, 4, 1, 2}, {0.5f, 0, 0.25f, 0, -0.5f, 0, 1, 0}};     // channels of the first pixel: .5 .25 -.5 1
     const Picture picture = linear_preview(latents, 0, spec);
     CHECK((picture.data == std::vector<uint8_t>{127, 223, 255, 0, 127, 255}));  // (0, .75, 1) and the bias alone
-    spec.preview_factors.resize(12);  // of another first stage: the family's are taken
+    spec.preview_factors.resize(12);                                            // of another first stage: the family's are taken
     CHECK(linear_preview(latents, 0, spec).data != picture.data);
 }
 
