@@ -89,7 +89,7 @@ void apply_bert_class(ModelSpec & spec, const std::string & target, const Json &
     boxes.classes = int_at(encoding, "no_object_classes", boxes.classes);
     boxes.group_flag = flag_at(encoding, "use_group_parameter", boxes.group_flag);
     boxes.attribute_flags = flag_at(encoding, "use_additional_parameters", boxes.attribute_flags);
-    c->params = to_json(bert);
+    c->params.update(to_json(bert));
     if (layout) c->params.update(to_json(boxes));
 }
 
@@ -118,7 +118,7 @@ void apply_low_scale(ModelSpec & spec, const Json & low_scale, const CanonicalMo
     }
     config.max_noise_level = std::min(int_at(params, "max_noise_level", 1000), config.schedule.timesteps - 1);
     config.noise_level = std::min(config.noise_level, config.max_noise_level);
-    c->params = to_json(config);
+    c->params.update(to_json(config));
 }
 
 /// What kind a model with a CLIP text encoder is, by what its U-Net takes beside the latents.
@@ -174,7 +174,7 @@ void apply_vision_config(Detection & detection, const Json & block) {
         c.layer_norm_eps = number_at(block, "layer_norm_eps", 1e-5);
         c.image_size = int_at(block, "image_size", c.image_size);
         c.patch_size = int_at(block, "patch_size", c.patch_size);
-        conditioner.params = to_json(c);
+        conditioner.params.update(to_json(c));
         const std::string at = "/conditioners/" + std::to_string(i) + "/params/";
         detection.unknown.erase(at + "numAttentionHeads");
         detection.unknown.erase(at + "hiddenAct");

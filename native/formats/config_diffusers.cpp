@@ -164,7 +164,7 @@ void apply_bert(Detection & detection, const Json & config) {
         bert.num_layers = int_at(config, "encoder_layers", bert.num_layers);
         bert.hidden_size = int_at(config, "d_model", bert.hidden_size);
         bert.intermediate_size = int_at(config, "encoder_ffn_dim", bert.intermediate_size);
-        c.params = to_json(bert);
+        c.params.update(to_json(bert));
         c.kind = "bert_text", c.input = "prompt";
         detection.unknown.erase("/conditioners/" + std::to_string(i) + "/params/numHeads");
     }
@@ -179,7 +179,7 @@ void apply_low_res_scheduler(ModelSpec & spec, const DiffusersConfigs & configs)
         const int steps = low_scale.schedule.timesteps;
         low_scale.max_noise_level = std::min(int_at(configs.index, "max_noise_level", low_scale.max_noise_level), steps - 1);
         low_scale.noise_level = std::min(low_scale.noise_level, low_scale.max_noise_level);
-        c.params = to_json(low_scale);
+        c.params.update(to_json(low_scale));
     }
 }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "checks.h"
 #include "formats/convert.h"
 #include "models/clip_text.h"
@@ -164,4 +166,42 @@ TEST(text_embeddings_need_an_end_and_a_projection) {
     without.weights().plan(model.tensors, exact);
     without.weights().load({});
     CHECK_THROWS(without.embed(ids, 1, 77, embeds, JobContext{}), ErrorCode::unsupported_model);
+}
+
+// RDM's conditioner is outside of its checkpoint: a text encoder, and an image encoder, of the width of its context.
+TEST(rdm_with_its_clip) {
+    const golden::Case c = golden::load("ldm-rdm"), clip = golden::load("clip-openai");
+    const golden::TempFolder rdm, narrow, fitting;
+    ModelParts parts;
+    parts.model = golden::write_layout(c, "compvis", rdm.path());
+    parts.config = c.config();
+    CHECK(open_model(parts).spec.conditioners.size() == 1);
+    golden::write_layout(clip, "hf", narrow.path());
+    parts.text_encoder = narrow.path();
+    CHECK_THROWS(open_model(parts), ErrorCode::model_format);  // 40 wide, the context is 64
+    parts.text_encoder.clear();
+    parts.image_encoder = narrow.path();
+    CHECK_THROWS(open_model(parts), ErrorCode::model_format);
+
+    golden::write_layout(clip, "hf", fitting.path());
+    std::vector<golden::FileTensor> tensors;
+    for (const TensorInfo & info : golden::keys(clip, "hf")) {
+        std::vector<int64_t> shape = info.shape;
+        if (info.name == "text_projection.weight" || info.name == "visual_projection.weight") shape[0] = 64;
+        tensors.push_back(golden::formula_tensor(info.name, shape, 0, 0.1));
+    }
+    golden::write_safetensors(fitting / "model.safetensors", tensors);
+    parts.text_encoder = parts.image_encoder = fitting.path();
+    const OpenedModel model = open_model(parts);
+    CHECK(model.spec.kind == "rdm" && model.spec.conditioners.size() == 3 && model.spec.use_ema);
+    CHECK(model.spec.conditioners[0].kind == "clip_text" && model.spec.conditioners[1].kind == "external" &&
+          model.spec.conditioners[2].kind == "clip_vision");
+    models::ClipText text(model.spec.conditioners[0].clip, cpu(), model.spec.conditioners[0].prefix);
+    text.weights().plan(model.tensors, exact);
+    text.weights().load({});
+    std::vector<int32_t> ids(77, 0);
+    ids[3] = model.spec.conditioners[0].clip.eos_token_id;
+    std::vector<float> embeds(64);
+    text.embed(ids, 1, 77, embeds, JobContext{});
+    CHECK(*std::max_element(embeds.begin(), embeds.end()) > 0);
 }

@@ -1,12 +1,9 @@
-#include "check.h"
 #include "core/json.h"
-#include "header_source.h"
+#include "published_parts.h"
 
 // Every public model of ldm-systems sections 3, 4, 5 and 9 to 11 at its full size, without weights: the layout of its networks
 // has the published number of tensors and parameters, and from such a header alone it is recognised with all its settings.
 
-using latent::AutoencoderConfig;
-using latent::BertConfig;
 using latent::ErrorCode;
 using latent::Json;
 using latent::ModelSpec;
@@ -20,114 +17,11 @@ namespace {
 constexpr auto st = UNetAttention::spatial_transformer;
 constexpr auto ab = UNetAttention::attention_block;
 
-void counted(const std::string & name, const List & list, double millions, size_t tensors) {
-    const double found = static_cast<double>(elements(list)) / 1e6;
-    if (list.size() == tensors && std::abs(found - millions) < 0.0005) return;
-    check::fail(__FILE__, __LINE__,
-                name + " has " + std::to_string(list.size()) + " tensors, " + std::to_string(found) + " M parameters");
-}
-
 List unet_list(const UNetConfig & c) {
     List list;
     append(list, latent::formats::unet_layout(c));
     return list;
 }
-
-// ---- first stages --------------------------------------------------------------------------------------------------------
-
-struct Stage {
-    int embed, codebook;  // codebook 0: KL
-    std::vector<int> mult, attention;
-    bool middle;
-    double millions;
-    size_t tensors;
-};
-
-const std::map<std::string, Stage> & stages() {
-    static const std::map<std::string, Stage> table = {
-        {"kl-f4", {3, 0, {1, 2, 4}, {}, true, 55.312, 204}},
-        {"kl-f8", {4, 0, {1, 2, 4, 4}, {}, true, 83.654, 248}},
-        {"kl-f16", {16, 0, {1, 1, 2, 2, 4}, {4}, true, 69.611, 342}},
-        {"kl-f32", {64, 0, {1, 1, 2, 2, 4, 4}, {4, 5}, true, 103.880, 436}},
-        {"vq-f4", {3, 8192, {1, 2, 4}, {}, true, 55.323, 205}},
-        {"vq-f4-noattn", {3, 8192, {1, 2, 4}, {}, false, 53.219, 185}},
-        {"vq-f8", {4, 16384, {1, 2, 2, 4}, {3}, true, 67.717, 299}},
-        {"vq-f8-n256", {4, 256, {1, 2, 2, 4}, {3}, true, 67.653, 299}},
-        {"vq-f16", {8, 16384, {1, 1, 2, 2, 4}, {4}, true, 69.593, 343}},
-        {"x4 kl-f4", {4, 0, {1, 2, 4}, {}, true, 55.326, 204}},
-    };
-    return table;
-}
-
-AutoencoderConfig stage_config(const std::string & name) {
-    const Stage & s = stages().at(name);
-    AutoencoderConfig c;
-    c.kind = s.codebook ? "vq" : "kl";
-    c.codebook_size = s.codebook;
-    c.double_z = s.codebook == 0;
-    c.embed_dim = c.z_channels = s.embed;
-    c.channel_mult = s.mult;
-    c.attention_levels = s.attention;
-    c.middle_attention = s.middle;
-    return c;
-}
-
-/// `prefix` "": a file of its own, with the losses that such files carry.
-List stage_list(const std::string & name, const std::string & prefix = "first_stage_model.") {
-    List canonical, list;
-    append(canonical, latent::formats::first_stage_layout(stage_config(name)));
-    for (const auto & item : canonical) list.push_back({prefix + item.first.substr(18), item.second});
-    return list;
-}
-
-// ---- text encoders -------------------------------------------------------------------------------------------------------
-
-BertConfig bert(int width, int layers, int vocabulary, int length) {
-    BertConfig c;
-    c.hidden_size = width, c.num_layers = layers, c.vocab_size = vocabulary, c.max_length = length;
-    c.intermediate_size = 4 * width;
-    return c;
-}
-
-List bert_list(const BertConfig & c) {
-    List list;
-    append(list, latent::formats::bert_layout(c, "cond_stage_model.transformer."));
-    return list;
-}
-
-List clip_l(const std::string & prefix) {
-    List list;
-    append(list, latent::formats::clip_text_layout({}, prefix));
-    return list;
-}
-
-/// An OpenCLIP text tower in its own names.
-List open_clip(const std::string & prefix, int64_t width, int layers) {
-    List list;
-    const auto pair = [&](const std::string & name, const Shape & weight, const char * w = ".weight", const char * b = ".bias") {
-        list.push_back({prefix + name + w, weight});
-        list.push_back({prefix + name + b, {weight[0]}});
-    };
-    list.push_back({prefix + "positional_embedding", {77, width}});
-    list.push_back({prefix + "text_projection", {width, width}});
-    list.push_back({prefix + "logit_scale", {}});
-    list.push_back({prefix + "token_embedding.weight", {49408, width}});
-    for (int i = 0; i < layers; ++i) {
-        const std::string at = "transformer.resblocks." + std::to_string(i) + '.';
-        pair(at + "ln_1", {width}), pair(at + "ln_2", {width});
-        pair(at + "attn.in_proj", {3 * width, width}, "_weight", "_bias");
-        pair(at + "attn.out_proj", {width, width});
-        pair(at + "mlp.c_fc", {4 * width, width}), pair(at + "mlp.c_proj", {width, 4 * width});
-    }
-    pair("ln_final", {width});
-    return list;
-}
-
-List rows(const std::string & name, const Shape & shape) {
-    return {{"cond_stage_model." + name, shape}};
-}
-
-// ---- the models ----------------------------------------------------------------------------------------------------------
 
 /// What the reference does with a model, as far as it is not in the weights (sections 3, 6.1, 7, 9 to 11 and 17).
 struct Settings {
@@ -411,61 +305,6 @@ TEST(published_models_have_their_size_and_are_recognised) {
         if (churches) list.push_back({"scale_factor", {}});
         CHECK_THROWS(detect_list(list, {{"scale_factor", 0.25f}}), ErrorCode::model_format);
     }
-}
-
-TEST(published_first_stages_alone) {
-    for (const auto & [name, stage] : stages()) {
-        List list = stage_list(name, "");
-        counted(name, list, stage.millions, stage.tensors);
-        list.push_back({"loss.discriminator.main.0.weight", {64, 3, 4, 4}});
-        list.push_back({"loss.logvar", {}});
-        const ModelSpec found = detect_list(list).spec;
-        const AutoencoderConfig wanted = stage_config(name), &f = *found.first_stage;
-        CHECK(found.kind == "autoencoder" && f.kind == wanted.kind && f.channel_mult == wanted.channel_mult);
-        CHECK(f.attention_levels == wanted.attention_levels && f.middle_attention == wanted.middle_attention);
-        CHECK(f.codebook_size == wanted.codebook_size && f.embed_dim == wanted.embed_dim && f.double_z == wanted.double_z);
-        CHECK(found.name ==
-              std::string(wanted.kind == "kl" ? "KL-f" : "VQ-f") + std::to_string(wanted.downsampling()) + " first stage");
-    }
-}
-
-TEST(published_text_encoders) {
-    const std::pair<BertConfig, std::pair<double, size_t>> berts[] = {{bert(1280, 32, 30522, 77), {581.994, 422}},
-                                                                      {bert(640, 32, 30522, 77), {186.155, 422}},
-                                                                      {bert(512, 16, 8192, 92), {58.858, 214}}};
-    for (const auto & [config, size] : berts) counted("BERTEmbedder", bert_list(config), size.first, size.second);
-    counted("CLIP ViT-L/14 text", clip_l("text_model."), 123.060, 196);
-    // OpenCLIP ViT-H/14 and bigG/14: their own files, with in_proj fused and logit_scale, against our split form
-    for (const auto & [width, layers] : {std::pair<int, int>{1024, 24}, {1280, 32}}) {
-        latent::ClipTextConfig c;
-        c.hidden_size = width, c.intermediate_size = 4 * width, c.num_hidden_layers = layers, c.projection_dim = width;
-        List split;
-        for (const auto & entry : latent::formats::clip_text_layout(c, "text_model.")) split.push_back({entry.name, entry.shape});
-        CHECK(elements(split) == elements(open_clip("", width, layers)) - 1);
-        const Detection found = detect_list(open_clip("", width, layers));
-        const latent::ClipTextConfig & clip = found.spec.conditioners.at(0).clip;
-        CHECK(clip.hidden_act == "gelu" && clip.num_attention_heads == width / 64 && clip.num_hidden_layers == layers);
-        CHECK(clip.projection_dim == width && clip.pad_token_id == 0 && clip.skip_layers == 1);
-    }
-    // OpenAI's ViT-L/14, both towers: what RDM is conditioned on
-    List open_ai = open_clip("", 768, 12);
-    const std::string at = "visual.";
-    open_ai.push_back({at + "class_embedding", {1024}});
-    open_ai.push_back({at + "positional_embedding", {257, 1024}});
-    open_ai.push_back({at + "proj", {1024, 768}});
-    open_ai.push_back({at + "conv1.weight", {1024, 3, 14, 14}});
-    for (const char * norm : {"ln_pre.weight", "ln_pre.bias", "ln_post.weight", "ln_post.bias"})
-        open_ai.push_back({at + norm, {1024}});
-    for (const auto & item : open_clip(at, 1024, 24)) {
-        if (item.first.find("resblocks") != std::string::npos) open_ai.push_back(item);
-    }
-    const ModelSpec clip = detect_list(open_ai).spec;
-    CHECK(clip.name == "CLIP" && clip.conditioners.size() == 2);
-    CHECK(clip.conditioners[0].clip.hidden_act == "quick_gelu" && clip.conditioners[0].clip.num_attention_heads == 12);
-    const latent::ClipVisionConfig vision = latent::clip_vision_config(clip.conditioners[1].params);
-    CHECK(vision.num_attention_heads == 16 && vision.image_size == 224 && vision.patch_size == 14 &&
-          vision.projection_dim == 768);
-    CHECK(elements(open_ai) == 427616513);  // OpenAI's own count of ViT-L/14
 }
 
 TEST(unclip_is_refused_at_its_full_size) {
