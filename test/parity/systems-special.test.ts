@@ -5,7 +5,6 @@ import {
   createNoise,
   DiffusionPipeline,
   RawImage,
-  type FloatImage,
   type Latents,
   type LoadOptions,
   type ModelSource,
@@ -121,7 +120,7 @@ describe('SD x4 upscaler', () => {
       ['philox', 1],
     ] as const) {
       const drawn = createNoise({ seed: 5, shape: clean.shape, rng, offset })
-      const conditioning = await pipe.encodeCondition({ prompt: '', image: clean as FloatImage, noiseLevel: 20 }, { seed: 5, rng })
+      const conditioning = await pipe.encodeCondition({ prompt: '', image: clean, noiseLevel: 20 }, { seed: 5, rng })
       expect(conditioning.classLabel).toBe(20)
       const mixed = clean.data.map((value, i) => Math.sqrt(keep) * value + Math.sqrt(1 - keep) * drawn[i]!)
       expect(maxDifference(await conditioning.readConcat(), mixed)).toBeLessThanOrEqual(1e-4)
