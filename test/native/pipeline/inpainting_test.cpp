@@ -1,7 +1,9 @@
-#include <algorithm>
-
 #include "pipeline/inpainting.h"
-#include "pipeline/loaded.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "pipeline/system_checks.h"
 
 using namespace loaded;
 
@@ -18,6 +20,14 @@ ImageTensor from_bytes(int64_t h, int64_t w, const std::function<uint8_t(int64_t
     return image;
 }
 
+ImageTensor rectangle(int64_t h, int64_t w, int64_t y0, int64_t y1, int64_t x0, int64_t x1) {
+    ImageTensor mask{{1, 1, h, w}, {}};
+    for (int64_t y = 0; y < h; ++y) {
+        for (int64_t x = 0; x < w; ++x) mask.data.push_back(y >= y0 && y < y1 && x >= x0 && x < x1 ? 1.0f : 0.0f);
+    }
+    return mask;
+}
+
 }  // namespace
 
 TEST(every_byte_survives_the_way_through_floats) {
@@ -30,6 +40,82 @@ TEST(masks_split_at_a_half) {
     ImageTensor mask{{1, 1, 1, 5}, {0.0f, 0.4999f, 0.5f, 1.0f, NAN}};
     binarise(mask);
     CHECK((mask.data == std::vector<float>{0, 0, 1, 1, 0}));
+}
+
+TEST(latent_diffusion_inpainting) {
+    const Loaded model("ldm-inpaint-big");
+    const golden::Values concat = model.expected("concat"), inpainted = model.expected("inpainted"),
+                         trace = model.expected("ddim4");
+    const System system{"ldm-inpaint-big"};
+    for (int64_t row = 0; row < 2; ++row) {
+        ConditionRequest request;
+        request.image = model.image("image", row);
+        for (float & v : request.image->data) v = v * 2.0f - 1.0f;  // the script's pictures are 0..1 at that point
+        request.mask = model.image("mask", row);
+        const Conditioning conditioning = model->encode_condition(request, {});
+        CHECK(conditioning.concat && conditioning.tokens == 0);
+        within("ldm-inpaint-big concat", difference(conditioning.concat->data, Loaded::row_of(concat, row)), concat.atol);
+
+        ImageTensor picture = check_row(model, system, row, request, {}, conditioning, nullptr);
+        for (float & v : picture.data) v = std::clamp(v * 0.5f + 0.5f, 0.0f, 1.0f);
+        within("ldm-inpaint-big inpainted", difference(strided(picture, inpainted.stride), Loaded::row_of(inpainted, row)),
+               inpainted.atol);
+        Latents last = model.latents("x_T", row);
+        last.data = trace_row(trace, trace.shape[0] - 1, row);
+        check_image(model, system, row, model->decode(last, true, {}));
+    }
+}
+
+TEST(stable_diffusion_inpainting) {
+    const Loaded model("sd1-inpaint");
+    ConditionRequest request = prompt_request(model.tokens("ids", 0));
+    request.image = model.image("image", 0);
+    request.mask = model.image("mask", 0);
+    const Conditioning conditioning = model->encode_condition(request, {});
+    const golden::Values concat = model.expected("concat"), context = model.expected("text_context"),
+                         trace = model.expected("ddim4");
+    within("sd1-inpaint context", difference(conditioning.data, Loaded::row_of(context, 0)), context.atol);
+    within("sd1-inpaint concat", difference(conditioning.concat->data, concat.data), concat.atol);
+    const Conditioning empty = model->encode_prompt(model.tokens("ids", 1), {});
+    const System system{"sd1-inpaint", "eps", "ddim4", 7.5};
+    const ImageTensor picture = check_row(model, system, 0, request, model.tokens("ids", 1), conditioning, &empty);
+    Latents last = model.latents("x_T", 0);
+    last.data = trace_row(trace, trace.shape[0] - 1, 0);
+    ImageTensor decoded = model->decode(last, true, {});
+    check_image(model, system, 0, decoded);
+    keep_outside(decoded, *request.image, *request.mask);
+    within("sd1-inpaint composite", difference(picture.data, decoded.data), model.expected("image_out").atol);
+}
+
+TEST(inpainting_keeps_every_byte_outside_the_mask) {
+    const Loaded model("ldm-inpaint-big");
+    const int64_t h = 45, w = 70;  // no multiple of anything
+    const auto byte = [](int64_t c, int64_t y, int64_t x) { return static_cast<uint8_t>(37 * x + 11 * y + 83 * c); };
+    GenerateRequest request;
+    request.sampling.sampler = "ddim";
+    request.sampling.steps = 2;
+    request.sampling.guidance_scale = 1;
+    request.count = 2;
+    request.condition.image = from_bytes(h, w, byte);
+    request.condition.mask = rectangle(h, w, 10, 31, 20, 50);
+    const GenerateResult result = model->generate(request, {});
+    CHECK(result.images.size() == 2 && result.images[0].data != result.images[1].data);
+    for (const Picture & picture : result.images) {
+        CHECK(picture.width == w && picture.height == h);
+        int64_t changed = 0;
+        for (int64_t y = 0; y < h; ++y) {
+            for (int64_t x = 0; x < w; ++x) {
+                const bool inside = y >= 10 && y < 31 && x >= 20 && x < 50;
+                for (int64_t c = 0; c < 3; ++c) {
+                    const bool same = picture.data[static_cast<size_t>((y * w + x) * 3 + c)] == byte(c, y, x);
+                    if (!inside && !same) check::fail(__FILE__, __LINE__, "a pixel outside the mask changed");
+                    changed += inside && !same;
+                }
+            }
+        }
+        CHECK(changed > 21 * 30);  // the hole was painted
+    }
+    CHECK(result.options["width"] == w && result.options["height"] == h);
 }
 
 TEST(a_cell_with_any_masked_pixel_is_part_of_the_hole) {

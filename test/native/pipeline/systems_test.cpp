@@ -1,98 +1,8 @@
-#include "pipeline/loaded.h"
+#include "pipeline/system_checks.h"
 
-// Every system end to end against the reference numbers: conditioning, one evaluation, the DDIM trace step by step through
-// start_sampling(), and the picture through generate(). Exact mode, each case's own tolerance.
+// Every system end to end against the reference numbers, conditioning included.
 
 using namespace loaded;
-
-namespace {
-
-struct System {
-    const char * name;
-    const char * output = "eps";   // expected output of one evaluation
-    const char * trace = "ddim4";  // expected latents after each step
-    double guidance = 1.0;
-};
-
-SamplingRequest sampling_of(const System & system, int64_t steps) {
-    SamplingRequest sampling;
-    sampling.sampler = "ddim";
-    sampling.steps = static_cast<int>(steps);
-    sampling.eta = 0;
-    sampling.guidance_scale = system.guidance;
-    return sampling;
-}
-
-/// Row `row` of a trace [steps, n, c, h, w] after step `step`.
-std::vector<float> trace_row(const golden::Values & trace, int64_t step, int64_t row) {
-    const size_t size = trace.data.size() / static_cast<size_t>(trace.shape[0] * trace.shape[1]);
-    const auto begin = trace.data.begin() + static_cast<std::ptrdiff_t>(size) * (step * trace.shape[1] + row);
-    return {begin, begin + static_cast<std::ptrdiff_t>(size)};
-}
-
-/// One picture of a case. The picture that generate() gives is returned.
-ImageTensor check_row(const Loaded & model, const System & system, int64_t row, const ConditionRequest & condition,
-                      const std::optional<PromptTokens> & negative, const Conditioning & conditioning,
-                      const Conditioning * unconditional) {
-    const std::string label = std::string(system.name) + " row " + std::to_string(row) + " ";
-    const golden::Values output = model.expected(system.output), trace = model.expected(system.trace);
-    const double t = model.input("t").data[static_cast<size_t>(row)];
-    const Latents predicted = model->predict(model.latents("x", row), {t}, &conditioning, nullptr, 1.0, nullptr, {});
-    within(label + system.output, difference(predicted.data, Loaded::row_of(output, row)), output.atol);
-
-    const Latents start = model.latents("x_T", row);
-    const SamplingRequest sampling = sampling_of(system, trace.shape[0]);
-    const auto run = model->start_sampling(sampling, start, nullptr, &conditioning, unconditional);
-    double worst = 0;
-    for (int64_t step = 0; step < trace.shape[0]; ++step) {
-        run->step({});
-        worst = std::fmax(worst, difference(run->latents().data, trace_row(trace, step, row)));
-    }
-    CHECK(run->done());
-    within(label + system.trace, worst, trace.atol);
-
-    GenerateRequest request;
-    request.sampling = sampling;
-    request.condition = condition;
-    request.negative = negative;
-    request.latents = start;
-    request.output_float = true;
-    const int factor = model->spec().downsampling();
-    if (!condition.image && !condition.labels) {
-        request.width = static_cast<int>(start.shape[3]) * factor;
-        request.height = static_cast<int>(start.shape[2]) * factor;
-    }
-    return model->generate(request, {}).tensor;
-}
-
-void check_image(const Loaded & model, const System & system, int64_t row, const ImageTensor & picture) {
-    const golden::Values image = model.expected("image_out");
-    within(std::string(system.name) + " row " + std::to_string(row) + " image_out",
-           difference(strided(picture, image.stride), Loaded::row_of(image, row)), image.atol);
-}
-
-/// A case whose conditioning is `condition` for every row, made by encode_condition().
-void check_system(const Loaded & model, const System & system, const std::function<ConditionRequest(int64_t)> & condition,
-                  const std::optional<PromptTokens> & negative = std::nullopt) {
-    const int64_t rows = model.input("x_T").shape[0];
-    for (int64_t row = 0; row < rows; ++row) {
-        const ConditionRequest request = condition(row);
-        const Conditioning conditioning = model->encode_condition(request, {});
-        std::optional<Conditioning> unconditional;
-        if (negative) unconditional = model->encode_prompt(*negative, {});
-        const ImageTensor picture =
-            check_row(model, system, row, request, negative, conditioning, unconditional ? &*unconditional : nullptr);
-        check_image(model, system, row, picture);
-    }
-}
-
-ConditionRequest prompt_request(const PromptTokens & tokens) {
-    ConditionRequest request;
-    request.prompt = tokens;
-    return request;
-}
-
-}  // namespace
 
 TEST(unconditional_models) {
     for (const char * name : {"ldm-uncond", "ldm-churches"}) {
@@ -100,6 +10,27 @@ TEST(unconditional_models) {
         CHECK(model->spec().kind == "unconditional");
         check_system(model, {name}, [](int64_t) { return ConditionRequest{}; });
     }
+}
+
+TEST(class_conditional_models) {
+    const Loaded guided("ldm-cin256-v2");
+    const System system{"ldm-cin256-v2", "eps", "ddim4", 3.0};
+    const golden::Values classes = guided.input("classes"), context = guided.expected("context");
+    for (int64_t row = 0; row < 2; ++row) {
+        const ConditionRequest request =
+            prompt_request(class_tokens(static_cast<int32_t>(classes.data[static_cast<size_t>(row)])));
+        const Conditioning conditioning = guided->encode_condition(request, {});
+        CHECK(conditioning.tokens == 1 && conditioning.dim == 64 && !conditioning.concat && conditioning.class_label == -1);
+        within("ldm-cin256-v2 context", difference(conditioning.data, Loaded::row_of(context, row)), context.atol);
+        const Conditioning null_class = guided->encode_prompt(class_tokens(1000), {});
+        // generate() knows the null class itself
+        check_image(guided, system, row, check_row(guided, system, row, request, {}, conditioning, &null_class));
+    }
+    const Loaded plain("ldm-cin256");
+    const golden::Values ids = plain.input("classes");
+    check_system(plain, {"ldm-cin256"}, [&](int64_t row) {
+        return prompt_request(class_tokens(static_cast<int32_t>(ids.data[static_cast<size_t>(row)])));
+    });
 }
 
 TEST(bert_text_models) {
@@ -126,6 +57,23 @@ TEST(layout_model) {
     const Conditioning conditioning = model->encode_condition(prompt_request(tokens), {});
     within("ldm-layout2img context", difference(conditioning.data, context.data), context.atol);
     check_system(model, {"ldm-layout2img"}, [&](int64_t) { return prompt_request(tokens); });
+}
+
+TEST(semantic_model) {
+    const Loaded model("ldm-semantic");
+    const golden::Values labels = model.input("labels"), concat = model.expected("concat");
+    const auto condition = [&](int64_t row) {
+        const std::vector<float> map = Loaded::row_of(labels, row);
+        ConditionRequest request;
+        request.labels = LabelMap{labels.shape[1], labels.shape[2], {map.begin(), map.end()}};
+        return request;
+    };
+    for (int64_t row = 0; row < 2; ++row) {
+        const Conditioning conditioning = model->encode_condition(condition(row), {});
+        CHECK(conditioning.tokens == 0 && conditioning.concat);
+        within("ldm-semantic concat", difference(conditioning.concat->data, Loaded::row_of(concat, row)), concat.atol);
+    }
+    check_system(model, {"ldm-semantic"}, condition);
 }
 
 TEST(super_resolution_model) {
