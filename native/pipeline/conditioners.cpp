@@ -33,7 +33,9 @@ Conditioners::Conditioners(const ModelSpec & spec, const graph::DevicePtr & devi
         } else if (conditioner.kind == "low_scale") {
             low_scale = low_scale_config(conditioner.params);
         } else if (conditioner.kind == "external" && spec.kind == "rdm") {
-            token_kind_ = Tokens::embeddings;
+            continue;  // embeddings, which come as they are
+        } else if (conditioner.kind == "clip_vision") {
+            image_encoder_ = std::make_unique<models::ClipVision>(clip_vision_config(conditioner.params), device, conditioner.prefix);
         } else if (conditioner.role == "crossattn") {
             add_crossattn(conditioner, device);
         } else if (conditioner.role != "concat") {
@@ -126,6 +128,7 @@ std::vector<models::Network *> Conditioners::networks() const {
     std::vector<models::Network *> out;
     if (encoder_) out.push_back(encoder_.get());
     if (rescaler_) out.push_back(rescaler_.get());
+    if (image_encoder_) out.push_back(image_encoder_.get());
     return out;
 }
 
@@ -153,6 +156,7 @@ std::vector<std::pair<std::string, graph::GraphMeasure>> Conditioners::measure(i
     std::vector<std::pair<std::string, graph::GraphMeasure>> out;
     if (encoder_) out.emplace_back(encoder_->weights().part(), encoder_->measure(1, encoder_->max_length()));
     if (rescaler_) out.emplace_back(rescaler_->weights().part(), rescaler_->measure(height, width));
+    if (image_encoder_) out.emplace_back(image_encoder_->weights().part(), image_encoder_->measure(1));
     return out;
 }
 

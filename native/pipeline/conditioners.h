@@ -8,6 +8,7 @@
 #include "core/conditioner_params.h"
 #include "core/rng.h"
 #include "models/clip_text.h"
+#include "models/clip_vision.h"
 #include "models/spatial_rescaler.h"
 #include "models/token_encoder.h"
 #include "pipeline/framing.h"
@@ -60,6 +61,7 @@ public:
     Conditioning encode(const ConditionRequest & request, const Frame & frame, int64_t pictures, NoiseSource & noise,
                         const JobContext & job);
     Conditioning encode_tokens(const PromptTokens & tokens, const JobContext & job);
+    models::ClipVision * image_encoder() const { return image_encoder_.get(); }
 
     /// The other half of guidance: `negative`, the null class, or zeros. Throws invalid_argument where the model has none.
     Conditioning unconditional(const std::optional<PromptTokens> & negative, const Conditioning & conditional,
@@ -96,6 +98,7 @@ private:
     std::unique_ptr<models::TokenEncoder> encoder_;
     models::ClipText * clip_ = nullptr;  // `encoder_`, where it is one
     std::unique_ptr<models::SpatialRescaler> rescaler_;
+    std::unique_ptr<models::ClipVision> image_encoder_;  // makes no conditioning: embeddings for a retrieval database
 };
 
 }  // namespace latent::pipeline

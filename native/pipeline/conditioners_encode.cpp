@@ -100,11 +100,15 @@ Conditioning Conditioners::encode_tokens(const PromptTokens & tokens, const JobC
 }
 
 /// Retrieval-augmented diffusion, knn2img.py: the prompt's own CLIP embedding, then the neighbours', each of unit length.
-Conditioning Conditioners::encode_embeddings(const ConditionRequest & request, const JobContext &) {
+Conditioning Conditioners::encode_embeddings(const ConditionRequest & request, const JobContext & job) {
     Conditioning out;
     out.dim = spec_.unet->context_dim;
     if (request.prompt) {
-        throw Error(ErrorCode::unsupported_model, "embeddings of a prompt cannot be made yet; give embeddings");
+        host_.use(*encoder_, job);
+        const TokenChunk & chunk = request.prompt->chunks.front();
+        out.data.resize(static_cast<size_t>(out.dim));
+        clip_->embed(chunk.ids, 1, static_cast<int64_t>(chunk.ids.size()), out.data, job);
+        job.report(Phase::encode, 1, 1);
     }
     if (request.embeddings) out.data.insert(out.data.end(), request.embeddings->data.begin(), request.embeddings->data.end());
     out.tokens = static_cast<int64_t>(out.data.size()) / out.dim;
