@@ -143,6 +143,8 @@ export interface NativePipeline {
   encodePrompt(request: string, callbacks: NativeCallbacks): NativeJob<NativeConditioning>
   /** request: NativeCondition. encodePrompt() for every kind of model. */
   encodeCondition(request: string, arrays: NativeConditionArrays, callbacks: NativeCallbacks): NativeJob<NativeConditioning>
+  /** request: { shape: [n,3,s,s] }, pixels normalised with CLIP's mean and deviation. CLIP's image_embeds [n, dim], not normalised. */
+  embedImages(request: string, pixels: Float32Array, callbacks: NativeCallbacks): NativeJob<NativeTensorResult>
   /**
    * request: { shape: [n,3,h,w], mode: 'sample' | 'mean' | 'moments' | 'prequant', seed: string, rng }. `sample` and `mean` are times the scale factor (one and the same
    * for VQ, whose codes have no spread); `moments` (KL) and `prequant` (VQ, before quantisation) are as the encoder gave them.
@@ -184,7 +186,7 @@ export interface NativePipeline {
    * headers alone; parts that the model lacks are absent.
    */
   estimate(request: string): string
-  /** JSON: { parts: { unet, textEncoder, conditioner, vae }, compute, total, processPeak } in bytes. */
+  /** JSON: { parts: { unet, textEncoder, conditioner, imageEncoder, vae }, compute, total, processPeak } in bytes. */
   memoryUsage(): string
   unload(): NativeJob<void>
   /** Cancels nothing: waits for queued and running work, then frees everything. Idempotent. */
@@ -230,13 +232,15 @@ export interface NativeLoadRequest {
   unet?: string
   textEncoder?: string
   vae?: string
+  /** CLIP's image tower, for retrieval databases. */
+  imageEncoder?: string
   config?: unknown
   spec?: unknown
   ema?: boolean
   device: string
   threads: number
   precision: 'exact' | 'fast'
-  dtype: Partial<Record<'unet' | 'textEncoder' | 'conditioner' | 'vae', string>>
+  dtype: Partial<Record<'unet' | 'textEncoder' | 'conditioner' | 'imageEncoder' | 'vae', string>>
   /** `tileSize`: side of a super-resolution tile in latent pixels. */
   memory: { mode: 'auto' | 'fast' | 'low'; maxBytes?: number; vaeTiling?: boolean; vaeTileSize?: number; tileSize?: number }
   firstStageOnly?: boolean
@@ -301,6 +305,8 @@ export interface NativeConditionInfo {
   /** x4 upscaler: highest noise level, and the default. */
   maxNoiseLevel?: number
   noiseLevel?: number
+  /** Where a CLIP image tower is loaded: side of its pictures, width of its embeddings. */
+  imageEncoder?: { size: number; dim: number }
 }
 
 export interface NativePromptTokens {

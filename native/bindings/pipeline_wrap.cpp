@@ -88,7 +88,7 @@ Napi::Function PipelineWrap::define(Napi::Env env) {
         {InstanceMethod<&PipelineWrap::info_json>("info"), InstanceMethod<&PipelineWrap::tokenizer>("tokenizer"),
          InstanceMethod<&PipelineWrap::encode_prompt>("encodePrompt"),
          InstanceMethod<&PipelineWrap::encode_condition>("encodeCondition"),
-         InstanceMethod<&PipelineWrap::encode_image>("encodeImage"),
+         InstanceMethod<&PipelineWrap::embed_images>("embedImages"), InstanceMethod<&PipelineWrap::encode_image>("encodeImage"),
          InstanceMethod<&PipelineWrap::create_latents>("createLatents"), InstanceMethod<&PipelineWrap::predict>("predict"),
          InstanceMethod<&PipelineWrap::start_sampling>("startSampling"), InstanceMethod<&PipelineWrap::decode>("decode"),
          InstanceMethod<&PipelineWrap::encode_codes>("encodeCodes"), InstanceMethod<&PipelineWrap::decode_codes>("decodeCodes"),
@@ -172,6 +172,23 @@ Napi::Value PipelineWrap::encode_condition(const Napi::CallbackInfo & info) {
         const bool truncated = bool_field(object_field(json, "prompt"), "truncated", false);
         return start(info.Env(), callbacks_argument(info, 2), [state, request, truncated](const JobContext & job) -> Completion {
             return conditioning_completion(state->engine->encode_condition(*request, job), truncated, state);
+        });
+    });
+}
+
+Napi::Value PipelineWrap::embed_images(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const auto pixels = std::make_shared<pipeline::ImageTensor>(
+            image_argument(shape_field(request_argument(info), "shape"), argument(info, 1), "pixels"));
+        return start(info.Env(), callbacks_argument(info, 2), [state, pixels](const JobContext & job) -> Completion {
+            auto rows = std::make_shared<pipeline::EmbeddingRows>(state->engine->embed_images(*pixels, job));
+            return [rows](Napi::Env env) {
+                Napi::Object object = Napi::Object::New(env);
+                object.Set("shape", shape_to_js<2>(env, {rows->count, rows->dim}));
+                object.Set("data", floats_to_js(env, rows->data));
+                return object;
+            };
         });
     });
 }

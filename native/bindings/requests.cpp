@@ -1,5 +1,6 @@
 #include "bindings/requests.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace latent::bindings {
@@ -51,6 +52,7 @@ pipeline::LoadRequest load_request(const Json & request) {
     load.unet = text_field(request, "unet", "");
     load.text_encoder = text_field(request, "textEncoder", "");
     load.vae = text_field(request, "vae", "");
+    load.image_encoder = text_field(request, "imageEncoder", "");
     load.config = object_field(request, "config");
     load.spec = object_field(request, "spec");
     if (find_field(request, "ema")) load.ema = bool_field(request, "ema", false);
@@ -59,13 +61,16 @@ pipeline::LoadRequest load_request(const Json & request) {
     load.precision = one_of(request, "precision", "fast", {"exact", "fast"}) == "exact" ? pipeline::Precision::exact
                                                                                         : pipeline::Precision::fast;
     const Json & dtype = object_field(request, "dtype");
-    for (const char * part : {"unet", "textEncoder", "conditioner", "vae"}) {
+    for (const char * part : {"unet", "textEncoder", "conditioner", "imageEncoder", "vae"}) {
         if (find_field(dtype, part)) load.dtype[part] = text_field(dtype, part, "", 32);
     }
     const Json & memory = object_field(request, "memory");
     if (!memory.is_null()) apply_memory(memory, load);
     load.first_stage_only = bool_field(request, "firstStageOnly", false);
-    if (load.model.empty() && load.unet.empty() && load.vae.empty() && load.text_encoder.empty()) refuse("model", "is missing");
+    const std::string * parts[] = {&load.model, &load.unet, &load.vae, &load.text_encoder, &load.image_encoder};
+    if (std::all_of(std::begin(parts), std::end(parts), [](const std::string * part) { return part->empty(); })) {
+        refuse("model", "is missing");
+    }
     return load;
 }
 
@@ -189,14 +194,7 @@ NoiseRequest noise_request(const Json & request) {
 ConvertRequest convert_request(const Json & request) {
     ConvertRequest convert;
     const pipeline::LoadRequest load = load_request(object_field(request, "source"));
-    convert.source.model = load.model;
-    convert.source.unet = load.unet;
-    convert.source.text_encoder = load.text_encoder;
-    convert.source.vae = load.vae;
-    convert.source.config = load.config;
-    convert.source.spec = load.spec;
-    convert.source.ema = load.ema;
-    convert.source.first_stage_only = load.first_stage_only;
+    convert.source = pipeline::model_parts(load);
     convert.destination = text_field(request, "destination", "");
     if (convert.destination.empty()) refuse("destination", "is missing");
     convert.options.type = formats::weight_type_from_name(text_field(request, "type", "", 32));

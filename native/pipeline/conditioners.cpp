@@ -35,7 +35,8 @@ Conditioners::Conditioners(const ModelSpec & spec, const graph::DevicePtr & devi
         } else if (conditioner.kind == "external" && spec.kind == "rdm") {
             continue;  // embeddings, which come as they are
         } else if (conditioner.kind == "clip_vision") {
-            image_encoder_ = std::make_unique<models::ClipVision>(clip_vision_config(conditioner.params), device, conditioner.prefix);
+            image_encoder_ =
+                std::make_unique<models::ClipVision>(clip_vision_config(conditioner.params), device, conditioner.prefix);
         } else if (conditioner.role == "crossattn") {
             add_crossattn(conditioner, device);
         } else if (conditioner.role != "concat") {
@@ -135,8 +136,12 @@ std::vector<models::Network *> Conditioners::networks() const {
 Json Conditioners::info() const {
     const bool guided = token_kind_ == Tokens::prompt || token_kind_ == Tokens::embeddings || null_class_ >= 0;
     Json out = {{"guidance", guided}};
-    if (token_kind_ != Tokens::none) out["dim"] = spec_.unet->context_dim;
-    if (token_kind_ == Tokens::prompt || token_kind_ == Tokens::layout) {
+    if (token_kind_ != Tokens::none) out["dim"] = spec_.unet ? spec_.unet->context_dim : encoder_->dim();
+    if (image_encoder_) {
+        const ClipVisionConfig & images = image_encoder_->config();
+        out["imageEncoder"] = {{"size", images.image_size}, {"dim", images.projection_dim}};
+    }
+    if (token_kind_ == Tokens::prompt || token_kind_ == Tokens::layout || (token_kind_ == Tokens::embeddings && clip_)) {
         out["tokens"] = encoder_->max_length();
         out["vocabulary"] = encoder_->vocabulary();
     } else if (token_kind_ == Tokens::classes) {
@@ -177,9 +182,13 @@ int32_t Conditioners::class_label(const ConditionRequest & request) const {
 
 // ---- sizes -----------------------------------------------------------------------------------------------------------
 
+int64_t Conditioners::size_multiple() const {
+    // The reference's super-resolution takes sides that halve evenly all the way.
+    return int64_t{spec_.downsampling()} * (upscales() ? spec_.unet->downsampling() : spec_.unet->size_multiple());
+}
+
 Frame Conditioners::frame(const ConditionRequest & request, int64_t width, int64_t height) const {
-    const int64_t factor = spec_.downsampling();
-    const int64_t multiple = factor * spec_.unet->size_multiple();
+    const int64_t factor = spec_.downsampling(), multiple = size_multiple();
     const auto given_by = [&](const char * what, int64_t w, int64_t h) {
         if ((width != 0 && width != w) || (height != 0 && height != h)) {
             refuse("size " + size_text(width, height) + ": the " + what + " makes the picture " + size_text(w, h) +
@@ -194,9 +203,7 @@ Frame Conditioners::frame(const ConditionRequest & request, int64_t width, int64
     if (channels_ == Channels::labels && request.labels) given_by("label map", request.labels->width, request.labels->height);
     if (width <= 0) width = spec_.image_size;
     if (height <= 0) height = spec_.image_size;
-    // The reference's super-resolution takes sides that halve evenly all the way.
-    if (upscales()) return make_frame(width, height, factor * spec_.unet->downsampling());
-    if (inpaints()) return make_frame(width, height, multiple);
+    if (takes_image()) return make_frame(width, height, multiple);
     const Frame out{width, height, width, height};
     if (out.width % multiple != 0 || out.height % multiple != 0) {
         refuse("size " + size_text(out.width, out.height) + ": width and height must be multiples of " +

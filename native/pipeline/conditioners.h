@@ -42,6 +42,8 @@ public:
     bool takes_image() const { return channels_ == Channels::low_resolution || channels_ == Channels::hole; }
     bool inpaints() const { return channels_ == Channels::hole; }
     bool upscales() const { return channels_ == Channels::low_resolution; }
+    /// Sides of a picture, in pixels, are padded to multiples of this (pictures to enlarge or inpaint), or must be such.
+    int64_t size_multiple() const;
     /// Memory and work of one call of each network, by part, for a picture of this size.
     std::vector<std::pair<std::string, graph::GraphMeasure>> measure(int64_t width, int64_t height) const;
     /// Tokens of cross-attention that a request makes; with no request, those of an ordinary one.
@@ -61,7 +63,9 @@ public:
     Conditioning encode(const ConditionRequest & request, const Frame & frame, int64_t pictures, NoiseSource & noise,
                         const JobContext & job);
     Conditioning encode_tokens(const PromptTokens & tokens, const JobContext & job);
-    models::ClipVision * image_encoder() const { return image_encoder_.get(); }
+    /// pixels [n, 3, s, s], normalised with CLIP's mean and deviation, to embeddings [n, dim]. Throws unsupported_model without
+    /// an image tower.
+    EmbeddingRows embed_images(const ImageTensor & pixels, const JobContext & job);
 
     /// The other half of guidance: `negative`, the null class, or zeros. Throws invalid_argument where the model has none.
     Conditioning unconditional(const std::optional<PromptTokens> & negative, const Conditioning & conditional,

@@ -116,6 +116,31 @@ Conditioning Conditioners::encode_embeddings(const ConditionRequest & request, c
     return out;
 }
 
+EmbeddingRows Conditioners::embed_images(const ImageTensor & pixels, const JobContext & job) {
+    if (!image_encoder_) {
+        throw Error(ErrorCode::unsupported_model,
+                    "embedImages: this model has no CLIP image encoder; load one as textEncoder or on its own");
+    }
+    const ClipVisionConfig & config = image_encoder_->config();
+    const auto [n, c, h, w] = pixels.shape;
+    if (n < 1 || c != config.num_channels || h != config.image_size || w != config.image_size) {
+        throw Error(ErrorCode::invalid_argument, "embedImages: pictures of " + std::to_string(c) + " channels and " +
+                                                     std::to_string(w) + "x" + std::to_string(h) + "; the image encoder takes " +
+                                                     std::to_string(config.num_channels) + " channels of " +
+                                                     std::to_string(config.image_size) + "x" + std::to_string(config.image_size));
+    }
+    host_.use(*image_encoder_, job);
+    EmbeddingRows out{n, config.projection_dim, std::vector<float>(static_cast<size_t>(n * config.projection_dim))};
+    const size_t row = pixels.data.size() / static_cast<size_t>(n), dim = static_cast<size_t>(out.dim);
+    for (int64_t i = 0; i < n; ++i) {  // one at a time: the working set does not grow with their number
+        job.check();
+        const size_t at = static_cast<size_t>(i);
+        image_encoder_->forward({pixels.data.data() + at * row, row}, 1, {out.data.data() + at * dim, dim}, job);
+        job.report(Phase::encode, i + 1, n);
+    }
+    return out;
+}
+
 // ---- channels --------------------------------------------------------------------------------------------------------
 
 Latents Conditioners::encode_labels(const LabelMap & labels, const JobContext & job) {

@@ -80,6 +80,13 @@ Conditioning LatentPipeline::encode_condition(const ConditionRequest & request, 
     return out;
 }
 
+EmbeddingRows LatentPipeline::embed_images(const ImageTensor & pixels, const JobContext & job) {
+    if (!conditioners_) throw Error(ErrorCode::unsupported_model, "embedImages: a first stage alone has no image encoder");
+    EmbeddingRows out = conditioners_->embed_images(pixels, job);
+    update_usage();
+    return out;
+}
+
 Predict LatentPipeline::predictor(const Guidance & guidance) {
     // The pipeline outlives its samplers' steps: the bindings hold it for as long as a job runs.
     return [this, guidance](const Latents & x, double timestep, Latents & output, const JobContext & job) {

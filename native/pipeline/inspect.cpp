@@ -3,11 +3,14 @@
 namespace latent::pipeline {
 namespace {
 
-/// The part of a model that a canonical tensor name belongs to.
+/// The part of a model that a canonical tensor name belongs to, as the networks name them.
 const char * part_of(const std::string & name) {
     const auto starts = [&](const char * prefix) { return name.rfind(prefix, 0) == 0; };
     if (starts("model.diffusion_model.")) return "unet";
     if (starts("first_stage_model.")) return "vae";
+    if (starts("image_encoder.")) return "imageEncoder";
+    // ClassEmbedder and SpatialRescaler; whatever else conditions reads text
+    if (starts("cond_stage_model.embedding.") || starts("cond_stage_model.channel_mapper.")) return "conditioner";
     if (starts("cond_stage_model.") || starts("conditioner.")) return "textEncoder";
     return "other";
 }

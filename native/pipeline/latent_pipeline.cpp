@@ -30,7 +30,7 @@ graph::WeightPolicy weight_policy(const LoadRequest & request, const std::string
 
 }  // namespace
 
-formats::OpenedModel open_request(const LoadRequest & request) {
+formats::ModelParts model_parts(const LoadRequest & request) {
     formats::ModelParts parts;
     parts.model = request.model;
     parts.unet = request.unet;
@@ -39,8 +39,13 @@ formats::OpenedModel open_request(const LoadRequest & request) {
     parts.config = request.config;
     parts.spec = request.spec;
     parts.ema = request.ema;
+    parts.image_encoder = request.image_encoder;
     parts.first_stage_only = request.first_stage_only;
-    return formats::open_model(parts);
+    return parts;
+}
+
+formats::OpenedModel open_request(const LoadRequest & request) {
+    return formats::open_model(model_parts(request));
 }
 
 std::shared_ptr<Pipeline> Pipeline::load(const LoadRequest & request, const JobContext & job) {
@@ -195,10 +200,10 @@ Json LatentPipeline::info() const {
         schedules.push_back(schedule.name);
         labels[schedule.name] = schedule.label;
     }
-    const int factor = spec.downsampling() * (spec.unet ? spec.unet->size_multiple() : 1);
+    const int64_t factor = conditioners_ && unet_ ? conditioners_->size_multiple() : spec.downsampling();
     const graph::DeviceInfo device = device_->info();
     return {{"kind", spec.kind},
-            {"condition", conditioners_ && unet_ ? conditioners_->info() : Json()},
+            {"condition", conditioners_ ? conditioners_->info() : Json{{"guidance", false}}},
             {"name", spec.name},
             {"spec", to_json(spec)},
             {"parameters", parameters},

@@ -29,6 +29,7 @@ public:
     std::string tokenizer() const override { return opened_.tokenizer; }
     Conditioning encode_prompt(const PromptTokens & tokens, const JobContext & job) override;
     Conditioning encode_condition(const ConditionRequest & request, const JobContext & job) override;
+    EmbeddingRows embed_images(const ImageTensor & pixels, const JobContext & job) override;
     Latents encode_image(const ImageTensor & image, const std::string & mode, uint64_t seed, const std::string & rng,
                          const JobContext & job) override;
     Latents create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng) override;

@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "core/model_spec.h"
 #include "core/span.h"
+#include "formats/model_files.h"
 #include "graph/device.h"
 
 // The facade of the engine: everything the addon calls, and the order in which a picture is made.
@@ -24,19 +25,21 @@ using graph::Precision;
 struct LoadRequest {
     std::string model;                    // file or folder, UTF-8; may be empty when parts are given
     std::string unet, text_encoder, vae;  // separate parts, each a file or folder
+    std::string image_encoder;            // CLIP's image tower, for retrieval databases
     Json config;                          // parsed CompVis yaml object, null when absent
     Json spec;                            // partial ModelSpec over what was found, null when absent
     std::optional<bool> ema;
     std::string device = "auto";
     int threads = 0;  // 0: physical cores
     Precision precision = Precision::fast;
-    std::map<std::string, std::string> dtype;  // part (unet | textEncoder | conditioner | vae) -> weight type; missing: as stored
-    std::string memory = "auto";               // auto | fast | low
-    uint64_t max_bytes = 0;                    // 0: no bound of the caller's
-    std::optional<bool> vae_tiling;            // unset: when the plan says so
-    int vae_tile_size = 0;                     // latent pixels, 0: chosen by the plan
-    int tile_size = 0;              // of super-resolution, latent pixels, 0: the reference's, less where memory is short
-    bool first_stage_only = false;  // Autoencoder.load
+    std::map<std::string, std::string>
+        dtype;                       // part (unet, textEncoder, conditioner, imageEncoder, vae) -> type; missing: as stored
+    std::string memory = "auto";     // auto | fast | low
+    uint64_t max_bytes = 0;          // 0: no bound of the caller's
+    std::optional<bool> vae_tiling;  // unset: when the plan says so
+    int vae_tile_size = 0;           // latent pixels, 0: chosen by the plan
+    int tile_size = 0;               // of super-resolution, latent pixels, 0: the reference's, less where memory is short
+    bool first_stage_only = false;   // Autoencoder.load
 };
 
 /// Latent tensor [n, c, h, w], float32, owned by the engine. Already multiplied by the scale factor.
@@ -179,6 +182,9 @@ public:
     virtual Conditioning encode_prompt(const PromptTokens & tokens, const JobContext & job) = 0;
     /// Everything that the model is conditioned on. Throws invalid_argument that names what it takes.
     virtual Conditioning encode_condition(const ConditionRequest & request, const JobContext & job) = 0;
+    /// CLIP's image tower, for retrieval databases: pixels [n, 3, s, s] normalised with CLIP's mean and deviation to image_embeds
+    /// [n, dim], not normalised.
+    virtual EmbeddingRows embed_images(const ImageTensor & pixels, const JobContext & job) = 0;
     /// mode: "sample" (posterior sample times the scale factor), "mean" (mode times the scale factor; both are the same for VQ),
     /// "moments" (KL, raw, 2z channels), "prequant" (VQ, raw).
     virtual Latents encode_image(const ImageTensor & image, const std::string & mode, uint64_t seed, const std::string & rng,
@@ -216,6 +222,9 @@ public:
     /// Frees graphs and weights; the next call loads them again.
     virtual void unload() = 0;
 };
+
+/// What the files of a request are, for formats.
+formats::ModelParts model_parts(const LoadRequest & request);
 
 /// Float planar -1..1 to 8-bit interleaved, rounding as diffusers does. One Picture per batch row.
 std::vector<Picture> to_pictures(const ImageTensor & image);

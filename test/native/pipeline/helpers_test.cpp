@@ -40,6 +40,30 @@ TEST(linear_preview_takes_the_factors_of_the_model) {
     CHECK(linear_preview(latents, 0, spec).data != picture.data);
 }
 
+TEST(preview_of_an_unknown_first_stage_is_its_channels_at_unit_deviation) {
+    ModelSpec spec;
+    spec.family = "ldm";
+    const std::vector<float> z = fixture::formula("preview:z", 75);
+    Latents latents{{1, 3, 5, 5}, z};
+    const Picture picture = linear_preview(latents, 0, spec);
+    double sum = 0, squares = 0;
+    for (const float v : z) sum += v, squares += v * v;
+    const double deviation = std::sqrt(squares / 75 - sum / 75 * (sum / 75));
+    for (size_t i = 0; i < 75; ++i) {
+        const double byte = std::floor(255 * std::clamp(z[i % 3 * 25 + i / 3] / (4 * deviation) + 0.5, 0.0, 1.0));
+        CHECK_NEAR(picture.data[i], byte, 1);
+    }
+    for (float & v : latents.data) v *= 40;  // whatever the scale of the latents is
+    CHECK(linear_preview(latents, 0, spec).data == picture.data);
+    for (float & v : latents.data) v = 7;  // no deviation at all
+    CHECK(linear_preview(latents, 0, spec).data[0] == 127);
+    // The x4 upscaler counts as SD 2 and has a first stage of its own.
+    spec.family = "sd2", spec.kind = "superres";
+    latents = {{1, 4, 5, 5}, std::vector<float>(100)};
+    std::copy(z.begin(), z.end(), latents.data.begin());
+    CHECK(linear_preview(latents, 0, spec).data == picture.data);
+}
+
 TEST(preview_refuses_a_row_outside_the_batch) {
     const Latents latents{{1, 4, 2, 2}, std::vector<float>(16)};
     CHECK_THROWS(linear_preview(latents, 1, ModelSpec{}), ErrorCode::invalid_argument);

@@ -56,7 +56,7 @@ TEST(an_unconditional_model_takes_nothing) {
         with([](auto & r) { r.condition.embeddings = EmbeddingRows{1, 4, std::vector<float>(4)}; });
     });
     refused("labels is given", [&] { with([](auto & r) { r.condition.labels = LabelMap{1, 1, {0}}; }); });
-    refused("mask is given", [&] { with([](auto & r) { r.condition.mask = picture(1, 1, 8, 8); }); });
+    refused("mask: there is no image", [&] { with([](auto & r) { r.condition.mask = picture(1, 1, 8, 8); }); });
     refused("noise_level is given", [&] { with([](auto & r) { r.condition.noise_level = 3; }); });
     refused("guidance_scale must be 1", [&] { with([](auto & r) { r.sampling.guidance_scale = 2; }); });
     refused("multiples of 4", [&] { with([](auto & r) { r.width = 30; }); });
