@@ -142,6 +142,7 @@ export class Autoencoder implements AsyncDisposable {
 
   async #encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents | Codes> {
     const o = knownKeys(options, 'encode()', ['output', 'seed', 'rng', 'signal'])
+    if (o.output !== undefined) checkName(o.output, 'output', ['sample', 'mean', 'moments', 'prequant', 'codes'] as const)
     if (o.output === 'codes') return this.#codes(image, optionalSignal(o))
     const mode = o.output === undefined ? (isVq(this.info) ? 'prequant' : 'sample') : checkLatentOutput(o.output, 'output', this.info)
     const request = { mode, seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }

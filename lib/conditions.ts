@@ -8,7 +8,7 @@ import { layoutTokens, type LayoutObject } from './layout-tokens.js'
 import { checkModelLabel } from './model-labels.js'
 import type { NativeCondition, NativeConditionArrays, NativePromptTokens } from './native/contract.js'
 import { embeddingsOf, resolveNeighbours, type QueryEncoder, type ResolvedNeighbours } from './neighbours.js'
-import { layoutEncoding, unetDownsampling } from './spec.js'
+import { conditionerOf, layoutEncoding, unetDownsampling } from './spec.js'
 import { imageTensor } from './tensors.js'
 import type { PipelineTokenizer } from './tokenizer.js'
 import type { ImageInput, PipelineInfo } from './types.js'
@@ -86,7 +86,7 @@ function resolveRdm(o: Record<string, unknown>, info: PipelineInfo<'rdm'>): Reso
   if (o.prompt === undefined && o.neighbours === undefined)
     throw invalidType('prompt and neighbours are missing: this model draws from one of them or both')
   const prompt = o.prompt === undefined ? undefined : { text: checkString(o.prompt, 'prompt'), emphasis: 'original' as const, clipSkip: undefined }
-  if (prompt && info.condition.tokens === undefined) throw noTextEncoder('prompt')
+  if (prompt && !conditionerOf(info.spec, 'clip_text')) throw noTextEncoder('prompt')
   const neighbours = o.neighbours === undefined ? undefined : resolveNeighbours(o.neighbours, info.condition.dim!, prompt !== undefined)
   return { ...(prompt ? { prompt } : {}), ...(neighbours ? { neighbours } : {}) }
 }

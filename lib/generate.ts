@@ -8,6 +8,7 @@ import { writeInfotext } from './infotext-fields.js'
 import { runJob } from './job.js'
 import { nativeLatents } from './latents.js'
 import type { NativeGenerateRequest, NativeGenerateResult, NativePipeline, NativePromptTokens } from './native/contract.js'
+import { unetDownsampling } from './spec.js'
 import { imageTensor, toRawImage } from './tensors.js'
 import type { AnyResolvedOptions, FloatImage, GenerateOptions, GenerateResult, PipelineInfo, ResolvedCommon, Timings } from './types.js'
 import { invalidRange } from './validate.js'
@@ -68,8 +69,9 @@ function checkRows(shape: readonly number[] | undefined, count: number): void {
 async function gatherLatents({ latents, count }: ResolvedGenerate, size: { width: number; height: number }, info: PipelineInfo) {
   if (latents === undefined) return { latents: undefined, latentsShape: undefined }
   nativeLatents(latents, 'latents')
-  // Pictures of any size are padded to what the network takes.
-  const side = (pixels: number) => (Math.ceil(pixels / info.sizeMultiple) * info.sizeMultiple) / info.downsampling
+  // Pictures of any size are padded: for super-resolution until they halve evenly all the way, else to what the network takes.
+  const multiple = info.kind === 'superres' ? info.downsampling * unetDownsampling(info) : info.sizeMultiple
+  const side = (pixels: number) => (Math.ceil(pixels / multiple) * multiple) / info.downsampling
   const expected = [count, info.latentChannels, side(size.height), side(size.width)]
   if (latents.shape.some((length, i) => length !== expected[i]))
     throw invalidRange(`latents have the shape [${latents.shape.join(', ')}]; size and count ask for [${expected.join(', ')}]`)

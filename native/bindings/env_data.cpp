@@ -17,7 +17,10 @@ Napi::FunctionReference global_constructor(Napi::Env env, const char * name) {
 }  // namespace
 
 EnvData::EnvData(Napi::Env env)
-    : env_(env), float_array_(global_constructor(env, "Float32Array")), byte_array_(global_constructor(env, "Uint8Array")) {
+    : env_(env),
+      float_array_(global_constructor(env, "Float32Array")),
+      byte_array_(global_constructor(env, "Uint8Array")),
+      integer_array_(global_constructor(env, "Int32Array")) {
     // Made before the cleanup hook is added: hooks run in reverse, so all threads have ended when Node closes this function.
     check(env, napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "latent"), 0, 1, nullptr, nullptr,
                                                this, &EnvData::wake, &wake_));
@@ -194,8 +197,12 @@ void EnvData::deliver_log(Napi::Env env, const LogEvent & event) {
 }
 
 Napi::Value EnvData::new_array(Napi::Env env, napi_typedarray_type type, size_t length, void ** data) {
-    Napi::FunctionReference & constructor = type == napi_float32_array ? float_array_ : byte_array_;
-    Napi::Value array = constructor.New({Napi::Number::New(env, static_cast<double>(length))});
+    Napi::FunctionReference * constructor = nullptr;
+    if (type == napi_float32_array) constructor = &float_array_;
+    if (type == napi_uint8_array) constructor = &byte_array_;
+    if (type == napi_int32_array) constructor = &integer_array_;
+    if (!constructor) throw Error(ErrorCode::internal, "arrays of this type are not made");
+    Napi::Value array = constructor->New({Napi::Number::New(env, static_cast<double>(length))});
     napi_typedarray_type made{};
     size_t made_length = 0;
     if (napi_get_typedarray_info(env, array, &made, &made_length, data, nullptr, nullptr) != napi_ok || made != type ||

@@ -80,7 +80,7 @@ private:
     std::map<std::string, std::shared_ptr<JobQueue>> queues_;
     std::unordered_map<uint64_t, Pending> pending_;
     uint64_t last_id_ = 0;
-    Napi::FunctionReference float_array_, byte_array_;
+    Napi::FunctionReference float_array_, byte_array_, integer_array_;
     Napi::FunctionReference logger_;
     bool closed_ = false;
 };

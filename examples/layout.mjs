@@ -1,0 +1,17 @@
+// node examples/layout.mjs layout2img-openimages256.ckpt out.png
+// A picture of boxes: where the objects are, in fractions of the picture.
+import { DiffusionPipeline } from 'node-latent-diffusion'
+
+const [model, output = 'out.png'] = process.argv.slice(2)
+const pipe = await DiffusionPipeline.load(model, { kind: 'layout' })
+const { images } = await pipe.generate({
+  boxes: [
+    { label: 'Tree', x: 0, y: 0.1, width: 0.3, height: 0.8 },
+    { label: 'House', x: 0.35, y: 0.2, width: 0.5, height: 0.6 },
+    { label: 'Person', x: 0.6, y: 0.55, width: 0.15, height: 0.4, occluded: false },
+  ],
+  seed: 42,
+})
+await images[0].save(output)
+console.log(`${output}; the model knows ${pipe.info.classes.length} categories: ${pipe.info.classes.slice(0, 8).join(', ')} ...`)
+await pipe.dispose()

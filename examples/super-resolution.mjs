@@ -1,0 +1,15 @@
+// node examples/super-resolution.mjs bsr_sr.ckpt small.png out.png
+// Four times as wide and as high. Pictures larger than the network's tile are made in overlapping tiles.
+import { DiffusionPipeline, RawImage } from 'node-latent-diffusion'
+
+const [model, input, output = 'out.png'] = process.argv.slice(2)
+const pipe = await DiffusionPipeline.load(model, { kind: 'superres' })
+const small = await RawImage.read(input)
+const { images } = await pipe.upscale(small, {
+  steps: 50,
+  seed: 42,
+  onProgress: ({ phase, step, steps }) => console.log(`${phase} ${step}/${steps}`),
+})
+await images[0].save(output)
+console.log(`${small.width}x${small.height} to ${images[0].width}x${images[0].height}`)
+await pipe.dispose()
