@@ -1,7 +1,7 @@
 /** Every kind of model from JavaScript, on the tiny checkpoints of the reference cases: generate(), its replay, the stages, the loss. */
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { DiffusionPipeline, RawImage, type AnyGenerateOptions, type AnyInputs, type ModelKind } from '../../lib/index'
+import { DiffusionPipeline, RawImage, type Latents, type AnyGenerateOptions, type AnyInputs, type ModelKind } from '../../lib/index'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 
 interface System {
@@ -168,9 +168,9 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
     if (guidance) expect(unconditional!.tokens).toBe(conditioning.tokens)
     expect(conditioning.tokens > 0 || conditioning.concatShape !== null || kind === 'unconditional').toBe(true)
     const size = conditioning.concatShape ? {} : { width, height }
-    let last
+    let last: Latents | undefined
     for await (const step of pipe.sample({ conditioning, ...(unconditional ? { unconditional } : {}), ...size, ...run })) last = step.latents
-    const [image] = await pipe.decode(last)
+    const [image] = await pipe.decode(last!)
     expect(image!.width).toBeGreaterThan(0)
     if (kind === 'superres' || kind === 'inpaint') return
     const generated = await pipe.generate({ ...options(), ...run })
