@@ -51,18 +51,18 @@ struct NodeRows {
 struct ConvNode {
     NodeKernels kernels;
     kernels::ConvShape shape;
-    bool int8 = false;
+    bool int8 = false, bf16_out = false, geglu = false;
     kernels::Gate activation = kernels::Gate::none;
     int bias = -1, channel_add = -1, residual = -1;
 
     void run(ggml_tensor * out, kernels::Part part) const {
         const kernels::Epilogue epilogue{node_values(out, bias), node_values(out, channel_add), node_values(out, residual),
-                                         activation};
+                                         activation, geglu};
         const void *x = out->src[0]->data, *w = out->src[1]->data;
-        float * to = static_cast<float *>(out->data);
+        const kernels::ProductOutput to{out->data, bf16_out};
         if (int8) {
             const kernels::Int8Matrix matrix{static_cast<const uint8_t *>(w), shape.out, shape.in, shape.taps()};
-            kernels::conv2d(*kernels.int8, *kernels.vectors, shape, x, matrix, epilogue, to, part);
+            kernels::conv2d(*kernels.int8, *kernels.tiles, *kernels.vectors, shape, x, matrix, epilogue, to, part);
         } else {
             kernels::conv2d(*kernels.tiles, *kernels.vectors, shape, x, stored_matrix(out->src[1]), epilogue, to, part);
         }
@@ -73,9 +73,12 @@ struct ConvertNode {
     NodeKernels kernels;
     NodeRows x;
     kernels::RowLayout layout;
+    bool from_bf16 = false;
 
     void run(ggml_tensor * out, kernels::Part part) const {
-        kernels::convert_rows(kernels.rows(), x.source(out), layout, out->data, part);
+        kernels::RowSource source = x.source(out);
+        if (from_bf16) source.half = static_cast<const uint16_t *>(out->src[0]->data);
+        kernels::convert_rows(kernels.rows(), source, layout, out->data, part);
     }
 };
 

@@ -216,20 +216,19 @@ Form OpsCpu::form_of(const Parameter & weight, const kernels::TileSet & tiles) c
     return weight.dtype == DType::i8 ? Form::int8 : tiles.bf16 ? Form::bf16 : Form::f32;
 }
 
-ggml_tensor * OpsCpu::product(int x, const Parameter * weight, const Parameter * bias, const kernels::ConvShape & shape,
-                              const kernels::TileSet & tiles, Gate activation, Seq channel_add, int residual,
-                              const std::string & label, const Shape & ne) {
+ggml_tensor * OpsCpu::product(const Product & p) {
+    const kernels::ConvShape & shape = p.shape;
     const double flops = 2.0 * static_cast<double>(shape.in * shape.taps()) * static_cast<double>(shape.out * shape.pixels());
-    const Form form = form_of(*weight, tiles);
-    ConvNode data{kernels_of(tiles), shape, form == Form::int8, activation};
+    const Form form = form_of(*p.weight, *p.tiles);
+    ConvNode data{kernels_of(*p.tiles), shape, form == Form::int8, p.out == Form::bf16, p.geglu, p.activation};
     NodeSources sources;
-    sources.add(in_form(x, form));
-    sources.add(weight->tensor);
-    data.bias = sources.add(bias ? bias->tensor : nullptr);
-    data.channel_add = sources.add(channel_add ? contiguous(channel_add.id) : nullptr);
-    data.residual = sources.add(residual >= 0 ? contiguous(residual) : nullptr);
-    thread_scratch_ = std::max(thread_scratch_, static_cast<uint64_t>(kernels::conv_scratch(tiles, shape)));
-    return node(data, label + form_name(form), flops, ne, sources.all);
+    sources.add(in_form(p.x, form));
+    sources.add(p.weight->tensor);
+    data.bias = sources.add(p.bias ? p.bias->tensor : nullptr);
+    data.channel_add = sources.add(p.channel_add ? contiguous(p.channel_add.id) : nullptr);
+    data.residual = sources.add(p.residual >= 0 ? contiguous(p.residual) : nullptr);
+    thread_scratch_ = std::max(thread_scratch_, static_cast<uint64_t>(kernels::conv_scratch(*p.tiles, shape)));
+    return rows_node(data, p.label + form_name(form), flops, layout_of(p.out, p.ne[0], shape.pixels()), p.ne, sources.all);
 }
 
 Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
@@ -255,8 +254,19 @@ Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
                                : s.upsample ? " *2 "
                                             : " ") +
                               to(w.in, w.out) + " " + sizes({s.out_width, s.out_height});
-    return map(product(x.id, w.weight, w.bias, s, tiles(w.in, w.out), Gate::none, options.channel_add, options.residual.id, label,
-                       {w.out, s.out_width, s.out_height, s.n}));
+    Product p{x.id, w.weight, w.bias, s, &tiles(w.in, w.out), label, {w.out, s.out_width, s.out_height, s.n}};
+    p.channel_add = options.channel_add, p.residual = options.residual.id;
+    return map(product(p));
+}
+
+OpsCpu::Product OpsCpu::linear_product(Seq x, const Linear & w) const {
+    return {x.id,
+            w.weight,
+            w.bias,
+            kernels::ConvShape::linear(x.length * x.batch, x.dim, w.out),
+            &tiles(w.in, w.out),
+            "linear " + to(w.in, w.out) + " " + sizes({x.length}),
+            {w.out, x.length, x.batch, 1}};
 }
 
 Seq OpsCpu::linear(Seq x, const Linear & w, const LinearOptions & options) {
@@ -265,9 +275,9 @@ Seq OpsCpu::linear(Seq x, const Linear & w, const LinearOptions & options) {
     if ((tokens < kFewTokens && w.weight->dtype != DType::i8) || x.dim != w.weight->inner())
         return OpsGgml::linear(x, w, options);
     room(16);
-    const std::string label = "linear " + to(w.in, w.out) + " " + sizes({x.length});
-    return seq(product(x.id, w.weight, w.bias, kernels::ConvShape::linear(tokens, x.dim, w.out), tiles(w.in, w.out),
-                       gate_of(options.activation), {}, options.residual.id, label, {w.out, x.length, x.batch, 1}));
+    Product p = linear_product(x, w);
+    p.activation = gate_of(options.activation), p.residual = options.residual.id;
+    return seq(product(p));
 }
 
 Seq OpsCpu::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
@@ -324,11 +334,28 @@ Seq OpsCpu::layer_norm(Seq x, const Norm & w, float eps) {
     return {pending(std::move(value)), x.dim, x.length, x.batch};
 }
 
+/// Where the halves are whole panels, both are taken side by side and the ungated values never exist; results are then written in
+/// 16 bits on the way to any narrower form, since the scale of an int8 row is known only at its end.
 Seq OpsCpu::geglu(Seq x, const Linear & w) {
-    const Seq both = linear(x, w, {});
-    const int64_t dim = both.dim / 2;
+    const int64_t dim = w.out / 2, tokens = x.length * x.batch;
     Pending value;
-    value.ne = {dim, both.length, both.batch, 1};
+    value.ne = {dim, x.length, x.batch, 1};
+    if (dim % kernels::kTileColumns == 0 && x.dim == w.weight->inner()) {
+        value.make = [this, x, w, dim, tokens, ne = value.ne](Form form) {
+            Product p = linear_product(x, w);
+            p.label = "geglu " + to(w.in, w.out) + " " + sizes({x.length});
+            p.ne = ne;
+            p.geglu = true;
+            p.out = form == Form::f32 || !p.tiles->bf16 ? Form::f32 : Form::bf16;
+            ggml_tensor * made = product(p);
+            if (form == p.out) return made;
+            const RowLayout layout = layout_of(form, dim, tokens);
+            const ConvertNode data{kernels_of(kernels::tile_set(arithmetic_)), {dim, 0}, layout, p.out == Form::bf16};
+            return rows_node(data, "convert" + std::string(form_name(form)) + " " + sizes({dim, tokens}), 0, layout, ne, {made});
+        };
+        return {pending(std::move(value)), dim, x.length, x.batch};
+    }
+    const Seq both = linear(x, w, {});
     value.make = [this, both, dim, ne = value.ne](Form form) {
         const RowLayout layout = layout_of(form, dim, both.length * both.batch);
         return rows_node(GegluNode{kernels_of(kernels::tile_set(arithmetic_)), layout},

@@ -56,6 +56,21 @@ private:
         ggml_tensor * made[3] = {nullptr, nullptr, nullptr};
     };
 
+    /// A convolution or linear layer to be made.
+    struct Product {
+        int x;
+        const Parameter *weight, *bias;
+        kernels::ConvShape shape;
+        const kernels::TileSet * tiles;
+        std::string label;
+        Shape ne;
+        kernels::Gate activation = kernels::Gate::none;
+        Seq channel_add = {};
+        int residual = -1;
+        bool geglu = false;
+        kernels::Form out = kernels::Form::f32;  // or bf16
+    };
+
     ggml_tensor * tensor(int id) override;
     Map map(ggml_tensor * t) override;
     int pending(Pending value);
@@ -66,9 +81,8 @@ private:
     kernels::Form form_of(const Parameter & weight, const kernels::TileSet & tiles) const;
     const kernels::TileSet & tiles(int64_t in, int64_t out) const;
     NodeKernels kernels_of(const kernels::TileSet & tiles) const;
-    ggml_tensor * product(int x, const Parameter * weight, const Parameter * bias, const kernels::ConvShape & shape,
-                          const kernels::TileSet & tiles, kernels::Gate activation, Seq channel_add, int residual,
-                          const std::string & label, const Shape & ne);
+    ggml_tensor * product(const Product & request);
+    Product linear_product(Seq x, const Linear & w) const;
     template <typename Node>
     ggml_tensor * node(Node data, std::string label, double flops, const Shape & ne, std::vector<ggml_tensor *> sources);
     template <typename Node>

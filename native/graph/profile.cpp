@@ -38,7 +38,9 @@ void Profile::lap() {
     OpTime & entry = by_label_[label];
     entry.label = label;
     entry.calls += 1;
-    entry.milliseconds += std::chrono::duration<double, std::milli>(now - last_).count();
+    const double taken = std::chrono::duration<double, std::milli>(now - last_).count();
+    entry.fastest = entry.calls == 1 ? taken : std::min(entry.fastest, taken);
+    entry.milliseconds += taken;
     if (ours) entry.flops += flops_;
     label_.clear();
     last_ = now;

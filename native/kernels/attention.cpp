@@ -9,7 +9,7 @@
 namespace latent::kernels {
 namespace {
 
-constexpr int64_t kKeyBlock = 256;  // scores of a block stay in the second-level cache
+constexpr int64_t kKeyBlock = 192;  // whole tiles; scores of a block stay in the second-level cache
 
 int64_t round_up(int64_t x, int64_t to) {
     return (x + to - 1) / to * to;
@@ -50,11 +50,12 @@ Head convert_head(const TileSet & tiles, const AttentionShape & s, const float *
     return head;
 }
 
-/// c[6][64] = six rows, `stride` bytes apart, times a panel.
-void multiply_rows(const TileSet & tiles, int64_t lanes, const uint8_t * first, int64_t stride, const void * panel, float * c) {
+/// c[6][64] = (accumulate ? c : 0) + six rows, `stride` bytes apart, times a panel.
+void multiply_rows(const TileSet & tiles, int64_t lanes, const uint8_t * first, int64_t stride, const void * panel,
+                   bool accumulate, float * c) {
     const void * rows[kTileRows];
     for (int r = 0; r < kTileRows; ++r) rows[r] = first + r * stride;
-    tiles.multiply(1, lanes, rows, panel, kTileColumns, false, c);
+    tiles.multiply(1, lanes, rows, panel, kTileColumns, accumulate, c);
 }
 
 struct Work {
@@ -68,7 +69,7 @@ void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, 
             const Work & work, float * out) {
     const int64_t element = tiles.bf16 ? 2 : 4, dims = round_up(s.dim, kTileRows);
     const float scale = 1.0f / std::sqrt(static_cast<float>(s.dim));
-    float highest[kTileColumns], total[kTileColumns], correction[kTileColumns], tile[kTileRows * kTileColumns];
+    float highest[kTileColumns], total[kTileColumns], correction[kTileColumns];
     for (int i = 0; i < kTileColumns; ++i) highest[i] = -std::numeric_limits<float>::max(), total[i] = 0.0f;
     std::fill_n(work.sums, dims * kTileColumns, 0.0f);
     tiles.pack_tokens(q, q_stride, queries, s.dim, work.query_panel);
@@ -78,18 +79,13 @@ void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, 
         for (int64_t key = 0; key < count; key += kTileRows) {
             const int64_t stride = head.key_stride * element;
             multiply_rows(tiles, tiles.lanes(head.key_stride), head.keys + (first + key) * stride, stride, work.query_panel,
-                          work.scores + key * kTileColumns);
+                          false, work.scores + key * kTileColumns);
         }
-        tiles.softmax(work.scores, count, scale, highest, total, correction);
-        const int64_t padded = tiles.bf16 ? round_up(count, 2) : count;
-        std::fill_n(work.scores + count * kTileColumns, (padded - count) * kTileColumns, 0.0f);
-        tiles.pack_rows(work.scores, 0, padded, work.score_panel);
+        tiles.softmax(work.scores, count, scale, highest, total, correction, work.score_panel);
         if (first > 0) tiles.scale_columns(work.sums, dims, correction);
         for (int64_t d = 0; d < dims; d += kTileRows) {
-            multiply_rows(tiles, tiles.lanes(padded), head.values + (d * head.value_stride + first) * element,
-                          head.value_stride * element, work.score_panel, tile);
-            float * sums = work.sums + d * kTileColumns;
-            for (int i = 0; i < kTileRows * kTileColumns; ++i) sums[i] += tile[i];
+            multiply_rows(tiles, tiles.lanes(count), head.values + (d * head.value_stride + first) * element,
+                          head.value_stride * element, work.score_panel, true, work.sums + d * kTileColumns);
         }
     }
     for (int i = 0; i < kTileColumns; ++i) total[i] = 1.0f / total[i];

@@ -60,8 +60,8 @@ struct Schedule {
     int64_t panels, chunk, chunks;
     int taps_per_group;
 
-    Schedule(const ConvShape & s, int64_t tap_bytes, int64_t cache, int threads) {
-        panels = (s.out + kTileColumns - 1) / kTileColumns;
+    Schedule(const ConvShape & s, int64_t width, int64_t tap_bytes, int64_t cache, int threads) {
+        panels = (width + kTileColumns - 1) / kTileColumns;
         const int64_t tiles = (s.pixels() + kTileRows - 1) / kTileRows;
         constexpr int64_t kLeast = 8, kMost = 170;  // tiles of a chunk: enough to be worth a panel, few enough for their sums
         chunks = std::max((3 * threads + panels - 1) / panels, (tiles + kMost - 1) / kMost);
@@ -78,36 +78,81 @@ struct Schedule {
 
 constexpr int64_t kTileFloats = kTileRows * kTileColumns;
 
-/// The common course of every arithmetic. Product:
-///   tap_bytes() of a panel; prepare(panel, first_tap, last_tap); scales(panel): of output channels, or null
-///   multiply(at, taps, columns, accumulate, c): the tile whose input pixels are `at`
-template <typename Product>
-void run(Product & product, const VectorSet & vectors, const ConvShape & s, const Epilogue & e, float * out, Part part) {
-    const Schedule plan(s, product.tap_bytes(), product.cache(), part.threads);
-    const Taps taps(s);
-    float * sums =
-        static_cast<float *>(scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles(s.taps()) * kTileFloats) * sizeof(float)));
-    int64_t at[kMaxTaps * kTileRows];
-    const int64_t plane = s.out_height * s.out_width;
+/// Turns sums into results: a row of up to 64 channels at a time.
+class Finish {
+public:
+    Finish(const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const Epilogue & epilogue,
+           const ProductOutput & out)
+        : tiles_(tiles), vectors_(vectors), s_(shape), e_(epilogue), out_(out), width_(epilogue.width(shape.out)) {
+        row_ = out.bf16 ? (width_ + 1) / 2 * 2 : width_;
+    }
+    int64_t width() const { return width_; }
 
-    for (int64_t task = part.thread; task < plan.tasks(); task += part.threads) {
-        const int64_t panel = task / plan.chunks, first = task % plan.chunks * plan.chunk;
+    /// `scales` of the output channels of each half, or null.
+    void row(int64_t pixel, int64_t column, int columns, const float * sums, const float * gates,
+             const float * const * scales) const {
+        float buffer[kTileColumns], other[kTileColumns];
+        const int64_t at = pixel * row_ + column, from = pixel * width_ + column;
+        float * target = out_.bf16 ? buffer : static_cast<float *>(out_.data) + at;
+        const float * bias = e_.bias ? e_.bias + column : nullptr;
+        const float * add = e_.channel_add ? e_.channel_add + pixel / (s_.out_height * s_.out_width) * s_.out + column : nullptr;
+        if (e_.geglu) {
+            vectors_.finish(sums, scales[0], bias, add, nullptr, Gate::none, buffer, columns);
+            vectors_.finish(gates, scales[1], bias ? bias + width_ : nullptr, add ? add + width_ : nullptr, nullptr, Gate::none,
+                            other, columns);
+            vectors_.geglu(buffer, other, target, columns);
+        } else {
+            vectors_.finish(sums, scales[0], bias, add, e_.residual ? e_.residual + from : nullptr, e_.activation, target,
+                            columns);
+        }
+        if (!out_.bf16) return;
+        const int64_t padded = column + columns == width_ ? row_ - column : columns;  // a row's last odd one is completed
+        tiles_.convert_row(buffer, Element::f32, columns, padded, static_cast<uint8_t *>(out_.data) + at * 2);
+    }
+
+private:
+    const TileSet & tiles_;
+    const VectorSet & vectors_;
+    const ConvShape & s_;
+    const Epilogue & e_;
+    const ProductOutput & out_;
+    int64_t width_, row_;  // elements of a result, and from row to row
+};
+
+/// The common course of every arithmetic. Product:
+///   tap_bytes() of a panel; prepare(half, panel, first_tap, last_tap); scales(panel): of output channels, or null
+///   multiply(half, at, taps, columns, accumulate, c): the tile whose input pixels are `at`
+/// Half 1 is the gate of a geglu, taken beside the values.
+template <typename Product>
+void run(Product & product, const ConvShape & s, const Finish & finish, Part part) {
+    const Schedule plan(s, finish.width(), product.tap_bytes(), product.cache(), part.threads);
+    const int halves = finish.width() < s.out ? 2 : 1;
+    const Taps taps(s);
+    const bool grouped = plan.taps_per_group < s.taps();
+    float * sums = static_cast<float *>(
+        scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles(s.taps()) * halves * kTileFloats) * sizeof(float)));
+    int64_t at[kMaxTaps * kTileRows];
+
+    // Neighbouring tasks write the same rows: lines and pages stay at hand.
+    const int64_t end = plan.tasks() * (part.thread + 1) / part.threads;
+    for (int64_t task = plan.tasks() * part.thread / part.threads; task < end; ++task) {
+        const int64_t panel = task % plan.panels, first = task / plan.panels * plan.chunk;
         const int64_t last = std::min(first + plan.chunk, s.pixels()), column = panel * kTileColumns;
-        const int columns = static_cast<int>(std::min<int64_t>(kTileColumns, s.out - column));
+        const int columns = static_cast<int>(std::min<int64_t>(kTileColumns, finish.width() - column));
+        const int64_t gates = panel + finish.width() / kTileColumns;
+        const float * const scales[2] = {product.scales(panel), halves > 1 ? product.scales(gates) : nullptr};
         for (int tap = 0; tap < s.taps(); tap += plan.taps_per_group) {
             const int last_tap = std::min(tap + plan.taps_per_group, s.taps());
-            product.prepare(panel, tap, last_tap);
+            product.prepare(0, panel, tap, last_tap);
+            if (halves > 1) product.prepare(1, gates, tap, last_tap);
             for (int64_t pixel = first; pixel < last; pixel += kTileRows) {
-                float * c = sums + (plan.taps_per_group < s.taps() ? (pixel - first) / kTileRows * kTileFloats : 0);
+                float * c = sums + (grouped ? (pixel - first) / kTileRows * halves * kTileFloats : 0);
                 taps.find(pixel, tap, last_tap, at);
-                product.multiply(at, last_tap - tap, columns, tap > 0, c);
+                for (int half = 0; half < halves; ++half)
+                    product.multiply(half, at, last_tap - tap, columns, tap > 0, c + half * kTileFloats);
                 if (last_tap < s.taps()) continue;
-                for (int64_t r = 0; r < kTileRows && pixel + r < last; ++r) {
-                    const int64_t to = (pixel + r) * s.out + column;
-                    vectors.finish(c + r * kTileColumns, product.scales(panel), e.bias ? e.bias + column : nullptr,
-                                   e.channel_add ? e.channel_add + (pixel + r) / plane * s.out + column : nullptr,
-                                   e.residual ? e.residual + to : nullptr, e.activation, out + to, columns);
-                }
+                for (int64_t r = 0; r < kTileRows && pixel + r < last; ++r)
+                    finish.row(pixel + r, column, columns, c + r * kTileColumns, c + kTileFloats + r * kTileColumns, scales);
             }
         }
     }
@@ -136,19 +181,21 @@ public:
     static int64_t cache() { return int64_t{3} << 19; }  // larger than the second level: packing twice costs more
     const float * scales(int64_t) const { return nullptr; }
 
-    void prepare(int64_t panel, int first_tap, int last_tap) {
-        panel_ = static_cast<uint8_t *>(scratch(Scratch::panel, static_cast<size_t>((last_tap - first_tap) * tap_bytes())));
+    void prepare(int half, int64_t panel, int first_tap, int last_tap) {
+        const Scratch use = half == 0 ? Scratch::panel : Scratch::gate_panel;
+        uint8_t * out = static_cast<uint8_t *>(scratch(use, static_cast<size_t>((last_tap - first_tap) * tap_bytes())));
+        panels_[half] = out;
         for (int column = 0; column < kTileColumns; column += 16) {
             int64_t stride = 0;
             const void * rows = weight_rows(panel * kTileColumns + column, &stride);
-            tiles_.pack_weights(rows, stride, s_.in, s_.taps(), first_tap, last_tap, column, panel_);
+            tiles_.pack_weights(rows, stride, s_.in, s_.taps(), first_tap, last_tap, column, out);
         }
     }
 
-    void multiply(const int64_t * at, int taps, int columns, bool accumulate, float * c) const {
+    void multiply(int half, const int64_t * at, int taps, int columns, bool accumulate, float * c) const {
         const void * rows[kMaxTaps * kTileRows];
         for (int i = 0; i < taps * kTileRows; ++i) rows[i] = at[i] < 0 ? zeros_ : x_ + at[i] * row_bytes_;
-        tiles_.multiply(taps, lanes_, rows, panel_, columns, accumulate, c);
+        tiles_.multiply(taps, lanes_, rows, panels_[half], columns, accumulate, c);
     }
 
 private:
@@ -189,7 +236,7 @@ private:
     const uint8_t * x_;
     int64_t row_bytes_;
     const uint8_t * zeros_;
-    uint8_t * panel_ = nullptr;
+    const uint8_t * panels_[2] = {nullptr, nullptr};
 };
 
 /// Weights packed at load, activations quantised.
@@ -208,19 +255,19 @@ public:
     static int64_t cache() { return int64_t{3} << 18; }  // three quarters of a second level of 1 MiB
     const float * scales(int64_t panel) const { return w_.scales(panel); }
 
-    void prepare(int64_t panel, int first_tap, int) {
-        panel_ = w_.panel(panel) + first_tap * tap_bytes();
-        sums_ = w_.sums(panel) + first_tap * blocks_.count * kTileColumns;
+    void prepare(int half, int64_t panel, int first_tap, int) {
+        panels_[half] = w_.panel(panel) + first_tap * tap_bytes();
+        sums_[half] = w_.sums(panel) + first_tap * blocks_.count * kTileColumns;
     }
 
-    void multiply(const int64_t * at, int taps, int columns, bool accumulate, float * c) const {
+    void multiply(int half, const int64_t * at, int taps, int columns, bool accumulate, float * c) const {
         const uint8_t * rows[kMaxTaps * kTileRows];
         const Int8Scale * scales[kMaxTaps * kTileRows];
         for (int i = 0; i < taps * kTileRows; ++i) {
             rows[i] = at[i] < 0 ? zeros_ : x_ + at[i] * blocks_.row_bytes();
             scales[i] = at[i] < 0 ? no_scales_ : scales_ + at[i] * blocks_.count;
         }
-        set_.multiply(taps, blocks_, rows, scales, panel_, sums_, columns, accumulate, c);
+        set_.multiply(taps, blocks_, rows, scales, panels_[half], sums_[half], columns, accumulate, c);
     }
 
 private:
@@ -232,8 +279,8 @@ private:
     const Int8Scale * scales_ = nullptr;
     const uint8_t * zeros_ = nullptr;
     const Int8Scale * no_scales_ = nullptr;
-    const int8_t * panel_ = nullptr;
-    const float * sums_ = nullptr;
+    const int8_t * panels_[2] = {nullptr, nullptr};
+    const float * sums_[2] = {nullptr, nullptr};
 };
 
 }  // namespace
@@ -246,21 +293,21 @@ ConvShape ConvShape::linear(int64_t tokens, int64_t in, int64_t out) {
 }
 
 void conv2d(const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x, const Matrix & w,
-            const Epilogue & epilogue, float * out, Part part) {
+            const Epilogue & epilogue, const ProductOutput & out, Part part) {
     StoredProduct product(tiles, shape, x, w);
-    run(product, vectors, shape, epilogue, out, part);
+    run(product, shape, Finish(tiles, vectors, shape, epilogue, out), part);
 }
 
-void conv2d(const Int8Set & set, const VectorSet & vectors, const ConvShape & shape, const void * x, const Int8Matrix & w,
-            const Epilogue & epilogue, float * out, Part part) {
+void conv2d(const Int8Set & set, const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x,
+            const Int8Matrix & w, const Epilogue & epilogue, const ProductOutput & out, Part part) {
     Int8Product product(set, shape, x, w);
-    run(product, vectors, shape, epilogue, out, part);
+    run(product, shape, Finish(tiles, vectors, shape, epilogue, out), part);
 }
 
 int64_t conv_scratch(const TileSet & tiles, const ConvShape & s) {
     const int64_t tap = tiles.lanes(s.in) * kTileColumns * 4;
-    const Schedule plan(s, tap, StoredProduct::cache(), 1);
-    return plan.taps_per_group * tap + plan.sum_tiles(s.taps()) * kTileFloats * 4 +
+    const Schedule plan(s, s.out, tap, StoredProduct::cache(), 1);
+    return 2 * (plan.taps_per_group * tap + plan.sum_tiles(s.taps()) * kTileFloats * 4) +
            s.in * s.taps() * (16 * tiles.element_bytes() + 4) + tap / kTileColumns;
 }
 

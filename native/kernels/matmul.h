@@ -37,17 +37,28 @@ struct ConvShape {
 struct Epilogue {
     const float * bias = nullptr;         // [out]
     const float * channel_add = nullptr;  // [n, out]
-    const float * residual = nullptr;     // as the output
+    const float * residual = nullptr;     // as the output, float32
     Gate activation = Gate::none;
+    /// Instead of the gate and the residual: out / 2 channels, the first half times gelu of the second. out / 2 is a multiple
+    /// of 64.
+    bool geglu = false;
+
+    int64_t width(int64_t out) const { return geglu ? out / 2 : out; }
+};
+
+/// Where results go: rows of float32, or of bfloat16 (Form::bf16 of rows.h).
+struct ProductOutput {
+    void * data = nullptr;
+    bool bf16 = false;
 };
 
 /// out[n, oh, ow, out] = conv(x, w) + epilogue. x: rows of the tile set's element type (rows.h), float32 where it is float32.
 void conv2d(const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x, const Matrix & w,
-            const Epilogue & epilogue, float * out, Part part);
+            const Epilogue & epilogue, const ProductOutput & out, Part part);
 
-/// The same in 8-bit integers. x: quantised rows (rows.h).
-void conv2d(const Int8Set & set, const VectorSet & vectors, const ConvShape & shape, const void * x, const Int8Matrix & w,
-            const Epilogue & epilogue, float * out, Part part);
+/// The same in 8-bit integers. x: quantised rows (rows.h). `tiles` writes bfloat16.
+void conv2d(const Int8Set & set, const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x,
+            const Int8Matrix & w, const Epilogue & epilogue, const ProductOutput & out, Part part);
 
 /// Scratch bytes per thread.
 int64_t conv_scratch(const TileSet & tiles, const ConvShape & shape);

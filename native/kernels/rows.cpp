@@ -95,6 +95,14 @@ int64_t RowLayout::bytes() const {
 }
 
 const float * RowSource::row(int64_t index, float * buffer) const {
+    if (half) {
+        const uint16_t * from = half + index * ((channels[0] + 1) / 2 * 2);
+        for (int64_t c = 0; c < channels[0]; ++c) {
+            const uint32_t bits = static_cast<uint32_t>(from[c]) << 16;
+            std::memcpy(buffer + c, &bits, sizeof(bits));
+        }
+        return buffer;
+    }
     const float * first = data[0] + index * channels[0];
     if (channels[1] == 0) return first;
     std::memcpy(buffer, first, static_cast<size_t>(channels[0]) * sizeof(float));

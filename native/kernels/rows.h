@@ -27,10 +27,12 @@ struct RowLayout {
     int64_t bytes() const;
 };
 
-/// Float32 rows, of one tensor or of two side by side (a concatenation of channels that is never made).
+/// Float32 rows, of one tensor or of two side by side (a concatenation of channels that is never made); or one of bfloat16 rows
+/// (Form::bf16), for conversions.
 struct RowSource {
     const float * data[2] = {nullptr, nullptr};
     int64_t channels[2] = {0, 0};
+    const uint16_t * half = nullptr;
 
     int64_t total() const { return channels[0] + channels[1]; }
     /// The row itself where it lies in one piece, else a copy in `buffer`.

@@ -7,7 +7,7 @@
 namespace latent::kernels {
 
 /// Uses of a thread's scratch memory. What calls what decides which may not coincide.
-enum class Scratch { panel, sums, weight_rows, float_row, zero_row, attention_head, attention_work, count };
+enum class Scratch { panel, gate_panel, sums, weight_rows, float_row, zero_row, attention_head, attention_work, count };
 
 /// A growing buffer of this thread, one per use; 64-byte aligned, contents undefined. Freed with the thread.
 inline void * scratch(Scratch use, size_t bytes) {

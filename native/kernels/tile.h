@@ -24,8 +24,6 @@ struct TileSet {
     /// `columns` of c are needed; others may be left alone.
     void (*multiply)(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
                      float * c);
-    /// Packs `count` float rows of 64 (k = first ... first + count - 1; both even for bf16) into the panel.
-    void (*pack_rows)(const float * rows, int64_t first, int64_t count, void * panel);
     /// Packs up to 64 tokens x[token * stride + k] into a panel of k rows; missing tokens are zero.
     void (*pack_tokens)(const float * x, int64_t stride, int tokens, int64_t k, void * panel);
     /// Packs 16 weight rows of this set's element type, `stride` elements apart, row[channel * taps + tap], into columns `column`
@@ -34,9 +32,9 @@ struct TileSet {
                          void * panel);
     /// Converts one row of k stored elements to this set's; `padded` >= k elements are written, zeros at the end.
     void (*convert_row)(const void * source, Element type, int64_t k, int64_t padded, void * target);
-    /// One block of online softmax over keys, a query per column. s[keys][64] are raw scores: s = exp(s * scale - max'), where
-    /// max' is the larger of max[64] and the block's. max and sum are updated, correction[64] = exp(max - max').
-    void (*softmax)(float * s, int64_t keys, float scale, float * max, float * sum, float * correction);
+    /// One block of online softmax over keys, a query per column: panel[keys][64] = exp(s * scale - max'), where s[keys][64] are
+    /// raw scores and max' is the larger of max[64] and the block's. max and sum are updated, correction[64] = exp(max - max').
+    void (*softmax)(const float * s, int64_t keys, float scale, float * max, float * sum, float * correction, void * panel);
     /// x[i] *= factor[i % 64] over rows of 64.
     void (*scale_columns)(float * x, int64_t rows, const float * factor);
 

@@ -23,7 +23,7 @@ inline Avx2 Avx2::exp(Avx2 x) {
 }  // namespace
 
 const TileSet & tiles_avx2() {
-    static const TileSet set = {"avx2",           false,           multiply_f32<Avx2, 2>, pack_rows_f32,      pack_tokens_f32,
+    static const TileSet set = {"avx2",           false,           multiply_f32<Avx2, 2>, pack_tokens_f32,
                                 pack_weights_f32, convert_row_f32, softmax_columns<Avx2>, scale_columns<Avx2>};
     return set;
 }

@@ -7,7 +7,7 @@
 namespace latent::kernels {
 
 const TileSet & tiles_avx512() {
-    static const TileSet set = {"avx512",         false,           multiply_f32<Avx512, 4>, pack_rows_f32,        pack_tokens_f32,
+    static const TileSet set = {"avx512",         false,           multiply_f32<Avx512, 4>, pack_tokens_f32,
                                 pack_weights_f32, convert_row_f32, softmax_columns<Avx512>, scale_columns<Avx512>};
     return set;
 }

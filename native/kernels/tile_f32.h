@@ -82,11 +82,6 @@ inline void pack_weights_f32(const void * rows, int64_t stride, int64_t channels
     }
 }
 
-inline void pack_rows_f32(const float * rows, int64_t first, int64_t count, void * panel) {
-    std::memcpy(static_cast<float *>(panel) + first * kTileColumns, rows,
-                static_cast<size_t>(count * kTileColumns) * sizeof(float));
-}
-
 inline void pack_tokens_f32(const float * x, int64_t stride, int tokens, int64_t k, void * panel) {
     float * out = static_cast<float *>(panel);
     // Blocks of 16 k keep the lines of the 64 token rows in the first-level cache while the panel is written line by line.
@@ -122,7 +117,7 @@ inline void convert_row_f32(const void * source, Element type, int64_t k, int64_
 }
 
 template <typename V>
-void softmax_columns(float * s, int64_t keys, float scale, float * max, float * sum, float * correction) {
+void softmax_columns(const float * s, int64_t keys, float scale, float * max, float * sum, float * correction, void * panel) {
     for (int column = 0; column < kTileColumns; column += V::kLanes) {
         const V factor = V::set1(scale), before = V::load(max + column);
         V highest = V::set1(-std::numeric_limits<float>::max());
@@ -130,9 +125,8 @@ void softmax_columns(float * s, int64_t keys, float scale, float * max, float * 
         const V now = V::max(before, V::mul(highest, factor));
         V total = V::zero();
         for (int64_t key = 0; key < keys; ++key) {
-            float * at = s + key * kTileColumns + column;
-            const V p = V::exp(V::sub(V::mul(V::load(at), factor), now));
-            p.store(at);
+            const V p = V::exp(V::sub(V::mul(V::load(s + key * kTileColumns + column), factor), now));
+            p.store(static_cast<float *>(panel) + key * kTileColumns + column);
             total = V::add(total, p);
         }
         const V shrink = V::exp(V::sub(before, now));

@@ -76,7 +76,7 @@ TEST(int8_conv_matches_the_definition) {
             const int threads = static_cast<int>(pick(1, 5));
             std::vector<float> out(static_cast<size_t>(s.pixels() * s.out), NAN);
             for (int t = 0; t < threads; ++t)
-                conv2d(set, vector_set(), s, rows.data(), packed.matrix, epilogue, out.data(), {t, threads});
+                conv2d(set, tiles_portable(), vector_set(), s, rows.data(), packed.matrix, epilogue, {out.data()}, {t, threads});
             auto expected = reference_conv(s, meaning(rows, s.n * s.height * s.width, s.in), packed.full);
             apply_epilogue(s, epilogue, expected);
             const double exact = errors(out, expected).largest;
@@ -123,7 +123,7 @@ TEST(int8_rows_that_are_not_finite) {
             const Packed packed = pack(random_values(66 * 70), 66, 70, 1);
             const auto rows = in_form(with(set), x, 70, Form::int8);
             std::vector<float> out(5 * 66);
-            conv2d(set, vector_set(), s, rows.data(), packed.matrix, {}, out.data(), {0, 1});
+            conv2d(set, tiles_portable(), vector_set(), s, rows.data(), packed.matrix, {}, {out.data()}, {0, 1});
             for (size_t i = 0; i < out.size(); ++i) CHECK(std::isnan(out[i]) == (i / 66 == 2));
         }
         // Weights likewise: their output channel.
@@ -133,7 +133,8 @@ TEST(int8_rows_that_are_not_finite) {
         const Packed packed = pack(w, 66, 70, 1);
         const auto rows = in_form(with(set), random_values(5 * 70), 70, Form::int8);
         std::vector<float> out(5 * 66);
-        conv2d(set, vector_set(), ConvShape::linear(5, 70, 66), rows.data(), packed.matrix, {}, out.data(), {0, 1});
+        conv2d(set, tiles_portable(), vector_set(), ConvShape::linear(5, 70, 66), rows.data(), packed.matrix, {}, {out.data()},
+               {0, 1});
         for (size_t i = 0; i < out.size(); ++i) CHECK(std::isnan(out[i]) == (i % 66 == 3 || i % 66 == 65));
     });
 }

@@ -61,7 +61,7 @@ TEST(conv_matches_the_definition) {
             const int threads = static_cast<int>(pick(1, 5));
             std::vector<float> out(expected.size(), NAN);
             for (int t = 0; t < threads; ++t)
-                conv2d(tiles, vector_set(), s, rows.data(), w.matrix, epilogue, out.data(), {t, threads});
+                conv2d(tiles, vector_set(), s, rows.data(), w.matrix, epilogue, {out.data()}, {t, threads});
             const double error = distance(tiles, out, expected);
             if (!(error <= tolerance(tiles))) check::fail(tiles.name, round, "conv error " + std::to_string(error));
         }
@@ -84,7 +84,7 @@ TEST(linear_matches_the_definition) {
             const int threads = static_cast<int>(pick(1, 5));
             std::vector<float> out(expected.size(), NAN);
             for (int t = 0; t < threads; ++t)
-                conv2d(tiles, vector_set(), s, in.data(), w.matrix, epilogue, out.data(), {t, threads});
+                conv2d(tiles, vector_set(), s, in.data(), w.matrix, epilogue, {out.data()}, {t, threads});
             const double error = distance(tiles, out, expected);
             if (!(error <= tolerance(tiles))) check::fail(tiles.name, round, "linear error " + std::to_string(error));
         }
@@ -101,9 +101,40 @@ TEST(wide_convolutions_match_the_definition) {
         const auto expected = reference_conv(s, x, w.full);
         const auto rows = in_form({&tiles, nullptr, &vectors_portable()}, x, s.in, tiles.bf16 ? Form::bf16 : Form::f32);
         std::vector<float> out(expected.size(), NAN);
-        conv2d(tiles, vector_set(), s, rows.data(), w.matrix, {}, out.data(), {0, 1});
+        conv2d(tiles, vector_set(), s, rows.data(), w.matrix, {}, {out.data()}, {0, 1});
         const double error = distance(tiles, out, expected);
         if (!(error <= tolerance(tiles))) check::fail(tiles.name, 0, "conv error " + std::to_string(error));
+    });
+}
+
+// Both halves of a gated layer at once, and results in bfloat16.
+TEST(gated_products_match_the_definition) {
+    for_every_set([](const TileSet & tiles) {
+        for (int round = 0; round < 8; ++round) {
+            const int64_t tokens = pick(1, 100), k = pick(1, 90), dim = 64 * pick(1, 2);
+            const ConvShape s = ConvShape::linear(tokens, k, 2 * dim);
+            const auto x = random_values(tokens * k), bias = random_values(2 * dim);
+            const StoredMatrix w = stored(2 * dim, k, kElements[round % 4]);
+            Epilogue epilogue;
+            epilogue.bias = bias.data(), epilogue.geglu = true;
+            auto sums = reference_conv(s, x, w.full);
+            std::vector<double> expected;
+            for (int64_t t = 0; t < tokens; ++t)
+                for (int64_t c = 0; c < dim; ++c) {
+                    const size_t at = static_cast<size_t>(t * 2 * dim + c), gate = at + static_cast<size_t>(dim);
+                    expected.push_back((sums[at] + bias[static_cast<size_t>(c)]) *
+                                       exact_gate(sums[gate] + bias[static_cast<size_t>(dim + c)], Gate::gelu));
+                }
+            const auto in = in_form({&tiles, nullptr, &vectors_portable()}, x, k, tiles.bf16 ? Form::bf16 : Form::f32);
+            const bool half = tiles.bf16 && round % 2 == 0;
+            std::vector<float> out(expected.size(), NAN);
+            std::vector<uint16_t> halves(expected.size());
+            const ProductOutput output{half ? static_cast<void *>(halves.data()) : out.data(), half};
+            for (int t = 0; t < 3; ++t) conv2d(tiles, vector_set(), s, in.data(), w.matrix, epilogue, output, {t, 3});
+            for (size_t i = 0; half && i < out.size(); ++i) out[i] = bfloat_to_float(halves[i]);
+            const double error = distance(tiles, out, expected);
+            if (!(error <= tolerance(tiles))) check::fail(tiles.name, round, "geglu error " + std::to_string(error));
+        }
     });
 }
 

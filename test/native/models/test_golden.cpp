@@ -165,7 +165,7 @@ TEST(sd1_unet) {
 
     // Fast mode: the stated bounds, relative to the largest value of the output.
     const std::vector<std::pair<DType, double>> bounds = {
-        {DType::f16, std::min(fast_bound(), 2e-2)}, {DType::bf16, 2e-2}, {DType::q8_0, 6e-2}};
+        {DType::f16, std::min(fast_bound(), 2e-2)}, {DType::bf16, 2e-2}, {DType::q8_0, 6e-2}, {DType::i8, 8e-2}};
     for (const auto & [type, bound] : bounds) {
         unet.weights().plan(c.weights(unet_prefix), {Precision::fast, type});
         unet.weights().load({});
