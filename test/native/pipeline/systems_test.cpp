@@ -136,3 +136,72 @@ TEST(retrieval_augmented_model) {
     const System system{"ldm-rdm", "eps", "ddim4", 5.0};
     check_image(model, system, 0, check_row(model, system, 0, request, {}, conditioning, &zeros));
 }
+
+// The public RDM files carry no CLIP; its text tower is a part of its own. The tower of the case has a projection of 40, the
+// U-Net takes 64: the rest is zeros.
+TEST(retrieval_augmented_model_with_a_prompt) {
+    const golden::Case rdm = golden::load("ldm-rdm"), clip = golden::load("clip-openai");
+    const golden::TempFolder folder;
+    std::vector<golden::FileTensor> tensors;
+    for (const TensorInfo & info : golden::keys(clip, "hf")) {
+        if (info.name.rfind("text_", 0) != 0 || info.dtype != DType::f32) continue;
+        golden::Values values = golden::weight(clip, "hf", info.name);
+        if (info.name == "text_projection.weight") {
+            values.shape[0] = 64;
+            values.data.resize(64 * 32);
+        }
+        const auto * bytes = reinterpret_cast<const uint8_t *>(values.data.data());
+        tensors.push_back({info.name, DType::f32, values.shape, {bytes, bytes + values.data.size() * sizeof(float)}});
+    }
+    golden::write_safetensors(folder / "clip.safetensors", tensors);
+
+    LoadRequest request = exact_request();
+    request.model = golden::write_layout(rdm, "compvis", folder.path());
+    request.text_encoder = folder / "clip.safetensors";
+    request.config = rdm.config();
+    request.config["text_encoder"] = golden::load("sd1").config().at("text_encoder");
+    const auto pipe = Pipeline::load(request, {});
+    CHECK(pipe->info()["condition"] == Json({{"guidance", true}, {"dim", 64}, {"tokens", 77}, {"vocabulary", 49408}}));
+
+    const golden::Values embeds = golden::expected(clip, "text_embeds"), ids = golden::input(clip, "ids");
+    ConditionRequest condition;
+    condition.prompt.emplace();
+    condition.prompt->chunks.push_back({{ids.data.begin(), ids.data.begin() + 77}, {}});
+    const golden::Values neighbours = golden::input(rdm, "embeddings");
+    condition.embeddings = EmbeddingRows{6, 64, neighbours.data};
+    const Conditioning conditioning = pipe->encode_condition(condition, {});
+    CHECK(conditioning.tokens == 7 && conditioning.dim == 64);
+    std::vector<float> expected(embeds.data.begin(), embeds.data.begin() + 40);
+    double squares = 0;
+    for (const float v : expected) squares += v * v;
+    for (float & v : expected) v = static_cast<float>(v / std::sqrt(squares));
+    expected.resize(64);
+    const std::vector<float> all = golden::expected(rdm, "context").data;
+    expected.insert(expected.end(), all.begin(), all.end());
+    within("ldm-rdm context with a prompt", difference(conditioning.data, expected), embeds.atol);
+
+    GenerateRequest generate;
+    generate.sampling.sampler = "ddim", generate.sampling.steps = 2;
+    generate.condition = condition;
+    generate.width = generate.height = 32;
+    CHECK(pipe->generate(generate, {}).images.size() == 1);
+    condition.prompt->chunks.push_back(condition.prompt->chunks[0]);
+    CHECK_THROWS(pipe->encode_condition(condition, {}), ErrorCode::invalid_argument);
+}
+
+TEST(image_encoder_alone) {
+    const golden::Case clip = golden::load("clip-vision");
+    const golden::TempFolder folder;
+    golden::write_layout(clip, "diffusers", folder.path());
+    LoadRequest request = exact_request();
+    request.image_encoder = folder / "image_encoder";
+    const auto pipe = Pipeline::load(request, {});
+    CHECK(pipe->info()["condition"]["imageEncoder"] == Json({{"size", 28}, {"dim", 40}}));
+    const golden::Values pixels = golden::input(clip, "pixels"), embeds = golden::expected(clip, "image_embeds");
+    const EmbeddingRows rows = pipe->embed_images({{2, 3, 28, 28}, pixels.data}, {});
+    CHECK(rows.count == 2 && rows.dim == 40);
+    within("clip-vision embed_images", difference(rows.data, embeds.data), embeds.atol);
+    CHECK_THROWS(pipe->embed_images({{1, 3, 14, 14}, std::vector<float>(588)}, {}), ErrorCode::invalid_argument);
+    const Loaded none("ldm-uncond");
+    CHECK_THROWS(none->embed_images({{1, 3, 28, 28}, std::vector<float>(2352)}, {}), ErrorCode::unsupported_model);
+}
