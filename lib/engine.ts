@@ -1,12 +1,12 @@
 /** From a model source to the engine's handles: what load, inspect, convert and estimateMemory share. */
-import { DiffusionError } from './errors.js'
+import { DiffusionError, UnsupportedModelError } from './errors.js'
 import { runJob, type JobHooks } from './job.js'
 import { addon } from './native/call.js'
 import type { NativeJob, NativeCallbacks, NativeLoadRequest } from './native/contract.js'
 import type { ResolvedLoad } from './options.js'
 import { unpackOuterZip, type Unpacked } from './outer-zip.js'
 import { resolveSource, sourceRequest, type ResolvedSource } from './sources.js'
-import type { ModelSource } from './types.js'
+import type { ModelSource, PipelineInfo } from './types.js'
 
 /** A source on disk, ready for the engine; `dispose()` deletes what was unpacked for it. */
 export interface PreparedSource {
@@ -53,6 +53,13 @@ export async function withSource<T>(
     await unpacked?.dispose()
     throw error
   }
+}
+
+/** Refuses a model of another kind than the caller counts on. */
+export function checkKind(info: PipelineInfo, { kind }: ResolvedLoad, { source }: PreparedSource): PipelineInfo {
+  if (kind === undefined || kind === info.kind) return info
+  const message = `${info.name || source.name} is a model of the kind '${info.kind}', not '${kind}'`
+  throw new UnsupportedModelError(message, { kind: info.kind, expected: kind })
 }
 
 /** The engine, for jobs that need nothing but it. */

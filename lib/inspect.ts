@@ -1,4 +1,5 @@
-import { withSource, addon } from './engine.js'
+import { checkKind, withSource, addon } from './engine.js'
+import { readInfo } from './info.js'
 import { guarded } from './native/call.js'
 import { resolveLoad } from './options.js'
 import type { LoadOptions, ModelInfo, ModelSource } from './types.js'
@@ -37,6 +38,10 @@ export interface MemoryEstimate {
   /** Bytes of the weights by part; `mapped` of them stay in the file's mapping. */
   weights: Record<string, { bytes: number; mapped: number }>
   textEncoder?: StageEstimate
+  /** Class embedder or spatial rescaler. */
+  conditioner?: StageEstimate
+  /** CLIP's image tower, where one is loaded. */
+  imageEncoder?: StageEstimate
   unet?: StageEstimate
   encode?: StageEstimate
   decode?: StageEstimate
@@ -49,15 +54,16 @@ export interface MemoryEstimate {
 function peaks(
   estimate: Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes'>,
 ): Pick<MemoryEstimate, 'peakBytes' | 'lowPeakBytes'> {
-  const part = (name: string) => estimate.weights[name]?.bytes ?? 0
-  const work = {
+  const work: Record<string, number> = {
     textEncoder: estimate.textEncoder?.bytes ?? 0,
+    conditioner: estimate.conditioner?.bytes ?? 0,
+    imageEncoder: estimate.imageEncoder?.bytes ?? 0,
     unet: estimate.unet?.bytes ?? 0,
     vae: Math.max(estimate.encode?.bytes ?? 0, estimate.decode?.bytes ?? 0),
   }
-  const names = Object.keys(work) as (keyof typeof work)[]
-  const weights = names.reduce((sum, name) => sum + part(name), 0)
-  return { peakBytes: weights + Math.max(...Object.values(work)), lowPeakBytes: Math.max(...names.map((name) => part(name) + work[name])) }
+  const parts = Object.entries(work).map(([name, bytes]) => ({ weights: estimate.weights[name]?.bytes ?? 0, bytes }))
+  const weights = parts.reduce((sum, part) => sum + part.weights, 0)
+  return { peakBytes: weights + Math.max(...Object.values(work)), lowPeakBytes: Math.max(...parts.map((part) => part.weights + part.bytes)) }
 }
 
 /** Peak bytes per stage for a picture of the given size (decoded in one piece), before anything is loaded. Without a source: for the model inside the package. */
@@ -79,9 +85,9 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
     (native) => (callbacks) => addon().loadPipeline(JSON.stringify(native), callbacks),
   )
   try {
-    const { defaults } = JSON.parse(pipeline.info()) as { defaults: { width: number; height: number; guidanceScale: number } }
+    const { defaults, condition } = checkKind(readInfo(pipeline), load, prepared)
     const size = { width: width ?? defaults.width, height: height ?? defaults.height }
-    const guided = (guidanceScale ?? defaults.guidanceScale) !== 1
+    const guided = condition.guidance && (guidanceScale ?? defaults.guidanceScale) !== 1
     const estimate = JSON.parse(guarded(() => pipeline.estimate(JSON.stringify({ ...size, guided })))) as Omit<
       MemoryEstimate,
       'width' | 'height' | 'peakBytes' | 'lowPeakBytes'

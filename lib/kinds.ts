@@ -16,6 +16,8 @@ export interface ConditionBase {
   tokens?: number
   /** Width of the sequence that the network attends to. Absent without cross-attention. */
   dim?: number
+  /** Where a CLIP image tower is loaded: side of its pictures, width of its embeddings. */
+  imageEncoder?: { size: number; dim: number }
 }
 
 /** Condition of a class-conditional model. */

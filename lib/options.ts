@@ -31,7 +31,7 @@ import {
 export const weightTypes: readonly WeightType[] = ['f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q5_k', 'q5_0', 'q4_k', 'q4_0']
 /** What a part may be loaded as: `int8` is no type of files. */
 const int8OrWeightTypes = [...weightTypes, 'int8'] as const
-export const modelParts: readonly ModelPart[] = ['unet', 'textEncoder', 'conditioner', 'vae']
+export const modelParts: readonly ModelPart[] = ['unet', 'textEncoder', 'conditioner', 'imageEncoder', 'vae']
 export const modelKinds: readonly ModelKind[] = ['text', 'class', 'unconditional', 'layout', 'semantic', 'superres', 'inpaint', 'rdm', 'autoencoder']
 const rngs: readonly RngName[] = ['philox', 'mt19937']
 const memoryModes = ['auto', 'fast', 'low'] as const
@@ -75,7 +75,7 @@ export function resolveSeed(value: unknown): bigint {
 
 /** The checked options of a load, apart from the files. */
 export interface ResolvedLoad {
-  request: Omit<NativeLoadRequest, 'model' | 'unet' | 'textEncoder' | 'vae' | 'config'>
+  request: Omit<NativeLoadRequest, 'model' | 'unet' | 'textEncoder' | 'imageEncoder' | 'vae' | 'config'>
   config: LoadOptions['config']
   /** What the caller counts on. */
   kind: ModelKind | undefined

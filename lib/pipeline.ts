@@ -3,9 +3,10 @@ import { checkLatentOutput, decodeLatents, firstStageOf, resolveDecode } from '.
 import { resolveClipSkip, resolveEmphasis } from './conditions.js'
 import { wrapConditioning, type Conditioning } from './conditioning.js'
 import { encodeCondition, encodeQuery, loss } from './encode-condition.js'
-import { addon, withSource, type PreparedSource } from './engine.js'
+import { addon, checkKind, withSource, type PreparedSource } from './engine.js'
 import { DisposedError, UnsupportedModelError } from './errors.js'
 import { generate, type GenerateContext } from './generate.js'
+import { embedImage } from './image-encoder.js'
 import type { RawImage } from './image/raw-image.js'
 import { readInfo } from './info.js'
 import { describeInputs } from './input-rules.js'
@@ -105,16 +106,13 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
         discard: (native) => void native.dispose(),
       },
     )
-    const info = readInfo(result)
-    if (load.kind !== undefined && load.kind !== info.kind) {
+    try {
+      return new PipelineOf(result, prepared, checkKind(readInfo(result), load, prepared)) as DiffusionPipeline
+    } catch (error) {
       await result.dispose().promise
       await prepared.dispose()
-      throw new UnsupportedModelError(`${info.name || prepared.source.name} is a model of the kind '${info.kind}', not '${load.kind}'`, {
-        kind: info.kind,
-        expected: load.kind,
-      })
+      throw error
     }
-    return new PipelineOf(result, prepared, info) as DiffusionPipeline
   }
 
   /**
@@ -221,6 +219,15 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   async encodeImage(image: ImageInput, options?: EncodeImageOptions): Promise<Latents> {
     this.#usable()
     return this.#calls.track(encodeImage(this.#native, this.info, image, options))
+  }
+
+  /**
+   * A picture's CLIP embedding [dim], by the `imageEncoder` of the model source: a neighbour, or what to search a retrieval database with.
+   * The picture is resized as a whole to the encoder's square, as the reference does.
+   */
+  async embedImage(image: ImageInput, options?: CallOptions): Promise<Float32Array> {
+    this.#usable()
+    return this.#calls.track(embedImage(this.#native, this.info, image, resolveCall(options, 'embedImage()').signal))
   }
 
   /** Start noise of unit variance for `sample()` and `generate({ latents })`. */

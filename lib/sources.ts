@@ -13,6 +13,7 @@ export interface ResolvedSource {
   model: string
   unet?: string
   textEncoder?: string
+  imageEncoder?: string
   vae?: string
   config?: Record<string, unknown>
   /** Folder or file of the caller's own tokenizer. */
@@ -21,7 +22,7 @@ export interface ResolvedSource {
   name: string
 }
 
-const partKeys = ['model', 'unet', 'textEncoder', 'vae', 'tokenizer'] as const
+const partKeys = ['model', 'unet', 'textEncoder', 'imageEncoder', 'vae', 'tokenizer'] as const
 const laterParts = {
   textEncoder2: 'is for SDXL, which this version does not run',
   previewVae: "is not supported by this version; previews are linear or by the model's own first stage",
@@ -124,9 +125,9 @@ async function resolveParts(source: ModelSource): Promise<ResolvedSource> {
   const o = knownKeys(source, 'the model source', partKeys, laterParts)
   const files: Partial<Record<(typeof partKeys)[number], string>> = {}
   for (const key of partKeys) if (o[key] !== undefined) files[key] = await toPath(o[key], `source.${key}`)
-  const first = files.model ?? files.unet ?? files.vae
-  if (!first) throw invalidType('the model source names no weights: give model, unet or vae')
-  return { ...files, model: files.model ?? '', name: await modelName(first, o.model ?? o.unet ?? o.vae) }
+  const main = (['model', 'unet', 'vae', 'imageEncoder'] as const).find((key) => files[key] !== undefined)
+  if (!main) throw invalidType('the model source names no weights: give model, unet or vae')
+  return { ...files, model: files.model ?? '', name: await modelName(files[main]!, o[main]) }
 }
 
 /** Resolves a source and its configuration; no source means the package's own model. */
@@ -140,6 +141,13 @@ export async function resolveSource(source: ModelSource | undefined, config?: Lo
 }
 
 /** The part of a native load request that names files. */
-export function sourceRequest({ model, unet, textEncoder, vae, config }: ResolvedSource) {
-  return { model, ...(unet ? { unet } : {}), ...(textEncoder ? { textEncoder } : {}), ...(vae ? { vae } : {}), ...(config ? { config } : {}) }
+export function sourceRequest({ model, unet, textEncoder, imageEncoder, vae, config }: ResolvedSource) {
+  return {
+    model,
+    ...(unet ? { unet } : {}),
+    ...(textEncoder ? { textEncoder } : {}),
+    ...(imageEncoder ? { imageEncoder } : {}),
+    ...(vae ? { vae } : {}),
+    ...(config ? { config } : {}),
+  }
 }

@@ -3,7 +3,7 @@ import { addon } from './native/call.js';
 import type { NativeJob, NativeCallbacks, NativeLoadRequest } from './native/contract.js';
 import type { ResolvedLoad } from './options.js';
 import { type ResolvedSource } from './sources.js';
-import type { ModelSource } from './types.js';
+import type { ModelSource, PipelineInfo } from './types.js';
 /** A source on disk, ready for the engine; `dispose()` deletes what was unpacked for it. */
 export interface PreparedSource {
     source: ResolvedSource;
@@ -19,5 +19,7 @@ export declare function withSource<T>(source: ModelSource | undefined, load: Res
     result: T;
     prepared: PreparedSource;
 }>;
+/** Refuses a model of another kind than the caller counts on. */
+export declare function checkKind(info: PipelineInfo, { kind }: ResolvedLoad, { source }: PreparedSource): PipelineInfo;
 /** The engine, for jobs that need nothing but it. */
 export { addon };

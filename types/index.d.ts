@@ -6,6 +6,7 @@
 export { DiffusionPipeline } from './pipeline.js';
 export { Autoencoder, type AutoencoderEncodeOptions, type AutoencoderInfo, type LatentOutput } from './autoencoder.js';
 export type { Codes } from './codes.js';
+export { ImageEncoder } from './image-encoder.js';
 export { Latents } from './latents.js';
 export { Conditioning, type ConditioningExtras } from './conditioning.js';
 export type { FoundNeighbour, NeighbourDatabase, Neighbours, NeighbourSearch } from './neighbours.js';

@@ -26,6 +26,10 @@ export interface MemoryEstimate {
         mapped: number;
     }>;
     textEncoder?: StageEstimate;
+    /** Class embedder or spatial rescaler. */
+    conditioner?: StageEstimate;
+    /** CLIP's image tower, where one is loaded. */
+    imageEncoder?: StageEstimate;
     unet?: StageEstimate;
     encode?: StageEstimate;
     decode?: StageEstimate;

@@ -16,7 +16,7 @@ export declare function resolveRng(value: unknown): RngName;
 export declare function resolveSeed(value: unknown): bigint;
 /** The checked options of a load, apart from the files. */
 export interface ResolvedLoad {
-    request: Omit<NativeLoadRequest, 'model' | 'unet' | 'textEncoder' | 'vae' | 'config'>;
+    request: Omit<NativeLoadRequest, 'model' | 'unet' | 'textEncoder' | 'imageEncoder' | 'vae' | 'config'>;
     config: LoadOptions['config'];
     /** What the caller counts on. */
     kind: ModelKind | undefined;

@@ -66,6 +66,11 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     loss<T extends DiffusionPipeline>(this: T, image: ImageInput, inputs: Inputs<KindOf<T>>, options?: LossOptions): Promise<LossResult>;
     /** Runs the first stage's encoder. Sides must be multiples of `info.downsampling`. The latents are times the scale factor (`moments`: raw). */
     encodeImage(image: ImageInput, options?: EncodeImageOptions): Promise<Latents>;
+    /**
+     * A picture's CLIP embedding [dim], by the `imageEncoder` of the model source: a neighbour, or what to search a retrieval database with.
+     * The picture is resized as a whole to the encoder's square, as the reference does.
+     */
+    embedImage(image: ImageInput, options?: CallOptions): Promise<Float32Array>;
     /** Start noise of unit variance for `sample()` and `generate({ latents })`. */
     createLatents(options?: CreateLatentsOptions): Latents;
     /**

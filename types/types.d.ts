@@ -12,7 +12,7 @@ export type DeviceSpec = 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan' | `cuda:${
 /** How weights are held in memory or written to a file. The `q*` types are ggml's block formats. */
 export type WeightType = 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q6_k' | 'q5_k' | 'q5_0' | 'q4_k' | 'q4_0';
 /** Part of a model that `dtype`, `memory.keep` and reports speak of. */
-export type ModelPart = 'unet' | 'textEncoder' | 'conditioner' | 'vae';
+export type ModelPart = 'unet' | 'textEncoder' | 'conditioner' | 'imageEncoder' | 'vae';
 /** Solvers by name. `pipe.info.samplers` lists those that the loaded engine has. */
 export type SamplerName = 'ddim' | 'ddpm' | 'plms' | 'euler' | 'euler_a' | 'heun' | 'lms' | 'dpm2' | 'dpm2_a' | 'dpmpp_2s_a' | 'dpmpp_sde' | 'dpmpp_2m' | 'dpmpp_2m_sde' | 'dpmpp_3m_sde' | 'unipc' | 'deis' | 'lcm' | 'tcd' | (string & {});
 /** Noise schedules (the placing of the steps) by name. `pipe.info.schedules` lists those that the loaded engine has. */
@@ -29,6 +29,8 @@ export interface ModelFiles {
     unet?: string | URL;
     /** Text encoder weights (file or folder). For retrieval-augmented models: CLIP with its text projection, to read prompts. */
     textEncoder?: string | URL;
+    /** CLIP with its image tower (file or folder), to search retrieval databases by pictures: {@link DiffusionPipeline.embedImage}. */
+    imageEncoder?: string | URL;
     /** First stage weights (file or folder). */
     vae?: string | URL;
     /** Folder with tokenizer.json, vocab.json and merges.txt (CLIP) or vocab.txt (BERT); or the tokenizer.json or vocab.txt itself. */

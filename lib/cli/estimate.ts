@@ -35,6 +35,8 @@ export const estimateCommand: Command = {
       `${estimate.width}x${estimate.height}`,
       ...Object.entries(estimate.weights).map(([name, { bytes }]) => `  ${`${name} weights`.padEnd(20)}${megabytes(bytes)}`),
       ...stage('text encoder', estimate.textEncoder),
+      ...stage('conditioner', estimate.conditioner),
+      ...stage('image encoder', estimate.imageEncoder),
       ...stage('one network step', estimate.unet),
       ...stage('encoding a picture', estimate.encode),
       ...stage('decoding a picture', estimate.decode),

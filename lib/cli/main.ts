@@ -12,6 +12,7 @@ import { devicesCommand } from './devices.js'
 import { estimateCommand } from './estimate.js'
 import { generateCommand } from './generate.js'
 import { inspectCommand } from './inspect.js'
+import { rdmCommand } from './rdm.js'
 import { upscaleCommand } from './upscale.js'
 
 const commands: readonly Command[] = [
@@ -21,6 +22,7 @@ const commands: readonly Command[] = [
   convertCommand,
   inspectCommand,
   estimateCommand,
+  rdmCommand,
   devicesCommand,
   benchCommand,
   buildCommand,

@@ -1,16 +1,17 @@
 /** Flags that every command with a model has, and how they become load options. */
 import type { LoadOptions, ModelFiles, ModelSource, WeightType } from '../index.js'
-import { UsageError, type FlagValues, type Flags } from './command.js'
+import { camelCase, UsageError, type FlagValues, type Flags } from './command.js'
 
 export const sourceFlags = {
   model: {
     kind: 'text',
     short: 'm',
     value: 'FILE',
-    help: 'checkpoint file, diffusers folder or hf:owner/name in the local cache; default: the model inside the package',
+    help: 'checkpoint, diffusers folder or hf:owner/name in the local cache; default: the model inside the package',
   },
   unet: { kind: 'text', value: 'FILE', help: "U-Net in place of the model's" },
   'text-encoder': { kind: 'text', value: 'FILE', help: "text encoder in place of the model's" },
+  'image-encoder': { kind: 'text', value: 'FILE', help: 'CLIP with its image tower, for retrieval-augmented models' },
   vae: { kind: 'text', value: 'FILE', help: "first stage in place of the model's" },
   tokenizer: { kind: 'text', value: 'DIR', help: "tokenizer files in place of the model's" },
   config: { kind: 'text', value: 'YAML', help: 'configuration; the .yaml beside the model is taken by itself' },
@@ -23,7 +24,7 @@ export const loadFlags = {
   dtype: {
     kind: 'text',
     value: 'TYPE',
-    help: 'weights in memory: f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0, int8 (also 8-bit arithmetic), or by part: unet=q8_0,vae=f16',
+    help: 'weights in memory: f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0, int8 (8-bit arithmetic too), by part: unet=q8_0,vae=f16',
   },
   precision: { kind: 'text', value: 'P', help: 'fast (default) or exact: float32 throughout' },
   memory: { kind: 'text', value: 'M', help: 'auto (default), fast or low: one part at a time' },
@@ -38,7 +39,7 @@ function readDtype(text: string): LoadOptions['dtype'] {
     text.split(',').map((pair) => {
       const [part, type] = pair.split('=')
       if (!part || !type) throw new UsageError(`--dtype: '${pair}' is not of the form part=type`)
-      return [part === 'text-encoder' ? 'textEncoder' : part, type]
+      return [camelCase(part), type]
     }),
   )
 }
@@ -49,6 +50,7 @@ export function readSource(values: FlagValues<typeof sourceFlags>, positional?: 
   const parts: ModelFiles = {}
   if (values.unet !== undefined) parts.unet = values.unet
   if (values['text-encoder'] !== undefined) parts.textEncoder = values['text-encoder']
+  if (values['image-encoder'] !== undefined) parts.imageEncoder = values['image-encoder']
   if (values.vae !== undefined) parts.vae = values.vae
   if (values.tokenizer !== undefined) parts.tokenizer = values.tokenizer
   if (Object.keys(parts).length === 0) return model

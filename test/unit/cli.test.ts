@@ -14,11 +14,12 @@ describe('the command line', () => {
   test('--help and --version', async () => {
     const help = await cli(['--help'])
     expect(help).toMatchObject({ code: 0, stderr: '' })
-    for (const name of ['generate', 'upscale', 'convert', 'inspect', 'estimate', 'devices', 'bench', 'build']) expect(help.stdout).toContain(name)
+    for (const name of ['generate', 'upscale', 'convert', 'inspect', 'estimate', 'rdm', 'devices', 'bench', 'build'])
+      expect(help.stdout).toContain(name)
     expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' })
   })
 
-  test.each(['generate', 'upscale', 'convert', 'inspect', 'estimate', 'devices', 'bench', 'build'])('%s --help', async (name) => {
+  test.each(['generate', 'upscale', 'convert', 'inspect', 'estimate', 'rdm', 'devices', 'bench', 'build'])('%s --help', async (name) => {
     const direct = await cli([name, '--help'])
     expect(direct).toMatchObject({ code: 0, stderr: '' })
     expect(direct.stdout).toContain(`usage: latent ${name} `)
@@ -51,6 +52,12 @@ describe('the command line', () => {
     [['upscale', 'small.png'], /no model given/],
     [['upscale', '-m', 'x', 'small.png', '-o', 'out.gif'], /--output: .*\.png/],
     [['upscale', '-m', 'x', 'small.png', '--strength', '1'], /unknown option --strength/],
+    [['rdm', 'index'], /expected index and one FOLDER/],
+    [['rdm', 'build', 'x'], /unknown action 'build'/],
+    [['rdm', 'index', 'x', '-o', 'y.safetensors'], /no image encoder given/],
+    [['rdm', 'index', 'x', '-o', 'y.npz', '--image-encoder', 'z'], /ends in \.safetensors/],
+    [['rdm', 'index', 'nowhere', '-o', 'y.safetensors', '--image-encoder', 'z'], /nowhere cannot be read/],
+    [['rdm', 'index', 'docs', '-o', 'y.safetensors', '--image-encoder', 'z'], /docs holds no pictures/],
     [['convert', 'x'], /no output given/],
     [['convert', 'x', 'y', 'z'], /expected MODEL and OUT\.gguf/],
     [['convert', '-m', 'x', 'y.gguf', 'z.gguf'], /one argument too many/],

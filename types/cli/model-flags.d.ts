@@ -6,7 +6,7 @@ export declare const sourceFlags: {
         readonly kind: "text";
         readonly short: "m";
         readonly value: "FILE";
-        readonly help: "checkpoint file, diffusers folder or hf:owner/name in the local cache; default: the model inside the package";
+        readonly help: "checkpoint, diffusers folder or hf:owner/name in the local cache; default: the model inside the package";
     };
     readonly unet: {
         readonly kind: "text";
@@ -17,6 +17,11 @@ export declare const sourceFlags: {
         readonly kind: "text";
         readonly value: "FILE";
         readonly help: "text encoder in place of the model's";
+    };
+    readonly 'image-encoder': {
+        readonly kind: "text";
+        readonly value: "FILE";
+        readonly help: "CLIP with its image tower, for retrieval-augmented models";
     };
     readonly vae: {
         readonly kind: "text";
@@ -47,7 +52,7 @@ export declare const loadFlags: {
     readonly dtype: {
         readonly kind: "text";
         readonly value: "TYPE";
-        readonly help: "weights in memory: f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0, int8 (also 8-bit arithmetic), or by part: unet=q8_0,vae=f16";
+        readonly help: "weights in memory: f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0, int8 (8-bit arithmetic too), by part: unet=q8_0,vae=f16";
     };
     readonly precision: {
         readonly kind: "text";
@@ -72,7 +77,7 @@ export declare const loadFlags: {
         readonly kind: "text";
         readonly short: "m";
         readonly value: "FILE";
-        readonly help: "checkpoint file, diffusers folder or hf:owner/name in the local cache; default: the model inside the package";
+        readonly help: "checkpoint, diffusers folder or hf:owner/name in the local cache; default: the model inside the package";
     };
     readonly unet: {
         readonly kind: "text";
@@ -83,6 +88,11 @@ export declare const loadFlags: {
         readonly kind: "text";
         readonly value: "FILE";
         readonly help: "text encoder in place of the model's";
+    };
+    readonly 'image-encoder': {
+        readonly kind: "text";
+        readonly value: "FILE";
+        readonly help: "CLIP with its image tower, for retrieval-augmented models";
     };
     readonly vae: {
         readonly kind: "text";

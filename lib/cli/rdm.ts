@@ -1,0 +1,80 @@
+import { readdir } from 'node:fs/promises'
+import path from 'node:path'
+import { ImageEncoder, RawImage, writeRetrievalDatabase } from '../index.js'
+import { readFlags, toJson, UsageError, type Command, type Flags, type Io } from './command.js'
+import { loadFlags, readLoadOptions } from './model-flags.js'
+import { progressBar } from './progress-bar.js'
+
+const { device, dtype, precision, memory, threads } = loadFlags
+
+const flags = {
+  'image-encoder': { kind: 'text', value: 'FILE', help: 'CLIP with its image tower: ViT-L/14 for the public model' },
+  output: { kind: 'text', short: 'o', value: 'FILE', help: 'the database to write, .safetensors' },
+  device,
+  dtype,
+  precision,
+  memory,
+  threads,
+  json: { kind: 'switch', help: 'report as JSON on standard output' },
+  quiet: { kind: 'switch', short: 'q', help: 'no progress bar and no report' },
+  help: { kind: 'switch', short: 'h', help: 'show this' },
+} as const satisfies Flags
+
+/** Pictures below a folder, by their path in it. */
+async function picturesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true }).catch((error: Error) => {
+    throw new UsageError(`${folder} cannot be read: ${error.message}`)
+  })
+  const names = entries.filter((name) => /\.(png|jpe?g|webp)$/i.test(name)).map((name) => name.replaceAll(path.sep, '/'))
+  if (names.length === 0) throw new UsageError(`${folder} holds no pictures (.png, .jpg, .jpeg, .webp)`)
+  return names.sort()
+}
+
+interface Rows {
+  embeddings: Float32Array
+  dim: number
+  patches: number[][]
+}
+
+async function embedAll(encoder: ImageEncoder, folder: string, names: readonly string[], io: Io, quiet: boolean | undefined): Promise<Rows> {
+  const bar = progressBar(io, quiet)
+  const began = performance.now()
+  const embeddings = new Float32Array(names.length * encoder.dim)
+  const patches: number[][] = []
+  try {
+    for (const [i, name] of names.entries()) {
+      const image = await RawImage.read(path.join(folder, name))
+      embeddings.set(await encoder.embed(image, { signal: io.signal }), i * encoder.dim)
+      patches.push([0, 0, image.width, image.height])
+      const elapsedMs = performance.now() - began
+      bar.update({ phase: 'encode', step: i + 1, steps: names.length, elapsedMs, etaMs: (elapsedMs / (i + 1)) * (names.length - i - 1) })
+    }
+  } finally {
+    bar.clear()
+  }
+  return { embeddings, dim: encoder.dim, patches }
+}
+
+export const rdmCommand: Command = {
+  name: 'rdm',
+  summary: 'build a database of pictures for retrieval-augmented models',
+  usage: 'index FOLDER -o DATABASE.safetensors --image-encoder FILE',
+  flags,
+  notes:
+    'Every picture below FOLDER becomes one row: its CLIP embedding, its path in FOLDER, its size. The published databases (.npz) need no index.\n' +
+    'latent generate --neighbours DATABASE.safetensors draws with it.',
+  async run(argv, io) {
+    const { values, positionals } = readFlags(flags, argv, { min: 2, max: 2, names: 'index and one FOLDER' })
+    const [action, folder] = positionals as [string, string]
+    if (action !== 'index') throw new UsageError(`unknown action '${action}'; there is one: index`)
+    const { output, 'image-encoder': source } = values
+    if (source === undefined) throw new UsageError('no image encoder given: pass --image-encoder FILE')
+    if (output === undefined || !/\.safetensors$/i.test(output)) throw new UsageError('-o names the database to write; it ends in .safetensors')
+    const names = await picturesIn(folder)
+    await using encoder = await ImageEncoder.load(source, { ...readLoadOptions(values), signal: io.signal })
+    const { embeddings, dim, patches } = await embedAll(encoder, folder, names, io, values.quiet)
+    await writeRetrievalDatabase(output, { embeddings, shape: [names.length, dim], imageIds: names, patches })
+    if (values.json) io.stdout.write(toJson({ database: output, rows: names.length, dim }))
+    else if (!values.quiet) io.stdout.write(`${output}: ${names.length} pictures, embeddings of ${dim} numbers\n`)
+  },
+}
