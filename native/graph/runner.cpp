@@ -170,6 +170,7 @@ GraphMeasure Runner::measure(const GraphBuilder & build) const {
 }
 
 Graph & Runner::prepare(const std::string & key, const GraphBuilder & build) {
+    weights_->touch();
     entries_.remove_if([&](const Entry & entry) { return entry.generation != weights_->generation(); });
     const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry & entry) { return entry.key == key; });
     if (found != entries_.end()) {

@@ -363,7 +363,16 @@ void WeightStore::load(const JobContext & job, uint64_t progress_base, uint64_t 
     ++generation_;
 }
 
+void WeightStore::rest() {
+    if (!loaded_ || !touched_) return;
+    for (const auto & parameter : parameters_) {
+        if (parameter->present() && in_place(*parameter)) source_->release(source_->tensors()[parameter->source_index]);
+    }
+    touched_ = false;
+}
+
 void WeightStore::unload() {
+    rest();
     for (auto & parameter : parameters_) {
         if (!parameter->tensor) continue;
         parameter->tensor->buffer = nullptr;

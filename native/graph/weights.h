@@ -79,6 +79,10 @@ public:
     void load(const JobContext & job, uint64_t progress_base = 0, uint64_t progress_total = 0);
     void unload();
     bool loaded() const { return loaded_; }
+    /// Lets the system take back the pages of weights that are used in place, until they are used again: still loaded, not resident.
+    void rest();
+    /// Graphs say that they are about to read the weights.
+    void touch() const { touched_ = true; }
     /// Changes whenever tensors get other addresses; graphs built before are stale.
     uint64_t generation() const { return generation_; }
 
@@ -111,6 +115,7 @@ private:
     WeightPolicy policy_;
     std::unique_ptr<Storage> storage_;
     bool loaded_ = false;
+    mutable bool touched_ = false;
     uint64_t generation_ = 0;
 };
 

@@ -108,17 +108,25 @@ void LatentPipeline::load_weights(const JobContext & job) {
     update_usage();
 }
 
+/// Leaves the memory to the part that is used next: graphs of the others are freed and the pages of their mapped weights given back
+/// (memory "fast" keeps both); in low memory their weights go as well.
+void LatentPipeline::make_room_for(const models::Network & network) {
+    if (request_.memory == "fast" && !one_part_at_a_time_) return;
+    bool freed = false;
+    for (models::Network * other : networks()) {
+        if (other == &network || !other->weights().loaded()) continue;
+        freed = freed || other->runner().bytes() > 0;
+        other->runner().clear();
+        other->weights().rest();
+        if (one_part_at_a_time_) other->weights().unload();
+    }
+    if (freed) trim_heap();
+}
+
 void LatentPipeline::use(models::Network & network, const JobContext & job) {
+    make_room_for(network);
     if (network.weights().loaded()) return;
     const auto start = std::chrono::steady_clock::now();
-    if (one_part_at_a_time_) {
-        for (models::Network * other : networks()) {
-            if (other == &network || !other->weights().loaded()) continue;
-            other->runner().clear();
-            other->weights().unload();
-        }
-        trim_heap();
-    }
     network.weights().load(job);
     load_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     update_usage();

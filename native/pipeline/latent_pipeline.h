@@ -76,6 +76,7 @@ private:
     };
 
     models::Network & part(const std::string & name);  // throws unsupported_model when this model has no such part
+    void make_room_for(const models::Network & network);
     void use(models::Network & network, const JobContext & job);
     std::vector<models::Network *> networks() const;
     void update_usage();

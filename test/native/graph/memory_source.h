@@ -54,6 +54,9 @@ public:
     void read(const latent::TensorInfo & info, void * destination) const override {
         std::memcpy(destination, bytes_[info.index].data(), bytes_[info.index].size());
     }
+    void release(const latent::TensorInfo & info) const override { released.push_back(info.name); }
+
+    mutable std::vector<std::string> released;
 
 private:
     bool mapped_;

@@ -131,6 +131,30 @@ TEST(weights_in_place) {
     CHECK_NEAR(distance(copied.run(a), before), 0.0, 0.0);
 }
 
+TEST(weights_at_rest) {
+    const DevicePtr device = Device::create("cpu", 1);
+    Tower copied(device, 32, 3, 2), mapped(device, 32, 3, 2, true);
+    for (Tower * tower : {&copied, &mapped}) {
+        std::vector<std::string> & released = tower->source->released;
+        Runner runner(device, tower->store, "tower");
+        tower->store.plan(tower->source, exact);
+        tower->store.rest();
+        tower->store.load({});
+        released.clear();
+        tower->store.rest();  // nothing was read yet
+        CHECK(released.empty());
+        const auto before = tower->run(runner);
+        tower->store.rest();
+        const size_t expected = tower == &mapped ? tower->source->tensors().size() : 0;  // copies stay
+        CHECK(released.size() == expected);
+        tower->store.rest();
+        CHECK(released.size() == expected);
+        CHECK_NEAR(distance(tower->run(runner), before), 0.0, 0.0);
+        tower->store.unload();  // gives back what was read since
+        CHECK(released.size() == 2 * expected);
+    }
+}
+
 TEST(files_that_do_not_fit) {
     const DevicePtr device = Device::create("cpu", 1);
     WeightStore store(device, "unet");
