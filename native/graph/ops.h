@@ -45,6 +45,7 @@ struct ConvOptions {
     Padding padding = Padding::same;
     bool upsample = false;                    // nearest, twice the size, before the convolution
     int64_t crop_width = 0, crop_height = 0;  // with upsample: so much of the doubled map is seen, 0: all of it
+    int64_t first_row = 0, rows = 0;          // of the result: so many from there, 0: all; what they do not need is not computed
     Seq channel_add;                          // [batch, 1, out]: added to every pixel (the time embedding)
     Map residual;                             // added to the result
 };
@@ -80,6 +81,8 @@ public:
     // Images
     virtual Map conv(Map x, const Conv & w, const ConvOptions & options = {}) = 0;
     virtual Map group_norm(Map x, const Norm & w, const GroupNormOptions & options = {}) = 0;
+    /// x * scale + shift, then the activation. scale, shift: [batch, 1, channels].
+    virtual Map affine(Map x, Seq scale, Seq shift, Activation kind) = 0;
     virtual Map activation(Map x, Activation kind) = 0;
     virtual Map add(Map a, Map b) = 0;
     virtual Map concat(Map a, Map b) = 0;  // channels of a, then of b

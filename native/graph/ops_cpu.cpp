@@ -249,6 +249,10 @@ Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
     s.pad_left = s.pad_top = static_cast<int>(low);
     s.out_width = (width + both - w.kernel) / options.stride + 1;
     s.out_height = (height + both - w.kernel) / options.stride + 1;
+    if (options.rows) {
+        s.pad_top -= static_cast<int>(options.first_row * options.stride);
+        s.out_height = options.rows;
+    }
     const std::string label = "conv " + sizes({w.kernel, w.kernel}) +
                               (s.stride > 1 ? " /2 "
                                : s.upsample ? " *2 "
@@ -267,6 +271,12 @@ OpsCpu::Product OpsCpu::linear_product(Seq x, const Linear & w) const {
             &tiles(w.in, w.out),
             "linear " + to(w.in, w.out) + " " + sizes({x.length}),
             {w.out, x.length, x.batch, 1}};
+}
+
+Map OpsCpu::affine(Map x, Seq scale, Seq shift, Activation kind) {
+    room(8);
+    return map(node(AffineNode{gate_of(kind)}, {x.width, x.height, x.channels, x.batch},
+                    {contiguous(x.id), contiguous(scale.id), contiguous(shift.id)}));
 }
 
 Seq OpsCpu::linear(Seq x, const Linear & w, const LinearOptions & options) {
@@ -320,6 +330,13 @@ Map OpsCpu::group_norm(Map x, const Norm & w, const GroupNormOptions & options) 
                          layout_of(form, x.channels, shape.n * shape.pixels), ne, sources);
     };
     return {pending(std::move(value)), x.width, x.height, x.channels, x.batch};
+}
+
+Map OpsCpu::affine(Map x, Seq scale, Seq shift, Activation kind) {
+    room(8);
+    const AffineNode data{&kernels::vector_set(), gate_of(kind), x.width * x.height};
+    return map(node(data, "affine " + sizes({x.channels, x.width, x.height}), 0, {x.channels, x.width, x.height, x.batch},
+                    {contiguous(x.id), contiguous(scale.id), contiguous(shift.id)}));
 }
 
 Seq OpsCpu::layer_norm(Seq x, const Norm & w, float eps) {

@@ -33,6 +33,7 @@ public:
 
     Map conv(Map x, const Conv & w, const ConvOptions & options) override;
     Map group_norm(Map x, const Norm & w, const GroupNormOptions & options) override;
+    Map affine(Map x, Seq scale, Seq shift, Activation kind) override;
     Map concat(Map a, Map b) override;
     Map avg_pool2(Map x) override;
     Map upsample2(Map x) override;

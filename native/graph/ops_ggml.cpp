@@ -172,6 +172,13 @@ Map OpsGgml::group_norm(Map x, const Norm & w, const GroupNormOptions & options)
     return map(activate(y, options.activation));
 }
 
+Map OpsGgml::affine(Map x, Seq scale, Seq shift, Activation kind) {
+    room(12);
+    ggml_tensor * y = ggml_mul(nodes_, tensor(x.id), ggml_reshape_4d(nodes_, tensor(scale.id), 1, 1, x.channels, x.batch));
+    y = ggml_add_inplace(nodes_, y, ggml_reshape_4d(nodes_, tensor(shift.id), 1, 1, x.channels, x.batch));
+    return map(activate(y, kind));
+}
+
 Map OpsGgml::activation(Map x, Activation kind) {
     room(8);
     return map(activate(tensor(x.id), kind));

@@ -45,6 +45,7 @@ public:
 
     Map conv(Map x, const Conv & w, const ConvOptions & options) override;
     Map group_norm(Map x, const Norm & w, const GroupNormOptions & options) override;
+    Map affine(Map x, Seq scale, Seq shift, Activation kind) override;
     Map activation(Map x, Activation kind) override;
     Map add(Map a, Map b) override;
     Map concat(Map a, Map b) override;

@@ -4,6 +4,9 @@
 #include <optional>
 #include <vector>
 
+#include "models/autoencoder_layers.h"
+#include "models/banded_decoder.h"
+
 namespace latent::models {
 
 using graph::Activation;
@@ -12,95 +15,12 @@ using graph::Map;
 using graph::Ops;
 using graph::Padding;
 using graph::Scope;
-using graph::Seq;
 
 namespace {
 
-constexpr graph::GroupNormOptions norm_silu{32, 1e-6f, Activation::silu, {}, {}};  // every norm of the autoencoders
-constexpr graph::GroupNormOptions norm_only{32, 1e-6f, Activation::none, {}, {}};
 constexpr float min_logvar = -30.0f, max_logvar = 20.0f;  // DiagonalGaussianDistribution
 constexpr int64_t max_side = 1 << 17;                     // pixels
 constexpr int64_t max_batch = 256;
-
-/// model.ResnetBlock, without a time embedding.
-struct StageBlock {
-    graph::Norm norm1, norm2;
-    graph::Conv conv1, conv2;
-    std::optional<graph::Conv> shortcut;
-};
-
-/// model.AttnBlock: one head over all channels; the 1x1 convolutions are linears of the pixels.
-struct StageAttention {
-    graph::Norm norm;
-    graph::Linear q, k, v, proj_out;
-};
-
-struct StageLevel {
-    std::vector<StageBlock> blocks;
-    std::vector<StageAttention> attentions;  // one per block, or none
-    std::optional<graph::Conv> resample;     // halves in the encoder, doubles in the decoder
-};
-
-struct Middle {
-    StageBlock block_1, block_2;
-    std::optional<StageAttention> attn_1;
-};
-
-StageBlock declare_block(const Scope & scope, int64_t in, int64_t out) {
-    StageBlock w;
-    w.norm1 = scope.norm("norm1", in);
-    w.conv1 = scope.conv("conv1", in, out, 3);
-    w.norm2 = scope.norm("norm2", out);
-    w.conv2 = scope.conv("conv2", out, out, 3);
-    if (in != out) w.shortcut = scope.conv("nin_shortcut", in, out, 1);
-    return w;
-}
-
-StageAttention declare_attention(const Scope & scope, int64_t channels) {
-    StageAttention w;
-    w.norm = scope.norm("norm", channels);
-    w.q = scope.linear("q", channels, channels);
-    w.k = scope.linear("k", channels, channels);
-    w.v = scope.linear("v", channels, channels);
-    w.proj_out = scope.linear("proj_out", channels, channels);
-    return w;
-}
-
-Middle declare_middle(const Scope & scope, int64_t channels, bool attention) {
-    Middle w;
-    w.block_1 = declare_block(scope / "block_1", channels, channels);
-    if (attention) w.attn_1 = declare_attention(scope / "attn_1", channels);
-    w.block_2 = declare_block(scope / "block_2", channels, channels);
-    return w;
-}
-
-Map run(Ops & ops, Map x, const StageBlock & w) {
-    Map h = ops.conv(ops.group_norm(x, w.norm1, norm_silu), w.conv1, {});
-    h = ops.group_norm(h, w.norm2, norm_silu);
-    ConvOptions last;
-    last.residual = w.shortcut ? ops.conv(x, *w.shortcut, {}) : x;
-    return ops.conv(h, w.conv2, last);
-}
-
-Map run(Ops & ops, Map x, const StageAttention & w) {
-    const Seq h = ops.to_seq(ops.group_norm(x, w.norm, norm_only));
-    const Seq q = ops.linear(h, w.q, {}), k = ops.linear(h, w.k, {}), v = ops.linear(h, w.v, {});
-    return ops.add(ops.to_map(ops.linear(ops.attention(q, k, v, {1, false}), w.proj_out, {}), x.width, x.height), x);
-}
-
-Map run(Ops & ops, Map x, const Middle & w) {
-    x = run(ops, x, w.block_1);
-    if (w.attn_1) x = run(ops, x, *w.attn_1);
-    return run(ops, x, w.block_2);
-}
-
-Map run_blocks(Ops & ops, Map x, const StageLevel & w) {
-    for (size_t i = 0; i < w.blocks.size(); ++i) {
-        x = run(ops, x, w.blocks[i]);
-        if (!w.attentions.empty()) x = run(ops, x, w.attentions[i]);
-    }
-    return x;
-}
 
 void check_config(const AutoencoderConfig & config) {
     const auto fail = [](const std::string & why) {
@@ -124,23 +44,10 @@ void check_config(const AutoencoderConfig & config) {
 
 }  // namespace
 
-struct Autoencoder::Layers {
-    graph::Conv encoder_in, encoder_out;
-    std::vector<StageLevel> down;
-    Middle encoder_middle;
-    graph::Norm encoder_norm;
-    std::optional<graph::Conv> quant, post_quant;
-    const graph::Parameter * codes = nullptr;  // [codebook_size, embed_dim], float32 in every mode
-    graph::Conv decoder_in, decoder_out;
-    Middle decoder_middle;
-    std::vector<StageLevel> up;  // in the order of execution, lowest resolution first
-    graph::Norm decoder_norm;
-};
-
 Autoencoder::Autoencoder(const AutoencoderConfig & config, graph::DevicePtr device, const std::string & prefix)
-    : Network(device, "vae"), config_(config), layers_(std::make_unique<Layers>()) {
+    : Network(device, "vae"), config_(config), layers_(std::make_unique<StageLayers>()) {
     check_config(config);
-    Layers & l = *layers_;
+    StageLayers & l = *layers_;
     const Scope root(weights_, prefix);
     const int levels = static_cast<int>(config.channel_mult.size());
     const int64_t moments = is_vq() ? 1 : 2;
@@ -193,7 +100,7 @@ Autoencoder::Autoencoder(const AutoencoderConfig & config, graph::DevicePtr devi
 Autoencoder::~Autoencoder() = default;
 
 void Autoencoder::build_encode(Ops & ops, int64_t batch, int64_t height, int64_t width) const {
-    const Layers & l = *layers_;
+    const StageLayers & l = *layers_;
     Map h = ops.conv(ops.input_map("image", width, height, config_.in_channels, batch), l.encoder_in, {});
     ConvOptions halve;
     halve.stride = 2;
@@ -209,7 +116,7 @@ void Autoencoder::build_encode(Ops & ops, int64_t batch, int64_t height, int64_t
 }
 
 void Autoencoder::build_decode(Ops & ops, int64_t batch, int64_t height, int64_t width) const {
-    const Layers & l = *layers_;
+    const StageLayers & l = *layers_;
     Map h = ops.input_map("latents", width, height, config_.embed_dim, batch);
     if (l.post_quant) h = ops.conv(h, *l.post_quant, {});
     h = run(ops, ops.conv(h, l.decoder_in, {}), l.decoder_middle);
@@ -264,17 +171,45 @@ void Autoencoder::decode(Span<const float> latents, int64_t batch, int64_t heigh
     require_size(image.size(), batch * config_.out_channels * height * f * width * f, "image");
 
     std::vector<float> vectors;
-    if (is_vq() && quantise) {
-        std::vector<int32_t> codes(static_cast<size_t>(batch * height * width));
-        vectors.resize(latents.size());
-        this->quantise(latents, batch, height, width, codes, vectors, job);
-        latents = vectors;
-    }
+    if (is_vq() && quantise) latents = vectors = nearest_vectors(latents, batch, height, width, job);
     const std::string key = "decode " + std::to_string(width) + "x" + std::to_string(height) + "x" + std::to_string(batch);
     graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build_decode(ops, batch, height, width); });
     graph.set_input("latents", latents);
     graph.compute(*job.cancel);
     graph.get_output("image", image);
+}
+
+void Autoencoder::decode_banded(Span<const float> latents, int64_t height, int64_t width, Span<float> image,
+                                const JobContext & job, bool quantise) {
+    const int64_t f = config_.downsampling();
+    check(1, height, width, 1);
+    require_loaded();
+    require_size(latents.size(), config_.embed_dim * height * width, "latents");
+    require_size(image.size(), config_.out_channels * height * f * width * f, "image");
+    std::vector<float> vectors;
+    if (is_vq() && quantise) latents = vectors = nearest_vectors(latents, 1, height, width, job);
+
+    runner_.clear();
+    const auto run = [&](DType type) {
+        BandedDecoder(*layers_, weights_, runner_, type).decode(latents, config_.embed_dim, height, width, image, job);
+    };
+    try {
+        run(banded_type());
+    } catch (const BandedDecoder::MapOverflow &) {
+        run(DType::bf16);  // coarser, and holds what a float holds
+    }
+}
+
+DType Autoencoder::banded_type() const {
+    return weights_.policy().precision == graph::Precision::exact ? DType::f32 : DType::f16;
+}
+
+std::vector<float> Autoencoder::nearest_vectors(Span<const float> latents, int64_t batch, int64_t height, int64_t width,
+                                                const JobContext & job) {
+    std::vector<int32_t> codes(static_cast<size_t>(batch * height * width));
+    std::vector<float> vectors(latents.size());
+    quantise(latents, batch, height, width, codes, vectors, job);
+    return vectors;
 }
 
 const Codebook & Autoencoder::codebook() {
@@ -317,6 +252,11 @@ graph::GraphMeasure Autoencoder::measure_encode(int64_t batch, int64_t height, i
 graph::GraphMeasure Autoencoder::measure_decode(int64_t batch, int64_t height, int64_t width) const {
     check(batch, height, width, 1);
     return runner_.measure([&](Ops & ops) { build_decode(ops, batch, height, width); });
+}
+
+uint64_t Autoencoder::measure_decode_banded(int64_t height, int64_t width) {
+    check(1, height, width, 1);
+    return BandedDecoder(*layers_, weights_, runner_, banded_type()).measure(config_.embed_dim, height, width);
 }
 
 }  // namespace latent::models

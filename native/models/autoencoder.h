@@ -2,12 +2,15 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/model_spec.h"
 #include "models/codebook.h"
 #include "models/network.h"
 
 namespace latent::models {
+
+struct StageLayers;
 
 /// The first stage: AutoencoderKL and VQModelInterface of ldm/models/autoencoder.py with Encoder and Decoder of
 /// diffusionmodules/model.py (ldm-systems section 4).
@@ -34,6 +37,11 @@ public:
     void decode(Span<const float> latents, int64_t batch, int64_t height, int64_t width, Span<float> image,
                 const JobContext & job, bool quantise = true);
 
+    /// decode() of one picture, layer by layer in bands of rows: the same picture up to 16-bit maps (float32 ones where exact),
+    /// in a fraction of the memory (BandedDecoder).
+    void decode_banded(Span<const float> latents, int64_t height, int64_t width, Span<float> image, const JobContext & job,
+                       bool quantise = true);
+
     /// VQ stages only (others throw invalid_argument). z [batch, embed_dim, height, width], as encode() gives it -> the nearest
     /// codes [batch, height, width], and their vectors in the shape of z unless `quantised` is empty.
     void quantise(Span<const float> z, int64_t batch, int64_t height, int64_t width, Span<int32_t> codes, Span<float> quantised,
@@ -44,16 +52,19 @@ public:
     /// Memory and work; weights planned, not loaded. Sides as in encode (pixels) and decode (latent pixels).
     graph::GraphMeasure measure_encode(int64_t batch, int64_t height, int64_t width) const;
     graph::GraphMeasure measure_decode(int64_t batch, int64_t height, int64_t width) const;
+    uint64_t measure_decode_banded(int64_t height, int64_t width);  // bytes
 
 private:
-    struct Layers;
     void check(int64_t batch, int64_t height, int64_t width, int64_t multiple) const;
     void build_encode(graph::Ops & ops, int64_t batch, int64_t height, int64_t width) const;
     void build_decode(graph::Ops & ops, int64_t batch, int64_t height, int64_t width) const;
+    std::vector<float> nearest_vectors(Span<const float> latents, int64_t batch, int64_t height, int64_t width,
+                                       const JobContext & job);
+    DType banded_type() const;
     const Codebook & codebook();
 
     AutoencoderConfig config_;
-    std::unique_ptr<Layers> layers_;
+    std::unique_ptr<StageLayers> layers_;
     std::unique_ptr<Codebook> codebook_;  // of the weights of codebook_generation_
     uint64_t codebook_generation_ = 0;
 };

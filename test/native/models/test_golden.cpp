@@ -263,13 +263,29 @@ void check_stage(const std::string & name, const std::string & prefix, const Jso
         const bool fast = std::string(how) == ", fast f16";
         stage.weights().plan(c.weights(prefix), fast ? WeightPolicy{Precision::fast, DType::f16} : exact);
         stage.weights().load({});
-        stage.runner().set_limits(std::string(how) == ", portable" ? graph::Runner::Limits{30000, 3000, false}
+        stage.runner().set_limits(std::string(how) == ", portable" ? graph::Runner::Limits{30000, 3000, 4096, false}
                                                                    : graph::Runner::Limits{});
         stage.encode(c.input("image"), image[0], image[2], image[3], m, JobContext{});
         within(name + " moments" + how, golden::max_difference(m, moments), fast ? fast_bound() * moments.max_abs : moments.atol);
         stage.decode(c.input(z), latents[0], latents[2], latents[3], d, JobContext{});
-        within(name + " decoded" + how, golden::max_difference(d, decoded, height, width),
-               fast ? fast_bound() * decoded.max_abs : decoded.atol);
+        const double bound = fast ? fast_bound() * decoded.max_abs : decoded.atol;
+        within(name + " decoded" + how, golden::max_difference(d, decoded, height, width), bound);
+
+        const auto latent_values = c.input(z);
+        graph::Runner::Limits limits = stage.runner().limits();
+        for (const uint64_t band : {uint64_t{1}, uint64_t{20000}, uint64_t{8} << 20}) {
+            limits.band = band;
+            stage.runner().set_limits(limits);
+            std::fill(d.begin(), d.end(), 0.0f);
+            const size_t in = latent_values.size() / static_cast<size_t>(latents[0]),
+                         out = d.size() / static_cast<size_t>(latents[0]);
+            for (size_t row = 0; row < static_cast<size_t>(latents[0]); ++row) {
+                stage.decode_banded({latent_values.data() + row * in, in}, latents[2], latents[3], {d.data() + row * out, out},
+                                    JobContext{});
+            }
+            within(name + " decoded in bands of " + std::to_string(band) + how, golden::max_difference(d, decoded, height, width),
+                   bound);
+        }
     }
 }
 

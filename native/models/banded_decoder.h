@@ -1,0 +1,58 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/job.h"
+#include "core/span.h"
+#include "graph/runner.h"
+#include "models/autoencoder_layers.h"
+#include "models/stored_map.h"
+
+namespace latent::models {
+
+/// The decoder of a first stage, layer by layer and each layer in bands of rows, so that no map is ever held in float32 and maps
+/// shrink as the next layer eats them. Group norms take the statistics of the whole map, gathered while it was written: the
+/// picture is that of the decoder computed whole, up to the rounding of the maps' type; there are no tiles and no seams.
+class BandedDecoder {
+public:
+    /// `type`: of the maps between layers, f32, f16 or bf16. Bands are as long as runner.limits().band lets them.
+    BandedDecoder(const StageLayers & layers, const graph::WeightStore & weights, graph::Runner & runner, DType type);
+
+    /// latents [embed_dim, height, width] -> image [out_channels, height * f, width * f]. Throws MapOverflow where a value does
+    /// not fit f16 maps.
+    void decode(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image,
+                const JobContext & job);
+    /// Bytes that decode() takes at most besides weights, latents and image. Weights planned, not loaded.
+    uint64_t measure(int64_t embed_dim, int64_t height, int64_t width);
+
+    struct MapOverflow {};
+
+private:
+    struct Band;
+    struct Step;
+    void decode_maps(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image);
+    StoredMap front(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width);
+    StoredMap block(StoredMap x, const StageBlock & w, const std::string & name);
+    StoredMap attention(StoredMap x, const StageAttention & w, const std::string & name);
+    std::vector<StoredMap> convolve(StoredMap & x, const Step & step, StoredMap * residual, Span<float> image);
+    void stage(size_t input, size_t output, size_t shortcut);
+    void run_band(const StoredMap & x, const Step & step, const Band & band);
+    void whole_graph(const std::string & name, const graph::GraphBuilder & build);
+    graph::GraphBuilder band_graph(const StoredMap & x, const Step & step, const Band & band) const;
+    int64_t band_rows(const StoredMap & x) const;
+    void write(StoredMap & map, int64_t first, const std::vector<float> & planes);
+
+    const StageLayers & layers_;
+    const graph::WeightStore & weights_;
+    graph::Runner & runner_;
+    DType type_;
+    kernels::Pool * pool_;
+    const JobContext * job_ = nullptr;  // null: nothing is computed, memory is counted
+    MemoryCount count_;
+    size_t staged_[3] = {0, 0, 0};  // largest sizes so far of the next three
+    std::vector<float> input_, output_, shortcut_;
+    std::vector<float> scale_, shift_;
+};
+
+}  // namespace latent::models

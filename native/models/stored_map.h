@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/tensor_source.h"
+#include "kernels/pool.h"
+
+namespace latent::models {
+
+/// Bytes held now and at most, counted where memory is taken and given back; a plan counts without taking any.
+struct MemoryCount {
+    uint64_t now = 0, peak = 0;
+
+    void add(uint64_t bytes) {
+        now += bytes;
+        touch(0);
+    }
+    void remove(uint64_t bytes) { now -= bytes; }
+    /// `bytes` more for a moment.
+    void touch(uint64_t bytes) { peak = now + bytes > peak ? now + bytes : peak; }
+};
+
+/// A map [channels, height, width] between layers that are computed in bands of rows: written once, one band after another, and
+/// read in any bands. Kept in f32, f16 or bf16. Mean and variance of every channel are gathered as bands are written.
+class StoredMap {
+public:
+    /// Bands of `band` rows, the last one shorter. Without data (`plan`) it only counts.
+    StoredMap(int64_t channels, int64_t height, int64_t width, int64_t band, DType type, bool plan, MemoryCount & count);
+    ~StoredMap();
+    StoredMap(StoredMap && other) noexcept;
+    StoredMap & operator=(StoredMap && other) noexcept;
+
+    int64_t channels() const { return channels_; }
+    int64_t height() const { return height_; }
+    int64_t width() const { return width_; }
+    int64_t band() const { return band_; }
+
+    /// Rows [first, first + count) as planes, out[channels][count][width].
+    void read(int64_t first, int64_t count, float * out, kernels::Pool * pool) const;
+    /// Adds these rows to planes of the same form.
+    void add_to(int64_t first, int64_t count, float * planes, kernels::Pool * pool) const;
+    /// The band that begins at row `first`, from planes[channels][rows of the band][width]. False where a finite value is too
+    /// large for the type.
+    bool write(int64_t first, const float * planes, kernels::Pool * pool);
+    /// Frees the bands that end at or before `row`: they will not be read again.
+    void free_before(int64_t row);
+
+    /// Factor and shift per channel that make group_norm(x) * weight + bias of the whole map.
+    void normaliser(int64_t groups, float eps, const std::vector<float> & weight, const std::vector<float> & bias,
+                    std::vector<float> & scale, std::vector<float> & shift) const;
+
+private:
+    struct Moments {
+        double count = 0, mean = 0, squares = 0;  // squares: sum of squared distances from the mean
+        void merge(double n, double m, double s);
+    };
+    int64_t rows_of(size_t band) const;
+    uint64_t bytes_of(size_t band) const;
+    template <typename Visit>
+    void visit(int64_t first, int64_t count, kernels::Pool * pool, const Visit & row_run) const;
+
+    int64_t channels_, height_, width_, band_;
+    DType type_;
+    bool plan_;
+    MemoryCount * count_;
+    std::vector<std::vector<uint8_t>> bands_;
+    std::vector<bool> held_;
+    std::vector<Moments> moments_;  // per channel
+};
+
+}  // namespace latent::models
