@@ -254,9 +254,11 @@ graph::GraphMeasure Autoencoder::measure_decode(int64_t batch, int64_t height, i
     return runner_.measure([&](Ops & ops) { build_decode(ops, batch, height, width); });
 }
 
-uint64_t Autoencoder::measure_decode_banded(int64_t height, int64_t width) {
+uint64_t Autoencoder::measure_decode_banded(int64_t height, int64_t width) const {
     check(1, height, width, 1);
-    return BandedDecoder(*layers_, weights_, runner_, banded_type()).measure(config_.embed_dim, height, width);
+    graph::Runner planner(weights_.device(), weights_, "vae");
+    planner.set_limits(runner_.limits());
+    return BandedDecoder(*layers_, weights_, planner, banded_type()).measure(config_.embed_dim, height, width);
 }
 
 }  // namespace latent::models

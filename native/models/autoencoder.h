@@ -52,7 +52,7 @@ public:
     /// Memory and work; weights planned, not loaded. Sides as in encode (pixels) and decode (latent pixels).
     graph::GraphMeasure measure_encode(int64_t batch, int64_t height, int64_t width) const;
     graph::GraphMeasure measure_decode(int64_t batch, int64_t height, int64_t width) const;
-    uint64_t measure_decode_banded(int64_t height, int64_t width);  // bytes
+    uint64_t measure_decode_banded(int64_t height, int64_t width) const;  // bytes
 
 private:
     void check(int64_t batch, int64_t height, int64_t width, int64_t multiple) const;

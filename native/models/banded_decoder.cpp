@@ -79,11 +79,15 @@ void BandedDecoder::run_band(const StoredMap & x, const Step & step, const Band 
                  shortcut = step.shortcut ? size(step.shortcut->out, band.rows, x.width()) : 0;
     const graph::GraphBuilder build = band_graph(x, step, band);
     stage(in, out, shortcut);
-    if (!job_) return count_.touch(runner_.measure(build).bytes);
-    job_->check();
-    x.read(band.input_first, band.input_rows, input_.data(), pool_);
     const std::string key = step.name + " " + std::to_string(x.width()) + "x" + std::to_string(band.input_rows) + " " +
                             std::to_string(band.first - band.input_first * step.scale()) + "+" + std::to_string(band.rows);
+    if (!job_) {
+        const auto known = measured_.find(key);
+        const uint64_t bytes = known != measured_.end() ? known->second : measured_[key] = runner_.measure(build).bytes;
+        return count_.touch(bytes);
+    }
+    job_->check();
+    x.read(band.input_first, band.input_rows, input_.data(), pool_);
     Graph & graph = runner_.prepare(key, build);
     graph.set_input("x", Span<const float>(input_));
     if (step.norm) {

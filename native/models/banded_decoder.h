@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -50,7 +51,8 @@ private:
     kernels::Pool * pool_;
     const JobContext * job_ = nullptr;  // null: nothing is computed, memory is counted
     MemoryCount count_;
-    size_t staged_[3] = {0, 0, 0};  // largest sizes so far of the next three
+    std::map<std::string, uint64_t> measured_;  // by graph
+    size_t staged_[3] = {0, 0, 0};              // largest sizes so far of the next three
     std::vector<float> input_, output_, shortcut_;
     std::vector<float> scale_, shift_;
 };

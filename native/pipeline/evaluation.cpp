@@ -10,10 +10,7 @@ namespace latent::pipeline {
 /// Whether the two halves of guidance run as one batch, and in which tiles; throws out_of_memory where not even one half alone
 /// fits the caller's bound.
 LatentPipeline::UNetPlan LatentPipeline::plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided) const {
-    uint64_t held = unet_->weights().bytes();
-    for (const models::Network * other : networks()) {
-        if (other != unet_.get() && !one_part_at_a_time_) held += other->weights().bytes();
-    }
+    const uint64_t held = weights_beside(*unet_);
     const auto measure = [&](int64_t batch, int64_t h, int64_t w) { return unet_->measure({batch, h, w, tokens}).bytes; };
     int64_t height = shape[2], width = shape[3];
     UNetPlan plan{guided && !one_part_at_a_time_, 0};

@@ -21,12 +21,15 @@ void require_vq(const AutoencoderConfig & config, const char * what) {
 
 }  // namespace
 
-/// Where memory is bounded, the graphs of the stage before make room for this one's.
-void LatentPipeline::free_graphs_of_others(const models::Network & network) {
-    if (request_.max_bytes == 0 && !one_part_at_a_time_) return;
-    for (models::Network * other : networks()) {
-        if (other != &network) other->runner().clear();
+/// Bytes of weights that are resident while `network` works: its own and what others keep on the heap. Mapped pages of parts that
+/// do not work are given back (make_room_for).
+uint64_t LatentPipeline::weights_beside(const models::Network & network) const {
+    uint64_t held = network.weights().bytes();
+    for (const models::Network * other : networks()) {
+        if (other == &network || one_part_at_a_time_) continue;
+        held += other->weights().bytes() - (keeps_all() ? 0 : other->weights().mapped_bytes());
     }
+    return held;
 }
 
 StagePlanRequest LatentPipeline::stage_request(int64_t height, int64_t width) const {
@@ -34,23 +37,30 @@ StagePlanRequest LatentPipeline::stage_request(int64_t height, int64_t width) co
     request.tiling = request_.vae_tiling;
     request.tile = request_.vae_tile_size;
     request.largest = one_part_at_a_time_ ? kLowMemoryTile : 0;
-    uint64_t held = 0, idle = first_stage_->runner().bytes();  // a graph that the next one replaces
-    for (const models::Network * network : networks()) {
-        if (!one_part_at_a_time_ || network == first_stage_.get()) held += network->weights().bytes();
-    }
+    const uint64_t idle = first_stage_->runner().bytes();  // a graph that the next one replaces
     const uint64_t available = device_->available();
-    request.budget = working_budget(request_.max_bytes, held, available == UINT64_MAX ? available : available + idle);
+    request.budget =
+        working_budget(request_.max_bytes, weights_beside(*first_stage_), available == UINT64_MAX ? available : available + idle);
     return request;
 }
 
 StagePlan LatentPipeline::plan_decode(int64_t height, int64_t width) const {
     StagePlanRequest request = stage_request(height, width);
-    if (conditioners_ && conditioners_->upscales()) {  // decoded in the tiles that it was made in
+    const bool upscales = conditioners_ && conditioners_->upscales();
+    if (upscales) {  // decoded in the tiles that it was made in
         if (request.tile == 0) request.tile = request_.tile_size;
         if (request.largest == 0) request.largest = kUpscalingTile;
     }
-    return plan_stage(request, "decoding the picture",
-                      [&](int64_t h, int64_t w) { return first_stage_->measure_decode(1, h, w).bytes; });
+    const auto measure = [&](int64_t h, int64_t w) { return first_stage_->measure_decode(1, h, w).bytes; };
+    const bool tiles = upscales || request.tile > 0 || request.tiling.value_or(false);
+    if (device_->is_cpu() && !tiles) {
+        const uint64_t whole = measure(height, width);
+        const uint64_t bearable = keeps_all() ? UINT64_MAX : one_part_at_a_time_ ? kWholeDecode / 4 : kWholeDecode;
+        if (whole <= std::min(request.budget, bearable)) return {0, whole};
+        const uint64_t bands = first_stage_->measure_decode_banded(height, width);
+        if (bands <= request.budget || request.tiling.has_value()) return {0, bands, true};
+    }
+    return plan_stage(request, "decoding the picture", measure);
 }
 
 StagePlan LatentPipeline::plan_encode(int64_t height, int64_t width) const {
@@ -62,7 +72,6 @@ StagePlan LatentPipeline::plan_encode(int64_t height, int64_t width) const {
 /// What the encoder gives: moments [n, 2 * embed_dim, h, w] (KL), or the code before quantisation [n, embed_dim, h, w] (VQ).
 Latents LatentPipeline::encode_raw(const ImageTensor & image, const JobContext & job) {
     use(part("vae"), job);
-    free_graphs_of_others(*first_stage_);
     const auto [n, c, h, w] = image.shape;
     const int factor = opened_.spec.downsampling();
     const AutoencoderConfig & config = first_stage_->config();
@@ -169,7 +178,6 @@ ImageTensor LatentPipeline::decode(const Latents & latents, bool quantise, const
 /// Latents that the scale factor has been taken from.
 ImageTensor LatentPipeline::decode_scaled(const Latents & z, bool quantise, const JobContext & job) {
     use(part("vae"), job);
-    free_graphs_of_others(*first_stage_);
     const auto [n, c, h, w] = z.shape;
     const int factor = opened_.spec.downsampling();
     const AutoencoderConfig & config = first_stage_->config();
@@ -180,7 +188,11 @@ ImageTensor LatentPipeline::decode_scaled(const Latents & z, bool quantise, cons
     const auto run = [&](const ImageTensor & tile) {
         ImageTensor pixels{{1, config.out_channels, tile.shape[2] * factor, tile.shape[3] * factor}, {}};
         pixels.data.resize(elements(pixels.shape));
-        first_stage_->decode(tile.data, 1, tile.shape[2], tile.shape[3], pixels.data, job, quantise);
+        if (plan.bands) {
+            first_stage_->decode_banded(tile.data, tile.shape[2], tile.shape[3], pixels.data, job, quantise);
+        } else {
+            first_stage_->decode(tile.data, 1, tile.shape[2], tile.shape[3], pixels.data, job, quantise);
+        }
         return pixels;
     };
     ImageTensor out;

@@ -91,7 +91,6 @@ Predict LatentPipeline::predictor(const Guidance & guidance) {
     // The pipeline outlives its samplers' steps: the bindings hold it for as long as a job runs.
     return [this, guidance](const Latents & x, double timestep, Latents & output, const JobContext & job) {
         use(part("unet"), job);
-        if (!unet_->runner().bytes()) free_graphs_of_others(*unet_);
         evaluate(x, {&timestep, 1}, guidance, output, job);
     };
 }

@@ -69,11 +69,11 @@ LatentPipeline::LatentPipeline(const LoadRequest & request, formats::OpenedModel
     if (spec.unet && !request.first_stage_only) unet_ = std::make_unique<models::UNet>(*spec.unet, device_);
     if (spec.first_stage) first_stage_ = std::make_unique<models::Autoencoder>(*spec.first_stage, device_);
 
-    uint64_t heap = 0, all = 0, largest = 0;
+    uint64_t heap = 0, largest_mapped = 0, largest = 0;
     for (models::Network * network : networks()) {
         network->weights().plan(opened_.tensors, weight_policy(request, network->weights().part()));
         heap += network->weights().bytes() - network->weights().mapped_bytes();
-        all += network->weights().bytes();
+        largest_mapped = std::max(largest_mapped, network->weights().mapped_bytes());
         largest = std::max(largest, network->weights().bytes());
     }
     if (request.max_bytes && largest > request.max_bytes) {
@@ -84,8 +84,9 @@ LatentPipeline::LatentPipeline(const LoadRequest & request, formats::OpenedModel
                     Json{{"required", largest}, {"available", request.max_bytes}}.dump());
     }
     const uint64_t budget = working_budget(request.max_bytes, 0, device_->available());
-    one_part_at_a_time_ = request.memory == "low" ||
-                          (request.memory == "auto" && (heap > budget || (request.max_bytes && all > request.max_bytes)));
+    one_part_at_a_time_ =
+        request.memory == "low" ||
+        (request.memory == "auto" && (heap > budget || (request.max_bytes && heap + largest_mapped > request.max_bytes)));
     update_usage();
 }
 
@@ -108,10 +109,10 @@ void LatentPipeline::load_weights(const JobContext & job) {
     update_usage();
 }
 
-/// Leaves the memory to the part that is used next: graphs of the others are freed and the pages of their mapped weights given back
-/// (memory "fast" keeps both); in low memory their weights go as well.
+/// Leaves the memory to the part that is used next: graphs of the others are freed and the pages of their mapped weights given
+/// back (memory "fast" keeps both); in low memory their weights go as well.
 void LatentPipeline::make_room_for(const models::Network & network) {
-    if (request_.memory == "fast" && !one_part_at_a_time_) return;
+    if (keeps_all()) return;
     bool freed = false;
     for (models::Network * other : networks()) {
         if (other == &network || !other->weights().loaded()) continue;

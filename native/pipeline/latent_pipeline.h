@@ -76,6 +76,7 @@ private:
     };
 
     models::Network & part(const std::string & name);  // throws unsupported_model when this model has no such part
+    bool keeps_all() const { return request_.memory == "fast" && !request_.max_bytes && !one_part_at_a_time_; }
     void make_room_for(const models::Network & network);
     void use(models::Network & network, const JobContext & job);
     std::vector<models::Network *> networks() const;
@@ -93,7 +94,7 @@ private:
                       const JobContext & job);
     ImageTensor evaluate_halves(const ImageTensor & input, double timestep, const Guidance & guidance, const JobContext & job);
     Predict predictor(const Guidance & guidance);
-    void free_graphs_of_others(const models::Network & network);
+    uint64_t weights_beside(const models::Network & network) const;
 
     Plan plan_generate(const GenerateRequest & request) const;
     SamplingRun start_run(const GenerateRequest & request, Plan & plan, Conditioning & conditioning, Conditioning & unconditional,

@@ -73,7 +73,6 @@ std::vector<double> LatentPipeline::loss(const ImageTensor & image, const LossRe
     const Guidance guidance{&conditioning, nullptr, conditioning.concat ? &*conditioning.concat : nullptr, 1.0, 0.0, plan};
     check_conditioning("loss", shape, guidance);
     use(part("unet"), job);
-    free_graphs_of_others(*unet_);
     const auto table = samplers::make_noise_table(spec.schedule, samplers::TableArithmetic::float64, samplers::TerminalSnr::zero);
     Latents x{shape, std::vector<float>(noise.data.size())}, output = x;
     std::vector<double> losses;

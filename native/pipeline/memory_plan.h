@@ -6,12 +6,14 @@
 
 namespace latent::pipeline {
 
-constexpr int kLowMemoryTile = 64;  // latent pixels: `largest` where memory is to be spared
+constexpr uint64_t kWholeDecode = 256ull << 20;  // bytes above which a decoder works in bands: the same picture, less memory
+constexpr int kLowMemoryTile = 64;               // latent pixels: `largest` where memory is to be spared
 
 /// How a network is run over a picture: whole, or in tiles of `tile` latent pixels.
 struct StagePlan {
     int tile = 0;        // 0: whole
     uint64_t bytes = 0;  // of one call
+    bool bands = false;  // layer by layer in bands of rows (a decoder that is not tiled)
 };
 
 struct StagePlanRequest {
