@@ -16,7 +16,7 @@ import type {
 import type { ModelKind } from './kinds.js'
 import type { Latents } from './latents.js'
 import type { Neighbours } from './neighbours.js'
-import type { CallOptions, ImageInput, Progress, RngName, SamplerName, SamplingOptions, ScheduleName } from './types.js'
+import type { CallOptions, ImageInput, ModelPart, Progress, RngName, SamplerName, SamplingOptions, ScheduleName } from './types.js'
 
 /** Live pictures during sampling. */
 export interface PreviewOptions {
@@ -227,4 +227,9 @@ export interface GenerateResult<O = AnyResolvedOptions> {
   /** Passing them again repeats the call. */
   options: O
   timings: Timings
+  /**
+   * Parts that were computed in float32 because fast arithmetic gave numbers that are not finite; usually none. Such a part stays in float32 for as
+   * long as the model is loaded.
+   */
+  float32Parts: ModelPart[]
 }

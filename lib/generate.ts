@@ -10,7 +10,7 @@ import { nativeLatents } from './latents.js'
 import type { NativeGenerateRequest, NativeGenerateResult, NativePipeline, NativePromptTokens } from './native/contract.js'
 import { unetDownsampling } from './spec.js'
 import { imageTensor, toRawImage } from './tensors.js'
-import type { AnyResolvedOptions, FloatImage, GenerateOptions, GenerateResult, PipelineInfo, ResolvedCommon, Timings } from './types.js'
+import type { AnyResolvedOptions, FloatImage, GenerateOptions, GenerateResult, ModelPart, PipelineInfo, ResolvedCommon, Timings } from './types.js'
 import { invalidRange } from './validate.js'
 
 /** What generate() needs of a pipeline. */
@@ -183,11 +183,11 @@ function finish(
   result: NativeGenerateResult,
 ): GenerateResult {
   const { info, modelName } = context
-  const summary = JSON.parse(result.summary) as { options?: { eta?: number }; timings: Timings }
+  const summary = JSON.parse(result.summary) as { options?: { eta?: number }; timings: Timings; float32Parts?: ModelPart[] }
   const options: AnyResolvedOptions = { ...resolvedCommon(resolved, size, info, summary.options ?? {}), ...resolvedInputs(resolved) }
   const images = result.images.map((picture, i) => {
     const seed = BigInt.asUintN(64, options.seed + BigInt(i))
     return toRawImage(picture, { parameters: writeInfotext({ ...options, seed }, modelName, info) })
   })
-  return { images, seed: options.seed, options, timings: summary.timings }
+  return { images, seed: options.seed, options, timings: summary.timings, float32Parts: summary.float32Parts ?? [] }
 }

@@ -31,6 +31,18 @@ export interface StageEstimate {
   flops: number
 }
 
+/** Bytes that are resident while one stage of a picture runs. */
+export interface StageMemory {
+  /** Of the part at work, and what the other parts keep meanwhile. */
+  weights: number
+  /** Activations and scratch, as the plan for this memory mode and bound runs the stage: one batch or two, whole, in bands or in tiles. */
+  compute: number
+  /** Latents, pictures and their copies. */
+  pictures: number
+  /** The sum of the above. */
+  peak: number
+}
+
 /** What a picture will cost, known before a weight is read. */
 export interface MemoryEstimate {
   width: number
@@ -45,28 +57,25 @@ export interface MemoryEstimate {
   unet?: StageEstimate
   encode?: StageEstimate
   decode?: StageEstimate
-  /** All weights and the largest stage, in bytes: the peak with everything resident. */
+  /** Bytes by stage, in the memory mode and under the bound that was asked for. */
+  stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'encode' | 'decode', StageMemory>>
+  /** The largest stage of a picture that does not start from another one, in bytes. */
   peakBytes: number
-  /** The largest single part with its stage: the peak with `memory: 'low'`, one part at a time. */
+  /** The same with `memory: 'low'`. */
   lowPeakBytes: number
+  /** What the process itself holds besides: its resident size now, and room for the tokenizer and the encoder of pictures. */
+  processBytes: number
 }
 
-function peaks(
-  estimate: Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes'>,
-): Pick<MemoryEstimate, 'peakBytes' | 'lowPeakBytes'> {
-  const work: Record<string, number> = {
-    textEncoder: estimate.textEncoder?.bytes ?? 0,
-    conditioner: estimate.conditioner?.bytes ?? 0,
-    imageEncoder: estimate.imageEncoder?.bytes ?? 0,
-    unet: estimate.unet?.bytes ?? 0,
-    vae: Math.max(estimate.encode?.bytes ?? 0, estimate.decode?.bytes ?? 0),
-  }
-  const parts = Object.entries(work).map(([name, bytes]) => ({ weights: estimate.weights[name]?.bytes ?? 0, bytes }))
-  const weights = parts.reduce((sum, part) => sum + part.weights, 0)
-  return { peakBytes: weights + Math.max(...Object.values(work)), lowPeakBytes: Math.max(...parts.map((part) => part.weights + part.bytes)) }
-}
+/** Room for what JavaScript adds while a picture is made: the tokenizer's tables, the file's encoder, garbage. */
+const scriptBytes = 64 * 2 ** 20
 
-/** Peak bytes per stage for a picture of the given size (decoded in one piece), before anything is loaded. Without a source: for the model inside the package. */
+type NativeEstimate = Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes' | 'processBytes'> & { peak: number }
+
+/**
+ * Peak bytes per stage for a picture of the given size, before anything is loaded. Without a source: for the model inside the package. Throws
+ * OutOfMemoryError, with the nearest plan that fits in its details, where `memory.maxBytes` is too small for it.
+ */
 export async function estimateMemory(source?: ModelSource, request: EstimateRequest = {}): Promise<MemoryEstimate> {
   if (typeof request !== 'object' || request === null) throw invalidType(`estimateMemory() takes an options object, not ${show(request)}`)
   const { width, height, guidanceScale, ...rest } = request
@@ -77,24 +86,26 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
     ['height', height],
   ] as const)
     if (side !== undefined) checkInteger(side, name, { min: 8, max: 16384 })
-  // In low memory mode a load reads headers only; weights would come with the first use.
-  load.request.memory = { ...load.request.memory, mode: 'low' }
-  const { result: pipeline, prepared } = await withSource(
-    source,
-    load,
-    (native) => (callbacks) => addon().loadPipeline(JSON.stringify(native), callbacks),
-  )
-  try {
-    const { defaults, condition } = checkKind(readInfo(pipeline), load, prepared)
-    const size = { width: width ?? defaults.width, height: height ?? defaults.height }
-    const guided = condition.guidance && (guidanceScale ?? defaults.guidanceScale) !== 1
-    const estimate = JSON.parse(guarded(() => pipeline.estimate(JSON.stringify({ ...size, guided })))) as Omit<
-      MemoryEstimate,
-      'width' | 'height' | 'peakBytes' | 'lowPeakBytes'
-    >
-    return { ...size, ...estimate, ...peaks(estimate) }
-  } finally {
-    await pipeline.dispose().promise
-    await prepared.dispose()
+  const measure = async (mode: 'auto' | 'fast' | 'low') => {
+    load.request.headersOnly = true
+    load.request.memory = { ...load.request.memory, mode }
+    const { result: pipeline, prepared } = await withSource(
+      source,
+      load,
+      (native) => (callbacks) => addon().loadPipeline(JSON.stringify(native), callbacks),
+    )
+    try {
+      const { defaults, condition } = checkKind(readInfo(pipeline), load, prepared)
+      const size = { width: width ?? defaults.width, height: height ?? defaults.height }
+      const guided = condition.guidance && (guidanceScale ?? defaults.guidanceScale) !== 1
+      return { size, estimate: JSON.parse(guarded(() => pipeline.estimate(JSON.stringify({ ...size, guided })))) as NativeEstimate }
+    } finally {
+      await pipeline.dispose().promise
+      await prepared.dispose()
+    }
   }
+  const { size, estimate } = await measure(load.request.memory.mode)
+  const low = load.request.memory.mode === 'low' ? estimate : (await measure('low')).estimate
+  const { peak, ...measured } = estimate
+  return { ...size, ...measured, peakBytes: peak, lowPeakBytes: low.peak, processBytes: process.memoryUsage.rss() + scriptBytes }
 }

@@ -99,7 +99,9 @@ function resolveDtype(value: unknown): Partial<Record<ModelPart, string>> {
   if (typeof value === 'string') {
     const type = checkName(value, 'dtype', int8OrWeightTypes)
     if (type === 'int8') return { unet: type }
-    return Object.fromEntries(modelParts.map((part) => [part, type]))
+    // What quantising a whole model means, as convert() has it (native/core/weight_type.h): the small parts keep more bits.
+    const kept: Partial<Record<ModelPart, string>> = type.startsWith('q') ? { textEncoder: 'q8_0', vae: 'f16' } : {}
+    return Object.fromEntries(modelParts.map((part) => [part, kept[part] ?? type]))
   }
   const o = knownKeys(value, 'dtype', modelParts)
   const dtype: Partial<Record<ModelPart, string>> = {}

@@ -4,7 +4,7 @@ import type { ClassInputs, Emphasis, InpaintInputs, LayoutBox, LayoutInputs, Mas
 import type { ModelKind } from './kinds.js';
 import type { Latents } from './latents.js';
 import type { Neighbours } from './neighbours.js';
-import type { CallOptions, ImageInput, Progress, RngName, SamplerName, SamplingOptions, ScheduleName } from './types.js';
+import type { CallOptions, ImageInput, ModelPart, Progress, RngName, SamplerName, SamplingOptions, ScheduleName } from './types.js';
 /** Live pictures during sampling. */
 export interface PreviewOptions {
     /** One preview every so many steps. Default 1. */
@@ -187,4 +187,9 @@ export interface GenerateResult<O = AnyResolvedOptions> {
     /** Passing them again repeats the call. */
     options: O;
     timings: Timings;
+    /**
+     * Parts that were computed in float32 because fast arithmetic gave numbers that are not finite; usually none. Such a part stays in float32 for as
+     * long as the model is loaded.
+     */
+    float32Parts: ModelPart[];
 }

@@ -16,6 +16,17 @@ export interface StageEstimate {
     bytes: number;
     flops: number;
 }
+/** Bytes that are resident while one stage of a picture runs. */
+export interface StageMemory {
+    /** Of the part at work, and what the other parts keep meanwhile. */
+    weights: number;
+    /** Activations and scratch, as the plan for this memory mode and bound runs the stage: one batch or two, whole, in bands or in tiles. */
+    compute: number;
+    /** Latents, pictures and their copies. */
+    pictures: number;
+    /** The sum of the above. */
+    peak: number;
+}
 /** What a picture will cost, known before a weight is read. */
 export interface MemoryEstimate {
     width: number;
@@ -33,10 +44,17 @@ export interface MemoryEstimate {
     unet?: StageEstimate;
     encode?: StageEstimate;
     decode?: StageEstimate;
-    /** All weights and the largest stage, in bytes: the peak with everything resident. */
+    /** Bytes by stage, in the memory mode and under the bound that was asked for. */
+    stages: Partial<Record<'textEncoder' | 'conditioner' | 'unet' | 'encode' | 'decode', StageMemory>>;
+    /** The largest stage of a picture that does not start from another one, in bytes. */
     peakBytes: number;
-    /** The largest single part with its stage: the peak with `memory: 'low'`, one part at a time. */
+    /** The same with `memory: 'low'`. */
     lowPeakBytes: number;
+    /** What the process itself holds besides: its resident size now, and room for the tokenizer and the encoder of pictures. */
+    processBytes: number;
 }
-/** Peak bytes per stage for a picture of the given size (decoded in one piece), before anything is loaded. Without a source: for the model inside the package. */
+/**
+ * Peak bytes per stage for a picture of the given size, before anything is loaded. Without a source: for the model inside the package. Throws
+ * OutOfMemoryError, with the nearest plan that fits in its details, where `memory.maxBytes` is too small for it.
+ */
 export declare function estimateMemory(source?: ModelSource, request?: EstimateRequest): Promise<MemoryEstimate>;

@@ -40,6 +40,7 @@ export const estimateCommand: Command = {
       ...stage('one network step', estimate.unet),
       ...stage('encoding a picture', estimate.encode),
       ...stage('decoding a picture', estimate.decode),
+      ...Object.entries(estimate.stages).map(([name, { peak }]) => `  ${`peak, ${name}`.padEnd(20)}${megabytes(peak)}`),
       `  ${'peak'.padEnd(20)}${megabytes(estimate.peakBytes)}   (memory low: ${megabytes(estimate.lowPeakBytes).trim()})`,
     ]
     io.stdout.write(`${lines.join('\n')}\n`)

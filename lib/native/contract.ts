@@ -110,7 +110,7 @@ export interface NativePicture {
 export interface NativeGenerateResult {
   images: NativePicture[]
   tensor: NativeTensorResult | null
-  /** JSON: { options, timings: { loadMs, encodeMs, sampleMs, decodeMs } } */
+  /** JSON: { options, float32Parts, timings: { loadMs, encodeMs, sampleMs, decodeMs } } */
   summary: string
 }
 
@@ -244,6 +244,8 @@ export interface NativeLoadRequest {
   /** `tileSize`: side of a super-resolution tile in latent pixels. */
   memory: { mode: 'auto' | 'fast' | 'low'; maxBytes?: number; vaeTiling?: boolean; vaeTileSize?: number; tileSize?: number }
   firstStageOnly?: boolean
+  /** For estimates: weights are read when something is run. */
+  headersOnly?: boolean
 }
 
 /** Mirrors SamplingRequest. */

@@ -45,6 +45,7 @@ Napi::Value generated_to_js(Napi::Env env, const pipeline::GenerateResult & resu
         "summary",
         json_to_js(env,
                    {{"options", result.options},
+                    {"float32Parts", result.float32_parts},
                     {"timings",
                      {{"loadMs", t.load_ms}, {"encodeMs", t.encode_ms}, {"sampleMs", t.sample_ms}, {"decodeMs", t.decode_ms}}}}));
     return object;

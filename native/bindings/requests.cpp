@@ -66,6 +66,7 @@ pipeline::LoadRequest load_request(const Json & request) {
     }
     const Json & memory = object_field(request, "memory");
     if (!memory.is_null()) apply_memory(memory, load);
+    load.headers_only = bool_field(request, "headersOnly", false);
     load.first_stage_only = bool_field(request, "firstStageOnly", false);
     const std::string * parts[] = {&load.model, &load.unet, &load.vae, &load.text_encoder, &load.image_encoder};
     if (std::all_of(std::begin(parts), std::end(parts), [](const std::string * part) { return part->empty(); })) {

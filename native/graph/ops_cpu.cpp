@@ -273,12 +273,6 @@ OpsCpu::Product OpsCpu::linear_product(Seq x, const Linear & w) const {
             {w.out, x.length, x.batch, 1}};
 }
 
-Map OpsCpu::affine(Map x, Seq scale, Seq shift, Activation kind) {
-    room(8);
-    return map(node(AffineNode{gate_of(kind)}, {x.width, x.height, x.channels, x.batch},
-                    {contiguous(x.id), contiguous(scale.id), contiguous(shift.id)}));
-}
-
 Seq OpsCpu::linear(Seq x, const Linear & w, const LinearOptions & options) {
     constexpr int64_t kFewTokens = 8;  // ggml's dot products are better for a handful
     const int64_t tokens = x.length * x.batch;

@@ -49,8 +49,8 @@ void check_size(const ggml_tensor * tensor, size_t size, ggml_type type, const s
 }
 
 /// Text encoders stay in float32: they are a thousandth of the work and every error of theirs reaches every step.
-kernels::Arithmetic arithmetic(const WeightStore & weights) {
-    const bool exact = weights.policy().precision == Precision::exact || weights.part() == "textEncoder";
+kernels::Arithmetic arithmetic(const WeightStore & weights, const Runner::Limits & limits) {
+    const bool exact = limits.float32 || weights.policy().precision == Precision::exact || weights.part() == "textEncoder";
     return exact ? kernels::Arithmetic::f32 : kernels::Arithmetic::fast;
 }
 
@@ -70,7 +70,7 @@ void build_graph(State & state, const WeightStore & weights, const GraphBuilder 
         state.own_threads = state.device->is_cpu() && limits.fused;
         if (state.own_threads) {
             home = std::make_unique<OpsCpu>(state.nodes.get(), state.leaves.get(), state.graph, limits, *state.device,
-                                            arithmetic(weights));
+                                            arithmetic(weights, limits));
         } else {
             home = std::make_unique<OpsGgml>(state.nodes.get(), state.leaves.get(), state.graph, state.device->is_cpu(), limits);
         }

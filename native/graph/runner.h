@@ -65,10 +65,11 @@ public:
     struct Limits {
         uint64_t conv_scratch = 24ull << 20;       // bytes of an unfolded convolution input (im2col) at a time
         uint64_t attention_scratch = 64ull << 20;  // bytes of an attention score matrix at a time
-        uint64_t band = 8ull << 20;                // bytes of input rows where a network is computed in bands (BandedDecoder)
         /// Our kernels on the CPU (ops_cpu); false: plain ggml operations, the baseline of measurements. The environment variable
         /// LATENT_OPS=portable makes false the default.
         bool fused = fused_by_default();
+        bool float32 = false;        // float32 products whatever the weights' policy says
+        uint64_t band = 8ull << 20;  // bytes of input rows where a network is computed in bands (BandedDecoder)
         static bool fused_by_default();
     };
     void set_limits(const Limits & limits);  // clears

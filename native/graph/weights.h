@@ -79,7 +79,8 @@ public:
     void load(const JobContext & job, uint64_t progress_base = 0, uint64_t progress_total = 0);
     void unload();
     bool loaded() const { return loaded_; }
-    /// Lets the system take back the pages of weights that are used in place, until they are used again: still loaded, not resident.
+    /// Lets the system take back the pages of weights that are used in place, until they are used again: still loaded, not
+    /// resident.
     void rest();
     /// Graphs say that they are about to read the weights.
     void touch() const { touched_ = true; }

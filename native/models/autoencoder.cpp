@@ -201,7 +201,8 @@ void Autoencoder::decode_banded(Span<const float> latents, int64_t height, int64
 }
 
 DType Autoencoder::banded_type() const {
-    return weights_.policy().precision == graph::Precision::exact ? DType::f32 : DType::f16;
+    const bool exact = weights_.policy().precision == graph::Precision::exact || runner_.limits().float32;
+    return exact ? DType::f32 : DType::f16;
 }
 
 std::vector<float> Autoencoder::nearest_vectors(Span<const float> latents, int64_t batch, int64_t height, int64_t width,

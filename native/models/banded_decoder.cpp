@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/memory.h"
+
 namespace latent::models {
 
 using graph::Activation;
@@ -88,6 +90,8 @@ void BandedDecoder::run_band(const StoredMap & x, const Step & step, const Band 
     }
     job_->check();
     x.read(band.input_first, band.input_rows, input_.data(), pool_);
+    if (key != graph_key_) runner_.clear();  // one graph at a time
+    graph_key_ = key;
     Graph & graph = runner_.prepare(key, build);
     graph.set_input("x", Span<const float>(input_));
     if (step.norm) {
@@ -97,6 +101,12 @@ void BandedDecoder::run_band(const StoredMap & x, const Step & step, const Band 
     graph.compute(*job_->cancel);
     graph.get_output("y", output_);
     if (step.shortcut) graph.get_output("shortcut", shortcut_);
+}
+
+/// Frees graphs so that their memory is the system's again, not the allocator's.
+void BandedDecoder::clear() {
+    runner_.clear();
+    if (job_) trim_heap();
 }
 
 void BandedDecoder::write(StoredMap & map, int64_t first, const std::vector<float> & planes) {
@@ -139,7 +149,7 @@ std::vector<StoredMap> BandedDecoder::convolve(StoredMap & x, const Step & step,
         write(made[0], first, output_);
         if (step.shortcut) write(made[1], first, shortcut_);
     }
-    runner_.clear();  // the next layer has other graphs
+    clear();  // the next layer has other graphs
     return made;
 }
 
@@ -159,7 +169,7 @@ void BandedDecoder::whole_graph(const std::string & name, const graph::GraphBuil
     graph.set_input("x", Span<const float>(input_));
     graph.compute(*job_->cancel);
     graph.get_output("y", output_);
-    runner_.clear();
+    clear();
 }
 
 StoredMap BandedDecoder::attention(StoredMap x, const StageAttention & w, const std::string & name) {

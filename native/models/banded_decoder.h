@@ -42,6 +42,7 @@ private:
     void whole_graph(const std::string & name, const graph::GraphBuilder & build);
     graph::GraphBuilder band_graph(const StoredMap & x, const Step & step, const Band & band) const;
     int64_t band_rows(const StoredMap & x) const;
+    void clear();
     void write(StoredMap & map, int64_t first, const std::vector<float> & planes);
 
     const StageLayers & layers_;
@@ -51,6 +52,7 @@ private:
     kernels::Pool * pool_;
     const JobContext * job_ = nullptr;  // null: nothing is computed, memory is counted
     MemoryCount count_;
+    std::string graph_key_;
     std::map<std::string, uint64_t> measured_;  // by graph
     size_t staged_[3] = {0, 0, 0};              // largest sizes so far of the next three
     std::vector<float> input_, output_, shortcut_;

@@ -161,7 +161,7 @@ bool StoredMap::write(int64_t first, const float * planes, kernels::Pool * pool)
     if (!held_[band]) count_->add(bytes_of(band));
     held_[band] = true;
     if (plan_) return true;
-    bands_[band].resize(static_cast<size_t>(bytes_of(band)));
+    if (!bands_[band]) bands_[band] = Pages(static_cast<size_t>(bytes_of(band)));
     const int64_t count = rows_of(band) * width_;
     std::vector<float> largest(static_cast<size_t>(channels_));
     for_channels(pool, channels_, [&](int64_t c) {
@@ -179,7 +179,7 @@ void StoredMap::free_before(int64_t row) {
     for (size_t band = 0; band < held_.size() && static_cast<int64_t>(band) * band_ + rows_of(band) <= row; ++band) {
         if (!held_[band]) continue;
         held_[band] = false;
-        std::vector<uint8_t>().swap(bands_[band]);
+        bands_[band].reset();
         count_->remove(bytes_of(band));
     }
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/pages.h"
 #include "core/tensor_source.h"
 #include "kernels/pool.h"
 
@@ -64,7 +65,7 @@ private:
     DType type_;
     bool plan_;
     MemoryCount * count_;
-    std::vector<std::vector<uint8_t>> bands_;
+    std::vector<Pages> bands_;
     std::vector<bool> held_;
     std::vector<Moments> moments_;  // per channel
 };

@@ -53,7 +53,7 @@ ImageTensor LatentPipeline::evaluate_halves(const ImageTensor & input, double ti
     if (!guidance.guided()) {
         ImageTensor out{{1, channels, h, w}, std::vector<float>(half)};
         if (cond && cond->tokens > 0) call.context = cond->data;
-        unet_->forward(call, out.data, job);
+        run_finite(*unet_, [&] { return unet_->forward(call, out.data, job), Span<const float>(out.data); });
         return out;
     }
 
@@ -66,14 +66,18 @@ ImageTensor LatentPipeline::evaluate_halves(const ImageTensor & input, double ti
         call.shape.batch = 2;
         call.x = rows;
         call.context = context;
-        unet_->forward(call, both.data, job);
+        run_finite(*unet_, [&] { return unet_->forward(call, both.data, job), Span<const float>(both.data); });
     } else {
         call.shape.tokens = uncond->tokens;
         call.context = uncond->data;
-        unet_->forward(call, {both.data.data(), half}, job);
+        const auto forward = [&](size_t first) {
+            const Span<float> out(both.data.data() + first, half);
+            run_finite(*unet_, [&] { return unet_->forward(call, out, job), Span<const float>(out.data(), out.size()); });
+        };
+        forward(0);
         call.shape.tokens = cond->tokens;
         call.context = cond->data;
-        unet_->forward(call, {both.data.data() + half, half}, job);
+        forward(half);
     }
     return both;
 }

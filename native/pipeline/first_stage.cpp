@@ -86,7 +86,10 @@ Latents LatentPipeline::encode_raw(const ImageTensor & image, const JobContext &
     const auto run = [&](const ImageTensor & tile) {
         ImageTensor out{{1, channels, tile.shape[2] / factor, tile.shape[3] / factor}, {}};
         out.data.resize(elements(out.shape));
-        first_stage_->encode(tile.data, 1, tile.shape[2], tile.shape[3], out.data, job);
+        run_finite(*first_stage_, [&]() -> Span<const float> {
+            first_stage_->encode(tile.data, 1, tile.shape[2], tile.shape[3], out.data, job);
+            return out.data;
+        });
         return out;
     };
     const int tile = plan.tile ? plan.tile : static_cast<int>(std::max(h, w) / factor);
@@ -188,11 +191,14 @@ ImageTensor LatentPipeline::decode_scaled(const Latents & z, bool quantise, cons
     const auto run = [&](const ImageTensor & tile) {
         ImageTensor pixels{{1, config.out_channels, tile.shape[2] * factor, tile.shape[3] * factor}, {}};
         pixels.data.resize(elements(pixels.shape));
-        if (plan.bands) {
-            first_stage_->decode_banded(tile.data, tile.shape[2], tile.shape[3], pixels.data, job, quantise);
-        } else {
-            first_stage_->decode(tile.data, 1, tile.shape[2], tile.shape[3], pixels.data, job, quantise);
-        }
+        run_finite(*first_stage_, [&]() -> Span<const float> {
+            if (plan.bands) {
+                first_stage_->decode_banded(tile.data, tile.shape[2], tile.shape[3], pixels.data, job, quantise);
+            } else {
+                first_stage_->decode(tile.data, 1, tile.shape[2], tile.shape[3], pixels.data, job, quantise);
+            }
+            return pixels.data;
+        });
         return pixels;
     };
     ImageTensor out;

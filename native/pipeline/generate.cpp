@@ -261,6 +261,7 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
         result.images = to_pictures(picture);
     }
     lap(result.timings.decode_ms);
+    result.float32_parts = float32_parts();
 
     const samplers::SolverOptions solver = solver_options(request.sampling, opened_.spec, plan.image.has_value());
     result.options = settled_options(request.sampling, solver, plan.frame, request.count);

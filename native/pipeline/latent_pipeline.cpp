@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
+#include "core/log.h"
 #include "core/memory.h"
 #include "pipeline/preview.h"
 #include "pipeline/upscaling.h"
@@ -50,7 +52,7 @@ formats::OpenedModel open_request(const LoadRequest & request) {
 
 std::shared_ptr<Pipeline> Pipeline::load(const LoadRequest & request, const JobContext & job) {
     auto pipeline = std::make_shared<LatentPipeline>(request, open_request(request));
-    pipeline->load_weights(job);
+    if (!request.headers_only) pipeline->load_weights(job);
     return pipeline;
 }
 
@@ -131,6 +133,28 @@ void LatentPipeline::use(models::Network & network, const JobContext & job) {
     network.weights().load(job);
     load_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     update_usage();
+}
+
+/// Runs a stage of `network`, and again in float32 where what it gives is not finite although it could be: 16-bit numbers end
+/// sooner, and 8-bit ones have coarse scales. The network then stays in float32.
+void LatentPipeline::run_finite(models::Network & network, const std::function<Span<const float>()> & run) {
+    const auto finite = [](Span<const float> values) {
+        return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+    };
+    if (finite(run()) || request_.precision == Precision::exact || network.runner().limits().float32) return;
+    log(LogLevel::warn, "The " + network.weights().part() + " gave numbers that are not finite; it goes on in float32");
+    graph::Runner::Limits limits = network.runner().limits();
+    limits.float32 = true;
+    network.runner().set_limits(limits);
+    run();
+}
+
+std::vector<std::string> LatentPipeline::float32_parts() const {
+    std::vector<std::string> parts;
+    for (const models::Network * network : networks()) {
+        if (network->runner().limits().float32) parts.push_back(network->weights().part());
+    }
+    return parts;
 }
 
 void LatentPipeline::unload() {
@@ -275,7 +299,48 @@ Json LatentPipeline::estimate(int width, int height, bool guided) const {
         out["encode"] = as_json(first_stage_->measure_encode(1, shape[2] * factor, shape[3] * factor));
         out["decode"] = as_json(first_stage_->measure_decode(1, h, w));
     }
+    out["stages"] = estimate_stages(frame.width, frame.height, shape[2], shape[3], guided);
+    uint64_t peak = 0;
+    for (const auto & [name, stage] : out["stages"].items()) {
+        const bool needed = name != "encode" || !unet_ || (conditioners_ && conditioners_->inpaints());
+        if (needed) peak = std::max(peak, stage["peak"].get<uint64_t>());
+    }
+    out["peak"] = peak;
     return out;
+}
+
+/// The stages of one picture as they would be run, each with everything that is resident meanwhile.
+Json LatentPipeline::estimate_stages(int64_t width, int64_t height, int64_t latent_height, int64_t latent_width,
+                                     bool guided) const {
+    Json stages = Json::object();
+    // Floats of the decoder, bytes made of them, JavaScript's copy and the encoder of the file.
+    const uint64_t pixels = static_cast<uint64_t>(width) * static_cast<uint64_t>(height);
+    const auto add = [&](const std::string & name, const models::Network & network, uint64_t compute, uint64_t pictures) {
+        const uint64_t weights = weights_beside(network);
+        stages[name] = {
+            {"weights", weights}, {"compute", compute}, {"pictures", pictures}, {"peak", weights + compute + pictures}};
+    };
+    if (conditioners_) {
+        for (const auto & [name, measure] : conditioners_->measure(width, height)) {
+            for (const models::Network * network : conditioners_->networks()) {
+                if (network->weights().part() == name) add(name, *network, measure.bytes, 0);
+            }
+        }
+    }
+    const std::array<int64_t, 4> shape{1, opened_.spec.latent_channels(), latent_height, latent_width};
+    const uint64_t latents = 16 * sizeof(float) * static_cast<uint64_t>(shape[1] * latent_height * latent_width);
+    if (unet_) {
+        const int64_t tokens = conditioners_->tokens();
+        const UNetPlan plan = plan_unet(shape, tokens, guided && tokens > 0);
+        const int64_t h = plan.tile > 0 ? std::min<int64_t>(latent_height, plan.tile) : latent_height,
+                      w = plan.tile > 0 ? std::min<int64_t>(latent_width, plan.tile) : latent_width;
+        add("unet", *unet_, unet_->measure({plan.as_batch ? 2 : 1, h, w, tokens}).bytes, latents);
+    }
+    if (first_stage_) {
+        add("encode", *first_stage_, plan_encode(latent_height, latent_width).bytes, 2 * 12 * pixels);
+        add("decode", *first_stage_, plan_decode(latent_height, latent_width).bytes, (12 + 3 * 4) * pixels);
+    }
+    return stages;
 }
 
 std::array<int64_t, 4> LatentPipeline::latent_shape(int width, int height, int batch) const {

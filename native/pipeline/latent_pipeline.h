@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 
@@ -81,6 +82,9 @@ private:
     void use(models::Network & network, const JobContext & job);
     std::vector<models::Network *> networks() const;
     void update_usage();
+    void run_finite(models::Network & network, const std::function<Span<const float>()> & run);
+    std::vector<std::string> float32_parts() const;
+    Json estimate_stages(int64_t width, int64_t height, int64_t latent_height, int64_t latent_width, bool guided) const;
 
     std::array<int64_t, 4> latent_shape(int width, int height, int batch) const;
     void check_latents(const Latents & latents, const char * what) const;

@@ -40,6 +40,7 @@ struct LoadRequest {
     int vae_tile_size = 0;           // latent pixels, 0: chosen by the plan
     int tile_size = 0;               // of super-resolution, latent pixels, 0: the reference's, less where memory is short
     bool first_stage_only = false;   // Autoencoder.load
+    bool headers_only = false;       // for estimates: weights are read when something is run
 };
 
 /// Latent tensor [n, c, h, w], float32, owned by the engine. Already multiplied by the scale factor.
@@ -149,6 +150,9 @@ struct GenerateResult {
     ImageTensor tensor;  // filled in place of `images` when output_float
     Timings timings;
     Json options;  // every default filled in
+    /// Parts ("unet", "vae") that are computed in float32 because fast arithmetic gave numbers that are not finite. A part stays
+    /// so for as long as the model is loaded.
+    std::vector<std::string> float32_parts;
 };
 
 /// A run of the sampling loop in the caller's hands: one step at a time, latents live between them.
@@ -214,7 +218,10 @@ public:
     virtual GenerateResult generate(const GenerateRequest & request, const JobContext & job) = 0;
 
     /// What one generate() of this size takes, from headers alone: { unet, decode, encode, textEncoder, conditioner: { bytes,
-    /// flops }, weights: {...} }. Bytes are activations and scratch of one call; flops count 2 per multiply-add.
+    /// flops }, weights: {...}, stages: { NAME: { weights, compute, pictures, peak } }, peak }. Bytes of the former are
+    /// activations and scratch of one call computed whole; flops count 2 per multiply-add. Stages are as the plan of this
+    /// pipeline's memory mode and bound runs them, with the weights that are resident meanwhile; `peak` is the largest that a
+    /// picture needs. Throws out_of_memory where a stage does not fit the bound.
     virtual Json estimate(int width, int height, bool guided) const = 0;
 
     /// Bytes held now: weights per part, graphs, latents; and the process's peak.

@@ -98,7 +98,7 @@ export interface NativePicture {
 export interface NativeGenerateResult {
     images: NativePicture[];
     tensor: NativeTensorResult | null;
-    /** JSON: { options, timings: { loadMs, encodeMs, sampleMs, decodeMs } } */
+    /** JSON: { options, float32Parts, timings: { loadMs, encodeMs, sampleMs, decodeMs } } */
     summary: string;
 }
 export interface NativeStep {
@@ -224,6 +224,8 @@ export interface NativeLoadRequest {
         tileSize?: number;
     };
     firstStageOnly?: boolean;
+    /** For estimates: weights are read when something is run. */
+    headersOnly?: boolean;
 }
 /** Mirrors SamplingRequest. */
 export interface NativeSamplingRequest {

@@ -263,7 +263,7 @@ void check_stage(const std::string & name, const std::string & prefix, const Jso
         const bool fast = std::string(how) == ", fast f16";
         stage.weights().plan(c.weights(prefix), fast ? WeightPolicy{Precision::fast, DType::f16} : exact);
         stage.weights().load({});
-        stage.runner().set_limits(std::string(how) == ", portable" ? graph::Runner::Limits{30000, 3000, 4096, false}
+        stage.runner().set_limits(std::string(how) == ", portable" ? graph::Runner::Limits{30000, 3000, false}
                                                                    : graph::Runner::Limits{});
         stage.encode(c.input("image"), image[0], image[2], image[3], m, JobContext{});
         within(name + " moments" + how, golden::max_difference(m, moments), fast ? fast_bound() * moments.max_abs : moments.atol);

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace latent {
+
+/// Memory taken from the system page by page and given back to it at once when freed: large blocks that come and go would
+/// otherwise stay with the allocator, or leave holes in its heap.
+class Pages {
+public:
+    Pages() = default;
+    /// Zeroed. Throws std::bad_alloc.
+    explicit Pages(size_t bytes);
+    ~Pages() { reset(); }
+    Pages(Pages && other) noexcept : data_(other.data_), size_(other.size_) { other.data_ = nullptr, other.size_ = 0; }
+    Pages & operator=(Pages && other) noexcept;
+
+    uint8_t * data() { return data_; }
+    const uint8_t * data() const { return data_; }
+    size_t size() const { return size_; }
+    explicit operator bool() const { return data_ != nullptr; }
+    void reset();
+
+private:
+    uint8_t * data_ = nullptr;
+    size_t size_ = 0;
+};
+
+}  // namespace latent

@@ -1,0 +1,16 @@
+/** Says what a picture is estimated to take, makes it, and says what it took. The word: JSON of { file?, load, size }. */
+import { readFileSync } from 'node:fs'
+import { DiffusionPipeline, estimateMemory } from '../../../dist/esm.mjs'
+import { modelFile, say, word } from './setup.mjs'
+
+const { file, config } = JSON.parse(readFileSync(modelFile, 'utf8'))
+const request = JSON.parse(word)
+const source = request.file ?? file
+const options = { ...(request.file ? {} : { config }), device: 'cpu', threads: 1, ...request.load }
+
+const { peakBytes, lowPeakBytes, processBytes, stages } = await estimateMemory(source, { ...options, ...request.size })
+const pipe = await DiffusionPipeline.load(source, options)
+const { images } = await pipe.generate({ prompt: 'a lighthouse', ...request.size, steps: 1, seed: 7 })
+await images[0].encode('png')
+say({ peakBytes, lowPeakBytes, processBytes, stages, measured: pipe.memoryUsage().processPeak })
+await pipe.dispose()

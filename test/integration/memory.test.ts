@@ -1,0 +1,69 @@
+/** What estimateMemory() says before loading against what the process takes, in a fresh process per case on the built package. */
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { convert, estimateMemory } from '../../lib/index'
+import { goldenModel, type GoldenModel } from '../helpers/model'
+import { describeModel, runChild } from './children/run'
+
+let model: GoldenModel
+let modelFile: string
+
+beforeAll(() => {
+  if (!existsSync('dist/esm.mjs')) throw new Error('dist/ is missing: run `npm run build:ts` first')
+  model = goldenModel('sd1')
+  modelFile = describeModel(model)
+})
+afterAll(() => model.remove())
+
+interface Said {
+  peakBytes: number
+  lowPeakBytes: number
+  processBytes: number
+  measured: number
+}
+
+async function measure(request: { file?: string; load?: object; size: { width: number; height: number } }): Promise<Said> {
+  const { code, stderr, said } = await runChild('memory', modelFile, JSON.stringify(request), { timeoutMs: 280_000 })
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  return said[0] as unknown as Said
+}
+
+describe('the measured peak stays within the stated one', () => {
+  // The first sizes fit whatever is done; the later ones would not if graphs, maps or weights were left out of the plan.
+  test.each([
+    [64, 64, { memory: 'fast' }],
+    [256, 256, { memory: 'auto' }],
+    [384, 256, { memory: 'low' }],
+    [512, 384, { memory: 'fast' }],
+    [640, 640, { memory: 'auto' }],
+    [640, 512, { memory: 'low' }],
+    [512, 512, { memory: 'auto', dtype: 'q8_0' }],
+    [384, 384, { memory: 'auto', precision: 'exact' }],
+  ])('%dx%d, %j', async (width, height, load) => {
+    const { peakBytes, lowPeakBytes, processBytes, measured } = await measure({ load, size: { width, height } })
+    const stated = peakBytes + processBytes
+    expect(measured).toBeLessThanOrEqual(1.05 * stated)
+    expect(measured).toBeGreaterThan(0.6 * stated) // an estimate that is far too high refuses what would run
+    expect(lowPeakBytes).toBeLessThanOrEqual(peakBytes)
+  }, 300_000)
+
+  test('a quantised file', async () => {
+    const file = path.join(model.folder, 'q4.gguf')
+    await convert(model.file, file, { type: 'q4_0', config: model.golden.config as never })
+    const { peakBytes, processBytes, measured } = await measure({ file, size: { width: 512, height: 512 } })
+    expect(measured).toBeLessThanOrEqual(1.05 * (peakBytes + processBytes))
+  }, 300_000)
+})
+
+test('a bound that is too small says what would fit', async () => {
+  const estimate = (maxBytes: number, mode: 'auto' | 'low' = 'auto') =>
+    estimateMemory(model.file, { config: model.golden.config as never, width: 512, height: 512, memory: { mode, maxBytes } })
+  const free = await estimateMemory(model.file, { config: model.golden.config as never, width: 512, height: 512 })
+  // What it states without a bound is a bound that it fits.
+  expect((await estimate(free.peakBytes)).peakBytes).toBeLessThanOrEqual(free.peakBytes)
+  // Less than that: smaller batches, bands and tiles, down to a refusal that names the way out.
+  const bound = Math.round(0.8 * free.peakBytes)
+  expect((await estimate(bound)).peakBytes).toBeLessThanOrEqual(bound)
+  const error = await estimate(Math.round(0.3 * free.peakBytes)).catch((reason: unknown) => reason)
+  expect(error).toMatchObject({ name: 'OutOfMemoryError', details: { required: expect.any(Number) as number } })
+})
