@@ -18,7 +18,15 @@ export { formatInfotext, parseInfotext, type Infotext, type InfotextValue } from
 export { createSolver, Solver, type Evaluation, type SolverOptions } from './solver.js'
 export { createNoise, type NoiseOptions } from './noise.js'
 export { getDevices, getVersions, measurePeak, setLogger, type Peak, type PeakOptions, type Versions } from './devices.js'
-export { estimateMemory, inspect, type EstimateRequest, type InspectOptions, type MemoryEstimate, type StageEstimate, type StageMemory } from './inspect.js'
+export {
+  estimateMemory,
+  inspect,
+  type EstimateRequest,
+  type InspectOptions,
+  type MemoryEstimate,
+  type StageEstimate,
+  type StageMemory,
+} from './inspect.js'
 export { convert, type ConvertOptions, type ConvertReport } from './convert.js'
 export {
   BinaryNotFoundError,

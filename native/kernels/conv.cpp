@@ -18,7 +18,8 @@ public:
           scale_(shape.upsample ? 2 : 1),
           height_(shape.crop_height ? shape.crop_height : shape.height * scale_),
           width_(shape.crop_width ? shape.crop_width : shape.width * scale_),
-          plain_(shape.kernel == 1 && shape.stride == 1 && !shape.upsample) {}
+          plain_(shape.kernel == 1 && shape.stride == 1 && !shape.upsample && shape.pad_top == 0 &&
+                 shape.out_height == shape.height) {}
 
     /// at[(tap - first_tap) * 6 + r]: the index of the input pixel, -1 outside the picture and beyond the last output pixel.
     void find(int64_t pixel, int first_tap, int last_tap, int64_t * at) const {

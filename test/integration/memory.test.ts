@@ -39,13 +39,17 @@ describe('the measured peak stays within the stated one', () => {
     [640, 512, { memory: 'low' }],
     [512, 512, { memory: 'auto', dtype: 'q8_0' }],
     [384, 384, { memory: 'auto', precision: 'exact' }],
-  ])('%dx%d, %j', async (width, height, load) => {
-    const { peakBytes, lowPeakBytes, processBytes, measured } = await measure({ load, size: { width, height } })
-    const stated = peakBytes + processBytes
-    expect(measured).toBeLessThanOrEqual(1.05 * stated)
-    expect(measured).toBeGreaterThan(0.6 * stated) // an estimate that is far too high refuses what would run
-    expect(lowPeakBytes).toBeLessThanOrEqual(peakBytes)
-  }, 300_000)
+  ])(
+    '%dx%d, %j',
+    async (width, height, load) => {
+      const { peakBytes, lowPeakBytes, processBytes, measured } = await measure({ load, size: { width, height } })
+      const stated = peakBytes + processBytes
+      expect(measured).toBeLessThanOrEqual(1.05 * stated)
+      expect(measured).toBeGreaterThan(0.6 * stated) // an estimate that is far too high refuses what would run
+      expect(lowPeakBytes).toBeLessThanOrEqual(peakBytes)
+    },
+    300_000,
+  )
 
   test('a quantised file', async () => {
     const file = path.join(model.folder, 'q4.gguf')
