@@ -1,0 +1,174 @@
+"""The time- and text-conditioned U-Net of SD 1.x (LDM paper, section 3.2-3.3 and appendix E), CompVis parameter names.
+
+Shapes: x (B, 4, h, w), t (B,), context (B, T, context_dim) -> (B, 4, h, w).
+"""
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def timestep_embedding(t, dim):
+    """Sinusoidal embedding, cosine half first: (B,) -> (B, dim)."""
+    half = dim // 2
+    freqs = torch.exp(-math.log(10000.0) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
+    args = t.float()[:, None] * freqs
+    return torch.cat([args.cos(), args.sin()], dim=1)
+
+
+class ResBlock(nn.Module):
+    def __init__(self, cin, emb_dim, cout):
+        super().__init__()
+        self.in_layers = nn.Sequential(nn.GroupNorm(32, cin), nn.SiLU(), nn.Conv2d(cin, cout, 3, padding=1))
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_dim, cout))
+        self.out_layers = nn.Sequential(nn.GroupNorm(32, cout), nn.SiLU(), nn.Identity(), nn.Conv2d(cout, cout, 3, padding=1))
+        self.skip_connection = nn.Identity() if cin == cout else nn.Conv2d(cin, cout, 1)
+
+    def forward(self, x, emb):
+        h = self.in_layers(x) + self.emb_layers(emb)[:, :, None, None]
+        return self.skip_connection(x) + self.out_layers(h)
+
+
+class CrossAttention(nn.Module):
+    """Attention of x (B, N, dim) to context (B, M, ctx_dim); to itself without one."""
+
+    def __init__(self, dim, heads, ctx_dim=None):
+        super().__init__()
+        self.heads = heads
+        self.to_q = nn.Linear(dim, dim, bias=False)
+        self.to_k = nn.Linear(ctx_dim or dim, dim, bias=False)
+        self.to_v = nn.Linear(ctx_dim or dim, dim, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(dim, dim))
+
+    def forward(self, x, context=None):
+        context = x if context is None else context
+        q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (self.to_q(x), self.to_k(context), self.to_v(context)))
+        weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1, dtype=q.dtype)
+        return self.to_out((weights @ v).transpose(1, 2).flatten(2))
+
+
+class GEGLU(nn.Module):
+    def __init__(self, dim, inner):
+        super().__init__()
+        self.proj = nn.Linear(dim, inner * 2)
+
+    def forward(self, x):
+        x, gate = self.proj(x).chunk(2, dim=-1)
+        return x * F.gelu(gate)
+
+
+class FeedForward(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.net = nn.Sequential(GEGLU(dim, dim * 4), nn.Identity(), nn.Linear(dim * 4, dim))
+
+    def forward(self, x):
+        return self.net(x)
+
+
+class TransformerBlock(nn.Module):
+    def __init__(self, dim, heads, ctx_dim):
+        super().__init__()
+        self.attn1 = CrossAttention(dim, heads)
+        self.ff = FeedForward(dim)
+        self.attn2 = CrossAttention(dim, heads, ctx_dim)
+        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
+
+    def forward(self, x, context):
+        x = x + self.attn1(self.norm1(x))
+        x = x + self.attn2(self.norm2(x), context)
+        return x + self.ff(self.norm3(x))
+
+
+class SpatialTransformer(nn.Module):
+    def __init__(self, dim, heads, ctx_dim):
+        super().__init__()
+        self.norm = nn.GroupNorm(32, dim, eps=1e-6)
+        self.proj_in = nn.Conv2d(dim, dim, 1)
+        self.transformer_blocks = nn.ModuleList([TransformerBlock(dim, heads, ctx_dim)])
+        self.proj_out = nn.Conv2d(dim, dim, 1)
+
+    def forward(self, x, context):
+        height, width = x.shape[2:]
+        h = self.proj_in(self.norm(x)).flatten(2).transpose(1, 2)  # (B, hw, dim)
+        for block in self.transformer_blocks:
+            h = block(h, context)
+        return x + self.proj_out(h.transpose(1, 2).unflatten(2, (height, width)))
+
+
+class Downsample(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.op = nn.Conv2d(dim, dim, 3, stride=2, padding=1)
+
+    def forward(self, x):
+        return self.op(x)
+
+
+class Upsample(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Stage(nn.Sequential):
+    """Layers in a row; each gets what it asks for (embedding, context)."""
+
+    def forward(self, x, emb, context):
+        for layer in self:
+            if isinstance(layer, ResBlock):
+                x = layer(x, emb)
+            elif isinstance(layer, SpatialTransformer):
+                x = layer(x, context)
+            else:
+                x = layer(x)
+        return x
+
+
+class UNetModel(nn.Module):
+    def __init__(self, channels=64, mult=(1, 2, 2), res_blocks=1, attention=(2, 4), context=128, heads=4, latent=4):
+        super().__init__()
+        self.channels, emb = channels, channels * 4
+        self.time_embed = nn.Sequential(nn.Linear(channels, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(latent, channels, 3, padding=1))])
+        width, scale, skips = channels, 1, [channels]
+        for level, m in enumerate(mult):
+            for _ in range(res_blocks):
+                layers = [ResBlock(width, emb, m * channels)]
+                width = m * channels
+                if scale in attention:
+                    layers.append(SpatialTransformer(width, heads, context))
+                self.input_blocks.append(Stage(*layers))
+                skips.append(width)
+            if level != len(mult) - 1:
+                self.input_blocks.append(Stage(Downsample(width)))
+                skips.append(width)
+                scale *= 2
+        self.middle_block = Stage(ResBlock(width, emb, width), SpatialTransformer(width, heads, context), ResBlock(width, emb, width))
+        self.output_blocks = nn.ModuleList()
+        for level, m in reversed(list(enumerate(mult))):
+            for i in range(res_blocks + 1):
+                layers = [ResBlock(width + skips.pop(), emb, m * channels)]
+                width = m * channels
+                if scale in attention:
+                    layers.append(SpatialTransformer(width, heads, context))
+                if level and i == res_blocks:
+                    layers.append(Upsample(width))
+                    scale //= 2
+                self.output_blocks.append(Stage(*layers))
+        self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), nn.Conv2d(width, latent, 3, padding=1))
+
+    def forward(self, x, t, context):
+        emb = self.time_embed(timestep_embedding(t, self.channels))
+        skips = []
+        for block in self.input_blocks:
+            x = block(x, emb, context)
+            skips.append(x)
+        x = self.middle_block(x, emb, context)
+        for block in self.output_blocks:
+            x = block(torch.cat([x, skips.pop()], dim=1), emb, context)
+        return self.out(x)
