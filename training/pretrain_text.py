@@ -32,11 +32,12 @@ def main():
     parser.add_argument("--latents", required=True)
     parser.add_argument("--scenes", nargs="+", required=True)
     parser.add_argument("--init", help="an SD 1.x file to start from")
+    parser.add_argument("--resume", help="go on from a state written by this script")
     parser.add_argument("--out", required=True)
     parser.add_argument("--log", default="pretrain_text.jsonl")
     parser.add_argument("--minutes", type=float, default=6)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--seed", type=int, default=21)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
@@ -45,6 +46,10 @@ def main():
     if args.init:
         load(args.init, {"text": text})
     models = {"text": text, "head": head}
+    if args.resume:
+        state = torch.load(args.resume)
+        for name, model in models.items():
+            model.load_state_dict(state[name])
     optimizer = torch.optim.AdamW(parameter_groups(models), lr=args.rate, betas=(0.9, 0.99))
     parameters = [p for m in models.values() for p in m.parameters()]
     average, clock, log = Average(parameters, 0.995), Clock(args.minutes), Log(args.log)
@@ -52,7 +57,7 @@ def main():
     while clock.progress < 1:
         set_rate(optimizer, args.rate * clock.rate(step, warmup=50, flat=0.3))
         z, ids, color, shape = data.batch(args.batch, drop=0.02)
-        if step % 4:
+        if step % 8:
             ids = ids[:, :SHORT]
         with torch.autocast("cpu", torch.bfloat16):
             context = text(ids)

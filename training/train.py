@@ -18,6 +18,7 @@ from .diffusion import STEPS, add_noise, alphas_cumprod
 from .layout import LayoutHead
 from .loop import Average, Clock, Log, parameter_groups, set_rate
 from .models import CLIPTextModel, UNetModel
+from .pretrain_text import SHORT
 from .threads import Threads
 
 
@@ -71,12 +72,13 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--log", default="train.jsonl")
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--text-rate", type=float, default=0.4, help="factor for the text encoder")
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--flat", type=float, default=0.4, help="part of the time before the rate goes down")
     parser.add_argument("--head-weight", type=float, default=0.05, help="of the layout head's loss")
+    parser.add_argument("--short", type=int, default=8, help="only one step in so many sees the padding beyond any caption's length")
     parser.add_argument("--average", type=float, default=0.999)
     parser.add_argument("--seed", type=int, default=31)
     args = parser.parse_args()
@@ -114,6 +116,8 @@ def main():
     while clock.progress < 1:
         set_rate(optimizer, args.rate * clock.rate(step, args.warmup, args.flat))
         z, ids, color, shape = data.batch(args.batch)
+        if step % args.short and clock.progress < 0.85:
+            ids = ids[:, :SHORT]
         t, noise = levels.draw(args.batch), torch.randn_like(z)
         with torch.autocast("cpu", torch.bfloat16):
             context = text(ids)

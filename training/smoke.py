@@ -1,0 +1,48 @@
+"""Runs every step of the training with a handful of pictures: python -m training.smoke
+
+Data, first stage, latents, text encoder, diffusion, export, evaluation, a few seconds each; fails where one fails, or
+where a loss is not a number. Exits with 77 where PyTorch is missing.
+"""
+import importlib
+import importlib.util
+import json
+import math
+import pathlib
+import sys
+import tempfile
+
+if importlib.util.find_spec("torch") is None:
+    print("PyTorch is missing: skipped")
+    sys.exit(77)
+
+
+def run(module, *arguments):
+    """Calls the main function of a script of this package with command-line arguments."""
+    before, sys.argv = sys.argv, [module, *map(str, arguments)]
+    try:
+        importlib.import_module(f"training.{module}").main()
+    finally:
+        sys.argv = before
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        d = pathlib.Path(name)
+        run("make_data", "--out", d / "a", "--count", 300, "--seed", 1)
+        run("first_stage", "--data", d / "a.npy", "--out", d / "vae.pt", "--log", d / "vae.jsonl", "--minutes", 0.08, "--batch", 8)
+        run("encode", "--vae", d / "vae.pt", "--data", d / "a.npy", "--out", d / "z.npy")
+        data = ["--latents", d / "z.npy", "--scenes", d / "a.pkl"]
+        run("pretrain_text", *data, "--out", d / "text.pt", "--log", d / "text.jsonl", "--minutes", 0.05, "--batch", 8)
+        run("train", *data, "--text", d / "text.pt", "--out", d / "state.pt", "--log", d / "train.jsonl", "--minutes", 0.08, "--batch", 8)
+        run("export", "--state", d / "state.pt", "--vae", d / "vae.pt", "--out", d / "release")
+        scale = json.loads((d / "release" / "card.json").read_text())["scale_factor"]
+        run("evaluate", "--model", d / "release" / "tiny-scenes.safetensors", "--scale", scale, "--count", 4, "--steps", 2, "--json", d / "e.json")
+        entries = [json.loads(line) for log in ("vae", "text", "train") for line in (d / f"{log}.jsonl").read_text().splitlines()]
+        numbers = [v for e in entries for v in e.values()]
+        assert entries and all(math.isfinite(v) for v in numbers), entries
+        assert len(json.loads((d / "e.json").read_text())["prompts"]) == 4
+    print("ok")
+
+
+if __name__ == "__main__":
+    main()
