@@ -101,7 +101,8 @@ SHAPES = ["circle", "square", "triangle", "star", "ring", "cross", "heart", "dia
 
 @functools.cache
 def templates():
-    """For each shape a list of (mask, aspect): a little turned, and with the outline taken off."""
+    """For each shape a list of (mask, aspect): a little turned, with the outline taken off, and with corners rounded, as
+    they are where a shape is only a dozen pixels wide."""
     y, x = np.mgrid[-1.4:1.4:240j, -1.4:1.4:240j]
     result = {}
     for name in SHAPES:
@@ -111,9 +112,10 @@ def templates():
             mask = fill_polygon(polygon(name), c * x + s * y, -s * x + c * y)
             if name == "ring":
                 mask &= x**2 + y**2 > 0.44**2
-            depth = ndimage.distance_transform_edt(mask) * 2.8 / 240
-            for inset in (0, 0.07, 0.14):
-                result[name].append(normalize(depth > inset))
+            for blur in (0, 0.12, 0.2):
+                soft = ndimage.gaussian_filter(mask.astype(np.float32), blur * 240 / 2.8) > 0.5
+                depth = ndimage.distance_transform_edt(soft) * 2.8 / 240
+                result[name] += [normalize(depth > inset) for inset in (0, 0.08, 0.16)]
     return result
 
 
@@ -155,13 +157,6 @@ class Picture:
                 best = np.minimum(best, distance(self.lab, row[:, None]))
         return best
 
-    def silhouette(self, core, shade):
-        """A colour's area with the dark outline around it: what differs from the background within two pixels of it and
-        is as dark as an outline or of the area's own paint. (Soft shadows differ less, and are left out.)"""
-        near = ndimage.binary_dilation(core, iterations=2 * SCALE)
-        rim = near & (self.background > max(14.0, 0.45 * shade)) & ~(self.named.min(-1) < 20)
-        return ndimage.binary_opening(core | rim, iterations=1) | core
-
     def objects(self, color, fill=False):
         """Connected areas of a colour that differ from the background, as dictionaries with box, area and shape."""
         k = NAMES.index(color)
@@ -170,16 +165,11 @@ class Picture:
         labels, n = ndimage.label(mask)
         found, total = [], mask.size
         for i, where in enumerate(ndimage.find_objects(labels), 1):
-            part = labels == i
+            part = np.pad(labels[where] == i, 2)
             area = part.sum() / total
             if not 0.004 < area < 0.7:
                 continue
-            whole = self.silhouette(part, float(np.median(self.background[part])))
-            scores = {}
-            for m in (part, whole):
-                m = ndimage.binary_fill_holes(m) if fill else m
-                for name, value in shape_scores(m).items():
-                    scores[name] = scores.get(name, 0) + value / 2
+            scores = shape_scores(ndimage.binary_fill_holes(part) if fill else part)
             best = max(scores, key=scores.get)
             (y0, y1), (x0, x1) = ((s.start / len(mask), s.stop / len(mask)) for s in where)
             found.append(dict(shape=best, score=scores[best], scores=scores, area=area, x0=x0, x1=x1, y0=y0, y1=y1, x=(x0 + x1) / 2, y=(y0 + y1) / 2))

@@ -40,6 +40,12 @@ class NoiseLevels:
         return torch.searchsorted(self.cumulative, u).clamp(0, STEPS - 1)
 
 
+def freeze_outer(unet):
+    """Leaves the finest resolution as it is: it draws edges, while what stands where is decided further in."""
+    for block in [*unet.input_blocks[:2], *unet.output_blocks[-2:], unet.out]:
+        block.requires_grad_(False)
+
+
 class Validation:
     """The noise prediction error on held-back pictures: the same noise every time, quarters of the noise levels apart."""
 
@@ -78,6 +84,7 @@ def main():
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--flat", type=float, default=0.4, help="part of the time before the rate goes down")
     parser.add_argument("--head-weight", type=float, default=0.05, help="of the layout head's loss")
+    parser.add_argument("--inner", action="store_true", help="train the U-Net's coarser levels only; a third cheaper")
     parser.add_argument("--short", type=int, default=8, help="only one step in so many sees the padding beyond any caption's length")
     parser.add_argument("--average", type=float, default=0.999)
     parser.add_argument("--seed", type=int, default=31)
@@ -93,6 +100,8 @@ def main():
         text.load_state_dict(state["text"])
         head.load_state_dict(state["head"])
 
+    if args.inner:
+        freeze_outer(unet)
     parameters = [p for m in models.values() for p in m.parameters()]
     optimizer = torch.optim.AdamW(parameter_groups(models, {"text": args.text_rate, "head": args.text_rate}), lr=args.rate, betas=(0.9, 0.99))
     average = Average(parameters, args.average)
