@@ -234,9 +234,12 @@ def background_of(picture):
 
 
 def judge(expected, image):
-    """An entry of held_out.json and a uint8 picture -> verdicts: {'color', 'shape', 'relation'?, ..., 'right'}."""
+    """An entry of held_out.json and a uint8 picture -> verdicts: {'color', 'shape', 'alone', 'relation'?, ..., 'right'}.
+
+    'alone': nothing is there twice. 'right': every object with its colour and shape, once, and their relation.
+    """
     picture, kind = Picture(image), expected["kind"]
-    chosen, colors, used = [], [], []
+    chosen, colors, used, alone = [], [], [], True
     outer = expected.get("relation") == "inside"
     for i, want in enumerate(expected["objects"]):
         found = [f for f in picture.objects(want["color"], fill=outer and i == 1 and want["shape"] != "ring") if f not in used]
@@ -244,7 +247,8 @@ def judge(expected, image):
         fitting = [f for f in found if f["shape"] == want["shape"] and f["score"] > 0.6]
         chosen.append(fitting[0] if fitting else None)
         used += fitting[:1]
-    result = {"color": all(colors), "shape": all(chosen)}
+        alone &= len(fitting) < 2
+    result = {"color": all(colors), "shape": all(chosen), "alone": alone}
     if kind == "two":
         result["relation"] = bool(all(chosen) and related(*chosen, expected["relation"]))
     for want, got in zip(expected["objects"], chosen):
@@ -254,7 +258,7 @@ def judge(expected, image):
             result["size"] = bool(sized(got, want["size"], kind)) and result.get("size", True)
     if expected["background"]:
         result["background"] = background_of(picture) == expected["background"]
-    result["right"] = result["shape"] and result.get("relation", True)
+    result["right"] = result["shape"] and alone and result.get("relation", True)
     return result
 
 
