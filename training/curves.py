@@ -1,4 +1,4 @@
-"""Draws logged values over time as a small picture: python -m training.curves --out curves.png LOG.jsonl:KEY[:MINUTES] ..."""
+"""Draws logged values over time as a small picture: python -m training.curves --out curves.png LOG.jsonl:KEY ..."""
 import argparse
 import json
 
@@ -8,11 +8,10 @@ COLORS = ["#1f5fd0", "#d0432f", "#2e8b57", "#8a48ba", "#c07d16"]
 
 
 def read(spec):
-    """'file:key' -> label, [(minutes, value)]; minutes of a later run may be moved on with 'file:key:offset'."""
-    file, key, *offset = spec.split(":")
+    """'file:key' -> key, [(minutes, value)]"""
+    file, key = spec.split(":")
     rows = [json.loads(line) for line in open(file)]
-    start = float(offset[0]) if offset else 0.0
-    return key, [(start + r["minutes"], r[key]) for r in rows if key in r]
+    return key, [(r["minutes"], r[key]) for r in rows if key in r]
 
 
 def panel(draw, box, label, points, color):

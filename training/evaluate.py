@@ -80,10 +80,6 @@ def main():
     models, tokenizer = load(args.model), Tokenizer()
     entries = json.loads((HERE / "held_out.json").read_text())["prompts"][: args.count]
     options = dict(scale=args.scale, sampler=args.sampler, steps=args.steps, guidance=args.guidance)
-    if args.demo:
-        sheet(to_images(generate(models, tokenizer, DEMO, seed=7, **options)), DEMO, args.demo)
-    if not entries:
-        return
     start = time.time()
     images = to_images(generate(models, tokenizer, [e["prompt"] for e in entries], seed=args.seed, **options))
     verdicts = [judge(e, image) for e, image in zip(entries, images)]
@@ -96,6 +92,8 @@ def main():
         marked = [("ok" if v["right"] else "X " + "/".join(k for k in v if not v[k])) + " " + e["prompt"] for e, v in zip(entries, verdicts)]
         worst = sorted(range(len(entries)), key=lambda i: verdicts[i]["right"])[:48]
         sheet([images[i] for i in worst], [marked[i] for i in worst], args.sheet)
+    if args.demo:
+        sheet(to_images(generate(models, tokenizer, DEMO, seed=7, **options)), DEMO, args.demo)
 
 
 if __name__ == "__main__":
