@@ -34,6 +34,7 @@ import type {
   LossOptions,
   LossResult,
   MemoryUsage,
+  OperationTime,
   ModelKind,
   ModelSource,
   PipelineInfo,
@@ -45,7 +46,7 @@ import type {
   TokenIds,
   UpscaleOptions,
 } from './types.js'
-import { checkInteger, checkName, checkString, invalidType, knownKeys, show } from './validate.js'
+import { checkFunction, checkInteger, checkName, checkString, invalidType, knownKeys, show } from './validate.js'
 
 async function encodeImage(native: NativePipeline, info: PipelineInfo, image: ImageInput, options: EncodeImageOptions | undefined): Promise<Latents> {
   const o = knownKeys(options, 'encodeImage()', ['mode', 'seed', 'rng', 'signal'])
@@ -265,6 +266,23 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   memoryUsage(): MemoryUsage {
     this.#usable()
     return JSON.parse(guarded(() => this.#native.memoryUsage())) as MemoryUsage
+  }
+
+  /**
+   * Runs `action` and tells what each operation of the networks took meanwhile, the most expensive first. CPU only; what other pipelines do on the same device
+   * counts too.
+   */
+  async profile(action: () => Promise<unknown>): Promise<OperationTime[]> {
+    this.#usable()
+    checkFunction(action, 'action')
+    let table: string
+    guarded(() => this.#native.profile(true))
+    try {
+      await action()
+    } finally {
+      table = guarded(() => this.#native.profile(false))
+    }
+    return JSON.parse(table) as OperationTime[]
   }
 
   /** Frees weights and graphs; the next call loads them again. */

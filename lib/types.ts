@@ -218,6 +218,19 @@ export interface ModelInfo {
   [detail: string]: unknown
 }
 
+/** What one kind of operation took while profiling. */
+export interface OperationTime {
+  /** The operation and its sizes, e.g. `conv 3x3 320>640 32x32 bf16`. */
+  operation: string
+  calls: number
+  /** Of all calls. */
+  ms: number
+  /** Of the fastest call: what remains on a busy machine. */
+  fastestMs: number
+  /** Work of all calls, 2 per multiply-add; 0 where an operation has none to speak of. */
+  gflop: number
+}
+
 /** Bytes held by a pipeline, and the process's peak. */
 export interface MemoryUsage {
   parts: Partial<Record<ModelPart, number>>

@@ -3,7 +3,7 @@ import { type Conditioning } from './conditioning.js';
 import type { RawImage } from './image/raw-image.js';
 import { type Latents } from './latents.js';
 import { type Tokenized } from './tokenizer.js';
-import type { CallOptions, CreateLatentsOptions, DecodeOptions, Device, EncodeConditionOptions, EncodeImageOptions, EncodePromptOptions, GenerateOptions, GenerateResult, ImageInput, Inputs, LoadOptions, LossOptions, LossResult, MemoryUsage, ModelKind, ModelSource, PipelineInfo, PredictOptions, ResolvedOptions, SampleOptions, SampleStep, SuperresResolvedOptions, TokenIds, UpscaleOptions } from './types.js';
+import type { CallOptions, CreateLatentsOptions, DecodeOptions, Device, EncodeConditionOptions, EncodeImageOptions, EncodePromptOptions, GenerateOptions, GenerateResult, ImageInput, Inputs, LoadOptions, LossOptions, LossResult, MemoryUsage, OperationTime, ModelKind, ModelSource, PipelineInfo, PredictOptions, ResolvedOptions, SampleOptions, SampleStep, SuperresResolvedOptions, TokenIds, UpscaleOptions } from './types.js';
 /** What a method takes: left out where every option of it may be. */
 type OptionArguments<O> = Record<never, never> extends O ? [options?: O] : [options: O];
 /** The kind of a pipeline's type. */
@@ -89,6 +89,11 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     }): Promise<RawImage[]>;
     /** Bytes held now, by part, and the process's peak. */
     memoryUsage(): MemoryUsage;
+    /**
+     * Runs `action` and tells what each operation of the networks took meanwhile, the most expensive first. CPU only; what other pipelines do on the same device
+     * counts too.
+     */
+    profile(action: () => Promise<unknown>): Promise<OperationTime[]>;
     /** Frees weights and graphs; the next call loads them again. */
     unload(options?: CallOptions): Promise<void>;
     /** Waits for waiting and running calls, then frees everything. Calls made after it fail with `ERR_DISPOSED`. Idempotent. */

@@ -1,4 +1,4 @@
-import { DiffusionPipeline, estimateMemory, measurePeak, type Peak } from '../index.js'
+import { DiffusionPipeline, estimateMemory, measurePeak, type OperationTime, type Peak } from '../index.js'
 import { readFlags, toJson, UsageError, type Command, type Flags, type Io } from './command.js'
 import { loadFlags, readLoadOptions, readSource } from './model-flags.js'
 
@@ -7,6 +7,7 @@ const flags = {
   width: { kind: 'number', help: "pixels; default: the model's" },
   height: { kind: 'number', help: "pixels; default: the model's" },
   repeats: { kind: 'number', help: 'network steps that are timed; the median counts (default 3)' },
+  profile: { kind: 'switch', help: 'also what each operation of a step and of the decoder takes' },
   json: { kind: 'switch', help: 'as JSON' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
@@ -30,6 +31,8 @@ interface Report {
   height: number
   peak: Peak[]
   stages: Row[]
+  /** With --profile: of one step and one decoding. */
+  operations?: Record<'step' | 'decode', OperationTime[]>
   peakRssBytes: number
 }
 
@@ -50,10 +53,13 @@ function row(stage: string, ms: number, flops: number | undefined, peak: Peak | 
   return { stage, ms, gflop: flops / 1e9, gflops, ...(peak && peak.gflops > 0 ? { ofPeak: gflops / peak.gflops, peakFormat: peak.format } : {}) }
 }
 
-/** The peak that the networks can reach: that of 16-bit products in fast mode where the processor has them and the kernels are not forced down. */
-function reachable(peaks: Peak[], precision: string): Peak | undefined {
+/** The peak that a network can reach: that of its arithmetic, in fast mode where the processor has it and the kernels are not forced down. */
+function reachable(peaks: Peak[], precision: string, dtype: string | undefined): Peak | undefined {
   const forced = process.env.LATENT_KERNELS
-  const half = precision === 'fast' && process.env.LATENT_OPS !== 'portable' && (!forced || forced === 'avx512_bf16')
+  const fast = precision === 'fast' && process.env.LATENT_OPS !== 'portable'
+  const int8 = fast && dtype === 'int8' && (!forced || forced === 'avx512_vnni') ? peaks.find(({ format }) => format === 'int8') : undefined
+  if (int8) return int8
+  const half = fast && (!forced || forced === 'avx512_bf16' || forced === 'avx512_vnni')
   return (half ? peaks.find(({ format }) => format === 'bf16') : undefined) ?? peaks.find(({ format }) => format === 'f32')
 }
 
@@ -66,7 +72,7 @@ async function measure(values: ReturnType<typeof readFlags<typeof flags>>['value
   const [loadMs, pipe] = await timed(() => DiffusionPipeline.load(source, load))
   await using held = pipe
   const f32 = peak.find(({ format }) => format === 'f32') // text encoders stay in float32
-  const best = reachable(peak, held.info.precision)
+  const best = (part: 'unet' | 'vae') => reachable(peak, held.info.precision, held.info.dtypes[part])
   const [textMs, conditioning] = await timed(() => held.encodePrompt('', { signal }))
   const { width, height } = estimate
   const latents = held.createLatents({ width, height, seed: 0 })
@@ -79,6 +85,12 @@ async function measure(values: ReturnType<typeof readFlags<typeof flags>>['value
     stepMs.push(ms)
   }
   const [decodeMs] = await timed(() => held.decode(latents, { output: 'float', signal }))
+  const operations = values.profile
+    ? {
+        step: await held.profile(async () => (await held.predict(latents, guided)).dispose()),
+        decode: await held.profile(() => held.decode(latents, { output: 'float', signal })),
+      }
+    : undefined
   return {
     model: held.info.name,
     device: held.device.name,
@@ -90,14 +102,29 @@ async function measure(values: ReturnType<typeof readFlags<typeof flags>>['value
       { stage: 'load', ms: loadMs },
       row('text encoder', textMs, estimate.textEncoder?.flops, f32),
       { stage: 'first step', ms: stepMs[0]! },
-      row('step', median(stepMs.slice(1)), estimate.unet?.flops, best),
-      row('decode', decodeMs, estimate.decode?.flops, best),
+      row('step', median(stepMs.slice(1)), estimate.unet?.flops, best('unet')),
+      row('decode', decodeMs, estimate.decode?.flops, best('vae')),
     ],
+    ...(operations ? { operations } : {}),
     peakRssBytes: held.memoryUsage().processPeak,
   }
 }
 
-function render({ model, device, precision, width, height, peak, stages, peakRssBytes }: Report): string {
+/** The operations that take the most, down to a thousandth of the whole. */
+function table(title: string, operations: OperationTime[]): string[] {
+  const total = operations.reduce((sum, { ms }) => sum + ms, 0)
+  return [
+    `  ${title}, by operation:`,
+    ...operations
+      .filter(({ ms }) => ms >= total / 1000)
+      .map(({ operation, calls, ms, gflop }) => {
+        const rate = gflop > 0 ? `${((1000 * gflop) / ms).toFixed(0)} GFLOP/s` : ''
+        return `  ${ms.toFixed(1).padStart(10)} ms ${((100 * ms) / total).toFixed(1).padStart(5)}% ${String(calls).padStart(4)} x  ${operation.padEnd(38)}${rate.padStart(14)}`
+      }),
+  ]
+}
+
+function render({ model, device, precision, width, height, peak, stages, operations, peakRssBytes }: Report): string {
   const line = ({ stage, ms, gflop, gflops, ofPeak, peakFormat }: Row) => {
     const work = gflop === undefined ? '' : `${gflop.toFixed(1).padStart(9)} GFLOP ${gflops!.toFixed(1).padStart(8)} GFLOP/s`
     return `  ${stage.padEnd(14)}${ms.toFixed(1).padStart(10)} ms${work}${ofPeak === undefined ? '' : `  ${(100 * ofPeak).toFixed(0)}% of the ${peakFormat} peak`}`
@@ -107,6 +134,7 @@ function render({ model, device, precision, width, height, peak, stages, peakRss
     ...peak.map(({ format, instructions, gflops }) => `  peak ${format.padEnd(9)}${gflops.toFixed(0).padStart(10)} GFLOP/s (${instructions})`),
     ...stages.map(line),
     `  peak memory   ${(peakRssBytes / 1e6).toFixed(0).padStart(10)} MB resident`,
+    ...(operations ? [...table('a step', operations.step), ...table('decoding', operations.decode)] : []),
     '',
   ].join('\n')
 }

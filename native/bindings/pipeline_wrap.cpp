@@ -95,7 +95,8 @@ Napi::Function PipelineWrap::define(Napi::Env env) {
          InstanceMethod<&PipelineWrap::encode_codes>("encodeCodes"), InstanceMethod<&PipelineWrap::decode_codes>("decodeCodes"),
          InstanceMethod<&PipelineWrap::loss>("loss"), InstanceMethod<&PipelineWrap::generate>("generate"),
          InstanceMethod<&PipelineWrap::estimate>("estimate"), InstanceMethod<&PipelineWrap::memory_usage>("memoryUsage"),
-         InstanceMethod<&PipelineWrap::unload>("unload"), InstanceMethod<&PipelineWrap::dispose>("dispose")});
+         InstanceMethod<&PipelineWrap::profile>("profile"), InstanceMethod<&PipelineWrap::unload>("unload"),
+         InstanceMethod<&PipelineWrap::dispose>("dispose")});
 }
 
 Napi::Object PipelineWrap::make(Napi::Env env, PipelinePtr state) {
@@ -334,6 +335,13 @@ Napi::Value PipelineWrap::estimate(const Napi::CallbackInfo & info) {
 
 Napi::Value PipelineWrap::memory_usage(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] { return json_to_js(info.Env(), checked()->engine->memory_usage()); });
+}
+
+Napi::Value PipelineWrap::profile(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const bool on = info[0].IsBoolean() && info[0].As<Napi::Boolean>().Value();
+        return json_to_js(info.Env(), checked()->engine->profile(on));
+    });
 }
 
 Napi::Value PipelineWrap::unload(const Napi::CallbackInfo & info) {

@@ -34,6 +34,7 @@ private:
     Napi::Value generate(const Napi::CallbackInfo & info);
     Napi::Value estimate(const Napi::CallbackInfo & info);
     Napi::Value memory_usage(const Napi::CallbackInfo & info);
+    Napi::Value profile(const Napi::CallbackInfo & info);
     Napi::Value unload(const Napi::CallbackInfo & info);
     Napi::Value dispose(const Napi::CallbackInfo & info);
 

@@ -194,6 +194,19 @@ void LatentPipeline::update_usage() {
     usage_ = {{"parts", parts}, {"compute", compute}, {"total", weights + compute}};
 }
 
+Json LatentPipeline::profile(bool on) {
+    if (on) device_->start_profile();
+    Json rows = Json::array();
+    for (const graph::OpTime & op : on ? std::vector<graph::OpTime>{} : device_->stop_profile()) {
+        rows.push_back({{"operation", op.label},
+                        {"calls", op.calls},
+                        {"ms", op.milliseconds},
+                        {"fastestMs", op.fastest},
+                        {"gflop", op.flops * 1e-9}});
+    }
+    return rows;
+}
+
 Json LatentPipeline::memory_usage() const {
     Json usage;
     {

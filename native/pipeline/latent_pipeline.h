@@ -47,6 +47,7 @@ public:
     GenerateResult generate(const GenerateRequest & request, const JobContext & job) override;
     Json estimate(int width, int height, bool guided) const override;
     Json memory_usage() const override;
+    Json profile(bool on) override;
     void unload() override;
 
 private:

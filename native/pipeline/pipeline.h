@@ -226,6 +226,9 @@ public:
 
     /// Bytes held now: weights per part, graphs, latents; and the process's peak.
     virtual Json memory_usage() const = 0;
+    /// From now on adds up what each operation of the networks takes (true), or gives the table and stops (false): an array of
+    /// { operation, calls, ms, fastestMs, gflop }, the most expensive first. Waits for a computation that is running.
+    virtual Json profile(bool on) = 0;
     /// Frees graphs and weights; the next call loads them again.
     virtual void unload() = 0;
 };

@@ -165,6 +165,8 @@ export interface NativePipeline {
     estimate(request: string): string;
     /** JSON: { parts: { unet, textEncoder, conditioner, imageEncoder, vae }, compute, total, processPeak } in bytes. */
     memoryUsage(): string;
+    /** true: from now on adds up what each operation takes; false: stops, and gives JSON: see OperationTime[]. */
+    profile(on: boolean): string;
     unload(): NativeJob<void>;
     /** Cancels nothing: waits for queued and running work, then frees everything. Idempotent. */
     dispose(): NativeJob<void>;
