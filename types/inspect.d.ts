@@ -45,7 +45,7 @@ export interface MemoryEstimate {
     encode?: StageEstimate;
     decode?: StageEstimate;
     /** Bytes by stage, in the memory mode and under the bound that was asked for. */
-    stages: Partial<Record<'textEncoder' | 'conditioner' | 'unet' | 'encode' | 'decode', StageMemory>>;
+    stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'encode' | 'decode', StageMemory>>;
     /** The largest stage of a picture that does not start from another one, in bytes. */
     peakBytes: number;
     /** The same with `memory: 'low'`. */
