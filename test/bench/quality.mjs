@@ -13,7 +13,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { convert, DiffusionPipeline } from '../../dist/esm.mjs'
+import { Conditioning, convert, DiffusionPipeline } from '../../dist/esm.mjs'
 
 const { values: flags, positionals } = parseArgs({
   options: {
@@ -107,13 +107,13 @@ function ssim(a, b) {
 /** Everything that is compared, of one variant. `given`: the exact run's conditioning and latents, so that stages do not inherit each other's errors. */
 async function observe(source, options, given) {
   const pipe = await DiffusionPipeline.load(source, { device: 'cpu', ...options })
-  const seen = { contexts: [], text: [], eps: [], decoded: [], pictures: [] }
+  const seen = { shapes: [], text: [], eps: [], decoded: [], pictures: [] }
   try {
     for (const [i, prompt] of prompts.entries()) {
       const context = await pipe.encodePrompt(prompt)
-      seen.contexts.push(context)
+      seen.shapes.push(context.shape)
       seen.text.push(await context.read())
-      const conditioning = given?.contexts[i] ?? context
+      const conditioning = given ? Conditioning.from(given.text[i], given.shapes[i]) : context
       for (const timestep of [900, 500, 100]) {
         const latents = pipe.createLatents({ ...size, seed: 1000 + i })
         const eps = await pipe.predict(latents, { timestep, conditioning })
