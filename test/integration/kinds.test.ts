@@ -131,6 +131,16 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
     expect(Buffer.compare(again.images[0]!.data, image!.data)).toBe(0)
   })
 
+  if (kind === 'inpaint')
+    test('keeps every byte outside of the mask', async () => {
+      const { image, mask } = options() as { image: RawImage; mask: ReturnType<typeof hole> }
+      const { images } = await pipe.generate({ ...options(), ...run })
+      const kept = Array.from(mask.data).flatMap((white, i) => (white ? [] : [3 * i, 3 * i + 1, 3 * i + 2]))
+      expect(kept.length).toBeGreaterThan(100)
+      expect(kept.filter((i) => images[0]!.data[i] !== image.data[i])).toEqual([])
+      expect(Buffer.compare(images[0]!.data, image.data)).not.toBe(0)
+    })
+
   test('other inputs make another picture', async () => {
     const data = async (more: AnyGenerateOptions) => (await pipe.generate({ ...options(), ...run, ...more })).images[0]!.data
     const one = await data({})

@@ -1,9 +1,9 @@
 /** CLIP's image encoder from JavaScript and the command line: pictures to a database, and neighbours out of it. */
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { DiffusionPipeline, ImageEncoder, RawImage, RetrievalDatabase } from '../../lib/index'
+import { DiffusionPipeline, ImageEncoder, RawImage, RetrievalDatabase, writeRetrievalDatabase } from '../../lib/index'
 import { cli } from '../helpers/cli'
-import { temporaryFolder } from '../helpers/golden'
+import { loadCase, materialise, temporaryFolder } from '../helpers/golden'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 
 let clip: GoldenModel
@@ -50,6 +50,71 @@ test('latent rdm index writes a database in which a picture finds itself', async
   const [nearest] = await database.search(await encoder.embed(picture(2)), 1)
   expect(nearest).toMatchObject({ imageId: '2.png', patch: [0, 0, 40, 30] })
   expect(nearest!.score).toBeCloseTo(1, 5)
+})
+
+/** The CLIP of the reference case with projections as wide as RDM's context. */
+function fittingClip(target: string): void {
+  const golden = structuredClone(loadCase('clip-openai'))
+  for (const file of Object.values(golden.layouts.hf!)) {
+    if ('json' in file) (file.json as { projection_dim: number }).projection_dim = 64
+    else for (const entry of file.tensors) if (entry[0].endsWith('_projection.weight')) entry.splice(1, 4, [64, entry[1][1]!], 'F32', 'w')
+  }
+  materialise(golden, 'hf', target)
+}
+
+describe('a retrieval-augmented model with CLIP beside it', () => {
+  let rdm: GoldenModel
+  let pipe: DiffusionPipeline<'rdm'>
+  const run = { width: 128, height: 128, steps: 2, seed: 7 }
+
+  beforeAll(async () => {
+    rdm = goldenModel('ldm-rdm')
+    writeFileSync(path.join(rdm.folder, 'config.yaml'), JSON.stringify(rdm.golden.config))
+    const target = path.join(rdm.folder, 'clip')
+    fittingClip(target)
+    pipe = await DiffusionPipeline.load(
+      { model: rdm.file, textEncoder: target, imageEncoder: target },
+      { kind: 'rdm', device: 'cpu', precision: 'exact' },
+    )
+  })
+  afterAll(async () => {
+    await pipe?.dispose()
+    rdm.remove()
+  })
+
+  test('reads prompts: one normalised embedding, in front of the neighbours', async () => {
+    const prompt = await pipe.encodeCondition({ prompt: 'a cat (sleeping:1.5)' })
+    expect(prompt.shape).toEqual([1, 1, 64])
+    const row = await prompt.read()
+    expect(Math.hypot(...row)).toBeCloseTo(1, 5)
+    const both = await pipe.encodeCondition({ prompt: 'a cat (sleeping:1.5)', neighbours: [new Float32Array(64).fill(2)] })
+    expect(both.tokens).toBe(2)
+    const rows = await both.read()
+    expect(rows.slice(0, 64)).toEqual(row)
+    expect(rows[64]).toBeCloseTo(1 / 8, 5)
+    const zeros = await pipe.encodeCondition({ prompt: 'a cat', neighbours: [row] }, { unconditional: true })
+    expect(await zeros.read()).toEqual(new Float32Array(128))
+  })
+
+  test('searches by the prompt or by a picture', async () => {
+    const query = await (await pipe.encodeCondition({ prompt: 'a cat' })).read()
+    const away = query.map((x, i) => (i % 2 ? x : -x))
+    await writeRetrievalDatabase(at('db.safetensors'), { embeddings: Float32Array.of(...away, ...query, ...away.map((x) => -x)), shape: [3, 64] })
+    const database = await RetrievalDatabase.load(at('db.safetensors'))
+    const found = await pipe.generate({ prompt: 'a cat', neighbours: { database, k: 1 }, ...run })
+    const given = await pipe.generate({ prompt: 'a cat', neighbours: [query], ...run })
+    expect(found.images[0]!.data).toEqual(given.images[0]!.data)
+    expect((await pipe.generate(found.options)).images[0]!.data).toEqual(given.images[0]!.data)
+    const image = await pipe.embedImage(picture(1))
+    expect(image).toHaveLength(64)
+    const byPicture = await pipe.generate({ neighbours: { database, k: 2, query: image }, ...run })
+    expect(byPicture.images[0]!.data).not.toEqual(given.images[0]!.data)
+  })
+
+  test('takes no prompt longer than its window, but says so', async () => {
+    const long = await pipe.encodeCondition({ prompt: 'cat '.repeat(200) })
+    expect(long).toMatchObject({ tokens: 1, truncated: true })
+  })
 })
 
 test('what has no image tower is refused', async () => {
