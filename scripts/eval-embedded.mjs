@@ -7,7 +7,7 @@
  *     npm run eval:embedded -- --pictures DIR              judges DIR/NNN.png in place of drawing: how far the judge itself errs on true pictures
  *     npm run eval:embedded -- --pictures DIR --reconstruct    the same after the model's first stage: what its decoder costs
  *
- * A picture of one object is right if an object of that colour and shape is there; one of two objects if both are there and stand as the caption says.
+ * A picture of one object is right if an object of that colour and shape is there, once; one of two objects if both are there and stand as the caption says.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -34,6 +34,7 @@ const { values } = parseArgs({
     pictures: { type: 'string' },
     reconstruct: { type: 'boolean', default: false },
     limit: { type: 'string' },
+    threads: { type: 'string' },
     save: { type: 'string' },
     json: { type: 'string' },
     failures: { type: 'boolean', default: false },
@@ -98,7 +99,7 @@ async function main() {
   const { prompts } = JSON.parse(readFileSync(values['held-out'], 'utf8'))
   const chosen = prompts.slice(0, number(values.limit) ?? prompts.length)
   const needsModel = !values.pictures || values.reconstruct
-  const pipe = needsModel ? await DiffusionPipeline.load(values.model, given({ precision: values.precision, dtype: values.dtype })) : undefined
+  const pipe = needsModel ? await DiffusionPipeline.load(values.model, given({ precision: values.precision, dtype: values.dtype, threads: number(values.threads) })) : undefined
   const began = performance.now()
   const pictures = values.pictures ? read(chosen, values.pictures, values.reconstruct ? pipe : undefined) : drawn(pipe, chosen)
   if (values.save) mkdirSync(values.save, { recursive: true })

@@ -5,21 +5,34 @@
 const { findRegions } = require('./regions.cjs')
 const { measure, nameShape } = require('./shapes.cjs')
 
-/** Everything that stands out of the background, largest first: { colour, shape, x, y, box, area } in fractions of the picture. */
+/**
+ * Everything that stands out of the background, largest first: { colour, shape, shapes, x, y, box, area } in fractions of the picture. `shapes` are the names by all looks
+ * (without and with the outline), of which `shape` is the first.
+ */
 function describe(image) {
-  return findRegions(image).map((region) => {
-    const measures = measure(region)
-    const { x0, y0, x1, y1 } = region.box
+  const regions = findRegions(image)
+  return regions.map(({ colour, looks, planes }) => {
+    const others = regions.filter((other) => other.looks !== looks).map((other) => other.looks[0])
+    const measures = looks.map((look) => measure(look, others, planes))
+    const [{ x, y, area }] = measures
+    const boxes = looks.map(({ box: { x0, y0, x1, y1 }, width, height }) => ({ x0: x0 / width, y0: y0 / height, x1: x1 / width, y1: y1 / height }))
+    const names = measures.map(nameShape)
     return {
-      colour: region.colour,
-      shape: nameShape(measures),
-      x: measures.x,
-      y: measures.y,
-      area: measures.area,
-      box: { x0: x0 / region.width, y0: y0 / region.height, x1: x1 / region.width, y1: y1 / region.height },
-      measures,
+      colour,
+      shape: names[0],
+      shapes: [...new Set(names)],
+      x,
+      y,
+      area,
+      box: boxes[0],
+      // As far as any look saw it go: what surrounds something may have been seen in parts by one of them.
+      extent: { box: boxes.reduce(united), area: Math.max(...measures.map((each) => each.area)) },
     }
   })
+}
+
+function united(a, b) {
+  return { x0: Math.min(a.x0, b.x0), y0: Math.min(a.y0, b.y0), x1: Math.max(a.x1, b.x1), y1: Math.max(a.y1, b.y1) }
 }
 
 const between = (value, low, high) => value > low && value < high
@@ -39,7 +52,7 @@ function holds(relation, a, b) {
     case 'on':
       return dy > Math.abs(dx) && between(a.x, b.box.x0, b.box.x1) && between(b.box.y0 - a.box.y1, -0.1, 0.1)
     case 'inside':
-      return between(a.x, b.box.x0, b.box.x1) && between(a.y, b.box.y0, b.box.y1) && a.area < b.area && contains(b.box, a.box)
+      return a.area < b.extent.area && contains(b.extent.box, a.box)
     default:
       throw new Error(`unknown relation '${relation}'`)
   }
@@ -56,10 +69,16 @@ function stands(position, { x, y }) {
   return words.every((word) => rules[word])
 }
 
+/** Things of a colour and shape. One that is there twice, in about the same size, was asked for once: then it counts as not found. */
+function matching(seen, { color, shape }) {
+  const things = seen.filter((thing) => thing.colour === color && thing.shapes.includes(shape))
+  return things.length > 1 && things[1].area > 0.4 * things[0].area ? [] : things
+}
+
 /** What of an expectation ({ objects: [{ color, shape, position? }], relation? }) is in the picture. */
 function judge(image, { objects, relation }) {
   const seen = describe(image)
-  const matches = objects.map(({ color, shape }) => seen.filter((thing) => thing.colour === color && thing.shape === shape))
+  const matches = objects.map((object) => matching(seen, object))
   const colours = objects.map(({ color }) => seen.some((thing) => thing.colour === color))
   const found = matches.map((list) => list.length > 0)
   const result = { seen, colours, found, objects: found.every(Boolean) }

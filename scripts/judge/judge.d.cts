@@ -6,14 +6,25 @@ export interface Pixels {
   channels: number
 }
 
+export interface Box {
+  x0: number
+  y0: number
+  x1: number
+  y1: number
+}
+
 /** Something that stands out of the background; places and sizes are fractions of the picture, y goes down. */
 export interface Thing {
   colour: string
   shape: string
+  /** Its names by all looks at it, without and with the outline; `shape` is the first. */
+  shapes: string[]
   x: number
   y: number
   area: number
-  box: { x0: number; y0: number; x1: number; y1: number }
+  box: Box
+  /** By the look that saw most of it. */
+  extent: { box: Box; area: number }
 }
 
 export type Relation = 'left' | 'right' | 'above' | 'below' | 'on' | 'inside'
@@ -28,7 +39,7 @@ export interface Verdict {
   seen: Thing[]
   /** Per object: is there anything of its colour? */
   colours: boolean[]
-  /** Per object: is there a thing of its colour and shape? */
+  /** Per object: is there one thing of its colour and shape, and not a second one of about its size? */
   found: boolean[]
   /** All objects were found. */
   objects: boolean

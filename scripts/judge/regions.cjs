@@ -5,6 +5,8 @@ const { colourNames, nameColour, toOklab } = require('./colours.cjs')
 const workingWidth = 256
 /** Lightness counts less than hue and chroma: a surface is lit from one side. */
 const lightnessWeight = 0.5
+/** The same where hue tells: outlines are much darker than what they surround. */
+const shadeWeight = 0.25
 /** Oklab distance to the background from which on a pixel belongs to something else. */
 const standsOut = 0.07
 /** Oklab distance to a region's colour up to which a pixel belongs to it. */
@@ -90,18 +92,32 @@ function prepare(image) {
   return { planes, width, height, contrast, names }
 }
 
-/** The region around a surface: everything connected that is nearer to its colour than to the background, except the surfaces of other colours. */
-function grow({ planes, width, height, contrast }, surface, surfaces) {
-  const colour = planes.map((plane) => median(surface.map((i) => plane[i])))
+/** How far a pixel is from a surface of `colour`. */
+function fromSurface(planes, colour) {
+  return (i) => distance(planes, i, colour, lightnessWeight)
+}
+
+/**
+ * The same with its outline, which is a darker shade: lightness counts little, chroma half, hue fully. Undefined for greys, which have no hue.
+ */
+function fromShades([L, a, b], [L0, a0, b0]) {
+  const chroma = Math.hypot(a0, b0)
+  if (chroma < 0.06) return undefined
+  const [ua, ub] = [a0 / chroma, b0 / chroma]
+  return (i) => Math.hypot(shadeWeight * (L[i] - L0), 0.5 * (a[i] * ua + b[i] * ub - chroma), b[i] * ua - a[i] * ub)
+}
+
+/** Everything connected to a surface that is nearer to its colour, by `apart`, than to the background, except the surfaces of other colours. */
+function grow({ width, height, contrast }, surface, surfaces, apart) {
   const own = surfaces[surface[0]]
   const inside = (i) => {
     if (surfaces[i] !== 0 && surfaces[i] !== own) return false
-    const d = distance(planes, i, colour, lightnessWeight)
+    const d = apart(i)
     return d < belongs && d * 0.7 < contrast[i]
   }
   const mask = new Uint8Array(width * height)
   for (const seed of surface) if (!mask[seed] && inside(seed)) flood(seed, width, height, inside, mask)
-  return { colour, mask }
+  return largestPart(mask, width, height)
 }
 
 /** Distance of every given pixel to the nearest pixel that is not one of them, in steps to one of the four neighbours; 0 elsewhere. */
@@ -139,8 +155,8 @@ function largestPart(mask, width, height) {
   return best
 }
 
-function box(pixels, width, height) {
-  let [x0, y0, x1, y1] = [width, height, 0, 0]
+function boxOf(pixels, width) {
+  let [x0, y0, x1, y1] = [Infinity, Infinity, 0, 0]
   for (const i of pixels) {
     const [x, y] = [i % width, Math.floor(i / width)]
     if (x < x0) x0 = x
@@ -169,28 +185,36 @@ function findSurfaces({ width, height, names }) {
   return { list, numbers }
 }
 
+/** One look at a region: its mask in the working size, where it is and how large, in pixels. */
+function lookAt(pixels, { width, height }) {
+  const mask = new Uint8Array(width * height)
+  for (const i of pixels) mask[i] = 1
+  return { mask, box: boxOf(pixels, width), area: pixels.length, width, height }
+}
+
 /**
- * All regions of a picture: { colour (name), mask (bytes in the working size), width, height, box (pixels), area (pixels), planes (of the picture) }.
+ * All regions of a picture: { colour (name), looks, planes (of the picture) }. The first look is the surface alone, the second, where there is one, has the outline too.
  * Largest first; regions that cover each other are given once.
  */
 function findRegions(image) {
   const scene = prepare(image)
-  const { width, height } = scene
+  const { width, height, planes } = scene
   const total = width * height
   const surfaces = findSurfaces(scene)
   const regions = []
   for (const surface of surfaces.list) {
-    const grown = grow(scene, surface, surfaces.numbers)
-    const part = largestPart(grown.mask, width, height)
-    if (part.length < smallest * total || part.length > largest * total) continue
-    const mask = new Uint8Array(total)
-    for (const j of part) mask[j] = 1
-    const named = nameColour(...grown.colour)
-    if (named < 0) continue
-    regions.push({ colour: colourNames[named], mask, width, height, box: box(part, width, height), area: part.length, planes: scene.planes })
+    const colour = planes.map((plane) => median(surface.map((i) => plane[i])))
+    const name = nameColour(...colour)
+    if (name < 0) continue
+    const looks = [fromSurface(planes, colour), fromShades(planes, colour)]
+      .filter(Boolean)
+      .map((apart) => grow(scene, surface, surfaces.numbers, apart))
+      .filter((pixels) => pixels.length > smallest * total && pixels.length < largest * total)
+      .map((pixels) => lookAt(pixels, scene))
+    if (looks.length > 0) regions.push({ colour: colourNames[name], looks, planes })
   }
-  regions.sort((a, b) => b.area - a.area)
-  return regions.filter((region, i) => !regions.slice(0, i).some((other) => overlap(region, other) > 0.5 * region.area))
+  regions.sort((a, b) => b.looks[0].area - a.looks[0].area)
+  return regions.filter(({ looks: [look] }, i) => !regions.slice(0, i).some((other) => overlap(look, other.looks[0]) > 0.5 * look.area))
 }
 
 function overlap({ mask }, other) {
@@ -222,4 +246,4 @@ function holesOf({ mask, width, height, box: { x0, y0, x1, y1 } }) {
   return holes
 }
 
-module.exports = { depths, findRegions, holesOf }
+module.exports = { boxOf, depths, findRegions, holesOf }

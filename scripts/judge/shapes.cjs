@@ -2,7 +2,7 @@
  * Shapes by their geometry alone, without templates: holes, convexity (area over that of the convex hull), the bays between hull and outline, and the harmonics of the
  * outline's distance from the centre, whose order is the number of corners and whose phase says how they stand.
  */
-const { depths, holesOf } = require('./regions.cjs')
+const { boxOf, depths, holesOf } = require('./regions.cjs')
 
 const directions = 180
 
@@ -127,7 +127,7 @@ function surroundings(mask, width, height, { x0, y0, x1, y1 }) {
 }
 
 /** A hole through which one sees what is around the region too; one that another thing fills does not count. The middle of the hole decides. */
-function isOpen(hole, around, { planes, width, height }) {
+function isOpen(hole, around, planes, { width, height }) {
   const depth = depths(hole, width, height)
   const deepest = [...hole].sort((i, j) => depth[j] - depth[i]).slice(0, Math.max(1, hole.length >> 3))
   const apart = (i, j) => Math.hypot(...planes.map((plane) => plane[i] - plane[j]))
@@ -135,37 +135,103 @@ function isOpen(hole, around, { planes, width, height }) {
   return alike.length > deepest.length / 2
 }
 
-/** What a region measures. */
-function measure(region) {
-  const holes = holesOf(region)
-  const filled = { ...region, mask: region.mask.slice() }
-  for (const hole of holes) for (const i of hole) filled.mask[i] = 1
-  const area = region.area + holes.reduce((sum, hole) => sum + hole.length, 0)
-  let [sx, sy] = [0, 0]
-  for (let i = 0; i < filled.mask.length; i++) {
-    if (!filled.mask[i]) continue
-    sx += i % region.width
-    sy += Math.floor(i / region.width)
+/** The centre of a mask, in pixels, and the number of its pixels. */
+function centreOf({ mask, width }) {
+  let [sx, sy, area] = [0, 0, 0]
+  for (let i = 0; i < mask.length; i++) {
+    if (!mask[i]) continue
+    sx += i % width
+    sy += Math.floor(i / width)
+    area++
   }
-  const [cx, cy] = [sx / area + 0.5, sy / area + 0.5]
-  const around = holes.length > 0 ? surroundings(filled.mask, region.width, region.height, region.box) : []
+  return { cx: sx / area + 0.5, cy: sy / area + 0.5, area }
+}
+
+function fill(look, holes) {
+  const mask = look.mask.slice()
+  for (const hole of holes) for (const i of hole) mask[i] = 1
+  return { ...look, mask }
+}
+
+/** About as high as wide, and filling its box as a circle does (by 79 percent). */
+function isRound(hole, width) {
+  const { x0, y0, x1, y1 } = boxOf(hole, width)
+  const [w, h] = [x1 - x0, y1 - y0]
+  return Math.max(w, h) < 1.5 * Math.min(w, h) && hole.length > 0.62 * w * h
+}
+
+/** Shares of the area of the holes in the middle that one looks through. */
+function openHoles(look, holes, filled, { cx, cy, area }, planes) {
+  const { width, height } = look
   const central = (hole) => {
-    const x = hole.reduce((sum, i) => sum + (i % region.width), 0) / hole.length
-    const y = hole.reduce((sum, i) => sum + Math.floor(i / region.width), 0) / hole.length
+    const x = hole.reduce((sum, i) => sum + (i % width), 0) / hole.length
+    const y = hole.reduce((sum, i) => sum + Math.floor(i / width), 0) / hole.length
     return Math.hypot(x + 0.5 - cx, y + 0.5 - cy) < 0.12 * Math.sqrt(area)
   }
-  const open = holes.filter((hole) => hole.length > 0.02 * area && central(hole) && isOpen(hole, around, region))
-  const hull = convexHull(rowEnds(filled))
+  const candidates = holes.filter((hole) => hole.length > 0.02 * area && central(hole) && isRound(hole, width))
+  if (candidates.length === 0) return []
+  const around = surroundings(filled.mask, width, height, look.box)
+  return candidates.filter((hole) => isOpen(hole, around, planes, look)).map((hole) => hole.length / area)
+}
+
+/** The mask with everything that lies inside its convex hull: other regions, and what is between them and it. */
+function withContents(look, hull, others) {
+  const { width } = look
+  const mask = look.mask.slice()
+  let found = false
+  for (const other of others) {
+    const pixels = []
+    for (let i = 0; i < other.mask.length; i++) if (other.mask[i]) pixels.push(i)
+    const contained = pixels.filter((i) => insideHull(hull, (i % width) + 0.5, Math.floor(i / width) + 0.5))
+    if (pixels.length > 0.8 * look.area || contained.length < 0.95 * pixels.length) continue
+    for (const i of contained) mask[i] = 1
+    found = true
+  }
+  return found ? close({ ...look, mask }) : look
+}
+
+/** Closes gaps as wide as an outline: grown by a few pixels, then shrunk by as many. */
+function close(look) {
+  const { width, height } = look
+  const reach = Math.round(width * 0.02)
+  const total = width * height
+  const outside = (mask) => Array.from({ length: total }, (_, i) => i).filter((i) => !mask[i])
+  const apart = depths(outside(look.mask), width, height)
+  const grown = Uint8Array.from(look.mask, (value, i) => (value || apart[i] <= reach ? 1 : 0))
+  const inner = depths(
+    Array.from({ length: total }, (_, i) => i).filter((i) => grown[i]),
+    width,
+    height,
+  )
+  const mask = Uint8Array.from(grown, (value, i) => (look.mask[i] || (value && inner[i] > reach) ? 1 : 0))
+  return { ...look, mask, area: mask.reduce((sum, value) => sum + value, 0) }
+}
+
+/** What a look at a region measures; `others` are looks at the other regions of the picture. */
+function measure(look, others, planes) {
+  let holes = holesOf(look)
+  let filled = fill(look, holes)
+  let centre = centreOf(filled)
+  const open = openHoles(look, holes, filled, centre, planes)
+  let hull = convexHull(rowEnds(filled))
+  if (open.length === 0) {
+    const whole = withContents(filled, hull, others)
+    if (whole !== filled) {
+      holes = holesOf(whole)
+      filled = fill(whole, holes)
+      centre = centreOf(filled)
+      hull = convexHull(rowEnds(filled))
+    }
+  }
   const hullArea = polygonArea(hull)
   return {
-    area: area / (region.width * region.height),
-    x: cx / region.width,
-    y: cy / region.height,
-    solidity: area / hullArea,
-    holes: open.map((hole) => hole.length / area),
+    area: centre.area / (look.width * look.height),
+    x: centre.cx / look.width,
+    y: centre.cy / look.height,
+    solidity: centre.area / hullArea,
+    holes: open,
     bays: baysOf(filled, hull, hullArea),
-    harmonics: harmonics(filled, cx, cy),
-    filled: filled.mask,
+    harmonics: harmonics(filled, centre.cx, centre.cy),
   }
 }
 
@@ -181,8 +247,8 @@ function nameShape({ solidity, holes, bays, harmonics: [, , third, fourth, fifth
   }
   // Corners up and down point the third harmonic: sin(3 * 270 degrees) is 1 for a triangle on its base, -1 for a heart on its tip.
   if (third.size > 0.06 && third.size > Math.abs(fourth.cos)) return third.sin > 0 ? 'triangle' : 'heart'
-  if (fourth.cos > 0.06) return 'diamond'
-  if (fourth.cos < -0.06) return 'square'
+  if (fourth.cos > 0.045) return 'diamond'
+  if (fourth.cos < -0.045) return 'square'
   return 'circle'
 }
 

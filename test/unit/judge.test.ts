@@ -85,6 +85,11 @@ describe('two figures', () => {
     expect(judge(image, { objects: [{ color: 'purple', shape: 'circle' }] })).toMatchObject({ colours: [true], objects: false })
   })
 
+  test('an object that was asked for once and is there twice is not found', () => {
+    const twice = draw([figure('red', 'heart', { x: 0.27, r: 0.2 }), figure('red', 'heart', { x: 0.74, r: 0.18 })], grey)
+    expect(judge(twice, { objects: [{ color: 'red', shape: 'heart' }] })).toMatchObject({ colours: [true], found: [false] })
+  })
+
   test('a ring is a ring in front of another figure too, and a figure that surrounds one is not', () => {
     const image = draw([figure('red', 'heart', { r: 0.42 }), figure('white', 'ring', { y: 0.45, r: 0.18 })], [20, 30, 80])
     const asked: Expectation = {
@@ -99,7 +104,8 @@ describe('two figures', () => {
 })
 
 test('places', () => {
-  const thing: Thing = { colour: 'red', shape: 'star', x: 0.2, y: 0.8, area: 0.05, box: { x0: 0.1, x1: 0.3, y0: 0.7, y1: 0.9 } }
+  const box = { x0: 0.1, x1: 0.3, y0: 0.7, y1: 0.9 }
+  const thing: Thing = { colour: 'red', shape: 'star', shapes: ['star'], x: 0.2, y: 0.8, area: 0.05, box, extent: { box, area: 0.05 } }
   expect(['left', 'bottom', 'bottom left', 'right', 'top left'].map((place) => stands(place, thing))).toEqual([true, true, true, false, false])
   expect(() => holds('beside' as 'left', thing, thing)).toThrow(/unknown relation/)
 })
