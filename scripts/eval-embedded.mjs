@@ -99,7 +99,9 @@ async function main() {
   const { prompts } = JSON.parse(readFileSync(values['held-out'], 'utf8'))
   const chosen = prompts.slice(0, number(values.limit) ?? prompts.length)
   const needsModel = !values.pictures || values.reconstruct
-  const pipe = needsModel ? await DiffusionPipeline.load(values.model, given({ precision: values.precision, dtype: values.dtype, threads: number(values.threads) })) : undefined
+  const pipe = needsModel
+    ? await DiffusionPipeline.load(values.model, given({ precision: values.precision, dtype: values.dtype, threads: number(values.threads) }))
+    : undefined
   const began = performance.now()
   const pictures = values.pictures ? read(chosen, values.pictures, values.reconstruct ? pipe : undefined) : drawn(pipe, chosen)
   if (values.save) mkdirSync(values.save, { recursive: true })
