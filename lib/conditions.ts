@@ -188,14 +188,15 @@ async function gatherMasked(image: ImageInput, mask: MaskInput): Promise<Gathere
   }
 }
 
-async function gatherEmbeddings(inputs: ResolvedInputs, info: PipelineInfo, encodeQuery: QueryEncoder): Promise<GatheredCondition> {
+async function gatherEmbeddings(inputs: ResolvedInputs, { info, encodeQuery }: ConditionContext, signal?: AbortSignal): Promise<GatheredCondition> {
   if (!inputs.neighbours) return { condition: {}, arrays: {} }
   const dim = info.condition.dim!
-  const embeddings = await embeddingsOf(inputs.neighbours, dim, () => encodeQuery(inputs.prompt!.text))
+  const embeddings = await embeddingsOf(inputs.neighbours, dim, () => encodeQuery(inputs.prompt!.text, signal), signal)
   return { condition: { embeddingsShape: [embeddings.length / dim, dim] }, arrays: { embeddings } }
 }
 
-async function gatherOwn(inputs: ResolvedInputs, { info, encodeQuery }: ConditionContext): Promise<GatheredCondition> {
+async function gatherOwn(inputs: ResolvedInputs, context: ConditionContext, signal?: AbortSignal): Promise<GatheredCondition> {
+  const { info } = context
   switch (info.kind) {
     case 'class':
       return { condition: { prompt: tokens([inputs.classId!]) }, arrays: {} }
@@ -208,7 +209,7 @@ async function gatherOwn(inputs: ResolvedInputs, { info, encodeQuery }: Conditio
     case 'inpaint':
       return gatherMasked(inputs.image!, inputs.mask!)
     case 'rdm':
-      return gatherEmbeddings(inputs, info, encodeQuery)
+      return gatherEmbeddings(inputs, context, signal)
     case 'text':
     case 'unconditional':
     case 'autoencoder':
@@ -216,9 +217,14 @@ async function gatherOwn(inputs: ResolvedInputs, { info, encodeQuery }: Conditio
   }
 }
 
-/** Reads the pictures of checked inputs and makes the engine's request of them; prompts are tokenized unless `prompt` is given. */
-export async function gatherCondition(inputs: ResolvedInputs, context: ConditionContext, prompt?: NativePromptTokens): Promise<GatheredCondition> {
-  const own = await gatherOwn(inputs, context)
+/** Reads the pictures of checked inputs, searches their database, and makes the engine's request of them; prompts are tokenized unless `prompt` is given. */
+export async function gatherCondition(
+  inputs: ResolvedInputs,
+  context: ConditionContext,
+  signal?: AbortSignal,
+  prompt?: NativePromptTokens,
+): Promise<GatheredCondition> {
+  const own = await gatherOwn(inputs, context, signal)
   if (!inputs.prompt) return own
   const { text, emphasis, clipSkip } = inputs.prompt
   const settings = { emphasis, clipSkip: clipSkip ?? 0 }

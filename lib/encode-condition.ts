@@ -26,10 +26,10 @@ function unconditionalInputs(inputs: ResolvedInputs, info: PipelineInfo): Resolv
   return inputs
 }
 
-async function gatherWindows(inputs: ResolvedInputs, context: EncodeContext, minChunks: number): Promise<GatheredCondition> {
-  if (!inputs.prompt || minChunks === 1) return gatherCondition(inputs, context)
+async function gatherWindows(inputs: ResolvedInputs, context: EncodeContext, minChunks: number, signal?: AbortSignal): Promise<GatheredCondition> {
+  if (!inputs.prompt || minChunks === 1) return gatherCondition(inputs, context, signal)
   const { text, emphasis, clipSkip } = inputs.prompt
-  return gatherCondition(inputs, context, context.tokenizer().request(text, { emphasis, clipSkip: clipSkip ?? 0 }, minChunks))
+  return gatherCondition(inputs, context, signal, context.tokenizer().request(text, { emphasis, clipSkip: clipSkip ?? 0 }, minChunks))
 }
 
 /** Runs the conditioners of any kind of model. */
@@ -43,7 +43,7 @@ export async function encodeCondition(context: EncodeContext, inputs: unknown, o
   const noise = { seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
   const signal = optionalSignal(o)
   signal?.throwIfAborted()
-  const { condition, arrays } = await gatherWindows(unconditional ? unconditionalInputs(given, info) : given, context, minChunks)
+  const { condition, arrays } = await gatherWindows(unconditional ? unconditionalInputs(given, info) : given, context, minChunks, signal)
   const request = JSON.stringify({ ...condition, ...noise })
   const encoded = wrapConditioning(await runJob((callbacks) => native.encodeCondition(request, arrays, callbacks), { signal }))
   if (!unconditional || info.kind !== 'rdm') return encoded
@@ -80,7 +80,7 @@ export async function loss(context: EncodeContext, image: ImageInput, inputs: un
   const [height, width] = [shape[2]!, shape[3]!]
   if (width % info.sizeMultiple !== 0 || height % info.sizeMultiple !== 0)
     throw invalidRange(`image is ${width}x${height}; sides must be multiples of ${info.sizeMultiple} for this model`)
-  const { condition, arrays, size } = await gatherCondition(given, context)
+  const { condition, arrays, size } = await gatherCondition(given, context, hooks.signal)
   if (size && (size.width !== width || size.height !== height))
     throw invalidRange(`image is ${width}x${height}, but what it is conditioned on makes ${size.width}x${size.height}`)
   const noise = { seed: String(seed), rng }
@@ -90,9 +90,13 @@ export async function loss(context: EncodeContext, image: ImageInput, inputs: un
 }
 
 /** The embedding of a prompt, for the search in a retrieval database: the first token of a retrieval-augmented model's condition. */
-export async function encodeQuery({ native, tokenizer }: Pick<EncodeContext, 'native' | 'tokenizer'>, prompt: string): Promise<Float32Array> {
+export async function encodeQuery(
+  { native, tokenizer }: Pick<EncodeContext, 'native' | 'tokenizer'>,
+  prompt: string,
+  signal?: AbortSignal,
+): Promise<Float32Array> {
   const request = { prompt: tokenizer().plain(prompt) }
-  const encoded = await runJob((callbacks) => native.encodeCondition(JSON.stringify(request), {}, callbacks))
+  const encoded = await runJob((callbacks) => native.encodeCondition(JSON.stringify(request), {}, callbacks), { signal })
   try {
     const embedding = new Float32Array(encoded.tokens * encoded.dim)
     encoded.read(embedding)

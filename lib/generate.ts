@@ -85,7 +85,7 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
     prompt && resolved.negativePrompt !== undefined
       ? context.tokenizer().pair(prompt.text, resolved.negativePrompt, { emphasis: prompt.emphasis, clipSkip: prompt.clipSkip ?? 0 })
       : []
-  const own = await gatherCondition(resolved.inputs, context, positive)
+  const own = await gatherCondition(resolved.inputs, context, resolved.signal, positive)
   const { size, start, mask } = await settleSize(resolved, info, own.size)
   checkRows(start?.shape ?? own.condition.imageShape, resolved.count)
   return { ...own, size, start, mask, ...(await gatherLatents(resolved, size, info)), negative }

@@ -10,7 +10,8 @@ export interface FoundNeighbour {
 export interface NeighbourDatabase {
   /** Width of an embedding. */
   readonly dim: number
-  search(query: Float32Array, k: number): Promise<readonly FoundNeighbour[]>
+  /** The signal is that of the call which searches. */
+  search(query: Float32Array, k: number, options?: { signal?: AbortSignal }): Promise<readonly FoundNeighbour[]>
 }
 
 /** A search in a database. */
@@ -28,7 +29,7 @@ export type Neighbours = readonly (Float32Array | FoundNeighbour)[] | NeighbourS
 export type ResolvedNeighbours = readonly Float32Array[] | (NeighbourSearch & { k: number })
 
 /** Embeds a prompt with CLIP's text encoder. */
-export type QueryEncoder = (prompt: string) => Promise<Float32Array>
+export type QueryEncoder = (prompt: string, signal?: AbortSignal) => Promise<Float32Array>
 
 /** Far more than a model was trained with; attention grows with it. */
 const maxNeighbours = 1000
@@ -69,15 +70,26 @@ export function resolveNeighbours(value: unknown, dim: number, hasPrompt: boolea
   return value.map((row: unknown, i) => checkEmbedding(embeddingOf(row), `neighbours[${i}]`, dim))
 }
 
-async function search({ database, k, query }: NeighbourSearch & { k: number }, dim: number, embedPrompt: () => Promise<Float32Array>) {
-  const found = await database.search(query ?? (await embedPrompt()), k)
+async function search(
+  { database, k, query }: NeighbourSearch & { k: number },
+  dim: number,
+  embedPrompt: () => Promise<Float32Array>,
+  signal: AbortSignal | undefined,
+) {
+  const found = await database.search(query ?? (await embedPrompt()), k, signal && { signal })
+  signal?.throwIfAborted() // a database need not listen
   if (found.length === 0) throw invalidRange('neighbours.database found nothing')
   return found.map(({ embedding }, i) => checkEmbedding(embedding, `neighbours.database: embedding ${i}`, dim))
 }
 
 /** The embeddings, row by row, [k, dim]. */
-export async function embeddingsOf(neighbours: ResolvedNeighbours, dim: number, embedPrompt: () => Promise<Float32Array>): Promise<Float32Array> {
-  const found = 'database' in neighbours ? await search(neighbours, dim, embedPrompt) : neighbours
+export async function embeddingsOf(
+  neighbours: ResolvedNeighbours,
+  dim: number,
+  embedPrompt: () => Promise<Float32Array>,
+  signal?: AbortSignal,
+): Promise<Float32Array> {
+  const found = 'database' in neighbours ? await search(neighbours, dim, embedPrompt, signal) : neighbours
   const rows = new Float32Array(found.length * dim)
   found.forEach((row, i) => rows.set(row, i * dim))
   return rows

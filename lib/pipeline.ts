@@ -322,7 +322,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
       native,
       info: this.info,
       tokenizer,
-      encodeQuery: (prompt) => encodeQuery({ native, tokenizer }, prompt),
+      encodeQuery: (prompt, signal) => encodeQuery({ native, tokenizer }, prompt, signal),
       modelName: this.#prepared.source.name,
     }
   }

@@ -42,5 +42,5 @@ export interface GatheredCondition {
         height: number;
     };
 }
-/** Reads the pictures of checked inputs and makes the engine's request of them; prompts are tokenized unless `prompt` is given. */
-export declare function gatherCondition(inputs: ResolvedInputs, context: ConditionContext, prompt?: NativePromptTokens): Promise<GatheredCondition>;
+/** Reads the pictures of checked inputs, searches their database, and makes the engine's request of them; prompts are tokenized unless `prompt` is given. */
+export declare function gatherCondition(inputs: ResolvedInputs, context: ConditionContext, signal?: AbortSignal, prompt?: NativePromptTokens): Promise<GatheredCondition>;

@@ -12,4 +12,4 @@ export declare function encodeCondition(context: EncodeContext, inputs: unknown,
 /** The denoising loss of one picture at some timesteps. */
 export declare function loss(context: EncodeContext, image: ImageInput, inputs: unknown, options: LossOptions | undefined): Promise<LossResult>;
 /** The embedding of a prompt, for the search in a retrieval database: the first token of a retrieval-augmented model's condition. */
-export declare function encodeQuery({ native, tokenizer }: Pick<EncodeContext, 'native' | 'tokenizer'>, prompt: string): Promise<Float32Array>;
+export declare function encodeQuery({ native, tokenizer }: Pick<EncodeContext, 'native' | 'tokenizer'>, prompt: string, signal?: AbortSignal): Promise<Float32Array>;

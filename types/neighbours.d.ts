@@ -6,7 +6,10 @@ export interface FoundNeighbour {
 export interface NeighbourDatabase {
     /** Width of an embedding. */
     readonly dim: number;
-    search(query: Float32Array, k: number): Promise<readonly FoundNeighbour[]>;
+    /** The signal is that of the call which searches. */
+    search(query: Float32Array, k: number, options?: {
+        signal?: AbortSignal;
+    }): Promise<readonly FoundNeighbour[]>;
 }
 /** A search in a database. */
 export interface NeighbourSearch {
@@ -22,8 +25,8 @@ export type ResolvedNeighbours = readonly Float32Array[] | (NeighbourSearch & {
     k: number;
 });
 /** Embeds a prompt with CLIP's text encoder. */
-export type QueryEncoder = (prompt: string) => Promise<Float32Array>;
+export type QueryEncoder = (prompt: string, signal?: AbortSignal) => Promise<Float32Array>;
 /** Checks neighbours for a model of the given width. */
 export declare function resolveNeighbours(value: unknown, dim: number, hasPrompt: boolean): ResolvedNeighbours;
 /** The embeddings, row by row, [k, dim]. */
-export declare function embeddingsOf(neighbours: ResolvedNeighbours, dim: number, embedPrompt: () => Promise<Float32Array>): Promise<Float32Array>;
+export declare function embeddingsOf(neighbours: ResolvedNeighbours, dim: number, embedPrompt: () => Promise<Float32Array>, signal?: AbortSignal): Promise<Float32Array>;

@@ -1,5 +1,5 @@
 /** What crosses to the engine for each kind of model, and what comes back: on an engine that only listens. */
-import { encodeCondition, loss } from '../../lib/encode-condition'
+import { encodeCondition, encodeQuery, loss } from '../../lib/encode-condition'
 import { generate, type GenerateContext } from '../../lib/generate'
 import { RawImage } from '../../lib/image/raw-image'
 import { labelsOf } from '../../lib/labels/labels'
@@ -162,9 +162,41 @@ describe('requests', () => {
     expect([...(await requestOf(infoOf('rdm'), { neighbours: found })).arrays.embeddings!]).toEqual([1, 2, 3, 4])
     const search = jest.fn(async (query: Float32Array, k: number) => [{ embedding: query.map((x) => x + k) }])
     const { arrays, options } = await requestOf(rdmTextInfo, { prompt: 'a', neighbours: { database: { dim: 4, search } } })
-    expect(search).toHaveBeenCalledWith(Float32Array.of(9, 9, 9, 9), 10)
+    expect(search).toHaveBeenCalledWith(Float32Array.of(9, 9, 9, 9), 10, undefined)
     expect([...arrays.embeddings!]).toEqual([19, 19, 19, 19])
     expect(options).toMatchObject({ neighbours: { k: 10 } })
+  })
+
+  test('rdm: the signal reaches the search and the prompt that is searched with', async () => {
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const { context, calls } = listener(rdmTextInfo)
+    const encodeQuery = jest.fn(async () => Float32Array.of(1, 2, 3, 4))
+    const search = jest.fn(async (query: Float32Array) => {
+      controller.abort(reason)
+      return [{ embedding: query }]
+    })
+    const inputs = { prompt: 'a', neighbours: { database: { dim: 4, search } } }
+    const { signal } = controller
+    await expect(generate({ ...context, encodeQuery }, { ...inputs, signal })).rejects.toBe(reason)
+    expect(encodeQuery).toHaveBeenCalledWith('a', signal)
+    expect(search).toHaveBeenCalledWith(Float32Array.of(1, 2, 3, 4), 10, { signal })
+    const again = new AbortController()
+    const abort = { dim: 4, search: async (query: Float32Array) => (again.abort(reason), [{ embedding: query }]) }
+    await expect(encodeCondition(context, { ...inputs, neighbours: { database: abort } }, { signal: again.signal })).rejects.toBe(reason)
+    expect(calls).toEqual([])
+  })
+
+  test('rdm: embedding a prompt can be aborted', async () => {
+    const cancel = jest.fn()
+    const native = { encodeCondition: () => ({ promise: new Promise(() => undefined), cancel }) }
+    const { tokenizer } = listener(rdmTextInfo).context
+    const controller = new AbortController()
+    const query = encodeQuery({ native: native as never, tokenizer }, 'a', controller.signal)
+    controller.abort(new Error('enough'))
+    void query.catch(() => undefined)
+    expect(cancel).toHaveBeenCalled()
+    await expect(encodeQuery({ native: native as never, tokenizer }, 'a', AbortSignal.abort(new Error('before')))).rejects.toThrow('before')
   })
 
   test('what a call resolved repeats it', async () => {
