@@ -3,7 +3,7 @@ import { addon, withSource, type PreparedSource } from './engine.js'
 import { DisposedError } from './errors.js'
 import { readInfo } from './info.js'
 import { InFlight, runJob } from './job.js'
-import { Latents, nativeLatents, wrapLatents } from './latents.js'
+import { latentsOf, nativeLatents, wrapLatents, type Latents } from './latents.js'
 import type { NativeDecoded, NativePipeline } from './native/contract.js'
 import { optionalSignal, resolveLoad, resolveRng, resolveSeed } from './options.js'
 import type { CallOptions, DecodeOptions, ImageInput, LoadOptions, ModelSource, PipelineInfo, RngName } from './types.js'
@@ -85,7 +85,7 @@ export async function decodeLatents(
 /** A copy of latents, times `factor`. */
 async function scaled(latents: Latents, factor: number): Promise<Latents> {
   const values = await latents.read()
-  return Latents.from(
+  return latentsOf(
     values.map((value) => value * factor),
     latents.shape,
   )

@@ -1,7 +1,7 @@
 import { nativeLatents, type Latents } from './latents.js'
 import type { NativeConditioning } from './native/contract.js'
 import { addon, guarded } from './native/call.js'
-import { checkInteger, checkShape, invalidRange, invalidType, isFloat32Array, knownKeys, show } from './validate.js'
+import { checkFinite, checkInteger, checkShape, invalidRange, invalidType, isFloat32Array, knownKeys, show } from './validate.js'
 
 let wrap: (native: NativeConditioning) => Conditioning
 let unwrap: (conditioning: Conditioning) => NativeConditioning
@@ -50,7 +50,7 @@ export class Conditioning implements Disposable {
     return [1, this.tokens, this.dim]
   }
 
-  /** Copies an array into a new conditioning. `shape`: [1, tokens, dim] or [tokens, dim]. Without tokens both are null, and `concat` is needed. */
+  /** Copies an array of finite numbers into a new conditioning. `shape`: [1, tokens, dim] or [tokens, dim]. Without tokens both are null, and `concat` is needed. */
   static from(data: Float32Array | null, shape: readonly number[] | null, extras?: ConditioningExtras): Conditioning {
     const o = knownKeys(extras, 'Conditioning.from()', ['concat', 'classLabel'])
     const concat = o.concat === undefined ? null : nativeLatents(o.concat, 'concat')
@@ -63,13 +63,14 @@ export class Conditioning implements Disposable {
     const given = checkShape(shape, 'shape', data.length)
     const full = given.length === 2 ? [1, ...given] : given
     if (full.length !== 3 || full[0] !== 1) throw invalidRange(`shape must be [1, tokens, dim] or [tokens, dim], not [${given.join(', ')}]`)
+    checkFinite(data, 'data')
     return wrap(guarded(() => addon().conditioningFrom(full, data, concat, label)))
   }
 
-  /** The tokens, row-major, in a new array or in `into` (of exactly the right length). */
+  /** The tokens, row-major, in a new array or in `into` (of exactly the right length); empty where there are none. */
   async read(into?: Float32Array): Promise<Float32Array> {
     const target = targetOf(into, this.shape)
-    guarded(() => this.#native.read(target))
+    if (this.tokens > 0) guarded(() => this.#native.read(target))
     return target
   }
 

@@ -1,6 +1,6 @@
 import type { NativeLatents } from './native/contract.js'
 import { addon, guarded } from './native/call.js'
-import { checkShape, invalidRange, invalidType, isFloat32Array, show } from './validate.js'
+import { checkFinite, checkShape, invalidRange, invalidType, isFloat32Array, show } from './validate.js'
 
 let wrap: (native: NativeLatents) => Latents
 let unwrap: (latents: Latents) => NativeLatents
@@ -27,11 +27,11 @@ export class Latents implements Disposable {
     this.location = native.location
   }
 
-  /** Copies an array into new latents. `shape`: [n, channels, height, width], whose product is `data.length`. */
+  /** Copies an array of finite numbers into new latents. `shape`: [n, channels, height, width], whose product is `data.length`. */
   static from(data: Float32Array, shape: readonly number[]): Latents {
     if (!isFloat32Array(data)) throw invalidType(`data must be a Float32Array, not ${show(data)}`)
     const checked = checkShape(shape, 'shape', data.length, 4)
-    return wrap(guarded(() => addon().latentsFrom(checked, data)))
+    return latentsOf(checkFinite(data, 'data'), checked)
   }
 
   /** The numbers, row-major, in a new array or in `into` (of exactly the right length). */
@@ -80,6 +80,11 @@ export class Latents implements Disposable {
 /** For the modules of this package: a handle of the engine as the public class. */
 export function wrapLatents(native: NativeLatents): Latents {
   return wrap(native)
+}
+
+/** For the modules of this package: numbers that come from the engine, as they are. */
+export function latentsOf(data: Float32Array, shape: readonly number[]): Latents {
+  return wrap(guarded(() => addon().latentsFrom([...shape], data)))
 }
 
 /** For the modules of this package: the engine's handle of an option that must be Latents. */

@@ -1,6 +1,6 @@
 import { addon, guarded } from './native/call.js'
 import type { NativeSolver } from './native/contract.js'
-import { Latents, nativeLatents } from './latents.js'
+import { Latents, latentsOf, nativeLatents } from './latents.js'
 import { resolveSampling, samplingKeys, type SamplingContext } from './options.js'
 import type { ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from './types.js'
 import {
@@ -78,7 +78,7 @@ export class Solver {
     const values = readArray(x, 'x')
     const out = new Float32Array(values.length)
     guarded(() => this.#native.scaleInput(values, index, out))
-    return isFloat32Array(x) ? out : Latents.from(out, x.shape)
+    return isFloat32Array(x) ? out : latentsOf(out, x.shape)
   }
 
   /**

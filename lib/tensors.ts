@@ -3,7 +3,7 @@ import { toPlanar } from './image/preprocess.js'
 import { RawImage } from './image/raw-image.js'
 import type { NativePicture } from './native/contract.js'
 import type { FloatImage, ImageInput } from './types.js'
-import { checkShape, invalidRange, isFloat32Array } from './validate.js'
+import { checkFinite, checkShape, invalidRange, isFloat32Array } from './validate.js'
 
 function isFloatImage(image: unknown): image is FloatImage {
   return typeof image === 'object' && image !== null && isFloat32Array((image as { data?: unknown }).data) && 'shape' in image
@@ -19,7 +19,7 @@ export async function imageTensor(image: ImageInput, name: string, size?: { widt
     if (size && (full[3] !== size.width || full[2] !== size.height)) {
       throw invalidRange(`${name} is ${full[3]}x${full[2]}, but ${size.width}x${size.height} is asked for; exact floats are not resized`)
     }
-    return { data: image.data, shape: full }
+    return { data: checkFinite(image.data, `${name}.data`), shape: full }
   }
   const picture = await RawImage.read(image)
   return toPlanar(size && (picture.width !== size.width || picture.height !== size.height) ? await picture.resize(size.width, size.height) : picture)

@@ -132,6 +132,12 @@ export function isFloat32Array(value: unknown): value is Float32Array {
   return ArrayBuffer.isView(value) && Object.prototype.toString.call(value) === '[object Float32Array]'
 }
 
+/** Fails for NaN and infinities, with the place of the first. */
+export function checkFinite(data: Float32Array, name: string): Float32Array {
+  for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) throw invalidType(`${name}[${i}] is ${data[i]}; all numbers must be finite`)
+  return data
+}
+
 /** A shape of `rank` positive sizes whose product is `elements`. */
 export function checkShape(value: unknown, name: string, elements: number, rank?: number): number[] {
   if (!Array.isArray(value)) throw invalidType(`${name} must be an array of sizes, not ${show(value)}`)

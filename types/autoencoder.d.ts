@@ -1,6 +1,6 @@
 import { type Codes } from './codes.js';
 import { InFlight } from './job.js';
-import { Latents } from './latents.js';
+import { type Latents } from './latents.js';
 import type { NativePipeline } from './native/contract.js';
 import type { CallOptions, DecodeOptions, ImageInput, LoadOptions, ModelSource, PipelineInfo, RngName } from './types.js';
 import type { RawImage } from './image/raw-image.js';

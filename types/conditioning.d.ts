@@ -26,9 +26,9 @@ export declare class Conditioning implements Disposable {
     private constructor();
     /** [1, tokens, dim] */
     get shape(): readonly [1, number, number];
-    /** Copies an array into a new conditioning. `shape`: [1, tokens, dim] or [tokens, dim]. Without tokens both are null, and `concat` is needed. */
+    /** Copies an array of finite numbers into a new conditioning. `shape`: [1, tokens, dim] or [tokens, dim]. Without tokens both are null, and `concat` is needed. */
     static from(data: Float32Array | null, shape: readonly number[] | null, extras?: ConditioningExtras): Conditioning;
-    /** The tokens, row-major, in a new array or in `into` (of exactly the right length). */
+    /** The tokens, row-major, in a new array or in `into` (of exactly the right length); empty where there are none. */
     read(into?: Float32Array): Promise<Float32Array>;
     /** The concatenated channels, row-major; empty where there are none. */
     readConcat(into?: Float32Array): Promise<Float32Array>;

@@ -10,7 +10,7 @@ export declare class Latents implements Disposable {
     /** Where the numbers are: `cpu` or a device. */
     readonly location: string;
     private constructor();
-    /** Copies an array into new latents. `shape`: [n, channels, height, width], whose product is `data.length`. */
+    /** Copies an array of finite numbers into new latents. `shape`: [n, channels, height, width], whose product is `data.length`. */
     static from(data: Float32Array, shape: readonly number[]): Latents;
     /** The numbers, row-major, in a new array or in `into` (of exactly the right length). */
     read(into?: Float32Array): Promise<Float32Array>;
@@ -24,5 +24,7 @@ export declare class Latents implements Disposable {
 }
 /** For the modules of this package: a handle of the engine as the public class. */
 export declare function wrapLatents(native: NativeLatents): Latents;
+/** For the modules of this package: numbers that come from the engine, as they are. */
+export declare function latentsOf(data: Float32Array, shape: readonly number[]): Latents;
 /** For the modules of this package: the engine's handle of an option that must be Latents. */
 export declare function nativeLatents(value: unknown, name: string): NativeLatents;

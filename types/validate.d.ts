@@ -31,6 +31,8 @@ export declare function isUrl(value: unknown): value is URL;
 export declare function fileUrlToPath(url: string, name: string): string;
 /** True for a Float32Array of any realm. */
 export declare function isFloat32Array(value: unknown): value is Float32Array;
+/** Fails for NaN and infinities, with the place of the first. */
+export declare function checkFinite(data: Float32Array, name: string): Float32Array;
 /** A shape of `rank` positive sizes whose product is `elements`. */
 export declare function checkShape(value: unknown, name: string, elements: number, rank?: number): number[];
 export {};

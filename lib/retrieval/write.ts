@@ -1,11 +1,11 @@
 /** Writes retrieval databases, as safetensors. */
 import { open, rename, rm } from 'node:fs/promises'
 import { DiffusionError } from '../errors.js'
-import { checkInteger, checkShape, checkString, invalidRange, invalidType, isFloat32Array, knownKeys, show } from '../validate.js'
+import { checkFinite, checkInteger, checkShape, checkString, invalidRange, invalidType, isFloat32Array, knownKeys, show } from '../validate.js'
 
 /** Rows of a retrieval database. */
 export interface RetrievalRows {
-  /** [rows, dim], of any length. */
+  /** [rows, dim], of any length; finite. */
   embeddings: Float32Array
   /** [rows, dim] */
   shape: readonly [number, number]
@@ -53,7 +53,7 @@ function tensorsOf(rows: RetrievalRows): Tensor[] {
   ]) as unknown as RetrievalRows
   if (!isFloat32Array(embeddings)) throw invalidType(`embeddings must be a Float32Array, not ${show(embeddings)}`)
   const [count, dim] = checkShape(shape, 'shape', embeddings.length, 2) as [number, number]
-  const tensors: Tensor[] = [{ name: 'embedding', dtype: 'F32', shape: [count, dim], bytes: bytesOf(embeddings) }]
+  const tensors: Tensor[] = [{ name: 'embedding', dtype: 'F32', shape: [count, dim], bytes: bytesOf(checkFinite(embeddings, 'embeddings')) }]
   const oneEach = (list: unknown, name: string) => {
     if (!Array.isArray(list) || list.length !== count) throw invalidRange(`${name} must be an array of ${count}, one for each row, not ${show(list)}`)
   }

@@ -117,6 +117,8 @@ describe('latents and conditioning', () => {
     [() => Latents.from(new Float32Array(5), [1, 1, 2, 2]), /describes 4 values/],
     [() => Latents.from(new Float32Array(4), [4]), /4 sizes/],
     [() => Latents.from([1, 2] as never, [1, 1, 1, 2]), /Float32Array/],
+    [() => Latents.from(Float32Array.of(1, NaN, Infinity, 2), [1, 1, 2, 2]), /data\[1\] is NaN/],
+    [() => Conditioning.from(Float32Array.of(1, 2, 3, -Infinity), [2, 2]), /data\[3\] is -Infinity/],
     [() => Conditioning.from(new Float32Array(4), [2, 2, 1]), /\[1, tokens, dim\]/],
     [() => Latents.from(new Float32Array(4), [1, 1, 2, 2]).write(new Float32Array(3)), /must have 4 values/],
     [() => pipe.createLatents({ width: 60 }), /multiple of 8/],
@@ -125,6 +127,15 @@ describe('latents and conditioning', () => {
     [() => pipe.sample({ guidanceScale: 3 }), /needs unconditional/],
   ])('%s is refused', (action, message) => {
     expect(action).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) }))
+  })
+
+  test('conditioning without tokens reads as nothing', async () => {
+    const concat = Latents.from(Float32Array.of(1, 2, 3, 4), [1, 1, 2, 2])
+    const conditioning = Conditioning.from(null, null, { concat })
+    expect(conditioning.tokens).toBe(0)
+    expect(await conditioning.read()).toEqual(new Float32Array())
+    expect(await conditioning.readConcat()).toEqual(Float32Array.of(1, 2, 3, 4))
+    await expect(conditioning.read(new Float32Array(1))).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
   })
 
   test('conditioning of another width is refused by predict()', async () => {

@@ -230,6 +230,8 @@ describe('pictures that do not fit', () => {
     [infoOf('semantic'), { semanticMap: picture(16, 16) }, /3 channels; a label map has one number per pixel/],
     [infoOf('semantic'), { semanticMap: grey(16, 16), width: 32 }, /follow the label map .* 16x16, not 32x16/],
     [infoOf('superres'), { image: picture(16, 7) }, /image is 16x7, too small for one tile .* at least 8/],
+    [infoOf('superres'), { image: { data: new Float32Array(3 * 64).fill(NaN, 7), shape: [3, 8, 8] } }, /image\.data\[7\] is NaN; .* finite/],
+    [infoOf('text'), { image: { data: new Float32Array(3 * 256).fill(-Infinity), shape: [3, 16, 16] } }, /image\.data\[0\] is -Infinity/],
     [infoOf('superres'), { image: picture(16, 16), width: 32 }, /follow the picture .* 64x64, not 32x64/],
     [infoOf('inpaint'), { image: picture(16, 16), mask: grey(16, 15) }, /mask is 16x15, but image is 16x16; they must have the same size/],
     [infoOf('text'), { image: picture(16, 16), mask: grey(16, 15) }, /mask is 16x15, but image is 16x16; they must have the same size/],

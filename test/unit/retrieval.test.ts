@@ -214,6 +214,7 @@ describe('writing', () => {
     await expect(writeRetrievalDatabase(path.join(folder, 'x'), rows as never)).rejects.toThrow(message)
     expect(readdirSync(folder)).toEqual([])
   })
+    ['NaN', { embeddings: Float32Array.of(1, 2, NaN, Infinity), shape: [2, 2] }, /embeddings\[2\] is NaN/],
 
   test('a place that cannot be written', async () => {
     await expect(writeRetrievalDatabase(path.join(folder, 'none', 'x'), { embeddings, shape: [count, dim] })).rejects.toMatchObject({

@@ -1,6 +1,6 @@
 /** Rows of a retrieval database. */
 export interface RetrievalRows {
-    /** [rows, dim], of any length. */
+    /** [rows, dim], of any length; finite. */
     embeddings: Float32Array;
     /** [rows, dim] */
     shape: readonly [number, number];
