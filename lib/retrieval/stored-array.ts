@@ -125,8 +125,7 @@ function bfloat(view: DataView, i: number, out: Float32Array): void {
 
 /** A row as numbers or, for strings, as text without its padding. */
 export function rowValue(bytes: Buffer, type: ElementType, itemBytes: number): number[] | string {
-  if (type === 'utf32')
-    return String.fromCodePoint(...elements(bytes, 4, (at) => bytes.readUInt32LE(at)).filter((code) => code > 0 && code < 0x110000))
+  if (type === 'utf32') return textOf(elements(bytes, 4, (at) => bytes.readUInt32LE(at)).filter((code) => code > 0 && code < 0x110000))
   if (type === 'bytes') return bytes.toString('utf8').replace(/\0+$/, '')
   return elements(bytes, itemBytes, (at) => {
     if (type === 'i64') return Number(bytes.readBigInt64LE(at))
@@ -136,6 +135,14 @@ export function rowValue(bytes: Buffer, type: ElementType, itemBytes: number): n
     toFloats(bytes.subarray(at, at + itemBytes), type, one)
     return one[0]!
   })
+}
+
+/** In pieces: a call takes only so many arguments. */
+function textOf(codes: readonly number[]): string {
+  const piece = 4096
+  let text = ''
+  for (let at = 0; at < codes.length; at += piece) text += String.fromCodePoint(...codes.slice(at, at + piece))
+  return text
 }
 
 function elements(bytes: Buffer, step: number, read: (at: number) => number): number[] {

@@ -163,6 +163,14 @@ describe('element types', () => {
     }
   })
 
+  test('the longest identifiers', async () => {
+    const length = 262_144
+    const img_id = { descr: `<U${length}`, shape: [1], bytes: bytesOf(new Uint32Array(length).fill(0x1f600)) }
+    const database = await RetrievalDatabase.load(write('t.npz', npzFile({ embedding: floats(Float32Array.of(1, 2), 2), img_id })))
+    const [best] = await database.search(Float32Array.of(1, 2), 1)
+    expect(best!.imageId === '\u{1f600}'.repeat(length)).toBe(true)
+  })
+
   test('a row of zeros is near to nothing', async () => {
     const database = await RetrievalDatabase.load(write('t.npz', npzFile({ embedding: floats(Float32Array.of(0, 0, -1, -1), 2) })))
     expect((await database.search(Float32Array.of(1, 1), 5)).map(({ index }) => index)).toEqual([1])
@@ -206,6 +214,7 @@ describe('writing', () => {
   test.each<[string, object, RegExp]>([
     ['a shape that does not fit', { embeddings, shape: [count, dim + 1] }, /describes 5100 values/],
     ['other numbers', { embeddings: new Float64Array(4), shape: [2, 2] }, /must be a Float32Array/],
+    ['NaN', { embeddings: Float32Array.of(1, 2, NaN, Infinity), shape: [2, 2] }, /embeddings\[2\] is NaN/],
     ['too few names', { embeddings, shape: [count, dim], imageIds: ['a'] }, /imageIds must be an array of 300/],
     ['a name that is none', { embeddings, shape: [count, dim], imageIds: imageIds.map(() => 5) }, /imageIds\[0\] must be a string/],
     ['places of three numbers', { embeddings, shape: [count, dim], patches: imageIds.map(() => [1, 2, 3]) }, /patches\[0\] must be four numbers/],
@@ -214,7 +223,6 @@ describe('writing', () => {
     await expect(writeRetrievalDatabase(path.join(folder, 'x'), rows as never)).rejects.toThrow(message)
     expect(readdirSync(folder)).toEqual([])
   })
-    ['NaN', { embeddings: Float32Array.of(1, 2, NaN, Infinity), shape: [2, 2] }, /embeddings\[2\] is NaN/],
 
   test('a place that cannot be written', async () => {
     await expect(writeRetrievalDatabase(path.join(folder, 'none', 'x'), { embeddings, shape: [count, dim] })).rejects.toMatchObject({
