@@ -72,13 +72,18 @@ function previewWriter(file: string): (image: RawImage) => unknown {
   }
 }
 
+/** The folder that a file is to be written to. */
+export async function checkFolder(file: string, flag: string): Promise<void> {
+  const folder = await stat(path.dirname(path.resolve(file))).catch(() => undefined)
+  if (!folder?.isDirectory()) throw new UsageError(`${flag}: the folder of '${file}' does not exist`)
+}
+
 /** Says what would keep a picture from being saved before the hours of drawing it, not after. */
 export async function checkTarget(file: string, flag: string): Promise<void> {
   const extension = path.extname(file).toLowerCase()
   const format = ({ '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' } as const)[extension]
   if (!format) throw new UsageError(`${flag}: the name of a picture file ends in .png, .jpg, .jpeg or .webp; '${file}' does not`)
-  const folder = await stat(path.dirname(path.resolve(file))).catch(() => undefined)
-  if (!folder?.isDirectory()) throw new UsageError(`${flag}: the folder of '${file}' does not exist`)
+  await checkFolder(file, flag)
   // A pixel in that format: fails where it needs the optional package sharp and that is missing.
   if (format !== 'png') await new RawImage({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 }).encode(format)
 }

@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { ImageEncoder, RawImage, writeRetrievalDatabase } from '../index.js'
 import { readFlags, toJson, UsageError, type Command, type Flags, type Io } from './command.js'
+import { checkFolder } from './drawing.js'
 import { loadFlags, readLoadOptions } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
@@ -70,6 +71,7 @@ export const rdmCommand: Command = {
     const { output, 'image-encoder': source } = values
     if (source === undefined) throw new UsageError('no image encoder given: pass --image-encoder FILE')
     if (output === undefined || !/\.safetensors$/i.test(output)) throw new UsageError('-o names the database to write; it ends in .safetensors')
+    await checkFolder(output, '--output')
     const names = await picturesIn(folder)
     await using encoder = await ImageEncoder.load(source, { ...readLoadOptions(values), signal: io.signal })
     const { embeddings, dim, patches } = await embedAll(encoder, folder, names, io, values.quiet)

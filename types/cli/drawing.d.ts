@@ -89,6 +89,8 @@ type DrawingValues = FlagValues<typeof promptFlags> & FlagValues<typeof sampling
 export declare function sameOptions(values: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown>;
 /** Options of generate() from the shared flags. */
 export declare function readDrawingOptions(values: DrawingValues): GenerateOptions;
+/** The folder that a file is to be written to. */
+export declare function checkFolder(file: string, flag: string): Promise<void>;
 /** Says what would keep a picture from being saved before the hours of drawing it, not after. */
 export declare function checkTarget(file: string, flag: string): Promise<void>;
 /** out.png for one picture; out-1.png, out-2.png ... for several. */
