@@ -4,7 +4,7 @@ import { readLabelMap } from './image/label-map.js'
 import { readMask } from './image/mask.js'
 import type { Emphasis, LayoutBox, MaskInput, SemanticMapInput } from './inputs.js'
 import { takesPrompts } from './input-rules.js'
-import { layoutTokens, type LayoutObject } from './layout-tokens.js'
+import { flagNames, layoutTokens, type LayoutObject } from './layout-tokens.js'
 import { checkModelLabel } from './model-labels.js'
 import type { NativeCondition, NativeConditionArrays, NativePromptTokens } from './native/contract.js'
 import { embeddingsOf, resolveNeighbours, type QueryEncoder, type ResolvedNeighbours } from './neighbours.js'
@@ -12,7 +12,7 @@ import { conditionerOf, layoutEncoding, unetDownsampling } from './spec.js'
 import { imageTensor } from './tensors.js'
 import type { PipelineTokenizer } from './tokenizer.js'
 import type { ImageInput, PipelineInfo } from './types.js'
-import { checkInteger, checkName, checkString, invalidRange, invalidType, show } from './validate.js'
+import { checkInteger, checkName, checkString, invalidRange, invalidType, knownKeys, show } from './validate.js'
 
 const emphases = ['original', 'no_norm', 'comfy'] as const
 
@@ -71,7 +71,7 @@ function resolveBoxes(value: unknown, info: PipelineInfo<'layout'>): readonly La
   const boxes = value.map((box: unknown, i): LayoutBox => {
     if (box === null || typeof box !== 'object' || Array.isArray(box))
       throw invalidType(`boxes[${i}] must be an object { label, x, y, width, height }, not ${show(box)}`)
-    return { ...(box as LayoutBox) }
+    return { ...knownKeys(box, `boxes[${i}]`, ['label', 'x', 'y', 'width', 'height', ...flagNames]) } as unknown as LayoutBox
   })
   layoutTokens(layoutObjects(boxes, info), layoutEncoding(info)) // checks the rest
   return boxes

@@ -133,7 +133,8 @@ export function checkBox(value: unknown, name: string): Box {
   return { x: left, y: top, width: side(width, left, 'width', 'x + width'), height: side(height, top, 'height', 'y + height') }
 }
 
-const flagNames = ['groupOf', 'occluded', 'depiction', 'inside'] as const
+/** Attributes of a box. */
+export const flagNames = ['groupOf', 'occluded', 'depiction', 'inside'] as const
 
 function checkObject(value: unknown, name: string, encoding: LayoutEncoding): LayoutObject {
   const given = knownKeys(value, name, ['classId', 'x', 'y', 'width', 'height', ...flagNames])

@@ -44,6 +44,8 @@ export declare function layoutLength({ maxObjects, encodeCrop }: LayoutEncoding)
 export declare function layoutEncodingOf(params: Readonly<Record<string, unknown>>): LayoutEncoding | undefined;
 /** Checks a rectangle given by a caller: it has an area and lies in the picture. */
 export declare function checkBox(value: unknown, name: string): Box;
+/** Attributes of a box. */
+export declare const flagNames: readonly ["groupOf", "occluded", "depiction", "inside"];
 /**
  * The tokens of a layout, [3 * maxObjects + 2]: category, upper left and lower right corner per object in the order given, the vocabulary's last token in empty
  * slots, the corners of the crop. Objects that the crop does not touch are left out.

@@ -131,6 +131,7 @@ describe('values', () => {
     [infoOf('layout'), { boxes: [{ ...box, label: 340 }] }, RangeError, /boxes\[0\]\.label must be between 0 and 339/],
     [infoOf('layout'), { boxes: [{ ...box, label: 'dgo' }] }, RangeError, /boxes\[0\]\.label: no class is called 'dgo'/],
     [infoOf('layout'), { boxes: [{ ...box, weight: 2 }] }, TypeError, /boxes\[0\].*unknown option 'weight'/],
+    [infoOf('layout'), { boxes: [{ ...box, classId: 3 }] }, TypeError, /boxes\[0\]: unknown option 'classId'/],
     [infoOf('layout'), { boxes: [{ ...box, occluded: 'yes' }] }, TypeError, /occluded must be true or false/],
     [upscalerInfo, { image: 'x', noiseLevel: 351 }, RangeError, /noiseLevel must be between 0 and 350/],
     [upscalerInfo, { image: 'x', noiseLevel: '20' }, TypeError, /noiseLevel must be a number/],
