@@ -8,7 +8,7 @@ import { flagNames, layoutTokens, type LayoutObject } from './layout-tokens.js'
 import { checkModelLabel } from './model-labels.js'
 import type { NativeCondition, NativeConditionArrays, NativePromptTokens } from './native/contract.js'
 import { embeddingsOf, resolveNeighbours, type QueryEncoder, type ResolvedNeighbours } from './neighbours.js'
-import { conditionerOf, layoutEncoding, unetDownsampling } from './spec.js'
+import { conditionerOf, describeParts, layoutEncoding, unetDownsampling } from './spec.js'
 import { imageTensor } from './tensors.js'
 import type { PipelineTokenizer } from './tokenizer.js'
 import type { ImageInput, PipelineInfo } from './types.js'
@@ -124,7 +124,7 @@ export function resolveInputs(o: Record<string, unknown>, info: PipelineInfo): R
     case 'rdm':
       return resolveRdm(o, info)
     case 'autoencoder':
-      throw new UnsupportedModelError('This file holds a first stage alone; use Autoencoder.load() to encode and decode pictures with it')
+      throw new UnsupportedModelError(`Nothing is conditioned here: ${describeParts(info)}`)
   }
 }
 

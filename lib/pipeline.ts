@@ -9,12 +9,13 @@ import { generate, type GenerateContext } from './generate.js'
 import { embedImage } from './image-encoder.js'
 import type { RawImage } from './image/raw-image.js'
 import { readInfo } from './info.js'
-import { describeInputs } from './input-rules.js'
+import { describeInputs, refusedInputs } from './input-rules.js'
 import { InFlight, runJob } from './job.js'
 import { wrapLatents, type Latents } from './latents.js'
 import { guarded } from './native/call.js'
 import type { NativePipeline } from './native/contract.js'
 import { modelKinds, optionalSignal, resolveCall, resolveLoad, resolveRng, resolveSeed } from './options.js'
+import { conditionerOf, describeParts } from './spec.js'
 import { createLatents, predict, resolveSample, sampleSteps } from './sampling.js'
 import { imageTensor } from './tensors.js'
 import { PipelineTokenizer, type Tokenized } from './tokenizer.js'
@@ -175,22 +176,31 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     return this.#calls.track(generate(this.#context(), { ...o, image })) as Promise<GenerateResult<SuperresResolvedOptions>>
   }
 
-  /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. */
+  /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. Retrieval-augmented models read one window of plain text. */
   tokenize(prompt: string): Tokenized {
     this.#usable()
-    return this.#tokens().tokenize(checkString(prompt, 'prompt'))
+    return this.#tokens().tokenize(checkString(prompt, 'prompt'), 1, this.info.kind === 'rdm' ? 'none' : undefined)
   }
 
-  /** Runs the text encoder on a prompt, or on token ids as they are. */
+  /** Runs the text encoder on a prompt, or on token ids as they are. Retrieval-augmented models take one embedding of a prompt: that of `encodeCondition()`. */
+  encodePrompt<T extends DiffusionPipeline>(
+    this: KindOf<T> extends 'rdm' ? never : T,
+    prompt: string | TokenIds,
+    options?: EncodePromptOptions,
+  ): Promise<Conditioning>
   async encodePrompt(prompt: string | TokenIds, options?: EncodePromptOptions): Promise<Conditioning> {
     this.#usable()
-    const o = knownKeys(options, 'encodePrompt()', ['clipSkip', 'emphasis', 'minChunks', 'signal'])
+    const { info } = this
+    if (info.kind === 'rdm')
+      throw new UnsupportedModelError('encodePrompt() is not for retrieval-augmented models: use encodeCondition({ prompt, neighbours })')
+    const clip = conditionerOf(info.spec, 'clip_text') ? ['clipSkip'] : []
+    const o = knownKeys(options, 'encodePrompt()', [...clip, 'emphasis', 'minChunks', 'signal'], refusedInputs(info, false))
     const settings = { clipSkip: resolveClipSkip(o.clipSkip) ?? 0, emphasis: resolveEmphasis(o.emphasis) }
     const minChunks = o.minChunks === undefined ? 1 : checkInteger(o.minChunks, 'minChunks', { min: 1, max: 1000 })
     if (typeof prompt !== 'string' && (typeof prompt !== 'object' || prompt === null || Array.isArray(prompt)))
       throw invalidType(`prompt must be a string or { tokenIds }, not ${show(prompt)}`)
     const request =
-      typeof prompt === 'string' ? this.#tokens().request(prompt, settings, minChunks) : PipelineTokenizer.fromIds(prompt, this.info, settings)
+      typeof prompt === 'string' ? this.#tokens().request(prompt, settings, minChunks) : PipelineTokenizer.fromIds(prompt, info, settings)
     return wrapConditioning(await runJob((callbacks) => this.#native.encodePrompt(JSON.stringify(request), callbacks), { signal: optionalSignal(o) }))
   }
 
@@ -311,8 +321,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   #network(call: string): void {
-    if (!this.info.spec.unet)
-      throw new UnsupportedModelError(`${call}: this file holds a first stage alone; use Autoencoder.load() to encode and decode pictures with it`)
+    if (!this.info.spec.unet) throw new UnsupportedModelError(`${call}: ${describeParts(this.info)}`)
   }
 
   #context(): GenerateContext {

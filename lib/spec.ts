@@ -1,7 +1,7 @@
 /** What a model's specification says of its conditioners. */
 import { UnsupportedModelError } from './errors.js'
 import { layoutEncodingOf, type LayoutEncoding } from './layout-tokens.js'
-import type { ModelSpec } from './types.js'
+import type { ModelSpec, PipelineInfo } from './types.js'
 
 /** One conditioner, as native/core/model_spec.h has it. */
 export interface Conditioner {
@@ -12,6 +12,17 @@ export interface Conditioner {
 /** The first conditioner of one of the kinds. */
 export function conditionerOf<C extends Conditioner = Conditioner>(spec: Pick<ModelSpec, 'conditioners'>, ...kinds: string[]): C | undefined {
   return (spec.conditioners as unknown as C[]).find(({ kind }) => kinds.includes(kind))
+}
+
+/** What a source without a U-Net holds instead, and what that can do. */
+export function describeParts({ spec, condition }: Pick<PipelineInfo, 'spec' | 'condition'>): string {
+  const parts = [
+    ...(spec.firstStage ? [['a first stage', 'Autoencoder.load() to encode and decode pictures']] : []),
+    ...(conditionerOf(spec, 'clip_text', 'bert_text') ? [['a text encoder', 'encodePrompt()']] : []),
+    ...(condition.imageEncoder ? [['an image encoder', 'embedImage()']] : []),
+  ]
+  if (parts.length === 0) return 'this source holds no U-Net'
+  return `this source holds no U-Net, only ${parts.map(([what]) => what).join(' and ')}: use ${parts.map(([, use]) => use).join(', ')}`
 }
 
 /** How a layout-to-image model reads boxes. */

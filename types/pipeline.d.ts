@@ -50,10 +50,10 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     generate<T extends DiffusionPipeline>(this: T, ...options: OptionArguments<GenerateOptions<KindOf<T>>>): Promise<GenerateResult<ResolvedOptions<KindOf<T>>>>;
     /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large pictures are made in overlapping tiles. */
     upscale<T extends DiffusionPipeline>(this: 'superres' extends KindOf<T> ? T : never, image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<SuperresResolvedOptions>>;
-    /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. */
+    /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. Retrieval-augmented models read one window of plain text. */
     tokenize(prompt: string): Tokenized;
-    /** Runs the text encoder on a prompt, or on token ids as they are. */
-    encodePrompt(prompt: string | TokenIds, options?: EncodePromptOptions): Promise<Conditioning>;
+    /** Runs the text encoder on a prompt, or on token ids as they are. Retrieval-augmented models take one embedding of a prompt: that of `encodeCondition()`. */
+    encodePrompt<T extends DiffusionPipeline>(this: KindOf<T> extends 'rdm' ? never : T, prompt: string | TokenIds, options?: EncodePromptOptions): Promise<Conditioning>;
     /**
      * Runs the conditioners of any kind of model on its inputs (those of `generate()`, without image to image): what `sample()` and `predict()` are steered by.
      * `unconditional: true` gives what guidance compares with.

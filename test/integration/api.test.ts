@@ -274,7 +274,9 @@ describe('the wrong file', () => {
       expect(codes.shape).toEqual([1, 4, 8, 8])
       expect((await alone.decode(codes))[0]).toMatchObject({ width: 64, height: 64 })
       await using loaded = await DiffusionPipeline.load(stage.file, { config: stage.golden.config })
-      await expect(loaded.generate({ prompt: 'x' })).rejects.toBeInstanceOf(UnsupportedModelError)
+      const refused = loaded.generate({ prompt: 'x' })
+      await expect(refused).rejects.toBeInstanceOf(UnsupportedModelError)
+      await expect(refused).rejects.toThrow(/generate\(\): this source holds no U-Net, only a first stage: use Autoencoder\.load\(\)/)
     } finally {
       stage.remove()
     }

@@ -158,6 +158,15 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
     expect(Buffer.compare(await data(change), one)).not.toBe(0)
   })
 
+  if (golden === 'ldm-txt2img')
+    test('BERT skips no layers', async () => {
+      await expect(pipe.encodePrompt('a cat', { clipSkip: 2 })).rejects.toMatchObject({
+        code: 'ERR_INVALID_ARG',
+        message: expect.stringMatching(/encodePrompt\(\): option 'clipSkip' is for models with a CLIP text encoder/),
+      })
+      expect((await pipe.encodePrompt('a cat', { emphasis: 'comfy' })).tokens).toBe(77)
+    })
+
   test('aborts', async () => {
     const controller = new AbortController()
     const reason = new Error('enough')

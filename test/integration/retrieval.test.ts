@@ -52,6 +52,19 @@ test('latent rdm index writes a database in which a picture finds itself', async
   expect(nearest!.score).toBeCloseTo(1, 5)
 })
 
+test('latent rdm index looks for the folder before it begins', async () => {
+  const argv = ['rdm', 'index', folder, '-o', at('none/db.safetensors'), '--image-encoder', at('missing')]
+  expect(await cli(argv)).toMatchObject({ code: 2, stderr: expect.stringMatching(/--output: the folder of .* does not exist/) })
+})
+
+test('an image encoder alone says what it is', async () => {
+  await using pipe = await DiffusionPipeline.load({ imageEncoder: encoderFile })
+  await expect(pipe.generate({})).rejects.toMatchObject({
+    code: 'ERR_UNSUPPORTED_MODEL',
+    message: expect.stringMatching(/no U-Net, only an image encoder: use embedImage\(\)$/),
+  })
+})
+
 /** The CLIP of the reference case with projections as wide as RDM's context. */
 function fittingClip(target: string): void {
   const golden = structuredClone(loadCase('clip-openai'))
@@ -109,6 +122,16 @@ describe('a retrieval-augmented model with CLIP beside it', () => {
     expect(image).toHaveLength(64)
     const byPicture = await pipe.generate({ neighbours: { database, k: 2, query: image }, ...run })
     expect(byPicture.images[0]!.data).not.toEqual(given.images[0]!.data)
+  })
+
+  test('tokenizes plain text, and has no hidden states to give', async () => {
+    expect(pipe.tokenize('a (red:1.5) cat').chunks[0]!.weights).toEqual(new Array(77).fill(1))
+    expect(pipe.tokenize('a (red:1.5) cat').chunks[0]!.text.join('')).toContain('(')
+    const any = pipe as DiffusionPipeline
+    await expect(any.encodePrompt('a cat')).rejects.toMatchObject({
+      code: 'ERR_UNSUPPORTED_MODEL',
+      message: expect.stringMatching(/use encodeCondition\(\{ prompt, neighbours \}\)/),
+    })
   })
 
   test('takes no prompt longer than its window, but says so', async () => {

@@ -20,6 +20,7 @@ export async function unnarrowed(): Promise<void> {
   await pipe.generate(used)
   await pipe.upscale('small.png')
   await pipe.encodeCondition({ boxes })
+  await pipe.encodePrompt('a cat')
   // @ts-expect-error no kind takes this
   await pipe.generate({ promt: 'a cat' })
   // @ts-expect-error nor this
@@ -97,6 +98,9 @@ export async function bySwitch(pipe: DiffusionPipeline): Promise<void> {
       await pipe.generate({ prompt: 'a cat', neighbours: [new Float32Array(768)] })
       // @ts-expect-error not of this kind
       await pipe.generate({ negativePrompt: 'a cat' })
+      await pipe.encodeCondition({ prompt: 'a cat' })
+      // @ts-expect-error it has one embedding of a prompt, not its hidden states
+      await pipe.encodePrompt('a cat')
       break
     case 'autoencoder':
       // @ts-expect-error a first stage makes nothing of nothing
