@@ -87,11 +87,6 @@ export function labelsOf(kind: string, count: number): Labels | undefined {
   return labels
 }
 
-/** Names of a model's classes by number, as `pipe.info.classes` shows them; undefined where they are not known. */
-export function classNames(kind: string, count: number): readonly string[] | undefined {
-  return labelsOf(kind, count)?.names
-}
-
 /**
  * A class given by its number or one of its names.
  * @param option what is told to be wrong

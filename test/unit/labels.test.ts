@@ -1,5 +1,5 @@
 /** Lists of class names, their order, and looking classes up. */
-import { checkLabel, classNames, labelsOf } from '../../lib/labels/labels'
+import { checkLabel, labelsOf } from '../../lib/labels/labels'
 import { synonymsOf } from '../../lib/labels/lists'
 
 describe('lists', () => {
@@ -15,7 +15,7 @@ describe('lists', () => {
   })
 
   test('ImageNet is in the order of its synsets', () => {
-    const names = classNames('class', 1000)!
+    const names = labelsOf('class', 1000)!.names
     const known: Record<number, string> = {
       0: 'tench',
       1: 'goldfish',
@@ -35,7 +35,7 @@ describe('lists', () => {
     expect(others).toEqual([...others].sort())
     expect(identifiers.at(-1)).toBe('/m/01s55n')
     expect(new Set(identifiers).size).toBe(340)
-    const names = classNames('layout', 340)!
+    const names = labelsOf('layout', 340)!.names
     expect(new Set(names).size).toBe(340)
     expect(names.at(-1)).toBe('Suitcase')
     // 352 names are in use: 12 categories were merged into others.
@@ -43,10 +43,10 @@ describe('lists', () => {
   })
 
   test('COCO-Stuff: 91 things and 91 kinds of stuff; 171 of them are annotated, and numbered by their ids as texts', () => {
-    const all = classNames('semantic', 182)!
+    const all = labelsOf('semantic', 182)!.names
     expect([all[0], all[15], all[90], all[91], all[168], all[181]]).toEqual(['person', 'bird', 'hair brush', 'banner', 'tree', 'wood'])
     expect(new Set(all).size).toBe(182)
-    const annotated = classNames('layout', 171)!
+    const annotated = labelsOf('layout', 171)!.names
     // ids 1, 10, 100, 101 ... 99
     expect([annotated[0], annotated[1], annotated[2], annotated[3], annotated.at(-1)]).toEqual([
       'person',
@@ -66,7 +66,7 @@ describe('lists', () => {
       ['semantic', 150],
       ['text', 1000],
     ] as const)
-      expect(classNames(kind, count)).toBeUndefined()
+      expect(labelsOf(kind, count)).toBeUndefined()
     expect(labelsOf('class', 1000)).toBe(labelsOf('class', 1001))
   })
 })

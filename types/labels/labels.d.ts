@@ -14,8 +14,6 @@ export declare class Labels {
 }
 /** The list of a model's classes (categories of a layout, labels of a semantic map); undefined where it is not known. */
 export declare function labelsOf(kind: string, count: number): Labels | undefined;
-/** Names of a model's classes by number, as `pipe.info.classes` shows them; undefined where they are not known. */
-export declare function classNames(kind: string, count: number): readonly string[] | undefined;
 /**
  * A class given by its number or one of its names.
  * @param option what is told to be wrong
