@@ -12,6 +12,8 @@ export interface ConditionBase {
     guidance: boolean;
     /** Tokens per window of the encoder: 77 for CLIP, 92 for a layout. Absent where the model reads no tokens. */
     tokens?: number;
+    /** Numbers of tokens are below this. Present where `tokens` is. */
+    vocabulary?: number;
     /** Width of the sequence that the network attends to. Absent without cross-attention. */
     dim?: number;
     /** Where a CLIP image tower is loaded: side of its pictures, width of its embeddings. */
@@ -101,7 +103,7 @@ export interface GenerateDefaults {
     /** Absent: the sampler's own, see `defaultSchedules`. */
     schedule?: ScheduleName;
     guidanceScale: number;
-    /** Absent: the sampler's own. */
+    /** Absent: `spec.eta` with the model's own sampler, else the sampler's own. */
     eta?: number;
     /** Absent: the model's own. */
     clipSkip?: number;

@@ -231,7 +231,7 @@ export interface EncodeConditionOptions extends CallOptions {
 }
 /** Options of {@link DiffusionPipeline.loss}. */
 export interface LossOptions extends CallOptions {
-    /** Timesteps to measure at, 0 to 999. Default: ten, spread evenly. */
+    /** Timesteps to measure at, 0 to `spec.schedule.timesteps - 1`. Default: ten, spread evenly. */
     timesteps?: readonly number[];
     /** Seed of the noise (and of the posterior sample of a KL first stage). Default: random. */
     seed?: number | bigint;
