@@ -189,7 +189,7 @@ export interface LoadOptions extends CallOptions {
   memory?: 'auto' | 'fast' | 'low' | MemoryOptions
   /** Threads of the CPU. Default: the physical cores. */
   threads?: number
-  /** Read the EMA weights of a training checkpoint. Default: as the model's configuration says. */
+  /** Read the EMA weights of a training checkpoint, or (`false`) the raw ones. Default: as the model's configuration says. A file without all of the EMA weights it should read is refused. */
   ema?: boolean
   /** Called while weights are read. An error thrown here rejects the call. */
   onProgress?: (progress: Progress) => unknown

@@ -1,6 +1,6 @@
 import { convert, type ConvertOptions, type WeightType } from '../index.js'
 import { readFlags, toJson, UsageError, type Command, type Flags } from './command.js'
-import { readSource, sourceFlags } from './model-flags.js'
+import { readEma, readSource, sourceFlags } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 const flags = {
@@ -35,10 +35,9 @@ export const convertCommand: Command = {
     if (output === undefined) throw new UsageError('no output given: pass -o OUT.gguf')
     if (rest.length > 0) throw new UsageError(`one argument too many: ${rest[0]}`)
     const bar = progressBar(io, values.quiet)
-    const options: ConvertOptions = { type: (values.type ?? 'f16') as WeightType, signal: io.signal, onProgress: bar.update }
+    const options: ConvertOptions = { type: (values.type ?? 'f16') as WeightType, signal: io.signal, onProgress: bar.update, ...readEma(values) }
     if (values.override !== undefined) options.overrides = readOverrides(values.override)
     if (values.config !== undefined) options.config = values.config
-    if (values.ema !== undefined) options.ema = values.ema
     try {
       const report = await convert(source, output, options)
       bar.clear()

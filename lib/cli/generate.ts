@@ -2,7 +2,7 @@ import { DiffusionPipeline, inspect, type GenerateOptions, type ModelSource } fr
 import { readFlags, UsageError, type Command, type FlagValues, type Flags, type Io } from './command.js'
 import { checkTarget, promptFlags, readDrawingOptions, reportFlags, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
 import { inputFlags, readInputs, readPrompt } from './input-flags.js'
-import { loadFlags, readLoadOptions, readSource } from './model-flags.js'
+import { loadFlags, readEma, readLoadOptions, readSource } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 const flags = {
@@ -19,9 +19,10 @@ const flags = {
 type Values = FlagValues<typeof flags>
 
 /** Text models draw the empty prompt only when told to. Whether the model is one stands in its header, before anything is loaded. */
-async function checkPrompt(source: ModelSource | undefined, { prompt, config, ema }: Values, { signal }: Io): Promise<void> {
+async function checkPrompt(source: ModelSource | undefined, values: Values, { signal }: Io): Promise<void> {
+  const { prompt, config } = values
   if (prompt !== undefined) return
-  const options = { signal, ...(config === undefined ? {} : { config }), ...(ema === undefined ? {} : { ema }) }
+  const options = { signal, ...(config === undefined ? {} : { config }), ...readEma(values) }
   // The model inside the package is a text model.
   const kind = source === undefined ? 'text' : (await inspect(source, options)).spec.kind
   if (kind === 'text') throw new UsageError('no prompt given: pass "what to draw" ("" for the empty prompt)')

@@ -1,6 +1,6 @@
 import { inspect } from '../index.js'
 import { readFlags, toJson, type Command, type Flags } from './command.js'
-import { readSource, sourceFlags } from './model-flags.js'
+import { readEma, readSource, sourceFlags } from './model-flags.js'
 
 const flags = {
   ...sourceFlags,
@@ -32,7 +32,7 @@ export const inspectCommand: Command = {
     const options = {
       signal: io.signal,
       ...(values.config === undefined ? {} : { config: values.config }),
-      ...(values.ema === undefined ? {} : { ema: values.ema }),
+      ...readEma(values),
     }
     const info = await inspect(readSource(values, positionals[0]), options)
     if (values.json) {

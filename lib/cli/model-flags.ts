@@ -16,6 +16,7 @@ export const sourceFlags = {
   tokenizer: { kind: 'text', value: 'DIR', help: "tokenizer files in place of the model's" },
   config: { kind: 'text', value: 'YAML', help: 'configuration; the .yaml beside the model is taken by itself' },
   ema: { kind: 'switch', help: 'use the EMA weights of a training checkpoint' },
+  'no-ema': { kind: 'switch', help: 'read the raw weights of a training checkpoint' },
 } as const satisfies Flags
 
 export const loadFlags = {
@@ -57,9 +58,16 @@ export function readSource(values: FlagValues<typeof sourceFlags>, positional?: 
   return model === undefined ? parts : { model, ...parts }
 }
 
+/** The weights that `--ema` or `--no-ema` asks for; without `ema` where neither is given. */
+export function readEma(values: Pick<FlagValues<typeof sourceFlags>, 'ema' | 'no-ema'>): Pick<LoadOptions, 'ema'> {
+  if (values.ema && values['no-ema']) throw new UsageError('--ema and --no-ema exclude each other')
+  if (values['no-ema']) return { ema: false }
+  return values.ema ? { ema: true } : {}
+}
+
 export function readLoadOptions(values: FlagValues<typeof loadFlags>): LoadOptions {
-  const options: Record<string, unknown> = {}
-  for (const name of ['device', 'precision', 'threads', 'ema', 'config'] as const) if (values[name] !== undefined) options[name] = values[name]
+  const options: Record<string, unknown> = readEma(values)
+  for (const name of ['device', 'precision', 'threads', 'config'] as const) if (values[name] !== undefined) options[name] = values[name]
   if (values.dtype !== undefined) options.dtype = readDtype(values.dtype)
   if (values['vae-tiling']) options.memory = { ...(values.memory === undefined ? {} : { mode: values.memory }), vaeTiling: true }
   else if (values.memory !== undefined) options.memory = values.memory

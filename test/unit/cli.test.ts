@@ -1,5 +1,6 @@
 import { camelCase, readFlags, toJson, UsageError, type Flags } from '../../lib/cli/command'
 import { outputName } from '../../lib/cli/drawing'
+import { readLoadOptions } from '../../lib/cli/model-flags'
 import { progressLine } from '../../lib/cli/progress-bar'
 import { cli } from '../helpers/cli'
 import manifest from '../../package.json'
@@ -42,6 +43,9 @@ describe('the command line', () => {
     [['generate', '-m', 'x', '-p', 'y', 'stray'], /the prompt is given twice: 'stray' and -p 'y'/],
     [['generate', 'a', 'red', 'circle'], /expected one PROMPT \(in quotes\), but got a red circle/],
     [['generate', '-m', 'x', '-p', 'y', '--dtype', 'unet='], /part=type/],
+    [['generate', '-m', 'x', '-p', 'y', '--ema', '--no-ema'], /--ema and --no-ema exclude each other/],
+    [['inspect', 'x', '--no-ema', '--ema'], /--ema and --no-ema exclude each other/],
+    [['convert', 'x', 'y.gguf', '--ema', '--no-ema'], /--ema and --no-ema exclude each other/],
     [['generate', '-m', 'x', '--boxes', 'nowhere.json'], /--boxes: nowhere\.json cannot be read/],
     [['generate', '-m', 'x', '--boxes', __filename], /--boxes: .* is not JSON/],
     [['generate', '-m', 'x', '--boxes', 'tsconfig.json'], /--boxes: tsconfig\.json is not a list/],
@@ -93,6 +97,10 @@ test('flags', () => {
   })
   expect(() => readFlags(flags, ['--width'], limits)).toThrow(UsageError)
   expect(() => readFlags(flags, ['--on=1'], limits)).toThrow(UsageError)
+})
+
+test('--ema and --no-ema', () => {
+  expect([{ ema: true }, { 'no-ema': true }, {}].map((values) => readLoadOptions(values).ema)).toEqual([true, false, undefined])
 })
 
 test('names', () => {

@@ -42,6 +42,10 @@ export declare const sourceFlags: {
         readonly kind: "switch";
         readonly help: "use the EMA weights of a training checkpoint";
     };
+    readonly 'no-ema': {
+        readonly kind: "switch";
+        readonly help: "read the raw weights of a training checkpoint";
+    };
 };
 export declare const loadFlags: {
     readonly device: {
@@ -113,7 +117,13 @@ export declare const loadFlags: {
         readonly kind: "switch";
         readonly help: "use the EMA weights of a training checkpoint";
     };
+    readonly 'no-ema': {
+        readonly kind: "switch";
+        readonly help: "read the raw weights of a training checkpoint";
+    };
 };
 /** The model that the flags name; undefined, which the API takes for the package's own, where they name none. */
 export declare function readSource(values: FlagValues<typeof sourceFlags>, positional?: string): ModelSource | undefined;
+/** The weights that `--ema` or `--no-ema` asks for; without `ema` where neither is given. */
+export declare function readEma(values: Pick<FlagValues<typeof sourceFlags>, 'ema' | 'no-ema'>): Pick<LoadOptions, 'ema'>;
 export declare function readLoadOptions(values: FlagValues<typeof loadFlags>): LoadOptions;
