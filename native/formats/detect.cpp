@@ -22,6 +22,18 @@ void tell_prediction(const TensorSource & tensors, ModelSpec & spec) {
     }
 }
 
+/// Retrieval-augmented models take their conditioning from outside, embeddings of CLIP: cross-attention without a conditioner in
+/// the file. Their first stage is KL-f16 (ldm-systems section 14); text models whose encoder was left out have others.
+bool is_retrieval_augmented(const CanonicalModel & model, const ModelSpec & spec) {
+    if (spec.conditioning_key != "crossattn" || !model.text_prefix[0].empty() || model.ignored.count("cond_stage_model"))
+        return false;
+    const auto & tensors = model.tensors->tensors();
+    const auto conditions = [](const TensorInfo & tensor) { return tensor.name.rfind(cond_prefix, 0) == 0; };
+    if (std::any_of(tensors.begin(), tensors.end(), conditions)) return false;
+    return spec.first_stage && spec.first_stage->kind == "kl" && spec.first_stage->downsampling() == 16 &&
+           spec.first_stage->embed_dim == 16;
+}
+
 /// Where no table knows the U-Net: what its conditioning looks like.
 void describe_unknown(const CanonicalModel & model, Detection & found) {
     ModelSpec & spec = found.spec;
@@ -51,6 +63,7 @@ void describe_unknown(const CanonicalModel & model, Detection & found) {
     spec.image_size = spec.family == "ldm" ? 256 : spec.family == "sdxl" ? 1024 : 512;
     if (cross && extra && c.class_embedding == "embedding") spec.kind = "superres", spec.name += " upscaler";
     if (clip) return;
+    if (is_retrieval_augmented(model, spec)) spec.kind = "rdm", spec.name = "retrieval-augmented diffusion model";
     const TensorSource & tensors = *model.tensors;
     const auto trained = [&](const char * name) { return tensors.find(std::string(cond_prefix) + name); };
     if (cross && trained("embedding.weight")) spec.kind = "class";

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <functional>
+
 #include "check.h"
 #include "formats/convert.h"
 #include "formats/model_files.h"
@@ -41,6 +44,7 @@ const std::vector<Tiny> tiny = {
     {"ldm-semantic", "semantic", "concat", heads},
     {"ldm-sr", "superres", "concat", heads},
     {"ldm-inpaint-big", "inpaint", "concat", heads},
+    {"ldm-rdm", "rdm", "crossattn", heads_and_scale},
     {"sd-x4-upscaler", "superres", "hybrid", open_clip},
     {"sd1-inpaint", "inpaint", "hybrid", clip},
     {"sd2-inpaint", "inpaint", "hybrid", open_clip},
@@ -133,6 +137,34 @@ TEST(tiny_systems_by_names_and_shapes_alone) {
                     configured.spec.conditioners[i].params.dump() + " against " + model.spec.conditioners[i].params.dump());
         }
     }
+}
+
+// Cross-attention without a conditioner, but something against a retrieval-augmented model.
+TEST(near_misses_of_retrieval_augmented_models) {
+    const auto kind = [](const std::function<void(std::vector<FileTensor> &)> & change) {
+        const golden::TempFolder folder;
+        std::vector<FileTensor> list = tensors_of("ldm-rdm");
+        change(list);
+        golden::write_safetensors(folder / "model.safetensors", list);
+        ModelParts parts;
+        parts.model = folder / "model.safetensors";
+        parts.spec = {{"unet", {{"numHeads", 4}}}, {"scaleFactor", 0.5}};
+        return open_model(parts).spec.kind;
+    };
+    const auto add = [](const char * name, std::vector<int64_t> shape) {
+        return [=](std::vector<FileTensor> & list) {
+            list.push_back({name, latent::DType::f16, {}, {}});
+            reshape(list.back(), shape);
+        };
+    };
+    CHECK(kind([](std::vector<FileTensor> &) {}) == "rdm");
+    CHECK(kind(add("cond_stage_model.encoder.weight", {8, 8})) == "text");
+    CHECK(kind(add("cond_stage_model.embedding.weight", {10, 64})) == "class");
+    CHECK(kind([](std::vector<FileTensor> & list) {
+              list.erase(std::remove_if(list.begin(), list.end(),
+                                        [](const FileTensor & t) { return t.name.rfind("first_stage_model.", 0) == 0; }),
+                         list.end());
+          }) == "text");
 }
 
 TEST(what_conditioners_need_at_run_time) {
