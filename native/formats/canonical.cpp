@@ -181,7 +181,9 @@ private:
             case Place::text: text_[0].push_back(std::move(stored)); break;
             case Place::text_2: text_[1].push_back(std::move(stored)); break;
             case Place::image: image_.push_back(std::move(stored)); break;
-            case Place::ema: ema_.emplace(stored.name, stored); break;
+            case Place::ema:
+                if (stored.name != "decay" && stored.name != "num_updates") ema_.emplace(stored.name, stored);
+                break;
             default: read_buffer(stored); break;
         }
     }
@@ -205,18 +207,18 @@ private:
         return names;
     }
 
-    /// The EMA twin of a U-Net weight: its path below "model." without dots.
-    const Stored & with_ema(const Stored & stored) const {
-        if (!options_.use_ema || !starts(stored.info.name, unet_prefix)) return stored;
+    /// The EMA twin of a U-Net weight: its path below "model." without dots. nullptr where there is none.
+    const Stored * ema_of(const Stored & stored) const {
+        if (!starts(stored.info.name, unet_prefix)) return nullptr;
         std::string key = stored.info.name.substr(6);
         key.erase(std::remove(key.begin(), key.end(), '.'), key.end());
         const auto found = ema_.find(key);
-        if (found == ema_.end()) return stored;
+        if (found == ema_.end()) return nullptr;
         if (found->second.info.elements() != stored.info.elements()) {
             throw Error(ErrorCode::model_format,
                         stored.source->name() + ": the EMA copy of \"" + stored.info.name + "\" has another size");
         }
-        return found->second;
+        return &found->second;
     }
 
     void map_unet() {
@@ -233,11 +235,13 @@ private:
             }
             for (const KeyTarget & target : *targets) {
                 const std::string name = unet_prefix + target.name;
+                const Stored * average = options_.use_ema ? ema_of(stored) : nullptr;
+                if (options_.use_ema && !average) model_.without_ema.push_back(name);
                 if (target.fused >= 0) {
                     fused_[name].parts[static_cast<size_t>(target.fused)] = stored;
                     continue;
                 }
-                Stored source = with_ema(stored);
+                Stored source = average ? *average : stored;
                 source.info.shape = stored.info.shape;
                 add(name, source, target);
             }

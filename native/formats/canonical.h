@@ -43,11 +43,12 @@ struct CanonicalModel {
     bool bare_clip = false;                           // in a file that holds CLIP and nothing else
     bool has_image = false, open_clip_image = false;  // a CLIP image tower; its stored names were OpenAI's or OpenCLIP's
     std::vector<std::string> unknown_unet;            // names in the U-Net's part that no table knows
-    int64_t ema_tensors = 0;
-    std::vector<double> betas;                // the training buffer, where stored
-    std::vector<double> low_scale_betas;      // of the x4 upscaler's low_scale_model
-    std::optional<double> scale_factor;       // the 0-dim buffer of scale_by_std models
-    std::map<std::string, uint64_t> ignored;  // stored tensors that were not taken, counted by first component
+    int64_t ema_tensors = 0;                          // averaged weights, without the average's own counters
+    std::vector<std::string> without_ema;             // canonical U-Net names whose averaged copies were wanted and are not there
+    std::vector<double> betas;                        // the training buffer, where stored
+    std::vector<double> low_scale_betas;              // of the x4 upscaler's low_scale_model
+    std::optional<double> scale_factor;               // the 0-dim buffer of scale_by_std models
+    std::map<std::string, uint64_t> ignored;          // stored tensors that were not taken, counted by first component
 };
 
 /// Maps the names of all sources. Reads headers, and the buffers `betas` and `scale_factor`. Throws model_format where tensors

@@ -172,6 +172,16 @@ TensorSourcePtr restrict_to(const CanonicalModel & model, const std::vector<std:
     return std::make_shared<MappedSource>(model.tensors->name(), std::move(recipes), model.tensors->metadata_json());
 }
 
+/// Averaged and raw weights do not mix: where EMA is in use, every weight the U-Net takes has its copy.
+void require_ema(const CanonicalModel & model, const std::vector<std::string> & taken) {
+    const std::set<std::string> names(taken.begin(), taken.end());
+    for (const std::string & name : model.without_ema) {
+        if (names.count(name) == 0) continue;
+        throw Error(ErrorCode::model_format, model.tensors->name() + ": the EMA copy of \"" + name +
+                                                 "\" is missing; set ema to false to read the raw weights");
+    }
+}
+
 void keep_first_stage(Detection & detection) {
     ModelSpec & spec = detection.spec;
     if (!spec.first_stage) {
@@ -239,7 +249,9 @@ OpenedModel open_model(const ModelParts & parts) {
         options.use_ema = true;
         model = canonicalise(opened.sources, options);
     }
-    result.tensors = restrict_to(model, check_layout(result.spec, *model.tensors));
+    const std::vector<std::string> names = check_layout(result.spec, *model.tensors);
+    require_ema(model, names);
+    result.tensors = restrict_to(model, names);
     if (metadata.contains("latent.tokenizer") && metadata.at("latent.tokenizer").is_string()) {
         result.tokenizer = metadata.at("latent.tokenizer").get<std::string>();
     }

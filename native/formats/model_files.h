@@ -34,9 +34,9 @@ struct OpenedModel {
 /// the last to the first: overrides, config, own metadata, diffusers configurations, detection. Reads headers and a few small
 /// tensors (betas, scale_factor) only.
 ///
-/// Errors: io, model_format (broken files; a configuration that contradicts the tensors), unsupported_model with details
-/// {found, nearest} (recognised kinds that do not run here, models whose head counts and such nobody told),
-/// invalid_argument (spec overrides).
+/// Errors: io, model_format (broken files, EMA weights that are not all there; a configuration that contradicts the tensors),
+/// unsupported_model with details {found, nearest} (recognised kinds that do not run here, models whose head counts and such
+/// nobody told), invalid_argument (spec overrides, EMA weights of a file that has none).
 OpenedModel open_model(const ModelParts & parts);
 
 }  // namespace latent::formats

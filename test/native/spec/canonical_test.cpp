@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <fstream>
+#include <functional>
+#include <optional>
 
 #include "check.h"
 #include "formats/canonical.h"
@@ -72,6 +74,51 @@ TEST(ema_weights_take_the_place_of_the_raw_ones) {
     model = open_model(parts);
     CHECK(!model.spec.use_ema);
     check_unet(c, model, false);
+}
+
+TEST(ema_weights_are_all_there_or_refused) {
+    const golden::Case c = golden::load("ldm-uncond");
+    const std::string root = "model_ema.", out = "model.diffusion_model.out.2.bias";
+    // Opens the file without the averaged weights that `gone` names; internal where it opens, with what was said otherwise.
+    const auto opened = [&](const std::function<bool(const std::string &)> & gone, std::optional<bool> ema, bool config) {
+        const golden::TempFolder folder;
+        std::vector<golden::FileTensor> list;
+        for (const TensorInfo & info : golden::keys(c, "compvis")) {
+            if (!gone(info.name)) list.push_back(golden::formula_tensor(info.name, info.shape));
+        }
+        golden::write_safetensors(folder / "model.safetensors", list);
+        ModelParts parts;
+        parts.model = folder / "model.safetensors";
+        if (config) parts.config = c.config();
+        if (!config) parts.spec = {{"unet", {{"numHeadChannels", 32}}}};
+        parts.ema = ema;
+        try {
+            return std::pair<ErrorCode, std::string>(ErrorCode::internal, open_model(parts).spec.use_ema ? "ema" : "raw");
+        } catch (const latent::Error & e) {
+            return std::pair<ErrorCode, std::string>(e.code(), e.what());
+        }
+    };
+    const auto is_ema = [&](const std::string & name) { return name.rfind(root, 0) == 0; };
+    const auto none = [](const std::string &) { return false; };
+    const auto one = [&](const std::string & name) { return name == ema_key(out); };
+    const auto counters_only = [&](const std::string & name) {
+        return is_ema(name) && name != root + "decay" && name != root + "num_updates";
+    };
+    for (const bool config : {true, false}) {
+        CHECK(opened(none, true, config).second == "ema" && opened(none, std::nullopt, config).second == "ema");
+        // None at all: raw weights, unless the caller wants the others.
+        for (const auto & gone : std::vector<std::function<bool(const std::string &)>>{is_ema, counters_only}) {
+            CHECK(opened(gone, std::nullopt, config).second == "raw" && opened(gone, false, config).second == "raw");
+            const auto asked = opened(gone, true, config);
+            CHECK(asked.first == ErrorCode::invalid_argument && asked.second.find("no EMA weights") != std::string::npos);
+        }
+        // One is not there: never a mixture.
+        CHECK(opened(one, false, config).second == "raw");
+        for (const std::optional<bool> ema : {std::optional<bool>(true), std::optional<bool>()}) {
+            const auto refused = opened(one, ema, config);
+            CHECK(refused.first == ErrorCode::model_format && refused.second.find('"' + out + '"') != std::string::npos);
+        }
+    }
 }
 
 TEST(diffusers_q_k_v_are_fused_head_by_head) {
