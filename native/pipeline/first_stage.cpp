@@ -58,7 +58,8 @@ StagePlan LatentPipeline::plan_decode(int64_t height, int64_t width) const {
         const uint64_t bearable = keeps_all() ? UINT64_MAX : one_part_at_a_time_ ? kWholeDecode / 4 : kWholeDecode;
         if (whole <= std::min(request.budget, bearable)) return {0, whole};
         const uint64_t bands = first_stage_->measure_decode_banded(height, width);
-        if (bands <= request.budget || request.tiling.has_value()) return {0, bands, true};
+        if (bands < whole && (bands <= request.budget || request.tiling.has_value())) return {0, bands, true};
+        if (whole <= request.budget) return {0, whole};  // a small picture: what lies between layers is more than bands save
     }
     return plan_stage(request, "decoding the picture", measure);
 }
