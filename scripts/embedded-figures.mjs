@@ -56,7 +56,7 @@ const figures = {
 
   async 'embedded-mask'(pipe) {
     const image = await draw(pipe, { prompt: 'a red circle over the sea at sunset' })
-    const mask = rectangle(0.1, 0.1, 0.9, 0.75)
+    const mask = rectangle(0, 0, 1, 0.66)
     const entries = [
       { image, label: 'the picture' },
       { image: mask, label: 'the mask' },
@@ -86,16 +86,9 @@ const figures = {
 
   async 'embedded-prompts'(pipe) {
     const entries = []
-    for (const options of [
-      { prompt: 'a circle on a white background' },
-      { prompt: 'a circle on a white background', negativePrompt: 'a blue circle' },
-      { prompt: 'a red circle and a (blue:0.3) square on a white background' },
-      { prompt: 'a red circle and a (blue:1.5) square on a white background' },
-    ])
-      entries.push({
-        image: await draw(pipe, options),
-        label: options.negativePrompt ? `${options.prompt}, negative: ${options.negativePrompt}` : options.prompt,
-      })
+    const prompt = 'a circle on a white background'
+    for (const negativePrompt of ['', 'a red circle', 'a brown circle', 'a large circle'])
+      entries.push({ image: await draw(pipe, { prompt, negativePrompt }), label: negativePrompt ? `negative: ${negativePrompt}` : prompt })
     await write('embedded-prompts', await sheet(entries))
   },
 
