@@ -61,7 +61,7 @@ describe('the command line', () => {
     [['rdm', 'index', 'x', '-o', 'y.safetensors'], /no image encoder given/],
     [['rdm', 'index', 'x', '-o', 'y.npz', '--image-encoder', 'z'], /ends in \.safetensors/],
     [['rdm', 'index', 'nowhere', '-o', 'y.safetensors', '--image-encoder', 'z'], /nowhere cannot be read/],
-    [['rdm', 'index', 'docs', '-o', 'y.safetensors', '--image-encoder', 'z'], /docs holds no pictures/],
+    [['rdm', 'index', 'types', '-o', 'y.safetensors', '--image-encoder', 'z'], /types holds no pictures/],
     [['convert', 'x'], /no output given/],
     [['convert', 'x', 'y', 'z'], /expected MODEL and OUT\.gguf/],
     [['convert', '-m', 'x', 'y.gguf', 'z.gguf'], /one argument too many/],
