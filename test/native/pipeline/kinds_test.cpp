@@ -147,7 +147,8 @@ TEST(every_kind_runs_one_part_at_a_time) {
         bool one = true;
         job.progress = [&](const Progress &) {
             int loaded_parts = 0;
-            for (const auto & part : spare->memory_usage()["parts"].items()) loaded_parts += part.value().get<uint64_t>() > 0;
+            const Json usage = spare->memory_usage();
+            for (const auto & part : usage["parts"].items()) loaded_parts += part.value().get<uint64_t>() > 0;
             one = one && loaded_parts <= 1;
         };
         const GenerateRequest request = request_of(model, kind);
