@@ -68,7 +68,7 @@ export interface MemoryEstimate {
 }
 
 /** Room for what JavaScript adds while a picture is made: the tokenizer's tables, the encoder of files, what allocators keep. Measured with some room. */
-const scriptBytes = 96 * 2 ** 20
+const scriptBytes = 80 * 2 ** 20
 
 type NativeEstimate = Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes' | 'processBytes'> & { peak: number }
 

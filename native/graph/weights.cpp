@@ -197,10 +197,17 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
                                 : ggml_new_tensor_1d(context, type, parameter->elements());
         parameter->tensor->data = unloaded;
     }
+    // A page of the file comes in with its neighbours. Where most weights are converted, the few that could stay (norms, biases)
+    // would bring those along that nobody reads any more: then all are copied.
+    uint64_t could_lie = 0;
+    for (const auto & parameter : parameters_) {
+        if (parameter->present() && could_lie_in_file(*parameter)) could_lie += resident_bytes(*parameter);
+    }
+    in_place_ = 2 * could_lie >= bytes();
     ++generation_;
 }
 
-bool WeightStore::in_place(const Parameter & parameter) const {
+bool WeightStore::could_lie_in_file(const Parameter & parameter) const {
     if (!device_->maps_host_memory() || parameter.dtype == DType::i8) return false;
     const TensorInfo & info = source_->tensors()[parameter.source_index];
     if (info.dtype != parameter.dtype) return false;

@@ -102,7 +102,8 @@ public:
 private:
     struct Storage;  // ggml contexts and buffers
     DType choose_dtype(const Parameter & parameter, DType stored) const;
-    bool in_place(const Parameter & parameter) const;
+    bool could_lie_in_file(const Parameter & parameter) const;
+    bool in_place(const Parameter & parameter) const { return in_place_ && could_lie_in_file(parameter); }
     void check_shapes() const;
     void allocate();
     void load_one(const Parameter & parameter, std::vector<uint8_t> & scratch) const;
@@ -115,6 +116,7 @@ private:
     TensorSourcePtr source_;
     WeightPolicy policy_;
     std::unique_ptr<Storage> storage_;
+    bool in_place_ = false;  // this part reads weights from the mapped file; see plan()
     bool loaded_ = false;
     mutable bool touched_ = false;
     uint64_t generation_ = 0;

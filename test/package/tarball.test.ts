@@ -113,8 +113,10 @@ test('the tarball holds what runs and what compiles, and nothing else', () => {
     expect(files).toContain(needed)
   }
   expect(files.filter((file) => /^(test|lib|node_modules|build|\.ci|examples)\//.test(file))).toEqual([])
-  expect(packed.files.find((file) => file.path === 'models/tiny-scenes.gguf')!.size).toBeLessThan(10e6)
-  expect(packed.size).toBeLessThan(16e6)
+  // The trained model hardly shrinks when packed: its bound and that of all the rest.
+  const { size: model } = packed.files.find((file) => file.path === 'models/tiny-scenes.gguf')!
+  expect(model).toBeLessThan(10e6)
+  expect(packed.size - model).toBeLessThan(5e6)
 })
 
 test('installing runs no script of anybody', () => {

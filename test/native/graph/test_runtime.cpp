@@ -131,6 +131,15 @@ TEST(weights_in_place) {
     CHECK_NEAR(distance(copied.run(a), before), 0.0, 0.0);
 }
 
+TEST(converted_parts_leave_nothing_in_the_file) {
+    const DevicePtr device = Device::create("cpu", 1);
+    Tower halves(device, 32, 3, 2, true), mapped(device, 32, 3, 2, true);
+    halves.store.plan(halves.source, {Precision::fast, DType::f16});  // the matrices are converted, norms and biases could stay
+    CHECK(halves.store.mapped_bytes() == 0);
+    mapped.store.plan(mapped.source, exact);
+    CHECK(mapped.store.mapped_bytes() == mapped.store.bytes());
+}
+
 TEST(weights_at_rest) {
     const DevicePtr device = Device::create("cpu", 1);
     Tower copied(device, 32, 3, 2), mapped(device, 32, 3, 2, true);
