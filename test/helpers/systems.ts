@@ -1,7 +1,12 @@
 /** The systems of the paper and their descendants: how each golden case is conditioned through the public API, and what it expects. */
-import type { AnyInputs, Conditioning, DiffusionPipeline, Latents } from '../../lib/index'
+import { Conditioning, type AnyInputs, type DiffusionPipeline, type Latents } from '../../lib/index'
 import { input, loadCase, loadExpected, maxDifference, strided, type GoldenCase } from './golden'
 import { row, toLatents } from './model'
+
+interface Steering {
+  conditioning?: Conditioning
+  unconditional?: Conditioning
+}
 
 export interface System {
   /** Name of the golden case. */
@@ -10,6 +15,10 @@ export interface System {
   /** Rows of x and x_T. */
   rows: number
   inputsOf: (golden: GoldenCase, row: number) => AnyInputs
+  /** In place of encoding the inputs. */
+  steer?: (pipe: DiffusionPipeline, golden: GoldenCase) => Promise<Steering>
+  /** Name of the network's output in `expected`. Default eps. */
+  prediction?: string
   /** Steps of DDIM in `expected`. Default ddim4. */
   trajectory?: string
   guidanceScale?: number
@@ -57,6 +66,16 @@ function neighbours(golden: GoldenCase): Float32Array[] {
 
 const byClass = (golden: GoldenCase, i: number): AnyInputs => ({ classId: input(golden, 'classes').data[i]! })
 
+/** The golden small picture of the x4 upscaler has noise of its own: it and its level come from the case, the rest from prompts. */
+async function upscalerSteering(pipe: DiffusionPipeline, golden: GoldenCase): Promise<Steering> {
+  const extras = { concat: toLatents(loadExpected('sd-x4-upscaler').concat!), classLabel: input(golden, 'noise_level').data[0]! }
+  const encode = async (prompt: string) => {
+    const tokens = await pipe.encodePrompt(prompt)
+    return Conditioning.from(await tokens.read(), tokens.shape, extras)
+  }
+  return { conditioning: await encode('a photo of an astronaut riding a horse'), unconditional: await encode('') }
+}
+
 /** Prompts are those whose tokens the cases hold. */
 export const systems: System[] = [
   { name: 'ldm-uncond', kind: 'unconditional', rows: 2, inputsOf: () => ({}) },
@@ -94,6 +113,16 @@ export const systems: System[] = [
     concat: 'concat',
     guidanceScale: 7.5,
   },
+  {
+    name: 'sd-x4-upscaler',
+    kind: 'superres',
+    rows: 1,
+    inputsOf: () => ({}),
+    steer: upscalerSteering,
+    prediction: 'model_out',
+    context: 'text_context',
+    guidanceScale: 9,
+  },
 ]
 
 /** The greatest difference from an expected tensor, what the case allows, and the greatest value expected. */
@@ -105,11 +134,6 @@ export interface Distance {
 
 /** Distances by the name of the expected tensor. */
 export type Distances = Record<string, Distance>
-
-interface Steering {
-  conditioning?: Conditioning
-  unconditional?: Conditioning
-}
 
 /** Measures one row of a case at a time. */
 class Measurement {
@@ -137,7 +161,12 @@ class Measurement {
 
   /** What the model makes of the inputs: tokens and concatenated channels. */
   async condition(i: number): Promise<Steering> {
-    const { context, contextRow, concat, guidanceScale } = this.system
+    const { context, contextRow, concat, guidanceScale, steer } = this.system
+    if (steer) {
+      const steering = await steer(this.pipe, this.#golden)
+      if (context) this.#compare(context, await steering.conditioning!.read(), this.#row(context, i).data)
+      return steering
+    }
     const inputs = this.system.inputsOf(this.#golden, i)
     if (Object.keys(inputs).length === 0) return {}
     const conditioning = await this.pipe.encodeCondition(inputs)
@@ -151,7 +180,8 @@ class Measurement {
   async predict(i: number, { conditioning }: Steering): Promise<void> {
     const timestep = input(this.#golden, 't').data[i]!
     const out = await this.pipe.predict(toLatents(row(input(this.#golden, 'x'), i)), { timestep, ...(conditioning ? { conditioning } : {}) })
-    this.#compare('eps', await out.read(), this.#row('eps', i).data)
+    const name = this.system.prediction ?? 'eps'
+    this.#compare(name, await out.read(), this.#row(name, i).data)
   }
 
   /** DDIM without noise of its own, each step, and the picture at the end. */

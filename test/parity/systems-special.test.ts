@@ -1,16 +1,8 @@
 /** What single systems have beside the rest: raw weights, folders, tiles, noise on the small picture, finished pictures. */
-import {
-  Autoencoder,
-  Conditioning,
-  createNoise,
-  DiffusionPipeline,
-  RawImage,
-  type Latents,
-  type LoadOptions,
-  type ModelSource,
-} from '../../lib/index'
+import { Autoencoder, createNoise, DiffusionPipeline, RawImage, type Latents, type LoadOptions, type ModelSource } from '../../lib/index'
 import { input, loadExpected, maxDifference, strided } from '../helpers/golden'
 import { goldenModel, row, toLatents, type GoldenModel } from '../helpers/model'
+import { beyond, measureSystem, systems } from '../helpers/systems'
 
 let model: GoldenModel
 afterEach(() => model.remove())
@@ -78,34 +70,16 @@ test('super-resolution in tiles: the U-Net and the decoder', async () => {
 describe('SD x4 upscaler', () => {
   const expected = loadExpected('sd-x4-upscaler')
 
-  /** The golden small picture has noise of its own; everything after it can be compared. */
-  async function steering(pipe: DiffusionPipeline): Promise<{ conditioning: Conditioning; unconditional: Conditioning }> {
-    const extras = { concat: toLatents(expected.concat!), classLabel: input(model.golden, 'noise_level').data[0]! }
-    const [prompt, empty] = await Promise.all(['a photo of an astronaut riding a horse', ''].map((text) => pipe.encodePrompt(text)))
-    expectClose(await prompt!.read(), row(expected.text_context!, 0).data, 'text_context')
-    expectClose(await empty!.read(), row(expected.text_context!, 1).data, 'text_context')
-    const [conditioning, unconditional] = await Promise.all(
-      [prompt!, empty!].map(async (tokens) => Conditioning.from(await tokens.read(), tokens.shape, extras)),
-    )
-    return { conditioning: conditioning!, unconditional: unconditional! }
-  }
-
-  test.each(['compvis', 'diffusers'])('layout %s', async (layout) => {
-    model = goldenModel('sd-x4-upscaler', layout)
-    const folder = layout === 'diffusers'
-    await using pipe = await DiffusionPipeline.load(folder ? model.folder : model.file, folder ? exact : withConfig())
+  test('as a diffusers folder', async () => {
+    model = goldenModel('sd-x4-upscaler', 'diffusers')
+    await using pipe = await DiffusionPipeline.load(model.folder, exact)
     expect(pipe.kind).toBe('superres')
-    const steered = await steering(pipe)
-    const timestep = input(model.golden, 't').data[0]!
-    const out = await pipe.predict(toLatents(input(model.golden, 'x')), { timestep, conditioning: steered.conditioning })
-    expectClose(await out.read(), expected.model_out!.data, 'model_out')
-    const options = { ...steered, latents: toLatents(input(model.golden, 'x_T')), steps: 4, sampler: 'ddim', eta: 0, guidanceScale: 9 }
-    for await (const { index, latents } of pipe.sample(options)) {
-      expectClose(await latents.read(), row(expected.ddim4!, index).data, 'ddim4')
-      if (index < 3) continue
-      const picture = await pipe.decode(latents, { output: 'float' })
-      expectClose(strided(picture, [1, 3, 64, 32], model.golden.expected.image_out!.stride ?? 1), expected.image_out!.data, 'image_out')
-    }
+    const distances = await measureSystem(
+      pipe,
+      systems.find(({ name }) => name === 'sd-x4-upscaler')!,
+    )
+    expect(Object.keys(distances).sort()).toEqual(['ddim4', 'image_out', 'model_out', 'text_context'])
+    expect(beyond(distances, ({ atol }) => atol)).toEqual([])
   })
 
   test('the small picture gets noise of the level that is asked for', async () => {
