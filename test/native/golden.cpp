@@ -206,6 +206,13 @@ const Json & layout_files(const Case & c, const std::string & layout) {
     return c.json.at("layouts").at(layout);
 }
 
+/// Of a safetensors file, from its first eight bytes.
+uint64_t header_length(const std::string & bytes) {
+    uint64_t length = 0;
+    for (size_t i = 8; i-- > 0;) length = length << 8 | static_cast<uint8_t>(bytes.at(i));
+    return length;
+}
+
 void write_text(const std::string & path, const std::string & text) {
     fs::create_directories(latent::to_path(path).parent_path());
     std::ofstream file(latent::to_path(path), std::ios::binary);
@@ -256,6 +263,21 @@ void write_safetensors(const std::string & path, const std::vector<FileTensor> &
         file.write(reinterpret_cast<const char *>(t.data.data()), static_cast<std::streamsize>(t.data.size()));
     }
     if (!file) throw latent::Error(latent::ErrorCode::io, "cannot write " + path);
+}
+
+void poke(const std::string & path, const std::string & name, size_t index, float value) {
+    std::fstream file(latent::to_path(path), std::ios::in | std::ios::out | std::ios::binary);
+    std::string prefix(8, '\0');
+    file.read(&prefix[0], 8);
+    const uint64_t length = header_length(prefix);
+    std::string text(static_cast<size_t>(length), ' ');
+    file.read(&text[0], static_cast<std::streamsize>(length));
+    const Json info = Json::parse(text).at(name);
+    if (info.at("dtype") != "F32") throw latent::Error(latent::ErrorCode::internal, name + " is not F32");
+    const uint64_t offset = info.at("data_offsets")[0].get<uint64_t>() + index * sizeof(float);
+    file.seekp(static_cast<std::streamoff>(8 + length + offset));
+    file.write(reinterpret_cast<const char *>(&value), sizeof(value));
+    if (!file.flush()) throw latent::Error(latent::ErrorCode::io, "cannot write " + path);
 }
 
 FileTensor formula_tensor(const std::string & name, std::vector<int64_t> shape, uint32_t seed, double scale) {
@@ -332,8 +354,7 @@ Values input(const Case & c, const std::string & name) {
 
 Values expected(const Case & c, const std::string & name) {
     const std::string bytes = fixture::text("models/" + c.name + "/expected.safetensors");
-    uint64_t length = 0;
-    for (int i = 7; i >= 0; --i) length = length << 8 | static_cast<uint8_t>(bytes.at(static_cast<size_t>(i)));
+    const uint64_t length = header_length(bytes);
     const Json header = Json::parse(bytes.substr(8, length));
     const Json & info = header.at(name);
     Values out;

@@ -69,6 +69,9 @@ struct FileTensor {
 void write_safetensors(const std::string & path, const std::vector<FileTensor> & tensors,
                        const latent::Json & metadata = latent::Json());
 
+/// Changes one float32 number of a safetensors file, at `index` of a tensor.
+void poke(const std::string & path, const std::string & name, size_t index, float value);
+
 /// A float32 FileTensor with formula values.
 FileTensor formula_tensor(const std::string & name, std::vector<int64_t> shape, uint32_t seed = 0, double scale = 1.0);
 

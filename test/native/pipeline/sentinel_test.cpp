@@ -1,7 +1,5 @@
 #include <cmath>
-#include <fstream>
 
-#include "core/path.h"
 #include "kernels/tile.h"
 #include "loaded.h"
 
@@ -9,27 +7,12 @@ using namespace loaded;
 
 namespace {
 
-/// The checkpoint of the case with one float32 number changed, at `index` of a tensor.
-void poke(const std::string & path, const std::string & name, size_t index, float value) {
-    std::fstream file(latent::to_path(path), std::ios::in | std::ios::out | std::ios::binary);
-    uint8_t prefix[8];
-    file.read(reinterpret_cast<char *>(prefix), 8);
-    uint64_t length = 0;
-    for (int i = 7; i >= 0; --i) length = length << 8 | prefix[i];
-    std::string text(static_cast<size_t>(length), ' ');
-    file.read(&text[0], static_cast<std::streamsize>(length));
-    const Json header = Json::parse(text);
-    const uint64_t offset = header.at(name).at("data_offsets")[0].get<uint64_t>() + index * sizeof(float);
-    file.seekp(static_cast<std::streamoff>(8 + length + offset));
-    file.write(reinterpret_cast<const char *>(&value), sizeof(value));
-}
-
 /// Two neighbours in a norm's channel and the convolution after it: a weight that float32 holds and bfloat16 rounds to infinity,
 /// times a channel that is always zero.
 void make_overflow(const std::string & path, const std::string & norm, const std::string & conv) {
-    poke(path, norm + ".weight", 0, 0.0f);
-    poke(path, norm + ".bias", 0, 0.0f);
-    poke(path, conv + ".weight", 0, 3.4e38f);
+    golden::poke(path, norm + ".weight", 0, 0.0f);
+    golden::poke(path, norm + ".bias", 0, 0.0f);
+    golden::poke(path, conv + ".weight", 0, 3.4e38f);
 }
 
 }  // namespace
@@ -67,7 +50,7 @@ TEST(stages_that_are_not_finite_go_on_in_float32) {
                   "model.diffusion_model.middle_block.0.in_layers.2");
     CHECK(run() == (rounds ? std::vector<std::string>{"unet", "vae"} : std::vector<std::string>{}));
     // Numbers that are not finite in any arithmetic pass as they are: nothing is gained by trying twice for ever.
-    poke(request.model, "first_stage_model.decoder.conv_in.bias", 0, std::nanf(""));
+    golden::poke(request.model, "first_stage_model.decoder.conv_in.bias", 0, std::nanf(""));
     const GenerateResult broken = Pipeline::load(request, {})->generate(generate, {});
     CHECK(std::isnan(broken.tensor.data[0]));
 }
