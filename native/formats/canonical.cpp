@@ -387,7 +387,9 @@ CanonicalModel canonicalise(const std::vector<PartSource> & sources, const Canon
     if (given.count(Part::text)) given.insert(Part::text_2);
     Assembly assembly(options);
     for (const PartSource & part : sources) assembly.collect(part, given);
-    return assembly.finish();
+    CanonicalModel model = assembly.finish();
+    model.text_apart = given.count(Part::whole) && given.count(Part::text);
+    return model;
 }
 
 }  // namespace latent::formats

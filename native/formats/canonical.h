@@ -41,6 +41,7 @@ struct CanonicalModel {
     std::array<std::string, 2> text_prefix;           // of the CLIP towers, "" where there is none
     std::array<bool, 2> open_clip = {false, false};   // their stored names were OpenAI's or OpenCLIP's
     bool bare_clip = false;                           // in a file that holds CLIP and nothing else
+    bool text_apart = false;                          // named by the caller beside a checkpoint: no part of it
     bool has_image = false, open_clip_image = false;  // a CLIP image tower; its stored names were OpenAI's or OpenCLIP's
     std::vector<std::string> unknown_unet;            // names in the U-Net's part that no table knows
     int64_t ema_tensors = 0;                          // averaged weights, without the average's own counters

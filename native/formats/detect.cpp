@@ -23,13 +23,14 @@ void tell_prediction(const TensorSource & tensors, ModelSpec & spec) {
 }
 
 /// Retrieval-augmented models take their conditioning from outside, embeddings of CLIP: cross-attention without a conditioner in
-/// the file. Their first stage is KL-f16 (ldm-systems section 14); text models whose encoder was left out have others.
+/// the file, though the caller may name CLIP beside it. Their first stage is KL-f16 (ldm-systems section 14); text models whose
+/// encoder was left out have others.
 bool is_retrieval_augmented(const CanonicalModel & model, const ModelSpec & spec) {
-    if (spec.conditioning_key != "crossattn" || !model.text_prefix[0].empty() || model.ignored.count("cond_stage_model"))
-        return false;
+    if (spec.conditioning_key != "crossattn" || model.ignored.count("cond_stage_model")) return false;
     const auto & tensors = model.tensors->tensors();
     const auto conditions = [](const TensorInfo & tensor) { return tensor.name.rfind(cond_prefix, 0) == 0; };
-    if (std::any_of(tensors.begin(), tensors.end(), conditions)) return false;
+    const bool clip = !model.text_prefix[0].empty(), beside = model.text_apart && model.text_prefix[0].rfind(cond_prefix, 0) == 0;
+    if (!beside && (clip || std::any_of(tensors.begin(), tensors.end(), conditions))) return false;
     return spec.first_stage && spec.first_stage->kind == "kl" && spec.first_stage->downsampling() == 16 &&
            spec.first_stage->embed_dim == 16;
 }
@@ -50,7 +51,8 @@ void describe_unknown(const CanonicalModel & model, Detection & found) {
     const bool extra = c.in_channels > c.out_channels;
     spec.conditioning_key = cross ? (extra ? "hybrid" : "crossattn") : (extra ? "concat" : "none");
     spec.kind = cross ? "text" : (extra ? "superres" : "unconditional");
-    const bool clip = !model.text_prefix[0].empty();
+    const bool retrieval = is_retrieval_augmented(model, spec);
+    const bool clip = !model.text_prefix[0].empty() && !retrieval;
     if (model.text_prefix[0].rfind("conditioner.", 0) == 0) {
         spec.family = "sdxl", spec.name = "SDXL-like";
     } else if (cross && clip) {
@@ -63,7 +65,7 @@ void describe_unknown(const CanonicalModel & model, Detection & found) {
     spec.image_size = spec.family == "ldm" ? 256 : spec.family == "sdxl" ? 1024 : 512;
     if (cross && extra && c.class_embedding == "embedding") spec.kind = "superres", spec.name += " upscaler";
     if (clip) return;
-    if (is_retrieval_augmented(model, spec)) spec.kind = "rdm", spec.name = "retrieval-augmented diffusion model";
+    if (retrieval) spec.kind = "rdm", spec.name = "retrieval-augmented diffusion model";
     const TensorSource & tensors = *model.tensors;
     const auto trained = [&](const char * name) { return tensors.find(std::string(cond_prefix) + name); };
     if (cross && trained("embedding.weight")) spec.kind = "class";

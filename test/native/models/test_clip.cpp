@@ -196,6 +196,11 @@ TEST(rdm_with_its_clip) {
     CHECK(model.spec.kind == "rdm" && model.spec.conditioners.size() == 3 && model.spec.use_ema);
     CHECK(model.spec.conditioners[0].kind == "clip_text" && model.spec.conditioners[1].kind == "external" &&
           model.spec.conditioners[2].kind == "clip_vision");
+    // Without its configuration as well.
+    parts.config = Json();
+    parts.spec = {{"unet", {{"numHeads", 4}}}, {"scaleFactor", 0.5}};
+    CHECK(open_model(parts).spec.kind == "rdm" && open_model(parts).spec.conditioners.size() == 3);
+
     models::ClipText text(model.spec.conditioners[0].clip, cpu(), model.spec.conditioners[0].prefix);
     text.weights().plan(model.tensors, exact);
     text.weights().load({});

@@ -5,6 +5,7 @@
 #include "formats/convert.h"
 #include "formats/model_files.h"
 #include "golden.h"
+#include "published_parts.h"
 
 // The tiny checkpoints of every system without their configuration: what names and shapes alone say, and what is refused when a
 // file is nearly one of them.
@@ -165,6 +166,30 @@ TEST(near_misses_of_retrieval_augmented_models) {
                                         [](const FileTensor & t) { return t.name.rfind("first_stage_model.", 0) == 0; }),
                          list.end());
           }) == "text");
+}
+
+TEST(clip_beside_a_checkpoint_is_no_tower_of_its_own) {
+    using latent::formats::Part;
+    const auto kind = [](const List & checkpoint, bool beside) {
+        std::vector<latent::formats::PartSource> sources = {{std::make_shared<HeaderSource>(checkpoint), Part::whole}};
+        if (beside) sources.push_back({std::make_shared<HeaderSource>(clip_l("text_model.")), Part::text});
+        const latent::formats::Detection found = detect(latent::formats::canonicalise(sources));
+        return found.spec.kind + " " + std::to_string(found.spec.conditioners.size());
+    };
+    List checkpoint;
+    for (const latent::TensorInfo & info : golden::keys(golden::load("ldm-rdm"), "compvis")) {
+        checkpoint.push_back({info.name, info.shape});
+    }
+    CHECK(kind(checkpoint, false) == "rdm 1" && kind(checkpoint, true) == "rdm 2");
+    List own = checkpoint;
+    const List tower = clip_l("cond_stage_model.transformer.text_model.");
+    own.insert(own.end(), tower.begin(), tower.end());
+    CHECK(kind(own, false) == "text 1" && kind(own, true) == "text 1");  // also where the other one replaces it
+    List without_stage;
+    for (const auto & item : checkpoint) {
+        if (item.first.rfind("first_stage_model.", 0) != 0) without_stage.push_back(item);
+    }
+    CHECK(kind(without_stage, true) == "text 1");
 }
 
 TEST(what_conditioners_need_at_run_time) {
