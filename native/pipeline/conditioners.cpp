@@ -6,20 +6,13 @@
 
 #include "models/bert_text.h"
 #include "models/class_embedder.h"
+#include "pipeline/checks.h"
 
 namespace latent::pipeline {
 namespace {
 
 constexpr int64_t kUsualEmbeddings = 11;  // knn2img.py: the text and ten neighbours
 constexpr int64_t kMostEmbeddings = 4096;
-
-[[noreturn]] void refuse(const std::string & what) {
-    throw Error(ErrorCode::invalid_argument, what);
-}
-
-std::string size_text(int64_t width, int64_t height) {
-    return std::to_string(width) + "x" + std::to_string(height);
-}
 
 }  // namespace
 
@@ -157,11 +150,11 @@ Json Conditioners::info() const {
     return out;
 }
 
-std::vector<std::pair<std::string, graph::GraphMeasure>> Conditioners::measure(int64_t width, int64_t height) const {
-    std::vector<std::pair<std::string, graph::GraphMeasure>> out;
-    if (encoder_) out.emplace_back(encoder_->weights().part(), encoder_->measure(1, encoder_->max_length()));
-    if (rescaler_) out.emplace_back(rescaler_->weights().part(), rescaler_->measure(height, width));
-    if (image_encoder_) out.emplace_back(image_encoder_->weights().part(), image_encoder_->measure(1));
+std::vector<std::pair<const models::Network *, graph::GraphMeasure>> Conditioners::measure(int64_t width, int64_t height) const {
+    std::vector<std::pair<const models::Network *, graph::GraphMeasure>> out;
+    if (encoder_) out.emplace_back(encoder_.get(), encoder_->measure(1, encoder_->max_length()));
+    if (rescaler_) out.emplace_back(rescaler_.get(), rescaler_->measure(height, width));
+    if (image_encoder_) out.emplace_back(image_encoder_.get(), image_encoder_->measure(1));
     return out;
 }
 

@@ -44,8 +44,10 @@ public:
     bool upscales() const { return channels_ == Channels::low_resolution; }
     /// Sides of a picture, in pixels, are padded to multiples of this (pictures to enlarge or inpaint), or must be such.
     int64_t size_multiple() const;
-    /// Memory and work of one call of each network, by part, for a picture of this size.
-    std::vector<std::pair<std::string, graph::GraphMeasure>> measure(int64_t width, int64_t height) const;
+    /// Memory and work of one call of each network for a picture of this size.
+    std::vector<std::pair<const models::Network *, graph::GraphMeasure>> measure(int64_t width, int64_t height) const;
+    /// False for CLIP's image tower: a retrieval database is made with it, no picture.
+    bool makes_conditioning(const models::Network & network) const { return &network != image_encoder_.get(); }
     /// Tokens of cross-attention that a request makes; with no request, those of an ordinary one.
     int64_t tokens(const ConditionRequest * request = nullptr) const;
     int32_t class_label(const ConditionRequest & request) const;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pipeline/checks.h"
 #include "pipeline/conditioners.h"
 #include "pipeline/conditioning.h"
 #include "pipeline/inpainting.h"
@@ -124,10 +125,9 @@ EmbeddingRows Conditioners::embed_images(const ImageTensor & pixels, const JobCo
     const ClipVisionConfig & config = image_encoder_->config();
     const auto [n, c, h, w] = pixels.shape;
     if (n < 1 || c != config.num_channels || h != config.image_size || w != config.image_size) {
-        throw Error(ErrorCode::invalid_argument, "embedImages: pictures of " + std::to_string(c) + " channels and " +
-                                                     std::to_string(w) + "x" + std::to_string(h) + "; the image encoder takes " +
-                                                     std::to_string(config.num_channels) + " channels of " +
-                                                     std::to_string(config.image_size) + "x" + std::to_string(config.image_size));
+        refuse("embedImages: pictures of " + std::to_string(c) + " channels and " + size_text(w, h) +
+               "; the image encoder takes " + std::to_string(config.num_channels) + " channels of " +
+               size_text(config.image_size, config.image_size));
     }
     host_.use(*image_encoder_, job);
     EmbeddingRows out{n, config.projection_dim, std::vector<float>(static_cast<size_t>(n * config.projection_dim))};
@@ -147,7 +147,7 @@ Latents Conditioners::encode_labels(const LabelMap & labels, const JobContext & 
     host_.use(*rescaler_, job);
     Latents out{{1, rescaler_->config().out_channels, labels.height / rescaler_->factor(), labels.width / rescaler_->factor()},
                 {}};
-    out.data.resize(static_cast<size_t>(out.shape[1] * out.shape[2] * out.shape[3]));
+    out.data.resize(elements(out.shape));
     rescaler_->forward(labels.data, labels.height, labels.width, out.data, job);
     return out;
 }

@@ -1,6 +1,7 @@
 // One evaluation of the U-Net: its plan, guidance, tiles.
 #include <algorithm>
 
+#include "pipeline/checks.h"
 #include "pipeline/latent_pipeline.h"
 #include "pipeline/tiling.h"
 #include "pipeline/upscaling.h"
@@ -28,12 +29,8 @@ LatentPipeline::UNetPlan LatentPipeline::plan_unet(const std::array<int64_t, 4> 
     if (request_.max_bytes == 0) return plan;
     if (plan.as_batch && held + measure(2, height, width) <= request_.max_bytes) return plan;
     plan.as_batch = false;
-    const uint64_t least = held + measure(1, height, width);
-    if (least <= request_.max_bytes) return plan;
-    throw Error(ErrorCode::out_of_memory,
-                "The U-Net at this size needs " + std::to_string(least >> 20) + " MiB with its weights, memory.maxBytes allows " +
-                    std::to_string(request_.max_bytes >> 20) + " MiB: choose a smaller size or dtype, or raise the bound",
-                Json{{"required", least}, {"available", request_.max_bytes}}.dump());
+    require_bound(held + measure(1, height, width), "The U-Net");
+    return plan;
 }
 
 /// input [1, in_channels, h, w] to the raw outputs [1, out_channels, h, w] of the conditional half, or, guided, of
@@ -124,9 +121,7 @@ void LatentPipeline::check_conditioning(const char * what, const std::array<int6
                                         const Guidance & guidance) const {
     const UNetConfig & config = unet_->config();
     const auto [n, c, h, w] = shape;
-    const auto refuse = [&](const std::string & why) {
-        throw Error(ErrorCode::invalid_argument, std::string(what) + ": " + why);
-    };
+    const auto refuse = [&](const std::string & why) { pipeline::refuse(std::string(what) + ": " + why); };
     const Latents * concat = guidance.concat;
     const int64_t channels = c + (concat ? concat->shape[1] : 0);
     if (channels != config.in_channels || n < 1) {
@@ -134,9 +129,8 @@ void LatentPipeline::check_conditioning(const char * what, const std::array<int6
                std::to_string(config.in_channels));
     }
     if (concat && (concat->shape[2] != h || concat->shape[3] != w || (concat->shape[0] != n && concat->shape[0] != 1))) {
-        refuse("concat is " + std::to_string(concat->shape[3]) + "x" + std::to_string(concat->shape[2]) + " for " +
-               std::to_string(concat->shape[0]) + " pictures, the latents are " + std::to_string(w) + "x" + std::to_string(h) +
-               " for " + std::to_string(n));
+        refuse("concat is " + size_text(concat->shape[3], concat->shape[2]) + " for " + std::to_string(concat->shape[0]) +
+               " pictures, the latents are " + size_text(w, h) + " for " + std::to_string(n));
     }
     const bool cross = config.attention == UNetAttention::spatial_transformer;
     const int32_t label = guidance.conditioning ? guidance.conditioning->class_label : -1;
@@ -166,12 +160,12 @@ Latents LatentPipeline::predict(const Latents & latents, const std::vector<doubl
     Guidance guidance{conditioning, unconditional, concat, guidance_scale, 0.0, {}};
     check_conditioning("predict", latents.shape, guidance);
     if (timesteps.size() != 1 && timesteps.size() != static_cast<size_t>(n)) {
-        throw Error(ErrorCode::invalid_argument, "predict: " + std::to_string(timesteps.size()) + " timesteps for " +
-                                                     std::to_string(n) + " rows; give one, or one per row");
+        refuse("predict: " + std::to_string(timesteps.size()) + " timesteps for " + std::to_string(n) +
+               " rows; give one, or one per row");
     }
     use(network, job);
     Latents output{{n, unet_->config().out_channels, h, w}, {}};
-    output.data.resize(static_cast<size_t>(n * output.shape[1] * h * w));
+    output.data.resize(elements(output.shape));
     guidance.plan = plan_unet(latents.shape, conditioning ? conditioning->tokens : 0, guidance.guided());
     evaluate(latents, timesteps, guidance, output, job);
     update_usage();

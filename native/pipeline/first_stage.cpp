@@ -2,16 +2,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pipeline/checks.h"
 #include "pipeline/latent_pipeline.h"
 #include "pipeline/tiling.h"
 #include "pipeline/upscaling.h"
 
 namespace latent::pipeline {
 namespace {
-
-size_t elements(const std::array<int64_t, 4> & shape) {
-    return static_cast<size_t>(shape[0] * shape[1] * shape[2] * shape[3]);
-}
 
 void require_vq(const AutoencoderConfig & config, const char * what) {
     if (config.kind == "vq") return;
@@ -20,17 +17,6 @@ void require_vq(const AutoencoderConfig & config, const char * what) {
 }
 
 }  // namespace
-
-/// Bytes of weights that are resident while `network` works: its own and what others keep on the heap. Mapped pages of parts that
-/// do not work are given back (make_room_for).
-uint64_t LatentPipeline::weights_beside(const models::Network & network) const {
-    uint64_t held = network.weights().bytes();
-    for (const models::Network * other : networks()) {
-        if (other == &network || one_part_at_a_time_) continue;
-        held += other->weights().bytes() - (keeps_all() ? 0 : other->weights().mapped_bytes());
-    }
-    return held;
-}
 
 StagePlanRequest LatentPipeline::stage_request(int64_t height, int64_t width) const {
     StagePlanRequest request{height, width};
@@ -77,10 +63,9 @@ Latents LatentPipeline::encode_raw(const ImageTensor & image, const JobContext &
     const int factor = opened_.spec.downsampling();
     const AutoencoderConfig & config = first_stage_->config();
     if (n < 1 || c != config.in_channels || h < 1 || w < 1 || h % factor != 0 || w % factor != 0) {
-        throw Error(ErrorCode::invalid_argument, "encode: an image of " + std::to_string(c) + " channels and " +
-                                                     std::to_string(w) + "x" + std::to_string(h) +
-                                                     " pixels; this first stage takes " + std::to_string(config.in_channels) +
-                                                     " channels and sides that are multiples of " + std::to_string(factor));
+        refuse("encode: an image of " + std::to_string(c) + " channels and " + size_text(w, h) +
+               " pixels; this first stage takes " + std::to_string(config.in_channels) +
+               " channels and sides that are multiples of " + std::to_string(factor));
     }
     const StagePlan plan = plan_encode(h / factor, w / factor);
     const int64_t channels = (config.double_z ? 2 : 1) * int64_t{config.embed_dim};
@@ -202,16 +187,17 @@ ImageTensor LatentPipeline::decode_scaled(const Latents & z, bool quantise, cons
         });
         return pixels;
     };
+    const ImageTensor input{z.shape, z.data};
     ImageTensor out;
     if (plan.tile != 0) {
         const bool upscales = conditioners_ && conditioners_->upscales();
         const TileGrid grid = upscales ? TileGrid::for_upscaling(plan.tile) : TileGrid::for_tile(plan.tile);
-        out = run_tiled({z.shape, z.data}, grid, factor, 1, Phase::decode, job, run);
+        out = run_tiled(input, grid, factor, 1, Phase::decode, job, run);
     } else {
         out.shape = {n, config.out_channels, h * factor, w * factor};
         for (int64_t row = 0; row < n; ++row) {
             job.check();
-            const ImageTensor picture = run(row_or_only({z.shape, z.data}, row));
+            const ImageTensor picture = run(row_or_only(input, row));
             out.data.insert(out.data.end(), picture.data.begin(), picture.data.end());
             job.report(Phase::decode, row + 1, n);
         }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "pipeline/checks.h"
 #include "pipeline/inpainting.h"
 #include "pipeline/latent_pipeline.h"
 
@@ -21,14 +22,6 @@ public:
 private:
     std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
-
-[[noreturn]] void refuse(const std::string & what) {
-    throw Error(ErrorCode::invalid_argument, what);
-}
-
-size_t elements(const std::array<int64_t, 4> & shape) {
-    return static_cast<size_t>(shape[0] * shape[1] * shape[2] * shape[3]);
-}
 
 /// mt19937 follows diffusers: what a picture draws (posterior sample, noise augmentation) comes before the start noise. philox
 /// follows the web UI: the start noise is the seed's first draw.
@@ -56,6 +49,8 @@ Json settled_options(const SamplingRequest & sampling, const samplers::SolverOpt
 
 Conditioning LatentPipeline::encode_prompt(const PromptTokens & tokens, const JobContext & job) {
     if (!conditioners_) throw Error(ErrorCode::unsupported_model, "encodePrompt: a first stage alone has no text encoder");
+    conditioners_->check_tokens(tokens);
+    require_conditioning_fits(opened_.spec.image_size, opened_.spec.image_size);
     Conditioning out = conditioners_->encode_tokens(tokens, job);
     update_usage();
     return out;
@@ -70,6 +65,7 @@ Conditioning LatentPipeline::encode_condition(const ConditionRequest & request, 
     conditioners_->check(request, pictures);
     const bool has_size = request.image || request.labels;
     const Frame frame = has_size ? conditioners_->frame(request, 0, 0) : Frame{};
+    require_conditioning_fits(frame.width, frame.height);
     SeededNoise noise(parse_rng_kind(request.rng), request.seed, static_cast<size_t>(pictures));
     if (!pictures_draw_first(request.rng)) {
         std::vector<float> start_noise(static_cast<size_t>(pictures));
@@ -171,6 +167,7 @@ LatentPipeline::Plan LatentPipeline::plan_generate(const GenerateRequest & reque
                             static_cast<uint64_t>(frame.padded_height);
     require_memory(8 * numbers * sizeof(float) + channels * pixels * (sizeof(float) + 2),
                    "generate: pictures of this size and count");
+    require_conditioning_fits(frame.width, frame.height);
     plan.unet = plan_unet(plan.shape, conditioners_->tokens(&plan.condition), plan.guided);
     if (request_.max_bytes) {
         (void)plan_decode(plan.shape[2], plan.shape[3]);

@@ -17,18 +17,8 @@ void binarise(ImageTensor & mask) {
 }
 
 ImageTensor with_hole(const ImageTensor & image, const ImageTensor & mask, float hole) {
-    ImageTensor out = image;
-    const auto [n, c, h, w] = image.shape;
-    const int64_t plane = h * w;
-    for (int64_t row = 0; row < n; ++row) {
-        const float * inside = mask_of(mask, row);
-        for (int64_t channel = 0; channel < c; ++channel) {
-            float * target = out.data.data() + (row * c + channel) * plane;
-            for (int64_t i = 0; i < plane; ++i) {
-                if (inside[i] != 0.0f) target[i] = hole;
-            }
-        }
-    }
+    ImageTensor out{image.shape, std::vector<float>(image.data.size(), hole)};
+    keep_outside(out, image, mask);
     return out;
 }
 

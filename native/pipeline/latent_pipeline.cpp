@@ -6,6 +6,7 @@
 
 #include "core/log.h"
 #include "core/memory.h"
+#include "pipeline/checks.h"
 #include "pipeline/preview.h"
 #include "pipeline/upscaling.h"
 
@@ -124,6 +125,35 @@ void LatentPipeline::make_room_for(const models::Network & network) {
         if (one_part_at_a_time_) other->weights().unload();
     }
     if (freed) trim_heap();
+}
+
+/// Bytes of weights that are resident while `network` works: its own and what others keep on the heap. Mapped pages of parts that
+/// do not work are given back (make_room_for).
+uint64_t LatentPipeline::weights_beside(const models::Network & network) const {
+    uint64_t held = network.weights().bytes();
+    for (const models::Network * other : networks()) {
+        if (other == &network || one_part_at_a_time_) continue;
+        held += other->weights().bytes() - (keeps_all() ? 0 : other->weights().mapped_bytes());
+    }
+    return held;
+}
+
+/// Throws out_of_memory with the numbers where a stage of this many bytes, weights included, is more than the caller's bound.
+void LatentPipeline::require_bound(uint64_t bytes, const std::string & what) const {
+    if (request_.max_bytes == 0 || bytes <= request_.max_bytes) return;
+    throw Error(ErrorCode::out_of_memory,
+                what + " at this size needs " + std::to_string(bytes >> 20) + " MiB with its weights, memory.maxBytes allows " +
+                    std::to_string(request_.max_bytes >> 20) + " MiB: choose a smaller size or dtype, or raise the bound",
+                Json{{"required", bytes}, {"available", request_.max_bytes}}.dump());
+}
+
+/// Throws out_of_memory where what makes the conditioning of a picture of this size does not fit the caller's bound.
+void LatentPipeline::require_conditioning_fits(int64_t width, int64_t height) const {
+    if (request_.max_bytes == 0) return;
+    for (const auto & [network, measure] : conditioners_->measure(width, height)) {
+        if (!conditioners_->makes_conditioning(*network)) continue;
+        require_bound(weights_beside(*network) + measure.bytes, "The " + network->weights().part());
+    }
 }
 
 void LatentPipeline::use(models::Network & network, const JobContext & job) {
@@ -296,7 +326,9 @@ Json LatentPipeline::estimate(int width, int height, bool guided) const {
     }
     out["weights"] = weights;
     if (conditioners_) {
-        for (const auto & [name, measure] : conditioners_->measure(frame.width, frame.height)) out[name] = as_json(measure);
+        for (const auto & [network, measure] : conditioners_->measure(frame.width, frame.height)) {
+            out[network->weights().part()] = as_json(measure);
+        }
     }
     int64_t h = shape[2], w = shape[3];
     if (unet_) {
@@ -334,10 +366,9 @@ Json LatentPipeline::estimate_stages(int64_t width, int64_t height, int64_t late
             {"weights", weights}, {"compute", compute}, {"pictures", pictures}, {"peak", weights + compute + pictures}};
     };
     if (conditioners_) {
-        for (const auto & [name, measure] : conditioners_->measure(width, height)) {
-            for (const models::Network * network : conditioners_->networks()) {
-                if (network->weights().part() == name) add(name, *network, measure.bytes, 0);
-            }
+        require_conditioning_fits(width, height);
+        for (const auto & [network, measure] : conditioners_->measure(width, height)) {
+            add(network->weights().part(), *network, measure.bytes, 0);
         }
     }
     const std::array<int64_t, 4> shape{1, opened_.spec.latent_channels(), latent_height, latent_width};
@@ -359,9 +390,7 @@ Json LatentPipeline::estimate_stages(int64_t width, int64_t height, int64_t late
 std::array<int64_t, 4> LatentPipeline::latent_shape(int width, int height, int batch) const {
     const int factor = opened_.spec.downsampling();
     if (width <= 0 || height <= 0 || batch <= 0 || width % factor != 0 || height % factor != 0) {
-        throw Error(ErrorCode::invalid_argument, "size " + std::to_string(width) + "x" + std::to_string(height) +
-                                                     ": width and height must be positive multiples of " +
-                                                     std::to_string(factor));
+        refuse("size " + size_text(width, height) + ": width and height must be positive multiples of " + std::to_string(factor));
     }
     return {batch, opened_.spec.latent_channels(), height / factor, width / factor};
 }
@@ -378,10 +407,9 @@ void LatentPipeline::check_latents(const Latents & latents, const char * what) c
 
 Latents LatentPipeline::create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng) {
     Latents latents{latent_shape(width, height, batch), {}};
-    const auto [n, c, h, w] = latents.shape;
-    require_memory(static_cast<uint64_t>(n * c * h * w) * sizeof(float), "Start noise of this size");
-    latents.data.resize(static_cast<size_t>(n * c * h * w));
-    SeededNoise(parse_rng_kind(rng), seed, static_cast<size_t>(n)).normal(latents.data);
+    require_memory(elements(latents.shape) * sizeof(float), "Start noise of this size");
+    latents.data.resize(elements(latents.shape));
+    SeededNoise(parse_rng_kind(rng), seed, static_cast<size_t>(batch)).normal(latents.data);
     return latents;
 }
 

@@ -80,6 +80,9 @@ private:
     models::Network & part(const std::string & name);  // throws unsupported_model when this model has no such part
     bool keeps_all() const { return request_.memory == "fast" && !request_.max_bytes && !one_part_at_a_time_; }
     void make_room_for(const models::Network & network);
+    uint64_t weights_beside(const models::Network & network) const;
+    void require_bound(uint64_t bytes, const std::string & what) const;
+    void require_conditioning_fits(int64_t width, int64_t height) const;
     void use(models::Network & network, const JobContext & job);
     std::vector<models::Network *> networks() const;
     void update_usage();
@@ -99,7 +102,6 @@ private:
                       const JobContext & job);
     ImageTensor evaluate_halves(const ImageTensor & input, double timestep, const Guidance & guidance, const JobContext & job);
     Predict predictor(const Guidance & guidance);
-    uint64_t weights_beside(const models::Network & network) const;
 
     Plan plan_generate(const GenerateRequest & request) const;
     SamplingRun start_run(const GenerateRequest & request, Plan & plan, Conditioning & conditioning, Conditioning & unconditional,

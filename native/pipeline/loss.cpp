@@ -1,6 +1,7 @@
 // The training objective as a measurement: LatentDiffusion.p_losses of ddpm.py, with the l2 loss of the paper's Eq. 1-3.
 #include <cmath>
 
+#include "pipeline/checks.h"
 #include "pipeline/latent_pipeline.h"
 #include "samplers/noise_table.h"
 
@@ -15,12 +16,11 @@ struct Level {
 
 void check_timesteps(const std::vector<int> & timesteps, int training) {
     if (timesteps.empty() || timesteps.size() > kMostTimesteps) {
-        throw Error(ErrorCode::invalid_argument, "loss: timesteps must be 1 to " + std::to_string(kMostTimesteps) + " numbers");
+        refuse("loss: timesteps must be 1 to " + std::to_string(kMostTimesteps) + " numbers");
     }
     for (const int t : timesteps) {
         if (t >= 0 && t < training) continue;
-        throw Error(ErrorCode::invalid_argument,
-                    "loss: timestep " + std::to_string(t) + " is outside 0.." + std::to_string(training - 1));
+        refuse("loss: timestep " + std::to_string(t) + " is outside 0.." + std::to_string(training - 1));
     }
 }
 
@@ -53,19 +53,17 @@ std::vector<double> LatentPipeline::loss(const ImageTensor & image, const LossRe
     conditioners_->check(request.condition, n);
     const Frame frame = conditioners_->frame(request.condition, width, height);
     if (frame.padded()) {
-        throw Error(ErrorCode::invalid_argument, "loss: a picture of " + std::to_string(width) + "x" + std::to_string(height) +
-                                                     " would have to be padded; give one of " +
-                                                     std::to_string(frame.padded_width) + "x" +
-                                                     std::to_string(frame.padded_height));
+        refuse("loss: a picture of " + size_text(width, height) + " would have to be padded; give one of " +
+               size_text(frame.padded_width, frame.padded_height));
     }
     const int64_t factor = spec.downsampling();
     const std::array<int64_t, 4> shape{n, spec.latent_channels(), height / factor, width / factor};
+    require_conditioning_fits(width, height);
     const UNetPlan plan = plan_unet(shape, conditioners_->tokens(&request.condition), false);
 
     // The noise is the seed's first draw, that of createNoise; a posterior sample is its second.
     SeededNoise source(parse_rng_kind(request.rng), request.seed, static_cast<size_t>(n));
-    Latents noise{shape, {}};
-    noise.data.resize(static_cast<size_t>(shape[0] * shape[1] * shape[2] * shape[3]));
+    Latents noise{shape, std::vector<float>(elements(shape))};
     source.normal(noise.data);
     const Conditioning conditioning = conditioners_->encode(request.condition, frame, n, source, job);
     const Latents clean = code_of(encode_raw(image, job), n, &source, spec.scale_factor);

@@ -191,6 +191,32 @@ TEST(every_kind_keeps_its_memory_bound_or_refuses_before_work) {
     }
 }
 
+TEST(conditioning_counts_against_the_memory_bound) {
+    LoadRequest low = exact_request();
+    low.memory = "low";
+    const Loaded free("ldm-txt2img", low);
+    GenerateRequest request;
+    add_prompt(free, request);
+    request.sampling.steps = 1;
+    request.width = request.height = 32;
+    const Json stages = free->estimate(32, 32, true)["stages"];
+    const uint64_t needed = stages["textEncoder"]["peak"];
+    for (const char * stage : {"unet", "decode"}) CHECK(stages[stage]["peak"].get<uint64_t>() < needed);
+    low.max_bytes = needed;
+    CHECK(Loaded("ldm-txt2img", low)->generate(request, {}).images.size() == 1);
+
+    low.max_bytes = needed - 1;  // its weights fit, its work does not
+    const Loaded starved("ldm-txt2img", low);
+    bool worked = false;
+    JobContext job;
+    job.progress = [&](const Progress &) { worked = true; };
+    CHECK_THROWS(starved->generate(request, job), ErrorCode::out_of_memory);
+    CHECK_THROWS(starved->encode_condition(request.condition, job), ErrorCode::out_of_memory);
+    CHECK_THROWS(starved->encode_prompt(*request.negative, job), ErrorCode::out_of_memory);
+    CHECK_THROWS(starved->estimate(32, 32, true), ErrorCode::out_of_memory);
+    CHECK(!worked && starved->memory_usage()["total"] == 0);
+}
+
 TEST(info_says_what_each_kind_takes) {
     const auto condition = [](const char * name) { return Loaded(name)->info()["condition"]; };
     CHECK(condition("ldm-uncond") == Json({{"guidance", false}}));

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "core/error.h"
+
+// What the checks of requests share.
+
+namespace latent::pipeline {
+
+[[noreturn]] inline void refuse(const std::string & why) {
+    throw Error(ErrorCode::invalid_argument, why);
+}
+
+inline size_t elements(const std::array<int64_t, 4> & shape) {
+    return static_cast<size_t>(shape[0] * shape[1] * shape[2] * shape[3]);
+}
+
+/// "768x512".
+inline std::string size_text(int64_t width, int64_t height) {
+    return std::to_string(width) + "x" + std::to_string(height);
+}
+
+}  // namespace latent::pipeline
