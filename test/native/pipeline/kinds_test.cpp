@@ -194,6 +194,8 @@ TEST(every_kind_keeps_its_memory_bound_or_refuses_before_work) {
 TEST(conditioning_counts_against_the_memory_bound) {
     LoadRequest low = exact_request();
     low.memory = "low";
+    low.precision = Precision::fast;
+    low.dtype = {{"unet", "q4_0"}, {"vae", "q4_0"}};  // so that the text encoder is the largest part
     const Loaded free("ldm-txt2img", low);
     GenerateRequest request;
     add_prompt(free, request);

@@ -214,9 +214,9 @@ TEST(what_conditioners_need_at_run_time) {
 }
 
 TEST(near_misses_of_the_systems) {
-    using List = std::vector<FileTensor>;
+    using Tensors = std::vector<FileTensor>;
     const auto without = [](const std::string & name) {
-        return [name](List & list) {
+        return [name](Tensors & list) {
             for (size_t i = 0; i < list.size(); ++i) {
                 if (list[i].name == name) return void(list.erase(list.begin() + static_cast<std::ptrdiff_t>(i)));
             }
@@ -224,17 +224,17 @@ TEST(near_misses_of_the_systems) {
         };
     };
     const auto shaped = [](const std::string & name, const std::vector<int64_t> & shape) {
-        return [=](List & list) { reshape(named(list, name), shape); };
+        return [=](Tensors & list) { reshape(named(list, name), shape); };
     };
     const auto with = [](const std::string & name, const std::vector<int64_t> & shape) {
-        return [=](List & list) {
+        return [=](Tensors & list) {
             list.push_back({name, latent::DType::f16, {}, {}});
             reshape(list.back(), shape);
         };
     };
     const std::string bert = "cond_stage_model.transformer.attn_layers.layers.", unet = "model.diffusion_model.",
                       stage = "first_stage_model.";
-    CHECK(opened("ldm-txt2img", [](List &) {}) == ErrorCode::internal);
+    CHECK(opened("ldm-txt2img", [](Tensors &) {}) == ErrorCode::internal);
 
     // A tensor that is not there.
     CHECK(opened("ldm-txt2img", without(bert + "2.1.to_k.weight")) == ErrorCode::model_format);
