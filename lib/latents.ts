@@ -46,9 +46,9 @@ export class Latents implements Disposable {
     return target
   }
 
-  /** Replaces the numbers by those of `from` (of exactly the right length). */
+  /** Replaces the numbers by those of `from` (of exactly the right length, all finite). */
   write(from: Float32Array): void {
-    const source = this.#checked(from, 'from', this.#length())
+    const source = checkFinite(this.#checked(from, 'from', this.#length()), 'from')
     guarded(() => this.#native.write(source))
   }
 

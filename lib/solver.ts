@@ -98,7 +98,7 @@ export class Solver {
       if (array && array.length !== values.length) throw invalidRange(`${name} has ${array.length} values, x has ${values.length}`)
     }
     guarded(() => this.#native.step(output, values, index, drawn))
-    if (x instanceof Latents) x.write(values)
+    if (x instanceof Latents) guarded(() => nativeLatents(x, 'x').write(values))
     return x
   }
 

@@ -14,7 +14,7 @@ export declare class Latents implements Disposable {
     static from(data: Float32Array, shape: readonly number[]): Latents;
     /** The numbers, row-major, in a new array or in `into` (of exactly the right length). */
     read(into?: Float32Array): Promise<Float32Array>;
-    /** Replaces the numbers by those of `from` (of exactly the right length). */
+    /** Replaces the numbers by those of `from` (of exactly the right length, all finite). */
     write(from: Float32Array): void;
     /** An independent copy. */
     clone(): Latents;

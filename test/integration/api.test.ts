@@ -121,6 +121,7 @@ describe('latents and conditioning', () => {
     [() => Conditioning.from(Float32Array.of(1, 2, 3, -Infinity), [2, 2]), /data\[3\] is -Infinity/],
     [() => Conditioning.from(new Float32Array(4), [2, 2, 1]), /\[1, tokens, dim\]/],
     [() => Latents.from(new Float32Array(4), [1, 1, 2, 2]).write(new Float32Array(3)), /must have 4 values/],
+    [() => Latents.from(new Float32Array(4), [1, 1, 2, 2]).write(Float32Array.of(1, 2, Infinity, NaN)), /from\[2\] is Infinity/],
     [() => pipe.createLatents({ width: 60 }), /multiple of 8/],
     [() => pipe.sample({ image: {} as never }), /image must be Latents/],
     [() => pipe.sample({ clipSkip: 2 } as never), /encodePrompt/],
