@@ -1,8 +1,7 @@
 import { checkCodes, isCodes, type Codes } from './codes.js'
-import { addon, withSource, type PreparedSource } from './engine.js'
-import { DisposedError } from './errors.js'
+import { LoadedModel } from './engine.js'
 import { readInfo } from './info.js'
-import { InFlight, runJob } from './job.js'
+import { runJob } from './job.js'
 import { latentsOf, nativeLatents, wrapLatents, type Latents } from './latents.js'
 import type { NativeDecoded, NativePipeline } from './native/contract.js'
 import { optionalSignal, resolveLoad, resolveRng, resolveSeed } from './options.js'
@@ -34,7 +33,7 @@ export type AutoencoderInfo = PipelineInfo & {
   codebookSize: number
 }
 
-let create: (native: NativePipeline, scale: number, calls: InFlight, prepared?: PreparedSource) => Autoencoder
+let create: (model: LoadedModel, info: PipelineInfo, owner: boolean) => Autoencoder
 
 function firstStageInfo(info: PipelineInfo): AutoencoderInfo {
   const stage = (info.spec.firstStage ?? {}) as { kind?: unknown; codebookSize?: unknown }
@@ -96,48 +95,41 @@ async function scaled(latents: Latents, factor: number): Promise<Latents> {
  * `Autoencoder.load()` for a file of its own (or that part of a whole model); `pipe.firstStage` for the one inside a pipeline.
  */
 export class Autoencoder implements AsyncDisposable {
-  readonly #native: NativePipeline
-  readonly #scale: number
-  readonly #calls: InFlight
-  readonly #prepared: PreparedSource | undefined
-  #disposing: Promise<void> | undefined
+  readonly #model: LoadedModel
+  /** False for the first stage inside a pipeline, which the pipeline disposes of. */
+  readonly #owner: boolean
   /** What was loaded. `regularization` says whether the codes are KL or VQ. */
   readonly info: AutoencoderInfo
 
   static {
-    create = (native, scale, calls, prepared) => new Autoencoder(native, scale, calls, prepared)
+    create = (model, info, owner) => new Autoencoder(model, info, owner)
   }
 
-  private constructor(native: NativePipeline, scale: number, calls: InFlight, prepared: PreparedSource | undefined) {
-    this.#native = native
-    this.#scale = scale
-    this.#calls = calls
-    this.#prepared = prepared
-    this.info = firstStageInfo(readInfo(native))
+  private constructor(model: LoadedModel, info: PipelineInfo, owner: boolean) {
+    this.#model = model
+    this.#owner = owner
+    this.info = firstStageInfo(info)
   }
 
   /** Loads the first stage of a file or folder (without a source: of the model inside the package); everything else in it is left alone. */
   static async load(source?: ModelSource, options?: LoadOptions): Promise<Autoencoder> {
     const load = resolveLoad(options, 'Autoencoder.load()')
     load.request.spec = { ...(load.request.spec as object | undefined), scaleFactor: 1 }
-    const { result, prepared } = await withSource(
-      source,
-      load,
-      (request) => (callbacks) => addon().loadPipeline(JSON.stringify(request), callbacks),
-      {
-        firstStageOnly: true,
-        discard: (native) => void native.dispose(),
-      },
-    )
-    return create(result, 1, new InFlight(), prepared)
+    const model = await LoadedModel.load(source, load, 'autoencoder', { firstStageOnly: true })
+    return create(model, readInfo(model.native), true)
+  }
+
+  /** What latents of the engine are multiplied by: 1 where the first stage was loaded by itself. */
+  get #scale(): number {
+    return this.info.spec.scaleFactor
   }
 
   /** Pictures to latents [n, channels, height / factor, width / factor], or with `output: 'codes'` (VQ) to numbers. Sides must be multiples of `info.downsampling`. */
   async encode(image: ImageInput, options: AutoencoderEncodeOptions & { output: 'codes' }): Promise<Codes>
   async encode(image: ImageInput, options?: AutoencoderEncodeOptions & { output?: LatentOutput }): Promise<Latents>
   async encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents | Codes> {
-    this.#usable()
-    return this.#calls.track(this.#encode(image, options))
+    this.#model.usable()
+    return this.#model.track(this.#encode(image, options))
   }
 
   async #encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents | Codes> {
@@ -148,7 +140,7 @@ export class Autoencoder implements AsyncDisposable {
     const request = { mode, seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
     const signal = optionalSignal(o)
     const { data, shape } = await imageTensor(image, 'image')
-    const native = await runJob((callbacks) => this.#native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal })
+    const native = await runJob((callbacks) => this.#model.native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal })
     const latents = wrapLatents(native)
     if (this.#scale === 1 || mode === 'moments' || mode === 'prequant') return latents
     const raw = await scaled(latents, 1 / this.#scale)
@@ -158,14 +150,14 @@ export class Autoencoder implements AsyncDisposable {
 
   /** VQ: pictures to the numbers of their codebook entries, [n, height / factor, width / factor]: the same as `encode(image, { output: 'codes' })`. */
   async codes(image: ImageInput, options?: CallOptions): Promise<Codes> {
-    this.#usable()
-    return this.#calls.track(this.#codes(image, optionalSignal(knownKeys(options, 'codes()', ['signal']))))
+    this.#model.usable()
+    return this.#model.track(this.#codes(image, optionalSignal(knownKeys(options, 'codes()', ['signal']))))
   }
 
   async #codes(image: ImageInput, signal: AbortSignal | undefined): Promise<Codes> {
     if (!isVq(this.info)) throw invalidRange('This first stage is KL and has no codes; encode() gives its latents')
     const { data, shape } = await imageTensor(image, 'image')
-    const result = await runJob((callbacks) => this.#native.encodeCodes(JSON.stringify({ shape }), data, callbacks), { signal })
+    const result = await runJob((callbacks) => this.#model.native.encodeCodes(JSON.stringify({ shape }), data, callbacks), { signal })
     return { data: result.codes, shape: result.shape }
   }
 
@@ -176,18 +168,18 @@ export class Autoencoder implements AsyncDisposable {
   async decode(from: Latents | Codes, options: DecodeOptions & { output: 'float' }): Promise<Float32Array>
   async decode(from: Latents | Codes, options?: DecodeOptions & { output?: 'image' }): Promise<RawImage[]>
   async decode(from: Latents | Codes, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
-    this.#usable()
-    return this.#calls.track(this.#decode(from, options))
+    this.#model.usable()
+    return this.#model.track(this.#decode(from, options))
   }
 
   async #decode(from: Latents | Codes, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
     const resolved = resolveDecode(options, 'decode()', this.info)
     if (isCodes(from)) return this.#decodeCodes(from, resolved)
     nativeLatents(from, 'latents')
-    if (this.#scale === 1) return decodeLatents(this.#native, from, resolved)
+    if (this.#scale === 1) return decodeLatents(this.#model.native, from, resolved)
     const inPipelineUnits = await scaled(from, this.#scale)
     try {
-      return await decodeLatents(this.#native, inPipelineUnits, resolved)
+      return await decodeLatents(this.#model.native, inPipelineUnits, resolved)
     } finally {
       inPipelineUnits.dispose()
     }
@@ -198,24 +190,14 @@ export class Autoencoder implements AsyncDisposable {
     if (request.quantize === false) throw invalidRange('quantize: codes are entries of the codebook already')
     const { data, shape } = checkCodes(codes, this.info.codebookSize)
     return decoded(
-      await runJob((callbacks) => this.#native.decodeCodes(JSON.stringify({ shape, output: request.output }), data, callbacks), { signal }),
+      await runJob((callbacks) => this.#model.native.decodeCodes(JSON.stringify({ shape, output: request.output }), data, callbacks), { signal }),
     )
-  }
-
-  #usable(): void {
-    if (this.#disposing) throw new DisposedError('This autoencoder has been disposed of')
   }
 
   /** Waits for running work and frees everything. The one inside a pipeline belongs to the pipeline: dispose of that. Idempotent. */
   async dispose(): Promise<void> {
-    if (!this.#prepared) throw invalidType('This first stage belongs to a pipeline; dispose of the pipeline')
-    return (this.#disposing ??= this.#free(this.#prepared))
-  }
-
-  async #free(prepared: PreparedSource): Promise<void> {
-    await this.#calls.settled()
-    await this.#native.dispose().promise
-    await prepared.dispose()
+    if (!this.#owner) throw invalidType('This first stage belongs to a pipeline; dispose of the pipeline')
+    return this.#model.dispose()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -224,6 +206,6 @@ export class Autoencoder implements AsyncDisposable {
 }
 
 /** For the pipeline: its own first stage. */
-export function firstStageOf(native: NativePipeline, scaleFactor: number, calls: InFlight): Autoencoder {
-  return create(native, scaleFactor, calls)
+export function firstStageOf(model: LoadedModel, info: PipelineInfo): Autoencoder {
+  return create(model, info, false)
 }

@@ -1,10 +1,10 @@
 /** CLIP's image encoder: pictures to the embeddings that retrieval databases hold. */
-import { addon, withSource, type PreparedSource } from './engine.js'
-import { DisposedError, UnsupportedModelError } from './errors.js'
+import { LoadedModel } from './engine.js'
+import { UnsupportedModelError } from './errors.js'
 import { toClipInput } from './image/clip-input.js'
 import { RawImage } from './image/raw-image.js'
 import { readInfo } from './info.js'
-import { InFlight, runJob } from './job.js'
+import { runJob } from './job.js'
 import type { NativePipeline } from './native/contract.js'
 import { resolveCall, resolveLoad } from './options.js'
 import type { CallOptions, ImageInput, LoadOptions, PipelineInfo } from './types.js'
@@ -25,27 +25,23 @@ export async function embedImage(native: NativePipeline, info: PipelineInfo, ima
   return embedding
 }
 
-let create: (native: NativePipeline, prepared: PreparedSource) => ImageEncoder
+let create: (model: LoadedModel) => ImageEncoder
 
 /**
  * CLIP's image encoder on its own, to build retrieval databases and to search them by pictures: `ViT-L/14` for the public retrieval-augmented model.
  * Inside a pipeline: `pipe.embedImage()`.
  */
 export class ImageEncoder implements AsyncDisposable {
-  readonly #native: NativePipeline
-  readonly #prepared: PreparedSource
+  readonly #model: LoadedModel
   readonly #info: PipelineInfo
-  readonly #calls = new InFlight()
-  #disposing: Promise<void> | undefined
 
   static {
-    create = (native, prepared) => new ImageEncoder(native, prepared)
+    create = (model) => new ImageEncoder(model)
   }
 
-  private constructor(native: NativePipeline, prepared: PreparedSource) {
-    this.#native = native
-    this.#prepared = prepared
-    this.#info = readInfo(native)
+  private constructor(model: LoadedModel) {
+    this.#model = model
+    this.#info = readInfo(model.native)
   }
 
   /**
@@ -54,16 +50,11 @@ export class ImageEncoder implements AsyncDisposable {
    */
   static async load(source: string | URL, options?: Omit<LoadOptions, 'kind'>): Promise<ImageEncoder> {
     const load = resolveLoad(options, 'ImageEncoder.load()')
-    const { result, prepared } = await withSource(
-      { imageEncoder: source },
-      load,
-      (request) => (callbacks) => addon().loadPipeline(JSON.stringify(request), callbacks),
-      { discard: (native) => void native.dispose() },
-    )
-    const encoder = create(result, prepared)
+    const model = await LoadedModel.load({ imageEncoder: source }, load, 'image encoder')
+    const encoder = create(model)
     if (encoder.#info.condition.imageEncoder) return encoder
     await encoder.dispose()
-    throw new UnsupportedModelError(`${prepared.source.name} has no CLIP image tower`)
+    throw new UnsupportedModelError(`${model.source.name} has no CLIP image tower`)
   }
 
   /** Width of an embedding: 768 for ViT-L/14. */
@@ -73,19 +64,13 @@ export class ImageEncoder implements AsyncDisposable {
 
   /** The embedding of a picture, [dim], as CLIP gives it (its length is not 1). The picture is resized as a whole to the encoder's square. */
   async embed(image: ImageInput, options?: CallOptions): Promise<Float32Array> {
-    if (this.#disposing) throw new DisposedError('This image encoder has been disposed of')
-    return this.#calls.track(embedImage(this.#native, this.#info, image, resolveCall(options, 'embed()').signal))
+    this.#model.usable()
+    return this.#model.track(embedImage(this.#model.native, this.#info, image, resolveCall(options, 'embed()').signal))
   }
 
   /** Waits for running work and frees everything. Idempotent. */
   dispose(): Promise<void> {
-    return (this.#disposing ??= this.#free())
-  }
-
-  async #free(): Promise<void> {
-    await this.#calls.settled()
-    await this.#native.dispose().promise
-    await this.#prepared.dispose()
+    return this.#model.dispose()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

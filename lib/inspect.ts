@@ -1,6 +1,8 @@
-import { checkKind, withSource, addon } from './engine.js'
+import { addon, checkKind, discardPipeline, loadPipeline, withSource } from './engine.js'
 import { readInfo } from './info.js'
+import { runJob } from './job.js'
 import { guarded } from './native/call.js'
+import type { NativePipeline } from './native/contract.js'
 import { resolveLoad } from './options.js'
 import type { LoadOptions, ModelInfo, ModelSource } from './types.js'
 import { checkInteger, checkNumber, invalidType, knownKeys, show } from './validate.js'
@@ -86,26 +88,24 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
     ['height', height],
   ] as const)
     if (side !== undefined) checkInteger(side, name, { min: 8, max: 16384 })
-  const measure = async (mode: 'auto' | 'fast' | 'low') => {
-    load.request.headersOnly = true
-    load.request.memory = { ...load.request.memory, mode }
-    const { result: pipeline, prepared } = await withSource(
-      source,
-      load,
-      (native) => (callbacks) => addon().loadPipeline(JSON.stringify(native), callbacks),
-    )
-    try {
-      const { defaults, condition } = checkKind(readInfo(pipeline), load, prepared)
-      const size = { width: width ?? defaults.width, height: height ?? defaults.height }
-      const guided = condition.guidance && (guidanceScale ?? defaults.guidanceScale) !== 1
-      return { size, estimate: JSON.parse(guarded(() => pipeline.estimate(JSON.stringify({ ...size, guided })))) as NativeEstimate }
-    } finally {
-      await pipeline.dispose().promise
-      await prepared.dispose()
-    }
+  load.request.headersOnly = true
+  const { result: pipeline, prepared } = await withSource(source, load, loadPipeline, { discard: discardPipeline })
+  let low = pipeline
+  try {
+    const { defaults, condition } = checkKind(readInfo(pipeline), load, prepared)
+    const size = { width: width ?? defaults.width, height: height ?? defaults.height }
+    const guided = condition.guidance && (guidanceScale ?? defaults.guidanceScale) !== 1
+    const ask = (one: NativePipeline) => JSON.parse(guarded(() => one.estimate(JSON.stringify({ ...size, guided })))) as NativeEstimate
+    const { peak, ...measured } = ask(pipeline)
+    const { memory } = load.request
+    // A plan is that of a load: the smallest one is asked of another, from the files that are there already.
+    if (memory.mode !== 'low')
+      low = await runJob(loadPipeline({ ...prepared.request, memory: { ...memory, mode: 'low' } }), { signal: load.signal }, discardPipeline)
+    const lowPeakBytes = low === pipeline ? peak : ask(low).peak
+    return { ...size, ...measured, peakBytes: peak, lowPeakBytes, processBytes: process.memoryUsage.rss() + scriptBytes }
+  } finally {
+    if (low !== pipeline) await low.dispose().promise
+    await pipeline.dispose().promise
+    await prepared.dispose()
   }
-  const { size, estimate } = await measure(load.request.memory.mode)
-  const low = load.request.memory.mode === 'low' ? estimate : (await measure('low')).estimate
-  const { peak, ...measured } = estimate
-  return { ...size, ...measured, peakBytes: peak, lowPeakBytes: low.peak, processBytes: process.memoryUsage.rss() + scriptBytes }
 }

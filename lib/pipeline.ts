@@ -3,14 +3,14 @@ import { checkLatentOutput, decodeLatents, firstStageOf, resolveDecode } from '.
 import { resolveClipSkip, resolveEmphasis } from './conditions.js'
 import { wrapConditioning, type Conditioning } from './conditioning.js'
 import { encodeCondition, encodeQuery, loss } from './encode-condition.js'
-import { addon, checkKind, withSource, type PreparedSource } from './engine.js'
-import { DisposedError, UnsupportedModelError } from './errors.js'
+import { checkKind, LoadedModel } from './engine.js'
+import { UnsupportedModelError } from './errors.js'
 import { generate, type GenerateContext } from './generate.js'
 import { embedImage } from './image-encoder.js'
 import type { RawImage } from './image/raw-image.js'
 import { readInfo } from './info.js'
 import { describeInputs, refusedInputs } from './input-rules.js'
-import { InFlight, runJob } from './job.js'
+import { runJob } from './job.js'
 import { wrapLatents, type Latents } from './latents.js'
 import { guarded } from './native/call.js'
 import type { NativePipeline } from './native/contract.js'
@@ -72,12 +72,9 @@ type KindOf<T extends { readonly kind: ModelKind }> = T['kind']
  * the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
  */
 class PipelineOf<K extends ModelKind> implements AsyncDisposable {
-  readonly #native: NativePipeline
-  readonly #prepared: PreparedSource
+  readonly #model: LoadedModel
   #tokenizer: PipelineTokenizer | undefined
   #firstStage: Autoencoder | undefined
-  #disposing: Promise<void> | undefined
-  readonly #calls = new InFlight()
   /** What was loaded: kind, condition, spec, parameters and weight types by part, defaults, samplers. */
   readonly info: PipelineInfo<K>
 
@@ -85,9 +82,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     Object.defineProperty(this, 'name', { value: 'DiffusionPipeline' })
   }
 
-  private constructor(native: NativePipeline, prepared: PreparedSource, info: PipelineInfo<K>) {
-    this.#native = native
-    this.#prepared = prepared
+  private constructor(model: LoadedModel, info: PipelineInfo<K>) {
+    this.#model = model
     this.info = info
   }
 
@@ -100,19 +96,11 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   static load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline>
   static async load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline> {
     const load = resolveLoad(options, 'load()')
-    const { result, prepared } = await withSource(
-      source,
-      load,
-      (request) => (callbacks) => addon().loadPipeline(JSON.stringify(request), callbacks),
-      {
-        discard: (native) => void native.dispose(),
-      },
-    )
+    const model = await LoadedModel.load(source, load, 'pipeline')
     try {
-      return new PipelineOf(result, prepared, checkKind(readInfo(result), load, prepared)) as DiffusionPipeline
+      return new PipelineOf(model, checkKind(readInfo(model.native), load, model)) as DiffusionPipeline
     } catch (error) {
-      await result.dispose().promise
-      await prepared.dispose()
+      await model.dispose()
       throw error
     }
   }
@@ -138,8 +126,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
 
   /** The model's first stage (pictures to codes and back), sharing this pipeline's weights. */
   get firstStage(): Autoencoder {
-    this.#usable()
-    return (this.#firstStage ??= firstStageOf(this.#native, this.info.spec.scaleFactor, this.#calls))
+    this.#model.usable()
+    return (this.#firstStage ??= firstStageOf(this.#model, this.info))
   }
 
   /**
@@ -152,9 +140,9 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     ...options: OptionArguments<GenerateOptions<KindOf<T>>>
   ): Promise<GenerateResult<ResolvedOptions<KindOf<T>>>>
   async generate(options?: GenerateOptions): Promise<GenerateResult> {
-    this.#usable()
+    this.#model.usable()
     this.#network('generate()')
-    return this.#calls.track(generate(this.#context(), options))
+    return this.#model.track(generate(this.#context(), options))
   }
 
   /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large pictures are made in overlapping tiles. */
@@ -164,7 +152,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     options?: UpscaleOptions,
   ): Promise<GenerateResult<SuperresResolvedOptions>>
   async upscale(image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<SuperresResolvedOptions>> {
-    this.#usable()
+    this.#model.usable()
     if (this.info.kind !== 'superres')
       throw new UnsupportedModelError(`upscale() is for super-resolution models; ${this.info.name} is not one: ${describeInputs(this.info)}`)
     const o = knownKeys(
@@ -173,12 +161,12 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
       Object.keys(options ?? {}).filter((key) => key !== 'image'),
       { image: 'is the first argument' },
     )
-    return this.#calls.track(generate(this.#context(), { ...o, image })) as Promise<GenerateResult<SuperresResolvedOptions>>
+    return this.#model.track(generate(this.#context(), { ...o, image })) as Promise<GenerateResult<SuperresResolvedOptions>>
   }
 
   /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. Retrieval-augmented models read one window of plain text. */
   tokenize(prompt: string): Tokenized {
-    this.#usable()
+    this.#model.usable()
     return this.#tokens().tokenize(checkString(prompt, 'prompt'), 1, this.info.kind === 'rdm' ? 'none' : undefined)
   }
 
@@ -189,7 +177,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     options?: EncodePromptOptions,
   ): Promise<Conditioning>
   async encodePrompt(prompt: string | TokenIds, options?: EncodePromptOptions): Promise<Conditioning> {
-    this.#usable()
+    this.#model.usable()
     const { info } = this
     if (info.kind === 'rdm')
       throw new UnsupportedModelError('encodePrompt() is not for retrieval-augmented models: use encodeCondition({ prompt, neighbours })')
@@ -201,7 +189,9 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
       throw invalidType(`prompt must be a string or { tokenIds }, not ${show(prompt)}`)
     const request =
       typeof prompt === 'string' ? this.#tokens().request(prompt, settings, minChunks) : PipelineTokenizer.fromIds(prompt, info, settings)
-    return wrapConditioning(await runJob((callbacks) => this.#native.encodePrompt(JSON.stringify(request), callbacks), { signal: optionalSignal(o) }))
+    return wrapConditioning(
+      await runJob((callbacks) => this.#model.native.encodePrompt(JSON.stringify(request), callbacks), { signal: optionalSignal(o) }),
+    )
   }
 
   /**
@@ -210,9 +200,9 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
    */
   encodeCondition<T extends DiffusionPipeline>(this: T, inputs: Inputs<KindOf<T>>, options?: EncodeConditionOptions): Promise<Conditioning>
   async encodeCondition(inputs: Inputs, options?: EncodeConditionOptions): Promise<Conditioning> {
-    this.#usable()
+    this.#model.usable()
     this.#network('encodeCondition()')
-    return this.#calls.track(encodeCondition(this.#context(), inputs, options))
+    return this.#model.track(encodeCondition(this.#context(), inputs, options))
   }
 
   /**
@@ -221,15 +211,15 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
    */
   loss<T extends DiffusionPipeline>(this: T, image: ImageInput, inputs: Inputs<KindOf<T>>, options?: LossOptions): Promise<LossResult>
   async loss(image: ImageInput, inputs: Inputs, options?: LossOptions): Promise<LossResult> {
-    this.#usable()
+    this.#model.usable()
     this.#network('loss()')
-    return this.#calls.track(loss(this.#context(), image, inputs, options))
+    return this.#model.track(loss(this.#context(), image, inputs, options))
   }
 
   /** Runs the first stage's encoder. Sides must be multiples of `info.downsampling`. The latents are times the scale factor (`moments`: raw). */
   async encodeImage(image: ImageInput, options?: EncodeImageOptions): Promise<Latents> {
-    this.#usable()
-    return this.#calls.track(encodeImage(this.#native, this.info, image, options))
+    this.#model.usable()
+    return this.#model.track(encodeImage(this.#model.native, this.info, image, options))
   }
 
   /**
@@ -237,14 +227,14 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
    * The picture is resized as a whole to the encoder's square, as the reference does.
    */
   async embedImage(image: ImageInput, options?: CallOptions): Promise<Float32Array> {
-    this.#usable()
-    return this.#calls.track(embedImage(this.#native, this.info, image, resolveCall(options, 'embedImage()').signal))
+    this.#model.usable()
+    return this.#model.track(embedImage(this.#model.native, this.info, image, resolveCall(options, 'embedImage()').signal))
   }
 
   /** Start noise of unit variance for `sample()` and `generate({ latents })`. */
   createLatents(options?: CreateLatentsOptions): Latents {
-    this.#usable()
-    return wrapLatents(createLatents(this.#native, this.info, options))
+    this.#model.usable()
+    return wrapLatents(createLatents(this.#model.native, this.info, options))
   }
 
   /**
@@ -252,30 +242,30 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
    * Leaving the loop ends the run; the generator's return value is the latents after the last step.
    */
   sample(options: SampleOptions): AsyncGenerator<SampleStep, Latents, void> {
-    this.#usable()
+    this.#model.usable()
     this.#network('sample()')
-    return sampleSteps(this.#native, this.info, resolveSample(options, this.info), () => this.#usable())
+    return sampleSteps(this.#model.native, this.info, resolveSample(options, this.info), () => this.#model.usable())
   }
 
   /** One evaluation of the network: its raw output (`info.spec.prediction` says of what kind) for latents at a timestep. */
   async predict(latents: Latents, options: PredictOptions): Promise<Latents> {
-    this.#usable()
+    this.#model.usable()
     this.#network('predict()')
-    return predict(this.#native, latents, options)
+    return predict(this.#model.native, latents, options)
   }
 
   /** Runs the first stage's decoder: 8-bit pictures, or with `output: 'float'` planar [n, channels, height, width] numbers, not clamped. */
   async decode(latents: Latents, options: DecodeOptions & { output: 'float' }): Promise<Float32Array>
   async decode(latents: Latents, options?: DecodeOptions & { output?: 'image' }): Promise<RawImage[]>
   async decode(latents: Latents, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
-    this.#usable()
-    return decodeLatents(this.#native, latents, resolveDecode(options, 'decode()', this.info))
+    this.#model.usable()
+    return decodeLatents(this.#model.native, latents, resolveDecode(options, 'decode()', this.info))
   }
 
   /** Bytes held now, by part, and the process's peak. */
   memoryUsage(): MemoryUsage {
-    this.#usable()
-    return JSON.parse(guarded(() => this.#native.memoryUsage())) as MemoryUsage
+    this.#model.usable()
+    return JSON.parse(guarded(() => this.#model.native.memoryUsage())) as MemoryUsage
   }
 
   /**
@@ -283,41 +273,31 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
    * counts too.
    */
   async profile(action: () => Promise<unknown>): Promise<OperationTime[]> {
-    this.#usable()
+    this.#model.usable()
     checkFunction(action, 'action')
     let table: string
-    guarded(() => this.#native.profile(true))
+    guarded(() => this.#model.native.profile(true))
     try {
       await action()
     } finally {
-      table = guarded(() => this.#native.profile(false))
+      table = guarded(() => this.#model.native.profile(false))
     }
     return JSON.parse(table) as OperationTime[]
   }
 
   /** Frees weights and graphs; the next call loads them again. */
   async unload(options?: CallOptions): Promise<void> {
-    this.#usable()
-    await runJob(() => this.#native.unload(), resolveCall(options, 'unload()'))
+    this.#model.usable()
+    await runJob(() => this.#model.native.unload(), resolveCall(options, 'unload()'))
   }
 
   /** Waits for waiting and running calls, then frees everything. Calls made after it fail with `ERR_DISPOSED`. Idempotent. */
   dispose(): Promise<void> {
-    return (this.#disposing ??= this.#free())
-  }
-
-  async #free(): Promise<void> {
-    await this.#calls.settled()
-    await this.#native.dispose().promise
-    await this.#prepared.dispose()
+    return this.#model.dispose()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose()
-  }
-
-  #usable(): void {
-    if (this.#disposing) throw new DisposedError('This pipeline has been disposed of')
   }
 
   #network(call: string): void {
@@ -326,20 +306,20 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
 
   #context(): GenerateContext {
     const tokenizer = () => this.#tokens()
-    const native = this.#native
+    const { native, source } = this.#model
     return {
       native,
       info: this.info,
       tokenizer,
       encodeQuery: (prompt, signal) => encodeQuery({ native, tokenizer }, prompt, signal),
-      modelName: this.#prepared.source.name,
+      modelName: source.name,
     }
   }
 
   #tokens(): PipelineTokenizer {
     return (this.#tokenizer ??= PipelineTokenizer.create(
-      guarded(() => this.#native.tokenizer()),
-      this.#prepared.source,
+      guarded(() => this.#model.native.tokenizer()),
+      this.#model.source,
       this.info,
     ))
   }

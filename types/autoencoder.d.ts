@@ -1,5 +1,5 @@
 import { type Codes } from './codes.js';
-import { InFlight } from './job.js';
+import { LoadedModel } from './engine.js';
 import { type Latents } from './latents.js';
 import type { NativePipeline } from './native/contract.js';
 import type { CallOptions, DecodeOptions, ImageInput, LoadOptions, ModelSource, PipelineInfo, RngName } from './types.js';
@@ -71,4 +71,4 @@ export declare class Autoencoder implements AsyncDisposable {
     [Symbol.asyncDispose](): Promise<void>;
 }
 /** For the pipeline: its own first stage. */
-export declare function firstStageOf(native: NativePipeline, scaleFactor: number, calls: InFlight): Autoencoder;
+export declare function firstStageOf(model: LoadedModel, info: PipelineInfo): Autoencoder;
