@@ -1,11 +1,10 @@
 import { DiffusionPipeline, estimateMemory, measurePeak, type OperationTime, type Peak } from '../index.js'
-import { readFlags, toJson, UsageError, type Command, type Flags, type Io } from './command.js'
-import { loadFlags, readLoadOptions, readSource } from './model-flags.js'
+import { readFlags, sameOptions, toJson, UsageError, type Command, type Flags, type Io } from './command.js'
+import { loadFlags, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
 
 const flags = {
   ...loadFlags,
-  width: { kind: 'number', help: "pixels; default: the model's" },
-  height: { kind: 'number', help: "pixels; default: the model's" },
+  ...sizeFlags,
   repeats: { kind: 'number', help: 'network steps that are timed; the median counts (default 3)' },
   profile: { kind: 'switch', help: 'also what each operation of a step and of the decoder takes' },
   json: { kind: 'switch', help: 'as JSON' },
@@ -66,9 +65,8 @@ function reachable(peaks: Peak[], precision: string, dtype: string | undefined):
 async function measure(values: ReturnType<typeof readFlags<typeof flags>>['values'], model: string | undefined, { signal }: Io): Promise<Report> {
   const source = readSource(values, model)
   const load = { ...readLoadOptions(values), signal }
-  const size = { ...(values.width === undefined ? {} : { width: values.width }), ...(values.height === undefined ? {} : { height: values.height }) }
-  const estimate = await estimateMemory(source, { ...load, ...size })
-  const peak = await measurePeak({ signal, ...(values.threads === undefined ? {} : { threads: values.threads }) })
+  const estimate = await estimateMemory(source, { ...load, ...sameOptions(values, ['width', 'height']) })
+  const peak = await measurePeak({ signal, ...sameOptions(values, ['threads']) })
   const [loadMs, pipe] = await timed(() => DiffusionPipeline.load(source, load))
   await using held = pipe
   const f32 = peak.find(({ format }) => format === 'f32') // text encoders stay in float32

@@ -14,6 +14,13 @@ export interface Flag {
 
 export type Flags = Record<string, Flag>
 
+/** Flags of the commands that work for a while and report at the end. */
+export const reportFlags = {
+  json: { kind: 'switch', help: 'report as JSON on standard output' },
+  quiet: { kind: 'switch', short: 'q', help: 'no progress bar and no report' },
+  help: { kind: 'switch', short: 'h', help: 'show this' },
+} as const satisfies Flags
+
 /** The values given for flags: only those that were given. */
 export type FlagValues<F extends Flags> = {
   [K in keyof F]?: F[K]['kind'] extends 'switch' ? boolean : F[K]['kind'] extends 'number' ? number : string
@@ -105,6 +112,11 @@ export function readSeed(text: string): bigint {
 /** kebab-case to the API's camelCase. */
 export function camelCase(name: string): string {
   return name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())
+}
+
+/** Flags that are options of the API under the same name in camel case. */
+export function sameOptions(values: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(names.flatMap((name) => (values[name] === undefined ? [] : [[camelCase(name), values[name]]])))
 }
 
 /** Help text of a command. */

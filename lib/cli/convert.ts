@@ -1,6 +1,6 @@
 import { convert, type ConvertOptions, type WeightType } from '../index.js'
-import { readFlags, toJson, UsageError, type Command, type Flags } from './command.js'
-import { readEma, readSource, sourceFlags } from './model-flags.js'
+import { readFlags, reportFlags, toJson, UsageError, type Command, type Flags } from './command.js'
+import { readFileOptions, readSource, sourceFlags } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 const flags = {
@@ -8,9 +8,7 @@ const flags = {
   type: { kind: 'text', short: 't', value: 'TYPE', help: 'f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0 (default f16)' },
   override: { kind: 'text', value: 'LIST', help: 'other types for single tensors: PATTERN=TYPE,PATTERN=TYPE' },
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'the .gguf to write' },
-  json: { kind: 'switch', help: 'report as JSON on standard output' },
-  quiet: { kind: 'switch', short: 'q', help: 'no progress bar and no report' },
-  help: { kind: 'switch', short: 'h', help: 'show this' },
+  ...reportFlags,
 } as const satisfies Flags
 
 function readOverrides(text: string): [string, WeightType][] {
@@ -35,9 +33,13 @@ export const convertCommand: Command = {
     if (output === undefined) throw new UsageError('no output given: pass -o OUT.gguf')
     if (rest.length > 0) throw new UsageError(`one argument too many: ${rest[0]}`)
     const bar = progressBar(io, values.quiet)
-    const options: ConvertOptions = { type: (values.type ?? 'f16') as WeightType, signal: io.signal, onProgress: bar.update, ...readEma(values) }
+    const options: ConvertOptions = {
+      type: (values.type ?? 'f16') as WeightType,
+      signal: io.signal,
+      onProgress: bar.update,
+      ...readFileOptions(values),
+    }
     if (values.override !== undefined) options.overrides = readOverrides(values.override)
-    if (values.config !== undefined) options.config = values.config
     try {
       const report = await convert(source, output, options)
       bar.clear()

@@ -1,6 +1,6 @@
 import { DiffusionPipeline, type GenerateResult } from '../index.js'
 import { contactSheet, type Entry } from './contact-sheet.js'
-import { readFlags, readSeed, toJson, type Command, type Flags } from './command.js'
+import { readFlags, readSeed, reportFlags, toJson, type Command, type Flags } from './command.js'
 import { checkTarget } from './drawing.js'
 import { loadFlags, readLoadOptions, readSource } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
@@ -9,9 +9,7 @@ const flags = {
   ...loadFlags,
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'the contact sheet (default demo.png)' },
   seed: { kind: 'text', value: 'N', help: 'seed of every picture (default 7)' },
-  json: { kind: 'switch', help: 'report as JSON on standard output' },
-  quiet: { kind: 'switch', short: 'q', help: 'no progress bar and no report' },
-  help: { kind: 'switch', short: 'h', help: 'show this' },
+  ...reportFlags,
 } as const satisfies Flags
 
 /** What the model inside the package knows: shapes, colours, sizes, backgrounds, places, numbers, relations. */

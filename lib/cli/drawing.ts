@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { RawImage, type DiffusionPipeline, type GenerateOptions, type GenerateResult } from '../index.js'
-import { camelCase, readNumber, readSeed, toJson, UsageError, type Flags, type FlagValues, type Io } from './command.js'
+import { readNumber, readSeed, sameOptions, toJson, UsageError, type Flags, type FlagValues, type Io, type reportFlags } from './command.js'
 
 export const promptFlags = {
   'negative-prompt': { kind: 'text', short: 'n', help: 'what to keep out' },
@@ -22,27 +22,22 @@ export const samplingFlags = {
   rng: { kind: 'text', value: 'NAME', help: 'philox (default, as A1111) or mt19937 (as diffusers and ComfyUI)' },
 } as const satisfies Flags
 
-export const reportFlags = {
+export const previewFlags = {
   preview: { kind: 'text', value: 'FILE', help: 'rewrite this picture while sampling' },
   'preview-every': { kind: 'number', help: 'steps between previews; default 1' },
-  json: { kind: 'switch', help: 'report as JSON on standard output' },
-  quiet: { kind: 'switch', short: 'q', help: 'no progress bar and no report' },
-  help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
 
 export const samplingNotes =
   'samplers: ddim ddpm plms euler euler_a heun lms dpm2 dpm2_a dpmpp_2s_a dpmpp_sde dpmpp_2m dpmpp_2m_sde dpmpp_3m_sde unipc deis lcm tcd\n' +
   'schedules: normal karras exponential polyexponential sgm_uniform simple ddim_uniform beta ays kl_optimal leading trailing linspace'
 
-type DrawingValues = FlagValues<typeof promptFlags> & FlagValues<typeof samplingFlags> & FlagValues<typeof reportFlags>
+type DrawingValues = FlagValues<typeof promptFlags> &
+  FlagValues<typeof samplingFlags> &
+  FlagValues<typeof previewFlags> &
+  FlagValues<typeof reportFlags>
 
 function readSchedule(text: string): string | Float32Array {
   return text.includes(',') ? Float32Array.from(text.split(','), (part) => readNumber(part, '--schedule')) : text
-}
-
-/** Flags that are options of the API under the same name in camel case. */
-export function sameOptions(values: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(names.flatMap((name) => (values[name] === undefined ? [] : [[camelCase(name), values[name]]])))
 }
 
 /** Options of generate() from the shared flags. */

@@ -1,11 +1,10 @@
-import { estimateMemory, type EstimateRequest, type StageEstimate } from '../index.js'
-import { readFlags, toJson, type Command, type Flags } from './command.js'
-import { loadFlags, readLoadOptions, readSource } from './model-flags.js'
+import { estimateMemory, type StageEstimate } from '../index.js'
+import { readFlags, sameOptions, toJson, type Command, type Flags } from './command.js'
+import { loadFlags, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
 
 const flags = {
   ...loadFlags,
-  width: { kind: 'number', help: "pixels; default: the model's" },
-  height: { kind: 'number', help: "pixels; default: the model's" },
+  ...sizeFlags,
   'guidance-scale': { kind: 'number', help: '1 is no guidance: half the batch' },
   json: { kind: 'switch', help: 'as JSON, in bytes' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
@@ -20,10 +19,7 @@ export const estimateCommand: Command = {
   flags,
   async run(argv, io) {
     const { values, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one MODEL' })
-    const request: EstimateRequest = { ...readLoadOptions(values), signal: io.signal }
-    if (values.width !== undefined) request.width = values.width
-    if (values.height !== undefined) request.height = values.height
-    if (values['guidance-scale'] !== undefined) request.guidanceScale = values['guidance-scale']
+    const request = { ...readLoadOptions(values), ...sameOptions(values, ['width', 'height', 'guidance-scale']), signal: io.signal }
     const estimate = await estimateMemory(readSource(values, positionals[0]), request)
     if (values.json) {
       io.stdout.write(toJson(estimate))

@@ -1,8 +1,8 @@
 import { DiffusionPipeline, inspect, type GenerateOptions, type ModelSource } from '../index.js'
-import { readFlags, UsageError, type Command, type FlagValues, type Flags, type Io } from './command.js'
-import { checkTarget, promptFlags, readDrawingOptions, reportFlags, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
+import { readFlags, reportFlags, sameOptions, UsageError, type Command, type FlagValues, type Flags, type Io } from './command.js'
+import { checkTarget, previewFlags, promptFlags, readDrawingOptions, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
 import { inputFlags, readInputs, readPrompt } from './input-flags.js'
-import { loadFlags, readEma, readLoadOptions, readSource } from './model-flags.js'
+import { loadFlags, readFileOptions, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 const flags = {
@@ -10,9 +10,9 @@ const flags = {
   ...inputFlags,
   ...promptFlags,
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'picture to write; with --count, NAME-1.png, NAME-2.png ... (default out.png)' },
-  width: { kind: 'number', help: "pixels; default: the model's" },
-  height: { kind: 'number', help: "pixels; default: the model's" },
+  ...sizeFlags,
   ...samplingFlags,
+  ...previewFlags,
   ...reportFlags,
 } as const satisfies Flags
 
@@ -20,19 +20,14 @@ type Values = FlagValues<typeof flags>
 
 /** Text models draw the empty prompt only when told to. Whether the model is one stands in its header, before anything is loaded. */
 async function checkPrompt(source: ModelSource | undefined, values: Values, { signal }: Io): Promise<void> {
-  const { prompt, config } = values
-  if (prompt !== undefined) return
-  const options = { signal, ...(config === undefined ? {} : { config }), ...readEma(values) }
+  if (values.prompt !== undefined) return
   // The model inside the package is a text model.
-  const kind = source === undefined ? 'text' : (await inspect(source, options)).spec.kind
+  const kind = source === undefined ? 'text' : (await inspect(source, { signal, ...readFileOptions(values) })).spec.kind
   if (kind === 'text') throw new UsageError('no prompt given: pass "what to draw" ("" for the empty prompt)')
 }
 
 async function readOptions(values: Values): Promise<GenerateOptions> {
-  const options: GenerateOptions = { ...readDrawingOptions(values), ...(await readInputs(values)) }
-  if (values.width !== undefined) options.width = values.width
-  if (values.height !== undefined) options.height = values.height
-  return options
+  return { ...readDrawingOptions(values), ...(await readInputs(values)), ...sameOptions(values, ['width', 'height']) }
 }
 
 export const generateCommand: Command = {

@@ -1,8 +1,7 @@
 /** What to draw, on the command line: the flags of the inputs that models of the different kinds take. */
 import { readFile } from 'node:fs/promises'
 import { RetrievalDatabase, type GenerateOptions, type LayoutBox } from '../index.js'
-import { sameOptions } from './drawing.js'
-import { UsageError, type FlagValues, type Flags } from './command.js'
+import { sameOptions, UsageError, type FlagValues, type Flags } from './command.js'
 
 export const inputFlags = {
   prompt: { kind: 'text', short: 'p', help: 'what to draw, in place of PROMPT; (word:1.2), [word] and BREAK as in A1111' },

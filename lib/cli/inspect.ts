@@ -1,6 +1,6 @@
 import { inspect } from '../index.js'
 import { readFlags, toJson, type Command, type Flags } from './command.js'
-import { readEma, readSource, sourceFlags } from './model-flags.js'
+import { readFileOptions, readSource, sourceFlags } from './model-flags.js'
 
 const flags = {
   ...sourceFlags,
@@ -29,12 +29,7 @@ export const inspectCommand: Command = {
   flags,
   async run(argv, io) {
     const { values, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one MODEL' })
-    const options = {
-      signal: io.signal,
-      ...(values.config === undefined ? {} : { config: values.config }),
-      ...readEma(values),
-    }
-    const info = await inspect(readSource(values, positionals[0]), options)
+    const info = await inspect(readSource(values, positionals[0]), { signal: io.signal, ...readFileOptions(values) })
     if (values.json) {
       io.stdout.write(toJson(info))
       return

@@ -1,6 +1,6 @@
 /** Flags that every command with a model has, and how they become load options. */
 import type { LoadOptions, ModelFiles, ModelSource, WeightType } from '../index.js'
-import { camelCase, UsageError, type FlagValues, type Flags } from './command.js'
+import { camelCase, sameOptions, UsageError, type FlagValues, type Flags } from './command.js'
 
 export const sourceFlags = {
   model: {
@@ -33,6 +33,11 @@ export const loadFlags = {
   threads: { kind: 'number', value: 'N', help: 'threads; default: the physical cores' },
 } as const satisfies Flags
 
+export const sizeFlags = {
+  width: { kind: 'number', help: "pixels; default: the model's" },
+  height: { kind: 'number', help: "pixels; default: the model's" },
+} as const satisfies Flags
+
 /** `q8_0` for all parts, or `unet=q8_0,vae=f16`. */
 function readDtype(text: string): LoadOptions['dtype'] {
   if (!text.includes('=')) return text as WeightType
@@ -48,28 +53,22 @@ function readDtype(text: string): LoadOptions['dtype'] {
 /** The model that the flags name; undefined, which the API takes for the package's own, where they name none. */
 export function readSource(values: FlagValues<typeof sourceFlags>, positional?: string): ModelSource | undefined {
   const model = values.model ?? positional
-  const parts: ModelFiles = {}
-  if (values.unet !== undefined) parts.unet = values.unet
-  if (values['text-encoder'] !== undefined) parts.textEncoder = values['text-encoder']
-  if (values['image-encoder'] !== undefined) parts.imageEncoder = values['image-encoder']
-  if (values.vae !== undefined) parts.vae = values.vae
-  if (values.tokenizer !== undefined) parts.tokenizer = values.tokenizer
+  const parts: ModelFiles = sameOptions(values, ['unet', 'text-encoder', 'image-encoder', 'vae', 'tokenizer'])
   if (Object.keys(parts).length === 0) return model
   return model === undefined ? parts : { model, ...parts }
 }
 
-/** The weights that `--ema` or `--no-ema` asks for; without `ema` where neither is given. */
-export function readEma(values: Pick<FlagValues<typeof sourceFlags>, 'ema' | 'no-ema'>): Pick<LoadOptions, 'ema'> {
+/** How the files are to be read: the configuration, and the weights that `--ema` or `--no-ema` asks for; without `ema` where neither is given. */
+export function readFileOptions(values: Pick<FlagValues<typeof sourceFlags>, 'config' | 'ema' | 'no-ema'>): Pick<LoadOptions, 'config' | 'ema'> {
   if (values.ema && values['no-ema']) throw new UsageError('--ema and --no-ema exclude each other')
-  if (values['no-ema']) return { ema: false }
-  return values.ema ? { ema: true } : {}
+  return { ...sameOptions(values, ['config', 'ema']), ...(values['no-ema'] ? { ema: false } : {}) }
 }
 
 export function readLoadOptions(values: FlagValues<typeof loadFlags>): LoadOptions {
-  const options: Record<string, unknown> = readEma(values)
-  for (const name of ['device', 'precision', 'threads', 'config'] as const) if (values[name] !== undefined) options[name] = values[name]
+  const options: LoadOptions = { ...readFileOptions(values), ...sameOptions(values, ['device', 'precision', 'threads']) }
   if (values.dtype !== undefined) options.dtype = readDtype(values.dtype)
-  if (values['vae-tiling']) options.memory = { ...(values.memory === undefined ? {} : { mode: values.memory }), vaeTiling: true }
-  else if (values.memory !== undefined) options.memory = values.memory
+  const mode = values.memory as 'auto' | 'fast' | 'low' | undefined
+  if (values['vae-tiling']) options.memory = { ...(mode === undefined ? {} : { mode }), vaeTiling: true }
+  else if (mode !== undefined) options.memory = mode
   return options
 }

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { ImageEncoder, RawImage, writeRetrievalDatabase } from '../index.js'
-import { readFlags, toJson, UsageError, type Command, type Flags, type Io } from './command.js'
+import { readFlags, reportFlags, toJson, UsageError, type Command, type Flags, type Io } from './command.js'
 import { checkFolder } from './drawing.js'
 import { loadFlags, readLoadOptions } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
@@ -16,9 +16,7 @@ const flags = {
   precision,
   memory,
   threads,
-  json: { kind: 'switch', help: 'report as JSON on standard output' },
-  quiet: { kind: 'switch', short: 'q', help: 'no progress bar and no report' },
-  help: { kind: 'switch', short: 'h', help: 'show this' },
+  ...reportFlags,
 } as const satisfies Flags
 
 /** Pictures below a folder, by their path in it. */

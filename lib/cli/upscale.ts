@@ -1,6 +1,6 @@
 import { DiffusionPipeline } from '../index.js'
-import { readFlags, UsageError, type Command, type Flags } from './command.js'
-import { checkTarget, promptFlags, readDrawingOptions, reportFlags, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
+import { readFlags, reportFlags, sameOptions, UsageError, type Command, type Flags } from './command.js'
+import { checkTarget, previewFlags, promptFlags, readDrawingOptions, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
 import { loadFlags, readLoadOptions, readSource } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
@@ -12,6 +12,7 @@ const flags = {
   'tile-size': { kind: 'number', help: 'side of the tiles that large pictures are made in, in pixels of the small picture; default 128' },
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'picture to write (default out.png)' },
   ...samplingFlags,
+  ...previewFlags,
   ...reportFlags,
 } as const satisfies Flags
 
@@ -37,11 +38,7 @@ export const upscaleCommand: Command = {
     if (values.preview !== undefined) await checkTarget(values.preview, '--preview')
     const { signal } = io
     const bar = progressBar(io, values.quiet)
-    const options = {
-      ...readDrawingOptions(values),
-      ...(values.prompt === undefined ? {} : { prompt: values.prompt }),
-      ...(values['noise-level'] === undefined ? {} : { noiseLevel: values['noise-level'] }),
-    }
+    const options = { ...readDrawingOptions(values), ...sameOptions(values, ['prompt', 'noise-level']) }
     try {
       const load = withTiles(readLoadOptions(values), values['tile-size'])
       await using pipe = await DiffusionPipeline.load(source, { ...load, kind: 'superres', signal, onProgress: bar.update })

@@ -8,6 +8,23 @@ export interface Flag {
     help: string;
 }
 export type Flags = Record<string, Flag>;
+/** Flags of the commands that work for a while and report at the end. */
+export declare const reportFlags: {
+    readonly json: {
+        readonly kind: "switch";
+        readonly help: "report as JSON on standard output";
+    };
+    readonly quiet: {
+        readonly kind: "switch";
+        readonly short: "q";
+        readonly help: "no progress bar and no report";
+    };
+    readonly help: {
+        readonly kind: "switch";
+        readonly short: "h";
+        readonly help: "show this";
+    };
+};
 /** The values given for flags: only those that were given. */
 export type FlagValues<F extends Flags> = {
     [K in keyof F]?: F[K]['kind'] extends 'switch' ? boolean : F[K]['kind'] extends 'number' ? number : string;
@@ -51,6 +68,8 @@ export declare function readNumber(text: string, name: string): number;
 export declare function readSeed(text: string): bigint;
 /** kebab-case to the API's camelCase. */
 export declare function camelCase(name: string): string;
+/** Flags that are options of the API under the same name in camel case. */
+export declare function sameOptions(values: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown>;
 /** Help text of a command. */
 export declare function helpText(command: Command): string;
 /** JSON for machines: bigints as numbers where they fit, typed arrays as lists. */

@@ -1,5 +1,5 @@
 import { type DiffusionPipeline, type GenerateOptions, type GenerateResult } from '../index.js';
-import { type FlagValues, type Io } from './command.js';
+import { type FlagValues, type Io, type reportFlags } from './command.js';
 export declare const promptFlags: {
     readonly 'negative-prompt': {
         readonly kind: "text";
@@ -58,7 +58,7 @@ export declare const samplingFlags: {
         readonly help: "philox (default, as A1111) or mt19937 (as diffusers and ComfyUI)";
     };
 };
-export declare const reportFlags: {
+export declare const previewFlags: {
     readonly preview: {
         readonly kind: "text";
         readonly value: "FILE";
@@ -68,25 +68,9 @@ export declare const reportFlags: {
         readonly kind: "number";
         readonly help: "steps between previews; default 1";
     };
-    readonly json: {
-        readonly kind: "switch";
-        readonly help: "report as JSON on standard output";
-    };
-    readonly quiet: {
-        readonly kind: "switch";
-        readonly short: "q";
-        readonly help: "no progress bar and no report";
-    };
-    readonly help: {
-        readonly kind: "switch";
-        readonly short: "h";
-        readonly help: "show this";
-    };
 };
 export declare const samplingNotes: string;
-type DrawingValues = FlagValues<typeof promptFlags> & FlagValues<typeof samplingFlags> & FlagValues<typeof reportFlags>;
-/** Flags that are options of the API under the same name in camel case. */
-export declare function sameOptions(values: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown>;
+type DrawingValues = FlagValues<typeof promptFlags> & FlagValues<typeof samplingFlags> & FlagValues<typeof previewFlags> & FlagValues<typeof reportFlags>;
 /** Options of generate() from the shared flags. */
 export declare function readDrawingOptions(values: DrawingValues): GenerateOptions;
 /** The folder that a file is to be written to. */

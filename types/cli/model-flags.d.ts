@@ -122,8 +122,18 @@ export declare const loadFlags: {
         readonly help: "read the raw weights of a training checkpoint";
     };
 };
+export declare const sizeFlags: {
+    readonly width: {
+        readonly kind: "number";
+        readonly help: "pixels; default: the model's";
+    };
+    readonly height: {
+        readonly kind: "number";
+        readonly help: "pixels; default: the model's";
+    };
+};
 /** The model that the flags name; undefined, which the API takes for the package's own, where they name none. */
 export declare function readSource(values: FlagValues<typeof sourceFlags>, positional?: string): ModelSource | undefined;
-/** The weights that `--ema` or `--no-ema` asks for; without `ema` where neither is given. */
-export declare function readEma(values: Pick<FlagValues<typeof sourceFlags>, 'ema' | 'no-ema'>): Pick<LoadOptions, 'ema'>;
+/** How the files are to be read: the configuration, and the weights that `--ema` or `--no-ema` asks for; without `ema` where neither is given. */
+export declare function readFileOptions(values: Pick<FlagValues<typeof sourceFlags>, 'config' | 'ema' | 'no-ema'>): Pick<LoadOptions, 'config' | 'ema'>;
 export declare function readLoadOptions(values: FlagValues<typeof loadFlags>): LoadOptions;
