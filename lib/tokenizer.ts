@@ -4,6 +4,7 @@ import { ModelFormatError, UnsupportedModelError } from './errors.js'
 import type { ModelInfo, PipelineInfo, TokenIds } from './types.js'
 import type { NativePromptTokens } from './native/contract.js'
 import type { ResolvedSource } from './sources.js'
+import { conditionerOf, type Conditioner } from './spec.js'
 import { parseBert } from './text/bert-data.js'
 import { readBertFiles } from './text/bert-files.js'
 import { BertTokenizer } from './text/bert-tokenizer.js'
@@ -29,23 +30,10 @@ export interface PromptSettings {
   clipSkip: number
 }
 
-interface ClipSpec {
-  vocabSize: number
-  maxPositionEmbeddings: number
-  bosTokenId: number
-  eosTokenId: number
-  padTokenId: number
-}
-
-interface BertSpec {
-  vocabSize: number
-  maxLength: number
-}
-
-interface Conditioner {
-  kind: string
-  clip?: ClipSpec
-  params?: BertSpec
+/** A text encoder in the specification of a model: CLIP's numbers in `clip`, BERT's in `params`. */
+interface TextConditioner extends Conditioner {
+  clip?: { vocabSize: number; maxPositionEmbeddings: number; bosTokenId: number; eosTokenId: number; padTokenId: number }
+  params?: { vocabSize: number; maxLength: number }
 }
 
 /** What the model's text encoder takes. */
@@ -59,15 +47,14 @@ interface TextEncoder {
 }
 
 function textEncoderOf(spec: PipelineInfo['spec']): TextEncoder | undefined {
-  for (const { kind, clip, params } of spec.conditioners as unknown as Conditioner[]) {
-    if (kind === 'clip_text' && clip) {
-      const { vocabSize, maxPositionEmbeddings: length, bosTokenId, eosTokenId, padTokenId } = clip
-      return { kind: 'clip', vocabSize, length, options: { bosTokenId, eosTokenId, padTokenId, maxLength: length } }
-    }
-    if (kind === 'bert_text' && params) {
-      const { vocabSize, maxLength: length } = params
-      return { kind: 'bert', vocabSize, length, options: { single: true, maxLength: length } }
-    }
+  const { kind, clip, params } = conditionerOf<TextConditioner>(spec, 'clip_text', 'bert_text') ?? {}
+  if (kind === 'clip_text' && clip) {
+    const { vocabSize, maxPositionEmbeddings: length, bosTokenId, eosTokenId, padTokenId } = clip
+    return { kind: 'clip', vocabSize, length, options: { bosTokenId, eosTokenId, padTokenId, maxLength: length } }
+  }
+  if (kind === 'bert_text' && params) {
+    const { vocabSize, maxLength: length } = params
+    return { kind: 'bert', vocabSize, length, options: { single: true, maxLength: length } }
   }
   return undefined
 }
@@ -80,25 +67,26 @@ interface Family {
   files: string
 }
 
+function family<Data extends object>(
+  TokenizerOf: { new (data: Data): TextTokenizer; standard(): TextTokenizer },
+  read: (place: string) => Data | undefined,
+  parse: (text: string) => Data,
+  files: string,
+): Family {
+  return {
+    read: (place) => {
+      const data = read(place)
+      return data && new TokenizerOf(data)
+    },
+    parse: (text) => new TokenizerOf(parse(text)),
+    standard: () => TokenizerOf.standard(),
+    files,
+  }
+}
+
 const families: Record<TextEncoder['kind'], Family> = {
-  clip: {
-    read: (place) => {
-      const data = readTokenizerFiles(place)
-      return data && new ClipTokenizer(data)
-    },
-    parse: (text) => new ClipTokenizer(parseTokenizer(text)),
-    standard: () => ClipTokenizer.standard(),
-    files: 'tokenizer.json nor vocab.json and merges.txt',
-  },
-  bert: {
-    read: (place) => {
-      const data = readBertFiles(place)
-      return data && new BertTokenizer(data)
-    },
-    parse: (text) => new BertTokenizer(parseBert(text)),
-    standard: () => BertTokenizer.standard(),
-    files: 'tokenizer.json nor vocab.txt',
-  },
+  clip: family(ClipTokenizer, readTokenizerFiles, parseTokenizer, 'tokenizer.json nor vocab.json and merges.txt'),
+  bert: family(BertTokenizer, readBertFiles, parseBert, 'tokenizer.json nor vocab.txt'),
 }
 
 /** The caller's own tokenizer files, or those of the model's folder. */
@@ -164,16 +152,20 @@ export class PipelineTokenizer {
     return { chunks, truncated }
   }
 
+  /** Windows without their texts. */
+  #windows(prompt: string, minChunks: number, emphasis?: 'none'): Pick<NativePromptTokens, 'chunks' | 'truncated'> {
+    const { chunks, truncated } = this.tokenize(prompt, minChunks, emphasis)
+    return { chunks: chunks.map(({ ids, weights }) => ({ ids, weights })), truncated }
+  }
+
   /** The engine's request for a prompt, padded with empty windows to at least `minChunks`. */
   request(prompt: string, settings: PromptSettings, minChunks = 1): NativePromptTokens {
-    const { chunks, truncated } = this.tokenize(prompt, minChunks)
-    return { chunks: chunks.map(({ ids, weights }) => ({ ids, weights })), ...settings, truncated }
+    return { ...this.#windows(prompt, minChunks), ...settings }
   }
 
   /** The request for a text as it is, cut at one window: what retrieval-augmented models embed. */
   plain(prompt: string): NativePromptTokens {
-    const { chunks, truncated } = this.tokenize(prompt, 1, 'none')
-    return { chunks: chunks.map(({ ids, weights }) => ({ ids, weights })), emphasis: 'original', clipSkip: 0, truncated }
+    return { ...this.#windows(prompt, 1, 'none'), emphasis: 'original', clipSkip: 0 }
   }
 
   /** Prompt and negative prompt with the same number of windows, as guidance in one batch needs it. */

@@ -1,5 +1,5 @@
 import { continuation, serialiseBert, standardBertData, type BertTokenizerData } from './bert-data.js'
-import { literalPattern, type TextTokenizer } from './text-tokenizer.js'
+import { encodeAround, literalPattern, lowerEach, type TextTokenizer } from './text-tokenizer.js'
 import { Normalizer, Tokenizer } from './tokenizers-library.js'
 
 const normaliserConfig = { type: 'BertNormalizer', clean_text: true, handle_chinese_chars: true, strip_accents: null, lowercase: true }
@@ -12,7 +12,7 @@ const ideograph =
 
 /**
  * BERT's normalisation (Devlin et al. 2018; the BertNormalizer of the tokenizers library): no control characters, one kind of space, ideographs apart, and in
- * uncased vocabularies neither accents nor capitals. Each character is lowered by itself: JavaScript's own lowering of a text gives a Greek word its final sigma.
+ * uncased vocabularies neither accents nor capitals.
  */
 class BertNormalizer extends Normalizer {
   readonly #lowercase: boolean
@@ -30,10 +30,7 @@ class BertNormalizer extends Normalizer {
       else if (space.test(character)) clean += ' '
       else clean += ideograph.test(character) ? ` ${character} ` : character
     }
-    if (!this.#lowercase) return clean
-    let lower = ''
-    for (const character of clean.normalize('NFD').replace(/\p{Mn}/gu, '')) lower += character.toLowerCase()
-    return lower
+    return this.#lowercase ? lowerEach(clean.normalize('NFD').replace(/\p{Mn}/gu, '')) : clean
   }
 }
 
@@ -100,10 +97,8 @@ export class BertTokenizer implements TextTokenizer {
   }
 
   encode(text: string): number[] {
-    return text.split(this.#specialPattern).flatMap((part, i) => {
-      if (i % 2 === 1) return [this.data.vocab.get(part)!]
-      return part === '' ? [] : this.#tokenizer.encode(part, { add_special_tokens: false }).ids.map((id) => id ?? this.#unkTokenId)
-    })
+    const plain = (part: string) => this.#tokenizer.encode(part, { add_special_tokens: false }).ids
+    return encodeAround(text, this.#specialPattern, this.data.vocab, plain, this.#unkTokenId)
   }
 
   /** `cat` begins a word, `##s` goes on with one. */

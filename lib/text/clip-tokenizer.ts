@@ -1,5 +1,5 @@
 import { Normalizer, Tokenizer } from './tokenizers-library.js'
-import { literalPattern, type TextTokenizer } from './text-tokenizer.js'
+import { encodeAround, literalPattern, lowerEach, type TextTokenizer } from './text-tokenizer.js'
 import { serialiseTokenizer, standardClipData, type TokenizerData } from './tokenizer-data.js'
 import { endOfWord } from './vocabulary.js'
 
@@ -8,15 +8,10 @@ const wordPattern = "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N
 
 const normaliserConfig = { type: 'Sequence', normalizers: [{ type: 'NFC' }, { type: 'Lowercase' }] }
 
-/**
- * CLIP's normalisation: NFC, lower case. White space needs no collapsing, as words never hold any.
- * Each character is lowered by itself; JavaScript's own lowering of a whole text would give a Greek word its final sigma, which the reference does not.
- */
+/** CLIP's normalisation: NFC, lower case. White space needs no collapsing, as words never hold any. */
 class ClipNormalizer extends Normalizer {
   override normalize(text: string): string {
-    let lower = ''
-    for (const character of text.normalize('NFC')) lower += character.toLowerCase()
-    return lower
+    return lowerEach(text.normalize('NFC'))
   }
 }
 
@@ -81,10 +76,8 @@ export class ClipTokenizer implements TextTokenizer {
   }
 
   encode(text: string): number[] {
-    return text.split(this.#specialPattern).flatMap((part, i) => {
-      if (i % 2 === 1) return [this.#special.get(part)!]
-      return part === '' ? [] : this.#tokenizer.encode(part, { add_special_tokens: false }).ids.map((id) => id ?? this.#unkTokenId)
-    })
+    const plain = (part: string) => this.#tokenizer.encode(part, { add_special_tokens: false }).ids
+    return encodeAround(text, this.#specialPattern, this.#special, plain, this.#unkTokenId)
   }
 
   tokenToId(token: string): number | undefined {

@@ -17,6 +17,27 @@ export interface TextTokenizer {
   serialise(): string
 }
 
+/** Lower case character by character: JavaScript's own lowering of a whole text gives a Greek word its final sigma, which the references do not. */
+export function lowerEach(text: string): string {
+  let lower = ''
+  for (const character of text) lower += character.toLowerCase()
+  return lower
+}
+
+/** Ids of a text: `special` (split off by {@link literalPattern}) by its own table, everything between by the tokenizer; what that does not know is `unknown`. */
+export function encodeAround(
+  text: string,
+  pattern: RegExp,
+  special: ReadonlyMap<string, number>,
+  encode: (part: string) => readonly (number | undefined)[],
+  unknown: number,
+): number[] {
+  return text.split(pattern).flatMap((part, i) => {
+    if (i % 2 === 1) return [special.get(part)!]
+    return part === '' ? [] : encode(part).map((id) => id ?? unknown)
+  })
+}
+
 /** A capturing pattern of literal texts, the longest first: splitting by it puts them at the odd places. */
 export function literalPattern(texts: readonly string[]): RegExp {
   const escaped = [...texts].sort((a, b) => b.length - a.length).map((text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'))
