@@ -1,15 +1,11 @@
 /** Code numbers of VQ first stages. */
-import { checkShape, invalidRange, invalidType, knownKeys, show } from './validate.js'
+import { checkShape, invalidRange, invalidType, isInt32Array, knownKeys, show } from './validate.js'
 
 /** A picture as numbers of codebook entries: one per latent pixel, row by row. */
 export interface Codes {
   data: Int32Array
   /** [n, height, width] */
   shape: readonly [number, number, number]
-}
-
-function isInt32Array(value: unknown): value is Int32Array {
-  return ArrayBuffer.isView(value) && Object.prototype.toString.call(value) === '[object Int32Array]'
 }
 
 /** Tells codes from latents. */

@@ -1,7 +1,7 @@
 /** The inputs of a model's condition: checked and completed, then gathered into the engine's request. */
 import { UnsupportedModelError } from './errors.js'
 import { readLabelMap } from './image/label-map.js'
-import { readMask } from './image/mask.js'
+import { readMaskOf } from './image/mask.js'
 import type { Emphasis, LayoutBox, MaskInput, SemanticMapInput } from './inputs.js'
 import { takesPrompts } from './input-rules.js'
 import { flagNames, layoutTokens, type LayoutObject } from './layout-tokens.js'
@@ -177,10 +177,9 @@ async function gatherSmallPicture(image: ImageInput, noiseLevel: number | undefi
 }
 
 async function gatherMasked(image: ImageInput, mask: MaskInput): Promise<GatheredCondition> {
-  const [{ data, shape }, hole] = [await imageTensor(image, 'image'), await readMask(mask)]
+  const { data, shape } = await imageTensor(image, 'image')
   const [height, width] = [shape[2]!, shape[3]!]
-  if (hole.width !== width || hole.height !== height)
-    throw invalidRange(`mask is ${hole.width}x${hole.height}, but image is ${width}x${height}; they must have the same size`)
+  const hole = await readMaskOf({ width, height }, mask)
   return {
     condition: { imageShape: [...shape], maskShape: [1, 1, height, width] },
     arrays: { image: data, mask: hole.data },

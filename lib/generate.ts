@@ -2,14 +2,14 @@
 import { gatherCondition, type ConditionContext, type GatheredCondition } from './conditions.js'
 import { resolveGenerate, type ResolvedGenerate } from './generate-options.js'
 import type { MaskInput } from './inputs.js'
-import { readMask, resampleMask, type Mask } from './image/mask.js'
+import { readMaskOf, resampleMask, type Mask } from './image/mask.js'
 import { sizeInMultiples } from './image/preprocess.js'
 import { writeInfotext } from './infotext-fields.js'
 import { runJob } from './job.js'
 import { nativeLatents } from './latents.js'
 import type { NativeGenerateRequest, NativeGenerateResult, NativePipeline, NativePromptTokens } from './native/contract.js'
 import { unetDownsampling } from './spec.js'
-import { imageTensor, toRawImage } from './tensors.js'
+import { imageTensor, readImage, toRawImage } from './tensors.js'
 import type { AnyResolvedOptions, FloatImage, GenerateOptions, GenerateResult, ModelPart, PipelineInfo, ResolvedCommon, Timings } from './types.js'
 import { invalidRange } from './validate.js'
 
@@ -40,16 +40,13 @@ function givenSize(size: { width: number; height: number }, { width = size.width
 
 /** The mask of image to image in the size of the picture, whose own size it was made for. */
 async function startMask(given: MaskInput, image: FloatImage, size: { width: number; height: number }): Promise<Mask> {
-  const mask = await readMask(given)
-  const [height, width] = [image.shape[2]!, image.shape[3]!]
-  if (mask.width !== width || mask.height !== height)
-    throw invalidRange(`mask is ${mask.width}x${mask.height}, but image is ${width}x${height}; they must have the same size`)
+  const mask = await readMaskOf({ width: image.shape[3]!, height: image.shape[2]! }, given)
   return resampleMask(mask, size.width, size.height)
 }
 
 /** Size of the pictures, and the start of image to image in that size. */
 async function settleSize(resolved: ResolvedGenerate, info: PipelineInfo, fixed?: { width: number; height: number }) {
-  const given = resolved.start
+  const given = resolved.start === undefined ? undefined : await readImage(resolved.start)
   const image = given === undefined ? undefined : await imageTensor(given, 'image')
   const own = image && sizeInMultiples({ width: image.shape[3]!, height: image.shape[2]! }, info.sizeMultiple)
   const size = fixed

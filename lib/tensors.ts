@@ -9,6 +9,11 @@ function isFloatImage(image: unknown): image is FloatImage {
   return typeof image === 'object' && image !== null && isFloat32Array((image as { data?: unknown }).data) && 'shape' in image
 }
 
+/** An image option, read: pictures stay pictures, so that a file is read once for several uses. */
+export async function readImage(image: ImageInput): Promise<FloatImage | RawImage> {
+  return isFloatImage(image) ? image : RawImage.read(image)
+}
+
 /** An image option as planar floats. With `size`, pictures are resized to it; exact floats must already have it. */
 export async function imageTensor(image: ImageInput, name: string, size?: { width: number; height: number }): Promise<FloatImage> {
   if (isFloatImage(image)) {

@@ -127,9 +127,28 @@ export function fileUrlToPath(url: string, name: string): string {
   }
 }
 
+function isArrayOf(value: unknown, ...names: string[]): boolean {
+  return ArrayBuffer.isView(value) && names.includes(Object.prototype.toString.call(value).slice('[object '.length, -1))
+}
+
 /** True for a Float32Array of any realm. */
 export function isFloat32Array(value: unknown): value is Float32Array {
-  return ArrayBuffer.isView(value) && Object.prototype.toString.call(value) === '[object Float32Array]'
+  return isArrayOf(value, 'Float32Array')
+}
+
+/** True for an Int32Array of any realm. */
+export function isInt32Array(value: unknown): value is Int32Array {
+  return isArrayOf(value, 'Int32Array')
+}
+
+/** True for a Uint16Array of any realm. */
+export function isUint16Array(value: unknown): value is Uint16Array {
+  return isArrayOf(value, 'Uint16Array')
+}
+
+/** True for bytes of any realm: a Uint8Array (a Buffer is one) or a Uint8ClampedArray. */
+export function isBytes(value: unknown): value is Uint8Array {
+  return isArrayOf(value, 'Uint8Array', 'Uint8ClampedArray')
 }
 
 /** Fails for NaN and infinities, with the place of the first. */

@@ -1,6 +1,8 @@
 import { RawImage } from './image/raw-image.js';
 import type { NativePicture } from './native/contract.js';
 import type { FloatImage, ImageInput } from './types.js';
+/** An image option, read: pictures stay pictures, so that a file is read once for several uses. */
+export declare function readImage(image: ImageInput): Promise<FloatImage | RawImage>;
 /** An image option as planar floats. With `size`, pictures are resized to it; exact floats must already have it. */
 export declare function imageTensor(image: ImageInput, name: string, size?: {
     width: number;

@@ -31,6 +31,12 @@ export declare function isUrl(value: unknown): value is URL;
 export declare function fileUrlToPath(url: string, name: string): string;
 /** True for a Float32Array of any realm. */
 export declare function isFloat32Array(value: unknown): value is Float32Array;
+/** True for an Int32Array of any realm. */
+export declare function isInt32Array(value: unknown): value is Int32Array;
+/** True for a Uint16Array of any realm. */
+export declare function isUint16Array(value: unknown): value is Uint16Array;
+/** True for bytes of any realm: a Uint8Array (a Buffer is one) or a Uint8ClampedArray. */
+export declare function isBytes(value: unknown): value is Uint8Array;
 /** Fails for NaN and infinities, with the place of the first. */
 export declare function checkFinite(data: Float32Array, name: string): Float32Array;
 /** A shape of `rank` positive sizes whose product is `elements`. */

@@ -1,41 +1,27 @@
 /** Label maps of semantic synthesis: one whole number per pixel. */
 import type { SemanticMapInput } from '../inputs.js'
-import { checkInteger, invalidRange, invalidType, knownKeys, show } from '../validate.js'
-import { imageError, maxImageSide } from './image-error.js'
+import { invalidRange, isBytes, isInt32Array, isUint16Array } from '../validate.js'
+import { imageError } from './image-error.js'
+import { checkPixelNumbers, type PixelNumbers } from './pixel-numbers.js'
 import { isPng, readPngSamples } from './png.js'
 import { RawImage, readPictureBytes, type RawImageInput } from './raw-image.js'
 import { inSlices } from './time-slice.js'
 
 /** Labels row by row, of [height, width]. */
-export interface Labels {
-  data: Int32Array
-  width: number
-  height: number
-}
+export type Labels = PixelNumbers<Int32Array>
 
 type Numbers = Uint8Array | Uint16Array | Int32Array
 
-function isNumbers(value: unknown): value is Numbers {
-  return ArrayBuffer.isView(value) && /^\[object (Uint8|Uint8Clamped|Uint16|Int32)Array\]$/.test(Object.prototype.toString.call(value))
-}
+const isNumbers = (data: unknown): data is Numbers => isBytes(data) || isUint16Array(data) || isInt32Array(data)
 
-function checkLabelMap(value: object, name: string): { data: Numbers; width: number; height: number } {
-  const { data, width, height } = knownKeys(value, name, ['data', 'width', 'height'])
-  if (!isNumbers(data)) throw invalidType(`${name}.data must be a Uint8Array, Uint16Array or Int32Array, not ${show(data)}`)
-  const side = { min: 1, max: maxImageSide }
-  const size = { width: checkInteger(width, `${name}.width`, side), height: checkInteger(height, `${name}.height`, side) }
-  if (data.length !== size.width * size.height)
-    throw invalidRange(`${name}.data has ${data.length} values; ${size.width}x${size.height} pixels are ${size.width * size.height}`)
-  return { data, ...size }
-}
-
-async function readNumbers(input: SemanticMapInput, name: string): Promise<{ data: Numbers; width: number; height: number }> {
+async function readNumbers(input: SemanticMapInput, name: string): Promise<PixelNumbers<Numbers>> {
   if (input instanceof RawImage || (typeof input === 'object' && input !== null && 'channels' in input)) {
     const picture = await RawImage.read(input as RawImageInput)
     if (picture.channels !== 1) throw invalidRange(`${name} has ${picture.channels} channels; a label map has one number per pixel: a grey picture`)
     return picture
   }
-  if (typeof input === 'object' && input !== null && 'data' in input) return checkLabelMap(input, name)
+  if (typeof input === 'object' && input !== null && 'data' in input)
+    return checkPixelNumbers(input, name, isNumbers, 'a Uint8Array, Uint16Array or Int32Array')
   const { bytes, where } = await readPictureBytes(input, name)
   if (!isPng(bytes)) throw imageError(`${where} is not a PNG; label maps are read from grey or palette PNGs, which keep every number`)
   return readPngSamples(bytes, where)

@@ -1,49 +1,29 @@
 /** Masks of inpainting: pictures or numbers as one float per pixel, 0 or 1. */
 import type { MaskInput } from '../inputs.js'
-import { checkInteger, invalidRange, invalidType, isFloat32Array, knownKeys, show } from '../validate.js'
-import { maxImageSide } from './image-error.js'
+import { invalidRange, isBytes, isFloat32Array } from '../validate.js'
+import { checkPixelNumbers, type PixelNumbers } from './pixel-numbers.js'
 import { RawImage } from './raw-image.js'
 import { inSlices } from './time-slice.js'
 
 /** 1 repaints, 0 keeps. */
-export interface Mask {
-  data: Float32Array
-  width: number
-  height: number
-}
+export type Mask = PixelNumbers<Float32Array>
 
 /** From this share of white on a pixel is repainted (scripts/inpaint.py of the reference). */
 const threshold = 0.5
-
-function isBytes(value: unknown): value is Uint8Array | Uint8ClampedArray {
-  return ArrayBuffer.isView(value) && /^\[object Uint8(Clamped)?Array\]$/.test(Object.prototype.toString.call(value))
-}
 
 /** Numbers without channels: what tells them from pixels of a picture. */
 function isMaskData(value: unknown): value is { data: unknown; width: unknown; height: unknown } {
   return typeof value === 'object' && value !== null && !(value instanceof RawImage) && 'data' in value && !('channels' in value)
 }
 
-function checkMaskData(value: object, name: string): { data: Uint8Array | Uint8ClampedArray | Float32Array; width: number; height: number } {
-  const { data, width, height } = knownKeys(value, name, ['data', 'width', 'height'])
-  if (!isBytes(data) && !isFloat32Array(data)) throw invalidType(`${name}.data must be a Uint8Array or a Float32Array, not ${show(data)}`)
-  const side = { min: 1, max: maxImageSide }
-  const size = { width: checkInteger(width, `${name}.width`, side), height: checkInteger(height, `${name}.height`, side) }
-  if (data.length !== size.width * size.height)
-    throw invalidRange(`${name}.data has ${data.length} values; ${size.width}x${size.height} pixels are ${size.width * size.height}`)
-  return { data, ...size }
-}
+const isShares = (data: unknown): data is Uint8Array | Float32Array => isBytes(data) || isFloat32Array(data)
 
 /** Bytes count as shares of 255, or of 1 in a mask of nothing but zeros and ones. */
-function whiteOf(data: Uint8Array | Uint8ClampedArray): number {
+function whiteOf(data: Uint8Array): number {
   return data.every((byte) => byte <= 1) ? 1 : 255
 }
 
-async function binarise(
-  { data, width, height }: { data: ArrayLike<number>; width: number; height: number },
-  white: number,
-  name: string,
-): Promise<Mask> {
+async function binarise({ data, width, height }: PixelNumbers<ArrayLike<number>>, white: number, name: string): Promise<Mask> {
   const out = new Float32Array(width * height)
   await inSlices(height, (y) => {
     for (let i = y * width; i < (y + 1) * width; i++) {
@@ -71,12 +51,20 @@ async function lightness({ data, width, height, channels }: RawImage): Promise<U
 /** Reads a mask: white, from half lightness on, becomes 1. */
 export async function readMask(input: MaskInput, name = 'mask'): Promise<Mask> {
   if (isMaskData(input)) {
-    const mask = checkMaskData(input, name)
+    const mask = checkPixelNumbers(input, name, isShares, 'a Uint8Array or a Float32Array')
     return binarise(mask, isBytes(mask.data) ? whiteOf(mask.data) : 1, name)
   }
   const picture = await RawImage.read(input)
   const { width, height } = picture
   return binarise({ data: await lightness(picture), width, height }, 255, name)
+}
+
+/** Reads the mask of a picture, which has its size. */
+export async function readMaskOf(image: { width: number; height: number }, input: MaskInput): Promise<Mask> {
+  const mask = await readMask(input)
+  if (mask.width !== image.width || mask.height !== image.height)
+    throw invalidRange(`mask is ${mask.width}x${mask.height}, but image is ${image.width}x${image.height}; they must have the same size`)
+  return mask
 }
 
 /** The mask in another size: the nearest of its pixels each. */

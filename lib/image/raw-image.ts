@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { open, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError } from '../errors.js'
-import { checkBoolean, checkInteger, checkName, fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from '../validate.js'
+import { checkBoolean, checkInteger, checkName, fileUrlToPath, invalidRange, invalidType, isBytes, isUrl, knownKeys, show } from '../validate.js'
 import { imageError, maxImageFileBytes, maxImagePixels, maxImageSide } from './image-error.js'
 import { isPng, readPng, writePng } from './png.js'
 import { resizeFilters, resizePixels, type ResizeFilter } from './resize.js'
@@ -40,10 +40,6 @@ export interface EncodeOptions {
 
 const formats: readonly ImageFormat[] = ['png', 'jpeg', 'webp']
 const extensions: Record<string, ImageFormat> = { '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' }
-
-function isBytes(value: unknown): value is Uint8Array {
-  return ArrayBuffer.isView(value) && /Uint8(Clamped)?Array\]$/.test(Object.prototype.toString.call(value))
-}
 
 /** A copy of texts by keyword that can stand in a PNG file. */
 function checkMetadata(value: unknown): Record<string, string> {
