@@ -1,6 +1,6 @@
 /** Options and results of generate(), by kind. Plain types, no code. */
 import type { RawImage } from './image/raw-image.js';
-import type { ClassInputs, Emphasis, InpaintInputs, LayoutBox, LayoutInputs, MaskInput, RdmInputs, SemanticInputs, SemanticMapInput, SuperresInputs, TextInputs } from './inputs.js';
+import type { AnyInputs, ClassInputs, Emphasis, InpaintInputs, LayoutBox, LayoutInputs, MaskInput, RdmInputs, SemanticInputs, SemanticMapInput, SuperresInputs, TextInputs } from './inputs.js';
 import type { ModelKind } from './kinds.js';
 import type { Latents } from './latents.js';
 import type { Neighbours } from './neighbours.js';
@@ -83,7 +83,7 @@ export interface GenerateOptionsByKind {
     autoencoder: never;
 }
 /** Options for a model whose kind is not known to the compiler. At run time only those of its kind are taken, and unknown names are rejected. */
-export interface AnyGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, TextInputs, NegativePromptOptions, Partial<ClassInputs>, Partial<LayoutInputs>, Partial<SemanticInputs>, Partial<SuperresInputs>, Partial<InpaintInputs>, Partial<RdmInputs> {
+export interface AnyGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, NegativePromptOptions, AnyInputs {
 }
 /** Options of {@link DiffusionPipeline.generate} for one kind; without a kind, {@link AnyGenerateOptions}. */
 export type GenerateOptions<K extends ModelKind = ModelKind> = [ModelKind] extends [K] ? AnyGenerateOptions : GenerateOptionsByKind[K];
