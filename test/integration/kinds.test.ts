@@ -206,7 +206,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
     expect(losses.every((value) => value > 0 && Number.isFinite(value))).toBe(true)
     expect(mean).toBeCloseTo((losses[0]! + losses[1]! + losses[2]!) / 3, 5)
     const again = await pipe.loss(target, condition, { timesteps: [500], seed: 1 })
-    expect(again.losses[0]).toBeGreaterThan(0)
+    expect(again.losses[0]).toBeCloseTo(losses[1]!, 6) // the noise is the seed's, whatever the timesteps
     await expect(pipe.loss(picture(width + 1, height), condition)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
   })
 })
