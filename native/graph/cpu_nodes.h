@@ -110,18 +110,14 @@ struct GroupNormNode {
 
 /// Sources: x, scale and shift per picture and channel.
 struct AffineNode {
-    const kernels::VectorSet * vectors;
+    NodeKernels kernels;
+    kernels::RowLayout layout;
     kernels::Gate gate;
     int64_t pixels;
 
     void run(ggml_tensor * out, kernels::Part part) const {
-        const int64_t channels = out->ne[0], rows = pixels * out->ne[3];
-        float * to = static_cast<float *>(out->data);
-        for (int64_t row = rows * part.thread / part.threads; row < rows * (part.thread + 1) / part.threads; ++row) {
-            const int64_t picture = row / pixels * channels;
-            vectors->affine(node_values(out, 0) + row * channels, to + row * channels, channels, node_values(out, 1) + picture,
-                            node_values(out, 2) + picture, gate);
-        }
+        kernels::affine_rows(kernels.rows(), node_values(out, 0), pixels, node_values(out, 1), node_values(out, 2), gate, layout,
+                             out->data, part);
     }
 };
 

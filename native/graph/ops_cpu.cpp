@@ -327,10 +327,16 @@ Map OpsCpu::group_norm(Map x, const Norm & w, const GroupNormOptions & options) 
 }
 
 Map OpsCpu::affine(Map x, Seq scale, Seq shift, Activation kind) {
-    room(8);
-    const AffineNode data{&kernels::vector_set(), gate_of(kind), x.width * x.height};
-    return map(node(data, "affine " + sizes({x.channels, x.width, x.height}), 0, {x.channels, x.width, x.height, x.batch},
-                    {contiguous(x.id), contiguous(scale.id), contiguous(shift.id)}));
+    Pending value;
+    value.ne = {x.channels, x.width, x.height, x.batch};
+    value.make = [this, x, scale, shift, kind, ne = value.ne](Form form) {
+        const int64_t pixels = x.width * x.height;
+        const RowLayout layout = layout_of(form, x.channels, pixels * x.batch);
+        const AffineNode data{kernels_of(kernels::tile_set(arithmetic_)), layout, gate_of(kind), pixels};
+        return rows_node(data, "affine" + std::string(form_name(form)) + " " + sizes({x.channels, x.width, x.height}), 0, layout,
+                         ne, {contiguous(x.id), contiguous(scale.id), contiguous(shift.id)});
+    };
+    return {pending(std::move(value)), x.width, x.height, x.channels, x.batch};
 }
 
 Seq OpsCpu::layer_norm(Seq x, const Norm & w, float eps) {

@@ -183,6 +183,19 @@ void group_norm(const RowKernels & kernels, const GroupNormShape & s, const RowS
     }
 }
 
+void affine_rows(const RowKernels & kernels, const float * x, int64_t pixels, const float * scale, const float * shift, Gate gate,
+                 const RowLayout & layout, void * out, Part part) {
+    const RowWriter writer(kernels, layout, out);
+    const Range range(layout.rows, part);
+    const int64_t channels = layout.channels;
+    for (int64_t row = range.first; row < range.last; ++row) {
+        const int64_t picture = row / pixels * channels;
+        float * values = writer.begin(row);
+        kernels.vectors->affine(x + row * channels, values, channels, scale + picture, shift + picture, gate);
+        writer.end(row, values);
+    }
+}
+
 void layer_norm(const RowKernels & kernels, const float * x, float eps, const float * weight, const float * bias,
                 const RowLayout & layout, void * out, Part part) {
     const RowWriter writer(kernels, layout, out);

@@ -70,6 +70,10 @@ void group_norm(const RowKernels & kernels, const GroupNormShape & shape, const 
                 const float * weight, const float * bias, const float * scale, const float * shift, Form form, void * out,
                 Part part);
 
+/// out[row] = gate(x[row] * scale[row / pixels] + shift[row / pixels]); scale and shift: [pictures, channels].
+void affine_rows(const RowKernels & kernels, const float * x, int64_t pixels, const float * scale, const float * shift, Gate gate,
+                 const RowLayout & layout, void * out, Part part);
+
 /// out[row] = layer_norm(x[row]) * weight + bias.
 void layer_norm(const RowKernels & kernels, const float * x, float eps, const float * weight, const float * bias,
                 const RowLayout & layout, void * out, Part part);

@@ -44,7 +44,7 @@ int64_t BandedDecoder::band_rows(const StoredMap & x) const {
 graph::GraphBuilder BandedDecoder::band_graph(const StoredMap & x, const Step & step, const Band & band) const {
     const int64_t channels = x.channels(), width = x.width();
     return [=](Ops & ops) {
-        const Map raw = ops.input_map("x", width, band.input_rows, channels, 1);
+        const Map raw = ops.to_map(ops.input_seq("x", channels, width * band.input_rows, 1), width, band.input_rows);
         Map h = raw;
         if (step.norm) {
             const Seq scale = ops.input_seq("scale", channels, 1, 1), shift = ops.input_seq("shift", channels, 1, 1);
@@ -54,8 +54,8 @@ graph::GraphBuilder BandedDecoder::band_graph(const StoredMap & x, const Step & 
         options.upsample = step.upsample;
         options.first_row = band.first - band.input_first * step.scale();
         options.rows = band.rows;
-        ops.output("y", ops.conv(h, *step.conv, options));
-        if (step.shortcut) ops.output("shortcut", ops.conv(raw, *step.shortcut, options));
+        ops.output("y", ops.to_seq(ops.conv(h, *step.conv, options)));
+        if (step.shortcut) ops.output("shortcut", ops.to_seq(ops.conv(raw, *step.shortcut, options)));
     };
 }
 
@@ -109,8 +109,8 @@ void BandedDecoder::clear() {
     if (job_) trim_heap();
 }
 
-void BandedDecoder::write(StoredMap & map, int64_t first, const std::vector<float> & planes) {
-    if (!map.write(first, planes.data(), pool_)) throw MapOverflow{};
+void BandedDecoder::write(StoredMap & map, int64_t first, std::vector<float> & values, const StoredMap * residual) {
+    if (!map.write(first, values.data(), residual, pool_)) throw MapOverflow{};
 }
 
 /// The map that `step` makes of x, and its shortcut's. `residual`, of the result's size, is added. Maps are eaten as they are
@@ -136,17 +136,15 @@ std::vector<StoredMap> BandedDecoder::convolve(StoredMap & x, const Step & step,
         run_band(x, step, band);
         if (!step.keeps_input) x.free_before(end == height ? x.height() : end / scale - step.halo());
         if (step.last) {
-            for (int64_t c = 0; job_ && c < step.conv->out; ++c) {
-                std::copy_n(output_.data() + c * band.rows * width, band.rows * width,
-                            image.data() + (c * height + first) * width);
+            const int64_t channels = step.conv->out;
+            for (int64_t c = 0; job_ && c < channels; ++c) {
+                float * plane = image.data() + (c * height + first) * width;
+                for (int64_t i = 0; i < band.rows * width; ++i) plane[i] = output_[static_cast<size_t>(i * channels + c)];
             }
             continue;
         }
-        if (residual) {
-            if (job_) residual->add_to(first, band.rows, output_.data(), pool_);
-            residual->free_before(end);
-        }
-        write(made[0], first, output_);
+        write(made[0], first, output_, residual);
+        if (residual) residual->free_before(end);
         if (step.shortcut) write(made[1], first, shortcut_);
     }
     clear();  // the next layer has other graphs
@@ -178,7 +176,10 @@ StoredMap BandedDecoder::attention(StoredMap x, const StageAttention & w, const 
     stage(size, size, 0);
     if (job_) x.read(0, height, input_.data(), pool_);
     x.free_before(height);
-    whole_graph(name, [&](Ops & ops) { ops.output("y", run(ops, ops.input_map("x", width, height, channels, 1), w)); });
+    whole_graph(name, [&](Ops & ops) {
+        const Map map = ops.to_map(ops.input_seq("x", channels, width * height, 1), width, height);
+        ops.output("y", ops.to_seq(run(ops, map, w)));
+    });
     StoredMap y(channels, height, width, height, type_, !job_, count_);
     write(y, 0, output_);
     return y;
@@ -192,7 +193,7 @@ StoredMap BandedDecoder::front(Span<const float> latents, int64_t embed_dim, int
     whole_graph("front", [&](Ops & ops) {
         Map h = ops.input_map("x", width, height, embed_dim, 1);
         if (layers_.post_quant) h = ops.conv(h, *layers_.post_quant, {});
-        ops.output("y", run(ops, ops.conv(h, layers_.decoder_in, {}), layers_.decoder_middle));
+        ops.output("y", ops.to_seq(run(ops, ops.conv(h, layers_.decoder_in, {}), layers_.decoder_middle)));
     });
     StoredMap map(channels, height, width, height, type_, !job_, count_);
     write(map, 0, output_);

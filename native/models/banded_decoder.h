@@ -43,7 +43,7 @@ private:
     graph::GraphBuilder band_graph(const StoredMap & x, const Step & step, const Band & band) const;
     int64_t band_rows(const StoredMap & x) const;
     void clear();
-    void write(StoredMap & map, int64_t first, const std::vector<float> & planes);
+    void write(StoredMap & map, int64_t first, std::vector<float> & values, const StoredMap * residual = nullptr);
 
     const StageLayers & layers_;
     const graph::WeightStore & weights_;

@@ -3,25 +3,22 @@
 #include <ggml-cpu.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <functional>
+
+#include "kernels/vectors.h"
 
 namespace latent::models {
 
 namespace {
 
-constexpr float largest_half = 65504.0f;
+constexpr int64_t run_pixels = 64;  // worked on at a time: a run of 128 channels is 32 KB
 
-void for_channels(kernels::Pool * pool, int64_t channels, const std::function<void(int64_t)> & work) {
-    if (!pool) {
-        for (int64_t c = 0; c < channels; ++c) work(c);
-        return;
-    }
-    const int64_t parts = std::min<int64_t>(channels, 4 * pool->threads());
-    pool->run(static_cast<int>(parts), [&](int part) {
-        for (int64_t c = channels * part / parts; c < channels * (part + 1) / parts; ++c) work(c);
-    });
+void for_parts(kernels::Pool * pool, int64_t count, const std::function<void(int64_t)> & work) {
+    if (pool) return pool->run(static_cast<int>(count), [&](int part) { work(part); });
+    for (int64_t i = 0; i < count; ++i) work(i);
 }
 
 void to_float(DType type, const uint8_t * from, float * out, int64_t count) {
@@ -32,44 +29,22 @@ void to_float(DType type, const uint8_t * from, float * out, int64_t count) {
     }
 }
 
-void from_float(DType type, const float * values, uint8_t * out, int64_t count) {
-    switch (type) {
-        case DType::f16: ggml_cpu_fp32_to_fp16(values, reinterpret_cast<ggml_fp16_t *>(out), count); return;
-        case DType::bf16: ggml_cpu_fp32_to_bf16(values, reinterpret_cast<ggml_bf16_t *>(out), count); return;
-        default: std::memcpy(out, values, static_cast<size_t>(count) * sizeof(float));
-    }
-}
-
-/// Sums of several lanes, so that one addition need not wait for the one before.
-double sum_of(const float * x, int64_t count) {
-    double lanes[8] = {};
-    int64_t i = 0;
-    for (; i + 8 <= count; i += 8) {
-        for (int lane = 0; lane < 8; ++lane) lanes[lane] += double{x[i + lane]};
-    }
-    for (; i < count; ++i) lanes[0] += double{x[i]};
-    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
-}
-
-double squares_of(const float * x, int64_t count, double mean, float & largest) {
-    double lanes[8] = {};
-    float most[8] = {};
-    int64_t i = 0;
-    for (; i + 8 <= count; i += 8) {
-        for (int lane = 0; lane < 8; ++lane) {
-            const double d = double{x[i + lane]} - mean;
-            lanes[lane] += d * d;
-            const float magnitude = std::fabs(x[i + lane]);
-            most[lane] = magnitude > most[lane] ? magnitude : most[lane];
+/// False where a finite value is too large for f16.
+bool from_float(DType type, const float * values, uint8_t * out, int64_t count) {
+    if (type == DType::bf16) {
+        ggml_cpu_fp32_to_bf16(values, reinterpret_cast<ggml_bf16_t *>(out), count);
+    } else if (type == DType::f16) {
+        ggml_fp16_t * halves = reinterpret_cast<ggml_fp16_t *>(out);
+        ggml_cpu_fp32_to_fp16(values, halves, count);
+        bool infinite = false;
+        for (int64_t i = 0; i < count; ++i) infinite |= (halves[i] & 0x7fff) == 0x7c00;
+        for (int64_t i = 0; infinite && i < count; ++i) {
+            if ((halves[i] & 0x7fff) == 0x7c00 && std::isfinite(values[i])) return false;
         }
+    } else {
+        std::memcpy(out, values, static_cast<size_t>(count) * sizeof(float));
     }
-    for (; i < count; ++i) {
-        const double d = double{x[i]} - mean;
-        lanes[0] += d * d;
-        most[0] = std::max(most[0], std::fabs(x[i]));
-    }
-    largest = *std::max_element(most, most + 8);
-    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+    return true;
 }
 
 }  // namespace
@@ -125,54 +100,50 @@ uint64_t StoredMap::bytes_of(size_t band) const {
     return static_cast<uint64_t>(channels_ * rows_of(band) * width_ * dtype_block_bytes(type_));
 }
 
-/// row_run(channel, rows of one band as they are stored, position in planes of `count` rows, elements).
-template <typename Visit>
-void StoredMap::visit(int64_t first, int64_t count, kernels::Pool * pool, const Visit & row_run) const {
-    for_channels(pool, channels_, [&](int64_t c) {
-        for (int64_t row = first; row < first + count;) {
-            const size_t band = static_cast<size_t>(row / band_);
-            const int64_t start = static_cast<int64_t>(band) * band_, rows = rows_of(band);
-            const int64_t run = std::min(start + rows, first + count) - row;
-            const int64_t at = (c * rows + row - start) * width_;
-            row_run(bands_[band].data() + at * dtype_block_bytes(type_), (c * count + row - first) * width_, run * width_);
-            row += run;
-        }
-    });
+const uint8_t * StoredMap::pixel(int64_t row, int64_t x) const {
+    const size_t band = static_cast<size_t>(row / band_);
+    const int64_t at = ((row - static_cast<int64_t>(band) * band_) * width_ + x) * channels_;
+    return bands_[band].data() + at * dtype_block_bytes(type_);
 }
 
 void StoredMap::read(int64_t first, int64_t count, float * out, kernels::Pool * pool) const {
-    visit(first, count, pool, [&](const uint8_t * from, int64_t at, int64_t n) { to_float(type_, from, out + at, n); });
+    const int64_t row = width_ * channels_;
+    for_parts(pool, count, [&](int64_t i) { to_float(type_, pixel(first + i, 0), out + i * row, row); });
 }
 
-void StoredMap::add_to(int64_t first, int64_t count, float * planes, kernels::Pool * pool) const {
-    visit(first, count, pool, [&](const uint8_t * from, int64_t at, int64_t n) {
-        constexpr int64_t kChunk = 1024;
-        float values[kChunk];
-        for (int64_t i = 0; i < n; i += kChunk) {
-            const int64_t some = std::min(kChunk, n - i);
-            to_float(type_, from + i * dtype_block_bytes(type_), values, some);
-            for (int64_t j = 0; j < some; ++j) planes[at + i + j] += values[j];
-        }
-    });
-}
-
-bool StoredMap::write(int64_t first, const float * planes, kernels::Pool * pool) {
+bool StoredMap::write(int64_t first, float * values, const StoredMap * residual, kernels::Pool * pool) {
     const size_t band = static_cast<size_t>(first / band_);
     if (!held_[band]) count_->add(bytes_of(band));
     held_[band] = true;
     if (plan_) return true;
     if (!bands_[band]) bands_[band] = Pages(static_cast<size_t>(bytes_of(band)));
-    const int64_t count = rows_of(band) * width_;
-    std::vector<float> largest(static_cast<size_t>(channels_));
-    for_channels(pool, channels_, [&](int64_t c) {
-        const float * plane = planes + c * count;
-        const double mean = sum_of(plane, count) / static_cast<double>(count);
-        const double squares = squares_of(plane, count, mean, largest[static_cast<size_t>(c)]);
-        moments_[static_cast<size_t>(c)].merge(static_cast<double>(count), mean, squares);
-        from_float(type_, plane, bands_[band].data() + c * count * dtype_block_bytes(type_), count);
+    const kernels::VectorSet & vectors = kernels::vector_set();
+    const int64_t rows = rows_of(band), runs = (width_ + run_pixels - 1) / run_pixels;
+    const size_t channels = static_cast<size_t>(channels_);
+    std::vector<float> means(static_cast<size_t>(rows * runs) * channels), squares(means.size());
+    std::atomic<bool> fits{true};
+    for_parts(pool, rows, [&](int64_t i) {
+        std::vector<float> buffer(residual ? static_cast<size_t>(run_pixels) * channels : 0);
+        for (int64_t run = 0; run < runs; ++run) {
+            const int64_t x = run * run_pixels, pixels = std::min(run_pixels, width_ - x), size = pixels * channels_;
+            float * part = values + (i * width_ + x) * channels_;
+            if (residual) {
+                to_float(residual->type_, residual->pixel(first + i, x), buffer.data(), size);
+                for (int64_t j = 0; j < size; ++j) part[j] += buffer[static_cast<size_t>(j)];
+            }
+            const size_t at = static_cast<size_t>(i * runs + run) * channels;
+            vectors.column_moments(part, channels_, pixels, channels_, means.data() + at, squares.data() + at);
+            uint8_t * to = bands_[band].data() + (i * width_ + x) * channels_ * dtype_block_bytes(type_);
+            if (!from_float(type_, part, to, size)) fits = false;
+        }
     });
-    const float most = *std::max_element(largest.begin(), largest.end());
-    return type_ != DType::f16 || most <= largest_half || !std::isfinite(most);
+    for (size_t i = 0; i < static_cast<size_t>(rows * runs); ++i) {
+        const int64_t x = static_cast<int64_t>(i) % runs * run_pixels;
+        const double pixels = static_cast<double>(std::min(run_pixels, width_ - x));
+        for (size_t c = 0; c < channels; ++c)
+            moments_[c].merge(pixels, double{means[i * channels + c]}, double{squares[i * channels + c]});
+    }
+    return fits;
 }
 
 void StoredMap::free_before(int64_t row) {

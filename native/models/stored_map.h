@@ -22,7 +22,7 @@ struct MemoryCount {
     void touch(uint64_t bytes) { peak = now + bytes > peak ? now + bytes : peak; }
 };
 
-/// A map [channels, height, width] between layers that are computed in bands of rows: written once, one band after another, and
+/// A map [height, width, channels] between layers that are computed in bands of rows: written once, one band after another, and
 /// read in any bands. Kept in f32, f16 or bf16. Mean and variance of every channel are gathered as bands are written.
 class StoredMap {
 public:
@@ -37,13 +37,11 @@ public:
     int64_t width() const { return width_; }
     int64_t band() const { return band_; }
 
-    /// Rows [first, first + count) as planes, out[channels][count][width].
+    /// Rows [first, first + count): out[count][width][channels].
     void read(int64_t first, int64_t count, float * out, kernels::Pool * pool) const;
-    /// Adds these rows to planes of the same form.
-    void add_to(int64_t first, int64_t count, float * planes, kernels::Pool * pool) const;
-    /// The band that begins at row `first`, from planes[channels][rows of the band][width]. False where a finite value is too
-    /// large for the type.
-    bool write(int64_t first, const float * planes, kernels::Pool * pool);
+    /// The band that begins at row `first`, from values[rows of the band][width][channels]; those of `residual`, a map of the
+    /// same size, are added to `values` before. False where a finite value is too large for the type.
+    bool write(int64_t first, float * values, const StoredMap * residual, kernels::Pool * pool);
     /// Frees the bands that end at or before `row`: they will not be read again.
     void free_before(int64_t row);
 
@@ -58,8 +56,7 @@ private:
     };
     int64_t rows_of(size_t band) const;
     uint64_t bytes_of(size_t band) const;
-    template <typename Visit>
-    void visit(int64_t first, int64_t count, kernels::Pool * pool, const Visit & row_run) const;
+    const uint8_t * pixel(int64_t row, int64_t x) const;
 
     int64_t channels_, height_, width_, band_;
     DType type_;
