@@ -1,4 +1,4 @@
-import { DiffusionPipeline, estimateMemory, measurePeak, type OperationTime, type Peak } from '../index.js'
+import { DiffusionPipeline, estimateMemory, getVersions, measurePeak, type OperationTime, type Peak } from '../index.js'
 import { readFlags, sameOptions, toJson, UsageError, type Command, type Flags, type Io } from './command.js'
 import { loadFlags, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
 
@@ -23,9 +23,21 @@ interface Row {
 }
 
 interface Report {
+  /** When it was made, ISO 8601. */
+  date: string
+  /** Of this package. */
+  version: string
   model: string
+  kind: string
+  /** Of the files: `compvis`, `diffusers`, `gguf` ... */
+  layout: string
+  /** Weight types in memory, by part. */
+  dtypes: Record<string, string>
   device: string
+  threads: number
   precision: string
+  /** What the environment forces: `avx2` (LATENT_KERNELS), `portable` (LATENT_OPS). */
+  kernels?: string
   width: number
   height: number
   peak: Peak[]
@@ -89,10 +101,20 @@ async function measure(values: ReturnType<typeof readFlags<typeof flags>>['value
         decode: await held.profile(() => held.decode(latents, { output: 'float', signal })),
       }
     : undefined
+  const { version, cpu } = getVersions()
+  const { info } = held
+  const forced = [process.env.LATENT_OPS, process.env.LATENT_KERNELS].filter(Boolean).join(' ')
   return {
-    model: held.info.name,
+    date: new Date().toISOString(),
+    version,
+    model: info.name,
+    kind: info.kind,
+    layout: info.spec.layout,
+    dtypes: info.dtypes,
     device: held.device.name,
-    precision: held.info.precision,
+    threads: values.threads ?? cpu.cores,
+    precision: info.precision,
+    ...(forced ? { kernels: forced } : {}),
     width,
     height,
     peak,
