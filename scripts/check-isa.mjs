@@ -8,7 +8,7 @@ import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import { buildDirectory, main, onPath } from './build-native.mjs'
 
-const sets = /_(avx2|avxvnni|avx512\w*|dotprod|i8mm|armbf16)\.cpp\.o$/
+const sets = /_(avx2|avxvnni|avx512\w*|neon\w*)\.cpp\.o$/
 
 await main(() => {
   if (!onPath('nm')) {

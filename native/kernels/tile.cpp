@@ -19,6 +19,8 @@ int runnable_tile_sets(const TileSet ** sets, int capacity) {
     if (cpu.avx2 && cpu.fma && cpu.f16c) add(tiles_avx2());
     if (cpu.avx512 && cpu.fma && cpu.f16c) add(tiles_avx512());
     if (cpu.avx512_bf16) add(tiles_avx512bf16());
+#elif defined(__aarch64__) || defined(_M_ARM64)
+    add(tiles_neon());
 #endif
     return count;
 }
@@ -33,12 +35,18 @@ int runnable_vector_sets(const VectorSet ** sets, int capacity) {
     const CpuFeatures & cpu = cpu_features();
     if (cpu.avx2 && cpu.fma && cpu.f16c) add(vectors_avx2());
     if (cpu.avx512 && cpu.fma && cpu.f16c) add(vectors_avx512());
+#elif defined(__aarch64__) || defined(_M_ARM64)
+    add(vectors_neon());
 #endif
     return count;
 }
 
 bool kernels_allowed(const char * name) {
+#if defined(__aarch64__) || defined(_M_ARM64)
+    constexpr const char * order[] = {"portable", "neon", "neon_dotprod", "neon_bf16", "neon_i8mm"};
+#else
     constexpr const char * order[] = {"portable", "avx2", "avx_vnni", "avx512", "avx512_bf16", "avx512_vnni"};
+#endif
     const auto rank = [&](const char * wanted) {
         int i = 0;
         for (const char * known : order) {

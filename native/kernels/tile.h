@@ -47,8 +47,9 @@ enum class Arithmetic {
     fast,  // 16-bit products where the processor has them
 };
 
-/// The best set that this processor can run. The environment variable LATENT_KERNELS (portable, avx2, avx_vnni, avx512,
-/// avx512_bf16, avx512_vnni; in this order) forces it down, for tests and measurements; other names are ignored.
+/// The best set that this processor can run. The environment variable LATENT_KERNELS forces it down, for tests and measurements:
+/// portable, avx2, avx_vnni, avx512, avx512_bf16, avx512_vnni; on arm64 portable, neon, neon_dotprod, neon_bf16, neon_i8mm, in
+/// this order. Other names are ignored.
 const TileSet & tile_set(Arithmetic arithmetic);
 
 /// Every set that this processor can run, the portable one first.
@@ -61,5 +62,6 @@ const TileSet & tiles_portable();
 const TileSet & tiles_avx2();
 const TileSet & tiles_avx512();
 const TileSet & tiles_avx512bf16();
+const TileSet & tiles_neon();
 
 }  // namespace latent::kernels

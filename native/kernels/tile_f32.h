@@ -13,6 +13,8 @@
 
 #if defined(__F16C__) || defined(__AVX512F__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #if defined(__GNUC__)
@@ -107,6 +109,12 @@ inline void convert_row_f32(const void * source, Element type, int64_t k, int64_
             for (; i + 8 <= k; i += 8) {
                 _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(half + i))));
             }
+        }
+        for (; i < k; ++i) out[i] = type == Element::f16 ? half_to_float(half[i]) : bfloat_to_float(half[i]);
+#elif defined(__aarch64__)
+        int64_t i = 0;
+        if (type == Element::f16) {
+            for (; i + 4 <= k; i += 4) vst1q_f32(out + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(half + i))));
         }
         for (; i < k; ++i) out[i] = type == Element::f16 ? half_to_float(half[i]) : bfloat_to_float(half[i]);
 #else

@@ -31,6 +31,7 @@ const VectorSet & vector_set();
 const VectorSet & vectors_portable();
 const VectorSet & vectors_avx2();
 const VectorSet & vectors_avx512();
+const VectorSet & vectors_neon();
 int runnable_vector_sets(const VectorSet ** sets, int capacity);
 
 }  // namespace latent::kernels
