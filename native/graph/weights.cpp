@@ -339,7 +339,8 @@ void WeightStore::pack_int8(const Parameter & parameter, DType stored, const uin
     };
     uint8_t * out = static_cast<uint8_t *>(parameter.tensor->data);
     const int panels = static_cast<int>((matrix.rows + kernels::kTileColumns - 1) / kernels::kTileColumns);
-    device_->pool().run(panels, [&](int panel) { kernels::pack_int8_panel(matrix, panel, read, &reader, out); });
+    const kernels::PanelOrder order = kernels::int8_set().order;
+    device_->pool().run(panels, [&](int panel) { kernels::pack_int8_panel(order, matrix, panel, read, &reader, out); });
 }
 
 void WeightStore::load(const JobContext & job, uint64_t progress_base, uint64_t progress_total) {

@@ -85,7 +85,7 @@ float largest(const float * x, int64_t count) {
 }  // namespace
 
 const Int8Set & int8_portable() {
-    static const Int8Set set = {"portable", multiply_int8<Int8Portable, Lanes4, 1>, quantise_portable};
+    static const Int8Set set = {"portable", PanelOrder::lanes, multiply_int8<Int8Portable, Lanes4, 1>, quantise_portable};
     return set;
 }
 
@@ -100,6 +100,14 @@ int runnable_int8_sets(const Int8Set ** sets, int capacity) {
     if (cpu.avx2 && cpu.fma) add(int8_avx2());
     if (cpu.avx2 && cpu.fma && cpu.avx_vnni) add(int8_avxvnni());
     if (cpu.avx512 && cpu.avx512_vnni) add(int8_avx512vnni());
+#elif defined(__aarch64__) || defined(_M_ARM64)
+    add(int8_neon());
+#if defined(LATENT_NEONDOTPROD)
+    if (cpu_features().dotprod) add(int8_neondotprod());
+#endif
+#if defined(LATENT_NEONI8MM)
+    if (cpu_features().i8mm) add(int8_neoni8mm());
+#endif
 #endif
     return count;
 }
@@ -121,8 +129,7 @@ const Int8Set & int8_set() {
 }
 
 Int8Blocks::Int8Blocks(int64_t channels) : lanes((channels + 3) / 4) {
-    constexpr int64_t kBlock = 80;  // lanes: 320 channels, beside whose products 48 conversions and additions are 3 %
-    count = std::max<int64_t>(1, (lanes + kBlock - 1) / kBlock);
+    count = std::max<int64_t>(1, (lanes + kMostLanes - 1) / kMostLanes);
     block_lanes = (lanes + count - 1) / count;
     count = (lanes + block_lanes - 1) / block_lanes;
 }
@@ -152,7 +159,50 @@ const float * Int8Matrix::sums(int64_t index) const {
     return scales(index) + kTileColumns;
 }
 
-void pack_int8_panel(const Int8Matrix & m, int64_t index, RowReader reader, void * user, uint8_t * data) {
+int64_t int8_panel_offset(PanelOrder order, const Int8Blocks & blocks, int64_t lane, int column) {
+    if (order == PanelOrder::lanes) return (lane * kTileColumns + column) * 4;
+    constexpr int64_t kColumns = 16;
+    const int64_t block = lane / blocks.block_lanes, first = block * blocks.block_lanes, in_block = lane - first;
+    const int64_t base = (column / kColumns * blocks.lanes + first) * kColumns * 4, at = column % kColumns;
+    const bool paired = (in_block | 1) < blocks.lanes_of(block);
+    return base + (paired ? (in_block / 2 * kColumns + at) * 8 + in_block % 2 * 4 : (in_block * kColumns + at) * 4);
+}
+
+namespace {
+
+/// Rows [64][tap][channel] to PanelOrder::lanes, a line of each row at a time: 16 lanes to 16 lines of the panel.
+void lay_lanes(const int8_t * rows, int64_t row_bytes, uint8_t * panel) {
+    const int64_t lanes = row_bytes / 4;
+    for (int64_t first = 0; first < lanes; first += 16) {
+        const int64_t last = std::min(first + 16, lanes);
+        for (int column = 0; column < kTileColumns; ++column) {
+            const int8_t * row = rows + column * row_bytes;
+            for (int64_t lane = first; lane < last; ++lane)
+                std::memcpy(panel + (lane * kTileColumns + column) * 4, row + lane * 4, 4);
+        }
+    }
+}
+
+/// The same rows to PanelOrder::pairs.
+void lay_pairs(const int8_t * rows, int64_t row_bytes, int taps, const Int8Blocks & blocks, uint8_t * panel) {
+    for (int tap = 0; tap < taps; ++tap, rows += blocks.row_bytes(), panel += blocks.row_bytes() * kTileColumns) {
+        for (int64_t block = 0; block < blocks.count; ++block) {
+            const int64_t first = block * blocks.block_lanes, last = first + blocks.lanes_of(block);
+            for (int64_t lane = first; lane < last; lane += 2) {
+                const int64_t bytes = lane + 1 < last ? 8 : 4;
+                for (int column = 0; column < kTileColumns; column += 16) {
+                    uint8_t * to = panel + int8_panel_offset(PanelOrder::pairs, blocks, lane, column);
+                    for (int c = 0; c < 16; ++c)
+                        std::memcpy(to + c * bytes, rows + (column + c) * row_bytes + lane * 4, static_cast<size_t>(bytes));
+                }
+            }
+        }
+    }
+}
+
+}  // namespace
+
+void pack_int8_panel(PanelOrder order, const Int8Matrix & m, int64_t index, RowReader reader, void * user, uint8_t * data) {
     const Int8Blocks blocks(m.channels);
     const int64_t k = m.channels * m.taps, row_bytes = m.taps * blocks.row_bytes();
     std::vector<float> values(static_cast<size_t>(k));
@@ -182,15 +232,10 @@ void pack_int8_panel(const Int8Matrix & m, int64_t index, RowReader reader, void
             }
         }
     }
-    // A line of each row at a time: 16 lanes to 16 lines of the panel.
-    const int64_t lanes = row_bytes / 4;
-    for (int64_t first = 0; first < lanes; first += 16) {
-        const int64_t last = std::min(first + 16, lanes);
-        for (int column = 0; column < kTileColumns; ++column) {
-            const int8_t * row = rows.data() + column * row_bytes;
-            for (int64_t lane = first; lane < last; ++lane)
-                std::memcpy(panel + (lane * kTileColumns + column) * 4, row + lane * 4, 4);
-        }
+    if (order == PanelOrder::pairs) {
+        lay_pairs(rows.data(), row_bytes, m.taps, blocks, panel);
+    } else {
+        lay_lanes(rows.data(), row_bytes, panel);
     }
 }
 

@@ -26,7 +26,7 @@ struct Int8Avx2 {
 }  // namespace
 
 const Int8Set & int8_avx2() {
-    static const Int8Set set = {"avx2", multiply_int8<Int8Avx2, Avx2, 1>, quantise_avx2};
+    static const Int8Set set = {"avx2", PanelOrder::lanes, multiply_int8<Int8Avx2, Avx2, 1>, quantise_avx2};
     return set;
 }
 

@@ -20,7 +20,7 @@ struct Int8AvxVnni {
 }  // namespace
 
 const Int8Set & int8_avxvnni() {
-    static const Int8Set set = {"avx_vnni", multiply_int8<Int8AvxVnni, Avx2, 2>, quantise_avx2};
+    static const Int8Set set = {"avx_vnni", PanelOrder::lanes, multiply_int8<Int8AvxVnni, Avx2, 2>, quantise_avx2};
     return set;
 }
 

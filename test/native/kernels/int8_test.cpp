@@ -20,19 +20,21 @@ void read_row(void * user, int64_t row, float * target) {
     std::copy_n(values.begin() + row * k, k, target);
 }
 
-Packed pack(const std::vector<float> & w, int64_t rows, int64_t channels, int taps) {
+Packed pack(const Int8Set & set, const std::vector<float> & w, int64_t rows, int64_t channels, int taps) {
     Packed out;
     out.bytes.resize(static_cast<size_t>(Int8Matrix::bytes(rows, channels, taps)), 0x5a);
     out.matrix = {out.bytes.data(), rows, channels, taps};
     std::pair<std::vector<float>, int64_t> source{w, channels * taps};
     for (int64_t panel = 0; panel * kTileColumns < rows; ++panel)
-        pack_int8_panel(out.matrix, panel, read_row, &source, out.bytes.data());
-    const int64_t lanes = Int8Blocks(channels).lanes;
+        pack_int8_panel(set.order, out.matrix, panel, read_row, &source, out.bytes.data());
+    const Int8Blocks blocks(channels);
     for (int64_t r = 0; r < rows; ++r)
         for (int64_t c = 0; c < channels; ++c)
             for (int tap = 0; tap < taps; ++tap) {
                 const int8_t * panel = out.matrix.panel(r / kTileColumns);
-                const int8_t q = panel[((tap * lanes + c / 4) * kTileColumns + r % kTileColumns) * 4 + c % 4];
+                const int column = static_cast<int>(r % kTileColumns);
+                const int8_t q =
+                    panel[tap * blocks.row_bytes() * kTileColumns + int8_panel_offset(set.order, blocks, c / 4, column) + c % 4];
                 out.full.push_back(static_cast<float>(q) * out.matrix.scales(r / kTileColumns)[r % kTileColumns]);
             }
     return out;
@@ -67,7 +69,7 @@ TEST(int8_conv_matches_the_definition) {
             const auto x = random_values(s.n * s.height * s.width * s.in);
             auto w = random_values(s.out * s.in * s.taps());
             for (float & value : w) value /= std::sqrt(static_cast<float>(s.in * s.taps()));
-            const Packed packed = pack(w, s.out, s.in, s.taps());
+            const Packed packed = pack(set, w, s.out, s.in, s.taps());
             const auto rows = in_form(with(set), x, s.in, Form::int8);
             const auto bias = random_values(s.out), add = random_values(s.n * s.out),
                        residual = random_values(s.pixels() * s.out);
@@ -120,7 +122,7 @@ TEST(int8_rows_that_are_not_finite) {
             auto x = random_values(5 * 70);
             x[2 * 70 + 41] = odd;
             if (odd == 3e38f) x[2 * 70 + 7] = -3e38f;  // a range beyond float
-            const Packed packed = pack(random_values(66 * 70), 66, 70, 1);
+            const Packed packed = pack(set, random_values(66 * 70), 66, 70, 1);
             const auto rows = in_form(with(set), x, 70, Form::int8);
             std::vector<float> out(5 * 66);
             conv2d(set, tiles_portable(), vector_set(), s, rows.data(), packed.matrix, {}, {out.data()}, {0, 1});
@@ -130,7 +132,7 @@ TEST(int8_rows_that_are_not_finite) {
         auto w = random_values(66 * 70);
         w[3 * 70 + 5] = NAN;
         w[65 * 70] = INFINITY;
-        const Packed packed = pack(w, 66, 70, 1);
+        const Packed packed = pack(set, w, 66, 70, 1);
         const auto rows = in_form(with(set), random_values(5 * 70), 70, Form::int8);
         std::vector<float> out(5 * 66);
         conv2d(set, tiles_portable(), vector_set(), ConvShape::linear(5, 70, 66), rows.data(), packed.matrix, {}, {out.data()},
