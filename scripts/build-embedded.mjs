@@ -1,14 +1,15 @@
 #!/usr/bin/env node
 /**
- * Writes models/tiny-scenes.gguf, the model inside the package, from what training/ exports: weights, tokenizer, specification, licence and model card in one file.
+ * Writes models/tiny-scenes.gguf, the model inside the package, from what training/ exports: weights, tokenizer, specification, licence and model card in one file;
+ * with --system one of the paper's other systems on the same world, models/systems/NAME.gguf.
  *
- *     node scripts/build-embedded.mjs --from DIR [--type q8_0] [--out FILE]
+ *     node scripts/build-embedded.mjs --from DIR [--system NAME] [--type q8_0] [--out FILE]
  *
- * DIR holds tiny-scenes.safetensors (Stable Diffusion 1.x names), tokenizer/ (vocab.json, merges.txt) and card.json (scale factor and sampling defaults), and
- * ground_truth/ with pictures of the world; or it is a diffusers folder, with --pictures DIR for the pictures. From these the factors of linear previews are fitted:
- * the 4 latent channels of a picture to its colours, averaged to the size of the latents, by least squares.
+ * DIR holds tiny-scenes.safetensors (Stable Diffusion 1.x names), tokenizer/ (vocab.json, merges.txt) and card.json (scale factor and sampling defaults), or
+ * NAME.safetensors, NAME.yaml and NAME.json (the rest of its specification); or it is a diffusers folder. From --pictures (training/ground_truth) the factors of linear
+ * previews are fitted: the 4 latent channels of a picture to its colours, averaged to the size of the latents, by least squares.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { fileURLToPath } from 'node:url'
@@ -22,6 +23,16 @@ const architecture = {
   conditioners: [{ clip: { numAttentionHeads: 4, hiddenAct: 'quick_gelu' } }],
 }
 
+/** What the other systems are told, for their descriptions. */
+const told = {
+  unconditional: 'nothing',
+  class: 'the colour and shape of one object',
+  layout: 'boxes with the colours and shapes of objects',
+  semantic: 'a map of labels: walls, skies, grounds, coloured objects',
+  superres: 'the picture at a quarter of its size',
+  inpaint: 'the picture with a hole',
+}
+
 const description =
   'A small text-to-image latent diffusion model of the architecture of Stable Diffusion 1.x, trained from nothing on drawn scenes of 64x64 pixels: ' +
   'one or two of nine shapes in ten colours and three sizes, their relation, plain and painted backgrounds. See models/README.md.'
@@ -30,18 +41,46 @@ const { values } = parseArgs({
   options: {
     from: { type: 'string' },
     type: { type: 'string', default: 'q8_0' },
+    system: { type: 'string' },
     override: { type: 'string' },
-    pictures: { type: 'string' },
-    out: { type: 'string', default: path.join(root, 'models', 'tiny-scenes.gguf') },
+    pictures: { type: 'string', default: path.join(root, 'training', 'ground_truth') },
+    out: { type: 'string' },
   },
 })
 
-/** The weights, and what the card says of them, in the words of ModelSpec. */
+/** The text model: its files, and what the card says of it, in the words of ModelSpec. */
 function readExport(folder) {
-  if (existsSync(path.join(folder, 'model_index.json'))) return { source: folder, card: {}, spec: {} }
+  const model = { name: 'Tiny Scenes', description, out: path.join(root, 'models', 'tiny-scenes.gguf') }
+  if (existsSync(path.join(folder, 'model_index.json'))) return { ...model, source: folder, load: {}, spec: {}, metadata: {} }
   const card = JSON.parse(readFileSync(path.join(folder, 'card.json'), 'utf8'))
-  const source = { model: path.join(folder, 'tiny-scenes.safetensors'), tokenizer: path.join(folder, 'tokenizer') }
-  return { source, card, spec: { ...architecture, scaleFactor: card.scale_factor } }
+  return {
+    ...model,
+    source: { model: path.join(folder, 'tiny-scenes.safetensors'), tokenizer: path.join(folder, 'tokenizer') },
+    load: {},
+    spec: {
+      ...architecture,
+      scaleFactor: card.scale_factor,
+      imageSize: card.size,
+      sampler: card.sampler ?? 'ddim',
+      steps: card.steps ?? 25,
+      guidanceScale: card.guidance ?? 5,
+    },
+    metadata: { 'training.card': JSON.stringify(card) },
+  }
+}
+
+/** One of the other systems. */
+function readSystem(folder, system) {
+  const file = (extension) => path.join(folder, `${system}.${extension}`)
+  return {
+    name: `Tiny Scenes (${system})`,
+    description: `A small latent diffusion model of the ${system} kind, trained on drawn scenes of 64x64 pixels; it is told ${told[system]}. See models/README.md.`,
+    out: path.join(root, 'models', 'systems', `${system}.gguf`),
+    source: file('safetensors'),
+    load: { config: file('yaml') },
+    spec: JSON.parse(readFileSync(file('json'), 'utf8')),
+    metadata: {},
+  }
 }
 
 /** Means over the squares that one latent pixel stands for: [h, w] rows of [red, green, blue], -1 to 1. */
@@ -108,38 +147,33 @@ async function fitPreview(pipe, files) {
 }
 
 async function main() {
-  if (!values.from) throw new Error('usage: build-embedded.mjs --from DIR [--type q8_0] [--override PATTERN=TYPE,...] [--pictures DIR] [--out FILE]')
-  const { source, card, spec } = readExport(values.from)
-  const folder = values.pictures ?? path.join(values.from, 'ground_truth')
-  const pictures = readdirSync(folder)
-    .filter((name) => name.endsWith('.png'))
+  if (!values.from)
+    throw new Error('usage: build-embedded.mjs --from DIR [--system NAME] [--type q8_0] [--override PATTERN=TYPE,...] [--pictures DIR] [--out FILE]')
+  const { name, source, load, spec, ...model } = values.system ? readSystem(values.from, values.system) : readExport(values.from)
+  const out = values.out ?? model.out
+  const pictures = readdirSync(values.pictures)
+    .filter((file) => file.endsWith('.png'))
     .sort()
-    .map((name) => path.join(folder, name))
-  const common = { name: 'Tiny Scenes', imageSize: card.size ?? 64, ...spec }
-  const pipe = await DiffusionPipeline.load(source, { precision: 'exact', spec: common })
+    .map((file) => path.join(values.pictures, file))
+  const named = { name, ...spec }
+  const pipe = await DiffusionPipeline.load(source, { precision: 'exact', ...load, spec: named })
   const { factors, explained } = await fitPreview(pipe, pictures).finally(() => pipe.dispose())
   console.log(`preview factors from ${pictures.length} pictures: ${(100 * explained).toFixed(1)} % of the variance`)
-  const report = await convert(source, values.out, {
+  mkdirSync(path.dirname(out), { recursive: true })
+  const report = await convert(source, out, {
     type: values.type,
     ...(values.override ? { overrides: values.override.split(',').map((pair) => pair.split('=')) } : {}),
-    spec: {
-      ...common,
-      sampler: card.sampler ?? 'ddim',
-      steps: card.steps ?? 25,
-      guidanceScale: card.guidance ?? 5,
-      previewFactors: factors,
-    },
+    ...load,
+    spec: { ...named, previewFactors: factors },
     metadata: {
-      'general.name': 'Tiny Scenes',
-      'general.description': description,
+      'general.name': name,
+      'general.description': model.description,
       'general.license': 'MIT',
       'general.author': 'node-latent-diffusion',
-      'training.card': JSON.stringify(card),
+      ...model.metadata,
     },
   })
-  console.log(
-    `${path.relative(process.cwd(), values.out)}: ${report.tensors} tensors, ${(statSync(values.out).size / 1e6).toFixed(2)} MB, ${values.type}`,
-  )
+  console.log(`${path.relative(process.cwd(), out)}: ${report.tensors} tensors, ${(statSync(out).size / 1e6).toFixed(2)} MB, ${values.type}`)
 }
 
 await main().catch((error) => {

@@ -1,8 +1,8 @@
 """Makes the held-out evaluation set: python -m training.held_out
 
 Writes ``held_out.json`` (150 captions of one object, 150 of two objects with a relation, each with what a judge must
-find) and pictures of the first 24, drawn by the renderer, in ``ground_truth/NNN.png`` for checking a judge. The seed is
-used nowhere else; the format is described in README.md.
+find) and pictures of the first 24, drawn by the renderer, in ``ground_truth/NNN.png`` for checking a judge, with their
+label maps in ``ground_truth/labels``. The seed is used nowhere else; the format is described in README.md.
 """
 import argparse
 import json
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from .captions import caption
+from .labels import label_map
 from .render import render
 from .scene import CLASH, sample
 
@@ -75,9 +76,10 @@ def main():
     out.out.mkdir(parents=True, exist_ok=True)
     (out.out / "held_out.json").write_text(f'{{\n  "seed": {SEED},\n  "prompts": [\n{lines}\n  ]\n}}\n')
     folder = out.out / "ground_truth"
-    folder.mkdir(exist_ok=True)
+    (folder / "labels").mkdir(parents=True, exist_ok=True)
     for i, (scene, _) in enumerate(pairs[:24]):
         Image.fromarray(render(scene)).save(folder / f"{i:03d}.png")
+        Image.fromarray(label_map(scene)).save(folder / "labels" / f"{i:03d}.png")
 
 
 if __name__ == "__main__":

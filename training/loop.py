@@ -6,10 +6,12 @@ import torch
 
 
 class Clock:
-    """Progress 0..1 through a wall-clock budget. The learning rate warms up, stays, and goes to zero at the end."""
+    """Progress 0..1 through a budget of wall-clock time, or of samples where that is given (for machines that other work
+    keeps busy). The learning rate warms up, stays, and goes to zero at the end."""
 
-    def __init__(self, minutes, spent=0.0):
+    def __init__(self, minutes, spent=0.0, samples=None):
         self.start, self.seconds = time.time() - spent * 60, minutes * 60
+        self.samples, self.seen = samples, 0
 
     @property
     def minutes(self):
@@ -17,7 +19,7 @@ class Clock:
 
     @property
     def progress(self):
-        return min(1.0, (time.time() - self.start) / self.seconds)
+        return min(1.0, self.seen / self.samples if self.samples else (time.time() - self.start) / self.seconds)
 
     def rate(self, step, warmup=100, flat=0.4):
         decay = (self.progress - flat) / (1 - flat)

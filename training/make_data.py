@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from .render import render
-from .scene import sample
+from .scene import Sampler
 
 
 def main():
@@ -15,11 +15,12 @@ def main():
     parser.add_argument("--count", type=int, default=40000)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kind", help="of all scenes, such as 'free'; otherwise as the captions need them")
     args = parser.parse_args()
-    rng, start, scenes = np.random.default_rng(args.seed), time.time(), []
+    sampler, start, scenes = Sampler(np.random.default_rng(args.seed)), time.time(), []
     images = np.lib.format.open_memmap(args.out + ".npy", "w+", np.uint8, (args.count, args.size, args.size, 3))
     for i in range(args.count):
-        scenes.append(sample(rng))
+        scenes.append(sampler.scene(args.kind))
         images[i] = render(scenes[-1], args.size)
     with open(args.out + ".pkl", "wb") as f:
         pickle.dump(scenes, f)

@@ -47,15 +47,21 @@ def blend(image, color, alpha):
     image += (np.asarray(color, np.float32) - image) * alpha[..., None]
 
 
-def draw_object(image, obj, size):
-    """Draws one object over the picture: shadow, outline, then the lit fill."""
+def frame_of(obj, size):
+    """Pixel centres in an object's own frame, turned and in units of its radius."""
     X, Y = grid(size)
-    r, pixel = obj["r"], 1.0 / size
-    x, y = (X - obj["x"]) / r, (Y - obj["y"]) / r
+    x, y = (X - obj["x"]) / obj["r"], (Y - obj["y"]) / obj["r"]
     angle = obj.get("rot", 0.0)
     if angle:
         c, s = np.cos(angle), np.sin(angle)
         x, y = c * x + s * y, -s * x + c * y
+    return x, y
+
+
+def draw_object(image, obj, size):
+    """Draws one object over the picture: shadow, outline, then the lit fill."""
+    r, pixel = obj["r"], 1.0 / size
+    x, y = frame_of(obj, size)
     shape = obj["shape"]
     shadow = distance(shape, x - 0.10, y - 0.16) * r
     blend(image, (10, 12, 30), 0.30 * smoothstep(0.03, -0.03, shadow))

@@ -1,7 +1,7 @@
 """Samples scenes: what stands where, in which colour and size, on which background.
 
 A scene is a dictionary:
-    kind   'one' | 'two' | 'many' (n equal objects) | 'three' (a row of different ones)
+    kind   'one' | 'two' | 'many' (n equal objects) | 'three' (a row of different ones) | 'free' (anything anywhere, without a caption)
     bg     'plain' with bgc (colour), or 'land' with ground, sky and h (height of the horizon)
     objs   list of {shape, color, size ('small' | '' | 'large'), r, x, y, rot}, in drawing order
     seed   of the background's details (clouds, stars, waves)
@@ -80,9 +80,9 @@ class Sampler:
         self.has_ground = scene["bg"] == "land" and scene["ground"] != "none"
         return scene
 
-    def scene(self):
+    def scene(self, kind=None):
         scene = self.background()
-        scene["kind"] = self.choice(KINDS, self.kinds)
+        scene["kind"] = kind or self.choice(KINDS, self.kinds)
         getattr(self, scene["kind"])(scene)
         for obj in scene["objs"]:
             obj["x"], obj["y"] = float(obj["x"]), float(obj["y"])
@@ -225,6 +225,27 @@ class Sampler:
             o = self.object(shapes[i], colors[i], "", (0.125, 0.145))
             o["x"], o["y"] = (0.18, 0.5, 0.82)[i] + self.jitter(0.02), 0.5 + self.jitter(0.05)
             scene["objs"].append(o)
+
+    def free(self, scene):
+        """One to four objects wherever there is room: what models that are told places and outlines have to follow."""
+        count = self.choice([1, 2, 2, 3, 3, 4])
+        for _ in range(20 * count):
+            o = self.object(self.shape(), self.color(), "", (0.11, 0.3 if count < 3 else 0.2))
+            side, up, down = (e * o["r"] + 0.015 for e in EXTENT[o["shape"]])
+            o["x"], o["y"] = self.uniform(side, 1 - side), self.uniform(up, 1 - down)
+            box = (o["x"] - side, o["y"] - up, o["x"] + side, o["y"] + down)
+            if len(scene["objs"]) < count and not any(overlap(box, extent_box(other)) for other in scene["objs"]):
+                scene["objs"].append(o)
+
+
+def extent_box(o):
+    """The box of an object, as it stands upright: left, top, right, bottom."""
+    side, up, down = (e * o["r"] for e in EXTENT[o["shape"]])
+    return o["x"] - side, o["y"] - up, o["x"] + side, o["y"] + down
+
+
+def overlap(a, b):
+    return max(a[0], b[0]) < min(a[2], b[2]) and max(a[1], b[1]) < min(a[3], b[3])
 
 
 def sample(rng, kinds=KIND_WEIGHTS):

@@ -1,7 +1,7 @@
 """Runs every step of the training with a handful of pictures: python -m training.smoke
 
-Data, first stage, latents, text encoder, diffusion, export, evaluation, a few seconds each; fails where one fails, or
-where a loss is not a number. Exits with 77 where PyTorch is missing.
+Data, first stage, latents, text encoder, diffusion, export, evaluation, a few seconds each, and a step of every other
+system; fails where one fails, or where a loss is not a number. Exits with 77 where PyTorch is missing.
 """
 import importlib
 import importlib.util
@@ -30,14 +30,22 @@ def main():
         d = pathlib.Path(name)
         run("make_data", "--out", d / "a", "--count", 300, "--seed", 1)
         run("first_stage", "--data", d / "a.npy", "--out", d / "vae.pt", "--log", d / "vae.jsonl", "--minutes", 0.08, "--batch", 8)
-        run("encode", "--vae", d / "vae.pt", "--data", d / "a.npy", "--out", d / "z.npy")
-        data = ["--latents", d / "z.npy", "--scenes", d / "a.pkl"]
+        run("encode", "--vae", d / "vae.pt", "--data", d / "a.npy", "--out", d / "a.latents.npy")
+        data = ["--latents", d / "a.latents.npy", "--scenes", d / "a.pkl"]
         run("pretrain_text", *data, "--out", d / "text.pt", "--log", d / "text.jsonl", "--minutes", 0.05, "--batch", 8)
         run("train", *data, "--text", d / "text.pt", "--out", d / "state.pt", "--log", d / "train.jsonl", "--minutes", 0.08, "--batch", 8)
         run("export", "--state", d / "state.pt", "--vae", d / "vae.pt", "--out", d / "release")
         scale = json.loads((d / "release" / "card.json").read_text())["scale_factor"]
         run("evaluate", "--model", d / "release" / "tiny-scenes.safetensors", "--scale", scale, "--count", 4, "--steps", 2, "--json", d / "e.json")
-        entries = [json.loads(line) for log in ("vae", "text", "train") for line in (d / f"{log}.jsonl").read_text().splitlines()]
+        systems = ("class", "unconditional", "layout", "semantic", "superres", "inpaint")
+        for system in systems:
+            state, init = d / f"{system}.pt", d / ("unconditional.pt" if system in ("semantic", "superres", "inpaint") else "state.pt")
+            given = ["--data", d / "a", "--vae", d / "vae.pt", "--init", init, "--batch", 4]
+            pretrain = ["--pretrain", 8] if system == "layout" else []
+            run("train_system", system, *given, *pretrain, "--samples", 8, "--out", state, "--log", d / f"{system}.jsonl")
+            run("export_system", system, "--state", state, "--vae", d / "vae.pt", "--out", d / "systems")
+            assert all((d / "systems" / f"{system}.{end}").exists() for end in ("safetensors", "yaml", "json"))
+        entries = [json.loads(line) for log in ("vae", "text", "train", *systems) for line in (d / f"{log}.jsonl").read_text().splitlines()]
         numbers = [v for e in entries for v in e.values()]
         assert entries and all(math.isfinite(v) for v in numbers), entries
         assert len(json.loads((d / "e.json").read_text())["prompts"]) == 4

@@ -1,6 +1,7 @@
-"""The three networks of an SD 1.x model, with parameter names as in CompVis single files."""
+"""The networks of the paper's models, with parameter names as in CompVis files."""
 from .autoencoder import AutoencoderKL
 from .clip_text import CLIPTextModel
+from .conditioners import BERTEmbedder, ClassEmbedder, SpatialRescaler
 from .unet import UNetModel
 
-__all__ = ["AutoencoderKL", "CLIPTextModel", "UNetModel"]
+__all__ = ["AutoencoderKL", "BERTEmbedder", "CLIPTextModel", "ClassEmbedder", "SpatialRescaler", "UNetModel"]

@@ -1,6 +1,7 @@
-"""The time- and text-conditioned U-Net of SD 1.x (LDM paper, section 3.2-3.3 and appendix E), CompVis parameter names.
+"""The time-conditioned U-Net of the LDM paper (section 3.2-3.3 and appendix E), CompVis parameter names.
 
-Shapes: x (B, 4, h, w), t (B,), context (B, T, context_dim) -> (B, 4, h, w).
+Shapes: x (B, 4 + extra, h, w), t (B,), context (B, T, context_dim) -> (B, 4, h, w). With a context its attention is that
+of SD 1.x; without one (unconditional and concatenating models) it is plain self-attention.
 """
 import math
 
@@ -97,6 +98,23 @@ class SpatialTransformer(nn.Module):
         return x + self.proj_out(h.transpose(1, 2).unflatten(2, (height, width)))
 
 
+class AttentionBlock(nn.Module):
+    """Self-attention of U-Nets without a context; each head's queries, keys and values lie side by side (QKVAttentionLegacy)."""
+
+    def __init__(self, dim, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm, self.qkv, self.proj_out = nn.GroupNorm(32, dim), nn.Conv1d(dim, 3 * dim, 1), nn.Conv1d(dim, dim, 1)
+
+    def forward(self, x):
+        h = self.norm(x).flatten(2).transpose(1, 2)  # (B, hw, dim)
+        h = F.linear(h, self.qkv.weight[..., 0], self.qkv.bias).unflatten(-1, (self.heads, 3, -1))
+        q, k, v = h.permute(3, 0, 2, 1, 4)  # each (B, heads, hw, width)
+        weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1, dtype=q.dtype)
+        h = F.linear((weights @ v).transpose(1, 2).flatten(2), self.proj_out.weight[..., 0], self.proj_out.bias)
+        return x + h.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
 class Downsample(nn.Module):
     def __init__(self, dim):
         super().__init__()
@@ -130,39 +148,45 @@ class Stage(nn.Sequential):
 
 
 class UNetModel(nn.Module):
-    def __init__(self, channels=64, mult=(1, 2, 2), res_blocks=1, attention=(2, 4), context=128, heads=4, latent=4):
+    """``context``: width of the tokens it attends to, None for an AttentionBlock U-Net; ``extra``: channels concatenated to the latents."""
+
+    def __init__(self, channels=64, mult=(1, 2, 2), res_blocks=1, attention=(2, 4), context=128, heads=4, latent=4, extra=0):
         super().__init__()
+
+        def attend(width):
+            return AttentionBlock(width, heads) if context is None else SpatialTransformer(width, heads, context)
+
         self.channels, emb = channels, channels * 4
         self.time_embed = nn.Sequential(nn.Linear(channels, emb), nn.SiLU(), nn.Linear(emb, emb))
-        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(latent, channels, 3, padding=1))])
+        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(latent + extra, channels, 3, padding=1))])
         width, scale, skips = channels, 1, [channels]
         for level, m in enumerate(mult):
             for _ in range(res_blocks):
                 layers = [ResBlock(width, emb, m * channels)]
                 width = m * channels
                 if scale in attention:
-                    layers.append(SpatialTransformer(width, heads, context))
+                    layers.append(attend(width))
                 self.input_blocks.append(Stage(*layers))
                 skips.append(width)
             if level != len(mult) - 1:
                 self.input_blocks.append(Stage(Downsample(width)))
                 skips.append(width)
                 scale *= 2
-        self.middle_block = Stage(ResBlock(width, emb, width), SpatialTransformer(width, heads, context), ResBlock(width, emb, width))
+        self.middle_block = Stage(ResBlock(width, emb, width), attend(width), ResBlock(width, emb, width))
         self.output_blocks = nn.ModuleList()
         for level, m in reversed(list(enumerate(mult))):
             for i in range(res_blocks + 1):
                 layers = [ResBlock(width + skips.pop(), emb, m * channels)]
                 width = m * channels
                 if scale in attention:
-                    layers.append(SpatialTransformer(width, heads, context))
+                    layers.append(attend(width))
                 if level and i == res_blocks:
                     layers.append(Upsample(width))
                     scale //= 2
                 self.output_blocks.append(Stage(*layers))
         self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), nn.Conv2d(width, latent, 3, padding=1))
 
-    def forward(self, x, t, context):
+    def forward(self, x, t, context=None):
         emb = self.time_embed(timestep_embedding(t, self.channels))
         skips = []
         for block in self.input_blocks:
