@@ -64,14 +64,29 @@ function row(stage: string, ms: number, flops: number | undefined, peak: Peak | 
   return { stage, ms, gflop: flops / 1e9, gflops, ...(peak && peak.gflops > 0 ? { ofPeak: gflops / peak.gflops, peakFormat: peak.format } : {}) }
 }
 
+/** What LATENT_KERNELS orders, per architecture (native/kernels/tile.h). */
+const kernels = [
+  ['portable', 'avx2', 'avx_vnni', 'avx512', 'avx512_bf16', 'avx512_vnni'],
+  ['portable', 'neon', 'neon_dotprod', 'neon_bf16', 'neon_i8mm'],
+]
+
+/** Whether LATENT_KERNELS lets a set of this name be used. */
+function allowed(instructions: string): boolean {
+  const forced = process.env.LATENT_KERNELS
+  const order = kernels.find((names) => names.includes(instructions))
+  return !forced || !order?.includes(forced) || order.indexOf(instructions) <= order.indexOf(forced)
+}
+
 /** The peak that a network can reach: that of its arithmetic, in fast mode where the processor has it and the kernels are not forced down. */
 function reachable(peaks: Peak[], precision: string, dtype: string | undefined): Peak | undefined {
-  const forced = process.env.LATENT_KERNELS
   const fast = precision === 'fast' && process.env.LATENT_OPS !== 'portable'
-  const int8 = fast && dtype === 'int8' && (!forced || forced === 'avx512_vnni') ? peaks.find(({ format }) => format === 'int8') : undefined
-  if (int8) return int8
-  const half = fast && (!forced || forced === 'avx512_bf16' || forced === 'avx512_vnni')
-  return (half ? peaks.find(({ format }) => format === 'bf16') : undefined) ?? peaks.find(({ format }) => format === 'f32')
+  const best = (wanted: string) => peaks.find(({ format, instructions }) => format === wanted && allowed(instructions))
+  return (
+    (fast && dtype === 'int8' ? best('int8') : undefined) ??
+    (fast ? best('bf16') : undefined) ??
+    best('f32') ??
+    peaks.find(({ format }) => format === 'f32')
+  )
 }
 
 async function measure(values: ReturnType<typeof readFlags<typeof flags>>['values'], model: string | undefined, { signal }: Io): Promise<Report> {

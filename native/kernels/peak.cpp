@@ -45,6 +45,18 @@ std::vector<PeakLoop> loops() {
     } else if (cpu.avx_vnni) {
         out.push_back(peak_int8_avxvnni());
     }
+#elif defined(__aarch64__) || defined(_M_ARM64)
+    const CpuFeatures & cpu = cpu_features();
+    out.push_back(peak_f32_neon());
+#if defined(LATENT_NEONBF16)
+    if (cpu.bf16) out.push_back(peak_bf16_neonbf16());
+#endif
+#if defined(LATENT_NEONI8MM)
+    if (cpu.i8mm) out.push_back(peak_int8_neoni8mm());
+#endif
+#if defined(LATENT_NEONDOTPROD)
+    if (cpu.dotprod) out.push_back(peak_int8_neondotprod());
+#endif
 #else
     out.push_back(peak_f32_portable());
 #endif

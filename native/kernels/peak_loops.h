@@ -24,5 +24,9 @@ PeakLoop peak_f32_avx512();
 PeakLoop peak_bf16_avx512bf16();
 PeakLoop peak_int8_avx512vnni();
 PeakLoop peak_int8_avxvnni();
+PeakLoop peak_f32_neon();
+PeakLoop peak_bf16_neonbf16();
+PeakLoop peak_int8_neondotprod();
+PeakLoop peak_int8_neoni8mm();
 
 }  // namespace latent::kernels

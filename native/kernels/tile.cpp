@@ -21,6 +21,9 @@ int runnable_tile_sets(const TileSet ** sets, int capacity) {
     if (cpu.avx512_bf16) add(tiles_avx512bf16());
 #elif defined(__aarch64__) || defined(_M_ARM64)
     add(tiles_neon());
+#if defined(LATENT_NEONBF16)
+    if (cpu_features().bf16) add(tiles_neonbf16());
+#endif
 #endif
     return count;
 }

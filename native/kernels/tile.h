@@ -14,8 +14,9 @@ constexpr int kTileColumns = 64;
 /// How a matrix row is stored.
 enum class Element { f32, f16, bf16, other };
 
-/// The operations of one instruction set. A panel holds `lanes` rows of 64 lanes of 32 bits: one float, or, where `bf16`, two
-/// consecutive k as a pair, an odd last one completed by zero. Rows of the tile are in the same element type.
+/// The operations of one instruction set. A panel holds `lanes` rows of 64 lanes of 32 bits, in an order of the set's own: a lane
+/// is one float, or, where `bf16`, two consecutive k as a pair, an odd last one completed by zero. Rows of the tile are in the
+/// same element type.
 struct TileSet {
     const char * name;
     bool bf16;  // panels and rows are bfloat16 (sums are float32), else float32
@@ -63,5 +64,6 @@ const TileSet & tiles_avx2();
 const TileSet & tiles_avx512();
 const TileSet & tiles_avx512bf16();
 const TileSet & tiles_neon();
+const TileSet & tiles_neonbf16();
 
 }  // namespace latent::kernels

@@ -91,6 +91,26 @@ TEST(linear_matches_the_definition) {
     });
 }
 
+// Where rows and weights are bfloat16 already, nothing but the order of additions is left.
+TEST(bf16_products_are_those_of_the_rounded_numbers) {
+    for_every_set([](const TileSet & tiles) {
+        if (!tiles.bf16) return;
+        for (int round = 0; round < 40; ++round) {
+            const ConvShape s =
+                round % 4 == 3 ? ConvShape::linear(pick(1, 60), pick(1, 2100), pick(1, 140)) : random_conv(round, 40);
+            auto x = random_values(s.n * s.in * s.height * s.width);
+            for (float & value : x) value = bfloat_to_float(float_to_bfloat(value));
+            const StoredMatrix w = stored(s.out, s.in * s.taps(), Element::bf16);
+            const auto expected = reference_conv(s, x, w.full);
+            const auto rows = in_form({&tiles, nullptr, &vectors_portable()}, x, s.in, Form::bf16);
+            std::vector<float> out(expected.size(), NAN);
+            conv2d(tiles, vector_set(), s, rows.data(), w.matrix, {}, {out.data()}, {0, 1});
+            const double error = errors(out, expected).largest;
+            if (!(error <= 2e-5)) check::fail(tiles.name, round, "off by " + std::to_string(error));
+        }
+    });
+}
+
 // So many channels that the taps of a panel are taken in groups, whose sums are kept in between.
 TEST(wide_convolutions_match_the_definition) {
     for_every_set([](const TileSet & tiles) {
