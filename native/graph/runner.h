@@ -69,7 +69,7 @@ public:
         /// LATENT_OPS=portable makes false the default.
         bool fused = fused_by_default();
         bool float32 = false;        // float32 products whatever the weights' policy says
-        uint64_t band = 8ull << 20;  // bytes of input rows where a network is computed in bands (BandedDecoder)
+        uint64_t band = 8ull << 20;  // bytes of input rows where a network is computed in bands (BandedStage)
         static bool fused_by_default();
     };
     void set_limits(const Limits & limits);  // clears

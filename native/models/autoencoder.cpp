@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "models/autoencoder_layers.h"
-#include "models/banded_decoder.h"
+#include "models/banded_stage.h"
 
 namespace latent::models {
 
@@ -143,22 +143,37 @@ void Autoencoder::check(int64_t batch, int64_t height, int64_t width, int64_t mu
 
 void Autoencoder::encode(Span<const float> image, int64_t batch, int64_t height, int64_t width, Span<float> moments,
                          const JobContext & job) {
-    const int64_t f = config_.downsampling(), plane = (height / f) * (width / f);
-    const int64_t rows = encoded_channels();
-    check(batch, height, width, f);
-    require_loaded();
-    require_size(image.size(), batch * config_.in_channels * height * width, "image");
-    require_size(moments.size(), batch * rows * plane, "moments");
-
+    require_encode_sizes(image, batch, height, width, moments);
     const std::string key = "encode " + std::to_string(width) + "x" + std::to_string(height) + "x" + std::to_string(batch);
     graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build_encode(ops, batch, height, width); });
     graph.set_input("image", image);
     graph.compute(*job.cancel);
     graph.get_output("moments", moments);
+    clamp_logvar(moments, batch);
+}
+
+void Autoencoder::encode_banded(Span<const float> image, int64_t height, int64_t width, Span<float> moments,
+                                const JobContext & job) {
+    require_encode_sizes(image, 1, height, width, moments);
+    run_banded([&](BandedStage & stage) { stage.encode(image, height, width, moments, job); });
+    clamp_logvar(moments, 1);
+}
+
+void Autoencoder::require_encode_sizes(Span<const float> image, int64_t batch, int64_t height, int64_t width,
+                                       Span<float> moments) const {
+    const int64_t f = config_.downsampling();
+    check(batch, height, width, f);
+    require_loaded();
+    require_size(image.size(), batch * config_.in_channels * height * width, "image");
+    require_size(moments.size(), batch * encoded_channels() * (height / f) * (width / f), "moments");
+}
+
+void Autoencoder::clamp_logvar(Span<float> moments, int64_t batch) const {
     if (is_vq()) return;
+    const size_t half = moments.size() / static_cast<size_t>(2 * batch);
     for (int64_t n = 0; n < batch; ++n) {
-        float * logvar = moments.data() + (n * rows + rows / 2) * plane;
-        for (int64_t i = 0; i < rows / 2 * plane; ++i) logvar[i] = std::clamp(logvar[i], min_logvar, max_logvar);
+        float * logvar = moments.data() + static_cast<size_t>(2 * n + 1) * half;
+        for (size_t i = 0; i < half; ++i) logvar[i] = std::clamp(logvar[i], min_logvar, max_logvar);
     }
 }
 
@@ -189,13 +204,18 @@ void Autoencoder::decode_banded(Span<const float> latents, int64_t height, int64
     std::vector<float> vectors;
     if (is_vq() && quantise) latents = vectors = nearest_vectors(latents, 1, height, width, job);
 
+    run_banded([&](BandedStage & stage) { stage.decode(latents, config_.embed_dim, height, width, image, job); });
+}
+
+void Autoencoder::run_banded(const std::function<void(BandedStage &)> & work) {
     runner_.clear();
     const auto run = [&](DType type) {
-        BandedDecoder(*layers_, weights_, runner_, type).decode(latents, config_.embed_dim, height, width, image, job);
+        BandedStage stage(*layers_, weights_, runner_, type);
+        work(stage);
     };
     try {
         run(banded_type());
-    } catch (const BandedDecoder::MapOverflow &) {
+    } catch (const BandedStage::MapOverflow &) {
         run(DType::bf16);  // coarser, and holds what a float holds
     }
 }
@@ -255,11 +275,21 @@ graph::GraphMeasure Autoencoder::measure_decode(int64_t batch, int64_t height, i
     return runner_.measure([&](Ops & ops) { build_decode(ops, batch, height, width); });
 }
 
+uint64_t Autoencoder::measure_encode_banded(int64_t height, int64_t width) const {
+    check(1, height, width, config_.downsampling());
+    return measure_banded([&](BandedStage & stage) { return stage.measure_encode(height, width); });
+}
+
 uint64_t Autoencoder::measure_decode_banded(int64_t height, int64_t width) const {
     check(1, height, width, 1);
+    return measure_banded([&](BandedStage & stage) { return stage.measure_decode(config_.embed_dim, height, width); });
+}
+
+uint64_t Autoencoder::measure_banded(const std::function<uint64_t(BandedStage &)> & measure) const {
     graph::Runner planner(weights_.device(), weights_, "vae");
     planner.set_limits(runner_.limits());
-    return BandedDecoder(*layers_, weights_, planner, banded_type()).measure(config_.embed_dim, height, width);
+    BandedStage stage(*layers_, weights_, planner, banded_type());
+    return measure(stage);
 }
 
 }  // namespace latent::models

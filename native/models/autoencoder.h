@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 
 namespace latent::models {
 
+class BandedStage;
 struct StageLayers;
 
 /// The first stage: AutoencoderKL and VQModelInterface of ldm/models/autoencoder.py with Encoder and Decoder of
@@ -37,8 +39,9 @@ public:
     void decode(Span<const float> latents, int64_t batch, int64_t height, int64_t width, Span<float> image,
                 const JobContext & job, bool quantise = true);
 
-    /// decode() of one picture, layer by layer in bands of rows: the same picture up to 16-bit maps (float32 ones where exact),
-    /// in a fraction of the memory (BandedDecoder).
+    /// encode() and decode() of one picture, layer by layer in bands of rows: the same numbers up to 16-bit maps (float32 ones
+    /// where exact), in a fraction of the memory (BandedStage).
+    void encode_banded(Span<const float> image, int64_t height, int64_t width, Span<float> moments, const JobContext & job);
     void decode_banded(Span<const float> latents, int64_t height, int64_t width, Span<float> image, const JobContext & job,
                        bool quantise = true);
 
@@ -52,7 +55,8 @@ public:
     /// Memory and work; weights planned, not loaded. Sides as in encode (pixels) and decode (latent pixels).
     graph::GraphMeasure measure_encode(int64_t batch, int64_t height, int64_t width) const;
     graph::GraphMeasure measure_decode(int64_t batch, int64_t height, int64_t width) const;
-    uint64_t measure_decode_banded(int64_t height, int64_t width) const;  // bytes
+    uint64_t measure_encode_banded(int64_t height, int64_t width) const;  // bytes
+    uint64_t measure_decode_banded(int64_t height, int64_t width) const;
 
 private:
     void check(int64_t batch, int64_t height, int64_t width, int64_t multiple) const;
@@ -61,6 +65,10 @@ private:
     std::vector<float> nearest_vectors(Span<const float> latents, int64_t batch, int64_t height, int64_t width,
                                        const JobContext & job);
     DType banded_type() const;
+    void run_banded(const std::function<void(BandedStage &)> & work);
+    uint64_t measure_banded(const std::function<uint64_t(BandedStage &)> & measure) const;
+    void require_encode_sizes(Span<const float> image, int64_t batch, int64_t height, int64_t width, Span<float> moments) const;
+    void clamp_logvar(Span<float> moments, int64_t batch) const;
     const Codebook & codebook();
 
     AutoencoderConfig config_;

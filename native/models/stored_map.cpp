@@ -70,6 +70,11 @@ StoredMap::StoredMap(int64_t channels, int64_t height, int64_t width, int64_t ba
     moments_.resize(static_cast<size_t>(channels));
 }
 
+StoredMap::StoredMap(Span<const float> planes, int64_t channels, int64_t height, int64_t width, MemoryCount & count)
+    : StoredMap(channels, height, width, height, DType::f32, true, count) {
+    planes_ = planes;
+}
+
 StoredMap::StoredMap(StoredMap && other) noexcept : StoredMap(0, 1, 1, 1, other.type_, true, *other.count_) {
     *this = std::move(other);
 }
@@ -82,6 +87,7 @@ StoredMap & StoredMap::operator=(StoredMap && other) noexcept {
     std::swap(type_, other.type_);
     std::swap(plan_, other.plan_);
     std::swap(count_, other.count_);
+    std::swap(planes_, other.planes_);
     bands_.swap(other.bands_);
     held_.swap(other.held_);
     moments_.swap(other.moments_);
@@ -108,6 +114,15 @@ const uint8_t * StoredMap::pixel(int64_t row, int64_t x) const {
 
 void StoredMap::read(int64_t first, int64_t count, float * out, kernels::Pool * pool) const {
     const int64_t row = width_ * channels_;
+    if (!planes_.empty()) {
+        return for_parts(pool, count, [&](int64_t i) {
+            for (int64_t c = 0; c < channels_; ++c) {
+                const float * from = planes_.data() + (c * height_ + first + i) * width_;
+                float * to = out + i * row + c;
+                for (int64_t x = 0; x < width_; ++x) to[x * channels_] = from[x];
+            }
+        });
+    }
     for_parts(pool, count, [&](int64_t i) { to_float(type_, pixel(first + i, 0), out + i * row, row); });
 }
 

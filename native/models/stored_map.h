@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/pages.h"
+#include "core/span.h"
 #include "core/tensor_source.h"
 #include "kernels/pool.h"
 
@@ -28,6 +29,9 @@ class StoredMap {
 public:
     /// Bands of `band` rows, the last one shorter. Without data (`plan`) it only counts.
     StoredMap(int64_t channels, int64_t height, int64_t width, int64_t band, DType type, bool plan, MemoryCount & count);
+    /// A map that is the caller's and stays where it is, planes[channels][height][width]: it is only read, has no statistics and
+    /// does not count.
+    StoredMap(Span<const float> planes, int64_t channels, int64_t height, int64_t width, MemoryCount & count);
     ~StoredMap();
     StoredMap(StoredMap && other) noexcept;
     StoredMap & operator=(StoredMap && other) noexcept;
@@ -62,6 +66,7 @@ private:
     DType type_;
     bool plan_;
     MemoryCount * count_;
+    Span<const float> planes_;  // of the caller
     std::vector<Pages> bands_;
     std::vector<bool> held_;
     std::vector<Moments> moments_;  // per channel

@@ -1,4 +1,4 @@
-// The first stage: pictures to latents and codes, and back, whole or in tiles.
+// The first stage: pictures to latents and codes, and back, whole, in bands or in tiles.
 #include <algorithm>
 #include <cmath>
 
@@ -23,10 +23,11 @@ StagePlanRequest LatentPipeline::stage_request(int64_t height, int64_t width) co
     request.tiling = request_.vae_tiling;
     request.tile = request_.vae_tile_size;
     request.largest = one_part_at_a_time_ ? kLowMemoryTile : 0;
+    request.bearable = keeps_all() ? UINT64_MAX : one_part_at_a_time_ ? kWholeStage / 4 : kWholeStage;
     const uint64_t idle = first_stage_->runner().bytes();  // a graph that the next one replaces
     const uint64_t available = device_->available();
-    request.budget =
-        working_budget(request_.max_bytes, weights_beside(*first_stage_), available == UINT64_MAX ? available : available + idle);
+    request.held = weights_beside(*first_stage_), request.bound = request_.max_bytes;
+    request.budget = working_budget(request_.max_bytes, request.held, available == UINT64_MAX ? available : available + idle);
     return request;
 }
 
@@ -37,23 +38,20 @@ StagePlan LatentPipeline::plan_decode(int64_t height, int64_t width) const {
         if (request.tile == 0) request.tile = request_.tile_size;
         if (request.largest == 0) request.largest = kUpscalingTile;
     }
-    const auto measure = [&](int64_t h, int64_t w) { return first_stage_->measure_decode(1, h, w).bytes; };
-    const bool tiles = upscales || request.tile > 0 || request.tiling.value_or(false);
-    if (device_->is_cpu() && !tiles) {
-        const uint64_t whole = measure(height, width);
-        const uint64_t bearable = keeps_all() ? UINT64_MAX : one_part_at_a_time_ ? kWholeDecode / 4 : kWholeDecode;
-        if (whole <= std::min(request.budget, bearable)) return {0, whole};
-        const uint64_t bands = first_stage_->measure_decode_banded(height, width);
-        if (bands < whole && (bands <= request.budget || request.tiling.has_value())) return {0, bands, true};
-        if (whole <= request.budget) return {0, whole};  // a small picture: what lies between layers is more than bands save
-    }
-    return plan_stage(request, "decoding the picture", measure);
+    std::function<uint64_t()> bands;
+    if (device_->is_cpu() && !upscales) bands = [&] { return first_stage_->measure_decode_banded(height, width); };
+    return plan_stage(
+        request, "Decoding the picture", [&](int64_t h, int64_t w) { return first_stage_->measure_decode(1, h, w).bytes; },
+        bands);
 }
 
 StagePlan LatentPipeline::plan_encode(int64_t height, int64_t width) const {
     const int64_t factor = opened_.spec.downsampling();
-    return plan_stage(stage_request(height, width), "encoding the picture",
-                      [&](int64_t h, int64_t w) { return first_stage_->measure_encode(1, h * factor, w * factor).bytes; });
+    std::function<uint64_t()> bands;
+    if (device_->is_cpu()) bands = [&] { return first_stage_->measure_encode_banded(height * factor, width * factor); };
+    return plan_stage(
+        stage_request(height, width), "Encoding the picture",
+        [&](int64_t h, int64_t w) { return first_stage_->measure_encode(1, h * factor, w * factor).bytes; }, bands);
 }
 
 /// What the encoder gives: moments [n, 2 * embed_dim, h, w] (KL), or the code before quantisation [n, embed_dim, h, w] (VQ).
@@ -73,7 +71,11 @@ Latents LatentPipeline::encode_raw(const ImageTensor & image, const JobContext &
         ImageTensor out{{1, channels, tile.shape[2] / factor, tile.shape[3] / factor}, {}};
         out.data.resize(elements(out.shape));
         run_finite(*first_stage_, [&]() -> Span<const float> {
-            first_stage_->encode(tile.data, 1, tile.shape[2], tile.shape[3], out.data, job);
+            if (plan.bands) {
+                first_stage_->encode_banded(tile.data, tile.shape[2], tile.shape[3], out.data, job);
+            } else {
+                first_stage_->encode(tile.data, 1, tile.shape[2], tile.shape[3], out.data, job);
+            }
             return out.data;
         });
         return out;

@@ -10,10 +10,14 @@ namespace {
 
 constexpr int kTiles[] = {128, 96, 64, 48, 32};  // latent pixels; below 32 the blended strips dominate
 
+std::string megabytes(uint64_t bytes) {
+    return std::to_string(bytes >> 20) + " MiB";
+}
+
 }  // namespace
 
 StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
-                     const std::function<uint64_t(int64_t, int64_t)> & measure) {
+                     const std::function<uint64_t(int64_t, int64_t)> & measure, const std::function<uint64_t()> & measure_bands) {
     const int64_t side = std::max(request.height, request.width);
     const auto call = [&](int tile) {
         return measure(std::min<int64_t>(tile, request.height), std::min<int64_t>(tile, request.width));
@@ -22,26 +26,36 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
         return request.tile < side ? StagePlan{request.tile, call(request.tile)} : StagePlan{0, call(request.tile)};
     }
     const bool never = request.tiling.has_value() && !*request.tiling;
+    const uint64_t whole = measure(request.height, request.width);
+    uint64_t least = whole;
+    if (measure_bands && !request.tiling.value_or(false)) {
+        if (whole <= std::min(request.budget, request.bearable)) return {0, whole};
+        const uint64_t bands = measure_bands();
+        if (bands < whole && bands <= request.budget) return {0, bands, true};
+        if (whole <= request.budget) return {0, whole};  // a small picture: what lies between layers is more than bands save
+        if (never && !request.bound) return {0, std::min(bands, whole), bands < whole};
+        least = std::min(bands, whole);
+    }
     const bool larger = request.largest > 0 && side > request.largest;
     const bool always = request.tiling.value_or(larger);
     const int largest = request.largest > 0 ? request.largest : kLowMemoryTile;  // of tiles that somebody asked for
+    const bool small = side <= kTiles[std::size(kTiles) - 1];
+    if (whole <= request.budget && (never || small || !always)) return {0, whole};
+    if ((never || small) && !request.bound) return {0, whole};  // the system has the last word
 
-    const uint64_t whole = measure(request.height, request.width);
-    if (never || side <= kTiles[std::size(kTiles) - 1]) return {0, whole};
-    if (!always && whole <= request.budget) return {0, whole};
-
-    uint64_t least = whole;
     for (const int tile : kTiles) {
-        if (tile >= side || (always && tile > largest)) continue;
-        least = call(tile);
-        if (least <= request.budget) return {tile, least};
+        if (never || tile >= side || (always && tile > largest)) continue;
+        const uint64_t bytes = call(tile);
+        if (bytes <= request.budget) return {tile, bytes};
+        least = std::min(least, bytes);
     }
     if (whole <= request.budget) return {0, whole};
-    const Json details = {{"required", least}, {"available", request.budget}, {"whole", whole}};
+    const uint64_t required = request.held + least;
+    const uint64_t available = request.bound ? request.bound : request.held + request.budget;
     throw Error(ErrorCode::out_of_memory,
-                what + " needs " + std::to_string(least >> 20) + " MiB even in tiles, " + std::to_string(request.budget >> 20) +
-                    " MiB may be used: choose a smaller size or raise memory.maxBytes",
-                details.dump());
+                what + " needs " + megabytes(required) + " with the weights" + (never ? "" : ", even in tiles") + "; " +
+                    megabytes(available) + " may be used",
+                Json{{"required", required}, {"available", available}}.dump());
 }
 
 uint64_t working_budget(uint64_t max_bytes, uint64_t held, uint64_t available) {
@@ -54,8 +68,7 @@ void require_memory(uint64_t bytes, const std::string & what) {
     const uint64_t available = available_memory();
     if (available == 0 || bytes <= available) return;  // 0: the system does not tell
     throw Error(ErrorCode::out_of_memory,
-                what + " needs " + std::to_string(bytes >> 20) + " MiB of memory, " + std::to_string(available >> 20) +
-                    " MiB are available",
+                what + " needs " + megabytes(bytes) + " of memory, " + megabytes(available) + " are available",
                 Json{{"what", what}, {"required", bytes}, {"available", available}}.dump());
 }
 

@@ -6,28 +6,33 @@
 
 namespace latent::pipeline {
 
-constexpr uint64_t kWholeDecode = 256ull << 20;  // bytes above which a decoder works in bands: the same picture, less memory
-constexpr int kLowMemoryTile = 64;               // latent pixels: `largest` where memory is to be spared
+constexpr uint64_t kWholeStage = 256ull << 20;  // bytes above which a first stage works in bands: the same result, less memory
+constexpr int kLowMemoryTile = 64;              // latent pixels: `largest` where memory is to be spared
 
 /// How a network is run over a picture: whole, or in tiles of `tile` latent pixels.
 struct StagePlan {
     int tile = 0;        // 0: whole
     uint64_t bytes = 0;  // of one call
-    bool bands = false;  // layer by layer in bands of rows (a decoder that is not tiled)
+    bool bands = false;  // layer by layer in bands of rows, not tiled
 };
 
 struct StagePlanRequest {
-    int64_t height = 0, width = 0;  // latent pixels
-    uint64_t budget = 0;            // bytes that one call may take, UINT64_MAX: no bound
-    std::optional<bool> tiling;     // the caller's wish
-    int tile = 0;                   // the caller's tile, 0: chosen
-    int largest = 0;                // tiles whenever the picture is larger than this, 0: only when the budget says so
+    int64_t height = 0, width = 0;   // latent pixels
+    uint64_t budget = 0;             // bytes that one call may take, UINT64_MAX: no bound
+    std::optional<bool> tiling;      // the caller's wish
+    int tile = 0;                    // the caller's tile, 0: chosen
+    int largest = 0;                 // tiles whenever the picture is larger than this, 0: only when the budget says so
+    uint64_t bearable = UINT64_MAX;  // bands, where there are any, rather than more than this
+    uint64_t held = 0, bound = 0;    // bytes resident besides, and what may be used in all (0: unknown): told in a refusal
 };
 
-/// Chooses the largest tile whose call fits the budget. `measure(height, width)` gives the bytes of one call for that many latent
-/// pixels. Throws out_of_memory with the numbers when even the smallest tile does not fit.
+/// Chooses bands where a call on the whole picture is more than bearable; else the largest tile whose call fits the budget.
+/// `measure(height, width)` gives the bytes of one call for that many latent pixels, `measure_bands` those of the whole picture
+/// in bands (none: there are no bands). Throws out_of_memory with the numbers when nothing fits: `required` and `available` count
+/// what is held as well.
 StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
-                     const std::function<uint64_t(int64_t height, int64_t width)> & measure);
+                     const std::function<uint64_t(int64_t height, int64_t width)> & measure,
+                     const std::function<uint64_t()> & measure_bands = nullptr);
 
 /// Bytes for working memory: what the caller's bound leaves beside `held`, or most of what the system has available.
 uint64_t working_budget(uint64_t max_bytes, uint64_t held, uint64_t available);

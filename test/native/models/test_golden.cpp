@@ -266,25 +266,31 @@ void check_stage(const std::string & name, const std::string & prefix, const Jso
         stage.runner().set_limits(std::string(how) == ", portable" ? graph::Runner::Limits{30000, 3000, false}
                                                                    : graph::Runner::Limits{});
         stage.encode(c.input("image"), image[0], image[2], image[3], m, JobContext{});
-        within(name + " moments" + how, golden::max_difference(m, moments), fast ? fast_bound() * moments.max_abs : moments.atol);
+        const double moments_bound = fast ? fast_bound() * moments.max_abs : moments.atol;
+        within(name + " moments" + how, golden::max_difference(m, moments), moments_bound);
         stage.decode(c.input(z), latents[0], latents[2], latents[3], d, JobContext{});
         const double bound = fast ? fast_bound() * decoded.max_abs : decoded.atol;
         within(name + " decoded" + how, golden::max_difference(d, decoded, height, width), bound);
 
-        const auto latent_values = c.input(z);
+        const size_t pictures = static_cast<size_t>(image[0]);
+        const auto row = [pictures](auto & values, size_t i) {
+            const size_t size = values.size() / pictures;
+            return latent::Span(values.data() + i * size, size);
+        };
+        const auto pixels = c.input("image"), latent_values = c.input(z);
         graph::Runner::Limits limits = stage.runner().limits();
         for (const uint64_t band : {uint64_t{1}, uint64_t{20000}, uint64_t{8} << 20}) {
             limits.band = band;
             stage.runner().set_limits(limits);
+            std::fill(m.begin(), m.end(), 0.0f);
             std::fill(d.begin(), d.end(), 0.0f);
-            const size_t in = latent_values.size() / static_cast<size_t>(latents[0]),
-                         out = d.size() / static_cast<size_t>(latents[0]);
-            for (size_t row = 0; row < static_cast<size_t>(latents[0]); ++row) {
-                stage.decode_banded({latent_values.data() + row * in, in}, latents[2], latents[3], {d.data() + row * out, out},
-                                    JobContext{});
+            for (size_t i = 0; i < pictures; ++i) {
+                stage.encode_banded(row(pixels, i), image[2], image[3], row(m, i), JobContext{});
+                stage.decode_banded(row(latent_values, i), latents[2], latents[3], row(d, i), JobContext{});
             }
-            within(name + " decoded in bands of " + std::to_string(band) + how, golden::max_difference(d, decoded, height, width),
-                   bound);
+            const std::string bands = " in bands of " + std::to_string(band) + how;
+            within(name + " moments" + bands, golden::max_difference(m, moments), moments_bound);
+            within(name + " decoded" + bands, golden::max_difference(d, decoded, height, width), bound);
         }
     }
 }

@@ -36,6 +36,15 @@ void check_stage(const std::string & name, const WeightPolicy & policy, const st
     std::vector<float> vectors(prequant.data.size()), quantised(vectors.size());
     stage.encode(c.input("image"), image[0], image[2], image[3], vectors, job);
     within(name + " prequant" + how, golden::max_difference(vectors, prequant), tolerance(prequant));
+    const std::vector<float> pixels = c.input("image");
+    std::vector<float> banded(vectors.size());
+    const size_t pictures = static_cast<size_t>(image[0]), in = pixels.size() / pictures, out = banded.size() / pictures;
+    graph::Runner::Limits limits = stage.runner().limits();
+    limits.band = 20000;
+    stage.runner().set_limits(limits);
+    for (size_t i = 0; i < pictures; ++i)
+        stage.encode_banded({pixels.data() + i * in, in}, image[2], image[3], {banded.data() + i * out, out}, job);
+    within(name + " prequant in bands" + how, golden::max_difference(banded, prequant), tolerance(prequant));
     std::vector<int32_t> codes(static_cast<size_t>(image[0] * image[2] / f * image[3] / f));
     const int64_t h = image[2] / f, w = image[3] / f;
     stage.quantise(bound > 0 ? prequant.data : vectors, image[0], h, w, codes, quantised, job);

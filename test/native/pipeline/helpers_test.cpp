@@ -175,6 +175,33 @@ TEST(plan_takes_the_largest_tile_that_fits) {
     CHECK(plan_stage(request, "x", measure).tile == 40);
 }
 
+TEST(plan_prefers_bands_to_tiles) {
+    const auto measure = [](int64_t h, int64_t w) { return static_cast<uint64_t>(h * w) * 1000; };
+    const uint64_t whole = measure(128, 128);
+    const auto plan = [&](uint64_t budget, uint64_t bearable, std::optional<bool> tiling = {}, uint64_t bands = 1000000) {
+        StagePlanRequest request{128, 128};
+        request.budget = request.bound = budget, request.bearable = bearable, request.tiling = tiling;
+        return plan_stage(request, "x", measure, [=] { return bands; });
+    };
+    CHECK(!plan(UINT64_MAX, UINT64_MAX).bands && !plan(whole, whole).bands);
+    CHECK(plan(UINT64_MAX, whole - 1).bands && plan(whole - 1, UINT64_MAX).bands);
+    CHECK(plan(whole - 1, 0).bytes == 1000000);
+    CHECK(!plan(whole, 0, {}, whole).bands);  // bands that save nothing
+    // Tiles where not even bands fit, or where they were asked for.
+    const uint64_t small = measure(32, 32);
+    CHECK(plan(small, 0, {}, small + 1).tile == 32);
+    CHECK(plan(UINT64_MAX, 0, true).tile == 64);
+    // No tiles where the caller wants none: bands, or a refusal that tells the least.
+    CHECK(plan(2000000, 0, false).bands);
+    try {
+        (void)plan(1000, 0, false);
+        check::fail(__FILE__, __LINE__, "a plan beyond its bound");
+    } catch (const Error & error) {
+        CHECK(error.code() == ErrorCode::out_of_memory);
+        CHECK(Json::parse(error.details()) == Json({{"required", 1000000}, {"available", 1000}}));
+    }
+}
+
 TEST(memory_beyond_the_system_is_refused_with_numbers) {
     latent::pipeline::require_memory(1 << 20, "a little");
     CHECK_THROWS(latent::pipeline::require_memory(uint64_t{1} << 60, "too much"), ErrorCode::out_of_memory);

@@ -12,36 +12,42 @@
 
 namespace latent::models {
 
-/// The decoder of a first stage, layer by layer and each layer in bands of rows, so that no map is ever held in float32 and maps
-/// shrink as the next layer eats them. Group norms take the statistics of the whole map, gathered while it was written: the
-/// picture is that of the decoder computed whole, up to the rounding of the maps' type; there are no tiles and no seams.
-class BandedDecoder {
+/// The encoder and the decoder of a first stage, layer by layer and each layer in bands of rows, so that no map is ever held in
+/// float32 and maps shrink as the next layer eats them. Group norms take the statistics of the whole map, gathered while it was
+/// written: the result is that of the network computed whole, up to the rounding of the maps' type; there are no tiles and no
+/// seams.
+class BandedStage {
 public:
     /// `type`: of the maps between layers, f32, f16 or bf16. Bands are as long as runner.limits().band lets them.
-    BandedDecoder(const StageLayers & layers, const graph::WeightStore & weights, graph::Runner & runner, DType type);
+    BandedStage(const StageLayers & layers, const graph::WeightStore & weights, graph::Runner & runner, DType type);
 
-    /// latents [embed_dim, height, width] -> image [out_channels, height * f, width * f]. Throws MapOverflow where a value does
-    /// not fit f16 maps.
+    /// image [in_channels, height, width] -> moments [encoded channels, height / f, width / f], log variances not clamped. Throws
+    /// MapOverflow where a value does not fit f16 maps.
+    void encode(Span<const float> image, int64_t height, int64_t width, Span<float> moments, const JobContext & job);
+    /// latents [embed_dim, height, width] -> image [out_channels, height * f, width * f]. Throws MapOverflow as encode() does.
     void decode(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image,
                 const JobContext & job);
-    /// Bytes that decode() takes at most besides weights, latents and image. Weights planned, not loaded.
-    uint64_t measure(int64_t embed_dim, int64_t height, int64_t width);
+    /// Bytes that encode() and decode() take at most besides weights, pictures and latents. Weights planned, not loaded.
+    uint64_t measure_encode(int64_t height, int64_t width);
+    uint64_t measure_decode(int64_t embed_dim, int64_t height, int64_t width);
 
     struct MapOverflow {};
 
 private:
-    struct Band;
+    enum class Resample { none, twice, half };
     struct Step;
+    struct Band;
+    void encode_maps(Span<const float> image, int64_t height, int64_t width, Span<float> moments);
     void decode_maps(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image);
-    StoredMap front(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width);
+    StoredMap run_levels(StoredMap x, const std::vector<StageLevel> & levels, const std::string & name, Resample resample);
     StoredMap block(StoredMap x, const StageBlock & w, const std::string & name);
     StoredMap attention(StoredMap x, const StageAttention & w, const std::string & name);
-    std::vector<StoredMap> convolve(StoredMap & x, const Step & step, StoredMap * residual, Span<float> image);
+    std::vector<StoredMap> convolve(StoredMap & x, const Step & step, StoredMap * residual, Span<float> picture);
     void stage(size_t input, size_t output, size_t shortcut);
     void run_band(const StoredMap & x, const Step & step, const Band & band);
     void whole_graph(const std::string & name, const graph::GraphBuilder & build);
     graph::GraphBuilder band_graph(const StoredMap & x, const Step & step, const Band & band) const;
-    int64_t band_rows(const StoredMap & x) const;
+    int64_t band_rows(const StoredMap & x, const Step & step) const;
     void clear();
     void write(StoredMap & map, int64_t first, std::vector<float> & values, const StoredMap * residual = nullptr);
 

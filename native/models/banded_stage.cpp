@@ -1,4 +1,4 @@
-#include "models/banded_decoder.h"
+#include "models/banded_stage.h"
 
 #include <algorithm>
 
@@ -11,37 +11,51 @@ using graph::ConvOptions;
 using graph::Graph;
 using graph::Map;
 using graph::Ops;
+using graph::Padding;
 using graph::Seq;
 
 /// One pass over a map: a convolution, maybe of the normalised map, and maybe a second one of the map as it is (the shortcut).
-struct BandedDecoder::Step {
+struct BandedStage::Step {
     std::string name;
     const graph::Conv * conv = nullptr;
     const graph::Norm * norm = nullptr;  // with SiLU, before the convolution
     const graph::Conv * shortcut = nullptr;
-    bool upsample = false;
+    Resample resample = Resample::none;
     bool keeps_input = false;  // a later step reads it again
     bool last = false;         // rows go into the picture
 
-    int64_t scale() const { return upsample ? 2 : 1; }
     int64_t halo() const { return (conv->kernel - 1) / 2; }
+    /// Rows or columns of the result for so many of the input.
+    int64_t result(int64_t input) const {
+        return resample == Resample::twice ? 2 * input : resample == Resample::half ? input / 2 : input;
+    }
+    /// The first input row that the result from row `first` on reads, and the row after the last that it reads up to `end`.
+    /// Halving pads on the right and at the bottom only.
+    int64_t reads_from(int64_t first) const {
+        return resample == Resample::twice ? first / 2 - halo() : resample == Resample::half ? 2 * first : first - halo();
+    }
+    int64_t reads_to(int64_t end) const {
+        return resample == Resample::twice ? end / 2 + halo() : resample == Resample::half ? 2 * end + 1 : end + halo();
+    }
 };
 
 /// Output rows [first, first + rows) and the input rows that they need.
-struct BandedDecoder::Band {
+struct BandedStage::Band {
     int64_t first, rows, input_first, input_rows;
 };
 
-BandedDecoder::BandedDecoder(const StageLayers & layers, const graph::WeightStore & weights, graph::Runner & runner, DType type)
+BandedStage::BandedStage(const StageLayers & layers, const graph::WeightStore & weights, graph::Runner & runner, DType type)
     : layers_(layers), weights_(weights), runner_(runner), type_(type), pool_(weights.device()->host_pool()) {}
 
-int64_t BandedDecoder::band_rows(const StoredMap & x) const {
+/// Rows of x per band: as many as the bound holds of the input's, or of the result's where those have more channels. Even, so that
+/// they can be halved.
+int64_t BandedStage::band_rows(const StoredMap & x, const Step & step) const {
     constexpr int64_t kFewest = 4;
-    const uint64_t row = static_cast<uint64_t>(x.channels() * x.width()) * sizeof(float);
-    return std::max(kFewest, static_cast<int64_t>(runner_.limits().band / row));
+    const uint64_t row = static_cast<uint64_t>(std::max(x.channels(), step.conv->out) * x.width()) * sizeof(float);
+    return std::max(kFewest, static_cast<int64_t>(runner_.limits().band / row) / 2 * 2);
 }
 
-graph::GraphBuilder BandedDecoder::band_graph(const StoredMap & x, const Step & step, const Band & band) const {
+graph::GraphBuilder BandedStage::band_graph(const StoredMap & x, const Step & step, const Band & band) const {
     const int64_t channels = x.channels(), width = x.width();
     return [=](Ops & ops) {
         const Map raw = ops.to_map(ops.input_seq("x", channels, width * band.input_rows, 1), width, band.input_rows);
@@ -51,8 +65,9 @@ graph::GraphBuilder BandedDecoder::band_graph(const StoredMap & x, const Step & 
             h = ops.affine(raw, scale, shift, Activation::silu);
         }
         ConvOptions options;
-        options.upsample = step.upsample;
-        options.first_row = band.first - band.input_first * step.scale();
+        options.upsample = step.resample == Resample::twice;
+        if (step.resample == Resample::half) options.stride = 2, options.padding = Padding::right_bottom;
+        options.first_row = band.first - step.result(band.input_first);
         options.rows = band.rows;
         ops.output("y", ops.to_seq(ops.conv(h, *step.conv, options)));
         if (step.shortcut) ops.output("shortcut", ops.to_seq(ops.conv(raw, *step.shortcut, options)));
@@ -60,7 +75,7 @@ graph::GraphBuilder BandedDecoder::band_graph(const StoredMap & x, const Step & 
 }
 
 /// Room for what goes into a graph and what comes out of it.
-void BandedDecoder::stage(size_t input, size_t output, size_t shortcut) {
+void BandedStage::stage(size_t input, size_t output, size_t shortcut) {
     const size_t sizes[] = {input, output, shortcut};
     std::vector<float> * const buffers[] = {&input_, &output_, &shortcut_};
     for (int i = 0; i < 3; ++i) {
@@ -74,15 +89,15 @@ void BandedDecoder::stage(size_t input, size_t output, size_t shortcut) {
 }
 
 /// Leaves the result in output_ and the shortcut's in shortcut_.
-void BandedDecoder::run_band(const StoredMap & x, const Step & step, const Band & band) {
+void BandedStage::run_band(const StoredMap & x, const Step & step, const Band & band) {
     const auto size = [](int64_t channels, int64_t rows, int64_t width) { return static_cast<size_t>(channels * rows * width); };
     const size_t in = size(x.channels(), band.input_rows, x.width()),
-                 out = size(step.conv->out, band.rows, x.width() * step.scale()),
+                 out = size(step.conv->out, band.rows, step.result(x.width())),
                  shortcut = step.shortcut ? size(step.shortcut->out, band.rows, x.width()) : 0;
     const graph::GraphBuilder build = band_graph(x, step, band);
     stage(in, out, shortcut);
     const std::string key = step.name + " " + std::to_string(x.width()) + "x" + std::to_string(band.input_rows) + " " +
-                            std::to_string(band.first - band.input_first * step.scale()) + "+" + std::to_string(band.rows);
+                            std::to_string(band.first - step.result(band.input_first)) + "+" + std::to_string(band.rows);
     if (!job_) {
         const auto known = measured_.find(key);
         const uint64_t bytes = known != measured_.end() ? known->second : measured_[key] = runner_.measure(build).bytes;
@@ -104,41 +119,38 @@ void BandedDecoder::run_band(const StoredMap & x, const Step & step, const Band 
 }
 
 /// Frees graphs so that their memory is the system's again, not the allocator's.
-void BandedDecoder::clear() {
+void BandedStage::clear() {
     runner_.clear();
     if (job_) trim_heap();
 }
 
-void BandedDecoder::write(StoredMap & map, int64_t first, std::vector<float> & values, const StoredMap * residual) {
+void BandedStage::write(StoredMap & map, int64_t first, std::vector<float> & values, const StoredMap * residual) {
     if (!map.write(first, values.data(), residual, pool_)) throw MapOverflow{};
 }
 
 /// The map that `step` makes of x, and its shortcut's. `residual`, of the result's size, is added. Maps are eaten as they are
 /// read. The last step makes no map: its rows go into the picture.
-std::vector<StoredMap> BandedDecoder::convolve(StoredMap & x, const Step & step, StoredMap * residual, Span<float> image) {
+std::vector<StoredMap> BandedStage::convolve(StoredMap & x, const Step & step, StoredMap * residual, Span<float> picture) {
     if (step.norm && job_) {
         x.normaliser(norm_silu.groups, norm_silu.eps, weights_.values(*step.norm->weight), weights_.values(*step.norm->bias),
                      scale_, shift_);
     }
-    const int64_t scale = step.scale(), height = x.height() * scale, width = x.width() * scale;
-    const int64_t rows = std::min(height, band_rows(x) * scale);
+    const int64_t height = step.result(x.height()), width = step.result(x.width());
+    const int64_t rows = std::min(height, step.result(band_rows(x, step)));
     std::vector<StoredMap> made;
     made.reserve(2);
     if (!step.last) made.emplace_back(step.conv->out, height, width, rows, type_, !job_, count_);
     if (step.shortcut) made.emplace_back(step.shortcut->out, height, width, rows, type_, !job_, count_);
     for (int64_t first = 0; first < height; first += rows) {
-        Band band;
-        band.first = first;
-        band.rows = std::min(rows, height - first);
-        const int64_t end = first + band.rows;
-        band.input_first = std::max<int64_t>(0, first / scale - step.halo());
-        band.input_rows = std::min(x.height(), end / scale + step.halo()) - band.input_first;
+        const int64_t end = std::min(first + rows, height);
+        const int64_t input_first = std::max<int64_t>(0, step.reads_from(first));
+        const Band band{first, end - first, input_first, std::min(x.height(), step.reads_to(end)) - input_first};
         run_band(x, step, band);
-        if (!step.keeps_input) x.free_before(end == height ? x.height() : end / scale - step.halo());
+        if (!step.keeps_input) x.free_before(end == height ? x.height() : step.reads_from(end));
         if (step.last) {
             const int64_t channels = step.conv->out;
             for (int64_t c = 0; job_ && c < channels; ++c) {
-                float * plane = image.data() + (c * height + first) * width;
+                float * plane = picture.data() + (c * height + first) * width;
                 for (int64_t i = 0; i < band.rows * width; ++i) plane[i] = output_[static_cast<size_t>(i * channels + c)];
             }
             continue;
@@ -151,7 +163,7 @@ std::vector<StoredMap> BandedDecoder::convolve(StoredMap & x, const Step & step,
     return made;
 }
 
-StoredMap BandedDecoder::block(StoredMap x, const StageBlock & w, const std::string & name) {
+StoredMap BandedStage::block(StoredMap x, const StageBlock & w, const std::string & name) {
     Step first{name + ".conv1", &w.conv1, &w.norm1};
     if (w.shortcut) first.shortcut = &*w.shortcut;
     first.keeps_input = !w.shortcut;
@@ -161,7 +173,7 @@ StoredMap BandedDecoder::block(StoredMap x, const StageBlock & w, const std::str
 }
 
 /// Runs, or measures, a graph from x to y over input_ and output_.
-void BandedDecoder::whole_graph(const std::string & name, const graph::GraphBuilder & build) {
+void BandedStage::whole_graph(const std::string & name, const graph::GraphBuilder & build) {
     if (!job_) return count_.touch(runner_.measure(build).bytes);
     Graph & graph = runner_.prepare(name, build);
     graph.set_input("x", Span<const float>(input_));
@@ -170,7 +182,7 @@ void BandedDecoder::whole_graph(const std::string & name, const graph::GraphBuil
     clear();
 }
 
-StoredMap BandedDecoder::attention(StoredMap x, const StageAttention & w, const std::string & name) {
+StoredMap BandedStage::attention(StoredMap x, const StageAttention & w, const std::string & name) {
     const int64_t channels = x.channels(), height = x.height(), width = x.width();
     const size_t size = static_cast<size_t>(channels * height * width);
     stage(size, size, 0);
@@ -185,8 +197,44 @@ StoredMap BandedDecoder::attention(StoredMap x, const StageAttention & w, const 
     return y;
 }
 
-/// Everything at the resolution of the latents before the first level: small, so in one graph.
-StoredMap BandedDecoder::front(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width) {
+StoredMap BandedStage::run_levels(StoredMap x, const std::vector<StageLevel> & levels, const std::string & name,
+                                  Resample resample) {
+    for (size_t i = 0; i < levels.size(); ++i) {
+        const StageLevel & level = levels[i];
+        const std::string at = name + "." + std::to_string(i);
+        for (size_t j = 0; j < level.blocks.size(); ++j) {
+            x = block(std::move(x), level.blocks[j], at + ".block." + std::to_string(j));
+            if (!level.attentions.empty()) x = attention(std::move(x), level.attentions[j], at + ".attn." + std::to_string(j));
+        }
+        if (!level.resample) continue;
+        Step step{at + ".resample", &*level.resample};
+        step.resample = resample;
+        x = std::move(convolve(x, step, nullptr, {})[0]);
+    }
+    return x;
+}
+
+/// What runs at the resolution of the latents, after the last level, is small: one graph.
+void BandedStage::encode_maps(Span<const float> image, int64_t height, int64_t width, Span<float> moments) {
+    StoredMap picture(image, layers_.encoder_in.in, height, width, count_);
+    StoredMap x = std::move(convolve(picture, {"in", &layers_.encoder_in}, nullptr, {})[0]);
+    x = run_levels(std::move(x), layers_.down, "down", Resample::half);
+
+    const int64_t channels = x.channels(), h = x.height(), w = x.width();
+    const int64_t out = layers_.quant ? layers_.quant->out : layers_.encoder_out.out;
+    stage(static_cast<size_t>(channels * h * w), static_cast<size_t>(out * h * w), 0);
+    if (job_) x.read(0, h, input_.data(), pool_);
+    x.free_before(h);
+    whole_graph("back", [&](Ops & ops) {
+        Map y = run(ops, ops.to_map(ops.input_seq("x", channels, w * h, 1), w, h), layers_.encoder_middle);
+        y = ops.conv(ops.group_norm(y, layers_.encoder_norm, norm_silu), layers_.encoder_out, {});
+        ops.output("y", layers_.quant ? ops.conv(y, *layers_.quant, {}) : y);
+    });
+    if (job_) std::copy(output_.begin(), output_.end(), moments.begin());
+}
+
+/// Everything at the resolution of the latents before the first level in one graph as well.
+void BandedStage::decode_maps(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image) {
     const int64_t channels = layers_.decoder_in.out;
     stage(static_cast<size_t>(embed_dim * height * width), static_cast<size_t>(channels * height * width), 0);
     if (job_) std::copy(latents.begin(), latents.end(), input_.begin());
@@ -195,37 +243,33 @@ StoredMap BandedDecoder::front(Span<const float> latents, int64_t embed_dim, int
         if (layers_.post_quant) h = ops.conv(h, *layers_.post_quant, {});
         ops.output("y", ops.to_seq(run(ops, ops.conv(h, layers_.decoder_in, {}), layers_.decoder_middle)));
     });
-    StoredMap map(channels, height, width, height, type_, !job_, count_);
-    write(map, 0, output_);
-    return map;
-}
+    StoredMap x(channels, height, width, height, type_, !job_, count_);
+    write(x, 0, output_);
 
-void BandedDecoder::decode_maps(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image) {
-    StoredMap x = front(latents, embed_dim, height, width);
-    for (size_t i = 0; i < layers_.up.size(); ++i) {
-        const StageLevel & level = layers_.up[i];
-        const std::string name = "up." + std::to_string(i);
-        for (size_t j = 0; j < level.blocks.size(); ++j) {
-            x = block(std::move(x), level.blocks[j], name + ".block." + std::to_string(j));
-            if (!level.attentions.empty()) x = attention(std::move(x), level.attentions[j], name + ".attn." + std::to_string(j));
-        }
-        if (!level.resample) continue;
-        Step step{name + ".upsample", &*level.resample};
-        step.upsample = true;
-        x = std::move(convolve(x, step, nullptr, {})[0]);
-    }
+    x = run_levels(std::move(x), layers_.up, "up", Resample::twice);
     Step out{"out", &layers_.decoder_out, &layers_.decoder_norm};
     out.last = true;
     convolve(x, out, nullptr, image);
 }
 
-void BandedDecoder::decode(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image,
-                           const JobContext & job) {
+void BandedStage::encode(Span<const float> image, int64_t height, int64_t width, Span<float> moments, const JobContext & job) {
+    job_ = &job;
+    encode_maps(image, height, width, moments);
+}
+
+void BandedStage::decode(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image,
+                         const JobContext & job) {
     job_ = &job;
     decode_maps(latents, embed_dim, height, width, image);
 }
 
-uint64_t BandedDecoder::measure(int64_t embed_dim, int64_t height, int64_t width) {
+uint64_t BandedStage::measure_encode(int64_t height, int64_t width) {
+    job_ = nullptr;
+    encode_maps({}, height, width, {});
+    return count_.peak;
+}
+
+uint64_t BandedStage::measure_decode(int64_t embed_dim, int64_t height, int64_t width) {
     job_ = nullptr;
     decode_maps({}, embed_dim, height, width, {});
     return count_.peak;
