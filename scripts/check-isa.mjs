@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 /**
  * The kernels of one instruction set may not export inline or template code: the linker keeps one copy of such a function for the whole
- * program, and if that is the AVX-512 one, a processor without AVX-512 dies in it. Looks at the compiled objects; skipped where nm is missing.
+ * program, and if that is the AVX-512 one, a processor without AVX-512 dies in it. Looks at the compiled objects, those cross-compiled for arm64
+ * too where they are; skipped where nm is missing.
  */
 import { spawnSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
-import { buildDirectory, main, onPath } from './build-native.mjs'
+import { buildDirectory, main, onPath, root } from './build-native.mjs'
 
 const sets = /_(avx2|avxvnni|avx512\w*|neon\w*)\.cpp\.o$/
 
@@ -15,9 +16,11 @@ await main(() => {
     console.log('instruction sets: skipped, nm is not installed')
     return
   }
-  const objects = readdirSync(buildDirectory, { recursive: true })
-    .filter((name) => sets.test(name))
-    .map((name) => path.join(buildDirectory, name))
+  const objects = [buildDirectory, path.join(root, 'build-aarch64')].filter(existsSync).flatMap((folder) =>
+    readdirSync(folder, { recursive: true })
+      .filter((name) => sets.test(name))
+      .map((name) => path.join(folder, name)),
+  )
   const problems = objects.flatMap((object) => {
     const { stdout, status } = spawnSync('nm', ['--demangle', '--defined-only', object], { encoding: 'utf8' })
     if (status !== 0) return [`${object}: nm failed`]

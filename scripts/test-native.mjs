@@ -2,9 +2,9 @@
 /**
  * Builds and runs the native tests (ctest).
  *
- *   node scripts/test-native.mjs [--preset default|debug|asan|aarch64] [--jobs N] [--verbose]
+ *   node scripts/test-native.mjs [--preset default|debug|asan|aarch64] [--only AREA] [--jobs N] [--verbose]
  *
- * Without --preset it uses the addon's own build, so that nothing is compiled twice.
+ * Without --preset it uses the addon's own build, so that nothing is compiled twice. --only builds and runs the tests of one area (with a preset).
  */
 import os from 'node:os'
 import path from 'node:path'
@@ -14,22 +14,31 @@ import { buildDirectory, buildNative, checkCMake, main, onPath, root, run } from
 
 await main(() => {
   const { values } = parseArgs({
-    options: { preset: { type: 'string' }, jobs: { type: 'string', short: 'j' }, verbose: { type: 'boolean', default: false } },
+    options: {
+      preset: { type: 'string' },
+      only: { type: 'string' },
+      jobs: { type: 'string', short: 'j' },
+      verbose: { type: 'boolean', default: false },
+    },
   })
   const jobs = values.jobs ?? String(os.availableParallelism?.() ?? os.cpus().length)
   const output = values.verbose ? '--verbose' : '--output-on-failure'
+  if (values.only && !values.preset) throw new Error('--only needs --preset')
   if (values.preset === undefined) {
     buildNative({ jobs: Number(jobs), tests: true })
     run('ctest', ['--test-dir', buildDirectory, '-C', 'Release', '--no-tests=error', output])
     return
   }
   checkCMake()
-  if (values.preset === 'aarch64' && !onPath('aarch64-linux-gnu-g++')) {
-    console.log('skipped: aarch64-linux-gnu-g++ is not installed')
-    return
+  if (values.preset === 'aarch64') {
+    const missing = [['aarch64-linux-gnu-g++'], ['qemu-aarch64', 'qemu-aarch64-static']].filter((names) => !names.some(onPath))
+    if (missing.length > 0) {
+      console.log(`skipped: ${missing.map(([name]) => name).join(' and ')} not installed`)
+      return
+    }
   }
   const fresh = !existsSync(path.join(root, `build-${values.preset}`, 'CMakeCache.txt'))
   run('cmake', ['--preset', values.preset, ...(fresh && process.platform !== 'win32' && onPath('ninja') ? ['-G', 'Ninja'] : [])])
-  run('cmake', ['--build', '--preset', values.preset, '--parallel', jobs])
-  run('ctest', ['--preset', values.preset, '--no-tests=error', output])
+  run('cmake', ['--build', '--preset', values.preset, '--parallel', jobs, ...(values.only ? ['--target', `test_${values.only}`] : [])])
+  run('ctest', ['--preset', values.preset, '--no-tests=error', output, ...(values.only ? ['--tests-regex', `^${values.only}`] : [])])
 })
