@@ -179,7 +179,7 @@ public:
           zeros_(zero_row(row_bytes_)) {}
 
     int64_t tap_bytes() const { return lanes_ * kTileColumns * 4; }
-    static int64_t cache() { return int64_t{3} << 19; }  // larger than the second level: packing twice costs more
+    int64_t cache() const { return tiles_.panel_bytes; }
     const float * scales(int64_t) const { return nullptr; }
 
     void prepare(int half, int64_t panel, int first_tap, int last_tap) {
@@ -253,7 +253,7 @@ public:
     }
 
     int64_t tap_bytes() const { return blocks_.row_bytes() * kTileColumns; }
-    static int64_t cache() { return int64_t{3} << 18; }  // three quarters of a second level of 1 MiB
+    int64_t cache() const { return set_.panel_bytes; }
     const float * scales(int64_t panel) const { return w_.scales(panel); }
 
     void prepare(int half, int64_t panel, int first_tap, int) {
@@ -307,7 +307,7 @@ void conv2d(const Int8Set & set, const TileSet & tiles, const VectorSet & vector
 
 int64_t conv_scratch(const TileSet & tiles, const ConvShape & s) {
     const int64_t tap = tiles.lanes(s.in) * kTileColumns * 4;
-    const Schedule plan(s, s.out, tap, StoredProduct::cache(), 1);
+    const Schedule plan(s, s.out, tap, tiles.panel_bytes, 1);
     return 2 * (plan.taps_per_group * tap + plan.sum_tiles(s.taps()) * kTileFloats * 4) +
            s.in * s.taps() * (16 * tiles.element_bytes() + 4) + tap / kTileColumns;
 }

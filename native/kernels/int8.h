@@ -48,6 +48,8 @@ struct Int8Set {
                      const int8_t * panel, const float * sums, int columns, bool accumulate, float * c);
     /// Quantises one block of `count` channels; q[count ... padded - 1] = 0.
     Int8Scale (*quantise)(const float * x, int64_t count, int64_t padded, uint8_t * q);
+    /// Bytes of a panel that a convolution takes at a time, tile after tile: three quarters of a second level of 1 MiB.
+    int64_t panel_bytes = int64_t{3} << 18;
 };
 
 /// The best set that this processor can run and LATENT_KERNELS lets be used.

@@ -29,7 +29,7 @@ struct Int8Lanes {
 }  // namespace
 
 const Int8Set & int8_neon() {
-    static const Int8Set set = {"neon", PanelOrder::lanes, multiply_int8_lanes<Int8Lanes>, quantise_neon};
+    static const Int8Set set = {"neon", PanelOrder::lanes, multiply_int8_lanes<Int8Lanes>, quantise_neon, kPanelBytes};
     return set;
 }
 

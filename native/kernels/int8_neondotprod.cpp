@@ -26,7 +26,7 @@ struct Int8Dots {
 }  // namespace
 
 const Int8Set & int8_neondotprod() {
-    static const Int8Set set = {"neon_dotprod", PanelOrder::lanes, multiply_int8_lanes<Int8Dots>, quantise_neon};
+    static const Int8Set set = {"neon_dotprod", PanelOrder::lanes, multiply_int8_lanes<Int8Dots>, quantise_neon, kPanelBytes};
     return set;
 }
 

@@ -14,12 +14,10 @@ struct Int8Matrices {
     }
 };
 
-constexpr int kBlockFloats = kTileRows * kBlockColumns;
-
-/// One block of channels of 16 columns: total[2x2 sums] = (add ? total : 0) + scale * products + offset * sums of the weights.
+/// One block of channels of 16 columns: scale * products + offset * sums of the weights.
 LATENT_NO_INLINE void multiply_block(int64_t lanes, const uint8_t * staged, const uint8_t * panel,
-                                     const Int8Scale * const * scales, int64_t block, const float * weight_sums, bool add,
-                                     float * total) {
+                                     const Int8Scale * const * scales, int64_t block, const float * weight_sums,
+                                     const BlockSums & to) {
     int32x4_t sums[kRowPairs][kColumnPairs];
     LATENT_UNROLL_ALL
     for (int r = 0; r < kRowPairs; ++r) {
@@ -32,41 +30,41 @@ LATENT_NO_INLINE void multiply_block(int64_t lanes, const uint8_t * staged, cons
         const Int8Scale even = scales[2 * r][block], odd = scales[2 * r + 1][block];
         const float32x4_t scale = vcombine_f32(vdup_n_f32(even.scale), vdup_n_f32(odd.scale));
         const float32x4_t offset = vcombine_f32(vdup_n_f32(even.offset), vdup_n_f32(odd.offset));
-        LATENT_UNROLL_ALL
-        for (int v = 0; v < kColumnPairs; ++v) {
-            float * at = total + (r * kColumnPairs + v) * 4;
+        const auto total = [&](int v) {
             const float32x2_t weights = vld1_f32(weight_sums + v * 2);
-            const float32x4_t before = add ? vld1q_f32(at) : vdupq_n_f32(0.0f);
-            const float32x4_t constant = vfmaq_f32(before, offset, vcombine_f32(weights, weights));
-            vst1q_f32(at, vfmaq_f32(constant, scale, vcvtq_f32_s32(sums[r][v])));
-        }
+            const float32x4_t constant = vfmaq_f32(to.before(r, v), offset, vcombine_f32(weights, weights));
+            return vfmaq_f32(constant, scale, vcvtq_f32_s32(sums[r][v]));
+        };
+        LATENT_UNROLL_ALL
+        for (int v = 0; v < kColumnPairs; v += 2) to.put(r, v, total(v), total(v + 1));
     }
 }
 
 void multiply(int64_t segments, const Int8Blocks & blocks, const uint8_t * const * rows, const Int8Scale * const * scales,
               const int8_t * panel, const float * weight_sums, int columns, bool accumulate, float * c) {
     uint8_t staged[Int8Blocks::kMostLanes / 2 * kStagedPair];
-    float totals[kTileColumns / kBlockColumns][kBlockFloats];
+    float parts[kTileColumns / kBlockColumns][kTileRows * kBlockColumns];
     const uint8_t * b = reinterpret_cast<const uint8_t *>(panel);
-    for (int64_t s = 0; s < segments; ++s, rows += kTileRows, scales += kTileRows, b += blocks.lanes * kTileColumns * 4) {
+    for (int64_t s = 0; s < segments; ++s, rows += kTileRows, scales += kTileRows, b += blocks.row_bytes() * kTileColumns) {
         for (int64_t block = 0; block < blocks.count; ++block, weight_sums += kTileColumns) {
             const int64_t first = block * blocks.block_lanes, lanes = blocks.lanes_of(block);
             const uint8_t * at[kTileRows];
             for (int r = 0; r < kTileRows; ++r) at[r] = rows[r] + first * 4;
             stage_pairs(at, lanes, staged);
-            for (int column = 0; column < columns; column += kBlockColumns)
+            for (int column = 0; column < columns; column += kBlockColumns) {
+                const BlockSums to = {s == 0 && block == 0, s + 1 == segments && block + 1 == blocks.count, accumulate,
+                                      parts[column / kBlockColumns], c + column};
                 multiply_block(lanes, staged, b + column * 4 * blocks.lanes + first * kBlockLane, scales, block,
-                               weight_sums + column, s > 0 || block > 0, totals[column / kBlockColumns]);
+                               weight_sums + column, to);
+            }
         }
     }
-    for (int column = 0; column < columns; column += kBlockColumns)
-        store_sums(totals[column / kBlockColumns], accumulate, c + column);
 }
 
 }  // namespace
 
 const Int8Set & int8_neoni8mm() {
-    static const Int8Set set = {"neon_i8mm", PanelOrder::pairs, multiply, quantise_neon};
+    static const Int8Set set = {"neon_i8mm", PanelOrder::pairs, multiply, quantise_neon, kPanelBytes};
     return set;
 }
 

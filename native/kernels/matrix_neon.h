@@ -14,6 +14,7 @@ namespace latent::kernels {
 namespace {
 
 constexpr int kRowPairs = kTileRows / 2, kColumnPairs = 8, kBlockColumns = 2 * kColumnPairs;
+constexpr int kBlockFloats = kTileRows * kBlockColumns;
 constexpr int64_t kStagedPair = kRowPairs * 16;    // bytes of two lanes of the rows
 constexpr int64_t kBlockLane = kBlockColumns * 4;  // bytes of a lane of 16 columns
 
@@ -66,23 +67,32 @@ inline void add_pairs(typename M::Sum (&sums)[kRowPairs][kColumnPairs], int64_t 
     }
 }
 
-/// c[6][16 of 64] = (accumulate ? c : 0) + the 2x2 sums of a block.
-inline void store_sums(const float * sums, bool accumulate, float * c) {
-    for (int r = 0; r < kRowPairs; ++r) {
-        for (int v = 0; v < kColumnPairs; v += 2) {
-            const float * at = sums + (r * kColumnPairs + v) * 4;
-            const float64x2_t x = vreinterpretq_f64_f32(vld1q_f32(at)), y = vreinterpretq_f64_f32(vld1q_f32(at + 4));
-            float * out = c + 2 * r * kTileColumns + v * 2;
-            float32x4_t even = vreinterpretq_f32_f64(vzip1q_f64(x, y)), odd = vreinterpretq_f32_f64(vzip2q_f64(x, y));
-            if (accumulate) {
-                even = vaddq_f32(even, vld1q_f32(out));
-                odd = vaddq_f32(odd, vld1q_f32(out + kTileColumns));
-            }
-            vst1q_f32(out, even);
-            vst1q_f32(out + kTileColumns, odd);
+/// What the sums of a block begin and end with: 2x2 sums in memory between the parts of a long product, c at its end.
+struct BlockSums {
+    bool first, last;  // part of the product
+    bool accumulate;   // c counts
+    float * parts;     // [3][8][2][2]
+    float * c;         // [6][16 of 64]
+
+    float32x4_t before(int r, int v) const { return first ? vdupq_n_f32(0.0f) : vld1q_f32(parts + (r * kColumnPairs + v) * 4); }
+    /// Takes the sums of two neighbouring pairs of columns, v and v + 1.
+    void put(int r, int v, float32x4_t left, float32x4_t right) const {
+        if (!last) {
+            vst1q_f32(parts + (r * kColumnPairs + v) * 4, left);
+            vst1q_f32(parts + (r * kColumnPairs + v + 1) * 4, right);
+            return;
         }
+        const float64x2_t x = vreinterpretq_f64_f32(left), y = vreinterpretq_f64_f32(right);
+        float32x4_t even = vreinterpretq_f32_f64(vzip1q_f64(x, y)), odd = vreinterpretq_f32_f64(vzip2q_f64(x, y));
+        float * out = c + 2 * r * kTileColumns + 2 * v;
+        if (accumulate) {
+            even = vaddq_f32(even, vld1q_f32(out));
+            odd = vaddq_f32(odd, vld1q_f32(out + kTileColumns));
+        }
+        vst1q_f32(out, even);
+        vst1q_f32(out + kTileColumns, odd);
     }
-}
+};
 
 }  // namespace
 }  // namespace latent::kernels

@@ -3,8 +3,14 @@
 #if defined(__aarch64__) || defined(_M_ARM64)
 #include <arm_neon.h>
 
+#include <cstdint>
+
 namespace latent::kernels {
 namespace {
+
+/// Of TileSet and Int8Set: a first-level cache. The products of 8 and 16 bits take 21 bytes of panel per cycle where four units
+/// multiply, float32 half as many; sums kept between the taps cost 2 to 3 %.
+constexpr int64_t kPanelBytes = int64_t{1} << 16;
 
 struct Neon {
     static constexpr int kLanes = 4;

@@ -38,6 +38,9 @@ struct TileSet {
     void (*softmax)(const float * s, int64_t keys, float scale, float * max, float * sum, float * correction, void * panel);
     /// x[i] *= factor[i % 64] over rows of 64.
     void (*scale_columns)(float * x, int64_t rows, const float * factor);
+    /// Bytes of a panel that a convolution takes at a time, tile after tile. On x86 more than the second-level cache: packing
+    /// twice costs more.
+    int64_t panel_bytes = int64_t{3} << 19;
 
     int64_t element_bytes() const { return bf16 ? 2 : 4; }
     int64_t lanes(int64_t k) const { return bf16 ? (k + 1) / 2 : k; }

@@ -53,8 +53,15 @@ void multiply(int64_t segments, int64_t lanes, const void * const * rows, const 
 }  // namespace
 
 const TileSet & tiles_neon() {
-    static const TileSet set = {
-        "neon", false, multiply, pack_tokens_f32, pack_weights_f32, convert_row_f32, softmax_columns<Neon>, scale_columns<Neon>};
+    static const TileSet set = {"neon",
+                                false,
+                                multiply,
+                                pack_tokens_f32,
+                                pack_weights_f32,
+                                convert_row_f32,
+                                softmax_columns<Neon>,
+                                scale_columns<Neon>,
+                                4 * kPanelBytes};
     return set;
 }
 

@@ -18,31 +18,29 @@ struct Bf16Matrices {
 };
 
 constexpr int64_t kMostPairs = 480;  // staged at once: 23 kB stay in the first-level cache beside the panel that passes through
-constexpr int kBlockFloats = kTileRows * kBlockColumns;
 
-/// total[2x2 sums] = (add ? total : 0) + staged rows * 16 columns of `segments` panels, `stride` bytes apart.
-void multiply_block(int64_t segments, int64_t lanes, const uint8_t * staged, const uint8_t * panel, int64_t stride, bool add,
-                    float * total) {
+/// Staged rows times 16 columns of `segments` panels, `stride` bytes apart.
+void multiply_block(int64_t segments, int64_t lanes, const uint8_t * staged, const uint8_t * panel, int64_t stride,
+                    const BlockSums & to) {
     float32x4_t sums[kRowPairs][kColumnPairs];
     LATENT_UNROLL_ALL
     for (int r = 0; r < kRowPairs; ++r) {
         LATENT_UNROLL_ALL
-        for (int v = 0; v < kColumnPairs; ++v)
-            sums[r][v] = add ? vld1q_f32(total + (r * kColumnPairs + v) * 4) : vdupq_n_f32(0.0f);
+        for (int v = 0; v < kColumnPairs; ++v) sums[r][v] = to.before(r, v);
     }
     for (int64_t s = 0; s < segments; ++s, staged += (lanes + 1) / 2 * kStagedPair, panel += stride)
         add_pairs<Bf16Matrices>(sums, lanes, staged, panel);
     LATENT_UNROLL_ALL
     for (int r = 0; r < kRowPairs; ++r) {
         LATENT_UNROLL_ALL
-        for (int v = 0; v < kColumnPairs; ++v) vst1q_f32(total + (r * kColumnPairs + v) * 4, sums[r][v]);
+        for (int v = 0; v < kColumnPairs; v += 2) to.put(r, v, sums[r][v], sums[r][v + 1]);
     }
 }
 
 void multiply(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
               float * c) {
     uint8_t staged[kMostPairs * kStagedPair];
-    float totals[kTileColumns / kBlockColumns][kBlockFloats];
+    float parts[kTileColumns / kBlockColumns][kTileRows * kBlockColumns];
     const int64_t pairs = (lanes + 1) / 2, segment_bytes = lanes * kTileColumns * 4;
     const int64_t most = pairs < kMostPairs ? kMostPairs / pairs : 1;  // segments staged at once
     const uint8_t * b = static_cast<const uint8_t *>(panel);
@@ -56,13 +54,13 @@ void multiply(int64_t segments, int64_t lanes, const void * const * rows, const 
                     at[r] = static_cast<const uint8_t *>(rows[(s + i) * kTileRows + r]) + first * 4;
                 stage_pairs(at, part, staged + i * pairs * kStagedPair);
             }
-            for (int column = 0; column < columns; column += kBlockColumns)
-                multiply_block(count, part, staged, b + column * 4 * lanes + first * kBlockLane, segment_bytes,
-                               s > 0 || first > 0, totals[column / kBlockColumns]);
+            for (int column = 0; column < columns; column += kBlockColumns) {
+                const BlockSums to = {s == 0 && first == 0, s + count == segments && first + part == lanes, accumulate,
+                                      parts[column / kBlockColumns], c + column};
+                multiply_block(count, part, staged, b + column * 4 * lanes + first * kBlockLane, segment_bytes, to);
+            }
         }
     }
-    for (int column = 0; column < columns; column += kBlockColumns)
-        store_sums(totals[column / kBlockColumns], accumulate, c + column);
 }
 
 inline uint16x4_t to_bf16(float32x4_t x) {
@@ -230,8 +228,8 @@ void convert_row(const void * source, Element type, int64_t k, int64_t padded, v
 }  // namespace
 
 const TileSet & tiles_neonbf16() {
-    static const TileSet set = {"neon_bf16",  true,        multiply, pack_tokens,
-                                pack_weights, convert_row, softmax,  scale_columns<Neon>};
+    static const TileSet set = {"neon_bf16",         true,       multiply, pack_tokens, pack_weights, convert_row, softmax,
+                                scale_columns<Neon>, kPanelBytes};
     return set;
 }
 
