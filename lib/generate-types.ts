@@ -17,7 +17,7 @@ import type {
 import type { ModelKind } from './kinds.js'
 import type { Latents } from './latents.js'
 import type { Neighbours } from './neighbours.js'
-import type { CallOptions, ImageInput, ModelPart, Progress, RngName, SamplerName, SamplingOptions, ScheduleName } from './types.js'
+import type { CallOptions, DeepCacheOptions, ImageInput, ModelPart, Progress, RngName, SamplerName, SamplingOptions, ScheduleName } from './types.js'
 
 /** Live pictures during sampling. */
 export interface PreviewOptions {
@@ -113,6 +113,10 @@ export interface ResolvedCommon {
   /** 1 where the model was trained without an unconditional input. */
   guidanceScale: number
   guidanceRescale: number
+  /** Absent: all steps. */
+  guidanceInterval?: readonly [number, number]
+  /** Absent: off. */
+  deepCache?: Required<DeepCacheOptions>
   seed: bigint
   sampler: SamplerName
   /** Absent where the sampler has but one. */

@@ -121,6 +121,8 @@ function resolvedCommon(
     steps: request.steps,
     guidanceScale: request.guidanceScale,
     guidanceRescale: request.guidanceRescale,
+    ...(request.guidanceInterval ? { guidanceInterval: request.guidanceInterval } : {}),
+    ...(request.deepCache ? { deepCache: request.deepCache } : {}),
     seed,
     sampler: request.sampler,
     ...(settledSchedule ? { schedule: settledSchedule } : {}),

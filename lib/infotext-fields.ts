@@ -45,6 +45,8 @@ export function writeInfotext(options: AnyResolvedOptions, model: string, info: 
     Eta: options.eta ? options.eta : undefined,
     Emphasis: emphasis === 'original' ? undefined : emphasis,
     'CFG Rescale phi': options.guidanceRescale > 0 ? options.guidanceRescale : undefined,
+    'Guidance interval': options.guidanceInterval?.join(' '),
+    DeepCache: options.deepCache && `${options.deepCache.interval} ${options.deepCache.branch}`,
     Version: `node-latent-diffusion ${getVersions().version}`,
   })
 }

@@ -40,7 +40,9 @@ const maxSide = 16384
 const maxSteps = 1000
 const maxCount = 256
 
-export const samplingKeys = ['steps', 'guidanceScale', 'guidanceRescale', 'seed', 'sampler', 'schedule', 'eta', 'rng', 'extra'] as const
+/** Options of the loop that the network's evaluations are shaped by, not the solver's steps. */
+export const evaluationKeys = ['guidanceScale', 'guidanceRescale', 'guidanceInterval', 'deepCache'] as const
+export const samplingKeys = ['steps', ...evaluationKeys, 'seed', 'sampler', 'schedule', 'eta', 'rng', 'extra'] as const
 export const callKeys = ['signal'] as const
 const loadKeys = ['kind', 'device', 'dtype', 'precision', 'memory', 'threads', 'ema', 'onProgress', 'config', 'spec', ...callKeys] as const
 
@@ -217,6 +219,19 @@ function resolveGuidanceScale(value: unknown, { defaults, condition }: SamplingC
   return scale ?? defaults.guidanceScale
 }
 
+function resolveGuidanceInterval(value: unknown): [number, number] {
+  if (!Array.isArray(value) || value.length !== 2) throw invalidType(`guidanceInterval must be two fractions of the run, [from, to], not ${show(value)}`)
+  const [from, to] = [0, 1].map((i) => checkNumber(value[i], `guidanceInterval[${i}]`, { min: 0, max: 1 })) as [number, number]
+  if (from > to) throw invalidRange(`guidanceInterval must not end before it begins: [${from}, ${to}]`)
+  return [from, to]
+}
+
+function resolveDeepCache(value: unknown): { interval: number; branch: number } {
+  const o = knownKeys(value, 'deepCache', ['interval', 'branch'])
+  const interval = checkInteger(o.interval, 'deepCache.interval', { min: 2, max: maxSteps })
+  return { interval, branch: o.branch === undefined ? 0 : checkInteger(o.branch, 'deepCache.branch', { min: 0, max: 1000 }) }
+}
+
 /** `o` has known keys only. */
 export function resolveSampling(o: Record<string, unknown> & SamplingOptions, info: SamplingContext): ResolvedSampling {
   const custom = isFloat32Array(o.schedule) ? checkSigmas(o.schedule) : undefined
@@ -234,6 +249,8 @@ export function resolveSampling(o: Record<string, unknown> & SamplingOptions, in
       steps: resolveSteps(o, custom, info.defaults.steps),
       guidanceScale: resolveGuidanceScale(o.guidanceScale, info),
       guidanceRescale: o.guidanceRescale === undefined ? 0 : checkNumber(o.guidanceRescale, 'guidanceRescale', { min: 0, max: 1 }),
+      ...(o.guidanceInterval === undefined ? {} : { guidanceInterval: resolveGuidanceInterval(o.guidanceInterval) }),
+      ...(o.deepCache === undefined ? {} : { deepCache: resolveDeepCache(o.deepCache) }),
       eta: o.eta === undefined ? (info.defaults.eta ?? -1) : checkNumber(o.eta, 'eta', { min: 0, max: 1 }),
       seed: String(seed),
       rng: resolveRng(o.rng),

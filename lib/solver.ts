@@ -1,7 +1,7 @@
 import { addon, guarded } from './native/call.js'
 import type { NativeSolver } from './native/contract.js'
 import { Latents, latentsOf, nativeLatents } from './latents.js'
-import { resolveSampling, samplingKeys, type SamplingContext } from './options.js'
+import { evaluationKeys, resolveSampling, samplingKeys, type SamplingContext } from './options.js'
 import type { ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from './types.js'
 import {
   checkBoolean,
@@ -17,7 +17,7 @@ import {
 } from './validate.js'
 
 /** Options of {@link createSolver}: the sampling options, and what a model would have said about its training. */
-export interface SolverOptions extends Omit<SamplingOptions, 'guidanceScale' | 'guidanceRescale'> {
+export interface SolverOptions extends Omit<SamplingOptions, (typeof evaluationKeys)[number]> {
   sampler: NonNullable<SamplingOptions['sampler']>
   /** `pipe.info.spec`: gives `prediction` and the noise schedule. */
   spec?: Pick<ModelSpec, 'prediction' | 'schedule'>
@@ -117,7 +117,7 @@ function readArray(value: unknown, name: string): Float32Array {
 }
 
 const solverKeys = [
-  ...samplingKeys.filter((key) => !['guidanceScale', 'guidanceRescale'].includes(key)),
+  ...samplingKeys.filter((key) => !(evaluationKeys as readonly string[]).includes(key)),
   'spec',
   'prediction',
   'betas',

@@ -4,7 +4,9 @@ import type { CallOptions, LoadOptions, ModelKind, ModelPart, PipelineInfo, Prog
 export declare const weightTypes: readonly WeightType[];
 export declare const modelParts: readonly ModelPart[];
 export declare const modelKinds: readonly ModelKind[];
-export declare const samplingKeys: readonly ["steps", "guidanceScale", "guidanceRescale", "seed", "sampler", "schedule", "eta", "rng", "extra"];
+/** Options of the loop that the network's evaluations are shaped by, not the solver's steps. */
+export declare const evaluationKeys: readonly ["guidanceScale", "guidanceRescale", "guidanceInterval", "deepCache"];
+export declare const samplingKeys: readonly ["steps", "guidanceScale", "guidanceRescale", "guidanceInterval", "deepCache", "seed", "sampler", "schedule", "eta", "rng", "extra"];
 export declare const callKeys: readonly ["signal"];
 /** A random 32-bit seed: short enough to be read out, typed in and kept by every other tool. */
 export declare function randomSeed(): bigint;

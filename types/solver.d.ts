@@ -1,7 +1,8 @@
 import { Latents } from './latents.js';
+import { evaluationKeys } from './options.js';
 import type { ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from './types.js';
 /** Options of {@link createSolver}: the sampling options, and what a model would have said about its training. */
-export interface SolverOptions extends Omit<SamplingOptions, 'guidanceScale' | 'guidanceRescale'> {
+export interface SolverOptions extends Omit<SamplingOptions, (typeof evaluationKeys)[number]> {
     sampler: NonNullable<SamplingOptions['sampler']>;
     /** `pipe.info.spec`: gives `prediction` and the noise schedule. */
     spec?: Pick<ModelSpec, 'prediction' | 'schedule'>;

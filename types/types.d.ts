@@ -193,6 +193,13 @@ export interface FloatImage {
 }
 /** What every image option takes: a picture, a path or URL, the bytes of a PNG (JPEG and WebP with the optional peer `sharp`), or exact floats. */
 export type ImageInput = RawImage | string | URL | Uint8Array | FloatImage;
+/** DeepCache ("DeepCache: Accelerating Diffusion Models for Free", arXiv 2312.00858): deep features of one evaluation serve the next ones too. Pictures change. */
+export interface DeepCacheOptions {
+    /** The whole network runs at every `interval`-th evaluation, 2 to 1000; in between only its outer blocks. */
+    interval: number;
+    /** Which skip connection the short evaluations go through: 0, the outermost and cheapest (default), inwards up to the number of levels times (blocks per level + 1) less 2. */
+    branch?: number;
+}
 /** Options of the sampling loop. */
 export interface SamplingOptions {
     /** Network steps, 1 to 1000. Default: the model's. */
@@ -201,6 +208,13 @@ export interface SamplingOptions {
     guidanceScale?: number;
     /** Rescales the guided prediction towards the standard deviation of the conditional one, 0 (off, default) to 1. */
     guidanceRescale?: number;
+    /**
+     * Part of the steps that is guided, as fractions of the run: from the first, before the second (Kynkäänniemi et al., arXiv 2404.07724). Outside of it the prompt alone counts,
+     * at half the work. Default [0, 1].
+     */
+    guidanceInterval?: readonly [number, number];
+    /** Reuse of deep features between evaluations: faster, with other pictures (docs/quality.md says by how much). Default: off. */
+    deepCache?: DeepCacheOptions;
     /** 0 to 2^64-1. Default: a random 32-bit number, reported in the result. */
     seed?: number | bigint;
     sampler?: SamplerName;

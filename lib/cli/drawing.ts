@@ -19,6 +19,8 @@ export const samplingFlags = {
   sampler: { kind: 'text', value: 'NAME', help: "ddim, euler, euler_a, heun, dpmpp_2m, unipc ... (all of them below); default: the model's" },
   schedule: { kind: 'text', value: 'NAME', help: "karras, exponential, sgm_uniform, ays ... or sigmas: 14.6,7.1,2.2,0; default: the sampler's" },
   eta: { kind: 'number', help: 'share of fresh noise per step' },
+  'guidance-interval': { kind: 'text', value: 'A,B', help: 'part of the steps that is guided, as fractions: 0,0.7; default 0,1' },
+  'deep-cache': { kind: 'text', value: 'N[,B]', help: 'run the whole network at every N-th step only, in between what is outside of branch B (0)' },
   rng: { kind: 'text', value: 'NAME', help: 'philox (default, as A1111) or mt19937 (as diffusers and ComfyUI)' },
 } as const satisfies Flags
 
@@ -40,13 +42,31 @@ function readSchedule(text: string): string | Float32Array {
   return text.includes(',') ? Float32Array.from(text.split(','), (part) => readNumber(part, '--schedule')) : text
 }
 
+/** Numbers between commas. */
+function readNumbers(text: string, flag: string, least: number, most: number): number[] {
+  const numbers = text.split(',').map((part) => readNumber(part, flag))
+  if (numbers.length < least || numbers.length > most)
+    throw new UsageError(`${flag} takes ${least === most ? least : `${least} or ${most}`} number${most > 1 ? 's' : ''} between commas, not '${text}'`)
+  return numbers
+}
+
+const readApart: ReadonlySet<string> = new Set(['seed', 'schedule', 'guidance-interval', 'deep-cache'])
+
 /** Options of generate() from the shared flags. */
 export function readDrawingOptions(values: DrawingValues): GenerateOptions {
   const { seed, schedule, preview, 'preview-every': every } = values
-  const names = [...Object.keys(promptFlags), ...Object.keys(samplingFlags)].filter((name) => name !== 'seed' && name !== 'schedule')
+  const names = [...Object.keys(promptFlags), ...Object.keys(samplingFlags)].filter((name) => !readApart.has(name))
   const options: GenerateOptions = sameOptions(values, names)
   if (seed !== undefined) options.seed = readSeed(seed)
   if (schedule !== undefined) options.schedule = readSchedule(schedule)
+  if (values['guidance-interval'] !== undefined) {
+    const [from, to] = readNumbers(values['guidance-interval'], '--guidance-interval', 2, 2)
+    options.guidanceInterval = [from!, to!]
+  }
+  if (values['deep-cache'] !== undefined) {
+    const [interval, branch] = readNumbers(values['deep-cache'], '--deep-cache', 1, 2)
+    options.deepCache = { interval: interval!, ...(branch === undefined ? {} : { branch }) }
+  }
   if (preview !== undefined) options.preview = { onPreview: previewWriter(preview), ...(every === undefined ? {} : { every }) }
   return options
 }

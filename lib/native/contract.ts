@@ -258,6 +258,9 @@ export interface NativeSamplingRequest {
   steps: number
   guidanceScale: number
   guidanceRescale: number
+  /** Absent: all steps. */
+  guidanceInterval?: [number, number]
+  deepCache?: { interval: number; branch: number }
   eta: number
   seed: string
   rng: 'philox' | 'mt19937'
@@ -321,7 +324,7 @@ export interface NativePromptTokens {
 }
 
 /** createSolver: the sampling request (guidance is not its business) and what a model would have said about its training. */
-export interface NativeSolverRequest extends Omit<NativeSamplingRequest, 'guidanceScale' | 'guidanceRescale' | 'strength'> {
+export interface NativeSolverRequest extends Omit<NativeSamplingRequest, 'guidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache' | 'strength'> {
   prediction: 'eps' | 'v' | 'sample'
   noiseSchedule?: { betaSchedule?: string; betaStart?: number; betaEnd?: number; timesteps?: number; zeroTerminalSnr?: boolean; betas?: number[] }
   /** Image to image by share of the schedule, or by the step to start at. */

@@ -117,6 +117,11 @@ pipeline::SamplingRequest sampling_request(const Json & request) {
     sampling.steps = static_cast<int>(int_field(request, "steps", 0, 0, max_steps));
     sampling.guidance_scale = number_field(request, "guidanceScale", sampling.guidance_scale, -1e6, 1e6);
     sampling.guidance_rescale = number_field(request, "guidanceRescale", 0, 0, 1);
+    const std::vector<double> interval = numbers_field(request, "guidanceInterval", 0, 1);
+    if (interval.size() == 2) sampling.guidance_interval = {interval[0], interval[1]};
+    const Json & deep_cache = object_field(request, "deepCache");
+    sampling.deep_cache.interval = static_cast<int>(int_field(deep_cache, "interval", 1, 1, max_steps));
+    sampling.deep_cache.branch = static_cast<int>(int_field(deep_cache, "branch", 0, 0, 1000));
     sampling.eta = number_field(request, "eta", -1, -1e3, 1e3);
     sampling.seed = seed_field(request);
     sampling.rng = rng_field(request);

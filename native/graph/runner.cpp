@@ -141,6 +141,14 @@ void Graph::get_output(const std::string & name, Span<float> out) const {
     ggml_backend_tensor_get(tensor, out.data(), 0, ggml_nbytes(tensor));
 }
 
+bool Graph::has_input(const std::string & name) const {
+    return state_->inputs.count(name) > 0;
+}
+
+size_t Graph::output_size(const std::string & name) const {
+    return static_cast<size_t>(ggml_nelements(named(state_->outputs, name)));
+}
+
 void Graph::compute(const CancelToken & cancel) {
     state_->device->compute(state_->graph, cancel, state_->own_threads);
 }

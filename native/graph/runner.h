@@ -25,9 +25,14 @@ public:
     void set_input(const std::string & name, Span<const float> data);
     void set_input(const std::string & name, Span<const int32_t> data);
     void get_output(const std::string & name, Span<float> out) const;
+    bool has_input(const std::string & name) const;
+    size_t output_size(const std::string & name) const;  // elements
     void compute(const CancelToken & cancel);
 
     uint64_t bytes() const;  // everything this graph holds, weights excluded
+
+    /// The owner's note of what inputs that outlast a computation were set for; 0 in a new graph.
+    uint64_t stamp = 0;
 
 private:
     friend class Runner;

@@ -70,6 +70,17 @@ struct UNetLevel {
     std::optional<Resample> resample;  // down at the end of an input level, up at the end of an output level
 };
 
+/// What a graph computes: everything; everything, with the features kept; or, given features, the blocks further out alone.
+struct UNet::Pass {
+    enum class Kind { whole, keep_features, outer } kind = Kind::whole;
+    int branch = 0;
+
+    std::string key() const {
+        const char * names[] = {"", " keeping ", " outside of "};
+        return kind == Kind::whole ? "" : names[static_cast<int>(kind)] + std::to_string(branch);
+    }
+};
+
 struct UNet::Layers {
     graph::Linear time_0, time_2;
     std::optional<graph::Linear> guidance;
@@ -82,10 +93,28 @@ struct UNet::Layers {
     std::vector<UNetLevel> up;  // in the order of execution
     graph::Norm norm_out;
     graph::Conv output;
+
+    std::vector<const CrossAttention *> context_attentions() const {
+        std::vector<const CrossAttention *> out;
+        const auto add = [&](const std::optional<Attention> & w) {
+            if (!w) return;
+            for (const CrossAttention * each : models::context_attentions(*w)) out.push_back(each);
+        };
+        for (const std::vector<UNetLevel> * half : {&down, &up}) {
+            for (const UNetLevel & level : *half) {
+                for (const UNetEntry & entry : level.entries) add(entry.attention);
+            }
+        }
+        add(middle);
+        return out;
+    }
 };
 
 UNet::UNet(const UNetConfig & config, graph::DevicePtr device, const std::string & prefix)
-    : Network(device, "unet"), config_(config), layers_(std::make_unique<Layers>()) {
+    : Network(device, "unet"),
+      config_(config),
+      layers_(std::make_unique<Layers>()),
+      context_runner_(device, weights_, "unet", 1) {
     check_config(config);
     const Scope root(weights_, prefix);
     Layers & l = *layers_;
@@ -156,9 +185,13 @@ UNet::UNet(const UNetConfig & config, graph::DevicePtr device, const std::string
 
 UNet::~UNet() = default;
 
-void UNet::build(Ops & ops, const UNetShape & shape) const {
+int UNet::deepest_branch() const {
+    return config_.levels() * (config_.num_res_blocks + 1) - 2;
+}
+
+void UNet::build(Ops & ops, const UNetShape & shape, const Pass & pass) const {
     const Layers & l = *layers_;
-    const int64_t n = shape.batch;
+    const int64_t n = shape.batch, tokens = shape.tokens;
 
     Seq emb = ops.input_seq("timestep", config_.model_channels, 1, n);
     if (l.guidance)
@@ -172,36 +205,48 @@ void UNet::build(Ops & ops, const UNetShape & shape) const {
     }
     emb = ops.activation(emb, Activation::silu);  // what every ResBlock does first
 
-    Seq context;
-    if (config_.attention == UNetAttention::spatial_transformer)
-        context = ops.input_seq("context", config_.context_dim, shape.tokens, n);
-
+    const bool outer = pass.kind == Pass::Kind::outer;
+    const auto enough = [&](const std::vector<Map> & skips) { return outer && static_cast<int>(skips.size()) > pass.branch; };
     Map h = ops.conv(ops.input_map("x", shape.width, shape.height, config_.in_channels, n), l.input, {});
     std::vector<Map> skips = {h};
     for (const UNetLevel & level : l.down) {
         for (const UNetEntry & entry : level.entries) {
+            if (enough(skips)) break;
             h = res_block(ops, h, emb, entry.res);
-            if (entry.attention) h = attention(ops, h, context, *entry.attention);
+            if (entry.attention) h = attention(ops, h, tokens, *entry.attention);
             skips.push_back(h);
         }
-        if (level.resample) {
+        if (level.resample && !enough(skips)) {
             h = resample(ops, h, emb, *level.resample);
             skips.push_back(h);
         }
     }
 
-    h = res_block(ops, h, emb, l.middle_in);
-    if (l.middle) h = attention(ops, h, context, *l.middle);
-    h = res_block(ops, h, emb, l.middle_out);
+    if (!outer) {
+        h = res_block(ops, h, emb, l.middle_in);
+        if (l.middle) h = attention(ops, h, tokens, *l.middle);
+        h = res_block(ops, h, emb, l.middle_out);
+    }
 
+    // Output block i takes the skip connection that is the i-th from the end.
+    int ahead = config_.levels() * (config_.num_res_blocks + 1);
     for (const UNetLevel & level : l.up) {
         for (const UNetEntry & entry : level.entries) {
-            h = ops.concat(h, skips.back());
+            const bool seam = --ahead == pass.branch;
+            if (outer && ahead > pass.branch) continue;
+            const Map skip = skips.back();
+            if (outer && seam) {
+                const int64_t channels = entry.res.conv_in.in - skip.channels;
+                h = ops.to_map(ops.input_seq("features", channels, skip.width * skip.height, n), skip.width, skip.height);
+            } else if (seam && pass.kind == Pass::Kind::keep_features) {
+                ops.output("features", ops.to_seq(h));
+            }
+            h = ops.concat(h, skip);
             skips.pop_back();
             h = res_block(ops, h, emb, entry.res);
-            if (entry.attention) h = attention(ops, h, context, *entry.attention);
+            if (entry.attention) h = attention(ops, h, tokens, *entry.attention);
         }
-        if (level.resample) h = resample(ops, h, emb, *level.resample, skips.back());
+        if (level.resample && !(outer && ahead > pass.branch)) h = resample(ops, h, emb, *level.resample, skips.back());
     }
 
     h = ops.group_norm(h, l.norm_out, {32, 1e-5f, Activation::silu, {}, {}});
@@ -225,9 +270,56 @@ void UNet::check(const UNetShape & shape) const {
     }
 }
 
-graph::GraphMeasure UNet::measure(const UNetShape & shape) const {
+/// Keys and values of the context for every layer that looks at it: they stay the same over all steps.
+void UNet::build_context(Ops & ops, const UNetShape & shape) const {
+    const Seq context = ops.input_seq("context", config_.context_dim, shape.tokens, shape.batch);
+    for (const CrossAttention * w : layers_->context_attentions()) {
+        ops.output(keys_name(*w), ops.linear(context, w->k, {}));
+        ops.output(values_name(*w), ops.linear(context, w->v, {}));
+    }
+}
+
+/// `rows`: [batch, tokens, context_dim]. Nothing is done where the graph has the keys and values of this very context.
+void UNet::set_context(graph::Graph & graph, const UNetShape & shape, Span<const float> rows, const JobContext & job) {
+    if (context_stamp_ == 0 || !std::equal(rows.begin(), rows.end(), context_.begin(), context_.end())) {
+        context_.assign(rows.begin(), rows.end());
+        ++context_stamp_;
+    }
+    if (graph.stamp == context_stamp_) return;
+    context_runner_.set_limits(runner_.limits());
+    graph::Graph & keys = context_runner_.prepare("context", [&](Ops & ops) { build_context(ops, shape); });
+    keys.set_input("context", rows);
+    keys.compute(*job.cancel);
+    std::vector<float> values;
+    for (const CrossAttention * w : layers_->context_attentions()) {
+        for (const std::string * name : {&keys_name(*w), &values_name(*w)}) {
+            if (!graph.has_input(*name)) continue;
+            values.resize(static_cast<size_t>(shape.batch * shape.tokens * w->k.out));
+            keys.get_output(*name, values);
+            graph.set_input(*name, Span<const float>(values));
+        }
+    }
+    context_runner_.clear();
+    graph.stamp = context_stamp_;
+}
+
+graph::GraphMeasure UNet::measure(const UNetShape & shape, std::optional<int> branch) const {
     check(shape);
-    return runner_.measure([&](Ops & ops) { build(ops, shape); });
+    using Kind = Pass::Kind;
+    const auto pass = [&](Kind kind) {
+        return runner_.measure([&](Ops & ops) { build(ops, shape, {kind, branch.value_or(0)}); });
+    };
+    graph::GraphMeasure measured = pass(branch ? Kind::keep_features : Kind::whole);
+    if (branch) {
+        // Features are at most as wide as the widest level, at the size of the latents.
+        const int64_t widest =
+            config_.model_channels * *std::max_element(config_.channel_mult.begin(), config_.channel_mult.end());
+        measured.bytes += pass(Kind::outer).bytes;
+        measured.bytes += static_cast<uint64_t>(shape.batch * shape.height * shape.width * widest) * sizeof(float);
+    }
+    if (config_.attention == UNetAttention::spatial_transformer)
+        measured.bytes += runner_.measure([&](Ops & ops) { build_context(ops, shape); }).bytes;
+    return measured;
 }
 
 void UNet::forward(const UNetInput & input, Span<float> out, const JobContext & job) {
@@ -240,9 +332,17 @@ void UNet::forward(const UNetInput & input, Span<float> out, const JobContext & 
     require_size(out.size(), n * config_.out_channels * pixels, "output");
     one_or_each(input.timesteps.size(), "timestep list");
 
+    UNetFeatures * features = input.features;
+    Pass pass;
+    if (features) {
+        if (features->branch < 0 || features->branch > deepest_branch())
+            throw Error(ErrorCode::invalid_argument,
+                        "branch of reused features must be 0 to " + std::to_string(deepest_branch()));
+        pass = {features->holds(shape) ? Pass::Kind::outer : Pass::Kind::keep_features, features->branch};
+    }
     const std::string key = std::to_string(shape.width) + "x" + std::to_string(shape.height) + "x" + std::to_string(n) + " " +
-                            std::to_string(shape.tokens);
-    graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build(ops, shape); });
+                            std::to_string(shape.tokens) + pass.key();
+    graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build(ops, shape, pass); });
 
     std::vector<float> values(static_cast<size_t>(n * config_.model_channels));
     for (int64_t row = 0; row < n; ++row) {
@@ -253,19 +353,23 @@ void UNet::forward(const UNetInput & input, Span<float> out, const JobContext & 
     graph.set_input("x", input.x);
 
     // A vector, or a context, given once holds for every row.
-    const auto set_rows = [&](const char * name, Span<const float> data, int64_t row_size) {
+    const auto with_rows = [&](const char * name, Span<const float> data, int64_t row_size, const auto & set) {
         if (static_cast<int64_t>(data.size()) == row_size && n > 1) {
             std::vector<float> rows;
             for (int64_t row = 0; row < n; ++row) rows.insert(rows.end(), data.begin(), data.end());
-            graph.set_input(name, Span<const float>(rows));
+            set(Span<const float>(rows));
         } else {
             require_size(data.size(), n * row_size, name);
-            graph.set_input(name, data);
+            set(data);
         }
     };
-    if (config_.attention == UNetAttention::spatial_transformer)
-        set_rows("context", input.context, shape.tokens * config_.context_dim);
-    if (layers_->vector_0) set_rows("vector", input.vector, config_.vector_dim);
+    if (config_.attention == UNetAttention::spatial_transformer) {
+        with_rows("context", input.context, shape.tokens * config_.context_dim,
+                  [&](Span<const float> rows) { set_context(graph, shape, rows, job); });
+    }
+    if (layers_->vector_0) {
+        with_rows("vector", input.vector, config_.vector_dim, [&](Span<const float> rows) { graph.set_input("vector", rows); });
+    }
     if (layers_->class_table) {
         one_or_each(input.classes.size(), "class list");
         std::vector<int32_t> ids;
@@ -288,8 +392,13 @@ void UNet::forward(const UNetInput & input, Span<float> out, const JobContext & 
         graph.set_input("guidance", Span<const float>(rows));
     }
 
+    if (pass.kind == Pass::Kind::outer) graph.set_input("features", Span<const float>(features->data));
     graph.compute(*job.cancel);
     graph.get_output("out", out);
+    if (pass.kind != Pass::Kind::keep_features) return;
+    features->shape = shape;
+    features->data.resize(graph.output_size("features"));
+    graph.get_output("features", features->data);
 }
 
 }  // namespace latent::models

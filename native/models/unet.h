@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,18 @@ struct UNetShape {
     int64_t tokens = 77;
 };
 
+/// What the inner levels made of an earlier call, for one that leaves them out (DeepCache, arXiv 2312.00858): the map that enters
+/// the output block which takes the skip connection of input block `branch`. Blocks further out are always computed.
+struct UNetFeatures {
+    int branch = 0;           // 0 (only the outermost block is computed) to UNet::deepest_branch()
+    UNetShape shape;          // of the call that made them
+    std::vector<float> data;  // [batch, pixels, channels]; empty: the next call computes everything and fills this
+
+    bool holds(const UNetShape & call) const {
+        return !data.empty() && shape.batch == call.batch && shape.height == call.height && shape.width == call.width;
+    }
+};
+
 /// One call's data, row-major float32. Spans that the configuration does not use stay empty.
 struct UNetInput {
     UNetShape shape;
@@ -26,6 +39,7 @@ struct UNetInput {
     Span<const int32_t> classes;   // class_embedding "embedding": 1 or batch entries
     Span<const float> vector;      // class_embedding "vector": [batch, vector_dim] or [vector_dim]
     Span<const double> guidance;   // guidance_embed_dim: 1 or batch entries, the guidance weight w = scale - 1
+    UNetFeatures * features = nullptr;
 };
 
 /// The U-Net of latent diffusion and its descendants: openaimodel.UNetModel (ldm-systems section 2), with the guidance embedding
@@ -43,16 +57,26 @@ public:
     /// aborted when `job` is cancelled meanwhile (within one layer), out_of_memory.
     void forward(const UNetInput & input, Span<float> out, const JobContext & job);
 
-    /// Memory and work of one call; weights planned, not loaded.
-    graph::GraphMeasure measure(const UNetShape & shape) const;
+    /// Memory and work of one call; weights planned, not loaded. With the `branch` of features the memory of calls that make them
+    /// and of calls that use them, features included, and the work of the former.
+    graph::GraphMeasure measure(const UNetShape & shape, std::optional<int> branch = std::nullopt) const;
+
+    /// The largest `branch` of features.
+    int deepest_branch() const;
 
 private:
     struct Layers;
+    struct Pass;
     void check(const UNetShape & shape) const;
-    void build(graph::Ops & ops, const UNetShape & shape) const;
+    void build(graph::Ops & ops, const UNetShape & shape, const Pass & pass) const;
+    void build_context(graph::Ops & ops, const UNetShape & shape) const;
+    void set_context(graph::Graph & graph, const UNetShape & shape, Span<const float> rows, const JobContext & job);
 
     UNetConfig config_;
     std::unique_ptr<Layers> layers_;
+    graph::Runner context_runner_;
+    std::vector<float> context_;  // the latest one: its keys and values are in graphs with this stamp
+    uint64_t context_stamp_ = 0;
 };
 
 }  // namespace latent::models

@@ -66,26 +66,34 @@ Attention declare(const Scope & scope, int64_t channels, int heads, int depth, b
     return w;
 }
 
-Seq cross_attention(Ops & ops, Seq x, Seq context, Seq residual, const CrossAttention & w) {
+Seq attend(Ops & ops, Seq x, Seq k, Seq v, Seq residual, const CrossAttention & w) {
     const Seq q = ops.linear(x, w.q, {});
-    const Seq k = ops.linear(context, w.k, {});
-    const Seq v = ops.linear(context, w.v, {});
     return ops.linear(ops.attention(q, k, v, {w.heads, false}), w.out, {Activation::none, residual});
 }
 
-Seq transformer_block(Ops & ops, Seq x, Seq context, const TransformerBlock & w) {
+Seq self_attention(Ops & ops, Seq x, Seq residual, const CrossAttention & w) {
+    const Seq k = ops.linear(x, w.k, {});
+    return attend(ops, x, k, ops.linear(x, w.v, {}), residual, w);
+}
+
+Seq context_attention(Ops & ops, Seq x, int64_t tokens, Seq residual, const CrossAttention & w) {
+    const Seq k = ops.input_seq(keys_name(w), w.k.out, tokens, x.batch);
+    return attend(ops, x, k, ops.input_seq(values_name(w), w.v.out, tokens, x.batch), residual, w);
+}
+
+Seq transformer_block(Ops & ops, Seq x, int64_t tokens, const TransformerBlock & w) {
     Seq h = ops.layer_norm(x, w.norm1);
-    x = cross_attention(ops, h, w.self_attention ? h : context, x, w.attn1);
+    x = w.self_attention ? self_attention(ops, h, x, w.attn1) : context_attention(ops, h, tokens, x, w.attn1);
     h = ops.layer_norm(x, w.norm2);
-    x = cross_attention(ops, h, context, x, w.attn2);
+    x = context_attention(ops, h, tokens, x, w.attn2);
     h = ops.layer_norm(x, w.norm3);
     return ops.linear(ops.geglu(h, w.ff_in), w.ff_out, {Activation::none, x});
 }
 
-Map spatial_transformer(Ops & ops, Map x, Seq context, const Attention & w) {
+Map spatial_transformer(Ops & ops, Map x, int64_t tokens, const Attention & w) {
     const Map normed = ops.group_norm(x, w.norm, {32, transformer_eps, Activation::none, {}, {}});
     Seq h = ops.linear(ops.to_seq(normed), w.proj_in, {});
-    for (const TransformerBlock & block : w.blocks) h = transformer_block(ops, h, context, block);
+    for (const TransformerBlock & block : w.blocks) h = transformer_block(ops, h, tokens, block);
     return ops.add(ops.to_map(ops.linear(h, w.proj_out, {}), x.width, x.height), x);
 }
 
@@ -171,8 +179,17 @@ Map res_block(Ops & ops, Map x, Seq emb, const ResBlock & w) {
     return ops.conv(h, w.conv_out, conv_out);
 }
 
-Map attention(Ops & ops, Map x, Seq context, const Attention & w) {
-    return w.kind == UNetAttention::attention_block ? attention_block(ops, x, w) : spatial_transformer(ops, x, context, w);
+Map attention(Ops & ops, Map x, int64_t tokens, const Attention & w) {
+    return w.kind == UNetAttention::attention_block ? attention_block(ops, x, w) : spatial_transformer(ops, x, tokens, w);
+}
+
+std::vector<const CrossAttention *> context_attentions(const Attention & w) {
+    std::vector<const CrossAttention *> out;
+    for (const TransformerBlock & block : w.blocks) {
+        if (!block.self_attention) out.push_back(&block.attn1);
+        out.push_back(&block.attn2);
+    }
+    return out;
 }
 
 Map resample(Ops & ops, Map x, Seq emb, const Resample & w, Map like) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/model_spec.h"
@@ -35,6 +36,14 @@ struct TransformerBlock {
     graph::Linear ff_in, ff_out;
 };
 
+/// Names of the keys and values of the context, where a graph has them as inputs or outputs.
+inline const std::string & keys_name(const CrossAttention & w) {
+    return w.k.weight->name;
+}
+inline const std::string & values_name(const CrossAttention & w) {
+    return w.v.weight->name;
+}
+
 /// openaimodel.AttentionBlock or attention.SpatialTransformer.
 struct Attention {
     UNetAttention kind = UNetAttention::spatial_transformer;
@@ -62,7 +71,10 @@ Resample declare_upsample(const graph::Scope & scope, int64_t channels, int64_t 
 
 /// `emb`: [4 * model_channels] per row, after its SiLU.
 graph::Map res_block(graph::Ops & ops, graph::Map x, graph::Seq emb, const ResBlock & w);
-graph::Map attention(graph::Ops & ops, graph::Map x, graph::Seq context, const Attention & w);
+/// Keys and values of the context, of `tokens` tokens, are inputs of the graph.
+graph::Map attention(graph::Ops & ops, graph::Map x, int64_t tokens, const Attention & w);
+/// Those of its layers that look at the context.
+std::vector<const CrossAttention *> context_attentions(const Attention & w);
 /// `like`: on the way up, the skip connection that follows; an odd side of it cuts the doubled map.
 graph::Map resample(graph::Ops & ops, graph::Map x, graph::Seq emb, const Resample & w, graph::Map like = {});
 

@@ -10,9 +10,15 @@ namespace latent::pipeline {
 
 /// Whether the two halves of guidance run as one batch, and in which tiles; throws out_of_memory where not even one half alone
 /// fits the caller's bound.
-LatentPipeline::UNetPlan LatentPipeline::plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided) const {
+LatentPipeline::UNetPlan LatentPipeline::plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided,
+                                                   const SamplingRequest::DeepCache & deep_cache) const {
+    const std::optional<int> branch = deep_cache.on() ? std::optional<int>(deep_cache.branch) : std::nullopt;
+    if (branch && (*branch < 0 || *branch > unet_->deepest_branch())) {
+        refuse("deepCache.branch must be 0 to " + std::to_string(unet_->deepest_branch()) + " for this U-Net, not " +
+               std::to_string(*branch));
+    }
     const uint64_t held = weights_beside(*unet_);
-    const auto measure = [&](int64_t batch, int64_t h, int64_t w) { return unet_->measure({batch, h, w, tokens}).bytes; };
+    const auto measure = [&](int64_t batch, int64_t h, int64_t w) { return unet_->measure({batch, h, w, tokens}, branch).bytes; };
     int64_t height = shape[2], width = shape[3];
     UNetPlan plan{guided && !one_part_at_a_time_, 0};
     if (conditioners_ && conditioners_->upscales()) {
@@ -25,6 +31,10 @@ LatentPipeline::UNetPlan LatentPipeline::plan_unet(const std::array<int64_t, 4> 
         if (request_.tile_size > 0 && request.tile == 0) request.tile = unet_->config().downsampling();
         request.largest = one_part_at_a_time_ ? kLowMemoryTile : kUpscalingTile;
         plan.tile = plan_stage(request, "The U-Net", [&](int64_t h, int64_t w) { return measure(1, h, w); }).tile;
+        if (plan.tile > 0 && branch) {
+            refuse(
+                "deepCache: this picture is made in tiles, whose features are not kept; leave it out, or give a smaller picture");
+        }
         if (plan.tile > 0) height = std::min<int64_t>(height, plan.tile), width = std::min<int64_t>(width, plan.tile);
     }
     if (request_.max_bytes == 0) return plan;
@@ -36,7 +46,7 @@ LatentPipeline::UNetPlan LatentPipeline::plan_unet(const std::array<int64_t, 4> 
 
 /// input [1, in_channels, h, w] to the raw outputs [1, out_channels, h, w] of the conditional half, or, guided, of
 /// [unconditional, conditional] one after the other in the channels.
-ImageTensor LatentPipeline::evaluate_halves(const ImageTensor & input, double timestep, const Guidance & guidance,
+ImageTensor LatentPipeline::evaluate_halves(const ImageTensor & input, double timestep, const Guidance & guidance, int64_t row,
                                             const JobContext & job) {
     const auto [n, c, h, w] = input.shape;
     const Conditioning * cond = guidance.conditioning;
@@ -48,10 +58,21 @@ ImageTensor LatentPipeline::evaluate_halves(const ImageTensor & input, double ti
     call.timesteps = {&timestep, 1};
     if (cond && cond->class_label >= 0) call.classes = {&cond->class_label, 1};
     call.x = input.data;
+    const auto forward = [&](int slot, Span<float> out) {
+        models::UNetFeatures * features =
+            guidance.features ? &guidance.features->pictures[static_cast<size_t>(row)][slot] : nullptr;
+        const bool made_anew = features && !features->holds(call.shape);
+        call.features = features;
+        run_finite(*unet_, [&] {
+            if (made_anew) features->data.clear();  // the first attempt may have left what is not finite
+            unet_->forward(call, out, job);
+            return Span<const float>(out.data(), out.size());
+        });
+    };
     if (!guidance.guided()) {
         ImageTensor out{{1, channels, h, w}, std::vector<float>(half)};
         if (cond && cond->tokens > 0) call.context = cond->data;
-        run_finite(*unet_, [&] { return unet_->forward(call, out.data, job), Span<const float>(out.data); });
+        forward(1, out.data);
         return out;
     }
 
@@ -64,18 +85,14 @@ ImageTensor LatentPipeline::evaluate_halves(const ImageTensor & input, double ti
         call.shape.batch = 2;
         call.x = rows;
         call.context = context;
-        run_finite(*unet_, [&] { return unet_->forward(call, both.data, job), Span<const float>(both.data); });
+        forward(0, both.data);
     } else {
         call.shape.tokens = uncond->tokens;
         call.context = uncond->data;
-        const auto forward = [&](size_t first) {
-            const Span<float> out(both.data.data() + first, half);
-            run_finite(*unet_, [&] { return unet_->forward(call, out, job), Span<const float>(out.data(), out.size()); });
-        };
-        forward(0);
+        forward(0, {both.data.data(), half});
         call.shape.tokens = cond->tokens;
         call.context = cond->data;
-        forward(half);
+        forward(1, {both.data.data() + half, half});
     }
     return both;
 }
@@ -94,7 +111,7 @@ void LatentPipeline::evaluate_row(const Latents & x, int64_t row, double timeste
     append(x);
     if (concat) append(*concat);
 
-    const auto run = [&](const ImageTensor & part) { return evaluate_halves(part, timestep, guidance, job); };
+    const auto run = [&](const ImageTensor & part) { return evaluate_halves(part, timestep, guidance, row, job); };
     const int tile = guidance.plan.tile;
     const ImageTensor out = tile > 0 ? run_tiled(input, TileGrid::for_upscaling(tile), 1, 1, std::nullopt, job, run) : run(input);
     if (!guidance.guided()) {

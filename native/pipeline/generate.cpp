@@ -83,11 +83,27 @@ EmbeddingRows LatentPipeline::embed_images(const ImageTensor & pixels, const Job
     return out;
 }
 
-Predict LatentPipeline::predictor(const Guidance & guidance) {
+Predict LatentPipeline::predictor(const Guidance & guidance, const SamplingRequest & sampling, int64_t pictures) {
+    const SamplingRequest::DeepCache deep_cache = sampling.deep_cache;
+    std::shared_ptr<Features> features;
+    if (deep_cache.on()) {
+        features = std::make_shared<Features>();
+        features->pictures.resize(static_cast<size_t>(pictures));
+    }
     // The pipeline outlives its samplers' steps: the bindings hold it for as long as a job runs.
-    return [this, guidance](const Latents & x, double timestep, Latents & output, const JobContext & job) {
+    return [this, guidance, deep_cache, features, interval = sampling.guidance_interval](
+               const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
+        Guidance now = guidance;
+        if (place.progress < interval[0] || place.progress >= interval[1]) now.unconditional = nullptr;
+        now.features = features.get();
+        // Made anew where guidance begins or ends too, so that the order in which the halves run makes no difference.
+        const bool anew = place.index % static_cast<size_t>(deep_cache.interval) == 0;
+        if (features && (anew || features->guided != now.guided())) {
+            for (auto & picture : features->pictures) picture.fill({deep_cache.branch, {}, {}});
+            features->guided = now.guided();
+        }
         use(part("unet"), job);
-        evaluate(x, {&timestep, 1}, guidance, output, job);
+        evaluate(x, {&place.timestep, 1}, now, output, job);
     };
 }
 
@@ -111,9 +127,11 @@ std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & 
     if (unconditional) guidance.unconditional = &held->unconditional.emplace(*unconditional);
     if (conditioning && conditioning->concat) guidance.concat = &*held->conditioning->concat;
     check_conditioning("sample", start.shape, guidance);
-    guidance.plan = plan_unet(start.shape, conditioning ? conditioning->tokens : 0, guidance.guided());
-    Predict predict = [held, inner = predictor(guidance)](const Latents & x, double timestep, Latents & output,
-                                                          const JobContext & job) { inner(x, timestep, output, job); };
+    guidance.plan = plan_unet(start.shape, conditioning ? conditioning->tokens : 0, guidance.guided(), request.deep_cache);
+    Predict predict = [held, inner = predictor(guidance, request, start.shape[0])](
+                          const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
+        inner(x, place, output, job);
+    };
 
     SeededNoise noise(parse_rng_kind(request.rng), request.seed, static_cast<size_t>(start.shape[0]));
     std::vector<float> first_draw(start.data.size());
@@ -168,7 +186,7 @@ LatentPipeline::Plan LatentPipeline::plan_generate(const GenerateRequest & reque
     require_memory(8 * numbers * sizeof(float) + channels * pixels * (sizeof(float) + 2),
                    "generate: pictures of this size and count");
     require_conditioning_fits(frame.width, frame.height);
-    plan.unet = plan_unet(plan.shape, conditioners_->tokens(&plan.condition), plan.guided);
+    plan.unet = plan_unet(plan.shape, conditioners_->tokens(&plan.condition), plan.guided, sampling.deep_cache);
     if (request_.max_bytes) {
         (void)plan_decode(plan.shape[2], plan.shape[3]);
         if (plan.image || conditioners_->inpaints()) (void)plan_encode(plan.shape[2], plan.shape[3]);
@@ -201,8 +219,8 @@ SamplingRun LatentPipeline::start_run(const GenerateRequest & request, Plan & pl
     check_conditioning("generate", plan.shape, guidance);
     std::optional<Latents> hole;
     if (plan.mask) hole = latent_hole(*plan.mask, plan.shape[2], plan.shape[3]);
-    return SamplingRun(std::move(plan.solver), predictor(guidance), std::move(noise), start, clean ? &*clean : nullptr,
-                       hole ? &*hole : nullptr);
+    return SamplingRun(std::move(plan.solver), predictor(guidance, sampling, request.count), std::move(noise), start,
+                       clean ? &*clean : nullptr, hole ? &*hole : nullptr);
 }
 
 void LatentPipeline::sample(const GenerateRequest & request, SamplingRun & run, const JobContext & job) {

@@ -55,6 +55,12 @@ private:
         bool as_batch = true;  // both halves of guidance in one call
         int tile = 0;          // latent pixels, 0: whole
     };
+    /// Reused features of a run, per picture: of both halves of guidance in one batch (or the unconditional one), and of the
+    /// conditional half alone.
+    struct Features {
+        std::vector<std::array<models::UNetFeatures, 2>> pictures;
+        bool guided = false;  // the evaluation that made them
+    };
     /// The arguments of one guided evaluation that stay the same over a run.
     struct Guidance {
         const Conditioning * conditioning = nullptr;
@@ -63,6 +69,7 @@ private:
         double scale = 1.0;
         double rescale = 0.0;
         UNetPlan plan;
+        Features * features = nullptr;
         bool guided() const { return unconditional != nullptr && scale != 1.0; }
     };
     /// What generate() has checked and planned before the first network runs.
@@ -95,13 +102,15 @@ private:
     void check_conditioning(const char * what, const std::array<int64_t, 4> & shape, const Guidance & guidance) const;
     void require_parts(const char * what) const;  // throws unsupported_model without a U-Net or a first stage
 
-    UNetPlan plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided) const;
+    UNetPlan plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided,
+                       const SamplingRequest::DeepCache & deep_cache = {}) const;
     void evaluate(const Latents & x, Span<const double> timesteps, const Guidance & guidance, Latents & output,
                   const JobContext & job);
     void evaluate_row(const Latents & x, int64_t row, double timestep, const Guidance & guidance, Span<float> output,
                       const JobContext & job);
-    ImageTensor evaluate_halves(const ImageTensor & input, double timestep, const Guidance & guidance, const JobContext & job);
-    Predict predictor(const Guidance & guidance);
+    ImageTensor evaluate_halves(const ImageTensor & input, double timestep, const Guidance & guidance, int64_t row,
+                                const JobContext & job);
+    Predict predictor(const Guidance & guidance, const SamplingRequest & sampling, int64_t pictures);
 
     Plan plan_generate(const GenerateRequest & request) const;
     SamplingRun start_run(const GenerateRequest & request, Plan & plan, Conditioning & conditioning, Conditioning & unconditional,

@@ -114,6 +114,15 @@ struct SamplingRequest {
     int steps = 0;
     double guidance_scale = 7.5;
     double guidance_rescale = 0.0;
+    /// Part of the steps, 0 to 1, that is guided: from the first, before the second. Outside of it the conditional half alone is
+    /// computed (Kynkaanniemi et al., arXiv 2404.07724).
+    std::array<double, 2> guidance_interval{{0.0, 1.0}};
+    /// DeepCache (arXiv 2312.00858): all of the U-Net at every `interval`-th evaluation, in between only the blocks further out
+    /// than skip connection `branch`. interval 1: always all.
+    struct DeepCache {
+        int interval = 1, branch = 0;
+        bool on() const { return interval > 1; }
+    } deep_cache;
     double eta = -1.0;  // negative: the sampler's default (the model's own for the model's default sampler)
     uint64_t seed = 0;
     std::string rng = "philox";  // philox | mt19937

@@ -8,8 +8,15 @@
 
 namespace latent::pipeline {
 
-/// One network evaluation with guidance: x [n, c, h, w] (already scaled for the network) and its timestep to the raw output.
-using Predict = std::function<void(const Latents & x, double timestep, Latents & output, const JobContext & job)>;
+/// Which evaluation of a run it is.
+struct EvaluationPlace {
+    double timestep = 0;
+    size_t index = 0;     // 0, 1, 2 ... in this run
+    double progress = 0;  // steps before it, as a part of all steps: 0 to below 1
+};
+
+/// One network evaluation with guidance: x [n, c, h, w] (already scaled for the network) to the raw output.
+using Predict = std::function<void(const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job)>;
 
 /// The solver's options that a request means for this model.
 samplers::SolverOptions solver_options(const SamplingRequest & request, const ModelSpec & spec, bool image_to_image);

@@ -86,6 +86,24 @@ describe('pictures', () => {
     expect(images).toHaveLength(1)
   })
 
+  test('guidance for a part of the steps, features reused', async () => {
+    const plain = await pipe.generate(small)
+    const late = await pipe.generate({ ...small, guidanceInterval: [0.5, 1] })
+    const cached = await pipe.generate({ ...small, deepCache: { interval: 2 } })
+    expect(late.options.guidanceInterval).toEqual([0.5, 1])
+    expect(cached.options.deepCache).toEqual({ interval: 2, branch: 0 })
+    expect(plain.options).not.toHaveProperty('deepCache')
+    expect(bytes(late.images[0]).equals(bytes(plain.images[0]))).toBe(false)
+    expect(bytes(cached.images[0]).equals(bytes(plain.images[0]))).toBe(false)
+    // What a result says of its options makes the same picture again.
+    const again = await pipe.generate(cached.options)
+    expect(bytes(again.images[0]).equals(bytes(cached.images[0]))).toBe(true)
+    await expect(pipe.generate({ ...small, deepCache: { interval: 2, branch: 99 } })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARG',
+      message: expect.stringMatching(/deepCache\.branch must be 0 to/) as string,
+    })
+  })
+
   test('a custom schedule', async () => {
     const { options } = await pipe.generate({ ...small, steps: undefined, sampler: 'euler', schedule: Float32Array.of(14.6, 4, 1, 0) })
     expect(options.steps).toBe(3)

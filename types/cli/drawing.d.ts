@@ -52,6 +52,16 @@ export declare const samplingFlags: {
         readonly kind: "number";
         readonly help: "share of fresh noise per step";
     };
+    readonly 'guidance-interval': {
+        readonly kind: "text";
+        readonly value: "A,B";
+        readonly help: "part of the steps that is guided, as fractions: 0,0.7; default 0,1";
+    };
+    readonly 'deep-cache': {
+        readonly kind: "text";
+        readonly value: "N[,B]";
+        readonly help: "run the whole network at every N-th step only, in between what is outside of branch B (0)";
+    };
     readonly rng: {
         readonly kind: "text";
         readonly value: "NAME";

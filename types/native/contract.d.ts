@@ -237,6 +237,12 @@ export interface NativeSamplingRequest {
     steps: number;
     guidanceScale: number;
     guidanceRescale: number;
+    /** Absent: all steps. */
+    guidanceInterval?: [number, number];
+    deepCache?: {
+        interval: number;
+        branch: number;
+    };
     eta: number;
     seed: string;
     rng: 'philox' | 'mt19937';
@@ -301,7 +307,7 @@ export interface NativePromptTokens {
     truncated: boolean;
 }
 /** createSolver: the sampling request (guidance is not its business) and what a model would have said about its training. */
-export interface NativeSolverRequest extends Omit<NativeSamplingRequest, 'guidanceScale' | 'guidanceRescale' | 'strength'> {
+export interface NativeSolverRequest extends Omit<NativeSamplingRequest, 'guidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache' | 'strength'> {
     prediction: 'eps' | 'v' | 'sample';
     noiseSchedule?: {
         betaSchedule?: string;
