@@ -47,8 +47,8 @@ struct BandedStage::Band {
 BandedStage::BandedStage(const StageLayers & layers, const graph::WeightStore & weights, graph::Runner & runner, DType type)
     : layers_(layers), weights_(weights), runner_(runner), type_(type), pool_(weights.device()->host_pool()) {}
 
-/// Rows of x per band: as many as the bound holds of the input's, or of the result's where those have more channels. Even, so that
-/// they can be halved.
+/// Rows of x per band: as many as the bound holds of the input's, or of the result's where those have more channels. Even, so
+/// that they can be halved.
 int64_t BandedStage::band_rows(const StoredMap & x, const Step & step) const {
     constexpr int64_t kFewest = 4;
     const uint64_t row = static_cast<uint64_t>(std::max(x.channels(), step.conv->out) * x.width()) * sizeof(float);

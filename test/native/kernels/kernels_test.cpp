@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/peak.h"
 #include "kernels/pool.h"
 #include "reference.h"
 
@@ -196,6 +197,25 @@ TEST(attention_matches_the_definition) {
             const double error = distance(tiles, out, expected);
             if (!(error <= tolerance(tiles))) check::fail(tiles.name, round, "attention error " + std::to_string(error));
         }
+    });
+}
+
+// The peak is measured by the instructions of the best set of each arithmetic.
+TEST(peaks_match_the_sets) {
+    const auto peaks = measure_peak(1, 0.005);
+    const auto has = [&](const std::string & format, const std::string & instructions) {
+        for (const Peak & peak : peaks)
+            if (peak.format == format && peak.instructions == instructions) return true;
+        return false;
+    };
+    CHECK(!peaks.empty() && peaks[0].format == "f32");
+    for (const Peak & peak : peaks) CHECK(peak.gflops > 0 && std::isfinite(peak.gflops));
+    for_every_set([&](const TileSet & set) {
+        if (set.bf16) CHECK(has("bf16", set.name));
+    });
+    for_every_int8_set([&](const Int8Set & set) {
+        const std::string name = set.name;
+        if (name == "avx512_vnni" || name == "neon_dotprod" || name == "neon_i8mm") CHECK(has("int8", name));
     });
 }
 
