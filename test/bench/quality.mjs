@@ -1,13 +1,16 @@
 #!/usr/bin/env node
 /**
- * What fast arithmetic and smaller weights cost in quality: every variant against float32 throughout (`precision: 'exact'`) on the same checkpoint, stage
+ * What fast arithmetic, smaller weights and work left out cost in quality: every variant against float32 throughout (`precision: 'exact'`) on the same checkpoint, stage
  * by stage and end to end. Prints the tables of docs/quality.md.
  *
  *   node test/bench/quality.mjs MODEL [--size 128] [--steps 20] [--prompts FILE] [--samplers ddim,dpmpp_2m] [--variants fast,q8_0] [--no-pictures] [--json FILE]
  *
  * text: relative error of the conditioning. eps: relative error |fast - exact| / |exact| of the U-Net's output at timesteps 900, 500, 100 for the same inputs
  * (the mean over prompts). decode: PSNR of the decoded pictures for the same latents. pictures: PSNR and SSIM of whole runs from the same seed, which
- * drift apart with every step, the mean over prompts and samplers.
+ * drift apart with every step, the mean over prompts and samplers; loop: the time of their sampling loops, as a share of that of the variant `fast`.
+ *
+ * Variants: fast (the file as it is), a type of weights (converted to), int8 (the file loaded with 8-bit arithmetic), deepcache:INTERVAL[:BRANCH] and
+ * interval:FROM:TO (the file as it is, with these options of generate()).
  */
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import os from 'node:os'
@@ -21,7 +24,7 @@ const { values: flags, positionals } = parseArgs({
     steps: { type: 'string', default: '20' },
     prompts: { type: 'string' },
     samplers: { type: 'string', default: 'ddim,dpmpp_2m,euler_a' },
-    variants: { type: 'string', default: 'fast,q8_0,q6_k,q5_k,q5_0,q4_k,q4_0' },
+    variants: { type: 'string', default: 'fast,int8,q8_0,q6_k,q5_k,q5_0,q4_k,q4_0,deepcache:2,deepcache:3,interval:0:0.75,interval:0.25:1' },
     'no-pictures': { type: 'boolean', default: false },
     json: { type: 'string' },
   },
@@ -105,9 +108,9 @@ function ssim(a, b) {
 // ---- runs ------------------------------------------------------------------------------------------------------------
 
 /** Everything that is compared, of one variant. `given`: the exact run's conditioning and latents, so that stages do not inherit each other's errors. */
-async function observe(source, options, given) {
+async function observe(source, options, given, sampling = {}) {
   const pipe = await DiffusionPipeline.load(source, { device: 'cpu', ...options })
-  const seen = { shapes: [], text: [], eps: [], decoded: [], pictures: [] }
+  const seen = { shapes: [], text: [], eps: [], decoded: [], pictures: [], loopMs: 0 }
   try {
     for (const [i, prompt] of prompts.entries()) {
       const context = await pipe.encodePrompt(prompt)
@@ -123,8 +126,9 @@ async function observe(source, options, given) {
       seen.decoded.push(clamped(await pipe.decode(latents, { output: 'float' })))
       if (flags['no-pictures']) continue
       for (const sampler of samplers) {
-        const { images } = await pipe.generate({ prompt, ...size, steps: Number(flags.steps), sampler, seed: 3000 + i })
+        const { images, timings } = await pipe.generate({ prompt, ...size, ...sampling, steps: Number(flags.steps), sampler, seed: 3000 + i })
         seen.pictures.push(images[0])
+        seen.loopMs += timings.sampleMs
       }
     }
     return seen
@@ -147,6 +151,22 @@ function compare(seen, exact) {
   return row
 }
 
+/** What a variant's name means: a file to load, how to load it, how to sample. */
+async function prepare(variant, folder) {
+  const [name, ...numbers] = variant.split(':')
+  const [first, second] = numbers.map(Number)
+  if (name === 'fast') return { label: 'as stored', source: model }
+  if (name === 'int8') return { label: name, source: model, load: { dtype: { unet: 'int8', vae: 'int8' } } }
+  if (name === 'deepcache') {
+    const deepCache = { interval: first, ...(second === undefined ? {} : { branch: second }) }
+    return { label: `deepCache, every ${first}${second ? `, branch ${second}` : ''}`, source: model, sampling: { deepCache } }
+  }
+  if (name === 'interval') return { label: `guided ${first} to ${second}`, source: model, sampling: { guidanceInterval: [first, second] } }
+  const source = path.join(folder, 'variant.gguf')
+  await convert(model, source, { type: name })
+  return { label: name, source, bytes: (await stat(source)).size }
+}
+
 const folder = await mkdtemp(path.join(os.tmpdir(), 'latent-quality-'))
 try {
   const exact = await observe(model, { precision: 'exact' })
@@ -154,21 +174,19 @@ try {
   console.log(
     `${path.basename(model)}, ${size.width}x${size.height}, ${prompts.length} prompts, ${flags['no-pictures'] ? 'no runs' : `${samplers.join(', ')}, ${flags.steps} steps`}`,
   )
-  console.log('| weights | file | text | eps | decode PSNR | picture PSNR | SSIM |\n| --- | --- | --- | --- | --- | --- | --- |')
+  console.log('| variant | file | text | eps | decode PSNR | picture PSNR | SSIM | loop |\n| --- | --- | --- | --- | --- | --- | --- | --- |')
   const rows = {}
+  let loopMs
   for (const variant of flags.variants.split(',')) {
-    let source = model
-    if (variant !== 'fast') {
-      source = path.join(folder, 'variant.gguf')
-      await convert(model, source, { type: variant })
-    }
-    const row = compare(await observe(source, {}, exact), exact)
-    const bytes = variant === 'fast' ? undefined : (await stat(source)).size
-    rows[variant] = { ...row, bytes }
-    const name = variant === 'fast' ? 'as stored' : variant
-    const pictures = row.psnr === undefined ? ['', ''] : [`${row.psnr.toFixed(1)} dB`, row.ssim.toFixed(4)]
+    const { label, source, load, sampling, bytes } = await prepare(variant, folder)
+    const seen = await observe(source, load, exact, sampling)
+    const row = compare(seen, exact)
+    if (variant === 'fast') loopMs = seen.loopMs
+    rows[variant] = { ...row, bytes, loop: loopMs && seen.loopMs / loopMs }
+    const loop = loopMs ? `${((100 * seen.loopMs) / loopMs).toFixed(0)} %` : ''
+    const pictures = row.psnr === undefined ? ['', '', ''] : [`${row.psnr.toFixed(1)} dB`, row.ssim.toFixed(4), loop]
     console.log(
-      `| ${[name, bytes ? `${(bytes / 1e6).toFixed(0)} MB` : '', percent(row.text), percent(row.eps), `${row.decode.toFixed(1)} dB`, ...pictures].join(' | ')} |`,
+      `| ${[label, bytes ? `${(bytes / 1e6).toFixed(0)} MB` : '', percent(row.text), percent(row.eps), `${row.decode.toFixed(1)} dB`, ...pictures].join(' | ')} |`,
     )
   }
   if (flags.json)
