@@ -67,14 +67,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=pathlib.Path, default=HERE)
     parser.add_argument("--count", type=int, default=150, help="of each kind")
+    parser.add_argument("--seed", type=int, default=SEED, help="other captions than the committed ones, that no judge was ever tried on")
     out = parser.parse_args()
-    rng, seen = np.random.default_rng(SEED), set()
+    rng, seen = np.random.default_rng(out.seed), set()
     ones, twos = (list(draw(rng, kinds, out.count, seen)) for kinds in (ONE, TWO))
     pairs = [p for both in zip(ones, twos) for p in both]
     entries = [{"id": i, **expectation(scene, text)} for i, (scene, text) in enumerate(pairs)]
     lines = ",\n".join("    " + json.dumps(e) for e in entries)
     out.out.mkdir(parents=True, exist_ok=True)
-    (out.out / "held_out.json").write_text(f'{{\n  "seed": {SEED},\n  "prompts": [\n{lines}\n  ]\n}}\n')
+    (out.out / "held_out.json").write_text(f'{{\n  "seed": {out.seed},\n  "prompts": [\n{lines}\n  ]\n}}\n')
     folder = out.out / "ground_truth"
     (folder / "labels").mkdir(parents=True, exist_ok=True)
     for i, (scene, _) in enumerate(pairs[:24]):
