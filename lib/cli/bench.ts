@@ -44,6 +44,7 @@ interface Report {
   stages: Row[]
   /** With --profile: of one step and one decoding. */
   operations?: Record<'step' | 'decode', OperationTime[]>
+  /** Up to the decoded picture: image to image, which encodes too, may take more. */
   peakRssBytes: number
 }
 
@@ -109,7 +110,10 @@ async function measure(values: ReturnType<typeof readFlags<typeof flags>>['value
     out.dispose()
     stepMs.push(ms)
   }
-  const [decodeMs] = await timed(() => held.decode(latents, { output: 'float', signal }))
+  const [decodeMs, picture] = await timed(() => held.decode(latents, { output: 'float', signal }))
+  const peakRssBytes = held.memoryUsage().processPeak // of what every picture needs
+  const [encodeMs, encoded] = await timed(() => held.encodeImage({ data: picture, shape: [1, 3, height, width] }, { signal }))
+  encoded.dispose()
   const operations = values.profile
     ? {
         step: await held.profile(async () => (await held.predict(latents, guided)).dispose()),
@@ -139,9 +143,10 @@ async function measure(values: ReturnType<typeof readFlags<typeof flags>>['value
       { stage: 'first step', ms: stepMs[0]! },
       row('step', median(stepMs.slice(1)), estimate.unet?.flops, best('unet')),
       row('decode', decodeMs, estimate.decode?.flops, best('vae')),
+      row('encode', encodeMs, estimate.encode?.flops, best('vae')),
     ],
     ...(operations ? { operations } : {}),
-    peakRssBytes: held.memoryUsage().processPeak,
+    peakRssBytes,
   }
 }
 
@@ -176,7 +181,7 @@ function render({ model, device, precision, width, height, peak, stages, operati
 
 export const benchCommand: Command = {
   name: 'bench',
-  summary: 'time loading, a network step and the decoder, against the peak of this machine',
+  summary: 'time loading, a network step, the decoder and the encoder, against the peak of this machine',
   usage: '[MODEL] [--width N] [--height N] [--repeats N]',
   flags,
   notes: 'One guided step is one evaluation of the network at batch 2. The peak is measured in the same run, with multiply-adds alone.',

@@ -93,7 +93,7 @@ test('bench', async () => {
   const { code, stdout } = await cli(['bench', model.file, '--width', '64', '--height', '64', '--repeats', '1', '--json'])
   expect(code).toBe(0)
   const report = JSON.parse(stdout)
-  expect(report.stages.map(({ stage }: { stage: string }) => stage)).toEqual(['load', 'text encoder', 'first step', 'step', 'decode'])
+  expect(report.stages.map(({ stage }: { stage: string }) => stage)).toEqual(['load', 'text encoder', 'first step', 'step', 'decode', 'encode'])
   expect(report).toMatchObject({ kind: 'text', layout: 'compvis', dtypes: { unet: 'f32' }, precision: 'fast', width: 64, height: 64 })
   expect(report.threads).toBeGreaterThan(0)
   expect(Date.now() - Date.parse(report.date)).toBeLessThan(120_000)
