@@ -92,6 +92,16 @@ const figures = {
     await write('embedded-prompts', await sheet(entries))
   },
 
+  async 'embedded-weights'(pipe) {
+    const entries = []
+    for (const prompt of ['a red circle and (a blue square:W)', 'two blue stars and (a green ring:W)', 'a red circle and a (blue:W) square'])
+      for (const weight of ['0.5', '1', '1.2', '1.5']) {
+        const weighed = prompt.replace('W', weight)
+        entries.push({ image: await draw(pipe, { prompt: weighed }), label: weighed })
+      }
+    await write('embedded-weights', await sheet(entries, 4))
+  },
+
   async 'embedded-guidance'(pipe) {
     const entries = []
     for (const guidanceScale of [1, 2, 5, 9])

@@ -112,6 +112,19 @@ describe('what the pipeline can do shows', () => {
     expect(apart(images[0]!, pictures.get(prompt)!)).toBeLessThan(6)
   })
 
+  test('prompt weights choose between two objects', async () => {
+    const seen = async (weight: number) => {
+      const image = await draw({ prompt: `a red circle and (a blue square:${weight})`, seed: 1 })
+      return describePicture(image).map(({ colour, shape }) => `${colour} ${shape}`)
+    }
+    expect(await seen(1)).toEqual(expect.arrayContaining(['red circle', 'blue square']))
+    const [less, more] = [await seen(0.5), await seen(1.5)]
+    expect(less).toContain('red circle')
+    expect(less).not.toContain('blue square')
+    expect(more).toContain('blue square')
+    expect(more).not.toContain('red circle')
+  })
+
   test('a preview is the picture in small', async () => {
     const seen: RawImage[] = []
     const image = await draw({ prompt, seed: 1, preview: { onPreview: (preview) => void seen.push(preview) } })
