@@ -1,5 +1,7 @@
 /** The errors that this package throws. What an option may not be is said with TypeError and RangeError (`code: 'ERR_INVALID_ARG'`); everything else is a DiffusionError. */
 
+import type { WeightType } from './types.js'
+
 /** Codes of {@link DiffusionError}. */
 export type DiffusionErrorCode =
   | 'ERR_MODEL_FORMAT'
@@ -43,11 +45,49 @@ export class UnsupportedModelError extends DiffusionError {
   }
 }
 
-/** Memory that could not be had, or would not fit the bound the caller set (`ERR_OUT_OF_MEMORY`). */
+/** Options that a picture would fit in memory with, as planned by the engine ({@link OutOfMemoryError}). */
+export interface MemoryPlan {
+  /** Pixels. */
+  width: number
+  height: number
+  /** `memory`, or `memory.mode` beside a bound, when the model is loaded. */
+  memory: 'auto' | 'fast' | 'low'
+  /** `dtype` when the model is loaded; absent: as it was. */
+  dtype?: WeightType
+  /** 1, where guidance would have to go; absent: as it was. */
+  guidanceScale?: number
+  /** Bytes of the highest stage, weights included. */
+  peakBytes: number
+}
+
+/**
+ * Memory that could not be had, or would not fit the bound the caller set (`ERR_OUT_OF_MEMORY`). Where loading, `generate()` or `estimateMemory()` is refused, it
+ * tells what would fit.
+ */
 export class OutOfMemoryError extends DiffusionError {
   override name = 'OutOfMemoryError'
-  constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions) {
+  /** Bytes that what was refused needs, where known. */
+  readonly required: number | undefined
+  /** Bytes that there are, or that the bound allows. */
+  readonly available: number | undefined
+  /** The first of `plans`. */
+  readonly nearest: MemoryPlan | undefined
+  /**
+   * What fits: `memory: 'low'`, which makes the same picture; the largest size of the same shape; a smaller weight type; no guidance; several of them where one is
+   * not enough. Empty where nothing fits, or nothing was looked for.
+   */
+  readonly plans: readonly MemoryPlan[]
+  /** Where nothing fits: what takes the fewest bytes. */
+  readonly least: MemoryPlan | undefined
+
+  constructor(message: string, details: Readonly<Record<string, unknown>> = {}, options?: ErrorOptions) {
     super('ERR_OUT_OF_MEMORY', message, details, options)
+    const bytes = (value: unknown) => (typeof value === 'number' ? value : undefined)
+    this.required = bytes(details.required)
+    this.available = bytes(details.available)
+    this.nearest = details.nearest as MemoryPlan | undefined
+    this.plans = (details.plans ?? []) as readonly MemoryPlan[]
+    this.least = details.least as MemoryPlan | undefined
   }
 }
 

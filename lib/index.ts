@@ -37,5 +37,6 @@ export {
   OutOfMemoryError,
   UnsupportedModelError,
   type DiffusionErrorCode,
+  type MemoryPlan,
 } from './errors.js'
 export type * from './types.js'

@@ -76,7 +76,7 @@ type NativeEstimate = Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'l
 
 /**
  * Peak bytes per stage for a picture of the given size, before anything is loaded. Without a source: for the model inside the package. Throws
- * OutOfMemoryError, with the bytes that the smallest plan needs in its details, where `memory.maxBytes` is too small for it.
+ * OutOfMemoryError, with the plans that would fit, where `memory.maxBytes` is too small for it.
  */
 export async function estimateMemory(source?: ModelSource, request: EstimateRequest = {}): Promise<MemoryEstimate> {
   if (typeof request !== 'object' || request === null) throw invalidType(`estimateMemory() takes an options object, not ${show(request)}`)

@@ -20,5 +20,5 @@ export { createNoise, type NoiseOptions } from './noise.js';
 export { getDevices, getVersions, measurePeak, setLogger, type Peak, type PeakOptions, type Versions } from './devices.js';
 export { estimateMemory, inspect, type EstimateRequest, type InspectOptions, type MemoryEstimate, type StageEstimate, type StageMemory, } from './inspect.js';
 export { convert, type ConvertOptions, type ConvertReport } from './convert.js';
-export { BinaryNotFoundError, DeviceError, DiffusionError, DisposedError, ModelFormatError, OutOfMemoryError, UnsupportedModelError, type DiffusionErrorCode, } from './errors.js';
+export { BinaryNotFoundError, DeviceError, DiffusionError, DisposedError, ModelFormatError, OutOfMemoryError, UnsupportedModelError, type DiffusionErrorCode, type MemoryPlan, } from './errors.js';
 export type * from './types.js';

@@ -55,6 +55,6 @@ export interface MemoryEstimate {
 }
 /**
  * Peak bytes per stage for a picture of the given size, before anything is loaded. Without a source: for the model inside the package. Throws
- * OutOfMemoryError, with the bytes that the smallest plan needs in its details, where `memory.maxBytes` is too small for it.
+ * OutOfMemoryError, with the plans that would fit, where `memory.maxBytes` is too small for it.
  */
 export declare function estimateMemory(source?: ModelSource, request?: EstimateRequest): Promise<MemoryEstimate>;

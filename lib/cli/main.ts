@@ -2,6 +2,7 @@
 /** The `latent` command: the API's twin for the shell. Exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted. */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import { OutOfMemoryError, type MemoryPlan } from '../index.js'
 import { nearestName } from '../suggest.js'
 import { benchCommand } from './bench.js'
 import { buildCommand } from './build.js'
@@ -47,11 +48,22 @@ function overview(): string {
   ].join('\n')
 }
 
+/** A plan as flags of the commands that draw. */
+function planFlags({ width, height, memory, dtype, guidanceScale }: MemoryPlan): string {
+  const flags = [`--width ${width}`, `--height ${height}`]
+  if (memory !== 'auto') flags.push(`--memory ${memory}`)
+  if (dtype !== undefined) flags.push(`--dtype ${dtype}`)
+  if (guidanceScale !== undefined) flags.push(`--guidance-scale ${guidanceScale}`)
+  return flags.join(' ')
+}
+
 /** What went wrong, for people: the message, and for machines the code. */
 function report(error: unknown, { stderr }: Io): void {
   const { message, code } = error as { message?: unknown; code?: unknown }
   const text = typeof message === 'string' ? message : String(error)
   stderr.write(`latent: ${text}${typeof code === 'string' ? ` (${code})` : ''}\n`)
+  const plan = error instanceof OutOfMemoryError ? error.nearest : undefined
+  if (plan) stderr.write(`try: ${planFlags(plan)}\n`)
 }
 
 function usage(message: string, io: Io, command?: Command): number {

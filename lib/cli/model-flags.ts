@@ -29,6 +29,7 @@ export const loadFlags = {
   },
   precision: { kind: 'text', value: 'P', help: 'fast (default) or exact: float32 throughout' },
   memory: { kind: 'text', value: 'M', help: 'auto (default), fast or low: one part at a time' },
+  'max-bytes': { kind: 'number', value: 'N', help: 'a bound on memory, kept or refused with what would fit' },
   'vae-tiling': { kind: 'switch', help: 'decode in overlapping tiles' },
   threads: { kind: 'number', value: 'N', help: 'threads; default: the physical cores' },
 } as const satisfies Flags
@@ -68,7 +69,8 @@ export function readLoadOptions(values: FlagValues<typeof loadFlags>): LoadOptio
   const options: LoadOptions = { ...readFileOptions(values), ...sameOptions(values, ['device', 'precision', 'threads']) }
   if (values.dtype !== undefined) options.dtype = readDtype(values.dtype)
   const mode = values.memory as 'auto' | 'fast' | 'low' | undefined
-  if (values['vae-tiling']) options.memory = { ...(mode === undefined ? {} : { mode }), vaeTiling: true }
+  const bounds = { ...sameOptions(values, ['max-bytes']), ...(values['vae-tiling'] ? { vaeTiling: true } : {}) }
+  if (Object.keys(bounds).length > 0) options.memory = { ...(mode === undefined ? {} : { mode }), ...bounds }
   else if (mode !== undefined) options.memory = mode
   return options
 }

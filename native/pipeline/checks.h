@@ -18,6 +18,12 @@ inline size_t elements(const std::array<int64_t, 4> & shape) {
     return static_cast<size_t>(shape[0] * shape[1] * shape[2] * shape[3]);
 }
 
+/// "46.3 MiB", "812 MiB", rounded down.
+inline std::string mebibytes(uint64_t bytes) {
+    const uint64_t tenths = bytes / 1024 * 10 / 1024;
+    return std::to_string(tenths / 10) + (tenths < 1000 ? "." + std::to_string(tenths % 10) : "") + " MiB";
+}
+
 /// "768x512".
 inline std::string size_text(int64_t width, int64_t height) {
     return std::to_string(width) + "x" + std::to_string(height);

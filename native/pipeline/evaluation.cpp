@@ -22,11 +22,9 @@ LatentPipeline::UNetPlan LatentPipeline::plan_unet(const std::array<int64_t, 4> 
     int64_t height = shape[2], width = shape[3];
     UNetPlan plan{guided && !one_part_at_a_time_, 0};
     if (conditioners_ && conditioners_->upscales()) {
-        const uint64_t available = device_->available();
-        const uint64_t idle = unet_->runner().bytes();
         StagePlanRequest request{height, width};
         request.held = held, request.bound = request_.max_bytes;
-        request.budget = working_budget(request_.max_bytes, held, available == UINT64_MAX ? available : available + idle);
+        request.budget = working_budget(request_.max_bytes, held, available_to(*unet_));
         request.tile = request_.tile_size / unet_->config().downsampling() * unet_->config().downsampling();
         if (request_.tile_size > 0 && request.tile == 0) request.tile = unet_->config().downsampling();
         request.largest = one_part_at_a_time_ ? kLowMemoryTile : kUpscalingTile;

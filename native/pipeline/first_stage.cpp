@@ -24,10 +24,8 @@ StagePlanRequest LatentPipeline::stage_request(int64_t height, int64_t width) co
     request.tile = request_.vae_tile_size;
     request.largest = one_part_at_a_time_ ? kLowMemoryTile : 0;
     request.bearable = keeps_all() ? UINT64_MAX : one_part_at_a_time_ ? kWholeStage / 4 : kWholeStage;
-    const uint64_t idle = first_stage_->runner().bytes();  // a graph that the next one replaces
-    const uint64_t available = device_->available();
     request.held = weights_beside(*first_stage_), request.bound = request_.max_bytes;
-    request.budget = working_budget(request_.max_bytes, request.held, available == UINT64_MAX ? available : available + idle);
+    request.budget = working_budget(request_.max_bytes, request.held, available_to(*first_stage_));
     return request;
 }
 

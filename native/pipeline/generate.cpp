@@ -254,6 +254,20 @@ ImageTensor LatentPipeline::finish(const Plan & plan, const Latents & latents, c
 }
 
 GenerateResult LatentPipeline::generate(const GenerateRequest & request, const JobContext & job) {
+    const auto memory_of_it = [&] {  // asked for where the request is sound and memory is not enough
+        const Frame frame = conditioners_->frame(request.condition, request.width, request.height);
+        PictureMemory picture{frame.width, frame.height, request.sampling.guidance_scale != 1.0};
+        picture.from_image = request.condition.image && !conditioners_->takes_image();
+        picture.tokens = conditioners_->tokens(&request.condition);
+        picture.count = request.count;
+        return picture;
+    };
+    GenerateResult result;
+    with_nearest(memory_of_it, [&] { result = make_pictures(request, job); });
+    return result;
+}
+
+GenerateResult LatentPipeline::make_pictures(const GenerateRequest & request, const JobContext & job) {
     GenerateResult result;
     Stopwatch watch;
     double loaded = load_ms_;

@@ -31,6 +31,14 @@ graph::WeightPolicy weight_policy(const LoadRequest & request, const std::string
     return policy;
 }
 
+/// A part in a sentence.
+std::string title_of(const models::Network & network) {
+    const std::string & part = network.weights().part();
+    if (part == "unet") return "The U-Net";
+    if (part == "vae") return "The first stage";
+    return part == "textEncoder" ? "The text encoder" : part == "imageEncoder" ? "The image encoder" : "The " + part;
+}
+
 }  // namespace
 
 formats::ModelParts model_parts(const LoadRequest & request) {
@@ -53,12 +61,14 @@ formats::OpenedModel open_request(const LoadRequest & request) {
 
 std::shared_ptr<Pipeline> Pipeline::load(const LoadRequest & request, const JobContext & job) {
     auto pipeline = std::make_shared<LatentPipeline>(request, open_request(request));
-    if (!request.headers_only) pipeline->load_weights(job);
+    if (!request.headers_only) pipeline->load(job);
     return pipeline;
 }
 
-LatentPipeline::LatentPipeline(const LoadRequest & request, formats::OpenedModel opened)
-    : request_(request), opened_(std::move(opened)), device_(graph::Device::create(request.device, request.threads)) {
+LatentPipeline::LatentPipeline(const LoadRequest & request, formats::OpenedModel opened, graph::DevicePtr device)
+    : request_(request),
+      opened_(std::move(opened)),
+      device_(device ? std::move(device) : graph::Device::create(request.device, request.threads)) {
     const ModelSpec & spec = opened_.spec;
     if (!request.first_stage_only) {
         ConditioningHost host;
@@ -72,25 +82,23 @@ LatentPipeline::LatentPipeline(const LoadRequest & request, formats::OpenedModel
     if (spec.unet && !request.first_stage_only) unet_ = std::make_unique<models::UNet>(*spec.unet, device_);
     if (spec.first_stage) first_stage_ = std::make_unique<models::Autoencoder>(*spec.first_stage, device_);
 
-    uint64_t heap = 0, largest_mapped = 0, largest = 0;
     for (models::Network * network : networks()) {
         network->weights().plan(opened_.tensors, weight_policy(request, network->weights().part()));
+    }
+    choose_residency();
+    update_usage();
+}
+
+/// Whether parts take turns in memory.
+void LatentPipeline::choose_residency() {
+    uint64_t heap = 0, largest_mapped = 0;
+    for (const models::Network * network : networks()) {
         heap += network->weights().bytes() - network->weights().mapped_bytes();
         largest_mapped = std::max(largest_mapped, network->weights().mapped_bytes());
-        largest = std::max(largest, network->weights().bytes());
     }
-    if (request.max_bytes && largest > request.max_bytes) {
-        throw Error(ErrorCode::out_of_memory,
-                    "The largest part of this model has " + std::to_string(largest >> 20) +
-                        " MiB of weights, memory.maxBytes allows " + std::to_string(request.max_bytes >> 20) +
-                        " MiB: choose a smaller dtype or raise the bound",
-                    Json{{"required", largest}, {"available", request.max_bytes}}.dump());
-    }
-    const uint64_t budget = working_budget(request.max_bytes, 0, device_->available());
+    const uint64_t bound = request_.max_bytes, budget = working_budget(bound, 0, device_->available());
     one_part_at_a_time_ =
-        request.memory == "low" ||
-        (request.memory == "auto" && (heap > budget || (request.max_bytes && heap + largest_mapped > request.max_bytes)));
-    update_usage();
+        request_.memory == "low" || (request_.memory == "auto" && (heap > budget || (bound && heap + largest_mapped > bound)));
 }
 
 std::vector<models::Network *> LatentPipeline::networks() const {
@@ -101,7 +109,14 @@ std::vector<models::Network *> LatentPipeline::networks() const {
     return out;
 }
 
+void LatentPipeline::load(const JobContext & job) {
+    PictureMemory usual;
+    usual.guided = opened_.spec.guidance_scale != 1.0;
+    with_nearest([&] { return usual; }, [&] { load_weights(job); });
+}
+
 void LatentPipeline::load_weights(const JobContext & job) {
+    for (const models::Network * network : networks()) require_bound(weights_beside(*network), title_of(*network));
     if (one_part_at_a_time_) return;
     uint64_t total = 0, done = 0;
     for (models::Network * network : networks()) total += network->weights().bytes();
@@ -138,13 +153,19 @@ uint64_t LatentPipeline::weights_beside(const models::Network & network) const {
     return held;
 }
 
+/// Bytes that the system has for the network's graphs, those included that new ones would replace.
+uint64_t LatentPipeline::available_to(const models::Network & network) const {
+    const uint64_t available = device_->available();
+    return available == UINT64_MAX ? available : available + network.runner().bytes() + spare_;
+}
+
 /// Throws out_of_memory with the numbers where a stage of this many bytes, weights included, is more than the caller's bound.
 void LatentPipeline::require_bound(uint64_t bytes, const std::string & what) const {
     if (request_.max_bytes == 0 || bytes <= request_.max_bytes) return;
-    throw Error(ErrorCode::out_of_memory,
-                what + " at this size needs " + std::to_string(bytes >> 20) + " MiB with its weights, memory.maxBytes allows " +
-                    std::to_string(request_.max_bytes >> 20) + " MiB: choose a smaller size or dtype, or raise the bound",
-                Json{{"required", bytes}, {"available", request_.max_bytes}}.dump());
+    throw Error(
+        ErrorCode::out_of_memory,
+        what + " needs " + mebibytes(bytes) + " with its weights, memory.maxBytes allows " + mebibytes(request_.max_bytes),
+        Json{{"required", bytes}, {"available", request_.max_bytes}}.dump());
 }
 
 /// Throws out_of_memory where what makes the conditioning of a picture of this size does not fit the caller's bound.
@@ -152,7 +173,7 @@ void LatentPipeline::require_conditioning_fits(int64_t width, int64_t height) co
     if (request_.max_bytes == 0) return;
     for (const auto & [network, measure] : conditioners_->measure(width, height)) {
         if (!conditioners_->makes_conditioning(*network)) continue;
-        require_bound(weights_beside(*network) + measure.bytes, "The " + network->weights().part());
+        require_bound(weights_beside(*network) + measure.bytes, title_of(*network));
     }
 }
 
@@ -310,81 +331,6 @@ Json LatentPipeline::info() const {
               {"memoryTotal", device.memory_total},
               {"memoryFree", device.memory_free},
               {"threads", device_->threads()}}}};
-}
-
-Json LatentPipeline::estimate(int width, int height, bool guided) const {
-    const auto as_json = [](const graph::GraphMeasure & measure) {
-        return Json{{"bytes", measure.bytes}, {"flops", measure.flops}};
-    };
-    const bool picture = conditioners_ && unet_;  // otherwise a first stage alone, or a text encoder
-    const Frame frame = picture ? conditioners_->frame({}, width, height) : Frame{width, height, width, height};
-    const auto shape = latent_shape(static_cast<int>(frame.padded_width), static_cast<int>(frame.padded_height), 1);
-    Json out = Json::object(), weights = Json::object();
-    for (const models::Network * network : networks()) {
-        weights[network->weights().part()] = {{"bytes", network->weights().bytes()},
-                                              {"mapped", network->weights().mapped_bytes()}};
-    }
-    out["weights"] = weights;
-    if (conditioners_) {
-        for (const auto & [network, measure] : conditioners_->measure(frame.width, frame.height)) {
-            out[network->weights().part()] = as_json(measure);
-        }
-    }
-    int64_t h = shape[2], w = shape[3];
-    if (unet_) {
-        const int64_t tokens = conditioners_->tokens();
-        if (conditioners_->upscales()) {
-            const int64_t tile = request_.tile_size > 0 ? request_.tile_size : kUpscalingTile;
-            h = std::min(h, tile), w = std::min(w, tile);
-        }
-        out["unet"] = as_json(unet_->measure({guided && tokens > 0 ? 2 : 1, h, w, tokens}));
-    }
-    if (first_stage_) {
-        const int64_t factor = opened_.spec.downsampling();
-        out["encode"] = as_json(first_stage_->measure_encode(1, shape[2] * factor, shape[3] * factor));
-        out["decode"] = as_json(first_stage_->measure_decode(1, h, w));
-    }
-    out["stages"] = estimate_stages(frame.width, frame.height, shape[2], shape[3], guided);
-    uint64_t peak = 0;
-    for (const auto & [name, stage] : out["stages"].items()) {
-        const bool needed = name != "encode" || !unet_ || (conditioners_ && conditioners_->inpaints());
-        if (needed) peak = std::max(peak, stage["peak"].get<uint64_t>());
-    }
-    out["peak"] = peak;
-    return out;
-}
-
-/// The stages of one picture as they would be run, each with everything that is resident meanwhile.
-Json LatentPipeline::estimate_stages(int64_t width, int64_t height, int64_t latent_height, int64_t latent_width,
-                                     bool guided) const {
-    Json stages = Json::object();
-    // Floats of the decoder, bytes made of them, JavaScript's copy and the encoder of the file.
-    const uint64_t pixels = static_cast<uint64_t>(width) * static_cast<uint64_t>(height);
-    const auto add = [&](const std::string & name, const models::Network & network, uint64_t compute, uint64_t pictures) {
-        const uint64_t weights = weights_beside(network);
-        stages[name] = {
-            {"weights", weights}, {"compute", compute}, {"pictures", pictures}, {"peak", weights + compute + pictures}};
-    };
-    if (conditioners_) {
-        require_conditioning_fits(width, height);
-        for (const auto & [network, measure] : conditioners_->measure(width, height)) {
-            add(network->weights().part(), *network, measure.bytes, 0);
-        }
-    }
-    const std::array<int64_t, 4> shape{1, opened_.spec.latent_channels(), latent_height, latent_width};
-    const uint64_t latents = 16 * sizeof(float) * static_cast<uint64_t>(shape[1] * latent_height * latent_width);
-    if (unet_) {
-        const int64_t tokens = conditioners_->tokens();
-        const UNetPlan plan = plan_unet(shape, tokens, guided && tokens > 0);
-        const int64_t h = plan.tile > 0 ? std::min<int64_t>(latent_height, plan.tile) : latent_height,
-                      w = plan.tile > 0 ? std::min<int64_t>(latent_width, plan.tile) : latent_width;
-        add("unet", *unet_, unet_->measure({plan.as_batch ? 2 : 1, h, w, tokens}).bytes, latents);
-    }
-    if (first_stage_) {
-        add("encode", *first_stage_, plan_encode(latent_height, latent_width).bytes, 2 * 12 * pixels);
-        add("decode", *first_stage_, plan_decode(latent_height, latent_width).bytes, (12 + 3 * 4) * pixels);
-    }
-    return stages;
 }
 
 std::array<int64_t, 4> LatentPipeline::latent_shape(int width, int height, int batch) const {

@@ -9,6 +9,7 @@
 #include "models/unet.h"
 #include "pipeline/conditioners.h"
 #include "pipeline/memory_plan.h"
+#include "pipeline/nearest_plan.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/sampling.h"
 
@@ -21,9 +22,10 @@ formats::OpenedModel open_request(const LoadRequest & request);
 /// their weights are read at load too, or one part at a time when memory is short (`memory: "low"`).
 class LatentPipeline final : public Pipeline {
 public:
-    LatentPipeline(const LoadRequest & request, formats::OpenedModel opened);
+    /// `device`: another pipeline's, none: a new one.
+    LatentPipeline(const LoadRequest & request, formats::OpenedModel opened, graph::DevicePtr device = nullptr);
 
-    void load_weights(const JobContext & job);
+    void load(const JobContext & job);
 
     const ModelSpec & spec() const override { return opened_.spec; }
     Json info() const override;
@@ -84,6 +86,18 @@ private:
         bool guided = false;
     };
 
+    /// Pictures as far as memory goes.
+    struct PictureMemory {
+        int64_t width = 0, height = 0;  // pixels, 0: the model's
+        bool guided = true;
+        bool from_image = false;  // image to image
+        int64_t tokens = -1;      // of cross-attention, -1: as usual
+        int count = 1;
+    };
+
+    void choose_residency();
+    void load_weights(const JobContext & job);
+    uint64_t available_to(const models::Network & network) const;
     models::Network & part(const std::string & name);  // throws unsupported_model when this model has no such part
     bool keeps_all() const { return request_.memory == "fast" && !request_.max_bytes && !one_part_at_a_time_; }
     void make_room_for(const models::Network & network);
@@ -95,7 +109,14 @@ private:
     void update_usage();
     void run_finite(models::Network & network, const std::function<Span<const float>()> & run);
     std::vector<std::string> float32_parts() const;
-    Json estimate_stages(int64_t width, int64_t height, int64_t latent_height, int64_t latent_width, bool guided) const;
+
+    Frame frame_of(const PictureMemory & picture) const;
+    Json estimate_stages(const PictureMemory & picture) const;
+    bool needs_stage(const std::string & name, const PictureMemory & picture) const;
+    uint64_t peak_of(const Json & stages, const PictureMemory & picture) const;
+    void with_nearest(const std::function<PictureMemory()> & picture, const std::function<void()> & work) const;
+    std::unique_ptr<LatentPipeline> planner_for(const MemoryChoice & choice) const;
+    NearestPlans nearest_for(const MemoryChoice & wanted, const PictureMemory & picture) const;
 
     std::array<int64_t, 4> latent_shape(int width, int height, int batch) const;
     void check_latents(const Latents & latents, const char * what) const;
@@ -116,6 +137,7 @@ private:
     SamplingRun start_run(const GenerateRequest & request, Plan & plan, Conditioning & conditioning, Conditioning & unconditional,
                           const JobContext & job);
     void sample(const GenerateRequest & request, SamplingRun & run, const JobContext & job);
+    GenerateResult make_pictures(const GenerateRequest & request, const JobContext & job);
     ImageTensor finish(const Plan & plan, const Latents & latents, const JobContext & job);
 
     Latents encode_raw(const ImageTensor & image, const JobContext & job);
@@ -132,6 +154,7 @@ private:
     std::unique_ptr<models::UNet> unet_;
     std::unique_ptr<models::Autoencoder> first_stage_;
     bool one_part_at_a_time_ = false;
+    uint64_t spare_ = 0;  // bytes that are taken now and will not be
     double load_ms_ = 0;  // spent reading weights in use()
 
     mutable std::mutex usage_mutex_;  // memory_usage() is called from another thread than the job's

@@ -4,15 +4,12 @@
 #include <initializer_list>
 
 #include "core/memory.h"
+#include "pipeline/checks.h"
 
 namespace latent::pipeline {
 namespace {
 
 constexpr int kTiles[] = {128, 96, 64, 48, 32};  // latent pixels; below 32 the blended strips dominate
-
-std::string megabytes(uint64_t bytes) {
-    return std::to_string(bytes >> 20) + " MiB";
-}
 
 }  // namespace
 
@@ -22,8 +19,17 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
     const auto call = [&](int tile) {
         return measure(std::min<int64_t>(tile, request.height), std::min<int64_t>(tile, request.width));
     };
+    const auto refuse = [&](uint64_t least) {
+        const uint64_t required = request.held + least;
+        const uint64_t available = request.bound ? request.bound : request.held + request.budget;
+        throw Error(ErrorCode::out_of_memory,
+                    what + " needs " + mebibytes(required) + " with the weights, " + mebibytes(available) + " may be used",
+                    Json{{"required", required}, {"available", available}}.dump());
+    };
     if (request.tile > 0 && request.tiling.value_or(true)) {
-        return request.tile < side ? StagePlan{request.tile, call(request.tile)} : StagePlan{0, call(request.tile)};
+        const uint64_t bytes = call(request.tile);
+        if (request.bound && bytes > request.budget) refuse(bytes);
+        return {request.tile < side ? request.tile : 0, bytes};
     }
     const bool never = request.tiling.has_value() && !*request.tiling;
     const uint64_t whole = measure(request.height, request.width);
@@ -50,12 +56,8 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
         least = std::min(least, bytes);
     }
     if (whole <= request.budget) return {0, whole};
-    const uint64_t required = request.held + least;
-    const uint64_t available = request.bound ? request.bound : request.held + request.budget;
-    throw Error(ErrorCode::out_of_memory,
-                what + " needs " + megabytes(required) + " with the weights" + (never ? "" : ", even in tiles") + "; " +
-                    megabytes(available) + " may be used",
-                Json{{"required", required}, {"available", available}}.dump());
+    refuse(least);
+    return {};
 }
 
 uint64_t working_budget(uint64_t max_bytes, uint64_t held, uint64_t available) {
@@ -68,7 +70,7 @@ void require_memory(uint64_t bytes, const std::string & what) {
     const uint64_t available = available_memory();
     if (available == 0 || bytes <= available) return;  // 0: the system does not tell
     throw Error(ErrorCode::out_of_memory,
-                what + " needs " + megabytes(bytes) + " of memory, " + megabytes(available) + " are available",
+                what + " needs " + mebibytes(bytes) + " of memory, " + mebibytes(available) + " are available",
                 Json{{"what", what}, {"required", bytes}, {"available", available}}.dump());
 }
 

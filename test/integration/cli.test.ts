@@ -117,3 +117,11 @@ test('a file that is no model: exit code 1, a code and the file in the message',
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
   expect(stderr).toMatch(/broken\.safetensors.*\(ERR_MODEL_FORMAT\)/)
 })
+
+test('a bound on memory that is too small: the flags that would fit', async () => {
+  const argv = ['estimate', '-m', model.file, '--width', '320', '--height', '192']
+  const { stages } = JSON.parse((await cli([...argv, '--json'])).stdout) as { stages: { unet: { peak: number } } }
+  const { code, stderr } = await cli([...argv, '--max-bytes', String(Math.round(0.97 * stages.unet.peak))])
+  expect(code).toBe(1)
+  expect(stderr).toMatch(/^latent: .* needs [\d.]+ MiB .*What fits: .* \(ERR_OUT_OF_MEMORY\)\ntry: --width \d+ --height \d+( --\S+ \S+)*\n$/)
+})

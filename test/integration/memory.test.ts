@@ -1,7 +1,15 @@
 /** What estimateMemory() says before loading against what the process takes, in a fresh process per case on the built package. */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { convert, estimateMemory } from '../../lib/index'
+import {
+  convert,
+  DiffusionPipeline,
+  estimateMemory,
+  OutOfMemoryError,
+  type LoadOptions,
+  type TextGenerateOptions,
+  type WeightType,
+} from '../../lib/index'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 import { describeModel, runChild } from './children/run'
 
@@ -70,4 +78,41 @@ test('a bound that is too small says what would fit', async () => {
   expect((await estimate(bound)).peakBytes).toBeLessThanOrEqual(bound)
   const error = await estimate(Math.round(0.3 * free.peakBytes)).catch((reason: unknown) => reason)
   expect(error).toMatchObject({ name: 'OutOfMemoryError', details: { required: expect.any(Number) as number } })
+})
+
+test('what a refusal names can be drawn under the same bound', async () => {
+  const config = model.golden.config as never
+  const free = await estimateMemory(model.file, { config, width: 320, height: 192, guidanceScale: 5 })
+  const maxBytes = Math.round(0.97 * free.stages.unet!.peak)
+  const draw = async (memory: LoadOptions['memory'], options: TextGenerateOptions, dtype?: WeightType) => {
+    await using pipe = await DiffusionPipeline.load(model.file, { config, memory, dtype })
+    if (pipe.kind !== 'text') throw new Error(pipe.kind)
+    return pipe.generate({ prompt: 'a', steps: 1, guidanceScale: 5, ...options })
+  }
+  const error = await draw({ maxBytes }, { width: 320, height: 192 }).catch((reason: unknown) => reason as OutOfMemoryError)
+  if (!(error instanceof OutOfMemoryError)) throw new Error('nothing was refused')
+  expect(error.required).toBeGreaterThan(maxBytes)
+  expect(error.available).toBe(maxBytes)
+  expect(error.plans.length).toBeGreaterThan(0)
+  expect(error.nearest).toEqual(error.plans[0])
+  expect(error.least).toBeUndefined()
+  for (const { width, height, memory, dtype, guidanceScale, peakBytes } of error.plans) {
+    expect(peakBytes).toBeLessThanOrEqual(maxBytes)
+    const { images } = await draw({ mode: memory, maxBytes }, { width, height, ...(guidanceScale ? { guidanceScale } : {}) }, dtype)
+    expect(images[0]).toMatchObject({ width, height })
+  }
+}, 60_000)
+
+test('where nothing fits, the least is told', async () => {
+  const error = await DiffusionPipeline.load(model.file, { config: model.golden.config as never, memory: { maxBytes: 1000 } }).catch(
+    (reason: unknown) => reason,
+  )
+  expect(error).toMatchObject({
+    name: 'OutOfMemoryError',
+    available: 1000,
+    plans: [],
+    nearest: undefined,
+    least: { memory: 'low', guidanceScale: 1 },
+  })
+  expect((error as Error).message).toMatch(/Nothing fits; the least is 64x64/)
 })

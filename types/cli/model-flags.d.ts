@@ -68,6 +68,11 @@ export declare const loadFlags: {
         readonly value: "M";
         readonly help: "auto (default), fast or low: one part at a time";
     };
+    readonly 'max-bytes': {
+        readonly kind: "number";
+        readonly value: "N";
+        readonly help: "a bound on memory, kept or refused with what would fit";
+    };
     readonly 'vae-tiling': {
         readonly kind: "switch";
         readonly help: "decode in overlapping tiles";
