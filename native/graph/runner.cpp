@@ -48,6 +48,12 @@ void check_size(const ggml_tensor * tensor, size_t size, ggml_type type, const s
     }
 }
 
+Span<float> numbers_of(const ggml_tensor * tensor) {
+    if (!ggml_backend_buffer_is_host(tensor->view_src ? tensor->view_src->buffer : tensor->buffer) || !ggml_is_contiguous(tensor))
+        throw Error(ErrorCode::internal, "A value of the graph is not in one piece of the host's memory");
+    return {static_cast<float *>(tensor->data), static_cast<size_t>(ggml_nelements(tensor))};
+}
+
 /// Text encoders stay in float32: they are a thousandth of the work and every error of theirs reaches every step.
 kernels::Arithmetic arithmetic(const WeightStore & weights, const Runner::Limits & limits) {
     const bool exact = limits.float32 || weights.policy().precision == Precision::exact || weights.part() == "textEncoder";
@@ -145,8 +151,20 @@ bool Graph::has_input(const std::string & name) const {
     return state_->inputs.count(name) > 0;
 }
 
+size_t Graph::input_size(const std::string & name) const {
+    return static_cast<size_t>(ggml_nelements(named(state_->inputs, name)));
+}
+
 size_t Graph::output_size(const std::string & name) const {
     return static_cast<size_t>(ggml_nelements(named(state_->outputs, name)));
+}
+
+Span<float> Graph::host_input(const std::string & name) {
+    return numbers_of(named(state_->inputs, name));
+}
+
+Span<float> Graph::host_output(const std::string & name) {
+    return numbers_of(named(state_->outputs, name));
 }
 
 void Graph::compute(const CancelToken & cancel) {

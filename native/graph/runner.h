@@ -26,7 +26,12 @@ public:
     void set_input(const std::string & name, Span<const int32_t> data);
     void get_output(const std::string & name, Span<float> out) const;
     bool has_input(const std::string & name) const;
-    size_t output_size(const std::string & name) const;  // elements
+    size_t input_size(const std::string & name) const;  // elements
+    size_t output_size(const std::string & name) const;
+    /// The numbers of an input or output themselves, to be written before and read (or changed) after a computation; only on the
+    /// CPU, whose memory is the host's.
+    Span<float> host_input(const std::string & name);
+    Span<float> host_output(const std::string & name);
     void compute(const CancelToken & cancel);
 
     uint64_t bytes() const;  // everything this graph holds, weights excluded

@@ -74,48 +74,55 @@ graph::GraphBuilder BandedStage::band_graph(const StoredMap & x, const Step & st
     };
 }
 
-/// Room for what goes into a graph and what comes out of it.
-void BandedStage::stage(size_t input, size_t output, size_t shortcut) {
-    const size_t sizes[] = {input, output, shortcut};
-    std::vector<float> * const buffers[] = {&input_, &output_, &shortcut_};
-    for (int i = 0; i < 3; ++i) {
-        if (sizes[i] > staged_[i]) {
-            count_.add((sizes[i] - staged_[i]) * sizeof(float));
-            staged_[i] = sizes[i];
-            if (job_) buffers[i]->reserve(sizes[i]);
-        }
-        if (job_) buffers[i]->resize(sizes[i]);
+/// Leaves the results where they are until the graph is cleared or run again: in the graph itself on the CPU, in copies
+/// elsewhere. `fill` writes the input.
+template <typename Fill>
+BandedStage::Results BandedStage::run_graph(Graph & graph, bool shortcut, const Fill & fill) {
+    job_->check();
+    const bool host = weights_.device()->is_cpu();
+    if (host) {
+        fill(graph.host_input("x").data());
+    } else {
+        input_.resize(graph.input_size("x"));
+        fill(input_.data());
+        graph.set_input("x", Span<const float>(input_));
     }
+    graph.compute(*job_->cancel);
+    if (host) return {graph.host_output("y"), shortcut ? graph.host_output("shortcut") : Span<float>()};
+    const auto copy = [&](const char * name, std::vector<float> & values) {
+        values.resize(graph.output_size(name));
+        graph.get_output(name, values);
+        return Span<float>(values);
+    };
+    return {copy("y", output_), shortcut ? copy("shortcut", shortcut_) : Span<float>()};
 }
 
-/// Leaves the result in output_ and the shortcut's in shortcut_.
-void BandedStage::run_band(const StoredMap & x, const Step & step, const Band & band) {
-    const auto size = [](int64_t channels, int64_t rows, int64_t width) { return static_cast<size_t>(channels * rows * width); };
-    const size_t in = size(x.channels(), band.input_rows, x.width()),
-                 out = size(step.conv->out, band.rows, step.result(x.width())),
-                 shortcut = step.shortcut ? size(step.shortcut->out, band.rows, x.width()) : 0;
+/// Counts a graph, and copies of its ends where there are such.
+BandedStage::Results BandedStage::count_graph(const std::string & key, const graph::GraphBuilder & build, size_t numbers) {
+    const auto known = measured_.find(key);
+    const uint64_t bytes = known != measured_.end() ? known->second : measured_[key] = runner_.measure(build).bytes;
+    count_.touch(bytes + (weights_.device()->is_cpu() ? 0 : numbers * sizeof(float)));
+    return {};
+}
+
+BandedStage::Results BandedStage::run_band(const StoredMap & x, const Step & step, const Band & band) {
     const graph::GraphBuilder build = band_graph(x, step, band);
-    stage(in, out, shortcut);
     const std::string key = step.name + " " + std::to_string(x.width()) + "x" + std::to_string(band.input_rows) + " " +
                             std::to_string(band.first - step.result(band.input_first)) + "+" + std::to_string(band.rows);
     if (!job_) {
-        const auto known = measured_.find(key);
-        const uint64_t bytes = known != measured_.end() ? known->second : measured_[key] = runner_.measure(build).bytes;
-        return count_.touch(bytes);
+        const int64_t out = step.conv->out + (step.shortcut ? step.shortcut->out : 0);
+        return count_graph(
+            key, build,
+            static_cast<size_t>(x.channels() * band.input_rows * x.width() + out * band.rows * step.result(x.width())));
     }
-    job_->check();
-    x.read(band.input_first, band.input_rows, input_.data(), pool_);
     if (key != graph_key_) runner_.clear();  // one graph at a time
     graph_key_ = key;
     Graph & graph = runner_.prepare(key, build);
-    graph.set_input("x", Span<const float>(input_));
     if (step.norm) {
         graph.set_input("scale", Span<const float>(scale_));
         graph.set_input("shift", Span<const float>(shift_));
     }
-    graph.compute(*job_->cancel);
-    graph.get_output("y", output_);
-    if (step.shortcut) graph.get_output("shortcut", shortcut_);
+    return run_graph(graph, step.shortcut != nullptr, [&](float * to) { x.read(band.input_first, band.input_rows, to, pool_); });
 }
 
 /// Frees graphs so that their memory is the system's again, not the allocator's.
@@ -124,7 +131,7 @@ void BandedStage::clear() {
     if (job_) trim_heap();
 }
 
-void BandedStage::write(StoredMap & map, int64_t first, std::vector<float> & values, const StoredMap * residual) {
+void BandedStage::write(StoredMap & map, int64_t first, Span<float> values, const StoredMap * residual) {
     if (!map.write(first, values.data(), residual, pool_)) throw MapOverflow{};
 }
 
@@ -145,19 +152,19 @@ std::vector<StoredMap> BandedStage::convolve(StoredMap & x, const Step & step, S
         const int64_t end = std::min(first + rows, height);
         const int64_t input_first = std::max<int64_t>(0, step.reads_from(first));
         const Band band{first, end - first, input_first, std::min(x.height(), step.reads_to(end)) - input_first};
-        run_band(x, step, band);
+        const Results results = run_band(x, step, band);
         if (!step.keeps_input) x.free_before(end == height ? x.height() : step.reads_from(end));
         if (step.last) {
             const int64_t channels = step.conv->out;
             for (int64_t c = 0; job_ && c < channels; ++c) {
                 float * plane = picture.data() + (c * height + first) * width;
-                for (int64_t i = 0; i < band.rows * width; ++i) plane[i] = output_[static_cast<size_t>(i * channels + c)];
+                for (int64_t i = 0; i < band.rows * width; ++i) plane[i] = results.y[static_cast<size_t>(i * channels + c)];
             }
             continue;
         }
-        write(made[0], first, output_, residual);
+        write(made[0], first, results.y, residual);
         if (residual) residual->free_before(end);
-        if (step.shortcut) write(made[1], first, shortcut_);
+        if (step.shortcut) write(made[1], first, results.shortcut);
     }
     clear();  // the next layer has other graphs
     return made;
@@ -172,28 +179,29 @@ StoredMap BandedStage::block(StoredMap x, const StageBlock & w, const std::strin
     return std::move(convolve(made[0], {name + ".conv2", &w.conv2, &w.norm2}, &residual, {})[0]);
 }
 
-/// Runs, or measures, a graph from x to y over input_ and output_.
-void BandedStage::whole_graph(const std::string & name, const graph::GraphBuilder & build) {
-    if (!job_) return count_.touch(runner_.measure(build).bytes);
-    Graph & graph = runner_.prepare(name, build);
-    graph.set_input("x", Span<const float>(input_));
-    graph.compute(*job_->cancel);
-    graph.get_output("y", output_);
-    clear();
+/// Runs, or counts, a graph from x to y, `take`s its result and frees it. `numbers`: of its input and result.
+template <typename Fill, typename Take>
+void BandedStage::whole_graph(const std::string & name, const graph::GraphBuilder & build, size_t numbers, const Fill & fill,
+                              const Take & take) {
+    if (!job_) {
+        take(count_graph(name, build, numbers).y);
+    } else {
+        take(run_graph(runner_.prepare(name, build), false, fill).y);
+        clear();
+    }
 }
 
 StoredMap BandedStage::attention(StoredMap x, const StageAttention & w, const std::string & name) {
     const int64_t channels = x.channels(), height = x.height(), width = x.width();
-    const size_t size = static_cast<size_t>(channels * height * width);
-    stage(size, size, 0);
-    if (job_) x.read(0, height, input_.data(), pool_);
-    x.free_before(height);
-    whole_graph(name, [&](Ops & ops) {
+    StoredMap y(channels, height, width, height, type_, !job_, count_);
+    const auto build = [&](Ops & ops) {
         const Map map = ops.to_map(ops.input_seq("x", channels, width * height, 1), width, height);
         ops.output("y", ops.to_seq(run(ops, map, w)));
-    });
-    StoredMap y(channels, height, width, height, type_, !job_, count_);
-    write(y, 0, output_);
+    };
+    if (!job_) x.free_before(height);
+    whole_graph(
+        name, build, static_cast<size_t>(2 * channels * height * width), [&](float * to) { x.read_all(to, pool_); },
+        [&](Span<float> values) { write(y, 0, values); });
     return y;
 }
 
@@ -221,30 +229,30 @@ void BandedStage::encode_maps(Span<const float> image, int64_t height, int64_t w
     x = run_levels(std::move(x), layers_.down, "down", Resample::half);
 
     const int64_t channels = x.channels(), h = x.height(), w = x.width();
-    const int64_t out = layers_.quant ? layers_.quant->out : layers_.encoder_out.out;
-    stage(static_cast<size_t>(channels * h * w), static_cast<size_t>(out * h * w), 0);
-    if (job_) x.read(0, h, input_.data(), pool_);
-    x.free_before(h);
-    whole_graph("back", [&](Ops & ops) {
+    const auto build = [&](Ops & ops) {
         Map y = run(ops, ops.to_map(ops.input_seq("x", channels, w * h, 1), w, h), layers_.encoder_middle);
         y = ops.conv(ops.group_norm(y, layers_.encoder_norm, norm_silu), layers_.encoder_out, {});
         ops.output("y", layers_.quant ? ops.conv(y, *layers_.quant, {}) : y);
-    });
-    if (job_) std::copy(output_.begin(), output_.end(), moments.begin());
+    };
+    const int64_t out = layers_.quant ? layers_.quant->out : layers_.encoder_out.out;
+    if (!job_) x.free_before(h);
+    whole_graph(
+        "back", build, static_cast<size_t>((channels + out) * h * w), [&](float * to) { x.read_all(to, pool_); },
+        [&](Span<float> values) { std::copy(values.begin(), values.end(), moments.begin()); });
 }
 
 /// Everything at the resolution of the latents before the first level in one graph as well.
 void BandedStage::decode_maps(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image) {
     const int64_t channels = layers_.decoder_in.out;
-    stage(static_cast<size_t>(embed_dim * height * width), static_cast<size_t>(channels * height * width), 0);
-    if (job_) std::copy(latents.begin(), latents.end(), input_.begin());
-    whole_graph("front", [&](Ops & ops) {
+    StoredMap x(channels, height, width, height, type_, !job_, count_);
+    const auto build = [&](Ops & ops) {
         Map h = ops.input_map("x", width, height, embed_dim, 1);
         if (layers_.post_quant) h = ops.conv(h, *layers_.post_quant, {});
         ops.output("y", ops.to_seq(run(ops, ops.conv(h, layers_.decoder_in, {}), layers_.decoder_middle)));
-    });
-    StoredMap x(channels, height, width, height, type_, !job_, count_);
-    write(x, 0, output_);
+    };
+    whole_graph(
+        "front", build, static_cast<size_t>((embed_dim + channels) * height * width),
+        [&](float * to) { std::copy(latents.begin(), latents.end(), to); }, [&](Span<float> values) { write(x, 0, values); });
 
     x = run_levels(std::move(x), layers_.up, "up", Resample::twice);
     Step out{"out", &layers_.decoder_out, &layers_.decoder_norm};

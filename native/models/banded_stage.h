@@ -37,19 +37,26 @@ private:
     enum class Resample { none, twice, half };
     struct Step;
     struct Band;
+    struct Results {
+        Span<float> y, shortcut;
+    };
     void encode_maps(Span<const float> image, int64_t height, int64_t width, Span<float> moments);
     void decode_maps(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image);
     StoredMap run_levels(StoredMap x, const std::vector<StageLevel> & levels, const std::string & name, Resample resample);
     StoredMap block(StoredMap x, const StageBlock & w, const std::string & name);
     StoredMap attention(StoredMap x, const StageAttention & w, const std::string & name);
     std::vector<StoredMap> convolve(StoredMap & x, const Step & step, StoredMap * residual, Span<float> picture);
-    void stage(size_t input, size_t output, size_t shortcut);
-    void run_band(const StoredMap & x, const Step & step, const Band & band);
-    void whole_graph(const std::string & name, const graph::GraphBuilder & build);
+    template <typename Fill>
+    Results run_graph(graph::Graph & graph, bool shortcut, const Fill & fill);
+    template <typename Fill, typename Take>
+    void whole_graph(const std::string & name, const graph::GraphBuilder & build, size_t numbers, const Fill & fill,
+                     const Take & take);
+    Results count_graph(const std::string & key, const graph::GraphBuilder & build, size_t numbers);
+    Results run_band(const StoredMap & x, const Step & step, const Band & band);
     graph::GraphBuilder band_graph(const StoredMap & x, const Step & step, const Band & band) const;
     int64_t band_rows(const StoredMap & x, const Step & step) const;
     void clear();
-    void write(StoredMap & map, int64_t first, std::vector<float> & values, const StoredMap * residual = nullptr);
+    void write(StoredMap & map, int64_t first, Span<float> values, const StoredMap * residual = nullptr);
 
     const StageLayers & layers_;
     const graph::WeightStore & weights_;
@@ -59,9 +66,8 @@ private:
     const JobContext * job_ = nullptr;  // null: nothing is computed, memory is counted
     MemoryCount count_;
     std::string graph_key_;
-    std::map<std::string, uint64_t> measured_;  // by graph
-    size_t staged_[3] = {0, 0, 0};              // largest sizes so far of the next three
-    std::vector<float> input_, output_, shortcut_;
+    std::map<std::string, uint64_t> measured_;      // by graph
+    std::vector<float> input_, output_, shortcut_;  // of graphs that are not in the host's memory
     std::vector<float> scale_, shift_;
 };
 

@@ -43,6 +43,11 @@ public:
 
     /// Rows [first, first + count): out[count][width][channels].
     void read(int64_t first, int64_t count, float * out, kernels::Pool * pool) const;
+    /// All rows, which are freed: they will not be read again.
+    void read_all(float * out, kernels::Pool * pool) {
+        read(0, height_, out, pool);
+        free_before(height_);
+    }
     /// The band that begins at row `first`, from values[rows of the band][width][channels]; those of `residual`, a map of the
     /// same size, are added to `values` before. False where a finite value is too large for the type.
     bool write(int64_t first, float * values, const StoredMap * residual, kernels::Pool * pool);
