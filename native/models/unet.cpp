@@ -303,6 +303,11 @@ void UNet::set_context(graph::Graph & graph, const UNetShape & shape, Span<const
     graph.stamp = context_stamp_;
 }
 
+uint64_t UNet::feature_bytes(const UNetShape & shape) const {
+    const int64_t widest = config_.model_channels * *std::max_element(config_.channel_mult.begin(), config_.channel_mult.end());
+    return static_cast<uint64_t>(shape.batch * shape.height * shape.width * widest) * sizeof(float);
+}
+
 graph::GraphMeasure UNet::measure(const UNetShape & shape, std::optional<int> branch) const {
     check(shape);
     using Kind = Pass::Kind;
@@ -311,11 +316,7 @@ graph::GraphMeasure UNet::measure(const UNetShape & shape, std::optional<int> br
     };
     graph::GraphMeasure measured = pass(branch ? Kind::keep_features : Kind::whole);
     if (branch) {
-        // Features are at most as wide as the widest level, at the size of the latents.
-        const int64_t widest =
-            config_.model_channels * *std::max_element(config_.channel_mult.begin(), config_.channel_mult.end());
-        measured.bytes += pass(Kind::outer).bytes;
-        measured.bytes += static_cast<uint64_t>(shape.batch * shape.height * shape.width * widest) * sizeof(float);
+        measured.bytes += pass(Kind::outer).bytes + feature_bytes(shape);
     }
     if (config_.attention == UNetAttention::spatial_transformer)
         measured.bytes += runner_.measure([&](Ops & ops) { build_context(ops, shape); }).bytes;

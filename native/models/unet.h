@@ -61,6 +61,9 @@ public:
     /// and of calls that use them, features included, and the work of the former.
     graph::GraphMeasure measure(const UNetShape & shape, std::optional<int> branch = std::nullopt) const;
 
+    /// Features take at most so much: the widest level's channels at the size of the latents.
+    uint64_t feature_bytes(const UNetShape & shape) const;
+
     /// The largest `branch` of features.
     int deepest_branch() const;
 

@@ -91,10 +91,13 @@ Json LatentPipeline::estimate_stages(const PictureMemory & picture) const {
     const uint64_t latents = 16 * sizeof(float) * elements(shape);
     if (unet_) {
         const int64_t tokens = picture.tokens >= 0 ? picture.tokens : conditioners_->tokens();
-        const UNetPlan plan = plan_unet(shape, tokens, picture.guided && tokens > 0);
+        const SamplingRequest::DeepCache & cache = picture.deep_cache;
+        const std::optional<int> branch = cache.on() ? std::optional<int>(cache.branch) : std::nullopt;
+        const UNetPlan plan = plan_unet(shape, tokens, picture.guided && tokens > 0, cache);
         const int64_t h = plan.tile > 0 ? std::min<int64_t>(shape[2], plan.tile) : shape[2],
                       w = plan.tile > 0 ? std::min<int64_t>(shape[3], plan.tile) : shape[3];
-        add("unet", *unet_, unet_->measure({plan.as_batch ? 2 : 1, h, w, tokens}).bytes, latents);
+        add("unet", *unet_, unet_->measure({plan.as_batch ? 2 : 1, h, w, tokens}, branch).bytes,
+            latents + kept_features(shape, picture.guided && tokens > 0, cache));
     }
     if (!first_stage_) return stages;
     add("decode", *first_stage_, plan_decode(shape[2], shape[3]).bytes, (12 + 3 * 4) * pixels);

@@ -8,6 +8,13 @@
 
 namespace latent::pipeline {
 
+/// Bytes of the features of the other pictures while one is worked at (UNet::measure counts that one's).
+uint64_t LatentPipeline::kept_features(const std::array<int64_t, 4> & shape, bool guided,
+                                       const SamplingRequest::DeepCache & deep_cache) const {
+    if (!deep_cache.on()) return 0;
+    return static_cast<uint64_t>(shape[0] - 1) * unet_->feature_bytes({guided ? 2 : 1, shape[2], shape[3], 0});
+}
+
 /// Whether the two halves of guidance run as one batch, and in which tiles; throws out_of_memory where not even one half alone
 /// fits the caller's bound.
 LatentPipeline::UNetPlan LatentPipeline::plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided,
@@ -17,7 +24,7 @@ LatentPipeline::UNetPlan LatentPipeline::plan_unet(const std::array<int64_t, 4> 
         refuse("deepCache.branch must be 0 to " + std::to_string(unet_->deepest_branch()) + " for this U-Net, not " +
                std::to_string(*branch));
     }
-    const uint64_t held = weights_beside(*unet_);
+    const uint64_t held = weights_beside(*unet_) + kept_features(shape, guided, deep_cache);
     const auto measure = [&](int64_t batch, int64_t h, int64_t w) { return unet_->measure({batch, h, w, tokens}, branch).bytes; };
     int64_t height = shape[2], width = shape[3];
     UNetPlan plan{guided && !one_part_at_a_time_, 0};

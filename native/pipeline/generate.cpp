@@ -260,6 +260,7 @@ GenerateResult LatentPipeline::generate(const GenerateRequest & request, const J
         picture.from_image = request.condition.image && !conditioners_->takes_image();
         picture.tokens = conditioners_->tokens(&request.condition);
         picture.count = request.count;
+        picture.deep_cache = request.sampling.deep_cache;
         return picture;
     };
     GenerateResult result;

@@ -93,6 +93,7 @@ private:
         bool from_image = false;  // image to image
         int64_t tokens = -1;      // of cross-attention, -1: as usual
         int count = 1;
+        SamplingRequest::DeepCache deep_cache;
     };
 
     void choose_residency();
@@ -125,6 +126,8 @@ private:
 
     UNetPlan plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided,
                        const SamplingRequest::DeepCache & deep_cache = {}) const;
+    uint64_t kept_features(const std::array<int64_t, 4> & shape, bool guided,
+                           const SamplingRequest::DeepCache & deep_cache) const;
     void evaluate(const Latents & x, Span<const double> timesteps, const Guidance & guidance, Latents & output,
                   const JobContext & job);
     void evaluate_row(const Latents & x, int64_t row, double timestep, const Guidance & guidance, Span<float> output,
