@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/k_quants.h"
 #include "ggml.h"
 
 namespace latent::formats {
@@ -63,6 +64,7 @@ void encode(DType type, float * values, int64_t count, int64_t inner, uint8_t * 
     for (int64_t i = 0; i < count; ++i) {
         if (std::fabs(values[i]) < 1e-30f) values[i] = 0;
     }
+    if (is_k_quant(type)) return quantise_k(type, values, count, out);
     ggml_quantize_chunk(ggml_type_of(type), values, out, 0, count / inner, inner, nullptr);
 }
 

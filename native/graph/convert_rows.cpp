@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/k_quants.h"
 #include "graph/ggml_handles.h"
 
 namespace latent::graph {
@@ -24,7 +25,9 @@ void row_from_f32(DType to, const float * values, uint8_t * out, int64_t inner) 
         case DType::f32: std::memcpy(out, values, static_cast<size_t>(inner) * sizeof(float)); break;
         case DType::f16: ggml_cpu_fp32_to_fp16(values, reinterpret_cast<ggml_fp16_t *>(out), inner); break;
         case DType::bf16: ggml_cpu_fp32_to_bf16(values, reinterpret_cast<ggml_bf16_t *>(out), inner); break;
-        default: ggml_quantize_chunk(to_ggml(to), values, out, 0, 1, inner, nullptr);
+        default:
+            if (is_k_quant(to)) return quantise_k(to, values, inner, out);
+            ggml_quantize_chunk(to_ggml(to), values, out, 0, 1, inner, nullptr);
     }
 }
 

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/tensor_source.h"
+
+namespace latent {
+
+/// Whether quantise_k() writes the type: q4_k, q5_k and q6_k.
+bool is_k_quant(DType type);
+
+/// Quantises `count` finite values, a multiple of 256, into blocks of a type that is_k_quant() knows; ggml reads them. As ggml's
+/// own quantiser does, the scale (and minimum) of every group of values is the weighted least-squares fit to the best of some
+/// twenty roundings. All groups of a block are searched side by side, which compilers turn into vector instructions.
+void quantise_k(DType type, const float * values, int64_t count, uint8_t * out);
+
+}  // namespace latent
