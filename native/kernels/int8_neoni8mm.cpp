@@ -43,7 +43,7 @@ LATENT_NO_INLINE void multiply_block(int64_t lanes, const uint8_t * staged, cons
 void multiply(int64_t segments, const Int8Blocks & blocks, const uint8_t * const * rows, const Int8Scale * const * scales,
               const int8_t * panel, const float * weight_sums, int columns, bool accumulate, float * c) {
     uint8_t staged[Int8Blocks::kMostLanes / 2 * kStagedPair];
-    float parts[kTileColumns / kBlockColumns][kTileRows * kBlockColumns];
+    float parts[kTileColumns / kBlockColumns][kBlockFloats];
     const uint8_t * b = reinterpret_cast<const uint8_t *>(panel);
     for (int64_t s = 0; s < segments; ++s, rows += kTileRows, scales += kTileRows, b += blocks.row_bytes() * kTileColumns) {
         for (int64_t block = 0; block < blocks.count; ++block, weight_sums += kTileColumns) {

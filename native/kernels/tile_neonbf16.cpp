@@ -40,7 +40,7 @@ void multiply_block(int64_t segments, int64_t lanes, const uint8_t * staged, con
 void multiply(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
               float * c) {
     uint8_t staged[kMostPairs * kStagedPair];
-    float parts[kTileColumns / kBlockColumns][kTileRows * kBlockColumns];
+    float parts[kTileColumns / kBlockColumns][kBlockFloats];
     const int64_t pairs = (lanes + 1) / 2, segment_bytes = lanes * kTileColumns * 4;
     const int64_t most = pairs < kMostPairs ? kMostPairs / pairs : 1;  // segments staged at once
     const uint8_t * b = static_cast<const uint8_t *>(panel);
