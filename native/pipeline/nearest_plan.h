@@ -40,7 +40,7 @@ struct NearestPlans {
     std::string text(const MemoryChoice & wanted) const;
 };
 
-/// Asks the planner, at most some fifty times, for single changes: low memory, which makes the same picture; the largest size of
+/// Asks the planner, at most some eighty times, for single changes: low memory, which makes the same picture; the largest size of
 /// the same shape whose sides are multiples of `multiple` (found by bisection, so of sizes whose peaks grow with them); a smaller
 /// weight type; no guidance. Where none of them is enough, for two or three at once.
 NearestPlans nearest_plans(const MemoryChoice & wanted, int64_t multiple, uint64_t bound, const AskPlanner & ask);
