@@ -32,6 +32,7 @@ endif()
 set(GGML_LLAMAFILE ON CACHE BOOL "" FORCE)
 set(GGML_OPENMP OFF CACHE BOOL "" FORCE)
 set(GGML_CCACHE OFF CACHE BOOL "" FORCE)
+set(GGML_CPU_REPACK OFF CACHE BOOL "" FORCE)
 set(GGML_ALL_WARNINGS OFF CACHE BOOL "" FORCE)
 set(GGML_NATIVE OFF CACHE BOOL "" FORCE)       # x86 floor: AVX2, FMA, F16C, BMI2
 set(GGML_STATIC ON CACHE BOOL "" FORCE)
@@ -45,6 +46,10 @@ endforeach()
 set(GIT_EXE "${CMAKE_COMMAND}" CACHE INTERNAL "")
 add_compile_definitions(GGML_MAX_NAME=128)
 add_subdirectory("${_ggml}" "${CMAKE_BINARY_DIR}/ggml" EXCLUDE_FROM_ALL)
+# Layouts of other block types, for a buffer type that is not used here: a sixth of what compiling ggml takes.
+get_target_property(_sources ggml-cpu SOURCES)
+list(FILTER _sources EXCLUDE REGEX "repack\\.cpp$")
+set_target_properties(ggml-cpu PROPERTIES SOURCES "${_sources}")
 foreach(_target ggml ggml-base ggml-cpu)  # other people's code: its warnings are theirs
   get_target_property(_headers ${_target} INTERFACE_INCLUDE_DIRECTORIES)
   if(_headers)
