@@ -22,11 +22,11 @@ await main(() => {
     },
   })
   const jobs = values.jobs ?? String(os.availableParallelism?.() ?? os.cpus().length)
-  const output = values.verbose ? '--verbose' : '--output-on-failure'
+  const output = ['--no-tests=error', '--parallel', jobs, values.verbose ? '--verbose' : '--output-on-failure']
   if (values.only && !values.preset) throw new Error('--only needs --preset')
   if (values.preset === undefined) {
     buildNative({ jobs: Number(jobs), tests: true })
-    run('ctest', ['--test-dir', buildDirectory, '-C', 'Release', '--no-tests=error', output])
+    run('ctest', ['--test-dir', buildDirectory, '-C', 'Release', ...output])
     return
   }
   checkCMake()
@@ -40,5 +40,5 @@ await main(() => {
   const fresh = !existsSync(path.join(root, `build-${values.preset}`, 'CMakeCache.txt'))
   run('cmake', ['--preset', values.preset, ...(fresh && process.platform !== 'win32' && onPath('ninja') ? ['-G', 'Ninja'] : [])])
   run('cmake', ['--build', '--preset', values.preset, '--parallel', jobs, ...(values.only ? ['--target', `test_${values.only}`] : [])])
-  run('ctest', ['--preset', values.preset, '--no-tests=error', output, ...(values.only ? ['--tests-regex', `^${values.only}`] : [])])
+  run('ctest', ['--preset', values.preset, ...output, ...(values.only ? ['--tests-regex', `^${values.only}`] : [])])
 })
