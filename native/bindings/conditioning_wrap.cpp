@@ -8,7 +8,7 @@
 namespace latent::bindings {
 namespace {
 
-constexpr napi_type_tag tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b02};
+constexpr napi_type_tag conditioning_tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b02};
 
 }  // namespace
 
@@ -23,7 +23,7 @@ Napi::Function ConditioningWrap::define(Napi::Env env) {
 }
 
 Napi::Object ConditioningWrap::make(Napi::Env env, State state) {
-    return construct(env, EnvData::of(env).conditioning_class, &state, tag);
+    return construct(env, EnvData::of(env).conditioning_class, &state, conditioning_tag);
 }
 
 ConditioningWrap::ConditioningWrap(const Napi::CallbackInfo & info)
@@ -46,7 +46,7 @@ void ConditioningWrap::Finalize(Napi::BasicEnv env) {
 
 ConditioningPtr ConditioningWrap::value_of(Napi::Value value, const char * name, bool optional) {
     if (optional && (value.IsNull() || value.IsUndefined())) return nullptr;
-    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&tag)) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&conditioning_tag)) {
         throw ArgumentTypeError(std::string(name) + " must be conditioning of the engine");
     }
     const ConditioningWrap & wrap = *Unwrap(value.As<Napi::Object>());

@@ -8,7 +8,7 @@
 namespace latent::bindings {
 namespace {
 
-constexpr napi_type_tag tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b01};
+constexpr napi_type_tag latents_tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b01};
 
 }  // namespace
 
@@ -20,7 +20,7 @@ Napi::Function LatentsWrap::define(Napi::Env env) {
 }
 
 Napi::Object LatentsWrap::make(Napi::Env env, LatentsState state) {
-    return construct(env, EnvData::of(env).latents_class, &state, tag);
+    return construct(env, EnvData::of(env).latents_class, &state, latents_tag);
 }
 
 LatentsWrap::LatentsWrap(const Napi::CallbackInfo & info)
@@ -36,7 +36,7 @@ void LatentsWrap::Finalize(Napi::BasicEnv env) {
 
 LatentsPtr LatentsWrap::value_of(Napi::Value value, const char * name, bool optional) {
     if (optional && (value.IsNull() || value.IsUndefined())) return nullptr;
-    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&tag)) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&latents_tag)) {
         throw ArgumentTypeError(std::string(name) + " must be latents of the engine");
     }
     const LatentsWrap & wrap = *Unwrap(value.As<Napi::Object>());

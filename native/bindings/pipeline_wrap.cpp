@@ -14,7 +14,7 @@
 namespace latent::bindings {
 namespace {
 
-constexpr napi_type_tag tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b05};
+constexpr napi_type_tag pipeline_tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b05};
 
 // Told to the garbage collector of what a pipeline holds: enough to make it look, not so much that it does nothing else.
 constexpr size_t max_reported_bytes = size_t{256} << 20;
@@ -100,7 +100,7 @@ Napi::Function PipelineWrap::define(Napi::Env env) {
 }
 
 Napi::Object PipelineWrap::make(Napi::Env env, PipelinePtr state) {
-    return construct(env, EnvData::of(env).pipeline_class, &state, tag);
+    return construct(env, EnvData::of(env).pipeline_class, &state, pipeline_tag);
 }
 
 Napi::Value PipelineWrap::load(const Napi::CallbackInfo & info) {

@@ -8,7 +8,7 @@
 namespace latent::bindings {
 namespace {
 
-constexpr napi_type_tag tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b03};
+constexpr napi_type_tag sampler_tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b03};
 
 struct StepInfo {
     int index = 0, steps = 0;
@@ -51,7 +51,7 @@ Napi::Function SamplerWrap::define(Napi::Env env) {
 }
 
 Napi::Object SamplerWrap::make(Napi::Env env, std::shared_ptr<SamplerState> state) {
-    return construct(env, EnvData::of(env).sampler_class, &state, tag);
+    return construct(env, EnvData::of(env).sampler_class, &state, sampler_tag);
 }
 
 SamplerWrap::SamplerWrap(const Napi::CallbackInfo & info)

@@ -9,7 +9,7 @@
 namespace latent::bindings {
 namespace {
 
-constexpr napi_type_tag tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b04};
+constexpr napi_type_tag solver_tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b04};
 
 /// The caller's numbers in place of a generator's.
 class GivenNoise : public NoiseSource {
@@ -48,7 +48,7 @@ Napi::Function SolverWrap::define(Napi::Env env) {
 
 Napi::Object SolverWrap::make(Napi::Env env, const SolverRequest & request) {
     State state{bindings::make(request), SeededNoise(request.rng, request.seed, 1)};
-    return construct(env, EnvData::of(env).solver_class, &state, tag);
+    return construct(env, EnvData::of(env).solver_class, &state, solver_tag);
 }
 
 SolverWrap::SolverWrap(const Napi::CallbackInfo & info)

@@ -47,6 +47,7 @@ function(latent_addon)
   # baseline processor is kept, so the check of the processor (core/cpu.h) runs anywhere.
   target_link_libraries(latent_addon PRIVATE latent_pipeline latent_node_api)
   latent_warnings(latent_addon)
+  latent_unity(latent_addon)
   file(READ "${PROJECT_SOURCE_DIR}/package.json" package)
   string(JSON version GET "${package}" version)
   get_directory_property(ggml_version DIRECTORY "${_ggml}" DEFINITION GGML_VERSION)

@@ -45,13 +45,9 @@ struct Stored {
     bool sgm = false;  // under "conditioner.embedders."
 };
 
-bool starts(const std::string & text, const char * prefix) {
-    return text.rfind(prefix, 0) == 0;
-}
-
 /// Names of a CLIP image tower, which may stand beside a text tower in one file.
 bool is_image_name(const std::string & name) {
-    return starts(name, "vision_model.") || starts(name, "visual_projection.") || starts(name, "visual.");
+    return starts_with(name, "vision_model.") || starts_with(name, "visual_projection.") || starts_with(name, "visual.");
 }
 
 /// What a file without part prefixes is.
@@ -105,7 +101,7 @@ public:
         const Place bare = bare_place(*part.source);
         if (bare == Place::text) model_.bare_clip = true;
         for (const TensorInfo & tensor : part.source->tensors()) {
-            Stored stored{part.source, tensor, tensor.name, starts(tensor.name, "conditioner.embedders.")};
+            Stored stored{part.source, tensor, tensor.name, starts_with(tensor.name, "conditioner.embedders.")};
             const auto shape = shapes.find(tensor.name);
             if (shape != shapes.end()) stored.info.shape = shape->second;
             const Place where = place_of(stored, part.part, bare);
@@ -137,7 +133,7 @@ private:
 
     static Place place_of(Stored & stored, Part part, Place bare) {
         for (const Prefix & prefix : prefixes) {
-            if (!starts(stored.name, prefix.text)) continue;
+            if (!starts_with(stored.name, prefix.text)) continue;
             // "model.diffusion_model." inside a bare file of another kind cannot occur; "te." and such only count in whole files.
             stored.name = stored.name.substr(std::string(prefix.text).size());
             return prefix.place;
@@ -209,7 +205,7 @@ private:
 
     /// The EMA twin of a U-Net weight: its path below "model." without dots. nullptr where there is none.
     const Stored * ema_of(const Stored & stored) const {
-        if (!starts(stored.info.name, unet_prefix)) return nullptr;
+        if (!starts_with(stored.info.name, unet_prefix)) return nullptr;
         std::string key = stored.info.name.substr(6);
         key.erase(std::remove(key.begin(), key.end(), '.'), key.end());
         const auto found = ema_.find(key);
@@ -287,7 +283,7 @@ private:
             }
             if (open_clip) model_.open_clip[which] = true;
             for (const KeyTarget & target : *targets) {
-                if (starts(target.name, "transformer.text_model.")) model_.text_prefix[which] = base + "transformer.text_model.";
+                if (starts_with(target.name, "transformer.text_model.")) model_.text_prefix[which] = base + "transformer.text_model.";
                 add(base + target.name, stored, target);
             }
         }

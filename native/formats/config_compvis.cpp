@@ -67,7 +67,7 @@ std::vector<int> ints_at(const Json & object, const char * key, const std::vecto
 
 namespace {
 
-void apply_unet(Detection & detection, const Json & params) {
+void apply_unet_params(Detection & detection, const Json & params) {
     UNetConfig & c = *detection.spec.unet;
     c.in_channels = int_at(params, "in_channels", c.in_channels);
     c.out_channels = int_at(params, "out_channels", c.out_channels);
@@ -172,7 +172,7 @@ void apply_compvis_config(Detection & detection, const Json & config, const Cano
     }
     const bool sgm = params.contains("network_config");
     const Json unet = object_at(params, sgm ? "network_config" : "unet_config");
-    if (spec.unet && !unet.is_null()) apply_unet(detection, object_at(unet, "params"));
+    if (spec.unet && !unet.is_null()) apply_unet_params(detection, object_at(unet, "params"));
     if (const Json stage = object_at(params, "first_stage_config"); spec.first_stage && !stage.is_null()) {
         apply_first_stage(detection, text_at(stage, "target"), object_at(stage, "params"));
     }

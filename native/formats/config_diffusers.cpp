@@ -10,7 +10,7 @@ bool is_list(const Json & object, const char * key) {
     return object.contains(key) && object.at(key).is_array();
 }
 
-void apply_unet(Detection & detection, const Json & config) {
+void apply_unet_config(Detection & detection, const Json & config) {
     UNetConfig & c = *detection.spec.unet;
     const std::string name = text_at(config, "_class_name");
     c.in_channels = int_at(config, "in_channels", c.in_channels);
@@ -209,7 +209,7 @@ int DiffusersConfigs::attention_head_dim() const {
 
 void apply_diffusers_configs(Detection & detection, const DiffusersConfigs & configs) {
     ModelSpec & spec = detection.spec;
-    if (spec.unet && !configs.unet.is_null()) apply_unet(detection, configs.unet);
+    if (spec.unet && !configs.unet.is_null()) apply_unet_config(detection, configs.unet);
     if (spec.first_stage && !configs.vae.is_null()) apply_vae(detection, configs.vae);
     if (!configs.scheduler.is_null()) apply_scheduler(detection, configs.scheduler);
     if (!configs.text_encoder.is_null()) apply_text_encoder(detection, 0, configs.text_encoder, configs.tokenizer);

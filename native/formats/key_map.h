@@ -56,6 +56,9 @@ std::optional<KeyTargets> map_open_clip_block(const std::string & name, const st
 std::vector<std::string> split_key(const std::string & name);
 /// Components [from, ...) joined again, each preceded by a dot: ".conv1.weight".
 std::string join_key(const std::vector<std::string> & parts, size_t from);
+inline bool starts_with(const std::string & text, const char * prefix) {
+    return text.rfind(prefix, 0) == 0;
+}
 /// A number of at most four digits, or -1.
 int key_number(const std::string & text);
 

@@ -6,10 +6,6 @@ namespace latent::formats {
 
 namespace {
 
-bool starts(const std::string & text, const char * prefix) {
-    return text.rfind(prefix, 0) == 0;
-}
-
 std::string replace_first(const std::string & text, const char * from, const char * to) {
     const std::string key = from;
     if (text.compare(0, key.size(), key) != 0) return text;
@@ -27,7 +23,7 @@ std::string attention_name(const std::string & rest) {
         {"query.", "q."},           {"key.", "k."},  {"value.", "v."}, {"to_out.0.", "proj_out."},
         {"proj_attn.", "proj_out."}};
     for (const auto & pair : renames) {
-        if (starts(rest, pair[0])) return replace_first(rest, pair[0], pair[1]);
+        if (starts_with(rest, pair[0])) return replace_first(rest, pair[0], pair[1]);
     }
     return rest;
 }
@@ -48,8 +44,8 @@ StageNaming StageNaming::of(const std::vector<std::string> & names) {
 }
 
 std::optional<KeyTargets> map_stage_key(const std::string & name, const StageNaming & naming) {
-    if (starts(name, "loss.") || starts(name, "model_ema.") || name == "colorize") return KeyTargets{};
-    if (!naming.diffusers || !(starts(name, "encoder.") || starts(name, "decoder."))) return KeyTargets{{name}};
+    if (starts_with(name, "loss.") || starts_with(name, "model_ema.") || name == "colorize") return KeyTargets{};
+    if (!naming.diffusers || !(starts_with(name, "encoder.") || starts_with(name, "decoder."))) return KeyTargets{{name}};
     const std::vector<std::string> parts = split_key(name);
     const std::string & half = parts[0];
     if (parts[1] == "conv_norm_out") return KeyTargets{{half + ".norm_out" + join_key(parts, 2)}};

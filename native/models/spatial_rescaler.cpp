@@ -8,7 +8,7 @@ using graph::Ops;
 
 namespace {
 
-constexpr int64_t max_side = 1 << 15;  // labels
+constexpr int64_t max_label_side = 1 << 15;  // labels
 
 }  // namespace
 
@@ -23,10 +23,10 @@ void SpatialRescaler::build(Ops & ops, int64_t height, int64_t width) const {
 
 void SpatialRescaler::check(int64_t height, int64_t width) const {
     for (const int64_t side : {height, width}) {
-        if (side >= factor() && side <= max_side && side % factor() == 0) continue;
+        if (side >= factor() && side <= max_label_side && side % factor() == 0) continue;
         throw Error(ErrorCode::invalid_argument, "A label map of " + std::to_string(width) + "x" + std::to_string(height) +
                                                      " does not fit: each side must be a multiple of " +
-                                                     std::to_string(factor()) + ", up to " + std::to_string(max_side));
+                                                     std::to_string(factor()) + ", up to " + std::to_string(max_label_side));
     }
 }
 

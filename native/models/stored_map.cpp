@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t run_pixels = 64;  // worked on at a time: a run of 128 channels is 32 KB
 
 void for_parts(kernels::Pool * pool, int64_t count, const std::function<void(int64_t)> & work) {
-    if (pool) return pool->run(static_cast<int>(count), [&](int part) { work(part); });
+    if (pool) return pool->run(static_cast<int>(count), [&](int i) { work(i); });
     for (int64_t i = 0; i < count; ++i) work(i);
 }
 

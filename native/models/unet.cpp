@@ -17,8 +17,8 @@ using graph::Seq;
 
 namespace {
 
-constexpr int64_t max_side = 16384;  // latent pixels
-constexpr int64_t max_batch = 256;
+constexpr int64_t max_latent_side = 16384;  // latent pixels
+constexpr int64_t max_latent_batch = 256;
 constexpr int64_t max_tokens = 1 << 16;
 
 void check_config(const UNetConfig & config) {
@@ -255,14 +255,14 @@ void UNet::build(Ops & ops, const UNetShape & shape, const Pass & pass) const {
 
 void UNet::check(const UNetShape & shape) const {
     const int64_t multiple = config_.size_multiple();
-    const auto side_fits = [&](int64_t side) { return side >= 1 && side <= max_side && side % multiple == 0; };
+    const auto side_fits = [&](int64_t side) { return side >= 1 && side <= max_latent_side && side % multiple == 0; };
     if (!side_fits(shape.width) || !side_fits(shape.height)) {
         throw Error(ErrorCode::invalid_argument, "Latents of " + std::to_string(shape.width) + "x" +
                                                      std::to_string(shape.height) +
                                                      " do not fit the U-Net: each side must be a multiple of " +
-                                                     std::to_string(multiple) + ", up to " + std::to_string(max_side));
+                                                     std::to_string(multiple) + ", up to " + std::to_string(max_latent_side));
     }
-    if (shape.batch < 1 || shape.batch > max_batch)
+    if (shape.batch < 1 || shape.batch > max_latent_batch)
         throw Error(ErrorCode::invalid_argument, "The batch of a U-Net call must be 1 to 256");
     if (config_.attention == UNetAttention::spatial_transformer && (shape.tokens < 1 || shape.tokens > max_tokens)) {
         throw Error(ErrorCode::invalid_argument,

@@ -13,7 +13,7 @@ using namespace latent::graph;
 
 namespace {
 
-const WeightPolicy exact{Precision::exact, {}};
+const WeightPolicy exact_policy{Precision::exact, {}};
 
 /// `depth` linears of `dim` after one another, over `length` tokens.
 struct Tower {
@@ -75,7 +75,7 @@ TEST(dtype_policy) {
     const DevicePtr device = Device::create("cpu", 2);
     Tower reference(device, 64, 5, 2);
     Runner runner(device, reference.store, "tower");
-    reference.store.plan(reference.source, exact);
+    reference.store.plan(reference.source, exact_policy);
     reference.store.load({});
     const auto expected = reference.run(runner);
     const uint64_t f32_bytes = reference.store.bytes();
@@ -116,8 +116,8 @@ TEST(weights_in_place) {
     const DevicePtr device = Device::create("cpu", 2);
     Tower copied(device, 32, 3, 2), mapped(device, 32, 3, 2, true);
     Runner a(device, copied.store, "tower"), b(device, mapped.store, "tower");
-    copied.store.plan(copied.source, exact);
-    mapped.store.plan(mapped.source, exact);
+    copied.store.plan(copied.source, exact_policy);
+    mapped.store.plan(mapped.source, exact_policy);
     CHECK(copied.store.mapped_bytes() == 0 && mapped.store.mapped_bytes() == mapped.store.bytes());
     copied.store.load({});
     mapped.store.load({});
@@ -136,7 +136,7 @@ TEST(converted_parts_leave_nothing_in_the_file) {
     Tower halves(device, 32, 3, 2, true), mapped(device, 32, 3, 2, true);
     halves.store.plan(halves.source, {Precision::fast, DType::f16});  // the matrices are converted, norms and biases could stay
     CHECK(halves.store.mapped_bytes() == 0);
-    mapped.store.plan(mapped.source, exact);
+    mapped.store.plan(mapped.source, exact_policy);
     CHECK(mapped.store.mapped_bytes() == mapped.store.bytes());
 }
 
@@ -146,7 +146,7 @@ TEST(weights_at_rest) {
     for (Tower * tower : {&copied, &mapped}) {
         std::vector<std::string> & released = tower->source->released;
         Runner runner(device, tower->store, "tower");
-        tower->store.plan(tower->source, exact);
+        tower->store.plan(tower->source, exact_policy);
         tower->store.rest();
         tower->store.load({});
         released.clear();
@@ -191,7 +191,7 @@ TEST(files_that_do_not_fit) {
 TEST(load_progress_and_abort) {
     const DevicePtr device = Device::create("cpu", 1);
     Tower tower(device, 32, 3, 3);
-    tower.store.plan(tower.source, exact);
+    tower.store.plan(tower.source, exact_policy);
     JobContext job;
     int64_t last = 0, total = 0;
     int reports = 0;
@@ -239,7 +239,7 @@ TEST(cancel_inside_compute) {
 TEST(graph_memory) {
     const DevicePtr device = Device::create("cpu", 1);
     Tower tower(device, 64, 64, 40);
-    tower.store.plan(tower.source, exact);
+    tower.store.plan(tower.source, exact_policy);
     Runner runner(device, tower.store, "tower", 2);
     CHECK(runner.bytes() == 0);
     const GraphMeasure measured = runner.measure(tower.builder());
@@ -286,7 +286,7 @@ TEST(bands_free_their_memory) {
         layers.push_back(Scope(store, "").conv(name, 16, 16, 3));
     }
     source->done();
-    store.plan(source, exact);
+    store.plan(source, exact_policy);
     Runner runner(device, store, "convs");
     runner.set_limits({1 << 20, 1 << 20, false});
     const int64_t side = 256;
@@ -308,7 +308,7 @@ TEST(many_nodes) {
     source->add_random("c.bias", {1}, 0.1f);
     const Conv layer = Scope(store, "").conv("c", 1, 1, 3);
     source->done();
-    store.plan(source, exact);
+    store.plan(source, exact_policy);
     Runner runner(device, store, "convs");
     runner.set_limits({1, 1, false});
     const auto rows = [&](int64_t height) {

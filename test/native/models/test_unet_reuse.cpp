@@ -12,7 +12,7 @@ using models::UNet;
 
 namespace {
 
-const std::string unet_prefix = "model.diffusion_model.";
+const std::string unet_names = "model.diffusion_model.";
 
 std::vector<float> numbers(const std::string & key, int64_t count) {
     const std::vector<double> values = golden::uniform(key, 7, static_cast<size_t>(count));
@@ -33,7 +33,7 @@ TEST(kept_features_stand_for_the_inner_blocks) {
     for (const char * name : {"sd1", "ldm-churches", "ldm-uncond"}) {
         const ModelCase c(name);
         UNet unet(golden::unet_config(c.params().at("unet_config").at("params")), cpu());
-        unet.weights().plan(c.weights(unet_prefix), exact);
+        unet.weights().plan(c.weights(unet_names), exact);
         unet.weights().load({});
         const bool text = std::string(name) == "sd1";
         for (const auto & [h, w] : {std::pair<int64_t, int64_t>{8, 16}, {7, 9}}) {
@@ -91,7 +91,7 @@ TEST(kept_features_stand_for_the_inner_blocks) {
 TEST(keys_and_values_follow_the_context) {
     const ModelCase c("sd1");
     UNet unet(golden::unet_config(c.params().at("unet_config").at("params")), cpu());
-    unet.weights().plan(c.weights(unet_prefix), exact);
+    unet.weights().plan(c.weights(unet_names), exact);
     unet.weights().load({});
     const std::vector<float> x = c.input("x");
     const std::vector<double> timesteps = c.input_values<double>("t");

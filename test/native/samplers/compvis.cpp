@@ -46,7 +46,7 @@ Values noised(const Values & clean, const Values & noise, double abar) {
     return out;
 }
 
-bool run(const Json & test) {
+bool run_compvis(const Json & test) {
     const auto options = options_of(test);
     const auto solver = ls::make_solver(options);
     const auto table = ls::make_noise_table(options.noise_schedule, ls::TableArithmetic::float64, ls::TerminalSnr::zero);
@@ -86,5 +86,5 @@ bool run(const Json & test) {
 }  // namespace
 
 TEST(samplers_compvis) {
-    fixtures::for_cases("samplers_compvis", fixtures::json("samplers_compvis").at("cases"), {}, run);
+    fixtures::for_cases("samplers_compvis", fixtures::json("samplers_compvis").at("cases"), {}, run_compvis);
 }

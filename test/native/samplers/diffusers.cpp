@@ -83,7 +83,7 @@ bool same_timesteps(const ls::Solver & solver, const Json & expected) {
     return ok;
 }
 
-bool run(const Json & test) {
+bool run_diffusers_case(const Json & test) {
     ls::SolverOptions options = fixtures::diffusers_options(test.at("class"), test.at("config"));
     options.steps = test.at("num_inference_steps");
     options.prediction = fixtures::prediction(test);
@@ -134,5 +134,5 @@ TEST(samplers_diffusers) {
                          {"edm_euler_exponential", edm},
                          {"edm_dpmpp_2m", edm},
                          {"sasolver", "SA-Solver is not among the engine's solvers"}},
-                        run);
+                        run_diffusers_case);
 }

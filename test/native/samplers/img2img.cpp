@@ -111,12 +111,12 @@ bool run_sigma(const Json & test) {
     return ok && trajectory.check();
 }
 
-bool run(const Json & test) {
+bool run_img2img(const Json & test) {
     return test.contains("class") ? run_diffusers(test) : run_sigma(test);
 }
 
 }  // namespace
 
 TEST(samplers_img2img) {
-    fixtures::for_cases("samplers_img2img", fixtures::json("samplers_img2img").at("cases"), {}, run);
+    fixtures::for_cases("samplers_img2img", fixtures::json("samplers_img2img").at("cases"), {}, run_img2img);
 }

@@ -31,7 +31,7 @@ const std::vector<const char *> heads = {"unet.numHeads"};
 const std::vector<const char *> heads_and_scale = {"scaleFactor", "unet.numHeads"};
 const std::vector<const char *> clip = {"conditioners.0.clip.hiddenAct", "conditioners.0.clip.numAttentionHeads", "scaleFactor",
                                         "unet.numHeads"};
-const std::vector<const char *> open_clip = {"conditioners.0.clip.numAttentionHeads", "scaleFactor", "unet.numHeads"};
+const std::vector<const char *> open_clip_fields = {"conditioners.0.clip.numAttentionHeads", "scaleFactor", "unet.numHeads"};
 
 // Sizes of no public model: the kind is seen, head counts never are.
 const std::vector<Tiny> tiny = {
@@ -46,9 +46,9 @@ const std::vector<Tiny> tiny = {
     {"ldm-sr", "superres", "concat", heads},
     {"ldm-inpaint-big", "inpaint", "concat", heads},
     {"ldm-rdm", "rdm", "crossattn", heads_and_scale},
-    {"sd-x4-upscaler", "superres", "hybrid", open_clip},
+    {"sd-x4-upscaler", "superres", "hybrid", open_clip_fields},
     {"sd1-inpaint", "inpaint", "hybrid", clip},
-    {"sd2-inpaint", "inpaint", "hybrid", open_clip},
+    {"sd2-inpaint", "inpaint", "hybrid", open_clip_fields},
 };
 
 Json missing_of(const ModelParts & parts) {
