@@ -1,8 +1,9 @@
+// node examples/class-conditional.mjs models/systems/class.gguf "yellow star" out.png
 // node examples/class-conditional.mjs cin256-v2.ckpt "golden retriever" out.png
-// One row of pictures of an ImageNet class, at rising guidance.
+// Pictures of a class (of ImageNet, say), at rising guidance.
 import { DiffusionPipeline } from 'node-latent-diffusion'
 
-const [model, name = 'golden retriever', output = 'out.png'] = process.argv.slice(2)
+const [model = 'models/systems/class.gguf', name = 'yellow star', output = 'out.png'] = process.argv.slice(2)
 const pipe = await DiffusionPipeline.load(model, { kind: 'class' })
 const { classes, nullClass } = pipe.info.condition
 console.log(`${classes} classes${nullClass === undefined ? '' : `, of which ${nullClass} stands for none`}`)

@@ -6,7 +6,7 @@
  *     node scripts/build-embedded.mjs --from DIR [--system NAME] [--type q8_0] [--out FILE]
  *
  * DIR holds tiny-scenes.safetensors (Stable Diffusion 1.x names), tokenizer/ (vocab.json, merges.txt) and card.json (scale factor and sampling defaults), or
- * NAME.safetensors, NAME.yaml and NAME.json (the rest of its specification); or it is a diffusers folder. From --pictures (training/ground_truth) the factors of linear
+ * NAME.safetensors, NAME.yaml and NAME.json (the rest of its specification), with tokenizer/ where it takes prompts; or it is a diffusers folder. From --pictures (training/ground_truth) the factors of linear
  * previews are fitted: the 4 latent channels of a picture to its colours, averaged to the size of the latents, by least squares.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
@@ -32,6 +32,9 @@ const told = {
   superres: 'the picture at a quarter of its size',
   inpaint: 'the picture with a hole',
 }
+
+/** Those that take a prompt besides. */
+const prompted = new Set(['superres', 'inpaint'])
 
 const description =
   'A small text-to-image latent diffusion model of the architecture of Stable Diffusion 1.x, trained from nothing on drawn scenes of 64x64 pixels: ' +
@@ -76,7 +79,7 @@ function readSystem(folder, system) {
     name: `Tiny Scenes (${system})`,
     description: `A small latent diffusion model of the ${system} kind, trained on drawn scenes of 64x64 pixels; it is told ${told[system]}. See models/README.md.`,
     out: path.join(root, 'models', 'systems', `${system}.gguf`),
-    source: file('safetensors'),
+    source: prompted.has(system) ? { model: file('safetensors'), tokenizer: path.join(folder, 'tokenizer') } : file('safetensors'),
     load: { config: file('yaml') },
     spec: JSON.parse(readFileSync(file('json'), 'utf8')),
     metadata: {},

@@ -2,14 +2,15 @@
 /**
  * Evaluates the small models of models/systems, one per system of the paper: draws pictures with fixed seeds, none picked, and says from pixels whether they are right.
  *
- *     node scripts/eval-systems.mjs [NAME ...] [--models DIR] [--steps N] [--sheets DIR] [--json FILE]
+ *     node scripts/eval-systems.mjs [NAME ...] [--models DIR] [--steps N] [--sheets DIR] [--overview FILE.png] [--json FILE]
  *
- * What goes in comes from training/ground_truth (24 pictures of the renderer, with what their captions say and their label maps) or from a fixed sequence of numbers.
+ * --sheets writes the first pictures of each system, --overview the first row of all of them (docs/images/systems.png). What goes in comes from training/ground_truth (24 pictures of the renderer, with what their captions say and their label maps) or from a fixed sequence of numbers.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import sharp from 'sharp'
 import { DiffusionPipeline, RawImage } from 'node-latent-diffusion'
 import { contactSheet } from '../dist/cli/contact-sheet.js'
 import { describe, judge } from './judge/judge.cjs'
@@ -18,6 +19,7 @@ const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 const truths = path.join(root, 'training', 'ground_truth')
 const side = 64
 const tiles = 24
+const columns = 8
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -26,6 +28,7 @@ const { values, positionals } = parseArgs({
     steps: { type: 'string' },
     'guidance-scale': { type: 'string' },
     sheets: { type: 'string' },
+    overview: { type: 'string' },
     json: { type: 'string' },
   },
 })
@@ -214,22 +217,26 @@ const systems = {
 
   async superres(pipe, draw) {
     const sheet = []
-    const rows = []
-    for (const [i, { image: truth, prompt }] of (await readTruths()).entries()) {
-      const small = await truth.resize(side / 4, side / 4, { filter: 'box' })
+    const [rows, shapes] = [[], []]
+    for (const [i, truth] of (await readTruths()).entries()) {
+      const small = await truth.image.resize(side / 4, side / 4, { filter: 'box' })
       const bicubic = await small.resize(side, side, { filter: 'bicubic' })
-      const image = await draw({ image: small, seed: 500 + i })
-      rows.push([psnr(image, truth), psnr(bicubic, truth), psnr(await reconstruct(pipe, truth), truth)])
-      sheet.push({ image: bicubic, label: '16x16, bicubic' }, { image, label: prompt })
+      const image = await draw({ image: small, prompt: truth.prompt, seed: 500 + i })
+      const silent = await draw({ image: small, seed: 500 + i })
+      rows.push([image, silent, bicubic, await reconstruct(pipe, truth.image)].map((picture) => psnr(picture, truth.image)))
+      shapes.push([image, silent].map((picture) => judge(picture, truth).objects))
+      sheet.push({ image: bicubic, label: '16x16, bicubic' }, { image, label: truth.prompt })
     }
     const column = (k) => `${mean(rows.map((row) => row[k])).toFixed(2)} dB`
     return {
       sheet,
       figures: {
-        PSNR: column(0),
-        'PSNR of bicubic': column(1),
-        'PSNR of the first stage alone': column(2),
-        'better than bicubic': percent(rows.map(([a, b]) => a > b)),
+        'PSNR with the caption as prompt': column(0),
+        'PSNR without a prompt': column(1),
+        'PSNR of bicubic': column(2),
+        'PSNR of the first stage alone': column(3),
+        'all objects in colour and shape, with the caption': percent(shapes.map(([said]) => said)),
+        'all objects in colour and shape, without': percent(shapes.map(([, silent]) => silent)),
       },
     }
   },
@@ -246,10 +253,21 @@ const systems = {
       rows.push([psnr(image, truth, inside), psnr(fill, truth, inside), squaredError(image, truth, (j) => !inside(j))])
       sheet.push({ image: holed(truth, mask), label: 'given' }, { image, label: prompt })
     }
+    // Nearly all of the picture is painted anew, with its caption.
+    const named = []
+    for (const [i, truth] of (await readTruths()).filter(({ kind }) => kind === 'one').entries()) {
+      const mask = Uint8Array.from({ length: side * side }, (_, j) =>
+        Math.max(Math.abs((j % side) - 31.5), Math.abs(Math.floor(j / side) - 31.5)) < 27 ? 255 : 0,
+      )
+      const image = await draw({ image: truth.image, mask: { data: mask, width: side, height: side }, prompt: truth.prompt, seed: 700 + i })
+      named.push(judge(image, truth).objects)
+      sheet.push({ image, label: `with words: ${truth.prompt}` })
+    }
     const column = (k) => `${mean(rows.map((row) => row[k])).toFixed(2)} dB`
     return {
       sheet,
       figures: {
+        'objects of captions, in colour and shape': percent(named),
         'PSNR in the hole': column(0),
         'PSNR of a smooth fill': column(1),
         'closer than a smooth fill': percent(rows.map(([a, b]) => a > b)),
@@ -278,6 +296,7 @@ function holed(image, mask) {
 }
 
 const all = {}
+const rows = []
 for (const name of positionals.length > 0 ? positionals : Object.keys(systems)) {
   const model = path.join(values.models, `${name}.gguf`)
   if (!existsSync(model)) continue
@@ -292,9 +311,16 @@ for (const name of positionals.length > 0 ? positionals : Object.keys(systems)) 
   all[name] = figures
   console.log(`${name} (${((performance.now() - began) / 1000).toFixed(0)} s)`)
   for (const [what, value] of Object.entries(figures)) console.log(`    ${what}: ${value}`)
+  rows.push(...sheet.slice(0, columns).map(({ image, label }, i) => ({ image, label: i === 0 ? `${name}: ${label}` : label })))
   if (values.sheets) {
     mkdirSync(values.sheets, { recursive: true })
-    await (await contactSheet(sheet.slice(0, 2 * tiles), { columns: 8, side: 128 })).save(path.join(values.sheets, `${name}.png`))
+    await (await contactSheet(sheet.slice(0, 2 * tiles), { columns, side: 128 })).save(path.join(values.sheets, `${name}.png`))
   }
+}
+if (values.overview) {
+  const { data, width, height } = await contactSheet(rows, { columns, side: 112 })
+  await sharp(data, { raw: { width, height, channels: 3 } })
+    .png({ palette: true, colours: 160, effort: 10 })
+    .toFile(values.overview)
 }
 if (values.json) writeFileSync(values.json, `${JSON.stringify(all, null, 2)}\n`)

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * One contact sheet with every system of the paper, drawn through the public API: a person sees that each path runs. The models are the tiny synthetic ones of the golden
- * cases (test/fixtures/models), so the pictures are patterns, each of its own kind; where a picture goes in, it is shown beside what comes out.
+ * One contact sheet with every system of the paper, drawn through the public API: a person sees that each path runs. First the trained models (models/), whose pictures
+ * mean something; then the tiny synthetic ones of the golden cases (test/fixtures/models), whose pictures are patterns, each of its own kind. Where a picture goes in, it is
+ * shown beside what comes out.
  *
  *     npm run gallery -- [--output gallery.png] [--seed N] [--precision exact]
  */
@@ -67,8 +68,21 @@ async function neighbours(folder, dim) {
   return { database: await RetrievalDatabase.load(file), query: embeddings.slice(0, dim), k: 5 }
 }
 
-/** Each system: its golden case, what the tile says, and its inputs. */
+const truth = (name) => path.join(root, 'training', 'ground_truth', name)
+
+/** Each system: its golden case, or file of a trained model, what the tile says, and its inputs. */
 const systems = [
+  ['tiny-scenes.gguf', 'a red circle left of a blue square', () => ({ prompt: 'a red circle left of a blue square' })],
+  ['systems/class.gguf', 'class: yellow star', () => ({ classId: 'yellow star' })],
+  ['systems/semantic.gguf', 'semantic map: a triangle and a cross', () => ({ semanticMap: truth('labels/003.png') })],
+  [
+    'systems/superres.gguf',
+    'super-resolution x4',
+    async () => ({
+      image: await (await RawImage.read(truth('001.png'))).resize(side / 4, side / 4, { filter: 'box' }),
+      prompt: 'a purple ring in a large red diamond on a black background',
+    }),
+  ],
   ['ldm-uncond', 'unconditional (faces, bedrooms)'],
   ['ldm-churches', 'unconditional (churches)'],
   ['ldm-cin256', 'class: golden retriever', () => ({ classId: 207 })],
@@ -97,8 +111,14 @@ const systems = [
 
 const stages = ['stage-kl-f4', 'stage-kl-f8', 'stage-kl-f16', 'stage-kl-f32', 'stage-vq-f4', 'stage-vq-f4-noattn', 'stage-vq-f8', 'stage-vq-f16']
 
-/** Writes a golden checkpoint, loads it, and cleans up behind. */
+const isTrained = (name) => name.endsWith('.gguf')
+
+/** Loads a trained model, or writes a golden checkpoint, loads it, and cleans up behind. */
 async function withModel(type, name, use) {
+  if (isTrained(name)) {
+    const model = await type.load(path.join(root, 'models', name), { precision: values.precision })
+    return use(model).finally(() => model.dispose())
+  }
   const golden = loadCase(name)
   const folder = mkdtempSync(path.join(tmpdir(), 'latent-gallery-'))
   try {
@@ -122,7 +142,8 @@ function drawSystem([name, label, inputsOf = () => ({})]) {
     const inputs = await inputsOf(pipe, folder)
     const pixels = side * (pipe.info.downsampling / 4)
     const size = sized.has(pipe.kind) ? { width: pixels, height: pixels } : {}
-    const { images, options } = await pipe.generate({ ...inputs, ...size, seed, steps: 10 })
+    const steps = isTrained(name) ? {} : { steps: 10 }
+    const { images, options } = await pipe.generate({ ...inputs, ...size, ...steps, seed })
     console.log(`${name}: ${pipe.kind}, ${images[0].width}x${images[0].height}, ${options.steps} steps of ${options.sampler}`)
     const given = inputs.image ? [{ image: inputs.image, label: `given: ${label}` }] : []
     return [...given, { image: images[0], label }]
@@ -143,6 +164,6 @@ for (const system of systems) tiles.push(...(await drawSystem(system)))
 for (const stage of stages) tiles.push(...(await drawStage(stage)))
 
 const { contactSheet } = require(path.join(root, 'dist', 'cli', 'contact-sheet.js'))
-const footer = ['Tiny models of random weights: patterns, not pictures. Each tile is a path through the engine.']
+const footer = ['First the trained models. The others are of random weights: patterns, not pictures. Each tile is a path through the engine.']
 await (await contactSheet(tiles, { columns: 6, side: 192, footer })).save(values.output)
 console.log(`${values.output}: ${tiles.length} tiles`)

@@ -7,13 +7,13 @@ import torch
 STEPS = 1000
 
 
-def betas():
+def betas(first=0.00085, last=0.012):
     """'scaled linear': the square roots of beta go from .00085 to .012 in a line."""
-    return torch.linspace(0.00085**0.5, 0.012**0.5, STEPS, dtype=torch.float64) ** 2
+    return torch.linspace(first**0.5, last**0.5, STEPS, dtype=torch.float64) ** 2
 
 
-def alphas_cumprod():
-    return torch.cumprod(1 - betas(), dim=0)
+def alphas_cumprod(*ends):
+    return torch.cumprod(1 - betas(*ends), dim=0)
 
 
 def add_noise(x, noise, t, alphas):

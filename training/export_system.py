@@ -1,11 +1,13 @@
 """Writes one of the other systems as a CompVis file: python -m training.export_system layout --state layout.pt --vae vae.pt --out FOLDER
 
 FOLDER gets NAME.safetensors (float16), NAME.yaml, its configuration in the words of the latent-diffusion repository
-(JSON, which is YAML), and NAME.json: what neither says, for the specification of the engine (names of classes, steps).
+(JSON, which is YAML), NAME.json: what neither says, for the specification of the engine (names of classes, steps), and
+tokenizer/ for those that take prompts.
 """
 import argparse
 import json
 import pathlib
+import shutil
 
 import torch
 from safetensors.torch import save_file
@@ -14,7 +16,8 @@ from .checkpoint import PREFIXES
 from .diffusion import alphas_cumprod, betas
 from .labels import LABELS
 from .models import AutoencoderKL
-from .systems import CLASSES, SYSTEMS, WIDTH, Layout
+from .systems import CLASSES, LOW_SCALE, SYSTEMS, WIDTH, Layout, Prompted, SuperResolution
+from .tokenizer import FOLDER
 
 EMBEDDERS = "ldm.modules.encoders.modules."
 FIRST_STAGE = {
@@ -29,6 +32,15 @@ FIRST_STAGE = {
     },
 }  # fmt: skip
 
+CLIP = {"target": EMBEDDERS + "FrozenCLIPEmbedder"}
+UPSCALER = {
+    "target": "ldm.modules.diffusionmodules.upscaling.ImageConcatWithNoiseAugmentation",
+    "params": {
+        "noise_schedule_config": {"linear_start": LOW_SCALE[0], "linear_end": LOW_SCALE[1], "timesteps": 1000},
+        "max_noise_level": SuperResolution.levels - 1,
+    },
+}
+
 # cond_stage_config, conditioning_key and cond_stage_key of each system
 CONDITIONING = {
     "unconditional": ("__is_unconditional__", None, "image"),
@@ -41,8 +53,8 @@ CONDITIONING = {
         "crossattn", "coordinates_bbox",
     ),
     "semantic": ({"target": EMBEDDERS + "SpatialRescaler", "params": {"n_stages": 2, "in_channels": len(LABELS), "out_channels": 8}}, "concat", "segmentation"),
-    "superres": ({"target": "torch.nn.Identity"}, "concat", "LR_image"),
-    "inpaint": ("__is_first_stage__", "concat", "masked_image"),
+    "superres": (CLIP, "hybrid-adm", "txt"),
+    "inpaint": (CLIP, "hybrid", "txt"),
 }  # fmt: skip
 
 # Beside the configuration, in the words of the engine's ModelSpec
@@ -51,8 +63,8 @@ SPECIFICATION = {
     "class": {"steps": 25, "guidanceScale": 3, "conditioners": [{"params": {"nullClass": len(CLASSES), "names": CLASSES}}]},
     "layout": {"steps": 50, "conditioners": [{"params": {"names": CLASSES}}]},
     "semantic": {"steps": 50, "conditioners": [{"params": {"names": LABELS}}]},
-    "superres": {"steps": 25, "eta": 0},
-    "inpaint": {"steps": 25},
+    "superres": {"steps": 25, "guidanceScale": 2, "conditioners": [{}, {"params": {"noiseLevel": 0}}]},
+    "inpaint": {"steps": 25, "eta": 0, "guidanceScale": 2},
 }
 
 
@@ -65,6 +77,8 @@ def configuration(name, scale):
     }  # fmt: skip
     if system.context:
         unet.update(use_spatial_transformer=True, transformer_depth=1, context_dim=system.context)
+    if system.levels:
+        unet.update(num_classes=system.levels)
     params = {
         "linear_start": 0.00085, "linear_end": 0.012, "timesteps": 1000, "image_size": 16, "channels": 4,
         "first_stage_key": "image", "cond_stage_key": stage_key, "cond_stage_trainable": isinstance(stage, dict),
@@ -72,10 +86,13 @@ def configuration(name, scale):
         "unet_config": {"target": "ldm.modules.diffusionmodules.openaimodel.UNetModel", "params": unet},
         "first_stage_config": FIRST_STAGE, "cond_stage_config": stage,
     }  # fmt: skip
+    if name == "superres":
+        params["low_scale_config"] = UPSCALER
     layout = {"no_object_classes": len(CLASSES), "use_group_parameter": False, "use_additional_parameters": False}
     return {
         "model": {"target": "ldm.models.diffusion.ddpm.LatentDiffusion", "params": params},
         **({"layout_encoding": layout} if name == "layout" else {}),
+        **({"text_encoder": {"num_attention_heads": 4, "hidden_act": "quick_gelu"}} if stage == CLIP else {}),
     }
 
 
@@ -90,10 +107,16 @@ def main():
     vae.load_state_dict(torch.load(args.vae))
     tensors = {PREFIXES["unet"] + k: v for k, v in state["unet"].items()}
     tensors.update({PREFIXES["vae"] + k: v for k, v in vae.state_dict().items()})
-    tensors.update({"cond_stage_model." + k: v for k, v in state.get("conditioner", {}).items()})
+    prompted = issubclass(SYSTEMS[args.system], Prompted)
+    prefix = PREFIXES["text"] if prompted else "cond_stage_model."
+    tensors.update({prefix + k: v for k, v in state.get("conditioner", {}).items()})
     tensors = {k: v.half().contiguous() for k, v in tensors.items()}
     tensors["betas"], tensors["alphas_cumprod"] = betas().float(), alphas_cumprod().float()
     args.out.mkdir(parents=True, exist_ok=True)
+    if prompted:
+        (args.out / "tokenizer").mkdir(exist_ok=True)
+        for name in ("vocab.json", "merges.txt"):
+            shutil.copy(FOLDER / name, args.out / "tokenizer" / name)
     save_file(tensors, args.out / f"{args.system}.safetensors", {"format": "pt"})
     (args.out / f"{args.system}.yaml").write_text(json.dumps(configuration(args.system, round(state["scale"], 6)), indent=1) + "\n")
     (args.out / f"{args.system}.json").write_text(json.dumps(SPECIFICATION[args.system], indent=1) + "\n")

@@ -39,7 +39,7 @@ def main():
         run("evaluate", "--model", d / "release" / "tiny-scenes.safetensors", "--scale", scale, "--count", 4, "--steps", 2, "--json", d / "e.json")
         systems = ("class", "unconditional", "layout", "semantic", "superres", "inpaint")
         for system in systems:
-            state, init = d / f"{system}.pt", d / ("unconditional.pt" if system in ("semantic", "superres", "inpaint") else "state.pt")
+            state, init = d / f"{system}.pt", d / ("unconditional.pt" if system == "semantic" else "state.pt")
             given = ["--data", d / "a", "--vae", d / "vae.pt", "--init", init, "--batch", 4]
             pretrain = ["--pretrain", 8] if system == "layout" else []
             run("train_system", system, *given, *pretrain, "--samples", 8, "--out", state, "--log", d / f"{system}.jsonl")

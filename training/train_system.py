@@ -3,8 +3,8 @@
 python -m training.train_system layout --data A C --vae vae.pt --init model.safetensors --out layout.pt
 
 A and C stand for A.pkl (scenes), A.npy (pictures) and A.latents.npy (encode.py). ``--init`` is an SD 1.x file, a state of
-train.py (its averaged weights are taken) or one written here: what fits is taken over, new input channels begin at zero, and
-where the new U-Net has no context, self-attention is folded out of the old one's transformers.
+train.py (its averaged weights are taken) or one written here: what fits is taken over, new input channels begin at zero,
+and where the new U-Net has no context, self-attention is folded out of the old one's transformers.
 """
 import argparse
 import os
@@ -19,7 +19,7 @@ from .diffusion import STEPS, add_noise, alphas_cumprod
 from .layout import LayoutHead, layout_targets
 from .loop import Average, Clock, Log, parameter_groups, set_rate
 from .models import AutoencoderKL, CLIPTextModel, UNetModel
-from .systems import CLASSES, SYSTEMS
+from .systems import CLASSES, SYSTEMS, Prompted
 from .threads import Threads
 from .tokenizer import Tokenizer
 from .train import NoiseLevels, freeze_outer
@@ -88,7 +88,8 @@ def adopt(unet, old):
         wide = torch.zeros_like(new[first])
         wide[:, :4] = old[first][:, :4]
         old = {**old, first: wide}
-    unet.load_state_dict({k: old[k] for k in new})
+    fresh = {k: v for k, v in new.items() if k.startswith("label_emb")}
+    unet.load_state_dict({**fresh, **{k: old[k] for k in new if k in old}})
 
 
 def read_init(path):
@@ -115,7 +116,7 @@ def class_tokens(text):
     return encoder(ids)[:, 12:36].mean(1)
 
 
-def pretrain_layout(system, data, head, samples, log, rate=1.5e-3, batch=96):
+def pretrain_layout(system, data, head, samples, log, threads, rate=1.5e-3, batch=96):
     """Teaches the encoder of boxes to say where what stands, to the head that the text encoder learnt with (layout.py) and that
     stays as it is: so its tokens begin as ones that the U-Net understands."""
     head.requires_grad_(False)
@@ -131,6 +132,7 @@ def pretrain_layout(system, data, head, samples, log, rate=1.5e-3, batch=96):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(system.conditioner.parameters(), 1.0)
         optimizer.step()
+        threads.tick()
         clock.seen += batch
         history.append([p.item() for p in parts])
         if len(history) % 50 == 0 or clock.progress >= 1:
@@ -153,16 +155,21 @@ class Validation:
     def __call__(self, unet):
         errors = []
         for part in torch.arange(len(self.z)).split(64):
-            eps = predict(unet, self.system, self.noisy[part], self.t[part], None if self.inputs is None else self.inputs[part])
+            eps = predict(unet, self.system, self.noisy[part], self.t[part], take(self.inputs, part))
             errors.append((eps.float() - self.noise[part]).square().mean((1, 2, 3)))
         quarters = torch.cat(errors).chunk(4)
         return {"val": torch.cat(errors).mean().item(), **{f"val_q{i}": q.mean().item() for i, q in enumerate(quarters)}}
 
 
+def take(inputs, index):
+    """Some of a batch of inputs."""
+    return None if inputs is None else tuple(i[index] for i in inputs) if isinstance(inputs, tuple) else inputs[index]
+
+
 def predict(unet, system, x, t, inputs):
     with torch.autocast("cpu", torch.bfloat16):
-        context, concat = system.condition(inputs)
-        return unet(x if concat is None else torch.cat([x, concat], 1), t, context)
+        context, concat, level = system.condition(inputs)
+        return unet(x if concat is None else torch.cat([x, concat], 1), t, context, level)
 
 
 def main():
@@ -191,23 +198,32 @@ def main():
     if args.vae:
         vae.load_state_dict(torch.load(args.vae))
     system = SYSTEMS[args.system](rng, vae.requires_grad_(False))
-    data, unet = WorldData(args.data, system.usable), UNetModel(context=system.context, extra=system.extra)
+    data, unet = WorldData(args.data, system.usable), UNetModel(context=system.context, extra=system.extra, levels=system.levels)
+    system.scale = data.scale
     old, text = read_init(args.init)
     adopt(unet, old)
-    if args.resume and system.conditioner:
-        system.conditioner.load_state_dict(torch.load(args.init)["conditioner"])
-    elif args.system == "class" and text:
+    if args.resume:
+        if system.conditioner:
+            system.conditioner.load_state_dict(torch.load(args.init)["conditioner"])
+    elif args.system == "class":
         system.conditioner.embedding.weight.data.copy_(class_tokens(text))
+    elif isinstance(system, Prompted):
+        system.conditioner.load_state_dict(text)
     alphas, log = alphas_cumprod().float(), Log(args.log)
     if args.pretrain:
         head = LayoutHead()
         head.load_state_dict(torch.load(args.init)["head"])
-        pretrain_layout(system, data, head, args.pretrain, log)
+        pretrain_layout(system, data, head, args.pretrain, log, threads)
     if args.inner:
         freeze_outer(unet)
     models = {"unet": unet, **({"conditioner": system.conditioner} if system.conditioner else {})}
     parameters = [p for m in models.values() for p in m.parameters()]
-    optimizer = torch.optim.AdamW(parameter_groups(models, {"conditioner": args.conditioner_rate}), lr=args.rate, betas=(0.9, 0.99))
+    groups = parameter_groups(models, {"conditioner": args.conditioner_rate})
+    if system.extra:  # the new input channels have a long way to go from zero
+        first = unet.input_blocks[0][0].weight
+        groups[0]["params"] = [p for p in groups[0]["params"] if p is not first]
+        groups.append({"params": [first], "weight_decay": 0.0, "factor": 5.0})
+    optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.99))
     average = Average(parameters, args.average)
     levels, validation = NoiseLevels(alphas), Validation(system, data, alphas)
     clock, step, history, saved = Clock(args.minutes, samples=args.samples), 0, [], 0.0

@@ -1,7 +1,7 @@
 """The time-conditioned U-Net of the LDM paper (section 3.2-3.3 and appendix E), CompVis parameter names.
 
-Shapes: x (B, 4 + extra, h, w), t (B,), context (B, T, context_dim) -> (B, 4, h, w). With a context its attention is that
-of SD 1.x; without one (unconditional and concatenating models) it is plain self-attention.
+Shapes: x (B, 4 + extra, h, w), t (B,), context (B, T, context_dim), level (B,) -> (B, 4, h, w). With a context its
+attention is that of SD 1.x; without one (unconditional and concatenating models) it is plain self-attention.
 """
 import math
 
@@ -148,9 +148,10 @@ class Stage(nn.Sequential):
 
 
 class UNetModel(nn.Module):
-    """``context``: width of the tokens it attends to, None for an AttentionBlock U-Net; ``extra``: channels concatenated to the latents."""
+    """``context``: width of the tokens it attends to, None for an AttentionBlock U-Net; ``extra``: channels concatenated to the latents;
+    ``levels``: rows of a table that is added to the embedding of the timestep (the noise levels of SD's x4 upscaler)."""
 
-    def __init__(self, channels=64, mult=(1, 2, 2), res_blocks=1, attention=(2, 4), context=128, heads=4, latent=4, extra=0):
+    def __init__(self, channels=64, mult=(1, 2, 2), res_blocks=1, attention=(2, 4), context=128, heads=4, latent=4, extra=0, levels=0):
         super().__init__()
 
         def attend(width):
@@ -158,6 +159,9 @@ class UNetModel(nn.Module):
 
         self.channels, emb = channels, channels * 4
         self.time_embed = nn.Sequential(nn.Linear(channels, emb), nn.SiLU(), nn.Linear(emb, emb))
+        if levels:
+            self.label_emb = nn.Embedding(levels, emb)
+            nn.init.zeros_(self.label_emb.weight)
         self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(latent + extra, channels, 3, padding=1))])
         width, scale, skips = channels, 1, [channels]
         for level, m in enumerate(mult):
@@ -186,8 +190,10 @@ class UNetModel(nn.Module):
                 self.output_blocks.append(Stage(*layers))
         self.out = nn.Sequential(nn.GroupNorm(32, width), nn.SiLU(), nn.Conv2d(width, latent, 3, padding=1))
 
-    def forward(self, x, t, context=None):
+    def forward(self, x, t, context=None, level=None):
         emb = self.time_embed(timestep_embedding(t, self.channels))
+        if level is not None:
+            emb = emb + self.label_emb(level)
         skips = []
         for block in self.input_blocks:
             x = block(x, emb, context)
