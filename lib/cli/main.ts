@@ -48,22 +48,26 @@ function overview(): string {
   ].join('\n')
 }
 
-/** A plan as flags of the commands that draw. */
-function planFlags({ width, height, memory, dtype, guidanceScale }: MemoryPlan): string {
-  const flags = [`--width ${width}`, `--height ${height}`]
-  if (memory !== 'auto') flags.push(`--memory ${memory}`)
-  if (dtype !== undefined) flags.push(`--dtype ${dtype}`)
-  if (guidanceScale !== undefined) flags.push(`--guidance-scale ${guidanceScale}`)
-  return flags.join(' ')
+/** A plan as flags of the command; undefined where it has not all that it takes. */
+function planFlags({ width, height, memory, dtype, guidanceScale }: MemoryPlan, { flags }: Command): string | undefined {
+  const needed: [flag: string, value: string | number][] = []
+  // Commands without a size take it from their picture, or have no choice of it.
+  if ('width' in flags) needed.push(['width', width], ['height', height])
+  if (memory !== 'auto') needed.push(['memory', memory])
+  if (dtype !== undefined) needed.push(['dtype', dtype])
+  if (guidanceScale !== undefined) needed.push(['guidance-scale', guidanceScale])
+  if (needed.length === 0 || needed.some(([flag]) => !(flag in flags))) return undefined
+  return needed.map(([flag, value]) => `--${flag} ${value}`).join(' ')
 }
 
 /** What went wrong, for people: the message, and for machines the code. */
-function report(error: unknown, { stderr }: Io): void {
+function report(error: unknown, { stderr }: Io, command: Command): void {
   const { message, code } = error as { message?: unknown; code?: unknown }
   const text = typeof message === 'string' ? message : String(error)
   stderr.write(`latent: ${text}${typeof code === 'string' ? ` (${code})` : ''}\n`)
   const plan = error instanceof OutOfMemoryError ? error.nearest : undefined
-  if (plan) stderr.write(`try: ${planFlags(plan)}\n`)
+  const flags = plan && planFlags(plan, command)
+  if (flags) stderr.write(`try: ${flags}\n`)
 }
 
 function usage(message: string, io: Io, command?: Command): number {
@@ -106,7 +110,7 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
       return 130
     }
     if (error instanceof UsageError) return usage(error.message, io, command)
-    report(error, io)
+    report(error, io, command)
     return (error as { code?: unknown }).code === 'ERR_INVALID_ARG' ? 2 : 1
   }
 }

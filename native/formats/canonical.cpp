@@ -283,7 +283,8 @@ private:
             }
             if (open_clip) model_.open_clip[which] = true;
             for (const KeyTarget & target : *targets) {
-                if (starts_with(target.name, "transformer.text_model.")) model_.text_prefix[which] = base + "transformer.text_model.";
+                if (starts_with(target.name, "transformer.text_model."))
+                    model_.text_prefix[which] = base + "transformer.text_model.";
                 add(base + target.name, stored, target);
             }
         }

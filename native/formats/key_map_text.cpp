@@ -81,8 +81,9 @@ std::optional<KeyTargets> map_open_clip_block(const std::string & name, const st
 
 std::optional<KeyTargets> map_text_key(const std::string & stored, bool & open_clip) {
     std::string name = stored;
-    if (starts_with(name, "transformer.") && (starts_with(name, "transformer.text_model.") ||
-                                         starts_with(name, "transformer.text_projection.") || is_clip_name(name.substr(12)))) {
+    if (starts_with(name, "transformer.") &&
+        (starts_with(name, "transformer.text_model.") || starts_with(name, "transformer.text_projection.") ||
+         is_clip_name(name.substr(12)))) {
         name = name.substr(12);
     }
     if (starts_with(name, "model.") && is_open_clip_name(name.substr(6))) name = name.substr(6);
@@ -98,7 +99,8 @@ std::optional<KeyTargets> map_text_key(const std::string & stored, bool & open_c
         starts_with(name, "to_logits.")) {
         return map_bert(name);
     }
-    if (starts_with(name, "vision_model.") || starts_with(name, "visual_projection.") || name == "logit_scale") return KeyTargets{};
+    if (starts_with(name, "vision_model.") || starts_with(name, "visual_projection.") || name == "logit_scale")
+        return KeyTargets{};
     return KeyTargets{{name}};
 }
 

@@ -69,7 +69,7 @@ void build_graph(State & state, const WeightStore & weights, const GraphBuilder 
         // Room for `capacity` tensors and no more, so that the graph's own list of nodes cannot overflow.
         const size_t each = ggml_tensor_overhead();
         state.nodes.reset(ggml_init({capacity * each + ggml_graph_overhead_custom(capacity, false), nullptr, true}));
-        state.leaves.reset(ggml_init({leaf_capacity * each, nullptr, true}));
+        state.leaves.reset(ggml_init({(leaf_capacity + parameters) * each, nullptr, true}));
         if (!state.nodes || !state.leaves) throw Error(ErrorCode::out_of_memory, "No memory for the nodes of a graph");
         state.graph = ggml_new_graph_custom(state.nodes.get(), capacity, false);
         std::unique_ptr<OpsGgml> home;

@@ -19,7 +19,7 @@ using graph::Scope;
 namespace {
 
 constexpr float min_logvar = -30.0f, max_logvar = 20.0f;  // DiagonalGaussianDistribution
-constexpr int64_t max_picture_side = 1 << 17;                     // pixels
+constexpr int64_t max_picture_side = 1 << 17;             // pixels
 constexpr int64_t max_picture_batch = 256;
 
 void check_config(const AutoencoderConfig & config) {

@@ -101,7 +101,8 @@ BandedStage::Results BandedStage::run_graph(Graph & graph, bool shortcut, const 
 BandedStage::Results BandedStage::count_graph(const std::string & key, const graph::GraphBuilder & build, size_t numbers) {
     const auto known = measured_.find(key);
     const uint64_t bytes = known != measured_.end() ? known->second : measured_[key] = runner_.measure(build).bytes;
-    count_.touch(bytes + (weights_.device()->is_cpu() ? 0 : numbers * sizeof(float)));
+    counted_ = bytes + (weights_.device()->is_cpu() ? 0 : numbers * sizeof(float));
+    count_.touch(counted_);
     return {};
 }
 
@@ -133,6 +134,7 @@ void BandedStage::clear() {
 
 void BandedStage::write(StoredMap & map, int64_t first, Span<float> values, const StoredMap * residual) {
     if (!map.write(first, values.data(), residual, pool_)) throw MapOverflow{};
+    if (!job_) count_.touch(counted_);  // the graph is there while its result is written
 }
 
 /// The map that `step` makes of x, and its shortcut's. `residual`, of the result's size, is added. Maps are eaten as they are

@@ -67,6 +67,7 @@ private:
     MemoryCount count_;
     std::string graph_key_;
     std::map<std::string, uint64_t> measured_;      // by graph
+    uint64_t counted_ = 0;                          // of the latest graph
     std::vector<float> input_, output_, shortcut_;  // of graphs that are not in the host's memory
     std::vector<float> scale_, shift_;
 };

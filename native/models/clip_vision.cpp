@@ -62,7 +62,8 @@ void ClipVision::build(Ops & ops, int64_t batch, int layers) const {
 }
 
 void ClipVision::hidden(Span<const float> pixels, int64_t batch, int layers, Span<float> states, const JobContext & job) {
-    if (batch < 1 || batch > max_clip_batch) throw Error(ErrorCode::invalid_argument, "The image encoder takes 1 to 256 pictures");
+    if (batch < 1 || batch > max_clip_batch)
+        throw Error(ErrorCode::invalid_argument, "The image encoder takes 1 to 256 pictures");
     if (layers < 0 || layers > config_.num_hidden_layers) {
         throw Error(ErrorCode::invalid_argument, "The image encoder has " + std::to_string(config_.num_hidden_layers) +
                                                      " layers, " + std::to_string(layers) + " were asked for");
@@ -81,7 +82,8 @@ void ClipVision::hidden(Span<const float> pixels, int64_t batch, int layers, Spa
 void ClipVision::forward(Span<const float> pixels, int64_t batch, Span<float> embeds, const JobContext & job) {
     const int64_t width = config_.hidden_size;
     require_size(embeds.size(), batch * config_.projection_dim, "image embeddings");
-    std::vector<float> states(static_cast<size_t>(std::max<int64_t>(0, std::min(batch, max_clip_batch)) * tokens() * width)), pooled;
+    std::vector<float> states(static_cast<size_t>(std::max<int64_t>(0, std::min(batch, max_clip_batch)) * tokens() * width)),
+        pooled;
     hidden(pixels, batch, config_.num_hidden_layers, states, job);
     for (int64_t row = 0; row < batch; ++row) {
         const auto token = states.begin() + row * tokens() * width;

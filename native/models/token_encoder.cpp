@@ -10,8 +10,9 @@ constexpr int64_t max_token_batch = 4096;
 
 void TokenEncoder::check(Span<const int32_t> ids, int64_t batch, int64_t length, size_t context) const {
     if (batch < 1 || batch > max_token_batch || length < 1 || length > max_length()) {
-        throw Error(ErrorCode::invalid_argument, "A call of the " + weights_.part() + " takes 1 to " + std::to_string(max_token_batch) +
-                                                     " windows of 1 to " + std::to_string(max_length()) + " tokens");
+        throw Error(ErrorCode::invalid_argument, "A call of the " + weights_.part() + " takes 1 to " +
+                                                     std::to_string(max_token_batch) + " windows of 1 to " +
+                                                     std::to_string(max_length()) + " tokens");
     }
     require_loaded();
     require_size(ids.size(), batch * length, "token list");

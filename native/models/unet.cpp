@@ -287,6 +287,10 @@ void UNet::set_context(graph::Graph & graph, const UNetShape & shape, Span<const
     }
     if (graph.stamp == context_stamp_) return;
     context_runner_.set_limits(runner_.limits());
+    const struct Cleared {
+        graph::Runner & runner;
+        ~Cleared() { runner.clear(); }
+    } cleared{context_runner_};
     graph::Graph & keys = context_runner_.prepare("context", [&](Ops & ops) { build_context(ops, shape); });
     keys.set_input("context", rows);
     keys.compute(*job.cancel);
@@ -299,13 +303,21 @@ void UNet::set_context(graph::Graph & graph, const UNetShape & shape, Span<const
             graph.set_input(*name, Span<const float>(values));
         }
     }
-    context_runner_.clear();
     graph.stamp = context_stamp_;
 }
 
-uint64_t UNet::feature_bytes(const UNetShape & shape) const {
-    const int64_t widest = config_.model_channels * *std::max_element(config_.channel_mult.begin(), config_.channel_mult.end());
-    return static_cast<uint64_t>(shape.batch * shape.height * shape.width * widest) * sizeof(float);
+uint64_t UNet::feature_bytes(const UNetShape & shape, int branch) const {
+    // Skip connections: of the first convolution, then of the blocks of every level and of its downsampling.
+    const int per_level = config_.num_res_blocks + 1;
+    const int level = branch == 0 ? 0 : (branch - 1) / per_level, ahead = config_.levels() * per_level - 1 - branch;
+    const bool halved = branch > 0 && branch % per_level == 0;  // a downsampling: the channels of its level, the size of the next
+    const int64_t skip =
+        branch == 0 ? config_.model_channels : int64_t{config_.model_channels} * config_.channel_mult[static_cast<size_t>(level)];
+    const UNetLevel & up = layers_->up[static_cast<size_t>(ahead / per_level)];
+    const int64_t channels = up.entries[static_cast<size_t>(ahead % per_level)].res.conv_in.in - skip;
+    int64_t height = shape.height, width = shape.width;
+    for (int i = 0; i < level + halved; ++i) height = (height + 1) / 2, width = (width + 1) / 2;
+    return static_cast<uint64_t>(shape.batch * height * width * channels) * sizeof(float);
 }
 
 graph::GraphMeasure UNet::measure(const UNetShape & shape, std::optional<int> branch) const {
@@ -316,7 +328,7 @@ graph::GraphMeasure UNet::measure(const UNetShape & shape, std::optional<int> br
     };
     graph::GraphMeasure measured = pass(branch ? Kind::keep_features : Kind::whole);
     if (branch) {
-        measured.bytes += pass(Kind::outer).bytes + feature_bytes(shape);
+        measured.bytes += pass(Kind::outer).bytes + feature_bytes(shape, *branch);
     }
     if (config_.attention == UNetAttention::spatial_transformer)
         measured.bytes += runner_.measure([&](Ops & ops) { build_context(ops, shape); }).bytes;

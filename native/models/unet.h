@@ -61,8 +61,8 @@ public:
     /// and of calls that use them, features included, and the work of the former.
     graph::GraphMeasure measure(const UNetShape & shape, std::optional<int> branch = std::nullopt) const;
 
-    /// Features take at most so much: the widest level's channels at the size of the latents.
-    uint64_t feature_bytes(const UNetShape & shape) const;
+    /// What the features of a branch take.
+    uint64_t feature_bytes(const UNetShape & shape, int branch) const;
 
     /// The largest `branch` of features.
     int deepest_branch() const;

@@ -27,21 +27,24 @@ Json LatentPipeline::estimate(int width, int height, bool guided) const {
             out[network->weights().part()] = as_json(measure);
         }
     }
-    int64_t h = shape[2], w = shape[3];
-    if (unet_) {
-        const int64_t tokens = conditioners_->tokens();
-        if (conditioners_->upscales()) {
-            const int64_t tile = request_.tile_size > 0 ? request_.tile_size : kUpscalingTile;
-            h = std::min(h, tile), w = std::min(w, tile);
+    const auto measure = [&] {
+        int64_t h = shape[2], w = shape[3];
+        if (unet_) {
+            const int64_t tokens = conditioners_->tokens();
+            if (conditioners_->upscales()) {
+                const int64_t tile = request_.tile_size > 0 ? request_.tile_size : kUpscalingTile;
+                h = std::min(h, tile), w = std::min(w, tile);
+            }
+            out["unet"] = as_json(unet_->measure({guided && tokens > 0 ? 2 : 1, h, w, tokens}));
         }
-        out["unet"] = as_json(unet_->measure({guided && tokens > 0 ? 2 : 1, h, w, tokens}));
-    }
-    if (first_stage_) {
-        const int64_t factor = opened_.spec.downsampling();
-        out["encode"] = as_json(first_stage_->measure_encode(1, shape[2] * factor, shape[3] * factor));
-        out["decode"] = as_json(first_stage_->measure_decode(1, h, w));
-    }
-    with_nearest([&] { return picture; }, [&] { out["stages"] = estimate_stages(picture); });
+        if (first_stage_) {
+            const int64_t factor = opened_.spec.downsampling();
+            out["encode"] = as_json(first_stage_->measure_encode(1, shape[2] * factor, shape[3] * factor));
+            out["decode"] = as_json(first_stage_->measure_decode(1, h, w));
+        }
+        out["stages"] = estimate_stages(picture);
+    };
+    with_nearest([&] { return picture; }, measure);
     out["peak"] = peak_of(out["stages"], picture);
     return out;
 }
@@ -58,6 +61,19 @@ Frame LatentPipeline::frame_of(const PictureMemory & picture) const {
 bool LatentPipeline::needs_stage(const std::string & name, const PictureMemory & picture) const {
     if (name == "imageEncoder") return !unet_;
     return name != "encode" || picture.from_image || !unet_ || (conditioners_ && conditioners_->inpaints());
+}
+
+/// Throws out_of_memory where a stage of the pictures, with what they take themselves, does not fit the caller's bound.
+void LatentPipeline::require_pictures_fit(const PictureMemory & picture) const {
+    if (request_.max_bytes == 0) return;
+    const Json stages = estimate_stages(picture);
+    for (const auto & [name, stage] : stages.items()) {
+        if (!needs_stage(name, picture)) continue;
+        const std::string what = name == "unet"                         ? "The U-Net"
+                                 : name == "decode" || name == "encode" ? "The first stage"
+                                                                        : "The " + name;
+        require_bound(stage["peak"].get<uint64_t>(), what + " with the pictures");
+    }
 }
 
 uint64_t LatentPipeline::peak_of(const Json & stages, const PictureMemory & picture) const {
@@ -121,10 +137,16 @@ void LatentPipeline::with_nearest(const std::function<PictureMemory()> & picture
         const Frame frame = frame_of(wanted);
         wanted.width = frame.width, wanted.height = frame.height;
         const MemoryChoice choice{wanted.width, wanted.height, request_.memory, "", wanted.guided};
-        const NearestPlans nearest = nearest_for(choice, wanted);
         Json details = Json::parse(error.details());
-        details.update(nearest.to_json(choice));
-        throw Error(error.code(), std::string(error.what()) + ". " + nearest.text(choice), details.dump());
+        std::string text = error.what();
+        try {
+            const NearestPlans nearest = nearest_for(choice, wanted);
+            details.update(nearest.to_json(choice));
+            text += ". " + nearest.text(choice);
+        } catch (const std::exception &) {
+            throw error;  // what was refused matters more than why nothing else could be found
+        }
+        throw Error(error.code(), text, details.dump());
     }
 }
 
@@ -163,10 +185,14 @@ NearestPlans LatentPipeline::nearest_for(const MemoryChoice & wanted, const Pict
             return PlanAnswer{peak <= bound, peak};
         } catch (const Error & error) {
             if (error.code() != ErrorCode::out_of_memory) throw;
-            return PlanAnswer{false, Json::parse(error.details()).at("required").get<uint64_t>()};
+            return PlanAnswer{false, Json::parse(error.details()).value("required", uint64_t{0})};
         }
     };
-    const int64_t multiple = conditioners_ && unet_ ? conditioners_->size_multiple() : opened_.spec.downsampling();
+    // Where the size is that of an input, another one is no option.
+    const std::string & kind = opened_.spec.kind;
+    const bool given = picture.from_image || kind == "semantic" || kind == "superres" || kind == "inpaint";
+    const int64_t own = conditioners_ && unet_ ? conditioners_->size_multiple() : opened_.spec.downsampling();
+    const int64_t multiple = given && unet_ ? 0 : own;
     return nearest_plans(wanted, multiple, request_.max_bytes ? std::min(request_.max_bytes, machine) : machine, ask);
 }
 

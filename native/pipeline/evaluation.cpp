@@ -11,8 +11,20 @@ namespace latent::pipeline {
 /// Bytes of the features of the other pictures while one is worked at (UNet::measure counts that one's).
 uint64_t LatentPipeline::kept_features(const std::array<int64_t, 4> & shape, bool guided,
                                        const SamplingRequest::DeepCache & deep_cache) const {
+    return shape[0] > 0
+               ? features_of(shape, guided, deep_cache) / static_cast<uint64_t>(shape[0]) * static_cast<uint64_t>(shape[0] - 1)
+               : 0;
+}
+
+/// Bytes of the features of all pictures; throws invalid_argument for a branch that the U-Net has not.
+uint64_t LatentPipeline::features_of(const std::array<int64_t, 4> & shape, bool guided,
+                                     const SamplingRequest::DeepCache & deep_cache) const {
     if (!deep_cache.on()) return 0;
-    return static_cast<uint64_t>(shape[0] - 1) * unet_->feature_bytes({guided ? 2 : 1, shape[2], shape[3], 0});
+    if (deep_cache.branch < 0 || deep_cache.branch > unet_->deepest_branch()) {
+        refuse("deepCache.branch must be 0 to " + std::to_string(unet_->deepest_branch()) + " for this U-Net, not " +
+               std::to_string(deep_cache.branch));
+    }
+    return static_cast<uint64_t>(shape[0]) * unet_->feature_bytes({guided ? 2 : 1, shape[2], shape[3], 0}, deep_cache.branch);
 }
 
 /// Whether the two halves of guidance run as one batch, and in which tiles; throws out_of_memory where not even one half alone
@@ -20,10 +32,6 @@ uint64_t LatentPipeline::kept_features(const std::array<int64_t, 4> & shape, boo
 LatentPipeline::UNetPlan LatentPipeline::plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided,
                                                    const SamplingRequest::DeepCache & deep_cache) const {
     const std::optional<int> branch = deep_cache.on() ? std::optional<int>(deep_cache.branch) : std::nullopt;
-    if (branch && (*branch < 0 || *branch > unet_->deepest_branch())) {
-        refuse("deepCache.branch must be 0 to " + std::to_string(unet_->deepest_branch()) + " for this U-Net, not " +
-               std::to_string(*branch));
-    }
     const uint64_t held = weights_beside(*unet_) + kept_features(shape, guided, deep_cache);
     const auto measure = [&](int64_t batch, int64_t h, int64_t w) { return unet_->measure({batch, h, w, tokens}, branch).bytes; };
     int64_t height = shape[2], width = shape[3];
@@ -64,8 +72,7 @@ ImageTensor LatentPipeline::evaluate_halves(const ImageTensor & input, double ti
     if (cond && cond->class_label >= 0) call.classes = {&cond->class_label, 1};
     call.x = input.data;
     const auto forward = [&](int slot, Span<float> out) {
-        models::UNetFeatures * features =
-            guidance.features ? &guidance.features->pictures[static_cast<size_t>(row)][slot] : nullptr;
+        models::UNetFeatures * features = guidance.features ? &(*guidance.features)[static_cast<size_t>(row)][slot] : nullptr;
         const bool made_anew = features && !features->holds(call.shape);
         call.features = features;
         run_finite(*unet_, [&] {
@@ -95,6 +102,7 @@ ImageTensor LatentPipeline::evaluate_halves(const ImageTensor & input, double ti
         call.shape.tokens = uncond->tokens;
         call.context = uncond->data;
         forward(0, {both.data.data(), half});
+        if (request_.max_bytes && uncond->tokens != cond->tokens) unet_->runner().clear();  // one graph is planned, not two
         call.shape.tokens = cond->tokens;
         call.context = cond->data;
         forward(1, {both.data.data() + half, half});
@@ -189,7 +197,7 @@ Latents LatentPipeline::predict(const Latents & latents, const std::vector<doubl
     use(network, job);
     Latents output{{n, unet_->config().out_channels, h, w}, {}};
     output.data.resize(elements(output.shape));
-    guidance.plan = plan_unet(latents.shape, conditioning ? conditioning->tokens : 0, guidance.guided());
+    guidance.plan = plan_unet(latents.shape, guidance.tokens(), guidance.guided());
     evaluate(latents, timesteps, guidance, output, job);
     update_usage();
     return output;

@@ -85,23 +85,26 @@ EmbeddingRows LatentPipeline::embed_images(const ImageTensor & pixels, const Job
 
 Predict LatentPipeline::predictor(const Guidance & guidance, const SamplingRequest & sampling, int64_t pictures) {
     const SamplingRequest::DeepCache deep_cache = sampling.deep_cache;
-    std::shared_ptr<Features> features;
-    if (deep_cache.on()) {
-        features = std::make_shared<Features>();
-        features->pictures.resize(static_cast<size_t>(pictures));
-    }
+    struct State {
+        Features features;
+        std::optional<bool> guided;  // the evaluation before
+    };
+    const auto state = std::make_shared<State>();
+    if (deep_cache.on()) state->features.resize(static_cast<size_t>(pictures));
     // The pipeline outlives its samplers' steps: the bindings hold it for as long as a job runs.
-    return [this, guidance, deep_cache, features, interval = sampling.guidance_interval](
+    return [this, guidance, deep_cache, state, interval = sampling.guidance_interval](
                const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
         Guidance now = guidance;
         if (place.progress < interval[0] || place.progress >= interval[1]) now.unconditional = nullptr;
-        now.features = features.get();
-        // Made anew where guidance begins or ends too, so that the order in which the halves run makes no difference.
-        const bool anew = place.index % static_cast<size_t>(deep_cache.interval) == 0;
-        if (features && (anew || features->guided != now.guided())) {
-            for (auto & picture : features->pictures) picture.fill({deep_cache.branch, {}, {}});
-            features->guided = now.guided();
+        const bool turned = state->guided && *state->guided != now.guided();
+        state->guided = now.guided();
+        if (turned && !keeps_all()) unet_->runner().clear();  // graphs of another batch, which are not in the plan
+        // Features are made anew where guidance begins or ends too, so that the order in which the halves run makes no
+        // difference.
+        if (turned || place.index % static_cast<size_t>(deep_cache.interval) == 0) {
+            for (auto & picture : state->features) picture.fill({deep_cache.branch, {}, {}});
         }
+        if (deep_cache.on()) now.features = &state->features;
         use(part("unet"), job);
         evaluate(x, {&place.timestep, 1}, now, output, job);
     };
@@ -127,7 +130,8 @@ std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & 
     if (unconditional) guidance.unconditional = &held->unconditional.emplace(*unconditional);
     if (conditioning && conditioning->concat) guidance.concat = &*held->conditioning->concat;
     check_conditioning("sample", start.shape, guidance);
-    guidance.plan = plan_unet(start.shape, conditioning ? conditioning->tokens : 0, guidance.guided(), request.deep_cache);
+    require_memory(features_of(start.shape, guidance.guided(), request.deep_cache), "sample: features of so many pictures");
+    guidance.plan = plan_unet(start.shape, guidance.tokens(), guidance.guided(), request.deep_cache);
     Predict predict = [held, inner = predictor(guidance, request, start.shape[0])](
                           const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
         inner(x, place, output, job);
@@ -183,14 +187,13 @@ LatentPipeline::Plan LatentPipeline::plan_generate(const GenerateRequest & reque
     const uint64_t numbers = elements(plan.shape), channels = static_cast<uint64_t>(spec.first_stage->out_channels);
     const uint64_t pixels = static_cast<uint64_t>(request.count) * static_cast<uint64_t>(frame.padded_width) *
                             static_cast<uint64_t>(frame.padded_height);
-    require_memory(8 * numbers * sizeof(float) + channels * pixels * (sizeof(float) + 2),
+    const int64_t tokens = conditioners_->tokens(&plan.condition);
+    const uint64_t features = features_of(plan.shape, plan.guided, sampling.deep_cache);
+    require_memory(8 * numbers * sizeof(float) + channels * pixels * (sizeof(float) + 2) + features,
                    "generate: pictures of this size and count");
     require_conditioning_fits(frame.width, frame.height);
-    plan.unet = plan_unet(plan.shape, conditioners_->tokens(&plan.condition), plan.guided, sampling.deep_cache);
-    if (request_.max_bytes) {
-        (void)plan_decode(plan.shape[2], plan.shape[3]);
-        if (plan.image || conditioners_->inpaints()) (void)plan_encode(plan.shape[2], plan.shape[3]);
-    }
+    plan.unet = plan_unet(plan.shape, tokens, plan.guided, sampling.deep_cache);
+    require_pictures_fit(memory_of(request));
     return plan;
 }
 
@@ -253,18 +256,20 @@ ImageTensor LatentPipeline::finish(const Plan & plan, const Latents & latents, c
     return picture;
 }
 
+/// Of a sound request.
+LatentPipeline::PictureMemory LatentPipeline::memory_of(const GenerateRequest & request) const {
+    const Frame frame = conditioners_->frame(request.condition, request.width, request.height);
+    PictureMemory picture{frame.width, frame.height, request.sampling.guidance_scale != 1.0};
+    picture.from_image = request.condition.image && !conditioners_->takes_image();
+    picture.tokens = conditioners_->tokens(&request.condition);
+    picture.count = request.count;
+    picture.deep_cache = request.sampling.deep_cache;
+    return picture;
+}
+
 GenerateResult LatentPipeline::generate(const GenerateRequest & request, const JobContext & job) {
-    const auto memory_of_it = [&] {  // asked for where the request is sound and memory is not enough
-        const Frame frame = conditioners_->frame(request.condition, request.width, request.height);
-        PictureMemory picture{frame.width, frame.height, request.sampling.guidance_scale != 1.0};
-        picture.from_image = request.condition.image && !conditioners_->takes_image();
-        picture.tokens = conditioners_->tokens(&request.condition);
-        picture.count = request.count;
-        picture.deep_cache = request.sampling.deep_cache;
-        return picture;
-    };
     GenerateResult result;
-    with_nearest(memory_of_it, [&] { result = make_pictures(request, job); });
+    with_nearest([&] { return memory_of(request); }, [&] { result = make_pictures(request, job); });
     return result;
 }
 
@@ -280,11 +285,15 @@ GenerateResult LatentPipeline::make_pictures(const GenerateRequest & request, co
     };
     Plan plan = plan_generate(request);
     Conditioning conditioning, unconditional;
-    SamplingRun run = start_run(request, plan, conditioning, unconditional, job);
-    lap(result.timings.encode_ms);
-    sample(request, run, job);
+    Latents latents;
+    {
+        SamplingRun run = start_run(request, plan, conditioning, unconditional, job);
+        lap(result.timings.encode_ms);
+        sample(request, run, job);
+        latents = std::move(run.latents());
+    }  // features that were kept go with the run, before the decoder needs room
     lap(result.timings.sample_ms);
-    ImageTensor picture = finish(plan, run.latents(), job);
+    ImageTensor picture = finish(plan, latents, job);
     if (request.output_float) {
         result.tensor = std::move(picture);
     } else {

@@ -111,7 +111,7 @@ std::vector<models::Network *> LatentPipeline::networks() const {
 
 void LatentPipeline::load(const JobContext & job) {
     PictureMemory usual;
-    usual.guided = opened_.spec.guidance_scale != 1.0;
+    usual.guided = unet_ && opened_.spec.guidance_scale != 1.0;
     with_nearest([&] { return usual; }, [&] { load_weights(job); });
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -59,10 +60,7 @@ private:
     };
     /// Reused features of a run, per picture: of both halves of guidance in one batch (or the unconditional one), and of the
     /// conditional half alone.
-    struct Features {
-        std::vector<std::array<models::UNetFeatures, 2>> pictures;
-        bool guided = false;  // the evaluation that made them
-    };
+    using Features = std::vector<std::array<models::UNetFeatures, 2>>;
     /// The arguments of one guided evaluation that stay the same over a run.
     struct Guidance {
         const Conditioning * conditioning = nullptr;
@@ -72,6 +70,10 @@ private:
         double rescale = 0.0;
         UNetPlan plan;
         Features * features = nullptr;
+        /// Of the longer half.
+        int64_t tokens() const {
+            return std::max(conditioning ? conditioning->tokens : 0, unconditional ? unconditional->tokens : 0);
+        }
         bool guided() const { return unconditional != nullptr && scale != 1.0; }
     };
     /// What generate() has checked and planned before the first network runs.
@@ -126,6 +128,9 @@ private:
 
     UNetPlan plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided,
                        const SamplingRequest::DeepCache & deep_cache = {}) const;
+    PictureMemory memory_of(const GenerateRequest & request) const;
+    void require_pictures_fit(const PictureMemory & picture) const;
+    uint64_t features_of(const std::array<int64_t, 4> & shape, bool guided, const SamplingRequest::DeepCache & deep_cache) const;
     uint64_t kept_features(const std::array<int64_t, 4> & shape, bool guided,
                            const SamplingRequest::DeepCache & deep_cache) const;
     void evaluate(const Latents & x, Span<const double> timesteps, const Guidance & guidance, Latents & output,

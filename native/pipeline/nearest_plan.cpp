@@ -67,11 +67,12 @@ private:
 
     void all_at_once(MemoryChoice choice) {
         choice.dtype = kSmallerTypes[1];
-        if (add_largest_size(choice) || !choice.guided) return;
+        if ((other_sizes() ? add_largest_size(choice) : add(choice)) || !choice.guided) return;
         choice.guided = false;
         if (!add(choice)) add_largest_size(choice);
     }
 
+    bool other_sizes() const { return multiple_ > 0; }
     int64_t steps() const { return (std::max(wanted_.width, wanted_.height) + multiple_ - 1) / multiple_; }
     int64_t least_steps() const { return std::min(steps(), std::max<int64_t>(1, kLeastSide / multiple_)); }
 
@@ -85,6 +86,7 @@ private:
     }
 
     bool add_largest_size(const MemoryChoice & base) {
+        if (!other_sizes()) return false;
         int64_t below = least_steps() - 1, above = steps();  // the largest that fits is in (below, above), if any
         MemoryChoice best;
         while (above - below > 1) {
@@ -100,7 +102,7 @@ private:
 
     /// A bound that is what the planner just said it needs, until it is content.
     MemoryChoice least(MemoryChoice choice) {
-        choice = resized(choice, least_steps());
+        if (other_sizes()) choice = resized(choice, least_steps());
         choice.guided = false;
         MemoryChoice best;
         for (const std::string & type : {wanted_.dtype, std::string(kSmallerTypes[1])}) {

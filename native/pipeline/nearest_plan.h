@@ -41,8 +41,8 @@ struct NearestPlans {
 };
 
 /// Asks the planner, at most some eighty times, for single changes: low memory, which makes the same picture; the largest size of
-/// the same shape whose sides are multiples of `multiple` (found by bisection, so of sizes whose peaks grow with them); a smaller
-/// weight type; no guidance. Where none of them is enough, for two or three at once.
+/// the same shape whose sides are multiples of `multiple` (found by bisection, so of sizes whose peaks grow with them; 0: the
+/// size is given); a smaller weight type; no guidance. Where none of them is enough, for two or three at once.
 NearestPlans nearest_plans(const MemoryChoice & wanted, int64_t multiple, uint64_t bound, const AskPlanner & ask);
 
 }  // namespace latent::pipeline

@@ -56,6 +56,7 @@ TEST(kept_features_stand_for_the_inner_blocks) {
                 input.features = &features, input.timesteps = early;
                 unet.forward(input, out, {});
                 CHECK(difference(out, whole) <= 1e-6 && features.holds(input.shape));
+                CHECK(features.data.size() * sizeof(float) == unet.feature_bytes(input.shape, branch));
                 const std::vector<float> kept = features.data;
                 unet.forward(input, out, {});
                 CHECK(difference(out, whole) <= 2e-6 && features.data == kept);
