@@ -39,7 +39,6 @@ public:
     int64_t channels() const { return channels_; }
     int64_t height() const { return height_; }
     int64_t width() const { return width_; }
-    int64_t band() const { return band_; }
 
     /// Rows [first, first + count): out[count][width][channels].
     void read(int64_t first, int64_t count, float * out, kernels::Pool * pool) const;

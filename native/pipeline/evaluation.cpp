@@ -11,9 +11,7 @@ namespace latent::pipeline {
 /// Bytes of the features of the other pictures while one is worked at (UNet::measure counts that one's).
 uint64_t LatentPipeline::kept_features(const std::array<int64_t, 4> & shape, bool guided,
                                        const SamplingRequest::DeepCache & deep_cache) const {
-    return shape[0] > 0
-               ? features_of(shape, guided, deep_cache) / static_cast<uint64_t>(shape[0]) * static_cast<uint64_t>(shape[0] - 1)
-               : 0;
+    return features_of({shape[0] - 1, shape[1], shape[2], shape[3]}, guided, deep_cache);
 }
 
 /// Bytes of the features of all pictures; throws invalid_argument for a branch that the U-Net has not.

@@ -124,4 +124,8 @@ test('a bound on memory that is too small: the flags that would fit', async () =
   const { code, stderr } = await cli([...argv, '--max-bytes', String(Math.round(0.97 * stages.unet.peak))])
   expect(code).toBe(1)
   expect(stderr).toMatch(/^latent: .* needs [\d.]+ MiB .*What fits: .* \(ERR_OUT_OF_MEMORY\)\ntry: --width \d+ --height \d+( --\S+ \S+)*\n$/)
+  // Of those, the ones that the command has: the demo has no sizes.
+  const demo = await cli(['demo', '--max-bytes', '14000000', '-o', at('bounded.png')])
+  expect(demo.code).toBe(1)
+  expect(demo.stderr).toMatch(/\ntry: --(memory|dtype) \S+( --(memory|dtype) \S+)*\n$/)
 })

@@ -219,6 +219,41 @@ TEST(conditioning_counts_against_the_memory_bound) {
     CHECK(!worked && starved->memory_usage()["total"] == 0);
 }
 
+TEST(pictures_count_against_the_memory_bound) {
+    LoadRequest bounded = exact_request();
+    const Json estimate = Loaded("ldm-txt2img", bounded)->estimate(64, 64, true);
+    bounded.max_bytes = estimate["peak"].get<uint64_t>() + (1 << 20);
+    const Loaded model("ldm-txt2img", bounded);
+    GenerateRequest request;
+    add_prompt(model, request);
+    request.sampling.steps = 1;
+    request.width = request.height = 64;
+    CHECK(model->generate(request, {}).images.size() == 1);
+    request.count = 256;
+    bool worked = false;
+    JobContext job;
+    job.progress = [&](const Progress &) { worked = true; };
+    CHECK_THROWS(model->generate(request, job), ErrorCode::out_of_memory);
+    CHECK(!worked);
+}
+
+TEST(plans_keep_a_size_that_is_given) {
+    LoadRequest bounded = exact_request();
+    const Kind & semantic = kinds()[4];
+    bounded.max_bytes = Loaded(semantic.golden, bounded)->estimate(48, 32, false)["peak"].get<uint64_t>() - 1;
+    const Loaded model(semantic.golden, bounded);
+    Json details;
+    try {
+        model->generate(request_of(model, semantic), {});
+    } catch (const Error & error) {
+        CHECK(error.code() == ErrorCode::out_of_memory);
+        details = Json::parse(error.details());
+    }
+    CHECK(details.contains("plans") || details.contains("least"));
+    for (const Json & plan : details.value("plans", Json::array({details.value("least", Json::object())})))
+        CHECK(plan["width"] == 48 && plan["height"] == 32);
+}
+
 TEST(info_says_what_each_kind_takes) {
     const auto condition = [](const char * name) { return Loaded(name)->info()["condition"]; };
     CHECK(condition("ldm-uncond") == Json({{"guidance", false}}));

@@ -76,3 +76,33 @@ TEST(features_serve_several_evaluations) {
     request.sampling.deep_cache = {2, 1000};
     CHECK_THROWS(model->generate(request, {}), ErrorCode::invalid_argument);
 }
+
+// Two shapes of the U-Net in one run: only one graph is in the plan of a bounded pipeline.
+TEST(a_bounded_run_holds_one_graph) {
+    LoadRequest bounded = exact_request();
+    bounded.max_bytes = uint64_t{1} << 34;
+    const auto compute = [](const Loaded & model) { return model->memory_usage()["compute"].get<uint64_t>(); };
+    const auto prompt = [](const Loaded & model, size_t windows) {
+        PromptTokens tokens = model.tokens("ids", 0);
+        tokens.chunks.resize(windows, tokens.chunks[0]);
+        return model->encode_prompt(tokens, {});
+    };
+    const Loaded fresh("sd1", bounded), turned("sd1", bounded);
+    const Latents latents = fresh->create_latents(64, 64, 1, 1, "philox");
+    const Conditioning one = prompt(fresh, 1);
+    (void)fresh->predict(latents, {500}, &one, nullptr, 1, nullptr, {});
+    SamplingRequest half;
+    half.steps = 2, half.guidance_scale = 4, half.guidance_interval = {0.0, 0.5};
+    const auto run = turned->start_sampling(half, latents, nullptr, &one, &one);
+    while (!run->done()) run->step({});
+    (void)turned->predict(latents, {500}, &one, nullptr, 1, nullptr, {});
+    CHECK(compute(turned) == compute(fresh));
+
+    // Halves of different lengths.
+    bounded.memory = "low";
+    const Loaded same("sd1", bounded), different("sd1", bounded);
+    const Conditioning two = prompt(same, 2);
+    (void)same->predict(latents, {500}, &two, &two, 3, nullptr, {});
+    (void)different->predict(latents, {500}, &two, &one, 3, nullptr, {});
+    CHECK(compute(different) <= compute(same));
+}
