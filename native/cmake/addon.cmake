@@ -16,7 +16,10 @@ function(latent_node_api_headers)
 
   add_library(latent_node_api INTERFACE)
   target_include_directories(latent_node_api SYSTEM INTERFACE "${api}/include" "${wrapper}")
-  target_compile_definitions(latent_node_api INTERFACE NAPI_VERSION=8 NAPI_CPP_EXCEPTIONS NODE_GYP_MODULE_NAME=latent BUILDING_NODE_EXTENSION)
+  # NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS: in a worker that is being terminated nothing can be thrown into JavaScript any more;
+  # without it an error at that moment ends the whole process.
+  target_compile_definitions(latent_node_api INTERFACE NAPI_VERSION=8 NAPI_CPP_EXCEPTIONS NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
+    NODE_GYP_MODULE_NAME=latent BUILDING_NODE_EXTENSION)
   if(APPLE)
     target_link_options(latent_node_api INTERFACE -undefined dynamic_lookup)
   elseif(WIN32)

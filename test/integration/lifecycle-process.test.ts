@@ -48,6 +48,13 @@ describe('workers', () => {
     }
   })
 
+  test('terminate() while they call into the binary, with errors on the way', async () => {
+    const { code, signal, said, stderr } = await runChild('terminate', modelFile, 'inside')
+    expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
+    expect(said).toHaveLength(6)
+    for (const round of said) expect(round.codes).toEqual([1, 1])
+  })
+
   test('process.exit() of a worker ends that worker alone', async () => {
     const { code, said, stderr } = await runChild('terminate', modelFile, 'exit')
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })

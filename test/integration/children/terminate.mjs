@@ -8,10 +8,12 @@ const start = (task) => new Worker(file, { workerData: { modelFile, word: task }
 const message = (worker) => new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
 const ended = (worker) => new Promise((resolve) => worker.once('exit', resolve))
 
-if (word === 'terminate') {
-  for (let round = 0; round < 4; round++) {
-    const workers = [start('endless'), start('endless')]
+if (word === 'terminate' || word === 'inside') {
+  for (let round = 0; round < (word === 'inside' ? 6 : 4); round++) {
+    const task = word === 'inside' ? word : 'endless'
+    const workers = [start(task), start(task)]
     await Promise.all(workers.map(message))
+    if (word === 'inside') await new Promise((resolve) => setTimeout(resolve, 5 + round)) // until they are at it
     const began = Date.now()
     const codes = await Promise.all(workers.map((worker) => worker.terminate()))
     say({ codes, ms: Date.now() - began })
