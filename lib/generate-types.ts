@@ -223,7 +223,7 @@ export interface GenerateResult<O = AnyResolvedOptions> {
   timings: Timings
   /**
    * Parts that were computed in float32 because fast arithmetic gave numbers that are not finite; usually none. Such a part stays in float32 for as
-   * long as the model is loaded.
+   * long as the model is loaded. Where float32 does not help either, the call is rejected with {@link ModelFormatError}, which names the part.
    */
   float32Parts: ModelPart[]
 }

@@ -135,11 +135,13 @@ export async function saveAndReport(
     await image.save(file)
     files.push({ path: file, seed: BigInt.asUintN(64, result.seed + BigInt(i)), width: image.width, height: image.height })
   }
-  const { options, timings } = result
-  if (values.json) io.stdout.write(toJson({ images: files, options: brief(options), timings, model: pipe.info.name, device: pipe.device.id }))
+  const { options, timings, float32Parts } = result
+  const report = { images: files, options: brief(options), timings, float32Parts, model: pipe.info.name, device: pipe.device.id }
+  if (values.json) io.stdout.write(toJson(report))
   else if (!values.quiet) {
     const { loadMs, encodeMs, sampleMs, decodeMs } = timings
     for (const { path: file, seed, width, height } of files) io.stdout.write(`${file}: ${width}x${height}, seed ${seed}\n`)
     io.stdout.write(`${options.steps} steps of ${options.sampler} in ${((loadMs + encodeMs + sampleMs + decodeMs) / 1000).toFixed(1)} s\n`)
+    if (float32Parts.length > 0) io.stdout.write(`in float32, as fast arithmetic gave numbers that are not finite: ${float32Parts.join(', ')}\n`)
   }
 }

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <string>
 
 #include "core/error.h"
+#include "core/span.h"
 
 // What the checks of requests share.
 
@@ -16,6 +19,10 @@ namespace latent::pipeline {
 
 inline size_t elements(const std::array<int64_t, 4> & shape) {
     return static_cast<size_t>(shape[0] * shape[1] * shape[2] * shape[3]);
+}
+
+inline bool all_finite(Span<const float> values) {
+    return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
 }
 
 /// "46.3 MiB", "812 MiB", rounded down.

@@ -19,6 +19,8 @@ namespace latent::pipeline {
 /// What conditioning shares with the rest of a pipeline.
 struct ConditioningHost {
     std::function<void(models::Network &, const JobContext &)> use;  // makes its weights resident
+    /// Runs a stage of a network until what it returns is finite (LatentPipeline::run_finite).
+    std::function<void(models::Network &, const std::function<Span<const float>()> &)> run_finite;
     /// Picture [n, 3, h, w] to the first stage's code, unscaled: the posterior's mean (KL), the code before quantisation (VQ).
     std::function<Latents(const ImageTensor &, const JobContext &)> encode;
 };

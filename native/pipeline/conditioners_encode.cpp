@@ -64,7 +64,10 @@ Conditioning Conditioners::unconditional(const std::optional<PromptTokens> & neg
 std::vector<float> Conditioners::encode_window(const TokenChunk & chunk, int clip_skip, const JobContext & job) {
     const int64_t length = static_cast<int64_t>(chunk.ids.size());
     std::vector<float> context(static_cast<size_t>(length * encoder_->dim()));
-    encoder_->forward(chunk.ids, 1, length, clip_skip, context, job);
+    host_.run_finite(*encoder_, [&]() -> Span<const float> {
+        encoder_->forward(chunk.ids, 1, length, clip_skip, context, job);
+        return context;
+    });
     return context;
 }
 
@@ -108,7 +111,10 @@ Conditioning Conditioners::encode_embeddings(const ConditionRequest & request, c
         host_.use(*encoder_, job);
         const TokenChunk & chunk = request.prompt->chunks.front();
         out.data.resize(static_cast<size_t>(out.dim));
-        clip_->embed(chunk.ids, 1, static_cast<int64_t>(chunk.ids.size()), out.data, job);
+        host_.run_finite(*encoder_, [&]() -> Span<const float> {
+            clip_->embed(chunk.ids, 1, static_cast<int64_t>(chunk.ids.size()), out.data, job);
+            return out.data;
+        });
         job.report(Phase::encode, 1, 1);
     }
     if (request.embeddings) out.data.insert(out.data.end(), request.embeddings->data.begin(), request.embeddings->data.end());
@@ -135,7 +141,11 @@ EmbeddingRows Conditioners::embed_images(const ImageTensor & pixels, const JobCo
     for (int64_t i = 0; i < n; ++i) {  // one at a time: the working set does not grow with their number
         job.check();
         const size_t at = static_cast<size_t>(i);
-        image_encoder_->forward({pixels.data.data() + at * row, row}, 1, {out.data.data() + at * dim, dim}, job);
+        host_.run_finite(*image_encoder_, [&]() -> Span<const float> {
+            const Span<float> embedding(out.data.data() + at * dim, dim);
+            image_encoder_->forward({pixels.data.data() + at * row, row}, 1, embedding, job);
+            return {embedding.data(), embedding.size()};
+        });
         job.report(Phase::encode, i + 1, n);
     }
     return out;
@@ -148,7 +158,10 @@ Latents Conditioners::encode_labels(const LabelMap & labels, const JobContext & 
     Latents out{{1, rescaler_->config().out_channels, labels.height / rescaler_->factor(), labels.width / rescaler_->factor()},
                 {}};
     out.data.resize(elements(out.shape));
-    rescaler_->forward(labels.data, labels.height, labels.width, out.data, job);
+    host_.run_finite(*rescaler_, [&]() -> Span<const float> {
+        rescaler_->forward(labels.data, labels.height, labels.width, out.data, job);
+        return out.data;
+    });
     return out;
 }
 

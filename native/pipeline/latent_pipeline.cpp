@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 
 #include "core/log.h"
 #include "core/memory.h"
@@ -73,6 +72,9 @@ LatentPipeline::LatentPipeline(const LoadRequest & request, formats::OpenedModel
     if (!request.first_stage_only) {
         ConditioningHost host;
         host.use = [this](models::Network & network, const JobContext & job) { use(network, job); };
+        host.run_finite = [this](models::Network & network, const std::function<Span<const float>()> & run) {
+            run_finite(network, run);
+        };
         host.encode = [this](const ImageTensor & image, const JobContext & job) {
             const Latents raw = encode_raw(image, job);
             return code_of(raw, raw.shape[0], nullptr, 1.0);
@@ -187,17 +189,24 @@ void LatentPipeline::use(models::Network & network, const JobContext & job) {
 }
 
 /// Runs a stage of `network`, and again in float32 where what it gives is not finite although it could be: 16-bit numbers end
-/// sooner, and 8-bit ones have coarse scales. The network then stays in float32.
+/// sooner, and 8-bit ones have coarse scales. The network then stays in float32. Throws model_format where that does not help:
+/// a black picture would look like a result.
 void LatentPipeline::run_finite(models::Network & network, const std::function<Span<const float>()> & run) {
-    const auto finite = [](Span<const float> values) {
-        return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
-    };
-    if (finite(run()) || request_.precision == Precision::exact || network.runner().limits().float32) return;
-    log(LogLevel::warn, "The " + network.weights().part() + " gave numbers that are not finite; it goes on in float32");
-    graph::Runner::Limits limits = network.runner().limits();
-    limits.float32 = true;
-    network.runner().set_limits(limits);
-    run();
+    const std::string part = network.weights().part();
+    if (all_finite(run())) return;
+    if (request_.precision != Precision::exact && !network.runner().limits().float32) {
+        log(LogLevel::warn, "The " + part + " gave numbers that are not finite; it goes on in float32");
+        graph::Runner::Limits limits = network.runner().limits();
+        limits.float32 = true;
+        network.runner().set_limits(limits);
+        if (all_finite(run())) return;
+    }
+    throw Error(
+        ErrorCode::model_format,
+        "The " + part +
+            " gives numbers that are not finite, in float32 too: its weights are damaged, or what it was given is far too "
+            "large (a guidance scale, noise). Check the file against its checksum, or download it again",
+        Json{{"part", part}}.dump());
 }
 
 std::vector<std::string> LatentPipeline::float32_parts() const {

@@ -50,6 +50,7 @@ test('generate --count --json --preview', async () => {
   ])
   expect(report.options).toMatchObject({ prompt: 'x', steps: 2, seed: 7, width: 64 })
   expect(report.timings.sampleMs).toBeGreaterThan(0)
+  expect(report.float32Parts).toEqual([])
   expect(existsSync(at('many-2.png'))).toBe(true)
 })
 

@@ -1,5 +1,6 @@
 /** generate() and its life: reproducible pictures, aborts, throwing callbacks, queues, disposal. The model is the synthetic one of the reference case. */
-import { DiffusionPipeline, DisposedError, RawImage, type GenerateOptions, type Progress } from '../../lib/index'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { DiffusionPipeline, DisposedError, ModelFormatError, RawImage, type GenerateOptions, type Progress } from '../../lib/index'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 
 let model: GoldenModel
@@ -116,6 +117,35 @@ describe('pictures', () => {
     const read = await RawImage.read(png)
     expect(read.metadata.parameters).toMatch(/^a \(red:1\.3\) lighthouse\nSteps: 4, Sampler: .*Seed: 7, Size: 64x64/)
     expect(bytes(read).equals(bytes(images[0]))).toBe(true)
+  })
+})
+
+describe('damaged weights', () => {
+  /** Puts NaN where a float32 tensor of a safetensors file begins. */
+  function damage(file: string, tensor: string) {
+    const bytes = readFileSync(file)
+    const length = Number(bytes.readBigUInt64LE())
+    const header = JSON.parse(bytes.toString('utf8', 8, 8 + length)) as Record<string, { dtype: string; data_offsets: [number, number] }>
+    expect(header[tensor]!.dtype).toBe('F32')
+    bytes.writeFloatLE(NaN, 8 + length + header[tensor]!.data_offsets[0])
+    writeFileSync(file, bytes)
+  }
+
+  test.each(['fast', 'exact'] as const)('no black picture but an error that names the part, %s', async (precision) => {
+    const damaged = goldenModel('sd1')
+    try {
+      damage(damaged.file, 'model.diffusion_model.out.2.bias')
+      await using broken = await DiffusionPipeline.load(damaged.file, { config: damaged.golden.config, device: 'cpu', precision })
+      const failure = await broken.generate(small).catch((error: unknown) => error)
+      expect(failure).toBeInstanceOf(ModelFormatError)
+      expect(failure).toMatchObject({
+        code: 'ERR_MODEL_FORMAT',
+        details: { part: 'unet' },
+        message: expect.stringMatching(/not finite.*float32/) as string,
+      })
+    } finally {
+      damaged.remove()
+    }
   })
 })
 
