@@ -61,6 +61,7 @@ function checkNative() {
         if (!ggmlHomes.test(file)) problems.push(`${where}: ggml is for graph, models and formats/{gguf,convert,quantise}`)
       } else if (/^(napi|node_api|js_native_api)/.test(header)) {
         if (layer !== 'bindings') problems.push(`${where}: Node-API is for bindings`)
+        else if (header === 'napi.h' && file !== 'native/bindings/node_addon_api.h') problems.push(`${where}: take bindings/node_addon_api.h`)
       } else if (header.startsWith('nlohmann/')) {
         if (layer !== 'core') problems.push(`${where}: JSON comes through core/json.h`)
       } else if (header.includes('/') && nextLayers[folder]) {

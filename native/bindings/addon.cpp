@@ -1,10 +1,9 @@
 // What `require` of the binary returns, once per environment.
-#include <napi.h>
-
 #include "bindings/conditioning_wrap.h"
 #include "bindings/env_data.h"
 #include "bindings/exports.h"
 #include "bindings/latents_wrap.h"
+#include "bindings/node_addon_api.h"
 #include "bindings/pipeline_wrap.h"
 #include "bindings/sampler_wrap.h"
 #include "bindings/solver_wrap.h"

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <napi.h>
-
 #include <array>
 #include <string>
 #include <vector>
 
 #include "bindings/env_data.h"
+#include "bindings/node_addon_api.h"
 #include "core/json.h"
 #include "core/span.h"
 

@@ -1,10 +1,9 @@
 #pragma once
 
-#include <napi.h>
-
 #include <optional>
 #include <vector>
 
+#include "bindings/node_addon_api.h"
 #include "core/json.h"
 #include "pipeline/pipeline.h"
 

@@ -131,7 +131,7 @@ void EnvData::call_back(Napi::Env env, Pending & pending, const Napi::FunctionRe
         callback.Call(arguments);
     } catch (const Napi::Error & error) {
         const auto it = pending_.find(id);  // the callback may have cancelled its own job
-        if (it == pending_.end() || it->second.callback_error) return;
+        if (it == pending_.end() || it->second.callback_error || error.IsEmpty()) return;
         it->second.callback_error = error;
         cancel(env, id);
     }

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <napi.h>
-
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,6 +8,7 @@
 
 #include "bindings/job_queue.h"
 #include "bindings/mailbox.h"
+#include "bindings/node_addon_api.h"
 
 namespace latent::bindings {
 

@@ -1,9 +1,9 @@
 #include "bindings/errors.h"
 
-#include <napi.h>
-
 #include <new>
 #include <stdexcept>
+
+#include "bindings/node_addon_api.h"
 
 namespace latent::bindings {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <napi.h>
+#include "bindings/node_addon_api.h"
 
 namespace latent::bindings {
 

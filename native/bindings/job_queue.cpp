@@ -1,8 +1,8 @@
 #include "bindings/job_queue.h"
 
-#include <napi.h>
-
 #include <algorithm>
+
+#include "bindings/node_addon_api.h"
 
 namespace latent::bindings {
 

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <napi.h>
-
 #include <memory>
 
+#include "bindings/node_addon_api.h"
 #include "bindings/pipeline_state.h"
 
 namespace latent::bindings {

@@ -1,6 +1,6 @@
 #include "bindings/mailbox.h"
 
-#include <napi.h>
+#include "bindings/node_addon_api.h"
 
 namespace latent::bindings {
 namespace {

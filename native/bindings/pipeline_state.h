@@ -1,11 +1,10 @@
 #pragma once
 
-#include <napi.h>
-
 #include <memory>
 #include <string>
 
 #include "bindings/env_data.h"
+#include "bindings/node_addon_api.h"
 #include "pipeline/pipeline.h"
 
 namespace latent::bindings {

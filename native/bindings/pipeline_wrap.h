@@ -1,7 +1,6 @@
 #pragma once
 
-#include <napi.h>
-
+#include "bindings/node_addon_api.h"
 #include "bindings/pipeline_state.h"
 
 namespace latent::bindings {

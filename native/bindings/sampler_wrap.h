@@ -1,10 +1,9 @@
 #pragma once
 
-#include <napi.h>
-
 #include <memory>
 
 #include "bindings/latents_wrap.h"
+#include "bindings/node_addon_api.h"
 
 namespace latent::bindings {
 

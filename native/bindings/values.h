@@ -1,10 +1,9 @@
 #pragma once
 
-#include <napi.h>
-
 #include <array>
 #include <vector>
 
+#include "bindings/node_addon_api.h"
 #include "core/job.h"
 #include "pipeline/pipeline.h"
 

@@ -13,8 +13,8 @@ beforeAll(() => {
 })
 afterAll(() => model.remove())
 
-/** Generous for a machine that does other things too; a hang is what it must tell from. */
-const boundMs = 10_000
+/** Generous for a machine that does other things too; what did not end would go on for minutes (`endless`). */
+const boundMs = 40_000
 
 describe('the process ends', () => {
   test.each(['load', 'sample', 'decode', 'dispose', 'workers'])('process.exit() in the middle of: %s', async (word) => {
@@ -70,9 +70,15 @@ describe('workers', () => {
   })
 })
 
+test('scripts that node:vm ends while they are inside the binary', async () => {
+  const { code, signal, said, stderr } = await runChild('timeouts', modelFile)
+  expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
+  expect(said).toEqual([{ ended: 80, images: 1 }])
+})
+
 test('50 rounds of load, generate, dispose leave the memory flat', async () => {
   const rounds = 50
-  const { code, said, stderr } = await runChild('rounds', modelFile, String(rounds), { nodeFlags: ['--expose-gc'], timeoutMs: 110_000 })
+  const { code, said, stderr } = await runChild('rounds', modelFile, String(rounds), { nodeFlags: ['--expose-gc'] })
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   const rss = said[0]!.rss as number[]
   expect(rss).toHaveLength(rounds)
@@ -82,21 +88,21 @@ test('50 rounds of load, generate, dispose leave the memory flat', async () => {
   expect(growth / 2 ** 20).toBeLessThan(16)
 })
 
-test('the event loop goes on during generation: 99 of 100 delays under 20 ms', async () => {
-  // Delays that other programs cause are not ours: the best of a few runs counts.
+test('the event loop goes on during generation: nothing holds it up for 20 ms', async () => {
+  // Collecting garbage and compiling take their time too, once: the best of a few runs counts.
   let best = Infinity
   for (let attempt = 0; attempt < 4 && best >= 20; attempt++) {
     const { code, said, stderr } = await runChild('event-loop', modelFile)
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(said[0]!.previews).toBeGreaterThan(0)
     expect(said[0]!.count).toBeGreaterThan(20)
-    best = Math.min(best, said[0]!.p99 as number)
+    best = Math.min(best, said[0]!.longest as number)
   }
   expect(best).toBeLessThan(20)
 })
 
 test('wrong values in every place of the binary end in errors', async () => {
-  const { code, signal, said, stderr } = await runChild('hostile', modelFile, '', { timeoutMs: 110_000 })
+  const { code, signal, said, stderr } = await runChild('hostile', modelFile)
   expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
   expect(said[0]!.calls).toBeGreaterThan(1000)
   const { kinds } = said[0] as unknown as { kinds: Record<string, number> }
