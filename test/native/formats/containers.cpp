@@ -1,5 +1,5 @@
-#include <chrono>
 #include <cstring>
+#include <ctime>
 
 #include "allocation_meter.h"
 #include "check.h"
@@ -93,16 +93,15 @@ std::string pickle_of_tensors(int count, uint32_t rows, uint32_t columns) {
 }
 
 struct Cost {
-    double milliseconds = 0;
+    double milliseconds = 0;  // of the processor: what else runs does not count
     size_t heap = 0;
 };
 
 Cost cost_of_opening(const std::string & path) {
     begin_allocation_meter();
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     const TensorSourcePtr source = open_model_file(path);
-    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-    return {time.count(), peak_allocation()};
+    return {1000.0 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, peak_allocation()};
 }
 
 }  // namespace
@@ -157,7 +156,7 @@ TEST(two_gigabytes_open_at_once) {
     for (const std::string & file : {zip_path, path}) {
         const Cost cost = cost_of_opening(file);
         CHECK(cost.heap < size_t{2} << 20);
-        CHECK(cost.milliseconds < 500);  // usually 1 to 3; the bound only has to tell it from reading 2 GB
+        CHECK(cost.milliseconds < 200);  // usually 1 to 3; the bound only has to tell it from reading 2 GB
         const TensorSourcePtr source = open_model_file(file);
         CHECK(source->tensors().size() == tensors);
         const TensorInfo * last = source->find("x499");
