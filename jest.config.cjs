@@ -12,7 +12,8 @@ module.exports = {
   modulePathIgnorePatterns: ['<rootDir>/build', '<rootDir>/deps', '<rootDir>/dist/package.json'],
   // A test file runs in a context of its own, where every look at a global costs a microsecond; as parameters of the module these are free.
   sandboxInjectedGlobals: ['Math', 'Number', 'Object', 'Array', 'Float32Array', 'Float64Array', 'Int32Array', 'Uint8Array', 'Uint16Array'],
-  testTimeout: 120_000,
+  // Tells a hang from a busy machine, nothing more: the slowest tests take seconds.
+  testTimeout: 300_000,
   // The engine uses every core by itself; more workers only slow each other down and multiply the memory.
   maxWorkers: 1,
 }

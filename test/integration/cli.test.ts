@@ -91,13 +91,15 @@ test('devices', async () => {
 })
 
 test('bench', async () => {
+  const began = Date.now()
   const { code, stdout } = await cli(['bench', model.file, '--width', '64', '--height', '64', '--repeats', '1', '--json'])
   expect(code).toBe(0)
   const report = JSON.parse(stdout)
   expect(report.stages.map(({ stage }: { stage: string }) => stage)).toEqual(['load', 'text encoder', 'first step', 'step', 'decode', 'encode'])
   expect(report).toMatchObject({ kind: 'text', layout: 'compvis', dtypes: { unet: 'f32' }, precision: 'fast', width: 64, height: 64 })
   expect(report.threads).toBeGreaterThan(0)
-  expect(Date.now() - Date.parse(report.date)).toBeLessThan(120_000)
+  expect(Date.parse(report.date)).toBeGreaterThanOrEqual(began)
+  expect(Date.parse(report.date)).toBeLessThanOrEqual(Date.now())
   expect(report.peak.length).toBeGreaterThan(0)
   expect(report.peakRssBytes).toBeGreaterThan(1e7)
   for (const { gflops } of report.peak) expect(gflops).toBeGreaterThan(0)
@@ -105,7 +107,8 @@ test('bench', async () => {
 
 test('an interrupt ends with 130 and no picture', async () => {
   const controller = new AbortController()
-  const running = cli(['generate', '-m', model.file, '-p', 'x', '-o', at('never.png'), ...small, '--steps', '500'], controller.signal)
+  const long = ['--width', '256', '--height', '256', '--steps', '1000', '--device', 'cpu']
+  const running = cli(['generate', '-m', model.file, '-p', 'x', '-o', at('never.png'), ...long], controller.signal)
   setTimeout(() => controller.abort(new Error('interrupted')), 200)
   const { code, stderr } = await running
   expect({ code, stderr }).toEqual({ code: 130, stderr: 'latent: interrupted\n' })

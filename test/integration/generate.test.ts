@@ -329,16 +329,15 @@ describe('several at once', () => {
   })
 
   test('the event loop stays free', async () => {
-    let worst = 0
-    let last = performance.now()
-    const timer = setInterval(() => {
-      const now = performance.now()
-      worst = Math.max(worst, now - last - 5)
-      last = now
-    }, 5)
+    let turns = 0
+    let next = setImmediate(function turn() {
+      turns++
+      next = setImmediate(turn)
+    })
     await pipe.generate({ ...small, width: 128, height: 128, steps: 6 })
-    clearInterval(timer)
-    expect(worst).toBeLessThan(60)
+    clearImmediate(next)
+    // Were the work done between two turns there would be a few of them, however busy the machine is. How long a turn takes: lifecycle-process.
+    expect(turns).toBeGreaterThan(100)
   })
 })
 

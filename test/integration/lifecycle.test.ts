@@ -79,23 +79,33 @@ describe('abort', () => {
   })
 
   test('inside a step: sooner than the step would have ended', async () => {
-    const size = { width: 768, height: 768, steps: 50 }
-    const control = new AbortController()
-    let abortedAt = NaN
-    const run = pipe.generate({
-      ...options,
-      ...size,
-      signal: control.signal,
-      onProgress: ({ phase, step }) => {
-        if (phase !== 'sample' || step < 1 || !Number.isNaN(abortedAt)) return
-        setTimeout(() => {
-          abortedAt = performance.now()
-          control.abort(reason)
-        }, 1)
-      },
-    })
-    await expect(run).rejects.toBe(reason)
-    expect(performance.now() - abortedAt).toBeLessThan(2000)
+    /** How long it went on after an abort at the beginning of a step, as a share of the step before. */
+    const share = async () => {
+      const control = new AbortController()
+      let last = { step: 0, at: 0 }
+      let [length, aborted] = [NaN, NaN]
+      const run = pipe.generate({
+        ...options,
+        ...{ width: 768, height: 768, steps: 50 },
+        signal: control.signal,
+        onProgress: ({ phase, step }) => {
+          if (phase !== 'sample' || step < 1 || control.signal.aborted) return
+          const at = performance.now()
+          if (step > 1 && step === last.step + 1) {
+            length = at - last.at
+            aborted = at
+            control.abort(reason)
+          }
+          last = { step, at }
+        },
+      })
+      await expect(run).rejects.toBe(reason)
+      return (performance.now() - aborted) / length
+    }
+    // A busy machine may hold up any of them: the best of some counts. Ending with the step would take the whole of it each time.
+    let least = Infinity
+    for (let attempt = 0; attempt < 12 && !(least < 0.5); attempt++) least = Math.min(least, await share())
+    expect(least).toBeLessThan(0.5)
   })
 
   test('of a load, a decode and a loop of ones own', async () => {
@@ -164,9 +174,13 @@ describe('dispose', () => {
   test('work that is aborted under it lets it end soon', async () => {
     const other = await load()
     const control = new AbortController()
-    const running = other.generate({ ...options, steps: 1000, sampler: 'euler', signal: control.signal })
-    const failed = expect(running).rejects.toMatchObject({ name: 'AbortError' })
-    await new Promise((resolve) => setTimeout(resolve, 30))
+    let failed: Promise<void> | undefined
+    const begun = new Promise<void>((resolve) => {
+      const onProgress = ({ phase, step }: Progress) => phase === 'sample' && step > 0 && resolve()
+      const running = other.generate({ ...options, steps: 1000, sampler: 'euler', signal: control.signal, onProgress })
+      failed = expect(running).rejects.toMatchObject({ name: 'AbortError' })
+    })
+    await begun
     const disposed = other.dispose()
     control.abort()
     await Promise.all([failed, disposed])

@@ -80,7 +80,7 @@ beforeAll(() => {
   writeFileSync(path.join(project, 'package.json'), JSON.stringify({ name: 'consumer', private: true }))
   // Scripts are not forbidden here: there must be none.
   succeed(project, npm, 'install', '--prefer-offline', '--foreground-scripts', path.join(folder, packed.filename))
-}, 10 * minutes)
+}, 30 * minutes)
 
 afterAll(() => {
   rmSync(folder, { recursive: true, force: true })
@@ -147,7 +147,7 @@ test(
     expect(judge(await RawImage.read(pictures[0]!), asked).objects).toBe(true)
     expect(pictures[1]!.equals(pictures[0]!)).toBe(true)
   },
-  10 * minutes,
+  30 * minutes,
 )
 
 test('both module systems see one copy of every class', () => {
@@ -221,6 +221,6 @@ describe('without a prebuilt binary', () => {
       succeed(project, process.execPath, 'example.mjs')
       expect(existsSync(path.join(project, 'out.png'))).toBe(true)
     },
-    20 * minutes,
+    60 * minutes,
   )
 })

@@ -10,6 +10,7 @@ import { BertTokenizer } from '../../lib/text/bert-tokenizer'
 import { tokenizePrompt } from '../../lib/text/prompt'
 import { readTokenizerFiles } from '../../lib/text/tokenizer-files'
 import { mutate, randomOf } from '../helpers/mutate'
+import { processorTime } from '../helpers/processor-time'
 import { writeTinyTokenizer } from '../helpers/tiny-tokenizer'
 
 const golden = (name: string): any => JSON.parse(readFileSync(path.join('test', 'fixtures', 'procedures', name), 'utf8'))
@@ -94,10 +95,11 @@ describe('normalisation', () => {
   })
 
   test('long hostile prompts take no longer than their length', () => {
-    const started = performance.now()
-    for (const unit of ['a', ' ', 'cats', '[', '[CLS]', '日', '́', 'ﷺ', '𠀀', '\u0000'])
-      BertTokenizer.standard().encode(unit.repeat(Math.floor(65_536 / unit.length)))
-    expect(performance.now() - started).toBeLessThan(5000)
+    const time = processorTime(() => {
+      for (const unit of ['a', ' ', 'cats', '[', '[CLS]', '日', '́', 'ﷺ', '𠀀', '\u0000'])
+        BertTokenizer.standard().encode(unit.repeat(Math.floor(65_536 / unit.length)))
+    })
+    expect(time).toBeLessThan(5000)
   })
 })
 

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { RawImage } from '../../lib/image/raw-image'
 import { formatInfotext, parseInfotext, type InfotextValue } from '../../lib/infotext'
 import { samplerWord, scheduleWord } from '../../lib/infotext-words'
+import { processorTime } from '../helpers/processor-time'
 
 const text = readFileSync(path.join('test', 'fixtures', 'procedures', 'infotext.json'), 'utf8')
 // JavaScript has one kind of number: those with a fraction of 0 are kept as the reference prints them.
@@ -57,10 +58,11 @@ describe('reading', () => {
     expect(parseInfotext(text)).toEqual({ prompt, negativePrompt: negative, fields })
   })
   test('long hostile texts take no longer than their length', () => {
-    const started = performance.now()
-    for (const unit of ['a', ' ', 'ab: "', 'ab: "\\", ', ':', ',', 'a a ', '"', '\n', 'Negative prompt:\n', 'a: b, '])
-      parseInfotext(unit.repeat(1_000_000 / unit.length))
-    expect(performance.now() - started).toBeLessThan(5000)
+    const time = processorTime(() => {
+      for (const unit of ['a', ' ', 'ab: "', 'ab: "\\", ', ':', ',', 'a a ', '"', '\n', 'Negative prompt:\n', 'a: b, '])
+        parseInfotext(unit.repeat(1_000_000 / unit.length))
+    })
+    expect(time).toBeLessThan(5000)
   })
   test('a key named __proto__ is a field like any other', () => {
     const { fields } = parseInfotext('p\nSteps: 1, __proto__: 2, Seed: 3')

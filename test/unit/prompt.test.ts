@@ -4,6 +4,7 @@ import path from 'node:path'
 import { ClipTokenizer } from '../../lib/text/clip-tokenizer'
 import { parseEmphasis } from '../../lib/text/emphasis'
 import { tokenizePrompt } from '../../lib/text/prompt'
+import { processorTime } from '../helpers/processor-time'
 
 const golden = (name: string): any => JSON.parse(readFileSync(path.join('test', 'fixtures', 'procedures', name), 'utf8'))
 const tokenizer = ClipTokenizer.standard()
@@ -25,10 +26,11 @@ describe('emphasis', () => {
   })
 
   test('long hostile prompts take no longer than their length', () => {
-    const started = performance.now()
-    for (const unit of ['(', '[', '\\', ':', ' ', '(a', '(a:1.', 'BREAK', ' BREAK', ':  1', ')'])
-      parseEmphasis(unit.repeat(Math.floor(65_536 / unit.length)))
-    expect(performance.now() - started).toBeLessThan(3000)
+    const time = processorTime(() => {
+      for (const unit of ['(', '[', '\\', ':', ' ', '(a', '(a:1.', 'BREAK', ' BREAK', ':  1', ')'])
+        parseEmphasis(unit.repeat(Math.floor(65_536 / unit.length)))
+    })
+    expect(time).toBeLessThan(3000)
   })
 })
 

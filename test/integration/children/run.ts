@@ -25,14 +25,14 @@ export function runChild(
   name: string,
   modelFile: string,
   word = '',
-  options: { nodeFlags?: string[]; env?: NodeJS.ProcessEnv; timeoutMs?: number } = {},
+  options: { nodeFlags?: string[]; env?: NodeJS.ProcessEnv } = {},
 ): Promise<ChildResult> {
   const program = path.resolve('test', 'integration', 'children', `${name}.mjs`)
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...(options.nodeFlags ?? []), program, modelFile, word], {
       env: { ...process.env, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: options.timeoutMs ?? 60_000,
+      timeout: 280_000, // before jest gives up
       killSignal: 'SIGKILL',
     })
     let stdout = ''
