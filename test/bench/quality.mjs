@@ -9,7 +9,7 @@
  * (the mean over prompts). decode: PSNR of the decoded pictures for the same latents. pictures: PSNR and SSIM of whole runs from the same seed, which
  * drift apart with every step, the mean over prompts and samplers; loop: the time of their sampling loops, as a share of that of the variant `fast`.
  *
- * Variants: fast (the file as it is), a type of weights (converted to), int8 (the file loaded with 8-bit arithmetic), deepcache:INTERVAL[:BRANCH] and
+ * Variants: fast (the file as it is), a type of weights (converted to), TYPE:PATTERN:PATTERN... (only the tensors of these names, the rest in f16), int8 (the file loaded with 8-bit arithmetic), deepcache:INTERVAL[:BRANCH] and
  * interval:FROM:TO (the file as it is, with these options of generate()).
  */
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
@@ -163,8 +163,9 @@ async function prepare(variant, folder) {
   }
   if (name === 'interval') return { label: `guided ${first} to ${second}`, source: model, sampling: { guidanceInterval: [first, second] } }
   const source = path.join(folder, 'variant.gguf')
-  await convert(model, source, { type: name })
-  return { label: name, source, bytes: (await stat(source)).size }
+  const patterns = variant.split(':').slice(1)
+  await convert(model, source, patterns.length > 0 ? { type: 'f16', overrides: patterns.map((pattern) => [pattern, name]) } : { type: name })
+  return { label: patterns.length > 0 ? `${name}, a part` : name, source, bytes: (await stat(source)).size }
 }
 
 const folder = await mkdtemp(path.join(os.tmpdir(), 'latent-quality-'))
