@@ -1,13 +1,14 @@
 /** generate(): from checked options to one native request, and from its result to pictures with their settings. */
 import { gatherCondition, type ConditionContext, type GatheredCondition } from './conditions.js'
 import { resolveGenerate, type ResolvedGenerate } from './generate-options.js'
-import type { MaskInput } from './inputs.js'
+import { cropPicture, framedSize, padEdges, padMask } from './image/framing.js'
 import { readMaskOf, resampleMask, type Mask } from './image/mask.js'
 import { sizeInMultiples } from './image/preprocess.js'
 import { writeInfotext } from './infotext-fields.js'
 import { runJob } from './job.js'
 import { nativeLatents } from './latents.js'
 import type { NativeGenerateRequest, NativeGenerateResult, NativePipeline, NativePromptTokens } from './native/contract.js'
+import { resolveSide } from './options.js'
 import { unetDownsampling } from './spec.js'
 import { imageTensor, readImage, toRawImage } from './tensors.js'
 import type { AnyResolvedOptions, FloatImage, GenerateOptions, GenerateResult, ModelPart, PipelineInfo, ResolvedCommon, Timings } from './types.js'
@@ -20,10 +21,19 @@ export interface GenerateContext extends ConditionContext {
   modelName: string
 }
 
+/** Width and height in pixels. */
+interface Size {
+  width: number
+  height: number
+}
+
 /** Everything that crosses to the engine, apart from the sampling options. */
 interface Gathered extends GatheredCondition {
-  size: { width: number; height: number }
-  /** Start of image to image, and what of it to repaint. */
+  /** Of the finished pictures. */
+  size: Size
+  /** What the engine is asked for: `size`, or with a mask the next size that the networks take. */
+  frame: Size
+  /** Start of image to image, and what of it to repaint; both of the frame's size. */
   start: FloatImage | undefined
   mask: Mask | undefined
   latents: Float32Array | undefined
@@ -32,30 +42,45 @@ interface Gathered extends GatheredCondition {
 }
 
 /** A size that the inputs set; one that the caller names must be the same. */
-function givenSize(size: { width: number; height: number }, { width = size.width, height = size.height }: ResolvedGenerate, info: PipelineInfo) {
+function givenSize(size: Size, { width = size.width, height = size.height }: ResolvedGenerate, info: PipelineInfo): Size {
   if (width === size.width && height === size.height) return size
   const what = info.kind === 'semantic' ? 'label map' : 'picture'
   throw invalidRange(`width and height follow the ${what} for this model: ${size.width}x${size.height}, not ${width}x${height}`)
 }
 
-/** The mask of image to image in the size of the picture, whose own size it was made for. */
-async function startMask(given: MaskInput, image: FloatImage, size: { width: number; height: number }): Promise<Mask> {
-  const mask = await readMaskOf({ width: image.shape[3]!, height: image.shape[2]! }, given)
-  return resampleMask(mask, size.width, size.height)
+/** The size asked for, or the picture's in multiples that the networks take, or the model's. */
+function drawnSize({ width, height }: ResolvedGenerate, own: Size | undefined, { sizeMultiple, defaults }: PipelineInfo): Size {
+  const usual = own ? sizeInMultiples(own, sizeMultiple) : defaults
+  return { width: resolveSide(width, 'width', usual.width, sizeMultiple), height: resolveSide(height, 'height', usual.height, sizeMultiple) }
 }
 
-/** Size of the pictures, and the start of image to image in that size. */
-async function settleSize(resolved: ResolvedGenerate, info: PipelineInfo, fixed?: { width: number; height: number }) {
-  const given = resolved.start === undefined ? undefined : await readImage(resolved.start)
-  const image = given === undefined ? undefined : await imageTensor(given, 'image')
-  const own = image && sizeInMultiples({ width: image.shape[3]!, height: image.shape[2]! }, info.sizeMultiple)
-  const size = fixed
-    ? givenSize(fixed, resolved, info)
-    : { width: resolved.width ?? own?.width ?? info.defaults.width, height: resolved.height ?? own?.height ?? info.defaults.height }
-  const fits = !image || (image.shape[3] === size.width && image.shape[2] === size.height)
-  const start = fits || given === undefined ? image : await imageTensor(given, 'image', size)
-  const mask = image && resolved.startMask !== undefined ? await startMask(resolved.startMask, image, size) : undefined
-  return { size, start, mask }
+/** Size of the pictures, and the start of image to image in that size. A picture with a mask keeps its own, and is padded where the networks need more. */
+async function settleSize(
+  resolved: ResolvedGenerate,
+  info: PipelineInfo,
+  fixed?: Size,
+): Promise<Pick<Gathered, 'size' | 'frame' | 'start' | 'mask'>> {
+  const { start: input, startMask, width, height } = resolved
+  if (input === undefined) {
+    const size = fixed ? givenSize(fixed, resolved, info) : drawnSize(resolved, undefined, info)
+    return { size, frame: size, start: undefined, mask: undefined }
+  }
+  const given = await readImage(input)
+  const image = await imageTensor(given, 'image')
+  const own = { width: image.shape[3]!, height: image.shape[2]! }
+  const mask = startMask === undefined ? undefined : await readMaskOf(own, startMask)
+  if (mask && !fixed && (width ?? own.width) === own.width && (height ?? own.height) === own.height) {
+    const frame = framedSize(own, info.sizeMultiple)
+    return { size: own, frame, start: await padEdges(image, frame), mask: padMask(mask, frame) }
+  }
+  const size = fixed ? givenSize(fixed, resolved, info) : drawnSize(resolved, own, info)
+  const fits = own.width === size.width && own.height === size.height
+  return {
+    size,
+    frame: size,
+    start: fits ? image : await imageTensor(given, 'image', size),
+    mask: mask && resampleMask(mask, size.width, size.height),
+  }
 }
 
 function checkRows(shape: readonly number[] | undefined, count: number): void {
@@ -63,7 +88,7 @@ function checkRows(shape: readonly number[] | undefined, count: number): void {
     throw invalidRange(`image holds ${shape[0]} pictures for a count of ${count}; give one, or as many as count`)
 }
 
-async function gatherLatents({ latents, count }: ResolvedGenerate, size: { width: number; height: number }, info: PipelineInfo) {
+async function gatherLatents({ latents, count }: ResolvedGenerate, size: Size, info: PipelineInfo) {
   if (latents === undefined) return { latents: undefined, latentsShape: undefined }
   nativeLatents(latents, 'latents')
   // Pictures of any size are padded: for super-resolution until they halve evenly all the way, else to what the network takes.
@@ -83,18 +108,18 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
       ? context.tokenizer().pair(prompt.text, resolved.negativePrompt, { emphasis: prompt.emphasis, clipSkip: prompt.clipSkip ?? 0 })
       : []
   const own = await gatherCondition(resolved.inputs, context, resolved.signal, positive)
-  const { size, start, mask } = await settleSize(resolved, info, own.size)
+  const { size, frame, start, mask } = await settleSize(resolved, info, own.size)
   checkRows(start?.shape ?? own.condition.imageShape, resolved.count)
-  return { ...own, size, start, mask, ...(await gatherLatents(resolved, size, info)), negative }
+  return { ...own, size, frame, start, mask, ...(await gatherLatents(resolved, size, info)), negative }
 }
 
 function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered: Gathered): NativeGenerateRequest {
-  const { condition, size, start, mask, latentsShape, negative } = gathered
+  const { condition, frame, start, mask, latentsShape, negative } = gathered
   return {
     ...sampling.request,
     ...condition,
     ...(negative ? { negative } : {}),
-    ...size,
+    ...frame,
     count,
     ...(start ? { imageShape: [...start.shape] } : {}),
     ...(mask ? { maskShape: [1, 1, mask.height, mask.width] } : {}),
@@ -106,12 +131,7 @@ function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered:
 }
 
 /** The sampling options with every default filled in: what was checked, completed by what the engine chose. */
-function resolvedCommon(
-  resolved: ResolvedGenerate,
-  size: { width: number; height: number },
-  info: PipelineInfo,
-  chosen: { eta?: number },
-): ResolvedCommon {
+function resolvedCommon(resolved: ResolvedGenerate, size: Size, info: PipelineInfo, chosen: { eta?: number }): ResolvedCommon {
   const { request, seed, schedule } = resolved.sampling
   const eta = chosen.eta ?? request.eta
   const settledSchedule = schedule ?? (request.schedule || info.defaultSchedules[request.sampler])
@@ -166,7 +186,7 @@ export async function generate(context: GenerateContext, options: GenerateOption
   const onPreview =
     preview &&
     ((step: number, index: number, width: number, height: number, data: Uint8Array) =>
-      preview.onPreview(toRawImage({ width, height, channels: 3, data }), { step, steps, index }))
+      preview.onPreview(toRawImage(cropPicture({ width, height, channels: 3, data }, gathered.size)), { step, steps, index }))
   const result = await runJob((callbacks) => native.generate(JSON.stringify(request), arrays, callbacks), {
     signal,
     onProgress,
@@ -175,18 +195,13 @@ export async function generate(context: GenerateContext, options: GenerateOption
   return finish(context, resolved, gathered.size, result)
 }
 
-function finish(
-  context: GenerateContext,
-  resolved: ResolvedGenerate,
-  size: { width: number; height: number },
-  result: NativeGenerateResult,
-): GenerateResult {
+function finish(context: GenerateContext, resolved: ResolvedGenerate, size: Size, result: NativeGenerateResult): GenerateResult {
   const { info, modelName } = context
   const summary = JSON.parse(result.summary) as { options?: { eta?: number }; timings: Timings; float32Parts?: ModelPart[] }
   const options: AnyResolvedOptions = { ...resolvedCommon(resolved, size, info, summary.options ?? {}), ...resolvedInputs(resolved) }
   const images = result.images.map((picture, i) => {
     const seed = BigInt.asUintN(64, options.seed + BigInt(i))
-    return toRawImage(picture, { parameters: writeInfotext({ ...options, seed }, modelName, info) })
+    return toRawImage(cropPicture(picture, size), { parameters: writeInfotext({ ...options, seed }, modelName, info) })
   })
   return { images, seed: options.seed, options, timings: summary.timings, float32Parts: summary.float32Parts ?? [] }
 }

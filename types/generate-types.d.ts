@@ -24,7 +24,10 @@ export interface CommonGenerateOptions extends SamplingOptions, CallOptions {
     count?: number;
     /** Start noise of unit variance in place of the seed's. */
     latents?: Latents;
-    /** Pixels, multiples of `info.sizeMultiple`; beyond the training size too. Default: the model's, or the size of the picture given. */
+    /**
+     * Pixels, multiples of `info.sizeMultiple`; beyond the training size too. Default: the model's, or the size of the picture given: rounded down to such
+     * multiples for image to image, as it is with a mask.
+     */
     width?: number;
     height?: number;
     onProgress?: (progress: Progress) => unknown;
@@ -36,7 +39,11 @@ export interface ImageToImageOptions {
     image?: ImageInput;
     /** Share of the schedule that is run, up to 1 (only the noise counts); at least one step must be left of it. Default 0.75. */
     strength?: number;
-    /** What of `image` to repaint: white, from half lightness (0.5) on. Of the picture's size. What is black stays as it is. Default: all of it. */
+    /**
+     * What of `image` to repaint: white, from half lightness (0.5) on. Of the picture's size. What is black keeps its bytes: the result has the picture's own size,
+     * whatever multiples the model takes. Where `width` and `height` ask for another size, picture and mask are resized to it first, and the resized picture's
+     * bytes are kept. Default: all of it.
+     */
     mask?: MaskInput;
 }
 /** Guidance by a second prompt. */

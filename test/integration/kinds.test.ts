@@ -141,6 +141,26 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
       expect(Buffer.compare(images[0]!.data, image.data)).not.toBe(0)
     })
 
+  if (golden === 'ldm-txt2img')
+    test('image to image with a mask keeps the size of any picture, and its bytes outside of the mask', async () => {
+      const image = picture(50, 33)
+      const sizes: [number, number][] = []
+      const preview = { method: 'vae' as const, onPreview: (seen: RawImage) => void sizes.push([seen.width, seen.height]) }
+      const first = await pipe.generate({ ...run, steps: 4, prompt: 'a cat', image, mask: hole(50, 33), preview })
+      const [drawn] = first.images
+      expect([drawn!.width, drawn!.height]).toEqual([50, 33])
+      expect(drawn!.metadata.parameters).toContain('Size: 50x33')
+      expect(sizes[0]).toEqual([50, 33])
+      const differing = (i: number) => drawn!.data[i] !== image.data[i]
+      const outside = [...image.data.keys()].filter((i) => !hole(50, 33).data[Math.floor(i / 3)])
+      expect(outside.filter(differing)).toEqual([])
+      expect([...image.data.keys()].filter(differing).length).toBeGreaterThan(1000)
+      const again = await pipe.generate(first.options)
+      expect(Buffer.compare(again.images[0]!.data, drawn!.data)).toBe(0)
+      const kept = await pipe.generate({ ...run, prompt: 'a cat', image, mask: { ...hole(50, 33), data: new Uint8Array(50 * 33) } })
+      expect(Buffer.compare(kept.images[0]!.data, image.data)).toBe(0)
+    })
+
   test('other inputs make another picture', async () => {
     const data = async (more: AnyGenerateOptions) => (await pipe.generate({ ...options(), ...run, ...more })).images[0]!.data
     const one = await data({})

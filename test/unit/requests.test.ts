@@ -149,6 +149,24 @@ describe('requests', () => {
     expect(larger.arrays.mask).toEqual(Float32Array.from({ length: 64 * 32 }, (_, i) => (i % 64 < 32 ? 1 : 0)))
   })
 
+  test('image to image with a mask: a picture between the multiples is padded, and the result has its size', async () => {
+    const data = Uint8Array.from({ length: 33 * 30 }, (_, i) => (i % 33) * 7)
+    const image = new RawImage({ data, width: 33, height: 30, channels: 1 })
+    const mask = grey(33, 30, 255)
+    const { request, arrays, options } = await requestOf(infoOf('text'), { prompt: 'a', image, mask })
+    expect(request).toMatchObject({ imageShape: [1, 3, 32, 48], maskShape: [1, 1, 32, 48], width: 48, height: 32 })
+    expect(options).toMatchObject({ width: 33, height: 30 })
+    const at = (x: number, y: number) => arrays.image![y * 48 + x]
+    expect([at(0, 0), at(32, 29), at(47, 29), at(47, 31), at(5, 31)]).toEqual([0, 224, 224, 224, 35].map((byte) => Math.fround((byte / 255) * 2 - 1)))
+    expect([...arrays.mask!]).toEqual(Array.from({ length: 48 * 32 }, (_, i) => (i % 48 < 33 && i < 48 * 30 ? 1 : 0)))
+    const named = await requestOf(infoOf('text'), { prompt: 'a', image, mask, width: 33 })
+    expect(named.request).toEqual(request)
+    const other = await requestOf(infoOf('text'), { prompt: 'a', image, mask, width: 64 })
+    expect(other.request).toMatchObject({ imageShape: [1, 3, 16, 64], maskShape: [1, 1, 16, 64] })
+    const plain = await requestOf(infoOf('text'), { prompt: 'a', image })
+    expect(plain.request).toMatchObject({ imageShape: [1, 3, 16, 32] })
+  })
+
   test('rdm: embeddings, row by row', async () => {
     const neighbours = [Float32Array.of(1, 2, 3, 4), Float32Array.of(5, 6, 7, 8)]
     const { request, arrays } = await requestOf(rdmTextInfo, { prompt: 'a', neighbours })
@@ -235,6 +253,7 @@ describe('pictures that do not fit', () => {
     [infoOf('superres'), { image: picture(16, 16), width: 32 }, /follow the picture .* 64x64, not 32x64/],
     [infoOf('inpaint'), { image: picture(16, 16), mask: grey(16, 15) }, /mask is 16x15, but image is 16x16; they must have the same size/],
     [infoOf('text'), { image: picture(16, 16), mask: grey(16, 15) }, /mask is 16x15, but image is 16x16; they must have the same size/],
+    [infoOf('text'), { image: picture(33, 30), mask: grey(33, 30), width: 34 }, /width must be a multiple of 16 for this model, not 34/],
     [infoOf('text'), { mask: grey(16, 16) }, /mask says what of image to repaint: it needs image/],
     [
       infoOf('inpaint'),

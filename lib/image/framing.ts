@@ -1,0 +1,55 @@
+/** Pictures that do not fit the networks: grown to the next size that does, as native/pipeline/framing.h has it, and cut again from the top left. */
+import type { NativePicture } from '../native/contract.js'
+import type { Mask } from './mask.js'
+import { inSlices } from './time-slice.js'
+
+interface Size {
+  width: number
+  height: number
+}
+
+/** Planar floats, [n, c, height, width]. */
+interface Planes {
+  data: Float32Array
+  shape: readonly number[]
+}
+
+/** Width and height rounded up to a multiple. */
+export function framedSize({ width, height }: Size, multiple: number): Size {
+  const up = (side: number) => Math.ceil(side / multiple) * multiple
+  return { width: up(width), height: up(height) }
+}
+
+/** [n, c, h, w] grown by repeating the last row and column. */
+export async function padEdges(image: Planes, { width, height }: Size): Promise<Planes> {
+  const [n, c, h, w] = image.shape as [number, number, number, number]
+  if (w === width && h === height) return image
+  const data = new Float32Array(n * c * height * width)
+  await inSlices(n * c * height, (row) => {
+    const from = (Math.floor(row / height) * h + Math.min(row % height, h - 1)) * w
+    data.set(image.data.subarray(from, from + w), row * width)
+    data.fill(image.data[from + w - 1]!, row * width + w, (row + 1) * width)
+  })
+  return { data, shape: [n, c, height, width] }
+}
+
+/** A mask grown by what is not repainted. */
+export function padMask(mask: Mask, { width, height }: Size): Mask {
+  if (mask.width === width && mask.height === height) return mask
+  const data = new Float32Array(width * height)
+  for (let y = 0; y < mask.height; y++) data.set(mask.data.subarray(y * mask.width, (y + 1) * mask.width), y * width)
+  return { data, width, height }
+}
+
+/** The top left of a picture; one that is smaller stays as it is. */
+export function cropPicture(picture: NativePicture, size: Size): NativePicture {
+  const { channels } = picture
+  const [width, height] = [Math.min(picture.width, size.width), Math.min(picture.height, size.height)]
+  if (width === picture.width && height === picture.height) return picture
+  const data = new Uint8Array(width * height * channels)
+  for (let y = 0; y < height; y++) {
+    const from = y * picture.width * channels
+    data.set(picture.data.subarray(from, from + width * channels), y * width * channels)
+  }
+  return { data, width, height, channels }
+}
