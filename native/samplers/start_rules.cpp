@@ -1,11 +1,26 @@
 #include "samplers/start_rules.h"
 
 #include <algorithm>
+#include <sstream>
 #include <string>
 
 #include "core/error.h"
 
 namespace latent::samplers {
+namespace {
+
+/// Without the zeros that std::to_string appends.
+std::string strength_text(double strength) {
+    std::ostringstream text;
+    text << strength;
+    return text.str();
+}
+
+std::string steps_text(int steps) {
+    return std::to_string(steps) + (steps == 1 ? " step" : " steps");
+}
+
+}  // namespace
 
 StartRule diffusers_start(int steps, double strength) {
     const int run = std::min(static_cast<int>(steps * strength), steps);
@@ -41,12 +56,11 @@ StartRule find_start(const std::string & rule, int steps, double strength) {
     if (rule == "webui_fixed") start = webui_fixed_start(steps, strength);
     if (rule == "comfy") start = comfy_start(steps, strength);
     if (start.schedule_steps <= 0 || start.first >= start.schedule_steps)
-        throw Error(ErrorCode::invalid_argument, "Strength " + std::to_string(strength) + " of " + std::to_string(steps) +
-                                                     " steps leaves no step to run: use a higher strength or more steps");
+        throw Error(ErrorCode::invalid_argument, "strength: " + strength_text(strength) + " of " + steps_text(steps) +
+                                                     " leaves no step to run; use a higher strength or more steps");
     if (start.schedule_steps > 10000)
-        throw Error(ErrorCode::invalid_argument, "Strength " + std::to_string(strength) + " would need a schedule of " +
-                                                     std::to_string(start.schedule_steps) +
-                                                     " steps: use a higher strength or fewer steps");
+        throw Error(ErrorCode::invalid_argument, "strength: " + strength_text(strength) + " would need a schedule of " +
+                                                     steps_text(start.schedule_steps) + "; use a higher strength or fewer steps");
     start.first = std::max(start.first, 0);
     return start;
 }

@@ -163,7 +163,10 @@ describe('image to image', () => {
     expect([little.last, most.last]).toEqual([1, 3])
     expect(little.picture.equals(again.picture)).toBe(true)
     expect(little.picture.equals(most.picture)).toBe(false)
-    await expect(pipe.generate({ ...small, image: images[0]!, strength: 0 })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+    await expect(pipe.generate({ ...small, image: images[0]!, strength: 0 })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARG',
+      message: expect.stringMatching(/^strength: 0 of \d+ steps? leaves no step to run; use a higher strength or more steps/),
+    })
   })
 
   test('the size follows the picture, rounded down; given sizes resize it', async () => {

@@ -10,9 +10,11 @@ const root = path.resolve(__dirname, '..', '..')
 const side = 64
 const truth = (i: number, folder = '.') => path.join(root, 'training', 'ground_truth', folder, `${String(i).padStart(3, '0')}.png`)
 
+const file = (kind: string) => path.join(root, 'models', 'systems', `${kind}.gguf`)
+
 /** One picture of a system. */
 async function draw<K extends Exclude<ModelKind, 'autoencoder'>>(kind: K, options: GenerateOptions<K>): Promise<RawImage> {
-  const pipe = await DiffusionPipeline.load(path.join(root, 'models', 'systems', `${kind}.gguf`), { kind, device: 'cpu' })
+  const pipe = await DiffusionPipeline.load(file(kind), { kind, device: 'cpu' })
   try {
     const { images } = await (pipe as DiffusionPipeline).generate(options)
     return images[0]!
@@ -30,6 +32,26 @@ function psnr(a: RawImage, b: RawImage): number {
 test('class: colour and shape', async () => {
   const image = await draw('class', { classId: 'yellow star', seed: 1 })
   expect(judge(image, { objects: [{ color: 'yellow', shape: 'star' }] }).objects).toBe(true)
+})
+
+test('class: the one that stands for none is not among them', async () => {
+  await using pipe = await DiffusionPipeline.load(file('class'), { kind: 'class', device: 'cpu' })
+  const { classes, condition } = pipe.info
+  expect(classes).toHaveLength(90)
+  expect(condition).toMatchObject({ classes: 90, nullClass: 90 })
+  await expect(pipe.generate({ classId: 90 })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG', message: 'classId must be between 0 and 89, not 90' })
+  const unconditional = await pipe.encodeCondition({ classId: 0 }, { unconditional: true })
+  expect(unconditional.tokens).toBe(1)
+})
+
+test('a file given as the U-Net alone: what is missing, and how to give it', async () => {
+  const error = await DiffusionPipeline.load({ unet: file('class') }).catch((reason: Error) => reason as Error & { code: string })
+  expect(error).toMatchObject({ code: 'ERR_MODEL_FORMAT' })
+  if (!(error instanceof Error)) throw new Error('was loaded')
+  expect(error.message).toMatch(
+    /^class\.gguf: the first stage and the class embedder are not in what was given\. .* as model, or the first stage as vae/,
+  )
+  expect(error.message.match(/ is missing/g)).toHaveLength(3)
 })
 
 test('semantic: shapes and colours of the map', async () => {
