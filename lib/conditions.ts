@@ -59,6 +59,13 @@ function resolvePrompt(o: Record<string, unknown>): ResolvedPrompt {
   }
 }
 
+/** The class that stands for none is not one to draw: guidance asks for it by itself. */
+function checkClass(value: unknown, { spec, condition: { classes, nullClass } }: PipelineInfo<'class'>): number {
+  const classId = checkModelLabel(value, 'classId', spec, 'class', classes)
+  if (classId === nullClass) throw invalidRange(`classId: ${classId} is the class that stands for none; give another, from 0 to ${classes - 1}`)
+  return classId
+}
+
 /** Boxes with numbers in place of names. */
 function layoutObjects(boxes: readonly LayoutBox[], { spec, condition }: PipelineInfo<'layout'>): LayoutObject[] {
   return boxes.map(({ label, ...rest }, i) => ({ ...rest, classId: checkModelLabel(label, `boxes[${i}].label`, spec, 'layout', condition.classes) }))
@@ -106,7 +113,7 @@ export function resolveInputs(o: Record<string, unknown>, info: PipelineInfo): R
       return prompt
     case 'class': {
       const classId = required(o, 'classId', `the number or name of a class; this model knows ${info.condition.classes}`)
-      return { classId: checkModelLabel(classId, 'classId', info.spec, 'class', info.condition.classes) }
+      return { classId: checkClass(classId, info) }
     }
     case 'layout':
       return { boxes: resolveBoxes(required(o, 'boxes', 'objects as { label, x, y, width, height }, in fractions of the picture'), info) }

@@ -50,7 +50,7 @@ function resolvePreview(value: unknown): Required<PreviewOptions> | undefined {
 }
 
 /** Sides of kinds whose inputs set the size, and of a picture with a mask, are compared with it later; they need not be multiples of anything. */
-function resolveSize(o: Record<string, unknown>, info: PipelineInfo): { width: number | undefined; height: number | undefined } {
+export function resolveSize(o: Record<string, unknown>, info: PipelineInfo): { width: number | undefined; height: number | undefined } {
   const multiple = takesStartPicture(info) && o.mask === undefined ? info.sizeMultiple : 1
   const side = (name: 'width' | 'height') => (o[name] === undefined ? undefined : resolveSide(o[name], name, 0, multiple))
   return { width: side('width'), height: side('height') }

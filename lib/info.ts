@@ -11,8 +11,11 @@ function withNames(info: PipelineInfo): PipelineInfo {
       const { classes, maxObjects } = layoutEncoding(info)
       return { ...info, condition: { ...info.condition, classes, maxObjects }, classes: labelsOfModel(info.spec, 'layout', classes)?.names ?? [] }
     }
-    case 'class':
-      return { ...info, classes: labelsOfModel(info.spec, 'class', info.condition.classes)?.names ?? [] }
+    case 'class': {
+      const { classes: inputs, nullClass } = info.condition
+      const classes = nullClass === inputs - 1 ? nullClass : inputs
+      return { ...info, condition: { ...info.condition, classes }, classes: labelsOfModel(info.spec, 'class', classes)?.names ?? [] }
+    }
     case 'semantic':
       return { ...info, classes: labelsOfModel(info.spec, 'semantic', info.condition.labels)?.names ?? [] }
     default:
@@ -33,5 +36,6 @@ function settle({ eta, clipSkip, schedule, ...settled }: GenerateDefaults): Gene
 /** What was loaded. */
 export function readInfo(native: NativePipeline): PipelineInfo {
   const info = JSON.parse(guarded(() => native.info())) as PipelineInfo
-  return withNames({ ...info, defaults: settle(info.defaults) })
+  const schedules = info.schedules.filter((name) => name !== 'custom') // given as a Float32Array, not by name
+  return withNames({ ...info, schedules, defaults: settle(info.defaults) })
 }

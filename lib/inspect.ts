@@ -1,11 +1,12 @@
 import { addon, checkKind, discardPipeline, loadPipeline, withSource } from './engine.js'
+import { resolveSize } from './generate-options.js'
 import { readInfo } from './info.js'
 import { runJob } from './job.js'
 import { guarded } from './native/call.js'
 import type { NativePipeline } from './native/contract.js'
-import { resolveLoad } from './options.js'
+import { resolveLoad, resolveSide } from './options.js'
 import type { LoadOptions, ModelInfo, ModelSource } from './types.js'
-import { checkInteger, checkNumber, invalidType, knownKeys, show } from './validate.js'
+import { checkNumber, invalidType, knownKeys, show } from './validate.js'
 
 /** Options of {@link inspect}. */
 export type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'signal'>
@@ -83,17 +84,15 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
   const { width, height, guidanceScale, ...rest } = request
   const load = resolveLoad(rest, 'estimateMemory()')
   if (guidanceScale !== undefined) checkNumber(guidanceScale, 'guidanceScale', { min: 0, max: 1000 })
-  for (const [name, side] of [
-    ['width', width],
-    ['height', height],
-  ] as const)
-    if (side !== undefined) checkInteger(side, name, { min: 8, max: 16384 })
+  for (const name of ['width', 'height'] as const) resolveSide(request[name], name, 0, 1) // what is no size at all needs no file
   load.request.headersOnly = true
   const { result: pipeline, prepared } = await withSource(source, load, loadPipeline, { discard: discardPipeline })
   let low = pipeline
   try {
-    const { defaults, condition } = checkKind(readInfo(pipeline), load, prepared)
-    const size = { width: width ?? defaults.width, height: height ?? defaults.height }
+    const info = checkKind(readInfo(pipeline), load, prepared)
+    const { defaults, condition } = info
+    const asked = resolveSize({ width, height }, info)
+    const size = { width: asked.width ?? defaults.width, height: asked.height ?? defaults.height }
     const guided = condition.guidance && (guidanceScale ?? defaults.guidanceScale) !== 1
     const ask = (one: NativePipeline) => JSON.parse(guarded(() => one.estimate(JSON.stringify({ ...size, guided })))) as NativeEstimate
     const { peak, ...measured } = ask(pipeline)

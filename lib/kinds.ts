@@ -26,7 +26,7 @@ export interface ConditionBase {
 export interface ClassCondition extends ConditionBase {
   /** `classId` is below this. */
   classes: number
-  /** The class that stands for none, where there is one: what guidance compares with. */
+  /** The number behind them that stands for no class, where there is one: what guidance compares with. It is no `classId`. */
   nullClass?: number
 }
 

@@ -135,15 +135,27 @@ function resolveSpec(value: unknown): unknown {
   return value // names and types are checked against the ModelSpec by the engine, which knows them
 }
 
+/** Arithmetic in 8-bit integers and float32 throughout exclude each other. */
+function checkArithmetic(precision: 'exact' | 'fast', dtype: Partial<Record<ModelPart, string>>): void {
+  const part = modelParts.find((name) => dtype[name] === 'int8')
+  if (precision === 'exact' && part)
+    throw invalidRange(
+      `dtype 'int8' (of ${part}) computes in 8-bit integers, precision 'exact' in float32 throughout: leave one of them out, or choose a dtype such as 'q8_0'`,
+    )
+}
+
 export function resolveLoad(options: LoadOptions | undefined, where: string): ResolvedLoad {
   const o = knownKeys(options, where, loadKeys)
   const spec = resolveSpec(o.spec)
+  const precision = o.precision === undefined ? 'fast' : checkName(o.precision, 'precision', ['exact', 'fast'] as const)
+  const dtype = resolveDtype(o.dtype)
+  checkArithmetic(precision, dtype)
   return {
     request: {
       device: resolveDevice(o.device),
       threads: o.threads === undefined ? 0 : checkInteger(o.threads, 'threads', { min: 1, max: 1024 }),
-      precision: o.precision === undefined ? 'fast' : checkName(o.precision, 'precision', ['exact', 'fast'] as const),
-      dtype: resolveDtype(o.dtype),
+      precision,
+      dtype,
       memory: resolveMemory(o.memory),
       ...(o.ema === undefined ? {} : { ema: checkBoolean(o.ema, 'ema') }),
       ...(spec === undefined ? {} : { spec }),
@@ -206,6 +218,10 @@ export type SamplingContext = Pick<PipelineInfo, 'samplers' | 'schedules' | 'def
 
 function checkScheduleName(value: unknown, info: SamplingContext): ScheduleName {
   if (typeof value !== 'string') throw invalidType(`schedule must be a name or a Float32Array of sigmas, not ${show(value)}`)
+  if (value === 'custom')
+    throw invalidRange(
+      "schedule: 'custom' is no name to give; a custom schedule is a Float32Array of falling noise levels (sigmas) in the place of the name",
+    )
   return checkName(value, 'schedule', info.schedules)
 }
 

@@ -2,6 +2,7 @@ import { addon, guarded } from './native/call.js'
 import type { NativeSolver } from './native/contract.js'
 import { Latents, latentsOf, nativeLatents } from './latents.js'
 import { evaluationKeys, resolveSampling, samplingKeys, type SamplingContext } from './options.js'
+import { samplerNames, scheduleNames } from './solver-names.js'
 import type { ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from './types.js'
 import {
   checkBoolean,
@@ -160,7 +161,7 @@ export function createSolver(options: SolverOptions): Solver {
   if (typeof o.sampler !== 'string') throw invalidType("sampler is missing: the name of a solver, for instance 'ddim'")
   if (o.startStep !== undefined && o.strength !== undefined) throw invalidType('startStep and strength are two ways to say the same; give one')
   // The engine knows the names and refuses others; here they only must be strings.
-  const names = { samplers: [o.sampler], schedules: typeof o.schedule === 'string' ? [o.schedule] : [] }
+  const names = { samplers: [...samplerNames], schedules: [...scheduleNames] }
   const defaults: SamplingContext['defaults'] = {
     width: 0,
     height: 0,

@@ -48,6 +48,13 @@ const foreignNames: Record<string, string> = {
   lrimage: 'image',
   neighbors: 'neighbours',
   knn: 'neighbours',
+  eulerancestral: 'euler_a',
+  dpm2ancestral: 'dpm2_a',
+  dpmpp2sancestral: 'dpmpp_2s_a',
+  dpmsolverpp: 'dpmpp_2m',
+  pndm: 'plms',
+  alignyoursteps: 'ays',
+  uniform: 'normal',
 }
 
 /** Letters alone, and the plus signs of "DPM++ 2M" as the `pp` that names have for them. */

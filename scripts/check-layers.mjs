@@ -93,8 +93,8 @@ const importable = {
   load: ['load', 'contract'],
   contract: ['contract'],
 }
-/** Of no layer: error classes, plain types, hints for mistyped names, where the package lies. */
-const leaves = /^lib\/(errors|types|suggest|package-root)\.ts$/
+/** Of no layer: error classes, plain types, hints for mistyped names, lists of names, where the package lies. */
+const leaves = /^lib\/(errors|types|suggest|solver-names|package-root)\.ts$/
 
 function checkTypeScript() {
   for (const file of filesUnder('lib', /\.m?ts$/)) {

@@ -21,4 +21,9 @@ export interface ResolvedGenerate {
     onProgress: ((progress: Progress) => unknown) | undefined;
     signal: AbortSignal | undefined;
 }
+/** Sides of kinds whose inputs set the size, and of a picture with a mask, are compared with it later; they need not be multiples of anything. */
+export declare function resolveSize(o: Record<string, unknown>, info: PipelineInfo): {
+    width: number | undefined;
+    height: number | undefined;
+};
 export declare function resolveGenerate(options: GenerateOptions | undefined, info: PipelineInfo, where?: string): ResolvedGenerate;

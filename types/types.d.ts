@@ -4,6 +4,7 @@ import type { RawImage } from './image/raw-image.js';
 import type { Emphasis } from './inputs.js';
 import type { ModelKind } from './kinds.js';
 import type { Latents } from './latents.js';
+import type { samplerNames, scheduleNames } from './solver-names.js';
 export type * from './generate-types.js';
 export type * from './inputs.js';
 export type * from './kinds.js';
@@ -14,9 +15,9 @@ export type WeightType = 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q6_k' | 'q5_k' | 'q5
 /** Part of a model that `dtype`, `memory.keep` and reports speak of. */
 export type ModelPart = 'unet' | 'textEncoder' | 'conditioner' | 'imageEncoder' | 'vae';
 /** Solvers by name. `pipe.info.samplers` lists those that the loaded engine has. */
-export type SamplerName = 'ddim' | 'ddpm' | 'plms' | 'euler' | 'euler_a' | 'heun' | 'lms' | 'dpm2' | 'dpm2_a' | 'dpmpp_2s_a' | 'dpmpp_sde' | 'dpmpp_2m' | 'dpmpp_2m_sde' | 'dpmpp_3m_sde' | 'unipc' | 'deis' | 'lcm' | 'tcd' | (string & {});
+export type SamplerName = (typeof samplerNames)[number] | (string & {});
 /** Noise schedules (the placing of the steps) by name. `pipe.info.schedules` lists those that the loaded engine has. */
-export type ScheduleName = 'normal' | 'karras' | 'exponential' | 'polyexponential' | 'sgm_uniform' | 'simple' | 'ddim_uniform' | 'beta' | 'ays' | 'kl_optimal' | 'leading' | 'trailing' | 'linspace' | (string & {});
+export type ScheduleName = (typeof scheduleNames)[number] | (string & {});
 /** Generator of the start noise: `philox` gives the numbers of torch on CUDA (A1111's default), `mt19937` those of torch on the CPU (diffusers, ComfyUI). */
 export type RngName = 'philox' | 'mt19937';
 /** What the network was trained to predict. */

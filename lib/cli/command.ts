@@ -119,6 +119,22 @@ export function sameOptions(values: Readonly<Record<string, unknown>>, names: re
   return Object.fromEntries(names.flatMap((name) => (values[name] === undefined ? [] : [[camelCase(name), values[name]]])))
 }
 
+/** `1 step`, `2 steps`. */
+export function plural(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`
+}
+
+/** A list of names for the help, in lines that fit a wide terminal. */
+export function wrapNames(title: string, names: readonly string[]): string {
+  const lines = [title]
+  for (const name of names) {
+    const last = lines.at(-1)!
+    if (last.length + name.length < 140) lines[lines.length - 1] = `${last} ${name}`
+    else lines.push(`${' '.repeat(title.length)} ${name}`)
+  }
+  return lines.join('\n')
+}
+
 /** Help text of a command. */
 export function helpText(command: Command): string {
   const rows = Object.entries(command.flags).map(([name, { short, kind, value, help }]) => {

@@ -1,10 +1,11 @@
 import { convert, type ConvertOptions, type WeightType } from '../index.js'
 import { readFlags, reportFlags, toJson, UsageError, type Command, type Flags } from './command.js'
-import { readFileOptions, readSource, sourceFlags } from './model-flags.js'
+import { readFileOptions, readSource, requiredModel, sourceFlags } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 const flags = {
   ...sourceFlags,
+  ...requiredModel,
   type: { kind: 'text', short: 't', value: 'TYPE', help: 'f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0 (default f16)' },
   override: { kind: 'text', value: 'LIST', help: 'other types for single tensors: PATTERN=TYPE,PATTERN=TYPE' },
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'the .gguf to write' },

@@ -1,6 +1,6 @@
 import { DiffusionPipeline, type GenerateResult } from '../index.js'
 import { contactSheet, type Entry } from './contact-sheet.js'
-import { readFlags, readSeed, reportFlags, toJson, type Command, type Flags } from './command.js'
+import { plural, readFlags, readSeed, reportFlags, toJson, type Command, type Flags } from './command.js'
 import { checkTarget } from './drawing.js'
 import { loadFlags, readLoadOptions, readSource } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
@@ -53,7 +53,7 @@ export const demoCommand: Command = {
       for (const [i, prompt] of prompts.entries()) {
         bar.update({ phase: 'sample', step: i, steps: prompts.length, elapsedMs: performance.now() - began, etaMs: null })
         const result = await pipe.generate({ prompt, seed, signal })
-        method = `${result.options.steps} steps of ${result.options.sampler}`
+        method = `${plural(result.options.steps, 'step')} of ${result.options.sampler}`
         pictures.push({ image: result.images[0]!, label: prompt, ms: workOf(result) })
       }
       bar.clear()

@@ -2,7 +2,20 @@
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { RawImage, type DiffusionPipeline, type GenerateOptions, type GenerateResult } from '../index.js'
-import { readNumber, readSeed, sameOptions, toJson, UsageError, type Flags, type FlagValues, type Io, type reportFlags } from './command.js'
+import { samplerNames, scheduleNames } from '../solver-names.js'
+import {
+  plural,
+  readNumber,
+  readSeed,
+  sameOptions,
+  toJson,
+  wrapNames,
+  UsageError,
+  type Flags,
+  type FlagValues,
+  type Io,
+  type reportFlags,
+} from './command.js'
 
 export const promptFlags = {
   'negative-prompt': { kind: 'text', short: 'n', help: 'what to keep out' },
@@ -17,7 +30,7 @@ export const samplingFlags = {
   seed: { kind: 'text', value: 'N', help: '0 to 2^64-1; default: random, printed at the end' },
   count: { kind: 'number', help: 'pictures, with seeds N, N+1 ...' },
   sampler: { kind: 'text', value: 'NAME', help: "ddim, euler, euler_a, heun, dpmpp_2m, unipc ... (all of them below); default: the model's" },
-  schedule: { kind: 'text', value: 'NAME', help: "karras, exponential, sgm_uniform, ays ... or sigmas: 14.6,7.1,2.2,0; default: the sampler's" },
+  schedule: { kind: 'text', value: 'NAME', help: "karras, ays ... (below), or falling noise levels: sigmas:14.6,7.1,2.2,0; default: the sampler's" },
   eta: { kind: 'number', help: 'share of fresh noise per step' },
   'guidance-interval': { kind: 'text', value: 'A,B', help: 'part of the steps that is guided, as fractions: 0,0.7; default 0,1' },
   'deep-cache': { kind: 'text', value: 'N[,B]', help: 'run the whole network at every N-th step only, in between what is outside of branch B (0)' },
@@ -29,17 +42,20 @@ export const previewFlags = {
   'preview-every': { kind: 'number', help: 'steps between previews; default 1' },
 } as const satisfies Flags
 
-export const samplingNotes =
-  'samplers: ddim ddpm plms euler euler_a heun lms dpm2 dpm2_a dpmpp_2s_a dpmpp_sde dpmpp_2m dpmpp_2m_sde dpmpp_3m_sde unipc deis lcm tcd\n' +
-  'schedules: normal karras exponential polyexponential sgm_uniform simple ddim_uniform beta ays kl_optimal leading trailing linspace'
+export const samplingNotes = `${wrapNames('samplers:', samplerNames)}\n${wrapNames('schedules:', scheduleNames)}`
 
 type DrawingValues = FlagValues<typeof promptFlags> &
   FlagValues<typeof samplingFlags> &
   FlagValues<typeof previewFlags> &
   FlagValues<typeof reportFlags>
 
+/** A name, or noise levels: numbers between commas, with `sigmas:` before them or without. */
 function readSchedule(text: string): string | Float32Array {
-  return text.includes(',') ? Float32Array.from(text.split(','), (part) => readNumber(part, '--schedule')) : text
+  const [, prefix, numbers] = /^\s*(?:(sigmas|timesteps)\s*:)?(.*)$/is.exec(text)!
+  if (prefix?.toLowerCase() === 'timesteps')
+    throw new UsageError('--schedule takes noise levels, not timesteps: sigmas:14.6,7.1,2.2,0, or the name of a schedule')
+  if (prefix === undefined && !text.includes(',')) return text
+  return Float32Array.from(numbers!.split(','), (part) => readNumber(part, '--schedule'))
 }
 
 /** Numbers between commas. */
@@ -55,6 +71,7 @@ const readApart: ReadonlySet<string> = new Set(['seed', 'schedule', 'guidance-in
 /** Options of generate() from the shared flags. */
 export function readDrawingOptions(values: DrawingValues): GenerateOptions {
   const { seed, schedule, preview, 'preview-every': every } = values
+  if (every !== undefined && preview === undefined) throw new UsageError('--preview-every is for --preview FILE: the picture that is rewritten')
   const names = [...Object.keys(promptFlags), ...Object.keys(samplingFlags)].filter((name) => !readApart.has(name))
   const options: GenerateOptions = sameOptions(values, names)
   if (seed !== undefined) options.seed = readSeed(seed)
@@ -141,7 +158,7 @@ export async function saveAndReport(
   else if (!values.quiet) {
     const { loadMs, encodeMs, sampleMs, decodeMs } = timings
     for (const { path: file, seed, width, height } of files) io.stdout.write(`${file}: ${width}x${height}, seed ${seed}\n`)
-    io.stdout.write(`${options.steps} steps of ${options.sampler} in ${((loadMs + encodeMs + sampleMs + decodeMs) / 1000).toFixed(1)} s\n`)
+    io.stdout.write(`${plural(options.steps, 'step')} of ${options.sampler} in ${((loadMs + encodeMs + sampleMs + decodeMs) / 1000).toFixed(1)} s\n`)
     if (float32Parts.length > 0) io.stdout.write(`in float32, as fast arithmetic gave numbers that are not finite: ${float32Parts.join(', ')}\n`)
   }
 }

@@ -2,12 +2,14 @@
 import type { LoadOptions, ModelFiles, ModelSource, WeightType } from '../index.js'
 import { camelCase, sameOptions, UsageError, type FlagValues, type Flags } from './command.js'
 
+const modelHelp = 'checkpoint, diffusers folder or hf:owner/name in the local cache'
+
 export const sourceFlags = {
   model: {
     kind: 'text',
     short: 'm',
     value: 'FILE',
-    help: 'checkpoint, diffusers folder or hf:owner/name in the local cache; default: the model inside the package',
+    help: `${modelHelp}; default: the model inside the package`,
   },
   unet: { kind: 'text', value: 'FILE', help: "U-Net in place of the model's" },
   'text-encoder': { kind: 'text', value: 'FILE', help: "text encoder in place of the model's" },
@@ -33,6 +35,9 @@ export const loadFlags = {
   'vae-tiling': { kind: 'switch', help: 'decode in overlapping tiles' },
   threads: { kind: 'number', value: 'N', help: 'threads; default: the physical cores' },
 } as const satisfies Flags
+
+/** For the commands that do nothing with the model inside the package. */
+export const requiredModel = { model: { ...sourceFlags.model, help: modelHelp } } as const satisfies Flags
 
 export const sizeFlags = {
   width: { kind: 'number', help: "pixels; default: the model's" },

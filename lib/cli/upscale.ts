@@ -1,11 +1,12 @@
 import { DiffusionPipeline } from '../index.js'
 import { readFlags, reportFlags, sameOptions, UsageError, type Command, type Flags } from './command.js'
 import { checkTarget, previewFlags, promptFlags, readDrawingOptions, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
-import { loadFlags, readLoadOptions, readSource } from './model-flags.js'
+import { loadFlags, readLoadOptions, readSource, requiredModel } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 const flags = {
   ...loadFlags,
+  model: { ...requiredModel.model, help: `a super-resolution model: ${requiredModel.model.help}` },
   prompt: { kind: 'text', short: 'p', help: 'what the picture shows, where the model reads text' },
   ...promptFlags,
   'noise-level': { kind: 'number', help: 'SD x4 upscaler: noise on the small picture; default 20' },

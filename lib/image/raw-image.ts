@@ -55,14 +55,14 @@ function checkMetadata(value: unknown): Record<string, string> {
   return Object.fromEntries(entries)
 }
 
-/** The path behind a path or file: URL. */
-function toFile(value: unknown, name: string): string {
+/** The path behind a path or file: URL. `expected`: what the option takes, in words. */
+function toFile(value: unknown, name: string, expected = 'a path, a file: URL, the bytes of a picture file or pixels'): string {
   if (isUrl(value)) {
     if (value.protocol !== 'file:')
       throw invalidRange(`${name}: only file: URLs are read and written, not ${value.protocol} ones; fetch it and pass its bytes`)
     return fileUrlToPath(value.href, name)
   }
-  if (typeof value !== 'string') throw invalidType(`${name} must be a path, a file: URL, the bytes of a picture file or pixels, not ${show(value)}`)
+  if (typeof value !== 'string') throw invalidType(`${name} must be ${expected}, not ${show(value)}`)
   if (value === '' || value.includes('\0')) throw invalidRange(`${name} is not a path: ${show(value)}`)
   if (/^file:\/\//i.test(value)) return fileUrlToPath(value, name)
   if (/^(https?|data):/i.test(value)) throw invalidRange(`${name}: ${show(value)} is not a file; fetch it and pass its bytes`)
@@ -171,7 +171,7 @@ export class RawImage {
 
   /** Writes a file; its name ends in .png, .jpg, .jpeg or .webp. It appears whole or not at all: a temporary file beside it is renamed at the end. */
   async save(file: string | URL, options?: EncodeOptions): Promise<void> {
-    const target = path.resolve(toFile(file, 'file'))
+    const target = path.resolve(toFile(file, 'file', 'a path or a file: URL to write to'))
     const format = extensions[path.extname(target).toLowerCase()]
     if (!format) throw invalidRange(`The name of a picture file ends in .png, .jpg, .jpeg or .webp; ${show(target)} does not`)
     const bytes = await this.encode(format, options)

@@ -17,7 +17,7 @@ const kinds: Record<ModelKind, object> = {
   text: { name: 'SD', condition: { guidance: true, tokens: 77, dim: 768 }, conditioners: [{ kind: 'clip_text' }] },
   class: {
     name: 'cin256-v2',
-    condition: { guidance: true, classes: 4, nullClass: 3, tokens: 1, dim: 512 },
+    condition: { guidance: true, classes: 3, nullClass: 3, tokens: 1, dim: 512 },
     conditioners: [{ kind: 'class', params: { names: ['tench, Tinca tinca', 'crane', 'crane'] } }],
   },
   unconditional: { name: 'CelebA-HQ', condition: { guidance: false }, conditioners: [] },

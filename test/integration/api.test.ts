@@ -19,6 +19,7 @@ import {
   setLogger,
   UnsupportedModelError,
 } from '../../lib/index'
+import { samplerNames, scheduleNames } from '../../lib/solver-names'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 import { zipStored } from '../helpers/torch-checkpoint'
 
@@ -48,8 +49,8 @@ describe('info', () => {
     })
     const { unet, textEncoder, vae, total } = pipe.info.parameters
     expect(unet! + textEncoder! + vae!).toBe(total)
-    expect(pipe.info.samplers).toEqual(expect.arrayContaining(['ddim', 'euler_a', 'dpmpp_2m', 'unipc']))
-    expect(pipe.info.schedules).toEqual(expect.arrayContaining(['normal', 'karras', 'ays']))
+    expect(pipe.info.samplers).toEqual(samplerNames)
+    expect(pipe.info.schedules).toEqual(scheduleNames)
     expect(pipe.device.type).toBe('cpu')
   })
 
@@ -179,7 +180,7 @@ describe('createSolver', () => {
 
   test.each<[object, RegExp]>([
     [{}, /sampler is missing/],
-    [{ sampler: 'eulr' }, /Unknown sampler/],
+    [{ sampler: 'eulr' }, /unknown name 'eulr'\. Did you mean 'euler'/],
     [{ sampler: 'ddim', steps: 0 }, /steps/],
     [{ sampler: 'ddim', prediction: 'x0' }, /prediction/],
     [{ sampler: 'ddim', betas: [2] }, /betas\[0\]/],
@@ -202,6 +203,18 @@ describe('inspect, estimate, convert', () => {
     const [one, four] = [await estimateMemory(model.file, { width: 64, height: 64 }), await estimateMemory(model.file, { width: 128, height: 128 })]
     expect(four.unet!.flops).toBeGreaterThan(2 * one.unet!.flops)
     expect(four.decode!.bytes).toBeGreaterThan(one.decode!.bytes)
+  })
+
+  test('an estimate takes the sizes that generate() takes', async () => {
+    const multiple = pipe.info.sizeMultiple
+    const small = { width: multiple, height: multiple }
+    expect(await estimateMemory(model.file, small)).toMatchObject(small)
+    for (const width of [0, multiple + 1, 16384 + multiple, 1e9]) {
+      const said = await pipe.generate({ prompt: '', width }).catch((error: Error) => error.message)
+      expect(said).toMatch(/^width must be /)
+      if (width % multiple === 0 || width < 1) continue
+      await expect(estimateMemory(model.file, { width })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG', message: said })
+    }
   })
 
   test('a converted file carries tokenizer, spec and metadata', async () => {

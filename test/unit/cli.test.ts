@@ -1,7 +1,9 @@
-import { camelCase, readFlags, toJson, UsageError, type Flags } from '../../lib/cli/command'
-import { outputName } from '../../lib/cli/drawing'
+import { readFileSync } from 'node:fs'
+import { camelCase, plural, readFlags, toJson, UsageError, type Flags } from '../../lib/cli/command'
+import { outputName, readDrawingOptions } from '../../lib/cli/drawing'
 import { readLoadOptions } from '../../lib/cli/model-flags'
 import { progressLine } from '../../lib/cli/progress-bar'
+import { samplerNames, scheduleNames } from '../../lib/solver-names'
 import { cli } from '../helpers/cli'
 import manifest from '../../package.json'
 
@@ -37,7 +39,10 @@ describe('the command line', () => {
     [['generate', '-m', 'x', '-p', 'y', '-o', 'out.gif'], /--output: .*\.png/],
     [['generate', '-m', 'x', '-p', 'y', '-o', 'no/such/folder/out.png'], /--output: the folder .* does not exist/],
     [['generate', '-m', 'x', '-p', 'y', '--preview', 'out.gif'], /--preview: .*\.png/],
+    [['generate', '-m', 'x', '-p', 'y', '--preview-every', '2'], /--preview-every is for --preview FILE/],
     [['generate', '-m', 'x', '-p', 'y', '--schedule', '3,x,0'], /--schedule takes a number/],
+    [['generate', '-m', 'x', '-p', 'y', '--schedule', 'sigmas: 3,x,0'], /--schedule takes a number, not 'x'/],
+    [['generate', '-m', 'x', '-p', 'y', '--schedule', 'timesteps:999,1'], /--schedule takes noise levels, not timesteps/],
     [['generate'], /no prompt given/],
     [['generate', '--steps', '3'], /no prompt given/],
     [['generate', '-m', 'x', '-p', 'y', 'stray'], /the prompt is given twice: 'stray' and -p 'y'/],
@@ -101,6 +106,37 @@ test('flags', () => {
 
 test('--ema and --no-ema', () => {
   expect([{ ema: true }, { 'no-ema': true }, {}].map((values) => readLoadOptions(values).ema)).toEqual([true, false, undefined])
+})
+
+test('--schedule takes a name, or noise levels with or without the word', () => {
+  const schedule = (text: string) => readDrawingOptions({ schedule: text }).schedule
+  expect(schedule('karras')).toBe('karras')
+  for (const text of ['14.5,7,0', 'sigmas:14.5,7,0', 'sigmas: 14.5, 7, 0', 'Sigmas : 14.5,7,0'])
+    expect(schedule(text)).toEqual(Float32Array.of(14.5, 7, 0))
+  expect(schedule('sigmas:3')).toEqual(Float32Array.of(3))
+})
+
+test('one list of samplers and schedules: help, README', async () => {
+  const readme = readFileSync('README.md', 'utf8')
+  const { stdout } = await cli(['generate', '--help'])
+  for (const [title, names] of [
+    ['samplers', samplerNames],
+    ['schedules', scheduleNames],
+  ] as const) {
+    const row = new RegExp(`^\\| ${title} +\\| ([\\w ]+?)(;| +\\|)`, 'm').exec(readme)
+    expect(row?.[1]?.split(' ')).toEqual([...names])
+    const listed = stdout.slice(stdout.indexOf(`\n${title}: `)).split(/\n(?=\w)/)[1]!
+    expect(listed.trim().split(/\s+/)).toEqual([`${title}:`, ...names])
+  }
+})
+
+test.each(['upscale', 'convert'])('%s promises no model inside the package', async (name) => {
+  expect((await cli([name, '--help'])).stdout).not.toContain('inside the package')
+  expect((await cli(['generate', '--help'])).stdout).toContain('inside the package')
+})
+
+test('one step is a step', () => {
+  expect([0, 1, 2].map((count) => plural(count, 'step'))).toEqual(['0 steps', '1 step', '2 steps'])
 })
 
 test('names', () => {

@@ -234,6 +234,10 @@ describe('refusals', () => {
   test('files that are not there, are folders or have another name', async () => {
     await expect(RawImage.read(path.join(folder, 'none.png'))).rejects.toMatchObject({ code: 'ERR_IO' })
     await expect(RawImage.read(folder)).rejects.toBeInstanceOf(DiffusionError)
+    await expect(gradient(2, 2, 3).save(5 as never)).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARG',
+      message: 'file must be a path or a file: URL to write to, not 5',
+    })
     await expect(gradient(2, 2, 3).save(path.join(folder, 'a.bmp'))).rejects.toMatchObject(invalid)
     await expect(gradient(2, 2, 3).save(path.join(folder, 'no', 'a.png'))).rejects.toMatchObject({ code: 'ERR_IO' })
     await expect(gradient(2, 2, 3).encode('gif' as 'png')).rejects.toMatchObject(invalid)

@@ -85,7 +85,7 @@ describe('what a kind takes', () => {
 
 describe('what a kind needs', () => {
   test.each<[PipelineInfo, object, RegExp]>([
-    [infoOf('class'), {}, /^classId is missing: .* 4$/],
+    [infoOf('class'), {}, /^classId is missing: .* 3$/],
     [infoOf('layout'), {}, /^boxes is missing/],
     [infoOf('semantic'), {}, /^semanticMap is missing/],
     [infoOf('superres'), {}, /^image is missing/],
@@ -112,14 +112,15 @@ describe('what a kind needs', () => {
 
 describe('values', () => {
   test.each<[PipelineInfo, object, new () => Error, RegExp]>([
-    [infoOf('class'), { classId: 4 }, RangeError, /classId must be between 0 and 3/],
-    [infoOf('class'), { classId: -1 }, RangeError, /between 0 and 3/],
+    [infoOf('class'), { classId: 3 }, RangeError, /classId must be between 0 and 2/],
+    [infoOf('class', { condition: { classes: 4, nullClass: 1 } }), { classId: 1 }, RangeError, /^classId: 1 is the class that stands for none/],
+    [infoOf('class'), { classId: -1 }, RangeError, /between 0 and 2/],
     [infoOf('class'), { classId: 1.5 }, RangeError, /whole number/],
     [infoOf('class'), { classId: true }, TypeError, /the number or the name of a class, not true/],
     [infoOf('class'), { classId: 'tensh' }, RangeError, /Did you mean 'tench' \(0\)/],
     [infoOf('class'), { classId: 'zebrafinch' }, RangeError, /no class is called 'zebrafinch'/],
     [infoOf('class'), { classId: 'crane' }, RangeError, /several classes .* 1 or 2/],
-    [infoOf('class', { conditioners: [{ kind: 'class' }] }), { classId: 'tench' }, RangeError, /not known.* give a number from 0 to 3/],
+    [infoOf('class', { conditioners: [{ kind: 'class' }] }), { classId: 'tench' }, RangeError, /not known.* give a number from 0 to 2/],
     [infoOf('layout'), { boxes: [] }, RangeError, /1 to 30 entries, not 0/],
     [infoOf('layout'), { boxes: new Array(31).fill(box) }, RangeError, /not 31/],
     [infoOf('layout'), { boxes: box }, TypeError, /array of/],
@@ -158,7 +159,7 @@ describe('values', () => {
     expect(resolve(infoOf('unconditional'), {}).sampling.request.guidanceScale).toBe(1)
     expect(resolve(infoOf('class'), { classId: 1, image: 'x' })).toMatchObject({ start: 'x', sampling: { request: { strength: 0.75 } } })
     expect(resolve(infoOf('superres'), { image: 'x' })).toMatchObject({ start: undefined, sampling: { request: { strength: 1 } } })
-    expect(resolve(infoOf('class'), { classId: 3 }).inputs).toEqual({ classId: 3 })
+    expect(resolve(infoOf('class'), { classId: 2 }).inputs).toEqual({ classId: 2 })
     expect(resolve(infoOf('class'), { classId: 'tinca TINCA' }).inputs).toEqual({ classId: 0 })
   })
 

@@ -88,7 +88,9 @@ describe('generate options', () => {
     [{ eta: 2 }, RangeError, /between 0 and 1/],
     [{ sampler: 'dpmpp2m' }, RangeError, /Did you mean 'dpmpp_2m'/],
     [{ sampler: 'Euler a' }, RangeError, /Did you mean 'euler_a'/],
+    [{ sampler: 'Euler Ancestral' }, RangeError, /Did you mean 'euler_a'/],
     [{ schedule: 'caras' }, RangeError, /Did you mean 'karras'/],
+    [{ schedule: 'custom' }, RangeError, /a custom schedule is a Float32Array/],
     [{ rng: 'cuda' }, RangeError, /philox/],
     [{ strength: 0.5 }, TypeError, /needs image/],
     [{ image: 'x.png', strength: 1.5 }, RangeError, /strength/],
@@ -180,6 +182,15 @@ describe('load options', () => {
       memory: { mode: 'low', maxBytes: 1e9, vaeTiling: true, vaeTileSize: 64 },
       ema: true,
     })
+  })
+
+  test('int8 and exact exclude each other', () => {
+    for (const dtype of ['int8', { vae: 'int8' }])
+      expect(rejection(() => load({ precision: 'exact', dtype }))).toMatchObject({
+        code: 'ERR_INVALID_ARG',
+        message: expect.stringMatching(/leave one of them out/),
+      })
+    expect(load({ precision: 'fast', dtype: 'int8' }).request.dtype).toEqual({ unet: 'int8' })
   })
 
   test('int8 is for the U-Net, and for the first stage by name', () => {

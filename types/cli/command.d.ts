@@ -70,6 +70,10 @@ export declare function readSeed(text: string): bigint;
 export declare function camelCase(name: string): string;
 /** Flags that are options of the API under the same name in camel case. */
 export declare function sameOptions(values: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown>;
+/** `1 step`, `2 steps`. */
+export declare function plural(count: number, what: string): string;
+/** A list of names for the help, in lines that fit a wide terminal. */
+export declare function wrapNames(title: string, names: readonly string[]): string;
 /** Help text of a command. */
 export declare function helpText(command: Command): string;
 /** JSON for machines: bigints as numbers where they fit, typed arrays as lists. */

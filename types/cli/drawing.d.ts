@@ -46,7 +46,7 @@ export declare const samplingFlags: {
     readonly schedule: {
         readonly kind: "text";
         readonly value: "NAME";
-        readonly help: "karras, exponential, sgm_uniform, ays ... or sigmas: 14.6,7.1,2.2,0; default: the sampler's";
+        readonly help: "karras, ays ... (below), or falling noise levels: sigmas:14.6,7.1,2.2,0; default: the sampler's";
     };
     readonly eta: {
         readonly kind: "number";

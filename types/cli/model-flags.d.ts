@@ -127,6 +127,15 @@ export declare const loadFlags: {
         readonly help: "read the raw weights of a training checkpoint";
     };
 };
+/** For the commands that do nothing with the model inside the package. */
+export declare const requiredModel: {
+    readonly model: {
+        readonly help: "checkpoint, diffusers folder or hf:owner/name in the local cache";
+        readonly kind: "text";
+        readonly short: "m";
+        readonly value: "FILE";
+    };
+};
 export declare const sizeFlags: {
     readonly width: {
         readonly kind: "number";
