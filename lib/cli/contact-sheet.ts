@@ -45,15 +45,28 @@ function drawImage(sheet: RawImage, { data, width, height, channels }: RawImage,
   }
 }
 
-/** Lays pictures out in rows on white, each scaled to a square of `side` pixels. */
+const textWidth = (characters: number) => characters * advance - dot
+
+/** Width of a column: that of the pictures, or of the longest word where that is more, up to twice as much; longer words are broken. */
+function columnWidth(entries: readonly Entry[], side: number): number {
+  const longest = Math.max(0, ...entries.flatMap(({ label }) => label.split(/\s+/).map(({ length }) => length)))
+  return Math.max(side, Math.min(textWidth(longest), 2 * side))
+}
+
+/** Lays pictures out in rows on white, each scaled to a square of `side` pixels. A row is as high as the longest of its labels. */
 export async function contactSheet(entries: readonly Entry[], { columns, side, footer = [] }: SheetOptions): Promise<RawImage> {
-  const labels = entries.map(({ label }) => breakLines(label, Math.floor(side / advance)))
-  const rowHeight = side + gap / 2 + Math.max(1, ...labels.map(({ length }) => length)) * lineHeight + gap
-  const width = columns * (side + gap) + gap
-  const height = Math.ceil(entries.length / columns) * rowHeight + gap + (footer.length > 0 ? footer.length * lineHeight + gap : 0)
+  const column = columnWidth(entries, side)
+  const labels = entries.map(({ label }) => breakLines(label, Math.floor((column + dot) / advance)))
+  const tops = [gap]
+  for (let i = 0; i < entries.length; i += columns) {
+    const lines = Math.max(1, ...labels.slice(i, i + columns).map(({ length }) => length))
+    tops.push(tops.at(-1)! + side + gap / 2 + lines * lineHeight + gap)
+  }
+  const width = columns * (column + gap) + gap
+  const height = tops.at(-1)! + (footer.length > 0 ? footer.length * lineHeight + gap : 0)
   const sheet = new RawImage({ data: new Uint8Array(width * height * 3).fill(255), width, height, channels: 3 })
   for (const [i, { image }] of entries.entries()) {
-    const [left, top] = [gap + (i % columns) * (side + gap), gap + Math.floor(i / columns) * rowHeight]
+    const [left, top] = [gap + (i % columns) * (column + gap), tops[Math.floor(i / columns)]!]
     drawImage(sheet, await image.resize(side, side), left, top)
     for (const [line, text] of labels[i]!.entries()) drawText(sheet, text, left, top + side + gap / 2 + line * lineHeight)
   }

@@ -54,3 +54,24 @@ test('a contact sheet holds every picture, scaled, with its label below', async 
   expect(dark(96, 160, 81, 110)).toBe(dots('blue'))
   expect(dark(0, sheet.width, sheet.height - 40, sheet.height)).toBe(dots('done'))
 })
+
+test('a row of a contact sheet is as high as its own labels, and a column as wide as the longest word', async () => {
+  const image = new RawImage({ data: new Uint8Array(64 * 64), width: 64, height: 64, channels: 1 })
+  const sheet = async (...labels: string[]) =>
+    contactSheet(
+      labels.map((label) => ({ image, label })),
+      { columns: 2, side: 64 },
+    )
+  const heights = await Promise.all([
+    sheet('a', 'a', 'a', 'a'),
+    sheet('a', 'a b a b a b a b', 'a', 'a'),
+    sheet('a b a b a b a b', 'a', 'a', 'a b a b a b a b'),
+  ])
+  const [short, one, both] = heights.map(({ height }) => height) as [number, number, number]
+  expect(one).toBeGreaterThan(short)
+  expect(both - one).toBe(one - short)
+  const wide = await sheet('a background', 'a')
+  expect(wide.width).toBe(2 * (10 * 12 - 2 + 16) + 16)
+  expect(wide.height).toBe((await sheet('a b c d e f', 'a')).height) // two lines: the word is whole
+  expect((await sheet('a'.repeat(1000), 'a')).width).toBe(2 * (128 + 16) + 16)
+})

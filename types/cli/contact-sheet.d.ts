@@ -12,5 +12,5 @@ export interface SheetOptions {
     /** Lines under all pictures. */
     footer?: readonly string[];
 }
-/** Lays pictures out in rows on white, each scaled to a square of `side` pixels. */
+/** Lays pictures out in rows on white, each scaled to a square of `side` pixels. A row is as high as the longest of its labels. */
 export declare function contactSheet(entries: readonly Entry[], { columns, side, footer }: SheetOptions): Promise<RawImage>;
