@@ -176,7 +176,7 @@ std::string cpu_brand() {
 #endif
 }
 
-int usable_cores() {
+int usable_cores(const ControlGroup & group) {
     int cores = 0;
 #if defined(__linux__)
     cores = linux_cores();
@@ -193,6 +193,7 @@ int usable_cores() {
     }
 #endif
     if (cores < 1) cores = static_cast<int>(std::thread::hardware_concurrency());
+    if (const int quota = group.cpu_limit()) cores = std::min(cores, quota);
     return std::max(1, cores);
 }
 

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "core/control_group.h"
+
 namespace latent {
 
 /// What this processor and operating system can run. Detected once, by instructions that every x86-64 or arm64 has.
@@ -24,7 +26,8 @@ struct CpuFeatures {
 const CpuFeatures & cpu_features();
 std::string cpu_brand();
 
-/// Cores that this process may use: physical ones where the system tells, bounded by its affinity mask. At least 1.
-int usable_cores();
+/// Cores that this process may use: physical ones where the system tells, bounded by its affinity mask and by the control group's
+/// quota. At least 1.
+int usable_cores(const ControlGroup & group = ControlGroup());
 
 }  // namespace latent

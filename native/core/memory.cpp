@@ -4,6 +4,8 @@
 #include <fstream>
 #include <string>
 
+#include "core/control_group.h"
+
 #if defined(_WIN32)
 #include <windows.h>
 // psapi.h needs windows.h first
@@ -37,23 +39,6 @@ uint64_t proc_value(const char * file, const std::string & name) {
     }
     return 0;
 }
-
-uint64_t number_in(const char * file) {
-    std::ifstream in(file);
-    uint64_t value = 0;
-    return in >> value ? value : 0;  // "max" reads as 0: no limit
-}
-
-uint64_t group_limit() {
-    const uint64_t v2 = number_in("/sys/fs/cgroup/memory.max");
-    const uint64_t limit = v2 ? v2 : number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes");
-    return limit >= (uint64_t{1} << 60) ? 0 : limit;
-}
-
-uint64_t group_used() {
-    const uint64_t v2 = number_in("/sys/fs/cgroup/memory.current");
-    return v2 ? v2 : number_in("/sys/fs/cgroup/memory/memory.usage_in_bytes");
-}
 #endif
 
 }  // namespace
@@ -61,9 +46,10 @@ uint64_t group_used() {
 uint64_t available_memory() {
 #if defined(__linux__)
     uint64_t available = proc_value("/proc/meminfo", "MemAvailable:");
-    if (const uint64_t limit = group_limit()) {
+    const ControlGroup group;
+    if (const uint64_t limit = group.memory_limit()) {
         // Page cache counts as used but is given back under pressure: a mapped model must not look like missing memory.
-        const uint64_t used = group_used();
+        const uint64_t used = group.memory_used();
         const uint64_t cache = std::min(used, proc_value("/proc/meminfo", "Cached:"));
         const uint64_t held = used - cache;
         available = std::min(available, limit > held ? limit - held : uint64_t{1});  // 0 would mean unknown
@@ -86,7 +72,7 @@ uint64_t available_memory() {
 
 uint64_t total_memory() {
 #if defined(__linux__)
-    const uint64_t total = proc_value("/proc/meminfo", "MemTotal:"), limit = group_limit();
+    const uint64_t total = proc_value("/proc/meminfo", "MemTotal:"), limit = ControlGroup().memory_limit();
     return limit ? std::min(limit, total) : total;
 #elif defined(__APPLE__)
     uint64_t total = 0;
@@ -96,22 +82,6 @@ uint64_t total_memory() {
     MEMORYSTATUSEX status;
     status.dwLength = sizeof(status);
     return GlobalMemoryStatusEx(&status) ? status.ullTotalPhys : 0;
-#else
-    return 0;
-#endif
-}
-
-uint64_t resident_memory() {
-#if defined(__linux__)
-    return proc_value("/proc/self/status", "VmRSS:");
-#elif defined(__APPLE__)
-    mach_task_basic_info_data_t info;
-    mach_msg_type_number_t count = MACH_TASK_BASIC_INFO_COUNT;
-    if (task_info(mach_task_self(), MACH_TASK_BASIC_INFO, reinterpret_cast<task_info_t>(&info), &count) != KERN_SUCCESS) return 0;
-    return info.resident_size;
-#elif defined(_WIN32)
-    PROCESS_MEMORY_COUNTERS counters;
-    return K32GetProcessMemoryInfo(GetCurrentProcess(), &counters, sizeof(counters)) ? counters.WorkingSetSize : 0;
 #else
     return 0;
 #endif

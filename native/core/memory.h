@@ -11,8 +11,7 @@ uint64_t available_memory();
 /// Physical memory of the machine (bounded by the control group), 0 when unknown.
 uint64_t total_memory();
 
-/// Resident set of this process now, and its highest value so far. 0 when unknown.
-uint64_t resident_memory();
+/// Highest resident set of this process so far. 0 when unknown.
 uint64_t peak_resident_memory();
 
 /// Returns freed heap pages to the system where the allocator keeps them (glibc); a no-op elsewhere.
