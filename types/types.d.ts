@@ -85,6 +85,27 @@ export interface ModelSpec {
 export type ModelSpecOverrides = {
     [K in keyof ModelSpec]?: ModelSpec[K] extends unknown[] ? ModelSpec[K] : NonNullable<ModelSpec[K]> extends object ? Partial<NonNullable<ModelSpec[K]>> : ModelSpec[K];
 };
+/** The instruction sets that the engine's kernels use on this processor, and those that it could use. */
+export interface Kernels {
+    /** `fused` kernels, or the `portable` operations of ggml where LATENT_OPS forces them. */
+    operations: 'fused' | 'portable';
+    /** Of products in float32 (`precision: 'exact'`, text encoders). */
+    float32: string;
+    /** Of products in `precision: 'fast'`. */
+    fast: string;
+    /** Of products in 8-bit integers. */
+    int8: string;
+    /** Of norms and what is done value by value. */
+    rows: string;
+    /** What this processor has and LATENT_KERNELS may name, the least first. */
+    available: {
+        float: {
+            name: string;
+            format: 'f32' | 'bf16';
+        }[];
+        int8: string[];
+    };
+}
 /** A device that networks can run on. */
 export interface Device {
     /** What `device:` takes: `cpu`, `cuda:0` ... */
@@ -96,6 +117,8 @@ export interface Device {
     /** Bytes; 0 when the backend does not say. */
     memoryTotal: number;
     memoryFree: number;
+    /** Of the CPU: instruction sets by name. */
+    kernels?: Kernels;
     [detail: string]: unknown;
 }
 /** Progress of a long call. */

@@ -11,6 +11,8 @@
 #include "bindings/values.h"
 #include "core/cpu.h"
 #include "graph/device.h"
+#include "graph/runner.h"
+#include "kernels/choice.h"
 #include "kernels/peak.h"
 
 #ifndef LATENT_VERSION
@@ -37,6 +39,19 @@ int32_t label_argument(const Napi::Value & value) {
     return static_cast<int32_t>(label);
 }
 
+/// Kernels of the CPU: in use, and those that LATENT_KERNELS may name.
+Json kernels_json() {
+    const kernels::KernelChoice choice = kernels::kernel_choice();
+    Json floats = Json::array();
+    for (const auto & [name, format] : choice.runnable) floats.push_back({{"name", name}, {"format", format}});
+    return {{"operations", graph::Runner::Limits::fused_by_default() ? "fused" : "portable"},
+            {"float32", choice.float32},
+            {"fast", choice.fast},
+            {"int8", choice.int8},
+            {"rows", choice.rows},
+            {"available", {{"float", floats}, {"int8", choice.runnable_int8}}}};
+}
+
 }  // namespace
 
 Napi::Value versions(const Napi::CallbackInfo & info) {
@@ -60,6 +75,7 @@ Napi::Value get_devices(const Napi::CallbackInfo & info) {
                                {"name", device.description},
                                {"memoryTotal", device.memory_total},
                                {"memoryFree", device.memory_free}});
+            if (device.kind == "cpu") devices.back()["kernels"] = kernels_json();
         }
         return json_to_js(info.Env(), devices);
     });

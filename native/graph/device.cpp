@@ -11,6 +11,8 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "graph/ggml_handles.h"
+#include "graph/runner.h"
+#include "kernels/choice.h"
 
 namespace latent::graph {
 
@@ -126,6 +128,7 @@ struct Device::Scratch {
 };
 
 std::shared_ptr<Device> Device::create(const std::string & name, int threads) {
+    kernels::kernels_allowed("portable"), Runner::Limits::fused_by_default();  // what the environment forces exists
     const std::vector<ggml_backend_dev_t> devices = usable_devices();
     ggml_backend_dev_t chosen = nullptr;
     std::string known;

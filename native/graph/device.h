@@ -39,7 +39,8 @@ std::vector<DeviceInfo> list_devices();
 class Device {
 public:
     /// `name`: "auto" (the first GPU, else the CPU), a kind ("cpu", "cuda", "metal", "vulkan") or a name of list_devices().
-    /// `threads`: CPU threads, 0 for the physical cores. Throws ErrorCode::device naming the devices that exist.
+    /// `threads`: CPU threads, 0 for the physical cores. Throws ErrorCode::device naming the devices that exist, invalid_argument
+    /// where LATENT_KERNELS or LATENT_OPS names what does not.
     static std::shared_ptr<Device> create(const std::string & name = "auto", int threads = 0);
     ~Device();
     Device(const Device &) = delete;

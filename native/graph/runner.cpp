@@ -1,11 +1,10 @@
 #include "graph/runner.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
 #include <map>
 #include <vector>
 
+#include "core/environment.h"
 #include "core/json.h"
 #include "graph/ops_cpu.h"
 #include "graph/ops_ggml.h"
@@ -121,8 +120,8 @@ uint64_t activation_bytes(ggml_context * leaves, ggml_cgraph * graph, ggml_backe
 }  // namespace
 
 bool Runner::Limits::fused_by_default() {
-    const char * choice = std::getenv("LATENT_OPS");
-    return !choice || std::strcmp(choice, "portable") != 0;
+    static const std::string choice = environment_choice("LATENT_OPS", {"fused", "portable"});
+    return choice != "portable";
 }
 
 Graph::Graph() : state_(std::make_unique<State>()) {}

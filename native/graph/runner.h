@@ -76,7 +76,7 @@ public:
         uint64_t conv_scratch = 24ull << 20;       // bytes of an unfolded convolution input (im2col) at a time
         uint64_t attention_scratch = 64ull << 20;  // bytes of an attention score matrix at a time
         /// Our kernels on the CPU (ops_cpu); false: plain ggml operations, the baseline of measurements. The environment variable
-        /// LATENT_OPS=portable makes false the default.
+        /// LATENT_OPS=portable makes false the default, `fused` is the default, another name throws.
         bool fused = fused_by_default();
         bool float32 = false;        // float32 products whatever the weights' policy says
         uint64_t band = 8ull << 20;  // bytes of input rows where a network is computed in bands (BandedStage)

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/cpu.h"
+#include "kernels/choice.h"
 #include "kernels/int8_block.h"
 #include "kernels/simd_portable.h"
 

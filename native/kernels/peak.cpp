@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "core/cpu.h"
+#include "kernels/choice.h"
 #include "kernels/peak_loops.h"
 
 namespace latent::kernels {
@@ -32,7 +33,7 @@ float run_portable(long iterations) {
     return total;
 }
 
-/// The loops of the best instruction set per format.
+/// The loops per format, the best instruction set first.
 std::vector<PeakLoop> loops() {
     std::vector<PeakLoop> out;
 #if defined(__x86_64__) || defined(_M_X64)
@@ -40,11 +41,8 @@ std::vector<PeakLoop> loops() {
     out.push_back(cpu.avx512 ? peak_f32_avx512() : cpu.avx2 && cpu.fma ? peak_f32_avx2() : peak_f32_portable());
     if (cpu.avx512 && cpu.avx2 && cpu.fma) out.push_back(peak_f32_avx2());
     if (cpu.avx512_bf16) out.push_back(peak_bf16_avx512bf16());
-    if (cpu.avx512_vnni) {
-        out.push_back(peak_int8_avx512vnni());
-    } else if (cpu.avx_vnni) {
-        out.push_back(peak_int8_avxvnni());
-    }
+    if (cpu.avx512_vnni) out.push_back(peak_int8_avx512vnni());
+    if (cpu.avx_vnni) out.push_back(peak_int8_avxvnni());
 #elif defined(__aarch64__) || defined(_M_ARM64)
     const CpuFeatures & cpu = cpu_features();
     out.push_back(peak_f32_neon());
@@ -87,6 +85,7 @@ PeakLoop peak_f32_portable() {
 }
 
 std::vector<Peak> measure_peak(int threads, double seconds) {
+    kernels_allowed("portable");  // a wrong LATENT_KERNELS is told before the time is spent
     std::vector<Peak> peaks;
     for (const PeakLoop & loop : loops()) {
         std::vector<double> rates(static_cast<size_t>(std::max(1, threads)), 0.0);

@@ -1,9 +1,7 @@
 #include "kernels/tile.h"
 
-#include <cstdlib>
-#include <cstring>
-
 #include "core/cpu.h"
+#include "kernels/choice.h"
 #include "kernels/vectors.h"
 
 namespace latent::kernels {
@@ -42,24 +40,6 @@ int runnable_vector_sets(const VectorSet ** sets, int capacity) {
     add(vectors_neon());
 #endif
     return count;
-}
-
-bool kernels_allowed(const char * name) {
-#if defined(__aarch64__) || defined(_M_ARM64)
-    constexpr const char * order[] = {"portable", "neon", "neon_dotprod", "neon_bf16", "neon_i8mm"};
-#else
-    constexpr const char * order[] = {"portable", "avx2", "avx_vnni", "avx512", "avx512_bf16", "avx512_vnni"};
-#endif
-    const auto rank = [&](const char * wanted) {
-        int i = 0;
-        for (const char * known : order) {
-            if (std::strcmp(known, wanted) == 0) return i;
-            ++i;
-        }
-        return i;
-    };
-    const char * limit = std::getenv("LATENT_KERNELS");
-    return !limit || rank(name) <= rank(limit);
 }
 
 namespace {

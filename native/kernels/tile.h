@@ -53,14 +53,11 @@ enum class Arithmetic {
 
 /// The best set that this processor can run. The environment variable LATENT_KERNELS forces it down, for tests and measurements:
 /// portable, avx2, avx_vnni, avx512, avx512_bf16, avx512_vnni; on arm64 portable, neon, neon_dotprod, neon_bf16, neon_i8mm, in
-/// this order. Other names are ignored.
+/// this order. Throws where it names something else or what this processor has not (see kernels_allowed() in choice.h).
 const TileSet & tile_set(Arithmetic arithmetic);
 
 /// Every set that this processor can run, the portable one first.
 int runnable_tile_sets(const TileSet ** sets, int capacity);
-
-/// Whether LATENT_KERNELS lets a set of this name be used.
-bool kernels_allowed(const char * name);
 
 const TileSet & tiles_portable();
 const TileSet & tiles_avx2();
