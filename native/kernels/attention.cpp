@@ -9,6 +9,9 @@
 namespace latent::kernels {
 namespace {
 
+/// Stands for the maximum of no scores. Far below any finite one, and finite itself: a block whose scores are all -infinity
+/// weighs nothing beside another.
+constexpr float kNoScore = -1e38f;
 constexpr int64_t kKeyBlock = 192;  // whole tiles; scores of a block stay in the second-level cache
 
 int64_t round_up(int64_t x, int64_t to) {
@@ -27,9 +30,8 @@ struct Head {
     }
 };
 
-Head convert_head(const TileSet & tiles, const AttentionShape & s, const float * k, int64_t k_stride, const float * v,
-                  int64_t v_stride, void * memory) {
-    const int64_t element = tiles.bf16 ? 2 : 4;
+Head convert_head(const TileSet & tiles, const AttentionShape & s, const float * k, const float * v, void * memory) {
+    const int64_t element = tiles.bf16 ? 2 : 4, width = s.heads * s.dim;
     Head head;
     head.key_stride = round_up(s.dim, 2);
     head.value_stride = round_up(s.keys, 2);
@@ -37,13 +39,13 @@ Head convert_head(const TileSet & tiles, const AttentionShape & s, const float *
     head.values = head.keys + round_up(s.keys, kTileRows) * head.key_stride * element;
     for (int64_t key = 0; key < round_up(s.keys, kTileRows); ++key) {
         const bool real = key < s.keys;
-        tiles.convert_row(real ? k + key * k_stride : k, Element::f32, real ? s.dim : 0, head.key_stride,
+        tiles.convert_row(real ? k + key * width : k, Element::f32, real ? s.dim : 0, head.key_stride,
                           head.keys + key * head.key_stride * element);
     }
     float * column = static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(s.keys) * sizeof(float)));
     for (int64_t d = 0; d < round_up(s.dim, kTileRows); ++d) {
         const bool real = d < s.dim;
-        for (int64_t key = 0; real && key < s.keys; ++key) column[key] = v[key * v_stride + d];
+        for (int64_t key = 0; real && key < s.keys; ++key) column[key] = v[key * width + d];
         tiles.convert_row(column, Element::f32, real ? s.keys : 0, head.value_stride,
                           head.values + d * head.value_stride * element);
     }
@@ -65,14 +67,14 @@ struct Work {
     float * sums;           // [dim rounded up to 6][64]
 };
 
-void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, const float * q, int64_t q_stride, int queries,
-            const Work & work, float * out) {
-    const int64_t element = tiles.bf16 ? 2 : 4, dims = round_up(s.dim, kTileRows);
+void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, const float * q, int queries, const Work & work,
+            float * out) {
+    const int64_t element = tiles.bf16 ? 2 : 4, dims = round_up(s.dim, kTileRows), width = s.heads * s.dim;
     const float scale = 1.0f / std::sqrt(static_cast<float>(s.dim));
     float highest[kTileColumns], total[kTileColumns], correction[kTileColumns];
-    for (int i = 0; i < kTileColumns; ++i) highest[i] = -std::numeric_limits<float>::max(), total[i] = 0.0f;
+    for (int i = 0; i < kTileColumns; ++i) highest[i] = kNoScore, total[i] = 0.0f;
     std::fill_n(work.sums, dims * kTileColumns, 0.0f);
-    tiles.pack_tokens(q, q_stride, queries, s.dim, work.query_panel);
+    tiles.pack_tokens(q, width, queries, s.dim, work.query_panel);
 
     for (int64_t first = 0; first < s.keys; first += kKeyBlock) {
         const int64_t count = std::min(kKeyBlock, s.keys - first);
@@ -88,9 +90,9 @@ void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, 
                           head.value_stride * element, work.score_panel, true, work.sums + d * kTileColumns);
         }
     }
-    for (int i = 0; i < kTileColumns; ++i) total[i] = 1.0f / total[i];
+    for (int i = 0; i < kTileColumns; ++i)
+        total[i] = highest[i] == kNoScore ? std::numeric_limits<float>::quiet_NaN() : 1.0f / total[i];
     tiles.scale_columns(work.sums, dims, total);
-    const int64_t width = s.heads * s.dim;
     for (int t = 0; t < queries; ++t) {
         for (int64_t d = 0; d < s.dim; ++d) out[t * width + d] = work.sums[d * kTileColumns + t];
     }
@@ -115,8 +117,6 @@ int64_t attention_scratch(const TileSet & tiles, const AttentionShape & s) {
 void attention(const TileSet & tiles, const AttentionShape & s, const float * q, const float * k, const float * v, float * out,
                Part part) {
     const int64_t width = s.heads * s.dim, element = tiles.bf16 ? 2 : 4;
-    const int64_t q_stride = s.q_stride ? s.q_stride : width, k_stride = s.k_stride ? s.k_stride : width,
-                  v_stride = s.v_stride ? s.v_stride : width;
     const int64_t panels = (s.queries + kTileColumns - 1) / kTileColumns, pairs = s.batch * s.heads;
 
     // Whole heads per thread where there are enough; otherwise the queries of a head are shared out, each thread converting its
@@ -137,13 +137,12 @@ void attention(const TileSet & tiles, const AttentionShape & s, const float * q,
         const int64_t pair = task / splits, b = pair / s.heads, h = pair % s.heads;
         const int64_t first = task % splits * per_split, last = std::min(first + per_split, panels);
         if (first >= last) continue;
-        const Head head = convert_head(tiles, s, k + b * s.keys * k_stride + h * s.dim, k_stride,
-                                       v + b * s.keys * v_stride + h * s.dim, v_stride, converted);
+        const int64_t keys = b * s.keys * width + h * s.dim;
+        const Head head = convert_head(tiles, s, k + keys, v + keys, converted);
         for (int64_t p = first; p < last; ++p) {
             const int64_t t = p * kTileColumns;
-            attend(tiles, s, head, q + (b * s.queries + t) * q_stride + h * s.dim, q_stride,
-                   static_cast<int>(std::min<int64_t>(kTileColumns, s.queries - t)), work,
-                   out + (b * s.queries + t) * width + h * s.dim);
+            const int64_t at = (b * s.queries + t) * width + h * s.dim;
+            attend(tiles, s, head, q + at, static_cast<int>(std::min<int64_t>(kTileColumns, s.queries - t)), work, out + at);
         }
     }
 }

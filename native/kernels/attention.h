@@ -10,7 +10,6 @@ namespace latent::kernels {
 struct AttentionShape {
     int64_t batch = 1, heads = 1, dim = 64;
     int64_t queries = 0, keys = 0;
-    int64_t q_stride = 0, k_stride = 0, v_stride = 0;  // floats from token to token; 0: heads * dim
 };
 
 /// out[batch][query][heads * dim] = softmax(q k^T / sqrt(dim)) v, with the online softmax of flash attention: scores exist for 64

@@ -9,7 +9,8 @@ namespace latent::kernels {
 namespace {
 
 inline Avx2 Avx2::exp(Avx2 x) {
-    const __m256 bounded = _mm256_min_ps(_mm256_max_ps(x.v, _mm256_set1_ps(kExpLow)), _mm256_set1_ps(kExpHigh));
+    // In this order of operands NaN passes through both.
+    const __m256 bounded = _mm256_min_ps(_mm256_set1_ps(kExpHigh), _mm256_max_ps(_mm256_set1_ps(kExpLow), x.v));
     const __m256 n =
         _mm256_round_ps(_mm256_mul_ps(bounded, _mm256_set1_ps(kLog2E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(kLn2High), bounded);

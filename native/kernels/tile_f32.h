@@ -156,7 +156,7 @@ void scale_columns(float * x, int64_t rows, const float * factor) {
 }
 
 /// exp by 2^n * polynomial: n = round(x / ln 2), |r| <= ln 2 / 2, degree 6; relative error below 2e-7. Arguments below -87 give 0
-/// through the clamp's tiny result, NaN stays NaN where the vector operations keep it.
+/// through the clamp's tiny result, NaN stays NaN: a softmax must not hide it.
 constexpr float kExpLow = -87.3f, kExpHigh = 88.3f;
 constexpr float kLog2E = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
 constexpr float kExpC[] = {1.0f, 1.0f, 0.5f, 0.16666667f, 0.041666668f, 0.008333452f, 0.0013981999f};

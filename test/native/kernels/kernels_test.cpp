@@ -1,9 +1,10 @@
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <stdexcept>
 #include <vector>
 
-#include "kernels/attention.h"
+#include "kernels/choice.h"
 #include "kernels/peak.h"
 #include "kernels/pool.h"
 #include "reference.h"
@@ -11,36 +12,6 @@
 using namespace kernel_tests;
 
 namespace {
-
-struct StoredMatrix {
-    std::vector<float> full;  // what the stored elements mean
-    std::vector<uint8_t> bytes;
-    Matrix matrix;
-};
-
-StoredMatrix stored(int64_t rows, int64_t k, Element type) {
-    StoredMatrix out;
-    out.full = random_values(rows * k);
-    for (float & value : out.full) value /= std::sqrt(static_cast<float>(k));
-    const int64_t size = type == Element::f16 || type == Element::bf16 ? 2 : 4;
-    out.bytes.resize(static_cast<size_t>(rows * k * size));
-    for (size_t i = 0; i < out.full.size(); ++i) {
-        if (size == 2) {
-            const uint16_t bits = type == Element::f16 ? float_to_half(out.full[i]) : float_to_bfloat(out.full[i]);
-            reinterpret_cast<uint16_t *>(out.bytes.data())[i] = bits;
-            out.full[i] = type == Element::f16 ? half_to_float(bits) : bfloat_to_float(bits);
-        } else {
-            reinterpret_cast<float *>(out.bytes.data())[i] = out.full[i];
-        }
-    }
-    out.matrix = {out.bytes.data(), rows, k, k * size, type, nullptr};
-    if (type == Element::other) {
-        out.matrix.to_float = [](const void * row, float * target, int64_t count) {
-            for (int64_t i = 0; i < count; ++i) target[i] = static_cast<const float *>(row)[i];
-        };
-    }
-    return out;
-}
 
 constexpr Element kElements[] = {Element::f32, Element::f16, Element::bf16, Element::other};
 
@@ -159,45 +130,22 @@ TEST(gated_products_match_the_definition) {
     });
 }
 
-TEST(attention_matches_the_definition) {
-    for_every_set([](const TileSet & tiles) {
-        for (int round = 0; round < 16; ++round) {
-            AttentionShape s;
-            s.batch = pick(1, 2), s.heads = pick(1, 3), s.dim = pick(1, 70);
-            s.queries = pick(1, 150), s.keys = round % 3 == 0 ? pick(257, 700) : pick(1, 90);
-            const int64_t width = s.heads * s.dim;
-            const auto q = random_values(s.batch * s.queries * width), k = random_values(s.batch * s.keys * width),
-                       v = random_values(s.batch * s.keys * width);
-            std::vector<double> expected(q.size());
-            for (int64_t b = 0; b < s.batch; ++b)
-                for (int64_t h = 0; h < s.heads; ++h)
-                    for (int64_t i = 0; i < s.queries; ++i) {
-                        std::vector<double> scores(static_cast<size_t>(s.keys));
-                        double highest = -1e300, total = 0;
-                        for (int64_t j = 0; j < s.keys; ++j) {
-                            double dot = 0;
-                            for (int64_t d = 0; d < s.dim; ++d)
-                                dot += static_cast<double>(q[static_cast<size_t>((b * s.queries + i) * width + h * s.dim + d)]) *
-                                       k[static_cast<size_t>((b * s.keys + j) * width + h * s.dim + d)];
-                            scores[static_cast<size_t>(j)] = dot / std::sqrt(static_cast<double>(s.dim));
-                            highest = std::max(highest, scores[static_cast<size_t>(j)]);
-                        }
-                        for (double & score : scores) total += score = std::exp(score - highest);
-                        for (int64_t d = 0; d < s.dim; ++d) {
-                            double sum = 0;
-                            for (int64_t j = 0; j < s.keys; ++j)
-                                sum += scores[static_cast<size_t>(j)] *
-                                       v[static_cast<size_t>((b * s.keys + j) * width + h * s.dim + d)];
-                            expected[static_cast<size_t>((b * s.queries + i) * width + h * s.dim + d)] = sum / total;
-                        }
-                    }
-            const int threads = static_cast<int>(pick(1, 5));
-            std::vector<float> out(expected.size(), NAN);
-            for (int t = 0; t < threads; ++t) attention(tiles, s, q.data(), k.data(), v.data(), out.data(), {t, threads});
-            const double error = distance(tiles, out, expected);
-            if (!(error <= tolerance(tiles))) check::fail(tiles.name, round, "attention error " + std::to_string(error));
-        }
+// Every set has a name that LATENT_KERNELS may give, and those in use are the best of each kind.
+TEST(kernels_in_use_are_the_best_that_run) {
+    const KernelChoice choice = kernel_choice();
+    const auto names = kernel_names();
+    CHECK(!names.empty() && names.front() == "portable");
+    const auto named = [&](const std::string & name) { return std::find(names.begin(), names.end(), name) != names.end(); };
+    size_t at = 0;
+    for_every_set([&](const TileSet & set) {
+        CHECK(named(set.name) && choice.runnable[at].name == set.name);
+        CHECK(choice.runnable[at++].format == (set.bf16 ? "bf16" : "f32"));
+        if (!set.bf16) CHECK(kernels_allowed(set.name) == true);
     });
+    for_every_int8_set([&](const Int8Set & set) { CHECK(named(set.name)); });
+    for_every_vector_set([&](const VectorSet & set) { CHECK(named(set.name)); });
+    CHECK(choice.fast == choice.runnable.back().name && choice.int8 == choice.runnable_int8.back());
+    CHECK(choice.float32 == tile_set(Arithmetic::f32).name && choice.rows == vector_set().name);
 }
 
 // The peak is measured by the instructions of the best set of each arithmetic.
@@ -215,7 +163,8 @@ TEST(peaks_match_the_sets) {
     });
     for_every_int8_set([&](const Int8Set & set) {
         const std::string name = set.name;
-        if (name == "avx512_vnni" || name == "neon_dotprod" || name == "neon_i8mm") CHECK(has("int8", name));
+        if (name == "avx_vnni" || name == "avx512_vnni" || name == "neon_dotprod" || name == "neon_i8mm")
+            CHECK(has("int8", name));
     });
 }
 

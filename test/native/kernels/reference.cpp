@@ -2,6 +2,58 @@
 
 namespace kernel_tests {
 
+StoredMatrix stored(int64_t rows, int64_t k, Element type) {
+    StoredMatrix out;
+    out.full = random_values(rows * k);
+    for (float & value : out.full) value /= std::sqrt(static_cast<float>(k));
+    const int64_t size = type == Element::f16 || type == Element::bf16 ? 2 : 4;
+    out.bytes.resize(static_cast<size_t>(rows * k * size));
+    for (size_t i = 0; i < out.full.size(); ++i) {
+        if (size == 2) {
+            const uint16_t bits = type == Element::f16 ? float_to_half(out.full[i]) : float_to_bfloat(out.full[i]);
+            reinterpret_cast<uint16_t *>(out.bytes.data())[i] = bits;
+            out.full[i] = type == Element::f16 ? half_to_float(bits) : bfloat_to_float(bits);
+        } else {
+            reinterpret_cast<float *>(out.bytes.data())[i] = out.full[i];
+        }
+    }
+    out.matrix = {out.bytes.data(), rows, k, k * size, type, nullptr};
+    if (type == Element::other) {
+        out.matrix.to_float = [](const void * row, float * target, int64_t count) {
+            for (int64_t i = 0; i < count; ++i) target[i] = static_cast<const float *>(row)[i];
+        };
+    }
+    return out;
+}
+
+std::vector<double> reference_attention(const AttentionShape & s, const std::vector<float> & q, const std::vector<float> & k,
+                                        const std::vector<float> & v) {
+    const int64_t width = s.heads * s.dim;
+    std::vector<double> out(q.size()), scores(static_cast<size_t>(s.keys)), sums(static_cast<size_t>(s.dim));
+    for (int64_t row = 0; row < s.batch * s.queries * s.heads; ++row) {
+        const int64_t h = row % s.heads, batch = row / s.heads / s.queries;
+        const float * query = q.data() + row / s.heads * width + h * s.dim;
+        const int64_t keys = batch * s.keys * width + h * s.dim;
+        double highest = -INFINITY, total = 0;
+        for (int64_t j = 0; j < s.keys; ++j) {
+            double dot = 0;
+            for (int64_t d = 0; d < s.dim; ++d)
+                dot += static_cast<double>(query[d]) * k[static_cast<size_t>(keys + j * width + d)];
+            scores[static_cast<size_t>(j)] = dot / std::sqrt(static_cast<double>(s.dim));
+            highest = std::max(highest, scores[static_cast<size_t>(j)]);
+        }
+        std::fill(sums.begin(), sums.end(), 0.0);
+        for (int64_t j = 0; j < s.keys; ++j) {
+            const double p = std::exp(scores[static_cast<size_t>(j)] - highest);
+            total += p;
+            for (int64_t d = 0; d < s.dim; ++d) sums[static_cast<size_t>(d)] += p * v[static_cast<size_t>(keys + j * width + d)];
+        }
+        for (int64_t d = 0; d < s.dim; ++d)
+            out[static_cast<size_t>(row / s.heads * width + h * s.dim + d)] = sums[static_cast<size_t>(d)] / total;
+    }
+    return out;
+}
+
 ConvShape random_conv(int round, int64_t most_channels) {
     ConvShape s;
     s.n = pick(1, 2), s.in = pick(1, most_channels), s.out = pick(1, 2 * most_channels);

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "core/tensor_source.h"
+#include "kernels/attention.h"
 #include "kernels/matmul.h"
 #include "kernels/rows.h"
 #include "kernels/vectors.h"
@@ -91,11 +92,24 @@ inline double exact_gate(double x, Gate gate) {
     return x;
 }
 
+/// A weight matrix in a type, random values of variance 1 / k.
+struct StoredMatrix {
+    std::vector<float> full;  // what the stored elements mean
+    std::vector<uint8_t> bytes;
+    Matrix matrix;
+};
+
+StoredMatrix stored(int64_t rows, int64_t k, Element type);
+
 /// A convolution of random shape: kernels 1 to 5, strides, both paddings, upsampling and crops, batch, tails.
 ConvShape random_conv(int round, int64_t most_channels);
 
 /// conv(x, w) over channels-last maps, w[out][in * taps + tap].
 std::vector<double> reference_conv(const ConvShape & shape, const std::vector<float> & x, const std::vector<float> & w);
+
+/// softmax(q k^T / sqrt(dim)) v.
+std::vector<double> reference_attention(const AttentionShape & shape, const std::vector<float> & q, const std::vector<float> & k,
+                                        const std::vector<float> & v);
 
 /// Adds the epilogue in float64.
 void apply_epilogue(const ConvShape & shape, const Epilogue & epilogue, std::vector<double> & out);
