@@ -60,7 +60,7 @@ export function entryOf(report, { date, commit, note }) {
     cpu: report.device ?? null,
     threads: report.threads ?? null,
     model: { name: report.model ?? null, kind: report.kind ?? null, layout: report.layout ?? null, types: report.dtypes ?? null },
-    run: { width, height, precision: report.precision ?? null, kernels: report.kernels ?? null },
+    run: { width, height, precision: report.precision ?? null, kernels: kernelsOf(report.kernels) },
     peaks: peak.map(({ format, instructions, gflops }) => ({ format, instructions, gflops: round(gflops) })),
     stages: Object.fromEntries(
       stages.map(({ stage, ms, gflop, ofPeak, peakFormat }) => [
@@ -70,6 +70,12 @@ export function entryOf(report, { date, commit, note }) {
     ),
     peakRssBytes,
   }
+}
+
+/** The sets in use, in words; older reports name those that the environment forced. */
+function kernelsOf(kernels) {
+  if (typeof kernels !== 'object' || kernels === null) return kernels ?? null
+  return kernels.operations === 'portable' ? 'ggml' : `${kernels.fast}, int8 ${kernels.int8}`
 }
 
 /** Four significant digits: more are noise. */

@@ -1,7 +1,9 @@
 /** The command line on a real file: the synthetic model of the reference case, its configuration as a .yaml beside it. */
+import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { RawImage } from '../../lib/index'
+import { renderRuns, runAll } from '../../lib/cli/bench-kernels'
+import { getDevices, RawImage, type Kernels } from '../../lib/index'
 import { cli } from '../helpers/cli'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 
@@ -103,6 +105,50 @@ test('bench', async () => {
   expect(report.peak.length).toBeGreaterThan(0)
   expect(report.peakRssBytes).toBeGreaterThan(1e7)
   for (const { gflops } of report.peak) expect(gflops).toBeGreaterThan(0)
+  // What the engine chose, and shares of the peak of just those instructions.
+  const { kernels } = (await getDevices()).find(({ id }) => id === 'cpu')!
+  const { available, ...chosen } = kernels!
+  expect(report.kernels).toEqual(chosen)
+  expect(available.float.at(-1)!.name).toBe(chosen.fast)
+  const step = report.stages.find(({ stage }: { stage: string }) => stage === 'step')
+  expect(report.peak).toContainEqual(expect.objectContaining({ format: step.peakFormat, instructions: chosen.fast }))
+})
+
+test('bench with other kernels, in a process of its own', async () => {
+  const argv = ['bench', model.file, '--width', '64', '--height', '64', '--repeats', '1', '--kernels']
+  const { code, stdout, stderr } = await cli([...argv, 'portable', '--json'])
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(JSON.parse(stdout).kernels).toEqual({ operations: 'fused', float32: 'portable', fast: 'portable', int8: 'portable', rows: 'portable' })
+  const unknown = await cli([...argv, 'avx513'])
+  expect(unknown).toMatchObject({ code: 2, stdout: '' })
+  expect(unknown.stderr).toMatch(/--kernels: there is no set 'avx513' here, but portable, .*ggml/)
+})
+
+test('bench --all: a row and a report for every run', async () => {
+  // As on a processor that has nothing but the portable set: one run, with the operations of ggml.
+  const kernels = { available: { float: [{ name: 'portable', format: 'f32' }], int8: ['portable'] } } as unknown as Kernels
+  const io = { stdout: process.stdout, stderr: process.stderr, signal: new AbortController().signal }
+  const runs = await runAll(kernels, { width: 64, height: 64, repeats: 1 }, model.file, io)
+  expect(runs).toMatchObject([{ set: 'ggml', report: { kernels: { operations: 'portable' } } }])
+  expect(renderRuns(runs)).toMatch(/^set +step .*\nggml +[\d.e-]+ s +\d+% f32 .* MB$/m)
+  const failed = runAll(kernels, { width: 64, height: 64 }, at('nothing.safetensors'), io)
+  await expect(failed).rejects.toMatchObject({ message: expect.stringContaining('nothing.safetensors'), code: expect.stringMatching(/^ERR_/) })
+})
+
+test('an environment that forces kernels which do not exist: a typed error wherever the engine would first use them', () => {
+  const script = `const { DiffusionPipeline, getDevices, measurePeak } = require('./dist')
+    const calls = { load: () => DiffusionPipeline.load(process.argv[1]), getDevices, measurePeak: () => measurePeak({ seconds: 0.01 }) }
+    ;(async () => {
+      for (const [name, call] of Object.entries(calls)) await call().then(() => console.log(name, 'ran'), (e) => console.log(name, e.code, e.message))
+    })()`
+  const messages = (env: Record<string, string>) =>
+    execFileSync(process.execPath, ['-e', script, model.file], { env: { ...process.env, ...env }, encoding: 'utf8' }).trim().split('\n')
+  const kernels = messages({ LATENT_KERNELS: 'avx513' })
+  for (const [i, name] of ['load', 'getDevices', 'measurePeak'].entries())
+    expect(kernels[i]).toMatch(new RegExp(`^${name} ERR_INVALID_ARG .*LATENT_KERNELS is "avx513".*Names: portable, `))
+  const operations = messages({ LATENT_OPS: 'portabel' })
+  for (const i of [0, 1]) expect(operations[i]).toMatch(/ERR_INVALID_ARG .*LATENT_OPS is "portabel".*Names: fused, portable/)
+  expect(operations[2]).toBe('measurePeak ran') // the peak has nothing to do with them
 })
 
 test('an interrupt ends with 130 and no picture', async () => {

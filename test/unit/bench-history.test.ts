@@ -26,6 +26,7 @@ function report({ speed, share, rss = 1e9, width = 512 }: { speed: number; share
     kind: 'text',
     layout: 'compvis',
     dtypes: { unet: 'f16', vae: 'f16' },
+    kernels: { operations: 'fused', float32: 'avx512', fast: 'avx512_bf16', int8: 'avx512_vnni', rows: 'avx512' },
     width,
     height: 512,
     peak: [
@@ -60,7 +61,7 @@ test('reports become lines, and compare by shares, whatever the speed of the mac
     cpu: 'a processor',
     threads: 2,
     model: { name: 'Stable Diffusion 1.5', kind: 'text', layout: 'compvis', types: { unet: 'f16', vae: 'f16' } },
-    run: { width: 512, height: 512, precision: 'fast', kernels: null },
+    run: { width: 512, height: 512, precision: 'fast', kernels: 'avx512_bf16, int8 avx512_vnni' },
     peaks: [
       { format: 'f32', instructions: 'avx512', gflops: 200 },
       { format: 'bf16', instructions: 'avx512_bf16', gflops: 400 },

@@ -74,6 +74,8 @@ describe('the command line', () => {
     [['inspect', 'a', 'b'], /expected one MODEL/],
     [['devices', 'x'], /x/],
     [['bench', 'x', '--repeats', '0'], /--repeats/],
+    [['bench', 'x', '--all', '--kernels', 'avx2'], /--all and --kernels exclude/],
+    [['bench', 'x', '--all', '--device', 'cuda'], /--all is about the CPU, not --device cuda/],
   ])('%j is a usage error', async (argv, message) => {
     const { code, stderr, stdout } = await cli(argv)
     expect(stderr).toMatch(message)

@@ -1,0 +1,95 @@
+/** `latent bench --kernels` and `--all`: runs with other kernels. The engine chooses them once per process, so each run is a child. */
+import { spawn } from 'node:child_process'
+import path from 'node:path'
+import { text } from 'node:stream/consumers'
+import type { Kernels } from '../index.js'
+import { packageRoot } from '../package-root.js'
+import type { BenchValues, Report, Row } from './bench-report.js'
+import { UsageError, type Io } from './command.js'
+
+/** A set of kernels, `ggml` for none of ours; with `int8`, weights in 8-bit integers whatever the flags say. */
+export interface SetOfRun {
+  set: string
+  int8?: boolean
+}
+
+export interface Run extends SetOfRun {
+  report: Report
+}
+
+/** Throws where this processor has no set of this name. */
+export function checkSet(set: string, { available }: Kernels): void {
+  const names = [...new Set([...available.float.map(({ name }) => name), ...available.int8, 'ggml'])]
+  if (!names.includes(set)) throw new UsageError(`--kernels: there is no set '${set}' here, but ${names.join(', ')}`)
+}
+
+/** What --all runs. The portable sets stay out: they are there for processors that have nothing else, and would take the most of the time. */
+export function setsOf({ available }: Kernels): SetOfRun[] {
+  const faster = (names: string[]) => names.filter((name) => name !== 'portable')
+  return [
+    { set: 'ggml' },
+    ...faster(available.float.map(({ name }) => name)).map((set) => ({ set })),
+    ...faster(available.int8).map((set) => ({ set, int8: true })),
+  ]
+}
+
+function argumentsOf({ set: _, int8 }: SetOfRun, values: BenchValues, model: string | undefined): string[] {
+  const { kernels, all, json, ...rest } = values
+  const flags = { ...rest, device: 'cpu', ...(int8 ? { dtype: 'int8' } : {}) }
+  const words = Object.entries(flags).map(([name, value]) => (value === true ? `--${name}` : `--${name}=${String(value)}`))
+  return ['bench', '--json', ...words, ...(model === undefined ? [] : ['--', model])]
+}
+
+/** The error that a child printed. */
+function errorOf(stderr: string, code: number | null, signal: string | null): Error {
+  const printed = /^latent: (.*?) \((ERR_\w+)\)$/ms.exec(stderr)
+  if (printed) return Object.assign(new Error(printed[1]), { code: printed[2] })
+  return new Error(`the run ended with ${signal ?? `exit code ${code}`}: ${stderr.replace(/^latent: /, '').trim()}`)
+}
+
+/** One run of the command in a process of its own. */
+export async function runInChild(wanted: SetOfRun, values: BenchValues, model: string | undefined, { signal }: Io): Promise<Report> {
+  const env = { ...process.env }
+  delete env.LATENT_OPS
+  delete env.LATENT_KERNELS
+  Object.assign(env, wanted.set === 'ggml' ? { LATENT_OPS: 'portable' } : { LATENT_KERNELS: wanted.set })
+  const command = path.join(packageRoot(), 'dist', 'cli', 'main.js')
+  const child = spawn(process.execPath, [command, ...argumentsOf(wanted, values, model)], { env, signal, stdio: ['ignore', 'pipe', 'pipe'] })
+  const ended = new Promise<[number | null, string | null]>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (...result) => resolve(result))
+  })
+  const [stdout, stderr, [code, ending]] = await Promise.all([text(child.stdout), text(child.stderr), ended])
+  if (code !== 0) throw errorOf(stderr, code, ending)
+  return JSON.parse(stdout) as Report
+}
+
+/** Every set, one after the other: they would share the cores. */
+export async function runAll(kernels: Kernels, values: BenchValues, model: string | undefined, io: Io): Promise<Run[]> {
+  const runs: Run[] = []
+  for (const wanted of setsOf(kernels)) runs.push({ ...wanted, report: await runInChild(wanted, values, model, io) })
+  return runs
+}
+
+/** The runs side by side. */
+export function renderRuns(runs: readonly Run[]): string {
+  const [{ report }] = runs as [Run, ...Run[]]
+  const { model, width, height, threads, device } = report
+  const stage = ({ stages }: Report, name: string) => stages.find((each) => each.stage === name)
+  const seconds = (row: Row | undefined) => (row ? `${(row.ms / 1000).toPrecision(3)} s` : '-')
+  const share = (row: Row | undefined) => (row?.ofPeak === undefined ? '-' : `${(100 * row.ofPeak).toFixed(0)}% ${row.peakFormat}`)
+  const rows = runs.map(({ set, int8, report }) => {
+    const timed = ['step', 'decode', 'encode'].flatMap((name) => [seconds(stage(report, name)), share(stage(report, name))])
+    return [int8 ? `${set} int8` : set, ...timed, seconds(stage(report, 'load')), `${(report.peakRssBytes / 1e6).toFixed(0)} MB`]
+  })
+  const table = [['set', 'step', 'share', 'decode', 'share', 'encode', 'share', 'load', 'peak memory'], ...rows]
+  const widths = table[0]!.map((_, column) => Math.max(...table.map((cells) => cells[column]!.length)))
+  const line = (cells: string[]) => cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ')
+  const peaks = report.peak.map(({ format, instructions, gflops }) => `${format} ${gflops.toFixed(0)} (${instructions})`).join(', ')
+  return [
+    `${model}, ${width}x${height}, guided (batch 2), ${threads} threads on ${device}`,
+    `shares are of the peak measured in the same run; in the first one, in GFLOP/s: ${peaks}`,
+    ...table.map(line),
+    '',
+  ].join('\n')
+}

@@ -1,0 +1,190 @@
+/** One run of `latent bench`: what it measures and how that is shown. */
+import { DiffusionPipeline, estimateMemory, getDevices, getVersions, measurePeak, type Kernels, type OperationTime, type Peak } from '../index.js'
+import { sameOptions, type Flags, type FlagValues, type Io } from './command.js'
+import { loadFlags, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
+
+/** Flags of the command. */
+export const benchFlags = {
+  ...loadFlags,
+  ...sizeFlags,
+  repeats: { kind: 'number', help: 'network steps that are timed; the median counts (default 3)' },
+  profile: { kind: 'switch', help: 'also what each operation of a step and of the decoder takes' },
+  kernels: {
+    kind: 'text',
+    value: 'SET',
+    help: "with kernels up to this set of the processor's (avx2 ...), or ggml: its operations in place of ours",
+  },
+  all: { kind: 'switch', help: "one run after the other with ggml's operations, with every set that this processor has, and in int8" },
+  json: { kind: 'switch', help: 'as JSON' },
+  help: { kind: 'switch', short: 'h', help: 'show this' },
+} as const satisfies Flags
+
+export type BenchValues = FlagValues<typeof benchFlags>
+
+/** One timed stage. */
+export interface Row {
+  stage: string
+  ms: number
+  gflop?: number
+  gflops?: number
+  /** Share of the machine's peak in `peakFormat`, measured in the same run. */
+  ofPeak?: number
+  peakFormat?: string
+}
+
+export interface Report {
+  /** When it was made, ISO 8601. */
+  date: string
+  /** Of this package. */
+  version: string
+  model: string
+  kind: string
+  /** Of the files: `compvis`, `diffusers`, `gguf` ... */
+  layout: string
+  /** Weight types in memory, by part. */
+  dtypes: Record<string, string>
+  device: string
+  threads: number
+  precision: string
+  /** The sets that the engine chose, and whether LATENT_OPS forces ggml's operations in their place; absent where no CPU computed. */
+  kernels?: Omit<Kernels, 'available'>
+  width: number
+  height: number
+  peak: Peak[]
+  stages: Row[]
+  /** With --profile: of one step and one decoding. */
+  operations?: Record<'step' | 'decode', OperationTime[]>
+  /** Up to the decoded picture: image to image, which encodes too, may take more. */
+  peakRssBytes: number
+}
+
+async function timed<T>(action: () => Promise<T>): Promise<[ms: number, result: T]> {
+  const began = performance.now()
+  const result = await action()
+  return [performance.now() - began, result]
+}
+
+function median(values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)]!
+}
+
+function row(stage: string, ms: number, flops: number | undefined, peak: Peak | undefined): Row {
+  if (!flops) return { stage, ms }
+  const gflops = flops / 1e6 / ms
+  return { stage, ms, gflop: flops / 1e9, gflops, ...(peak && peak.gflops > 0 ? { ofPeak: gflops / peak.gflops, peakFormat: peak.format } : {}) }
+}
+
+/** The peak that a network can reach: that of the instructions which the engine chose for its arithmetic. */
+function reachable(
+  peaks: Peak[],
+  { operations, float32, fast, int8 }: Omit<Kernels, 'available'>,
+  precision: string,
+  dtype: string | undefined,
+): Peak | undefined {
+  const quick = precision === 'fast' && operations === 'fused'
+  const of = (set: string, format?: string) => peaks.find((peak) => peak.instructions === set && (format === undefined || peak.format === format))
+  return (
+    (quick && dtype === 'int8' ? of(int8, 'int8') : undefined) ??
+    (quick ? of(fast) : undefined) ??
+    of(float32, 'f32') ??
+    peaks.find(({ format }) => format === 'f32')
+  )
+}
+
+/** The sets that the engine uses on the CPU. Throws where the environment names one that does not exist. */
+export async function chosenKernels(): Promise<Kernels> {
+  const { kernels } = (await getDevices()).find(({ type }) => type === 'cpu')!
+  return kernels!
+}
+
+/** Loads the model of the flags and times its stages. */
+export async function measure(values: BenchValues, model: string | undefined, { signal }: Io): Promise<Report> {
+  const { available: _, ...kernels } = await chosenKernels()
+  const source = readSource(values, model)
+  const load = { ...readLoadOptions(values), signal }
+  const estimate = await estimateMemory(source, { ...load, ...sameOptions(values, ['width', 'height']) })
+  const peak = await measurePeak({ signal, ...sameOptions(values, ['threads']) })
+  const [loadMs, pipe] = await timed(() => DiffusionPipeline.load(source, load))
+  await using held = pipe
+  const f32 = peak.find(({ format }) => format === 'f32') // text encoders stay in float32
+  const best = (part: 'unet' | 'vae') => reachable(peak, kernels, held.info.precision, held.info.dtypes[part])
+  const [textMs, conditioning] = await timed(() => held.encodePrompt('', { signal }))
+  const { width, height } = estimate
+  const latents = held.createLatents({ width, height, seed: 0 })
+  const guided = { timestep: 500, conditioning, unconditional: conditioning, guidanceScale: 7.5, signal }
+  const stepMs: number[] = []
+  // The first step builds the graph.
+  for (let i = 0; i <= (values.repeats ?? 3); i++) {
+    const [ms, out] = await timed(() => held.predict(latents, guided))
+    out.dispose()
+    stepMs.push(ms)
+  }
+  const [decodeMs, picture] = await timed(() => held.decode(latents, { output: 'float', signal }))
+  const peakRssBytes = held.memoryUsage().processPeak // of what every picture needs
+  const [encodeMs, encoded] = await timed(() => held.encodeImage({ data: picture, shape: [1, 3, height, width] }, { signal }))
+  encoded.dispose()
+  const operations = values.profile
+    ? {
+        step: await held.profile(async () => (await held.predict(latents, guided)).dispose()),
+        decode: await held.profile(() => held.decode(latents, { output: 'float', signal })),
+      }
+    : undefined
+  const { version, cpu } = getVersions()
+  const { info } = held
+  return {
+    date: new Date().toISOString(),
+    version,
+    model: info.name,
+    kind: info.kind,
+    layout: info.spec.layout,
+    dtypes: info.dtypes,
+    device: held.device.name,
+    threads: values.threads ?? cpu.cores,
+    precision: info.precision,
+    ...(held.device.type === 'cpu' ? { kernels } : {}),
+    width,
+    height,
+    peak,
+    stages: [
+      { stage: 'load', ms: loadMs },
+      row('text encoder', textMs, estimate.textEncoder?.flops, f32),
+      { stage: 'first step', ms: stepMs[0]! },
+      row('step', median(stepMs.slice(1)), estimate.unet?.flops, best('unet')),
+      row('decode', decodeMs, estimate.decode?.flops, best('vae')),
+      row('encode', encodeMs, estimate.encode?.flops, best('vae')),
+    ],
+    ...(operations ? { operations } : {}),
+    peakRssBytes,
+  }
+}
+
+/** The operations that take the most, down to a thousandth of the whole. */
+function table(title: string, operations: OperationTime[]): string[] {
+  const total = operations.reduce((sum, { ms }) => sum + ms, 0)
+  return [
+    `  ${title}, by operation:`,
+    ...operations
+      .filter(({ ms }) => ms >= total / 1000)
+      .map(({ operation, calls, ms, gflop }) => {
+        const rate = gflop > 0 ? `${((1000 * gflop) / ms).toFixed(0)} GFLOP/s` : ''
+        return `  ${ms.toFixed(1).padStart(10)} ms ${((100 * ms) / total).toFixed(1).padStart(5)}% ${String(calls).padStart(4)} x  ${operation.padEnd(38)}${rate.padStart(14)}`
+      }),
+  ]
+}
+
+/** A report for people. */
+export function render({ model, device, precision, width, height, peak, stages, operations, peakRssBytes }: Report): string {
+  const line = ({ stage, ms, gflop, gflops, ofPeak, peakFormat }: Row) => {
+    const work = gflop === undefined ? '' : `${gflop.toFixed(1).padStart(9)} GFLOP ${gflops!.toFixed(1).padStart(8)} GFLOP/s`
+    return `  ${stage.padEnd(14)}${ms.toFixed(1).padStart(10)} ms${work}${ofPeak === undefined ? '' : `  ${(100 * ofPeak).toFixed(0)}% of the ${peakFormat} peak`}`
+  }
+  return [
+    `${model}, ${width}x${height}, ${precision}, guided (batch 2), on ${device}`,
+    ...peak.map(({ format, instructions, gflops }) => `  peak ${format.padEnd(9)}${gflops.toFixed(0).padStart(10)} GFLOP/s (${instructions})`),
+    ...stages.map(line),
+    `  peak memory   ${(peakRssBytes / 1e6).toFixed(0).padStart(10)} MB resident`,
+    ...(operations ? [...table('a step', operations.step), ...table('decoding', operations.decode)] : []),
+    '',
+  ].join('\n')
+}
