@@ -74,7 +74,6 @@ const purposes: Record<string, string> = {
   neighbours: 'for retrieval-augmented models',
   image: 'for image to image, super-resolution and inpainting',
   strength: 'for image to image',
-  control: 'for pipelines with a ControlNet',
 }
 
 /** Refusals of the inputs that the model does not take, for {@link knownKeys}. */

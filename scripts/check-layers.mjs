@@ -73,10 +73,10 @@ function checkNative() {
 
 // ---- TypeScript ------------------------------------------------------------------------------------------------------
 
-/** cli, server -> index -> everything between -> native/call -> native/{load,contract}. */
+/** cli -> index -> everything between -> native/call -> native/{load,contract}. */
 function rankOf(file) {
   const inside = file.replace(/^lib\//, '')
-  if (/^(cli|server)\//.test(inside)) return inside.split('/')[0]
+  if (inside.startsWith('cli/')) return 'cli'
   if (/^(index\.ts|esm\.mts)$/.test(inside)) return 'index'
   if (inside === 'native/call.ts') return 'call'
   if (inside === 'native/contract.ts') return 'contract'
@@ -85,8 +85,7 @@ function rankOf(file) {
 }
 
 const importable = {
-  cli: ['cli', 'server', 'index'],
-  server: ['server', 'index'],
+  cli: ['cli', 'index'],
   index: ['index', 'middle'],
   middle: ['middle', 'call', 'contract'],
   call: ['call', 'load', 'contract'],

@@ -293,45 +293,9 @@ export interface NativeLossRequest {
   condition: NativeCondition
 }
 
-/** `info().condition`: what the model takes beside noise. Absent: not of this model. */
-export interface NativeConditionInfo {
-  /** Trained with an unconditional input: guidance works. */
-  guidance: boolean
-  /** Tokens of one window, and ids below which they must be: prompts, layouts (92, 8192). */
-  tokens?: number
-  vocabulary?: number
-  /** Width of the context (and of RDM's embeddings). */
-  dim?: number
-  /** Class-conditional models: numbers from 0 to classes - 1 (`nullClass` included). */
-  classes?: number
-  nullClass?: number
-  /** Semantic synthesis: label numbers from 0 to labels - 1. */
-  labels?: number
-  /** Super-resolution. */
-  factor?: number
-  /** x4 upscaler: highest noise level, and the default. */
-  maxNoiseLevel?: number
-  noiseLevel?: number
-  /** Where a CLIP image tower is loaded: side of its pictures, width of its embeddings. */
-  imageEncoder?: { size: number; dim: number }
-}
-
 export interface NativePromptTokens {
   chunks: { ids: number[]; weights: number[] }[]
   emphasis: 'original' | 'no_norm' | 'comfy'
   clipSkip: number
   truncated: boolean
-}
-
-/** createSolver: the sampling request (guidance is not its business) and what a model would have said about its training. */
-export interface NativeSolverRequest extends Omit<NativeSamplingRequest, 'guidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache' | 'strength'> {
-  prediction: 'eps' | 'v' | 'sample'
-  noiseSchedule?: { betaSchedule?: string; betaStart?: number; betaEnd?: number; timesteps?: number; zeroTerminalSnr?: boolean; betas?: number[] }
-  /** Image to image by share of the schedule, or by the step to start at. */
-  imageToImage?: boolean
-  strength?: number
-  startStep?: number
-  /** Whose arithmetic, see native/samplers/solver.h. */
-  dialect?: string
-  timesteps?: number[]
 }

@@ -102,11 +102,6 @@ void TorchGenerator::randn(Span<float> out) {
     for (float & value : out) value = static_cast<float>(normal_double());
 }
 
-void TorchGenerator::randn_double(Span<double> out) {
-    if (out.size() >= block) return block_randn(out, [this] { return uniform_double(); });
-    for (double & value : out) value = normal_double();
-}
-
 double NumpyGenerator::normal() {
     if (has_cached_) {
         has_cached_ = false;

@@ -27,7 +27,6 @@ public:
 
     /// torch.randn(n): fewer than 16 elements take the scalar path (cached second value), others the block Box-Muller path.
     void randn(Span<float> out);
-    void randn_double(Span<double> out);
 
 private:
     void refill();
@@ -104,18 +103,5 @@ private:
 
 /// A single draw: the start noise of createNoise. Skips `offset` earlier draws of the same size.
 void fill_noise(RngKind kind, uint64_t seed, uint32_t offset, Span<float> out);
-
-/// Shape of one picture's latents.
-struct NoiseShape {
-    size_t channels = 0, height = 0, width = 0;
-    size_t size() const { return channels * height * width; }
-};
-
-/// Mixes a variation seed's noise in, as the web UI does: spherical interpolation of each (channel, x) column along the height.
-/// Nearly parallel noises (mean cosine above 0.9995) are mixed linearly instead. `amount` 0: all `low`, 1: all `high`.
-void slerp(double amount, Span<const float> low, Span<const float> high, NoiseShape shape, Span<float> out);
-
-/// "Resize seed from": the centre of `noise` (of shape `from`) pasted onto the centre of `out` (of shape `to`, already filled).
-void paste_centred(Span<const float> noise, NoiseShape from, Span<float> out, NoiseShape to);
 
 }  // namespace latent

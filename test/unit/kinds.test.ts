@@ -50,7 +50,6 @@ describe('what a kind takes', () => {
     neighbours: [embedding],
     image: 'x.png',
     strength: 0.5,
-    control: {},
   }
   const refused = accepted.flatMap(([info, options]) =>
     Object.keys(inputs)

@@ -123,7 +123,7 @@ describe('generate options', () => {
     expect(error.message).toContain(`Did you mean '${wanted}'`)
   })
 
-  test.each(['classId', 'boxes', 'semanticMap', 'control', 'noiseLevel'])('%s names what this model takes', (option) => {
+  test.each(['classId', 'boxes', 'semanticMap', 'noiseLevel'])('%s names what this model takes', (option) => {
     const error = rejection(() => generate({ [option]: 1 }))
     expect(error).toMatchObject({ code: 'ERR_INVALID_ARG' })
     expect(error.message).toMatch(/Stable Diffusion 1\.x.*takes prompt/)
