@@ -33,11 +33,13 @@ export function setsOf({ available }: Kernels): SetOfRun[] {
   ]
 }
 
-function argumentsOf({ set: _, int8 }: SetOfRun, values: BenchValues, model: string | undefined): string[] {
-  const { kernels, all, json, ...rest } = values
-  const flags = { ...rest, device: 'cpu', ...(int8 ? { dtype: 'int8' } : {}) }
-  const words = Object.entries(flags).map(([name, value]) => (value === true ? `--${name}` : `--${name}=${String(value)}`))
-  return ['bench', '--json', ...words, ...(model === undefined ? [] : ['--', model])]
+/** The command line of one run: the flags that were given, without those that are about several. */
+function argumentsOf(int8: boolean | undefined, values: BenchValues, model: string | undefined): string[] {
+  const flags = { ...values, device: 'cpu', json: true, ...(int8 ? { dtype: 'int8' } : {}) }
+  const words = Object.entries(flags)
+    .filter(([name]) => name !== 'kernels' && name !== 'all')
+    .map(([name, value]) => (value === true ? `--${name}` : `--${name}=${String(value)}`))
+  return ['bench', ...words, ...(model === undefined ? [] : ['--', model])]
 }
 
 /** The error that a child printed. */
@@ -54,7 +56,7 @@ export async function runInChild(wanted: SetOfRun, values: BenchValues, model: s
   delete env.LATENT_KERNELS
   Object.assign(env, wanted.set === 'ggml' ? { LATENT_OPS: 'portable' } : { LATENT_KERNELS: wanted.set })
   const command = path.join(packageRoot(), 'dist', 'cli', 'main.js')
-  const child = spawn(process.execPath, [command, ...argumentsOf(wanted, values, model)], { env, signal, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [command, ...argumentsOf(wanted.int8, values, model)], { env, signal, stdio: ['ignore', 'pipe', 'pipe'] })
   const ended = new Promise<[number | null, string | null]>((resolve, reject) => {
     child.once('error', reject)
     child.once('close', (...result) => resolve(result))

@@ -100,7 +100,8 @@ export async function chosenKernels(): Promise<Kernels> {
 
 /** Loads the model of the flags and times its stages. */
 export async function measure(values: BenchValues, model: string | undefined, { signal }: Io): Promise<Report> {
-  const { available: _, ...kernels } = await chosenKernels()
+  const { operations: kind, float32, fast, int8, rows } = await chosenKernels()
+  const kernels = { operations: kind, float32, fast, int8, rows }
   const source = readSource(values, model)
   const load = { ...readLoadOptions(values), signal }
   const estimate = await estimateMemory(source, { ...load, ...sameOptions(values, ['width', 'height']) })

@@ -142,7 +142,9 @@ test('an environment that forces kernels which do not exist: a typed error where
       for (const [name, call] of Object.entries(calls)) await call().then(() => console.log(name, 'ran'), (e) => console.log(name, e.code, e.message))
     })()`
   const messages = (env: Record<string, string>) =>
-    execFileSync(process.execPath, ['-e', script, model.file], { env: { ...process.env, ...env }, encoding: 'utf8' }).trim().split('\n')
+    execFileSync(process.execPath, ['-e', script, model.file], { env: { ...process.env, ...env }, encoding: 'utf8' })
+      .trim()
+      .split('\n')
   const kernels = messages({ LATENT_KERNELS: 'avx513' })
   for (const [i, name] of ['load', 'getDevices', 'measurePeak'].entries())
     expect(kernels[i]).toMatch(new RegExp(`^${name} ERR_INVALID_ARG .*LATENT_KERNELS is "avx513".*Names: portable, `))
