@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Fills deps/ for the published tarball with all that `latent build` compiles from: the used part of ggml, nlohmann/json and the Node-API
- * headers, each with its licence. deps/ is not committed; --remove deletes it again (CMake would prefer it to the packages in node_modules).
+ * headers, each with its licence. deps/ is not committed; --remove deletes it again (CMake warns of one that is left beside node_modules).
  */
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -11,8 +11,8 @@ import { main, root } from './build-native.mjs'
 const require = createRequire(import.meta.url)
 const deps = path.join(root, 'deps')
 const packageFolder = (name) => path.dirname(require.resolve(`${name}/package.json`))
-/** Of ggml's folders under src/, those of the processor and of the devices to come; the others are for hardware that is not supported. */
-const backends = ['ggml-cpu', 'ggml-cuda', 'ggml-metal', 'ggml-vulkan', 'ggml-blas', 'ggml-hip']
+/** Of ggml's folders under src/, those that native/cmake/ggml.cmake compiles; it turns the other backends off. */
+const backends = ['ggml-cpu']
 
 function copy(from, to, options = {}) {
   if (!existsSync(from)) throw new Error(`${from} is missing: run 'npm ci' first`)

@@ -2,12 +2,12 @@
 # node-addon-api, or their copies under deps/), so one binary serves every Node and Electron and nothing is downloaded.
 
 function(latent_node_api_headers)
-  set(api "${PROJECT_SOURCE_DIR}/deps/node-api-headers")
-  if(NOT EXISTS "${api}/include/node_api.h")
+  latent_staged(node-api-headers include/node_api.h node-api-headers api)
+  if(NOT api)
     latent_npm_package(node-api-headers api)
   endif()
-  set(wrapper "${PROJECT_SOURCE_DIR}/deps/node-addon-api")
-  if(NOT EXISTS "${wrapper}/napi.h")
+  latent_staged(node-addon-api napi.h node-addon-api wrapper)
+  if(NOT wrapper)
     latent_npm_package(node-addon-api wrapper)
   endif()
   if(NOT api OR NOT wrapper)

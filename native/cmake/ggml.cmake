@@ -1,13 +1,14 @@
 # Finds ggml's sources and nlohmann/json (both out of the pinned ggml-source package, or staged under deps/ in a published tarball).
-# Order: LDM_GGML_DIR (cache or environment) -> deps/ggml -> the ggml-source package in node_modules.
+# Order: LDM_GGML_DIR (cache or environment) -> the ggml-source package in node_modules -> deps/ggml.
 set(LDM_GGML_DIR "$ENV{LDM_GGML_DIR}" CACHE PATH "A ggml source tree")
 set(_ggml "${LDM_GGML_DIR}")
 set(_json "")
-if(NOT _ggml AND EXISTS "${PROJECT_SOURCE_DIR}/deps/ggml/CMakeLists.txt")
-  set(_ggml "${PROJECT_SOURCE_DIR}/deps/ggml")
+if(NOT _ggml)
+  latent_staged(ggml CMakeLists.txt ggml-source _ggml)
 endif()
-if(EXISTS "${PROJECT_SOURCE_DIR}/deps/nlohmann/json.hpp")
-  set(_json "${PROJECT_SOURCE_DIR}/deps/nlohmann/json.hpp")
+latent_staged(nlohmann json.hpp ggml-source _json)
+if(_json)
+  set(_json "${_json}/json.hpp")
 endif()
 if(NOT _ggml OR NOT _json)
   latent_npm_package(ggml-source _package)
@@ -39,7 +40,7 @@ set(GGML_STATIC ON CACHE BOOL "" FORCE)
 set(BUILD_SHARED_LIBS OFF CACHE BOOL "" FORCE)
 set(GGML_BUILD_TESTS OFF CACHE BOOL "" FORCE)
 set(GGML_BUILD_EXAMPLES OFF CACHE BOOL "" FORCE)
-foreach(_off METAL BLAS ACCELERATE CUDA VULKAN)  # the CPU alone, also where ggml would turn one on by itself (macOS)
+foreach(_off METAL BLAS ACCELERATE CUDA VULKAN HIP)  # the CPU alone (deps/ holds no other), also where ggml would turn one on (macOS)
   set(GGML_${_off} OFF CACHE BOOL "" FORCE)
 endforeach()
 # ggml asks git for a commit to print; inside node_modules that is ours, and would recompile ggml with each of our commits.

@@ -1,5 +1,20 @@
 # Sources that come as npm packages: staged under deps/ in a published tarball, in node_modules in a clone.
 
+# The folder deps/NAME, where it holds the file MARKER; "" in a clone whose node_modules has the package: there deps/ is what a
+# packing that was broken off left behind, perhaps of another version.
+function(latent_staged name marker package result)
+  set(${result} "" PARENT_SCOPE)
+  set(staged "${PROJECT_SOURCE_DIR}/deps/${name}")
+  if(NOT EXISTS "${staged}/${marker}")
+    return()
+  endif()
+  if(EXISTS "${PROJECT_SOURCE_DIR}/node_modules/${package}/package.json")
+    message(WARNING "deps/${name} is not used, as node_modules/${package} is there; node scripts/stage-deps.mjs --remove deletes deps/")
+    return()
+  endif()
+  set(${result} "${staged}" PARENT_SCOPE)
+endfunction()
+
 # The folder of an npm package, or an empty string. Node is asked only where the package is not in the usual place (hoisting).
 function(latent_npm_package name result)
   set(found "${PROJECT_SOURCE_DIR}/node_modules/${name}")
