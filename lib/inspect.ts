@@ -2,7 +2,6 @@ import { addon, checkKind, discardPipeline, loadPipeline, withSource } from './e
 import { resolveSize } from './generate-options.js'
 import { readInfo } from './info.js'
 import { runJob } from './job.js'
-import { guarded } from './native/call.js'
 import type { NativePipeline } from './native/contract.js'
 import { resolveLoad, resolveSide } from './options.js'
 import type { LoadOptions, ModelInfo, ModelSource } from './types.js'
@@ -94,13 +93,15 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
     const asked = resolveSize({ width, height }, info)
     const size = { width: asked.width ?? defaults.width, height: asked.height ?? defaults.height }
     const guided = condition.guidance && (guidanceScale ?? defaults.guidanceScale) !== 1
-    const ask = (one: NativePipeline) => JSON.parse(guarded(() => one.estimate(JSON.stringify({ ...size, guided })))) as NativeEstimate
-    const { peak, ...measured } = ask(pipeline)
+    const { signal } = load
+    const ask = async (one: NativePipeline) =>
+      JSON.parse(await runJob(() => one.estimate(JSON.stringify({ ...size, guided })), { signal })) as NativeEstimate
+    const { peak, ...measured } = await ask(pipeline)
     const { memory } = load.request
     // A plan is that of a load: the smallest one is asked of another, from the files that are there already.
     if (memory.mode !== 'low')
-      low = await runJob(loadPipeline({ ...prepared.request, memory: { ...memory, mode: 'low' } }), { signal: load.signal }, discardPipeline)
-    const lowPeakBytes = low === pipeline ? peak : ask(low).peak
+      low = await runJob(loadPipeline({ ...prepared.request, memory: { ...memory, mode: 'low' } }), { signal }, discardPipeline)
+    const lowPeakBytes = low === pipeline ? peak : (await ask(low)).peak
     return { ...size, ...measured, peakBytes: peak, lowPeakBytes, processBytes: process.memoryUsage.rss() + scriptBytes }
   } finally {
     if (low !== pipeline) await low.dispose().promise

@@ -108,8 +108,10 @@ export async function* sampleSteps(
   const start = resolved.start ?? createLatents(native, info, resolved.create)
   const report = resolved.onProgress && progressReporter(resolved.onProgress)
   const { request, image, conditioning, unconditional } = resolved
-  const sampler = guarded(() => native.startSampling(JSON.stringify(request), start, image, conditioning, unconditional))
-  if (!resolved.start) start.dispose()
+  const begin = () => native.startSampling(JSON.stringify(request), start, image, conditioning, unconditional)
+  const sampler = await runJob(begin, { signal }).finally(() => {
+    if (!resolved.start) start.dispose()
+  })
   const latents = wrapLatents(sampler.latents)
   try {
     let done = sampler.steps === 0

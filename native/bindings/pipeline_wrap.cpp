@@ -232,18 +232,22 @@ Napi::Value PipelineWrap::predict(const Napi::CallbackInfo & info) {
     });
 }
 
+// The plan of a run reads what jobs change (loaded weights, live graphs), so it is a job as well.
 Napi::Value PipelineWrap::start_sampling(const Napi::CallbackInfo & info) {
-    return guarded(info.Env(), [&]() -> Napi::Value {
+    return guarded(info.Env(), [&] {
         const PipelinePtr state = checked();
         const pipeline::SamplingRequest request = sampling_request(request_argument(info));
-        const LatentsPtr start = LatentsWrap::value_of(argument(info, 1), "start");
+        const LatentsPtr noise = LatentsWrap::value_of(argument(info, 1), "start");
         const LatentsPtr image = LatentsWrap::value_of(argument(info, 2), "image", true);
         const ConditioningPtr conditioning = ConditioningWrap::value_of(argument(info, 3), "conditioning");
         const ConditioningPtr unconditional = ConditioningWrap::value_of(argument(info, 4), "unconditional");
-        auto sampler = std::make_shared<SamplerState>();
-        sampler->pipeline = state;
-        sampler->sampler = state->engine->start_sampling(request, *start, image.get(), conditioning.get(), unconditional.get());
-        return SamplerWrap::make(info.Env(), std::move(sampler));
+        return start(info.Env(), {}, [=](const JobContext &) -> Completion {
+            auto sampler = std::make_shared<SamplerState>();
+            sampler->pipeline = state;
+            sampler->sampler =
+                state->engine->start_sampling(request, *noise, image.get(), conditioning.get(), unconditional.get());
+            return [sampler](Napi::Env env) { return SamplerWrap::make(env, sampler); };
+        });
     });
 }
 
@@ -329,7 +333,11 @@ Napi::Value PipelineWrap::estimate(const Napi::CallbackInfo & info) {
         const Json request = request_argument(info);
         const int width = static_cast<int>(int_field(request, "width", 0, 0, 1 << 16));
         const int height = static_cast<int>(int_field(request, "height", 0, 0, 1 << 16));
-        return json_to_js(info.Env(), state->engine->estimate(width, height, bool_field(request, "guided", true)));
+        const bool guided = bool_field(request, "guided", true);
+        return start(info.Env(), {}, [=](const JobContext &) -> Completion {
+            const Json estimate = state->engine->estimate(width, height, guided);
+            return [estimate](Napi::Env env) { return json_to_js(env, estimate); };
+        });
     });
 }
 

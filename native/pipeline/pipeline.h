@@ -16,7 +16,8 @@
 
 // The facade of the engine: everything the addon calls, and the order in which a picture is made.
 //   load -> encode_condition -> (encode_image) -> Sampler steps -> decode;  generate() is that sequence in one job.
-// A Pipeline is used from one thread at a time (the device's job thread); info() and cancel tokens are safe from any.
+// A Pipeline is used from one thread at a time (the device's job thread): what plans memory as well, since it reads which weights
+// and graphs there are. Safe from any thread are info(), create_latents(), memory_usage(), profile() and cancel tokens.
 
 namespace latent::pipeline {
 

@@ -241,4 +241,32 @@ describe('the live latents of a loop', () => {
     await loop.return(latents)
     expect(await latents.read()).toHaveLength(before.length)
   })
+
+  // Which weights and graphs there are changes while a job runs.
+  test('are planned behind the work that is queued', async () => {
+    const conditioning = await pipe.encodePrompt('a tree')
+    const order: string[] = []
+    let running: Promise<unknown> | undefined
+    await new Promise<void>((resolve) => {
+      running = pipe.generate({ ...options, onProgress: () => resolve() }).then(() => order.push('picture'))
+    })
+    const loop = pipe.sample({ conditioning, width: 64, height: 64, steps: 4, deepCache: { interval: 2, branch: 100 } })
+    const refused = loop.next().catch((error: unknown) => {
+      order.push('refusal')
+      return error
+    })
+    await running
+    expect(await refused).toMatchObject({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(/deepCache\.branch/) as string })
+    expect(order).toEqual(['picture', 'refusal'])
+  })
+
+  test('are given up where their signal aborts before the loop has begun', async () => {
+    const conditioning = await pipe.encodePrompt('a tree')
+    const running = picture()
+    const [control, reason] = [new AbortController(), new Error('the caller changed its mind')]
+    const first = pipe.sample({ conditioning, width: 64, height: 64, steps: 4, signal: control.signal }).next()
+    control.abort(reason)
+    await expect(first).rejects.toBe(reason)
+    expect((await running).equals(expected)).toBe(true)
+  })
 })

@@ -140,7 +140,7 @@ export interface NativePipeline {
     /** request: { timesteps: number[], guidanceScale } */
     predict(request: string, latents: NativeLatents, conditioning: NativeConditioning | null, unconditional: NativeConditioning | null, concat: NativeLatents | null): NativeJob<NativeLatents>;
     /** request: NativeSamplingRequest. `image`: clean latents for image to image, or null. */
-    startSampling(request: string, start: NativeLatents, image: NativeLatents | null, conditioning: NativeConditioning | null, unconditional: NativeConditioning | null): NativeSampler;
+    startSampling(request: string, start: NativeLatents, image: NativeLatents | null, conditioning: NativeConditioning | null, unconditional: NativeConditioning | null): NativeJob<NativeSampler>;
     /** request: { output: 'image' | 'float', quantize?: boolean }. VQ: latents become their nearest codes first, unless `quantize` is false. */
     decode(request: string, latents: NativeLatents, callbacks: NativeCallbacks): NativeJob<NativeDecoded>;
     /** request: { shape: [n,3,h,w] }. VQ first stages only. */
@@ -162,7 +162,7 @@ export interface NativePipeline {
      * request: { width, height, guided }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, encode, decode: { bytes, flops } } of one call, from
      * headers alone; parts that the model lacks are absent.
      */
-    estimate(request: string): string;
+    estimate(request: string): NativeJob<string>;
     /** JSON: { parts: { unet, textEncoder, conditioner, imageEncoder, vae }, compute, total, processPeak } in bytes. */
     memoryUsage(): string;
     /** true: from now on adds up what each operation takes; false: stops, and gives JSON: see OperationTime[]. */
