@@ -61,8 +61,8 @@ export interface MemoryPlan {
 }
 
 /**
- * Memory that could not be had, or would not fit the bound the caller set (`ERR_OUT_OF_MEMORY`). Where loading, `generate()` or `estimateMemory()` is refused, it
- * tells what would fit.
+ * Memory that could not be had, or would not fit the bound the caller set (`ERR_OUT_OF_MEMORY`). Where loading, `estimateMemory()`, `generate()`,
+ * `sample()`, `predict()`, `decode()`, `encodeImage()` or codes are refused, it tells what would fit: a single call is asked for its own stage alone.
  */
 export class OutOfMemoryError extends DiffusionError {
   override name = 'OutOfMemoryError'

@@ -16,7 +16,7 @@ import {
 import type { GenerateOptions, ImageInput, PipelineInfo, PreviewOptions, Progress } from './types.js'
 import { checkFunction, checkInteger, checkName, checkNumber, checkString, invalidType, knownKeys } from './validate.js'
 
-const previewMethods = ['linear', 'vae'] as const
+export const previewMethods = ['linear', 'vae'] as const
 
 const commonKeys = ['width', 'height', 'count', 'latents', 'onProgress', 'preview', ...samplingKeys, ...callKeys] as const
 

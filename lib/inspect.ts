@@ -1,11 +1,12 @@
 import { addon, checkKind, discardPipeline, loadPipeline, withSource } from './engine.js'
-import { resolveSize } from './generate-options.js'
+import { previewMethods, resolveSize } from './generate-options.js'
+import type { PreviewOptions } from './generate-types.js'
 import { readInfo } from './info.js'
 import { runJob } from './job.js'
 import type { NativePipeline } from './native/contract.js'
-import { resolveLoad, resolveSide } from './options.js'
-import type { LoadOptions, ModelInfo, ModelSource } from './types.js'
-import { checkNumber, invalidType, knownKeys, show } from './validate.js'
+import { resolveCount, resolveDeepCache, resolveLoad, resolveSide } from './options.js'
+import type { DeepCacheOptions, LoadOptions, ModelInfo, ModelSource } from './types.js'
+import { checkName, checkNumber, invalidType, knownKeys, show } from './validate.js'
 
 /** Options of {@link inspect}. */
 export type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'signal'>
@@ -25,6 +26,12 @@ export interface EstimateRequest extends Omit<LoadOptions, 'onProgress'> {
   height?: number
   /** 1 halves the batch of the network. Default: the model's. */
   guidanceScale?: number
+  /** Pictures per call. Default 1. */
+  count?: number
+  /** That of `generate()`: features are kept for every picture. */
+  deepCache?: DeepCacheOptions
+  /** That of `generate()`. Previews of method `vae` are decoded beside all that a run keeps: latents, and the features of `deepCache`. */
+  preview?: Partial<PreviewOptions>
 }
 
 /** Bytes of working memory and floating point operations of one call of a network. */
@@ -39,7 +46,7 @@ export interface StageMemory {
   weights: number
   /** Activations and scratch, as the plan for this memory mode and bound runs the stage: one batch or two, whole, in bands or in tiles. */
   compute: number
-  /** Latents, pictures and their copies. */
+  /** Latents, pictures and their copies, and features that `deepCache` keeps. */
   pictures: number
   /** The sum of the above. */
   peak: number
@@ -74,16 +81,27 @@ const scriptBytes = 80 * 2 ** 20
 
 type NativeEstimate = Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes' | 'processBytes'> & { peak: number }
 
+function decodesPreviews(value: unknown): boolean {
+  if (value === undefined) return false
+  const { method } = knownKeys(value, 'preview', ['every', 'method', 'onPreview'])
+  return method !== undefined && checkName(method, 'preview.method', previewMethods) === 'vae'
+}
+
 /**
  * Peak bytes per stage for a picture of the given size, before anything is loaded. Without a source: for the model inside the package. Throws
  * OutOfMemoryError, with the plans that would fit, where `memory.maxBytes` is too small for it.
  */
 export async function estimateMemory(source?: ModelSource, request: EstimateRequest = {}): Promise<MemoryEstimate> {
   if (typeof request !== 'object' || request === null) throw invalidType(`estimateMemory() takes an options object, not ${show(request)}`)
-  const { width, height, guidanceScale, ...rest } = request
+  const { width, height, guidanceScale, count, deepCache, preview, ...rest } = request
   const load = resolveLoad(rest, 'estimateMemory()')
   if (guidanceScale !== undefined) checkNumber(guidanceScale, 'guidanceScale', { min: 0, max: 1000 })
   for (const name of ['width', 'height'] as const) resolveSide(request[name], name, 0, 1) // what is no size at all needs no file
+  const run = {
+    count: resolveCount(count, 'count'),
+    ...(deepCache === undefined ? {} : { deepCache: resolveDeepCache(deepCache) }),
+    decodedPreviews: decodesPreviews(preview),
+  }
   load.request.headersOnly = true
   const { result: pipeline, prepared } = await withSource(source, load, loadPipeline, { discard: discardPipeline })
   let low = pipeline
@@ -95,7 +113,7 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
     const guided = condition.guidance && (guidanceScale ?? defaults.guidanceScale) !== 1
     const { signal } = load
     const ask = async (one: NativePipeline) =>
-      JSON.parse(await runJob(() => one.estimate(JSON.stringify({ ...size, guided })), { signal })) as NativeEstimate
+      JSON.parse(await runJob(() => one.estimate(JSON.stringify({ ...size, guided, ...run })), { signal })) as NativeEstimate
     const { peak, ...measured } = await ask(pipeline)
     const { memory } = load.request
     // A plan is that of a load: the smallest one is asked of another, from the files that are there already.

@@ -243,7 +243,7 @@ function resolveGuidanceInterval(value: unknown): [number, number] {
   return [from, to]
 }
 
-function resolveDeepCache(value: unknown): { interval: number; branch: number } {
+export function resolveDeepCache(value: unknown): { interval: number; branch: number } {
   const o = knownKeys(value, 'deepCache', ['interval', 'branch'])
   const interval = checkInteger(o.interval, 'deepCache.interval', { min: 2, max: maxSteps })
   return { interval, branch: o.branch === undefined ? 0 : checkInteger(o.branch, 'deepCache.branch', { min: 0, max: 1000 }) }

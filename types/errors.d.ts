@@ -34,8 +34,8 @@ export interface MemoryPlan {
     peakBytes: number;
 }
 /**
- * Memory that could not be had, or would not fit the bound the caller set (`ERR_OUT_OF_MEMORY`). Where loading, `generate()` or `estimateMemory()` is refused, it
- * tells what would fit.
+ * Memory that could not be had, or would not fit the bound the caller set (`ERR_OUT_OF_MEMORY`). Where loading, `estimateMemory()`, `generate()`,
+ * `sample()`, `predict()`, `decode()`, `encodeImage()` or codes are refused, it tells what would fit: a single call is asked for its own stage alone.
  */
 export declare class OutOfMemoryError extends DiffusionError {
     name: string;

@@ -4,6 +4,7 @@ import type { MaskInput } from './inputs.js';
 import type { Latents } from './latents.js';
 import { type ResolvedSampling } from './options.js';
 import type { GenerateOptions, ImageInput, PipelineInfo, PreviewOptions, Progress } from './types.js';
+export declare const previewMethods: readonly ["linear", "vae"];
 /** The checked options of a generate() call; the size is settled later where it follows the picture's. */
 export interface ResolvedGenerate {
     inputs: ResolvedInputs;

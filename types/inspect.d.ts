@@ -1,4 +1,5 @@
-import type { LoadOptions, ModelInfo, ModelSource } from './types.js';
+import type { PreviewOptions } from './generate-types.js';
+import type { DeepCacheOptions, LoadOptions, ModelInfo, ModelSource } from './types.js';
 /** Options of {@link inspect}. */
 export type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'signal'>;
 /** Says what a model is and what is in its files, from headers alone: no weights are read. Without a source: the model inside the package. */
@@ -10,6 +11,12 @@ export interface EstimateRequest extends Omit<LoadOptions, 'onProgress'> {
     height?: number;
     /** 1 halves the batch of the network. Default: the model's. */
     guidanceScale?: number;
+    /** Pictures per call. Default 1. */
+    count?: number;
+    /** That of `generate()`: features are kept for every picture. */
+    deepCache?: DeepCacheOptions;
+    /** That of `generate()`. Previews of method `vae` are decoded beside all that a run keeps: latents, and the features of `deepCache`. */
+    preview?: Partial<PreviewOptions>;
 }
 /** Bytes of working memory and floating point operations of one call of a network. */
 export interface StageEstimate {
@@ -22,7 +29,7 @@ export interface StageMemory {
     weights: number;
     /** Activations and scratch, as the plan for this memory mode and bound runs the stage: one batch or two, whole, in bands or in tiles. */
     compute: number;
-    /** Latents, pictures and their copies. */
+    /** Latents, pictures and their copies, and features that `deepCache` keeps. */
     pictures: number;
     /** The sum of the above. */
     peak: number;

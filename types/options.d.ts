@@ -39,6 +39,10 @@ export type SamplingContext = Pick<PipelineInfo, 'samplers' | 'schedules' | 'def
         guidance: boolean;
     };
 };
+export declare function resolveDeepCache(value: unknown): {
+    interval: number;
+    branch: number;
+};
 /** `o` has known keys only. */
 export declare function resolveSampling(o: Record<string, unknown> & SamplingOptions, info: SamplingContext): ResolvedSampling;
 /** A width or height in pixels. */

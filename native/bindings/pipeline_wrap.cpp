@@ -330,12 +330,9 @@ Napi::Value PipelineWrap::generate(const Napi::CallbackInfo & info) {
 Napi::Value PipelineWrap::estimate(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const PipelinePtr state = checked();
-        const Json request = request_argument(info);
-        const int width = static_cast<int>(int_field(request, "width", 0, 0, 1 << 16));
-        const int height = static_cast<int>(int_field(request, "height", 0, 0, 1 << 16));
-        const bool guided = bool_field(request, "guided", true);
+        const pipeline::EstimateRequest request = estimate_request(request_argument(info));
         return start(info.Env(), {}, [=](const JobContext &) -> Completion {
-            const Json estimate = state->engine->estimate(width, height, guided);
+            const Json estimate = state->engine->estimate(request);
             return [estimate](Napi::Env env) { return json_to_js(env, estimate); };
         });
     });

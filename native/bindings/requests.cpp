@@ -32,6 +32,14 @@ void apply_memory(const Json & memory, pipeline::LoadRequest & load) {
     load.tile_size = static_cast<int>(int_field(memory, "tileSize", 0, 0, max_side));
 }
 
+pipeline::SamplingRequest::DeepCache deep_cache_field(const Json & request) {
+    const Json & value = object_field(request, "deepCache");
+    pipeline::SamplingRequest::DeepCache deep_cache;
+    deep_cache.interval = static_cast<int>(int_field(value, "interval", 1, 1, max_steps));
+    deep_cache.branch = static_cast<int>(int_field(value, "branch", 0, 0, 1000));
+    return deep_cache;
+}
+
 NoiseSchedule noise_schedule(const Json & value) {
     NoiseSchedule schedule;
     schedule.beta_schedule = text_field(value, "betaSchedule", schedule.beta_schedule);
@@ -119,15 +127,24 @@ pipeline::SamplingRequest sampling_request(const Json & request) {
     sampling.guidance_rescale = number_field(request, "guidanceRescale", 0, 0, 1);
     const std::vector<double> interval = numbers_field(request, "guidanceInterval", 0, 1);
     if (interval.size() == 2) sampling.guidance_interval = {interval[0], interval[1]};
-    const Json & deep_cache = object_field(request, "deepCache");
-    sampling.deep_cache.interval = static_cast<int>(int_field(deep_cache, "interval", 1, 1, max_steps));
-    sampling.deep_cache.branch = static_cast<int>(int_field(deep_cache, "branch", 0, 0, 1000));
+    sampling.deep_cache = deep_cache_field(request);
     sampling.eta = number_field(request, "eta", -1, -1e3, 1e3);
     sampling.seed = seed_field(request);
     sampling.rng = rng_field(request);
     sampling.strength = number_field(request, "strength", 1, 0, 1);
     sampling.extra = object_field(request, "extra");
     return sampling;
+}
+
+pipeline::EstimateRequest estimate_request(const Json & request) {
+    pipeline::EstimateRequest estimate;
+    estimate.width = static_cast<int>(int_field(request, "width", 0, 0, max_side));
+    estimate.height = static_cast<int>(int_field(request, "height", 0, 0, max_side));
+    estimate.guided = bool_field(request, "guided", true);
+    estimate.count = static_cast<int>(int_field(request, "count", 1, 1, max_batch));
+    estimate.deep_cache = deep_cache_field(request);
+    estimate.decoded_previews = bool_field(request, "decodedPreviews", false);
+    return estimate;
 }
 
 pipeline::GenerateRequest generate_request(const Json & request) {

@@ -22,6 +22,7 @@ pipeline::PromptTokens prompt_tokens(const Json & request);
 pipeline::ConditionRequest condition_request(const Json & request);
 pipeline::LossRequest loss_request(const Json & request);
 pipeline::SamplingRequest sampling_request(const Json & request);
+pipeline::EstimateRequest estimate_request(const Json & request);
 /// The whole of a generate() call but its arrays.
 pipeline::GenerateRequest generate_request(const Json & request);
 

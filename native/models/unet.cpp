@@ -327,9 +327,7 @@ graph::GraphMeasure UNet::measure(const UNetShape & shape, std::optional<int> br
         return runner_.measure([&](Ops & ops) { build(ops, shape, {kind, branch.value_or(0)}); });
     };
     graph::GraphMeasure measured = pass(branch ? Kind::keep_features : Kind::whole);
-    if (branch) {
-        measured.bytes += pass(Kind::outer).bytes + feature_bytes(shape, *branch);
-    }
+    if (branch) measured.bytes += pass(Kind::outer).bytes;
     if (config_.attention == UNetAttention::spatial_transformer)
         measured.bytes += runner_.measure([&](Ops & ops) { build_context(ops, shape); }).bytes;
     return measured;

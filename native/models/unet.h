@@ -58,7 +58,7 @@ public:
     void forward(const UNetInput & input, Span<float> out, const JobContext & job);
 
     /// Memory and work of one call; weights planned, not loaded. With the `branch` of features the memory of calls that make them
-    /// and of calls that use them, features included, and the work of the former.
+    /// and of calls that use them, the features themselves (feature_bytes) excluded, and the work of the former.
     graph::GraphMeasure measure(const UNetShape & shape, std::optional<int> branch = std::nullopt) const;
 
     /// What the features of a branch take.

@@ -8,50 +8,65 @@
 
 namespace latent::pipeline {
 
-/// Bytes of the features of the other pictures while one is worked at (UNet::measure counts that one's).
-uint64_t LatentPipeline::kept_features(const std::array<int64_t, 4> & shape, bool guided,
-                                       const SamplingRequest::DeepCache & deep_cache) const {
-    return features_of({shape[0] - 1, shape[1], shape[2], shape[3]}, guided, deep_cache);
+/// Bytes of the features of all pictures; throws invalid_argument for a branch that the U-Net has not.
+uint64_t LatentPipeline::features_of(const UNetCall & call) const {
+    if (!call.deep_cache.on()) return 0;
+    const int branch = call.deep_cache.branch;
+    if (branch < 0 || branch > unet_->deepest_branch()) {
+        refuse("deepCache.branch must be 0 to " + std::to_string(unet_->deepest_branch()) + " for this U-Net, not " +
+               std::to_string(branch));
+    }
+    const auto [n, c, h, w] = call.shape;
+    return static_cast<uint64_t>(n) * unet_->feature_bytes({call.guided ? 2 : 1, h, w, 0}, branch);
 }
 
-/// Bytes of the features of all pictures; throws invalid_argument for a branch that the U-Net has not.
-uint64_t LatentPipeline::features_of(const std::array<int64_t, 4> & shape, bool guided,
-                                     const SamplingRequest::DeepCache & deep_cache) const {
-    if (!deep_cache.on()) return 0;
-    if (deep_cache.branch < 0 || deep_cache.branch > unet_->deepest_branch()) {
-        refuse("deepCache.branch must be 0 to " + std::to_string(unet_->deepest_branch()) + " for this U-Net, not " +
-               std::to_string(deep_cache.branch));
-    }
-    return static_cast<uint64_t>(shape[0]) * unet_->feature_bytes({guided ? 2 : 1, shape[2], shape[3], 0}, deep_cache.branch);
+/// Bytes that a run keeps between its steps: latents of the loop and of the solver's history, and features.
+uint64_t LatentPipeline::run_bytes(const UNetCall & call) const {
+    constexpr uint64_t kLatents = 16;
+    return kLatents * sizeof(float) * elements(call.shape) + features_of(call);
+}
+
+/// Bytes of one call as planned.
+uint64_t LatentPipeline::measure_unet(const UNetCall & call, const UNetPlan & plan) const {
+    const SamplingRequest::DeepCache & cache = call.deep_cache;
+    const auto side = [&](int64_t length) { return plan.tile > 0 ? std::min<int64_t>(length, plan.tile) : length; };
+    const models::UNetShape shape{plan.as_batch ? 2 : 1, side(call.shape[2]), side(call.shape[3]), call.tokens};
+    return unet_->measure(shape, cache.on() ? std::optional<int>(cache.branch) : std::nullopt).bytes;
 }
 
 /// Whether the two halves of guidance run as one batch, and in which tiles; throws out_of_memory where not even one half alone
 /// fits the caller's bound.
-LatentPipeline::UNetPlan LatentPipeline::plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided,
-                                                   const SamplingRequest::DeepCache & deep_cache) const {
-    const std::optional<int> branch = deep_cache.on() ? std::optional<int>(deep_cache.branch) : std::nullopt;
-    const uint64_t held = weights_beside(*unet_) + kept_features(shape, guided, deep_cache);
-    const auto measure = [&](int64_t batch, int64_t h, int64_t w) { return unet_->measure({batch, h, w, tokens}, branch).bytes; };
-    int64_t height = shape[2], width = shape[3];
-    UNetPlan plan{guided && !one_part_at_a_time_, 0};
+LatentPipeline::UNetPlan LatentPipeline::plan_unet(const UNetCall & call) const {
+    UNetPlan plan;
+    plan.held = weights_beside(*unet_) + run_bytes(call) + call.shown + *kept_;
+    uint64_t half = 0;
     if (conditioners_ && conditioners_->upscales()) {
-        StagePlanRequest request{height, width};
-        request.held = held, request.bound = request_.max_bytes;
-        request.budget = working_budget(request_.max_bytes, held, available_to(*unet_));
+        StagePlanRequest request{call.shape[2], call.shape[3]};
+        request.held = plan.held, request.bound = request_.max_bytes;
+        request.budget = working_budget(request_.max_bytes, plan.held, available_to(*unet_));
         request.tile = request_.tile_size / unet_->config().downsampling() * unet_->config().downsampling();
         if (request_.tile_size > 0 && request.tile == 0) request.tile = unet_->config().downsampling();
         request.largest = one_part_at_a_time_ ? kLowMemoryTile : kUpscalingTile;
-        plan.tile = plan_stage(request, "The U-Net", [&](int64_t h, int64_t w) { return measure(1, h, w); }).tile;
-        if (plan.tile > 0 && branch) {
+        const StagePlan stage = plan_stage(request, "The U-Net", [&](int64_t h, int64_t w) {
+            UNetCall tile = call;
+            tile.shape[2] = h, tile.shape[3] = w;
+            return measure_unet(tile, {false});
+        });
+        plan.tile = stage.tile, half = stage.bytes;
+        if (plan.tile > 0 && call.deep_cache.on()) {
             refuse(
                 "deepCache: this picture is made in tiles, whose features are not kept; leave it out, or give a smaller picture");
         }
-        if (plan.tile > 0) height = std::min<int64_t>(height, plan.tile), width = std::min<int64_t>(width, plan.tile);
     }
+    plan.as_batch = call.guided && !one_part_at_a_time_;
     if (request_.max_bytes == 0) return plan;
-    if (plan.as_batch && held + measure(2, height, width) <= request_.max_bytes) return plan;
-    plan.as_batch = false;
-    require_bound(held + measure(1, height, width), "The U-Net");
+    if (plan.as_batch) {
+        plan.bytes = measure_unet(call, plan);
+        if (plan.held + plan.bytes <= request_.max_bytes) return plan;
+        plan.as_batch = false;
+    }
+    plan.bytes = half > 0 ? half : measure_unet(call, plan);
+    require_bound(plan.held + plan.bytes, "The U-Net");
     return plan;
 }
 
@@ -192,11 +207,15 @@ Latents LatentPipeline::predict(const Latents & latents, const std::vector<doubl
         refuse("predict: " + std::to_string(timesteps.size()) + " timesteps for " + std::to_string(n) +
                " rows; give one, or one per row");
     }
-    use(network, job);
+    const UNetCall call{latents.shape, guidance.tokens(), guidance.guided()};
     Latents output{{n, unet_->config().out_channels, h, w}, {}};
-    output.data.resize(elements(output.shape));
-    guidance.plan = plan_unet(latents.shape, guidance.tokens(), guidance.guided());
-    evaluate(latents, timesteps, guidance, output, job);
+    with_nearest([&] { return wish_of(call); },
+                 [&] {
+                     guidance.plan = plan_unet(call);
+                     use(network, job);
+                     output.data.resize(elements(output.shape));
+                     evaluate(latents, timesteps, guidance, output, job);
+                 });
     update_usage();
     return output;
 }

@@ -18,19 +18,24 @@ void require_vq(const AutoencoderConfig & config, const char * what) {
 
 }  // namespace
 
-StagePlanRequest LatentPipeline::stage_request(int64_t height, int64_t width) const {
+/// `beside`: bytes of the pictures and what else is resident with them, weights excluded.
+StagePlanRequest LatentPipeline::stage_request(int64_t height, int64_t width, uint64_t beside) const {
     StagePlanRequest request{height, width};
     request.tiling = request_.vae_tiling;
     request.tile = request_.vae_tile_size;
     request.largest = one_part_at_a_time_ ? kLowMemoryTile : 0;
     request.bearable = keeps_all() ? UINT64_MAX : one_part_at_a_time_ ? kWholeStage / 4 : kWholeStage;
-    request.held = weights_beside(*first_stage_), request.bound = request_.max_bytes;
+    request.held = weights_beside(*first_stage_) + beside + *kept_, request.bound = request_.max_bytes;
     request.budget = working_budget(request_.max_bytes, request.held, available_to(*first_stage_));
     return request;
 }
 
-StagePlan LatentPipeline::plan_decode(int64_t height, int64_t width) const {
-    StagePlanRequest request = stage_request(height, width);
+/// `run`: bytes of a run that is still to begin and will be alive meanwhile (previews).
+StagePlan LatentPipeline::plan_decode(int64_t height, int64_t width, int64_t count, uint64_t run) const {
+    const int64_t factor = opened_.spec.downsampling();
+    // Floats of the decoder, bytes made of them, JavaScript's copy and the encoder of the file.
+    const uint64_t pictures = (12 + 3 * 4) * static_cast<uint64_t>(height * factor * width * factor * count);
+    StagePlanRequest request = stage_request(height, width, pictures + run);
     const bool upscales = conditioners_ && conditioners_->upscales();
     if (upscales) {  // decoded in the tiles that it was made in
         if (request.tile == 0) request.tile = request_.tile_size;
@@ -38,18 +43,24 @@ StagePlan LatentPipeline::plan_decode(int64_t height, int64_t width) const {
     }
     std::function<uint64_t()> bands;
     if (device_->is_cpu() && !upscales) bands = [&] { return first_stage_->measure_decode_banded(height, width); };
-    return plan_stage(
+    StagePlan plan = plan_stage(
         request, "Decoding the picture", [&](int64_t h, int64_t w) { return first_stage_->measure_decode(1, h, w).bytes; },
         bands);
+    plan.held = request.held;
+    return plan;
 }
 
-StagePlan LatentPipeline::plan_encode(int64_t height, int64_t width) const {
+StagePlan LatentPipeline::plan_encode(int64_t height, int64_t width, int64_t count) const {
     const int64_t factor = opened_.spec.downsampling();
+    const uint64_t pictures = 2 * 12 * static_cast<uint64_t>(height * factor * width * factor * count);
+    const StagePlanRequest request = stage_request(height, width, pictures);
     std::function<uint64_t()> bands;
     if (device_->is_cpu()) bands = [&] { return first_stage_->measure_encode_banded(height * factor, width * factor); };
-    return plan_stage(
-        stage_request(height, width), "Encoding the picture",
+    StagePlan plan = plan_stage(
+        request, "Encoding the picture",
         [&](int64_t h, int64_t w) { return first_stage_->measure_encode(1, h * factor, w * factor).bytes; }, bands);
+    plan.held = request.held;
+    return plan;
 }
 
 /// What the encoder gives: moments [n, 2 * embed_dim, h, w] (KL), or the code before quantisation [n, embed_dim, h, w] (VQ).
@@ -63,7 +74,7 @@ Latents LatentPipeline::encode_raw(const ImageTensor & image, const JobContext &
                " pixels; this first stage takes " + std::to_string(config.in_channels) +
                " channels and sides that are multiples of " + std::to_string(factor));
     }
-    const StagePlan plan = plan_encode(h / factor, w / factor);
+    const StagePlan plan = plan_encode(h / factor, w / factor, n);
     const int64_t channels = (config.double_z ? 2 : 1) * int64_t{config.embed_dim};
     const auto run = [&](const ImageTensor & tile) {
         ImageTensor out{{1, channels, tile.shape[2] / factor, tile.shape[3] / factor}, {}};
@@ -83,6 +94,14 @@ Latents LatentPipeline::encode_raw(const ImageTensor & image, const JobContext &
     ImageTensor result = run_tiled(image, grid, 1, factor, Phase::encode, job, run);
     update_usage();
     return {result.shape, std::move(result.data)};
+}
+
+/// The same as a call of its own: a refusal tells what would fit.
+Latents LatentPipeline::encode_alone(const ImageTensor & image, const JobContext & job) {
+    Latents raw;
+    with_nearest([&] { return wish_of_encode(image.shape[2], image.shape[3], image.shape[0]); },
+                 [&] { raw = encode_raw(image, job); });
+    return raw;
 }
 
 /// The code of what encode_raw() gave, times `scale`: a posterior sample with `noise`, otherwise its mean; VQ has no spread.
@@ -118,7 +137,7 @@ Latents LatentPipeline::encode_image(const ImageTensor & image, const std::strin
     }
     if (mode == "prequant") require_vq(first_stage_->config(), "encodeImage: prequant");
     SeededNoise noise(parse_rng_kind(rng), seed, static_cast<size_t>(std::max<int64_t>(image.shape[0], 1)));
-    Latents raw = encode_raw(image, job);
+    Latents raw = encode_alone(image, job);
     if (mode == "moments" || mode == "prequant") return raw;
     return code_of(raw, raw.shape[0], mode == "sample" ? &noise : nullptr, opened_.spec.scale_factor);
 }
@@ -126,7 +145,7 @@ Latents LatentPipeline::encode_image(const ImageTensor & image, const std::strin
 Codes LatentPipeline::encode_codes(const ImageTensor & image, const JobContext & job) {
     part("vae");
     require_vq(first_stage_->config(), "encodeCodes");
-    const Latents raw = encode_raw(image, job);
+    const Latents raw = encode_alone(image, job);
     const auto [n, c, h, w] = raw.shape;
     Codes codes{{n, h, w}, std::vector<int32_t>(static_cast<size_t>(n * h * w))};
     first_stage_->quantise(raw.data, n, h, w, codes.data, {}, job);
@@ -152,12 +171,22 @@ ImageTensor LatentPipeline::decode_codes(const Codes & codes, const JobContext &
                    "decodeCodes: vectors of this many codes");
     z.data.resize(elements(z.shape));
     first_stage_->lookup(codes.data, n, h, w, z.data);
-    return decode_scaled(z, false, job);
+    ImageTensor picture;
+    with_nearest([&, h = h, w = w, n = n] { return wish_of_decode(h, w, n); }, [&] { picture = decode_scaled(z, false, job); });
+    return picture;
 }
 
 ImageTensor LatentPipeline::decode(const Latents & latents, bool quantise, const JobContext & job) {
     part("vae");
     check_latents(latents, "decode");
+    ImageTensor picture;
+    with_nearest([&] { return wish_of_decode(latents.shape[2], latents.shape[3], latents.shape[0]); },
+                 [&] { picture = decode_latents(latents, quantise, job); });
+    return picture;
+}
+
+/// Sound latents, times the scale factor.
+ImageTensor LatentPipeline::decode_latents(const Latents & latents, bool quantise, const JobContext & job) {
     Latents z = latents;
     const float scale = static_cast<float>(1.0 / opened_.spec.scale_factor);
     for (float & value : z.data) value *= scale;
@@ -173,7 +202,7 @@ ImageTensor LatentPipeline::decode_scaled(const Latents & z, bool quantise, cons
     const uint64_t area = static_cast<uint64_t>(n * h * factor) * static_cast<uint64_t>(w * factor);
     require_memory(area * static_cast<uint64_t>(config.out_channels) * sizeof(float), "decode: a picture of this size");
 
-    const StagePlan plan = plan_decode(h, w);
+    const StagePlan plan = plan_decode(h, w, n);
     const auto run = [&](const ImageTensor & tile) {
         ImageTensor pixels{{1, config.out_channels, tile.shape[2] * factor, tile.shape[3] * factor}, {}};
         pixels.data.resize(elements(pixels.shape));

@@ -83,14 +83,16 @@ EmbeddingRows LatentPipeline::embed_images(const ImageTensor & pixels, const Job
     return out;
 }
 
-Predict LatentPipeline::predictor(const Guidance & guidance, const SamplingRequest & sampling, int64_t pictures) {
+Predict LatentPipeline::predictor(const Guidance & guidance, const SamplingRequest & sampling, const UNetCall & call) {
     const SamplingRequest::DeepCache deep_cache = sampling.deep_cache;
     struct State {
+        Kept kept;
         Features features;
         std::optional<bool> guided;  // the evaluation before
+        State(const std::shared_ptr<std::atomic<uint64_t>> & total, uint64_t bytes) : kept(total, bytes) {}
     };
-    const auto state = std::make_shared<State>();
-    if (deep_cache.on()) state->features.resize(static_cast<size_t>(pictures));
+    const auto state = std::make_shared<State>(kept_, run_bytes(call));
+    if (deep_cache.on()) state->features.resize(static_cast<size_t>(call.shape[0]));
     // The pipeline outlives its samplers' steps: the bindings hold it for as long as a job runs.
     return [this, guidance, deep_cache, state, interval = sampling.guidance_interval](
                const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
@@ -130,10 +132,11 @@ std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & 
     if (unconditional) guidance.unconditional = &held->unconditional.emplace(*unconditional);
     if (conditioning && conditioning->concat) guidance.concat = &*held->conditioning->concat;
     check_conditioning("sample", start.shape, guidance);
-    require_memory(features_of(start.shape, guidance.guided(), request.deep_cache), "sample: features of so many pictures");
-    guidance.plan = plan_unet(start.shape, guidance.tokens(), guidance.guided(), request.deep_cache);
-    Predict predict = [held, inner = predictor(guidance, request, start.shape[0])](
-                          const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
+    const UNetCall call{start.shape, guidance.tokens(), guidance.guided(), request.deep_cache};
+    require_memory(features_of(call), "sample: features of so many pictures");
+    with_nearest([&] { return wish_of(call); }, [&] { guidance.plan = plan_unet(call); });
+    Predict predict = [held, inner = predictor(guidance, request, call)](const Latents & x, const EvaluationPlace & place,
+                                                                         Latents & output, const JobContext & job) {
         inner(x, place, output, job);
     };
 
@@ -187,13 +190,13 @@ LatentPipeline::Plan LatentPipeline::plan_generate(const GenerateRequest & reque
     const uint64_t numbers = elements(plan.shape), channels = static_cast<uint64_t>(spec.first_stage->out_channels);
     const uint64_t pixels = static_cast<uint64_t>(request.count) * static_cast<uint64_t>(frame.padded_width) *
                             static_cast<uint64_t>(frame.padded_height);
-    const int64_t tokens = conditioners_->tokens(&plan.condition);
-    const uint64_t features = features_of(plan.shape, plan.guided, sampling.deep_cache);
-    require_memory(8 * numbers * sizeof(float) + channels * pixels * (sizeof(float) + 2) + features,
+    const PictureMemory picture = memory_of(request);
+    const UNetCall call = call_of(picture);
+    require_memory(8 * numbers * sizeof(float) + channels * pixels * (sizeof(float) + 2) + features_of(call),
                    "generate: pictures of this size and count");
     require_conditioning_fits(frame.width, frame.height);
-    plan.unet = plan_unet(plan.shape, tokens, plan.guided, sampling.deep_cache);
-    require_pictures_fit(memory_of(request));
+    plan.unet = plan_unet(call);
+    require_first_stage_fits(picture);
     return plan;
 }
 
@@ -222,8 +225,8 @@ SamplingRun LatentPipeline::start_run(const GenerateRequest & request, Plan & pl
     check_conditioning("generate", plan.shape, guidance);
     std::optional<Latents> hole;
     if (plan.mask) hole = latent_hole(*plan.mask, plan.shape[2], plan.shape[3]);
-    return SamplingRun(std::move(plan.solver), predictor(guidance, sampling, request.count), std::move(noise), start,
-                       clean ? &*clean : nullptr, hole ? &*hole : nullptr);
+    return SamplingRun(std::move(plan.solver), predictor(guidance, sampling, call_of(memory_of(request))), std::move(noise),
+                       start, clean ? &*clean : nullptr, hole ? &*hole : nullptr);
 }
 
 void LatentPipeline::sample(const GenerateRequest & request, SamplingRun & run, const JobContext & job) {
@@ -235,7 +238,7 @@ void LatentPipeline::sample(const GenerateRequest & request, SamplingRun & run, 
         if (!shown) continue;
         const bool through_decoder = request.preview_method == "vae";
         std::vector<Picture> decoded;
-        if (through_decoder) decoded = to_pictures(decode(run.denoised(), true, job));
+        if (through_decoder) decoded = to_pictures(decode_latents(run.denoised(), true, job));
         for (int i = 0; i < request.count; ++i) {
             job.preview(run.index(), i,
                         through_decoder ? std::move(decoded[static_cast<size_t>(i)]) : preview(run.denoised(), i));
@@ -244,7 +247,7 @@ void LatentPipeline::sample(const GenerateRequest & request, SamplingRun & run, 
 }
 
 ImageTensor LatentPipeline::finish(const Plan & plan, const Latents & latents, const JobContext & job) {
-    ImageTensor picture = decode(latents, true, job);
+    ImageTensor picture = decode_latents(latents, true, job);
     if (plan.frame.padded()) picture = crop_to(picture, plan.frame.height, plan.frame.width);
     if (conditioners_->inpaints()) {
         ImageTensor mask = *plan.condition.mask;
@@ -264,12 +267,13 @@ LatentPipeline::PictureMemory LatentPipeline::memory_of(const GenerateRequest & 
     picture.tokens = conditioners_->tokens(&request.condition);
     picture.count = request.count;
     picture.deep_cache = request.sampling.deep_cache;
+    picture.decoded_previews = request.preview_every > 0 && request.preview_method == "vae";
     return picture;
 }
 
 GenerateResult LatentPipeline::generate(const GenerateRequest & request, const JobContext & job) {
     GenerateResult result;
-    with_nearest([&] { return memory_of(request); }, [&] { result = make_pictures(request, job); });
+    with_nearest([&] { return wish_of(memory_of(request)); }, [&] { result = make_pictures(request, job); });
     return result;
 }
 

@@ -114,7 +114,7 @@ std::vector<models::Network *> LatentPipeline::networks() const {
 void LatentPipeline::load(const JobContext & job) {
     PictureMemory usual;
     usual.guided = unet_ && opened_.spec.guidance_scale != 1.0;
-    with_nearest([&] { return usual; }, [&] { load_weights(job); });
+    with_nearest([&] { return wish_of(usual); }, [&] { load_weights(job); });
 }
 
 void LatentPipeline::load_weights(const JobContext & job) {
@@ -164,10 +164,10 @@ uint64_t LatentPipeline::available_to(const models::Network & network) const {
 /// Throws out_of_memory with the numbers where a stage of this many bytes, weights included, is more than the caller's bound.
 void LatentPipeline::require_bound(uint64_t bytes, const std::string & what) const {
     if (request_.max_bytes == 0 || bytes <= request_.max_bytes) return;
-    throw Error(
-        ErrorCode::out_of_memory,
-        what + " needs " + mebibytes(bytes) + " with its weights, memory.maxBytes allows " + mebibytes(request_.max_bytes),
-        Json{{"required", bytes}, {"available", request_.max_bytes}}.dump());
+    throw Error(ErrorCode::out_of_memory,
+                what + " needs " + mebibytes(bytes) + " with weights and pictures, memory.maxBytes allows " +
+                    mebibytes(request_.max_bytes),
+                Json{{"required", bytes}, {"available", request_.max_bytes}}.dump());
 }
 
 /// Throws out_of_memory where what makes the conditioning of a picture of this size does not fit the caller's bound.

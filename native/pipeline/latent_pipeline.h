@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -48,7 +49,7 @@ public:
     std::vector<double> loss(const ImageTensor & image, const LossRequest & request, const JobContext & job) override;
     Picture preview(const Latents & latents, int index) const override;
     GenerateResult generate(const GenerateRequest & request, const JobContext & job) override;
-    Json estimate(int width, int height, bool guided) const override;
+    Json estimate(const EstimateRequest & request) const override;
     Json memory_usage() const override;
     Json profile(bool on) override;
     void unload() override;
@@ -57,6 +58,16 @@ private:
     struct UNetPlan {
         bool as_batch = true;  // both halves of guidance in one call
         int tile = 0;          // latent pixels, 0: whole
+        uint64_t held = 0;     // bytes resident besides
+        uint64_t bytes = 0;    // of one call, 0: not measured, for nothing depends on it
+    };
+    /// Evaluations of the U-Net, as far as memory goes.
+    struct UNetCall {
+        std::array<int64_t, 4> shape{};  // of the latents of all pictures
+        int64_t tokens = 0;              // of cross-attention
+        bool guided = false;
+        SamplingRequest::DeepCache deep_cache;
+        uint64_t shown = 0;  // bytes of decoded previews that somebody still looks at
     };
     /// Reused features of a run, per picture: of both halves of guidance in one batch (or the unconditional one), and of the
     /// conditional half alone.
@@ -96,6 +107,27 @@ private:
         int64_t tokens = -1;      // of cross-attention, -1: as usual
         int count = 1;
         SamplingRequest::DeepCache deep_cache;
+        bool decoded_previews = false;
+    };
+    /// What was refused, and how many bytes another choice takes. The latter throws out_of_memory where that does not fit either.
+    struct Wish {
+        MemoryChoice choice;
+        int64_t multiple = 0;  // sides of other sizes are multiples of this, in pixels; 0: the size is given
+        std::function<uint64_t(const LatentPipeline & planner, const MemoryChoice & choice)> peak;
+    };
+    /// Counts what a run keeps between its steps for as long as it lives; it may end on any thread.
+    class Kept {
+    public:
+        Kept(std::shared_ptr<std::atomic<uint64_t>> total, uint64_t bytes) : total_(std::move(total)), bytes_(bytes) {
+            *total_ += bytes_;
+        }
+        ~Kept() { *total_ -= bytes_; }
+        Kept(const Kept &) = delete;
+        Kept & operator=(const Kept &) = delete;
+
+    private:
+        std::shared_ptr<std::atomic<uint64_t>> total_;
+        uint64_t bytes_;
     };
 
     void choose_residency();
@@ -114,32 +146,36 @@ private:
     std::vector<std::string> float32_parts() const;
 
     Frame frame_of(const PictureMemory & picture) const;
+    UNetCall call_of(const PictureMemory & picture) const;
     Json estimate_stages(const PictureMemory & picture) const;
     bool needs_stage(const std::string & name, const PictureMemory & picture) const;
     uint64_t peak_of(const Json & stages, const PictureMemory & picture) const;
-    void with_nearest(const std::function<PictureMemory()> & picture, const std::function<void()> & work) const;
+    Wish wish_of(const PictureMemory & picture) const;
+    Wish wish_of(const UNetCall & call) const;
+    Wish wish_of_decode(int64_t height, int64_t width, int64_t count) const;
+    Wish wish_of_encode(int64_t height, int64_t width, int64_t count) const;
+    void with_nearest(const std::function<Wish()> & wish, const std::function<void()> & work) const;
     std::unique_ptr<LatentPipeline> planner_for(const MemoryChoice & choice) const;
-    NearestPlans nearest_for(const MemoryChoice & wanted, const PictureMemory & picture) const;
+    NearestPlans nearest_for(const Wish & wish) const;
 
     std::array<int64_t, 4> latent_shape(int width, int height, int batch) const;
     void check_latents(const Latents & latents, const char * what) const;
     void check_conditioning(const char * what, const std::array<int64_t, 4> & shape, const Guidance & guidance) const;
     void require_parts(const char * what) const;  // throws unsupported_model without a U-Net or a first stage
 
-    UNetPlan plan_unet(const std::array<int64_t, 4> & shape, int64_t tokens, bool guided,
-                       const SamplingRequest::DeepCache & deep_cache = {}) const;
+    UNetPlan plan_unet(const UNetCall & call) const;
+    uint64_t measure_unet(const UNetCall & call, const UNetPlan & plan) const;
     PictureMemory memory_of(const GenerateRequest & request) const;
-    void require_pictures_fit(const PictureMemory & picture) const;
-    uint64_t features_of(const std::array<int64_t, 4> & shape, bool guided, const SamplingRequest::DeepCache & deep_cache) const;
-    uint64_t kept_features(const std::array<int64_t, 4> & shape, bool guided,
-                           const SamplingRequest::DeepCache & deep_cache) const;
+    void require_first_stage_fits(const PictureMemory & picture) const;
+    uint64_t features_of(const UNetCall & call) const;
+    uint64_t run_bytes(const UNetCall & call) const;
     void evaluate(const Latents & x, Span<const double> timesteps, const Guidance & guidance, Latents & output,
                   const JobContext & job);
     void evaluate_row(const Latents & x, int64_t row, double timestep, const Guidance & guidance, Span<float> output,
                       const JobContext & job);
     ImageTensor evaluate_halves(const ImageTensor & input, double timestep, const Guidance & guidance, int64_t row,
                                 const JobContext & job);
-    Predict predictor(const Guidance & guidance, const SamplingRequest & sampling, int64_t pictures);
+    Predict predictor(const Guidance & guidance, const SamplingRequest & sampling, const UNetCall & call);
 
     Plan plan_generate(const GenerateRequest & request) const;
     SamplingRun start_run(const GenerateRequest & request, Plan & plan, Conditioning & conditioning, Conditioning & unconditional,
@@ -149,11 +185,13 @@ private:
     ImageTensor finish(const Plan & plan, const Latents & latents, const JobContext & job);
 
     Latents encode_raw(const ImageTensor & image, const JobContext & job);
+    Latents encode_alone(const ImageTensor & image, const JobContext & job);
     Latents code_of(const Latents & raw, int64_t rows, NoiseSource * noise, double scale) const;
+    ImageTensor decode_latents(const Latents & latents, bool quantise, const JobContext & job);
     ImageTensor decode_scaled(const Latents & z, bool quantise, const JobContext & job);
-    StagePlan plan_decode(int64_t height, int64_t width) const;
-    StagePlan plan_encode(int64_t height, int64_t width) const;
-    StagePlanRequest stage_request(int64_t height, int64_t width) const;
+    StagePlan plan_decode(int64_t height, int64_t width, int64_t count, uint64_t run = 0) const;
+    StagePlan plan_encode(int64_t height, int64_t width, int64_t count) const;
+    StagePlanRequest stage_request(int64_t height, int64_t width, uint64_t beside) const;
 
     LoadRequest request_;
     formats::OpenedModel opened_;
@@ -163,7 +201,8 @@ private:
     std::unique_ptr<models::Autoencoder> first_stage_;
     bool one_part_at_a_time_ = false;
     uint64_t spare_ = 0;  // bytes that are taken now and will not be
-    double load_ms_ = 0;  // spent reading weights in use()
+    std::shared_ptr<std::atomic<uint64_t>> kept_ = std::make_shared<std::atomic<uint64_t>>(0);  // by runs, see Kept
+    double load_ms_ = 0;                                                                        // spent reading weights in use()
 
     mutable std::mutex usage_mutex_;  // memory_usage() is called from another thread than the job's
     Json usage_;

@@ -59,7 +59,7 @@ std::vector<double> LatentPipeline::loss(const ImageTensor & image, const LossRe
     const int64_t factor = spec.downsampling();
     const std::array<int64_t, 4> shape{n, spec.latent_channels(), height / factor, width / factor};
     require_conditioning_fits(width, height);
-    const UNetPlan plan = plan_unet(shape, conditioners_->tokens(&request.condition), false);
+    const UNetPlan plan = plan_unet({shape, conditioners_->tokens(&request.condition)});
 
     // The noise is the seed's first draw, that of createNoise; a posterior sample is its second.
     SeededNoise source(parse_rng_kind(request.rng), request.seed, static_cast<size_t>(n));

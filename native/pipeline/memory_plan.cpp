@@ -22,9 +22,10 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
     const auto refuse = [&](uint64_t least) {
         const uint64_t required = request.held + least;
         const uint64_t available = request.bound ? request.bound : request.held + request.budget;
-        throw Error(ErrorCode::out_of_memory,
-                    what + " needs " + mebibytes(required) + " with the weights, " + mebibytes(available) + " may be used",
-                    Json{{"required", required}, {"available", available}}.dump());
+        throw Error(
+            ErrorCode::out_of_memory,
+            what + " needs " + mebibytes(required) + " with weights and pictures, " + mebibytes(available) + " may be used",
+            Json{{"required", required}, {"available", available}}.dump());
     };
     if (request.tile > 0 && request.tiling.value_or(true)) {
         const uint64_t bytes = call(request.tile);

@@ -14,6 +14,7 @@ struct StagePlan {
     int tile = 0;        // 0: whole
     uint64_t bytes = 0;  // of one call
     bool bands = false;  // layer by layer in bands of rows, not tiled
+    uint64_t held = 0;   // bytes resident besides
 };
 
 struct StagePlanRequest {

@@ -143,6 +143,15 @@ struct GenerateRequest {
     bool output_float = false;
 };
 
+/// What memory is asked for: pictures as generate() would make them, from noise.
+struct EstimateRequest {
+    int width = 0, height = 0;  // of the finished picture, 0: the model's
+    bool guided = true;
+    int count = 1;
+    SamplingRequest::DeepCache deep_cache;
+    bool decoded_previews = false;  // preview_method "vae"
+};
+
 struct LossRequest {
     std::vector<int> timesteps;  // 0 .. T - 1
     ConditionRequest condition;
@@ -227,12 +236,12 @@ public:
 
     virtual GenerateResult generate(const GenerateRequest & request, const JobContext & job) = 0;
 
-    /// What one generate() of this size takes, from headers alone: { unet, decode, encode, textEncoder, conditioner: { bytes,
+    /// What one generate() takes, from headers alone: { unet, decode, encode, textEncoder, conditioner: { bytes,
     /// flops }, weights: {...}, stages: { NAME: { weights, compute, pictures, peak } }, peak }. Bytes of the former are
     /// activations and scratch of one call computed whole; flops count 2 per multiply-add. Stages are as the plan of this
     /// pipeline's memory mode and bound runs them, with the weights that are resident meanwhile; `peak` is the largest that a
     /// picture needs. Throws out_of_memory where a stage does not fit the bound.
-    virtual Json estimate(int width, int height, bool guided) const = 0;
+    virtual Json estimate(const EstimateRequest & request) const = 0;
 
     /// Bytes held now: weights per part, graphs, latents; and the process's peak.
     virtual Json memory_usage() const = 0;

@@ -27,10 +27,17 @@ interface Said {
   peakBytes: number
   lowPeakBytes: number
   processBytes: number
+  previews: number
   measured: number
 }
 
-async function measure(request: { file?: string; load?: object; size: { width: number; height: number } }): Promise<Said> {
+async function measure(request: {
+  file?: string
+  load?: object
+  size: { width: number; height: number }
+  run?: object
+  steps?: number
+}): Promise<Said> {
   const { code, stderr, said } = await runChild('memory', modelFile, JSON.stringify(request))
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   return said[0] as unknown as Said
@@ -53,6 +60,19 @@ describe('the measured peak stays within the stated one', () => {
     expect(measured).toBeLessThanOrEqual(1.05 * stated)
     expect(measured).toBeGreaterThan(0.6 * stated) // an estimate that is far too high refuses what would run
     expect(lowPeakBytes).toBeLessThanOrEqual(peakBytes)
+  })
+
+  // Features of two pictures, both halves of guidance, beside the decoder.
+  test.each([
+    [384, 384, { memory: 'auto' }, 'vae'],
+    [384, 256, { memory: 'low' }, 'vae'],
+  ])('%dx%d, %j, features that are reused, previews of method %s', async (width, height, load, method) => {
+    const run = { count: 2, deepCache: { interval: 2, branch: 1 }, preview: { method } }
+    const { peakBytes, processBytes, previews, measured } = await measure({ load, size: { width, height }, run, steps: 2 })
+    const stated = peakBytes + processBytes
+    expect(previews).toBe(2)
+    expect(measured).toBeLessThanOrEqual(1.05 * stated)
+    expect(measured).toBeGreaterThan(0.6 * stated)
   })
 
   test('a quantised file', async () => {

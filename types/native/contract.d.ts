@@ -159,7 +159,7 @@ export interface NativePipeline {
         latents?: Float32Array;
     }, callbacks: NativeCallbacks): NativeJob<NativeGenerateResult>;
     /**
-     * request: { width, height, guided }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, encode, decode: { bytes, flops } } of one call, from
+     * request: { width, height, guided, count?, deepCache?, decodedPreviews? }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, encode, decode: { bytes, flops } } of one call, from
      * headers alone; parts that the model lacks are absent.
      */
     estimate(request: string): NativeJob<string>;
