@@ -13,7 +13,7 @@ struct AttentionShape {
 };
 
 /// out[batch][query][heads * dim] = softmax(q k^T / sqrt(dim)) v, with the online softmax of flash attention: scores exist for 64
-/// queries and 256 keys at a time. Sums, maxima and the softmax are float32; products follow the tile set.
+/// queries and 192 keys at a time. Sums, maxima and the softmax are float32; products follow the tile set.
 void attention(const TileSet & tiles, const AttentionShape & shape, const float * q, const float * k, const float * v,
                float * out, Part part);
 

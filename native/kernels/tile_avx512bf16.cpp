@@ -88,7 +88,7 @@ void softmax(const float * s, int64_t keys, float scale, float * max, float * su
     const __m512i interleave = _mm512_loadu_si512(order);
     for (int column = 0; column < kTileColumns; column += 16) {
         const float * at = s + column;
-        __m512 even = _mm512_set1_ps(-std::numeric_limits<float>::max()), odd = even;
+        __m512 even = _mm512_set1_ps(-std::numeric_limits<float>::infinity()), odd = even;
         int64_t key = 0;
         for (; key + 2 <= keys; key += 2) {
             even = _mm512_max_ps(even, _mm512_loadu_ps(at + key * kTileColumns));

@@ -128,7 +128,7 @@ template <typename V>
 void softmax_columns(const float * s, int64_t keys, float scale, float * max, float * sum, float * correction, void * panel) {
     for (int column = 0; column < kTileColumns; column += V::kLanes) {
         const V factor = V::set1(scale), before = V::load(max + column);
-        V highest = V::set1(-std::numeric_limits<float>::max());
+        V highest = V::set1(-std::numeric_limits<float>::infinity());
         for (int64_t key = 0; key < keys; ++key) highest = V::max(highest, V::load(s + key * kTileColumns + column));
         const V now = V::max(before, V::mul(highest, factor));
         V total = V::zero();

@@ -95,7 +95,7 @@ void softmax(const float * s, int64_t keys, float scale, float * max, float * su
     const int64_t lanes = (keys + 1) / 2;
     for (int column = 0; column < kTileColumns; column += 4) {
         const float * at = s + column;
-        float32x4_t even = vdupq_n_f32(-std::numeric_limits<float>::max()), odd = even;
+        float32x4_t even = vdupq_n_f32(-std::numeric_limits<float>::infinity()), odd = even;
         int64_t key = 0;
         for (; key + 2 <= keys; key += 2) {
             even = vmaxq_f32(even, vld1q_f32(at + key * kTileColumns));

@@ -179,9 +179,10 @@ TEST(attention_passes_on_what_is_not_finite_and_nothing_else) {
 // Scores of -infinity weigh nothing, even where a whole block of keys has no other; where no key has another, there is no mean.
 TEST(attention_with_scores_of_minus_infinity) {
     for_every_set([](const TileSet & tiles) {
-        for (const int64_t finite : {0, 3}) {
+        for (const auto & [dim, finite] :
+             std::vector<std::pair<int64_t, int64_t>>{{8, 0}, {8, 3}, {33, 0}, {64, 0}, {64, 3}, {160, 0}, {512, 0}}) {
             AttentionShape s;
-            s.dim = 8, s.queries = 3, s.keys = 400;
+            s.dim = dim, s.queries = 3, s.keys = 400;
             const std::vector<float> q(static_cast<size_t>(s.queries * s.dim), 1.0f);
             auto k = random_values(s.keys * s.dim);
             const auto v = random_values(s.keys * s.dim);
