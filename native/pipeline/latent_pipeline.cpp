@@ -165,8 +165,7 @@ uint64_t LatentPipeline::available_to(const models::Network & network) const {
 void LatentPipeline::require_bound(uint64_t bytes, const std::string & what) const {
     if (request_.max_bytes == 0 || bytes <= request_.max_bytes) return;
     throw Error(ErrorCode::out_of_memory,
-                what + " needs " + mebibytes(bytes) + " with weights and pictures, memory.maxBytes allows " +
-                    mebibytes(request_.max_bytes),
+                what + " needs " + mebibytes(bytes) + " in all, memory.maxBytes allows " + mebibytes(request_.max_bytes),
                 Json{{"required", bytes}, {"available", request_.max_bytes}}.dump());
 }
 

@@ -111,7 +111,9 @@ NearestPlans LatentPipeline::nearest_for(const Wish & wish) const {
         held += network->runner().bytes();
         if (network->weights().loaded()) held += network->weights().bytes() - network->weights().mapped_bytes();
     }
-    const uint64_t free = device_->available(), machine = free == UINT64_MAX ? free : free + held;
+    const uint64_t free = device_->available(),
+                   machine =
+                       free == UINT64_MAX ? free : working_budget(0, 0, free) + held + *kept_;  // what runs keep is in every peak
     std::map<std::string, std::unique_ptr<LatentPipeline>> planners;
     const AskPlanner ask = [&](const MemoryChoice & choice, uint64_t bound) {
         std::unique_ptr<LatentPipeline> & planner = planners[choice.memory + " " + choice.dtype];

@@ -1,5 +1,6 @@
 /** What estimateMemory() says before loading against what the process takes, in a fresh process per case on the built package. */
 import { existsSync } from 'node:fs'
+import { totalmem } from 'node:os'
 import path from 'node:path'
 import {
   convert,
@@ -117,6 +118,17 @@ test('what a refusal names can be drawn under the same bound', async () => {
     const { images } = await draw({ mode: memory, maxBytes }, { width, height, ...(guidanceScale ? { guidanceScale } : {}) }, dtype)
     expect(images[0]).toMatchObject({ width, height })
   }
+})
+
+test('what the machine refuses names plans that it has room for', async () => {
+  await using pipe = await DiffusionPipeline.load()
+  const size = { width: 16384, height: 16384 }
+  if ((await estimateMemory(undefined, size)).peakBytes < 1.5 * totalmem()) return // it might not be refused here
+  const error = await pipe.generate({ prompt: 'a red circle', ...size, steps: 1 }).catch((reason: unknown) => reason)
+  if (!(error instanceof OutOfMemoryError)) throw new Error('nothing was refused')
+  expect(error.required).toBeGreaterThan(error.available!)
+  expect(error.plans.length).toBeGreaterThan(0)
+  for (const { peakBytes } of error.plans) expect(peakBytes).toBeLessThanOrEqual(error.available!)
 })
 
 test('where nothing fits, the least is told', async () => {
