@@ -160,11 +160,13 @@ const systems = {
     const sheet = []
     for (let seed = 0; seed < 96; seed++) sheet.push({ image: await draw({ seed }), label: `seed ${seed}` })
     const seen = sheet.map(({ image }) => describe(image))
+    const clear = (all) => percent(all.flat().map(({ shapes }) => shapes.length === 1))
     return {
       sheet,
       figures: {
         'one to four objects seen': percent(seen.map(({ length }) => length >= 1 && length <= 4)),
-        'every object of a shape that the judge names': percent(seen.map((things) => things.length > 0 && things.every(({ shape }) => shape))),
+        'objects of the same shape with and without their outline': clear(seen),
+        'the same of the true pictures': clear((await readTruths()).map(({ image }) => describe(image))),
       },
     }
   },
@@ -245,13 +247,13 @@ const systems = {
     const next = numbers(13)
     const sheet = []
     const rows = []
-    for (const [i, { image: truth, prompt }] of (await readTruths()).entries()) {
+    for (const [i, { image: truth }] of (await readTruths()).entries()) {
       const mask = randomHole(next)
       const image = await draw({ image: truth, mask: { data: mask.map((v) => 255 * v), width: side, height: side }, seed: 600 + i })
       const inside = (j) => mask[j] === 1
       const fill = smoothFill(truth, mask)
       rows.push([psnr(image, truth, inside), psnr(fill, truth, inside), squaredError(image, truth, (j) => !inside(j))])
-      sheet.push({ image: holed(truth, mask), label: 'given' }, { image, label: prompt })
+      sheet.push({ image: holed(truth, mask), label: 'given' }, { image, label: 'filled, no words' })
     }
     // Nearly all of the picture is painted anew, with its caption.
     const named = []

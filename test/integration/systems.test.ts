@@ -4,7 +4,7 @@
  */
 import path from 'node:path'
 import { DiffusionPipeline, RawImage, type GenerateOptions, type ModelKind } from '../../lib/index'
-import { judge } from '../../scripts/judge/judge.cjs'
+import { describe as describePicture, judge } from '../../scripts/judge/judge.cjs'
 
 const root = path.resolve(__dirname, '..', '..')
 const side = 64
@@ -52,6 +52,27 @@ test('a file given as the U-Net alone: what is missing, and how to give it', asy
     /^class\.gguf: the first stage and the class embedder are not in what was given\. .* as model, or the first stage as vae/,
   )
   expect(error.message.match(/ is missing/g)).toHaveLength(3)
+})
+
+test('layout: an object in each box', async () => {
+  const boxes = [
+    { label: 'red circle', x: 0.08, y: 0.1, width: 0.35, height: 0.35 },
+    { label: 'blue star', x: 0.5, y: 0.5, width: 0.4, height: 0.4 },
+  ]
+  const image = await draw('layout', { boxes, seed: 1 })
+  const seen = describePicture(image)
+  for (const { label, x, y, width, height } of boxes) {
+    const [color, shape] = label.split(' ')
+    const object = seen.find(({ colour, shapes }) => colour === color && shapes.includes(shape!))
+    const { x0, y0, x1, y1 } = object!.extent.box
+    for (const [is, wanted] of [
+      [x0, x],
+      [y0, y],
+      [x1, x + width],
+      [y1, y + height],
+    ] as const)
+      expect(Math.abs(is - wanted)).toBeLessThan(0.12)
+  }
 })
 
 test('semantic: shapes and colours of the map', async () => {
