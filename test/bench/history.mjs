@@ -146,6 +146,11 @@ export function compare(a, b) {
 
 /** What makes two entries no measurements of the same thing. */
 export function differences(a, b) {
+  // Older entries name the forced set alone, or none.
+  const comparable = (one, other) => {
+    if (one.kernels === null || other.kernels === null) return { ...one, kernels: null }
+    return other.kernels.includes(',') ? one : { ...one, kernels: one.kernels.split(',')[0] }
+  }
   const differing = (name, x, y) => (JSON.stringify(x) === JSON.stringify(y) ? [] : [`${name}: ${JSON.stringify(x)} and ${JSON.stringify(y)}`])
   const work = Object.keys(a.stages).filter((name) => {
     const [x, y] = [a.stages[name].gflop, b.stages[name]?.gflop]
@@ -153,7 +158,7 @@ export function differences(a, b) {
   })
   return [
     ...differing('model', a.model, b.model),
-    ...differing('run', a.run, b.run),
+    ...differing('run', comparable(a.run, b.run), comparable(b.run, a.run)),
     ...differing('threads', a.threads, b.threads),
     ...differing('cpu', a.cpu, b.cpu),
     ...work.map((name) => `work of ${name}: ${a.stages[name].gflop} and ${b.stages[name].gflop} GFLOP`),

@@ -86,6 +86,29 @@ test('entries are chosen by line or commit; what is not comparable is said', () 
   expect(run('compare', '1', 'zzz')).toMatchObject({ status: 1, stderr: 'no entry zzz among 3\n' })
 })
 
+test('entries of before, with the forced set alone or none, are comparable', () => {
+  const [first, second] = readFileSync(history, 'utf8').trim().split('\n') as [string, string]
+  const withKernels = (line: string, kernels: string | null) => {
+    const entry = JSON.parse(line) as { run: object }
+    return JSON.stringify({ ...entry, run: { ...entry.run, kernels } })
+  }
+  for (const [kernels, comparable] of [
+    [null, true],
+    ['avx512_bf16', true],
+    ['avx2', false],
+  ] as const) {
+    for (const lines of [
+      [withKernels(first, kernels), second],
+      [second, withKernels(first, kernels)],
+    ]) {
+      const file = path.join(folder, 'before.jsonl')
+      writeFileSync(file, `${lines.join('\n')}\n`)
+      const { stdout } = spawnSync(process.execPath, [tool, 'compare', '--history', file], { encoding: 'utf8' })
+      expect(stdout.includes('not the same run')).toBe(!comparable)
+    }
+  }
+})
+
 test('what is no report or no history is refused, and nothing is written', () => {
   const before = readFileSync(history, 'utf8')
   expect(add('x', { peak: [], stages: 3 })).toMatchObject({ status: 1, stderr: expect.stringMatching(/^not a report/) as string })
