@@ -6,7 +6,7 @@ import { DiffusionPipeline } from 'node-latent-diffusion'
 const [model = 'models/systems/class.gguf', name = 'yellow star', output = 'out.png'] = process.argv.slice(2)
 const pipe = await DiffusionPipeline.load(model, { kind: 'class' })
 const { classes, nullClass } = pipe.info.condition
-console.log(`${classes} classes${nullClass === undefined ? '' : `, of which ${nullClass} stands for none`}`)
+console.log(`${classes} classes${nullClass === undefined ? '' : `; ${nullClass} stands for none`}`)
 for (const guidanceScale of pipe.info.condition.guidance ? [1, 3, 5] : [1]) {
   const { images, options } = await pipe.generate({ classId: /^\d+$/.test(name) ? Number(name) : name, guidanceScale, seed: 42 })
   const file = output.replace(/(\.\w+)$/, `-${guidanceScale}$1`)

@@ -160,7 +160,6 @@ export function createSolver(options: SolverOptions): Solver {
   const o = knownKeys(options, 'createSolver()', solverKeys) as Record<string, unknown> & Partial<SolverOptions>
   if (typeof o.sampler !== 'string') throw invalidType("sampler is missing: the name of a solver, for instance 'ddim'")
   if (o.startStep !== undefined && o.strength !== undefined) throw invalidType('startStep and strength are two ways to say the same; give one')
-  // The engine knows the names and refuses others; here they only must be strings.
   const names = { samplers: [...samplerNames], schedules: [...scheduleNames] }
   const defaults: SamplingContext['defaults'] = {
     width: 0,

@@ -173,7 +173,7 @@ export interface LoadOptions extends CallOptions {
   precision?: 'exact' | 'fast'
   /** How much memory may be used. Default `auto`. */
   memory?: 'auto' | 'fast' | 'low' | MemoryOptions
-  /** Threads of the CPU. Default: the physical cores. */
+  /** Threads of the CPU. Default: the physical cores, within the container's CPU quota. */
   threads?: number
   /** Read the EMA weights of a training checkpoint, or (`false`) the raw ones. Default: as the model's configuration says. A file without all of the EMA weights it should read is refused. */
   ema?: boolean

@@ -19,7 +19,7 @@ export declare function getVersions(): Versions;
 export declare function setLogger(logger: Logger | null): void;
 /** Options of {@link measurePeak}. */
 export interface PeakOptions extends CallOptions {
-    /** Default: the physical cores. */
+    /** Default: the physical cores, within the container's CPU quota. */
     threads?: number;
     /** Length of each measurement. Default 0.3. */
     seconds?: number;

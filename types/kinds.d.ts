@@ -26,7 +26,7 @@ export interface ConditionBase {
 export interface ClassCondition extends ConditionBase {
     /** `classId` is below this. */
     classes: number;
-    /** The number behind them that stands for no class, where there is one: what guidance compares with. It is no `classId`. */
+    /** The number that stands for no class, where there is one (mostly the one behind them): what guidance compares with. It is no `classId`. */
     nullClass?: number;
 }
 /** Condition of a layout-to-image model. */

@@ -169,6 +169,7 @@ void EnvData::finish(Napi::Env env, FinishedEvent & event) {
     try {
         pending.deferred.Resolve(event.completion(env));
     } catch (const Napi::Error & error) {
+        if (error.IsEmpty()) return;  // JavaScript is being ended: nobody is left to tell
         pending.deferred.Reject(error.Value());
     } catch (...) {
         pending.deferred.Reject(to_js(env, describe(std::current_exception())).Value());

@@ -25,22 +25,13 @@ void box_muller_block(float * x) {
     }
 }
 
-void box_muller_block(double * x) {
-    for (size_t j = 0; j < block / 2; ++j) {
-        const double radius = std::sqrt(-2.0 * std::log(1.0 - x[j]));
-        const double theta = two_pi * x[j + 8];
-        x[j] = radius * std::cos(theta);
-        x[j + 8] = radius * std::sin(theta);
-    }
-}
-
-template <typename T, typename Draw>
-void block_randn(Span<T> out, Draw draw) {
+template <typename Draw>
+void block_randn(Span<float> out, Draw draw) {
     const size_t n = out.size();
-    for (T & value : out) value = draw();
+    for (float & value : out) value = draw();
     for (size_t i = 0; i + block <= n; i += block) box_muller_block(out.data() + i);
     if (n % block != 0) {  // the last 16 are drawn anew, overlapping the block before
-        T * tail = out.data() + (n - block);
+        float * tail = out.data() + (n - block);
         for (size_t i = 0; i < block; ++i) tail[i] = draw();
         box_muller_block(tail);
     }
