@@ -1,7 +1,7 @@
 /** generate(): from checked options to one native request, and from its result to pictures with their settings. */
 import { gatherCondition, type ConditionContext, type GatheredCondition } from './conditions.js'
 import { resolveGenerate, type ResolvedGenerate } from './generate-options.js'
-import { cropPicture, framedSize, padEdges, padMask } from './image/framing.js'
+import { cropPicture, framedSize, padEdges, padMask, type Size } from './image/framing.js'
 import { readMaskOf, resampleMask, type Mask } from './image/mask.js'
 import { sizeInMultiples } from './image/preprocess.js'
 import { writeInfotext } from './infotext-fields.js'
@@ -19,12 +19,6 @@ export interface GenerateContext extends ConditionContext {
   native: NativePipeline
   /** For the settings in the picture. */
   modelName: string
-}
-
-/** Width and height in pixels. */
-interface Size {
-  width: number
-  height: number
 }
 
 /** Everything that crosses to the engine, apart from the sampling options. */

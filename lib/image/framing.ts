@@ -3,7 +3,8 @@ import type { NativePicture } from '../native/contract.js'
 import type { Mask } from './mask.js'
 import { inSlices } from './time-slice.js'
 
-interface Size {
+/** Width and height in pixels. */
+export interface Size {
   width: number
   height: number
 }

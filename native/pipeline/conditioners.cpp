@@ -2,7 +2,6 @@
 #include "pipeline/conditioners.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "models/bert_text.h"
 #include "models/class_embedder.h"
@@ -340,9 +339,7 @@ void Conditioners::check_embeddings(const ConditionRequest & request) const {
         refuse("embeddings: " + std::to_string(rows.count) + " rows of " + std::to_string(rows.dim) + "; this model takes 1 to " +
                std::to_string(kMostEmbeddings) + " of " + std::to_string(dim));
     }
-    if (!std::all_of(rows.data.begin(), rows.data.end(), [](float v) { return std::isfinite(v); })) {
-        refuse("embeddings: not every number is finite");
-    }
+    if (!all_finite(rows.data)) refuse("embeddings: not every number is finite");
 }
 
 }  // namespace latent::pipeline

@@ -1,7 +1,8 @@
 /** Pictures that do not fit the networks: grown to the next size that does, as native/pipeline/framing.h has it, and cut again from the top left. */
 import type { NativePicture } from '../native/contract.js';
 import type { Mask } from './mask.js';
-interface Size {
+/** Width and height in pixels. */
+export interface Size {
     width: number;
     height: number;
 }
