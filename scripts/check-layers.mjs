@@ -30,11 +30,12 @@ const nextLayers = {
   bindings: ['pipeline'],
   pipeline: ['models', 'samplers', 'formats'],
   models: ['graph'],
-  graph: ['kernels', 'core'],
+  graph: ['kernels', 'core', 'cuda'],
   kernels: ['core'],
   samplers: ['core'],
   formats: ['core'],
   core: [],
+  cuda: [],
 }
 
 function reach(layer, seen = new Set([layer])) {
@@ -42,6 +43,8 @@ function reach(layer, seen = new Set([layer])) {
   return seen
 }
 
+/** The CUDA engine is reached through its function table: all that other layers see of it. */
+const cudaTable = 'cuda/cuda_api.h'
 const ggmlHomes = /^native\/(graph|models|formats\/(gguf|convert|quantise))/
 
 function checkNative() {
@@ -57,6 +60,7 @@ function checkNative() {
       const where = `${file}:${line}: includes ${header}`
       const [folder] = header.split('/')
       if (header.includes('..')) problems.push(`${where}: name headers from native/ on`)
+      else if (folder === 'cuda' && layer !== 'cuda' && header !== cudaTable) problems.push(`${where}: of cuda, include ${cudaTable} alone`)
       else if (/^(ggml|gguf)[\w-]*\.h$/.test(header)) {
         if (!ggmlHomes.test(file)) problems.push(`${where}: ggml is for graph, models and formats/{gguf,convert,quantise}`)
       } else if (/^(napi|node_api|js_native_api)/.test(header)) {

@@ -1,0 +1,308 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+// The CUDA engine as a plain C function table. latent-cuda.so (.dll) exports one symbol, latent_cuda_open; everything else is
+// reached through the table that it returns. The library needs no driver to be loaded: device_count() then says why there is
+// no device. No exception leaves a function, nothing prints, nothing exits.
+//
+// Values. A value of a program is rows of channels, [batch, length, channels], channels innermost: a map's pixels, one row of
+// the picture after another (length = height * width), or tokens. A map and its pixels as tokens are therefore the same value;
+// operations on images are told height and width. On the device a value is bfloat16 (or float16, as the device was opened), or
+// float32 where it is a vector per picture (length 1 and few rows), with channels padded to a multiple of 8; the host sees none
+// of that. Concatenations of channels, reinterpretations, and additions of what a product has just made are taken in by what
+// reads or writes them.
+//
+// Recording. program_create, any inputs and operations, outputs, then program_measure (bytes, no memory taken; tensors need not
+// be loaded) or program_finish (memory taken, launches captured as CUDA graphs; every tensor must be loaded). Recording functions
+// check shapes and return LATENT_CUDA_INVALID with a message; the program is then only good for program_destroy.
+//
+// Running. set inputs (they keep their values between runs), program_run, get outputs. Calls on one device and on what belongs
+// to it come from one thread at a time; different devices are independent.
+//
+// Ownership. What *_create, device_open and tensor_declare return is the caller's, to be given back by its counterpart; programs
+// and tensors before their device. Programs hold no tensors: they must be destroyed, or not be run, once a tensor that they use
+// is unloaded (program_run then returns LATENT_CUDA_INVALID). Host pointers are read or written during the call alone. Strings
+// are UTF-8, copied.
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LATENT_CUDA_VERSION 1u
+
+/// What every function returns; last_error() has the words and numbers.
+enum latent_cuda_status {
+    LATENT_CUDA_OK = 0,
+    LATENT_CUDA_INVALID = 1,        // a mistake of the caller's: shapes, order of calls, a stale program
+    LATENT_CUDA_NO_DEVICE = 2,      // no driver, a driver that is too old, no such device, or a device older than sm_80
+    LATENT_CUDA_OUT_OF_MEMORY = 3,  // the device or pinned host memory; the device stays usable
+    LATENT_CUDA_DEVICE_FAILED = 4,  // a launch or copy failed; the device must be closed
+    LATENT_CUDA_CANCELLED = 5,      // the callback of program_run asked for it; the device stays usable
+    LATENT_CUDA_UNSUPPORTED = 6,    // a sound request that no kernel serves (a head of 600 channels, an unknown type)
+};
+
+struct latent_cuda_error {
+    int32_t status;         // of the last call that failed in this thread
+    int32_t driver_code;    // cudaError_t where the driver said no, else 0
+    uint64_t wanted_bytes;  // with OUT_OF_MEMORY
+    uint64_t free_bytes;    // with OUT_OF_MEMORY, at that moment
+    uint64_t total_bytes;   // with OUT_OF_MEMORY
+    char message[512];      // what, where, and what to do; ends with 0
+};
+
+/// Element types of weights as they are stored in a file. Numbers are this table's own.
+enum latent_cuda_type {
+    LATENT_CUDA_F32 = 0,
+    LATENT_CUDA_F16 = 1,
+    LATENT_CUDA_BF16 = 2,
+    LATENT_CUDA_Q8_0 = 3,  // ggml's blocks, bit for bit
+    LATENT_CUDA_Q4_0 = 4,
+    LATENT_CUDA_Q4_K = 5,
+};
+
+/// What a tensor is for; decides which types it may have and how it lies on the device.
+enum latent_cuda_role {
+    LATENT_CUDA_MATRIX = 0,     // convolution [out, in, kernel, kernel] or linear layer [out, in] (kernel 1): any type. Stays
+                                // quantised where it is, else becomes the device's element type
+    LATENT_CUDA_VECTOR = 1,     // bias, norm: [out], in = 1; F32, F16, BF16; float32 on the device
+    LATENT_CUDA_EMBEDDING = 2,  // table that is looked up or added by row: [out rows, in channels]; F32, F16, BF16, kept as it is
+};
+
+enum latent_cuda_activation {
+    LATENT_CUDA_NONE = 0,
+    LATENT_CUDA_SILU = 1,
+    LATENT_CUDA_GELU = 2,  // exact, by erf
+    LATENT_CUDA_QUICK_GELU = 3,
+};
+
+enum latent_cuda_padding {
+    LATENT_CUDA_SAME = 0,          // (kernel - 1) / 2 on every side
+    LATENT_CUDA_RIGHT_BOTTOM = 1,  // 1 at the right and at the bottom
+    LATENT_CUDA_VALID = 2,         // none
+};
+
+struct latent_cuda_device_info {
+    char name[128];  // "NVIDIA H200"
+    char uuid[48];   // "GPU-..."; empty where it cannot be had
+    int32_t compute_major, compute_minor;
+    int32_t multiprocessors;
+    int32_t driver_version;  // 13000 is 13.0
+    uint64_t memory_total;   // bytes
+    int32_t usable;          // 0: device_open would refuse it; why says so
+    char why[256];
+};
+
+/// Bytes on one device.
+struct latent_cuda_memory {
+    uint64_t total, free;  // of the card, now
+    uint64_t weights;      // held by loaded tensors
+    uint64_t programs;     // held by finished programs: values, inputs, outputs, work space
+    uint64_t other;        // staging, kept by the device
+    uint64_t peak;         // most of weights + programs + other since device_open or memory_reset_peak
+    uint64_t host_pinned;  // page-locked bytes of the host
+};
+
+typedef struct latent_cuda_device latent_cuda_device;
+typedef struct latent_cuda_tensor latent_cuda_tensor;
+typedef struct latent_cuda_program latent_cuda_program;
+/// A value of one program; -1 is none.
+typedef int32_t latent_cuda_value;
+
+struct latent_cuda_tensor_desc {
+    int32_t type;    // latent_cuda_type
+    int32_t role;    // latent_cuda_role
+    int64_t out;     // rows
+    int64_t in;      // channels of a row; of a vector 1
+    int32_t kernel;  // side of a convolution's kernel (1 to 32), else 1
+};
+
+/// Convolution. x: [batch, height * width, in], result: [batch, out_height * out_width, out].
+struct latent_cuda_conv {
+    latent_cuda_value x;
+    const latent_cuda_tensor * weight;  // matrix
+    const latent_cuda_tensor * bias;    // vector, or null
+    int64_t height, width;              // of x
+    int32_t stride;                     // 1 or more
+    int32_t padding;                    // latent_cuda_padding
+    int32_t upsample;                   // 1: nearest, twice the size, before the convolution
+    int64_t crop_height, crop_width;    // with upsample: so much of the doubled map is seen; 0: all of it
+    int64_t first_row, rows;            // of the result: so many from there; rows 0: all
+    int32_t activation;                 // after bias and channel_add
+    latent_cuda_value channel_add;      // [batch, 1, out], added to every pixel; -1: none
+    latent_cuda_value residual;         // like the result, added after the activation; -1: none
+};
+
+/// x W^T + bias, activation, + residual. x: [batch, length, in], result: [batch, length, out]; with geglu the matrix has 2 * out
+/// rows, value before gate, and the result is value * gelu(gate). A LoRA is linear(linear(x, down), up) with the layer's own
+/// result as residual.
+struct latent_cuda_linear {
+    latent_cuda_value x;
+    const latent_cuda_tensor * weight;  // matrix; a kernel above 1 is refused
+    const latent_cuda_tensor * bias;    // or null
+    int32_t activation;
+    int32_t geglu;
+    latent_cuda_value residual;  // -1: none
+};
+
+/// Normalises over groups of channels and all pixels of a picture: norm(x) * weight + bias, * (1 + scale) + shift, activation.
+struct latent_cuda_group_norm {
+    latent_cuda_value x;
+    const latent_cuda_tensor * weight;
+    const latent_cuda_tensor * bias;
+    int32_t groups;  // divides the channels
+    float eps;
+    int32_t activation;
+    latent_cuda_value scale, shift;  // [batch, 1, channels]; both or -1
+};
+
+/// softmax(q k^T / sqrt(dim / heads)) v with heads side by side in dim. q: [batch, length, dim], k, v: [batch, keys, dim].
+struct latent_cuda_attention {
+    latent_cuda_value q, k, v;
+    int32_t heads;
+    int32_t causal;  // 1: a query sees the keys up to its own place
+};
+
+struct latent_cuda_measure {
+    uint64_t bytes;         // values, inputs, outputs and work space, weights excluded
+    uint64_t pinned_bytes;  // of the host
+    double flops;           // 2 per multiply-add of convolutions, linear layers and attention
+    int32_t launches;       // kernels per run
+    int32_t slices;         // CUDA graphs per run, between which cancelling is looked at
+};
+
+/// One kernel of a profiled run, in the order of execution.
+struct latent_cuda_launch_time {
+    char label[96];       // "conv 3x3 320>320 64x64"
+    double milliseconds;  // by device events
+    double flops;
+};
+
+struct latent_cuda_api {
+    uint32_t version;  // LATENT_CUDA_VERSION of the library
+    uint32_t size;     // of this struct in the library
+
+    /// The words and numbers of the last failure in this thread.
+    void (*last_error)(struct latent_cuda_error * error);
+
+    // ---- devices ----
+    /// How many devices the driver shows; NO_DEVICE with the reason where there is no driver or none.
+    int (*device_count)(int32_t * count);
+    int (*device_info)(int32_t index, struct latent_cuda_device_info * info);
+    /// `element`: LATENT_CUDA_BF16 or LATENT_CUDA_F16, the type of values and of weights that are not quantised. Makes a stream
+    /// and little else.
+    int (*device_open)(int32_t index, int32_t element, latent_cuda_device ** device);
+    void (*device_close)(latent_cuda_device * device);
+    int (*device_memory)(latent_cuda_device * device, struct latent_cuda_memory * memory);
+    void (*memory_reset_peak)(latent_cuda_device * device);
+    /// Gives back staging memory.
+    void (*device_trim)(latent_cuda_device * device);
+
+    // ---- weights, tensor by tensor ----
+    /// 1 where tensor_declare takes this type for this role, else 0.
+    int (*type_supported)(int32_t type, int32_t role);
+    /// Names a tensor; takes no device memory. UNSUPPORTED where type_supported says 0 or blocks do not divide a row
+    /// (in * kernel * kernel elements).
+    int (*tensor_declare)(latent_cuda_device * device, const struct latent_cuda_tensor_desc * desc, latent_cuda_tensor ** tensor);
+    /// `data`: all rows as a file has them, row-major, `bytes` of them exactly. Copies and repacks on the device. Loading again
+    /// replaces the numbers and keeps the address.
+    int (*tensor_load)(latent_cuda_tensor * tensor, const void * data, uint64_t bytes);
+    void (*tensor_unload)(latent_cuda_tensor * tensor);
+    /// Bytes on the device, loaded or not.
+    uint64_t (*tensor_bytes)(const latent_cuda_tensor * tensor);
+    /// The numbers of a loaded vector or embedding as float32.
+    int (*tensor_read)(const latent_cuda_tensor * tensor, float * out, uint64_t count);
+    /// Unloads first. Null is allowed.
+    void (*tensor_free)(latent_cuda_tensor * tensor);
+
+    // ---- recording ----
+    int (*program_create)(latent_cuda_device * device, latent_cuda_program ** program);
+    /// Null is allowed.
+    void (*program_destroy)(latent_cuda_program * program);
+
+    /// The host's data are float32 planes [batch, channels, height, width].
+    int (*input_map)(latent_cuda_program * program, const char * name, int64_t batch, int64_t channels, int64_t height,
+                     int64_t width, latent_cuda_value * value);
+    /// The host's data are float32 [batch, length, channels].
+    int (*input_seq)(latent_cuda_program * program, const char * name, int64_t batch, int64_t length, int64_t channels,
+                     latent_cuda_value * value);
+    /// int32 [batch, length]; only embed() reads it. Ids must be inside the table (the caller checks).
+    int (*input_ids)(latent_cuda_program * program, const char * name, int64_t batch, int64_t length, latent_cuda_value * value);
+    /// As float32 planes [batch, channels, height, width].
+    int (*output_map)(latent_cuda_program * program, const char * name, latent_cuda_value x, int64_t height, int64_t width);
+    /// As float32 [batch, length, channels].
+    int (*output_seq)(latent_cuda_program * program, const char * name, latent_cuda_value x);
+
+    int (*conv)(latent_cuda_program * program, const struct latent_cuda_conv * conv, latent_cuda_value * value);
+    int (*linear)(latent_cuda_program * program, const struct latent_cuda_linear * linear, latent_cuda_value * value);
+    int (*group_norm)(latent_cuda_program * program, const struct latent_cuda_group_norm * norm, latent_cuda_value * value);
+    int (*layer_norm)(latent_cuda_program * program, latent_cuda_value x, const latent_cuda_tensor * weight,
+                      const latent_cuda_tensor * bias, float eps, latent_cuda_value * value);
+    int (*attention)(latent_cuda_program * program, const struct latent_cuda_attention * attention, latent_cuda_value * value);
+    /// x * scale + shift, activation. scale, shift: [batch, 1, channels].
+    int (*affine)(latent_cuda_program * program, latent_cuda_value x, latent_cuda_value scale, latent_cuda_value shift,
+                  int32_t activation, latent_cuda_value * value);
+    int (*activation)(latent_cuda_program * program, latent_cuda_value x, int32_t activation, latent_cuda_value * value);
+    int (*add)(latent_cuda_program * program, latent_cuda_value a, latent_cuda_value b, latent_cuda_value * value);
+    /// Channels of a, then of b. Costs nothing where a norm or a convolution reads it.
+    int (*concat_channels)(latent_cuda_program * program, latent_cuda_value a, latent_cuda_value b, latent_cuda_value * value);
+    /// Tokens of a, then of b.
+    int (*concat_tokens)(latent_cuda_program * program, latent_cuda_value a, latent_cuda_value b, latent_cuda_value * value);
+    /// Means of 2x2 pixels, stride 2; a last odd row or column is left out.
+    int (*avg_pool2)(latent_cuda_program * program, latent_cuda_value x, int64_t height, int64_t width,
+                     latent_cuda_value * value);
+    /// Nearest, twice the size.
+    int (*upsample2)(latent_cuda_program * program, latent_cuda_value x, int64_t height, int64_t width,
+                     latent_cuda_value * value);
+    /// Channels [first, first + count).
+    int (*slice_channels)(latent_cuda_program * program, latent_cuda_value x, int64_t first, int64_t count,
+                          latent_cuda_value * value);
+    /// x: [batch, length, heads * 3 * d] with q, k, v of one head side by side; values[3]: q, k, v of [batch, length, heads * d].
+    int (*split_heads_qkv)(latent_cuda_program * program, latent_cuda_value x, int32_t heads, latent_cuda_value * values);
+    /// Rows of an embedding, one per id: [batch, length, channels].
+    int (*embed)(latent_cuda_program * program, latent_cuda_value ids, const latent_cuda_tensor * table,
+                 latent_cuda_value * value);
+    /// Adds row i of an embedding to token i of every batch.
+    int (*add_positions)(latent_cuda_program * program, latent_cuda_value x, const latent_cuda_tensor * table,
+                         latent_cuda_value * value);
+
+    /// What the recorded program would take. Recording may go on afterwards.
+    int (*program_measure)(latent_cuda_program * program, struct latent_cuda_measure * measure);
+    /// Ends the recording: plans, takes memory, captures.
+    int (*program_finish)(latent_cuda_program * program);
+
+    // ---- running a finished program ----
+    /// `count` elements, all of the input. The data are copied before the call returns.
+    int (*set_input)(latent_cuda_program * program, const char * name, const float * data, uint64_t count);
+    int (*set_ids)(latent_cuda_program * program, const char * name, const int32_t * data, uint64_t count);
+    /// Waits for the run where one is under way.
+    int (*get_output)(latent_cuda_program * program, const char * name, float * out, uint64_t count);
+    /// Copies an output of one program into an input of another (or the same) on the device; same kind and shape, same device.
+    int (*transfer)(latent_cuda_program * from, const char * output, latent_cuda_program * to, const char * input);
+    /// Elements of an input or output; 0 where there is none of that name.
+    uint64_t (*input_size)(const latent_cuda_program * program, const char * name);
+    uint64_t (*output_size)(const latent_cuda_program * program, const char * name);
+    /// Runs to the end, or returns CANCELLED soon after cancelled(user) is not 0 (it is asked between slices, from this thread).
+    /// `cancelled` may be null. Outputs are ready when it returns.
+    int (*program_run)(latent_cuda_program * program, int (*cancelled)(void * user), void * user);
+    /// The same, launch by launch with device events between them. Writes up to `capacity` entries and the number of launches.
+    int (*program_profile)(latent_cuda_program * program, struct latent_cuda_launch_time * times, int32_t capacity,
+                           int32_t * count);
+    uint64_t (*program_bytes)(const latent_cuda_program * program);
+};
+
+typedef const struct latent_cuda_api * (*latent_cuda_open_function)(uint32_t version);
+
+#if defined(_WIN32)
+#define LATENT_CUDA_EXPORT __declspec(dllexport)
+#else
+#define LATENT_CUDA_EXPORT __attribute__((visibility("default")))
+#endif
+
+/// The table for callers of `version`, or null where this library does not serve it.
+LATENT_CUDA_EXPORT const struct latent_cuda_api * latent_cuda_open(uint32_t version);
+
+#ifdef __cplusplus
+}
+#endif
