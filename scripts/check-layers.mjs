@@ -45,7 +45,7 @@ function reach(layer, seen = new Set([layer])) {
 
 /** The CUDA engine is reached through its function table: all that other layers see of it. */
 const cudaTable = 'cuda/cuda_api.h'
-const ggmlHomes = /^native\/(graph|models|formats\/(gguf|convert|quantise))/
+const ggmlHomes = /^native\/(graph|models|formats\/(containers\/gguf|convert\/))/
 
 function checkNative() {
   for (const file of filesUnder('native', /\.(cpp|h)$/)) {
@@ -62,7 +62,7 @@ function checkNative() {
       if (header.includes('..')) problems.push(`${where}: name headers from native/ on`)
       else if (folder === 'cuda' && layer !== 'cuda' && header !== cudaTable) problems.push(`${where}: of cuda, include ${cudaTable} alone`)
       else if (/^(ggml|gguf)[\w-]*\.h$/.test(header)) {
-        if (!ggmlHomes.test(file)) problems.push(`${where}: ggml is for graph, models and formats/{gguf,convert,quantise}`)
+        if (!ggmlHomes.test(file)) problems.push(`${where}: ggml is for graph, models, formats/containers/gguf* and formats/convert`)
       } else if (/^(napi|node_api|js_native_api)/.test(header)) {
         if (layer !== 'bindings') problems.push(`${where}: Node-API is for bindings`)
         else if (header === 'napi.h' && file !== 'native/bindings/node_addon_api.h') problems.push(`${where}: take bindings/node_addon_api.h`)
@@ -77,38 +77,51 @@ function checkNative() {
 
 // ---- TypeScript ------------------------------------------------------------------------------------------------------
 
-/** cli -> index -> everything between -> native/call -> native/{load,contract}. */
-function rankOf(file) {
-  const inside = file.replace(/^lib\//, '')
-  if (inside.startsWith('cli/')) return 'cli'
-  if (/^(index\.ts|esm\.mts)$/.test(inside)) return 'index'
-  if (inside === 'native/call.ts') return 'call'
-  if (inside === 'native/contract.ts') return 'contract'
-  if (inside.startsWith('native/')) return 'load'
-  return 'middle'
+/** What each folder of lib/ may import beside itself and the leaves. `native` counts apart: its contract (types), the guarded calls, the loader. */
+const importable = {
+  cli: ['index'],
+  index: ['api', 'kinds', 'image', 'retrieval', 'infotext'],
+  api: ['kinds', 'labels', 'text', 'infotext', 'image', 'model', 'options', 'call', 'contract'],
+  kinds: ['labels', 'text', 'image', 'model', 'options', 'contract'],
+  labels: ['model', 'options'],
+  text: ['model', 'options', 'contract'],
+  retrieval: ['image', 'options'],
+  infotext: [],
+  image: ['options', 'contract'],
+  model: ['options', 'call', 'contract'],
+  options: ['contract'],
+  call: ['load', 'contract'],
+  load: ['contract'],
+  contract: [],
 }
 
-const importable = {
-  cli: ['cli', 'index'],
-  index: ['index', 'middle'],
-  middle: ['middle', 'call', 'contract'],
-  call: ['call', 'load', 'contract'],
-  load: ['load', 'contract'],
-  contract: ['contract'],
+function rankOf(file) {
+  const inside = file.replace(/^lib\//, '')
+  if (/^(index\.ts|esm\.mts)$/.test(inside)) return 'index'
+  if (/^native\/(call|job)\.ts$/.test(inside)) return 'call'
+  if (inside === 'native/contract.ts') return 'contract'
+  if (inside.startsWith('native/')) return 'load'
+  return inside.split('/')[0]
 }
-/** Of no layer: error classes, plain types, hints for mistyped names, lists of names, where the package lies. */
-const leaves = /^lib\/(errors|types|suggest|solver-names|package-root)\.ts$/
+
+/** Open to all: error classes, plain types, hints for mistyped names, lists of names, where the package lies. */
+const leaves = /^lib\/(errors|types|names|kinds\/(inputs|kinds|generate-types)|options\/suggest|native\/package-root)\.ts$/
 
 function checkTypeScript() {
   for (const file of filesUnder('lib', /\.m?ts$/)) {
+    if (leaves.test(file)) continue
     const rank = rankOf(file)
+    if (!importable[rank]) {
+      problems.push(`${file}: lib/${rank} is not a layer`)
+      continue
+    }
     for (const [line, [, target]] of matches(file, /(?:from|import|import\(|require\()\s*'(\.{1,2}\/[^']+)'/)) {
       const resolved = path.posix
         .join(path.posix.dirname(file), target)
         .replace(/\.js$/, '.ts')
         .replace(/\.mjs$/, '.mts')
       const other = rankOf(resolved)
-      if (importable[rank].includes(other) || (leaves.test(resolved) && ['cli', 'call', 'load'].includes(rank))) continue
+      if (rank === other || importable[rank].includes(other) || leaves.test(resolved)) continue
       problems.push(`${file}:${line}: imports ${target}: ${rank} may import ${importable[rank].join(', ')}, not ${other}`)
     }
   }

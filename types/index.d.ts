@@ -3,22 +3,22 @@
  *
  * @packageDocumentation
  */
-export { DiffusionPipeline } from './pipeline.js';
-export { Autoencoder, type AutoencoderEncodeOptions, type AutoencoderInfo, type LatentOutput } from './autoencoder.js';
-export type { Codes } from './codes.js';
-export { ImageEncoder } from './image-encoder.js';
-export { Latents } from './latents.js';
-export { Conditioning, type ConditioningExtras } from './conditioning.js';
-export type { FoundNeighbour, NeighbourDatabase, Neighbours, NeighbourSearch } from './neighbours.js';
+export { DiffusionPipeline } from './api/pipeline.js';
+export { Autoencoder, type AutoencoderEncodeOptions, type AutoencoderInfo, type LatentOutput } from './api/autoencoder.js';
+export type { Codes } from './api/codes.js';
+export { ImageEncoder } from './api/image-encoder.js';
+export { Latents } from './api/latents.js';
+export { Conditioning, type ConditioningExtras } from './api/conditioning.js';
+export type { FoundNeighbour, NeighbourDatabase, Neighbours, NeighbourSearch } from './kinds/neighbours.js';
 export { RetrievalDatabase, type Neighbour, type RetrievalLoadOptions, type SearchOptions } from './retrieval/database.js';
 export { writeRetrievalDatabase, type RetrievalRows } from './retrieval/write.js';
 export { RawImage, type EncodeOptions, type ImageFormat, type RawImageData, type RawImageInput } from './image/raw-image.js';
 export type { ResizeFilter } from './image/resize.js';
-export { formatInfotext, parseInfotext, type Infotext, type InfotextValue } from './infotext.js';
-export { createSolver, Solver, type Evaluation, type SolverOptions } from './solver.js';
-export { createNoise, type NoiseOptions } from './noise.js';
-export { getDevices, getVersions, measurePeak, setLogger, type Peak, type PeakOptions, type Versions } from './devices.js';
-export { estimateMemory, inspect, type EstimateRequest, type InspectOptions, type MemoryEstimate, type StageEstimate, type StageMemory, } from './inspect.js';
-export { convert, type ConvertOptions, type ConvertReport } from './convert.js';
+export { formatInfotext, parseInfotext, type Infotext, type InfotextValue } from './infotext/infotext.js';
+export { createSolver, Solver, type Evaluation, type SolverOptions } from './api/solver.js';
+export { createNoise, type NoiseOptions } from './api/noise.js';
+export { getDevices, getVersions, measurePeak, setLogger, type Peak, type PeakOptions, type Versions } from './api/devices.js';
+export { estimateMemory, inspect, type EstimateRequest, type InspectOptions, type MemoryEstimate, type StageEstimate, type StageMemory, } from './api/inspect.js';
+export { convert, type ConvertOptions, type ConvertReport } from './api/convert.js';
 export { BinaryNotFoundError, DeviceError, DiffusionError, DisposedError, ModelFormatError, OutOfMemoryError, UnsupportedModelError, type DiffusionErrorCode, type MemoryPlan, } from './errors.js';
 export type * from './types.js';

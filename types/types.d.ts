@@ -1,13 +1,13 @@
 /** The vocabulary of the public API: plain types, no code. */
-import type { Conditioning } from './conditioning.js';
+import type { Conditioning } from './api/conditioning.js';
 import type { RawImage } from './image/raw-image.js';
-import type { Emphasis } from './inputs.js';
-import type { ModelKind } from './kinds.js';
-import type { Latents } from './latents.js';
-import type { samplerNames, scheduleNames } from './solver-names.js';
-export type * from './generate-types.js';
-export type * from './inputs.js';
-export type * from './kinds.js';
+import type { Emphasis } from './kinds/inputs.js';
+import type { ModelKind } from './kinds/kinds.js';
+import type { Latents } from './api/latents.js';
+import type { samplerNames, scheduleNames } from './names.js';
+export type * from './kinds/generate-types.js';
+export type * from './kinds/inputs.js';
+export type * from './kinds/kinds.js';
 /** Where the networks run: a backend's name, optionally with the number of one of its devices (`cuda:1`). `auto` takes the best one present. */
 export type DeviceSpec = 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan' | `cuda:${number}` | `metal:${number}` | `vulkan:${number}`;
 /** How weights are held in memory or written to a file. The `q*` types are ggml's block formats. */

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import path from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { Kernels } from '../index.js'
-import { packageRoot } from '../package-root.js'
+import { packageRoot } from '../native/package-root.js'
 import type { BenchValues, Report, Row } from './bench-report.js'
 import { UsageError, type Io } from './command.js'
 

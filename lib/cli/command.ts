@@ -1,6 +1,6 @@
 /** What a command is, and the reading of its flags. */
 import { parseArgs } from 'node:util'
-import { nearestName } from '../suggest.js'
+import { nearestName } from '../options/suggest.js'
 
 /** A flag of a command. Its name is the API's option in kebab case. */
 export interface Flag {

@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { RawImage, type DiffusionPipeline, type GenerateOptions, type GenerateResult } from '../index.js'
-import { samplerNames, scheduleNames } from '../solver-names.js'
+import { samplerNames, scheduleNames } from '../names.js'
 import {
   plural,
   readNumber,

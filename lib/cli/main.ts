@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { OutOfMemoryError, type MemoryPlan } from '../index.js'
-import { nearestName } from '../suggest.js'
+import { nearestName } from '../options/suggest.js'
 import { benchCommand } from './bench.js'
 import { buildCommand } from './build.js'
 import { helpText, UsageError, type Command, type Io } from './command.js'

@@ -1,6 +1,6 @@
 /** Label maps of semantic synthesis: one whole number per pixel. */
-import type { SemanticMapInput } from '../inputs.js'
-import { invalidRange, isBytes, isInt32Array, isUint16Array } from '../validate.js'
+import type { SemanticMapInput } from '../kinds/inputs.js'
+import { invalidRange, isBytes, isInt32Array, isUint16Array } from '../options/validate.js'
 import { imageError } from './image-error.js'
 import { checkPixelNumbers, type PixelNumbers } from './pixel-numbers.js'
 import { isPng, readPngSamples } from './png.js'

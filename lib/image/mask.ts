@@ -1,6 +1,6 @@
 /** Masks of inpainting: pictures or numbers as one float per pixel, 0 or 1. */
-import type { MaskInput } from '../inputs.js'
-import { invalidRange, isBytes, isFloat32Array } from '../validate.js'
+import type { MaskInput } from '../kinds/inputs.js'
+import { invalidRange, isBytes, isFloat32Array } from '../options/validate.js'
 import { checkPixelNumbers, type PixelNumbers } from './pixel-numbers.js'
 import { RawImage } from './raw-image.js'
 import { inSlices } from './time-slice.js'

@@ -1,5 +1,5 @@
 /** Numbers of a caller, one per pixel: masks and label maps. */
-import { checkInteger, invalidRange, invalidType, knownKeys, show } from '../validate.js'
+import { checkInteger, invalidRange, invalidType, knownKeys, show } from '../options/validate.js'
 import { maxImageSide } from './image-error.js'
 
 /** One number per pixel, row by row. */

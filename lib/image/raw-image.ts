@@ -2,7 +2,18 @@ import { randomBytes } from 'node:crypto'
 import { open, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError } from '../errors.js'
-import { checkBoolean, checkInteger, checkName, fileUrlToPath, invalidRange, invalidType, isBytes, isUrl, knownKeys, show } from '../validate.js'
+import {
+  checkBoolean,
+  checkInteger,
+  checkName,
+  fileUrlToPath,
+  invalidRange,
+  invalidType,
+  isBytes,
+  isUrl,
+  knownKeys,
+  show,
+} from '../options/validate.js'
 import { imageError, maxImageFileBytes, maxImagePixels, maxImageSide } from './image-error.js'
 import { isPng, readPng, writePng } from './png.js'
 import { resizeFilters, resizePixels, type ResizeFilter } from './resize.js'

@@ -1,6 +1,6 @@
 /** Classes by name: which list a model's classes are of, and the number behind a name. */
-import { nearestName } from '../suggest.js'
-import { checkInteger, invalidRange, invalidType, show } from '../validate.js'
+import { nearestName } from '../options/suggest.js'
+import { checkInteger, invalidRange, invalidType, show } from '../options/validate.js'
 import { synonymsOf, type LabelListName } from './lists.js'
 
 /** Which list a model's classes are of, by its kind and their number. The weights do not say it; models of other sizes have classes without names. */

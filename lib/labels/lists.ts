@@ -1,5 +1,5 @@
 /** The lists of class names: ImageNet, Open Images, COCO-Stuff. */
-import { readAsset } from '../assets.js'
+import { readAsset } from '../model/assets.js'
 
 /**
  * `imagenet-1k`: ILSVRC 2012, the class-conditional models. `open-images`: the 340 categories of layout2img-openimages256. `coco-stuff`: all 182 labels, the semantic

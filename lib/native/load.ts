@@ -3,7 +3,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { BinaryNotFoundError } from '../errors.js'
-import { packageRoot } from '../package-root.js'
+import { packageRoot } from './package-root.js'
 import type { NativeAddon } from './contract.js'
 
 /** The C library, where the name of a prebuilt binary depends on it. */

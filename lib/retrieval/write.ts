@@ -1,7 +1,17 @@
 /** Writes retrieval databases, as safetensors. */
 import { open, rename, rm } from 'node:fs/promises'
 import { DiffusionError } from '../errors.js'
-import { checkFinite, checkInteger, checkShape, checkString, invalidRange, invalidType, isFloat32Array, knownKeys, show } from '../validate.js'
+import {
+  checkFinite,
+  checkInteger,
+  checkShape,
+  checkString,
+  invalidRange,
+  invalidType,
+  isFloat32Array,
+  knownKeys,
+  show,
+} from '../options/validate.js'
 
 /** Rows of a retrieval database. */
 export interface RetrievalRows {

@@ -1,5 +1,5 @@
 /** What a BERT tokenizer consists of, checked: from vocab.txt or tokenizer.json, and as the text that a GGUF file carries. */
-import { readAsset } from '../assets.js'
+import { readAsset } from '../model/assets.js'
 import { UnsupportedModelError } from '../errors.js'
 import {
   checkToken,

@@ -1,5 +1,5 @@
 /** Prompts as what the text encoder takes: windows of token ids (77 in CLIP and BERT) with a weight each. */
-import { checkInteger, checkName, checkString } from '../validate.js'
+import { checkInteger, checkName, checkString } from '../options/validate.js'
 import { parseEmphasis, type PromptPiece } from './emphasis.js'
 import type { TextTokenizer } from './text-tokenizer.js'
 

@@ -1,5 +1,5 @@
 /** CLIP's vocabulary: how its tokens follow from its byte-pair merges, and the asset that holds the merges of the public table. */
-import { readAsset } from '../assets.js'
+import { readAsset } from '../model/assets.js'
 
 /** Mark on the last piece of a word. */
 export const endOfWord = '</w>'

@@ -12,8 +12,8 @@
 #include "core/cpu.h"
 #include "graph/device.h"
 #include "graph/runner.h"
-#include "kernels/choice.h"
-#include "kernels/peak.h"
+#include "kernels/common/choice.h"
+#include "kernels/peak/peak.h"
 
 #ifndef LATENT_VERSION
 #define LATENT_VERSION "unknown"

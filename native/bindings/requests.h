@@ -7,7 +7,7 @@
 #include "core/json.h"
 #include "core/rng.h"
 #include "core/span.h"
-#include "formats/convert.h"
+#include "formats/convert/convert.h"
 #include "pipeline/pipeline.h"
 #include "samplers/solver.h"
 

@@ -4,12 +4,12 @@
 #include <set>
 
 #include "core/path.h"
-#include "formats/canonical.h"
-#include "formats/canonical_layout.h"
-#include "formats/canonical_source.h"
-#include "formats/config.h"
-#include "formats/detect.h"
+#include "formats/naming/canonical.h"
+#include "formats/naming/canonical_layout.h"
+#include "formats/naming/canonical_source.h"
 #include "formats/open.h"
+#include "formats/spec/config.h"
+#include "formats/spec/detect.h"
 
 namespace latent::formats {
 

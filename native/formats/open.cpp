@@ -5,12 +5,12 @@
 #include "core/json.h"
 #include "core/mapped_file.h"
 #include "core/path.h"
-#include "formats/bytes.h"
-#include "formats/gguf_reader.h"
-#include "formats/safetensors.h"
-#include "formats/sharded.h"
-#include "formats/torch_checkpoint.h"
-#include "formats/zip_archive.h"
+#include "formats/containers/bytes.h"
+#include "formats/containers/gguf_reader.h"
+#include "formats/containers/safetensors.h"
+#include "formats/containers/sharded.h"
+#include "formats/containers/torch_checkpoint.h"
+#include "formats/containers/zip_archive.h"
 
 namespace latent::formats {
 

@@ -12,7 +12,7 @@
 #include "core/memory.h"
 #include "graph/ggml_handles.h"
 #include "graph/runner.h"
-#include "kernels/choice.h"
+#include "kernels/common/choice.h"
 
 namespace latent::graph {
 

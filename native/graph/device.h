@@ -10,7 +10,7 @@
 
 #include "core/job.h"
 #include "graph/profile.h"
-#include "kernels/pool.h"
+#include "kernels/common/pool.h"
 
 struct ggml_backend;
 struct ggml_backend_buffer;

@@ -6,8 +6,8 @@
 
 #include "core/environment.h"
 #include "core/json.h"
-#include "graph/ops_cpu.h"
-#include "graph/ops_ggml.h"
+#include "graph/fused/ops_cpu.h"
+#include "graph/portable/ops_ggml.h"
 
 namespace latent::graph {
 

@@ -10,7 +10,7 @@
 #include "graph/convert_rows.h"
 #include "graph/ggml_handles.h"
 #include "graph/runner.h"
-#include "kernels/matmul.h"
+#include "kernels/common/matmul.h"
 
 namespace latent::graph {
 

@@ -5,7 +5,7 @@
 
 #include "core/job.h"
 #include "core/span.h"
-#include "kernels/pool.h"
+#include "kernels/common/pool.h"
 
 namespace latent::models {
 

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <functional>
 
-#include "kernels/vectors.h"
+#include "kernels/common/vectors.h"
 
 namespace latent::models {
 

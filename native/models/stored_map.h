@@ -6,7 +6,7 @@
 #include "core/pages.h"
 #include "core/span.h"
 #include "core/tensor_source.h"
-#include "kernels/pool.h"
+#include "kernels/common/pool.h"
 
 namespace latent::models {
 

@@ -2,9 +2,9 @@
 #include <algorithm>
 
 #include "pipeline/checks.h"
+#include "pipeline/image/tiling.h"
+#include "pipeline/image/upscaling.h"
 #include "pipeline/latent_pipeline.h"
-#include "pipeline/tiling.h"
-#include "pipeline/upscaling.h"
 
 namespace latent::pipeline {
 

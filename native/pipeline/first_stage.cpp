@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include "pipeline/checks.h"
+#include "pipeline/image/tiling.h"
+#include "pipeline/image/upscaling.h"
 #include "pipeline/latent_pipeline.h"
-#include "pipeline/tiling.h"
-#include "pipeline/upscaling.h"
 
 namespace latent::pipeline {
 namespace {

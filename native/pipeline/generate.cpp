@@ -3,7 +3,7 @@
 #include <chrono>
 
 #include "pipeline/checks.h"
-#include "pipeline/inpainting.h"
+#include "pipeline/image/inpainting.h"
 #include "pipeline/latent_pipeline.h"
 
 namespace latent::pipeline {

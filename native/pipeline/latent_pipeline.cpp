@@ -6,8 +6,8 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "pipeline/checks.h"
-#include "pipeline/preview.h"
-#include "pipeline/upscaling.h"
+#include "pipeline/image/preview.h"
+#include "pipeline/image/upscaling.h"
 
 namespace latent::pipeline {
 namespace {

@@ -9,9 +9,9 @@
 #include "formats/model_files.h"
 #include "models/autoencoder.h"
 #include "models/unet.h"
-#include "pipeline/conditioners.h"
-#include "pipeline/memory_plan.h"
-#include "pipeline/nearest_plan.h"
+#include "pipeline/conditioners/conditioners.h"
+#include "pipeline/memory/memory_plan.h"
+#include "pipeline/memory/nearest_plan.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/sampling.h"
 

@@ -19,7 +19,7 @@ import {
   setLogger,
   UnsupportedModelError,
 } from '../../lib/index'
-import { samplerNames, scheduleNames } from '../../lib/solver-names'
+import { samplerNames, scheduleNames } from '../../lib/names'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 import { zipStored } from '../helpers/torch-checkpoint'
 

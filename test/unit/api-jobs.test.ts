@@ -1,4 +1,4 @@
-import { progressReporter, runJob } from '../../lib/job'
+import { progressReporter, runJob } from '../../lib/native/job'
 import type { NativeCallbacks, NativeJob } from '../../lib/native/contract'
 import type { Progress } from '../../lib/types'
 

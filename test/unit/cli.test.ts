@@ -3,7 +3,7 @@ import { camelCase, plural, readFlags, toJson, UsageError, type Flags } from '..
 import { outputName, readDrawingOptions } from '../../lib/cli/drawing'
 import { readLoadOptions } from '../../lib/cli/model-flags'
 import { progressLine } from '../../lib/cli/progress-bar'
-import { samplerNames, scheduleNames } from '../../lib/solver-names'
+import { samplerNames, scheduleNames } from '../../lib/names'
 import { cli } from '../helpers/cli'
 import manifest from '../../package.json'
 

@@ -1,4 +1,4 @@
-import { readInfo } from '../../lib/info'
+import { readInfo } from '../../lib/api/info'
 import type { NativePipeline } from '../../lib/native/contract'
 
 const read = (info: object) =>

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { RawImage } from '../../lib/image/raw-image'
-import { formatInfotext, parseInfotext, type InfotextValue } from '../../lib/infotext'
-import { samplerWord, scheduleWord } from '../../lib/infotext-words'
+import { formatInfotext, parseInfotext, type InfotextValue } from '../../lib/infotext/infotext'
+import { samplerWord, scheduleWord } from '../../lib/infotext/words'
 import { processorTime } from '../helpers/processor-time'
 
 const text = readFileSync(path.join('test', 'fixtures', 'procedures', 'infotext.json'), 'utf8')

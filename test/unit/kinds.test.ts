@@ -1,6 +1,6 @@
 /** Every kind of model takes its own options, and says of the others what they are for and what it takes. */
-import { resolveGenerate } from '../../lib/generate-options'
-import { resolveLoad } from '../../lib/options'
+import { resolveGenerate } from '../../lib/api/generate-options'
+import { resolveLoad } from '../../lib/options/options'
 import type { GenerateOptions, ModelKind, PipelineInfo } from '../../lib/types'
 import { bertInfo, infoOf, rdmTextInfo, rejection, textInpaintInfo, upscalerInfo } from '../helpers/infos'
 

@@ -1,5 +1,12 @@
 /** Boxes to tokens: the golden layout, rounding, flags, crops, and everything that is refused. */
-import { layoutEncodingOf, layoutLength, layoutTokens, openImagesEncoding, type LayoutEncoding, type LayoutObject } from '../../lib/layout-tokens'
+import {
+  layoutEncodingOf,
+  layoutLength,
+  layoutTokens,
+  openImagesEncoding,
+  type LayoutEncoding,
+  type LayoutObject,
+} from '../../lib/model/layout-tokens'
 import { loadCase } from '../helpers/golden'
 import { readArrays } from '../helpers/safetensors'
 

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { BinaryNotFoundError } from '../../lib/errors'
 import { candidates, chooseBinary, loadAddon } from '../../lib/native/load'
-import { packageRoot } from '../../lib/package-root'
+import { packageRoot } from '../../lib/native/package-root'
 import { temporaryFolder } from '../helpers/golden'
 
 const platform = `${process.platform}-${process.arch}`

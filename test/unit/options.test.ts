@@ -1,7 +1,7 @@
-import { resolveGenerate } from '../../lib/generate-options'
-import { resolveLoad } from '../../lib/options'
+import { resolveGenerate } from '../../lib/api/generate-options'
+import { resolveLoad } from '../../lib/options/options'
 import type { GenerateOptions, LoadOptions, PipelineInfo } from '../../lib/types'
-import { nearestName } from '../../lib/suggest'
+import { nearestName } from '../../lib/options/suggest'
 
 const info = {
   kind: 'text',

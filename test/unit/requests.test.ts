@@ -1,10 +1,10 @@
 /** What crosses to the engine for each kind of model, and what comes back: on an engine that only listens. */
-import { encodeCondition, encodeQuery, loss } from '../../lib/encode-condition'
-import { generate, type GenerateContext } from '../../lib/generate'
+import { encodeCondition, encodeQuery, loss } from '../../lib/api/encode-condition'
+import { generate, type GenerateContext } from '../../lib/api/generate'
 import { RawImage } from '../../lib/image/raw-image'
 import { labelsOf } from '../../lib/labels/labels'
 import type { NativeConditionArrays, NativeJob } from '../../lib/native/contract'
-import type { PipelineTokenizer } from '../../lib/tokenizer'
+import type { PipelineTokenizer } from '../../lib/text/tokenizer'
 import type { AnyGenerateOptions, PipelineInfo } from '../../lib/types'
 import { infoOf, rdmTextInfo, textInpaintInfo, upscalerInfo } from '../helpers/infos'
 import { pngFile, type PngSpec } from '../helpers/png-file'

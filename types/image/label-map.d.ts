@@ -1,5 +1,5 @@
 /** Label maps of semantic synthesis: one whole number per pixel. */
-import type { SemanticMapInput } from '../inputs.js';
+import type { SemanticMapInput } from '../kinds/inputs.js';
 import { type PixelNumbers } from './pixel-numbers.js';
 /** Labels row by row, of [height, width]. */
 export type Labels = PixelNumbers<Int32Array>;

@@ -1,5 +1,5 @@
 /** Masks of inpainting: pictures or numbers as one float per pixel, 0 or 1. */
-import type { MaskInput } from '../inputs.js';
+import type { MaskInput } from '../kinds/inputs.js';
 import { type PixelNumbers } from './pixel-numbers.js';
 /** 1 repaints, 0 keeps. */
 export type Mask = PixelNumbers<Float32Array>;

@@ -4,9 +4,9 @@
 #include <stdexcept>
 #include <vector>
 
-#include "kernels/choice.h"
-#include "kernels/peak.h"
-#include "kernels/pool.h"
+#include "kernels/common/choice.h"
+#include "kernels/common/pool.h"
+#include "kernels/peak/peak.h"
 #include "reference.h"
 
 using namespace kernel_tests;

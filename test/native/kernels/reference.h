@@ -7,10 +7,10 @@
 
 #include "check.h"
 #include "core/tensor_source.h"
-#include "kernels/attention.h"
-#include "kernels/matmul.h"
-#include "kernels/rows.h"
-#include "kernels/vectors.h"
+#include "kernels/common/attention.h"
+#include "kernels/common/matmul.h"
+#include "kernels/common/rows.h"
+#include "kernels/common/vectors.h"
 
 // Random data and plain float64 definitions for the tests of kernels.
 

@@ -7,7 +7,7 @@
 #include "golden_case.h"
 #include "graph/device.h"
 #include "graph/weights.h"
-#include "kernels/tile.h"
+#include "kernels/common/tile.h"
 
 // What the golden tests of the networks share.
 

@@ -2,10 +2,10 @@
 
 #include "check.h"
 #include "fixture.h"
-#include "pipeline/conditioning.h"
-#include "pipeline/memory_plan.h"
-#include "pipeline/preview.h"
-#include "pipeline/tiling.h"
+#include "pipeline/conditioners/conditioning.h"
+#include "pipeline/image/preview.h"
+#include "pipeline/image/tiling.h"
+#include "pipeline/memory/memory_plan.h"
 
 using namespace latent;
 using namespace latent::pipeline;

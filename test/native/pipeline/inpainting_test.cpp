@@ -1,4 +1,4 @@
-#include "pipeline/inpainting.h"
+#include "pipeline/image/inpainting.h"
 
 #include <algorithm>
 #include <functional>

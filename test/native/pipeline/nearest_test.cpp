@@ -1,5 +1,5 @@
 #include "loaded.h"
-#include "pipeline/nearest_plan.h"
+#include "pipeline/memory/nearest_plan.h"
 
 using namespace loaded;
 

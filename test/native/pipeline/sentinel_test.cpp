@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "kernels/tile.h"
+#include "kernels/common/tile.h"
 #include "loaded.h"
 
 using namespace loaded;

@@ -4,9 +4,9 @@
 #include <optional>
 
 #include "check.h"
-#include "formats/canonical.h"
-#include "formats/canonical_source.h"
 #include "formats/model_files.h"
+#include "formats/naming/canonical.h"
+#include "formats/naming/canonical_source.h"
 #include "formats/open.h"
 #include "golden.h"
 

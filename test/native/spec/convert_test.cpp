@@ -3,8 +3,8 @@
 
 #include "check.h"
 #include "core/path.h"
-#include "formats/convert.h"
-#include "formats/quantise.h"
+#include "formats/convert/convert.h"
+#include "formats/convert/quantise.h"
 #include "golden.h"
 
 using latent::DType;

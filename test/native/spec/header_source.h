@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "formats/canonical_layout.h"
-#include "formats/detect.h"
+#include "formats/naming/canonical_layout.h"
+#include "formats/spec/detect.h"
 
 // Models without weights: the names and shapes of their files.
 

@@ -5,7 +5,7 @@
 #include "check.h"
 #include "core/error.h"
 #include "core/k_quants.h"
-#include "formats/quantise.h"
+#include "formats/convert/quantise.h"
 #include "ggml.h"
 
 using namespace latent;

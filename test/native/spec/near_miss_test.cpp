@@ -2,7 +2,7 @@
 #include <functional>
 
 #include "check.h"
-#include "formats/convert.h"
+#include "formats/convert/convert.h"
 #include "formats/model_files.h"
 #include "golden.h"
 #include "published_parts.h"

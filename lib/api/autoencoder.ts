@@ -1,0 +1,211 @@
+import { checkCodes, isCodes, type Codes } from './codes.js'
+import { LoadedModel } from '../model/engine.js'
+import { readInfo } from './info.js'
+import { runJob } from '../native/job.js'
+import { latentsOf, nativeLatents, wrapLatents, type Latents } from './latents.js'
+import type { NativeDecoded, NativePipeline } from '../native/contract.js'
+import { optionalSignal, resolveLoad, resolveRng, resolveSeed } from '../options/options.js'
+import type { CallOptions, DecodeOptions, ImageInput, LoadOptions, ModelSource, PipelineInfo, RngName } from '../types.js'
+import type { RawImage } from '../image/raw-image.js'
+import { imageTensor, toRawImage } from '../image/tensors.js'
+import { checkBoolean, checkName, invalidRange, invalidType, knownKeys } from '../options/validate.js'
+
+/** Forms in which an encoder's result is handed out as latents. */
+export type LatentOutput = 'sample' | 'mean' | 'moments' | 'prequant'
+
+/** Options of {@link Autoencoder.encode}. */
+export interface AutoencoderEncodeOptions extends CallOptions {
+  /**
+   * KL: `sample` (default) draws from the posterior, `mean` takes its mean, `moments` gives mean and log-variance channels.
+   * VQ: `prequant` (default; `sample` and `mean` are the same) is what the encoder gives before quantisation, `codes` the numbers of the nearest codebook entries.
+   */
+  output?: LatentOutput | 'codes'
+  /** For `sample`. Default: random. */
+  seed?: number | bigint
+  rng?: RngName
+}
+
+/** What {@link Autoencoder.info} adds to a pipeline's: how the codes are kept in bounds. */
+export type AutoencoderInfo = PipelineInfo & {
+  /** `kl`: a Gaussian posterior close to a standard normal one. `vq`: entries of a codebook. */
+  regularization: 'kl' | 'vq'
+  /** Entries of the codebook, 0 for `kl`. */
+  codebookSize: number
+}
+
+let create: (model: LoadedModel, info: PipelineInfo, owner: boolean) => Autoencoder
+
+function firstStageInfo(info: PipelineInfo): AutoencoderInfo {
+  const stage = (info.spec.firstStage ?? {}) as { kind?: unknown; codebookSize?: unknown }
+  return { ...info, regularization: stage.kind === 'vq' ? 'vq' : 'kl', codebookSize: typeof stage.codebookSize === 'number' ? stage.codebookSize : 0 }
+}
+
+function isVq(info: PipelineInfo): boolean {
+  return firstStageInfo(info).regularization === 'vq'
+}
+
+/** An encoder's output that the first stage has. */
+export function checkLatentOutput(value: unknown, name: string, info: PipelineInfo): LatentOutput {
+  const output = checkName(value, name, ['sample', 'mean', 'moments', 'prequant'] as const)
+  if (output === 'moments' && isVq(info))
+    throw invalidRange(`${name}: this first stage is VQ and has no posterior; 'prequant' is what its encoder gives`)
+  if (output === 'prequant' && !isVq(info))
+    throw invalidRange(`${name}: this first stage is KL and quantises nothing; 'moments' is what its encoder gives`)
+  return output
+}
+
+/** Checked options of a decode call. */
+export function resolveDecode(
+  options: DecodeOptions | undefined,
+  where: string,
+  info: PipelineInfo,
+): { request: { output: 'image' | 'float'; quantize?: boolean }; signal: AbortSignal | undefined } {
+  const o = knownKeys(options, where, ['output', 'quantize', 'signal'])
+  const quantize = o.quantize === undefined ? {} : { quantize: checkBoolean(o.quantize, 'quantize') }
+  if (o.quantize === true && !isVq(info)) throw invalidRange('quantize: this first stage is KL and has no codebook')
+  const output = o.output === undefined ? 'image' : checkName(o.output, 'output', ['image', 'float'] as const)
+  return { request: { output, ...(isVq(info) ? quantize : {}) }, signal: optionalSignal(o) }
+}
+
+function decoded({ images, tensor }: NativeDecoded): RawImage[] | Float32Array {
+  return tensor ? tensor.data : images.map((picture) => toRawImage(picture))
+}
+
+/** Runs the decoder on latents in the units of the pipeline. */
+export async function decodeLatents(
+  native: NativePipeline,
+  latents: Latents,
+  { request, signal }: ReturnType<typeof resolveDecode>,
+): Promise<RawImage[] | Float32Array> {
+  const handle = nativeLatents(latents, 'latents')
+  return decoded(await runJob((callbacks) => native.decode(JSON.stringify(request), handle, callbacks), { signal }))
+}
+
+/** A copy of latents, times `factor`. */
+async function scaled(latents: Latents, factor: number): Promise<Latents> {
+  const values = await latents.read()
+  return latentsOf(
+    values.map((value) => value * factor),
+    latents.shape,
+  )
+}
+
+/**
+ * A first stage alone: pictures to codes and back. Its latents are the raw codes, without the scale factor of a pipeline.
+ * `Autoencoder.load()` for a file of its own (or that part of a whole model); `pipe.firstStage` for the one inside a pipeline.
+ */
+export class Autoencoder implements AsyncDisposable {
+  readonly #model: LoadedModel
+  /** False for the first stage inside a pipeline, which the pipeline disposes of. */
+  readonly #owner: boolean
+  /** What was loaded. `regularization` says whether the codes are KL or VQ. */
+  readonly info: AutoencoderInfo
+
+  static {
+    create = (model, info, owner) => new Autoencoder(model, info, owner)
+  }
+
+  private constructor(model: LoadedModel, info: PipelineInfo, owner: boolean) {
+    this.#model = model
+    this.#owner = owner
+    this.info = firstStageInfo(info)
+  }
+
+  /** Loads the first stage of a file or folder (without a source: of the model inside the package); everything else in it is left alone. */
+  static async load(source?: ModelSource, options?: LoadOptions): Promise<Autoencoder> {
+    const load = resolveLoad(options, 'Autoencoder.load()')
+    load.request.spec = { ...(load.request.spec as object | undefined), scaleFactor: 1 }
+    const model = await LoadedModel.load(source, load, 'autoencoder', { firstStageOnly: true })
+    return create(model, readInfo(model.native), true)
+  }
+
+  /** What latents of the engine are multiplied by: 1 where the first stage was loaded by itself. */
+  get #scale(): number {
+    return this.info.spec.scaleFactor
+  }
+
+  /** Pictures to latents [n, channels, height / factor, width / factor], or with `output: 'codes'` (VQ) to numbers. Sides must be multiples of `info.downsampling`. */
+  async encode(image: ImageInput, options: AutoencoderEncodeOptions & { output: 'codes' }): Promise<Codes>
+  async encode(image: ImageInput, options?: AutoencoderEncodeOptions & { output?: LatentOutput }): Promise<Latents>
+  async encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents | Codes> {
+    this.#model.usable()
+    return this.#model.track(this.#encode(image, options))
+  }
+
+  async #encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents | Codes> {
+    const o = knownKeys(options, 'encode()', ['output', 'seed', 'rng', 'signal'])
+    if (o.output !== undefined) checkName(o.output, 'output', ['sample', 'mean', 'moments', 'prequant', 'codes'] as const)
+    if (o.output === 'codes') return this.#codes(image, optionalSignal(o))
+    const mode = o.output === undefined ? (isVq(this.info) ? 'prequant' : 'sample') : checkLatentOutput(o.output, 'output', this.info)
+    const request = { mode, seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
+    const signal = optionalSignal(o)
+    const { data, shape } = await imageTensor(image, 'image')
+    const native = await runJob((callbacks) => this.#model.native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal })
+    const latents = wrapLatents(native)
+    if (this.#scale === 1 || mode === 'moments' || mode === 'prequant') return latents
+    const raw = await scaled(latents, 1 / this.#scale)
+    latents.dispose()
+    return raw
+  }
+
+  /** VQ: pictures to the numbers of their codebook entries, [n, height / factor, width / factor]: the same as `encode(image, { output: 'codes' })`. */
+  async codes(image: ImageInput, options?: CallOptions): Promise<Codes> {
+    this.#model.usable()
+    return this.#model.track(this.#codes(image, optionalSignal(knownKeys(options, 'codes()', ['signal']))))
+  }
+
+  async #codes(image: ImageInput, signal: AbortSignal | undefined): Promise<Codes> {
+    if (!isVq(this.info)) throw invalidRange('This first stage is KL and has no codes; encode() gives its latents')
+    const { data, shape } = await imageTensor(image, 'image')
+    const result = await runJob((callbacks) => this.#model.native.encodeCodes(JSON.stringify({ shape }), data, callbacks), { signal })
+    return { data: result.codes, shape: result.shape }
+  }
+
+  /**
+   * Latents or (VQ) codes to 8-bit pictures, or with `output: 'float'` to planar [n, channels, height, width] numbers, not clamped. VQ latents become their nearest codes
+   * first, unless `quantize` is false.
+   */
+  async decode(from: Latents | Codes, options: DecodeOptions & { output: 'float' }): Promise<Float32Array>
+  async decode(from: Latents | Codes, options?: DecodeOptions & { output?: 'image' }): Promise<RawImage[]>
+  async decode(from: Latents | Codes, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
+    this.#model.usable()
+    return this.#model.track(this.#decode(from, options))
+  }
+
+  async #decode(from: Latents | Codes, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
+    const resolved = resolveDecode(options, 'decode()', this.info)
+    if (isCodes(from)) return this.#decodeCodes(from, resolved)
+    nativeLatents(from, 'latents')
+    if (this.#scale === 1) return decodeLatents(this.#model.native, from, resolved)
+    const inPipelineUnits = await scaled(from, this.#scale)
+    try {
+      return await decodeLatents(this.#model.native, inPipelineUnits, resolved)
+    } finally {
+      inPipelineUnits.dispose()
+    }
+  }
+
+  async #decodeCodes(codes: Codes, { request, signal }: ReturnType<typeof resolveDecode>): Promise<RawImage[] | Float32Array> {
+    if (!isVq(this.info)) throw invalidRange('This first stage is KL and has no codes; decode() takes its latents')
+    if (request.quantize === false) throw invalidRange('quantize: codes are entries of the codebook already')
+    const { data, shape } = checkCodes(codes, this.info.codebookSize)
+    return decoded(
+      await runJob((callbacks) => this.#model.native.decodeCodes(JSON.stringify({ shape, output: request.output }), data, callbacks), { signal }),
+    )
+  }
+
+  /** Waits for running work and frees everything. The one inside a pipeline belongs to the pipeline: dispose of that. Idempotent. */
+  async dispose(): Promise<void> {
+    if (!this.#owner) throw invalidType('This first stage belongs to a pipeline; dispose of the pipeline')
+    return this.#model.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose()
+  }
+}
+
+/** For the pipeline: its own first stage. */
+export function firstStageOf(model: LoadedModel, info: PipelineInfo): Autoencoder {
+  return create(model, info, false)
+}

@@ -1,0 +1,111 @@
+import { nativeLatents, type Latents } from './latents.js'
+import type { NativeConditioning } from '../native/contract.js'
+import { addon, guarded } from '../native/call.js'
+import { checkFinite, checkInteger, checkShape, invalidRange, invalidType, isFloat32Array, knownKeys, show } from '../options/validate.js'
+
+let wrap: (native: NativeConditioning) => Conditioning
+let unwrap: (conditioning: Conditioning) => NativeConditioning
+
+/** What {@link Conditioning.from} takes beside the tokens. */
+export interface ConditioningExtras {
+  /** Channels that are concatenated to the latents, [n, channels, height, width]; n 1 for all pictures, or one each. Copied. */
+  concat?: Latents
+  /** Row of the network's own class table: the noise level of the SD x4 upscaler. */
+  classLabel?: number
+}
+
+/**
+ * What steers a run, float32, held by the engine: tokens for cross-attention [1, tokens, dim], channels concatenated to the latents, a class of the network's own
+ * table; each where the model has it.
+ */
+export class Conditioning implements Disposable {
+  readonly #native: NativeConditioning
+  /** Length of the sequence: 77 per chunk for CLIP, 1 for a class; 0 where the model has no cross-attention. */
+  readonly tokens: number
+  /** Width of the embedding. */
+  readonly dim: number
+  /** True where a part of the prompt did not fit and was cut off. */
+  readonly truncated: boolean
+  /** [n, channels, height, width] of what is concatenated to the latents: label map, small picture, or masked picture and mask. Null where nothing is. */
+  readonly concatShape: readonly [number, number, number, number] | null
+  /** Row of the network's own class table, undefined where there is none. */
+  readonly classLabel: number | undefined
+
+  static {
+    wrap = (native) => new Conditioning(native)
+    unwrap = (conditioning) => conditioning.#native
+  }
+
+  private constructor(native: NativeConditioning) {
+    this.#native = native
+    this.tokens = native.tokens
+    this.dim = native.dim
+    this.truncated = native.truncated
+    this.concatShape = native.concatShape ?? null
+    this.classLabel = native.classLabel >= 0 ? native.classLabel : undefined
+  }
+
+  /** [1, tokens, dim] */
+  get shape(): readonly [1, number, number] {
+    return [1, this.tokens, this.dim]
+  }
+
+  /** Copies an array of finite numbers into a new conditioning. `shape`: [1, tokens, dim] or [tokens, dim]. Without tokens both are null, and `concat` is needed. */
+  static from(data: Float32Array | null, shape: readonly number[] | null, extras?: ConditioningExtras): Conditioning {
+    const o = knownKeys(extras, 'Conditioning.from()', ['concat', 'classLabel'])
+    const concat = o.concat === undefined ? null : nativeLatents(o.concat, 'concat')
+    const label = o.classLabel === undefined ? -1 : checkInteger(o.classLabel, 'classLabel', { min: 0, max: 2 ** 31 - 1 })
+    if (data === null || shape === null) {
+      if (data !== null || shape !== null || !concat) throw invalidType('data and shape are null together, where concat is given')
+      return wrap(guarded(() => addon().conditioningFrom(null, null, concat, label)))
+    }
+    if (!isFloat32Array(data)) throw invalidType(`data must be a Float32Array, not ${show(data)}`)
+    const given = checkShape(shape, 'shape', data.length)
+    const full = given.length === 2 ? [1, ...given] : given
+    if (full.length !== 3 || full[0] !== 1) throw invalidRange(`shape must be [1, tokens, dim] or [tokens, dim], not [${given.join(', ')}]`)
+    checkFinite(data, 'data')
+    return wrap(guarded(() => addon().conditioningFrom(full, data, concat, label)))
+  }
+
+  /** The tokens, row-major, in a new array or in `into` (of exactly the right length); empty where there are none. */
+  async read(into?: Float32Array): Promise<Float32Array> {
+    const target = targetOf(into, this.shape)
+    if (this.tokens > 0) guarded(() => this.#native.read(target))
+    return target
+  }
+
+  /** The concatenated channels, row-major; empty where there are none. */
+  async readConcat(into?: Float32Array): Promise<Float32Array> {
+    const target = targetOf(into, this.concatShape ?? [0])
+    if (this.concatShape) guarded(() => this.#native.readConcat(target))
+    return target
+  }
+
+  /** Frees the numbers. Idempotent. */
+  dispose(): void {
+    this.#native.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+function targetOf(into: Float32Array | undefined, shape: readonly number[]): Float32Array {
+  const length = shape.reduce((a, b) => a * b, 1)
+  const target = into ?? new Float32Array(length)
+  if (!isFloat32Array(target)) throw invalidType(`into must be a Float32Array, not ${show(target)}`)
+  if (target.length !== length) throw invalidRange(`into must have ${length} values (shape [${shape.join(', ')}]), not ${target.length}`)
+  return target
+}
+
+/** For the modules of this package: a handle of the engine as the public class. */
+export function wrapConditioning(native: NativeConditioning): Conditioning {
+  return wrap(native)
+}
+
+/** For the modules of this package: the engine's handle of an option that must be a Conditioning. */
+export function nativeConditioning(value: unknown, name: string): NativeConditioning {
+  if (!(value instanceof Conditioning)) throw invalidType(`${name} must be a Conditioning, not ${show(value)}`)
+  return unwrap(value)
+}

@@ -1,0 +1,203 @@
+/** generate(): from checked options to one native request, and from its result to pictures with their settings. */
+import { gatherCondition, type ConditionContext, type GatheredCondition } from '../kinds/conditions.js'
+import { resolveGenerate, type ResolvedGenerate } from './generate-options.js'
+import { cropPicture, framedSize, padEdges, padMask, type Size } from '../image/framing.js'
+import { readMaskOf, resampleMask, type Mask } from '../image/mask.js'
+import { sizeInMultiples } from '../image/preprocess.js'
+import { getVersions } from './devices.js'
+import { writeInfotext } from '../infotext/fields.js'
+import { runJob } from '../native/job.js'
+import { nativeLatents } from './latents.js'
+import type { NativeGenerateRequest, NativeGenerateResult, NativePipeline, NativePromptTokens } from '../native/contract.js'
+import { resolveSide } from '../options/options.js'
+import { unetDownsampling } from '../model/spec.js'
+import { imageTensor, readImage, toRawImage } from '../image/tensors.js'
+import type { AnyResolvedOptions, FloatImage, GenerateOptions, GenerateResult, ModelPart, PipelineInfo, ResolvedCommon, Timings } from '../types.js'
+import { invalidRange } from '../options/validate.js'
+
+/** What generate() needs of a pipeline. */
+export interface GenerateContext extends ConditionContext {
+  native: NativePipeline
+  /** For the settings in the picture. */
+  modelName: string
+}
+
+/** Everything that crosses to the engine, apart from the sampling options. */
+interface Gathered extends GatheredCondition {
+  /** Of the finished pictures. */
+  size: Size
+  /** What the engine is asked for: `size`, or with a mask the next size that the networks take. */
+  frame: Size
+  /** Start of image to image, and what of it to repaint; both of the frame's size. */
+  start: FloatImage | undefined
+  mask: Mask | undefined
+  latents: Float32Array | undefined
+  latentsShape: readonly number[] | undefined
+  negative: NativePromptTokens | undefined
+}
+
+/** A size that the inputs set; one that the caller names must be the same. */
+function givenSize(size: Size, { width = size.width, height = size.height }: ResolvedGenerate, info: PipelineInfo): Size {
+  if (width === size.width && height === size.height) return size
+  const what = info.kind === 'semantic' ? 'label map' : 'picture'
+  throw invalidRange(`width and height follow the ${what} for this model: ${size.width}x${size.height}, not ${width}x${height}`)
+}
+
+/** The size asked for, or the picture's in multiples that the networks take, or the model's. */
+function drawnSize({ width, height }: ResolvedGenerate, own: Size | undefined, { sizeMultiple, defaults }: PipelineInfo): Size {
+  const usual = own ? sizeInMultiples(own, sizeMultiple) : defaults
+  return { width: resolveSide(width, 'width', usual.width, sizeMultiple), height: resolveSide(height, 'height', usual.height, sizeMultiple) }
+}
+
+/** Size of the pictures, and the start of image to image in that size. A picture with a mask keeps its own, and is padded where the networks need more. */
+async function settleSize(
+  resolved: ResolvedGenerate,
+  info: PipelineInfo,
+  fixed?: Size,
+): Promise<Pick<Gathered, 'size' | 'frame' | 'start' | 'mask'>> {
+  const { start: input, startMask, width, height } = resolved
+  if (input === undefined) {
+    const size = fixed ? givenSize(fixed, resolved, info) : drawnSize(resolved, undefined, info)
+    return { size, frame: size, start: undefined, mask: undefined }
+  }
+  const given = await readImage(input)
+  const image = await imageTensor(given, 'image')
+  const own = { width: image.shape[3]!, height: image.shape[2]! }
+  const mask = startMask === undefined ? undefined : await readMaskOf(own, startMask)
+  if (mask && !fixed && (width ?? own.width) === own.width && (height ?? own.height) === own.height) {
+    const frame = framedSize(own, info.sizeMultiple)
+    return { size: own, frame, start: await padEdges(image, frame), mask: padMask(mask, frame) }
+  }
+  const size = fixed ? givenSize(fixed, resolved, info) : drawnSize(resolved, own, info)
+  const fits = own.width === size.width && own.height === size.height
+  return {
+    size,
+    frame: size,
+    start: fits ? image : await imageTensor(given, 'image', size),
+    mask: mask && resampleMask(mask, size.width, size.height),
+  }
+}
+
+function checkRows(shape: readonly number[] | undefined, count: number): void {
+  if (shape && shape[0] !== 1 && shape[0] !== count)
+    throw invalidRange(`image holds ${shape[0]} pictures for a count of ${count}; give one, or as many as count`)
+}
+
+async function gatherLatents({ latents, count }: ResolvedGenerate, size: Size, info: PipelineInfo) {
+  if (latents === undefined) return { latents: undefined, latentsShape: undefined }
+  nativeLatents(latents, 'latents')
+  // Pictures of any size are padded: for super-resolution until they halve evenly all the way, else to what the network takes.
+  const multiple = info.kind === 'superres' ? info.downsampling * unetDownsampling(info) : info.sizeMultiple
+  const side = (pixels: number) => (Math.ceil(pixels / multiple) * multiple) / info.downsampling
+  const expected = [count, info.latentChannels, side(size.height), side(size.width)]
+  if (latents.shape.some((length, i) => length !== expected[i]))
+    throw invalidRange(`latents have the shape [${latents.shape.join(', ')}]; size and count ask for [${expected.join(', ')}]`)
+  return { latents: await latents.read(), latentsShape: latents.shape }
+}
+
+async function gather(resolved: ResolvedGenerate, context: GenerateContext): Promise<Gathered> {
+  const { info } = context
+  const { prompt } = resolved.inputs
+  const [positive, negative] =
+    prompt && resolved.negativePrompt !== undefined
+      ? context.tokenizer().pair(prompt.text, resolved.negativePrompt, { emphasis: prompt.emphasis, clipSkip: prompt.clipSkip ?? 0 })
+      : []
+  const own = await gatherCondition(resolved.inputs, context, resolved.signal, positive)
+  const { size, frame, start, mask } = await settleSize(resolved, info, own.size)
+  checkRows(start?.shape ?? own.condition.imageShape, resolved.count)
+  return { ...own, size, frame, start, mask, ...(await gatherLatents(resolved, size, info)), negative }
+}
+
+function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered: Gathered): NativeGenerateRequest {
+  const { condition, frame, start, mask, latentsShape, negative } = gathered
+  return {
+    ...sampling.request,
+    ...condition,
+    ...(negative ? { negative } : {}),
+    ...frame,
+    count,
+    ...(start ? { imageShape: [...start.shape] } : {}),
+    ...(mask ? { maskShape: [1, 1, mask.height, mask.width] } : {}),
+    ...(latentsShape ? { latentsShape: [...latentsShape] } : {}),
+    previewEvery: preview?.every ?? 0,
+    previewMethod: preview?.method ?? 'linear',
+    outputFloat: false,
+  }
+}
+
+/** The sampling options with every default filled in: what was checked, completed by what the engine chose. */
+function resolvedCommon(resolved: ResolvedGenerate, size: Size, info: PipelineInfo, chosen: { eta?: number }): ResolvedCommon {
+  const { request, seed, schedule } = resolved.sampling
+  const eta = chosen.eta ?? request.eta
+  const settledSchedule = schedule ?? (request.schedule || info.defaultSchedules[request.sampler])
+  return {
+    ...size,
+    count: resolved.count,
+    steps: request.steps,
+    guidanceScale: request.guidanceScale,
+    guidanceRescale: request.guidanceRescale,
+    ...(request.guidanceInterval ? { guidanceInterval: request.guidanceInterval } : {}),
+    ...(request.deepCache ? { deepCache: request.deepCache } : {}),
+    seed,
+    sampler: request.sampler,
+    ...(settledSchedule ? { schedule: settledSchedule } : {}),
+    ...(eta >= 0 ? { eta } : {}),
+    rng: request.rng,
+    ...(resolved.latents === undefined ? {} : { latents: resolved.latents }),
+    ...(request.extra ? { extra: request.extra as NonNullable<ResolvedCommon['extra']> } : {}),
+  }
+}
+
+/** The inputs as generate() takes them again. */
+function resolvedInputs({ inputs, negativePrompt, start, startMask, sampling }: ResolvedGenerate): Partial<AnyResolvedOptions> {
+  const { prompt, ...rest } = inputs
+  const prompts =
+    prompt && negativePrompt !== undefined ? { prompt: prompt.text, negativePrompt, emphasis: prompt.emphasis } : prompt && { prompt: prompt.text }
+  return {
+    ...prompts,
+    ...(prompt?.clipSkip === undefined ? {} : { clipSkip: prompt.clipSkip }),
+    ...rest,
+    ...(start === undefined ? {} : { image: start, strength: sampling.request.strength }),
+    ...(startMask === undefined ? {} : { mask: startMask }),
+  }
+}
+
+/** One generate() call. */
+export async function generate(context: GenerateContext, options: GenerateOptions | undefined): Promise<GenerateResult> {
+  const { native, info } = context
+  const resolved = resolveGenerate(options, info)
+  const { signal, onProgress, preview } = resolved
+  signal?.throwIfAborted()
+  const gathered = await gather(resolved, context)
+  signal?.throwIfAborted()
+  const request = nativeRequest(resolved, gathered)
+  const arrays = {
+    ...gathered.arrays,
+    ...(gathered.start ? { image: gathered.start.data } : {}),
+    ...(gathered.mask ? { mask: gathered.mask.data } : {}),
+    ...(gathered.latents ? { latents: gathered.latents } : {}),
+  }
+  const steps = request.steps
+  const onPreview =
+    preview &&
+    ((step: number, index: number, width: number, height: number, data: Uint8Array) =>
+      preview.onPreview(toRawImage(cropPicture({ width, height, channels: 3, data }, gathered.size)), { step, steps, index }))
+  const result = await runJob((callbacks) => native.generate(JSON.stringify(request), arrays, callbacks), {
+    signal,
+    onProgress,
+    ...(onPreview ? { onPreview } : {}),
+  })
+  return finish(context, resolved, gathered.size, result)
+}
+
+function finish(context: GenerateContext, resolved: ResolvedGenerate, size: Size, result: NativeGenerateResult): GenerateResult {
+  const { info, modelName } = context
+  const { version } = getVersions()
+  const summary = JSON.parse(result.summary) as { options?: { eta?: number }; timings: Timings; float32Parts?: ModelPart[] }
+  const options: AnyResolvedOptions = { ...resolvedCommon(resolved, size, info, summary.options ?? {}), ...resolvedInputs(resolved) }
+  const images = result.images.map((picture, i) => {
+    const seed = BigInt.asUintN(64, options.seed + BigInt(i))
+    return toRawImage(cropPicture(picture, size), { parameters: writeInfotext({ ...options, seed }, modelName, info, version) })
+  })
+  return { images, seed: options.seed, options, timings: summary.timings, float32Parts: summary.float32Parts ?? [] }
+}

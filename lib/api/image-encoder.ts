@@ -1,0 +1,79 @@
+/** CLIP's image encoder: pictures to the embeddings that retrieval databases hold. */
+import { LoadedModel } from '../model/engine.js'
+import { UnsupportedModelError } from '../errors.js'
+import { toClipInput } from '../image/clip-input.js'
+import { RawImage } from '../image/raw-image.js'
+import { readInfo } from './info.js'
+import { runJob } from '../native/job.js'
+import type { NativePipeline } from '../native/contract.js'
+import { resolveCall, resolveLoad } from '../options/options.js'
+import type { CallOptions, ImageInput, LoadOptions, PipelineInfo } from '../types.js'
+import { invalidType, show } from '../options/validate.js'
+
+function isFloats(image: unknown): boolean {
+  return typeof image === 'object' && image !== null && 'shape' in image
+}
+
+/** The embedding of a picture, [dim], by the image tower of a loaded pipeline. */
+export async function embedImage(native: NativePipeline, info: PipelineInfo, image: ImageInput, signal?: AbortSignal): Promise<Float32Array> {
+  const encoder = info.condition.imageEncoder
+  if (!encoder) throw new UnsupportedModelError('embedImage() needs CLIP with its image tower: load with { model, imageEncoder }')
+  if (isFloats(image)) throw invalidType(`image must be a picture, its path or its bytes, not ${show(image)}: CLIP is given 8-bit pictures`)
+  signal?.throwIfAborted()
+  const { data, shape } = await toClipInput(await RawImage.read(image as RawImage), encoder.size)
+  const { data: embedding } = await runJob((callbacks) => native.embedImages(JSON.stringify({ shape }), data, callbacks), { signal })
+  return embedding
+}
+
+let create: (model: LoadedModel) => ImageEncoder
+
+/**
+ * CLIP's image encoder on its own, to build retrieval databases and to search them by pictures: `ViT-L/14` for the public retrieval-augmented model.
+ * Inside a pipeline: `pipe.embedImage()`.
+ */
+export class ImageEncoder implements AsyncDisposable {
+  readonly #model: LoadedModel
+  readonly #info: PipelineInfo
+
+  static {
+    create = (model) => new ImageEncoder(model)
+  }
+
+  private constructor(model: LoadedModel) {
+    this.#model = model
+    this.#info = readInfo(model.native)
+  }
+
+  /**
+   * Loads the image tower of a CLIP file or folder (OpenAI's names or Hugging Face's); its text tower is left alone.
+   * @throws UnsupportedModelError for a file without one
+   */
+  static async load(source: string | URL, options?: Omit<LoadOptions, 'kind'>): Promise<ImageEncoder> {
+    const load = resolveLoad(options, 'ImageEncoder.load()')
+    const model = await LoadedModel.load({ imageEncoder: source }, load, 'image encoder')
+    const encoder = create(model)
+    if (encoder.#info.condition.imageEncoder) return encoder
+    await encoder.dispose()
+    throw new UnsupportedModelError(`${model.source.name} has no CLIP image tower`)
+  }
+
+  /** Width of an embedding: 768 for ViT-L/14. */
+  get dim(): number {
+    return this.#info.condition.imageEncoder!.dim
+  }
+
+  /** The embedding of a picture, [dim], as CLIP gives it (its length is not 1). The picture is resized as a whole to the encoder's square. */
+  async embed(image: ImageInput, options?: CallOptions): Promise<Float32Array> {
+    this.#model.usable()
+    return this.#model.track(embedImage(this.#model.native, this.#info, image, resolveCall(options, 'embed()').signal))
+  }
+
+  /** Waits for running work and frees everything. Idempotent. */
+  dispose(): Promise<void> {
+    return this.#model.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose()
+  }
+}

@@ -1,0 +1,129 @@
+import { addon, checkKind, discardPipeline, loadPipeline, withSource } from '../model/engine.js'
+import { previewMethods, resolveSize } from './generate-options.js'
+import type { PreviewOptions } from '../kinds/generate-types.js'
+import { readInfo } from './info.js'
+import { runJob } from '../native/job.js'
+import type { NativePipeline } from '../native/contract.js'
+import { resolveCount, resolveDeepCache, resolveLoad, resolveSide } from '../options/options.js'
+import type { DeepCacheOptions, LoadOptions, ModelInfo, ModelSource } from '../types.js'
+import { checkName, checkNumber, invalidType, knownKeys, show } from '../options/validate.js'
+
+/** Options of {@link inspect}. */
+export type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'signal'>
+
+/** Says what a model is and what is in its files, from headers alone: no weights are read. Without a source: the model inside the package. */
+export async function inspect(source?: ModelSource, options?: InspectOptions): Promise<ModelInfo> {
+  const load = resolveLoad(knownKeys(options, 'inspect()', ['config', 'spec', 'ema', 'signal']), 'inspect()')
+  const { result, prepared } = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)))
+  await prepared.dispose()
+  return JSON.parse(result) as ModelInfo
+}
+
+/** What {@link estimateMemory} is asked for. */
+export interface EstimateRequest extends Omit<LoadOptions, 'onProgress'> {
+  /** Pixels. Default: the model's. */
+  width?: number
+  height?: number
+  /** 1 halves the batch of the network. Default: the model's. */
+  guidanceScale?: number
+  /** Pictures per call. Default 1. */
+  count?: number
+  /** That of `generate()`: features are kept for every picture. */
+  deepCache?: DeepCacheOptions
+  /** That of `generate()`. Previews of method `vae` are decoded beside all that a run keeps: latents, and the features of `deepCache`. */
+  preview?: Partial<PreviewOptions>
+}
+
+/** Bytes of working memory and floating point operations of one call of a network. */
+export interface StageEstimate {
+  bytes: number
+  flops: number
+}
+
+/** Bytes that are resident while one stage of a picture runs. */
+export interface StageMemory {
+  /** Of the part at work, and what the other parts keep meanwhile. */
+  weights: number
+  /** Activations and scratch, as the plan for this memory mode and bound runs the stage: one batch or two, whole, in bands or in tiles. */
+  compute: number
+  /** Latents, pictures and their copies, and features that `deepCache` keeps. */
+  pictures: number
+  /** The sum of the above. */
+  peak: number
+}
+
+/** What a picture will cost, known before a weight is read. */
+export interface MemoryEstimate {
+  width: number
+  height: number
+  /** Bytes of the weights by part; `mapped` of them stay in the file's mapping. */
+  weights: Record<string, { bytes: number; mapped: number }>
+  textEncoder?: StageEstimate
+  /** Class embedder or spatial rescaler. */
+  conditioner?: StageEstimate
+  /** CLIP's image tower, where one is loaded. */
+  imageEncoder?: StageEstimate
+  unet?: StageEstimate
+  encode?: StageEstimate
+  decode?: StageEstimate
+  /** Bytes by stage, in the memory mode and under the bound that was asked for. */
+  stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'encode' | 'decode', StageMemory>>
+  /** The largest stage of a picture that does not start from another one, in bytes. */
+  peakBytes: number
+  /** The same with `memory: 'low'`. */
+  lowPeakBytes: number
+  /** What the process itself holds besides: its resident size now, and room for the tokenizer and the encoder of pictures. */
+  processBytes: number
+}
+
+/** Room for what JavaScript adds while a picture is made: the tokenizer's tables, the encoder of files, what allocators keep. Measured with some room. */
+const scriptBytes = 80 * 2 ** 20
+
+type NativeEstimate = Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes' | 'processBytes'> & { peak: number }
+
+function decodesPreviews(value: unknown): boolean {
+  if (value === undefined) return false
+  const { method } = knownKeys(value, 'preview', ['every', 'method', 'onPreview'])
+  return method !== undefined && checkName(method, 'preview.method', previewMethods) === 'vae'
+}
+
+/**
+ * Peak bytes per stage for a picture of the given size, before anything is loaded. Without a source: for the model inside the package. Throws
+ * OutOfMemoryError, with the plans that would fit, where `memory.maxBytes` is too small for it.
+ */
+export async function estimateMemory(source?: ModelSource, request: EstimateRequest = {}): Promise<MemoryEstimate> {
+  if (typeof request !== 'object' || request === null) throw invalidType(`estimateMemory() takes an options object, not ${show(request)}`)
+  const { width, height, guidanceScale, count, deepCache, preview, ...rest } = request
+  const load = resolveLoad(rest, 'estimateMemory()')
+  if (guidanceScale !== undefined) checkNumber(guidanceScale, 'guidanceScale', { min: 0, max: 1000 })
+  for (const name of ['width', 'height'] as const) resolveSide(request[name], name, 0, 1) // what is no size at all needs no file
+  const run = {
+    count: resolveCount(count, 'count'),
+    ...(deepCache === undefined ? {} : { deepCache: resolveDeepCache(deepCache) }),
+    decodedPreviews: decodesPreviews(preview),
+  }
+  load.request.headersOnly = true
+  const { result: pipeline, prepared } = await withSource(source, load, loadPipeline, { discard: discardPipeline })
+  let low = pipeline
+  try {
+    const info = checkKind(readInfo(pipeline), load, prepared)
+    const { defaults, condition } = info
+    const asked = resolveSize({ width, height }, info)
+    const size = { width: asked.width ?? defaults.width, height: asked.height ?? defaults.height }
+    const guided = condition.guidance && (guidanceScale ?? defaults.guidanceScale) !== 1
+    const { signal } = load
+    const ask = async (one: NativePipeline) =>
+      JSON.parse(await runJob(() => one.estimate(JSON.stringify({ ...size, guided, ...run })), { signal })) as NativeEstimate
+    const { peak, ...measured } = await ask(pipeline)
+    const { memory } = load.request
+    // A plan is that of a load: the smallest one is asked of another, from the files that are there already.
+    if (memory.mode !== 'low')
+      low = await runJob(loadPipeline({ ...prepared.request, memory: { ...memory, mode: 'low' } }), { signal }, discardPipeline)
+    const lowPeakBytes = low === pipeline ? peak : (await ask(low)).peak
+    return { ...size, ...measured, peakBytes: peak, lowPeakBytes, processBytes: process.memoryUsage.rss() + scriptBytes }
+  } finally {
+    if (low !== pipeline) await low.dispose().promise
+    await pipeline.dispose().promise
+    await prepared.dispose()
+  }
+}

@@ -1,0 +1,330 @@
+import type { Autoencoder } from './autoencoder.js'
+import { checkLatentOutput, decodeLatents, firstStageOf, resolveDecode } from './autoencoder.js'
+import { resolveClipSkip, resolveEmphasis } from '../kinds/conditions.js'
+import { wrapConditioning, type Conditioning } from './conditioning.js'
+import { encodeCondition, encodeQuery, loss } from './encode-condition.js'
+import { checkKind, LoadedModel } from '../model/engine.js'
+import { UnsupportedModelError } from '../errors.js'
+import { generate, type GenerateContext } from './generate.js'
+import { embedImage } from './image-encoder.js'
+import type { RawImage } from '../image/raw-image.js'
+import { readInfo } from './info.js'
+import { describeInputs, refusedInputs } from '../kinds/input-rules.js'
+import { runJob } from '../native/job.js'
+import { wrapLatents, type Latents } from './latents.js'
+import { guarded } from '../native/call.js'
+import type { NativePipeline } from '../native/contract.js'
+import { modelKinds, optionalSignal, resolveCall, resolveLoad, resolveRng, resolveSeed } from '../options/options.js'
+import { conditionerOf, describeParts } from '../model/spec.js'
+import { createLatents, predict, resolveSample, sampleSteps } from './sampling.js'
+import { imageTensor } from '../image/tensors.js'
+import { PipelineTokenizer, type Tokenized } from '../text/tokenizer.js'
+import type {
+  CallOptions,
+  CreateLatentsOptions,
+  DecodeOptions,
+  Device,
+  EncodeConditionOptions,
+  EncodeImageOptions,
+  EncodePromptOptions,
+  GenerateOptions,
+  GenerateResult,
+  ImageInput,
+  Inputs,
+  LoadOptions,
+  LossOptions,
+  LossResult,
+  MemoryUsage,
+  OperationTime,
+  ModelKind,
+  ModelSource,
+  PipelineInfo,
+  PredictOptions,
+  ResolvedOptions,
+  SampleOptions,
+  SampleStep,
+  SuperresResolvedOptions,
+  TokenIds,
+  UpscaleOptions,
+} from '../types.js'
+import { checkFunction, checkInteger, checkName, checkString, invalidType, knownKeys, show } from '../options/validate.js'
+
+async function encodeImage(native: NativePipeline, info: PipelineInfo, image: ImageInput, options: EncodeImageOptions | undefined): Promise<Latents> {
+  const o = knownKeys(options, 'encodeImage()', ['mode', 'seed', 'rng', 'signal'])
+  const mode = o.mode === undefined ? 'sample' : checkLatentOutput(o.mode, 'mode', info)
+  const request = { mode, seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
+  const signal = optionalSignal(o)
+  const { data, shape } = await imageTensor(image, 'image')
+  return wrapLatents(await runJob((callbacks) => native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal }))
+}
+
+/** What a method takes: left out where every option of it may be. */
+type OptionArguments<O> = Record<never, never> extends O ? [options?: O] : [options: O]
+
+/** The kind of a pipeline's type. */
+type KindOf<T extends { readonly kind: ModelKind }> = T['kind']
+
+/**
+ * A loaded model. Made by {@link DiffusionPipeline.load}; freed by `dispose()` or `await using`.
+ *
+ * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
+ * the call waits, between steps and inside a step, and makes it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects
+ * the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
+ */
+class PipelineOf<K extends ModelKind> implements AsyncDisposable {
+  readonly #model: LoadedModel
+  #tokenizer: PipelineTokenizer | undefined
+  #firstStage: Autoencoder | undefined
+  /** What was loaded: kind, condition, spec, parameters and weight types by part, defaults, samplers. */
+  readonly info: PipelineInfo<K>
+
+  static {
+    Object.defineProperty(this, 'name', { value: 'DiffusionPipeline' })
+  }
+
+  private constructor(model: LoadedModel, info: PipelineInfo<K>) {
+    this.#model = model
+    this.info = info
+  }
+
+  /**
+   * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or `hf:owner/name` from the local cache.
+   * Without a source it is the small trained model that travels inside the package. With `kind` the pipeline has that type, and a model of another kind is refused.
+   * @throws ModelFormatError for a broken file, UnsupportedModelError for a sound one of another kind, OutOfMemoryError, DeviceError
+   */
+  static load<K extends ModelKind>(source: ModelSource | undefined, options: LoadOptions & { kind: K }): Promise<DiffusionPipeline<K>>
+  static load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline>
+  static async load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline> {
+    const load = resolveLoad(options, 'load()')
+    const model = await LoadedModel.load(source, load, 'pipeline')
+    try {
+      return new PipelineOf(model, checkKind(readInfo(model.native), load, model)) as DiffusionPipeline
+    } catch (error) {
+      await model.dispose()
+      throw error
+    }
+  }
+
+  /**
+   * What the model makes pictures from. Comparing it narrows the pipeline to its kind: in `if (pipe.kind === 'class')`, `generate()` takes `classId` and the
+   * compiler refuses `boxes`.
+   */
+  get kind(): K {
+    return this.info.kind as K
+  }
+
+  /** Whether the model is of one of these kinds; as a comparison of `kind`, it narrows the pipeline. */
+  is<W extends ModelKind>(...kinds: W[]): this is DiffusionPipeline<W> {
+    for (const kind of kinds) checkName(kind, 'kind', modelKinds)
+    return (kinds as ModelKind[]).includes(this.info.kind)
+  }
+
+  /** The device that the networks run on. */
+  get device(): Device {
+    return this.info.device
+  }
+
+  /** The model's first stage (pictures to codes and back), sharing this pipeline's weights. */
+  get firstStage(): Autoencoder {
+    this.#model.usable()
+    return (this.#firstStage ??= firstStageOf(this.#model, this.info))
+  }
+
+  /**
+   * Makes pictures of what this kind of model is conditioned on: a prompt, a class, boxes, a label map, a picture (and a mask), neighbours, or nothing; most kinds also
+   * start from a picture (`image` with `strength`). Options that are left out are the model's; the result lists them all.
+   * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for options that are unknown, not of this kind of model, of the wrong type or out of range
+   */
+  generate<T extends DiffusionPipeline>(
+    this: T,
+    ...options: OptionArguments<GenerateOptions<KindOf<T>>>
+  ): Promise<GenerateResult<ResolvedOptions<KindOf<T>>>>
+  async generate(options?: GenerateOptions): Promise<GenerateResult> {
+    this.#model.usable()
+    this.#network('generate()')
+    return this.#model.track(generate(this.#context(), options))
+  }
+
+  /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large pictures are made in overlapping tiles. */
+  upscale<T extends DiffusionPipeline>(
+    this: 'superres' extends KindOf<T> ? T : never,
+    image: ImageInput,
+    options?: UpscaleOptions,
+  ): Promise<GenerateResult<SuperresResolvedOptions>>
+  async upscale(image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<SuperresResolvedOptions>> {
+    this.#model.usable()
+    if (this.info.kind !== 'superres')
+      throw new UnsupportedModelError(`upscale() is for super-resolution models; ${this.info.name} is not one: ${describeInputs(this.info)}`)
+    const o = knownKeys(
+      options,
+      'upscale()',
+      Object.keys(options ?? {}).filter((key) => key !== 'image'),
+      { image: 'is the first argument' },
+    )
+    return this.#model.track(generate(this.#context(), { ...o, image })) as Promise<GenerateResult<SuperresResolvedOptions>>
+  }
+
+  /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. Retrieval-augmented models read one window of plain text. */
+  tokenize(prompt: string): Tokenized {
+    this.#model.usable()
+    return this.#tokens().tokenize(checkString(prompt, 'prompt'), 1, this.info.kind === 'rdm' ? 'none' : undefined)
+  }
+
+  /** Runs the text encoder on a prompt, or on token ids as they are. Retrieval-augmented models take one embedding of a prompt: that of `encodeCondition()`. */
+  encodePrompt<T extends DiffusionPipeline>(
+    this: KindOf<T> extends 'rdm' ? never : T,
+    prompt: string | TokenIds,
+    options?: EncodePromptOptions,
+  ): Promise<Conditioning>
+  async encodePrompt(prompt: string | TokenIds, options?: EncodePromptOptions): Promise<Conditioning> {
+    this.#model.usable()
+    const { info } = this
+    if (info.kind === 'rdm')
+      throw new UnsupportedModelError('encodePrompt() is not for retrieval-augmented models: use encodeCondition({ prompt, neighbours })')
+    const clip = conditionerOf(info.spec, 'clip_text') ? ['clipSkip'] : []
+    const o = knownKeys(options, 'encodePrompt()', [...clip, 'emphasis', 'minChunks', 'signal'], refusedInputs(info, false))
+    const settings = { clipSkip: resolveClipSkip(o.clipSkip) ?? 0, emphasis: resolveEmphasis(o.emphasis) }
+    const minChunks = o.minChunks === undefined ? 1 : checkInteger(o.minChunks, 'minChunks', { min: 1, max: 1000 })
+    if (typeof prompt !== 'string' && (typeof prompt !== 'object' || prompt === null || Array.isArray(prompt)))
+      throw invalidType(`prompt must be a string or { tokenIds }, not ${show(prompt)}`)
+    const request =
+      typeof prompt === 'string' ? this.#tokens().request(prompt, settings, minChunks) : PipelineTokenizer.fromIds(prompt, info, settings)
+    return wrapConditioning(
+      await runJob((callbacks) => this.#model.native.encodePrompt(JSON.stringify(request), callbacks), { signal: optionalSignal(o) }),
+    )
+  }
+
+  /**
+   * Runs the conditioners of any kind of model on its inputs (those of `generate()`, without image to image): what `sample()` and `predict()` are steered by.
+   * `unconditional: true` gives what guidance compares with.
+   */
+  encodeCondition<T extends DiffusionPipeline>(this: T, inputs: Inputs<KindOf<T>>, options?: EncodeConditionOptions): Promise<Conditioning>
+  async encodeCondition(inputs: Inputs, options?: EncodeConditionOptions): Promise<Conditioning> {
+    this.#model.usable()
+    this.#network('encodeCondition()')
+    return this.#model.track(encodeCondition(this.#context(), inputs, options))
+  }
+
+  /**
+   * The paper's training objective (Eq. 1 to 3) as a measurement: the mean squared error of the network's prediction for a picture with its condition, noised to each
+   * of some timesteps. The picture is not resized; sides are multiples of `info.sizeMultiple`.
+   */
+  loss<T extends DiffusionPipeline>(this: T, image: ImageInput, inputs: Inputs<KindOf<T>>, options?: LossOptions): Promise<LossResult>
+  async loss(image: ImageInput, inputs: Inputs, options?: LossOptions): Promise<LossResult> {
+    this.#model.usable()
+    this.#network('loss()')
+    return this.#model.track(loss(this.#context(), image, inputs, options))
+  }
+
+  /** Runs the first stage's encoder. Sides must be multiples of `info.downsampling`. The latents are times the scale factor (`moments`: raw). */
+  async encodeImage(image: ImageInput, options?: EncodeImageOptions): Promise<Latents> {
+    this.#model.usable()
+    return this.#model.track(encodeImage(this.#model.native, this.info, image, options))
+  }
+
+  /**
+   * A picture's CLIP embedding [dim], by the `imageEncoder` of the model source: a neighbour, or what to search a retrieval database with.
+   * The picture is resized as a whole to the encoder's square, as the reference does.
+   */
+  async embedImage(image: ImageInput, options?: CallOptions): Promise<Float32Array> {
+    this.#model.usable()
+    return this.#model.track(embedImage(this.#model.native, this.info, image, resolveCall(options, 'embedImage()').signal))
+  }
+
+  /** Start noise of unit variance for `sample()` and `generate({ latents })`. */
+  createLatents(options?: CreateLatentsOptions): Latents {
+    this.#model.usable()
+    return wrapLatents(createLatents(this.#model.native, this.info, options))
+  }
+
+  /**
+   * The sampling loop, step by step: `for await (const { latents } of pipe.sample({ conditioning, unconditional }))`. The latents are the live state.
+   * Leaving the loop ends the run; the generator's return value is the latents after the last step.
+   */
+  sample(options: SampleOptions): AsyncGenerator<SampleStep, Latents, void> {
+    this.#model.usable()
+    this.#network('sample()')
+    return sampleSteps(this.#model.native, this.info, resolveSample(options, this.info), () => this.#model.usable())
+  }
+
+  /** One evaluation of the network: its raw output (`info.spec.prediction` says of what kind) for latents at a timestep. */
+  async predict(latents: Latents, options: PredictOptions): Promise<Latents> {
+    this.#model.usable()
+    this.#network('predict()')
+    return predict(this.#model.native, latents, options)
+  }
+
+  /** Runs the first stage's decoder: 8-bit pictures, or with `output: 'float'` planar [n, channels, height, width] numbers, not clamped. */
+  async decode(latents: Latents, options: DecodeOptions & { output: 'float' }): Promise<Float32Array>
+  async decode(latents: Latents, options?: DecodeOptions & { output?: 'image' }): Promise<RawImage[]>
+  async decode(latents: Latents, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
+    this.#model.usable()
+    return decodeLatents(this.#model.native, latents, resolveDecode(options, 'decode()', this.info))
+  }
+
+  /** Bytes held now, by part, and the process's peak. */
+  memoryUsage(): MemoryUsage {
+    this.#model.usable()
+    return JSON.parse(guarded(() => this.#model.native.memoryUsage())) as MemoryUsage
+  }
+
+  /**
+   * Runs `action` and tells what each operation of the networks took meanwhile, the most expensive first. CPU only; what other pipelines do on the same device
+   * counts too.
+   */
+  async profile(action: () => Promise<unknown>): Promise<OperationTime[]> {
+    this.#model.usable()
+    checkFunction(action, 'action')
+    let table: string
+    guarded(() => this.#model.native.profile(true))
+    try {
+      await action()
+    } finally {
+      table = guarded(() => this.#model.native.profile(false))
+    }
+    return JSON.parse(table) as OperationTime[]
+  }
+
+  /** Frees weights and graphs; the next call loads them again. */
+  async unload(options?: CallOptions): Promise<void> {
+    this.#model.usable()
+    await runJob(() => this.#model.native.unload(), resolveCall(options, 'unload()'))
+  }
+
+  /** Waits for waiting and running calls, then frees everything. Calls made after it fail with `ERR_DISPOSED`. Idempotent. */
+  dispose(): Promise<void> {
+    return this.#model.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose()
+  }
+
+  #network(call: string): void {
+    if (!this.info.spec.unet) throw new UnsupportedModelError(`${call}: ${describeParts(this.info)}`)
+  }
+
+  #context(): GenerateContext {
+    const tokenizer = () => this.#tokens()
+    const { native, source } = this.#model
+    return {
+      native,
+      info: this.info,
+      tokenizer,
+      encodeQuery: (prompt, signal) => encodeQuery({ native, tokenizer }, prompt, signal),
+      modelName: source.name,
+    }
+  }
+
+  #tokens(): PipelineTokenizer {
+    return (this.#tokenizer ??= PipelineTokenizer.create(
+      guarded(() => this.#model.native.tokenizer()),
+      this.#model.source,
+      this.info,
+    ))
+  }
+}
+
+/** A loaded pipeline of one kind, or (without a kind) of any: a union over the kinds that `kind`, `is()` and {@link LoadOptions.kind} narrow. */
+export type DiffusionPipeline<K extends ModelKind = ModelKind> = { [P in K]: PipelineOf<P> }[K]
+export const DiffusionPipeline = PipelineOf

@@ -1,0 +1,192 @@
+import { addon, guarded } from '../native/call.js'
+import type { NativeSolver } from '../native/contract.js'
+import { Latents, latentsOf, nativeLatents } from './latents.js'
+import { evaluationKeys, resolveSampling, samplingKeys, type SamplingContext } from '../options/options.js'
+import { samplerNames, scheduleNames } from '../names.js'
+import type { ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from '../types.js'
+import {
+  checkBoolean,
+  checkInteger,
+  checkName,
+  checkNumber,
+  checkString,
+  invalidRange,
+  invalidType,
+  isFloat32Array,
+  knownKeys,
+  show,
+} from '../options/validate.js'
+
+/** Options of {@link createSolver}: the sampling options, and what a model would have said about its training. */
+export interface SolverOptions extends Omit<SamplingOptions, (typeof evaluationKeys)[number]> {
+  sampler: NonNullable<SamplingOptions['sampler']>
+  /** `pipe.info.spec`: gives `prediction` and the noise schedule. */
+  spec?: Pick<ModelSpec, 'prediction' | 'schedule'>
+  /** What `step()` is given. Default: that of `spec`, else `eps`. */
+  prediction?: Prediction
+  /** Training betas, or their named form. Default: those of `spec`, else Stable Diffusion's. */
+  betas?: Float32Array | readonly number[]
+  noiseSchedule?: Partial<NoiseScheduleSpec>
+  /** Image to image: start at this step of the schedule. Default 0. */
+  startStep?: number
+  /** Image to image: share of the schedule that is run, in place of `startStep`. */
+  strength?: number
+}
+
+/** One evaluation of the network in a run. */
+export interface Evaluation {
+  /** What the network is told. */
+  timestep: number
+  /** Noise level at that point. */
+  sigma: number
+  /** The step it belongs to; solvers of second order make two per step. */
+  step: number
+}
+
+let create: (native: NativeSolver) => Solver
+
+/**
+ * A solver on its own, the partner of `pipe.predict()`; no network needed.
+ * For evaluation i = 0, 1, 2 ...: `input = scaleInput(x, i)`, ask the network at `evaluations[i].timestep`, `step(output, x, i)`.
+ * Text to image starts from unit noise times `initNoiseSigma`.
+ */
+export class Solver {
+  readonly #native: NativeSolver
+  /** Timestep of every evaluation. */
+  readonly timesteps: readonly number[]
+  /** Noise levels of the steps and the final one, descending. */
+  readonly sigmas: readonly number[]
+  readonly initNoiseSigma: number
+  readonly evaluations: readonly Evaluation[]
+
+  static {
+    create = (native) => new Solver(native)
+  }
+
+  private constructor(native: NativeSolver) {
+    this.#native = native
+    const info = JSON.parse(guarded(() => native.info())) as Pick<Solver, 'timesteps' | 'sigmas' | 'initNoiseSigma' | 'evaluations'>
+    this.timesteps = info.timesteps
+    this.sigmas = info.sigmas
+    this.initNoiseSigma = info.initNoiseSigma
+    this.evaluations = info.evaluations
+  }
+
+  /** The network's input for evaluation i, as a new array or new latents; `x` is left as it is. */
+  scaleInput<T extends Float32Array | Latents>(x: T, i: number): T
+  scaleInput(x: Float32Array | Latents, i: number): Float32Array | Latents {
+    const index = this.#index(i)
+    const values = readArray(x, 'x')
+    const out = new Float32Array(values.length)
+    guarded(() => this.#native.scaleInput(values, index, out))
+    return isFloat32Array(x) ? out : latentsOf(out, x.shape)
+  }
+
+  /**
+   * Moves `x` on by one evaluation, in place, and returns it. Evaluations are taken in order, each once.
+   * @param modelOutput the network's raw output, after guidance; as long as `x`
+   * @param noise standard normal numbers in place of the solver's own generator, for solvers that draw
+   */
+  step<T extends Float32Array | Latents>(modelOutput: Float32Array | Latents, x: T, i: number, noise?: Float32Array | Latents): T {
+    const index = this.#index(i)
+    const values = readArray(x, 'x')
+    const output = readArray(modelOutput, 'modelOutput')
+    const drawn = noise === undefined ? null : readArray(noise, 'noise')
+    for (const [name, array] of [
+      ['modelOutput', output],
+      ['noise', drawn],
+    ] as const) {
+      if (array && array.length !== values.length) throw invalidRange(`${name} has ${array.length} values, x has ${values.length}`)
+    }
+    guarded(() => this.#native.step(output, values, index, drawn))
+    if (x instanceof Latents) guarded(() => nativeLatents(x, 'x').write(values))
+    return x
+  }
+
+  #index(i: number): number {
+    return checkInteger(i, 'i', { min: 0, max: this.evaluations.length - 1 })
+  }
+}
+
+/** Float32Array as it is; latents as a copy of their numbers. */
+function readArray(value: unknown, name: string): Float32Array {
+  if (isFloat32Array(value)) return value
+  if (!(value instanceof Latents)) throw invalidType(`${name} must be a Float32Array or Latents, not ${show(value)}`)
+  const out = new Float32Array(value.shape.reduce((a, b) => a * b, 1))
+  guarded(() => nativeLatents(value, name).read(out))
+  return out
+}
+
+const solverKeys = [
+  ...samplingKeys.filter((key) => !(evaluationKeys as readonly string[]).includes(key)),
+  'spec',
+  'prediction',
+  'betas',
+  'noiseSchedule',
+  'startStep',
+  'strength',
+]
+const predictions: readonly Prediction[] = ['eps', 'v', 'sample']
+const scheduleKeys = ['betaSchedule', 'betaStart', 'betaEnd', 'timesteps', 'zeroTerminalSnr', 'betas']
+
+function checkObject(value: unknown, name: string): Record<string, unknown> {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalidType(`${name} must be an object, not ${show(value)}`)
+  return value as Record<string, unknown>
+}
+
+function resolveNoiseSchedule(value: unknown): Partial<NoiseScheduleSpec> {
+  const o = knownKeys(value, 'noiseSchedule', scheduleKeys)
+  const betas = resolveBetas(o.betas)
+  const share = { min: 0, max: 1 }
+  return {
+    ...(o.betaSchedule === undefined ? {} : { betaSchedule: checkString(o.betaSchedule, 'noiseSchedule.betaSchedule', 100) }),
+    ...(o.betaStart === undefined ? {} : { betaStart: checkNumber(o.betaStart, 'noiseSchedule.betaStart', share) }),
+    ...(o.betaEnd === undefined ? {} : { betaEnd: checkNumber(o.betaEnd, 'noiseSchedule.betaEnd', share) }),
+    ...(o.timesteps === undefined ? {} : { timesteps: checkInteger(o.timesteps, 'noiseSchedule.timesteps', { min: 1, max: 100_000 }) }),
+    ...(o.zeroTerminalSnr === undefined ? {} : { zeroTerminalSnr: checkBoolean(o.zeroTerminalSnr, 'noiseSchedule.zeroTerminalSnr') }),
+    ...(betas ? { betas } : {}),
+  }
+}
+
+function resolveBetas(value: unknown): number[] | undefined {
+  if (value === undefined) return undefined
+  if (!Array.isArray(value) && !isFloat32Array(value)) throw invalidType(`betas must be an array of numbers, not ${show(value)}`)
+  if (value.length < 1 || value.length > 100_000) throw invalidRange(`betas must have 1 to 100000 values, not ${value.length}`)
+  return Array.from(value as ArrayLike<unknown>, (beta, i) => checkNumber(beta, `betas[${i}]`, { min: 0, max: 1 }))
+}
+
+/** Makes a solver. Unknown names of samplers and schedules are refused with the known ones listed. */
+export function createSolver(options: SolverOptions): Solver {
+  const o = knownKeys(options, 'createSolver()', solverKeys) as Record<string, unknown> & Partial<SolverOptions>
+  if (typeof o.sampler !== 'string') throw invalidType("sampler is missing: the name of a solver, for instance 'ddim'")
+  if (o.startStep !== undefined && o.strength !== undefined) throw invalidType('startStep and strength are two ways to say the same; give one')
+  const names = { samplers: [...samplerNames], schedules: [...scheduleNames] }
+  const defaults: SamplingContext['defaults'] = {
+    width: 0,
+    height: 0,
+    steps: 20,
+    sampler: o.sampler,
+    schedule: '',
+    guidanceScale: 1,
+    eta: -1,
+  }
+  const { request } = resolveSampling(o, { ...names, defaults })
+  const betas = resolveBetas(o.betas)
+  const spec = o.spec === undefined ? undefined : checkObject(o.spec, 'spec')
+  const schedule = {
+    ...(spec?.schedule === undefined ? {} : checkObject(spec.schedule, 'spec.schedule')),
+    ...resolveNoiseSchedule(o.noiseSchedule),
+    ...(betas ? { betas } : {}),
+  }
+  const prediction =
+    o.prediction === undefined
+      ? checkName(spec?.prediction ?? 'eps', 'spec.prediction', predictions)
+      : checkName(o.prediction, 'prediction', predictions)
+  const start =
+    o.strength !== undefined
+      ? { imageToImage: true, strength: checkNumber(o.strength, 'strength', { min: 0, max: 1 }) }
+      : o.startStep !== undefined
+        ? { imageToImage: true, startStep: checkInteger(o.startStep, 'startStep', { min: 0, max: request.steps }) }
+        : {}
+  return create(guarded(() => addon().createSolver(JSON.stringify({ ...request, ...start, prediction, noiseSchedule: schedule }))))
+}

@@ -1,0 +1,129 @@
+/** What models of each kind are conditioned on: the inputs of encodeCondition() and loss(), which generate() takes among its options. Plain types, no code. */
+import type { RawImage } from '../image/raw-image.js'
+import type { ModelKind } from './kinds.js'
+import type { Neighbours } from './neighbours.js'
+import type { ImageInput } from '../types.js'
+
+/** How emphasis acts on the embedding: as A1111, keeping the mean (`original`) or not (`no_norm`), or as ComfyUI. */
+export type Emphasis = 'original' | 'no_norm' | 'comfy'
+
+/** Inputs of text models. */
+export interface TextInputs {
+  /** What to draw, in A1111's syntax: `(word:1.2)`, `[word]`, `BREAK`; any length. Default: the empty prompt. */
+  prompt?: string
+  /** Default `original`. */
+  emphasis?: Emphasis
+  /** Layers of a CLIP text encoder to skip, A1111's counting: 1 uses the last layer, 2 the last but one. Default: the model's own. */
+  clipSkip?: number
+}
+
+/** Inputs of class-conditional models. */
+export interface ClassInputs {
+  /** Number of the class, from 0, or its name (any of those that `info.classes` gives it). */
+  classId: number | string
+}
+
+/** One object of a layout. */
+export interface LayoutBox {
+  /** Category: its number, from 0, or its name. */
+  label: number | string
+  /** Upper left corner and size, in fractions of the picture (0 to 1). */
+  x: number
+  y: number
+  width: number
+  height: number
+  /** The box spans a group of objects. This and the rest are attributes of the Open Images annotations; default false. */
+  groupOf?: boolean
+  /** Something stands in front of the object. */
+  occluded?: boolean
+  /** A drawing or model of the object. */
+  depiction?: boolean
+  /** The picture is taken from inside of the object. */
+  inside?: boolean
+}
+
+/** Inputs of layout-to-image models. */
+export interface LayoutInputs {
+  /** 1 to `info.condition.maxObjects` (30) objects. */
+  boxes: readonly LayoutBox[]
+}
+
+/** A label per pixel, row by row. */
+export interface LabelMap {
+  data: Uint8Array | Uint16Array | Int32Array
+  width: number
+  height: number
+}
+
+/** What a label map may be given as: numbers, a grey or palette PNG (path, URL or bytes; its grey values or palette indices are the labels) or a grey picture. */
+export type SemanticMapInput = LabelMap | RawImage | string | URL | Uint8Array
+
+/** Inputs of semantic synthesis models. */
+export interface SemanticInputs {
+  /** A label below `info.condition.labels` for every pixel. Its size is the picture's; sides are multiples of `info.sizeMultiple`. It is never resized. */
+  semanticMap: SemanticMapInput
+}
+
+/** Inputs of super-resolution models. */
+export interface SuperresInputs extends TextInputs {
+  /** The small picture, of any size. */
+  image: ImageInput
+  /** SD x4 upscaler: how much noise the small picture gets, 0 to `info.condition.maxNoiseLevel`. Default 20. More noise leaves more to the model. */
+  noiseLevel?: number
+}
+
+/** One number per pixel, row by row: 0 keeps, 1 repaints (floats), or 0 and 255 (bytes). */
+export interface MaskData {
+  data: Uint8Array | Uint8ClampedArray | Float32Array
+  width: number
+  height: number
+}
+
+/** What a mask may be given as: numbers, or a picture whose lightness counts (transparency is ignored). */
+export type MaskInput = MaskData | RawImage | string | URL | Uint8Array
+
+/** Inputs of inpainting models. */
+export interface InpaintInputs extends TextInputs {
+  /** The picture, of any size. */
+  image: ImageInput
+  /** What to repaint: white, from half lightness (0.5) on. Of the picture's size. What is black stays as it is, byte for byte. */
+  mask: MaskInput
+}
+
+/** Inputs of retrieval-augmented models: a prompt, neighbours, or both. */
+export interface RdmInputs {
+  /** Read by the CLIP text encoder that is given as the `textEncoder` of the model source. */
+  prompt?: string
+  /** CLIP embeddings of similar pictures: as they are, or found in a database by the prompt's. */
+  neighbours?: Neighbours
+}
+
+/** Inputs of models that are conditioned on nothing. */
+export type NoInputs = Record<never, never>
+
+/** The inputs of every kind. */
+export interface InputsByKind {
+  text: TextInputs
+  class: ClassInputs
+  unconditional: NoInputs
+  layout: LayoutInputs
+  semantic: SemanticInputs
+  superres: SuperresInputs
+  inpaint: InpaintInputs
+  rdm: RdmInputs
+  autoencoder: never
+}
+
+/** Inputs of a model whose kind is not known to the compiler. At run time only those of its kind are taken. */
+export interface AnyInputs
+  extends
+    TextInputs,
+    Partial<ClassInputs>,
+    Partial<LayoutInputs>,
+    Partial<SemanticInputs>,
+    Partial<SuperresInputs>,
+    Partial<InpaintInputs>,
+    Partial<RdmInputs> {}
+
+/** Inputs of one kind; without a kind, {@link AnyInputs}. */
+export type Inputs<K extends ModelKind = ModelKind> = [ModelKind] extends [K] ? AnyInputs : InputsByKind[K]

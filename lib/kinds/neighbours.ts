@@ -1,0 +1,96 @@
+/** Neighbours of retrieval-augmented models: CLIP embeddings as they are, or found in a database. */
+import { checkInteger, invalidRange, invalidType, isFloat32Array, knownKeys, show } from '../options/validate.js'
+
+/** What a search found: other fields do not matter here. */
+export interface FoundNeighbour {
+  embedding: Float32Array
+}
+
+/** What a search needs of a database: a {@link RetrievalDatabase}, or another that can do the same. */
+export interface NeighbourDatabase {
+  /** Width of an embedding. */
+  readonly dim: number
+  /** The signal is that of the call which searches. */
+  search(query: Float32Array, k: number, options?: { signal?: AbortSignal }): Promise<readonly FoundNeighbour[]>
+}
+
+/** A search in a database. */
+export interface NeighbourSearch {
+  database: NeighbourDatabase
+  /** How many. Default 10, as the reference's script; the public model was trained with up to 20. */
+  k?: number
+  /** CLIP embedding to search with. Default: the prompt's. */
+  query?: Float32Array
+}
+
+/** One embedding per neighbour (or what a search found), or a search. Their order does not matter; they are normalised before use. */
+export type Neighbours = readonly (Float32Array | FoundNeighbour)[] | NeighbourSearch
+
+export type ResolvedNeighbours = readonly Float32Array[] | (NeighbourSearch & { k: number })
+
+/** Embeds a prompt with CLIP's text encoder. */
+export type QueryEncoder = (prompt: string, signal?: AbortSignal) => Promise<Float32Array>
+
+/** Far more than a model was trained with; attention grows with it. */
+const maxNeighbours = 1000
+
+function checkEmbedding(value: unknown, name: string, dim: number): Float32Array {
+  if (!isFloat32Array(value)) throw invalidType(`${name} must be a Float32Array, not ${show(value)}`)
+  if (value.length !== dim) throw invalidRange(`${name} has ${value.length} numbers; the embeddings of this model have ${dim}`)
+  if (!value.every(Number.isFinite)) throw invalidRange(`${name} holds a number that is not finite`)
+  return value
+}
+
+function embeddingOf(row: unknown): unknown {
+  return typeof row === 'object' && row !== null && 'embedding' in row ? row.embedding : row
+}
+
+function resolveSearch(value: unknown, dim: number, hasPrompt: boolean): NeighbourSearch & { k: number } {
+  const o = knownKeys(value, 'neighbours', ['database', 'k', 'query'])
+  const database = o.database as NeighbourDatabase | undefined
+  if (typeof database !== 'object' || database === null || typeof database.search !== 'function')
+    throw invalidType(`neighbours.database must be a RetrievalDatabase, not ${show(database)}`)
+  if (database.dim !== dim) throw invalidRange(`neighbours.database has embeddings of ${database.dim} numbers; those of this model have ${dim}`)
+  if (o.query === undefined && !hasPrompt) throw invalidType('neighbours.query is missing: without a prompt, the embedding to search with')
+  return {
+    database,
+    k: o.k === undefined ? 10 : checkInteger(o.k, 'neighbours.k', { min: 1, max: maxNeighbours }),
+    ...(o.query === undefined ? {} : { query: checkEmbedding(o.query, 'neighbours.query', dim) }),
+  }
+}
+
+/** Checks neighbours for a model of the given width. */
+export function resolveNeighbours(value: unknown, dim: number, hasPrompt: boolean): ResolvedNeighbours {
+  if (!Array.isArray(value)) {
+    if (value === null || typeof value !== 'object' || ArrayBuffer.isView(value))
+      throw invalidType(`neighbours must be an array of Float32Arrays or { database, k }, not ${show(value)}`)
+    return resolveSearch(value, dim, hasPrompt)
+  }
+  if (value.length < 1 || value.length > maxNeighbours) throw invalidRange(`neighbours must be 1 to ${maxNeighbours}, not ${value.length}`)
+  return value.map((row: unknown, i) => checkEmbedding(embeddingOf(row), `neighbours[${i}]`, dim))
+}
+
+async function search(
+  { database, k, query }: NeighbourSearch & { k: number },
+  dim: number,
+  embedPrompt: () => Promise<Float32Array>,
+  signal: AbortSignal | undefined,
+) {
+  const found = await database.search(query ?? (await embedPrompt()), k, signal && { signal })
+  signal?.throwIfAborted() // a database need not listen
+  if (found.length === 0) throw invalidRange('neighbours.database found nothing')
+  return found.map(({ embedding }, i) => checkEmbedding(embedding, `neighbours.database: embedding ${i}`, dim))
+}
+
+/** The embeddings, row by row, [k, dim]. */
+export async function embeddingsOf(
+  neighbours: ResolvedNeighbours,
+  dim: number,
+  embedPrompt: () => Promise<Float32Array>,
+  signal?: AbortSignal,
+): Promise<Float32Array> {
+  const found = 'database' in neighbours ? await search(neighbours, dim, embedPrompt, signal) : neighbours
+  const rows = new Float32Array(found.length * dim)
+  found.forEach((row, i) => rows.set(row, i * dim))
+  return rows
+}

@@ -1,0 +1,83 @@
+/** The reference's own configuration: a CompVis/Stability .yaml beside a checkpoint, or given by the caller. */
+import { readFile, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { parseDocument } from 'yaml'
+import { DiffusionError, ModelFormatError } from '../errors.js'
+import { fileUrlToPath, invalidType, isUrl, show } from '../options/validate.js'
+
+/** The reference's configurations are a few kilobytes. */
+const maxBytes = 1 << 20
+
+/** Parses a configuration text; throws ModelFormatError naming `where`. Unknown tags are data, alias bombs are refused. */
+export function parseConfig(text: string, where: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    const document = parseDocument(text, { logLevel: 'silent', prettyErrors: true, stringKeys: true })
+    const [problem] = document.errors
+    if (problem) throw problem
+    value = document.toJS({ maxAliasCount: 100 })
+  } catch (error) {
+    throw new ModelFormatError(`${where} is not a YAML configuration: ${(error as Error).message}`)
+  }
+  if (value === null || typeof value !== 'object' || Array.isArray(value))
+    throw new ModelFormatError(`${where} is not a configuration: its top level is not a mapping`)
+  return value as Record<string, unknown>
+}
+
+async function readConfig(file: string): Promise<Record<string, unknown>> {
+  const status = await stat(file)
+  if (!status.isFile()) throw new ModelFormatError(`${file} is not a file; a CompVis/Stability .yaml is expected`, { path: file })
+  const { size } = status
+  if (size > maxBytes) throw new ModelFormatError(`${file} has ${size} bytes; a model configuration has at most ${maxBytes}`)
+  return parseConfig(await readFile(file, 'utf8'), file)
+}
+
+/** A configuration that must be there. */
+async function readNamedConfig(file: string): Promise<Record<string, unknown>> {
+  try {
+    return await readConfig(file)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).syscall === undefined) throw cause
+    throw new DiffusionError('ERR_IO', `The configuration ${file} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
+  }
+}
+
+/** `config` as the caller gave it, as an object that can cross to native code. */
+export async function givenConfig(config: unknown): Promise<Record<string, unknown>> {
+  if (typeof config === 'string') return requireModel(await readNamedConfig(path.resolve(config)), config)
+  if (isUrl(config)) return requireModel(await readNamedConfig(fileUrlToPath(config.href, 'config')), config.href)
+  if (config === null || typeof config !== 'object' || Array.isArray(config))
+    throw invalidType(`config must be a path or an object, not ${show(config)}`)
+  try {
+    return requireModel(JSON.parse(JSON.stringify(config)) as Record<string, unknown>, 'config')
+  } catch (error) {
+    if (error instanceof TypeError && !('code' in error)) throw invalidType(`config must be plain data: ${error.message}`)
+    throw error
+  }
+}
+
+function hasModel(config: Record<string, unknown>): boolean {
+  return typeof config.model === 'object' && config.model !== null
+}
+
+function requireModel(config: Record<string, unknown>, where: string): Record<string, unknown> {
+  if (!hasModel(config))
+    throw new ModelFormatError(`${where} has no "model" section: a CompVis/Stability configuration is expected (model.target, model.params)`)
+  return config
+}
+
+/** The configuration lying beside a checkpoint: NAME.yaml, else config.yaml; undefined where there is none. A file without a "model" section is something else and is passed over. */
+export async function configBeside(checkpoint: string): Promise<Record<string, unknown> | undefined> {
+  const { dir, name } = path.parse(checkpoint)
+  for (const candidate of [`${name}.yaml`, `${name}.yml`, 'config.yaml']) {
+    const file = path.join(dir, candidate)
+    const isFile = await stat(file).then(
+      (status) => status.isFile(),
+      () => false,
+    )
+    if (!isFile) continue
+    const config = await readNamedConfig(file)
+    if (hasModel(config)) return config
+  }
+  return undefined
+}

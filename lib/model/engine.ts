@@ -1,0 +1,127 @@
+/** From a model source to the engine's handles: what load, inspect, convert and estimateMemory share. */
+import { DiffusionError, DisposedError, UnsupportedModelError } from '../errors.js'
+import { InFlight, runJob, type JobHooks } from '../native/job.js'
+import { addon } from '../native/call.js'
+import type { NativeJob, NativeCallbacks, NativeLoadRequest, NativePipeline } from '../native/contract.js'
+import type { ResolvedLoad } from '../options/options.js'
+import { unpackOuterZip, type Unpacked } from './outer-zip.js'
+import { resolveSource, sourceRequest, type ResolvedSource } from './sources.js'
+import type { ModelSource, PipelineInfo } from '../types.js'
+
+/** A source on disk, ready for the engine; `dispose()` deletes what was unpacked for it. */
+export interface PreparedSource {
+  source: ResolvedSource
+  request: NativeLoadRequest
+  dispose(): Promise<void>
+}
+
+function isOuterZip(error: unknown): boolean {
+  const details: unknown = error instanceof DiffusionError ? error.details : undefined
+  return typeof details === 'object' && details !== null && (details as { reason?: unknown }).reason === 'outer_zip'
+}
+
+/** Resolves `source`, runs `job` on it, and once more on the unpacked file where the checkpoint lies inside an outer zip. */
+export async function withSource<T>(
+  source: ModelSource | undefined,
+  load: ResolvedLoad,
+  job: (request: NativeLoadRequest, source: ResolvedSource) => (callbacks: NativeCallbacks) => NativeJob<T>,
+  options: { hooks?: JobHooks; discard?: (result: T) => void; firstStageOnly?: boolean } = {},
+): Promise<{ result: T; prepared: PreparedSource }> {
+  const hooks = options.hooks ?? { signal: load.signal, onProgress: load.onProgress }
+  hooks.signal?.throwIfAborted()
+  let resolved = await resolveSource(source, load.config)
+  let unpacked: Unpacked | undefined
+  const request = (): NativeLoadRequest => ({
+    ...load.request,
+    ...sourceRequest(resolved),
+    ...(options.firstStageOnly ? { firstStageOnly: true } : {}),
+  })
+  const attempt = () => runJob(job(request(), resolved), hooks, options.discard)
+  try {
+    let result: T
+    try {
+      result = await attempt()
+    } catch (error) {
+      if (!isOuterZip(error)) throw error
+      unpacked = await unpackOuterZip(resolved.model, hooks.signal ?? undefined)
+      const config = resolved.config ?? unpacked.config
+      resolved = { ...resolved, model: unpacked.file, ...(config ? { config } : {}) }
+      result = await attempt()
+    }
+    return { result, prepared: { source: resolved, request: request(), dispose: async () => unpacked?.dispose() } }
+  } catch (error) {
+    await unpacked?.dispose()
+    throw error
+  }
+}
+
+/** The job that loads a pipeline. */
+export function loadPipeline(request: NativeLoadRequest): (callbacks: NativeCallbacks) => NativeJob<NativePipeline> {
+  return (callbacks) => addon().loadPipeline(JSON.stringify(request), callbacks)
+}
+
+/** Frees a pipeline that nobody waits for any more. */
+export function discardPipeline(pipeline: NativePipeline): void {
+  void pipeline.dispose()
+}
+
+/** A loaded model, and the calls on it that have not settled: what the classes that hold one are made around. */
+export class LoadedModel {
+  readonly native: NativePipeline
+  readonly #prepared: PreparedSource
+  readonly #what: string
+  readonly #calls = new InFlight()
+  #disposing: Promise<void> | undefined
+
+  private constructor(native: NativePipeline, prepared: PreparedSource, what: string) {
+    this.native = native
+    this.#prepared = prepared
+    this.#what = what
+  }
+
+  /** `what`: the model in messages. */
+  static async load(
+    source: ModelSource | undefined,
+    load: ResolvedLoad,
+    what: string,
+    options: { firstStageOnly?: boolean } = {},
+  ): Promise<LoadedModel> {
+    const { result, prepared } = await withSource(source, load, loadPipeline, { ...options, discard: discardPipeline })
+    return new LoadedModel(result, prepared, what)
+  }
+
+  get source(): ResolvedSource {
+    return this.#prepared.source
+  }
+
+  /** Fails from the first `dispose()` on. */
+  usable(): void {
+    if (this.#disposing) throw new DisposedError(`This ${this.#what} has been disposed of`)
+  }
+
+  /** Keeps the model until the call has settled. */
+  track<T>(call: Promise<T>): Promise<T> {
+    return this.#calls.track(call)
+  }
+
+  /** Waits for the calls and frees everything. Idempotent. */
+  dispose(): Promise<void> {
+    return (this.#disposing ??= this.#free())
+  }
+
+  async #free(): Promise<void> {
+    await this.#calls.settled()
+    await this.native.dispose().promise
+    await this.#prepared.dispose()
+  }
+}
+
+/** Refuses a model of another kind than the caller counts on. */
+export function checkKind(info: PipelineInfo, { kind }: ResolvedLoad, { source }: Pick<PreparedSource, 'source'>): PipelineInfo {
+  if (kind === undefined || kind === info.kind) return info
+  const message = `${info.name || source.name} is a model of the kind '${info.kind}', not '${kind}'`
+  throw new UnsupportedModelError(message, { kind: info.kind, expected: kind })
+}
+
+/** The engine, for jobs that need nothing but it. */
+export { addon }

@@ -1,0 +1,133 @@
+/** A checkpoint inside an outer zip, as the original models were published (model.zip holding model.ckpt): unpacked to a temporary file. */
+import { createWriteStream, rmSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import yauzl from 'yauzl'
+import { ModelFormatError } from '../errors.js'
+import { parseConfig } from './config-file.js'
+
+const modelExtensions = /\.(ckpt|pt|pth|bin|safetensors|gguf)$/i
+const configExtensions = /\.ya?ml$/i
+const maxEntries = 10_000
+const maxConfigBytes = 1 << 20
+/** No published checkpoint comes near it. */
+const maxModelBytes = 64 * 2 ** 30
+
+/** Temporary folders still in use, removed at exit at the latest. */
+const folders = new Set<string>()
+let exitHooked = false
+
+function removeAtExit(folder: string): void {
+  folders.add(folder)
+  if (exitHooked) return
+  exitHooked = true
+  process.once('exit', () => {
+    for (const left of folders) rmSync(left, { recursive: true, force: true })
+  })
+}
+
+/** What came out of the outer zip. */
+export interface Unpacked {
+  file: string
+  config: Record<string, unknown> | undefined
+  /** Deletes the temporary file. */
+  dispose(): Promise<void>
+}
+
+function open(file: string): Promise<yauzl.ZipFile> {
+  return new Promise((resolve, reject) => {
+    yauzl.open(file, { lazyEntries: true, autoClose: false, validateEntrySizes: true, strictFileNames: false }, (error, zip) =>
+      error ? reject(error) : resolve(zip),
+    )
+  })
+}
+
+function list(zip: yauzl.ZipFile): Promise<yauzl.Entry[]> {
+  return new Promise((resolve, reject) => {
+    const entries: yauzl.Entry[] = []
+    zip.on('entry', (entry: yauzl.Entry) => {
+      entries.push(entry)
+      if (entries.length > maxEntries) return reject(new ModelFormatError(`the archive lists more than ${maxEntries} files`))
+      zip.readEntry()
+    })
+    zip.on('end', () => resolve(entries))
+    zip.on('error', reject)
+    zip.readEntry()
+  })
+}
+
+function stream(zip: yauzl.ZipFile, entry: yauzl.Entry): Promise<NodeJS.ReadableStream> {
+  return new Promise((resolve, reject) => zip.openReadStream(entry, (error, readable) => (error ? reject(error) : resolve(readable))))
+}
+
+/** Passes at most `limit` bytes, whatever the archive claims. */
+function bounded(limit: number): Transform {
+  let seen = 0
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      seen += chunk.length
+      done(seen > limit ? new ModelFormatError('the archive holds more than it declares') : null, chunk)
+    },
+  })
+}
+
+async function readText(zip: yauzl.ZipFile, entry: yauzl.Entry): Promise<string> {
+  const chunks: Buffer[] = []
+  const source = await stream(zip, entry)
+  await pipeline(source, bounded(maxConfigBytes), async (input: AsyncIterable<Buffer>) => {
+    for await (const chunk of input) chunks.push(chunk)
+  })
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function chooseModel(entries: yauzl.Entry[], file: string): yauzl.Entry {
+  const models = entries.filter((entry) => modelExtensions.test(entry.fileName) && !entry.fileName.startsWith('__MACOSX/'))
+  if (models.length !== 1) {
+    const found =
+      models.length === 0
+        ? 'holds no checkpoint'
+        : `holds ${models.length} checkpoints (${models
+            .slice(0, 4)
+            .map((entry) => entry.fileName)
+            .join(', ')})`
+    throw new ModelFormatError(`${file} is an archive that ${found}; unpack it and pass the file you want`)
+  }
+  const model = models[0]!
+  if (model.uncompressedSize > maxModelBytes)
+    throw new ModelFormatError(`${file}: ${model.fileName} claims ${model.uncompressedSize} bytes, beyond the limit of ${maxModelBytes}`)
+  return model
+}
+
+/** Unpacks the only checkpoint of an archive, and the configuration beside it. Nothing is written under a name that the archive chose. */
+export async function unpackOuterZip(file: string, signal?: AbortSignal): Promise<Unpacked> {
+  let zip: yauzl.ZipFile | undefined
+  let folder: string | undefined
+  try {
+    zip = await open(file)
+    const entries = await list(zip)
+    const model = chooseModel(entries, file)
+    const configEntry = entries.find((entry) => configExtensions.test(entry.fileName) && entry.uncompressedSize <= maxConfigBytes)
+    const config = configEntry ? parseConfig(await readText(zip, configEntry), `${file}: ${configEntry.fileName}`) : undefined
+    folder = await mkdtemp(path.join(tmpdir(), 'latent-'))
+    removeAtExit(folder)
+    const target = path.join(folder, `model${path.extname(model.fileName).toLowerCase()}`)
+    await pipeline(await stream(zip, model), bounded(model.uncompressedSize), createWriteStream(target), { signal })
+    const made = folder
+    return { file: target, config: config && 'model' in config ? config : undefined, dispose: () => remove(made) }
+  } catch (error) {
+    if (folder) await remove(folder)
+    signal?.throwIfAborted()
+    if (error instanceof ModelFormatError || (error as NodeJS.ErrnoException).syscall) throw error
+    throw new ModelFormatError(`${file} cannot be unpacked: ${(error as Error).message}`)
+  } finally {
+    zip?.close()
+  }
+}
+
+async function remove(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true, maxRetries: 3 })
+  folders.delete(folder)
+}

@@ -1,0 +1,89 @@
+/** Running native jobs: abort wiring, progress with times, and callbacks whose errors reject the call. */
+import { run } from './call.js'
+import type { NativeCallbacks, NativeJob, NativePhase } from './contract.js'
+import type { Progress } from '../types.js'
+
+/** What a call wants to hear while it runs. */
+export interface JobHooks {
+  signal?: AbortSignal | undefined
+  onProgress?: ((progress: Progress) => unknown) | undefined
+  onPreview?: NativeCallbacks['onPreview']
+}
+
+/** Adds times to the engine's progress events. */
+export function progressReporter(onProgress: (progress: Progress) => unknown): (phase: NativePhase, step: number, steps: number) => unknown {
+  const began = performance.now()
+  let phaseNow: NativePhase | undefined
+  let phaseBegan = began
+  let lastEvent = began
+  return (phase, step, steps) => {
+    const now = performance.now()
+    if (phase !== phaseNow) {
+      // The first event of a phase comes after its first unit of work, so the phase began at the event before.
+      phaseBegan = lastEvent
+      phaseNow = phase
+    }
+    lastEvent = now
+    const etaMs = step > 0 && steps >= step ? ((now - phaseBegan) / step) * (steps - step) : null
+    return onProgress({ phase, step, steps, elapsedMs: now - began, etaMs })
+  }
+}
+
+/**
+ * Starts a job and waits for it. An error thrown by a callback (or a promise of it that rejects) cancels the job and rejects the call with that very error.
+ * `discard` frees a result that arrives although the call failed.
+ */
+export async function runJob<T>(
+  start: (callbacks: NativeCallbacks) => NativeJob<T>,
+  hooks: JobHooks = {},
+  discard?: (result: T) => void,
+): Promise<T> {
+  let failure: { error: unknown } | undefined
+  let job: NativeJob<T> | undefined
+  const fail = (error: unknown) => {
+    failure ??= { error }
+    job?.cancel()
+  }
+  const guard =
+    <A extends unknown[]>(callback: (...args: A) => unknown) =>
+    (...args: A): void => {
+      if (failure) return
+      try {
+        const result = callback(...args)
+        if (result instanceof Promise) result.catch(fail)
+      } catch (error) {
+        fail(error)
+      }
+    }
+  const callbacks: NativeCallbacks = {}
+  if (hooks.onProgress) callbacks.onProgress = guard(progressReporter(hooks.onProgress))
+  if (hooks.onPreview) callbacks.onPreview = guard(hooks.onPreview)
+  let result: T
+  try {
+    result = await run(() => (job = start(callbacks)), hooks.signal)
+  } catch (error) {
+    throw failure ? failure.error : error
+  }
+  if (failure) {
+    discard?.(result)
+    throw failure.error
+  }
+  return result
+}
+
+/** Calls that have begun but not settled; some are still reading a picture before the engine hears of them. */
+export class InFlight {
+  readonly #calls = new Set<Promise<unknown>>()
+
+  track<T>(call: Promise<T>): Promise<T> {
+    this.#calls.add(call)
+    const done = () => this.#calls.delete(call)
+    call.then(done, done)
+    return call
+  }
+
+  /** Resolves when all of them have settled, one way or the other. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#calls)
+  }
+}

@@ -1,0 +1,185 @@
+/** Which tokenizer a model has, and prompts as the windows of tokens that cross to the engine. */
+import { statSync } from 'node:fs'
+import { ModelFormatError, UnsupportedModelError } from '../errors.js'
+import type { ModelInfo, PipelineInfo, TokenIds } from '../types.js'
+import type { NativePromptTokens } from '../native/contract.js'
+import type { ResolvedSource } from '../model/sources.js'
+import { conditionerOf, type Conditioner } from '../model/spec.js'
+import { parseBert } from './bert-data.js'
+import { readBertFiles } from './bert-files.js'
+import { BertTokenizer } from './bert-tokenizer.js'
+import { ClipTokenizer } from './clip-tokenizer.js'
+import { tokenizePrompt, type PromptChunk, type TokenizePromptOptions } from './prompt.js'
+import type { TextTokenizer } from './text-tokenizer.js'
+import { parseTokenizer } from './tokenizer-data.js'
+import { readTokenizerFiles } from './tokenizer-files.js'
+import { checkInteger, invalidRange, invalidType, knownKeys, show } from '../options/validate.js'
+
+/** A prompt as the text encoder will see it. */
+export interface Tokenized {
+  /** One per window of the encoder: ids with start and end token, a weight and the text of each. */
+  chunks: PromptChunk[]
+  /** True where a part of the prompt did not fit. */
+  truncated: boolean
+}
+
+/** How a prompt is to be encoded. */
+export interface PromptSettings {
+  emphasis: 'original' | 'no_norm' | 'comfy'
+  /** 0: the model's own. */
+  clipSkip: number
+}
+
+/** A text encoder in the specification of a model: CLIP's numbers in `clip`, BERT's in `params`. */
+interface TextConditioner extends Conditioner {
+  clip?: { vocabSize: number; maxPositionEmbeddings: number; bosTokenId: number; eosTokenId: number; padTokenId: number }
+  params?: { vocabSize: number; maxLength: number }
+}
+
+/** What the model's text encoder takes. */
+interface TextEncoder {
+  kind: 'clip' | 'bert'
+  vocabSize: number
+  /** Tokens per window. */
+  length: number
+  /** How prompts become its windows. CLIP's markers are the model's own; BERT's are those of its vocabulary. */
+  options: TokenizePromptOptions
+}
+
+function textEncoderOf(spec: PipelineInfo['spec']): TextEncoder | undefined {
+  const { kind, clip, params } = conditionerOf<TextConditioner>(spec, 'clip_text', 'bert_text') ?? {}
+  if (kind === 'clip_text' && clip) {
+    const { vocabSize, maxPositionEmbeddings: length, bosTokenId, eosTokenId, padTokenId } = clip
+    return { kind: 'clip', vocabSize, length, options: { bosTokenId, eosTokenId, padTokenId, maxLength: length } }
+  }
+  if (kind === 'bert_text' && params) {
+    const { vocabSize, maxLength: length } = params
+    return { kind: 'bert', vocabSize, length, options: { single: true, maxLength: length } }
+  }
+  return undefined
+}
+
+/** A kind of tokenizer: its files, its place in a GGUF file, and the public one. */
+interface Family {
+  read: (place: string) => TextTokenizer | undefined
+  parse: (text: string) => TextTokenizer
+  standard: () => TextTokenizer
+  files: string
+}
+
+function family<Data extends object>(
+  TokenizerOf: { new (data: Data): TextTokenizer; standard(): TextTokenizer },
+  read: (place: string) => Data | undefined,
+  parse: (text: string) => Data,
+  files: string,
+): Family {
+  return {
+    read: (place) => {
+      const data = read(place)
+      return data && new TokenizerOf(data)
+    },
+    parse: (text) => new TokenizerOf(parse(text)),
+    standard: () => TokenizerOf.standard(),
+    files,
+  }
+}
+
+const families: Record<TextEncoder['kind'], Family> = {
+  clip: family(ClipTokenizer, readTokenizerFiles, parseTokenizer, 'tokenizer.json nor vocab.json and merges.txt'),
+  bert: family(BertTokenizer, readBertFiles, parseBert, 'tokenizer.json nor vocab.txt'),
+}
+
+/** The caller's own tokenizer files, or those of the model's folder. */
+function ownTokenizer(source: ResolvedSource, family: Family): TextTokenizer | undefined {
+  const place = source.tokenizer ?? (source.model && statSync(source.model).isDirectory() ? source.model : undefined)
+  const own = place === undefined ? undefined : family.read(place)
+  if (!own && source.tokenizer) throw invalidRange(`source.tokenizer: ${source.tokenizer} holds neither ${family.files}`)
+  return own
+}
+
+/** The tokenizer text to store in a converted file: '' where the model has no text encoder, or the file it comes from already carries one. */
+export function tokenizerForFile(source: ResolvedSource, info: ModelInfo): string {
+  const encoder = textEncoderOf(info.spec)
+  if (!encoder || (info.hasTokenizer === true && !source.tokenizer)) return ''
+  const family = families[encoder.kind]
+  return (ownTokenizer(source, family) ?? family.standard()).serialise()
+}
+
+/** Windows of a prompt given as ids: one of at most the encoder's length, or several of exactly that. */
+function windows(ids: readonly unknown[], length: number, vocabulary: number): number[][] {
+  if (ids.length === 0) throw invalidRange('tokenIds is empty; the empty prompt is start, end and padding')
+  if (ids.length > length && ids.length % length !== 0)
+    throw invalidRange(`tokenIds has ${ids.length} ids; at most ${length}, or a multiple of ${length}`)
+  const checked = ids.map((id, i) => checkInteger(id, `tokenIds[${i}]`, { min: 0, max: vocabulary - 1 }))
+  return Array.from({ length: Math.ceil(checked.length / length) }, (_, i) => checked.slice(i * length, (i + 1) * length))
+}
+
+/** The tokenizer of a loaded pipeline. */
+export class PipelineTokenizer {
+  readonly #tokenizer: TextTokenizer
+  readonly #encoder: TextEncoder
+
+  private constructor(tokenizer: TextTokenizer, encoder: TextEncoder) {
+    this.#tokenizer = tokenizer
+    this.#encoder = encoder
+  }
+
+  /** `stored`: the text out of a GGUF file, or ''. The caller's files win over it, the model's own over the public vocabulary. */
+  static create(stored: string, source: ResolvedSource, info: PipelineInfo): PipelineTokenizer {
+    const encoder = requireEncoder(info)
+    const family = families[encoder.kind]
+    const own = source.tokenizer || stored === '' ? ownTokenizer(source, family) : family.parse(stored)
+    return new PipelineTokenizer(own ?? family.standard(), encoder)
+  }
+
+  /** Token ids as they are, without a tokenizer. */
+  static fromIds(prompt: TokenIds, info: PipelineInfo, settings: PromptSettings): NativePromptTokens {
+    const { tokenIds } = knownKeys(prompt, 'encodePrompt()', ['tokenIds'])
+    if (!Array.isArray(tokenIds) && !ArrayBuffer.isView(tokenIds)) throw invalidType(`tokenIds must be an array of numbers, not ${show(tokenIds)}`)
+    const { length, vocabSize, options } = requireEncoder(info)
+    const chunks = windows(Array.from(tokenIds as ArrayLike<unknown>), length, vocabSize)
+    if (options.single && chunks.length > 1) throw invalidRange(`tokenIds has more ids than this model takes: one window of at most ${length}`)
+    return { chunks: chunks.map((ids) => ({ ids, weights: ids.map(() => 1) })), ...settings, truncated: false }
+  }
+
+  tokenize(prompt: string, minChunks = 1, emphasis?: 'none'): Tokenized {
+    const { vocabSize, options } = this.#encoder
+    const { chunks, truncated } = tokenizePrompt(this.#tokenizer, prompt, { minChunks, ...options, ...(emphasis ? { emphasis } : {}) })
+    const stranger = chunks.flatMap(({ ids }) => ids).find((id) => id >= vocabSize)
+    if (stranger !== undefined) {
+      throw new ModelFormatError(`The tokenizer makes token ${stranger}, but the text encoder knows only ${vocabSize}: they do not belong together`)
+    }
+    return { chunks, truncated }
+  }
+
+  /** Windows without their texts. */
+  #windows(prompt: string, minChunks: number, emphasis?: 'none'): Pick<NativePromptTokens, 'chunks' | 'truncated'> {
+    const { chunks, truncated } = this.tokenize(prompt, minChunks, emphasis)
+    return { chunks: chunks.map(({ ids, weights }) => ({ ids, weights })), truncated }
+  }
+
+  /** The engine's request for a prompt, padded with empty windows to at least `minChunks`. */
+  request(prompt: string, settings: PromptSettings, minChunks = 1): NativePromptTokens {
+    return { ...this.#windows(prompt, minChunks), ...settings }
+  }
+
+  /** The request for a text as it is, cut at one window: what retrieval-augmented models embed. */
+  plain(prompt: string): NativePromptTokens {
+    return { ...this.#windows(prompt, 1, 'none'), emphasis: 'original', clipSkip: 0 }
+  }
+
+  /** Prompt and negative prompt with the same number of windows, as guidance in one batch needs it. */
+  pair(prompt: string, negative: string, settings: PromptSettings): [NativePromptTokens, NativePromptTokens] {
+    const first = this.request(prompt, settings)
+    const second = this.request(negative, settings, first.chunks.length)
+    return [second.chunks.length > first.chunks.length ? this.request(prompt, settings, second.chunks.length) : first, second]
+  }
+}
+
+function requireEncoder(info: PipelineInfo): TextEncoder {
+  return textEncoderOf(info.spec) ?? refuse(`${info.name || 'this model'} has no text encoder`)
+}
+
+function refuse(message: string): never {
+  throw new UnsupportedModelError(message)
+}

@@ -1,0 +1,250 @@
+#include "formats/containers/torch_checkpoint.h"
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_map>
+
+#include "core/path.h"
+#include "formats/containers/bytes.h"
+#include "formats/containers/torch_tensors.h"
+
+namespace latent::formats {
+
+namespace {
+
+constexpr uint64_t longest_pickle = uint64_t{256} << 20;
+
+void copy_element(uint8_t * destination, const uint8_t * source, size_t width, bool swapped) {
+    if (!swapped) {
+        std::memcpy(destination, source, width);
+    } else {
+        std::reverse_copy(source, source + width, destination);
+    }
+}
+
+template <size_t width>
+void copy_row(uint8_t * destination, const uint8_t * source, uint64_t count, uint64_t stride) {
+    for (uint64_t i = 0; i < count; ++i) std::memcpy(destination + i * width, source + i * stride * width, width);
+}
+
+/// One innermost row: `stride` in elements.
+void copy_strided(uint8_t * destination, const uint8_t * source, uint64_t count, uint64_t stride, size_t width, bool swapped) {
+    if (swapped) {
+        for (uint64_t i = 0; i < count; ++i) copy_element(destination + i * width, source + i * stride * width, width, true);
+        return;
+    }
+    if (stride == 1 || count == 1) {
+        std::memcpy(destination, source, static_cast<size_t>(count * width));
+        return;
+    }
+    switch (width) {
+        case 1: copy_row<1>(destination, source, count, stride); break;
+        case 2: copy_row<2>(destination, source, count, stride); break;
+        case 4: copy_row<4>(destination, source, count, stride); break;
+        default: copy_row<8>(destination, source, count, stride); break;
+    }
+}
+
+class TorchSource : public TensorSource {
+public:
+    TorchSource(MappedFilePtr file, const Unpickler & pickle, ValueId root, const StorageLookup & find_storage, bool swapped)
+        : file_(std::move(file)), swapped_(swapped) {
+        name_ = file_name(file_->path());
+        std::vector<StridedTensor> tensors = collect_tensors(pickle, root, name_, file_->size(), find_storage);
+        std::vector<TensorInfo> infos;
+        infos.reserve(tensors.size());
+        places_.reserve(tensors.size());
+        for (StridedTensor & tensor : tensors) {
+            if (!file_->contains(tensor.offset, tensor.extent)) broken(name_, "a storage lies beyond the end of the file");
+            infos.push_back(std::move(tensor.info));
+            places_.push_back(
+                {tensor.offset, tensor.extent, tensor.contiguous ? std::vector<uint64_t>() : std::move(tensor.strides)});
+        }
+        set_tensors(std::move(infos));
+        metadata_ = collect_metadata(pickle, root);
+    }
+
+    Span<const uint8_t> view(const TensorInfo & tensor) const override {
+        const Place & place = places_.at(tensor.index);
+        const bool swap = swapped_ && dtype_block_bytes(tensor.dtype) > 1;
+        if (!place.strides.empty() || swap) return {};
+        return {file_->data() + place.offset, static_cast<size_t>(tensor.bytes)};
+    }
+
+    void read(const TensorInfo & tensor, void * destination) const override {
+        if (tensor.bytes == 0) return;
+        const Place & place = places_.at(tensor.index);
+        const uint8_t * source = file_->data() + place.offset;
+        uint8_t * out = static_cast<uint8_t *>(destination);
+        const size_t width = static_cast<size_t>(dtype_block_bytes(tensor.dtype));
+        if (place.strides.empty()) {
+            copy_strided(out, source, tensor.bytes / width, 1, width, swapped_ && width > 1);
+        } else {
+            gather(tensor, place.strides, source, out, width);
+        }
+    }
+
+    void release(const TensorInfo & tensor) const override {
+        const Place & place = places_.at(tensor.index);
+        file_->release(place.offset, place.extent);
+    }
+
+    std::string metadata_json() const override { return metadata_; }
+
+private:
+    struct Place {
+        uint64_t offset = 0, extent = 0;
+        std::vector<uint64_t> strides;  // in elements; empty: contiguous
+    };
+
+    /// Walks the outer axes as an odometer and copies the innermost one row by row.
+    void gather(const TensorInfo & tensor, const std::vector<uint64_t> & strides, const uint8_t * source, uint8_t * out,
+                size_t width) const {
+        const size_t inner = strides.size() - 1;
+        const uint64_t row = static_cast<uint64_t>(tensor.shape[inner]);
+        std::vector<int64_t> at(inner, 0);
+        uint64_t position = 0;
+        for (uint64_t done = 0; done < tensor.bytes; done += row * width) {
+            copy_strided(out + done, source + position * width, row, strides[inner], width, swapped_ && width > 1);
+            for (size_t axis = inner; axis-- > 0;) {
+                position += strides[axis];
+                if (++at[axis] < tensor.shape[axis]) break;
+                position -= strides[axis] * static_cast<uint64_t>(tensor.shape[axis]);
+                at[axis] = 0;
+            }
+        }
+    }
+
+    MappedFilePtr file_;
+    bool swapped_;
+    std::vector<Place> places_;
+    std::string metadata_;
+};
+
+std::string_view trimmed(Span<const uint8_t> bytes) {
+    std::string_view text(reinterpret_cast<const char *>(bytes.data()), bytes.size());
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.remove_suffix(1);
+    return text;
+}
+
+bool is_big_endian(const ZipArchive & archive, const std::string & root, const std::string & name) {
+    const ZipEntry * entry = archive.find(root + "byteorder");
+    if (!entry) return false;  // before torch 2.1 there was none, and the data are little-endian
+    const std::string_view order = trimmed(archive.data(*entry));
+    if (order != "little" && order != "big") broken(name, "has the unknown byte order \"" + shown(order) + "\"");
+    return order == "big";
+}
+
+StorageRange find_entry(const ZipArchive & archive, const std::string & root, std::string_view key, const std::string & name) {
+    const bool plain = !key.empty() && key.size() <= 256 && std::all_of(key.begin(), key.end(), [](char c) {
+        return c > 0x20 && c != '/' && c != '\\' && c != ':' && c != 0x7f;
+    });
+    if (!plain || key == "." || key == "..") broken(name, "a tensor names the unsafe storage \"" + shown(key) + "\"");
+    const ZipEntry * entry = archive.find(root + "data/" + std::string(key));
+    if (!entry) broken(name, "the archive has no storage \"" + shown(key) + "\"");
+    return {archive.data_offset(*entry), entry->size};
+}
+
+// The first pickle holds this number (torch.serialization.MAGIC_NUMBER, 0x1950a86a20f9469cfc6c), little-endian.
+constexpr char legacy_magic[] = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+constexpr int64_t legacy_protocol = 1001;
+
+/// Element width of every storage that the object refers to; the key list alone does not tell it.
+std::unordered_map<std::string_view, uint64_t> storage_widths(const Unpickler & pickle, const std::string & name) {
+    std::unordered_map<std::string_view, uint64_t> widths;
+    for (ValueId id = 0; id < pickle.size(); ++id) {
+        if (!pickle.is(id, ValueKind::storage)) continue;
+        DType dtype;
+        bool untyped;
+        std::string_view key;
+        uint64_t count;
+        if (!storage_type(pickle, id, dtype, untyped, key, count)) broken(name, "has a storage of an unknown kind");
+        const uint64_t width = static_cast<uint64_t>(dtype_block_bytes(dtype));
+        if (widths.emplace(key, width).first->second != width) {
+            broken(name, "uses the storage \"" + shown(key) + "\" with two data types");
+        }
+    }
+    return widths;
+}
+
+/// The storages follow the last pickle in the order of the key list: an element count, then the elements.
+std::unordered_map<std::string_view, StorageRange> place_storages(const Unpickler & pickle, ValueId keys, ByteReader & reader) {
+    const std::unordered_map<std::string_view, uint64_t> widths = storage_widths(pickle, reader.file());
+    std::unordered_map<std::string_view, StorageRange> storages;
+    for (const ValueId id : pickle.items(keys)) {
+        if (!pickle.is(id, ValueKind::text)) broken(reader.file(), "the list of storages is damaged");
+        const std::string_view key = pickle.at(id).text();
+        const auto width = widths.find(key);
+        if (width == widths.end()) broken(reader.file(), "the storage \"" + shown(key) + "\" is listed but never used");
+        const uint64_t count = reader.u64();
+        if (count > reader.left() / width->second) {
+            broken(reader.file(), "the storage \"" + shown(key) + "\" claims " + std::to_string(count) +
+                                      " elements, more than the file holds; it was probably cut off");
+        }
+        const StorageRange range{reader.position(), count * width->second};
+        reader.skip(range.bytes);
+        if (!storages.emplace(key, range).second) broken(reader.file(), "the storage \"" + shown(key) + "\" is there twice");
+    }
+    return storages;
+}
+
+}  // namespace
+
+std::string_view find_torch_pickle(const ZipArchive & archive) {
+    constexpr std::string_view tail = "/data.pkl";
+    for (const ZipEntry & entry : archive.entries()) {
+        const std::string_view name = entry.name;
+        if (name.size() > tail.size() && name.find('/') == name.size() - tail.size() &&
+            name.substr(name.size() - tail.size()) == tail) {
+            return name;
+        }
+    }
+    return {};
+}
+
+TensorSourcePtr open_torch_zip(const MappedFilePtr & file, const ZipArchive & archive) {
+    const std::string name = file_name(file->path());
+    const std::string_view pickle_name = find_torch_pickle(archive);
+    const std::string root(pickle_name.substr(0, pickle_name.size() - std::strlen("data.pkl")));
+    if (archive.find(root + "constants.pkl")) {
+        broken(name, "is a TorchScript program, not a checkpoint of weights", R"({"reason":"torchscript"})");
+    }
+    const Span<const uint8_t> bytes = archive.data(*archive.find(pickle_name));
+    if (bytes.size() > longest_pickle) broken(name, "has a pickle of " + std::to_string(bytes.size()) + " bytes");
+    const bool swapped = is_big_endian(archive, root, name);
+    Unpickler pickle(bytes, name);
+    const ValueId object = pickle.run();
+    const auto find = [&](std::string_view key) { return find_entry(archive, root, key, name); };
+    return std::make_shared<TorchSource>(file, pickle, object, find, swapped);
+}
+
+TensorSourcePtr open_torch_legacy(const MappedFilePtr & file) {
+    const std::string name = file_name(file->path());
+    Unpickler pickle(file->bytes(), name);
+    const PickleValue magic = pickle.at(pickle.run());
+    if (magic.kind != ValueKind::big_integer || magic.text() != std::string_view(legacy_magic, sizeof legacy_magic - 1)) {
+        broken(name, "is a Python pickle, but not a torch checkpoint");
+    }
+    const PickleValue protocol = pickle.at(pickle.run());
+    if (protocol.kind != ValueKind::integer || protocol.integer != legacy_protocol) {
+        broken(name, "is a torch checkpoint of an unknown legacy version");
+    }
+    pickle.run();  // sizes and byte order of the machine that wrote it: storages are little-endian all the same
+    const ValueId object = pickle.run();
+    const ValueId keys = pickle.run();
+    if (!pickle.is(keys, ValueKind::list)) broken(name, "the list of storages is damaged");
+    ByteReader reader(file->bytes(), name, pickle.position());
+    const auto storages = place_storages(pickle, keys, reader);
+    const auto find = [&](std::string_view key) {
+        const auto found = storages.find(key);
+        if (found == storages.end()) broken(name, "the file has no storage \"" + shown(key) + "\"");
+        return found->second;
+    };
+    return std::make_shared<TorchSource>(file, pickle, object, find, false);
+}
+
+bool looks_like_pickle(Span<const uint8_t> bytes) {
+    return bytes.size() >= 2 && bytes[0] == 0x80 && bytes[1] >= 2 && bytes[1] <= 5;
+}
+
+}  // namespace latent::formats

@@ -1,0 +1,129 @@
+#include "formats/naming/canonical_source.h"
+
+#include <cstring>
+
+#include "core/error.h"
+
+namespace latent::formats {
+
+namespace {
+
+[[noreturn]] void misfit(const std::string & file, const std::string & name, const std::string & why) {
+    throw Error(ErrorCode::model_format, file + ": the tensor \"" + name + "\" " + why);
+}
+
+const TensorInfo & tensor_of(const RowSlice & slice) {
+    return slice.source->tensors()[slice.index];
+}
+
+int64_t row_count(const TensorInfo & tensor) {
+    return tensor.shape.empty() ? 1 : tensor.shape[0];
+}
+
+uint64_t row_bytes(const TensorInfo & tensor) {
+    const int64_t rows = row_count(tensor);
+    return rows == 0 ? 0 : tensor.bytes / static_cast<uint64_t>(rows);
+}
+
+bool is_whole(const RowSlice & slice) {
+    return slice.begin == 0 && slice.end == row_count(tensor_of(slice));
+}
+
+TensorInfo describe(const std::string & file, const TensorRecipe & recipe) {
+    TensorInfo info;
+    info.name = recipe.name;
+    info.shape = recipe.shape;
+    if (recipe.rows.empty()) misfit(file, recipe.name, "is made of nothing");
+    info.dtype = tensor_of(recipe.rows[0]).dtype;
+    int64_t elements = 0;
+    for (const RowSlice & slice : recipe.rows) {
+        const TensorInfo & tensor = tensor_of(slice);
+        const int64_t rows = row_count(tensor);
+        if (tensor.dtype != info.dtype) misfit(file, recipe.name, "is stored in parts of different types");
+        if (slice.begin < 0 || slice.begin > slice.end || slice.end > rows)
+            misfit(file, recipe.name, "has fewer rows than its use needs");
+        const int64_t per_row = rows == 0 ? 0 : tensor.elements() / rows;
+        if (!is_whole(slice) && per_row % dtype_block(tensor.dtype) != 0) {
+            misfit(file, recipe.name,
+                   std::string("is quantised as ") + dtype_name(tensor.dtype) + " in blocks that its parts would cut");
+        }
+        elements += per_row * (slice.end - slice.begin);
+        info.bytes += is_whole(slice) ? tensor.bytes : row_bytes(tensor) * static_cast<uint64_t>(slice.end - slice.begin);
+    }
+    if (elements != info.elements()) misfit(file, recipe.name, "has another number of elements than its shape");
+    if (recipe.transpose) {
+        const TensorInfo & tensor = tensor_of(recipe.rows[0]);
+        const bool plain = recipe.rows.size() == 1 && is_whole(recipe.rows[0]) && tensor.shape.size() == 2;
+        if (!plain || dtype_is_quantised(tensor.dtype)) misfit(file, recipe.name, "cannot be transposed");
+    }
+    return info;
+}
+
+}  // namespace
+
+TensorRecipe TensorRecipe::whole(const std::string & name, TensorSourcePtr source, const TensorInfo & tensor) {
+    return {name, tensor.shape, {{std::move(source), tensor.index, 0, row_count(tensor)}}, false};
+}
+
+MappedSource::MappedSource(std::string name, std::vector<TensorRecipe> recipes, std::string metadata_json)
+    : recipes_(std::move(recipes)), metadata_(std::move(metadata_json)) {
+    name_ = std::move(name);
+    std::vector<TensorInfo> tensors;
+    tensors.reserve(recipes_.size());
+    for (const TensorRecipe & recipe : recipes_) tensors.push_back(describe(name_, recipe));
+    set_tensors(std::move(tensors));
+}
+
+Span<const uint8_t> MappedSource::view(const TensorInfo & tensor) const {
+    const TensorRecipe & recipe = recipes_[tensor.index];
+    if (recipe.transpose || recipe.rows.size() != 1) return {};
+    const RowSlice & slice = recipe.rows[0];
+    const TensorInfo & stored = tensor_of(slice);
+    const Span<const uint8_t> bytes = slice.source->view(stored);
+    if (bytes.empty()) return {};
+    return bytes.subspan(static_cast<size_t>(row_bytes(stored)) * static_cast<size_t>(slice.begin),
+                         static_cast<size_t>(tensor.bytes));
+}
+
+void MappedSource::read(const TensorInfo & tensor, void * destination) const {
+    const TensorRecipe & recipe = recipes_[tensor.index];
+    uint8_t * out = static_cast<uint8_t *>(destination);
+    std::vector<uint8_t> copy;
+    for (size_t i = 0; i < recipe.rows.size(); ++i) {
+        const RowSlice & slice = recipe.rows[i];
+        const TensorInfo & stored = tensor_of(slice);
+        if (is_whole(slice) && !recipe.transpose) {
+            slice.source->read(stored, out);
+            out += stored.bytes;
+            continue;
+        }
+        Span<const uint8_t> bytes = slice.source->view(stored);
+        const bool same_tensor = i > 0 && recipe.rows[i - 1].source == slice.source && recipe.rows[i - 1].index == slice.index;
+        if (bytes.empty()) {
+            if (!same_tensor || copy.empty()) {
+                copy.resize(static_cast<size_t>(stored.bytes));
+                slice.source->read(stored, copy.data());
+            }
+            bytes = copy;
+        }
+        if (recipe.transpose) {
+            const size_t rows = static_cast<size_t>(stored.shape[0]), columns = static_cast<size_t>(stored.shape[1]);
+            const size_t size = static_cast<size_t>(dtype_block_bytes(stored.dtype));
+            for (size_t r = 0; r < rows; ++r)
+                for (size_t c = 0; c < columns; ++c)
+                    std::memcpy(out + (c * rows + r) * size, bytes.data() + (r * columns + c) * size, size);
+            continue;
+        }
+        const size_t row = static_cast<size_t>(row_bytes(stored)), count = row * static_cast<size_t>(slice.end - slice.begin);
+        if (count > 0) std::memcpy(out, bytes.data() + row * static_cast<size_t>(slice.begin), count);
+        out += count;
+    }
+}
+
+void MappedSource::release(const TensorInfo & tensor) const {
+    for (const RowSlice & slice : recipes_[tensor.index].rows) {
+        if (is_whole(slice)) slice.source->release(tensor_of(slice));
+    }
+}
+
+}  // namespace latent::formats

@@ -1,0 +1,284 @@
+#include <algorithm>
+
+#include "formats/spec/detect.h"
+
+namespace latent::formats {
+
+namespace {
+
+constexpr int most_entries = 256;
+
+/// Looks at names below one prefix and at their shapes; absent tensors read as absent, never as zero sizes.
+class Look {
+public:
+    Look(const TensorSource & tensors, std::string prefix) : tensors_(tensors), prefix_(std::move(prefix)) {}
+
+    const TensorInfo * find(const std::string & name) const { return tensors_.find(prefix_ + name); }
+    bool has(const std::string & name) const { return find(name) != nullptr; }
+
+    int size(const std::string & name, size_t axis) const {
+        const TensorInfo * tensor = find(name);
+        if (!tensor) broken("lacks \"" + prefix_ + name + "\"");
+        if (axis >= tensor->shape.size() || tensor->shape[axis] < 1 || tensor->shape[axis] > (1 << 24)) {
+            broken("has a tensor \"" + prefix_ + name + "\" of an impossible shape");
+        }
+        return static_cast<int>(tensor->shape[axis]);
+    }
+
+    size_t rank(const std::string & name) const {
+        const TensorInfo * tensor = find(name);
+        return tensor ? tensor->shape.size() : 0;
+    }
+
+    /// Numbered parts up to the last one there is: what lacks in between is then missed by name.
+    int count(const std::string & before, const std::string & after) const {
+        int last = 0;
+        for (int i = 0; i < most_entries; ++i) {
+            if (has(before + std::to_string(i) + after)) last = i + 1;
+        }
+        return last;
+    }
+
+    [[noreturn]] void broken(const std::string & why) const {
+        throw Error(ErrorCode::model_format,
+                    tensors_.name() + " " + why + "; the file is incomplete or no latent diffusion model");
+    }
+    [[noreturn]] void unsupported(const std::string & what, const char * nearest) const {
+        throw Error(ErrorCode::unsupported_model, tensors_.name() + ": " + what,
+                    Json{{"found", what}, {"nearest", nearest}}.dump());
+    }
+
+private:
+    const TensorSource & tensors_;
+    std::string prefix_;
+};
+
+std::string num(int value) {
+    return std::to_string(value);
+}
+
+constexpr const char * nearest_unet = "latent diffusion U-Net";
+
+int ratio(const Look & look, int channels, int base) {
+    if (channels % base != 0)
+        look.unsupported("a level of " + num(channels) + " channels over a base of " + num(base), nearest_unet);
+    return channels / base;
+}
+
+/// Counts blocks per level and levels; fills the channel multipliers.
+void detect_levels(const Look & look, UNetConfig & c) {
+    int entries = 1;
+    const auto present = [&](int i) {
+        const std::string at = "input_blocks." + num(i) + ".0.";
+        return look.has(at + "in_layers.2.weight") || look.has(at + "op.weight");
+    };
+    while (entries < most_entries && present(entries)) ++entries;
+    int per_level = 0;  // res blocks per level, read off the first entry that samples up
+    for (int i = 0; i < entries && per_level == 0; ++i) {
+        for (const int sub : {1, 2}) {
+            const std::string at = "output_blocks." + num(i) + '.' + num(sub) + '.';
+            if (look.has(at + "conv.weight") || look.has(at + "in_layers.2.weight")) per_level = i;
+        }
+    }
+    c.num_res_blocks = per_level > 0 ? per_level : entries - 1;
+    if (c.num_res_blocks < 1 || entries % (c.num_res_blocks + 1) != 0) {
+        look.unsupported("a U-Net of " + num(entries) + " input blocks that do not divide into equal levels", nearest_unet);
+    }
+    const int levels = entries / (c.num_res_blocks + 1);
+    c.resblock_updown = levels > 1 && !look.has("input_blocks." + num(c.num_res_blocks + 1) + ".0.op.weight");
+    c.channel_mult.clear();
+    for (int level = 0; level < levels; ++level) {
+        const std::string first = "input_blocks." + num(1 + level * (c.num_res_blocks + 1)) + ".0.in_layers.2.weight";
+        c.channel_mult.push_back(ratio(look, look.size(first, 0), c.model_channels));
+    }
+}
+
+int depth_of(const Look & look, const std::string & attention) {
+    int depth = 0;
+    while (depth < most_entries && look.has(attention + "transformer_blocks." + num(depth) + ".attn2.to_k.weight")) ++depth;
+    return depth;
+}
+
+/// True when attn1 reads the context: its keys come from another width than the channels.
+bool reads_context(const Look & look, const std::string & attention, int channels) {
+    const std::string key = attention + "transformer_blocks.0.attn1.to_k.weight";
+    return look.has(key) && look.size(key, 1) != channels;
+}
+
+void detect_attention(const Look & look, UNetConfig & c) {
+    c.attention_resolutions.clear();
+    c.transformer_depth = {1};
+    const std::string middle = "middle_block.1.";
+    if (look.has(middle + "qkv.weight")) {
+        c.attention = UNetAttention::attention_block;
+    } else if (look.has(middle + "proj_in.weight")) {
+        c.attention = UNetAttention::spatial_transformer;
+    } else if (look.has(middle + "in_layers.2.weight")) {
+        c.attention = UNetAttention::none;
+        c.context_dim = 0;
+        return;
+    } else {
+        look.unsupported("a U-Net whose middle block has neither attention nor ResBlocks known here", nearest_unet);
+    }
+    std::vector<int> depths(c.channel_mult.size(), 0);
+    std::vector<bool> disabled(c.channel_mult.size(), false);
+    for (int level = c.levels() - 1; level >= 0; --level) {
+        const std::string at = "input_blocks." + num(1 + level * (c.num_res_blocks + 1)) + ".1.";
+        if (!look.has(at + "norm.weight")) continue;
+        c.attention_resolutions.push_back(1 << level);
+        depths[static_cast<size_t>(level)] = depth_of(look, at);
+        disabled[static_cast<size_t>(level)] =
+            reads_context(look, at, c.model_channels * c.channel_mult[static_cast<size_t>(level)]);
+    }
+    if (c.attention != UNetAttention::spatial_transformer) {
+        c.context_dim = 0;
+        return;
+    }
+    c.use_linear_in_transformer = look.rank(middle + "proj_in.weight") == 2;
+    c.context_dim = look.size(middle + "transformer_blocks.0.attn2.to_k.weight", 1);
+    const int middle_depth = depth_of(look, middle);
+    const bool same = std::all_of(depths.begin(), depths.end(), [&](int d) { return d == 0 || d == middle_depth; });
+    c.transformer_depth = same ? std::vector<int>{middle_depth} : depths;
+    if (c.depth_middle() != middle_depth) c.transformer_depth_middle = middle_depth;
+    c.disable_middle_self_attention = reads_context(look, middle, c.model_channels * c.channel_mult.back());
+    if (std::find(disabled.begin(), disabled.end(), true) != disabled.end()) c.disable_self_attentions = disabled;
+}
+
+}  // namespace
+
+UNetConfig detect_unet(const TensorSource & tensors) {
+    const Look look(tensors, unet_prefix);
+    UNetConfig c;
+    if (look.rank("input_blocks.0.0.weight") != 4) look.broken("has no input convolution of a U-Net");
+    c.model_channels = look.size("input_blocks.0.0.weight", 0);
+    c.in_channels = look.size("input_blocks.0.0.weight", 1);
+    c.out_channels = look.size("out.2.weight", 0);
+    detect_levels(look, c);
+    detect_attention(look, c);
+    const std::string first = "input_blocks.1.0.";
+    c.scale_shift_norm = look.size(first + "emb_layers.1.weight", 0) == 2 * look.size(first + "in_layers.2.weight", 0);
+    if (look.has("label_emb.weight")) {
+        c.class_embedding = "embedding";
+        c.class_count = look.size("label_emb.weight", 0);
+    } else if (look.has("label_emb.0.0.weight")) {
+        c.class_embedding = "vector";
+        c.vector_dim = look.size("label_emb.0.0.weight", 1);
+    }
+    if (look.has("time_embed.cond_proj.weight")) c.guidance_embed_dim = look.size("time_embed.cond_proj.weight", 1);
+    return c;
+}
+
+AutoencoderConfig detect_first_stage(const TensorSource & tensors) {
+    const Look look(tensors, stage_prefix);
+    AutoencoderConfig c;
+    c.channels = look.size("encoder.conv_in.weight", 0);
+    c.in_channels = look.size("encoder.conv_in.weight", 1);
+    c.out_channels = look.size("decoder.conv_out.weight", 0);
+    c.z_channels = look.size("decoder.conv_in.weight", 1);
+    const int encoded = look.size("encoder.conv_out.weight", 0);
+    if (encoded != c.z_channels && encoded != 2 * c.z_channels) {
+        look.unsupported("a first stage that encodes to " + num(encoded) + " and decodes from " + num(c.z_channels) + " channels",
+                         "KL-f8");
+    }
+    c.double_z = encoded == 2 * c.z_channels;
+    c.channel_mult.clear();
+    const int levels = std::min(12, look.count("encoder.down.", ".block.0.conv1.weight"));
+    for (int level = 0; level < levels; ++level) {
+        const std::string at = "encoder.down." + num(level) + '.';
+        c.channel_mult.push_back(ratio(look, look.size(at + "block.0.conv1.weight", 0), c.channels));
+        if (look.has(at + "attn.0.norm.weight")) c.attention_levels.push_back(level);
+    }
+    if (c.channel_mult.empty()) look.unsupported("a first stage without levels", "KL-f8");
+    c.num_res_blocks = look.count("encoder.down.0.block.", ".conv1.weight");
+    c.middle_attention = look.has("encoder.mid.attn_1.norm.weight");
+    c.quant_conv = look.has("post_quant_conv.weight");
+    c.embed_dim = c.quant_conv ? look.size("post_quant_conv.weight", 1) : c.z_channels;
+    if (look.has("quantize.embedding.weight")) {
+        c.kind = "vq";
+        c.codebook_size = look.size("quantize.embedding.weight", 0);
+    } else if (!c.double_z) {
+        look.unsupported("a first stage with neither a codebook nor variances", "KL-f8");
+    }
+    return c;
+}
+
+ClipTextConfig detect_clip_text(const TensorSource & tensors, const std::string & prefix) {
+    const Look look(tensors, prefix);
+    ClipTextConfig c;
+    c.vocab_size = look.size("embeddings.token_embedding.weight", 0);
+    c.hidden_size = look.size("embeddings.token_embedding.weight", 1);
+    c.max_position_embeddings = look.size("embeddings.position_embedding.weight", 0);
+    c.intermediate_size = look.size("encoder.layers.0.mlp.fc1.weight", 0);
+    c.num_hidden_layers = look.count("encoder.layers.", ".mlp.fc1.weight");
+    c.bos_token_id = std::max(0, c.vocab_size - 2);
+    c.eos_token_id = c.pad_token_id = c.vocab_size - 1;
+    const std::string tower = "text_model.";
+    if (prefix.size() > tower.size()) {
+        const TensorInfo * projection = tensors.find(prefix.substr(0, prefix.size() - tower.size()) + "text_projection.weight");
+        if (projection && projection->shape.size() == 2)
+            c.projection_dim = static_cast<int>(std::min<int64_t>(projection->shape[0], 1 << 24));
+    }
+    return c;
+}
+
+ClipVisionConfig detect_clip_vision(const TensorSource & tensors, const std::string & prefix) {
+    const Look look(tensors, prefix);
+    ClipVisionConfig c;
+    c.hidden_size = look.size("embeddings.patch_embedding.weight", 0);
+    c.num_channels = look.size("embeddings.patch_embedding.weight", 1);
+    c.patch_size = look.size("embeddings.patch_embedding.weight", 2);
+    const int tokens = look.size("embeddings.position_embedding.weight", 0);
+    int side = 1;
+    while (side < 256 && side * side + 1 < tokens) ++side;
+    if (side * side + 1 != tokens) look.unsupported("an image encoder of " + num(tokens) + " tokens", "CLIP ViT-L/14");
+    c.image_size = side * std::min(c.patch_size, 4096);
+    c.num_hidden_layers = look.count("encoder.layers.", ".mlp.fc1.weight");
+    c.intermediate_size = look.size("encoder.layers.0.mlp.fc1.weight", 0);
+    c.num_attention_heads = 1;
+    const std::string tower = "vision_model.";
+    const Look beside(tensors, prefix.substr(0, prefix.size() - tower.size()));
+    c.projection_dim = beside.size("visual_projection.weight", 0);
+    return c;
+}
+
+BertConfig detect_bert(const TensorSource & tensors, const std::string & prefix) {
+    const Look look(tensors, prefix);
+    BertConfig c;
+    c.vocab_size = look.size("token_emb.weight", 0);
+    c.hidden_size = look.size("token_emb.weight", 1);
+    c.max_length = look.size("pos_emb.emb.weight", 0);
+    const int entries = look.count("attn_layers.layers.", ".0.weight");
+    if (entries < 2 || entries % 2 != 0) {
+        look.unsupported("a text encoder of " + num(entries) + " layers that are not attention and feed-forward in turns",
+                         "BERTEmbedder of txt2img-1p4B");
+    }
+    c.num_layers = entries / 2;
+    c.intermediate_size = look.size("attn_layers.layers.1.1.net.0.0.weight", 0);
+    const int inner = bert_inner_width(tensors, prefix);
+    c.num_heads = std::max(1, inner / c.head_dim);
+    return c;
+}
+
+int bert_inner_width(const TensorSource & tensors, const std::string & prefix) {
+    return Look(tensors, prefix).size("attn_layers.layers.0.1.to_q.weight", 0);
+}
+
+ClassConfig detect_classes(const TensorSource & tensors, const std::string & prefix) {
+    const Look look(tensors, prefix);
+    ClassConfig c;
+    c.classes = look.size("embedding.weight", 0);
+    c.embed_dim = look.size("embedding.weight", 1);
+    if (c.classes == 1001) c.null_class = 1000;  // cin256-v2
+    return c;
+}
+
+RescalerConfig detect_rescaler(const TensorSource & tensors, const std::string & prefix) {
+    const Look look(tensors, prefix);
+    RescalerConfig c;
+    c.out_channels = look.size("channel_mapper.weight", 0);
+    c.classes = look.size("channel_mapper.weight", 1);
+    c.bias = look.has("channel_mapper.bias");
+    return c;
+}
+
+}  // namespace latent::formats

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <array>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "graph/fused/cpu_nodes.h"
+#include "graph/portable/ops_ggml.h"
+#include "kernels/common/rows.h"
+#include "kernels/common/tile.h"
+
+namespace latent::graph {
+
+/// The CPU's own home of the vocabulary: the heavy layers and their neighbours run in our kernels, each as one custom node of the
+/// ggml graph, so that ggml's allocator plans their memory. They share their work out over the device's pool.
+///   Map: ne = [channels, width, height, batch] (channels last).   Seq: ne = [dim, length, batch]. A map and its pixels as tokens
+///   are the same memory. The host's maps are planes; inputs and outputs are turned at the rim.
+///
+/// Values are made when they are needed, in the form that the product which reads them wants: a norm or a gate writes bfloat16 or
+/// int8 rows at once, a concatenation is two tensors side by side that a norm or a conversion reads.
+///
+/// conv, linear: implicit GEMM, nothing unfolded; bias, time embedding, activation and residual in the epilogue; upsampling and
+/// padding folded in. attention: flash attention of any head width, scores of 64 queries and 256 keys at a time.
+class OpsCpu final : public OpsGgml {
+public:
+    OpsCpu(ggml_context * nodes, ggml_context * leaves, ggml_cgraph * graph, const Runner::Limits & limits, Device & device,
+           kernels::Arithmetic arithmetic);
+
+    Map input_map(const std::string & name, int64_t width, int64_t height, int64_t channels, int64_t batch) override;
+    using OpsGgml::output;
+    void output(const std::string & name, Map x) override;
+
+    Map conv(Map x, const Conv & w, const ConvOptions & options) override;
+    Map group_norm(Map x, const Norm & w, const GroupNormOptions & options) override;
+    Map affine(Map x, Seq scale, Seq shift, Activation kind) override;
+    Map concat(Map a, Map b) override;
+    Map avg_pool2(Map x) override;
+    Map upsample2(Map x) override;
+
+    Seq to_seq(Map x) override;
+    Map to_map(Seq x, int64_t width, int64_t height) override;
+    Seq linear(Seq x, const Linear & w, const LinearOptions & options) override;
+    Seq geglu(Seq x, const Linear & w) override;
+    Seq layer_norm(Seq x, const Norm & w, float eps) override;
+    Seq attention(Seq q, Seq k, Seq v, const AttentionOptions & options) override;
+
+private:
+    using Shape = std::array<int64_t, 4>;
+
+    /// How a value comes to be, where it is not a tensor from the start.
+    struct Pending {
+        Shape ne;
+        std::function<ggml_tensor *(kernels::Form)> make;  // writes it in a form
+        int alias = -1;                                    // the same rows as another value
+        int left = -1, right = -1;                         // channels of one value, then of another
+        ggml_tensor * made[3] = {nullptr, nullptr, nullptr};
+    };
+
+    /// A convolution or linear layer to be made.
+    struct Product {
+        int x;
+        const Parameter *weight, *bias;
+        kernels::ConvShape shape;
+        const kernels::TileSet * tiles;
+        std::string label;
+        Shape ne;
+        kernels::Gate activation = kernels::Gate::none;
+        Seq channel_add = {};
+        int residual = -1;
+        bool geglu = false;
+        kernels::Form out = kernels::Form::f32;  // or bf16
+    };
+
+    ggml_tensor * tensor(int id) override;
+    Map map(ggml_tensor * t) override;
+    int pending(Pending value);
+    Pending & rows_of(int id);
+    ggml_tensor * in_form(int id, kernels::Form form);
+    NodeRows sources_of(int id, std::vector<ggml_tensor *> & sources);
+    ggml_tensor * contiguous(int id);
+    kernels::Form form_of(const Parameter & weight, const kernels::TileSet & tiles) const;
+    const kernels::TileSet & tiles(int64_t in, int64_t out) const;
+    NodeKernels kernels_of(const kernels::TileSet & tiles) const;
+    ggml_tensor * product(const Product & request);
+    Product linear_product(Seq x, const Linear & w) const;
+    template <typename Node>
+    ggml_tensor * node(Node data, std::string label, double flops, const Shape & ne, std::vector<ggml_tensor *> sources);
+    template <typename Node>
+    ggml_tensor * rows_node(Node data, std::string label, double flops, const kernels::RowLayout & layout, const Shape & ne,
+                            std::vector<ggml_tensor *> sources);
+
+    Device & device_;
+    kernels::Arithmetic arithmetic_;
+    std::map<int, Pending> pending_;
+};
+
+}  // namespace latent::graph

@@ -1,0 +1,150 @@
+#include "kernels/common/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/common/scratch.h"
+
+namespace latent::kernels {
+namespace {
+
+/// Stands for the maximum of no scores. Far below any finite one, and finite itself: a block whose scores are all -infinity
+/// weighs nothing beside another.
+constexpr float kNoScore = -1e38f;
+constexpr int64_t kKeyBlock = 192;  // whole tiles; scores of a block stay in the second-level cache
+
+int64_t round_up(int64_t x, int64_t to) {
+    return (x + to - 1) / to * to;
+}
+
+/// One head's keys and values in the tile set's element type: keys as rows [keys][dim], values transposed [dim][keys], both
+/// padded to whole tiles with zeros.
+struct Head {
+    uint8_t * keys = nullptr;
+    uint8_t * values = nullptr;
+    int64_t key_stride = 0, value_stride = 0;  // elements
+
+    static int64_t bytes(const AttentionShape & s, int64_t element) {
+        return (round_up(s.keys, kTileRows) * round_up(s.dim, 2) + round_up(s.dim, kTileRows) * round_up(s.keys, 2)) * element;
+    }
+};
+
+Head convert_head(const TileSet & tiles, const AttentionShape & s, const float * k, const float * v, void * memory) {
+    const int64_t element = tiles.bf16 ? 2 : 4, width = s.heads * s.dim;
+    Head head;
+    head.key_stride = round_up(s.dim, 2);
+    head.value_stride = round_up(s.keys, 2);
+    head.keys = static_cast<uint8_t *>(memory);
+    head.values = head.keys + round_up(s.keys, kTileRows) * head.key_stride * element;
+    for (int64_t key = 0; key < round_up(s.keys, kTileRows); ++key) {
+        const bool real = key < s.keys;
+        tiles.convert_row(real ? k + key * width : k, Element::f32, real ? s.dim : 0, head.key_stride,
+                          head.keys + key * head.key_stride * element);
+    }
+    float * column = static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(s.keys) * sizeof(float)));
+    for (int64_t d = 0; d < round_up(s.dim, kTileRows); ++d) {
+        const bool real = d < s.dim;
+        for (int64_t key = 0; real && key < s.keys; ++key) column[key] = v[key * width + d];
+        tiles.convert_row(column, Element::f32, real ? s.keys : 0, head.value_stride,
+                          head.values + d * head.value_stride * element);
+    }
+    return head;
+}
+
+/// c[6][64] = (accumulate ? c : 0) + six rows, `stride` bytes apart, times a panel.
+void multiply_rows(const TileSet & tiles, int64_t lanes, const uint8_t * first, int64_t stride, const void * panel,
+                   bool accumulate, float * c) {
+    const void * rows[kTileRows];
+    for (int r = 0; r < kTileRows; ++r) rows[r] = first + r * stride;
+    tiles.multiply(1, lanes, rows, panel, kTileColumns, accumulate, c);
+}
+
+struct Work {
+    uint8_t * query_panel;  // [dim][64]
+    uint8_t * score_panel;  // [kKeyBlock][64]
+    float * scores;         // [kKeyBlock + 5][64]
+    float * sums;           // [dim rounded up to 6][64]
+};
+
+void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, const float * q, int queries, const Work & work,
+            float * out) {
+    const int64_t element = tiles.bf16 ? 2 : 4, dims = round_up(s.dim, kTileRows), width = s.heads * s.dim;
+    const float scale = 1.0f / std::sqrt(static_cast<float>(s.dim));
+    float highest[kTileColumns], total[kTileColumns], correction[kTileColumns];
+    for (int i = 0; i < kTileColumns; ++i) highest[i] = kNoScore, total[i] = 0.0f;
+    std::fill_n(work.sums, dims * kTileColumns, 0.0f);
+    tiles.pack_tokens(q, width, queries, s.dim, work.query_panel);
+
+    for (int64_t first = 0; first < s.keys; first += kKeyBlock) {
+        const int64_t count = std::min(kKeyBlock, s.keys - first);
+        for (int64_t key = 0; key < count; key += kTileRows) {
+            const int64_t stride = head.key_stride * element;
+            multiply_rows(tiles, tiles.lanes(head.key_stride), head.keys + (first + key) * stride, stride, work.query_panel,
+                          false, work.scores + key * kTileColumns);
+        }
+        tiles.softmax(work.scores, count, scale, highest, total, correction, work.score_panel);
+        if (first > 0) tiles.scale_columns(work.sums, dims, correction);
+        for (int64_t d = 0; d < dims; d += kTileRows) {
+            multiply_rows(tiles, tiles.lanes(count), head.values + (d * head.value_stride + first) * element,
+                          head.value_stride * element, work.score_panel, true, work.sums + d * kTileColumns);
+        }
+    }
+    for (int i = 0; i < kTileColumns; ++i)
+        total[i] = highest[i] == kNoScore ? std::numeric_limits<float>::quiet_NaN() : 1.0f / total[i];
+    tiles.scale_columns(work.sums, dims, total);
+    for (int t = 0; t < queries; ++t) {
+        for (int64_t d = 0; d < s.dim; ++d) out[t * width + d] = work.sums[d * kTileColumns + t];
+    }
+}
+
+/// Of one thread's work on 64 queries: floats first, then the two panels.
+struct WorkBytes {
+    int64_t floats, queries, scores;
+    WorkBytes(const TileSet & tiles, const AttentionShape & s)
+        : floats((kKeyBlock + kTileRows + round_up(s.dim, kTileRows)) * kTileColumns * 4),
+          queries(round_up(s.dim, 2) * kTileColumns * (tiles.bf16 ? 2 : 4)),
+          scores(kKeyBlock * kTileColumns * (tiles.bf16 ? 2 : 4)) {}
+    int64_t total() const { return floats + queries + scores; }
+};
+
+}  // namespace
+
+int64_t attention_scratch(const TileSet & tiles, const AttentionShape & s) {
+    return Head::bytes(s, tiles.bf16 ? 2 : 4) + s.keys * 4 + WorkBytes(tiles, s).total();
+}
+
+void attention(const TileSet & tiles, const AttentionShape & s, const float * q, const float * k, const float * v, float * out,
+               Part part) {
+    const int64_t width = s.heads * s.dim, element = tiles.bf16 ? 2 : 4;
+    const int64_t panels = (s.queries + kTileColumns - 1) / kTileColumns, pairs = s.batch * s.heads;
+
+    // Whole heads per thread where there are enough; otherwise the queries of a head are shared out, each thread converting its
+    // keys.
+    const int64_t splits = std::clamp<int64_t>((2 * part.threads + pairs - 1) / pairs, 1, std::max<int64_t>(panels, 1));
+    const int64_t per_split = (panels + splits - 1) / splits;
+
+    uint8_t * converted = static_cast<uint8_t *>(scratch(Scratch::attention_head, static_cast<size_t>(Head::bytes(s, element))));
+    const WorkBytes bytes(tiles, s);
+    uint8_t * memory = static_cast<uint8_t *>(scratch(Scratch::attention_work, static_cast<size_t>(bytes.total())));
+    Work work;
+    work.scores = reinterpret_cast<float *>(memory);
+    work.sums = work.scores + (kKeyBlock + kTileRows) * kTileColumns;
+    work.query_panel = memory + bytes.floats;
+    work.score_panel = work.query_panel + bytes.queries;
+
+    for (int64_t task = part.thread; task < pairs * splits; task += part.threads) {
+        const int64_t pair = task / splits, b = pair / s.heads, h = pair % s.heads;
+        const int64_t first = task % splits * per_split, last = std::min(first + per_split, panels);
+        if (first >= last) continue;
+        const int64_t keys = b * s.keys * width + h * s.dim;
+        const Head head = convert_head(tiles, s, k + keys, v + keys, converted);
+        for (int64_t p = first; p < last; ++p) {
+            const int64_t t = p * kTileColumns;
+            const int64_t at = (b * s.queries + t) * width + h * s.dim;
+            attend(tiles, s, head, q + at, static_cast<int>(std::min<int64_t>(kTileColumns, s.queries - t)), work, out + at);
+        }
+    }
+}
+
+}  // namespace latent::kernels

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/matmul.h"
+
+namespace latent::kernels {
+
+/// Sizes of scaled dot-product attention over [batch, tokens, heads * dim] float32 tensors, heads side by side.
+struct AttentionShape {
+    int64_t batch = 1, heads = 1, dim = 64;
+    int64_t queries = 0, keys = 0;
+};
+
+/// out[batch][query][heads * dim] = softmax(q k^T / sqrt(dim)) v, with the online softmax of flash attention: scores exist for 64
+/// queries and 192 keys at a time. Sums, maxima and the softmax are float32; products follow the tile set.
+void attention(const TileSet & tiles, const AttentionShape & shape, const float * q, const float * k, const float * v,
+               float * out, Part part);
+
+/// Scratch bytes that each thread taking part in this attention keeps: one head's keys and values, and the work on 64 queries.
+int64_t attention_scratch(const TileSet & tiles, const AttentionShape & shape);
+
+}  // namespace latent::kernels

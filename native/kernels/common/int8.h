@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/tile.h"
+
+namespace latent::kernels {
+
+// Products of 8-bit integers. Activations are quantised as they come, per row (pixel or token) and block of channels, to unsigned
+// bytes: x = scale * q + offset, zero exactly representable. Weights are quantised at load, per output channel, to signed bytes:
+// w = scale * q. Sums are 32-bit and exact, so that every instruction set gives the same numbers up to the last float addition.
+//
+// A row that holds NaN, infinities or a range beyond float gets the scale NaN: whatever it touches is NaN.
+
+/// How the channels of a row are cut into blocks of one scale each.
+struct Int8Blocks {
+    static constexpr int64_t kMostLanes =
+        80;                   // of a block: 320 channels, beside whose products 48 conversions and additions are 3 %
+    int64_t lanes = 0;        // of 4 channels, the last completed by zeros
+    int64_t block_lanes = 0;  // of every block but a shorter last one
+    int64_t count = 0;        // of blocks
+
+    explicit Int8Blocks(int64_t channels);
+    int64_t row_bytes() const { return 4 * lanes; }
+    int64_t lanes_of(int64_t block) const { return block + 1 < count ? block_lanes : lanes - block * block_lanes; }
+};
+
+/// Where the bytes of a tap lie in a panel.
+enum class PanelOrder {
+    lanes,  // [lane][64 columns][4]
+    pairs,  // [4 blocks of columns][block of channels][pair of lanes][16 columns][2 lanes][4]; an odd last lane of a block of
+            // channels [16 columns][4]
+};
+
+/// Of a block of a row: x = scale * q + offset.
+struct Int8Scale {
+    float scale, offset;
+};
+
+/// The operations of one instruction set.
+struct Int8Set {
+    const char * name;
+    PanelOrder order;
+    /// c[6][64] = (accumulate ? c : 0) + sum over segments and blocks of scale * (sum of q * w) + offset * sums. rows[6 * s + r]
+    /// points to bytes, scales[6 * s + r] to that row's blocks; panel[segment] in the set's order, sums[segment][block][64] are
+    /// the sums of the panel's bytes over a block.
+    void (*multiply)(int64_t segments, const Int8Blocks & blocks, const uint8_t * const * rows, const Int8Scale * const * scales,
+                     const int8_t * panel, const float * sums, int columns, bool accumulate, float * c);
+    /// Quantises one block of `count` channels; q[count ... padded - 1] = 0.
+    Int8Scale (*quantise)(const float * x, int64_t count, int64_t padded, uint8_t * q);
+    /// Bytes of a panel that a convolution takes at a time, tile after tile: three quarters of a second level of 1 MiB.
+    int64_t panel_bytes = int64_t{3} << 18;
+};
+
+/// The best set that this processor can run and LATENT_KERNELS lets be used.
+const Int8Set & int8_set();
+/// Every set that this processor can run, the portable one first.
+int runnable_int8_sets(const Int8Set ** sets, int capacity);
+
+const Int8Set & int8_portable();
+const Int8Set & int8_avx2();         // the same sums from 16-bit products
+const Int8Set & int8_avxvnni();      // 256-bit VPDPBUSD
+const Int8Set & int8_avx512vnni();   // 512-bit VPDPBUSD
+const Int8Set & int8_neon();         // the same sums from 16-bit products
+const Int8Set & int8_neondotprod();  // SDOT
+const Int8Set & int8_neoni8mm();     // USMMLA
+
+/// Weights in the layout that the products read: for each panel of 64 output channels the bytes, tap by tap in the order of the
+/// set, the output channels' scales [64] and the sums [tap][block][64].
+struct Int8Matrix {
+    const uint8_t * data = nullptr;
+    int64_t rows = 0, channels = 0;
+    int taps = 1;
+
+    int64_t panel_bytes() const;  // the bytes alone
+    int64_t panel_stride() const;
+    static int64_t bytes(int64_t rows, int64_t channels, int taps);
+
+    const int8_t * panel(int64_t index) const;
+    const float * scales(int64_t index) const;
+    const float * sums(int64_t index) const;
+};
+
+/// Where the bytes of lane `lane` of column `column` lie in a tap of a panel.
+int64_t int8_panel_offset(PanelOrder order, const Int8Blocks & blocks, int64_t lane, int column);
+
+/// Packs one panel: rows first ... first + 63 (those beyond `matrix.rows` are zero), read as float32 by `row(i, target)` with
+/// k = channel * taps + tap.
+using RowReader = void (*)(void * user, int64_t row, float * target);
+void pack_int8_panel(PanelOrder order, const Int8Matrix & matrix, int64_t index, RowReader reader, void * user, uint8_t * data);
+
+}  // namespace latent::kernels

@@ -1,0 +1,261 @@
+#include "kernels/common/rows.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "kernels/common/scratch.h"
+
+namespace latent::kernels {
+namespace {
+
+/// Takes rows as float32 and leaves them in the layout's form.
+class RowWriter {
+public:
+    RowWriter(const RowKernels & kernels, const RowLayout & layout, void * out)
+        : kernels_(kernels),
+          layout_(layout),
+          blocks_(layout.channels),
+          out_(static_cast<uint8_t *>(out)),
+          row_bytes_(layout.row_bytes()),
+          buffer_(static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(2 * layout.channels) * sizeof(float)))) {}
+
+    /// Where row `index` may be written as float32.
+    float * begin(int64_t index) const {
+        return layout_.form == Form::f32 ? reinterpret_cast<float *>(out_ + index * row_bytes_) : buffer_;
+    }
+    /// Room for a row that is read.
+    float * spare() const { return buffer_ + layout_.channels; }
+
+    void end(int64_t index, const float * values) const {
+        uint8_t * row = out_ + index * row_bytes_;
+        switch (layout_.form) {
+            case Form::f32:
+                if (values != reinterpret_cast<float *>(row)) std::memcpy(row, values, static_cast<size_t>(row_bytes_));
+                break;
+            case Form::bf16: kernels_.tiles->convert_row(values, Element::f32, layout_.channels, row_bytes_ / 2, row); break;
+            case Form::int8: {
+                Int8Scale * scales = reinterpret_cast<Int8Scale *>(out_ + layout_.scales_at()) + index * blocks_.count;
+                for (int64_t b = 0; b < blocks_.count; ++b) {
+                    const int64_t first = b * blocks_.block_lanes * 4,
+                                  last = std::min(first + blocks_.block_lanes * 4, blocks_.lanes * 4);
+                    scales[b] = kernels_.int8->quantise(values + first, std::min(last, layout_.channels) - first, last - first,
+                                                        row + first);
+                }
+                break;
+            }
+        }
+    }
+
+private:
+    const RowKernels & kernels_;
+    const RowLayout & layout_;
+    Int8Blocks blocks_;
+    uint8_t * out_;
+    int64_t row_bytes_;
+    float * buffer_;
+};
+
+struct Range {
+    int64_t first, last;
+    Range(int64_t count, Part part) : first(count * part.thread / part.threads), last(count * (part.thread + 1) / part.threads) {}
+};
+
+/// Mean and sum of squared differences of what two sets of values have together (Chan et al.).
+struct Moments {
+    double count = 0, mean = 0, squares = 0;
+
+    void add(double n, double m, double s) {
+        const double total = count + n, difference = m - mean;
+        squares += s + difference * difference * count * n / total;
+        mean += difference * n / total;
+        count = total;
+    }
+};
+
+}  // namespace
+
+int64_t RowLayout::row_bytes() const {
+    switch (form) {
+        case Form::f32: return channels * 4;
+        case Form::bf16: return (channels + 1) / 2 * 4;
+        case Form::int8: return Int8Blocks(channels).row_bytes();
+    }
+    return 0;
+}
+
+int64_t RowLayout::scales_at() const {
+    return (rows * row_bytes() + 63) / 64 * 64;
+}
+
+int64_t RowLayout::bytes() const {
+    if (form != Form::int8) return rows * row_bytes();
+    return scales_at() + rows * Int8Blocks(channels).count * static_cast<int64_t>(sizeof(Int8Scale));
+}
+
+const float * RowSource::row(int64_t index, float * buffer) const {
+    if (half) {
+        const uint16_t * from = half + index * ((channels[0] + 1) / 2 * 2);
+        for (int64_t c = 0; c < channels[0]; ++c) {
+            const uint32_t bits = static_cast<uint32_t>(from[c]) << 16;
+            std::memcpy(buffer + c, &bits, sizeof(bits));
+        }
+        return buffer;
+    }
+    const float * first = data[0] + index * channels[0];
+    if (channels[1] == 0) return first;
+    std::memcpy(buffer, first, static_cast<size_t>(channels[0]) * sizeof(float));
+    std::memcpy(buffer + channels[0], data[1] + index * channels[1], static_cast<size_t>(channels[1]) * sizeof(float));
+    return buffer;
+}
+
+void convert_rows(const RowKernels & kernels, const RowSource & x, const RowLayout & layout, void * out, Part part) {
+    const RowWriter writer(kernels, layout, out);
+    const Range range(layout.rows, part);
+    for (int64_t row = range.first; row < range.last; ++row) writer.end(row, x.row(row, writer.begin(row)));
+}
+
+int64_t GroupNormShape::chunk() const {
+    return std::max<int64_t>(64, (pixels + 255) / 256);
+}
+
+void group_moments(const VectorSet & vectors, const GroupNormShape & s, const RowSource & x, float * moments, Part part) {
+    const int64_t per_group = s.channels / s.groups;
+    std::vector<float> mean(static_cast<size_t>(s.channels)), squares(mean.size());
+    for (int64_t task = part.thread; task < s.n * s.chunks(); task += part.threads) {
+        const int64_t first = task % s.chunks() * s.chunk(), rows = std::min(s.chunk(), s.pixels - first);
+        const int64_t row = task / s.chunks() * s.pixels + first;
+        int64_t at = 0;
+        for (int i = 0; i < 2; at += x.channels[i++]) {
+            if (x.channels[i] == 0) continue;
+            vectors.column_moments(x.data[i] + row * x.channels[i], x.channels[i], rows, x.channels[i], mean.data() + at,
+                                   squares.data() + at);
+        }
+        for (int g = 0; g < s.groups; ++g) {
+            Moments all;
+            for (int64_t c = g * per_group; c < (g + 1) * per_group; ++c)
+                all.add(static_cast<double>(rows), mean[static_cast<size_t>(c)], squares[static_cast<size_t>(c)]);
+            moments[(task * s.groups + g) * 2] = static_cast<float>(all.mean);
+            moments[(task * s.groups + g) * 2 + 1] = static_cast<float>(all.squares);
+        }
+    }
+}
+
+void group_norm(const RowKernels & kernels, const GroupNormShape & s, const RowSource & x, const float * moments,
+                const float * weight, const float * bias, const float * scale, const float * shift, Form form, void * out,
+                Part part) {
+    const int64_t per_group = s.channels / s.groups;
+    const RowLayout layout{form, s.n * s.pixels, s.channels};
+    const RowWriter writer(kernels, layout, out);
+    const Range range(layout.rows, part);
+    std::vector<float> factors(static_cast<size_t>(s.channels)), offsets(factors.size());
+    int64_t image = -1;
+    for (int64_t row = range.first; row < range.last; ++row) {
+        if (row / s.pixels != image) {
+            image = row / s.pixels;
+            for (int g = 0; g < s.groups; ++g) {
+                Moments all;
+                for (int64_t chunk = 0; chunk < s.chunks(); ++chunk) {
+                    const float * m = moments + ((image * s.chunks() + chunk) * s.groups + g) * 2;
+                    const int64_t size = std::min(s.chunk(), s.pixels - chunk * s.chunk()) * per_group;
+                    all.add(static_cast<double>(size), m[0], m[1]);
+                }
+                const double factor = 1.0 / std::sqrt(all.squares / all.count + static_cast<double>(s.eps));
+                for (int64_t c = g * per_group; c < (g + 1) * per_group; ++c) {
+                    const double up = scale ? 1.0 + static_cast<double>(scale[image * s.channels + c]) : 1.0;
+                    const double a = factor * weight[c] * up;
+                    const double b =
+                        bias[c] * up + (shift ? static_cast<double>(shift[image * s.channels + c]) : 0.0) - all.mean * a;
+                    factors[static_cast<size_t>(c)] = static_cast<float>(a);
+                    offsets[static_cast<size_t>(c)] = static_cast<float>(b);
+                }
+            }
+        }
+        float * values = writer.begin(row);
+        int64_t at = 0;
+        for (int i = 0; i < 2; at += x.channels[i++]) {
+            if (x.channels[i] == 0) continue;
+            kernels.vectors->affine(x.data[i] + row * x.channels[i], values + at, x.channels[i], factors.data() + at,
+                                    offsets.data() + at, s.gate);
+        }
+        writer.end(row, values);
+    }
+}
+
+void affine_rows(const RowKernels & kernels, const float * x, int64_t pixels, const float * scale, const float * shift, Gate gate,
+                 const RowLayout & layout, void * out, Part part) {
+    const RowWriter writer(kernels, layout, out);
+    const Range range(layout.rows, part);
+    const int64_t channels = layout.channels;
+    for (int64_t row = range.first; row < range.last; ++row) {
+        const int64_t picture = row / pixels * channels;
+        float * values = writer.begin(row);
+        kernels.vectors->affine(x + row * channels, values, channels, scale + picture, shift + picture, gate);
+        writer.end(row, values);
+    }
+}
+
+void layer_norm(const RowKernels & kernels, const float * x, float eps, const float * weight, const float * bias,
+                const RowLayout & layout, void * out, Part part) {
+    const RowWriter writer(kernels, layout, out);
+    const Range range(layout.rows, part);
+    for (int64_t row = range.first; row < range.last; ++row) {
+        const float * in = x + row * layout.channels;
+        float mean = 0, variance = 0, *values = writer.begin(row);
+        kernels.vectors->moments(in, layout.channels, &mean, &variance);
+        kernels.vectors->normalise(in, values, layout.channels, mean, 1.0f / std::sqrt(variance + eps), weight, bias);
+        writer.end(row, values);
+    }
+}
+
+void geglu(const RowKernels & kernels, const float * x, const RowLayout & layout, void * out, Part part) {
+    const RowWriter writer(kernels, layout, out);
+    const Range range(layout.rows, part);
+    for (int64_t row = range.first; row < range.last; ++row) {
+        const float * in = x + row * 2 * layout.channels;
+        float * values = writer.begin(row);
+        kernels.vectors->geglu(in, in + layout.channels, values, layout.channels);
+        writer.end(row, values);
+    }
+}
+
+void planes_to_rows(const float * x, int64_t n, int64_t channels, int64_t pixels, float * out, Part part) {
+    const Range range(n * pixels, part);
+    for (int64_t c = 0; c < channels; ++c) {
+        for (int64_t row = range.first; row < range.last; ++row)
+            out[row * channels + c] = x[(row / pixels * channels + c) * pixels + row % pixels];
+    }
+}
+
+void rows_to_planes(const float * x, int64_t n, int64_t channels, int64_t pixels, float * out, Part part) {
+    const Range range(n * pixels, part);
+    for (int64_t c = 0; c < channels; ++c) {
+        for (int64_t row = range.first; row < range.last; ++row)
+            out[(row / pixels * channels + c) * pixels + row % pixels] = x[row * channels + c];
+    }
+}
+
+void average_pool2(const MapShape & s, const float * x, float * out, Part part) {
+    const int64_t width = s.width / 2, height = s.height / 2;
+    const Range range(s.n * height * width, part);
+    for (int64_t row = range.first; row < range.last; ++row) {
+        const int64_t n = row / (width * height), y = row / width % height;
+        const float * a = x + ((n * s.height + 2 * y) * s.width + row % width * 2) * s.channels;
+        const float * b = a + s.width * s.channels;
+        float * to = out + row * s.channels;
+        for (int64_t c = 0; c < s.channels; ++c) to[c] = (a[c] + a[c + s.channels] + b[c] + b[c + s.channels]) * 0.25f;
+    }
+}
+
+void upsample2(const MapShape & s, const float * x, float * out, Part part) {
+    const int64_t width = s.width * 2, height = s.height * 2;
+    const Range range(s.n * height * width, part);
+    for (int64_t row = range.first; row < range.last; ++row) {
+        const int64_t n = row / (width * height), y = row / width % height;
+        const float * from = x + ((n * s.height + y / 2) * s.width + row % width / 2) * s.channels;
+        std::memcpy(out + row * s.channels, from, static_cast<size_t>(s.channels) * sizeof(float));
+    }
+}
+
+}  // namespace latent::kernels

@@ -1,0 +1,165 @@
+#pragma once
+
+// Float32 tile operations over a vector type V, compiled once per instruction set (inside the including file's namespace).
+//   V: kLanes, load, store, set1, zero, add, mul, fma(a, b, c) = a * b + c, max, exp
+// Not a header for other code: include it from tile_*.cpp only.
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "core/tensor_source.h"
+#include "kernels/common/tile.h"
+
+#if defined(__F16C__) || defined(__AVX512F__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#if defined(__GNUC__)
+#define LATENT_UNROLL_ALL _Pragma("GCC unroll 16")
+#else
+#define LATENT_UNROLL_ALL
+#endif
+
+namespace latent::kernels {
+namespace {
+
+/// Columns of one register block: the accumulators of 6 rows must fit the registers.
+template <typename V, int kVectors>
+void multiply_block(int64_t segments, int64_t lanes, const void * const * rows, const float * panel, bool accumulate, float * c) {
+    V sums[kTileRows][kVectors];
+    LATENT_UNROLL_ALL
+    for (int r = 0; r < kTileRows; ++r) {
+        LATENT_UNROLL_ALL
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = accumulate ? V::load(c + r * kTileColumns + v * V::kLanes) : V::zero();
+    }
+    for (int64_t s = 0; s < segments; ++s, rows += kTileRows) {
+        const float * a[kTileRows];
+        LATENT_UNROLL_ALL
+        for (int r = 0; r < kTileRows; ++r) a[r] = static_cast<const float *>(rows[r]);
+        for (int64_t i = 0; i < lanes; ++i, panel += kTileColumns) {
+            V b[kVectors];
+            LATENT_UNROLL_ALL
+            for (int v = 0; v < kVectors; ++v) b[v] = V::load(panel + v * V::kLanes);
+            LATENT_UNROLL_ALL
+            for (int r = 0; r < kTileRows; ++r) {
+                const V x = V::set1(a[r][i]);
+                LATENT_UNROLL_ALL
+                for (int v = 0; v < kVectors; ++v) sums[r][v] = V::fma(x, b[v], sums[r][v]);
+            }
+        }
+    }
+    LATENT_UNROLL_ALL
+    for (int r = 0; r < kTileRows; ++r) {
+        LATENT_UNROLL_ALL
+        for (int v = 0; v < kVectors; ++v) sums[r][v].store(c + r * kTileColumns + v * V::kLanes);
+    }
+}
+
+/// Whole blocks of kVectors; for a narrow panel half of them, then one vector at a time.
+template <typename V, int kVectors>
+void multiply_f32(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
+                  float * c) {
+    const float * b = static_cast<const float *>(panel);
+    int column = 0;
+    for (; column + (kVectors - 1) * V::kLanes < columns; column += kVectors * V::kLanes)
+        multiply_block<V, kVectors>(segments, lanes, rows, b + column, accumulate, c + column);
+    constexpr int kHalf = kVectors / 2;
+    for (; kHalf > 1 && column + (kHalf - 1) * V::kLanes < columns; column += kHalf * V::kLanes)
+        multiply_block<V, kHalf>(segments, lanes, rows, b + column, accumulate, c + column);
+    for (; column < columns; column += V::kLanes) multiply_block<V, 1>(segments, lanes, rows, b + column, accumulate, c + column);
+}
+
+inline void pack_weights_f32(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,
+                             int column, void * panel) {
+    const float * in = static_cast<const float *>(rows);
+    float * out = static_cast<float *>(panel) + column;
+    for (int tap = first_tap; tap < last_tap; ++tap) {
+        for (int64_t c = 0; c < channels; ++c, out += kTileColumns) {
+            const float * at = in + c * taps + tap;
+            for (int r = 0; r < 16; ++r) out[r] = at[r * stride];
+        }
+    }
+}
+
+inline void pack_tokens_f32(const float * x, int64_t stride, int tokens, int64_t k, void * panel) {
+    float * out = static_cast<float *>(panel);
+    // Blocks of 16 k keep the lines of the 64 token rows in the first-level cache while the panel is written line by line.
+    for (int64_t first = 0; first < k; first += 16) {
+        const int64_t last = first + 16 < k ? first + 16 : k;
+        for (int64_t i = first; i < last; ++i) {
+            float * row = out + i * kTileColumns;
+            for (int t = 0; t < tokens; ++t) row[t] = x[t * stride + i];
+            for (int t = tokens; t < kTileColumns; ++t) row[t] = 0.0f;
+        }
+    }
+}
+
+inline void convert_row_f32(const void * source, Element type, int64_t k, int64_t padded, void * target) {
+    float * out = static_cast<float *>(target);
+    if (type == Element::f32) {
+        std::memcpy(out, source, static_cast<size_t>(k) * sizeof(float));
+    } else {
+        const uint16_t * half = static_cast<const uint16_t *>(source);
+#if defined(__F16C__) || defined(__AVX512F__)
+        int64_t i = 0;
+        if (type == Element::f16) {
+            for (; i + 8 <= k; i += 8) {
+                _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(half + i))));
+            }
+        }
+        for (; i < k; ++i) out[i] = type == Element::f16 ? half_to_float(half[i]) : bfloat_to_float(half[i]);
+#elif defined(__aarch64__)
+        int64_t i = 0;
+        if (type == Element::f16) {
+            for (; i + 4 <= k; i += 4) vst1q_f32(out + i, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(half + i))));
+        }
+        for (; i < k; ++i) out[i] = type == Element::f16 ? half_to_float(half[i]) : bfloat_to_float(half[i]);
+#else
+        for (int64_t i = 0; i < k; ++i) out[i] = type == Element::f16 ? half_to_float(half[i]) : bfloat_to_float(half[i]);
+#endif
+    }
+    for (int64_t i = k; i < padded; ++i) out[i] = 0.0f;
+}
+
+template <typename V>
+void softmax_columns(const float * s, int64_t keys, float scale, float * max, float * sum, float * correction, void * panel) {
+    for (int column = 0; column < kTileColumns; column += V::kLanes) {
+        const V factor = V::set1(scale), before = V::load(max + column);
+        V highest = V::set1(-std::numeric_limits<float>::infinity());
+        for (int64_t key = 0; key < keys; ++key) highest = V::max(highest, V::load(s + key * kTileColumns + column));
+        const V now = V::max(before, V::mul(highest, factor));
+        V total = V::zero();
+        for (int64_t key = 0; key < keys; ++key) {
+            const V p = V::exp(V::sub(V::mul(V::load(s + key * kTileColumns + column), factor), now));
+            p.store(static_cast<float *>(panel) + key * kTileColumns + column);
+            total = V::add(total, p);
+        }
+        const V shrink = V::exp(V::sub(before, now));
+        shrink.store(correction + column);
+        now.store(max + column);
+        V::fma(V::load(sum + column), shrink, total).store(sum + column);
+    }
+}
+
+template <typename V>
+void scale_columns(float * x, int64_t rows, const float * factor) {
+    for (int column = 0; column < kTileColumns; column += V::kLanes) {
+        const V f = V::load(factor + column);
+        for (int64_t row = 0; row < rows; ++row) {
+            float * at = x + row * kTileColumns + column;
+            V::mul(V::load(at), f).store(at);
+        }
+    }
+}
+
+/// exp by 2^n * polynomial: n = round(x / ln 2), |r| <= ln 2 / 2, degree 6; relative error below 2e-7. Arguments below -87 give 0
+/// through the clamp's tiny result, NaN stays NaN: a softmax must not hide it.
+constexpr float kExpLow = -87.3f, kExpHigh = 88.3f;
+constexpr float kLog2E = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
+constexpr float kExpC[] = {1.0f, 1.0f, 0.5f, 0.16666667f, 0.041666668f, 0.008333452f, 0.0013981999f};
+
+}  // namespace
+}  // namespace latent::kernels

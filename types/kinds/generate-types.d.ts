@@ -1,0 +1,206 @@
+/** Options and results of generate(), by kind. Plain types, no code. */
+import type { RawImage } from '../image/raw-image.js';
+import type { AnyInputs, ClassInputs, Emphasis, InpaintInputs, LayoutBox, LayoutInputs, MaskInput, RdmInputs, SemanticInputs, SemanticMapInput, SuperresInputs, TextInputs } from './inputs.js';
+import type { ModelKind } from './kinds.js';
+import type { Latents } from '../api/latents.js';
+import type { Neighbours } from './neighbours.js';
+import type { CallOptions, DeepCacheOptions, ImageInput, ModelPart, Progress, RngName, SamplerName, SamplingOptions, ScheduleName } from '../types.js';
+/** Live pictures during sampling. */
+export interface PreviewOptions {
+    /** One preview every so many steps. Default 1. */
+    every?: number;
+    /** `linear` (default): a small picture straight from the latents, nearly free. `vae`: the real decoder, slow. */
+    method?: 'linear' | 'vae';
+    /** An error thrown here, or a promise that rejects, rejects the call. */
+    onPreview: (image: RawImage, at: {
+        step: number;
+        steps: number;
+        index: number;
+    }) => unknown;
+}
+/** What generate() takes for every kind of model. */
+export interface CommonGenerateOptions extends SamplingOptions, CallOptions {
+    /** Pictures per call; picture i has the seed `seed + i`. Default 1. */
+    count?: number;
+    /** Start noise of unit variance in place of the seed's. */
+    latents?: Latents;
+    /**
+     * Pixels, multiples of `info.sizeMultiple`; beyond the training size too. Default: the model's, or the size of the picture given: rounded down to such
+     * multiples for image to image, as it is with a mask.
+     */
+    width?: number;
+    height?: number;
+    onProgress?: (progress: Progress) => unknown;
+    preview?: PreviewOptions;
+}
+/** Image to image. */
+export interface ImageToImageOptions {
+    /** Start picture. */
+    image?: ImageInput;
+    /** Share of the schedule that is run, up to 1 (only the noise counts); at least one step must be left of it. Default 0.75. */
+    strength?: number;
+    /**
+     * What of `image` to repaint: white, from half lightness (0.5) on. Of the picture's size. What is black keeps its bytes: the result has the picture's own size,
+     * whatever multiples the model takes. Where `width` and `height` ask for another size, picture and mask are resized to it first, and the resized picture's
+     * bytes are kept. Default: all of it.
+     */
+    mask?: MaskInput;
+}
+/** Guidance by a second prompt. */
+export interface NegativePromptOptions {
+    /** What to keep out. Default: the empty prompt. */
+    negativePrompt?: string;
+}
+/** generate() of a text model. */
+export interface TextGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, TextInputs, NegativePromptOptions {
+}
+/** generate() of a class-conditional model. */
+export interface ClassGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, ClassInputs {
+}
+/** generate() of an unconditional model. */
+export interface UnconditionalGenerateOptions extends CommonGenerateOptions, ImageToImageOptions {
+}
+/** generate() of a layout-to-image model. */
+export interface LayoutGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, LayoutInputs {
+}
+/** generate() of a semantic synthesis model. The label map sets the size. */
+export interface SemanticGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, SemanticInputs {
+}
+/** generate() of a super-resolution model. The picture sets the size. `prompt` and its kin only where the model reads text (the SD x4 upscaler). */
+export interface SuperresGenerateOptions extends CommonGenerateOptions, SuperresInputs, NegativePromptOptions {
+}
+/** upscale(): as generate(), without the picture. */
+export type UpscaleOptions = Omit<SuperresGenerateOptions, 'image'>;
+/** generate() of an inpainting model. The picture sets the size. `prompt` and its kin only where the model reads text (Stable Diffusion inpainting). */
+export interface InpaintGenerateOptions extends CommonGenerateOptions, InpaintInputs, NegativePromptOptions {
+}
+/** generate() of a retrieval-augmented model. */
+export interface RdmGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, RdmInputs {
+}
+/** The options of every kind. */
+export interface GenerateOptionsByKind {
+    text: TextGenerateOptions;
+    class: ClassGenerateOptions;
+    unconditional: UnconditionalGenerateOptions;
+    layout: LayoutGenerateOptions;
+    semantic: SemanticGenerateOptions;
+    superres: SuperresGenerateOptions;
+    inpaint: InpaintGenerateOptions;
+    rdm: RdmGenerateOptions;
+    autoencoder: never;
+}
+/** Options for a model whose kind is not known to the compiler. At run time only those of its kind are taken, and unknown names are rejected. */
+export interface AnyGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, NegativePromptOptions, AnyInputs {
+}
+/** Options of {@link DiffusionPipeline.generate} for one kind; without a kind, {@link AnyGenerateOptions}. */
+export type GenerateOptions<K extends ModelKind = ModelKind> = [ModelKind] extends [K] ? AnyGenerateOptions : GenerateOptionsByKind[K];
+/** What every finished generate() call says of its options. */
+export interface ResolvedCommon {
+    width: number;
+    height: number;
+    count: number;
+    steps: number;
+    /** 1 where the model was trained without an unconditional input. */
+    guidanceScale: number;
+    guidanceRescale: number;
+    /** Absent: all steps. */
+    guidanceInterval?: readonly [number, number];
+    /** Absent: off. */
+    deepCache?: Required<DeepCacheOptions>;
+    seed: bigint;
+    sampler: SamplerName;
+    /** Absent where the sampler has but one. */
+    schedule?: ScheduleName | Float32Array;
+    /** Absent where the sampler's own was used, or it knows none. */
+    eta?: number;
+    rng: RngName;
+    latents?: Latents;
+    extra?: Record<string, number | string | boolean>;
+}
+/** Image to image: absent unless a picture was given. */
+export interface ResolvedImageToImage {
+    image?: ImageInput;
+    strength?: number;
+    mask?: MaskInput;
+}
+/** Prompts with their defaults filled in. */
+export interface ResolvedPrompts {
+    prompt: string;
+    negativePrompt: string;
+    emphasis: Emphasis;
+    /** Absent where the model's own was used. */
+    clipSkip?: number;
+}
+export interface TextResolvedOptions extends ResolvedCommon, ResolvedImageToImage, ResolvedPrompts {
+}
+export interface ClassResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
+    /** The number, also where a name was given. */
+    classId: number;
+}
+export interface UnconditionalResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
+}
+export interface LayoutResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
+    boxes: readonly LayoutBox[];
+}
+export interface SemanticResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
+    semanticMap: SemanticMapInput;
+}
+/** Prompts only where the model reads text. */
+export interface SuperresResolvedOptions extends ResolvedCommon, Partial<ResolvedPrompts> {
+    image: ImageInput;
+    noiseLevel?: number;
+}
+/** Prompts only where the model reads text. */
+export interface InpaintResolvedOptions extends ResolvedCommon, Partial<ResolvedPrompts> {
+    image: ImageInput;
+    mask: MaskInput;
+}
+export interface RdmResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
+    prompt?: string;
+    neighbours?: Neighbours;
+}
+/** Resolved options of every kind. */
+export interface ResolvedOptionsByKind {
+    text: TextResolvedOptions;
+    class: ClassResolvedOptions;
+    unconditional: UnconditionalResolvedOptions;
+    layout: LayoutResolvedOptions;
+    semantic: SemanticResolvedOptions;
+    superres: SuperresResolvedOptions;
+    inpaint: InpaintResolvedOptions;
+    rdm: RdmResolvedOptions;
+    autoencoder: never;
+}
+/** Resolved options of a model whose kind is not known to the compiler. */
+export interface AnyResolvedOptions extends ResolvedCommon, ResolvedImageToImage, Partial<ResolvedPrompts> {
+    classId?: number;
+    boxes?: readonly LayoutBox[];
+    semanticMap?: SemanticMapInput;
+    mask?: MaskInput;
+    noiseLevel?: number;
+    neighbours?: Neighbours;
+}
+/** The options of a finished {@link DiffusionPipeline.generate} call with every default filled in. Passing them again repeats the call. */
+export type ResolvedOptions<K extends ModelKind = ModelKind> = [ModelKind] extends [K] ? AnyResolvedOptions : ResolvedOptionsByKind[K];
+/** Milliseconds spent in each phase. */
+export interface Timings {
+    loadMs: number;
+    encodeMs: number;
+    sampleMs: number;
+    decodeMs: number;
+}
+/** Result of {@link DiffusionPipeline.generate}. */
+export interface GenerateResult<O = AnyResolvedOptions> {
+    /** `save()` writes the settings into the PNG as A1111 does. */
+    images: RawImage[];
+    /** Seed of the first picture. */
+    seed: bigint;
+    /** Passing them again repeats the call. */
+    options: O;
+    timings: Timings;
+    /**
+     * Parts that were computed in float32 because fast arithmetic gave numbers that are not finite; usually none. Such a part stays in float32 for as
+     * long as the model is loaded. Where float32 does not help either, the call is rejected with {@link ModelFormatError}, which names the part.
+     */
+    float32Parts: ModelPart[];
+}
