@@ -12,7 +12,7 @@ std::vector<int64_t> squeezed(std::vector<int64_t> shape) {
     return shape;
 }
 
-std::string shown(const std::vector<int64_t> & shape) {
+std::string shape_text(const std::vector<int64_t> & shape) {
     std::string text = "[";
     for (const int64_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
     return text + "]";
@@ -95,7 +95,7 @@ private:
             if (fits || entry.optional) continue;
             if (++faults_ > kNamedFaults) continue;
             report_ += (report_.empty() ? "" : "; ") + entry.name +
-                       (tensor ? " has shape " + shown(tensor->shape) + " in place of " + shown(entry.shape) : " is missing");
+                       (tensor ? " has shape " + shape_text(tensor->shape) + " in place of " + shape_text(entry.shape) : " is missing");
         }
         return found;
     }
