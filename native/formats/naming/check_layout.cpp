@@ -94,8 +94,9 @@ private:
             if (fits) names_.push_back(entry.name);
             if (fits || entry.optional) continue;
             if (++faults_ > kNamedFaults) continue;
-            report_ += (report_.empty() ? "" : "; ") + entry.name +
-                       (tensor ? " has shape " + shape_text(tensor->shape) + " in place of " + shape_text(entry.shape) : " is missing");
+            report_ +=
+                (report_.empty() ? "" : "; ") + entry.name +
+                (tensor ? " has shape " + shape_text(tensor->shape) + " in place of " + shape_text(entry.shape) : " is missing");
         }
         return found;
     }
