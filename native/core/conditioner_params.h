@@ -7,7 +7,7 @@ namespace latent {
 // ConditionerConfig.params as typed values, one struct per kind. Each reader throws model_format where a field is missing, has
 // the wrong type or cannot form a network.
 
-/// "bert_text" and "layout": ldm.modules.encoders.modules.BERTEmbedder and TransformerEmbedder (ldm-systems section 5.1).
+/// "bert_text" and "layout": ldm.modules.encoders.modules.BERTEmbedder and TransformerEmbedder.
 struct BertConfig {
     int vocab_size = 30522;
     int hidden_size = 1280;

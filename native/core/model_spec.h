@@ -14,7 +14,7 @@ namespace latent {
 
 enum class Prediction { eps, v, sample };
 
-/// Training noise schedule (ldm-systems section 6.1). `betas` overrides the named form when not empty.
+/// Training noise schedule (make_beta_schedule of diffusionmodules/util.py). `betas` overrides the named form when not empty.
 struct NoiseSchedule {
     std::string beta_schedule = "scaled_linear";  // scaled_linear | linear | squaredcos_cap_v2
     double beta_start = 0.00085;                  // linear_start in CompVis words
@@ -26,7 +26,7 @@ struct NoiseSchedule {
 
 enum class UNetAttention { none, attention_block, spatial_transformer };
 
-/// ldm-systems section 2. One struct for every U-Net of the paper and its descendants.
+/// openaimodel.UNetModel: one struct for every U-Net of the paper and its descendants.
 struct UNetConfig {
     int in_channels = 4;
     int out_channels = 4;
@@ -62,7 +62,7 @@ struct UNetConfig {
     int size_multiple() const { return resblock_updown || !conv_resample ? downsampling() : 1; }
 };
 
-/// ldm-systems section 4. KL and VQ first stages.
+/// KL and VQ first stages (AutoencoderKL, VQModelInterface).
 struct AutoencoderConfig {
     std::string kind = "kl";  // kl | vq
     int in_channels = 3;
@@ -81,7 +81,7 @@ struct AutoencoderConfig {
     int downsampling() const { return 1 << (static_cast<int>(channel_mult.size()) - 1); }
 };
 
-/// ldm-systems sections 5.4-5.7: a CLIP text tower in Hugging Face words.
+/// A CLIP text tower, in the words of transformers' CLIPTextConfig.
 struct ClipTextConfig {
     int hidden_size = 768;
     int intermediate_size = 3072;
@@ -124,7 +124,7 @@ struct ModelSpec {
     std::optional<UNetConfig> unet;
     std::optional<AutoencoderConfig> first_stage;
     std::vector<ConditionerConfig> conditioners;
-    // Defaults of the reference script (ldm-systems section 17)
+    // Defaults of the reference script
     std::string sampler = "ddim";
     int steps = 50;
     double guidance_scale = 7.5;

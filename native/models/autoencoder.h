@@ -15,7 +15,7 @@ class BandedStage;
 struct StageLayers;
 
 /// The first stage: AutoencoderKL and VQModelInterface of ldm/models/autoencoder.py with Encoder and Decoder of
-/// diffusionmodules/model.py (ldm-systems section 4).
+/// diffusionmodules/model.py.
 class Autoencoder : public Network {
 public:
     /// Declares its parameters under `prefix` ("first_stage_model."; "" for a file of its own). Throws

@@ -5,7 +5,7 @@
 
 #include "graph/ops.h"
 
-// The blocks that first stages are made of (diffusionmodules/model.py; ldm-systems section 4), each as its parameters and what it
+// The blocks that first stages are made of (diffusionmodules/model.py), each as its parameters and what it
 // computes.
 
 namespace latent::models {

@@ -8,8 +8,8 @@
 
 namespace latent::models {
 
-/// BERTEmbedder and TransformerEmbedder of ldm/modules/encoders/modules.py, over x_transformer.TransformerWrapper with Encoder
-/// (ldm-systems section 5.1): learned absolute positions, pre-norm, bidirectional attention without a mask (padding is attended
+/// BERTEmbedder and TransformerEmbedder of ldm/modules/encoders/modules.py, over x_transformer.TransformerWrapper with Encoder:
+/// learned absolute positions, pre-norm, bidirectional attention without a mask (padding is attended
 /// to), heads of their own width, GELU (erf), final norm.
 class BertText : public TokenEncoder {
 public:

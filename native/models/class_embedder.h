@@ -7,7 +7,7 @@
 
 namespace latent::models {
 
-/// ClassEmbedder of ldm/modules/encoders/modules.py (ldm-systems section 5.2): a row of a table per class, one token.
+/// ClassEmbedder of ldm/modules/encoders/modules.py: a row of a table per class, one token.
 class ClassEmbedder : public TokenEncoder {
 public:
     /// Declares the table "<prefix>embedding.weight".

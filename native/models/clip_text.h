@@ -9,7 +9,7 @@
 namespace latent::models {
 
 /// The CLIP text tower in Hugging Face's layout: transformers CLIPTextModel and, where the configuration has a projection,
-/// CLIPTextModelWithProjection (ldm-systems sections 5.4-5.6).
+/// CLIPTextModelWithProjection.
 class ClipText : public TokenEncoder {
 public:
     /// Declares its parameters under `prefix`, which ends before "embeddings.token_embedding.weight"

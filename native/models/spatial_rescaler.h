@@ -7,7 +7,7 @@
 
 namespace latent::models {
 
-/// SpatialRescaler of ldm/modules/encoders/modules.py over a one-hot label map (ldm-systems section 3.5): bilinear halvings,
+/// SpatialRescaler of ldm/modules/encoders/modules.py over a one-hot label map: bilinear halvings,
 /// which are exact 2x2 means, then a 1x1 convolution.
 class SpatialRescaler : public Network {
 public:

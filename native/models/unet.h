@@ -42,7 +42,7 @@ struct UNetInput {
     UNetFeatures * features = nullptr;
 };
 
-/// The U-Net of latent diffusion and its descendants: openaimodel.UNetModel (ldm-systems section 2), with the guidance embedding
+/// The U-Net of latent diffusion and its descendants: openaimodel.UNetModel, with the guidance embedding
 /// of latent consistency models. Every system is a configuration.
 class UNet : public Network {
 public:

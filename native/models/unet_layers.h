@@ -7,7 +7,8 @@
 #include "core/model_spec.h"
 #include "graph/ops.h"
 
-// The blocks that the U-Net is made of, each as its parameters and what it computes (ldm-systems sections 2.3 to 2.6).
+// The blocks that the U-Net is made of, each as its parameters and what it computes (openaimodel.ResBlock and AttentionBlock,
+// attention.SpatialTransformer).
 
 namespace latent::models {
 

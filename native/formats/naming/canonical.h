@@ -29,7 +29,7 @@ struct PartSource {
 };
 
 struct CanonicalOptions {
-    bool use_ema = false;        // model_ema.* in place of model.* (ldm-systems section 7)
+    bool use_ema = false;        // model_ema.* in place of model.*: LitEma's averages
     int attention_head_dim = 0;  // heads' width of a diffusers UNet2DModel, which decides how q, k and v are fused
 };
 

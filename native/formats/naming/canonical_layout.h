@@ -18,8 +18,8 @@ struct LayoutEntry {
 };
 
 // What a specification's networks consist of, by the rules of openaimodel.UNetModel, of the first stages' Encoder and Decoder,
-// of transformers' CLIPTextModel and CLIPVisionModel, and of the conditioners that the paper's models train (ldm-systems sections
-// 2, 4 and 5). Names are full canonical keys.
+// of transformers' CLIPTextModel and CLIPVisionModel, and of the conditioners that the paper's models train. Names are full
+// canonical keys.
 std::vector<LayoutEntry> unet_layout(const UNetConfig & config);
 std::vector<LayoutEntry> first_stage_layout(const AutoencoderConfig & config);
 std::vector<LayoutEntry> clip_text_layout(const ClipTextConfig & config, const std::string & prefix);

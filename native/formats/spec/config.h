@@ -19,7 +19,7 @@ struct DiffusersConfigs {
 
     bool any() const;
     /// Width of the heads of a UNet2DModel (AttentionBlock), 0 for other U-Nets. In UNet2DConditionModel the same key is the
-    /// number of heads (ldm-systems section 8).
+    /// number of heads.
     int attention_head_dim() const;
 };
 

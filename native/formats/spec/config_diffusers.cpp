@@ -83,7 +83,7 @@ void apply_vae(Detection & detection, const Json & config) {
         spec.scale_factor = number_at(config, "scaling_factor", spec.scale_factor);
         detection.unknown.erase("/scaleFactor");
     } else if (c.kind == "vq") {
-        spec.scale_factor = 1.0;  // not the library's default 0.18215 (ldm-systems section 8)
+        spec.scale_factor = 1.0;  // not the library's default 0.18215: VQ latents are not scaled
         detection.unknown.erase("/scaleFactor");
     } else if (spec.unet) {
         spec.scale_factor = 0.18215;  // AutoencoderKL's default

@@ -23,7 +23,7 @@ void tell_prediction(const TensorSource & tensors, ModelSpec & spec) {
 }
 
 /// Retrieval-augmented models take their conditioning from outside, embeddings of CLIP: cross-attention without a conditioner in
-/// the file, though the caller may name CLIP beside it. Their first stage is KL-f16 (ldm-systems section 14); text models whose
+/// the file, though the caller may name CLIP beside it. Their first stage is KL-f16; text models whose
 /// encoder was left out have others.
 bool is_retrieval_augmented(const CanonicalModel & model, const ModelSpec & spec) {
     if (spec.conditioning_key != "crossattn" || model.ignored.count("cond_stage_model")) return false;

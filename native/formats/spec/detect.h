@@ -15,7 +15,7 @@ struct Detection {
     /// JSON pointers into the specification ("/unet/numHeads") of what neither weights nor tables tell. A configuration or an
     /// override has to; require_known() refuses the model otherwise, since a guess would silently give wrong pictures.
     std::set<std::string> unknown;
-    /// The public yaml says otherwise but the weights were trained with this head count (ldm-systems section 2.8).
+    /// The public yaml says otherwise but the weights were trained with this head count.
     bool heads_are_certain = false;
 };
 
@@ -23,7 +23,7 @@ struct Detection {
 /// LoRA, ControlNet, unCLIP ...
 void refuse_other_kinds(const TensorSource & stored);
 
-/// A specification from canonical names and shapes (ldm-systems section 14), completed by the tables of sections 3 and 17.
+/// A specification from canonical names and shapes, completed by what is known of the public models (docs/models.md).
 Detection detect(const CanonicalModel & model);
 
 // Its parts. Each throws model_format or unsupported_model where the tensors do not form such a network.

@@ -15,8 +15,8 @@ std::string pointer(const ModelSpec & spec, const char * field) {
     return "/conditioners/" + std::to_string(spec.conditioners.size()) + field;
 }
 
-/// The text towers. Heads, activation and padding are not in the weights: public widths tell them (ldm-systems sections 5.4 to
-/// 5.7), other widths leave them open.
+/// The text towers. Heads, activation and padding are not in the weights: public widths tell them,
+/// other widths leave them open.
 void detect_text_towers(const CanonicalModel & model, Detection & found) {
     ModelSpec & spec = found.spec;
     for (size_t i = 0; i < 2; ++i) {

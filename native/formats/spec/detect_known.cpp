@@ -6,7 +6,7 @@ namespace {
 
 constexpr int any = -1;
 
-/// A public model by what can be seen of it (ldm-systems sections 3, 9-11 and 14), and what cannot.
+/// A public model by what can be seen of it (docs/models.md), and what cannot.
 struct KnownModel {
     int model_channels, in_channels, out_channels, context_dim;  // context 0: no cross-attention
     UNetAttention attention;

@@ -4,7 +4,7 @@
 
 namespace latent::pipeline {
 
-/// The two inpainting models differ in everything but the idea (ldm-systems sections 3.7 and 9).
+/// The two inpainting models differ in everything but the idea (scripts/inpaint.py; Stable Diffusion's inpainting model).
 struct InpaintingForm {
     float hole;               // what the picture is in the hole: black, or grey
     float mask_out, mask_in;  // the mask's channel outside and inside the hole

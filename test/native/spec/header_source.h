@@ -49,7 +49,7 @@ inline void append(List & list, const std::vector<latent::formats::LayoutEntry> 
     }
 }
 
-/// The averaged copies of the U-Net's weights (ldm-systems section 7).
+/// The averaged copies of the U-Net's weights.
 inline void append_ema(List & list) {
     const std::string root = "model.";
     const size_t count = list.size();

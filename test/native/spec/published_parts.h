@@ -5,7 +5,7 @@
 #include "check.h"
 #include "header_source.h"
 
-// First stages and text encoders of the public models as lists of names and shapes (ldm-systems sections 4 and 5).
+// First stages and text encoders of the public models as lists of names and shapes.
 
 inline void counted(const std::string & name, const List & list, double millions, size_t tensors) {
     const double found = static_cast<double>(elements(list)) / 1e6;

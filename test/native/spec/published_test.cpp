@@ -1,7 +1,7 @@
 #include "core/json.h"
 #include "published_parts.h"
 
-// Every public model of ldm-systems sections 3, 4, 5 and 9 to 11 at its full size, without weights: the layout of its networks
+// Every public model of docs/models.md at its full size, without weights: the layout of its networks
 // has the published number of tensors and parameters, and from such a header alone it is recognised with all its settings.
 
 using latent::ErrorCode;
