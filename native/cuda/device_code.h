@@ -1,0 +1,289 @@
+#pragma once
+
+// What kernels are written in. Under nvcc the primitives below are PTX; under any other compiler the kernels run on the host for
+// tests, block by block, with the same primitives done by definition (test/native/cuda/shim). Kernels use nothing else of CUDA
+// but threadIdx, blockIdx and gridDim.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#ifdef __CUDACC__
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <utility>
+#define LATENT_DEVICE __device__ __forceinline__
+#define LATENT_UNROLL _Pragma("unroll")
+#define LATENT_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+#else
+#include "shim/host_device.h"
+#define LATENT_DEVICE inline
+#define LATENT_UNROLL
+#define LATENT_SHARED(name) unsigned char * name = latent_host::dynamic_shared()
+#endif
+
+namespace latent::cuda {
+
+/// Values and plain weights are one of these; sums are float32.
+struct bf16 {
+    uint16_t bits;
+};
+struct f16 {
+    uint16_t bits;
+};
+
+/// 16 bytes at a time: eight values.
+struct alignas(16) Chunk {
+    uint32_t word[4];
+};
+struct alignas(16) Float4 {
+    float v[4];
+};
+
+#ifdef __CUDACC__
+
+LATENT_DEVICE float to_float(bf16 v) {
+    return __uint_as_float(uint32_t(v.bits) << 16);
+}
+LATENT_DEVICE float to_float(f16 v) {
+    return __half2float(__ushort_as_half(v.bits));
+}
+LATENT_DEVICE float to_float(float v) {
+    return v;
+}
+LATENT_DEVICE void from_float(float f, bf16 & v) {
+    v.bits = __bfloat16_as_ushort(__float2bfloat16_rn(f));
+}
+LATENT_DEVICE void from_float(float f, f16 & v) {
+    v.bits = __half_as_ushort(__float2half_rn(f));
+}
+LATENT_DEVICE void from_float(float f, float & v) {
+    v = f;
+}
+
+/// Two values in a word, the first one in the low half.
+template <typename T>
+LATENT_DEVICE uint32_t pack(float low, float high);
+template <>
+LATENT_DEVICE uint32_t pack<bf16>(float low, float high) {
+    uint32_t r;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+}
+template <>
+LATENT_DEVICE uint32_t pack<f16>(float low, float high) {
+    uint32_t r;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+}
+
+LATENT_DEVICE uint32_t shared_address(const void * p) {
+    return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+/// Copies 16 bytes to shared memory, or zeros where not valid (`from` must still be an address). Both sides aligned.
+LATENT_DEVICE void cp_async16(void * to, const void * from, bool valid) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(valid ? 16 : 0)
+                 : "memory");
+}
+LATENT_DEVICE void cp_async_commit() {
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+/// Waits for this thread's groups but the latest `left`; other threads see them after a barrier.
+template <int left>
+LATENT_DEVICE void cp_async_wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
+}
+/// Four 8x8 matrices of 16-bit values, rows given by the lanes: lane 8 i + r gives row r of matrix i.
+LATENT_DEVICE void ldmatrix_x4(uint32_t * r, const void * row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+LATENT_DEVICE void ldmatrix_x4_trans(uint32_t * r, const void * row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+/// c += a b of 16x16 and 16x8 in the layout of mma.m16n8k16.
+LATENT_DEVICE void mma(bf16, float * c, const uint32_t * a, const uint32_t * b) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+LATENT_DEVICE void mma(f16, float * c, const uint32_t * a, const uint32_t * b) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+LATENT_DEVICE float shuffle_xor(float v, int mask) {
+    return __shfl_xor_sync(0xffffffffu, v, mask);
+}
+LATENT_DEVICE void sync_threads() {
+    __syncthreads();
+}
+LATENT_DEVICE void sync_warp() {
+    __syncwarp();
+}
+LATENT_DEVICE uint32_t atomic_add(uint32_t * p, uint32_t v) {
+    return atomicAdd(p, v);
+}
+LATENT_DEVICE float exp2_approx(float v) {
+    float r;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+    return r;
+}
+LATENT_DEVICE float rsqrt_approx(float v) {
+    return rsqrtf(v);
+}
+LATENT_DEVICE float divide_approx(float a, float b) {
+    return __fdividef(a, b);
+}
+/// Read-only data through the texture path.
+template <typename V>
+LATENT_DEVICE V load(const V * p) {
+    return *p;
+}
+
+/// Starts a kernel on a stream; errors stay in cudaGetLastError().
+template <typename... P, typename... A>
+void launch(void (*kernel)(P...), dim3 grid, int threads, size_t shared, cudaStream_t stream, A... arguments) {
+    if (shared > 48u << 10) cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+    kernel<<<grid, threads, shared, stream>>>(arguments...);
+}
+
+#else
+
+float to_float(bf16 v);
+float to_float(f16 v);
+inline float to_float(float v) {
+    return v;
+}
+void from_float(float f, bf16 & v);
+void from_float(float f, f16 & v);
+inline void from_float(float f, float & v) {
+    v = f;
+}
+template <typename T>
+uint32_t pack(float low, float high) {
+    T a, b;
+    from_float(low, a), from_float(high, b);
+    return a.bits | uint32_t(b.bits) << 16;
+}
+inline void cp_async16(void * to, const void * from, bool valid) {
+    latent_host::cp_async16(to, from, valid);
+}
+inline void cp_async_commit() {
+    latent_host::cp_async_commit();
+}
+template <int left>
+void cp_async_wait() {
+    latent_host::cp_async_wait(left);
+}
+inline void ldmatrix_x4(uint32_t * r, const void * row) {
+    latent_host::ldmatrix(r, row, false);
+}
+inline void ldmatrix_x4_trans(uint32_t * r, const void * row) {
+    latent_host::ldmatrix(r, row, true);
+}
+inline void mma(bf16, float * c, const uint32_t * a, const uint32_t * b) {
+    latent_host::mma(false, c, a, b);
+}
+inline void mma(f16, float * c, const uint32_t * a, const uint32_t * b) {
+    latent_host::mma(true, c, a, b);
+}
+inline float shuffle_xor(float v, int mask) {
+    return latent_host::shuffle_xor(v, mask);
+}
+inline void sync_threads() {
+    latent_host::sync_threads();
+}
+inline void sync_warp() {
+    latent_host::sync_warp();
+}
+inline uint32_t atomic_add(uint32_t * p, uint32_t v) {
+    const uint32_t old = *p;
+    *p += v;
+    return old;
+}
+inline float exp2_approx(float v) {
+    return std::exp2(v);
+}
+inline float rsqrt_approx(float v) {
+    return 1.0f / std::sqrt(v);
+}
+inline float divide_approx(float a, float b) {
+    return a / b;
+}
+template <typename V>
+V load(const V * p) {
+    if (reinterpret_cast<uintptr_t>(p) % alignof(V)) latent_host::fail("a vector load is not aligned");
+    return *p;
+}
+template <typename... P, typename... A>
+void launch(void (*kernel)(P...), dim3 grid, int threads, size_t shared, cudaStream_t stream, A... arguments) {
+    latent_host::launch(grid, threads, shared, stream, [=] { kernel(arguments...); });
+}
+
+#endif
+
+template <typename T>
+LATENT_DEVICE void unpack(const Chunk & chunk, float * v) {
+    LATENT_UNROLL
+    for (int i = 0; i < 4; ++i) {
+        v[2 * i] = to_float(T{static_cast<uint16_t>(chunk.word[i] & 0xffffu)});
+        v[2 * i + 1] = to_float(T{static_cast<uint16_t>(chunk.word[i] >> 16)});
+    }
+}
+template <typename T>
+LATENT_DEVICE Chunk packed(const float * v) {
+    Chunk chunk;
+    LATENT_UNROLL
+    for (int i = 0; i < 4; ++i) chunk.word[i] = pack<T>(v[2 * i], v[2 * i + 1]);
+    return chunk;
+}
+
+/// Eight values of any of the types, aligned.
+template <typename T>
+LATENT_DEVICE void load8(const T * p, float * v) {
+    unpack<T>(load(reinterpret_cast<const Chunk *>(p)), v);
+}
+template <>
+LATENT_DEVICE void load8<float>(const float * p, float * v) {
+    const Float4 a = load(reinterpret_cast<const Float4 *>(p)), b = load(reinterpret_cast<const Float4 *>(p) + 1);
+    LATENT_UNROLL
+    for (int i = 0; i < 4; ++i) v[i] = a.v[i], v[4 + i] = b.v[i];
+}
+template <typename T>
+LATENT_DEVICE void store8(T * p, const float * v) {
+    *reinterpret_cast<Chunk *>(p) = packed<T>(v);
+}
+template <>
+LATENT_DEVICE void store8<float>(float * p, const float * v) {
+    Float4 a, b;
+    LATENT_UNROLL
+    for (int i = 0; i < 4; ++i) a.v[i] = v[i], b.v[i] = v[4 + i];
+    reinterpret_cast<Float4 *>(p)[0] = a, reinterpret_cast<Float4 *>(p)[1] = b;
+}
+
+constexpr float kLog2e = 1.4426950408889634f;
+
+/// 1 / (1 + e^-v)
+LATENT_DEVICE float sigmoid(float v) {
+    return divide_approx(1.0f, 1.0f + exp2_approx(-kLog2e * v));
+}
+LATENT_DEVICE float gelu(float v) {
+    return 0.5f * v * (1.0f + erff(0.70710678118654752f * v));
+}
+/// By latent_cuda_activation.
+LATENT_DEVICE float activate(float v, int kind) {
+    if (kind == 1) return v * sigmoid(v);
+    if (kind == 2) return gelu(v);
+    if (kind == 3) return v * sigmoid(1.702f * v);
+    return v;
+}
+
+}  // namespace latent::cuda

@@ -1,0 +1,330 @@
+#pragma once
+
+#include "cuda/weight_chunk.h"
+
+namespace latent::cuda {
+
+/// A block's tile of the result, how its warps share it, and how many steps of the sum are in flight.
+template <int M, int N, int WarpsM, int WarpsN, int Stages, int Blocks>
+struct Tile {
+    static constexpr int m = M, n = N, k = 64;
+    static constexpr int warps_m = WarpsM, warps_n = WarpsN, threads = 32 * WarpsM * WarpsN;
+    static constexpr int warp_m = M / WarpsM, warp_n = N / WarpsN;
+    static constexpr int stages = Stages, blocks = Blocks;  // blocks: per multiprocessor, for the registers
+    static constexpr int result_stride = N + 8;             // floats; rows of the finished tile in shared memory
+    static constexpr int pipeline_bytes = Stages * (M + N) * k * 2;
+    static constexpr int result_bytes = M * result_stride * 4;
+    static constexpr int shared_bytes = pipeline_bytes > result_bytes ? pipeline_bytes : result_bytes;
+};
+
+/// The value at a row and an eight of columns of a stage. Eights are swapped within a row so that the eight rows of one matrix
+/// lie in different banks.
+LATENT_DEVICE int swizzled(int row, int eight) {
+    return row * 64 + ((eight ^ (row & 7)) * 8);
+}
+
+/// Bias, time embedding, activation, residual: eight channels of one pixel, and their place in y.
+template <typename T>
+LATENT_DEVICE void finish_chunk(const ProductArgs & p, int m, int column, float * v) {
+    float more[8];
+    if (p.bias && !p.gated) {
+        load8(p.bias + column, more);
+        LATENT_UNROLL
+        for (int i = 0; i < 8; ++i) v[i] += more[i];
+    }
+    if (p.channel_add) {
+        const int image = m / (p.out_height * p.out_width);
+        load8(p.channel_add + static_cast<size_t>(image) * p.add_stride + column, more);
+        LATENT_UNROLL
+        for (int i = 0; i < 8; ++i) v[i] += more[i];
+    }
+    if (p.activation) {
+        LATENT_UNROLL
+        for (int i = 0; i < 8; ++i) v[i] = activate(v[i], p.activation);
+    }
+    const size_t at = static_cast<size_t>(m) * p.columns + column;
+    if (p.residual) {
+        if (p.f32_extra)
+            load8(static_cast<const float *>(p.residual) + at, more);
+        else
+            load8(static_cast<const T *>(p.residual) + at, more);
+        LATENT_UNROLL
+        for (int i = 0; i < 8; ++i) v[i] += more[i];
+    }
+    if (p.f32_out)
+        store8(static_cast<float *>(p.y) + at, v);
+    else
+        store8(static_cast<T *>(p.y) + at, v);
+}
+
+/// What a thread fetches: the same eight of columns of some rows, step after step.
+template <typename T, WeightKind kind, typename Tile, bool spatial>
+struct Fetcher {
+    static constexpr int rows_at_once = Tile::threads / 8;
+    static constexpr int a_rows = Tile::m / rows_at_once, b_rows = Tile::n / rows_at_once;
+
+    int eight, first_row;                                         // of this thread
+    int channel, tap, dy, dx;                                     // where its eight is in the sum
+    int base[spatial ? a_rows : 1], place[spatial ? a_rows : 1];  // first pixel of the picture; y and x of the first tap
+    int pixel[a_rows];                                            // of this tap; -1: padding
+    int weight_row[b_rows];                                       // -1: none
+    WeightChunk<T, kind, spatial> ahead[kind == WeightKind::plain ? 1 : b_rows];
+
+    LATENT_DEVICE void begin(const ProductArgs & p, int m0, int n0, int step) {
+        eight = threadIdx.x % 8, first_row = threadIdx.x / 8;
+        const int k = step * Tile::k + eight * 8;
+        tap = spatial ? k / p.w.in : 0;
+        channel = k - tap * p.w.in;
+        dy = spatial ? tap / p.kernel : 0, dx = spatial ? tap % p.kernel : 0;
+        LATENT_UNROLL
+        for (int i = 0; i < a_rows; ++i) {
+            const int m = m0 + first_row + i * rows_at_once;
+            if constexpr (spatial) {
+                const int pixels = p.out_height * p.out_width, image = m / pixels, inside = m - image * pixels;
+                const int y = inside / p.out_width, x = inside - y * p.out_width;
+                base[i] = image * p.height * p.width;
+                const int top = m < p.m ? y * p.stride - p.pad_top : -20000, left = x * p.stride - p.pad_left;
+                place[i] = top * 65536 + (left & 0xffff);
+            } else {
+                pixel[i] = m < p.m ? m : -1;
+            }
+        }
+        LATENT_UNROLL
+        for (int i = 0; i < b_rows; ++i) {
+            const int row = n0 + first_row + i * rows_at_once;
+            // With a gate, eights of values and of gates take turns.
+            const int gated = (row / 16 * 8 + row % 8) + (row / 8 % 2) * (p.w.rows / 2);
+            const int within = p.gated ? row / 16 * 8 + row % 8 : row, bound = p.gated ? p.w.rows / 2 : p.w.rows;
+            weight_row[i] = within < bound ? (p.gated ? gated : row) : -1;
+        }
+        if constexpr (spatial) move(p);
+    }
+
+    /// The pixels under the current tap.
+    LATENT_DEVICE void move(const ProductArgs & p) {
+        if constexpr (spatial) {
+            LATENT_UNROLL
+            for (int i = 0; i < a_rows; ++i) {
+                const int y = (place[i] >> 16) + dy, x = static_cast<int16_t>(place[i] & 0xffff) + dx;
+                const bool inside = y >= 0 && y < p.seen_height && x >= 0 && x < p.seen_width && tap < p.w.taps;
+                pixel[i] = inside ? base[i] + (y >> p.upsample) * p.width + (x >> p.upsample) : -1;
+            }
+        }
+    }
+
+    /// Starts the copies of this thread's eights for the step it stands at; quantised weights come into registers.
+    LATENT_DEVICE void fetch(const ProductArgs & p, T * a, T * b) {
+        const bool in_sum = spatial ? tap < p.w.taps : channel < p.w.in;
+        const bool second = channel >= p.c1;
+        const T * from = static_cast<const T *>(second ? p.x2 : p.x1);
+        const int stride = second ? p.c2 : p.c1, c = second ? channel - p.c1 : channel;
+        LATENT_UNROLL
+        for (int i = 0; i < a_rows; ++i) {
+            const bool valid = in_sum && pixel[i] >= 0;
+            const T * source = valid ? from + static_cast<size_t>(pixel[i]) * stride + c : static_cast<const T *>(p.x1);
+            cp_async16(a + swizzled(first_row + i * rows_at_once, eight), source, valid);
+        }
+        LATENT_UNROLL
+        for (int i = 0; i < b_rows; ++i) {
+            const bool valid = in_sum && weight_row[i] >= 0;
+            if constexpr (kind == WeightKind::plain) {
+                const size_t at = (static_cast<size_t>(weight_row[i]) * p.w.taps + tap) * p.w.in + channel;
+                const T * source = static_cast<const T *>(p.w.data) + (valid ? at : 0);
+                cp_async16(b + swizzled(first_row + i * rows_at_once, eight), source, valid);
+            } else {
+                ahead[i].fetch(p.w, valid ? weight_row[i] : 0, valid ? tap : 0, valid ? channel : 0);
+            }
+        }
+    }
+
+    /// Quantised weights of the last fetch, as values.
+    LATENT_DEVICE void settle(const ProductArgs & p, T * b, bool in_sum) {
+        if constexpr (kind != WeightKind::plain) {
+            LATENT_UNROLL
+            for (int i = 0; i < b_rows; ++i) {
+                float v[8];
+                ahead[i].values(v);
+                Chunk chunk = packed<T>(v);
+                if (!in_sum || weight_row[i] < 0) chunk = Chunk{{0, 0, 0, 0}};
+                *reinterpret_cast<Chunk *>(b + swizzled(first_row + i * rows_at_once, eight)) = chunk;
+            }
+        }
+        (void)p;
+    }
+
+    LATENT_DEVICE bool in_sum(const ProductArgs & p) const { return spatial ? tap < p.w.taps : channel < p.w.in; }
+
+    LATENT_DEVICE void advance(const ProductArgs & p) {
+        channel += Tile::k;
+        if constexpr (spatial) {
+            if (channel < p.w.in) return;
+            while (channel >= p.w.in) {
+                channel -= p.w.in, ++tap, ++dx;
+                if (dx == p.kernel) dx = 0, ++dy;
+            }
+            move(p);
+        }
+    }
+};
+
+/// The sum of one block, in the layout of mma: sums[i][j] is the 16x8 piece (i, j) of the warp's tile.
+template <typename T, typename Tile>
+LATENT_DEVICE void multiply_stage(const T * a, const T * b, int warp_m, int warp_n, float (*sums)[Tile::warp_n / 8][4]) {
+    const int lane = threadIdx.x % 32;
+    const int a_row = warp_m + lane % 16, b_row = warp_n + lane / 16 * 8 + lane % 8;
+    LATENT_UNROLL
+    for (int k = 0; k < Tile::k / 8; k += 2) {
+        uint32_t fa[Tile::warp_m / 16][4], fb[Tile::warp_n / 16][4];
+        LATENT_UNROLL
+        for (int i = 0; i < Tile::warp_m / 16; ++i) ldmatrix_x4(fa[i], a + swizzled(a_row + i * 16, k + lane / 16));
+        LATENT_UNROLL
+        for (int j = 0; j < Tile::warp_n / 16; ++j) ldmatrix_x4(fb[j], b + swizzled(b_row + j * 16, k + lane / 8 % 2));
+        LATENT_UNROLL
+        for (int i = 0; i < Tile::warp_m / 16; ++i) {
+            LATENT_UNROLL
+            for (int j = 0; j < Tile::warp_n / 8; ++j) mma(T{}, sums[i][j], fa[i], &fb[j / 2][j % 2 * 2]);
+        }
+    }
+}
+
+/// Sums to shared memory, from where rows are finished in eights.
+template <typename T, typename Tile>
+LATENT_DEVICE void write_tile(const ProductArgs & p, float * result, int m0, int n0, int split) {
+    constexpr int eights = Tile::n / 8;
+    for (int at = threadIdx.x; at < Tile::m * eights; at += Tile::threads) {
+        const int row = at / eights, eight = at % eights, m = m0 + row;
+        if (m >= p.m || (p.gated && eight % 2)) continue;
+        const int column = p.gated ? (n0 / 8 + eight) / 2 * 8 : n0 + eight * 8;
+        if (column >= p.columns) continue;
+        float v[8];
+        load8(result + row * Tile::result_stride + eight * 8, v);
+        if (p.gated) {
+            float gate[8], bias[8];
+            load8(result + row * Tile::result_stride + eight * 8 + 8, gate);
+            if (p.bias) {
+                load8(p.bias + column, bias);
+                LATENT_UNROLL
+                for (int i = 0; i < 8; ++i) v[i] += bias[i];
+                load8(p.bias + p.w.rows / 2 + column, bias);
+                LATENT_UNROLL
+                for (int i = 0; i < 8; ++i) gate[i] += bias[i];
+            }
+            LATENT_UNROLL
+            for (int i = 0; i < 8; ++i) v[i] *= gelu(gate[i]);
+        }
+        if (p.splits > 1)
+            store8(p.partial + (static_cast<size_t>(split) * p.m + m) * p.columns + column, v);
+        else
+            finish_chunk<T>(p, m, column, v);
+    }
+}
+
+template <typename T, WeightKind kind, typename Tile, bool spatial>
+__global__ void __launch_bounds__(Tile::threads, Tile::blocks) product_kernel(ProductArgs p) {
+    LATENT_SHARED(shared);
+    constexpr int a_size = Tile::m * Tile::k, b_size = Tile::n * Tile::k;
+    T * const as = reinterpret_cast<T *>(shared);
+    T * const bs = as + Tile::stages * a_size;
+    const int m0 = static_cast<int>(blockIdx.x) * Tile::m, n0 = static_cast<int>(blockIdx.y) * Tile::n;
+    const int split = static_cast<int>(blockIdx.z);
+    const int all = (p.w.taps * p.w.in + Tile::k - 1) / Tile::k, each = (all + p.splits - 1) / p.splits;
+    const int first = split * each, steps = (first + each < all ? first + each : all) - first;
+    const int warp = threadIdx.x / 32, warp_m = warp / Tile::warps_n * Tile::warp_m, warp_n = warp % Tile::warps_n * Tile::warp_n;
+
+    Fetcher<T, kind, Tile, spatial> fetcher;
+    fetcher.begin(p, m0, n0, first);
+    float sums[Tile::warp_m / 16][Tile::warp_n / 8][4] = {};
+    LATENT_UNROLL
+    for (int s = 0; s < Tile::stages - 1; ++s) {
+        if (s < steps) {
+            fetcher.fetch(p, as + s * a_size, bs + s * b_size);
+            fetcher.settle(p, bs + s * b_size, fetcher.in_sum(p));
+            fetcher.advance(p);
+        }
+        cp_async_commit();
+    }
+    int stage = 0, next = Tile::stages - 1;
+    for (int step = 0; step < steps; ++step) {
+        cp_async_wait<Tile::stages - 2>();
+        sync_threads();
+        const bool more = step + Tile::stages - 1 < steps;
+        if (more) fetcher.fetch(p, as + next * a_size, bs + next * b_size);
+        cp_async_commit();
+        multiply_stage<T, Tile>(as + stage * a_size, bs + stage * b_size, warp_m, warp_n, sums);
+        if (more) {
+            fetcher.settle(p, bs + next * b_size, fetcher.in_sum(p));
+            fetcher.advance(p);
+        }
+        stage = stage + 1 == Tile::stages ? 0 : stage + 1;
+        next = next + 1 == Tile::stages ? 0 : next + 1;
+    }
+    cp_async_wait<0>();
+    sync_threads();
+
+    float * const result = reinterpret_cast<float *>(shared);
+    const int lane = threadIdx.x % 32;
+    LATENT_UNROLL
+    for (int i = 0; i < Tile::warp_m / 16; ++i) {
+        LATENT_UNROLL
+        for (int j = 0; j < Tile::warp_n / 8; ++j) {
+            LATENT_UNROLL
+            for (int half = 0; half < 2; ++half) {
+                float * to =
+                    result + (warp_m + i * 16 + half * 8 + lane / 4) * Tile::result_stride + warp_n + j * 8 + lane % 4 * 2;
+                to[0] = sums[i][j][half * 2], to[1] = sums[i][j][half * 2 + 1];
+            }
+        }
+    }
+    sync_threads();
+    write_tile<T, Tile>(p, result, m0, n0, split);
+}
+
+/// Adds the parts of a split sum and finishes them, eight channels a thread.
+template <typename T>
+__global__ void __launch_bounds__(256) join_kernel(ProductArgs p) {
+    const size_t eights = static_cast<size_t>(p.m) * (p.columns / 8);
+    const size_t at = static_cast<size_t>(blockIdx.x) * 256 + threadIdx.x;
+    if (at >= eights) return;
+    const int m = static_cast<int>(at / (p.columns / 8)), column = static_cast<int>(at % (p.columns / 8)) * 8;
+    float v[8] = {}, more[8];
+    for (int split = 0; split < p.splits; ++split) {
+        load8(p.partial + (static_cast<size_t>(split) * p.m + m) * p.columns + column, more);
+        LATENT_UNROLL
+        for (int i = 0; i < 8; ++i) v[i] += more[i];
+    }
+    finish_chunk<T>(p, m, column, v);
+}
+
+using Tile128x128 = Tile<128, 128, 2, 4, 3, 2>;
+using Tile128x64 = Tile<128, 64, 4, 2, 3, 2>;
+using Tile64x64 = Tile<64, 64, 2, 2, 4, 2>;
+
+template <typename T, WeightKind kind, typename Tile, bool spatial>
+void launch_product(const ProductArgs & p, cudaStream_t stream) {
+    const int columns = p.gated ? 2 * p.columns : p.columns;
+    const dim3 grid(static_cast<unsigned>((p.m + Tile::m - 1) / Tile::m),
+                    static_cast<unsigned>((columns + Tile::n - 1) / Tile::n), static_cast<unsigned>(p.splits));
+    launch(product_kernel<T, kind, Tile, spatial>, grid, Tile::threads, Tile::shared_bytes, stream, p);
+    if (p.splits > 1) {
+        const auto blocks = static_cast<unsigned>((static_cast<size_t>(p.m) * (p.columns / 8) + 255) / 256);
+        launch(join_kernel<T>, dim3(blocks), 256, 0, stream, p);
+    }
+}
+
+template <typename T, WeightKind kind, typename Tile>
+void launch_product(const ProductArgs & p, cudaStream_t stream) {
+    if (p.spatial)
+        launch_product<T, kind, Tile, true>(p, stream);
+    else
+        launch_product<T, kind, Tile, false>(p, stream);
+}
+
+/// Every kind of weights is compiled by itself.
+template <typename T>
+void product_plain(const ProductArgs & p, ProductTile tile, cudaStream_t stream);
+template <typename T>
+void product_int8(const ProductArgs & p, ProductTile tile, cudaStream_t stream);
+template <typename T>
+void product_int4(const ProductArgs & p, ProductTile tile, cudaStream_t stream);
+
+}  // namespace latent::cuda

@@ -1,0 +1,215 @@
+#include "cuda/product.h"
+
+#include "check.h"
+#include "stored_weights.h"
+
+// Convolutions and linear layers against float64.
+
+using namespace cuda_test;
+using namespace latent::cuda;
+
+namespace {
+
+struct ProductCase {
+    const char * what;
+    int type, batch, height, width, c1, c2, out, kernel, stride;
+    bool upsample, right_bottom, extras, gated;
+    int activation, splits;
+    ProductTile tile;
+    int crop_height = 0, crop_width = 0, first_row = 0, rows = 0;
+    bool f32_out = false;
+};
+
+struct ProductShape {
+    int pad, seen_height, seen_width, out_height, out_width;
+    explicit ProductShape(const ProductCase & c) {
+        pad = c.right_bottom ? 0 : (c.kernel - 1) / 2;
+        const int both = c.right_bottom ? 1 : 2 * pad;
+        seen_height = c.crop_height ? c.crop_height : c.height * (c.upsample ? 2 : 1);
+        seen_width = c.crop_width ? c.crop_width : c.width * (c.upsample ? 2 : 1);
+        out_height = (seen_height + both - c.kernel) / c.stride + 1;
+        out_width = (seen_width + both - c.kernel) / c.stride + 1;
+        if (c.rows) out_height = c.rows;
+    }
+};
+
+/// By definition, in double.
+std::vector<double> product_reference(const ProductCase & c, const ProductShape & s, const std::vector<float> & x1,
+                                      const std::vector<float> & x2, const std::vector<float> & w,
+                                      const std::vector<float> & bias, const std::vector<float> & add,
+                                      const std::vector<float> & residual) {
+    const int in = c.c1 + c.c2, taps = c.kernel * c.kernel, rows = c.gated ? 2 * c.out : c.out;
+    std::vector<double> y, sums(static_cast<size_t>(rows));
+    for (int n = 0; n < c.batch; ++n) {
+        for (int oy = 0; oy < s.out_height; ++oy) {
+            for (int ox = 0; ox < s.out_width; ++ox) {
+                for (int o = 0; o < rows; ++o) sums[o] = bias[o];
+                for (int t = 0; t < taps; ++t) {
+                    const int iy = (oy + c.first_row) * c.stride + t / c.kernel - s.pad,
+                              ix = ox * c.stride + t % c.kernel - s.pad;
+                    if (iy < 0 || iy >= s.seen_height || ix < 0 || ix >= s.seen_width) continue;
+                    const int pixel = (n * c.height + (c.upsample ? iy / 2 : iy)) * c.width + (c.upsample ? ix / 2 : ix);
+                    for (int i = 0; i < in; ++i) {
+                        const double v = i < c.c1 ? x1[pixel * c.c1 + i] : x2[pixel * c.c2 + i - c.c1];
+                        for (int o = 0; o < rows; ++o) sums[o] += v * w[(static_cast<size_t>(o) * in + i) * taps + t];
+                    }
+                }
+                for (int o = 0; o < c.out; ++o) {
+                    double v = sums[o];
+                    if (c.gated) v *= gate(sums[c.out + o], 2);
+                    if (c.extras) v += add[n * c.out + o];
+                    v = gate(v, c.activation);
+                    if (c.extras) v += residual[y.size()];
+                    y.push_back(v);
+                }
+            }
+        }
+    }
+    return y;
+}
+
+template <typename T>
+void check_product(const ProductCase & c, unsigned seed) {
+    test_seed(seed);
+    Numbers numbers(seed);
+    const ProductShape s(c);
+    const int in = c.c1 + c.c2, taps = c.kernel * c.kernel, rows = c.gated ? 2 * c.out : c.out;
+    const int pixels = c.batch * c.height * c.width, m = c.batch * s.out_height * s.out_width, columns = padded8(c.out);
+    const auto x1 = as<T>(numbers.list(static_cast<size_t>(pixels) * c.c1)),
+               x2 = as<T>(numbers.list(static_cast<size_t>(pixels) * c.c2));
+    StoredWeights w = StoredWeights::make(c.type, rows, in, taps, 1.7f / std::sqrt(static_cast<float>(in * taps)), numbers);
+    const auto bias = numbers.list(static_cast<size_t>(rows)), add = numbers.list(static_cast<size_t>(c.batch) * c.out);
+    const auto residual = as<T>(numbers.list(static_cast<size_t>(m) * c.out));
+
+    const PackedWeights packed = packed_weights<T>(w);
+    const Bytes dx1 = to_device<T>(padded_rows(x1, c.c1, padded8(c.c1))), dx2 = to_device<T>(x2);
+    const Bytes dbias = to_device<float>(padded_rows(bias, rows, padded8(rows)));
+    const Bytes dadd = to_device<float>(padded_rows(add, c.out, columns));
+    const Bytes dresidual = to_device<T>(padded_rows(residual, c.out, columns));
+    const Bytes y = c.f32_out ? room<float>(static_cast<size_t>(m) * columns) : room<T>(static_cast<size_t>(m) * columns);
+    const Bytes partial = room<float>(c.splits > 1 ? static_cast<size_t>(c.splits) * m * columns : 1);
+
+    ProductArgs p;
+    p.x1 = dx1.data(), p.x2 = dx2.data(), p.c1 = padded8(c.c1), p.c2 = c.c2;
+    p.w = packed.view, p.bias = static_cast<const float *>(dbias.data()), p.y = y.data();
+    if (c.extras) p.channel_add = static_cast<const float *>(dadd.data()), p.residual = dresidual.data();
+    p.partial = static_cast<float *>(partial.data());
+    p.m = m, p.columns = columns, p.activation = c.activation, p.add_stride = columns, p.gated = c.gated, p.f32_out = c.f32_out;
+    p.height = c.height, p.width = c.width, p.seen_height = s.seen_height, p.seen_width = s.seen_width;
+    p.out_height = s.out_height, p.out_width = s.out_width, p.kernel = c.kernel, p.stride = c.stride;
+    p.pad_top = s.pad - c.first_row * c.stride, p.pad_left = s.pad, p.upsample = c.upsample;
+    p.spatial = c.kernel > 1 || c.stride > 1 || c.upsample, p.splits = c.splits;
+    product<T>(p, c.tile, nullptr);
+
+    // The tile holds weights as T.
+    const auto expected = product_reference(c, s, x1, x2, as<T>(w.values), bias, add, residual);
+    const auto got = c.f32_out ? from_device<float>(y) : from_device<T>(y);
+    std::vector<double> with_padding(got.size(), 0.0);
+    for (size_t i = 0; i < expected.size(); ++i) with_padding[i / c.out * columns + i % c.out] = expected[i];
+    const double error = error_of(got, with_padding), worst = worst_of(got, with_padding);
+    const double unit = c.f32_out ? 2e-6 : std::is_same_v<T, bf16> ? 3e-3 : 4e-4;
+    if (!(error < unit && worst < 8 * unit))
+        check::fail(__FILE__, __LINE__,
+                    std::string(c.what) + ": error " + std::to_string(error) + ", worst " + std::to_string(worst));
+}
+
+constexpr auto t1 = ProductTile::t128x128, t2 = ProductTile::t128x64, t3 = ProductTile::t64x64;
+constexpr int bf = LATENT_CUDA_BF16, f = LATENT_CUDA_F32;
+
+const ProductCase kCases[] = {
+    // what, type, n, h, w, c1, c2, out, k, s, up, rb, extras, gated, act, splits, tile
+    {"3x3", bf, 2, 7, 9, 32, 0, 64, 3, 1, false, false, true, false, 0, 1, t3},
+    {"3x3, wide tile", bf, 2, 9, 11, 40, 0, 136, 3, 1, false, false, true, false, 0, 1, t1},
+    {"3x3, long tile", bf, 1, 12, 11, 64, 0, 24, 3, 1, false, false, false, false, 1, 1, t2},
+    {"3x3 of two sources", f, 2, 5, 6, 24, 40, 48, 3, 1, false, false, true, false, 0, 1, t3},
+    {"few channels", LATENT_CUDA_F16, 1, 6, 5, 4, 0, 40, 3, 1, false, false, false, false, 0, 1, t3},
+    {"few channels out, float32", bf, 1, 6, 5, 40, 0, 3, 3, 1, false, false, false, false, 0, 1, t3, 0, 0, 0, 0, true},
+    {"stride 2", bf, 1, 8, 10, 32, 0, 32, 3, 2, false, false, false, false, 0, 1, t3},
+    {"stride 2, padded at the right and bottom", bf, 1, 8, 8, 32, 0, 32, 3, 2, false, true, false, false, 0, 1, t2},
+    {"upsampling", bf, 1, 4, 5, 32, 0, 32, 3, 1, true, false, true, false, 0, 1, t3},
+    {"upsampling, cropped", bf, 1, 4, 4, 32, 0, 16, 3, 1, true, false, false, false, 0, 1, t3, 7, 7},
+    {"a band of rows", bf, 1, 9, 5, 16, 0, 16, 3, 1, false, false, false, false, 0, 1, t3, 0, 0, 4, 3},
+    {"split sum", bf, 2, 4, 4, 128, 0, 72, 3, 1, false, false, true, false, 1, 5, t3},
+    {"split sum, wide tile", bf, 1, 4, 4, 96, 32, 72, 1, 1, false, false, true, false, 0, 2, t1},
+    {"patches", bf, 1, 8, 8, 3, 0, 24, 4, 4, false, false, false, false, 0, 1, t3},
+    {"linear", bf, 2, 1, 77, 72, 0, 120, 1, 1, false, false, true, false, 2, 1, t3},
+    {"linear, wide tile", bf, 1, 1, 130, 64, 0, 128, 1, 1, false, false, true, false, 3, 1, t1},
+    {"linear of two sources", bf, 1, 1, 40, 24, 16, 40, 1, 1, false, false, false, false, 0, 1, t2},
+    {"gate", bf, 1, 1, 70, 64, 0, 72, 1, 1, false, false, false, true, 0, 1, t3},
+    {"gate, wide tile", f, 1, 1, 33, 40, 0, 136, 1, 1, false, false, false, true, 0, 1, t1},
+    {"int8", LATENT_CUDA_Q8_0, 1, 1, 70, 96, 0, 72, 1, 1, false, false, true, false, 0, 1, t3},
+    {"int8, 3x3", LATENT_CUDA_Q8_0, 1, 6, 6, 64, 0, 40, 3, 1, false, false, false, false, 0, 1, t2},
+    {"int8, split", LATENT_CUDA_Q8_0, 1, 3, 3, 160, 32, 40, 3, 1, false, false, true, false, 0, 3, t3},
+    {"int8, gate", LATENT_CUDA_Q8_0, 1, 1, 33, 64, 0, 40, 1, 1, false, false, false, true, 0, 1, t2},
+    {"int4", LATENT_CUDA_Q4_0, 1, 1, 33, 96, 0, 72, 1, 1, false, false, false, false, 0, 1, t2},
+    {"int4, 3x3", LATENT_CUDA_Q4_0, 1, 6, 6, 64, 0, 40, 3, 1, false, false, false, false, 0, 1, t3},
+    {"int4 of 256", LATENT_CUDA_Q4_K, 1, 1, 33, 256, 0, 24, 1, 1, false, false, false, false, 0, 1, t3},
+    {"int4 of 256, 3x3", LATENT_CUDA_Q4_K, 1, 4, 4, 256, 0, 24, 3, 1, false, false, false, false, 0, 1, t3},
+};
+
+}  // namespace
+
+TEST(product_bf16) {
+    unsigned seed = 1;
+    for (const ProductCase & c : kCases) check_product<bf16>(c, seed++);
+}
+
+TEST(product_f16) {
+    for (const int i : {0, 4, 18, 19, 23}) check_product<f16>(kCases[i], 40);
+}
+
+/// Rows of vectors in float32: time embeddings and what is made of them.
+TEST(product_of_vectors) {
+    for (const int type :
+         {LATENT_CUDA_F32, LATENT_CUDA_F16, LATENT_CUDA_BF16, LATENT_CUDA_Q8_0, LATENT_CUDA_Q4_0, LATENT_CUDA_Q4_K}) {
+        for (const bool gated : {false, true}) {
+            test_seed(static_cast<unsigned>(type));
+            Numbers numbers(static_cast<uint32_t>(type) + 7);
+            const int rows = 10, in = type >= LATENT_CUDA_Q8_0 ? 512 : 300, out = 13, columns = padded8(out);
+            const int weight_rows = gated ? 2 * out : out;
+            StoredWeights w = StoredWeights::make(type, weight_rows, in, 1, 0.1f, numbers);
+            const PackedWeights packed = packed_weights<bf16>(w);
+            const auto x = numbers.list(static_cast<size_t>(rows) * in), bias = numbers.list(static_cast<size_t>(weight_rows)),
+                       residual = numbers.list(static_cast<size_t>(rows) * out);
+            const Bytes dx = to_device<float>(padded_rows(x, in, padded8(in)));
+            const Bytes dbias = to_device<float>(padded_rows(bias, weight_rows, padded8(weight_rows)));
+            const Bytes dresidual = to_device<float>(padded_rows(residual, out, columns)),
+                        y = room<float>(static_cast<size_t>(rows) * columns);
+            VectorProductArgs p;
+            p.x = static_cast<const float *>(dx.data()), p.w = packed.view, p.bias = static_cast<const float *>(dbias.data());
+            p.residual = static_cast<const float *>(dresidual.data()), p.y = static_cast<float *>(y.data());
+            p.rows = rows, p.x_stride = padded8(in), p.columns = columns, p.activation = 1, p.gated = gated;
+            vector_product<bf16>(p, nullptr);
+            const auto values = type < LATENT_CUDA_Q8_0 ? as<bf16>(w.values) : w.values;
+            std::vector<double> expected(static_cast<size_t>(rows) * columns, 0.0);
+            for (int r = 0; r < rows; ++r) {
+                for (int o = 0; o < out; ++o) {
+                    double sum = bias[o], other = gated ? bias[out + o] : 0;
+                    for (int i = 0; i < in; ++i) {
+                        sum += static_cast<double>(x[r * in + i]) * values[o * in + i];
+                        if (gated) other += static_cast<double>(x[r * in + i]) * values[(out + o) * in + i];
+                    }
+                    if (gated) sum *= gate(other, 2);
+                    expected[r * columns + o] = gate(sum, 1) + residual[r * out + o];
+                }
+            }
+            CHECK(error_of(from_device<float>(y), expected) < 2e-6);
+        }
+    }
+}
+
+TEST(product_plan) {
+    // A large map: no split, the widest tile. 8x8 of 1280 channels: every multiprocessor has work.
+    const ProductPlan large = plan_product(2 * 64 * 64, 320, 2880, WeightKind::plain, false, 132);
+    CHECK(large.splits == 1);
+    const ProductPlan small = plan_product(2 * 8 * 8, 1280, 11520, WeightKind::plain, false, 132);
+    CHECK(small.splits > 1);
+    CHECK(product_workspace(small, 128, 1280) == static_cast<uint64_t>(small.splits) * 128 * 1280 * 4);
+    CHECK(plan_product(128, 5120, 1280, WeightKind::plain, true, 132).splits == 1);
+    CHECK(plan_product(8192, 320, 2880, WeightKind::int8, false, 132).tile != ProductTile::t128x128);
+    for (int64_t k = 64; k < 3000; k += 64) {
+        const ProductPlan plan = plan_product(64, 64, k, WeightKind::plain, false, 132);
+        const int64_t steps = (k + 63) / 64, each = (steps + plan.splits - 1) / plan.splits;
+        CHECK(each * (plan.splits - 1) < steps);
+    }
+}

@@ -1,0 +1,196 @@
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <stdexcept>
+#include <vector>
+
+#include "shim/host_device.h"
+
+struct HostGraph {
+    std::vector<std::function<void()>> work;
+};
+struct HostStream {
+    HostGraph * capture = nullptr;
+};
+struct HostEvent {
+    std::chrono::steady_clock::time_point at;
+};
+
+namespace latent_host {
+namespace {
+
+struct Memory {
+    std::map<void *, size_t> device, pinned;
+    size_t held = 0, held_pinned = 0, limit = SIZE_MAX;
+    int devices = 1;
+};
+Memory & memory() {
+    static Memory m;
+    return m;
+}
+
+}  // namespace
+
+void limit_memory(size_t bytes) {
+    memory().limit = bytes;
+}
+size_t held_memory() {
+    return memory().held;
+}
+size_t held_pinned() {
+    return memory().held_pinned;
+}
+void show_devices(int count) {
+    memory().devices = count;
+}
+
+void run_or_record(cudaStream_t stream, std::function<void()> work) {
+    if (stream && stream->capture)
+        stream->capture->work.push_back(std::move(work));
+    else
+        work();
+}
+
+}  // namespace latent_host
+
+using latent_host::memory;
+
+const char * cudaGetErrorString(cudaError_t error) {
+    switch (error) {
+        case cudaSuccess: return "no error";
+        case cudaErrorMemoryAllocation: return "out of memory";
+        case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+        case cudaErrorInvalidValue: break;
+    }
+    return "invalid argument";
+}
+cudaError_t cudaGetLastError() {
+    return cudaSuccess;
+}
+cudaError_t cudaGetDeviceCount(int * count) {
+    *count = memory().devices;
+    return memory().devices > 0 ? cudaSuccess : cudaErrorNoDevice;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp * p, int device) {
+    if (device < 0 || device >= memory().devices) return cudaErrorNoDevice;
+    *p = {};
+    std::snprintf(p->name, sizeof(p->name), "the host");
+    p->totalGlobalMem = size_t{1} << 34;
+    p->sharedMemPerBlockOptin = 99 << 10;
+    p->major = 8, p->minor = 6, p->multiProcessorCount = 4;
+    return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int * version) {
+    *version = 13000;
+    return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+    return device >= 0 && device < memory().devices ? cudaSuccess : cudaErrorNoDevice;
+}
+cudaError_t cudaMemGetInfo(size_t * free, size_t * total) {
+    *total = size_t{1} << 34;
+    const size_t bound = memory().limit < *total ? memory().limit : *total;
+    *free = bound > memory().held ? bound - memory().held : 0;
+    return cudaSuccess;
+}
+cudaError_t cudaMalloc(void ** p, size_t bytes) {
+    *p = nullptr;
+    if (bytes > memory().limit || memory().held > memory().limit - bytes) return cudaErrorMemoryAllocation;
+    void * taken = ::operator new (bytes, std::align_val_t{256});
+    std::memset(taken, 0xff, bytes);  // NaN in every type
+    memory().device[taken] = bytes;
+    memory().held += bytes;
+    *p = taken;
+    return cudaSuccess;
+}
+cudaError_t cudaFree(void * p) {
+    if (!p) return cudaSuccess;
+    const auto found = memory().device.find(p);
+    if (found == memory().device.end()) return cudaErrorInvalidValue;
+    memory().held -= found->second;
+    memory().device.erase(found);
+    ::operator delete (p, std::align_val_t{256});
+    return cudaSuccess;
+}
+cudaError_t cudaMallocHost(void ** p, size_t bytes) {
+    *p = ::operator new (bytes, std::align_val_t{256});
+    memory().pinned[*p] = bytes;
+    memory().held_pinned += bytes;
+    return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void * p) {
+    if (!p) return cudaSuccess;
+    const auto found = memory().pinned.find(p);
+    if (found == memory().pinned.end()) return cudaErrorInvalidValue;
+    memory().held_pinned -= found->second;
+    memory().pinned.erase(found);
+    ::operator delete (p, std::align_val_t{256});
+    return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void * to, const void * from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+    latent_host::run_or_record(stream, [=] { std::memmove(to, from, bytes); });
+    return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void * to, int value, size_t bytes, cudaStream_t stream) {
+    latent_host::run_or_record(stream, [=] { std::memset(to, value, bytes); });
+    return cudaSuccess;
+}
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t * stream, unsigned) {
+    *stream = new HostStream;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+    delete stream;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+    return cudaSuccess;
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+    if (!stream || stream->capture) return cudaErrorInvalidValue;
+    stream->capture = new HostGraph;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t * graph) {
+    if (!stream || !stream->capture) return cudaErrorInvalidValue;
+    *graph = stream->capture;
+    stream->capture = nullptr;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t * exec, cudaGraph_t graph, unsigned long long) {
+    *exec = new HostGraph(*graph);
+    return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+    delete graph;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+    delete exec;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+    for (const auto & work : exec->work) work();
+    return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t * event, unsigned) {
+    *event = new HostEvent{};
+    return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    delete event;
+    return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+    event->at = std::chrono::steady_clock::now();
+    return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) {
+    return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float * milliseconds, cudaEvent_t from, cudaEvent_t to) {
+    *milliseconds = std::chrono::duration<float, std::milli>(to->at - from->at).count();
+    return cudaSuccess;
+}

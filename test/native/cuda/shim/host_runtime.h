@@ -1,0 +1,70 @@
+#pragma once
+
+// The part of CUDA's runtime that the engine uses, on the host: memory that begins as NaN, streams that run what they are given
+// at once, graphs as lists of work. limit_memory() makes allocations fail.
+
+#include <cstddef>
+#include <cstdint>
+
+enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100 };
+enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
+constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
+
+struct HostStream;
+struct HostGraph;
+struct HostEvent;
+typedef HostStream * cudaStream_t;
+typedef HostGraph * cudaGraph_t;
+typedef HostGraph * cudaGraphExec_t;
+typedef HostEvent * cudaEvent_t;
+
+struct cudaUUID_t {
+    char bytes[16];
+};
+struct cudaDeviceProp {
+    char name[256];
+    cudaUUID_t uuid;
+    size_t totalGlobalMem, sharedMemPerBlockOptin;
+    int major, minor, multiProcessorCount;
+};
+
+const char * cudaGetErrorString(cudaError_t error);
+cudaError_t cudaGetLastError();
+cudaError_t cudaGetDeviceCount(int * count);
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp * properties, int device);
+cudaError_t cudaDriverGetVersion(int * version);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaMemGetInfo(size_t * free, size_t * total);
+cudaError_t cudaMalloc(void ** p, size_t bytes);
+cudaError_t cudaFree(void * p);
+cudaError_t cudaMallocHost(void ** p, size_t bytes);
+cudaError_t cudaFreeHost(void * p);
+cudaError_t cudaMemcpyAsync(void * to, const void * from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void * to, int value, size_t bytes, cudaStream_t stream);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t * stream, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t * graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t * exec, cudaGraph_t graph, unsigned long long flags);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t * event, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventElapsedTime(float * milliseconds, cudaEvent_t from, cudaEvent_t to);
+
+namespace latent_host {
+
+/// Bytes of cudaMalloc from now on in all; SIZE_MAX: no bound.
+void limit_memory(size_t bytes);
+/// Bytes of cudaMalloc that are held; pinned ones of cudaMallocHost.
+size_t held_memory();
+size_t held_pinned();
+/// Devices that the driver shows; 0: as on a machine without one.
+void show_devices(int count);
+
+}  // namespace latent_host
