@@ -1,33 +1,91 @@
 #!/usr/bin/env node
 /**
  * Compares the committed declarations in types/ with what lib/ declares now; --write replaces them.
- * They are the lock file of the public API: a change of a signature shows in the diff.
+ * They are what is published and the lock file of the public API: one file with everything that users can reach, so that a change of a signature shows in the diff.
  */
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import { main, root, run } from './build-native.mjs'
 
-const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
+const require = createRequire(import.meta.url)
+const { Extractor, ExtractorConfig } = require('@microsoft/api-extractor')
 
-function filesOf(folder) {
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
-  const names = entries.filter((entry) => entry.isFile()).map((entry) => path.relative(folder, path.join(entry.parentPath ?? entry.path, entry.name)))
-  return new Map(names.map((name) => [name.replaceAll(path.sep, '/'), readFileSync(path.join(folder, name), 'utf8').replaceAll('\r\n', '\n')]))
+/** What the declarations need beyond the smallest `lib` that users compile with. */
+const head = `/// <reference lib="esnext.disposable" />
+
+declare global {
+    // Of lib.dom or @types/node, with which these merge; empty where a project has neither.
+    interface AbortSignal {}
+    interface URL {}
+}
+
+`
+/** The entry point of ES modules: the same declarations. */
+const wrappers = ['esm.d.mts']
+
+/** Every declaration of lib/ as TypeScript writes it, then those that can be reached from `entry` in one text. */
+function declarations(folder) {
+  run(process.execPath, [
+    require.resolve('typescript/bin/tsc'),
+    '-p',
+    'tsconfig.build.json',
+    '--emitDeclarationOnly',
+    '--declarationDir',
+    path.join(folder, 'all'),
+  ])
+  const entry = path.join(folder, 'all', 'index.d.ts')
+  const rolledUp = path.join(folder, 'index.d.ts')
+  const { compilerOptions } = JSON.parse(readFileSync(path.join(root, 'tsconfig.base.json'), 'utf8'))
+  const config = ExtractorConfig.prepare({
+    configObject: {
+      projectFolder: root,
+      mainEntryPointFilePath: entry,
+      newlineKind: 'lf',
+      compiler: { overrideTsconfig: { compilerOptions, files: [entry] } },
+      dtsRollup: { enabled: true, untrimmedFilePath: rolledUp },
+      apiReport: { enabled: false },
+      docModel: { enabled: false },
+      tsdocMetadata: { enabled: false },
+      messages: {
+        compilerMessageReporting: { default: { logLevel: 'error' } },
+        // Helpers that users cannot name stand in the file without being exported; links are for readers.
+        extractorMessageReporting: { default: { logLevel: 'none' } },
+        tsdocMessageReporting: { default: { logLevel: 'none' } },
+      },
+    },
+    packageJsonFullPath: path.join(root, 'package.json'),
+  })
+  const { succeeded } = Extractor.invoke(config, {
+    localBuild: true,
+    messageCallback: (message) => {
+      if (message.messageId === 'console-preamble') message.logLevel = 'none'
+    },
+  })
+  if (!succeeded) throw new Error('The declarations of lib/ could not be rolled up; the reason stands above.')
+  const files = new Map([['index.d.ts', head + readFileSync(rolledUp, 'utf8')]])
+  for (const name of wrappers) files.set(name, readFileSync(path.join(folder, 'all', name), 'utf8'))
+  return files
 }
 
 await main(() => {
   const types = path.join(root, 'types')
-  const emitted = mkdtempSync(path.join(os.tmpdir(), 'latent-types-'))
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'latent-types-'))
   try {
-    run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--emitDeclarationOnly', '--declarationDir', emitted])
+    const now = declarations(folder)
     if (process.argv.includes('--write')) {
       rmSync(types, { recursive: true, force: true })
-      cpSync(emitted, types, { recursive: true })
+      mkdirSync(types)
+      for (const [name, text] of now) writeFileSync(path.join(types, name), text)
       return
     }
-    const [committed, now] = [filesOf(types), filesOf(emitted)]
+    const committed = new Map(
+      readdirSync(types, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name))
+        .map((file) => [path.relative(types, file).replaceAll(path.sep, '/'), readFileSync(file, 'utf8').replaceAll('\r\n', '\n')]),
+    )
     const drift = [
       ...[...now.keys()].filter((name) => !committed.has(name)).map((name) => `missing: types/${name}`),
       ...[...committed.keys()].filter((name) => !now.has(name)).map((name) => `left over: types/${name}`),
@@ -36,6 +94,6 @@ await main(() => {
     if (drift.length > 0) throw new Error(`types/ is not what lib/ declares. Run 'npm run types' and commit the result.\n${drift.join('\n')}`)
     console.log(`types: ${now.size} files as committed`)
   } finally {
-    rmSync(emitted, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true })
   }
 })

@@ -43,3 +43,20 @@ test('an editor shows short names', () => {
   expect(narrowed).toContain('options: ClassGenerateOptions): Promise<GenerateResult<ClassResolvedOptions>>')
   expect(narrowed.length).toBeLessThan(250)
 })
+
+// The published declarations in a project without @types/node, without lib.dom and without skipLibCheck.
+test.each([
+  ['node16', 'node16'],
+  ['nodenext', 'nodenext'],
+  ['esnext', 'bundler'],
+])('the declarations compile by themselves: module %s, resolution %s', (module, moduleResolution) => {
+  const consumer = path.resolve('test', 'types', 'consumer.mts')
+  const { options: bare, errors } = ts.convertCompilerOptionsFromJson(
+    { noEmit: true, strict: true, target: 'es2022', lib: ['es2022'], types: [], skipLibCheck: false, module, moduleResolution },
+    process.cwd(),
+  )
+  expect(errors).toEqual([])
+  const program = ts.createProgram([consumer], bare)
+  expect(program.getSourceFiles().map(({ fileName }) => path.relative(process.cwd(), fileName))).toContain(path.join('types', 'index.d.ts'))
+  expect(ts.getPreEmitDiagnostics(program).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, ' '))).toEqual([])
+})
