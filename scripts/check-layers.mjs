@@ -104,8 +104,8 @@ function rankOf(file) {
   return inside.split('/')[0]
 }
 
-/** Open to all: error classes, plain types, hints for mistyped names, lists of names, where the package lies. */
-const leaves = /^lib\/(errors|types|names|kinds\/(inputs|kinds|generate-types)|options\/suggest|native\/package-root)\.ts$/
+/** Open to all: error classes, plain types, opening of files, hints for mistyped names, lists of names, where the package lies. */
+const leaves = /^lib\/(errors|types|names|files\/[\w-]+|kinds\/(inputs|kinds|generate-types)|options\/suggest|native\/package-root)\.ts$/
 
 function checkTypeScript() {
   for (const file of filesUnder('lib', /\.m?ts$/)) {

@@ -68,7 +68,7 @@ export async function convert(source: ModelSource, destination: string | URL, op
   const look = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)), { hooks: { signal: hooks.signal } })
   const { source: resolved, request } = look.prepared
   try {
-    const tokenizer = tokenizerForFile(resolved, JSON.parse(look.result) as ModelInfo)
+    const tokenizer = await tokenizerForFile(resolved, JSON.parse(look.result) as ModelInfo)
     const job = JSON.stringify({ source: request, destination: target, type, overrides, metadata, tokenizer })
     const report = await runJob((callbacks) => addon().convert(job, callbacks), hooks)
     return { destination: target, ...(JSON.parse(report) as { tensors: number; bytes: number }) }

@@ -73,6 +73,7 @@ type KindOf<T extends { readonly kind: ModelKind }> = T['kind']
  */
 class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   readonly #model: LoadedModel
+  readonly #makeTokenizer: () => PipelineTokenizer
   #tokenizer: PipelineTokenizer | undefined
   #firstStage: Autoencoder | undefined
   /** What was loaded: kind, condition, spec, parameters and weight types by part, defaults, samplers. */
@@ -82,8 +83,9 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     Object.defineProperty(this, 'name', { value: 'DiffusionPipeline' })
   }
 
-  private constructor(model: LoadedModel, info: PipelineInfo<K>) {
+  private constructor(model: LoadedModel, info: PipelineInfo<K>, makeTokenizer: () => PipelineTokenizer) {
     this.#model = model
+    this.#makeTokenizer = makeTokenizer
     this.info = info
   }
 
@@ -98,7 +100,9 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     const load = resolveLoad(options, 'load()')
     const model = await LoadedModel.load(source, load, 'pipeline')
     try {
-      return new PipelineOf(model, checkKind(readInfo(model.native), load, model)) as DiffusionPipeline
+      const info = checkKind(readInfo(model.native), load, model)
+      const stored = guarded(() => model.native.tokenizer())
+      return new PipelineOf(model, info, await PipelineTokenizer.prepare(stored, model.source, info)) as DiffusionPipeline
     } catch (error) {
       await model.dispose()
       throw error
@@ -317,11 +321,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   #tokens(): PipelineTokenizer {
-    return (this.#tokenizer ??= PipelineTokenizer.create(
-      guarded(() => this.#model.native.tokenizer()),
-      this.#model.source,
-      this.info,
-    ))
+    return (this.#tokenizer ??= this.#makeTokenizer())
   }
 }
 

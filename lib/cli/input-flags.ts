@@ -1,5 +1,5 @@
 /** What to draw, on the command line: the flags of the inputs that models of the different kinds take. */
-import { readFile } from 'node:fs/promises'
+import { readRegular } from '../files/regular-file.js'
 import { RetrievalDatabase, type GenerateOptions, type LayoutBox } from '../index.js'
 import { sameOptions, UsageError, type FlagValues, type Flags } from './command.js'
 
@@ -18,10 +18,15 @@ export const inputFlags = {
 
 type InputValues = FlagValues<typeof inputFlags>
 
+/** A layout has at most some thirty boxes. */
+const maxTextBytes = 1 << 20
+
 async function readText(file: string, flag: string): Promise<string> {
-  return readFile(file, 'utf8').catch((error: Error) => {
-    throw new UsageError(`${flag}: ${file} cannot be read: ${error.message}`)
+  const refuse = (message: string) => new UsageError(`${flag}: ${message}`)
+  const bytes = await readRegular(file, { what: '', maxBytes: maxTextBytes, refuse }).catch((error: Error) => {
+    throw error instanceof UsageError ? error : refuse(error.message)
   })
+  return bytes.toString('utf8')
 }
 
 async function readBoxes(file: string): Promise<LayoutBox[]> {

@@ -1,7 +1,7 @@
 /** Pictures as the CLIP image encoder of the retrieval-augmented models takes them (FrozenClipImageEmbedder of latent-diffusion). */
 import { toPlanar, type PlanarImage } from './preprocess.js'
 import type { RawImage } from './raw-image.js'
-import { TimeSlice } from './time-slice.js'
+import { TimeSlice } from '../files/time-slice.js'
 
 /** Mean and deviation of CLIP's training pictures, red, green, blue, of values 0 to 1. */
 const mean = [0.48145466, 0.4578275, 0.40821073]

@@ -1,7 +1,7 @@
 /** Pictures that do not fit the networks: grown to the next size that does, as native/pipeline/framing.h has it, and cut again from the top left. */
 import type { NativePicture } from '../native/contract.js'
 import type { Mask } from './mask.js'
-import { inSlices } from './time-slice.js'
+import { inSlices } from '../files/time-slice.js'
 
 /** Width and height in pixels. */
 export interface Size {

@@ -5,7 +5,7 @@ import { imageError } from './image-error.js'
 import { checkPixelNumbers, type PixelNumbers } from './pixel-numbers.js'
 import { isPng, readPngSamples } from './png.js'
 import { RawImage, readPictureBytes, type RawImageInput } from './raw-image.js'
-import { inSlices } from './time-slice.js'
+import { inSlices } from '../files/time-slice.js'
 
 /** Labels row by row, of [height, width]. */
 export type Labels = PixelNumbers<Int32Array>

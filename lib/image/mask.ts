@@ -3,7 +3,7 @@ import type { MaskInput } from '../kinds/inputs.js'
 import { invalidRange, isBytes, isFloat32Array } from '../options/validate.js'
 import { checkPixelNumbers, type PixelNumbers } from './pixel-numbers.js'
 import { RawImage } from './raw-image.js'
-import { inSlices } from './time-slice.js'
+import { inSlices } from '../files/time-slice.js'
 
 /** 1 repaints, 0 keeps. */
 export type Mask = PixelNumbers<Float32Array>

@@ -3,7 +3,7 @@ import { PNG } from 'pngjs'
 import { imageError } from './image-error.js'
 import { asGreySamples, checkPictureData, pngSignature, readChunks, readTexts, textChunk, type PngFile } from './png-chunks.js'
 import type { Pixels } from './resize.js'
-import { inSlices } from './time-slice.js'
+import { inSlices } from '../files/time-slice.js'
 
 export function isPng(bytes: Uint8Array): boolean {
   return bytes.length >= 8 && pngSignature.every((byte, i) => bytes[i] === byte)

@@ -1,6 +1,6 @@
 /** Pictures to the tensors that a first stage takes, as diffusers' VaeImageProcessor and CompVis' load_img make them. */
 import type { RawImage } from './raw-image.js'
-import { inSlices } from './time-slice.js'
+import { inSlices } from '../files/time-slice.js'
 
 /** Planar float32, [1, 3, height, width], -1 to 1. */
 export interface PlanarImage {

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { open, rename, rm, writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError } from '../errors.js'
+import { readRegular, type FileKind } from '../files/regular-file.js'
 import {
   checkBoolean,
   checkInteger,
@@ -80,23 +81,7 @@ function toFile(value: unknown, name: string, expected = 'a path, a file: URL, t
   return value
 }
 
-async function readBytes(file: string): Promise<Uint8Array> {
-  try {
-    const handle = await open(file, 'r')
-    try {
-      const status = await handle.stat()
-      if (!status.isFile()) throw imageError(`${file} is not a file`)
-      if (status.size > maxImageFileBytes)
-        throw imageError(`${file} has ${status.size} bytes; pictures of at most ${maxImageFileBytes} are read`, { bytes: status.size })
-      return await handle.readFile()
-    } finally {
-      await handle.close()
-    }
-  } catch (cause) {
-    if (cause instanceof DiffusionError) throw cause
-    throw new DiffusionError('ERR_IO', `The picture ${file} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
-  }
-}
+const pictureFile: FileKind = { what: 'The picture', maxBytes: maxImageFileBytes, refuse: imageError }
 
 /** The bytes of a picture file given by its path, URL or bytes, and what to call it in messages. */
 export async function readPictureBytes(input: unknown, name: string): Promise<{ bytes: Uint8Array; where: string }> {
@@ -105,7 +90,7 @@ export async function readPictureBytes(input: unknown, name: string): Promise<{ 
     return { bytes: input, where: name }
   }
   const file = toFile(input, name)
-  return { bytes: await readBytes(file), where: `The picture ${file}` }
+  return { bytes: await readRegular(file, pictureFile), where: `The picture ${file}` }
 }
 
 /** The kind of a picture file by its first bytes, or undefined. */
@@ -165,7 +150,7 @@ export class RawImage {
     if (isBytes(input)) return readEncoded(input, 'The picture')
     if (typeof input === 'object' && input !== null && !isUrl(input) && 'data' in input) return new RawImage(input)
     const file = toFile(input, 'image')
-    return readEncoded(await readBytes(file), `The picture ${file}`)
+    return readEncoded(await readRegular(file, pictureFile), `The picture ${file}`)
   }
 
   /** The bytes of a picture file. Default format: PNG, with `metadata` as text chunks. */

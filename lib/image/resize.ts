@@ -2,7 +2,7 @@
  * Resizing of 8-bit pictures as Pillow does it (ImagingResample, Pillow 12): separable filters that widen when reducing, weights in 22-bit fixed point, horizontal
  * pass first, each pass rounded to 8 bits; with an alpha channel, colours are multiplied by it before and divided by it after.
  */
-import { inSlices } from './time-slice.js'
+import { inSlices } from '../files/time-slice.js'
 
 /** Filters by Pillow's names. */
 export type ResizeFilter = 'nearest' | 'box' | 'bilinear' | 'hamming' | 'bicubic' | 'lanczos'

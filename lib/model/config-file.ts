@@ -1,8 +1,9 @@
 /** The reference's own configuration: a CompVis/Stability .yaml beside a checkpoint, or given by the caller. */
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { parseDocument } from 'yaml'
-import { DiffusionError, ModelFormatError } from '../errors.js'
+import { ModelFormatError } from '../errors.js'
+import { readRegular } from '../files/regular-file.js'
 import { fileUrlToPath, invalidType, isUrl, show } from '../options/validate.js'
 
 /** The reference's configurations are a few kilobytes. */
@@ -24,22 +25,11 @@ export function parseConfig(text: string, where: string): Record<string, unknown
   return value as Record<string, unknown>
 }
 
-async function readConfig(file: string): Promise<Record<string, unknown>> {
-  const status = await stat(file)
-  if (!status.isFile()) throw new ModelFormatError(`${file} is not a file; a CompVis/Stability .yaml is expected`, { path: file })
-  const { size } = status
-  if (size > maxBytes) throw new ModelFormatError(`${file} has ${size} bytes; a model configuration has at most ${maxBytes}`)
-  return parseConfig(await readFile(file, 'utf8'), file)
-}
-
 /** A configuration that must be there. */
 async function readNamedConfig(file: string): Promise<Record<string, unknown>> {
-  try {
-    return await readConfig(file)
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).syscall === undefined) throw cause
-    throw new DiffusionError('ERR_IO', `The configuration ${file} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
-  }
+  const refuse = (message: string, details: Record<string, unknown>) =>
+    new ModelFormatError(`${message}; a CompVis/Stability .yaml is expected`, details)
+  return parseConfig((await readRegular(file, { what: 'The configuration', maxBytes, refuse })).toString('utf8'), file)
 }
 
 /** `config` as the caller gave it, as an object that can cross to native code. */

@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import yauzl from 'yauzl'
-import { ModelFormatError } from '../errors.js'
+import type { Entry } from 'yauzl'
+import { DiffusionError, ModelFormatError } from '../errors.js'
+import { isSystemError } from '../files/regular-file.js'
+import { ZipArchive } from '../files/zip-file.js'
 import { parseConfig } from './config-file.js'
 
 const modelExtensions = /\.(ckpt|pt|pth|bin|safetensors|gguf)$/i
@@ -15,6 +17,7 @@ const maxEntries = 10_000
 const maxConfigBytes = 1 << 20
 /** No published checkpoint comes near it. */
 const maxModelBytes = 64 * 2 ** 30
+const maxArchiveBytes = 2 * maxModelBytes
 
 /** Temporary folders still in use, removed at exit at the latest. */
 const folders = new Set<string>()
@@ -37,32 +40,6 @@ export interface Unpacked {
   dispose(): Promise<void>
 }
 
-function open(file: string): Promise<yauzl.ZipFile> {
-  return new Promise((resolve, reject) => {
-    yauzl.open(file, { lazyEntries: true, autoClose: false, validateEntrySizes: true, strictFileNames: false }, (error, zip) =>
-      error ? reject(error) : resolve(zip),
-    )
-  })
-}
-
-function list(zip: yauzl.ZipFile): Promise<yauzl.Entry[]> {
-  return new Promise((resolve, reject) => {
-    const entries: yauzl.Entry[] = []
-    zip.on('entry', (entry: yauzl.Entry) => {
-      entries.push(entry)
-      if (entries.length > maxEntries) return reject(new ModelFormatError(`the archive lists more than ${maxEntries} files`))
-      zip.readEntry()
-    })
-    zip.on('end', () => resolve(entries))
-    zip.on('error', reject)
-    zip.readEntry()
-  })
-}
-
-function stream(zip: yauzl.ZipFile, entry: yauzl.Entry): Promise<NodeJS.ReadableStream> {
-  return new Promise((resolve, reject) => zip.openReadStream(entry, (error, readable) => (error ? reject(error) : resolve(readable))))
-}
-
 /** Passes at most `limit` bytes, whatever the archive claims. */
 function bounded(limit: number): Transform {
   let seen = 0
@@ -74,16 +51,16 @@ function bounded(limit: number): Transform {
   })
 }
 
-async function readText(zip: yauzl.ZipFile, entry: yauzl.Entry): Promise<string> {
+async function readText(zip: ZipArchive, entry: Entry): Promise<string> {
   const chunks: Buffer[] = []
-  const source = await stream(zip, entry)
+  const source = await zip.stream(entry)
   await pipeline(source, bounded(maxConfigBytes), async (input: AsyncIterable<Buffer>) => {
     for await (const chunk of input) chunks.push(chunk)
   })
   return Buffer.concat(chunks).toString('utf8')
 }
 
-function chooseModel(entries: yauzl.Entry[], file: string): yauzl.Entry {
+function chooseModel(entries: Entry[], file: string): Entry {
   const models = entries.filter((entry) => modelExtensions.test(entry.fileName) && !entry.fileName.startsWith('__MACOSX/'))
   if (models.length !== 1) {
     const found =
@@ -103,27 +80,28 @@ function chooseModel(entries: yauzl.Entry[], file: string): yauzl.Entry {
 
 /** Unpacks the only checkpoint of an archive, and the configuration beside it. Nothing is written under a name that the archive chose. */
 export async function unpackOuterZip(file: string, signal?: AbortSignal): Promise<Unpacked> {
-  let zip: yauzl.ZipFile | undefined
+  let zip: ZipArchive | undefined
   let folder: string | undefined
   try {
-    zip = await open(file)
-    const entries = await list(zip)
+    const refuse = (message: string) => new ModelFormatError(message, { path: file })
+    zip = await ZipArchive.open(file, { what: '', maxBytes: maxArchiveBytes, refuse })
+    const entries = await zip.list(maxEntries, (what) => refuse(`${file} is an archive with ${what}`))
     const model = chooseModel(entries, file)
     const configEntry = entries.find((entry) => configExtensions.test(entry.fileName) && entry.uncompressedSize <= maxConfigBytes)
     const config = configEntry ? parseConfig(await readText(zip, configEntry), `${file}: ${configEntry.fileName}`) : undefined
     folder = await mkdtemp(path.join(tmpdir(), 'latent-'))
     removeAtExit(folder)
     const target = path.join(folder, `model${path.extname(model.fileName).toLowerCase()}`)
-    await pipeline(await stream(zip, model), bounded(model.uncompressedSize), createWriteStream(target), { signal })
+    await pipeline(await zip.stream(model), bounded(model.uncompressedSize), createWriteStream(target), { signal })
     const made = folder
     return { file: target, config: config && 'model' in config ? config : undefined, dispose: () => remove(made) }
   } catch (error) {
     if (folder) await remove(folder)
     signal?.throwIfAborted()
-    if (error instanceof ModelFormatError || (error as NodeJS.ErrnoException).syscall) throw error
+    if (error instanceof DiffusionError || isSystemError(error)) throw error
     throw new ModelFormatError(`${file} cannot be unpacked: ${(error as Error).message}`)
   } finally {
-    zip?.close()
+    await zip?.close()
   }
 }
 

@@ -1,8 +1,9 @@
 /** From what the caller named to files on disk: paths, URLs, parts, the local Hugging Face cache, and the configuration beside a checkpoint. */
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import path from 'node:path'
 import { DiffusionError } from '../errors.js'
+import { readRegular, type FileKind } from '../files/regular-file.js'
 import { configBeside, givenConfig } from './config-file.js'
 import { embeddedModel, embeddedName } from './embedded.js'
 import type { LoadOptions, ModelFiles, ModelSource } from '../types.js'
@@ -41,6 +42,9 @@ export function huggingFaceCache(env: NodeJS.ProcessEnv = process.env): string {
   return path.join(env.XDG_CACHE_HOME ?? path.join(homedir(), '.cache'), 'huggingface', 'hub')
 }
 
+/** The name of a commit. */
+const cacheEntry: FileKind = { what: '', maxBytes: 1024, refuse: (message, details) => new DiffusionError('ERR_IO', message, details) }
+
 /** `hf:owner/name[@revision][/path]` to a snapshot folder (or a file in it) that is already on this machine. */
 async function fromHuggingFaceCache(source: string): Promise<string> {
   const match = /^hf:([\w.-]{1,96}\/[\w.-]{1,96})(?:@([\w.-]{1,128}))?((?:\/[^/\\]+)*)$/.exec(source)
@@ -49,8 +53,8 @@ async function fromHuggingFaceCache(source: string): Promise<string> {
     throw invalidRange(`${show(source)} is not of the form hf:owner/name, hf:owner/name@revision or hf:owner/name/file`)
   const folder = path.join(huggingFaceCache(), `models--${match[1]!.replace('/', '--')}`)
   const revision = match[2] ?? 'main'
-  const commit = await readFile(path.join(folder, 'refs', revision), 'utf8').then(
-    (text) => text.trim(),
+  const commit = await readRegular(path.join(folder, 'refs', revision), cacheEntry).then(
+    (text) => text.toString('utf8').trim(),
     () => revision,
   )
   if (!/^[\w-][\w.-]*$/.test(commit)) throw missing(source, `has a broken cache entry (${path.join(folder, 'refs', revision)})`)

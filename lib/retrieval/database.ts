@@ -2,7 +2,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError, ModelFormatError } from '../errors.js'
-import { TimeSlice } from '../image/time-slice.js'
+import { TimeSlice } from '../files/time-slice.js'
 import { checkInteger, checkSignal, fileUrlToPath, invalidRange, invalidType, isFloat32Array, isUrl, knownKeys, show } from '../options/validate.js'
 import { openNpz } from './npz.js'
 import { openSafetensors } from './safetensors.js'

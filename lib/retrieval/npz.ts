@@ -1,7 +1,8 @@
 /** Arrays of numpy's .npz files: a zip, stored or deflated, of .npy files. Nothing is unpickled. */
-import type { Readable } from 'node:stream'
-import yauzl from 'yauzl'
+import type { Entry } from 'yauzl'
 import { DiffusionError, ModelFormatError, UnsupportedModelError } from '../errors.js'
+import { ioError, isSystemError, type FileKind } from '../files/regular-file.js'
+import { ZipArchive } from '../files/zip-file.js'
 import type { ElementType, StoredArray } from './stored-array.js'
 
 const maxEntries = 1000
@@ -9,51 +10,31 @@ const maxHeaderBytes = 1 << 16
 /** Deflate makes at most about 1032 bytes of one. */
 const maxInflation = 1100
 
-function open(file: string): Promise<yauzl.ZipFile> {
-  return new Promise((resolve, reject) => {
-    yauzl.open(file, { lazyEntries: true, autoClose: false, validateEntrySizes: true, strictFileNames: false }, (error, zip) =>
-      error ? reject(readError(file, error)) : resolve(zip),
-    )
-  })
+/** No database comes near it. */
+const maxFileBytes = 2 ** 42
+
+export function databaseFile(file: string): FileKind {
+  return { what: '', maxBytes: maxFileBytes, refuse: (message) => new ModelFormatError(message, { path: file }) }
 }
 
 /** Errors of the system keep their name; everything else that reading a zip fails with is a broken file. */
 function readError(file: string, error: unknown): Error {
   if (error instanceof DiffusionError) return error
-  const { code, message } = error as NodeJS.ErrnoException
-  const system = typeof code === 'string' && /^E[A-Z]+$/.test(code)
-  return system
-    ? new DiffusionError('ERR_IO', `${file} cannot be read: ${message}`, { path: file }, { cause: error })
-    : new ModelFormatError(`${file} is not a sound .npz file: ${message}`, { path: file }, { cause: error })
+  if (isSystemError(error)) return ioError('', file, error)
+  return new ModelFormatError(`${file} is not a sound .npz file: ${(error as Error).message}`, { path: file }, { cause: error })
 }
 
-function list(zip: yauzl.ZipFile, file: string): Promise<yauzl.Entry[]> {
-  return new Promise((resolve, reject) => {
-    const entries: yauzl.Entry[] = []
-    zip.on('entry', (entry: yauzl.Entry) => {
-      entries.push(entry)
-      if (entries.length > maxEntries) reject(new ModelFormatError(`${file} lists more than ${maxEntries} arrays`, { path: file }))
-      else zip.readEntry()
-    })
-    zip.on('end', () => resolve(entries))
-    zip.on('error', (error: unknown) => reject(readError(file, error)))
-    zip.readEntry()
-  })
-}
-
-function openEntry(zip: yauzl.ZipFile, entry: yauzl.Entry, range?: { start: number; end: number }): Promise<Readable> {
-  return new Promise((resolve, reject) => {
-    const done = (error: Error | null, stream: Readable) => (error ? reject(error) : resolve(stream))
-    if (range) zip.openReadStream(entry, range, done)
-    else zip.openReadStream(entry, done)
+function open(file: string): Promise<ZipArchive> {
+  return ZipArchive.open(file, databaseFile(file)).catch((error: unknown) => {
+    throw readError(file, error)
   })
 }
 
 /** The bytes of an entry. Closes what it opens, also where the reader stops early. */
-async function* entryBytes(file: string, entry: yauzl.Entry, range?: { start: number; end: number }): AsyncGenerator<Buffer, void> {
+async function* entryBytes(file: string, entry: Entry, range?: { start: number; end: number }): AsyncGenerator<Buffer, void> {
   const zip = await open(file)
   try {
-    const stream = await openEntry(zip, entry, range)
+    const stream = await zip.stream(entry, range)
     try {
       for await (const piece of stream as AsyncIterable<Buffer>) yield piece
     } finally {
@@ -62,7 +43,7 @@ async function* entryBytes(file: string, entry: yauzl.Entry, range?: { start: nu
   } catch (error) {
     throw readError(file, error)
   } finally {
-    zip.close()
+    await zip.close()
   }
 }
 
@@ -131,7 +112,7 @@ export function parseNpyHeader(bytes: Buffer, where: string): NpyHeader | undefi
   return { type: type[0], itemBytes: type[1], shape, dataStart }
 }
 
-async function readHead(file: string, entry: yauzl.Entry, where: string): Promise<NpyHeader> {
+async function readHead(file: string, entry: Entry, where: string): Promise<NpyHeader> {
   let head = Buffer.alloc(0)
   for await (const piece of entryBytes(file, entry)) {
     head = Buffer.concat([head, piece])
@@ -148,7 +129,7 @@ async function* withoutHead(pieces: AsyncIterable<Buffer>, bytes: number): Async
   }
 }
 
-async function readArray(file: string, entry: yauzl.Entry, where: string): Promise<StoredArray> {
+async function readArray(file: string, entry: Entry, where: string): Promise<StoredArray> {
   const { uncompressedSize, compressedSize } = entry
   if (uncompressedSize > compressedSize * maxInflation + maxHeaderBytes)
     throw new ModelFormatError(`${where} claims ${uncompressedSize} bytes out of ${compressedSize}`, { path: where })
@@ -177,11 +158,13 @@ async function readArray(file: string, entry: yauzl.Entry, where: string): Promi
  */
 export async function openNpz(file: string, required: string): Promise<Map<string, StoredArray>> {
   const zip = await open(file)
-  let entries: yauzl.Entry[]
+  let entries: Entry[]
   try {
-    entries = await list(zip, file)
+    entries = await zip.list(maxEntries, (what) => new ModelFormatError(`${file} lists ${what}`, { path: file }))
+  } catch (error) {
+    throw readError(file, error)
   } finally {
-    zip.close()
+    await zip.close()
   }
   const arrays = new Map<string, StoredArray>()
   for (const entry of entries) {

@@ -1,10 +1,11 @@
 /** Tensors of a safetensors file: an 8-byte length, a JSON header of names, types, shapes and places, then the data. */
-import { createReadStream } from 'node:fs'
-import { open } from 'node:fs/promises'
-import { DiffusionError, ModelFormatError } from '../errors.js'
+import { ModelFormatError } from '../errors.js'
+import { readRange, streamRange, withRegular } from '../files/regular-file.js'
+import { databaseFile } from './npz.js'
 import type { ElementType, StoredArray } from './stored-array.js'
 
-const maxHeaderBytes = 100 << 20
+/** Three tensors take a few hundred bytes; the rest is for notes of whoever wrote it. More would hold the event loop while it is parsed. */
+const maxHeaderBytes = 1 << 20
 
 const types: Record<string, [ElementType, number]> = {
   F16: ['f16', 2],
@@ -17,30 +18,21 @@ const types: Record<string, [ElementType, number]> = {
 }
 
 async function readHeader(file: string): Promise<{ json: unknown; dataStart: number; size: number }> {
-  let handle
-  try {
-    handle = await open(file, 'r')
-  } catch (cause) {
-    throw new DiffusionError('ERR_IO', `${file} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
-  }
-  try {
-    const { size } = await handle.stat()
-    const length = Buffer.alloc(8)
-    await handle.read(length, 0, 8, 0)
-    const bytes = Number(length.readBigUInt64LE())
-    if (size < 8 || bytes > size - 8 || bytes > maxHeaderBytes)
-      throw new ModelFormatError(`${file} is not a safetensors file: its header does not fit`, { path: file })
-    const header = Buffer.alloc(bytes)
-    const { bytesRead } = await handle.read(header, 0, bytes, 8)
-    if (bytesRead !== bytes) throw new ModelFormatError(`${file} ends within its header`, { path: file })
-    return { json: JSON.parse(header.toString('utf8')), dataStart: 8 + bytes, size }
-  } catch (cause) {
-    if (cause instanceof DiffusionError) throw cause
-    if (cause instanceof SyntaxError) throw new ModelFormatError(`${file} has a header that is not valid JSON`, { path: file }, { cause })
-    throw new DiffusionError('ERR_IO', `${file} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
-  } finally {
-    await handle.close()
-  }
+  return withRegular(file, databaseFile(file), async (opened) => {
+    const { size } = opened
+    const length = await readRange(opened, 0, 8)
+    const bytes = length.length === 8 ? Number(length.readBigUInt64LE()) : Infinity
+    if (bytes > size - 8) throw new ModelFormatError(`${file} is not a safetensors file: its header does not fit`, { path: file })
+    if (bytes > maxHeaderBytes)
+      throw new ModelFormatError(`${file} has a header of ${bytes} bytes; that of a database has at most ${maxHeaderBytes}`, { path: file, bytes })
+    const header = await readRange(opened, 8, 8 + bytes)
+    if (header.length !== bytes) throw new ModelFormatError(`${file} ends within its header`, { path: file })
+    try {
+      return { json: JSON.parse(header.toString('utf8')) as unknown, dataStart: 8 + bytes, size }
+    } catch (cause) {
+      throw new ModelFormatError(`${file} has a header that is not valid JSON`, { path: file }, { cause })
+    }
+  })
 }
 
 function isSize(value: unknown): value is number {
@@ -66,16 +58,7 @@ function tensor(file: string, name: string, value: unknown, dataStart: number, s
     itemBytes: type[1],
     shape,
     seekable: true,
-    read: (from = 0, to = end - begin) => fileBytes(file, dataStart + begin + from, dataStart + begin + to),
-  }
-}
-
-async function* fileBytes(file: string, start: number, end: number): AsyncGenerator<Buffer, void> {
-  if (end <= start) return
-  try {
-    for await (const piece of createReadStream(file, { start, end: end - 1, highWaterMark: 1 << 18 }) as AsyncIterable<Buffer>) yield piece
-  } catch (cause) {
-    throw new DiffusionError('ERR_IO', `${file} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
+    read: (from = 0, to = end - begin) => streamRange(file, databaseFile(file), dataStart + begin + from, dataStart + begin + to),
   }
 }
 

@@ -1,5 +1,5 @@
 /** Which tokenizer a model has, and prompts as the windows of tokens that cross to the engine. */
-import { statSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { ModelFormatError, UnsupportedModelError } from '../errors.js'
 import type { ModelInfo, PipelineInfo, TokenIds } from '../types.js'
 import type { NativePromptTokens } from '../native/contract.js'
@@ -61,7 +61,8 @@ function textEncoderOf(spec: PipelineInfo['spec']): TextEncoder | undefined {
 
 /** A kind of tokenizer: its files, its place in a GGUF file, and the public one. */
 interface Family {
-  read: (place: string) => TextTokenizer | undefined
+  /** The files of a folder, read; what makes the tokenizer of them. */
+  read: (place: string) => Promise<(() => TextTokenizer) | undefined>
   parse: (text: string) => TextTokenizer
   standard: () => TextTokenizer
   files: string
@@ -69,14 +70,14 @@ interface Family {
 
 function family<Data extends object>(
   TokenizerOf: { new (data: Data): TextTokenizer; standard(): TextTokenizer },
-  read: (place: string) => Data | undefined,
+  read: (place: string) => Promise<Data | undefined>,
   parse: (text: string) => Data,
   files: string,
 ): Family {
   return {
-    read: (place) => {
-      const data = read(place)
-      return data && new TokenizerOf(data)
+    read: async (place) => {
+      const data = await read(place)
+      return data && (() => new TokenizerOf(data))
     },
     parse: (text) => new TokenizerOf(parse(text)),
     standard: () => TokenizerOf.standard(),
@@ -90,19 +91,19 @@ const families: Record<TextEncoder['kind'], Family> = {
 }
 
 /** The caller's own tokenizer files, or those of the model's folder. */
-function ownTokenizer(source: ResolvedSource, family: Family): TextTokenizer | undefined {
-  const place = source.tokenizer ?? (source.model && statSync(source.model).isDirectory() ? source.model : undefined)
-  const own = place === undefined ? undefined : family.read(place)
+async function ownTokenizer(source: ResolvedSource, family: Family): Promise<(() => TextTokenizer) | undefined> {
+  const place = source.tokenizer ?? (source.model && (await stat(source.model)).isDirectory() ? source.model : undefined)
+  const own = place === undefined ? undefined : await family.read(place)
   if (!own && source.tokenizer) throw invalidRange(`source.tokenizer: ${source.tokenizer} holds neither ${family.files}`)
   return own
 }
 
 /** The tokenizer text to store in a converted file: '' where the model has no text encoder, or the file it comes from already carries one. */
-export function tokenizerForFile(source: ResolvedSource, info: ModelInfo): string {
+export async function tokenizerForFile(source: ResolvedSource, info: ModelInfo): Promise<string> {
   const encoder = textEncoderOf(info.spec)
   if (!encoder || (info.hasTokenizer === true && !source.tokenizer)) return ''
   const family = families[encoder.kind]
-  return (ownTokenizer(source, family) ?? family.standard()).serialise()
+  return ((await ownTokenizer(source, family)) ?? family.standard)().serialise()
 }
 
 /** Windows of a prompt given as ids: one of at most the encoder's length, or several of exactly that. */
@@ -124,12 +125,20 @@ export class PipelineTokenizer {
     this.#encoder = encoder
   }
 
-  /** `stored`: the text out of a GGUF file, or ''. The caller's files win over it, the model's own over the public vocabulary. */
-  static create(stored: string, source: ResolvedSource, info: PipelineInfo): PipelineTokenizer {
-    const encoder = requireEncoder(info)
+  /**
+   * Reads the tokenizer's files, if it has any, and gives what makes the tokenizer of them: that takes a tenth of a second and is for whoever has a prompt. What is wrong
+   * with the files is told then, too.
+   * @param stored the text out of a GGUF file, or ''. The caller's files win over it, the model's own over the public vocabulary
+   */
+  static async prepare(stored: string, source: ResolvedSource, info: PipelineInfo): Promise<() => PipelineTokenizer> {
+    const encoder = textEncoderOf(info.spec)
+    if (!encoder) return () => refuse(`${info.name || 'this model'} has no text encoder`)
     const family = families[encoder.kind]
-    const own = source.tokenizer || stored === '' ? ownTokenizer(source, family) : family.parse(stored)
-    return new PipelineTokenizer(own ?? family.standard(), encoder)
+    if (stored !== '' && !source.tokenizer) return () => new PipelineTokenizer(family.parse(stored), encoder)
+    const own = await ownTokenizer(source, family).catch((error: unknown) => () => {
+      throw error
+    })
+    return () => new PipelineTokenizer((own ?? family.standard)(), encoder)
   }
 
   /** Token ids as they are, without a tokenizer. */

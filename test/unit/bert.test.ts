@@ -111,7 +111,7 @@ describe('files', () => {
     writeFileSync(path.join(folder, name), typeof content === 'string' ? content : JSON.stringify(content))
   const wordPiece = { type: 'WordPiece', unk_token: '[UNK]', continuing_subword_prefix: '##', vocab: tinyIds }
 
-  test('vocab.txt with the files beside it, also in the tokenizer folder of a model', () => {
+  test('vocab.txt with the files beside it, also in the tokenizer folder of a model', async () => {
     const inner = path.join(folder, 'tokenizer')
     mkdirSync(inner)
     writeFileSync(path.join(inner, 'vocab.txt'), tinyText.replaceAll('\n', '\r\n'))
@@ -120,38 +120,38 @@ describe('files', () => {
       JSON.stringify({ do_lower_case: false, model_max_length: 16, cls_token: { content: 'the' } }),
     )
     writeFileSync(path.join(inner, 'special_tokens_map.json'), JSON.stringify({ cls_token: 'a', sep_token: 'cat' }))
-    const { bosTokenId, eosTokenId, padTokenId, commaTokenId, modelMaxLength, data } = new BertTokenizer(readBertFiles(folder)!)
+    const { bosTokenId, eosTokenId, padTokenId, commaTokenId, modelMaxLength, data } = new BertTokenizer((await readBertFiles(folder))!)
     expect([bosTokenId, eosTokenId, padTokenId, commaTokenId, modelMaxLength, data.lowercase]).toEqual([13, 9, 0, 5, 16, false])
   })
 
-  test.each(['vocab.txt', 'tokenizer.json'])('%s by its own path', (name) => {
+  test.each(['vocab.txt', 'tokenizer.json'])('%s by its own path', async (name) => {
     write(name, name === 'vocab.txt' ? tinyText : { model: wordPiece })
-    expect(new BertTokenizer(readBertFiles(path.join(folder, name))!).encode('cats')).toEqual([9, 10])
+    expect(new BertTokenizer((await readBertFiles(path.join(folder, name)))!).encode('cats')).toEqual([9, 10])
   })
 
-  test('tokenizer.json: added tokens, and lower case by its normaliser', () => {
+  test('tokenizer.json: added tokens, and lower case by its normaliser', async () => {
     const { '[CLS]': cls, ...vocab } = tinyIds
     write('tokenizer.json', {
       added_tokens: [{ id: cls, content: '[CLS]', special: true }],
       normalizer: { type: 'BertNormalizer', lowercase: false },
       model: { ...wordPiece, vocab },
     })
-    const { bosTokenId, data } = new BertTokenizer(readBertFiles(folder)!)
+    const { bosTokenId, data } = new BertTokenizer((await readBertFiles(folder))!)
     expect([bosTokenId, data.lowercase]).toEqual([2, false])
   })
 
-  test('a folder without any gives undefined, a missing one an error', () => {
-    expect(readBertFiles(folder)).toBeUndefined()
-    expect(() => readBertFiles(path.join(folder, 'none'))).toThrow(DiffusionError)
+  test('a folder without any gives undefined, a missing one an error', async () => {
+    expect(await readBertFiles(folder)).toBeUndefined()
+    await expect(readBertFiles(path.join(folder, 'none'))).rejects.toThrow(DiffusionError)
   })
 
-  test('CLIP’s tokenizer is refused here, and BERT’s there', () => {
+  test('CLIP’s tokenizer is refused here, and BERT’s there', async () => {
     writeTinyTokenizer(folder)
-    expect(readBertFiles(folder)).toBeUndefined()
+    expect(await readBertFiles(folder)).toBeUndefined()
     write('tokenizer.json', { model: { type: 'BPE', merges: [], vocab: tinyIds } })
-    expect(() => readBertFiles(folder)).toThrow(UnsupportedModelError)
+    await expect(readBertFiles(folder)).rejects.toThrow(UnsupportedModelError)
     write('tokenizer.json', { model: wordPiece })
-    expect(() => readTokenizerFiles(folder)).toThrow(UnsupportedModelError)
+    await expect(readTokenizerFiles(folder)).rejects.toThrow(UnsupportedModelError)
   })
 
   test.each<[string, Record<string, string | object>]>([
@@ -165,9 +165,9 @@ describe('files', () => {
     ['no model', { 'tokenizer.json': {} }],
     ['ids twice', { 'tokenizer.json': { model: { ...wordPiece, vocab: { ...tinyIds, x: 0 } } } }],
     ['a huge id', { 'tokenizer.json': { model: { ...wordPiece, vocab: { ...tinyIds, x: 4294967295 } } } }],
-  ])('refused: %s', (_, files) => {
+  ])('refused: %s', async (_, files) => {
     for (const [name, content] of Object.entries(files)) write(name, content)
-    expect(() => readBertFiles(folder)).toThrow(ModelFormatError)
+    await expect(readBertFiles(folder)).rejects.toThrow(ModelFormatError)
   })
 })
 

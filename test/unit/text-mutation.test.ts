@@ -15,9 +15,9 @@ beforeAll(() => (folder = mkdtempSync(path.join(tmpdir(), 'mutants-'))))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 /** Whether the data was refused; whatever was accepted must tokenise. */
-function refuses(read: () => TokenizerData | undefined): boolean {
+async function refuses(read: () => TokenizerData | undefined | Promise<TokenizerData | undefined>): Promise<boolean> {
   try {
-    const data = read()
+    const data = await read()
     if (!data) return false
     const { chunks } = tokenizePrompt(new ClipTokenizer(data), 'A (cat:1.2), the\u0000 <Style> 日本 BREAK <|endoftext|>')
     for (const { ids } of chunks) expect(ids.every((id) => Number.isInteger(id) && id >= 0)).toBe(true)
@@ -33,19 +33,19 @@ const whole = JSON.stringify({
   model: { type: 'BPE', unk_token: '<|endoftext|>', end_of_word_suffix: '</w>', merges: tinyMerges, vocab: tinyVocab },
 })
 
-function mutants(file: string, count: number, seed: number): number {
+async function mutants(file: string, count: number, seed: number): Promise<number> {
   const original = readFileSync(file)
   const random = randomOf(seed)
   let refused = 0
   for (let round = 0; round < count; round++) {
     writeFileSync(file, mutate(original, random))
-    if (refuses(() => readTokenizerFiles(folder))) refused++
+    if (await refuses(() => readTokenizerFiles(folder))) refused++
   }
   writeFileSync(file, original)
   return refused
 }
 
-test.each(['vocab.json', 'merges.txt', 'tokenizer_config.json'])('%s: 600 mutants', (name) => {
+test.each(['vocab.json', 'merges.txt', 'tokenizer_config.json'])('%s: 600 mutants', async (name) => {
   writeTinyTokenizer(folder, {
     config: {
       model_max_length: 16,
@@ -54,40 +54,40 @@ test.each(['vocab.json', 'merges.txt', 'tokenizer_config.json'])('%s: 600 mutant
       added_tokens_decoder: { 600: { content: 'x', special: true } },
     },
   })
-  expect(mutants(path.join(folder, name), 600, 7)).toBeGreaterThan(100)
+  expect(await mutants(path.join(folder, name), 600, 7)).toBeGreaterThan(100)
 })
 
-test('tokenizer.json: 1000 mutants', () => {
+test('tokenizer.json: 1000 mutants', async () => {
   writeFileSync(path.join(folder, 'tokenizer.json'), whole)
-  expect(mutants(path.join(folder, 'tokenizer.json'), 1000, 11)).toBeGreaterThan(300)
+  expect(await mutants(path.join(folder, 'tokenizer.json'), 1000, 11)).toBeGreaterThan(300)
   rmSync(path.join(folder, 'tokenizer.json'))
 })
 
-test('the text in a model file: 1000 mutants', () => {
+test('the text in a model file: 1000 mutants', async () => {
   writeTinyTokenizer(folder)
-  const text = Buffer.from(serialiseTokenizer(readTokenizerFiles(folder)!))
+  const text = Buffer.from(serialiseTokenizer((await readTokenizerFiles(folder))!))
   const random = randomOf(13)
   let refused = 0
-  for (let round = 0; round < 1000; round++) if (refuses(() => parseTokenizer(mutate(text, random).toString('utf8')))) refused++
+  for (let round = 0; round < 1000; round++) if (await refuses(() => parseTokenizer(mutate(text, random).toString('utf8')))) refused++
   expect(refused).toBeGreaterThan(300)
 })
 
-test('values of the wrong kind at every place of tokenizer.json', () => {
+test('values of the wrong kind at every place of tokenizer.json', async () => {
   const file = path.join(folder, 'tokenizer.json')
   const strange = [null, true, -1, 1e300, '', '\ud800', [], {}, [[]], { content: 5 }]
-  const visit = (value: unknown, put: (replacement: unknown) => void): void => {
+  const visit = async (value: unknown, put: (replacement: unknown) => void): Promise<void> => {
     for (const replacement of strange) {
       put(replacement)
       writeFileSync(file, JSON.stringify(json))
-      refuses(() => readTokenizerFiles(folder))
+      await refuses(() => readTokenizerFiles(folder))
     }
     put(value)
     if (typeof value === 'object' && value !== null) {
       for (const key of Object.keys(value).slice(0, 6))
-        visit((value as Record<string, unknown>)[key], (r) => ((value as Record<string, unknown>)[key] = r))
+        await visit((value as Record<string, unknown>)[key], (r) => ((value as Record<string, unknown>)[key] = r))
     }
   }
   const json = JSON.parse(whole) as Record<string, unknown>
-  for (const key of Object.keys(json)) visit(json[key], (replacement) => (json[key] = replacement))
+  for (const key of Object.keys(json)) await visit(json[key], (replacement) => (json[key] = replacement))
   rmSync(file)
 })

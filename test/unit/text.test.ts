@@ -61,9 +61,9 @@ describe('tokenizer files', () => {
   beforeEach(() => (folder = mkdtempSync(path.join(tmpdir(), 'tokenizer-'))))
   afterEach(() => rmSync(folder, { recursive: true }))
 
-  test('vocab.json and merges.txt of a small vocabulary', () => {
+  test('vocab.json and merges.txt of a small vocabulary', async () => {
     writeTinyTokenizer(folder)
-    const tokenizer = new ClipTokenizer(readTokenizerFiles(folder)!)
+    const tokenizer = new ClipTokenizer((await readTokenizerFiles(folder))!)
     const id = (token: string) => tinyTokens.indexOf(token)
     expect(tokenizer.encode('A Cat, the cat!')).toEqual([id('a</w>'), id('cat</w>'), id(',</w>'), id('the</w>'), id('cat</w>'), id('!</w>')])
     expect(tokenizer.encode('caté')).toEqual([id('c'), id('at'), id('Ã'), id('©</w>')])
@@ -71,11 +71,11 @@ describe('tokenizer files', () => {
     expect(tokenizer.idToToken(tokenizer.encode('cat')[0]!)).toBe('cat</w>')
   })
 
-  test('a tokenizer subfolder, Windows line ends, and markers of other names', () => {
+  test('a tokenizer subfolder, Windows line ends, and markers of other names', async () => {
     const inner = path.join(folder, 'tokenizer')
     mkdirSync(inner)
     writeTinyTokenizer(inner, { lineEnd: '\r\n', config: { bos_token: { content: 'th' }, eos_token: 'at', pad_token: '!', model_max_length: 1e30 } })
-    const tokenizer = new ClipTokenizer(readTokenizerFiles(folder)!)
+    const tokenizer = new ClipTokenizer((await readTokenizerFiles(folder))!)
     expect([tokenizer.bosTokenId, tokenizer.eosTokenId, tokenizer.padTokenId, tokenizer.modelMaxLength]).toEqual([
       tinyTokens.indexOf('th'),
       tinyTokens.indexOf('at'),
@@ -84,28 +84,28 @@ describe('tokenizer files', () => {
     ])
   })
 
-  test.each(['lines', 'pairs'])('tokenizer.json with merges as %s', (form) => {
+  test.each(['lines', 'pairs'])('tokenizer.json with merges as %s', async (form) => {
     const merges = form === 'lines' ? tinyMerges : tinyMerges.map((merge) => merge.split(' '))
     const added = [{ id: tinyTokens.length, content: '<Style>', special: false }]
     const json = { added_tokens: added, model: { type: 'BPE', vocab: tinyVocab, merges, end_of_word_suffix: '</w>', unk_token: '<|endoftext|>' } }
     const file = path.join(folder, 'tokenizer.json')
     writeFileSync(file, JSON.stringify(json))
     for (const source of [file, folder]) {
-      const tokenizer = new ClipTokenizer(readTokenizerFiles(source)!)
+      const tokenizer = new ClipTokenizer((await readTokenizerFiles(source))!)
       expect(tokenizer.encode('cat <STYLE>')).toEqual([tinyVocab['cat</w>'], tinyTokens.length])
     }
   })
 
-  test('added_tokens.json and added_tokens_decoder', () => {
+  test('added_tokens.json and added_tokens_decoder', async () => {
     writeTinyTokenizer(folder, { config: { added_tokens_decoder: { [tinyTokens.length + 1]: { content: 'two', special: false } } } })
     writeFileSync(path.join(folder, 'added_tokens.json'), JSON.stringify({ one: tinyTokens.length }))
-    const tokenizer = new ClipTokenizer(readTokenizerFiles(folder)!)
+    const tokenizer = new ClipTokenizer((await readTokenizerFiles(folder))!)
     expect(tokenizer.encode('one two')).toEqual([tinyTokens.length, tinyTokens.length + 1])
   })
 
-  test('a folder without any gives undefined, a missing one an error', () => {
-    expect(readTokenizerFiles(folder)).toBeUndefined()
-    expect(() => readTokenizerFiles(path.join(folder, 'none'))).toThrow(DiffusionError)
+  test('a folder without any gives undefined, a missing one an error', async () => {
+    expect(await readTokenizerFiles(folder)).toBeUndefined()
+    await expect(readTokenizerFiles(path.join(folder, 'none'))).rejects.toThrow(DiffusionError)
   })
 
   test.each<[string, Record<string, string>]>([
@@ -128,22 +128,22 @@ describe('tokenizer files', () => {
       'added tokens of the wrong type',
       { 'tokenizer.json': JSON.stringify({ added_tokens: 5, model: { type: 'BPE', vocab: tinyVocab, merges: [], end_of_word_suffix: '</w>' } }) },
     ],
-  ])('refuses %s', (_, files) => {
+  ])('refuses %s', async (_, files) => {
     for (const [name, text] of Object.entries(files)) writeFileSync(path.join(folder, name), text)
-    expect(() => readTokenizerFiles(folder)).toThrow(ModelFormatError)
+    await expect(readTokenizerFiles(folder)).rejects.toThrow(ModelFormatError)
   })
 
-  test('refuses tokenizers of other kinds by name', () => {
+  test('refuses tokenizers of other kinds by name', async () => {
     writeFileSync(path.join(folder, 'tokenizer.json'), JSON.stringify({ model: { type: 'Unigram', vocab: [] } }))
-    expect(() => readTokenizerFiles(folder)).toThrow(UnsupportedModelError)
-    expect(() => readTokenizerFiles(folder)).toThrow(/Unigram/)
+    await expect(readTokenizerFiles(folder)).rejects.toThrow(UnsupportedModelError)
+    await expect(readTokenizerFiles(folder)).rejects.toThrow(/Unigram/)
   })
 
-  test('names that objects have of themselves are ordinary tokens', () => {
+  test('names that objects have of themselves are ordinary tokens', async () => {
     const vocab = JSON.stringify(tinyVocab).replace('{', `{"__proto__": ${tinyTokens.length}, "constructor</w>": ${tinyTokens.length + 1}, `)
     writeFileSync(path.join(folder, 'vocab.json'), vocab)
     writeFileSync(path.join(folder, 'merges.txt'), tinyMerges.join('\n'))
-    const tokenizer = new ClipTokenizer(readTokenizerFiles(folder)!)
+    const tokenizer = new ClipTokenizer((await readTokenizerFiles(folder))!)
     expect(tokenizer.idToToken(tinyTokens.length)).toBe('__proto__')
     expect(tokenizer.encode('cat constructor').slice(0, 1)).toEqual([tinyVocab['cat</w>']])
     expect({}).not.toHaveProperty('polluted')
@@ -159,11 +159,11 @@ describe('the tokenizer inside a model file', () => {
     expect(new ClipTokenizer(back).encode('a photo of a cat')).toEqual([320, 1125, 539, 320, 2368])
   })
 
-  test('other vocabularies are stored whole', () => {
+  test('other vocabularies are stored whole', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'tokenizer-'))
     try {
       writeTinyTokenizer(folder)
-      const data = readTokenizerFiles(folder)!
+      const data = (await readTokenizerFiles(folder))!
       const back = parseTokenizer(serialiseTokenizer(data))
       expect(back).toEqual(data)
     } finally {

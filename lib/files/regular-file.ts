@@ -1,0 +1,136 @@
+/**
+ * The one way in which files from outside are opened: looked at first, opened without waiting for anybody, regular files alone, at most so many bytes. A pipe with
+ * nobody at its other end, or a device, is refused instead of holding a thread for ever.
+ */
+import { constants } from 'node:fs'
+import { open, stat, type FileHandle } from 'node:fs/promises'
+import { DiffusionError } from '../errors.js'
+
+/** What a file is to be, and how it is refused where it is something else. */
+export interface FileKind {
+  /** For messages: `The picture`, `The configuration`; '' for the path alone. */
+  what: string
+  /** Most bytes it may have. */
+  maxBytes: number
+  /** The error for what is no regular file or too large. */
+  refuse: (message: string, details: Record<string, unknown>) => Error
+}
+
+/** An open regular file. */
+export interface RegularFile {
+  handle: FileHandle
+  /** Bytes when it was opened. */
+  size: number
+}
+
+/** Most bytes of one read: between two of them the event loop turns. */
+const pieceBytes = 4 << 20
+
+/** Reading alone; a pipe does not wait for a writer, a terminal does not become this process's. Windows knows neither flag and has no such waits. */
+const openFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0)
+
+function named(what: string, file: string): string {
+  return what === '' ? file : `${what} ${file}`
+}
+
+/** What the system answered, as the error of this package. */
+export function ioError(what: string, file: string, cause: unknown): DiffusionError {
+  return new DiffusionError('ERR_IO', `${named(what, file)} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
+}
+
+function check(status: { isFile(): boolean; size: number }, file: string, { what, maxBytes, refuse }: FileKind): void {
+  if (!status.isFile()) throw refuse(`${named(what, file)} is not a regular file`, { path: file })
+  if (status.size > maxBytes)
+    throw refuse(`${named(what, file)} has ${status.size} bytes; at most ${maxBytes} are read`, { path: file, bytes: status.size })
+}
+
+/**
+ * Opens a regular file. The caller closes the handle.
+ * @throws what `kind.refuse` makes for pipes, devices, folders and files that are too large, DiffusionError `ERR_IO` for what the system refuses
+ */
+export async function openRegular(file: string, kind: FileKind): Promise<RegularFile> {
+  const failed = (cause: unknown) => {
+    throw ioError(kind.what, file, cause)
+  }
+  // Before opening, which alone may have effects where it is a device; and once more on what was opened.
+  check(await stat(file).catch(failed), file, kind)
+  const handle = await open(file, openFlags).catch(failed)
+  try {
+    const status = await handle.stat().catch(failed)
+    check(status, file, kind)
+    return { handle, size: status.size }
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+/** Fills as much of `target` as the file has from `position` on; returns how many bytes that is. */
+async function fill(handle: FileHandle, target: Uint8Array, position: number): Promise<number> {
+  let filled = 0
+  while (filled < target.length) {
+    const { bytesRead } = await handle.read(target, filled, Math.min(pieceBytes, target.length - filled), position + filled)
+    if (bytesRead === 0) break
+    filled += bytesRead
+  }
+  return filled
+}
+
+/** Runs `work` on an open file and closes it. What the system refuses meanwhile becomes `ERR_IO`. */
+export async function withRegular<T>(file: string, kind: FileKind, work: (opened: RegularFile) => Promise<T>): Promise<T> {
+  const opened = await openRegular(file, kind)
+  try {
+    return await work(opened)
+  } catch (error) {
+    throw isSystemError(error) ? ioError(kind.what, file, error) : error
+  } finally {
+    await opened.handle.close()
+  }
+}
+
+/** Tells errors of the system (`ENOENT` ...) from all others. */
+export function isSystemError(error: unknown): boolean {
+  const { code, syscall } = error as NodeJS.ErrnoException
+  return syscall !== undefined || (typeof code === 'string' && /^E[A-Z0-9]+$/.test(code))
+}
+
+/** The whole of a file. One that grows or shrinks meanwhile gives what it had when it was opened, or less. */
+export function readRegular(file: string, kind: FileKind): Promise<Buffer> {
+  return withRegular(file, kind, async ({ handle, size }) => {
+    const bytes = Buffer.allocUnsafeSlow(size)
+    return bytes.subarray(0, await fill(handle, bytes, 0))
+  })
+}
+
+/** Bytes `start` up to `end` of a file; fewer where it ends before. */
+export async function readRange({ handle }: RegularFile, start: number, end: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(end - start)
+  return bytes.subarray(0, await fill(handle, bytes, start))
+}
+
+/** Bytes `start` up to `end` of a file, in pieces that are the caller's to keep. */
+export async function* streamRange(file: string, kind: FileKind, start: number, end: number, bytesEach = 1 << 18): AsyncGenerator<Buffer, void> {
+  const opened = await openRegular(file, kind)
+  try {
+    for (let at = start; at < end; at += bytesEach) {
+      const piece = await readRange(opened, at, Math.min(end, at + bytesEach))
+      if (piece.length > 0) yield piece
+      if (piece.length < Math.min(bytesEach, end - at)) return
+    }
+  } catch (error) {
+    throw isSystemError(error) ? ioError(kind.what, file, error) : error
+  } finally {
+    await opened.handle.close()
+  }
+}
+
+/** A text file; undefined where there is none of that name. */
+export async function readTextIfAny(file: string, kind: FileKind): Promise<string | undefined> {
+  try {
+    return (await readRegular(file, kind)).toString('utf8')
+  } catch (error) {
+    const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    throw error
+  }
+}
