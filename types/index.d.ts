@@ -1219,7 +1219,8 @@ export declare class RawImage {
     constructor({ data, width, height, channels, metadata }: RawImageData);
     /**
      * Reads a picture: a path or `file:` URL, the bytes of a file, or pixels. The kind is told by the content. PNG of any depth is read to 8 bits with its texts;
-     * JPEG, WebP and others when the optional peer `sharp` is installed, turned upright by their EXIF orientation.
+     * JPEG, WebP and others when the optional peer `sharp` is installed. Whatever the kind, the picture comes upright by its EXIF orientation, and in sRGB: the colours of
+     * an ICC profile (for PNG: curves and a matrix; ones made of tables are not applied), and PNG's gamma and chromaticities, are converted.
      * @throws DiffusionError `ERR_IMAGE_FORMAT` for broken, unknown or too large pictures (16384 pixels a side, 64 million in all), `ERR_UNSUPPORTED_IMAGE` where
      * sharp is missing, `ERR_IO` where the file cannot be read
      */

@@ -3,7 +3,7 @@ import type { SemanticMapInput } from '../kinds/inputs.js'
 import { invalidRange, isBytes, isInt32Array, isUint16Array } from '../options/validate.js'
 import { imageError } from './image-error.js'
 import { checkPixelNumbers, type PixelNumbers } from './pixel-numbers.js'
-import { isPng, readPngSamples } from './png.js'
+import { isPng, readPngSamples } from './png/png.js'
 import { RawImage, readPictureBytes, type RawImageInput } from './raw-image.js'
 import { inSlices } from '../files/time-slice.js'
 

@@ -2,7 +2,7 @@
  * Resizing of 8-bit pictures as Pillow does it (ImagingResample, Pillow 12): separable filters that widen when reducing, weights in 22-bit fixed point, horizontal
  * pass first, each pass rounded to 8 bits; with an alpha channel, colours are multiplied by it before and divided by it after.
  */
-import { inSlices } from '../files/time-slice.js'
+import { copySliced, inSlices, TimeSlice } from '../files/time-slice.js'
 
 /** Filters by Pillow's names. */
 export type ResizeFilter = 'nearest' | 'box' | 'bilinear' | 'hamming' | 'bicubic' | 'lanczos'
@@ -106,16 +106,19 @@ async function vertical({ data, width, height, channels }: Pixels, outHeight: nu
   const rowLength = width * channels
   const out = new Uint8Array(rowLength * outHeight)
   const sums = new Float64Array(rowLength)
-  await inSlices(outHeight, (y) => {
+  const slice = new TimeSlice()
+  for (let y = 0; y < outHeight; y++) {
     sums.fill(half)
     for (let i = 0; i < count[y]!; i++) {
       const weight = weights[y * stride + i]!
       const row = (first[y]! + i) * rowLength
       for (let x = 0; x < rowLength; x++) sums[x]! += data[row + x]! * weight
+      // A row of a much smaller picture is made of thousands.
+      if (slice.over) await slice.next()
     }
     const target = y * rowLength
     for (let x = 0; x < rowLength; x++) out[target + x] = toByte(sums[x]!)
-  })
+  }
   return { data: out, width, height: outHeight, channels }
 }
 
@@ -164,7 +167,7 @@ async function mapRgba(pixels: Pixels, convert: (colour: number, alpha: number) 
 
 /** Resizes to `width` x `height`; returns a copy where the size is the same already. Lets the event loop turn while it works. */
 export async function resizePixels(pixels: Pixels, width: number, height: number, filter: ResizeFilter): Promise<Pixels> {
-  if (pixels.width === width && pixels.height === height) return { ...pixels, data: pixels.data.slice() }
+  if (pixels.width === width && pixels.height === height) return { ...pixels, data: await copySliced(pixels.data) }
   if (filter === 'nearest') return nearest(pixels, width, height)
   const kernel = kernels[filter]
   const hasAlpha = pixels.channels === 4

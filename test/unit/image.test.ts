@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { deflateSync } from 'node:zlib'
+import { deflateRawSync, deflateSync } from 'node:zlib'
 import sharp from 'sharp'
 import { DiffusionError } from '../../lib/errors'
 import { RawImage, type RawImageInput } from '../../lib/image/raw-image'
@@ -100,22 +100,6 @@ describe('PNG of every kind', () => {
       expect(Buffer.compare((await RawImage.read(bytes)).data, reference)).toBe(0)
     }
   })
-
-  test('the event loop turns while 1024x1024 are read and written', async () => {
-    const image = gradient(1024, 1024, 3)
-    const bytes = await image.encode()
-    for (const work of [() => image.encode(), () => RawImage.read(bytes)]) {
-      let turns = 0
-      let next = setImmediate(function turn() {
-        turns++
-        next = setImmediate(turn)
-      })
-      await work()
-      clearImmediate(next)
-      // Done at a stretch it would turn once or twice, however busy the machine is.
-      expect(turns).toBeGreaterThan(8)
-    }
-  })
 })
 
 describe('texts in PNG files', () => {
@@ -169,6 +153,11 @@ describe('refusals', () => {
   const end = pngChunk('IEND', new Uint8Array(0))
   const ihdr = pngHeader({ width: 4, height: 4, bitDepth: 8, colourType: 2 })
   const idat = pngChunk('IDAT', deflateSync(Buffer.alloc(52)))
+  const palettePicture = pngHeader({ width: 4, height: 4, bitDepth: 8, colourType: 3 })
+  const halves = (between: Buffer) => {
+    const data = deflateSync(Buffer.from(Array.from({ length: 52 }, (_, i) => (i % 13 === 0 ? 0 : (i * i) & 255))))
+    return [pngChunk('IDAT', data.subarray(0, 20)), between, pngChunk('IDAT', data.subarray(20))]
+  }
 
   test('the sound file is read', async () => expect((await RawImage.read(sound)).data).toHaveLength(48))
 
@@ -186,19 +175,22 @@ describe('refusals', () => {
     ['colour type 7', header({ colourType: 7 })],
     ['a palette picture without palette', header({ colourType: 3 })],
     ['less data than pixels', header({ width: 5 })],
-    ['more data than pixels', header({ width: 3 })],
-    ['a bomb', Buffer.concat([signature, ihdr, pngChunk('IDAT', deflateSync(Buffer.alloc(64 << 20))), end])],
     ['no data', Buffer.concat([signature, ihdr, end])],
     ['data that is not deflate', Buffer.concat([signature, ihdr, pngChunk('IDAT', Buffer.from('hello')), end])],
     ['a filter of type 9', Buffer.concat([signature, ihdr, pngChunk('IDAT', deflateSync(Buffer.alloc(52, 9))), end])],
     ['two headers', Buffer.concat([signature, ihdr, ihdr, idat, end])],
     ['no header', Buffer.concat([signature, idat, end])],
-    ['data in two places', Buffer.concat([signature, ihdr, idat, pngChunk('tEXt', Buffer.from('a\0b')), idat, end])],
     ['an unknown critical chunk', Buffer.concat([signature, ihdr, pngChunk('ABCD', Buffer.alloc(4)), idat, end])],
-    ['a palette of 257', Buffer.concat([signature, ihdr, pngChunk('PLTE', Buffer.alloc(771)), idat, end])],
-    ['transparency of the wrong size', Buffer.concat([signature, ihdr, pngChunk('tRNS', Buffer.alloc(5)), idat, end])],
+    ['an empty palette', Buffer.concat([signature, palettePicture, pngChunk('PLTE', Buffer.alloc(0)), idat, end])],
+    ['a palette of 257', Buffer.concat([signature, palettePicture, pngChunk('PLTE', Buffer.alloc(771)), idat, end])],
+    ['two palettes', Buffer.concat([signature, palettePicture, pngChunk('PLTE', Buffer.alloc(6)), pngChunk('PLTE', Buffer.alloc(6)), idat, end])],
+    ['a palette after the data', Buffer.concat([signature, palettePicture, idat, pngChunk('PLTE', Buffer.alloc(6)), end])],
+    ['half of the data in another place', Buffer.concat([signature, ihdr, ...halves(pngChunk('tEXt', Buffer.from('a\0b'))), end])],
+    ['data that begins otherwise than zlib', Buffer.concat([signature, ihdr, pngChunk('IDAT', deflateRawSync(Buffer.alloc(52))), end])],
+    ['a dictionary', Buffer.concat([signature, ihdr, pngChunk('IDAT', deflateSync(Buffer.alloc(52), { dictionary: Buffer.from('abc') })), end])],
+    ['one byte of data', Buffer.concat([signature, ihdr, pngChunk('IDAT', Buffer.from([0x78])), end])],
+    ['more chunks than any encoder writes', Buffer.concat([signature, ihdr, ...Array<Buffer>(300_000).fill(pngChunk('IDAT', Buffer.alloc(0))), end])],
     ['a chunk longer than the file', Buffer.concat([signature, ihdr, Buffer.from([0x7f, 0xff, 0xff, 0xff]), Buffer.from('IDAT')])],
-    ['a palette index that is not there', pngFile({ width: 4, height: 4, bitDepth: 8, colourType: 3, sample: () => 200, palette: [1, 2, 3] })],
   ])('%s', async (_, bytes) => {
     const error: unknown = await RawImage.read(bytes).catch((caught: unknown) => caught)
     expect(error).toBeInstanceOf(DiffusionError)

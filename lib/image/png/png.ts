@@ -1,0 +1,29 @@
+/**
+ * PNG in and out, in plain TypeScript over Node's zlib. No library that is kept up reads it in steps that let the event loop turn, inflates once, bounds what it inflates and
+ * keeps the texts: pngjs and fast-png decode a whole picture at a stretch.
+ */
+import { imageError } from '../image-error.js'
+import { exifOrientation, turnUpright } from '../orientation.js'
+import type { Pixels } from '../resize.js'
+import { readChunks } from './chunks.js'
+import { readNumbers, readPixels } from './pixels.js'
+import { readTexts } from './text.js'
+
+export { isPng } from './format.js'
+export { writePng } from './write.js'
+
+/** Reads a PNG of any kind to 8 bits in sRGB, upright: 16 bits are rounded, palettes and small depths expanded, profiles, gamma and EXIF's orientation applied. */
+export async function readPng(bytes: Uint8Array, where: string): Promise<Pixels & { metadata: Record<string, string> }> {
+  const file = await readChunks(bytes, where)
+  const pixels = await turnUpright(await readPixels(file, where), exifOrientation(file.exif))
+  return { ...pixels, metadata: await readTexts(file.texts) }
+}
+
+/** Reads the numbers of a grey PNG of any depth, or the palette indices of a palette PNG, upright: one per pixel, as they stand in the file. */
+export async function readPngSamples(bytes: Uint8Array, where: string): Promise<{ data: Uint16Array; width: number; height: number }> {
+  const file = await readChunks(bytes, where)
+  const { colourType } = file.header
+  if (colourType !== 0 && colourType !== 3) throw imageError(`${where} has several numbers per pixel; a grey or palette PNG has one`, { colourType })
+  const { data, width, height } = await turnUpright({ ...(await readNumbers(file, where)), channels: 1 }, exifOrientation(file.exif))
+  return { data, width, height }
+}

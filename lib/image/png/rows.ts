@@ -1,0 +1,169 @@
+/** The picture data of a PNG file: inflated once, off the main thread, never further than the picture needs; unfiltered row by row. */
+import { Readable } from 'node:stream'
+import zlib from 'node:zlib'
+import { TimeSlice } from '../../files/time-slice.js'
+import { imageError } from '../image-error.js'
+import { compressedData, type PngFile } from './chunks.js'
+import { samplesPerPixel, type PngHeader } from './format.js'
+
+/** Rows of a picture or, where it is interlaced, of one of seven smaller ones. */
+export interface Pass {
+  /** First column and row, and the distance to the next ones. */
+  x: number
+  y: number
+  dx: number
+  dy: number
+  columns: number
+  rows: number
+  /** Without the filter byte in front. */
+  rowBytes: number
+}
+
+const adam7 = [
+  [0, 0, 8, 8],
+  [4, 0, 8, 8],
+  [0, 4, 4, 8],
+  [2, 0, 4, 4],
+  [0, 2, 2, 4],
+  [1, 0, 2, 2],
+  [0, 1, 1, 2],
+] as const
+
+function passesOf({ width, height, bitDepth, colourType, interlaced }: PngHeader): Pass[] {
+  const bits = bitDepth * samplesPerPixel[colourType]!
+  return (interlaced ? adam7 : [[0, 0, 1, 1] as const])
+    .map(([x, y, dx, dy]) => ({ x, y, dx, dy, columns: Math.ceil((width - x) / dx), rows: Math.ceil((height - y) / dy) }))
+    .filter(({ columns, rows }) => columns > 0 && rows > 0)
+    .map((pass) => ({ ...pass, rowBytes: Math.ceil((pass.columns * bits) / 8) }))
+}
+
+/** The filter of the specification that guesses from the left, the upper and the upper left byte. */
+function paeth(row: Uint8Array, above: Uint8Array, step: number): void {
+  for (let i = 0; i < row.length; i++) {
+    const a = i < step ? 0 : row[i - step]!
+    const b = above[i]!
+    const c = i < step ? 0 : above[i - step]!
+    const pa = Math.abs(b - c)
+    const pb = Math.abs(a - c)
+    const pc = Math.abs(a + b - 2 * c)
+    row[i] = row[i]! + (pa <= pb && pa <= pc ? a : pb <= pc ? b : c)
+  }
+}
+
+/** Undoes a row's filter in place. `step`: bytes from a pixel to the next, at least 1. `above`: the row above, zeros for the first. */
+function unfilter(filter: number, row: Uint8Array, above: Uint8Array, step: number): void {
+  if (filter === 1) for (let i = step; i < row.length; i++) row[i] = row[i]! + row[i - step]!
+  else if (filter === 2) for (let i = 0; i < row.length; i++) row[i] = row[i]! + above[i]!
+  else if (filter === 3) {
+    for (let i = 0; i < Math.min(step, row.length); i++) row[i] = row[i]! + (above[i]! >> 1)
+    for (let i = step; i < row.length; i++) row[i] = row[i]! + ((row[i - step]! + above[i]!) >> 1)
+  } else if (filter === 4) paeth(row, above, step)
+}
+
+/** Checks the two bytes in front of the data, which zlib would check with a sum at the end that libpng does not insist on. */
+function* rawDeflate(pieces: Iterable<Buffer>, where: string): Generator<Buffer, void> {
+  let head = Buffer.alloc(0)
+  for (const piece of pieces) {
+    if (head.length === 2) yield piece
+    else {
+      const both = Buffer.concat([head, piece])
+      head = both.subarray(0, 2)
+      if (head.length < 2) continue
+      const sound = (head[0]! & 15) === 8 && head[0]! >> 4 <= 7 && head.readUInt16BE(0) % 31 === 0 && (head[1]! & 32) === 0
+      if (!sound) throw imageError(`${where} is damaged: its picture data cannot be decompressed: it does not begin as a zlib stream`)
+      if (both.length > 2) yield both.subarray(2)
+    }
+  }
+}
+
+const inflateChunk = 1 << 16
+
+/** Takes inflated bytes and hands out whole rows without their filters. */
+class RowReader {
+  readonly #where: string
+  readonly #step: number
+  readonly #passes: Pass[]
+  readonly #emit: (row: Uint8Array, y: number, pass: Pass) => void
+  readonly #total: number
+  #done = 0
+  /** Rows of the pass that are finished. */
+  #row = 0
+  #filled = 0
+  #current: Uint8Array
+  #above: Uint8Array
+
+  constructor(header: PngHeader, emit: (row: Uint8Array, y: number, pass: Pass) => void, where: string) {
+    this.#where = where
+    this.#step = Math.max(1, (header.bitDepth * samplesPerPixel[header.colourType]!) >> 3)
+    this.#passes = passesOf(header)
+    this.#emit = emit
+    this.#total = this.#passes.reduce((sum, { rows, rowBytes }) => sum + rows * (rowBytes + 1), 0)
+    const longest = this.#passes.reduce((most, { rowBytes }) => Math.max(most, rowBytes + 1), 0)
+    this.#current = new Uint8Array(longest)
+    this.#above = new Uint8Array(longest)
+  }
+
+  get complete(): boolean {
+    return this.#passes.length === 0
+  }
+
+  cutShort(): Error {
+    return imageError(`${this.#where} is cut short: ${this.#done} of ${this.#total} bytes of picture data are there`)
+  }
+
+  async take(bytes: Uint8Array, slice: TimeSlice): Promise<void> {
+    for (let at = 0; at < bytes.length && !this.complete;) {
+      const pass = this.#passes[0]!
+      const taken = Math.min(pass.rowBytes + 1 - this.#filled, bytes.length - at)
+      this.#current.set(bytes.subarray(at, at + taken), this.#filled)
+      this.#filled += taken
+      this.#done += taken
+      at += taken
+      if (this.#filled <= pass.rowBytes) continue
+      this.#finishRow(pass)
+      if (slice.over) await slice.next()
+    }
+  }
+
+  #finishRow(pass: Pass): void {
+    const filter = this.#current[0]!
+    if (filter > 4) throw imageError(`${this.#where} is damaged: a row has the filter ${filter}, which does not exist`)
+    const row = this.#current.subarray(1, pass.rowBytes + 1)
+    unfilter(filter, row, this.#above.subarray(1, pass.rowBytes + 1), this.#step)
+    this.#emit(row, pass.y + this.#row * pass.dy, pass)
+    ;[this.#current, this.#above] = [this.#above, this.#current]
+    this.#filled = 0
+    if (++this.#row < pass.rows) return
+    this.#passes.shift()
+    this.#row = 0
+    this.#above.fill(0)
+  }
+}
+
+/**
+ * Calls `emit` with every row of a picture, pass by pass; the array is used again for the next row. What follows the last row is not looked at.
+ * @throws DiffusionError `ERR_IMAGE_FORMAT` where data is missing or broken
+ */
+export async function readRows(file: PngFile, emit: (row: Uint8Array, y: number, pass: Pass) => void, where: string): Promise<void> {
+  const reader = new RowReader(file.header, emit, where)
+  const source = Readable.from(rawDeflate(compressedData(file), where), { objectMode: false, highWaterMark: inflateChunk })
+  // A stream that ends early still gives what it has.
+  const inflater = zlib.createInflateRaw({ chunkSize: inflateChunk, finishFlush: zlib.constants.Z_SYNC_FLUSH })
+  source.on('error', (error) => inflater.destroy(error))
+  source.pipe(inflater)
+  const slice = new TimeSlice()
+  try {
+    for await (const piece of inflater as AsyncIterable<Buffer>) {
+      await reader.take(piece, slice)
+      if (reader.complete) return
+    }
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    if (!code?.startsWith('Z_')) throw cause
+    throw imageError(`${where} is damaged: its picture data cannot be decompressed: ${message}`, {}, cause)
+  } finally {
+    source.destroy()
+    inflater.destroy()
+  }
+  if (!reader.complete) throw reader.cutShort()
+}
