@@ -66,7 +66,7 @@ async function settleSize(
   const mask = startMask === undefined ? undefined : await readMaskOf(own, startMask)
   if (mask && !fixed && (width ?? own.width) === own.width && (height ?? own.height) === own.height) {
     const frame = framedSize(own, info.sizeMultiple)
-    return { size: own, frame, start: await padEdges(image, frame), mask: padMask(mask, frame) }
+    return { size: own, frame, start: await padEdges(image, frame), mask: await padMask(mask, frame) }
   }
   const size = fixed ? givenSize(fixed, resolved, info) : drawnSize(resolved, own, info)
   const fits = own.width === size.width && own.height === size.height
@@ -74,7 +74,7 @@ async function settleSize(
     size,
     frame: size,
     start: fits ? image : await imageTensor(given, 'image', size),
-    mask: mask && resampleMask(mask, size.width, size.height),
+    mask: mask && (await resampleMask(mask, size.width, size.height)),
   }
 }
 

@@ -35,10 +35,10 @@ export async function padEdges(image: Planes, { width, height }: Size): Promise<
 }
 
 /** A mask grown by what is not repainted. */
-export function padMask(mask: Mask, { width, height }: Size): Mask {
+export async function padMask(mask: Mask, { width, height }: Size): Promise<Mask> {
   if (mask.width === width && mask.height === height) return mask
   const data = new Float32Array(width * height)
-  for (let y = 0; y < mask.height; y++) data.set(mask.data.subarray(y * mask.width, (y + 1) * mask.width), y * width)
+  await inSlices(mask.height, (y) => data.set(mask.data.subarray(y * mask.width, (y + 1) * mask.width), y * width))
   return { data, width, height }
 }
 

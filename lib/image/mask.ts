@@ -3,7 +3,7 @@ import type { MaskInput } from '../kinds/inputs.js'
 import { invalidRange, isBytes, isFloat32Array } from '../options/validate.js'
 import { checkPixelNumbers, type PixelNumbers } from './pixel-numbers.js'
 import { RawImage } from './raw-image.js'
-import { inSlices } from '../files/time-slice.js'
+import { findSliced, inSlices } from '../files/time-slice.js'
 
 /** 1 repaints, 0 keeps. */
 export type Mask = PixelNumbers<Float32Array>
@@ -19,8 +19,8 @@ function isMaskData(value: unknown): value is { data: unknown; width: unknown; h
 const isShares = (data: unknown): data is Uint8Array | Float32Array => isBytes(data) || isFloat32Array(data)
 
 /** Bytes count as shares of 255, or of 1 in a mask of nothing but zeros and ones. */
-function whiteOf(data: Uint8Array): number {
-  return data.every((byte) => byte <= 1) ? 1 : 255
+async function whiteOf(data: Uint8Array): Promise<number> {
+  return (await findSliced(data, (byte) => byte > 1)) < 0 ? 1 : 255
 }
 
 async function binarise({ data, width, height }: PixelNumbers<ArrayLike<number>>, white: number, name: string): Promise<Mask> {
@@ -52,7 +52,7 @@ async function lightness({ data, width, height, channels }: RawImage): Promise<U
 export async function readMask(input: MaskInput, name = 'mask'): Promise<Mask> {
   if (isMaskData(input)) {
     const mask = checkPixelNumbers(input, name, isShares, 'a Uint8Array or a Float32Array')
-    return binarise(mask, isBytes(mask.data) ? whiteOf(mask.data) : 1, name)
+    return binarise(mask, isBytes(mask.data) ? await whiteOf(mask.data) : 1, name)
   }
   const picture = await RawImage.read(input)
   const { width, height } = picture
@@ -68,12 +68,12 @@ export async function readMaskOf(image: { width: number; height: number }, input
 }
 
 /** The mask in another size: the nearest of its pixels each. */
-export function resampleMask(mask: Mask, width: number, height: number): Mask {
+export async function resampleMask(mask: Mask, width: number, height: number): Promise<Mask> {
   if (mask.width === width && mask.height === height) return mask
   const data = new Float32Array(width * height)
-  for (let y = 0; y < height; y++) {
+  await inSlices(height, (y) => {
     const row = Math.floor(((y + 0.5) * mask.height) / height) * mask.width
     for (let x = 0; x < width; x++) data[y * width + x] = mask.data[row + Math.floor(((x + 0.5) * mask.width) / width)]!
-  }
+  })
   return { data, width, height }
 }

@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module'
 import type sharpModule from 'sharp'
 import { DiffusionError } from '../errors.js'
+import { inSlices } from '../files/time-slice.js'
 import { imageError, maxImagePixels } from './image-error.js'
 import type { Pixels } from './resize.js'
 
@@ -35,18 +36,20 @@ export async function readWithSharp(bytes: Uint8Array, format: string, where: st
       height: info.height,
       channels: info.channels as number,
     }
-    return pixels.channels === 2 ? greyAlphaToRgba(pixels) : pixels
+    return pixels.channels === 2 ? await greyAlphaToRgba(pixels) : pixels
   } catch (cause) {
     throw imageError(`${where} is not a sound ${format} file: ${(cause as Error).message}`, {}, cause)
   }
 }
 
-function greyAlphaToRgba({ data, width, height }: Pixels): Pixels {
+async function greyAlphaToRgba({ data, width, height }: Pixels): Promise<Pixels> {
   const out = new Uint8Array(width * height * 4)
-  for (let i = 0; i < width * height; i++) {
-    out.fill(data[2 * i]!, 4 * i, 4 * i + 3)
-    out[4 * i + 3] = data[2 * i + 1]!
-  }
+  await inSlices(height, (y) => {
+    for (let i = y * width; i < (y + 1) * width; i++) {
+      out[4 * i] = out[4 * i + 1] = out[4 * i + 2] = data[2 * i]!
+      out[4 * i + 3] = data[2 * i + 1]!
+    }
+  })
   return { data: out, width, height, channels: 4 }
 }
 

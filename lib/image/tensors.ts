@@ -1,4 +1,5 @@
 /** Pictures to the tensors of the first stage, and back. */
+import { findSliced } from '../files/time-slice.js'
 import { toPlanar } from './preprocess.js'
 import { RawImage } from './raw-image.js'
 import type { NativePicture } from '../native/contract.js'
@@ -14,6 +15,11 @@ export async function readImage(image: ImageInput): Promise<FloatImage | RawImag
   return isFloatImage(image) ? image : RawImage.read(image)
 }
 
+async function checkFiniteSliced(data: Float32Array, name: string): Promise<Float32Array> {
+  const at = await findSliced(data, (value) => !Number.isFinite(value))
+  return at < 0 ? data : checkFinite(data, name)
+}
+
 /** An image option as planar floats. With `size`, pictures are resized to it; exact floats must already have it. */
 export async function imageTensor(image: ImageInput, name: string, size?: { width: number; height: number }): Promise<FloatImage> {
   if (isFloatImage(image)) {
@@ -24,7 +30,7 @@ export async function imageTensor(image: ImageInput, name: string, size?: { widt
     if (size && (full[3] !== size.width || full[2] !== size.height)) {
       throw invalidRange(`${name} is ${full[3]}x${full[2]}, but ${size.width}x${size.height} is asked for; exact floats are not resized`)
     }
-    return { data: checkFinite(image.data, `${name}.data`), shape: full }
+    return { data: await checkFiniteSliced(image.data, `${name}.data`), shape: full }
   }
   const picture = await RawImage.read(image)
   return toPlanar(size && (picture.width !== size.width || picture.height !== size.height) ? await picture.resize(size.width, size.height) : picture)
