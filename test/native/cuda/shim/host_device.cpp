@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "cuda/device_code.h"
@@ -178,8 +179,8 @@ void perform(Copy & copy) {
 void check_shared(const void * p, size_t bytes, const char * what) {
     const auto * at = static_cast<const unsigned char *>(p);
     const unsigned char * base = dynamic_shared();
-    if (at < base || at + bytes > base + block().shared_bytes) fail(std::string(what) + " is outside shared memory");
-    if (reinterpret_cast<uintptr_t>(p) % bytes) fail(std::string(what) + " is not aligned");
+    if (at < base || at + bytes > base + block().shared_bytes) fail(what, " is outside shared memory");
+    if (reinterpret_cast<uintptr_t>(p) % bytes) fail(what, " is not aligned");
 }
 
 void do_ldmatrix(Lane * lanes, bool transposed) {
@@ -274,10 +275,10 @@ long switches() {
     return block().switches;
 }
 
-void fail(const std::string & what) {
+void fail(const char * what, const char * more) {
     Block & b = block();
-    if (!b.body) throw std::runtime_error(what);
-    b.error = what;
+    if (!b.body) throw std::runtime_error(std::string(what) + more);
+    b.error.assign(what).append(more);
     void * nowhere = nullptr;
     to_host(&nowhere);
     std::abort();  // not reached: an ended block's lanes are not resumed

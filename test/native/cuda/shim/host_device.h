@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <string>
 
 #include "shim/host_runtime.h"
 
@@ -31,7 +30,8 @@ void seed(unsigned value);
 long switches();
 
 /// Reports a fault of the running kernel: the launch throws std::runtime_error.
-[[noreturn]] void fail(const std::string & what);
+/// The fiber is not resumed, so nothing on its stack may own memory.
+[[noreturn]] void fail(const char * what, const char * more = "");
 
 /// Does it now, or records it where the stream is being captured.
 void run_or_record(cudaStream_t stream, std::function<void()> work);
