@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <string>
+
+#include "cuda/cuda_api.h"
+#include "cuda/device_code.h"
+
+namespace latent::cuda {
+
+/// The only exception inside the engine; the table turns it into a status and last_error().
+struct Failure : std::exception {
+    int status;
+    int driver_code = 0;
+    uint64_t wanted = 0, free = 0, total = 0;
+    std::string message;
+
+    Failure(int status_, std::string message_) : status(status_), message(std::move(message_)) {}
+    const char * what() const noexcept override { return message.c_str(); }
+};
+
+[[noreturn]] inline void invalid(const std::string & message) {
+    throw Failure(LATENT_CUDA_INVALID, message);
+}
+
+/// Throws DEVICE_FAILED with the driver's words.
+inline void check(cudaError_t error, const char * what) {
+    if (error == cudaSuccess) return;
+    (void)cudaGetLastError();
+    Failure failure(LATENT_CUDA_DEVICE_FAILED, std::string(what) + " failed: " + cudaGetErrorString(error));
+    failure.driver_code = static_cast<int>(error);
+    throw failure;
+}
+
+}  // namespace latent::cuda

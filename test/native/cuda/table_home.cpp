@@ -1,0 +1,223 @@
+#include "table_home.h"
+
+namespace cuda_test {
+
+Rows TableHome::input_map(const char * name, int64_t n, int64_t c, int64_t h, int64_t w) {
+    Rows y{n, h, w, c, -1, {}};
+    ok(table().input_map(program, name, n, c, h, w, &y.id));
+    return y;
+}
+Rows TableHome::input_seq(const char * name, int64_t n, int64_t l, int64_t c) {
+    Rows y{n, 1, l, c, -1, {}};
+    ok(table().input_seq(program, name, n, l, c, &y.id));
+    return y;
+}
+
+latent_cuda_tensor * TableHome::tensor(const std::string & name, const std::vector<float> & values,
+                                       latent_cuda_tensor_desc desc) {
+    latent_cuda_tensor *& t = tensors_[name];
+    if (t) return t;
+    ok(table().tensor_declare(device_, &desc, &t));
+    ok(table().tensor_load(t, values.data(), values.size() * sizeof(float)));
+    return t;
+}
+
+Rows TableHome::conv(const Rows & x, const std::string & name, int out, int kernel, const Options & o) {
+    const int in = static_cast<int>(x.channels);
+    latent_cuda_conv c = {};
+    c.x = x.id,
+    c.weight = tensor(name, weights_.matrix(name, out, in, kernel), {LATENT_CUDA_F32, LATENT_CUDA_MATRIX, out, in, kernel});
+    c.bias = tensor(name + ".b", weights_.vector(name + ".b", out), {LATENT_CUDA_F32, LATENT_CUDA_VECTOR, out, 1, 1});
+    c.height = x.height, c.width = x.width, c.stride = o.stride, c.padding = o.padding, c.upsample = o.upsample,
+    c.activation = o.activation;
+    c.channel_add = o.add ? o.add->id : -1, c.residual = o.residual ? o.residual->id : -1;
+    Rows y{x.batch, x.height * (o.upsample ? 2 : 1) / o.stride, x.width * (o.upsample ? 2 : 1) / o.stride, out, -1, {}};
+    ok(table().conv(program, &c, &y.id));
+    return y;
+}
+Rows TableHome::linear(const Rows & x, const std::string & name, int out, const Options & o) {
+    const int in = static_cast<int>(x.channels), rows = o.geglu ? 2 * out : out;
+    latent_cuda_linear c = {};
+    c.x = x.id, c.weight = tensor(name, weights_.matrix(name, rows, in), {LATENT_CUDA_F32, LATENT_CUDA_MATRIX, rows, in, 1});
+    c.bias = tensor(name + ".b", weights_.vector(name + ".b", rows), {LATENT_CUDA_F32, LATENT_CUDA_VECTOR, rows, 1, 1});
+    c.activation = o.activation, c.geglu = o.geglu, c.residual = o.residual ? o.residual->id : -1;
+    Rows y{x.batch, x.height, x.width, out, -1, {}};
+    ok(table().linear(program, &c, &y.id));
+    return y;
+}
+Rows TableHome::group_norm(const Rows & x, const std::string & name, int groups, int activation) {
+    const int n = static_cast<int>(x.channels);
+    const latent_cuda_tensor_desc d{LATENT_CUDA_F32, LATENT_CUDA_VECTOR, n, 1, 1};
+    const latent_cuda_group_norm c{x.id,
+                                   tensor(name + ".w", weights_.vector(name + ".w", n), d),
+                                   tensor(name + ".b", weights_.vector(name + ".b", n), d),
+                                   groups,
+                                   1e-5f,
+                                   activation,
+                                   -1,
+                                   -1};
+    Rows y{x.batch, x.height, x.width, x.channels, -1, {}};
+    ok(table().group_norm(program, &c, &y.id));
+    return y;
+}
+Rows TableHome::layer_norm(const Rows & x, const std::string & name) {
+    const int n = static_cast<int>(x.channels);
+    const latent_cuda_tensor_desc d{LATENT_CUDA_F32, LATENT_CUDA_VECTOR, n, 1, 1};
+    Rows y{x.batch, x.height, x.width, x.channels, -1, {}};
+    ok(table().layer_norm(program, x.id, tensor(name + ".w", weights_.vector(name + ".w", n), d),
+                          tensor(name + ".b", weights_.vector(name + ".b", n), d), 1e-5f, &y.id));
+    return y;
+}
+Rows TableHome::attention(const Rows & q, const Rows & k, const Rows & v, int heads) {
+    const latent_cuda_attention c{q.id, k.id, v.id, heads, 0};
+    Rows y{q.batch, q.height, q.width, q.channels, -1, {}};
+    ok(table().attention(program, &c, &y.id));
+    return y;
+}
+Rows TableHome::add(const Rows & a, const Rows & b) {
+    Rows y{b.batch, b.height, b.width, b.channels, -1, {}};
+    ok(table().add(program, a.id, b.id, &y.id));
+    return y;
+}
+Rows TableHome::concat(const Rows & a, const Rows & b) {
+    Rows y{a.batch, a.height, a.width, a.channels + b.channels, -1, {}};
+    ok(table().concat_channels(program, a.id, b.id, &y.id));
+    return y;
+}
+Rows TableHome::silu(const Rows & x) {
+    Rows y{x.batch, x.height, x.width, x.channels, -1, {}};
+    ok(table().activation(program, x.id, LATENT_CUDA_SILU, &y.id));
+    return y;
+}
+
+// ---- float64 -----------------------------------------------------------------------------------------------------------
+
+Rows ExactHome::input_map(const char * name, int64_t n, int64_t c, int64_t h, int64_t w) {
+    Rows y{n, h, w, c, 0, std::vector<double>(static_cast<size_t>(n * c * h * w))};
+    const std::vector<float> & planes = inputs_.at(name);
+    for (int64_t i = 0; i < n * c * h * w; ++i) y.v[((i / (c * h * w)) * h * w + i % (h * w)) * c + i / (h * w) % c] = planes[i];
+    return y;
+}
+Rows ExactHome::input_seq(const char * name, int64_t n, int64_t l, int64_t c) {
+    const std::vector<float> & rows = inputs_.at(name);
+    return {n, 1, l, c, 0, {rows.begin(), rows.end()}};
+}
+void ExactHome::output_map(const char * name, const Rows & x) {
+    std::vector<double> & planes = outputs[name];
+    const int64_t c = x.channels, pixels = x.length();
+    planes.resize(x.v.size());
+    for (int64_t i = 0; i < static_cast<int64_t>(planes.size()); ++i)
+        planes[i] = x.v[((i / (c * pixels)) * pixels + i % pixels) * c + i / pixels % c];
+}
+Rows ExactHome::conv(const Rows & x, const std::string & name, int out, int kernel, const Options & o) {
+    const int in = static_cast<int>(x.channels), pad = (kernel - 1) / 2, up = o.upsample ? 2 : 1;
+    const auto & w = weights_.matrix(name, out, in, kernel);
+    const auto & b = weights_.vector(name + ".b", out);
+    Rows y{x.batch, x.height * up / o.stride, x.width * up / o.stride, out, 0, {}};
+    for (int64_t n = 0; n < y.batch; ++n) {
+        for (int64_t at = 0; at < y.length() * out; ++at) {
+            const int64_t pixel = at / out, channel = at % out;
+            double sum = b[channel];
+            for (int t = 0; t < kernel * kernel; ++t) {
+                const int64_t iy = pixel / y.width * o.stride + t / kernel - pad,
+                              ix = pixel % y.width * o.stride + t % kernel - pad;
+                if (iy < 0 || ix < 0 || iy >= x.height * up || ix >= x.width * up) continue;
+                const double * from = &x.v[((n * x.height + iy / up) * x.width + ix / up) * in];
+                for (int i = 0; i < in; ++i) sum += from[i] * w[(channel * in + i) * kernel * kernel + t];
+            }
+            if (o.add) sum += o.add->v[n * out + channel];
+            sum = gate(sum, o.activation);
+            if (o.residual) sum += o.residual->v[y.v.size()];
+            y.v.push_back(sum);
+        }
+    }
+    return y;
+}
+Rows ExactHome::linear(const Rows & x, const std::string & name, int out, const Options & o) {
+    const int in = static_cast<int>(x.channels), rows = o.geglu ? 2 * out : out;
+    const auto & w = weights_.matrix(name, rows, in);
+    const auto & b = weights_.vector(name + ".b", rows);
+    Rows y{x.batch, x.height, x.width, out, 0, {}};
+    for (int64_t row = 0; row < x.batch * x.length(); ++row) {
+        const auto sum_of = [&](int channel) {
+            double sum = b[channel];
+            for (int i = 0; i < in; ++i) sum += x.v[row * in + i] * w[channel * in + i];
+            return sum;
+        };
+        for (int channel = 0; channel < out; ++channel) {
+            double v = gate(sum_of(channel), o.activation);
+            if (o.geglu) v *= gate(sum_of(out + channel), 2);
+            if (o.residual) v += o.residual->v[y.v.size()];
+            y.v.push_back(v);
+        }
+    }
+    return y;
+}
+
+/// Normalises the numbers at the places that `next` gives.
+template <typename Place>
+static void normalise(const std::vector<double> & x, std::vector<double> & y, int64_t count, Place place) {
+    double mean = 0, squares = 0;
+    for (int64_t i = 0; i < count; ++i) mean += x[place(i)] / static_cast<double>(count);
+    for (int64_t i = 0; i < count; ++i) squares += (x[place(i)] - mean) * (x[place(i)] - mean);
+    for (int64_t i = 0; i < count; ++i)
+        y[place(i)] = (x[place(i)] - mean) / std::sqrt(squares / static_cast<double>(count) + 1e-5);
+}
+
+Rows ExactHome::group_norm(const Rows & x, const std::string & name, int groups, int activation) {
+    const int64_t c = x.channels, each = c / groups;
+    const auto &w = weights_.vector(name + ".w", static_cast<int>(c)), &b = weights_.vector(name + ".b", static_cast<int>(c));
+    Rows y = x;
+    for (int64_t n = 0; n < x.batch; ++n) {
+        for (int64_t g = 0; g < groups; ++g)
+            normalise(x.v, y.v, x.length() * each,
+                      [&](int64_t i) { return (n * x.length() + i / each) * c + g * each + i % each; });
+    }
+    for (size_t i = 0; i < y.v.size(); ++i) y.v[i] = gate(y.v[i] * w[i % c] + b[i % c], activation);
+    return y;
+}
+Rows ExactHome::layer_norm(const Rows & x, const std::string & name) {
+    const int64_t c = x.channels;
+    const auto &w = weights_.vector(name + ".w", static_cast<int>(c)), &b = weights_.vector(name + ".b", static_cast<int>(c));
+    Rows y = x;
+    for (int64_t row = 0; row < x.batch * x.length(); ++row) normalise(x.v, y.v, c, [&](int64_t i) { return row * c + i; });
+    for (size_t i = 0; i < y.v.size(); ++i) y.v[i] = y.v[i] * w[i % c] + b[i % c];
+    return y;
+}
+Rows ExactHome::attention(const Rows & q, const Rows & k, const Rows & v, int heads) {
+    const int64_t c = q.channels, dim = c / heads;
+    Rows y{q.batch, q.height, q.width, c, 0, std::vector<double>(q.v.size(), 0.0)};
+    for (int64_t row = 0; row < q.batch * q.length() * heads; ++row) {
+        const int64_t n = row / heads / q.length(), head = row % heads, at = row / heads * c + head * dim;
+        std::vector<double> s(static_cast<size_t>(k.length()));
+        double sum = 0;
+        for (int64_t j = 0; j < k.length(); ++j) {
+            for (int64_t d = 0; d < dim; ++d) s[j] += q.v[at + d] * k.v[(n * k.length() + j) * c + head * dim + d];
+            sum += s[j] = std::exp(s[j] / std::sqrt(static_cast<double>(dim)));
+        }
+        for (int64_t j = 0; j < k.length(); ++j) {
+            for (int64_t d = 0; d < dim; ++d) y.v[at + d] += s[j] / sum * v.v[(n * k.length() + j) * c + head * dim + d];
+        }
+    }
+    return y;
+}
+Rows ExactHome::add(const Rows & a, const Rows & b) {
+    Rows y = b;
+    for (size_t i = 0; i < y.v.size(); ++i) y.v[i] += a.v[i];
+    return y;
+}
+Rows ExactHome::concat(const Rows & a, const Rows & b) {
+    Rows y{a.batch, a.height, a.width, a.channels + b.channels, 0, {}};
+    for (int64_t row = 0; row < a.batch * a.length(); ++row) {
+        y.v.insert(y.v.end(), a.v.begin() + row * a.channels, a.v.begin() + (row + 1) * a.channels);
+        y.v.insert(y.v.end(), b.v.begin() + row * b.channels, b.v.begin() + (row + 1) * b.channels);
+    }
+    return y;
+}
+Rows ExactHome::silu(const Rows & x) {
+    Rows y = x;
+    for (double & v : y.v) v = gate(v, 1);
+    return y;
+}
+
+}  // namespace cuda_test
