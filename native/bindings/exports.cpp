@@ -11,7 +11,6 @@
 #include "bindings/values.h"
 #include "core/cpu.h"
 #include "graph/device.h"
-#include "graph/runner.h"
 #include "kernels/common/choice.h"
 #include "kernels/peak/peak.h"
 
@@ -40,16 +39,13 @@ int32_t label_argument(const Napi::Value & value) {
 }
 
 /// Kernels of the CPU: in use, and those that LATENT_KERNELS may name.
-Json kernels_json() {
+Json kernels_json(const std::string & home) {
     const kernels::KernelChoice choice = kernels::kernel_choice();
     Json floats = Json::array();
     for (const auto & [name, format] : choice.runnable) floats.push_back({{"name", name}, {"format", format}});
-    return {{"operations", graph::Runner::Limits::fused_by_default() ? "fused" : "portable"},
-            {"float32", choice.float32},
-            {"fast", choice.fast},
-            {"int8", choice.int8},
-            {"rows", choice.rows},
-            {"available", {{"float", floats}, {"int8", choice.runnable_int8}}}};
+    return {{"operations", home},  {"float32", choice.float32},
+            {"fast", choice.fast}, {"int8", choice.int8},
+            {"rows", choice.rows}, {"available", {{"float", floats}, {"int8", choice.runnable_int8}}}};
 }
 
 }  // namespace
@@ -75,7 +71,7 @@ Napi::Value get_devices(const Napi::CallbackInfo & info) {
                                {"name", device.description},
                                {"memoryTotal", device.memory_total},
                                {"memoryFree", device.memory_free}});
-            if (device.kind == "cpu") devices.back()["kernels"] = kernels_json();
+            if (device.kind == "cpu") devices.back()["kernels"] = kernels_json(device.home);
         }
         return json_to_js(info.Env(), devices);
     });

@@ -22,7 +22,8 @@ constexpr size_t max_reported_bytes = size_t{256} << 20;
 /// Calls on one device follow each other whatever name it was asked for by.
 std::string queue_key(const std::string & device) {
     for (const graph::DeviceInfo & info : graph::list_devices()) {
-        if (device == "auto" || device == info.name || device == info.kind) return "device " + info.name;
+        const bool named = device == info.name || device == info.kind || (device == "auto" && info.kind == "cpu");
+        if (named && info.refused.empty()) return "device " + info.name;
     }
     return "device " + device;
 }

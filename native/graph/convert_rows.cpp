@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/k_quants.h"
-#include "graph/ggml_handles.h"
+#include "graph/portable/ggml_handles.h"
 
 namespace latent::graph {
 

@@ -1,168 +1,54 @@
 #include "graph/device.h"
 
-#include <ggml-cpu.h>
-
-#include <algorithm>
-#include <cctype>
-#include <new>
+#include <utility>
 
 #include "core/cpu.h"
+#include "core/error.h"
 #include "core/json.h"
-#include "core/log.h"
-#include "core/memory.h"
-#include "graph/ggml_handles.h"
-#include "graph/runner.h"
+#include "graph/home.h"
 #include "kernels/common/choice.h"
 
 namespace latent::graph {
 
 namespace {
 
-std::mutex log_mutex;
-std::string last_error;
-
-LogLevel log_level(ggml_log_level level) {
-    switch (level) {
-        case GGML_LOG_LEVEL_ERROR: return LogLevel::error;
-        case GGML_LOG_LEVEL_WARN: return LogLevel::warn;
-        case GGML_LOG_LEVEL_INFO: return LogLevel::info;
-        default: return LogLevel::debug;
-    }
-}
-
-void keep_error(ggml_log_level level, const char * text, void *) {
-    log(log_level(level), text);
-    if (level != GGML_LOG_LEVEL_ERROR) return;
-    const std::lock_guard<std::mutex> lock(log_mutex);
-    last_error = text;
-}
-
-std::string lower(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return text;
-}
-
-std::string kind_of(ggml_backend_dev_t device) {
-    const std::string kind = lower(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device)));
-    return kind == "mtl" ? "metal" : kind;
-}
-
-bool is_gpu(ggml_backend_dev_t device) {
-    const auto type = ggml_backend_dev_type(device);
-    return type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU;
-}
-
-/// GPUs in ggml's order, then the CPU; accelerators that only help the CPU (BLAS) are not devices of ours.
-std::vector<ggml_backend_dev_t> usable_devices() {
-    quiet_ggml();
-    std::vector<ggml_backend_dev_t> devices;
-    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
-        if (is_gpu(ggml_backend_dev_get(i))) devices.push_back(ggml_backend_dev_get(i));
-    }
-    if (ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU)) devices.push_back(cpu);
-    return devices;
-}
-
-DeviceInfo describe(ggml_backend_dev_t device) {
-    DeviceInfo info;
-    info.name = lower(ggml_backend_dev_name(device));
-    info.kind = kind_of(device);
-    info.description = ggml_backend_dev_description(device);
-    if (info.kind == "cpu") {
-        info.description = cpu_brand();
-        info.memory_total = total_memory();
-        info.memory_free = available_memory();
-    } else {
-        size_t free = 0, total = 0;
-        ggml_backend_dev_memory(device, &free, &total);
-        info.memory_total = total;
-        info.memory_free = free;
-    }
-    return info;
-}
-
-/// Why a graph may have to end early; asked after every node.
-struct Stop {
-    const CancelToken * cancel;
-    const std::atomic<bool> * node_failed;
-    Profile * profile;
-};
-
-bool abort_requested(void * data) {
-    const Stop & stop = *static_cast<const Stop *>(data);
-    if (stop.profile) stop.profile->lap();
-    return stop.cancel->cancelled() || stop.node_failed->load();
-}
-
 std::string megabytes(uint64_t bytes) {
     return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
 }
 
+[[noreturn]] void refuse(const std::string & name, const std::string & why, const std::string & known) {
+    throw Error(ErrorCode::device, why + " Devices: " + known + ".", Json{{"device", name}, {"devices", known}}.dump());
+}
+
 }  // namespace
 
-void quiet_ggml() {
-    static const bool once = [] {
-        ggml_log_set(keep_error, nullptr);
-        return true;
-    }();
-    (void)once;
-}
-
-std::string take_ggml_error() {
-    const std::lock_guard<std::mutex> lock(log_mutex);
-    std::string text = std::move(last_error);
-    last_error.clear();
-    while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
-    return text;
-}
+Device::Device(std::string name, std::string kind, int threads)
+    : name_(std::move(name)), kind_(std::move(kind)), threads_(threads > 0 ? threads : usable_cores()) {}
 
 std::vector<DeviceInfo> list_devices() {
     std::vector<DeviceInfo> all;
-    for (ggml_backend_dev_t device : usable_devices()) all.push_back(describe(device));
+    for (const DeviceSource & source : device_sources()) {
+        for (DeviceInfo & info : source.list()) all.push_back(std::move(info));
+    }
     return all;
 }
 
-struct Device::Scratch {
-    std::unique_ptr<uint8_t[]> data;
-    size_t size = 0;
-};
-
+// A GPU is never taken by surprise: "auto" is the CPU until the goldens of a backend have run on such a device (docs/gpu.md).
 std::shared_ptr<Device> Device::create(const std::string & name, int threads) {
-    kernels::kernels_allowed("portable"), Runner::Limits::fused_by_default();  // what the environment forces exists
-    const std::vector<ggml_backend_dev_t> devices = usable_devices();
-    ggml_backend_dev_t chosen = nullptr;
-    std::string known;
-    for (ggml_backend_dev_t device : devices) {
-        const DeviceInfo info = describe(device);
-        known += (known.empty() ? "" : ", ") + info.name;
-        if (!chosen && (name == "auto" || name == info.name || name == info.kind)) chosen = device;
+    kernels::kernels_allowed("portable"), preferred_home();  // what the environment forces exists
+    const std::string wanted = name == "auto" ? "cpu" : name;
+    std::string known, refused;
+    for (const DeviceSource & source : device_sources()) {
+        for (const DeviceInfo & info : source.list()) {
+            if (wanted != info.name && wanted != info.kind) {
+                if (info.refused.empty()) known += (known.empty() ? "" : ", ") + info.name;
+                continue;
+            }
+            if (info.refused.empty()) return source.open(info.name, threads);
+            if (refused.empty()) refused = "The device \"" + info.name + "\" cannot be used: " + info.refused;
+        }
     }
-    if (!chosen) {
-        throw Error(ErrorCode::device, "There is no device \"" + name + "\" here. Devices: " + known + ".",
-                    Json{{"device", name}, {"devices", known}}.dump());
-    }
-
-    std::shared_ptr<Device> device(new Device());
-    device->name_ = lower(ggml_backend_dev_name(chosen));
-    device->kind_ = kind_of(chosen);
-    device->threads_ = std::min(threads > 0 ? threads : usable_cores(), GGML_MAX_N_THREADS);
-    device->scratch_ = std::make_unique<Scratch>();
-    device->backend_ = ggml_backend_dev_init(chosen, nullptr);
-    if (!device->backend_) {
-        throw Error(ErrorCode::device, "The device \"" + device->name_ + "\" could not be opened. " + take_ggml_error(),
-                    Json{{"device", device->name_}}.dump());
-    }
-    if (device->is_cpu()) device->pool_ = std::make_unique<kernels::Pool>(device->threads_);
-    return device;
-}
-
-Device::~Device() {
-    if (backend_) ggml_backend_free(backend_);
-    if (ggml_pool_) ggml_threadpool_free(ggml_pool_);
-}
-
-DeviceInfo Device::info() const {
-    return describe(ggml_backend_get_device(backend_));
+    refuse(name, refused.empty() ? "There is no device \"" + name + "\" here." : refused, known);
 }
 
 uint64_t Device::available() const {
@@ -176,79 +62,6 @@ void Device::require(uint64_t bytes, const std::string & what) const {
     throw Error(ErrorCode::out_of_memory,
                 what + " needs " + megabytes(bytes) + " of memory, and " + megabytes(free) + " are available on " + name_,
                 Json{{"what", what}, {"required", bytes}, {"available", free}, {"device", name_}}.dump());
-}
-
-ggml_backend_buffer_type * Device::buffer_type() const {
-    return ggml_backend_dev_buffer_type(ggml_backend_get_device(backend_));
-}
-
-uint64_t Device::work_bytes(ggml_cgraph * graph, bool own_threads) const {
-    return is_cpu() ? ggml_graph_plan(graph, own_threads ? 1 : threads_, nullptr).work_size : 0;
-}
-
-void Device::compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads) {
-    const std::lock_guard<std::mutex> lock(computing_);
-    cancel.check();
-    const ggml_status status = is_cpu() ? static_cast<ggml_status>(compute_cpu(graph, cancel, own_threads))
-                                        : ggml_backend_graph_compute(backend_, graph);
-    if (status == GGML_STATUS_SUCCESS) return;
-    cancel.check();
-    if (node_failed_)
-        throw Error(ErrorCode::out_of_memory, "The device " + name_ + " could not finish an operation: " + node_failure_);
-    if (status == GGML_STATUS_ALLOC_FAILED)
-        throw Error(ErrorCode::out_of_memory, "The device " + name_ + " has no memory left for scratch data");
-    throw Error(ErrorCode::device, "The device " + name_ + " failed while computing. " + take_ggml_error());
-}
-
-// Not ggml_backend_graph_compute: the plan carries the abort callback per call, and scratch memory that cannot be had is an
-// error of ours instead of an exception in the middle of ggml.
-int Device::compute_cpu(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads) {
-    if (!own_threads && threads_ > 1 && !ggml_pool_) {
-        ggml_threadpool_params params = ggml_threadpool_params_default(threads_);
-        params.poll = 10;  // threads sleep soon after a graph instead of spinning while the host works
-        ggml_pool_ = ggml_threadpool_new(&params);
-        if (!ggml_pool_) throw Error(ErrorCode::device, "The thread pool could not be started");
-    }
-    ggml_cplan plan = own_threads ? ggml_graph_plan(graph, 1, nullptr) : ggml_graph_plan(graph, threads_, ggml_pool_);
-    if (scratch_->size < plan.work_size) {
-        scratch_->data.reset();
-        scratch_->size = 0;
-        scratch_->data.reset(new (std::nothrow) uint8_t[plan.work_size]);
-        if (!scratch_->data) return GGML_STATUS_ALLOC_FAILED;
-        scratch_->size = plan.work_size;
-    }
-    plan.work_data = scratch_->data.get();
-    plan.abort_callback = abort_requested;
-    node_failed_ = false;
-    Stop stop{&cancel, &node_failed_, profile_.get()};
-    if (profile_) profile_->start(graph);
-    plan.abort_callback_data = &stop;
-    const ggml_status status = ggml_graph_compute(graph, &plan);
-    // The last node has no check after it.
-    return node_failed_ ? GGML_STATUS_ABORTED : status;
-}
-
-void Device::fail_node(const char * what) {
-    if (node_failed_.exchange(true)) return;
-    node_failure_ = what;
-}
-
-void Device::start_profile() {
-    const std::lock_guard<std::mutex> lock(computing_);
-    profile_ = std::make_unique<Profile>();
-}
-
-std::vector<OpTime> Device::stop_profile() {
-    const std::lock_guard<std::mutex> lock(computing_);
-    std::vector<OpTime> rows = profile_ ? profile_->rows() : std::vector<OpTime>{};
-    profile_.reset();
-    return rows;
-}
-
-void Device::trim() {
-    const std::lock_guard<std::mutex> lock(computing_);
-    scratch_->data.reset();
-    scratch_->size = 0;
 }
 
 }  // namespace latent::graph

@@ -8,9 +8,9 @@
 
 namespace latent::graph {
 
-// The layer vocabulary that networks are written in. A home implements it: ops_ggml (any ggml device) now, fused CPU kernels
-// beside it. Values are opaque: how they lie in memory, and whether they exist at all before something needs them (an upsampling
-// or a concatenation that the next convolution can take in), is the home's business.
+// The layer vocabulary that networks are written in; every home (home.h) implements it. Values are opaque: how they lie in
+// memory, and whether they exist at all before something needs them (an upsampling or a concatenation that the next convolution
+// can take in), is the home's business.
 
 /// An image-like value, [batch, channels, height, width] in torch's words.
 struct Map {

@@ -5,6 +5,7 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/job.h"
 #include "core/span.h"
@@ -13,43 +14,63 @@
 
 namespace latent::graph {
 
+/// What a graph would take, weights excluded.
+struct GraphMeasure {
+    uint64_t bytes = 0;  // activations, inputs, constants and scratch, on the device
+    double flops = 0;    // 2 per multiply-add of convolutions, linears and attention
+};
+
+/// A copy of a graph's output that outlasts other computations, where the device keeps such.
+class KeptValue {
+public:
+    virtual ~KeptValue() = default;
+    virtual uint64_t bytes() const = 0;
+    /// Row-major, as Graph::get_output() gives them.
+    virtual std::vector<float> numbers() const = 0;
+};
+
+/// In the host's memory.
+std::unique_ptr<KeptValue> keep_on_host(std::vector<float> numbers);
+
 /// A graph that was built, planned and given memory: set inputs, compute, get outputs, any number of times.
-/// Inputs keep their values between computations.
+/// Inputs keep their values between computations. Every home has its own (home.h).
 class Graph {
 public:
-    ~Graph();
+    Graph() = default;
+    virtual ~Graph() = default;
     Graph(const Graph &) = delete;
     Graph & operator=(const Graph &) = delete;
 
     /// Row-major data of the whole input; another element count throws internal.
-    void set_input(const std::string & name, Span<const float> data);
-    void set_input(const std::string & name, Span<const int32_t> data);
-    void get_output(const std::string & name, Span<float> out) const;
-    bool has_input(const std::string & name) const;
-    size_t input_size(const std::string & name) const;  // elements
-    size_t output_size(const std::string & name) const;
-    /// The numbers of an input or output themselves, to be written before and read (or changed) after a computation; only on the
-    /// CPU, whose memory is the host's.
-    Span<float> host_input(const std::string & name);
-    Span<float> host_output(const std::string & name);
-    void compute(const CancelToken & cancel);
+    virtual void set_input(const std::string & name, Span<const float> data) = 0;
+    virtual void set_input(const std::string & name, Span<const int32_t> data) = 0;
+    virtual void get_output(const std::string & name, Span<float> out) const = 0;
+    virtual bool has_input(const std::string & name) const = 0;
+    virtual size_t input_size(const std::string & name) const = 0;  // elements
+    virtual size_t output_size(const std::string & name) const = 0;
+    /// An output of `from`, a graph of the same device, becomes an input, without a detour over the host where it can.
+    virtual void take_input(const std::string & name, const Graph & from, const std::string & output);
+    virtual std::unique_ptr<KeptValue> keep_output(const std::string & name) const;
+    /// What keep_output() of a graph of the same device gave.
+    virtual void set_input(const std::string & name, const KeptValue & value);
+    /// The numbers of an input or output themselves, to be written before and read (or changed) after a computation; only where
+    /// Device::shares_host_memory().
+    virtual Span<float> host_input(const std::string & name);
+    virtual Span<float> host_output(const std::string & name);
+    /// Throws aborted soon after `cancel` is set, device, out_of_memory.
+    virtual void compute(const CancelToken & cancel) = 0;
 
-    uint64_t bytes() const;  // everything this graph holds, weights excluded
+    virtual uint64_t bytes() const = 0;  // everything this graph holds, weights excluded
+
+    // For the runner: a graph that was recorded and has no memory yet.
+    virtual GraphMeasure measure() const = 0;
+    /// Bytes that allocate() takes.
+    virtual uint64_t bytes_to_allocate() const = 0;
+    /// Throws std::bad_alloc, or out_of_memory with the numbers.
+    virtual void allocate() = 0;
 
     /// The owner's note of what inputs that outlast a computation were set for; 0 in a new graph.
     uint64_t stamp = 0;
-
-private:
-    friend class Runner;
-    struct State;
-    Graph();
-    std::unique_ptr<State> state_;
-};
-
-/// What a graph would take, weights excluded.
-struct GraphMeasure {
-    uint64_t bytes = 0;  // activations, inputs, constants and scratch
-    double flops = 0;    // 2 per multiply-add of convolutions, linears and attention
 };
 
 using GraphBuilder = std::function<void(Ops &)>;
@@ -75,12 +96,9 @@ public:
     struct Limits {
         uint64_t conv_scratch = 24ull << 20;       // bytes of an unfolded convolution input (im2col) at a time
         uint64_t attention_scratch = 64ull << 20;  // bytes of an attention score matrix at a time
-        /// Our kernels on the CPU (ops_cpu); false: plain ggml operations, the baseline of measurements. The environment variable
-        /// LATENT_OPS=portable makes false the default, `fused` is the default, another name throws.
-        bool fused = fused_by_default();
-        bool float32 = false;        // float32 products whatever the weights' policy says
-        uint64_t band = 8ull << 20;  // bytes of input rows where a network is computed in bands (BandedStage)
-        static bool fused_by_default();
+        std::string home;                          // by name (home.h), empty: the device's default
+        bool float32 = false;                      // float32 products whatever the weights' policy says
+        uint64_t band = 8ull << 20;                // bytes of input rows where a network is computed in bands (BandedStage)
     };
     void set_limits(const Limits & limits);  // clears
     const Limits & limits() const { return limits_; }
@@ -91,6 +109,8 @@ private:
         uint64_t generation;
         std::unique_ptr<Graph> graph;
     };
+    std::unique_ptr<Graph> record(const GraphBuilder & build) const;
+
     DevicePtr device_;
     const WeightStore * weights_;
     std::string what_;

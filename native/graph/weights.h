@@ -10,9 +10,7 @@
 #include "core/job.h"
 #include "core/tensor_source.h"
 #include "graph/device.h"
-
-struct ggml_context;
-struct ggml_tensor;
+#include "graph/weight_storage.h"
 
 namespace latent::graph {
 
@@ -25,7 +23,7 @@ enum class Role {
     embedding,  // [rows, dim], looked up by row
 };
 
-/// One declared tensor. Networks keep pointers to these; `tensor` is ggml's handle once planned.
+/// One declared tensor. Networks keep pointers to these; `resident` is the home's handle once planned.
 struct Parameter {
     std::string name;            // full canonical key
     std::vector<int64_t> shape;  // outermost first
@@ -33,12 +31,13 @@ struct Parameter {
     bool optional = false;           // may be absent from the source; then present() is false
     size_t source_index = SIZE_MAX;  // in the source's list, once planned
     DType dtype = DType::f32;        // resident type, once planned
-    ggml_tensor * tensor = nullptr;  // [inner, rows] for matrices, [n] for vectors
+    std::unique_ptr<Resident> resident;
 
     int64_t elements() const;
     int64_t rows() const;   // shape[0] of a matrix, else 1
     int64_t inner() const;  // elements() / rows()
-    bool present() const { return tensor != nullptr; }
+    bool is_matrix() const { return role != Role::norm && role != Role::bias; }
+    bool present() const { return resident != nullptr; }
 };
 
 /// Which element types weights are kept in.
@@ -55,13 +54,16 @@ struct WeightPolicy {
 /// Where a block type is asked for, sensitive matrices and rows that do not divide keep more bits: core/weight_type.h.
 class WeightStore {
 public:
-    WeightStore(DevicePtr device, std::string part);
+    /// `float32_products`: the part is computed in float32 whatever the policy says. Text encoders are a thousandth of the work
+    /// and every error of theirs reaches every step.
+    WeightStore(DevicePtr device, std::string part, bool float32_products = false);
     ~WeightStore();
     WeightStore(const WeightStore &) = delete;
     WeightStore & operator=(const WeightStore &) = delete;
 
     const std::string & part() const { return part_; }
     const DevicePtr & device() const { return device_; }
+    bool float32_products() const { return float32_products_; }
 
     /// Before plan(). The same name twice gives the same parameter; another shape for it throws internal.
     Parameter * declare(const std::string & name, std::vector<int64_t> shape, Role role, bool optional = false);
@@ -100,14 +102,12 @@ public:
     const WeightPolicy & policy() const { return policy_; }
 
 private:
-    struct Storage;  // ggml contexts and buffers
     DType choose_dtype(const Parameter & parameter, DType stored) const;
     bool could_lie_in_file(const Parameter & parameter) const;
     bool in_place(const Parameter & parameter) const { return in_place_ && could_lie_in_file(parameter); }
     void check_shapes() const;
     void allocate();
-    void load_one(const Parameter & parameter, std::vector<uint8_t> & scratch) const;
-    void pack_int8(const Parameter & parameter, DType stored, const uint8_t * source) const;
+    void load_one(const Parameter & parameter);
 
     DevicePtr device_;
     std::string part_;
@@ -115,7 +115,8 @@ private:
     std::map<std::string, Parameter *> by_name_;
     TensorSourcePtr source_;
     WeightPolicy policy_;
-    std::unique_ptr<Storage> storage_;
+    bool float32_products_;
+    std::unique_ptr<WeightStorage> storage_;
     bool in_place_ = false;  // this part reads weights from the mapped file; see plan()
     bool loaded_ = false;
     mutable bool touched_ = false;

@@ -79,7 +79,7 @@ graph::GraphBuilder BandedStage::band_graph(const StoredMap & x, const Step & st
 template <typename Fill>
 BandedStage::Results BandedStage::run_graph(Graph & graph, bool shortcut, const Fill & fill) {
     job_->check();
-    const bool host = weights_.device()->is_cpu();
+    const bool host = weights_.device()->shares_host_memory();
     if (host) {
         fill(graph.host_input("x").data());
     } else {
@@ -101,7 +101,7 @@ BandedStage::Results BandedStage::run_graph(Graph & graph, bool shortcut, const 
 BandedStage::Results BandedStage::count_graph(const std::string & key, const graph::GraphBuilder & build, size_t numbers) {
     const auto known = measured_.find(key);
     const uint64_t bytes = known != measured_.end() ? known->second : measured_[key] = runner_.measure(build).bytes;
-    counted_ = bytes + (weights_.device()->is_cpu() ? 0 : numbers * sizeof(float));
+    counted_ = bytes + (weights_.device()->shares_host_memory() ? 0 : numbers * sizeof(float));
     count_.touch(counted_);
     return {};
 }

@@ -19,7 +19,9 @@ public:
     const graph::Runner & runner() const { return runner_; }
 
 protected:
-    Network(graph::DevicePtr device, const std::string & part) : weights_(device, part), runner_(device, weights_, part) {}
+    /// `float32_products`: as WeightStore takes it.
+    Network(graph::DevicePtr device, const std::string & part, bool float32_products = false)
+        : weights_(device, part, float32_products), runner_(device, weights_, part) {}
     ~Network() = default;
 
     /// Throws internal when weights() are not loaded, or a span has another element count than `expected`.

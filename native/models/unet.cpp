@@ -294,13 +294,9 @@ void UNet::set_context(graph::Graph & graph, const UNetShape & shape, Span<const
     graph::Graph & keys = context_runner_.prepare("context", [&](Ops & ops) { build_context(ops, shape); });
     keys.set_input("context", rows);
     keys.compute(*job.cancel);
-    std::vector<float> values;
     for (const CrossAttention * w : layers_->context_attentions()) {
         for (const std::string * name : {&keys_name(*w), &values_name(*w)}) {
-            if (!graph.has_input(*name)) continue;
-            values.resize(static_cast<size_t>(shape.batch * shape.tokens * w->k.out));
-            keys.get_output(*name, values);
-            graph.set_input(*name, Span<const float>(values));
+            if (graph.has_input(*name)) graph.take_input(*name, keys, *name);
         }
     }
     graph.stamp = context_stamp_;

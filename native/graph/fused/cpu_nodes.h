@@ -1,6 +1,6 @@
 #pragma once
 
-#include "graph/ggml_handles.h"
+#include "graph/portable/ggml_handles.h"
 #include "graph/weights.h"
 #include "kernels/common/attention.h"
 #include "kernels/common/matmul.h"

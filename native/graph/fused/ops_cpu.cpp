@@ -43,9 +43,8 @@ RowLayout layout_of(Form form, int64_t channels, int64_t rows) {
 
 }  // namespace
 
-OpsCpu::OpsCpu(ggml_context * nodes, ggml_context * leaves, ggml_cgraph * graph, const Runner::Limits & limits, Device & device,
-               kernels::Arithmetic arithmetic)
-    : OpsGgml(nodes, leaves, graph, true, limits), device_(device), arithmetic_(arithmetic) {}
+OpsCpu::OpsCpu(const GgmlGraphParts & parts, const Runner::Limits & limits, GgmlDevice & device, kernels::Arithmetic arithmetic)
+    : OpsGgml(parts, true, limits), device_(device), arithmetic_(arithmetic) {}
 
 template <typename Node>
 ggml_tensor * OpsCpu::node(Node data, std::string label, double flops, const Shape & ne, std::vector<ggml_tensor *> sources) {
@@ -58,7 +57,7 @@ ggml_tensor * OpsCpu::rows_node(Node data, std::string label, double flops, cons
                                 std::vector<ggml_tensor *> sources) {
     struct Held {
         Node node;
-        Device * device;
+        GgmlDevice * device;
         int parts;
         std::string label;
         double flops;
@@ -223,8 +222,8 @@ ggml_tensor * OpsCpu::product(const Product & p) {
     ConvNode data{kernels_of(*p.tiles), shape, form == Form::int8, p.out == Form::bf16, p.geglu, p.activation};
     NodeSources sources;
     sources.add(in_form(p.x, form));
-    sources.add(p.weight->tensor);
-    data.bias = sources.add(p.bias ? p.bias->tensor : nullptr);
+    sources.add(tensor_of(p.weight));
+    data.bias = sources.add(p.bias ? tensor_of(p.bias) : nullptr);
     data.channel_add = sources.add(p.channel_add ? contiguous(p.channel_add.id) : nullptr);
     data.residual = sources.add(p.residual >= 0 ? contiguous(p.residual) : nullptr);
     thread_scratch_ = std::max(thread_scratch_, static_cast<uint64_t>(kernels::conv_scratch(*p.tiles, shape)));
@@ -309,7 +308,7 @@ Map OpsCpu::group_norm(Map x, const Norm & w, const GroupNormOptions & options) 
     shape.groups = options.groups, shape.eps = options.eps, shape.gate = gate_of(options.activation);
     Pending value;
     value.ne = {x.channels, x.width, x.height, x.batch};
-    value.make = [this, x, shape, ne = value.ne, weight = w.weight->tensor, bias = w.bias->tensor, scale = options.scale,
+    value.make = [this, x, shape, ne = value.ne, weight = tensor_of(w.weight), bias = tensor_of(w.bias), scale = options.scale,
                   shift = options.shift](Form form) {
         const NodeKernels kernels = kernels_of(kernels::tile_set(arithmetic_));
         const std::string size = sizes({x.channels, x.width, x.height});
@@ -342,7 +341,7 @@ Map OpsCpu::affine(Map x, Seq scale, Seq shift, Activation kind) {
 Seq OpsCpu::layer_norm(Seq x, const Norm & w, float eps) {
     Pending value;
     value.ne = {x.dim, x.length, x.batch, 1};
-    value.make = [this, x, eps, ne = value.ne, weight = w.weight->tensor, bias = w.bias->tensor](Form form) {
+    value.make = [this, x, eps, ne = value.ne, weight = tensor_of(w.weight), bias = tensor_of(w.bias)](Form form) {
         const RowLayout layout = layout_of(form, x.dim, x.length * x.batch);
         return rows_node(LayerNormNode{kernels_of(kernels::tile_set(arithmetic_)), layout, eps},
                          "layer norm" + std::string(form_name(form)) + " " + sizes({x.dim, x.length}), 0, layout, ne,

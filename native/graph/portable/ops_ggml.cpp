@@ -1,18 +1,6 @@
 #include "graph/portable/ops_ggml.h"
 
-#include <cmath>
-
 namespace latent::graph {
-
-void timestep_embedding(double timestep, int dim, float * out, double max_period) {
-    const int half = dim / 2;
-    for (int i = 0; i < half; ++i) {
-        const double angle = timestep * std::exp(-std::log(max_period) * i / half);
-        out[i] = static_cast<float>(std::cos(angle));
-        out[half + i] = static_cast<float>(std::sin(angle));
-    }
-    if (dim % 2) out[dim - 1] = 0.0f;
-}
 
 namespace {
 
@@ -20,8 +8,8 @@ void leave_unset(ggml_tensor *, int, int, void *) {}
 
 }  // namespace
 
-OpsGgml::OpsGgml(ggml_context * nodes, ggml_context * leaves, ggml_cgraph * graph, bool cpu, const Runner::Limits & limits)
-    : nodes_(nodes), leaves_(leaves), graph_(graph), cpu_(cpu), limits_(limits) {}
+OpsGgml::OpsGgml(const GgmlGraphParts & parts, bool cpu, const Runner::Limits & limits)
+    : nodes_(parts.nodes), leaves_(parts.leaves), graph_(parts.graph), cpu_(cpu), limits_(limits) {}
 
 ggml_tensor * OpsGgml::tensor(int id) {
     if (id < 0 || static_cast<size_t>(id) >= values_.size())
@@ -137,9 +125,9 @@ ggml_tensor * OpsGgml::multiply(const Parameter * weight, const Parameter * bias
         throw Error(ErrorCode::internal, "\"" + weight->name + "\" expects " + std::to_string(weight->inner()) + " inputs, got " +
                                              std::to_string(columns->ne[0]));
     }
-    ggml_tensor * y = ggml_mul_mat(nodes_, weight->tensor, columns);
+    ggml_tensor * y = ggml_mul_mat(nodes_, tensor_of(weight), columns);
     flops_ += 2.0 * static_cast<double>(weight->inner()) * static_cast<double>(ggml_nelements(y));
-    return bias ? ggml_add_inplace(nodes_, y, bias->tensor) : y;
+    return bias ? ggml_add_inplace(nodes_, y, tensor_of(bias)) : y;
 }
 
 ggml_tensor * OpsGgml::activate(ggml_tensor * t, Activation kind) {
@@ -161,8 +149,8 @@ ggml_tensor * OpsGgml::transposed(ggml_tensor * t) {
 Map OpsGgml::group_norm(Map x, const Norm & w, const GroupNormOptions & options) {
     room(24);
     ggml_tensor * y = ggml_group_norm(nodes_, tensor(x.id), options.groups, options.eps);
-    y = ggml_mul_inplace(nodes_, y, ggml_reshape_4d(nodes_, w.weight->tensor, 1, 1, w.channels, 1));
-    y = ggml_add_inplace(nodes_, y, ggml_reshape_4d(nodes_, w.bias->tensor, 1, 1, w.channels, 1));
+    y = ggml_mul_inplace(nodes_, y, ggml_reshape_4d(nodes_, tensor_of(w.weight), 1, 1, w.channels, 1));
+    y = ggml_add_inplace(nodes_, y, ggml_reshape_4d(nodes_, tensor_of(w.bias), 1, 1, w.channels, 1));
     if (options.scale) {
         ggml_tensor * scale = ggml_reshape_4d(nodes_, tensor(options.scale.id), 1, 1, w.channels, x.batch);
         ggml_tensor * shift = ggml_reshape_4d(nodes_, tensor(options.shift.id), 1, 1, w.channels, x.batch);
@@ -246,8 +234,8 @@ Seq OpsGgml::geglu(Seq x, const Linear & w) {
 Seq OpsGgml::layer_norm(Seq x, const Norm & w, float eps) {
     room(8);
     ggml_tensor * y = ggml_norm(nodes_, tensor(x.id), eps);
-    y = ggml_mul_inplace(nodes_, y, w.weight->tensor);
-    return seq(ggml_add_inplace(nodes_, y, w.bias->tensor));
+    y = ggml_mul_inplace(nodes_, y, tensor_of(w.weight));
+    return seq(ggml_add_inplace(nodes_, y, tensor_of(w.bias)));
 }
 
 Seq OpsGgml::slice(Seq x, int64_t first, int64_t count) {
@@ -272,13 +260,13 @@ std::vector<Seq> OpsGgml::split_heads_qkv(Seq x, int heads) {
 
 Seq OpsGgml::embed(Ids ids, const Embedding & w) {
     room(4);
-    ggml_tensor * rows = ggml_get_rows(nodes_, w.weight->tensor, tensor(ids.id));
+    ggml_tensor * rows = ggml_get_rows(nodes_, tensor_of(w.weight), tensor(ids.id));
     return seq(ggml_reshape_3d(nodes_, rows, w.dim, ids.length, ids.batch));
 }
 
 Seq OpsGgml::add_positions(Seq x, const Parameter * table) {
     room(4);
-    ggml_tensor * rows = ggml_view_2d(nodes_, table->tensor, x.dim, x.length, table->tensor->nb[1], 0);
+    ggml_tensor * rows = ggml_view_2d(nodes_, tensor_of(table), x.dim, x.length, tensor_of(table)->nb[1], 0);
     return seq(ggml_add(nodes_, tensor(x.id), rows));
 }
 

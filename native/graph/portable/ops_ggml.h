@@ -6,8 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include "graph/ggml_handles.h"
 #include "graph/ops.h"
+#include "graph/portable/ggml_handles.h"
+#include "graph/portable/ggml_weights.h"
 #include "graph/runner.h"
 
 namespace latent::graph {
@@ -15,14 +16,20 @@ namespace latent::graph {
 /// Thrown inside a build when the context has no room for another node; the runner starts over with a larger one.
 struct GraphFull {};
 
+/// Where a graph is recorded: `nodes` receives the operations, `leaves` the inputs and constants (both without data).
+struct GgmlGraphParts {
+    ggml_context * nodes;
+    ggml_context * leaves;
+    ggml_cgraph * graph;
+};
+
 /// The portable home of the vocabulary: plain ggml operations, float32 activations.
 ///   Map: ne = [width, height, channels, batch], contiguous.   Seq: ne = [dim, length, batch], contiguous.
 /// Convolutions unfold their input (im2col, f32) in bands of rows of bounded size and multiply by the weight matrix, so weights
 /// may be of any type that ggml multiplies with; attention computes its scores in chunks of queries of bounded size.
 class OpsGgml : public Ops {
 public:
-    /// `nodes` receives the operations, `leaves` the inputs and constants (both without data).
-    OpsGgml(ggml_context * nodes, ggml_context * leaves, ggml_cgraph * graph, bool cpu, const Runner::Limits & limits);
+    OpsGgml(const GgmlGraphParts & parts, bool cpu, const Runner::Limits & limits);
 
     struct Constant {
         ggml_tensor * tensor;

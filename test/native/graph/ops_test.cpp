@@ -30,7 +30,7 @@ double largest_difference(const std::vector<float> & actual, const std::vector<d
 
 /// One graph over one store: builds, sets the inputs, computes, returns output "y" of the portable or the fused home.
 struct Bench {
-    explicit Bench(bool fused = false) { limits.fused = fused; }
+    explicit Bench(bool fused = false) { limits.home = fused ? "fused" : "portable"; }
 
     WeightStore store{device(), "test"};
     std::shared_ptr<MemorySource> source = std::make_shared<MemorySource>();

@@ -28,7 +28,7 @@ void check_bert(const std::string & name, const std::vector<int32_t> & ids, cons
         const graph::GraphMeasure planned = text.measure(batch, length);
         text.weights().load({});
         graph::Runner::Limits limits;
-        limits.fused = fused;
+        limits.home = fused ? "fused" : "portable";
         text.runner().set_limits(limits);
         text.forward(ids, batch, length, 0, context, JobContext{});
         CHECK(planned.bytes > 0 && planned.flops > 1e6);

@@ -114,7 +114,7 @@ TEST(unet_takes_any_size) {
         unet.runner().set_limits({});
         const auto ours = run(unet, {1, 4, h, w}, call);
         graph::Runner::Limits portable;
-        portable.fused = false;
+        portable.home = "portable";
         unet.runner().set_limits(portable);
         const auto theirs = run(unet, {1, 4, h, w}, call);
         double worst = 0, largest = 0;
@@ -263,7 +263,7 @@ void check_stage(const std::string & name, const std::string & prefix, const Jso
         const bool fast = std::string(how) == ", fast f16";
         stage.weights().plan(c.weights(prefix), fast ? WeightPolicy{Precision::fast, DType::f16} : exact);
         stage.weights().load({});
-        stage.runner().set_limits(std::string(how) == ", portable" ? graph::Runner::Limits{30000, 3000, false}
+        stage.runner().set_limits(std::string(how) == ", portable" ? graph::Runner::Limits{30000, 3000, "portable"}
                                                                    : graph::Runner::Limits{});
         stage.encode(c.input("image"), image[0], image[2], image[3], m, JobContext{});
         const double moments_bound = fast ? fast_bound() * moments.max_abs : moments.atol;

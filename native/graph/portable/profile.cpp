@@ -1,8 +1,8 @@
-#include "graph/profile.h"
+#include "graph/portable/profile.h"
 
 #include <algorithm>
 
-#include "graph/ggml_handles.h"
+#include "graph/portable/ggml_handles.h"
 
 namespace latent::graph {
 namespace {

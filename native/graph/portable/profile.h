@@ -5,18 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "graph/op_time.h"
+
 struct ggml_cgraph;
 
 namespace latent::graph {
-
-/// What one kind of operation took, over all graphs that ran while a profile was on.
-struct OpTime {
-    std::string label;  // the operation and its sizes: "conv 3x3 320>320 64x64"; ggml's name for plain ggml operations
-    int64_t calls = 0;
-    double milliseconds = 0;  // of all calls
-    double fastest = 0;       // milliseconds of the fastest call: what remains on a busy machine
-    double flops = 0;         // 2 per multiply-add; 0 where operations have none to speak of
-};
 
 /// Times node by node, for `latent bench --profile`. Used by the one thread that walks a graph.
 class Profile {

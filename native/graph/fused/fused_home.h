@@ -1,0 +1,10 @@
+#pragma once
+
+#include "graph/home.h"
+
+namespace latent::graph {
+
+/// Our kernels on the CPU (OpsCpu), and weights packed for products in 8-bit integers.
+const Home & fused_home();
+
+}  // namespace latent::graph
