@@ -298,7 +298,7 @@ TEST(bands_free_their_memory) {
     source->done();
     store.plan(source, exact_policy);
     Runner runner(device, store, "convs");
-    runner.set_limits({1 << 20, 1 << 20, false});
+    runner.set_limits({1 << 20, 1 << 20, "portable"});
     const int64_t side = 256;
     const GraphMeasure measured = runner.measure([&](Ops & ops) {
         Map x = ops.input_map("x", side, side, 16, 1);
@@ -320,7 +320,7 @@ TEST(many_nodes) {
     source->done();
     store.plan(source, exact_policy);
     Runner runner(device, store, "convs");
-    runner.set_limits({1, 1, false});
+    runner.set_limits({1, 1, "portable"});
     const auto rows = [&](int64_t height) {
         return runner.measure(
             [&, height](Ops & ops) { ops.output("y", ops.conv(ops.input_map("x", 1, height, 1, 1), layer, {})); });

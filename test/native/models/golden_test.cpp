@@ -150,7 +150,7 @@ TEST(sd1_unet) {
            c.expected("eps_text").atol);
 
     // Small bounds force bands of rows and chunks of queries everywhere.
-    unet.runner().set_limits({40000, 40000, false});  // the portable home, its bands and chunks
+    unet.runner().set_limits({40000, 40000, "portable"});  // the portable home, its bands and chunks
     within("sd1 eps, portable", golden::max_difference(run(unet, c.shape("x"), call), c.expected("eps")), c.expected("eps").atol);
     unet.runner().set_limits({});
 
