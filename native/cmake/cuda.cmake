@@ -1,0 +1,77 @@
+# latent-cuda.so (.dll): the CUDA engine, compiled by nvcc, cudart linked in, one exported function. Asked for by -DLATENT_CUDA=ON; the rest of
+# the build does not know it. nvcc is driven by plain commands: CMake's own CUDA support would want a toolkit at every configuration.
+option(LATENT_CUDA "Build the CUDA engine, latent-cuda.so (needs nvcc 12.8 or newer)" OFF)
+set(LATENT_CUDA_ARCHITECTURES "80;86;89;90;100;120" CACHE STRING "Compute capabilities that get machine code; the last one gets PTX too")
+
+# Compiles sources with nvcc; `out` becomes the list of objects.
+function(latent_nvcc_objects folder out)
+  set(objects "")
+  foreach(source IN LISTS ARGN)
+    get_filename_component(name "${source}" NAME_WE)
+    set(object "${CMAKE_CURRENT_BINARY_DIR}/${folder}/${name}${CMAKE_CXX_OUTPUT_EXTENSION}")
+    add_custom_command(OUTPUT "${object}"
+      COMMAND "${CMAKE_COMMAND}" -E make_directory "${CMAKE_CURRENT_BINARY_DIR}/${folder}"
+      COMMAND "${LATENT_NVCC}" ${flags} -x cu -c "${source}" -o "${object}"
+      DEPENDS "${source}" ${headers} COMMENT "nvcc ${name}.cpp" VERBATIM)
+    list(APPEND objects "${object}")
+  endforeach()
+  set(${out} "${objects}" PARENT_SCOPE)
+endfunction()
+
+function(latent_cuda_module)
+  find_program(LATENT_NVCC nvcc HINTS "$ENV{CUDA_PATH}/bin" "$ENV{CUDA_HOME}/bin" /usr/local/cuda/bin)
+  if(NOT LATENT_NVCC)
+    message(FATAL_ERROR "LATENT_CUDA is on, but nvcc was not found. Install the CUDA toolkit, set CUDA_PATH, or configure without LATENT_CUDA.")
+  endif()
+  set(code "")
+  foreach(architecture IN LISTS LATENT_CUDA_ARCHITECTURES)
+    list(APPEND code -gencode "arch=compute_${architecture},code=sm_${architecture}")
+  endforeach()
+  list(GET LATENT_CUDA_ARCHITECTURES -1 last)
+  list(APPEND code -gencode "arch=compute_${last},code=compute_${last}")
+  if(MSVC)
+    set(host -Xcompiler=/EHsc,/utf-8,/O2,/MT)
+    set(hidden "")
+  else()
+    set(host -Xcompiler=-fPIC,-fvisibility=hidden)
+    set(hidden -Xlinker=--exclude-libs=ALL)
+    if(LATENT_STATIC_RUNTIME)
+      list(APPEND hidden -Xcompiler=-static-libstdc++,-static-libgcc)
+    endif()
+  endif()
+  set(tests "${PROJECT_SOURCE_DIR}/test/native/cuda")
+  set(flags -std=c++17 -O3 ${code} ${host} "-I${PROJECT_SOURCE_DIR}/native" "-I${tests}" "-I${PROJECT_SOURCE_DIR}/test/native")
+
+  file(GLOB headers CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/native/cuda/*.h" "${tests}/*.h" "${tests}/bench/*.h")
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/native/cuda/*.cpp")
+  latent_nvcc_objects(cuda objects ${sources})
+  set(library "${LATENT_ADDON_DIR}/latent-cuda${CMAKE_SHARED_LIBRARY_SUFFIX}")
+  add_custom_command(OUTPUT "${library}"
+    COMMAND "${CMAKE_COMMAND}" -E make_directory "${LATENT_ADDON_DIR}"
+    COMMAND "${LATENT_NVCC}" -shared -cudart static ${hidden} -o "${library}" ${objects}
+    DEPENDS ${objects} COMMENT "Linking latent-cuda" VERBATIM)
+  add_custom_target(latent_cuda ALL DEPENDS "${library}")
+
+  # For a GPU: the tests of the host shim, and the benchmark of scripts/gpu-check.sh. Built by name alone.
+  file(GLOB test_sources CONFIGURE_DEPENDS "${tests}/*.cpp")
+  file(GLOB bench_sources CONFIGURE_DEPENDS "${tests}/bench/*.cpp")
+  latent_nvcc_objects(cuda-test test_objects ${test_sources})
+  latent_nvcc_objects(cuda-bench bench_objects ${bench_sources})
+  set(bench_objects ${bench_objects} ${test_objects})
+  list(FILTER bench_objects INCLUDE REGEX "cuda-bench/|stored_weights")
+  foreach(program test gpu_bench)
+    set(own ${bench_objects})
+    if(program STREQUAL "test")
+      set(program test_cuda_device)
+      set(own ${test_objects})
+    endif()
+    set(file "${CMAKE_CURRENT_BINARY_DIR}/${program}${CMAKE_EXECUTABLE_SUFFIX}")
+    add_custom_command(OUTPUT "${file}" COMMAND "${LATENT_NVCC}" -cudart static -o "${file}" ${objects} ${own}
+      DEPENDS ${objects} ${own} COMMENT "Linking ${program}" VERBATIM)
+    add_custom_target(${program} DEPENDS "${file}")
+  endforeach()
+endfunction()
+
+if(LATENT_CUDA)
+  latent_cuda_module()
+endif()

@@ -1,0 +1,73 @@
+#!/usr/bin/env node
+/**
+ * What nvcc's assembler says of the CUDA kernels: registers, stack, spills. Fails where a kernel spills or has a stack frame, which on a GPU means that
+ * its sums are in memory. Skipped where nvcc is not installed. Usage: node scripts/check-cuda.mjs [compute capability, 80 by default] [FILE...]
+ */
+import { spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { main, onPath, root } from './build-native.mjs'
+
+const folder = path.join(root, 'native', 'cuda')
+
+/** Names of kernels as C++ writes them, without the namespace. */
+function demangle(names) {
+  const { stdout, status } = spawnSync('c++filt', { input: names.join('\n'), encoding: 'utf8' })
+  const plain = status === 0 ? stdout.trimEnd().split('\n') : names
+  return plain.map((name) => name.replaceAll(/latent::cuda::|\(anonymous namespace\)::|^void |\(latent.*|\(\w+Args\)$/g, ''))
+}
+
+function resources(file, capability) {
+  const target = `arch=compute_${capability},code=sm_${capability}`
+  const object = path.join(tmpdir(), `latent-cuda-check-${process.pid}.o`)
+  const { status, stderr } = spawnSync(
+    'nvcc',
+    [
+      '-std=c++17',
+      '-O3',
+      '-x',
+      'cu',
+      '-gencode',
+      target,
+      '-Xptxas',
+      '-v',
+      `-I${path.join(root, 'native')}`,
+      '-c',
+      path.join(folder, file),
+      '-o',
+      object,
+    ],
+    { encoding: 'utf8' },
+  )
+  if (status !== 0) throw new Error(`nvcc refused ${file}:\n${stderr}`)
+  const kernels = []
+  for (const line of stderr.split('\n')) {
+    const entry = /Compiling entry function '([^']+)'/.exec(line)
+    if (entry) kernels.push({ name: entry[1], stack: 0, spills: 0, registers: 0 })
+    const kernel = kernels.at(-1)
+    const frame = /(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads/.exec(line)
+    if (kernel && frame) [kernel.stack, kernel.spills] = [Number(frame[1]), Number(frame[2]) + Number(frame[3])]
+    const used = /Used (\d+) registers/.exec(line)
+    if (kernel && used) kernel.registers = Number(used[1])
+  }
+  const names = demangle(kernels.map((kernel) => kernel.name))
+  return kernels.map((kernel, index) => ({ ...kernel, name: names[index] }))
+}
+
+await main(() => {
+  if (!onPath('nvcc')) {
+    console.log('cuda kernels: skipped, nvcc is not installed')
+    return
+  }
+  const [capability = '80', ...given] = process.argv.slice(2)
+  const sources = readdirSync(folder).filter(
+    (name) => name.endsWith('.cpp') && /__global__|product_kernel\.h/.test(readFileSync(path.join(folder, name), 'utf8')),
+  )
+  const kernels = (given.length > 0 ? given : sources).flatMap((file) => resources(file, capability))
+  for (const { name, registers, stack, spills } of kernels)
+    console.log(`${String(registers).padStart(3)} registers, stack ${stack}, spills ${spills}: ${name}`)
+  const bad = kernels.filter((kernel) => kernel.stack > 0 || kernel.spills > 0)
+  console.log(`cuda kernels: ${kernels.length} for sm_${capability}, ${bad.length} with a stack frame or spills`)
+  if (kernels.length === 0 || bad.length > 0) throw new Error('a kernel keeps its numbers in memory, or none was found')
+})
