@@ -46,7 +46,7 @@ DpmPlan plan_dpm(Setup & setup, bool zero_final, bool zero_allowed) {
     if (!options.sigmas.empty() || !curve.empty()) {
         sigmas = options.sigmas;
         if (sigmas.empty())
-            sigmas = make_sigmas(curve == "lu_lambdas" ? "exponential" : curve, ScheduleDialect::k, table, start.schedule_steps);
+            sigmas = make_levels(curve == "lu_lambdas" ? "exponential" : curve, ScheduleDialect::k, table, start.schedule_steps);
         if (sigmas.back() == 0) sigmas.pop_back();
         for (const double sigma : sigmas)
             plan.timesteps.push_back(whole(table.timestep_at(sigma), options.sigmas.empty() ? curve : ""));

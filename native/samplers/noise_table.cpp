@@ -10,6 +10,8 @@ namespace latent::samplers {
 
 namespace {
 
+const double abar_of_sigma_4096 = std::ldexp(1.0, -24);
+
 // torch.linspace in float32: the second half counts from the end.
 std::vector<double> linspace32(double first, double last, int n) {
     const float start = static_cast<float>(first), end = static_cast<float>(last);
@@ -58,10 +60,30 @@ std::vector<double> checked_betas(const NoiseSchedule & schedule, bool single) {
         throw Error(ErrorCode::invalid_argument, "The noise schedule needs 2 to 100000 timesteps and betas above 0");
     }
     const std::vector<double> betas = schedule.betas.empty() ? named_betas(schedule, single) : schedule.betas;
-    for (const double beta : betas)
-        if (!(beta > 0) || !(beta < 1))
-            throw Error(ErrorCode::invalid_argument, "A beta of the noise schedule lies outside 0..1: " + std::to_string(beta));
+    for (size_t i = 0; i < betas.size(); ++i) {
+        // A last beta of 1 is how a schedule of zero terminal SNR is stored.
+        const bool ends_at_zero = betas[i] == 1 && i + 1 == betas.size();
+        if (!(betas[i] > 0) || !(betas[i] < 1 || ends_at_zero))
+            throw Error(ErrorCode::invalid_argument, "Beta " + std::to_string(i) + " of the noise schedule is " +
+                                                         std::to_string(betas[i]) + "; betas lie above 0 and below 1");
+    }
     return betas;
+}
+
+// What every formula takes for granted: levels above 0, rising, finite except for a last one of zero SNR.
+void check_levels(const NoiseTable & table) {
+    for (size_t t = 0; t < table.sigmas.size(); ++t) {
+        const double sigma = table.sigmas[t];
+        if (!(sigma > 0) || (t > 0 && sigma < table.sigmas[t - 1]))
+            throw Error(ErrorCode::invalid_argument,
+                        "The betas of the noise schedule are too small: the noise level at timestep " + std::to_string(t) +
+                            " cannot be told from the one before");
+        if (std::isinf(sigma) && t + 1 < table.sigmas.size())
+            throw Error(ErrorCode::invalid_argument,
+                        "The betas of the noise schedule are too large: nothing of the picture is "
+                        "left at timestep " +
+                            std::to_string(t) + ", before the last one");
+    }
 }
 
 // Lin et al. 2023, algorithm 1: shift sqrt(abar) so that the last is 0 and scale so that the first stays.
@@ -90,7 +112,9 @@ NoiseTable make_noise_table(const NoiseSchedule & schedule, TableArithmetic arit
         rescale_to_zero_snr(table.alphas_cumprod);
         for (size_t i = 1; i < table.betas.size(); ++i)
             table.betas[i] = 1 - table.alphas_cumprod[i] / table.alphas_cumprod[i - 1];
-        if (terminal == TerminalSnr::sigma_4096) table.alphas_cumprod.back() = std::ldexp(1.0, -24);
+    }
+    if (static_cast<float>(table.alphas_cumprod.back()) == 0) {
+        if (terminal == TerminalSnr::sigma_4096) table.alphas_cumprod.back() = abar_of_sigma_4096;
         if (terminal == TerminalSnr::sigma_4518) table.alphas_cumprod.back() = 4.8973451890853435e-08;
     }
     for (double & abar : table.alphas_cumprod) {
@@ -100,6 +124,16 @@ NoiseTable make_noise_table(const NoiseSchedule & schedule, TableArithmetic arit
         table.sigmas.push_back(std::sqrt((1.0f - narrow) / narrow));
         table.log_sigmas.push_back(static_cast<float>(std::log(table.sigmas.back())));
     }
+    check_levels(table);
+    return table;
+}
+
+NoiseTable NoiseTable::with_finite_end() const {
+    NoiseTable table = *this;
+    if (!std::isinf(sigma_max())) return table;
+    table.alphas_cumprod.back() = abar_of_sigma_4096;
+    table.sigmas.back() = zero_snr_sigma;
+    table.log_sigmas.back() = static_cast<float>(std::log(zero_snr_sigma));
     return table;
 }
 
@@ -127,7 +161,7 @@ double NoiseTable::timestep_at(double sigma) const {
     size_t low = above == log_sigmas.begin() ? 0 : static_cast<size_t>(above - log_sigmas.begin()) - 1;
     low = std::min(low, log_sigmas.size() - 2);
     const double a = log_sigmas[low], b = log_sigmas[low + 1];
-    const double w = std::isfinite(b) ? std::clamp((a - target) / (a - b), 0.0, 1.0) : 0.0;
+    const double w = std::isfinite(b) && b > a ? std::clamp((a - target) / (a - b), 0.0, 1.0) : 0.0;
     return (1 - w) * static_cast<double>(low) + w * static_cast<double>(low + 1);
 }
 

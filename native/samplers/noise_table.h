@@ -19,6 +19,9 @@ enum class TerminalSnr {
     sigma_4518,  // 4.897e-8 (web UIs)
 };
 
+/// The noise level in sigma space that stands for zero signal-to-noise ratio, where it has to be a number: diffusers' choice.
+constexpr double zero_snr_sigma = 4096;
+
 /// The discrete noise schedule of training and the way between timesteps and noise levels (Karras et al. 2022, k-diffusion
 /// external.py).
 struct NoiseTable {
@@ -43,9 +46,12 @@ struct NoiseTable {
     double sigma_linear(double timestep) const;
     /// abar at an integer timestep; out of range throws invalid_argument.
     double abar(int timestep) const;
+    /// The same with an infinite last sigma replaced by zero_snr_sigma, for formulas that compute with levels.
+    NoiseTable with_finite_end() const;
 };
 
-/// Throws invalid_argument for unknown beta schedules, fewer than 2 timesteps or betas outside (0, 1).
+/// Throws invalid_argument for unknown beta schedules, fewer than 2 timesteps, betas outside (0, 1) (the last may be 1: zero
+/// terminal SNR), and betas whose noise levels leave the range of float32.
 NoiseTable make_noise_table(const NoiseSchedule & schedule, TableArithmetic arithmetic, TerminalSnr terminal);
 
 }  // namespace latent::samplers

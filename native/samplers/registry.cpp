@@ -151,14 +151,10 @@ Names parameters_of(const Entry & entry) {
 std::unique_ptr<Solver> make_solver(const SolverOptions & options) {
     Parameters parameters(options.extra, options.sampler);
     auto solver = build(options, parameters);
-    for (const Evaluation & at : solver->evaluations())
-        if (std::isinf(at.sigma) && (options.prediction == Prediction::eps || options.sampler == "plms"))
-            throw Error(ErrorCode::invalid_argument,
-                        "Sampler \"" + options.sampler +
-                            "\" cannot start at zero signal-to-noise ratio with this prediction: the schedule needs v or sample "
-                            "prediction, or a spacing that leaves the last timestep out");
-    if (solver->evaluations().empty())
-        throw Error(ErrorCode::internal, "Sampler \"" + options.sampler + "\" made an empty schedule");
+    bool sound = !solver->evaluations().empty();
+    for (const Evaluation & at : solver->evaluations()) sound = sound && std::isfinite(at.sigma) && std::isfinite(at.timestep);
+    for (const double sigma : solver->sigmas()) sound = sound && std::isfinite(sigma);
+    if (!sound) throw Error(ErrorCode::internal, "Sampler \"" + options.sampler + "\" made an empty or infinite schedule");
     return solver;
 }
 

@@ -264,4 +264,22 @@ std::vector<double> make_sigmas(const std::string & name, ScheduleDialect dialec
     return formula->second({dialect, table, steps, range});
 }
 
+std::vector<double> make_full_sigmas(const std::string & name, ScheduleDialect dialect, const NoiseTable & table, int steps,
+                                     const ScheduleRange & range) {
+    std::vector<double> sigmas = make_sigmas(name, dialect, table, steps, range);
+    if (sigmas.size() <= static_cast<size_t>(steps))
+        throw Error(ErrorCode::invalid_argument, "The schedule \"" + name + "\" has " + std::to_string(sigmas.size() - 1) +
+                                                     " steps at most, not " + std::to_string(steps));
+    return sigmas;
+}
+
+std::vector<double> make_levels(const std::string & name, ScheduleDialect dialect, const NoiseTable & table, int steps,
+                                const ScheduleRange & range) {
+    // The web UI's list has its last level in the place of 0; ComfyUI's has `steps` levels above it.
+    std::vector<double> sigmas =
+        make_full_sigmas(name, name == "kl_optimal" ? ScheduleDialect::comfy : dialect, table, steps, range);
+    sigmas.pop_back();
+    return sigmas;
+}
+
 }  // namespace latent::samplers

@@ -26,6 +26,14 @@ struct ScheduleRange {
 std::vector<double> make_sigmas(const std::string & name, ScheduleDialect dialect, const NoiseTable & table, int steps,
                                 const ScheduleRange & range = {});
 
+/// The same, but a schedule that has fewer than `steps` steps throws invalid_argument (turbo has ten).
+std::vector<double> make_full_sigmas(const std::string & name, ScheduleDialect dialect, const NoiseTable & table, int steps,
+                                     const ScheduleRange & range = {});
+
+/// The levels of the steps without the final one, for samplers that choose that themselves. Same errors as make_full_sigmas.
+std::vector<double> make_levels(const std::string & name, ScheduleDialect dialect, const NoiseTable & table, int steps,
+                                const ScheduleRange & range = {});
+
 /// True for names that make_sigmas knows (the timestep spacings are not among them).
 bool is_sigma_schedule(const std::string & name);
 

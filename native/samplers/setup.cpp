@@ -27,6 +27,15 @@ void check_count(int steps, int train) {
                     "A spacing of " + std::to_string(train) + " timesteps has no " + std::to_string(steps) + " steps");
 }
 
+// Descending whole timesteps of which rounding may have made some equal: moves those apart, to their nearest neighbours.
+std::vector<double> distinct(std::vector<double> timesteps, int train) {
+    check_count(static_cast<int>(timesteps.size()), train);
+    double lowest = 0, above = train;
+    for (double & t : timesteps) t = above = std::min(t, above - 1);
+    for (size_t i = timesteps.size(); i-- > 0; lowest = timesteps[i] + 1) timesteps[i] = std::max(timesteps[i], lowest);
+    return timesteps;
+}
+
 // numpy.arange(train, 0, -train / steps), rounded, minus one; never more than `steps` values.
 std::vector<double> trailing(int steps, int train) {
     const double stride = static_cast<double>(train) / steps;
@@ -39,7 +48,7 @@ std::vector<double> trailing(int steps, int train) {
 
 std::vector<double> spaced_timesteps(const std::string & spacing, int steps, int train, int offset) {
     check_count(steps, train);
-    if (spacing == "trailing") return trailing(steps, train);
+    if (spacing == "trailing") return distinct(trailing(steps, train), train);
     std::vector<double> out;
     for (int i = steps - 1; i >= 0; --i) {
         if (spacing == "linspace")
@@ -49,12 +58,12 @@ std::vector<double> spaced_timesteps(const std::string & spacing, int steps, int
         else
             unknown_spacing(spacing);
     }
-    return out;
+    return spacing == "leading" ? distinct(std::move(out), train) : out;
 }
 
 std::vector<double> dpm_spaced_timesteps(const std::string & spacing, int steps, int train, int offset) {
     check_count(steps, train);
-    if (spacing == "trailing") return trailing(steps, train);
+    if (spacing == "trailing") return distinct(trailing(steps, train), train);
     std::vector<double> out;
     for (int i = steps; i >= 1; --i) {
         if (spacing == "linspace")
@@ -64,7 +73,7 @@ std::vector<double> dpm_spaced_timesteps(const std::string & spacing, int steps,
         else
             unknown_spacing(spacing);
     }
-    return out;
+    return distinct(std::move(out), train);
 }
 
 void drop_repeats(std::vector<double> & sigmas, std::vector<double> & timesteps) {
@@ -89,7 +98,8 @@ std::vector<int> compvis_timesteps(bool quad, int steps, int train) {
         return out;
     }
     const int stride = std::max(train / steps, 1);
-    for (int t = 0; t < train; t += stride) out.push_back(std::min(t + 1, train - 1));
+    // The reference's list may reach beyond the last timestep, where it then fails.
+    for (int t = 1; t < train; t += stride) out.push_back(t);
     return out;
 }
 
@@ -105,25 +115,30 @@ std::vector<int> whole_timesteps(Setup & setup, const NoiseTable & table, int st
     const std::string schedule =
         setup.parameters.choice("timestep_spacing", setup.schedule.c_str(), {"leading", "trailing", "linspace"});
     stride = 0;
+    if (options.timesteps.empty() && options.sigmas.empty()) {
+        if (schedule == "ddim_uniform" || schedule == "quad") {
+            // Quadratic lists of many steps visit the lowest timestep twice, as the reference does.
+            const std::vector<int> ascending = compvis_timesteps(schedule == "quad", steps, train);
+            return {ascending.rbegin(), ascending.rend()};
+        }
+        if (!is_sigma_schedule(schedule)) stride = std::max(train / steps, 1);
+    }
     std::vector<double> out = options.timesteps;
-    if (out.empty() && !options.sigmas.empty()) {
-        for (const double sigma : options.sigmas)
-            if (sigma > 0) out.push_back(table.nearest_log(sigma));
-    } else if (out.empty() && (schedule == "ddim_uniform" || schedule == "quad")) {
-        const std::vector<int> ascending = compvis_timesteps(schedule == "quad", steps, train);
-        out.assign(ascending.rbegin(), ascending.rend());
-    } else if (out.empty() && is_sigma_schedule(schedule)) {
-        const ScheduleDialect dialect = setup.is("comfy") ? ScheduleDialect::comfy : ScheduleDialect::k;
-        for (const double sigma : make_sigmas(schedule, dialect, table, steps))
-            if (sigma > 0) out.push_back(table.nearest_log(sigma));
+    if (out.empty() && (!options.sigmas.empty() || is_sigma_schedule(schedule))) {
+        const NoiseTable levels = table.with_finite_end();
+        const std::vector<double> sigmas =
+            options.sigmas.empty() ? make_levels(schedule, ScheduleDialect::k, levels, steps) : options.sigmas;
+        for (const double sigma : sigmas)
+            if (sigma > 0) out.push_back(levels.nearest_log(sigma));
     } else if (out.empty()) {
         out = spaced_timesteps(schedule, steps, train, offset);
-        stride = std::max(train / steps, 1);
     }
+    for (double & t : out) t = std::nearbyint(t);
+    if (!options.timesteps.empty() && (out.front() >= train))
+        throw Error(ErrorCode::invalid_argument, "Custom timestep " + std::to_string(static_cast<int>(out.front())) +
+                                                     " lies outside the schedule of " + std::to_string(train) + " timesteps");
     std::vector<int> whole;
-    for (const double t : out) whole.push_back(static_cast<int>(std::nearbyint(t)));
-    // Levels that share a timestep are one step.
-    if (stride == 0) whole.erase(std::unique(whole.begin(), whole.end()), whole.end());
+    for (const double t : distinct(std::move(out), train)) whole.push_back(static_cast<int>(t));
     return whole;
 }
 

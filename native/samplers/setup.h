@@ -26,7 +26,8 @@ struct Setup {
 
 using Factory = std::unique_ptr<Solver> (*)(Setup & setup);
 
-/// diffusers' three spacings over `train` timesteps, descending. `leading` adds `offset`. Values are whole except for linspace.
+/// diffusers' three spacings over `train` timesteps: `steps` of them, descending. `leading` adds `offset`. Values are whole
+/// except for linspace.
 std::vector<double> spaced_timesteps(const std::string & spacing, int steps, int train, int offset);
 /// The spacings of DPM-Solver, UniPC and DEIS, which place one more point and drop it.
 std::vector<double> dpm_spaced_timesteps(const std::string & spacing, int steps, int train, int offset);
@@ -36,7 +37,8 @@ std::vector<int> compvis_timesteps(bool quad, int steps, int train);
 std::vector<double> ays_timesteps(bool sdxl);
 
 /// Timestep list of the solvers that work on whole timesteps (DDIM, DDPM, PNDM), descending, for setup.schedule or custom
-/// timesteps or sigmas. `stride` is set to train / steps where the reference finds the previous timestep by subtraction, else 0.
+/// timesteps or sigmas. Levels that share a timestep are moved to neighbouring ones, so that there are as many steps as asked
+/// for. `stride` is set to train / steps where the reference finds the previous timestep by subtraction, else 0.
 std::vector<int> whole_timesteps(Setup & setup, const NoiseTable & table, int steps, int & stride);
 
 /// Drops levels that do not lie below the one before (rounding makes repeats in long schedules), with their timesteps; a final

@@ -43,7 +43,7 @@ void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, ScheduleRange 
         const std::vector<double> spaced = spaced_timesteps(spacing, steps, train, offset);
         if (std::isnan(range.sigma_max)) range.sigma_max = plan.table.sigma_linear(spaced.front());
         if (std::isnan(range.sigma_min)) range.sigma_min = plan.table.sigma_linear(spaced.back());
-        plan.sigmas = custom.sigmas.empty() ? make_sigmas(curve, ScheduleDialect::k, plan.table, steps, range) : custom.sigmas;
+        plan.sigmas = custom.sigmas.empty() ? make_levels(curve, ScheduleDialect::k, plan.table, steps, range) : custom.sigmas;
         if (plan.sigmas.back() == 0) plan.sigmas.pop_back();
         for (const double sigma : plan.sigmas) {
             const double t = plan.timestep_of(sigma);
@@ -79,7 +79,7 @@ void k_levels(Setup & setup, SigmaPlan & plan, int steps, const ScheduleRange & 
         for (const double t : options.timesteps) plan.sigmas.push_back(plan.table.sigma_at(t));
         plan.sigmas.push_back(0);
     } else {
-        plan.sigmas = make_sigmas(setup.schedule, dialect, plan.table, steps, range);
+        plan.sigmas = make_full_sigmas(setup.schedule, dialect, plan.table, steps, range);
     }
     for (size_t i = 0; i + 1 < plan.sigmas.size(); ++i) plan.timesteps.push_back(plan.timestep_of(plan.sigmas[i]));
     const double top = plan.sigmas.front();

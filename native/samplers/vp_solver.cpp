@@ -50,7 +50,15 @@ void Clip::apply(Span<float> x0, size_t row) const {
     }
 }
 
+void refuse_zero_snr(const std::string & sampler) {
+    throw Error(ErrorCode::invalid_argument,
+                "Sampler \"" + sampler +
+                    "\" cannot start at zero signal-to-noise ratio with this prediction: the schedule needs v or sample "
+                    "prediction, or a spacing that leaves the last timestep out");
+}
+
 void VpSolver::add_evaluation(double timestep, Level level, int step, bool ends_step) {
+    if (level.alpha <= 0 && prediction_ == Prediction::eps) refuse_zero_snr(sampler_);
     evaluations_.push_back({timestep, level.ratio(), step, ends_step});
     levels_.push_back(level);
 }

@@ -11,7 +11,8 @@ struct Level {
     double alpha = 1, sigma = 0;
     static Level from_abar(double abar);
     static Level from_sigma(double sigma);  // of sigma space, sigma / alpha here
-    double ratio() const { return sigma / alpha; }
+    /// The level in sigma space; zero_snr_sigma where nothing of the picture is left.
+    double ratio() const { return alpha > 0 ? sigma / alpha : zero_snr_sigma; }
     /// Half the log signal-to-noise ratio.
     double lambda() const;
 };
@@ -36,8 +37,9 @@ public:
 
 protected:
     VpSolver(const SolverOptions & options, const Clip & clip)
-        : prediction_(options.prediction), clip_(clip), row_(options.row) {}
+        : prediction_(options.prediction), clip_(clip), row_(options.row), sampler_(options.sampler) {}
 
+    /// Throws invalid_argument at zero SNR with eps prediction, which says nothing of the picture there.
     void add_evaluation(double timestep, Level level, int step, bool ends_step);
     /// Sets sigmas() from the levels of the steps' first evaluations and the final level.
     void set_sigmas(Level final_level);
@@ -51,6 +53,12 @@ protected:
     size_t row_;
     std::vector<Level> levels_;  // per evaluation
     std::vector<float> x0_, eps_, noise_;
+
+private:
+    std::string sampler_;
 };
+
+/// Refuses an evaluation at zero SNR where the output cannot be turned into an estimate of the picture.
+[[noreturn]] void refuse_zero_snr(const std::string & sampler);
 
 }  // namespace latent::samplers

@@ -55,11 +55,13 @@ std::unique_ptr<Solver> make_ddpm(Setup & setup) {
     std::vector<int> timesteps = whole_timesteps(setup, table, start.schedule_steps, stride);
     const size_t run = std::min(static_cast<size_t>(start.schedule_steps - start.first), timesteps.size());
     if (setup.options.image_to_image) timesteps.erase(timesteps.begin(), timesteps.end() - static_cast<ptrdiff_t>(run));
+    // Every step goes to the next timestep of the list. CompVis runs stretches of consecutive timesteps, which end one below.
+    const int last =
+        compvis && timesteps.front() - timesteps.back() + 1 == static_cast<int>(timesteps.size()) ? timesteps.back() - 1 : -1;
     std::vector<DdpmSolver::Step> steps;
     for (size_t k = 0; k < timesteps.size(); ++k) {
-        const int t = timesteps[k];
-        const int previous = compvis ? t - 1 : stride > 0 ? t - stride : k + 1 < timesteps.size() ? timesteps[k + 1] : -1;
-        steps.push_back({t, table.abar(t), previous >= 0 ? table.abar(previous) : 1});
+        const int t = timesteps[k], next = k + 1 < timesteps.size() ? timesteps[k + 1] : last;
+        steps.push_back({t, table.abar(t), next >= 0 ? table.abar(next) : 1});
     }
     const std::string variance =
         setup.parameters.choice("variance_type", "fixed_small", {"fixed_small", "fixed_small_log", "fixed_large"});

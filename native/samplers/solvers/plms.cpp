@@ -33,8 +33,10 @@ class PlmsSolver : public Cloneable<PlmsSolver, VpSolver> {
 public:
     PlmsSolver(const SolverOptions & options, const NoiseTable & table, const std::vector<Move> & moves, bool raw_history)
         : Cloneable(options, Clip()), moves_(moves), raw_history_(raw_history) {
-        for (const Move & move : moves)
+        for (const Move & move : moves) {
+            if (move.abar <= 0) refuse_zero_snr(options.sampler);  // every prediction is divided by the level
             add_evaluation(move.timestep, Level::from_abar(table.abar(move.timestep)), move.step, move.ends_step);
+        }
         set_sigmas(Level::from_abar(moves.back().abar_next));
     }
 
