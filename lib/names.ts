@@ -16,11 +16,13 @@ export const samplerNames = [
   'dpmpp_2m',
   'dpmpp_2m_sde',
   'dpmpp_3m_sde',
+  'dpm_adaptive',
   'dpm_fast',
   'dpm_solver',
   'dpm_solver_single',
   'unipc',
   'deis',
+  'sa_solver',
   'lcm',
   'tcd',
 ] as const

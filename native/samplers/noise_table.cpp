@@ -71,10 +71,12 @@ std::vector<double> checked_betas(const NoiseSchedule & schedule, bool single) {
 }
 
 // What every formula takes for granted: levels above 0, rising, finite except for a last one of zero SNR.
+// The finite stand-in for that one may lie below its neighbour.
 void check_levels(const NoiseTable & table) {
     for (size_t t = 0; t < table.sigmas.size(); ++t) {
         const double sigma = table.sigmas[t];
-        if (!(sigma > 0) || (t > 0 && sigma < table.sigmas[t - 1]))
+        const bool falls = t > 0 && t + 1 < table.sigmas.size() && sigma < table.sigmas[t - 1];
+        if (!(sigma > 0) || falls)
             throw Error(ErrorCode::invalid_argument,
                         "The betas of the noise schedule are too small: the noise level at timestep " + std::to_string(t) +
                             " cannot be told from the one before");

@@ -39,11 +39,13 @@ const std::vector<Entry> & entries() {
         {"dpmpp_2m", "DPM++ 2M", "karras", "linspace", sigma, false, make_dpmpp_2m},
         {"dpmpp_2m_sde", "DPM++ 2M SDE", "karras", "linspace", {"k", "comfy", "diffusers"}, true, make_dpmpp_2m_sde},
         {"dpmpp_3m_sde", "DPM++ 3M SDE", "exponential", "linspace", k_only, true, make_dpmpp_3m_sde},
+        {"dpm_adaptive", "DPM adaptive", "karras", "linspace", k_only, false, make_dpm_adaptive},
         {"dpm_fast", "DPM fast", "karras", "linspace", k_only, false, make_dpm_fast},
         {"dpm_solver", "DPM-Solver multistep", "linspace", "linspace", steps, false, make_dpm_solver},
         {"dpm_solver_single", "DPM-Solver singlestep", "linspace", "linspace", diffusers, false, make_dpm_solver_single},
         {"unipc", "UniPC", "linspace", "linspace", diffusers, false, make_unipc},
         {"deis", "DEIS", "linspace", "linspace", diffusers, false, make_deis},
+        {"sa_solver", "SA-Solver", "linspace", "linspace", diffusers, true, make_sa_solver},
         {"lcm", "LCM", "leading", "leading", diffusers, true, make_lcm},
         {"tcd", "TCD", "leading", "leading", diffusers, true, make_tcd},
     };
@@ -79,7 +81,28 @@ std::string choose_dialect(const Entry & entry, const SolverOptions & options) {
     return entry.dialects.front();
 }
 
+bool in_sigma_space(const Entry & entry) {
+    return entry.dialects.front() == "k";
+}
+
+// What EDM's networks can be run with: formulas of the range alone. The others look levels up in a table of training timesteps.
+std::string choose_edm_schedule(const Entry & entry, const SolverOptions & options) {
+    const Names known = {"karras", "exponential", "polyexponential", "beta", "kl_optimal", "linear_quadratic"};
+    if (!in_sigma_space(entry))
+        throw Error(ErrorCode::invalid_argument,
+                    "Sampler \"" + options.sampler +
+                        "\" cannot run a network with EDM's preconditioning: use one in sigma space, "
+                        "such as euler or dpmpp_2m");
+    if (!options.timesteps.empty())
+        throw Error(ErrorCode::invalid_argument, "A network with EDM's preconditioning has no timesteps: give sigmas");
+    if (options.schedule.empty() || options.schedule == "custom") return "karras";
+    if (contains(known, options.schedule)) return options.schedule;
+    throw Error(ErrorCode::invalid_argument, "A network with EDM's preconditioning cannot use the schedule \"" +
+                                                 options.schedule + "\": known are " + join_names(known));
+}
+
 std::string choose_schedule(const Entry & entry, const SolverOptions & options, const std::string & dialect) {
+    if (options.edm) return choose_edm_schedule(entry, options);
     if (options.schedule.empty() || options.schedule == "custom") {
         if (dialect == "compvis") return "ddim_uniform";
         if (dialect == "sgm") return "legacy_ddpm";
@@ -114,7 +137,9 @@ void check_options(const SolverOptions & options) {
     if (!(options.eta <= 100))
         throw Error(ErrorCode::invalid_argument, "eta must lie in 0..100, it is " + std::to_string(options.eta));
     check_list(options.sigmas, "sigmas", 1e6);
-    check_list(options.timesteps, "timesteps", 1e5);
+    const NoiseSchedule & training = options.noise_schedule;
+    check_list(options.timesteps, "timesteps",
+               std::max(static_cast<double>(training.betas.empty() ? training.timesteps : training.betas.size()) - 1, 1.0));
     if (!options.sigmas.empty() && !options.timesteps.empty())
         throw Error(ErrorCode::invalid_argument, "Give custom sigmas or custom timesteps, not both");
     if (options.schedule == "custom" && options.sigmas.empty() && options.timesteps.empty())
@@ -124,11 +149,50 @@ void check_options(const SolverOptions & options) {
 std::unique_ptr<Solver> build(const SolverOptions & options, Parameters & parameters) {
     const Entry & entry = find_entry(options.sampler);
     check_options(options);
-    Setup setup{options, choose_dialect(entry, options), "", parameters};
+    SolverOptions counted = options;
+    if (!options.timesteps.empty()) counted.steps = static_cast<int>(options.timesteps.size());
+    Setup setup{counted, choose_dialect(entry, options), "", parameters};
     setup.schedule = choose_schedule(entry, options, setup.dialect);
     auto solver = entry.make(setup);
     parameters.finish();
     return solver;
+}
+
+// Steps of a run whose evaluations all lie at or above the cutoff of a part of the training time.
+int steps_above(const Solver & solver, const NoiseSchedule & training, double part) {
+    const double train = static_cast<double>(training.betas.empty() ? training.timesteps : training.betas.size());
+    const double cutoff = std::nearbyint(train - part * train);
+    for (const Evaluation & at : solver.evaluations())
+        if (at.timestep < cutoff) return at.step;
+    return solver.steps();
+}
+
+// The part of one schedule between denoising_start and denoising_end.
+std::unique_ptr<Solver> build_part(const SolverOptions & options) {
+    const auto refuse = [&](const std::string & what) { throw Error(ErrorCode::invalid_argument, what); };
+    if (!(options.denoising_start >= 0 && options.denoising_start < options.denoising_end && options.denoising_end <= 1))
+        refuse("denoising_start and denoising_end must lie in 0..1, the start below the end");
+    if (options.image_to_image) refuse("A part of the schedule and image to image (strength) exclude each other");
+    if (options.edm) refuse("Parts of the schedule are given in training timesteps, which EDM's networks do not have");
+    Parameters parameters(options.extra, options.sampler);
+    auto solver = build(options, parameters);
+    if (solver->adaptive()) refuse("Sampler \"" + options.sampler + "\" has no fixed steps of which a part could be run");
+    const int first = steps_above(*solver, options.noise_schedule, options.denoising_start);
+    const int last = steps_above(*solver, options.noise_schedule, options.denoising_end), whole = solver->steps();
+    if (options.denoising_start == 0) {
+        if (last == 0) refuse("denoising_end leaves no step to run");
+        solver->end_after(last);
+        return solver;
+    }
+    if (first >= last) refuse("No step lies between denoising_start and denoising_end");
+    SolverOptions late = options;
+    late.image_to_image = true;
+    late.start_step = first;
+    Parameters again(options.extra, options.sampler);
+    auto rest = build(late, again);
+    if (rest->steps() != whole - first) refuse("Sampler \"" + options.sampler + "\" cannot begin inside a schedule");
+    rest->end_after(last - first);
+    return rest;
 }
 
 // What a sampler reads in any of its dialects, found by making it.
@@ -150,7 +214,8 @@ Names parameters_of(const Entry & entry) {
 
 std::unique_ptr<Solver> make_solver(const SolverOptions & options) {
     Parameters parameters(options.extra, options.sampler);
-    auto solver = build(options, parameters);
+    const bool whole = options.denoising_start == 0 && options.denoising_end == 1;
+    auto solver = whole ? build(options, parameters) : build_part(options);
     bool sound = !solver->evaluations().empty();
     for (const Evaluation & at : solver->evaluations()) sound = sound && std::isfinite(at.sigma) && std::isfinite(at.timestep);
     for (const double sigma : solver->sigmas()) sound = sound && std::isfinite(sigma);

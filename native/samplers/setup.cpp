@@ -11,6 +11,12 @@ StartRule Setup::start() const {
     const char * fallback = is("k") ? "webui" : is("comfy") ? "comfy" : is("compvis") ? "compvis" : "diffusers";
     const std::string rule = parameters.choice("start_rule", fallback, {"diffusers", "compvis", "webui", "webui_fixed", "comfy"});
     if (!options.image_to_image) return {options.steps, 0, options.steps};
+    if (options.start_step >= 0) {
+        if (options.start_step >= options.steps)
+            throw Error(ErrorCode::invalid_argument, "The start step " + std::to_string(options.start_step) + " of " +
+                                                         std::to_string(options.steps) + " steps leaves no step to run");
+        return {options.steps, options.start_step, options.steps - options.start_step};
+    }
     return find_start(rule, options.steps, options.strength);
 }
 
@@ -134,9 +140,6 @@ std::vector<int> whole_timesteps(Setup & setup, const NoiseTable & table, int st
         out = spaced_timesteps(schedule, steps, train, offset);
     }
     for (double & t : out) t = std::nearbyint(t);
-    if (!options.timesteps.empty() && (out.front() >= train))
-        throw Error(ErrorCode::invalid_argument, "Custom timestep " + std::to_string(static_cast<int>(out.front())) +
-                                                     " lies outside the schedule of " + std::to_string(train) + " timesteps");
     std::vector<int> whole;
     for (const double t : distinct(std::move(out), train)) whole.push_back(static_cast<int>(t));
     return whole;

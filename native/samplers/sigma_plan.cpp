@@ -8,13 +8,18 @@ namespace latent::samplers {
 
 namespace {
 
-ScheduleRange read_range(Parameters & parameters) {
+ScheduleRange read_range(Setup & setup) {
+    Parameters & parameters = setup.parameters;
     ScheduleRange range;
     range.sigma_min = parameters.number("sigma_min", range.sigma_min, 1e-6, 1e6);
     range.sigma_max = parameters.number("sigma_max", range.sigma_max, 1e-6, 1e6);
     range.rho = parameters.number("rho", range.rho, 0.01, 100);
     range.beta_alpha = parameters.number("beta_alpha", 0.6, 0.01, 100);
     range.beta_beta = parameters.number("beta_beta", 0.6, 0.01, 100);
+    if (setup.options.edm) {  // Karras et al. 2022, table 1
+        if (std::isnan(range.sigma_min)) range.sigma_min = 0.002;
+        if (std::isnan(range.sigma_max)) range.sigma_max = 80;
+    }
     if (range.sigma_min >= range.sigma_max)
         throw Error(ErrorCode::invalid_argument, "Solver parameter \"sigma_min\" must lie below \"sigma_max\"");
     return range;
@@ -35,7 +40,6 @@ void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, ScheduleRange 
     const bool log_linear = p.choice("interpolation_type", "linear", {"linear", "log_linear"}) == "log_linear";
     const bool keep_min = p.choice("final_sigmas_type", "zero", {"zero", "sigma_min"}) == "sigma_min";
     const bool round_karras = p.flag("round_karras", setup.options.sampler == "dpm2" || setup.options.sampler == "dpm2_a");
-    plan.continuous = p.choice("timestep_type", "discrete", {"discrete", "continuous"}) == "continuous";
 
     const auto & custom = setup.options;
     if (!custom.sigmas.empty() || !curve.empty()) {
@@ -60,16 +64,16 @@ void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, ScheduleRange 
         if (plan.continuous)
             for (size_t i = 0; i < plan.timesteps.size(); ++i) plan.timesteps[i] = plan.timestep_of(plan.sigmas[i]);
     }
-    if (plan.sigmas.size() == plan.timesteps.size()) plan.sigmas.push_back(keep_min ? plan.table.sigma_min() : 0);
+    if (plan.sigmas.size() == plan.timesteps.size()) plan.sigmas.push_back(keep_min ? plan.sigma_low : 0);
     const double top = *std::max_element(plan.sigmas.begin(), plan.sigmas.end());
-    plan.init_noise_sigma = spacing == "leading" ? std::sqrt(top * top + 1) : top;
+    plan.init_noise_sigma = spacing == "leading" || plan.edm ? std::sqrt(top * top + 1) : top;
 }
 
 void k_levels(Setup & setup, SigmaPlan & plan, int steps, const ScheduleRange & range) {
     const ScheduleDialect dialect = setup.is("comfy") ? ScheduleDialect::comfy
                                     : setup.is("sgm") ? ScheduleDialect::sgm
                                                       : ScheduleDialect::k;
-    plan.nearest_denoiser = setup.is("sgm");
+    plan.nearest_denoiser = setup.is("sgm") && !plan.continuous;
     plan.quantize = setup.parameters.flag("quantize", setup.is("comfy") || setup.is("sgm"));
     const SolverOptions & options = setup.options;
     if (!options.sigmas.empty()) {
@@ -95,7 +99,12 @@ SigmaPlan plan_sigmas(Setup & setup) {
     plan.table =
         make_noise_table(setup.options.noise_schedule, plan.diffusers ? TableArithmetic::float32 : TableArithmetic::float64,
                          plan.diffusers ? TerminalSnr::sigma_4096 : TerminalSnr::sigma_4518);
-    const ScheduleRange range = read_range(setup.parameters);
+    const ScheduleRange range = read_range(setup);
+    plan.edm = setup.options.edm;
+    plan.sigma_data = setup.parameters.number("sigma_data", plan.edm ? 0.5 : 1, 1e-3, 1e3);
+    plan.sigma_low = std::isnan(range.sigma_min) ? plan.table.sigma_min() : range.sigma_min;
+    plan.continuous = setup.parameters.choice("timestep_type", plan.edm ? "continuous" : "discrete",
+                                              {"discrete", "continuous"}) == "continuous";
     SolverOptions sized = setup.options;
     if (!sized.sigmas.empty()) sized.steps = static_cast<int>(sized.sigmas.size()) - (sized.sigmas.back() == 0 ? 1 : 0);
     if (!sized.timesteps.empty()) sized.steps = static_cast<int>(sized.timesteps.size());

@@ -12,7 +12,8 @@ double SigmaPlan::timestep_of(double sigma) const {
     return table.timestep_at(sigma);
 }
 
-SigmaSolver::SigmaSolver(const SigmaPlan & plan, Prediction prediction) : prediction_(prediction), init_(plan.init_noise_sigma) {
+SigmaSolver::SigmaSolver(const SigmaPlan & plan, Prediction prediction)
+    : prediction_(prediction), init_(plan.init_noise_sigma), sigma_data_(plan.sigma_data), edm_(plan.edm) {
     sigmas_ = plan.sigmas;
 }
 
@@ -27,24 +28,26 @@ void SigmaSolver::add_grid(const SigmaPlan & plan) {
 }
 
 void SigmaSolver::scale_input(size_t i, Span<const float> x, Span<float> out) const {
-    const double sigma = denoiser_sigmas_[i], scale = 1 / std::sqrt(sigma * sigma + 1);
+    const double sigma = denoiser_sigmas_[i], scale = 1 / std::sqrt(sigma * sigma + sigma_data_ * sigma_data_);
     for (size_t j = 0; j < x.size(); ++j) out[j] = static_cast<float>(x[j] * scale);
 }
 
+std::pair<double, double> SigmaSolver::output_weights(size_t i) const {
+    const double sigma = denoiser_sigmas_[i];
+    if (predicts_eps()) return {1, -sigma};
+    if (prediction_ == Prediction::sample) return {0, 1};
+    const double data = sigma_data_ * sigma_data_, square = sigma * sigma + data, slope = sigma * sigma_data_ / std::sqrt(square);
+    return {data / square, edm_ ? slope : -slope};
+}
+
 void SigmaSolver::to_denoised(size_t i, Span<const float> output, Span<const float> x, Span<float> out) const {
-    const double sigma = denoiser_sigmas_[i], square = sigma * sigma + 1;
-    double a = 1, b = -sigma;  // eps: x - sigma * output
-    if (prediction_ == Prediction::v) a = 1 / square, b = -sigma / std::sqrt(square);
-    if (prediction_ == Prediction::sample) a = 0, b = 1;
+    const auto [a, b] = output_weights(i);
     for (size_t j = 0; j < x.size(); ++j) out[j] = static_cast<float>(a * x[j] + b * output[j]);
 }
 
 void SigmaSolver::from_denoised(size_t i, Span<const float> denoised, Span<const float> x, Span<float> out) const {
-    const double sigma = denoiser_sigmas_[i], square = sigma * sigma + 1;
-    double a = 1 / sigma, b = -1 / sigma;
-    if (prediction_ == Prediction::v) a = 1 / (sigma * std::sqrt(square)), b = -std::sqrt(square) / sigma;
-    if (prediction_ == Prediction::sample) a = 0, b = 1;
-    for (size_t j = 0; j < x.size(); ++j) out[j] = static_cast<float>(a * x[j] + b * denoised[j]);
+    const auto [a, b] = output_weights(i);
+    for (size_t j = 0; j < x.size(); ++j) out[j] = static_cast<float>((denoised[j] - a * x[j]) / b);
 }
 
 void SigmaSolver::add_noise(size_t i, Span<const float> clean, Span<const float> noise, Span<float> out) const {

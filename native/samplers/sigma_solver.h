@@ -1,9 +1,11 @@
 #pragma once
 
+#include <utility>
+
 #include "samplers/setup.h"
 
-// Base of the samplers that work in sigma space: x = x0 + sigma * noise, network input x / sqrt(sigma^2 + 1) (Karras et al.
-// 2022).
+// Base of the samplers that work in sigma space: x = x0 + sigma * noise, network input x / sqrt(sigma^2 + sigma_data^2) (Karras
+// et al. 2022), where sigma_data is 1 but for EDM's networks.
 
 namespace latent::samplers {
 
@@ -13,6 +15,9 @@ struct SigmaPlan {
     std::vector<double> sigmas;     // what is run, the final level included
     std::vector<double> timesteps;  // of all but the last
     double init_noise_sigma = 1;
+    double sigma_low = 0;           // the lowest level above 0 that the network was trained for
+    double sigma_data = 1;          // deviation of the data that the network's input and output are scaled for
+    bool edm = false;               // the output is that of EDM's preconditioning (Karras et al. 2022, section 5)
     std::vector<double> skipped;    // levels before the start of image to image
     int whole_steps = 0;            // steps of the whole schedule, the skipped ones included
     bool diffusers = false;         // its churn, and final noise of the ancestral solvers
@@ -46,12 +51,19 @@ protected:
     const std::vector<float> & draw(NoiseSource & source, size_t count, double sigma, double sigma_next);
     const std::vector<float> & draw(NoiseSource & source, size_t count);
 
+    /// True where the output is the slope itself, (x - x0) / sigma.
+    bool predicts_eps() const { return prediction_ == Prediction::eps && !edm_; }
+
     Prediction prediction_;
     std::vector<double> denoiser_sigmas_;  // per evaluation, what the network was trained with at its timestep
     std::vector<float> denoised_, noise_;
 
 private:
-    double init_;
+    /// x0 = first * x + second * output at evaluation i.
+    std::pair<double, double> output_weights(size_t i) const;
+
+    double init_, sigma_data_;
+    bool edm_;
 };
 
 /// Split of a step into a deterministic part down to `down` and fresh noise of deviation `up` (ancestral sampling).

@@ -1,5 +1,6 @@
 #include "samplers/solver.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace latent::samplers {
@@ -8,6 +9,13 @@ void Solver::prepare(size_t, Span<float>, NoiseSource &) {}
 
 void Solver::start_from_image(Span<const float> clean, Span<const float> noise, Span<float> out) const {
     add_noise(0, clean, noise, out);
+}
+
+void Solver::end_after(int steps) {
+    const auto after =
+        std::find_if(evaluations_.begin(), evaluations_.end(), [steps](const Evaluation & at) { return at.step >= steps; });
+    evaluations_.erase(after, evaluations_.end());
+    sigmas_.resize(std::min(sigmas_.size(), static_cast<size_t>(steps) + 1));
 }
 
 namespace {

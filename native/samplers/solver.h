@@ -26,7 +26,7 @@
 
 namespace latent::samplers {
 
-/// One network evaluation of a run. All are known before the run starts.
+/// One network evaluation of a run. All are known before the run starts, but for adaptive solvers.
 struct Evaluation {
     double timestep = 0;    // what the network is told; may have a fraction
     double sigma = 0;       // noise level of x in sigma space, sqrt((1 - abar) / abar); 4096 at zero terminal SNR
@@ -39,10 +39,15 @@ public:
     virtual ~Solver() = default;
 
     const std::vector<Evaluation> & evaluations() const { return evaluations_; }
-    /// Number of finished steps of a whole run.
+    /// Number of finished steps of a whole run; of an adaptive solver, those that are known of by now.
     int steps() const { return evaluations_.empty() ? 0 : evaluations_.back().step + 1; }
-    /// Noise levels of the run in sigma space, one per step plus the final one, descending.
+    /// Noise levels of the run in sigma space, one per step plus the final one, descending. (An adaptive solver has the level of
+    /// a step twice where it took the step again.)
     const std::vector<double> & sigmas() const { return sigmas_; }
+    /// True where the network's outputs decide how many evaluations follow: advance() appends them.
+    virtual bool adaptive() const { return false; }
+    /// Leaves out all but the first `steps` steps; x then ends at the level of the step that would have followed.
+    void end_after(int steps);
 
     /// Text to image starts from unit noise times this.
     virtual double init_noise_sigma() const = 0;
@@ -83,13 +88,20 @@ struct SolverOptions {
     std::string dialect;
     int steps = 20;              // 1..1000
     std::vector<double> sigmas;  // custom noise levels, descending, the final 0 included or not; wins over `schedule` and `steps`
-    std::vector<double> timesteps;  // custom timesteps, descending, for timestep-based solvers
+    std::vector<double> timesteps;  // custom timesteps of the steps, descending; wins over `schedule` and `steps`
     /// Share of fresh noise. Negative: the sampler's default (0 for ddim and deterministic ones, 1 for ancestral and SDE ones).
     double eta = -1;
     Prediction prediction = Prediction::eps;
+    /// The network has the preconditioning of Karras et al. 2022 (section 5): its output is that of EDM, whatever `prediction`
+    /// says, its time is ln(sigma) / 4. Samplers in sigma space only.
+    bool edm = false;
     NoiseSchedule noise_schedule;
     bool image_to_image = false;  // start inside the schedule, by `strength`
     double strength = 1.0;        // 0..1
+    int start_step = -1;          // image to image: the first step that is run, in the place of `strength`; -1: not given
+    /// Part of the training time that is run, from the noise end: steps whose evaluations lie at or above round(N (1 - end)) and
+    /// below round(N (1 - start)). Two networks share one schedule that way (SDXL's refiner): what ends at f goes on from f.
+    double denoising_start = 0, denoising_end = 1;
     size_t row = 0;  // elements of one picture's latents, where statistics are per picture (thresholding); 0: x is one picture
     /// Solver parameters by their diffusers / k-diffusion names; null when absent. Unknown names are refused.
     Json extra;

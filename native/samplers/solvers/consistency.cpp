@@ -23,11 +23,20 @@ ConsistencyPlan plan_consistency(Setup & setup) {
     const int train = plan.table.timesteps();
     const int original = setup.parameters.integer("original_inference_steps", std::min(50, train), 1, train);
     plan.last = setup.parameters.flag("set_alpha_to_one", true) ? 1 : plan.table.abar(0);
-    if (!options.timesteps.empty()) {
-        for (const double t : options.timesteps) plan.timesteps.push_back(static_cast<int>(std::nearbyint(t)));
+    const auto skip = [&](int first) {
+        plan.timesteps.erase(plan.timesteps.begin(),
+                             plan.timesteps.begin() + std::min(first, static_cast<int>(plan.timesteps.size()) - 1));
+    };
+    // A list or a schedule of the caller's choice replaces the grid: distilled models are run at the timesteps of their training.
+    if (!options.timesteps.empty() || !options.sigmas.empty() || setup.schedule != "leading") {
+        const StartRule start = setup.start();
+        int stride = 0;
+        plan.timesteps = whole_timesteps(setup, plan.table, start.schedule_steps, stride);
+        if (options.image_to_image) skip(start.first);
         return plan;
     }
-    const double strength = options.image_to_image ? options.strength : 1;
+    const bool from_step = options.image_to_image && options.start_step >= 0;
+    const double strength = options.image_to_image && !from_step ? options.strength : 1;
     const int grid = static_cast<int>(original * strength);
     if (options.steps > grid)
         throw Error(ErrorCode::invalid_argument, "\"" + options.sampler + "\" has " + std::to_string(grid) +
@@ -38,6 +47,7 @@ ConsistencyPlan plan_consistency(Setup & setup) {
         const int skipped = static_cast<int>(std::floor(static_cast<double>(grid) / options.steps * i));
         plan.timesteps.push_back((grid - skipped) * (train / original) - 1);
     }
+    if (from_step) skip(setup.start().first);
     return plan;
 }
 
@@ -55,7 +65,7 @@ public:
         estimate(i, output, x);
         const double data = 0.5, t = scaling_ * plan_.timesteps[i];
         const double skip = data * data / (t * t + data * data), take = t / std::sqrt(t * t + data * data);
-        const bool final = i + 1 == evaluations_.size();
+        const bool final = i + 1 == plan_.timesteps.size();
         const Level next = final ? Level() : Level::from_abar(plan_.after(i));
         const std::vector<float> * noise = final ? nullptr : &draw(source, x.size());
         for (size_t j = 0; j < x.size(); ++j) {
@@ -84,7 +94,7 @@ public:
 
     void advance(size_t i, Span<const float> output, Span<float> x, NoiseSource & source) override {
         estimate(i, output, x);
-        const bool final = i + 1 == evaluations_.size();
+        const bool final = i + 1 == plan_.timesteps.size();
         const int next_timestep = final ? 0 : plan_.timesteps[i + 1];
         const double next = plan_.after(i), between = plan_.table.abar(static_cast<int>(std::floor((1 - eta_) * next_timestep)));
         const Level level = Level::from_abar(between);

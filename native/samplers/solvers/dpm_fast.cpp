@@ -18,7 +18,7 @@ public:
 
     DpmFastSolver(const SigmaPlan & plan, Prediction prediction, int evaluations, double eta, double s_noise)
         : Cloneable(plan, prediction), s_noise_(s_noise) {
-        const double first = plan.sigmas.front(), last = plan.table.sigma_min();
+        const double first = plan.sigmas.front(), last = plan.sigma_low;
         const int parts = evaluations / 3 + 1;
         sigmas_.clear();
         for (int k = 0; k <= parts; ++k) sigmas_.push_back(first * std::pow(last / first, static_cast<double>(k) / parts));

@@ -18,6 +18,7 @@ std::unique_ptr<Solver> make_dpmpp_2m(Setup & setup);
 std::unique_ptr<Solver> make_dpmpp_2m_sde(Setup & setup);
 std::unique_ptr<Solver> make_dpmpp_3m_sde(Setup & setup);
 std::unique_ptr<Solver> make_dpm_fast(Setup & setup);
+std::unique_ptr<Solver> make_dpm_adaptive(Setup & setup);
 std::unique_ptr<Solver> make_ddim(Setup & setup);
 std::unique_ptr<Solver> make_ddim_inverse(Setup & setup);
 std::unique_ptr<Solver> make_ddpm(Setup & setup);
@@ -28,5 +29,6 @@ std::unique_ptr<Solver> make_dpm_solver(Setup & setup);
 std::unique_ptr<Solver> make_dpm_solver_single(Setup & setup);
 std::unique_ptr<Solver> make_unipc(Setup & setup);
 std::unique_ptr<Solver> make_deis(Setup & setup);
+std::unique_ptr<Solver> make_sa_solver(Setup & setup);
 
 }  // namespace latent::samplers

@@ -24,7 +24,7 @@ Values sample(ls::Solver & solver, const ls::SolverOptions & options, size_t beg
               latent::NoiseSource & noise) {
     const auto table = ls::make_noise_table(options.noise_schedule, ls::TableArithmetic::float64, ls::TerminalSnr::sigma_4096);
     Values input(x.size());
-    for (size_t i = begin; i < end; ++i) {
+    for (size_t i = begin; i < (solver.adaptive() ? solver.evaluations().size() : end); ++i) {
         solver.prepare(i, x, noise);
         solver.scale_input(i, x, input);
         const double sigma = solver.evaluations()[i].sigma, a = 1 / std::sqrt(1 + sigma * sigma);
@@ -65,6 +65,7 @@ TEST(every_sampler_schedule_and_step_count_is_sound) {
                         bool sound = solver->steps() > 0 && std::isfinite(solver->init_noise_sigma()) &&
                                      solver->sigmas().size() == static_cast<size_t>(solver->steps()) + 1 &&
                                      solver->evaluations().back().ends_step;
+                        if (solver->adaptive()) sound = sound && solver->steps() == 1;  // the rest is found by running
                         for (const auto & at : solver->evaluations())
                             sound = sound && at.timestep >= 0 && at.timestep <= 999 && at.sigma > 0 && std::isfinite(at.sigma);
                         if (!sound)
@@ -151,6 +152,7 @@ TEST(clones_continue_the_run) {
     for (const auto & sampler : ls::list_samplers()) {
         const ls::SolverOptions options = named(sampler.name, 8);
         const auto solver = ls::make_solver(options);
+        if (solver->adaptive()) continue;  // has a test of its own
         const size_t n = solver->evaluations().size(), half = n / 2;
         latent::SeededNoise noise(latent::RngKind::mt19937, 3, 1);
         const Values middle = sample(*solver, options, 0, half, start(*solver), noise);
@@ -159,6 +161,63 @@ TEST(clones_continue_the_run) {
         const Values first = sample(*solver, options, half, n, middle, noise),
                      second = sample(*copy, options, half, n, middle, same);
         CHECK(first == second);
+    }
+}
+
+TEST(clones_of_adaptive_runs_continue_them) {
+    const ls::SolverOptions options = named("dpm_adaptive", 8);
+    const auto solver = ls::make_solver(options);
+    latent::SeededNoise noise(latent::RngKind::mt19937, 3, 1);
+    Values x = start(*solver), input(x.size());
+    const auto go = [&](ls::Solver & one, size_t i, Values & at) {
+        one.scale_input(i, at, input);
+        const double sigma = one.evaluations()[i].sigma, a = 1 / std::sqrt(1 + sigma * sigma);
+        one.advance(i, fixtures::network({}, input, a, sigma * a, options.prediction), at, noise);
+    };
+    for (size_t i = 0; i < 7; ++i) go(*solver, i, x);  // inside the third step
+    const auto copy = solver->clone();
+    Values y = x;
+    for (size_t i = 7; i < solver->evaluations().size(); ++i) go(*solver, i, x);
+    for (size_t i = 7; i < copy->evaluations().size(); ++i) go(*copy, i, y);
+    CHECK(x == y && solver->evaluations().size() == copy->evaluations().size() && solver->steps() > 5);
+    CHECK(solver->sigmas().size() == static_cast<size_t>(solver->steps()) + 1);
+}
+
+TEST(adaptive_runs_end_whatever_the_network_says) {
+    for (const float value : {0.0f, 1e30f, NAN, INFINITY}) {
+        const auto solver = ls::make_solver(named("dpm_adaptive", 8));
+        latent::SeededNoise noise(latent::RngKind::philox, 3, 1);
+        Values x(16, 1.0f);
+        const Values output(16, value);
+        bool ended = true;
+        try {
+            for (size_t i = 0; i < solver->evaluations().size(); ++i) solver->advance(i, output, x, noise);
+        } catch (const latent::Error & e) {
+            ended = e.code() == ErrorCode::invalid_argument;
+        }
+        CHECK(ended);
+    }
+}
+
+TEST(refused_edm) {
+    const auto refuse = [](auto change) {
+        ls::SolverOptions options;
+        options.edm = true;
+        change(options);
+        CHECK_THROWS(ls::make_solver(options), ErrorCode::invalid_argument);
+    };
+    refuse([](auto & o) { o.sampler = "ddim"; });
+    refuse([](auto & o) { o.sampler = "unipc"; });
+    refuse([](auto & o) { o.schedule = "normal"; });
+    refuse([](auto & o) { o.timesteps = {999, 499}; });
+    for (const char * dialect : {"k", "comfy", "diffusers", "sgm"}) {
+        ls::SolverOptions options;
+        options.edm = true;
+        options.dialect = dialect;
+        const auto solver = ls::make_solver(options);
+        CHECK_NEAR(solver->sigmas().front(), 80, 1e-9);
+        CHECK_NEAR(solver->evaluations()[0].timestep, std::log(80) / 4, 1e-9);
+        CHECK_NEAR(solver->sigmas()[solver->sigmas().size() - 2], 0.002, 1e-9);
     }
 }
 
@@ -211,7 +270,7 @@ TEST(custom_levels) {
     options = named("ddim");
     options.timesteps = {900, 500, 20};
     CHECK(ls::make_solver(options)->evaluations()[1].timestep == 500);
-    options.timesteps = {2000, 500};
+    options.timesteps = {1000, 500};
     CHECK_THROWS(ls::make_solver(options), ErrorCode::invalid_argument);
     options = named("lcm");
     options.timesteps = {999, 499};
@@ -278,6 +337,6 @@ TEST(unknown_names_list_the_known_ones) {
     } catch (const latent::Error & e) {
         CHECK(std::string(e.what()).find("euler_a") != std::string::npos);
     }
-    CHECK(ls::list_samplers().size() == 22);
+    CHECK(ls::list_samplers().size() == 24);
     for (const auto & sampler : ls::list_samplers()) CHECK(!sampler.parameters.empty());
 }

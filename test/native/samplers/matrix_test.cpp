@@ -46,7 +46,8 @@ bool runs_soundly(ls::Solver & solver) {
     return true;
 }
 
-// Either an error that says that the choices do not go together, or as many steps as asked for (dpm_fast: evaluations).
+// Either an error that says that the choices do not go together, or as many steps as asked for (dpm_fast: evaluations;
+// dpm_adaptive finds its steps by itself).
 bool sound(const ls::SolverOptions & options, int & made) {
     std::unique_ptr<ls::Solver> solver;
     try {
@@ -56,7 +57,8 @@ bool sound(const ls::SolverOptions & options, int & made) {
     }
     ++made;
     const int steps = options.sampler == "dpm_fast" ? static_cast<int>(solver->evaluations().size()) : solver->steps();
-    return steps == options.steps && solver->sigmas().size() == static_cast<size_t>(solver->steps()) + 1 && runs_soundly(*solver);
+    return (solver->adaptive() || steps == options.steps) && runs_soundly(*solver) &&
+           solver->sigmas().size() == static_cast<size_t>(solver->steps()) + 1;
 }
 
 }  // namespace
