@@ -16,6 +16,7 @@ const samplerWords: Record<string, string> = {
   dpmpp_2m: 'DPM++ 2M',
   dpmpp_2m_sde: 'DPM++ 2M SDE',
   dpmpp_3m_sde: 'DPM++ 3M SDE',
+  dpm_adaptive: 'DPM adaptive',
   dpm_fast: 'DPM fast',
   unipc: 'UniPC',
   deis: 'DEIS',

@@ -14,11 +14,19 @@ interface Segment {
   isBreak: boolean
 }
 
-const wordCharacter = /[\p{L}\p{N}_]/u
-const space = /\s/
+/** Python's \w and \s, which differ from JavaScript's: any script's letters and digits; separators of ASCII and NEL, not the byte order mark. */
+const wordBefore = /[\p{L}\p{N}_]$/u
+const wordAfter = /[\p{L}\p{N}_]/uy
+const pythonSpace = '[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]'
+const space = new RegExp(pythonSpace)
 
-function isWordAt(text: string, index: number): boolean {
-  return index >= 0 && index < text.length && wordCharacter.test(text[index]!)
+function isWordBefore(text: string, index: number): boolean {
+  return wordBefore.test(text.slice(Math.max(index - 2, 0), index))
+}
+
+function isWordAfter(text: string, index: number): boolean {
+  wordAfter.lastIndex = index
+  return wordAfter.test(text)
 }
 
 /** Splits plain text at the word BREAK, taking the white space around it away. */
@@ -26,7 +34,7 @@ function splitBreaks(text: string, segments: Segment[]): void {
   let start = 0
   for (let at = text.indexOf(breakWord); at >= 0; at = text.indexOf(breakWord, at + breakWord.length)) {
     let after = at + breakWord.length
-    if (isWordAt(text, at - 1) || isWordAt(text, after)) continue
+    if (isWordBefore(text, at) || isWordAfter(text, after)) continue
     let before = at
     while (before > start && space.test(text[before - 1]!)) before--
     while (after < text.length && space.test(text[after]!)) after++
@@ -36,9 +44,23 @@ function splitBreaks(text: string, segments: Segment[]): void {
   segments.push({ text: text.slice(start), weight: 1, isBreak: false })
 }
 
-const explicitWeight = /:\s*([+-]?[.0-9]+)\s*\)/y
+const explicitWeight = new RegExp(`:${pythonSpace}*([+-]?[.\\p{Nd}]+)${pythonSpace}*\\)`, 'uy')
+const decimalDigit = /\p{Nd}/u
 const plainRun = /[^\\()[\]:]+/y
 const escapable = new Set(['(', ')', '[', ']', '\\'])
+
+/** What the digit counts. Every script has its digits from 0 to 9 in a row; rows may touch. */
+function digitValue(digit: string): number {
+  const code = digit.codePointAt(0)!
+  let first = code
+  while (decimalDigit.test(String.fromCodePoint(first - 1))) first--
+  return (code - first) % 10
+}
+
+/** A decimal number in the digits of any script, as Python's float() reads it; NaN for anything else. */
+function readWeight(text: string): number {
+  return Number(text.replace(/[^\x00-\x7f]/gu, (digit) => String(digitValue(digit))))
+}
 
 /** Reads one lexical element at `index` and returns the index behind it. */
 class Parser {
@@ -90,7 +112,7 @@ class Parser {
   #colon(index: number): number {
     explicitWeight.lastIndex = index
     const match = explicitWeight.exec(this.prompt)
-    const weight = match ? Number(match[1]) : NaN
+    const weight = match ? readWeight(match[1]!) : NaN
     if (!match || !Number.isFinite(weight)) {
       this.#literal(':')
       return index + 1

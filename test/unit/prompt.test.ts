@@ -25,6 +25,29 @@ describe('emphasis', () => {
     expect(parseEmphasis('(a:.)')).toEqual([{ kind: 'text', text: 'a:.', weight: 1.1 }])
   })
 
+  test('weights in the digits of any script, as Python reads them', () => {
+    const weightOf = (prompt: string) => parseEmphasis(prompt).map((piece) => (piece.kind === 'text' ? [piece.text, piece.weight] : []))
+    expect(weightOf('(a:١.٥)')).toEqual([['a', 1.5]])
+    expect(weightOf('(a:１.２)')).toEqual([['a', 1.2]])
+    expect(weightOf('(a:-०.५)')).toEqual([['a', -0.5]])
+    expect(weightOf('(a:1٢.3)')).toEqual([['a', 12.3]])
+    // Mathematical digits: five rows of ten that touch, beyond the basic plane.
+    expect(weightOf('(a:\u{1d7cf}.\u{1d7d8}\u{1d7ff})')).toEqual([['a', 1.09]])
+    // Numbers that are no decimal digits, and decimal points of other scripts.
+    for (const text of ['a:²', 'a:Ⅳ', 'a:一', 'a:½', 'a:١٫٥', 'a:1_0', 'a:1e1', 'a:inf', 'a:0x1'])
+      expect(weightOf(`(${text})`)).toEqual([[text, 1.1]])
+  })
+
+  test('white space and words are what Python takes for them', () => {
+    expect(parseEmphasis('(a:\x1c1.5\x85)')).toEqual([{ kind: 'text', text: 'a', weight: 1.5 }])
+    expect(parseEmphasis('(a:\ufeff1.5)')).toEqual([{ kind: 'text', text: 'a:\ufeff1.5', weight: 1.1 }])
+    const whole = (text: string) => expect(parseEmphasis(text)).toEqual([{ kind: 'text', text, weight: 1 }])
+    whole('\u{1d400}BREAK')
+    whole('BREAK\u{1d400}')
+    whole('1BREAK')
+    expect(parseEmphasis('😀BREAK😀')).toHaveLength(3)
+  })
+
   test('long hostile prompts take no longer than their length', () => {
     const time = processorTime(() => {
       for (const unit of ['(', '[', '\\', ':', ' ', '(a', '(a:1.', 'BREAK', ' BREAK', ':  1', ')'])
