@@ -1392,7 +1392,7 @@ export declare interface SampleOptions extends SamplingOptions, CallOptions {
 export declare type SamplerName = (typeof samplerNames)[number] | (string & {});
 
 /** Names of solvers and schedules, in the order in which native/samplers/registry.cpp has them: for types, and for help that needs no engine. */
-declare const samplerNames: readonly ["ddim", "ddim_inverse", "ddpm", "plms", "euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_2s_a", "dpmpp_sde", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "dpm_fast", "dpm_solver", "dpm_solver_single", "unipc", "deis", "lcm", "tcd"];
+declare const samplerNames: readonly ["ddim", "ddim_inverse", "ddpm", "plms", "euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_2s_a", "dpmpp_sde", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "dpm_adaptive", "dpm_fast", "dpm_solver", "dpm_solver_single", "unipc", "deis", "sa_solver", "lcm", "tcd"];
 
 /** One finished step of {@link DiffusionPipeline.sample}. */
 export declare interface SampleStep {
