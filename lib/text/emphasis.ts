@@ -59,7 +59,7 @@ function digitValue(digit: string): number {
 
 /** A decimal number in the digits of any script, as Python's float() reads it; NaN for anything else. */
 function readWeight(text: string): number {
-  return Number(text.replace(/[^\x00-\x7f]/gu, (digit) => String(digitValue(digit))))
+  return Number(text.replace(/[^0-9.+-]/gu, (digit) => String(digitValue(digit))))
 }
 
 /** Reads one lexical element at `index` and returns the index behind it. */
