@@ -77,6 +77,10 @@ void Program::finish() {
         at += (port.bytes + 255) / 256 * 256;
     }
     try {
+        {
+            const LoadingKernels loading;
+            launch_nodes(0, plan_.nodes.size());
+        }
         for (size_t slice = 0; slice + 1 < plan_.slices.size(); ++slice) {
             cudaGraph_t graph = nullptr;
             check(cudaStreamBeginCapture(device_.stream(), cudaStreamCaptureModeThreadLocal), "Capturing");

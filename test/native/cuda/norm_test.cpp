@@ -10,7 +10,7 @@ namespace {
 
 template <typename T>
 constexpr double unit_of() {
-    return std::is_same_v<T, float> ? 2e-6 : std::is_same_v<T, bf16> ? 3e-3 : 4e-4;
+    return std::is_same_v<T, float> ? 3e-6 : std::is_same_v<T, bf16> ? 3e-3 : 4e-4;
 }
 
 struct NormCase {

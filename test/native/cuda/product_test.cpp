@@ -107,7 +107,7 @@ void check_product(const ProductCase & c, unsigned seed) {
     std::vector<double> with_padding(got.size(), 0.0);
     for (size_t i = 0; i < expected.size(); ++i) with_padding[i / c.out * columns + i % c.out] = expected[i];
     const double error = error_of(got, with_padding), worst = worst_of(got, with_padding);
-    const double unit = c.f32_out ? 2e-6 : std::is_same_v<T, bf16> ? 3e-3 : 4e-4;
+    const double unit = c.f32_out ? 1e-5 : std::is_same_v<T, bf16> ? 3e-3 : 4e-4;
     if (!(error < unit && worst < 8 * unit))
         check::fail(__FILE__, __LINE__,
                     std::string(c.what) + ": error " + std::to_string(error) + ", worst " + std::to_string(worst));
