@@ -5,7 +5,7 @@
 #
 #   scripts/gpu-check.sh [OUT]       OUT: gpu-check.json by default
 #
-# Needs an NVIDIA GPU of compute capability 8.0 or newer and nvcc (or GPU_CHECK_BIN, a folder with test_cuda_device and gpu_bench built by
+# Needs an NVIDIA GPU of compute capability 8.0 or newer and nvcc (or GPU_CHECK_BIN, the folder cuda-device with test_cuda_device and gpu_bench of a build by
 # cmake -DLATENT_CUDA=ON); python3 with torch for the comparison, without which that part says so. GPU_CHECK_GOLDENS: a command that runs
 # the golden networks on the device, for its exit status and last line.
 set -uo pipefail
@@ -74,7 +74,7 @@ fi
 
 status=0
 limited 90 "$bin/test_cuda_device" || status=1
-say tests "passed=$(tail -n 1 "$work/log")" "failures=$(grep -v '^ok' "$work/errors" "$work/log" 2>/dev/null | head -20 | tr '\n' ';' | cut -c1-2000)"
+say tests "passed=$(tail -n 1 "$work/log")" "failures=$(grep -hv '^ok\| passed, ' "$work/errors" "$work/log" 2>/dev/null | head -20 | tr '\n' ';' | cut -c1-2000)"
 [ "$status" = 0 ] || { cat "$out"; exit 1; }  # times of what is wrong say nothing
 
 limited 120 "$bin/gpu_bench" --only kernels || say kernels_failed "why=$(last_words)"

@@ -65,8 +65,10 @@ function(latent_cuda_module)
       set(program test_cuda_device)
       set(own ${test_objects})
     endif()
-    set(file "${CMAKE_CURRENT_BINARY_DIR}/${program}${CMAKE_EXECUTABLE_SUFFIX}")
-    add_custom_command(OUTPUT "${file}" COMMAND "${LATENT_NVCC}" -cudart static -o "${file}" ${objects} ${own}
+    set(file "${CMAKE_CURRENT_BINARY_DIR}/cuda-device/${program}${CMAKE_EXECUTABLE_SUFFIX}")
+    add_custom_command(OUTPUT "${file}"
+      COMMAND "${CMAKE_COMMAND}" -E make_directory "${CMAKE_CURRENT_BINARY_DIR}/cuda-device"
+      COMMAND "${LATENT_NVCC}" -cudart static -o "${file}" ${objects} ${own}
       DEPENDS ${objects} ${own} COMMENT "Linking ${program}" VERBATIM)
     add_custom_target(${program} DEPENDS "${file}")
   endforeach()
