@@ -1,0 +1,197 @@
+/** Requests to a site and to where it redirects: who gets the token, how long to wait, what counts as an answer. */
+import { DownloadError } from './errors.js'
+import type { Site } from './settings.js'
+
+/** What every request of a download shares. */
+export interface Transport {
+  site: Site
+  fetch: typeof globalThis.fetch
+  /** Milliseconds without an answer or a byte. */
+  timeout: number
+  signal: AbortSignal | undefined
+}
+
+/** An answer whose body has not been read. */
+export interface Answer {
+  status: number
+  headers: Headers
+  /** Where it came from in the end. */
+  url: URL
+  /** Chunks of the body; fails where it is cut or stops. */
+  body(): AsyncGenerator<Uint8Array, void>
+  /** Gives the connection up. */
+  cancel(): void
+}
+
+const maxRedirects = 10
+/** Bytes that have to arrive within the timeout: a trickle is no download. */
+const leastBytes = 1024
+
+/** An address for messages: signatures stand in queries. */
+export function shown(url: URL): string {
+  return `${url.origin}${url.pathname}`
+}
+
+function isLoopback({ hostname }: URL): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname)
+}
+
+/** The token goes to the site alone, never to where it redirects, and not in clear text over a network. */
+function tokenFor(url: URL, { endpoint, token }: Site): string | undefined {
+  return url.origin === endpoint.origin && (url.protocol === 'https:' || isLoopback(url)) ? token : undefined
+}
+
+/** Where a redirect leads. */
+function nextUrl(from: URL, location: string | null): URL {
+  const bad = (why: string) => new DownloadError('bad_answer', `${shown(from)} redirects ${why}`, { url: shown(from) })
+  if (!location) throw bad('without saying where')
+  let to: URL
+  try {
+    to = new URL(location, from)
+  } catch {
+    throw bad('to something that is no address')
+  }
+  if (!/^https?:$/.test(to.protocol)) throw bad(`to a ${to.protocol} address; only http and https are followed`)
+  if (from.protocol === 'https:' && to.protocol !== 'https:') throw bad(`to ${shown(to)}, which is not encrypted`)
+  if (to.username || to.password) throw bad('to an address with a password in it')
+  return to
+}
+
+const certificate = /CERT|SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)|ERR_TLS|ERR_SSL/
+
+/** What fetch says, as an error of ours. */
+function networkError(cause: unknown, url: URL): DownloadError {
+  const inner = (cause as { cause?: { code?: string; message?: string } }).cause
+  const code = inner?.code ?? (cause as { code?: string }).code ?? ''
+  const why = code || inner?.message || (cause as Error).message
+  const details = { url: shown(url), ...(code ? { cause: code } : {}) }
+  if (certificate.test(code)) {
+    const message = `The certificate of ${url.host} is not trusted (${why}). Behind a proxy that opens connections, name its certificate in NODE_EXTRA_CA_CERTS`
+    return new DownloadError('network', message, details, { cause, retriable: false })
+  }
+  return new DownloadError('network', `${url.host} cannot be reached or broke the connection off (${why})`, details, { cause })
+}
+
+/** A controller that follows `signal` and a clock. The clock stands still while nobody waits for the network; `stop()` lets go of both. */
+class Watch {
+  readonly controller = new AbortController()
+  readonly #outer: AbortSignal | undefined
+  readonly #ms: number
+  readonly #message: string
+  #left: number
+  #since = 0
+  #timer: NodeJS.Timeout | undefined
+  readonly #follow = () => this.controller.abort(this.#outer!.reason)
+
+  constructor(outer: AbortSignal | undefined, ms: number, url: URL) {
+    this.#outer = outer
+    this.#ms = this.#left = ms
+    this.#message = `${url.host} sent nothing for ${ms >= 1000 ? `${Math.round(ms / 1000)} s` : `${ms} ms`}`
+    if (outer?.aborted) this.#follow()
+    outer?.addEventListener('abort', this.#follow, { once: true })
+    this.resume()
+  }
+
+  resume(): void {
+    this.#since = performance.now()
+    this.#timer = setTimeout(() => this.controller.abort(new DownloadError('timeout', this.#message)), this.#left)
+  }
+
+  /** Something came: `enough` of it winds the clock up again. */
+  pause(enough: boolean): void {
+    clearTimeout(this.#timer)
+    this.#left = enough ? this.#ms : Math.max(1, this.#left - (performance.now() - this.#since))
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+    this.#outer?.removeEventListener('abort', this.#follow)
+  }
+
+  /** The error to report: why we gave up, where we did. */
+  reason(error: unknown, url: URL): unknown {
+    this.#outer?.throwIfAborted()
+    const { signal } = this.controller
+    if (signal.aborted) return signal.reason
+    return error instanceof DownloadError ? error : networkError(error, url)
+  }
+}
+
+/** One request of a chain of redirects. */
+async function hop(url: URL, headers: Record<string, string>, transport: Transport): Promise<Answer> {
+  const watch = new Watch(transport.signal, transport.timeout, url)
+  const token = tokenFor(url, transport.site)
+  let response: Response
+  try {
+    response = await transport.fetch(url, {
+      // Compressed bodies have another length than the file, and no ranges.
+      headers: {
+        'user-agent': 'node-latent-diffusion',
+        'accept-encoding': 'identity',
+        ...headers,
+        ...(token ? { authorization: `Bearer ${token}` } : {}),
+      },
+      redirect: 'manual',
+      signal: watch.controller.signal,
+    })
+  } catch (error) {
+    watch.stop()
+    throw watch.reason(error, url)
+  }
+  const cancel = () => {
+    watch.stop()
+    // A body that nobody reads keeps its connection; one that has ended lets the next request have it.
+    response.body?.cancel().catch(() => undefined)
+  }
+  async function* body(): AsyncGenerator<Uint8Array, void> {
+    if (!response.body) return watch.stop()
+    let bytes = 0
+    try {
+      for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+        bytes += chunk.length
+        const enough = bytes >= leastBytes
+        if (enough) bytes = 0
+        watch.pause(enough)
+        yield chunk
+        transport.signal?.throwIfAborted()
+        watch.resume()
+      }
+    } catch (error) {
+      throw watch.reason(error, url)
+    } finally {
+      cancel()
+    }
+  }
+  return { status: response.status, headers: response.headers, url, body, cancel }
+}
+
+/** Asks for `url` and follows redirects. Statuses are the caller's to judge. */
+export async function request(url: URL, headers: Record<string, string>, transport: Transport): Promise<Answer> {
+  const seen = new Set<string>()
+  for (let at = url, hops = 0; ; hops++) {
+    if (seen.has(at.href) || hops > maxRedirects)
+      throw new DownloadError('bad_answer', `${shown(url)} redirects ${hops > maxRedirects ? `more than ${maxRedirects} times` : 'in a circle'}`, {
+        url: shown(url),
+      })
+    seen.add(at.href)
+    const answer = await hop(at, headers, transport)
+    if (![301, 302, 303, 307, 308].includes(answer.status)) return answer
+    answer.cancel()
+    at = nextUrl(at, answer.headers.get('location'))
+  }
+}
+
+/** The whole of a body, where it is not longer than `limit`. */
+export async function readText(answer: Answer, limit: number): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of answer.body()) {
+    bytes += chunk.length
+    if (bytes > limit)
+      throw new DownloadError('bad_answer', `${shown(answer.url)} sent more than ${limit} bytes where a short answer was expected`, {
+        url: shown(answer.url),
+      })
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}

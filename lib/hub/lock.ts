@@ -1,0 +1,155 @@
+/** Locks between processes: a file that exists while one of them works. Node has no advisory locks of the system's own. */
+import { randomBytes } from 'node:crypto'
+import { readlinkSync } from 'node:fs'
+import { mkdir, readFile, stat, unlink, utimes, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { DiffusionError } from '../errors.js'
+
+/** A holder touches its lock this often, in milliseconds ... */
+const heartbeat = 5_000
+/** ... and one that a waiter has not seen touched for so long, by the waiter's own clock, is taken for dead. */
+const patience = 60_000
+const poll = 150
+
+interface Owner {
+  pid: number
+  host: string
+  token: string
+}
+
+/** A lock that is held. */
+export interface Lock {
+  /** Unique to this holding. */
+  token: string
+  /** True where the holder before may still be alive, only silent: what it writes to is not to be touched. */
+  doubtful: boolean
+  release(): Promise<void>
+}
+
+/** Processes that see the same numbers: containers may share a host name, and not its processes. */
+function hostId(): string {
+  try {
+    return `${hostname()} ${readlinkSync('/proc/self/ns/pid')}`
+  } catch {
+    return hostname()
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+async function readOwner(file: string): Promise<Owner | undefined> {
+  try {
+    const owner = JSON.parse(await readFile(file, 'utf8')) as Partial<Owner>
+    return typeof owner.token === 'string' && typeof owner.host === 'string' && Number.isSafeInteger(owner.pid) ? (owner as Owner) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Creates `file`, or says that it is there. Windows answers EPERM while a deleted one is still open somewhere. */
+async function create(file: string, content: string): Promise<boolean> {
+  try {
+    await writeFile(file, content, { flag: 'wx' })
+    return true
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST' || (code === 'EPERM' && process.platform === 'win32')) return false
+    throw error
+  }
+}
+
+async function touched(file: string): Promise<number | undefined> {
+  return stat(file).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => undefined,
+  )
+}
+
+/** What one waiter has seen of the present holder. */
+class Observation {
+  #seen = ''
+  #since = 0
+
+  /** `dead`: it has ended; `silent`: it has not been heard of for too long; else it works. */
+  async judge(file: string, host: string): Promise<'gone' | 'dead' | 'silent' | 'works'> {
+    const time = await touched(file)
+    if (time === undefined) return 'gone'
+    const owner = await readOwner(file)
+    if (owner?.host === host && !isAlive(owner.pid)) return 'dead'
+    const seen = `${owner?.token} ${time}`
+    if (seen !== this.#seen) {
+      this.#seen = seen
+      this.#since = performance.now()
+    }
+    return performance.now() - this.#since > patience ? 'silent' : 'works'
+  }
+}
+
+/** Removes the lock of a dead holder. Those who want to do so are let through one by one, or the second would remove the lock of the first. */
+async function bury(file: string, observation: Observation, host: string): Promise<void> {
+  const guard = `${file}.guard`
+  if (!(await create(guard, ''))) {
+    const time = await touched(guard)
+    // Its holder ended within the few lines below.
+    if (time !== undefined && Math.abs(Date.now() - time) > patience) await unlink(guard).catch(() => undefined)
+    return
+  }
+  try {
+    if (['dead', 'silent'].includes(await observation.judge(file, host))) await unlink(file).catch(() => undefined)
+  } finally {
+    await unlink(guard).catch(() => undefined)
+  }
+}
+
+/** Waits for the lock `file` and takes it. `onWait` is called at every look at a lock that another one holds. */
+export async function acquire(file: string, options: { signal?: AbortSignal | undefined; onWait?: () => unknown } = {}): Promise<Lock> {
+  const { signal, onWait } = options
+  const token = randomBytes(8).toString('hex')
+  const host = hostId()
+  const content = JSON.stringify({ pid: process.pid, host, token, since: new Date().toISOString() })
+  await mkdir(path.dirname(file), { recursive: true })
+  const observation = new Observation()
+  let doubtful = false
+  for (let looks = 0, gone = 0; !(await create(file, content)); looks++) {
+    signal?.throwIfAborted()
+    const state = await observation.judge(file, host)
+    if (state === 'dead' || state === 'silent') {
+      doubtful ||= state === 'silent'
+      await bury(file, observation, host)
+    }
+    if (state !== 'gone') await onWait?.()
+    else if (++gone > 1000) throw new DiffusionError('ERR_IO', `The lock ${file} can be neither made nor found`, { path: file })
+    // The first look comes soon: most files are small.
+    await sleep((looks === 0 || state === 'gone' ? 10 : poll) * (0.5 + Math.random()))
+  }
+  const timer = setInterval(() => {
+    const now = new Date()
+    utimes(file, now, now).catch(() => undefined)
+  }, heartbeat).unref()
+  return {
+    token,
+    doubtful,
+    async release() {
+      clearInterval(timer)
+      if ((await readOwner(file))?.token === token) await unlink(file).catch(() => undefined)
+    },
+  }
+}
+
+/** True while somebody works under the lock. One that only its age tells to be left over counts as held until then. */
+export async function isHeld(file: string): Promise<boolean> {
+  const time = await touched(file)
+  if (time === undefined) return false
+  const owner = await readOwner(file)
+  if (owner?.host === hostId()) return isAlive(owner.pid)
+  return Date.now() - time < patience
+}

@@ -1,0 +1,28 @@
+/** A model's name to a place on this machine: out of the cache where it is there, else fetched. */
+import { findLocal } from './local.js'
+import { pull, type PullHooks } from './pull.js'
+import type { Role } from './selection.js'
+import type { HubSettings } from './settings.js'
+import type { HubSource } from './source.js'
+
+/** Where a model is, and what to call it. */
+export interface Located {
+  location: string
+  name: string
+  commit: string
+}
+
+/** The repository, or the file out of it, without its extension. */
+export function nameOf({ site, repo, inner, tag }: HubSource, location: string): string {
+  const file = location.split(/[\\/]/).at(-1)!
+  const isFile = /\.(safetensors|gguf|ckpt|pth|pt|bin)$/i.test(file)
+  if (isFile && (site === 'civitai' || inner !== '' || tag !== undefined)) return file.replace(/\.[^.]+$/, '')
+  return site === 'hf' ? repo.split('/')[1]! : repo
+}
+
+/** Finds or fetches a model. What is in the cache is taken as it is: `latent pull` asks for newer ones. */
+export async function locate(source: HubSource, role: Role, settings: HubSettings, hooks: PullHooks = {}): Promise<Located> {
+  hooks.signal?.throwIfAborted()
+  const found = (await findLocal(source, role, settings)) ?? (await pull(source, role, settings, hooks))
+  return { location: found.location, commit: found.commit, name: nameOf(source, found.location) }
+}

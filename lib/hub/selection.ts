@@ -1,0 +1,268 @@
+/** Which files of a repository the loader reads: those that native/formats (folder.cpp, model_files.cpp) and the tokenizers would open, and no others. */
+import { DownloadError } from './errors.js'
+import type { HubSource } from './source.js'
+
+/** What a source is loaded as. `firstStage`: the whole model, of which the autoencoder alone is read. */
+export type Role = 'model' | 'firstStage' | 'unet' | 'textEncoder' | 'imageEncoder' | 'vae' | 'tokenizer'
+
+/** What is to be found. */
+export interface Wanted extends Pick<HubSource, 'name' | 'inner' | 'tag'> {
+  role: Role
+  variant: string | undefined
+}
+
+/** Files to have, and which of them (or which folder) the loader is given. */
+export interface Selection {
+  /** Path of a file or folder in the repository; '' for all of it. */
+  entry: string
+  files: string[]
+  /** Those of `files` that name shards, which have to be there too. */
+  indexes: string[]
+}
+
+const stems = ['diffusion_pytorch_model', 'model', 'pytorch_model'] as const
+const tokenizerFiles = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'vocab.json',
+  'merges.txt',
+  'added_tokens.json',
+  'vocab.txt',
+]
+/** Single files in the order of preference: what cannot hold code comes first. */
+const extensions = ['.safetensors', '.gguf', '.ckpt', '.pth', '.pt', '.bin'] as const
+const components: Record<Exclude<Role, 'model' | 'firstStage' | 'tokenizer'>, readonly string[]> = {
+  unet: ['unet'],
+  vae: ['vae', 'vqvae'],
+  textEncoder: ['text_encoder', 'bert'],
+  imageEncoder: ['image_encoder'],
+}
+
+/** True for files that may hold code where they are read carelessly; here they are read as data. */
+export function isPickle(path: string): boolean {
+  return /\.(ckpt|pth|pt|bin|pkl)$/i.test(path)
+}
+
+export function isWeights(path: string): boolean {
+  return extensions.some((extension) => path.toLowerCase().endsWith(extension))
+}
+
+function join(folder: string, name: string): string {
+  return folder === '' ? name : `${folder}/${name}`
+}
+
+function spellings(stem: string, extension: string, variant: string): string[] {
+  if (variant === '') return [`${stem}${extension}`, `${stem}${extension}.index.json`]
+  return [`${stem}.${variant}${extension}`, `${stem}${extension}.index.${variant}.json`, `${stem}.${variant}${extension}.index.json`]
+}
+
+/** The paths of a repository, and what a folder of them would be to the loader. */
+class Tree {
+  readonly #paths: ReadonlySet<string>
+
+  constructor(paths: Iterable<string>) {
+    this.#paths = new Set(paths)
+  }
+
+  has(path: string): boolean {
+    return this.#paths.has(path)
+  }
+
+  isFolder(path: string): boolean {
+    for (const each of this.#paths) if (each.startsWith(`${path}/`)) return true
+    return false
+  }
+
+  /** Everything below `folder`. */
+  below(folder: string): string[] {
+    return [...this.#paths].filter((path) => folder === '' || path.startsWith(`${folder}/`)).sort()
+  }
+
+  /** The weights that the loader takes from a folder. */
+  weightsOf(folder: string, variant = ''): string | undefined {
+    const find = (wanted: string) => {
+      for (const extension of ['.safetensors', '.bin'])
+        for (const stem of stems) for (const name of spellings(stem, extension, wanted)) if (this.has(join(folder, name))) return join(folder, name)
+      return undefined
+    }
+    return (variant === '' ? undefined : find(variant)) ?? find('') ?? find('fp16')
+  }
+
+  /** Variants that the weights of any folder below come in. */
+  variantsBelow(folder: string): string[] {
+    const pattern = /(?:^|\/)(?:diffusion_pytorch_model|model|pytorch_model)\.([a-z][\w-]*?)(?:-\d{5}-of-\d{5})?\.(?:safetensors|bin)$/
+    return [...new Set(this.below(folder).flatMap((path) => pattern.exec(path)?.[1] ?? []))]
+  }
+
+  existing(folder: string, names: readonly string[]): string[] {
+    return names.map((name) => join(folder, name)).filter((path) => this.has(path))
+  }
+
+  /** The first of some subfolders that is there. */
+  firstFolder(base: string, names: readonly string[]): string | undefined {
+    return names.map((name) => join(base, name)).find((folder) => this.isFolder(folder))
+  }
+}
+
+function list(paths: readonly string[]): string {
+  return `${paths.slice(0, 12).join(', ')}${paths.length > 12 ? ` and ${paths.length - 12} more` : ''}`
+}
+
+function choiceError(wanted: Wanted, message: string, files: readonly string[] = []): DownloadError {
+  return new DownloadError('choice', `${wanted.name} ${message}`, { source: wanted.name, files: files.slice(0, 100) })
+}
+
+/** A folder with weights of its own. */
+function component(tree: Tree, folder: string, variant: string | undefined): string[] {
+  const weights = tree.weightsOf(folder, variant)
+  return weights === undefined ? [] : [weights, ...tree.existing(folder, ['config.json'])]
+}
+
+function finish(entry: string, files: readonly string[]): Selection {
+  const unique = [...new Set(files)]
+  return { entry, files: unique, indexes: unique.filter((path) => /\.index(\.[\w-]+)?\.json$/.test(path)) }
+}
+
+function isDiffusers(tree: Tree, base: string): boolean {
+  const folder = (name: string) => tree.isFolder(join(base, name))
+  if (tree.has(join(base, 'model_index.json')) || (folder('unet') && (folder('vae') || folder('vqvae')))) return true
+  return tree.weightsOf(base) === undefined && Object.values(components).some((names) => names.some((name) => tree.weightsOf(join(base, name))))
+}
+
+/** A diffusers folder: its configurations, its tokenizer, and the weights of the parts that are loaded. */
+function diffusers(tree: Tree, base: string, { role, variant, name }: Wanted): Selection {
+  const stageOnly = role === 'firstStage'
+  const parts = [components.vae, ...(stageOnly ? [] : [components.unet, components.textEncoder, ['text_encoder_2']])]
+  const folders = parts.flatMap((names) => tree.firstFolder(base, names) ?? [])
+  const empty = folders.find((folder) => component(tree, folder, variant).length === 0)
+  if (empty !== undefined || folders.length === 0)
+    throw choiceError(
+      { name } as Wanted,
+      empty === undefined
+        ? 'is a diffusers model without weights'
+        : `has no weights in ${empty} that the loader reads (.safetensors or .bin named as diffusers and transformers do)`,
+      empty === undefined ? [] : tree.below(empty),
+    )
+  return finish(base, [
+    ...tree.existing(base, ['model_index.json', 'scheduler/scheduler_config.json', 'low_res_scheduler/scheduler_config.json']),
+    ...(stageOnly ? [] : [...tree.existing(join(base, 'tokenizer'), tokenizerFiles), ...tree.existing(join(base, 'tokenizer_2'), tokenizerFiles)]),
+    ...folders.flatMap((folder) => component(tree, folder, variant)),
+  ])
+}
+
+function stemOf(path: string): string {
+  return path.replace(/\.[^./]+$/, '')
+}
+
+/** One of several files that differ in nothing but the container; undefined where they differ in more. */
+function preferred(candidates: readonly string[]): string | undefined {
+  if (new Set(candidates.map((path) => stemOf(path).toLowerCase())).size !== 1) return undefined
+  const rank = (path: string) => extensions.findIndex((extension) => path.toLowerCase().endsWith(extension))
+  return [...candidates].sort((a, b) => rank(a) - rank(b))[0]
+}
+
+/** A single file, with the configuration that is looked for beside it. */
+function single(tree: Tree, file: string): Selection {
+  const folder = file.includes('/') ? file.slice(0, file.lastIndexOf('/')) : ''
+  const stem = stemOf(file).slice(folder === '' ? 0 : folder.length + 1)
+  const beside = /\.(gguf|json|txt)$/i.test(file) ? [] : [`${stem}.yaml`, `${stem}.yml`, 'config.yaml']
+  return finish(file, [file, ...tree.existing(folder, beside)])
+}
+
+/** The only checkpoint of a repository. */
+function onlyCheckpoint(tree: Tree, base: string, wanted: Wanted): Selection {
+  const all = tree.below(base).filter(isWeights)
+  const depth = base === '' ? 0 : base.length + 1
+  const top = all.filter((path) => !path.slice(depth).includes('/'))
+  const candidates = top.length > 0 ? top : all
+  if (candidates.length === 0) throw choiceError(wanted, `holds no model that the loader reads: ${extensions.join(' ')} files or a diffusers folder`)
+  const file = preferred(candidates)
+  if (file === undefined)
+    throw choiceError(
+      wanted,
+      `holds ${candidates.length} model files: ${list(candidates)}. Name one: ${wanted.name}/FILE, or a word that tells it: ${wanted.name}:q8_0`,
+      candidates,
+    )
+  return single(tree, file)
+}
+
+/** The file that a tag names: by its name, by a word in it, or by the variant of a diffusers folder. */
+function tagged(tree: Tree, base: string, wanted: Wanted, tag: string): Selection {
+  const all = tree.below(base).filter(isWeights)
+  const exact = all.filter((path) => path === join(base, tag) || path.endsWith(`/${tag}`))
+  if (exact.length === 1) return single(tree, exact[0]!)
+  if (isDiffusers(tree, base) && tree.variantsBelow(base).includes(tag)) return folder(tree, base, { ...wanted, variant: tag })
+  const word = new RegExp(`(^|[^a-z0-9])${tag.toLowerCase().replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}([^a-z0-9]|$)`)
+  const candidates = all.filter((path) => word.test(path.slice(base.length).toLowerCase()))
+  const file = candidates.length === 0 ? undefined : preferred(candidates)
+  if (file !== undefined) return single(tree, file)
+  if (candidates.length === 0)
+    throw choiceError(wanted, `has no model file with '${tag}' in its name${all.length > 0 ? `; there are ${list(all)}` : ''}`, all)
+  throw choiceError(
+    wanted,
+    `has ${candidates.length} model files with '${tag}' in their names: ${list(candidates)}. Name one: ${wanted.name}/FILE`,
+    candidates,
+  )
+}
+
+function tokenizer(tree: Tree, base: string, wanted: Wanted): Selection {
+  const folder = [base, join(base, 'tokenizer')].find((each) => tree.existing(each, ['tokenizer.json', 'vocab.json', 'vocab.txt']).length > 0)
+  if (folder === undefined) throw choiceError(wanted, 'holds no tokenizer: tokenizer.json, vocab.json with merges.txt, or vocab.txt')
+  return finish(base, tree.existing(folder, tokenizerFiles))
+}
+
+/** A variant that nothing comes in is a mistake, not a wish. */
+function checkVariant(tree: Tree, base: string, wanted: Wanted, found: Selection): Selection {
+  const { variant } = wanted
+  if (variant === undefined || found.files.some((path) => path.includes(`.${variant}`))) return found
+  const known = tree.variantsBelow(base)
+  throw choiceError(wanted, `has no variant '${variant}'${known.length > 0 ? `; there are ${list(known)}` : ''}`, known)
+}
+
+function folder(tree: Tree, base: string, wanted: Wanted): Selection {
+  const { role, variant } = wanted
+  if (role === 'tokenizer') return tokenizer(tree, base, wanted)
+  if (role === 'model' || role === 'firstStage') {
+    if (isDiffusers(tree, base)) return checkVariant(tree, base, wanted, diffusers(tree, base, wanted))
+    const own = component(tree, base, variant)
+    if (own.length === 0) return onlyCheckpoint(tree, base, wanted)
+    const words = [...tree.existing(base, tokenizerFiles), ...tree.existing(join(base, 'tokenizer'), tokenizerFiles)]
+    return checkVariant(tree, base, wanted, finish(base, [...own, ...(role === 'model' ? words : [])]))
+  }
+  // A part: weights of the folder itself, or those of the part in a whole model.
+  const places = [base, ...components[role].map((name) => join(base, name))]
+  const place = places.find((each) => tree.weightsOf(each) !== undefined)
+  if (place === undefined) return onlyCheckpoint(tree, base, wanted)
+  return checkVariant(tree, base, wanted, finish(base, component(tree, place, variant)))
+}
+
+/** Chooses among the paths of a repository. Throws DownloadError (`choice`, `not_found`) where nothing, or too much, would do. */
+export function selectFiles(paths: Iterable<string>, wanted: Wanted): Selection {
+  const tree = new Tree(paths)
+  const { inner, tag } = wanted
+  if (inner !== '' && tree.has(inner)) return single(tree, inner)
+  if (inner !== '' && !tree.isFolder(inner)) {
+    const others = tree.below('').filter(isWeights)
+    const hint = others.length > 0 ? `; its model files are ${list(others)}` : ''
+    throw new DownloadError('not_found', `${wanted.name} holds no ${inner}${hint}`, { source: wanted.name, file: inner, files: others.slice(0, 100) })
+  }
+  return tag === undefined ? folder(tree, inner, wanted) : tagged(tree, inner, wanted, tag)
+}
+
+/** The shards that an index names, beside it. Throws where it is no index, or names files elsewhere. */
+export function shardsOf(index: string, text: string, wanted: Pick<Wanted, 'name'>): string[] {
+  const bad = (why: string) => new DownloadError('bad_answer', `${wanted.name}: ${index} ${why}`, { source: wanted.name, file: index })
+  let map: unknown
+  try {
+    map = (JSON.parse(text) as { weight_map?: unknown } | null)?.weight_map
+  } catch {
+    throw bad('is no JSON')
+  }
+  if (typeof map !== 'object' || map === null) throw bad('names no shards (weight_map)')
+  const names = [...new Set(Object.values(map))]
+  if (names.length > 1024 || !names.every((name): name is string => typeof name === 'string' && /^[\w.-]+$/.test(name) && !name.startsWith('.')))
+    throw bad('names shards that are no files beside it')
+  const slash = index.lastIndexOf('/')
+  return names.map((name) => join(slash < 0 ? '' : index.slice(0, slash), name))
+}
