@@ -13,6 +13,7 @@ export type DiffusionErrorCode =
   | 'ERR_DISPOSED'
   | 'ERR_BUSY'
   | 'ERR_BINARY_NOT_FOUND'
+  | 'ERR_DOWNLOAD'
   | 'ERR_INTERNAL'
   | (string & {})
 

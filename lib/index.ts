@@ -29,6 +29,22 @@ export {
 } from './api/inspect.js'
 export { convert, type ConvertOptions, type ConvertReport } from './api/convert.js'
 export {
+  listModels,
+  pullModel,
+  removeIncompleteDownloads,
+  removeModel,
+  verifyModels,
+  type CacheOptions,
+  type PullOptions,
+  type PullReport,
+  type VerifyOptions,
+} from './api/models.js'
+export { DownloadError, type DownloadDetails, type DownloadReason } from './hub/errors.js'
+export type { CachedModel, CachedRevision, VerifiedFile } from './hub/manage.js'
+export type { PulledFile } from './hub/pull.js'
+export type { PullProgress } from './hub/pull-progress.js'
+export type { HubOptions } from './hub/settings.js'
+export {
   BinaryNotFoundError,
   DeviceError,
   DiffusionError,

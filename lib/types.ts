@@ -1,4 +1,5 @@
 /** The vocabulary of the public API: plain types, no code. */
+import type { HubOptions } from './hub/settings.js'
 import type { Conditioning } from './api/conditioning.js'
 import type { RawImage } from './image/raw-image.js'
 import type { Emphasis } from './kinds/inputs.js'
@@ -31,7 +32,7 @@ export type RngName = 'philox' | 'mt19937'
 /** What the network was trained to predict. */
 export type Prediction = 'eps' | 'v' | 'sample'
 
-/** A model given as several files. Each is a path; `model` may hold everything that the others do not replace. */
+/** A model given as several files. Each is a path, or a name on a hub; `model` may hold everything that the others do not replace. */
 export interface ModelFiles {
   /** Checkpoint file or diffusers folder. */
   model?: string | URL
@@ -48,8 +49,9 @@ export interface ModelFiles {
 }
 
 /**
- * Where a model comes from: a single file (.safetensors, .gguf, .ckpt, .pt, .pth, .bin), a diffusers folder, a `file:` URL, several parts, or `hf:owner/name[@revision]`
- * for a repository that is already in the local Hugging Face cache (nothing is downloaded).
+ * Where a model comes from: a single file (.safetensors, .gguf, .ckpt, .pt, .pth, .bin), a diffusers folder, a `file:` URL, several parts;
+ * `hf:owner/name[@revision][/file][:tag]` on the Hugging Face hub or `civitai:VERSION`, or their addresses, which are fetched where the cache does not have them
+ * ({@link pullModel}, docs/downloads.md).
  */
 export type ModelSource = string | URL | ModelFiles
 
@@ -137,7 +139,8 @@ export interface Device {
 
 /** Progress of a long call. */
 export interface Progress {
-  phase: 'load' | 'encode' | 'sample' | 'decode' | 'convert'
+  /** `download`: files of a model are fetched; `step` counts bytes. */
+  phase: 'download' | 'load' | 'encode' | 'sample' | 'decode' | 'convert'
   /** Finished units of this phase (bytes, steps, tiles). */
   step: number
   /** Units in all, 0 when unknown. */
@@ -177,12 +180,14 @@ export interface LoadOptions extends CallOptions {
   threads?: number
   /** Read the EMA weights of a training checkpoint, or (`false`) the raw ones. Default: as the model's configuration says. A file without all of the EMA weights it should read is refused. */
   ema?: boolean
-  /** Called while weights are read. An error thrown here rejects the call. */
+  /** Called while files are fetched and weights are read. An error thrown here rejects the call. */
   onProgress?: (progress: Progress) => unknown
   /** The reference's own configuration: path of a CompVis/Stability .yaml, or its parsed object. Default: the .yaml beside the checkpoint, if there is one. */
   config?: string | URL | object
   /** Single fields over what configuration and detection gave. */
   spec?: ModelSpecOverrides
+  /** Where `hf:` and `civitai:` models are fetched from and kept. */
+  hub?: HubOptions
 }
 
 /** The long form of {@link LoadOptions.memory}. */

@@ -91,6 +91,35 @@ export declare class BinaryNotFoundError extends DiffusionError {
     constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
 }
 
+/** A model in the cache. */
+export declare interface CachedModel {
+    /** What `load()` takes, e.g. `hf:owner/name`. */
+    source: string;
+    path: string;
+    /** Bytes on disk, counted once. */
+    bytes: number;
+    /** Of them, pieces of downloads that were broken off. */
+    incompleteBytes: number;
+    revisions: CachedRevision[];
+}
+
+/** A revision of a model in the cache. */
+export declare interface CachedRevision {
+    commit: string;
+    /** Branches and tags that pointed to it when it was fetched. */
+    refs: string[];
+    /** Folder of its files. */
+    path: string;
+    files: number;
+    /** Bytes of its files. Revisions may share some. */
+    bytes: number;
+    /** When it was last added to. */
+    modified: Date;
+}
+
+/** Options of {@link listModels}. */
+export declare type CacheOptions = Pick<HubOptions, 'cacheDir'>;
+
 /** Options that every long call takes. */
 export declare interface CallOptions {
     /** Aborts the call while it is queued, between steps or inside one; the call rejects with `signal.reason`. */
@@ -218,7 +247,7 @@ export declare interface ConditioningExtras {
 export declare function convert(source: ModelSource, destination: string | URL, options: ConvertOptions): Promise<ConvertReport>;
 
 /** Options of {@link convert}. */
-export declare interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'signal'> {
+export declare interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'hub' | 'signal'> {
     /** Weight type of the matrices and convolutions. Small tensors (norms, biases) stay in float. */
     type: WeightType;
     /** Other types for single tensors: pattern over canonical tensor names (`*` stands for anything) to type; the first match wins. */
@@ -304,7 +333,7 @@ export declare class DiffusionError extends Error {
 }
 
 /** Codes of {@link DiffusionError}. */
-export declare type DiffusionErrorCode = 'ERR_MODEL_FORMAT' | 'ERR_UNSUPPORTED_MODEL' | 'ERR_OUT_OF_MEMORY' | 'ERR_DEVICE' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_DISPOSED' | 'ERR_BUSY' | 'ERR_BINARY_NOT_FOUND' | 'ERR_INTERNAL' | (string & {});
+export declare type DiffusionErrorCode = 'ERR_MODEL_FORMAT' | 'ERR_UNSUPPORTED_MODEL' | 'ERR_OUT_OF_MEMORY' | 'ERR_DEVICE' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_DISPOSED' | 'ERR_BUSY' | 'ERR_BINARY_NOT_FOUND' | 'ERR_DOWNLOAD' | 'ERR_INTERNAL' | (string & {});
 
 /** A loaded pipeline of one kind, or (without a kind) of any: a union over the kinds that `kind`, `is()` and {@link LoadOptions.kind} narrow. */
 export declare type DiffusionPipeline<K extends ModelKind = ModelKind> = {
@@ -318,6 +347,53 @@ export declare class DisposedError extends DiffusionError {
     name: string;
     constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
 }
+
+export declare interface DownloadDetails {
+    /** The model as it was named, e.g. `hf:owner/name`. */
+    source?: string;
+    /** Path of the file inside the repository. */
+    file?: string;
+    /** HTTP status. */
+    status?: number;
+    /** Without query, which may hold signatures. */
+    url?: string;
+    /** Seconds after which the server wants to be asked again. */
+    retryAfter?: number;
+    [detail: string]: unknown;
+}
+
+/** A model that could not be fetched, or files of it that are not what they should be (`ERR_DOWNLOAD`). */
+export declare class DownloadError extends DiffusionError {
+    name: string;
+    readonly reason: DownloadReason;
+    /** True where the same call may succeed later: what has arrived is kept. */
+    readonly retriable: boolean;
+    readonly details: Readonly<DownloadDetails>;
+    constructor(reason: DownloadReason, message: string, details?: DownloadDetails, options?: ErrorOptions & {
+        retriable?: boolean;
+    });
+}
+
+/** Why a download failed, for programs: {@link DownloadError.reason}. */
+export declare type DownloadReason = 
+/** Files are missing and downloads are switched off. */
+'offline'
+/** No such repository, revision, version or file, or a private one. */
+| 'not_found'
+/** A token is missing, wrong or without the right to read. */
+| 'unauthorized'
+/** The licence has to be accepted, or access to be bought, on the model's page. */
+| 'gated' | 'rate_limited' | 'network'
+/** No answer, or a body that stopped. */
+| 'timeout'
+/** An answer that is not what the hub's interface promises: sizes that differ, web pages, redirects in circles, unsafe names. */
+| 'bad_answer'
+/** Bytes that have not the hash that the hub publishes. */
+| 'integrity' | 'disk_space'
+/** Nothing, or more than one thing, that the loader could read. */
+| 'choice'
+/** A pickle file where none was asked for. */
+| 'pickle';
 
 /** How emphasis acts on the embedding: as A1111, keeping the mean (`original`) or not (`no_norm`), or as ComfyUI. */
 export declare type Emphasis = 'original' | 'no_norm' | 'comfy';
@@ -371,7 +447,7 @@ export declare interface EncodePromptOptions extends CallOptions {
 export declare function estimateMemory(source?: ModelSource, request?: EstimateRequest): Promise<MemoryEstimate>;
 
 /** What {@link estimateMemory} is asked for. */
-export declare interface EstimateRequest extends Omit<LoadOptions, 'onProgress'> {
+export declare interface EstimateRequest extends LoadOptions {
     /** Pixels. Default: the model's. */
     width?: number;
     height?: number;
@@ -464,6 +540,32 @@ export declare function getDevices(): Promise<Device[]>;
 
 /** What the loaded engine is. */
 export declare function getVersions(): Versions;
+
+/** How `hf:` and `civitai:` models are found, fetched and kept. Everything has a default from the environment variables that other tools know. */
+export declare interface HubOptions {
+    /** Folder of the cache, laid out as Python's `huggingface_hub` does. Default: HF_HUB_CACHE, HF_HOME/hub, or ~/.cache/huggingface/hub; for `civitai:` LATENT_CACHE, or ~/.cache/node-latent-diffusion. */
+    cacheDir?: string | URL;
+    /** Read what is in the cache and ask no server. Default: HF_HUB_OFFLINE. */
+    localFilesOnly?: boolean;
+    /** Weights of a diffusers folder to take where there are several, e.g. `fp16`. Default: the plain ones. */
+    variant?: string;
+    /** The hub, or a mirror of it. Default: HF_ENDPOINT, or the public hub. */
+    endpoint?: string | URL;
+    /** Access token of the hub, sent to `endpoint` alone; `false`: none. Default: HF_TOKEN, or the one that `hf auth login` stored. */
+    token?: string | false;
+    /** Default: CIVITAI_ENDPOINT, or the public site. */
+    civitaiEndpoint?: string | URL;
+    /** Token of Civitai, sent to `civitaiEndpoint` alone; `false`: none. Default: CIVITAI_TOKEN. */
+    civitaiToken?: string | false;
+    /** Take pickle files (.ckpt, .pt) of `civitai:` models, too. They are read as data and nothing in them is executed. Default false. */
+    allowPickle?: boolean;
+    /** A file of pinned revisions (`latent.lock.json`): models in it are taken at the commit that stands there, others are added. Default: none. */
+    lockFile?: string | URL;
+    /** Milliseconds without an answer, or without a byte, after which a connection is given up and tried again. Default: HF_HUB_DOWNLOAD_TIMEOUT (seconds), or 30 s. */
+    timeout?: number;
+    /** In place of Node's own, e.g. for a proxy. */
+    fetch?: typeof globalThis.fetch;
+}
 
 /**
  * CLIP's image encoder on its own, to build retrieval databases and to search them by pictures: `ViT-L/14` for the public retrieval-augmented model.
@@ -559,7 +661,7 @@ export declare interface InputsByKind {
 export declare function inspect(source?: ModelSource, options?: InspectOptions): Promise<ModelInfo>;
 
 /** Options of {@link inspect}. */
-export declare type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'signal'>;
+export declare type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'hub' | 'signal' | 'onProgress'>;
 
 /** The instruction sets that the engine's kernels use on this processor, and those that it could use. */
 export declare interface Kernels {
@@ -663,6 +765,9 @@ export declare interface LayoutResolvedOptions extends ResolvedCommon, ResolvedI
     boxes: readonly LayoutBox[];
 }
 
+/** The models in the cache. */
+export declare function listModels(options?: CacheOptions): Promise<CachedModel[]>;
+
 /** Options of {@link DiffusionPipeline.load}. */
 export declare interface LoadOptions extends CallOptions {
     /** The kind of model that is expected: the pipeline has that type, and another kind is refused (`ERR_UNSUPPORTED_MODEL`). Default: any. */
@@ -688,12 +793,14 @@ export declare interface LoadOptions extends CallOptions {
     threads?: number;
     /** Read the EMA weights of a training checkpoint, or (`false`) the raw ones. Default: as the model's configuration says. A file without all of the EMA weights it should read is refused. */
     ema?: boolean;
-    /** Called while weights are read. An error thrown here rejects the call. */
+    /** Called while files are fetched and weights are read. An error thrown here rejects the call. */
     onProgress?: (progress: Progress) => unknown;
     /** The reference's own configuration: path of a CompVis/Stability .yaml, or its parsed object. Default: the .yaml beside the checkpoint, if there is one. */
     config?: string | URL | object;
     /** Single fields over what configuration and detection gave. */
     spec?: ModelSpecOverrides;
+    /** Where `hf:` and `civitai:` models are fetched from and kept. */
+    hub?: HubOptions;
 }
 
 export declare type Logger = (level: LogLevel, message: string) => void;
@@ -798,7 +905,7 @@ export declare interface MemoryUsage {
     processPeak: number;
 }
 
-/** A model given as several files. Each is a path; `model` may hold everything that the others do not replace. */
+/** A model given as several files. Each is a path, or a name on a hub; `model` may hold everything that the others do not replace. */
 export declare interface ModelFiles {
     /** Checkpoint file or diffusers folder. */
     model?: string | URL;
@@ -839,8 +946,9 @@ export declare type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 
 export declare type ModelPart = 'unet' | 'textEncoder' | 'conditioner' | 'imageEncoder' | 'vae';
 
 /**
- * Where a model comes from: a single file (.safetensors, .gguf, .ckpt, .pt, .pth, .bin), a diffusers folder, a `file:` URL, several parts, or `hf:owner/name[@revision]`
- * for a repository that is already in the local Hugging Face cache (nothing is downloaded).
+ * Where a model comes from: a single file (.safetensors, .gguf, .ckpt, .pt, .pth, .bin), a diffusers folder, a `file:` URL, several parts;
+ * `hf:owner/name[@revision][/file][:tag]` on the Hugging Face hub or `civitai:VERSION`, or their addresses, which are fetched where the cache does not have them
+ * ({@link pullModel}, docs/downloads.md).
  */
 export declare type ModelSource = string | URL | ModelFiles;
 
@@ -1185,7 +1293,8 @@ export declare interface PreviewOptions {
 
 /** Progress of a long call. */
 export declare interface Progress {
-    phase: 'load' | 'encode' | 'sample' | 'decode' | 'convert';
+    /** `download`: files of a model are fetched; `step` counts bytes. */
+    phase: 'download' | 'load' | 'encode' | 'sample' | 'decode' | 'convert';
     /** Finished units of this phase (bytes, steps, tiles). */
     step: number;
     /** Units in all, 0 when unknown. */
@@ -1203,6 +1312,65 @@ declare interface PromptChunk {
     weights: number[];
     /** The tokens as the vocabulary spells them (`cat</w>`). */
     text: string[];
+}
+
+/** One file of a pulled model. */
+export declare interface PulledFile {
+    path: string;
+    size: number;
+    /** Of large files SHA-256, of small ones git's hash. */
+    hash: string;
+    /** False where it was here before. */
+    fetched: boolean;
+}
+
+/**
+ * Fetches a model into the cache: what the loader reads of `hf:owner/name[@revision][/path][:tag]` or `civitai:VERSION`, at the commit that the branch points to now.
+ * Goes on where an earlier call was broken off, checks every hash, and accepts nothing that is not whole. Throws {@link DownloadError}; what has arrived is kept.
+ */
+export declare function pullModel(source: string | URL, options?: PullOptions): Promise<PullReport>;
+
+/** Options of {@link pullModel}. */
+export declare interface PullOptions extends HubOptions, CallOptions {
+    /** What the files are for: a part of a model needs fewer of them. Default `model`. */
+    part?: 'model' | 'unet' | 'textEncoder' | 'imageEncoder' | 'vae' | 'tokenizer';
+    /** More files than the loader reads, by patterns over their paths (`*` within a folder, `**` across folders). */
+    include?: readonly string[];
+    /** Say what would be fetched, and fetch nothing. Default false. */
+    dryRun?: boolean;
+    /** Called a few times a second. An error thrown here rejects the call. */
+    onProgress?: (progress: PullProgress) => unknown;
+}
+
+/** Progress of {@link pullModel}. */
+export declare interface PullProgress {
+    /** The file that moved last, by its path in the repository. */
+    file: string;
+    /** Bytes of that file that are here, and its size. */
+    fileBytes: number;
+    fileSize: number;
+    /** Bytes of all files that are here, those from earlier included, and their sizes. */
+    bytes: number;
+    totalBytes: number;
+    /** Of the last seconds. */
+    bytesPerSecond: number;
+    elapsedMs: number;
+    /** `null` while unknown. */
+    etaMs: number | null;
+}
+
+/** What {@link pullModel} fetched, or with `dryRun` would fetch. */
+export declare interface PullReport {
+    source: string;
+    /** The commit that the files are of; of Civitai the version. */
+    commit: string;
+    /** Folder or file in the cache, for `load()`; absent with `dryRun`. */
+    path?: string;
+    licence?: string;
+    /** Bytes of all files, and of those among them that were not here. */
+    bytes: number;
+    fetchedBytes: number;
+    files: PulledFile[];
 }
 
 /** A picture: interleaved 8-bit pixels with the texts that belong to it. */
@@ -1266,6 +1434,12 @@ export declare interface RdmResolvedOptions extends ResolvedCommon, ResolvedImag
     prompt?: string;
     neighbours?: Neighbours;
 }
+
+/** Deletes pieces of downloads that were broken off; gives the bytes that were freed. */
+export declare function removeIncompleteDownloads(options?: CacheOptions): Promise<number>;
+
+/** Deletes a model from the cache, or with `@revision` one revision of it; gives the bytes that were freed. */
+export declare function removeModel(source: string | URL, options?: CacheOptions): Promise<number>;
 
 /** Filters by Pillow's names. */
 export declare type ResizeFilter = 'nearest' | 'box' | 'bilinear' | 'hamming' | 'bicubic' | 'lanczos';
@@ -1611,6 +1785,27 @@ export declare class UnsupportedModelError extends DiffusionError {
 
 /** upscale(): as generate(), without the picture. */
 export declare type UpscaleOptions = Omit<SuperresGenerateOptions, 'image'>;
+
+/** A file that was hashed again. */
+export declare interface VerifiedFile {
+    source: string;
+    commit: string;
+    file: string;
+    /** `unknown`: nothing says what its hash should be. */
+    state: 'ok' | 'damaged' | 'missing' | 'unknown';
+    bytes: number;
+}
+
+/** Hashes the files of a model in the cache again, or of every model; no server is asked. */
+export declare function verifyModels(source?: string | URL | readonly (string | URL)[], options?: VerifyOptions): Promise<VerifiedFile[]>;
+
+/** Options of {@link verifyModels}. */
+export declare interface VerifyOptions extends CacheOptions, CallOptions {
+    /** Delete damaged files, so that the next {@link pullModel} fetches them anew. Default false. */
+    remove?: boolean;
+    /** Called with the bytes that were read, and all there are. */
+    onProgress?: (bytes: number, totalBytes: number) => unknown;
+}
 
 /** Versions and abilities of the engine. */
 export declare interface Versions {

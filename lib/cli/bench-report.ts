@@ -2,6 +2,7 @@
 import { DiffusionPipeline, estimateMemory, getDevices, getVersions, measurePeak, type Kernels, type OperationTime, type Peak } from '../index.js'
 import { sameOptions, type Flags, type FlagValues, type Io } from './command.js'
 import { loadFlags, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
+import { progressBar } from './progress-bar.js'
 
 /** Flags of the command. */
 export const benchFlags = {
@@ -99,12 +100,15 @@ export async function chosenKernels(): Promise<Kernels> {
 }
 
 /** Loads the model of the flags and times its stages. */
-export async function measure(values: BenchValues, model: string | undefined, { signal }: Io): Promise<Report> {
+export async function measure(values: BenchValues, model: string | undefined, io: Io): Promise<Report> {
+  const { signal } = io
   const { operations: kind, float32, fast, int8, rows } = await chosenKernels()
   const kernels = { operations: kind, float32, fast, int8, rows }
   const source = readSource(values, model)
   const load = { ...readLoadOptions(values), signal }
-  const estimate = await estimateMemory(source, { ...load, ...sameOptions(values, ['width', 'height']) })
+  const bar = progressBar(io)
+  const request = { ...load, ...sameOptions(values, ['width', 'height']), onProgress: bar.update }
+  const estimate = await estimateMemory(source, request).finally(bar.clear)
   const peak = await measurePeak({ signal, ...sameOptions(values, ['threads']) })
   const [loadMs, pipe] = await timed(() => DiffusionPipeline.load(source, load))
   await using held = pipe

@@ -49,6 +49,9 @@ export interface Command {
 /** A wrong command line: exit code 2. */
 export class UsageError extends Error {}
 
+/** A failure that the command has reported itself: exit code 1. */
+export class ReportedFailure extends Error {}
+
 function parseOptions(flags: Flags) {
   return Object.fromEntries(
     Object.entries(flags).map(([name, flag]) => [
@@ -122,6 +125,14 @@ export function sameOptions(values: Readonly<Record<string, unknown>>, names: re
 /** `1 step`, `2 steps`. */
 export function plural(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`
+}
+
+/** Bytes in the unit that people use for files: `1.23 GB`. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'] as const
+  const power = Math.min(units.length - 1, bytes < 1000 ? 0 : Math.floor(Math.log10(bytes) / 3))
+  const value = bytes / 1000 ** power
+  return `${power === 0 ? Math.round(value) : value.toFixed(power < 3 ? 1 : 2)} ${units[power]}`
 }
 
 /** A list of names for the help, in lines that fit a wide terminal. */

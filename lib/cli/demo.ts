@@ -46,7 +46,7 @@ export const demoCommand: Command = {
     const bar = progressBar(io, values.quiet)
     const began = performance.now()
     try {
-      await using pipe = await DiffusionPipeline.load(source, { ...readLoadOptions(values), signal })
+      await using pipe = await DiffusionPipeline.load(source, { ...readLoadOptions(values), signal, onProgress: bar.update })
       const loadMs = performance.now() - began
       const pictures: (Entry & { ms: number })[] = []
       let method = ''

@@ -1,6 +1,7 @@
 import { estimateMemory, type StageEstimate } from '../index.js'
 import { readFlags, sameOptions, toJson, type Command, type Flags } from './command.js'
 import { loadFlags, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
+import { progressBar } from './progress-bar.js'
 
 const flags = {
   ...loadFlags,
@@ -19,8 +20,10 @@ export const estimateCommand: Command = {
   flags,
   async run(argv, io) {
     const { values, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one MODEL' })
-    const request = { ...readLoadOptions(values), ...sameOptions(values, ['width', 'height', 'guidance-scale']), signal: io.signal }
-    const estimate = await estimateMemory(readSource(values, positionals[0]), request)
+    const bar = progressBar(io)
+    const hooks = { signal: io.signal, onProgress: bar.update }
+    const request = { ...readLoadOptions(values), ...sameOptions(values, ['width', 'height', 'guidance-scale']), ...hooks }
+    const estimate = await estimateMemory(readSource(values, positionals[0]), request).finally(bar.clear)
     if (values.json) {
       io.stdout.write(toJson(estimate))
       return

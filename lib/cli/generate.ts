@@ -3,7 +3,7 @@ import { readFlags, reportFlags, sameOptions, UsageError, type Command, type Fla
 import { checkTarget, previewFlags, promptFlags, readDrawingOptions, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
 import { inputFlags, readInputs, readPrompt } from './input-flags.js'
 import { loadFlags, readFileOptions, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
-import { progressBar } from './progress-bar.js'
+import { progressBar, type ProgressBar } from './progress-bar.js'
 
 const flags = {
   ...loadFlags,
@@ -19,10 +19,10 @@ const flags = {
 type Values = FlagValues<typeof flags>
 
 /** Text models draw the empty prompt only when told to. Whether the model is one stands in its header, before anything is loaded. */
-async function checkPrompt(source: ModelSource | undefined, values: Values, { signal }: Io): Promise<void> {
+async function checkPrompt(source: ModelSource | undefined, values: Values, { signal }: Io, bar: ProgressBar): Promise<void> {
   if (values.prompt !== undefined) return
   // The model inside the package is a text model.
-  const kind = source === undefined ? 'text' : (await inspect(source, { signal, ...readFileOptions(values) })).spec.kind
+  const kind = source === undefined ? 'text' : (await inspect(source, { signal, onProgress: bar.update, ...readFileOptions(values) })).spec.kind
   if (kind === 'text') throw new UsageError('no prompt given: pass "what to draw" ("" for the empty prompt)')
 }
 
@@ -45,10 +45,10 @@ export const generateCommand: Command = {
     const options = await readOptions(values)
     await checkTarget(output, '--output')
     if (values.preview !== undefined) await checkTarget(values.preview, '--preview')
-    await checkPrompt(source, values, io)
     const { signal } = io
     const bar = progressBar(io, values.quiet)
     try {
+      await checkPrompt(source, values, io, bar)
       await using pipe = await DiffusionPipeline.load(source, { ...readLoadOptions(values), signal, onProgress: bar.update })
       const result = await pipe.generate({ ...options, signal, onProgress: bar.update })
       bar.clear()

@@ -1,6 +1,7 @@
 import { inspect } from '../index.js'
 import { readFlags, toJson, type Command, type Flags } from './command.js'
 import { readFileOptions, readSource, sourceFlags } from './model-flags.js'
+import { progressBar } from './progress-bar.js'
 
 const flags = {
   ...sourceFlags,
@@ -29,7 +30,9 @@ export const inspectCommand: Command = {
   flags,
   async run(argv, io) {
     const { values, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one MODEL' })
-    const info = await inspect(readSource(values, positionals[0]), { signal: io.signal, ...readFileOptions(values) })
+    const bar = progressBar(io)
+    const options = { signal: io.signal, onProgress: bar.update, ...readFileOptions(values) }
+    const info = await inspect(readSource(values, positionals[0]), options).finally(bar.clear)
     if (values.json) {
       io.stdout.write(toJson(info))
       return

@@ -6,13 +6,15 @@ import { OutOfMemoryError, type MemoryPlan } from '../index.js'
 import { nearestName } from '../options/suggest.js'
 import { benchCommand } from './bench.js'
 import { buildCommand } from './build.js'
-import { helpText, UsageError, type Command, type Io } from './command.js'
+import { helpText, ReportedFailure, UsageError, type Command, type Io } from './command.js'
 import { convertCommand } from './convert.js'
 import { demoCommand } from './demo.js'
 import { devicesCommand } from './devices.js'
 import { estimateCommand } from './estimate.js'
 import { generateCommand } from './generate.js'
 import { inspectCommand } from './inspect.js'
+import { listCommand, rmCommand, verifyCommand } from './models.js'
+import { pullCommand } from './pull.js'
 import { rdmCommand } from './rdm.js'
 import { upscaleCommand } from './upscale.js'
 
@@ -23,6 +25,10 @@ const commands: readonly Command[] = [
   convertCommand,
   inspectCommand,
   estimateCommand,
+  pullCommand,
+  listCommand,
+  verifyCommand,
+  rmCommand,
   rdmCommand,
   devicesCommand,
   benchCommand,
@@ -109,6 +115,7 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
       io.stderr.write('latent: interrupted\n')
       return 130
     }
+    if (error instanceof ReportedFailure) return 1
     if (error instanceof UsageError) return usage(error.message, io, command)
     report(error, io, command)
     return (error as { code?: unknown }).code === 'ERR_INVALID_ARG' ? 2 : 1

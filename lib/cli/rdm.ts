@@ -71,7 +71,9 @@ export const rdmCommand: Command = {
     if (output === undefined || !/\.safetensors$/i.test(output)) throw new UsageError('-o names the database to write; it ends in .safetensors')
     await checkFolder(output, '--output')
     const names = await picturesIn(folder)
-    await using encoder = await ImageEncoder.load(source, { ...readLoadOptions(values), signal: io.signal })
+    const bar = progressBar(io, values.quiet)
+    const load = { ...readLoadOptions(values), signal: io.signal, onProgress: bar.update }
+    await using encoder = await ImageEncoder.load(source, load).finally(bar.clear)
     const { embeddings, dim, patches } = await embedAll(encoder, folder, names, io, values.quiet)
     await writeRetrievalDatabase(output, { embeddings, shape: [names.length, dim], imageIds: names, patches })
     if (values.json) io.stdout.write(toJson({ database: output, rows: names.length, dim }))

@@ -1,6 +1,6 @@
 /** One file into the cache: resumed at the byte, hashed on the way, accepted only when the hash is right. */
 import { constants } from 'node:fs'
-import { copyFile, mkdir, open, readdir, readFile, rename, rm, stat, writeFile, type FileHandle } from 'node:fs/promises'
+import { copyFile, mkdir, open, readdir, rename, rm, stat, writeFile, type FileHandle } from 'node:fs/promises'
 import type { Hash } from 'node:crypto'
 import path from 'node:path'
 import { DownloadError, fileError } from './errors.js'
@@ -9,6 +9,7 @@ import { request, shown, type Answer, type Transport } from './http.js'
 import { limits, type RemoteFile } from './listing.js'
 import { acquire, type Lock } from './lock.js'
 import { retryAfter, withRetries } from './retry.js'
+import { readSmall } from './small-file.js'
 
 /** What a download of one file needs besides the file. */
 export interface BlobJob {
@@ -73,7 +74,7 @@ async function adopt(blobs: string, hash: string, lock: Lock): Promise<string> {
   await mkdir(blobs, { recursive: true })
   const [best, ...others] = await partials(blobs, hash)
   if (best) {
-    const etag = await readFile(`${best.file}.etag`, 'utf8').catch(() => undefined)
+    const etag = await readSmall(`${best.file}.etag`)
     if (lock.doubtful) await copyFile(best.file, own, constants.COPYFILE_FICLONE)
     else await rename(best.file, own)
     if (etag !== undefined) await writeFile(`${own}.etag`, etag)
@@ -109,7 +110,7 @@ class PartialFile {
         const { signal } = job.transport
         await hashFile(partial.#hash, file, { bytes: size, signal, onBytes: (count) => job.onBytes((read += count)) })
         partial.bytes = size
-        partial.etag = await readFile(`${file}.etag`, 'utf8').catch(() => undefined)
+        partial.etag = await readSmall(`${file}.etag`)
       }
       return partial
     } catch (error) {
@@ -164,13 +165,25 @@ function declaredSize({ status, headers }: Answer): number | undefined {
   return text && /^\d{1,15}$/.test(text) ? Number(text) : undefined
 }
 
+function isPage({ path: name }: RemoteFile): boolean {
+  return /\.x?html?$/i.test(name)
+}
+
+function webPage(answer: Answer): DownloadError {
+  return bad(answer, 'sent a web page in place of the file: a login page, or one of a network that wants to be logged in to', false)
+}
+
+/** Pages come under other types, too. */
+function looksLikePage(chunk: Uint8Array): boolean {
+  return /^\s*<(!doctype html|html|head)[\s>]/i.test(Buffer.from(chunk.subarray(0, 64)).toString('latin1'))
+}
+
 /** Refuses what cannot be the file before a byte of it is written. */
 function checkHead(answer: Answer, remote: RemoteFile, from: number): void {
   const { headers, status } = answer
   const encoding = headers.get('content-encoding')
   if (encoding && encoding !== 'identity') throw bad(answer, `compresses the file (${encoding}), which was not asked for`)
-  if (/^\s*(text\/html|application\/xhtml)/i.test(headers.get('content-type') ?? '') && !/\.x?html?$/i.test(remote.path))
-    throw bad(answer, 'sent a web page in place of the file: a login page or one of a network that wants to be logged in to', false)
+  if (/^\s*(text\/html|application\/xhtml)/i.test(headers.get('content-type') ?? '') && !isPage(remote)) throw webPage(answer)
   if (status === 206 && Number(/^bytes (\d{1,15})-/.exec(headers.get('content-range') ?? '')?.[1] ?? NaN) !== from)
     throw bad(answer, `sent another part of the file than was asked for (${headers.get('content-range') ?? 'no Content-Range'})`)
   const size = declaredSize(answer)
@@ -205,6 +218,7 @@ async function receive(partial: PartialFile, remote: RemoteFile, job: BlobJob): 
     const most = bound(remote)
     const ends = answer.headers.get('content-length') !== null
     for await (const chunk of answer.body()) {
+      if (partial.bytes === 0 && looksLikePage(chunk) && !isPage(remote)) throw webPage(answer)
       await partial.append(chunk.length > most - partial.bytes ? chunk.subarray(0, most - partial.bytes) : chunk)
       job.onBytes(partial.bytes)
       if (partial.bytes < most) continue

@@ -1,11 +1,12 @@
 /** The cache on disk, as Python's `huggingface_hub` lays it out: blobs by hash, snapshots of links to them by commit, branches as small files. */
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { copyFile, lstat, mkdir, readdir, readFile, readlink, rename, rm, statfs, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, lstat, mkdir, readdir, readlink, rename, rm, statfs, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { hasSize } from './blob.js'
-import { algorithmOf, isHash, isSize, type Listing, type RemoteFile } from './listing.js'
+import { algorithmOf, isHash, isSize, limits, type Listing, type RemoteFile } from './listing.js'
 import type { HubSettings } from './settings.js'
+import { readSmall } from './small-file.js'
 import type { HubSource } from './source.js'
 
 /** Places of one repository. */
@@ -55,10 +56,7 @@ export async function writeWhole(file: string, content: string): Promise<void> {
 
 /** The commit that a branch or tag pointed to when it was fetched; a name that is none may be a commit itself. */
 export async function readRef(paths: RepoPaths, revision: string): Promise<string | undefined> {
-  const text = await readFile(path.join(paths.refs, ...revision.split('/')), 'utf8').then(
-    (content) => content.trim(),
-    () => revision,
-  )
+  const text = (await readSmall(path.join(paths.refs, ...revision.split('/'))))?.trim() ?? revision
   // The name of a folder, and of nothing outside.
   return /^[\w-][\w.-]{0,127}$/.test(text) ? text : undefined
 }
@@ -66,7 +64,7 @@ export async function readRef(paths: RepoPaths, revision: string): Promise<strin
 export async function writeRef(paths: RepoPaths, revision: string, commit: string): Promise<void> {
   if (revision === commit) return
   const file = path.join(paths.refs, ...revision.split('/'))
-  if ((await readFile(file, 'utf8').catch(() => '')) !== commit) await writeWhole(file, commit)
+  if ((await readSmall(file)) !== commit) await writeWhole(file, commit)
 }
 
 // ---- lists of files --------------------------------------------------------------------------------------------------
@@ -96,7 +94,7 @@ export type KnownFile = Pick<RemoteFile, 'size' | 'hash' | 'algorithm' | 'exact'
 /** The list of files of a commit as it was kept; undefined where there is none that can be read. */
 export async function readTree(paths: RepoPaths, commit: string): Promise<Map<string, KnownFile> | undefined> {
   try {
-    const json = JSON.parse(await readFile(treeFile(paths, commit), 'utf8')) as { format_version?: unknown; files?: unknown }
+    const json = JSON.parse((await readSmall(treeFile(paths, commit), limits.answer)) ?? '') as { format_version?: unknown; files?: unknown }
     if (json.format_version !== 1 || typeof json.files !== 'object' || json.files === null) return undefined
     const known = new Map<string, KnownFile>()
     const exact = !path.basename(paths.root).startsWith('civitai--')

@@ -1,12 +1,13 @@
 /** Models that are in the cache already: found without asking anybody, and only where nothing that the loader reads is missing. */
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { sizeOf } from './blob.js'
 import { isInPlace, readRef, readTree, repoPaths, snapshotFile, snapshotFiles, type KnownFile, type RepoPaths } from './cache.js'
 import { DownloadError } from './errors.js'
 import { pinned } from './pins.js'
-import { isWeights, selectFiles, shardsOf, type Role, type Selection, type Wanted } from './selection.js'
+import { isWeights, largestIndex, selectFiles, shardsOf, type Role, type Selection, type Wanted } from './selection.js'
 import type { HubSettings } from './settings.js'
+import { readSmall } from './small-file.js'
 import type { HubSource } from './source.js'
 
 /** A model in the cache. */
@@ -52,7 +53,7 @@ async function absent({ paths, commit, present }: Snapshot, selection: Selection
   const have = new Set(present)
   const missing = selection.files.filter((name) => !have.has(name))
   for (const index of selection.indexes.filter((name) => have.has(name))) {
-    const shards = shardsOf(index, await readFile(snapshotFile(paths, commit, index), 'utf8'), wanted)
+    const shards = shardsOf(index, (await readSmall(snapshotFile(paths, commit, index), largestIndex)) ?? '', wanted)
     missing.push(...shards.filter((name) => !have.has(name)))
   }
   return missing
@@ -76,7 +77,7 @@ async function namedButAbsent({ paths, commit, present }: Snapshot, { inner, rol
   if (!present.includes(index)) return []
   let parts: Record<string, unknown>
   try {
-    parts = JSON.parse(await readFile(snapshotFile(paths, commit, index), 'utf8')) as Record<string, unknown>
+    parts = JSON.parse((await readSmall(snapshotFile(paths, commit, index), largestIndex)) ?? '') as Record<string, unknown>
   } catch {
     return [index]
   }

@@ -1,11 +1,12 @@
 /** Locks between processes: a file that exists while one of them works. Node has no advisory locks of the system's own. */
 import { randomBytes } from 'node:crypto'
 import { readlinkSync } from 'node:fs'
-import { mkdir, readFile, stat, unlink, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, stat, unlink, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DiffusionError } from '../errors.js'
+import { readSmall } from './small-file.js'
 
 /** A holder touches its lock this often, in milliseconds ... */
 const heartbeat = 5_000
@@ -48,7 +49,7 @@ function isAlive(pid: number): boolean {
 
 async function readOwner(file: string): Promise<Owner | undefined> {
   try {
-    const owner = JSON.parse(await readFile(file, 'utf8')) as Partial<Owner>
+    const owner = JSON.parse((await readSmall(file)) ?? '') as Partial<Owner>
     return typeof owner.token === 'string' && typeof owner.host === 'string' && Number.isSafeInteger(owner.pid) ? (owner as Owner) : undefined
   } catch {
     return undefined

@@ -1,5 +1,5 @@
 /** What is in the caches: listing it, hashing it again, deleting it. */
-import { readdir, readFile, realpath, rm, stat } from 'node:fs/promises'
+import { readdir, realpath, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError } from '../errors.js'
 import { isPartial, sizeOf } from './blob.js'
@@ -8,6 +8,7 @@ import { DownloadError } from './errors.js'
 import { hashFile, startHash } from './hash.js'
 import { isHeld } from './lock.js'
 import type { HubSettings } from './settings.js'
+import { readSmall } from './small-file.js'
 import type { HubSource } from './source.js'
 
 /** A revision of a model in the cache. */
@@ -77,7 +78,7 @@ async function refsOf({ refs }: RepoPaths): Promise<{ name: string; commit: stri
     files.map(async (file) => ({
       file,
       name: path.relative(refs, file).split(path.sep).join('/'),
-      commit: (await readFile(file, 'utf8').catch(() => '')).trim(),
+      commit: ((await readSmall(file)) ?? '').trim(),
     })),
   )
 }

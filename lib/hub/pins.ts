@@ -1,12 +1,18 @@
 /** `latent.lock.json`: which commit a model is taken at, and what its files are, for projects that want the same pictures tomorrow. */
-import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { ModelFormatError } from '../errors.js'
+import { readTextIfAny, type FileKind } from '../files/regular-file.js'
 import { writeWhole } from './cache.js'
 import { DownloadError } from './errors.js'
 import { isHash, type Listing, type RemoteFile } from './listing.js'
 import { acquire } from './lock.js'
 import type { HubSource } from './source.js'
+
+const pinsFile: FileKind = {
+  what: 'The list of pinned models',
+  maxBytes: 16 << 20,
+  refuse: (message, details) => new ModelFormatError(message, details),
+}
 
 interface Pin {
   commit: string
@@ -31,13 +37,8 @@ function isPin(value: unknown): value is Pin {
 }
 
 async function readPins(file: string): Promise<Pins> {
-  let text: string
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { version: 1, models: {} }
-    throw error
-  }
+  const text = await readTextIfAny(file, pinsFile)
+  if (text === undefined) return { version: 1, models: {} }
   try {
     const json = JSON.parse(text) as Partial<Pins>
     if (json.version === 1 && typeof json.models === 'object' && json.models !== null && Object.values(json.models).every(isPin)) return json as Pins
@@ -76,7 +77,7 @@ export async function pin(file: string | undefined, { source, commit }: Listing,
       Object.entries({ ...pins.models, [source.name]: { commit, files: sorted } }).sort(([a], [b]) => (a < b ? -1 : 1)),
     )
     const text = `${JSON.stringify({ version: 1, models }, null, 2)}\n`
-    if ((await readFile(file, 'utf8').catch(() => '')) !== text) await writeWhole(file, text)
+    if ((await readTextIfAny(file, pinsFile)) !== text) await writeWhole(file, text)
   } finally {
     await lock.release()
   }

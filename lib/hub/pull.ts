@@ -1,5 +1,4 @@
 /** From a model's name to its files in the cache: list, choose, check the space, fetch what is missing, link. */
-import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fetchBlob, hasSize, partialSize, sizeOf, type BlobJob } from './blob.js'
 import { freeSpace, isInPlace, place, repoPaths, snapshotFile, writeRef, writeTree, type RepoPaths } from './cache.js'
@@ -13,8 +12,9 @@ import { pin, pinned } from './pins.js'
 import { chooseFetch } from './proxy.js'
 import { ProgressMeter, type PullProgress } from './pull-progress.js'
 import { withRetries } from './retry.js'
-import { isWeights, selectFiles, shardsOf, type Role, type Selection } from './selection.js'
+import { isWeights, largestIndex, selectFiles, shardsOf, type Role, type Selection } from './selection.js'
 import type { HubSettings } from './settings.js'
+import { readSmall } from './small-file.js'
 import type { HubSource } from './source.js'
 
 /** What a pull is asked for besides the model. */
@@ -47,7 +47,6 @@ export interface Pulled {
 const lanes = 4
 /** Files to fetch first: configurations, and lists of shards that say what else is needed. */
 const small = 1 << 20
-const largestIndex = 16 << 20
 /** A disk that is filled to the last byte serves nobody. */
 const spareBytes = 16 << 20
 
@@ -186,7 +185,7 @@ class Puller {
     const { source } = this.#listing
     const all: string[] = []
     for (const index of indexes) {
-      const shards = shardsOf(index, await readFile(this.pointer(index), 'utf8'), source)
+      const shards = shardsOf(index, (await readSmall(this.pointer(index), largestIndex)) ?? '', source)
       const absent = shards.find((name) => !this.#files.has(name))
       if (absent !== undefined)
         throw new DownloadError('bad_answer', `${source.name}: ${index} names ${absent}, which the repository does not hold`, { source: source.name })

@@ -20,6 +20,9 @@ export interface Selection {
   indexes: string[]
 }
 
+/** Bytes of the longest list of shards that the loader reads. */
+export const largestIndex = 16 << 20
+
 const stems = ['diffusion_pytorch_model', 'model', 'pytorch_model'] as const
 const tokenizerFiles = [
   'tokenizer.json',

@@ -1,5 +1,5 @@
 /** Where models are fetched from and kept: the one place that names hosts, environment variables and defaults. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import path from 'node:path'
 import { checkBoolean, checkFunction, checkInteger, checkString, fileUrlToPath, invalidRange, isUrl, knownKeys, show } from '../options/validate.js'
@@ -127,7 +127,9 @@ function checkToken(value: unknown, name: string): string {
 function storedToken(env: Env): string | undefined {
   const file = expand(env.HF_TOKEN_PATH || path.join(hubHome(env), 'token'))
   try {
-    return readFileSync(file, 'utf8').trim() || undefined
+    const status = statSync(file)
+    // A pipe would be waited for.
+    return status.isFile() && status.size < 1 << 16 ? readFileSync(file, 'utf8').trim() || undefined : undefined
   } catch {
     return undefined
   }

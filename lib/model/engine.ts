@@ -29,7 +29,14 @@ export async function withSource<T>(
 ): Promise<{ result: T; prepared: PreparedSource }> {
   const hooks = options.hooks ?? { signal: load.signal, onProgress: load.onProgress }
   hooks.signal?.throwIfAborted()
-  let resolved = await resolveSource(source, load.config)
+  const { config, hub } = load
+  let resolved = await resolveSource(source, {
+    config,
+    hub,
+    signal: hooks.signal,
+    onProgress: hooks.onProgress,
+    firstStageOnly: options.firstStageOnly,
+  })
   let unpacked: Unpacked | undefined
   const request = (): NativeLoadRequest => ({
     ...load.request,
@@ -44,8 +51,8 @@ export async function withSource<T>(
     } catch (error) {
       if (!isOuterZip(error)) throw error
       unpacked = await unpackOuterZip(resolved.model, hooks.signal ?? undefined)
-      const config = resolved.config ?? unpacked.config
-      resolved = { ...resolved, model: unpacked.file, ...(config ? { config } : {}) }
+      const inside = resolved.config ?? unpacked.config
+      resolved = { ...resolved, model: unpacked.file, ...(inside ? { config: inside } : {}) }
       result = await attempt()
     }
     return { result, prepared: { source: resolved, request: request(), dispose: async () => unpacked?.dispose() } }

@@ -1,12 +1,15 @@
-/** From what the caller named to files on disk: paths, URLs, parts, the local Hugging Face cache, and the configuration beside a checkpoint. */
+/** From what the caller named to files on disk: paths, URLs, parts, models of the hub and of Civitai, and the configuration beside a checkpoint. */
 import { stat } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import path from 'node:path'
 import { DiffusionError } from '../errors.js'
-import { readRegular, type FileKind } from '../files/regular-file.js'
+import type { PullProgress } from '../hub/pull-progress.js'
+import { locate } from '../hub/resolve.js'
+import type { Role } from '../hub/selection.js'
+import { resolveHub, type HubOptions, type HubSettings } from '../hub/settings.js'
+import { isHubName, readHubSource } from '../hub/source.js'
 import { configBeside, givenConfig } from './config-file.js'
 import { embeddedModel, embeddedName } from './embedded.js'
-import type { LoadOptions, ModelFiles, ModelSource } from '../types.js'
+import type { LoadOptions, ModelFiles, ModelSource, Progress } from '../types.js'
 import { fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from '../options/validate.js'
 
 /** Files of a model, as native code takes them. */
@@ -30,42 +33,27 @@ const laterParts = {
   controlNet: 'is not supported by this version',
 }
 
-function missing(file: string, why = 'does not exist'): DiffusionError {
-  return new DiffusionError('ERR_IO', `${file} ${why}. Pass a model file, a diffusers folder or hf:owner/name`, { path: file })
+/** How a source is to be resolved. */
+export interface ResolveOptions {
+  config?: LoadOptions['config']
+  hub?: HubOptions | undefined
+  signal?: AbortSignal | undefined
+  onProgress?: ((progress: Progress) => unknown) | undefined
+  /** The autoencoder of a model is all that will be read. */
+  firstStageOnly?: boolean | undefined
 }
 
-/** The folder of the local Hugging Face cache, by the environment variables that every tool of theirs knows. */
-export function huggingFaceCache(env: NodeJS.ProcessEnv = process.env): string {
-  if (env.HF_HUB_CACHE) return env.HF_HUB_CACHE
-  if (env.HUGGINGFACE_HUB_CACHE) return env.HUGGINGFACE_HUB_CACHE
-  if (env.HF_HOME) return path.join(env.HF_HOME, 'hub')
-  return path.join(env.XDG_CACHE_HOME ?? path.join(homedir(), '.cache'), 'huggingface', 'hub')
+/** One thing that was named, on disk. */
+interface Place {
+  path: string
+  name: string
 }
 
-/** The name of a commit. */
-const cacheEntry: FileKind = { what: '', maxBytes: 1024, refuse: (message, details) => new DiffusionError('ERR_IO', message, details) }
-
-/** `hf:owner/name[@revision][/path]` to a snapshot folder (or a file in it) that is already on this machine. */
-async function fromHuggingFaceCache(source: string): Promise<string> {
-  const match = /^hf:([\w.-]{1,96}\/[\w.-]{1,96})(?:@([\w.-]{1,128}))?((?:\/[^/\\]+)*)$/.exec(source)
-  const inner = match?.[3] ?? ''
-  if (!match || /(^|\/)\.{1,2}(\/|$)/.test(`${match[1]}${inner}`))
-    throw invalidRange(`${show(source)} is not of the form hf:owner/name, hf:owner/name@revision or hf:owner/name/file`)
-  const folder = path.join(huggingFaceCache(), `models--${match[1]!.replace('/', '--')}`)
-  const revision = match[2] ?? 'main'
-  const commit = await readRegular(path.join(folder, 'refs', revision), cacheEntry).then(
-    (text) => text.toString('utf8').trim(),
-    () => revision,
-  )
-  if (!/^[\w-][\w.-]*$/.test(commit)) throw missing(source, `has a broken cache entry (${path.join(folder, 'refs', revision)})`)
-  const snapshot = path.join(folder, 'snapshots', commit, inner)
-  if (!(await exists(snapshot))) {
-    throw missing(
-      source,
-      `is not in the local Hugging Face cache (${folder}), and nothing is downloaded by this version; fetch it with \`hf download ${match[1]}\``,
-    )
-  }
-  return snapshot
+function missing(file: string, given: string): DiffusionError {
+  const hint = /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(given) ? `. For the model of that name on the hub, pass hf:${given}` : ''
+  return new DiffusionError('ERR_IO', `${file} does not exist. Pass a model file, a diffusers folder, hf:owner/name or civitai:VERSION${hint}`, {
+    path: file,
+  })
 }
 
 async function exists(file: string): Promise<boolean> {
@@ -75,37 +63,46 @@ async function exists(file: string): Promise<boolean> {
   )
 }
 
-/** One path, URL or hf: name to an absolute path that exists. */
-async function toPath(value: unknown, name: string): Promise<string> {
-  let file: string
-  if (isUrl(value)) {
-    const url = value
-    if (url.protocol !== 'file:')
-      throw invalidRange(`${name}: only file: URLs are read, not ${url.protocol} ones; nothing is downloaded by this version`)
-    file = fileUrlToPath(url.href, name)
-  } else if (typeof value === 'string') {
-    if (value === '') throw invalidRange(`${name} is an empty string; a path is expected`)
-    if (value.includes('\0')) throw invalidRange(`${name} contains a NUL character`)
-    if (value.startsWith('hf:')) return fromHuggingFaceCache(value)
-    if (/^https?:\/\//i.test(value))
-      throw invalidRange(`${name}: nothing is downloaded by this version; fetch ${show(value)} yourself and pass its path`)
-    file = /^file:\/\//i.test(value) ? fileUrlToPath(value, name) : path.resolve(value)
-  } else {
-    throw invalidType(`${name} must be a path or a URL, not ${show(value)}`)
+/** What to call a file or folder: the name without its extension. */
+async function nameOf(file: string): Promise<string> {
+  return (await stat(file)).isDirectory() ? path.basename(file) : path.parse(file).name
+}
+
+async function localPlace(file: string, given: string): Promise<Place> {
+  if (!(await exists(file))) throw missing(file, given)
+  return { path: file, name: await nameOf(file) }
+}
+
+function downloadProgress(onProgress: ResolveOptions['onProgress']): ((progress: PullProgress) => unknown) | undefined {
+  return (
+    onProgress && (({ bytes, totalBytes, elapsedMs, etaMs }) => onProgress({ phase: 'download', step: bytes, steps: totalBytes, elapsedMs, etaMs }))
+  )
+}
+
+/** One path, URL or name of a hub to something on disk; what a hub has is fetched where it is not here. */
+async function toPlace(
+  value: unknown,
+  name: string,
+  role: Role,
+  settings: () => HubSettings,
+  { signal, onProgress }: ResolveOptions,
+): Promise<Place> {
+  if (!isUrl(value) && typeof value !== 'string') throw invalidType(`${name} must be a path or a URL, not ${show(value)}`)
+  const text = isUrl(value) ? value.href : value
+  if (text === '') throw invalidRange(`${name} is an empty string; a path is expected`)
+  if (text.includes('\0')) throw invalidRange(`${name} contains a NUL character`)
+  if (isHubName(text) || /^https?:\/\//i.test(text)) {
+    const hub = settings()
+    const found = await locate(readHubSource(text, hub, name), role, hub, { signal, onProgress: downloadProgress(onProgress) })
+    return { path: found.location, name: found.name }
   }
-  if (!(await exists(file))) throw missing(file)
-  return file
+  if (/^file:\/\//i.test(text)) return localPlace(fileUrlToPath(text, name), text)
+  if (isUrl(value)) throw invalidRange(`${name}: only file: and https: URLs are read, not ${value.protocol} ones`)
+  return localPlace(path.resolve(text), text)
 }
 
 function isParts(source: ModelSource): source is ModelFiles {
   return typeof source === 'object' && source !== null && !Array.isArray(source) && !ArrayBuffer.isView(source) && !isUrl(source)
-}
-
-/** What to call a model: the file without its extension, the folder, or the repository (whose folder in the cache is named after a commit). */
-async function modelName(file: string, given: unknown): Promise<string> {
-  const repository = typeof given === 'string' ? /^hf:[^/]+\/([^/@]+)(?:@[^/]*)?$/.exec(given)?.[1] : undefined
-  if (repository !== undefined) return repository
-  return (await stat(file)).isDirectory() ? path.basename(file) : path.parse(file).name
 }
 
 /** The package's own model, for callers that name none. */
@@ -121,22 +118,32 @@ async function ownModel(): Promise<ResolvedSource> {
   return { model, name: embeddedName }
 }
 
-async function resolveParts(source: ModelSource): Promise<ResolvedSource> {
+async function resolveParts(source: ModelSource, settings: () => HubSettings, options: ResolveOptions): Promise<ResolvedSource> {
   if (!isParts(source)) {
-    const model = await toPath(source, 'source')
-    return { model, name: await modelName(model, source) }
+    const place = await toPlace(source, 'source', options.firstStageOnly ? 'firstStage' : 'model', settings, options)
+    return { model: place.path, name: place.name }
   }
   const o = knownKeys(source, 'the model source', partKeys, laterParts)
-  const files: Partial<Record<(typeof partKeys)[number], string>> = {}
-  for (const key of partKeys) if (o[key] !== undefined) files[key] = await toPath(o[key], `source.${key}`)
-  const main = (['model', 'unet', 'vae', 'imageEncoder'] as const).find((key) => files[key] !== undefined)
+  const main = (['model', 'unet', 'vae', 'imageEncoder'] as const).find((key) => o[key] !== undefined)
   if (!main) throw invalidType('the model source names no weights: give model, unet or vae')
-  return { ...files, model: files.model ?? '', name: await modelName(files[main]!, o[main]) }
+  const files: Partial<Record<(typeof partKeys)[number], string>> = {}
+  let name = ''
+  for (const key of partKeys) {
+    if (o[key] === undefined) continue
+    const role = key === 'model' && options.firstStageOnly ? 'firstStage' : key
+    const place = await toPlace(o[key], `source.${key}`, role, settings, options)
+    files[key] = place.path
+    if (key === main) name = place.name
+  }
+  return { ...files, model: files.model ?? '', name }
 }
 
 /** Resolves a source and its configuration; no source means the package's own model. */
-export async function resolveSource(source: ModelSource | undefined, config?: LoadOptions['config']): Promise<ResolvedSource> {
-  const files = source === undefined ? await ownModel() : await resolveParts(source)
+export async function resolveSource(source: ModelSource | undefined, options: ResolveOptions = {}): Promise<ResolvedSource> {
+  const { config, hub } = options
+  // Options are checked before anything is looked for; environment and stored token are read when they are needed.
+  const given = hub === undefined ? undefined : resolveHub(hub)
+  const files = source === undefined ? await ownModel() : await resolveParts(source, () => given ?? resolveHub(undefined), options)
   if (config !== undefined) return { ...files, config: await givenConfig(config) }
   // A GGUF carries its spec and a diffusers folder its json; other single files may have a .yaml beside them.
   if (!files.model || /\.gguf$/i.test(files.model) || (await stat(files.model)).isDirectory()) return files

@@ -44,7 +44,7 @@ const maxCount = 256
 export const evaluationKeys = ['guidanceScale', 'guidanceRescale', 'guidanceInterval', 'deepCache'] as const
 export const samplingKeys = ['steps', ...evaluationKeys, 'seed', 'sampler', 'schedule', 'eta', 'rng', 'extra'] as const
 export const callKeys = ['signal'] as const
-const loadKeys = ['kind', 'device', 'dtype', 'precision', 'memory', 'threads', 'ema', 'onProgress', 'config', 'spec', ...callKeys] as const
+const loadKeys = ['kind', 'device', 'dtype', 'precision', 'memory', 'threads', 'ema', 'onProgress', 'config', 'spec', 'hub', ...callKeys] as const
 
 /** A random 32-bit seed: short enough to be read out, typed in and kept by every other tool. */
 export function randomSeed(): bigint {
@@ -79,6 +79,8 @@ export function resolveSeed(value: unknown): bigint {
 export interface ResolvedLoad {
   request: Omit<NativeLoadRequest, 'model' | 'unet' | 'textEncoder' | 'imageEncoder' | 'vae' | 'config'>
   config: LoadOptions['config']
+  /** Checked where sources are resolved. */
+  hub: LoadOptions['hub']
   /** What the caller counts on. */
   kind: ModelKind | undefined
   signal: AbortSignal | undefined
@@ -161,6 +163,7 @@ export function resolveLoad(options: LoadOptions | undefined, where: string): Re
       ...(spec === undefined ? {} : { spec }),
     },
     config: o.config as LoadOptions['config'],
+    hub: o.hub as LoadOptions['hub'],
     kind: o.kind === undefined ? undefined : checkName(o.kind, 'kind', modelKinds),
     signal: optionalSignal(o),
     onProgress: optionalProgress(o),

@@ -5,7 +5,8 @@ import { DiffusionError, ModelFormatError } from '../../lib/errors'
 import { parseConfig } from '../../lib/model/config-file'
 import * as embedded from '../../lib/model/embedded'
 import { unpackOuterZip } from '../../lib/model/outer-zip'
-import { huggingFaceCache, resolveSource } from '../../lib/model/sources'
+import { huggingFaceCache } from '../../lib/hub/settings'
+import { resolveSource } from '../../lib/model/sources'
 import type { ModelSource } from '../../lib/types'
 import { temporaryFolder } from '../helpers/golden'
 import { zipStored } from '../helpers/torch-checkpoint'
@@ -57,11 +58,13 @@ describe('sources', () => {
     [[], /must be a path or a URL, not an array/],
     ['file:///a%2Fb', /not the URL of a file/],
     ['a\0b', /NUL/],
-    ['https://example.org/model.ckpt', /nothing is downloaded/],
-    [new URL('https://example.org/model.ckpt'), /only file: URLs/],
+    ['https://example.org/model.ckpt', /no address of a model on .* fetch it yourself/],
+    [new URL('https://example.org/model.ckpt'), /no address of a model on/],
+    [new URL('ftp://example.org/model.ckpt'), /only file: and https: URLs/],
     ['hf:owner', /hf:owner\/name/],
     ['hf:../..', /hf:owner\/name/],
     ['hf:owner/name/../../../etc', /hf:owner\/name/],
+    ['civitai:name', /civitai:VERSION/],
     [{}, /names no weights/],
     [{ tokenizer: '.' }, /names no weights/],
     [{ modell: 'x' }, /Did you mean 'model'/],
@@ -73,35 +76,38 @@ describe('sources', () => {
   test('a folder keeps what looks like an extension; in the Hugging Face cache it is the repository that has a name', async () => {
     const v15 = path.dirname(put('stable-diffusion-v1.5/model_index.json', '{}'))
     expect((await resolveSource(v15)).name).toBe('stable-diffusion-v1.5')
-    put('hub/models--owner--my.model/snapshots/abc123/model_index.json', '{}')
-    const saved = process.env.HF_HUB_CACHE
-    process.env.HF_HUB_CACHE = path.join(folder, 'hub')
-    try {
-      expect((await resolveSource('hf:owner/my.model@abc123')).name).toBe('my.model')
-    } finally {
-      if (saved === undefined) delete process.env.HF_HUB_CACHE
-      else process.env.HF_HUB_CACHE = saved
-    }
+    put('hub/models--owner--my.model/snapshots/abc123/model.safetensors')
+    const hub = { cacheDir: path.join(folder, 'hub'), localFilesOnly: true }
+    expect((await resolveSource('hf:owner/my.model@abc123', { hub })).name).toBe('my.model')
+    expect((await resolveSource('hf:owner/my.model@abc123/model.safetensors', { hub })).name).toBe('model')
+  })
+
+  test('options of the hub are checked, whatever the source is', async () => {
+    const hub = { cachDir: 'x' } as object
+    await expect(resolveSource(undefined, { hub })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(/cacheDir/) })
   })
 
   test('a file that is not there', async () => {
     const error = await resolveSource(path.join(folder, 'nowhere.safetensors')).catch((e: unknown) => e)
     expect(error).toBeInstanceOf(DiffusionError)
     expect(error).toMatchObject({ code: 'ERR_IO', message: expect.stringMatching(/nowhere\.safetensors does not exist/) })
+    // A name without its scheme.
+    await expect(resolveSource('owner/name')).rejects.toThrow(/pass hf:owner\/name/)
   })
 })
 
 describe('the local Hugging Face cache', () => {
-  const saved = process.env.HF_HUB_CACHE
+  const saved = { ...process.env }
   beforeAll(() => {
     process.env.HF_HUB_CACHE = path.join(folder, 'hub')
+    process.env.HF_HUB_OFFLINE = '1'
     put('hub/models--o--m/refs/main', 'abc123\n')
-    put('hub/models--o--m/snapshots/abc123/model_index.json', '{}')
+    put('hub/models--o--m/snapshots/abc123/model_index.json', '{"vae":["diffusers","AutoencoderKL"]}')
+    put('hub/models--o--m/snapshots/abc123/vae/diffusion_pytorch_model.safetensors')
     put('hub/models--o--evil/refs/main', '../../..')
   })
   afterAll(() => {
-    if (saved === undefined) delete process.env.HF_HUB_CACHE
-    else process.env.HF_HUB_CACHE = saved
+    process.env = saved
   })
 
   test('a snapshot, by default and by revision, and a file in it', async () => {
@@ -112,11 +118,15 @@ describe('the local Hugging Face cache', () => {
   })
 
   test('what is not there says how to get it', async () => {
-    await expect(resolveSource('hf:o/other')).rejects.toMatchObject({ code: 'ERR_IO', message: expect.stringMatching(/hf download o\/other/) })
+    await expect(resolveSource('hf:o/other')).rejects.toMatchObject({
+      code: 'ERR_DOWNLOAD',
+      reason: 'offline',
+      message: expect.stringMatching(/latent pull hf:o\/other/),
+    })
   })
 
   test('a reference that leaves the cache is refused', async () => {
-    await expect(resolveSource('hf:o/evil')).rejects.toMatchObject({ code: 'ERR_IO' })
+    await expect(resolveSource('hf:o/evil')).rejects.toMatchObject({ code: 'ERR_DOWNLOAD' })
   })
 
   test('the environment decides where it is', () => {
@@ -130,9 +140,12 @@ describe('configurations', () => {
   test('one that the caller names must be a file that is there', async () => {
     const model = put('named/model.ckpt')
     const config = path.join(folder, 'named', 'nowhere.yaml')
-    await expect(resolveSource(model, config)).rejects.toMatchObject({ code: 'ERR_IO', message: expect.stringContaining('nowhere.yaml') })
-    await expect(resolveSource(model, folder)).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT', message: expect.stringMatching(/not a file/) })
-    await expect(resolveSource(model, new URL('https://example.org/x.yaml'))).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+    await expect(resolveSource(model, { config })).rejects.toMatchObject({ code: 'ERR_IO', message: expect.stringContaining('nowhere.yaml') })
+    await expect(resolveSource(model, { config: folder })).rejects.toMatchObject({
+      code: 'ERR_MODEL_FORMAT',
+      message: expect.stringMatching(/not a regular file/),
+    })
+    await expect(resolveSource(model, { config: new URL('https://example.org/x.yaml') })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
   })
 
   test('a folder of that name beside a checkpoint is passed over', async () => {
@@ -166,12 +179,12 @@ describe('configurations', () => {
   test('given as path or object', async () => {
     const file = put('cfg4/model.ckpt')
     const config = put('cfg4/elsewhere.yaml', yaml)
-    expect((await resolveSource(file, config)).config).toHaveProperty('model.params.scale_factor', 0.18215)
-    expect((await resolveSource(file, { model: { target: 'x' } })).config).toEqual({ model: { target: 'x' } })
-    await expect(resolveSource(file, { modle: {} })).rejects.toThrow(/no "model" section/)
+    expect((await resolveSource(file, { config })).config).toHaveProperty('model.params.scale_factor', 0.18215)
+    expect((await resolveSource(file, { config: { model: { target: 'x' } } })).config).toEqual({ model: { target: 'x' } })
+    await expect(resolveSource(file, { config: { modle: {} } })).rejects.toThrow(/no "model" section/)
     const loop: Record<string, unknown> = { model: {} }
     loop.self = loop
-    await expect(resolveSource(file, loop)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+    await expect(resolveSource(file, { config: loop })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
   })
 
   test.each([

@@ -17,18 +17,21 @@ describe('the command line', () => {
   test('--help and --version', async () => {
     const help = await cli(['--help'])
     expect(help).toMatchObject({ code: 0, stderr: '' })
-    for (const name of ['generate', 'upscale', 'convert', 'inspect', 'estimate', 'rdm', 'devices', 'bench', 'build'])
+    for (const name of ['generate', 'upscale', 'convert', 'inspect', 'estimate', 'pull', 'list', 'verify', 'rm', 'rdm', 'devices', 'bench', 'build'])
       expect(help.stdout).toContain(name)
     expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' })
   })
 
-  test.each(['generate', 'upscale', 'convert', 'inspect', 'estimate', 'rdm', 'devices', 'bench', 'build'])('%s --help', async (name) => {
-    const direct = await cli([name, '--help'])
-    expect(direct).toMatchObject({ code: 0, stderr: '' })
-    expect(direct.stdout).toContain(`usage: latent ${name} `)
-    expect(await cli(['help', name])).toEqual(direct)
-    for (const line of direct.stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(150)
-  })
+  test.each(['generate', 'upscale', 'convert', 'inspect', 'estimate', 'pull', 'list', 'verify', 'rm', 'rdm', 'devices', 'bench', 'build'])(
+    '%s --help',
+    async (name) => {
+      const direct = await cli([name, '--help'])
+      expect(direct).toMatchObject({ code: 0, stderr: '' })
+      expect(direct.stdout).toContain(`usage: latent ${name} `)
+      expect(await cli(['help', name])).toEqual(direct)
+      for (const line of direct.stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(150)
+    },
+  )
 
   test.each<[string[], RegExp]>([
     [['genrate'], /did you mean 'generate'/],

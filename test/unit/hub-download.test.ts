@@ -160,7 +160,7 @@ describe('hashes and sizes', () => {
     ['lying length', 'bad_answer'],
     ['gzip', 'bad_answer'],
     ['html', 'bad_answer'],
-    ['html untyped', 'network'],
+    ['html untyped', 'bad_answer'],
     ['redirect to itself', 'bad_answer'],
     ['redirect for ever', 'bad_answer'],
     ['redirect to a file', 'bad_answer'],

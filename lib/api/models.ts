@@ -1,0 +1,114 @@
+/** Fetching and keeping models: the public functions behind `latent pull | list | verify | rm`. */
+import { optionalSignal } from '../options/options.js'
+import type { CallOptions } from '../types.js'
+import { checkBoolean, checkFunction, checkName, checkString, invalidType, knownKeys, show } from '../options/validate.js'
+import { listCache, removeFromCache, removeIncomplete, verifyCache, type CachedModel, type VerifiedFile } from '../hub/manage.js'
+import { planPull, pull, type PulledFile } from '../hub/pull.js'
+import type { PullProgress } from '../hub/pull-progress.js'
+import type { Role } from '../hub/selection.js'
+import { hubKeys, resolveHub, type HubOptions } from '../hub/settings.js'
+import { readHubSource, type HubSource } from '../hub/source.js'
+
+/** Options of {@link pullModel}. */
+export interface PullOptions extends HubOptions, CallOptions {
+  /** What the files are for: a part of a model needs fewer of them. Default `model`. */
+  part?: 'model' | 'unet' | 'textEncoder' | 'imageEncoder' | 'vae' | 'tokenizer'
+  /** More files than the loader reads, by patterns over their paths (`*` within a folder, `**` across folders). */
+  include?: readonly string[]
+  /** Say what would be fetched, and fetch nothing. Default false. */
+  dryRun?: boolean
+  /** Called a few times a second. An error thrown here rejects the call. */
+  onProgress?: (progress: PullProgress) => unknown
+}
+
+/** What {@link pullModel} fetched, or with `dryRun` would fetch. */
+export interface PullReport {
+  source: string
+  /** The commit that the files are of; of Civitai the version. */
+  commit: string
+  /** Folder or file in the cache, for `load()`; absent with `dryRun`. */
+  path?: string
+  licence?: string
+  /** Bytes of all files, and of those among them that were not here. */
+  bytes: number
+  fetchedBytes: number
+  files: PulledFile[]
+}
+
+/** Options of {@link listModels}. */
+export type CacheOptions = Pick<HubOptions, 'cacheDir'>
+
+/** Options of {@link verifyModels}. */
+export interface VerifyOptions extends CacheOptions, CallOptions {
+  /** Delete damaged files, so that the next {@link pullModel} fetches them anew. Default false. */
+  remove?: boolean
+  /** Called with the bytes that were read, and all there are. */
+  onProgress?: (bytes: number, totalBytes: number) => unknown
+}
+
+function only(o: Record<string, unknown>, keys: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(keys.flatMap((key) => (o[key] === undefined ? [] : [[key, o[key]]])))
+}
+
+function checkInclude(value: unknown): string[] {
+  if (value === undefined) return []
+  if (!Array.isArray(value)) throw invalidType(`include must be a list of patterns, not ${show(value)}`)
+  return value.map((pattern, i) => checkString(pattern, `include[${i}]`, 1000))
+}
+
+const parts = ['model', 'unet', 'textEncoder', 'imageEncoder', 'vae', 'tokenizer'] as const satisfies readonly Role[]
+
+/**
+ * Fetches a model into the cache: what the loader reads of `hf:owner/name[@revision][/path][:tag]` or `civitai:VERSION`, at the commit that the branch points to now.
+ * Goes on where an earlier call was broken off, checks every hash, and accepts nothing that is not whole. Throws {@link DownloadError}; what has arrived is kept.
+ */
+export async function pullModel(source: string | URL, options?: PullOptions): Promise<PullReport> {
+  const o = knownKeys(options, 'pullModel()', [...hubKeys, 'part', 'include', 'dryRun', 'signal', 'onProgress'])
+  const settings = resolveHub(only(o, hubKeys))
+  const role = o.part === undefined ? 'model' : checkName(o.part, 'part', parts)
+  const include = checkInclude(o.include)
+  const onProgress = o.onProgress === undefined ? undefined : checkFunction<(progress: PullProgress) => unknown>(o.onProgress, 'onProgress')
+  const hooks = { signal: optionalSignal(o), onProgress }
+  const dryRun = o.dryRun === undefined ? false : checkBoolean(o.dryRun, 'dryRun')
+  const parsed = readHubSource(source, settings, 'source')
+  if (dryRun) {
+    const { listing, files, missingBytes } = await planPull(parsed, role, settings, hooks, include)
+    const described = files.map(({ path, size, hash }) => ({ path, size, hash, fetched: false }))
+    return report(parsed, listing.commit, listing.licence, described, { fetchedBytes: missingBytes })
+  }
+  const { commit, licence, files, location } = await pull(parsed, role, settings, hooks, include)
+  return report(parsed, commit, licence, files, { path: location })
+}
+
+function report(source: HubSource, commit: string, licence: string | undefined, files: PulledFile[], extra: Partial<PullReport>): PullReport {
+  const sum = (some: readonly PulledFile[]) => some.reduce((bytes, { size }) => bytes + size, 0)
+  const fetchedBytes = sum(files.filter(({ fetched }) => fetched))
+  return { source: source.name, commit, ...(licence === undefined ? {} : { licence }), bytes: sum(files), fetchedBytes, files, ...extra }
+}
+
+/** The models in the cache. */
+export async function listModels(options?: CacheOptions): Promise<CachedModel[]> {
+  return listCache(resolveHub(knownKeys(options, 'listModels()', ['cacheDir'])))
+}
+
+/** Hashes the files of a model in the cache again, or of every model; no server is asked. */
+export async function verifyModels(source?: string | URL | readonly (string | URL)[], options?: VerifyOptions): Promise<VerifiedFile[]> {
+  const o = knownKeys(options, 'verifyModels()', ['cacheDir', 'remove', 'signal', 'onProgress'])
+  const settings = resolveHub(only(o, ['cacheDir']))
+  const named = source === undefined ? [] : Array.isArray(source) ? (source as readonly unknown[]) : [source]
+  const onProgress = o.onProgress === undefined ? undefined : checkFunction<(done: number, total: number) => unknown>(o.onProgress, 'onProgress')
+  const remove = o.remove === undefined ? false : checkBoolean(o.remove, 'remove')
+  const sources = named.map((each) => readHubSource(each, settings, 'source'))
+  return verifyCache(sources, settings, { remove, signal: optionalSignal(o), onProgress })
+}
+
+/** Deletes a model from the cache, or with `@revision` one revision of it; gives the bytes that were freed. */
+export async function removeModel(source: string | URL, options?: CacheOptions): Promise<number> {
+  const settings = resolveHub(knownKeys(options, 'removeModel()', ['cacheDir']))
+  return removeFromCache(readHubSource(source, settings, 'source'), settings)
+}
+
+/** Deletes pieces of downloads that were broken off; gives the bytes that were freed. */
+export async function removeIncompleteDownloads(options?: CacheOptions): Promise<number> {
+  return removeIncomplete(resolveHub(knownKeys(options, 'removeIncompleteDownloads()', ['cacheDir'])))
+}

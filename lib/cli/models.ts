@@ -1,0 +1,109 @@
+/** The cache of models on the command line: list, verify, rm. */
+import { listModels, removeIncompleteDownloads, removeModel, verifyModels, type CachedModel, type VerifiedFile } from '../index.js'
+import { formatBytes, plural, readFlags, ReportedFailure, reportFlags, sameOptions, toJson, UsageError, type Command, type Flags } from './command.js'
+import { progressBar } from './progress-bar.js'
+import { cacheFlags } from './pull.js'
+
+const { json, quiet, help } = reportFlags
+const listFlags = { ...cacheFlags, json: { ...json, help: 'as JSON' }, help } as const satisfies Flags
+
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)))
+  return rows.map((cells) => `${cells.map((cell, i) => (i === cells.length - 1 ? cell : cell.padEnd(widths[i]!))).join('  ')}\n`).join('')
+}
+
+function listing(models: readonly CachedModel[]): string {
+  if (models.length === 0) return 'no models in the cache\n'
+  const rows = models.flatMap(({ source, revisions }) =>
+    revisions.map(({ commit, refs, files, bytes, modified }) => [
+      source,
+      commit.slice(0, 12),
+      refs.join(',') || '-',
+      formatBytes(bytes),
+      plural(files, 'file'),
+      modified.toISOString().slice(0, 10),
+    ]),
+  )
+  const sum = (key: 'bytes' | 'incompleteBytes') => models.reduce((bytes, model) => bytes + model[key], 0)
+  const left = sum('incompleteBytes') > 0 ? `, ${formatBytes(sum('incompleteBytes'))} of it broken-off downloads (latent rm --incomplete)` : ''
+  return `${table([['MODEL', 'REVISION', 'REFS', 'SIZE', 'FILES', 'FETCHED'], ...rows])}${formatBytes(sum('bytes'))} in all${left}\n`
+}
+
+export const listCommand: Command = {
+  name: 'list',
+  summary: 'list the models in the cache',
+  usage: '[--json]',
+  flags: listFlags,
+  async run(argv, io) {
+    const { values } = readFlags(listFlags, argv, { min: 0, max: 0, names: 'flags only' })
+    const models = await listModels(sameOptions(values, ['cache-dir']))
+    io.stdout.write(values.json ? toJson(models) : listing(models))
+  },
+}
+
+const verifyFlags = {
+  remove: { kind: 'switch', help: 'delete damaged files, so that the next pull fetches them anew' },
+  ...cacheFlags,
+  json,
+  quiet,
+  help,
+} as const satisfies Flags
+
+function verdict(files: readonly VerifiedFile[], removed: boolean): string {
+  const count = (state: VerifiedFile['state']) => files.filter((file) => file.state === state).length
+  const bad = files.filter(({ state }) => state === 'damaged' || state === 'missing')
+  const lines = bad.map(({ source, commit, file, state }) => `${state}: ${source}@${commit.slice(0, 12)} ${file}\n`)
+  const unknown = count('unknown') > 0 ? `, ${count('unknown')} without a known hash` : ''
+  const remedy =
+    bad.length === 0
+      ? ''
+      : `${removed ? '' : 'run again with --remove, then '}latent pull ${[...new Set(bad.map(({ source }) => source))].join(' ')}\n`
+  return `${lines.join('')}${plural(files.length, 'file')}: ${count('ok')} as they should be${unknown}, ${count('damaged')} damaged, ${count('missing')} missing\n${remedy}`
+}
+
+export const verifyCommand: Command = {
+  name: 'verify',
+  summary: 'hash the files of models in the cache again; exit code 1 where one is damaged',
+  usage: '[MODEL...] [--remove]',
+  flags: verifyFlags,
+  async run(argv, io) {
+    const { values, positionals } = readFlags(verifyFlags, argv, { min: 0, max: 100, names: 'MODELs' })
+    const bar = progressBar(io, values.quiet)
+    const began = performance.now()
+    const onProgress = (step: number, steps: number) => {
+      const elapsedMs = performance.now() - began
+      bar.update({ phase: 'verify', step, steps, elapsedMs, etaMs: step > 0 ? (elapsedMs / step) * (steps - step) : null })
+    }
+    const options = { ...sameOptions(values, ['cache-dir', 'remove']), signal: io.signal, onProgress }
+    const files = await verifyModels(positionals, options).finally(bar.clear)
+    if (values.json) io.stdout.write(toJson(files))
+    else if (!values.quiet) io.stdout.write(verdict(files, values.remove === true))
+    if (files.some(({ state }) => state === 'damaged' || state === 'missing')) throw new ReportedFailure()
+  },
+}
+
+const rmFlags = {
+  incomplete: { kind: 'switch', help: 'delete pieces of downloads that were broken off' },
+  ...cacheFlags,
+  json,
+  quiet,
+  help,
+} as const satisfies Flags
+
+export const rmCommand: Command = {
+  name: 'rm',
+  summary: 'delete models from the cache',
+  usage: 'MODEL... | --incomplete   (hf:owner/name@revision deletes that revision alone)',
+  flags: rmFlags,
+  async run(argv, io) {
+    const { values, positionals } = readFlags(rmFlags, argv, { min: 0, max: 100, names: 'MODELs' })
+    if (positionals.length === 0 && !values.incomplete)
+      throw new UsageError('no model given: name one (latent list says which there are), or pass --incomplete')
+    const options = sameOptions(values, ['cache-dir'])
+    const removed: { source: string; bytes: number }[] = []
+    for (const source of positionals) removed.push({ source, bytes: await removeModel(source, options) })
+    if (values.incomplete) removed.push({ source: 'broken-off downloads', bytes: await removeIncompleteDownloads(options) })
+    if (values.json) io.stdout.write(toJson(removed))
+    else if (!values.quiet) for (const { source, bytes } of removed) io.stdout.write(`${source}: ${formatBytes(bytes)} freed\n`)
+  },
+}
