@@ -16,11 +16,13 @@
 #include <utility>
 #define LATENT_DEVICE __device__ __forceinline__
 #define LATENT_UNROLL _Pragma("unroll")
+#define LATENT_UNROLL_4 _Pragma("unroll 4")
 #define LATENT_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
 #else
 #include "shim/host_device.h"
 #define LATENT_DEVICE inline
 #define LATENT_UNROLL
+#define LATENT_UNROLL_4
 #define LATENT_SHARED(name) unsigned char * name = latent_host::dynamic_shared()
 #endif
 

@@ -55,13 +55,15 @@ __global__ void __launch_bounds__(kNormThreads) group_moments_kernel(GroupNormAr
     const int first = slice_begin(slice, p.slices, p.pixels), last = slice_begin(slice + 1, p.slices, p.pixels);
     const int row = thread / across;
     for (int eight = thread % across; eight < eights && row < rows; eight += across) {
-        float origin[8], sum[8] = {}, squares[8] = {}, v[8];
-        int count = 0;
-        for (int pixel = first + row; pixel < last; pixel += rows, ++count) {
+        float origin[8] = {}, sum[8] = {}, squares[8] = {};
+        const int begin = first + row, count = last > begin ? (last - begin + rows - 1) / rows : 0;
+        if (count > 0) load8(eight_of<T>(p, static_cast<size_t>(image) * p.pixels + begin, eight * 8), origin);
+        LATENT_UNROLL_4
+        for (int pixel = begin; pixel < last; pixel += rows) {
+            float v[8];
             load8(eight_of<T>(p, static_cast<size_t>(image) * p.pixels + pixel, eight * 8), v);
             LATENT_UNROLL
             for (int i = 0; i < 8; ++i) {
-                if (count == 0) origin[i] = v[i];
                 const float away = v[i] - origin[i];
                 sum[i] += away, squares[i] += away * away;
             }
@@ -102,14 +104,17 @@ __global__ void __launch_bounds__(kNormThreads) group_apply_kernel(GroupNormArgs
     float * const factor = reinterpret_cast<float *>(shared);
     float * const offset = factor + stride;
     float * const group = offset + stride;  // mean, 1 / deviation
-    for (int g = thread; g < p.groups; g += kNormThreads) {
+    for (int base = 0; base < p.groups; base += kNormThreads / 8) {
+        const int g = base + thread / 8;
         Moments m{0, 0, 0};
-        for (int slice = 0; slice < p.slices; ++slice) {
+        for (int slice = thread % 8; g < p.groups && slice < p.slices; slice += 8) {
             const int count = slice_begin(slice + 1, p.slices, p.pixels) - slice_begin(slice, p.slices, p.pixels);
             const float * from = p.moments + ((static_cast<size_t>(image) * p.slices + slice) * p.groups + g) * 2;
             m.merge(static_cast<float>(count) * static_cast<float>(each), from[0], from[1]);
         }
-        group[2 * g] = m.mean, group[2 * g + 1] = rsqrt_approx(m.squares / m.count + p.eps);
+        LATENT_UNROLL
+        for (int mask = 1; mask < 8; mask *= 2) shuffle_merge(m, mask);
+        if (g < p.groups && thread % 8 == 0) group[2 * g] = m.mean, group[2 * g + 1] = rsqrt_approx(m.squares / m.count + p.eps);
     }
     sync_threads();
     for (int c = thread; c < stride; c += kNormThreads) {
@@ -128,6 +133,7 @@ __global__ void __launch_bounds__(kNormThreads) group_apply_kernel(GroupNormArgs
     sync_threads();
     const int eights = stride / 8;
     const size_t all = static_cast<size_t>(p.pixels) * eights;
+    LATENT_UNROLL_4
     for (size_t at = static_cast<size_t>(blockIdx.x) * kNormThreads + thread; at < all;
          at += static_cast<size_t>(p.blocks) * kNormThreads) {
         const size_t pixel = static_cast<size_t>(image) * p.pixels + at / eights;
@@ -187,7 +193,7 @@ int moments_rows(const GroupNormArgs & p) {
 
 void plan_group_norm(GroupNormArgs & p, int multiprocessors) {
     const int wanted = std::max(1, 3 * multiprocessors / p.batch);
-    p.slices = std::clamp(std::min(wanted, p.pixels / (4 * moments_rows(p))), 1, 64);
+    p.slices = std::clamp(std::min(wanted, p.pixels / (4 * moments_rows(p))), 1, 256);
     const int64_t eights = static_cast<int64_t>(p.pixels) * ((p.c1 + p.c2) / 8);
     p.blocks = static_cast<int>(std::clamp<int64_t>(std::min<int64_t>(2 * wanted, eights / (2 * kNormThreads)), 1, 65535));
 }

@@ -88,7 +88,7 @@ const NormCase kNormCases[] = {
     {"one pixel", 2, 1, 64, 0, 32, 0, false, 0},
     {"odd channels", 1, 40, 20, 0, 5, 0, false, 0},
     {"more channels than threads hold", 1, 5, 1280, 1280, 32, 1, false, 0},
-    {"many slices", 1, 700, 32, 0, 8, 0, false, 3},
+    {"many slices", 1, 1600, 64, 0, 8, 0, false, 3},
 };
 
 }  // namespace
