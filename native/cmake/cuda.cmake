@@ -1,7 +1,7 @@
 # latent-cuda.so (.dll): the CUDA engine, compiled by nvcc, cudart linked in, one exported function. Asked for by -DLATENT_CUDA=ON; the rest of
 # the build does not know it. nvcc is driven by plain commands: CMake's own CUDA support would want a toolkit at every configuration.
 option(LATENT_CUDA "Build the CUDA engine, latent-cuda.so (needs nvcc 12.8 or newer)" OFF)
-set(LATENT_CUDA_ARCHITECTURES "80;86;89;90;100;120" CACHE STRING "Compute capabilities that get machine code; the last one gets PTX too")
+set(LATENT_CUDA_ARCHITECTURES "80;86;89;90;100;120" CACHE STRING "Compute capabilities that get machine code; the first one gets PTX too, for cards that are in none")
 
 # Compiles sources with nvcc; `out` becomes the list of objects.
 function(latent_nvcc_objects folder out)
@@ -27,8 +27,8 @@ function(latent_cuda_module)
   foreach(architecture IN LISTS LATENT_CUDA_ARCHITECTURES)
     list(APPEND code -gencode "arch=compute_${architecture},code=sm_${architecture}")
   endforeach()
-  list(GET LATENT_CUDA_ARCHITECTURES -1 last)
-  list(APPEND code -gencode "arch=compute_${last},code=compute_${last}")
+  list(GET LATENT_CUDA_ARCHITECTURES 0 first)
+  list(APPEND code -gencode "arch=compute_${first},code=compute_${first}")
   if(MSVC)
     set(host -Xcompiler=/EHsc,/utf-8,/O2,/MT)
     set(hidden "")
