@@ -17,6 +17,7 @@ export type { ResizeFilter } from './image/resize.js'
 export { formatInfotext, parseInfotext, type Infotext, type InfotextValue } from './infotext/infotext.js'
 export { createSolver, Solver, type Evaluation, type SolverOptions } from './api/solver.js'
 export { createNoise, type NoiseOptions } from './api/noise.js'
+export { createRandom, type RandomOptions } from './api/random.js'
 export { getDevices, getVersions, measurePeak, setLogger, type Peak, type PeakOptions, type Versions } from './api/devices.js'
 export {
   estimateMemory,

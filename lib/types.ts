@@ -249,6 +249,12 @@ export interface DeepCacheOptions {
   branch?: number
 }
 
+/**
+ * Whose arithmetic a sampler follows: `k` k-diffusion and the web UIs, `comfy` ComfyUI, `diffusers`, `compvis` the latent diffusion repository, `sgm` generative-models. Not every
+ * sampler has every one.
+ */
+export type DialectName = 'k' | 'comfy' | 'diffusers' | 'compvis' | 'sgm'
+
 /** Options of the sampling loop. */
 export interface SamplingOptions {
   /** Network steps, 1 to 1000. Default: the model's. */
@@ -269,11 +275,15 @@ export interface SamplingOptions {
   sampler?: SamplerName
   /** Name, or the sigmas themselves: descending, the final 0 included or not. */
   schedule?: ScheduleName | Float32Array
+  /** The timesteps of the steps in place of a schedule, descending, 0 to 999 for most models: few-step models name theirs (DMD2: [999, 749, 499, 249]). */
+  timesteps?: readonly number[]
+  /** Whose arithmetic, where the references differ: see {@link DialectName}. Default: chosen from sampler and schedule. */
+  dialect?: DialectName
   /** Share of fresh noise per step for the solvers that know it (DDIM: 0 deterministic, 1 as DDPM). Default: the model's or the solver's own. */
   eta?: number
   rng?: RngName
-  /** Parameters of single solvers, passed through by name (`s_churn`, `order` ...). */
-  extra?: Record<string, number | string | boolean>
+  /** Parameters of single solvers, passed through by name (`s_churn`, `order`, `disable_corrector` ...). */
+  extra?: Record<string, number | string | boolean | readonly number[]>
 }
 
 /** Options of {@link DiffusionPipeline.encodePrompt}. */
@@ -348,8 +358,17 @@ export interface SampleOptions extends SamplingOptions, CallOptions {
   conditioning?: Conditioning
   /** What guidance compares with: the negative or empty prompt, the null class ...; needed where the guidance scale is not 1. Its tokens alone count. */
   unconditional?: Conditioning
-  /** Unit-variance start noise; it is not changed. Default: noise from `seed`, `width`, `height` and `batch`. */
+  /**
+   * Unit-variance start noise, or with `denoisingStart` the state that the earlier part ended with; it is not changed. Default: noise from `seed`, `width`, `height` and
+   * `batch`.
+   */
   latents?: Latents
+  /**
+   * Part of the training time that is run, 0 to 1 from the noise end; default 0 and 1. Two models share one schedule that way: the first runs with `denoisingEnd: 0.8`, the
+   * second goes on from its latents with `denoisingStart: 0.8` and the same `steps`, `sampler` and `schedule`. No noise is added in between.
+   */
+  denoisingStart?: number
+  denoisingEnd?: number
   width?: number
   height?: number
   batch?: number

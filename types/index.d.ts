@@ -280,6 +280,21 @@ export declare interface CreateLatentsOptions {
 /** Standard normal numbers, exactly those of `torch.randn`: `philox` as on CUDA, `mt19937` as on the CPU. */
 export declare function createNoise(options: NoiseOptions): Float32Array;
 
+/** The first numbers that a generator gives after seeding, exactly those of torch; `createNoise()` gives normal ones. */
+export declare function createRandom(options: RandomOptions & {
+    kind: 'words';
+}): Uint32Array;
+
+export declare function createRandom(options: RandomOptions & {
+    kind: 'uniform';
+}): Float32Array;
+
+export declare function createRandom(options: RandomOptions & {
+    kind: 'integers' | 'permutation';
+}): Int32Array;
+
+export declare function createRandom(options: RandomOptions): Uint32Array | Float32Array | Int32Array;
+
 /** Makes a solver. Unknown names of samplers and schedules are refused with the known ones listed. */
 export declare function createSolver(options: SolverOptions): Solver;
 
@@ -323,6 +338,12 @@ export declare class DeviceError extends DiffusionError {
 
 /** Where the networks run: a backend's name, optionally with the number of one of its devices (`cuda:1`). `auto` takes the best one present. */
 export declare type DeviceSpec = 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan' | `cuda:${number}` | `metal:${number}` | `vulkan:${number}`;
+
+/**
+ * Whose arithmetic a sampler follows: `k` k-diffusion and the web UIs, `comfy` ComfyUI, `diffusers`, `compvis` the latent diffusion repository, `sgm` generative-models. Not every
+ * sampler has every one.
+ */
+export declare type DialectName = 'k' | 'comfy' | 'diffusers' | 'compvis' | 'sgm';
 
 /** Base class of this package's errors. `code` is stable and meant for programs, `message` for people, `details` holds the numbers and names behind the message. */
 export declare class DiffusionError extends Error {
@@ -1373,6 +1394,24 @@ export declare interface PullReport {
     files: PulledFile[];
 }
 
+/** Options of {@link createRandom}. */
+export declare interface RandomOptions {
+    /**
+     * `words`: the generator's raw 32-bit words. Of the generator `mt19937` also `uniform`: numbers of [0, 1), as `torch.rand`; `integers`: `low` <= x < `high`, as
+     * `torch.randint`; `permutation`: the numbers 0 to `count` - 1 in random order, as `torch.randperm`.
+     */
+    kind: 'words' | 'uniform' | 'integers' | 'permutation';
+    seed: number | bigint;
+    /** How many numbers, 1 to 2^20. */
+    count: number;
+    /** Default `mt19937`. `philox` has words alone: block i of four is that of the counter (0, 0, i, 0). */
+    rng?: RngName;
+    /** Of `integers`, default 0. */
+    low?: number;
+    /** Of `integers`, at most 2^31. */
+    high?: number;
+}
+
 /** A picture: interleaved 8-bit pixels with the texts that belong to it. */
 export declare class RawImage {
     /** Interleaved rows, top to bottom, width * height * channels bytes. */
@@ -1550,8 +1589,17 @@ export declare interface SampleOptions extends SamplingOptions, CallOptions {
     conditioning?: Conditioning;
     /** What guidance compares with: the negative or empty prompt, the null class ...; needed where the guidance scale is not 1. Its tokens alone count. */
     unconditional?: Conditioning;
-    /** Unit-variance start noise; it is not changed. Default: noise from `seed`, `width`, `height` and `batch`. */
+    /**
+     * Unit-variance start noise, or with `denoisingStart` the state that the earlier part ended with; it is not changed. Default: noise from `seed`, `width`, `height` and
+     * `batch`.
+     */
     latents?: Latents;
+    /**
+     * Part of the training time that is run, 0 to 1 from the noise end; default 0 and 1. Two models share one schedule that way: the first runs with `denoisingEnd: 0.8`, the
+     * second goes on from its latents with `denoisingStart: 0.8` and the same `steps`, `sampler` and `schedule`. No noise is added in between.
+     */
+    denoisingStart?: number;
+    denoisingEnd?: number;
     width?: number;
     height?: number;
     batch?: number;
@@ -1603,11 +1651,15 @@ export declare interface SamplingOptions {
     sampler?: SamplerName;
     /** Name, or the sigmas themselves: descending, the final 0 included or not. */
     schedule?: ScheduleName | Float32Array;
+    /** The timesteps of the steps in place of a schedule, descending, 0 to 999 for most models: few-step models name theirs (DMD2: [999, 749, 499, 249]). */
+    timesteps?: readonly number[];
+    /** Whose arithmetic, where the references differ: see {@link DialectName}. Default: chosen from sampler and schedule. */
+    dialect?: DialectName;
     /** Share of fresh noise per step for the solvers that know it (DDIM: 0 deterministic, 1 as DDPM). Default: the model's or the solver's own. */
     eta?: number;
     rng?: RngName;
-    /** Parameters of single solvers, passed through by name (`s_churn`, `order` ...). */
-    extra?: Record<string, number | string | boolean>;
+    /** Parameters of single solvers, passed through by name (`s_churn`, `order`, `disable_corrector` ...). */
+    extra?: Record<string, number | string | boolean | readonly number[]>;
 }
 
 /** Noise schedules (the placing of the steps) by name. `pipe.info.schedules` lists those that the loaded engine has. */
@@ -1654,17 +1706,22 @@ export declare function setLogger(logger: Logger | null): void;
  */
 export declare class Solver {
     #private;
-    /** Timestep of every evaluation. */
-    readonly timesteps: readonly number[];
-    /** Noise levels of the steps and the final one, descending. */
-    readonly sigmas: readonly number[];
-    readonly initNoiseSigma: number;
-    readonly evaluations: readonly Evaluation[];
     private constructor();
-    /** The network's input for evaluation i, as a new array or new latents; `x` is left as it is. */
-    scaleInput<T extends Float32Array | Latents>(x: T, i: number): T;
+    /** Timestep of every evaluation. */
+    get timesteps(): readonly number[];
+    /** Noise levels of the steps and the final one, descending; 4096 stands for the infinite level of zero terminal SNR. */
+    get sigmas(): readonly number[];
+    get initNoiseSigma(): number;
+    get evaluations(): readonly Evaluation[];
+    /** True for `dpm_adaptive`, where the network's outputs decide how many evaluations follow: the lists grow with every `step()` until the run ends. */
+    get adaptive(): boolean;
     /**
-     * Moves `x` on by one evaluation, in place, and returns it. Evaluations are taken in order, each once.
+     * The network's input for evaluation i, as a new array or new latents; `x` is left as it is.
+     * @param noise what `s_churn` adds before the evaluation, in place of the solver's own generator: give the same to `step()`
+     */
+    scaleInput<T extends Float32Array | Latents>(x: T, i: number, noise?: Float32Array | Latents): T;
+    /**
+     * Moves `x`, the one that `scaleInput()` was given, on by one evaluation, in place, and returns it. Evaluations are taken in order, each once.
      * @param modelOutput the network's raw output, after guidance; as long as `x`
      * @param noise standard normal numbers in place of the solver's own generator, for solvers that draw
      */
@@ -1676,8 +1733,11 @@ export declare interface SolverOptions extends Omit<SamplingOptions, (typeof eva
     sampler: NonNullable<SamplingOptions['sampler']>;
     /** `pipe.info.spec`: gives `prediction` and the noise schedule. */
     spec?: Pick<ModelSpec, 'prediction' | 'schedule'>;
-    /** What `step()` is given. Default: that of `spec`, else `eps`. */
-    prediction?: Prediction;
+    /**
+     * What `step()` is given. Default: that of `spec`, else `eps`. `edm` is the output of a network with the preconditioning of Karras et al. 2022 (Playground v2.5): samplers in
+     * sigma space, `extra: { sigma_data, sigma_min, sigma_max }` default 0.5, 0.002 and 80.
+     */
+    prediction?: Prediction | 'edm';
     /** Training betas, or their named form. Default: those of `spec`, else Stable Diffusion's. */
     betas?: Float32Array | readonly number[];
     noiseSchedule?: Partial<NoiseScheduleSpec>;
@@ -1685,6 +1745,9 @@ export declare interface SolverOptions extends Omit<SamplingOptions, (typeof eva
     startStep?: number;
     /** Image to image: share of the schedule that is run, in place of `startStep`. */
     strength?: number;
+    /** Part of the training time that is run, 0 to 1 from the noise end, as in {@link SampleOptions}. */
+    denoisingStart?: number;
+    denoisingEnd?: number;
 }
 
 /** Bytes of working memory and floating point operations of one call of a network. */

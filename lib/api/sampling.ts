@@ -10,6 +10,7 @@ import {
   optionalProgress,
   optionalSignal,
   resolveCount,
+  resolveDenoising,
   resolveRng,
   resolveSampling,
   resolveSeed,
@@ -54,6 +55,8 @@ const sampleKeys = [
   'batch',
   'image',
   'strength',
+  'denoisingStart',
+  'denoisingEnd',
   'onProgress',
   ...samplingKeys,
   ...callKeys,
@@ -76,6 +79,10 @@ export function resolveSample(options: SampleOptions, info: PipelineInfo): Resol
     throw invalidType('latents already fix width, height and batch; leave those out')
   }
   const image = optional(o.image, 'image', nativeLatents)
+  const part = resolveDenoising(o)
+  if (part.denoisingStart && o.latents === undefined) throw invalidType('denoisingStart needs latents: the state that the earlier part ended with')
+  if (part.denoisingStart !== undefined && image) throw invalidType('denoisingStart and denoisingEnd do not go with image: give strength, or a part')
+  Object.assign(sampling.request, part)
   if (o.strength !== undefined && !image) throw invalidType('strength is for image to image: it needs image, the latents from encodeImage()')
   if (image) sampling.request.strength = o.strength === undefined ? 0.75 : checkNumber(o.strength, 'strength', { min: 0, max: 1 })
   const conditioning = optional(o.conditioning, 'conditioning', nativeConditioning)

@@ -1,7 +1,7 @@
 import { addon, guarded } from '../native/call.js'
 import type { NativeSolver } from '../native/contract.js'
 import { Latents, latentsOf, nativeLatents } from './latents.js'
-import { evaluationKeys, resolveSampling, samplingKeys, type SamplingContext } from '../options/options.js'
+import { evaluationKeys, resolveDenoising, resolveSampling, samplingKeys, type SamplingContext } from '../options/options.js'
 import { samplerNames, scheduleNames } from '../names.js'
 import type { ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from '../types.js'
 import {
@@ -22,8 +22,11 @@ export interface SolverOptions extends Omit<SamplingOptions, (typeof evaluationK
   sampler: NonNullable<SamplingOptions['sampler']>
   /** `pipe.info.spec`: gives `prediction` and the noise schedule. */
   spec?: Pick<ModelSpec, 'prediction' | 'schedule'>
-  /** What `step()` is given. Default: that of `spec`, else `eps`. */
-  prediction?: Prediction
+  /**
+   * What `step()` is given. Default: that of `spec`, else `eps`. `edm` is the output of a network with the preconditioning of Karras et al. 2022 (Playground v2.5): samplers in
+   * sigma space, `extra: { sigma_data, sigma_min, sigma_max }` default 0.5, 0.002 and 80.
+   */
+  prediction?: Prediction | 'edm'
   /** Training betas, or their named form. Default: those of `spec`, else Stable Diffusion's. */
   betas?: Float32Array | readonly number[]
   noiseSchedule?: Partial<NoiseScheduleSpec>
@@ -31,6 +34,9 @@ export interface SolverOptions extends Omit<SamplingOptions, (typeof evaluationK
   startStep?: number
   /** Image to image: share of the schedule that is run, in place of `startStep`. */
   strength?: number
+  /** Part of the training time that is run, 0 to 1 from the noise end, as in {@link SampleOptions}. */
+  denoisingStart?: number
+  denoisingEnd?: number
 }
 
 /** One evaluation of the network in a run. */
@@ -43,6 +49,12 @@ export interface Evaluation {
   step: number
 }
 
+type SolverInfo = Pick<Solver, 'timesteps' | 'sigmas' | 'initNoiseSigma' | 'evaluations' | 'adaptive'>
+
+function readInfo(native: NativeSolver): SolverInfo {
+  return JSON.parse(guarded(() => native.info())) as SolverInfo
+}
+
 let create: (native: NativeSolver) => Solver
 
 /**
@@ -52,12 +64,7 @@ let create: (native: NativeSolver) => Solver
  */
 export class Solver {
   readonly #native: NativeSolver
-  /** Timestep of every evaluation. */
-  readonly timesteps: readonly number[]
-  /** Noise levels of the steps and the final one, descending. */
-  readonly sigmas: readonly number[]
-  readonly initNoiseSigma: number
-  readonly evaluations: readonly Evaluation[]
+  #info: SolverInfo
 
   static {
     create = (native) => new Solver(native)
@@ -65,40 +72,58 @@ export class Solver {
 
   private constructor(native: NativeSolver) {
     this.#native = native
-    const info = JSON.parse(guarded(() => native.info())) as Pick<Solver, 'timesteps' | 'sigmas' | 'initNoiseSigma' | 'evaluations'>
-    this.timesteps = info.timesteps
-    this.sigmas = info.sigmas
-    this.initNoiseSigma = info.initNoiseSigma
-    this.evaluations = info.evaluations
+    this.#info = readInfo(native)
   }
 
-  /** The network's input for evaluation i, as a new array or new latents; `x` is left as it is. */
-  scaleInput<T extends Float32Array | Latents>(x: T, i: number): T
-  scaleInput(x: Float32Array | Latents, i: number): Float32Array | Latents {
+  /** Timestep of every evaluation. */
+  get timesteps(): readonly number[] {
+    return this.#info.timesteps
+  }
+
+  /** Noise levels of the steps and the final one, descending; 4096 stands for the infinite level of zero terminal SNR. */
+  get sigmas(): readonly number[] {
+    return this.#info.sigmas
+  }
+
+  get initNoiseSigma(): number {
+    return this.#info.initNoiseSigma
+  }
+
+  get evaluations(): readonly Evaluation[] {
+    return this.#info.evaluations
+  }
+
+  /** True for `dpm_adaptive`, where the network's outputs decide how many evaluations follow: the lists grow with every `step()` until the run ends. */
+  get adaptive(): boolean {
+    return this.#info.adaptive
+  }
+
+  /**
+   * The network's input for evaluation i, as a new array or new latents; `x` is left as it is.
+   * @param noise what `s_churn` adds before the evaluation, in place of the solver's own generator: give the same to `step()`
+   */
+  scaleInput<T extends Float32Array | Latents>(x: T, i: number, noise?: Float32Array | Latents): T
+  scaleInput(x: Float32Array | Latents, i: number, noise?: Float32Array | Latents): Float32Array | Latents {
     const index = this.#index(i)
     const values = readArray(x, 'x')
+    const drawn = readLike(noise, 'noise', values)
     const out = new Float32Array(values.length)
-    guarded(() => this.#native.scaleInput(values, index, out))
+    guarded(() => this.#native.scaleInput(values, index, out, drawn))
     return isFloat32Array(x) ? out : latentsOf(out, x.shape)
   }
 
   /**
-   * Moves `x` on by one evaluation, in place, and returns it. Evaluations are taken in order, each once.
+   * Moves `x`, the one that `scaleInput()` was given, on by one evaluation, in place, and returns it. Evaluations are taken in order, each once.
    * @param modelOutput the network's raw output, after guidance; as long as `x`
    * @param noise standard normal numbers in place of the solver's own generator, for solvers that draw
    */
   step<T extends Float32Array | Latents>(modelOutput: Float32Array | Latents, x: T, i: number, noise?: Float32Array | Latents): T {
     const index = this.#index(i)
     const values = readArray(x, 'x')
-    const output = readArray(modelOutput, 'modelOutput')
-    const drawn = noise === undefined ? null : readArray(noise, 'noise')
-    for (const [name, array] of [
-      ['modelOutput', output],
-      ['noise', drawn],
-    ] as const) {
-      if (array && array.length !== values.length) throw invalidRange(`${name} has ${array.length} values, x has ${values.length}`)
-    }
+    const output = readLike(modelOutput, 'modelOutput', values)!
+    const drawn = readLike(noise, 'noise', values)
     guarded(() => this.#native.step(output, values, index, drawn))
+    if (this.#info.adaptive) this.#info = readInfo(this.#native)
     if (x instanceof Latents) guarded(() => nativeLatents(x, 'x').write(values))
     return x
   }
@@ -117,6 +142,14 @@ function readArray(value: unknown, name: string): Float32Array {
   return out
 }
 
+/** An array as long as x, or null where it is left out. */
+function readLike(value: unknown, name: 'modelOutput' | 'noise', x: Float32Array): Float32Array | null {
+  if (value === undefined && name === 'noise') return null
+  const array = readArray(value, name)
+  if (array.length !== x.length) throw invalidRange(`${name} has ${array.length} values, x has ${x.length}`)
+  return array
+}
+
 const solverKeys = [
   ...samplingKeys.filter((key) => !(evaluationKeys as readonly string[]).includes(key)),
   'spec',
@@ -125,8 +158,10 @@ const solverKeys = [
   'noiseSchedule',
   'startStep',
   'strength',
+  'denoisingStart',
+  'denoisingEnd',
 ]
-const predictions: readonly Prediction[] = ['eps', 'v', 'sample']
+const predictions = ['eps', 'v', 'sample', 'edm'] as const
 const scheduleKeys = ['betaSchedule', 'betaStart', 'betaEnd', 'timesteps', 'zeroTerminalSnr', 'betas']
 
 function checkObject(value: unknown, name: string): Record<string, unknown> {
@@ -171,6 +206,9 @@ export function createSolver(options: SolverOptions): Solver {
     eta: -1,
   }
   const { request } = resolveSampling(o, { ...names, defaults })
+  const part = resolveDenoising(o)
+  if (part.denoisingStart !== undefined && (o.startStep !== undefined || o.strength !== undefined))
+    throw invalidType('denoisingStart and denoisingEnd do not go with startStep or strength; give one')
   const betas = resolveBetas(o.betas)
   const spec = o.spec === undefined ? undefined : checkObject(o.spec, 'spec')
   const schedule = {
@@ -188,5 +226,5 @@ export function createSolver(options: SolverOptions): Solver {
       : o.startStep !== undefined
         ? { imageToImage: true, startStep: checkInteger(o.startStep, 'startStep', { min: 0, max: request.steps }) }
         : {}
-  return create(guarded(() => addon().createSolver(JSON.stringify({ ...request, ...start, prediction, noiseSchedule: schedule }))))
+  return create(guarded(() => addon().createSolver(JSON.stringify({ ...request, ...part, ...start, prediction, noiseSchedule: schedule }))))
 }

@@ -197,13 +197,14 @@ export interface NativePipeline {
 
 /**
  * A solver alone (no network): the partner of predict(). Data is row-major float32 of any length, the same for every call.
- * Evaluations are taken in order, each once: `evaluation` must be the next one. A solver with churn adds its noise to `x` in the first call of an evaluation.
+ * Evaluations are taken in order, each once: `evaluation` must be the next one. The noise of churn is drawn at the first call of an evaluation and is the same in
+ * both; only step() puts it into `x`. `noise` (as long as x) replaces the solver's own generator.
  */
 export interface NativeSolver {
-  /** JSON: { timesteps: number[], sigmas: number[], initNoiseSigma, evaluations: [{ timestep, sigma, step }] } */
+  /** JSON: { timesteps: number[], sigmas: number[], initNoiseSigma, adaptive, evaluations: [{ timestep, sigma, step }] }; grows with step() where `adaptive`. */
   info(): string
-  scaleInput(x: Float32Array, evaluation: number, out: Float32Array): void
-  /** Advances x in place by one network evaluation. `noise` (same length) replaces the solver's own generator. */
+  scaleInput(x: Float32Array, evaluation: number, out: Float32Array, noise: Float32Array | null): void
+  /** Advances x in place by one network evaluation. */
   step(modelOutput: Float32Array, x: Float32Array, evaluation: number, noise: Float32Array | null): void
 }
 
@@ -219,6 +220,8 @@ export interface NativeAddon {
   convert(request: string, callbacks: NativeCallbacks): NativeJob<string>
   /** request: { seed: string, shape: number[], rng: 'philox' | 'mt19937', offset?: number }; fills `out`. */
   createNoise(request: string, out: Float32Array): void
+  /** request: { kind: 'words' | 'uniform' | 'integers' | 'permutation', seed: string, rng, low?, high? }; fills `out`: Float32Array for `uniform`, else Int32Array (words bit by bit). */
+  createRandom(request: string, out: Float32Array | Int32Array): void
   createSolver(request: string): NativeSolver
   /** request: { threads, seconds }. Arithmetic peak of the machine; resolves to JSON: [{ format, instructions, gflops }]. */
   measurePeak(request: string): NativeJob<string>
@@ -255,6 +258,10 @@ export interface NativeSamplingRequest {
   sampler: string
   schedule: string
   sigmas?: number[]
+  timesteps?: number[]
+  dialect?: string
+  denoisingStart?: number
+  denoisingEnd?: number
   steps: number
   guidanceScale: number
   guidanceRescale: number

@@ -2,6 +2,7 @@
 import type { NativeLoadRequest, NativeSamplingRequest } from '../native/contract.js'
 import type {
   CallOptions,
+  DialectName,
   LoadOptions,
   ModelKind,
   ModelPart,
@@ -35,6 +36,7 @@ export const modelParts: readonly ModelPart[] = ['unet', 'textEncoder', 'conditi
 export const modelKinds: readonly ModelKind[] = ['text', 'class', 'unconditional', 'layout', 'semantic', 'superres', 'inpaint', 'rdm', 'autoencoder']
 const rngs: readonly RngName[] = ['philox', 'mt19937']
 const memoryModes = ['auto', 'fast', 'low'] as const
+const dialects: readonly DialectName[] = ['k', 'comfy', 'diffusers', 'compvis', 'sgm']
 
 const maxSide = 16384
 const maxSteps = 1000
@@ -42,7 +44,7 @@ const maxCount = 256
 
 /** Options of the loop that the network's evaluations are shaped by, not the solver's steps. */
 export const evaluationKeys = ['guidanceScale', 'guidanceRescale', 'guidanceInterval', 'deepCache'] as const
-export const samplingKeys = ['steps', ...evaluationKeys, 'seed', 'sampler', 'schedule', 'eta', 'rng', 'extra'] as const
+export const samplingKeys = ['steps', ...evaluationKeys, 'seed', 'sampler', 'schedule', 'timesteps', 'dialect', 'eta', 'rng', 'extra'] as const
 export const callKeys = ['signal'] as const
 const loadKeys = ['kind', 'device', 'dtype', 'precision', 'memory', 'threads', 'ema', 'onProgress', 'config', 'spec', 'hub', ...callKeys] as const
 
@@ -193,24 +195,42 @@ function checkSigmas(sigmas: Float32Array): number[] {
   return Array.from(sigmas)
 }
 
-function resolveSteps(o: Record<string, unknown>, sigmas: number[] | undefined, fallback: number): number {
+/** Timesteps of the steps, descending. Which there are is the noise schedule's matter. */
+function checkTimesteps(value: unknown): number[] {
+  if (!Array.isArray(value)) throw invalidType(`timesteps must be an array of numbers, not ${show(value)}`)
+  if (value.length < 1 || value.length > maxSteps) throw invalidRange(`timesteps must have 1 to ${maxSteps} numbers, not ${value.length}`)
+  const timesteps = Array.from(value, (t: unknown, i) => checkNumber(t, `timesteps[${i}]`, { min: 0, max: 99_999 }))
+  timesteps.forEach((t, i) => {
+    if (i > 0 && !(t < timesteps[i - 1]!))
+      throw invalidRange(`timesteps must fall; timesteps[${i}] (${t}) is not below the one before it (${timesteps[i - 1]})`)
+  })
+  return timesteps
+}
+
+/** `listed`: how many steps a custom schedule makes. */
+function resolveSteps(o: Record<string, unknown>, listed: number | undefined, fallback: number): number {
   const given = o.steps === undefined ? undefined : checkInteger(o.steps, 'steps', { min: 1, max: maxSteps })
-  if (!sigmas) return given ?? fallback
-  const steps = sigmas.length - (sigmas.at(-1) === 0 ? 1 : 0)
-  if (given !== undefined && given !== steps) {
-    throw invalidRange(`steps (${given}) does not fit the custom schedule, which makes ${steps} steps; leave steps out`)
+  if (listed === undefined) return given ?? fallback
+  if (given !== undefined && given !== listed) {
+    throw invalidRange(`steps (${given}) does not fit the custom schedule, which makes ${listed} steps; leave steps out`)
   }
-  return steps
+  return listed
+}
+
+function isPlainItem(item: unknown): boolean {
+  return typeof item === 'string' || typeof item === 'boolean' || (typeof item === 'number' && Number.isFinite(item))
 }
 
 function resolveExtra(value: unknown): Record<string, unknown> | undefined {
   if (value === undefined) return undefined
   if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalidType(`extra must be an object, not ${show(value)}`)
-  for (const [key, item] of Object.entries(value)) {
-    const plain = typeof item === 'string' || typeof item === 'boolean' || (typeof item === 'number' && Number.isFinite(item))
-    if (!plain) throw invalidType(`extra.${key} must be a finite number, a string or a boolean, not ${show(item)}`)
-  }
-  return { ...value }
+  const extra = Object.entries(value).map(([key, item]): [string, unknown] => {
+    const list = Array.isArray(item) ? Array.from(item as unknown[]) : undefined
+    if (list && list.length <= maxSteps && list.every((one) => typeof one === 'number' && Number.isFinite(one))) return [key, list]
+    if (!isPlainItem(item)) throw invalidType(`extra.${key} must be a finite number, a string, a boolean or a list of numbers, not ${show(item)}`)
+    return [key, item]
+  })
+  return Object.fromEntries(extra)
 }
 
 /** Names and defaults that sampling options are checked against. */
@@ -255,6 +275,9 @@ export function resolveDeepCache(value: unknown): { interval: number; branch: nu
 /** `o` has known keys only. */
 export function resolveSampling(o: Record<string, unknown> & SamplingOptions, info: SamplingContext): ResolvedSampling {
   const custom = isFloat32Array(o.schedule) ? checkSigmas(o.schedule) : undefined
+  const timesteps = o.timesteps === undefined ? undefined : checkTimesteps(o.timesteps)
+  if (timesteps && o.schedule !== undefined) throw invalidType('timesteps take the place of schedule; give one of them')
+  const listed = timesteps?.length ?? (custom && custom.length - (custom.at(-1) === 0 ? 1 : 0))
   const sampler = o.sampler === undefined ? info.defaults.sampler : checkName(o.sampler, 'sampler', info.samplers)
   // A sampler of the caller's choice comes with its own schedule, not with that of the model's default sampler.
   const fallback = o.sampler === undefined || o.sampler === info.defaults.sampler ? (info.defaults.schedule ?? '') : ''
@@ -264,9 +287,11 @@ export function resolveSampling(o: Record<string, unknown> & SamplingOptions, in
   return {
     request: {
       sampler,
-      schedule: custom ? '' : (named ?? fallback),
+      schedule: custom || timesteps ? '' : (named ?? fallback),
       ...(custom ? { sigmas: custom } : {}),
-      steps: resolveSteps(o, custom, info.defaults.steps),
+      ...(timesteps ? { timesteps } : {}),
+      ...(o.dialect === undefined ? {} : { dialect: checkName(o.dialect, 'dialect', dialects) }),
+      steps: resolveSteps(o, listed, info.defaults.steps),
       guidanceScale: resolveGuidanceScale(o.guidanceScale, info),
       guidanceRescale: o.guidanceRescale === undefined ? 0 : checkNumber(o.guidanceRescale, 'guidanceRescale', { min: 0, max: 1 }),
       ...(o.guidanceInterval === undefined ? {} : { guidanceInterval: resolveGuidanceInterval(o.guidanceInterval) }),
@@ -280,6 +305,15 @@ export function resolveSampling(o: Record<string, unknown> & SamplingOptions, in
     seed,
     schedule: custom ? Float32Array.from(custom) : named,
   }
+}
+
+/** Which part of the training time is run; {} where all of it is. */
+export function resolveDenoising(o: Record<string, unknown>): Pick<NativeSamplingRequest, 'denoisingStart' | 'denoisingEnd'> {
+  const share = (name: 'denoisingStart' | 'denoisingEnd', fallback: number) =>
+    o[name] === undefined ? fallback : checkNumber(o[name], name, { min: 0, max: 1 })
+  const [denoisingStart, denoisingEnd] = [share('denoisingStart', 0), share('denoisingEnd', 1)]
+  if (!(denoisingStart < denoisingEnd)) throw invalidRange(`denoisingStart (${denoisingStart}) must lie below denoisingEnd (${denoisingEnd})`)
+  return denoisingStart === 0 && denoisingEnd === 1 ? {} : { denoisingStart, denoisingEnd }
 }
 
 /** A width or height in pixels. */

@@ -46,6 +46,7 @@ Napi::Object make_exports(Napi::Env env, Napi::Object exports) {
     add("inspect", inspect);
     add("convert", convert);
     add("createNoise", create_noise);
+    add("createRandom", create_random);
     add("createSolver", create_solver);
     add("measurePeak", measure_peak);
     add("loadPipeline", PipelineWrap::load);

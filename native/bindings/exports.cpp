@@ -10,6 +10,7 @@
 #include "bindings/solver_wrap.h"
 #include "bindings/values.h"
 #include "core/cpu.h"
+#include "core/rng_draws.h"
 #include "graph/device.h"
 #include "kernels/common/choice.h"
 #include "kernels/peak/peak.h"
@@ -114,6 +115,28 @@ Napi::Value create_noise(const Napi::CallbackInfo & info) {
         const NoiseRequest request = noise_request(request_argument(info));
         const Span<float> out = floats(argument(info, 1), "out", request.elements);
         fill_noise(request.rng, request.seed, request.offset, out);
+        return info.Env().Undefined();
+    });
+}
+
+Napi::Value create_random(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const Json request = request_argument(info);
+        const std::string kind = one_of(request, "kind", "words", {"words", "uniform", "integers", "permutation"});
+        const uint64_t seed = seed_field(request);
+        if (kind == "uniform") {
+            fill_uniform(seed, floats(argument(info, 1), "out"));
+            return info.Env().Undefined();
+        }
+        const Span<int32_t> out = integers(argument(info, 1), "out");
+        if (kind == "words") {
+            fill_words(parse_rng_kind(rng_field(request)), seed, {reinterpret_cast<uint32_t *>(out.data()), out.size()});
+        } else if (kind == "permutation") {
+            fill_permutation(seed, out);
+        } else {
+            const int64_t low = int_field(request, "low", 0, INT32_MIN, INT32_MAX);
+            fill_integers(seed, low, int_field(request, "high", low + 1, low + 1, int64_t{INT32_MAX} + 1), out);
+        }
         return info.Env().Undefined();
     });
 }

@@ -11,6 +11,7 @@ Napi::Value set_logger(const Napi::CallbackInfo & info);
 Napi::Value inspect(const Napi::CallbackInfo & info);
 Napi::Value convert(const Napi::CallbackInfo & info);
 Napi::Value create_noise(const Napi::CallbackInfo & info);
+Napi::Value create_random(const Napi::CallbackInfo & info);
 Napi::Value create_solver(const Napi::CallbackInfo & info);
 Napi::Value measure_peak(const Napi::CallbackInfo & info);
 Napi::Value latents_from(const Napi::CallbackInfo & info);

@@ -117,18 +117,32 @@ pipeline::LossRequest loss_request(const Json & request) {
     return loss;
 }
 
+namespace {
+
+/// What a sampling loop and a solver on its own are told in the same words.
+template <typename Options>
+void read_schedule(const Json & request, Options & options) {
+    options.schedule = text_field(request, "schedule", "", 64);
+    options.dialect = text_field(request, "dialect", "", 64);
+    options.sigmas = numbers_field(request, "sigmas", 0, largest);
+    options.timesteps = numbers_field(request, "timesteps", 0, 1e6);
+    options.denoising_start = number_field(request, "denoisingStart", 0, 0, 1);
+    options.denoising_end = number_field(request, "denoisingEnd", 1, 0, 1);
+    options.eta = number_field(request, "eta", -1, -1e3, 1e3);
+}
+
+}  // namespace
+
 pipeline::SamplingRequest sampling_request(const Json & request) {
     pipeline::SamplingRequest sampling;
     sampling.sampler = text_field(request, "sampler", "", 64);
-    sampling.schedule = text_field(request, "schedule", "", 64);
-    sampling.sigmas = numbers_field(request, "sigmas", 0, largest);
+    read_schedule(request, sampling);
     sampling.steps = static_cast<int>(int_field(request, "steps", 0, 0, max_steps));
     sampling.guidance_scale = number_field(request, "guidanceScale", sampling.guidance_scale, -1e6, 1e6);
     sampling.guidance_rescale = number_field(request, "guidanceRescale", 0, 0, 1);
     const std::vector<double> interval = numbers_field(request, "guidanceInterval", 0, 1);
     if (interval.size() == 2) sampling.guidance_interval = {interval[0], interval[1]};
     sampling.deep_cache = deep_cache_field(request);
-    sampling.eta = number_field(request, "eta", -1, -1e3, 1e3);
     sampling.seed = seed_field(request);
     sampling.rng = rng_field(request);
     sampling.strength = number_field(request, "strength", 1, 0, 1);
@@ -165,14 +179,11 @@ SolverRequest solver_request(const Json & request) {
     SolverRequest solver;
     samplers::SolverOptions & options = solver.options;
     options.sampler = text_field(request, "sampler", options.sampler, 64);
-    options.schedule = text_field(request, "schedule", "", 64);
-    options.dialect = text_field(request, "dialect", "", 64);
+    read_schedule(request, options);
     options.steps = static_cast<int>(int_field(request, "steps", options.steps, 1, max_steps));
-    options.sigmas = numbers_field(request, "sigmas", 0, largest);
-    options.timesteps = numbers_field(request, "timesteps", 0, 1e6);
-    options.eta = number_field(request, "eta", -1, -1e3, 1e3);
-    options.prediction =
-        prediction_from_name(one_of(request, "prediction", "eps", {"eps", "epsilon", "v", "v_prediction", "sample"}));
+    const std::string prediction = one_of(request, "prediction", "eps", {"eps", "epsilon", "v", "v_prediction", "sample", "edm"});
+    options.edm = prediction == "edm";
+    if (!options.edm) options.prediction = prediction_from_name(prediction);
     options.noise_schedule = noise_schedule(object_field(request, "noiseSchedule"));
     options.image_to_image = bool_field(request, "imageToImage", false);
     options.strength = number_field(request, "strength", 1, 0, 1);

@@ -21,17 +21,49 @@ private:
     Span<const float> values_;
 };
 
+/// Keeps what it draws.
+class Recorder : public NoiseSource {
+public:
+    Recorder(NoiseSource & source, std::vector<std::vector<float>> & draws) : source_(source), draws_(draws) {}
+    void normal(Span<float> out) override {
+        source_.normal(out);
+        draws_.emplace_back(out.begin(), out.end());
+    }
+
+private:
+    NoiseSource & source_;
+    std::vector<std::vector<float>> & draws_;
+};
+
+/// Gives the kept draws again.
+class Replay : public NoiseSource {
+public:
+    explicit Replay(const std::vector<std::vector<float>> & draws) : draws_(draws) {}
+    void normal(Span<float> out) override {
+        const std::vector<float> & draw = draws_.at(next_++);
+        std::copy_n(draw.begin(), out.size(), out.begin());
+    }
+
+private:
+    const std::vector<std::vector<float>> & draws_;
+    size_t next_ = 0;
+};
+
+/// A NoiseSource of the argument, or null where it is absent.
+std::unique_ptr<GivenNoise> given_noise(const Napi::Value & value, size_t length) {
+    if (value.IsNull() || value.IsUndefined()) return nullptr;
+    return std::make_unique<GivenNoise>(floats(value, "noise", length));
+}
+
 std::unique_ptr<samplers::Solver> make(const SolverRequest & request) {
     samplers::SolverOptions options = request.options;
     if (request.start_step < 0) return samplers::make_solver(options);
     // A start step is diffusers' way to say it: of `steps` the first `start_step` are left out.
-    const double run = options.steps - request.start_step;
+    const int run = options.steps - request.start_step;
     options.image_to_image = true;
-    options.strength = std::min(1.0, (run + 0.25) / options.steps);
-    if (options.extra.is_null()) options.extra = Json::object();
-    options.extra["start_rule"] = "diffusers";
+    options.start_step = request.start_step;
     auto solver = samplers::make_solver(options);
-    if (solver->steps() != static_cast<int>(run)) {
+    if (solver->steps() != run) {
         throw Error(ErrorCode::invalid_argument,
                     "createSolver: " + options.sampler + " cannot begin at a start step, give strength");
     }
@@ -74,9 +106,16 @@ void SolverWrap::check_length(size_t length) {
     length_ = length;
 }
 
-void SolverWrap::prepare(size_t evaluation, Span<float> x, NoiseSource & noise) {
-    if (prepared_) return;
-    state_.solver->prepare(evaluation, x, noise);
+/// Adds the evaluation's noise to x (s_churn): the caller's where there is one, else what was drawn at the first call for it.
+void SolverWrap::prepare(Span<float> x, NoiseSource * own) {
+    if (!own && prepared_) {
+        Replay replay(draws_);
+        state_.solver->prepare(next_, x, replay);
+        return;
+    }
+    draws_.clear();
+    Recorder recorder(own ? *own : static_cast<NoiseSource &>(state_.noise), draws_);
+    state_.solver->prepare(next_, x, recorder);
     prepared_ = true;
 }
 
@@ -90,6 +129,7 @@ Napi::Value SolverWrap::info_json(const Napi::CallbackInfo & info) {
         return json_to_js(info.Env(), {{"timesteps", timesteps},
                                        {"sigmas", state_.solver->sigmas()},
                                        {"initNoiseSigma", state_.solver->init_noise_sigma()},
+                                       {"adaptive", state_.solver->adaptive()},
                                        {"evaluations", evaluations}});
     });
 }
@@ -100,8 +140,10 @@ Napi::Value SolverWrap::scale_input(const Napi::CallbackInfo & info) {
         const size_t evaluation = evaluation_argument(info, 1);
         const Span<float> out = floats(argument(info, 2), "out", x.size());
         check_length(x.size());
-        prepare(evaluation, x, state_.noise);
-        state_.solver->scale_input(evaluation, x, out);
+        const auto own = given_noise(argument(info, 3), x.size());
+        std::vector<float> raised(x.begin(), x.end());  // x itself is moved by step() alone
+        prepare(raised, own.get());
+        state_.solver->scale_input(evaluation, raised, out);
         return info.Env().Undefined();
     });
 }
@@ -112,14 +154,12 @@ Napi::Value SolverWrap::step(const Napi::CallbackInfo & info) {
         const Span<float> output = floats(argument(info, 0), "modelOutput", x.size());
         const size_t evaluation = evaluation_argument(info, 2);
         check_length(x.size());
-        const Napi::Value noise = argument(info, 3);
-        const bool given = !noise.IsNull() && !noise.IsUndefined();
-        GivenNoise own(given ? floats(noise, "noise", x.size()) : Span<float>());
-        NoiseSource & source = given ? static_cast<NoiseSource &>(own) : state_.noise;
-        prepare(evaluation, x, source);
-        state_.solver->advance(evaluation, output, x, source);
+        const auto own = given_noise(argument(info, 3), x.size());
+        prepare(x, own.get());
+        state_.solver->advance(evaluation, output, x, own ? static_cast<NoiseSource &>(*own) : state_.noise);
         ++next_;
         prepared_ = false;
+        draws_.clear();
         return info.Env().Undefined();
     });
 }

@@ -26,12 +26,13 @@ private:
 
     size_t evaluation_argument(const Napi::CallbackInfo & info, size_t index) const;
     void check_length(size_t length);
-    void prepare(size_t evaluation, Span<float> x, NoiseSource & noise);
+    void prepare(Span<float> x, NoiseSource * own);
 
     State state_;
-    size_t next_ = 0;        // the evaluation whose output is waited for
-    bool prepared_ = false;  // it has had its noise
-    size_t length_ = 0;      // of x, fixed by the first call
+    size_t next_ = 0;                        // the evaluation whose output is waited for
+    bool prepared_ = false;                  // its noise is drawn
+    size_t length_ = 0;                      // of x, fixed by the first call
+    std::vector<std::vector<float>> draws_;  // that noise
 };
 
 }  // namespace latent::bindings

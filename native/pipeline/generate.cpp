@@ -144,7 +144,8 @@ std::unique_ptr<Sampler> LatentPipeline::start_sampling(const SamplingRequest & 
     std::vector<float> first_draw(start.data.size());
     noise.normal(first_draw);  // what the start noise of this seed was
     return std::make_unique<SamplingRun>(samplers::make_solver(solver_options(request, opened_.spec, image != nullptr)),
-                                         std::move(predict), std::move(noise), start, image);
+                                         std::move(predict), std::move(noise), start, image, nullptr,
+                                         request.denoising_start > 0);
 }
 
 // ---- generate --------------------------------------------------------------------------------------------------------

@@ -109,9 +109,14 @@ struct ConditionRequest {
 };
 
 struct SamplingRequest {
-    std::string sampler;         // "" : the model's default
-    std::string schedule;        // "" : the sampler's default; see samplers/
-    std::vector<double> sigmas;  // custom schedule, descending, wins over `schedule`
+    std::string sampler;            // "" : the model's default
+    std::string schedule;           // "" : the sampler's default; see samplers/
+    std::vector<double> sigmas;     // custom schedule, descending, wins over `schedule`
+    std::vector<double> timesteps;  // or the timesteps of its steps
+    std::string dialect;            // whose arithmetic, "" : chosen from sampler and schedule; see samplers/
+    /// Part of the training time that is run, from the noise end. From a start above 0 the latents are the state that an earlier
+    /// part ended with, not noise.
+    double denoising_start = 0, denoising_end = 1;
     int steps = 0;
     double guidance_scale = 7.5;
     double guidance_rescale = 0.0;

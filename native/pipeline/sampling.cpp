@@ -16,7 +16,11 @@ samplers::SolverOptions solver_options(const SamplingRequest & request, const Mo
     const bool own = request.sampler.empty() || request.sampler == spec.sampler;
     options.sampler = request.sampler.empty() ? spec.sampler : request.sampler;
     options.schedule = request.schedule;
+    options.dialect = request.dialect;
     options.sigmas = request.sigmas;
+    options.timesteps = request.timesteps;
+    options.denoising_start = request.denoising_start;
+    options.denoising_end = request.denoising_end;
     options.steps = request.steps > 0 ? request.steps : spec.steps;
     options.eta = request.eta >= 0 ? request.eta : own ? spec.eta : -1.0;
     options.prediction = spec.prediction;
@@ -28,7 +32,7 @@ samplers::SolverOptions solver_options(const SamplingRequest & request, const Mo
 }
 
 SamplingRun::SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predict, SeededNoise noise, const Latents & start,
-                         const Latents * image, const Latents * hole)
+                         const Latents * image, const Latents * hole, bool under_way)
     : solver_(std::move(solver)),
       predict_(std::move(predict)),
       noise_(std::move(noise)),
@@ -36,10 +40,10 @@ SamplingRun::SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predi
       input_(same_shape(start)),
       output_(same_shape(start)),
       denoised_(same_shape(start)) {
-    if (image == nullptr) {
+    if (image == nullptr && !under_way) {
         const float scale = static_cast<float>(solver_->init_noise_sigma());
         for (float & value : x_.data) value *= scale;
-    } else {
+    } else if (image != nullptr) {
         Latents clean = same_shape(start);
         const size_t row = start.data.size() / static_cast<size_t>(start.shape[0]);
         const bool rows_fit = image->shape[0] == start.shape[0] || image->shape[0] == 1;
@@ -88,7 +92,7 @@ void SamplingRun::step(const JobContext & job) {
     timestep_ = evaluations[evaluation_].timestep;
     for (bool first = true;; first = false) {
         job.check();
-        const auto & evaluation = evaluations[evaluation_];
+        const samplers::Evaluation evaluation = evaluations[evaluation_];  // an adaptive solver moves the list
         solver_->prepare(evaluation_, x_.data, noise_);
         solver_->scale_input(evaluation_, x_.data, input_.data);
         const double progress = static_cast<double>(evaluation.step) / static_cast<double>(steps());

@@ -29,8 +29,9 @@ public:
     /// starts inside the schedule. `noise` gives what the solver draws later; its next draw is the one after the start noise.
     /// With `hole` ([n or 1, 1, h, w], with `image` only) the picture is kept wherever the hole is 0: at every evaluation the
     /// estimate of the clean latents is the image's there (masked image to image as the web UI does it).
+    /// With `under_way` `start` is the solver's own state instead of noise, as an earlier part of the schedule left it.
     SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predict, SeededNoise noise, const Latents & start,
-                const Latents * image, const Latents * hole = nullptr);
+                const Latents * image, const Latents * hole = nullptr, bool under_way = false);
 
     int steps() const override { return solver_->steps(); }
     int index() const override { return finished_; }
