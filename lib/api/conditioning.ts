@@ -12,11 +12,13 @@ export interface ConditioningExtras {
   concat?: Latents
   /** Row of the network's own class table: the noise level of the SD x4 upscaler. */
   classLabel?: number
+  /** Finite numbers that the network adds to the embedding of the timestep: SDXL's pooled text and sizes. Copied. */
+  vector?: Float32Array
 }
 
 /**
  * What steers a run, float32, held by the engine: tokens for cross-attention [1, tokens, dim], channels concatenated to the latents, a class of the network's own
- * table; each where the model has it.
+ * table, a vector beside the timestep; each where the model has it.
  */
 export class Conditioning implements Disposable {
   readonly #native: NativeConditioning
@@ -30,6 +32,8 @@ export class Conditioning implements Disposable {
   readonly concatShape: readonly [number, number, number, number] | null
   /** Row of the network's own class table, undefined where there is none. */
   readonly classLabel: number | undefined
+  /** Numbers of the vector that is added to the embedding of the timestep (SDXL: pooled text and sizes); 0 where there is none. */
+  readonly vectorDim: number
 
   static {
     wrap = (native) => new Conditioning(native)
@@ -43,6 +47,7 @@ export class Conditioning implements Disposable {
     this.truncated = native.truncated
     this.concatShape = native.concatShape ?? null
     this.classLabel = native.classLabel >= 0 ? native.classLabel : undefined
+    this.vectorDim = native.vectorDim
   }
 
   /** [1, tokens, dim] */
@@ -52,19 +57,20 @@ export class Conditioning implements Disposable {
 
   /** Copies an array of finite numbers into a new conditioning. `shape`: [1, tokens, dim] or [tokens, dim]. Without tokens both are null, and `concat` is needed. */
   static from(data: Float32Array | null, shape: readonly number[] | null, extras?: ConditioningExtras): Conditioning {
-    const o = knownKeys(extras, 'Conditioning.from()', ['concat', 'classLabel'])
+    const o = knownKeys(extras, 'Conditioning.from()', ['concat', 'classLabel', 'vector'])
     const concat = o.concat === undefined ? null : nativeLatents(o.concat, 'concat')
     const label = o.classLabel === undefined ? -1 : checkInteger(o.classLabel, 'classLabel', { min: 0, max: 2 ** 31 - 1 })
+    const vector = o.vector === undefined ? null : checkVector(o.vector)
     if (data === null || shape === null) {
       if (data !== null || shape !== null || !concat) throw invalidType('data and shape are null together, where concat is given')
-      return wrap(guarded(() => addon().conditioningFrom(null, null, concat, label)))
+      return wrap(guarded(() => addon().conditioningFrom(null, null, concat, label, vector)))
     }
     if (!isFloat32Array(data)) throw invalidType(`data must be a Float32Array, not ${show(data)}`)
     const given = checkShape(shape, 'shape', data.length)
     const full = given.length === 2 ? [1, ...given] : given
     if (full.length !== 3 || full[0] !== 1) throw invalidRange(`shape must be [1, tokens, dim] or [tokens, dim], not [${given.join(', ')}]`)
     checkFinite(data, 'data')
-    return wrap(guarded(() => addon().conditioningFrom(full, data, concat, label)))
+    return wrap(guarded(() => addon().conditioningFrom(full, data, concat, label, vector)))
   }
 
   /** The tokens, row-major, in a new array or in `into` (of exactly the right length); empty where there are none. */
@@ -81,6 +87,13 @@ export class Conditioning implements Disposable {
     return target
   }
 
+  /** The vector; empty where there is none. */
+  async readVector(into?: Float32Array): Promise<Float32Array> {
+    const target = targetOf(into, [this.vectorDim])
+    if (this.vectorDim > 0) guarded(() => this.#native.readVector(target))
+    return target
+  }
+
   /** Frees the numbers. Idempotent. */
   dispose(): void {
     this.#native.dispose()
@@ -89,6 +102,13 @@ export class Conditioning implements Disposable {
   [Symbol.dispose](): void {
     this.dispose()
   }
+}
+
+function checkVector(value: unknown): Float32Array {
+  if (!isFloat32Array(value)) throw invalidType(`vector must be a Float32Array, not ${show(value)}`)
+  if (value.length === 0) throw invalidRange('vector must have at least one number')
+  checkFinite(value, 'vector')
+  return value
 }
 
 function targetOf(into: Float32Array | undefined, shape: readonly number[]): Float32Array {

@@ -121,14 +121,12 @@ function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered:
     ...(latentsShape ? { latentsShape: [...latentsShape] } : {}),
     previewEvery: preview?.every ?? 0,
     previewMethod: preview?.method ?? 'linear',
-    outputFloat: false,
   }
 }
 
 /** The sampling options with every default filled in: what was checked, completed by what the engine chose. */
-function resolvedCommon(resolved: ResolvedGenerate, size: Size, info: PipelineInfo, chosen: { eta?: number }): ResolvedCommon {
+function resolvedCommon(resolved: ResolvedGenerate, size: Size, info: PipelineInfo, eta: number): ResolvedCommon {
   const { request, seed, schedule } = resolved.sampling
-  const eta = chosen.eta ?? request.eta
   const settledSchedule = schedule ?? (request.schedule || info.defaultSchedules[request.sampler])
   return {
     ...size,
@@ -193,8 +191,8 @@ export async function generate(context: GenerateContext, options: GenerateOption
 function finish(context: GenerateContext, resolved: ResolvedGenerate, size: Size, result: NativeGenerateResult): GenerateResult {
   const { info, modelName } = context
   const { version } = getVersions()
-  const summary = JSON.parse(result.summary) as { options?: { eta?: number }; timings: Timings; float32Parts?: ModelPart[] }
-  const options: AnyResolvedOptions = { ...resolvedCommon(resolved, size, info, summary.options ?? {}), ...resolvedInputs(resolved) }
+  const summary = JSON.parse(result.summary) as { eta: number; timings: Timings; float32Parts?: ModelPart[] }
+  const options: AnyResolvedOptions = { ...resolvedCommon(resolved, size, info, summary.eta), ...resolvedInputs(resolved) }
   const images = result.images.map((picture, i) => {
     const seed = BigInt.asUintN(64, options.seed + BigInt(i))
     return toRawImage(cropPicture(picture, size), { parameters: writeInfotext({ ...options, seed }, modelName, info, version) })

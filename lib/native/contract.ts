@@ -37,8 +37,8 @@ export interface NativeLatents {
 }
 
 /**
- * What steers a run: cross-attention tokens [1, tokens, dim] (tokens 0: none), channels concatenated to the latents, and a class of the U-Net's own table (the
- * noise level of the x4 upscaler).
+ * What steers a run: cross-attention tokens [1, tokens, dim] (tokens 0: none), channels concatenated to the latents, a class of the U-Net's own table (the noise
+ * level of the x4 upscaler), and a vector that is added to the timestep's embedding (SDXL's pooled text and sizes).
  */
 export interface NativeConditioning {
   readonly tokens: number
@@ -48,9 +48,12 @@ export interface NativeConditioning {
   readonly concatShape: [number, number, number, number] | null
   /** -1: none. */
   readonly classLabel: number
+  /** Numbers of the vector, 0: none. */
+  readonly vectorDim: number
   /** The tokens. */
   read(into: Float32Array): void
   readConcat(into: Float32Array): void
+  readVector(into: Float32Array): void
   dispose(): void
 }
 
@@ -110,7 +113,7 @@ export interface NativePicture {
 export interface NativeGenerateResult {
   images: NativePicture[]
   tensor: NativeTensorResult | null
-  /** JSON: { options, float32Parts, timings: { loadMs, encodeMs, sampleMs, decodeMs } } */
+  /** JSON: { eta, float32Parts, timings: { loadMs, encodeMs, sampleMs, decodeMs } } */
   summary: string
 }
 
@@ -228,7 +231,13 @@ export interface NativeAddon {
   loadPipeline(request: string, callbacks: NativeCallbacks): NativeJob<NativePipeline>
   latentsFrom(shape: number[], data: Float32Array): NativeLatents
   /** Without tokens `shape` and `data` are null; then it needs `concat`. */
-  conditioningFrom(shape: number[] | null, data: Float32Array | null, concat?: NativeLatents | null, classLabel?: number): NativeConditioning
+  conditioningFrom(
+    shape: number[] | null,
+    data: Float32Array | null,
+    concat?: NativeLatents | null,
+    classLabel?: number,
+    vector?: Float32Array | null,
+  ): NativeConditioning
 }
 
 /** The JSON of loadPipeline / inspect; mirrors native/pipeline/pipeline.h LoadRequest. */
@@ -289,7 +298,6 @@ export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<Nativ
   latentsShape?: number[]
   previewEvery: number
   previewMethod: 'linear' | 'vae'
-  outputFloat: boolean
 }
 
 export interface NativeLossRequest {

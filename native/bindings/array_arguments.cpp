@@ -35,21 +35,21 @@ std::optional<pipeline::ImageTensor> optional_image(const Napi::Value & arrays, 
     return image_argument(shape, value, key);
 }
 
-void add_condition_arrays(const Napi::Value & arrays, const Json & request, pipeline::ConditionRequest & condition) {
-    condition.image = optional_image(arrays, "image", request, "imageShape");
-    condition.mask = optional_image(arrays, "mask", request, "maskShape");
+void add_input_arrays(const Napi::Value & arrays, const Json & request, pipeline::Inputs & inputs) {
+    inputs.image = optional_image(arrays, "image", request, "imageShape");
+    inputs.mask = optional_image(arrays, "mask", request, "maskShape");
     Napi::Value value;
     std::vector<int64_t> shape;
     if (find_array(arrays, "embeddings", request, "embeddingsShape", value, shape)) {
         const Span<float> data = floats(value, "embeddings");
         check_shape(shape, 2, "embeddingsShape", data.size());
-        condition.embeddings = pipeline::EmbeddingRows{shape[0], shape[1], {data.begin(), data.end()}};
+        inputs.embeddings = pipeline::EmbeddingRows{shape[0], shape[1], {data.begin(), data.end()}};
     }
     value = Napi::Value();
     if (find_array(arrays, "labels", request, "labelsShape", value, shape)) {
         const Span<int32_t> data = integers(value, "labels");
         check_shape(shape, 2, "labelsShape", data.size());
-        condition.labels = pipeline::LabelMap{shape[0], shape[1], {data.begin(), data.end()}};
+        inputs.labels = pipeline::LabelMap{shape[0], shape[1], {data.begin(), data.end()}};
     }
 }
 

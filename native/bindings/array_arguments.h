@@ -19,7 +19,7 @@ std::optional<pipeline::ImageTensor> optional_image(const Napi::Value & arrays, 
                                                     const char * shape_key);
 
 /// NativeConditionArrays into the request that they belong to.
-void add_condition_arrays(const Napi::Value & arrays, const Json & request, pipeline::ConditionRequest & condition);
+void add_input_arrays(const Napi::Value & arrays, const Json & request, pipeline::Inputs & inputs);
 
 /// Codes [n, h, w].
 pipeline::Codes codes_argument(const std::vector<int64_t> & shape, const Napi::Value & value);

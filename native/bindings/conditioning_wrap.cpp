@@ -18,8 +18,10 @@ Napi::Function ConditioningWrap::define(Napi::Env env) {
         {InstanceAccessor<&ConditioningWrap::tokens>("tokens"), InstanceAccessor<&ConditioningWrap::dim>("dim"),
          InstanceAccessor<&ConditioningWrap::truncated>("truncated"),
          InstanceAccessor<&ConditioningWrap::concat_shape>("concatShape"),
-         InstanceAccessor<&ConditioningWrap::class_label>("classLabel"), InstanceMethod<&ConditioningWrap::read>("read"),
-         InstanceMethod<&ConditioningWrap::read_concat>("readConcat"), InstanceMethod<&ConditioningWrap::dispose>("dispose")});
+         InstanceAccessor<&ConditioningWrap::class_label>("classLabel"),
+         InstanceAccessor<&ConditioningWrap::vector_dim>("vectorDim"), InstanceMethod<&ConditioningWrap::read>("read"),
+         InstanceMethod<&ConditioningWrap::read_concat>("readConcat"),
+         InstanceMethod<&ConditioningWrap::read_vector>("readVector"), InstanceMethod<&ConditioningWrap::dispose>("dispose")});
 }
 
 Napi::Object ConditioningWrap::make(Napi::Env env, State state) {
@@ -32,7 +34,8 @@ ConditioningWrap::ConditioningWrap(const Napi::CallbackInfo & info)
     dim_ = state_.data->dim;
     truncated_ = state_.data->truncated;
     class_label_ = state_.data->class_label;
-    size_t numbers = state_.data->data.size();
+    vector_dim_ = state_.data->vector.size();
+    size_t numbers = state_.data->data.size() + vector_dim_;
     if (state_.data->concat) {
         concat_shape_ = state_.data->concat->shape;
         numbers += state_.data->concat->data.size();
@@ -82,6 +85,10 @@ Napi::Value ConditioningWrap::class_label(const Napi::CallbackInfo & info) {
     return Napi::Number::New(info.Env(), class_label_);
 }
 
+Napi::Value ConditioningWrap::vector_dim(const Napi::CallbackInfo & info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(vector_dim_));
+}
+
 Napi::Value ConditioningWrap::read(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         check();
@@ -97,6 +104,17 @@ Napi::Value ConditioningWrap::read_concat(const Napi::CallbackInfo & info) {
         check();
         if (!state_.data->concat) throw Error(ErrorCode::invalid_argument, "This conditioning has no channels");
         const std::vector<float> & data = state_.data->concat->data;
+        const Span<float> into = floats(argument(info, 0), "into", data.size());
+        std::copy(data.begin(), data.end(), into.begin());
+        return info.Env().Undefined();
+    });
+}
+
+Napi::Value ConditioningWrap::read_vector(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        check();
+        const std::vector<float> & data = state_.data->vector;
+        if (data.empty()) throw Error(ErrorCode::invalid_argument, "This conditioning has no vector");
         const Span<float> into = floats(argument(info, 0), "into", data.size());
         std::copy(data.begin(), data.end(), into.begin());
         return info.Env().Undefined();

@@ -31,13 +31,16 @@ private:
     Napi::Value truncated(const Napi::CallbackInfo & info);
     Napi::Value concat_shape(const Napi::CallbackInfo & info);
     Napi::Value class_label(const Napi::CallbackInfo & info);
+    Napi::Value vector_dim(const Napi::CallbackInfo & info);
     Napi::Value read(const Napi::CallbackInfo & info);
     Napi::Value read_concat(const Napi::CallbackInfo & info);
+    Napi::Value read_vector(const Napi::CallbackInfo & info);
     Napi::Value dispose(const Napi::CallbackInfo & info);
     void check() const;
 
     State state_;
     int64_t tokens_ = 0, dim_ = 0;
+    size_t vector_dim_ = 0;
     bool truncated_ = false;
     int32_t class_label_ = -1;
     std::optional<std::array<int64_t, 4>> concat_shape_;

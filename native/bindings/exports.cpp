@@ -173,7 +173,7 @@ Napi::Value latents_from(const Napi::CallbackInfo & info) {
 
 Napi::Value conditioning_from(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&]() -> Napi::Value {
-        const Napi::Value given = argument(info, 0), label = argument(info, 3);
+        const Napi::Value given = argument(info, 0), label = argument(info, 3), vector = argument(info, 4);
         auto conditioning = std::make_shared<pipeline::Conditioning>();
         if (!given.IsNull()) {
             const Span<float> data = floats(argument(info, 1), "data");
@@ -189,6 +189,10 @@ Napi::Value conditioning_from(const Napi::CallbackInfo & info) {
             throw Error(ErrorCode::invalid_argument, "conditioning needs tokens (shape and data) or channels (concat)");
         }
         if (!label.IsUndefined()) conditioning->class_label = label_argument(label);
+        if (!vector.IsNull() && !vector.IsUndefined()) {
+            const Span<float> data = floats(vector, "vector");
+            conditioning->vector.assign(data.begin(), data.end());
+        }
         return ConditioningWrap::make(info.Env(), {conditioning, nullptr});
     });
 }

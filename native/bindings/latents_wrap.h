@@ -11,7 +11,7 @@ namespace latent::bindings {
 /// queued or running; it is the JavaScript thread's, and while it is 0 that thread may touch `sampler`.
 struct SamplerState {
     PipelinePtr pipeline;
-    std::unique_ptr<pipeline::Sampler> sampler;
+    std::unique_ptr<pipeline::SamplingRun> sampler;
     int pending = 0;
 
     /// Throws busy while the queue's thread may be at work on it.

@@ -10,6 +10,7 @@
 #include "bindings/sampler_wrap.h"
 #include "bindings/values.h"
 #include "graph/device.h"
+#include "pipeline/image/to_pictures.h"
 
 namespace latent::bindings {
 namespace {
@@ -45,7 +46,7 @@ Napi::Value generated_to_js(Napi::Env env, const pipeline::GenerateResult & resu
     object.Set(
         "summary",
         json_to_js(env,
-                   {{"options", result.options},
+                   {{"eta", result.eta},
                     {"float32Parts", result.float32_parts},
                     {"timings",
                      {{"loadMs", t.load_ms}, {"encodeMs", t.encode_ms}, {"sampleMs", t.sample_ms}, {"decodeMs", t.decode_ms}}}}));
@@ -170,11 +171,11 @@ Napi::Value PipelineWrap::encode_condition(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const PipelinePtr state = checked();
         const Json json = request_argument(info);
-        auto request = std::make_shared<pipeline::ConditionRequest>(condition_request(json));
-        add_condition_arrays(argument(info, 1), json, *request);
+        auto inputs = std::make_shared<pipeline::Inputs>(inputs_request(json));
+        add_input_arrays(argument(info, 1), json, *inputs);
         const bool truncated = bool_field(object_field(json, "prompt"), "truncated", false);
-        return start(info.Env(), callbacks_argument(info, 2), [state, request, truncated](const JobContext & job) -> Completion {
-            return conditioning_completion(state->engine->encode_condition(*request, job), truncated, state);
+        return start(info.Env(), callbacks_argument(info, 2), [state, inputs, truncated](const JobContext & job) -> Completion {
+            return conditioning_completion(state->engine->encode_inputs(*inputs, job), truncated, state);
         });
     });
 }
@@ -295,7 +296,7 @@ Napi::Value PipelineWrap::loss(const Napi::CallbackInfo & info) {
         auto request = std::make_shared<pipeline::LossRequest>(loss_request(json));
         const auto image =
             std::make_shared<pipeline::ImageTensor>(image_argument(shape_field(json, "imageShape"), argument(info, 1), "image"));
-        add_condition_arrays(argument(info, 2), object_field(json, "condition"), request->condition);
+        add_input_arrays(argument(info, 2), object_field(json, "condition"), request->inputs);
         return start(info.Env(), callbacks_argument(info, 3), [state, request, image](const JobContext & job) -> Completion {
             const std::vector<double> losses = state->engine->loss(*image, *request, job);
             return [losses](Napi::Env env) {
@@ -315,7 +316,7 @@ Napi::Value PipelineWrap::generate(const Napi::CallbackInfo & info) {
         const Json json = request_argument(info);
         auto request = std::make_shared<pipeline::GenerateRequest>(generate_request(json));
         const Napi::Value arrays = argument(info, 1);
-        add_condition_arrays(arrays, json, request->condition);
+        add_input_arrays(arrays, json, request->inputs);
         if (auto latents = optional_image(arrays, "latents", json, "latentsShape")) {
             request->latents = pipeline::Latents{latents->shape, std::move(latents->data)};
         }

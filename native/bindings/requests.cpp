@@ -93,15 +93,15 @@ pipeline::PromptTokens prompt_tokens(const Json & request) {
     return tokens;
 }
 
-pipeline::ConditionRequest condition_request(const Json & request) {
-    pipeline::ConditionRequest condition;
-    if (find_field(request, "prompt")) condition.prompt = prompt_tokens(object_field(request, "prompt"));
+pipeline::Inputs inputs_request(const Json & request) {
+    pipeline::Inputs inputs;
+    if (find_field(request, "prompt")) inputs.prompt = prompt_tokens(object_field(request, "prompt"));
     if (find_field(request, "noiseLevel")) {
-        condition.noise_level = static_cast<int>(int_field(request, "noiseLevel", 0, 0, max_steps));
+        inputs.noise_level = static_cast<int>(int_field(request, "noiseLevel", 0, 0, max_steps));
     }
-    condition.seed = seed_field(request);
-    condition.rng = rng_field(request);
-    return condition;
+    inputs.seed = seed_field(request);
+    inputs.rng = rng_field(request);
+    return inputs;
 }
 
 pipeline::LossRequest loss_request(const Json & request) {
@@ -111,7 +111,7 @@ pipeline::LossRequest loss_request(const Json & request) {
     }
     if (loss.timesteps.empty()) refuse("timesteps", "is missing");
     const Json & condition = object_field(request, "condition");
-    if (!condition.is_null()) loss.condition = condition_request(condition);
+    if (!condition.is_null()) loss.inputs = inputs_request(condition);
     loss.seed = seed_field(request);
     loss.rng = rng_field(request);
     return loss;
@@ -164,7 +164,7 @@ pipeline::EstimateRequest estimate_request(const Json & request) {
 pipeline::GenerateRequest generate_request(const Json & request) {
     pipeline::GenerateRequest generate;
     generate.sampling = sampling_request(request);
-    generate.condition = condition_request(request);
+    generate.inputs = inputs_request(request);
     if (find_field(request, "negative")) generate.negative = prompt_tokens(object_field(request, "negative"));
     generate.width = static_cast<int>(int_field(request, "width", 0, 0, max_side));
     generate.height = static_cast<int>(int_field(request, "height", 0, 0, max_side));

@@ -19,7 +19,7 @@ namespace latent::bindings {
 pipeline::LoadRequest load_request(const Json & request);
 pipeline::PromptTokens prompt_tokens(const Json & request);
 /// All but its arrays.
-pipeline::ConditionRequest condition_request(const Json & request);
+pipeline::Inputs inputs_request(const Json & request);
 pipeline::LossRequest loss_request(const Json & request);
 pipeline::SamplingRequest sampling_request(const Json & request);
 pipeline::EstimateRequest estimate_request(const Json & request);

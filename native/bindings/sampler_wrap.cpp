@@ -4,6 +4,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/values.h"
+#include "pipeline/image/to_pictures.h"
 
 namespace latent::bindings {
 namespace {
@@ -33,7 +34,7 @@ pipeline::Latents row_of(const pipeline::Latents & latents, int row) {
 }
 
 Picture make_preview(SamplerState & state, bool through_decoder, int row, const JobContext & job) {
-    const pipeline::Sampler & sampler = *state.sampler;
+    const pipeline::SamplingRun & sampler = *state.sampler;
     // Before the first step there is no estimate of the clean latents yet.
     const pipeline::Latents & shown = sampler.index() == 0 ? state.sampler->latents() : sampler.denoised();
     pipeline::Pipeline & engine = *state.pipeline->engine;
@@ -98,7 +99,7 @@ Napi::Value SamplerWrap::step(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const auto state = checked();
         return start(info.Env(), state, callbacks_argument(info, 0), [state](const JobContext & job) -> Completion {
-            pipeline::Sampler & sampler = *state->sampler;
+            pipeline::SamplingRun & sampler = *state->sampler;
             sampler.step(job);
             const StepInfo step{sampler.index() - 1, sampler.steps(), sampler.sigma(), sampler.timestep(), sampler.done()};
             job.report(Phase::sample, step.index + 1, step.steps);

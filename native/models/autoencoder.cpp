@@ -45,7 +45,7 @@ void check_config(const AutoencoderConfig & config) {
 }  // namespace
 
 Autoencoder::Autoencoder(const AutoencoderConfig & config, graph::DevicePtr device, const std::string & prefix)
-    : Network(device, "vae"), config_(config), layers_(std::make_unique<StageLayers>()) {
+    : FirstStage(device, "vae"), config_(config), layers_(std::make_unique<StageLayers>()) {
     check_config(config);
     StageLayers & l = *layers_;
     const Scope root(weights_, prefix);
@@ -98,6 +98,17 @@ Autoencoder::Autoencoder(const AutoencoderConfig & config, graph::DevicePtr devi
 }
 
 Autoencoder::~Autoencoder() = default;
+
+FirstStageForm Autoencoder::form() const {
+    FirstStageForm form;
+    form.in_channels = config_.in_channels, form.out_channels = config_.out_channels;
+    form.latent_channels = config_.embed_dim;
+    form.downsampling = config_.downsampling();
+    form.spread = !is_vq();
+    form.codebook_size = is_vq() ? config_.codebook_size : 0;
+    form.bands = weights_.device()->is_cpu();
+    return form;
+}
 
 void Autoencoder::build_encode(Ops & ops, int64_t batch, int64_t height, int64_t width) const {
     const StageLayers & l = *layers_;

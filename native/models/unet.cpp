@@ -111,7 +111,7 @@ struct UNet::Layers {
 };
 
 UNet::UNet(const UNetConfig & config, graph::DevicePtr device, const std::string & prefix)
-    : Network(device, "unet"),
+    : DenoisingNetwork(device, "unet"),
       config_(config),
       layers_(std::make_unique<Layers>()),
       context_runner_(device, weights_, "unet", 1) {
@@ -185,11 +185,21 @@ UNet::UNet(const UNetConfig & config, graph::DevicePtr device, const std::string
 
 UNet::~UNet() = default;
 
+DenoisingForm UNet::form() const {
+    DenoisingForm form;
+    form.in_channels = config_.in_channels, form.out_channels = config_.out_channels;
+    if (config_.attention == UNetAttention::spatial_transformer) form.context_dim = config_.context_dim;
+    if (config_.class_embedding == "embedding") form.class_count = config_.class_count;
+    if (config_.class_embedding == "vector") form.vector_dim = config_.vector_dim;
+    form.size_multiple = config_.size_multiple(), form.downsampling = config_.downsampling();
+    return form;
+}
+
 int UNet::deepest_branch() const {
     return config_.levels() * (config_.num_res_blocks + 1) - 2;
 }
 
-void UNet::build(Ops & ops, const UNetShape & shape, const Pass & pass) const {
+void UNet::build(Ops & ops, const DenoisingShape & shape, const Pass & pass) const {
     const Layers & l = *layers_;
     const int64_t n = shape.batch, tokens = shape.tokens;
 
@@ -253,7 +263,7 @@ void UNet::build(Ops & ops, const UNetShape & shape, const Pass & pass) const {
     ops.output("out", ops.conv(h, l.output, {}));
 }
 
-void UNet::check(const UNetShape & shape) const {
+void UNet::check(const DenoisingShape & shape) const {
     const int64_t multiple = config_.size_multiple();
     const auto side_fits = [&](int64_t side) { return side >= 1 && side <= max_latent_side && side % multiple == 0; };
     if (!side_fits(shape.width) || !side_fits(shape.height)) {
@@ -271,7 +281,7 @@ void UNet::check(const UNetShape & shape) const {
 }
 
 /// Keys and values of the context for every layer that looks at it: they stay the same over all steps.
-void UNet::build_context(Ops & ops, const UNetShape & shape) const {
+void UNet::build_context(Ops & ops, const DenoisingShape & shape) const {
     const Seq context = ops.input_seq("context", config_.context_dim, shape.tokens, shape.batch);
     for (const CrossAttention * w : layers_->context_attentions()) {
         ops.output(keys_name(*w), ops.linear(context, w->k, {}));
@@ -280,7 +290,7 @@ void UNet::build_context(Ops & ops, const UNetShape & shape) const {
 }
 
 /// `rows`: [batch, tokens, context_dim]. Nothing is done where the graph has the keys and values of this very context.
-void UNet::set_context(graph::Graph & graph, const UNetShape & shape, Span<const float> rows, const JobContext & job) {
+void UNet::set_context(graph::Graph & graph, const DenoisingShape & shape, Span<const float> rows, const JobContext & job) {
     if (context_stamp_ == 0 || !std::equal(rows.begin(), rows.end(), context_.begin(), context_.end())) {
         context_.assign(rows.begin(), rows.end());
         ++context_stamp_;
@@ -302,7 +312,7 @@ void UNet::set_context(graph::Graph & graph, const UNetShape & shape, Span<const
     graph.stamp = context_stamp_;
 }
 
-uint64_t UNet::feature_bytes(const UNetShape & shape, int branch) const {
+uint64_t UNet::feature_bytes(const DenoisingShape & shape, int branch) const {
     // Skip connections: of the first convolution, then of the blocks of every level and of its downsampling.
     const int per_level = config_.num_res_blocks + 1;
     const int level = branch == 0 ? 0 : (branch - 1) / per_level, ahead = config_.levels() * per_level - 1 - branch;
@@ -316,7 +326,7 @@ uint64_t UNet::feature_bytes(const UNetShape & shape, int branch) const {
     return static_cast<uint64_t>(shape.batch * height * width * channels) * sizeof(float);
 }
 
-graph::GraphMeasure UNet::measure(const UNetShape & shape, std::optional<int> branch) const {
+graph::GraphMeasure UNet::measure(const DenoisingShape & shape, std::optional<int> branch) const {
     check(shape);
     using Kind = Pass::Kind;
     const auto pass = [&](Kind kind) {
@@ -329,8 +339,8 @@ graph::GraphMeasure UNet::measure(const UNetShape & shape, std::optional<int> br
     return measured;
 }
 
-void UNet::forward(const UNetInput & input, Span<float> out, const JobContext & job) {
-    const UNetShape & shape = input.shape;
+void UNet::forward(const DenoisingInput & input, Span<float> out, const JobContext & job) {
+    const DenoisingShape & shape = input.shape;
     const int64_t n = shape.batch, pixels = shape.width * shape.height;
     check(shape);
     require_loaded();
@@ -339,7 +349,7 @@ void UNet::forward(const UNetInput & input, Span<float> out, const JobContext & 
     require_size(out.size(), n * config_.out_channels * pixels, "output");
     one_or_each(input.timesteps.size(), "timestep list");
 
-    UNetFeatures * features = input.features;
+    DenoisingFeatures * features = input.features;
     Pass pass;
     if (features) {
         if (features->branch < 0 || features->branch > deepest_branch())

@@ -1,4 +1,5 @@
-#include "pipeline/latent_pipeline.h"
+#include "pipeline/pipeline.h"
+#include "pipeline/stages.h"
 
 namespace latent::pipeline {
 namespace {
@@ -18,7 +19,8 @@ const char * part_of(const std::string & name) {
 }  // namespace
 
 Json inspect(const LoadRequest & request) {
-    const formats::OpenedModel opened = open_request(request);
+    const OpenedModelPtr model = open_request(request);
+    const formats::OpenedModel & opened = *model;
 
     Json out_parts = Json::object();
     uint64_t bytes = 0;

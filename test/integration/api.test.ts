@@ -121,6 +121,9 @@ describe('latents and conditioning', () => {
     [() => Latents.from(Float32Array.of(1, NaN, Infinity, 2), [1, 1, 2, 2]), /data\[1\] is NaN/],
     [() => Conditioning.from(Float32Array.of(1, 2, 3, -Infinity), [2, 2]), /data\[3\] is -Infinity/],
     [() => Conditioning.from(new Float32Array(4), [2, 2, 1]), /\[1, tokens, dim\]/],
+    [() => Conditioning.from(new Float32Array(4), [2, 2], { vector: Float32Array.of(1, NaN) }), /vector\[1\] is NaN/],
+    [() => Conditioning.from(new Float32Array(4), [2, 2], { vector: [1] as never }), /vector must be a Float32Array/],
+    [() => Conditioning.from(new Float32Array(4), [2, 2], { vector: new Float32Array() }), /at least one number/],
     [() => Latents.from(new Float32Array(4), [1, 1, 2, 2]).write(new Float32Array(3)), /must have 4 values/],
     [() => Latents.from(new Float32Array(4), [1, 1, 2, 2]).write(Float32Array.of(1, 2, Infinity, NaN)), /from\[2\] is Infinity/],
     [() => pipe.createLatents({ width: 60 }), /multiple of 8/],
@@ -138,6 +141,25 @@ describe('latents and conditioning', () => {
     expect(await conditioning.read()).toEqual(new Float32Array())
     expect(await conditioning.readConcat()).toEqual(Float32Array.of(1, 2, 3, 4))
     await expect(conditioning.read(new Float32Array(1))).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+  })
+
+  test('the vector of a conditioning is copied, read again, and refused by a network that takes none', async () => {
+    const vector = Float32Array.of(0.5, -2, 8)
+    const conditioning = Conditioning.from(new Float32Array(77 * pipe.info.condition.dim!), [77, pipe.info.condition.dim!], { vector })
+    vector.fill(9)
+    expect(conditioning.vectorDim).toBe(3)
+    expect(await conditioning.readVector()).toEqual(Float32Array.of(0.5, -2, 8))
+    await expect(conditioning.readVector(new Float32Array(2))).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+    const latents = pipe.createLatents({ width: 64, height: 64 })
+    await expect(pipe.predict(latents, { timestep: 1, conditioning })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARG',
+      message: expect.stringMatching(/has a vector/),
+    })
+    const without = Conditioning.from(new Float32Array(2), [1, 2])
+    expect(without.vectorDim).toBe(0)
+    expect(await without.readVector()).toEqual(new Float32Array())
+    conditioning.dispose()
+    await expect(conditioning.readVector()).rejects.toBeInstanceOf(DisposedError)
   })
 
   test('conditioning of another width is refused by predict()', async () => {

@@ -29,13 +29,14 @@ function listener(info: PipelineInfo): { context: GenerateContext; calls: Call[]
     truncated: false,
     concatShape: null,
     classLabel: -1,
+    vectorDim: 0,
     read: (into: Float32Array) => into.set([1, 2, 3, 4]),
     dispose: () => undefined,
   }
   const native = {
     generate(request: string, arrays: Call['arrays']) {
       note('generate', request, arrays)
-      return done({ images: [], tensor: null, summary: JSON.stringify({ timings: {} }) })
+      return done({ images: [], tensor: null, summary: JSON.stringify({ eta: 0, timings: {} }) })
     },
     encodeCondition(request: string, arrays: Call['arrays']) {
       note('encodeCondition', request, arrays)

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "pipeline/pipeline.h"
+#include "pipeline/requests.h"
 
 namespace latent::pipeline {
 

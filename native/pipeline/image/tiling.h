@@ -2,7 +2,7 @@
 
 #include <functional>
 
-#include "pipeline/pipeline.h"
+#include "pipeline/requests.h"
 
 namespace latent::pipeline {
 

@@ -26,7 +26,7 @@ struct UNetCall {
 };
 
 std::vector<float> run(UNet & unet, const std::vector<int64_t> & shape, const UNetCall & call) {
-    models::UNetInput input;
+    models::DenoisingInput input;
     input.shape = {shape[0], shape[2], shape[3], call.tokens};
     input.x = call.x;
     input.timesteps = call.timesteps;

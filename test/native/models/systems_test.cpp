@@ -108,7 +108,7 @@ void check_unet(const Case & c, const OpenedModel & model, const std::string & n
     const std::vector<double> timesteps(steps.begin(), steps.end());
     std::vector<float> context;
     std::vector<int32_t> classes;
-    models::UNetInput call;
+    models::DenoisingInput call;
     call.shape = {x.shape[0], x.shape[2], x.shape[3], 0};
     call.x = input;
     call.timesteps = timesteps;

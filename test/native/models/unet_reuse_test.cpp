@@ -38,7 +38,7 @@ TEST(kept_features_stand_for_the_inner_blocks) {
         const bool text = std::string(name) == "sd1";
         for (const auto & [h, w] : {std::pair<int64_t, int64_t>{8, 16}, {7, 9}}) {
             if (h % unet.config().size_multiple() != 0) continue;
-            models::UNetInput input;
+            models::DenoisingInput input;
             const std::vector<float> x = numbers("x", 2 * unet.config().in_channels * h * w),
                                      context = text ? numbers("context", 77 * 32) : std::vector<float>{};
             const std::vector<double> early = {700}, late = {650};
@@ -51,7 +51,7 @@ TEST(kept_features_stand_for_the_inner_blocks) {
             unet.forward(input, whole_late, {});
             CHECK(unet.deepest_branch() >= 4);
             for (int branch = 0; branch <= unet.deepest_branch(); ++branch) {
-                models::UNetFeatures features;
+                models::DenoisingFeatures features;
                 features.branch = branch;
                 input.features = &features, input.timesteps = early;
                 unet.forward(input, out, {});
@@ -69,7 +69,7 @@ TEST(kept_features_stand_for_the_inner_blocks) {
                 CHECK(difference(out, whole_late) > 1e-4);
             }
             // The two graphs and the features keep to what was measured.
-            models::UNetFeatures features;
+            models::DenoisingFeatures features;
             features.branch = 1;
             input.features = &features;
             unet.runner().clear();
@@ -98,7 +98,7 @@ TEST(keys_and_values_follow_the_context) {
     const std::vector<double> timesteps = c.input_values<double>("t");
     const auto shape = c.shape("x");
     const auto of = [&](const std::vector<float> & context) {
-        models::UNetInput input;
+        models::DenoisingInput input;
         input.shape = {shape[0], shape[2], shape[3], 77};
         input.x = x, input.timesteps = timesteps, input.context = context;
         std::vector<float> out(x.size());

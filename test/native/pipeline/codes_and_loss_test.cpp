@@ -69,14 +69,14 @@ TEST(loss_is_the_mean_squared_error_of_the_prediction) {
         request.timesteps = {0, 500, 999, 500};
         request.seed = 11;
         if (v) {
-            request.condition.prompt = model.tokens("ids", 0);
+            request.inputs.prompt = model.tokens("ids", 0);
         } else {
-            request.condition.labels = LabelMap{h, w, std::vector<int32_t>(static_cast<size_t>(h * w), 9)};
+            request.inputs.labels = LabelMap{h, w, std::vector<int32_t>(static_cast<size_t>(h * w), 9)};
         }
         const std::vector<double> losses = model->loss(image, request, {});
         CHECK(losses.size() == 4 && losses[1] == losses[3] && losses[0] != losses[1]);
 
-        const Conditioning conditioning = model->encode_condition(request.condition, {});
+        const Conditioning conditioning = model->encode_inputs(request.inputs, {});
         SeededNoise source(RngKind::philox, 11, 1);
         Latents noise = model->create_latents(static_cast<int>(w), static_cast<int>(h), 1, 11, "philox");
         Latents clean = noise;
@@ -127,11 +127,11 @@ TEST(loss_refuses_what_it_cannot_measure) {
     const Loaded enlarge("ldm-sr");
     LossRequest upscaling;
     upscaling.timesteps = {5};
-    upscaling.condition.image = ImageTensor{{1, 3, 16, 16}, std::vector<float>(3 * 16 * 16)};
+    upscaling.inputs.image = ImageTensor{{1, 3, 16, 16}, std::vector<float>(3 * 16 * 16)};
     const ImageTensor large{{1, 3, 64, 64}, std::vector<float>(3 * 64 * 64)};
     CHECK(enlarge->loss(large, upscaling, {}).size() == 1);
     CHECK_THROWS(enlarge->loss(image, upscaling, {}), ErrorCode::invalid_argument);
-    upscaling.condition.image = ImageTensor{{1, 3, 15, 16}, std::vector<float>(3 * 15 * 16)};
+    upscaling.inputs.image = ImageTensor{{1, 3, 15, 16}, std::vector<float>(3 * 15 * 16)};
     const ImageTensor odd{{1, 3, 60, 64}, std::vector<float>(3 * 60 * 64)};
     CHECK_THROWS(enlarge->loss(odd, upscaling, {}), ErrorCode::invalid_argument);  // would be padded
 }

@@ -2,10 +2,10 @@
 
 #include "check.h"
 #include "fixture.h"
-#include "pipeline/conditioners/conditioning.h"
+#include "pipeline/conditioners/emphasis.h"
 #include "pipeline/image/preview.h"
 #include "pipeline/image/tiling.h"
-#include "pipeline/memory/memory_plan.h"
+#include "pipeline/memory/stage_plan.h"
 
 using namespace latent;
 using namespace latent::pipeline;

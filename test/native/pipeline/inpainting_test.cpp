@@ -48,11 +48,11 @@ TEST(latent_diffusion_inpainting) {
                          trace = model.expected("ddim4");
     const System system{"ldm-inpaint-big"};
     for (int64_t row = 0; row < 2; ++row) {
-        ConditionRequest request;
+        Inputs request;
         request.image = model.image("image", row);
         for (float & v : request.image->data) v = v * 2.0f - 1.0f;  // the script's pictures are 0..1 at that point
         request.mask = model.image("mask", row);
-        const Conditioning conditioning = model->encode_condition(request, {});
+        const Conditioning conditioning = model->encode_inputs(request, {});
         CHECK(conditioning.concat && conditioning.tokens == 0);
         within("ldm-inpaint-big concat", difference(conditioning.concat->data, Loaded::row_of(concat, row)), concat.atol);
 
@@ -68,10 +68,10 @@ TEST(latent_diffusion_inpainting) {
 
 TEST(stable_diffusion_inpainting) {
     const Loaded model("sd1-inpaint");
-    ConditionRequest request = prompt_request(model.tokens("ids", 0));
+    Inputs request = prompt_request(model.tokens("ids", 0));
     request.image = model.image("image", 0);
     request.mask = model.image("mask", 0);
-    const Conditioning conditioning = model->encode_condition(request, {});
+    const Conditioning conditioning = model->encode_inputs(request, {});
     const golden::Values concat = model.expected("concat"), context = model.expected("text_context"),
                          trace = model.expected("ddim4");
     within("sd1-inpaint context", difference(conditioning.data, Loaded::row_of(context, 0)), context.atol);
@@ -96,8 +96,8 @@ TEST(inpainting_keeps_every_byte_outside_the_mask) {
     request.sampling.steps = 2;
     request.sampling.guidance_scale = 1;
     request.count = 2;
-    request.condition.image = from_bytes(h, w, byte);
-    request.condition.mask = rectangle(h, w, 10, 31, 20, 50);
+    request.inputs.image = from_bytes(h, w, byte);
+    request.inputs.mask = rectangle(h, w, 10, 31, 20, 50);
     const GenerateResult result = model->generate(request, {});
     CHECK(result.images.size() == 2 && result.images[0].data != result.images[1].data);
     for (const Picture & picture : result.images) {
@@ -132,17 +132,17 @@ TEST(masked_image_to_image_repaints_the_hole_alone) {
     const int side = static_cast<int>(model->spec().downsampling() * model.input("x_T").shape[3]);
     GenerateRequest request;
     request.width = request.height = side;
-    request.condition.image = from_bytes(
+    request.inputs.image = from_bytes(
         side, side, [&](int64_t c, int64_t y, int64_t x) { return static_cast<uint8_t>((c * 90 + y * 3 + x * 5) % 256); });
     ImageTensor mask{{1, 1, side, side}, std::vector<float>(static_cast<size_t>(side * side), 0.0f)};
     const auto in_hole = [&](size_t i) { return i % static_cast<size_t>(side) >= static_cast<size_t>(side) / 2; };
     for (size_t i = 0; i < mask.data.size(); ++i) mask.data[i] = in_hole(i) ? 1.0f : 0.0f;
-    request.condition.mask = mask;
+    request.inputs.mask = mask;
     request.output_float = true;
     request.sampling.steps = 4;
     request.sampling.strength = 0.9;
     request.sampling.guidance_scale = 1;
-    const std::vector<float> original = request.condition.image->data;
+    const std::vector<float> original = request.inputs.image->data;
     for (const char * sampler : {"ddim", "euler_a", "heun", "dpmpp_2m", "unipc"}) {
         request.sampling.sampler = sampler;
         const std::vector<float> picture = model->generate(request, {}).tensor.data;
@@ -162,9 +162,9 @@ TEST(masked_image_to_image_repaints_the_hole_alone) {
     }
     // A hole that is everything is image to image; only the rounding of its arithmetic differs.
     request.sampling.sampler = "ddim";
-    std::fill(request.condition.mask->data.begin(), request.condition.mask->data.end(), 1.0f);
+    std::fill(request.inputs.mask->data.begin(), request.inputs.mask->data.end(), 1.0f);
     const std::vector<float> everywhere = model->generate(request, {}).tensor.data;
-    request.condition.mask.reset();
+    request.inputs.mask.reset();
     CHECK(difference(everywhere, model->generate(request, {}).tensor.data) < 1e-3);
 }
 
@@ -172,10 +172,10 @@ TEST(masks_without_a_picture_or_of_another_size_are_refused) {
     const Loaded model("ldm-uncond");
     GenerateRequest request;
     request.width = request.height = static_cast<int>(model->spec().downsampling() * model.input("x_T").shape[3]);
-    request.condition.mask = ImageTensor{{1, 1, request.height, request.width}, {}};
-    request.condition.mask->data.resize(static_cast<size_t>(request.height * request.width));
+    request.inputs.mask = ImageTensor{{1, 1, request.height, request.width}, {}};
+    request.inputs.mask->data.resize(static_cast<size_t>(request.height * request.width));
     CHECK_THROWS(model->generate(request, {}), ErrorCode::invalid_argument);
-    request.condition.image = from_bytes(request.height, request.width, [](int64_t, int64_t, int64_t) { return uint8_t{9}; });
-    request.condition.mask = ImageTensor{{1, 1, 2, 2}, std::vector<float>(4)};
+    request.inputs.image = from_bytes(request.height, request.width, [](int64_t, int64_t, int64_t) { return uint8_t{9}; });
+    request.inputs.mask = ImageTensor{{1, 1, 2, 2}, std::vector<float>(4)};
     CHECK_THROWS(model->generate(request, {}), ErrorCode::invalid_argument);
 }

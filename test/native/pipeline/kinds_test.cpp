@@ -15,7 +15,7 @@ struct Kind {
 };
 
 void add_prompt(const Loaded & model, GenerateRequest & request) {
-    request.condition.prompt = model.tokens("ids", 0);
+    request.inputs.prompt = model.tokens("ids", 0);
     request.negative = model.tokens("ids", 1);
     request.sampling.guidance_scale = 4;
 }
@@ -31,49 +31,49 @@ const std::vector<Kind> & kinds() {
         {"ldm-uncond", [](const Loaded &, GenerateRequest &) {}},
         {"ldm-cin256-v2",
          [](const Loaded &, GenerateRequest & request) {
-             request.condition.prompt = class_tokens(7);
+             request.inputs.prompt = class_tokens(7);
              request.sampling.guidance_scale = 3;
          }},
         {"ldm-txt2img", add_prompt},
         {"ldm-layout2img",
          [](const Loaded & model, GenerateRequest & request) {
              const golden::Values layout = model.expected("layout_tokens");
-             request.condition.prompt.emplace();
-             request.condition.prompt->chunks.push_back({{layout.data.begin(), layout.data.end()}, {}});
+             request.inputs.prompt.emplace();
+             request.inputs.prompt->chunks.push_back({{layout.data.begin(), layout.data.end()}, {}});
          }},
         {"ldm-semantic",
          [](const Loaded &, GenerateRequest & request) {
              request.width = request.height = 0;  // the map's
-             request.condition.labels = LabelMap{32, 48, std::vector<int32_t>(32 * 48, 5)};
+             request.inputs.labels = LabelMap{32, 48, std::vector<int32_t>(32 * 48, 5)};
          }},
         {"ldm-sr",
          [](const Loaded &, GenerateRequest & request) {
              request.width = request.height = 0;
-             request.condition.image = picture_of(11, 13);
+             request.inputs.image = picture_of(11, 13);
          }},
         {"sd-x4-upscaler",
          [](const Loaded & model, GenerateRequest & request) {
              add_prompt(model, request);
              request.width = request.height = 0;
-             request.condition.image = picture_of(11, 13);
+             request.inputs.image = picture_of(11, 13);
          }},
         {"ldm-inpaint-big",
          [](const Loaded &, GenerateRequest & request) {
              request.width = request.height = 0;
-             request.condition.image = picture_of(37, 50);
-             request.condition.mask = ImageTensor{{1, 1, 37, 50}, std::vector<float>(37 * 50, 1.0f)};
+             request.inputs.image = picture_of(37, 50);
+             request.inputs.mask = ImageTensor{{1, 1, 37, 50}, std::vector<float>(37 * 50, 1.0f)};
          }},
         {"sd1-inpaint",
          [](const Loaded & model, GenerateRequest & request) {
              add_prompt(model, request);
              request.width = request.height = 0;
-             request.condition.image = picture_of(70, 50);
-             request.condition.mask = ImageTensor{{1, 1, 70, 50}, std::vector<float>(70 * 50, 1.0f)};
+             request.inputs.image = picture_of(70, 50);
+             request.inputs.mask = ImageTensor{{1, 1, 70, 50}, std::vector<float>(70 * 50, 1.0f)};
          }},
         {"ldm-rdm",
          [](const Loaded &, GenerateRequest & request) {
              request.width = 64, request.height = 32;
-             request.condition.embeddings = EmbeddingRows{2, 64, std::vector<float>(2 * 64, 0.5f)};
+             request.inputs.embeddings = EmbeddingRows{2, 64, std::vector<float>(2 * 64, 0.5f)};
              request.sampling.guidance_scale = 3;
          }},
     };
@@ -213,7 +213,7 @@ TEST(conditioning_counts_against_the_memory_bound) {
     JobContext job;
     job.progress = [&](const Progress &) { worked = true; };
     CHECK_THROWS(starved->generate(request, job), ErrorCode::out_of_memory);
-    CHECK_THROWS(starved->encode_condition(request.condition, job), ErrorCode::out_of_memory);
+    CHECK_THROWS(starved->encode_inputs(request.inputs, job), ErrorCode::out_of_memory);
     CHECK_THROWS(starved->encode_prompt(*request.negative, job), ErrorCode::out_of_memory);
     CHECK_THROWS(starved->estimate({32, 32, true}), ErrorCode::out_of_memory);
     CHECK(!worked && starved->memory_usage()["total"] == 0);

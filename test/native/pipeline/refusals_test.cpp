@@ -145,7 +145,7 @@ TEST(decoding_beside_a_run_is_planned_with_what_it_keeps) {
     const uint64_t peak = free->estimate(asked)["peak"];
     const Loaded model("sd1", fast_request(peak));
     GenerateRequest request;
-    request.condition.prompt = model.tokens("ids", 0), request.negative = model.tokens("ids", 1);
+    request.inputs.prompt = model.tokens("ids", 0), request.negative = model.tokens("ids", 1);
     request.sampling.sampler = "ddim", request.sampling.steps = 3, request.sampling.guidance_scale = 3;
     request.sampling.deep_cache = asked.deep_cache;
     request.width = asked.width, request.height = asked.height, request.count = asked.count;

@@ -10,7 +10,7 @@ namespace {
 
 GenerateRequest request_of(const Loaded & model) {
     GenerateRequest request;
-    request.condition.prompt = model.tokens("ids", 0);
+    request.inputs.prompt = model.tokens("ids", 0);
     request.negative = model.tokens("ids", 1);
     request.sampling.sampler = "ddim";
     request.sampling.steps = 4;

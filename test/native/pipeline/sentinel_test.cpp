@@ -26,9 +26,9 @@ TEST(stages_that_are_not_finite_go_on_in_float32) {
     request.model = golden::write_layout(c, "compvis", folder.path());
     request.config = c.config();
     GenerateRequest generate;
-    generate.condition.prompt = PromptTokens{};
-    generate.condition.prompt->chunks.push_back({std::vector<int32_t>(77, 1), {}});
-    generate.negative = *generate.condition.prompt;
+    generate.inputs.prompt = PromptTokens{};
+    generate.inputs.prompt->chunks.push_back({std::vector<int32_t>(77, 1), {}});
+    generate.negative = *generate.inputs.prompt;
     generate.width = generate.height = 64;
     generate.sampling.steps = 2;
     generate.output_float = true;

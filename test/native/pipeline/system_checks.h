@@ -33,7 +33,7 @@ inline std::vector<float> trace_row(const golden::Values & trace, int64_t step, 
 }
 
 /// One picture of a case. The picture that generate() gives is returned.
-inline ImageTensor check_row(const Loaded & model, const System & system, int64_t row, const ConditionRequest & condition,
+inline ImageTensor check_row(const Loaded & model, const System & system, int64_t row, const Inputs & condition,
                              const std::optional<PromptTokens> & negative, const Conditioning & conditioning,
                              const Conditioning * unconditional) {
     const std::string label = std::string(system.name) + " row " + std::to_string(row) + " ";
@@ -55,7 +55,7 @@ inline ImageTensor check_row(const Loaded & model, const System & system, int64_
 
     GenerateRequest request;
     request.sampling = sampling;
-    request.condition = condition;
+    request.inputs = condition;
     request.negative = negative;
     request.latents = start;
     request.output_float = true;
@@ -73,13 +73,13 @@ inline void check_image(const Loaded & model, const System & system, int64_t row
            difference(strided(picture, image.stride), Loaded::row_of(image, row)), image.atol);
 }
 
-/// A case whose conditioning is `condition` for every row, made by encode_condition().
-inline void check_system(const Loaded & model, const System & system, const std::function<ConditionRequest(int64_t)> & condition,
+/// A case whose conditioning is `condition` for every row, made by encode_inputs().
+inline void check_system(const Loaded & model, const System & system, const std::function<Inputs(int64_t)> & condition,
                          const std::optional<PromptTokens> & negative = std::nullopt) {
     const int64_t rows = model.input("x_T").shape[0];
     for (int64_t row = 0; row < rows; ++row) {
-        const ConditionRequest request = condition(row);
-        const Conditioning conditioning = model->encode_condition(request, {});
+        const Inputs request = condition(row);
+        const Conditioning conditioning = model->encode_inputs(request, {});
         std::optional<Conditioning> unconditional;
         if (negative) unconditional = model->encode_prompt(*negative, {});
         const ImageTensor picture =
@@ -88,8 +88,8 @@ inline void check_system(const Loaded & model, const System & system, const std:
     }
 }
 
-inline ConditionRequest prompt_request(const PromptTokens & tokens) {
-    ConditionRequest request;
+inline Inputs prompt_request(const PromptTokens & tokens) {
+    Inputs request;
     request.prompt = tokens;
     return request;
 }

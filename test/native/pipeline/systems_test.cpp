@@ -8,7 +8,7 @@ TEST(unconditional_models) {
     for (const char * name : {"ldm-uncond", "ldm-churches"}) {
         const Loaded model(name);
         CHECK(model->spec().kind == "unconditional");
-        check_system(model, {name}, [](int64_t) { return ConditionRequest{}; });
+        check_system(model, {name}, [](int64_t) { return Inputs{}; });
     }
 }
 
@@ -17,9 +17,8 @@ TEST(class_conditional_models) {
     const System system{"ldm-cin256-v2", "eps", "ddim4", 3.0};
     const golden::Values classes = guided.input("classes"), context = guided.expected("context");
     for (int64_t row = 0; row < 2; ++row) {
-        const ConditionRequest request =
-            prompt_request(class_tokens(static_cast<int32_t>(classes.data[static_cast<size_t>(row)])));
-        const Conditioning conditioning = guided->encode_condition(request, {});
+        const Inputs request = prompt_request(class_tokens(static_cast<int32_t>(classes.data[static_cast<size_t>(row)])));
+        const Conditioning conditioning = guided->encode_inputs(request, {});
         CHECK(conditioning.tokens == 1 && conditioning.dim == 64 && !conditioning.concat && conditioning.class_label == -1);
         within("ldm-cin256-v2 context", difference(conditioning.data, Loaded::row_of(context, row)), context.atol);
         const Conditioning null_class = guided->encode_prompt(class_tokens(1000), {});
@@ -54,7 +53,7 @@ TEST(layout_model) {
     const golden::Values layout = model.expected("layout_tokens"), context = model.expected("context");
     PromptTokens tokens;
     tokens.chunks.push_back({{layout.data.begin(), layout.data.end()}, {}});
-    const Conditioning conditioning = model->encode_condition(prompt_request(tokens), {});
+    const Conditioning conditioning = model->encode_inputs(prompt_request(tokens), {});
     within("ldm-layout2img context", difference(conditioning.data, context.data), context.atol);
     check_system(model, {"ldm-layout2img"}, [&](int64_t) { return prompt_request(tokens); });
 }
@@ -64,12 +63,12 @@ TEST(semantic_model) {
     const golden::Values labels = model.input("labels"), concat = model.expected("concat");
     const auto condition = [&](int64_t row) {
         const std::vector<float> map = Loaded::row_of(labels, row);
-        ConditionRequest request;
+        Inputs request;
         request.labels = LabelMap{labels.shape[1], labels.shape[2], {map.begin(), map.end()}};
         return request;
     };
     for (int64_t row = 0; row < 2; ++row) {
-        const Conditioning conditioning = model->encode_condition(condition(row), {});
+        const Conditioning conditioning = model->encode_inputs(condition(row), {});
         CHECK(conditioning.tokens == 0 && conditioning.concat);
         within("ldm-semantic concat", difference(conditioning.concat->data, Loaded::row_of(concat, row)), concat.atol);
     }
@@ -79,7 +78,7 @@ TEST(semantic_model) {
 TEST(super_resolution_model) {
     const Loaded model("ldm-sr");
     check_system(model, {"ldm-sr"}, [&](int64_t row) {
-        ConditionRequest request;
+        Inputs request;
         request.image = model.image("lr_image", row);
         return request;
     });
@@ -89,9 +88,9 @@ TEST(super_resolution_in_tiles_matches_the_reference) {
     LoadRequest load = exact_request();
     load.tile_size = 32;
     const Loaded model("ldm-sr-tiled", load);
-    ConditionRequest request;
+    Inputs request;
     request.image = model.image("lr_image", 0);
-    const Conditioning conditioning = model->encode_condition(request, {});
+    const Conditioning conditioning = model->encode_inputs(request, {});
     const golden::Values eps = model.expected("eps"), decoded = model.expected("decoded");
     const Latents out =
         model->predict(model.latents("x", 0), {model.input("t").data[0]}, &conditioning, nullptr, 1.0, nullptr, {});
@@ -104,14 +103,14 @@ TEST(x4_upscaler) {
     const Loaded model("sd-x4-upscaler");
     const golden::Values context = model.expected("text_context"), concat = model.expected("concat"),
                          low = model.input("lr_image");
-    // The reference's noise is given: the conditioning is put together here as encode_condition() does with the seed's.
+    // The reference's noise is given: the conditioning is put together here as encode_inputs() does with the seed's.
     Conditioning conditioning = model->encode_prompt(model.tokens("ids", 0), {});
     const Conditioning unconditional = model->encode_prompt(model.tokens("ids", 1), {});
     within("sd-x4-upscaler context", difference(conditioning.data, Loaded::row_of(context, 0)), context.atol);
     conditioning.concat = Latents{{1, 3, low.shape[2], low.shape[3]}, concat.data};
     conditioning.class_label = static_cast<int32_t>(model.input("noise_level").data[0]);
 
-    ConditionRequest request = prompt_request(model.tokens("ids", 0));
+    Inputs request = prompt_request(model.tokens("ids", 0));
     request.image = model.image("lr_image", 0);
     request.noise_level = conditioning.class_label;
     const ImageTensor picture = check_row(model, {"sd-x4-upscaler", "model_out", "ddim4", 9.0}, 0, request,
@@ -125,13 +124,13 @@ TEST(x4_upscaler) {
 TEST(retrieval_augmented_model) {
     const Loaded model("ldm-rdm");
     const golden::Values embeddings = model.input("embeddings"), context = model.expected("context");
-    ConditionRequest request;
+    Inputs request;
     request.embeddings = EmbeddingRows{embeddings.shape[1], embeddings.shape[2], embeddings.data};
-    const Conditioning conditioning = model->encode_condition(request, {});
+    const Conditioning conditioning = model->encode_inputs(request, {});
     within("ldm-rdm context", difference(conditioning.data, context.data), context.atol);
-    ConditionRequest nothing;
+    Inputs nothing;
     nothing.embeddings = EmbeddingRows{6, 64, std::vector<float>(6 * 64)};
-    const Conditioning zeros = model->encode_condition(nothing, {});
+    const Conditioning zeros = model->encode_inputs(nothing, {});
     CHECK(zeros.data == std::vector<float>(6 * 64));
     const System system{"ldm-rdm", "eps", "ddim4", 5.0};
     check_image(model, system, 0, check_row(model, system, 0, request, {}, conditioning, &zeros));
@@ -164,12 +163,12 @@ TEST(retrieval_augmented_model_with_a_prompt) {
     CHECK(pipe->info()["condition"] == Json({{"guidance", true}, {"dim", 64}, {"tokens", 77}, {"vocabulary", 49408}}));
 
     const golden::Values embeds = golden::expected(clip, "text_embeds"), ids = golden::input(clip, "ids");
-    ConditionRequest condition;
+    Inputs condition;
     condition.prompt.emplace();
     condition.prompt->chunks.push_back({{ids.data.begin(), ids.data.begin() + 77}, {}});
     const golden::Values neighbours = golden::input(rdm, "embeddings");
     condition.embeddings = EmbeddingRows{6, 64, neighbours.data};
-    const Conditioning conditioning = pipe->encode_condition(condition, {});
+    const Conditioning conditioning = pipe->encode_inputs(condition, {});
     CHECK(conditioning.tokens == 7 && conditioning.dim == 64);
     std::vector<float> expected(embeds.data.begin(), embeds.data.begin() + 40);
     double squares = 0;
@@ -182,11 +181,11 @@ TEST(retrieval_augmented_model_with_a_prompt) {
 
     GenerateRequest generate;
     generate.sampling.sampler = "ddim", generate.sampling.steps = 2;
-    generate.condition = condition;
+    generate.inputs = condition;
     generate.width = generate.height = 32;
     CHECK(pipe->generate(generate, {}).images.size() == 1);
     condition.prompt->chunks.push_back(condition.prompt->chunks[0]);
-    CHECK_THROWS(pipe->encode_condition(condition, {}), ErrorCode::invalid_argument);
+    CHECK_THROWS(pipe->encode_inputs(condition, {}), ErrorCode::invalid_argument);
 }
 
 TEST(image_encoder_alone) {

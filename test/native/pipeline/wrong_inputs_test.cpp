@@ -51,28 +51,28 @@ TEST(an_unconditional_model_takes_nothing) {
         change(request);
         model->generate(request, {});
     };
-    refused("this model is unconditional", [&] { with([](auto & r) { r.condition.prompt = window({1}); }); });
+    refused("this model is unconditional", [&] { with([](auto & r) { r.inputs.prompt = window({1}); }); });
     refused("this model is unconditional", [&] {
-        with([](auto & r) { r.condition.embeddings = EmbeddingRows{1, 4, std::vector<float>(4)}; });
+        with([](auto & r) { r.inputs.embeddings = EmbeddingRows{1, 4, std::vector<float>(4)}; });
     });
-    refused("labels is given", [&] { with([](auto & r) { r.condition.labels = LabelMap{1, 1, {0}}; }); });
-    refused("mask: there is no image", [&] { with([](auto & r) { r.condition.mask = picture(1, 1, 8, 8); }); });
-    refused("noise_level is given", [&] { with([](auto & r) { r.condition.noise_level = 3; }); });
+    refused("labels is given", [&] { with([](auto & r) { r.inputs.labels = LabelMap{1, 1, {0}}; }); });
+    refused("mask: there is no image", [&] { with([](auto & r) { r.inputs.mask = picture(1, 1, 8, 8); }); });
+    refused("noise_level is given", [&] { with([](auto & r) { r.inputs.noise_level = 3; }); });
     refused("guidance_scale must be 1", [&] { with([](auto & r) { r.sampling.guidance_scale = 2; }); });
     refused("multiples of 4", [&] { with([](auto & r) { r.width = 30; }); });
-    refused("its size must be width x height", [&] { with([](auto & r) { r.condition.image = picture(1, 3, 16, 16); }); });
+    refused("its size must be width x height", [&] { with([](auto & r) { r.inputs.image = picture(1, 3, 16, 16); }); });
     refused("this model is unconditional", [&] { model->encode_prompt(window({1}), {}); });
     refused("image is given", [&] {
-        ConditionRequest request;
+        Inputs request;
         request.image = picture(1, 3, 8, 8);
-        model->encode_condition(request, {});
+        model->encode_inputs(request, {});
     });
 }
 
 TEST(classes_and_layouts_are_one_window_of_known_numbers) {
     const Loaded classes("ldm-cin256-v2");
     const auto encode = [](const Loaded & model, PromptTokens tokens) {
-        model->encode_condition(prompt_request(std::move(tokens)), {});
+        model->encode_inputs(prompt_request(std::move(tokens)), {});
     };
     refused("prompt is missing; this model takes a class", [&] { classes->generate(small(), {}); });
     refused("class 1001 is outside 0..1000", [&] { encode(classes, class_tokens(1001)); });
@@ -99,7 +99,7 @@ TEST(classes_and_layouts_are_one_window_of_known_numbers) {
     refused("token 8192 is outside 0..8191", [&] { encode(layout, window(std::vector<int32_t>(92, 8192))); });
     refused("guidance_scale", [&] {
         GenerateRequest request = small();
-        request.condition.prompt = window(std::vector<int32_t>(92, 8191));
+        request.inputs.prompt = window(std::vector<int32_t>(92, 8191));
         request.sampling.guidance_scale = 2;
         layout->generate(request, {});
     });
@@ -109,7 +109,7 @@ TEST(label_maps_have_the_size_of_the_picture) {
     const Loaded model("ldm-semantic");
     const auto with = [&](int64_t h, int64_t w, int32_t label, int width = 0) {
         GenerateRequest request = small();
-        request.condition.labels = LabelMap{h, w, std::vector<int32_t>(static_cast<size_t>(h * w), label)};
+        request.inputs.labels = LabelMap{h, w, std::vector<int32_t>(static_cast<size_t>(h * w), label)};
         request.width = width;
         model->generate(request, {});
     };
@@ -120,7 +120,7 @@ TEST(label_maps_have_the_size_of_the_picture) {
     refused("the label map makes the picture 32x32", [&] { with(32, 32, 1, 64); });
     refused("another number of labels", [&] {
         GenerateRequest request = small();
-        request.condition.labels = LabelMap{32, 32, std::vector<int32_t>(7)};
+        request.inputs.labels = LabelMap{32, 32, std::vector<int32_t>(7)};
         model->generate(request, {});
     });
 }
@@ -129,11 +129,11 @@ TEST(pictures_to_enlarge_and_inpaint_are_checked) {
     const Loaded enlarge("ldm-sr");
     GenerateRequest request = small();
     refused("image is missing; this model takes a picture to enlarge", [&] { enlarge->generate(request, {}); });
-    request.condition.image = picture(1, 1, 8, 8);
+    request.inputs.image = picture(1, 1, 8, 8);
     refused("it needs 3 channels", [&] { enlarge->generate(request, {}); });
-    request.condition.image = picture(2, 3, 8, 8);
+    request.inputs.image = picture(2, 3, 8, 8);
     refused("2 of them for 1 pictures", [&] { enlarge->generate(request, {}); });
-    request.condition.image = picture(1, 3, 8, 8);
+    request.inputs.image = picture(1, 3, 8, 8);
     request.width = 64;
     refused("the picture makes the picture 32x32", [&] { enlarge->generate(request, {}); });
     request.width = 0, request.sampling.strength = 0.5;
@@ -141,35 +141,35 @@ TEST(pictures_to_enlarge_and_inpaint_are_checked) {
 
     const Loaded inpaint("ldm-inpaint-big");
     GenerateRequest hole = small();
-    hole.condition.image = picture(1, 3, 32, 32);
+    hole.inputs.image = picture(1, 3, 32, 32);
     refused("mask is missing; this model takes a picture and a mask", [&] { inpaint->generate(hole, {}); });
-    hole.condition.mask = picture(1, 1, 32, 16);
+    hole.inputs.mask = picture(1, 1, 32, 16);
     refused("both must have the same size", [&] { inpaint->generate(hole, {}); });
-    hole.condition.mask = picture(1, 3, 32, 32);
+    hole.inputs.mask = picture(1, 3, 32, 32);
     refused("it needs 1 channels", [&] { inpaint->generate(hole, {}); });
 
     const Loaded upscaler("sd-x4-upscaler");
     GenerateRequest noisy = small();
-    noisy.condition.prompt = upscaler.tokens("ids", 0);
-    noisy.condition.image = picture(1, 3, 8, 8);
-    noisy.condition.noise_level = 351;
+    noisy.inputs.prompt = upscaler.tokens("ids", 0);
+    noisy.inputs.image = picture(1, 3, 8, 8);
+    noisy.inputs.noise_level = 351;
     refused("noise_level 351 is outside 0..350", [&] { upscaler->generate(noisy, {}); });
-    noisy.condition.noise_level = 3, noisy.sampling.guidance_scale = 5;
+    noisy.inputs.noise_level = 3, noisy.sampling.guidance_scale = 5;
     refused("needs negative", [&] { upscaler->generate(noisy, {}); });
 }
 
 TEST(embeddings_are_finite_rows_of_the_context) {
     const Loaded model("ldm-rdm");
     const auto with = [&](int64_t count, int64_t dim, float value) {
-        ConditionRequest request;
+        Inputs request;
         request.embeddings = EmbeddingRows{count, dim, std::vector<float>(static_cast<size_t>(count * dim), value)};
-        model->encode_condition(request, {});
+        model->encode_inputs(request, {});
     };
-    refused("embeddings are missing", [&] { model->encode_condition({}, {}); });
+    refused("embeddings are missing", [&] { model->encode_inputs({}, {}); });
     refused("1 rows of 63", [&] { with(1, 63, 1); });
     refused("4097 rows", [&] { with(4097, 64, 1); });
     refused("not every number is finite", [&] { with(2, 64, NAN); });
-    refused("prompt is given; this model takes embeddings", [&] { model->encode_condition(prompt_request(window({1})), {}); });
+    refused("prompt is given; this model takes embeddings", [&] { model->encode_inputs(prompt_request(window({1})), {}); });
 }
 
 TEST(conditioning_of_another_model_does_not_fit) {

@@ -1,4 +1,4 @@
-#include "pipeline/conditioners/conditioning.h"
+#include "pipeline/conditioners/emphasis.h"
 
 #include <algorithm>
 #include <numeric>

@@ -1,5 +1,5 @@
+#include "pipeline/memory/alternatives.h"
 #include "loaded.h"
-#include "pipeline/memory/nearest_plan.h"
 
 using namespace loaded;
 
@@ -10,25 +10,25 @@ struct Rule {
     uint64_t bound;
     int questions = 0;
 
-    static uint64_t peak(const MemoryChoice & choice) {
+    static uint64_t peak(const Alternative & choice) {
         const bool low = choice.memory == "low";
         const uint64_t weights = choice.dtype.empty() ? 4000000 : choice.dtype == "q8_0" ? 2000000 : 1000000;
         return weights + static_cast<uint64_t>(choice.width * choice.height) * (choice.guided && !low ? 20 : 10) +
                (low ? 0 : 500000);
     }
-    NearestPlans nearest(MemoryChoice wanted) {
-        return nearest_plans(wanted, 64, bound, [this](const MemoryChoice & choice, uint64_t limit) {
+    Alternatives nearest(Alternative wanted) {
+        return find_alternatives(wanted, 64, bound, [this](const Alternative & choice, uint64_t limit) {
             ++questions;
             return PlanAnswer{peak(choice) <= limit, peak(choice)};
         });
     }
 };
 
-MemoryChoice wanted(int64_t width, int64_t height, const char * memory = "auto") {
+Alternative wanted(int64_t width, int64_t height, const char * memory = "auto") {
     return {width, height, memory, "", true};
 }
 
-std::string text_of(Rule rule, const MemoryChoice & choice) {
+std::string text_of(Rule rule, const Alternative & choice) {
     return rule.nearest(choice).text(choice);
 }
 
@@ -37,24 +37,24 @@ std::string text_of(Rule rule, const MemoryChoice & choice) {
 TEST(nearest_plans_change_as_little_as_they_can) {
     // 768x512 with guidance takes 12.4 MB, in low memory 7.9.
     Rule rule{8450000};
-    const NearestPlans found = rule.nearest(wanted(768, 512));
+    const Alternatives found = rule.nearest(wanted(768, 512));
     CHECK(found.text(wanted(768, 512)) == "What fits: memory: 'low' (7.5 MiB), 512x320 (7.4 MiB) or guidanceScale: 1 (8.0 MiB)");
     CHECK(found.plans[0].memory == "low" && found.plans[0].width == 768 && found.plans[0].guided);
     CHECK(found.to_json(wanted(768, 512))["nearest"] ==
           Json({{"width", 768}, {"height", 512}, {"memory", "low"}, {"peakBytes", 7932160}}));
-    for (const MemoryChoice & plan : found.plans) CHECK(plan.peak == Rule::peak(plan) && plan.peak <= rule.bound);
+    for (const Alternative & plan : found.plans) CHECK(plan.peak == Rule::peak(plan) && plan.peak <= rule.bound);
     CHECK(rule.questions <= 50);
 
     // Every size of the same shape: the largest that fits, and nothing larger does.
     for (uint64_t bound = 4600000; bound < 12000000; bound += 370000) {
         Rule each{bound};
-        const NearestPlans plans = each.nearest(wanted(960, 640, "fast"));
-        const auto sized = std::find_if(plans.plans.begin(), plans.plans.end(), [](const MemoryChoice & plan) {
+        const Alternatives plans = each.nearest(wanted(960, 640, "fast"));
+        const auto sized = std::find_if(plans.plans.begin(), plans.plans.end(), [](const Alternative & plan) {
             return plan.width < 960 && plan.memory == "fast" && plan.dtype.empty() && plan.guided;
         });
         int64_t largest = 0;
         for (int64_t side = 1; side < 15; ++side) {
-            MemoryChoice choice = wanted(64 * side, std::max<int64_t>(1, (4 * side + 3) / 6) * 64, "fast");
+            Alternative choice = wanted(64 * side, std::max<int64_t>(1, (4 * side + 3) / 6) * 64, "fast");
             if (Rule::peak(choice) <= bound) largest = choice.width;
         }
         CHECK(largest == (sized == plans.plans.end() ? 0 : sized->width));
@@ -66,13 +66,13 @@ TEST(nearest_plans_where_one_change_is_not_enough) {
     CHECK(text_of({6000000}, wanted(768, 512, "low")).find("dtype: 'q8_0'") != std::string::npos);
     // Less than q4_0 at this size, whatever else: a smaller size with it.
     Rule small{1500000};
-    const NearestPlans found = small.nearest(wanted(512, 768));
+    const Alternatives found = small.nearest(wanted(512, 768));
     CHECK(found.plans.size() == 1 && found.plans[0].dtype == "q4_0" && found.plans[0].memory == "low");
     CHECK(found.plans[0].width * 3 <= found.plans[0].height * 2 + 64 && found.plans[0].peak <= 1500000);
     CHECK(small.questions <= 50);
     // Nothing: the least.
     Rule none{1000};
-    const NearestPlans nothing = none.nearest(wanted(512, 512));
+    const Alternatives nothing = none.nearest(wanted(512, 512));
     CHECK(nothing.plans.empty() && none.questions <= 50);
     CHECK(nothing.least.width == 64 && nothing.least.height == 64 && nothing.least.dtype == "q4_0");
     CHECK(nothing.least.peak == Rule::peak(nothing.least));
@@ -114,7 +114,7 @@ TEST(plans_that_a_refusal_names_can_be_run) {
         const Loaded free(golden, request);
         GenerateRequest generate;
         generate.sampling.sampler = "ddim", generate.sampling.steps = 1, generate.sampling.guidance_scale = 3;
-        generate.condition.prompt = std::string(golden) == "sd1" ? free.tokens("ids", 0) : PromptTokens{{{{5}, {}}}};
+        generate.inputs.prompt = std::string(golden) == "sd1" ? free.tokens("ids", 0) : PromptTokens{{{{5}, {}}}};
         if (std::string(golden) == "sd1") generate.negative = free.tokens("ids", 1);
         generate.width = 192, generate.height = 128;
         const uint64_t peak = free->estimate({192, 128, true})["peak"];

@@ -3,7 +3,8 @@
 #include <functional>
 #include <memory>
 
-#include "pipeline/pipeline.h"
+#include "core/rng.h"
+#include "pipeline/requests.h"
 #include "samplers/solver.h"
 
 namespace latent::pipeline {
@@ -21,9 +22,10 @@ using Predict = std::function<void(const Latents & x, const EvaluationPlace & pl
 /// The solver's options that a request means for this model.
 samplers::SolverOptions solver_options(const SamplingRequest & request, const ModelSpec & spec, bool image_to_image);
 
-/// The sampling loop (paper section 3.2, Eq. 3 run backwards; the loop of diffusers' pipelines): solver state, latents and noise
-/// stay in native buffers between steps. A run whose step threw is dead: further steps throw invalid_argument.
-class SamplingRun : public Sampler {
+/// The sampling loop (paper section 3.2, Eq. 3 run backwards; the loop of diffusers' pipelines), one step at a time: solver
+/// state, latents and noise stay in native buffers between steps. A run whose step threw is dead: further steps throw
+/// invalid_argument.
+class SamplingRun {
 public:
     /// `start` is unit-variance noise [n, c, h, w]. With `image` (clean latents of the same shape, or one row for all) the run
     /// starts inside the schedule. `noise` gives what the solver draws later; its next draw is the one after the start noise.
@@ -33,14 +35,15 @@ public:
     SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predict, SeededNoise noise, const Latents & start,
                 const Latents * image, const Latents * hole = nullptr, bool under_way = false);
 
-    int steps() const override { return solver_->steps(); }
-    int index() const override { return finished_; }
-    bool done() const override { return evaluation_ >= solver_->evaluations().size(); }
-    double sigma() const override;
-    double timestep() const override { return timestep_; }
-    void step(const JobContext & job) override;
-    Latents & latents() override { return x_; }
-    const Latents & denoised() const override { return denoised_; }
+    int steps() const { return solver_->steps(); }
+    int index() const { return finished_; }  // finished steps
+    bool done() const { return evaluation_ >= solver_->evaluations().size(); }
+    double sigma() const;                          // noise level after the last finished step (sigma space)
+    double timestep() const { return timestep_; }  // of the last finished step's first evaluation
+    void step(const JobContext & job);
+    Latents & latents() { return x_; }  // may be read and written between steps
+    /// The solver's estimate of the clean latents from the last finished step: what previews show.
+    const Latents & denoised() const { return denoised_; }
 
 private:
     void keep_image();

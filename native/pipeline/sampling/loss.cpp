@@ -1,8 +1,9 @@
 // The training objective as a measurement: LatentDiffusion.p_losses of ddpm.py, with the l2 loss of the paper's Eq. 1-3.
+#include "pipeline/sampling/loss.h"
+
 #include <cmath>
 
-#include "pipeline/checks.h"
-#include "pipeline/latent_pipeline.h"
+#include "pipeline/messages.h"
 #include "samplers/noise_table.h"
 
 namespace latent::pipeline {
@@ -45,32 +46,34 @@ double mean_squared_error(Prediction prediction, const Latents & output, const L
 
 }  // namespace
 
-std::vector<double> LatentPipeline::loss(const ImageTensor & image, const LossRequest & request, const JobContext & job) {
-    require_parts("loss");
-    const ModelSpec & spec = opened_.spec;
+std::vector<double> denoising_loss(Stages & stages, const MemoryPlanner & planner, const ImageTensor & image,
+                                   const LossRequest & request, const JobContext & job) {
+    stages.require_all("loss");
+    const ModelSpec & spec = stages.spec();
+    Conditioners & conditioners = *stages.conditioners;
     const auto [n, c, height, width] = image.shape;
     check_timesteps(request.timesteps, spec.schedule.timesteps);
-    conditioners_->check(request.condition, n);
-    const Frame frame = conditioners_->frame(request.condition, width, height);
+    conditioners.check(request.inputs, n);
+    const Frame frame = conditioners.frame(request.inputs, width, height);
     if (frame.padded()) {
         refuse("loss: a picture of " + size_text(width, height) + " would have to be padded; give one of " +
                size_text(frame.padded_width, frame.padded_height));
     }
     const int64_t factor = spec.downsampling();
     const std::array<int64_t, 4> shape{n, spec.latent_channels(), height / factor, width / factor};
-    require_conditioning_fits(width, height);
-    const UNetPlan plan = plan_unet({shape, conditioners_->tokens(&request.condition)});
+    planner.require_conditioning_fits(width, height);
+    const DenoisingPlan plan = stages.denoiser->plan({shape, conditioners.tokens(&request.inputs)});
 
     // The noise is the seed's first draw, that of createNoise; a posterior sample is its second.
     SeededNoise source(parse_rng_kind(request.rng), request.seed, static_cast<size_t>(n));
     Latents noise{shape, std::vector<float>(elements(shape))};
     source.normal(noise.data);
-    const Conditioning conditioning = conditioners_->encode(request.condition, frame, n, source, job);
-    const Latents clean = code_of(encode_raw(image, job), n, &source, spec.scale_factor);
+    const Conditioning conditioning = conditioners.encode(request.inputs, {frame, n, source, job});
+    FirstStageRunner & stage = *stages.first_stage;
+    const Latents clean = stage.latents_of(stage.encode_raw(image, job), n, &source, spec.scale_factor);
 
-    const Guidance guidance{&conditioning, nullptr, conditioning.concat ? &*conditioning.concat : nullptr, 1.0, 0.0, plan};
-    check_conditioning("loss", shape, guidance);
-    use(part("unet"), job);
+    const Guidance guidance{&conditioning};
+    stages.denoiser->check("loss", shape, guidance);
     const auto table = samplers::make_noise_table(spec.schedule, samplers::TableArithmetic::float64, samplers::TerminalSnr::zero);
     Latents x{shape, std::vector<float>(noise.data.size())}, output = x;
     std::vector<double> losses;
@@ -79,11 +82,11 @@ std::vector<double> LatentPipeline::loss(const ImageTensor & image, const LossRe
         const double abar = table.abar(t), timestep = t;
         const Level level{static_cast<float>(std::sqrt(abar)), static_cast<float>(std::sqrt(1.0 - abar))};
         noised(clean, noise.data, level, x);
-        evaluate(x, {&timestep, 1}, guidance, output, job);
+        stages.denoiser->evaluate(x, {&timestep, 1}, guidance, plan, nullptr, output, job);
         losses.push_back(mean_squared_error(spec.prediction, output, clean, noise.data, level));
         job.report(Phase::sample, static_cast<int64_t>(losses.size()), static_cast<int64_t>(request.timesteps.size()));
     }
-    update_usage();
+    stages.residency.refresh_usage();
     return losses;
 }
 

@@ -1,4 +1,4 @@
-#include "pipeline/sampling.h"
+#include "pipeline/sampling/sampling_run.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
+#include "pipeline/image/to_pictures.h"
+
 #include <algorithm>
 #include <cmath>
-
-#include "pipeline/pipeline.h"
 
 namespace latent::pipeline {
 

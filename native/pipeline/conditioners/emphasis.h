@@ -1,7 +1,7 @@
 #pragma once
 
 #include "core/span.h"
-#include "pipeline/pipeline.h"
+#include "pipeline/requests.h"
 
 namespace latent::pipeline {
 

@@ -1,8 +1,8 @@
-#include "pipeline/memory/nearest_plan.h"
+#include "pipeline/memory/alternatives.h"
 
 #include <algorithm>
 
-#include "pipeline/checks.h"
+#include "pipeline/messages.h"
 
 namespace latent::pipeline {
 namespace {
@@ -12,7 +12,7 @@ constexpr int64_t kLeastSide = 64;  // pixels of the longer side: nobody is help
 constexpr int kMostQuestions = 12;  // for the least bytes of one choice
 
 /// The changes of `choice` in the words of the options.
-std::string changes(const MemoryChoice & choice, const MemoryChoice & wanted) {
+std::string changes(const Alternative & choice, const Alternative & wanted) {
     std::vector<std::string> words;
     if (choice.width != wanted.width || choice.height != wanted.height) words.push_back(size_text(choice.width, choice.height));
     if (choice.memory != wanted.memory) words.push_back("memory: '" + choice.memory + "'");
@@ -25,11 +25,11 @@ std::string changes(const MemoryChoice & choice, const MemoryChoice & wanted) {
 
 class Search {
 public:
-    Search(const MemoryChoice & wanted, int64_t multiple, uint64_t bound, const AskPlanner & ask)
+    Search(const Alternative & wanted, int64_t multiple, uint64_t bound, const AskPlanner & ask)
         : wanted_(wanted), multiple_(multiple), bound_(bound), ask_(ask) {}
 
-    NearestPlans run() {
-        const MemoryChoice low = lowered(wanted_);
+    Alternatives run() {
+        const Alternative low = lowered(wanted_);
         if (wanted_.memory != "low") add(low);
         single_changes(wanted_);
         if (found_.plans.empty() && wanted_.memory != "low") single_changes(low);
@@ -39,12 +39,12 @@ public:
     }
 
 private:
-    static MemoryChoice lowered(MemoryChoice choice) {
+    static Alternative lowered(Alternative choice) {
         choice.memory = "low";
         return choice;
     }
 
-    bool add(MemoryChoice choice) {
+    bool add(Alternative choice) {
         const PlanAnswer answer = ask_(choice, bound_);
         if (!answer.fits) return false;
         choice.peak = answer.bytes;
@@ -52,20 +52,20 @@ private:
         return true;
     }
 
-    void single_changes(const MemoryChoice & base) {
+    void single_changes(const Alternative & base) {
         add_largest_size(base);
         for (const char * type : kSmallerTypes) {
-            MemoryChoice choice = base;
+            Alternative choice = base;
             choice.dtype = type;
             if (add(choice)) break;
         }
         if (!base.guided) return;
-        MemoryChoice choice = base;
+        Alternative choice = base;
         choice.guided = false;
         add(choice);
     }
 
-    void all_at_once(MemoryChoice choice) {
+    void all_at_once(Alternative choice) {
         choice.dtype = kSmallerTypes[1];
         if ((other_sizes() ? add_largest_size(choice) : add(choice)) || !choice.guided) return;
         choice.guided = false;
@@ -77,7 +77,7 @@ private:
     int64_t least_steps() const { return std::min(steps(), std::max<int64_t>(1, kLeastSide / multiple_)); }
 
     /// The same shape with a longer side of so many multiples.
-    MemoryChoice resized(MemoryChoice choice, int64_t side) const {
+    Alternative resized(Alternative choice, int64_t side) const {
         const int64_t longer = std::max(wanted_.width, wanted_.height), shorter = std::min(wanted_.width, wanted_.height);
         const int64_t other = std::max<int64_t>(1, (2 * side * shorter + longer) / (2 * longer));
         choice.width = (wanted_.width >= wanted_.height ? side : other) * multiple_;
@@ -85,13 +85,13 @@ private:
         return choice;
     }
 
-    bool add_largest_size(const MemoryChoice & base) {
+    bool add_largest_size(const Alternative & base) {
         if (!other_sizes()) return false;
         int64_t below = least_steps() - 1, above = steps();  // the largest that fits is in (below, above), if any
-        MemoryChoice best;
+        Alternative best;
         while (above - below > 1) {
             const int64_t side = below + (above - below) / 2;
-            MemoryChoice choice = resized(base, side);
+            Alternative choice = resized(base, side);
             const PlanAnswer answer = ask_(choice, bound_);
             if (answer.fits) choice.peak = answer.bytes, best = choice;
             (answer.fits ? below : above) = side;
@@ -101,10 +101,10 @@ private:
     }
 
     /// A bound that is what the planner just said it needs, until it is content.
-    MemoryChoice least(MemoryChoice choice) {
+    Alternative least(Alternative choice) {
         if (other_sizes()) choice = resized(choice, least_steps());
         choice.guided = false;
-        MemoryChoice best;
+        Alternative best;
         for (const std::string & type : {wanted_.dtype, std::string(kSmallerTypes[1])}) {
             choice.dtype = type;
             uint64_t bound = bound_;
@@ -119,37 +119,37 @@ private:
         return best;
     }
 
-    const MemoryChoice & wanted_;
+    const Alternative & wanted_;
     int64_t multiple_;
     uint64_t bound_;
     const AskPlanner & ask_;
-    NearestPlans found_;
+    Alternatives found_;
 };
 
 }  // namespace
 
-Json MemoryChoice::to_json(const MemoryChoice & wanted) const {
+Json Alternative::to_json(const Alternative & wanted) const {
     Json out = {{"width", width}, {"height", height}, {"memory", memory}, {"peakBytes", peak}};
     if (!dtype.empty()) out["dtype"] = dtype;
     if (guided != wanted.guided) out["guidanceScale"] = 1;
     return out;
 }
 
-Json NearestPlans::to_json(const MemoryChoice & wanted) const {
+Json Alternatives::to_json(const Alternative & wanted) const {
     if (plans.empty()) return {{"least", least.to_json(wanted)}};
     Json all = Json::array();
-    for (const MemoryChoice & choice : plans) all.push_back(choice.to_json(wanted));
+    for (const Alternative & choice : plans) all.push_back(choice.to_json(wanted));
     return {{"nearest", all[0]}, {"plans", all}};
 }
 
-std::string NearestPlans::text(const MemoryChoice & wanted) const {
+std::string Alternatives::text(const Alternative & wanted) const {
     if (plans.empty()) return "Nothing fits; the least is " + changes(least, wanted);
     std::string text = "What fits: " + changes(plans[0], wanted);
     for (size_t i = 1; i < plans.size(); ++i) text += (i + 1 < plans.size() ? ", " : " or ") + changes(plans[i], wanted);
     return text;
 }
 
-NearestPlans nearest_plans(const MemoryChoice & wanted, int64_t multiple, uint64_t bound, const AskPlanner & ask) {
+Alternatives find_alternatives(const Alternative & wanted, int64_t multiple, uint64_t bound, const AskPlanner & ask) {
     return Search(wanted, multiple, bound, ask).run();
 }
 

@@ -1,10 +1,10 @@
-#include "pipeline/memory/memory_plan.h"
+#include "pipeline/memory/stage_plan.h"
 
 #include <algorithm>
 #include <initializer_list>
 
 #include "core/memory.h"
-#include "pipeline/checks.h"
+#include "pipeline/messages.h"
 
 namespace latent::pipeline {
 namespace {

@@ -1,0 +1,61 @@
+#pragma once
+
+#include "models/network.h"
+
+namespace latent::models {
+
+/// What a first stage is, in numbers.
+struct FirstStageForm {
+    int in_channels = 3, out_channels = 3;  // of pictures
+    int latent_channels = 4;
+    int downsampling = 8;
+    bool spread = true;     // encode() gives means and log variances, twice the channels of the latents
+    int codebook_size = 0;  // of a VQ stage: vectors that latents are rounded to; 0: latents are continuous
+    bool bands = false;     // has the banded forms of encode() and decode()
+
+    int encoded_channels() const { return (spread ? 2 : 1) * latent_channels; }
+};
+
+/// Pictures to latents and back. Latents are the network's own: the scale factor is not in them.
+class FirstStage : public Network {
+public:
+    virtual ~FirstStage() = default;
+
+    virtual FirstStageForm form() const = 0;
+
+    /// image [batch, in_channels, height, width] -> [batch, encoded_channels, height / f, width / f]: means and log variances
+    /// (clamped to [-30, 20]), or latents, not rounded to codes. Sides must be multiples of f = downsampling.
+    virtual void encode(Span<const float> image, int64_t batch, int64_t height, int64_t width, Span<float> encoded,
+                        const JobContext & job) = 0;
+    /// latents [batch, latent_channels, height, width] -> image [batch, out_channels, height * f, width * f], not clamped.
+    /// `quantise`: a VQ stage replaces every vector by its code first, as VQModelInterface does unless force_not_quantize is
+    /// given; other stages have nothing to quantise.
+    virtual void decode(Span<const float> latents, int64_t batch, int64_t height, int64_t width, Span<float> image,
+                        const JobContext & job, bool quantise = true) = 0;
+
+    /// Memory and work; weights planned, not loaded. Sides as in encode (pixels) and decode (latent pixels).
+    virtual graph::GraphMeasure measure_encode(int64_t batch, int64_t height, int64_t width) const = 0;
+    virtual graph::GraphMeasure measure_decode(int64_t batch, int64_t height, int64_t width) const = 0;
+
+    // With form().bands: one picture, layer by layer in bands of rows: the same numbers up to 16-bit maps (float32 ones where
+    // exact), in a fraction of the memory.
+    virtual void encode_banded(Span<const float> image, int64_t height, int64_t width, Span<float> encoded,
+                               const JobContext & job) = 0;
+    virtual void decode_banded(Span<const float> latents, int64_t height, int64_t width, Span<float> image,
+                               const JobContext & job, bool quantise = true) = 0;
+    virtual uint64_t measure_encode_banded(int64_t height, int64_t width) const = 0;  // bytes
+    virtual uint64_t measure_decode_banded(int64_t height, int64_t width) const = 0;
+
+    // With a codebook.
+    /// z [batch, latent_channels, height, width], as encode() gives it -> the nearest codes [batch, height, width], and their
+    /// vectors in the shape of z unless `quantised` is empty.
+    virtual void quantise(Span<const float> z, int64_t batch, int64_t height, int64_t width, Span<int32_t> codes,
+                          Span<float> quantised, const JobContext & job) = 0;
+    /// codes [batch, height, width] -> their vectors [batch, latent_channels, height, width].
+    virtual void lookup(Span<const int32_t> codes, int64_t batch, int64_t height, int64_t width, Span<float> z) = 0;
+
+protected:
+    using Network::Network;
+};
+
+}  // namespace latent::models

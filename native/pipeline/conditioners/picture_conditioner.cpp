@@ -1,0 +1,126 @@
+#include "pipeline/conditioners/picture_conditioner.h"
+
+#include "pipeline/image/upscaling.h"
+#include "pipeline/messages.h"
+
+namespace latent::pipeline {
+namespace {
+
+int picture_channels(const ModelSpec & spec) {
+    return spec.first_stage ? spec.first_stage->in_channels : 3;
+}
+
+}  // namespace
+
+// ---- super-resolution ------------------------------------------------------------------------------------------------
+
+UpscalingConditioner::UpscalingConditioner(const ModelSpec & spec, const LowScaleConfig * noise)
+    : factor_(spec.downsampling()), channels_(picture_channels(spec)) {
+    if (noise) noise_ = *noise;
+}
+
+std::vector<InputUse> UpscalingConditioner::reads() const {
+    if (!noise_) return {{Input::image}};
+    return {{Input::image}, {Input::noise_level, false}};
+}
+
+ConditioningForm UpscalingConditioner::form() const {
+    ConditioningForm form;
+    form.channels = channels_;
+    if (noise_) form.classes = noise_->max_noise_level + 1;
+    return form;
+}
+
+void UpscalingConditioner::info(Json & out) const {
+    out["factor"] = factor_;
+    if (!noise_) return;
+    out["maxNoiseLevel"] = noise_->max_noise_level;
+    out["noiseLevel"] = noise_->noise_level;
+}
+
+std::optional<InputSize> UpscalingConditioner::size(const Inputs & inputs) const {
+    if (!inputs.image) return std::nullopt;
+    return InputSize{"picture", inputs.image->shape[3] * factor_, inputs.image->shape[2] * factor_};
+}
+
+void UpscalingConditioner::check(const Inputs & inputs, int64_t pictures) const {
+    check_image(*inputs.image, "image", channels_, pictures);
+    if (inputs.noise_level && (*inputs.noise_level < 0 || *inputs.noise_level > noise_->max_noise_level)) {
+        refuse("noise_level " + std::to_string(*inputs.noise_level) + " is outside 0.." +
+               std::to_string(noise_->max_noise_level));
+    }
+}
+
+void UpscalingConditioner::encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) {
+    ImageTensor picture = pad_edges(*inputs.image, context.frame.padded_height / factor_, context.frame.padded_width / factor_);
+    if (!noise_) {
+        out.concat = Latents{picture.shape, std::move(picture.data)};
+        return;
+    }
+    const auto [n, c, h, w] = picture.shape;
+    const auto row = static_cast<std::ptrdiff_t>(c * h * w);
+    Latents rows{{context.pictures, c, h, w}, {}};
+    for (int64_t i = 0; i < context.pictures; ++i) {
+        const auto from = picture.data.begin() + (n == 1 ? 0 : i) * row;
+        rows.data.insert(rows.data.end(), from, from + row);
+    }
+    std::vector<float> drawn(rows.data.size());
+    context.noise.normal(drawn);
+    out.class_label = inputs.noise_level.value_or(noise_->noise_level);
+    augment_with_noise(rows.data, drawn, out.class_label, noise_->schedule);
+    out.concat = std::move(rows);
+}
+
+// ---- inpainting ------------------------------------------------------------------------------------------------------
+
+InpaintingConditioner::InpaintingConditioner(const ModelSpec & spec, FirstStageRunner * first_stage)
+    : form_of_hole_(spec.conditioning_key == "concat" ? InpaintingForm::latent_diffusion() : InpaintingForm::stable_diffusion()),
+      scale_factor_(static_cast<float>(spec.scale_factor)),
+      picture_channels_(picture_channels(spec)),
+      latent_channels_(spec.unet ? spec.unet->out_channels : spec.latent_channels()),
+      first_stage_(first_stage) {}
+
+ConditioningForm InpaintingConditioner::form() const {
+    ConditioningForm form;
+    form.channels = latent_channels_ + 1;
+    return form;
+}
+
+std::optional<InputSize> InpaintingConditioner::size(const Inputs & inputs) const {
+    if (!inputs.image) return std::nullopt;
+    return InputSize{"picture", inputs.image->shape[3], inputs.image->shape[2]};
+}
+
+void InpaintingConditioner::check(const Inputs & inputs, int64_t pictures) const {
+    check_image(*inputs.image, "image", picture_channels_, pictures);
+    check_image(*inputs.mask, "mask", 1, pictures);
+    const auto & image = inputs.image->shape;
+    const auto & mask = inputs.mask->shape;
+    if (mask[2] != image[2] || mask[3] != image[3]) {
+        refuse("mask is " + size_text(mask[3], mask[2]) + ", the picture " + size_text(image[3], image[2]) +
+               "; both must have the same size");
+    }
+}
+
+void InpaintingConditioner::encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) {
+    if (!first_stage_) {
+        throw Error(ErrorCode::unsupported_model, "A picture and a mask need a first stage, and this model has none");
+    }
+    const InpaintingForm & form = form_of_hole_;
+    ImageTensor image = pad_edges(*inputs.image, context.frame.padded_height, context.frame.padded_width);
+    ImageTensor mask = pad_edges(*inputs.mask, context.frame.padded_height, context.frame.padded_width);
+    binarise(mask);
+    if (image.shape[0] < mask.shape[0]) {  // one picture with a hole for each of several masks
+        ImageTensor rows{{mask.shape[0], image.shape[1], image.shape[2], image.shape[3]}, {}};
+        for (int64_t i = 0; i < mask.shape[0]; ++i) rows.data.insert(rows.data.end(), image.data.begin(), image.data.end());
+        image = std::move(rows);
+    }
+    // The references draw from the posterior of the masked picture; its mean gives the same channels every time.
+    Latents code = first_stage_->encode_mean(with_hole(image, mask, form.hole), context.job);
+    if (form.scaled) {
+        for (float & value : code.data) value *= scale_factor_;
+    }
+    out.concat = inpainting_channels(form, code, mask);
+}
+
+}  // namespace latent::pipeline

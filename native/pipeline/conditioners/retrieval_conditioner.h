@@ -1,0 +1,33 @@
+#pragma once
+
+#include "pipeline/conditioners/token_conditioner.h"
+
+namespace latent::pipeline {
+
+/// Retrieval-augmented diffusion, knn2img.py: the prompt's own CLIP embedding, then the neighbours', each of unit length.
+class RetrievalConditioner final : public TokenConditioner {
+public:
+    /// `dim`: width of the embeddings. `clip`: null where only embeddings are taken.
+    RetrievalConditioner(int64_t dim, std::unique_ptr<models::ClipText> clip, PartResidency & residency);
+
+    std::string takes() const override { return clip_ ? "a prompt or embeddings" : "embeddings"; }
+    std::vector<InputUse> reads() const override;
+    ConditioningForm form() const override;
+    void info(Json & out) const override;
+    void check(const Inputs & inputs, int64_t pictures) const override;
+    void encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) override;
+    /// Zeros.
+    void encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning & conditional,
+                              const JobContext & job, Conditioning & out) override;
+    int64_t tokens(const Inputs * inputs) const override;
+    bool has_null() const override { return true; }
+    void check_unconditional(const std::optional<PromptTokens> & negative) const override;
+
+private:
+    void check_embeddings(const EmbeddingRows & rows) const;
+
+    int64_t dim_;
+    models::ClipText * clip_;  // the encoder, null: there is none
+};
+
+}  // namespace latent::pipeline

@@ -1,0 +1,174 @@
+#include "pipeline/conditioners/token_conditioner.h"
+
+#include <algorithm>
+
+#include "pipeline/conditioners/emphasis.h"
+#include "pipeline/messages.h"
+
+namespace latent::pipeline {
+namespace {
+
+constexpr int32_t kBertStart = 101, kBertEnd = 102;  // [CLS], [SEP] of bert-base-uncased; [PAD] is 0
+
+TokenChunk blank(size_t length, int32_t start, int32_t end, int32_t pad) {
+    TokenChunk window;
+    window.ids.assign(length, pad);
+    window.ids.front() = start;
+    if (length > 1) window.ids[1] = end;
+    return window;
+}
+
+}  // namespace
+
+TokenConditioner::TokenConditioner(std::unique_ptr<models::TokenEncoder> encoder, PartResidency & residency, Rules rules)
+    : encoder_(std::move(encoder)), residency_(residency), rules_(rules) {}
+
+std::vector<models::Network *> TokenConditioner::networks() const {
+    if (!encoder_) return {};
+    return {encoder_.get()};
+}
+
+std::vector<std::pair<const models::Network *, graph::GraphMeasure>> TokenConditioner::measure(int64_t, int64_t) const {
+    if (!encoder_) return {};
+    return {{encoder_.get(), encoder_->measure(1, encoder_->max_length())}};
+}
+
+ConditioningForm TokenConditioner::form() const {
+    ConditioningForm form;
+    form.tokens = true;
+    form.dim = encoder_->dim();
+    return form;
+}
+
+void TokenConditioner::info(Json & out) const {
+    out["tokens"] = encoder_->max_length();
+    out["vocabulary"] = encoder_->vocabulary();
+}
+
+int64_t TokenConditioner::tokens(const Inputs * inputs) const {
+    if (!inputs) return encoder_->max_length();
+    int64_t sum = 0;
+    if (inputs->prompt) {
+        for (const TokenChunk & chunk : inputs->prompt->chunks) sum += static_cast<int64_t>(chunk.ids.size());
+    }
+    return sum;
+}
+
+// ---- checks ----------------------------------------------------------------------------------------------------------
+
+void TokenConditioner::check(const Inputs & inputs, int64_t) const {
+    if (inputs.prompt) check_tokens(*inputs.prompt);
+}
+
+void TokenConditioner::check_tokens(const PromptTokens & tokens) const {
+    if (!encoder_) refuse("prompt is given; " + this_model_takes());
+    const size_t window = static_cast<size_t>(encoder_->max_length());
+    if (tokens.chunks.empty()) refuse("prompt: no tokens; the empty prompt is one window of padding");
+    if (!rules_.many && tokens.chunks.size() != 1) refuse("prompt: " + this_model_takes() + ", which is one window of tokens");
+    if (!rules_.clip_skip && tokens.clip_skip != 0) refuse("clip_skip is for CLIP text encoders; " + this_model_takes());
+    for (const TokenChunk & chunk : tokens.chunks) {
+        const size_t length = chunk.ids.size();
+        const bool fits = rules_.whole ? length == window : length > 0 && length <= window;
+        if (!fits || (!chunk.weights.empty() && chunk.weights.size() != length)) {
+            refuse("prompt: a window holds " + std::string(rules_.many ? "1 to " : "") + std::to_string(window) +
+                   " tokens and one weight for each");
+        }
+        if (!rules_.many && std::any_of(chunk.weights.begin(), chunk.weights.end(), [](float w) { return w != 1.0f; })) {
+            refuse("prompt: weights are for prompts; " + this_model_takes());
+        }
+        for (const int32_t id : chunk.ids) {
+            if (id >= 0 && id < encoder_->vocabulary()) continue;
+            refuse(std::string(rules_.unit) + " " + std::to_string(id) + " is outside 0.." +
+                   std::to_string(encoder_->vocabulary() - 1));
+        }
+    }
+}
+
+void TokenConditioner::check_unconditional(const std::optional<PromptTokens> & negative) const {
+    if (negative) return check_tokens(*negative);
+    if (has_null()) return;
+    refuse("guidance_scale other than 1 needs negative, the tokens of the unconditional input; " + this_model_takes());
+}
+
+// ---- encoding --------------------------------------------------------------------------------------------------------
+
+std::vector<float> TokenConditioner::encode_window(const TokenChunk & chunk, int clip_skip, const JobContext & job) {
+    const int64_t length = static_cast<int64_t>(chunk.ids.size());
+    std::vector<float> context(static_cast<size_t>(length * encoder_->dim()));
+    residency_.run_finite(*encoder_, [&]() -> Span<const float> {
+        encoder_->forward(chunk.ids, 1, length, clip_skip, context, job);
+        return context;
+    });
+    return context;
+}
+
+TokenChunk TokenConditioner::blank_window(size_t length) const {
+    return blank(length, 0, 0, 0);
+}
+
+void TokenConditioner::encode_tokens(const PromptTokens & tokens, const JobContext & job, Conditioning & out) {
+    check_tokens(tokens);
+    residency_.use(*encoder_, job);
+    out.dim = encoder_->dim();
+    std::vector<float> empty;
+    int64_t done = 0;
+    for (const TokenChunk & chunk : tokens.chunks) {
+        job.check();
+        std::vector<float> z = encode_window(chunk, tokens.clip_skip, job);
+        if (has_emphasis(chunk)) {
+            if (tokens.emphasis == "comfy" && empty.size() != z.size()) {
+                empty = encode_window(blank_window(chunk.ids.size()), tokens.clip_skip, job);
+            }
+            apply_emphasis(z, chunk.weights, out.dim, tokens.emphasis, empty);
+        }
+        out.tokens += static_cast<int64_t>(chunk.ids.size());
+        out.data.insert(out.data.end(), z.begin(), z.end());
+        job.report(Phase::encode, ++done, static_cast<int64_t>(tokens.chunks.size()));
+    }
+}
+
+void TokenConditioner::encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) {
+    if (inputs.prompt) encode_tokens(*inputs.prompt, context.job, out);
+}
+
+void TokenConditioner::encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning &,
+                                            const JobContext & job, Conditioning & out) {
+    if (negative) encode_tokens(*negative, job, out);
+}
+
+// ---- the encoders ----------------------------------------------------------------------------------------------------
+
+ClipConditioner::ClipConditioner(std::unique_ptr<models::ClipText> clip, PartResidency & residency)
+    : TokenConditioner(std::move(clip), residency, {true, false, true}),
+      config_(static_cast<const models::ClipText &>(*encoder_).config()) {}
+
+TokenChunk ClipConditioner::blank_window(size_t length) const {
+    return blank(length, config_.bos_token_id, config_.eos_token_id, config_.pad_token_id);
+}
+
+BertConditioner::BertConditioner(std::unique_ptr<models::TokenEncoder> bert, PartResidency & residency)
+    : TokenConditioner(std::move(bert), residency, {true}) {}
+
+TokenChunk BertConditioner::blank_window(size_t length) const {
+    return blank(length, kBertStart, kBertEnd, 0);
+}
+
+LayoutConditioner::LayoutConditioner(std::unique_ptr<models::TokenEncoder> bert, PartResidency & residency)
+    : TokenConditioner(std::move(bert), residency, {false, true}) {}
+
+ClassConditioner::ClassConditioner(std::unique_ptr<models::TokenEncoder> table, int32_t null_class, PartResidency & residency)
+    : TokenConditioner(std::move(table), residency, {false, true, false, "class"}), null_class_(null_class) {}
+
+void ClassConditioner::info(Json & out) const {
+    out["classes"] = encoder_->vocabulary();
+    if (null_class_ >= 0) out["nullClass"] = null_class_;
+}
+
+void ClassConditioner::encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning &,
+                                            const JobContext & job, Conditioning & out) {
+    PromptTokens null_class;
+    null_class.chunks.push_back({{null_class_}, {}});
+    encode_tokens(negative ? *negative : null_class, job, out);
+}
+
+}  // namespace latent::pipeline

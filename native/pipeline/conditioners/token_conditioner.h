@@ -1,0 +1,105 @@
+#pragma once
+
+#include <memory>
+
+#include "models/clip_text.h"
+#include "models/token_encoder.h"
+#include "pipeline/conditioners/conditioner.h"
+
+namespace latent::pipeline {
+
+/// Windows of integer tokens to the tokens of cross-attention: what the halves of guidance differ in.
+class TokenConditioner : public Conditioner {
+public:
+    std::vector<models::Network *> networks() const override;
+    std::vector<std::pair<const models::Network *, graph::GraphMeasure>> measure(int64_t width, int64_t height) const override;
+    std::vector<InputUse> reads() const override { return {{Input::prompt}}; }
+    ConditioningForm form() const override;
+    void info(Json & out) const override;
+    void check(const Inputs & inputs, int64_t pictures) const override;
+    void encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) override;
+    void encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning & conditional,
+                              const JobContext & job, Conditioning & out) override;
+
+    /// Tokens of cross-attention that inputs make; without any, those of ordinary ones.
+    virtual int64_t tokens(const Inputs * inputs) const;
+    /// There is something to guide away from although no negative prompt is given; with one there always is.
+    virtual bool has_null() const { return false; }
+    /// Guidance makes sense of a model: info().condition.guidance.
+    virtual bool guides() const { return has_null(); }
+    /// Throws invalid_argument where there is nothing to guide away from.
+    virtual void check_unconditional(const std::optional<PromptTokens> & negative) const;
+
+    /// Windows of tokens alone, where the model has an encoder of tokens.
+    virtual void check_tokens(const PromptTokens & tokens) const;
+    virtual void encode_tokens(const PromptTokens & tokens, const JobContext & job, Conditioning & out);
+
+protected:
+    /// Which windows it takes.
+    struct Rules {
+        bool many = false;       // windows, of any length up to the encoder's, with weights
+        bool whole = false;      // a window has exactly the encoder's length
+        bool clip_skip = false;  // layers may be skipped
+        const char * unit = "token";
+    };
+    TokenConditioner(std::unique_ptr<models::TokenEncoder> encoder, PartResidency & residency, Rules rules);
+
+    /// "this model takes a prompt".
+    std::string this_model_takes() const { return "this model takes " + takes(); }
+    std::vector<float> encode_window(const TokenChunk & chunk, int clip_skip, const JobContext & job);
+    /// The empty prompt, of which the "comfy" emphasis measures.
+    virtual TokenChunk blank_window(size_t length) const;
+
+    std::unique_ptr<models::TokenEncoder> encoder_;  // null: embeddings are given
+    PartResidency & residency_;
+    Rules rules_;
+};
+
+/// Prompts through CLIP's text tower (Stable Diffusion).
+class ClipConditioner final : public TokenConditioner {
+public:
+    ClipConditioner(std::unique_ptr<models::ClipText> clip, PartResidency & residency);
+    std::string takes() const override { return "a prompt"; }
+    bool guides() const override { return true; }
+
+protected:
+    TokenChunk blank_window(size_t length) const override;
+
+private:
+    const ClipTextConfig & config_;
+};
+
+/// Prompts through BERTEmbedder.
+class BertConditioner final : public TokenConditioner {
+public:
+    BertConditioner(std::unique_ptr<models::TokenEncoder> bert, PartResidency & residency);
+    std::string takes() const override { return "a prompt"; }
+    bool guides() const override { return true; }
+
+protected:
+    TokenChunk blank_window(size_t length) const override;
+};
+
+/// Tokens of a layout of boxes.
+class LayoutConditioner final : public TokenConditioner {
+public:
+    LayoutConditioner(std::unique_ptr<models::TokenEncoder> bert, PartResidency & residency);
+    std::string takes() const override { return "a layout of boxes"; }
+};
+
+/// The number of a class.
+class ClassConditioner final : public TokenConditioner {
+public:
+    /// `null_class`: -1 where there is none.
+    ClassConditioner(std::unique_ptr<models::TokenEncoder> table, int32_t null_class, PartResidency & residency);
+    std::string takes() const override { return "a class"; }
+    void info(Json & out) const override;
+    bool has_null() const override { return null_class_ >= 0; }
+    void encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning & conditional,
+                              const JobContext & job, Conditioning & out) override;
+
+private:
+    int32_t null_class_;
+};
+
+}  // namespace latent::pipeline

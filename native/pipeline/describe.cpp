@@ -1,0 +1,74 @@
+#include <algorithm>
+
+#include "pipeline/stages.h"
+#include "samplers/solver.h"
+
+namespace latent::pipeline {
+
+Json describe(const Stages & stages) {
+    const ModelSpec & spec = stages.spec();
+    const Conditioners * conditioners = stages.conditioners.get();
+    Json parameters = {{"total", 0}}, dtypes = Json::object(), bits = Json::object();
+    uint64_t total = 0;
+    for (const models::Network * network : stages.residency.parts()) {
+        const graph::WeightStore & weights = network->weights();
+        const auto by_type = weights.bytes_by_dtype();
+        const auto largest =
+            std::max_element(by_type.begin(), by_type.end(), [](const auto & a, const auto & b) { return a.second < b.second; });
+        parameters[weights.part()] = weights.parameter_count();
+        total += weights.parameter_count();
+        if (largest != by_type.end()) dtypes[weights.part()] = largest->first == DType::i8 ? "int8" : dtype_name(largest->first);
+        bits[weights.part()] = weights.parameter_count()
+                                   ? 8.0 * static_cast<double>(weights.bytes()) / static_cast<double>(weights.parameter_count())
+                                   : 0.0;
+    }
+    parameters["total"] = total;
+
+    Json samplers = Json::array(), schedules = Json::array();
+    Json labels = Json::object(), default_schedules = Json::object();
+    for (const auto & sampler : samplers::list_samplers()) {
+        samplers.push_back(sampler.name);
+        labels[sampler.name] = sampler.label;
+        default_schedules[sampler.name] = sampler.default_schedule;
+    }
+    for (const auto & schedule : samplers::list_schedules()) {
+        schedules.push_back(schedule.name);
+        labels[schedule.name] = schedule.label;
+    }
+    const int64_t factor = conditioners && stages.denoiser ? conditioners->size_multiple() : spec.downsampling();
+    const graph::DeviceInfo device = stages.device()->info();
+    return {{"kind", spec.kind},
+            {"condition", conditioners ? conditioners->info() : Json{{"guidance", false}}},
+            {"name", spec.name},
+            {"spec", to_json(spec)},
+            {"parameters", parameters},
+            {"dtypes", dtypes},
+            {"effectiveBits", bits},
+            {"defaults",
+             {{"width", spec.image_size},
+              {"height", spec.image_size},
+              {"steps", spec.steps},
+              {"sampler", spec.sampler},
+              {"schedule", ""},
+              {"guidanceScale", spec.guidance_scale},
+              {"eta", -1},
+              {"clipSkip", 0}}},
+            {"samplers", samplers},
+            {"schedules", schedules},
+            {"defaultSchedules", default_schedules},
+            {"labels", labels},
+            {"downsampling", spec.downsampling()},
+            {"sizeMultiple", factor},
+            {"latentChannels", spec.latent_channels()},
+            {"precision", stages.request.precision == Precision::exact ? "exact" : "fast"},
+            {"memory", stages.residency.one_part_at_a_time() ? "low" : stages.request.memory},
+            {"device",
+             {{"id", device.name},
+              {"type", device.kind},
+              {"name", device.description},
+              {"memoryTotal", device.memory_total},
+              {"memoryFree", device.memory_free},
+              {"threads", stages.device()->threads()}}}};
+}
+
+}  // namespace latent::pipeline

@@ -1,0 +1,196 @@
+#include "pipeline/first_stage_runner.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "pipeline/image/framing.h"
+#include "pipeline/image/tiling.h"
+#include "pipeline/image/upscaling.h"
+#include "pipeline/messages.h"
+
+namespace latent::pipeline {
+
+FirstStageRunner::FirstStageRunner(std::unique_ptr<models::FirstStage> network, PartResidency & residency, Options options)
+    : network_(std::move(network)), residency_(residency), options_(options), form_(network_->form()) {}
+
+void FirstStageRunner::require_codes(const char * what) const {
+    if (form_.codebook_size > 0) return;
+    throw Error(ErrorCode::unsupported_model,
+                std::string(what) + ": this first stage is continuous (KL) and has no codes; VQ has");
+}
+
+// ---- plans -----------------------------------------------------------------------------------------------------------
+
+/// `beside`: bytes of the pictures and what else is resident with them, weights excluded.
+StagePlanRequest FirstStageRunner::stage_request(int64_t height, int64_t width, uint64_t beside) const {
+    StagePlanRequest request{height, width};
+    request.tiling = options_.tiling;
+    request.tile = options_.tile;
+    request.largest = residency_.one_part_at_a_time() ? kLowMemoryTile : 0;
+    request.bearable = residency_.keeps_all() ? UINT64_MAX : residency_.one_part_at_a_time() ? kWholeStage / 4 : kWholeStage;
+    request.held = residency_.bytes_with(*network_) + beside + residency_.claimed(), request.bound = residency_.bound();
+    request.budget = working_budget(residency_.bound(), request.held, residency_.available_to(*network_));
+    return request;
+}
+
+/// `run`: bytes of a run that is still to begin and will be alive meanwhile (previews).
+StagePlan FirstStageRunner::plan_decode(int64_t height, int64_t width, int64_t count, uint64_t run) const {
+    const int64_t factor = form_.downsampling;
+    // Floats of the decoder, bytes made of them, JavaScript's copy and the encoder of the file.
+    const uint64_t pictures = (12 + 3 * 4) * static_cast<uint64_t>(height * factor * width * factor * count);
+    StagePlanRequest request = stage_request(height, width, pictures + run);
+    if (options_.upscaling) {  // decoded in the tiles that it was made in
+        if (request.tile == 0) request.tile = options_.upscaling_tile;
+        if (request.largest == 0) request.largest = kUpscalingTile;
+    }
+    std::function<uint64_t()> bands;
+    if (form_.bands && !options_.upscaling) bands = [&] { return network_->measure_decode_banded(height, width); };
+    StagePlan plan = plan_stage(
+        request, "Decoding the picture", [&](int64_t h, int64_t w) { return network_->measure_decode(1, h, w).bytes; }, bands);
+    plan.held = request.held;
+    return plan;
+}
+
+StagePlan FirstStageRunner::plan_encode(int64_t height, int64_t width, int64_t count) const {
+    const int64_t factor = form_.downsampling;
+    const uint64_t pictures = 2 * 12 * static_cast<uint64_t>(height * factor * width * factor * count);
+    const StagePlanRequest request = stage_request(height, width, pictures);
+    std::function<uint64_t()> bands;
+    if (form_.bands) bands = [&] { return network_->measure_encode_banded(height * factor, width * factor); };
+    StagePlan plan = plan_stage(
+        request, "Encoding the picture",
+        [&](int64_t h, int64_t w) { return network_->measure_encode(1, h * factor, w * factor).bytes; }, bands);
+    plan.held = request.held;
+    return plan;
+}
+
+// ---- pictures to latents -----------------------------------------------------------------------------------------------
+
+Latents FirstStageRunner::encode_raw(const ImageTensor & image, const JobContext & job) {
+    residency_.use(*network_, job);
+    const auto [n, c, h, w] = image.shape;
+    const int factor = form_.downsampling;
+    if (n < 1 || c != form_.in_channels || h < 1 || w < 1 || h % factor != 0 || w % factor != 0) {
+        refuse("encode: an image of " + std::to_string(c) + " channels and " + size_text(w, h) +
+               " pixels; this first stage takes " + std::to_string(form_.in_channels) +
+               " channels and sides that are multiples of " + std::to_string(factor));
+    }
+    const StagePlan plan = plan_encode(h / factor, w / factor, n);
+    const auto run = [&](const ImageTensor & tile) {
+        ImageTensor out{{1, form_.encoded_channels(), tile.shape[2] / factor, tile.shape[3] / factor}, {}};
+        out.data.resize(elements(out.shape));
+        residency_.run_finite(*network_, [&]() -> Span<const float> {
+            if (plan.bands) {
+                network_->encode_banded(tile.data, tile.shape[2], tile.shape[3], out.data, job);
+            } else {
+                network_->encode(tile.data, 1, tile.shape[2], tile.shape[3], out.data, job);
+            }
+            return out.data;
+        });
+        return out;
+    };
+    const int tile = plan.tile ? plan.tile : static_cast<int>(std::max(h, w) / factor);
+    const TileGrid grid{tile * factor, plan.tile ? tile / 4 * factor : 0, TileBlend::ramp};
+    ImageTensor result = run_tiled(image, grid, 1, factor, Phase::encode, job, run);
+    residency_.refresh_usage();
+    return {result.shape, std::move(result.data)};
+}
+
+Latents FirstStageRunner::latents_of(const Latents & raw, int64_t rows, NoiseSource * noise, double scale) const {
+    const auto [n, c, h, w] = raw.shape;
+    const int64_t channels = form_.spread ? c / 2 : c;
+    const size_t size = static_cast<size_t>(channels * h * w), stride = static_cast<size_t>(c * h * w);
+    Latents out{{rows, channels, h, w}, std::vector<float>(static_cast<size_t>(rows) * size)};
+    const bool draw = noise && form_.spread;
+    if (draw) noise->normal(out.data);
+    const float factor = static_cast<float>(scale);
+    for (int64_t row = 0; row < rows; ++row) {
+        const float * mean = raw.data.data() + (n == 1 ? 0 : static_cast<size_t>(row) * stride);
+        const float * logvar = mean + size;
+        float * z = out.data.data() + static_cast<size_t>(row) * size;
+        for (size_t i = 0; i < size; ++i) z[i] = (draw ? mean[i] + std::exp(0.5f * logvar[i]) * z[i] : mean[i]) * factor;
+    }
+    return out;
+}
+
+Latents FirstStageRunner::encode_mean(const ImageTensor & image, const JobContext & job) {
+    const Latents raw = encode_raw(image, job);
+    return latents_of(raw, raw.shape[0], nullptr, 1.0);
+}
+
+// ---- latents to pictures -----------------------------------------------------------------------------------------------
+
+ImageTensor FirstStageRunner::decode(const Latents & latents, bool quantise, const JobContext & job) {
+    Latents z = latents;
+    const float scale = static_cast<float>(1.0 / options_.scale_factor);
+    for (float & value : z.data) value *= scale;
+    return decode_unscaled(z, quantise, job);
+}
+
+ImageTensor FirstStageRunner::decode_unscaled(const Latents & z, bool quantise, const JobContext & job) {
+    residency_.use(*network_, job);
+    const auto [n, c, h, w] = z.shape;
+    const int factor = form_.downsampling;
+    const uint64_t area = static_cast<uint64_t>(n * h * factor) * static_cast<uint64_t>(w * factor);
+    require_memory(area * static_cast<uint64_t>(form_.out_channels) * sizeof(float), "decode: a picture of this size");
+
+    const StagePlan plan = plan_decode(h, w, n);
+    const auto run = [&](const ImageTensor & tile) {
+        ImageTensor pixels{{1, form_.out_channels, tile.shape[2] * factor, tile.shape[3] * factor}, {}};
+        pixels.data.resize(elements(pixels.shape));
+        residency_.run_finite(*network_, [&]() -> Span<const float> {
+            if (plan.bands) {
+                network_->decode_banded(tile.data, tile.shape[2], tile.shape[3], pixels.data, job, quantise);
+            } else {
+                network_->decode(tile.data, 1, tile.shape[2], tile.shape[3], pixels.data, job, quantise);
+            }
+            return pixels.data;
+        });
+        return pixels;
+    };
+    const ImageTensor input{z.shape, z.data};
+    ImageTensor out;
+    if (plan.tile != 0) {
+        const TileGrid grid = options_.upscaling ? TileGrid::for_upscaling(plan.tile) : TileGrid::for_tile(plan.tile);
+        out = run_tiled(input, grid, factor, 1, Phase::decode, job, run);
+    } else {
+        out.shape = {n, form_.out_channels, h * factor, w * factor};
+        for (int64_t row = 0; row < n; ++row) {
+            job.check();
+            const ImageTensor picture = run(row_or_only(input, row));
+            out.data.insert(out.data.end(), picture.data.begin(), picture.data.end());
+            job.report(Phase::decode, row + 1, n);
+        }
+    }
+    residency_.refresh_usage();
+    return out;
+}
+
+// ---- codes -------------------------------------------------------------------------------------------------------------
+
+Codes FirstStageRunner::codes_of(const Latents & raw, const JobContext & job) {
+    const auto [n, c, h, w] = raw.shape;
+    Codes codes{{n, h, w}, std::vector<int32_t>(static_cast<size_t>(n * h * w))};
+    network_->quantise(raw.data, n, h, w, codes.data, {}, job);
+    return codes;
+}
+
+Latents FirstStageRunner::lookup(const Codes & codes, const JobContext & job) {
+    require_codes("decodeCodes");
+    const auto [n, h, w] = codes.shape;
+    if (n < 1 || h < 1 || w < 1 || codes.data.size() != static_cast<size_t>(n * h * w)) {
+        refuse("decodeCodes: another number of codes than the shape says");
+    }
+    for (const int32_t code : codes.data) {
+        if (code >= 0 && code < form_.codebook_size) continue;
+        refuse("decodeCodes: code " + std::to_string(code) + " is outside 0.." + std::to_string(form_.codebook_size - 1));
+    }
+    residency_.use(*network_, job);
+    Latents z{{n, form_.latent_channels, h, w}, {}};
+    require_memory(elements(z.shape) * sizeof(float), "decodeCodes: vectors of this many codes");
+    z.data.resize(elements(z.shape));
+    network_->lookup(codes.data, n, h, w, z.data);
+    return z;
+}
+
+}  // namespace latent::pipeline

@@ -1,0 +1,147 @@
+// What would fit where a call does not.
+#include <algorithm>
+#include <map>
+
+#include "pipeline/memory/memory_planner.h"
+#include "pipeline/memory/stage_plan.h"
+
+namespace latent::pipeline {
+
+// ---- what is asked for -----------------------------------------------------------------------------------------------
+
+/// All stages of pictures.
+MemoryPlanner::Demand MemoryPlanner::pictures(const PictureOutline & picture) const {
+    const Frame frame = frame_of(picture);
+    // Where the size is that of an input, another one is no option.
+    const std::string & kind = stages_.spec().kind;
+    const bool given = picture.from_image || kind == "semantic" || kind == "superres" || kind == "inpaint";
+    const int64_t own =
+        stages_.conditioners && stages_.denoiser ? stages_.conditioners->size_multiple() : stages_.spec().downsampling();
+    Demand demand;
+    demand.wanted = {frame.width, frame.height, stages_.request.memory, "", picture.guided};
+    demand.multiple = given && stages_.denoiser ? 0 : own;
+    demand.peak = [picture](const MemoryPlanner & planner, const Alternative & choice) {
+        PictureOutline asked = picture;
+        asked.width = choice.width, asked.height = choice.height, asked.guided = choice.guided;
+        return planner.peak_of(planner.stages_of(asked), asked);
+    };
+    return demand;
+}
+
+/// Evaluations of the U-Net alone.
+MemoryPlanner::Demand MemoryPlanner::evaluations(const DenoisingCall & call) const {
+    const int64_t factor = stages_.spec().downsampling();
+    Demand demand;
+    demand.wanted = {call.shape[3] * factor, call.shape[2] * factor, stages_.request.memory, "", call.guided};
+    demand.multiple = stages_.denoiser->form().size_multiple * factor;
+    demand.peak = [call, factor](const MemoryPlanner & planner, const Alternative & choice) {
+        DenoisingCall asked = call;
+        asked.shape[2] = choice.height / factor, asked.shape[3] = choice.width / factor, asked.guided = choice.guided;
+        const DenoisingPlan plan = planner.stages_.denoiser->plan(asked);
+        return plan.held + (plan.bytes > 0 ? plan.bytes : planner.stages_.denoiser->measure(asked, plan));
+    };
+    return demand;
+}
+
+/// Decoding `count` pictures of so many latent pixels.
+MemoryPlanner::Demand MemoryPlanner::decoding(int64_t height, int64_t width, int64_t count) const {
+    const int64_t factor = stages_.spec().downsampling();
+    Demand demand;
+    demand.wanted = {width * factor, height * factor, stages_.request.memory, "", false};
+    demand.multiple = factor;
+    demand.peak = [count, factor](const MemoryPlanner & planner, const Alternative & choice) {
+        const StagePlan plan = planner.stages_.first_stage->plan_decode(choice.height / factor, choice.width / factor, count);
+        return plan.held + plan.bytes;
+    };
+    return demand;
+}
+
+/// Encoding `count` pictures of so many pixels.
+MemoryPlanner::Demand MemoryPlanner::encoding(int64_t height, int64_t width, int64_t count) const {
+    const int64_t factor = stages_.spec().downsampling();
+    Demand demand;
+    demand.wanted = {width, height, stages_.request.memory, "", false};
+    demand.multiple = factor;
+    demand.peak = [count, factor](const MemoryPlanner & planner, const Alternative & choice) {
+        const StagePlan plan = planner.stages_.first_stage->plan_encode(choice.height / factor, choice.width / factor, count);
+        return plan.held + plan.bytes;
+    };
+    return demand;
+}
+
+// ---- what would do ---------------------------------------------------------------------------------------------------
+
+void MemoryPlanner::advise(const std::function<Demand()> & demand, const std::function<void()> & work) const {
+    try {
+        work();
+    } catch (const Error & error) {
+        if (error.code() != ErrorCode::out_of_memory || !(stages_.denoiser || stages_.first_stage)) throw;
+        Json details = Json::parse(error.details());
+        std::string text = error.what();
+        try {
+            const Demand refused = demand();
+            const Alternatives found = alternatives_to(refused);
+            details.update(found.to_json(refused.wanted));
+            text += ". " + found.text(refused.wanted);
+        } catch (const std::exception &) {
+            throw error;  // what was refused matters more than why nothing else could be found
+        }
+        throw Error(error.code(), text, details.dump());
+    }
+}
+
+namespace {
+
+/// The model as an alternative would load it, from headers alone.
+struct Supposed {
+    Stages stages;
+    MemoryPlanner planner{stages};
+
+    Supposed(const Stages & current, const Alternative & alternative)
+        : stages(request_of(current.request, alternative), current.opened, current.device(), current.residency.claims()) {}
+
+    static LoadRequest request_of(LoadRequest request, const Alternative & alternative) {
+        request.memory = alternative.memory;
+        request.headers_only = true;
+        if (alternative.dtype.empty()) return request;
+        // What one type for the whole model means to the options of a load.
+        for (const char * part : {"unet", "conditioner", "imageEncoder"}) request.dtype[part] = alternative.dtype;
+        request.dtype["textEncoder"] = dtype_name(DType::q8_0);
+        request.dtype["vae"] = dtype_name(DType::f16);
+        return request;
+    }
+};
+
+}  // namespace
+
+Alternatives MemoryPlanner::alternatives_to(const Demand & demand) const {
+    // What is held now will be free for another plan.
+    const PartResidency & residency = stages_.residency;
+    uint64_t held = 0;
+    for (const models::Network * network : residency.parts()) {
+        held += network->runner().bytes();
+        if (network->weights().loaded()) held += network->weights().bytes() - network->weights().mapped_bytes();
+    }
+    const uint64_t free = stages_.device()->available(), bound = residency.bound();
+    const uint64_t machine =  // what runs keep is in every peak
+        free == UINT64_MAX ? free : working_budget(0, 0, free) + held + residency.claimed();
+    std::map<std::string, std::unique_ptr<Supposed>> supposed;
+    const AskPlanner ask = [&](const Alternative & alternative, uint64_t limit) {
+        std::unique_ptr<Supposed> & other = supposed[alternative.memory + " " + alternative.dtype];
+        if (!other) other = std::make_unique<Supposed>(stages_, alternative);
+        PartResidency & parts = other->stages.residency;
+        parts.suppose(bound ? limit : 0, held);
+        try {
+            uint64_t peak = demand.peak(other->planner, alternative);
+            // The other parts are loaded too.
+            for (const models::Network * network : parts.parts()) peak = std::max(peak, parts.bytes_with(*network));
+            return PlanAnswer{peak <= limit, peak};
+        } catch (const Error & error) {
+            if (error.code() != ErrorCode::out_of_memory) throw;
+            return PlanAnswer{false, Json::parse(error.details()).value("required", uint64_t{0})};
+        }
+    };
+    return find_alternatives(demand.wanted, demand.multiple, bound ? std::min(bound, machine) : machine, ask);
+}
+
+}  // namespace latent::pipeline

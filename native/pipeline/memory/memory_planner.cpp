@@ -1,0 +1,155 @@
+// What pictures will take, by the plans that make them.
+#include "pipeline/memory/memory_planner.h"
+
+#include <algorithm>
+
+#include "pipeline/image/upscaling.h"
+#include "pipeline/messages.h"
+
+namespace latent::pipeline {
+
+Json MemoryPlanner::estimate(const EstimateRequest & request) const {
+    const auto as_json = [](const graph::GraphMeasure & measure) {
+        return Json{{"bytes", measure.bytes}, {"flops", measure.flops}};
+    };
+    PictureOutline picture{request.width, request.height, request.guided};
+    picture.count = request.count, picture.deep_cache = request.deep_cache;
+    picture.decoded_previews = request.decoded_previews;
+    const Frame frame = frame_of(picture);
+    const auto shape = stages_.latent_shape(frame.padded_width, frame.padded_height, 1);
+    Json out = Json::object(), weights = Json::object();
+    for (const models::Network * network : stages_.residency.parts()) {
+        weights[network->weights().part()] = {{"bytes", network->weights().bytes()},
+                                              {"mapped", network->weights().mapped_bytes()}};
+    }
+    out["weights"] = weights;
+    if (stages_.conditioners) {
+        for (const auto & [network, measure] : stages_.conditioners->measure(frame.width, frame.height)) {
+            out[network->weights().part()] = as_json(measure);
+        }
+    }
+    const auto measure = [&] {
+        int64_t h = shape[2], w = shape[3];
+        if (stages_.denoiser) {
+            const int64_t tokens = stages_.conditioners->tokens();
+            if (stages_.conditioners->upscales()) {
+                const int64_t tile = stages_.request.tile_size > 0 ? stages_.request.tile_size : kUpscalingTile;
+                h = std::min(h, tile), w = std::min(w, tile);
+            }
+            out["unet"] = as_json(stages_.denoiser->network().measure({picture.guided && tokens > 0 ? 2 : 1, h, w, tokens}));
+        }
+        if (stages_.first_stage) {
+            const int64_t factor = stages_.spec().downsampling();
+            out["encode"] = as_json(stages_.first_stage->network().measure_encode(1, shape[2] * factor, shape[3] * factor));
+            out["decode"] = as_json(stages_.first_stage->network().measure_decode(1, h, w));
+        }
+        out["stages"] = stages_of(picture);
+    };
+    advise([&] { return pictures(picture); }, measure);
+    out["peak"] = peak_of(out["stages"], picture);
+    return out;
+}
+
+/// The size asked for, or the model's.
+Frame MemoryPlanner::frame_of(const PictureOutline & picture) const {
+    if (stages_.conditioners && stages_.denoiser) return stages_.conditioners->frame({}, picture.width, picture.height);
+    const int64_t usual =
+        std::max(stages_.spec().image_size, stages_.spec().downsampling());  // a first stage or text encoder alone
+    const int64_t width = picture.width ? picture.width : usual, height = picture.height ? picture.height : usual;
+    return {width, height, width, height};
+}
+
+/// Encoding is for pictures made from others; CLIP's image tower for retrieval databases.
+bool MemoryPlanner::needs_stage(const std::string & name, const PictureOutline & picture) const {
+    if (name == "imageEncoder") return !stages_.denoiser;
+    return name != "encode" || picture.from_image || !stages_.denoiser ||
+           (stages_.conditioners && stages_.conditioners->inpaints());
+}
+
+/// The evaluations that make the pictures.
+DenoisingCall MemoryPlanner::call_of(const PictureOutline & picture) const {
+    const Frame frame = frame_of(picture);
+    DenoisingCall call;
+    call.shape = stages_.latent_shape(frame.padded_width, frame.padded_height, picture.count);
+    call.tokens = picture.tokens >= 0 ? picture.tokens : stages_.conditioners->tokens();
+    call.guided = picture.guided && call.tokens > 0;
+    call.deep_cache = picture.deep_cache;
+    if (picture.decoded_previews) {  // the bytes and JavaScript's copy
+        call.shown = 2 * 3 * static_cast<uint64_t>(frame.padded_width * frame.padded_height * picture.count);
+    }
+    return call;
+}
+
+void MemoryPlanner::require_conditioning_fits(int64_t width, int64_t height) const {
+    const PartResidency & residency = stages_.residency;
+    if (residency.bound() == 0) return;
+    for (const auto & [network, measure] : stages_.conditioners->measure(width, height)) {
+        if (!stages_.conditioners->makes_conditioning(*network)) continue;
+        residency.require_bound(residency.bytes_with(*network) + measure.bytes, title_of(*network));
+    }
+}
+
+PictureOutline MemoryPlanner::outline_of(const GenerateRequest & request) const {
+    const Frame frame = stages_.conditioners->frame(request.inputs, request.width, request.height);
+    PictureOutline picture{frame.width, frame.height, request.sampling.guidance_scale != 1.0};
+    picture.from_image = request.inputs.image && !stages_.conditioners->takes_image();
+    picture.tokens = stages_.conditioners->tokens(&request.inputs);
+    picture.count = request.count;
+    picture.deep_cache = request.sampling.deep_cache;
+    picture.decoded_previews = request.preview_every > 0 && request.preview_method == "vae";
+    return picture;
+}
+
+/// Throws out_of_memory where encoding or decoding the pictures does not fit the caller's bound.
+void MemoryPlanner::require_first_stage_fits(const PictureOutline & picture) const {
+    if (stages_.residency.bound() == 0) return;
+    const DenoisingCall call = call_of(picture);
+    const auto [n, c, h, w] = call.shape;
+    (void)stages_.first_stage->plan_decode(h, w, n, picture.decoded_previews ? stages_.denoiser->run_bytes(call) : 0);
+    if (needs_stage("encode", picture)) (void)stages_.first_stage->plan_encode(h, w, n);
+}
+
+uint64_t MemoryPlanner::peak_of(const Json & stages, const PictureOutline & picture) const {
+    uint64_t peak = 0;
+    for (const auto & [name, stage] : stages.items()) {
+        if (needs_stage(name, picture)) peak = std::max(peak, stage["peak"].get<uint64_t>());
+    }
+    return peak;
+}
+
+/// The stages of the pictures as they would be run, each with everything that is resident meanwhile. Throws out_of_memory where
+/// one that is needed does not fit the bound; one that is not needed is left out then.
+Json MemoryPlanner::stages_of(const PictureOutline & picture) const {
+    const Frame frame = frame_of(picture);
+    Json stages = Json::object();
+    const auto add = [&](const std::string & name, const models::Network & network, uint64_t compute, uint64_t held) {
+        const uint64_t weights = stages_.residency.bytes_with(network);
+        stages[name] = {{"weights", weights}, {"compute", compute}, {"pictures", held - weights}, {"peak", compute + held}};
+    };
+    if (stages_.conditioners) {
+        require_conditioning_fits(frame.width, frame.height);
+        for (const auto & [network, measure] : stages_.conditioners->measure(frame.width, frame.height)) {
+            add(network->weights().part(), *network, measure.bytes, stages_.residency.bytes_with(*network));
+        }
+    }
+    DenoisingCall call;
+    if (stages_.denoiser) {
+        call = call_of(picture);
+        const DenoisingPlan plan = stages_.denoiser->plan(call);
+        add("unet", stages_.denoiser->network(), plan.bytes > 0 ? plan.bytes : stages_.denoiser->measure(call, plan), plan.held);
+    }
+    if (!stages_.first_stage) return stages;
+    const auto [n, c, h, w] = stages_.latent_shape(frame.padded_width, frame.padded_height, picture.count);
+    const StagePlan decode = stages_.first_stage->plan_decode(
+        h, w, n, stages_.denoiser && picture.decoded_previews ? stages_.denoiser->run_bytes(call) : 0);
+    add("decode", stages_.first_stage->network(), decode.bytes, decode.held);
+    try {
+        const StagePlan encode = stages_.first_stage->plan_encode(h, w, n);
+        add("encode", stages_.first_stage->network(), encode.bytes, encode.held);
+    } catch (const Error & error) {
+        if (error.code() != ErrorCode::out_of_memory || needs_stage("encode", picture)) throw;
+    }
+    return stages;
+}
+
+}  // namespace latent::pipeline

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <functional>
+
+#include "pipeline/memory/alternatives.h"
+#include "pipeline/stages.h"
+
+namespace latent::pipeline {
+
+/// Pictures as far as memory goes.
+struct PictureOutline {
+    int64_t width = 0, height = 0;  // pixels, 0: the model's
+    bool guided = true;
+    bool from_image = false;  // image to image
+    int64_t tokens = -1;      // of cross-attention, -1: as usual
+    int count = 1;
+    SamplingRequest::DeepCache deep_cache;
+    bool decoded_previews = false;
+};
+
+/// What pictures take, by the plans that make them, and what would fit where they do not.
+class MemoryPlanner {
+public:
+    explicit MemoryPlanner(const Stages & stages) : stages_(stages) {}
+
+    /// Something that may be refused, and how many bytes an alternative to it takes. The latter throws out_of_memory where that
+    /// does not fit either.
+    struct Demand {
+        Alternative wanted;
+        int64_t multiple = 0;  // sides of other sizes are multiples of this, in pixels; 0: the size is given
+        std::function<uint64_t(const MemoryPlanner & planner, const Alternative & alternative)> peak;
+    };
+    /// All stages of pictures; evaluations of the denoising network alone; decoding and encoding `count` pictures (height and
+    /// width in latent pixels, and in pixels).
+    Demand pictures(const PictureOutline & picture) const;
+    Demand evaluations(const DenoisingCall & call) const;
+    Demand decoding(int64_t height, int64_t width, int64_t count) const;
+    Demand encoding(int64_t height, int64_t width, int64_t count) const;
+    /// Does `work`; where memory does not suffice, the error tells which alternatives would do.
+    void advise(const std::function<Demand()> & demand, const std::function<void()> & work) const;
+
+    /// Pipeline::estimate().
+    Json estimate(const EstimateRequest & request) const;
+
+    /// Of a sound request.
+    PictureOutline outline_of(const GenerateRequest & request) const;
+    /// The evaluations that make the pictures.
+    DenoisingCall call_of(const PictureOutline & picture) const;
+    /// Throw out_of_memory where a stage does not fit the caller's bound: conditioning for a picture of this size, and encoding
+    /// or decoding the pictures.
+    void require_conditioning_fits(int64_t width, int64_t height) const;
+    void require_first_stage_fits(const PictureOutline & picture) const;
+
+private:
+    Frame frame_of(const PictureOutline & picture) const;
+    Json stages_of(const PictureOutline & picture) const;
+    bool needs_stage(const std::string & name, const PictureOutline & picture) const;
+    uint64_t peak_of(const Json & stages, const PictureOutline & picture) const;
+    Alternatives alternatives_to(const Demand & demand) const;
+
+    const Stages & stages_;
+};
+
+}  // namespace latent::pipeline

@@ -1,0 +1,156 @@
+#include "pipeline/memory/part_residency.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/log.h"
+#include "core/memory.h"
+#include "pipeline/memory/stage_plan.h"
+#include "pipeline/messages.h"
+
+namespace latent::pipeline {
+
+std::string title_of(const models::Network & network) {
+    const std::string & part = network.weights().part();
+    if (part == "unet") return "The U-Net";
+    if (part == "vae") return "The first stage";
+    return part == "textEncoder" ? "The text encoder" : part == "imageEncoder" ? "The image encoder" : "The " + part;
+}
+
+PartResidency::PartResidency(graph::DevicePtr device, Options options, MemoryClaim::Total claims)
+    : device_(std::move(device)),
+      options_(std::move(options)),
+      claims_(claims ? std::move(claims) : std::make_shared<std::atomic<uint64_t>>(0)) {}
+
+void PartResidency::settle() {
+    uint64_t heap = 0, largest_mapped = 0;
+    for (const models::Network * network : parts_) {
+        heap += network->weights().bytes() - network->weights().mapped_bytes();
+        largest_mapped = std::max(largest_mapped, network->weights().mapped_bytes());
+    }
+    const uint64_t bound = options_.max_bytes, budget = working_budget(bound, 0, device_->available());
+    one_part_at_a_time_ =
+        options_.memory == "low" || (options_.memory == "auto" && (heap > budget || (bound && heap + largest_mapped > bound)));
+}
+
+void PartResidency::suppose(uint64_t max_bytes, uint64_t spare) {
+    options_.max_bytes = max_bytes;
+    spare_ = spare;
+    settle();
+}
+
+// ---- using parts -----------------------------------------------------------------------------------------------------
+
+void PartResidency::load(const JobContext & job) {
+    for (const models::Network * network : parts_) require_bound(bytes_with(*network), title_of(*network));
+    if (one_part_at_a_time_) return;
+    uint64_t total = 0, done = 0;
+    for (models::Network * network : parts_) total += network->weights().bytes();
+    for (models::Network * network : parts_) {
+        if (!network->weights().loaded()) network->weights().load(job, done, total);
+        done += network->weights().bytes();
+    }
+    refresh_usage();
+}
+
+void PartResidency::use(models::Network & network, const JobContext & job) {
+    make_room_for(network);
+    if (network.weights().loaded()) return;
+    const auto start = std::chrono::steady_clock::now();
+    network.weights().load(job);
+    load_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    refresh_usage();
+}
+
+/// Graphs of the other parts are freed and the pages of their mapped weights given back (memory "fast" keeps both); where parts
+/// take turns their weights go as well.
+void PartResidency::make_room_for(const models::Network & network) {
+    if (keeps_all()) return;
+    bool freed = false;
+    for (models::Network * other : parts_) {
+        if (other == &network || !other->weights().loaded()) continue;
+        freed = freed || other->runner().bytes() > 0;
+        other->runner().clear();
+        other->weights().rest();
+        if (one_part_at_a_time_) other->weights().unload();
+    }
+    if (freed) trim_heap();
+}
+
+void PartResidency::run_finite(models::Network & network, const std::function<Span<const float>()> & run) {
+    const std::string part = network.weights().part();
+    if (all_finite(run())) return;
+    if (options_.precision != graph::Precision::exact && !network.runner().limits().float32) {
+        log(LogLevel::warn, "The " + part + " gave numbers that are not finite; it goes on in float32");
+        graph::Runner::Limits limits = network.runner().limits();
+        limits.float32 = true;
+        network.runner().set_limits(limits);
+        if (all_finite(run())) return;
+    }
+    throw Error(
+        ErrorCode::model_format,
+        "The " + part +
+            " gives numbers that are not finite, in float32 too: its weights are damaged, or what it was given is far too "
+            "large (a guidance scale, noise). Check the file against its checksum, or download it again",
+        Json{{"part", part}}.dump());
+}
+
+std::vector<std::string> PartResidency::float32_parts() const {
+    std::vector<std::string> names;
+    for (const models::Network * network : parts_) {
+        if (network->runner().limits().float32) names.push_back(network->weights().part());
+    }
+    return names;
+}
+
+void PartResidency::unload() {
+    for (models::Network * network : parts_) {
+        network->runner().clear();
+        network->weights().unload();
+    }
+    trim_heap();
+    refresh_usage();
+}
+
+// ---- counting --------------------------------------------------------------------------------------------------------
+
+uint64_t PartResidency::bytes_with(const models::Network & network) const {
+    uint64_t held = network.weights().bytes();
+    for (const models::Network * other : parts_) {
+        if (other == &network || one_part_at_a_time_) continue;
+        held += other->weights().bytes() - (keeps_all() ? 0 : other->weights().mapped_bytes());
+    }
+    return held;
+}
+
+uint64_t PartResidency::available_to(const models::Network & network) const {
+    const uint64_t available = device_->available();
+    return available == UINT64_MAX ? available : available + network.runner().bytes() + spare_;
+}
+
+void PartResidency::require_bound(uint64_t bytes, const std::string & what) const {
+    if (options_.max_bytes == 0 || bytes <= options_.max_bytes) return;
+    throw Error(ErrorCode::out_of_memory,
+                what + " needs " + mebibytes(bytes) + " in all, memory.maxBytes allows " + mebibytes(options_.max_bytes),
+                Json{{"required", bytes}, {"available", options_.max_bytes}}.dump());
+}
+
+void PartResidency::refresh_usage() {
+    Json parts = Json::object();
+    uint64_t weights = 0, compute = 0;
+    for (const models::Network * network : parts_) {
+        const uint64_t bytes = network->weights().loaded() ? network->weights().bytes() : 0;
+        parts[network->weights().part()] = bytes;
+        weights += bytes;
+        compute += network->runner().bytes();
+    }
+    const std::lock_guard<std::mutex> lock(usage_mutex_);
+    usage_ = {{"parts", parts}, {"compute", compute}, {"total", weights + compute}};
+}
+
+Json PartResidency::usage() const {
+    const std::lock_guard<std::mutex> lock(usage_mutex_);
+    return usage_;
+}
+
+}  // namespace latent::pipeline

@@ -1,0 +1,189 @@
+#include "pipeline/recipe.h"
+
+#include <chrono>
+
+#include "pipeline/image/inpainting.h"
+#include "pipeline/image/preview.h"
+#include "pipeline/image/to_pictures.h"
+#include "pipeline/memory/stage_plan.h"
+#include "pipeline/messages.h"
+
+namespace latent::pipeline {
+namespace {
+
+class Stopwatch {
+public:
+    /// Milliseconds since the last call (or construction).
+    double lap() {
+        const auto now = std::chrono::steady_clock::now();
+        const double ms = std::chrono::duration<double, std::milli>(now - last_).count();
+        last_ = now;
+        return ms;
+    }
+
+private:
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+bool pictures_draw_first(const std::string & rng) {
+    return rng == "mt19937";
+}
+
+GenerateResult Recipe::make() {
+    GenerateResult result;
+    Stopwatch watch;
+    double loaded = stages_.residency.load_ms();
+    const auto lap = [&](double & stage_ms) {  // weights that a stage had to read count as loading
+        const double load = stages_.residency.load_ms() - loaded;
+        loaded += load;
+        stage_ms = watch.lap() - load;
+        result.timings.load_ms += load;
+    };
+    plan();
+    Latents latents;
+    {
+        SamplingRun run = start();
+        lap(result.timings.encode_ms);
+        sample(run);
+        latents = std::move(run.latents());
+    }  // features that were kept go with the run, before the decoder needs room
+    lap(result.timings.sample_ms);
+    ImageTensor picture = finish(latents);
+    if (request_.output_float) {
+        result.tensor = std::move(picture);
+    } else {
+        result.images = to_pictures(picture);
+    }
+    lap(result.timings.decode_ms);
+    result.float32_parts = stages_.residency.float32_parts();
+    result.eta = solver_options(request_.sampling, stages_.spec(), image_.has_value()).eta;
+    return result;
+}
+
+// ---- plan ------------------------------------------------------------------------------------------------------------
+
+/// Everything that can be refused is refused here, before the first network runs.
+void Recipe::plan() {
+    stages_.require_all("generate");
+    const Conditioners & conditioners = *stages_.conditioners;
+    const SamplingRequest & sampling = request_.sampling;
+    inputs_ = request_.inputs;
+    if (!conditioners.takes_image()) image_.swap(inputs_.image), mask_.swap(inputs_.mask);
+    if (!image_ && conditioners.takes_image() && sampling.strength != 1.0) {
+        refuse("strength is for image to image; this model starts from noise and is conditioned on the picture");
+    }
+    conditioners.check(inputs_, request_.count);
+    guided_ = sampling.guidance_scale != 1.0;
+    if (guided_) conditioners.check_unconditional(request_.negative);
+    solver_ = samplers::make_solver(solver_options(sampling, stages_.spec(), image_.has_value()));
+
+    frame_ = conditioners.frame(inputs_, request_.width, request_.height);
+    shape_ = stages_.latent_shape(frame_.padded_width, frame_.padded_height, request_.count);
+    if (request_.latents && request_.latents->shape != shape_) {
+        refuse("latents: the shape does not fit the size and count asked for");
+    }
+    plan_image();
+    plan_memory();
+}
+
+void Recipe::plan_image() {
+    if (image_) {
+        const auto & image = image_->shape;
+        if (image[3] != frame_.width || image[2] != frame_.height) refuse("image: its size must be width x height");
+        if (image[0] != 1 && image[0] != request_.count) refuse("image: one picture, or one per count");
+    }
+    if (mask_) {
+        const auto & mask = mask_->shape;
+        if (!image_) refuse("mask: there is no image of which it could say what to repaint");
+        if (mask[1] != 1 || mask[3] != frame_.width || mask[2] != frame_.height) refuse("mask: one channel of width x height");
+        if (mask[0] != 1 && mask[0] != request_.count) refuse("mask: one, or one per count");
+        binarise(*mask_);
+    }
+}
+
+void Recipe::plan_memory() {
+    // Latents of the loop and the solver's history, then the decoded floats and the pictures made of them.
+    const uint64_t numbers = elements(shape_), channels = static_cast<uint64_t>(stages_.first_stage->form().out_channels);
+    const uint64_t pixels = static_cast<uint64_t>(request_.count) * static_cast<uint64_t>(frame_.padded_width) *
+                            static_cast<uint64_t>(frame_.padded_height);
+    const PictureOutline outline = planner_.outline_of(request_);
+    call_ = planner_.call_of(outline);
+    require_memory(8 * numbers * sizeof(float) + channels * pixels * (sizeof(float) + 2) + stages_.denoiser->features_of(call_),
+                   "generate: pictures of this size and count");
+    planner_.require_conditioning_fits(frame_.width, frame_.height);
+    denoising_ = stages_.denoiser->plan(call_);
+    planner_.require_first_stage_fits(outline);
+}
+
+// ---- encode ----------------------------------------------------------------------------------------------------------
+
+/// Conditioning and start of the run: everything before the first step.
+SamplingRun Recipe::start() {
+    const SamplingRequest & sampling = request_.sampling;
+    SeededNoise noise(parse_rng_kind(sampling.rng), sampling.seed, static_cast<size_t>(request_.count));
+    const bool pictures_first = pictures_draw_first(sampling.rng);
+    Latents start{shape_, std::vector<float>(elements(shape_))};
+    if (!pictures_first) noise.normal(start.data);
+
+    Conditioning conditioning = stages_.conditioners->encode(inputs_, {frame_, request_.count, noise, job_});
+    std::optional<Conditioning> unconditional;
+    if (guided_) unconditional = stages_.conditioners->encode_unconditional(request_.negative, conditioning, job_);
+    std::optional<Latents> clean;
+    if (image_) {
+        FirstStageRunner & stage = *stages_.first_stage;
+        clean = stage.latents_of(stage.encode_raw(*image_, job_), request_.count, &noise, stages_.spec().scale_factor);
+    }
+
+    if (pictures_first) noise.normal(start.data);
+    if (request_.latents) start.data = request_.latents->data;
+    const Guidance guidance{&conditioning, unconditional ? &*unconditional : nullptr, sampling.guidance_scale};
+    stages_.denoiser->check("generate", shape_, guidance);
+    std::optional<Latents> hole;
+    if (mask_) hole = latent_hole(*mask_, shape_[2], shape_[3]);
+    return SamplingRun(
+        std::move(solver_),
+        stages_.denoiser->start_run(std::move(conditioning), std::move(unconditional), sampling, call_, denoising_),
+        std::move(noise), start, clean ? &*clean : nullptr, hole ? &*hole : nullptr);
+}
+
+// ---- sample ----------------------------------------------------------------------------------------------------------
+
+void Recipe::sample(SamplingRun & run) {
+    job_.report(Phase::sample, 0, run.steps());
+    while (!run.done()) {
+        run.step(job_);
+        job_.report(Phase::sample, run.index(), run.steps());
+        const bool due = request_.preview_every > 0 && run.index() % request_.preview_every == 0;
+        if (due && job_.preview && !run.done()) show(run);
+    }
+}
+
+void Recipe::show(const SamplingRun & run) {
+    const bool through_decoder = request_.preview_method == "vae";
+    std::vector<Picture> decoded;
+    if (through_decoder) decoded = to_pictures(stages_.first_stage->decode(run.denoised(), true, job_));
+    for (int i = 0; i < request_.count; ++i) {
+        job_.preview(
+            run.index(), i,
+            through_decoder ? std::move(decoded[static_cast<size_t>(i)]) : linear_preview(run.denoised(), i, stages_.spec()));
+    }
+}
+
+// ---- decode ----------------------------------------------------------------------------------------------------------
+
+ImageTensor Recipe::finish(const Latents & latents) {
+    ImageTensor picture = stages_.first_stage->decode(latents, true, job_);
+    if (frame_.padded()) picture = crop_to(picture, frame_.height, frame_.width);
+    if (stages_.conditioners->inpaints()) {
+        ImageTensor mask = *inputs_.mask;
+        binarise(mask);
+        keep_outside(picture, *inputs_.image, mask);
+    } else if (mask_) {
+        keep_outside(picture, *image_, *mask_);
+    }
+    return picture;
+}
+
+}  // namespace latent::pipeline

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "pipeline/memory/memory_planner.h"
+#include "pipeline/stages.h"
+
+namespace latent::pipeline {
+
+/// mt19937 follows diffusers: what a picture draws (posterior sample, noise augmentation) comes before the start noise. philox
+/// follows the web UI: the start noise is the seed's first draw.
+bool pictures_draw_first(const std::string & rng);
+
+/// How the pictures of one request are made: plan, encode, sample, decode.
+class Recipe {
+public:
+    Recipe(Stages & stages, const MemoryPlanner & planner, const GenerateRequest & request, const JobContext & job)
+        : stages_(stages), planner_(planner), request_(request), job_(job) {}
+
+    GenerateResult make();
+
+private:
+    void plan();
+    void plan_image();
+    void plan_memory();
+    SamplingRun start();
+    void sample(SamplingRun & run);
+    void show(const SamplingRun & run);
+    ImageTensor finish(const Latents & latents);
+
+    Stages & stages_;
+    const MemoryPlanner & planner_;
+    const GenerateRequest & request_;
+    const JobContext & job_;
+
+    // What plan() settles before the first network runs.
+    Inputs inputs_;                     // of the conditioning
+    std::optional<ImageTensor> image_;  // start of image to image
+    std::optional<ImageTensor> mask_;   // of masked image to image, binarised
+    Frame frame_;
+    std::array<int64_t, 4> shape_{};  // of the latents
+    std::unique_ptr<samplers::Solver> solver_;
+    DenoisingCall call_;
+    DenoisingPlan denoising_;
+    bool guided_ = false;
+};
+
+}  // namespace latent::pipeline

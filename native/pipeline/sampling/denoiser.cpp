@@ -1,0 +1,275 @@
+#include "pipeline/sampling/denoiser.h"
+
+#include "pipeline/image/tiling.h"
+#include "pipeline/image/upscaling.h"
+#include "pipeline/memory/stage_plan.h"
+#include "pipeline/messages.h"
+
+namespace latent::pipeline {
+
+Denoiser::Denoiser(std::unique_ptr<models::DenoisingNetwork> network, PartResidency & residency, Options options)
+    : network_(std::move(network)), residency_(residency), options_(options), form_(network_->form()) {}
+
+// ---- the plan --------------------------------------------------------------------------------------------------------
+
+uint64_t Denoiser::features_of(const DenoisingCall & call) const {
+    if (!call.deep_cache.on()) return 0;
+    const int branch = call.deep_cache.branch;
+    if (branch < 0 || branch > network_->deepest_branch()) {
+        refuse("deepCache.branch must be 0 to " + std::to_string(network_->deepest_branch()) + " for this U-Net, not " +
+               std::to_string(branch));
+    }
+    const auto [n, c, h, w] = call.shape;
+    return static_cast<uint64_t>(n) * network_->feature_bytes({call.guided ? 2 : 1, h, w, 0}, branch);
+}
+
+uint64_t Denoiser::run_bytes(const DenoisingCall & call) const {
+    constexpr uint64_t kLatents = 16;
+    return kLatents * sizeof(float) * elements(call.shape) + features_of(call);
+}
+
+uint64_t Denoiser::measure(const DenoisingCall & call, const DenoisingPlan & plan) const {
+    const SamplingRequest::DeepCache & cache = call.deep_cache;
+    const auto side = [&](int64_t length) { return plan.tile > 0 ? std::min<int64_t>(length, plan.tile) : length; };
+    const models::DenoisingShape shape{plan.as_batch ? 2 : 1, side(call.shape[2]), side(call.shape[3]), call.tokens};
+    return network_->measure(shape, cache.on() ? std::optional<int>(cache.branch) : std::nullopt).bytes;
+}
+
+DenoisingPlan Denoiser::plan(const DenoisingCall & call) const {
+    const uint64_t bound = residency_.bound();
+    DenoisingPlan plan;
+    plan.held = residency_.bytes_with(*network_) + run_bytes(call) + call.shown + residency_.claimed();
+    uint64_t half = 0;
+    if (options_.upscaling) {
+        StagePlanRequest request{call.shape[2], call.shape[3]};
+        request.held = plan.held, request.bound = bound;
+        request.budget = working_budget(bound, plan.held, residency_.available_to(*network_));
+        request.tile = options_.tile / form_.downsampling * form_.downsampling;
+        if (options_.tile > 0 && request.tile == 0) request.tile = form_.downsampling;
+        request.largest = residency_.one_part_at_a_time() ? kLowMemoryTile : kUpscalingTile;
+        const StagePlan stage = plan_stage(request, "The U-Net", [&](int64_t h, int64_t w) {
+            DenoisingCall tile = call;
+            tile.shape[2] = h, tile.shape[3] = w;
+            return measure(tile, {false});
+        });
+        plan.tile = stage.tile, half = stage.bytes;
+        if (plan.tile > 0 && call.deep_cache.on()) {
+            refuse(
+                "deepCache: this picture is made in tiles, whose features are not kept; leave it out, or give a smaller picture");
+        }
+    }
+    plan.as_batch = call.guided && !residency_.one_part_at_a_time();
+    if (bound == 0) return plan;
+    if (plan.as_batch) {
+        plan.bytes = measure(call, plan);
+        if (plan.held + plan.bytes <= bound) return plan;
+        plan.as_batch = false;
+    }
+    plan.bytes = half > 0 ? half : measure(call, plan);
+    residency_.require_bound(plan.held + plan.bytes, "The U-Net");
+    return plan;
+}
+
+// ---- checks ----------------------------------------------------------------------------------------------------------
+
+void Denoiser::check(const char * what, const std::array<int64_t, 4> & shape, const Guidance & guidance) const {
+    const auto [n, c, h, w] = shape;
+    const auto refuse = [&](const std::string & why) { pipeline::refuse(std::string(what) + ": " + why); };
+    const Latents * concat = guidance.channels();
+    const int64_t channels = c + (concat ? concat->shape[1] : 0);
+    if (channels != form_.in_channels || n < 1) {
+        refuse("latents and concat have " + std::to_string(channels) + " channels, this network takes " +
+               std::to_string(form_.in_channels));
+    }
+    if (concat && (concat->shape[2] != h || concat->shape[3] != w || (concat->shape[0] != n && concat->shape[0] != 1))) {
+        refuse("concat is " + size_text(concat->shape[3], concat->shape[2]) + " for " + std::to_string(concat->shape[0]) +
+               " pictures, the latents are " + size_text(w, h) + " for " + std::to_string(n));
+    }
+    const bool cross = form_.context_dim > 0;
+    if (cross && (!guidance.conditioning || guidance.conditioning->tokens == 0)) refuse("conditioning is missing");
+    for (const Conditioning * each : {guidance.conditioning, guidance.unconditional}) {
+        if (!each || each->tokens == 0) continue;
+        if (!cross) refuse("this network takes no conditioning tokens");
+        if (each->dim == form_.context_dim) continue;
+        refuse("the conditioning is " + std::to_string(each->dim) + " wide, this network takes " +
+               std::to_string(form_.context_dim));
+    }
+    if (guidance.guided() && (!cross || guidance.unconditional->tokens == 0)) {
+        refuse("there is nothing to guide away from: the unconditional conditioning has no tokens");
+    }
+    const int32_t label = guidance.conditioning ? guidance.conditioning->class_label : -1;
+    if (form_.class_count > 0 && (label < 0 || label >= form_.class_count)) {
+        refuse("class label " + std::to_string(label) + " of the conditioning is outside 0.." +
+               std::to_string(form_.class_count - 1));
+    }
+    for (const Conditioning * each : {guidance.conditioning, guidance.guided() ? guidance.unconditional : nullptr}) {
+        const size_t numbers = each ? each->vector.size() : 0;
+        if (!each && (form_.vector_dim == 0 || guidance.conditioning)) continue;
+        if (numbers == static_cast<size_t>(form_.vector_dim)) continue;
+        if (form_.vector_dim == 0) refuse("the conditioning has a vector, this network takes none");
+        refuse("the conditioning has a vector of " + std::to_string(numbers) + " numbers, this network takes " +
+               std::to_string(form_.vector_dim));
+    }
+}
+
+// ---- one evaluation --------------------------------------------------------------------------------------------------
+
+/// One picture of a batch.
+struct Denoiser::Row {
+    double timestep;
+    const Guidance & guidance;
+    const DenoisingPlan & plan;
+    std::array<models::DenoisingFeatures, 2> * features;
+    const JobContext & job;
+};
+
+void Denoiser::forward(models::DenoisingInput & input, int slot, Span<float> out, const Row & row) {
+    models::DenoisingFeatures * features = row.features ? &(*row.features)[static_cast<size_t>(slot)] : nullptr;
+    const bool made_anew = features && !features->holds(input.shape);
+    input.features = features;
+    residency_.run_finite(*network_, [&] {
+        if (made_anew) features->data.clear();  // the first attempt may have left what is not finite
+        network_->forward(input, out, row.job);
+        return Span<const float>(out.data(), out.size());
+    });
+}
+
+/// input [1, in_channels, h, w] to the raw outputs [1, out_channels, h, w] of the conditional half, or, guided, of
+/// [unconditional, conditional] one after the other in the channels.
+ImageTensor Denoiser::evaluate_halves(const ImageTensor & input, const Row & row) {
+    const auto [n, c, h, w] = input.shape;
+    const Conditioning * cond = row.guidance.conditioning;
+    const int64_t channels = form_.out_channels;
+    const size_t half = static_cast<size_t>(channels * h * w);
+
+    models::DenoisingInput call;
+    call.shape = {1, h, w, cond ? cond->tokens : 0};
+    call.timesteps = {&row.timestep, 1};
+    if (cond && cond->class_label >= 0) call.classes = {&cond->class_label, 1};
+    call.x = input.data;
+    const auto read = [&](const Conditioning & from) {
+        call.shape.tokens = from.tokens;
+        call.context = from.data;
+        call.vector = from.vector;
+    };
+    if (!row.guidance.guided()) {
+        ImageTensor out{{1, channels, h, w}, std::vector<float>(half)};
+        if (cond) read(*cond);
+        forward(call, 1, out.data, row);
+        return out;
+    }
+
+    const Conditioning * uncond = row.guidance.unconditional;
+    ImageTensor both{{1, 2 * channels, h, w}, std::vector<float>(2 * half)};
+    if (row.plan.as_batch && uncond->tokens == cond->tokens) {  // one batch-2 graph, [unconditional, conditional]
+        const auto joined = [](std::vector<float> first, const std::vector<float> & second) {
+            first.insert(first.end(), second.begin(), second.end());
+            return first;
+        };
+        const std::vector<float> context = joined(uncond->data, cond->data), vector = joined(uncond->vector, cond->vector),
+                                 rows = joined(input.data, input.data);
+        call.shape.batch = 2;
+        call.x = rows;
+        call.context = context;
+        call.vector = vector;
+        forward(call, 0, both.data, row);
+    } else {
+        read(*uncond);
+        forward(call, 0, {both.data.data(), half}, row);
+        if (residency_.bound() && uncond->tokens != cond->tokens) network_->runner().clear();  // one graph is planned, not two
+        read(*cond);
+        forward(call, 1, {both.data.data() + half, half}, row);
+    }
+    return both;
+}
+
+void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const Guidance & guidance, const DenoisingPlan & plan,
+                        RunFeatures * features, Latents & output, const JobContext & job) {
+    const auto [n, c, h, w] = x.shape;
+    const auto plane = static_cast<std::ptrdiff_t>(h * w);
+    const Latents * concat = guidance.channels();
+    const size_t row_size = output.data.size() / static_cast<size_t>(n);
+    residency_.use(*network_, job);
+    // One picture at a time, its guidance pair as one batch: the working set does not grow with the number of pictures.
+    for (int64_t at = 0; at < n; ++at) {
+        const size_t index = static_cast<size_t>(at);
+        const Row row{timesteps[timesteps.size() == 1 ? 0 : index], guidance, plan, features ? &(*features)[index] : nullptr,
+                      job};
+        ImageTensor input{{1, form_.in_channels, h, w}, {}};
+        for (const Latents * from : {&x, concat}) {
+            if (!from) continue;
+            const std::ptrdiff_t size = from->shape[1] * plane;
+            const auto begin = from->data.begin() + (from->shape[0] == 1 ? 0 : at) * size;
+            input.data.insert(input.data.end(), begin, begin + size);
+        }
+        const auto run = [&](const ImageTensor & part) { return evaluate_halves(part, row); };
+        const ImageTensor out =
+            plan.tile > 0 ? run_tiled(input, TileGrid::for_upscaling(plan.tile), 1, 1, std::nullopt, job, run) : run(input);
+        const Span<float> target(output.data.data() + index * row_size, row_size);
+        if (!guidance.guided()) {
+            std::copy(out.data.begin(), out.data.end(), target.begin());
+            continue;
+        }
+        const Span<const float> halves(out.data);
+        samplers::apply_guidance(halves.subspan(0, row_size), halves.subspan(row_size, row_size), guidance.scale,
+                                 guidance.rescale, 0, target);
+    }
+}
+
+// ---- a run -----------------------------------------------------------------------------------------------------------
+
+/// The evaluations of one run: where guidance is on, which features are reused, and the memory that both keep.
+class DenoisingRun {
+public:
+    DenoisingRun(Denoiser & denoiser, Conditioning conditioning, std::optional<Conditioning> unconditional,
+                 const SamplingRequest & sampling, const DenoisingCall & call, const DenoisingPlan & plan)
+        : denoiser_(denoiser),
+          conditioning_(std::move(conditioning)),
+          unconditional_(std::move(unconditional)),
+          interval_(sampling.guidance_interval),
+          deep_cache_(sampling.deep_cache),
+          plan_(plan),
+          claim_(denoiser.residency_.claims(), denoiser.run_bytes(call)) {
+        guidance_ = {&conditioning_, unconditional_ ? &*unconditional_ : nullptr, sampling.guidance_scale,
+                     sampling.guidance_rescale};
+        if (deep_cache_.on()) features_.resize(static_cast<size_t>(call.shape[0]));
+    }
+
+    void evaluate(const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
+        Guidance now = guidance_;
+        if (place.progress < interval_[0] || place.progress >= interval_[1]) now.unconditional = nullptr;
+        const bool turned = guided_ && *guided_ != now.guided();
+        guided_ = now.guided();
+        // Graphs of another batch, which are not in the plan.
+        if (turned && !denoiser_.residency_.keeps_all()) denoiser_.network().runner().clear();
+        // Features are made anew where guidance begins or ends too, so that the order in which the halves run makes no
+        // difference.
+        if (turned || place.index % static_cast<size_t>(deep_cache_.interval) == 0) {
+            for (auto & picture : features_) picture.fill({deep_cache_.branch, {}, {}});
+        }
+        denoiser_.evaluate(x, {&place.timestep, 1}, now, plan_, deep_cache_.on() ? &features_ : nullptr, output, job);
+    }
+
+private:
+    Denoiser & denoiser_;
+    Conditioning conditioning_;
+    std::optional<Conditioning> unconditional_;
+    Guidance guidance_;
+    std::array<double, 2> interval_;
+    SamplingRequest::DeepCache deep_cache_;
+    DenoisingPlan plan_;
+    MemoryClaim claim_;
+    RunFeatures features_;
+    std::optional<bool> guided_;  // the evaluation before
+};
+
+Predict Denoiser::start_run(Conditioning conditioning, std::optional<Conditioning> unconditional,
+                            const SamplingRequest & sampling, const DenoisingCall & call, const DenoisingPlan & plan) {
+    const auto run =
+        std::make_shared<DenoisingRun>(*this, std::move(conditioning), std::move(unconditional), sampling, call, plan);
+    return [run](const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
+        run->evaluate(x, place, output, job);
+    };
+}
+
+}  // namespace latent::pipeline

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "models/denoising_network.h"
+#include "pipeline/memory/part_residency.h"
+#include "pipeline/requests.h"
+#include "pipeline/sampling/sampling_run.h"
+
+namespace latent::pipeline {
+
+/// The evaluations of a run, as far as memory goes.
+struct DenoisingCall {
+    std::array<int64_t, 4> shape{};  // of the latents of all pictures
+    int64_t tokens = 0;              // of cross-attention
+    bool guided = false;
+    SamplingRequest::DeepCache deep_cache;
+    uint64_t shown = 0;  // bytes of decoded previews that somebody still looks at
+};
+
+/// How one evaluation is run.
+struct DenoisingPlan {
+    bool as_batch = true;  // both halves of guidance in one call
+    int tile = 0;          // latent pixels, 0: whole
+    uint64_t held = 0;     // bytes resident besides
+    uint64_t bytes = 0;    // of one call, 0: not measured, for nothing depends on it
+};
+
+/// What steers one evaluation; stays the same over a run.
+struct Guidance {
+    const Conditioning * conditioning = nullptr;
+    const Conditioning * unconditional = nullptr;
+    double scale = 1.0;
+    double rescale = 0.0;
+    const Latents * concat = nullptr;  // in place of the conditioning's own
+
+    const Latents * channels() const {
+        return concat ? concat : conditioning && conditioning->concat ? &*conditioning->concat : nullptr;
+    }
+    /// Of the longer half.
+    int64_t tokens() const {
+        return std::max(conditioning ? conditioning->tokens : 0, unconditional ? unconditional->tokens : 0);
+    }
+    bool guided() const { return unconditional != nullptr && scale != 1.0; }
+};
+
+/// Reused features of a run, per picture: of both halves of guidance in one batch (or the unconditional one), and of the
+/// conditional half alone.
+using RunFeatures = std::vector<std::array<models::DenoisingFeatures, 2>>;
+
+/// Guided evaluations of the denoising network: both halves of classifier-free guidance in one batch or one after the other, in
+/// tiles where super-resolution needs them, one picture of a batch at a time.
+class Denoiser {
+public:
+    struct Options {
+        bool upscaling = false;  // large pictures are denoised in tiles
+        int tile = 0;            // the caller's, latent pixels, 0: the reference's, less where memory is short
+    };
+
+    Denoiser(std::unique_ptr<models::DenoisingNetwork> network, PartResidency & residency, Options options);
+
+    models::DenoisingNetwork & network() { return *network_; }
+    const models::DenoisingNetwork & network() const { return *network_; }
+    const models::DenoisingForm & form() const { return form_; }
+    const Options & options() const { return options_; }
+
+    /// Throws invalid_argument, which begins with `what`, where conditioning does not fit the network or latents [n, c, h, w].
+    void check(const char * what, const std::array<int64_t, 4> & shape, const Guidance & guidance) const;
+
+    /// Whether the two halves of guidance run as one batch, and in which tiles. Throws out_of_memory where not even one half
+    /// alone fits the caller's bound.
+    DenoisingPlan plan(const DenoisingCall & call) const;
+    /// Bytes of one evaluation as planned.
+    uint64_t measure(const DenoisingCall & call, const DenoisingPlan & plan) const;
+    /// Bytes of the features of all pictures; throws invalid_argument for a branch that the network has not.
+    uint64_t features_of(const DenoisingCall & call) const;
+    /// Bytes that a run keeps between its steps: latents of the loop and of the solver's history, and features.
+    uint64_t run_bytes(const DenoisingCall & call) const;
+
+    /// The network's raw output for x [n, c, h, w] (already scaled for it), guided. `timesteps`: one, or one per picture.
+    void evaluate(const Latents & x, Span<const double> timesteps, const Guidance & guidance, const DenoisingPlan & plan,
+                  RunFeatures * features, Latents & output, const JobContext & job);
+
+    /// The evaluations of one run. The pipeline must outlive their calls, not the object itself.
+    Predict start_run(Conditioning conditioning, std::optional<Conditioning> unconditional, const SamplingRequest & sampling,
+                      const DenoisingCall & call, const DenoisingPlan & plan);
+
+private:
+    friend class DenoisingRun;
+    struct Row;
+    ImageTensor evaluate_halves(const ImageTensor & input, const Row & row);
+    void forward(models::DenoisingInput & input, int slot, Span<float> out, const Row & row);
+
+    std::unique_ptr<models::DenoisingNetwork> network_;
+    PartResidency & residency_;
+    Options options_;
+    models::DenoisingForm form_;
+};
+
+}  // namespace latent::pipeline

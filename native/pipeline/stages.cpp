@@ -1,0 +1,110 @@
+#include "pipeline/stages.h"
+
+#include "models/autoencoder.h"
+#include "models/unet.h"
+#include "pipeline/messages.h"
+
+namespace latent::pipeline {
+namespace {
+
+/// The weight type asked for one part; nothing means "as stored".
+graph::WeightPolicy weight_policy(const LoadRequest & request, const std::string & part) {
+    graph::WeightPolicy policy;
+    policy.precision = request.precision;
+    const auto found = request.dtype.find(part);
+    if (found == request.dtype.end() || found->second.empty()) return policy;
+    constexpr DType types[] = {DType::f32,  DType::f16,  DType::bf16, DType::q8_0, DType::q6_k,
+                               DType::q5_k, DType::q5_0, DType::q4_k, DType::q4_0};
+    for (const DType type : types) {
+        if (found->second == dtype_name(type)) policy.dtype = type;
+    }
+    if (found->second == "int8") policy.dtype = DType::i8;
+    if (!policy.dtype) {
+        throw Error(ErrorCode::invalid_argument, "dtype." + part + ": \"" + found->second + "\" is not a weight type");
+    }
+    return policy;
+}
+
+}  // namespace
+
+formats::ModelParts model_parts(const LoadRequest & request) {
+    formats::ModelParts parts;
+    parts.model = request.model;
+    parts.unet = request.unet;
+    parts.text_encoder = request.text_encoder;
+    parts.vae = request.vae;
+    parts.config = request.config;
+    parts.spec = request.spec;
+    parts.ema = request.ema;
+    parts.image_encoder = request.image_encoder;
+    parts.first_stage_only = request.first_stage_only;
+    return parts;
+}
+
+OpenedModelPtr open_request(const LoadRequest & request) {
+    return std::make_shared<const formats::OpenedModel>(formats::open_model(model_parts(request)));
+}
+
+Stages::Stages(const LoadRequest & load, OpenedModelPtr model, graph::DevicePtr device, MemoryClaim::Total claims)
+    : request(load),
+      opened(std::move(model)),
+      residency(std::move(device), {load.memory, load.max_bytes, load.precision}, std::move(claims)) {
+    const ModelSpec & spec = opened->spec;
+    const bool whole = !request.first_stage_only, upscaling = whole && picture_use(spec) == PictureUse::enlarge;
+    if (spec.first_stage) {
+        first_stage = std::make_unique<FirstStageRunner>(
+            std::make_unique<models::Autoencoder>(*spec.first_stage, this->device()), residency,
+            FirstStageRunner::Options{spec.scale_factor, request.vae_tiling, request.vae_tile_size, upscaling,
+                                      request.tile_size});
+    }
+    if (whole) conditioners = std::make_unique<Conditioners>(spec, residency, first_stage.get());
+    if (whole && spec.unet) {
+        denoiser = std::make_unique<Denoiser>(std::make_unique<models::UNet>(*spec.unet, this->device()), residency,
+                                              Denoiser::Options{upscaling, request.tile_size});
+    }
+    const auto add = [&](models::Network & network) {
+        network.weights().plan(opened->tensors, weight_policy(request, network.weights().part()));
+        residency.add(network);
+    };
+    if (conditioners) {
+        for (models::Network * network : conditioners->networks()) add(*network);
+    }
+    if (denoiser) add(denoiser->network());
+    if (first_stage) add(first_stage->network());
+    residency.settle();
+    residency.refresh_usage();
+}
+
+void Stages::require_all(const char * what) const {
+    if (conditioners && denoiser && first_stage) return;
+    throw Error(ErrorCode::unsupported_model,
+                std::string(what) + ": needs a U-Net and a first stage, and this model has not both of them");
+}
+
+Denoiser & Stages::require_denoiser() const {
+    if (denoiser) return *denoiser;
+    throw Error(ErrorCode::unsupported_model, "This model has no unet part");
+}
+
+FirstStageRunner & Stages::require_first_stage() const {
+    if (first_stage) return *first_stage;
+    throw Error(ErrorCode::unsupported_model, "This model has no vae part");
+}
+
+void Stages::check_latents(const Latents & latents, const char * what) const {
+    const auto [n, c, h, w] = latents.shape;
+    const int64_t channels = spec().latent_channels();
+    if (n >= 1 && h >= 1 && w >= 1 && c == channels) return;
+    refuse(std::string(what) + ": latents of shape [" + std::to_string(n) + ", " + std::to_string(c) + ", " + std::to_string(h) +
+           ", " + std::to_string(w) + "], this model takes [n, " + std::to_string(channels) + ", h, w]");
+}
+
+std::array<int64_t, 4> Stages::latent_shape(int64_t width, int64_t height, int64_t batch) const {
+    const int factor = spec().downsampling();
+    if (width <= 0 || height <= 0 || batch <= 0 || width % factor != 0 || height % factor != 0) {
+        refuse("size " + size_text(width, height) + ": width and height must be positive multiples of " + std::to_string(factor));
+    }
+    return {batch, spec().latent_channels(), height / factor, width / factor};
+}
+
+}  // namespace latent::pipeline
