@@ -182,6 +182,10 @@ export declare interface ConditionBase {
     vocabulary?: number;
     /** Width of the sequence that the network attends to. Absent without cross-attention. */
     dim?: number;
+    /** SDXL: which numbers `sizes` takes, those of base models or of refiners. Absent elsewhere. */
+    sizes?: 'base' | 'refiner';
+    /** SDXL base models: an empty negative prompt stands for zeros in place of its tokens. */
+    zeroNegative?: true;
     /** Where a CLIP image tower is loaded: side of its pictures, width of its embeddings. */
     imageEncoder?: {
         size: number;
@@ -204,7 +208,7 @@ export declare interface ConditionByKind {
 
 /**
  * What steers a run, float32, held by the engine: tokens for cross-attention [1, tokens, dim], channels concatenated to the latents, a class of the network's own
- * table; each where the model has it.
+ * table, a vector beside the timestep; each where the model has it.
  */
 export declare class Conditioning implements Disposable {
     #private;
@@ -218,6 +222,8 @@ export declare class Conditioning implements Disposable {
     readonly concatShape: readonly [number, number, number, number] | null;
     /** Row of the network's own class table, undefined where there is none. */
     readonly classLabel: number | undefined;
+    /** Numbers of the vector that is added to the embedding of the timestep (SDXL: pooled text and sizes); 0 where there is none. */
+    readonly vectorDim: number;
     private constructor();
     /** [1, tokens, dim] */
     get shape(): readonly [1, number, number];
@@ -227,6 +233,8 @@ export declare class Conditioning implements Disposable {
     read(into?: Float32Array): Promise<Float32Array>;
     /** The concatenated channels, row-major; empty where there are none. */
     readConcat(into?: Float32Array): Promise<Float32Array>;
+    /** The vector; empty where there is none. */
+    readVector(into?: Float32Array): Promise<Float32Array>;
     /** Frees the numbers. Idempotent. */
     dispose(): void;
     [Symbol.dispose](): void;
@@ -238,6 +246,8 @@ export declare interface ConditioningExtras {
     concat?: Latents;
     /** Row of the network's own class table: the noise level of the SD x4 upscaler. */
     classLabel?: number;
+    /** Finite numbers that the network adds to the embedding of the timestep: SDXL's pooled text and sizes. Copied. */
+    vector?: Float32Array;
 }
 
 /**
@@ -1700,6 +1710,31 @@ export declare interface SemanticResolvedOptions extends ResolvedCommon, Resolve
 export declare function setLogger(logger: Logger | null): void;
 
 /**
+ * What SDXL is told of the picture beside the prompt: it was trained on pictures of many sizes, scaled and cropped, and draws as if its own had been such a one.
+ * All in pixels.
+ */
+export declare interface SizeConditioning {
+    /** Size that the picture had before scaling and cropping; small sizes give coarse pictures. Default: `target`. */
+    original?: {
+        width: number;
+        height: number;
+    };
+    /** What was cut off; anything but the default gives subjects that are cut off as well. Default: nothing. */
+    crop?: {
+        top: number;
+        left: number;
+    };
+    /** Base models: size after cropping. Default: the size of the picture that is drawn. */
+    target?: {
+        width: number;
+        height: number;
+    };
+    /** Refiners: aesthetic score of the picture (default 6) and of what guidance compares with (default 2.5), 0 to 100. */
+    aestheticScore?: number;
+    negativeAestheticScore?: number;
+}
+
+/**
  * A solver on its own, the partner of `pipe.predict()`; no network needed.
  * For evaluation i = 0, 1, 2 ...: `input = scaleInput(x, i)`, ask the network at `evaluations[i].timestep`, `step(output, x, i)`.
  * Text to image starts from unit noise times `initNoiseSigma`.
@@ -1807,6 +1842,8 @@ export declare interface TextInputs {
     emphasis?: Emphasis;
     /** Layers of a CLIP text encoder to skip, A1111's counting: 1 uses the last layer, 2 the last but one. Default: the model's own. */
     clipSkip?: number;
+    /** SDXL only, see `info.condition.sizes`. */
+    sizes?: SizeConditioning;
 }
 
 export declare interface TextResolvedOptions extends ResolvedCommon, ResolvedImageToImage, ResolvedPrompts {

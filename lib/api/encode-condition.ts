@@ -1,6 +1,6 @@
 /** encodeCondition() and loss(): what a model is conditioned on, in the caller's hands, and the training objective as a measurement. */
 import { gatherCondition, resolveInputs, type ConditionContext, type GatheredCondition, type ResolvedInputs } from '../kinds/conditions.js'
-import { Conditioning, wrapConditioning } from './conditioning.js'
+import { wrapConditioning, type Conditioning } from './conditioning.js'
 import { conditionKeys, refusedInputs, takesPrompts } from '../kinds/input-rules.js'
 import { runJob } from '../native/job.js'
 import type { NativePipeline } from '../native/contract.js'
@@ -18,7 +18,7 @@ function checkInputs(inputs: unknown, info: PipelineInfo, where: string): Resolv
   return resolveInputs(knownKeys(inputs, where, conditionKeys(info), refusedInputs(info, false)), info)
 }
 
-/** The inputs that stand for "no condition": what guidance compares with. Zeros of retrieval-augmented models are made after encoding. */
+/** The inputs that stand for "no condition": what guidance compares with. Where zeros do, the engine makes them. */
 function unconditionalInputs(inputs: ResolvedInputs, info: PipelineInfo): ResolvedInputs {
   if (!info.condition.guidance) throw invalidRange('unconditional: this model was trained without an unconditional input')
   if (takesPrompts(info) && inputs.prompt) return { ...inputs, prompt: { ...inputs.prompt, text: '' } }
@@ -44,12 +44,8 @@ export async function encodeCondition(context: EncodeContext, inputs: unknown, o
   const signal = optionalSignal(o)
   signal?.throwIfAborted()
   const { condition, arrays } = await gatherWindows(unconditional ? unconditionalInputs(given, info) : given, context, minChunks, signal)
-  const request = JSON.stringify({ ...condition, ...noise })
-  const encoded = wrapConditioning(await runJob((callbacks) => native.encodeCondition(request, arrays, callbacks), { signal }))
-  if (!unconditional || info.kind !== 'rdm') return encoded
-  const zeros = Conditioning.from(new Float32Array(encoded.tokens * encoded.dim), encoded.shape)
-  encoded.dispose()
-  return zeros
+  const request = JSON.stringify({ ...condition, ...noise, ...(unconditional ? { unconditional } : {}) })
+  return wrapConditioning(await runJob((callbacks) => native.encodeCondition(request, arrays, callbacks), { signal }))
 }
 
 /** Ten timesteps, in the middle of ten equal parts of the schedule. */

@@ -105,7 +105,8 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
   const own = await gatherCondition(resolved.inputs, context, resolved.signal, positive)
   const { size, frame, start, mask } = await settleSize(resolved, info, own.size)
   checkRows(start?.shape ?? own.condition.imageShape, resolved.count)
-  return { ...own, size, frame, start, mask, ...(await gatherLatents(resolved, size, info)), negative }
+  const zeros = info.condition.zeroNegative === true && resolved.negativePrompt === ''
+  return { ...own, size, frame, start, mask, ...(await gatherLatents(resolved, size, info)), negative: zeros ? undefined : negative }
 }
 
 function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered: Gathered): NativeGenerateRequest {

@@ -5,6 +5,7 @@ import { sameOptions, UsageError, type FlagValues, type Flags } from './command.
 
 export const inputFlags = {
   prompt: { kind: 'text', short: 'p', help: 'what to draw, in place of PROMPT; (word:1.2), [word] and BREAK as in A1111' },
+  sizes: { kind: 'text', value: 'JSON', help: 'SDXL: what it is told of the picture, e.g. \'{"original":{"width":2048,"height":2048}}\'' },
   class: { kind: 'text', value: 'N|NAME', help: 'class of a class-conditional model' },
   boxes: { kind: 'text', value: 'FILE', help: 'layout: JSON list of { "label", "x", "y", "width", "height" }, in fractions of the picture' },
   'semantic-map': { kind: 'text', value: 'FILE', help: 'semantic synthesis: grey or palette PNG with a label per pixel' },
@@ -29,6 +30,14 @@ async function readText(file: string, flag: string): Promise<string> {
   return bytes.toString('utf8')
 }
 
+function readJson(text: string, flag: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new UsageError(`${flag} is not JSON: ${(error as Error).message}`)
+  }
+}
+
 async function readBoxes(file: string): Promise<LayoutBox[]> {
   let value: unknown
   try {
@@ -44,6 +53,7 @@ async function readBoxes(file: string): Promise<LayoutBox[]> {
 /** The inputs among the flags as options of generate(). */
 export async function readInputs(values: InputValues): Promise<GenerateOptions> {
   const options: GenerateOptions = sameOptions(values, ['prompt', 'semantic-map', 'image', 'mask', 'noise-level', 'strength'])
+  if (values.sizes !== undefined) options.sizes = readJson(values.sizes, '--sizes') as NonNullable<GenerateOptions['sizes']>
   if (values.class !== undefined) options.classId = /^\d+$/.test(values.class) ? Number(values.class) : values.class
   if (values.boxes !== undefined) options.boxes = await readBoxes(values.boxes)
   if (values.neighbours !== undefined)

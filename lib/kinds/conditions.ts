@@ -2,7 +2,7 @@
 import { UnsupportedModelError } from '../errors.js'
 import { readLabelMap } from '../image/label-map.js'
 import { readMaskOf } from '../image/mask.js'
-import type { Emphasis, LayoutBox, MaskInput, SemanticMapInput } from './inputs.js'
+import type { Emphasis, LayoutBox, MaskInput, SemanticMapInput, SizeConditioning } from './inputs.js'
 import { takesPrompts } from './input-rules.js'
 import { flagNames, layoutTokens, type LayoutObject } from '../model/layout-tokens.js'
 import { checkModelLabel } from '../labels/model-labels.js'
@@ -12,7 +12,7 @@ import { conditionerOf, describeParts, layoutEncoding, unetDownsampling } from '
 import { imageTensor } from '../image/tensors.js'
 import type { PipelineTokenizer } from '../text/tokenizer.js'
 import type { ImageInput, PipelineInfo } from '../types.js'
-import { checkInteger, checkName, checkString, invalidRange, invalidType, knownKeys, show } from '../options/validate.js'
+import { checkInteger, checkName, checkNumber, checkString, invalidRange, invalidType, knownKeys, show } from '../options/validate.js'
 
 const emphases = ['original', 'no_norm', 'comfy'] as const
 
@@ -36,6 +36,8 @@ export interface ResolvedPrompt {
 /** Checked inputs: only those that the model takes. */
 export interface ResolvedInputs {
   prompt?: ResolvedPrompt
+  /** SDXL. */
+  sizes?: SizeConditioning
   classId?: number
   boxes?: readonly LayoutBox[]
   semanticMap?: SemanticMapInput
@@ -104,8 +106,46 @@ function noTextEncoder(name: string): UnsupportedModelError {
   )
 }
 
+function checkPair<A extends string, B extends string>(value: unknown, name: string, keys: readonly [A, B]): Record<A | B, number> {
+  const o = knownKeys(value, name, keys)
+  const side = (key: string) => checkNumber(required(o, key, 'a number of pixels'), `${name}.${key}`, { min: 0, max: 2 ** 20 })
+  return Object.fromEntries(keys.map((key) => [key, side(key)])) as Record<A | B, number>
+}
+
+function resolveSizes(value: unknown, { condition }: PipelineInfo): SizeConditioning {
+  const own = condition.sizes === 'refiner' ? (['aestheticScore', 'negativeAestheticScore'] as const) : (['target'] as const)
+  const o = knownKeys(value, 'sizes', ['original', 'crop', ...own], {
+    target: 'is for base models; this refiner reads aesthetic scores instead',
+    aestheticScore: 'is for refiners; this base model reads a target size instead',
+    negativeAestheticScore: 'is for refiners; this base model reads a target size instead',
+  })
+  const score = (name: string) => (o[name] === undefined ? {} : { [name]: checkNumber(o[name], `sizes.${name}`, { min: 0, max: 100 }) })
+  return {
+    ...(o.original === undefined ? {} : { original: checkPair(o.original, 'sizes.original', ['width', 'height']) }),
+    ...(o.crop === undefined ? {} : { crop: checkPair(o.crop, 'sizes.crop', ['top', 'left']) }),
+    ...(o.target === undefined ? {} : { target: checkPair(o.target, 'sizes.target', ['width', 'height']) }),
+    ...score('aestheticScore'),
+    ...score('negativeAestheticScore'),
+  }
+}
+
+/** Height before width, top before left. */
+function nativeSizes({ original, crop, target, ...scores }: SizeConditioning): NonNullable<NativeCondition['sizes']> {
+  return {
+    ...scores,
+    ...(original ? { original: [original.height, original.width] } : {}),
+    ...(crop ? { crop: [crop.top, crop.left] } : {}),
+    ...(target ? { target: [target.height, target.width] } : {}),
+  }
+}
+
 /** Checks the inputs of the condition among `o`, whose names are known. Pictures are read later. */
 export function resolveInputs(o: Record<string, unknown>, info: PipelineInfo): ResolvedInputs {
+  const own = resolveOwnInputs(o, info)
+  return o.sizes === undefined ? own : { ...own, sizes: resolveSizes(o.sizes, info) }
+}
+
+function resolveOwnInputs(o: Record<string, unknown>, info: PipelineInfo): ResolvedInputs {
   const prompt = takesPrompts(info) ? { prompt: resolvePrompt(o) } : {}
   switch (info.kind) {
     case 'text':
@@ -230,7 +270,8 @@ export async function gatherCondition(
   signal?: AbortSignal,
   prompt?: NativePromptTokens,
 ): Promise<GatheredCondition> {
-  const own = await gatherOwn(inputs, context, signal)
+  const gathered = await gatherOwn(inputs, context, signal)
+  const own = inputs.sizes ? { ...gathered, condition: { ...gathered.condition, sizes: nativeSizes(inputs.sizes) } } : gathered
   if (!inputs.prompt) return own
   const { text, emphasis, clipSkip } = inputs.prompt
   const settings = { emphasis, clipSkip: clipSkip ?? 0 }

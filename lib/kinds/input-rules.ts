@@ -31,6 +31,7 @@ export function takesPrompts(info: PipelineInfo): boolean {
 export function conditionKeys(info: PipelineInfo): string[] {
   return [
     ...(takesPrompts(info) ? ['prompt', 'emphasis', ...(conditionerOf(info.spec, 'clip_text') ? ['clipSkip'] : [])] : []),
+    ...(info.condition.sizes ? ['sizes'] : []),
     ...ownInputs[info.kind],
     ...(info.kind === 'superres' && info.condition.maxNoiseLevel !== undefined ? ['noiseLevel'] : []),
   ]
@@ -66,6 +67,7 @@ const purposes: Record<string, string> = {
   negativePrompt: 'for models that are guided by text',
   emphasis: 'for models that read text',
   clipSkip: 'for models with a CLIP text encoder',
+  sizes: 'for SDXL',
   classId: 'for class-conditional models',
   boxes: 'for layout-to-image models',
   semanticMap: 'for semantic synthesis models',

@@ -7,6 +7,22 @@ import type { ImageInput } from '../types.js'
 /** How emphasis acts on the embedding: as A1111, keeping the mean (`original`) or not (`no_norm`), or as ComfyUI. */
 export type Emphasis = 'original' | 'no_norm' | 'comfy'
 
+/**
+ * What SDXL is told of the picture beside the prompt: it was trained on pictures of many sizes, scaled and cropped, and draws as if its own had been such a one.
+ * All in pixels.
+ */
+export interface SizeConditioning {
+  /** Size that the picture had before scaling and cropping; small sizes give coarse pictures. Default: `target`. */
+  original?: { width: number; height: number }
+  /** What was cut off; anything but the default gives subjects that are cut off as well. Default: nothing. */
+  crop?: { top: number; left: number }
+  /** Base models: size after cropping. Default: the size of the picture that is drawn. */
+  target?: { width: number; height: number }
+  /** Refiners: aesthetic score of the picture (default 6) and of what guidance compares with (default 2.5), 0 to 100. */
+  aestheticScore?: number
+  negativeAestheticScore?: number
+}
+
 /** Inputs of text models. */
 export interface TextInputs {
   /** What to draw, in A1111's syntax: `(word:1.2)`, `[word]`, `BREAK`; any length. Default: the empty prompt. */
@@ -15,6 +31,8 @@ export interface TextInputs {
   emphasis?: Emphasis
   /** Layers of a CLIP text encoder to skip, A1111's counting: 1 uses the last layer, 2 the last but one. Default: the model's own. */
   clipSkip?: number
+  /** SDXL only, see `info.condition.sizes`. */
+  sizes?: SizeConditioning
 }
 
 /** Inputs of class-conditional models. */

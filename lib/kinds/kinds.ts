@@ -18,6 +18,10 @@ export interface ConditionBase {
   vocabulary?: number
   /** Width of the sequence that the network attends to. Absent without cross-attention. */
   dim?: number
+  /** SDXL: which numbers `sizes` takes, those of base models or of refiners. Absent elsewhere. */
+  sizes?: 'base' | 'refiner'
+  /** SDXL base models: an empty negative prompt stands for zeros in place of its tokens. */
+  zeroNegative?: true
   /** Where a CLIP image tower is loaded: side of its pictures, width of its embeddings. */
   imageEncoder?: { size: number; dim: number }
 }

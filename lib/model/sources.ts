@@ -28,7 +28,7 @@ export interface ResolvedSource {
 
 const partKeys = ['model', 'unet', 'textEncoder', 'imageEncoder', 'vae', 'tokenizer'] as const
 const laterParts = {
-  textEncoder2: 'is for SDXL, which this version does not run',
+  textEncoder2: 'is not taken apart: both text encoders of SDXL come with the model',
   previewVae: "is not supported by this version; previews are linear or by the model's own first stage",
   controlNet: 'is not supported by this version',
 }

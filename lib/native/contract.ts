@@ -74,6 +74,16 @@ export interface NativeCondition {
   maskShape?: number[]
   /** x4 upscaler: level of the noise that the low-resolution picture gets. */
   noiseLevel?: number
+  /** SDXL, pixels: [height, width], [top, left], [height, width]. */
+  sizes?: {
+    original?: [number, number]
+    crop?: [number, number]
+    target?: [number, number]
+    aestheticScore?: number
+    negativeAestheticScore?: number
+  }
+  /** encodeCondition(): what guidance compares with, of the prompt unless something else stands for none. */
+  unconditional?: boolean
   /** Of that noise. */
   seed?: string
   rng?: 'philox' | 'mt19937'

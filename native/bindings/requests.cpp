@@ -40,6 +40,28 @@ pipeline::SamplingRequest::DeepCache deep_cache_field(const Json & request) {
     return deep_cache;
 }
 
+std::optional<std::array<double, 2>> pair_field(const Json & value, const char * name) {
+    if (!find_field(value, name)) return std::nullopt;
+    const std::vector<double> numbers = numbers_field(value, name, 0, 1 << 20);
+    if (numbers.size() != 2) refuse(name, "must hold two numbers");
+    return std::array<double, 2>{numbers[0], numbers[1]};
+}
+
+std::optional<double> score_field(const Json & value, const char * name) {
+    if (!find_field(value, name)) return std::nullopt;
+    return number_field(value, name, 0, 0, 100);
+}
+
+pipeline::SizeInputs size_inputs(const Json & value) {
+    pipeline::SizeInputs sizes;
+    sizes.original = pair_field(value, "original");
+    sizes.crop = pair_field(value, "crop");
+    sizes.target = pair_field(value, "target");
+    sizes.score = score_field(value, "aestheticScore");
+    sizes.negative_score = score_field(value, "negativeAestheticScore");
+    return sizes;
+}
+
 NoiseSchedule noise_schedule(const Json & value) {
     NoiseSchedule schedule;
     schedule.beta_schedule = text_field(value, "betaSchedule", schedule.beta_schedule);
@@ -99,6 +121,8 @@ pipeline::Inputs inputs_request(const Json & request) {
     if (find_field(request, "noiseLevel")) {
         inputs.noise_level = static_cast<int>(int_field(request, "noiseLevel", 0, 0, max_steps));
     }
+    if (find_field(request, "sizes")) inputs.sizes = size_inputs(object_field(request, "sizes"));
+    inputs.unconditional = bool_field(request, "unconditional", false);
     inputs.seed = seed_field(request);
     inputs.rng = rng_field(request);
     return inputs;

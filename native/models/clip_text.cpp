@@ -72,14 +72,17 @@ int ClipText::blocks_to_run(int clip_skip) const {
     return config_.num_hidden_layers - skip;
 }
 
-void ClipText::build(Ops & ops, int64_t batch, int64_t length, int blocks, bool norm) const {
+/// The context, after `blocks` layers; with `all` what comes after all of them too, before the final norm.
+void ClipText::build(Ops & ops, int64_t batch, int64_t length, int blocks, bool norm, bool all) const {
     const Layers & l = *layers_;
     const ClipLayerOptions options{config_.num_attention_heads, true, clip_activation(config_.hidden_act),
                                    static_cast<float>(config_.layer_norm_eps)};
     Seq x = ops.add_positions(ops.embed(ops.input_ids("ids", length, batch), l.tokens), l.positions);
     for (int i = 0; i < blocks; ++i) x = clip_layer(ops, x, l.layers[static_cast<size_t>(i)], options);
-    if (norm) x = ops.layer_norm(x, l.final_norm, options.eps);
-    ops.output("context", x);
+    ops.output("context", norm ? ops.layer_norm(x, l.final_norm, options.eps) : x);
+    if (!all) return;
+    for (int i = blocks; i < config_.num_hidden_layers; ++i) x = clip_layer(ops, x, l.layers[static_cast<size_t>(i)], options);
+    ops.output("hidden", x);
 }
 
 void ClipText::forward(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
@@ -87,34 +90,34 @@ void ClipText::forward(Span<const int32_t> ids, int64_t batch, int64_t length, i
     const int blocks = blocks_to_run(clip_skip);
     check(ids, batch, length, context.size());
     const std::string key = std::to_string(batch) + "x" + std::to_string(length) + " " + std::to_string(blocks);
-    graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build(ops, batch, length, blocks, config_.final_norm); });
+    graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build(ops, batch, length, blocks, config_.final_norm, false); });
     graph.set_input("ids", ids);
     graph.compute(*job.cancel);
     graph.get_output("context", context);
 }
 
-void ClipText::embed(Span<const int32_t> ids, int64_t batch, int64_t length, Span<float> projected, const JobContext & job) {
-    const int64_t width = config_.hidden_size;
-    if (!layers_->projection || (weights_.planned() && !layers_->projection->present())) {
-        throw Error(ErrorCode::unsupported_model, "This text encoder has no text_projection, so it gives no text embeddings",
-                    Json{{"found", "CLIPTextModel"}, {"nearest", "CLIPTextModelWithProjection"}}.dump());
-    }
-    check(ids, batch, length, static_cast<size_t>(batch * length * width));
-    require_size(projected.size(), batch * config_.projection_dim, "text embeddings");
+void ClipText::require_projection() const {
+    if (layers_->projection && (!weights_.planned() || layers_->projection->present())) return;
+    throw Error(ErrorCode::unsupported_model, "This text encoder has no text_projection, so it gives no text embeddings",
+                Json{{"found", "CLIPTextModel"}, {"nearest", "CLIPTextModelWithProjection"}}.dump());
+}
+
+/// The first end of text of every window.
+std::vector<int64_t> ClipText::ends_of(Span<const int32_t> ids, int64_t batch, int64_t length) const {
     std::vector<int64_t> ends;
     for (int64_t row = 0; row < batch; ++row) {
         const int32_t * window = ids.data() + row * length;
         ends.push_back(std::find(window, window + length, config_.eos_token_id) - window);
         if (ends.back() == length) throw Error(ErrorCode::invalid_argument, "A prompt has no end-of-text token to embed it by");
     }
+    return ends;
+}
 
-    const int blocks = config_.num_hidden_layers;
-    std::vector<float> hidden(static_cast<size_t>(batch * length * width)), pooled;
-    graph::Graph & tower = runner_.prepare("hidden " + std::to_string(batch) + "x" + std::to_string(length),
-                                           [&](Ops & ops) { build(ops, batch, length, blocks, false); });
-    tower.set_input("ids", ids);
-    tower.compute(*job.cancel);
-    tower.get_output("context", hidden);
+/// The tokens at `ends` of hidden [batch, length, width] through final norm and projection.
+void ClipText::project(const std::vector<float> & hidden, const std::vector<int64_t> & ends, int64_t length,
+                       Span<float> projected, const JobContext & job) {
+    const int64_t width = config_.hidden_size, batch = static_cast<int64_t>(ends.size());
+    std::vector<float> pooled;
     for (int64_t row = 0; row < batch; ++row) {
         const auto token = hidden.begin() + (row * length + ends[static_cast<size_t>(row)]) * width;
         pooled.insert(pooled.end(), token, token + width);
@@ -127,8 +130,44 @@ void ClipText::embed(Span<const int32_t> ids, int64_t batch, int64_t length, Spa
     graph.get_output("embeds", projected);
 }
 
+void ClipText::embed(Span<const int32_t> ids, int64_t batch, int64_t length, Span<float> projected, const JobContext & job) {
+    require_projection();
+    std::vector<float> hidden(static_cast<size_t>(batch * length * config_.hidden_size));
+    check(ids, batch, length, hidden.size());
+    require_size(projected.size(), batch * config_.projection_dim, "text embeddings");
+    const std::vector<int64_t> ends = ends_of(ids, batch, length);
+    graph::Graph & tower = runner_.prepare("hidden " + std::to_string(batch) + "x" + std::to_string(length), [&](Ops & ops) {
+        build(ops, batch, length, config_.num_hidden_layers, false, false);
+    });
+    tower.set_input("ids", ids);
+    tower.compute(*job.cancel);
+    tower.get_output("context", hidden);
+    project(hidden, ends, length, projected, job);
+}
+
+void ClipText::forward_pooled(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
+                              Span<float> projected, const JobContext & job) {
+    require_projection();
+    const int blocks = blocks_to_run(clip_skip);
+    check(ids, batch, length, context.size());
+    require_size(projected.size(), batch * config_.projection_dim, "text embeddings");
+    const std::vector<int64_t> ends = ends_of(ids, batch, length);
+    const std::string key = "pooled " + std::to_string(batch) + "x" + std::to_string(length) + " " + std::to_string(blocks);
+    graph::Graph & tower = runner_.prepare(key, [&](Ops & ops) { build(ops, batch, length, blocks, config_.final_norm, true); });
+    tower.set_input("ids", ids);
+    tower.compute(*job.cancel);
+    tower.get_output("context", context);
+    std::vector<float> hidden(static_cast<size_t>(batch * length * config_.hidden_size));
+    tower.get_output("hidden", hidden);
+    project(hidden, ends, length, projected, job);
+}
+
 graph::GraphMeasure ClipText::measure(int64_t batch, int64_t length) const {
-    return runner_.measure([&](Ops & ops) { build(ops, batch, length, blocks_to_run(0), config_.final_norm); });
+    return runner_.measure([&](Ops & ops) { build(ops, batch, length, blocks_to_run(0), config_.final_norm, false); });
+}
+
+graph::GraphMeasure ClipText::measure_pooled(int64_t batch, int64_t length) const {
+    return runner_.measure([&](Ops & ops) { build(ops, batch, length, blocks_to_run(0), config_.final_norm, true); });
 }
 
 }  // namespace latent::models

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/model_spec.h"
 #include "models/token_encoder.h"
@@ -36,12 +37,21 @@ public:
     /// text, unsupported_model where the weights have no projection.
     void embed(Span<const int32_t> ids, int64_t batch, int64_t length, Span<float> projected, const JobContext & job);
 
+    /// Both in one pass of the tower: the context of forward(), and what embed() gives (SDXL).
+    void forward_pooled(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
+                        Span<float> projected, const JobContext & job);
+
     graph::GraphMeasure measure(int64_t batch, int64_t length) const override;
+    graph::GraphMeasure measure_pooled(int64_t batch, int64_t length) const;
 
 private:
     struct Layers;
     int blocks_to_run(int clip_skip) const;
-    void build(graph::Ops & ops, int64_t batch, int64_t length, int blocks, bool norm) const;
+    void build(graph::Ops & ops, int64_t batch, int64_t length, int blocks, bool norm, bool all) const;
+    void require_projection() const;
+    std::vector<int64_t> ends_of(Span<const int32_t> ids, int64_t batch, int64_t length) const;
+    void project(const std::vector<float> & hidden, const std::vector<int64_t> & ends, int64_t length, Span<float> projected,
+                 const JobContext & job);
 
     ClipTextConfig config_;
     std::unique_ptr<Layers> layers_;

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <map>
+#include <string>
 
 #include "pipeline/stages.h"
 #include "samplers/solver.h"
@@ -8,19 +10,26 @@ namespace latent::pipeline {
 Json describe(const Stages & stages) {
     const ModelSpec & spec = stages.spec();
     const Conditioners * conditioners = stages.conditioners.get();
-    Json parameters = {{"total", 0}}, dtypes = Json::object(), bits = Json::object();
-    uint64_t total = 0;
+    struct Part {  // networks of one name
+        uint64_t parameters = 0, bytes = 0;
+        std::map<DType, uint64_t> by_type;
+    };
+    std::map<std::string, Part> parts;
     for (const models::Network * network : stages.residency.parts()) {
         const graph::WeightStore & weights = network->weights();
-        const auto by_type = weights.bytes_by_dtype();
-        const auto largest =
-            std::max_element(by_type.begin(), by_type.end(), [](const auto & a, const auto & b) { return a.second < b.second; });
-        parameters[weights.part()] = weights.parameter_count();
-        total += weights.parameter_count();
-        if (largest != by_type.end()) dtypes[weights.part()] = largest->first == DType::i8 ? "int8" : dtype_name(largest->first);
-        bits[weights.part()] = weights.parameter_count()
-                                   ? 8.0 * static_cast<double>(weights.bytes()) / static_cast<double>(weights.parameter_count())
-                                   : 0.0;
+        Part & part = parts[weights.part()];
+        part.parameters += weights.parameter_count(), part.bytes += weights.bytes();
+        for (const auto & [type, bytes] : weights.bytes_by_dtype()) part.by_type[type] += bytes;
+    }
+    Json parameters = Json::object(), dtypes = Json::object(), bits = Json::object();
+    uint64_t total = 0;
+    for (const auto & [name, part] : parts) {
+        const auto largest = std::max_element(part.by_type.begin(), part.by_type.end(),
+                                              [](const auto & a, const auto & b) { return a.second < b.second; });
+        parameters[name] = part.parameters;
+        total += part.parameters;
+        if (largest != part.by_type.end()) dtypes[name] = largest->first == DType::i8 ? "int8" : dtype_name(largest->first);
+        bits[name] = part.parameters ? 8.0 * static_cast<double>(part.bytes) / static_cast<double>(part.parameters) : 0.0;
     }
     parameters["total"] = total;
 

@@ -37,7 +37,14 @@ Conditioning Pipeline::encode_prompt(const PromptTokens & tokens, const JobConte
     }
     stages_->conditioners->check_tokens(tokens);
     planner_->require_conditioning_fits(spec().image_size, spec().image_size);
-    Conditioning out = stages_->conditioners->encode_tokens(tokens, job);
+    Conditioning out;
+    if (stages_->conditioners->tells_size()) {
+        Inputs inputs;
+        inputs.prompt = tokens;
+        out = encode_inputs(inputs, job);
+    } else {
+        out = stages_->conditioners->encode_tokens(tokens, job);
+    }
     stages_->residency.refresh_usage();
     return out;
 }
@@ -50,7 +57,7 @@ Conditioning Pipeline::encode_inputs(const Inputs & inputs, const JobContext & j
     }
     Conditioners & conditioners = *stages_->conditioners;
     conditioners.check(inputs, pictures);
-    const bool has_size = inputs.image || inputs.labels;
+    const bool has_size = inputs.image || inputs.labels || conditioners.tells_size();
     const Frame frame = has_size ? conditioners.frame(inputs, 0, 0) : Frame{};
     planner_->require_conditioning_fits(frame.width, frame.height);
     SeededNoise noise(parse_rng_kind(inputs.rng), inputs.seed, static_cast<size_t>(pictures));
@@ -58,7 +65,8 @@ Conditioning Pipeline::encode_inputs(const Inputs & inputs, const JobContext & j
         std::vector<float> start_noise(static_cast<size_t>(pictures));
         noise.normal(start_noise);  // the first draw is the start noise's, whatever its size
     }
-    Conditioning out = conditioners.encode(inputs, {frame, pictures, noise, job});
+    const EncodeContext context{frame, pictures, noise, job};
+    Conditioning out = inputs.unconditional ? conditioners.encode_null(inputs, context) : conditioners.encode(inputs, context);
     stages_->residency.refresh_usage();
     return out;
 }

@@ -127,9 +127,10 @@ SamplingRun Recipe::start() {
     Latents start{shape_, std::vector<float>(elements(shape_))};
     if (!pictures_first) noise.normal(start.data);
 
-    Conditioning conditioning = stages_.conditioners->encode(inputs_, {frame_, request_.count, noise, job_});
+    const EncodeContext context{frame_, request_.count, noise, job_};
+    Conditioning conditioning = stages_.conditioners->encode(inputs_, context);
     std::optional<Conditioning> unconditional;
-    if (guided_) unconditional = stages_.conditioners->encode_unconditional(request_.negative, conditioning, job_);
+    if (guided_) unconditional = stages_.conditioners->encode_unconditional(inputs_, request_.negative, context);
     std::optional<Latents> clean;
     if (image_) {
         FirstStageRunner & stage = *stages_.first_stage;

@@ -92,6 +92,14 @@ struct PromptTokens {
     int clip_skip = 0;                  // 0: the model's own; n: the output of layer N-(n-1)
 };
 
+/// What SDXL is told of the picture, in pixels, height before width; unset: the size of the picture, uncropped.
+struct SizeInputs {
+    std::optional<std::array<double, 2>> original;  // of the training picture before it was cropped
+    std::optional<std::array<double, 2>> crop;      // top, left
+    std::optional<std::array<double, 2>> target;    // base models
+    std::optional<double> score, negative_score;    // aesthetic, of refiners: 6 and 2.5
+};
+
 /// What the user gives to steer a model. Each kind of model takes its own; what it does not take is refused.
 struct Inputs {
     std::optional<PromptTokens> prompt;       // prompts, layouts, classes: whatever is tokens
@@ -100,7 +108,10 @@ struct Inputs {
     std::optional<ImageTensor> image;         // superres: the low-resolution picture; inpaint: the picture
     std::optional<ImageTensor> mask;          // inpaint, masked image to image: [n, 1, h, w], 1 = repaint, split at 0.5
     std::optional<int> noise_level;           // x4 upscaler
-    uint64_t seed = 0;                        // of that noise, one seed per picture
+    std::optional<SizeInputs> sizes;          // SDXL
+    /// What guidance compares with is asked for: of the prompt, unless the model has something that stands for none.
+    bool unconditional = false;
+    uint64_t seed = 0;  // of that noise, one seed per picture
     std::string rng = "philox";
 };
 

@@ -8,7 +8,7 @@ std::vector<std::pair<const models::Network *, graph::GraphMeasure>> Conditioner
     return {};
 }
 
-void Conditioner::encode_unconditional(const std::optional<PromptTokens> &, const Conditioning &, const JobContext &,
+void Conditioner::encode_unconditional(const Inputs &, const std::optional<PromptTokens> &, const EncodeContext &,
                                        Conditioning &) {}
 
 void check_image(const ImageTensor & image, const char * what, int64_t channels, int64_t pictures) {

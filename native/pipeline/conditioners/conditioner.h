@@ -14,7 +14,7 @@
 namespace latent::pipeline {
 
 /// The fields of Inputs, in the order in which they are checked.
-enum class Input { prompt, embeddings, labels, image, mask, noise_level };
+enum class Input { prompt, embeddings, labels, image, mask, noise_level, sizes };
 
 /// An input that a conditioner reads.
 struct InputUse {
@@ -72,9 +72,10 @@ public:
     virtual void check(const Inputs & inputs, int64_t pictures) const = 0;
     /// Adds its part to `out`. The inputs are checked.
     virtual void encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) = 0;
-    /// Adds its part of the other half of guidance. `conditional` is whole. What both halves share is taken from there.
-    virtual void encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning & conditional,
-                                      const JobContext & job, Conditioning & out);
+    /// Adds its part of the other half of guidance: `negative`, or what stands for no input. What both halves see (channels,
+    /// class) is in the conditional half alone.
+    virtual void encode_unconditional(const Inputs & inputs, const std::optional<PromptTokens> & negative,
+                                      const EncodeContext & context, Conditioning & out);
 };
 
 /// Throws invalid_argument unless `image` has `channels`, a size, and one row or one per picture.

@@ -8,15 +8,17 @@
 #include "pipeline/conditioners/label_conditioner.h"
 #include "pipeline/conditioners/picture_conditioner.h"
 #include "pipeline/conditioners/retrieval_conditioner.h"
+#include "pipeline/conditioners/sdxl_conditioner.h"
 #include "pipeline/messages.h"
 
 namespace latent::pipeline {
 namespace {
 
-constexpr Input kInputs[] = {Input::prompt, Input::embeddings, Input::labels, Input::image, Input::mask, Input::noise_level};
+constexpr Input kInputs[] = {Input::prompt, Input::embeddings,  Input::labels, Input::image,
+                             Input::mask,   Input::noise_level, Input::sizes};
 
 const char * input_name(Input input) {
-    constexpr const char * names[] = {"prompt", "embeddings", "labels", "image", "mask", "noise_level"};
+    constexpr const char * names[] = {"prompt", "embeddings", "labels", "image", "mask", "noise_level", "sizes"};
     return names[static_cast<int>(input)];
 }
 
@@ -27,9 +29,10 @@ bool is_given(const Inputs & inputs, Input input) {
         case Input::labels: return inputs.labels.has_value();
         case Input::image: return inputs.image.has_value();
         case Input::mask: return inputs.mask.has_value();
-        case Input::noise_level: break;
+        case Input::noise_level: return inputs.noise_level.has_value();
+        case Input::sizes: break;
     }
-    return inputs.noise_level.has_value();
+    return inputs.sizes.has_value();
 }
 
 bool has_kind(const ModelSpec & spec, const char * kind) {
@@ -51,7 +54,8 @@ Conditioners::Conditioners(const ModelSpec & spec, PartResidency & residency, Fi
     const graph::DevicePtr & device = residency.device();
     const ConditionerConfig * rescaler = nullptr;
     LowScaleConfig low_scale;
-    std::unique_ptr<models::ClipText> query;  // of retrieval
+    std::vector<std::unique_ptr<models::ClipText>> towers;  // of retrieval, or of SDXL
+    const bool pooled = spec.unet && spec.unet->class_embedding == "vector";
     for (const ConditionerConfig & config : spec.conditioners) {
         if (config.kind == "spatial_rescaler") {
             rescaler = &config;
@@ -62,9 +66,9 @@ Conditioners::Conditioners(const ModelSpec & spec, PartResidency & residency, Fi
         } else if (config.kind == "clip_vision") {
             image_embedder_ = std::make_unique<ImageEmbedder>(
                 std::make_unique<models::ClipVision>(clip_vision_config(config.params), device, config.prefix), residency);
-        } else if (config.kind == "clip_text" && config.role == "crossattn" && spec.kind == "rdm") {
-            if (query) cannot_run("it has several text encoders");
-            query = std::make_unique<models::ClipText>(config.clip, device, config.prefix);
+        } else if (config.kind == "clip_text" && config.role == "crossattn" && (spec.kind == "rdm" || pooled)) {
+            if (towers.size() == (pooled ? 2 : 1)) cannot_run("it has several text encoders");
+            towers.push_back(std::make_unique<models::ClipText>(config.clip, device, config.prefix));
         } else if (config.role == "crossattn") {
             add_tokens(config);
         } else if (config.role != "concat") {
@@ -72,7 +76,13 @@ Conditioners::Conditioners(const ModelSpec & spec, PartResidency & residency, Fi
         }
     }
     if (spec.kind == "rdm") {
-        add(std::make_unique<RetrievalConditioner>(spec.unet ? spec.unet->context_dim : 0, std::move(query), residency));
+        const int64_t dim = spec.unet ? spec.unet->context_dim : 0;
+        add(std::make_unique<RetrievalConditioner>(dim, towers.empty() ? nullptr : std::move(towers.front()), residency));
+    } else if (!towers.empty()) {
+        const int64_t sizes = spec.unet->vector_dim - towers.back()->config().projection_dim;
+        const bool two = towers.size() == 2;
+        add(std::make_unique<SdxlTextConditioner>(std::move(towers), two, residency));
+        if (sizes > 0) all_.push_back(std::make_unique<SizeConditioner>(sizes));
     }
     if (rescaler) {
         all_.push_back(std::make_unique<LabelConditioner>(
@@ -271,11 +281,29 @@ Conditioning Conditioners::encode(const Inputs & inputs, const EncodeContext & c
     return out;
 }
 
-Conditioning Conditioners::encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning & conditional,
-                                                const JobContext & job) {
+Conditioning Conditioners::encode_unconditional(const Inputs & inputs, const std::optional<PromptTokens> & negative,
+                                                const EncodeContext & context) {
     Conditioning out;
-    for (const auto & each : all_) each->encode_unconditional(negative, conditional, job, out);
+    for (const auto & each : all_) each->encode_unconditional(inputs, negative, context, out);
     return out;
+}
+
+Conditioning Conditioners::encode_null(const Inputs & inputs, const EncodeContext & context) {
+    Conditioning out;
+    const std::optional<PromptTokens> negative = tokens_ && tokens_->has_null() ? std::nullopt : inputs.prompt;
+    for (const auto & each : all_) {
+        const ConditioningForm form = each->form();
+        if (form.channels > 0 || form.classes > 0) {
+            each->encode(inputs, context, out);
+        } else {
+            each->encode_unconditional(inputs, negative, context, out);
+        }
+    }
+    return out;
+}
+
+bool Conditioners::tells_size() const {
+    return std::any_of(all_.begin(), all_.end(), [](const auto & each) { return each->form().vector > 0; });
 }
 
 Conditioning Conditioners::encode_tokens(const PromptTokens & tokens, const JobContext & job) {

@@ -58,8 +58,13 @@ public:
     /// Checked inputs.
     Conditioning encode(const Inputs & inputs, const EncodeContext & context);
     /// The other half of guidance: `negative`, the null class, or zeros.
-    Conditioning encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning & conditional,
-                                      const JobContext & job);
+    Conditioning encode_unconditional(const Inputs & inputs, const std::optional<PromptTokens> & negative,
+                                      const EncodeContext & context);
+    /// What guidance compares with as a Conditioning of its own, channels and class included: of the prompt, unless something
+    /// else stands for no prompt.
+    Conditioning encode_null(const Inputs & inputs, const EncodeContext & context);
+    /// Makes a vector, in which the size of the picture is told.
+    bool tells_size() const;
     /// Tokens alone.
     Conditioning encode_tokens(const PromptTokens & tokens, const JobContext & job);
     /// Throws unsupported_model without an image tower.

@@ -92,11 +92,11 @@ void RetrievalConditioner::encode(const Inputs & inputs, const EncodeContext & c
     normalise_rows(out.data, out.dim);
 }
 
-void RetrievalConditioner::encode_unconditional(const std::optional<PromptTokens> &, const Conditioning & conditional,
-                                                const JobContext &, Conditioning & out) {
-    out.tokens = conditional.tokens;
-    out.dim = conditional.dim;
-    out.data.assign(conditional.data.size(), 0.0f);
+void RetrievalConditioner::encode_unconditional(const Inputs & inputs, const std::optional<PromptTokens> &, const EncodeContext &,
+                                                Conditioning & out) {
+    out.tokens = tokens(&inputs);
+    out.dim = dim_;
+    out.data.assign(static_cast<size_t>(out.tokens * out.dim), 0.0f);
 }
 
 }  // namespace latent::pipeline

@@ -17,8 +17,8 @@ public:
     void check(const Inputs & inputs, int64_t pictures) const override;
     void encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) override;
     /// Zeros.
-    void encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning & conditional,
-                              const JobContext & job, Conditioning & out) override;
+    void encode_unconditional(const Inputs & inputs, const std::optional<PromptTokens> & negative, const EncodeContext & context,
+                              Conditioning & out) override;
     int64_t tokens(const Inputs * inputs) const override;
     bool has_null() const override { return true; }
     void check_unconditional(const std::optional<PromptTokens> & negative) const override;

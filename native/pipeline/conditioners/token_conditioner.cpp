@@ -20,6 +20,10 @@ TokenChunk blank(size_t length, int32_t start, int32_t end, int32_t pad) {
 
 }  // namespace
 
+TokenChunk blank_clip_window(const ClipTextConfig & config, size_t length) {
+    return blank(length, config.bos_token_id, config.eos_token_id, config.pad_token_id);
+}
+
 TokenConditioner::TokenConditioner(std::unique_ptr<models::TokenEncoder> encoder, PartResidency & residency, Rules rules)
     : encoder_(std::move(encoder)), residency_(residency), rules_(rules) {}
 
@@ -47,11 +51,7 @@ void TokenConditioner::info(Json & out) const {
 
 int64_t TokenConditioner::tokens(const Inputs * inputs) const {
     if (!inputs) return encoder_->max_length();
-    int64_t sum = 0;
-    if (inputs->prompt) {
-        for (const TokenChunk & chunk : inputs->prompt->chunks) sum += static_cast<int64_t>(chunk.ids.size());
-    }
-    return sum;
+    return inputs->prompt ? count(*inputs->prompt) : 0;
 }
 
 // ---- checks ----------------------------------------------------------------------------------------------------------
@@ -92,48 +92,61 @@ void TokenConditioner::check_unconditional(const std::optional<PromptTokens> & n
 
 // ---- encoding --------------------------------------------------------------------------------------------------------
 
-std::vector<float> TokenConditioner::encode_window(const TokenChunk & chunk, int clip_skip, const JobContext & job) {
-    const int64_t length = static_cast<int64_t>(chunk.ids.size());
-    std::vector<float> context(static_cast<size_t>(length * encoder_->dim()));
-    residency_.run_finite(*encoder_, [&]() -> Span<const float> {
-        encoder_->forward(chunk.ids, 1, length, clip_skip, context, job);
-        return context;
-    });
-    return context;
-}
-
 TokenChunk TokenConditioner::blank_window(size_t length) const {
     return blank(length, 0, 0, 0);
+}
+
+std::vector<float> TokenConditioner::encode_windows(const PromptTokens & tokens, int64_t dim, const WindowEncoder & encode,
+                                                    const BlankWindow & blank_of, const std::function<void()> & done,
+                                                    const JobContext & job) {
+    std::vector<float> all, empty;
+    for (const TokenChunk & chunk : tokens.chunks) {
+        job.check();
+        std::vector<float> z = encode(chunk);
+        if (has_emphasis(chunk)) {
+            if (tokens.emphasis == "comfy" && empty.size() != z.size()) empty = encode(blank_of(chunk.ids.size()));
+            apply_emphasis(z, chunk.weights, dim, tokens.emphasis, empty);
+        }
+        all.insert(all.end(), z.begin(), z.end());
+        done();
+    }
+    return all;
+}
+
+int64_t TokenConditioner::count(const PromptTokens & tokens) {
+    int64_t sum = 0;
+    for (const TokenChunk & chunk : tokens.chunks) sum += static_cast<int64_t>(chunk.ids.size());
+    return sum;
 }
 
 void TokenConditioner::encode_tokens(const PromptTokens & tokens, const JobContext & job, Conditioning & out) {
     check_tokens(tokens);
     residency_.use(*encoder_, job);
-    out.dim = encoder_->dim();
-    std::vector<float> empty;
+    const auto encode = [&](const TokenChunk & chunk) {
+        const int64_t length = static_cast<int64_t>(chunk.ids.size());
+        std::vector<float> context(static_cast<size_t>(length * encoder_->dim()));
+        residency_.run_finite(*encoder_, [&]() -> Span<const float> {
+            encoder_->forward(chunk.ids, 1, length, tokens.clip_skip, context, job);
+            return context;
+        });
+        return context;
+    };
     int64_t done = 0;
-    for (const TokenChunk & chunk : tokens.chunks) {
-        job.check();
-        std::vector<float> z = encode_window(chunk, tokens.clip_skip, job);
-        if (has_emphasis(chunk)) {
-            if (tokens.emphasis == "comfy" && empty.size() != z.size()) {
-                empty = encode_window(blank_window(chunk.ids.size()), tokens.clip_skip, job);
-            }
-            apply_emphasis(z, chunk.weights, out.dim, tokens.emphasis, empty);
-        }
-        out.tokens += static_cast<int64_t>(chunk.ids.size());
-        out.data.insert(out.data.end(), z.begin(), z.end());
-        job.report(Phase::encode, ++done, static_cast<int64_t>(tokens.chunks.size()));
-    }
+    const int64_t windows = static_cast<int64_t>(tokens.chunks.size());
+    out.dim = encoder_->dim();
+    out.tokens = count(tokens);
+    out.data = encode_windows(
+        tokens, out.dim, encode, [&](size_t length) { return blank_window(length); },
+        [&] { job.report(Phase::encode, ++done, windows); }, job);
 }
 
 void TokenConditioner::encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) {
     if (inputs.prompt) encode_tokens(*inputs.prompt, context.job, out);
 }
 
-void TokenConditioner::encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning &,
-                                            const JobContext & job, Conditioning & out) {
-    if (negative) encode_tokens(*negative, job, out);
+void TokenConditioner::encode_unconditional(const Inputs &, const std::optional<PromptTokens> & negative,
+                                            const EncodeContext & context, Conditioning & out) {
+    if (negative) encode_tokens(*negative, context.job, out);
 }
 
 // ---- the encoders ----------------------------------------------------------------------------------------------------
@@ -143,7 +156,7 @@ ClipConditioner::ClipConditioner(std::unique_ptr<models::ClipText> clip, PartRes
       config_(static_cast<const models::ClipText &>(*encoder_).config()) {}
 
 TokenChunk ClipConditioner::blank_window(size_t length) const {
-    return blank(length, config_.bos_token_id, config_.eos_token_id, config_.pad_token_id);
+    return blank_clip_window(config_, length);
 }
 
 BertConditioner::BertConditioner(std::unique_ptr<models::TokenEncoder> bert, PartResidency & residency)
@@ -164,11 +177,11 @@ void ClassConditioner::info(Json & out) const {
     if (null_class_ >= 0) out["nullClass"] = null_class_;
 }
 
-void ClassConditioner::encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning &,
-                                            const JobContext & job, Conditioning & out) {
+void ClassConditioner::encode_unconditional(const Inputs &, const std::optional<PromptTokens> & negative,
+                                            const EncodeContext & context, Conditioning & out) {
     PromptTokens null_class;
     null_class.chunks.push_back({{null_class_}, {}});
-    encode_tokens(negative ? *negative : null_class, job, out);
+    encode_tokens(negative ? *negative : null_class, context.job, out);
 }
 
 }  // namespace latent::pipeline

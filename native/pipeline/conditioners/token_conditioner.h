@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "models/clip_text.h"
@@ -18,8 +19,8 @@ public:
     void info(Json & out) const override;
     void check(const Inputs & inputs, int64_t pictures) const override;
     void encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) override;
-    void encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning & conditional,
-                              const JobContext & job, Conditioning & out) override;
+    void encode_unconditional(const Inputs & inputs, const std::optional<PromptTokens> & negative, const EncodeContext & context,
+                              Conditioning & out) override;
 
     /// Tokens of cross-attention that inputs make; without any, those of ordinary ones.
     virtual int64_t tokens(const Inputs * inputs) const;
@@ -46,7 +47,13 @@ protected:
 
     /// "this model takes a prompt".
     std::string this_model_takes() const { return "this model takes " + takes(); }
-    std::vector<float> encode_window(const TokenChunk & chunk, int clip_skip, const JobContext & job);
+    using WindowEncoder = std::function<std::vector<float>(const TokenChunk & chunk)>;
+    using BlankWindow = std::function<TokenChunk(size_t length)>;
+    /// Windows one after another, [tokens, dim], with emphasis; `done` after each.
+    static std::vector<float> encode_windows(const PromptTokens & tokens, int64_t dim, const WindowEncoder & encode,
+                                             const BlankWindow & blank_of, const std::function<void()> & done,
+                                             const JobContext & job);
+    static int64_t count(const PromptTokens & tokens);
     /// The empty prompt, of which the "comfy" emphasis measures.
     virtual TokenChunk blank_window(size_t length) const;
 
@@ -54,6 +61,9 @@ protected:
     PartResidency & residency_;
     Rules rules_;
 };
+
+/// The empty prompt of a CLIP tower.
+TokenChunk blank_clip_window(const ClipTextConfig & config, size_t length);
 
 /// Prompts through CLIP's text tower (Stable Diffusion).
 class ClipConditioner final : public TokenConditioner {
@@ -95,8 +105,8 @@ public:
     std::string takes() const override { return "a class"; }
     void info(Json & out) const override;
     bool has_null() const override { return null_class_ >= 0; }
-    void encode_unconditional(const std::optional<PromptTokens> & negative, const Conditioning & conditional,
-                              const JobContext & job, Conditioning & out) override;
+    void encode_unconditional(const Inputs & inputs, const std::optional<PromptTokens> & negative, const EncodeContext & context,
+                              Conditioning & out) override;
 
 private:
     int32_t null_class_;

@@ -9,23 +9,27 @@
 namespace latent::pipeline {
 
 Json MemoryPlanner::estimate(const EstimateRequest & request) const {
-    const auto as_json = [](const graph::GraphMeasure & measure) {
-        return Json{{"bytes", measure.bytes}, {"flops", measure.flops}};
+    Json out = Json::object(), weights = Json::object();
+    const auto add = [&](const std::string & name, const graph::GraphMeasure & measure) {  // text encoders run one after another
+        const Json before = out.value(name, Json{{"bytes", 0}, {"flops", 0.0}});
+        out[name] = {{"bytes", std::max(before["bytes"].get<uint64_t>(), measure.bytes)},
+                     {"flops", before["flops"].get<double>() + measure.flops}};
     };
     PictureOutline picture{request.width, request.height, request.guided};
     picture.count = request.count, picture.deep_cache = request.deep_cache;
     picture.decoded_previews = request.decoded_previews;
     const Frame frame = frame_of(picture);
     const auto shape = stages_.latent_shape(frame.padded_width, frame.padded_height, 1);
-    Json out = Json::object(), weights = Json::object();
     for (const models::Network * network : stages_.residency.parts()) {
-        weights[network->weights().part()] = {{"bytes", network->weights().bytes()},
-                                              {"mapped", network->weights().mapped_bytes()}};
+        Json & part = weights[network->weights().part()];
+        if (part.is_null()) part = {{"bytes", uint64_t{0}}, {"mapped", uint64_t{0}}};
+        part["bytes"] = part["bytes"].get<uint64_t>() + network->weights().bytes();
+        part["mapped"] = part["mapped"].get<uint64_t>() + network->weights().mapped_bytes();
     }
     out["weights"] = weights;
     if (stages_.conditioners) {
         for (const auto & [network, measure] : stages_.conditioners->measure(frame.width, frame.height)) {
-            out[network->weights().part()] = as_json(measure);
+            add(network->weights().part(), measure);
         }
     }
     const auto measure = [&] {
@@ -36,12 +40,12 @@ Json MemoryPlanner::estimate(const EstimateRequest & request) const {
                 const int64_t tile = stages_.request.tile_size > 0 ? stages_.request.tile_size : kUpscalingTile;
                 h = std::min(h, tile), w = std::min(w, tile);
             }
-            out["unet"] = as_json(stages_.denoiser->network().measure({picture.guided && tokens > 0 ? 2 : 1, h, w, tokens}));
+            add("unet", stages_.denoiser->network().measure({picture.guided && tokens > 0 ? 2 : 1, h, w, tokens}));
         }
         if (stages_.first_stage) {
             const int64_t factor = stages_.spec().downsampling();
-            out["encode"] = as_json(stages_.first_stage->network().measure_encode(1, shape[2] * factor, shape[3] * factor));
-            out["decode"] = as_json(stages_.first_stage->network().measure_decode(1, h, w));
+            add("encode", stages_.first_stage->network().measure_encode(1, shape[2] * factor, shape[3] * factor));
+            add("decode", stages_.first_stage->network().measure_decode(1, h, w));
         }
         out["stages"] = stages_of(picture);
     };
@@ -123,6 +127,7 @@ Json MemoryPlanner::stages_of(const PictureOutline & picture) const {
     const Frame frame = frame_of(picture);
     Json stages = Json::object();
     const auto add = [&](const std::string & name, const models::Network & network, uint64_t compute, uint64_t held) {
+        if (stages.contains(name) && stages[name]["peak"].get<uint64_t>() >= compute + held) return;  // one after another
         const uint64_t weights = stages_.residency.bytes_with(network);
         stages[name] = {{"weights", weights}, {"compute", compute}, {"pictures", held - weights}, {"peak", compute + held}};
     };

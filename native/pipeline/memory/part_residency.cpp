@@ -98,7 +98,9 @@ void PartResidency::run_finite(models::Network & network, const std::function<Sp
 std::vector<std::string> PartResidency::float32_parts() const {
     std::vector<std::string> names;
     for (const models::Network * network : parts_) {
-        if (network->runner().limits().float32) names.push_back(network->weights().part());
+        const std::string & name = network->weights().part();
+        const bool named = std::find(names.begin(), names.end(), name) != names.end();
+        if (network->runner().limits().float32 && !named) names.push_back(name);
     }
     return names;
 }
@@ -140,7 +142,7 @@ void PartResidency::refresh_usage() {
     uint64_t weights = 0, compute = 0;
     for (const models::Network * network : parts_) {
         const uint64_t bytes = network->weights().loaded() ? network->weights().bytes() : 0;
-        parts[network->weights().part()] = bytes;
+        parts[network->weights().part()] = parts.value(network->weights().part(), uint64_t{0}) + bytes;
         weights += bytes;
         compute += network->runner().bytes();
     }

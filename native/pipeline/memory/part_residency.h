@@ -27,8 +27,9 @@ private:
     uint64_t bytes_;
 };
 
-/// Which parts of a model (conditioners, denoising network, first stage) are in memory. Weights are read at load, or one part at
-/// a time where memory is short; graphs and mapped pages of parts that do not work are given back.
+/// Which parts of a model (conditioners, denoising network, first stage) are in memory; networks of one name (SDXL's text
+/// encoders) are reported together. Weights are read at load, or one part at a time where memory is short; graphs and mapped
+/// pages of parts that do not work are given back.
 class PartResidency {
 public:
     struct Options {

@@ -5,6 +5,7 @@
 #include "pipeline/conditioners/emphasis.h"
 #include "pipeline/image/preview.h"
 #include "pipeline/image/tiling.h"
+#include "pipeline/image/to_pictures.h"
 #include "pipeline/memory/stage_plan.h"
 
 using namespace latent;

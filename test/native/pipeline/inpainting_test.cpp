@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "pipeline/image/to_pictures.h"
 #include "pipeline/system_checks.h"
 
 using namespace loaded;
@@ -115,7 +116,7 @@ TEST(inpainting_keeps_every_byte_outside_the_mask) {
         }
         CHECK(changed > 21 * 30);  // the hole was painted
     }
-    CHECK(result.options["width"] == w && result.options["height"] == h);
+    CHECK(result.images[0].width == w && result.images[0].height == h);
 }
 
 TEST(a_cell_with_any_masked_pixel_is_part_of_the_hole) {

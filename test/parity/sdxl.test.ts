@@ -1,0 +1,84 @@
+/** SDXL through the public API, from a single file and from a folder: prompts, sizes, zeros for no negative prompt, pictures. */
+import { DiffusionPipeline, type Conditioning, type LoadOptions } from '../../lib/index'
+import { input, loadExpected, maxDifference } from '../helpers/golden'
+import { goldenModel, row, toLatents, type GoldenModel } from '../helpers/model'
+
+let model: GoldenModel
+afterEach(() => model.remove())
+
+const prompt = 'a photo of an astronaut riding a horse'
+const exact: LoadOptions = { precision: 'exact', device: 'cpu' }
+
+function expectClose(actual: ArrayLike<number>, reference: ArrayLike<number>, name: string): void {
+  const difference = maxDifference(actual, reference)
+  expect([name, difference <= model.golden.expected[name]!.atol ? 'within' : difference]).toEqual([name, 'within'])
+}
+
+/** Height before width in the case, width and height by name in the API. */
+function goldenSizes() {
+  const [height, width] = Array.from(input(model.golden, 'original_size').data) as [number, number]
+  const [top, left] = Array.from(input(model.golden, 'crop_top_left').data) as [number, number]
+  return { original: { width, height }, crop: { top, left } }
+}
+
+/** Latents after each of the four steps of diffusers' Euler. */
+async function expectTrace(name: string, pipe: DiffusionPipeline, conditioning: Conditioning, unconditional: Conditioning): Promise<void> {
+  const trace = loadExpected(name).euler4_leading!
+  let i = 0
+  const options = { latents: toLatents(input(model.golden, 'x_T')), steps: 4, sampler: 'euler', schedule: 'leading', guidanceScale: 5 } as const
+  for await (const step of pipe.sample({ ...options, conditioning, unconditional }))
+    expectClose(await step.latents.read(), row(trace, i++).data, 'euler4_leading')
+  expect(i).toBe(4)
+}
+
+describe.each(['compvis', 'diffusers'])('%s', (layout) => {
+  const load = (name: string) => {
+    model = goldenModel(name, layout)
+    return layout === 'compvis'
+      ? DiffusionPipeline.load(model.file, { ...exact, config: model.golden.config })
+      : DiffusionPipeline.load(model.folder, exact)
+  }
+
+  test('base', async () => {
+    await using pipe = await load('sdxl-base')
+    const expected = loadExpected('sdxl-base')
+    expect(pipe.info).toMatchObject({ kind: 'text', condition: { sizes: 'base', zeroNegative: true, dim: 72 } })
+    const sizes = { ...goldenSizes(), target: { width: 1024, height: 1024 } }
+    const conditioning = await pipe.encodeCondition({ prompt, sizes })
+    expect([conditioning.shape, conditioning.vectorDim]).toEqual([[1, 77, 72], 1576])
+    const tokens = await conditioning.read()
+    const part = (first: number, count: number) => tokens.filter((_, i) => i % 72 >= first && i % 72 < first + count)
+    expectClose(part(0, 32), row(expected.context_l!, 0).data, 'context_l')
+    expectClose(part(32, 40), row(expected.context_g!, 0).data, 'context_g')
+    expectClose(await conditioning.readVector(), expected.vector!.data, 'vector')
+    const unconditional = await pipe.encodeCondition({ prompt, sizes }, { unconditional: true })
+    expect(await unconditional.read()).toEqual(new Float32Array(77 * 72))
+    await expectTrace('sdxl-base', pipe, conditioning, unconditional)
+    // generate() takes the same way: no negative prompt, and the empty one, are the zeros; another one is encoded.
+    const settings = { prompt, sizes, width: 64, height: 64, steps: 2, seed: 1 }
+    const [plain, empty, other] = await Promise.all(
+      ['', undefined, 'a red sky'].map((negativePrompt) => pipe.generate({ ...settings, negativePrompt })),
+    )
+    expect(empty!.images[0]!.data).toEqual(plain!.images[0]!.data)
+    expect(other!.images[0]!.data).not.toEqual(plain!.images[0]!.data)
+    expect(plain!.options).toMatchObject({ sizes })
+    const larger = await pipe.generate({ ...settings, sizes: { original: { width: 2048, height: 2048 } } })
+    expect(larger.images[0]!.data).not.toEqual(plain!.images[0]!.data)
+    await expect(pipe.generate({ prompt, sizes: { aestheticScore: 7 } })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+  })
+
+  test('refiner', async () => {
+    await using pipe = await load('sdxl-refiner')
+    const expected = loadExpected('sdxl-refiner')
+    expect(pipe.info).toMatchObject({ kind: 'text', condition: { sizes: 'refiner', dim: 40 } })
+    const conditioning = await pipe.encodeCondition({ prompt, sizes: goldenSizes() })
+    expectClose(await conditioning.read(), row(expected.context_g!, 0).data, 'context_g')
+    expectClose(await conditioning.readVector(), expected.vector!.data, 'vector')
+    const unconditional = await pipe.encodeCondition({ prompt, sizes: goldenSizes() }, { unconditional: true })
+    expectClose(await unconditional.read(), row(expected.context_g!, 1).data, 'context_g')
+    await expectTrace('sdxl-refiner', pipe, conditioning, unconditional)
+    const picture = await pipe.generate({ prompt, width: 64, height: 64, steps: 2, seed: 1 })
+    expect(picture.images[0]).toMatchObject({ width: 64, height: 64 })
+    await expect(pipe.generate({ prompt, sizes: { target: { width: 8, height: 8 } } })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+  })
+})
