@@ -1,57 +1,49 @@
 #include "core/mapped_file.h"
 
 #include <limits>
-#include <system_error>
 
-#include "core/path.h"
+#include "core/json.h"
 
 #ifdef _WIN32
 #include <windows.h>
 #else
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
 #endif
 
 namespace latent {
 
 namespace {
 
-[[noreturn]] void fail(const std::string & path, int system_error) {
-    const std::error_code code(system_error, std::system_category());
-    throw Error(ErrorCode::io, "Cannot open \"" + path + "\": " + code.message());
-}
-
-void check_kind(const std::string & path) {
-    switch (path_kind(path)) {
-        case PathKind::missing: throw Error(ErrorCode::io, "There is no file \"" + path + "\"");
-        case PathKind::folder: throw Error(ErrorCode::io, "\"" + path + "\" is a folder, not a file");
-        case PathKind::other: throw Error(ErrorCode::io, "\"" + path + "\" is not a regular file");
-        case PathKind::file: return;
+size_t mappable_size(const InputFile & file) {
+    if (file.size() == 0) {
+        throw Error(ErrorCode::model_format, "\"" + file.path() + "\" is empty (0 bytes); download it again");
     }
-}
-
-uint64_t usable_size(const std::string & path, uint64_t size) {
-    if (size == 0) throw Error(ErrorCode::model_format, "\"" + path + "\" is empty (0 bytes); download it again");
-    if (size > std::numeric_limits<size_t>::max()) throw Error(ErrorCode::io, "\"" + path + "\" is too large to be mapped");
-    return size;
+    if (file.size() > std::numeric_limits<size_t>::max()) {
+        throw Error(ErrorCode::io, "\"" + file.path() + "\" is too large to be mapped");
+    }
+    return static_cast<size_t>(file.size());
 }
 
 }  // namespace
 
+void MappedFile::check() const {
+    const uint64_t now = file_.size_now();
+    const bool shorter = now < size();
+    if (!shorter && !guard_->lost()) return;
+    const std::string what =
+        shorter ? "was shortened while it was in use, from " + std::to_string(size()) + " to " + std::to_string(now) + " bytes"
+                : "could not be read while it was in use";
+    const Json details = {{"reason", "file_changed"}, {"path", path()}, {"size", now}, {"expected", size()}};
+    throw Error(
+        ErrorCode::io,
+        "\"" + path() + "\" " + what + "; restore it and load the model again. A new version is best renamed over the old one",
+        details.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
 #ifdef _WIN32
 
 namespace {
-
-struct Handle {
-    HANDLE value;
-    ~Handle() {
-        if (value && value != INVALID_HANDLE_VALUE) CloseHandle(value);
-    }
-};
 
 struct MemoryRange {  // WIN32_MEMORY_RANGE_ENTRY, which older SDK settings hide
     void * address;
@@ -60,24 +52,21 @@ struct MemoryRange {  // WIN32_MEMORY_RANGE_ENTRY, which older SDK settings hide
 
 }  // namespace
 
-MappedFile::MappedFile(const std::string & path_utf8) : path_(path_utf8) {
-    check_kind(path_);
-    const std::wstring wide = to_path(path_).native();
-    const DWORD share = FILE_SHARE_READ | FILE_SHARE_DELETE;
-    const Handle file{CreateFileW(wide.c_str(), GENERIC_READ, share, nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr)};
-    if (file.value == INVALID_HANDLE_VALUE) fail(path_, static_cast<int>(GetLastError()));
-    LARGE_INTEGER size;
-    if (GetFileType(file.value) != FILE_TYPE_DISK || !GetFileSizeEx(file.value, &size)) {
-        throw Error(ErrorCode::io, "\"" + path_ + "\" is not a regular file");
+MappedFile::MappedFile(const std::string & path_utf8) : file_(path_utf8) {
+    const size_t size = mappable_size(file_);
+    const HANDLE mapping = CreateFileMappingW(file_.handle(), nullptr, PAGE_READONLY, 0, 0, nullptr);
+    if (!mapping) fail_to_open(path());
+    data_ = static_cast<const uint8_t *>(MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0));
+    if (!data_) {
+        CloseHandle(mapping);
+        fail_to_open(path());
     }
-    size_ = usable_size(path_, static_cast<uint64_t>(size.QuadPart));
-    const Handle mapping{CreateFileMappingW(file.value, nullptr, PAGE_READONLY, 0, 0, nullptr)};
-    if (!mapping.value) fail(path_, static_cast<int>(GetLastError()));
-    data_ = static_cast<const uint8_t *>(MapViewOfFile(mapping.value, FILE_MAP_READ, 0, 0, 0));
-    if (!data_) fail(path_, static_cast<int>(GetLastError()));
+    CloseHandle(mapping);  // the view keeps it
+    guard_ = std::make_unique<MappingGuard>(data_, size);
 }
 
 MappedFile::~MappedFile() {
+    guard_.reset();
     UnmapViewOfFile(data_);
 }
 
@@ -100,33 +89,22 @@ void MappedFile::release(uint64_t offset, uint64_t count) const {
 
 #else
 
-namespace {
-
-struct Descriptor {
-    int value;
-    ~Descriptor() {
-        if (value >= 0) close(value);
-    }
-};
-
-}  // namespace
-
-MappedFile::MappedFile(const std::string & path_utf8) : path_(path_utf8) {
-    check_kind(path_);
-    // Non-blocking, so that a pipe put there in the meantime cannot hang us.
-    const Descriptor file{open(to_path(path_).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-    if (file.value < 0) fail(path_, errno);
-    struct stat status {};
-    if (fstat(file.value, &status) != 0) fail(path_, errno);
-    if (!S_ISREG(status.st_mode)) throw Error(ErrorCode::io, "\"" + path_ + "\" is not a regular file");
-    size_ = usable_size(path_, static_cast<uint64_t>(status.st_size));
-    void * mapped = mmap(nullptr, static_cast<size_t>(size_), PROT_READ, MAP_SHARED, file.value, 0);
-    if (mapped == MAP_FAILED) fail(path_, errno);
+MappedFile::MappedFile(const std::string & path_utf8) : file_(path_utf8) {
+    const size_t size = mappable_size(file_);
+    void * mapped = mmap(nullptr, size, PROT_READ, MAP_SHARED, file_.descriptor(), 0);
+    if (mapped == MAP_FAILED) fail_to_open(path());
     data_ = static_cast<const uint8_t *>(mapped);
+    try {
+        guard_ = std::make_unique<MappingGuard>(data_, size);
+    } catch (...) {
+        munmap(mapped, size);
+        throw;
+    }
 }
 
 MappedFile::~MappedFile() {
-    munmap(const_cast<uint8_t *>(data_), static_cast<size_t>(size_));
+    guard_.reset();
+    munmap(const_cast<uint8_t *>(data_), static_cast<size_t>(size()));
 }
 
 namespace {

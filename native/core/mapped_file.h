@@ -5,15 +5,17 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/input_file.h"
+#include "core/mapping_guard.h"
 #include "core/span.h"
 
 namespace latent {
 
 /// A whole file, mapped read-only. Thread-safe after opening.
 ///
-/// A file that another process shortens while it is mapped cannot be defended against: touching the lost pages raises SIGBUS
-/// (POSIX) or an access violation. Windows forbids the shortening while the mapping lives; elsewhere, replace model files by
-/// renaming a new one over them, never in place.
+/// Another process may shorten the file while it is mapped (Windows forbids it). What is lost then reads as zeros (see
+/// MappingGuard), and check() says so: call it before and after work on the bytes. A file that is overwritten in place with
+/// as many bytes goes unnoticed: replace model files by renaming a new one over them.
 class MappedFile {
 public:
     /// Throws io where the path is missing, not a regular file or refused, model_format where the file is empty.
@@ -23,11 +25,15 @@ public:
     MappedFile & operator=(const MappedFile &) = delete;
 
     const uint8_t * data() const { return data_; }
-    uint64_t size() const { return size_; }
-    const std::string & path() const { return path_; }
+    uint64_t size() const { return file_.size(); }
+    const std::string & path() const { return file_.path(); }
 
-    Span<const uint8_t> bytes() const { return {data_, static_cast<size_t>(size_)}; }
-    bool contains(uint64_t offset, uint64_t count) const { return offset <= size_ && count <= size_ - offset; }
+    Span<const uint8_t> bytes() const { return {data_, static_cast<size_t>(size())}; }
+    bool contains(uint64_t offset, uint64_t count) const { return offset <= size() && count <= size() - offset; }
+
+    /// Throws io with details {"reason":"file_changed", path, size, expected} where the file has become shorter, or some of it
+    /// could not be read.
+    void check() const;
 
     /// Asks for these pages ahead of use. Hints only, as is release.
     void will_need(uint64_t offset, uint64_t count) const;
@@ -35,9 +41,9 @@ public:
     void release(uint64_t offset, uint64_t count) const;
 
 private:
+    InputFile file_;
     const uint8_t * data_ = nullptr;
-    uint64_t size_ = 0;
-    std::string path_;
+    std::unique_ptr<MappingGuard> guard_;
 };
 
 using MappedFilePtr = std::shared_ptr<const MappedFile>;

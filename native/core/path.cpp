@@ -1,8 +1,9 @@
 #include "core/path.h"
 
 #include <algorithm>
-#include <fstream>
 #include <system_error>
+
+#include "core/input_file.h"
 
 namespace latent {
 
@@ -100,19 +101,9 @@ std::vector<std::string> list_folder(const std::string & utf8) {
 }
 
 std::string read_text_file(const std::string & utf8, uint64_t max_bytes) {
-    const PathKind kind = path_kind(utf8);
-    if (kind == PathKind::missing) throw Error(ErrorCode::io, "There is no file \"" + utf8 + "\"");
-    if (kind != PathKind::file) throw Error(ErrorCode::io, "\"" + utf8 + "\" is not a file");
-    std::error_code failed;
-    const uint64_t size = fs::file_size(to_path(utf8), failed);
-    if (!failed && size > max_bytes) {
-        throw Error(ErrorCode::model_format, "\"" + utf8 + "\" has " + std::to_string(size) + " bytes, more than the " +
-                                                 std::to_string(max_bytes) + " that such a file may have");
-    }
-    std::ifstream file(to_path(utf8), std::ios::binary);
-    std::string text(failed ? 0 : static_cast<size_t>(size), '\0');
-    if (!failed && file) file.read(&text[0], static_cast<std::streamsize>(text.size()));
-    if (failed || !file) throw Error(ErrorCode::io, "Cannot read \"" + utf8 + "\"");
+    const InputFile file(utf8, max_bytes);
+    std::string text(static_cast<size_t>(file.size()), '\0');
+    file.read(0, &text[0], text.size());
     return text;
 }
 

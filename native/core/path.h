@@ -9,7 +9,7 @@
 
 namespace latent {
 
-// Paths are UTF-8 std::strings everywhere in this library; only this file and core/mapped_file turn them into what the
+// Paths are UTF-8 std::strings everywhere in this library; only this file and core/input_file turn them into what the
 // operating system wants (wide strings with the long-path prefix on Windows).
 
 /// For std::filesystem and std::fstream calls.

@@ -105,3 +105,7 @@ float bfloat_to_float(uint16_t bits);
 uint16_t float_to_bfloat(float value);
 
 }  // namespace latent
+    /// Throws io where a file has become shorter since it was opened, or some of it could not be read: what was read of it in the
+    /// meantime may be zeros. To be called before and after work on weights.
+    virtual void check_files() const {}
+

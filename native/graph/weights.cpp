@@ -152,6 +152,7 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
     // A page of the file comes in with its neighbours. Where most weights are converted, the few that could stay (norms, biases)
     // would bring those along that nobody reads any more: then all are copied.
     uint64_t could_lie = 0;
+    lies_in_file_ = in_place_ && could_lie > 0;
     for (const auto & parameter : parameters_) {
         if (parameter->present() && could_lie_in_file(*parameter)) could_lie += storage_->bytes(*parameter);
     }
@@ -229,6 +230,7 @@ void WeightStore::load_one(const Parameter & parameter) {
 void WeightStore::load(const JobContext & job, uint64_t progress_base, uint64_t progress_total) {
     if (!planned()) throw Error(ErrorCode::internal, "The " + part_ + " was not planned before loading");
     if (loaded_) return;
+        source_->check_files();
     const uint64_t total = bytes(), mapped = mapped_bytes();
     if (progress_total == 0) progress_total = total;
     device_->require(total - mapped, "Loading the weights of the " + part_);
@@ -238,6 +240,7 @@ void WeightStore::load(const JobContext & job, uint64_t progress_base, uint64_t 
         for (const auto & parameter : parameters_) {
             job.check();
             if (!parameter->present()) continue;
+        source_->check_files();
             if (!in_place(*parameter)) load_one(*parameter);
             done += storage_->bytes(*parameter);
             job.report(Phase::load, static_cast<int64_t>(progress_base + done), static_cast<int64_t>(progress_total));

@@ -81,6 +81,10 @@ public:
     void load(const JobContext & job, uint64_t progress_base = 0, uint64_t progress_total = 0);
     void unload();
     bool loaded() const { return loaded_; }
+    /// Throws io where the file has lost weights that are used in place or still to be read: TensorSource::check_files.
+    void check_files() const {
+        if (source_ && (!loaded_ || lies_in_file_)) source_->check_files();
+    }
     /// Lets the system take back the pages of weights that are used in place, until they are used again: still loaded, not
     /// resident.
     void rest();
@@ -118,6 +122,7 @@ private:
     bool float32_products_;
     std::unique_ptr<WeightStorage> storage_;
     bool in_place_ = false;  // this part reads weights from the mapped file; see plan()
+    bool lies_in_file_ = false;  // and there are some
     bool loaded_ = false;
     mutable bool touched_ = false;
     uint64_t generation_ = 0;

@@ -13,6 +13,7 @@ public:
     Span<const uint8_t> view(const TensorInfo & tensor) const override;
     void read(const TensorInfo & tensor, void * destination) const override;
     void release(const TensorInfo & tensor) const override;
+    void check_files() const override { file_->check(); }
 
 protected:
     explicit ContiguousSource(MappedFilePtr file);

@@ -45,6 +45,9 @@ public:
     std::string metadata_json() const override { return metadata_; }
 
 private:
+    void check_files() const override {
+        for (const auto & shard : shards_) shard.second->check_files();
+    }
     struct Place {
         const TensorSource * shard;
         size_t index;

@@ -89,6 +89,8 @@ public:
         file_->release(place.offset, place.extent);
     }
 
+    void check_files() const override { file_->check(); }
+
     std::string metadata_json() const override { return metadata_; }
 
 private:

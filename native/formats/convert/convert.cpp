@@ -241,6 +241,7 @@ ConvertReport convert(const OpenedModel & model, const std::string & destination
     ConvertReport report;
     report.source_bytes = conversion.total();
     for (size_t i = 0; i < plan.tensors.size(); ++i) {
+        model.tensors->check_files();
         conversion.write(model.tensors->tensors()[i], plan.tensors[i]);
         ++report.tensors_by_type[dtype_name(plan.tensors[i].dtype)];
         report.bytes += plan.tensors[i].bytes + gguf_padding(plan.tensors[i].bytes);
@@ -249,6 +250,7 @@ ConvertReport convert(const OpenedModel & model, const std::string & destination
     header = gguf_header(plan.values, plan.tensors);
     file.seek(0);
     file.write(header.data(), header.size());
+    model.tensors->check_files();
     job.check();
     file.commit();
     report.tensors = static_cast<int64_t>(plan.tensors.size());

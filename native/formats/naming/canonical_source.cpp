@@ -1,6 +1,7 @@
 #include "formats/naming/canonical_source.h"
 
 #include <cstring>
+#include <set>
 
 #include "core/error.h"
 
@@ -73,6 +74,15 @@ MappedSource::MappedSource(std::string name, std::vector<TensorRecipe> recipes, 
     for (const TensorRecipe & recipe : recipes_) tensors.push_back(describe(name_, recipe));
     set_tensors(std::move(tensors));
 }
+    std::set<TensorSourcePtr> sources;
+    for (const TensorRecipe & recipe : recipes_) {
+        for (const RowSlice & slice : recipe.rows) sources.insert(slice.source);
+    }
+    sources_.assign(sources.begin(), sources.end());
+}
+
+void MappedSource::check_files() const {
+    for (const TensorSourcePtr & source : sources_) source->check_files();
 
 Span<const uint8_t> MappedSource::view(const TensorInfo & tensor) const {
     const TensorRecipe & recipe = recipes_[tensor.index];

@@ -36,10 +36,12 @@ public:
     Span<const uint8_t> view(const TensorInfo & tensor) const override;
     void read(const TensorInfo & tensor, void * destination) const override;
     void release(const TensorInfo & tensor) const override;
+    void check_files() const override;
     std::string metadata_json() const override { return metadata_; }
 
 private:
     std::vector<TensorRecipe> recipes_;
+    std::vector<TensorSourcePtr> sources_;  // each once
     std::string metadata_;
 };
 

@@ -56,6 +56,7 @@ void PartResidency::load(const JobContext & job) {
 void PartResidency::use(models::Network & network, const JobContext & job) {
     make_room_for(network);
     if (network.weights().loaded()) return;
+    network.weights().check_files();
     const auto start = std::chrono::steady_clock::now();
     network.weights().load(job);
     load_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
@@ -79,13 +80,18 @@ void PartResidency::make_room_for(const models::Network & network) {
 
 void PartResidency::run_finite(models::Network & network, const std::function<Span<const float>()> & run) {
     const std::string part = network.weights().part();
-    if (all_finite(run())) return;
+    const auto finite = [&] {
+        const Span<const float> out = run();
+        network.weights().check_files();  // finite or not, it may have been computed from what the file lacks by now
+        return all_finite(out);
+    };
+    if (finite()) return;
     if (options_.precision != graph::Precision::exact && !network.runner().limits().float32) {
         log(LogLevel::warn, "The " + part + " gave numbers that are not finite; it goes on in float32");
         graph::Runner::Limits limits = network.runner().limits();
         limits.float32 = true;
         network.runner().set_limits(limits);
-        if (all_finite(run())) return;
+        if (finite()) return;
     }
     throw Error(
         ErrorCode::model_format,

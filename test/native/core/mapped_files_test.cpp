@@ -1,6 +1,15 @@
+#ifndef _WIN32
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+#include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "check.h"
+#include "core/json.h"
 #include "core/mapped_file.h"
 #include "core/path.h"
 #include "temp_folder.h"
@@ -71,3 +80,93 @@ TEST(small_files) {
     CHECK(path_kind(folder.file("config.json")) == PathKind::file);
     CHECK(path_kind(folder.file("absent")) == PathKind::missing);
 }
+
+#ifndef _WIN32
+
+namespace {
+
+/// What `work` throws within a few seconds; the process ends where it hangs.
+std::string message_soon(const std::function<void()> & work) {
+    alarm(10);
+    std::string message;
+    try {
+        work();
+    } catch (const Error & error) {
+        message = error.what();
+    }
+    alarm(0);
+    return message;
+}
+
+std::atomic<int> other_faults{0};
+
+void other_handler(int, siginfo_t *, void *) {
+    ++other_faults;
+}
+
+}  // namespace
+
+TEST(pipes_and_devices_are_refused_at_once) {
+    const TempFolder folder;
+    const std::string pipe = folder.file("pipe.safetensors");
+    CHECK(mkfifo(to_path(pipe).c_str(), 0600) == 0);
+    for (const std::string & path : {pipe, std::string("/dev/zero")}) {
+        CHECK(message_soon([&] { MappedFile file(path); }).find("not a regular file") != std::string::npos);
+        CHECK(message_soon([&] { read_text_file(path); }).find("not a regular file") != std::string::npos);
+        CHECK(message_soon([&] { InputFile file(path); }).find("not a regular file") != std::string::npos);
+    }
+    // A link is looked through, whatever it leads to.
+    CHECK(symlink(to_path(pipe).c_str(), to_path(folder.file("link.json")).c_str()) == 0);
+    CHECK(message_soon([&] { read_text_file(folder.file("link.json")); }).find("not a regular file") != std::string::npos);
+}
+
+TEST(shortened_file_is_an_error_not_the_end) {
+    const TempFolder folder;
+    const std::string path = folder.write("model.bin", std::string(1 << 20, 'x'));
+    const MappedFile file(path), other(folder.write("other.bin", std::string(1 << 16, 'y')));
+    file.check();
+    CHECK(truncate(to_path(path).c_str(), 5000) == 0);
+    try {
+        file.check();
+        CHECK(false);
+    } catch (const Error & error) {
+        CHECK(error.code() == ErrorCode::io);
+        const Json details = parse_json(error.details(), "details");
+        CHECK(details["reason"] == "file_changed" && details["size"] == 5000 && details["expected"] == (1 << 20));
+    }
+    // What is lost reads as zeros, from several threads at once; what is there stays.
+    std::atomic<int> sum{0};
+    std::vector<std::thread> readers;
+    for (int i = 0; i < 4; ++i) {
+        readers.emplace_back([&, i] {
+            for (size_t at = (1 << 20) - 1 - static_cast<size_t>(i); at > 8192; at -= 4096) sum += file.data()[at];
+        });
+    }
+    for (std::thread & reader : readers) reader.join();
+    CHECK(sum == 0 && file.data()[0] == 'x' && other.data()[60000] == 'y');
+    // Made as long as before, the file has other bytes, and what was lost stays lost.
+    CHECK(truncate(to_path(path).c_str(), 1 << 20) == 0);
+    CHECK_THROWS(file.check(), ErrorCode::io);
+    other.check();
+}
+
+TEST(bus_errors_of_others_go_to_their_handler) {
+    struct sigaction theirs {
+    }, now{}, original{};
+    theirs.sa_sigaction = other_handler;
+    theirs.sa_flags = SA_SIGINFO;
+    sigemptyset(&theirs.sa_mask);
+    CHECK(sigaction(SIGBUS, &theirs, &original) == 0);
+    {
+        const TempFolder folder;
+        const MappedFile file(folder.write("model.bin", "bytes"));
+        CHECK(sigaction(SIGBUS, nullptr, &now) == 0 && now.sa_sigaction != other_handler);
+        raise(SIGBUS);
+        CHECK(other_faults == 1);
+    }
+    // Without a mapping there is no handler of ours.
+    CHECK(sigaction(SIGBUS, nullptr, &now) == 0 && now.sa_sigaction == other_handler);
+    sigaction(SIGBUS, &original, nullptr);
+}
+
+#endif
