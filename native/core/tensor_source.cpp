@@ -16,18 +16,54 @@ struct DTypeTraits {
     const char * name;
     int64_t block;
     int64_t block_bytes;
+    int ggml;  // number in GGUF files, -1: none
 };
 
 // In the order of the enumeration. Block sizes: ggml-common.h.
 constexpr DTypeTraits traits[] = {
-    {DType::f32, "f32", 1, 4},       {DType::f16, "f16", 1, 2},         {DType::bf16, "bf16", 1, 2},
-    {DType::f64, "f64", 1, 8},       {DType::f8_e4m3, "f8_e4m3", 1, 1}, {DType::f8_e5m2, "f8_e5m2", 1, 1},
-    {DType::i64, "i64", 1, 8},       {DType::i32, "i32", 1, 4},         {DType::i16, "i16", 1, 2},
-    {DType::i8, "i8", 1, 1},         {DType::u8, "u8", 1, 1},           {DType::boolean, "bool", 1, 1},
-    {DType::q4_0, "q4_0", 32, 18},   {DType::q4_1, "q4_1", 32, 20},     {DType::q5_0, "q5_0", 32, 22},
-    {DType::q5_1, "q5_1", 32, 24},   {DType::q8_0, "q8_0", 32, 34},     {DType::q2_k, "q2_k", 256, 84},
-    {DType::q3_k, "q3_k", 256, 110}, {DType::q4_k, "q4_k", 256, 144},   {DType::q5_k, "q5_k", 256, 176},
-    {DType::q6_k, "q6_k", 256, 210},
+    {DType::f32, "f32", 1, 4, 0},
+    {DType::f16, "f16", 1, 2, 1},
+    {DType::bf16, "bf16", 1, 2, 30},
+    {DType::f64, "f64", 1, 8, 28},
+    {DType::f8_e4m3, "f8_e4m3", 1, 1, -1},
+    {DType::f8_e5m2, "f8_e5m2", 1, 1, -1},
+    {DType::i64, "i64", 1, 8, 27},
+    {DType::i32, "i32", 1, 4, 26},
+    {DType::i16, "i16", 1, 2, 25},
+    {DType::i8, "i8", 1, 1, 24},
+    {DType::u8, "u8", 1, 1, -1},
+    {DType::boolean, "bool", 1, 1, -1},
+    {DType::q4_0, "q4_0", 32, 18, 2},
+    {DType::q4_1, "q4_1", 32, 20, 3},
+    {DType::q5_0, "q5_0", 32, 22, 6},
+    {DType::q5_1, "q5_1", 32, 24, 7},
+    {DType::q8_0, "q8_0", 32, 34, 8},
+    {DType::q2_k, "q2_k", 256, 84, 10},
+    {DType::q3_k, "q3_k", 256, 110, 11},
+    {DType::q4_k, "q4_k", 256, 144, 12},
+    {DType::q5_k, "q5_k", 256, 176, 13},
+    {DType::q6_k, "q6_k", 256, 210, 14},
+    {DType::u16, "u16", 1, 2, -1},
+    {DType::u32, "u32", 1, 4, -1},
+    {DType::u64, "u64", 1, 8, -1},
+    {DType::f8_e8m0, "f8_e8m0", 1, 1, -1},
+    {DType::f4_e2m1, "f4_e2m1", 2, 1, -1},
+    {DType::iq1_s, "iq1_s", 256, 50, 19},
+    {DType::iq1_m, "iq1_m", 256, 56, 29},
+    {DType::iq2_xxs, "iq2_xxs", 256, 66, 16},
+    {DType::iq2_xs, "iq2_xs", 256, 74, 17},
+    {DType::iq2_s, "iq2_s", 256, 82, 22},
+    {DType::iq3_xxs, "iq3_xxs", 256, 98, 18},
+    {DType::iq3_s, "iq3_s", 256, 110, 21},
+    {DType::iq4_nl, "iq4_nl", 32, 18, 20},
+    {DType::iq4_xs, "iq4_xs", 256, 136, 23},
+    {DType::tq1_0, "tq1_0", 256, 54, 34},
+    {DType::tq2_0, "tq2_0", 256, 66, 35},
+    {DType::q1_0, "q1_0", 128, 18, 41},
+    {DType::mxfp4, "mxfp4", 32, 17, 39},
+    {DType::nvfp4, "nvfp4", 64, 36, 40},
+    {DType::c64, "c64", 1, 8, -1},
+    {DType::opaque, "opaque", 1, 1, -1},
 };
 
 constexpr bool in_order() {
@@ -77,6 +113,20 @@ float widen_e4m3(uint8_t byte) {
     return byte & 0x80 ? -value : value;
 }
 
+/// OCP MX: E8M0 is an exponent alone (255: NaN), E2M1 has eight magnitudes.
+float widen_e8m0(uint8_t byte) {
+    return byte == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, byte - 127);
+}
+
+void widen_e2m1(const void * source, float * destination, int64_t count) {
+    constexpr float magnitudes[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+    const uint8_t * bytes = static_cast<const uint8_t *>(source);
+    for (int64_t i = 0; i < count; ++i) {
+        const int bits = bytes[i / 2] >> (i % 2 * 4) & 15;
+        destination[i] = bits & 8 ? -magnitudes[bits & 7] : magnitudes[bits];
+    }
+}
+
 const std::array<float, 256> & e4m3_values() {
     static const std::array<float, 256> values = [] {
         std::array<float, 256> all{};
@@ -113,7 +163,25 @@ int64_t dtype_block_bytes(DType type) {
     return traits_of(type).block_bytes;
 }
 bool dtype_is_quantised(DType type) {
-    return traits_of(type).block > 1;
+    return traits_of(type).block >= 32;
+}
+bool dtype_is_readable(DType type) {
+    return type != DType::c64 && type != DType::opaque;
+}
+int dtype_ggml_number(DType type) {
+    return traits_of(type).ggml;
+}
+bool dtype_from_ggml_number(int64_t number, DType & type) {
+    for (const DTypeTraits & one : traits) {
+        if (number < 0 || one.ggml != number) continue;
+        type = one.type;
+        return true;
+    }
+    return false;
+}
+
+std::string TensorInfo::type_name() const {
+    return stored_as.empty() ? dtype_name(dtype) : stored_as;
 }
 
 int64_t TensorInfo::elements() const {
@@ -128,6 +196,10 @@ const TensorInfo * TensorSource::find(std::string_view name) const {
 }
 
 std::vector<float> TensorSource::read_f32(const TensorInfo & tensor) const {
+    if (!dtype_is_readable(tensor.dtype)) {
+        throw Error(ErrorCode::model_format, name_ + ": the tensor \"" + tensor.name + "\" is stored as " + tensor.type_name() +
+                                                 ", which cannot be read as numbers");
+    }
     std::vector<float> values(static_cast<size_t>(tensor.elements()));
     if (values.empty()) return values;
     const Span<const uint8_t> stored = view(tensor);
@@ -177,10 +249,17 @@ void convert_to_f32(DType type, const void * source, float * destination, int64_
         case DType::i16: cast<int16_t>(source, destination, count); return;
         case DType::i8: cast<int8_t>(source, destination, count); return;
         case DType::u8: cast<uint8_t>(source, destination, count); return;
+        case DType::u16: cast<uint16_t>(source, destination, count); return;
+        case DType::u32: cast<uint32_t>(source, destination, count); return;
+        case DType::u64: cast<uint64_t>(source, destination, count); return;
+        case DType::f8_e8m0: widen<uint8_t>(source, destination, count, widen_e8m0); return;
+        case DType::f4_e2m1: widen_e2m1(source, destination, count); return;
         case DType::boolean: widen<uint8_t>(source, destination, count, [](uint8_t b) { return b ? 1.0f : 0.0f; }); return;
         default:
-            throw Error(ErrorCode::model_format, std::string("A tensor stored as ") + dtype_name(type) +
-                                                     " is quantised and cannot be read as plain numbers here");
+            throw Error(ErrorCode::model_format,
+                        std::string("A tensor stored as ") + dtype_name(type) +
+                            (dtype_is_quantised(type) ? " is quantised and cannot be read as plain numbers here"
+                                                      : " cannot be read as numbers"));
     }
 }
 

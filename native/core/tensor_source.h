@@ -11,7 +11,7 @@
 
 namespace latent {
 
-/// Element types met in files. The block types are ggml's, with the same memory layout.
+/// Element types met in files. The block types (of 32 elements and more) are ggml's, with the same memory layout.
 enum class DType {
     f32,
     f16,
@@ -35,6 +35,29 @@ enum class DType {
     q4_k,
     q5_k,
     q6_k,
+    // Read, but not what weights are kept in.
+    u16,
+    u32,
+    u64,
+    f8_e8m0,  // a power of two: the scale of a block elsewhere
+    f4_e2m1,  // two to a byte, the first in the lower bits
+    iq1_s,
+    iq1_m,
+    iq2_xxs,
+    iq2_xs,
+    iq2_s,
+    iq3_xxs,
+    iq3_s,
+    iq4_nl,
+    iq4_xs,
+    tq1_0,
+    tq2_0,
+    q1_0,
+    mxfp4,
+    nvfp4,
+    // Carried along, but not read.
+    c64,
+    opaque,  // of a type that nobody here knows: TensorInfo::stored_as
 };
 
 const char * dtype_name(DType type);
@@ -42,7 +65,14 @@ const char * dtype_name(DType type);
 int64_t dtype_block(DType type);
 /// Bytes per block.
 int64_t dtype_block_bytes(DType type);
+/// One of ggml's block types.
 bool dtype_is_quantised(DType type);
+/// Whether the elements can be read as numbers.
+bool dtype_is_readable(DType type);
+/// The number of the type in GGUF files (enum ggml_type), -1: has none.
+int dtype_ggml_number(DType type);
+/// False where no type here has this number.
+bool dtype_from_ggml_number(int64_t number, DType & type);
 
 /// One tensor as a file (or a mapping over files) declares it.
 struct TensorInfo {
@@ -51,8 +81,10 @@ struct TensorInfo {
     std::vector<int64_t> shape;  // outermost first, as torch prints it; {} is a scalar
     uint64_t bytes = 0;          // of the contiguous tensor in `dtype`
     size_t index = 0;            // position in TensorSource::tensors()
+    std::string stored_as;       // of an opaque tensor: the type in the file's own words
 
     int64_t elements() const;
+    std::string type_name() const;
 };
 
 /// Where weights come from: a file, a folder, or a renaming over them. Listing reads headers only.
@@ -77,6 +109,10 @@ public:
 
     /// Tells the system that these pages will not be needed again soon (after packing a weight).
     virtual void release(const TensorInfo &) const {}
+
+    /// Throws io where a file has become shorter since it was opened, or some of it could not be read: what was read of it in the
+    /// meantime may be zeros. To be called before and after work on weights.
+    virtual void check_files() const {}
 
     /// Free-form file metadata as a JSON object (safetensors `__metadata__`, GGUF key-values).
     virtual std::string metadata_json() const { return "{}"; }
@@ -105,7 +141,3 @@ float bfloat_to_float(uint16_t bits);
 uint16_t float_to_bfloat(float value);
 
 }  // namespace latent
-    /// Throws io where a file has become shorter since it was opened, or some of it could not be read: what was read of it in the
-    /// meantime may be zeros. To be called before and after work on weights.
-    virtual void check_files() const {}
-

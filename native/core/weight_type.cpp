@@ -22,6 +22,27 @@ DType fitting_type(DType wanted, int64_t inner) {
     return inner % dtype_block(smaller) == 0 ? smaller : DType::f16;
 }
 
+DType running_type(DType stored, bool whole_rows) {
+    switch (stored) {
+        case DType::f32:
+        case DType::f16:
+        case DType::bf16: return stored;
+        case DType::f8_e4m3:
+        case DType::f8_e5m2: return DType::f16;
+        case DType::q4_0:
+        case DType::q4_1:
+        case DType::q4_k: return whole_rows ? stored : DType::q5_0;
+        case DType::q2_k:
+        case DType::q3_k: return whole_rows ? stored : DType::q4_0;
+        case DType::q5_0:
+        case DType::q5_1:
+        case DType::q8_0:
+        case DType::q5_k:
+        case DType::q6_k: return whole_rows ? stored : DType::q8_0;
+        default: return dtype_is_quantised(stored) ? DType::q8_0 : DType::f32;
+    }
+}
+
 bool is_sensitive_weight(std::string_view name) {
     for (const char * part : {".input_blocks.0.0.", "diffusion_model.out.2.", ".time_embed.", ".label_emb.", "coder.conv_in.",
                               "coder.conv_out.", ".quant_conv.", ".post_quant_conv.", "embedding.weight", "token_emb.weight",

@@ -234,6 +234,18 @@ Detection specify(const Opened & opened, const CanonicalModel & model, const Mod
 
 OpenedModel open_model(const ModelParts & parts) {
     Opened opened = open_parts(parts);
+/// A type that is not read matters only in a weight that some part takes.
+void require_readable(const TensorSource & tensors) {
+    for (const TensorInfo & tensor : tensors.tensors()) {
+        if (dtype_is_readable(tensor.dtype)) continue;
+        const Json details = {{"tensor", tensor.name}, {"found", tensor.type_name()}, {"nearest", "f16"}};
+        throw Error(ErrorCode::unsupported_model,
+                    tensors.name() + ": the weight \"" + tensor.name + "\" is stored as " + tensor.type_name() +
+                        ", which is not read; store it as f16, bf16, f32 or one of ggml's block types",
+                    details.dump(-1, ' ', false, Json::error_handler_t::replace));
+    }
+}
+
     const Json metadata = metadata_of(opened);
     CanonicalOptions options;
     options.attention_head_dim = opened.configs.attention_head_dim();
@@ -262,3 +274,5 @@ OpenedModel open_model(const ModelParts & parts) {
 }
 
 }  // namespace latent::formats
+    require_readable(*result.tensors);
+    result.tensors->check_files();

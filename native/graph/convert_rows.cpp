@@ -34,6 +34,14 @@ void row_from_f32(DType to, const float * values, uint8_t * out, int64_t inner) 
 void convert_range(DType from, const uint8_t * source, DType to, uint8_t * destination, int64_t first, int64_t last,
                    int64_t inner) {
     const size_t from_row = row_bytes(from, inner), to_row = row_bytes(to, inner);
+    if (inner % dtype_block(from) != 0) {
+        std::vector<float> values(static_cast<size_t>((last - first) * inner));
+        rows_to_f32(from, source, first, last, inner, values.data());
+        for (int64_t row = first; row < last; ++row) {
+            row_from_f32(to, values.data() + (row - first) * inner, destination + row * to_row, inner);
+        }
+        return;
+    }
     if (from == to) {
         std::memcpy(destination + first * to_row, source + first * from_row, static_cast<size_t>(last - first) * to_row);
         return;
@@ -74,6 +82,16 @@ void row_to_f32(DType from, const uint8_t * source, float * out, int64_t inner) 
     }
 }
 
+void rows_to_f32(DType from, const uint8_t * source, int64_t first, int64_t last, int64_t inner, float * out) {
+    const int64_t block = dtype_block(from), begin = first * inner, end = last * inner;
+    const int64_t outer_begin = begin / block * block, outer_end = (end + block - 1) / block * block;
+    source += outer_begin / block * dtype_block_bytes(from);
+    if (outer_begin == begin && outer_end == end) return row_to_f32(from, source, out, end - begin);
+    std::vector<float> blocks(static_cast<size_t>(outer_end - outer_begin));
+    row_to_f32(from, source, blocks.data(), outer_end - outer_begin);
+    std::copy_n(blocks.begin() + (begin - outer_begin), end - begin, out);
+}
+
 void convert_rows(DType from, const void * source, DType to, void * destination, int64_t rows, int64_t inner, int threads) {
     if (dtype_is_quantised(to) && from != to) ggml_quantize_init(to_ggml(to));  // shared tables, not thread-safe to make
     const auto * in = static_cast<const uint8_t *>(source);
@@ -110,31 +128,8 @@ void convert_rows(DType from, const void * source, DType to, void * destination,
 }
 
 ggml_type to_ggml(DType type) {
-    switch (type) {
-        case DType::f32: return GGML_TYPE_F32;
-        case DType::f16: return GGML_TYPE_F16;
-        case DType::bf16: return GGML_TYPE_BF16;
-        case DType::f64: return GGML_TYPE_F64;
-        case DType::i64: return GGML_TYPE_I64;
-        case DType::i32: return GGML_TYPE_I32;
-        case DType::i16: return GGML_TYPE_I16;
-        case DType::i8: return GGML_TYPE_I8;
-        case DType::q4_0: return GGML_TYPE_Q4_0;
-        case DType::q4_1: return GGML_TYPE_Q4_1;
-        case DType::q5_0: return GGML_TYPE_Q5_0;
-        case DType::q5_1: return GGML_TYPE_Q5_1;
-        case DType::q8_0: return GGML_TYPE_Q8_0;
-        case DType::q2_k: return GGML_TYPE_Q2_K;
-        case DType::q3_k: return GGML_TYPE_Q3_K;
-        case DType::q4_k: return GGML_TYPE_Q4_K;
-        case DType::q5_k: return GGML_TYPE_Q5_K;
-        case DType::q6_k: return GGML_TYPE_Q6_K;
-        case DType::f8_e4m3:
-        case DType::f8_e5m2:
-        case DType::u8:
-        case DType::boolean: break;
-    }
-    return GGML_TYPE_COUNT;
+    const int number = dtype_ggml_number(type);
+    return number < 0 ? GGML_TYPE_COUNT : static_cast<ggml_type>(number);
 }
 
 }  // namespace latent::graph

@@ -102,12 +102,9 @@ DType WeightStore::choose_dtype(const Parameter & parameter, DType stored) const
         if (takes_int8(parameter) && home_for(device_->kind()).packs(DType::i8)) return DType::i8;
         asked.reset();
     }
-    DType wanted = asked.value_or(stored);
-    const bool runs = dtype_is_quantised(wanted) || wanted == DType::f32 || wanted == DType::f16 || wanted == DType::bf16;
-    if (!runs) wanted = wanted == DType::f8_e4m3 || wanted == DType::f8_e5m2 ? DType::f16 : DType::f32;
-    // Already coarser than what was asked: going up would only cost memory.
-    if (dtype_is_quantised(stored) && !asked) wanted = stored;
-    if (wanted == stored) return wanted;
+    const bool whole_rows = parameter.inner() % dtype_block(stored) == 0;
+    const DType wanted = asked.value_or(running_type(stored, whole_rows));
+    if (wanted == stored && whole_rows) return wanted;
     return weight_type(parameter.name, parameter.inner(), wanted);
 }
 
@@ -117,8 +114,7 @@ void WeightStore::check_shapes() const {
         const TensorInfo * info = source_->find(parameter->name);
         if (!info) {
             if (!parameter->optional) missing.push_back("\"" + parameter->name + "\"");
-        } else if (!same_matrix(*parameter, info->shape) ||
-                   (dtype_is_quantised(info->dtype) && parameter->inner() % dtype_block(info->dtype) != 0)) {
+        } else if (!same_matrix(*parameter, info->shape) || parameter->elements() % dtype_block(info->dtype) != 0) {
             wrong.push_back("\"" + parameter->name + "\" (" + dtype_name(info->dtype) + " " + shape_text(info->shape) +
                             ", expected " + shape_text(parameter->shape) + ")");
         }
@@ -152,11 +148,11 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
     // A page of the file comes in with its neighbours. Where most weights are converted, the few that could stay (norms, biases)
     // would bring those along that nobody reads any more: then all are copied.
     uint64_t could_lie = 0;
-    lies_in_file_ = in_place_ && could_lie > 0;
     for (const auto & parameter : parameters_) {
         if (parameter->present() && could_lie_in_file(*parameter)) could_lie += storage_->bytes(*parameter);
     }
     in_place_ = 2 * could_lie >= bytes();
+    lies_in_file_ = in_place_ && could_lie > 0;
     ++generation_;
 }
 
@@ -230,21 +226,21 @@ void WeightStore::load_one(const Parameter & parameter) {
 void WeightStore::load(const JobContext & job, uint64_t progress_base, uint64_t progress_total) {
     if (!planned()) throw Error(ErrorCode::internal, "The " + part_ + " was not planned before loading");
     if (loaded_) return;
-        source_->check_files();
     const uint64_t total = bytes(), mapped = mapped_bytes();
     if (progress_total == 0) progress_total = total;
     device_->require(total - mapped, "Loading the weights of the " + part_);
     try {
+        source_->check_files();
         allocate();
         uint64_t done = 0;
         for (const auto & parameter : parameters_) {
             job.check();
             if (!parameter->present()) continue;
-        source_->check_files();
             if (!in_place(*parameter)) load_one(*parameter);
             done += storage_->bytes(*parameter);
             job.report(Phase::load, static_cast<int64_t>(progress_base + done), static_cast<int64_t>(progress_total));
         }
+        source_->check_files();
     } catch (const std::bad_alloc &) {
         unload();
         throw Error(ErrorCode::out_of_memory, "No memory to convert a weight of the " + part_, Json{{"required", total}}.dump());

@@ -174,6 +174,7 @@ std::string safetensors_name(DType type) {
         case DType::i32: return "I32";
         case DType::u8: return "U8";
         case DType::boolean: return "BOOL";
+        case DType::c64: return "C64";
         default: throw latent::Error(latent::ErrorCode::internal, "no safetensors type");
     }
 }

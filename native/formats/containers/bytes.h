@@ -40,6 +40,12 @@ inline bool multiply_checked(uint64_t a, uint64_t b, uint64_t & product) {
 /// More axes than any layer of these networks has; bounds the memory that a hostile shape can take.
 constexpr size_t max_rank = 8;
 
+/// More tensors than any model has; what describes one takes a few hundred bytes of memory.
+constexpr size_t most_tensors = size_t{1} << 17;
+/// Metadata that is kept: trainers' logs and whole workflows fit. Memory for it is a small multiple.
+constexpr uint64_t most_metadata_entries = uint64_t{1} << 14;
+constexpr uint64_t most_metadata_bytes = uint64_t{16} << 20;
+
 /// Bytes of a contiguous tensor. False on negative sizes, overflow, too many axes, or a last axis that is no multiple of the
 /// block. Element counts stay below 2^63 even where another axis is 0, so that strides can be computed without checks.
 inline bool tensor_bytes(DType type, const std::vector<int64_t> & shape, uint64_t & bytes) {

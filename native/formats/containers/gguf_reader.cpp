@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "core/json.h"
@@ -21,6 +22,9 @@ constexpr int deepest_array = 4;
 constexpr uint64_t most_array_elements = uint64_t{1} << 18;
 constexpr uint64_t most_array_bytes = uint64_t{16} << 20;
 constexpr uint64_t most_nested_bytes = uint64_t{64} << 10;
+constexpr uint64_t most_kept_bytes = uint64_t{64} << 20;  // of all metadata together, see cost_of
+constexpr uint64_t element_cost = 32;                     // of a list's element, beside its bytes
+constexpr std::string_view comfy_shape = "comfy.gguf.orig_shape.";
 
 struct KeyValue {
     std::string_view key;
@@ -28,30 +32,6 @@ struct KeyValue {
     uint64_t position = 0;
     uint64_t bytes = 0;
 };
-
-bool dtype_from_ggml(uint32_t type, DType & result) {
-    switch (type) {  // enum ggml_type
-        case 0: result = DType::f32; return true;
-        case 1: result = DType::f16; return true;
-        case 2: result = DType::q4_0; return true;
-        case 3: result = DType::q4_1; return true;
-        case 6: result = DType::q5_0; return true;
-        case 7: result = DType::q5_1; return true;
-        case 8: result = DType::q8_0; return true;
-        case 10: result = DType::q2_k; return true;
-        case 11: result = DType::q3_k; return true;
-        case 12: result = DType::q4_k; return true;
-        case 13: result = DType::q5_k; return true;
-        case 14: result = DType::q6_k; return true;
-        case 24: result = DType::i8; return true;
-        case 25: result = DType::i16; return true;
-        case 26: result = DType::i32; return true;
-        case 27: result = DType::i64; return true;
-        case 28: result = DType::f64; return true;
-        case 30: result = DType::bf16; return true;
-        default: return false;
-    }
-}
 
 uint64_t read_length(ByteReader & reader, uint64_t longest, const char * what) {
     const uint64_t length = reader.u64();
@@ -139,6 +119,10 @@ public:
         // The shortest possible entries, so that a false count is found before anything is done with it.
         if (tensor_count > reader.left() / 24) broken(name_, "claims " + std::to_string(tensor_count) + " tensors");
         if (value_count > reader.left() / 13) broken(name_, "claims " + std::to_string(value_count) + " metadata entries");
+        if (tensor_count > most_tensors) broken(name_, "lists more than " + std::to_string(most_tensors) + " tensors");
+        if (value_count > most_metadata_entries) {
+            broken(name_, "has more than " + std::to_string(most_metadata_entries) + " metadata entries");
+        }
         read_values(reader, value_count);
         read_tensors(reader, tensor_count);
     }
@@ -163,6 +147,7 @@ private:
 
     void read_values(ByteReader & reader, uint64_t count) {
         std::unordered_set<std::string_view> keys;
+        uint64_t cost = 0;
         for (uint64_t i = 0; i < count; ++i) {
             KeyValue entry;
             entry.key = read_string(reader, longest_name, "metadata key");
@@ -172,6 +157,8 @@ private:
             entry.bytes = reader.position() - entry.position;
             if (!keys.insert(entry.key).second) broken(name_, "has the metadata key \"" + shown(entry.key) + "\" twice");
             if (entry.key == "general.alignment") read_alignment(entry);
+            cost += cost_of(entry);
+            if (cost > most_kept_bytes) broken(name_, "has too much metadata");
             values_.push_back(entry);
         }
     }
@@ -191,6 +178,7 @@ private:
             tensors.push_back(read_tensor(reader));
             offsets.push_back(reader.u64());
         }
+        restore_shapes(tensors);
         const uint64_t start = (reader.position() + alignment_ - 1) / alignment_ * alignment_;
         for (size_t i = 0; i < offsets.size(); ++i) {
             uint64_t end;
@@ -201,7 +189,7 @@ private:
                        "the tensor \"" + shown(tensors[i].name) + "\" lies beyond the end of the file; it was probably cut off");
             }
         }
-        check_overlaps(tensors, offsets);
+        check_overlaps(tensors, offsets, start);
         set_layout(std::move(tensors), std::move(offsets));
     }
 
@@ -214,22 +202,78 @@ private:
         info.shape.resize(rank);
         for (uint32_t i = rank; i-- > 0;) info.shape[i] = static_cast<int64_t>(reader.u64());  // innermost first in the file
         const uint32_t type = reader.u32();
-        if (!dtype_from_ggml(type, info.dtype)) broken(name_, tensor + "has the unsupported type " + std::to_string(type));
+        if (!dtype_from_ggml_number(type, info.dtype)) {
+            info.dtype = DType::opaque;  // only what needs the tensor has to know its type
+            info.stored_as = "ggml's type " + std::to_string(type);
+        }
         if (!tensor_bytes(info.dtype, info.shape, info.bytes)) broken(name_, tensor + "has an impossible shape");
+        if (info.dtype == DType::opaque) info.bytes = 0;  // until the next tensor is known
         return info;
     }
 
-    void check_overlaps(const std::vector<TensorInfo> & tensors, const std::vector<uint64_t> & offsets) const {
+    /// Shapes that a tensor had before its writer flattened it: comfy.gguf.orig_shape.NAME of ComfyUI-GGUF, whose rows of 256
+    /// need not be those of the tensor, and "latent.shapes" of convert(), a JSON text.
+    void restore_shapes(std::vector<TensorInfo> & tensors) const {
+        std::unordered_map<std::string_view, Json> shapes;
+        Json table;
+        for (const KeyValue & entry : values_) {
+            ByteReader reader(file_->bytes(), name_, entry.position);
+            if (entry.key.substr(0, comfy_shape.size()) == comfy_shape && entry.type == array && !too_long(entry)) {
+                shapes.emplace(entry.key.substr(comfy_shape.size()), to_value(reader, array));
+            } else if (entry.key == "latent.shapes" && entry.type == string) {
+                table = parse_json(read_string(reader, UINT64_MAX, "string"), name_ + ": latent.shapes");
+                if (!table.is_object()) broken(name_, "latent.shapes is no object");
+            }
+        }
+        if (table.is_object()) {
+            for (const auto & item : table.items()) shapes.emplace(item.key(), item.value());
+        }
+        for (TensorInfo & tensor : tensors) {
+            const auto shape = shapes.find(tensor.name);
+            if (shape != shapes.end()) restore_shape(tensor, shape->second);
+        }
+    }
+
+    void restore_shape(TensorInfo & tensor, const Json & sizes) const {
+        std::vector<int64_t> shape;
+        int64_t elements = 1;
+        bool sound = sizes.is_array() && sizes.size() <= max_rank && tensor.dtype != DType::opaque;
+        for (size_t i = 0; sound && i < sizes.size(); ++i) {
+            sound =
+                sizes[i].is_number_integer() && sizes[i] > 0 && sizes[i] < (int64_t{1} << 31) && elements < (int64_t{1} << 31);
+            if (!sound) break;
+            shape.push_back(sizes[i].get<int64_t>());
+            elements *= shape.back();
+        }
+        if (!sound || elements != tensor.elements()) {
+            broken(name_, "the original shape of the tensor \"" + shown(tensor.name) + "\" does not fit it");
+        }
+        tensor.shape = std::move(shape);
+    }
+
+    /// Also gives tensors of unknown types the bytes up to the next.
+    void check_overlaps(std::vector<TensorInfo> & tensors, const std::vector<uint64_t> & offsets, uint64_t start) const {
         std::vector<size_t> order(tensors.size());
         std::iota(order.begin(), order.end(), size_t{0});
         std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
             return offsets[a] != offsets[b] ? offsets[a] < offsets[b] : tensors[a].bytes < tensors[b].bytes;
         });
-        uint64_t covered = 0;
+        for (size_t at = 0; at < order.size(); ++at) {
+            const size_t i = order[at];
+            if (tensors[i].dtype == DType::opaque)
+                tensors[i].bytes = (at + 1 < order.size() ? offsets[order[at + 1]] : file_->size()) - offsets[i];
+        }
+        uint64_t covered = start;
         for (const size_t i : order) {
             if (offsets[i] < covered) broken(name_, "the tensor \"" + shown(tensors[i].name) + "\" overlaps another");
             covered = offsets[i] + tensors[i].bytes;
         }
+    }
+
+    /// Bytes that an entry takes once metadata_json() is read, roughly.
+    uint64_t cost_of(const KeyValue & entry) const {
+        if (entry.type != array) return entry.key.size() + entry.bytes;
+        return too_long(entry) ? 0 : entry.key.size() + entry.bytes + element_cost * load_u64(file_->data() + entry.position + 4);
     }
 
     bool too_long(const KeyValue & entry) const {

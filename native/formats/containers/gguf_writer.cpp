@@ -27,24 +27,10 @@ void put_text(std::vector<uint8_t> & out, const std::string & text) {
     out.insert(out.end(), text.begin(), text.end());
 }
 
-/// enum ggml_type
-uint32_t ggml_number(DType type) {
-    switch (type) {
-        case DType::f32: return 0;
-        case DType::f16: return 1;
-        case DType::q4_0: return 2;
-        case DType::q4_1: return 3;
-        case DType::q5_0: return 6;
-        case DType::q5_1: return 7;
-        case DType::q8_0: return 8;
-        case DType::q2_k: return 10;
-        case DType::q3_k: return 11;
-        case DType::q4_k: return 12;
-        case DType::q5_k: return 13;
-        case DType::q6_k: return 14;
-        case DType::bf16: return 30;
-        default: throw Error(ErrorCode::internal, std::string("GGUF files are not written with ") + dtype_name(type));
-    }
+uint64_t ggml_number(DType type) {
+    const int number = dtype_ggml_number(type);
+    if (number < 0) throw Error(ErrorCode::internal, std::string("GGUF files are not written with ") + dtype_name(type));
+    return static_cast<uint64_t>(number);
 }
 
 std::FILE * open_for_writing(const std::string & path) {

@@ -35,12 +35,23 @@ struct KnownType {
 };
 
 constexpr KnownType known_types[] = {
-    {"FloatStorage", "float32", "float", DType::f32}, {"HalfStorage", "float16", "half", DType::f16},
-    {"BFloat16Storage", "bfloat16", "", DType::bf16}, {"DoubleStorage", "float64", "double", DType::f64},
-    {"LongStorage", "int64", "long", DType::i64},     {"IntStorage", "int32", "int", DType::i32},
-    {"ShortStorage", "int16", "short", DType::i16},   {"CharStorage", "int8", "", DType::i8},
-    {"ByteStorage", "uint8", "", DType::u8},          {"BoolStorage", "bool", "", DType::boolean},
-    {"", "float8_e4m3fn", "", DType::f8_e4m3},        {"", "float8_e5m2", "", DType::f8_e5m2},
+    {"FloatStorage", "float32", "float", DType::f32},
+    {"HalfStorage", "float16", "half", DType::f16},
+    {"BFloat16Storage", "bfloat16", "", DType::bf16},
+    {"DoubleStorage", "float64", "double", DType::f64},
+    {"LongStorage", "int64", "long", DType::i64},
+    {"IntStorage", "int32", "int", DType::i32},
+    {"ShortStorage", "int16", "short", DType::i16},
+    {"CharStorage", "int8", "", DType::i8},
+    {"ByteStorage", "uint8", "", DType::u8},
+    {"BoolStorage", "bool", "", DType::boolean},
+    {"", "float8_e4m3fn", "", DType::f8_e4m3},
+    {"", "float8_e5m2", "", DType::f8_e5m2},
+    {"", "float8_e8m0fnu", "", DType::f8_e8m0},
+    {"", "uint16", "", DType::u16},
+    {"", "uint32", "", DType::u32},
+    {"", "uint64", "", DType::u64},
+    {"ComplexFloatStorage", "complex64", "cfloat", DType::c64},
 };
 
 }  // namespace

@@ -22,6 +22,8 @@ bool dtype_from_name(std::string_view name, DType & type) {
         {"F32", DType::f32},         {"F16", DType::f16},         {"BF16", DType::bf16}, {"F64", DType::f64},
         {"F8_E4M3", DType::f8_e4m3}, {"F8_E5M2", DType::f8_e5m2}, {"I64", DType::i64},   {"I32", DType::i32},
         {"I16", DType::i16},         {"I8", DType::i8},           {"U8", DType::u8},     {"BOOL", DType::boolean},
+        {"U16", DType::u16},         {"U32", DType::u32},         {"U64", DType::u64},   {"F8_E8M0", DType::f8_e8m0},
+        {"F4", DType::f4_e2m1},      {"C64", DType::c64},
     };
     for (const auto & known : names) {
         if (name == known.first) {
@@ -70,12 +72,19 @@ public:
 
     bool string(string_t & value) {
         if (level_ == Level::metadata) {
+            metadata_bytes_ += key_.size() + value.size();
+            if (++metadata_count_ > most_metadata_entries || metadata_bytes_ > most_metadata_bytes) {
+                fail_here("more than " + std::to_string(most_metadata_entries) + " entries or " +
+                          std::to_string(most_metadata_bytes >> 20) + " MB of metadata");
+            }
             metadata[key_] = std::move(value);
             return true;
         }
         if (level_ != Level::tensor || field_ == Field::shape || field_ == Field::offsets) return scalar("a string");
-        if (field_ == Field::dtype && !dtype_from_name(value, entries.back().info.dtype)) {
-            fail_here("has the data type \"" + shown(value) + "\", which is not supported");
+        TensorInfo & info = entries.back().info;
+        if (field_ == Field::dtype && !dtype_from_name(value, info.dtype)) {
+            info.dtype = DType::opaque;  // only what needs the tensor has to know its type
+            info.stored_as = "the unknown type " + shown(value);
         }
         return true;
     }
@@ -87,6 +96,7 @@ public:
             level_ = Level::metadata;
         } else if (level_ == Level::file) {
             level_ = Level::tensor;
+            if (entries.size() == most_tensors) broken(file_, "lists more than " + std::to_string(most_tensors) + " tensors");
             entries.emplace_back();
             entries.back().info.name = key_;
             seen_ = 0;
@@ -158,6 +168,7 @@ private:
     std::string key_;
     unsigned seen_ = 0;
     int offset_count_ = 0;
+    uint64_t metadata_count_ = 0, metadata_bytes_ = 0;
 };
 
 class SafetensorsSource : public ContiguousSource {
@@ -210,6 +221,7 @@ private:
             if (!tensor_bytes(entry.info.dtype, entry.info.shape, entry.info.bytes)) {
                 broken(name_, "the tensor \"" + shown(entry.info.name) + "\" has an impossible shape");
             }
+            if (entry.info.dtype == DType::opaque && entry.end >= entry.begin) entry.info.bytes = entry.end - entry.begin;
             check(entry, data_bytes);
         }
         std::sort(entries.begin(), entries.end(),

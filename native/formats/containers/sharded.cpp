@@ -23,6 +23,9 @@ public:
         if (metadata != json.end() && metadata->is_object())
             metadata_ = metadata->dump(-1, ' ', false, Json::error_handler_t::replace);
         std::vector<TensorInfo> tensors;
+        if (json.at("weight_map").size() > most_tensors) {
+            broken(name_, "lists more than " + std::to_string(most_tensors) + " tensors");
+        }
         for (const auto & entry : json.at("weight_map").items()) {
             if (!entry.value().is_string()) broken(name_, "\"" + shown(entry.key()) + "\" in weight_map is not a file name");
             const TensorSource & shard = shard_named(entry.value().get_ref<const std::string &>(), open_shard);
@@ -42,12 +45,12 @@ public:
         shard_of(tensor).read(inside(tensor), destination);
     }
     void release(const TensorInfo & tensor) const override { shard_of(tensor).release(inside(tensor)); }
-    std::string metadata_json() const override { return metadata_; }
-
-private:
     void check_files() const override {
         for (const auto & shard : shards_) shard.second->check_files();
     }
+    std::string metadata_json() const override { return metadata_; }
+
+private:
     struct Place {
         const TensorSource * shard;
         size_t index;

@@ -125,7 +125,12 @@ public:
         const Span<const ValueId> record = pickle_.items(named.value);  // storage, offset, sizes, strides[, dtype]
         uint64_t elements = 0, offset = 0;
         std::string_view key;
-        read_storage(record, tensor, key, elements);
+        if (!read_storage(record, tensor, key, elements)) {
+            read_shape(record, tensor);
+            tensor.info.bytes = 0;
+            tensor.contiguous = true;
+            return tensor;
+        }
         if (!read_count(record[1], offset)) fail(tensor, "has a negative or unreadable offset");
         read_shape(record, tensor);
         const uint64_t used = used_elements(tensor);
@@ -154,8 +159,15 @@ private:
         return true;
     }
 
-    void read_storage(Span<const ValueId> record, StridedTensor & tensor, std::string_view & key, uint64_t & elements) const {
+    /// False for a tensor of a type that nobody here knows, which is listed without its data: only what needs it has to know.
+    bool read_storage(Span<const ValueId> record, StridedTensor & tensor, std::string_view & key, uint64_t & elements) const {
         bool untyped = false;
+        const auto unknown_type = [&] {
+            tensor.info.dtype = DType::opaque;
+            tensor.info.stored_as = "an unknown type of torch";
+            return false;
+        };
+        if (pickle_.is(record[0], ValueKind::storage) && has_unknown_class(record[0])) return unknown_type();
         if (!pickle_.is(record[0], ValueKind::storage) ||
             !storage_type(pickle_, record[0], tensor.info.dtype, untyped, key, elements)) {
             fail(tensor, "has a storage of an unknown kind");
@@ -165,12 +177,20 @@ private:
             fail(tensor, "uses a storage view, which is not supported");
         if (record.size() == 5) {
             const PickleValue & dtype = pickle_.at(record[4]);
-            if (dtype.kind != ValueKind::global || dtype.global != GlobalKind::dtype) fail(tensor, "has an unknown data type");
+            if (dtype.kind != ValueKind::global || dtype.global != GlobalKind::dtype) return unknown_type();
             tensor.info.dtype = static_cast<DType>(dtype.integer);
         } else if (untyped) {
             fail(tensor, "has an untyped storage");
         }
         if (untyped) elements /= static_cast<uint64_t>(dtype_block_bytes(tensor.info.dtype));  // counted in bytes
+        return true;
+    }
+
+    bool has_unknown_class(ValueId storage) const {
+        const Span<const ValueId> parts = pickle_.items(storage);
+        if (parts.size() < 2) return false;
+        const PickleValue & type = pickle_.at(parts[1]);
+        return type.kind == ValueKind::global && type.global == GlobalKind::unknown;
     }
 
     void read_shape(Span<const ValueId> record, StridedTensor & tensor) const {
@@ -253,10 +273,13 @@ std::string collect_metadata(const Unpickler & pickle, ValueId root) {
     Json result = Json::object();
     if (!pickle.is(root, ValueKind::dict)) return "{}";
     const Span<const ValueId> pairs = pickle.items(root);
-    for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
+    uint64_t bytes = 0;  // one text may be there a million times
+    for (size_t i = 0; i + 1 < pairs.size() && result.size() < most_metadata_entries; i += 2) {
         if (!pickle.is(pairs[i], ValueKind::text)) continue;
-        const std::string key(pickle.at(pairs[i]).text());
         const PickleValue & value = pickle.at(pairs[i + 1]);
+        bytes += pickle.at(pairs[i]).text().size() + (value.kind == ValueKind::text ? value.text().size() : 0);
+        if (bytes > most_metadata_bytes) break;
+        const std::string key(pickle.at(pairs[i]).text());
         switch (value.kind) {
             case ValueKind::boolean: result[key] = value.integer != 0; break;
             case ValueKind::integer: result[key] = value.integer; break;

@@ -31,6 +31,9 @@ ZipArchive::ZipArchive(const MappedFilePtr & file) : file_(file), name_(file_nam
     if (directory.count > directory.size / central_bytes) {
         broken(name_, "the zip archive claims " + std::to_string(directory.count) + " entries, more than its directory holds");
     }
+    if (directory.count > most_tensors) {
+        broken(name_, "the zip archive has more than " + std::to_string(most_tensors) + " entries");
+    }
     uint64_t position = directory.offset;
     for (uint64_t i = 0; i < directory.count; ++i) {
         entries_.push_back(read_entry(position, directory.offset + directory.size));

@@ -18,19 +18,8 @@ namespace latent::formats {
 namespace {
 
 ggml_type ggml_type_of(DType type) {
-    switch (type) {
-        case DType::q4_0: return GGML_TYPE_Q4_0;
-        case DType::q4_1: return GGML_TYPE_Q4_1;
-        case DType::q5_0: return GGML_TYPE_Q5_0;
-        case DType::q5_1: return GGML_TYPE_Q5_1;
-        case DType::q8_0: return GGML_TYPE_Q8_0;
-        case DType::q2_k: return GGML_TYPE_Q2_K;
-        case DType::q3_k: return GGML_TYPE_Q3_K;
-        case DType::q4_k: return GGML_TYPE_Q4_K;
-        case DType::q5_k: return GGML_TYPE_Q5_K;
-        case DType::q6_k: return GGML_TYPE_Q6_K;
-        default: throw Error(ErrorCode::internal, std::string(dtype_name(type)) + " is no block type");
-    }
+    if (!dtype_is_quantised(type)) throw Error(ErrorCode::internal, std::string(dtype_name(type)) + " is no block type");
+    return static_cast<ggml_type>(dtype_ggml_number(type));
 }
 
 float largest_magnitude(const float * values, int64_t count) {

@@ -40,7 +40,7 @@ constexpr Prefix prefixes[] = {
 /// One stored tensor on its way.
 struct Stored {
     TensorSourcePtr source;
-    TensorInfo info;   // shape as it was before a quantiser flattened it
+    TensorInfo info;   // shape as canonical names have it
     std::string name;  // relative to its part
     bool sgm = false;  // under "conditioner.embedders."
 };
@@ -64,46 +64,15 @@ Place bare_place(const TensorSource & source) {
     return Place::ignored;
 }
 
-/// Shapes of tensors that convert() flattened: "latent.shapes", a JSON text in a GGUF file of ours.
-std::map<std::string, std::vector<int64_t>> flattened_shapes(const TensorSource & source) {
-    std::map<std::string, std::vector<int64_t>> shapes;
-    const Json metadata = parse_json(source.metadata_json(), source.name() + ": metadata");
-    const auto found = metadata.find("latent.shapes");
-    if (found == metadata.end() || !found->is_string()) return shapes;
-    const Json table = parse_json(found->get<std::string>(), source.name() + ": latent.shapes");
-    if (!table.is_object()) throw Error(ErrorCode::model_format, source.name() + ": latent.shapes is no object");
-    for (const auto & item : table.items()) {
-        std::vector<int64_t> shape;
-        bool sound = item.value().is_array() && item.value().size() <= 8;
-        int64_t elements = 1;
-        for (size_t i = 0; sound && i < item.value().size(); ++i) {
-            const Json & size = item.value()[i];
-            sound = size.is_number_integer() && size > 0 && size < (int64_t{1} << 31) && elements < (int64_t{1} << 31);
-            if (!sound) break;
-            shape.push_back(size.get<int64_t>());
-            elements *= shape.back();
-        }
-        const TensorInfo * tensor = source.find(item.key());
-        if (!sound || !tensor || tensor->elements() != elements) {
-            throw Error(ErrorCode::model_format, source.name() + ": latent.shapes does not fit the tensors of the file");
-        }
-        shapes[item.key()] = std::move(shape);
-    }
-    return shapes;
-}
-
 class Assembly {
 public:
     explicit Assembly(const CanonicalOptions & options) : options_(options) {}
 
     void collect(const PartSource & part, const std::set<Part> & given) {
-        const auto shapes = flattened_shapes(*part.source);
         const Place bare = bare_place(*part.source);
         if (bare == Place::text) model_.bare_clip = true;
         for (const TensorInfo & tensor : part.source->tensors()) {
             Stored stored{part.source, tensor, tensor.name, starts_with(tensor.name, "conditioner.embedders.")};
-            const auto shape = shapes.find(tensor.name);
-            if (shape != shapes.end()) stored.info.shape = shape->second;
             const Place where = place_of(stored, part.part, bare);
             place(part, given, where, std::move(stored));
         }
@@ -186,7 +155,9 @@ private:
 
     void read_buffer(const Stored & stored) {
         constexpr int64_t longest = 100000;
-        if (dtype_is_quantised(stored.info.dtype) || stored.info.elements() < 1 || stored.info.elements() > longest) return;
+        const DType type = stored.info.dtype;
+        if (dtype_is_quantised(type) || !dtype_is_readable(type)) return;
+        if (stored.info.elements() < 1 || stored.info.elements() > longest) return;
         const std::vector<float> values = stored.source->read_f32(stored.source->tensors()[stored.info.index]);
         if (stored.info.name == "betas") {
             model_.betas.assign(values.begin(), values.end());

@@ -36,6 +36,7 @@ TensorInfo describe(const std::string & file, const TensorRecipe & recipe) {
     info.shape = recipe.shape;
     if (recipe.rows.empty()) misfit(file, recipe.name, "is made of nothing");
     info.dtype = tensor_of(recipe.rows[0]).dtype;
+    info.stored_as = tensor_of(recipe.rows[0]).stored_as;
     int64_t elements = 0;
     for (const RowSlice & slice : recipe.rows) {
         const TensorInfo & tensor = tensor_of(slice);
@@ -73,7 +74,6 @@ MappedSource::MappedSource(std::string name, std::vector<TensorRecipe> recipes, 
     tensors.reserve(recipes_.size());
     for (const TensorRecipe & recipe : recipes_) tensors.push_back(describe(name_, recipe));
     set_tensors(std::move(tensors));
-}
     std::set<TensorSourcePtr> sources;
     for (const TensorRecipe & recipe : recipes_) {
         for (const RowSlice & slice : recipe.rows) sources.insert(slice.source);
@@ -83,6 +83,7 @@ MappedSource::MappedSource(std::string name, std::vector<TensorRecipe> recipes, 
 
 void MappedSource::check_files() const {
     for (const TensorSourcePtr & source : sources_) source->check_files();
+}
 
 Span<const uint8_t> MappedSource::view(const TensorInfo & tensor) const {
     const TensorRecipe & recipe = recipes_[tensor.index];

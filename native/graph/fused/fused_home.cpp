@@ -45,14 +45,13 @@ private:
         struct Reader {
             DType type;
             const uint8_t * source;
-            int64_t inner, row_bytes;
+            int64_t inner;
         };
-        const int64_t inner = parameter.inner();
-        Reader reader{stored, source, inner, inner / dtype_block(stored) * dtype_block_bytes(stored)};
+        Reader reader{stored, source, parameter.inner()};
         const kernels::Int8Matrix matrix = int8_matrix(parameter);
         const auto read = [](void * user, int64_t row, float * target) {
             const Reader & from = *static_cast<const Reader *>(user);
-            row_to_f32(from.type, from.source + row * from.row_bytes, target, from.inner);
+            rows_to_f32(from.type, from.source, row, row + 1, from.inner, target);
         };
         uint8_t * out = static_cast<uint8_t *>(tensor_of(&parameter)->data);
         const int panels = static_cast<int>((matrix.rows + kernels::kTileColumns - 1) / kernels::kTileColumns);

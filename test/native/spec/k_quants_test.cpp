@@ -93,3 +93,21 @@ TEST(k_quants_of_blocks_that_are_special) {
     std::vector<uint8_t> out(1000);
     CHECK_THROWS(quantise_k(DType::q4_k, std::vector<float>(300).data(), 300, out.data()), ErrorCode::internal);
 }
+
+TEST(block_types_are_ggmls) {
+    int found = 0;
+    for (int number = 0; number < GGML_TYPE_COUNT; ++number) {
+        DType type;
+        if (!latent::dtype_from_ggml_number(number, type)) continue;
+        ++found;
+        const ggml_type theirs = static_cast<ggml_type>(number);
+        CHECK(latent::dtype_ggml_number(type) == number);
+        CHECK(latent::dtype_block(type) == ggml_blck_size(theirs));
+        CHECK(latent::dtype_block_bytes(type) == static_cast<int64_t>(ggml_type_size(theirs)));
+        CHECK(latent::dtype_is_quantised(type) == ggml_is_quantized(theirs));
+        if (ggml_is_quantized(theirs)) CHECK(ggml_get_type_traits(theirs)->to_float != nullptr);
+    }
+    CHECK(found == 31);
+    DType type;
+    CHECK(!latent::dtype_from_ggml_number(-1, type) && !latent::dtype_from_ggml_number(999, type));
+}
