@@ -341,6 +341,7 @@ ModelSpec spec_from_json(const Json & json) {
 void apply_overrides(ModelSpec & spec, const Json & overrides) {
     if (overrides.is_null()) return;
     read_spec(spec, overrides, ErrorCode::invalid_argument);
+    check_kind(spec.kind, ErrorCode::invalid_argument);
 }
 
 }  // namespace latent

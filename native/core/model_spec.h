@@ -145,6 +145,8 @@ Json to_json(const ModelSpec & spec);
 ModelSpec spec_from_json(const Json & json);
 /// Applies the caller's partial spec: nested objects merge, arrays replace. Unknown names throw invalid_argument.
 void apply_overrides(ModelSpec & spec, const Json & overrides);
+/// Throws `code` where `kind` is not one of ModelSpec's.
+void check_kind(const std::string & kind, ErrorCode code);
 /// Throws model_format where the fields cannot form a network (zero channels, heads that do not divide, absurd sizes).
 void validate(const ModelSpec & spec);
 

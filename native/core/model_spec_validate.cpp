@@ -192,6 +192,19 @@ void check_conditioners(const ModelSpec & spec) {
     if (spec.kind != "rdm" && whole && width > 0) check_width(spec, width);
 }
 
+/// What a kind of model is conditioned on must be there; parts that were left out (a U-Net alone) are looked for elsewhere.
+void check_kind_fits(const ModelSpec & spec) {
+    const char * needed = spec.kind == "class"      ? "class"
+                          : spec.kind == "layout"   ? "layout"
+                          : spec.kind == "semantic" ? "spatial_rescaler"
+                                                    : "";
+    if (!spec.unet || !*needed) return;
+    for (const ConditionerConfig & c : spec.conditioners) {
+        if (c.kind == needed) return;
+    }
+    fail("a model of kind \"" + spec.kind + "\" needs a conditioner of kind \"" + needed + "\"");
+}
+
 void check_preview(const ModelSpec & spec) {
     const std::vector<double> & factors = spec.preview_factors;
     const size_t wanted = static_cast<size_t>(spec.latent_channels() + 1) * 3;
@@ -218,7 +231,18 @@ int UNetConfig::heads_at(int level, int channels) const {
     return num_head_channels > 0 ? channels / num_head_channels : num_heads;
 }
 
+void check_kind(const std::string & kind, ErrorCode code) {
+    static const char * const kinds[] = {"text",     "class",   "unconditional", "layout",     "semantic",
+                                         "superres", "inpaint", "rdm",           "autoencoder"};
+    if (std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds)) return;
+    std::string known;
+    for (const char * one : kinds) known += (known.empty() ? "" : ", ") + std::string(one);
+    throw Error(code, "The model specification has the unknown kind \"" + kind.substr(0, 80) + "\"; known are " + known,
+                Json{{"field", "kind"}, {"found", kind.substr(0, 80)}}.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
 void validate(const ModelSpec & spec) {
+    check_kind(spec.kind, ErrorCode::model_format);
     static const char * const keys[] = {"crossattn", "concat", "hybrid", "adm", "none"};
     if (std::find(std::begin(keys), std::end(keys), spec.conditioning_key) == std::end(keys)) {
         fail("conditioningKey is \"" + spec.conditioning_key.substr(0, 80) +
@@ -232,6 +256,7 @@ void validate(const ModelSpec & spec) {
              std::to_string(spec.first_stage->embed_dim) + "; these parts do not belong together");
     }
     check_conditioners(spec);
+    check_kind_fits(spec);
     check_schedule(spec.schedule);
     if (!(spec.scale_factor > 0 && spec.scale_factor < 1e6)) fail("scaleFactor must be a positive number");
     in_range(spec.image_size, 1, 1 << 16, "imageSize");

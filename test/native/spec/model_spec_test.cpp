@@ -79,6 +79,7 @@ TEST(spec_overrides_refuse_unknown_names_with_the_nearest) {
     CHECK_THROWS(apply_overrides(spec, {{"unet", {{"numHeads", 1e12}}}}), ErrorCode::invalid_argument);
     CHECK_THROWS(apply_overrides(spec, {{"prediction", "noise"}}), ErrorCode::invalid_argument);
     CHECK_THROWS(apply_overrides(spec, Json::array()), ErrorCode::invalid_argument);
+    CHECK_THROWS(apply_overrides(spec, {{"kind", "painting"}}), ErrorCode::invalid_argument);
 }
 
 TEST(spec_bounds) {
@@ -118,4 +119,6 @@ TEST(spec_bounds) {
     refused("/previewFactors", {1.0, 2.0, 3.0});
     refused("/previewFactors", std::vector<double>(15, 1e9));
     refused("/newerField", 1);
+    for (const char * kind : {"painting", "", "Text"}) refused("/kind", kind);
+    for (const char * kind : {"class", "layout", "semantic"}) refused("/kind", kind);  // what these need is not there
 }
