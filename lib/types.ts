@@ -180,6 +180,11 @@ export interface LoadOptions extends CallOptions {
   threads?: number
   /** Read the EMA weights of a training checkpoint, or (`false`) the raw ones. Default: as the model's configuration says. A file without all of the EMA weights it should read is refused. */
   ema?: boolean
+  /**
+   * Which weights of a diffusers folder are read: `fp16` for `model.fp16.safetensors`, `non_ema` ... A part that lacks the variant takes what it takes by default: the
+   * plain file, else `fp16`, else `bf16`, else the only variant there.
+   */
+  variant?: string
   /** Called while files are fetched and weights are read. An error thrown here rejects the call. */
   onProgress?: (progress: Progress) => unknown
   /** The reference's own configuration: path of a CompVis/Stability .yaml, or its parsed object. Default: the .yaml beside the checkpoint, if there is one. */

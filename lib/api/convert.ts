@@ -7,7 +7,7 @@ import type { LoadOptions, ModelInfo, ModelSource, Progress, WeightType } from '
 import { checkName, checkString, fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from '../options/validate.js'
 
 /** Options of {@link convert}. */
-export interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'hub' | 'signal'> {
+export interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'variant' | 'hub' | 'signal'> {
   /** Weight type of the matrices and convolutions. Small tensors (norms, biases) stay in float. */
   type: WeightType
   /** Other types for single tensors: pattern over canonical tensor names (`*` stands for anything) to type; the first match wins. */
@@ -25,7 +25,7 @@ export interface ConvertReport {
   [detail: string]: unknown
 }
 
-const convertKeys = ['type', 'overrides', 'metadata', 'config', 'spec', 'ema', 'hub', 'signal', 'onProgress']
+const convertKeys = ['type', 'overrides', 'metadata', 'config', 'spec', 'ema', 'variant', 'hub', 'signal', 'onProgress']
 
 function resolveOverrides(value: unknown): [string, string][] {
   if (value === undefined) return []
@@ -62,7 +62,7 @@ export async function convert(source: ModelSource, destination: string | URL, op
   const target = resolveDestination(destination)
   const overrides = resolveOverrides(o.overrides)
   const metadata = resolveMetadata(o.metadata)
-  const load = resolveLoad({ config: o.config, spec: o.spec, ema: o.ema, hub: o.hub } as LoadOptions, 'convert()')
+  const load = resolveLoad({ config: o.config, spec: o.spec, ema: o.ema, variant: o.variant, hub: o.hub } as LoadOptions, 'convert()')
   const hooks = { signal: optionalSignal(o), onProgress: optionalProgress(o) }
   // Headers first: whether there is a text encoder decides whether the file gets a tokenizer.
   const look = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)), { hooks })

@@ -9,11 +9,11 @@ import type { DeepCacheOptions, LoadOptions, ModelInfo, ModelSource } from '../t
 import { checkName, checkNumber, invalidType, knownKeys, show } from '../options/validate.js'
 
 /** Options of {@link inspect}. */
-export type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'hub' | 'signal' | 'onProgress'>
+export type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'variant' | 'hub' | 'signal' | 'onProgress'>
 
 /** Says what a model is and what is in its files, from headers alone: no weights are read. Without a source: the model inside the package. */
 export async function inspect(source?: ModelSource, options?: InspectOptions): Promise<ModelInfo> {
-  const load = resolveLoad(knownKeys(options, 'inspect()', ['config', 'spec', 'ema', 'hub', 'signal', 'onProgress']), 'inspect()')
+  const load = resolveLoad(knownKeys(options, 'inspect()', ['config', 'spec', 'ema', 'variant', 'hub', 'signal', 'onProgress']), 'inspect()')
   const { result, prepared } = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)))
   await prepared.dispose()
   return JSON.parse(result) as ModelInfo

@@ -19,7 +19,7 @@ export const sourceFlags = {
   config: { kind: 'text', value: 'YAML', help: 'configuration; the .yaml beside the model is taken by itself' },
   ema: { kind: 'switch', help: 'use the EMA weights of a training checkpoint' },
   'no-ema': { kind: 'switch', help: 'read the raw weights of a training checkpoint' },
-  variant: { kind: 'text', value: 'NAME', help: 'of an hf: model: the weights to fetch, e.g. fp16' },
+  variant: { kind: 'text', value: 'NAME', help: 'of a diffusers folder: the weights to fetch and to read, e.g. fp16' },
   offline: { kind: 'switch', help: 'take hf: and civitai: models from the cache alone' },
 } as const satisfies Flags
 
@@ -66,13 +66,13 @@ export function readSource(values: FlagValues<typeof sourceFlags>, positional?: 
   return model === undefined ? parts : { model, ...parts }
 }
 
-/** How the files are to be found and read: the hub's options, the configuration, and the weights that `--ema` or `--no-ema` asks for; without `ema` where neither is given. */
+/** How the files are to be found and read: the hub's options, the variant, the configuration, and the weights that `--ema` or `--no-ema` asks for; without `ema` where neither is given. */
 export function readFileOptions(
   values: Pick<FlagValues<typeof sourceFlags>, 'config' | 'ema' | 'no-ema' | 'variant' | 'offline'>,
-): Pick<LoadOptions, 'config' | 'ema' | 'hub'> {
+): Pick<LoadOptions, 'config' | 'variant' | 'ema' | 'hub'> {
   if (values.ema && values['no-ema']) throw new UsageError('--ema and --no-ema exclude each other')
   const hub = { ...sameOptions(values, ['variant']), ...(values.offline ? { localFilesOnly: true } : {}) }
-  return { ...sameOptions(values, ['config', 'ema']), ...(values['no-ema'] ? { ema: false } : {}), ...(Object.keys(hub).length > 0 ? { hub } : {}) }
+  return { ...sameOptions(values, ['config', 'variant', 'ema']), ...(values['no-ema'] ? { ema: false } : {}), ...(Object.keys(hub).length > 0 ? { hub } : {}) }
 }
 
 export function readLoadOptions(values: FlagValues<typeof loadFlags>): LoadOptions {

@@ -46,7 +46,7 @@ const maxCount = 256
 export const evaluationKeys = ['guidanceScale', 'guidanceRescale', 'guidanceInterval', 'deepCache'] as const
 export const samplingKeys = ['steps', ...evaluationKeys, 'seed', 'sampler', 'schedule', 'timesteps', 'dialect', 'eta', 'rng', 'extra'] as const
 export const callKeys = ['signal'] as const
-const loadKeys = ['kind', 'device', 'dtype', 'precision', 'memory', 'threads', 'ema', 'onProgress', 'config', 'spec', 'hub', ...callKeys] as const
+const loadKeys = ['kind', 'device', 'dtype', 'precision', 'memory', 'threads', 'ema', 'variant', 'onProgress', 'config', 'spec', 'hub', ...callKeys] as const
 
 /** A random 32-bit seed: short enough to be read out, typed in and kept by every other tool. */
 export function randomSeed(): bigint {
@@ -133,6 +133,14 @@ function resolveMemory(value: unknown): NativeLoadRequest['memory'] {
   return memory
 }
 
+/** Name of a variant of the weights. */
+export function resolveVariant(value: unknown): string | undefined {
+  if (value === undefined) return undefined
+  const variant = checkString(value, 'variant', 64)
+  if (!/^[\w-]+$/.test(variant)) throw invalidRange(`variant must be a name such as 'fp16', not ${show(variant)}`)
+  return variant
+}
+
 function resolveSpec(value: unknown): unknown {
   if (value === undefined) return undefined
   if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalidType(`spec must be an object, not ${show(value)}`)
@@ -154,6 +162,7 @@ export function resolveLoad(options: LoadOptions | undefined, where: string): Re
   const precision = o.precision === undefined ? 'fast' : checkName(o.precision, 'precision', ['exact', 'fast'] as const)
   const dtype = resolveDtype(o.dtype)
   checkArithmetic(precision, dtype)
+  const variant = resolveVariant(o.variant)
   return {
     request: {
       device: resolveDevice(o.device),
@@ -162,6 +171,7 @@ export function resolveLoad(options: LoadOptions | undefined, where: string): Re
       dtype,
       memory: resolveMemory(o.memory),
       ...(o.ema === undefined ? {} : { ema: checkBoolean(o.ema, 'ema') }),
+      ...(variant === undefined ? {} : { variant }),
       ...(spec === undefined ? {} : { spec }),
     },
     config: o.config as LoadOptions['config'],

@@ -83,6 +83,7 @@ pipeline::LoadRequest load_request(const Json & request) {
     load.text_encoder = text_field(request, "textEncoder", "");
     load.vae = text_field(request, "vae", "");
     load.image_encoder = text_field(request, "imageEncoder", "");
+    load.variant = text_field(request, "variant", "", 64);
     load.config = object_field(request, "config");
     load.spec = object_field(request, "spec");
     if (find_field(request, "ema")) load.ema = bool_field(request, "ema", false);

@@ -20,7 +20,9 @@ struct Opened {
     std::vector<PartSource> sources;
     DiffusersConfigs configs;
     Json files = Json::object();
-    std::string container;  // gguf | ""
+    std::string variant;           // asked for
+    bool variant_found = false;    // in some folder
+    std::set<std::string> others;  // variants in the folders that lack it
 };
 
 Json read_json(const std::string & path) {
@@ -34,15 +36,21 @@ Json read_object(const std::string & path) {
 }
 
 void add_source(Opened & opened, Part part, const std::string & path) {
-    TensorSourcePtr source = open_model_file(path);
+    if (!opened.variant.empty() && path_kind(path) == PathKind::folder) {
+        const std::vector<std::string> variants = weight_variants(path);
+        const bool here = std::find(variants.begin(), variants.end(), opened.variant) != variants.end();
+        opened.variant_found = opened.variant_found || here;
+        opened.others.insert(variants.begin(), variants.end());
+    }
+    TensorSourcePtr source = open_model_file(path, {opened.variant});
     if (part != Part::image) refuse_other_kinds(*source);
     opened.files["sources"].push_back(path);
     opened.sources.push_back({std::move(source), part});
 }
 
 /// The folder of one component inside a diffusers folder, where a part is given as the whole of one.
-std::string component_folder(const std::string & path, Part part) {
-    if (path_kind(path) != PathKind::folder || !find_weights_file(path).empty()) return path;
+std::string component_folder(const std::string & path, Part part, const std::string & variant) {
+    if (path_kind(path) != PathKind::folder || !find_weights_file(path, variant).empty()) return path;
     static const std::pair<Part, const char *> names[] = {{Part::unet, "unet"}, {Part::vae, "vae"},
                                                           {Part::vae, "vqvae"}, {Part::text, "text_encoder"},
                                                           {Part::text, "bert"}, {Part::image, "image_encoder"}};
@@ -55,7 +63,7 @@ std::string component_folder(const std::string & path, Part part) {
 
 /// A component folder or file of its own, with the config.json beside the weights.
 void add_part(Opened & opened, Part part, const std::string & given) {
-    const std::string path = component_folder(given, part);
+    const std::string path = component_folder(given, part, opened.variant);
     const bool folder = path_kind(path) == PathKind::folder;
     const Json config = folder ? read_object(join_path(path, "config.json")) : Json();
     if (part == Part::unet && !config.is_null()) opened.configs.unet = config;
@@ -83,6 +91,31 @@ bool is_diffusers_folder(const std::string & path) {
 }
 
 void add_diffusers_folder(Opened & opened, const std::string & folder, const ModelParts & parts) {
+/// Whether model_index.json lists a component as there ([null, null] stands for one that was left out).
+bool lists(const Json & index, const char * name) {
+    const auto entry = index.is_object() ? index.find(name) : index.end();
+    if (!index.is_object() || entry == index.end() || entry->is_null()) return false;
+    return !entry->is_array() || entry->empty() || !entry->front().is_null();
+}
+
+/// A component that is there, or should be, and has no weights. Left out, it would make another model of the folder.
+[[noreturn]] void unreadable_component(const std::string & folder, const char * name, bool listed) {
+    const std::string inside = join_path(folder, name);
+    const bool there = path_kind(inside) == PathKind::folder;
+    std::vector<std::string> names = there ? list_folder(inside) : std::vector<std::string>();
+    if (names.size() > 32) names.resize(32);
+    const Json details = {{"reason", "component"}, {"component", name}, {"folder", inside}, {"files", names}};
+    throw Error(
+        ErrorCode::model_format,
+        folder + ": " + (listed ? "model_index.json lists the component \"" : "the folder of the component \"") + name + "\"" +
+            (!listed ? std::string()
+             : there ? std::string(", whose folder")
+                     : std::string(", which is missing")) +
+            (there ? " holds no weights: no diffusion_pytorch_model, model or pytorch_model file (.safetensors or .bin)" : "") +
+            "; download it, or give the part's own file",
+        details.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
     const auto inside = [&](const char * name) { return join_path(folder, name); };
     opened.configs.index = read_object(inside("model_index.json"));
     opened.configs.scheduler = read_object(join_path(inside("scheduler"), "scheduler_config.json"));
@@ -90,17 +123,23 @@ void add_diffusers_folder(Opened & opened, const std::string & folder, const Mod
     opened.configs.tokenizer = read_tokenizer(inside("tokenizer"));
     opened.configs.tokenizer_2 = read_tokenizer(inside("tokenizer_2"));
     if (is_folder(inside("tokenizer"))) opened.files["tokenizerFolder"] = inside("tokenizer");
-    const auto add = [&](Part part, const char * name) {
-        if (is_folder(inside(name)) && !find_weights_file(inside(name)).empty()) add_part(opened, part, inside(name));
+    // The first name that is listed, else that has a folder.
+    const auto add = [&](Part part, std::initializer_list<const char *> names) {
+        for (const bool listed : {true, false}) {
+            for (const char * name : names) {
+                const bool there = is_folder(inside(name));
+                if (listed ? !lists(opened.configs.index, name) : !there) continue;
+                if (!there || find_weights_file(inside(name), opened.variant).empty()) unreadable_component(folder, name, listed);
+                return add_part(opened, part, inside(name));
+            }
+        }
     };
-    if (parts.vae.empty()) {
-        add(Part::vae, is_folder(inside("vae")) ? "vae" : "vqvae");
-    }
+    if (parts.vae.empty()) add(Part::vae, {"vae", "vqvae"});
     if (parts.first_stage_only) return;
-    if (parts.unet.empty()) add(Part::unet, "unet");
+    if (parts.unet.empty()) add(Part::unet, {"unet"});
     if (parts.text_encoder.empty()) {
-        add(Part::text, is_folder(inside("text_encoder")) ? "text_encoder" : "bert");
-        add(Part::text_2, "text_encoder_2");
+        add(Part::text, {"text_encoder", "bert"});
+        add(Part::text_2, {"text_encoder_2"});
     }
 }
 
@@ -123,7 +162,7 @@ void add_model(Opened & opened, const ModelParts & parts) {
         return;
     }
     // A folder with nothing but vae/ (or unet/ ...) in it.
-    if (kind == PathKind::folder && find_weights_file(path).empty()) {
+    if (kind == PathKind::folder && find_weights_file(path, opened.variant).empty()) {
         add_diffusers_folder(opened, path, parts);
         if (!opened.sources.empty()) return;
     }
@@ -143,6 +182,10 @@ Opened open_parts(const ModelParts & parts) {
     Opened opened;
     opened.files["sources"] = Json::array();
     if (!parts.model.empty()) add_model(opened, parts);
+    opened.variant = parts.variant;
+    if (!parts.variant.empty() && !is_variant_name(parts.variant)) {
+        throw Error(ErrorCode::invalid_argument, "\"" + parts.variant.substr(0, 80) + "\" is no name of a variant");
+    }
     if (!parts.unet.empty() && !parts.first_stage_only) add_part(opened, Part::unet, parts.unet);
     if (!parts.text_encoder.empty() && !parts.first_stage_only) add_part(opened, Part::text, parts.text_encoder);
     if (!parts.vae.empty()) add_part(opened, Part::vae, parts.vae);
@@ -152,6 +195,14 @@ Opened open_parts(const ModelParts & parts) {
                     parts.model.empty() ? "No model file was given" : "\"" + parts.model + "\" holds no weights of a known kind");
     }
     return opened;
+    if (!parts.variant.empty() && !opened.variant_found) {
+        std::string others;
+        for (const std::string & other : opened.others) others += (others.empty() ? "" : ", ") + other;
+        throw Error(ErrorCode::invalid_argument,
+                    "There are no weights of the variant \"" + parts.variant + "\" in these files" +
+                        (others.empty() ? "; load them without variant" : "; there are: " + others),
+                    Json{{"variant", parts.variant}, {"variants", opened.others}}.dump());
+    }
 }
 
 Json metadata_of(const Opened & opened) {

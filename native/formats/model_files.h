@@ -16,6 +16,7 @@ struct ModelParts {
     std::string text_encoder;
     std::string vae;
     std::string image_encoder;      // CLIP's image tower, for retrieval databases
+    std::string variant;            // of the weights in folders, e.g. "fp16"; a part that lacks it takes the usual one
     Json config;                    // parsed CompVis/Stability yaml, null when absent; decides over detection
     Json spec;                      // partial ModelSpec in camelCase, null when absent; decides over everything
     std::optional<bool> ema;        // read model_ema.* in place of model.*; unset: as the configuration or the kind of model says

@@ -1,14 +1,15 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/tensor_source.h"
 
 namespace latent::formats {
 
 struct OpenOptions {
-    /// Which file of a folder is taken, e.g. "fp16" for `model.fp16.safetensors`. Empty: the plain file, or the fp16 one
-    /// where there is no plain one. A variant that the folder lacks falls back to the plain file.
+    /// Which file of a folder is taken, e.g. "fp16" for `model.fp16.safetensors`. Empty, or where the folder lacks it: the plain
+    /// file, else fp16, else bf16, else the only variant that is there.
     std::string variant;
 };
 
@@ -22,7 +23,13 @@ struct OpenOptions {
 TensorSourcePtr open_model_file(const std::string & path_utf8, const OpenOptions & options = {});
 
 /// The weights file (or index) that open_model_file takes from a folder; empty where the folder holds none.
-/// Safetensors come before torch files, plain ones before variants. Throws io where the folder cannot be listed.
+/// Safetensors come before torch files. Throws io where the folder cannot be listed, model_format with details
+/// {"reason":"variant", folder, variants} where it holds several variants and OpenOptions::variant does not say which.
 std::string find_weights_file(const std::string & folder_utf8, const std::string & variant = "");
+
+/// Variants of the weights in a folder, without the plain file.
+std::vector<std::string> weight_variants(const std::string & folder_utf8);
+/// Letters, digits, "_" and "-".
+bool is_variant_name(const std::string & name);
 
 }  // namespace latent::formats

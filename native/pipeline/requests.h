@@ -21,6 +21,7 @@ struct LoadRequest {
     std::string model;                    // file or folder, UTF-8; may be empty when parts are given
     std::string unet, text_encoder, vae;  // separate parts, each a file or folder
     std::string image_encoder;            // CLIP's image tower, for retrieval databases
+    std::string variant;                  // of the weights in diffusers folders, e.g. "fp16"
     Json config;                          // parsed CompVis yaml object, null when absent
     Json spec;                            // partial ModelSpec over what was found, null when absent
     std::optional<bool> ema;

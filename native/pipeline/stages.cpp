@@ -37,6 +37,7 @@ formats::ModelParts model_parts(const LoadRequest & request) {
     parts.spec = request.spec;
     parts.ema = request.ema;
     parts.image_encoder = request.image_encoder;
+    parts.variant = request.variant;
     parts.first_stage_only = request.first_stage_only;
     return parts;
 }

@@ -55,8 +55,8 @@ void PartResidency::load(const JobContext & job) {
 
 void PartResidency::use(models::Network & network, const JobContext & job) {
     make_room_for(network);
-    if (network.weights().loaded()) return;
     network.weights().check_files();
+    if (network.weights().loaded()) return;
     const auto start = std::chrono::steady_clock::now();
     network.weights().load(job);
     load_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();

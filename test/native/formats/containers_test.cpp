@@ -220,6 +220,26 @@ TEST(folders_prefer_safetensors_and_plain_files) {
     CHECK(value_of(unet, half) == 16);
     half.variant = "absent";
     CHECK(value_of(unet, half) == 32);
+    CHECK((formats::weight_variants(unet) == std::vector<std::string>{"fp16"}));
+
+    // Other variants: the usual ones first, else the only one, else the caller decides.
+    const std::string vae = folder.folder("vae");
+    OpenOptions chosen;
+    folder.write("vae/diffusion_pytorch_model.non_ema.safetensors", one_tensor(1));
+    CHECK(value_of(vae) == 1);
+    folder.write("vae/diffusion_pytorch_model.fp32.safetensors", one_tensor(2));
+    CHECK_THROWS(open_model_file(vae), ErrorCode::model_format);
+    CHECK(message_of(vae).find("fp32, non_ema") != std::string::npos);
+    chosen.variant = "fp32";
+    CHECK(value_of(vae, chosen) == 2);
+    folder.write("vae/diffusion_pytorch_model.bf16.safetensors", one_tensor(3));
+    CHECK(value_of(vae) == 3);
+    folder.write("vae/diffusion_pytorch_model.fp16-00001-of-00002.safetensors", "a shard is no variant");
+    CHECK((formats::weight_variants(vae) == std::vector<std::string>{"bf16", "fp32", "non_ema"}));
+    const std::string sharded = folder.folder("sharded");
+    folder.write("sharded/model-00001-of-00001.ema.safetensors", one_tensor(5));
+    folder.write("sharded/model.safetensors.index.ema.json", R"({"weight_map":{"x":"model-00001-of-00001.ema.safetensors"}})");
+    CHECK(value_of(sharded) == 5);
 
     const std::string text = folder.folder("text_encoder");
     folder.write("text_encoder/model.safetensors", one_tensor(1));
