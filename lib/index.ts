@@ -28,6 +28,15 @@ export {
   type StageEstimate,
   type StageMemory,
 } from './api/inspect.js'
+export {
+  openTensors,
+  TensorFile,
+  type OpenTensorsOptions,
+  type ReadTensorOptions,
+  type TensorInfo,
+  type TensorType,
+  type TensorValues,
+} from './api/tensors.js'
 export { convert, type ConvertOptions, type ConvertReport } from './api/convert.js'
 export {
   listModels,

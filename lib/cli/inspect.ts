@@ -1,10 +1,11 @@
-import { inspect } from '../index.js'
-import { readFlags, toJson, type Command, type Flags } from './command.js'
+import { inspect, openTensors, type OpenTensorsOptions } from '../index.js'
+import { plural, readFlags, toJson, UsageError, type Command, type Flags, type Io } from './command.js'
 import { readFileOptions, readSource, sourceFlags } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 const flags = {
   ...sourceFlags,
+  tensors: { kind: 'switch', help: 'list the tensors of a file, whatever it is: name, type, shape, bytes' },
   json: { kind: 'switch', help: 'everything, as JSON' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
@@ -23,13 +24,38 @@ function describePart([name, { tensors, parameters, bytes, dtypes }]: [string, P
   return `  ${name.padEnd(12)} ${(parameters / 1e6).toFixed(1).padStart(8)} M weights  ${(bytes / 1e6).toFixed(1).padStart(9)} MB  ${tensors} tensors (${types.join(', ')})`
 }
 
+/** What is in a container: an embedding, an adapter or a single part are no model, and have tensors all the same. */
+async function listTensors(path: string, options: OpenTensorsOptions, json: boolean, { stdout }: Io): Promise<void> {
+  const file = await openTensors(path, options)
+  const tensors = [...file]
+  const { metadata } = file
+  file.dispose()
+  if (json) {
+    stdout.write(toJson({ path: file.path, metadata, tensors }))
+    return
+  }
+  const width = Math.min(80, Math.max(0, ...tensors.map(({ name }) => name.length)))
+  const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0)
+  const lines = tensors.map(({ name, type, shape, bytes: own }) => `${name.padEnd(width)}  ${type.padEnd(8)} [${shape.join(', ')}]  ${own}`)
+  stdout.write(`${[...lines, `${plural(tensors.length, 'tensor')}, ${bytes} bytes`].join('\n')}\n`)
+}
+
 export const inspectCommand: Command = {
   name: 'inspect',
   summary: 'say what a model is, from headers alone',
-  usage: '[MODEL] [--json]',
+  usage: '[MODEL] [--tensors] [--json]',
   flags,
   async run(argv, io) {
     const { values, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one MODEL' })
+    if (values.tensors) {
+      const { model, variant, json = false } = values
+      const other = Object.keys(values).find((name) => !['tensors', 'model', 'variant', 'json'].includes(name))
+      if (other) throw new UsageError(`--tensors lists one file; --${other} does not belong to it`)
+      const path = model ?? positionals[0]
+      if (path === undefined) throw new UsageError('--tensors needs the file whose tensors are listed')
+      await listTensors(path, { signal: io.signal, ...(variant === undefined ? {} : { variant }) }, json, io)
+      return
+    }
     const bar = progressBar(io)
     const options = { signal: io.signal, onProgress: bar.update, ...readFileOptions(values) }
     const info = await inspect(readSource(values, positionals[0]), options).finally(bar.clear)

@@ -72,7 +72,11 @@ export function readFileOptions(
 ): Pick<LoadOptions, 'config' | 'variant' | 'ema' | 'hub'> {
   if (values.ema && values['no-ema']) throw new UsageError('--ema and --no-ema exclude each other')
   const hub = { ...sameOptions(values, ['variant']), ...(values.offline ? { localFilesOnly: true } : {}) }
-  return { ...sameOptions(values, ['config', 'variant', 'ema']), ...(values['no-ema'] ? { ema: false } : {}), ...(Object.keys(hub).length > 0 ? { hub } : {}) }
+  return {
+    ...sameOptions(values, ['config', 'variant', 'ema']),
+    ...(values['no-ema'] ? { ema: false } : {}),
+    ...(Object.keys(hub).length > 0 ? { hub } : {}),
+  }
 }
 
 export function readLoadOptions(values: FlagValues<typeof loadFlags>): LoadOptions {

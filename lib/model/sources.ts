@@ -101,6 +101,11 @@ async function toPlace(
   return localPlace(path.resolve(text), text)
 }
 
+/** One file or folder, for what asks nothing of the model in it: no configuration is looked for beside it. */
+export async function resolveFile(file: unknown, name: string, options: ResolveOptions = {}): Promise<string> {
+  return (await toPlace(file, name, 'model', () => resolveHub(options.hub), options)).path
+}
+
 function isParts(source: ModelSource): source is ModelFiles {
   return typeof source === 'object' && source !== null && !Array.isArray(source) && !ArrayBuffer.isView(source) && !isUrl(source)
 }

@@ -221,6 +221,17 @@ export interface NativeSolver {
   step(modelOutput: Float32Array, x: Float32Array, evaluation: number, noise: Float32Array | null): void
 }
 
+/** The tensors of one file. Methods throw ERR_DISPOSED after dispose(). */
+export interface NativeTensors {
+  /** JSON: { tensors: [{ name, type, shape, bytes, readable }] } */
+  list(): string
+  /** JSON object. */
+  metadata(): string
+  /** request: { tensor, offset, count, as: 'float32' (elements, as float32 numbers) | 'bytes' (bytes as stored) } */
+  read(request: string): NativeJob<Uint8Array>
+  dispose(): void
+}
+
 export interface NativeAddon {
   /** JSON: { version, ggml, cpu: { brand, features: string[], cores }, backends: string[] } */
   versions(): string
@@ -239,6 +250,8 @@ export interface NativeAddon {
   /** request: { threads, seconds }. Arithmetic peak of the machine; resolves to JSON: [{ format, instructions, gflops }]. */
   measurePeak(request: string): NativeJob<string>
   loadPipeline(request: string, callbacks: NativeCallbacks): NativeJob<NativePipeline>
+  /** request: { path, variant? } */
+  openTensors(request: string): NativeJob<NativeTensors>
   latentsFrom(shape: number[], data: Float32Array): NativeLatents
   /** Without tokens `shape` and `data` are null; then it needs `concat`. */
   conditioningFrom(
@@ -258,6 +271,8 @@ export interface NativeLoadRequest {
   vae?: string
   /** CLIP's image tower, for retrieval databases. */
   imageEncoder?: string
+  /** Of the weights in diffusers folders. */
+  variant?: string
   config?: unknown
   spec?: unknown
   ema?: boolean

@@ -46,7 +46,21 @@ const maxCount = 256
 export const evaluationKeys = ['guidanceScale', 'guidanceRescale', 'guidanceInterval', 'deepCache'] as const
 export const samplingKeys = ['steps', ...evaluationKeys, 'seed', 'sampler', 'schedule', 'timesteps', 'dialect', 'eta', 'rng', 'extra'] as const
 export const callKeys = ['signal'] as const
-const loadKeys = ['kind', 'device', 'dtype', 'precision', 'memory', 'threads', 'ema', 'variant', 'onProgress', 'config', 'spec', 'hub', ...callKeys] as const
+const loadKeys = [
+  'kind',
+  'device',
+  'dtype',
+  'precision',
+  'memory',
+  'threads',
+  'ema',
+  'variant',
+  'onProgress',
+  'config',
+  'spec',
+  'hub',
+  ...callKeys,
+] as const
 
 /** A random 32-bit seed: short enough to be read out, typed in and kept by every other tool. */
 export function randomSeed(): bigint {

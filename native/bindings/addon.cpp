@@ -7,6 +7,7 @@
 #include "bindings/pipeline_wrap.h"
 #include "bindings/sampler_wrap.h"
 #include "bindings/solver_wrap.h"
+#include "bindings/tensors_wrap.h"
 
 namespace latent::bindings {
 namespace {
@@ -35,6 +36,7 @@ Napi::Object make_exports(Napi::Env env, Napi::Object exports) {
     data->conditioning_class = Napi::Persistent(ConditioningWrap::define(env));
     data->sampler_class = Napi::Persistent(SamplerWrap::define(env));
     data->solver_class = Napi::Persistent(SolverWrap::define(env));
+    data->tensors_class = Napi::Persistent(TensorsWrap::define(env));
     stop_at_exit(env);
 
     const auto add = [&](const char * name, Napi::Value (*function)(const Napi::CallbackInfo &)) {
@@ -50,6 +52,7 @@ Napi::Object make_exports(Napi::Env env, Napi::Object exports) {
     add("createSolver", create_solver);
     add("measurePeak", measure_peak);
     add("loadPipeline", PipelineWrap::load);
+    add("openTensors", TensorsWrap::open);
     add("latentsFrom", latents_from);
     add("conditioningFrom", conditioning_from);
     return exports;

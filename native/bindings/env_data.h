@@ -45,7 +45,7 @@ public:
     /// Cancels all work and waits for the threads; unsettled promises stay so. Called when the environment or the process ends.
     void shutdown();
 
-    Napi::FunctionReference pipeline_class, latents_class, conditioning_class, sampler_class, solver_class;
+    Napi::FunctionReference pipeline_class, latents_class, conditioning_class, sampler_class, solver_class, tensors_class;
     /// What the constructor that is being called by us shall hold; null when JavaScript calls it.
     void * constructing = nullptr;
 

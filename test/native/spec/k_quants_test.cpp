@@ -107,7 +107,7 @@ TEST(block_types_are_ggmls) {
         CHECK(latent::dtype_is_quantised(type) == ggml_is_quantized(theirs));
         if (ggml_is_quantized(theirs)) CHECK(ggml_get_type_traits(theirs)->to_float != nullptr);
     }
-    CHECK(found == 31);
+    CHECK(found == 32);
     DType type;
     CHECK(!latent::dtype_from_ggml_number(-1, type) && !latent::dtype_from_ggml_number(999, type));
 }
