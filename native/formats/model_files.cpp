@@ -10,6 +10,7 @@
 #include "formats/open.h"
 #include "formats/spec/config.h"
 #include "formats/spec/detect.h"
+#include "formats/spec/markers.h"
 
 namespace latent::formats {
 
@@ -90,7 +91,6 @@ bool is_diffusers_folder(const std::string & path) {
            (is_folder(join_path(path, "unet")) && (is_folder(join_path(path, "vae")) || is_folder(join_path(path, "vqvae"))));
 }
 
-void add_diffusers_folder(Opened & opened, const std::string & folder, const ModelParts & parts) {
 /// Whether model_index.json lists a component as there ([null, null] stands for one that was left out).
 bool lists(const Json & index, const char * name) {
     const auto entry = index.is_object() ? index.find(name) : index.end();
@@ -116,6 +116,7 @@ bool lists(const Json & index, const char * name) {
         details.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
+void add_diffusers_folder(Opened & opened, const std::string & folder, const ModelParts & parts) {
     const auto inside = [&](const char * name) { return join_path(folder, name); };
     opened.configs.index = read_object(inside("model_index.json"));
     opened.configs.scheduler = read_object(join_path(inside("scheduler"), "scheduler_config.json"));
@@ -181,11 +182,11 @@ void add_model(Opened & opened, const ModelParts & parts) {
 Opened open_parts(const ModelParts & parts) {
     Opened opened;
     opened.files["sources"] = Json::array();
-    if (!parts.model.empty()) add_model(opened, parts);
     opened.variant = parts.variant;
     if (!parts.variant.empty() && !is_variant_name(parts.variant)) {
         throw Error(ErrorCode::invalid_argument, "\"" + parts.variant.substr(0, 80) + "\" is no name of a variant");
     }
+    if (!parts.model.empty()) add_model(opened, parts);
     if (!parts.unet.empty() && !parts.first_stage_only) add_part(opened, Part::unet, parts.unet);
     if (!parts.text_encoder.empty() && !parts.first_stage_only) add_part(opened, Part::text, parts.text_encoder);
     if (!parts.vae.empty()) add_part(opened, Part::vae, parts.vae);
@@ -194,7 +195,6 @@ Opened open_parts(const ModelParts & parts) {
         throw Error(parts.model.empty() ? ErrorCode::invalid_argument : ErrorCode::model_format,
                     parts.model.empty() ? "No model file was given" : "\"" + parts.model + "\" holds no weights of a known kind");
     }
-    return opened;
     if (!parts.variant.empty() && !opened.variant_found) {
         std::string others;
         for (const std::string & other : opened.others) others += (others.empty() ? "" : ", ") + other;
@@ -203,6 +203,7 @@ Opened open_parts(const ModelParts & parts) {
                         (others.empty() ? "; load them without variant" : "; there are: " + others),
                     Json{{"variant", parts.variant}, {"variants", opened.others}}.dump());
     }
+    return opened;
 }
 
 Json metadata_of(const Opened & opened) {
@@ -230,6 +231,18 @@ void require_ema(const CanonicalModel & model, const std::vector<std::string> & 
         if (names.count(name) == 0) continue;
         throw Error(ErrorCode::model_format, model.tensors->name() + ": the EMA copy of \"" + name +
                                                  "\" is missing; set ema to false to read the raw weights");
+    }
+}
+
+/// A type that is not read matters only in a weight that some part takes.
+void require_readable(const TensorSource & tensors) {
+    for (const TensorInfo & tensor : tensors.tensors()) {
+        if (dtype_is_readable(tensor.dtype)) continue;
+        const Json details = {{"tensor", tensor.name}, {"found", tensor.type_name()}, {"nearest", "f16"}};
+        throw Error(ErrorCode::unsupported_model,
+                    tensors.name() + ": the weight \"" + tensor.name + "\" is stored as " + tensor.type_name() +
+                        ", which is not read; store it as f16, bf16, f32 or one of ggml's block types",
+                    details.dump(-1, ' ', false, Json::error_handler_t::replace));
     }
 }
 
@@ -262,6 +275,22 @@ void drop_other_parts(CanonicalModel & model) {
     model.has_image = false;
 }
 
+/// The file that gives the U-Net says what it predicts.
+PredictionMarkers markers_of(const Opened & opened) {
+    for (const Part part : {Part::unet, Part::whole}) {
+        for (const PartSource & source : opened.sources) {
+            if (source.part == part) return prediction_markers(*source.source);
+        }
+    }
+    return {};
+}
+
+/// Whether a configuration says in words what the network predicts, and does not leave it to its classes' default.
+bool names_prediction(const Json & config) {
+    const Json params = config.is_object() ? object_at(object_at(config, "model"), "params") : Json();
+    return params.is_object() && (params.contains("parameterization") || params.contains("denoiser_config"));
+}
+
 Detection specify(const Opened & opened, const CanonicalModel & model, const ModelParts & parts, const Json & metadata) {
     Detection detection;
     if (metadata.contains("latent.spec")) {
@@ -273,6 +302,13 @@ Detection specify(const Opened & opened, const CanonicalModel & model, const Mod
         apply_diffusers_configs(detection, opened.configs);
     }
     if (!parts.config.is_null()) apply_compvis_config(detection, parts.config, model);
+    const bool settled = metadata.contains("latent.spec") || names_prediction(parts.config) ||
+                         (parts.spec.is_object() && parts.spec.contains("prediction"));
+    if (detection.spec.unet && !settled) {
+        const PredictionMarkers markers = markers_of(opened);
+        const bool overruled = markers.from_schedule && !opened.configs.scheduler.is_null();
+        if (!overruled) apply_markers(detection, markers, model.tensors->name());
+    }
     if (parts.first_stage_only) keep_first_stage(detection);
     if (parts.ema) detection.spec.use_ema = *parts.ema;
     const std::string name = model.tensors->name();
@@ -285,18 +321,6 @@ Detection specify(const Opened & opened, const CanonicalModel & model, const Mod
 
 OpenedModel open_model(const ModelParts & parts) {
     Opened opened = open_parts(parts);
-/// A type that is not read matters only in a weight that some part takes.
-void require_readable(const TensorSource & tensors) {
-    for (const TensorInfo & tensor : tensors.tensors()) {
-        if (dtype_is_readable(tensor.dtype)) continue;
-        const Json details = {{"tensor", tensor.name}, {"found", tensor.type_name()}, {"nearest", "f16"}};
-        throw Error(ErrorCode::unsupported_model,
-                    tensors.name() + ": the weight \"" + tensor.name + "\" is stored as " + tensor.type_name() +
-                        ", which is not read; store it as f16, bf16, f32 or one of ggml's block types",
-                    details.dump(-1, ' ', false, Json::error_handler_t::replace));
-    }
-}
-
     const Json metadata = metadata_of(opened);
     CanonicalOptions options;
     options.attention_head_dim = opened.configs.attention_head_dim();
@@ -315,6 +339,8 @@ void require_readable(const TensorSource & tensors) {
     const std::vector<std::string> names = check_layout(result.spec, *model.tensors);
     require_ema(model, names);
     result.tensors = restrict_to(model, names);
+    require_readable(*result.tensors);
+    result.tensors->check_files();
     if (metadata.contains("latent.tokenizer") && metadata.at("latent.tokenizer").is_string()) {
         result.tokenizer = metadata.at("latent.tokenizer").get<std::string>();
     }
@@ -325,5 +351,3 @@ void require_readable(const TensorSource & tensors) {
 }
 
 }  // namespace latent::formats
-    require_readable(*result.tensors);
-    result.tensors->check_files();

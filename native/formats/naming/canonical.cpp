@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "formats/naming/canonical_source.h"
 #include "formats/naming/key_map.h"
+#include "formats/spec/markers.h"
 
 namespace latent::formats {
 
@@ -101,6 +102,7 @@ private:
     };
 
     static Place place_of(Stored & stored, Part part, Place bare) {
+        if (is_prediction_marker(stored.name)) return Place::buffer;
         for (const Prefix & prefix : prefixes) {
             if (!starts_with(stored.name, prefix.text)) continue;
             // "model.diffusion_model." inside a bare file of another kind cannot occur; "te." and such only count in whole files.
@@ -154,6 +156,7 @@ private:
     }
 
     void read_buffer(const Stored & stored) {
+        if (is_prediction_marker(stored.name)) return;
         constexpr int64_t longest = 100000;
         const DType type = stored.info.dtype;
         if (dtype_is_quantised(type) || !dtype_is_readable(type)) return;

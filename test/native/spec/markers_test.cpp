@@ -1,0 +1,179 @@
+// What files say of their prediction beside the weights, and what of it counts.
+#include <filesystem>
+#include <fstream>
+
+#include "check.h"
+#include "core/path.h"
+#include "file_tensors.h"
+#include "fixture.h"
+#include "formats/convert/convert.h"
+#include "formats/model_files.h"
+#include "formats/open.h"
+#include "formats/spec/markers.h"
+#include "golden.h"
+
+using latent::Error;
+using latent::ErrorCode;
+using latent::Json;
+using latent::Prediction;
+using latent::formats::ModelParts;
+using latent::formats::open_model;
+using latent::formats::prediction_markers;
+using latent::formats::PredictionMarkers;
+
+namespace {
+
+/// The case's model in one file with further tensors and metadata; opened with its configuration.
+class MarkedModel {
+public:
+    explicit MarkedModel(std::vector<golden::FileTensor> markers, const Json & metadata = Json()) : case_(golden::load("sd1")) {
+        std::vector<golden::FileTensor> tensors = file_tensors(case_, "compvis");
+        for (golden::FileTensor & marker : markers) {
+            for (golden::FileTensor & tensor : tensors) {
+                if (tensor.name == marker.name) tensor = marker, marker.name.clear();
+            }
+            if (!marker.name.empty()) tensors.push_back(std::move(marker));
+        }
+        parts.model = folder / "marked.safetensors";
+        parts.config = case_.config();
+        golden::write_safetensors(parts.model, tensors, metadata);
+    }
+
+    latent::ModelSpec spec() const { return open_model(parts).spec; }
+
+    golden::TempFolder folder;
+    ModelParts parts;
+
+private:
+    golden::Case case_;
+};
+
+golden::FileTensor empty(const char * name) {
+    return {name, latent::DType::f32, {0}, {}};
+}
+
+golden::FileTensor scalar(const char * name, float value) {
+    golden::FileTensor tensor{name, latent::DType::f32, {}, std::vector<uint8_t>(4)};
+    std::memcpy(tensor.data.data(), &value, 4);
+    return tensor;
+}
+
+/// alphas_cumprod that falls in a straight line to `last`.
+golden::FileTensor alphas(float last) {
+    golden::FileTensor tensor{"alphas_cumprod", latent::DType::f32, {1000}, std::vector<uint8_t>(4000)};
+    for (size_t i = 0; i < 1000; ++i) {
+        const float value = 1.0f - (1.0f - last) * static_cast<float>(i + 1) / 1000.0f;
+        std::memcpy(tensor.data.data() + 4 * i, i == 999 ? &last : &value, 4);
+    }
+    return tensor;
+}
+
+}  // namespace
+
+TEST(markers_of_the_golden_files) {
+    const Json manifest = fixture::json("files/manifest.json");
+    int files = 0;
+    for (const Json & entry : manifest.at("files")) {
+        if (!entry.contains("prediction")) continue;
+        ++files;
+        const std::string file = entry["file"];
+        const Json & wanted = entry["prediction"];
+        const PredictionMarkers found =
+            prediction_markers(*latent::formats::open_model_file(std::string(LATENT_FIXTURES) + "/files/" + file));
+        const auto expect = [&](bool holds, const char * what) {
+            if (!holds) check::fail(file.c_str(), 0, what);
+        };
+        expect((found.type.empty() ? "eps" : found.type) == wanted["type"], "type");
+        expect(found.zero_terminal_snr == wanted.value("zero_terminal_snr", false), "zero-terminal SNR");
+        expect(found.edm_time == (wanted["type"] == "edm" || wanted.value("edm_time", false)), "time");
+        if (wanted.contains("sigma_data")) expect(found.sigma_data == wanted["sigma_data"], "sigma_data");
+        if (!wanted.contains("sigma_range")) continue;
+        expect(std::abs(found.sigma_min - wanted["sigma_range"][0].get<double>()) < 1e-8, "sigma_min");
+        expect(std::abs(found.sigma_max - wanted["sigma_range"][1].get<double>()) < 1e-5, "sigma_max");
+    }
+    CHECK(files == 9);
+}
+
+TEST(a_marked_model_predicts_v_and_stays_so) {
+    const MarkedModel plain({}), v({empty("v_pred")}), zero({empty("v_pred"), scalar("ztsnr", 1)});
+    CHECK(plain.spec().prediction == Prediction::eps && !plain.spec().schedule.zero_terminal_snr);
+    CHECK(v.spec().prediction == Prediction::v && !v.spec().schedule.zero_terminal_snr);
+    CHECK(zero.spec().prediction == Prediction::v && zero.spec().schedule.zero_terminal_snr);
+    CHECK(v.spec().scale_factor == plain.spec().scale_factor);
+    // A marker with a number in it is no scale factor.
+    CHECK(MarkedModel({scalar("v_pred", 3)}).spec().scale_factor == plain.spec().scale_factor);
+
+    ModelParts written;
+    written.model = zero.folder / "written.gguf";
+    latent::formats::ConvertOptions options;
+    options.type = latent::DType::f16;
+    latent::formats::convert(open_model(zero.parts), written.model, options, {});
+    const latent::ModelSpec back = open_model(written).spec;
+    CHECK(back.prediction == Prediction::v && back.schedule.zero_terminal_snr);
+}
+
+TEST(order_of_evidence) {
+    const Json says_v = {{"modelspec.prediction_type", "v"}}, says_eps = {{"modelspec.prediction_type", "epsilon"}};
+    CHECK(MarkedModel({}, says_v).spec().prediction == Prediction::v);
+    CHECK(MarkedModel({}, Json{{"modelspec.prediction_type", "dreams"}}).spec().prediction == Prediction::eps);
+    CHECK(MarkedModel({empty("v_pred")}, says_eps).spec().prediction == Prediction::v);
+    const latent::ModelSpec stored = MarkedModel({alphas(4.9e-8f)}).spec();
+    CHECK(stored.prediction == Prediction::v && stored.schedule.zero_terminal_snr);
+    CHECK(MarkedModel({alphas(0.0047f)}).spec().prediction == Prediction::eps);
+    CHECK(MarkedModel({alphas(0)}, says_eps).spec().prediction == Prediction::eps);
+
+    MarkedModel asked({empty("v_pred")});
+    asked.parts.spec = {{"prediction", "eps"}};
+    CHECK(asked.spec().prediction == Prediction::eps);
+    MarkedModel configured({empty("v_pred")});
+    configured.parts.config["model"]["params"]["parameterization"] = "eps";
+    CHECK(configured.spec().prediction == Prediction::eps);
+}
+
+TEST(markers_beside_a_scheduler_configuration) {
+    const golden::Case c = golden::load("sd1");
+    const golden::TempFolder folder;
+    golden::write_layout(c, "diffusers", folder.path());
+    ModelParts parts;
+    parts.model = folder.path();
+    const std::string config = folder / "scheduler/scheduler_config.json";
+    Json scheduler = Json::parse(latent::read_text_file(config));
+    scheduler["prediction_type"] = "v_prediction";
+    std::ofstream(latent::to_path(config)) << scheduler.dump();
+    CHECK(open_model(parts).spec.prediction == Prediction::v);
+    // Marks in the U-Net's own file count for more.
+    std::string unet;
+    for (const std::string & name : latent::list_folder(folder / "unet")) {
+        if (name.find("diffusion_pytorch_model") == 0) unet = folder / ("unet/" + name);
+    }
+    std::vector<golden::FileTensor> tensors;
+    const auto source = latent::formats::open_model_file(unet);
+    for (const latent::TensorInfo & info : source->tensors()) {
+        golden::FileTensor tensor{info.name, info.dtype, info.shape, std::vector<uint8_t>(static_cast<size_t>(info.bytes))};
+        source->read(info, tensor.data.data());
+        tensors.push_back(std::move(tensor));
+    }
+    const std::string marked = folder / "marked.safetensors";
+    golden::write_safetensors(marked, tensors, Json{{"modelspec.prediction_type", "epsilon"}});
+    std::filesystem::copy_file(latent::to_path(marked), latent::to_path(unet), std::filesystem::copy_options::overwrite_existing);
+    CHECK(open_model(parts).spec.prediction == Prediction::eps);
+    // A U-Net alone, with names of no part.
+    tensors.push_back(empty("v_pred"));
+    golden::write_safetensors(marked, tensors);
+    parts.unet = marked;
+    CHECK(open_model(parts).spec.prediction == Prediction::v);
+}
+
+TEST(edm_models_are_recognised_and_refused) {
+    golden::FileTensor mean{"edm_mean", latent::DType::f32, {1, 4, 1, 1}, std::vector<uint8_t>(16)}, deviation = mean;
+    deviation.name = "edm_std";
+    for (std::vector<golden::FileTensor> markers :
+         {std::vector<golden::FileTensor>{mean, deviation}, {scalar("edm_vpred.sigma_max", 120)}}) {
+        try {
+            MarkedModel(std::move(markers)).spec();
+            CHECK(false);
+        } catch (const Error & error) {
+            CHECK(error.code() == ErrorCode::unsupported_model && std::string(error.what()).find("EDM") != std::string::npos);
+        }
+    }
+}
