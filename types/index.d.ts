@@ -257,7 +257,7 @@ export declare interface ConditioningExtras {
 export declare function convert(source: ModelSource, destination: string | URL, options: ConvertOptions): Promise<ConvertReport>;
 
 /** Options of {@link convert}. */
-export declare interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'hub' | 'signal'> {
+export declare interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'variant' | 'hub' | 'signal'> {
     /** Weight type of the matrices and convolutions. Small tensors (norms, biases) stay in float. */
     type: WeightType;
     /** Other types for single tensors: pattern over canonical tensor names (`*` stands for anything) to type; the first match wins. */
@@ -692,7 +692,7 @@ export declare interface InputsByKind {
 export declare function inspect(source?: ModelSource, options?: InspectOptions): Promise<ModelInfo>;
 
 /** Options of {@link inspect}. */
-export declare type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'hub' | 'signal' | 'onProgress'>;
+export declare type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'variant' | 'hub' | 'signal' | 'onProgress'>;
 
 /** The instruction sets that the engine's kernels use on this processor, and those that it could use. */
 export declare interface Kernels {
@@ -824,6 +824,11 @@ export declare interface LoadOptions extends CallOptions {
     threads?: number;
     /** Read the EMA weights of a training checkpoint, or (`false`) the raw ones. Default: as the model's configuration says. A file without all of the EMA weights it should read is refused. */
     ema?: boolean;
+    /**
+     * Which weights of a diffusers folder are read: `fp16` for `model.fp16.safetensors`, `non_ema` ... A part that lacks the variant takes what it takes by default: the
+     * plain file, else `fp16`, else `bf16`, else the only variant there.
+     */
+    variant?: string;
     /** Called while files are fetched and weights are read. An error thrown here rejects the call. */
     onProgress?: (progress: Progress) => unknown;
     /** The reference's own configuration: path of a CompVis/Stability .yaml, or its parsed object. Default: the .yaml beside the checkpoint, if there is one. */
@@ -1089,6 +1094,19 @@ export declare interface NoiseScheduleSpec {
     zeroTerminalSnr: boolean;
     /** Explicit table, in place of the named form. */
     betas?: number[];
+}
+
+/**
+ * Opens a safetensors or GGUF file, a torch checkpoint (.ckpt, .pt, .pth, .bin), an index of shards (.index.json), or a folder that holds one of them, and gives its
+ * tensors by name. Reads the header alone; `dispose()` closes the file. Names are those of the file, without torch's wrappers (`state_dict`, `params_ema`, `module.`).
+ * Throws ERR_IO and ERR_MODEL_FORMAT for files that are not there, or broken.
+ */
+export declare function openTensors(file: string | URL, options?: OpenTensorsOptions): Promise<TensorFile>;
+
+/** Options of {@link openTensors}. */
+export declare interface OpenTensorsOptions extends CallOptions {
+    /** Of a folder's weights, e.g. `fp16`. Default: the plain file, else `fp16`, `bf16` or the only one there. */
+    variant?: string;
 }
 
 /** What one kind of operation took while profiling. */
@@ -1484,6 +1502,15 @@ export declare interface RdmResolvedOptions extends ResolvedCommon, ResolvedImag
     neighbours?: Neighbours;
 }
 
+/** Options of {@link TensorFile.read}. */
+export declare interface ReadTensorOptions extends CallOptions {
+    /**
+     * `values` (default): the array that holds every stored number exactly: integers and `f64` as they are (`bool` as 0 and 1 in a `Uint8Array`), all other floats and
+     * ggml's blocks as `Float32Array`. `float32`: a `Float32Array`, whatever is stored. `bytes`: as stored, little-endian.
+     */
+    as?: 'values' | 'float32' | 'bytes';
+}
+
 /** Deletes pieces of downloads that were broken off; gives the bytes that were freed. */
 export declare function removeIncompleteDownloads(options?: CacheOptions): Promise<number>;
 
@@ -1829,6 +1856,57 @@ export declare interface SuperresResolvedOptions extends ResolvedCommon, Partial
     image: ImageInput;
     noiseLevel?: number;
 }
+
+/**
+ * Tensors of a file, from {@link openTensors}. Iterating it gives their descriptions in the order of the file. All methods throw `ERR_DISPOSED` after
+ * `dispose()`.
+ */
+export declare class TensorFile implements Disposable, Iterable<TensorInfo> {
+    #private;
+    /** Where it was opened. */
+    readonly path: string;
+    /** Number of tensors. */
+    get size(): number;
+    /** Names in the order of the file. */
+    get names(): string[];
+    /** Metadata of the file: safetensors' `__metadata__`, GGUF's keys, plain values beside the weights of a torch checkpoint. Long lists are left out. */
+    get metadata(): Record<string, unknown>;
+    has(name: string): boolean;
+    /** The description of a tensor; undefined where there is none of that name. */
+    get(name: string): TensorInfo | undefined;
+    [Symbol.iterator](): IterableIterator<TensorInfo>;
+    /** The numbers of one tensor. Throws RangeError for an unknown name, ERR_MODEL_FORMAT where the type can be read as bytes alone. */
+    read(name: string, options: ReadTensorOptions & {
+        as: 'float32';
+    }): Promise<Float32Array>;
+    read(name: string, options: ReadTensorOptions & {
+        as: 'bytes';
+    }): Promise<Uint8Array>;
+    read(name: string, options?: ReadTensorOptions): Promise<TensorValues>;
+    /** Closes the file; a read that is under way fails. Idempotent. */
+    dispose(): void;
+    [Symbol.dispose](): void;
+}
+
+/** One tensor of a {@link TensorFile}, as the header of the file describes it. */
+export declare interface TensorInfo {
+    readonly name: string;
+    readonly type: TensorType;
+    /** Outermost size first, as torch prints it; empty for a scalar. */
+    readonly shape: readonly number[];
+    /** Product of the shape. */
+    readonly elements: number;
+    /** Of the contiguous tensor in its own type. */
+    readonly bytes: number;
+    /** Whether its elements can be read as numbers; if not, only as bytes. */
+    readonly readable: boolean;
+}
+
+/** Element types of stored tensors. The types from `q4_0` on are ggml's blocks; another text names a type that is carried along, but not read. */
+export declare type TensorType = 'f32' | 'f16' | 'bf16' | 'f64' | 'f8_e4m3' | 'f8_e5m2' | 'f8_e8m0' | 'f4_e2m1' | 'i64' | 'i32' | 'i16' | 'i8' | 'u64' | 'u32' | 'u16' | 'u8' | 'bool' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0' | 'q2_k' | 'q3_k' | 'q4_k' | 'q5_k' | 'q6_k' | (string & {});
+
+/** Numbers of a tensor, row-major. */
+export declare type TensorValues = Float32Array | Float64Array | Int8Array | Int16Array | Int32Array | BigInt64Array | Uint8Array | Uint16Array | Uint32Array | BigUint64Array;
 
 /** generate() of a text model. */
 export declare interface TextGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, TextInputs, NegativePromptOptions {
