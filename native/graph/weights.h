@@ -121,7 +121,7 @@ private:
     WeightPolicy policy_;
     bool float32_products_;
     std::unique_ptr<WeightStorage> storage_;
-    bool in_place_ = false;  // this part reads weights from the mapped file; see plan()
+    bool in_place_ = false;      // this part reads weights from the mapped file; see plan()
     bool lies_in_file_ = false;  // and there are some
     bool loaded_ = false;
     mutable bool touched_ = false;
