@@ -65,22 +65,30 @@ function definitions({ tests }) {
   return result
 }
 
-export function buildNative({ jobs = os.availableParallelism?.() ?? os.cpus().length, tests = false, extra = [] } = {}) {
+/** Runs one of cmake-js's commands (it knows the compilers of every system), with what both of them need to be told. */
+function cmakeJs(driver, command, defined, ...args) {
+  const options = defined.map(([name, value]) => `--CD${name}=${value}`)
+  run(process.execPath, [path.join(driver, 'bin', 'cmake-js'), command, '--out', buildDirectory, '--log-level', 'error', ...options, ...args])
+}
+
+/** Configures the build folder; cheap where nothing has changed. */
+export function configureNative({ tests = false, extra = [] } = {}) {
   checkCMake()
   const driver = packageFolder('cmake-js')
   const defined = definitions({ tests })
   if (driver) {
-    const cmakeJs = (command, ...args) =>
-      run(process.execPath, [path.join(driver, 'bin', 'cmake-js'), command, '--out', buildDirectory, '--log-level', 'error', ...args])
-    const options = defined.map(([name, value]) => `--CD${name}=${value}`)
-    cmakeJs('configure', ...options, ...(extra.length > 0 ? ['--', ...extra] : []))
-    cmakeJs('build', ...options, '--parallel', String(jobs))
-  } else {
-    const generator =
-      !existsSync(path.join(buildDirectory, 'CMakeCache.txt')) && process.platform !== 'win32' && onPath('ninja') ? ['-G', 'Ninja'] : []
-    run('cmake', ['-S', root, '-B', buildDirectory, ...generator, '-DCMAKE_BUILD_TYPE=Release', ...defined.map(([n, v]) => `-D${n}=${v}`), ...extra])
-    run('cmake', ['--build', buildDirectory, '--config', 'Release', '--parallel', String(jobs)])
+    cmakeJs(driver, 'configure', defined, ...(extra.length > 0 ? ['--', ...extra] : []))
+    return
   }
+  const generator = !existsSync(path.join(buildDirectory, 'CMakeCache.txt')) && process.platform !== 'win32' && onPath('ninja') ? ['-G', 'Ninja'] : []
+  run('cmake', ['-S', root, '-B', buildDirectory, ...generator, '-DCMAKE_BUILD_TYPE=Release', ...defined.map(([n, v]) => `-D${n}=${v}`), ...extra])
+}
+
+export function buildNative({ jobs = os.availableParallelism?.() ?? os.cpus().length, tests = false, extra = [] } = {}) {
+  configureNative({ tests, extra })
+  const driver = packageFolder('cmake-js')
+  if (driver) cmakeJs(driver, 'build', definitions({ tests }), '--parallel', String(jobs))
+  else run('cmake', ['--build', buildDirectory, '--config', 'Release', '--parallel', String(jobs)])
 }
 
 /** Ends the process with the message alone where `work` throws: the tools have already printed theirs. */

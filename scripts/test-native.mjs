@@ -2,15 +2,16 @@
 /**
  * Builds and runs the native tests (ctest).
  *
- *   node scripts/test-native.mjs [--preset default|debug|asan|aarch64] [--only AREA] [--jobs N] [--verbose]
+ *   node scripts/test-native.mjs [--preset default|debug|asan|aarch64] [--only AREA[,AREA...]] [--jobs N] [--verbose]
  *
- * Without --preset it uses the addon's own build, so that nothing is compiled twice. --only builds and runs the tests of one area (with a preset).
+ * Without --preset it uses the addon's own build, so that nothing is compiled twice. --only builds and runs the tests of one area, or of several
+ * with commas between them.
  */
 import os from 'node:os'
 import path from 'node:path'
 import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { buildDirectory, buildNative, checkCMake, main, onPath, root, run } from './build-native.mjs'
+import { buildDirectory, buildNative, checkCMake, configureNative, main, onPath, root, run } from './build-native.mjs'
 
 await main(() => {
   const { values } = parseArgs({
@@ -23,10 +24,16 @@ await main(() => {
   })
   const jobs = values.jobs ?? String(os.availableParallelism?.() ?? os.cpus().length)
   const output = ['--no-tests=error', '--parallel', jobs, values.verbose ? '--verbose' : '--output-on-failure']
-  if (values.only && !values.preset) throw new Error('--only needs --preset')
+  const areas = values.only?.split(',') ?? []
+  const targets = areas.flatMap((area) => ['--target', `test_${area}`])
+  const chosen = areas.length > 0 ? ['--tests-regex', `^(${areas.join('|')})(_|$)`] : []
   if (values.preset === undefined) {
-    buildNative({ jobs: Number(jobs), tests: true })
-    run('ctest', ['--test-dir', buildDirectory, '-C', 'Release', ...output])
+    if (areas.length === 0) buildNative({ jobs: Number(jobs), tests: true })
+    else {
+      configureNative({ tests: true })
+      run('cmake', ['--build', buildDirectory, '--config', 'Release', '--parallel', jobs, ...targets])
+    }
+    run('ctest', ['--test-dir', buildDirectory, '-C', 'Release', ...output, ...chosen])
     return
   }
   checkCMake()
@@ -39,6 +46,6 @@ await main(() => {
   }
   const fresh = !existsSync(path.join(root, `build-${values.preset}`, 'CMakeCache.txt'))
   run('cmake', ['--preset', values.preset, ...(fresh && process.platform !== 'win32' && onPath('ninja') ? ['-G', 'Ninja'] : [])])
-  run('cmake', ['--build', '--preset', values.preset, '--parallel', jobs, ...(values.only ? ['--target', `test_${values.only}`] : [])])
-  run('ctest', ['--preset', values.preset, ...output, ...(values.only ? ['--tests-regex', `^${values.only}`] : [])])
+  run('cmake', ['--build', '--preset', values.preset, '--parallel', jobs, ...targets])
+  run('ctest', ['--preset', values.preset, ...output, ...chosen])
 })
