@@ -1,5 +1,6 @@
 import { convert, type ConvertOptions, type WeightType } from '../index.js'
 import { readFlags, reportFlags, toJson, UsageError, type Command, type Flags } from './command.js'
+import { checkOutput } from './drawing.js'
 import { readFileOptions, readSource, requiredModel, sourceFlags } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
@@ -33,6 +34,7 @@ export const convertCommand: Command = {
     const output = values.output ?? rest.shift()
     if (output === undefined) throw new UsageError('no output given: pass -o OUT.gguf')
     if (rest.length > 0) throw new UsageError(`one argument too many: ${rest[0]}`)
+    await checkOutput(output, '--output')
     const bar = progressBar(io, values.quiet)
     const options: ConvertOptions = {
       type: (values.type ?? 'f16') as WeightType,

@@ -1,7 +1,7 @@
 /** What the commands that make pictures share: flags of the sampling loop, previews, files and the report. */
-import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { RawImage, type DiffusionPipeline, type GenerateOptions, type GenerateResult } from '../index.js'
+import { checkWritable } from '../files/atomic-file.js'
 import { samplerNames, scheduleNames } from '../names.js'
 import {
   plural,
@@ -104,18 +104,20 @@ function previewWriter(file: string): (image: RawImage) => unknown {
   }
 }
 
-/** The folder that a file is to be written to. */
-export async function checkFolder(file: string, flag: string): Promise<void> {
-  const folder = await stat(path.dirname(path.resolve(file))).catch(() => undefined)
-  if (!folder?.isDirectory()) throw new UsageError(`${flag}: the folder of '${file}' does not exist`)
+/** Says what would keep a file from being written before the hours of work, not after. */
+export async function checkOutput(file: string, flag: string): Promise<void> {
+  await checkWritable(file).catch((error: Error) => {
+    throw new UsageError(`${flag}: ${error.message}`)
+  })
 }
 
-/** Says what would keep a picture from being saved before the hours of drawing it, not after. */
-export async function checkTarget(file: string, flag: string): Promise<void> {
+/** The same for `count` pictures, whose format is told by the name. */
+export async function checkTarget(file: string, flag: string, count = 1): Promise<void> {
   const extension = path.extname(file).toLowerCase()
   const format = ({ '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' } as const)[extension]
   if (!format) throw new UsageError(`${flag}: the name of a picture file ends in .png, .jpg, .jpeg or .webp; '${file}' does not`)
-  await checkFolder(file, flag)
+  // The last name is the longest.
+  await checkOutput(outputName(file, count - 1, count), flag)
   // A pixel in that format: fails where it needs the optional package sharp and that is missing.
   if (format !== 'png') await new RawImage({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 }).encode(format)
 }

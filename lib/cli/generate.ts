@@ -43,7 +43,7 @@ export const generateCommand: Command = {
     const source = readSource(values)
     const output = values.output ?? 'out.png'
     const options = await readOptions(values)
-    await checkTarget(output, '--output')
+    await checkTarget(output, '--output', values.count)
     if (values.preview !== undefined) await checkTarget(values.preview, '--preview')
     const { signal } = io
     const bar = progressBar(io, values.quiet)

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-/** The `latent` command: the API's twin for the shell. Exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted. */
+/** The `latent` command: the API's twin for the shell. Exit codes: 0 done, 1 failed, 2 wrong command line, 128 + N ended by signal N (130: Ctrl-C). */
 import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import path from 'node:path'
 import { OutOfMemoryError, type MemoryPlan } from '../index.js'
 import { nearestName } from '../options/suggest.js'
@@ -82,6 +83,12 @@ function usage(message: string, io: Io, command?: Command): number {
   return 2
 }
 
+/** The exit code of a process that a signal ends, as shells count. */
+function interruptedBy({ reason }: AbortSignal): number {
+  const name = (reason as { signal?: unknown } | undefined)?.signal
+  return 128 + (typeof name === 'string' ? (constants.signals[name as NodeJS.Signals] ?? constants.signals.SIGINT) : constants.signals.SIGINT)
+}
+
 /** Runs a command line and gives its exit code. */
 export async function main(argv: readonly string[], io: Io): Promise<number> {
   const [name, ...rest] = argv
@@ -113,7 +120,7 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
   } catch (error) {
     if (io.signal.aborted) {
       io.stderr.write('latent: interrupted\n')
-      return 130
+      return interruptedBy(io.signal)
     }
     if (error instanceof ReportedFailure) return 1
     if (error instanceof UsageError) return usage(error.message, io, command)
@@ -122,14 +129,30 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
   }
 }
 
+/** Ctrl-C, `kill` and a closed terminal end the work in an orderly way: temporary files are removed. A second signal does not wait. */
+function abortOnSignals(controller: AbortController): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      if (controller.signal.aborted) process.exit(interruptedBy(controller.signal))
+      controller.abort(Object.assign(new Error('interrupted'), { signal }))
+    })
+}
+
+/** A reader that has seen enough (`latent ... | head`) is no error; a full disk behind standard output is one, of one line. */
+function watchOutput(controller: AbortController): void {
+  process.stderr.on('error', () => undefined)
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(controller.signal.aborted ? interruptedBy(controller.signal) : (process.exitCode ?? 0))
+    process.stderr.write(`latent: standard output cannot be written: ${error.message}\n`)
+    process.exit(1)
+  })
+}
+
 /* istanbul ignore next: runs in a process of its own */
 if (require.main === module) {
   const controller = new AbortController()
-  process.once('SIGINT', () => {
-    controller.abort(new Error('interrupted'))
-    // A second Ctrl-C does not wait.
-    process.once('SIGINT', () => process.exit(130))
-  })
+  abortOnSignals(controller)
+  watchOutput(controller)
   void main(process.argv.slice(2), { stdout: process.stdout, stderr: process.stderr, signal: controller.signal }).then((code) => {
     process.exitCode = code
   })

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { ImageEncoder, RawImage, writeRetrievalDatabase } from '../index.js'
 import { readFlags, reportFlags, toJson, UsageError, type Command, type Flags, type Io } from './command.js'
-import { checkFolder } from './drawing.js'
+import { checkOutput } from './drawing.js'
 import { loadFlags, readLoadOptions } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
@@ -69,7 +69,7 @@ export const rdmCommand: Command = {
     const { output, 'image-encoder': source } = values
     if (source === undefined) throw new UsageError('no image encoder given: pass --image-encoder FILE')
     if (output === undefined || !/\.safetensors$/i.test(output)) throw new UsageError('-o names the database to write; it ends in .safetensors')
-    await checkFolder(output, '--output')
+    await checkOutput(output, '--output')
     const names = await picturesIn(folder)
     const bar = progressBar(io, values.quiet)
     const load = { ...readLoadOptions(values), signal: io.signal, onProgress: bar.update }

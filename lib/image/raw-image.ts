@@ -1,7 +1,5 @@
-import { randomBytes } from 'node:crypto'
-import { rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { DiffusionError } from '../errors.js'
+import { writeWhole } from '../files/atomic-file.js'
 import { readRegular, type FileKind } from '../files/regular-file.js'
 import {
   checkBoolean,
@@ -166,20 +164,17 @@ export class RawImage {
     return writeWithSharp(this, kind, { quality, lossless })
   }
 
-  /** Writes a file; its name ends in .png, .jpg, .jpeg or .webp. It appears whole or not at all: a temporary file beside it is renamed at the end. */
+  /**
+   * Writes a file; its name ends in .png, .jpg, .jpeg or .webp. It appears whole or not at all: a temporary file beside it is renamed at the end. A symbolic link is
+   * followed.
+   * @throws DiffusionError `ERR_IO` where the file cannot be written
+   */
   async save(file: string | URL, options?: EncodeOptions): Promise<void> {
     const target = path.resolve(toFile(file, 'file', 'a path or a file: URL to write to'))
     const format = extensions[path.extname(target).toLowerCase()]
     if (!format) throw invalidRange(`The name of a picture file ends in .png, .jpg, .jpeg or .webp; ${show(target)} does not`)
     const bytes = await this.encode(format, options)
-    const temporary = path.join(path.dirname(target), `.${path.basename(target)}.${randomBytes(6).toString('hex')}.tmp`)
-    try {
-      await writeFile(temporary, bytes, { flag: 'wx' })
-      await rename(temporary, target)
-    } catch (cause) {
-      await rm(temporary, { force: true })
-      throw new DiffusionError('ERR_IO', `The picture ${target} cannot be written: ${(cause as Error).message}`, { path: target }, { cause })
-    }
+    await writeWhole(target, 'The picture', (handle) => handle.writeFile(bytes))
   }
 
   /** A resized copy, as Pillow makes it. Default filter: Lanczos. */

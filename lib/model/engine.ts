@@ -94,6 +94,8 @@ export class LoadedModel {
     options: { firstStageOnly?: boolean } = {},
   ): Promise<LoadedModel> {
     const { result, prepared } = await withSource(source, load, loadPipeline, { ...options, discard: discardPipeline })
+    // The engine has mapped the file; where a mapped file lives on without a name, nothing is left behind however the process ends.
+    if (process.platform !== 'win32') await prepared.dispose()
     return new LoadedModel(result, prepared, what)
   }
 

@@ -1,6 +1,6 @@
 /** A checkpoint inside an outer zip, as the original models were published (model.zip holding model.ckpt): unpacked to a temporary file. */
 import { createWriteStream, rmSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Transform } from 'node:stream'
@@ -18,8 +18,10 @@ const maxConfigBytes = 1 << 20
 /** No published checkpoint comes near it. */
 const maxModelBytes = 64 * 2 ** 30
 const maxArchiveBytes = 2 * maxModelBytes
+const folderPrefix = 'latent-unpacked-'
+const abandonedMs = 3_600_000
 
-/** Temporary folders still in use, removed at exit at the latest. */
+/** Temporary folders still in use, removed at exit at the latest; what a killed process leaves, the next one removes. */
 const folders = new Set<string>()
 let exitHooked = false
 
@@ -30,6 +32,31 @@ function removeAtExit(folder: string): void {
   process.once('exit', () => {
     for (const left of folders) rmSync(left, { recursive: true, force: true })
   })
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
+}
+
+/**
+ * Removes the folders of processes that were killed. Not what is younger than an hour: it may belong to a process of another container that shares the temporary folder.
+ */
+async function removeAbandoned(): Promise<void> {
+  const names = await readdir(tmpdir()).catch(() => [])
+  for (const name of names) {
+    const pid = new RegExp(`^${folderPrefix}(\\d{1,10})-\\w+$`).exec(name)?.[1]
+    if (pid === undefined || isAlive(Number(pid))) continue
+    const left = path.join(tmpdir(), name)
+    const status = await lstat(left).catch(() => undefined)
+    if (!status?.isDirectory() || Date.now() - status.mtimeMs < abandonedMs) continue
+    // Somebody else's, or in use after all: then it stays.
+    await rm(left, { recursive: true, force: true }).catch(() => undefined)
+  }
 }
 
 /** What came out of the outer zip. */
@@ -89,7 +116,8 @@ export async function unpackOuterZip(file: string, signal?: AbortSignal): Promis
     const model = chooseModel(entries, file)
     const configEntry = entries.find((entry) => configExtensions.test(entry.fileName) && entry.uncompressedSize <= maxConfigBytes)
     const config = configEntry ? parseConfig(await readText(zip, configEntry), `${file}: ${configEntry.fileName}`) : undefined
-    folder = await mkdtemp(path.join(tmpdir(), 'latent-'))
+    await removeAbandoned()
+    folder = await mkdtemp(path.join(tmpdir(), `${folderPrefix}${process.pid}-`))
     removeAtExit(folder)
     const target = path.join(folder, `model${path.extname(model.fileName).toLowerCase()}`)
     await pipeline(await zip.stream(model), bounded(model.uncompressedSize), createWriteStream(target), { signal })

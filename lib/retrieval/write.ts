@@ -1,6 +1,5 @@
 /** Writes retrieval databases, as safetensors. */
-import { open, rename, rm } from 'node:fs/promises'
-import { DiffusionError } from '../errors.js'
+import { writeWhole } from '../files/atomic-file.js'
 import {
   checkFinite,
   checkInteger,
@@ -96,20 +95,9 @@ function headerOf(tensors: readonly Tensor[]): Buffer {
 export async function writeRetrievalDatabase(file: string, rows: RetrievalRows): Promise<void> {
   checkString(file, 'file')
   const tensors = tensorsOf(rows)
-  const temporary = `${file}.${process.pid}.${Date.now().toString(36)}.tmp`
-  try {
-    const handle = await open(temporary, 'wx')
-    try {
-      await handle.writeFile(headerOf(tensors))
-      for (const { bytes } of tensors)
-        for (let at = 0; at < bytes.length; at += pieceBytes) await handle.writeFile(bytes.subarray(at, at + pieceBytes))
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(temporary, file)
-  } catch (cause) {
-    await rm(temporary, { force: true })
-    throw new DiffusionError('ERR_IO', `${file} cannot be written: ${(cause as Error).message}`, { path: file }, { cause })
-  }
+  await writeWhole(file, '', async (handle) => {
+    await handle.writeFile(headerOf(tensors))
+    for (const { bytes } of tensors) for (let at = 0; at < bytes.length; at += pieceBytes) await handle.writeFile(bytes.subarray(at, at + pieceBytes))
+    await handle.sync()
+  })
 }

@@ -13,15 +13,26 @@ namespace latent {
 /// Set from any thread; read between steps, between graph nodes and in every long loop.
 class CancelToken {
 public:
-    void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
-    bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+    /// Too late, and without effect, after seal().
+    void cancel() {
+        State running = State::running;
+        state_.compare_exchange_strong(running, State::cancelled, std::memory_order_relaxed);
+    }
+    bool cancelled() const { return state_.load(std::memory_order_relaxed) == State::cancelled; }
     /// Throws ErrorCode::aborted once cancelled.
     void check() const {
         if (cancelled()) throw Error(ErrorCode::aborted, "The operation was aborted");
     }
+    /// Before an effect that cannot be taken back (a file renamed into its place): throws aborted, or makes cancel() too late.
+    void seal() {
+        State running = State::running;
+        state_.compare_exchange_strong(running, State::sealed, std::memory_order_relaxed);
+        check();
+    }
 
 private:
-    std::atomic<bool> cancelled_{false};
+    enum class State { running, cancelled, sealed };
+    std::atomic<State> state_{State::running};
 };
 
 enum class Phase { load, encode, sample, decode, convert };
@@ -48,6 +59,7 @@ struct JobContext {
     std::function<void(int step, int index, Picture &&)> preview;  // index = picture within the batch
 
     void check() const { cancel->check(); }
+    void seal() const { cancel->seal(); }
     void report(Phase phase, int64_t step, int64_t steps) const {
         if (progress) progress({phase, step, steps});
     }

@@ -1,34 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <vector>
 
 #include "core/tensor_source.h"
 
 namespace latent::formats {
-
-/// A file that appears under its name only once it is complete: written beside it under another name, flushed to the disk, then
-/// renamed. Destroyed before commit(), it leaves nothing behind. Throws io.
-class AtomicFile {
-public:
-    explicit AtomicFile(const std::string & destination_utf8);
-    ~AtomicFile();
-    AtomicFile(const AtomicFile &) = delete;
-    AtomicFile & operator=(const AtomicFile &) = delete;
-
-    void write(const void * data, size_t count);
-    void seek(uint64_t position);
-    void commit();
-
-private:
-    void close();
-    [[noreturn]] void fail(const char * what) const;
-
-    std::string destination_, temporary_;
-    std::FILE * file_ = nullptr;
-};
 
 /// One tensor of a GGUF file. `shape` is as stored, outermost first.
 struct GgufTensor {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/atomic_file.h"
 #include "core/cpu.h"
 #include "core/path.h"
 #include "core/weight_type.h"
@@ -251,7 +252,7 @@ ConvertReport convert(const OpenedModel & model, const std::string & destination
     file.seek(0);
     file.write(header.data(), header.size());
     model.tensors->check_files();
-    job.check();
+    job.seal();  // from here on the file is there: what comes later is no abort
     file.commit();
     report.tensors = static_cast<int64_t>(plan.tensors.size());
     report.bytes += header.size();

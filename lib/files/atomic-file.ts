@@ -1,0 +1,96 @@
+/**
+ * Files that appear whole or not at all: written under a short hidden name in the same folder, then renamed. A symbolic link is followed: the file that it names is
+ * replaced, not the link.
+ */
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
+import { open, readlink, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import path from 'node:path'
+import { DiffusionError } from '../errors.js'
+
+const maxLinks = 40
+
+/** Where a chain of symbolic links ends, whether or not there is a file. */
+async function followLinks(file: string): Promise<string> {
+  let at = path.resolve(file)
+  for (let hops = 0; hops < maxLinks; hops++) {
+    const next = await readlink(at).catch((error: NodeJS.ErrnoException) => {
+      // EINVAL: no link. What else is wrong shows when the file is opened.
+      if (error.code === 'ELOOP') throw error
+      return undefined
+    })
+    if (next === undefined) return at
+    at = path.resolve(path.dirname(at), next)
+  }
+  throw Object.assign(new Error('its symbolic links lead in a circle'), { code: 'ELOOP', syscall: 'readlink' })
+}
+
+/** A name in the folder of `file` that is no longer than it need be, so that every name that the system takes for `file` can be written. */
+function temporaryBeside(file: string): string {
+  return path.join(path.dirname(file), `.latent-${process.pid}-${randomBytes(4).toString('hex')}.tmp`)
+}
+
+function failure(what: string, file: string, cause: unknown): DiffusionError {
+  return new DiffusionError(
+    'ERR_IO',
+    `${what === '' ? '' : `${what} `}${file} cannot be written: ${(cause as Error).message}`,
+    { path: file },
+    { cause },
+  )
+}
+
+/** Refuses folders, and names that the system does not take. */
+async function checkPlace(file: string): Promise<void> {
+  const status = await stat(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  if (status?.isDirectory()) throw Object.assign(new Error('it is a folder'), { code: 'EISDIR', syscall: 'open' })
+}
+
+async function removeQuietly(file: string): Promise<void> {
+  // The reason for the clean-up says more than that it failed, too.
+  await rm(file, { force: true }).catch(() => undefined)
+}
+
+/**
+ * Writes a file: `write` fills it, then it takes its name. `what` names it in messages, '' for the path alone.
+ * @throws DiffusionError `ERR_IO` with the reason of the system
+ */
+export async function writeWhole(file: string, what: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
+  let temporary: string | undefined
+  try {
+    const target = await followLinks(file)
+    await checkPlace(target)
+    temporary = temporaryBeside(target)
+    const handle = await open(temporary, 'wx')
+    try {
+      await write(handle)
+    } finally {
+      await handle.close()
+    }
+    await rename(temporary, target)
+  } catch (cause) {
+    if (temporary !== undefined) await removeQuietly(temporary)
+    throw failure(what, file, cause)
+  }
+}
+
+/**
+ * Finds out whether {@link writeWhole} could write `file`, without leaving a trace: its folder is there and takes new files, it is no folder itself, its name is not too
+ * long.
+ * @throws DiffusionError `ERR_IO` with the reason of the system
+ */
+export async function checkWritable(file: string): Promise<void> {
+  let temporary: string | undefined
+  try {
+    const target = await followLinks(file)
+    await checkPlace(target)
+    temporary = temporaryBeside(target)
+    await (await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL)).close()
+  } catch (cause) {
+    throw failure('', file, cause)
+  } finally {
+    if (temporary !== undefined) await removeQuietly(temporary)
+  }
+}
