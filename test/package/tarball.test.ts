@@ -88,7 +88,7 @@ afterAll(() => {
 
 /** All that may be in the tarball. */
 const allowed = [
-  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|CMakeLists\.txt|CMakePresets\.json|binding\.gyp|scripts\/build-native\.mjs)$/,
+  /^(package\.json|README\.md|LICENSE|NOTICE|CHANGELOG\.md|CMakeLists\.txt|CMakePresets\.json|binding\.gyp|scripts\/build-native\.mjs)$/,
   /^dist\/.+\.m?js(\.map)?$/,
   /^types\/.+\.d\.m?ts$/,
   /^assets\/[\w-]+\.(txt|json)\.br$/,
