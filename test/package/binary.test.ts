@@ -9,7 +9,14 @@ test('no path of the building machine', () => {
   for (const folder of [process.cwd(), os.homedir()]) {
     if (folder === path.parse(folder).root) continue
     const at = binary.indexOf(folder)
-    expect(at < 0 ? '' : binary.subarray(at, at + 120).toString('latin1').split('\0')[0]).toBe('')
+    expect(
+      at < 0
+        ? ''
+        : binary
+            .subarray(at, at + 120)
+            .toString('latin1')
+            .split('\0')[0],
+    ).toBe('')
   }
 })
 
