@@ -16,7 +16,8 @@ export function parseConfig(text: string, where: string): Record<string, unknown
     const document = parseDocument(text, { logLevel: 'silent', prettyErrors: true, stringKeys: true })
     const [problem] = document.errors
     if (problem) throw problem
-    value = document.toJS({ maxAliasCount: 100 })
+    // Plain data: an alias may stand inside of what it names.
+    value = JSON.parse(JSON.stringify(document.toJS({ maxAliasCount: 100 })) ?? 'null')
   } catch (error) {
     throw new ModelFormatError(`${where} is not a YAML configuration: ${(error as Error).message}`)
   }
