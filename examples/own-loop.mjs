@@ -8,7 +8,7 @@ const unconditional = await pipe.encodePrompt('')
 const { guidanceScale } = pipe.info.defaults
 const solver = createSolver({ sampler: 'dpmpp_2m', schedule: 'karras', steps: 20, spec: pipe.info.spec })
 
-const latents = pipe.createLatents({ seed: 42 })
+const latents = await pipe.createLatents({ seed: 42 })
 const noise = await latents.read()
 latents.write(noise.map((x) => x * solver.initNoiseSigma))
 for (const [i, { timestep }] of solver.evaluations.entries()) {

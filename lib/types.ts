@@ -346,7 +346,7 @@ export interface EncodeImageOptions extends CallOptions {
 }
 
 /** Options of {@link DiffusionPipeline.createLatents}. */
-export interface CreateLatentsOptions {
+export interface CreateLatentsOptions extends CallOptions {
   /** Pixels. Default: the model's. */
   width?: number
   height?: number

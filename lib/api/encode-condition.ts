@@ -7,7 +7,7 @@ import type { NativePipeline } from '../native/contract.js'
 import { callKeys, optionalProgress, optionalSignal, resolveRng, resolveSeed } from '../options/options.js'
 import { imageTensor } from '../image/tensors.js'
 import type { EncodeConditionOptions, ImageInput, LossOptions, LossResult, PipelineInfo } from '../types.js'
-import { checkBoolean, checkInteger, invalidRange, invalidType, knownKeys, show } from '../options/validate.js'
+import { checkBoolean, checkInteger, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
 
 /** What these calls need of a pipeline. */
 export interface EncodeContext extends ConditionContext {
@@ -57,8 +57,10 @@ function resolveTimesteps(value: unknown, { spec }: PipelineInfo): number[] {
   const { timesteps } = spec.schedule
   if (value === undefined) return evenTimesteps(timesteps)
   if (!Array.isArray(value) && !ArrayBuffer.isView(value)) throw invalidType(`timesteps must be an array of numbers, not ${show(value)}`)
-  const list = Array.from(value as ArrayLike<unknown>, (t, i) => checkInteger(t, `timesteps[${i}]`, { min: 0, max: timesteps - 1 }))
-  if (list.length < 1 || list.length > 1000) throw invalidRange(`timesteps must be 1 to 1000 numbers, not ${list.length}`)
+  const list = listOf(value as unknown as ArrayLike<unknown>, 'timesteps', 1000).map((t, i) =>
+    checkInteger(t, `timesteps[${i}]`, { min: 0, max: timesteps - 1 }),
+  )
+  if (list.length < 1) throw invalidRange('timesteps must be 1 to 1000 numbers, not none')
   return list
 }
 

@@ -235,10 +235,10 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     return this.#model.track(embedImage(this.#model.native, this.info, image, resolveCall(options, 'embedImage()').signal))
   }
 
-  /** Start noise of unit variance for `sample()` and `generate({ latents })`. */
-  createLatents(options?: CreateLatentsOptions): Latents {
+  /** Start noise of unit variance for `sample()` and `generate({ latents })`. Drawn on a thread of its own: it does not wait for pictures. */
+  async createLatents(options?: CreateLatentsOptions): Promise<Latents> {
     this.#model.usable()
-    return wrapLatents(createLatents(this.#model.native, this.info, options))
+    return wrapLatents(await this.#model.track(createLatents(this.#model.native, this.info, options)))
   }
 
   /**

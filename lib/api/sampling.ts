@@ -3,7 +3,6 @@ import { nativeConditioning } from './conditioning.js'
 import { runJob, progressReporter } from '../native/job.js'
 import type { Latents } from './latents.js'
 import { nativeLatents, wrapLatents } from './latents.js'
-import { guarded } from '../native/call.js'
 import type { NativeConditioning, NativeLatents, NativePipeline, NativeSamplingRequest } from '../native/contract.js'
 import {
   callKeys,
@@ -19,11 +18,11 @@ import {
 } from '../options/options.js'
 import { toRawImage } from '../image/tensors.js'
 import type { CreateLatentsOptions, PipelineInfo, PredictOptions, Progress, SampleOptions, SampleStep } from '../types.js'
-import { checkInteger, checkName, checkNumber, invalidRange, invalidType, knownKeys } from '../options/validate.js'
+import { checkInteger, checkName, checkNumber, invalidRange, invalidType, knownKeys, listOf } from '../options/validate.js'
 
 /** Unit-variance start noise. */
-export function createLatents(native: NativePipeline, info: PipelineInfo, options: CreateLatentsOptions | undefined): NativeLatents {
-  const o = knownKeys(options, 'createLatents()', ['width', 'height', 'seed', 'batch', 'rng'])
+export async function createLatents(native: NativePipeline, info: PipelineInfo, options: CreateLatentsOptions | undefined): Promise<NativeLatents> {
+  const o = knownKeys(options, 'createLatents()', ['width', 'height', 'seed', 'batch', 'rng', 'signal'])
   const request = {
     width: resolveSide(o.width, 'width', info.defaults.width, info.downsampling),
     height: resolveSide(o.height, 'height', info.defaults.height, info.downsampling),
@@ -31,7 +30,11 @@ export function createLatents(native: NativePipeline, info: PipelineInfo, option
     seed: String(resolveSeed(o.seed)),
     rng: resolveRng(o.rng),
   }
-  return guarded(() => native.createLatents(JSON.stringify(request)))
+  return runJob(
+    () => native.createLatents(JSON.stringify(request)),
+    { signal: optionalSignal(o) },
+    (latents) => latents.dispose(),
+  )
 }
 
 /** A checked sample() call. */
@@ -112,7 +115,7 @@ export async function* sampleSteps(
   usable()
   resolved.signal?.throwIfAborted()
   const { signal } = resolved
-  const start = resolved.start ?? createLatents(native, info, resolved.create)
+  const start = resolved.start ?? (await createLatents(native, info, { ...resolved.create, ...(signal ? { signal } : {}) }))
   const report = resolved.onProgress && progressReporter(resolved.onProgress)
   const { request, image, conditioning, unconditional } = resolved
   const begin = () => native.startSampling(JSON.stringify(request), start, image, conditioning, unconditional)
@@ -153,7 +156,9 @@ export async function predict(native: NativePipeline, latents: Latents, options:
   const bounds = { min: 0, max: 1e6 }
   const given: unknown = o.timestep
   if (given === undefined) throw invalidType('timestep is missing: a number, or one per row')
-  const timesteps = Array.isArray(given) ? given.map((t, i) => checkNumber(t, `timestep[${i}]`, bounds)) : [checkNumber(given, 'timestep', bounds)]
+  const timesteps = Array.isArray(given)
+    ? listOf(given, 'timestep', 10_000).map((t, i) => checkNumber(t, `timestep[${i}]`, bounds))
+    : [checkNumber(given, 'timestep', bounds)]
   if (timesteps.length !== 1 && timesteps.length !== latents.shape[0]) {
     throw invalidRange(`timestep has ${timesteps.length} values for ${latents.shape[0]} rows; give one, or one per row`)
   }

@@ -14,6 +14,7 @@ import {
   invalidType,
   isFloat32Array,
   knownKeys,
+  listOf,
   show,
 } from '../options/validate.js'
 
@@ -164,6 +165,9 @@ const solverKeys = [
 const predictions = ['eps', 'v', 'sample', 'edm'] as const
 const scheduleKeys = ['betaSchedule', 'betaStart', 'betaEnd', 'timesteps', 'zeroTerminalSnr', 'betas']
 
+/** Models are trained with 1000; what crosses to the engine is made while the caller waits. */
+const maxTimesteps = 10_000
+
 function checkObject(value: unknown, name: string): Record<string, unknown> {
   if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalidType(`${name} must be an object, not ${show(value)}`)
   return value as Record<string, unknown>
@@ -177,7 +181,7 @@ function resolveNoiseSchedule(value: unknown): Partial<NoiseScheduleSpec> {
     ...(o.betaSchedule === undefined ? {} : { betaSchedule: checkString(o.betaSchedule, 'noiseSchedule.betaSchedule', 100) }),
     ...(o.betaStart === undefined ? {} : { betaStart: checkNumber(o.betaStart, 'noiseSchedule.betaStart', share) }),
     ...(o.betaEnd === undefined ? {} : { betaEnd: checkNumber(o.betaEnd, 'noiseSchedule.betaEnd', share) }),
-    ...(o.timesteps === undefined ? {} : { timesteps: checkInteger(o.timesteps, 'noiseSchedule.timesteps', { min: 1, max: 100_000 }) }),
+    ...(o.timesteps === undefined ? {} : { timesteps: checkInteger(o.timesteps, 'noiseSchedule.timesteps', { min: 1, max: maxTimesteps }) }),
     ...(o.zeroTerminalSnr === undefined ? {} : { zeroTerminalSnr: checkBoolean(o.zeroTerminalSnr, 'noiseSchedule.zeroTerminalSnr') }),
     ...(betas ? { betas } : {}),
   }
@@ -186,8 +190,8 @@ function resolveNoiseSchedule(value: unknown): Partial<NoiseScheduleSpec> {
 function resolveBetas(value: unknown): number[] | undefined {
   if (value === undefined) return undefined
   if (!Array.isArray(value) && !isFloat32Array(value)) throw invalidType(`betas must be an array of numbers, not ${show(value)}`)
-  if (value.length < 1 || value.length > 100_000) throw invalidRange(`betas must have 1 to 100000 values, not ${value.length}`)
-  return Array.from(value as ArrayLike<unknown>, (beta, i) => checkNumber(beta, `betas[${i}]`, { min: 0, max: 1 }))
+  if (value.length < 1 || value.length > maxTimesteps) throw invalidRange(`betas must have 1 to ${maxTimesteps} values, not ${value.length}`)
+  return listOf(value, 'betas', maxTimesteps).map((beta, i) => checkNumber(beta, `betas[${i}]`, { min: 0, max: 1 }))
 }
 
 /** Makes a solver. Unknown names of samplers and schedules are refused with the known ones listed. */

@@ -116,7 +116,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
   const best = (part: 'unet' | 'vae') => reachable(peak, kernels, held.info.precision, held.info.dtypes[part])
   const [textMs, conditioning] = await timed(() => held.encodePrompt('', { signal }))
   const { width, height } = estimate
-  const latents = held.createLatents({ width, height, seed: 0 })
+  const latents = await held.createLatents({ width, height, seed: 0 })
   const guided = { timestep: 500, conditioning, unconditional: conditioning, guidanceScale: 7.5, signal }
   const stepMs: number[] = []
   // The first step builds the graph.

@@ -164,7 +164,7 @@ export interface NativePipeline {
    */
   encodeImage(request: string, image: Float32Array, callbacks: NativeCallbacks): NativeJob<NativeLatents>
   /** request: { width, height, batch, seed: string, rng } */
-  createLatents(request: string): NativeLatents
+  createLatents(request: string): NativeJob<NativeLatents>
   /** request: { timesteps: number[], guidanceScale } */
   predict(
     request: string,
@@ -242,8 +242,8 @@ export interface NativeAddon {
   inspect(request: string): NativeJob<string>
   /** request: { source: NativeLoadRequest, destination, type, overrides: [[pattern, type]], metadata: { [key]: string }, tokenizer: string } */
   convert(request: string, callbacks: NativeCallbacks): NativeJob<string>
-  /** request: { seed: string, shape: number[], rng: 'philox' | 'mt19937', offset?: number }; fills `out`. */
-  createNoise(request: string, out: Float32Array): void
+  /** request: { seed: string, shape: number[], rng: 'philox' | 'mt19937', offset?: number }; fills `out`, which nobody else may have meanwhile. */
+  createNoise(request: string, out: Float32Array): NativeJob<void>
   /** request: { kind: 'words' | 'uniform' | 'integers' | 'permutation', seed: string, rng, low?, high? }; fills `out`: Float32Array for `uniform`, else Int32Array (words bit by bit). */
   createRandom(request: string, out: Float32Array | Int32Array): void
   createSolver(request: string): NativeSolver

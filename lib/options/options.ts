@@ -26,6 +26,7 @@ import {
   invalidType,
   isFloat32Array,
   knownKeys,
+  listOf,
   show,
 } from './validate.js'
 
@@ -285,7 +286,10 @@ function resolveGuidanceScale(value: unknown, { defaults, condition }: SamplingC
 function resolveGuidanceInterval(value: unknown): [number, number] {
   if (!Array.isArray(value) || value.length !== 2)
     throw invalidType(`guidanceInterval must be two fractions of the run, [from, to], not ${show(value)}`)
-  const [from, to] = [0, 1].map((i) => checkNumber(value[i], `guidanceInterval[${i}]`, { min: 0, max: 1 })) as [number, number]
+  const [from, to] = listOf(value, 'guidanceInterval', 2).map((share, i) => checkNumber(share, `guidanceInterval[${i}]`, { min: 0, max: 1 })) as [
+    number,
+    number,
+  ]
   if (from > to) throw invalidRange(`guidanceInterval must not end before it begins: [${from}, ${to}]`)
   return [from, to]
 }

@@ -21,8 +21,8 @@ export function show(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`
   if (value === null || typeof value !== 'object') return typeof value === 'function' ? 'a function' : String(value)
   if (Array.isArray(value)) return `an array of ${value.length}`
-  const name = value.constructor?.name
-  return name && name !== 'Object' ? `an instance of ${name}` : 'an object'
+  const name: unknown = (value.constructor as { name?: unknown } | undefined)?.name
+  return typeof name === 'string' && name !== '' && name !== 'Object' ? `an instance of ${name}` : 'an object'
 }
 
 function hint(given: string, known: readonly string[]): string {
@@ -47,7 +47,24 @@ export function knownKeys(
     if (refusal !== undefined) throw invalidType(`${where}: option '${key}' ${refusal}`)
     throw invalidType(`${where}: unknown option '${key}'.${hint(key, known)}`)
   }
-  return object
+  return snapshot(object, known)
+}
+
+/** The values of an object, each read once: what was checked is what is used, also where a getter gives another one every time. */
+function snapshot(object: Record<string, unknown>, keys: readonly string[]): Record<string, unknown> {
+  const values: Record<string, unknown> = {}
+  for (const key of keys) {
+    const value = object[key]
+    if (value !== undefined) values[key] = value
+  }
+  return values
+}
+
+/** The entries of an array, each read once; the holes of a sparse one are undefined. Fails beyond `max` entries before it reads any. */
+export function listOf(value: ArrayLike<unknown>, name: string, max: number): unknown[] {
+  const { length } = value
+  if (length > max) throw invalidRange(`${name} has ${length} entries; at most ${max} are allowed`)
+  return Array.from({ length }, (_, i) => value[i])
 }
 
 /** Bounds of a number option. */
@@ -120,11 +137,20 @@ export function isUrl(value: unknown): value is URL {
 
 /** The path behind a `file:` URL. */
 export function fileUrlToPath(url: string, name: string): string {
+  let file: string
   try {
-    return fileURLToPath(url)
+    file = fileURLToPath(url)
   } catch (error) {
     throw invalidRange(`${name}: ${show(url)} is not the URL of a file on this machine: ${(error as Error).message}`)
   }
+  return checkPath(file, name)
+}
+
+/** A path that the system can be given. */
+export function checkPath(file: string, name: string): string {
+  if (file === '') throw invalidRange(`${name} is an empty string; a path is expected`)
+  if (file.includes('\0')) throw invalidRange(`${name} is not a path: it contains a NUL character`)
+  return file
 }
 
 function isArrayOf(value: unknown, ...names: string[]): boolean {
@@ -157,10 +183,12 @@ export function checkFinite(data: Float32Array, name: string): Float32Array {
   return data
 }
 
+const maxRank = 32
+
 /** A shape of `rank` positive sizes whose product is `elements`. */
 export function checkShape(value: unknown, name: string, elements: number, rank?: number): number[] {
   if (!Array.isArray(value)) throw invalidType(`${name} must be an array of sizes, not ${show(value)}`)
-  const shape = value.map((size, i) => checkInteger(size, `${name}[${i}]`, { min: 1, max: 2 ** 31 - 1 }))
+  const shape = listOf(value, name, maxRank).map((size, i) => checkInteger(size, `${name}[${i}]`, { min: 1, max: 2 ** 31 - 1 }))
   if (rank !== undefined && shape.length !== rank) throw invalidRange(`${name} must have ${rank} sizes, not ${shape.length}`)
   const product = shape.reduce((a, b) => a * b, 1)
   if (product !== elements) throw invalidRange(`${name} [${shape.join(', ')}] describes ${product} values, but the data has ${elements}`)

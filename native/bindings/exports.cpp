@@ -114,8 +114,15 @@ Napi::Value create_noise(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const NoiseRequest request = noise_request(request_argument(info));
         const Span<float> out = floats(argument(info, 1), "out", request.elements);
-        fill_noise(request.rng, request.seed, request.offset, out);
-        return info.Env().Undefined();
+        EnvData & data = EnvData::of(info.Env());
+        EnvData::StartOptions options;
+        // The array stays while it is filled. Nobody else has it: TypeScript hands it out when the job is done.
+        const auto held = std::make_shared<Napi::ObjectReference>(Napi::Persistent(argument(info, 1).As<Napi::Object>()));
+        options.on_settled = [held] { held->Reset(); };
+        return data.start(data.queue("noise"), std::move(options), [request, out](const JobContext & job) -> Completion {
+            fill_noise(request.rng, request.seed, request.offset, out, job.cancel.get());
+            return [](Napi::Env env) { return env.Undefined(); };
+        });
     });
 }
 

@@ -28,6 +28,17 @@ struct PipelineState {
 
 using PipelinePtr = std::shared_ptr<PipelineState>;
 
+/// Keeps an engine for a job of another queue; taken on the JavaScript thread. It is let go on the pipeline's own.
+struct EngineLease {
+    explicit EngineLease(PipelinePtr pipeline) : state(std::move(pipeline)), engine(state->engine) {}
+    ~EngineLease() { state->queue->release(std::move(engine)); }
+    EngineLease(const EngineLease &) = delete;
+    EngineLease & operator=(const EngineLease &) = delete;
+
+    PipelinePtr state;
+    std::shared_ptr<pipeline::Pipeline> engine;
+};
+
 /// Native memory that a JavaScript object keeps alive, told to the garbage collector.
 class ExternalMemory {
 public:

@@ -212,9 +212,14 @@ Napi::Value PipelineWrap::create_latents(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const PipelinePtr state = checked();
         const LatentsRequest request = latents_request(request_argument(info));
-        auto latents = std::make_shared<pipeline::Latents>(
-            state->engine->create_latents(request.width, request.height, request.batch, request.seed, request.rng));
-        return make_latents(info.Env(), latents, state);
+        EnvData & data = EnvData::of(info.Env());
+        // Not in the pipeline's queue, where it would wait for pictures.
+        const auto lease = std::make_shared<EngineLease>(state);
+        return data.start(data.queue("noise"), {}, [lease, request](const JobContext & job) -> Completion {
+            return latents_completion(lease->engine->create_latents(request.width, request.height, request.batch, request.seed,
+                                                                    request.rng, job.cancel.get()),
+                                      lease->state);
+        });
     });
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/job.h"
 
 namespace latent {
 
@@ -25,11 +26,26 @@ void box_muller_block(float * x) {
     }
 }
 
+// Calls work(begin, end) for pieces of n values, a multiple of the block each but for the last, and looks for a cancelled job
+// before each.
+template <typename Work>
+void in_pieces(size_t n, const CancelToken * cancel, Work work) {
+    constexpr size_t piece = size_t{1} << 16;
+    for (size_t begin = 0; begin < n; begin += piece) {
+        if (cancel) cancel->check();
+        work(begin, std::min(n, begin + piece));
+    }
+}
+
 template <typename Draw>
-void block_randn(Span<float> out, Draw draw) {
+void block_randn(Span<float> out, const CancelToken * cancel, Draw draw) {
     const size_t n = out.size();
-    for (float & value : out) value = draw();
-    for (size_t i = 0; i + block <= n; i += block) box_muller_block(out.data() + i);
+    // All uniforms in one piece are drawn before any is changed: each piece is made of whole blocks, so the order is that of
+    // torch.
+    in_pieces(n, cancel, [&](size_t begin, size_t end) {
+        for (size_t i = begin; i < end; ++i) out[i] = draw();
+        for (size_t i = begin; i + block <= end; i += block) box_muller_block(out.data() + i);
+    });
     if (n % block != 0) {  // the last 16 are drawn anew, overlapping the block before
         float * tail = out.data() + (n - block);
         for (size_t i = 0; i < block; ++i) tail[i] = draw();
@@ -88,8 +104,9 @@ double TorchGenerator::normal_double() {
     return radius * std::cos(theta);
 }
 
-void TorchGenerator::randn(Span<float> out) {
-    if (out.size() >= block) return block_randn(out, [this] { return uniform_float(); });
+void TorchGenerator::randn(Span<float> out, const CancelToken * cancel) {
+    if (out.size() >= block) return block_randn(out, cancel, [this] { return uniform_float(); });
+    if (cancel) cancel->check();
     for (float & value : out) value = static_cast<float>(normal_double());
 }
 
@@ -129,15 +146,17 @@ std::array<uint32_t, 4> PhiloxGenerator::block(std::array<uint32_t, 4> c, std::a
     return c;
 }
 
-void PhiloxGenerator::randn(Span<float> out) {
+void PhiloxGenerator::randn(Span<float> out, const CancelToken * cancel) {
     // 2^-32 and 2 pi 2^-32 as float32 constants, the rest in double.
     const double unit = 2.3283064e-10f, angle = 2.3283064e-10f * 6.2831855f;
     const std::array<uint32_t, 2> key = {static_cast<uint32_t>(seed_), static_cast<uint32_t>(seed_ >> 32)};
-    for (size_t i = 0; i < out.size(); ++i) {
-        const auto words = block({offset_, 0, static_cast<uint32_t>(i), 0}, key);
-        const double u = words[0] * unit + unit / 2, v = words[1] * angle + angle / 2;
-        out[i] = static_cast<float>(std::sqrt(-2.0 * std::log(u)) * std::sin(v));
-    }
+    in_pieces(out.size(), cancel, [&](size_t begin, size_t end) {
+        for (size_t i = begin; i < end; ++i) {
+            const auto words = block({offset_, 0, static_cast<uint32_t>(i), 0}, key);
+            const double u = words[0] * unit + unit / 2, v = words[1] * angle + angle / 2;
+            out[i] = static_cast<float>(std::sqrt(-2.0 * std::log(u)) * std::sin(v));
+        }
+    });
     ++offset_;
 }
 

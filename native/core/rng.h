@@ -10,6 +10,8 @@
 
 namespace latent {
 
+class CancelToken;
+
 /// Mersenne Twister MT19937 seeded and read as torch's CPU generator does: the same stream of 32-bit words, uniforms and normals.
 /// Source: Matsumoto & Nishimura 1998; ATen CPUGeneratorImpl / DistributionTemplates.
 class TorchGenerator {
@@ -26,7 +28,8 @@ public:
     double normal_double();
 
     /// torch.randn(n): fewer than 16 elements take the scalar path (cached second value), others the block Box-Muller path.
-    void randn(Span<float> out);
+    /// Throws aborted soon after `cancel` is set.
+    void randn(Span<float> out, const CancelToken * cancel = nullptr);
 
 private:
     void refill();
@@ -42,7 +45,8 @@ private:
 class PhiloxGenerator {
 public:
     explicit PhiloxGenerator(uint64_t seed, uint32_t offset = 0) : seed_(seed), offset_(offset) {}
-    void randn(Span<float> out);
+    /// Throws aborted soon after `cancel` is set.
+    void randn(Span<float> out, const CancelToken * cancel = nullptr);
     uint32_t offset() const { return offset_; }
 
     /// Four words for one counter and key.
@@ -92,7 +96,9 @@ public:
     SeededNoise(RngKind kind, uint64_t seed, size_t rows);
     SeededNoise(RngKind kind, const std::vector<uint64_t> & seeds);
     /// out.size() must be a multiple of the number of rows.
-    void normal(Span<float> out) override;
+    void normal(Span<float> out) override { normal(out, nullptr); }
+    /// Throws aborted soon after `cancel` is set.
+    void normal(Span<float> out, const CancelToken * cancel);
     size_t rows() const { return mt_.empty() ? philox_.size() : mt_.size(); }
 
 private:
@@ -101,7 +107,8 @@ private:
     std::vector<PhiloxGenerator> philox_;
 };
 
-/// A single draw: the start noise of createNoise. Skips `offset` earlier draws of the same size.
-void fill_noise(RngKind kind, uint64_t seed, uint32_t offset, Span<float> out);
+/// A single draw: the start noise of createNoise. Skips `offset` earlier draws of the same size. Throws aborted soon after
+/// `cancel` is set.
+void fill_noise(RngKind kind, uint64_t seed, uint32_t offset, Span<float> out, const CancelToken * cancel = nullptr);
 
 }  // namespace latent

@@ -82,11 +82,12 @@ EmbeddingRows Pipeline::embed_images(const ImageTensor & pixels, const JobContex
 
 // ---- denoising -------------------------------------------------------------------------------------------------------
 
-Latents Pipeline::create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng) {
+Latents Pipeline::create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng,
+                                 const CancelToken * cancel) {
     Latents latents{stages_->latent_shape(width, height, batch), {}};
     require_memory(elements(latents.shape) * sizeof(float), "Start noise of this size");
     latents.data.resize(elements(latents.shape));
-    SeededNoise(parse_rng_kind(rng), seed, static_cast<size_t>(batch)).normal(latents.data);
+    SeededNoise(parse_rng_kind(rng), seed, static_cast<size_t>(batch)).normal(latents.data, cancel);
     return latents;
 }
 

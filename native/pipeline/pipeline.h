@@ -41,7 +41,8 @@ public:
     Latents encode_image(const ImageTensor & image, const std::string & mode, uint64_t seed, const std::string & rng,
                          const JobContext & job);
     /// Unit-variance start noise, one seed per batch row (seed, seed+1, ...).
-    Latents create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng);
+    Latents create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng,
+                           const CancelToken * cancel = nullptr);
     /// The raw network output (eps, v or sample). `timesteps` has one entry or one per batch row, fractions allowed.
     /// With `unconditional` and a scale other than 1 the guided combination is returned. `concat`: extra channels for hybrid
     /// models, in place of the conditioning's own.

@@ -225,10 +225,11 @@ double beta_fraction(double x, double a, double b) {
     return f;
 }
 
-double beta_cdf(double x, double a, double b) {
+// `log_beta`: logarithm of the beta function of a and b, negative.
+double beta_cdf(double x, double a, double b, double log_beta) {
     if (x <= 0) return 0;
     if (x >= 1) return 1;
-    const double front = std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log1p(-x));
+    const double front = std::exp(log_beta + a * std::log(x) + b * std::log1p(-x));
     return x < (a + 1) / (a + b + 2) ? front * beta_fraction(x, a, b) / a : 1 - front * beta_fraction(1 - x, b, a) / b;
 }
 
@@ -240,11 +241,12 @@ double beta_quantile(double p, double a, double b) {
     if (p <= 0) return 0;
     if (p >= 1) return 1;
     if (a == b && p == 0.5) return 0.5;  // by symmetry; rounded timesteps depend on it being exact
+    const double log_beta = std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b);
     double low = 0, high = 1;
     for (int i = 0; i < 200 && low < high; ++i) {
         const double middle = low + (high - low) / 2;
         if (middle == low || middle == high) break;
-        (beta_cdf(middle, a, b) < p ? low : high) = middle;
+        (beta_cdf(middle, a, b, log_beta) < p ? low : high) = middle;
     }
     return low + (high - low) / 2;
 }

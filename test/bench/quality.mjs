@@ -118,11 +118,11 @@ async function observe(source, options, given, sampling = {}) {
       seen.text.push(await context.read())
       const conditioning = given ? Conditioning.from(given.text[i], given.shapes[i]) : context
       for (const timestep of [900, 500, 100]) {
-        const latents = pipe.createLatents({ ...size, seed: 1000 + i })
+        const latents = await pipe.createLatents({ ...size, seed: 1000 + i })
         const eps = await pipe.predict(latents, { timestep, conditioning })
         seen.eps.push(await eps.read())
       }
-      const latents = pipe.createLatents({ ...size, seed: 2000 + i })
+      const latents = await pipe.createLatents({ ...size, seed: 2000 + i })
       seen.decoded.push(clamped(await pipe.decode(latents, { output: 'float' })))
       if (flags['no-pictures']) continue
       for (const sampler of samplers) {

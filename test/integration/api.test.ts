@@ -22,6 +22,7 @@ import {
 import { samplerNames, scheduleNames } from '../../lib/names'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 import { zipStored } from '../helpers/torch-checkpoint'
+import { held, threadTime, threadTimeIsExact } from '../helpers/thread-time'
 
 let model: GoldenModel
 let pipe: DiffusionPipeline
@@ -126,12 +127,29 @@ describe('latents and conditioning', () => {
     [() => Conditioning.from(new Float32Array(4), [2, 2], { vector: new Float32Array() }), /at least one number/],
     [() => Latents.from(new Float32Array(4), [1, 1, 2, 2]).write(new Float32Array(3)), /must have 4 values/],
     [() => Latents.from(new Float32Array(4), [1, 1, 2, 2]).write(Float32Array.of(1, 2, Infinity, NaN)), /from\[2\] is Infinity/],
-    [() => pipe.createLatents({ width: 60 }), /multiple of 8/],
     [() => pipe.sample({ image: {} as never }), /image must be Latents/],
     [() => pipe.sample({ clipSkip: 2 } as never), /encodePrompt/],
     [() => pipe.sample({ guidanceScale: 3 }), /needs unconditional/],
   ])('%s is refused', (action, message) => {
     expect(action).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) }))
+  })
+
+  test('noise: what is refused, aborted, and how long the event loop is held', async () => {
+    await expect(pipe.createLatents({ width: 60 })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARG',
+      message: expect.stringMatching(/multiple of 8/) as string,
+    })
+    await expect(createNoise({ seed: 1, shape: [0] })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+    const reason = new Error('enough')
+    // Two thousand million draws come before this one.
+    const endless = createNoise({ seed: 1, shape: [4096], rng: 'mt19937', offset: 2 ** 31 - 1, signal: AbortSignal.timeout(50) })
+    await expect(endless).rejects.toMatchObject({ name: 'TimeoutError' })
+    const never = AbortSignal.abort(reason)
+    await expect(createNoise({ seed: 1, shape: [4], signal: never })).rejects.toBe(reason)
+    await expect(pipe.createLatents({ seed: 1, signal: never })).rejects.toBe(reason)
+    const bound = threadTimeIsExact ? 20 : Infinity
+    expect(await held(async () => (await pipe.createLatents({ width: 4096, height: 4096, batch: 8 })).dispose(), 2)).toBeLessThan(bound)
+    expect(await held(() => createNoise({ seed: 1, shape: [8, 4, 512, 512], rng: 'mt19937' }), 2)).toBeLessThan(bound)
   })
 
   test('conditioning without tokens reads as nothing', async () => {
@@ -163,24 +181,39 @@ describe('latents and conditioning', () => {
   })
 
   test('conditioning of another width is refused by predict()', async () => {
-    const latents = pipe.createLatents({ width: 64, height: 64 })
+    const latents = await pipe.createLatents({ width: 64, height: 64 })
     const conditioning = Conditioning.from(new Float32Array(2 * 7), [2, 7])
     await expect(pipe.predict(latents, { timestep: 1, conditioning })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
   })
 
   test('createLatents is createNoise', async () => {
-    const latents = pipe.createLatents({ width: 64, height: 64, seed: 5, rng: 'mt19937' })
-    expect(await latents.read()).toEqual(createNoise({ seed: 5, shape: [1, 4, 8, 8], rng: 'mt19937' }))
+    const latents = await pipe.createLatents({ width: 64, height: 64, seed: 5, rng: 'mt19937' })
+    expect(await latents.read()).toEqual(await createNoise({ seed: 5, shape: [1, 4, 8, 8], rng: 'mt19937' }))
   })
 })
 
-test('createNoise gives torch.randn on the CPU', () => {
+test('createNoise gives torch.randn on the CPU', async () => {
   // torch.manual_seed(0); torch.randn(2, 2)
-  const noise = Array.from(createNoise({ seed: 0, shape: [2, 2], rng: 'mt19937' }))
+  const noise = Array.from(await createNoise({ seed: 0, shape: [2, 2], rng: 'mt19937' }))
   ;[1.5409961, -0.2934289, -2.1787894, 0.5684313].forEach((expected, i) => expect(noise[i]).toBeCloseTo(expected, 5))
 })
 
 describe('createSolver', () => {
+  test('the longest runs are made within 20 ms of the thread', () => {
+    for (const options of [
+      { sampler: 'dpm2_a', schedule: 'beta', steps: 1000 },
+      { sampler: 'dpmpp_2m', steps: 1000, betas: new Float32Array(10_000).fill(1e-4) },
+    ] as const) {
+      let least = Infinity
+      for (let run = 0; run < 5; run++) {
+        const began = threadTime()
+        createSolver(options)
+        least = Math.min(least, threadTime() - began)
+      }
+      expect(least).toBeLessThan(threadTimeIsExact ? 20 : Infinity)
+    }
+  })
+
   test('on plain arrays, with the numbers of the schedule', () => {
     const solver = createSolver({ sampler: 'euler', schedule: 'karras', steps: 3 })
     expect(solver.timesteps).toHaveLength(3)

@@ -24,7 +24,7 @@ describeFull('the full size of Stable Diffusion 1.5', () => {
       expect(pipe.info.parameters.unet).toBe(859520964)
       const conditioning = await pipe.encodePrompt('a lighthouse')
       const unconditional = await pipe.encodePrompt('')
-      const latents = pipe.createLatents({ width: 512, height: 512, seed: 1 })
+      const latents = await pipe.createLatents({ width: 512, height: 512, seed: 1 })
       const output = await pipe.predict(latents, { timestep: 981, conditioning, unconditional, guidanceScale: 7.5 })
       expect(output.shape).toEqual([1, 4, 64, 64])
       const values = await output.read()

@@ -55,7 +55,7 @@ describe('pictures', () => {
     const whole = await pipe.generate(small)
     const conditioning = await pipe.encodePrompt(small.prompt!)
     const unconditional = await pipe.encodePrompt('')
-    const latents = pipe.createLatents({ width: 64, height: 64, seed: 7 })
+    const latents = await pipe.createLatents({ width: 64, height: 64, seed: 7 })
     let picture: RawImage | undefined
     for await (const step of pipe.sample({ conditioning, unconditional, latents, steps: 4, seed: 7 })) {
       if (step.index === 3) picture = (await pipe.decode(step.latents))[0]
@@ -65,7 +65,7 @@ describe('pictures', () => {
 
   test('given latents take the place of the seed', async () => {
     const whole = await pipe.generate(small)
-    const latents = pipe.createLatents({ width: 64, height: 64, seed: 7 })
+    const latents = await pipe.createLatents({ width: 64, height: 64, seed: 7 })
     const { images } = await pipe.generate({ ...small, seed: 1, latents })
     expect(bytes(images[0]).equals(bytes(whole.images[0]))).toBe(true)
   })
@@ -347,7 +347,7 @@ describe('several at once', () => {
 describe('disposal', () => {
   test('waits for running work; calls and objects after it say so', async () => {
     const other = await DiffusionPipeline.load(model.file, { config: model.golden.config, device: 'cpu' })
-    const latents = other.createLatents({ width: 64, height: 64 })
+    const latents = await other.createLatents({ width: 64, height: 64 })
     const running = other.generate(small)
     const disposing = other.dispose()
     await expect(other.generate(small)).rejects.toBeInstanceOf(DisposedError)

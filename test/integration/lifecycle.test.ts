@@ -118,7 +118,7 @@ describe('abort', () => {
       (loaded) => loaded.dispose(),
       (error: unknown) => expect(error).toBe(reason),
     )
-    const latents = pipe.createLatents({ width: 256, height: 256, seed: 1 })
+    const latents = await pipe.createLatents({ width: 256, height: 256, seed: 1 })
     const stop = new AbortController()
     const decoding = pipe.decode(latents, { signal: stop.signal })
     stop.abort(reason)
@@ -188,7 +188,7 @@ describe('dispose', () => {
 
   test('invalidates latents and conditioning with a clear error', async () => {
     const other = await load()
-    const latents = other.createLatents({ width: 64, height: 64, seed: 1 })
+    const latents = await other.createLatents({ width: 64, height: 64, seed: 1 })
     const copy = latents.clone()
     const conditioning = await other.encodePrompt('a tree')
     await other.dispose()
@@ -200,7 +200,7 @@ describe('dispose', () => {
   })
 
   test('of inputs while a call uses them does not disturb it', async () => {
-    const latents = pipe.createLatents({ width: 64, height: 64, seed: 7 })
+    const latents = await pipe.createLatents({ width: 64, height: 64, seed: 7 })
     const before = await pipe.decode(latents, { output: 'float' })
     const blocker = pipe.generate(options)
     const decoding = pipe.decode(latents, { output: 'float' })

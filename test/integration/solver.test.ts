@@ -173,7 +173,7 @@ describe('sample()', () => {
     const conditioning = await pipe.encodePrompt('a red circle')
     const whole = await end({ conditioning, steps: 5 })
     const first = await end({ conditioning, steps: 5, denoisingEnd: 0.6 })
-    const shape = pipe.createLatents({ width: 32, height: 32, seed: 3 }).shape
+    const { shape } = await pipe.createLatents({ width: 32, height: 32, seed: 3 })
     expect(
       await end({ conditioning, steps: 5, denoisingStart: 0.6, latents: Latents.from(first, shape), width: undefined, height: undefined }),
     ).toEqual(whole)

@@ -93,7 +93,7 @@ describe('SD x4 upscaler', () => {
       ['mt19937', 0],
       ['philox', 1],
     ] as const) {
-      const drawn = createNoise({ seed: 5, shape: clean.shape, rng, offset })
+      const drawn = await createNoise({ seed: 5, shape: clean.shape, rng, offset })
       const conditioning = await pipe.encodeCondition({ prompt: '', image: clean, noiseLevel: 20 }, { seed: 5, rng })
       expect(conditioning.classLabel).toBe(20)
       const mixed = clean.data.map((value, i) => Math.sqrt(keep) * value + Math.sqrt(1 - keep) * drawn[i]!)

@@ -19,7 +19,7 @@ const ends = {
   },
   async decode() {
     const pipe = await load()
-    const latents = pipe.createLatents({ width: 512, height: 512, seed: 1 })
+    const latents = await pipe.createLatents({ width: 512, height: 512, seed: 1 })
     void pipe.decode(latents).catch(() => {})
     await sleep(20)
     leaving()

@@ -12,7 +12,7 @@ const shape = JSON.stringify({ width: 64, height: 64, batch: 1, seed: '1', rng: 
 const makers = {
   addon: () => addon,
   pipeline: () => pipeline,
-  latents: () => pipeline.createLatents(shape),
+  latents: () => pipeline.createLatents(shape).promise,
   conditioning: () => addon.conditioningFrom([1, 2, 3], new Float32Array(6)),
   solver: () => addon.createSolver(JSON.stringify({ sampler: 'euler', steps: 3, seed: '1', rng: 'philox', prediction: 'eps' })),
 }
@@ -63,11 +63,11 @@ const values = [
       },
     },
   ),
-  makers.latents(),
+  await makers.latents(),
   makers.conditioning(),
   makers.solver(),
   pipeline,
-  Object.create(makers.latents()),
+  Object.create(await makers.latents()),
 ]
 
 let calls = 0
@@ -87,7 +87,7 @@ async function attempt(object, name, args) {
 }
 
 for (const [kind, make] of Object.entries(makers)) {
-  const object = make()
+  const object = await make()
   const names = new Set([...Object.keys(object), ...Object.getOwnPropertyNames(Object.getPrototypeOf(object))])
   for (const name of names) {
     if (name === 'constructor' || name === 'dispose' || name === 'measurePeak' || typeof object[name] !== 'function') continue

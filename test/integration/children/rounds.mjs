@@ -7,7 +7,7 @@ for (let round = 0; round < rounds; round++) {
   const pipe = await load()
   await pipe.generate(short)
   // Every other round leaves its objects to the garbage collector.
-  const latents = pipe.createLatents({ width: 256, height: 256, seed: round })
+  const latents = await pipe.createLatents({ width: 256, height: 256, seed: round })
   if (round % 2) latents.dispose()
   await pipe.dispose()
   globalThis.gc()
