@@ -86,7 +86,7 @@ const importable = {
   labels: ['model', 'options'],
   text: ['model', 'options', 'contract'],
   retrieval: ['image', 'options'],
-  infotext: [],
+  infotext: ['options'],
   image: ['options', 'contract'],
   model: ['hub', 'options', 'call', 'contract'],
   hub: ['options'],

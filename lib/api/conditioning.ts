@@ -1,3 +1,4 @@
+import { DisposedError } from '../errors.js'
 import { nativeLatents, type Latents } from './latents.js'
 import type { NativeConditioning } from '../native/contract.js'
 import { addon, guarded } from '../native/call.js'
@@ -22,6 +23,7 @@ export interface ConditioningExtras {
  */
 export class Conditioning implements Disposable {
   readonly #native: NativeConditioning
+  #disposed = false
   /** Length of the sequence: 77 per chunk for CLIP, 1 for a class; 0 where the model has no cross-attention. */
   readonly tokens: number
   /** Width of the embedding. */
@@ -75,6 +77,7 @@ export class Conditioning implements Disposable {
 
   /** The tokens, row-major, in a new array or in `into` (of exactly the right length); empty where there are none. */
   async read(into?: Float32Array): Promise<Float32Array> {
+    this.#usable()
     const target = targetOf(into, this.shape)
     if (this.tokens > 0) guarded(() => this.#native.read(target))
     return target
@@ -82,6 +85,7 @@ export class Conditioning implements Disposable {
 
   /** The concatenated channels, row-major; empty where there are none. */
   async readConcat(into?: Float32Array): Promise<Float32Array> {
+    this.#usable()
     const target = targetOf(into, this.concatShape ?? [0])
     if (this.concatShape) guarded(() => this.#native.readConcat(target))
     return target
@@ -96,7 +100,13 @@ export class Conditioning implements Disposable {
 
   /** Frees the numbers. Idempotent. */
   dispose(): void {
+    this.#disposed = true
     this.#native.dispose()
+  }
+
+  /** Also where there is nothing to read, of which the engine would not be asked. */
+  #usable(): void {
+    if (this.#disposed) throw new DisposedError('This conditioning has been disposed of')
   }
 
   [Symbol.dispose](): void {

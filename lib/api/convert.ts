@@ -4,7 +4,7 @@ import { runJob } from '../native/job.js'
 import { optionalProgress, optionalSignal, resolveLoad, weightTypes } from '../options/options.js'
 import { tokenizerForFile } from '../text/tokenizer.js'
 import type { LoadOptions, ModelInfo, ModelSource, Progress, WeightType } from '../types.js'
-import { checkName, checkString, fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from '../options/validate.js'
+import { checkName, checkPath, checkString, fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, listOf, show } from '../options/validate.js'
 
 /** Options of {@link convert}. */
 export interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'variant' | 'hub' | 'signal'> {
@@ -27,13 +27,16 @@ export interface ConvertReport {
 
 const convertKeys = ['type', 'overrides', 'metadata', 'config', 'spec', 'ema', 'variant', 'hub', 'signal', 'onProgress']
 
+const maxOverrides = 10_000
+
 function resolveOverrides(value: unknown): [string, string][] {
   if (value === undefined) return []
   if (value === null || typeof value !== 'object') throw invalidType(`overrides must be an object or a list of pairs, not ${show(value)}`)
-  const pairs: unknown[] = Array.isArray(value) ? value : Object.entries(value)
+  const pairs = Array.isArray(value) ? listOf(value, 'overrides', maxOverrides) : Object.entries(value)
   return pairs.map((pair, i) => {
     if (!Array.isArray(pair) || pair.length !== 2) throw invalidType(`overrides[${i}] must be a pair [pattern, type], not ${show(pair)}`)
-    return [checkString(pair[0], `overrides[${i}] pattern`, 1000), checkName(pair[1], `overrides[${i}] type`, weightTypes)]
+    const [pattern, type] = listOf(pair, `overrides[${i}]`, 2)
+    return [checkString(pattern, `overrides[${i}] pattern`, 1000), checkName(type, `overrides[${i}] type`, weightTypes)]
   })
 }
 
@@ -46,7 +49,7 @@ function resolveMetadata(value: unknown): Record<string, string> {
 
 function resolveDestination(value: unknown): string {
   const file = isUrl(value) ? fileUrlToPath(value.href, 'destination') : checkString(value, 'destination', 32_768)
-  if (file === '') throw invalidRange('destination is an empty string; a path is expected')
+  checkPath(file, 'destination')
   if (!/\.gguf$/i.test(file)) throw invalidRange(`destination must end in .gguf, the only format that is written; not ${show(file)}`)
   return path.resolve(file)
 }

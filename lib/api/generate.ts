@@ -2,7 +2,7 @@
 import { gatherCondition, type ConditionContext, type GatheredCondition } from '../kinds/conditions.js'
 import { resolveGenerate, type ResolvedGenerate } from './generate-options.js'
 import { cropPicture, framedSize, padEdges, padMask, type Size } from '../image/framing.js'
-import { readMaskOf, resampleMask, type Mask } from '../image/mask.js'
+import { maskWarning, readMaskOf, resampleMask, type Mask } from '../image/mask.js'
 import { sizeInMultiples } from '../image/preprocess.js'
 import { getVersions } from './devices.js'
 import { writeInfotext } from '../infotext/fields.js'
@@ -12,7 +12,18 @@ import type { NativeGenerateRequest, NativeGenerateResult, NativePipeline, Nativ
 import { resolveSide } from '../options/options.js'
 import { unetDownsampling } from '../model/spec.js'
 import { imageTensor, readImage, toRawImage } from '../image/tensors.js'
-import type { AnyResolvedOptions, FloatImage, GenerateOptions, GenerateResult, ModelPart, PipelineInfo, ResolvedCommon, Timings } from '../types.js'
+import { adapterNames } from '../text/adapters.js'
+import type {
+  AnyResolvedOptions,
+  FloatImage,
+  GenerateOptions,
+  GenerateResult,
+  GenerateWarning,
+  ModelPart,
+  PipelineInfo,
+  ResolvedCommon,
+  Timings,
+} from '../types.js'
 import { invalidRange } from '../options/validate.js'
 
 /** What generate() needs of a pipeline. */
@@ -34,6 +45,7 @@ interface Gathered extends GatheredCondition {
   latents: Float32Array | undefined
   latentsShape: readonly number[] | undefined
   negative: NativePromptTokens | undefined
+  warnings: GenerateWarning[]
 }
 
 /** A size that the inputs set; one that the caller names must be the same. */
@@ -54,19 +66,21 @@ async function settleSize(
   resolved: ResolvedGenerate,
   info: PipelineInfo,
   fixed?: Size,
-): Promise<Pick<Gathered, 'size' | 'frame' | 'start' | 'mask'>> {
+): Promise<Pick<Gathered, 'size' | 'frame' | 'start' | 'mask' | 'warnings'>> {
   const { start: input, startMask, width, height } = resolved
   if (input === undefined) {
     const size = fixed ? givenSize(fixed, resolved, info) : drawnSize(resolved, undefined, info)
-    return { size, frame: size, start: undefined, mask: undefined }
+    return { size, frame: size, start: undefined, mask: undefined, warnings: [] }
   }
   const given = await readImage(input)
   const image = await imageTensor(given, 'image')
   const own = { width: image.shape[3]!, height: image.shape[2]! }
   const mask = startMask === undefined ? undefined : await readMaskOf(own, startMask)
+  const warning = mask && maskWarning(mask)
+  const warnings = warning ? [warning] : []
   if (mask && !fixed && (width ?? own.width) === own.width && (height ?? own.height) === own.height) {
     const frame = framedSize(own, info.sizeMultiple)
-    return { size: own, frame, start: await padEdges(image, frame), mask: await padMask(mask, frame) }
+    return { size: own, frame, start: await padEdges(image, frame), mask: await padMask(mask, frame), warnings }
   }
   const size = fixed ? givenSize(fixed, resolved, info) : drawnSize(resolved, own, info)
   const fits = own.width === size.width && own.height === size.height
@@ -75,6 +89,7 @@ async function settleSize(
     frame: size,
     start: fits ? image : await imageTensor(given, 'image', size),
     mask: mask && (await resampleMask(mask, size.width, size.height)),
+    warnings,
   }
 }
 
@@ -95,6 +110,15 @@ async function gatherLatents({ latents, count }: ResolvedGenerate, size: Size, i
   return { latents: await latents.read(), latentsShape: latents.shape }
 }
 
+/** The prompts name adapters, which are not words of theirs: they are left out. */
+function adapterWarnings({ inputs, negativePrompt }: ResolvedGenerate, { kind }: PipelineInfo): GenerateWarning[] {
+  if (kind === 'rdm') return [] // takes its prompt as it is
+  const named = (text: string | undefined, option: string) => adapterNames(text ?? '').map((name) => `${name} in ${option}`)
+  const found = [...named(inputs.prompt?.text, 'prompt'), ...named(negativePrompt, 'negativePrompt')]
+  if (found.length === 0) return []
+  return [{ code: 'WARN_ADAPTER_IGNORED', message: `adapters are not applied by this version and were left out of the prompt: ${found.join(', ')}` }]
+}
+
 async function gather(resolved: ResolvedGenerate, context: GenerateContext): Promise<Gathered> {
   const { info } = context
   const { prompt } = resolved.inputs
@@ -103,10 +127,20 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
       ? context.tokenizer().pair(prompt.text, resolved.negativePrompt, { emphasis: prompt.emphasis, clipSkip: prompt.clipSkip ?? 0 })
       : []
   const own = await gatherCondition(resolved.inputs, context, resolved.signal, positive)
-  const { size, frame, start, mask } = await settleSize(resolved, info, own.size)
+  const { size, frame, start, mask, warnings } = await settleSize(resolved, info, own.size)
   checkRows(start?.shape ?? own.condition.imageShape, resolved.count)
   const zeros = info.condition.zeroNegative === true && resolved.negativePrompt === ''
-  return { ...own, size, frame, start, mask, ...(await gatherLatents(resolved, size, info)), negative: zeros ? undefined : negative }
+  const all = [...warnings, ...(own.warnings ?? []), ...adapterWarnings(resolved, info)]
+  return {
+    ...own,
+    size,
+    frame,
+    start,
+    mask,
+    ...(await gatherLatents(resolved, size, info)),
+    negative: zeros ? undefined : negative,
+    warnings: all,
+  }
 }
 
 function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered: Gathered): NativeGenerateRequest {
@@ -186,10 +220,15 @@ export async function generate(context: GenerateContext, options: GenerateOption
     onProgress,
     ...(onPreview ? { onPreview } : {}),
   })
-  return finish(context, resolved, gathered.size, result)
+  return finish(context, resolved, gathered, result)
 }
 
-function finish(context: GenerateContext, resolved: ResolvedGenerate, size: Size, result: NativeGenerateResult): GenerateResult {
+function finish(
+  context: GenerateContext,
+  resolved: ResolvedGenerate,
+  { size, warnings }: Pick<Gathered, 'size' | 'warnings'>,
+  result: NativeGenerateResult,
+): GenerateResult {
   const { info, modelName } = context
   const { version } = getVersions()
   const summary = JSON.parse(result.summary) as { eta: number; timings: Timings; float32Parts?: ModelPart[] }
@@ -198,5 +237,5 @@ function finish(context: GenerateContext, resolved: ResolvedGenerate, size: Size
     const seed = BigInt.asUintN(64, options.seed + BigInt(i))
     return toRawImage(cropPicture(picture, size), { parameters: writeInfotext({ ...options, seed }, modelName, info, version) })
   })
-  return { images, seed: options.seed, options, timings: summary.timings, float32Parts: summary.float32Parts ?? [] }
+  return { images, seed: options.seed, options, timings: summary.timings, float32Parts: summary.float32Parts ?? [], warnings }
 }

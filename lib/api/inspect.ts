@@ -96,7 +96,7 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
   const { width, height, guidanceScale, count, deepCache, preview, ...rest } = request
   const load = resolveLoad(rest, 'estimateMemory()')
   if (guidanceScale !== undefined) checkNumber(guidanceScale, 'guidanceScale', { min: 0, max: 1000 })
-  for (const name of ['width', 'height'] as const) resolveSide(request[name], name, 0, 1) // what is no size at all needs no file
+  for (const name of ['width', 'height'] as const) resolveSide({ width, height }[name], name, 0, 1) // what is no size at all needs no file
   const run = {
     count: resolveCount(count, 'count'),
     ...(deepCache === undefined ? {} : { deepCache: resolveDeepCache(deepCache) }),

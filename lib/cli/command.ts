@@ -77,6 +77,21 @@ function parseError(error: unknown, flags: Flags): Error {
   return error as Error
 }
 
+/** `--seed -1` as `--seed=-1`: behind a flag that takes a number a negative one is no flag. */
+function joinNegative(flags: Flags, argv: readonly string[]): string[] {
+  const joined: string[] = []
+  let open = true
+  for (const argument of argv) {
+    const last = joined.at(-1)
+    const name = last?.startsWith('--') ? last.slice(2) : ''
+    const takesNumber = open && Object.hasOwn(flags, name) && (name === 'seed' || flags[name]!.kind === 'number')
+    if (takesNumber && /^-\d/.test(argument)) joined.push(`${joined.pop()!}=${argument}`)
+    else joined.push(argument)
+    open &&= argument !== '--'
+  }
+  return joined
+}
+
 /** Reads flags and positional arguments; throws UsageError naming what is wrong. */
 export function readFlags<F extends Flags>(
   flags: F,
@@ -85,7 +100,7 @@ export function readFlags<F extends Flags>(
 ): { values: FlagValues<F>; positionals: string[] } {
   let parsed: { values: Record<string, unknown>; positionals: string[] }
   try {
-    parsed = parseArgs({ args: argv, options: parseOptions(flags), allowPositionals: positionals.max > 0, strict: true })
+    parsed = parseArgs({ args: joinNegative(flags, argv), options: parseOptions(flags), allowPositionals: positionals.max > 0, strict: true })
   } catch (error) {
     throw parseError(error, flags)
   }
@@ -106,9 +121,10 @@ export function readNumber(text: string, name: string): number {
   return number
 }
 
-/** The value of `--seed`. */
-export function readSeed(text: string): bigint {
-  if (!/^\d{1,20}$/.test(text)) throw new UsageError(`--seed takes a whole number, not '${text}'`)
+/** The value of `--seed`; undefined for -1, the web UIs' word for a random one. */
+export function readSeed(text: string): bigint | undefined {
+  if (text === '-1') return undefined
+  if (!/^\d{1,20}$/.test(text)) throw new UsageError(`--seed takes a whole number, or -1 for a random one, not '${text}'`)
   return BigInt(text)
 }
 

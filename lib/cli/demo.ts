@@ -52,7 +52,7 @@ export const demoCommand: Command = {
       let method = ''
       for (const [i, prompt] of prompts.entries()) {
         bar.update({ phase: 'sample', step: i, steps: prompts.length, elapsedMs: performance.now() - began, etaMs: null })
-        const result = await pipe.generate({ prompt, seed, signal })
+        const result = await pipe.generate({ prompt, signal, ...(seed === undefined ? {} : { seed }) })
         method = `${plural(result.options.steps, 'step')} of ${result.options.sampler}`
         pictures.push({ image: result.images[0]!, label: prompt, ms: workOf(result) })
       }

@@ -27,7 +27,7 @@ export const samplingFlags = {
   steps: { kind: 'number', help: "network steps; default: the model's" },
   'guidance-scale': { kind: 'number', help: "1 is no guidance; default: the model's, 7.5 for Stable Diffusion" },
   'guidance-rescale': { kind: 'number', help: '0 to 1; default 0' },
-  seed: { kind: 'text', value: 'N', help: '0 to 2^64-1; default: random, printed at the end' },
+  seed: { kind: 'text', value: 'N', help: '0 to 2^64-1; default, and -1: random, printed at the end' },
   count: { kind: 'number', help: 'pictures, with seeds N, N+1 ...' },
   sampler: { kind: 'text', value: 'NAME', help: "ddim, euler, euler_a, heun, dpmpp_2m, unipc ... (all of them below); default: the model's" },
   schedule: { kind: 'text', value: 'NAME', help: "karras, ays ... (below), or falling noise levels: sigmas:14.6,7.1,2.2,0; default: the sampler's" },
@@ -74,7 +74,8 @@ export function readDrawingOptions(values: DrawingValues): GenerateOptions {
   if (every !== undefined && preview === undefined) throw new UsageError('--preview-every is for --preview FILE: the picture that is rewritten')
   const names = [...Object.keys(promptFlags), ...Object.keys(samplingFlags)].filter((name) => !readApart.has(name))
   const options: GenerateOptions = sameOptions(values, names)
-  if (seed !== undefined) options.seed = readSeed(seed)
+  const wanted = seed === undefined ? undefined : readSeed(seed)
+  if (wanted !== undefined) options.seed = wanted
   if (schedule !== undefined) options.schedule = readSchedule(schedule)
   if (values['guidance-interval'] !== undefined) {
     const [from, to] = readNumbers(values['guidance-interval'], '--guidance-interval', 2, 2)
@@ -154,8 +155,9 @@ export async function saveAndReport(
     await image.save(file)
     files.push({ path: file, seed: BigInt.asUintN(64, result.seed + BigInt(i)), width: image.width, height: image.height })
   }
-  const { options, timings, float32Parts } = result
-  const report = { images: files, options: brief(options), timings, float32Parts, model: pipe.info.name, device: pipe.device.id }
+  const { options, timings, float32Parts, warnings } = result
+  const report = { images: files, options: brief(options), timings, float32Parts, warnings, model: pipe.info.name, device: pipe.device.id }
+  if (!values.quiet) for (const { message } of warnings) io.stderr.write(`warning: ${message}\n`)
   if (values.json) io.stdout.write(toJson(report))
   else if (!values.quiet) {
     const { loadMs, encodeMs, sampleMs, decodeMs } = timings

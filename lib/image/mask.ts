@@ -1,4 +1,5 @@
 /** Masks of inpainting: pictures or numbers as one float per pixel, 0 or 1. */
+import type { GenerateWarning } from '../kinds/generate-types.js'
 import type { MaskInput } from '../kinds/inputs.js'
 import { invalidRange, isBytes, isFloat32Array } from '../options/validate.js'
 import { checkPixelNumbers, type PixelNumbers } from './pixel-numbers.js'
@@ -7,6 +8,14 @@ import { findSliced, inSlices } from '../files/time-slice.js'
 
 /** 1 repaints, 0 keeps. */
 export type Mask = PixelNumbers<Float32Array>
+
+/** A mask as it was read. */
+export interface ReadMask extends Mask {
+  /** Pixels that are repainted. */
+  selected: number
+  /** Whether it came with an alpha channel that says anything; it is not read. */
+  hasAlpha: boolean
+}
 
 /** From this share of white on a pixel is repainted (scripts/inpaint.py of the reference). */
 const threshold = 0.5
@@ -23,16 +32,17 @@ async function whiteOf(data: Uint8Array): Promise<number> {
   return (await findSliced(data, (byte) => byte > 1)) < 0 ? 1 : 255
 }
 
-async function binarise({ data, width, height }: PixelNumbers<ArrayLike<number>>, white: number, name: string): Promise<Mask> {
+async function binarise({ data, width, height }: PixelNumbers<ArrayLike<number>>, white: number, name: string): Promise<ReadMask> {
   const out = new Float32Array(width * height)
+  let selected = 0
   await inSlices(height, (y) => {
     for (let i = y * width; i < (y + 1) * width; i++) {
       const share = data[i]! / white
       if (!(share >= 0 && share <= 1)) throw invalidRange(`${name}: the value ${data[i]} at (${i % width}, ${y}) is not between 0 and 1`)
-      out[i] = share >= threshold ? 1 : 0
+      if (share >= threshold) selected += out[i] = 1
     }
   })
-  return { data: out, width, height }
+  return { data: out, width, height, selected, hasAlpha: false }
 }
 
 /** Lightness of every pixel as Pillow's convert('L') has it: ITU-R 601-2 in 16-bit fixed point; transparency is dropped. */
@@ -48,23 +58,46 @@ async function lightness({ data, width, height, channels }: RawImage): Promise<U
   return out
 }
 
-/** Reads a mask: white, from half lightness on, becomes 1. */
-export async function readMask(input: MaskInput, name = 'mask'): Promise<Mask> {
+/** Whether a pixel is not opaque. */
+async function saysAlpha({ data, channels }: RawImage): Promise<boolean> {
+  if (channels !== 4) return false
+  const alphas = { length: data.length / 4 }
+  let found = false
+  await inSlices(Math.ceil(alphas.length / 4096), (block) => {
+    for (let i = 4096 * block; i < Math.min(alphas.length, 4096 * (block + 1)); i++) found ||= data[4 * i + 3]! < 255
+  })
+  return found
+}
+
+/** Reads a mask: white, from half lightness on, becomes 1. An alpha channel does not count, as in the reference. */
+export async function readMask(input: MaskInput, name = 'mask'): Promise<ReadMask> {
   if (isMaskData(input)) {
     const mask = checkPixelNumbers(input, name, isShares, 'a Uint8Array or a Float32Array')
     return binarise(mask, isBytes(mask.data) ? await whiteOf(mask.data) : 1, name)
   }
   const picture = await RawImage.read(input)
   const { width, height } = picture
-  return binarise({ data: await lightness(picture), width, height }, 255, name)
+  return { ...(await binarise({ data: await lightness(picture), width, height }, 255, name)), hasAlpha: await saysAlpha(picture) }
 }
 
 /** Reads the mask of a picture, which has its size. */
-export async function readMaskOf(image: { width: number; height: number }, input: MaskInput): Promise<Mask> {
+export async function readMaskOf(image: { width: number; height: number }, input: MaskInput): Promise<ReadMask> {
   const mask = await readMask(input)
   if (mask.width !== image.width || mask.height !== image.height)
     throw invalidRange(`mask is ${mask.width}x${mask.height}, but image is ${image.width}x${image.height}; they must have the same size`)
   return mask
+}
+
+/** What to say of a mask that selects nothing or everything. */
+export function maskWarning({ width, height, selected, hasAlpha }: ReadMask): GenerateWarning | undefined {
+  if (selected > 0 && selected < width * height) return undefined
+  const alpha = hasAlpha ? '; its alpha channel does not count: paint what is to be repainted white, the rest black' : ''
+  return selected === 0
+    ? { code: 'WARN_MASK_EMPTY', message: `mask selects nothing: no pixel of ${width}x${height} is white, so nothing is repainted${alpha}` }
+    : {
+        code: 'WARN_MASK_FULL',
+        message: `mask selects everything: all ${width}x${height} pixels are white, so nothing of the picture is kept${alpha}`,
+      }
 }
 
 /** The mask in another size: the nearest of its pixels each. */

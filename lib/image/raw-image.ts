@@ -5,6 +5,7 @@ import {
   checkBoolean,
   checkInteger,
   checkName,
+  checkPath,
   fileUrlToPath,
   invalidRange,
   invalidType,
@@ -73,10 +74,9 @@ function toFile(value: unknown, name: string, expected = 'a path, a file: URL, t
     return fileUrlToPath(value.href, name)
   }
   if (typeof value !== 'string') throw invalidType(`${name} must be ${expected}, not ${show(value)}`)
-  if (value === '' || value.includes('\0')) throw invalidRange(`${name} is not a path: ${show(value)}`)
   if (/^file:\/\//i.test(value)) return fileUrlToPath(value, name)
   if (/^(https?|data):/i.test(value)) throw invalidRange(`${name}: ${show(value)} is not a file; fetch it and pass its bytes`)
-  return value
+  return checkPath(value, name)
 }
 
 const pictureFile: FileKind = { what: 'The picture', maxBytes: maxImageFileBytes, refuse: imageError }
@@ -123,7 +123,10 @@ export class RawImage {
   readonly metadata: Readonly<Record<string, string>>
 
   /** Takes pixels as they are, without a copy. */
-  constructor({ data, width, height, channels, metadata }: RawImageData) {
+  constructor(image: RawImageData) {
+    if (typeof image !== 'object' || image === null)
+      throw invalidType(`a picture is made of { data, width, height, channels }, not of ${show(image)}`)
+    const { data, width, height, channels, metadata } = image
     if (!isBytes(data)) throw invalidType(`data must be a Uint8Array, not ${show(data)}`)
     const side = { min: 1, max: maxImageSide }
     this.width = checkInteger(width, 'width', side)

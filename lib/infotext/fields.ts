@@ -1,6 +1,6 @@
 /** The settings of a picture in A1111's words. */
 import { formatInfotext, type InfotextValue } from './infotext.js'
-import { samplerWord, scheduleWord } from './words.js'
+import { emphasisWord, etaField, samplerWord, scheduleWord } from './words.js'
 import type { AnyResolvedOptions, LayoutBox, PipelineInfo } from '../types.js'
 
 function named(label: number | string, names: readonly string[]): string {
@@ -41,8 +41,8 @@ export function writeInfotext(options: AnyResolvedOptions, model: string, info: 
     ...inputFields(options, info),
     // The web UI names its source of noise only where it is not the GPU, whose numbers philox gives.
     RNG: options.rng === 'mt19937' ? 'CPU' : undefined,
-    Eta: options.eta ? options.eta : undefined,
-    Emphasis: emphasis === 'original' ? undefined : emphasis,
+    ...etaField(options.sampler, options.eta),
+    Emphasis: emphasis === undefined || emphasis === 'original' ? undefined : emphasisWord(emphasis),
     'CFG Rescale phi': options.guidanceRescale > 0 ? options.guidanceRescale : undefined,
     'Guidance interval': options.guidanceInterval?.join(' '),
     DeepCache: options.deepCache && `${options.deepCache.interval} ${options.deepCache.branch}`,

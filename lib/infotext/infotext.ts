@@ -1,7 +1,10 @@
 /**
  * The "parameters" text that web UIs keep with a picture (AUTOMATIC1111 1.10): the prompt, a line "Negative prompt: ...", and one line of "Key: value" pairs.
- * A value with a comma, colon or line break is quoted as in JSON; a pair whose key and value are equal is written as the key alone.
+ * A value with a comma, colon or line break is quoted as in JSON, and so is one that would be read otherwise than it was written: an empty one, and one with a quotation
+ * mark in front or white space at its ends. What an extension writes with a value equal to its key stands alone.
  */
+
+import { checkString, invalidType, show } from '../options/validate.js'
 
 /** A "parameters" text, taken apart. */
 export interface Infotext {
@@ -13,6 +16,9 @@ export interface Infotext {
 
 /** What can stand behind a key; null and undefined are left out, true and false are written as the web UI's language does. */
 export type InfotextValue = string | number | bigint | boolean | null | undefined
+
+/** Far more than a picture carries. */
+const maxTextLength = 1 << 24
 
 const leadingKeys = [
   'Steps',
@@ -50,13 +56,18 @@ function place(key: string): number {
 }
 
 function writePair(key: string, value: Exclude<InfotextValue, null | undefined>): string {
+  if (!['string', 'number', 'bigint', 'boolean'].includes(typeof value))
+    throw invalidType(`fields.${key} must be a text, a number or true or false, not ${show(value)}`)
   const text = typeof value === 'boolean' ? (value ? 'True' : 'False') : String(value)
-  if (key === text) return key
-  return `${key}: ${/[,\n:]/.test(text) ? JSON.stringify(text) : text}`
+  if (key === text && !leadingKeys.includes(key)) return key
+  return `${key}: ${/[,\n:]|^["\s]|\s$|^$/.test(text) ? JSON.stringify(text) : text}`
 }
 
 /** Writes the text. Known keys go to the web UI's places, others before `Version` in the order given. */
 export function formatInfotext(prompt: string, negativePrompt: string, fields: Readonly<Record<string, InfotextValue>>): string {
+  checkString(prompt, 'prompt', maxTextLength)
+  checkString(negativePrompt, 'negativePrompt', maxTextLength)
+  if (typeof fields !== 'object' || fields === null) throw invalidType(`fields must be an object of values by key, not ${show(fields)}`)
   const pairs = Object.entries(fields)
     .sort(([a], [b]) => place(a) - place(b))
     .flatMap(([key, value]) => (value === null || value === undefined ? [] : [writePair(key, value)]))
@@ -86,7 +97,8 @@ function readValue(line: string, from: number): { value: string; next: number } 
   if (match) return { value: unquote(match[0]), next: quoted.lastIndex + 1 }
   const comma = line.indexOf(',', start)
   const end = comma < 0 ? line.length : comma
-  return { value: line.slice(start, end), next: end + 1 }
+  const value = line.slice(start, end)
+  return { value: /^".*"$/s.test(value) ? unquote(value) : value, next: end + 1 }
 }
 
 function unquote(text: string): string {
@@ -113,8 +125,12 @@ function readPairs(line: string): [string, string][] {
   }
 }
 
-/** Reads the text as the web UI does. Never fails: what is no parameter line belongs to the prompt. */
+/**
+ * Reads the text as the web UI does: what is no parameter line belongs to the prompt.
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no text, or one of more than 16 million characters
+ */
 export function parseInfotext(text: string): Infotext {
+  checkString(text, 'text', maxTextLength)
   const lines = text.trim().split('\n')
   const last = readPairs(lines.at(-1)!)
   const pairs = last.length >= leastPairs ? last : []

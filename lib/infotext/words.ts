@@ -45,3 +45,21 @@ export function samplerWord(name: string): string {
 export function scheduleWord(name: string): string {
   return Object.hasOwn(scheduleWords, name) ? scheduleWords[name]! : name
 }
+
+/** The web UI's samplers over timesteps have an eta of their own, 0 unless it is written. */
+const timestepSamplers = ['ddim', 'plms', 'unipc']
+/** Its ancestral and stochastic samplers share one, 1 unless it is written. */
+const ancestralSamplers = ['euler_a', 'dpm2_a', 'dpmpp_2s_a', 'dpmpp_sde', 'dpmpp_2m_sde', 'dpmpp_3m_sde', 'dpm_fast', 'dpm_adaptive']
+
+/** Eta under the web UI's name, where a reader would take another one for it. */
+export function etaField(sampler: string, eta: number | undefined): Record<string, number> {
+  if (eta === undefined) return {}
+  if (ancestralSamplers.includes(sampler)) return eta === 1 ? {} : { Eta: eta }
+  if (eta === 0) return {}
+  return timestepSamplers.includes(sampler) ? { 'Eta DDIM': eta } : { Eta: eta }
+}
+
+/** The web UI does not know ComfyUI's way, which keeps our name. */
+export function emphasisWord(emphasis: string): string {
+  return emphasis === 'no_norm' ? 'No norm' : emphasis
+}

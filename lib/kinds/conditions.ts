@@ -1,7 +1,8 @@
 /** The inputs of a model's condition: checked and completed, then gathered into the engine's request. */
 import { UnsupportedModelError } from '../errors.js'
 import { readLabelMap } from '../image/label-map.js'
-import { readMaskOf } from '../image/mask.js'
+import { maskWarning, readMaskOf } from '../image/mask.js'
+import type { GenerateWarning } from './generate-types.js'
 import type { Emphasis, LayoutBox, MaskInput, SemanticMapInput, SizeConditioning } from './inputs.js'
 import { takesPrompts } from './input-rules.js'
 import { flagNames, layoutTokens, type LayoutObject } from '../model/layout-tokens.js'
@@ -12,7 +13,7 @@ import { conditionerOf, describeParts, layoutEncoding, unetDownsampling } from '
 import { imageTensor } from '../image/tensors.js'
 import type { PipelineTokenizer } from '../text/tokenizer.js'
 import type { ImageInput, PipelineInfo } from '../types.js'
-import { checkInteger, checkName, checkNumber, checkString, invalidRange, invalidType, knownKeys, show } from '../options/validate.js'
+import { checkInteger, checkName, checkNumber, checkString, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
 
 const emphases = ['original', 'no_norm', 'comfy'] as const
 
@@ -77,7 +78,7 @@ function resolveBoxes(value: unknown, info: PipelineInfo<'layout'>): readonly La
   if (!Array.isArray(value)) throw invalidType(`boxes must be an array of { label, x, y, width, height }, not ${show(value)}`)
   const { maxObjects } = info.condition
   if (value.length < 1 || value.length > maxObjects) throw invalidRange(`boxes must have 1 to ${maxObjects} entries, not ${value.length}`)
-  const boxes = value.map((box: unknown, i): LayoutBox => {
+  const boxes = listOf(value, 'boxes', maxObjects).map((box, i): LayoutBox => {
     if (box === null || typeof box !== 'object' || Array.isArray(box))
       throw invalidType(`boxes[${i}] must be an object { label, x, y, width, height }, not ${show(box)}`)
     return { ...knownKeys(box, `boxes[${i}]`, ['label', 'x', 'y', 'width', 'height', ...flagNames]) } as unknown as LayoutBox
@@ -191,6 +192,7 @@ export interface GatheredCondition {
   arrays: NativeConditionArrays
   /** Size of the finished picture in pixels, where the inputs set it. */
   size?: { width: number; height: number }
+  warnings?: GenerateWarning[]
 }
 
 /** Integer tokens that no tokenizer made. */
@@ -223,6 +225,8 @@ async function gatherSmallPicture(image: ImageInput, noiseLevel: number | undefi
   }
 }
 
+const warningsOf = (warning: GenerateWarning | undefined) => (warning ? [warning] : [])
+
 async function gatherMasked(image: ImageInput, mask: MaskInput): Promise<GatheredCondition> {
   const { data, shape } = await imageTensor(image, 'image')
   const [height, width] = [shape[2]!, shape[3]!]
@@ -231,6 +235,7 @@ async function gatherMasked(image: ImageInput, mask: MaskInput): Promise<Gathere
     condition: { imageShape: [...shape], maskShape: [1, 1, height, width] },
     arrays: { image: data, mask: hole.data },
     size: { width, height },
+    warnings: warningsOf(maskWarning(hole)),
   }
 }
 

@@ -219,6 +219,16 @@ export interface Timings {
   decodeMs: number
 }
 
+/** Something that was done, but may not be what was meant. `code` is stable and meant for programs, `message` for people. */
+export interface GenerateWarning {
+  /**
+   * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: the prompt names an adapter (`<lora:name:1>`), which this
+   * version does not apply.
+   */
+  code: 'WARN_MASK_EMPTY' | 'WARN_MASK_FULL' | 'WARN_ADAPTER_IGNORED' | (string & {})
+  message: string
+}
+
 /** Result of {@link DiffusionPipeline.generate}. */
 export interface GenerateResult<O = AnyResolvedOptions> {
   /** `save()` writes the settings into the PNG as A1111 does. */
@@ -233,4 +243,6 @@ export interface GenerateResult<O = AnyResolvedOptions> {
    * long as the model is loaded. Where float32 does not help either, the call is rejected with {@link ModelFormatError}, which names the part.
    */
   float32Parts: ModelPart[]
+  /** What may not be as it was meant; usually none. */
+  warnings: GenerateWarning[]
 }

@@ -1,5 +1,5 @@
 /** Neighbours of retrieval-augmented models: CLIP embeddings as they are, or found in a database. */
-import { checkInteger, invalidRange, invalidType, isFloat32Array, knownKeys, show } from '../options/validate.js'
+import { checkInteger, invalidRange, invalidType, isFloat32Array, knownKeys, listOf, show } from '../options/validate.js'
 
 /** What a search found: other fields do not matter here. */
 export interface FoundNeighbour {
@@ -67,7 +67,7 @@ export function resolveNeighbours(value: unknown, dim: number, hasPrompt: boolea
     return resolveSearch(value, dim, hasPrompt)
   }
   if (value.length < 1 || value.length > maxNeighbours) throw invalidRange(`neighbours must be 1 to ${maxNeighbours}, not ${value.length}`)
-  return value.map((row: unknown, i) => checkEmbedding(embeddingOf(row), `neighbours[${i}]`, dim))
+  return listOf(value, 'neighbours', maxNeighbours).map((row, i) => checkEmbedding(embeddingOf(row), `neighbours[${i}]`, dim))
 }
 
 async function search(
@@ -78,8 +78,11 @@ async function search(
 ) {
   const found = await database.search(query ?? (await embedPrompt()), k, signal && { signal })
   signal?.throwIfAborted() // a database need not listen
+  if (!Array.isArray(found)) throw invalidType(`neighbours.database: search() gave ${show(found)}, not an array of { embedding }`)
   if (found.length === 0) throw invalidRange('neighbours.database found nothing')
-  return found.map(({ embedding }, i) => checkEmbedding(embedding, `neighbours.database: embedding ${i}`, dim))
+  return listOf(found, 'neighbours.database', maxNeighbours).map((row, i) =>
+    checkEmbedding(embeddingOf(row), `neighbours.database: embedding ${i}`, dim),
+  )
 }
 
 /** The embeddings, row by row, [k, dim]. */

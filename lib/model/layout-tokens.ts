@@ -1,5 +1,5 @@
 /** Bounding boxes as the tokens that layout-to-image models take (taming-transformers, ObjectsBoundingBoxConditionalBuilder; Rombach et al. 2022, section 4.3.2). */
-import { checkBoolean, checkInteger, checkNumber, invalidRange, invalidType, knownKeys, show } from '../options/validate.js'
+import { checkBoolean, checkInteger, checkNumber, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
 
 /** A rectangle in fractions of the picture: `x`, `y` is its upper left corner. */
 export interface Box {
@@ -156,7 +156,9 @@ export function layoutTokens(objects: readonly LayoutObject[], encoding: LayoutE
   const { maxObjects, vocabulary, encodeCrop } = encoding
   if (objects.length > maxObjects) throw invalidRange(`${objects.length} boxes; this model takes at most ${maxObjects}`)
   const window = checkBox(crop, 'crop')
-  const seen = objects.map((object, i) => checkObject(object, `boxes[${i}]`, encoding)).filter((object) => overlaps(object, window))
+  const seen = (listOf(objects, 'boxes', maxObjects) as LayoutObject[])
+    .map((object, i) => checkObject(object, `boxes[${i}]`, encoding))
+    .filter((object) => overlaps(object, window))
   const frame = encodeCrop ? wholePicture : window
   const tokens = seen.flatMap((object) => [categoryToken(object, encoding), ...cornerTokens(relativeTo(frame, object), vocabulary)])
   const empty = new Array<number>((maxObjects - seen.length) * tokensPerObject).fill(vocabulary - 1)

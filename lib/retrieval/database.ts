@@ -3,7 +3,19 @@ import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError, ModelFormatError } from '../errors.js'
 import { TimeSlice } from '../files/time-slice.js'
-import { checkInteger, checkSignal, fileUrlToPath, invalidRange, invalidType, isFloat32Array, isUrl, knownKeys, show } from '../options/validate.js'
+import {
+  checkInteger,
+  checkPath,
+  checkSignal,
+  fileUrlToPath,
+  invalidRange,
+  invalidType,
+  isFloat32Array,
+  isUrl,
+  knownKeys,
+  listOf,
+  show,
+} from '../options/validate.js'
 import { openNpz } from './npz.js'
 import { openSafetensors } from './safetensors.js'
 import { pickRows, requireFloats, rowBlocks, rowsOf, rowValue, toFloats, type StoredArray } from './stored-array.js'
@@ -44,6 +56,7 @@ interface Part {
 
 const embeddingName = 'embedding'
 const maxNeighbours = 1000
+const maxFiles = 10_000
 /** Embeddings are read, normalised and compared in blocks of about this many bytes of float32. */
 const blockBytes = 1 << 20
 /** Rows between two looks at the clock. */
@@ -115,7 +128,7 @@ function dot(rows: Float32Array, at: number, query: Float32Array): number {
 function pathOf(source: unknown, name: string): string {
   if (isUrl(source)) return fileUrlToPath(source.href, name)
   if (typeof source !== 'string' || source === '') throw invalidType(`${name} must be a path, not ${show(source)}`)
-  return source.startsWith('file:') ? fileUrlToPath(source, name) : source
+  return source.startsWith('file:') ? fileUrlToPath(source, name) : checkPath(source, name)
 }
 
 /**
@@ -146,7 +159,9 @@ export class RetrievalDatabase {
   static async load(source: string | URL | readonly (string | URL)[], options?: RetrievalLoadOptions): Promise<RetrievalDatabase> {
     const { maxMemory = 2 ** 30 } = knownKeys(options, 'RetrievalDatabase.load()', ['maxMemory'])
     const limit = checkInteger(maxMemory, 'maxMemory', { min: 0, max: Number.MAX_SAFE_INTEGER })
-    const sources = Array.isArray(source) ? source.map((one, i) => pathOf(one, `source[${i}]`)) : [pathOf(source, 'source')]
+    const sources = Array.isArray(source)
+      ? listOf(source, 'source', maxFiles).map((one, i) => pathOf(one, `source[${i}]`))
+      : [pathOf(source, 'source')]
     if (sources.length === 0) throw invalidRange('source names no file')
     const files = (await Promise.all(sources.map(filesOf))).flat()
     const parts: Part[] = []

@@ -3,12 +3,14 @@ import { writeWhole } from '../files/atomic-file.js'
 import {
   checkFinite,
   checkInteger,
+  checkPath,
   checkShape,
   checkString,
   invalidRange,
   invalidType,
   isFloat32Array,
   knownKeys,
+  listOf,
   show,
 } from '../options/validate.js'
 
@@ -38,7 +40,7 @@ const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Int32Array) 
 
 /** Texts as rows of UTF-8 bytes, filled up with zeros. */
 function textRows(ids: readonly string[]): Tensor {
-  const texts = ids.map((id, i) => Buffer.from(checkString(id, `imageIds[${i}]`, maxIdBytes), 'utf8'))
+  const texts = listOf(ids, 'imageIds', ids.length).map((id, i) => Buffer.from(checkString(id, `imageIds[${i}]`, maxIdBytes), 'utf8'))
   const width = texts.reduce((longest, { length }) => Math.max(longest, length), 1)
   const bytes = new Uint8Array(texts.length * width)
   texts.forEach((text, row) => bytes.set(text, row * width))
@@ -46,9 +48,9 @@ function textRows(ids: readonly string[]): Tensor {
 }
 
 function patchRows(patches: readonly (readonly number[])[]): Tensor {
-  const numbers = patches.flatMap((patch, row) => {
+  const numbers = listOf(patches, 'patches', patches.length).flatMap((patch, row) => {
     if (!Array.isArray(patch) || patch.length !== 4) throw invalidRange(`patches[${row}] must be four numbers`)
-    return patch.map((value, i) => checkInteger(value, `patches[${row}][${i}]`, { min: -(2 ** 31), max: 2 ** 31 - 1 }))
+    return listOf(patch, `patches[${row}]`, 4).map((value, i) => checkInteger(value, `patches[${row}][${i}]`, { min: -(2 ** 31), max: 2 ** 31 - 1 }))
   })
   return { name: 'patch_coords', dtype: 'I32', shape: [patches.length, 4], bytes: bytesOf(Int32Array.from(numbers)) }
 }
@@ -93,7 +95,7 @@ function headerOf(tensors: readonly Tensor[]): Buffer {
  * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for rows that do not fit together, DiffusionError `ERR_IO` where the file cannot be written
  */
 export async function writeRetrievalDatabase(file: string, rows: RetrievalRows): Promise<void> {
-  checkString(file, 'file')
+  checkPath(checkString(file, 'file'), 'file')
   const tensors = tensorsOf(rows)
   await writeWhole(file, '', async (handle) => {
     await handle.writeFile(headerOf(tensors))

@@ -5,6 +5,7 @@ import type { ModelInfo, PipelineInfo, TokenIds } from '../types.js'
 import type { NativePromptTokens } from '../native/contract.js'
 import type { ResolvedSource } from '../model/sources.js'
 import { conditionerOf, type Conditioner } from '../model/spec.js'
+import { withoutAdapters } from './adapters.js'
 import { parseBert } from './bert-data.js'
 import { readBertFiles } from './bert-files.js'
 import { BertTokenizer } from './bert-tokenizer.js'
@@ -13,7 +14,7 @@ import { tokenizePrompt, type PromptChunk, type TokenizePromptOptions } from './
 import type { TextTokenizer } from './text-tokenizer.js'
 import { parseTokenizer } from './tokenizer-data.js'
 import { readTokenizerFiles } from './tokenizer-files.js'
-import { checkInteger, invalidRange, invalidType, knownKeys, show } from '../options/validate.js'
+import { checkInteger, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
 
 /** A prompt as the text encoder will see it. */
 export interface Tokenized {
@@ -106,6 +107,9 @@ export async function tokenizerForFile(source: ResolvedSource, info: ModelInfo):
   return ((await ownTokenizer(source, family)) ?? family.standard)().serialise()
 }
 
+/** Far more windows than a prompt has. */
+const maxTokenIds = 1 << 20
+
 /** Windows of a prompt given as ids: one of at most the encoder's length, or several of exactly that. */
 function windows(ids: readonly unknown[], length: number, vocabulary: number): number[][] {
   if (ids.length === 0) throw invalidRange('tokenIds is empty; the empty prompt is start, end and padding')
@@ -146,14 +150,15 @@ export class PipelineTokenizer {
     const { tokenIds } = knownKeys(prompt, 'encodePrompt()', ['tokenIds'])
     if (!Array.isArray(tokenIds) && !ArrayBuffer.isView(tokenIds)) throw invalidType(`tokenIds must be an array of numbers, not ${show(tokenIds)}`)
     const { length, vocabSize, options } = requireEncoder(info)
-    const chunks = windows(Array.from(tokenIds as ArrayLike<unknown>), length, vocabSize)
+    const chunks = windows(listOf(tokenIds as unknown as ArrayLike<unknown>, 'tokenIds', maxTokenIds), length, vocabSize)
     if (options.single && chunks.length > 1) throw invalidRange(`tokenIds has more ids than this model takes: one window of at most ${length}`)
     return { chunks: chunks.map((ids) => ({ ids, weights: ids.map(() => 1) })), ...settings, truncated: false }
   }
 
   tokenize(prompt: string, minChunks = 1, emphasis?: 'none'): Tokenized {
     const { vocabSize, options } = this.#encoder
-    const { chunks, truncated } = tokenizePrompt(this.#tokenizer, prompt, { minChunks, ...options, ...(emphasis ? { emphasis } : {}) })
+    const text = emphasis === 'none' ? prompt : withoutAdapters(prompt)
+    const { chunks, truncated } = tokenizePrompt(this.#tokenizer, text, { minChunks, ...options, ...(emphasis ? { emphasis } : {}) })
     const stranger = chunks.flatMap(({ ids }) => ids).find((id) => id >= vocabSize)
     if (stranger !== undefined) {
       throw new ModelFormatError(`The tokenizer makes token ${stranger}, but the text encoder knows only ${vocabSize}: they do not belong together`)

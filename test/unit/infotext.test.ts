@@ -3,7 +3,9 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { RawImage } from '../../lib/image/raw-image'
 import { formatInfotext, parseInfotext, type InfotextValue } from '../../lib/infotext/infotext'
+import { writeInfotext } from '../../lib/infotext/fields'
 import { samplerWord, scheduleWord } from '../../lib/infotext/words'
+import type { AnyResolvedOptions, PipelineInfo } from '../../lib/types'
 import { processorTime } from '../helpers/processor-time'
 
 const text = readFileSync(path.join('test', 'fixtures', 'procedures', 'infotext.json'), 'utf8')
@@ -49,6 +51,110 @@ describe('writing', () => {
   })
   test('a value equal to its key stands alone', () => {
     expect(formatInfotext('p', '', { Steps: 1, 'some extension': 'some extension' })).toBe('p\nSteps: 1, some extension')
+  })
+})
+
+/** The web UI's own rules for reading the last line: its two patterns, and what it does with a match. */
+function webUiFields(text: string): Record<string, string> {
+  const line = text.trim().split('\n').at(-1)!
+  const pairs = [...line.matchAll(/\s*([\p{L}\p{N}_][\p{L}\p{N}_ \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)/gu)]
+  if (pairs.length < 3) return {}
+  const fields: Record<string, string> = {}
+  for (const [, key, value] of pairs as unknown as [string, string, string][]) {
+    if (value === '') continue // an error there, which leaves the pair out
+    const unquoted = value.startsWith('"') && value.endsWith('"') ? (JSON.parse(value) as string) : value
+    const size = /^(\d+)x(\d+)$/.exec(unquoted)
+    if (size) Object.assign(fields, { [`${key}-1`]: size[1], [`${key}-2`]: size[2] })
+    else fields[key] = unquoted
+  }
+  return fields
+}
+
+describe('every field comes back by the web UI’s own rules', () => {
+  const info = (kind = 'text') => ({ kind, classes: [] }) as unknown as PipelineInfo
+  const options = {
+    prompt: 'a cat, <lora:x:1>: (b:1.2)',
+    negativePrompt: 'dog',
+    steps: 20,
+    sampler: 'dpmpp_2m_sde',
+    schedule: 'karras',
+    guidanceScale: 7.5,
+    seed: 18446744073709551615n,
+    width: 512,
+    height: 768,
+    strength: 0.75,
+    clipSkip: 2,
+    rng: 'mt19937',
+    eta: 0,
+    emphasis: 'no_norm',
+    guidanceRescale: 0.7,
+    guidanceInterval: [0.1, 0.9],
+    deepCache: { interval: 3, branch: 0 },
+  } as unknown as AnyResolvedOptions
+  const common = {
+    Steps: '20',
+    Sampler: 'DPM++ 2M SDE',
+    'Schedule type': 'Karras',
+    'CFG scale': '7.5',
+    Seed: '18446744073709551615',
+    'Size-1': '512',
+    'Size-2': '768',
+    'Denoising strength': '0.75',
+    'Clip skip': '2',
+    RNG: 'CPU',
+    Eta: '0',
+    Emphasis: 'No norm',
+    'CFG Rescale phi': '0.7',
+    'Guidance interval': '0.1 0.9',
+    DeepCache: '3 0',
+    Version: 'node-latent-diffusion 1.2.3',
+  }
+
+  test.each(['sd-v1-5', 'a, b: c', '"quoted"', '"', ' spaces ', 'back\\slash', 'line\nbreak', 'Model', 'x"y', '日本 🙂', '""', 'a:', ','])(
+    'of a model called %j',
+    (model) => {
+      const text = writeInfotext(options, model, info(), '1.2.3')
+      expect(webUiFields(text)).toEqual({ ...common, Model: model })
+      expect(parseInfotext(text)).toMatchObject({
+        prompt: options.prompt,
+        negativePrompt: 'dog',
+        fields: { Model: model, Emphasis: 'No norm', Eta: '0' },
+      })
+    },
+  )
+
+  test('the other kinds’ own', () => {
+    const text = writeInfotext(
+      { ...options, classId: 3, noiseLevel: 20, boxes: [{ label: 1, x: 0, y: 0.5, width: 1, height: 0.5 }] },
+      'm',
+      info('layout'),
+      '1',
+    )
+    expect(webUiFields(text)).toMatchObject({ 'Model kind': 'layout', Class: '3', 'Noise level': '20', Boxes: '1 at 0 0.5 1 0.5' })
+  })
+
+  test.each<[string, number | undefined, Record<string, string>]>([
+    ['ddim', 0, {}],
+    ['ddim', 0.5, { 'Eta DDIM': '0.5' }],
+    ['plms', 1, { 'Eta DDIM': '1' }],
+    ['euler_a', 1, {}],
+    ['euler_a', 0, { Eta: '0' }],
+    ['dpmpp_sde', 0.3, { Eta: '0.3' }],
+    ['euler', 0, {}],
+    ['tcd', 0.3, { Eta: '0.3' }],
+    ['euler', undefined, {}],
+  ])('eta of %s at %s: as its default there is', (sampler, eta, expected) => {
+    const fields = webUiFields(writeInfotext({ ...options, sampler, eta } as AnyResolvedOptions, 'm', info(), '1'))
+    expect(Object.fromEntries(Object.entries(fields).filter(([key]) => key.startsWith('Eta')))).toEqual(expected)
+  })
+
+  test.each([
+    ['original', undefined],
+    ['no_norm', 'No norm'],
+    ['comfy', 'comfy'],
+    [undefined, undefined],
+  ])('emphasis %s', (emphasis, word) => {
+    expect(webUiFields(writeInfotext({ ...options, emphasis } as AnyResolvedOptions, 'm', info(), '1')).Emphasis).toBe(word)
   })
 })
 
