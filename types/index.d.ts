@@ -276,7 +276,7 @@ export declare interface ConvertReport {
 }
 
 /** Options of {@link DiffusionPipeline.createLatents}. */
-export declare interface CreateLatentsOptions {
+export declare interface CreateLatentsOptions extends CallOptions {
     /** Pixels. Default: the model's. */
     width?: number;
     height?: number;
@@ -287,8 +287,8 @@ export declare interface CreateLatentsOptions {
     rng?: RngName;
 }
 
-/** Standard normal numbers, exactly those of `torch.randn`: `philox` as on CUDA, `mt19937` as on the CPU. */
-export declare function createNoise(options: NoiseOptions): Float32Array;
+/** Standard normal numbers, exactly those of `torch.randn`: `philox` as on CUDA, `mt19937` as on the CPU. They are drawn on another thread. */
+export declare function createNoise(options: NoiseOptions): Promise<Float32Array>;
 
 /** The first numbers that a generator gives after seeding, exactly those of torch; `createNoise()` gives normal ones. */
 export declare function createRandom(options: RandomOptions & {
@@ -564,6 +564,18 @@ export declare interface GenerateResult<O = AnyResolvedOptions> {
      * long as the model is loaded. Where float32 does not help either, the call is rejected with {@link ModelFormatError}, which names the part.
      */
     float32Parts: ModelPart[];
+    /** What may not be as it was meant; usually none. */
+    warnings: GenerateWarning[];
+}
+
+/** Something that was done, but may not be what was meant. `code` is stable and meant for programs, `message` for people. */
+export declare interface GenerateWarning {
+    /**
+     * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: the prompt names an adapter (`<lora:name:1>`), which this
+     * version does not apply.
+     */
+    code: 'WARN_MASK_EMPTY' | 'WARN_MASK_FULL' | 'WARN_ADAPTER_IGNORED' | (string & {});
+    message: string;
 }
 
 /** The devices that this machine and the loaded binary have; the CPU is always among them. */
@@ -641,7 +653,8 @@ export declare interface ImageToImageOptions {
 
 /**
  * The "parameters" text that web UIs keep with a picture (AUTOMATIC1111 1.10): the prompt, a line "Negative prompt: ...", and one line of "Key: value" pairs.
- * A value with a comma, colon or line break is quoted as in JSON; a pair whose key and value are equal is written as the key alone.
+ * A value with a comma, colon or line break is quoted as in JSON, and so is one that would be read otherwise than it was written: an empty one, and one with a quotation
+ * mark in front or white space at its ends. What an extension writes with a value equal to its key stands alone.
  */
 /** A "parameters" text, taken apart. */
 export declare interface Infotext {
@@ -1073,7 +1086,7 @@ export declare interface NeighbourSearch {
 export declare type NoInputs = Record<never, never>;
 
 /** Options of {@link createNoise}. */
-export declare interface NoiseOptions {
+export declare interface NoiseOptions extends CallOptions {
     seed: number | bigint;
     /** For instance [1, 4, 64, 64]. */
     shape: readonly number[];
@@ -1147,7 +1160,10 @@ export declare class OutOfMemoryError extends DiffusionError {
     constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
 }
 
-/** Reads the text as the web UI does. Never fails: what is no parameter line belongs to the prompt. */
+/**
+ * Reads the text as the web UI does: what is no parameter line belongs to the prompt.
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no text, or one of more than 16 million characters
+ */
 export declare function parseInfotext(text: string): Infotext;
 
 /** What a number format reaches on this processor when nothing but multiply-adds is done. */
@@ -1280,8 +1296,8 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
      * The picture is resized as a whole to the encoder's square, as the reference does.
      */
     embedImage(image: ImageInput, options?: CallOptions): Promise<Float32Array>;
-    /** Start noise of unit variance for `sample()` and `generate({ latents })`. */
-    createLatents(options?: CreateLatentsOptions): Latents;
+    /** Start noise of unit variance for `sample()` and `generate({ latents })`. Drawn on a thread of its own: it does not wait for pictures. */
+    createLatents(options?: CreateLatentsOptions): Promise<Latents>;
     /**
      * The sampling loop, step by step: `for await (const { latents } of pipe.sample({ conditioning, unconditional }))`. The latents are the live state.
      * Leaving the loop ends the run; the generator's return value is the latents after the last step.
@@ -1451,7 +1467,7 @@ export declare class RawImage {
     /** Texts by keyword, as PNG files carry them; `parameters` holds the settings of a generated picture in A1111's words. */
     readonly metadata: Readonly<Record<string, string>>;
     /** Takes pixels as they are, without a copy. */
-    constructor({ data, width, height, channels, metadata }: RawImageData);
+    constructor(image: RawImageData);
     /**
      * Reads a picture: a path or `file:` URL, the bytes of a file, or pixels. The kind is told by the content. PNG of any depth is read to 8 bits with its texts;
      * JPEG, WebP and others when the optional peer `sharp` is installed. Whatever the kind, the picture comes upright by its EXIF orientation, and in sRGB: the colours of
