@@ -132,6 +132,8 @@ export interface Device {
   /** Bytes; 0 when the backend does not say. */
   memoryTotal: number
   memoryFree: number
+  /** Why the device cannot be used; absent where it can. */
+  refused?: string
   /** Of the CPU: instruction sets by name. */
   kernels?: Kernels
   [detail: string]: unknown

@@ -335,6 +335,8 @@ export declare interface Device {
     /** Bytes; 0 when the backend does not say. */
     memoryTotal: number;
     memoryFree: number;
+    /** Why the device cannot be used; absent where it can. */
+    refused?: string;
     /** Of the CPU: instruction sets by name. */
     kernels?: Kernels;
     [detail: string]: unknown;
@@ -578,7 +580,10 @@ export declare interface GenerateWarning {
     message: string;
 }
 
-/** The devices that this machine and the loaded binary have; the CPU is always among them. */
+/**
+ * The devices that this machine and the loaded binary have, those that cannot be used with the reason (`refused`); the CPU is always among them. GPUs are there
+ * where their engine is installed (see docs/gpu.md); a child process tries it first, once, which takes a second or two.
+ */
 export declare function getDevices(): Promise<Device[]>;
 
 /** What the loaded engine is. */

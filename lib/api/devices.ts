@@ -1,11 +1,16 @@
+import { prepareCuda } from '../model/cuda.js'
 import { runJob } from '../native/job.js'
 import { addon, guarded } from '../native/call.js'
 import { optionalSignal } from '../options/options.js'
 import type { CallOptions, Device, Logger } from '../types.js'
 import { checkInteger, checkNumber, invalidType, knownKeys, show } from '../options/validate.js'
 
-/** The devices that this machine and the loaded binary have; the CPU is always among them. */
+/**
+ * The devices that this machine and the loaded binary have, those that cannot be used with the reason (`refused`); the CPU is always among them. GPUs are there
+ * where their engine is installed (see docs/gpu.md); a child process tries it first, once, which takes a second or two.
+ */
 export async function getDevices(): Promise<Device[]> {
+  await prepareCuda()
   return JSON.parse(guarded(() => addon().getDevices())) as Device[]
 }
 

@@ -109,7 +109,8 @@ export async function measure(values: BenchValues, model: string | undefined, io
   const bar = progressBar(io)
   const request = { ...load, ...sameOptions(values, ['width', 'height']), onProgress: bar.update }
   const estimate = await estimateMemory(source, request).finally(bar.clear)
-  const peak = await measurePeak({ signal, ...sameOptions(values, ['threads']) })
+  // What a GPU could do at most is not measured here.
+  const peak = /^(auto|cpu)$/.test(values.device ?? 'auto') ? await measurePeak({ signal, ...sameOptions(values, ['threads']) }) : []
   const [loadMs, pipe] = await timed(() => DiffusionPipeline.load(source, load))
   await using held = pipe
   const f32 = peak.find(({ format }) => format === 'f32') // text encoders stay in float32

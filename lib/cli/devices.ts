@@ -18,7 +18,11 @@ export const devicesCommand: Command = {
       io.stdout.write(toJson(devices))
       return
     }
-    for (const { id, name, memoryTotal, memoryFree } of devices) {
+    for (const { id, name, memoryTotal, memoryFree, refused } of devices) {
+      if (refused !== undefined) {
+        io.stdout.write(`${id}  ${name ? `${name}, ` : ''}cannot be used: ${refused}\n`)
+        continue
+      }
       const memory = memoryTotal > 0 ? `, ${(memoryFree / 1e9).toFixed(1)} of ${(memoryTotal / 1e9).toFixed(1)} GB free` : ''
       io.stdout.write(`${id}  ${name}${memory}\n`)
     }

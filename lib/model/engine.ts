@@ -4,6 +4,7 @@ import { InFlight, runJob, type JobHooks } from '../native/job.js'
 import { addon } from '../native/call.js'
 import type { NativeJob, NativeCallbacks, NativeLoadRequest, NativePipeline } from '../native/contract.js'
 import type { ResolvedLoad } from '../options/options.js'
+import { prepareDevice } from './cuda.js'
 import { unpackOuterZip, type Unpacked } from './outer-zip.js'
 import { resolveSource, sourceRequest, type ResolvedSource } from './sources.js'
 import type { ModelSource, PipelineInfo } from '../types.js'
@@ -29,6 +30,7 @@ export async function withSource<T>(
 ): Promise<{ result: T; prepared: PreparedSource }> {
   const hooks = options.hooks ?? { signal: load.signal, onProgress: load.onProgress }
   hooks.signal?.throwIfAborted()
+  await prepareDevice(load.request.device ?? 'auto')
   const { config, hub } = load
   let resolved = await resolveSource(source, {
     config,

@@ -237,6 +237,8 @@ export interface NativeAddon {
   versions(): string
   /** JSON: Device[] */
   getDevices(): string
+  /** Where the CUDA engine is, and why it is not to be loaded ('': it may be). Devices are refused with that reason. */
+  setCudaLibrary(path: string, refused: string): void
   setLogger(logger: ((level: 'debug' | 'info' | 'warn' | 'error', message: string) => void) | null): void
   /** request: NativeLoadRequest (weights are not read). Resolves to JSON: ModelInfo. */
   inspect(request: string): NativeJob<string>

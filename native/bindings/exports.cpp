@@ -11,6 +11,7 @@
 #include "bindings/values.h"
 #include "core/cpu.h"
 #include "core/rng_draws.h"
+#include "graph/cuda/cuda_library.h"
 #include "graph/device.h"
 #include "kernels/common/choice.h"
 #include "kernels/peak/peak.h"
@@ -72,9 +73,18 @@ Napi::Value get_devices(const Napi::CallbackInfo & info) {
                                {"name", device.description},
                                {"memoryTotal", device.memory_total},
                                {"memoryFree", device.memory_free}});
+            if (!device.refused.empty()) devices.back()["refused"] = device.refused;
             if (device.kind == "cpu") devices.back()["kernels"] = kernels_json(device.home);
         }
         return json_to_js(info.Env(), devices);
+    });
+}
+
+Napi::Value set_cuda_library(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        graph::set_cuda_library(string_argument(info, 0, "path"));
+        graph::refuse_cuda(string_argument(info, 1, "refused"));
+        return info.Env().Undefined();
     });
 }
 

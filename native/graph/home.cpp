@@ -4,6 +4,8 @@
 
 #include "core/environment.h"
 #include "core/error.h"
+#include "graph/cuda/cuda_device.h"
+#include "graph/cuda/cuda_home.h"
 #include "graph/fused/fused_home.h"
 #include "graph/portable/ggml_device.h"
 #include "graph/portable/portable_home.h"
@@ -11,13 +13,13 @@
 namespace latent::graph {
 
 const std::vector<const Home *> & homes() {
-    static const std::vector<const Home *> all = {&fused_home(), &portable_home()};
+    static const std::vector<const Home *> all = {&fused_home(), &portable_home(), &cuda_home()};
     return all;
 }
 
 // The CPU last.
 const std::vector<DeviceSource> & device_sources() {
-    static const std::vector<DeviceSource> all = {ggml_devices()};
+    static const std::vector<DeviceSource> all = {cuda_devices(), ggml_devices()};
     return all;
 }
 

@@ -5,6 +5,7 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/job.h"
@@ -16,8 +17,9 @@ namespace latent::graph {
 
 /// What a graph would take, weights excluded.
 struct GraphMeasure {
-    uint64_t bytes = 0;  // activations, inputs, constants and scratch, on the device
-    double flops = 0;    // 2 per multiply-add of convolutions, linears and attention
+    uint64_t bytes = 0;       // activations, inputs, constants and scratch, on the device
+    uint64_t host_bytes = 0;  // of the host, where the device has memory of its own
+    double flops = 0;         // 2 per multiply-add of convolutions, linears and attention
 };
 
 /// A copy of a graph's output that outlasts other computations, where the device keeps such.
@@ -31,6 +33,20 @@ public:
 
 /// In the host's memory.
 std::unique_ptr<KeptValue> keep_on_host(std::vector<float> numbers);
+
+/// A kept value, shared by its copies, or none.
+class Kept {
+public:
+    Kept() = default;
+    Kept(std::unique_ptr<KeptValue> value) : value_(std::move(value)) {}
+    bool empty() const { return !value_; }
+    void clear() { value_.reset(); }
+    uint64_t bytes() const { return value_ ? value_->bytes() : 0; }
+    const KeptValue & value() const { return *value_; }
+
+private:
+    std::shared_ptr<const KeptValue> value_;
+};
 
 /// A graph that was built, planned and given memory: set inputs, compute, get outputs, any number of times.
 /// Inputs keep their values between computations. Every home has its own (home.h).

@@ -127,6 +127,13 @@ void WeightStore::check_shapes() const {
 }
 
 void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
+    const Home & home = home_for(device_->kind());
+    if (policy.precision == Precision::exact && !home.is_exact()) {
+        throw Error(ErrorCode::device,
+                    "precision \"exact\" is float32 throughout, which the " + device_->name() +
+                        " device does not compute in; take device \"cpu\", or precision \"fast\"",
+                    Json{{"device", device_->name()}, {"precision", "exact"}}.dump());
+    }
     unload();
     for (auto & parameter : parameters_) parameter->resident.reset();
     source_ = std::move(source);

@@ -17,9 +17,9 @@ struct DenoisingShape {
 /// What the inner levels made of an earlier call, for one that leaves them out (DeepCache, arXiv 2312.00858): the map that enters
 /// the output block which takes the skip connection of input block `branch`. Blocks further out are always computed.
 struct DenoisingFeatures {
-    int branch = 0;           // 0 (only the outermost block is computed) to DenoisingNetwork::deepest_branch()
-    DenoisingShape shape;     // of the call that made them
-    std::vector<float> data;  // [batch, pixels, channels]; empty: the next call computes everything and fills this
+    int branch = 0;        // 0 (only the outermost block is computed) to DenoisingNetwork::deepest_branch()
+    DenoisingShape shape;  // of the call that made them
+    graph::Kept data;      // [batch, pixels, channels], on the device; empty: the next call computes everything and fills this
 
     bool holds(const DenoisingShape & call) const {
         return !data.empty() && shape.batch == call.batch && shape.height == call.height && shape.width == call.width;

@@ -409,13 +409,12 @@ void UNet::forward(const DenoisingInput & input, Span<float> out, const JobConte
         graph.set_input("guidance", Span<const float>(rows));
     }
 
-    if (pass.kind == Pass::Kind::outer) graph.set_input("features", Span<const float>(features->data));
+    if (pass.kind == Pass::Kind::outer) graph.set_input("features", features->data.value());
     graph.compute(*job.cancel);
     graph.get_output("out", out);
     if (pass.kind != Pass::Kind::keep_features) return;
     features->shape = shape;
-    features->data.resize(graph.output_size("features"));
-    graph.get_output("features", features->data);
+    features->data = graph.keep_output("features");
 }
 
 }  // namespace latent::models

@@ -1,0 +1,43 @@
+#include "graph/cuda/cuda_home.h"
+
+#include "core/error.h"
+#include "core/json.h"
+#include "graph/cuda/cuda_graph.h"
+#include "graph/cuda/cuda_weights.h"
+#include "graph/cuda/ops_cuda.h"
+
+namespace latent::graph {
+namespace {
+
+class CudaHome final : public Home {
+public:
+    const char * name() const override { return "cuda"; }
+    bool runs_on(const std::string & kind) const override { return kind == "cuda"; }
+    bool is_exact() const override { return false; }
+
+    std::unique_ptr<WeightStorage> open_weights(const DevicePtr & device) const override {
+        return std::make_unique<CudaWeights>(device);
+    }
+
+    std::unique_ptr<Graph> build(const GraphRequest & request) const override {
+        if (request.limits.float32) {
+            throw Error(ErrorCode::device,
+                        "The " + request.weights.part() + " would have to be computed in float32, which the " +
+                            request.device->name() + " device does not do; take device \"cpu\"",
+                        Json{{"device", request.device->name()}, {"part", request.weights.part()}}.dump());
+        }
+        auto graph = std::make_unique<CudaGraph>(std::static_pointer_cast<CudaDevice>(request.device));
+        OpsCuda ops(*graph);
+        request.build(ops);
+        return graph;
+    }
+};
+
+}  // namespace
+
+const Home & cuda_home() {
+    static const CudaHome home;
+    return home;
+}
+
+}  // namespace latent::graph

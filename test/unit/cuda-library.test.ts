@@ -1,0 +1,63 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { findCudaLibrary, probeCudaLibrary } from '../../lib/model/cuda'
+
+let root: string
+const name = process.platform === 'win32' ? 'latent-cuda.dll' : 'latent-cuda.so'
+const system = `${process.platform}-${process.arch}`
+
+function write(file: string, text = ''): string {
+  const full = path.join(root, file)
+  mkdirSync(path.dirname(full), { recursive: true })
+  writeFileSync(full, text)
+  return full
+}
+
+beforeEach(() => {
+  root = mkdtempSync(path.join(os.tmpdir(), 'latent-cuda-'))
+  write('package.json', JSON.stringify({ name: 'node-latent-diffusion', version: '1.2.3' }))
+})
+afterEach(() => rmSync(root, { recursive: true, force: true }))
+
+describe('findCudaLibrary', () => {
+  test('a machine without it has none', () => {
+    expect(findCudaLibrary(root, {})).toBeUndefined()
+  })
+
+  test('the environment comes first, then what lies beside the binary, then the package of this version', () => {
+    const folder = `node_modules/@node-latent-diffusion/${system}-cuda`
+    write(`${folder}/package.json`, JSON.stringify({ version: '1.2.3' }))
+    const packaged = write(`${folder}/${name}`)
+    expect(findCudaLibrary(root, {})).toEqual({ path: packaged })
+    const built = write(`build/Release/${name}`)
+    expect(findCudaLibrary(root, {})).toEqual({ path: built })
+    const given = write('elsewhere.so')
+    expect(findCudaLibrary(root, { LATENT_CUDA_LIBRARY: given })).toEqual({ path: given })
+  })
+
+  test('what is of another version, or not there, is refused with the reason', () => {
+    const folder = `node_modules/@node-latent-diffusion/${system}-cuda`
+    write(`${folder}/package.json`, JSON.stringify({ version: '1.2.4' }))
+    write(`${folder}/${name}`)
+    expect(findCudaLibrary(root, {})?.refused).toMatch(/version 1\.2\.4 and node-latent-diffusion 1\.2\.3; install .*@1\.2\.3/)
+    write(`${folder}/package.json`, JSON.stringify({ version: '1.2.3' }))
+    rmSync(path.join(root, folder, name))
+    expect(findCudaLibrary(root, {})?.refused).toMatch(/install it again/)
+    expect(findCudaLibrary(root, { LATENT_CUDA_LIBRARY: path.join(root, 'none.so') })?.refused).toMatch(/not there/)
+  })
+})
+
+describe('probeCudaLibrary', () => {
+  const probe = (script: string, timeout?: number) => probeCudaLibrary('engine.so', timeout, write('probe.js', script))
+
+  test('a child that answers is believed', async () => {
+    expect(await probe("process.stdout.write('ok\\n')")).toBeUndefined()
+  })
+
+  test('a child that crashes, fails or hangs is reported, and this process lives', async () => {
+    expect(await probe('process.abort()')).toMatch(process.platform === 'win32' ? /exit code/ : /SIGABRT/)
+    expect(await probe('process.exit(3)')).toMatch(/exit code 3/)
+    expect(await probe('setInterval(() => {}, 1000)', 1000)).toMatch(/did not answer within 1 seconds/)
+  })
+})
