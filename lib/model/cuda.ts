@@ -49,7 +49,7 @@ export function findCudaLibrary(root: string = packageRoot(), env: NodeJS.Proces
 export function probeCudaLibrary(
   library: string,
   timeout = probeTimeout,
-  script = path.join(packageRoot(), 'dist', 'model', 'cuda-probe.js'),
+  script = path.join(packageRoot(), 'dist', 'native', 'cuda-probe.js'),
 ): Promise<string | undefined> {
   return new Promise((resolve) => {
     const env = { ...process.env, ELECTRON_RUN_AS_NODE: '1', LATENT_CUDA_LIBRARY: library }

@@ -168,7 +168,7 @@ describe('latents and conditioning', () => {
     expect(conditioning.vectorDim).toBe(3)
     expect(await conditioning.readVector()).toEqual(Float32Array.of(0.5, -2, 8))
     await expect(conditioning.readVector(new Float32Array(2))).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
-    const latents = pipe.createLatents({ width: 64, height: 64 })
+    const latents = await pipe.createLatents({ width: 64, height: 64 })
     await expect(pipe.predict(latents, { timestep: 1, conditioning })).rejects.toMatchObject({
       code: 'ERR_INVALID_ARG',
       message: expect.stringMatching(/has a vector/),

@@ -1,6 +1,6 @@
 /** The command as a process of its own: pipes that close, full disks, signals, targets that cannot be written. */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, openSync, closeSync, readdirSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { convert } from '../../lib/index'
 import { goldenModel, type GoldenModel } from '../helpers/model'
@@ -11,6 +11,8 @@ const at = (name: string) => path.join(model.folder, name)
 
 beforeAll(() => {
   model = goldenModel('sd1')
+  // JSON is YAML.
+  writeFileSync(at('model.yaml'), JSON.stringify(model.golden.config))
 })
 afterAll(() => model.remove())
 
@@ -63,10 +65,12 @@ posix.each([
   const child = spawn(process.execPath, [main, 'generate', '-m', model.file, '-p', 'x', ...steps], { stdio: ['ignore', 'ignore', 'pipe'] })
   let text = ''
   child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  const closed = new Promise((done) => child.once('close', (status, by) => done({ status, by })))
   // The first preview shows that it draws.
   while (!existsSync(at('preview.png')) && child.exitCode === null) await new Promise((done) => setTimeout(done, 20))
   child.kill(signal)
-  const ended = await new Promise((done) => child.once('close', (status, by) => done({ status, by })))
+  const ended = await closed
+  rmSync(at('preview.png'), { force: true })
   expect({ ended, text }).toEqual({ ended: { status: code, by: null }, text: 'latent: interrupted\n' })
   expect(existsSync(at('never.png'))).toBe(false)
 })
