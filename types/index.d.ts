@@ -1483,7 +1483,11 @@ export declare class RawImage {
     static read(input: RawImageInput | RawImage): Promise<RawImage>;
     /** The bytes of a picture file. Default format: PNG, with `metadata` as text chunks. */
     encode(format?: ImageFormat, options?: EncodeOptions): Promise<Uint8Array>;
-    /** Writes a file; its name ends in .png, .jpg, .jpeg or .webp. It appears whole or not at all: a temporary file beside it is renamed at the end. */
+    /**
+     * Writes a file; its name ends in .png, .jpg, .jpeg or .webp. It appears whole or not at all: a temporary file beside it is renamed at the end. A symbolic link is
+     * followed.
+     * @throws DiffusionError `ERR_IO` where the file cannot be written
+     */
     save(file: string | URL, options?: EncodeOptions): Promise<void>;
     /** A resized copy, as Pillow makes it. Default filter: Lanczos. */
     resize(width: number, height: number, options?: {
