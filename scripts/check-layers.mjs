@@ -29,11 +29,12 @@ function* matches(file, pattern) {
 const nextLayers = {
   bindings: ['pipeline'],
   pipeline: ['models', 'samplers', 'formats'],
-  models: ['graph'],
+  models: ['graph', 'networks'],
   graph: ['kernels', 'core', 'cuda'],
   kernels: ['core'],
   samplers: ['core'],
-  formats: ['core'],
+  formats: ['networks'],
+  networks: ['core'],
   core: [],
   cuda: [],
 }

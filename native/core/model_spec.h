@@ -55,6 +55,10 @@ struct UNetConfig {
     int levels() const { return static_cast<int>(channel_mult.size()); }
     int depth_at(int level) const;
     int depth_middle() const;
+    /// Transformer blocks in the attention of a level's entries, 1 of an AttentionBlock; nullopt where they have no attention.
+    std::optional<int> attention_depth(int level) const;
+    /// False where the first attention of a level's transformer blocks reads the context too.
+    bool self_attends(int level) const;
     int heads_at(int level, int channels) const;
     int downsampling() const { return 1 << (levels() - 1); }
     /// Latent sides must be multiples of this. Where a level is halved and doubled by convolutions any size goes: the doubled map

@@ -42,7 +42,8 @@ void check_heads(const UNetConfig & c, int level) {
 }
 
 bool attends(const UNetConfig & c, int level) {
-    return std::find(c.attention_resolutions.begin(), c.attention_resolutions.end(), 1 << level) != c.attention_resolutions.end();
+    const auto & at = c.attention_resolutions;
+    return std::find(at.begin(), at.end(), 1 << level) != at.end();
 }
 
 void check_attention(const UNetConfig & c) {
@@ -224,6 +225,18 @@ int UNetConfig::depth_at(int level) const {
 
 int UNetConfig::depth_middle() const {
     return transformer_depth_middle >= 0 ? transformer_depth_middle : depth_at(levels() - 1);
+}
+
+std::optional<int> UNetConfig::attention_depth(int level) const {
+    if (attention == UNetAttention::none || !attends(*this, level)) return std::nullopt;
+    if (attention == UNetAttention::attention_block) return 1;
+    const int depth = depth_at(level);
+    return depth > 0 ? std::optional<int>(depth) : std::nullopt;
+}
+
+bool UNetConfig::self_attends(int level) const {
+    const size_t at = static_cast<size_t>(level);
+    return at >= disable_self_attentions.size() || !disable_self_attentions[at];
 }
 
 int UNetConfig::heads_at(int level, int channels) const {

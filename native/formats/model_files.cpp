@@ -5,8 +5,8 @@
 
 #include "core/path.h"
 #include "formats/naming/canonical.h"
-#include "formats/naming/canonical_layout.h"
 #include "formats/naming/canonical_source.h"
+#include "formats/naming/check_parameters.h"
 #include "formats/open.h"
 #include "formats/spec/config.h"
 #include "formats/spec/detect.h"
@@ -336,7 +336,8 @@ OpenedModel open_model(const ModelParts & parts) {
         options.use_ema = true;
         model = canonicalise(opened.sources, options);
     }
-    const std::vector<std::string> names = check_layout(result.spec, *model.tensors);
+    result.networks = networks::declare_networks(result.spec);
+    const std::vector<std::string> names = check_parameters(*result.networks, *model.tensors);
     require_ema(model, names);
     result.tensors = restrict_to(model, names);
     require_readable(*result.tensors);

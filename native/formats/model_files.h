@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "core/model_spec.h"
 #include "core/tensor_source.h"
+#include "networks/declared.h"
 
 namespace latent::formats {
 
@@ -24,10 +25,11 @@ struct ModelParts {
 };
 
 struct OpenedModel {
-    TensorSourcePtr tensors;      // canonical (CompVis) names; nothing but network weights
-    ModelSpec spec;               // validated, and checked against the tensors
-    std::string tokenizer;        // text that convert() put into a GGUF file, "" when there is none
-    Json files = Json::object();  // what was read: { layout, sources: [..], ignored: {prefix: count}, tokenizerFolder? }
+    TensorSourcePtr tensors;              // canonical (CompVis) names; nothing but network weights
+    ModelSpec spec;                       // validated, and checked against the tensors
+    networks::DeclaredNetworks networks;  // those of the spec, whose parameters the tensors are
+    std::string tokenizer;                // text that convert() put into a GGUF file, "" when there is none
+    Json files = Json::object();          // what was read: { layout, sources: [..], ignored: {prefix: count}, tokenizerFolder? }
 };
 
 /// Opens a model: containers by content, key names by their tables (canonical.h), the specification from the file itself (GGUF

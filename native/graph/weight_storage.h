@@ -4,18 +4,13 @@
 #include <memory>
 #include <vector>
 
+#include "core/parameters.h"
 #include "core/span.h"
-#include "core/tensor_source.h"
 
 namespace latent::graph {
 
-struct Parameter;
-
-/// A parameter's place on a device. What it is there (a ggml tensor, a tensor of the CUDA engine) is known to its home.
-class Resident {
-public:
-    virtual ~Resident() = default;
-};
+using latent::Parameter;
+using latent::Resident;
 
 /// The weights of one store on one device: a part of a home (home.h). Parameters are declared once they are planned, get memory
 /// together, and are filled one by one.

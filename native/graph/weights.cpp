@@ -1,7 +1,6 @@
 #include "graph/weights.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "core/json.h"
 #include "core/weight_type.h"
@@ -10,8 +9,6 @@
 namespace latent::graph {
 
 namespace {
-
-constexpr int64_t max_elements = int64_t{1} << 34;  // of one parameter
 
 std::string shape_text(const std::vector<int64_t> & shape) {
     std::string text = "[";
@@ -38,8 +35,8 @@ bool takes_int8(const Parameter & parameter) {
     constexpr int64_t kLeast = 16, kMostTaps = 49;  // channels; the rim of a network has fewer
     const bool product = parameter.role == Role::conv || parameter.role == Role::linear;
     const bool one_token = parameter.name.find(".emb_layers.") != std::string::npos;
-    return product && !is_sensitive_weight(parameter.name) && !one_token && parameter.rows() >= kLeast &&
-           parameter.shape[1] >= kLeast && parameter.inner() / parameter.shape[1] <= kMostTaps;
+    return product && parameter.least_bits == 0 && !one_token && parameter.rows() >= kLeast && parameter.shape[1] >= kLeast &&
+           parameter.inner() / parameter.shape[1] <= kMostTaps;
 }
 
 /// At most `most` entries, then how many more there are.
@@ -52,18 +49,6 @@ std::string list_text(const std::vector<std::string> & entries, size_t most = 8)
 
 }  // namespace
 
-int64_t Parameter::elements() const {
-    return std::accumulate(shape.begin(), shape.end(), int64_t{1}, [](int64_t a, int64_t b) { return a * b; });
-}
-
-int64_t Parameter::rows() const {
-    return shape.size() > 1 ? shape[0] : 1;
-}
-
-int64_t Parameter::inner() const {
-    return elements() / rows();
-}
-
 WeightStore::WeightStore(DevicePtr device, std::string part, bool float32_products)
     : device_(std::move(device)),
       part_(std::move(part)),
@@ -71,29 +56,6 @@ WeightStore::WeightStore(DevicePtr device, std::string part, bool float32_produc
       storage_(home_for(device_->kind()).open_weights(device_)) {}
 
 WeightStore::~WeightStore() = default;
-
-Parameter * WeightStore::declare(const std::string & name, std::vector<int64_t> shape, Role role, bool optional) {
-    int64_t elements = 1;
-    for (const int64_t n : shape) {
-        if (n < 1 || n > max_elements / elements)
-            throw Error(ErrorCode::model_format, "The size of \"" + name + "\" is out of range");
-        elements *= n;
-    }
-    const auto known = by_name_.find(name);
-    if (known != by_name_.end()) {
-        if (known->second->shape != shape) throw Error(ErrorCode::internal, "\"" + name + "\" is declared with two shapes");
-        return known->second;
-    }
-    auto parameter = std::make_unique<Parameter>();
-    parameter->name = name;
-    parameter->shape = std::move(shape);
-    parameter->role = role;
-    parameter->optional = optional;
-    Parameter * pointer = parameter.get();
-    by_name_[name] = pointer;
-    parameters_.push_back(std::move(parameter));
-    return pointer;
-}
 
 DType WeightStore::choose_dtype(const Parameter & parameter, DType stored) const {
     if (policy_.precision == Precision::exact || !parameter.is_matrix()) return DType::f32;
@@ -105,12 +67,12 @@ DType WeightStore::choose_dtype(const Parameter & parameter, DType stored) const
     const bool whole_rows = parameter.inner() % dtype_block(stored) == 0;
     const DType wanted = asked.value_or(running_type(stored, whole_rows));
     if (wanted == stored && whole_rows) return wanted;
-    return weight_type(parameter.name, parameter.inner(), wanted);
+    return weight_type(parameter, wanted);
 }
 
 void WeightStore::check_shapes() const {
     std::vector<std::string> missing, wrong;
-    for (const auto & parameter : parameters_) {
+    for (const auto & parameter : parameters()) {
         const TensorInfo * info = source_->find(parameter->name);
         if (!info) {
             if (!parameter->optional) missing.push_back("\"" + parameter->name + "\"");
@@ -135,7 +97,7 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
                     Json{{"device", device_->name()}, {"precision", "exact"}}.dump());
     }
     unload();
-    for (auto & parameter : parameters_) parameter->resident.reset();
+    for (auto & parameter : parameters()) parameter->resident.reset();
     source_ = std::move(source);
     policy_ = policy;
     try {
@@ -145,7 +107,7 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
         throw;
     }
 
-    for (auto & parameter : parameters_) {
+    for (auto & parameter : parameters()) {
         const TensorInfo * info = source_->find(parameter->name);
         if (!info) continue;
         parameter->source_index = info->index;
@@ -155,7 +117,7 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
     // A page of the file comes in with its neighbours. Where most weights are converted, the few that could stay (norms, biases)
     // would bring those along that nobody reads any more: then all are copied.
     uint64_t could_lie = 0;
-    for (const auto & parameter : parameters_) {
+    for (const auto & parameter : parameters()) {
         if (parameter->present() && could_lie_in_file(*parameter)) could_lie += storage_->bytes(*parameter);
     }
     in_place_ = 2 * could_lie >= bytes();
@@ -171,7 +133,7 @@ bool WeightStore::could_lie_in_file(const Parameter & parameter) const {
 
 uint64_t WeightStore::parameter_count() const {
     uint64_t count = 0;
-    for (const auto & parameter : parameters_) {
+    for (const auto & parameter : parameters()) {
         if (!planned() || parameter->present()) count += static_cast<uint64_t>(parameter->elements());
     }
     return count;
@@ -179,7 +141,7 @@ uint64_t WeightStore::parameter_count() const {
 
 uint64_t WeightStore::bytes() const {
     uint64_t total = 0;
-    for (const auto & parameter : parameters_) {
+    for (const auto & parameter : parameters()) {
         if (parameter->present()) total += storage_->bytes(*parameter);
     }
     return total;
@@ -187,7 +149,7 @@ uint64_t WeightStore::bytes() const {
 
 uint64_t WeightStore::mapped_bytes() const {
     uint64_t total = 0;
-    for (const auto & parameter : parameters_) {
+    for (const auto & parameter : parameters()) {
         if (parameter->present() && in_place(*parameter)) total += storage_->bytes(*parameter);
     }
     return total;
@@ -195,7 +157,7 @@ uint64_t WeightStore::mapped_bytes() const {
 
 std::map<DType, uint64_t> WeightStore::bytes_by_dtype() const {
     std::map<DType, uint64_t> by_type;
-    for (const auto & parameter : parameters_) {
+    for (const auto & parameter : parameters()) {
         if (parameter->present()) by_type[parameter->dtype] += storage_->bytes(*parameter);
     }
     return by_type;
@@ -204,7 +166,7 @@ std::map<DType, uint64_t> WeightStore::bytes_by_dtype() const {
 // Inside the mapped file where possible, else in memory of the device.
 void WeightStore::allocate() {
     std::vector<WeightStorage::Placement> placements;
-    for (const auto & parameter : parameters_) {
+    for (const auto & parameter : parameters()) {
         if (!parameter->present()) continue;
         placements.push_back({parameter.get(), {}});
         if (in_place(*parameter)) placements.back().in_place = source_->view(source_->tensors()[parameter->source_index]);
@@ -240,7 +202,7 @@ void WeightStore::load(const JobContext & job, uint64_t progress_base, uint64_t 
         source_->check_files();
         allocate();
         uint64_t done = 0;
-        for (const auto & parameter : parameters_) {
+        for (const auto & parameter : parameters()) {
             job.check();
             if (!parameter->present()) continue;
             if (!in_place(*parameter)) load_one(*parameter);
@@ -261,7 +223,7 @@ void WeightStore::load(const JobContext & job, uint64_t progress_base, uint64_t 
 
 void WeightStore::rest() {
     if (!loaded_ || !touched_) return;
-    for (const auto & parameter : parameters_) {
+    for (const auto & parameter : parameters()) {
         if (parameter->present() && in_place(*parameter)) source_->release(source_->tensors()[parameter->source_index]);
     }
     touched_ = false;
@@ -270,7 +232,7 @@ void WeightStore::rest() {
 void WeightStore::unload() {
     rest();
     std::vector<const Parameter *> present;
-    for (const auto & parameter : parameters_) {
+    for (const auto & parameter : parameters()) {
         if (parameter->present()) present.push_back(parameter.get());
     }
     storage_->unload(present);
@@ -284,41 +246,6 @@ std::vector<float> WeightStore::values(const Parameter & parameter) const {
     std::vector<float> out(static_cast<size_t>(parameter.elements()));
     storage_->read(parameter, out);
     return out;
-}
-
-Conv Scope::conv(const std::string & name, int64_t in, int64_t out, int kernel, bool bias) const {
-    Conv layer;
-    layer.weight = store_->declare(prefix_ + name + ".weight", {out, in, kernel, kernel}, Role::conv);
-    if (bias) layer.bias = store_->declare(prefix_ + name + ".bias", {out}, Role::bias);
-    layer.in = in;
-    layer.out = out;
-    layer.kernel = kernel;
-    return layer;
-}
-
-Linear Scope::linear(const std::string & name, int64_t in, int64_t out, bool bias) const {
-    Linear layer;
-    layer.weight = store_->declare(prefix_ + name + ".weight", {out, in}, Role::linear);
-    if (bias) layer.bias = store_->declare(prefix_ + name + ".bias", {out}, Role::bias);
-    layer.in = in;
-    layer.out = out;
-    return layer;
-}
-
-Norm Scope::norm(const std::string & name, int64_t channels) const {
-    Norm layer;
-    layer.weight = store_->declare(prefix_ + name + ".weight", {channels}, Role::norm);
-    layer.bias = store_->declare(prefix_ + name + ".bias", {channels}, Role::bias);
-    layer.channels = channels;
-    return layer;
-}
-
-Embedding Scope::embedding(const std::string & name, int64_t rows, int64_t dim) const {
-    return {store_->declare(prefix_ + name + ".weight", {rows, dim}, Role::embedding), rows, dim};
-}
-
-const Parameter * Scope::table(const std::string & name, std::vector<int64_t> shape) const {
-    return store_->declare(prefix_ + name, std::move(shape), Role::bias);
 }
 
 }  // namespace latent::graph

@@ -8,37 +8,19 @@
 #include <vector>
 
 #include "core/job.h"
-#include "core/tensor_source.h"
+#include "core/parameters.h"
 #include "graph/device.h"
 #include "graph/weight_storage.h"
 
 namespace latent::graph {
 
-/// What a parameter is used for; decides which element types it may take.
-enum class Role {
-    conv,       // [out, in, kh, kw]; used as a matrix [out, in*kh*kw]
-    linear,     // [out, in]; a 1x1 or Conv1d weight of the same numbers is accepted
-    norm,       // [channels], always f32
-    bias,       // any small vector or table that is added, always f32
-    embedding,  // [rows, dim], looked up by row
-};
-
-/// One declared tensor. Networks keep pointers to these; `resident` is the home's handle once planned.
-struct Parameter {
-    std::string name;            // full canonical key
-    std::vector<int64_t> shape;  // outermost first
-    Role role = Role::linear;
-    bool optional = false;           // may be absent from the source; then present() is false
-    size_t source_index = SIZE_MAX;  // in the source's list, once planned
-    DType dtype = DType::f32;        // resident type, once planned
-    std::unique_ptr<Resident> resident;
-
-    int64_t elements() const;
-    int64_t rows() const;   // shape[0] of a matrix, else 1
-    int64_t inner() const;  // elements() / rows()
-    bool is_matrix() const { return role != Role::norm && role != Role::bias; }
-    bool present() const { return resident != nullptr; }
-};
+// Layers are declared in core/parameters.h; Ops computes with them.
+using latent::Conv;
+using latent::Embedding;
+using latent::Linear;
+using latent::Norm;
+using latent::Role;
+using latent::Scope;
 
 /// Which element types weights are kept in.
 struct WeightPolicy {
@@ -65,9 +47,9 @@ public:
     const DevicePtr & device() const { return device_; }
     bool float32_products() const { return float32_products_; }
 
-    /// Before plan(). The same name twice gives the same parameter; another shape for it throws internal.
-    Parameter * declare(const std::string & name, std::vector<int64_t> shape, Role role, bool optional = false);
-    const std::vector<std::unique_ptr<Parameter>> & parameters() const { return parameters_; }
+    /// What the network declares, before plan().
+    ParameterList & declared() { return list_; }
+    const std::vector<std::unique_ptr<Parameter>> & parameters() const { return list_.all(); }
 
     /// Matches every parameter to a tensor of `source` and fixes its resident type; reads no weights. Throws model_format that
     /// lists missing names and wrong shapes. 4-, 3- and 2-D forms of the same matrix are accepted. May be called again (other
@@ -115,8 +97,7 @@ private:
 
     DevicePtr device_;
     std::string part_;
-    std::vector<std::unique_ptr<Parameter>> parameters_;
-    std::map<std::string, Parameter *> by_name_;
+    ParameterList list_;
     TensorSourcePtr source_;
     WeightPolicy policy_;
     bool float32_products_;
@@ -126,52 +107,6 @@ private:
     bool loaded_ = false;
     mutable bool touched_ = false;
     uint64_t generation_ = 0;
-};
-
-// What layers hold: pointers to parameters and the sizes that the operations need.
-
-struct Conv {
-    const Parameter * weight = nullptr;
-    const Parameter * bias = nullptr;  // may be null
-    int64_t in = 0, out = 0;
-    int kernel = 1;
-};
-
-struct Linear {
-    const Parameter * weight = nullptr;
-    const Parameter * bias = nullptr;  // may be null
-    int64_t in = 0, out = 0;
-};
-
-struct Norm {
-    const Parameter * weight = nullptr;
-    const Parameter * bias = nullptr;
-    int64_t channels = 0;
-};
-
-struct Embedding {
-    const Parameter * weight = nullptr;
-    int64_t rows = 0, dim = 0;
-};
-
-/// Declares parameters under a key prefix: Scope(store, "model.diffusion_model.") / "input_blocks.0" -> "...input_blocks.0.".
-class Scope {
-public:
-    Scope(WeightStore & store, std::string prefix) : store_(&store), prefix_(std::move(prefix)) {}
-
-    Scope operator/(const std::string & name) const { return {*store_, prefix_ + name + "."}; }
-    Scope operator/(int index) const { return *this / std::to_string(index); }
-
-    Conv conv(const std::string & name, int64_t in, int64_t out, int kernel, bool bias = true) const;
-    Linear linear(const std::string & name, int64_t in, int64_t out, bool bias = true) const;
-    Norm norm(const std::string & name, int64_t channels) const;
-    Embedding embedding(const std::string & name, int64_t rows, int64_t dim) const;
-    /// A bare tensor that is added: no ".weight" is appended.
-    const Parameter * table(const std::string & name, std::vector<int64_t> shape) const;
-
-private:
-    WeightStore * store_;
-    std::string prefix_;
 };
 
 }  // namespace latent::graph

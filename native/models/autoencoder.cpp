@@ -14,7 +14,6 @@ using graph::ConvOptions;
 using graph::Map;
 using graph::Ops;
 using graph::Padding;
-using graph::Scope;
 
 namespace {
 
@@ -22,80 +21,12 @@ constexpr float min_logvar = -30.0f, max_logvar = 20.0f;  // DiagonalGaussianDis
 constexpr int64_t max_picture_side = 1 << 17;             // pixels
 constexpr int64_t max_picture_batch = 256;
 
-void check_config(const AutoencoderConfig & config) {
-    const auto fail = [](const std::string & why) {
-        throw Error(ErrorCode::model_format, "The autoencoder configuration is not a network: " + why);
-    };
-    if (config.kind != "kl" && config.kind != "vq") fail("kind must be \"kl\" or \"vq\"");
-    if (config.double_z != (config.kind == "kl")) fail("double_z goes with kind \"kl\", and with no other");
-    if (config.kind == "vq" && config.codebook_size < 1) fail("codebook_size is below 1");
-    if (config.channels < 32 || config.channels % 32 != 0) fail("channels must be a multiple of 32");
-    if (config.in_channels < 1 || config.out_channels < 1 || config.num_res_blocks < 1 || config.z_channels < 1 ||
-        config.embed_dim < 1) {
-        fail("a count is below 1");
-    }
-    if (config.channel_mult.empty() || config.channel_mult.size() > 10) fail("channel_mult needs 1 to 10 levels");
-    for (const int mult : config.channel_mult) {
-        if (mult < 1 || mult > 64) fail("a channel_mult is out of range");
-    }
-    if (!config.quant_conv && config.embed_dim != config.z_channels)
-        fail("embed_dim must be z_channels where there is no quant_conv");
-}
-
 }  // namespace
 
 Autoencoder::Autoencoder(const AutoencoderConfig & config, graph::DevicePtr device, const std::string & prefix)
-    : FirstStage(device, "vae"), config_(config), layers_(std::make_unique<StageLayers>()) {
-    check_config(config);
-    StageLayers & l = *layers_;
-    const Scope root(weights_, prefix);
-    const int levels = static_cast<int>(config.channel_mult.size());
-    const int64_t moments = is_vq() ? 1 : 2;
-    const auto & at = config.attention_levels;
-    const auto attends = [&](int level) { return std::find(at.begin(), at.end(), level) != at.end(); };
-    const auto declare_level = [&](const Scope & scope, int level, int64_t & channels, int blocks) {
-        StageLevel stage;
-        const int64_t out = int64_t{config.channels} * config.channel_mult[static_cast<size_t>(level)];
-        for (int i = 0; i < blocks; ++i) {
-            stage.blocks.push_back(declare_block(scope / "block" / i, channels, out));
-            channels = out;
-            if (attends(level)) stage.attentions.push_back(declare_attention(scope / "attn" / i, channels));
-        }
-        return stage;
-    };
-
-    const Scope encoder = root / "encoder";
-    int64_t channels = config.channels;
-    l.encoder_in = encoder.conv("conv_in", config.in_channels, channels, 3);
-    for (int level = 0; level < levels; ++level) {
-        const Scope scope = encoder / "down" / level;
-        StageLevel stage = declare_level(scope, level, channels, config.num_res_blocks);
-        if (level + 1 < levels) stage.resample = scope.conv("downsample.conv", channels, channels, 3);
-        l.down.push_back(std::move(stage));
-    }
-    l.encoder_middle = declare_middle(encoder / "mid", channels, config.middle_attention);
-    l.encoder_norm = encoder.norm("norm_out", channels);
-    l.encoder_out = encoder.conv("conv_out", channels, moments * config.z_channels, 3);
-
-    if (config.quant_conv) {
-        l.quant = root.conv("quant_conv", moments * config.z_channels, moments * config.embed_dim, 1);
-        l.post_quant = root.conv("post_quant_conv", config.embed_dim, config.z_channels, 1);
-    }
-
-    if (is_vq()) l.codes = root.table("quantize.embedding.weight", {config.codebook_size, config.embed_dim});
-
-    const Scope decoder = root / "decoder";
-    l.decoder_in = decoder.conv("conv_in", config.z_channels, channels, 3);
-    l.decoder_middle = declare_middle(decoder / "mid", channels, config.middle_attention);
-    for (int level = levels - 1; level >= 0; --level) {
-        const Scope scope = decoder / "up" / level;
-        StageLevel stage = declare_level(scope, level, channels, config.num_res_blocks + 1);
-        if (level > 0) stage.resample = scope.conv("upsample.conv", channels, channels, 3);
-        l.up.push_back(std::move(stage));
-    }
-    l.decoder_norm = decoder.norm("norm_out", channels);
-    l.decoder_out = decoder.conv("conv_out", channels, config.out_channels, 3);
-}
+    : FirstStage(device, ModelPart::vae),
+      config_(config),
+      layers_(networks::declare_first_stage(config, weights_.declared(), prefix)) {}
 
 Autoencoder::~Autoencoder() = default;
 
@@ -111,7 +42,7 @@ FirstStageForm Autoencoder::form() const {
 }
 
 void Autoencoder::build_encode(Ops & ops, int64_t batch, int64_t height, int64_t width) const {
-    const StageLayers & l = *layers_;
+    const StageLayers & l = layers_;
     Map h = ops.conv(ops.input_map("image", width, height, config_.in_channels, batch), l.encoder_in, {});
     ConvOptions halve;
     halve.stride = 2;
@@ -127,7 +58,7 @@ void Autoencoder::build_encode(Ops & ops, int64_t batch, int64_t height, int64_t
 }
 
 void Autoencoder::build_decode(Ops & ops, int64_t batch, int64_t height, int64_t width) const {
-    const StageLayers & l = *layers_;
+    const StageLayers & l = layers_;
     Map h = ops.input_map("latents", width, height, config_.embed_dim, batch);
     if (l.post_quant) h = ops.conv(h, *l.post_quant, {});
     h = run(ops, ops.conv(h, l.decoder_in, {}), l.decoder_middle);
@@ -221,7 +152,7 @@ void Autoencoder::decode_banded(Span<const float> latents, int64_t height, int64
 void Autoencoder::run_banded(const std::function<void(BandedStage &)> & work) {
     runner_.clear();
     const auto run = [&](DType type) {
-        BandedStage stage(*layers_, weights_, runner_, type);
+        BandedStage stage(layers_, weights_, runner_, type);
         work(stage);
     };
     try {
@@ -248,7 +179,7 @@ const Codebook & Autoencoder::codebook() {
     if (!is_vq()) throw Error(ErrorCode::invalid_argument, "This first stage is a KL autoencoder, which has no codes");
     require_loaded();
     if (!codebook_ || codebook_generation_ != weights_.generation()) {
-        const std::vector<float> vectors = weights_.values(*layers_->codes);
+        const std::vector<float> vectors = weights_.values(*layers_.codes);
         codebook_ = std::make_unique<Codebook>(vectors, config_.codebook_size, config_.embed_dim);
         codebook_generation_ = weights_.generation();
     }
@@ -297,9 +228,9 @@ uint64_t Autoencoder::measure_decode_banded(int64_t height, int64_t width) const
 }
 
 uint64_t Autoencoder::measure_banded(const std::function<uint64_t(BandedStage &)> & measure) const {
-    graph::Runner planner(weights_.device(), weights_, "vae");
+    graph::Runner planner(weights_.device(), weights_, part_name(ModelPart::vae));
     planner.set_limits(runner_.limits());
-    BandedStage stage(*layers_, weights_, planner, banded_type());
+    BandedStage stage(layers_, weights_, planner, banded_type());
     return measure(stage);
 }
 

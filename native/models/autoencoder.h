@@ -8,11 +8,11 @@
 #include "core/model_spec.h"
 #include "models/codebook.h"
 #include "models/first_stage.h"
+#include "networks/first_stage.h"
 
 namespace latent::models {
 
 class BandedStage;
-struct StageLayers;
 
 /// The first stage: AutoencoderKL and VQModelInterface of ldm/models/autoencoder.py with Encoder and Decoder of
 /// diffusionmodules/model.py.
@@ -20,7 +20,7 @@ class Autoencoder : public FirstStage {
 public:
     /// Declares its parameters under `prefix` ("first_stage_model."; "" for a file of its own). Throws
     /// model_format when the configuration is not a network.
-    Autoencoder(const AutoencoderConfig & config, graph::DevicePtr device, const std::string & prefix = "first_stage_model.");
+    Autoencoder(const AutoencoderConfig & config, graph::DevicePtr device, const std::string & prefix = stage_prefix);
     ~Autoencoder() override;
 
     const AutoencoderConfig & config() const { return config_; }
@@ -64,7 +64,7 @@ private:
     const Codebook & codebook();
 
     AutoencoderConfig config_;
-    std::unique_ptr<StageLayers> layers_;
+    networks::StageLayers layers_;
     std::unique_ptr<Codebook> codebook_;  // of the weights of codebook_generation_
     uint64_t codebook_generation_ = 0;
 };

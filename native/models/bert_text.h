@@ -1,10 +1,10 @@
 #pragma once
 
-#include <memory>
 #include <string>
 
 #include "core/conditioner_params.h"
 #include "models/token_encoder.h"
+#include "networks/encoders.h"
 
 namespace latent::models {
 
@@ -15,7 +15,6 @@ class BertText : public TokenEncoder {
 public:
     /// Declares its parameters under `prefix`, which ends before "token_emb.weight". `to_logits` of the files is not used.
     BertText(const BertConfig & config, graph::DevicePtr device, const std::string & prefix = "cond_stage_model.transformer.");
-    ~BertText() override;
 
     const BertConfig & config() const { return config_; }
     int64_t max_length() const override { return config_.max_length; }
@@ -27,11 +26,10 @@ public:
     graph::GraphMeasure measure(int64_t batch, int64_t length) const override;
 
 private:
-    struct Layers;
     void build(graph::Ops & ops, int64_t batch, int64_t length) const;
 
     BertConfig config_;
-    std::unique_ptr<Layers> layers_;
+    networks::BertLayers layers_;
 };
 
 }  // namespace latent::models

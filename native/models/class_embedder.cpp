@@ -5,11 +5,9 @@ namespace latent::models {
 using graph::Ops;
 
 ClassEmbedder::ClassEmbedder(const ClassConfig & config, graph::DevicePtr device, const std::string & prefix)
-    : TokenEncoder(device, "conditioner"), config_(class_config(to_json(config))) {
-    // A table like positions: small, and float32 whatever the weights are kept in.
-    const graph::Scope root(weights_, prefix);
-    table_ = {root.table("embedding.weight", {config.classes, config.embed_dim}), config.classes, config.embed_dim};
-}
+    : TokenEncoder(device, ModelPart::conditioner),
+      config_(class_config(to_json(config))),
+      table_(networks::declare_class_table(config, weights_.declared(), prefix)) {}
 
 void ClassEmbedder::build(Ops & ops, int64_t batch) const {
     ops.output("context", ops.embed(ops.input_ids("ids", 1, batch), table_));

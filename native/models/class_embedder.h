@@ -4,6 +4,7 @@
 
 #include "core/conditioner_params.h"
 #include "models/token_encoder.h"
+#include "networks/encoders.h"
 
 namespace latent::models {
 
@@ -11,7 +12,7 @@ namespace latent::models {
 class ClassEmbedder : public TokenEncoder {
 public:
     /// Declares the table "<prefix>embedding.weight".
-    ClassEmbedder(const ClassConfig & config, graph::DevicePtr device, const std::string & prefix = "cond_stage_model.");
+    ClassEmbedder(const ClassConfig & config, graph::DevicePtr device, const std::string & prefix = cond_prefix);
 
     const ClassConfig & config() const { return config_; }
     int64_t max_length() const override { return 1; }

@@ -13,19 +13,6 @@ Activation clip_activation(const std::string & name) {
                 "A CLIP encoder with the activation \"" + name + "\" cannot be run; quick_gelu and gelu can");
 }
 
-ClipLayer declare_clip_layer(const graph::Scope & scope, int64_t dim, int64_t intermediate) {
-    ClipLayer w;
-    w.norm1 = scope.norm("layer_norm1", dim);
-    w.q = scope.linear("self_attn.q_proj", dim, dim);
-    w.k = scope.linear("self_attn.k_proj", dim, dim);
-    w.v = scope.linear("self_attn.v_proj", dim, dim);
-    w.out = scope.linear("self_attn.out_proj", dim, dim);
-    w.norm2 = scope.norm("layer_norm2", dim);
-    w.fc1 = scope.linear("mlp.fc1", dim, intermediate);
-    w.fc2 = scope.linear("mlp.fc2", intermediate, dim);
-    return w;
-}
-
 Seq clip_layer(Ops & ops, Seq x, const ClipLayer & w, const ClipLayerOptions & options) {
     Seq h = ops.layer_norm(x, w.norm1, options.eps);
     const Seq q = ops.linear(h, w.q, {}), k = ops.linear(h, w.k, {}), v = ops.linear(h, w.v, {});

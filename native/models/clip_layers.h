@@ -3,16 +3,13 @@
 #include <string>
 
 #include "graph/ops.h"
+#include "networks/encoders.h"
 
 // What CLIP's text tower and its image tower have in common (transformers modeling_clip).
 
 namespace latent::models {
 
-/// CLIPEncoderLayer
-struct ClipLayer {
-    graph::Norm norm1, norm2;
-    graph::Linear q, k, v, out, fc1, fc2;
-};
+using networks::ClipLayer;
 
 struct ClipLayerOptions {
     int heads = 1;
@@ -23,7 +20,6 @@ struct ClipLayerOptions {
 
 /// "quick_gelu" or "gelu" (erf); others throw unsupported_model.
 graph::Activation clip_activation(const std::string & name);
-ClipLayer declare_clip_layer(const graph::Scope & scope, int64_t dim, int64_t intermediate);
 graph::Seq clip_layer(graph::Ops & ops, graph::Seq x, const ClipLayer & w, const ClipLayerOptions & options);
 
 /// From the pooled token to the embedding that text and pictures share: norm, then a projection without bias.

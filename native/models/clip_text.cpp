@@ -8,59 +8,14 @@
 namespace latent::models {
 
 using graph::Ops;
-using graph::Scope;
 using graph::Seq;
 
-namespace {
-
-void check_config(const ClipTextConfig & config) {
-    const bool counts = config.hidden_size > 0 && config.intermediate_size > 0 && config.num_hidden_layers > 0 &&
-                        config.num_attention_heads > 0 && config.vocab_size > 0 && config.max_position_embeddings > 0;
-    if (!counts || config.num_hidden_layers > 1024 || config.max_position_embeddings > 4096 ||
-        config.hidden_size % config.num_attention_heads != 0 || config.skip_layers < 0 ||
-        config.skip_layers >= config.num_hidden_layers) {
-        throw Error(ErrorCode::model_format,
-                    "The text encoder configuration is not a network: check sizes, heads and skip_layers");
-    }
-}
-
-/// "a.text_model." -> "a.": the projection is no part of the tower.
-std::string beside(const std::string & prefix) {
-    const std::string tower = "text_model.";
-    const bool ends = prefix.size() >= tower.size() && prefix.compare(prefix.size() - tower.size(), tower.size(), tower) == 0;
-    return ends ? prefix.substr(0, prefix.size() - tower.size()) : prefix;
-}
-
-}  // namespace
-
-struct ClipText::Layers {
-    graph::Embedding tokens;
-    const graph::Parameter * positions = nullptr;
-    std::vector<ClipLayer> layers;
-    graph::Norm final_norm;
-    const graph::Parameter * projection = nullptr;  // null: the configuration has none
-};
-
 ClipText::ClipText(const ClipTextConfig & config, graph::DevicePtr device, const std::string & prefix)
-    : TokenEncoder(device, "textEncoder"), config_(config), layers_(std::make_unique<Layers>()) {
-    check_config(config);
+    : TokenEncoder(device, ModelPart::text_encoder),
+      config_(config),
+      layers_(networks::declare_clip_text(config, weights_.declared(), prefix)) {
     clip_activation(config.hidden_act);
-    const int64_t dim = config.hidden_size;
-    const Scope root(weights_, prefix);
-    Layers & l = *layers_;
-    l.tokens = root.embedding("embeddings.token_embedding", config.vocab_size, dim);
-    l.positions = root.table("embeddings.position_embedding.weight", {config.max_position_embeddings, dim});
-    for (int i = 0; i < config.num_hidden_layers; ++i) {
-        l.layers.push_back(declare_clip_layer(root / "encoder" / "layers" / i, dim, config.intermediate_size));
-    }
-    l.final_norm = root.norm("final_layer_norm", dim);
-    if (config.projection_dim > 0) {
-        l.projection =
-            weights_.declare(beside(prefix) + "text_projection.weight", {config.projection_dim, dim}, graph::Role::linear, true);
-    }
 }
-
-ClipText::~ClipText() = default;
 
 int ClipText::blocks_to_run(int clip_skip) const {
     const int skip = clip_skip > 0 ? clip_skip - 1 : config_.skip_layers;
@@ -74,7 +29,7 @@ int ClipText::blocks_to_run(int clip_skip) const {
 
 /// The context, after `blocks` layers; with `all` what comes after all of them too, before the final norm.
 void ClipText::build(Ops & ops, int64_t batch, int64_t length, int blocks, bool norm, bool all) const {
-    const Layers & l = *layers_;
+    const networks::ClipTextLayers & l = layers_;
     const ClipLayerOptions options{config_.num_attention_heads, true, clip_activation(config_.hidden_act),
                                    static_cast<float>(config_.layer_norm_eps)};
     Seq x = ops.add_positions(ops.embed(ops.input_ids("ids", length, batch), l.tokens), l.positions);
@@ -97,7 +52,7 @@ void ClipText::forward(Span<const int32_t> ids, int64_t batch, int64_t length, i
 }
 
 void ClipText::require_projection() const {
-    if (layers_->projection && (!weights_.planned() || layers_->projection->present())) return;
+    if (layers_.projection && (!weights_.planned() || layers_.projection->present())) return;
     throw Error(ErrorCode::unsupported_model, "This text encoder has no text_projection, so it gives no text embeddings",
                 Json{{"found", "CLIPTextModel"}, {"nearest", "CLIPTextModelWithProjection"}}.dump());
 }
@@ -122,7 +77,7 @@ void ClipText::project(const std::vector<float> & hidden, const std::vector<int6
         const auto token = hidden.begin() + (row * length + ends[static_cast<size_t>(row)]) * width;
         pooled.insert(pooled.end(), token, token + width);
     }
-    const ClipHead head{layers_->final_norm, layers_->projection, static_cast<float>(config_.layer_norm_eps)};
+    const ClipHead head{layers_.final_norm, layers_.projection, static_cast<float>(config_.layer_norm_eps)};
     graph::Graph & graph =
         runner_.prepare("head " + std::to_string(batch), [&](Ops & ops) { build_clip_head(ops, batch, head); });
     graph.set_input("pooled", Span<const float>(pooled));

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/model_spec.h"
 #include "models/token_encoder.h"
+#include "networks/encoders.h"
 
 namespace latent::models {
 
@@ -18,7 +18,6 @@ public:
     /// configuration is not a network.
     ClipText(const ClipTextConfig & config, graph::DevicePtr device,
              const std::string & prefix = "cond_stage_model.transformer.text_model.");
-    ~ClipText() override;
 
     const ClipTextConfig & config() const { return config_; }
     int64_t max_length() const override { return config_.max_position_embeddings; }
@@ -45,7 +44,6 @@ public:
     graph::GraphMeasure measure_pooled(int64_t batch, int64_t length) const;
 
 private:
-    struct Layers;
     int blocks_to_run(int clip_skip) const;
     void build(graph::Ops & ops, int64_t batch, int64_t length, int blocks, bool norm, bool all) const;
     void require_projection() const;
@@ -54,7 +52,7 @@ private:
                  const JobContext & job);
 
     ClipTextConfig config_;
-    std::unique_ptr<Layers> layers_;
+    networks::ClipTextLayers layers_;
 };
 
 }  // namespace latent::models

@@ -8,7 +8,6 @@
 namespace latent::models {
 
 using graph::Ops;
-using graph::Scope;
 using graph::Seq;
 
 namespace {
@@ -17,37 +16,13 @@ constexpr int64_t max_clip_batch = 256;
 
 }  // namespace
 
-struct ClipVision::Layers {
-    graph::Embedding class_token;  // a table of one row
-    graph::Conv patches;
-    const graph::Parameter * positions = nullptr;
-    graph::Norm norm_in;
-    std::vector<ClipLayer> layers;
-    ClipHead head;
-};
-
 ClipVision::ClipVision(const ClipVisionConfig & config, graph::DevicePtr device, const std::string & prefix)
-    : Network(device, "imageEncoder"), config_(clip_vision_config(to_json(config))), layers_(std::make_unique<Layers>()) {
-    const int64_t dim = config.hidden_size;
-    const std::string tower = "vision_model.";
-    const bool ends = prefix.size() >= tower.size() && prefix.compare(prefix.size() - tower.size(), tower.size(), tower) == 0;
-    const Scope root(weights_, prefix), beside(weights_, ends ? prefix.substr(0, prefix.size() - tower.size()) : prefix);
-    Layers & l = *layers_;
-    l.class_token = {root.table("embeddings.class_embedding", {1, dim}), 1, dim};
-    l.patches = root.conv("embeddings.patch_embedding", config.num_channels, dim, config.patch_size, false);
-    l.positions = root.table("embeddings.position_embedding.weight", {tokens(), dim});
-    l.norm_in = root.norm("pre_layrnorm", dim);  // sic
-    for (int i = 0; i < config.num_hidden_layers; ++i)
-        l.layers.push_back(declare_clip_layer(root / "encoder" / "layers" / i, dim, config.intermediate_size));
-    l.head.norm = root.norm("post_layernorm", dim);
-    l.head.projection = beside.linear("visual_projection", dim, config.projection_dim, false).weight;
-    l.head.eps = static_cast<float>(config.layer_norm_eps);
-}
-
-ClipVision::~ClipVision() = default;
+    : Network(device, ModelPart::image_encoder),
+      config_(clip_vision_config(to_json(config))),
+      layers_(networks::declare_clip_vision(config, weights_.declared(), prefix)) {}
 
 void ClipVision::build(Ops & ops, int64_t batch, int layers) const {
-    const Layers & l = *layers_;
+    const networks::ClipVisionLayers & l = layers_;
     const ClipLayerOptions options{config_.num_attention_heads, false, clip_activation(config_.hidden_act),
                                    static_cast<float>(config_.layer_norm_eps)};
     graph::ConvOptions cut;
@@ -89,8 +64,9 @@ void ClipVision::forward(Span<const float> pixels, int64_t batch, Span<float> em
         const auto token = states.begin() + row * tokens() * width;
         pooled.insert(pooled.end(), token, token + width);
     }
+    const ClipHead head{layers_.norm_out, layers_.projection, static_cast<float>(config_.layer_norm_eps)};
     graph::Graph & graph =
-        runner_.prepare("head " + std::to_string(batch), [&](Ops & ops) { build_clip_head(ops, batch, layers_->head); });
+        runner_.prepare("head " + std::to_string(batch), [&](Ops & ops) { build_clip_head(ops, batch, head); });
     graph.set_input("pooled", Span<const float>(pooled));
     graph.compute(*job.cancel);
     graph.get_output("embeds", embeds);

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <memory>
 #include <string>
 
 #include "core/conditioner_params.h"
 #include "models/network.h"
+#include "networks/encoders.h"
 
 namespace latent::models {
 
@@ -15,7 +15,6 @@ public:
     /// the tower. Throws model_format when the configuration is not a network.
     ClipVision(const ClipVisionConfig & config, graph::DevicePtr device,
                const std::string & prefix = "image_encoder.vision_model.");
-    ~ClipVision();
 
     const ClipVisionConfig & config() const { return config_; }
     int64_t tokens() const { return config_.patches() + 1; }
@@ -32,11 +31,10 @@ public:
     graph::GraphMeasure measure(int64_t batch) const;
 
 private:
-    struct Layers;
     void build(graph::Ops & ops, int64_t batch, int layers) const;
 
     ClipVisionConfig config_;
-    std::unique_ptr<Layers> layers_;
+    networks::ClipVisionLayers layers_;
 };
 
 }  // namespace latent::models

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "core/job.h"
+#include "core/parts.h"
 #include "core/span.h"
 #include "graph/device.h"
 #include "graph/runner.h"
@@ -20,8 +21,8 @@ public:
 
 protected:
     /// `float32_products`: as WeightStore takes it.
-    Network(graph::DevicePtr device, const std::string & part, bool float32_products = false)
-        : weights_(device, part, float32_products), runner_(device, weights_, part) {}
+    Network(graph::DevicePtr device, ModelPart part, bool float32_products = false)
+        : weights_(device, part_name(part), float32_products), runner_(device, weights_, part_name(part)) {}
     ~Network() = default;
 
     /// Throws internal when weights() are not loaded, or a span has another element count than `expected`.

@@ -13,9 +13,9 @@ constexpr int64_t max_label_side = 1 << 15;  // labels
 }  // namespace
 
 SpatialRescaler::SpatialRescaler(const RescalerConfig & config, graph::DevicePtr device, const std::string & prefix)
-    : Network(device, "conditioner"), config_(rescaler_config(to_json(config))) {
-    mapper_ = graph::Scope(weights_, prefix).conv("channel_mapper", config.classes, config.out_channels, 1, config.bias);
-}
+    : Network(device, ModelPart::conditioner),
+      config_(rescaler_config(to_json(config))),
+      mapper_(networks::declare_rescaler(config, weights_.declared(), prefix)) {}
 
 void SpatialRescaler::build(Ops & ops, int64_t height, int64_t width) const {
     ops.output("out", ops.conv(ops.input_map("labels", width / factor(), height / factor(), config_.classes, 1), mapper_, {}));

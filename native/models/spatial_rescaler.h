@@ -4,6 +4,7 @@
 
 #include "core/conditioner_params.h"
 #include "models/network.h"
+#include "networks/encoders.h"
 
 namespace latent::models {
 
@@ -12,7 +13,7 @@ namespace latent::models {
 class SpatialRescaler : public Network {
 public:
     /// Declares "<prefix>channel_mapper".
-    SpatialRescaler(const RescalerConfig & config, graph::DevicePtr device, const std::string & prefix = "cond_stage_model.");
+    SpatialRescaler(const RescalerConfig & config, graph::DevicePtr device, const std::string & prefix = cond_prefix);
 
     const RescalerConfig & config() const { return config_; }
     int64_t factor() const { return int64_t{1} << config_.stages; }

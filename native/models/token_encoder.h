@@ -24,7 +24,7 @@ public:
     virtual graph::GraphMeasure measure(int64_t batch, int64_t length) const = 0;
 
 protected:
-    TokenEncoder(graph::DevicePtr device, const std::string & part) : Network(std::move(device), part, true) {}
+    TokenEncoder(graph::DevicePtr device, ModelPart part) : Network(std::move(device), part, true) {}
 
     /// What forward() may be given.
     void check(Span<const int32_t> ids, int64_t batch, int64_t length, size_t context) const;

@@ -11,8 +11,6 @@ namespace latent::models {
 using graph::Activation;
 using graph::Map;
 using graph::Ops;
-using graph::Padding;
-using graph::Scope;
 using graph::Seq;
 
 namespace {
@@ -20,26 +18,6 @@ namespace {
 constexpr int64_t max_latent_side = 16384;  // latent pixels
 constexpr int64_t max_latent_batch = 256;
 constexpr int64_t max_tokens = 1 << 16;
-
-void check_config(const UNetConfig & config) {
-    const auto fail = [](const std::string & why) {
-        throw Error(ErrorCode::model_format, "The U-Net configuration is not a network: " + why);
-    };
-    if (config.in_channels < 1 || config.out_channels < 1 || config.num_res_blocks < 1) fail("a count is below 1");
-    if (config.model_channels < 32 || config.model_channels % 32 != 0) fail("model_channels must be a multiple of 32");
-    if (config.channel_mult.empty() || config.channel_mult.size() > 10) fail("channel_mult needs 1 to 10 levels");
-    for (const int mult : config.channel_mult) {
-        if (mult < 1 || mult > 64) fail("a channel_mult is out of range");
-    }
-}
-
-bool attends_at(const UNetConfig & config, int level) {
-    if (config.attention == UNetAttention::none) return false;
-    const int down_factor = 1 << level;
-    const auto & at = config.attention_resolutions;
-    if (std::find(at.begin(), at.end(), down_factor) == at.end()) return false;
-    return config.attention != UNetAttention::spatial_transformer || config.depth_at(level) > 0;
-}
 
 /// A value per batch row, given one for all or one each.
 template <typename T>
@@ -59,17 +37,6 @@ void guidance_embedding(double weight, int dim, float * out) {
 
 }  // namespace
 
-// One entry of input_blocks, middle_block or output_blocks.
-struct UNetEntry {
-    ResBlock res;
-    std::optional<Attention> attention;
-};
-
-struct UNetLevel {
-    std::vector<UNetEntry> entries;
-    std::optional<Resample> resample;  // down at the end of an input level, up at the end of an output level
-};
-
 /// What a graph computes: everything; everything, with the features kept; or, given features, the blocks further out alone.
 struct UNet::Pass {
     enum class Kind { whole, keep_features, outer } kind = Kind::whole;
@@ -81,109 +48,11 @@ struct UNet::Pass {
     }
 };
 
-struct UNet::Layers {
-    graph::Linear time_0, time_2;
-    std::optional<graph::Linear> guidance;
-    std::optional<graph::Embedding> class_table;
-    std::optional<graph::Linear> vector_0, vector_2;
-    graph::Conv input;
-    std::vector<UNetLevel> down;
-    ResBlock middle_in, middle_out;
-    std::optional<Attention> middle;
-    std::vector<UNetLevel> up;  // in the order of execution
-    graph::Norm norm_out;
-    graph::Conv output;
-
-    std::vector<const CrossAttention *> context_attentions() const {
-        std::vector<const CrossAttention *> out;
-        const auto add = [&](const std::optional<Attention> & w) {
-            if (!w) return;
-            for (const CrossAttention * each : models::context_attentions(*w)) out.push_back(each);
-        };
-        for (const std::vector<UNetLevel> * half : {&down, &up}) {
-            for (const UNetLevel & level : *half) {
-                for (const UNetEntry & entry : level.entries) add(entry.attention);
-            }
-        }
-        add(middle);
-        return out;
-    }
-};
-
 UNet::UNet(const UNetConfig & config, graph::DevicePtr device, const std::string & prefix)
-    : DenoisingNetwork(device, "unet"),
+    : DenoisingNetwork(device, ModelPart::unet),
       config_(config),
-      layers_(std::make_unique<Layers>()),
-      context_runner_(device, weights_, "unet", 1) {
-    check_config(config);
-    const Scope root(weights_, prefix);
-    Layers & l = *layers_;
-    const int64_t base = config.model_channels;
-    const int64_t emb = 4 * base;
-    const int levels = config.levels();
-
-    l.time_0 = root.linear("time_embed.0", base, emb);
-    l.time_2 = root.linear("time_embed.2", emb, emb);
-    if (config.guidance_embed_dim > 0) l.guidance = root.linear("time_embed.cond_proj", config.guidance_embed_dim, base, false);
-    if (config.class_embedding == "embedding") {
-        l.class_table = root.embedding("label_emb", config.class_count, emb);
-    } else if (config.class_embedding == "vector") {
-        l.vector_0 = root.linear("label_emb.0.0", config.vector_dim, emb);
-        l.vector_2 = root.linear("label_emb.0.2", emb, emb);
-    }
-
-    l.input = root.conv("input_blocks.0.0", config.in_channels, base, 3);
-    std::vector<int64_t> skips = {base};
-    int64_t channels = base;
-    int index = 1;
-    for (int level = 0; level < levels; ++level) {
-        UNetLevel stage;
-        const int64_t out = base * config.channel_mult[level];
-        for (int i = 0; i < config.num_res_blocks; ++i, ++index) {
-            const Scope block = root / "input_blocks" / index;
-            UNetEntry entry;
-            entry.res = declare_res_block(block / 0, channels, out, emb, config);
-            channels = out;
-            if (attends_at(config, level)) entry.attention = declare_attention(block / 1, channels, level, config);
-            stage.entries.push_back(entry);
-            skips.push_back(channels);
-        }
-        if (level + 1 < levels) {
-            stage.resample = declare_downsample(root / "input_blocks" / index / 0, channels, emb, config);
-            skips.push_back(channels);
-            ++index;
-        }
-        l.down.push_back(stage);
-    }
-
-    const Scope middle = root / "middle_block";
-    l.middle_in = declare_res_block(middle / 0, channels, channels, emb, config);
-    if (config.attention != UNetAttention::none) l.middle = declare_middle_attention(middle / 1, channels, config);
-    l.middle_out = declare_res_block(middle / (l.middle ? 2 : 1), channels, channels, emb, config);
-
-    index = 0;
-    for (int level = levels - 1; level >= 0; --level) {
-        UNetLevel stage;
-        const int64_t out = base * config.channel_mult[level];
-        for (int i = 0; i <= config.num_res_blocks; ++i, ++index) {
-            const Scope block = root / "output_blocks" / index;
-            UNetEntry entry;
-            entry.res = declare_res_block(block / 0, channels + skips.back(), out, emb, config);
-            skips.pop_back();
-            channels = out;
-            if (attends_at(config, level)) entry.attention = declare_attention(block / 1, channels, level, config);
-            if (i == config.num_res_blocks && level > 0)
-                stage.resample = declare_upsample(block / (entry.attention ? 2 : 1), channels, emb, config);
-            stage.entries.push_back(entry);
-        }
-        l.up.push_back(stage);
-    }
-
-    l.norm_out = root.norm("out.0", base);
-    l.output = root.conv("out.2", base, config.out_channels, 3);
-}
-
-UNet::~UNet() = default;
+      layers_(networks::declare_unet(config, weights_.declared(), prefix)),
+      context_runner_(device, weights_, part_name(ModelPart::unet), 1) {}
 
 DenoisingForm UNet::form() const {
     DenoisingForm form;
@@ -200,7 +69,7 @@ int UNet::deepest_branch() const {
 }
 
 void UNet::build(Ops & ops, const DenoisingShape & shape, const Pass & pass) const {
-    const Layers & l = *layers_;
+    const networks::UNetLayers & l = layers_;
     const int64_t n = shape.batch, tokens = shape.tokens;
 
     Seq emb = ops.input_seq("timestep", config_.model_channels, 1, n);
@@ -219,8 +88,8 @@ void UNet::build(Ops & ops, const DenoisingShape & shape, const Pass & pass) con
     const auto enough = [&](const std::vector<Map> & skips) { return outer && static_cast<int>(skips.size()) > pass.branch; };
     Map h = ops.conv(ops.input_map("x", shape.width, shape.height, config_.in_channels, n), l.input, {});
     std::vector<Map> skips = {h};
-    for (const UNetLevel & level : l.down) {
-        for (const UNetEntry & entry : level.entries) {
+    for (const networks::UNetLevel & level : l.down) {
+        for (const networks::UNetEntry & entry : level.entries) {
             if (enough(skips)) break;
             h = res_block(ops, h, emb, entry.res);
             if (entry.attention) h = attention(ops, h, tokens, *entry.attention);
@@ -240,8 +109,8 @@ void UNet::build(Ops & ops, const DenoisingShape & shape, const Pass & pass) con
 
     // Output block i takes the skip connection that is the i-th from the end.
     int ahead = config_.levels() * (config_.num_res_blocks + 1);
-    for (const UNetLevel & level : l.up) {
-        for (const UNetEntry & entry : level.entries) {
+    for (const networks::UNetLevel & level : l.up) {
+        for (const networks::UNetEntry & entry : level.entries) {
             const bool seam = --ahead == pass.branch;
             if (outer && ahead > pass.branch) continue;
             const Map skip = skips.back();
@@ -283,7 +152,7 @@ void UNet::check(const DenoisingShape & shape) const {
 /// Keys and values of the context for every layer that looks at it: they stay the same over all steps.
 void UNet::build_context(Ops & ops, const DenoisingShape & shape) const {
     const Seq context = ops.input_seq("context", config_.context_dim, shape.tokens, shape.batch);
-    for (const CrossAttention * w : layers_->context_attentions()) {
+    for (const CrossAttention * w : layers_.context_attentions()) {
         ops.output(keys_name(*w), ops.linear(context, w->k, {}));
         ops.output(values_name(*w), ops.linear(context, w->v, {}));
     }
@@ -304,7 +173,7 @@ void UNet::set_context(graph::Graph & graph, const DenoisingShape & shape, Span<
     graph::Graph & keys = context_runner_.prepare("context", [&](Ops & ops) { build_context(ops, shape); });
     keys.set_input("context", rows);
     keys.compute(*job.cancel);
-    for (const CrossAttention * w : layers_->context_attentions()) {
+    for (const CrossAttention * w : layers_.context_attentions()) {
         for (const std::string * name : {&keys_name(*w), &values_name(*w)}) {
             if (graph.has_input(*name)) graph.take_input(*name, keys, *name);
         }
@@ -319,7 +188,7 @@ uint64_t UNet::feature_bytes(const DenoisingShape & shape, int branch) const {
     const bool halved = branch > 0 && branch % per_level == 0;  // a downsampling: the channels of its level, the size of the next
     const int64_t skip =
         branch == 0 ? config_.model_channels : int64_t{config_.model_channels} * config_.channel_mult[static_cast<size_t>(level)];
-    const UNetLevel & up = layers_->up[static_cast<size_t>(ahead / per_level)];
+    const networks::UNetLevel & up = layers_.up[static_cast<size_t>(ahead / per_level)];
     const int64_t channels = up.entries[static_cast<size_t>(ahead % per_level)].res.conv_in.in - skip;
     int64_t height = shape.height, width = shape.width;
     for (int i = 0; i < level + halved; ++i) height = (height + 1) / 2, width = (width + 1) / 2;
@@ -384,10 +253,10 @@ void UNet::forward(const DenoisingInput & input, Span<float> out, const JobConte
         with_rows("context", input.context, shape.tokens * config_.context_dim,
                   [&](Span<const float> rows) { set_context(graph, shape, rows, job); });
     }
-    if (layers_->vector_0) {
+    if (layers_.vector_0) {
         with_rows("vector", input.vector, config_.vector_dim, [&](Span<const float> rows) { graph.set_input("vector", rows); });
     }
-    if (layers_->class_table) {
+    if (layers_.class_table) {
         one_or_each(input.classes.size(), "class list");
         std::vector<int32_t> ids;
         for (int64_t row = 0; row < n; ++row) {
@@ -399,7 +268,7 @@ void UNet::forward(const DenoisingInput & input, Span<float> out, const JobConte
         }
         graph.set_input("class", Span<const int32_t>(ids));
     }
-    if (layers_->guidance) {
+    if (layers_.guidance) {
         one_or_each(input.guidance.size(), "guidance list");
         std::vector<float> rows(static_cast<size_t>(n * config_.guidance_embed_dim));
         for (int64_t row = 0; row < n; ++row) {

@@ -1,12 +1,12 @@
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/model_spec.h"
 #include "models/denoising_network.h"
+#include "networks/unet.h"
 
 namespace latent::models {
 
@@ -16,8 +16,7 @@ class UNet : public DenoisingNetwork {
 public:
     /// Declares its parameters under `prefix` ("model.diffusion_model."). Throws model_format when the configuration is not a
     /// network.
-    UNet(const UNetConfig & config, graph::DevicePtr device, const std::string & prefix = "model.diffusion_model.");
-    ~UNet() override;
+    UNet(const UNetConfig & config, graph::DevicePtr device, const std::string & prefix = unet_prefix);
 
     const UNetConfig & config() const { return config_; }
 
@@ -28,7 +27,6 @@ public:
     int deepest_branch() const override;
 
 private:
-    struct Layers;
     struct Pass;
     void check(const DenoisingShape & shape) const;
     void build(graph::Ops & ops, const DenoisingShape & shape, const Pass & pass) const;
@@ -36,7 +34,7 @@ private:
     void set_context(graph::Graph & graph, const DenoisingShape & shape, Span<const float> rows, const JobContext & job);
 
     UNetConfig config_;
-    std::unique_ptr<Layers> layers_;
+    networks::UNetLayers layers_;
     graph::Runner context_runner_;
     std::vector<float> context_;  // the latest one: its keys and values are in graphs with this stamp
     uint64_t context_stamp_ = 0;

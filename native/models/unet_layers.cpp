@@ -7,64 +7,12 @@ using graph::ConvOptions;
 using graph::GroupNormOptions;
 using graph::Map;
 using graph::Ops;
-using graph::Padding;
-using graph::Scope;
 using graph::Seq;
 
 namespace {
 
 constexpr float res_eps = 1e-5f;          // ResBlock and AttentionBlock
 constexpr float transformer_eps = 1e-6f;  // the GroupNorm of SpatialTransformer
-
-int checked_heads(int heads, int64_t channels) {
-    if (heads < 1 || channels % heads != 0) {
-        throw Error(ErrorCode::model_format,
-                    std::to_string(heads) + " attention heads do not divide " + std::to_string(channels) + " channels");
-    }
-    return heads;
-}
-
-CrossAttention declare_cross_attention(const Scope & scope, int64_t dim, int64_t context, int heads) {
-    CrossAttention w;
-    w.q = scope.linear("to_q", dim, dim, false);
-    w.k = scope.linear("to_k", context, dim, false);
-    w.v = scope.linear("to_v", context, dim, false);
-    w.out = scope.linear("to_out.0", dim, dim);
-    w.heads = heads;
-    return w;
-}
-
-TransformerBlock declare_transformer_block(const Scope & scope, int64_t dim, int64_t context, int heads, bool self_attention) {
-    TransformerBlock w;
-    w.self_attention = self_attention;
-    w.attn1 = declare_cross_attention(scope / "attn1", dim, self_attention ? dim : context, heads);
-    w.ff_in = scope.linear("ff.net.0.proj", dim, 8 * dim);
-    w.ff_out = scope.linear("ff.net.2", 4 * dim, dim);
-    w.attn2 = declare_cross_attention(scope / "attn2", dim, context, heads);
-    w.norm1 = scope.norm("norm1", dim);
-    w.norm2 = scope.norm("norm2", dim);
-    w.norm3 = scope.norm("norm3", dim);
-    return w;
-}
-
-Attention declare(const Scope & scope, int64_t channels, int heads, int depth, bool self_attention, const UNetConfig & config) {
-    Attention w;
-    w.kind = config.attention;
-    w.heads = checked_heads(heads, channels);
-    w.norm = scope.norm("norm", channels);
-    if (w.kind == UNetAttention::attention_block) {
-        w.qkv = scope.linear("qkv", channels, 3 * channels);
-        w.proj_out = scope.linear("proj_out", channels, channels);
-        return w;
-    }
-    w.proj_in = scope.linear("proj_in", channels, channels);
-    for (int i = 0; i < depth; ++i) {
-        w.blocks.push_back(
-            declare_transformer_block(scope / "transformer_blocks" / i, channels, config.context_dim, heads, self_attention));
-    }
-    w.proj_out = scope.linear("proj_out", channels, channels);
-    return w;
-}
 
 Seq attend(Ops & ops, Seq x, Seq k, Seq v, Seq residual, const CrossAttention & w) {
     const Seq q = ops.linear(x, w.q, {});
@@ -106,53 +54,6 @@ Map attention_block(Ops & ops, Map x, const Attention & w) {
 
 }  // namespace
 
-ResBlock declare_res_block(const Scope & scope, int64_t in, int64_t out, int64_t emb, const UNetConfig & config) {
-    ResBlock w;
-    w.scale_shift = config.scale_shift_norm;
-    w.norm_in = scope.norm("in_layers.0", in);
-    w.conv_in = scope.conv("in_layers.2", in, out, 3);
-    w.emb = scope.linear("emb_layers.1", emb, w.scale_shift ? 2 * out : out);
-    w.norm_out = scope.norm("out_layers.0", out);
-    w.conv_out = scope.conv("out_layers.3", out, out, 3);
-    if (in != out) w.skip = scope.conv("skip_connection", in, out, 1);
-    return w;
-}
-
-Attention declare_attention(const Scope & scope, int64_t channels, int level, const UNetConfig & config) {
-    const auto & disabled = config.disable_self_attentions;
-    const bool self_attention = static_cast<size_t>(level) >= disabled.size() || !disabled[static_cast<size_t>(level)];
-    return declare(scope, channels, config.heads_at(level, static_cast<int>(channels)), config.depth_at(level), self_attention,
-                   config);
-}
-
-Attention declare_middle_attention(const Scope & scope, int64_t channels, const UNetConfig & config) {
-    const int heads = config.heads_at(config.levels() - 1, static_cast<int>(channels));
-    return declare(scope, channels, heads, config.depth_middle(), !config.disable_middle_self_attention, config);
-}
-
-Resample declare_downsample(const Scope & scope, int64_t channels, int64_t emb, const UNetConfig & config) {
-    Resample w;
-    if (config.resblock_updown) {
-        w.block = declare_res_block(scope, channels, channels, emb, config);
-        w.block->resampling = ResBlock::Resampling::down;
-    } else if (config.conv_resample) {
-        w.conv = scope.conv("op", channels, channels, 3);
-    }
-    return w;
-}
-
-Resample declare_upsample(const Scope & scope, int64_t channels, int64_t emb, const UNetConfig & config) {
-    Resample w;
-    w.up = true;
-    if (config.resblock_updown) {
-        w.block = declare_res_block(scope, channels, channels, emb, config);
-        w.block->resampling = ResBlock::Resampling::up;
-    } else if (config.conv_resample) {
-        w.conv = scope.conv("conv", channels, channels, 3);
-    }
-    return w;
-}
-
 Map res_block(Ops & ops, Map x, Seq emb, const ResBlock & w) {
     const bool down = w.resampling == ResBlock::Resampling::down, up = w.resampling == ResBlock::Resampling::up;
     Map h = ops.group_norm(x, w.norm_in, {32, res_eps, Activation::silu, {}, {}});
@@ -181,15 +82,6 @@ Map res_block(Ops & ops, Map x, Seq emb, const ResBlock & w) {
 
 Map attention(Ops & ops, Map x, int64_t tokens, const Attention & w) {
     return w.kind == UNetAttention::attention_block ? attention_block(ops, x, w) : spatial_transformer(ops, x, tokens, w);
-}
-
-std::vector<const CrossAttention *> context_attentions(const Attention & w) {
-    std::vector<const CrossAttention *> out;
-    for (const TransformerBlock & block : w.blocks) {
-        if (!block.self_attention) out.push_back(&block.attn1);
-        out.push_back(&block.attn2);
-    }
-    return out;
 }
 
 Map resample(Ops & ops, Map x, Seq emb, const Resample & w, Map like) {

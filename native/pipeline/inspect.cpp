@@ -2,22 +2,6 @@
 #include "pipeline/stages.h"
 
 namespace latent::pipeline {
-namespace {
-
-/// The part of a model that a canonical tensor name belongs to, as the networks name them.
-const char * part_of(const std::string & name) {
-    const auto starts = [&](const char * prefix) { return name.rfind(prefix, 0) == 0; };
-    if (starts("model.diffusion_model.")) return "unet";
-    if (starts("first_stage_model.")) return "vae";
-    if (starts("image_encoder.")) return "imageEncoder";
-    // ClassEmbedder and SpatialRescaler; whatever else conditions reads text
-    if (starts("cond_stage_model.embedding.") || starts("cond_stage_model.channel_mapper.")) return "conditioner";
-    if (starts("cond_stage_model.") || starts("conditioner.")) return "textEncoder";
-    return "other";
-}
-
-}  // namespace
-
 Json inspect(const LoadRequest & request) {
     const OpenedModelPtr model = open_request(request);
     const formats::OpenedModel & opened = *model;
@@ -25,7 +9,7 @@ Json inspect(const LoadRequest & request) {
     Json out_parts = Json::object();
     uint64_t bytes = 0;
     for (const TensorInfo & tensor : opened.tensors->tensors()) {
-        Json & part = out_parts[part_of(tensor.name)];
+        Json & part = out_parts[part_name(networks::find_declared(*opened.networks, tensor.name).part)];
         if (part.is_null()) part = {{"tensors", 0}, {"parameters", 0}, {"bytes", 0}, {"dtypes", Json::object()}};
         part["tensors"] = part["tensors"].get<uint64_t>() + 1;
         part["parameters"] = part["parameters"].get<uint64_t>() + static_cast<uint64_t>(tensor.elements());

@@ -76,7 +76,8 @@ Plan make_plan(const OpenedModel & model, const ConvertOptions & options) {
     Plan plan;
     Json shapes = Json::object();
     for (const TensorInfo & tensor : model.tensors->tensors()) {
-        GgufTensor out{tensor.name, convert_type(tensor, options), tensor.shape, 0};
+        GgufTensor out{tensor.name, convert_type(networks::find_declared(*model.networks, tensor.name), tensor, options),
+                       tensor.shape, 0};
         const bool flattened = (dtype_is_quantised(out.dtype) && tensor.shape.size() > 2) || tensor.shape.size() > 4;
         if (flattened) {
             shapes[tensor.name] = tensor.shape;
@@ -215,14 +216,14 @@ DType weight_type_from_name(const std::string & name) {
                 "\"" + name.substr(0, 40) + "\" is no weight type; f32, f16, bf16, q8_0, q6_k, q5_k, q5_0, q4_k and q4_0 are");
 }
 
-DType convert_type(const TensorInfo & tensor, const ConvertOptions & options) {
-    const int64_t inner = inner_of(tensor);
+DType convert_type(const networks::DeclaredTensor & declared, const TensorInfo & tensor, const ConvertOptions & options) {
     for (const auto & item : options.overrides) {
         if (!glob(item.first, tensor.name)) continue;
-        return tensor.shape.size() < 2 && dtype_is_quantised(item.second) ? DType::f32 : fitting_type(item.second, inner);
+        return tensor.shape.size() < 2 && dtype_is_quantised(item.second) ? DType::f32
+                                                                          : fitting_type(item.second, inner_of(tensor));
     }
     if (tensor.shape.size() < 2) return DType::f32;
-    return weight_type(tensor.name, inner, options.part_defaults ? part_default(tensor.name, options.type) : options.type);
+    return weight_type(*declared.parameter, options.part_defaults ? part_default(declared.part, options.type) : options.type);
 }
 
 ConvertReport convert(const OpenedModel & model, const std::string & destination, const ConvertOptions & requested,

@@ -19,7 +19,7 @@ struct ConvertOptions {
     std::map<std::string, std::string> metadata;  // texts to store, e.g. general.license
     std::string tokenizer;                        // stored as it is, given back by open_model; default: the source's
     int threads = 0;                              // 0: the usable cores; the file does not depend on it
-    bool part_defaults = true;  // block types: first stage f16, text encoder q8_0 at the least (core/weight_type.h)
+    bool part_defaults = true;                    // block types: first stage f16, text encoder q8_0 at the least (core/parts.h)
 };
 
 struct ConvertReport {
@@ -36,7 +36,7 @@ DType weight_type_from_name(const std::string & name);
 
 /// The type that a tensor gets: vectors are f32, matrices as core/weight_type.h says. An override decides for its tensors, within
 /// the same limits of rows and blocks.
-DType convert_type(const TensorInfo & tensor, const ConvertOptions & options);
+DType convert_type(const networks::DeclaredTensor & declared, const TensorInfo & tensor, const ConvertOptions & options);
 
 /// Writes the model as one GGUF version 3 file: canonical names, the spec ("latent.spec"), the tokenizer ("latent.tokenizer"),
 /// metadata. Convolutions that are quantised are stored as matrices [OC, IC*KH*KW], with their shapes in "latent.shapes" (a JSON

@@ -6,19 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "core/parts.h"
 #include "core/tensor_source.h"
 
 namespace latent::formats {
 
-// The canonical layout: U-Net under "model.diffusion_model.", first stage under "first_stage_model.", both with CompVis names;
+// The canonical naming: U-Net under "model.diffusion_model.", first stage under "first_stage_model.", both with CompVis names;
 // CLIP text towers with Hugging Face names under "cond_stage_model.transformer.text_model.", or
 // "conditioner.embedders.N.transformer.text_model." where a model has two (SDXL); a CLIP image tower with Hugging Face names
 // under "image_encoder."; other conditioners as CompVis has them under "cond_stage_model.".
-
-constexpr const char * unet_prefix = "model.diffusion_model.";
-constexpr const char * stage_prefix = "first_stage_model.";
-constexpr const char * cond_prefix = "cond_stage_model.";
-constexpr const char * image_prefix = "image_encoder.";
 
 enum class Part { whole, unet, vae, text, text_2, image };
 

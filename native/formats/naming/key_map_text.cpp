@@ -14,16 +14,16 @@ bool is_open_clip_name(const std::string & name) {
            starts_with(name, "visual.");
 }
 
-constexpr const char * clip = "transformer.text_model.";
+constexpr const char * clip_tower = "transformer.text_model.";
 
 std::optional<KeyTargets> map_open_clip(const std::string & name) {
-    const auto to = [](const std::string & rest) { return KeyTargets{{clip + rest}}; };
+    const auto to = [](const std::string & rest) { return KeyTargets{{clip_tower + rest}}; };
     if (name == "positional_embedding") return to("embeddings.position_embedding.weight");
     if (name == "token_embedding.weight") return to("embeddings.token_embedding.weight");
     if (starts_with(name, "ln_final.")) return to("final_layer_norm" + name.substr(8));
     if (name == "text_projection") return KeyTargets{{"transformer.text_projection.weight", -1, -1, true}};
     if (!starts_with(name, "transformer.resblocks.")) return KeyTargets{};  // logit_scale, attn_mask, the vision tower
-    return map_open_clip_block(name, clip);
+    return map_open_clip_block(name, clip_tower);
 }
 
 /// diffusers LDMBertModel -> TransformerEmbedder of x_transformer.
@@ -89,7 +89,7 @@ std::optional<KeyTargets> map_text_key(const std::string & stored, bool & open_c
     if (starts_with(name, "model.") && is_open_clip_name(name.substr(6))) name = name.substr(6);
     if (starts_with(name, "text_model.")) name = name.substr(11);
     if (starts_with(name, "embeddings.position_ids")) return KeyTargets{};
-    if (is_clip_name(name)) return KeyTargets{{clip + name}};
+    if (is_clip_name(name)) return KeyTargets{{clip_tower + name}};
     if (name == "text_projection.weight") return KeyTargets{{"transformer." + name}};
     if (is_open_clip_name(name)) {
         open_clip = true;

@@ -80,7 +80,7 @@ void apply_unet_params(Detection & detection, const Json & params) {
     }
     c.num_res_blocks = blocks[0];
     // Down-factors that no level reaches have no effect; the detected ones are those that do (names decide, the yaml agrees or
-    // check_layout says so).
+    // check_parameters says so).
     std::vector<int> reached;
     for (const int factor : ints_at(params, "attention_resolutions", c.attention_resolutions)) {
         const int deepest = c.channel_mult.empty() ? 1 : 1 << std::min<int>(20, static_cast<int>(c.channel_mult.size()) - 1);

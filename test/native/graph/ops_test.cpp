@@ -77,7 +77,7 @@ void check_conv(const ConvCase & c, DType stored = DType::f32, const WeightPolic
     const float gain = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.in * c.kernel * c.kernel)));
     auto w = bench.source->add_random("c.weight", {c.out, c.in, c.kernel, c.kernel}, gain, stored);
     auto b = bench.source->add_random("c.bias", {c.out}, 0.5f);
-    const Conv layer = Scope(bench.store, "").conv("c", c.in, c.out, c.kernel);
+    const Conv layer = Scope(bench.store.declared(), "").conv("c", c.in, c.out, c.kernel);
     const auto x = fixture::formula("x", static_cast<size_t>(c.in * c.width * c.height * c.batch));
     const auto add = fixture::formula("add", static_cast<size_t>(c.out * c.batch));
 
@@ -231,7 +231,7 @@ TEST(group_norm_forms) {
         Bench bench(fused);
         const auto gamma = bench.source->add_random("n.weight", {channels}, 1.0f);
         const auto beta = bench.source->add_random("n.bias", {channels}, 1.0f);
-        const Norm layer = Scope(bench.store, "").norm("n", channels);
+        const Norm layer = Scope(bench.store.declared(), "").norm("n", channels);
         const auto x = bench.inputs["x"] = fixture::formula("x", static_cast<size_t>(channels * width * height * batch));
         if (scale_shift) {
             bench.inputs["scale"] = fixture::formula("scale", static_cast<size_t>(channels * batch));
@@ -276,7 +276,7 @@ void check_token_layers(bool fused) {
     const auto w1 = bench.source->add_random("a.weight", {2 * hidden, dim, 1, 1}, 0.3f),
                b1 = bench.source->add_random("a.bias", {2 * hidden}, 0.3f);
     const auto w2 = bench.source->add_random("b.weight", {dim, hidden, 1}, 0.3f);  // a Conv1d's rank
-    const Scope scope(bench.store, "");
+    const Scope scope(bench.store.declared(), "");
     const Norm norm = scope.norm("n", dim);
     const Linear in = scope.linear("a", dim, 2 * hidden), out = scope.linear("b", hidden, dim, false);
     const auto x = bench.inputs["x"] = fixture::formula("x", static_cast<size_t>(dim * length * batch));
@@ -407,7 +407,7 @@ TEST(embeddings) {
     Bench bench;
     const auto table = bench.source->add_random("e.weight", {10, 8}, 1.0f),
                positions = bench.source->add_random("p", {6, 8}, 1.0f);
-    const Scope scope(bench.store, "");
+    const Scope scope(bench.store.declared(), "");
     const Embedding tokens = scope.embedding("e", 10, 8);
     const Parameter * rows = scope.table("p", {6, 8});
     bench.ids = {9, 0, 3, 3, 1, 8, 7, 2};

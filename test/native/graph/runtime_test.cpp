@@ -29,7 +29,7 @@ struct Tower {
             source->add_random(name + ".weight", {dim, dim}, static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim))),
                                stored);
             source->add_random(name + ".bias", {dim}, 0.1f, stored);
-            layers.push_back(Scope(store, "").linear(name, dim, dim));
+            layers.push_back(Scope(store.declared(), "").linear(name, dim, dim));
         }
         source->done();
     }
@@ -167,7 +167,7 @@ TEST(weights_at_rest) {
 TEST(files_that_do_not_fit) {
     const DevicePtr device = Device::create("cpu", 1);
     WeightStore store(device, "unet");
-    const Scope scope(store, "m.");
+    const Scope scope(store.declared(), "m.");
     scope.linear("present", 8, 4);
     scope.linear("absent", 8, 4);
     auto source = std::make_shared<MemorySource>();
@@ -293,7 +293,7 @@ TEST(bands_free_their_memory) {
         const std::string name = std::to_string(i);
         source->add_random(name + ".weight", {16, 16, 3, 3}, 0.1f);
         source->add_random(name + ".bias", {16}, 0.1f);
-        layers.push_back(Scope(store, "").conv(name, 16, 16, 3));
+        layers.push_back(Scope(store.declared(), "").conv(name, 16, 16, 3));
     }
     source->done();
     store.plan(source, exact_policy);
@@ -316,7 +316,7 @@ TEST(many_nodes) {
     auto source = std::make_shared<MemorySource>();
     source->add_random("c.weight", {1, 1, 3, 3}, 0.1f);
     source->add_random("c.bias", {1}, 0.1f);
-    const Conv layer = Scope(store, "").conv("c", 1, 1, 3);
+    const Conv layer = Scope(store.declared(), "").conv("c", 1, 1, 3);
     source->done();
     store.plan(source, exact_policy);
     Runner runner(device, store, "convs");

@@ -16,8 +16,6 @@ using models::UNet;
 
 namespace {
 
-const std::string unet_prefix = "model.diffusion_model.";
-
 struct UNetCall {
     std::vector<float> x, context, vector;
     std::vector<int32_t> classes;

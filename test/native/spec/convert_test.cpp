@@ -141,35 +141,42 @@ TEST(convert_to_16_bits_and_blocks_within_their_error) {
     }
 }
 
-TEST(convert_overrides_fallbacks_and_second_generation) {
+/// What convert() makes of a matrix of this shape that the part declares, `least_bits` as in core/parameters.h.
+DType converted(latent::ModelPart part, std::vector<int64_t> shape, const ConvertOptions & options, int least_bits = 0,
+                const std::string & name = "model.diffusion_model.input_blocks.1.1.proj_in.weight") {
+    latent::Parameter parameter;
+    parameter.name = name;
+    parameter.shape = shape;
+    parameter.least_bits = least_bits;
     TensorInfo tensor;
-    tensor.name = "model.diffusion_model.input_blocks.1.1.proj_in.weight";
-    tensor.shape = {320, 320};
+    tensor.name = name;
+    tensor.shape = std::move(shape);
+    return latent::formats::convert_type({&parameter, part}, tensor, options);
+}
+
+TEST(convert_overrides_fallbacks_and_second_generation) {
+    using latent::ModelPart;
     ConvertOptions options;
     options.type = DType::q4_k;
-    CHECK(latent::formats::convert_type(tensor, options) == DType::q4_0);  // 320 is no multiple of 256
-    tensor.shape = {640, 640, 3, 3};                                       // 5760 neither; 32 divides it
+    CHECK(converted(ModelPart::unet, {320, 320}, options) == DType::q4_0);  // 320 is no multiple of 256
     options.type = DType::q6_k;
-    CHECK(latent::formats::convert_type(tensor, options) == DType::q8_0);
-    tensor.shape = {1280, 1280};
-    CHECK(latent::formats::convert_type(tensor, options) == DType::q6_k);
-    tensor.shape = {320, 4, 3, 3};
-    CHECK(latent::formats::convert_type(tensor, options) == DType::f16);
-    tensor.shape = {1280, 1280};
+    CHECK(converted(ModelPart::unet, {640, 640, 3, 3}, options) == DType::q8_0);  // 5760 neither; 32 divides it
+    CHECK(converted(ModelPart::unet, {1280, 1280}, options) == DType::q6_k);
+    CHECK(converted(ModelPart::unet, {320, 4, 3, 3}, options) == DType::f16);
+    CHECK(converted(ModelPart::unet, {1280, 1280}, options, 16) == DType::f16);
+    CHECK(converted(ModelPart::unet, {1280, 1280}, options, 32) == DType::f32);
     options.overrides = {{"*.proj_?n.weight", DType::f32}, {"*", DType::q8_0}};
-    CHECK(latent::formats::convert_type(tensor, options) == DType::f32);
-    tensor.name = "first_stage_model.encoder.mid.block_1.conv1.weight";
-    CHECK(latent::formats::convert_type(tensor, options) == DType::q8_0);
-    tensor.shape = {1280};
-    CHECK(latent::formats::convert_type(tensor, options) == DType::f32);
-    tensor.shape = {1280, 1280};
+    CHECK(converted(ModelPart::unet, {1280, 1280}, options) == DType::f32);
+    const std::string conv = "first_stage_model.encoder.mid.block_1.conv1.weight";
+    CHECK(converted(ModelPart::vae, {1280, 1280}, options, 0, conv) == DType::q8_0);
+    CHECK(converted(ModelPart::vae, {1280}, options, 0, conv) == DType::f32);
     options.overrides.clear();
     options.type = DType::q4_0;  // part by part
-    CHECK(latent::formats::convert_type(tensor, options) == DType::f16);
-    tensor.name = "cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight";
-    CHECK(latent::formats::convert_type(tensor, options) == DType::q8_0);
+    CHECK(converted(ModelPart::vae, {1280, 1280}, options) == DType::f16);
+    CHECK(converted(ModelPart::text_encoder, {1280, 1280}, options) == DType::q8_0);
+    CHECK(converted(ModelPart::image_encoder, {1280, 1280}, options) == DType::q8_0);
     options.part_defaults = false;
-    CHECK(latent::formats::convert_type(tensor, options) == DType::q4_0);
+    CHECK(converted(ModelPart::text_encoder, {1280, 1280}, options) == DType::q4_0);
     CHECK_THROWS(latent::formats::weight_type_from_name("q3_k"), ErrorCode::invalid_argument);
     CHECK(latent::formats::weight_type_from_name("q5_k") == DType::q5_k);
 

@@ -90,8 +90,9 @@ std::string details_of(const List & list, const char * field) {
 
 List stable_diffusion_1(int64_t in = 4) {
     List list = stable_diffusion_unet(in, 768, false);
-    append(list, latent::formats::first_stage_layout({}));
-    append(list, latent::formats::clip_text_layout({}, "cond_stage_model.transformer.text_model."));
+    append(list, declared(latent::networks::declare_first_stage, latent::AutoencoderConfig{}, latent::stage_prefix));
+    append(list,
+           declared(latent::networks::declare_clip_text, latent::ClipTextConfig{}, "cond_stage_model.transformer.text_model."));
     return list;
 }
 
@@ -102,8 +103,9 @@ TEST(full_size_sd15_by_names_and_shapes) {
     CHECK(unet.size() == 686);
     CHECK_NEAR(static_cast<double>(elements(unet)) / 1e6, 859.521, 0.0005);
     List first_stage, text;
-    append(first_stage, latent::formats::first_stage_layout({}));
-    append(text, latent::formats::clip_text_layout({}, "cond_stage_model.transformer.text_model."));
+    append(first_stage, declared(latent::networks::declare_first_stage, latent::AutoencoderConfig{}, latent::stage_prefix));
+    append(text,
+           declared(latent::networks::declare_clip_text, latent::ClipTextConfig{}, "cond_stage_model.transformer.text_model."));
     CHECK(first_stage.size() == 248);
     CHECK_NEAR(static_cast<double>(elements(first_stage)) / 1e6, 83.654, 0.0005);
     CHECK(text.size() == 196);
@@ -134,9 +136,9 @@ TEST(relatives_of_sd1_and_sd2) {
     CHECK(sd2.size() == 686);
     CHECK_NEAR(static_cast<double>(elements(sd2)) / 1e6, 865.911, 0.0005);
     latent::ClipTextConfig clip;
-    clip.hidden_size = 1024, clip.intermediate_size = 4096, clip.num_hidden_layers = 23;
-    append(sd2, latent::formats::clip_text_layout(clip, "cond_stage_model.transformer.text_model."));
-    append(sd2, latent::formats::first_stage_layout({}));
+    clip.hidden_size = 1024, clip.intermediate_size = 4096, clip.num_hidden_layers = 23, clip.num_attention_heads = 16;
+    append(sd2, declared(latent::networks::declare_clip_text, clip, "cond_stage_model.transformer.text_model."));
+    append(sd2, declared(latent::networks::declare_first_stage, latent::AutoencoderConfig{}, latent::stage_prefix));
     const ModelSpec found = detect_list(sd2).spec;
     CHECK(found.family == "sd2" && found.unet->num_head_channels == 64 && found.unet->use_linear_in_transformer);
     CHECK(found.unet->heads_at(0, 320) == 5 && found.unet->heads_at(3, 1280) == 20);

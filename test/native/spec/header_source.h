@@ -7,8 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "formats/naming/canonical_layout.h"
+#include "formats/naming/check_parameters.h"
 #include "formats/spec/detect.h"
+#include "networks/encoders.h"
+#include "networks/first_stage.h"
+#include "networks/unet.h"
 
 // Models without weights: the names and shapes of their files.
 
@@ -43,10 +46,24 @@ private:
     std::map<std::string, float> values_;
 };
 
-inline void append(List & list, const std::vector<latent::formats::LayoutEntry> & entries) {
-    for (const auto & entry : entries) {
-        if (!entry.optional) list.push_back({entry.name, entry.shape});
-    }
+/// What files of such a network hold.
+inline void append(List & list, const latent::ParameterList & parameters) {
+    for (const auto & parameter : parameters.all()) list.push_back({parameter->name, parameter->shape});
+    for (const auto & parameter : parameters.unread()) list.push_back({parameter.name, parameter.shape});
+}
+
+/// One network by its declaration: declared(declare_unet, config, "model.diffusion_model.").
+template <typename Declare, typename Config>
+List declared(const Declare & declare, const Config & config, const std::string & prefix) {
+    latent::ParameterList parameters;
+    declare(config, parameters, prefix);
+    List list;
+    append(list, parameters);
+    return list;
+}
+
+inline void append(List & list, const List & more) {
+    list.insert(list.end(), more.begin(), more.end());
 }
 
 /// The averaged copies of the U-Net's weights.
@@ -79,6 +96,6 @@ inline latent::formats::Detection detect_list(const List & list, const std::map<
     latent::formats::Detection found = latent::formats::detect(model);
     require_known(found, latent::Json(), "header");
     validate(found.spec);
-    latent::formats::check_layout(found.spec, *model.tensors);
+    latent::formats::check_parameters(*latent::networks::declare_networks(found.spec), *model.tensors);
     return found;
 }

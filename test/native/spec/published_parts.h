@@ -55,10 +55,7 @@ inline latent::AutoencoderConfig stage_config(const std::string & name) {
 
 /// `prefix` "": a file of its own, with the losses that such files carry.
 inline List stage_list(const std::string & name, const std::string & prefix = "first_stage_model.") {
-    List canonical, list;
-    append(canonical, latent::formats::first_stage_layout(stage_config(name)));
-    for (const auto & item : canonical) list.push_back({prefix + item.first.substr(18), item.second});
-    return list;
+    return declared(latent::networks::declare_first_stage, stage_config(name), prefix);
 }
 
 // ---- text encoders -------------------------------------------------------------------------------------------------------
@@ -71,15 +68,11 @@ inline latent::BertConfig bert(int width, int layers, int vocabulary, int length
 }
 
 inline List bert_list(const latent::BertConfig & c) {
-    List list;
-    append(list, latent::formats::bert_layout(c, "cond_stage_model.transformer."));
-    return list;
+    return declared(latent::networks::declare_bert, c, "cond_stage_model.transformer.");
 }
 
 inline List clip_l(const std::string & prefix) {
-    List list;
-    append(list, latent::formats::clip_text_layout({}, prefix));
-    return list;
+    return declared(latent::networks::declare_clip_text, latent::ClipTextConfig{}, prefix);
 }
 
 /// An OpenCLIP text tower in its own names.

@@ -33,8 +33,8 @@ TEST(published_text_encoders) {
     for (const auto & [width, layers] : {std::pair<int, int>{1024, 24}, {1280, 32}}) {
         latent::ClipTextConfig c;
         c.hidden_size = width, c.intermediate_size = 4 * width, c.num_hidden_layers = layers, c.projection_dim = width;
-        List split;
-        for (const auto & entry : latent::formats::clip_text_layout(c, "text_model.")) split.push_back({entry.name, entry.shape});
+        c.num_attention_heads = width / 64;
+        const List split = declared(latent::networks::declare_clip_text, c, "text_model.");
         CHECK(elements(split) == elements(open_clip("", width, layers)) - 1);
         const Detection found = detect_list(open_clip("", width, layers));
         const latent::ClipTextConfig & clip = found.spec.conditioners.at(0).clip;

@@ -1,8 +1,8 @@
 #include "core/json.h"
 #include "published_parts.h"
 
-// Every public model of docs/models.md at its full size, without weights: the layout of its networks
-// has the published number of tensors and parameters, and from such a header alone it is recognised with all its settings.
+// Every public model of docs/models.md at its full size, without weights: the networks have the published number of tensors and
+// parameters, and from such a header alone it is recognised with all its settings.
 
 using latent::ErrorCode;
 using latent::Json;
@@ -18,9 +18,7 @@ constexpr auto st = UNetAttention::spatial_transformer;
 constexpr auto ab = UNetAttention::attention_block;
 
 List unet_list(const UNetConfig & c) {
-    List list;
-    append(list, latent::formats::unet_layout(c));
-    return list;
+    return declared(latent::networks::declare_unet, c, latent::unet_prefix);
 }
 
 /// What the reference does with a model, as far as it is not in the weights (sections 3, 6.1, 7, 9 to 11 and 17).

@@ -1,7 +1,8 @@
+#include "formats/naming/check_parameters.h"
+
 #include <set>
 
-#include "formats/naming/canonical.h"
-#include "formats/naming/canonical_layout.h"
+#include "core/json.h"
 
 namespace latent::formats {
 
@@ -18,17 +19,6 @@ std::string shape_text(const std::vector<int64_t> & shape) {
     return text + "]";
 }
 
-/// A network in a sentence, and the option of a load that gives it where it lies in a file of its own.
-struct NetworkName {
-    std::string what, option;
-};
-
-NetworkName conditioner_name(const std::string & kind) {
-    if (kind == "clip_text" || kind == "bert_text") return {"the text encoder", "textEncoder"};
-    if (kind == "clip_vision") return {"the image encoder", "imageEncoder"};
-    return {kind == "class" ? "the class embedder" : "the conditioner", ""};
-}
-
 /// "a", "a and b", "a, b and c".
 std::string enumerated(const std::vector<std::string> & items) {
     std::string text;
@@ -40,16 +30,16 @@ class Check {
 public:
     Check(const TensorSource & source) : source_(source) {}
 
-    void need(const std::vector<LayoutEntry> & entries, const NetworkName & network) {
+    void need(const networks::DeclaredNetwork & network) {
         const int before = faults_;
-        const bool found = need_each(entries);
-        if (!found && faults_ > before) absent_.push_back(network);
+        const bool found = need_each(network.parameters);
+        if (!found && faults_ > before) absent_.push_back(&network);
     }
 
     /// `what`: the network that has every tensor below `prefix`.
     void refuse_rest(const std::string & prefix, const char * what, const char * nearest) const {
         std::set<std::string> known(names_.begin(), names_.end());
-        known.insert(unused_.begin(), unused_.end());
+        known.insert(unread_.begin(), unread_.end());
         std::string first;
         int count = 0;
         for (const TensorInfo & tensor : source_.tensors()) {
@@ -81,22 +71,22 @@ private:
     static constexpr int kNamedFaults = 3;
 
     /// Whether any of the tensors is there, of whatever shape.
-    bool need_each(const std::vector<LayoutEntry> & entries) {
+    bool need_each(const ParameterList & parameters) {
         bool found = false;
-        for (const LayoutEntry & entry : entries) {
-            const TensorInfo * tensor = source_.find(entry.name);
+        for (const Parameter & parameter : parameters.unread()) {
+            found = found || source_.has(parameter.name);
+            unread_.push_back(parameter.name);
+        }
+        for (const auto & parameter : parameters.all()) {
+            const TensorInfo * tensor = source_.find(parameter->name);
             found = found || tensor;
-            if (entry.unused) {
-                unused_.push_back(entry.name);
-                continue;
-            }
-            const bool fits = tensor && squeezed(tensor->shape) == squeezed(entry.shape);
-            if (fits) names_.push_back(entry.name);
-            if (fits || entry.optional) continue;
+            const bool fits = tensor && squeezed(tensor->shape) == squeezed(parameter->shape);
+            if (fits) names_.push_back(parameter->name);
+            if (fits || parameter->optional) continue;
             if (++faults_ > kNamedFaults) continue;
-            report_ +=
-                (report_.empty() ? "" : "; ") + entry.name +
-                (tensor ? " has shape " + shape_text(tensor->shape) + " in place of " + shape_text(entry.shape) : " is missing");
+            report_ += (report_.empty() ? "" : "; ") + parameter->name +
+                       (tensor ? " has shape " + shape_text(tensor->shape) + " in place of " + shape_text(parameter->shape)
+                               : " is missing");
         }
         return found;
     }
@@ -104,9 +94,10 @@ private:
     /// What is missing as a whole, and how to give it.
     std::string absence() const {
         std::vector<std::string> networks, apart;
-        for (const NetworkName & network : absent_) {
-            networks.push_back(network.what);
-            if (!network.option.empty()) apart.push_back(network.what + " as " + network.option);
+        for (const networks::DeclaredNetwork * network : absent_) {
+            const PartTraits & traits = traits_of(network->part);
+            networks.push_back(network->title);
+            if (traits.has_own_source) apart.push_back(network->title + " as " + traits.name);
         }
         return enumerated(networks) + (networks.size() == 1 ? " is" : " are") +
                " not in what was given. Give the file that holds all of the model as model" +
@@ -115,28 +106,26 @@ private:
     }
 
     const TensorSource & source_;
-    std::vector<std::string> names_, unused_;
-    std::vector<NetworkName> absent_;
+    std::vector<std::string> names_, unread_;
+    std::vector<const networks::DeclaredNetwork *> absent_;
     std::string report_;
     int faults_ = 0;
 };
 
 }  // namespace
 
-std::vector<std::string> check_layout(const ModelSpec & spec, const TensorSource & source) {
+std::vector<std::string> check_parameters(const std::vector<networks::DeclaredNetwork> & networks, const TensorSource & source) {
     Check check(source);
-    if (spec.unet) check.need(unet_layout(*spec.unet), {"the U-Net", "unet"});
-    if (spec.first_stage) check.need(first_stage_layout(*spec.first_stage), {"the first stage", "vae"});
-    for (const ConditionerConfig & c : spec.conditioners) check.need(conditioner_layout(c), conditioner_name(c.kind));
+    for (const networks::DeclaredNetwork & network : networks) check.need(network);
     check.finish();
-    if (spec.unet) check.refuse_rest(unet_prefix, "U-Net", "latent diffusion U-Net");
-    if (spec.first_stage) {
-        check.refuse_rest(std::string(stage_prefix) + "encoder.", "first stage", "KL-f8");
-        check.refuse_rest(std::string(stage_prefix) + "decoder.", "first stage", "KL-f8");
-    }
-    for (const ConditionerConfig & c : spec.conditioners) {
-        if (c.kind == "bert_text" || c.kind == "layout")
-            check.refuse_rest(c.prefix, "text encoder", "BERTEmbedder of txt2img-1p4B");
+    for (const networks::DeclaredNetwork & network : networks) {
+        if (network.part == ModelPart::unet) check.refuse_rest(network.prefix, "U-Net", "latent diffusion U-Net");
+        if (network.part == ModelPart::vae) {
+            check.refuse_rest(network.prefix + "encoder.", "first stage", "KL-f8");
+            check.refuse_rest(network.prefix + "decoder.", "first stage", "KL-f8");
+        }
+        const bool bert = network.part == ModelPart::text_encoder && !network.parameters.unread().empty();
+        if (bert) check.refuse_rest(network.prefix, "text encoder", "BERTEmbedder of txt2img-1p4B");
     }
     return check.names();
 }

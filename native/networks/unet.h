@@ -1,0 +1,89 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/model_spec.h"
+#include "core/parameters.h"
+
+// The U-Net of latent diffusion and its descendants as layers and their parameters: openaimodel.UNetModel.
+
+namespace latent::networks {
+
+/// openaimodel.ResBlock; with `resampling` the form that also halves or doubles the sides.
+struct ResBlock {
+    enum class Resampling { none, down, up };
+    Norm norm_in, norm_out;
+    Conv conv_in, conv_out;
+    Linear emb;
+    std::optional<Conv> skip;
+    bool scale_shift = false;
+    Resampling resampling = Resampling::none;
+};
+
+/// attention.CrossAttention
+struct CrossAttention {
+    Linear q, k, v, out;
+    int heads = 1;
+};
+
+/// attention.BasicTransformerBlock
+struct TransformerBlock {
+    Norm norm1, norm2, norm3;
+    CrossAttention attn1, attn2;
+    bool self_attention = true;  // false: attn1 looks at the context too (disable_self_attn)
+    Linear ff_in, ff_out;
+};
+
+/// openaimodel.AttentionBlock or attention.SpatialTransformer.
+struct Attention {
+    UNetAttention kind = UNetAttention::spatial_transformer;
+    Norm norm;
+    // SpatialTransformer; a 1x1 convolution of pixels is a linear of tokens
+    Linear proj_in, proj_out;
+    std::vector<TransformerBlock> blocks;
+    // AttentionBlock
+    Linear qkv;
+    int heads = 1;
+};
+
+/// openaimodel.Downsample or Upsample, or the ResBlock in their place (resblock_updown).
+struct Resample {
+    bool up = false;
+    std::optional<Conv> conv;  // absent: pooling or nearest alone
+    std::optional<ResBlock> block;
+};
+
+/// One entry of input_blocks or output_blocks.
+struct UNetEntry {
+    ResBlock res;
+    std::optional<Attention> attention;
+};
+
+struct UNetLevel {
+    std::vector<UNetEntry> entries;
+    std::optional<Resample> resample;  // down at the end of an input level, up at the end of an output level
+};
+
+struct UNetLayers {
+    Linear time_0, time_2;
+    std::optional<Linear> guidance;
+    std::optional<Embedding> class_table;
+    std::optional<Linear> vector_0, vector_2;
+    Conv input;
+    std::vector<UNetLevel> down;
+    ResBlock middle_in, middle_out;
+    std::optional<Attention> middle;
+    std::vector<UNetLevel> up;  // in the order of execution
+    Norm norm_out;
+    Conv output;
+
+    /// The layers that look at the context.
+    std::vector<const CrossAttention *> context_attentions() const;
+};
+
+/// Throws model_format when the configuration is not a network.
+UNetLayers declare_unet(const UNetConfig & config, ParameterList & list, const std::string & prefix);
+
+}  // namespace latent::networks
