@@ -167,7 +167,7 @@ export interface LoadOptions extends CallOptions {
   device?: DeviceSpec
   /**
    * Weight type in memory, for all parts or by part. Default: as stored. A block type (`q8_0` ...) for all parts leaves the first stage in
-   * f16 and text encoders in q8_0, as {@link convert} does; name the part to have it otherwise.
+   * f16 and text and image encoders in q8_0, as {@link convert} does; name the part to have it otherwise.
    *
    * `int8` also chooses the arithmetic: signed bytes with a scale per output channel, multiplied in 8-bit integers. On processors with such
    * instructions (VNNI) it is the fastest, for a small cost in quality (docs/performance.md). For all parts it means the U-Net alone; only `unet`

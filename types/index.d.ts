@@ -825,7 +825,7 @@ export declare interface LoadOptions extends CallOptions {
     device?: DeviceSpec;
     /**
      * Weight type in memory, for all parts or by part. Default: as stored. A block type (`q8_0` ...) for all parts leaves the first stage in
-     * f16 and text encoders in q8_0, as {@link convert} does; name the part to have it otherwise.
+     * f16 and text and image encoders in q8_0, as {@link convert} does; name the part to have it otherwise.
      *
      * `int8` also chooses the arithmetic: signed bytes with a scale per output channel, multiplied in 8-bit integers. On processors with such
      * instructions (VNNI) it is the fastest, for a small cost in quality (docs/performance.md). For all parts it means the U-Net alone; only `unet`
@@ -1675,7 +1675,7 @@ export declare interface SampleOptions extends SamplingOptions, CallOptions {
 /** Solvers by name. `pipe.info.samplers` lists those that the loaded engine has. */
 export declare type SamplerName = (typeof samplerNames)[number] | (string & {});
 
-/** Names of solvers and schedules, in the order in which native/samplers/registry.cpp has them: for types, and for help that needs no engine. */
+/** Names of solvers and schedules, in the order in which native/samplers/registry.cpp has them. */
 declare const samplerNames: readonly ["ddim", "ddim_inverse", "ddpm", "plms", "euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_2s_a", "dpmpp_sde", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "dpm_adaptive", "dpm_fast", "dpm_solver", "dpm_solver_single", "unipc", "deis", "sa_solver", "lcm", "tcd"];
 
 /** One finished step of {@link DiffusionPipeline.sample}. */

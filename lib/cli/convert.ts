@@ -1,4 +1,5 @@
 import { convert, type ConvertOptions, type WeightType } from '../index.js'
+import { weightTypes } from '../names.js'
 import { readFlags, reportFlags, toJson, UsageError, type Command, type Flags } from './command.js'
 import { checkOutput } from './drawing.js'
 import { readFileOptions, readSource, requiredModel, sourceFlags } from './model-flags.js'
@@ -7,7 +8,7 @@ import { progressBar } from './progress-bar.js'
 const flags = {
   ...sourceFlags,
   ...requiredModel,
-  type: { kind: 'text', short: 't', value: 'TYPE', help: 'f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0 (default f16)' },
+  type: { kind: 'text', short: 't', value: 'TYPE', help: `${weightTypes.join(' ')} (default f16)` },
   override: { kind: 'text', value: 'LIST', help: 'other types for single tensors: PATTERN=TYPE,PATTERN=TYPE' },
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'the .gguf to write' },
   ...reportFlags,

@@ -1,5 +1,6 @@
 /** Flags that every command with a model has, and how they become load options. */
 import type { LoadOptions, ModelFiles, ModelSource, WeightType } from '../index.js'
+import { weightTypes } from '../names.js'
 import { camelCase, sameOptions, UsageError, type FlagValues, type Flags } from './command.js'
 
 const modelHelp = 'checkpoint, diffusers folder, hf:owner/name or civitai:VERSION'
@@ -29,7 +30,7 @@ export const loadFlags = {
   dtype: {
     kind: 'text',
     value: 'TYPE',
-    help: 'weights in memory: f32 f16 bf16 q8_0 q6_k q5_k q5_0 q4_k q4_0, int8 (8-bit arithmetic too), by part: unet=q8_0,vae=f16',
+    help: `weights in memory: ${weightTypes.join(' ')}, int8 (8-bit arithmetic too), by part: unet=q8_0,vae=f16`,
   },
   precision: { kind: 'text', value: 'P', help: 'fast (default) or exact: float32 throughout' },
   memory: { kind: 'text', value: 'M', help: 'auto (default), fast or low: one part at a time' },

@@ -9,16 +9,14 @@ import { resolveHub, type HubOptions, type HubSettings } from '../hub/settings.j
 import { isHubName, readHubSource } from '../hub/source.js'
 import { configBeside, givenConfig } from './config-file.js'
 import { embeddedModel, embeddedName } from './embedded.js'
+import { sourceParts } from '../names.js'
+import type { NativeLoadRequest } from '../native/contract.js'
 import type { LoadOptions, ModelFiles, ModelSource, Progress } from '../types.js'
 import { fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from '../options/validate.js'
 
 /** Files of a model, as native code takes them. */
-export interface ResolvedSource {
+export interface ResolvedSource extends Partial<Record<(typeof sourceParts)[number], string>> {
   model: string
-  unet?: string
-  textEncoder?: string
-  imageEncoder?: string
-  vae?: string
   config?: Record<string, unknown>
   /** Folder or file of the caller's own tokenizer. */
   tokenizer?: string
@@ -26,7 +24,7 @@ export interface ResolvedSource {
   name: string
 }
 
-const partKeys = ['model', 'unet', 'textEncoder', 'imageEncoder', 'vae', 'tokenizer'] as const
+const partKeys = ['model', ...sourceParts, 'tokenizer'] as const
 const laterParts = {
   textEncoder2: 'is not taken apart: both text encoders of SDXL come with the model',
   previewVae: "is not supported by this version; previews are linear or by the model's own first stage",
@@ -157,13 +155,9 @@ export async function resolveSource(source: ModelSource | undefined, options: Re
 }
 
 /** The part of a native load request that names files. */
-export function sourceRequest({ model, unet, textEncoder, imageEncoder, vae, config }: ResolvedSource) {
-  return {
-    model,
-    ...(unet ? { unet } : {}),
-    ...(textEncoder ? { textEncoder } : {}),
-    ...(imageEncoder ? { imageEncoder } : {}),
-    ...(vae ? { vae } : {}),
-    ...(config ? { config } : {}),
-  }
+export function sourceRequest(source: ResolvedSource): Pick<NativeLoadRequest, 'model' | (typeof sourceParts)[number] | 'config'> {
+  const request: ReturnType<typeof sourceRequest> = { model: source.model }
+  for (const part of sourceParts) if (source[part]) request[part] = source[part]
+  if (source.config) request.config = source.config
+  return request
 }

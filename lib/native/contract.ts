@@ -12,6 +12,8 @@
  * The promise keeps the process alive until it settles. `cancel()` may be called at any time, any number of times; the promise then rejects with ERR_ABORTED: at once
  * while the job waits, soon while it runs.
  */
+import type { ModelPart } from '../types.js'
+
 export interface NativeJob<T> {
   readonly promise: Promise<T>
   cancel(): void
@@ -281,7 +283,7 @@ export interface NativeLoadRequest {
   device: string
   threads: number
   precision: 'exact' | 'fast'
-  dtype: Partial<Record<'unet' | 'textEncoder' | 'conditioner' | 'imageEncoder' | 'vae', string>>
+  dtype: Partial<Record<ModelPart, string>>
   /** `tileSize`: side of a super-resolution tile in latent pixels. */
   memory: { mode: 'auto' | 'fast' | 'low'; maxBytes?: number; vaeTiling?: boolean; vaeTileSize?: number; tileSize?: number }
   firstStageOnly?: boolean

@@ -1,4 +1,5 @@
 /** Validation and defaults of loading and sampling options; those of a model's inputs are in conditions.ts and generate-options.ts. Native code trusts what leaves these files. */
+import { partTable, weightTypes, type sourceParts } from '../names.js'
 import type { NativeLoadRequest, NativeSamplingRequest } from '../native/contract.js'
 import type {
   CallOptions,
@@ -30,10 +31,9 @@ import {
   show,
 } from './validate.js'
 
-export const weightTypes: readonly WeightType[] = ['f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q5_k', 'q5_0', 'q4_k', 'q4_0']
 /** What a part may be loaded as: `int8` is no type of files. */
 const int8OrWeightTypes = [...weightTypes, 'int8'] as const
-export const modelParts: readonly ModelPart[] = ['unet', 'textEncoder', 'conditioner', 'imageEncoder', 'vae']
+export const modelParts = Object.keys(partTable) as ModelPart[]
 export const modelKinds: readonly ModelKind[] = ['text', 'class', 'unconditional', 'layout', 'semantic', 'superres', 'inpaint', 'rdm', 'autoencoder']
 const rngs: readonly RngName[] = ['philox', 'mt19937']
 const memoryModes = ['auto', 'fast', 'low'] as const
@@ -94,7 +94,7 @@ export function resolveSeed(value: unknown): bigint {
 
 /** The checked options of a load, apart from the files. */
 export interface ResolvedLoad {
-  request: Omit<NativeLoadRequest, 'model' | 'unet' | 'textEncoder' | 'imageEncoder' | 'vae' | 'config'>
+  request: Omit<NativeLoadRequest, 'model' | (typeof sourceParts)[number] | 'config'>
   config: LoadOptions['config']
   /** Checked where sources are resolved. */
   hub: LoadOptions['hub']
@@ -115,14 +115,19 @@ function resolveDevice(value: unknown): string {
   return device
 }
 
+/** What quantising a whole model means to a part, as convert() has it. */
+function inBlockModels(part: ModelPart): WeightType | undefined {
+  const traits: { title: string; inBlockModels?: WeightType } = partTable[part]
+  return traits.inBlockModels
+}
+
 function resolveDtype(value: unknown): Partial<Record<ModelPart, string>> {
   if (value === undefined) return {}
   if (typeof value === 'string') {
     const type = checkName(value, 'dtype', int8OrWeightTypes)
     if (type === 'int8') return { unet: type }
-    // What quantising a whole model means, as convert() has it (native/core/weight_type.h): the small parts keep more bits.
-    const kept: Partial<Record<ModelPart, string>> = type.startsWith('q') ? { textEncoder: 'q8_0', vae: 'f16' } : {}
-    return Object.fromEntries(modelParts.map((part) => [part, kept[part] ?? type]))
+    const blocks = type.startsWith('q')
+    return Object.fromEntries(modelParts.map((part) => [part, (blocks && inBlockModels(part)) || type]))
   }
   const o = knownKeys(value, 'dtype', modelParts)
   const dtype: Partial<Record<ModelPart, string>> = {}

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/parts.h"
+
 namespace latent::bindings {
 namespace {
 
@@ -92,8 +94,8 @@ pipeline::LoadRequest load_request(const Json & request) {
     load.precision = one_of(request, "precision", "fast", {"exact", "fast"}) == "exact" ? pipeline::Precision::exact
                                                                                         : pipeline::Precision::fast;
     const Json & dtype = object_field(request, "dtype");
-    for (const char * part : {"unet", "textEncoder", "conditioner", "imageEncoder", "vae"}) {
-        if (find_field(dtype, part)) load.dtype[part] = text_field(dtype, part, "", 32);
+    for (const PartTraits & part : part_table()) {
+        if (find_field(dtype, part.name)) load.dtype[part.name] = text_field(dtype, part.name, "", 32);
     }
     const Json & memory = object_field(request, "memory");
     if (!memory.is_null()) apply_memory(memory, load);

@@ -22,7 +22,7 @@ static_assert(parts_in_order(), "the table follows the enumeration");
 
 }  // namespace
 
-Span<const PartTraits> model_parts() {
+Span<const PartTraits> part_table() {
     return {parts, sizeof(parts) / sizeof(parts[0])};
 }
 

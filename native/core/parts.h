@@ -23,7 +23,7 @@ struct PartTraits {
 };
 
 /// In the order of the enumeration, which is that of `info` and of memory reports.
-Span<const PartTraits> model_parts();
+Span<const PartTraits> part_table();
 const PartTraits & traits_of(ModelPart part);
 inline const char * part_name(ModelPart part) {
     return traits_of(part).name;

@@ -1,6 +1,24 @@
 #include "core/weight_type.h"
 
 namespace latent {
+namespace {
+
+constexpr DType targets[] = {DType::f32,  DType::f16,  DType::bf16, DType::q8_0, DType::q6_k,
+                             DType::q5_k, DType::q5_0, DType::q4_k, DType::q4_0};
+
+}  // namespace
+
+Span<const DType> weight_types() {
+    return {targets, sizeof(targets) / sizeof(targets[0])};
+}
+
+std::optional<DType> weight_type_named(const std::string & name) {
+    for (const DType type : targets) {
+        if (name == dtype_name(type)) return type;
+    }
+    return std::nullopt;
+}
+
 DType fitting_type(DType wanted, int64_t inner) {
     if (inner % dtype_block(wanted) == 0) return wanted;
     const DType smaller = wanted == DType::q6_k   ? DType::q8_0

@@ -5,16 +5,13 @@
 #include "core/cpu.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/text.h"
 #include "graph/home.h"
 #include "kernels/common/choice.h"
 
 namespace latent::graph {
 
 namespace {
-
-std::string megabytes(uint64_t bytes) {
-    return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB";
-}
 
 [[noreturn]] void refuse(const std::string & name, const std::string & why, const std::string & known) {
     throw Error(ErrorCode::device, why + " Devices: " + known + ".", Json{{"device", name}, {"devices", known}}.dump());
@@ -60,7 +57,7 @@ void Device::require(uint64_t bytes, const std::string & what) const {
     const uint64_t free = available();
     if (bytes <= free) return;
     throw Error(ErrorCode::out_of_memory,
-                what + " needs " + megabytes(bytes) + " of memory, and " + megabytes(free) + " are available on " + name_,
+                what + " needs " + mebibytes(bytes) + " of memory, and " + mebibytes(free) + " are available on " + name_,
                 Json{{"what", what}, {"required", bytes}, {"available", free}, {"device", name_}}.dump());
 }
 

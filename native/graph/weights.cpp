@@ -3,18 +3,13 @@
 #include <algorithm>
 
 #include "core/json.h"
+#include "core/text.h"
 #include "core/weight_type.h"
 #include "graph/home.h"
 
 namespace latent::graph {
 
 namespace {
-
-std::string shape_text(const std::vector<int64_t> & shape) {
-    std::string text = "[";
-    for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-    return text + "]";
-}
 
 /// The same numbers in the same order as rows of the same length: ones dropped; or, for a convolution, taps flattened.
 bool same_matrix(const Parameter & parameter, const std::vector<int64_t> & stored) {
@@ -37,14 +32,6 @@ bool takes_int8(const Parameter & parameter) {
     const bool one_token = parameter.name.find(".emb_layers.") != std::string::npos;
     return product && parameter.least_bits == 0 && !one_token && parameter.rows() >= kLeast && parameter.shape[1] >= kLeast &&
            parameter.inner() / parameter.shape[1] <= kMostTaps;
-}
-
-/// At most `most` entries, then how many more there are.
-std::string list_text(const std::vector<std::string> & entries, size_t most = 8) {
-    std::string text;
-    for (size_t i = 0; i < std::min(entries.size(), most); ++i) text += (i ? ", " : "") + entries[i];
-    if (entries.size() > most) text += " and " + std::to_string(entries.size() - most) + " more";
-    return text;
 }
 
 }  // namespace
@@ -83,8 +70,8 @@ void WeightStore::check_shapes() const {
     }
     if (missing.empty() && wrong.empty()) return;
     std::string message = source_->name() + " does not fit the " + part_ + " that its configuration describes.";
-    if (!missing.empty()) message += " Missing: " + list_text(missing) + ".";
-    if (!wrong.empty()) message += " Of another shape: " + list_text(wrong) + ".";
+    if (!missing.empty()) message += " Missing: " + first_of(missing) + ".";
+    if (!wrong.empty()) message += " Of another shape: " + first_of(wrong) + ".";
     throw Error(ErrorCode::model_format, message, Json{{"part", part_}, {"missing", missing}, {"wrong", wrong}}.dump());
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/span.h"
+#include "core/text.h"
 
 // What the checks of requests share.
 
@@ -23,12 +24,6 @@ inline size_t elements(const std::array<int64_t, 4> & shape) {
 
 inline bool all_finite(Span<const float> values) {
     return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
-}
-
-/// "46.3 MiB", "812 MiB", rounded down.
-inline std::string mebibytes(uint64_t bytes) {
-    const uint64_t tenths = bytes / 1024 * 10 / 1024;
-    return std::to_string(tenths / 10) + (tenths < 1000 ? "." + std::to_string(tenths % 10) : "") + " MiB";
 }
 
 /// "768x512".

@@ -1,5 +1,6 @@
 #include "pipeline/stages.h"
 
+#include "core/weight_type.h"
 #include "models/autoencoder.h"
 #include "models/unet.h"
 #include "pipeline/messages.h"
@@ -13,11 +14,7 @@ graph::WeightPolicy weight_policy(const LoadRequest & request, const std::string
     policy.precision = request.precision;
     const auto found = request.dtype.find(part);
     if (found == request.dtype.end() || found->second.empty()) return policy;
-    constexpr DType types[] = {DType::f32,  DType::f16,  DType::bf16, DType::q8_0, DType::q6_k,
-                               DType::q5_k, DType::q5_0, DType::q4_k, DType::q4_0};
-    for (const DType type : types) {
-        if (found->second == dtype_name(type)) policy.dtype = type;
-    }
+    policy.dtype = weight_type_named(found->second);
     if (found->second == "int8") policy.dtype = DType::i8;
     if (!policy.dtype) {
         throw Error(ErrorCode::invalid_argument, "dtype." + part + ": \"" + found->second + "\" is not a weight type");

@@ -5,6 +5,7 @@
 #include "core/atomic_file.h"
 #include "core/cpu.h"
 #include "core/path.h"
+#include "core/text.h"
 #include "core/weight_type.h"
 #include "formats/containers/gguf_writer.h"
 #include "formats/convert/quantise.h"
@@ -208,12 +209,10 @@ Json ConvertReport::to_json() const {
 }
 
 DType weight_type_from_name(const std::string & name) {
-    for (const DType type :
-         {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q6_k, DType::q5_k, DType::q5_0, DType::q4_k, DType::q4_0}) {
-        if (name == dtype_name(type)) return type;
-    }
-    throw Error(ErrorCode::invalid_argument,
-                "\"" + name.substr(0, 40) + "\" is no weight type; f32, f16, bf16, q8_0, q6_k, q5_k, q5_0, q4_k and q4_0 are");
+    if (const std::optional<DType> type = weight_type_named(name)) return *type;
+    std::vector<std::string> names;
+    for (const DType type : weight_types()) names.push_back(dtype_name(type));
+    throw Error(ErrorCode::invalid_argument, "\"" + name.substr(0, 40) + "\" is no weight type; " + enumerated(names) + " are");
 }
 
 DType convert_type(const networks::DeclaredTensor & declared, const TensorInfo & tensor, const ConvertOptions & options) {

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "core/json.h"
+#include "core/text.h"
 
 namespace latent::formats {
 
@@ -11,19 +12,6 @@ namespace {
 std::vector<int64_t> squeezed(std::vector<int64_t> shape) {
     while (shape.size() > 1 && shape.back() == 1) shape.pop_back();
     return shape;
-}
-
-std::string shape_text(const std::vector<int64_t> & shape) {
-    std::string text = "[";
-    for (const int64_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-    return text + "]";
-}
-
-/// "a", "a and b", "a, b and c".
-std::string enumerated(const std::vector<std::string> & items) {
-    std::string text;
-    for (size_t i = 0; i < items.size(); ++i) text += (i == 0 ? "" : i + 1 == items.size() ? " and " : ", ") + items[i];
-    return text;
 }
 
 class Check {

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <map>
 
+#include "core/parts.h"
+#include "core/weight_type.h"
 #include "pipeline/memory/memory_planner.h"
 #include "pipeline/memory/stage_plan.h"
 
@@ -105,9 +107,8 @@ struct Supposed {
         request.headers_only = true;
         if (alternative.dtype.empty()) return request;
         // What one type for the whole model means to the options of a load.
-        for (const char * part : {"unet", "conditioner", "imageEncoder"}) request.dtype[part] = alternative.dtype;
-        request.dtype["textEncoder"] = dtype_name(DType::q8_0);
-        request.dtype["vae"] = dtype_name(DType::f16);
+        const DType type = *weight_type_named(alternative.dtype);
+        for (const PartTraits & part : part_table()) request.dtype[part.name] = dtype_name(part_default(part.part, type));
         return request;
     }
 };

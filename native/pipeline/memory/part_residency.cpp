@@ -5,16 +5,14 @@
 
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/parts.h"
 #include "pipeline/memory/stage_plan.h"
 #include "pipeline/messages.h"
 
 namespace latent::pipeline {
 
 std::string title_of(const models::Network & network) {
-    const std::string & part = network.weights().part();
-    if (part == "unet") return "The U-Net";
-    if (part == "vae") return "The first stage";
-    return part == "textEncoder" ? "The text encoder" : part == "imageEncoder" ? "The image encoder" : "The " + part;
+    return part_title(network.weights().part());
 }
 
 PartResidency::PartResidency(graph::DevicePtr device, Options options, MemoryClaim::Total claims)

@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { loadFlags } from '../../lib/cli/model-flags'
+import { partTable, sourceParts, weightTypes } from '../../lib/names'
+import { resolveLoad } from '../../lib/options/options'
+import type { ModelPart, WeightType } from '../../lib/types'
+
+interface Part {
+  name: string
+  title: string
+  hasOwnSource: boolean
+  inBlockModels?: string
+}
+
+/** What test/native/core/tables_test.cpp holds the engine's tables against. */
+const tables = JSON.parse(readFileSync(path.join(__dirname, '../fixtures/tables.json'), 'utf8')) as { weightTypes: string[]; parts: Part[] }
+
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false
+
+test('parts and weight types are those of the engine', () => {
+  const typed: [Same<ModelPart, keyof typeof partTable>, Same<WeightType, (typeof weightTypes)[number]>] = [true, true]
+  expect(typed).toEqual([true, true])
+  expect(weightTypes).toEqual(tables.weightTypes)
+  expect(Object.entries(partTable).map(([name, traits]) => ({ name, ...traits }))).toEqual(
+    tables.parts.map(({ name, title, inBlockModels }) => ({ name, title, ...(inBlockModels ? { inBlockModels } : {}) })),
+  )
+  expect(sourceParts).toEqual(tables.parts.filter(({ hasOwnSource }) => hasOwnSource).map(({ name }) => name))
+})
+
+test('a block type for the whole model is one type per part, as convert() has it', () => {
+  expect(resolveLoad({ dtype: 'q4_0' }, 'load()').request.dtype).toEqual(
+    Object.fromEntries(tables.parts.map(({ name, inBlockModels }) => [name, inBlockModels ?? 'q4_0'])),
+  )
+  expect(new Set(Object.values(resolveLoad({ dtype: 'f16' }, 'load()').request.dtype))).toEqual(new Set(['f16']))
+})
+
+test('the command line has a flag for every part that a file of its own may hold', () => {
+  const flags = sourceParts.map((part) => part.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`))
+  expect(Object.keys(loadFlags)).toEqual(expect.arrayContaining(flags))
+})
