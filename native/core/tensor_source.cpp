@@ -190,6 +190,10 @@ int64_t TensorInfo::elements() const {
     return count;
 }
 
+uint64_t TensorInfo::stored_bytes() const {
+    return scaled_from ? static_cast<uint64_t>(elements() / dtype_block(*scaled_from) * dtype_block_bytes(*scaled_from)) : bytes;
+}
+
 const TensorInfo * TensorSource::find(std::string_view name) const {
     const auto found = by_name_.find(name);
     return found == by_name_.end() ? nullptr : &tensors_[found->second];

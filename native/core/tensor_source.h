@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -82,9 +83,14 @@ struct TensorInfo {
     uint64_t bytes = 0;          // of the contiguous tensor in `dtype`
     size_t index = 0;            // position in TensorSource::tensors()
     std::string stored_as;       // of an opaque tensor: the type in the file's own words
+    /// Set where the numbers are made as they are read: the file has numbers of this type and a scale for them (scaled fp8).
+    std::optional<DType> scaled_from;
 
     int64_t elements() const;
     std::string type_name() const;
+    /// Type and bytes in the file.
+    DType stored_type() const { return scaled_from.value_or(dtype); }
+    uint64_t stored_bytes() const;
 };
 
 /// Where weights come from: a file, a folder, or a renaming over them. Listing reads headers only.

@@ -98,7 +98,8 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
         const TensorInfo * info = source_->find(parameter->name);
         if (!info) continue;
         parameter->source_index = info->index;
-        parameter->dtype = storage_->resident_type(*parameter, info->dtype, choose_dtype(*parameter, info->dtype));
+        const DType stored = info->scaled_from ? DType::f16 : info->dtype;  // what a number of 8 bits times a scale is worth
+        parameter->dtype = storage_->resident_type(*parameter, info->dtype, choose_dtype(*parameter, stored));
         parameter->resident = storage_->declare(*parameter, info->dtype);
     }
     // A page of the file comes in with its neighbours. Where most weights are converted, the few that could stay (norms, biases)

@@ -13,10 +13,10 @@ Json inspect(const LoadRequest & request) {
         if (part.is_null()) part = {{"tensors", 0}, {"parameters", 0}, {"bytes", 0}, {"dtypes", Json::object()}};
         part["tensors"] = part["tensors"].get<uint64_t>() + 1;
         part["parameters"] = part["parameters"].get<uint64_t>() + static_cast<uint64_t>(tensor.elements());
-        part["bytes"] = part["bytes"].get<uint64_t>() + tensor.bytes;
-        Json & count = part["dtypes"][dtype_name(tensor.dtype)];
+        part["bytes"] = part["bytes"].get<uint64_t>() + tensor.stored_bytes();
+        Json & count = part["dtypes"][dtype_name(tensor.stored_type())];
         count = (count.is_null() ? 0 : count.get<uint64_t>()) + 1;
-        bytes += tensor.bytes;
+        bytes += tensor.stored_bytes();
     }
     return {{"source", request.model},
             {"kind", opened.spec.kind},

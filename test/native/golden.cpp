@@ -173,6 +173,7 @@ std::string safetensors_name(DType type) {
         case DType::i64: return "I64";
         case DType::i32: return "I32";
         case DType::u8: return "U8";
+        case DType::f8_e4m3: return "F8_E4M3";
         case DType::boolean: return "BOOL";
         case DType::c64: return "C64";
         default: throw latent::Error(latent::ErrorCode::internal, "no safetensors type");

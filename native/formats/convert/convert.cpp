@@ -150,8 +150,6 @@ public:
         source_.release(tensor);
     }
 
-    uint64_t total() const { return total_; }
-
 private:
     void step(uint64_t bytes) {
         done_ += bytes;
@@ -240,7 +238,7 @@ ConvertReport convert(const OpenedModel & model, const std::string & destination
     file.write(header.data(), header.size());
     Conversion conversion(model, file, header.size(), job, options.threads > 0 ? options.threads : usable_cores());
     ConvertReport report;
-    report.source_bytes = conversion.total();
+    for (const TensorInfo & tensor : model.tensors->tensors()) report.source_bytes += tensor.stored_bytes();
     for (size_t i = 0; i < plan.tensors.size(); ++i) {
         model.tensors->check_files();
         conversion.write(model.tensors->tensors()[i], plan.tensors[i]);

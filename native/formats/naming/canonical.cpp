@@ -44,6 +44,7 @@ struct Stored {
     TensorInfo info;   // shape as canonical names have it
     std::string name;  // relative to its part
     bool sgm = false;  // under "conditioner.embedders."
+    ScalePtr scale;    // beside the tensor, null where there is none
 };
 
 /// Names of a CLIP image tower, which may stand beside a text tower in one file.
@@ -71,9 +72,11 @@ public:
 
     void collect(const PartSource & part, const std::set<Part> & given) {
         const Place bare = bare_place(*part.source);
+        const Scales scales(*part.source);
         if (bare == Place::text) model_.bare_clip = true;
         for (const TensorInfo & tensor : part.source->tensors()) {
-            Stored stored{part.source, tensor, tensor.name, starts_with(tensor.name, "conditioner.embedders.")};
+            if (scales.explain(tensor)) continue;
+            Stored stored{part.source, tensor, tensor.name, starts_with(tensor.name, embedders_prefix), scales.of(tensor)};
             const Place where = place_of(stored, part.part, bare);
             place(part, given, where, std::move(stored));
         }
@@ -225,14 +228,19 @@ private:
         return dot == std::string::npos ? name : name.substr(0, dot);
     }
 
+    void ignore(const Stored & stored) {
+        ++model_.ignored[stored.info.name.substr(0, std::min<size_t>(stored.info.name.find('.'), 64))];
+    }
+
     void map_stage() {
         if (stage_.empty()) return;
         const StageNaming naming = StageNaming::of(names_of(stage_));
         if (model_.layout.empty()) model_.layout = naming.diffusers ? "diffusers" : "compvis";
         for (Stored & stored : stage_) {
-            const auto targets = map_stage_key(stored.name, naming);
-            if (!targets || targets->empty()) {
-                ++model_.ignored[stored.info.name.substr(0, std::min<size_t>(stored.info.name.find('.'), 64))];
+            auto targets = map_stage_key(stored.name, naming);
+            if (!targets) targets = KeyTargets{{stored.name}};  // for the check of parameters to name
+            if (targets->empty()) {
+                ignore(stored);
                 continue;
             }
             model_.has_stage = true;
@@ -250,9 +258,10 @@ private:
         const std::string base = sgm_ ? "conditioner.embedders." + std::to_string(which) + '.' : "cond_stage_model.";
         for (const Stored & stored : text_[which]) {
             bool open_clip = false;
-            const auto targets = map_text_key(stored.name, open_clip);
-            if (!targets || targets->empty()) {
-                ++model_.ignored[stored.info.name.substr(0, std::min<size_t>(stored.info.name.find('.'), 64))];
+            auto targets = map_text_key(stored.name, open_clip);
+            if (!targets) targets = KeyTargets{{stored.name}};
+            if (targets->empty()) {
+                ignore(stored);
                 continue;
             }
             if (open_clip) model_.open_clip[which] = true;
@@ -266,9 +275,15 @@ private:
 
     void map_image() {
         for (const Stored & stored : image_) {
-            const auto targets = map_vision_key(stored.name, model_.open_clip_image);
-            if (!targets || targets->empty()) {
-                ++model_.ignored[stored.info.name.substr(0, std::min<size_t>(stored.info.name.find('.'), 64))];
+            auto targets = map_vision_key(stored.name, model_.open_clip_image);
+            if (!targets) {
+                bool open_clip = false;  // the other half of CLIP
+                const auto text = map_text_key(stored.name, open_clip);
+                const bool other = text && (text->empty() || starts_with((*text)[0].name, "transformer."));
+                targets = other ? KeyTargets{} : KeyTargets{{stored.name}};
+            }
+            if (targets->empty()) {
+                ignore(stored);
                 continue;
             }
             model_.has_image = true;
@@ -280,7 +295,7 @@ private:
         const TensorInfo & info = stored.info;
         const int64_t rows =
             stored.source->tensors()[info.index].shape.empty() ? 1 : stored.source->tensors()[info.index].shape[0];
-        TensorRecipe recipe{name, info.shape, {{stored.source, info.index, 0, rows}}, target.transpose};
+        TensorRecipe recipe{name, info.shape, {{stored.source, info.index, 0, rows, stored.scale}}, target.transpose};
         if (target.transpose) std::reverse(recipe.shape.begin(), recipe.shape.end());
         if (target.third >= 0) {
             if (rows % 3 != 0 || recipe.shape.empty()) {
@@ -329,7 +344,7 @@ private:
                         throw Error(ErrorCode::model_format,
                                     "q, k and v of the attention \"" + attention + "\" have different shapes");
                     }
-                    recipe.rows.push_back({part->source, part->info.index, head * width, (head + 1) * width});
+                    recipe.rows.push_back({part->source, part->info.index, head * width, (head + 1) * width, part->scale});
                 }
             }
             recipe.shape[0] = 3 * channels;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/tensor_source.h"
+#include "formats/naming/scales.h"
 
 namespace latent::formats {
 
@@ -13,6 +14,7 @@ struct RowSlice {
     size_t index = 0;  // in source->tensors()
     int64_t begin = 0;
     int64_t end = 0;
+    ScalePtr scale;  // of the tensor, by which its numbers are multiplied; null: they are what they are
 };
 
 /// How one tensor is put together out of files: rows stacked in order, or a single matrix transposed.
@@ -27,8 +29,8 @@ struct TensorRecipe {
 };
 
 /// A source that presents tensors of other sources under new names and shapes. Nothing is copied before it is read; a tensor
-/// made of adjacent rows is still a view into its file. Throws model_format where a recipe does not fit its tensors (element
-/// counts, types that differ, rows that cut a quantised block).
+/// made of adjacent rows is still a view into its file. Scaled tensors are given as float32. Throws model_format where a recipe
+/// does not fit its tensors (element counts, types that differ, rows that cut a quantised block).
 class MappedSource : public TensorSource {
 public:
     MappedSource(std::string name, std::vector<TensorRecipe> recipes, std::string metadata_json = "{}");
@@ -40,6 +42,8 @@ public:
     std::string metadata_json() const override { return metadata_; }
 
 private:
+    void read_scaled_rows(const TensorRecipe & recipe, float * out) const;
+
     std::vector<TensorRecipe> recipes_;
     std::vector<TensorSourcePtr> sources_;  // each once
     std::string metadata_;

@@ -4,6 +4,7 @@
 
 #include "core/json.h"
 #include "core/text.h"
+#include "formats/naming/scales.h"
 
 namespace latent::formats {
 
@@ -24,21 +25,23 @@ public:
         if (!found && faults_ > before) absent_.push_back(&network);
     }
 
-    /// `what`: the network that has every tensor below `prefix`.
-    void refuse_rest(const std::string & prefix, const char * what, const char * nearest) const {
-        std::set<std::string> known(names_.begin(), names_.end());
-        known.insert(unread_.begin(), unread_.end());
+    /// Throws where a part has tensors that neither its networks nor this list explain: they may change what the weights mean.
+    void refuse_rest(const networks::DeclaredNetwork & network, const std::string & area, const char * nearest) const {
         std::string first;
         int count = 0;
         for (const TensorInfo & tensor : source_.tensors()) {
-            if (tensor.name.compare(0, prefix.size(), prefix) != 0 || known.count(tensor.name)) continue;
+            if (tensor.name.compare(0, area.size(), area) != 0 || known_.count(tensor.name) || is_harmless(tensor.name)) continue;
             if (count++ == 0) first = tensor.name;
         }
         if (count == 0) return;
         const Json details = {{"found", first.substr(0, 200)}, {"count", count}, {"nearest", nearest}};
+        const std::string hint = !is_quantisation_name(first)
+                                     ? ""
+                                     : ". Of quantised weights with scales beside them, one scale per tensor or "
+                                       "output channel is read; convert others to f16 or GGUF";
         throw Error(ErrorCode::unsupported_model,
-                    source_.name() + ": the " + what + " has " + std::to_string(count) +
-                        " tensors that no known architecture explains, first " + first.substr(0, 200),
+                    source_.name() + ": " + network.title + " has " + std::to_string(count) +
+                        " tensors that no known architecture explains, first " + first.substr(0, 200) + hint,
                     details.dump(-1, ' ', false, Json::error_handler_t::replace));
     }
 
@@ -58,15 +61,26 @@ public:
 private:
     static constexpr int kNamedFaults = 3;
 
+    /// What published files have besides, and what changes nothing: CLIP's temperature, a projection that the specification does
+    /// without.
+    static bool is_harmless(const std::string & name) {
+        for (const char * end : {".logit_scale", ".text_projection.weight"}) {
+            const std::string text = end;
+            if (name.size() > text.size() && name.compare(name.size() - text.size(), text.size(), text) == 0) return true;
+        }
+        return false;
+    }
+
     /// Whether any of the tensors is there, of whatever shape.
     bool need_each(const ParameterList & parameters) {
         bool found = false;
         for (const Parameter & parameter : parameters.unread()) {
             found = found || source_.has(parameter.name);
-            unread_.push_back(parameter.name);
+            known_.insert(parameter.name);
         }
         for (const auto & parameter : parameters.all()) {
             const TensorInfo * tensor = source_.find(parameter->name);
+            known_.insert(parameter->name);
             found = found || tensor;
             const bool fits = tensor && squeezed(tensor->shape) == squeezed(parameter->shape);
             if (fits) names_.push_back(parameter->name);
@@ -94,11 +108,33 @@ private:
     }
 
     const TensorSource & source_;
-    std::vector<std::string> names_, unread_;
+    std::vector<std::string> names_;
+    std::set<std::string> known_;
     std::vector<const networks::DeclaredNetwork *> absent_;
     std::string report_;
     int faults_ = 0;
 };
+
+/// Where a network has its tensors and nobody else has any.
+std::string area_of(const networks::DeclaredNetwork & network) {
+    const std::string & prefix = network.prefix;
+    for (const char * area : {cond_prefix, image_prefix}) {
+        if (prefix.rfind(area, 0) == 0) return area;
+    }
+    if (prefix.rfind(embedders_prefix, 0) != 0) return prefix;
+    return prefix.substr(0, prefix.find('.', std::string(embedders_prefix).size()) + 1);
+}
+
+const char * nearest_to(const networks::DeclaredNetwork & network) {
+    switch (network.part) {
+        case ModelPart::unet: return "latent diffusion U-Net";
+        case ModelPart::vae: return "KL-f8";
+        case ModelPart::image_encoder: return "CLIP ViT-L/14";
+        case ModelPart::text_encoder:
+            return network.parameters.unread().empty() ? "CLIP ViT-L/14" : "BERTEmbedder of txt2img-1p4B";
+        default: return "ClassEmbedder or SpatialRescaler";
+    }
+}
 
 }  // namespace
 
@@ -106,15 +142,7 @@ std::vector<std::string> check_parameters(const std::vector<networks::DeclaredNe
     Check check(source);
     for (const networks::DeclaredNetwork & network : networks) check.need(network);
     check.finish();
-    for (const networks::DeclaredNetwork & network : networks) {
-        if (network.part == ModelPart::unet) check.refuse_rest(network.prefix, "U-Net", "latent diffusion U-Net");
-        if (network.part == ModelPart::vae) {
-            check.refuse_rest(network.prefix + "encoder.", "first stage", "KL-f8");
-            check.refuse_rest(network.prefix + "decoder.", "first stage", "KL-f8");
-        }
-        const bool bert = network.part == ModelPart::text_encoder && !network.parameters.unread().empty();
-        if (bert) check.refuse_rest(network.prefix, "text encoder", "BERTEmbedder of txt2img-1p4B");
-    }
+    for (const networks::DeclaredNetwork & network : networks) check.refuse_rest(network, area_of(network), nearest_to(network));
     return check.names();
 }
 

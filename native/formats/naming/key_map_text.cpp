@@ -83,7 +83,8 @@ std::optional<KeyTargets> map_text_key(const std::string & stored, bool & open_c
     std::string name = stored;
     if (starts_with(name, "transformer.") &&
         (starts_with(name, "transformer.text_model.") || starts_with(name, "transformer.text_projection.") ||
-         is_clip_name(name.substr(12)))) {
+         starts_with(name, "transformer.vision_model.") || starts_with(name, "transformer.visual_projection.") ||
+         name == "transformer.logit_scale" || is_clip_name(name.substr(12)))) {
         name = name.substr(12);
     }
     if (starts_with(name, "model.") && is_open_clip_name(name.substr(6))) name = name.substr(6);
