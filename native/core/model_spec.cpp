@@ -34,6 +34,9 @@ void visit(V & v, UNetConfig & c) {
     v("headsPerLevel", c.heads_per_level);
     v("transformerDepth", c.transformer_depth);
     v("transformerDepthMiddle", c.transformer_depth_middle);
+    v("transformerDepthInput", c.transformer_depth_input);
+    v("transformerDepthOutput", c.transformer_depth_output);
+    v("middle", c.middle);
     v("contextDim", c.context_dim);
     v("useLinearInTransformer", c.use_linear_in_transformer);
     v("scaleShiftNorm", c.scale_shift_norm);

@@ -40,6 +40,11 @@ struct UNetConfig {
     std::vector<int> heads_per_level;          // overrides both where not empty (one per level, as in diffusers configs)
     std::vector<int> transformer_depth = {1};  // one per level, or one for all
     int transformer_depth_middle = -1;         // -1: that of the last level
+    /// Of networks whose entries differ within a level (distilled ones): the depth of every entry of input_blocks and of
+    /// output_blocks in their order, resampling and the first convolution left out; 0 is an entry without attention. They replace
+    /// transformer_depth and attention_resolutions where they are not empty.
+    std::vector<int> transformer_depth_input, transformer_depth_output;
+    std::string middle = "full";  // full (ResBlock, attention, ResBlock) | res_block (the first one alone) | none
     int context_dim = 768;
     bool use_linear_in_transformer = false;
     bool scale_shift_norm = false;  // use_scale_shift_norm
@@ -53,10 +58,13 @@ struct UNetConfig {
     int guidance_embed_dim = 0;   // time_embedding.cond_proj (LCM), 0: absent
 
     int levels() const { return static_cast<int>(channel_mult.size()); }
+    bool has_middle_attention() const { return middle == "full" && attention != UNetAttention::none; }
     int depth_at(int level) const;
     int depth_middle() const;
-    /// Transformer blocks in the attention of a level's entries, 1 of an AttentionBlock; nullopt where they have no attention.
-    std::optional<int> attention_depth(int level) const;
+    /// Transformer blocks in the attention of the `i`-th entry of a level, on the way down and on the way up, 1 of an
+    /// AttentionBlock; nullopt where the entry has no attention.
+    std::optional<int> input_depth(int level, int i) const;
+    std::optional<int> output_depth(int level, int i) const;
     /// False where the first attention of a level's transformer blocks reads the context too.
     bool self_attends(int level) const;
     int heads_at(int level, int channels) const;

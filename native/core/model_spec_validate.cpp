@@ -41,9 +41,40 @@ void check_heads(const UNetConfig & c, int level) {
     }
 }
 
-bool attends(const UNetConfig & c, int level) {
+/// By transformer_depth and attention_resolutions.
+std::optional<int> level_depth(const UNetConfig & c, int level) {
     const auto & at = c.attention_resolutions;
-    return std::find(at.begin(), at.end(), 1 << level) != at.end();
+    if (c.attention == UNetAttention::none || std::find(at.begin(), at.end(), 1 << level) == at.end()) return std::nullopt;
+    if (c.attention == UNetAttention::attention_block) return 1;
+    const int depth = c.depth_at(level);
+    return depth > 0 ? std::optional<int>(depth) : std::nullopt;
+}
+
+std::optional<int> entry_depth(const std::vector<int> & depths, size_t entry) {
+    return depths.at(entry) > 0 ? std::optional<int>(depths.at(entry)) : std::nullopt;
+}
+
+/// Whether a level's heads are used.
+bool attends(const UNetConfig & c, int level) {
+    if (c.has_middle_attention() && level + 1 == c.levels()) return true;
+    for (int i = 0; i <= c.num_res_blocks; ++i) {
+        if ((i < c.num_res_blocks && c.input_depth(level, i)) || c.output_depth(level, i)) return true;
+    }
+    return false;
+}
+
+void check_depths(const UNetConfig & c) {
+    const size_t levels = c.channel_mult.size(), blocks = static_cast<size_t>(c.num_res_blocks);
+    if (c.transformer_depth.size() != 1 && c.transformer_depth.size() != levels)
+        fail("transformerDepth needs one entry, or one per level");
+    if (!c.transformer_depth_input.empty() && c.transformer_depth_input.size() != levels * blocks)
+        fail("transformerDepthInput needs one entry per ResBlock of the input half, " + std::to_string(levels * blocks));
+    if (!c.transformer_depth_output.empty() && c.transformer_depth_output.size() != levels * (blocks + 1))
+        fail("transformerDepthOutput needs one entry per ResBlock of the output half, " + std::to_string(levels * (blocks + 1)));
+    for (const auto * depths : {&c.transformer_depth, &c.transformer_depth_input, &c.transformer_depth_output}) {
+        for (const int depth : *depths) in_range(depth, 0, 64, "a transformer depth");
+    }
+    in_range(c.transformer_depth_middle, -1, 64, "transformerDepthMiddle");
 }
 
 void check_attention(const UNetConfig & c) {
@@ -52,24 +83,18 @@ void check_attention(const UNetConfig & c) {
     in_range(c.num_head_channels, -1, most_channels, "numHeadChannels");
     if (c.num_head_channels == 0) fail("numHeadChannels is 0; -1 means that numHeads counts");
     if (!c.heads_per_level.empty() && c.heads_per_level.size() != levels) fail("headsPerLevel needs one entry per level");
-    if (c.num_head_channels > 0 && c.heads_per_level.empty()) {
-        for (size_t i = 0; i < levels; ++i) {
-            const bool used = attends(c, static_cast<int>(i)) || i + 1 == levels;
-            if (used && c.model_channels * c.channel_mult[i] % c.num_head_channels != 0) {
-                fail("heads of " + std::to_string(c.num_head_channels) + " channels do not divide the " +
-                     std::to_string(c.model_channels * c.channel_mult[i]) + " channels of level " + std::to_string(i));
-            }
-        }
-    }
+    if (c.attention == UNetAttention::spatial_transformer) check_depths(c);
     for (size_t i = 0; i < levels; ++i) {
-        if (attends(c, static_cast<int>(i)) || i + 1 == levels) check_heads(c, static_cast<int>(i));
+        if (!attends(c, static_cast<int>(i))) continue;
+        if (c.num_head_channels > 0 && c.heads_per_level.empty() &&
+            c.model_channels * c.channel_mult[i] % c.num_head_channels != 0) {
+            fail("heads of " + std::to_string(c.num_head_channels) + " channels do not divide the " +
+                 std::to_string(c.model_channels * c.channel_mult[i]) + " channels of level " + std::to_string(i));
+        }
+        check_heads(c, static_cast<int>(i));
     }
     if (c.attention != UNetAttention::spatial_transformer) return;
     in_range(c.context_dim, 1, most_channels, "contextDim");
-    if (c.transformer_depth.size() != 1 && c.transformer_depth.size() != levels)
-        fail("transformerDepth needs one entry, or one per level");
-    for (const int depth : c.transformer_depth) in_range(depth, 0, 64, "a transformerDepth");
-    in_range(c.transformer_depth_middle, -1, 64, "transformerDepthMiddle");
     if (!c.disable_self_attentions.empty() && c.disable_self_attentions.size() != levels) {
         fail("disableSelfAttentions needs one entry per level");
     }
@@ -82,6 +107,8 @@ void check_unet(const UNetConfig & c) {
     check_channels(c.model_channels, c.channel_mult, "unet.modelChannels");
     in_range(c.num_res_blocks, 1, 16, "unet.numResBlocks");
     for (const int factor : c.attention_resolutions) in_range(factor, 1, 1 << 20, "an attentionResolution");
+    if (c.middle != "full" && c.middle != "res_block" && c.middle != "none")
+        fail("unet.middle is \"" + c.middle.substr(0, 80) + "\"; full, res_block and none are known");
     check_attention(c);
     if (c.class_embedding == "embedding") {
         in_range(c.class_count, 1, 1 << 24, "unet.classCount");
@@ -227,11 +254,14 @@ int UNetConfig::depth_middle() const {
     return transformer_depth_middle >= 0 ? transformer_depth_middle : depth_at(levels() - 1);
 }
 
-std::optional<int> UNetConfig::attention_depth(int level) const {
-    if (attention == UNetAttention::none || !attends(*this, level)) return std::nullopt;
-    if (attention == UNetAttention::attention_block) return 1;
-    const int depth = depth_at(level);
-    return depth > 0 ? std::optional<int>(depth) : std::nullopt;
+std::optional<int> UNetConfig::input_depth(int level, int i) const {
+    if (attention != UNetAttention::spatial_transformer || transformer_depth_input.empty()) return level_depth(*this, level);
+    return entry_depth(transformer_depth_input, static_cast<size_t>(level * num_res_blocks + i));
+}
+
+std::optional<int> UNetConfig::output_depth(int level, int i) const {
+    if (attention != UNetAttention::spatial_transformer || transformer_depth_output.empty()) return level_depth(*this, level);
+    return entry_depth(transformer_depth_output, static_cast<size_t>((levels() - 1 - level) * (num_res_blocks + 1) + i));
 }
 
 bool UNetConfig::self_attends(int level) const {

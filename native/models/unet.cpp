@@ -102,9 +102,9 @@ void UNet::build(Ops & ops, const DenoisingShape & shape, const Pass & pass) con
     }
 
     if (!outer) {
-        h = res_block(ops, h, emb, l.middle_in);
+        if (l.middle_in) h = res_block(ops, h, emb, *l.middle_in);
         if (l.middle) h = attention(ops, h, tokens, *l.middle);
-        h = res_block(ops, h, emb, l.middle_out);
+        if (l.middle_out) h = res_block(ops, h, emb, *l.middle_out);
     }
 
     // Output block i takes the skip connection that is the i-th from the end.

@@ -97,7 +97,7 @@ public:
         for (int level = 0; level < c_.levels(); ++level) {
             UNetLevel stage;
             for (int i = 0; i < c_.num_res_blocks; ++i, ++index) {
-                stage.entries.push_back(entry(root_ / "input_blocks" / index, level, channels_, c_.attention_depth(level)));
+                stage.entries.push_back(entry(root_ / "input_blocks" / index, level, channels_, c_.input_depth(level, i)));
                 skips_.push_back(channels_);
             }
             if (level + 1 < c_.levels()) {
@@ -110,8 +110,10 @@ public:
 
     void middle(UNetLayers & l) const {
         const Scope scope = root_ / "middle_block";
+        if (c_.middle == "none") return;
         l.middle_in = res_block(scope / 0, channels_, channels_);
-        if (c_.attention != UNetAttention::none) {
+        if (c_.middle != "full") return;
+        if (c_.has_middle_attention()) {
             const int heads = c_.heads_at(c_.levels() - 1, static_cast<int>(channels_));
             l.middle = declare_attention(scope / 1, channels_, heads, c_.depth_middle(), !c_.disable_middle_self_attention, c_);
         }
@@ -124,7 +126,7 @@ public:
             UNetLevel stage;
             for (int i = 0; i <= c_.num_res_blocks; ++i, ++index) {
                 const Scope block = root_ / "output_blocks" / index;
-                stage.entries.push_back(entry(block, level, channels_ + skips_.back(), c_.attention_depth(level)));
+                stage.entries.push_back(entry(block, level, channels_ + skips_.back(), c_.output_depth(level, i)));
                 skips_.pop_back();
                 if (i == c_.num_res_blocks && level > 0)
                     stage.resample = resample(block / (stage.entries.back().attention ? 2 : 1), true);

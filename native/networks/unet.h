@@ -73,7 +73,7 @@ struct UNetLayers {
     std::optional<Linear> vector_0, vector_2;
     Conv input;
     std::vector<UNetLevel> down;
-    ResBlock middle_in, middle_out;
+    std::optional<ResBlock> middle_in, middle_out;  // distilled networks have the first one alone, or none
     std::optional<Attention> middle;
     std::vector<UNetLevel> up;  // in the order of execution
     Norm norm_out;

@@ -22,6 +22,12 @@ struct KnownModel {
     int image_size;
     bool ema_by_default;     // the reference script samples with the EMA weights where the file has them
     bool heads_are_certain;  // against the public yaml
+    // What distilled U-Nets differ by from those that they were made of:
+    int res_blocks = 2;
+    const char * middle = "full";
+    std::vector<int> depths = {};      // of the first entry of every level, empty: any
+    bool reads_context_twice = false;  // at the first level, in place of self-attention
+    bool heads_are_unknown = false;    // published configurations and tools disagree
 };
 
 constexpr auto st = UNetAttention::spatial_transformer;
@@ -52,6 +58,27 @@ const std::vector<KnownModel> & known_models() {
          0.13025, 0.00085, 0.012, eps,  1024, false, false},
         {384,         4, 4,  1280,    st,      1,     sd,  "SDXL refiner", "sdxl", "text",
          "crossattn", 8, 64, 0.13025, 0.00085, 0.012, eps, 1024,           false,  false},
+        {320,     8,       4,     2048, st,   1,     {1, 2, 4}, "SDXL InstructPix2Pix", "sdxl", "text", "hybrid", 8, 64,
+         0.13025, 0.00085, 0.012, eps,  1024, false, false},
+        {320, 4,       4,       2048,  st,  1,    {1, 2, 4}, "SSD-1B", "sdxl", "text",      "crossattn", 8,
+         64,  0.13025, 0.00085, 0.012, eps, 1024, false,     false,    2,      "res_block", {0, 2, 4}},
+        {320, 4,       4,       2048,  st,  1,    {1, 2, 4}, "Segmind Vega", "sdxl", "text",      "crossattn", 8,
+         64,  0.13025, 0.00085, 0.012, eps, 1024, false,     false,          2,      "res_block", {0, 1, 2}},
+        {320, 4,       4,       2048,  st,  1,    {1, 2, 4}, "KOALA-700M", "sdxl", "text", "crossattn", 8,
+         64,  0.13025, 0.00085, 0.012, eps, 1024, false,     false,        1,      "none", {0, 2, 5}},
+        {320, 4,       4,       2048,  st,  1,    {1, 2, 4}, "KOALA-1B", "sdxl", "text", "crossattn", 8,
+         64,  0.13025, 0.00085, 0.012, eps, 1024, false,     false,      1,      "full", {0, 2, 6}},
+        {320,     4,     4,   1024, st,    1,     {1, 2, 4}, "SDXS-512-0.9", "sd2",     "text", "crossattn", 8, 64, 0.18215,
+         0.00085, 0.012, eps, 512,  false, false, 1,         "none",         {1, 1, 1}, true,   true},
+        {320,   4,      4,           768,   st, 0,       {1, 2, 4}, "SDXS-512-DreamShaper",
+         "sd1", "text", "crossattn", 8,     -1, 0.18215, 0.00085,   0.012,
+         eps,   512,    false,       false, 1,  "none",  {0, 1, 1}},
+        {320, 4,  4,       768,     st,    0,   sd,  "BK-SDM Base", "sd1", "text", "crossattn",
+         8,   -1, 0.18215, 0.00085, 0.012, eps, 512, false,         false, 1,      "full"},
+        {320, 4,  4,       768,     st,    0,   sd,  "BK-SDM Small", "sd1", "text", "crossattn",
+         8,   -1, 0.18215, 0.00085, 0.012, eps, 512, false,          false, 1,      "none"},
+        {320, 4,       4,       768,   st,  0,   {1, 2, 4}, "BK-SDM Tiny", "sd1", "text", "crossattn", 8,
+         -1,  0.18215, 0.00085, 0.012, eps, 512, false,     false,         1,     "none", {1, 1, 1}},
         {320,     4,       4,     1280, st,  0,     sd,   "LDM text-to-image (txt2img-1p4B)", "ldm", "text", "crossattn", 8, -1,
          0.18215, 0.00085, 0.012, eps,  256, false, false},
         {224,
@@ -98,11 +125,19 @@ const std::vector<KnownModel> & known_models() {
     return models;
 }
 
+std::vector<int> first_depths(const UNetConfig & c) {
+    std::vector<int> depths;
+    for (int level = 0; level < c.levels(); ++level) depths.push_back(c.input_depth(level, 0).value_or(0));
+    return depths;
+}
+
 const KnownModel * known_model(const UNetConfig & c) {
     for (const KnownModel & m : known_models()) {
         const int context = c.attention == st ? c.context_dim : 0;
         if (m.model_channels == c.model_channels && m.in_channels == c.in_channels && m.out_channels == c.out_channels &&
-            m.context_dim == context && m.attention == c.attention && m.mult == c.channel_mult && c.num_res_blocks == 2 &&
+            m.context_dim == context && m.attention == c.attention && m.mult == c.channel_mult &&
+            m.res_blocks == c.num_res_blocks && m.middle == c.middle && (m.depths.empty() || m.depths == first_depths(c)) &&
+            m.reads_context_twice == (!c.self_attends(0) && m.res_blocks == 1) &&
             (m.linear == any || (m.linear == 1) == c.use_linear_in_transformer)) {
             return &m;
         }
@@ -132,6 +167,7 @@ bool apply_known_model(Detection & found, const CanonicalModel & model) {
     apply_known(found.spec, *known);
     found.heads_are_certain = known->heads_are_certain;
     found.spec.use_ema = known->ema_by_default && model.ema_tensors > 100;
+    if (known->heads_are_unknown) found.unknown.insert("/unet/numHeads");
     if (known->scale_factor <= 0 && !model.scale_factor) found.unknown.insert("/scaleFactor");
     return true;
 }

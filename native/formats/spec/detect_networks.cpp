@@ -105,43 +105,105 @@ bool reads_context(const Look & look, const std::string & attention, int channel
     return look.has(key) && look.size(key, 1) != channels;
 }
 
+/// What the names of one entry's attention say.
+struct FoundAttention {
+    std::string at;  // "input_blocks.4.1."
+    int level = 0, depth = 0;
+};
+
+/// The entries of one half in their order, those without attention included. Nothing is taken for symmetric: distilled networks
+/// have other depths on the way up, and on neighbouring entries.
+std::vector<FoundAttention> find_attentions(const Look & look, const UNetConfig & c, bool down) {
+    std::vector<FoundAttention> found;
+    const int blocks = c.num_res_blocks + (down ? 0 : 1);
+    for (int entry = 0; entry < c.levels() * blocks; ++entry) {
+        FoundAttention one;
+        const int level = entry / blocks;
+        one.level = down ? level : c.levels() - 1 - level;
+        one.at =
+            (down ? "input_blocks." + num(1 + level * (blocks + 1) + entry % blocks) : "output_blocks." + num(entry)) + ".1.";
+        if (look.has(one.at + "norm.weight")) one.depth = look.has(one.at + "qkv.weight") ? 1 : depth_of(look, one.at);
+        found.push_back(std::move(one));
+    }
+    return found;
+}
+
+/// Middle block and kind of attention.
+void detect_middle(const Look & look, UNetConfig & c, const std::vector<FoundAttention> & attentions) {
+    const std::string middle = "middle_block.1.";
+    const auto has = [&](const std::string & at, const char * name) { return look.has(at + name); };
+    const bool res = look.has("middle_block.0.in_layers.2.weight"), other = has(middle, "in_layers.2.weight");
+    bool qkv = has(middle, "qkv.weight"), transformer = has(middle, "proj_in.weight");
+    const bool attends = qkv || transformer;
+    for (const FoundAttention & one : attentions) {
+        qkv = qkv || has(one.at, "qkv.weight");
+        transformer = transformer || has(one.at, "proj_in.weight");
+    }
+    c.attention = transformer ? UNetAttention::spatial_transformer : qkv ? UNetAttention::attention_block : UNetAttention::none;
+    const bool full = attends || (other && c.attention == UNetAttention::none);
+    c.middle = full ? "full" : res ? "res_block" : "none";
+    if ((other && !full) || (full && !res))
+        look.unsupported("a U-Net whose middle block has neither attention nor ResBlocks known here", nearest_unet);
+}
+
+std::vector<int> entry_depths(const std::vector<FoundAttention> & attentions) {
+    std::vector<int> depths;
+    for (const FoundAttention & one : attentions) depths.push_back(one.depth);
+    return depths;
+}
+
+/// Whether one number per level says it all: `depths`.
+bool is_regular(const std::vector<FoundAttention> & attentions, const std::vector<int> & depths) {
+    return std::all_of(attentions.begin(), attentions.end(),
+                       [&](const FoundAttention & one) { return one.depth == depths[static_cast<size_t>(one.level)]; });
+}
+
+void detect_transformers(const Look & look, UNetConfig & c, const std::vector<FoundAttention> & down,
+                         const std::vector<FoundAttention> & up, const std::vector<int> & depths) {
+    const std::string middle = "middle_block.1.";
+    const bool in_middle = c.has_middle_attention();
+    const auto with = [](const FoundAttention & one) { return one.depth > 0; };
+    const auto first = std::find_if(down.begin(), down.end(), with), last = std::find_if(up.begin(), up.end(), with);
+    if (!in_middle && first == down.end() && last == up.end()) look.broken("has attentions without transformer blocks");
+    const std::string example = in_middle ? middle : first != down.end() ? first->at : last->at;
+    c.use_linear_in_transformer = look.rank(example + "proj_in.weight") == 2;
+    c.context_dim = look.size(example + "transformer_blocks.0.attn2.to_k.weight", 1);
+    const int middle_depth = in_middle ? depth_of(look, middle) : -1;
+    const int usual = in_middle ? middle_depth : *std::max_element(depths.begin(), depths.end());
+    const bool same = usual > 0 && std::all_of(depths.begin(), depths.end(), [&](int d) { return d == 0 || d == usual; });
+    c.transformer_depth = same ? std::vector<int>{usual} : depths;
+    if (in_middle && c.depth_middle() != middle_depth) c.transformer_depth_middle = middle_depth;
+    if (!is_regular(down, depths)) c.transformer_depth_input = entry_depths(down);
+    if (!is_regular(up, depths)) c.transformer_depth_output = entry_depths(up);
+
+    const auto channels = [&](int level) { return c.model_channels * c.channel_mult[static_cast<size_t>(level)]; };
+    if (in_middle) c.disable_middle_self_attention = reads_context(look, middle, channels(c.levels() - 1));
+    std::vector<bool> disabled(c.channel_mult.size(), false);
+    for (const auto * half : {&down, &up}) {
+        for (const FoundAttention & one : *half) {
+            if (reads_context(look, one.at, channels(one.level))) disabled[static_cast<size_t>(one.level)] = true;
+        }
+    }
+    if (std::find(disabled.begin(), disabled.end(), true) != disabled.end()) c.disable_self_attentions = disabled;
+}
+
 void detect_attention(const Look & look, UNetConfig & c) {
     c.attention_resolutions.clear();
     c.transformer_depth = {1};
-    const std::string middle = "middle_block.1.";
-    if (look.has(middle + "qkv.weight")) {
-        c.attention = UNetAttention::attention_block;
-    } else if (look.has(middle + "proj_in.weight")) {
-        c.attention = UNetAttention::spatial_transformer;
-    } else if (look.has(middle + "in_layers.2.weight")) {
-        c.attention = UNetAttention::none;
-        c.context_dim = 0;
-        return;
-    } else {
-        look.unsupported("a U-Net whose middle block has neither attention nor ResBlocks known here", nearest_unet);
-    }
-    std::vector<int> depths(c.channel_mult.size(), 0);
-    std::vector<bool> disabled(c.channel_mult.size(), false);
+    const std::vector<FoundAttention> down = find_attentions(look, c, true), up = find_attentions(look, c, false);
+    std::vector<FoundAttention> both = down;
+    both.insert(both.end(), up.begin(), up.end());
+    detect_middle(look, c, both);
+    std::vector<int> depths(c.channel_mult.size(), 0);  // of the first entry of every level
+    for (auto one = down.rbegin(); one != down.rend(); ++one) depths[static_cast<size_t>(one->level)] = one->depth;
     for (int level = c.levels() - 1; level >= 0; --level) {
-        const std::string at = "input_blocks." + num(1 + level * (c.num_res_blocks + 1)) + ".1.";
-        if (!look.has(at + "norm.weight")) continue;
-        c.attention_resolutions.push_back(1 << level);
-        depths[static_cast<size_t>(level)] = depth_of(look, at);
-        disabled[static_cast<size_t>(level)] =
-            reads_context(look, at, c.model_channels * c.channel_mult[static_cast<size_t>(level)]);
+        if (depths[static_cast<size_t>(level)] > 0) c.attention_resolutions.push_back(1 << level);
     }
     if (c.attention != UNetAttention::spatial_transformer) {
         c.context_dim = 0;
-        return;
+    } else {
+        detect_transformers(look, c, down, up, depths);
     }
-    c.use_linear_in_transformer = look.rank(middle + "proj_in.weight") == 2;
-    c.context_dim = look.size(middle + "transformer_blocks.0.attn2.to_k.weight", 1);
-    const int middle_depth = depth_of(look, middle);
-    const bool same = std::all_of(depths.begin(), depths.end(), [&](int d) { return d == 0 || d == middle_depth; });
-    c.transformer_depth = same ? std::vector<int>{middle_depth} : depths;
-    if (c.depth_middle() != middle_depth) c.transformer_depth_middle = middle_depth;
-    c.disable_middle_self_attention = reads_context(look, middle, c.model_channels * c.channel_mult.back());
-    if (std::find(disabled.begin(), disabled.end(), true) != disabled.end()) c.disable_self_attentions = disabled;
 }
 
 }  // namespace

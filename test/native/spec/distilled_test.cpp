@@ -1,0 +1,115 @@
+#include <cmath>
+
+#include "check.h"
+#include "header_source.h"
+
+// SDXL, its variants and distilled U-Nets at their full size, by names and shapes alone: parameters as published, and known by
+// name.
+
+using latent::ErrorCode;
+using latent::UNetAttention;
+using latent::UNetConfig;
+
+namespace {
+
+struct Published {
+    const char * name;
+    const char * family;
+    UNetConfig unet;
+    double millions;
+    int digits;  // of `millions` behind the point
+};
+
+UNetConfig unet_of(int context, std::vector<int> mult, int blocks, std::vector<int> depth, const char * middle) {
+    UNetConfig c;
+    c.channel_mult = std::move(mult);
+    c.num_res_blocks = blocks;
+    c.attention_resolutions = {4, 2, 1};
+    c.context_dim = context;
+    c.transformer_depth = std::move(depth);
+    c.middle = middle;
+    c.num_head_channels = context == 768 ? -1 : 64;
+    c.use_linear_in_transformer = context != 768;
+    if (context == 2048) c.class_embedding = "vector", c.vector_dim = 2816;
+    return c;
+}
+
+UNetConfig ssd_1b() {
+    UNetConfig c = unet_of(2048, {1, 2, 4}, 2, {0, 2, 4}, "res_block");
+    c.transformer_depth_output = {4, 4, 10, 2, 1, 1, 0, 0, 0};
+    return c;
+}
+
+UNetConfig sdxs_09() {
+    UNetConfig c = unet_of(1024, {1, 2, 4}, 1, {1}, "none");
+    c.disable_self_attentions = {true, false, false};
+    return c;
+}
+
+UNetConfig with_channels(UNetConfig c, int in) {
+    c.in_channels = in;
+    return c;
+}
+
+std::vector<Published> published() {
+    const UNetConfig base = unet_of(2048, {1, 2, 4}, 2, {0, 2, 10}, "full");
+    return {{"SDXL base", "sdxl", base, 2567.5, 1},
+            {"SDXL inpainting", "sdxl", with_channels(base, 9), 2567.5, 1},
+            {"SDXL InstructPix2Pix", "sdxl", with_channels(base, 8), 2567.5, 1},
+            {"SSD-1B", "sdxl", ssd_1b(), 1331, 0},
+            {"Segmind Vega", "sdxl", unet_of(2048, {1, 2, 4}, 2, {0, 1, 2}, "res_block"), 745, 0},
+            {"KOALA-700M", "sdxl", unet_of(2048, {1, 2, 4}, 1, {0, 2, 5}, "none"), 783, 0},
+            {"KOALA-1B", "sdxl", unet_of(2048, {1, 2, 4}, 1, {0, 2, 6}, "full"), 1161, 0},
+            {"SDXS-512-DreamShaper", "sd1", unet_of(768, {1, 2, 4}, 1, {0, 1, 1}, "none"), 316, 0}};
+}
+
+List names_and_shapes(const UNetConfig & c) {
+    return declared(latent::networks::declare_unet, c, latent::unet_prefix);
+}
+
+bool is_size(const List & list, double millions, int digits) {
+    const double power = std::pow(10.0, digits), found = static_cast<double>(elements(list)) / 1e6;
+    return std::round(found * power) == std::round(millions * power);
+}
+
+}  // namespace
+
+TEST(distilled_and_sdxl_unets_of_published_sizes) {
+    for (const Published & model : published()) {
+        const List list = names_and_shapes(model.unet);
+        if (!is_size(list, model.millions, model.digits)) {
+            check::fail(__FILE__, __LINE__, std::string(model.name) + ": " + std::to_string(elements(list)) + " parameters");
+        }
+        const latent::ModelSpec spec = detect_list(list).spec;
+        const UNetConfig & found = *spec.unet;
+        if (spec.name != model.name || spec.family != model.family) check::fail(__FILE__, __LINE__, "is " + spec.name);
+        CHECK(found.middle == model.unet.middle && found.num_res_blocks == model.unet.num_res_blocks);
+        CHECK(found.transformer_depth_output == model.unet.transformer_depth_output && found.transformer_depth_input.empty());
+        for (int level = 0; level < found.levels(); ++level) {
+            CHECK(found.input_depth(level, 0) == model.unet.input_depth(level, 0));
+            CHECK(found.output_depth(level, 0) == model.unet.output_depth(level, 0));
+        }
+        CHECK(spec.image_size == (spec.family == "sdxl" ? 1024 : 512));
+    }
+}
+
+TEST(bk_sdm_by_its_middle_and_levels) {
+    const std::pair<const char *, UNetConfig> models[] = {{"BK-SDM Base", unet_of(768, {1, 2, 4, 4}, 1, {1}, "full")},
+                                                          {"BK-SDM Small", unet_of(768, {1, 2, 4, 4}, 1, {1}, "none")},
+                                                          {"BK-SDM Tiny", unet_of(768, {1, 2, 4}, 1, {1}, "none")}};
+    for (const auto & [name, unet] : models) {
+        const latent::ModelSpec spec = detect_list(names_and_shapes(unet)).spec;
+        CHECK(spec.name == name && spec.family == "sd1" && spec.unet->heads_at(0, 320) == 8);
+    }
+}
+
+TEST(sdxs_09_needs_its_heads) {  // published configurations and tools disagree on them
+    const List list = names_and_shapes(sdxs_09());
+    CHECK(is_size(list, 328, 0));
+    CHECK_THROWS(detect_list(list), ErrorCode::unsupported_model);
+    const auto source = std::make_shared<HeaderSource>(list);
+    const latent::formats::Detection found =
+        latent::formats::detect(latent::formats::canonicalise({{source, latent::formats::Part::whole}}));
+    CHECK(found.spec.name == "SDXS-512-0.9" && !found.spec.unet->self_attends(0) && found.spec.unet->self_attends(1));
+    CHECK_NEAR(found.spec.scale_factor, 0.18215, 0);
+}
