@@ -26,7 +26,7 @@ await main(() => {
   const output = ['--no-tests=error', '--parallel', jobs, values.verbose ? '--verbose' : '--output-on-failure']
   const areas = values.only?.split(',') ?? []
   const targets = areas.flatMap((area) => ['--target', `test_${area}`])
-  const chosen = areas.length > 0 ? ['--tests-regex', `^(${areas.join('|')})(_|$)`] : []
+  const chosen = areas.length > 0 ? ['--tests-regex', `^(${areas.join('|')})(_baseline)?$`] : []
   if (values.preset === undefined) {
     if (areas.length === 0) buildNative({ jobs: Number(jobs), tests: true })
     else {
