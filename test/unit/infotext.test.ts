@@ -144,7 +144,7 @@ describe('every field comes back by the web UI’s own rules', () => {
     ['tcd', 0.3, { Eta: '0.3' }],
     ['euler', undefined, {}],
   ])('eta of %s at %s: as its default there is', (sampler, eta, expected) => {
-    const fields = webUiFields(writeInfotext({ ...options, sampler, eta } as AnyResolvedOptions, 'm', info(), '1'))
+    const fields = webUiFields(writeInfotext({ ...options, sampler, eta }, 'm', info(), '1'))
     expect(Object.fromEntries(Object.entries(fields).filter(([key]) => key.startsWith('Eta')))).toEqual(expected)
   })
 
