@@ -1,10 +1,21 @@
 /** Zip archives from outside: opened as every file is, listed within bounds. */
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import yauzl from 'yauzl'
-import { openRegular, type FileKind, type RegularFile } from './regular-file.js'
+import { openRegular, readRange, type FileKind, type RegularFile } from './regular-file.js'
 
 /** Most bytes of names, extra fields and comments in the list of an archive. */
 const maxListBytes = 16 << 20
+
+const pieceBytes = 1 << 18
+
+async function* piecesOf(file: RegularFile, start: number, end: number): AsyncGenerator<Buffer, void> {
+  for (let at = start; at < end;) {
+    const piece = await readRange(file, at, Math.min(end, at + pieceBytes))
+    if (piece.length === 0) return
+    at += piece.length
+    yield piece
+  }
+}
 
 /** Lets yauzl read from a handle, which waits for reads under way when it is closed. */
 class HandleReader extends yauzl.RandomAccessReader {
@@ -16,7 +27,8 @@ class HandleReader extends yauzl.RandomAccessReader {
   }
 
   override _readStreamForRange(start: number, end: number): Readable {
-    return this.#file.handle.createReadStream({ start, end: end - 1, autoClose: false })
+    // Not the handle's own stream: destroyed, that closes the handle, which other entries are still read from.
+    return Readable.from(piecesOf(this.#file, start, end), { objectMode: false })
   }
 
   override read(buffer: Buffer, offset: number, length: number, position: number, callback: (error: Error | null) => void): void {

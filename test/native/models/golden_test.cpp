@@ -287,8 +287,11 @@ void check_stage(const std::string & name, const std::string & prefix, const Jso
                 stage.decode_banded(row(latent_values, i), latents[2], latents[3], row(d, i), JobContext{});
             }
             const std::string bands = " in bands of " + std::to_string(band) + how;
-            within(name + " moments" + bands, golden::max_difference(m, moments), moments_bound);
-            within(name + " decoded" + bands, golden::max_difference(d, decoded, height, width), bound);
+            // Fast bands also round the map between any two layers to f16. With float32 products (sets without bf16) that adds
+            // up, over the deepest decoder (KL-f32), to as much again as the weights' own rounding.
+            const double more = fast ? 2 : 1;
+            within(name + " moments" + bands, golden::max_difference(m, moments), more * moments_bound);
+            within(name + " decoded" + bands, golden::max_difference(d, decoded, height, width), more * bound);
         }
     }
 }
