@@ -328,7 +328,9 @@ test('a checkpoint inside an outer zip is unpacked, used and deleted', async () 
   try {
     const zipped = await DiffusionPipeline.load(at('release.zip'))
     expect(zipped.info.parameters).toEqual(pipe.info.parameters)
-    expect(readdirSync(temporary)).toEqual([expect.stringMatching(/^latent-/)])
+    // Where a mapped file needs no name, nothing is left however the process ends.
+    expect(readdirSync(temporary)).toEqual(process.platform === 'win32' ? [expect.stringMatching(/^latent-unpacked-/)] : [])
+    expect((await zipped.generate({ prompt: 'x', width: 64, height: 64, steps: 1 })).images).toHaveLength(1)
     await zipped.dispose()
     expect(readdirSync(temporary)).toEqual([])
   } finally {
