@@ -93,7 +93,12 @@ const families: Record<TextEncoder['kind'], Family> = {
 
 /** The caller's own tokenizer files, or those of the model's folder. */
 async function ownTokenizer(source: ResolvedSource, family: Family): Promise<(() => TextTokenizer) | undefined> {
-  const place = source.tokenizer ?? (source.model && (await stat(source.model)).isDirectory() ? source.model : undefined)
+  // A file that was unpacked for the engine may have lost its name by now.
+  const isFolder = await stat(source.model).then(
+    (status) => status.isDirectory(),
+    () => false,
+  )
+  const place = source.tokenizer ?? (isFolder ? source.model : undefined)
   const own = place === undefined ? undefined : await family.read(place)
   if (!own && source.tokenizer) throw invalidRange(`source.tokenizer: ${source.tokenizer} holds neither ${family.files}`)
   return own

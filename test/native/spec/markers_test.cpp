@@ -161,6 +161,7 @@ TEST(markers_beside_a_scheduler_configuration) {
     tensors.push_back(empty("v_pred"));
     golden::write_safetensors(marked, tensors);
     parts.unet = marked;
+    parts.spec = Json{{"unet", {{"numHeads", 8}}}};  // a file alone has no configuration
     CHECK(open_model(parts).spec.prediction == Prediction::v);
 }
 
