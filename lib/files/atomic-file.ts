@@ -39,8 +39,10 @@ function failure(what: string, file: string, cause: unknown): DiffusionError {
   )
 }
 
-/** Refuses folders, and names that the system does not take. */
+/** Refuses folders, folders that are not there, and names that the system does not take. */
 async function checkPlace(file: string): Promise<void> {
+  const folder = await stat(path.dirname(file)).catch(() => undefined)
+  if (!folder?.isDirectory()) throw Object.assign(new Error('its folder does not exist'), { code: 'ENOENT', syscall: 'open' })
   const status = await stat(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
     throw error

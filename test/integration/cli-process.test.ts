@@ -41,7 +41,7 @@ test('a target that cannot be written is refused before the model is loaded', ()
   const missing = ['-m', at('no-such-model.safetensors'), '-p', 'x']
   for (const [target, count, reason] of [
     [at('folder.png'), '1', 'it is a folder'],
-    [at('nowhere/x.png'), '1', 'ENOENT'],
+    [at('nowhere/x.png'), '1', 'its folder does not exist'],
     // NAME.png is not too long, NAME-12.png is.
     [at(`${'n'.repeat(250)}.png`), '12', 'name too long'],
   ] as const) {

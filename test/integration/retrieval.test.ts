@@ -54,7 +54,7 @@ test('latent rdm index writes a database in which a picture finds itself', async
 
 test('latent rdm index looks for the folder before it begins', async () => {
   const argv = ['rdm', 'index', folder, '-o', at('none/db.safetensors'), '--image-encoder', at('missing')]
-  expect(await cli(argv)).toMatchObject({ code: 2, stderr: expect.stringMatching(/--output: the folder of .* does not exist/) })
+  expect(await cli(argv)).toMatchObject({ code: 2, stderr: expect.stringMatching(/--output: .* cannot be written: its folder does not exist/) })
 })
 
 test('an image encoder alone says what it is', async () => {
