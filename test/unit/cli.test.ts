@@ -41,7 +41,10 @@ describe('the command line', () => {
     [['generate', '-m', 'x', '-p', 'y', '--seed', '-o'], /--seed has no value; .* --seed=-VALUE/],
     [['generate', '-m', 'x', '-p', 'y', '-n', '-1'], /-n has no value; .* --negative-prompt=-VALUE/],
     [['generate', '-m', 'x', '-p', 'y', '-o', 'out.gif'], /--output: .*\.png/],
-    [['generate', '-m', 'x', '-p', 'y', '-o', 'no/such/folder/out.png'], /--output: no.such.folder.out\.png cannot be written: its folder does not exist/],
+    [
+      ['generate', '-m', 'x', '-p', 'y', '-o', 'no/such/folder/out.png'],
+      /--output: no.such.folder.out\.png cannot be written: its folder does not exist/,
+    ],
     [['generate', '-m', 'x', '-p', 'y', '--preview', 'out.gif'], /--preview: .*\.png/],
     [['generate', '-m', 'x', '-p', 'y', '--preview-every', '2'], /--preview-every is for --preview FILE/],
     [['generate', '-m', 'x', '-p', 'y', '--schedule', '3,x,0'], /--schedule takes a number/],
