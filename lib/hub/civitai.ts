@@ -88,7 +88,7 @@ function downloadUrl(value: unknown, source: HubSource, at: Site): URL {
   }
 }
 
-function readFile(file: FileAnswer, source: HubSource, at: Site): CivitaiFile | undefined {
+function usableFile(file: FileAnswer, source: HubSource, at: Site): CivitaiFile | undefined {
   const { name, type, sizeKB, hashes, primary } = file
   if (typeof name !== 'string' || name.includes('/') || isUnsafePath(name) || typeof type !== 'string' || !modelTypes.includes(type)) return undefined
   const scans = [file.pickleScanResult, file.virusScanResult]
@@ -123,7 +123,7 @@ export async function listCivitai(source: HubSource, transport: Transport): Prom
     throw new DownloadError('bad_answer', `${shown(answer.url)} does not describe the version ${source.repo}`, { source: source.name })
   const files = new Map<string, CivitaiFile>()
   for (const entry of json.files as (FileAnswer | null)[]) {
-    const file = readFile(entry ?? {}, source, transport.site)
+    const file = usableFile(entry ?? {}, source, transport.site)
     // Versions may have files of one name, in several precisions: the first or the primary one has it.
     if (file && (file.primary || !files.has(file.path))) files.set(file.path, file)
   }
