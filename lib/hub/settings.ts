@@ -30,7 +30,7 @@ export interface HubOptions {
   /** Milliseconds without an answer, or without a byte, after which a connection is given up and tried again. Default: HF_HUB_DOWNLOAD_TIMEOUT (seconds), or 30 s. */
   timeout?: number
   /** In place of Node's own, e.g. for a proxy. */
-  fetch?: typeof globalThis.fetch
+  fetch?: (url: string, init: never) => Promise<object>
 }
 
 export const hubKeys = [
