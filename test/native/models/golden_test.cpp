@@ -287,10 +287,10 @@ void check_stage(const std::string & name, const std::string & prefix, const Jso
                 stage.decode_banded(row(latent_values, i), latents[2], latents[3], row(d, i), JobContext{});
             }
             const std::string bands = " in bands of " + std::to_string(band) + how;
-            // Fast bands also round the map between any two layers to f16. With float32 products (sets without bf16) that adds
-            // up, over the deepest decoder (KL-f32), to as much again as the weights' own rounding.
-            const double more = fast ? 2 : 1;
-            within(name + " moments" + bands, golden::max_difference(m, moments), more * moments_bound);
+            // Fast bands also round the map between any two layers to f16, which shows in the deepest decoder where products are
+            // float32 (sets without bf16): 1.23 of the bound of the decoder as a whole was measured with AVX2.
+            const double more = fast && fast_bound() < 1e-2 && name == "stage-kl-f32" ? 1.5 : 1;
+            within(name + " moments" + bands, golden::max_difference(m, moments), moments_bound);
             within(name + " decoded" + bands, golden::max_difference(d, decoded, height, width), more * bound);
         }
     }
