@@ -188,7 +188,7 @@ export class Autoencoder implements AsyncDisposable {
   async #decodeCodes(codes: Codes, { request, signal }: ReturnType<typeof resolveDecode>): Promise<RawImage[] | Float32Array> {
     if (!isVq(this.info)) throw invalidRange('This first stage is KL and has no codes; decode() takes its latents')
     if (request.quantize === false) throw invalidRange('quantize: codes are entries of the codebook already')
-    const { data, shape } = checkCodes(codes, this.info.codebookSize)
+    const { data, shape } = await checkCodes(codes, this.info.codebookSize)
     return decoded(
       await runJob((callbacks) => this.#model.native.decodeCodes(JSON.stringify({ shape, output: request.output }), data, callbacks), { signal }),
     )

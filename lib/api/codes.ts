@@ -1,4 +1,5 @@
 /** Code numbers of VQ first stages. */
+import { findSliced } from '../files/time-slice.js'
 import { checkShape, invalidRange, invalidType, isInt32Array, knownKeys, show } from '../options/validate.js'
 
 /** A picture as numbers of codebook entries: one per latent pixel, row by row. */
@@ -14,13 +15,13 @@ export function isCodes(value: unknown): value is Codes {
 }
 
 /** Codes of a caller: numbers below the size of the codebook, [n, h, w] or [h, w]. */
-export function checkCodes(value: Codes, codebookSize: number): Codes {
+export async function checkCodes(value: Codes, codebookSize: number): Promise<Codes> {
   const { data, shape } = knownKeys(value, 'codes', ['data', 'shape'])
   if (!isInt32Array(data)) throw invalidType(`codes.data must be an Int32Array, not ${show(data)}`)
   const given = checkShape(shape, 'codes.shape', data.length)
   const full = given.length === 2 ? [1, ...given] : given
   if (full.length !== 3) throw invalidRange(`codes.shape must be [n, height, width] or [height, width], not [${given.join(', ')}]`)
-  const stranger = data.findIndex((code) => code < 0 || code >= codebookSize)
+  const stranger = await findSliced(data, (code) => code < 0 || code >= codebookSize)
   if (stranger >= 0) throw invalidRange(`codes.data[${stranger}] is ${data[stranger]}; the codebook has the entries 0 to ${codebookSize - 1}`)
   return { data, shape: full as [number, number, number] }
 }

@@ -1,7 +1,7 @@
 /** generate(): from checked options to one native request, and from its result to pictures with their settings. */
 import { gatherCondition, type ConditionContext, type GatheredCondition } from '../kinds/conditions.js'
 import { resolveGenerate, type ResolvedGenerate } from './generate-options.js'
-import { cropPicture, framedSize, padEdges, padMask, type Size } from '../image/framing.js'
+import { cropPicture, cropPreview, framedSize, padEdges, padMask, type Size } from '../image/framing.js'
 import { maskWarning, readMaskOf, resampleMask, type Mask } from '../image/mask.js'
 import { sizeInMultiples } from '../image/preprocess.js'
 import { getVersions } from './devices.js'
@@ -11,6 +11,7 @@ import { nativeLatents } from './latents.js'
 import type { NativeGenerateRequest, NativeGenerateResult, NativePipeline, NativePromptTokens } from '../native/contract.js'
 import { resolveSide } from '../options/options.js'
 import { unetDownsampling } from '../model/spec.js'
+import type { RawImage } from '../image/raw-image.js'
 import { imageTensor, readImage, toRawImage } from '../image/tensors.js'
 import { adapterNames } from '../text/adapters.js'
 import type {
@@ -214,7 +215,7 @@ export async function generate(context: GenerateContext, options: GenerateOption
   const onPreview =
     preview &&
     ((step: number, index: number, width: number, height: number, data: Uint8Array) =>
-      preview.onPreview(toRawImage(cropPicture({ width, height, channels: 3, data }, gathered.size)), { step, steps, index }))
+      preview.onPreview(toRawImage(cropPreview({ width, height, channels: 3, data }, gathered.size)), { step, steps, index }))
   const result = await runJob((callbacks) => native.generate(JSON.stringify(request), arrays, callbacks), {
     signal,
     onProgress,
@@ -223,19 +224,20 @@ export async function generate(context: GenerateContext, options: GenerateOption
   return finish(context, resolved, gathered, result)
 }
 
-function finish(
+async function finish(
   context: GenerateContext,
   resolved: ResolvedGenerate,
   { size, warnings }: Pick<Gathered, 'size' | 'warnings'>,
   result: NativeGenerateResult,
-): GenerateResult {
+): Promise<GenerateResult> {
   const { info, modelName } = context
   const { version } = getVersions()
   const summary = JSON.parse(result.summary) as { eta: number; timings: Timings; float32Parts?: ModelPart[] }
   const options: AnyResolvedOptions = { ...resolvedCommon(resolved, size, info, summary.eta), ...resolvedInputs(resolved) }
-  const images = result.images.map((picture, i) => {
+  const images: RawImage[] = []
+  for (const [i, picture] of result.images.entries()) {
     const seed = BigInt.asUintN(64, options.seed + BigInt(i))
-    return toRawImage(cropPicture(picture, size), { parameters: writeInfotext({ ...options, seed }, modelName, info, version) })
-  })
+    images.push(toRawImage(await cropPicture(picture, size), { parameters: writeInfotext({ ...options, seed }, modelName, info, version) }))
+  }
   return { images, seed: options.seed, options, timings: summary.timings, float32Parts: summary.float32Parts ?? [], warnings }
 }

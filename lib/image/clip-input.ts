@@ -1,7 +1,7 @@
 /** Pictures as the CLIP image encoder of the retrieval-augmented models takes them (FrozenClipImageEmbedder of latent-diffusion). */
 import { toPlanar, type PlanarImage } from './preprocess.js'
 import type { RawImage } from './raw-image.js'
-import { TimeSlice } from '../files/time-slice.js'
+import { inSlices, TimeSlice } from '../files/time-slice.js'
 
 /** Mean and deviation of CLIP's training pictures, red, green, blue, of values 0 to 1. */
 const mean = [0.48145466, 0.4578275, 0.40821073]
@@ -70,10 +70,9 @@ export async function resizeBicubic(
 export async function toClipInput(image: Pick<RawImage, 'data' | 'width' | 'height' | 'channels'>, size = 224): Promise<PlanarImage> {
   const { data, shape } = await toPlanar(image)
   const resized = await resizeBicubic(data, [3, shape[2], shape[3]], [size, size], true)
-  const plane = size * size
-  for (let i = 0; i < resized.length; i++) {
-    const channel = Math.floor(i / plane)
-    resized[i] = ((resized[i]! + 1) / 2 - mean[channel]!) / deviation[channel]!
-  }
+  await inSlices(3 * size, (row) => {
+    const channel = Math.floor(row / size)
+    for (let i = row * size; i < (row + 1) * size; i++) resized[i] = ((resized[i]! + 1) / 2 - mean[channel]!) / deviation[channel]!
+  })
   return { data: resized, shape: [1, 3, size, size] }
 }

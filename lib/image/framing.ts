@@ -42,15 +42,31 @@ export async function padMask(mask: Mask, { width, height }: Size): Promise<Mask
   return { data, width, height }
 }
 
-/** The top left of a picture; one that is smaller stays as it is. */
-export function cropPicture(picture: NativePicture, size: Size): NativePicture {
+/** What the top left of a picture is made of, and how to copy one of its rows. Null where it is the whole picture: one that is smaller stays as it is. */
+function planCrop(picture: NativePicture, size: Size): { cropped: NativePicture; copyRow: (y: number) => void } | null {
   const { channels } = picture
   const [width, height] = [Math.min(picture.width, size.width), Math.min(picture.height, size.height)]
-  if (width === picture.width && height === picture.height) return picture
+  if (width === picture.width && height === picture.height) return null
   const data = new Uint8Array(width * height * channels)
-  for (let y = 0; y < height; y++) {
+  const copyRow = (y: number) => {
     const from = y * picture.width * channels
     data.set(picture.data.subarray(from, from + width * channels), y * width * channels)
   }
-  return { data, width, height, channels }
+  return { cropped: { data, width, height, channels }, copyRow }
+}
+
+/** The top left of a picture. */
+export async function cropPicture(picture: NativePicture, size: Size): Promise<NativePicture> {
+  const plan = planCrop(picture, size)
+  if (!plan) return picture
+  await inSlices(plan.cropped.height, plan.copyRow)
+  return plan.cropped
+}
+
+/** The same of a preview, at once: what its listener throws belongs to the step that it shows. */
+export function cropPreview(picture: NativePicture, size: Size): NativePicture {
+  const plan = planCrop(picture, size)
+  if (!plan) return picture
+  for (let y = 0; y < plan.cropped.height; y++) plan.copyRow(y)
+  return plan.cropped
 }

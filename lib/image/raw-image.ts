@@ -6,6 +6,7 @@ import {
   checkInteger,
   checkName,
   checkPath,
+  checkString,
   fileUrlToPath,
   invalidRange,
   invalidType,
@@ -52,16 +53,21 @@ export interface EncodeOptions {
 const formats: readonly ImageFormat[] = ['png', 'jpeg', 'webp']
 const extensions: Record<string, ImageFormat> = { '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' }
 
+/** Characters of one text, and texts: what is read again. */
+const maxTextLength = 4 << 20
+const maxTexts = 1000
+
 /** A copy of texts by keyword that can stand in a PNG file. */
 function checkMetadata(value: unknown): Record<string, string> {
   if (value === undefined) return {}
   if (value === null || typeof value !== 'object') throw invalidType(`metadata must be an object of strings, not ${show(value)}`)
   const entries = Object.entries(value)
+  if (entries.length > maxTexts) throw invalidRange(`metadata has ${entries.length} texts; at most ${maxTexts} are allowed`)
   for (const [keyword, text] of entries) {
     // eslint-disable-next-line no-control-regex
     if (keyword.length < 1 || keyword.length > 79 || !/^[\x01-\xff]*$/.test(keyword))
       throw invalidRange(`metadata: ${show(keyword)} is not a keyword of 1 to 79 Latin-1 characters`)
-    if (typeof text !== 'string') throw invalidType(`metadata.${keyword} must be a string, not ${show(text)}`)
+    checkString(text, `metadata.${keyword}`, maxTextLength)
   }
   return Object.fromEntries(entries)
 }

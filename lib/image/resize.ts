@@ -53,14 +53,14 @@ interface Taps {
   stride: number
 }
 
-function computeTaps(inSize: number, outSize: number, { support, weight }: Kernel): Taps {
+async function computeTaps(inSize: number, outSize: number, { support, weight }: Kernel): Promise<Taps> {
   const scale = inSize / outSize
   const filterScale = Math.max(scale, 1)
   const radius = support * filterScale
   const stride = Math.ceil(radius) * 2 + 1
   const taps: Taps = { first: new Int32Array(outSize), count: new Int32Array(outSize), weights: new Int32Array(outSize * stride), stride }
   const values = new Float64Array(stride)
-  for (let out = 0; out < outSize; out++) {
+  await inSlices(outSize, (out) => {
     const centre = (out + 0.5) * scale
     const first = Math.max(0, Math.trunc(centre - radius + 0.5))
     const count = Math.min(inSize, Math.trunc(centre + radius + 0.5)) - first
@@ -72,7 +72,7 @@ function computeTaps(inSize: number, outSize: number, { support, weight }: Kerne
     }
     taps.first[out] = first
     taps.count[out] = count
-  }
+  })
   return taps
 }
 
@@ -81,13 +81,20 @@ function toByte(sum: number): number {
   return value < 0 ? 0 : value > 255 ? 255 : value
 }
 
+/** Columns of a row that are made at a time. */
+const pieceColumns = 2048
+
 async function horizontal({ data, width, height, channels }: Pixels, outWidth: number, kernel: Kernel): Promise<Pixels> {
-  const { first, count, weights, stride } = computeTaps(width, outWidth, kernel)
+  const { first, count, weights, stride } = await computeTaps(width, outWidth, kernel)
   const out = new Uint8Array(outWidth * height * channels)
-  await inSlices(height, (y) => {
+  const pieces = Math.ceil(outWidth / pieceColumns)
+  await inSlices(height * pieces, (piece) => {
+    const y = Math.floor(piece / pieces)
+    const begin = (piece % pieces) * pieceColumns
+    const end = Math.min(outWidth, begin + pieceColumns)
     const row = y * width * channels
-    let target = y * outWidth * channels
-    for (let x = 0; x < outWidth; x++) {
+    let target = (y * outWidth + begin) * channels
+    for (let x = begin; x < end; x++) {
       const taps = count[x]!
       const weightAt = x * stride
       for (let c = 0; c < channels; c++) {
@@ -102,7 +109,7 @@ async function horizontal({ data, width, height, channels }: Pixels, outWidth: n
 }
 
 async function vertical({ data, width, height, channels }: Pixels, outHeight: number, kernel: Kernel): Promise<Pixels> {
-  const { first, count, weights, stride } = computeTaps(height, outHeight, kernel)
+  const { first, count, weights, stride } = await computeTaps(height, outHeight, kernel)
   const rowLength = width * channels
   const out = new Uint8Array(rowLength * outHeight)
   const sums = new Float64Array(rowLength)

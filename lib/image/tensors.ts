@@ -1,10 +1,9 @@
 /** Pictures to the tensors of the first stage, and back. */
-import { findSliced } from '../files/time-slice.js'
 import { toPlanar } from './preprocess.js'
 import { RawImage } from './raw-image.js'
 import type { NativePicture } from '../native/contract.js'
 import type { FloatImage, ImageInput } from '../types.js'
-import { checkFinite, checkShape, invalidRange, isFloat32Array } from '../options/validate.js'
+import { checkFiniteSliced, checkShape, invalidRange, isFloat32Array } from '../options/validate.js'
 
 function isFloatImage(image: unknown): image is FloatImage {
   return typeof image === 'object' && image !== null && isFloat32Array((image as { data?: unknown }).data) && 'shape' in image
@@ -13,11 +12,6 @@ function isFloatImage(image: unknown): image is FloatImage {
 /** An image option, read: pictures stay pictures, so that a file is read once for several uses. */
 export async function readImage(image: ImageInput): Promise<FloatImage | RawImage> {
   return isFloatImage(image) ? image : RawImage.read(image)
-}
-
-async function checkFiniteSliced(data: Float32Array, name: string): Promise<Float32Array> {
-  const at = await findSliced(data, (value) => !Number.isFinite(value))
-  return at < 0 ? data : checkFinite(data, name)
 }
 
 /** An image option as planar floats. With `size`, pictures are resized to it; exact floats must already have it. */

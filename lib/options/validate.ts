@@ -1,6 +1,7 @@
 /** The primitives of option checking. Every rejection is a TypeError or RangeError with `code: 'ERR_INVALID_ARG'` that names the option, what was given and what is allowed. */
 
 import { fileURLToPath } from 'node:url'
+import { findSliced } from '../files/time-slice.js'
 import { nearestName } from './suggest.js'
 
 type Coded<T extends Error> = T & { code: 'ERR_INVALID_ARG' }
@@ -180,6 +181,13 @@ export function isBytes(value: unknown): value is Uint8Array {
 /** Fails for NaN and infinities, with the place of the first. */
 export function checkFinite(data: Float32Array, name: string): Float32Array {
   for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) throw invalidType(`${name}[${i}] is ${data[i]}; all numbers must be finite`)
+  return data
+}
+
+/** The same in slices of time: the event loop turns meanwhile. */
+export async function checkFiniteSliced(data: Float32Array, name: string): Promise<Float32Array> {
+  const at = await findSliced(data, (value) => !Number.isFinite(value))
+  if (at >= 0) throw invalidType(`${name}[${at}] is ${data[at]}; all numbers must be finite`)
   return data
 }
 

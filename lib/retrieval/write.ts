@@ -1,7 +1,8 @@
 /** Writes retrieval databases, as safetensors. */
 import { writeWhole } from '../files/atomic-file.js'
+import { inSlices } from '../files/time-slice.js'
 import {
-  checkFinite,
+  checkFiniteSliced,
   checkInteger,
   checkPath,
   checkShape,
@@ -39,23 +40,32 @@ interface Tensor {
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Int32Array) => new Uint8Array(buffer, byteOffset, byteLength)
 
 /** Texts as rows of UTF-8 bytes, filled up with zeros. */
-function textRows(ids: readonly string[]): Tensor {
-  const texts = listOf(ids, 'imageIds', ids.length).map((id, i) => Buffer.from(checkString(id, `imageIds[${i}]`, maxIdBytes), 'utf8'))
-  const width = texts.reduce((longest, { length }) => Math.max(longest, length), 1)
+async function textRows(ids: readonly string[], count: number): Promise<Tensor> {
+  const texts: Buffer[] = []
+  let width = 1
+  await inSlices(count, (i) => {
+    const text = Buffer.from(checkString(ids[i], `imageIds[${i}]`, maxIdBytes), 'utf8')
+    width = Math.max(width, texts[texts.push(text) - 1]!.length)
+  })
   const bytes = new Uint8Array(texts.length * width)
-  texts.forEach((text, row) => bytes.set(text, row * width))
+  await inSlices(count, (row) => bytes.set(texts[row]!, row * width))
   return { name: 'img_id', dtype: 'U8', shape: [texts.length, width], bytes }
 }
 
-function patchRows(patches: readonly (readonly number[])[]): Tensor {
-  const numbers = listOf(patches, 'patches', patches.length).flatMap((patch, row) => {
+async function patchRows(patches: readonly unknown[], count: number): Promise<Tensor> {
+  const numbers = new Int32Array(4 * count)
+  await inSlices(count, (row) => {
+    const patch: unknown = patches[row]
     if (!Array.isArray(patch) || patch.length !== 4) throw invalidRange(`patches[${row}] must be four numbers`)
-    return listOf(patch, `patches[${row}]`, 4).map((value, i) => checkInteger(value, `patches[${row}][${i}]`, { min: -(2 ** 31), max: 2 ** 31 - 1 }))
+    const checked = listOf(patch, `patches[${row}]`, 4).map((value, i) =>
+      checkInteger(value, `patches[${row}][${i}]`, { min: -(2 ** 31), max: 2 ** 31 - 1 }),
+    )
+    numbers.set(checked, 4 * row)
   })
-  return { name: 'patch_coords', dtype: 'I32', shape: [patches.length, 4], bytes: bytesOf(Int32Array.from(numbers)) }
+  return { name: 'patch_coords', dtype: 'I32', shape: [count, 4], bytes: bytesOf(numbers) }
 }
 
-function tensorsOf(rows: RetrievalRows): Tensor[] {
+async function tensorsOf(rows: RetrievalRows): Promise<Tensor[]> {
   const { embeddings, shape, imageIds, patches } = knownKeys(rows, 'writeRetrievalDatabase()', [
     'embeddings',
     'shape',
@@ -64,17 +74,19 @@ function tensorsOf(rows: RetrievalRows): Tensor[] {
   ]) as unknown as RetrievalRows
   if (!isFloat32Array(embeddings)) throw invalidType(`embeddings must be a Float32Array, not ${show(embeddings)}`)
   const [count, dim] = checkShape(shape, 'shape', embeddings.length, 2) as [number, number]
-  const tensors: Tensor[] = [{ name: 'embedding', dtype: 'F32', shape: [count, dim], bytes: bytesOf(checkFinite(embeddings, 'embeddings')) }]
+  const tensors: Tensor[] = [
+    { name: 'embedding', dtype: 'F32', shape: [count, dim], bytes: bytesOf(await checkFiniteSliced(embeddings, 'embeddings')) },
+  ]
   const oneEach = (list: unknown, name: string) => {
     if (!Array.isArray(list) || list.length !== count) throw invalidRange(`${name} must be an array of ${count}, one for each row, not ${show(list)}`)
   }
   if (patches !== undefined) {
     oneEach(patches, 'patches')
-    tensors.push(patchRows(patches))
+    tensors.push(await patchRows(patches, count))
   }
   if (imageIds !== undefined) {
     oneEach(imageIds, 'imageIds')
-    tensors.push(textRows(imageIds))
+    tensors.push(await textRows(imageIds, count))
   }
   return tensors
 }
@@ -96,7 +108,7 @@ function headerOf(tensors: readonly Tensor[]): Buffer {
  */
 export async function writeRetrievalDatabase(file: string, rows: RetrievalRows): Promise<void> {
   checkPath(checkString(file, 'file'), 'file')
-  const tensors = tensorsOf(rows)
+  const tensors = await tensorsOf(rows)
   await writeWhole(file, '', async (handle) => {
     await handle.writeFile(headerOf(tensors))
     for (const { bytes } of tensors) for (let at = 0; at < bytes.length; at += pieceBytes) await handle.writeFile(bytes.subarray(at, at + pieceBytes))

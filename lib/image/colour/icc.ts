@@ -45,7 +45,8 @@ function sampledCurve(data: Buffer): Curve | undefined {
     const gamma = data.readUInt16BE(12) / 256
     return (x) => x ** gamma
   }
-  const table = Float64Array.from({ length: count }, (_, i) => data.readUInt16BE(12 + 2 * i) / 65535)
+  const table = new Float64Array(count)
+  for (let i = 0; i < count; i++) table[i] = data.readUInt16BE(12 + 2 * i) / 65535
   return (x) => {
     const position = Math.min(1, Math.max(0, x)) * (count - 1)
     const left = Math.min(count - 2, Math.floor(position))

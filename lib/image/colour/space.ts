@@ -1,4 +1,5 @@
 /** Colours of a file to those of sRGB (IEC 61966-2-1), the colours that the models were trained with. */
+import { makeSliced } from '../../files/time-slice.js'
 
 /** From a number as it is stored, 0 to 1, to light, 0 to 1. */
 export type Curve = (value: number) => number
@@ -78,20 +79,20 @@ function clampedByte(light: number): number {
 }
 
 const lightSteps = 1 << 16
-let bytesOfLight: Uint8Array | undefined
+let bytesOfLight: Promise<Uint8Array> | undefined
 
 /** Bytes of sRGB by light in 65536 steps: near black, where they are furthest apart, a step is a fifth of a byte. */
-function lightTable(): Uint8Array {
-  return (bytesOfLight ??= Uint8Array.from({ length: lightSteps + 1 }, (_, i) => clampedByte(i / lightSteps)))
+function lightTable(): Promise<Uint8Array> {
+  return (bytesOfLight ??= makeSliced(new Uint8Array(lightSteps + 1), (i) => clampedByte(i / lightSteps)))
 }
 
 /** Levels that are tried to see whether a profile is sRGB's. */
 const probes = [0, 16, 32, 64, 96, 128, 192, 255]
 
 /** Whether no colour is moved by more than one level. */
-function isSrgb(space: ColourSpace): boolean {
+async function isSrgb(space: ColourSpace): Promise<boolean> {
   if ('grey' in space) return probes.every((byte) => Math.abs(clampedByte(space.grey(byte / 255)) - byte) <= 1)
-  const change = rgbChange(space, 255)
+  const change = await rgbChange(space, 255)
   const out = new Uint8Array(3)
   return probes.every((r) =>
     probes.every((g) =>
@@ -103,16 +104,12 @@ function isSrgb(space: ColourSpace): boolean {
   )
 }
 
-function rgbChange({ curves, toXyz }: Exclude<ColourSpace, { grey: Curve }>, max: number): NonNullable<ColourChange['rgb']> {
+async function rgbChange({ curves, toXyz }: Exclude<ColourSpace, { grey: Curve }>, max: number): Promise<NonNullable<ColourChange['rgb']>> {
   const tables = new Map<Curve, Float32Array>()
-  const tableOf = (curve: Curve) => {
-    const table = tables.get(curve) ?? Float32Array.from({ length: max + 1 }, (_, i) => curve(i / max) * lightSteps)
-    tables.set(curve, table)
-    return table
-  }
-  const [red, green, blue] = curves.map(tableOf) as [Float32Array, Float32Array, Float32Array]
+  for (const curve of new Set(curves)) tables.set(curve, await makeSliced(new Float32Array(max + 1), (i) => curve(i / max) * lightSteps))
+  const [red, green, blue] = curves.map((curve) => tables.get(curve)) as [Float32Array, Float32Array, Float32Array]
   const m = product(xyzToSrgb, toXyz)
-  const table = lightTable()
+  const table = await lightTable()
   const byte = (light: number) => table[light <= 0 ? 0 : light >= lightSteps ? lightSteps : Math.round(light)]!
   return (r, g, b, out, at) => {
     const lr = red[r]!
@@ -131,8 +128,8 @@ function finite(space: ColourSpace): boolean {
 }
 
 /** How samples of 0 to `max` become sRGB; undefined where they are sRGB already, or where the space makes no sense. */
-export function changeToSrgb(space: ColourSpace | undefined, max: number): ColourChange | undefined {
-  if (!space || !finite(space) || isSrgb(space)) return undefined
-  if ('grey' in space) return { grey: Uint8Array.from({ length: max + 1 }, (_, i) => clampedByte(space.grey(i / max))) }
-  return { rgb: rgbChange(space, max) }
+export async function changeToSrgb(space: ColourSpace | undefined, max: number): Promise<ColourChange | undefined> {
+  if (!space || !finite(space) || (await isSrgb(space))) return undefined
+  if ('grey' in space) return { grey: await makeSliced(new Uint8Array(max + 1), (i) => clampedByte(space.grey(i / max))) }
+  return { rgb: await rgbChange(space, max) }
 }

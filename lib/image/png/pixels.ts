@@ -49,7 +49,9 @@ function unpack(row: Uint8Array, bitDepth: number, count: number, into: Uint16Ar
 /** Bytes by sample: 16 bits are rounded, fewer than 8 stretched to the whole range. */
 function byteTable(bitDepth: number): Uint8Array {
   const max = 2 ** bitDepth - 1
-  return Uint8Array.from({ length: max + 1 }, (_, value) => Math.floor((value * 255) / max + 0.5))
+  const table = new Uint8Array(max + 1)
+  for (let value = 0; value <= max; value++) table[value] = Math.floor((value * 255) / max + 0.5)
+  return table
 }
 
 /** Writes the pixel whose samples begin at `from` to `out` at `to`. */

@@ -1,13 +1,14 @@
 /** Texts in PNG files: tEXt, zTXt and iTXt chunks, read within bounds and written. */
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
+import { TimeSlice } from '../../files/time-slice.js'
 import type { PngFile } from './chunks.js'
 import { makeChunk } from './format.js'
 
 const inflate = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.inflate)
 
-/** Text that is worth keeping of one chunk when it comes compressed. */
-const maxInflatedText = 4 << 20
+/** Most bytes of one text: it is decoded at a stretch. */
+const maxTextBytes = 4 << 20
 /** Of all compressed texts of a file: what one of them claimed and could not be read counts, too. */
 const maxInflatedTotal = 16 << 20
 
@@ -17,7 +18,7 @@ class TextInflater {
 
   /** Undefined for what is broken or too long. */
   async inflate(bytes: Buffer): Promise<Buffer | undefined> {
-    const limit = Math.min(maxInflatedText, this.#left)
+    const limit = Math.min(maxTextBytes, this.#left)
     if (limit === 0) return undefined
     const text = await inflate(bytes, { maxOutputLength: limit }).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ERR_BUFFER_TOO_LARGE') this.#left -= limit
@@ -29,6 +30,7 @@ class TextInflater {
 }
 
 async function readText(type: string, data: Buffer, inflater: TextInflater): Promise<[string, string] | undefined> {
+  if (data.length > maxTextBytes) return undefined
   const end = data.indexOf(0)
   if (end < 1 || end > 79) return undefined
   const keyword = data.toString('latin1', 0, end)
@@ -50,9 +52,11 @@ async function readText(type: string, data: Buffer, inflater: TextInflater): Pro
 export async function readTexts(texts: PngFile['texts']): Promise<Record<string, string>> {
   const found = new Map<string, string>()
   const inflater = new TextInflater()
+  const slice = new TimeSlice()
   for (const { type, data } of texts) {
     const entry = await readText(type, data, inflater)
     if (entry && !found.has(entry[0])) found.set(...entry)
+    if (slice.over) await slice.next()
   }
   return Object.fromEntries(found)
 }

@@ -74,7 +74,12 @@ async function join(parts: readonly Buffer[]): Promise<Uint8Array> {
 
 /** Writes an 8-bit PNG with one text chunk per entry of `metadata`. */
 export async function writePng(pixels: Pixels, metadata: Readonly<Record<string, string>>, compressionLevel: number): Promise<Uint8Array> {
-  const texts = Object.entries(metadata).map(([keyword, text]) => textChunk(keyword, text))
+  const texts: Buffer[] = []
+  const slice = new TimeSlice()
+  for (const [keyword, text] of Object.entries(metadata)) {
+    texts.push(textChunk(keyword, text))
+    if (slice.over) await slice.next()
+  }
   const data = await dataChunks(pixels, compressionLevel)
   return join([Buffer.from(pngSignature), header(pixels), ...texts, ...data, makeChunk('IEND', new Uint8Array(0))])
 }
