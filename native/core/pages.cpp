@@ -19,10 +19,8 @@ Pages::Pages(size_t bytes) : size_(bytes) {
     if (!data_) throw std::bad_alloc();
 }
 
-void Pages::reset() {
-    if (data_) VirtualFree(data_, 0, MEM_RELEASE);
-    data_ = nullptr;
-    size_ = 0;
+void Pages::give_back(uint8_t * data, size_t) {
+    if (data) VirtualFree(data, 0, MEM_RELEASE);
 }
 
 #else
@@ -34,13 +32,21 @@ Pages::Pages(size_t bytes) : size_(bytes) {
     data_ = static_cast<uint8_t *>(mapped);
 }
 
-void Pages::reset() {
-    if (data_) munmap(data_, size_);
-    data_ = nullptr;
-    size_ = 0;
+void Pages::give_back(uint8_t * data, size_t bytes) {
+    if (data) munmap(data, bytes);
 }
 
 #endif
+
+void Pages::reset() {
+    const size_t bytes = size_;
+    give_back(release(), bytes);
+}
+
+uint8_t * Pages::release() {
+    size_ = 0;
+    return std::exchange(data_, nullptr);
+}
 
 Pages & Pages::operator=(Pages && other) noexcept {
     std::swap(data_, other.data_);

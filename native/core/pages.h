@@ -22,6 +22,11 @@ public:
     explicit operator bool() const { return data_ != nullptr; }
     void reset();
 
+    /// The block, whose owner the caller becomes; give_back() frees it. For libraries that take a pointer and a function to free
+    /// it.
+    uint8_t * release();
+    static void give_back(uint8_t * data, size_t bytes);
+
 private:
     uint8_t * data_ = nullptr;
     size_t size_ = 0;

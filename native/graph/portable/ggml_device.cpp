@@ -12,6 +12,7 @@
 #include "core/memory.h"
 #include "graph/home.h"
 #include "graph/portable/ggml_handles.h"
+#include "graph/portable/ggml_pages.h"
 
 namespace latent::graph {
 
@@ -118,14 +119,8 @@ std::string take_ggml_error() {
     return text;
 }
 
-struct GgmlDevice::Scratch {
-    std::unique_ptr<uint8_t[]> data;
-    size_t size = 0;
-};
-
 GgmlDevice::GgmlDevice(std::string name, std::string kind, int threads)
-    : Device(std::move(name), std::move(kind), std::min(threads > 0 ? threads : usable_cores(), GGML_MAX_N_THREADS)),
-      scratch_(std::make_unique<Scratch>()) {}
+    : Device(std::move(name), std::move(kind), std::min(threads > 0 ? threads : usable_cores(), GGML_MAX_N_THREADS)) {}
 
 DevicePtr GgmlDevice::open(const std::string & name, int threads) {
     for (ggml_backend_dev_t each : usable_devices()) {
@@ -152,7 +147,7 @@ DeviceInfo GgmlDevice::info() const {
 }
 
 ggml_backend_buffer_type * GgmlDevice::buffer_type() const {
-    return ggml_backend_dev_buffer_type(ggml_backend_get_device(backend_));
+    return is_cpu() ? cpu_pages_buffer_type() : ggml_backend_dev_buffer_type(ggml_backend_get_device(backend_));
 }
 
 uint64_t GgmlDevice::work_bytes(ggml_cgraph * graph, bool own_threads) const {
@@ -183,14 +178,15 @@ int GgmlDevice::compute_cpu(ggml_cgraph * graph, const CancelToken & cancel, boo
         if (!ggml_pool_) throw Error(ErrorCode::device, "The thread pool could not be started");
     }
     ggml_cplan plan = own_threads ? ggml_graph_plan(graph, 1, nullptr) : ggml_graph_plan(graph, threads(), ggml_pool_);
-    if (scratch_->size < plan.work_size) {
-        scratch_->data.reset();
-        scratch_->size = 0;
-        scratch_->data.reset(new (std::nothrow) uint8_t[plan.work_size]);
-        if (!scratch_->data) return GGML_STATUS_ALLOC_FAILED;
-        scratch_->size = plan.work_size;
+    if (scratch_.size() < plan.work_size) {
+        scratch_.reset();
+        try {
+            scratch_ = Pages(plan.work_size);
+        } catch (const std::bad_alloc &) {
+            return GGML_STATUS_ALLOC_FAILED;
+        }
     }
-    plan.work_data = scratch_->data.get();
+    plan.work_data = scratch_.data();
     plan.abort_callback = abort_requested;
     node_failed_ = false;
     Stop stop{&cancel, &node_failed_, profile_.get()};
@@ -220,8 +216,7 @@ std::vector<OpTime> GgmlDevice::stop_profile() {
 
 void GgmlDevice::trim() {
     const std::lock_guard<std::mutex> lock(computing_);
-    scratch_->data.reset();
-    scratch_->size = 0;
+    scratch_.reset();
 }
 
 DeviceSource ggml_devices() {

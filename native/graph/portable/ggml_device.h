@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/job.h"
+#include "core/pages.h"
 #include "graph/device.h"
 #include "graph/portable/profile.h"
 
@@ -45,7 +46,6 @@ public:
     ggml_backend_buffer_type * buffer_type() const;
 
 private:
-    struct Scratch;
     GgmlDevice(std::string name, std::string kind, int threads);
     int compute_cpu(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads);  // a ggml_status
 
@@ -54,7 +54,7 @@ private:
     ggml_threadpool * ggml_pool_ = nullptr;  // for graphs of the portable home, started on first use
     std::atomic<bool> node_failed_{false};
     std::string node_failure_;
-    std::unique_ptr<Scratch> scratch_;
+    Pages scratch_;
     std::unique_ptr<Profile> profile_;
     std::mutex computing_;
 };

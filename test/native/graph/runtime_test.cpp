@@ -1,8 +1,15 @@
 #include <chrono>
 #include <cmath>
+#include <fstream>
 #include <thread>
 
+#ifdef __linux__
+#include <unistd.h>
+#endif
+
 #include "check.h"
+#include "graph/portable/ggml_device.h"
+#include "graph/portable/ggml_handles.h"
 #include "graph/runner.h"
 #include "memory_source.h"
 
@@ -328,3 +335,30 @@ TEST(many_nodes) {
     CHECK(rows(4000).bytes > 0);
     CHECK_THROWS(rows(1000000), ErrorCode::out_of_memory);
 }
+
+#ifdef __linux__
+uint64_t resident_memory() {
+    uint64_t pages = 0, resident = 0;
+    std::ifstream("/proc/self/statm") >> pages >> resident;
+    return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST(memory_of_freed_graphs_is_the_systems_again) {
+    // malloc keeps blocks below the largest one freed so far (up to 32 MiB) in its heap, whose end it does not give back.
+    const DevicePtr device = Device::create("cpu", 1);
+    ggml_backend_buffer_type * type = static_cast<GgmlDevice &>(*device).buffer_type();
+    const auto take = [&](size_t mebibytes) {
+        ggml_backend_buffer_ptr buffer(ggml_backend_buft_alloc_buffer(type, mebibytes << 20));
+        CHECK(buffer && ggml_backend_buffer_is_host(buffer.get()));
+        ggml_backend_buffer_clear(buffer.get(), 1);
+        return buffer;
+    };
+    take(30);
+    const uint64_t before = resident_memory();
+    {
+        const auto large = take(24), small = take(8);
+        CHECK(resident_memory() > before + (31 << 20));
+    }
+    CHECK(resident_memory() < before + (2 << 20));
+}
+#endif
