@@ -195,6 +195,31 @@ export interface LoadOptions extends CallOptions {
   spec?: ModelSpecOverrides
   /** Where `hf:` and `civitai:` models are fetched from and kept. */
   hub?: HubOptions
+  /** Folder in which `<lora:name:1>` in a prompt finds its file, subfolders included. Without it such marks are left out, with a warning. */
+  loraDirectory?: string | URL
+}
+
+/** An adapter (a LoRA or one of its relatives) and its strengths. docs/adapters.md. */
+export interface LoraOptions {
+  /** A file (.safetensors, .gguf, .pt, .bin) or a folder of PEFT or diffusers: its path, a `file:` URL, or a name of a hub (`hf:owner/name/file`, `civitai:VERSION`). */
+  path: string | URL
+  /** Of the U-Net; negative ones are allowed, 0 leaves it as it is. Default 1. */
+  weight?: number
+  /** Of the text encoders. Default: `weight`. */
+  textWeight?: number
+}
+
+/** What became of an adapter's file. */
+export interface LoraReport {
+  path: string
+  /** Name of the file. */
+  name: string
+  /** Layers of the model that it changes, by their canonical names. */
+  matched: string[]
+  /** Names in the file that belong to no layer of this model. */
+  unmatched: string[]
+  /** Names in the file that are known and not applied, some with the form that they have. */
+  skipped: string[]
 }
 
 /** The long form of {@link LoadOptions.memory}. */

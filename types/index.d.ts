@@ -170,6 +170,8 @@ export declare interface CommonGenerateOptions extends SamplingOptions, CallOpti
     height?: number;
     onProgress?: (progress: Progress) => unknown;
     preview?: PreviewOptions;
+    /** Adapters of this call, in place of those of {@link DiffusionPipeline.setLoras}; `[]`: none. Those that the prompt names come on top. */
+    loras?: readonly LoraOptions[];
 }
 
 /** What every condition says. */
@@ -492,6 +494,8 @@ export declare interface EstimateRequest extends LoadOptions {
     deepCache?: DeepCacheOptions;
     /** That of `generate()`. Previews of method `vae` are decoded beside all that a run keeps: latents, and the features of `deepCache`. */
     preview?: Partial<PreviewOptions>;
+    /** That of `generate()`: bytes and products of adapters are counted. Their files are read. */
+    loras?: readonly LoraOptions[];
 }
 
 /** One evaluation of the network in a run. */
@@ -566,6 +570,8 @@ export declare interface GenerateResult<O = AnyResolvedOptions> {
      * long as the model is loaded. Where float32 does not help either, the call is rejected with {@link ModelFormatError}, which names the part.
      */
     float32Parts: ModelPart[];
+    /** The adapters that the pictures were made with. */
+    loras: LoraReport[];
     /** What may not be as it was meant; usually none. */
     warnings: GenerateWarning[];
 }
@@ -573,10 +579,10 @@ export declare interface GenerateResult<O = AnyResolvedOptions> {
 /** Something that was done, but may not be what was meant. `code` is stable and meant for programs, `message` for people. */
 export declare interface GenerateWarning {
     /**
-     * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: the prompt names an adapter (`<lora:name:1>`), which this
-     * version does not apply.
+     * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: a prompt names an adapter (`<lora:name:1>`) that was not
+     * applied. `WARN_ADAPTER_PARTIAL`: a part of an adapter's file belongs to no layer of this model, or has a form that is not applied.
      */
-    code: 'WARN_MASK_EMPTY' | 'WARN_MASK_FULL' | 'WARN_ADAPTER_IGNORED' | (string & {});
+    code: 'WARN_MASK_EMPTY' | 'WARN_MASK_FULL' | 'WARN_ADAPTER_IGNORED' | 'WARN_ADAPTER_PARTIAL' | (string & {});
     message: string;
 }
 
@@ -855,12 +861,37 @@ export declare interface LoadOptions extends CallOptions {
     spec?: ModelSpecOverrides;
     /** Where `hf:` and `civitai:` models are fetched from and kept. */
     hub?: HubOptions;
+    /** Folder in which `<lora:name:1>` in a prompt finds its file, subfolders included. Without it such marks are left out, with a warning. */
+    loraDirectory?: string | URL;
 }
 
 export declare type Logger = (level: LogLevel, message: string) => void;
 
 /** Progress and decisions of the engine, for {@link setLogger}. */
 export declare type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** An adapter (a LoRA or one of its relatives) and its strengths. docs/adapters.md. */
+export declare interface LoraOptions {
+    /** A file (.safetensors, .gguf, .pt, .bin) or a folder of PEFT or diffusers: its path, a `file:` URL, or a name of a hub (`hf:owner/name/file`, `civitai:VERSION`). */
+    path: string | URL;
+    /** Of the U-Net; negative ones are allowed, 0 leaves it as it is. Default 1. */
+    weight?: number;
+    /** Of the text encoders. Default: `weight`. */
+    textWeight?: number;
+}
+
+/** What became of an adapter's file. */
+export declare interface LoraReport {
+    path: string;
+    /** Name of the file. */
+    name: string;
+    /** Layers of the model that it changes, by their canonical names. */
+    matched: string[];
+    /** Names in the file that belong to no layer of this model. */
+    unmatched: string[];
+    /** Names in the file that are known and not applied, some with the form that they have. */
+    skipped: string[];
+}
 
 /** Options of {@link DiffusionPipeline.loss}. */
 export declare interface LossOptions extends CallOptions {
@@ -1278,6 +1309,15 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
      * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for options that are unknown, not of this kind of model, of the wrong type or out of range
      */
     generate<T extends DiffusionPipeline>(this: T, ...options: OptionArguments<GenerateOptions<KindOf<T>>>): Promise<GenerateResult<ResolvedOptions<KindOf<T>>>>;
+    /**
+     * The adapters (LoRA and its relatives) of every call from now on that names none itself, in place of those before; `[]`: none. The model is not loaded again: low
+     * ranks are computed beside its weights, of whatever type they are. Steps of a running `sample()` have them from the next one on; a `Conditioning` stays what it
+     * was encoded as.
+     * @returns what of each file fits this model, by name
+     * @throws ModelFormatError for a broken file or ranks that do not fit together, UnsupportedModelError for an adapter of another kind of model, OutOfMemoryError, DeviceError;
+     * then nothing has changed
+     */
+    setLoras(loras: readonly LoraOptions[], options?: CallOptions): Promise<LoraReport[]>;
     /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large pictures are made in overlapping tiles. */
     upscale<T extends DiffusionPipeline>(this: 'superres' extends KindOf<T> ? T : never, image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<SuperresResolvedOptions>>;
     /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. Retrieval-augmented models read one window of plain text. */
@@ -1567,6 +1607,8 @@ export declare interface ResolvedCommon {
     rng: RngName;
     latents?: Latents;
     extra?: Record<string, number | string | boolean>;
+    /** Absent where there were none. Those that the prompt names are among them, and no longer in the prompt. */
+    loras?: readonly LoraOptions[];
 }
 
 /** Image to image: absent unless a picture was given. */

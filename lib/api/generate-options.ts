@@ -3,6 +3,7 @@ import { resolveInputs, type ResolvedInputs } from '../kinds/conditions.js'
 import type { MaskInput } from '../kinds/inputs.js'
 import { generateInputKeys, refusedInputs, takesPrompts, takesStartPicture } from '../kinds/input-rules.js'
 import type { Latents } from './latents.js'
+import { resolveLoras, type CheckedLora } from './loras.js'
 import {
   callKeys,
   optionalProgress,
@@ -18,7 +19,7 @@ import { checkFunction, checkInteger, checkName, checkNumber, checkString, inval
 
 export const previewMethods = ['linear', 'vae'] as const
 
-const commonKeys = ['width', 'height', 'count', 'latents', 'onProgress', 'preview', ...samplingKeys, ...callKeys] as const
+const commonKeys = ['width', 'height', 'count', 'latents', 'loras', 'onProgress', 'preview', ...samplingKeys, ...callKeys] as const
 
 /** The checked options of a generate() call; the size is settled later where it follows the picture's. */
 export interface ResolvedGenerate {
@@ -33,6 +34,8 @@ export interface ResolvedGenerate {
   start: ImageInput | undefined
   startMask: MaskInput | undefined
   latents: Latents | undefined
+  /** In place of the pipeline's; undefined: those. */
+  loras: CheckedLora[] | undefined
   preview: Required<PreviewOptions> | undefined
   onProgress: ((progress: Progress) => unknown) | undefined
   signal: AbortSignal | undefined
@@ -73,6 +76,7 @@ export function resolveGenerate(options: GenerateOptions | undefined, info: Pipe
     start,
     startMask,
     latents: o.latents as Latents | undefined,
+    loras: o.loras === undefined ? undefined : resolveLoras(o.loras),
     preview: resolvePreview(o.preview),
     onProgress: optionalProgress(o),
     signal: optionalSignal(o),

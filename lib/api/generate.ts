@@ -8,18 +8,20 @@ import { getVersions } from './devices.js'
 import { writeInfotext } from '../infotext/fields.js'
 import { runJob } from '../native/job.js'
 import { nativeLatents } from './latents.js'
-import type { NativeGenerateRequest, NativeGenerateResult, NativePipeline, NativePromptTokens } from '../native/contract.js'
+import { findLoras, partialWarnings, promptLoras, toLoraOptions } from './loras.js'
+import type { NativeAdapter, NativeGenerateRequest, NativeGenerateResult, NativePipeline, NativePromptTokens } from '../native/contract.js'
 import { resolveSide } from '../options/options.js'
 import { unetDownsampling } from '../model/spec.js'
 import type { RawImage } from '../image/raw-image.js'
 import { imageTensor, readImage, toRawImage } from '../image/tensors.js'
-import { adapterNames } from '../text/adapters.js'
 import type {
   AnyResolvedOptions,
   FloatImage,
   GenerateOptions,
   GenerateResult,
   GenerateWarning,
+  LoadOptions,
+  LoraReport,
   ModelPart,
   PipelineInfo,
   ResolvedCommon,
@@ -32,6 +34,10 @@ export interface GenerateContext extends ConditionContext {
   native: NativePipeline
   /** For the settings in the picture. */
   modelName: string
+  /** The pipeline's own adapters, and where prompts find theirs. */
+  loras: readonly NativeAdapter[]
+  loraDirectory: string | undefined
+  hub: LoadOptions['hub']
 }
 
 /** Everything that crosses to the engine, apart from the sampling options. */
@@ -46,6 +52,10 @@ interface Gathered extends GatheredCondition {
   latents: Float32Array | undefined
   latentsShape: readonly number[] | undefined
   negative: NativePromptTokens | undefined
+  /** Undefined: the pipeline's own. */
+  adapters: NativeAdapter[] | undefined
+  /** The prompt as it was given, with the adapters that it names: the web UI writes it so into the picture. */
+  writtenPrompt: string | undefined
   warnings: GenerateWarning[]
 }
 
@@ -111,17 +121,20 @@ async function gatherLatents({ latents, count }: ResolvedGenerate, size: Size, i
   return { latents: await latents.read(), latentsShape: latents.shape }
 }
 
-/** The prompts name adapters, which are not words of theirs: they are left out. */
-function adapterWarnings({ inputs, negativePrompt }: ResolvedGenerate, { kind }: PipelineInfo): GenerateWarning[] {
-  if (kind === 'rdm') return [] // takes its prompt as it is
-  const named = (text: string | undefined, option: string) => adapterNames(text ?? '').map((name) => `${name} in ${option}`)
-  const found = [...named(inputs.prompt?.text, 'prompt'), ...named(negativePrompt, 'negativePrompt')]
-  if (found.length === 0) return []
-  return [{ code: 'WARN_ADAPTER_IGNORED', message: `adapters are not applied by this version and were left out of the prompt: ${found.join(', ')}` }]
+/** The adapters of a call: its own or the pipeline's, and those that its prompt names, which are no words of it. */
+async function gatherLoras(resolved: ResolvedGenerate, { info, loras, loraDirectory, hub }: GenerateContext) {
+  const { inputs, negativePrompt, signal, onProgress } = resolved
+  const own = resolved.loras && (await findLoras(resolved.loras, 'loras', { hub, signal, onProgress }))
+  const written = inputs.prompt?.text
+  if (!inputs.prompt || info.kind === 'rdm') return { adapters: own, written, warnings: [] } // rdm takes its prompt as it is
+  const named = await promptLoras(inputs.prompt.text, negativePrompt, loraDirectory)
+  inputs.prompt.text = named.text
+  return { adapters: named.loras.length > 0 ? [...(own ?? loras), ...named.loras] : own, written, warnings: named.warnings }
 }
 
 async function gather(resolved: ResolvedGenerate, context: GenerateContext): Promise<Gathered> {
   const { info } = context
+  const { adapters, written: writtenPrompt, warnings: adapterWarnings } = await gatherLoras(resolved, context)
   const { prompt } = resolved.inputs
   const [positive, negative] =
     prompt && resolved.negativePrompt !== undefined
@@ -131,7 +144,7 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
   const { size, frame, start, mask, warnings } = await settleSize(resolved, info, own.size)
   checkRows(start?.shape ?? own.condition.imageShape, resolved.count)
   const zeros = info.condition.zeroNegative === true && resolved.negativePrompt === ''
-  const all = [...warnings, ...(own.warnings ?? []), ...adapterWarnings(resolved, info)]
+  const all = [...warnings, ...(own.warnings ?? []), ...adapterWarnings]
   return {
     ...own,
     size,
@@ -140,12 +153,14 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
     mask,
     ...(await gatherLatents(resolved, size, info)),
     negative: zeros ? undefined : negative,
+    adapters,
+    writtenPrompt,
     warnings: all,
   }
 }
 
 function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered: Gathered): NativeGenerateRequest {
-  const { condition, frame, start, mask, latentsShape, negative } = gathered
+  const { condition, frame, start, mask, latentsShape, negative, adapters } = gathered
   return {
     ...sampling.request,
     ...condition,
@@ -155,6 +170,7 @@ function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered:
     ...(start ? { imageShape: [...start.shape] } : {}),
     ...(mask ? { maskShape: [1, 1, mask.height, mask.width] } : {}),
     ...(latentsShape ? { latentsShape: [...latentsShape] } : {}),
+    ...(adapters ? { adapters } : {}),
     previewEvery: preview?.every ?? 0,
     previewMethod: preview?.method ?? 'linear',
   }
@@ -227,17 +243,32 @@ export async function generate(context: GenerateContext, options: GenerateOption
 async function finish(
   context: GenerateContext,
   resolved: ResolvedGenerate,
-  { size, warnings }: Pick<Gathered, 'size' | 'warnings'>,
+  { size, warnings, adapters, writtenPrompt }: Pick<Gathered, 'size' | 'warnings' | 'adapters' | 'writtenPrompt'>,
   result: NativeGenerateResult,
 ): Promise<GenerateResult> {
   const { info, modelName } = context
   const { version } = getVersions()
-  const summary = JSON.parse(result.summary) as { eta: number; timings: Timings; float32Parts?: ModelPart[] }
-  const options: AnyResolvedOptions = { ...resolvedCommon(resolved, size, info, summary.eta), ...resolvedInputs(resolved) }
+  const summary = JSON.parse(result.summary) as { eta: number; timings: Timings; float32Parts?: ModelPart[]; adapters: LoraReport[] }
+  const loras = toLoraOptions(adapters ?? context.loras)
+  const options: AnyResolvedOptions = {
+    ...resolvedCommon(resolved, size, info, summary.eta),
+    ...resolvedInputs(resolved),
+    ...(loras.length > 0 ? { loras } : {}),
+  }
+  const written = writtenPrompt === undefined ? {} : { prompt: writtenPrompt }
   const images: RawImage[] = []
   for (const [i, picture] of result.images.entries()) {
     const seed = BigInt.asUintN(64, options.seed + BigInt(i))
-    images.push(toRawImage(await cropPicture(picture, size), { parameters: writeInfotext({ ...options, seed }, modelName, info, version) }))
+    const parameters = writeInfotext({ ...options, ...written, seed }, modelName, info, version)
+    images.push(toRawImage(await cropPicture(picture, size), { parameters }))
   }
-  return { images, seed: options.seed, options, timings: summary.timings, float32Parts: summary.float32Parts ?? [], warnings }
+  return {
+    images,
+    seed: options.seed,
+    options,
+    timings: summary.timings,
+    float32Parts: summary.float32Parts ?? [],
+    loras: summary.adapters,
+    warnings: [...warnings, ...partialWarnings(summary.adapters)],
+  }
 }

@@ -2,10 +2,11 @@ import { addon, checkKind, discardPipeline, loadPipeline, withSource } from '../
 import { previewMethods, resolveSize } from './generate-options.js'
 import type { PreviewOptions } from '../kinds/generate-types.js'
 import { readInfo } from './info.js'
+import { findLoras, resolveLoras } from './loras.js'
 import { runJob } from '../native/job.js'
 import type { NativePipeline } from '../native/contract.js'
 import { resolveCount, resolveDeepCache, resolveLoad, resolveSide } from '../options/options.js'
-import type { DeepCacheOptions, LoadOptions, ModelInfo, ModelSource } from '../types.js'
+import type { DeepCacheOptions, LoadOptions, LoraOptions, ModelInfo, ModelSource } from '../types.js'
 import { checkName, checkNumber, invalidType, knownKeys, show } from '../options/validate.js'
 
 /** Options of {@link inspect}. */
@@ -32,6 +33,8 @@ export interface EstimateRequest extends LoadOptions {
   deepCache?: DeepCacheOptions
   /** That of `generate()`. Previews of method `vae` are decoded beside all that a run keeps: latents, and the features of `deepCache`. */
   preview?: Partial<PreviewOptions>
+  /** That of `generate()`: bytes and products of adapters are counted. Their files are read. */
+  loras?: readonly LoraOptions[]
 }
 
 /** Bytes of working memory and floating point operations of one call of a network. */
@@ -93,7 +96,7 @@ function decodesPreviews(value: unknown): boolean {
  */
 export async function estimateMemory(source?: ModelSource, request: EstimateRequest = {}): Promise<MemoryEstimate> {
   if (typeof request !== 'object' || request === null) throw invalidType(`estimateMemory() takes an options object, not ${show(request)}`)
-  const { width, height, guidanceScale, count, deepCache, preview, ...rest } = request
+  const { width, height, guidanceScale, count, deepCache, preview, loras, ...rest } = request
   const load = resolveLoad(rest, 'estimateMemory()')
   if (guidanceScale !== undefined) checkNumber(guidanceScale, 'guidanceScale', { min: 0, max: 1000 })
   for (const name of ['width', 'height'] as const) resolveSide({ width, height }[name], name, 0, 1) // what is no size at all needs no file
@@ -102,6 +105,8 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
     ...(deepCache === undefined ? {} : { deepCache: resolveDeepCache(deepCache) }),
     decodedPreviews: decodesPreviews(preview),
   }
+  const checked = loras === undefined ? undefined : resolveLoras(loras)
+  const adapters = checked && (await findLoras(checked, 'loras', { hub: load.hub, signal: load.signal, onProgress: load.onProgress }))
   load.request.headersOnly = true
   const { result: pipeline, prepared } = await withSource(source, load, loadPipeline, { discard: discardPipeline })
   let low = pipeline
@@ -113,7 +118,9 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
     const guided = condition.guidance && (guidanceScale ?? defaults.guidanceScale) !== 1
     const { signal } = load
     const ask = async (one: NativePipeline) =>
-      JSON.parse(await runJob(() => one.estimate(JSON.stringify({ ...size, guided, ...run })), { signal })) as NativeEstimate
+      JSON.parse(
+        await runJob(() => one.estimate(JSON.stringify({ ...size, guided, ...run, ...(adapters ? { adapters } : {}) })), { signal }),
+      ) as NativeEstimate
     const { peak, ...measured } = await ask(pipeline)
     const { memory } = load.request
     // A plan is that of a load: the smallest one is asked of another, from the files that are there already.

@@ -13,8 +13,9 @@ import { describeInputs, refusedInputs } from '../kinds/input-rules.js'
 import { runJob } from '../native/job.js'
 import { wrapLatents, type Latents } from './latents.js'
 import { guarded } from '../native/call.js'
-import type { NativePipeline } from '../native/contract.js'
-import { modelKinds, optionalSignal, resolveCall, resolveLoad, resolveRng, resolveSeed } from '../options/options.js'
+import { findLoras, resolveLoraDirectory, resolveLoras, type CheckedLora } from './loras.js'
+import type { NativeAdapter, NativePipeline } from '../native/contract.js'
+import { modelKinds, optionalSignal, resolveCall, resolveLoad, resolveRng, resolveSeed, type ResolvedLoad } from '../options/options.js'
 import { conditionerOf, describeParts } from '../model/spec.js'
 import { createLatents, predict, resolveSample, sampleSteps } from './sampling.js'
 import { imageTensor } from '../image/tensors.js'
@@ -32,6 +33,8 @@ import type {
   ImageInput,
   Inputs,
   LoadOptions,
+  LoraOptions,
+  LoraReport,
   LossOptions,
   LossResult,
   MemoryUsage,
@@ -76,6 +79,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   readonly #makeTokenizer: () => PipelineTokenizer
   #tokenizer: PipelineTokenizer | undefined
   #firstStage: Autoencoder | undefined
+  #loras: readonly NativeAdapter[] = []
+  readonly #files: Pick<ResolvedLoad, 'hub'> & { loraDirectory: string | undefined }
   /** What was loaded: kind, condition, spec, parameters and weight types by part, defaults, samplers. */
   readonly info: PipelineInfo<K>
 
@@ -83,8 +88,14 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     Object.defineProperty(this, 'name', { value: 'DiffusionPipeline' })
   }
 
-  private constructor(model: LoadedModel, info: PipelineInfo<K>, makeTokenizer: () => PipelineTokenizer) {
+  private constructor(
+    model: LoadedModel,
+    info: PipelineInfo<K>,
+    makeTokenizer: () => PipelineTokenizer,
+    files: Pick<ResolvedLoad, 'hub'> & { loraDirectory: string | undefined },
+  ) {
     this.#model = model
+    this.#files = files
     this.#makeTokenizer = makeTokenizer
     this.info = info
   }
@@ -98,11 +109,12 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   static load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline>
   static async load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline> {
     const load = resolveLoad(options, 'load()')
+    const files = { hub: load.hub, loraDirectory: await resolveLoraDirectory(load.loraDirectory) }
     const model = await LoadedModel.load(source, load, 'pipeline')
     try {
       const info = checkKind(readInfo(model.native), load, model)
       const stored = guarded(() => model.native.tokenizer())
-      return new PipelineOf(model, info, await PipelineTokenizer.prepare(stored, model.source, info)) as DiffusionPipeline
+      return new PipelineOf(model, info, await PipelineTokenizer.prepare(stored, model.source, info), files) as DiffusionPipeline
     } catch (error) {
       await model.dispose()
       throw error
@@ -147,6 +159,29 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     this.#model.usable()
     this.#network('generate()')
     return this.#model.track(generate(this.#context(), options))
+  }
+
+  /**
+   * The adapters (LoRA and its relatives) of every call from now on that names none itself, in place of those before; `[]`: none. The model is not loaded again: low
+   * ranks are computed beside its weights, of whatever type they are. Steps of a running `sample()` have them from the next one on; a `Conditioning` stays what it
+   * was encoded as.
+   * @returns what of each file fits this model, by name
+   * @throws ModelFormatError for a broken file or ranks that do not fit together, UnsupportedModelError for an adapter of another kind of model, OutOfMemoryError, DeviceError;
+   * then nothing has changed
+   */
+  async setLoras(loras: readonly LoraOptions[], options?: CallOptions): Promise<LoraReport[]> {
+    this.#model.usable()
+    this.#network('setLoras()')
+    const checked = resolveLoras(loras)
+    const call = resolveCall(options, 'setLoras()')
+    return this.#model.track(this.#setLoras(checked, call))
+  }
+
+  async #setLoras(loras: CheckedLora[], call: CallOptions): Promise<LoraReport[]> {
+    const adapters = await findLoras(loras, 'loras', { hub: this.#files.hub, signal: call.signal })
+    const report = await runJob(() => this.#model.native.setAdapters(JSON.stringify({ adapters })), call)
+    this.#loras = adapters
+    return JSON.parse(report) as LoraReport[]
   }
 
   /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large pictures are made in overlapping tiles. */
@@ -317,6 +352,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
       tokenizer,
       encodeQuery: (prompt, signal) => encodeQuery({ native, tokenizer }, prompt, signal),
       modelName: source.name,
+      loras: this.#loras,
+      ...this.#files,
     }
   }
 

@@ -4,8 +4,8 @@ import { nearestName } from '../options/suggest.js'
 
 /** A flag of a command. Its name is the API's option in kebab case. */
 export interface Flag {
-  /** `number` takes any number, `text` a string, `switch` nothing. */
-  kind: 'text' | 'number' | 'switch'
+  /** `number` takes any number, `text` a string, `texts` one each time it is given, `switch` nothing. */
+  kind: 'text' | 'texts' | 'number' | 'switch'
   short?: string
   /** Placeholder of the value in the help text. */
   value?: string
@@ -23,7 +23,7 @@ export const reportFlags = {
 
 /** The values given for flags: only those that were given. */
 export type FlagValues<F extends Flags> = {
-  [K in keyof F]?: F[K]['kind'] extends 'switch' ? boolean : F[K]['kind'] extends 'number' ? number : string
+  [K in keyof F]?: F[K]['kind'] extends 'switch' ? boolean : F[K]['kind'] extends 'number' ? number : F[K]['kind'] extends 'texts' ? string[] : string
 }
 
 /** Where a command writes, and what stops it. */
@@ -56,7 +56,11 @@ function parseOptions(flags: Flags) {
   return Object.fromEntries(
     Object.entries(flags).map(([name, flag]) => [
       name,
-      { type: flag.kind === 'switch' ? ('boolean' as const) : ('string' as const), ...(flag.short ? { short: flag.short } : {}) },
+      {
+        type: flag.kind === 'switch' ? ('boolean' as const) : ('string' as const),
+        ...(flag.kind === 'texts' ? { multiple: true } : {}),
+        ...(flag.short ? { short: flag.short } : {}),
+      },
     ]),
   )
 }

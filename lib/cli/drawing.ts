@@ -155,8 +155,8 @@ export async function saveAndReport(
     await image.save(file)
     files.push({ path: file, seed: BigInt.asUintN(64, result.seed + BigInt(i)), width: image.width, height: image.height })
   }
-  const { options, timings, float32Parts, warnings } = result
-  const report = { images: files, options: brief(options), timings, float32Parts, warnings, model: pipe.info.name, device: pipe.device.id }
+  const { options, timings, float32Parts, loras, warnings } = result
+  const report = { images: files, options: brief(options), timings, float32Parts, loras, warnings, model: pipe.info.name, device: pipe.device.id }
   if (!values.quiet) for (const { message } of warnings) io.stderr.write(`warning: ${message}\n`)
   if (values.json) io.stdout.write(toJson(report))
   else if (!values.quiet) {

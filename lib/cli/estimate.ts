@@ -1,10 +1,11 @@
 import { estimateMemory, type StageEstimate } from '../index.js'
 import { readFlags, sameOptions, toJson, type Command, type Flags } from './command.js'
-import { loadFlags, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
+import { loadFlags, loraFlags, readLoadOptions, readLoras, readSource, sizeFlags } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 const flags = {
   ...loadFlags,
+  lora: loraFlags.lora,
   ...sizeFlags,
   'guidance-scale': { kind: 'number', help: '1 is no guidance: half the batch' },
   json: { kind: 'switch', help: 'as JSON, in bytes' },
@@ -22,7 +23,7 @@ export const estimateCommand: Command = {
     const { values, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one MODEL' })
     const bar = progressBar(io)
     const hooks = { signal: io.signal, onProgress: bar.update }
-    const request = { ...readLoadOptions(values), ...sameOptions(values, ['width', 'height', 'guidance-scale']), ...hooks }
+    const request = { ...readLoadOptions(values), ...readLoras(values), ...sameOptions(values, ['width', 'height', 'guidance-scale']), ...hooks }
     const estimate = await estimateMemory(readSource(values, positionals[0]), request).finally(bar.clear)
     if (values.json) {
       io.stdout.write(toJson(estimate))

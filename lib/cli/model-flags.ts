@@ -1,5 +1,5 @@
 /** Flags that every command with a model has, and how they become load options. */
-import type { LoadOptions, ModelFiles, ModelSource, WeightType } from '../index.js'
+import type { LoadOptions, LoraOptions, ModelFiles, ModelSource, WeightType } from '../index.js'
 import { weightTypes } from '../names.js'
 import { camelCase, sameOptions, UsageError, type FlagValues, type Flags } from './command.js'
 
@@ -41,6 +41,33 @@ export const loadFlags = {
 
 /** For the commands that do nothing with the model inside the package. */
 export const requiredModel = { model: { ...sourceFlags.model, help: modelHelp } } as const satisfies Flags
+
+export const loraFlags = {
+  lora: {
+    kind: 'texts',
+    value: 'FILE[:W]',
+    help: 'adapter (LoRA and relatives) and its weight; may be given more than once',
+  },
+  'lora-dir': { kind: 'text', value: 'DIR', help: 'folder in which <lora:name:1> in a prompt finds its file' },
+} as const satisfies Flags
+
+/** `style.safetensors:0.8` or `style.safetensors:0.8:0.4`. */
+function readLora(text: string): LoraOptions {
+  const number = /:(-?(?:\d+\.?\d*|\.\d+))$/
+  const numbers: number[] = []
+  let path = text
+  for (let found = number.exec(path); found && numbers.length < 2; found = number.exec(path)) {
+    numbers.unshift(Number(found[1]))
+    path = path.slice(0, found.index)
+  }
+  if (path === '') throw new UsageError(`--lora: '${text}' names no file`)
+  const [weight, textWeight] = numbers
+  return { path, ...(weight === undefined ? {} : { weight }), ...(textWeight === undefined ? {} : { textWeight }) }
+}
+
+export function readLoras(values: Pick<FlagValues<typeof loraFlags>, 'lora'>): { loras?: LoraOptions[] } {
+  return values.lora === undefined ? {} : { loras: values.lora.map(readLora) }
+}
 
 export const sizeFlags = {
   width: { kind: 'number', help: "pixels; default: the model's" },

@@ -17,7 +17,19 @@ import type {
 import type { ModelKind } from './kinds.js'
 import type { Latents } from '../api/latents.js'
 import type { Neighbours } from './neighbours.js'
-import type { CallOptions, DeepCacheOptions, ImageInput, ModelPart, Progress, RngName, SamplerName, SamplingOptions, ScheduleName } from '../types.js'
+import type {
+  CallOptions,
+  DeepCacheOptions,
+  ImageInput,
+  LoraOptions,
+  LoraReport,
+  ModelPart,
+  Progress,
+  RngName,
+  SamplerName,
+  SamplingOptions,
+  ScheduleName,
+} from '../types.js'
 
 /** Live pictures during sampling. */
 export interface PreviewOptions {
@@ -43,6 +55,8 @@ export interface CommonGenerateOptions extends SamplingOptions, CallOptions {
   height?: number
   onProgress?: (progress: Progress) => unknown
   preview?: PreviewOptions
+  /** Adapters of this call, in place of those of {@link DiffusionPipeline.setLoras}; `[]`: none. Those that the prompt names come on top. */
+  loras?: readonly LoraOptions[]
 }
 
 /** Image to image. */
@@ -133,6 +147,8 @@ export interface ResolvedCommon {
   rng: RngName
   latents?: Latents
   extra?: Record<string, number | string | boolean>
+  /** Absent where there were none. Those that the prompt names are among them, and no longer in the prompt. */
+  loras?: readonly LoraOptions[]
 }
 
 /** Image to image: absent unless a picture was given. */
@@ -222,10 +238,10 @@ export interface Timings {
 /** Something that was done, but may not be what was meant. `code` is stable and meant for programs, `message` for people. */
 export interface GenerateWarning {
   /**
-   * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: the prompt names an adapter (`<lora:name:1>`), which this
-   * version does not apply.
+   * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: a prompt names an adapter (`<lora:name:1>`) that was not
+   * applied. `WARN_ADAPTER_PARTIAL`: a part of an adapter's file belongs to no layer of this model, or has a form that is not applied.
    */
-  code: 'WARN_MASK_EMPTY' | 'WARN_MASK_FULL' | 'WARN_ADAPTER_IGNORED' | (string & {})
+  code: 'WARN_MASK_EMPTY' | 'WARN_MASK_FULL' | 'WARN_ADAPTER_IGNORED' | 'WARN_ADAPTER_PARTIAL' | (string & {})
   message: string
 }
 
@@ -243,6 +259,8 @@ export interface GenerateResult<O = AnyResolvedOptions> {
    * long as the model is loaded. Where float32 does not help either, the call is rejected with {@link ModelFormatError}, which names the part.
    */
   float32Parts: ModelPart[]
+  /** The adapters that the pictures were made with. */
+  loras: LoraReport[]
   /** What may not be as it was meant; usually none. */
   warnings: GenerateWarning[]
 }

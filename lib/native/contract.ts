@@ -125,7 +125,7 @@ export interface NativePicture {
 export interface NativeGenerateResult {
   images: NativePicture[]
   tensor: NativeTensorResult | null
-  /** JSON: { eta, float32Parts, timings: { loadMs, encodeMs, sampleMs, decodeMs } } */
+  /** JSON: { eta, float32Parts, adapters: LoraReport[], timings: { loadMs, encodeMs, sampleMs, decodeMs } } */
   summary: string
 }
 
@@ -194,10 +194,12 @@ export interface NativePipeline {
    * of |target - prediction|^2 at the noised latents of the picture.
    */
   loss(request: string, image: Float32Array, arrays: NativeConditionArrays, callbacks: NativeCallbacks): NativeJob<{ losses: number[] }>
+  /** request: { adapters: NativeAdapter[] }, those of every call that names none itself. JSON: LoraReport[]. */
+  setAdapters(request: string): NativeJob<string>
   /** request: NativeGenerateRequest; arrays beside it, shapes inside the request. */
   generate(request: string, arrays: NativeConditionArrays & { latents?: Float32Array }, callbacks: NativeCallbacks): NativeJob<NativeGenerateResult>
   /**
-   * request: { width, height, guided, count?, deepCache?, decodedPreviews? }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, encode, decode: { bytes, flops } } of one call, from
+   * request: { width, height, guided, count?, deepCache?, decodedPreviews?, adapters? }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, encode, decode: { bytes, flops } } of one call, from
    * headers alone; parts that the model lacks are absent.
    */
   estimate(request: string): NativeJob<string>
@@ -327,6 +329,17 @@ export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<Nativ
   latentsShape?: number[]
   previewEvery: number
   previewMethod: 'linear' | 'vae'
+  /** In place of those of setAdapters(). */
+  adapters?: NativeAdapter[]
+}
+
+/** A file of adapters and its strengths. */
+export interface NativeAdapter {
+  path: string
+  weight: number
+  textWeight: number
+  /** Size and time of the file: another one, and it is read again. */
+  stamp: string
 }
 
 export interface NativeLossRequest {

@@ -60,6 +60,7 @@ const loadKeys = [
   'config',
   'spec',
   'hub',
+  'loraDirectory',
   ...callKeys,
 ] as const
 
@@ -98,6 +99,8 @@ export interface ResolvedLoad {
   config: LoadOptions['config']
   /** Checked where sources are resolved. */
   hub: LoadOptions['hub']
+  /** Checked where prompts name adapters. */
+  loraDirectory: LoadOptions['loraDirectory']
   /** What the caller counts on. */
   kind: ModelKind | undefined
   signal: AbortSignal | undefined
@@ -196,6 +199,7 @@ export function resolveLoad(options: LoadOptions | undefined, where: string): Re
     },
     config: o.config as LoadOptions['config'],
     hub: o.hub as LoadOptions['hub'],
+    loraDirectory: o.loraDirectory as LoadOptions['loraDirectory'],
     kind: o.kind === undefined ? undefined : checkName(o.kind, 'kind', modelKinds),
     signal: optionalSignal(o),
     onProgress: optionalProgress(o),

@@ -48,6 +48,7 @@ Napi::Value generated_to_js(Napi::Env env, const pipeline::GenerateResult & resu
         json_to_js(env,
                    {{"eta", result.eta},
                     {"float32Parts", result.float32_parts},
+                    {"adapters", result.adapters},
                     {"timings",
                      {{"loadMs", t.load_ms}, {"encodeMs", t.encode_ms}, {"sampleMs", t.sample_ms}, {"decodeMs", t.decode_ms}}}}));
     return object;
@@ -86,19 +87,27 @@ Completion conditioning_completion(pipeline::Conditioning conditioning, bool tru
 }  // namespace
 
 Napi::Function PipelineWrap::define(Napi::Env env) {
-    return DefineClass(
-        env, "NativePipeline",
-        {InstanceMethod<&PipelineWrap::info_json>("info"), InstanceMethod<&PipelineWrap::tokenizer>("tokenizer"),
-         InstanceMethod<&PipelineWrap::encode_prompt>("encodePrompt"),
-         InstanceMethod<&PipelineWrap::encode_condition>("encodeCondition"),
-         InstanceMethod<&PipelineWrap::embed_images>("embedImages"), InstanceMethod<&PipelineWrap::encode_image>("encodeImage"),
-         InstanceMethod<&PipelineWrap::create_latents>("createLatents"), InstanceMethod<&PipelineWrap::predict>("predict"),
-         InstanceMethod<&PipelineWrap::start_sampling>("startSampling"), InstanceMethod<&PipelineWrap::decode>("decode"),
-         InstanceMethod<&PipelineWrap::encode_codes>("encodeCodes"), InstanceMethod<&PipelineWrap::decode_codes>("decodeCodes"),
-         InstanceMethod<&PipelineWrap::loss>("loss"), InstanceMethod<&PipelineWrap::generate>("generate"),
-         InstanceMethod<&PipelineWrap::estimate>("estimate"), InstanceMethod<&PipelineWrap::memory_usage>("memoryUsage"),
-         InstanceMethod<&PipelineWrap::profile>("profile"), InstanceMethod<&PipelineWrap::unload>("unload"),
-         InstanceMethod<&PipelineWrap::dispose>("dispose")});
+    return DefineClass(env, "NativePipeline",
+                       {InstanceMethod<&PipelineWrap::info_json>("info"),
+                        InstanceMethod<&PipelineWrap::tokenizer>("tokenizer"),
+                        InstanceMethod<&PipelineWrap::encode_prompt>("encodePrompt"),
+                        InstanceMethod<&PipelineWrap::encode_condition>("encodeCondition"),
+                        InstanceMethod<&PipelineWrap::embed_images>("embedImages"),
+                        InstanceMethod<&PipelineWrap::encode_image>("encodeImage"),
+                        InstanceMethod<&PipelineWrap::create_latents>("createLatents"),
+                        InstanceMethod<&PipelineWrap::predict>("predict"),
+                        InstanceMethod<&PipelineWrap::start_sampling>("startSampling"),
+                        InstanceMethod<&PipelineWrap::decode>("decode"),
+                        InstanceMethod<&PipelineWrap::encode_codes>("encodeCodes"),
+                        InstanceMethod<&PipelineWrap::decode_codes>("decodeCodes"),
+                        InstanceMethod<&PipelineWrap::loss>("loss"),
+                        InstanceMethod<&PipelineWrap::generate>("generate"),
+                        InstanceMethod<&PipelineWrap::set_adapters>("setAdapters"),
+                        InstanceMethod<&PipelineWrap::estimate>("estimate"),
+                        InstanceMethod<&PipelineWrap::memory_usage>("memoryUsage"),
+                        InstanceMethod<&PipelineWrap::profile>("profile"),
+                        InstanceMethod<&PipelineWrap::unload>("unload"),
+                        InstanceMethod<&PipelineWrap::dispose>("dispose")});
 }
 
 Napi::Object PipelineWrap::make(Napi::Env env, PipelinePtr state) {
@@ -330,6 +339,17 @@ Napi::Value PipelineWrap::generate(const Napi::CallbackInfo & info) {
             return [result, output_float = request->output_float](Napi::Env env) {
                 return generated_to_js(env, *result, output_float);
             };
+        });
+    });
+}
+
+Napi::Value PipelineWrap::set_adapters(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const pipeline::AdapterUses uses = adapter_uses(request_argument(info));
+        return start(info.Env(), {}, [=](const JobContext & job) -> Completion {
+            const Json report = state->engine->set_adapters(uses, job);
+            return [report](Napi::Env env) { return json_to_js(env, report); };
         });
     });
 }

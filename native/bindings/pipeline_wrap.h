@@ -30,6 +30,7 @@ private:
     Napi::Value encode_codes(const Napi::CallbackInfo & info);
     Napi::Value decode_codes(const Napi::CallbackInfo & info);
     Napi::Value loss(const Napi::CallbackInfo & info);
+    Napi::Value set_adapters(const Napi::CallbackInfo & info);
     Napi::Value generate(const Napi::CallbackInfo & info);
     Napi::Value estimate(const Napi::CallbackInfo & info);
     Napi::Value memory_usage(const Napi::CallbackInfo & info);

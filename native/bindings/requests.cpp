@@ -11,6 +11,7 @@ namespace {
 constexpr int64_t max_side = 1 << 16;
 constexpr int64_t max_batch = 4096;
 constexpr int64_t max_steps = 1'000'000;
+constexpr size_t max_adapters = 256;
 constexpr size_t max_text = size_t{128} << 20;
 constexpr double largest = std::numeric_limits<double>::max();
 
@@ -177,6 +178,31 @@ pipeline::SamplingRequest sampling_request(const Json & request) {
     return sampling;
 }
 
+namespace {
+
+std::optional<pipeline::AdapterUses> adapters_field(const Json & request) {
+    if (!find_field(request, "adapters")) return std::nullopt;
+    return adapter_uses(request);
+}
+
+}  // namespace
+
+pipeline::AdapterUses adapter_uses(const Json & request) {
+    pipeline::AdapterUses uses;
+    for (const Json & value : array_field(request, "adapters")) {
+        if (!value.is_object()) refuse("adapters", "must hold objects");
+        pipeline::AdapterUse use;
+        use.path = text_field(value, "path", "");
+        if (use.path.empty()) refuse("adapters", "must have a path each");
+        use.weight = number_field(value, "weight", 1, -1e3, 1e3);
+        use.text_weight = number_field(value, "textWeight", 1, -1e3, 1e3);
+        use.stamp = text_field(value, "stamp", "", 200);
+        uses.push_back(std::move(use));
+    }
+    if (uses.size() > max_adapters) refuse("adapters", "are too many");
+    return uses;
+}
+
 pipeline::EstimateRequest estimate_request(const Json & request) {
     pipeline::EstimateRequest estimate;
     estimate.width = static_cast<int>(int_field(request, "width", 0, 0, max_side));
@@ -185,6 +211,7 @@ pipeline::EstimateRequest estimate_request(const Json & request) {
     estimate.count = static_cast<int>(int_field(request, "count", 1, 1, max_batch));
     estimate.deep_cache = deep_cache_field(request);
     estimate.decoded_previews = bool_field(request, "decodedPreviews", false);
+    estimate.adapters = adapters_field(request);
     return estimate;
 }
 
@@ -196,6 +223,7 @@ pipeline::GenerateRequest generate_request(const Json & request) {
     generate.width = static_cast<int>(int_field(request, "width", 0, 0, max_side));
     generate.height = static_cast<int>(int_field(request, "height", 0, 0, max_side));
     generate.count = static_cast<int>(int_field(request, "count", 1, 1, max_batch));
+    generate.adapters = adapters_field(request);
     generate.preview_every = static_cast<int>(int_field(request, "previewEvery", 0, 0, max_steps));
     generate.preview_method = one_of(request, "previewMethod", "linear", {"linear", "vae"});
     generate.output_float = bool_field(request, "outputFloat", false);

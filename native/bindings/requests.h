@@ -22,6 +22,8 @@ pipeline::PromptTokens prompt_tokens(const Json & request);
 pipeline::Inputs inputs_request(const Json & request);
 pipeline::LossRequest loss_request(const Json & request);
 pipeline::SamplingRequest sampling_request(const Json & request);
+/// `adapters` of a request: [{ path, weight, textWeight }].
+pipeline::AdapterUses adapter_uses(const Json & request);
 pipeline::EstimateRequest estimate_request(const Json & request);
 /// The whole of a generate() call but its arrays.
 pipeline::GenerateRequest generate_request(const Json & request);

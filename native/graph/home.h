@@ -32,6 +32,8 @@ public:
     virtual bool is_exact() const = 0;
     /// Whether weights may be kept in a form of its own: DType::i8, bytes with a scale per output channel.
     virtual bool packs(DType) const { return false; }
+    /// Whether networks may have adapters (AdaptedOps).
+    virtual bool takes_adapters() const { return true; }
     virtual std::unique_ptr<WeightStorage> open_weights(const DevicePtr & device) const = 0;
     /// Records the graph; takes no memory for its values (Graph::allocate).
     virtual std::unique_ptr<Graph> build(const GraphRequest & request) const = 0;

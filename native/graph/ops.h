@@ -95,6 +95,8 @@ public:
     virtual Seq linear(Seq x, const Linear & w, const LinearOptions & options = {}) = 0;
     /// x * W with value and gate of 2 * out rows: value * gelu(gate), value first.
     virtual Seq geglu(Seq x, const Linear & w) = 0;
+    /// The second half of geglu(): [value, gate] to value * gelu(gate).
+    virtual Seq gate(Seq both) = 0;
     virtual Seq layer_norm(Seq x, const Norm & w, float eps = 1e-5f) = 0;
     /// Scaled dot product, scale 1/sqrt(dim / heads). q: [b, lq, dim], k and v: [b, lk, dim], heads side by side in dim.
     virtual Seq attention(Seq q, Seq k, Seq v, const AttentionOptions & options) = 0;

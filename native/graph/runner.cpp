@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/json.h"
+#include "graph/adapted_ops.h"
 #include "graph/home.h"
 
 namespace latent::graph {
@@ -63,7 +64,14 @@ Runner::Runner(DevicePtr device, const WeightStore & weights, std::string what, 
 Runner::~Runner() = default;
 
 std::unique_ptr<Graph> Runner::record(const GraphBuilder & build) const {
-    return home_for(device_->kind(), limits_.home).build({device_, *weights_, build, limits_});
+    const Home & home = home_for(device_->kind(), limits_.home);
+    const AdapterWeights * adapter = weights_->adapter();
+    if (!adapter) return home.build({device_, *weights_, build, limits_});
+    const GraphBuilder adapted = [&](Ops & ops) {
+        AdaptedOps with(ops, *adapter);
+        build(with);
+    };
+    return home.build({device_, *weights_, adapted, limits_});
 }
 
 GraphMeasure Runner::measure(const GraphBuilder & build) const {

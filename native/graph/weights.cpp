@@ -5,6 +5,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "core/weight_type.h"
+#include "graph/adapter_weights.h"
 #include "graph/home.h"
 
 namespace latent::graph {
@@ -108,7 +109,7 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
     for (const auto & parameter : parameters()) {
         if (parameter->present() && could_lie_in_file(*parameter)) could_lie += storage_->bytes(*parameter);
     }
-    in_place_ = 2 * could_lie >= bytes();
+    in_place_ = 2 * could_lie >= own_bytes();
     lies_in_file_ = in_place_ && could_lie > 0;
     ++generation_;
 }
@@ -127,7 +128,17 @@ uint64_t WeightStore::parameter_count() const {
     return count;
 }
 
-uint64_t WeightStore::bytes() const {
+void WeightStore::set_adapter(std::shared_ptr<const AdapterWeights> adapter) {
+    if (!adapter && !adapter_) return;
+    adapter_ = std::move(adapter);
+    ++generation_;
+}
+
+uint64_t WeightStore::adapter_bytes() const {
+    return adapter_ ? adapter_->bytes() : 0;
+}
+
+uint64_t WeightStore::own_bytes() const {
     uint64_t total = 0;
     for (const auto & parameter : parameters()) {
         if (parameter->present()) total += storage_->bytes(*parameter);
@@ -163,7 +174,8 @@ void WeightStore::allocate() {
         storage_->allocate(placements);
     } catch (const std::bad_alloc &) {
         device_->require(UINT64_MAX, "Loading the weights of the " + part_);  // the system said yes, the allocator no
-        throw Error(ErrorCode::out_of_memory, "No memory for the weights of the " + part_, Json{{"required", bytes()}}.dump());
+        throw Error(ErrorCode::out_of_memory, "No memory for the weights of the " + part_,
+                    Json{{"required", own_bytes()}}.dump());
     }
 }
 
@@ -183,7 +195,7 @@ void WeightStore::load_one(const Parameter & parameter) {
 void WeightStore::load(const JobContext & job, uint64_t progress_base, uint64_t progress_total) {
     if (!planned()) throw Error(ErrorCode::internal, "The " + part_ + " was not planned before loading");
     if (loaded_) return;
-    const uint64_t total = bytes(), mapped = mapped_bytes();
+    const uint64_t total = own_bytes(), mapped = mapped_bytes();
     if (progress_total == 0) progress_total = total;
     device_->require(total - mapped, "Loading the weights of the " + part_);
     try {

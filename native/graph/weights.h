@@ -14,6 +14,8 @@
 
 namespace latent::graph {
 
+class AdapterWeights;
+
 // Layers are declared in core/parameters.h; Ops computes with them.
 using latent::Conv;
 using latent::Embedding;
@@ -50,6 +52,8 @@ public:
     /// What the network declares, before plan().
     ParameterList & declared() { return list_; }
     const std::vector<std::unique_ptr<Parameter>> & parameters() const { return list_.all(); }
+    /// By canonical name, nullptr where there is none.
+    const Parameter * find(const std::string & name) const { return list_.find(name); }
 
     /// Matches every parameter to a tensor of `source` and fixes its resident type; reads no weights. Throws model_format that
     /// lists missing names and wrong shapes. 4-, 3- and 2-D forms of the same matrix are accepted. May be called again (other
@@ -78,9 +82,17 @@ public:
     /// The values of a loaded float32 parameter, from wherever they are.
     std::vector<float> values(const Parameter & parameter) const;
 
+    /// What adapters add to the network from now on; null: nothing. Graphs built before are stale.
+    void set_adapter(std::shared_ptr<const AdapterWeights> adapter);
+    const AdapterWeights * adapter() const { return adapter_.get(); }
+    /// Bytes of the adapters, which stay while the weights are unloaded.
+    uint64_t adapter_bytes() const;
+    /// Where the weights are read from, null before plan().
+    const TensorSourcePtr & source() const { return source_; }
+
     uint64_t parameter_count() const;  // elements
-    /// Bytes of all resident weights, mapped ones included; known once planned.
-    uint64_t bytes() const;
+    /// Bytes of all resident weights, mapped ones and those of adapters included; known once planned.
+    uint64_t bytes() const { return own_bytes() + adapter_bytes(); }
     /// Of those, bytes that are used in place from the file (page cache, not heap); known once planned.
     uint64_t mapped_bytes() const;
     /// Bytes per resident type, once planned.
@@ -88,6 +100,7 @@ public:
     const WeightPolicy & policy() const { return policy_; }
 
 private:
+    uint64_t own_bytes() const;
     DType choose_dtype(const Parameter & parameter, DType stored) const;
     bool could_lie_in_file(const Parameter & parameter) const;
     bool in_place(const Parameter & parameter) const { return in_place_ && could_lie_in_file(parameter); }
@@ -102,6 +115,7 @@ private:
     WeightPolicy policy_;
     bool float32_products_;
     std::unique_ptr<WeightStorage> storage_;
+    std::shared_ptr<const AdapterWeights> adapter_;
     bool in_place_ = false;      // this part reads weights from the mapped file; see plan()
     bool lies_in_file_ = false;  // and there are some
     bool loaded_ = false;

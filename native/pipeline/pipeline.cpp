@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/memory.h"
+#include "pipeline/adapters.h"
 #include "pipeline/image/preview.h"
 #include "pipeline/memory/memory_planner.h"
 #include "pipeline/memory/stage_plan.h"
@@ -15,7 +16,11 @@ namespace latent::pipeline {
 
 Pipeline::Pipeline(const LoadRequest & request)
     : stages_(std::make_unique<Stages>(request, open_request(request), graph::Device::create(request.device, request.threads))),
-      planner_(std::make_unique<MemoryPlanner>(*stages_)) {}
+      planner_(std::make_unique<MemoryPlanner>(*stages_)),
+      adapters_(std::make_unique<Adapters>(*stages_->opened, stages_->residency)) {
+    // A step of a run may follow a picture that was made with others.
+    stages_->residency.before_use([this](const JobContext & job) { adapters_->apply(job); });
+}
 
 Pipeline::~Pipeline() = default;
 
@@ -36,6 +41,7 @@ Conditioning Pipeline::encode_prompt(const PromptTokens & tokens, const JobConte
         throw Error(ErrorCode::unsupported_model, "encodePrompt: a first stage alone has no text encoder");
     }
     stages_->conditioners->check_tokens(tokens);
+    adapters_->apply(job);
     planner_->require_conditioning_fits(spec().image_size, spec().image_size);
     Conditioning out;
     if (stages_->conditioners->tells_size()) {
@@ -57,6 +63,7 @@ Conditioning Pipeline::encode_inputs(const Inputs & inputs, const JobContext & j
     }
     Conditioners & conditioners = *stages_->conditioners;
     conditioners.check(inputs, pictures);
+    adapters_->apply(job);
     const bool has_size = inputs.image || inputs.labels || conditioners.tells_size();
     const Frame frame = has_size ? conditioners.frame(inputs, 0, 0) : Frame{};
     planner_->require_conditioning_fits(frame.width, frame.height);
@@ -102,6 +109,7 @@ Latents Pipeline::predict(const Latents & latents, const std::vector<double> & t
         refuse("predict: " + std::to_string(timesteps.size()) + " timesteps for " + std::to_string(n) +
                " rows; give one, or one per row");
     }
+    adapters_->apply(job);
     const DenoisingCall call{latents.shape, guidance.tokens(), guidance.guided()};
     Latents output{{n, denoiser.form().out_channels, h, w}, {}};
     planner_->advise([&] { return planner_->evaluations(call); },
@@ -142,13 +150,16 @@ std::unique_ptr<SamplingRun> Pipeline::start_sampling(const SamplingRequest & re
 }
 
 std::vector<double> Pipeline::loss(const ImageTensor & image, const LossRequest & request, const JobContext & job) {
+    adapters_->apply(job);
     return denoising_loss(*stages_, *planner_, image, request, job);
 }
 
 GenerateResult Pipeline::generate(const GenerateRequest & request, const JobContext & job) {
     GenerateResult result;
+    const Adapters::Call adapters(*adapters_, request.adapters, job);
     planner_->advise([&] { return planner_->pictures(planner_->outline_of(request)); },
                      [&] { result = Recipe(*stages_, *planner_, request, job).make(); });
+    result.adapters = adapters.report();
     return result;
 }
 
@@ -217,8 +228,13 @@ std::string Pipeline::tokenizer() const {
     return stages_->opened->tokenizer;
 }
 
-Json Pipeline::estimate(const EstimateRequest & request) const {
+Json Pipeline::estimate(const EstimateRequest & request) {
+    const Adapters::Call adapters(*adapters_, request.adapters, JobContext{});
     return planner_->estimate(request);
+}
+
+Json Pipeline::set_adapters(const AdapterUses & adapters, const JobContext & job) {
+    return adapters_->set(adapters, job);
 }
 
 Json Pipeline::memory_usage() const {

@@ -16,6 +16,7 @@
 namespace latent::pipeline {
 
 struct Stages;
+class Adapters;
 class MemoryPlanner;
 
 class Pipeline {
@@ -63,6 +64,10 @@ public:
     /// Linear latent-to-RGB preview, one pixel per latent pixel.
     Picture preview(const Latents & latents, int index) const;
 
+    /// The adapters of every call from now on that names none itself, in place of those before. Per file { path, name, matched,
+    /// unmatched, skipped } (names of layers). Throws as Adapters::apply(); then nothing has changed.
+    Json set_adapters(const AdapterUses & adapters, const JobContext & job);
+
     GenerateResult generate(const GenerateRequest & request, const JobContext & job);
 
     /// What one generate() takes, from headers alone: { unet, decode, encode, textEncoder, conditioner: { bytes,
@@ -70,7 +75,7 @@ public:
     /// activations and scratch of one call computed whole; flops count 2 per multiply-add. Stages are as the plan of this
     /// pipeline's memory mode and bound runs them, with the weights that are resident meanwhile; `peak` is the largest that a
     /// picture needs. Throws out_of_memory where a stage does not fit the bound.
-    Json estimate(const EstimateRequest & request) const;
+    Json estimate(const EstimateRequest & request);
 
     /// Bytes held now: weights per part, graphs, latents; and the process's peak.
     Json memory_usage() const;
@@ -85,6 +90,7 @@ private:
 
     std::unique_ptr<Stages> stages_;
     std::unique_ptr<MemoryPlanner> planner_;
+    std::unique_ptr<Adapters> adapters_;
 };
 
 /// What the files of a request are, for formats.

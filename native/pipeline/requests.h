@@ -39,6 +39,18 @@ struct LoadRequest {
     bool headers_only = false;       // for estimates: weights are read when something is run
 };
 
+/// A file of adapters and its strengths; 0 leaves a part as it is.
+struct AdapterUse {
+    std::string path;
+    double weight = 1;       // of the U-Net
+    double text_weight = 1;  // of the text encoders
+    std::string stamp;       // of the file's state: another one means that the file has changed
+    bool operator==(const AdapterUse & other) const {
+        return path == other.path && weight == other.weight && text_weight == other.text_weight && stamp == other.stamp;
+    }
+};
+using AdapterUses = std::vector<AdapterUse>;
+
 /// Latent tensor [n, c, h, w], float32, owned by the engine. Already multiplied by the scale factor.
 struct Latents {
     std::array<int64_t, 4> shape{};
@@ -151,6 +163,7 @@ struct GenerateRequest {
     int width = 0, height = 0;             // pixels, 0: those of image or labels, or the model's
     int count = 1;                         // seeds seed, seed+1, ...
     std::optional<Latents> latents;        // start noise in place of the seed's (unit variance)
+    std::optional<AdapterUses> adapters;   // in place of the pipeline's own; unset: those
     int preview_every = 0;                 // 0: off
     std::string preview_method = "linear";  // linear | vae
     bool output_float = false;
@@ -162,7 +175,8 @@ struct EstimateRequest {
     bool guided = true;
     int count = 1;
     SamplingRequest::DeepCache deep_cache;
-    bool decoded_previews = false;  // preview_method "vae"
+    bool decoded_previews = false;        // preview_method "vae"
+    std::optional<AdapterUses> adapters;  // as of a request
 };
 
 struct LossRequest {
@@ -185,6 +199,7 @@ struct GenerateResult {
     /// Parts ("unet", "vae") that are computed in float32 because fast arithmetic gave numbers that are not finite. A part stays
     /// so for as long as the model is loaded.
     std::vector<std::string> float32_parts;
+    Json adapters;  // what was made of them: Adapters::Call::report()
 };
 
 }  // namespace latent::pipeline

@@ -36,7 +36,7 @@ function listener(info: PipelineInfo): { context: GenerateContext; calls: Call[]
   const native = {
     generate(request: string, arrays: Call['arrays']) {
       note('generate', request, arrays)
-      return done({ images: [], tensor: null, summary: JSON.stringify({ eta: 0, timings: {} }) })
+      return done({ images: [], tensor: null, summary: JSON.stringify({ adapters: [], eta: 0, timings: {} }) })
     },
     encodeCondition(request: string, arrays: Call['arrays']) {
       note('encodeCondition', request, arrays)
@@ -58,6 +58,8 @@ function listener(info: PipelineInfo): { context: GenerateContext; calls: Call[]
     tokenizer: () => tokenizer as unknown as PipelineTokenizer,
     encodeQuery: async () => Float32Array.of(9, 9, 9, 9),
     modelName: 'test',
+    loras: [],
+    loraDirectory: undefined,
   }
   return { context: context as unknown as GenerateContext, calls }
 }

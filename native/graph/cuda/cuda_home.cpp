@@ -14,6 +14,7 @@ public:
     const char * name() const override { return "cuda"; }
     bool runs_on(const std::string & kind) const override { return kind == "cuda"; }
     bool is_exact() const override { return false; }
+    bool takes_adapters() const override { return false; }
 
     std::unique_ptr<WeightStorage> open_weights(const DevicePtr & device) const override {
         return std::make_unique<CudaWeights>(device);

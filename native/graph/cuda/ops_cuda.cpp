@@ -145,6 +145,11 @@ Seq OpsCuda::geglu(Seq x, const Linear & w) {
     return {record(w.weight->name, &latent_cuda_api::linear, &linear), w.out / 2, x.length, x.batch};
 }
 
+Seq OpsCuda::gate(Seq) {
+    throw Error(ErrorCode::internal,
+                "The CUDA engine gates only what it multiplies");  // of adapters, which its home does not take
+}
+
 Seq OpsCuda::layer_norm(Seq x, const Norm & w, float eps) {
     x.id = record(w.weight->name, &latent_cuda_api::layer_norm, x.id, cuda_tensor_of(w.weight), cuda_tensor_of(w.bias), eps);
     return x;

@@ -371,7 +371,13 @@ Seq OpsCpu::geglu(Seq x, const Linear & w) {
         };
         return {pending(std::move(value)), dim, x.length, x.batch};
     }
-    const Seq both = linear(x, w, {});
+    return gate(linear(x, w, {}));
+}
+
+Seq OpsCpu::gate(Seq both) {
+    const int64_t dim = both.dim / 2;
+    Pending value;
+    value.ne = {dim, both.length, both.batch, 1};
     value.make = [this, both, dim, ne = value.ne](Form form) {
         const RowLayout layout = layout_of(form, dim, both.length * both.batch);
         return rows_node(GegluNode{kernels_of(kernels::tile_set(arithmetic_)), layout},

@@ -231,6 +231,11 @@ Seq OpsGgml::geglu(Seq x, const Linear & w) {
     return seq(ggml_geglu_erf_swapped(nodes_, multiply(w.weight, w.bias, tensor(x.id))));
 }
 
+Seq OpsGgml::gate(Seq both) {
+    room(8);
+    return seq(ggml_geglu_erf_swapped(nodes_, tensor(both.id)));
+}
+
 Seq OpsGgml::layer_norm(Seq x, const Norm & w, float eps) {
     room(8);
     ggml_tensor * y = ggml_norm(nodes_, tensor(x.id), eps);

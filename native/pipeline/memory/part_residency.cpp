@@ -52,6 +52,7 @@ void PartResidency::load(const JobContext & job) {
 }
 
 void PartResidency::use(models::Network & network, const JobContext & job) {
+    if (before_use_) before_use_(job);
     make_room_for(network);
     network.weights().check_files();
     if (network.weights().loaded()) return;
@@ -123,7 +124,11 @@ void PartResidency::unload() {
 uint64_t PartResidency::bytes_with(const models::Network & network) const {
     uint64_t held = network.weights().bytes();
     for (const models::Network * other : parts_) {
-        if (other == &network || one_part_at_a_time_) continue;
+        if (other == &network) continue;
+        if (one_part_at_a_time_) {
+            held += other->weights().adapter_bytes();
+            continue;
+        }
         held += other->weights().bytes() - (keeps_all() ? 0 : other->weights().mapped_bytes());
     }
     return held;
@@ -145,7 +150,7 @@ void PartResidency::refresh_usage() {
     Json parts = Json::object();
     uint64_t weights = 0, compute = 0;
     for (const models::Network * network : parts_) {
-        const uint64_t bytes = network->weights().loaded() ? network->weights().bytes() : 0;
+        const uint64_t bytes = network->weights().loaded() ? network->weights().bytes() : network->weights().adapter_bytes();
         parts[network->weights().part()] = parts.value(network->weights().part(), uint64_t{0}) + bytes;
         weights += bytes;
         compute += network->runner().bytes();

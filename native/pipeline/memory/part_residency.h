@@ -58,6 +58,8 @@ public:
 
     /// Reads the weights of all parts, unless they take turns. Throws out_of_memory where one does not fit the bound.
     void load(const JobContext & job);
+    /// Called at the begin of use().
+    void before_use(std::function<void(const JobContext &)> action) { before_use_ = std::move(action); }
     /// Makes the weights of a part resident and leaves the memory to it.
     void use(models::Network & network, const JobContext & job);
     /// Runs a stage of a part, and again in float32 where what it gives is not finite although it could be: 16-bit numbers end
@@ -96,6 +98,7 @@ private:
     uint64_t spare_ = 0;  // bytes that are taken now and will not be
     MemoryClaim::Total claims_;
     double load_ms_ = 0;
+    std::function<void(const JobContext &)> before_use_;
 
     mutable std::mutex usage_mutex_;
     Json usage_;

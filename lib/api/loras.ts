@@ -1,0 +1,141 @@
+/** Adapters: their options, the files that they name, and what a prompt asks for. */
+import { readdir, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { resolveFile, type ResolveOptions } from '../model/sources.js'
+import type { NativeAdapter } from '../native/contract.js'
+import { nearestName } from '../options/suggest.js'
+import { checkNumber, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
+import { adapterNames, readMark, withoutAdapters } from '../text/adapters.js'
+import type { GenerateWarning, LoraOptions, LoraReport } from '../types.js'
+
+const maxLoras = 64
+const maxStrength = { min: -1000, max: 1000 }
+const maxDepth = 8
+const maxEntries = 100_000
+/** Of files that hold adapters, and folders, which have none. */
+const extension = /\.(safetensors|gguf|pt|pth|ckpt|bin)$/i
+
+/** An adapter whose numbers are checked; its file is looked for later. */
+export interface CheckedLora {
+  path: unknown
+  weight: number
+  textWeight: number
+}
+
+export function resolveLoras(value: unknown, name = 'loras'): CheckedLora[] {
+  if (!Array.isArray(value)) throw invalidType(`${name} must be an array of { path, weight }, not ${show(value)}`)
+  return listOf(value, name, maxLoras).map((one, i) => {
+    const where = `${name}[${i}]`
+    const o = knownKeys(one, where, ['path', 'weight', 'textWeight'])
+    if (o.path === undefined) throw invalidType(`${where}.path is missing: the file of the adapter`)
+    const weight = o.weight === undefined ? 1 : checkNumber(o.weight, `${where}.weight`, maxStrength)
+    const textWeight = o.textWeight === undefined ? weight : checkNumber(o.textWeight, `${where}.textWeight`, maxStrength)
+    return { path: o.path, weight, textWeight }
+  })
+}
+
+/** The folder in which prompts find their adapters. */
+export async function resolveLoraDirectory(value: unknown): Promise<string | undefined> {
+  if (value === undefined) return undefined
+  const folder = await resolveFile(value, 'loraDirectory')
+  if (!(await stat(folder)).isDirectory()) throw invalidRange(`loraDirectory: ${folder} is a file; give the folder that it is in`)
+  return folder
+}
+
+/** Their files, fetched where a hub has them. */
+export async function findLoras(loras: readonly CheckedLora[], name: string, options: ResolveOptions): Promise<NativeAdapter[]> {
+  const found: NativeAdapter[] = []
+  for (const [i, lora] of loras.entries()) found.push(await stamped(await resolveFile(lora.path, `${name}[${i}].path`, options), lora))
+  return found
+}
+
+async function stamped(file: string, { weight, textWeight }: Pick<CheckedLora, 'weight' | 'textWeight'>): Promise<NativeAdapter> {
+  const { size, mtimeMs } = await stat(file)
+  return { path: file, weight, textWeight, stamp: `${size} ${mtimeMs}` }
+}
+
+/** Files below a folder by their names without extensions; the first of a name counts. */
+async function filesOf(folder: string): Promise<Map<string, string>> {
+  const files = new Map<string, string>()
+  const waiting: [string, number][] = [[folder, 0]]
+  let seen = 0
+  for (const [place, depth] of waiting) {
+    const entries = await readdir(place, { withFileTypes: true })
+    for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+      if (++seen > maxEntries) return files
+      const file = path.join(place, entry.name)
+      if (entry.isDirectory()) {
+        if (depth < maxDepth) waiting.push([file, depth + 1])
+      } else if (extension.test(entry.name)) {
+        const name = entry.name.replace(extension, '')
+        if (!files.has(name)) files.set(name, file)
+      }
+    }
+  }
+  return files
+}
+
+/** The adapters that a prompt names, and the prompt without them. */
+export interface PromptLoras {
+  text: string
+  loras: NativeAdapter[]
+  warnings: GenerateWarning[]
+}
+
+function ignored(marks: readonly string[], why: string): GenerateWarning[] {
+  if (marks.length === 0) return []
+  return [{ code: 'WARN_ADAPTER_IGNORED', message: `adapters ${why} and were left out of the prompt: ${marks.join(', ')}` }]
+}
+
+/** Without a folder the marks are left out, with a warning; a name that the folder lacks is an error, since the picture would be another one. */
+export async function promptLoras(prompt: string, negative: string | undefined, folder: string | undefined): Promise<PromptLoras> {
+  const marks = adapterNames(prompt)
+  const warnings = ignored(
+    adapterNames(negative ?? '').map((mark) => `${mark} in negativePrompt`),
+    'are read in the prompt alone',
+  )
+  if (folder === undefined)
+    return {
+      text: prompt,
+      loras: [],
+      warnings: [
+        ...ignored(
+          marks.map((mark) => `${mark} in prompt`),
+          'need the load option loraDirectory',
+        ),
+        ...warnings,
+      ],
+    }
+  const loras: NativeAdapter[] = []
+  const unread: string[] = []
+  const files = marks.length > 0 ? await filesOf(folder) : new Map<string, string>()
+  for (const mark of marks) {
+    const asked = readMark(mark)
+    if (!asked) {
+      unread.push(mark)
+      continue
+    }
+    const { name, ...strengths } = asked
+    const file = files.get(name)
+    if (file === undefined) {
+      const near = nearestName(name, [...files.keys()])
+      throw invalidRange(`prompt: there is no adapter ${show(name)} in ${folder}${near === undefined ? '' : `. Did you mean '${near}'?`}`)
+    }
+    loras.push(await stamped(file, strengths))
+  }
+  return { text: withoutAdapters(prompt).trim(), loras, warnings: [...ignored(unread, 'have another form than <lora:name:1>'), ...warnings] }
+}
+
+/** What of the files was not used. */
+export function partialWarnings(reports: readonly LoraReport[]): GenerateWarning[] {
+  return reports.flatMap(({ name, unmatched, skipped }) => {
+    const left = [...unmatched, ...skipped]
+    if (left.length === 0) return []
+    const shown = left.slice(0, 3).join(', ')
+    const more = left.length > 3 ? ` and ${left.length - 3} more` : ''
+    return [{ code: 'WARN_ADAPTER_PARTIAL', message: `${name}: not all of it is applied to this model: ${shown}${more}` }]
+  })
+}
+
+export const toLoraOptions = (adapters: readonly NativeAdapter[]): LoraOptions[] =>
+  adapters.map(({ path: file, weight, textWeight }) => ({ path: file, weight, textWeight }))

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "formats/adapters/adapter_file.h"
+#include "formats/adapters/layer_names.h"
+#include "formats/model_files.h"
+#include "pipeline/memory/part_residency.h"
+#include "pipeline/requests.h"
+
+namespace latent::pipeline {
+
+/// The adapters that the networks of one model run with: opens their files, finds their layers, and puts their products beside
+/// the weights. Used from the device's job thread.
+class Adapters {
+public:
+    Adapters(const formats::OpenedModel & opened, PartResidency & residency);
+
+    /// Those of all calls that name none themselves; their files are read again. Throws as apply(); then nothing has changed.
+    Json set(AdapterUses uses, const JobContext & job);
+    /// Those of one call, for as long as it lives.
+    class Call {
+    public:
+        Call(Adapters & adapters, const std::optional<AdapterUses> & uses, const JobContext & job);
+        ~Call() { adapters_.wanted_ = adapters_.own_; }
+        Call(const Call &) = delete;
+        Call & operator=(const Call &) = delete;
+        /// Per file { path, name, layers, unmatched, skipped }.
+        const Json & report() const { return adapters_.report_; }
+
+    private:
+        Adapters & adapters_;
+    };
+    /// Puts those that are wanted into the networks, where others are there. Throws io, model_format; unsupported_model for an
+    /// adapter of another kind of model, out_of_memory, device where they do not run.
+    void apply(const JobContext & job);
+
+private:
+    struct Found;
+    void put(const JobContext & job);
+    Found find(const AdapterUse & use, const formats::AdapterFile & file) const;
+    void check_family(const Found & found, const formats::AdapterFile & file) const;
+    std::shared_ptr<const graph::AdapterWeights> weights_for(const models::Network & network, const std::vector<Found> & all,
+                                                             const JobContext & job) const;
+
+    const formats::OpenedModel & opened_;
+    PartResidency & residency_;
+    std::unique_ptr<formats::LayerNames> names_;  // once there are adapters
+    AdapterUses own_, wanted_, applied_;
+    Json report_ = Json::array();
+};
+
+}  // namespace latent::pipeline

@@ -1,0 +1,296 @@
+#include <cstring>
+
+#include "core/memory.h"
+#include "golden.h"
+#include "pipeline/loaded.h"
+
+// Adapters at run time: every naming and form against its reference, and what must hold whatever they do.
+
+using namespace loaded;
+
+namespace {
+
+struct Adapter {
+    golden::Case golden;
+    golden::TempFolder folder;
+    std::string path;
+
+    explicit Adapter(const std::string & name, const std::string & layout = "kohya") : golden(golden::load("addon-" + name)) {
+        path = golden::write_layout(golden, layout, folder.path());
+    }
+    AdapterUses at(double weight) const { return {{path, weight, weight}}; }
+    golden::Values input(const std::string & name) const { return golden::input(golden, name); }
+    golden::Values expected(const std::string & name) const { return golden::expected(golden, name); }
+    Latents latents(const std::string & name = "x") const {
+        const golden::Values values = input(name);
+        return {{1, values.shape[1], values.shape[2], values.shape[3]}, values.data};
+    }
+    double timestep() const { return input("t").data.front(); }
+};
+
+PromptTokens ids_of(const golden::Values & values) {
+    PromptTokens tokens;
+    tokens.chunks.push_back({{values.data.begin(), values.data.end()}, {}});
+    return tokens;
+}
+
+Conditioning context_of(const golden::Values & values) {
+    Conditioning conditioning;
+    conditioning.tokens = values.shape[1], conditioning.dim = values.shape[2];
+    conditioning.data = values.data;
+    return conditioning;
+}
+
+std::vector<float> predicted(const Loaded & model, const Adapter & adapter, const Conditioning & conditioning) {
+    return model->predict(adapter.latents(), {adapter.timestep()}, &conditioning, nullptr, 1.0, nullptr, {}).data;
+}
+
+void check_eps(const Loaded & model, const Adapter & adapter, const Conditioning & conditioning, const char * name = "eps",
+               double factor = 1) {
+    const golden::Values eps = adapter.expected(name);
+    within(adapter.golden.name + " " + name, difference(predicted(model, adapter, conditioning), eps.data), factor * eps.atol);
+}
+
+/// Text context through the adapted encoder, and the network with that context.
+void check_both(const Loaded & model, const Adapter & adapter) {
+    const golden::Values text = adapter.expected("text_context");
+    const Conditioning conditioning = model->encode_prompt(ids_of(adapter.input("ids")), {});
+    within(adapter.golden.name + " text_context", difference(conditioning.data, text.data), text.atol);
+    check_eps(model, adapter, conditioning);
+}
+
+bool throws(ErrorCode code, const std::string & part, const std::function<void()> & action) {
+    try {
+        action();
+    } catch (const Error & error) {
+        const bool fits = error.code() == code && std::string(error.what()).find(part) != std::string::npos;
+        if (!fits) std::printf("     %s: %s\n", code_name(error.code()), error.what());
+        return fits;
+    }
+    return false;
+}
+
+}  // namespace
+
+TEST(adapters_kohya) {
+    const Loaded model("sd1");
+    const Adapter adapter("lora-kohya");
+    const Json report = model->set_adapters(adapter.at(0.8), {});
+    CHECK(report.size() == 1 && report[0]["unmatched"].empty() && report[0]["skipped"].empty());
+    CHECK(report[0]["matched"].size() > 10);
+    check_both(model, adapter);
+}
+
+TEST(adapters_of_diffusers) {
+    const Loaded model("sd1");
+    for (const char * layout : {"peft", "diffusers"}) {
+        const Adapter adapter("lora-peft", layout);
+        const Json report = model->set_adapters(adapter.at(0.8), {});
+        CHECK(report[0]["unmatched"].empty());
+        check_both(model, adapter);
+    }
+    const Adapter oldest("lora-peft", "attn-processors");
+    const Conditioning bare = [&] {
+        model->set_adapters({}, {});
+        return model->encode_prompt(ids_of(oldest.input("ids")), {});
+    }();
+    model->set_adapters(oldest.at(0.8), {});
+    check_eps(model, oldest, bare, "eps_unet_only");
+}
+
+TEST(adapters_rank_stabilised) {
+    const Loaded model("sd1");
+    const Adapter adapter("lora-rslora", "peft-folder");
+    const Json report = model->set_adapters(adapter.at(1), {});
+    CHECK(report[0]["unmatched"].empty());
+    check_eps(model, adapter, context_of(adapter.input("context")), "eps_1");
+}
+
+TEST(adapters_sdxl) {
+    const Loaded model("sdxl-base");
+    const Adapter adapter("lora-sdxl");
+    const Json report = model->set_adapters(adapter.at(0.8), {});
+    CHECK(report[0]["unmatched"].empty());
+    const golden::Values context = adapter.expected("context"), pooled = adapter.expected("pooled");
+    Inputs inputs;
+    inputs.prompt = ids_of(adapter.input("ids_l"));
+    Conditioning conditioning = model->encode_inputs(inputs, {});
+    within("addon-lora-sdxl context", difference(conditioning.data, context.data), context.atol);
+    const std::vector<float> head(conditioning.vector.begin(), conditioning.vector.begin() + 40);
+    within("addon-lora-sdxl pooled", difference(head, pooled.data), pooled.atol);
+    conditioning.vector = adapter.input("vector").data;
+    check_eps(model, adapter, conditioning);
+}
+
+TEST(adapters_sdxl_in_every_naming) {
+    const Loaded model("sdxl-base");
+    for (const char * layout : {"sgm", "diffusers-blocks", "lycoris", "peft", "comfyui"}) {
+        const Adapter adapter("lora-sdxl-names", layout);
+        const Json report = model->set_adapters(adapter.at(0.8), {});
+        CHECK(report[0]["unmatched"].empty() && report[0]["matched"].size() == adapter.golden.config()["layers"].size());
+        Conditioning conditioning = context_of(adapter.input("context"));
+        conditioning.vector = adapter.input("vector").data;
+        check_eps(model, adapter, conditioning);
+    }
+}
+
+TEST(adapters_locon) {
+    const Loaded model("sd1");
+    const Adapter adapter("lora-locon");
+    const Json report = model->set_adapters(adapter.at(0.8), {});
+    CHECK(report[0]["unmatched"].empty() && report[0]["skipped"].empty());
+    check_both(model, adapter);
+}
+
+TEST(adapters_full_differences_and_norms) {
+    const Loaded model("sd1");
+    const Adapter adapter("norm-full");
+    const Json report = model->set_adapters(adapter.at(adapter.golden.config().value("multiplier", 0.8)), {});
+    CHECK(report[0]["unmatched"].empty() && report[0]["skipped"].empty());
+    check_eps(model, adapter, context_of(adapter.input("context")));
+}
+
+TEST(adapters_leave_no_trace) {
+    for (const bool exact : {true, false}) {
+        LoadRequest request = exact_request();
+        if (!exact) request.precision = Precision::fast;
+        const Loaded model("sd1", request);
+        const Adapter first("lora-kohya"), second("lora-peft", "peft");
+        const PromptTokens ids = ids_of(first.input("ids"));
+        const auto run = [&] { return predicted(model, first, model->encode_prompt(ids, {})); };
+        const std::vector<float> bare = run();
+        model->set_adapters(first.at(0), {});
+        CHECK(run() == bare);
+        model->set_adapters(first.at(1), {});
+        const std::vector<float> with = run();
+        CHECK(difference(with, bare) > 0.05);
+        // The U-Net and the text encoders have weights of their own.
+        model->set_adapters({{first.path, 0, 1}}, {});
+        CHECK(difference(run(), bare) > 1e-3 && difference(run(), with) > 1e-3);
+        model->set_adapters({}, {});
+        CHECK(run() == bare);
+        model->set_adapters({{first.path, 0.7, 0.7}, {second.path, -0.4, -0.4}}, {});
+        const std::vector<float> there = run();
+        model->set_adapters({{second.path, -0.4, -0.4}, {first.path, 0.7, 0.7}}, {});
+        within("commute", difference(run(), there), exact ? 2e-5 : 2e-2);
+        // What an adapter adds once with twice the weight, it adds twice.
+        model->set_adapters({{first.path, 0.5, 0.5}, {first.path, 0.5, 0.5}}, {});
+        within("twice a half", difference(run(), with), exact ? 2e-5 : 2e-2);
+    }
+}
+
+TEST(adapters_on_quantised_weights) {
+    const Adapter adapter("lora-kohya");
+    const PromptTokens ids = ids_of(adapter.input("ids"));
+    for (const char * type : {"f16", "bf16", "q8_0", "int8"}) {
+        LoadRequest request = exact_request();
+        request.precision = Precision::fast;
+        request.dtype["unet"] = type;
+        const Loaded model("sd1", request);
+        // What the type costs without an adapter is what it may cost with one.
+        const Conditioning text = context_of(golden::expected(adapter.golden, "text_context"));
+        const Loaded exact("sd1");
+        const double bare = difference(predicted(model, adapter, text), predicted(exact, adapter, text));
+        model->set_adapters(adapter.at(0.8), {});
+        const std::vector<float> eps = adapter.expected("eps").data;
+        within(std::string("addon-lora-kohya on ") + type, difference(predicted(model, adapter, text), eps), 2 * bare + 1e-2);
+    }
+}
+
+TEST(adapters_of_one_call) {
+    const Loaded model("sd1");
+    const Adapter adapter("lora-kohya");
+    GenerateRequest request;
+    request.inputs.prompt = ids_of(adapter.input("ids"));
+    request.sampling.steps = 2, request.sampling.guidance_scale = 1;
+    request.width = 64, request.height = 64;
+    request.output_float = true;
+    const auto draw = [&] { return model->generate(request, {}).tensor.data; };
+    const std::vector<float> bare = draw();
+    request.adapters = adapter.at(1);
+    const std::vector<float> with = draw();
+    CHECK(difference(with, bare) > 1e-2);
+    request.adapters.reset();
+    CHECK(draw() == bare);
+    model->set_adapters(adapter.at(1), {});
+    CHECK(draw() == with);
+    request.adapters = AdapterUses{};
+    CHECK(draw() == bare);
+}
+
+TEST(adapters_refused) {
+    const Loaded sd1("sd1"), sdxl("sdxl-base");
+    const Adapter small("lora-kohya"), large("lora-sdxl-names", "diffusers-blocks");
+    CHECK(throws(ErrorCode::unsupported_model, "text of width", [&] { sd1->set_adapters(large.at(1), {}); }));
+    CHECK(throws(ErrorCode::unsupported_model, "text of width", [&] { sdxl->set_adapters(small.at(1), {}); }));
+    CHECK(throws(ErrorCode::io, "", [&] { sd1->set_adapters({{small.folder / "missing.safetensors", 1, 1}}, {}); }));
+
+    const golden::TempFolder folder;
+    const auto with = [&](std::vector<golden::FileTensor> tensors) {
+        const std::string path = folder / "adapter.safetensors";
+        golden::write_safetensors(path, tensors);
+        return AdapterUses{{path, 1, 1}};
+    };
+    const std::string layer = "lora_unet_mid_block_attentions_0_proj_in";
+    const auto down = golden::formula_tensor(layer + ".lora_down.weight", {4, 128, 1, 1});
+    const auto up = golden::formula_tensor(layer + ".lora_up.weight", {128, 4, 1, 1});
+    sd1->set_adapters(with({down, up}), {});
+    CHECK(throws(ErrorCode::model_format, "no \"up\"", [&] { sd1->set_adapters(with({down}), {}); }));
+    CHECK(throws(ErrorCode::model_format, "two ranks", [&] {
+        sd1->set_adapters(with({down, golden::formula_tensor(up.name, {128, 8, 1, 1})}), {});
+    }));
+    CHECK(throws(ErrorCode::model_format, "another size", [&] {
+        sd1->set_adapters(with({down, golden::formula_tensor(up.name, {64, 4, 1, 1})}), {});
+    }));
+    auto damaged = up;
+    const float infinite = INFINITY;
+    std::memcpy(damaged.data.data(), &infinite, 4);
+    CHECK(throws(ErrorCode::model_format, "not finite", [&] { sd1->set_adapters(with({down, damaged}), {}); }));
+    CHECK(throws(ErrorCode::unsupported_model, "diffusion transformer", [&] {
+        sd1->set_adapters(
+            with({golden::formula_tensor("transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight", {4, 64}),
+                  golden::formula_tensor("transformer.single_transformer_blocks.0.attn.to_q.lora_B.weight", {64, 4})}),
+            {});
+    }));
+    CHECK(throws(ErrorCode::unsupported_model, "no adapter", [&] {
+        sd1->set_adapters(with({golden::formula_tensor("conv_in.weight", {4, 4, 3, 3})}), {});
+    }));
+    // A layer that this model lacks is named, and the rest applied.
+    const Json report = sd1->set_adapters(with({down, up, golden::formula_tensor("lora_unet_elsewhere.lora_down.weight", {4, 8}),
+                                                golden::formula_tensor("something", {1})}),
+                                          {});
+    CHECK(report[0]["matched"] == Json::array({"model.diffusion_model.middle_block.1.proj_in"}));
+    CHECK(report[0]["unmatched"] == Json::array({"lora_unet_elsewhere", "something"}));
+}
+
+TEST(adapters_in_the_memory_plan) {
+    const Loaded model("sd1");
+    const Adapter adapter("lora-kohya");
+    EstimateRequest request{64, 64, true};
+    const Json bare = model->estimate(request);
+    request.adapters = adapter.at(1);
+    const Json with = model->estimate(request);
+    CHECK(with["weights"]["unet"]["bytes"] > bare["weights"]["unet"]["bytes"]);
+    CHECK(with["weights"]["textEncoder"]["bytes"] > bare["weights"]["textEncoder"]["bytes"]);
+    CHECK(with["unet"]["flops"].get<double>() > bare["unet"]["flops"].get<double>());
+    request.adapters.reset();
+    CHECK(model->estimate(request) == bare);
+    const uint64_t before = model->memory_usage()["parts"]["unet"];
+    model->set_adapters(adapter.at(1), {});
+    const uint64_t more = model->memory_usage()["parts"]["unet"].get<uint64_t>() - before;
+    CHECK(more == with["weights"]["unet"]["bytes"].get<uint64_t>() - bare["weights"]["unet"]["bytes"].get<uint64_t>());
+}
+
+TEST(adapters_switched_often) {
+    const Loaded model("sd1");
+    const Adapter adapter("lora-kohya");
+    const Conditioning text = context_of(golden::expected(adapter.golden, "text_context"));
+    const auto round = [&](int i) {
+        model->set_adapters(adapter.at(i % 2 ? 0.8 : -0.3), {});
+        (void)predicted(model, adapter, text);
+    };
+    for (int i = 0; i < 20; ++i) round(i);
+    const uint64_t before = peak_resident_memory();
+    for (int i = 0; i < 180; ++i) round(i);
+    CHECK(peak_resident_memory() < before + (uint64_t{8} << 20));
+}

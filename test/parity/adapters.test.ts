@@ -1,0 +1,145 @@
+/** Adapters through the public API: numbers of the references, prompts that name them, and what becomes of a pipeline that switches them. */
+import { copyFileSync, mkdirSync } from 'node:fs'
+import path from 'node:path'
+import { convert, DiffusionPipeline, estimateMemory, type LoadOptions } from '../../lib/index'
+import { input, loadExpected, maxDifference } from '../helpers/golden'
+import { goldenModel, toConditioning, toLatents, type GoldenModel } from '../helpers/model'
+
+const exact: LoadOptions = { precision: 'exact', device: 'cpu' }
+const models: GoldenModel[] = []
+afterEach(() => models.splice(0).forEach((model) => model.remove()))
+
+function written(name: string, layout?: string): GoldenModel {
+  const model = goldenModel(name, layout)
+  models.push(model)
+  return model
+}
+
+const loadSd1 = (options: LoadOptions = exact) => {
+  const model = written('sd1')
+  return DiffusionPipeline.load(model.file, { ...options, config: model.golden.config })
+}
+
+function expectClose({ golden }: GoldenModel, actual: ArrayLike<number>, expected: ArrayLike<number>, name: string): void {
+  const difference = maxDifference(actual, expected)
+  expect([name, difference <= golden.expected[name]!.atol ? 'within' : difference]).toEqual([name, 'within'])
+}
+
+async function predict(pipe: DiffusionPipeline, adapter: GoldenModel, context: { data: Float32Array; shape: number[] }): Promise<Float32Array> {
+  const timestep = input(adapter.golden, 't').data[0]!
+  const out = await pipe.predict(toLatents(input(adapter.golden, 'x')), { timestep, conditioning: toConditioning(context) })
+  return await out.read()
+}
+
+test('a LoRA of text encoder and U-Net, in the names of kohya', async () => {
+  await using pipe = await loadSd1()
+  const adapter = written('addon-lora-kohya', 'kohya')
+  const expected = loadExpected('addon-lora-kohya')
+  const [report] = await pipe.setLoras([{ path: adapter.file, weight: 0.8 }])
+  expect(report).toMatchObject({ name: 'lora.safetensors', unmatched: [], skipped: [] })
+  expect(report!.matched).toContain('model.diffusion_model.input_blocks.1.1.proj_in')
+  const conditioning = await pipe.encodePrompt({ tokenIds: Array.from(input(adapter.golden, 'ids').data) })
+  const context = { data: await conditioning.read(), shape: [1, 77, 32] }
+  expectClose(adapter, context.data, expected.text_context!.data, 'text_context')
+  expectClose(adapter, await predict(pipe, adapter, context), expected.eps!.data, 'eps')
+})
+
+// The numbers of a type, once in float32 and once as they lie in the file: what is left is the arithmetic's.
+test.each(['f16', 'q8_0', 'q4_0', 'q4_k'] as const)('on weights in %s', async (type) => {
+  const adapter = written('addon-lora-kohya', 'kohya')
+  const context = loadExpected('addon-lora-kohya').text_context!
+  const model = written('sd1')
+  const file = path.join(model.folder, 'model.gguf')
+  await convert(model.file, file, { type, config: model.golden.config })
+  const run = async (options: LoadOptions) => {
+    await using pipe = await DiffusionPipeline.load(file, { device: 'cpu', ...options })
+    const { parts } = pipe.memoryUsage()
+    const bare = await predict(pipe, adapter, context)
+    const [report] = await pipe.setLoras([{ path: adapter.file, weight: 0.8 }])
+    expect(report!.unmatched).toEqual([])
+    // The model's own weights are neither copied nor converted.
+    expect(pipe.memoryUsage().parts.unet! - parts.unet!).toBeLessThan(0.3 * parts.unet!)
+    return { bare, adapted: await predict(pipe, adapter, context) }
+  }
+  const exactly = await run({ precision: 'exact' })
+  const fast = await run({})
+  expect(maxDifference(fast.adapted, exactly.adapted)).toBeLessThan(2 * maxDifference(fast.bare, exactly.bare) + 0.005)
+  expect(maxDifference(exactly.adapted, exactly.bare)).toBeGreaterThan(0.1)
+})
+
+describe('pictures', () => {
+  const settings = { prompt: 'a red square', width: 64, height: 64, steps: 2, seed: 1 }
+  const pixels = async (pipe: DiffusionPipeline, options: object = {}) =>
+    Buffer.from((await pipe.generate({ ...settings, ...options })).images[0]!.data)
+
+  test('weights of 0, unset and per call', async () => {
+    await using pipe = await loadSd1({ device: 'cpu' })
+    const { file } = written('addon-lora-kohya', 'kohya')
+    const bare = await pixels(pipe)
+    await pipe.setLoras([{ path: file, weight: 0 }])
+    expect(await pixels(pipe)).toEqual(bare)
+    await pipe.setLoras([{ path: file }])
+    const all = await pixels(pipe)
+    expect(all).not.toEqual(bare)
+    expect(await pixels(pipe, { loras: [] })).toEqual(bare)
+    expect(await pixels(pipe)).toEqual(all)
+    const text = await pixels(pipe, { loras: [{ path: file, weight: 0, textWeight: 1 }] })
+    const unet = await pixels(pipe, { loras: [{ path: file, weight: 1, textWeight: 0 }] })
+    expect(new Set([bare, all, text, unet].map((one) => one.toString('hex'))).size).toBe(4)
+    await pipe.setLoras([])
+    expect(await pixels(pipe)).toEqual(bare)
+    expect(await pixels(pipe, { loras: [{ path: file }] })).toEqual(all)
+    expect(await pixels(pipe)).toEqual(bare)
+  })
+
+  test('the prompt names them', async () => {
+    const { file, folder } = written('addon-lora-kohya', 'kohya')
+    mkdirSync(path.join(folder, 'styles'))
+    copyFileSync(file, path.join(folder, 'styles', 'my style.safetensors'))
+    const model = written('sd1')
+    const load = (options: LoadOptions) => DiffusionPipeline.load(model.file, { device: 'cpu', config: model.golden.config, ...options })
+    await using pipe = await load({ loraDirectory: folder })
+    const named = await pipe.generate({ ...settings, prompt: 'a red square <lora:my style:0.5:0.9>' })
+    const given = await pipe.generate({ ...settings, loras: [{ path: file, weight: 0.9, textWeight: 0.5 }] })
+    expect(Buffer.from(named.images[0]!.data)).toEqual(Buffer.from(given.images[0]!.data))
+    expect(named.warnings).toEqual([])
+    expect(named.loras).toMatchObject([{ name: 'my style.safetensors', unmatched: [] }])
+    expect(named.options).toMatchObject({ prompt: 'a red square', loras: [{ weight: 0.9, textWeight: 0.5 }] })
+    const again = await pipe.generate(named.options)
+    expect(Buffer.from(again.images[0]!.data)).toEqual(Buffer.from(named.images[0]!.data))
+    await expect(pipe.generate({ ...settings, prompt: '<lora:my stile:1>' })).rejects.toMatchObject({
+      code: 'ERR_INVALID_ARG',
+      message: expect.stringContaining("Did you mean 'my style'?") as string,
+    })
+    await using without = await load({})
+    const ignored = await without.generate({ ...settings, prompt: 'a red square <lora:my style:0.5>' })
+    expect(ignored.warnings).toMatchObject([{ code: 'WARN_ADAPTER_IGNORED' }])
+    expect(ignored.loras).toEqual([])
+  })
+})
+
+test('refusals leave everything as it was', async () => {
+  await using pipe = await loadSd1()
+  const adapter = written('addon-lora-kohya', 'kohya')
+  const context = loadExpected('addon-lora-kohya').text_context!
+  await pipe.setLoras([{ path: adapter.file, weight: 0.8 }])
+  const before = await predict(pipe, adapter, context)
+  const sdxl = written('addon-lora-sdxl-names', 'diffusers-blocks').file
+  await expect(pipe.setLoras([{ path: sdxl }])).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED_MODEL' })
+  await expect(pipe.setLoras([{ path: `${sdxl}.none` }])).rejects.toMatchObject({ code: 'ERR_IO' })
+  await expect(pipe.setLoras([{ path: written('sd1').file }])).rejects.toMatchObject({ code: 'ERR_UNSUPPORTED_MODEL' })
+  await expect(pipe.setLoras([{ path: sdxl, weight: NaN }])).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+  await expect(pipe.setLoras([{ file: sdxl } as never])).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+  await expect(pipe.setLoras('style' as never)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+  expect(await predict(pipe, adapter, context)).toEqual(before)
+})
+
+test('their bytes are in the estimate', async () => {
+  const { file, golden } = written('sd1')
+  const options = { ...exact, config: golden.config, width: 64, height: 64 }
+  const bare = await estimateMemory(file, options)
+  const lora = written('addon-lora-kohya', 'kohya').file
+  const more = await estimateMemory(file, { ...options, loras: [{ path: lora }] })
+  expect(more.weights.unet!.bytes).toBeGreaterThan(bare.weights.unet!.bytes)
+  expect(more.peakBytes).toBeGreaterThan(bare.peakBytes)
+})
