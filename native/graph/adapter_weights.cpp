@@ -67,7 +67,7 @@ std::string layer_of(const std::string & name) {
 
 }  // namespace
 
-void AdapterWeights::declare(const WeightStore & base, const ParameterChange & change) {
+const AdapterWeights::Change & AdapterWeights::declare(const WeightStore & base, const ParameterChange & change) {
     const Parameter * target = base.find(change.parameter);
     const auto misfit = [&] { return Error(ErrorCode::internal, "An adapter does not fit \"" + change.parameter + "\""); };
     if (!target) {  // the bias of a layer without one
@@ -75,8 +75,9 @@ void AdapterWeights::declare(const WeightStore & base, const ParameterChange & c
         if (!weight || static_cast<int64_t>(change.whole.size()) != weight->rows()) throw misfit();
         Parameter bias;
         bias.name = change.parameter, bias.shape = {weight->rows()}, bias.role = Role::bias;
-        changes_[weight].bias = store_.declared().add(std::move(bias));
-        return;
+        Change & entry = changes_[weight];
+        entry.bias = store_.declared().add(std::move(bias));
+        return entry;
     }
     Change & entry = changes_[target];
     if (!change.whole.empty()) {
@@ -85,7 +86,7 @@ void AdapterWeights::declare(const WeightStore & base, const ParameterChange & c
         whole.name = target->name, whole.shape = target->shape, whole.role = target->role, whole.least_bits = 16;
         entry.whole = store_.declared().add(std::move(whole));
     }
-    if (change.rank == 0) return;
+    if (change.rank == 0) return entry;
     if (static_cast<int64_t>(change.down.size()) != change.rank * target->inner() ||
         static_cast<int64_t>(change.up.size()) != target->rows() * change.rank) {
         throw misfit();
@@ -96,9 +97,10 @@ void AdapterWeights::declare(const WeightStore & base, const ParameterChange & c
     up.name = target->name + ".up", up.shape = {target->rows(), change.rank}, up.role = target->role, up.least_bits = 16;
     if (target->role == Role::conv) up.shape.insert(up.shape.end(), {1, 1});
     entry.side = {store_.declared().add(std::move(down)), store_.declared().add(std::move(up)), change.rank};
+    return entry;
 }
 
-AdapterWeights::AdapterWeights(const WeightStore & base, std::vector<ParameterChange> changes, const JobContext & job)
+AdapterWeights::AdapterWeights(const WeightStore & base, const Changes & changes, const JobContext & job)
     : store_(base.device(), base.part(), base.float32_products()) {
     const Device & device = *base.device();
     if (!home_for(device.kind()).takes_adapters()) {
@@ -106,28 +108,20 @@ AdapterWeights::AdapterWeights(const WeightStore & base, std::vector<ParameterCh
                     Json{{"device", device.name()}}.dump());
     }
     const DType matrices = base.policy().precision == Precision::exact ? DType::f32 : DType::f16;
-    uint64_t numbers = 0;
-    for (const ParameterChange & change : changes) {
-        declare(base, change);
-        numbers += change.down.size() + change.up.size() + change.whole.size();
-    }
-    device.require(numbers * static_cast<uint64_t>(dtype_block_bytes(matrices)), "Adapters of the " + base.part());
     const auto source = std::make_shared<HostSource>();
-    const auto add = [&](const std::string & name, std::vector<float> & values) {
-        for (const auto & parameter : store_.parameters()) {
-            if (parameter->name != name) continue;
-            const DType type = parameter->is_matrix() ? matrices : DType::f32;
-            source->add(name, type, parameter->shape, as_bytes(values, type));
-        }
-        values = {};
+    const auto add = [&](const Parameter * parameter, const std::vector<float> & values) {
+        const DType type = parameter->is_matrix() ? matrices : DType::f32;
+        device.require(values.size() * static_cast<uint64_t>(dtype_block_bytes(type)), "Adapters of the " + base.part());
+        source->add(parameter->name, type, parameter->shape, as_bytes(values, type));
     };
-    for (ParameterChange & change : changes) {
+    for (ParameterChange change; changes(change); change = {}) {
         job.check();
-        if (!change.whole.empty()) add(change.parameter, change.whole);
+        const Change & entry = declare(base, change);
+        if (!change.whole.empty()) add(entry.whole ? entry.whole : entry.bias, change.whole);
         if (change.rank == 0) continue;
         if (matrices == DType::f16) balance(change);
-        add(change.parameter + ".down", change.down);
-        add(change.parameter + ".up", change.up);
+        add(entry.side.down, change.down);
+        add(entry.side.up, change.up);
     }
     source->finish();
     WeightPolicy policy;

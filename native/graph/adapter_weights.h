@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -25,9 +26,11 @@ struct ParameterChange {
 /// weights stay as they are, in whatever type and in the mapped file.
 class AdapterWeights {
 public:
+    /// Changes one after another, each of another parameter, until there is none.
+    using Changes = std::function<bool(ParameterChange & next)>;
     /// Matrices are kept in float32 where `base` is computed exactly, else as halves. Throws internal for a change that does not
     /// fit its parameter, out_of_memory before memory is taken.
-    AdapterWeights(const WeightStore & base, std::vector<ParameterChange> changes, const JobContext & job);
+    AdapterWeights(const WeightStore & base, const Changes & changes, const JobContext & job);
 
     /// The product beside a matrix: null where there is none.
     struct Side {
@@ -49,7 +52,7 @@ private:
         const Parameter * whole = nullptr;
         const Parameter * bias = nullptr;  // of a layer without one
     };
-    void declare(const WeightStore & base, const ParameterChange & change);
+    const Change & declare(const WeightStore & base, const ParameterChange & change);
 
     WeightStore store_;
     std::unordered_map<const Parameter *, Change> changes_;

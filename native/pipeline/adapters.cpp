@@ -59,14 +59,12 @@ std::vector<float> base_values(const graph::WeightStore & weights, const Paramet
 }
 
 /// Low ranks of several adapters one after another: their products are summed.
-graph::ParameterChange stacked(const Parameter & parameter, const std::vector<AdaptedLayer> & layers) {
+graph::ParameterChange stacked(const Parameter & parameter, const std::vector<formats::LowRank> & parts) {
     graph::ParameterChange change;
     change.parameter = parameter.name;
-    std::vector<formats::LowRank> parts;
-    for (const AdaptedLayer & layer : layers) {
-        parts.push_back(formats::low_rank_of(layer));
-        change.rank += parts.back().rank;
-        change.down.insert(change.down.end(), parts.back().down.begin(), parts.back().down.end());
+    for (const formats::LowRank & part : parts) {
+        change.rank += part.rank;
+        change.down.insert(change.down.end(), part.down.begin(), part.down.end());
     }
     const int64_t rows = parameter.rows();
     change.up.resize(static_cast<size_t>(rows * change.rank));
@@ -77,6 +75,42 @@ graph::ParameterChange stacked(const Parameter & parameter, const std::vector<Ad
         }
         first += part.rank;
     }
+    return change;
+}
+
+/// All adapters of one weight: beside it where all of them are low ranks, else in its place.
+graph::ParameterChange change_of(const graph::WeightStore & weights, const std::vector<AdaptedLayer> & layers,
+                                 const JobContext & job) {
+    const Parameter & weight = *layers.front().weight;
+    std::vector<float> numbers;
+    const formats::BaseNumbers base = [&]() -> const std::vector<float> & {
+        if (numbers.empty()) numbers = base_values(weights, weight);
+        return numbers;
+    };
+    std::vector<formats::LowRank> parts;
+    for (const AdaptedLayer & layer : layers) {
+        std::optional<formats::LowRank> low = formats::low_rank_of(layer, base);
+        if (!low) break;
+        parts.push_back(std::move(*low));
+    }
+    if (parts.size() == layers.size()) return stacked(weight, parts);
+    graph::ParameterChange change;
+    change.parameter = weight.name;
+    change.whole = base();
+    for (const AdaptedLayer & layer : layers)
+        formats::change_weight(
+            layer, base, [&] { job.check(); }, change.whole);
+    return change;
+}
+
+graph::ParameterChange bias_change_of(const graph::WeightStore & weights, const std::string & name,
+                                      const std::vector<AdaptedLayer> & layers) {
+    graph::ParameterChange change;
+    change.parameter = name;
+    const Parameter * bias = weights.find(name);
+    change.whole = bias && bias->present() ? base_values(weights, *bias)
+                                           : std::vector<float>(static_cast<size_t>(layers.front().weight->rows()));
+    for (const AdaptedLayer & layer : layers) formats::change_bias(layer, change.whole);
     return change;
 }
 
@@ -185,35 +219,20 @@ std::shared_ptr<const graph::AdapterWeights> Adapters::weights_for(const models:
             if (formats::changes_bias(*layer.layer)) biases[layer.canonical].push_back(adapted);
         }
     }
-    std::vector<graph::ParameterChange> changes;
-    for (const auto & [name, layers] : matrices) {
-        job.check();
-        const Parameter & weight = *layers.front().weight;
-        const bool low = weight.is_matrix() && std::all_of(layers.begin(), layers.end(), [](const AdaptedLayer & each) {
-                             return formats::is_low_rank(*each.layer) && !each.layer->has("diff");
-                         });
-        if (low) {
-            changes.push_back(stacked(weight, layers));
-            continue;
+    if (matrices.empty() && biases.empty()) return nullptr;
+    auto matrix = matrices.begin();
+    auto bias = biases.begin();
+    const auto next = [&](graph::ParameterChange & change) {
+        if (matrix != matrices.end()) {
+            change = change_of(weights, matrix++->second, job);
+            return true;
         }
-        graph::ParameterChange change;
-        change.parameter = weight.name;
-        const std::vector<float> base = base_values(weights, weight);
-        change.whole = base;
-        for (const AdaptedLayer & layer : layers) formats::change_weight(layer, base, change.whole);
-        changes.push_back(std::move(change));
-    }
-    for (const auto & [name, layers] : biases) {
-        graph::ParameterChange change;
-        change.parameter = name + ".bias";
-        const Parameter * bias = weights.find(change.parameter);
-        change.whole = bias && bias->present() ? base_values(weights, *bias)
-                                               : std::vector<float>(static_cast<size_t>(layers.front().weight->rows()));
-        for (const AdaptedLayer & layer : layers) formats::change_bias(layer, change.whole);
-        changes.push_back(std::move(change));
-    }
-    if (changes.empty()) return nullptr;
-    return std::make_shared<const graph::AdapterWeights>(weights, std::move(changes), job);
+        if (bias == biases.end()) return false;
+        change = bias_change_of(weights, bias->first + ".bias", bias->second);
+        ++bias;
+        return true;
+    };
+    return std::make_shared<const graph::AdapterWeights>(weights, next, job);
 }
 
 void Adapters::apply(const JobContext & job) {

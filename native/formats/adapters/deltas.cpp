@@ -1,39 +1,9 @@
 #include "formats/adapters/deltas.h"
 
-#include "core/text.h"
+#include "formats/adapters/forms.h"
 
 namespace latent::formats {
 namespace {
-
-int64_t product_of(const std::vector<int64_t> & shape, size_t from = 0) {
-    int64_t product = 1;
-    for (size_t i = from; i < shape.size(); ++i) product *= shape[i];
-    return product;
-}
-
-[[noreturn]] void misfit(const AdaptedLayer & a, const std::string & why) {
-    throw Error(ErrorCode::model_format, a.file->name() + ": layer \"" + a.layer->name.substr(0, 200) + "\" " + why,
-                Json{{"layer", a.layer->name.substr(0, 200)}}.dump(-1, ' ', false, Json::error_handler_t::replace));
-}
-
-const TensorInfo & need(const AdaptedLayer & a, const char * role, const char * beside) {
-    const TensorInfo * tensor = a.layer->find(role);
-    if (!tensor) misfit(a, std::string("has \"") + beside + "\" and no \"" + role + "\"");
-    return *tensor;
-}
-
-std::string text_of(const TensorInfo & tensor) {
-    return "\"" + tensor.name.substr(0, 200) + "\" " + shape_text(tensor.shape);
-}
-
-/// alpha / rank, or what a configuration says; 1 where nobody says anything.
-double factor_of(const AdaptedLayer & a, int64_t rank) {
-    const TensorInfo * alpha = a.layer->find("alpha");
-    if (!alpha) return a.layer->factor > 0 ? a.layer->factor : 1.0;
-    const std::vector<float> value = alpha->elements() == 1 ? a.file->read(*alpha) : std::vector<float>{};
-    if (value.empty()) misfit(a, "has an alpha that is not one number: " + text_of(*alpha));
-    return static_cast<double>(value[0]) / static_cast<double>(rank);
-}
 
 /// Tucker's form of a convolution: the taps are in the middle, [rank, rank, kh, kw].
 std::vector<float> with_middle(const AdaptedLayer & a, const TensorInfo & mid, const std::vector<float> & down, int64_t rank,
@@ -65,49 +35,18 @@ void add_difference(const AdaptedLayer & a, const TensorInfo & difference, doubl
     for (size_t i = 0; i < w.size(); ++i) w[i] += static_cast<float>(strength * static_cast<double>(numbers[i]));
 }
 
-}  // namespace
-
-bool is_low_rank(const AdapterLayer & layer) {
-    return (layer.has("down") || layer.has("up")) && not_applied(layer).empty();
-}
-
-bool changes_weight(const AdapterLayer & layer) {
-    for (const char * role : {"down", "up", "diff", "w_norm", "set"}) {
-        if (layer.has(role)) return true;
-    }
-    return false;
-}
-
-bool changes_bias(const AdapterLayer & layer) {
-    return layer.has("diff_b") || layer.has("b_norm") || layer.has("up_bias");
-}
-
-std::string not_applied(const AdapterLayer & layer) {
-    if (layer.has("dora_scale") || layer.has("magnitude")) return "DoRA";
-    if (layer.has("reshape")) return "reshape_weight";
-    if (layer.has("oft_r")) return "PEFT's OFT, which turns the inputs";
-    if (layer.has("oft_blocks")) return "OFT";
-    if (layer.has("on_input")) return "(IA)^3";
-    for (const auto & entry : layer.tensors) {
-        const std::string & role = entry.first;
-        if (role.rfind("hada_", 0) == 0) return "LoHa";
-        if (role.rfind("lokr_", 0) == 0) return "LoKr";
-        if (role == "a1" || role == "a2" || role == "b1" || role == "b2") return "GLoRA";
-    }
-    return changes_weight(layer) || changes_bias(layer) ? "" : "an unknown form";
-}
-
-LowRank low_rank_of(const AdaptedLayer & a) {
+/// up * down of a LoRA, without strength.
+LowRank lora(const AdaptedLayer & a) {
     const TensorInfo &down = need(a, "down", "up"), &up = need(a, "up", "down");
     const int64_t rows = a.weight->rows(), inner = a.weight->inner();
-    if (!a.weight->is_matrix()) misfit(a, "has a low rank for a parameter that is no matrix");
     LowRank out;
     out.rank = down.shape.empty() ? 0 : down.shape[0];
     const int64_t above = up.shape.size() < 2 ? 0 : product_of(up.shape, 1);
     if (out.rank < 1 || above < 1) misfit(a, "has no rank: " + text_of(down) + ", " + text_of(up));
-    if (out.rank != above)
+    if (out.rank != above) {
         misfit(a, "has two ranks: " + std::to_string(out.rank) + " of " + text_of(down) + " and " + std::to_string(above) +
                       " of " + text_of(up));
+    }
     const TensorInfo * mid = a.layer->find("mid");
     if (up.shape[0] != rows || (!mid && product_of(down.shape, 1) != inner)) {
         misfit(a, "is of another size than the model's: " + text_of(down) + " and " + text_of(up) + " for a weight " +
@@ -116,12 +55,86 @@ LowRank low_rank_of(const AdaptedLayer & a) {
     out.down = a.file->read(down);
     if (mid) out.down = with_middle(a, *mid, out.down, out.rank, inner);
     out.up = a.file->read(up);
-    const float factor = static_cast<float>(a.strength * factor_of(a, out.rank));
+    const float factor = static_cast<float>(factor_of(a, out.rank));
     for (float & number : out.up) number *= factor;
     return out;
 }
 
-void change_weight(const AdaptedLayer & a, const std::vector<float> &, std::vector<float> & w) {
+bool is_lora(const AdapterLayer & layer) {
+    return layer.has("down") || layer.has("up");
+}
+
+bool is_decomposed(const AdapterLayer & layer) {
+    return layer.has("dora_scale") || layer.has("magnitude");
+}
+
+/// What is added, without strength; nullopt: none of the forms that add a low rank.
+std::optional<LowRank> added_low_rank(const AdaptedLayer & a, const BaseNumbers & base) {
+    if (!a.weight->is_matrix()) misfit(a, "changes a matrix, and the model's parameter is none: " + shape_text(a.weight->shape));
+    if (is_lora(*a.layer)) return lora(a);
+    if (is_hadamard(*a.layer)) return hadamard_low_rank(a);
+    if (is_kronecker(*a.layer)) return kronecker_low_rank(a);
+    if (is_glora(*a.layer)) return glora(a, base());
+    return std::nullopt;
+}
+
+/// The same as numbers of the weight's shape; empty where nothing is added.
+std::vector<float> added(const AdaptedLayer & a, const BaseNumbers & base) {
+    if (const std::optional<LowRank> low = added_low_rank(a, base)) {
+        return multiplied({a.weight->rows(), low->rank, low->up}, {low->rank, a.weight->inner(), low->down}).numbers;
+    }
+    if (is_hadamard(*a.layer)) return hadamard(a);
+    if (is_kronecker(*a.layer)) return kronecker(a);
+    return {};
+}
+
+bool adds_matrix(const AdapterLayer & layer) {
+    return is_lora(layer) || is_hadamard(layer) || is_kronecker(layer) || is_glora(layer);
+}
+
+}  // namespace
+
+const TensorInfo & need(const AdaptedLayer & a, const char * role, const char * beside) {
+    const TensorInfo * tensor = a.layer->find(role);
+    if (!tensor) misfit(a, std::string("has \"") + beside + "\" and no \"" + role + "\"");
+    return *tensor;
+}
+
+double factor_of(const AdaptedLayer & a, int64_t rank) {
+    const TensorInfo * alpha = a.layer->find("alpha");
+    if (!alpha) return a.layer->factor > 0 ? a.layer->factor : 1.0;
+    const std::vector<float> value = alpha->elements() == 1 ? a.file->read(*alpha) : std::vector<float>{};
+    if (value.empty()) misfit(a, "has an alpha that is not one number: " + text_of(*alpha));
+    return static_cast<double>(value[0]) / static_cast<double>(rank);
+}
+
+bool changes_weight(const AdapterLayer & layer) {
+    return adds_matrix(layer) || is_rotation(layer) || layer.has("on_input") || layer.has("diff") || layer.has("w_norm") ||
+           layer.has("set");
+}
+
+bool changes_bias(const AdapterLayer & layer) {
+    return layer.has("diff_b") || layer.has("b_norm") || layer.has("up_bias");
+}
+
+std::string not_applied(const AdapterLayer & layer) {
+    if (layer.has("reshape")) return "reshape_weight: another shape than the model's";
+    if (layer.has("oft_r")) return "PEFT's OFT, which turns the inputs";
+    return changes_weight(layer) || changes_bias(layer) ? "" : "an unknown form";
+}
+
+std::optional<LowRank> low_rank_of(const AdaptedLayer & a, const BaseNumbers & base) {
+    const bool more = is_decomposed(*a.layer) || is_rotation(*a.layer) || a.layer->has("on_input") || a.layer->has("diff") ||
+                      a.layer->has("w_norm") || a.layer->has("set");
+    if (more || !a.weight->is_matrix()) return std::nullopt;
+    std::optional<LowRank> low = added_low_rank(a, base);
+    if (!low) return std::nullopt;
+    for (float & number : low->up) number *= static_cast<float>(a.strength);
+    return low;
+}
+
+void change_weight(const AdaptedLayer & a, const BaseNumbers & base, const std::function<void()> & check,
+                   std::vector<float> & w) {
     if (const TensorInfo * set = a.layer->find("set")) {
         if (set->elements() != static_cast<int64_t>(w.size()))
             misfit(a, "has " + text_of(*set) + " for a weight " + shape_text(a.weight->shape));
@@ -130,17 +143,16 @@ void change_weight(const AdaptedLayer & a, const std::vector<float> &, std::vect
     for (const char * role : {"diff", "w_norm"}) {
         if (const TensorInfo * difference = a.layer->find(role)) add_difference(a, *difference, a.strength, w);
     }
-    if (!is_low_rank(*a.layer)) return;
-    const LowRank low = low_rank_of(a);
-    const int64_t rows = a.weight->rows(), inner = a.weight->inner();
-    for (int64_t row = 0; row < rows; ++row) {
-        for (int64_t r = 0; r < low.rank; ++r) {
-            const float number = low.up[static_cast<size_t>(row * low.rank + r)];
-            const float * from = low.down.data() + r * inner;
-            float * to = w.data() + row * inner;
-            for (int64_t i = 0; i < inner; ++i) to[i] += number * from[i];
+    if (adds_matrix(*a.layer)) {
+        const std::vector<float> difference = added(a, base);
+        if (is_decomposed(*a.layer)) {
+            decompose(a, difference, w);
+        } else {
+            for (size_t i = 0; i < w.size(); ++i) w[i] += static_cast<float>(a.strength) * difference[i];
         }
     }
+    if (a.layer->has("on_input")) scale_axis(a, w);
+    if (is_rotation(*a.layer)) rotate(a, check, w);
 }
 
 void change_bias(const AdaptedLayer & a, std::vector<float> & bias) {

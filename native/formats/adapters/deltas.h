@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,18 +25,23 @@ struct AdaptedLayer {
     double strength = 1;
 };
 
-/// Whether it changes the weight at all (it may be a bias alone), whether as a low rank, and whether it adds to the bias.
+/// Whether it changes the weight at all (it may be a bias alone), and whether it adds to the bias.
 bool changes_weight(const AdapterLayer & layer);
-bool is_low_rank(const AdapterLayer & layer);
 bool changes_bias(const AdapterLayer & layer);
 /// Why a layer cannot be applied: its form is known, and not implemented; "" where it can.
 std::string not_applied(const AdapterLayer & layer);
 
+/// The numbers that the model has, read when they are asked for.
+using BaseNumbers = std::function<const std::vector<float> &()>;
+
 // All throw model_format, naming file and layer, where tensors are missing or of a wrong shape.
 
-LowRank low_rank_of(const AdaptedLayer & adapted);
-/// Changes the numbers `w` of the weight; `base` are those that the model has.
-void change_weight(const AdaptedLayer & adapted, const std::vector<float> & base, std::vector<float> & w);
+/// What is added to a weight as a low rank; nullopt where it is none, or so high a rank that a weight of its own is less work.
+std::optional<LowRank> low_rank_of(const AdaptedLayer & adapted, const BaseNumbers & base);
+/// Changes the numbers `w` of the weight, which earlier adapters may have changed. What is added is a difference to `base`;
+/// what turns or scales acts on `w`. `check` is called often, and may throw.
+void change_weight(const AdaptedLayer & adapted, const BaseNumbers & base, const std::function<void()> & check,
+                   std::vector<float> & w);
 /// Adds to the numbers of the bias.
 void change_bias(const AdaptedLayer & adapted, std::vector<float> & bias);
 

@@ -150,6 +150,66 @@ TEST(adapters_full_differences_and_norms) {
     check_eps(model, adapter, context_of(adapter.input("context")));
 }
 
+TEST(adapters_loha_and_lokr) {
+    const Loaded model("sd1");
+    for (const char * name : {"lora-loha", "lora-lokr"}) {
+        const Adapter adapter(name);
+        const Json report = model->set_adapters(adapter.at(0.8), {});
+        CHECK(report[0]["unmatched"].empty() && report[0]["skipped"].empty());
+        check_both(model, adapter);
+    }
+}
+
+TEST(adapters_two_files) {
+    const Loaded model("sd1");
+    const Adapter adapter("lora-stack");
+    const AdapterUse first{adapter.path + "/a.safetensors", 0.7, 0}, second{adapter.path + "/b.safetensors", -0.4, 0};
+    for (const AdapterUses & uses : {AdapterUses{first, second}, AdapterUses{second, first}}) {
+        model->set_adapters(uses, {});
+        check_eps(model, adapter, context_of(adapter.input("context")));
+    }
+}
+
+TEST(adapters_of_other_forms) {
+    struct Form {
+        const char *name, *layout;
+        std::vector<std::pair<double, const char *>> strengths;
+    };
+    const Form forms[] = {
+        {"dora", "kohya", {{1, "eps_1"}, {0.6, "eps_0.6"}}},      {"dora-peft", "peft", {{1, "eps_1"}, {0.5, "eps_0.5"}}},
+        {"glora", "kohya", {{1, "eps_1"}, {0.8, "eps_0.8"}}},     {"glora-old", "kohya", {{0.8, "eps_0.8"}}},
+        {"ia3", "kohya", {{1, "eps_1"}, {0.6, "eps_0.6"}}},       {"oft-lycoris", "kohya", {{1, "eps_1"}, {0.6, "eps_0.6"}}},
+        {"oft-kohya", "kohya", {{1, "eps_1"}, {0.6, "eps_0.6"}}}, {"boft", "kohya", {{1, "eps_1"}, {0.6, "eps_0.6"}}}};
+    const Loaded model("sd1");
+    for (const Form & form : forms) {
+        const Adapter adapter(form.name, form.layout);
+        const Conditioning text = context_of(adapter.input("context"));
+        for (const auto & [strength, expected] : form.strengths) {
+            const Json report = model->set_adapters(adapter.at(strength), {});
+            CHECK(report[0]["unmatched"].empty() && report[0]["skipped"].empty());
+            check_eps(model, adapter, text, expected);
+        }
+        model->set_adapters(adapter.at(0), {});
+        if (adapter.golden.json["expected"].contains("eps_plain")) check_eps(model, adapter, text, "eps_plain");
+    }
+}
+
+TEST(adapters_of_other_forms_on_quantised_weights) {
+    LoadRequest request = exact_request();
+    request.precision = Precision::fast;
+    request.dtype["unet"] = "q8_0";
+    const Loaded model("sd1", request);
+    for (const char * name : {"dora", "oft-lycoris", "boft", "glora", "ia3"}) {
+        const Adapter adapter(name);
+        const Conditioning text = context_of(adapter.input("context"));
+        model->set_adapters({}, {});
+        const double bare = difference(predicted(model, adapter, text), adapter.expected("eps_plain").data);
+        model->set_adapters(adapter.at(1), {});
+        within(std::string(name) + " on q8_0", difference(predicted(model, adapter, text), adapter.expected("eps_1").data),
+               3 * bare + 1e-2);
+    }
+}
+
 TEST(adapters_leave_no_trace) {
     for (const bool exact : {true, false}) {
         LoadRequest request = exact_request();

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/text.h"
+#include "formats/adapters/deltas.h"
+
+// The forms of adapters besides LoRA, as LyCORIS, kohya and PEFT compute them.
+
+namespace latent::formats {
+
+[[noreturn]] inline void misfit(const AdaptedLayer & a, const std::string & why) {
+    throw Error(ErrorCode::model_format, a.file->name() + ": layer \"" + a.layer->name.substr(0, 200) + "\" " + why,
+                Json{{"layer", a.layer->name.substr(0, 200)}}.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+/// "name" [4, 320]
+inline std::string text_of(const TensorInfo & tensor) {
+    return "\"" + tensor.name.substr(0, 200) + "\" " + shape_text(tensor.shape);
+}
+
+inline int64_t product_of(const std::vector<int64_t> & shape, size_t from = 0) {
+    int64_t product = 1;
+    for (size_t i = from; i < shape.size(); ++i) product *= shape[i];
+    return product;
+}
+
+/// A tensor of the layer; throws where it is missing.
+const TensorInfo & need(const AdaptedLayer & a, const char * role, const char * beside);
+/// alpha / rank, or what a configuration says; 1 where nobody says anything.
+double factor_of(const AdaptedLayer & a, int64_t rank);
+
+/// Rows of numbers.
+struct Matrix {
+    int64_t rows = 0, columns = 0;
+    std::vector<float> numbers;
+};
+/// [first size, all the others].
+Matrix read_matrix(const AdaptedLayer & a, const TensorInfo & tensor);
+Matrix multiplied(const Matrix & a, const Matrix & b);
+
+bool is_hadamard(const AdapterLayer & layer);
+bool is_kronecker(const AdapterLayer & layer);
+bool is_glora(const AdapterLayer & layer);
+bool is_rotation(const AdapterLayer & layer);
+
+// What is added to a weight of `a`, without strength. As a low rank where that is less work than half of the weight.
+std::optional<LowRank> hadamard_low_rank(const AdaptedLayer & a);
+std::vector<float> hadamard(const AdaptedLayer & a);
+std::optional<LowRank> kronecker_low_rank(const AdaptedLayer & a);
+std::vector<float> kronecker(const AdaptedLayer & a);
+/// W a1 a2 + b1 b2, a low rank of the weight's own numbers.
+LowRank glora(const AdaptedLayer & a, const std::vector<float> & base);
+
+/// OFT and BOFT: turns the rows of `w`.
+void rotate(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w);
+/// (IA)^3: scales rows or columns of `w`.
+void scale_axis(const AdaptedLayer & a, std::vector<float> & w);
+/// DoRA: `w` becomes w + difference with the stored norms. `difference` without strength.
+void decompose(const AdaptedLayer & a, const std::vector<float> & difference, std::vector<float> & w);
+
+}  // namespace latent::formats
