@@ -37,7 +37,7 @@ export {
   type TensorType,
   type TensorValues,
 } from './api/tensors.js'
-export { convert, type ConvertOptions, type ConvertReport } from './api/convert.js'
+export { convert, type ConvertReport } from './api/convert.js'
 export {
   listModels,
   pullModel,

@@ -233,6 +233,17 @@ export interface MemoryOptions {
   tileSize?: number
 }
 
+/** Options of {@link convert}. */
+export interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'variant' | 'hub' | 'signal'> {
+  /** Weight type of the matrices and convolutions. Small tensors (norms, biases) stay in float. */
+  type: WeightType
+  /** Other types for single tensors: pattern over canonical tensor names (`*` stands for anything) to type; the first match wins. */
+  overrides?: Record<string, WeightType> | readonly (readonly [pattern: string, type: WeightType])[]
+  /** Texts to store in the file (`general.license`, `general.author` ...). */
+  metadata?: Record<string, string>
+  onProgress?: (progress: Progress) => unknown
+}
+
 /** Header-level description of a model, from {@link inspect}. */
 export interface ModelInfo {
   /** Where it was read from. */
@@ -317,6 +328,9 @@ export interface SamplingOptions {
   /** Parameters of single solvers, passed through by name (`s_churn`, `order`, `disable_corrector` ...). */
   extra?: Record<string, number | string | boolean | readonly number[]>
 }
+
+/** Sampling options that the network's evaluations are shaped by, not the solver's steps. */
+export type EvaluationOption = 'guidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache'
 
 /** Options of {@link DiffusionPipeline.encodePrompt}. */
 export interface EncodePromptOptions extends CallOptions {

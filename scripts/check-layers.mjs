@@ -80,14 +80,14 @@ function checkNative() {
 
 /** What each folder of lib/ may import beside itself and the leaves. `native` counts apart: its contract (types), the guarded calls, the loader. */
 const importable = {
-  cli: ['index'],
+  cli: ['index', 'kinds', 'options'],
   index: ['api', 'kinds', 'hub', 'image', 'retrieval', 'infotext'],
   api: ['kinds', 'labels', 'text', 'infotext', 'image', 'model', 'hub', 'options', 'call', 'contract'],
   kinds: ['labels', 'text', 'image', 'model', 'options', 'contract'],
   labels: ['model', 'options'],
   text: ['model', 'options', 'contract'],
   retrieval: ['image', 'options'],
-  infotext: ['options'],
+  infotext: ['kinds', 'options'],
   image: ['options', 'contract'],
   model: ['hub', 'options', 'call', 'contract'],
   hub: ['options'],
@@ -107,7 +107,8 @@ function rankOf(file) {
 }
 
 /** Open to all: error classes, plain types, opening of files, hints for mistyped names, lists of names, where the package lies. */
-const leaves = /^lib\/(errors|types|names|files\/[\w-]+|kinds\/(inputs|kinds|generate-types)|options\/suggest|native\/package-root)\.ts$/
+const leaves =
+  /^lib\/(errors|types|names|files\/[\w-]+|kinds\/(inputs|kinds|generate-types)|options\/suggest|infotext\/words|native\/package-root)\.ts$/
 
 function checkTypeScript() {
   for (const file of filesUnder('lib', /\.m?ts$/)) {

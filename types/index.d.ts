@@ -12,6 +12,9 @@ declare global {
  * @packageDocumentation
  */
 
+/** Sampling options that always have a value once a call has finished. */
+declare type AlwaysSettled = 'steps' | 'guidanceScale' | 'guidanceRescale' | 'sampler' | 'rng';
+
 /** Options for a model whose kind is not known to the compiler. At run time only those of its kind are taken, and unknown names are rejected. */
 export declare interface AnyGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, NegativePromptOptions, AnyInputs {
 }
@@ -508,8 +511,8 @@ export declare interface Evaluation {
     step: number;
 }
 
-/** Options of the loop that the network's evaluations are shaped by, not the solver's steps. */
-declare const evaluationKeys: readonly ["guidanceScale", "guidanceRescale", "guidanceInterval", "deepCache"];
+/** Sampling options that the network's evaluations are shaped by, not the solver's steps. */
+export declare type EvaluationOption = 'guidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache';
 
 /** A picture without loss: planar float32, [n, channels, height, width], -1 to 1. */
 export declare interface FloatImage {
@@ -662,11 +665,6 @@ export declare interface ImageToImageOptions {
     mask?: MaskInput;
 }
 
-/**
- * The "parameters" text that web UIs keep with a picture (AUTOMATIC1111 1.10): the prompt, a line "Negative prompt: ...", and one line of "Key: value" pairs.
- * A value with a comma, colon or line break is quoted as in JSON, and so is one that would be read otherwise than it was written: an empty one, and one with a quotation
- * mark in front or white space at its ends. What an extension writes with a value equal to its key stands alone.
- */
 /** A "parameters" text, taken apart. */
 export declare interface Infotext {
     prompt: string;
@@ -675,6 +673,7 @@ export declare interface Infotext {
     fields: Record<string, string>;
 }
 
+/** Samplers and schedules in the web UI's words, for the "parameters" text. */
 /** What can stand behind a key; null and undefined are left out, true and false are written as the web UI's language does. */
 export declare type InfotextValue = string | number | bigint | boolean | null | undefined;
 
@@ -1585,28 +1584,19 @@ export declare function removeModel(source: string | URL, options?: CacheOptions
 /** Filters by Pillow's names. */
 export declare type ResizeFilter = 'nearest' | 'box' | 'bilinear' | 'hamming' | 'bicubic' | 'lanczos';
 
-/** What every finished generate() call says of its options. */
-export declare interface ResolvedCommon {
+/**
+ * What every finished generate() call says of its options: the sampling options, where they were given or the model has a value for them. `schedule` is absent where the
+ * sampler has but one, or `timesteps` take its place; `eta` where the sampler's own was used, or it knows none; `guidanceScale` is 1 where the model was trained without an
+ * unconditional input.
+ */
+export declare interface ResolvedCommon extends Omit<SamplingOptions, AlwaysSettled | 'seed' | 'deepCache'>, Required<Pick<SamplingOptions, AlwaysSettled>> {
     width: number;
     height: number;
     count: number;
-    steps: number;
-    /** 1 where the model was trained without an unconditional input. */
-    guidanceScale: number;
-    guidanceRescale: number;
-    /** Absent: all steps. */
-    guidanceInterval?: readonly [number, number];
+    seed: bigint;
     /** Absent: off. */
     deepCache?: Required<DeepCacheOptions>;
-    seed: bigint;
-    sampler: SamplerName;
-    /** Absent where the sampler has but one. */
-    schedule?: ScheduleName | Float32Array;
-    /** Absent where the sampler's own was used, or it knows none. */
-    eta?: number;
-    rng: RngName;
     latents?: Latents;
-    extra?: Record<string, number | string | boolean>;
     /** Absent where there were none. Those that the prompt names are among them, and no longer in the prompt. */
     loras?: readonly LoraOptions[];
 }
@@ -1858,7 +1848,7 @@ export declare class Solver {
 }
 
 /** Options of {@link createSolver}: the sampling options, and what a model would have said about its training. */
-export declare interface SolverOptions extends Omit<SamplingOptions, (typeof evaluationKeys)[number]> {
+export declare interface SolverOptions extends Omit<SamplingOptions, EvaluationOption> {
     sampler: NonNullable<SamplingOptions['sampler']>;
     /** `pipe.info.spec`: gives `prediction` and the noise schedule. */
     spec?: Pick<ModelSpec, 'prediction' | 'schedule'>;

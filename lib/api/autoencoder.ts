@@ -4,11 +4,13 @@ import { readInfo } from './info.js'
 import { runJob } from '../native/job.js'
 import { latentsOf, nativeLatents, wrapLatents, type Latents } from './latents.js'
 import type { NativeDecoded, NativePipeline } from '../native/contract.js'
-import { optionalSignal, resolveLoad, resolveRng, resolveSeed } from '../options/options.js'
+import { readCall, shared } from '../options/common.js'
+import { resolveLoad } from '../options/load.js'
+import { boolean, choice, nativeFields, pick, readOptions, type Options } from '../options/option.js'
 import type { CallOptions, DecodeOptions, ImageInput, LoadOptions, ModelSource, PipelineInfo, RngName } from '../types.js'
 import type { RawImage } from '../image/raw-image.js'
 import { imageTensor, toRawImage } from '../image/tensors.js'
-import { checkBoolean, checkName, invalidRange, invalidType, knownKeys } from '../options/validate.js'
+import { checkName, invalidRange, invalidType } from '../options/validate.js'
 
 /** Forms in which an encoder's result is handed out as latents. */
 export type LatentOutput = 'sample' | 'mean' | 'moments' | 'prequant'
@@ -46,7 +48,7 @@ function isVq(info: PipelineInfo): boolean {
 
 /** An encoder's output that the first stage has. */
 export function checkLatentOutput(value: unknown, name: string, info: PipelineInfo): LatentOutput {
-  const output = checkName(value, name, ['sample', 'mean', 'moments', 'prequant'] as const)
+  const output = checkName(value, name, latentOutputs)
   if (output === 'moments' && isVq(info))
     throw invalidRange(`${name}: this first stage is VQ and has no posterior; 'prequant' is what its encoder gives`)
   if (output === 'prequant' && !isVq(info))
@@ -54,17 +56,30 @@ export function checkLatentOutput(value: unknown, name: string, info: PipelineIn
   return output
 }
 
+const ofStages = 'stages are for programs'
+
+const decodeOptions = {
+  output: choice({ names: ['image', 'float'], fallback: () => 'image' as const, flag: ofStages }),
+  quantize: boolean({ flag: ofStages }),
+  signal: shared.signal,
+} satisfies Options<DecodeOptions>
+
+const latentOutputs = ['sample', 'mean', 'moments', 'prequant'] as const
+
+const encodeOptions = {
+  output: choice({ names: [...latentOutputs, 'codes'], flag: ofStages }),
+  ...pick(shared, 'seed', 'rng', 'signal'),
+} satisfies Options<AutoencoderEncodeOptions>
+
 /** Checked options of a decode call. */
 export function resolveDecode(
   options: DecodeOptions | undefined,
   where: string,
   info: PipelineInfo,
 ): { request: { output: 'image' | 'float'; quantize?: boolean }; signal: AbortSignal | undefined } {
-  const o = knownKeys(options, where, ['output', 'quantize', 'signal'])
-  const quantize = o.quantize === undefined ? {} : { quantize: checkBoolean(o.quantize, 'quantize') }
-  if (o.quantize === true && !isVq(info)) throw invalidRange('quantize: this first stage is KL and has no codebook')
-  const output = o.output === undefined ? 'image' : checkName(o.output, 'output', ['image', 'float'] as const)
-  return { request: { output, ...(isVq(info) ? quantize : {}) }, signal: optionalSignal(o) }
+  const { output, quantize, signal } = readOptions(decodeOptions, options, where, undefined)
+  if (quantize && !isVq(info)) throw invalidRange('quantize: this first stage is KL and has no codebook')
+  return { request: { output, ...(quantize === undefined || !isVq(info) ? {} : { quantize }) }, signal }
 }
 
 function decoded({ images, tensor }: NativeDecoded): RawImage[] | Float32Array {
@@ -114,7 +129,7 @@ export class Autoencoder implements AsyncDisposable {
   /** Loads the first stage of a file or folder (without a source: of the model inside the package); everything else in it is left alone. */
   static async load(source?: ModelSource, options?: LoadOptions): Promise<Autoencoder> {
     const load = resolveLoad(options, 'Autoencoder.load()')
-    load.request.spec = { ...(load.request.spec as object | undefined), scaleFactor: 1 }
+    load.request.spec = { ...load.request.spec, scaleFactor: 1 }
     const model = await LoadedModel.load(source, load, 'autoencoder', { firstStageOnly: true })
     return create(model, readInfo(model.native), true)
   }
@@ -133,12 +148,10 @@ export class Autoencoder implements AsyncDisposable {
   }
 
   async #encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents | Codes> {
-    const o = knownKeys(options, 'encode()', ['output', 'seed', 'rng', 'signal'])
-    if (o.output !== undefined) checkName(o.output, 'output', ['sample', 'mean', 'moments', 'prequant', 'codes'] as const)
-    if (o.output === 'codes') return this.#codes(image, optionalSignal(o))
-    const mode = o.output === undefined ? (isVq(this.info) ? 'prequant' : 'sample') : checkLatentOutput(o.output, 'output', this.info)
-    const request = { mode, seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
-    const signal = optionalSignal(o)
+    const { output, signal, ...noise } = readOptions(encodeOptions, options, 'encode()', undefined)
+    if (output === 'codes') return this.#codes(image, signal)
+    const mode = output === undefined ? (isVq(this.info) ? 'prequant' : 'sample') : checkLatentOutput(output, 'output', this.info)
+    const request = { mode, ...nativeFields(pick(encodeOptions, 'seed', 'rng'), noise) }
     const { data, shape } = await imageTensor(image, 'image')
     const native = await runJob((callbacks) => this.#model.native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal })
     const latents = wrapLatents(native)
@@ -151,7 +164,7 @@ export class Autoencoder implements AsyncDisposable {
   /** VQ: pictures to the numbers of their codebook entries, [n, height / factor, width / factor]: the same as `encode(image, { output: 'codes' })`. */
   async codes(image: ImageInput, options?: CallOptions): Promise<Codes> {
     this.#model.usable()
-    return this.#model.track(this.#codes(image, optionalSignal(knownKeys(options, 'codes()', ['signal']))))
+    return this.#model.track(this.#codes(image, readCall(options, 'codes()').signal))
   }
 
   async #codes(image: ImageInput, signal: AbortSignal | undefined): Promise<Codes> {

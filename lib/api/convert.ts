@@ -1,22 +1,12 @@
 import path from 'node:path'
 import { addon, withSource } from '../model/engine.js'
 import { runJob } from '../native/job.js'
-import { weightTypes } from '../names.js'
-import { optionalProgress, optionalSignal, resolveLoad } from '../options/options.js'
+import { convertLoadOptions, convertOptions } from '../options/convert.js'
+import { resolveLoad } from '../options/load.js'
+import { checkOptions, nativeFields, only } from '../options/option.js'
 import { tokenizerForFile } from '../text/tokenizer.js'
-import type { LoadOptions, ModelInfo, ModelSource, Progress, WeightType } from '../types.js'
-import { checkName, checkPath, checkString, fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, listOf, show } from '../options/validate.js'
-
-/** Options of {@link convert}. */
-export interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'variant' | 'hub' | 'signal'> {
-  /** Weight type of the matrices and convolutions. Small tensors (norms, biases) stay in float. */
-  type: WeightType
-  /** Other types for single tensors: pattern over canonical tensor names (`*` stands for anything) to type; the first match wins. */
-  overrides?: Record<string, WeightType> | readonly (readonly [pattern: string, type: WeightType])[]
-  /** Texts to store in the file (`general.license`, `general.author` ...). */
-  metadata?: Record<string, string>
-  onProgress?: (progress: Progress) => unknown
-}
+import type { ConvertOptions, ModelInfo, ModelSource } from '../types.js'
+import { checkPath, checkString, fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from '../options/validate.js'
 
 /** What {@link convert} wrote. */
 export interface ConvertReport {
@@ -24,28 +14,6 @@ export interface ConvertReport {
   tensors: number
   bytes: number
   [detail: string]: unknown
-}
-
-const convertKeys = ['type', 'overrides', 'metadata', 'config', 'spec', 'ema', 'variant', 'hub', 'signal', 'onProgress']
-
-const maxOverrides = 10_000
-
-function resolveOverrides(value: unknown): [string, string][] {
-  if (value === undefined) return []
-  if (value === null || typeof value !== 'object') throw invalidType(`overrides must be an object or a list of pairs, not ${show(value)}`)
-  const pairs = Array.isArray(value) ? listOf(value, 'overrides', maxOverrides) : Object.entries(value)
-  return pairs.map((pair, i) => {
-    if (!Array.isArray(pair) || pair.length !== 2) throw invalidType(`overrides[${i}] must be a pair [pattern, type], not ${show(pair)}`)
-    const [pattern, type] = listOf(pair, `overrides[${i}]`, 2)
-    return [checkString(pattern, `overrides[${i}] pattern`, 1000), checkName(type, `overrides[${i}] type`, weightTypes)]
-  })
-}
-
-function resolveMetadata(value: unknown): Record<string, string> {
-  if (value === undefined) return {}
-  if (value === null || typeof value !== 'object' || Array.isArray(value))
-    throw invalidType(`metadata must be an object of strings, not ${show(value)}`)
-  return Object.fromEntries(Object.entries(value).map(([key, text]) => [key, checkString(text, `metadata.${key}`)]))
 }
 
 function resolveDestination(value: unknown): string {
@@ -60,20 +28,18 @@ function resolveDestination(value: unknown): string {
  * Streams, and renames a temporary file at the end: an aborted or failed conversion leaves nothing behind.
  */
 export async function convert(source: ModelSource, destination: string | URL, options: ConvertOptions): Promise<ConvertReport> {
-  const o = knownKeys(options, 'convert()', convertKeys)
+  const o = knownKeys(options, 'convert()', [...Object.keys(convertOptions), ...Object.keys(convertLoadOptions)])
   if (source === undefined) throw invalidType('convert() needs a source: the model to write')
-  const type = checkName(o.type, 'type', weightTypes)
+  const fields = nativeFields(convertOptions, checkOptions(convertOptions, o, undefined))
   const target = resolveDestination(destination)
-  const overrides = resolveOverrides(o.overrides)
-  const metadata = resolveMetadata(o.metadata)
-  const load = resolveLoad({ config: o.config, spec: o.spec, ema: o.ema, variant: o.variant, hub: o.hub } as LoadOptions, 'convert()')
-  const hooks = { signal: optionalSignal(o), onProgress: optionalProgress(o) }
+  const load = resolveLoad(only(o, convertLoadOptions), 'convert()', convertLoadOptions)
+  const hooks = { signal: load.signal, onProgress: load.onProgress }
   // Headers first: whether there is a text encoder decides whether the file gets a tokenizer.
   const look = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)), { hooks })
   const { source: resolved, request } = look.prepared
   try {
     const tokenizer = await tokenizerForFile(resolved, JSON.parse(look.result) as ModelInfo)
-    const job = JSON.stringify({ source: request, destination: target, type, overrides, metadata, tokenizer })
+    const job = JSON.stringify({ source: request, destination: target, ...fields, tokenizer })
     const report = await runJob((callbacks) => addon().convert(job, callbacks), hooks)
     return { destination: target, ...(JSON.parse(report) as { tensors: number; bytes: number }) }
   } finally {

@@ -1,9 +1,10 @@
 import { prepareCuda } from '../model/cuda.js'
 import { runJob } from '../native/job.js'
 import { addon, guarded } from '../native/call.js'
-import { optionalSignal } from '../options/options.js'
+import { shared } from '../options/common.js'
+import { integer, number, readOptions, type Options } from '../options/option.js'
 import type { CallOptions, Device, Logger } from '../types.js'
-import { checkInteger, checkNumber, invalidType, knownKeys, show } from '../options/validate.js'
+import { invalidType, show } from '../options/validate.js'
 
 /**
  * The devices that this machine and the loaded binary have, those that cannot be used with the reason (`refused`); the CPU is always among them. GPUs are there
@@ -60,10 +61,14 @@ export interface Peak {
   gflops: number
 }
 
+const peakOptions = {
+  threads: integer({ min: 1, max: 1024, fallback: () => 0, flag: '--threads of a load' }),
+  seconds: number({ min: 0.01, max: 10, fallback: () => 0.3, flag: 'latent bench measures long enough' }),
+  signal: shared.signal,
+} satisfies Options<PeakOptions>
+
 /** Measures the arithmetic peak of the processor: what the speed of a network can be held against. */
 export async function measurePeak(options?: PeakOptions): Promise<Peak[]> {
-  const o = knownKeys(options, 'measurePeak()', ['threads', 'seconds', 'signal'])
-  const threads = o.threads === undefined ? 0 : checkInteger(o.threads, 'threads', { min: 1, max: 1024 })
-  const seconds = o.seconds === undefined ? 0.3 : checkNumber(o.seconds, 'seconds', { min: 0.01, max: 10 })
-  return JSON.parse(await runJob(() => addon().measurePeak(JSON.stringify({ threads, seconds })), { signal: optionalSignal(o) })) as Peak[]
+  const { signal, ...request } = readOptions(peakOptions, options, 'measurePeak()', undefined)
+  return JSON.parse(await runJob(() => addon().measurePeak(JSON.stringify(request)), { signal })) as Peak[]
 }

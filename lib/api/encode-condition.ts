@@ -1,21 +1,22 @@
-/** encodeCondition() and loss(): what a model is conditioned on, in the caller's hands, and the training objective as a measurement. */
-import { gatherCondition, resolveInputs, type ConditionContext, type GatheredCondition, type ResolvedInputs } from '../kinds/conditions.js'
+/** encodeCondition() and loss(): the conditioning that a model's inputs make, in the caller's hands, and the training objective as a measurement. */
+import { gatherInputs, type GatheredInputs, type InputContext } from '../kinds/gather.js'
 import { wrapConditioning, type Conditioning } from './conditioning.js'
-import { conditionKeys, refusedInputs, takesPrompts } from '../kinds/input-rules.js'
+import { inputKeys, refusedInputs, resolveInputs, takesPrompts, type ResolvedInputs } from '../kinds/input-rules.js'
 import { runJob } from '../native/job.js'
 import type { NativePipeline } from '../native/contract.js'
-import { callKeys, optionalProgress, optionalSignal, resolveRng, resolveSeed } from '../options/options.js'
+import { notNative, shared } from '../options/common.js'
+import { boolean, integer, nativeFields, option, pick, readOptions, type Options } from '../options/option.js'
 import { imageTensor } from '../image/tensors.js'
 import type { EncodeConditionOptions, ImageInput, LossOptions, LossResult, PipelineInfo } from '../types.js'
-import { checkBoolean, checkInteger, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
+import { checkInteger, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
 
 /** What these calls need of a pipeline. */
-export interface EncodeContext extends ConditionContext {
+export interface EncodeContext extends InputContext {
   native: NativePipeline
 }
 
 function checkInputs(inputs: unknown, info: PipelineInfo, where: string): ResolvedInputs {
-  return resolveInputs(knownKeys(inputs, where, conditionKeys(info), refusedInputs(info, false)), info)
+  return resolveInputs(knownKeys(inputs, where, inputKeys(info), refusedInputs(info, false)), info)
 }
 
 /** The inputs that stand for "no condition": what guidance compares with. Where zeros do, the engine makes them. */
@@ -26,25 +27,34 @@ function unconditionalInputs(inputs: ResolvedInputs, info: PipelineInfo): Resolv
   return inputs
 }
 
-async function gatherWindows(inputs: ResolvedInputs, context: EncodeContext, minChunks: number, signal?: AbortSignal): Promise<GatheredCondition> {
-  if (!inputs.prompt || minChunks === 1) return gatherCondition(inputs, context, signal)
+async function gatherWindows(inputs: ResolvedInputs, context: EncodeContext, least: number, signal?: AbortSignal): Promise<GatheredInputs> {
+  if (!inputs.prompt || least === 1) return gatherInputs(inputs, context, signal)
   const { text, emphasis, clipSkip } = inputs.prompt
-  return gatherCondition(inputs, context, signal, context.tokenizer().request(text, { emphasis, clipSkip: clipSkip ?? 0 }, minChunks))
+  return gatherInputs(inputs, context, signal, context.tokenizer().request(text, { emphasis, clipSkip: clipSkip ?? 0 }, least))
 }
+
+const inPrograms = 'stages are for programs'
+
+/** Rows that encodePrompt() has as well. */
+export const minChunks = integer({ min: 1, max: 1000, fallback: () => 1, toNative: notNative, flag: inPrograms })
+
+const encodeOptions = {
+  unconditional: boolean({ toNative: (on: boolean) => (on ? { unconditional: on } : {}), flag: inPrograms }),
+  minChunks,
+  ...pick(shared, 'seed', 'rng', 'signal'),
+} satisfies Options<EncodeConditionOptions>
 
 /** Runs the conditioners of any kind of model. */
 export async function encodeCondition(context: EncodeContext, inputs: unknown, options: EncodeConditionOptions | undefined): Promise<Conditioning> {
   const { info, native } = context
   const where = 'encodeCondition()'
   const given = checkInputs(inputs, info, where)
-  const o = knownKeys(options, where, ['unconditional', 'minChunks', 'seed', 'rng', ...callKeys])
-  const unconditional = o.unconditional !== undefined && checkBoolean(o.unconditional, 'unconditional')
-  const minChunks = o.minChunks === undefined ? 1 : checkInteger(o.minChunks, 'minChunks', { min: 1, max: 1000 })
-  const noise = { seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
-  const signal = optionalSignal(o)
+  const values = readOptions(encodeOptions, options, where, undefined)
+  const { unconditional, signal } = values
   signal?.throwIfAborted()
-  const { condition, arrays } = await gatherWindows(unconditional ? unconditionalInputs(given, info) : given, context, minChunks, signal)
-  const request = JSON.stringify({ ...condition, ...noise, ...(unconditional ? { unconditional } : {}) })
+  const gathered = await gatherWindows(unconditional ? unconditionalInputs(given, info) : given, context, values.minChunks, signal)
+  const { arrays } = gathered
+  const request = JSON.stringify({ ...gathered.inputs, ...nativeFields(encodeOptions, values) })
   return wrapConditioning(await runJob((callbacks) => native.encodeCondition(request, arrays, callbacks), { signal }))
 }
 
@@ -53,37 +63,38 @@ function evenTimesteps(count: number): number[] {
   return Array.from({ length: 10 }, (_, i) => Math.floor(((i + 0.5) * count) / 10))
 }
 
-function resolveTimesteps(value: unknown, { spec }: PipelineInfo): number[] {
+function checkTimesteps(value: unknown, name: string, { spec }: PipelineInfo): number[] {
   const { timesteps } = spec.schedule
-  if (value === undefined) return evenTimesteps(timesteps)
-  if (!Array.isArray(value) && !ArrayBuffer.isView(value)) throw invalidType(`timesteps must be an array of numbers, not ${show(value)}`)
-  const list = listOf(value as unknown as ArrayLike<unknown>, 'timesteps', 1000).map((t, i) =>
-    checkInteger(t, `timesteps[${i}]`, { min: 0, max: timesteps - 1 }),
+  if (!Array.isArray(value) && !ArrayBuffer.isView(value)) throw invalidType(`${name} must be an array of numbers, not ${show(value)}`)
+  const list = listOf(value as unknown as ArrayLike<unknown>, name, 1000).map((t, i) =>
+    checkInteger(t, `${name}[${i}]`, { min: 0, max: timesteps - 1 }),
   )
-  if (list.length < 1) throw invalidRange('timesteps must be 1 to 1000 numbers, not none')
+  if (list.length < 1) throw invalidRange(`${name} must be 1 to 1000 numbers, not none`)
   return list
 }
+
+const lossOptions = {
+  timesteps: option(checkTimesteps, { fallback: ({ spec }: PipelineInfo) => evenTimesteps(spec.schedule.timesteps), flag: inPrograms }),
+  ...pick(shared, 'seed', 'rng', 'onProgress', 'signal'),
+} satisfies Options<LossOptions, PipelineInfo>
 
 /** The denoising loss of one picture at some timesteps. */
 export async function loss(context: EncodeContext, image: ImageInput, inputs: unknown, options: LossOptions | undefined): Promise<LossResult> {
   const { info, native } = context
   const given = checkInputs(inputs, info, 'loss()')
-  const o = knownKeys(options, 'loss()', ['timesteps', 'seed', 'rng', 'onProgress', ...callKeys])
-  const timesteps = resolveTimesteps(o.timesteps, info)
-  const seed = resolveSeed(o.seed)
-  const rng = resolveRng(o.rng)
-  const hooks = { signal: optionalSignal(o), onProgress: optionalProgress(o) }
-  hooks.signal?.throwIfAborted()
+  const values = readOptions(lossOptions, options, 'loss()', info)
+  const { timesteps, seed, onProgress, signal } = values
+  signal?.throwIfAborted()
   const { data, shape } = await imageTensor(image, 'image')
   const [height, width] = [shape[2]!, shape[3]!]
   if (width % info.sizeMultiple !== 0 || height % info.sizeMultiple !== 0)
     throw invalidRange(`image is ${width}x${height}; sides must be multiples of ${info.sizeMultiple} for this model`)
-  const { condition, arrays, size } = await gatherCondition(given, context, hooks.signal)
+  const { inputs: own, arrays, size } = await gatherInputs(given, context, signal)
   if (size && (size.width !== width || size.height !== height))
     throw invalidRange(`image is ${width}x${height}, but what it is conditioned on makes ${size.width}x${size.height}`)
-  const noise = { seed: String(seed), rng }
-  const request = JSON.stringify({ timesteps, ...noise, imageShape: shape, condition: { ...condition, ...noise } })
-  const { losses } = await runJob((callbacks) => native.loss(request, data, arrays, callbacks), hooks)
+  const noise = nativeFields(pick(lossOptions, 'seed', 'rng'), values)
+  const request = JSON.stringify({ timesteps, ...noise, imageShape: shape, inputs: { ...own, ...noise } })
+  const { losses } = await runJob((callbacks) => native.loss(request, data, arrays, callbacks), { signal, onProgress })
   return { timesteps, losses: Float32Array.from(losses), mean: losses.reduce((a, b) => a + b, 0) / losses.length, seed }
 }
 

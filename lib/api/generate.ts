@@ -1,5 +1,5 @@
 /** generate(): from checked options to one native request, and from its result to pictures with their settings. */
-import { gatherCondition, type ConditionContext, type GatheredCondition } from '../kinds/conditions.js'
+import { gatherInputs, type GatheredInputs, type InputContext } from '../kinds/gather.js'
 import { resolveGenerate, type ResolvedGenerate } from './generate-options.js'
 import { cropPicture, cropPreview, framedSize, padEdges, padMask, type Size } from '../image/framing.js'
 import { maskWarning, readMaskOf, resampleMask, type Mask } from '../image/mask.js'
@@ -10,7 +10,7 @@ import { runJob } from '../native/job.js'
 import { nativeLatents } from './latents.js'
 import { findLoras, partialWarnings, promptLoras, toLoraOptions } from './loras.js'
 import type { NativeAdapter, NativeGenerateRequest, NativeGenerateResult, NativePipeline, NativePromptTokens } from '../native/contract.js'
-import { resolveSide } from '../options/options.js'
+import { checkSide } from '../options/common.js'
 import { unetDownsampling } from '../model/spec.js'
 import type { RawImage } from '../image/raw-image.js'
 import { imageTensor, readImage, toRawImage } from '../image/tensors.js'
@@ -30,7 +30,7 @@ import type {
 import { invalidRange } from '../options/validate.js'
 
 /** What generate() needs of a pipeline. */
-export interface GenerateContext extends ConditionContext {
+export interface GenerateContext extends InputContext {
   native: NativePipeline
   /** For the settings in the picture. */
   modelName: string
@@ -41,7 +41,7 @@ export interface GenerateContext extends ConditionContext {
 }
 
 /** Everything that crosses to the engine, apart from the sampling options. */
-interface Gathered extends GatheredCondition {
+interface Gathered extends GatheredInputs {
   /** Of the finished pictures. */
   size: Size
   /** What the engine is asked for: `size`, or with a mask the next size that the networks take. */
@@ -69,7 +69,8 @@ function givenSize(size: Size, { width = size.width, height = size.height }: Res
 /** The size asked for, or the picture's in multiples that the networks take, or the model's. */
 function drawnSize({ width, height }: ResolvedGenerate, own: Size | undefined, { sizeMultiple, defaults }: PipelineInfo): Size {
   const usual = own ? sizeInMultiples(own, sizeMultiple) : defaults
-  return { width: resolveSide(width, 'width', usual.width, sizeMultiple), height: resolveSide(height, 'height', usual.height, sizeMultiple) }
+  const multiple = { multiple: sizeMultiple }
+  return { width: checkSide(width ?? usual.width, 'width', multiple), height: checkSide(height ?? usual.height, 'height', multiple) }
 }
 
 /** Size of the pictures, and the start of image to image in that size. A picture with a mask keeps its own, and is padded where the networks need more. */
@@ -140,9 +141,9 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
     prompt && resolved.negativePrompt !== undefined
       ? context.tokenizer().pair(prompt.text, resolved.negativePrompt, { emphasis: prompt.emphasis, clipSkip: prompt.clipSkip ?? 0 })
       : []
-  const own = await gatherCondition(resolved.inputs, context, resolved.signal, positive)
+  const own = await gatherInputs(resolved.inputs, context, resolved.signal, positive)
   const { size, frame, start, mask, warnings } = await settleSize(resolved, info, own.size)
-  checkRows(start?.shape ?? own.condition.imageShape, resolved.count)
+  checkRows(start?.shape ?? own.inputs.imageShape, resolved.count)
   const zeros = info.condition.zeroNegative === true && resolved.negativePrompt === ''
   const all = [...warnings, ...(own.warnings ?? []), ...adapterWarnings]
   return {
@@ -160,10 +161,10 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
 }
 
 function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered: Gathered): NativeGenerateRequest {
-  const { condition, frame, start, mask, latentsShape, negative, adapters } = gathered
+  const { inputs, frame, start, mask, latentsShape, negative, adapters } = gathered
   return {
     ...sampling.request,
-    ...condition,
+    ...inputs,
     ...(negative ? { negative } : {}),
     ...frame,
     count,
@@ -177,25 +178,12 @@ function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered:
 }
 
 /** The sampling options with every default filled in: what was checked, completed by what the engine chose. */
-function resolvedCommon(resolved: ResolvedGenerate, size: Size, info: PipelineInfo, eta: number): ResolvedCommon {
-  const { request, seed, schedule } = resolved.sampling
-  const settledSchedule = schedule ?? (request.schedule || info.defaultSchedules[request.sampler])
-  return {
-    ...size,
-    count: resolved.count,
-    steps: request.steps,
-    guidanceScale: request.guidanceScale,
-    guidanceRescale: request.guidanceRescale,
-    ...(request.guidanceInterval ? { guidanceInterval: request.guidanceInterval } : {}),
-    ...(request.deepCache ? { deepCache: request.deepCache } : {}),
-    seed,
-    sampler: request.sampler,
-    ...(settledSchedule ? { schedule: settledSchedule } : {}),
-    ...(eta >= 0 ? { eta } : {}),
-    rng: request.rng,
-    ...(resolved.latents === undefined ? {} : { latents: resolved.latents }),
-    ...(request.extra ? { extra: request.extra as NonNullable<ResolvedCommon['extra']> } : {}),
-  }
+function resolvedCommon({ sampling, count, latents }: ResolvedGenerate, size: Size, info: PipelineInfo, settled: { eta: number }): ResolvedCommon {
+  const { values, request } = sampling
+  const schedule = values.schedule ?? (values.timesteps ? undefined : (request.schedule ?? info.defaultSchedules[values.sampler]))
+  const eta = settled.eta >= 0 ? settled.eta : undefined
+  const all = { ...size, count, ...values, schedule, eta, latents }
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as unknown as ResolvedCommon
 }
 
 /** The inputs as generate() takes them again. */
@@ -251,7 +239,7 @@ async function finish(
   const summary = JSON.parse(result.summary) as { eta: number; timings: Timings; float32Parts?: ModelPart[]; adapters: LoraReport[] }
   const loras = toLoraOptions(adapters ?? context.loras)
   const options: AnyResolvedOptions = {
-    ...resolvedCommon(resolved, size, info, summary.eta),
+    ...resolvedCommon(resolved, size, info, summary),
     ...resolvedInputs(resolved),
     ...(loras.length > 0 ? { loras } : {}),
   }

@@ -6,7 +6,8 @@ import { RawImage } from '../image/raw-image.js'
 import { readInfo } from './info.js'
 import { runJob } from '../native/job.js'
 import type { NativePipeline } from '../native/contract.js'
-import { resolveCall, resolveLoad } from '../options/options.js'
+import { readCall } from '../options/common.js'
+import { resolveLoad } from '../options/load.js'
 import type { CallOptions, ImageInput, LoadOptions, PipelineInfo } from '../types.js'
 import { invalidType, show } from '../options/validate.js'
 
@@ -65,7 +66,7 @@ export class ImageEncoder implements AsyncDisposable {
   /** The embedding of a picture, [dim], as CLIP gives it (its length is not 1). The picture is resized as a whole to the encoder's square. */
   async embed(image: ImageInput, options?: CallOptions): Promise<Float32Array> {
     this.#model.usable()
-    return this.#model.track(embedImage(this.#model.native, this.#info, image, resolveCall(options, 'embed()').signal))
+    return this.#model.track(embedImage(this.#model.native, this.#info, image, readCall(options, 'embed()').signal))
   }
 
   /** Waits for running work and frees everything. Idempotent. */

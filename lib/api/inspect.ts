@@ -1,20 +1,27 @@
 import { addon, checkKind, discardPipeline, loadPipeline, withSource } from '../model/engine.js'
-import { previewMethods, resolveSize } from './generate-options.js'
+import { resolveSize } from './generate-options.js'
 import type { PreviewOptions } from '../kinds/generate-types.js'
 import { readInfo } from './info.js'
-import { findLoras, resolveLoras } from './loras.js'
+import { findLoras } from './loras.js'
 import { runJob } from '../native/job.js'
 import type { NativePipeline } from '../native/contract.js'
-import { resolveCount, resolveDeepCache, resolveLoad, resolveSide } from '../options/options.js'
+import { shared, type SideContext } from '../options/common.js'
+import { checkPreviewSettings } from '../options/generate.js'
+import { loadOptions, resolveLoad } from '../options/load.js'
+import { loras } from '../options/loras.js'
+import { checkOptions, nativeFields, omit, only, option, pick, type Options } from '../options/option.js'
+import { checkGuidanceScale, samplingOptions } from '../options/sampling.js'
 import type { DeepCacheOptions, LoadOptions, LoraOptions, ModelInfo, ModelSource } from '../types.js'
-import { checkName, checkNumber, invalidType, knownKeys, show } from '../options/validate.js'
+import { knownKeys } from '../options/validate.js'
 
 /** Options of {@link inspect}. */
 export type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'variant' | 'hub' | 'signal' | 'onProgress'>
 
+const inspectOptions = pick(loadOptions, 'config', 'spec', 'ema', 'variant', 'hub', 'signal', 'onProgress') satisfies Options<InspectOptions>
+
 /** Says what a model is and what is in its files, from headers alone: no weights are read. Without a source: the model inside the package. */
 export async function inspect(source?: ModelSource, options?: InspectOptions): Promise<ModelInfo> {
-  const load = resolveLoad(knownKeys(options, 'inspect()', ['config', 'spec', 'ema', 'variant', 'hub', 'signal', 'onProgress']), 'inspect()')
+  const load = resolveLoad(options, 'inspect()', inspectOptions)
   const { result, prepared } = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)))
   await prepared.dispose()
   return JSON.parse(result) as ModelInfo
@@ -84,43 +91,42 @@ const scriptBytes = 80 * 2 ** 20
 
 type NativeEstimate = Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes' | 'processBytes'> & { peak: number }
 
-function decodesPreviews(value: unknown): boolean {
-  if (value === undefined) return false
-  const { method } = knownKeys(value, 'preview', ['every', 'method', 'onPreview'])
-  return method !== undefined && checkName(method, 'preview.method', previewMethods) === 'vae'
-}
+const estimateOptions = {
+  ...pick(shared, 'width', 'height', 'count'),
+  guidanceScale: option(checkGuidanceScale, { flag: { help: '1 is no guidance: half the batch' } }),
+  deepCache: samplingOptions.deepCache,
+  loras,
+  preview: option(checkPreviewSettings, {
+    toNative: ({ method }: Partial<PreviewOptions>) => ({ decodedPreviews: method === 'vae' }),
+    flag: 'previews of the command line are linear',
+  }),
+} satisfies Options<Omit<EstimateRequest, keyof LoadOptions>, SideContext>
+
+const estimateKeys = [...Object.keys(loadOptions), ...Object.keys(estimateOptions)]
 
 /**
  * Peak bytes per stage for a picture of the given size, before anything is loaded. Without a source: for the model inside the package. Throws
  * OutOfMemoryError, with the plans that would fit, where `memory.maxBytes` is too small for it.
  */
 export async function estimateMemory(source?: ModelSource, request: EstimateRequest = {}): Promise<MemoryEstimate> {
-  if (typeof request !== 'object' || request === null) throw invalidType(`estimateMemory() takes an options object, not ${show(request)}`)
-  const { width, height, guidanceScale, count, deepCache, preview, loras, ...rest } = request
-  const load = resolveLoad(rest, 'estimateMemory()')
-  if (guidanceScale !== undefined) checkNumber(guidanceScale, 'guidanceScale', { min: 0, max: 1000 })
-  for (const name of ['width', 'height'] as const) resolveSide({ width, height }[name], name, 0, 1) // what is no size at all needs no file
-  const run = {
-    count: resolveCount(count, 'count'),
-    ...(deepCache === undefined ? {} : { deepCache: resolveDeepCache(deepCache) }),
-    decodedPreviews: decodesPreviews(preview),
-  }
-  const checked = loras === undefined ? undefined : resolveLoras(loras)
-  const adapters = checked && (await findLoras(checked, 'loras', { hub: load.hub, signal: load.signal, onProgress: load.onProgress }))
+  const where = 'estimateMemory()'
+  const given = knownKeys(request, where, estimateKeys)
+  const load = resolveLoad(only(given, loadOptions), where)
+  const run = checkOptions(estimateOptions, given, { multiple: 1 }) // what is no size at all needs no file
+  const { hub, signal, onProgress } = load
+  const adapters = run.loras && { adapters: await findLoras(run.loras, 'loras', { hub, signal, onProgress }) }
+  const fields = { ...nativeFields(omit(estimateOptions, 'width', 'height', 'guidanceScale', 'loras'), run), ...adapters }
   load.request.headersOnly = true
   const { result: pipeline, prepared } = await withSource(source, load, loadPipeline, { discard: discardPipeline })
   let low = pipeline
   try {
     const info = checkKind(readInfo(pipeline), load, prepared)
     const { defaults, condition } = info
-    const asked = resolveSize({ width, height }, info)
+    const asked = resolveSize(given, info)
     const size = { width: asked.width ?? defaults.width, height: asked.height ?? defaults.height }
-    const guided = condition.guidance && (guidanceScale ?? defaults.guidanceScale) !== 1
-    const { signal } = load
+    const guided = condition.guidance && (run.guidanceScale ?? defaults.guidanceScale) !== 1
     const ask = async (one: NativePipeline) =>
-      JSON.parse(
-        await runJob(() => one.estimate(JSON.stringify({ ...size, guided, ...run, ...(adapters ? { adapters } : {}) })), { signal }),
-      ) as NativeEstimate
+      JSON.parse(await runJob(() => one.estimate(JSON.stringify({ ...size, guided, ...fields })), { signal })) as NativeEstimate
     const { peak, ...measured } = await ask(pipeline)
     const { memory } = load.request
     // A plan is that of a load: the smallest one is asked of another, from the files that are there already.

@@ -4,35 +4,15 @@ import path from 'node:path'
 import { resolveFile, type ResolveOptions } from '../model/sources.js'
 import type { NativeAdapter } from '../native/contract.js'
 import { nearestName } from '../options/suggest.js'
-import { checkNumber, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
+import type { CheckedLora } from '../options/loras.js'
+import { invalidRange, show } from '../options/validate.js'
 import { adapterNames, readMark, withoutAdapters } from '../text/adapters.js'
 import type { GenerateWarning, LoraOptions, LoraReport } from '../types.js'
 
-const maxLoras = 64
-const maxStrength = { min: -1000, max: 1000 }
 const maxDepth = 8
 const maxEntries = 100_000
 /** Of files that hold adapters, and folders, which have none. */
 const extension = /\.(safetensors|gguf|pt|pth|ckpt|bin)$/i
-
-/** An adapter whose numbers are checked; its file is looked for later. */
-export interface CheckedLora {
-  path: unknown
-  weight: number
-  textWeight: number
-}
-
-export function resolveLoras(value: unknown, name = 'loras'): CheckedLora[] {
-  if (!Array.isArray(value)) throw invalidType(`${name} must be an array of { path, weight }, not ${show(value)}`)
-  return listOf(value, name, maxLoras).map((one, i) => {
-    const where = `${name}[${i}]`
-    const o = knownKeys(one, where, ['path', 'weight', 'textWeight'])
-    if (o.path === undefined) throw invalidType(`${where}.path is missing: the file of the adapter`)
-    const weight = o.weight === undefined ? 1 : checkNumber(o.weight, `${where}.weight`, maxStrength)
-    const textWeight = o.textWeight === undefined ? weight : checkNumber(o.textWeight, `${where}.textWeight`, maxStrength)
-    return { path: o.path, weight, textWeight }
-  })
-}
 
 /** The folder in which prompts find their adapters. */
 export async function resolveLoraDirectory(value: unknown): Promise<string | undefined> {

@@ -1,7 +1,8 @@
 /** Fetching and keeping models: the public functions behind `latent pull | list | verify | rm`. */
-import { optionalSignal } from '../options/options.js'
+import { shared } from '../options/common.js'
+import { boolean, callback, checkOptions, choice, option, type Options } from '../options/option.js'
 import type { CallOptions } from '../types.js'
-import { checkBoolean, checkFunction, checkName, checkString, invalidType, knownKeys, show } from '../options/validate.js'
+import { checkString, invalidType, knownKeys, show } from '../options/validate.js'
 import { listCache, removeFromCache, removeIncomplete, verifyCache, type CachedModel, type VerifiedFile } from '../hub/manage.js'
 import { planPull, pull, type PulledFile } from '../hub/pull.js'
 import type { PullProgress } from '../hub/pull-progress.js'
@@ -46,30 +47,36 @@ export interface VerifyOptions extends CacheOptions, CallOptions {
   onProgress?: (bytes: number, totalBytes: number) => unknown
 }
 
-function only(o: Record<string, unknown>, keys: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(keys.flatMap((key) => (o[key] === undefined ? [] : [[key, o[key]]])))
-}
-
-function checkInclude(value: unknown): string[] {
-  if (value === undefined) return []
-  if (!Array.isArray(value)) throw invalidType(`include must be a list of patterns, not ${show(value)}`)
-  return value.map((pattern, i) => checkString(pattern, `include[${i}]`, 1000))
+function checkInclude(value: unknown, name: string): string[] {
+  if (!Array.isArray(value)) throw invalidType(`${name} must be a list of patterns, not ${show(value)}`)
+  return value.map((pattern, i) => checkString(pattern, `${name}[${i}]`, 1000))
 }
 
 const parts = ['model', 'unet', 'textEncoder', 'imageEncoder', 'vae', 'tokenizer'] as const satisfies readonly Role[]
+
+const ofPull = 'latent pull has it'
+const pullOptions = {
+  part: choice({ names: parts, fallback: () => 'model' as const, flag: ofPull }),
+  include: option(checkInclude, { fallback: (): string[] => [], flag: ofPull }),
+  dryRun: boolean({ fallback: () => false, flag: ofPull }),
+  onProgress: callback<NonNullable<PullOptions['onProgress']>>({ flag: ofPull }),
+  signal: shared.signal,
+} satisfies Options<Omit<PullOptions, keyof HubOptions>>
+
+const verifyOptions = {
+  remove: boolean({ fallback: () => false, flag: 'latent verify has it' }),
+  onProgress: callback<NonNullable<VerifyOptions['onProgress']>>({ flag: 'latent verify shows a progress bar' }),
+  signal: shared.signal,
+} satisfies Options<Omit<VerifyOptions, keyof HubOptions>>
 
 /**
  * Fetches a model into the cache: what the loader reads of `hf:owner/name[@revision][/path][:tag]` or `civitai:VERSION`, at the commit that the branch points to now.
  * Goes on where an earlier call was broken off, checks every hash, and accepts nothing that is not whole. Throws {@link DownloadError}; what has arrived is kept.
  */
 export async function pullModel(source: string | URL, options?: PullOptions): Promise<PullReport> {
-  const o = knownKeys(options, 'pullModel()', [...hubKeys, 'part', 'include', 'dryRun', 'signal', 'onProgress'])
-  const settings = resolveHub(only(o, hubKeys))
-  const role = o.part === undefined ? 'model' : checkName(o.part, 'part', parts)
-  const include = checkInclude(o.include)
-  const onProgress = o.onProgress === undefined ? undefined : checkFunction<(progress: PullProgress) => unknown>(o.onProgress, 'onProgress')
-  const hooks = { signal: optionalSignal(o), onProgress }
-  const dryRun = o.dryRun === undefined ? false : checkBoolean(o.dryRun, 'dryRun')
+  const o = knownKeys(options, 'pullModel()', [...hubKeys, ...Object.keys(pullOptions)])
+  const settings = resolveHub(Object.fromEntries(Object.entries(o).filter(([key]) => !Object.hasOwn(pullOptions, key))))
+  const { part: role, include, dryRun, ...hooks } = checkOptions(pullOptions, o, undefined)
   const parsed = readHubSource(source, settings, 'source')
   if (dryRun) {
     const { listing, files, missingBytes } = await planPull(parsed, role, settings, hooks, include)
@@ -93,13 +100,12 @@ export async function listModels(options?: CacheOptions): Promise<CachedModel[]>
 
 /** Hashes the files of a model in the cache again, or of every model; no server is asked. */
 export async function verifyModels(source?: string | URL | readonly (string | URL)[], options?: VerifyOptions): Promise<VerifiedFile[]> {
-  const o = knownKeys(options, 'verifyModels()', ['cacheDir', 'remove', 'signal', 'onProgress'])
-  const settings = resolveHub(only(o, ['cacheDir']))
+  const o = knownKeys(options, 'verifyModels()', ['cacheDir', ...Object.keys(verifyOptions)])
+  const settings = resolveHub(o.cacheDir === undefined ? {} : { cacheDir: o.cacheDir })
   const named = source === undefined ? [] : Array.isArray(source) ? (source as readonly unknown[]) : [source]
-  const onProgress = o.onProgress === undefined ? undefined : checkFunction<(done: number, total: number) => unknown>(o.onProgress, 'onProgress')
-  const remove = o.remove === undefined ? false : checkBoolean(o.remove, 'remove')
+  const work = checkOptions(verifyOptions, o, undefined)
   const sources = named.map((each) => readHubSource(each, settings, 'source'))
-  return verifyCache(sources, settings, { remove, signal: optionalSignal(o), onProgress })
+  return verifyCache(sources, settings, work)
 }
 
 /** Deletes a model from the cache, or with `@revision` one revision of it; gives the bytes that were freed. */

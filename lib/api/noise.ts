@@ -1,9 +1,10 @@
 import { OutOfMemoryError } from '../errors.js'
 import { addon } from '../native/call.js'
 import { runJob } from '../native/job.js'
-import { optionalSignal, resolveRng } from '../options/options.js'
+import { shared } from '../options/common.js'
+import { integer, nativeFields, option, pick, readOptions, type Options } from '../options/option.js'
 import type { CallOptions, RngName } from '../types.js'
-import { checkInteger, checkSeed, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
+import { checkInteger, invalidRange, invalidType, listOf, show } from '../options/validate.js'
 
 /** Options of {@link createNoise}. */
 export interface NoiseOptions extends CallOptions {
@@ -18,6 +19,20 @@ export interface NoiseOptions extends CallOptions {
 
 const maxElements = 2 ** 30
 
+function checkSizes(value: unknown, name: string): number[] {
+  if (!Array.isArray(value)) throw invalidType(`${name} must be an array of sizes, not ${show(value)}`)
+  return listOf(value, name, 32).map((size, i) => checkInteger(size, `${name}[${i}]`, { min: 1, max: maxElements }))
+}
+
+const inPrograms = 'noise is for programs'
+const noiseOptions = {
+  seed: { ...shared.seed, required: true as const },
+  shape: option(checkSizes, { required: true, flag: inPrograms }),
+  rng: shared.rng,
+  offset: integer({ min: 0, max: 2 ** 31 - 1, fallback: () => 0, flag: inPrograms }),
+  ...pick(shared, 'signal'),
+} satisfies Options<NoiseOptions>
+
 function newFloats(length: number): Float32Array {
   try {
     return new Float32Array(length)
@@ -29,15 +44,12 @@ function newFloats(length: number): Float32Array {
 
 /** Standard normal numbers, exactly those of `torch.randn`: `philox` as on CUDA, `mt19937` as on the CPU. They are drawn on another thread. */
 export async function createNoise(options: NoiseOptions): Promise<Float32Array> {
-  const o = knownKeys(options, 'createNoise()', ['seed', 'shape', 'rng', 'offset', 'signal'])
-  const seed = checkSeed(o.seed, 'seed')
-  if (!Array.isArray(o.shape)) throw invalidType(`shape must be an array of sizes, not ${show(o.shape)}`)
-  const shape = listOf(o.shape, 'shape', 32).map((size, i) => checkInteger(size, `shape[${i}]`, { min: 1, max: maxElements }))
+  const values = readOptions(noiseOptions, options, 'createNoise()', undefined)
+  const { shape, signal } = values
   const elements = shape.reduce((a, b) => a * b, 1)
   if (elements > maxElements) throw invalidRange(`shape [${shape.join(', ')}] has ${elements} elements; at most ${maxElements} are allowed`)
-  const offset = o.offset === undefined ? 0 : checkInteger(o.offset, 'offset', { min: 0, max: 2 ** 31 - 1 })
   const out = newFloats(elements)
-  const request = JSON.stringify({ seed: String(seed), shape, rng: resolveRng(o.rng), offset })
-  await runJob(() => addon().createNoise(request, out), { signal: optionalSignal(o) })
+  const request = JSON.stringify(nativeFields(noiseOptions, values))
+  await runJob(() => addon().createNoise(request, out), { signal })
   return out
 }

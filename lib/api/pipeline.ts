@@ -1,21 +1,24 @@
 import type { Autoencoder } from './autoencoder.js'
 import { checkLatentOutput, decodeLatents, firstStageOf, resolveDecode } from './autoencoder.js'
-import { resolveClipSkip, resolveEmphasis } from '../kinds/conditions.js'
 import { wrapConditioning, type Conditioning } from './conditioning.js'
-import { encodeCondition, encodeQuery, loss } from './encode-condition.js'
+import { encodeCondition, encodeQuery, loss, minChunks } from './encode-condition.js'
 import { checkKind, LoadedModel } from '../model/engine.js'
 import { UnsupportedModelError } from '../errors.js'
 import { generate, type GenerateContext } from './generate.js'
 import { embedImage } from './image-encoder.js'
 import type { RawImage } from '../image/raw-image.js'
 import { readInfo } from './info.js'
+import { inputOptions } from '../kinds/input-options.js'
 import { describeInputs, refusedInputs } from '../kinds/input-rules.js'
 import { runJob } from '../native/job.js'
 import { wrapLatents, type Latents } from './latents.js'
 import { guarded } from '../native/call.js'
-import { findLoras, resolveLoraDirectory, resolveLoras, type CheckedLora } from './loras.js'
+import { findLoras, resolveLoraDirectory } from './loras.js'
 import type { NativeAdapter, NativePipeline } from '../native/contract.js'
-import { modelKinds, optionalSignal, resolveCall, resolveLoad, resolveRng, resolveSeed, type ResolvedLoad } from '../options/options.js'
+import { readCall, shared } from '../options/common.js'
+import { modelKinds, resolveLoad, type ResolvedLoad } from '../options/load.js'
+import { checkLoras, type CheckedLora } from '../options/loras.js'
+import { checkOptions, nativeFields, omit, option, pick, readOptions, type Options } from '../options/option.js'
 import { conditionerOf, describeParts } from '../model/spec.js'
 import { createLatents, predict, resolveSample, sampleSteps } from './sampling.js'
 import { imageTensor } from '../image/tensors.js'
@@ -50,13 +53,23 @@ import type {
   TokenIds,
   UpscaleOptions,
 } from '../types.js'
-import { checkFunction, checkInteger, checkName, checkString, invalidType, knownKeys, show } from '../options/validate.js'
+import { checkFunction, checkName, checkString, invalidType, knownKeys, show } from '../options/validate.js'
+
+const encodeImageOptions = {
+  mode: option(checkLatentOutput, { fallback: () => 'sample' as const, flag: 'stages are for programs' }),
+  ...pick(shared, 'seed', 'rng', 'signal'),
+} satisfies Options<EncodeImageOptions, PipelineInfo>
+
+const encodePromptOptions = {
+  ...pick(inputOptions, 'clipSkip', 'emphasis'),
+  minChunks,
+  signal: shared.signal,
+} satisfies Options<EncodePromptOptions>
 
 async function encodeImage(native: NativePipeline, info: PipelineInfo, image: ImageInput, options: EncodeImageOptions | undefined): Promise<Latents> {
-  const o = knownKeys(options, 'encodeImage()', ['mode', 'seed', 'rng', 'signal'])
-  const mode = o.mode === undefined ? 'sample' : checkLatentOutput(o.mode, 'mode', info)
-  const request = { mode, seed: String(resolveSeed(o.seed)), rng: resolveRng(o.rng) }
-  const signal = optionalSignal(o)
+  const values = readOptions(encodeImageOptions, options, 'encodeImage()', info)
+  const { signal } = values
+  const request = nativeFields(encodeImageOptions, values)
   const { data, shape } = await imageTensor(image, 'image')
   return wrapLatents(await runJob((callbacks) => native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal }))
 }
@@ -172,8 +185,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   async setLoras(loras: readonly LoraOptions[], options?: CallOptions): Promise<LoraReport[]> {
     this.#model.usable()
     this.#network('setLoras()')
-    const checked = resolveLoras(loras)
-    const call = resolveCall(options, 'setLoras()')
+    const checked = checkLoras(loras)
+    const call = readCall(options, 'setLoras()')
     return this.#model.track(this.#setLoras(checked, call))
   }
 
@@ -220,17 +233,14 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     const { info } = this
     if (info.kind === 'rdm')
       throw new UnsupportedModelError('encodePrompt() is not for retrieval-augmented models: use encodeCondition({ prompt, neighbours })')
-    const clip = conditionerOf(info.spec, 'clip_text') ? ['clipSkip'] : []
-    const o = knownKeys(options, 'encodePrompt()', [...clip, 'emphasis', 'minChunks', 'signal'], refusedInputs(info, false))
-    const settings = { clipSkip: resolveClipSkip(o.clipSkip) ?? 0, emphasis: resolveEmphasis(o.emphasis) }
-    const minChunks = o.minChunks === undefined ? 1 : checkInteger(o.minChunks, 'minChunks', { min: 1, max: 1000 })
+    const keys = Object.keys(conditionerOf(info.spec, 'clip_text') ? encodePromptOptions : omit(encodePromptOptions, 'clipSkip'))
+    const o = knownKeys(options, 'encodePrompt()', keys, refusedInputs(info, false))
+    const { clipSkip = 0, emphasis, minChunks: least, signal } = checkOptions(encodePromptOptions, o, undefined)
+    const settings = { clipSkip, emphasis }
     if (typeof prompt !== 'string' && (typeof prompt !== 'object' || prompt === null || Array.isArray(prompt)))
       throw invalidType(`prompt must be a string or { tokenIds }, not ${show(prompt)}`)
-    const request =
-      typeof prompt === 'string' ? this.#tokens().request(prompt, settings, minChunks) : PipelineTokenizer.fromIds(prompt, info, settings)
-    return wrapConditioning(
-      await runJob((callbacks) => this.#model.native.encodePrompt(JSON.stringify(request), callbacks), { signal: optionalSignal(o) }),
-    )
+    const request = typeof prompt === 'string' ? this.#tokens().request(prompt, settings, least) : PipelineTokenizer.fromIds(prompt, info, settings)
+    return wrapConditioning(await runJob((callbacks) => this.#model.native.encodePrompt(JSON.stringify(request), callbacks), { signal }))
   }
 
   /**
@@ -267,7 +277,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
    */
   async embedImage(image: ImageInput, options?: CallOptions): Promise<Float32Array> {
     this.#model.usable()
-    return this.#model.track(embedImage(this.#model.native, this.info, image, resolveCall(options, 'embedImage()').signal))
+    return this.#model.track(embedImage(this.#model.native, this.info, image, readCall(options, 'embedImage()').signal))
   }
 
   /** Start noise of unit variance for `sample()` and `generate({ latents })`. Drawn on a thread of its own: it does not wait for pictures. */
@@ -327,7 +337,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   /** Frees weights and graphs; the next call loads them again. */
   async unload(options?: CallOptions): Promise<void> {
     this.#model.usable()
-    await runJob(() => this.#model.native.unload(), resolveCall(options, 'unload()'))
+    await runJob(() => this.#model.native.unload(), readCall(options, 'unload()'))
   }
 
   /** Waits for waiting and running calls, then frees everything. Calls made after it fail with `ERR_DISPOSED`. Idempotent. */

@@ -1,7 +1,8 @@
 import { addon, guarded } from '../native/call.js'
-import { resolveRng } from '../options/options.js'
+import { shared } from '../options/common.js'
+import { choice, integer, nativeFields, option, readOptions, type Options, type Values } from '../options/option.js'
 import type { RngName } from '../types.js'
-import { checkInteger, checkName, checkSeed, invalidRange, invalidType, knownKeys } from '../options/validate.js'
+import { checkInteger, invalidRange, invalidType } from '../options/validate.js'
 
 /** Options of {@link createRandom}. */
 export interface RandomOptions {
@@ -21,8 +22,15 @@ export interface RandomOptions {
   high?: number
 }
 
-const kinds = ['words', 'uniform', 'integers', 'permutation'] as const
-const maxCount = 2 ** 20
+const inPrograms = 'random numbers are for programs'
+const randomOptions = {
+  kind: choice({ names: ['words', 'uniform', 'integers', 'permutation'], required: true, flag: inPrograms }),
+  seed: { ...shared.seed, required: true as const },
+  count: integer({ min: 1, max: 2 ** 20, required: true, flag: inPrograms }),
+  rng: { ...shared.rng, fallback: () => 'mt19937' as const },
+  low: integer({ min: -(2 ** 31), max: 2 ** 31 - 1, flag: inPrograms }),
+  high: option((value) => value as number, { flag: inPrograms }), // above `low`
+} satisfies Options<RandomOptions>
 
 /** The first numbers that a generator gives after seeding, exactly those of torch; `createNoise()` gives normal ones. */
 export function createRandom(options: RandomOptions & { kind: 'words' }): Uint32Array
@@ -30,24 +38,20 @@ export function createRandom(options: RandomOptions & { kind: 'uniform' }): Floa
 export function createRandom(options: RandomOptions & { kind: 'integers' | 'permutation' }): Int32Array
 export function createRandom(options: RandomOptions): Uint32Array | Float32Array | Int32Array
 export function createRandom(options: RandomOptions): Uint32Array | Float32Array | Int32Array {
-  const o = knownKeys(options, 'createRandom()', ['kind', 'seed', 'count', 'rng', 'low', 'high'])
-  const kind = checkName(o.kind, 'kind', kinds)
-  const seed = checkSeed(o.seed, 'seed')
-  const count = checkInteger(o.count, 'count', { min: 1, max: maxCount })
-  const rng = o.rng === undefined ? 'mt19937' : resolveRng(o.rng)
+  const values = readOptions(randomOptions, options, 'createRandom()', undefined)
+  const { kind, count, rng } = values
   if (rng !== 'mt19937' && kind !== 'words') throw invalidRange(`rng: ${kind} are those of mt19937; ${rng} has words alone`)
-  const bounds = resolveBounds(o, kind)
+  const bounds = resolveBounds(values)
   const out = kind === 'uniform' ? new Float32Array(count) : new Int32Array(count)
-  guarded(() => addon().createRandom(JSON.stringify({ kind, seed: String(seed), rng, ...bounds }), out))
+  guarded(() => addon().createRandom(JSON.stringify({ ...nativeFields(randomOptions, values), ...bounds }), out))
   return kind === 'words' ? new Uint32Array(out.buffer) : out
 }
 
-function resolveBounds(o: Record<string, unknown>, kind: RandomOptions['kind']): { low?: number; high?: number } {
+function resolveBounds({ kind, low, high }: Values<typeof randomOptions>): { low?: number; high?: number } {
   if (kind !== 'integers') {
-    if (o.low !== undefined || o.high !== undefined) throw invalidType("low and high are for kind 'integers'")
+    if (low !== undefined || high !== undefined) throw invalidType("low and high are for kind 'integers'")
     return {}
   }
-  if (o.high === undefined) throw invalidType("high is missing: kind 'integers' gives low <= x < high")
-  const low = o.low === undefined ? 0 : checkInteger(o.low, 'low', { min: -(2 ** 31), max: 2 ** 31 - 1 })
-  return { low, high: checkInteger(o.high, 'high', { min: low + 1, max: 2 ** 31 }) }
+  if (high === undefined) throw invalidType("high is missing: kind 'integers' gives low <= x < high")
+  return { low: low ?? 0, high: checkInteger(high, 'high', { min: (low ?? 0) + 1, max: 2 ** 31 }) }
 }

@@ -1,107 +1,111 @@
 /** The sampling loop in the caller's hands, and single evaluations of the network. */
-import { nativeConditioning } from './conditioning.js'
+import { nativeConditioning, type Conditioning } from './conditioning.js'
 import { runJob, progressReporter } from '../native/job.js'
 import type { Latents } from './latents.js'
 import { nativeLatents, wrapLatents } from './latents.js'
 import type { NativeConditioning, NativeLatents, NativePipeline, NativeSamplingRequest } from '../native/contract.js'
+import { checkSide, notNative, shared, type SideContext } from '../options/common.js'
+import { checkOptions, nativeFields, option, pick, readOptions, type Options, type Values } from '../options/option.js'
 import {
-  callKeys,
-  optionalProgress,
-  optionalSignal,
-  resolveCount,
+  checkGuidanceScale,
+  denoisingOptions,
   resolveDenoising,
-  resolveRng,
   resolveSampling,
-  resolveSeed,
-  resolveSide,
-  samplingKeys,
-} from '../options/options.js'
+  samplingOptions,
+  strength,
+  usualStrength,
+} from '../options/sampling.js'
 import { toRawImage } from '../image/tensors.js'
-import type { CreateLatentsOptions, PipelineInfo, PredictOptions, Progress, SampleOptions, SampleStep } from '../types.js'
+import type { CreateLatentsOptions, PipelineInfo, PredictOptions, SampleOptions, SampleStep, SamplingOptions } from '../types.js'
 import { checkInteger, checkName, checkNumber, invalidRange, invalidType, knownKeys, listOf } from '../options/validate.js'
+
+const inPrograms = 'tensors are for programs'
+const latents = option((value, name) => (nativeLatents(value, name), value as Latents), { flag: inPrograms })
+const conditioning = option((value, name) => (nativeConditioning(value, name), value as Conditioning), { flag: inPrograms })
+const batch = { ...shared.count, flag: inPrograms }
+
+const createLatentsOptions = {
+  ...pick(shared, 'width', 'height', 'seed', 'rng', 'signal'),
+  batch,
+} satisfies Options<CreateLatentsOptions, SideContext>
 
 /** Unit-variance start noise. */
 export async function createLatents(native: NativePipeline, info: PipelineInfo, options: CreateLatentsOptions | undefined): Promise<NativeLatents> {
-  const o = knownKeys(options, 'createLatents()', ['width', 'height', 'seed', 'batch', 'rng', 'signal'])
-  const request = {
-    width: resolveSide(o.width, 'width', info.defaults.width, info.downsampling),
-    height: resolveSide(o.height, 'height', info.defaults.height, info.downsampling),
-    batch: resolveCount(o.batch, 'batch'),
-    seed: String(resolveSeed(o.seed)),
-    rng: resolveRng(o.rng),
-  }
+  const values = readOptions(createLatentsOptions, options, 'createLatents()', { multiple: info.downsampling })
+  const { width, height } = info.defaults
+  const request = { width, height, ...nativeFields(createLatentsOptions, values) }
   return runJob(
     () => native.createLatents(JSON.stringify(request)),
-    { signal: optionalSignal(o) },
-    (latents) => latents.dispose(),
+    { signal: values.signal },
+    (created) => created.dispose(),
   )
 }
 
+const sampleOptions = {
+  conditioning,
+  unconditional: conditioning,
+  latents,
+  ...pick(shared, 'width', 'height'),
+  batch,
+  image: latents,
+  strength,
+  ...denoisingOptions,
+  ...pick(shared, 'onProgress', 'signal'),
+} satisfies Options<Omit<SampleOptions, keyof SamplingOptions>, SideContext>
+
 /** A checked sample() call. */
-export interface ResolvedSample {
+export interface ResolvedSample extends Pick<Values<typeof sampleOptions>, 'signal' | 'onProgress'> {
   request: NativeSamplingRequest
   start: NativeLatents | undefined
   create: CreateLatentsOptions
   image: NativeLatents | null
   conditioning: NativeConditioning | null
   unconditional: NativeConditioning | null
-  signal: AbortSignal | undefined
-  onProgress: ((progress: Progress) => unknown) | undefined
 }
 
-const sampleKeys = [
-  'conditioning',
-  'unconditional',
-  'latents',
-  'width',
-  'height',
-  'batch',
-  'image',
-  'strength',
-  'denoisingStart',
-  'denoisingEnd',
-  'onProgress',
-  ...samplingKeys,
-  ...callKeys,
-]
+const sampleKeys = [...Object.keys(sampleOptions), ...Object.keys(samplingOptions)]
+
+/** What sample() asks of its options together. */
+function checkTogether(o: Record<string, unknown>, part: ReturnType<typeof resolveDenoising>): void {
+  // Without a second conditioning there is nothing to guide away from.
+  if (o.unconditional === undefined && o.guidanceScale !== undefined && o.guidanceScale !== 1)
+    throw invalidType('guidanceScale other than 1 needs unconditional: the encoded negative (or empty) prompt, null class ...')
+  if (o.latents !== undefined && (o.width !== undefined || o.height !== undefined || o.batch !== undefined))
+    throw invalidType('latents already fix width, height and batch; leave those out')
+  if (part.denoisingStart && o.latents === undefined) throw invalidType('denoisingStart needs latents: the state that the earlier part ended with')
+  if (part.denoisingStart !== undefined && o.image !== undefined)
+    throw invalidType('denoisingStart and denoisingEnd do not go with image: give strength, or a part')
+  if (o.strength !== undefined && o.image === undefined)
+    throw invalidType('strength is for image to image: it needs image, the latents from encodeImage()')
+}
 
 export function resolveSample(options: SampleOptions, info: PipelineInfo): ResolvedSample {
-  const o = knownKeys(options, 'sample()', sampleKeys, { clipSkip: 'belongs to encodePrompt()' }) as Record<string, unknown> & SampleOptions
+  const o = knownKeys(options, 'sample()', sampleKeys, { clipSkip: 'belongs to encodePrompt()' })
   // Whatever the model was trained with: here the caller brings what guidance compares with.
-  const sampling = resolveSampling(o, { samplers: info.samplers, schedules: info.schedules, defaults: info.defaults })
-  const optional = <T>(value: unknown, name: string, get: (value: unknown, name: string) => T): T | null =>
-    value === undefined ? null : get(value, name)
-  const unconditional = optional(o.unconditional, 'unconditional', nativeConditioning)
-  // Without a second conditioning there is nothing to guide away from: the model's default scale does not apply.
-  if (!unconditional) {
-    if (o.guidanceScale !== undefined && o.guidanceScale !== 1)
-      throw invalidType('guidanceScale other than 1 needs unconditional: the encoded negative (or empty) prompt, null class ...')
-    sampling.request.guidanceScale = 1
-  }
-  if (o.latents !== undefined && (o.width !== undefined || o.height !== undefined || o.batch !== undefined)) {
-    throw invalidType('latents already fix width, height and batch; leave those out')
-  }
-  const image = optional(o.image, 'image', nativeLatents)
+  const { samplers, schedules, defaults } = info
+  const { request, values } = resolveSampling(samplingOptions, o, { samplers, schedules, defaults })
+  const given = checkOptions(sampleOptions, o, { multiple: info.sizeMultiple })
   const part = resolveDenoising(o)
-  if (part.denoisingStart && o.latents === undefined) throw invalidType('denoisingStart needs latents: the state that the earlier part ended with')
-  if (part.denoisingStart !== undefined && image) throw invalidType('denoisingStart and denoisingEnd do not go with image: give strength, or a part')
-  Object.assign(sampling.request, part)
-  if (o.strength !== undefined && !image) throw invalidType('strength is for image to image: it needs image, the latents from encodeImage()')
-  if (image) sampling.request.strength = o.strength === undefined ? 0.75 : checkNumber(o.strength, 'strength', { min: 0, max: 1 })
-  const conditioning = optional(o.conditioning, 'conditioning', nativeConditioning)
-  const like = image?.shape ?? conditioning?.concatShape
-  const sides = (name: 'width' | 'height', axis: 2 | 3) =>
-    resolveSide(o[name], name, like ? like[axis] * info.downsampling : info.defaults[name], info.sizeMultiple)
-  const { request } = sampling
+  checkTogether(o, part)
+  const native = <T, N>(value: T | undefined, name: string, get: (value: T, name: string) => N): N | null =>
+    value === undefined ? null : get(value, name)
+  const image = native(given.image, 'image', nativeLatents)
+  const steering = native(given.conditioning, 'conditioning', nativeConditioning)
+  Object.assign(request, part)
+  if (given.unconditional === undefined) request.guidanceScale = 1
+  if (image) request.strength = given.strength ?? usualStrength
+  const like = image?.shape ?? steering?.concatShape
+  const side = (name: 'width' | 'height', axis: 2 | 3) =>
+    given[name] ?? checkSide(like ? like[axis] * info.downsampling : defaults[name], name, { multiple: info.sizeMultiple })
   return {
     request,
-    start: o.latents === undefined ? undefined : nativeLatents(o.latents, 'latents'),
-    create: { width: sides('width', 3), height: sides('height', 2), batch: resolveCount(o.batch, 'batch'), seed: sampling.seed, rng: request.rng },
+    start: native(given.latents, 'latents', nativeLatents) ?? undefined,
+    create: { width: side('width', 3), height: side('height', 2), batch: given.batch, seed: values.seed, rng: values.rng },
     image,
-    conditioning,
-    unconditional,
-    signal: optionalSignal(o),
-    onProgress: optionalProgress(o),
+    conditioning: steering,
+    unconditional: native(given.unconditional, 'unconditional', nativeConditioning),
+    signal: given.signal,
+    onProgress: given.onProgress,
   }
 }
 
@@ -149,26 +153,35 @@ export async function* sampleSteps(
   }
 }
 
-/** One evaluation of the network. */
-export async function predict(native: NativePipeline, latents: Latents, options: PredictOptions): Promise<Latents> {
-  const handle = nativeLatents(latents, 'latents')
-  const o = knownKeys(options, 'predict()', ['timestep', 'conditioning', 'unconditional', 'guidanceScale', 'concat', ...callKeys])
+function checkTimesteps(value: unknown, name: string, rows: number): number[] {
+  if (value === undefined) throw invalidType(`${name} is missing: a number, or one per row`)
   const bounds = { min: 0, max: 1e6 }
-  const given: unknown = o.timestep
-  if (given === undefined) throw invalidType('timestep is missing: a number, or one per row')
-  const timesteps = Array.isArray(given)
-    ? listOf(given, 'timestep', 10_000).map((t, i) => checkNumber(t, `timestep[${i}]`, bounds))
-    : [checkNumber(given, 'timestep', bounds)]
-  if (timesteps.length !== 1 && timesteps.length !== latents.shape[0]) {
-    throw invalidRange(`timestep has ${timesteps.length} values for ${latents.shape[0]} rows; give one, or one per row`)
-  }
-  const guidanceScale = o.guidanceScale === undefined ? 1 : checkNumber(o.guidanceScale, 'guidanceScale', { min: 0, max: 1000 })
-  const conditioning = o.conditioning === undefined ? null : nativeConditioning(o.conditioning, 'conditioning')
-  const unconditional = o.unconditional === undefined ? null : nativeConditioning(o.unconditional, 'unconditional')
-  if (guidanceScale !== 1 && !unconditional) throw invalidType('guidanceScale other than 1 needs unconditional')
-  const concat = o.concat === undefined ? null : nativeLatents(o.concat, 'concat')
-  const result = await runJob(() => native.predict(JSON.stringify({ timesteps, guidanceScale }), handle, conditioning, unconditional, concat), {
-    signal: optionalSignal(o),
-  })
-  return wrapLatents(result)
+  const timesteps = Array.isArray(value)
+    ? listOf(value, name, 10_000).map((t, i) => checkNumber(t, `${name}[${i}]`, bounds))
+    : [checkNumber(value, name, bounds)]
+  if (timesteps.length !== 1 && timesteps.length !== rows)
+    throw invalidRange(`${name} has ${timesteps.length} values for ${rows} rows; give one, or one per row`)
+  return timesteps
+}
+
+const predictOptions = {
+  timestep: option(checkTimesteps, { required: true, toNative: (timesteps: number[]) => ({ timesteps }), flag: inPrograms }),
+  conditioning: { ...conditioning, toNative: notNative },
+  unconditional: { ...conditioning, toNative: notNative },
+  guidanceScale: option(checkGuidanceScale, { fallback: () => 1, flag: inPrograms }),
+  concat: { ...latents, toNative: notNative },
+  signal: shared.signal,
+} satisfies Options<PredictOptions, number>
+
+/** One evaluation of the network. */
+export async function predict(native: NativePipeline, state: Latents, options: PredictOptions): Promise<Latents> {
+  const handle = nativeLatents(state, 'latents')
+  const values = readOptions(predictOptions, options, 'predict()', state.shape[0])
+  const { guidanceScale, signal } = values
+  if (guidanceScale !== 1 && !values.unconditional) throw invalidType('guidanceScale other than 1 needs unconditional')
+  const steering = values.conditioning ? nativeConditioning(values.conditioning, 'conditioning') : null
+  const unconditional = values.unconditional ? nativeConditioning(values.unconditional, 'unconditional') : null
+  const concat = values.concat ? nativeLatents(values.concat, 'concat') : null
+  const request = JSON.stringify(nativeFields(predictOptions, values))
+  return wrapLatents(await runJob(() => native.predict(request, handle, steering, unconditional, concat), { signal }))
 }

@@ -1,25 +1,26 @@
 import { addon, guarded } from '../native/call.js'
 import type { NativeSolver } from '../native/contract.js'
 import { Latents, latentsOf, nativeLatents } from './latents.js'
-import { evaluationKeys, resolveDenoising, resolveSampling, samplingKeys, type SamplingContext } from '../options/options.js'
-import { samplerNames, scheduleNames } from '../names.js'
-import type { ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from '../types.js'
 import {
-  checkBoolean,
-  checkInteger,
-  checkName,
-  checkNumber,
-  checkString,
-  invalidRange,
-  invalidType,
-  isFloat32Array,
-  knownKeys,
-  listOf,
-  show,
-} from '../options/validate.js'
+  boolean,
+  checkObject,
+  checkOptions,
+  choice,
+  integer,
+  number,
+  option,
+  readNested,
+  text,
+  type Options,
+  type Values,
+} from '../options/option.js'
+import { denoisingOptions, resolveDenoising, resolveSampling, solverSamplingOptions } from '../options/sampling.js'
+import { samplerNames, scheduleNames } from '../names.js'
+import type { EvaluationOption, ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from '../types.js'
+import { checkInteger, checkName, checkNumber, invalidRange, invalidType, isFloat32Array, knownKeys, listOf, show } from '../options/validate.js'
 
 /** Options of {@link createSolver}: the sampling options, and what a model would have said about its training. */
-export interface SolverOptions extends Omit<SamplingOptions, (typeof evaluationKeys)[number]> {
+export interface SolverOptions extends Omit<SamplingOptions, EvaluationOption> {
   sampler: NonNullable<SamplingOptions['sampler']>
   /** `pipe.info.spec`: gives `prediction` and the noise schedule. */
   spec?: Pick<ModelSpec, 'prediction' | 'schedule'>
@@ -151,84 +152,73 @@ function readLike(value: unknown, name: 'modelOutput' | 'noise', x: Float32Array
   return array
 }
 
-const solverKeys = [
-  ...samplingKeys.filter((key) => !(evaluationKeys as readonly string[]).includes(key)),
-  'spec',
-  'prediction',
-  'betas',
-  'noiseSchedule',
-  'startStep',
-  'strength',
-  'denoisingStart',
-  'denoisingEnd',
-]
-const predictions = ['eps', 'v', 'sample', 'edm'] as const
-const scheduleKeys = ['betaSchedule', 'betaStart', 'betaEnd', 'timesteps', 'zeroTerminalSnr', 'betas']
-
 /** Models are trained with 1000; what crosses to the engine is made while the caller waits. */
 const maxTimesteps = 10_000
 
-function checkObject(value: unknown, name: string): Record<string, unknown> {
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalidType(`${name} must be an object, not ${show(value)}`)
-  return value as Record<string, unknown>
-}
+const inPrograms = 'a solver on its own is for programs'
+const share = { min: 0, max: 1, flag: inPrograms }
 
-function resolveNoiseSchedule(value: unknown): Partial<NoiseScheduleSpec> {
-  const o = knownKeys(value, 'noiseSchedule', scheduleKeys)
-  const betas = resolveBetas(o.betas)
-  const share = { min: 0, max: 1 }
-  return {
-    ...(o.betaSchedule === undefined ? {} : { betaSchedule: checkString(o.betaSchedule, 'noiseSchedule.betaSchedule', 100) }),
-    ...(o.betaStart === undefined ? {} : { betaStart: checkNumber(o.betaStart, 'noiseSchedule.betaStart', share) }),
-    ...(o.betaEnd === undefined ? {} : { betaEnd: checkNumber(o.betaEnd, 'noiseSchedule.betaEnd', share) }),
-    ...(o.timesteps === undefined ? {} : { timesteps: checkInteger(o.timesteps, 'noiseSchedule.timesteps', { min: 1, max: maxTimesteps }) }),
-    ...(o.zeroTerminalSnr === undefined ? {} : { zeroTerminalSnr: checkBoolean(o.zeroTerminalSnr, 'noiseSchedule.zeroTerminalSnr') }),
-    ...(betas ? { betas } : {}),
-  }
-}
-
-function resolveBetas(value: unknown): number[] | undefined {
-  if (value === undefined) return undefined
+function checkBetas(value: unknown): number[] {
   if (!Array.isArray(value) && !isFloat32Array(value)) throw invalidType(`betas must be an array of numbers, not ${show(value)}`)
   if (value.length < 1 || value.length > maxTimesteps) throw invalidRange(`betas must have 1 to ${maxTimesteps} values, not ${value.length}`)
   return listOf(value, 'betas', maxTimesteps).map((beta, i) => checkNumber(beta, `betas[${i}]`, { min: 0, max: 1 }))
 }
 
+const betas = option((value) => checkBetas(value), { flag: inPrograms })
+
+const noiseScheduleOptions = {
+  betaSchedule: text({ maxLength: 100, flag: inPrograms }),
+  betaStart: number(share),
+  betaEnd: number(share),
+  timesteps: integer({ min: 1, max: maxTimesteps, flag: inPrograms }),
+  zeroTerminalSnr: boolean({ flag: inPrograms }),
+  betas,
+} satisfies Options<NoiseScheduleSpec>
+
+const predictions = ['eps', 'v', 'sample', 'edm'] as const
+
+const solverOptions = {
+  spec: option((value, name) => checkObject(value, name) as unknown as NonNullable<SolverOptions['spec']>, { flag: inPrograms }),
+  prediction: choice({ names: predictions, flag: inPrograms }),
+  betas,
+  noiseSchedule: option((value, name) => readNested(noiseScheduleOptions, value, name, undefined) as Partial<NoiseScheduleSpec>, {
+    flag: inPrograms,
+  }),
+  startStep: integer({ min: 0, max: 1000, flag: inPrograms }),
+  strength: number(share),
+  ...denoisingOptions,
+} satisfies Options<Omit<SolverOptions, keyof SamplingOptions>>
+
+const solverKeys = [...Object.keys(solverSamplingOptions), ...Object.keys(solverOptions)]
+
+/** Where a run of image to image starts. */
+function startOf({ startStep, strength }: Values<typeof solverOptions>, steps: number): Record<string, unknown> {
+  if (strength !== undefined) return { imageToImage: true, strength }
+  return startStep === undefined ? {} : { imageToImage: true, startStep: checkInteger(startStep, 'startStep', { min: 0, max: steps }) }
+}
+
 /** Makes a solver. Unknown names of samplers and schedules are refused with the known ones listed. */
 export function createSolver(options: SolverOptions): Solver {
-  const o = knownKeys(options, 'createSolver()', solverKeys) as Record<string, unknown> & Partial<SolverOptions>
-  if (typeof o.sampler !== 'string') throw invalidType("sampler is missing: the name of a solver, for instance 'ddim'")
+  const o = knownKeys(options, 'createSolver()', solverKeys)
+  const { sampler } = o
+  if (typeof sampler !== 'string') throw invalidType("sampler is missing: the name of a solver, for instance 'ddim'")
   if (o.startStep !== undefined && o.strength !== undefined) throw invalidType('startStep and strength are two ways to say the same; give one')
   const names = { samplers: [...samplerNames], schedules: [...scheduleNames] }
-  const defaults: SamplingContext['defaults'] = {
-    width: 0,
-    height: 0,
-    steps: 20,
-    sampler: o.sampler,
-    schedule: '',
-    guidanceScale: 1,
-    eta: -1,
-  }
-  const { request } = resolveSampling(o, { ...names, defaults })
+  const { request } = resolveSampling(solverSamplingOptions, o, {
+    ...names,
+    defaults: { width: 0, height: 0, steps: 20, sampler, guidanceScale: 1 },
+  })
   const part = resolveDenoising(o)
   if (part.denoisingStart !== undefined && (o.startStep !== undefined || o.strength !== undefined))
     throw invalidType('denoisingStart and denoisingEnd do not go with startStep or strength; give one')
-  const betas = resolveBetas(o.betas)
-  const spec = o.spec === undefined ? undefined : checkObject(o.spec, 'spec')
-  const schedule = {
+  const values = checkOptions(solverOptions, o, undefined)
+  const { spec } = values
+  const noiseSchedule = {
     ...(spec?.schedule === undefined ? {} : checkObject(spec.schedule, 'spec.schedule')),
-    ...resolveNoiseSchedule(o.noiseSchedule),
-    ...(betas ? { betas } : {}),
+    ...values.noiseSchedule,
+    ...(values.betas ? { betas: values.betas } : {}),
   }
-  const prediction =
-    o.prediction === undefined
-      ? checkName(spec?.prediction ?? 'eps', 'spec.prediction', predictions)
-      : checkName(o.prediction, 'prediction', predictions)
-  const start =
-    o.strength !== undefined
-      ? { imageToImage: true, strength: checkNumber(o.strength, 'strength', { min: 0, max: 1 }) }
-      : o.startStep !== undefined
-        ? { imageToImage: true, startStep: checkInteger(o.startStep, 'startStep', { min: 0, max: request.steps }) }
-        : {}
-  return create(guarded(() => addon().createSolver(JSON.stringify({ ...request, ...part, ...start, prediction, noiseSchedule: schedule }))))
+  const prediction = values.prediction ?? checkName(spec?.prediction ?? 'eps', 'spec.prediction', predictions)
+  const start = startOf(values, request.steps)
+  return create(guarded(() => addon().createSolver(JSON.stringify({ ...request, ...part, ...start, prediction, noiseSchedule }))))
 }

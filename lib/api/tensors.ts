@@ -4,8 +4,10 @@ import type { NativeTensors } from '../native/contract.js'
 import { runJob } from '../native/job.js'
 import { DisposedError, OutOfMemoryError } from '../errors.js'
 import { resolveFile } from '../model/sources.js'
-import { optionalSignal, resolveVariant } from '../options/options.js'
-import { checkName, invalidRange, invalidType, knownKeys, show } from '../options/validate.js'
+import { shared } from '../options/common.js'
+import { loadOptions } from '../options/load.js'
+import { choice, pick, readOptions, type Options } from '../options/option.js'
+import { invalidRange, invalidType, show } from '../options/validate.js'
 import type { CallOptions } from '../types.js'
 
 /** Element types of stored tensors. The types from `q4_0` on are ggml's blocks; another text names a type that is carried along, but not read. */
@@ -71,6 +73,13 @@ export interface ReadTensorOptions extends CallOptions {
    */
   as?: 'values' | 'float32' | 'bytes'
 }
+
+const readTensorOptions = {
+  as: choice({ names: ['values', 'float32', 'bytes'], fallback: () => 'values' as const, flag: 'tensors are for programs' }),
+  signal: shared.signal,
+} satisfies Options<ReadTensorOptions>
+
+const openTensorsOptions = { ...pick(loadOptions, 'variant'), ...pick(shared, 'signal') } satisfies Options<OpenTensorsOptions>
 
 interface ArrayType {
   new (buffer: ArrayBuffer): TensorValues
@@ -156,9 +165,7 @@ export class TensorFile implements Disposable, Iterable<TensorInfo> {
   read(name: string, options: ReadTensorOptions & { as: 'bytes' }): Promise<Uint8Array>
   read(name: string, options?: ReadTensorOptions): Promise<TensorValues>
   async read(name: string, options?: ReadTensorOptions): Promise<TensorValues> {
-    const o = knownKeys(options, 'read()', ['as', 'signal'])
-    const as = o.as === undefined ? 'values' : checkName(o.as, 'as', ['values', 'float32', 'bytes'] as const)
-    const signal = optionalSignal(o)
+    const { as, signal } = readOptions(readTensorOptions, options, 'read()', undefined)
     this.#usable()
     const number = typeof name === 'string' ? this.#numbers.get(name) : undefined
     if (number === undefined) throw invalidRange(`There is no tensor named ${show(name)} in ${this.path}`)
@@ -204,9 +211,7 @@ export class TensorFile implements Disposable, Iterable<TensorInfo> {
  * Throws ERR_IO and ERR_MODEL_FORMAT for files that are not there, or broken.
  */
 export async function openTensors(file: string | URL, options?: OpenTensorsOptions): Promise<TensorFile> {
-  const o = knownKeys(options, 'openTensors()', ['variant', 'signal'])
-  const variant = resolveVariant(o.variant)
-  const signal = optionalSignal(o)
+  const { variant, signal } = readOptions(openTensorsOptions, options, 'openTensors()', undefined)
   if (file === undefined) throw invalidType('openTensors() needs the path of a file')
   const path = await resolveFile(file, 'file', { signal })
   const request = JSON.stringify({ path, ...(variant === undefined ? {} : { variant }) })

@@ -1,5 +1,8 @@
 /** What a command is, and the reading of its flags. */
 import { parseArgs } from 'node:util'
+import { readNumber } from '../options/flag-text.js'
+import { camelCase, optionsOfFlags } from '../options/flags.js'
+import type { OptionTable } from '../options/option.js'
 import { nearestName } from '../options/suggest.js'
 
 /** A flag of a command. Its name is the API's option in kebab case. */
@@ -81,6 +84,10 @@ function parseError(error: unknown, flags: Flags): Error {
   return error as Error
 }
 
+function fail(message: string): never {
+  throw new UsageError(message)
+}
+
 /** `--seed -1` as `--seed=-1`: behind a flag that takes a number a negative one is no flag. */
 function joinNegative(flags: Flags, argv: readonly string[]): string[] {
   const joined: string[] = []
@@ -113,28 +120,14 @@ export function readFlags<F extends Flags>(
     throw new UsageError(`expected ${positionals.names}, but got ${length === 0 ? 'nothing' : parsed.positionals.join(' ')}`)
   const values: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(parsed.values)) {
-    values[name] = flags[name]!.kind === 'number' ? readNumber(value as string, `--${name}`) : value
+    values[name] = flags[name]!.kind === 'number' ? readNumber(value as string, (message) => fail(`--${name}${message}`)) : value
   }
   return { values: values as FlagValues<F>, positionals: parsed.positionals }
 }
 
-/** A number from the command line. */
-export function readNumber(text: string, name: string): number {
-  const number = Number(text)
-  if (text.trim() === '' || Number.isNaN(number)) throw new UsageError(`${name} takes a number, not '${text}'`)
-  return number
-}
-
-/** The value of `--seed`; undefined for -1, the web UIs' word for a random one. */
-export function readSeed(text: string): bigint | undefined {
-  if (text === '-1') return undefined
-  if (!/^\d{1,20}$/.test(text)) throw new UsageError(`--seed takes a whole number, or -1 for a random one, not '${text}'`)
-  return BigInt(text)
-}
-
-/** kebab-case to the API's camelCase. */
-export function camelCase(name: string): string {
-  return name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())
+/** The options that the flags of a table stand for. */
+export function readOptionFlags(table: OptionTable, values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return optionsOfFlags(table, values, (message) => new UsageError(message))
 }
 
 /** Flags that are options of the API under the same name in camel case. */

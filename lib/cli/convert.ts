@@ -1,6 +1,7 @@
-import { convert, type ConvertOptions, type WeightType } from '../index.js'
-import { weightTypes } from '../names.js'
-import { readFlags, reportFlags, toJson, UsageError, type Command, type Flags } from './command.js'
+import { convert, type ConvertOptions } from '../index.js'
+import { convertOptions } from '../options/convert.js'
+import { flagsOf } from '../options/flags.js'
+import { readFlags, readOptionFlags, reportFlags, toJson, UsageError, type Command, type Flags } from './command.js'
 import { checkOutput } from './drawing.js'
 import { readFileOptions, readSource, requiredModel, sourceFlags } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
@@ -8,19 +9,10 @@ import { progressBar } from './progress-bar.js'
 const flags = {
   ...sourceFlags,
   ...requiredModel,
-  type: { kind: 'text', short: 't', value: 'TYPE', help: `${weightTypes.join(' ')} (default f16)` },
-  override: { kind: 'text', value: 'LIST', help: 'other types for single tensors: PATTERN=TYPE,PATTERN=TYPE' },
+  ...flagsOf(convertOptions),
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'the .gguf to write' },
   ...reportFlags,
 } as const satisfies Flags
-
-function readOverrides(text: string): [string, WeightType][] {
-  return text.split(',').map((pair) => {
-    const at = pair.lastIndexOf('=')
-    if (at < 1) throw new UsageError(`--override: '${pair}' is not of the form PATTERN=TYPE`)
-    return [pair.slice(0, at), pair.slice(at + 1) as WeightType]
-  })
-}
 
 export const convertCommand: Command = {
   name: 'convert',
@@ -38,12 +30,12 @@ export const convertCommand: Command = {
     await checkOutput(output, '--output')
     const bar = progressBar(io, values.quiet)
     const options: ConvertOptions = {
-      type: (values.type ?? 'f16') as WeightType,
+      type: 'f16',
+      ...readOptionFlags(convertOptions, values),
       signal: io.signal,
       onProgress: bar.update,
       ...readFileOptions(values),
     }
-    if (values.override !== undefined) options.overrides = readOverrides(values.override)
     try {
       const report = await convert(source, output, options)
       bar.clear()

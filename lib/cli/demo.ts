@@ -1,6 +1,8 @@
 import { DiffusionPipeline, type GenerateResult } from '../index.js'
 import { contactSheet, type Entry } from './contact-sheet.js'
-import { plural, readFlags, readSeed, reportFlags, toJson, type Command, type Flags } from './command.js'
+import { shared } from '../options/common.js'
+import { pick } from '../options/option.js'
+import { plural, readFlags, readOptionFlags, reportFlags, toJson, type Command, type Flags } from './command.js'
 import { checkTarget } from './drawing.js'
 import { loadFlags, readLoadOptions, readSource } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
@@ -40,7 +42,7 @@ export const demoCommand: Command = {
     const { values } = readFlags(flags, argv, { min: 0, max: 0, names: 'flags only' })
     const source = readSource(values)
     const output = values.output ?? 'demo.png'
-    const seed = values.seed === undefined ? 7n : readSeed(values.seed)
+    const seed = values.seed === undefined ? 7n : (readOptionFlags(pick(shared, 'seed'), values).seed as bigint | undefined)
     await checkTarget(output, '--output')
     const { signal } = io
     const bar = progressBar(io, values.quiet)

@@ -3,39 +3,18 @@ import path from 'node:path'
 import { RawImage, type DiffusionPipeline, type GenerateOptions, type GenerateResult } from '../index.js'
 import { checkWritable } from '../files/atomic-file.js'
 import { samplerNames, scheduleNames } from '../names.js'
-import {
-  plural,
-  readNumber,
-  readSeed,
-  sameOptions,
-  toJson,
-  wrapNames,
-  UsageError,
-  type Flags,
-  type FlagValues,
-  type Io,
-  type reportFlags,
-} from './command.js'
+import { flagsOf } from '../options/flags.js'
+import { generateOptions } from '../options/generate.js'
+import { pick } from '../options/option.js'
+import { samplingOptions } from '../options/sampling.js'
+import { plural, readOptionFlags, toJson, wrapNames, UsageError, type Flags, type FlagValues, type Io, type reportFlags } from './command.js'
+import { promptOptions } from './input-flags.js'
 
-export const promptFlags = {
-  'negative-prompt': { kind: 'text', short: 'n', help: 'what to keep out' },
-  'clip-skip': { kind: 'number', help: '1 is the last layer of the text encoder, 2 the last but one' },
-  emphasis: { kind: 'text', value: 'NAME', help: 'original (default), no_norm or comfy' },
-} as const satisfies Flags
+export const promptFlags = flagsOf(promptOptions)
 
-export const samplingFlags = {
-  steps: { kind: 'number', help: "network steps; default: the model's" },
-  'guidance-scale': { kind: 'number', help: "1 is no guidance; default: the model's, 7.5 for Stable Diffusion" },
-  'guidance-rescale': { kind: 'number', help: '0 to 1; default 0' },
-  seed: { kind: 'text', value: 'N', help: '0 to 2^64-1; default, and -1: random, printed at the end' },
-  count: { kind: 'number', help: 'pictures, with seeds N, N+1 ...' },
-  sampler: { kind: 'text', value: 'NAME', help: "ddim, euler, euler_a, heun, dpmpp_2m, unipc ... (all of them below); default: the model's" },
-  schedule: { kind: 'text', value: 'NAME', help: "karras, ays ... (below), or falling noise levels: sigmas:14.6,7.1,2.2,0; default: the sampler's" },
-  eta: { kind: 'number', help: 'share of fresh noise per step' },
-  'guidance-interval': { kind: 'text', value: 'A,B', help: 'part of the steps that is guided, as fractions: 0,0.7; default 0,1' },
-  'deep-cache': { kind: 'text', value: 'N[,B]', help: 'run the whole network at every N-th step only, in between what is outside of branch B (0)' },
-  rng: { kind: 'text', value: 'NAME', help: 'philox (default, as A1111) or mt19937 (as diffusers and ComfyUI)' },
-} as const satisfies Flags
+/** Flags of the loop, and how many pictures it draws. */
+const loopOptions = { ...samplingOptions, ...pick(generateOptions, 'count') }
+export const samplingFlags = flagsOf(loopOptions)
 
 export const previewFlags = {
   preview: { kind: 'text', value: 'FILE', help: 'rewrite this picture while sampling' },
@@ -49,42 +28,11 @@ type DrawingValues = FlagValues<typeof promptFlags> &
   FlagValues<typeof previewFlags> &
   FlagValues<typeof reportFlags>
 
-/** A name, or noise levels: numbers between commas, with `sigmas:` before them or without. */
-function readSchedule(text: string): string | Float32Array {
-  const [, prefix, numbers] = /^\s*(?:(sigmas|timesteps)\s*:)?(.*)$/is.exec(text)!
-  if (prefix?.toLowerCase() === 'timesteps')
-    throw new UsageError('--schedule takes noise levels, not timesteps: sigmas:14.6,7.1,2.2,0, or the name of a schedule')
-  if (prefix === undefined && !text.includes(',')) return text
-  return Float32Array.from(numbers!.split(','), (part) => readNumber(part, '--schedule'))
-}
-
-/** Numbers between commas. */
-function readNumbers(text: string, flag: string, least: number, most: number): number[] {
-  const numbers = text.split(',').map((part) => readNumber(part, flag))
-  if (numbers.length < least || numbers.length > most)
-    throw new UsageError(`${flag} takes ${least === most ? least : `${least} or ${most}`} number${most > 1 ? 's' : ''} between commas, not '${text}'`)
-  return numbers
-}
-
-const readApart: ReadonlySet<string> = new Set(['seed', 'schedule', 'guidance-interval', 'deep-cache'])
-
 /** Options of generate() from the shared flags. */
 export function readDrawingOptions(values: DrawingValues): GenerateOptions {
-  const { seed, schedule, preview, 'preview-every': every } = values
+  const { preview, 'preview-every': every } = values
   if (every !== undefined && preview === undefined) throw new UsageError('--preview-every is for --preview FILE: the picture that is rewritten')
-  const names = [...Object.keys(promptFlags), ...Object.keys(samplingFlags)].filter((name) => !readApart.has(name))
-  const options: GenerateOptions = sameOptions(values, names)
-  const wanted = seed === undefined ? undefined : readSeed(seed)
-  if (wanted !== undefined) options.seed = wanted
-  if (schedule !== undefined) options.schedule = readSchedule(schedule)
-  if (values['guidance-interval'] !== undefined) {
-    const [from, to] = readNumbers(values['guidance-interval'], '--guidance-interval', 2, 2)
-    options.guidanceInterval = [from!, to!]
-  }
-  if (values['deep-cache'] !== undefined) {
-    const [interval, branch] = readNumbers(values['deep-cache'], '--deep-cache', 1, 2)
-    options.deepCache = { interval: interval!, ...(branch === undefined ? {} : { branch }) }
-  }
+  const options: GenerateOptions = readOptionFlags({ ...promptOptions, ...loopOptions }, values)
   if (preview !== undefined) options.preview = { onPreview: previewWriter(preview), ...(every === undefined ? {} : { every }) }
   return options
 }

@@ -1,6 +1,8 @@
 import { estimateMemory, type StageEstimate } from '../index.js'
-import { readFlags, sameOptions, toJson, type Command, type Flags } from './command.js'
-import { loadFlags, loraFlags, readLoadOptions, readLoras, readSource, sizeFlags } from './model-flags.js'
+import { generateOptions } from '../options/generate.js'
+import { pick } from '../options/option.js'
+import { readFlags, readOptionFlags, sameOptions, toJson, type Command, type Flags } from './command.js'
+import { loadFlags, loraFlags, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 const flags = {
@@ -23,7 +25,12 @@ export const estimateCommand: Command = {
     const { values, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one MODEL' })
     const bar = progressBar(io)
     const hooks = { signal: io.signal, onProgress: bar.update }
-    const request = { ...readLoadOptions(values), ...readLoras(values), ...sameOptions(values, ['width', 'height', 'guidance-scale']), ...hooks }
+    const request = {
+      ...readLoadOptions(values),
+      ...readOptionFlags(pick(generateOptions, 'width', 'height', 'loras'), values),
+      ...sameOptions(values, ['guidance-scale']),
+      ...hooks,
+    }
     const estimate = await estimateMemory(readSource(values, positionals[0]), request).finally(bar.clear)
     if (values.json) {
       io.stdout.write(toJson(estimate))

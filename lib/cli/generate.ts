@@ -1,8 +1,10 @@
 import { DiffusionPipeline, inspect, type GenerateOptions, type ModelSource } from '../index.js'
-import { readFlags, reportFlags, sameOptions, UsageError, type Command, type FlagValues, type Flags, type Io } from './command.js'
+import { generateOptions } from '../options/generate.js'
+import { pick } from '../options/option.js'
+import { readFlags, readOptionFlags, reportFlags, UsageError, type Command, type FlagValues, type Flags, type Io } from './command.js'
 import { checkTarget, previewFlags, promptFlags, readDrawingOptions, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
 import { inputFlags, readInputs, readPrompt } from './input-flags.js'
-import { loadFlags, loraFlags, readFileOptions, readLoadOptions, readLoras, readSource, sizeFlags } from './model-flags.js'
+import { loadFlags, loraFlags, readFileOptions, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
 import { progressBar, type ProgressBar } from './progress-bar.js'
 
 const flags = {
@@ -28,7 +30,11 @@ async function checkPrompt(source: ModelSource | undefined, values: Values, { si
 }
 
 async function readOptions(values: Values): Promise<GenerateOptions> {
-  return { ...readDrawingOptions(values), ...(await readInputs(values)), ...readLoras(values), ...sameOptions(values, ['width', 'height']) }
+  return {
+    ...readDrawingOptions(values),
+    ...(await readInputs(values)),
+    ...readOptionFlags(pick(generateOptions, 'width', 'height', 'loras'), values),
+  }
 }
 
 export const generateCommand: Command = {
@@ -46,12 +52,11 @@ export const generateCommand: Command = {
     const options = await readOptions(values)
     await checkTarget(output, '--output', values.count)
     if (values.preview !== undefined) await checkTarget(values.preview, '--preview')
-    const directory = values['lora-dir'] === undefined ? {} : { loraDirectory: values['lora-dir'] }
     const { signal } = io
     const bar = progressBar(io, values.quiet)
     try {
       await checkPrompt(source, values, io, bar)
-      await using pipe = await DiffusionPipeline.load(source, { ...readLoadOptions(values), ...directory, signal, onProgress: bar.update })
+      await using pipe = await DiffusionPipeline.load(source, { ...readLoadOptions(values), signal, onProgress: bar.update })
       const result = await pipe.generate({ ...options, signal, onProgress: bar.update })
       bar.clear()
       await saveAndReport(result, output, pipe, values, io)

@@ -1,4 +1,8 @@
 import { DiffusionPipeline } from '../index.js'
+import { inputOptions } from '../kinds/input-options.js'
+import { flagsOf } from '../options/flags.js'
+import { memoryOptions } from '../options/load.js'
+import { pick } from '../options/option.js'
 import { readFlags, reportFlags, sameOptions, UsageError, type Command, type Flags } from './command.js'
 import { checkTarget, previewFlags, promptFlags, readDrawingOptions, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
 import { loadFlags, readLoadOptions, readSource, requiredModel } from './model-flags.js'
@@ -9,20 +13,13 @@ const flags = {
   model: { ...requiredModel.model, help: `a super-resolution model: ${requiredModel.model.help}` },
   prompt: { kind: 'text', short: 'p', help: 'what the picture shows, where the model reads text' },
   ...promptFlags,
-  'noise-level': { kind: 'number', help: 'SD x4 upscaler: noise on the small picture; default 20' },
-  'tile-size': { kind: 'number', help: 'side of the tiles that large pictures are made in, in pixels of the small picture; default 128' },
+  ...flagsOf(pick(inputOptions, 'noiseLevel')),
+  ...flagsOf(pick(memoryOptions, 'tileSize')),
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'picture to write (default out.png)' },
   ...samplingFlags,
   ...previewFlags,
   ...reportFlags,
 } as const satisfies Flags
-
-/** `tileSize` beside what else is said of memory. */
-function withTiles(load: ReturnType<typeof readLoadOptions>, tileSize: number | undefined): ReturnType<typeof readLoadOptions> {
-  if (tileSize === undefined) return load
-  const { memory } = load
-  return { ...load, memory: { ...(typeof memory === 'string' ? { mode: memory } : memory), tileSize } }
-}
 
 export const upscaleCommand: Command = {
   name: 'upscale',
@@ -41,8 +38,7 @@ export const upscaleCommand: Command = {
     const bar = progressBar(io, values.quiet)
     const options = { ...readDrawingOptions(values), ...sameOptions(values, ['prompt', 'noise-level']) }
     try {
-      const load = withTiles(readLoadOptions(values), values['tile-size'])
-      await using pipe = await DiffusionPipeline.load(source, { ...load, kind: 'superres', signal, onProgress: bar.update })
+      await using pipe = await DiffusionPipeline.load(source, { ...readLoadOptions(values), kind: 'superres', signal, onProgress: bar.update })
       const result = await pipe.upscale(positionals[0]!, { ...options, signal, onProgress: bar.update })
       bar.clear()
       await saveAndReport(result, output, pipe, values, io)

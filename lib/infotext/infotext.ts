@@ -5,6 +5,9 @@
  */
 
 import { checkString, invalidType, show } from '../options/validate.js'
+import type { InfotextValue } from './words.js'
+
+export type { InfotextValue }
 
 /** A "parameters" text, taken apart. */
 export interface Infotext {
@@ -13,9 +16,6 @@ export interface Infotext {
   /** Values as text, in the order of the file. */
   fields: Record<string, string>
 }
-
-/** What can stand behind a key; null and undefined are left out, true and false are written as the web UI's language does. */
-export type InfotextValue = string | number | bigint | boolean | null | undefined
 
 /** Far more than a picture carries. */
 const maxTextLength = 1 << 24

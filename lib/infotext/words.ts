@@ -38,6 +38,9 @@ const scheduleWords: Record<string, string> = {
   kl_optimal: 'KL Optimal',
 }
 
+/** What can stand behind a key; null and undefined are left out, true and false are written as the web UI's language does. */
+export type InfotextValue = string | number | bigint | boolean | null | undefined
+
 export function samplerWord(name: string): string {
   return Object.hasOwn(samplerWords, name) ? samplerWords[name]! : name
 }
@@ -52,8 +55,7 @@ const timestepSamplers = ['ddim', 'plms', 'unipc']
 const ancestralSamplers = ['euler_a', 'dpm2_a', 'dpmpp_2s_a', 'dpmpp_sde', 'dpmpp_2m_sde', 'dpmpp_3m_sde', 'dpm_fast', 'dpm_adaptive']
 
 /** Eta under the web UI's name, where a reader would take another one for it. */
-export function etaField(sampler: string, eta: number | undefined): Record<string, number> {
-  if (eta === undefined) return {}
+export function etaField(sampler: string, eta: number): Record<string, number> {
   if (ancestralSamplers.includes(sampler)) return eta === 1 ? {} : { Eta: eta }
   if (eta === 0) return {}
   return timestepSamplers.includes(sampler) ? { 'Eta DDIM': eta } : { Eta: eta }

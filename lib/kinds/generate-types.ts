@@ -17,19 +17,7 @@ import type {
 import type { ModelKind } from './kinds.js'
 import type { Latents } from '../api/latents.js'
 import type { Neighbours } from './neighbours.js'
-import type {
-  CallOptions,
-  DeepCacheOptions,
-  ImageInput,
-  LoraOptions,
-  LoraReport,
-  ModelPart,
-  Progress,
-  RngName,
-  SamplerName,
-  SamplingOptions,
-  ScheduleName,
-} from '../types.js'
+import type { CallOptions, DeepCacheOptions, ImageInput, LoraOptions, LoraReport, ModelPart, Progress, SamplingOptions } from '../types.js'
 
 /** Live pictures during sampling. */
 export interface PreviewOptions {
@@ -125,28 +113,22 @@ export interface AnyGenerateOptions extends CommonGenerateOptions, ImageToImageO
 /** Options of {@link DiffusionPipeline.generate} for one kind; without a kind, {@link AnyGenerateOptions}. */
 export type GenerateOptions<K extends ModelKind = ModelKind> = [ModelKind] extends [K] ? AnyGenerateOptions : GenerateOptionsByKind[K]
 
-/** What every finished generate() call says of its options. */
-export interface ResolvedCommon {
+/** Sampling options that always have a value once a call has finished. */
+type AlwaysSettled = 'steps' | 'guidanceScale' | 'guidanceRescale' | 'sampler' | 'rng'
+
+/**
+ * What every finished generate() call says of its options: the sampling options, where they were given or the model has a value for them. `schedule` is absent where the
+ * sampler has but one, or `timesteps` take its place; `eta` where the sampler's own was used, or it knows none; `guidanceScale` is 1 where the model was trained without an
+ * unconditional input.
+ */
+export interface ResolvedCommon extends Omit<SamplingOptions, AlwaysSettled | 'seed' | 'deepCache'>, Required<Pick<SamplingOptions, AlwaysSettled>> {
   width: number
   height: number
   count: number
-  steps: number
-  /** 1 where the model was trained without an unconditional input. */
-  guidanceScale: number
-  guidanceRescale: number
-  /** Absent: all steps. */
-  guidanceInterval?: readonly [number, number]
+  seed: bigint
   /** Absent: off. */
   deepCache?: Required<DeepCacheOptions>
-  seed: bigint
-  sampler: SamplerName
-  /** Absent where the sampler has but one. */
-  schedule?: ScheduleName | Float32Array
-  /** Absent where the sampler's own was used, or it knows none. */
-  eta?: number
-  rng: RngName
   latents?: Latents
-  extra?: Record<string, number | string | boolean>
   /** Absent where there were none. Those that the prompt names are among them, and no longer in the prompt. */
   loras?: readonly LoraOptions[]
 }

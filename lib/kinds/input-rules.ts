@@ -1,49 +1,27 @@
-/** Which inputs each kind of model takes, and what is said of those that it does not. */
-import { conditionerOf } from '../model/spec.js'
-import type { ModelKind, PipelineInfo } from '../types.js'
+/** Which inputs a model takes, what is said of those that it does not, and the check of those that are given. */
+import { UnsupportedModelError } from '../errors.js'
+import { describeParts } from '../model/spec.js'
+import type { Values } from '../options/option.js'
+import { invalidType } from '../options/validate.js'
+import type { PipelineInfo } from '../types.js'
+import { inputOptions, negativeOptions, startOptions, takesPrompts, takesStartPicture, type Input } from './input-options.js'
+import type { Emphasis } from './inputs.js'
+import { checkSearch } from './neighbours.js'
 
-/** Inputs of the condition by kind, without those of a text encoder. */
-const ownInputs: Record<ModelKind, readonly string[]> = {
-  text: [],
-  class: ['classId'],
-  unconditional: [],
-  layout: ['boxes'],
-  semantic: ['semanticMap'],
-  superres: ['image'],
-  inpaint: ['image', 'mask'],
-  rdm: ['prompt', 'neighbours'],
-  autoencoder: [],
+const inputRows: Readonly<Record<string, Input<unknown>>> = inputOptions
+
+function taken(table: Readonly<Record<string, Input<unknown>>>, info: PipelineInfo): string[] {
+  return Object.entries(table).flatMap(([key, row]) => (row.takenBy(info) ? [key] : []))
 }
 
-/** Kinds that take a picture for what it shows; for all others a picture is the start of image to image. */
-const pictureKinds: readonly ModelKind[] = ['superres', 'inpaint']
-
-export function takesStartPicture({ kind }: Pick<PipelineInfo, 'kind'>): boolean {
-  return !pictureKinds.includes(kind) && kind !== 'autoencoder'
+/** Names of the inputs of encodeCondition(). */
+export function inputKeys(info: PipelineInfo): string[] {
+  return taken(inputOptions, info)
 }
 
-/** Whether prompts and negative prompts steer the model: all text models, Stable Diffusion inpainting, the SD x4 upscaler. */
-export function takesPrompts(info: PipelineInfo): boolean {
-  return info.kind !== 'rdm' && conditionerOf(info.spec, 'clip_text', 'bert_text') !== undefined
-}
-
-/** Names of the inputs that the model's condition takes: those of encodeCondition(). */
-export function conditionKeys(info: PipelineInfo): string[] {
-  return [
-    ...(takesPrompts(info) ? ['prompt', 'emphasis', ...(conditionerOf(info.spec, 'clip_text') ? ['clipSkip'] : [])] : []),
-    ...(info.condition.sizes ? ['sizes'] : []),
-    ...ownInputs[info.kind],
-    ...(info.kind === 'superres' && info.condition.maxNoiseLevel !== undefined ? ['noiseLevel'] : []),
-  ]
-}
-
-/** Names of the inputs that generate() takes: those of the condition, the negative prompt, and image to image. */
+/** Names of the inputs of generate(): those, the negative prompt, and image to image. */
 export function generateInputKeys(info: PipelineInfo): string[] {
-  return [
-    ...conditionKeys(info),
-    ...(takesPrompts(info) ? ['negativePrompt'] : []),
-    ...(takesStartPicture(info) ? ['image', 'strength', 'mask'] : []),
-  ]
+  return [...inputKeys(info), ...taken(negativeOptions, info), ...taken(startOptions, info)]
 }
 
 function list(names: readonly string[]): string {
@@ -52,35 +30,51 @@ function list(names: readonly string[]): string {
 
 /** What a message says that the model takes. */
 export function describeInputs(info: PipelineInfo, startPicture = takesStartPicture(info)): string {
-  const spoken = ['prompt', 'negativePrompt', 'classId', 'boxes', 'semanticMap', 'noiseLevel', 'neighbours']
-  const keys = startPicture || !takesStartPicture(info) ? generateInputKeys(info) : conditionKeys(info)
-  const ofPicture = (key: string) => key === 'image' || key === 'mask'
-  const own = keys.filter((key) => (ofPicture(key) ? !takesStartPicture(info) : spoken.includes(key)))
+  const rows = startPicture || !takesStartPicture(info) ? { ...inputOptions, ...negativeOptions } : inputOptions
+  const own = taken(Object.fromEntries(Object.entries(rows).filter(([, row]) => 'listed' in row)), info)
   const start = startPicture ? 'image with strength and mask' : ''
   if (own.length === 0) return start ? `it is conditioned on nothing and takes, for image to image, ${start}` : 'it is conditioned on nothing'
   return `it takes ${list(own)}${start ? ` and, for image to image, ${start}` : ''}`
-}
-
-/** What an input is for, where the model does not take it. */
-const purposes: Record<string, string> = {
-  prompt: 'for models that read text',
-  negativePrompt: 'for models that are guided by text',
-  emphasis: 'for models that read text',
-  clipSkip: 'for models with a CLIP text encoder',
-  sizes: 'for SDXL',
-  classId: 'for class-conditional models',
-  boxes: 'for layout-to-image models',
-  semanticMap: 'for semantic synthesis models',
-  mask: 'for inpainting and image to image',
-  noiseLevel: 'for the SD x4 upscaler',
-  neighbours: 'for retrieval-augmented models',
-  image: 'for image to image, super-resolution and inpainting',
-  strength: 'for image to image',
 }
 
 /** Refusals of the inputs that the model does not take, for {@link knownKeys}. */
 export function refusedInputs(info: PipelineInfo, startPicture?: boolean): Record<string, string> {
   const takes = describeInputs(info, startPicture)
   const name = info.name || `this ${info.kind} model`
-  return Object.fromEntries(Object.entries(purposes).map(([key, purpose]) => [key, `is ${purpose}; ${name} is not one of them: ${takes}`]))
+  const rows = { ...startOptions, ...negativeOptions, ...inputOptions }
+  return Object.fromEntries(Object.entries(rows).map(([key, { purpose }]) => [key, `is ${purpose}; ${name} is not one of them: ${takes}`]))
 }
+
+// ---- checking --------------------------------------------------------------------------------------------------------
+
+/** A prompt with its settings. */
+export interface ResolvedPrompt {
+  text: string
+  emphasis: Emphasis
+  clipSkip: number | undefined
+}
+
+/** Checked inputs: only those that the model takes, and that were given or have a default. */
+export interface ResolvedInputs extends Partial<Omit<Values<typeof inputOptions>, 'prompt' | 'emphasis' | 'clipSkip'>> {
+  prompt?: ResolvedPrompt
+}
+
+/** The checked inputs of a model. `o` has known keys only. */
+export function resolveInputs(o: Record<string, unknown>, info: PipelineInfo): ResolvedInputs {
+  if (info.kind === 'autoencoder') throw new UnsupportedModelError(`Nothing is conditioned here: ${describeParts(info)}`)
+  if (info.kind === 'rdm' && o.prompt === undefined && o.neighbours === undefined)
+    throw invalidType('prompt and neighbours are missing: this model draws from one of them or both')
+  const values: Record<string, unknown> = {}
+  for (const key of inputKeys(info)) {
+    const row = inputRows[key]!
+    const missing = o[key] === undefined ? row.missing?.(info) : undefined
+    if (missing !== undefined) throw invalidType(`${key} is missing: ${missing}`)
+    const value = o[key] === undefined ? row.fallback?.(info as never) : row.check(o[key], key, info as never)
+    if (value !== undefined) values[key] = value
+  }
+  const { prompt, emphasis = 'original', clipSkip, ...rest } = values as Partial<Values<typeof inputOptions>>
+  if (rest.neighbours) checkSearch(rest.neighbours, prompt !== undefined)
+  return { ...(prompt === undefined ? {} : { prompt: { text: prompt, emphasis, clipSkip } }), ...rest }
+}
+
+export { takesPrompts, takesStartPicture }

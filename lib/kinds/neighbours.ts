@@ -1,4 +1,5 @@
 /** Neighbours of retrieval-augmented models: CLIP embeddings as they are, or found in a database. */
+import type { PipelineInfo } from '../types.js'
 import { checkInteger, invalidRange, invalidType, isFloat32Array, knownKeys, listOf, show } from '../options/validate.js'
 
 /** What a search found: other fields do not matter here. */
@@ -45,13 +46,12 @@ function embeddingOf(row: unknown): unknown {
   return typeof row === 'object' && row !== null && 'embedding' in row ? row.embedding : row
 }
 
-function resolveSearch(value: unknown, dim: number, hasPrompt: boolean): NeighbourSearch & { k: number } {
+function resolveSearch(value: unknown, dim: number): NeighbourSearch & { k: number } {
   const o = knownKeys(value, 'neighbours', ['database', 'k', 'query'])
   const database = o.database as NeighbourDatabase | undefined
   if (typeof database !== 'object' || database === null || typeof database.search !== 'function')
     throw invalidType(`neighbours.database must be a RetrievalDatabase, not ${show(database)}`)
   if (database.dim !== dim) throw invalidRange(`neighbours.database has embeddings of ${database.dim} numbers; those of this model have ${dim}`)
-  if (o.query === undefined && !hasPrompt) throw invalidType('neighbours.query is missing: without a prompt, the embedding to search with')
   return {
     database,
     k: o.k === undefined ? 10 : checkInteger(o.k, 'neighbours.k', { min: 1, max: maxNeighbours }),
@@ -59,15 +59,22 @@ function resolveSearch(value: unknown, dim: number, hasPrompt: boolean): Neighbo
   }
 }
 
-/** Checks neighbours for a model of the given width. */
-export function resolveNeighbours(value: unknown, dim: number, hasPrompt: boolean): ResolvedNeighbours {
+/** Checks neighbours for a model that reads embeddings of a given width. */
+export function checkNeighbours(value: unknown, _name: string, { condition }: PipelineInfo): ResolvedNeighbours {
+  const dim = condition.dim!
   if (!Array.isArray(value)) {
     if (value === null || typeof value !== 'object' || ArrayBuffer.isView(value))
       throw invalidType(`neighbours must be an array of Float32Arrays or { database, k }, not ${show(value)}`)
-    return resolveSearch(value, dim, hasPrompt)
+    return resolveSearch(value, dim)
   }
   if (value.length < 1 || value.length > maxNeighbours) throw invalidRange(`neighbours must be 1 to ${maxNeighbours}, not ${value.length}`)
   return listOf(value, 'neighbours', maxNeighbours).map((row, i) => checkEmbedding(embeddingOf(row), `neighbours[${i}]`, dim))
+}
+
+/** Fails for a search with nothing to search with. */
+export function checkSearch(neighbours: ResolvedNeighbours, hasPrompt: boolean): void {
+  if ('database' in neighbours && neighbours.query === undefined && !hasPrompt)
+    throw invalidType('neighbours.query is missing: without a prompt, the embedding to search with')
 }
 
 async function search(

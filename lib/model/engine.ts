@@ -3,7 +3,7 @@ import { DiffusionError, DisposedError, UnsupportedModelError } from '../errors.
 import { InFlight, runJob, type JobHooks } from '../native/job.js'
 import { addon } from '../native/call.js'
 import type { NativeJob, NativeCallbacks, NativeLoadRequest, NativePipeline } from '../native/contract.js'
-import type { ResolvedLoad } from '../options/options.js'
+import type { ResolvedLoad } from '../options/load.js'
 import { prepareDevice } from './cuda.js'
 import { unpackOuterZip, type Unpacked } from './outer-zip.js'
 import { resolveSource, sourceRequest, type ResolvedSource } from './sources.js'

@@ -12,7 +12,8 @@
  * The promise keeps the process alive until it settles. `cancel()` may be called at any time, any number of times; the promise then rejects with ERR_ABORTED: at once
  * while the job waits, soon while it runs.
  */
-import type { ModelPart } from '../types.js'
+import type { sourceParts } from '../names.js'
+import type { LoadOptions, MemoryOptions, ModelPart, RngName, SamplingOptions } from '../types.js'
 
 export interface NativeJob<T> {
   readonly promise: Promise<T>
@@ -61,9 +62,9 @@ export interface NativeConditioning {
 
 /**
  * What steers a run, for every kind of model. An input that the model does not take is refused, and so is the lack of one that it needs.
- * Arrays travel beside it (NativeConditionArrays), their shapes in here.
+ * Arrays travel beside it (NativeInputArrays), their shapes in here.
  */
-export interface NativeCondition {
+export interface NativeInputs {
   /** Integer tokens: a prompt's windows, ONE window of 92 layout tokens, or ONE window with ONE class number. */
   prompt?: NativePromptTokens
   /** [k, dim] of retrieval-augmented models: rows are L2-normalised (a row of zeros stays zeros); with `prompt` they follow its embedding. */
@@ -88,10 +89,10 @@ export interface NativeCondition {
   unconditional?: boolean
   /** Of that noise. */
   seed?: string
-  rng?: 'philox' | 'mt19937'
+  rng?: RngName
 }
 
-export interface NativeConditionArrays {
+export interface NativeInputArrays {
   embeddings?: Float32Array
   labels?: Int32Array
   image?: Float32Array
@@ -156,8 +157,8 @@ export interface NativePipeline {
   tokenizer(): string
   /** request: { chunks: [{ ids, weights }], emphasis, clipSkip, truncated } */
   encodePrompt(request: string, callbacks: NativeCallbacks): NativeJob<NativeConditioning>
-  /** request: NativeCondition. encodePrompt() for every kind of model. */
-  encodeCondition(request: string, arrays: NativeConditionArrays, callbacks: NativeCallbacks): NativeJob<NativeConditioning>
+  /** request: NativeInputs. encodePrompt() for every kind of model. */
+  encodeCondition(request: string, arrays: NativeInputArrays, callbacks: NativeCallbacks): NativeJob<NativeConditioning>
   /** request: { shape: [n,3,s,s] }, pixels normalised with CLIP's mean and deviation. CLIP's image_embeds [n, dim], not normalised. */
   embedImages(request: string, pixels: Float32Array, callbacks: NativeCallbacks): NativeJob<NativeTensorResult>
   /**
@@ -193,11 +194,11 @@ export interface NativePipeline {
    * request: NativeLossRequest; `image`: the picture in training, `arrays`: those of its condition. The paper's objective (Eq. 1-3) as a measurement: per timestep the mean
    * of |target - prediction|^2 at the noised latents of the picture.
    */
-  loss(request: string, image: Float32Array, arrays: NativeConditionArrays, callbacks: NativeCallbacks): NativeJob<{ losses: number[] }>
+  loss(request: string, image: Float32Array, arrays: NativeInputArrays, callbacks: NativeCallbacks): NativeJob<{ losses: number[] }>
   /** request: { adapters: NativeAdapter[] }, those of every call that names none itself. JSON: LoraReport[]. */
   setAdapters(request: string): NativeJob<string>
   /** request: NativeGenerateRequest; arrays beside it, shapes inside the request. */
-  generate(request: string, arrays: NativeConditionArrays & { latents?: Float32Array }, callbacks: NativeCallbacks): NativeJob<NativeGenerateResult>
+  generate(request: string, arrays: NativeInputArrays & { latents?: Float32Array }, callbacks: NativeCallbacks): NativeJob<NativeGenerateResult>
   /**
    * request: { width, height, guided, count?, deepCache?, decodedPreviews?, adapters? }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, encode, decode: { bytes, flops } } of one call, from
    * headers alone; parts that the model lacks are absent.
@@ -269,50 +270,31 @@ export interface NativeAddon {
   ): NativeConditioning
 }
 
-/** The JSON of loadPipeline / inspect; mirrors native/pipeline/pipeline.h LoadRequest. */
-export interface NativeLoadRequest {
+/** The JSON of loadPipeline / inspect; mirrors native/pipeline/requests.h LoadRequest: the files, and the options as they were checked. */
+export interface NativeLoadRequest
+  extends Partial<Record<(typeof sourceParts)[number], string>>, Omit<LoadOptions, 'kind' | 'hub' | 'loraDirectory' | 'signal' | 'onProgress' | 'device' | 'dtype' | 'memory' | 'config'> {
   model: string
-  unet?: string
-  textEncoder?: string
-  vae?: string
-  /** CLIP's image tower, for retrieval databases. */
-  imageEncoder?: string
-  /** Of the weights in diffusers folders. */
-  variant?: string
+  /** Parsed. */
   config?: unknown
-  spec?: unknown
-  ema?: boolean
   device: string
-  threads: number
-  precision: 'exact' | 'fast'
   dtype: Partial<Record<ModelPart, string>>
-  /** `tileSize`: side of a super-resolution tile in latent pixels. */
-  memory: { mode: 'auto' | 'fast' | 'low'; maxBytes?: number; vaeTiling?: boolean; vaeTileSize?: number; tileSize?: number }
+  memory: Omit<MemoryOptions, 'vaeTiling'> & { vaeTiling?: boolean; vaeTileSize?: number }
   firstStageOnly?: boolean
   /** For estimates: weights are read when something is run. */
   headersOnly?: boolean
 }
 
-/** Mirrors SamplingRequest. */
-export interface NativeSamplingRequest {
+/** Mirrors SamplingRequest: the options as they were checked, but for what JSON cannot carry. Absent: the engine's default. */
+export interface NativeSamplingRequest extends Omit<SamplingOptions, 'steps' | 'sampler' | 'seed' | 'schedule'> {
+  steps: number
   sampler: string
-  schedule: string
+  seed: string
+  schedule?: string
+  /** Or the noise levels themselves. */
   sigmas?: number[]
-  timesteps?: number[]
-  dialect?: string
   denoisingStart?: number
   denoisingEnd?: number
-  steps: number
-  guidanceScale: number
-  guidanceRescale: number
-  /** Absent: all steps. */
-  guidanceInterval?: [number, number]
-  deepCache?: { interval: number; branch: number }
-  eta: number
-  seed: string
-  rng: 'philox' | 'mt19937'
-  strength: number
-  extra?: Record<string, unknown>
+  strength?: number
 }
 
 /**
@@ -320,7 +302,7 @@ export interface NativeSamplingRequest {
  * to image, which alone has a `strength` (a `mask` beside it says what to repaint). `width` and `height`, 0 for the model's, are those of the finished picture; the kinds that take a picture or a label map have
  * their size from it.
  */
-export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<NativeCondition, 'seed' | 'rng'> {
+export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<NativeInputs, 'seed' | 'rng'> {
   /** Where guided and the model's unconditional input is a prompt; null class and zero embeddings are the engine's work. */
   negative?: NativePromptTokens
   width: number
@@ -345,9 +327,9 @@ export interface NativeAdapter {
 export interface NativeLossRequest {
   timesteps: number[]
   seed: string
-  rng: 'philox' | 'mt19937'
+  rng: RngName
   imageShape: number[]
-  condition: NativeCondition
+  inputs: NativeInputs
 }
 
 export interface NativePromptTokens {

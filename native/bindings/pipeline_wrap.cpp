@@ -310,7 +310,7 @@ Napi::Value PipelineWrap::loss(const Napi::CallbackInfo & info) {
         auto request = std::make_shared<pipeline::LossRequest>(loss_request(json));
         const auto image =
             std::make_shared<pipeline::ImageTensor>(image_argument(shape_field(json, "imageShape"), argument(info, 1), "image"));
-        add_input_arrays(argument(info, 2), object_field(json, "condition"), request->inputs);
+        add_input_arrays(argument(info, 2), object_field(json, "inputs"), request->inputs);
         return start(info.Env(), callbacks_argument(info, 3), [state, request, image](const JobContext & job) -> Completion {
             const std::vector<double> losses = state->engine->loss(*image, *request, job);
             return [losses](Napi::Env env) {

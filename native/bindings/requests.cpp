@@ -138,8 +138,8 @@ pipeline::LossRequest loss_request(const Json & request) {
         loss.timesteps.push_back(static_cast<int>(checked_int(t, "timesteps", 0, max_steps)));
     }
     if (loss.timesteps.empty()) refuse("timesteps", "is missing");
-    const Json & condition = object_field(request, "condition");
-    if (!condition.is_null()) loss.inputs = inputs_request(condition);
+    const Json & inputs = object_field(request, "inputs");
+    if (!inputs.is_null()) loss.inputs = inputs_request(inputs);
     loss.seed = seed_field(request);
     loss.rng = rng_field(request);
     return loss;

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { camelCase, plural, readFlags, toJson, UsageError, type Flags } from '../../lib/cli/command'
+import { camelCase } from '../../lib/options/flags'
+import { plural, readFlags, toJson, UsageError, type Flags } from '../../lib/cli/command'
 import { outputName, readDrawingOptions } from '../../lib/cli/drawing'
 import { readLoadOptions } from '../../lib/cli/model-flags'
 import { progressLine } from '../../lib/cli/progress-bar'

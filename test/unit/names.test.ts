@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { loadFlags } from '../../lib/cli/model-flags'
 import { partTable, sourceParts, weightTypes } from '../../lib/names'
-import { resolveLoad } from '../../lib/options/options'
+import { resolveLoad } from '../../lib/options/load'
 import type { ModelPart, WeightType } from '../../lib/types'
 
 interface Part {

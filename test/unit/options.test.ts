@@ -1,6 +1,6 @@
 import { resolveGenerate } from '../../lib/api/generate-options'
-import { resolveLoad } from '../../lib/options/options'
-import type { GenerateOptions, LoadOptions, PipelineInfo } from '../../lib/types'
+import { resolveLoad } from '../../lib/options/load'
+import type { GenerateOptions, PipelineInfo } from '../../lib/types'
 import { nearestName } from '../../lib/options/suggest'
 
 const info = {
@@ -17,7 +17,7 @@ const info = {
 } as unknown as PipelineInfo
 
 const generate = (options: unknown) => resolveGenerate(options as GenerateOptions, info)
-const load = (options: unknown) => resolveLoad(options as LoadOptions, 'load()')
+const load = (options: unknown) => resolveLoad(options, 'load()')
 
 function rejection(action: () => unknown): Error & { code: string } {
   try {
@@ -31,18 +31,20 @@ function rejection(action: () => unknown): Error & { code: string } {
 describe('generate options', () => {
   test('defaults come from the model', () => {
     const { sampling, count, inputs, negativePrompt, width } = generate({})
-    expect(sampling.request).toMatchObject({ sampler: 'ddim', steps: 50, guidanceScale: 7.5, eta: 0, rng: 'philox', strength: 1 })
+    expect(sampling.request).toMatchObject({ sampler: 'ddim', steps: 50, guidanceScale: 7.5, eta: 0, rng: 'philox' })
+    expect(sampling.request).not.toHaveProperty('strength')
     expect({ count, negativePrompt, width }).toEqual({ count: 1, negativePrompt: '', width: undefined })
     expect(inputs).toEqual({ prompt: { text: '', emphasis: 'original', clipSkip: undefined } })
   })
 
   test('without a default of the model, schedule and eta are left to the sampler', () => {
     const defaults = { width: 512, height: 512, steps: 50, sampler: 'ddim', guidanceScale: 7.5 }
-    expect(resolveGenerate({}, { ...info, defaults }).sampling.request).toMatchObject({ schedule: '', eta: -1 })
+    const { request } = resolveGenerate({}, { ...info, defaults }).sampling
+    for (const left of ['schedule', 'eta']) expect(request).not.toHaveProperty(left)
   })
 
   test('a random seed has 32 bits and differs from call to call', () => {
-    const seeds = new Set(Array.from({ length: 8 }, () => generate({}).sampling.seed))
+    const seeds = new Set(Array.from({ length: 8 }, () => generate({}).sampling.values.seed))
     expect(seeds.size).toBeGreaterThan(6)
     for (const seed of seeds) expect(seed >= 0n && seed < 1n << 32n).toBe(true)
   })
@@ -54,7 +56,7 @@ describe('generate options', () => {
     [Number.MAX_SAFE_INTEGER, BigInt(Number.MAX_SAFE_INTEGER)],
   ])('seed %p', (seed, expected) => {
     const { sampling } = generate({ seed })
-    expect(sampling.seed).toBe(expected)
+    expect(sampling.values.seed).toBe(expected)
     expect(sampling.request.seed).toBe(String(expected))
   })
 
@@ -140,9 +142,10 @@ describe('generate options', () => {
   test('a custom schedule sets the steps', () => {
     const sigmas = Float32Array.of(14.5, 5, 1, 0)
     const { sampling } = generate({ schedule: sigmas })
-    expect(sampling.request).toMatchObject({ steps: 3, sigmas: [14.5, 5, 1, 0], schedule: '' })
-    expect(sampling.schedule).toEqual(sigmas)
-    expect(sampling.schedule).not.toBe(sigmas)
+    expect(sampling.request).toMatchObject({ steps: 3, sigmas: [14.5, 5, 1, 0] })
+    expect(sampling.request).not.toHaveProperty('schedule')
+    expect(sampling.values.schedule).toEqual(sigmas)
+    expect(sampling.values.schedule).not.toBe(sigmas)
   })
 
   test.each([

@@ -3,7 +3,7 @@ import { encodeCondition, encodeQuery, loss } from '../../lib/api/encode-conditi
 import { generate, type GenerateContext } from '../../lib/api/generate'
 import { RawImage } from '../../lib/image/raw-image'
 import { labelsOf } from '../../lib/labels/labels'
-import type { NativeConditionArrays, NativeJob } from '../../lib/native/contract'
+import type { NativeInputArrays, NativeJob } from '../../lib/native/contract'
 import type { PipelineTokenizer } from '../../lib/text/tokenizer'
 import type { AnyGenerateOptions, PipelineInfo } from '../../lib/types'
 import { infoOf, rdmTextInfo, textInpaintInfo, upscalerInfo } from '../helpers/infos'
@@ -12,7 +12,7 @@ import { pngFile, type PngSpec } from '../helpers/png-file'
 interface Call {
   name: string
   request: Record<string, unknown>
-  arrays: NativeConditionArrays & { latents?: Float32Array }
+  arrays: NativeInputArrays & { latents?: Float32Array }
 }
 
 const done = <T>(value: T): NativeJob<T> => ({ promise: Promise.resolve(value), cancel: () => undefined })
@@ -122,7 +122,8 @@ describe('requests', () => {
 
   test('superres: four times the size', async () => {
     const { request, arrays, options } = await requestOf(infoOf('superres'), { image: picture(20, 9) })
-    expect(request).toMatchObject({ imageShape: [1, 3, 9, 20], width: 80, height: 36, strength: 1 })
+    expect(request).toMatchObject({ imageShape: [1, 3, 9, 20], width: 80, height: 36 })
+    expect(request).not.toHaveProperty('strength')
     expect(request).not.toHaveProperty('noiseLevel')
     expect(arrays.image!.every((value) => value === 1)).toBe(true)
     expect(options).toMatchObject({ width: 80, height: 36 })
@@ -225,6 +226,7 @@ describe('requests', () => {
       [infoOf('text'), { prompt: 'a', image: picture(32, 32), strength: 0.3 }],
       [infoOf('class'), { classId: 2, guidanceScale: 1.5 }],
       [infoOf('unconditional'), { eta: 1 }],
+      [infoOf('unconditional'), { timesteps: [99, 3], dialect: 'diffusers', extra: { sigmas: [1, 2], order: 3 } }],
       [infoOf('layout'), { boxes: [{ label: 'Dog', x: 0, y: 0, width: 1, height: 1 }] }],
       [infoOf('semantic'), { semanticMap: grey(16, 16, 7) }],
       [upscalerInfo, { image: picture(16, 16), noiseLevel: 2 }],
@@ -235,7 +237,7 @@ describe('requests', () => {
       const again = await requestOf(info, first.options as AnyGenerateOptions)
       // The schedule is named now, where it was left to the sampler.
       const { schedule, ...request } = again.request
-      expect(schedule).toBe('normal')
+      expect(schedule).toBe('timesteps' in options ? undefined : 'normal')
       expect({ ...again, request }).toEqual({ ...first, request: expect.objectContaining(request) })
     }
   })
@@ -359,7 +361,7 @@ describe('loss', () => {
     expect(result).toMatchObject({ timesteps: [50, 150, 250, 350, 450, 550, 650, 750, 850, 950], seed: 3n })
     expect(result.losses).toBeInstanceOf(Float32Array)
     expect(result.mean).toBeCloseTo(0.5)
-    expect(calls[0]!.request).toMatchObject({ imageShape: [1, 3, 16, 16], seed: '3', condition: { prompt: { chunks: [{ ids: [1] }] }, seed: '3' } })
+    expect(calls[0]!.request).toMatchObject({ imageShape: [1, 3, 16, 16], seed: '3', inputs: { prompt: { chunks: [{ ids: [1] }] }, seed: '3' } })
   })
 
   test.each<[PipelineInfo, object, object, RegExp]>([

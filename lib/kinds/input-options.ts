@@ -1,0 +1,287 @@
+/** What generate(), encodeCondition() and loss() are given to draw: one row per input, with the models that take it. */
+import { UnsupportedModelError } from '../errors.js'
+import { emphasisWord } from '../infotext/words.js'
+import { checkModelLabel } from '../labels/model-labels.js'
+import { flagNames, layoutTokens, type LayoutObject } from '../model/layout-tokens.js'
+import { conditionerOf, layoutEncoding } from '../model/spec.js'
+import { integer, number, option, omit, readNested, type Fail, type Option, type Options } from '../options/option.js'
+import { strength } from '../options/sampling.js'
+import type { ImageToImageOptions, ModelKind, NegativePromptOptions, PipelineInfo } from '../types.js'
+import { checkInteger, checkName, checkString, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
+import type { AnyInputs, Emphasis, LayoutBox, SizeConditioning } from './inputs.js'
+import { checkNeighbours, type Neighbours } from './neighbours.js'
+
+/** Who takes an input. */
+interface Audience {
+  /** What the input is for, in refusals: `is for ...`. */
+  readonly purpose: string
+  /** Part of what the model is conditioned on. */
+  takenBy(info: PipelineInfo): boolean
+  /** Named where a message lists what a model takes. */
+  readonly listed?: true
+  /** What is missing where nothing is given; undefined where nothing need be. */
+  missing?(info: PipelineInfo): string | undefined
+}
+
+const isKind =
+  (...kinds: ModelKind[]) =>
+  ({ kind }: PipelineInfo) =>
+    kinds.includes(kind)
+
+/** Kinds that take a picture for what it shows; for all others a picture is the start of image to image. */
+const takesPicture = isKind('superres', 'inpaint')
+
+export function takesStartPicture(info: PipelineInfo): boolean {
+  return !takesPicture(info) && info.kind !== 'autoencoder'
+}
+
+/** Whether prompts and negative prompts steer the model: all text models, Stable Diffusion inpainting, the SD x4 upscaler. */
+export function takesPrompts(info: PipelineInfo): boolean {
+  return info.kind !== 'rdm' && conditionerOf(info.spec, 'clip_text', 'bert_text') !== undefined
+}
+
+function hasClip(info: PipelineInfo): boolean {
+  return conditionerOf(info.spec, 'clip_text') !== undefined
+}
+
+// ---- checks ----------------------------------------------------------------------------------------------------------
+
+const emphases = ['original', 'no_norm', 'comfy'] as const
+
+function checkPrompt(value: unknown, name: string, info: PipelineInfo): string {
+  const text = checkString(value, name)
+  if (info.kind === 'rdm' && !hasClip(info))
+    throw new UnsupportedModelError(
+      `${name} needs CLIP's text encoder, which retrieval-augmented models do not carry: load with { model, textEncoder }, the latter a CLIP ViT-L/14 with its text projection`,
+    )
+  return text
+}
+
+/** The class that stands for none is not one to draw: guidance asks for it by itself. */
+function checkClass(value: unknown, name: string, { spec, condition: { classes, nullClass } }: PipelineInfo<'class'>): number {
+  const classId = checkModelLabel(value, name, spec, 'class', classes)
+  if (classId === nullClass) throw invalidRange(`${name}: ${classId} is the class that stands for none; give another, from 0 to ${classes - 1}`)
+  return classId
+}
+
+/** Boxes with numbers in place of names. */
+export function layoutObjects(boxes: readonly LayoutBox[], { spec, condition }: PipelineInfo<'layout'>): LayoutObject[] {
+  return boxes.map(({ label, ...rest }, i) => ({ ...rest, classId: checkModelLabel(label, `boxes[${i}].label`, spec, 'layout', condition.classes) }))
+}
+
+function checkBoxes(value: unknown, name: string, info: PipelineInfo<'layout'>): readonly LayoutBox[] {
+  if (!Array.isArray(value)) throw invalidType(`${name} must be an array of { label, x, y, width, height }, not ${show(value)}`)
+  const { maxObjects } = info.condition
+  if (value.length < 1 || value.length > maxObjects) throw invalidRange(`${name} must have 1 to ${maxObjects} entries, not ${value.length}`)
+  const boxes = listOf(value, name, maxObjects).map((box, i): LayoutBox => {
+    if (box === null || typeof box !== 'object' || Array.isArray(box))
+      throw invalidType(`${name}[${i}] must be an object { label, x, y, width, height }, not ${show(box)}`)
+    return { ...knownKeys(box, `${name}[${i}]`, ['label', 'x', 'y', 'width', 'height', ...flagNames]) } as unknown as LayoutBox
+  })
+  layoutTokens(layoutObjects(boxes, info), layoutEncoding(info)) // checks the rest
+  return boxes
+}
+
+function readJson(text: string, fail: Fail): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    return fail(` is not JSON: ${(error as Error).message}`)
+  }
+}
+
+const inJson = 'part of --sizes'
+const pixels = { min: 0, max: 2 ** 20, flag: inJson }
+
+/** An object of two numbers of pixels, both needed. */
+function pixelPair<const A extends string, const B extends string>(first: A, second: B) {
+  const side = {
+    ...number({ ...pixels, required: true }),
+    check(value: unknown, name: string): number {
+      if (value === undefined) throw invalidType(`${name} is missing: a number of pixels`)
+      return number(pixels).check(value, name)
+    },
+  }
+  return option(
+    (value, name) => readNested({ [first]: side, [second]: side } as Record<A | B, typeof side>, value, name, undefined) as Record<A | B, number>,
+    {
+      flag: inJson,
+    },
+  )
+}
+
+const score = number({ min: 0, max: 100, flag: inJson })
+
+const sizeOptions = {
+  original: pixelPair('width', 'height'),
+  crop: pixelPair('top', 'left'),
+  target: pixelPair('width', 'height'),
+  aestheticScore: score,
+  negativeAestheticScore: score,
+} satisfies Options<SizeConditioning>
+
+function checkSizes(value: unknown, name: string, { condition }: PipelineInfo): SizeConditioning {
+  const isRefiner = condition.sizes === 'refiner'
+  const rows: Partial<typeof sizeOptions> = isRefiner ? omit(sizeOptions, 'target') : omit(sizeOptions, 'aestheticScore', 'negativeAestheticScore')
+  const given = knownKeys(value, name, Object.keys(rows), {
+    target: 'is for base models; this refiner reads aesthetic scores instead',
+    aestheticScore: 'is for refiners; this base model reads a target size instead',
+    negativeAestheticScore: 'is for refiners; this base model reads a target size instead',
+  })
+  return readNested(rows as typeof sizeOptions, given, name, undefined)
+}
+
+function checkNoiseLevel(value: unknown, name: string, { condition }: PipelineInfo<'superres'>): number {
+  return checkInteger(value, name, { min: 0, max: condition.maxNoiseLevel ?? 0 })
+}
+
+// ---- for pictures' settings ------------------------------------------------------------------------------------------
+
+function withName(label: number | string, info: PipelineInfo): string {
+  const names: readonly string[] = 'classes' in info ? info.classes : []
+  const name = typeof label === 'number' ? names[label] : label
+  return name === undefined ? String(label) : typeof label === 'number' ? `${label} (${name})` : name
+}
+
+function spellBox({ label, x, y, width, height }: LayoutBox, info: PipelineInfo): string {
+  return `${withName(label, info)} at ${[x, y, width, height].join(' ')}`
+}
+
+function neighbourCount(neighbours: Neighbours): number {
+  return 'database' in neighbours ? (neighbours.k ?? 10) : neighbours.length
+}
+
+// ---- the table -------------------------------------------------------------------------------------------------------
+
+const readText = { purpose: 'for models that read text', takenBy: takesPrompts }
+
+/** A row of an input. */
+export type Input<T> = Option<T, never> & Audience
+
+export const inputOptions = {
+  prompt: {
+    ...option(checkPrompt, {
+      fallback: (info: PipelineInfo) => (info.kind === 'rdm' ? undefined : ''),
+      flag: { short: 'p', help: 'what to draw, in place of PROMPT; (word:1.2), [word] and BREAK as in A1111' },
+    }),
+    purpose: 'for models that read text',
+    takenBy: (info: PipelineInfo) => info.kind === 'rdm' || takesPrompts(info),
+    listed: true,
+  },
+  emphasis: {
+    ...option((value, name): Emphasis => checkName(value, name, emphases), {
+      fallback: (): Emphasis => 'original',
+      flag: { value: 'NAME', help: 'original (default), no_norm or comfy' },
+      toInfotext: (name: Emphasis) => ({ Emphasis: name === 'original' ? undefined : emphasisWord(name) }),
+    }),
+    ...readText,
+  },
+  clipSkip: {
+    ...integer({
+      min: 1,
+      max: 100,
+      flag: { help: '1 is the last layer of the text encoder, 2 the last but one' },
+      toInfotext: (layers: number) => ({ 'Clip skip': layers > 1 ? layers : undefined }),
+    }),
+    purpose: 'for models with a CLIP text encoder',
+    takenBy: (info: PipelineInfo) => takesPrompts(info) && hasClip(info),
+  },
+  sizes: {
+    ...option(checkSizes, {
+      flag: { value: 'JSON', help: 'SDXL: what it is told of the picture, e.g. \'{"original":{"width":2048,"height":2048}}\'', read: readJson },
+    }),
+    purpose: 'for SDXL',
+    takenBy: ({ condition }: PipelineInfo) => condition.sizes !== undefined,
+  },
+  classId: {
+    ...option(checkClass, {
+      flag: {
+        name: 'class',
+        value: 'N|NAME',
+        help: 'class of a class-conditional model',
+        read: (text: string) => (/^\d+$/.test(text) ? Number(text) : text),
+      },
+      toInfotext: (label: number | string, _: unknown, info: PipelineInfo) => ({ Class: withName(label, info) }),
+    }),
+    purpose: 'for class-conditional models',
+    takenBy: isKind('class'),
+    listed: true,
+    missing: ({ condition }: PipelineInfo<'class'>) => `the number or name of a class; this model knows ${condition.classes}`,
+  },
+  boxes: {
+    ...option(checkBoxes, {
+      flag: { value: 'FILE', help: 'layout: JSON list of { "label", "x", "y", "width", "height" }, in fractions of the picture' },
+      toInfotext: (boxes: readonly LayoutBox[], _: unknown, info: PipelineInfo) => ({ Boxes: boxes.map((box) => spellBox(box, info)).join('; ') }),
+    }),
+    purpose: 'for layout-to-image models',
+    takenBy: isKind('layout'),
+    listed: true,
+    missing: () => 'objects as { label, x, y, width, height }, in fractions of the picture',
+  },
+  semanticMap: {
+    ...option((value) => value as NonNullable<AnyInputs['semanticMap']>, {
+      flag: { value: 'FILE', help: 'semantic synthesis: grey or palette PNG with a label per pixel' },
+    }),
+    purpose: 'for semantic synthesis models',
+    takenBy: isKind('semantic'),
+    listed: true,
+    missing: () => 'a label for every pixel',
+  },
+  image: {
+    ...option((value) => value as NonNullable<AnyInputs['image']>, {
+      flag: { short: 'i', value: 'FILE', help: 'start picture; for inpainting and super-resolution, the picture to work on' },
+    }),
+    purpose: 'for image to image, super-resolution and inpainting',
+    takenBy: takesPicture,
+    listed: true,
+    missing: ({ kind }: PipelineInfo) => (kind === 'superres' ? 'the small picture' : 'the picture to repaint a part of'),
+  },
+  mask: {
+    ...option((value) => value as NonNullable<AnyInputs['mask']>, {
+      flag: { value: 'FILE', help: 'inpainting and image to image: what of the picture to repaint is white' },
+    }),
+    purpose: 'for inpainting and image to image',
+    takenBy: isKind('inpaint'),
+    listed: true,
+    missing: () => 'what to repaint: white',
+  },
+  noiseLevel: {
+    ...option(checkNoiseLevel, {
+      fallback: ({ condition }: PipelineInfo<'superres'>) => condition.noiseLevel ?? 20,
+      flag: { help: 'SD x4 upscaler: noise on the small picture; default 20' },
+      infotext: 'Noise level',
+    }),
+    type: 'number',
+    purpose: 'for the SD x4 upscaler',
+    takenBy: (info: PipelineInfo) => info.kind === 'superres' && info.condition.maxNoiseLevel !== undefined,
+    listed: true,
+  },
+  neighbours: {
+    ...option(checkNeighbours, {
+      flag: { value: 'FILE', help: 'retrieval-augmented models: database (.npz, .safetensors or a folder) searched by the prompt' },
+      toInfotext: (neighbours: Neighbours) => ({ Neighbours: neighbourCount(neighbours) }),
+    }),
+    purpose: 'for retrieval-augmented models',
+    takenBy: isKind('rdm'),
+    listed: true,
+  },
+} as const satisfies { [K in keyof AnyInputs]-?: Input<NonNullable<AnyInputs[K]>> }
+
+/** Image to image. `image` and `mask` are in the table above as well: of some kinds they are what the model is conditioned on. */
+export const startOptions = {
+  image: { ...inputOptions.image, takenBy: takesStartPicture },
+  strength: { ...strength, purpose: 'for image to image', takenBy: takesStartPicture },
+  mask: { ...inputOptions.mask, takenBy: takesStartPicture },
+} satisfies { [K in keyof ImageToImageOptions]-?: Input<NonNullable<ImageToImageOptions[K]>> }
+
+export const negativeOptions = {
+  negativePrompt: {
+    ...option((value, name): string => checkString(value, name), {
+      fallback: (info: PipelineInfo) => (takesPrompts(info) ? '' : undefined),
+      flag: { short: 'n', help: 'what to keep out' },
+    }),
+    purpose: 'for models that are guided by text',
+    takenBy: takesPrompts,
+    listed: true,
+  },
+} as const satisfies { [K in keyof NegativePromptOptions]-?: Input<string> }

@@ -1,0 +1,119 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { resolveGenerate } from '../../lib/api/generate-options'
+import { convertCommand } from '../../lib/cli/convert'
+import { readFlags, readOptionFlags, type Flags } from '../../lib/cli/command'
+import { generateCommand } from '../../lib/cli/generate'
+import { upscaleCommand } from '../../lib/cli/upscale'
+import { inputOptions, negativeOptions, startOptions } from '../../lib/kinds/input-options'
+import { convertOptions } from '../../lib/options/convert'
+import { flagsOf, kebabCase } from '../../lib/options/flags'
+import { generateOptions } from '../../lib/options/generate'
+import { loadOptions, memoryOptions, resolveLoad } from '../../lib/options/load'
+import { infotextFields, type OptionTable } from '../../lib/options/option'
+import { samplingOptions } from '../../lib/options/sampling'
+import type { AnyResolvedOptions, PipelineInfo } from '../../lib/types'
+import { cli } from '../helpers/cli'
+
+const tables: Record<string, OptionTable> = {
+  sampling: samplingOptions,
+  generate: generateOptions,
+  inputs: inputOptions,
+  start: startOptions,
+  negative: negativeOptions,
+  load: loadOptions,
+  memory: memoryOptions,
+  convert: convertOptions,
+}
+const rows = Object.entries(tables).flatMap(([name, table]) => Object.entries(table).map(([key, row]) => [`${name}.${key}`, key, row] as const))
+const commands: { name: string; flags: Flags }[] = [generateCommand, upscaleCommand, convertCommand]
+
+const info = {
+  kind: 'text',
+  name: 'a model',
+  condition: { guidance: true },
+  spec: { conditioners: [{ kind: 'clip_text' }] },
+  defaults: { width: 512, height: 512, steps: 50, sampler: 'ddim', guidanceScale: 7.5 },
+  samplers: ['ddim', 'euler'],
+  schedules: ['normal', 'karras'],
+  sizeMultiple: 64,
+} as unknown as PipelineInfo
+
+/** A text for the flag of each option that is sampled with, and what it comes to at the engine's door. */
+const samples: Record<keyof typeof samplingOptions, [text: string, request: Record<string, unknown>, infotext: Record<string, unknown>]> = {
+  steps: ['7', { steps: 7 }, { Steps: 7 }],
+  seed: ['18446744073709551615', { seed: '18446744073709551615' }, { Seed: 2n ** 64n - 1n }],
+  sampler: ['euler', { sampler: 'euler' }, { Sampler: 'Euler' }],
+  schedule: ['karras', { schedule: 'karras' }, { 'Schedule type': 'Karras' }],
+  timesteps: ['999,499', { timesteps: [999, 499], steps: 2 }, { Timesteps: '999 499' }],
+  dialect: ['diffusers', { dialect: 'diffusers' }, { Dialect: 'diffusers' }],
+  eta: ['0.5', { eta: 0.5 }, { 'Eta DDIM': 0.5 }],
+  guidanceScale: ['3.5', { guidanceScale: 3.5 }, { 'CFG scale': 3.5 }],
+  guidanceRescale: ['0.7', { guidanceRescale: 0.7 }, { 'CFG Rescale phi': 0.7 }],
+  guidanceInterval: ['0.1,0.8', { guidanceInterval: [0.1, 0.8] }, { 'Guidance interval': '0.1 0.8' }],
+  deepCache: ['3,1', { deepCache: { interval: 3, branch: 1 } }, { DeepCache: '3 1' }],
+  rng: ['mt19937', { rng: 'mt19937' }, { RNG: 'CPU' }],
+  extra: [
+    's_churn=10,disable_corrector=true,solver_type=midpoint',
+    { extra: { s_churn: 10, disable_corrector: true, solver_type: 'midpoint' } },
+    { 'Solver parameters': '{"s_churn":10,"disable_corrector":true,"solver_type":"midpoint"}' },
+  ],
+}
+
+test.each(rows)('%s has a flag, or a reason for having none', (_, key, { flag }) => {
+  if (typeof flag === 'string') {
+    expect(flag).toMatch(/\w+ \w+|^--[\w-]+/)
+    return
+  }
+  const name = flag.name ?? kebabCase(key)
+  const having = commands.filter(({ flags }) => name in flags)
+  expect(having).not.toEqual([])
+})
+
+test.each(commands.map((command) => [command.name, command] as const))('every flag of %s is in its help', async (name, { flags }) => {
+  const { stdout } = await cli([name, '--help'])
+  for (const [flag, { help }] of Object.entries(flags)) {
+    const line = stdout.split('\n').find((one) => new RegExp(`--${flag}( |$)`).test(one))
+    expect(line).toContain(help)
+  }
+})
+
+test.each(Object.entries(samples))('--%s reaches the engine and the settings of the picture', (key, [text, request, settings]) => {
+  const flags = flagsOf(samplingOptions)
+  const { values } = readFlags(flags, [`--${kebabCase(key)}`, text], { min: 0, max: 0, names: 'flags' })
+  const resolved = resolveGenerate(readOptionFlags(samplingOptions, values), info).sampling
+  expect(resolved.request).toMatchObject(request)
+  const options = resolved.values as unknown as AnyResolvedOptions
+  expect(infotextFields(samplingOptions, options, info)).toMatchObject(settings)
+})
+
+describe('the engine reads what crosses', () => {
+  const source = readFileSync(path.join(__dirname, '../../native/bindings/requests.cpp'), 'utf8')
+  const isRead = (field: string) => expect(source.includes(`"${field}"`) || ['seed', 'rng'].includes(field)).toBe(true)
+
+  test.each(Object.keys(samples))('sampling: %s', (key) => {
+    for (const field of Object.keys(samples[key as keyof typeof samples][1])) isRead(field)
+  })
+
+  test('loading', () => {
+    const { request } = resolveLoad(
+      {
+        device: 'cpu',
+        dtype: 'f16',
+        threads: 2,
+        ema: true,
+        variant: 'fp16',
+        spec: {},
+        memory: { mode: 'low', maxBytes: 9, vaeTiling: { tileSize: 32 }, tileSize: 64 },
+      },
+      'load()',
+    )
+    const kept = ['kind', 'config', 'hub', 'loraDirectory', 'onProgress', 'signal'] // TypeScript's own; the configuration crosses with the files
+    expect(Object.keys(request).sort()).toEqual(
+      Object.keys(loadOptions)
+        .filter((key) => !kept.includes(key))
+        .sort(),
+    )
+    for (const field of [...Object.keys(request), ...Object.keys(request.memory)]) isRead(field)
+  })
+})
