@@ -63,7 +63,7 @@ export interface MemoryPlan {
 
 /**
  * Memory that could not be had, or would not fit the bound the caller set (`ERR_OUT_OF_MEMORY`). Where loading, `estimateMemory()`, `generate()`,
- * `sample()`, `predict()`, `decode()`, `encodeImage()` or codes are refused, it tells what would fit: a single call is asked for its own stage alone.
+ * `sample()`, `predict()`, `decode()`, `encodeImage()` or codes are refused, it names what fits: a single call needs its own stage only.
  */
 export class OutOfMemoryError extends DiffusionError {
   override name = 'OutOfMemoryError'

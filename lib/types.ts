@@ -180,7 +180,7 @@ export interface LoadOptions extends CallOptions {
   memory?: 'auto' | 'fast' | 'low' | MemoryOptions
   /** Threads of the CPU. Default: the physical cores, within the container's CPU quota. */
   threads?: number
-  /** Read the EMA weights of a training checkpoint, or (`false`) the raw ones. Default: as the model's configuration says. A file without all of the EMA weights it should read is refused. */
+  /** Use the EMA weights of a training checkpoint, or (`false`) the raw ones. Default: as the model's configuration says. A file without all of the EMA weights it should read is refused. */
   ema?: boolean
   /**
    * Which weights of a diffusers folder are read: `fp16` for `model.fp16.safetensors`, `non_ema` ... A part that lacks the variant takes what it takes by default: the
@@ -293,7 +293,7 @@ export interface DeepCacheOptions {
 }
 
 /**
- * Whose arithmetic a sampler follows: `k` k-diffusion and the web UIs, `comfy` ComfyUI, `diffusers`, `compvis` the latent diffusion repository, `sgm` generative-models. Not every
+ * The reference implementation that a sampler follows: `k` k-diffusion and the web UIs, `comfy` ComfyUI, `diffusers`, `compvis` the latent diffusion repository, `sgm` generative-models. Not every
  * sampler has every one.
  */
 export type DialectName = 'k' | 'comfy' | 'diffusers' | 'compvis' | 'sgm'
@@ -320,7 +320,7 @@ export interface SamplingOptions {
   schedule?: ScheduleName | Float32Array
   /** The timesteps of the steps in place of a schedule, descending, 0 to 999 for most models: few-step models name theirs (DMD2: [999, 749, 499, 249]). */
   timesteps?: readonly number[]
-  /** Whose arithmetic, where the references differ: see {@link DialectName}. Default: chosen from sampler and schedule. */
+  /** Which reference implementation to follow where they differ: see {@link DialectName}. Default: chosen from sampler and schedule. */
   dialect?: DialectName
   /** Share of fresh noise per step for the solvers that know it (DDIM: 0 deterministic, 1 as DDPM). Default: the model's or the solver's own. */
   eta?: number

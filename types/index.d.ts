@@ -133,7 +133,7 @@ export declare interface CallOptions {
 export declare interface ClassCondition extends ConditionBase {
     /** `classId` is below this. */
     classes: number;
-    /** The number that stands for no class, where there is one (mostly the one behind them): what guidance compares with. It is no `classId`. */
+    /** The null class, which guidance compares with, where the model has one (usually the number after the last class). Not a valid `classId`. */
     nullClass?: number;
 }
 
@@ -357,7 +357,7 @@ export declare class DeviceError extends DiffusionError {
 export declare type DeviceSpec = 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan' | `cuda:${number}` | `metal:${number}` | `vulkan:${number}`;
 
 /**
- * Whose arithmetic a sampler follows: `k` k-diffusion and the web UIs, `comfy` ComfyUI, `diffusers`, `compvis` the latent diffusion repository, `sgm` generative-models. Not every
+ * The reference implementation that a sampler follows: `k` k-diffusion and the web UIs, `comfy` ComfyUI, `diffusers`, `compvis` the latent diffusion repository, `sgm` generative-models. Not every
  * sampler has every one.
  */
 export declare type DialectName = 'k' | 'comfy' | 'diffusers' | 'compvis' | 'sgm';
@@ -503,7 +503,7 @@ export declare interface EstimateRequest extends LoadOptions {
 
 /** One evaluation of the network in a run. */
 export declare interface Evaluation {
-    /** What the network is told. */
+    /** The network's input beside the latents. */
     timestep: number;
     /** Noise level at that point. */
     sigma: number;
@@ -575,11 +575,11 @@ export declare interface GenerateResult<O = AnyResolvedOptions> {
     float32Parts: ModelPart[];
     /** The adapters that the pictures were made with. */
     loras: LoraReport[];
-    /** What may not be as it was meant; usually none. */
+    /** What was done but may not be what you meant; usually none. */
     warnings: GenerateWarning[];
 }
 
-/** Something that was done, but may not be what was meant. `code` is stable and meant for programs, `message` for people. */
+/** Something that was done but may not be what you meant. `code` is stable and meant for programs, `message` for people. */
 export declare interface GenerateWarning {
     /**
      * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: a prompt names an adapter (`<lora:name:1>`) that was not
@@ -658,9 +658,8 @@ export declare interface ImageToImageOptions {
     /** Share of the schedule that is run, up to 1 (only the noise counts); at least one step must be left of it. Default 0.75. */
     strength?: number;
     /**
-     * What of `image` to repaint: white, from half lightness (0.5) on. Of the picture's size. What is black keeps its bytes: the result has the picture's own size,
-     * whatever multiples the model takes. Where `width` and `height` ask for another size, picture and mask are resized to it first, and the resized picture's
-     * bytes are kept. Default: all of it.
+     * Areas of `image` to repaint: white, from half lightness (0.5) on. As large as the picture. Black areas are returned unchanged, and the result has the size of the
+     * picture, even where that is not a multiple of what the model needs. With another `width` or `height`, picture and mask are resized first. Default: the whole picture.
      */
     mask?: MaskInput;
 }
@@ -677,7 +676,7 @@ export declare interface Infotext {
 /** What can stand behind a key; null and undefined are left out, true and false are written as the web UI's language does. */
 export declare type InfotextValue = string | number | bigint | boolean | null | undefined;
 
-/** generate() of an inpainting model. The picture sets the size. `prompt` and its kin only where the model reads text (Stable Diffusion inpainting). */
+/** generate() of an inpainting model. The picture sets the size. Prompt options only where the model reads text (Stable Diffusion inpainting). */
 export declare interface InpaintGenerateOptions extends CommonGenerateOptions, InpaintInputs, NegativePromptOptions {
 }
 
@@ -685,7 +684,7 @@ export declare interface InpaintGenerateOptions extends CommonGenerateOptions, I
 export declare interface InpaintInputs extends TextInputs {
     /** The picture, of any size. */
     image: ImageInput;
-    /** What to repaint: white, from half lightness (0.5) on. Of the picture's size. What is black stays as it is, byte for byte. */
+    /** Areas to repaint: white, from half lightness (0.5) on. As large as the picture. Black areas are returned unchanged, byte for byte. */
     mask: MaskInput;
 }
 
@@ -845,7 +844,7 @@ export declare interface LoadOptions extends CallOptions {
     memory?: 'auto' | 'fast' | 'low' | MemoryOptions;
     /** Threads of the CPU. Default: the physical cores, within the container's CPU quota. */
     threads?: number;
-    /** Read the EMA weights of a training checkpoint, or (`false`) the raw ones. Default: as the model's configuration says. A file without all of the EMA weights it should read is refused. */
+    /** Use the EMA weights of a training checkpoint, or (`false`) the raw ones. Default: as the model's configuration says. A file without all of the EMA weights it should read is refused. */
     ema?: boolean;
     /**
      * Which weights of a diffusers folder are read: `fp16` for `model.fp16.safetensors`, `non_ema` ... A part that lacks the variant takes what it takes by default: the
@@ -1077,7 +1076,7 @@ declare interface Named {
 
 /** Guidance by a second prompt. */
 export declare interface NegativePromptOptions {
-    /** What to keep out. Default: the empty prompt. */
+    /** What should not be in the picture. Default: the empty prompt. */
     negativePrompt?: string;
 }
 
@@ -1175,7 +1174,7 @@ declare type OptionArguments<O> = Record<never, never> extends O ? [options?: O]
 
 /**
  * Memory that could not be had, or would not fit the bound the caller set (`ERR_OUT_OF_MEMORY`). Where loading, `estimateMemory()`, `generate()`,
- * `sample()`, `predict()`, `decode()`, `encodeImage()` or codes are refused, it tells what would fit: a single call is asked for its own stage alone.
+ * `sample()`, `predict()`, `decode()`, `encodeImage()` or codes are refused, it names what fits: a single call needs its own stage only.
  */
 export declare class OutOfMemoryError extends DiffusionError {
     name: string;
@@ -1392,7 +1391,7 @@ export declare interface PreviewOptions {
     every?: number;
     /** `linear` (default): a small picture straight from the latents, nearly free. `vae`: the real decoder, slow. */
     method?: 'linear' | 'vae';
-    /** An error thrown here, or a promise that rejects, rejects the call. */
+    /** An error thrown here, or a rejected promise, rejects the call. */
     onPreview: (image: RawImage, at: {
         step: number;
         steps: number;
@@ -1747,7 +1746,7 @@ export declare interface SamplingOptions {
     schedule?: ScheduleName | Float32Array;
     /** The timesteps of the steps in place of a schedule, descending, 0 to 999 for most models: few-step models name theirs (DMD2: [999, 749, 499, 249]). */
     timesteps?: readonly number[];
-    /** Whose arithmetic, where the references differ: see {@link DialectName}. Default: chosen from sampler and schedule. */
+    /** Which reference implementation to follow where they differ: see {@link DialectName}. Default: chosen from sampler and schedule. */
     dialect?: DialectName;
     /** Share of fresh noise per step for the solvers that know it (DDIM: 0 deterministic, 1 as DDPM). Default: the model's or the solver's own. */
     eta?: number;
@@ -1794,16 +1793,16 @@ export declare interface SemanticResolvedOptions extends ResolvedCommon, Resolve
 export declare function setLogger(logger: Logger | null): void;
 
 /**
- * What SDXL is told of the picture beside the prompt: it was trained on pictures of many sizes, scaled and cropped, and draws as if its own had been such a one.
- * All in pixels.
+ * SDXL's size conditioning, in pixels. The model was trained on pictures of many sizes, scaled and cropped, and was given their sizes and crops; these values choose which of
+ * them its pictures resemble.
  */
 export declare interface SizeConditioning {
-    /** Size that the picture had before scaling and cropping; small sizes give coarse pictures. Default: `target`. */
+    /** Size of the training picture before scaling and cropping; small sizes give coarse pictures. Default: `target`. */
     original?: {
         width: number;
         height: number;
     };
-    /** What was cut off; anything but the default gives subjects that are cut off as well. Default: nothing. */
+    /** What was cropped off; other values than the default give cropped subjects. Default: nothing. */
     crop?: {
         top: number;
         left: number;
@@ -1896,7 +1895,7 @@ export declare interface SuperresCondition extends ConditionBase {
     noiseLevel?: number;
 }
 
-/** generate() of a super-resolution model. The picture sets the size. `prompt` and its kin only where the model reads text (the SD x4 upscaler). */
+/** generate() of a super-resolution model. The picture sets the size. Prompt options only where the model reads text (the SD x4 upscaler). */
 export declare interface SuperresGenerateOptions extends CommonGenerateOptions, SuperresInputs, NegativePromptOptions {
 }
 

@@ -49,10 +49,8 @@ function isVq(info: PipelineInfo): boolean {
 /** An encoder's output that the first stage has. */
 export function checkLatentOutput(value: unknown, name: string, info: PipelineInfo): LatentOutput {
   const output = checkName(value, name, latentOutputs)
-  if (output === 'moments' && isVq(info))
-    throw invalidRange(`${name}: this first stage is VQ and has no posterior; 'prequant' is what its encoder gives`)
-  if (output === 'prequant' && !isVq(info))
-    throw invalidRange(`${name}: this first stage is KL and quantises nothing; 'moments' is what its encoder gives`)
+  if (output === 'moments' && isVq(info)) throw invalidRange(`${name}: this first stage is VQ and has no posterior; use 'prequant'`)
+  if (output === 'prequant' && !isVq(info)) throw invalidRange(`${name}: this first stage is KL and does not quantise; use 'moments'`)
   return output
 }
 

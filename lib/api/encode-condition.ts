@@ -19,7 +19,7 @@ function checkInputs(inputs: unknown, info: PipelineInfo, where: string): Resolv
   return resolveInputs(knownKeys(inputs, where, inputKeys(info), refusedInputs(info, false)), info)
 }
 
-/** The inputs that stand for "no condition": what guidance compares with. Where zeros do, the engine makes them. */
+/** The unconditional inputs, which guidance compares with. Where they are zeros, the engine makes them. */
 function unconditionalInputs(inputs: ResolvedInputs, info: PipelineInfo): ResolvedInputs {
   if (!info.condition.guidance) throw invalidRange('unconditional: this model was trained without an unconditional input')
   if (takesPrompts(info) && inputs.prompt) return { ...inputs, prompt: { ...inputs.prompt, text: '' } }
@@ -91,7 +91,7 @@ export async function loss(context: EncodeContext, image: ImageInput, inputs: un
     throw invalidRange(`image is ${width}x${height}; sides must be multiples of ${info.sizeMultiple} for this model`)
   const { inputs: own, arrays, size } = await gatherInputs(given, context, signal)
   if (size && (size.width !== width || size.height !== height))
-    throw invalidRange(`image is ${width}x${height}, but what it is conditioned on makes ${size.width}x${size.height}`)
+    throw invalidRange(`image is ${width}x${height}, but the inputs are for ${size.width}x${size.height}`)
   const noise = nativeFields(pick(lossOptions, 'seed', 'rng'), values)
   const request = JSON.stringify({ timesteps, ...noise, imageShape: shape, inputs: { ...own, ...noise } })
   const { losses } = await runJob((callbacks) => native.loss(request, data, arrays, callbacks), { signal, onProgress })

@@ -36,9 +36,9 @@ export function resolveGenerate(options: GenerateOptions | undefined, info: Pipe
   const o = knownKeys(options, where, [...generateInputKeys(info), ...commonKeys], refusedInputs(info))
   const sampling = resolveSampling(samplingOptions, o, info)
   const start = takesStartPicture(info) ? (o.image as ImageInput | undefined) : undefined
-  if (o.strength !== undefined && start === undefined) throw invalidType('strength is for image to image: it needs image')
+  if (o.strength !== undefined && start === undefined) throw invalidType('strength needs image: it is for image to image')
   const startMask = takesStartPicture(info) ? (o.mask as MaskInput | undefined) : undefined
-  if (startMask !== undefined && start === undefined) throw invalidType('mask says what of image to repaint: it needs image')
+  if (startMask !== undefined && start === undefined) throw invalidType('mask needs image: the picture to repaint a part of')
   if (start !== undefined) sampling.request.strength = o.strength === undefined ? usualStrength : startOptions.strength.check(o.strength, 'strength')
   return {
     inputs: resolveInputs(o, info),

@@ -93,7 +93,7 @@ type NativeEstimate = Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'l
 
 const estimateOptions = {
   ...pick(shared, 'width', 'height', 'count'),
-  guidanceScale: option(checkGuidanceScale, { flag: { help: '1 is no guidance: half the batch' } }),
+  guidanceScale: option(checkGuidanceScale, { flag: { help: '1 turns guidance off and halves the batch' } }),
   deepCache: samplingOptions.deepCache,
   loras,
   preview: option(checkPreviewSettings, {

@@ -18,7 +18,7 @@ const extension = /\.(safetensors|gguf|pt|pth|ckpt|bin)$/i
 export async function resolveLoraDirectory(value: unknown): Promise<string | undefined> {
   if (value === undefined) return undefined
   const folder = await resolveFile(value, 'loraDirectory')
-  if (!(await stat(folder)).isDirectory()) throw invalidRange(`loraDirectory: ${folder} is a file; give the folder that it is in`)
+  if (!(await stat(folder)).isDirectory()) throw invalidRange(`loraDirectory: ${folder} is a file; pass its folder`)
   return folder
 }
 

@@ -40,7 +40,7 @@ export function createRandom(options: RandomOptions): Uint32Array | Float32Array
 export function createRandom(options: RandomOptions): Uint32Array | Float32Array | Int32Array {
   const values = readOptions(randomOptions, options, 'createRandom()', undefined)
   const { kind, count, rng } = values
-  if (rng !== 'mt19937' && kind !== 'words') throw invalidRange(`rng: ${kind} are those of mt19937; ${rng} has words alone`)
+  if (rng !== 'mt19937' && kind !== 'words') throw invalidRange(`rng: '${kind}' needs mt19937; ${rng} gives 'words' only`)
   const bounds = resolveBounds(values)
   const out = kind === 'uniform' ? new Float32Array(count) : new Int32Array(count)
   guarded(() => addon().createRandom(JSON.stringify({ ...nativeFields(randomOptions, values), ...bounds }), out))

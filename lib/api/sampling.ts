@@ -72,11 +72,11 @@ function checkTogether(o: Record<string, unknown>, part: ReturnType<typeof resol
     throw invalidType('guidanceScale other than 1 needs unconditional: the encoded negative (or empty) prompt, null class ...')
   if (o.latents !== undefined && (o.width !== undefined || o.height !== undefined || o.batch !== undefined))
     throw invalidType('latents already fix width, height and batch; leave those out')
-  if (part.denoisingStart && o.latents === undefined) throw invalidType('denoisingStart needs latents: the state that the earlier part ended with')
+  if (part.denoisingStart && o.latents === undefined) throw invalidType('denoisingStart needs latents: the result of the earlier part')
   if (part.denoisingStart !== undefined && o.image !== undefined)
-    throw invalidType('denoisingStart and denoisingEnd do not go with image: give strength, or a part')
+    throw invalidType('denoisingStart and denoisingEnd cannot be combined with image; use strength instead')
   if (o.strength !== undefined && o.image === undefined)
-    throw invalidType('strength is for image to image: it needs image, the latents from encodeImage()')
+    throw invalidType('strength needs image: it is for image to image, the latents from encodeImage()')
 }
 
 export function resolveSample(options: SampleOptions, info: PipelineInfo): ResolvedSample {

@@ -43,7 +43,7 @@ export interface SolverOptions extends Omit<SamplingOptions, EvaluationOption> {
 
 /** One evaluation of the network in a run. */
 export interface Evaluation {
-  /** What the network is told. */
+  /** The network's input beside the latents. */
   timestep: number
   /** Noise level at that point. */
   sigma: number
@@ -202,7 +202,7 @@ export function createSolver(options: SolverOptions): Solver {
   const o = knownKeys(options, 'createSolver()', solverKeys)
   const { sampler } = o
   if (typeof sampler !== 'string') throw invalidType("sampler is missing: the name of a solver, for instance 'ddim'")
-  if (o.startStep !== undefined && o.strength !== undefined) throw invalidType('startStep and strength are two ways to say the same; give one')
+  if (o.startStep !== undefined && o.strength !== undefined) throw invalidType('startStep and strength exclude each other; give one of them')
   const names = { samplers: [...samplerNames], schedules: [...scheduleNames] }
   const { request } = resolveSampling(solverSamplingOptions, o, {
     ...names,
@@ -210,7 +210,7 @@ export function createSolver(options: SolverOptions): Solver {
   })
   const part = resolveDenoising(o)
   if (part.denoisingStart !== undefined && (o.startStep !== undefined || o.strength !== undefined))
-    throw invalidType('denoisingStart and denoisingEnd do not go with startStep or strength; give one')
+    throw invalidType('denoisingStart and denoisingEnd cannot be combined with startStep or strength')
   const values = checkOptions(solverOptions, o, undefined)
   const { spec } = values
   const noiseSchedule = {

@@ -20,11 +20,11 @@ export interface Run extends SetOfRun {
 /** Throws where this processor has no set of this name. */
 export function checkSet(set: string, { available }: Kernels): void {
   const names = [...new Set([...available.float.map(({ name }) => name), ...available.int8, 'ggml'])]
-  if (!names.includes(set)) throw new UsageError(`--kernels: there is no set '${set}' here, but ${names.join(', ')}`)
+  if (!names.includes(set)) throw new UsageError(`--kernels: this processor has no set '${set}'; it has ${names.join(', ')}`)
 }
 
 /** What --all runs. The portable sets stay out: they are there for processors that have nothing else, and would take the most of the time. */
-export function setsOf({ available }: Kernels): SetOfRun[] {
+function setsOf({ available }: Kernels): SetOfRun[] {
   const faster = (names: string[]) => names.filter((name) => name !== 'portable')
   return [
     { set: 'ggml' },

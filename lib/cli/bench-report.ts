@@ -8,14 +8,14 @@ import { progressBar } from './progress-bar.js'
 export const benchFlags = {
   ...loadFlags,
   ...sizeFlags,
-  repeats: { kind: 'number', help: 'network steps that are timed; the median counts (default 3)' },
-  profile: { kind: 'switch', help: 'also what each operation of a step and of the decoder takes' },
+  repeats: { kind: 'number', help: 'network steps to time; the median is reported (default 3)' },
+  profile: { kind: 'switch', help: 'also time each operation of a step and of the decoder' },
   kernels: {
     kind: 'text',
     value: 'SET',
-    help: "with kernels up to this set of the processor's (avx2 ...), or ggml: its operations in place of ours",
+    help: "use kernels up to this instruction set (avx2 ...), or ggml: ggml's operations instead of ours",
   },
-  all: { kind: 'switch', help: "one run after the other with ggml's operations, with every set that this processor has, and in int8" },
+  all: { kind: 'switch', help: "run with ggml's operations, then with every instruction set of this processor, then in int8" },
   json: { kind: 'switch', help: 'as JSON' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags

@@ -15,7 +15,7 @@ function check(values: BenchValues): void {
 
 export const benchCommand: Command = {
   name: 'bench',
-  summary: 'time loading, a network step, the decoder and the encoder, against the peak of this machine',
+  summary: 'time loading, a network step, the decoder and the encoder, compared with the peak of this machine',
   usage: '[MODEL] [--width N] [--height N] [--repeats N] [--kernels SET | --all]',
   flags: benchFlags,
   notes: 'One guided step is one evaluation of the network at batch 2. The peak is measured in the same run, with multiply-adds alone.',

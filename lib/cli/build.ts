@@ -5,7 +5,7 @@ import path from 'node:path'
 import { readFlags, UsageError, type Command, type Flags, type Io } from './command.js'
 
 const flags = {
-  jobs: { kind: 'number', short: 'j', help: 'compilers at a time (default: one per processor)' },
+  jobs: { kind: 'number', short: 'j', help: 'parallel compiler jobs (default: one per processor)' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
 
@@ -17,7 +17,7 @@ function runScript(script: string, args: string[], { stdout, stderr, signal }: I
     child.once('error', reject)
     child.once('close', (code) => {
       if (code === 0) resolve()
-      else reject(new Error('the native binary could not be built; the reason stands above'))
+      else reject(new Error('the native binary could not be built; see the compiler output above'))
     })
   })
 }

@@ -78,7 +78,7 @@ function parseError(error: unknown, flags: Flags): Error {
   const dashed = /^Option '(?:-\w, )?(--?[\w-]+)[^']*' argument is ambiguous/.exec(message)?.[1]
   if (dashed) {
     const long = dashed.startsWith('--') ? dashed : `--${Object.keys(flags).find((name) => `-${flags[name]!.short}` === dashed) ?? ''}`
-    return new UsageError(`${dashed} has no value; one that begins with a dash is written ${long}=-VALUE`)
+    return new UsageError(`${dashed} has no value; write a value that begins with a dash as ${long}=-VALUE`)
   }
   if (code?.startsWith('ERR_PARSE_ARGS')) return new UsageError(message.split('\n')[0]!.split('. To specify')[0])
   return error as Error

@@ -17,7 +17,7 @@ const loopOptions = { ...samplingOptions, ...pick(generateOptions, 'count') }
 export const samplingFlags = flagsOf(loopOptions)
 
 export const previewFlags = {
-  preview: { kind: 'text', value: 'FILE', help: 'rewrite this picture while sampling' },
+  preview: { kind: 'text', value: 'FILE', help: 'write previews to this file while sampling' },
   'preview-every': { kind: 'number', help: 'steps between previews; default 1' },
 } as const satisfies Flags
 
@@ -31,7 +31,7 @@ type DrawingValues = FlagValues<typeof promptFlags> &
 /** Options of generate() from the shared flags. */
 export function readDrawingOptions(values: DrawingValues): GenerateOptions {
   const { preview, 'preview-every': every } = values
-  if (every !== undefined && preview === undefined) throw new UsageError('--preview-every is for --preview FILE: the picture that is rewritten')
+  if (every !== undefined && preview === undefined) throw new UsageError('--preview-every needs --preview FILE')
   const options: GenerateOptions = readOptionFlags({ ...promptOptions, ...loopOptions }, values)
   if (preview !== undefined) options.preview = { onPreview: previewWriter(preview), ...(every === undefined ? {} : { every }) }
   return options

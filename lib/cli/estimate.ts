@@ -9,7 +9,7 @@ const flags = {
   ...loadFlags,
   lora: loraFlags.lora,
   ...sizeFlags,
-  'guidance-scale': { kind: 'number', help: '1 is no guidance: half the batch' },
+  'guidance-scale': { kind: 'number', help: '1 turns guidance off and halves the batch' },
   json: { kind: 'switch', help: 'as JSON, in bytes' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
@@ -18,7 +18,7 @@ const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0).padStart(7)} MB
 
 export const estimateCommand: Command = {
   name: 'estimate',
-  summary: 'say what a picture will cost in memory, before anything is loaded',
+  summary: 'estimate the memory that a picture needs, without loading the model',
   usage: '[MODEL] [--width N] [--height N]',
   flags,
   async run(argv, io) {

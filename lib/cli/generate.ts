@@ -39,10 +39,10 @@ async function readOptions(values: Values): Promise<GenerateOptions> {
 
 export const generateCommand: Command = {
   name: 'generate',
-  summary: 'draw pictures: of a prompt, a class, boxes, a label map, another picture ...',
+  summary: 'draw pictures from a prompt, a class, boxes, a label map, another picture ...',
   usage: '[PROMPT] [-m MODEL] [options] [-o out.png]',
   flags,
-  notes: `Each kind of model takes its own inputs (latent inspect MODEL says which kind it is); others are refused.\n${samplingNotes}`,
+  notes: `Each kind of model takes its own inputs and refuses others; latent inspect MODEL shows the kind.\n${samplingNotes}`,
   async run(argv, io) {
     const { values: given, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one PROMPT (in quotes)' })
     const prompt = readPrompt(given.prompt, positionals[0])

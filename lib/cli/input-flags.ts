@@ -47,13 +47,13 @@ export async function readInputs(values: InputValues): Promise<GenerateOptions> 
   if (values.boxes !== undefined) options.boxes = await readBoxes(values.boxes)
   if (values.neighbours !== undefined)
     options.neighbours = { database: await RetrievalDatabase.load(values.neighbours), ...(values.k === undefined ? {} : { k: values.k }) }
-  else if (values.k !== undefined) throw new UsageError('--k is for --neighbours: how many of them')
+  else if (values.k !== undefined) throw new UsageError('--k needs --neighbours FILE')
   return options
 }
 
 /** The prompt as an argument or as a flag; none where other inputs may do. */
 export function readPrompt(flag: string | undefined, positional: string | undefined): string | undefined {
   if (flag !== undefined && positional !== undefined)
-    throw new UsageError(`the prompt is given twice: '${positional}' and -p '${flag}' (a model is named with -m)`)
+    throw new UsageError(`the prompt was given twice: '${positional}' and -p '${flag}' (a model is named with -m)`)
   return flag ?? positional
 }

@@ -5,7 +5,7 @@ import { progressBar } from './progress-bar.js'
 
 const flags = {
   ...sourceFlags,
-  tensors: { kind: 'switch', help: 'list the tensors of a file, whatever it is: name, type, shape, bytes' },
+  tensors: { kind: 'switch', help: 'list the tensors of any file: name, type, shape, bytes' },
   json: { kind: 'switch', help: 'everything, as JSON' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
@@ -42,7 +42,7 @@ async function listTensors(path: string, options: OpenTensorsOptions, json: bool
 
 export const inspectCommand: Command = {
   name: 'inspect',
-  summary: 'say what a model is, from headers alone',
+  summary: 'describe a model from its header',
   usage: '[MODEL] [--tensors] [--json]',
   flags,
   async run(argv, io) {
@@ -50,9 +50,9 @@ export const inspectCommand: Command = {
     if (values.tensors) {
       const { model, variant, json = false } = values
       const other = Object.keys(values).find((name) => !['tensors', 'model', 'variant', 'json'].includes(name))
-      if (other) throw new UsageError(`--tensors lists one file; --${other} does not belong to it`)
+      if (other) throw new UsageError(`--tensors lists one file and does not go with --${other}`)
       const path = model ?? positionals[0]
-      if (path === undefined) throw new UsageError('--tensors needs the file whose tensors are listed')
+      if (path === undefined) throw new UsageError('--tensors needs a file')
       await listTensors(path, { signal: io.signal, ...(variant === undefined ? {} : { variant }) }, json, io)
       return
     }

@@ -15,13 +15,13 @@ export const sourceFlags = {
     value: 'FILE',
     help: `${modelHelp}; default: the model inside the package`,
   },
-  unet: { kind: 'text', value: 'FILE', help: "U-Net in place of the model's" },
-  'text-encoder': { kind: 'text', value: 'FILE', help: "text encoder in place of the model's" },
+  unet: { kind: 'text', value: 'FILE', help: "replaces the model's U-Net" },
+  'text-encoder': { kind: 'text', value: 'FILE', help: "replaces the model's text encoder" },
   'image-encoder': { kind: 'text', value: 'FILE', help: 'CLIP with its image tower, for retrieval-augmented models' },
-  vae: { kind: 'text', value: 'FILE', help: "first stage in place of the model's" },
-  tokenizer: { kind: 'text', value: 'DIR', help: "tokenizer files in place of the model's" },
+  vae: { kind: 'text', value: 'FILE', help: "replaces the model's first stage (VAE)" },
+  tokenizer: { kind: 'text', value: 'DIR', help: "replaces the model's tokenizer files" },
   ...flagsOf(pick(loadOptions, 'config', 'ema', 'variant')),
-  offline: { kind: 'switch', help: 'take hf: and civitai: models from the cache alone' },
+  offline: { kind: 'switch', help: 'use hf: and civitai: models from the cache only; no network access' },
 } as const satisfies Flags
 
 /** `tileSize` is for commands that draw in tiles. */

@@ -1,11 +1,32 @@
 /** The cache of models on the command line: list, verify, rm. */
 import { listModels, removeIncompleteDownloads, removeModel, verifyModels, type CachedModel, type VerifiedFile } from '../index.js'
-import { formatBytes, plural, readFlags, ReportedFailure, reportFlags, sameOptions, toJson, UsageError, type Command, type Flags } from './command.js'
+import {
+  formatBytes,
+  plural,
+  readFlags,
+  ReportedFailure,
+  reportFlags,
+  sameOptions,
+  toJson,
+  UsageError,
+  type Command,
+  type Flags,
+  type FlagValues,
+  type Io,
+} from './command.js'
 import { progressBar } from './progress-bar.js'
 import { cacheFlags } from './pull.js'
 
 const { json, quiet, help } = reportFlags
 const listFlags = { ...cacheFlags, json: { ...json, help: 'as JSON' }, help } as const satisfies Flags
+/** Of the commands that change the cache. */
+const workFlags = { ...cacheFlags, json, quiet, help } as const satisfies Flags
+
+/** What was done: as JSON, in words, or with --quiet not at all. */
+function report(io: Io, values: FlagValues<typeof workFlags>, result: unknown, words: () => string): void {
+  if (values.json) io.stdout.write(toJson(result))
+  else if (!values.quiet) io.stdout.write(words())
+}
 
 function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)))
@@ -42,11 +63,8 @@ export const listCommand: Command = {
 }
 
 const verifyFlags = {
-  remove: { kind: 'switch', help: 'delete damaged files, so that the next pull fetches them anew' },
-  ...cacheFlags,
-  json,
-  quiet,
-  help,
+  remove: { kind: 'switch', help: 'delete damaged files; the next pull downloads them again' },
+  ...workFlags,
 } as const satisfies Flags
 
 function verdict(files: readonly VerifiedFile[], removed: boolean): string {
@@ -63,7 +81,7 @@ function verdict(files: readonly VerifiedFile[], removed: boolean): string {
 
 export const verifyCommand: Command = {
   name: 'verify',
-  summary: 'hash the files of models in the cache again; exit code 1 where one is damaged',
+  summary: 'check the hashes of models in the cache; exit code 1 if a file is damaged',
   usage: '[MODEL...] [--remove]',
   flags: verifyFlags,
   async run(argv, io) {
@@ -76,18 +94,14 @@ export const verifyCommand: Command = {
     }
     const options = { ...sameOptions(values, ['cache-dir', 'remove']), signal: io.signal, onProgress }
     const files = await verifyModels(positionals, options).finally(bar.clear)
-    if (values.json) io.stdout.write(toJson(files))
-    else if (!values.quiet) io.stdout.write(verdict(files, values.remove === true))
+    report(io, values, files, () => verdict(files, values.remove === true))
     if (files.some(({ state }) => state === 'damaged' || state === 'missing')) throw new ReportedFailure()
   },
 }
 
 const rmFlags = {
-  incomplete: { kind: 'switch', help: 'delete pieces of downloads that were broken off' },
-  ...cacheFlags,
-  json,
-  quiet,
-  help,
+  incomplete: { kind: 'switch', help: 'delete partial files of interrupted downloads' },
+  ...workFlags,
 } as const satisfies Flags
 
 export const rmCommand: Command = {
@@ -97,13 +111,11 @@ export const rmCommand: Command = {
   flags: rmFlags,
   async run(argv, io) {
     const { values, positionals } = readFlags(rmFlags, argv, { min: 0, max: 100, names: 'MODELs' })
-    if (positionals.length === 0 && !values.incomplete)
-      throw new UsageError('no model given: name one (latent list says which there are), or pass --incomplete')
+    if (positionals.length === 0 && !values.incomplete) throw new UsageError('no model given: name one (see latent list), or pass --incomplete')
     const options = sameOptions(values, ['cache-dir'])
     const removed: { source: string; bytes: number }[] = []
     for (const source of positionals) removed.push({ source, bytes: await removeModel(source, options) })
     if (values.incomplete) removed.push({ source: 'broken-off downloads', bytes: await removeIncompleteDownloads(options) })
-    if (values.json) io.stdout.write(toJson(removed))
-    else if (!values.quiet) for (const { source, bytes } of removed) io.stdout.write(`${source}: ${formatBytes(bytes)} freed\n`)
+    report(io, values, removed, () => removed.map(({ source, bytes }) => `${source}: ${formatBytes(bytes)} freed\n`).join(''))
   },
 }

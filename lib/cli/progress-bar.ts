@@ -44,7 +44,7 @@ export function progressLine({ phase, step, steps, etaMs }: Shown, columns: numb
 }
 
 /** The line for a download, which tells its speed. */
-export function pullLine({ bytes, totalBytes, bytesPerSecond, etaMs }: PullProgress, columns: number): string {
+function pullLine({ bytes, totalBytes, bytesPerSecond, etaMs }: PullProgress, columns: number): string {
   const share = totalBytes > 0 ? Math.min(1, bytes / totalBytes) : 1
   const speed = bytesPerSecond > 0 && share < 1 ? `, ${formatBytes(bytesPerSecond)}/s` : ''
   const count = `${Math.floor(share * 100)}% of ${formatBytes(totalBytes)}${speed}`

@@ -7,11 +7,11 @@ export const cacheFlags = {
 } as const satisfies Flags
 
 const flags = {
-  variant: { kind: 'text', value: 'NAME', help: 'weights to fetch where there are several, e.g. fp16' },
-  part: { kind: 'text', value: 'PART', help: 'of a whole model: unet, textEncoder, imageEncoder, vae or tokenizer alone' },
-  include: { kind: 'text', value: 'LIST', help: 'more files than the loader reads: PATTERN,PATTERN (* and **)' },
-  'lock-file': { kind: 'text', value: 'FILE', help: 'pin the revision in FILE (latent.lock.json), or take the one pinned there' },
-  'allow-pickle': { kind: 'switch', help: 'take .ckpt and .pt files of Civitai, too; nothing in them is executed' },
+  variant: { kind: 'text', value: 'NAME', help: 'which weights to fetch if there are several, e.g. fp16' },
+  part: { kind: 'text', value: 'PART', help: 'fetch one part only: unet, textEncoder, imageEncoder, vae or tokenizer' },
+  include: { kind: 'text', value: 'LIST', help: 'additional files: PATTERN,PATTERN (* and **)' },
+  'lock-file': { kind: 'text', value: 'FILE', help: 'pin the revision in FILE (latent.lock.json), or use the one pinned there' },
+  'allow-pickle': { kind: 'switch', help: 'also accept .ckpt and .pt files from Civitai; they are read as data, never executed' },
   'dry-run': { kind: 'switch', help: 'list what would be fetched' },
   ...cacheFlags,
   ...reportFlags,

@@ -65,10 +65,10 @@ export const rdmCommand: Command = {
   async run(argv, io) {
     const { values, positionals } = readFlags(flags, argv, { min: 2, max: 2, names: 'index and one FOLDER' })
     const [action, folder] = positionals as [string, string]
-    if (action !== 'index') throw new UsageError(`unknown action '${action}'; there is one: index`)
+    if (action !== 'index') throw new UsageError(`unknown action '${action}'; the only one is index`)
     const { output, 'image-encoder': source } = values
     if (source === undefined) throw new UsageError('no image encoder given: pass --image-encoder FILE')
-    if (output === undefined || !/\.safetensors$/i.test(output)) throw new UsageError('-o names the database to write; it ends in .safetensors')
+    if (output === undefined || !/\.safetensors$/i.test(output)) throw new UsageError('-o must name the database to write, a .safetensors file')
     await checkOutput(output, '--output')
     const names = await picturesIn(folder)
     const bar = progressBar(io, values.quiet)

@@ -11,7 +11,7 @@ import { progressBar } from './progress-bar.js'
 const flags = {
   ...loadFlags,
   model: { ...requiredModel.model, help: `a super-resolution model: ${requiredModel.model.help}` },
-  prompt: { kind: 'text', short: 'p', help: 'what the picture shows, where the model reads text' },
+  prompt: { kind: 'text', short: 'p', help: 'what the picture shows, for models that read text' },
   ...promptFlags,
   ...flagsOf(pick(inputOptions, 'noiseLevel')),
   ...flagsOf(pick(memoryOptions, 'tileSize')),

@@ -7,7 +7,7 @@ const longestWait = 300
 const longestPause = 30_000
 
 /** How often a request without progress is made, at most. */
-export const mostAttempts = 6
+const mostAttempts = 6
 
 /** Seconds that an answer asks to wait: Retry-After (seconds or a date), or the `t` of a RateLimit header. */
 export function retryAfter(headers: Headers, now = Date.now()): number | undefined {

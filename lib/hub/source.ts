@@ -63,7 +63,7 @@ export function parseHubSource(text: string): HubSource {
 }
 
 /** The name behind an address of one of the sites, as copied from a browser; undefined for other addresses. */
-export function hubNameOfUrl(url: URL, { hub, civitai }: HubSettings): string | undefined {
+function hubNameOfUrl(url: URL, { hub, civitai }: HubSettings): string | undefined {
   const under = (endpoint: URL) => {
     const base = endpoint.pathname.replace(/\/$/, '')
     return url.host === endpoint.host && url.pathname.startsWith(`${base}/`) ? decodePath(url.pathname.slice(base.length)) : undefined

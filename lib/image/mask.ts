@@ -70,7 +70,7 @@ async function saysAlpha({ data, channels }: RawImage): Promise<boolean> {
 }
 
 /** Reads a mask: white, from half lightness on, becomes 1. An alpha channel does not count, as in the reference. */
-export async function readMask(input: MaskInput, name = 'mask'): Promise<ReadMask> {
+async function readMask(input: MaskInput, name = 'mask'): Promise<ReadMask> {
   if (isMaskData(input)) {
     const mask = checkPixelNumbers(input, name, isShares, 'a Uint8Array or a Float32Array')
     return binarise(mask, isBytes(mask.data) ? await whiteOf(mask.data) : 1, name)
@@ -96,7 +96,7 @@ export function maskWarning({ width, height, selected, hasAlpha }: ReadMask): Ge
     ? { code: 'WARN_MASK_EMPTY', message: `mask selects nothing: no pixel of ${width}x${height} is white, so nothing is repainted${alpha}` }
     : {
         code: 'WARN_MASK_FULL',
-        message: `mask selects everything: all ${width}x${height} pixels are white, so nothing of the picture is kept${alpha}`,
+        message: `mask selects everything: all ${width}x${height} pixels are white, so the whole picture is repainted${alpha}`,
       }
 }
 

@@ -25,7 +25,7 @@ export interface PreviewOptions {
   every?: number
   /** `linear` (default): a small picture straight from the latents, nearly free. `vae`: the real decoder, slow. */
   method?: 'linear' | 'vae'
-  /** An error thrown here, or a promise that rejects, rejects the call. */
+  /** An error thrown here, or a rejected promise, rejects the call. */
   onPreview: (image: RawImage, at: { step: number; steps: number; index: number }) => unknown
 }
 
@@ -54,16 +54,15 @@ export interface ImageToImageOptions {
   /** Share of the schedule that is run, up to 1 (only the noise counts); at least one step must be left of it. Default 0.75. */
   strength?: number
   /**
-   * What of `image` to repaint: white, from half lightness (0.5) on. Of the picture's size. What is black keeps its bytes: the result has the picture's own size,
-   * whatever multiples the model takes. Where `width` and `height` ask for another size, picture and mask are resized to it first, and the resized picture's
-   * bytes are kept. Default: all of it.
+   * Areas of `image` to repaint: white, from half lightness (0.5) on. As large as the picture. Black areas are returned unchanged, and the result has the size of the
+   * picture, even where that is not a multiple of what the model needs. With another `width` or `height`, picture and mask are resized first. Default: the whole picture.
    */
   mask?: MaskInput
 }
 
 /** Guidance by a second prompt. */
 export interface NegativePromptOptions {
-  /** What to keep out. Default: the empty prompt. */
+  /** What should not be in the picture. Default: the empty prompt. */
   negativePrompt?: string
 }
 
@@ -82,13 +81,13 @@ export interface LayoutGenerateOptions extends CommonGenerateOptions, ImageToIma
 /** generate() of a semantic synthesis model. The label map sets the size. */
 export interface SemanticGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, SemanticInputs {}
 
-/** generate() of a super-resolution model. The picture sets the size. `prompt` and its kin only where the model reads text (the SD x4 upscaler). */
+/** generate() of a super-resolution model. The picture sets the size. Prompt options only where the model reads text (the SD x4 upscaler). */
 export interface SuperresGenerateOptions extends CommonGenerateOptions, SuperresInputs, NegativePromptOptions {}
 
 /** upscale(): as generate(), without the picture. */
 export type UpscaleOptions = Omit<SuperresGenerateOptions, 'image'>
 
-/** generate() of an inpainting model. The picture sets the size. `prompt` and its kin only where the model reads text (Stable Diffusion inpainting). */
+/** generate() of an inpainting model. The picture sets the size. Prompt options only where the model reads text (Stable Diffusion inpainting). */
 export interface InpaintGenerateOptions extends CommonGenerateOptions, InpaintInputs, NegativePromptOptions {}
 
 /** generate() of a retrieval-augmented model. */
@@ -217,7 +216,7 @@ export interface Timings {
   decodeMs: number
 }
 
-/** Something that was done, but may not be what was meant. `code` is stable and meant for programs, `message` for people. */
+/** Something that was done but may not be what you meant. `code` is stable and meant for programs, `message` for people. */
 export interface GenerateWarning {
   /**
    * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: a prompt names an adapter (`<lora:name:1>`) that was not
@@ -243,6 +242,6 @@ export interface GenerateResult<O = AnyResolvedOptions> {
   float32Parts: ModelPart[]
   /** The adapters that the pictures were made with. */
   loras: LoraReport[]
-  /** What may not be as it was meant; usually none. */
+  /** What was done but may not be what you meant; usually none. */
   warnings: GenerateWarning[]
 }

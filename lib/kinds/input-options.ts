@@ -52,15 +52,16 @@ function checkPrompt(value: unknown, name: string, info: PipelineInfo): string {
   const text = checkString(value, name)
   if (info.kind === 'rdm' && !hasClip(info))
     throw new UnsupportedModelError(
-      `${name} needs CLIP's text encoder, which retrieval-augmented models do not carry: load with { model, textEncoder }, the latter a CLIP ViT-L/14 with its text projection`,
+      `${name} needs CLIP's text encoder, which retrieval-augmented models do not include: load with { model, textEncoder }, where textEncoder is a CLIP ViT-L/14 with its text projection`,
     )
   return text
 }
 
-/** The class that stands for none is not one to draw: guidance asks for it by itself. */
+/** The null class is for guidance, which asks for it by itself. */
 function checkClass(value: unknown, name: string, { spec, condition: { classes, nullClass } }: PipelineInfo<'class'>): number {
   const classId = checkModelLabel(value, name, spec, 'class', classes)
-  if (classId === nullClass) throw invalidRange(`${name}: ${classId} is the class that stands for none; give another, from 0 to ${classes - 1}`)
+  if (classId === nullClass)
+    throw invalidRange(`${name}: ${classId} is the null class, which guidance uses by itself; give another, from 0 to ${classes - 1}`)
   return classId
 }
 
@@ -162,7 +163,7 @@ export const inputOptions = {
   prompt: {
     ...option(checkPrompt, {
       fallback: (info: PipelineInfo) => (info.kind === 'rdm' ? undefined : ''),
-      flag: { short: 'p', help: 'what to draw, in place of PROMPT; (word:1.2), [word] and BREAK as in A1111' },
+      flag: { short: 'p', help: 'same as PROMPT; (word:1.2), [word] and BREAK as in A1111' },
     }),
     purpose: 'for models that read text',
     takenBy: (info: PipelineInfo) => info.kind === 'rdm' || takesPrompts(info),
@@ -180,7 +181,7 @@ export const inputOptions = {
     ...integer({
       min: 1,
       max: 100,
-      flag: { help: '1 is the last layer of the text encoder, 2 the last but one' },
+      flag: { help: 'layer of the text encoder to use: 1 is the last, 2 the second to last' },
       toInfotext: (layers: number) => ({ 'Clip skip': layers > 1 ? layers : undefined }),
     }),
     purpose: 'for models with a CLIP text encoder',
@@ -188,7 +189,7 @@ export const inputOptions = {
   },
   sizes: {
     ...option(checkSizes, {
-      flag: { value: 'JSON', help: 'SDXL: what it is told of the picture, e.g. \'{"original":{"width":2048,"height":2048}}\'', read: readJson },
+      flag: { value: 'JSON', help: 'SDXL: size conditioning as JSON, e.g. \'{"original":{"width":2048,"height":2048}}\'', read: readJson },
     }),
     purpose: 'for SDXL',
     takenBy: ({ condition }: PipelineInfo) => condition.sizes !== undefined,
@@ -229,7 +230,7 @@ export const inputOptions = {
   },
   image: {
     ...option((value) => value as NonNullable<AnyInputs['image']>, {
-      flag: { short: 'i', value: 'FILE', help: 'start picture; for inpainting and super-resolution, the picture to work on' },
+      flag: { short: 'i', value: 'FILE', help: 'picture to start from; for inpainting and super-resolution, the picture to work on' },
     }),
     purpose: 'for image to image, super-resolution and inpainting',
     takenBy: takesPicture,
@@ -238,7 +239,7 @@ export const inputOptions = {
   },
   mask: {
     ...option((value) => value as NonNullable<AnyInputs['mask']>, {
-      flag: { value: 'FILE', help: 'inpainting and image to image: what of the picture to repaint is white' },
+      flag: { value: 'FILE', help: 'inpainting and image to image: white areas are repainted' },
     }),
     purpose: 'for inpainting and image to image',
     takenBy: isKind('inpaint'),
@@ -248,7 +249,7 @@ export const inputOptions = {
   noiseLevel: {
     ...option(checkNoiseLevel, {
       fallback: ({ condition }: PipelineInfo<'superres'>) => condition.noiseLevel ?? 20,
-      flag: { help: 'SD x4 upscaler: noise on the small picture; default 20' },
+      flag: { help: 'SD x4 upscaler: noise added to the small picture; default 20' },
       infotext: 'Noise level',
     }),
     type: 'number',
@@ -258,7 +259,7 @@ export const inputOptions = {
   },
   neighbours: {
     ...option(checkNeighbours, {
-      flag: { value: 'FILE', help: 'retrieval-augmented models: database (.npz, .safetensors or a folder) searched by the prompt' },
+      flag: { value: 'FILE', help: 'retrieval-augmented models: database (.npz, .safetensors or a folder) to search with the prompt' },
       toInfotext: (neighbours: Neighbours) => ({ Neighbours: neighbourCount(neighbours) }),
     }),
     purpose: 'for retrieval-augmented models',
@@ -278,7 +279,7 @@ export const negativeOptions = {
   negativePrompt: {
     ...option((value, name): string => checkString(value, name), {
       fallback: (info: PipelineInfo) => (takesPrompts(info) ? '' : undefined),
-      flag: { short: 'n', help: 'what to keep out' },
+      flag: { short: 'n', help: 'what should not be in the picture' },
     }),
     purpose: 'for models that are guided by text',
     takenBy: takesPrompts,

@@ -33,7 +33,7 @@ export function describeInputs(info: PipelineInfo, startPicture = takesStartPict
   const rows = startPicture || !takesStartPicture(info) ? { ...inputOptions, ...negativeOptions } : inputOptions
   const own = taken(Object.fromEntries(Object.entries(rows).filter(([, row]) => 'listed' in row)), info)
   const start = startPicture ? 'image with strength and mask' : ''
-  if (own.length === 0) return start ? `it is conditioned on nothing and takes, for image to image, ${start}` : 'it is conditioned on nothing'
+  if (own.length === 0) return start ? `it takes no inputs except, for image to image, ${start}` : 'it takes no inputs'
   return `it takes ${list(own)}${start ? ` and, for image to image, ${start}` : ''}`
 }
 
@@ -61,9 +61,9 @@ export interface ResolvedInputs extends Partial<Omit<Values<typeof inputOptions>
 
 /** The checked inputs of a model. `o` has known keys only. */
 export function resolveInputs(o: Record<string, unknown>, info: PipelineInfo): ResolvedInputs {
-  if (info.kind === 'autoencoder') throw new UnsupportedModelError(`Nothing is conditioned here: ${describeParts(info)}`)
+  if (info.kind === 'autoencoder') throw new UnsupportedModelError(`This model takes no inputs: ${describeParts(info)}`)
   if (info.kind === 'rdm' && o.prompt === undefined && o.neighbours === undefined)
-    throw invalidType('prompt and neighbours are missing: this model draws from one of them or both')
+    throw invalidType('prompt and neighbours are missing: this model needs at least one of them')
   const values: Record<string, unknown> = {}
   for (const key of inputKeys(info)) {
     const row = inputRows[key]!

@@ -8,13 +8,13 @@ import type { ImageInput } from '../types.js'
 export type Emphasis = 'original' | 'no_norm' | 'comfy'
 
 /**
- * What SDXL is told of the picture beside the prompt: it was trained on pictures of many sizes, scaled and cropped, and draws as if its own had been such a one.
- * All in pixels.
+ * SDXL's size conditioning, in pixels. The model was trained on pictures of many sizes, scaled and cropped, and was given their sizes and crops; these values choose which of
+ * them its pictures resemble.
  */
 export interface SizeConditioning {
-  /** Size that the picture had before scaling and cropping; small sizes give coarse pictures. Default: `target`. */
+  /** Size of the training picture before scaling and cropping; small sizes give coarse pictures. Default: `target`. */
   original?: { width: number; height: number }
-  /** What was cut off; anything but the default gives subjects that are cut off as well. Default: nothing. */
+  /** What was cropped off; other values than the default give cropped subjects. Default: nothing. */
   crop?: { top: number; left: number }
   /** Base models: size after cropping. Default: the size of the picture that is drawn. */
   target?: { width: number; height: number }
@@ -104,7 +104,7 @@ export type MaskInput = MaskData | RawImage | string | URL | Uint8Array
 export interface InpaintInputs extends TextInputs {
   /** The picture, of any size. */
   image: ImageInput
-  /** What to repaint: white, from half lightness (0.5) on. Of the picture's size. What is black stays as it is, byte for byte. */
+  /** Areas to repaint: white, from half lightness (0.5) on. As large as the picture. Black areas are returned unchanged, byte for byte. */
   mask: MaskInput
 }
 

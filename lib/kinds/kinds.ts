@@ -30,7 +30,7 @@ export interface ConditionBase {
 export interface ClassCondition extends ConditionBase {
   /** `classId` is below this. */
   classes: number
-  /** The number that stands for no class, where there is one (mostly the one behind them): what guidance compares with. It is no `classId`. */
+  /** The null class, which guidance compares with, where the model has one (usually the number after the last class). Not a valid `classId`. */
   nullClass?: number
 }
 

@@ -74,7 +74,7 @@ export function checkNeighbours(value: unknown, _name: string, { condition }: Pi
 /** Fails for a search with nothing to search with. */
 export function checkSearch(neighbours: ResolvedNeighbours, hasPrompt: boolean): void {
   if ('database' in neighbours && neighbours.query === undefined && !hasPrompt)
-    throw invalidType('neighbours.query is missing: without a prompt, the embedding to search with')
+    throw invalidType('neighbours.query is missing: without a prompt, the search needs an embedding')
 }
 
 async function search(

@@ -101,7 +101,7 @@ export function checkLabel(value: unknown, option: string, kind: string, count: 
   if (value.length > maxLabelLength) throw invalidRange(`${option} has ${value.length} characters; the name of a class has at most ${maxLabelLength}`)
   if (!labels)
     throw invalidRange(
-      `${option}: the names of this model's classes are not known, so ${show(value)} says nothing; give a number from 0 to ${count - 1}`,
+      `${option}: the names of this model's classes are not known, so ${show(value)} cannot be looked up; give a number from 0 to ${count - 1}`,
     )
   return labels.idOf(value, option)
 }

@@ -118,7 +118,7 @@ function overlaps(a: Box, b: Box): boolean {
 }
 
 /** Checks a rectangle given by a caller: it has an area and lies in the picture. */
-export function checkBox(value: unknown, name: string): Box {
+function checkBox(value: unknown, name: string): Box {
   if (value === null || typeof value !== 'object') throw invalidType(`${name} must be an object with x, y, width and height, not ${show(value)}`)
   const { x, y, width, height } = value as Record<string, unknown>
   const side = (size: unknown, at: number, key: string, end: string) => {

@@ -39,7 +39,7 @@ export const convertOptions = {
   type: choice({ names: weightTypes, required: true, flag: { short: 't', value: 'TYPE', help: `${weightTypes.join(' ')} (default f16)` } }),
   overrides: option(checkOverrides, {
     fallback: (): [string, WeightType][] => [],
-    flag: { name: 'override', value: 'LIST', help: 'other types for single tensors: PATTERN=TYPE,PATTERN=TYPE', read: readOverrides },
+    flag: { name: 'override', value: 'LIST', help: 'types for matching tensors: PATTERN=TYPE,PATTERN=TYPE', read: readOverrides },
   }),
   metadata: option(checkMetadata, { fallback: (): Record<string, string> => ({}), flag: 'texts with spaces and commas: by the API alone' }),
 } satisfies Options<Omit<ConvertOptions, keyof typeof convertLoadOptions>>

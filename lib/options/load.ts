@@ -10,7 +10,7 @@ import { checkBoolean, checkName, checkString, invalidRange, knownKeys, show } f
 
 /** What a part may be loaded as: `int8` is no type of files. */
 const int8OrWeightTypes = [...weightTypes, 'int8'] as const
-export const modelParts = Object.keys(partTable) as ModelPart[]
+const modelParts = Object.keys(partTable) as ModelPart[]
 export const modelKinds: readonly ModelKind[] = ['text', 'class', 'unconditional', 'layout', 'semantic', 'superres', 'inpaint', 'rdm', 'autoencoder']
 
 function checkDevice(value: unknown, name: string): DeviceSpec {
@@ -65,12 +65,12 @@ export const memoryOptions = {
   mode: choice({
     names: ['auto', 'fast', 'low'],
     fallback: () => 'auto' as const,
-    flag: { name: 'memory', value: 'M', help: 'auto (default), fast or low: one part at a time' },
+    flag: { name: 'memory', value: 'M', help: 'auto (default), fast, or low: keeps one part of the model in memory at a time' },
   }),
   maxBytes: integer({
     min: 1,
     max: Number.MAX_SAFE_INTEGER,
-    flag: { value: 'N', help: 'a bound on memory, kept or refused with what would fit' },
+    flag: { value: 'N', help: 'memory limit in bytes; fails early and lists what fits' },
   }),
   vaeTiling: {
     ...option(
@@ -87,7 +87,7 @@ export const memoryOptions = {
   },
   tileSize: integer({
     ...tileSides,
-    flag: { help: 'side of the tiles that large pictures are made in, in pixels of the small picture; default 128' },
+    flag: { help: 'tile size for large pictures, in pixels of the small picture; default 128' },
   }),
 } satisfies Options<MemoryOptions>
 
@@ -115,16 +115,16 @@ export const loadOptions = {
   precision: choice({
     names: ['exact', 'fast'],
     fallback: () => 'fast' as const,
-    flag: { value: 'P', help: 'fast (default) or exact: float32 throughout' },
+    flag: { value: 'P', help: 'fast (default), or exact: float32 throughout' },
   }),
   memory: option(checkMemory, {
     fallback: (): Values<typeof memoryOptions> => checkMemory({}, 'memory'),
     toNative: (memory: Values<typeof memoryOptions>) => ({ memory: nativeFields(memoryOptions, memory) }),
     flag: 'its options have flags of their own',
   }),
-  threads: integer({ min: 1, max: 1024, fallback: () => 0, flag: { value: 'N', help: 'threads; default: the physical cores' } }),
+  threads: integer({ min: 1, max: 1024, fallback: () => 0, flag: { value: 'N', help: 'number of threads; default: the physical cores' } }),
   ema: boolean({
-    flag: { help: 'use the EMA weights of a training checkpoint', negation: 'read the raw weights of a training checkpoint' },
+    flag: { help: 'use the EMA weights of a training checkpoint', negation: 'use the raw weights of a training checkpoint' },
   }),
   variant: option(
     (value, name): string => {
@@ -132,12 +132,12 @@ export const loadOptions = {
       if (!/^[\w-]+$/.test(text)) throw invalidRange(`${name} must be a name such as 'fp16', not ${show(text)}`)
       return text
     },
-    { flag: { value: 'NAME', help: 'of a diffusers folder: the weights to fetch and to read, e.g. fp16' } },
+    { flag: { value: 'NAME', help: 'weights of a diffusers folder to fetch and read, e.g. fp16' } },
   ),
   onProgress: shared.onProgress,
   config: option((value) => value as NonNullable<LoadOptions['config']>, {
     toNative: notNative, // read and parsed where the files are resolved
-    flag: { value: 'YAML', help: 'configuration; the .yaml beside the model is taken by itself' },
+    flag: { value: 'YAML', help: 'model configuration; default: the .yaml file next to the model, if there is one' },
   }),
   // Names and types are checked against the ModelSpec by the engine, which knows them.
   spec: option((value, name) => checkObject(value, name) as NonNullable<LoadOptions['spec']>, {
@@ -149,7 +149,7 @@ export const loadOptions = {
   }),
   loraDirectory: option((value) => value as NonNullable<LoadOptions['loraDirectory']>, {
     toNative: notNative, // looked for before the model is loaded
-    flag: { name: 'lora-dir', value: 'DIR', help: 'folder in which <lora:name:1> in a prompt finds its file' },
+    flag: { name: 'lora-dir', value: 'DIR', help: 'folder to search for <lora:name:1> in a prompt' },
   }),
   signal: shared.signal,
 } satisfies Options<LoadOptions>

@@ -47,7 +47,7 @@ export const loras = {
     flag: {
       name: 'lora',
       value: 'FILE[:W]',
-      help: 'adapter (LoRA and relatives) and its weight; may be given more than once',
+      help: 'adapter (LoRA and similar) and its weight; can be repeated',
       read: readLora,
     },
   }),

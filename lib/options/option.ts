@@ -51,7 +51,7 @@ interface Traits<T, C> {
   toInfotext?(value: T, options: AnyResolvedOptions, info: PipelineInfo): Record<string, InfotextValue>
 }
 
-/** What a flag has to be told: nothing, a number, a text, or a text each time that it is given. */
+/** What a flag takes: nothing, a number, a text, or a text each time that it is given. */
 type ValueType = 'boolean' | 'number' | 'other' | 'list'
 
 /** One row of a table. `C` is what checks and defaults look at: usually the model's description. */
@@ -66,7 +66,7 @@ export type OptionTable<C = never> = Readonly<Record<string, Option<unknown, C>>
 export type Options<I, C = unknown> = { readonly [K in keyof I]-?: Option<NonNullable<I[K]>, C> }
 
 /** The type of a row's checked value. */
-export type ValueOf<R> = R extends { check(value: unknown, name: string, context: never): infer T } ? T : never
+type ValueOf<R> = R extends { check(value: unknown, name: string, context: never): infer T } ? T : never
 /** Checked options: undefined only where a row has no default. */
 export type Values<Table> = {
   [K in keyof Table]:

@@ -27,14 +27,14 @@ export function checkGuidanceScale(value: unknown, name: string): number {
 function checkModelGuidance(value: unknown, name: string, context: SamplingContext): number {
   const scale = checkGuidanceScale(value, name)
   if (isUnguided(context) && scale !== 1)
-    throw invalidRange(`guidanceScale must be 1, not ${scale}: this model was trained without an unconditional input to guide away from`)
+    throw invalidRange(`guidanceScale must be 1, not ${scale}: this model was trained without an unconditional input, so it cannot be guided`)
   return scale
 }
 
 function checkInterval(value: unknown, name: string): [number, number] {
   if (!Array.isArray(value) || value.length !== 2) throw invalidType(`${name} must be two fractions of the run, [from, to], not ${show(value)}`)
   const [from, to] = listOf(value, name, 2).map((share, i) => checkNumber(share, `${name}[${i}]`, { min: 0, max: 1 })) as [number, number]
-  if (from > to) throw invalidRange(`${name} must not end before it begins: [${from}, ${to}]`)
+  if (from > to) throw invalidRange(`${name} must not end before it starts: [${from}, ${to}]`)
   return [from, to]
 }
 
@@ -46,7 +46,7 @@ function checkSigmas(sigmas: Float32Array): Float32Array {
   copy.forEach((sigma, i) => {
     if (!Number.isFinite(sigma) || sigma < 0) throw invalidRange(`schedule: sigma ${i} is ${sigma}; sigmas are finite and not negative`)
     if (i > 0 && !(sigma < copy[i - 1]!))
-      throw invalidRange(`schedule: sigmas must fall; sigma ${i} (${sigma}) is not below the one before it (${copy[i - 1]})`)
+      throw invalidRange(`schedule: sigmas must descend; sigma ${i} (${sigma}) is not below the one before it (${copy[i - 1]})`)
   })
   return copy
 }
@@ -56,7 +56,7 @@ function checkSchedule(value: unknown, name: string, { schedules }: SamplingCont
   if (typeof value !== 'string') throw invalidType(`schedule must be a name or a Float32Array of sigmas, not ${show(value)}`)
   if (value === 'custom')
     throw invalidRange(
-      "schedule: 'custom' is no name to give; a custom schedule is a Float32Array of falling noise levels (sigmas) in the place of the name",
+      "schedule: 'custom' is not the name of a schedule; for a custom schedule pass a Float32Array of descending noise levels (sigmas)",
     )
   return checkName(value, name, schedules)
 }
@@ -68,7 +68,7 @@ function checkTimesteps(value: unknown, name: string): number[] {
   const timesteps = Array.from(value, (t: unknown, i) => checkNumber(t, `${name}[${i}]`, { min: 0, max: 99_999 }))
   timesteps.forEach((t, i) => {
     if (i > 0 && !(t < timesteps[i - 1]!))
-      throw invalidRange(`${name} must fall; ${name}[${i}] (${t}) is not below the one before it (${timesteps[i - 1]})`)
+      throw invalidRange(`${name} must descend; ${name}[${i}] (${t}) is not below the one before it (${timesteps[i - 1]})`)
   })
   return timesteps
 }
@@ -98,7 +98,7 @@ const deepCacheOptions = {
 const deepCache = option((value, name): Required<DeepCacheOptions> => readNested(deepCacheOptions, value, name, undefined), {
   flag: {
     value: 'N[,B]',
-    help: 'run the whole network at every N-th step only, in between what is outside of branch B (0)',
+    help: 'run the whole network every N-th step only, and its outer blocks up to branch B (0) in between',
     read(text, fail) {
       const [interval, branch] = readNumbers(text, fail, 1, 2)
       return { interval, branch }
@@ -114,7 +114,7 @@ const evaluationOptions = {
   guidanceScale: {
     ...option(checkModelGuidance, {
       fallback: (context: SamplingContext) => (isUnguided(context) ? 1 : context.defaults.guidanceScale),
-      flag: { help: "1 is no guidance; default: the model's, 7.5 for Stable Diffusion" },
+      flag: { help: "1 turns guidance off; default: the model's, 7.5 for Stable Diffusion" },
       infotext: 'CFG scale',
     }),
     type: 'number' as const,
@@ -129,7 +129,7 @@ const evaluationOptions = {
   guidanceInterval: option(checkInterval, {
     flag: {
       value: 'A,B',
-      help: 'part of the steps that is guided, as fractions: 0,0.7; default 0,1',
+      help: 'guide this part of the steps only, as fractions of the run: 0,0.7; default 0,1',
       read: (text, fail) => readNumbers(text, fail, 2, 2),
     },
     toInfotext: (interval: readonly number[]) => ({ 'Guidance interval': interval.join(' ') }),
@@ -148,14 +148,14 @@ export const samplingOptions = {
   seed: shared.seed,
   sampler: option((value, name, { samplers }: SamplingContext) => checkName(value, name, samplers), {
     fallback: ({ defaults }: SamplingContext) => defaults.sampler,
-    flag: { value: 'NAME', help: "ddim, euler, euler_a, heun, dpmpp_2m, unipc ... (all of them below); default: the model's" },
+    flag: { value: 'NAME', help: "ddim, euler, euler_a, heun, dpmpp_2m, unipc ... (listed below); default: the model's" },
     toInfotext: (name: string) => ({ Sampler: samplerWord(name) }),
   }),
   schedule: option(checkSchedule, {
     toNative: (schedule: string | Float32Array) => (typeof schedule === 'string' ? { schedule } : { sigmas: Array.from(schedule) }),
     flag: {
       value: 'NAME',
-      help: "karras, ays ... (below), or falling noise levels: sigmas:14.6,7.1,2.2,0; default: the sampler's",
+      help: "karras, ays ... (listed below), or descending noise levels: sigmas:14.6,7.1,2.2,0; default: the sampler's",
       read: readSchedule,
     },
     toInfotext: (schedule: string | Float32Array) => ({ 'Schedule type': typeof schedule === 'string' ? scheduleWord(schedule) : 'Custom' }),
@@ -163,27 +163,27 @@ export const samplingOptions = {
   timesteps: option(checkTimesteps, {
     flag: {
       value: 'LIST',
-      help: 'the timesteps of the steps in place of a schedule: 999,749,499,249',
+      help: 'explicit timesteps in place of a schedule: 999,749,499,249',
       read: (text, fail) => readNumbers(text, fail, 1, maxSteps),
     },
     toInfotext: (timesteps: readonly number[]) => ({ Timesteps: timesteps.join(' ') }),
   }),
   dialect: choice({
     names: dialects,
-    flag: { value: 'NAME', help: `whose arithmetic, where references differ: ${dialects.join(', ')}; default: by sampler and schedule` },
+    flag: { value: 'NAME', help: `reference implementation to follow: ${dialects.join(', ')}; default: chosen by sampler and schedule` },
     infotext: 'Dialect',
   }),
   eta: number({
     min: 0,
     max: 1,
     fallback: ({ defaults }: SamplingContext) => defaults.eta,
-    flag: { help: 'share of fresh noise per step' },
+    flag: { help: 'fresh noise per step, 0 (none, DDIM) to 1 (as DDPM)' },
     toInfotext: (eta: number, { sampler }: { sampler: string }) => etaField(sampler, eta),
   }),
   ...evaluationOptions,
   rng: shared.rng,
   extra: option(checkExtra, {
-    flag: { value: 'LIST', help: 'parameters of single solvers: s_churn=10,order=3', read: readPairs },
+    flag: { value: 'LIST', help: 'parameters of the sampler: s_churn=10,order=3', read: readPairs },
     toInfotext: (extra: Extra) => ({ 'Solver parameters': Object.keys(extra).length > 0 ? JSON.stringify(extra) : undefined }),
   }),
 } satisfies Options<SamplingOptions, SamplingContext>
@@ -216,11 +216,11 @@ export function resolveSampling<Table extends Partial<typeof samplingOptions>>(
   given: Record<string, unknown>,
   context: SamplingContext,
 ): ResolvedSampling {
-  if (given.timesteps !== undefined && given.schedule !== undefined) throw invalidType('timesteps take the place of schedule; give one of them')
+  if (given.timesteps !== undefined && given.schedule !== undefined) throw invalidType('timesteps and schedule exclude each other; give one of them')
   const values = checkOptions(table, given, context) as ResolvedSampling['values']
   const listed = listedSteps(values)
   if (listed !== undefined && given.steps !== undefined && given.steps !== listed)
-    throw invalidRange(`steps (${values.steps}) does not fit the custom schedule, which makes ${listed} steps; leave steps out`)
+    throw invalidRange(`steps (${values.steps}) does not match the custom schedule, which has ${listed} steps; leave steps out`)
   values.steps = listed ?? values.steps
   const schedule = modelSchedule(values, context)
   const fields = { ...(schedule === undefined ? {} : { schedule }), ...nativeFields(table, values as never) }
@@ -246,7 +246,7 @@ export function resolveDenoising(given: Record<string, unknown>): Pick<NativeSam
 export const strength = number({
   min: 0,
   max: 1,
-  flag: { help: 'image to image: share of the steps that is run, up to 1 (default 0.75)' },
+  flag: { help: 'image to image: how much to change, 0 to 1; this share of the steps is run (default 0.75)' },
   infotext: 'Denoising strength',
 })
 

@@ -28,7 +28,7 @@ export function rowsOf(array: StoredArray): { count: number; width: number; byte
   const width = rest.reduce((a, b) => a * b, 1)
   const bytes = width * array.itemBytes
   if (array.shape.length === 0 || count > maxRows || bytes === 0 || bytes > maxRowBytes)
-    throw new ModelFormatError(`${array.where} has the shape [${array.shape.join(', ')}], which is no list of rows`, { path: array.where })
+    throw new ModelFormatError(`${array.where} has the shape [${array.shape.join(', ')}], which is not a list of rows`, { path: array.where })
   return { count, width, bytes }
 }
 

@@ -43,7 +43,7 @@ const markers = [
 type Markers = Pick<BertTokenizerData, (typeof markers)[number][0]>
 
 /** Puts the parts together. `configs`: the first that names a marker or a setting decides. Only the mask may be missing from the vocabulary: prompts do without it. */
-export function assembleBert(vocab: ReadonlyMap<string, number>, configs: readonly Json[], where: string): BertTokenizerData {
+function assembleBert(vocab: ReadonlyMap<string, number>, configs: readonly Json[], where: string): BertTokenizerData {
   const named = markers.map(([field, key, fallback]) => {
     const token = configs.map((config) => namedToken(config[key])).find((text) => text !== undefined) ?? fallback
     if (!vocab.has(token) && field !== 'maskToken') fail(where, `${key} ${JSON.stringify(token)} is not in the vocabulary`)

@@ -41,7 +41,7 @@ export interface TokenizePromptOptions {
 }
 
 /** Longest prompt, in UTF-16 units: some 200 chunks. */
-export const maxPromptLength = 65_536
+const maxPromptLength = 65_536
 
 interface Markers {
   bos: number

@@ -60,7 +60,7 @@ test.each(cases)('$golden', async ({ golden, argv, picture, settings }) => {
     expect(image.metadata.parameters).toMatch(settings)
     const wrong = await cli(['generate', ...common, '-p', 'a prompt', '-o', at('never.png')])
     expect(wrong.code).toBe(2)
-    expect(wrong.stderr).toMatch(/option 'prompt' is for models that read text; .* (takes|conditioned on nothing)/)
+    expect(wrong.stderr).toMatch(/option 'prompt' is for models that read text; .* takes/)
     expect(existsSync(at('never.png'))).toBe(false)
   } finally {
     model.remove()

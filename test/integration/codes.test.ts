@@ -76,7 +76,7 @@ describe('KL', () => {
   test.each<[() => Promise<unknown>, RegExp]>([
     [() => stage.codes(picture), /KL and has no codes/],
     [() => stage.encode(picture, { output: 'codes' }), /KL and has no codes/],
-    [() => stage.encode(picture, { output: 'prequant' }), /KL and quantises nothing/],
+    [() => stage.encode(picture, { output: 'prequant' }), /KL and does not quantise/],
     [() => stage.decode({ data: new Int32Array(1), shape: [1, 1, 1] }), /KL and has no codes/],
   ])('%#', async (call, message) => {
     expect(stage.info).toMatchObject({ regularization: 'kl', codebookSize: 0 })

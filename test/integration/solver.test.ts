@@ -130,9 +130,9 @@ describe('few steps', () => {
 
   test.each<[object, RegExp]>([
     [{ sampler: 'lcm', timesteps: [] }, /timesteps must have 1 to 1000/],
-    [{ sampler: 'lcm', timesteps: [500, 500] }, /timesteps must fall/],
+    [{ sampler: 'lcm', timesteps: [500, 500] }, /timesteps must descend/],
     [{ sampler: 'lcm', timesteps: [1000] }, /timesteps/],
-    [{ sampler: 'lcm', timesteps: [999], schedule: 'trailing' }, /take the place of schedule/],
+    [{ sampler: 'lcm', timesteps: [999], schedule: 'trailing' }, /timesteps and schedule exclude each other/],
     [{ sampler: 'lcm', timesteps: [999, 499], steps: 3 }, /does not fit/],
     [{ sampler: 'euler', timesteps: 'all' }, /timesteps must be an array/],
     [{ sampler: 'euler', dialect: 'web' }, /dialect/],

@@ -81,7 +81,7 @@ describe('generate options', () => {
     [{ guidanceInterval: 0.5 }, TypeError, /two fractions/],
     [{ guidanceInterval: [0, 0.5, 1] }, TypeError, /two fractions/],
     [{ guidanceInterval: [0, 2] }, RangeError, /guidanceInterval\[1\]/],
-    [{ guidanceInterval: [0.6, 0.2] }, RangeError, /end before it begins/],
+    [{ guidanceInterval: [0.6, 0.2] }, RangeError, /end before it starts/],
     [{ deepCache: 3 }, TypeError, /deepCache/],
     [{ deepCache: {} }, TypeError, /deepCache\.interval/],
     [{ deepCache: { interval: 1 } }, RangeError, /deepCache\.interval/],
@@ -92,7 +92,7 @@ describe('generate options', () => {
     [{ sampler: 'Euler a' }, RangeError, /Did you mean 'euler_a'/],
     [{ sampler: 'Euler Ancestral' }, RangeError, /Did you mean 'euler_a'/],
     [{ schedule: 'caras' }, RangeError, /Did you mean 'karras'/],
-    [{ schedule: 'custom' }, RangeError, /a custom schedule is a Float32Array/],
+    [{ schedule: 'custom' }, RangeError, /for a custom schedule pass a Float32Array/],
     [{ rng: 'cuda' }, RangeError, /philox/],
     [{ strength: 0.5 }, TypeError, /needs image/],
     [{ image: 'x.png', strength: 1.5 }, RangeError, /strength/],
@@ -151,7 +151,7 @@ describe('generate options', () => {
   test.each([
     [Float32Array.of(), /at least one/],
     [Float32Array.of(0), /at least one/],
-    [Float32Array.of(1, 2, 0), /must fall/],
+    [Float32Array.of(1, 2, 0), /must descend/],
     [Float32Array.of(1, NaN, 0), /finite/],
     [Float32Array.of(1, -1), /not negative/],
   ])('schedule %p is refused', (schedule, message) => {

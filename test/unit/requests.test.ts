@@ -259,7 +259,7 @@ describe('pictures that do not fit', () => {
     [infoOf('inpaint'), { image: picture(16, 16), mask: grey(16, 15) }, /mask is 16x15, but image is 16x16; they must have the same size/],
     [infoOf('text'), { image: picture(16, 16), mask: grey(16, 15) }, /mask is 16x15, but image is 16x16; they must have the same size/],
     [infoOf('text'), { image: picture(33, 30), mask: grey(33, 30), width: 34 }, /width must be a multiple of 16 for this model, not 34/],
-    [infoOf('text'), { mask: grey(16, 16) }, /mask says what of image to repaint: it needs image/],
+    [infoOf('text'), { mask: grey(16, 16) }, /mask needs image: the picture to repaint a part of/],
     [
       infoOf('inpaint'),
       { image: picture(2, 1), mask: { data: Float32Array.of(0, 1.5), width: 2, height: 1 } },
@@ -369,7 +369,7 @@ describe('loss', () => {
     [infoOf('class'), { classId: 1 }, { timesteps: [] }, /1 to 1000 numbers/],
     [infoOf('class'), { classId: 1 }, { timesteps: 5 }, /array of numbers/],
     [infoOf('class'), {}, {}, /classId is missing/],
-    [infoOf('superres'), { image: picture(8, 8) }, {}, /image is 16x16, but what it is conditioned on makes 32x32/],
+    [infoOf('superres'), { image: picture(8, 8) }, {}, /image is 16x16, but the inputs are for 32x32/],
     [infoOf('class', { sizeMultiple: 32 }), { classId: 1 }, {}, /multiples of 32/],
   ])('%#', async (info, inputs, options, message) => {
     await expect(loss(listener(info).context, picture(16, 16), inputs, options)).rejects.toMatchObject({

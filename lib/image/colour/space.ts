@@ -42,7 +42,7 @@ const bradford = [0.8951, 0.2664, -0.1614, -0.7502, 1.7135, 0.0367, 0.0389, -0.0
 const whiteD50 = [0.9642, 1, 0.8249]
 
 /** The matrix to XYZ (D50) for chromaticities x, y of white, red, green, blue; undefined for ones that span no colours. */
-export function matrixOf(chromaticities: readonly number[]): number[] | undefined {
+function matrixOf(chromaticities: readonly number[]): number[] | undefined {
   const [white, ...primaries] = [0, 2, 4, 6].map((i) => {
     const [x, y] = [chromaticities[i]!, chromaticities[i + 1]!]
     return [x / y, 1, (1 - x - y) / y]
