@@ -10,11 +10,11 @@ const solver = createSolver({ sampler: 'dpmpp_2m', schedule: 'karras', steps: 20
 
 const latents = await pipe.createLatents({ seed: 42 })
 const noise = await latents.read()
-latents.write(noise.map((x) => x * solver.initNoiseSigma))
+await latents.write(noise.map((x) => x * solver.initNoiseSigma))
 for (const [i, { timestep }] of solver.evaluations.entries()) {
-  const input = solver.scaleInput(latents, i)
+  const input = await solver.scaleInput(latents, i)
   const prediction = await pipe.predict(input, { timestep, conditioning, unconditional, guidanceScale })
-  solver.step(prediction, latents, i)
+  await solver.step(prediction, latents, i)
   input.dispose()
   prediction.dispose()
 }

@@ -233,7 +233,7 @@ export declare class Conditioning implements Disposable {
     /** [1, tokens, dim] */
     get shape(): readonly [1, number, number];
     /** Copies an array of finite numbers into a new conditioning. `shape`: [1, tokens, dim] or [tokens, dim]. Without tokens both are null, and `concat` is needed. */
-    static from(data: Float32Array | null, shape: readonly number[] | null, extras?: ConditioningExtras): Conditioning;
+    static from(data: Float32Array | null, shape: readonly number[] | null, extras?: ConditioningExtras): Promise<Conditioning>;
     /** The tokens, row-major, in a new array or in `into` (of exactly the right length); empty where there are none. */
     read(into?: Float32Array): Promise<Float32Array>;
     /** The concatenated channels, row-major; empty where there are none. */
@@ -755,7 +755,8 @@ export declare type LatentOutput = 'sample' | 'mean' | 'moments' | 'prequant';
 
 /**
  * A latent tensor [n, channels, height, width], float32, held by the engine. Latents of a pipeline are already multiplied by its scale factor.
- * All methods throw `ERR_DISPOSED` after `dispose()`, and after the owning pipeline's `dispose()`.
+ * Numbers are copied on another thread, so all methods but `dispose()` give promises; they reject with `ERR_DISPOSED` after `dispose()`, and after the owning pipeline's
+ * `dispose()`.
  */
 export declare class Latents implements Disposable {
     #private;
@@ -765,13 +766,13 @@ export declare class Latents implements Disposable {
     readonly location: string;
     private constructor();
     /** Copies an array of finite numbers into new latents. `shape`: [n, channels, height, width], whose product is `data.length`. */
-    static from(data: Float32Array, shape: readonly number[]): Latents;
+    static from(data: Float32Array, shape: readonly number[]): Promise<Latents>;
     /** The numbers, row-major, in a new array or in `into` (of exactly the right length). */
     read(into?: Float32Array): Promise<Float32Array>;
     /** Replaces the numbers by those of `from` (of exactly the right length, all finite). */
-    write(from: Float32Array): void;
+    write(from: Float32Array): Promise<void>;
     /** An independent copy. */
-    clone(): Latents;
+    clone(): Promise<Latents>;
     /** Frees the numbers. Idempotent. */
     dispose(): void;
     [Symbol.dispose](): void;
@@ -1818,8 +1819,8 @@ export declare interface SizeConditioning {
 }
 
 /**
- * A solver on its own, the partner of `pipe.predict()`; no network needed.
- * For evaluation i = 0, 1, 2 ...: `input = scaleInput(x, i)`, ask the network at `evaluations[i].timestep`, `step(output, x, i)`.
+ * A solver on its own, the partner of `pipe.predict()`; no network needed. It works on another thread.
+ * For evaluation i = 0, 1, 2 ...: `input = await scaleInput(x, i)`, ask the network at `evaluations[i].timestep`, `await step(output, x, i)`.
  * Text to image starts from unit noise times `initNoiseSigma`.
  */
 export declare class Solver {
@@ -1837,13 +1838,13 @@ export declare class Solver {
      * The network's input for evaluation i, as a new array or new latents; `x` is left as it is.
      * @param noise what `s_churn` adds before the evaluation, in place of the solver's own generator: give the same to `step()`
      */
-    scaleInput<T extends Float32Array | Latents>(x: T, i: number, noise?: Float32Array | Latents): T;
+    scaleInput<T extends Float32Array | Latents>(x: T, i: number, noise?: Float32Array | Latents): Promise<T>;
     /**
      * Moves `x`, the one that `scaleInput()` was given, on by one evaluation, in place, and returns it. Evaluations are taken in order, each once.
      * @param modelOutput the network's raw output, after guidance; as long as `x`
      * @param noise standard normal numbers in place of the solver's own generator, for solvers that draw
      */
-    step<T extends Float32Array | Latents>(modelOutput: Float32Array | Latents, x: T, i: number, noise?: Float32Array | Latents): T;
+    step<T extends Float32Array | Latents>(modelOutput: Float32Array | Latents, x: T, i: number, noise?: Float32Array | Latents): Promise<T>;
 }
 
 /** Options of {@link createSolver}: the sampling options, and what a model would have said about its training. */

@@ -1,3 +1,4 @@
+import { makeSliced } from '../files/time-slice.js'
 import { checkCodes, isCodes, type Codes } from './codes.js'
 import { LoadedModel } from '../model/engine.js'
 import { readInfo } from './info.js'
@@ -97,10 +98,7 @@ export async function decodeLatents(
 /** A copy of latents, times `factor`. */
 async function scaled(latents: Latents, factor: number): Promise<Latents> {
   const values = await latents.read()
-  return latentsOf(
-    values.map((value) => value * factor),
-    latents.shape,
-  )
+  return latentsOf(await makeSliced(values, (i) => values[i]! * factor), latents.shape)
 }
 
 /**

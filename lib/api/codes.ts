@@ -1,5 +1,6 @@
 /** Code numbers of VQ first stages. */
 import { findSliced } from '../files/time-slice.js'
+import { ownIntegers } from '../options/arrays.js'
 import { checkShape, invalidRange, invalidType, isInt32Array, knownKeys, show } from '../options/validate.js'
 
 /** A picture as numbers of codebook entries: one per latent pixel, row by row. */
@@ -21,7 +22,8 @@ export async function checkCodes(value: Codes, codebookSize: number): Promise<Co
   const given = checkShape(shape, 'codes.shape', data.length)
   const full = given.length === 2 ? [1, ...given] : given
   if (full.length !== 3) throw invalidRange(`codes.shape must be [n, height, width] or [height, width], not [${given.join(', ')}]`)
-  const stranger = await findSliced(data, (code) => code < 0 || code >= codebookSize)
-  if (stranger >= 0) throw invalidRange(`codes.data[${stranger}] is ${data[stranger]}; the codebook has the entries 0 to ${codebookSize - 1}`)
-  return { data, shape: full as [number, number, number] }
+  const own = await ownIntegers(data, 'codes.data')
+  const stranger = await findSliced(own, (code) => code < 0 || code >= codebookSize)
+  if (stranger >= 0) throw invalidRange(`codes.data[${stranger}] is ${own[stranger]}; the codebook has the entries 0 to ${codebookSize - 1}`)
+  return { data: own, shape: full as [number, number, number] }
 }

@@ -1,7 +1,9 @@
 import { DisposedError } from '../errors.js'
 import { nativeLatents, type Latents } from './latents.js'
-import type { NativeConditioning } from '../native/contract.js'
-import { addon, guarded } from '../native/call.js'
+import type { NativeConditioning, NativeJob } from '../native/contract.js'
+import { addon } from '../native/call.js'
+import { runJob } from '../native/job.js'
+import { giveInto, newFloats, ownFloats } from '../options/arrays.js'
 import { checkFinite, checkInteger, checkShape, invalidRange, invalidType, isFloat32Array, knownKeys, show } from '../options/validate.js'
 
 let wrap: (native: NativeConditioning) => Conditioning
@@ -58,44 +60,46 @@ export class Conditioning implements Disposable {
   }
 
   /** Copies an array of finite numbers into a new conditioning. `shape`: [1, tokens, dim] or [tokens, dim]. Without tokens both are null, and `concat` is needed. */
-  static from(data: Float32Array | null, shape: readonly number[] | null, extras?: ConditioningExtras): Conditioning {
+  static async from(data: Float32Array | null, shape: readonly number[] | null, extras?: ConditioningExtras): Promise<Conditioning> {
     const o = knownKeys(extras, 'Conditioning.from()', ['concat', 'classLabel', 'vector'])
     const concat = o.concat === undefined ? null : nativeLatents(o.concat, 'concat')
     const label = o.classLabel === undefined ? -1 : checkInteger(o.classLabel, 'classLabel', { min: 0, max: 2 ** 31 - 1 })
-    const vector = o.vector === undefined ? null : checkVector(o.vector)
+    const vector = o.vector === undefined ? null : await checkVector(o.vector)
     if (data === null || shape === null) {
       if (data !== null || shape !== null || !concat) throw invalidType('data and shape are null together, where concat is given')
-      return wrap(guarded(() => addon().conditioningFrom(null, null, concat, label, vector)))
+      return wrap(await runJob(() => addon().conditioningFrom(null, null, concat, label, vector)))
     }
     if (!isFloat32Array(data)) throw invalidType(`data must be a Float32Array, not ${show(data)}`)
     const given = checkShape(shape, 'shape', data.length)
     const full = given.length === 2 ? [1, ...given] : given
     if (full.length !== 3 || full[0] !== 1) throw invalidRange(`shape must be [1, tokens, dim] or [tokens, dim], not [${given.join(', ')}]`)
-    checkFinite(data, 'data')
-    return wrap(guarded(() => addon().conditioningFrom(full, data, concat, label, vector)))
+    const own = await checkFinite(await ownFloats(data, 'data'), 'data')
+    return wrap(await runJob(() => addon().conditioningFrom(full, own, concat, label, vector)))
   }
 
   /** The tokens, row-major, in a new array or in `into` (of exactly the right length); empty where there are none. */
   async read(into?: Float32Array): Promise<Float32Array> {
-    this.#usable()
-    const target = targetOf(into, this.shape)
-    if (this.tokens > 0) guarded(() => this.#native.read(target))
-    return target
+    return this.#copy(into, this.shape, (target) => this.#native.read(target))
   }
 
   /** The concatenated channels, row-major; empty where there are none. */
   async readConcat(into?: Float32Array): Promise<Float32Array> {
-    this.#usable()
-    const target = targetOf(into, this.concatShape ?? [0])
-    if (this.concatShape) guarded(() => this.#native.readConcat(target))
-    return target
+    return this.#copy(into, this.concatShape ?? [0], (target) => this.#native.readConcat(target))
   }
 
   /** The vector; empty where there is none. */
   async readVector(into?: Float32Array): Promise<Float32Array> {
-    const target = targetOf(into, [this.vectorDim])
-    if (this.vectorDim > 0) guarded(() => this.#native.readVector(target))
-    return target
+    return this.#copy(into, [this.vectorDim], (target) => this.#native.readVector(target))
+  }
+
+  /** Nothing is asked of the engine where there is nothing to read. */
+  async #copy(into: Float32Array | undefined, shape: readonly number[], read: (target: Float32Array) => NativeJob<void>): Promise<Float32Array> {
+    if (this.#disposed) throw new DisposedError('This conditioning has been disposed of')
+    const length = shape.reduce((a, b) => a * b, 1)
+    if (into !== undefined) checkInto(into, length, shape)
+    const target = newFloats(length, 'read()')
+    if (length > 0) await runJob(() => read(target))
+    return into === undefined ? target : giveInto(into, target, 'into')
   }
 
   /** Frees the numbers. Idempotent. */
@@ -104,29 +108,20 @@ export class Conditioning implements Disposable {
     this.#native.dispose()
   }
 
-  /** Also where there is nothing to read, of which the engine would not be asked. */
-  #usable(): void {
-    if (this.#disposed) throw new DisposedError('This conditioning has been disposed of')
-  }
-
   [Symbol.dispose](): void {
     this.dispose()
   }
 }
 
-function checkVector(value: unknown): Float32Array {
+async function checkVector(value: unknown): Promise<Float32Array> {
   if (!isFloat32Array(value)) throw invalidType(`vector must be a Float32Array, not ${show(value)}`)
   if (value.length === 0) throw invalidRange('vector must have at least one number')
-  checkFinite(value, 'vector')
-  return value
+  return checkFinite(await ownFloats(value, 'vector'), 'vector')
 }
 
-function targetOf(into: Float32Array | undefined, shape: readonly number[]): Float32Array {
-  const length = shape.reduce((a, b) => a * b, 1)
-  const target = into ?? new Float32Array(length)
-  if (!isFloat32Array(target)) throw invalidType(`into must be a Float32Array, not ${show(target)}`)
-  if (target.length !== length) throw invalidRange(`into must have ${length} values (shape [${shape.join(', ')}]), not ${target.length}`)
-  return target
+function checkInto(into: unknown, length: number, shape: readonly number[]): void {
+  if (!isFloat32Array(into)) throw invalidType(`into must be a Float32Array, not ${show(into)}`)
+  if (into.length !== length) throw invalidRange(`into must have ${length} values (shape [${shape.join(', ')}]), not ${into.length}`)
 }
 
 /** For the modules of this package: a handle of the engine as the public class. */

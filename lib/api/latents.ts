@@ -1,5 +1,7 @@
 import type { NativeLatents } from '../native/contract.js'
-import { addon, guarded } from '../native/call.js'
+import { addon } from '../native/call.js'
+import { runJob } from '../native/job.js'
+import { giveInto, newFloats, ownFloats } from '../options/arrays.js'
 import { checkFinite, checkShape, invalidRange, invalidType, isFloat32Array, show } from '../options/validate.js'
 
 let wrap: (native: NativeLatents) => Latents
@@ -7,7 +9,8 @@ let unwrap: (latents: Latents) => NativeLatents
 
 /**
  * A latent tensor [n, channels, height, width], float32, held by the engine. Latents of a pipeline are already multiplied by its scale factor.
- * All methods throw `ERR_DISPOSED` after `dispose()`, and after the owning pipeline's `dispose()`.
+ * Numbers are copied on another thread, so all methods but `dispose()` give promises; they reject with `ERR_DISPOSED` after `dispose()`, and after the owning pipeline's
+ * `dispose()`.
  */
 export class Latents implements Disposable {
   readonly #native: NativeLatents
@@ -28,28 +31,25 @@ export class Latents implements Disposable {
   }
 
   /** Copies an array of finite numbers into new latents. `shape`: [n, channels, height, width], whose product is `data.length`. */
-  static from(data: Float32Array, shape: readonly number[]): Latents {
+  static async from(data: Float32Array, shape: readonly number[]): Promise<Latents> {
     if (!isFloat32Array(data)) throw invalidType(`data must be a Float32Array, not ${show(data)}`)
     const checked = checkShape(shape, 'shape', data.length, 4)
-    return latentsOf(checkFinite(data, 'data'), checked)
+    return latentsOf(await checkFinite(await ownFloats(data, 'data'), 'data'), checked)
   }
 
   /** The numbers, row-major, in a new array or in `into` (of exactly the right length). */
   async read(into?: Float32Array): Promise<Float32Array> {
-    return this.#read(into)
-  }
-
-  #read(into?: Float32Array): Float32Array {
     const length = this.#length()
-    const target = into === undefined ? new Float32Array(length) : this.#checked(into, 'into', length)
-    guarded(() => this.#native.read(target))
-    return target
+    if (into !== undefined) this.#checked(into, 'into', length)
+    const target = newFloats(length, 'read()')
+    await runJob(() => this.#native.read(target))
+    return into === undefined ? target : giveInto(into, target, 'into')
   }
 
   /** Replaces the numbers by those of `from` (of exactly the right length, all finite). */
-  write(from: Float32Array): void {
-    const source = checkFinite(this.#checked(from, 'from', this.#length()), 'from')
-    guarded(() => this.#native.write(source))
+  async write(from: Float32Array): Promise<void> {
+    const source = await checkFinite(await ownFloats(this.#checked(from, 'from', this.#length()), 'from'), 'from')
+    await runJob(() => this.#native.write(source))
   }
 
   #checked(array: Float32Array, name: string, length: number): Float32Array {
@@ -63,8 +63,14 @@ export class Latents implements Disposable {
   }
 
   /** An independent copy. */
-  clone(): Latents {
-    return wrap(guarded(() => this.#native.clone()))
+  async clone(): Promise<Latents> {
+    return wrap(
+      await runJob(
+        () => this.#native.clone(),
+        {},
+        (copy) => copy.dispose(),
+      ),
+    )
   }
 
   /** Frees the numbers. Idempotent. */
@@ -82,9 +88,9 @@ export function wrapLatents(native: NativeLatents): Latents {
   return wrap(native)
 }
 
-/** For the modules of this package: numbers that come from the engine, as they are. */
-export function latentsOf(data: Float32Array, shape: readonly number[]): Latents {
-  return wrap(guarded(() => addon().latentsFrom([...shape], data)))
+/** For the modules of this package: numbers in an array that nobody else has, as they are. */
+export async function latentsOf(data: Float32Array, shape: readonly number[]): Promise<Latents> {
+  return wrap(await runJob(() => addon().latentsFrom([...shape], data)))
 }
 
 /** For the modules of this package: the engine's handle of an option that must be Latents. */

@@ -1,6 +1,6 @@
-import { OutOfMemoryError } from '../errors.js'
 import { addon } from '../native/call.js'
 import { runJob } from '../native/job.js'
+import { newFloats } from '../options/arrays.js'
 import { shared } from '../options/common.js'
 import { integer, nativeFields, option, pick, readOptions, type Options } from '../options/option.js'
 import type { CallOptions, RngName } from '../types.js'
@@ -33,22 +33,13 @@ const noiseOptions = {
   ...pick(shared, 'signal'),
 } satisfies Options<NoiseOptions>
 
-function newFloats(length: number): Float32Array {
-  try {
-    return new Float32Array(length)
-  } catch (cause) {
-    const message = `createNoise(): there is no memory for ${length} numbers, ${4 * length} bytes`
-    throw new OutOfMemoryError(message, { required: 4 * length }, { cause })
-  }
-}
-
 /** Standard normal numbers, exactly those of `torch.randn`: `philox` as on CUDA, `mt19937` as on the CPU. They are drawn on another thread. */
 export async function createNoise(options: NoiseOptions): Promise<Float32Array> {
   const values = readOptions(noiseOptions, options, 'createNoise()', undefined)
   const { shape, signal } = values
   const elements = shape.reduce((a, b) => a * b, 1)
   if (elements > maxElements) throw invalidRange(`shape [${shape.join(', ')}] has ${elements} elements; at most ${maxElements} are allowed`)
-  const out = newFloats(elements)
+  const out = newFloats(elements, 'createNoise()')
   const request = JSON.stringify(nativeFields(noiseOptions, values))
   await runJob(() => addon().createNoise(request, out), { signal })
   return out

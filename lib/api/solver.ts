@@ -1,5 +1,7 @@
 import { addon, guarded } from '../native/call.js'
 import type { NativeSolver } from '../native/contract.js'
+import { runJob } from '../native/job.js'
+import { giveInto, newFloats, ownFloats } from '../options/arrays.js'
 import { Latents, latentsOf, nativeLatents } from './latents.js'
 import {
   boolean,
@@ -60,8 +62,8 @@ function readInfo(native: NativeSolver): SolverInfo {
 let create: (native: NativeSolver) => Solver
 
 /**
- * A solver on its own, the partner of `pipe.predict()`; no network needed.
- * For evaluation i = 0, 1, 2 ...: `input = scaleInput(x, i)`, ask the network at `evaluations[i].timestep`, `step(output, x, i)`.
+ * A solver on its own, the partner of `pipe.predict()`; no network needed. It works on another thread.
+ * For evaluation i = 0, 1, 2 ...: `input = await scaleInput(x, i)`, ask the network at `evaluations[i].timestep`, `await step(output, x, i)`.
  * Text to image starts from unit noise times `initNoiseSigma`.
  */
 export class Solver {
@@ -104,13 +106,13 @@ export class Solver {
    * The network's input for evaluation i, as a new array or new latents; `x` is left as it is.
    * @param noise what `s_churn` adds before the evaluation, in place of the solver's own generator: give the same to `step()`
    */
-  scaleInput<T extends Float32Array | Latents>(x: T, i: number, noise?: Float32Array | Latents): T
-  scaleInput(x: Float32Array | Latents, i: number, noise?: Float32Array | Latents): Float32Array | Latents {
+  async scaleInput<T extends Float32Array | Latents>(x: T, i: number, noise?: Float32Array | Latents): Promise<T>
+  async scaleInput(x: Float32Array | Latents, i: number, noise?: Float32Array | Latents): Promise<Float32Array | Latents> {
     const index = this.#index(i)
-    const values = readArray(x, 'x')
-    const drawn = readLike(noise, 'noise', values)
-    const out = new Float32Array(values.length)
-    guarded(() => this.#native.scaleInput(values, index, out, drawn))
+    const values = await readArray(x, 'x')
+    const drawn = await readLike(noise, 'noise', values)
+    const out = newFloats(values.length, 'scaleInput()')
+    await runJob(() => this.#native.scaleInput(values, index, out, drawn))
     return isFloat32Array(x) ? out : latentsOf(out, x.shape)
   }
 
@@ -119,14 +121,15 @@ export class Solver {
    * @param modelOutput the network's raw output, after guidance; as long as `x`
    * @param noise standard normal numbers in place of the solver's own generator, for solvers that draw
    */
-  step<T extends Float32Array | Latents>(modelOutput: Float32Array | Latents, x: T, i: number, noise?: Float32Array | Latents): T {
+  async step<T extends Float32Array | Latents>(modelOutput: Float32Array | Latents, x: T, i: number, noise?: Float32Array | Latents): Promise<T> {
     const index = this.#index(i)
-    const values = readArray(x, 'x')
-    const output = readLike(modelOutput, 'modelOutput', values)!
-    const drawn = readLike(noise, 'noise', values)
-    guarded(() => this.#native.step(output, values, index, drawn))
-    if (this.#info.adaptive) this.#info = readInfo(this.#native)
-    if (x instanceof Latents) guarded(() => nativeLatents(x, 'x').write(values))
+    const values = await readArray(x, 'x')
+    const output = (await readLike(modelOutput, 'modelOutput', values))!
+    const drawn = await readLike(noise, 'noise', values)
+    const grown = await runJob(() => this.#native.step(output, values, index, drawn))
+    if (grown !== '') this.#info = JSON.parse(grown) as SolverInfo
+    if (isFloat32Array(x)) await giveInto(x, values, 'x')
+    else await runJob(() => nativeLatents(x, 'x').write(values))
     return x
   }
 
@@ -135,19 +138,17 @@ export class Solver {
   }
 }
 
-/** Float32Array as it is; latents as a copy of their numbers. */
-function readArray(value: unknown, name: string): Float32Array {
-  if (isFloat32Array(value)) return value
+/** A copy of the numbers. */
+async function readArray(value: unknown, name: string): Promise<Float32Array> {
+  if (isFloat32Array(value)) return ownFloats(value, name)
   if (!(value instanceof Latents)) throw invalidType(`${name} must be a Float32Array or Latents, not ${show(value)}`)
-  const out = new Float32Array(value.shape.reduce((a, b) => a * b, 1))
-  guarded(() => nativeLatents(value, name).read(out))
-  return out
+  return value.read()
 }
 
 /** An array as long as x, or null where it is left out. */
-function readLike(value: unknown, name: 'modelOutput' | 'noise', x: Float32Array): Float32Array | null {
+async function readLike(value: unknown, name: 'modelOutput' | 'noise', x: Float32Array): Promise<Float32Array | null> {
   if (value === undefined && name === 'noise') return null
-  const array = readArray(value, name)
+  const array = await readArray(value, name)
   if (array.length !== x.length) throw invalidRange(`${name} has ${array.length} values, x has ${x.length}`)
   return array
 }

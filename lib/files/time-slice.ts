@@ -47,7 +47,7 @@ export async function inSlices(count: number, work: (index: number) => void): Pr
   }
 }
 
-const copyBytes = 1 << 19
+const copyBytes = 1 << 18
 
 /** An array of numbers made one by one, as `from()` of typed arrays makes it. */
 export async function makeSliced<A extends Uint8Array | Float32Array>(array: A, valueAt: (index: number) => number): Promise<A> {
@@ -58,11 +58,15 @@ export async function makeSliced<A extends Uint8Array | Float32Array>(array: A, 
   return array
 }
 
-/** A copy of bytes, made piece by piece. */
-export async function copySliced(bytes: Uint8Array): Promise<Uint8Array> {
-  const out = new Uint8Array(bytes.length)
-  await inSlices(Math.ceil(bytes.length / copyBytes), (i) => out.set(bytes.subarray(i * copyBytes, (i + 1) * copyBytes), i * copyBytes))
-  return out
+type Numbers = Uint8Array | Float32Array | Int32Array
+
+/** Copies an array into one as long, piece by piece. It ends where one of them is transferred meanwhile, which leaves it without elements. */
+export async function copySliced(from: Numbers, to: Numbers): Promise<void> {
+  const piece = copyBytes / from.BYTES_PER_ELEMENT
+  const { length } = from
+  await inSlices(Math.ceil(length / piece), (i) => {
+    if (from.length === length && to.length === length) to.set(from.subarray(i * piece, (i + 1) * piece), i * piece)
+  })
 }
 
 /** The first place at which `fails` holds, or -1; the event loop turns meanwhile. */

@@ -174,7 +174,11 @@ async function mapRgba(pixels: Pixels, convert: (colour: number, alpha: number) 
 
 /** Resizes to `width` x `height`; returns a copy where the size is the same already. Lets the event loop turn while it works. */
 export async function resizePixels(pixels: Pixels, width: number, height: number, filter: ResizeFilter): Promise<Pixels> {
-  if (pixels.width === width && pixels.height === height) return { ...pixels, data: await copySliced(pixels.data) }
+  if (pixels.width === width && pixels.height === height) {
+    const data = new Uint8Array(pixels.data.length)
+    await copySliced(pixels.data, data)
+    return { ...pixels, data }
+  }
   if (filter === 'nearest') return nearest(pixels, width, height)
   const kernel = kernels[filter]
   const hasAlpha = pixels.channels === 4

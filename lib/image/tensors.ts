@@ -1,9 +1,10 @@
 /** Pictures to the tensors of the first stage, and back. */
+import { ownFloats } from '../options/arrays.js'
 import { toPlanar } from './preprocess.js'
 import { RawImage } from './raw-image.js'
 import type { NativePicture } from '../native/contract.js'
 import type { FloatImage, ImageInput } from '../types.js'
-import { checkFiniteSliced, checkShape, invalidRange, isFloat32Array } from '../options/validate.js'
+import { checkFinite, checkShape, invalidRange, isFloat32Array } from '../options/validate.js'
 
 function isFloatImage(image: unknown): image is FloatImage {
   return typeof image === 'object' && image !== null && isFloat32Array((image as { data?: unknown }).data) && 'shape' in image
@@ -24,7 +25,7 @@ export async function imageTensor(image: ImageInput, name: string, size?: { widt
     if (size && (full[3] !== size.width || full[2] !== size.height)) {
       throw invalidRange(`${name} is ${full[3]}x${full[2]}, but ${size.width}x${size.height} is asked for; exact floats are not resized`)
     }
-    return { data: await checkFiniteSliced(image.data, `${name}.data`), shape: full }
+    return { data: await checkFinite(await ownFloats(image.data, `${name}.data`), `${name}.data`), shape: full }
   }
   const picture = await RawImage.read(image)
   return toPlanar(size && (picture.width !== size.width || picture.height !== size.height) ? await picture.resize(size.width, size.height) : picture)

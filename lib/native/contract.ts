@@ -33,9 +33,9 @@ export interface NativeCallbacks {
 export interface NativeLatents {
   readonly shape: [number, number, number, number]
   readonly location: string
-  read(into: Float32Array): void
-  write(from: Float32Array): void
-  clone(): NativeLatents
+  read(into: Float32Array): NativeJob<void>
+  write(from: Float32Array): NativeJob<void>
+  clone(): NativeJob<NativeLatents>
   dispose(): void
 }
 
@@ -54,9 +54,9 @@ export interface NativeConditioning {
   /** Numbers of the vector, 0: none. */
   readonly vectorDim: number
   /** The tokens. */
-  read(into: Float32Array): void
-  readConcat(into: Float32Array): void
-  readVector(into: Float32Array): void
+  read(into: Float32Array): NativeJob<void>
+  readConcat(into: Float32Array): NativeJob<void>
+  readVector(into: Float32Array): NativeJob<void>
   dispose(): void
 }
 
@@ -219,11 +219,11 @@ export interface NativePipeline {
  * both; only step() puts it into `x`. `noise` (as long as x) replaces the solver's own generator.
  */
 export interface NativeSolver {
-  /** JSON: { timesteps: number[], sigmas: number[], initNoiseSigma, adaptive, evaluations: [{ timestep, sigma, step }] }; grows with step() where `adaptive`. */
+  /** JSON: { timesteps: number[], sigmas: number[], initNoiseSigma, adaptive, evaluations: [{ timestep, sigma, step }] }, as it was at the beginning. */
   info(): string
-  scaleInput(x: Float32Array, evaluation: number, out: Float32Array, noise: Float32Array | null): void
-  /** Advances x in place by one network evaluation. */
-  step(modelOutput: Float32Array, x: Float32Array, evaluation: number, noise: Float32Array | null): void
+  scaleInput(x: Float32Array, evaluation: number, out: Float32Array, noise: Float32Array | null): NativeJob<void>
+  /** Advances x in place by one network evaluation. Resolves to the info as it is then where `adaptive`, else to ''. */
+  step(modelOutput: Float32Array, x: Float32Array, evaluation: number, noise: Float32Array | null): NativeJob<string>
 }
 
 /** The tensors of one file. Methods throw ERR_DISPOSED after dispose(). */
@@ -259,7 +259,7 @@ export interface NativeAddon {
   loadPipeline(request: string, callbacks: NativeCallbacks): NativeJob<NativePipeline>
   /** request: { path, variant? } */
   openTensors(request: string): NativeJob<NativeTensors>
-  latentsFrom(shape: number[], data: Float32Array): NativeLatents
+  latentsFrom(shape: number[], data: Float32Array): NativeJob<NativeLatents>
   /** Without tokens `shape` and `data` are null; then it needs `concat`. */
   conditioningFrom(
     shape: number[] | null,
@@ -267,7 +267,7 @@ export interface NativeAddon {
     concat?: NativeLatents | null,
     classLabel?: number,
     vector?: Float32Array | null,
-  ): NativeConditioning
+  ): NativeJob<NativeConditioning>
 }
 
 /** The JSON of loadPipeline / inspect; mirrors native/pipeline/requests.h LoadRequest: the files, and the options as they were checked. */

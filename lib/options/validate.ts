@@ -178,14 +178,8 @@ export function isBytes(value: unknown): value is Uint8Array {
   return isArrayOf(value, 'Uint8Array', 'Uint8ClampedArray')
 }
 
-/** Fails for NaN and infinities, with the place of the first. */
-export function checkFinite(data: Float32Array, name: string): Float32Array {
-  for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) throw invalidType(`${name}[${i}] is ${data[i]}; all numbers must be finite`)
-  return data
-}
-
-/** The same in slices of time: the event loop turns meanwhile. */
-export async function checkFiniteSliced(data: Float32Array, name: string): Promise<Float32Array> {
+/** Fails for NaN and infinities, with the place of the first; the event loop turns meanwhile. */
+export async function checkFinite(data: Float32Array, name: string): Promise<Float32Array> {
   const at = await findSliced(data, (value) => !Number.isFinite(value))
   if (at >= 0) throw invalidType(`${name}[${at}] is ${data[at]}; all numbers must be finite`)
   return data

@@ -2,7 +2,7 @@
 import { writeWhole } from '../files/atomic-file.js'
 import { inSlices } from '../files/time-slice.js'
 import {
-  checkFiniteSliced,
+  checkFinite,
   checkInteger,
   checkPath,
   checkShape,
@@ -74,9 +74,7 @@ async function tensorsOf(rows: RetrievalRows): Promise<Tensor[]> {
   ]) as unknown as RetrievalRows
   if (!isFloat32Array(embeddings)) throw invalidType(`embeddings must be a Float32Array, not ${show(embeddings)}`)
   const [count, dim] = checkShape(shape, 'shape', embeddings.length, 2) as [number, number]
-  const tensors: Tensor[] = [
-    { name: 'embedding', dtype: 'F32', shape: [count, dim], bytes: bytesOf(await checkFiniteSliced(embeddings, 'embeddings')) },
-  ]
+  const tensors: Tensor[] = [{ name: 'embedding', dtype: 'F32', shape: [count, dim], bytes: bytesOf(await checkFinite(embeddings, 'embeddings')) }]
   const oneEach = (list: unknown, name: string) => {
     if (!Array.isArray(list) || list.length !== count) throw invalidRange(`${name} must be an array of ${count}, one for each row, not ${show(list)}`)
   }

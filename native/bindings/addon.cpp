@@ -54,8 +54,8 @@ Napi::Object make_exports(Napi::Env env, Napi::Object exports) {
     add("measurePeak", measure_peak);
     add("loadPipeline", PipelineWrap::load);
     add("openTensors", TensorsWrap::open);
-    add("latentsFrom", latents_from);
-    add("conditioningFrom", conditioning_from);
+    add("latentsFrom", LatentsWrap::from);
+    add("conditioningFrom", ConditioningWrap::from);
     return exports;
 }
 

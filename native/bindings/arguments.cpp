@@ -61,6 +61,12 @@ Callbacks callbacks_argument(const Napi::CallbackInfo & info, size_t index) {
     return {optional_function(object, "onProgress"), optional_function(object, "onPreview")};
 }
 
+EnvData::StartOptions options_argument(const Napi::CallbackInfo & info, size_t index) {
+    EnvData::StartOptions options;
+    options.callbacks = callbacks_argument(info, index);
+    return options;
+}
+
 Span<float> floats(Napi::Value value, const char * name, size_t length) {
     const Span<float> span = typed_array<float>(value, name, napi_float32_array, "Float32Array");
     if (length != 0 && span.size() != length) {

@@ -12,13 +12,16 @@
 namespace latent::bindings {
 
 // Checked access to what JavaScript passed. TypeScript has validated already; these checks are for callers that go around it.
-// A wrong type throws ArgumentTypeError, a wrong length invalid_argument. Spans point into JavaScript's memory: use them at once.
+// A wrong type throws ArgumentTypeError, a wrong length invalid_argument. Spans point into JavaScript's memory: use them at once, or
+// hold their array.
 
 Napi::Value argument(const Napi::CallbackInfo & info, size_t index);
 std::string string_argument(const Napi::CallbackInfo & info, size_t index, const char * name);
 /// The parsed JSON text of a request; always an object.
 Json request_argument(const Napi::CallbackInfo & info, size_t index = 0);
 Callbacks callbacks_argument(const Napi::CallbackInfo & info, size_t index);
+/// The same as options of a job.
+EnvData::StartOptions options_argument(const Napi::CallbackInfo & info, size_t index);
 
 /// A Float32Array. `length`: what it must have, 0 for any.
 Span<float> floats(Napi::Value value, const char * name, size_t length = 0);

@@ -22,41 +22,63 @@ bool find_array(const Napi::Value & arrays, const char * key, const Json & reque
 
 }  // namespace
 
-pipeline::ImageTensor image_argument(const std::vector<int64_t> & shape, const Napi::Value & value, const char * name) {
+Later<std::vector<float>> floats_later(const Napi::Value & value, const char * name, EnvData::StartOptions & options) {
     const Span<float> data = floats(value, name);
-    return {shape4(shape, name, data.size()), {data.begin(), data.end()}};
+    options.hold(value);
+    return [data] { return std::vector<float>(data.begin(), data.end()); };
 }
 
-std::optional<pipeline::ImageTensor> optional_image(const Napi::Value & arrays, const char * key, const Json & request,
-                                                    const char * shape_key) {
-    Napi::Value value;
-    std::vector<int64_t> shape;
-    if (!find_array(arrays, key, request, shape_key, value, shape)) return std::nullopt;
-    return image_argument(shape, value, key);
+Later<pipeline::ImageTensor> image_argument(const std::vector<int64_t> & shape, const Napi::Value & value, const char * name,
+                                            EnvData::StartOptions & options) {
+    const Span<float> data = floats(value, name);
+    const std::array<int64_t, 4> checked = shape4(shape, name, data.size());
+    options.hold(value);
+    return [checked, data]() -> pipeline::ImageTensor { return {checked, {data.begin(), data.end()}}; };
 }
 
-void add_input_arrays(const Napi::Value & arrays, const Json & request, pipeline::Inputs & inputs) {
-    inputs.image = optional_image(arrays, "image", request, "imageShape");
-    inputs.mask = optional_image(arrays, "mask", request, "maskShape");
+Later<pipeline::ImageTensor> optional_image(const Napi::Value & arrays, const char * key, const Json & request,
+                                            const char * shape_key, EnvData::StartOptions & options) {
     Napi::Value value;
     std::vector<int64_t> shape;
+    if (!find_array(arrays, key, request, shape_key, value, shape)) return nullptr;
+    return image_argument(shape, value, key, options);
+}
+
+std::function<void(pipeline::Inputs &)> input_arrays(const Napi::Value & arrays, const Json & request,
+                                                     EnvData::StartOptions & options) {
+    const auto image = optional_image(arrays, "image", request, "imageShape", options);
+    const auto mask = optional_image(arrays, "mask", request, "maskShape", options);
+    Napi::Value value;
+    std::vector<int64_t> shape;
+    Later<pipeline::EmbeddingRows> embeddings;
     if (find_array(arrays, "embeddings", request, "embeddingsShape", value, shape)) {
         const Span<float> data = floats(value, "embeddings");
         check_shape(shape, 2, "embeddingsShape", data.size());
-        inputs.embeddings = pipeline::EmbeddingRows{shape[0], shape[1], {data.begin(), data.end()}};
+        options.hold(value);
+        embeddings = [shape, data]() -> pipeline::EmbeddingRows { return {shape[0], shape[1], {data.begin(), data.end()}}; };
     }
     value = Napi::Value();
+    Later<pipeline::LabelMap> labels;
     if (find_array(arrays, "labels", request, "labelsShape", value, shape)) {
         const Span<int32_t> data = integers(value, "labels");
         check_shape(shape, 2, "labelsShape", data.size());
-        inputs.labels = pipeline::LabelMap{shape[0], shape[1], {data.begin(), data.end()}};
+        options.hold(value);
+        labels = [shape, data]() -> pipeline::LabelMap { return {shape[0], shape[1], {data.begin(), data.end()}}; };
     }
+    return [=](pipeline::Inputs & inputs) {
+        if (image) inputs.image = image();
+        if (mask) inputs.mask = mask();
+        if (embeddings) inputs.embeddings = embeddings();
+        if (labels) inputs.labels = labels();
+    };
 }
 
-pipeline::Codes codes_argument(const std::vector<int64_t> & shape, const Napi::Value & value) {
+Later<pipeline::Codes> codes_argument(const std::vector<int64_t> & shape, const Napi::Value & value,
+                                      EnvData::StartOptions & options) {
     const Span<int32_t> data = integers(value, "codes");
     check_shape(shape, 3, "shape", data.size());
-    return {{shape[0], shape[1], shape[2]}, {data.begin(), data.end()}};
+    options.hold(value);
+    return [shape, data]() -> pipeline::Codes { return {{shape[0], shape[1], shape[2]}, {data.begin(), data.end()}}; };
 }
 
 }  // namespace latent::bindings

@@ -1,14 +1,27 @@
 #include "bindings/conditioning_wrap.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "bindings/arguments.h"
+#include "bindings/array_arguments.h"
+#include "bindings/json_fields.h"
+#include "bindings/latents_wrap.h"
 #include "bindings/values.h"
 
 namespace latent::bindings {
 namespace {
 
 constexpr napi_type_tag conditioning_tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b02};
+
+int32_t label_argument(const Napi::Value & value) {
+    if (!value.IsNumber()) throw ArgumentTypeError("classLabel must be a number");
+    const double label = value.As<Napi::Number>().DoubleValue();
+    if (!(label >= -1 && label <= INT32_MAX) || label != std::floor(label)) {
+        throw Error(ErrorCode::invalid_argument, "classLabel must be a whole number from -1");
+    }
+    return static_cast<int32_t>(label);
+}
 
 }  // namespace
 
@@ -22,6 +35,36 @@ Napi::Function ConditioningWrap::define(Napi::Env env) {
          InstanceAccessor<&ConditioningWrap::vector_dim>("vectorDim"), InstanceMethod<&ConditioningWrap::read>("read"),
          InstanceMethod<&ConditioningWrap::read_concat>("readConcat"),
          InstanceMethod<&ConditioningWrap::read_vector>("readVector"), InstanceMethod<&ConditioningWrap::dispose>("dispose")});
+}
+
+Napi::Value ConditioningWrap::from(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        EnvData::StartOptions options;
+        const Napi::Value given = argument(info, 0), label = argument(info, 3), vector = argument(info, 4);
+        auto conditioning = std::make_shared<pipeline::Conditioning>();
+        Later<std::vector<float>> tokens, numbers;
+        if (!given.IsNull()) {
+            const std::vector<int64_t> shape = sizes_argument(given, "shape");
+            check_shape(shape, 3, "shape", floats(argument(info, 1), "data").size());
+            if (shape[0] != 1) throw Error(ErrorCode::invalid_argument, "shape must be [1, tokens, dim]");
+            conditioning->tokens = shape[1];
+            conditioning->dim = shape[2];
+            tokens = floats_later(argument(info, 1), "data", options);
+        }
+        const LatentsPtr concat = LatentsWrap::value_of(argument(info, 2), "concat", true);
+        if (given.IsNull() && !concat) {
+            throw Error(ErrorCode::invalid_argument, "conditioning needs tokens (shape and data) or channels (concat)");
+        }
+        if (!label.IsUndefined()) conditioning->class_label = label_argument(label);
+        if (!vector.IsNull() && !vector.IsUndefined()) numbers = floats_later(vector, "vector", options);
+        EnvData & env_data = EnvData::of(info.Env());
+        return env_data.start(env_data.queue("arrays"), std::move(options), [=](const JobContext &) -> Completion {
+            if (tokens) conditioning->data = tokens();
+            if (concat) conditioning->concat = *concat;
+            if (numbers) conditioning->vector = numbers();
+            return [conditioning](Napi::Env env) { return make(env, {conditioning, nullptr}); };
+        });
+    });
 }
 
 Napi::Object ConditioningWrap::make(Napi::Env env, State state) {
@@ -89,35 +132,38 @@ Napi::Value ConditioningWrap::vector_dim(const Napi::CallbackInfo & info) {
     return Napi::Number::New(info.Env(), static_cast<double>(vector_dim_));
 }
 
+Napi::Value ConditioningWrap::copy(const Napi::CallbackInfo & info, const std::vector<float> & numbers, const char * what) {
+    if (numbers.empty()) throw Error(ErrorCode::invalid_argument, std::string("This conditioning has no ") + what);
+    EnvData & env_data = EnvData::of(info.Env());
+    EnvData::StartOptions options;
+    const Span<float> into = floats(argument(info, 0), "into", numbers.size());
+    options.hold(argument(info, 0));
+    return env_data.start(env_data.queue("arrays"), std::move(options),
+                          [data = state_.data, &numbers, into](const JobContext &) -> Completion {  // `data` owns the numbers
+                              std::copy(numbers.begin(), numbers.end(), into.begin());
+                              return [](Napi::Env env) { return env.Undefined(); };
+                          });
+}
+
 Napi::Value ConditioningWrap::read(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         check();
-        if (state_.data->data.empty()) throw Error(ErrorCode::invalid_argument, "This conditioning has no tokens");
-        const Span<float> into = floats(argument(info, 0), "into", state_.data->data.size());
-        std::copy(state_.data->data.begin(), state_.data->data.end(), into.begin());
-        return info.Env().Undefined();
+        return copy(info, state_.data->data, "tokens");
     });
 }
 
 Napi::Value ConditioningWrap::read_concat(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         check();
-        if (!state_.data->concat) throw Error(ErrorCode::invalid_argument, "This conditioning has no channels");
-        const std::vector<float> & data = state_.data->concat->data;
-        const Span<float> into = floats(argument(info, 0), "into", data.size());
-        std::copy(data.begin(), data.end(), into.begin());
-        return info.Env().Undefined();
+        static const std::vector<float> none;
+        return copy(info, state_.data->concat ? state_.data->concat->data : none, "channels");
     });
 }
 
 Napi::Value ConditioningWrap::read_vector(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         check();
-        const std::vector<float> & data = state_.data->vector;
-        if (data.empty()) throw Error(ErrorCode::invalid_argument, "This conditioning has no vector");
-        const Span<float> into = floats(argument(info, 0), "into", data.size());
-        std::copy(data.begin(), data.end(), into.begin());
-        return info.Env().Undefined();
+        return copy(info, state_.data->vector, "vector");
     });
 }
 

@@ -19,6 +19,8 @@ public:
 
     static Napi::Function define(Napi::Env env);
     static Napi::Object make(Napi::Env env, State state);
+    /// conditioningFrom() of the contract.
+    static Napi::Value from(const Napi::CallbackInfo & info);
     /// An argument that must be one; nullptr for null and undefined where `optional`.
     static ConditioningPtr value_of(Napi::Value value, const char * name, bool optional = true);
 
@@ -36,6 +38,7 @@ private:
     Napi::Value read_concat(const Napi::CallbackInfo & info);
     Napi::Value read_vector(const Napi::CallbackInfo & info);
     Napi::Value dispose(const Napi::CallbackInfo & info);
+    Napi::Value copy(const Napi::CallbackInfo & info, const std::vector<float> & numbers, const char * what);
     void check() const;
 
     State state_;

@@ -1,10 +1,14 @@
 #include "bindings/env_data.h"
 
+#include <cstring>
+
 #include "bindings/logging.h"
 #include "bindings/values.h"
 
 namespace latent::bindings {
 namespace {
+
+constexpr size_t copied_elsewhere = size_t{1} << 16;  // bytes; fewer are copied in less time than another thread takes to wake
 
 void check(napi_env env, napi_status status) {
     if (status != napi_ok) throw Napi::Error::New(env);
@@ -79,8 +83,8 @@ Napi::Value EnvData::start(const std::shared_ptr<JobQueue> & queue, StartOptions
 
     queue->push(job);
     if (pending_.empty()) napi_ref_threadsafe_function(env_, wake_);
-    pending_.emplace(job->id,
-                     Pending{job, queue, deferred, std::move(options.callbacks), std::move(options.on_settled), std::nullopt});
+    pending_.emplace(job->id, Pending{job, queue, deferred, std::move(options.callbacks), std::move(options.on_settled),
+                                      std::move(options.held), std::nullopt, {}});
     return result;
 }
 
@@ -167,12 +171,50 @@ void EnvData::finish(Napi::Env env, FinishedEvent & event) {
         return pending.deferred.Reject(to_js(env, event.error ? *event.error : aborted_error()).Value());
     }
     try {
-        pending.deferred.Resolve(event.completion(env));
+        resolve(env, pending, event.completion);
     } catch (const Napi::Error & error) {
         if (error.IsEmpty()) return;  // JavaScript is being ended: nobody is left to tell
         pending.deferred.Reject(error.Value());
     } catch (...) {
         pending.deferred.Reject(to_js(env, describe(std::current_exception())).Value());
+    }
+}
+
+void EnvData::resolve(Napi::Env env, const Pending & pending, Completion & completion) {
+    if (!pending.result.IsEmpty()) return pending.deferred.Resolve(pending.result.Value());
+    std::vector<Fill> fills;
+    struct Filling {
+        std::vector<Fill> *& current;
+        ~Filling() { current = nullptr; }
+    };
+    const Filling filling{filling_};
+    filling_ = &fills;
+    const Napi::Value result = completion(env);
+    if (fills.empty()) return pending.deferred.Resolve(result);
+    resolve_when_filled(env, pending, result, std::move(fills), std::move(completion));
+}
+
+void EnvData::resolve_when_filled(Napi::Env env, const Pending & pending, Napi::Value result, std::vector<Fill> fills,
+                                  Completion source) {
+    auto job = std::make_shared<Job>();
+    job->id = ++last_id_;
+    job->cancellable = false;
+    job->work = [fills = std::move(fills), source = std::move(source)](const JobContext &) -> Completion {
+        for (const Fill & one : fills) std::memcpy(one.to, one.from, one.bytes);
+        return {};
+    };
+    Pending waiting{job, queue("arrays"), pending.deferred, {}, {}, {}, std::nullopt, Napi::Persistent(result.As<Napi::Object>())};
+    waiting.queue->push(job);
+    if (pending_.empty()) napi_ref_threadsafe_function(env, wake_);
+    pending_.emplace(job->id, std::move(waiting));
+}
+
+void EnvData::fill(void * to, const void * from, size_t bytes) {
+    if (bytes == 0) return;
+    if (filling_ && bytes >= copied_elsewhere) {
+        filling_->push_back({to, from, bytes});
+    } else {
+        std::memcpy(to, from, bytes);
     }
 }
 

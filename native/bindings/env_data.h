@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "bindings/job_queue.h"
 #include "bindings/mailbox.h"
@@ -35,6 +36,11 @@ public:
         Callbacks callbacks;
         bool cancellable = true;
         std::function<void()> on_settled;  // called on the JavaScript thread, however the job ends
+        std::vector<Napi::ObjectReference> held;
+
+        /// Keeps an object until the job has ended, so that the job may use an array's memory. The array must be this call's alone:
+        /// TypeScript made it, or copied it, so that no one changes or detaches it meanwhile.
+        void hold(const Napi::Value & object) { held.push_back(Napi::Persistent(object.As<Napi::Object>())); }
     };
     /// Queues `work` and returns { promise, cancel }. The promise keeps the process alive until it settles.
     Napi::Value start(const std::shared_ptr<JobQueue> & queue, StartOptions options, Work work);
@@ -51,6 +57,9 @@ public:
 
     /// An array of `length` elements made by JavaScript's own constructor, which throws where memory is short.
     Napi::Value new_array(Napi::Env env, napi_typedarray_type type, size_t length, void ** data);
+    /// Copies into such an array. Within a completion much is copied later, on another thread, before the promise is resolved:
+    /// `from` lives as long as the completion does.
+    void fill(void * to, const void * from, size_t bytes);
 
 private:
     struct Pending {
@@ -59,7 +68,14 @@ private:
         Napi::Promise::Deferred deferred;
         Callbacks callbacks;
         std::function<void()> on_settled;
+        std::vector<Napi::ObjectReference> held;
         std::optional<Napi::Error> callback_error;  // the first one thrown
+        Napi::ObjectReference result;               // of a job that only fills its arrays
+    };
+    struct Fill {
+        void * to;
+        const void * from;
+        size_t bytes;
     };
 
     static void wake(napi_env env, napi_value, void * context, void *);
@@ -70,6 +86,9 @@ private:
     void call_back(Napi::Env env, Pending & pending, const Napi::FunctionReference & callback,
                    const std::vector<napi_value> & arguments);
     void finish(Napi::Env env, FinishedEvent & event);
+    void resolve(Napi::Env env, const Pending & pending, Completion & completion);
+    void resolve_when_filled(Napi::Env env, const Pending & pending, Napi::Value result, std::vector<Fill> fills,
+                             Completion source);
     void cancel(Napi::Env env, uint64_t id);
     Pending take(Napi::Env env, std::unordered_map<uint64_t, Pending>::iterator it);
 
@@ -81,6 +100,7 @@ private:
     uint64_t last_id_ = 0;
     Napi::FunctionReference float_array_, byte_array_, integer_array_;
     Napi::FunctionReference logger_;
+    std::vector<Fill> * filling_ = nullptr;  // while a completion runs
     bool closed_ = false;
 };
 

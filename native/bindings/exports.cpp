@@ -4,8 +4,6 @@
 #include <set>
 
 #include "bindings/arguments.h"
-#include "bindings/conditioning_wrap.h"
-#include "bindings/latents_wrap.h"
 #include "bindings/requests.h"
 #include "bindings/solver_wrap.h"
 #include "bindings/values.h"
@@ -29,15 +27,6 @@ namespace {
 /// Work on files has a queue of its own: it need not wait for pictures.
 std::shared_ptr<JobQueue> file_queue(Napi::Env env) {
     return EnvData::of(env).queue("files");
-}
-
-int32_t label_argument(const Napi::Value & value) {
-    if (!value.IsNumber()) throw ArgumentTypeError("classLabel must be a number");
-    const double label = value.As<Napi::Number>().DoubleValue();
-    if (!(label >= -1 && label <= INT32_MAX) || label != std::floor(label)) {
-        throw Error(ErrorCode::invalid_argument, "classLabel must be a whole number from -1");
-    }
-    return static_cast<int32_t>(label);
 }
 
 /// Kernels of the CPU: in use, and those that LATENT_KERNELS may name.
@@ -176,41 +165,6 @@ Napi::Value measure_peak(const Napi::CallbackInfo & info) {
             }
             return [peaks](Napi::Env env) { return json_to_js(env, *peaks); };
         });
-    });
-}
-
-Napi::Value latents_from(const Napi::CallbackInfo & info) {
-    return guarded(info.Env(), [&]() -> Napi::Value {
-        const Span<float> data = floats(argument(info, 1), "data");
-        const auto shape = shape4_argument(argument(info, 0), "shape", data.size());
-        auto latents = std::make_shared<pipeline::Latents>(pipeline::Latents{shape, {data.begin(), data.end()}});
-        return LatentsWrap::make(info.Env(), {latents, nullptr, nullptr});
-    });
-}
-
-Napi::Value conditioning_from(const Napi::CallbackInfo & info) {
-    return guarded(info.Env(), [&]() -> Napi::Value {
-        const Napi::Value given = argument(info, 0), label = argument(info, 3), vector = argument(info, 4);
-        auto conditioning = std::make_shared<pipeline::Conditioning>();
-        if (!given.IsNull()) {
-            const Span<float> data = floats(argument(info, 1), "data");
-            const std::vector<int64_t> shape = sizes_argument(given, "shape");
-            check_shape(shape, 3, "shape", data.size());
-            if (shape[0] != 1) throw Error(ErrorCode::invalid_argument, "shape must be [1, tokens, dim]");
-            conditioning->tokens = shape[1];
-            conditioning->dim = shape[2];
-            conditioning->data.assign(data.begin(), data.end());
-        }
-        if (const LatentsPtr concat = LatentsWrap::value_of(argument(info, 2), "concat", true)) conditioning->concat = *concat;
-        if (given.IsNull() && !conditioning->concat) {
-            throw Error(ErrorCode::invalid_argument, "conditioning needs tokens (shape and data) or channels (concat)");
-        }
-        if (!label.IsUndefined()) conditioning->class_label = label_argument(label);
-        if (!vector.IsNull() && !vector.IsUndefined()) {
-            const Span<float> data = floats(vector, "vector");
-            conditioning->vector.assign(data.begin(), data.end());
-        }
-        return ConditioningWrap::make(info.Env(), {conditioning, nullptr});
     });
 }
 

@@ -15,7 +15,5 @@ Napi::Value create_noise(const Napi::CallbackInfo & info);
 Napi::Value create_random(const Napi::CallbackInfo & info);
 Napi::Value create_solver(const Napi::CallbackInfo & info);
 Napi::Value measure_peak(const Napi::CallbackInfo & info);
-Napi::Value latents_from(const Napi::CallbackInfo & info);
-Napi::Value conditioning_from(const Napi::CallbackInfo & info);
 
 }  // namespace latent::bindings

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bindings/arguments.h"
+#include "bindings/array_arguments.h"
 #include "bindings/values.h"
 
 namespace latent::bindings {
@@ -17,6 +18,20 @@ Napi::Function LatentsWrap::define(Napi::Env env) {
                        {InstanceAccessor<&LatentsWrap::shape>("shape"), InstanceAccessor<&LatentsWrap::location>("location"),
                         InstanceMethod<&LatentsWrap::read>("read"), InstanceMethod<&LatentsWrap::write>("write"),
                         InstanceMethod<&LatentsWrap::clone>("clone"), InstanceMethod<&LatentsWrap::dispose>("dispose")});
+}
+
+Napi::Value LatentsWrap::from(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        EnvData & env_data = EnvData::of(info.Env());
+        EnvData::StartOptions options;
+        const Napi::Value given = argument(info, 1);
+        const auto shape = shape4_argument(argument(info, 0), "shape", floats(given, "data").size());
+        const auto data = floats_later(given, "data", options);
+        return env_data.start(env_data.queue("arrays"), std::move(options), [shape, data](const JobContext &) -> Completion {
+            auto latents = std::make_shared<pipeline::Latents>(pipeline::Latents{shape, data()});
+            return [latents](Napi::Env env) { return make(env, {latents, nullptr, nullptr}); };
+        });
+    });
 }
 
 Napi::Object LatentsWrap::make(Napi::Env env, LatentsState state) {
@@ -67,31 +82,60 @@ Napi::Value LatentsWrap::location(const Napi::CallbackInfo & info) {
     return Napi::String::New(info.Env(), "cpu");
 }
 
+/// Numbers of their own are copied on a thread for copying; live ones in the queue of their loop, between its steps.
+Napi::Value LatentsWrap::start(Napi::Env env, EnvData::StartOptions options, Work work) {
+    EnvData & data = EnvData::of(env);
+    return data.start(state_.sampler ? state_.sampler->pipeline->queue : data.queue("arrays"), std::move(options),
+                      std::move(work));
+}
+
 Napi::Value LatentsWrap::read(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
-        const pipeline::Latents & latents = current();
-        const Span<float> into = floats(argument(info, 0), "into", latents.data.size());
-        std::copy(latents.data.begin(), latents.data.end(), into.begin());
-        return info.Env().Undefined();
+        EnvData::StartOptions options;
+        const Span<float> into = floats(argument(info, 0), "into", current().data.size());
+        options.hold(argument(info, 0));
+        return start(info.Env(), std::move(options), [state = state_, into](const JobContext &) -> Completion {
+            const std::vector<float> & data = state.sampler ? state.sampler->sampler->latents().data : state.data->data;
+            std::copy(data.begin(), data.end(), into.begin());
+            return [](Napi::Env env) { return env.Undefined(); };
+        });
     });
 }
 
 Napi::Value LatentsWrap::write(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
-        const pipeline::Latents & latents = current();
-        const Span<float> from = floats(argument(info, 0), "from", latents.data.size());
-        if (state_.sampler) {
-            std::copy(from.begin(), from.end(), state_.sampler->sampler->latents().data.begin());
-        } else {
-            state_.data = std::make_shared<pipeline::Latents>(pipeline::Latents{shape_, {from.begin(), from.end()}});
+        EnvData::StartOptions options;
+        floats(argument(info, 0), "from", current().data.size());
+        const auto from = floats_later(argument(info, 0), "from", options);
+        if (const auto sampler = state_.sampler) {
+            ++sampler->pending;
+            options.on_settled = [sampler] { --sampler->pending; };
+            return start(info.Env(), std::move(options), [sampler, from](const JobContext &) -> Completion {
+                const std::vector<float> values = from();
+                std::copy(values.begin(), values.end(), sampler->sampler->latents().data.begin());
+                return [](Napi::Env env) { return env.Undefined(); };
+            });
         }
-        return info.Env().Undefined();
+        options.hold(info.This());
+        return start(info.Env(), std::move(options), [this, shape = shape_, from](const JobContext &) -> Completion {
+            auto latents = std::make_shared<pipeline::Latents>(pipeline::Latents{shape, from()});
+            return [this, latents](Napi::Env env) {
+                check();
+                state_.data = latents;
+                return env.Undefined();
+            };
+        });
     });
 }
 
 Napi::Value LatentsWrap::clone(const Napi::CallbackInfo & info) {
-    return guarded(info.Env(), [&]() -> Napi::Value {
-        return make(info.Env(), {std::make_shared<pipeline::Latents>(current()), nullptr, state_.owner});
+    return guarded(info.Env(), [&] {
+        current();
+        return start(info.Env(), {}, [state = state_](const JobContext &) -> Completion {
+            // Numbers of their own are never changed, so the copy has the same.
+            const LatentsPtr copy = state.sampler ? std::make_shared<pipeline::Latents>(state.sampler->sampler->latents()) : state.data;
+            return [copy, owner = state.owner](Napi::Env env) { return make(env, {copy, nullptr, owner}); };
+        });
     });
 }
 

@@ -34,6 +34,8 @@ class LatentsWrap : public Napi::ObjectWrap<LatentsWrap> {
 public:
     static Napi::Function define(Napi::Env env);
     static Napi::Object make(Napi::Env env, LatentsState state);
+    /// latentsFrom() of the contract.
+    static Napi::Value from(const Napi::CallbackInfo & info);
     /// An argument that must be one; nullptr for null and undefined where `optional`. What a job gets is the value of this
     /// moment.
     static LatentsPtr value_of(Napi::Value value, const char * name, bool optional = false);
@@ -49,6 +51,7 @@ private:
     Napi::Value clone(const Napi::CallbackInfo & info);
     Napi::Value dispose(const Napi::CallbackInfo & info);
 
+    Napi::Value start(Napi::Env env, EnvData::StartOptions options, Work work);
     void check() const;
     const pipeline::Latents & current() const;  // throws disposed or busy
 

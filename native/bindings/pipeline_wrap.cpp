@@ -150,9 +150,7 @@ const PipelinePtr & PipelineWrap::checked() const {
     return state_;
 }
 
-Napi::Value PipelineWrap::start(Napi::Env env, Callbacks callbacks, Work work) {
-    EnvData::StartOptions options;
-    options.callbacks = std::move(callbacks);
+Napi::Value PipelineWrap::start(Napi::Env env, EnvData::StartOptions options, Work work) {
     return EnvData::of(env).start(state_->queue, std::move(options), std::move(work));
 }
 
@@ -170,7 +168,7 @@ Napi::Value PipelineWrap::encode_prompt(const Napi::CallbackInfo & info) {
         const Json request = request_argument(info);
         const pipeline::PromptTokens tokens = prompt_tokens(request);
         const bool truncated = bool_field(request, "truncated", false);
-        return start(info.Env(), callbacks_argument(info, 1), [state, tokens, truncated](const JobContext & job) -> Completion {
+        return start(info.Env(), options_argument(info, 1), [state, tokens, truncated](const JobContext & job) -> Completion {
             return conditioning_completion(state->engine->encode_prompt(tokens, job), truncated, state);
         });
     });
@@ -181,9 +179,11 @@ Napi::Value PipelineWrap::encode_condition(const Napi::CallbackInfo & info) {
         const PipelinePtr state = checked();
         const Json json = request_argument(info);
         auto inputs = std::make_shared<pipeline::Inputs>(inputs_request(json));
-        add_input_arrays(argument(info, 1), json, *inputs);
+        EnvData::StartOptions options = options_argument(info, 2);
+        const auto add = input_arrays(argument(info, 1), json, options);
         const bool truncated = bool_field(object_field(json, "prompt"), "truncated", false);
-        return start(info.Env(), callbacks_argument(info, 2), [state, inputs, truncated](const JobContext & job) -> Completion {
+        return start(info.Env(), std::move(options), [=](const JobContext & job) -> Completion {
+            add(*inputs);
             return conditioning_completion(state->engine->encode_inputs(*inputs, job), truncated, state);
         });
     });
@@ -192,10 +192,10 @@ Napi::Value PipelineWrap::encode_condition(const Napi::CallbackInfo & info) {
 Napi::Value PipelineWrap::embed_images(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const PipelinePtr state = checked();
-        const auto pixels = std::make_shared<pipeline::ImageTensor>(
-            image_argument(shape_field(request_argument(info), "shape"), argument(info, 1), "pixels"));
-        return start(info.Env(), callbacks_argument(info, 2), [state, pixels](const JobContext & job) -> Completion {
-            auto rows = std::make_shared<pipeline::EmbeddingRows>(state->engine->embed_images(*pixels, job));
+        EnvData::StartOptions options = options_argument(info, 2);
+        const auto pixels = image_argument(shape_field(request_argument(info), "shape"), argument(info, 1), "pixels", options);
+        return start(info.Env(), std::move(options), [state, pixels](const JobContext & job) -> Completion {
+            auto rows = std::make_shared<pipeline::EmbeddingRows>(state->engine->embed_images(pixels(), job));
             return [rows](Napi::Env env) {
                 Napi::Object object = Napi::Object::New(env);
                 object.Set("shape", shape_to_js<2>(env, {rows->count, rows->dim}));
@@ -210,9 +210,10 @@ Napi::Value PipelineWrap::encode_image(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const PipelinePtr state = checked();
         const ImageRequest request = image_request(request_argument(info));
-        const auto image = std::make_shared<pipeline::ImageTensor>(image_argument(request.shape, argument(info, 1), "image"));
-        return start(info.Env(), callbacks_argument(info, 2), [state, request, image](const JobContext & job) -> Completion {
-            return latents_completion(state->engine->encode_image(*image, request.mode, request.seed, request.rng, job), state);
+        EnvData::StartOptions options = options_argument(info, 2);
+        const auto image = image_argument(request.shape, argument(info, 1), "image", options);
+        return start(info.Env(), std::move(options), [state, request, image](const JobContext & job) -> Completion {
+            return latents_completion(state->engine->encode_image(image(), request.mode, request.seed, request.rng, job), state);
         });
     });
 }
@@ -273,7 +274,7 @@ Napi::Value PipelineWrap::decode(const Napi::CallbackInfo & info) {
         const Json request = request_argument(info);
         const bool output_float = wants_floats(request), quantise = bool_field(request, "quantize", true);
         const LatentsPtr latents = LatentsWrap::value_of(argument(info, 1), "latents");
-        return start(info.Env(), callbacks_argument(info, 2), [=](const JobContext & job) -> Completion {
+        return start(info.Env(), options_argument(info, 2), [=](const JobContext & job) -> Completion {
             return decoded_completion(state->engine->decode(*latents, quantise, job), output_float);
         });
     });
@@ -282,10 +283,10 @@ Napi::Value PipelineWrap::decode(const Napi::CallbackInfo & info) {
 Napi::Value PipelineWrap::encode_codes(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const PipelinePtr state = checked();
-        const auto image = std::make_shared<pipeline::ImageTensor>(
-            image_argument(shape_field(request_argument(info), "shape"), argument(info, 1), "image"));
-        return start(info.Env(), callbacks_argument(info, 2), [state, image](const JobContext & job) -> Completion {
-            auto codes = std::make_shared<pipeline::Codes>(state->engine->encode_codes(*image, job));
+        EnvData::StartOptions options = options_argument(info, 2);
+        const auto image = image_argument(shape_field(request_argument(info), "shape"), argument(info, 1), "image", options);
+        return start(info.Env(), std::move(options), [state, image](const JobContext & job) -> Completion {
+            auto codes = std::make_shared<pipeline::Codes>(state->engine->encode_codes(image(), job));
             return [codes](Napi::Env env) { return codes_to_js(env, *codes); };
         });
     });
@@ -296,9 +297,10 @@ Napi::Value PipelineWrap::decode_codes(const Napi::CallbackInfo & info) {
         const PipelinePtr state = checked();
         const Json request = request_argument(info);
         const bool output_float = wants_floats(request);
-        const auto codes = std::make_shared<pipeline::Codes>(codes_argument(shape_field(request, "shape"), argument(info, 1)));
-        return start(info.Env(), callbacks_argument(info, 2), [state, codes, output_float](const JobContext & job) -> Completion {
-            return decoded_completion(state->engine->decode_codes(*codes, job), output_float);
+        EnvData::StartOptions options = options_argument(info, 2);
+        const auto codes = codes_argument(shape_field(request, "shape"), argument(info, 1), options);
+        return start(info.Env(), std::move(options), [state, codes, output_float](const JobContext & job) -> Completion {
+            return decoded_completion(state->engine->decode_codes(codes(), job), output_float);
         });
     });
 }
@@ -308,11 +310,12 @@ Napi::Value PipelineWrap::loss(const Napi::CallbackInfo & info) {
         const PipelinePtr state = checked();
         const Json json = request_argument(info);
         auto request = std::make_shared<pipeline::LossRequest>(loss_request(json));
-        const auto image =
-            std::make_shared<pipeline::ImageTensor>(image_argument(shape_field(json, "imageShape"), argument(info, 1), "image"));
-        add_input_arrays(argument(info, 2), object_field(json, "inputs"), request->inputs);
-        return start(info.Env(), callbacks_argument(info, 3), [state, request, image](const JobContext & job) -> Completion {
-            const std::vector<double> losses = state->engine->loss(*image, *request, job);
+        EnvData::StartOptions options = options_argument(info, 3);
+        const auto image = image_argument(shape_field(json, "imageShape"), argument(info, 1), "image", options);
+        const auto add = input_arrays(argument(info, 2), object_field(json, "inputs"), options);
+        return start(info.Env(), std::move(options), [=](const JobContext & job) -> Completion {
+            add(request->inputs);
+            const std::vector<double> losses = state->engine->loss(image(), *request, job);
             return [losses](Napi::Env env) {
                 Napi::Array numbers = Napi::Array::New(env, losses.size());
                 for (size_t i = 0; i < losses.size(); ++i) numbers.Set(static_cast<uint32_t>(i), losses[i]);
@@ -329,12 +332,16 @@ Napi::Value PipelineWrap::generate(const Napi::CallbackInfo & info) {
         const PipelinePtr state = checked();
         const Json json = request_argument(info);
         auto request = std::make_shared<pipeline::GenerateRequest>(generate_request(json));
+        EnvData::StartOptions options = options_argument(info, 2);
         const Napi::Value arrays = argument(info, 1);
-        add_input_arrays(arrays, json, request->inputs);
-        if (auto latents = optional_image(arrays, "latents", json, "latentsShape")) {
-            request->latents = pipeline::Latents{latents->shape, std::move(latents->data)};
-        }
-        return start(info.Env(), callbacks_argument(info, 2), [state, request](const JobContext & job) -> Completion {
+        const auto add = input_arrays(arrays, json, options);
+        const auto latents = optional_image(arrays, "latents", json, "latentsShape", options);
+        return start(info.Env(), std::move(options), [=](const JobContext & job) -> Completion {
+            add(request->inputs);
+            if (latents) {
+                pipeline::ImageTensor given = latents();
+                request->latents = pipeline::Latents{given.shape, std::move(given.data)};
+            }
             auto result = std::make_shared<pipeline::GenerateResult>(state->engine->generate(*request, job));
             return [result, output_float = request->output_float](Napi::Env env) {
                 return generated_to_js(env, *result, output_float);

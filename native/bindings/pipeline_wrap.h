@@ -39,7 +39,7 @@ private:
     Napi::Value dispose(const Napi::CallbackInfo & info);
 
     const PipelinePtr & checked() const;  // throws disposed
-    Napi::Value start(Napi::Env env, Callbacks callbacks, Work work);
+    Napi::Value start(Napi::Env env, EnvData::StartOptions options, Work work);
 
     PipelinePtr state_;
     ExternalMemory memory_;

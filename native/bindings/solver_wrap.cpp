@@ -1,6 +1,7 @@
 #include "bindings/solver_wrap.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "bindings/arguments.h"
 #include "bindings/pipeline_state.h"
@@ -49,12 +50,6 @@ private:
     size_t next_ = 0;
 };
 
-/// A NoiseSource of the argument, or null where it is absent.
-std::unique_ptr<GivenNoise> given_noise(const Napi::Value & value, size_t length) {
-    if (value.IsNull() || value.IsUndefined()) return nullptr;
-    return std::make_unique<GivenNoise>(floats(value, "noise", length));
-}
-
 std::unique_ptr<samplers::Solver> make(const SolverRequest & request) {
     samplers::SolverOptions options = request.options;
     if (request.start_step < 0) return samplers::make_solver(options);
@@ -70,7 +65,100 @@ std::unique_ptr<samplers::Solver> make(const SolverRequest & request) {
     return solver;
 }
 
+size_t evaluation_argument(const Napi::CallbackInfo & info, size_t index) {
+    const Napi::Value value = argument(info, index);
+    if (!value.IsNumber()) throw ArgumentTypeError("evaluation must be a number");
+    const double number = value.As<Napi::Number>().DoubleValue();
+    if (!(number >= 0 && number < 1e9) || number != std::floor(number)) {
+        throw Error(ErrorCode::invalid_argument, "evaluation must be a whole number from 0");
+    }
+    return static_cast<size_t>(number);
+}
+
+/// Noise of the caller; empty where it is absent.
+Span<const float> noise_argument(const Napi::Value & value, size_t length, EnvData::StartOptions & options) {
+    if (value.IsNull() || value.IsUndefined()) return {};
+    const Span<float> noise = floats(value, "noise", length);
+    options.hold(value);
+    return {noise.data(), noise.size()};
+}
+
 }  // namespace
+
+class SolverWrap::State {
+public:
+    explicit State(const SolverRequest & request) : solver_(bindings::make(request)), noise_(request.rng, request.seed, 1) {}
+
+    Json info() const {
+        Json timesteps = Json::array(), evaluations = Json::array();
+        for (const samplers::Evaluation & one : solver_->evaluations()) {
+            timesteps.push_back(one.timestep);
+            evaluations.push_back({{"timestep", one.timestep}, {"sigma", one.sigma}, {"step", one.step}});
+        }
+        return {{"timesteps", timesteps},
+                {"sigmas", solver_->sigmas()},
+                {"initNoiseSigma", solver_->init_noise_sigma()},
+                {"adaptive", solver_->adaptive()},
+                {"evaluations", evaluations}};
+    }
+
+    void scale_input(size_t evaluation, Span<const float> x, Span<float> out, Span<const float> given) {
+        check(evaluation, x.size());
+        std::vector<float> raised(x.begin(), x.end());  // x itself is moved by step() alone
+        GivenNoise own(given);
+        prepare(raised, given.empty() ? nullptr : &own);
+        solver_->scale_input(evaluation, raised, out);
+    }
+
+    void step(size_t evaluation, Span<const float> output, Span<float> x, Span<const float> given) {
+        check(evaluation, x.size());
+        GivenNoise own(given);
+        prepare(x, given.empty() ? nullptr : &own);
+        solver_->advance(evaluation, output, x, given.empty() ? static_cast<NoiseSource &>(noise_) : own);
+        ++next_;
+        prepared_ = false;
+        draws_.clear();
+    }
+
+    bool adaptive() const { return solver_->adaptive(); }
+
+private:
+    void check(size_t evaluation, size_t length) {
+        const size_t count = solver_->evaluations().size();
+        if (next_ >= count) {
+            throw Error(ErrorCode::invalid_argument, "All evaluations of this solver are done; make another one");
+        }
+        if (evaluation != next_) {
+            throw Error(ErrorCode::invalid_argument,
+                        "Evaluations are taken in order: the next one is " + std::to_string(next_) + " of " + std::to_string(count));
+        }
+        if (length_ != 0 && length != length_) {
+            throw Error(ErrorCode::invalid_argument,
+                        "x has " + std::to_string(length) + " values, before it had " + std::to_string(length_));
+        }
+        length_ = length;
+    }
+
+    /// Adds the evaluation's noise to x (s_churn): the caller's where there is one, else what was drawn at the first call for it.
+    void prepare(Span<float> x, NoiseSource * own) {
+        if (!own && prepared_) {
+            Replay replay(draws_);
+            solver_->prepare(next_, x, replay);
+            return;
+        }
+        draws_.clear();
+        Recorder recorder(own ? *own : static_cast<NoiseSource &>(noise_), draws_);
+        solver_->prepare(next_, x, recorder);
+        prepared_ = true;
+    }
+
+    std::unique_ptr<samplers::Solver> solver_;
+    SeededNoise noise_;
+    size_t next_ = 0;                        // the evaluation whose output is waited for
+    bool prepared_ = false;                  // its noise is drawn
+    size_t length_ = 0;                      // of x, fixed by the first call
+    std::vector<std::vector<float>> draws_;  // that noise
+};
 
 Napi::Function SolverWrap::define(Napi::Env env) {
     return DefineClass(env, "NativeSolver",
@@ -79,88 +167,51 @@ Napi::Function SolverWrap::define(Napi::Env env) {
 }
 
 Napi::Object SolverWrap::make(Napi::Env env, const SolverRequest & request) {
-    State state{bindings::make(request), SeededNoise(request.rng, request.seed, 1)};
+    auto state = std::make_shared<State>(request);
     return construct(env, EnvData::of(env).solver_class, &state, solver_tag);
 }
 
 SolverWrap::SolverWrap(const Napi::CallbackInfo & info)
-    : ObjectWrap(info), state_(std::move(*static_cast<State *>(take_constructing(info)))) {}
-
-size_t SolverWrap::evaluation_argument(const Napi::CallbackInfo & info, size_t index) const {
-    const Napi::Value value = argument(info, index);
-    if (!value.IsNumber()) throw ArgumentTypeError("evaluation must be a number");
-    const size_t count = state_.solver->evaluations().size();
-    if (next_ >= count) throw Error(ErrorCode::invalid_argument, "All evaluations of this solver are done; make another one");
-    if (value.As<Napi::Number>().DoubleValue() != static_cast<double>(next_)) {
-        throw Error(ErrorCode::invalid_argument,
-                    "Evaluations are taken in order: the next one is " + std::to_string(next_) + " of " + std::to_string(count));
-    }
-    return next_;
-}
-
-void SolverWrap::check_length(size_t length) {
-    if (length_ != 0 && length != length_) {
-        throw Error(ErrorCode::invalid_argument,
-                    "x has " + std::to_string(length) + " values, before it had " + std::to_string(length_));
-    }
-    length_ = length;
-}
-
-/// Adds the evaluation's noise to x (s_churn): the caller's where there is one, else what was drawn at the first call for it.
-void SolverWrap::prepare(Span<float> x, NoiseSource * own) {
-    if (!own && prepared_) {
-        Replay replay(draws_);
-        state_.solver->prepare(next_, x, replay);
-        return;
-    }
-    draws_.clear();
-    Recorder recorder(own ? *own : static_cast<NoiseSource &>(state_.noise), draws_);
-    state_.solver->prepare(next_, x, recorder);
-    prepared_ = true;
+    : ObjectWrap(info), state_(std::move(*static_cast<std::shared_ptr<State> *>(take_constructing(info)))) {
+    info_ = json_text(state_->info());
 }
 
 Napi::Value SolverWrap::info_json(const Napi::CallbackInfo & info) {
-    return guarded(info.Env(), [&] {
-        Json timesteps = Json::array(), evaluations = Json::array();
-        for (const samplers::Evaluation & one : state_.solver->evaluations()) {
-            timesteps.push_back(one.timestep);
-            evaluations.push_back({{"timestep", one.timestep}, {"sigma", one.sigma}, {"step", one.step}});
-        }
-        return json_to_js(info.Env(), {{"timesteps", timesteps},
-                                       {"sigmas", state_.solver->sigmas()},
-                                       {"initNoiseSigma", state_.solver->init_noise_sigma()},
-                                       {"adaptive", state_.solver->adaptive()},
-                                       {"evaluations", evaluations}});
-    });
+    return guarded(info.Env(), [&] { return Napi::String::New(info.Env(), info_); });
 }
 
 Napi::Value SolverWrap::scale_input(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
+        EnvData & data = EnvData::of(info.Env());
+        EnvData::StartOptions options;
         const Span<float> x = floats(argument(info, 0), "x");
         const size_t evaluation = evaluation_argument(info, 1);
         const Span<float> out = floats(argument(info, 2), "out", x.size());
-        check_length(x.size());
-        const auto own = given_noise(argument(info, 3), x.size());
-        std::vector<float> raised(x.begin(), x.end());  // x itself is moved by step() alone
-        prepare(raised, own.get());
-        state_.solver->scale_input(evaluation, raised, out);
-        return info.Env().Undefined();
+        options.hold(argument(info, 0));
+        options.hold(argument(info, 2));
+        const Span<const float> noise = noise_argument(argument(info, 3), x.size(), options);
+        return data.start(data.queue("solvers"), std::move(options), [=, state = state_](const JobContext &) -> Completion {
+            state->scale_input(evaluation, {x.data(), x.size()}, out, noise);
+            return [](Napi::Env env) { return env.Undefined(); };
+        });
     });
 }
 
 Napi::Value SolverWrap::step(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
+        EnvData & data = EnvData::of(info.Env());
+        EnvData::StartOptions options;
         const Span<float> x = floats(argument(info, 1), "x");
         const Span<float> output = floats(argument(info, 0), "modelOutput", x.size());
         const size_t evaluation = evaluation_argument(info, 2);
-        check_length(x.size());
-        const auto own = given_noise(argument(info, 3), x.size());
-        prepare(x, own.get());
-        state_.solver->advance(evaluation, output, x, own ? static_cast<NoiseSource &>(*own) : state_.noise);
-        ++next_;
-        prepared_ = false;
-        draws_.clear();
-        return info.Env().Undefined();
+        options.hold(argument(info, 0));
+        options.hold(argument(info, 1));
+        const Span<const float> noise = noise_argument(argument(info, 3), x.size(), options);
+        return data.start(data.queue("solvers"), std::move(options), [=, state = state_](const JobContext &) -> Completion {
+            state->step(evaluation, {output.data(), output.size()}, x, noise);
+            const std::string grown = state->adaptive() ? json_text(state->info()) : "";
+            return [grown](Napi::Env env) -> Napi::Value { return Napi::String::New(env, grown); };
+        });
     });
 }
 

@@ -1,7 +1,5 @@
 #include "bindings/values.h"
 
-#include <cstring>
-
 #include "bindings/env_data.h"
 
 namespace latent::bindings {
@@ -11,7 +9,7 @@ template <typename T>
 Napi::Value copy_to_js(Napi::Env env, napi_typedarray_type type, const std::vector<T> & values) {
     void * data = nullptr;
     const Napi::Value array = EnvData::of(env).new_array(env, type, values.size(), &data);
-    if (!values.empty()) std::memcpy(data, values.data(), values.size() * sizeof(T));
+    EnvData::of(env).fill(data, values.data(), values.size() * sizeof(T));
     return array;
 }
 

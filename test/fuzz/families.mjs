@@ -328,7 +328,7 @@ const solver = {
     const made = await latent.createSolver(options)
     const x = new Float32Array(16).fill(0.5)
     let current = x
-    for (let i = 0; i < 8 && !made.done; i++) current = made.step(new Float32Array(16).fill(0.1), current)
+    for (let i = 0; i < Math.min(8, made.evaluations.length); i++) current = await made.step(new Float32Array(16).fill(0.1), current, i)
     if (!current.every(Number.isFinite)) throw new Error('latents that are not finite')
   },
 }

@@ -33,8 +33,8 @@ export function row({ shape, data }: Tensor, i: number): Tensor {
   return { shape: [1, ...shape.slice(1)], data: data.slice(i * size, (i + 1) * size) }
 }
 
-export const toLatents = ({ data, shape }: Tensor): Latents => Latents.from(data, shape)
-export const toConditioning = ({ data, shape }: Tensor): Conditioning => Conditioning.from(data, shape)
+export const toLatents = ({ data, shape }: Tensor): Promise<Latents> => Latents.from(data, shape)
+export const toConditioning = ({ data, shape }: Tensor): Promise<Conditioning> => Conditioning.from(data, shape)
 
 /** Times a factor, in float32. */
 export const times = ({ shape, data }: Tensor, factor: number): Tensor => ({ shape, data: data.map((x) => x * factor) })

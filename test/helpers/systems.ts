@@ -68,7 +68,7 @@ const byClass = (golden: GoldenCase, i: number): AnyInputs => ({ classId: input(
 
 /** The golden small picture of the x4 upscaler has noise of its own: it and its level come from the case, the rest from prompts. */
 async function upscalerSteering(pipe: DiffusionPipeline, golden: GoldenCase): Promise<Steering> {
-  const extras = { concat: toLatents(loadExpected('sd-x4-upscaler').concat!), classLabel: input(golden, 'noise_level').data[0]! }
+  const extras = { concat: await toLatents(loadExpected('sd-x4-upscaler').concat!), classLabel: input(golden, 'noise_level').data[0]! }
   const encode = async (prompt: string) => {
     const tokens = await pipe.encodePrompt(prompt)
     return Conditioning.from(await tokens.read(), tokens.shape, extras)
@@ -179,7 +179,7 @@ class Measurement {
 
   async predict(i: number, { conditioning }: Steering): Promise<void> {
     const timestep = input(this.#golden, 't').data[i]!
-    const out = await this.pipe.predict(toLatents(row(input(this.#golden, 'x'), i)), { timestep, ...(conditioning ? { conditioning } : {}) })
+    const out = await this.pipe.predict(await toLatents(row(input(this.#golden, 'x'), i)), { timestep, ...(conditioning ? { conditioning } : {}) })
     const name = this.system.prediction ?? 'eps'
     this.#compare(name, await out.read(), this.#row(name, i).data)
   }
@@ -189,7 +189,7 @@ class Measurement {
     const name = this.system.trajectory ?? 'ddim4'
     const { shape, data } = this.#expected[name]!
     const steps = shape[0]!
-    const latents = toLatents(row(input(this.#golden, 'x_T'), i))
+    const latents = await toLatents(row(input(this.#golden, 'x_T'), i))
     const guidanceScale = this.system.guidanceScale ?? 1
     for await (const step of this.pipe.sample({ ...steering, latents, steps, sampler: 'ddim', eta: 0, guidanceScale })) {
       const reference = row(row({ shape, data }, step.index), 0)
@@ -202,7 +202,7 @@ class Measurement {
   async decodeExpected(i: number): Promise<void> {
     const trajectory = this.#expected[this.system.trajectory ?? 'ddim4']!
     const last = row(trajectory, trajectory.shape[0]! - 1)
-    await this.#decode(i, toLatents(row({ shape: last.shape.slice(1), data: last.data }, i)))
+    await this.#decode(i, await toLatents(row({ shape: last.shape.slice(1), data: last.data }, i)))
   }
 
   async #decode(i: number, latents: Latents): Promise<void> {

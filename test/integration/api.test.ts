@@ -102,9 +102,9 @@ describe('prompts', () => {
 describe('latents and conditioning', () => {
   test('go in and out unchanged, and copies are independent', async () => {
     const data = Float32Array.from({ length: 16 }, (_, i) => i - 8)
-    const latents = Latents.from(data, [1, 4, 2, 2])
-    const copy = latents.clone()
-    latents.write(data.map((x) => -x))
+    const latents = await Latents.from(data, [1, 4, 2, 2])
+    const copy = await latents.clone()
+    await latents.write(data.map((x) => -x))
     expect(await copy.read()).toEqual(data)
     const into = new Float32Array(16)
     expect(await latents.read(into)).toBe(into)
@@ -125,14 +125,45 @@ describe('latents and conditioning', () => {
     [() => Conditioning.from(new Float32Array(4), [2, 2], { vector: Float32Array.of(1, NaN) }), /vector\[1\] is NaN/],
     [() => Conditioning.from(new Float32Array(4), [2, 2], { vector: [1] as never }), /vector must be a Float32Array/],
     [() => Conditioning.from(new Float32Array(4), [2, 2], { vector: new Float32Array() }), /at least one number/],
-    [() => Latents.from(new Float32Array(4), [1, 1, 2, 2]).write(new Float32Array(3)), /must have 4 values/],
-    [() => Latents.from(new Float32Array(4), [1, 1, 2, 2]).write(Float32Array.of(1, 2, Infinity, NaN)), /from\[2\] is Infinity/],
+    [async () => (await Latents.from(new Float32Array(4), [1, 1, 2, 2])).write(new Float32Array(3)), /must have 4 values/],
+    [async () => (await Latents.from(new Float32Array(4), [1, 1, 2, 2])).write(Float32Array.of(1, 2, Infinity, NaN)), /from\[2\] is Infinity/],
     [() => pipe.sample({ image: {} as never }), /image must be Latents/],
     [() => pipe.sample({ clipSkip: 2 } as never), /encodePrompt/],
     [() => pipe.sample({ guidanceScale: 3 }), /needs unconditional/],
-  ])('%s is refused', (action, message) => {
-    expect(action).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) }))
+  ])('%s is refused', async (action, message) => {
+    await expect((async () => action())()).rejects.toMatchObject({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) })
   })
+
+  test('arrays that are changed or transferred meanwhile do no harm', async () => {
+    const data = new Float32Array(1 << 20).fill(0.5)
+    const made = Latents.from(data, [1, 4, 512, 512])
+    structuredClone(data.buffer, { transfer: [data.buffer] })
+    await made.then(
+      (latents) => latents.dispose(),
+      (error: unknown) => expect(error).toMatchObject({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(/transferred/) as string }),
+    )
+    const small = Float32Array.of(1, 2, 3, 4)
+    const copied = Latents.from(small, [1, 1, 2, 2])
+    small.fill(9)
+    expect(await (await copied).read()).toEqual(Float32Array.of(1, 2, 3, 4))
+  })
+
+  test('eight million numbers: nothing holds the event loop', async () => {
+    const shape = [8, 4, 512, 512]
+    const data = await createNoise({ seed: 1, shape })
+    const bound = threadTimeIsExact ? 20 : Infinity
+    const latents = await Latents.from(data, shape)
+    expect(await held(async () => (await Latents.from(data, shape)).dispose(), 2)).toBeLessThan(bound)
+    expect(await held(() => latents.write(data), 2)).toBeLessThan(bound)
+    expect(await held(() => latents.read(data), 2)).toBeLessThan(bound)
+    expect(await held(async () => (await latents.clone()).dispose(), 2)).toBeLessThan(bound)
+    expect(await held(() => Conditioning.from(null, null, { concat: latents }), 2)).toBeLessThan(bound)
+    const solver = () => createSolver({ sampler: 'dpmpp_2m', steps: 2 })
+    expect(await held(() => solver().scaleInput(latents, 0), 2)).toBeLessThan(bound)
+    expect(await held(() => solver().scaleInput(data, 0), 2)).toBeLessThan(bound)
+    expect(await held(() => solver().step(data, latents, 0), 2)).toBeLessThan(bound)
+    expect(await held(() => solver().step(data, data, 0), 2)).toBeLessThan(bound)
+  }, 60_000)
 
   test('noise: what is refused, aborted, and how long the event loop is held', async () => {
     await expect(pipe.createLatents({ width: 60 })).rejects.toMatchObject({
@@ -153,8 +184,8 @@ describe('latents and conditioning', () => {
   })
 
   test('conditioning without tokens reads as nothing', async () => {
-    const concat = Latents.from(Float32Array.of(1, 2, 3, 4), [1, 1, 2, 2])
-    const conditioning = Conditioning.from(null, null, { concat })
+    const concat = await Latents.from(Float32Array.of(1, 2, 3, 4), [1, 1, 2, 2])
+    const conditioning = await Conditioning.from(null, null, { concat })
     expect(conditioning.tokens).toBe(0)
     expect(await conditioning.read()).toEqual(new Float32Array())
     expect(await conditioning.readConcat()).toEqual(Float32Array.of(1, 2, 3, 4))
@@ -163,7 +194,7 @@ describe('latents and conditioning', () => {
 
   test('the vector of a conditioning is copied, read again, and refused by a network that takes none', async () => {
     const vector = Float32Array.of(0.5, -2, 8)
-    const conditioning = Conditioning.from(new Float32Array(77 * pipe.info.condition.dim!), [77, pipe.info.condition.dim!], { vector })
+    const conditioning = await Conditioning.from(new Float32Array(77 * pipe.info.condition.dim!), [77, pipe.info.condition.dim!], { vector })
     vector.fill(9)
     expect(conditioning.vectorDim).toBe(3)
     expect(await conditioning.readVector()).toEqual(Float32Array.of(0.5, -2, 8))
@@ -173,7 +204,7 @@ describe('latents and conditioning', () => {
       code: 'ERR_INVALID_ARG',
       message: expect.stringMatching(/has a vector/),
     })
-    const without = Conditioning.from(new Float32Array(2), [1, 2])
+    const without = await Conditioning.from(new Float32Array(2), [1, 2])
     expect(without.vectorDim).toBe(0)
     expect(await without.readVector()).toEqual(new Float32Array())
     conditioning.dispose()
@@ -182,7 +213,7 @@ describe('latents and conditioning', () => {
 
   test('conditioning of another width is refused by predict()', async () => {
     const latents = await pipe.createLatents({ width: 64, height: 64 })
-    const conditioning = Conditioning.from(new Float32Array(2 * 7), [2, 7])
+    const conditioning = await Conditioning.from(new Float32Array(2 * 7), [2, 7])
     await expect(pipe.predict(latents, { timestep: 1, conditioning })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
   })
 
@@ -214,7 +245,7 @@ describe('createSolver', () => {
     }
   })
 
-  test('on plain arrays, with the numbers of the schedule', () => {
+  test('on plain arrays, with the numbers of the schedule', async () => {
     const solver = createSolver({ sampler: 'euler', schedule: 'karras', steps: 3 })
     expect(solver.timesteps).toHaveLength(3)
     expect(solver.sigmas).toHaveLength(4)
@@ -223,7 +254,7 @@ describe('createSolver', () => {
     // A model that sees nothing but noise: eps = x / sigma makes every Euler step end at x * next / sigma.
     for (let i = 0; i < 3; i++) {
       const before = Float32Array.from(x)
-      const result = solver.step(
+      const result = await solver.step(
         x.map((v) => v / solver.sigmas[i]!),
         x,
         i,

@@ -251,9 +251,9 @@ describe('a U-Net of ComfyUI-GGUF', () => {
       { model: model.file, unet: source },
       { precision, device: 'cpu', config: model.golden.config, ...(dtype ? { dtype: { unet: dtype } } : {}) },
     )
-    const eps = await pipe.predict(toLatents(row(input(model.golden, 'x'), 1)), {
+    const eps = await pipe.predict(await toLatents(row(input(model.golden, 'x'), 1)), {
       timestep: 321.75,
-      conditioning: toConditioning(row(input(model.golden, 'context'), 1)),
+      conditioning: await toConditioning(row(input(model.golden, 'context'), 1)),
     })
     return eps.read()
   }

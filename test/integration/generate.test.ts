@@ -299,7 +299,7 @@ describe('sample()', () => {
       for (;;) {
         const { done, value } = await iterator.next()
         if (done) return value.read()
-        if (change && value.index === 0) value.latents.write((await value.latents.read()).map((v) => v + 1))
+        if (change && value.index === 0) await value.latents.write((await value.latents.read()).map((v) => v + 1))
       }
     }
     const [plain, changed, again] = [await run(false), await run(true), await run(false)]

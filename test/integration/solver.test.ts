@@ -6,7 +6,7 @@ const scaled = (x: Float32Array, factor: number) => x.map((v) => v * factor)
 const noise = (k: number) => formula(`noise:${k}`)
 
 /** A run in sigma space on the network that gives x0. `points` has the state before every step (with its churn noise) and the end. */
-function runInSigmaSpace(solver: Solver, draws: boolean): Float32Array[] {
+async function runInSigmaSpace(solver: Solver, draws: boolean): Promise<Float32Array[]> {
   const points: Float32Array[] = []
   const x = scaled(formula('input:x_T'), solver.initNoiseSigma)
   let drawn = 0
@@ -14,12 +14,12 @@ function runInSigmaSpace(solver: Solver, draws: boolean): Float32Array[] {
     const { sigma, step } = solver.evaluations[i]!
     const own = draws ? noise(drawn) : undefined
     const root = Math.sqrt(sigma * sigma + 1)
-    const at = solver.scaleInput(x, i, own).map((v) => v * root)
+    const at = (await solver.scaleInput(x, i, own)).map((v) => v * root)
     if (i === 0 || solver.evaluations[i - 1]!.step !== step) {
       points.push(at)
       if (draws) drawn++
     }
-    solver.step(Float32Array.from(cleanOf(at, 1, sigma)), x, i, own)
+    await solver.step(Float32Array.from(cleanOf(at, 1, sigma)), x, i, own)
   }
   return [...points, x]
 }
@@ -37,20 +37,20 @@ describe('k-diffusion by dialect', () => {
   const { cases } = procedure('samplers_k')
   const expected = trajectories('samplers_k')
 
-  test.each(Object.entries(names))('%s', (id, sampler) => {
+  test.each(Object.entries(names))('%s', async (id, sampler) => {
     const entry = cases.find((one: any) => one.id === id)
     const solver = createSolver({ sampler, dialect: 'k', schedule: 'karras', steps: entry.steps, prediction: 'sample', extra: entry.args })
-    const points = runInSigmaSpace(solver, entry.injected_noises > 0)
+    const points = await runInSigmaSpace(solver, entry.injected_noises > 0)
     expect(points).toHaveLength(entry.points)
     points.forEach((point, i) => expect(distance(point, expected[id]!.data, i * latentSize)).toBeLessThanOrEqual(entry.tolerance))
   })
 
-  test('dpm_adaptive finds its steps by itself', () => {
+  test('dpm_adaptive finds its steps by itself', async () => {
     const entry = cases.find((one: any) => one.id === 'k_dpm_adaptive_order2')
     const solver = createSolver({ sampler: 'dpm_adaptive', dialect: 'k', prediction: 'sample', extra: entry.args })
     expect(solver.adaptive).toBe(true)
     expect(solver.evaluations).toHaveLength(2)
-    const end = runInSigmaSpace(solver, false).at(-1)!
+    const end = (await runInSigmaSpace(solver, false)).at(-1)!
     expect(solver.evaluations).toHaveLength(entry.info.nfe)
     expect(solver.evaluations.at(-1)!.step).toBe(entry.info.steps - 1)
     expect(solver.sigmas).toHaveLength(entry.info.steps + 1)
@@ -63,13 +63,13 @@ describe('diffusers by dialect', () => {
   const expected = trajectories('samplers_diffusers')
 
   /** Runs with network(x, i) and compares x after every step. */
-  function check(id: string, solver: Solver, network: (input: Float32Array, x: Float32Array, i: number) => ArrayLike<number>) {
+  async function check(id: string, solver: Solver, network: (input: Float32Array, x: Float32Array, i: number) => ArrayLike<number>) {
     const entry = cases.find((one: any) => one.id === id)
     solver.timesteps.forEach((t, i) => expect(t).toBeCloseTo(entry.timesteps[i], 5))
     const x = scaled(formula('input:x_T'), solver.initNoiseSigma)
     for (let i = 0; i < solver.evaluations.length; i++) {
-      const input = solver.scaleInput(x, i)
-      solver.step(Float32Array.from(network(input, x, i)), x, i, entry.injected_noises ? noise(i) : undefined)
+      const input = await solver.scaleInput(x, i)
+      await solver.step(Float32Array.from(network(input, x, i)), x, i, entry.injected_noises ? noise(i) : undefined)
       expect(distance(x, expected[id]!.data, (i + 1) * latentSize)).toBeLessThanOrEqual(entry.tolerance)
     }
   }
@@ -81,24 +81,24 @@ describe('diffusers by dialect', () => {
     return x.map((v, j) => (v - a * clean[j]!) / (sigma * a))
   }
 
-  test('sasolver', () => {
+  test('sasolver', async () => {
     const solver = createSolver({ sampler: 'sa_solver', dialect: 'diffusers', steps: 10, extra: { steps_offset: 0 } })
-    check('sasolver', solver, (input, _x, i) => eps(input, solver.evaluations[i]!.sigma))
+    await check('sasolver', solver, (input, _x, i) => eps(input, solver.evaluations[i]!.sigma))
   })
 
-  test('a list in extra', () => {
+  test('a list in extra', async () => {
     const extra = { steps_offset: 0, disable_corrector: [0, 1, 2] }
     const solver = createSolver({ sampler: 'unipc', dialect: 'diffusers', steps: 10, extra })
-    check('unipc_disable_corrector', solver, (input, _x, i) => eps(input, solver.evaluations[i]!.sigma))
+    await check('unipc_disable_corrector', solver, (input, _x, i) => eps(input, solver.evaluations[i]!.sigma))
   })
 
   test.each<[string, SolverOptions]>([
     ['edm_euler', { sampler: 'euler' }],
     ['edm_euler_exponential', { sampler: 'euler', schedule: 'exponential' }],
     ['edm_dpmpp_2m', { sampler: 'dpmpp_2m' }],
-  ])('%s', (id, options) => {
+  ])('%s', async (id, options) => {
     const solver = createSolver({ ...options, dialect: 'diffusers', steps: 10, prediction: 'edm' })
-    check(id, solver, (_input, x, i) => {
+    await check(id, solver, (_input, x, i) => {
       const { sigma } = solver.evaluations[i]!
       const square = sigma * sigma + 0.25
       const clean = cleanOf(x, 1, sigma)
@@ -109,7 +109,7 @@ describe('diffusers by dialect', () => {
 
 describe('few steps', () => {
   const expected = trajectories('fewstep')
-  test.each(procedure('fewstep').cases.filter((one: any) => /^(dmd2|hyper_1|tcd_4|tcd_1)/.test(one.id)) as any[])('$id', (entry: any) => {
+  test.each(procedure('fewstep').cases.filter((one: any) => /^(dmd2|hyper_1|tcd_4|tcd_1)/.test(one.id)) as any[])('$id', async (entry: any) => {
     const sampler = entry.class === 'LCMScheduler' ? 'lcm' : 'tcd'
     const solver = createSolver({ sampler, timesteps: entry.timesteps, ...(entry.step_args ? { eta: entry.step_args.eta } : {}) })
     expect(solver.timesteps).toEqual(entry.timesteps)
@@ -118,7 +118,7 @@ describe('few steps', () => {
       const { sigma } = solver.evaluations[i]!
       const a = 1 / Math.sqrt(1 + sigma * sigma)
       const clean = cleanOf(x, a, sigma * a)
-      solver.step(
+      await solver.step(
         x.map((v, j) => (v - a * clean[j]!) / (sigma * a)),
         x,
         i,
@@ -175,7 +175,7 @@ describe('sample()', () => {
     const first = await end({ conditioning, steps: 5, denoisingEnd: 0.6 })
     const { shape } = await pipe.createLatents({ width: 32, height: 32, seed: 3 })
     expect(
-      await end({ conditioning, steps: 5, denoisingStart: 0.6, latents: Latents.from(first, shape), width: undefined, height: undefined }),
+      await end({ conditioning, steps: 5, denoisingStart: 0.6, latents: await Latents.from(first, shape), width: undefined, height: undefined }),
     ).toEqual(whole)
     expect(first).not.toEqual(whole)
   })
@@ -228,41 +228,43 @@ describe('churn', () => {
   test.each(['euler', 'heun', 'dpm2'])('%s: latents and arrays take the same way, and scaleInput leaves both as they are', async (sampler) => {
     const [a, b] = [createSolver({ ...options, sampler }), createSolver({ ...options, sampler })]
     const x = start()
-    const latents = Latents.from(start(), [1, 4, 4, 4])
+    const latents = await Latents.from(start(), [1, 4, 4, 4])
     for (let i = 0; i < a.evaluations.length; i++) {
       const before = Float32Array.from(x)
-      const input = a.scaleInput(x, i)
+      const input = await a.scaleInput(x, i)
       expect(x).toEqual(before)
-      const same = b.scaleInput(latents, i)
+      const same = await b.scaleInput(latents, i)
       expect(await latents.read()).toEqual(before)
       expect(await same.read()).toEqual(input)
-      expect(a.scaleInput(x, i)).toEqual(input) // as often as one likes
-      a.step(network(input), x, i)
-      b.step(network(input), latents, i)
+      expect(await a.scaleInput(x, i)).toEqual(input) // as often as one likes
+      await a.step(network(input), x, i)
+      await b.step(network(input), latents, i)
       expect(await latents.read()).toEqual(x)
     }
     expect(x.every(Number.isFinite)).toBe(true)
   })
 
-  test('the noise is in the input and in the step', () => {
+  test('the noise is in the input and in the step', async () => {
     const plain = createSolver({ ...options, sampler: 'euler', extra: {} })
     const churned = createSolver({ ...options, sampler: 'euler' })
     const x = start()
-    expect(churned.scaleInput(x, 0)).not.toEqual(plain.scaleInput(x, 0))
+    expect(await churned.scaleInput(x, 0)).not.toEqual(await plain.scaleInput(x, 0))
   })
 
-  test('the caller replaces it in both calls, and in step() alone', () => {
+  test('the caller replaces it in both calls, and in step() alone', async () => {
     const [a, b, c, d] = Array.from({ length: 4 }, (_, i) => createSolver({ ...options, sampler: 'euler', seed: i }))
     const own = formula('noise:0', 64)
-    const ends = [a!, b!].map((solver) => {
-      const x = start()
-      return solver.step(network(solver.scaleInput(x, 0, own)), x, 0, own)
-    })
+    const ends = await Promise.all(
+      [a!, b!].map(async (solver) => {
+        const x = start()
+        return solver.step(network(await solver.scaleInput(x, 0, own)), x, 0, own)
+      }),
+    )
     expect(ends[0]).toEqual(ends[1]) // whatever the seeds
     const output = new Float32Array(64)
-    const without = c!.step(output, start(), 0, own)
-    d!.scaleInput(start(), 0)
-    expect(d!.step(output, start(), 0, own)).toEqual(without)
+    const without = await c!.step(output, start(), 0, own)
+    await d!.scaleInput(start(), 0)
+    expect(await d!.step(output, start(), 0, own)).toEqual(without)
   })
 })
 

@@ -32,11 +32,11 @@ interface Distances {
 async function distances(pipe: DiffusionPipeline, epsName = 'eps'): Promise<Distances> {
   const ids = Array.from(row(input(golden, 'ids'), 0).data)
   const text = await (await pipe.encodePrompt({ tokenIds: ids })).read()
-  const eps = await pipe.predict(toLatents(row(input(golden, 'x'), 1)), {
+  const eps = await pipe.predict(await toLatents(row(input(golden, 'x'), 1)), {
     timestep: 321.75,
-    conditioning: toConditioning(row(input(golden, 'context'), 1)),
+    conditioning: await toConditioning(row(input(golden, 'context'), 1)),
   })
-  const decoded = await pipe.decode(toLatents(times(row(input(golden, 'z'), 0), 0.18215)), { output: 'float' })
+  const decoded = await pipe.decode(await toLatents(times(row(input(golden, 'z'), 0), 0.18215)), { output: 'float' })
   return {
     text: maxDifference(text, row(expected.text_context!, 0).data),
     eps: maxDifference(await eps.read(), row(expected[epsName]!, 1).data),

@@ -28,8 +28,8 @@ test.each([0, 1])('text encoder, row %i', async (i) => {
 })
 
 test('U-Net', async () => {
-  const conditioning = toConditioning(row(expected.text_context!, 0))
-  close(await (await pipe.predict(toLatents(inputs('x')), { timestep: inputs('t').data[0]!, conditioning })).read(), 'eps')
+  const conditioning = await toConditioning(row(expected.text_context!, 0))
+  close(await (await pipe.predict(await toLatents(inputs('x')), { timestep: inputs('t').data[0]!, conditioning })).read(), 'eps')
 })
 
 test('first stage encoder', async () => {
@@ -37,6 +37,6 @@ test('first stage encoder', async () => {
 })
 
 test('first stage decoder', async () => {
-  const out = await pipe.decode(toLatents(times(inputs('x'), 0.18215)), { output: 'float' })
+  const out = await pipe.decode(await toLatents(times(inputs('x'), 0.18215)), { output: 'float' })
   close(strided(out, [1, 3, 64, 64], 2), 'decoded')
 })

@@ -40,13 +40,13 @@ test.each([0, 1])('clip skip 2, row %i', async (i) => {
 
 test.each([0, 1])('U-Net at a timestep with a fraction, row %i', async (i) => {
   const timestep = inputs('t').data[i]!
-  const out = await pipe.predict(toLatents(row(inputs('x'), i)), { timestep, conditioning: toConditioning(row(inputs('context'), i)) })
+  const out = await pipe.predict(await toLatents(row(inputs('x'), i)), { timestep, conditioning: await toConditioning(row(inputs('context'), i)) })
   expectClose(await out.read(), 'eps', row(expected.eps!, i).data)
 })
 
 test('U-Net on a batch, one timestep per row', async () => {
   const timestep = Array.from(inputs('t_int').data)
-  const out = await pipe.predict(toLatents(inputs('x')), { timestep, conditioning: await context(0) })
+  const out = await pipe.predict(await toLatents(inputs('x')), { timestep, conditioning: await context(0) })
   expect(out.shape).toEqual([2, 4, 8, 16])
   expectClose(await out.read(), 'eps_text')
 })
@@ -70,18 +70,18 @@ test('the mean of the posterior is times the scale factor', async () => {
 })
 
 test('first stage decoder', async () => {
-  const out = await pipe.decode(toLatents(times(inputs('z'), scale)), { output: 'float' })
+  const out = await pipe.decode(await toLatents(times(inputs('z'), scale)), { output: 'float' })
   expectClose(strided(out, [2, 3, 64, 128], 2), 'decoded')
 })
 
 test('the first stage by itself works on raw codes', async () => {
-  const out = await pipe.firstStage.decode(toLatents(inputs('z')), { output: 'float' })
+  const out = await pipe.firstStage.decode(await toLatents(inputs('z')), { output: 'float' })
   expectClose(strided(out, [2, 3, 64, 128], 2), 'decoded')
 })
 
 test('five DDIM steps with guidance, and the picture', async () => {
   const steps: Float32Array[] = []
-  const options = { conditioning: await context(0), unconditional: await context(1), latents: toLatents(inputs('x_T')) }
+  const options = { conditioning: await context(0), unconditional: await context(1), latents: await toLatents(inputs('x_T')) }
   for await (const step of pipe.sample({ ...options, steps: 5, sampler: 'ddim', eta: 0, guidanceScale: 7.5 })) {
     steps.push(await step.latents.read())
     expect(step.index).toBe(steps.length - 1)
@@ -98,10 +98,10 @@ test('the same five steps with predict() and createSolver()', async () => {
   const solver = createSolver({ sampler: 'ddim', steps: 5, eta: 0, spec: pipe.info.spec })
   expect(solver.timesteps).toEqual([801, 601, 401, 201, 1])
   const options = { conditioning: await context(0), unconditional: await context(1), guidanceScale: 7.5 }
-  const x = toLatents(times(inputs('x_T'), solver.initNoiseSigma))
+  const x = await toLatents(times(inputs('x_T'), solver.initNoiseSigma))
   for (const [i, timestep] of solver.timesteps.entries()) {
-    const output = await pipe.predict(solver.scaleInput(x, i), { timestep, ...options })
-    solver.step(output, x, i)
+    const output = await pipe.predict(await solver.scaleInput(x, i), { timestep, ...options })
+    await solver.step(output, x, i)
     expectClose(await x.read(), 'ddim5', row(expected.ddim5!, i).data)
   }
 })

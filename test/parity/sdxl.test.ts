@@ -25,7 +25,7 @@ function goldenSizes() {
 async function expectTrace(name: string, pipe: DiffusionPipeline, conditioning: Conditioning, unconditional: Conditioning): Promise<void> {
   const trace = loadExpected(name).euler4_leading!
   let i = 0
-  const options = { latents: toLatents(input(model.golden, 'x_T')), steps: 4, sampler: 'euler', schedule: 'leading', guidanceScale: 5 } as const
+  const options = { latents: await toLatents(input(model.golden, 'x_T')), steps: 4, sampler: 'euler', schedule: 'leading', guidanceScale: 5 } as const
   for await (const step of pipe.sample({ ...options, conditioning, unconditional }))
     expectClose(await step.latents.read(), row(trace, i++).data, 'euler4_leading')
   expect(i).toBe(4)

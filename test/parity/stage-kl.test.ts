@@ -25,7 +25,7 @@ async function measure(first: Autoencoder, name: string): Promise<Record<string,
   const mean = await first.encode(image, { output: 'mean' })
   return {
     moments: distance(await (await first.encode(image, { output: 'moments' })).read(), 'moments'),
-    decoded: picture(await first.decode(toLatents(z), { output: 'float' }), [n, 3, h * downsampling, w * downsampling], 'decoded'),
+    decoded: picture(await first.decode(await toLatents(z), { output: 'float' }), [n, 3, h * downsampling, w * downsampling], 'decoded'),
     recon: picture(await first.decode(mean, { output: 'float' }), image.shape, 'recon'),
   }
 }

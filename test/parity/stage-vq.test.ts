@@ -14,7 +14,7 @@ async function compare(first: Autoencoder, name: string): Promise<void> {
   const expected = loadExpected(name)
   const { indices } = readArrays(`test/fixtures/models/${name}/expected.safetensors`)
   const { downsampling } = first.info
-  const [image, z] = [input(golden, 'image'), toLatents(input(golden, 'z'))]
+  const [image, z] = [input(golden, 'image'), await toLatents(input(golden, 'z'))]
   const close = (actual: Float32Array, what: string) =>
     expect([what, maxDifference(actual, expected[what]!.data) <= golden.expected[what]!.atol]).toEqual([what, true])
   const decoded = async (value: Parameters<Autoencoder['decode']>[0], what: string, quantize?: boolean) => {
@@ -57,8 +57,8 @@ test('through GGUF: the same numbers, and the same codes in 8 bits, since the co
       await using first = await Autoencoder.load(file, { precision: 'exact', device: 'cpu' })
       if (type === 'f32') await compare(first, 'stage-vq-f4')
       const expected = loadExpected('stage-vq-f4')
-      const quantised = await first.decode(toLatents(expected.quantised!), { output: 'float' })
-      const free = await first.decode(toLatents(expected.quantised!), { output: 'float', quantize: false })
+      const quantised = await first.decode(await toLatents(expected.quantised!), { output: 'float' })
+      const free = await first.decode(await toLatents(expected.quantised!), { output: 'float', quantize: false })
       // Vectors of the codebook are their own nearest entries.
       expect(maxDifference(quantised, free)).toBeLessThanOrEqual(1e-5)
     }

@@ -18,7 +18,7 @@ function expectClose(actual: ArrayLike<number>, reference: ArrayLike<number>, na
 async function drawn(source: ModelSource, options: LoadOptions, steps: number, conditions: object = {}): Promise<Float32Array> {
   await using pipe = await DiffusionPipeline.load(source, options)
   let latents: Latents | undefined
-  for await (const step of pipe.sample({ latents: toLatents(input(model.golden, 'x_T')), steps, sampler: 'ddim', eta: 0, ...conditions }))
+  for await (const step of pipe.sample({ latents: await toLatents(input(model.golden, 'x_T')), steps, sampler: 'ddim', eta: 0, ...conditions }))
     latents = step.latents
   return await latents!.read()
 }
@@ -42,7 +42,7 @@ test('LDM text to image as a diffusers folder', async () => {
     const conditioning = await pipe.encodePrompt(prompt)
     expectClose(await conditioning.read(), row(expected.text_context!, i).data, 'text_context')
     if (i === 0) {
-      const out = await pipe.predict(toLatents(input(model.golden, 'x')), { timestep: Array.from(input(model.golden, 't').data), conditioning })
+      const out = await pipe.predict(await toLatents(input(model.golden, 'x')), { timestep: Array.from(input(model.golden, 't').data), conditioning })
       expectClose(await out.read(), expected.eps!.data, 'eps')
     }
   }
@@ -61,9 +61,9 @@ test('super-resolution in tiles: the U-Net and the decoder', async () => {
   const { ks } = model.golden.config.tiles as { ks: number }
   await using pipe = await DiffusionPipeline.load(model.file, { ...withConfig(), memory: { tileSize: ks } })
   const conditioning = await pipe.encodeCondition({ image: input(model.golden, 'lr_image') })
-  const out = await pipe.predict(toLatents(input(model.golden, 'x')), { timestep: input(model.golden, 't').data[0]!, conditioning })
+  const out = await pipe.predict(await toLatents(input(model.golden, 'x')), { timestep: input(model.golden, 't').data[0]!, conditioning })
   expectClose(await out.read(), expected.eps!.data, 'eps')
-  const picture = await pipe.decode(toLatents(input(model.golden, 'z')), { output: 'float' })
+  const picture = await pipe.decode(await toLatents(input(model.golden, 'z')), { output: 'float' })
   expectClose(strided(picture, [1, 3, 128, 256], model.golden.expected.decoded!.stride!), expected.decoded!.data, 'decoded')
 })
 
@@ -118,7 +118,7 @@ test('inpainting: the finished picture is the reference’s where the mask is, a
     const [height, width] = [shape[2]!, shape[3]!]
     const image = await RawImage.read({ data: interleaved(planes), width, height, channels: 3 })
     const { data: mask } = row(input(model.golden, 'mask'), i)
-    const latents = toLatents(row(input(model.golden, 'x_T'), i))
+    const latents = await toLatents(row(input(model.golden, 'x_T'), i))
     const { images } = await pipe.generate({ image, mask: { data: mask, width, height }, latents, steps: 4, sampler: 'ddim', eta: 0 })
     const out = images[0]!
     expect([out.width, out.height]).toEqual([width, height])
@@ -147,7 +147,7 @@ test('tiny residual streams: epsilons of the AttentionBlock U-Net, VQ-f8 and the
   await using first = await Autoencoder.load(model.file, withConfig())
   expectClose(await (await first.encode(input(model.golden, 'image'), { output: 'prequant' })).read(), expected.prequant!.data, 'prequant')
   const x = input(model.golden, 'x')
-  const decoded = await first.decode(toLatents(x), { output: 'float', quantize: false })
+  const decoded = await first.decode(await toLatents(x), { output: 'float', quantize: false })
   expectClose(strided(decoded, [1, 3, 64, 96], model.golden.expected.decoded_noquant!.stride ?? 1), expected.decoded_noquant!.data, 'decoded_noquant')
   await first.dispose()
 
@@ -160,6 +160,6 @@ test('tiny residual streams: epsilons of the AttentionBlock U-Net, VQ-f8 and the
     },
   }
   await using pipe = await DiffusionPipeline.load(model.file, { ...exact, config })
-  const out = await pipe.predict(toLatents(x), { timestep: input(model.golden, 't').data[0]! })
+  const out = await pipe.predict(await toLatents(x), { timestep: input(model.golden, 't').data[0]! })
   expectClose(await out.read(), expected.eps!.data, 'eps')
 })
