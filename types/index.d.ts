@@ -1197,7 +1197,7 @@ export declare class OutOfMemoryError extends DiffusionError {
 
 /**
  * Reads the text as the web UI does: what is no parameter line belongs to the prompt.
- * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no text, or one of more than 16 million characters
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no text, or one of more than 262144 characters
  */
 export declare function parseInfotext(text: string): Infotext;
 
@@ -1490,7 +1490,7 @@ export declare interface RandomOptions {
      */
     kind: 'words' | 'uniform' | 'integers' | 'permutation';
     seed: number | bigint;
-    /** How many numbers, 1 to 2^20. */
+    /** How many numbers, 1 to 2^18. */
     count: number;
     /** Default `mt19937`. `philox` has words alone: block i of four is that of the counter (0, 0, i, 0). */
     rng?: RngName;

@@ -12,7 +12,7 @@ export interface RandomOptions {
    */
   kind: 'words' | 'uniform' | 'integers' | 'permutation'
   seed: number | bigint
-  /** How many numbers, 1 to 2^20. */
+  /** How many numbers, 1 to 2^18. */
   count: number
   /** Default `mt19937`. `philox` has words alone: block i of four is that of the counter (0, 0, i, 0). */
   rng?: RngName
@@ -26,7 +26,7 @@ const inPrograms = 'random numbers are for programs'
 const randomOptions = {
   kind: choice({ names: ['words', 'uniform', 'integers', 'permutation'], required: true, flag: inPrograms }),
   seed: { ...shared.seed, required: true as const },
-  count: integer({ min: 1, max: 2 ** 20, required: true, flag: inPrograms }),
+  count: integer({ min: 1, max: 2 ** 18, required: true, flag: inPrograms }),
   rng: { ...shared.rng, fallback: () => 'mt19937' as const },
   low: integer({ min: -(2 ** 31), max: 2 ** 31 - 1, flag: inPrograms }),
   high: option((value) => value as number, { flag: inPrograms }), // above `low`

@@ -2,6 +2,7 @@
 import { addon, guarded } from '../native/call.js'
 import type { NativeTensors } from '../native/contract.js'
 import { runJob } from '../native/job.js'
+import { TimeSlice } from '../files/time-slice.js'
 import { DisposedError, OutOfMemoryError } from '../errors.js'
 import { resolveFile } from '../model/sources.js'
 import { shared } from '../options/common.js'
@@ -110,20 +111,19 @@ const pieceElements = 1 << 20
  */
 export class TensorFile implements Disposable, Iterable<TensorInfo> {
   #native: NativeTensors | undefined
-  readonly #numbers = new Map<string, number>()
+  readonly #numbers: ReadonlyMap<string, number>
+  readonly #names: readonly string[]
   readonly #tensors: readonly TensorInfo[]
   /** Where it was opened. */
   readonly path: string
 
   /** @internal */
-  constructor(native: NativeTensors, path: string) {
+  constructor(native: NativeTensors, path: string, tensors: readonly TensorInfo[], numbers: ReadonlyMap<string, number>) {
     this.#native = native
     this.path = path
-    const { tensors } = JSON.parse(native.list()) as { tensors: Omit<TensorInfo, 'elements'>[] }
-    this.#tensors = tensors.map((tensor, i) => {
-      this.#numbers.set(tensor.name, i)
-      return Object.freeze({ ...tensor, shape: Object.freeze(tensor.shape), elements: tensor.shape.reduce((a, b) => a * b, 1) })
-    })
+    this.#tensors = tensors
+    this.#numbers = numbers
+    this.#names = [...numbers.keys()]
   }
 
   #usable(): NativeTensors {
@@ -138,7 +138,7 @@ export class TensorFile implements Disposable, Iterable<TensorInfo> {
 
   /** Names in the order of the file. */
   get names(): string[] {
-    return this.#tensors.map(({ name }) => name)
+    return this.#names.slice()
   }
 
   /** Metadata of the file: safetensors' `__metadata__`, GGUF's keys, plain values beside the weights of a torch checkpoint. Long lists are left out. */
@@ -220,5 +220,15 @@ export async function openTensors(file: string | URL, options?: OpenTensorsOptio
     { signal },
     (opened) => opened.dispose(),
   )
-  return new TensorFile(native, path)
+  const tensors: TensorInfo[] = []
+  const numbers = new Map<string, number>()
+  const slice = new TimeSlice()
+  for (let piece = 0, text = native.list(0); text !== ''; text = native.list(++piece)) {
+    for (const tensor of JSON.parse(text) as Omit<TensorInfo, 'elements'>[]) {
+      numbers.set(tensor.name, tensors.length)
+      tensors.push(Object.freeze({ ...tensor, shape: Object.freeze(tensor.shape), elements: tensor.shape.reduce((a, b) => a * b, 1) }))
+    }
+    if (slice.over) await slice.next()
+  }
+  return new TensorFile(native, path, tensors, numbers)
 }

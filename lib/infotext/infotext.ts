@@ -4,7 +4,7 @@
  * mark in front or white space at its ends. What an extension writes with a value equal to its key stands alone.
  */
 
-import { checkString, invalidType, show } from '../options/validate.js'
+import { checkString, invalidRange, invalidType, show } from '../options/validate.js'
 import type { InfotextValue } from './words.js'
 
 export type { InfotextValue }
@@ -18,7 +18,9 @@ export interface Infotext {
 }
 
 /** Far more than a picture carries. */
-const maxTextLength = 1 << 24
+const maxFields = 1000
+const maxFieldLength = 1 << 16
+const maxTextLength = 1 << 18
 
 const leadingKeys = [
   'Steps',
@@ -58,7 +60,7 @@ function place(key: string): number {
 function writePair(key: string, value: Exclude<InfotextValue, null | undefined>): string {
   if (!['string', 'number', 'bigint', 'boolean'].includes(typeof value))
     throw invalidType(`fields.${key} must be a text, a number or true or false, not ${show(value)}`)
-  const text = typeof value === 'boolean' ? (value ? 'True' : 'False') : String(value)
+  const text = typeof value === 'boolean' ? (value ? 'True' : 'False') : checkString(String(value), `fields.${key}`, maxFieldLength)
   if (key === text && !leadingKeys.includes(key)) return key
   return `${key}: ${/[,\n:]|^["\s]|\s$|^$/.test(text) ? JSON.stringify(text) : text}`
 }
@@ -68,7 +70,9 @@ export function formatInfotext(prompt: string, negativePrompt: string, fields: R
   checkString(prompt, 'prompt', maxTextLength)
   checkString(negativePrompt, 'negativePrompt', maxTextLength)
   if (typeof fields !== 'object' || fields === null) throw invalidType(`fields must be an object of values by key, not ${show(fields)}`)
-  const pairs = Object.entries(fields)
+  const entries = Object.entries(fields)
+  if (entries.length > maxFields) throw invalidRange(`fields has ${entries.length} entries; at most ${maxFields} are allowed`)
+  const pairs = entries
     .sort(([a], [b]) => place(a) - place(b))
     .flatMap(([key, value]) => (value === null || value === undefined ? [] : [writePair(key, value)]))
   const negative = negativePrompt === '' ? '' : `\n${negativeMark} ${negativePrompt}`
@@ -127,7 +131,7 @@ function readPairs(line: string): [string, string][] {
 
 /**
  * Reads the text as the web UI does: what is no parameter line belongs to the prompt.
- * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no text, or one of more than 16 million characters
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no text, or one of more than 262144 characters
  */
 export function parseInfotext(text: string): Infotext {
   checkString(text, 'text', maxTextLength)

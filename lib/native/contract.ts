@@ -228,8 +228,8 @@ export interface NativeSolver {
 
 /** The tensors of one file. Methods throw ERR_DISPOSED after dispose(). */
 export interface NativeTensors {
-  /** JSON: { tensors: [{ name, type, shape, bytes, readable }] } */
-  list(): string
+  /** JSON: [{ name, type, shape, bytes, readable }], some hundred of them; '' behind the last piece. */
+  list(piece: number): string
   /** JSON object. */
   metadata(): string
   /** request: { tensor, offset, count, as: 'float32' (elements, as float32 numbers) | 'bytes' (bytes as stored) } */

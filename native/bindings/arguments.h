@@ -12,8 +12,8 @@
 namespace latent::bindings {
 
 // Checked access to what JavaScript passed. TypeScript has validated already; these checks are for callers that go around it.
-// A wrong type throws ArgumentTypeError, a wrong length invalid_argument. Spans point into JavaScript's memory: use them at once, or
-// hold their array.
+// A wrong type throws ArgumentTypeError, a wrong length invalid_argument. Spans point into JavaScript's memory: use them at once,
+// or hold their array.
 
 Napi::Value argument(const Napi::CallbackInfo & info, size_t index);
 std::string string_argument(const Napi::CallbackInfo & info, size_t index, const char * name);

@@ -10,8 +10,8 @@
 
 namespace latent::bindings {
 
-// Arrays that travel beside a JSON request, whose shapes are inside it. Their shapes are held against their sizes at once; they are
-// copied by the job, on its thread, and `options` keeps them until then.
+// Arrays that travel beside a JSON request, whose shapes are inside it. Their shapes are held against their sizes at once; they
+// are copied by the job, on its thread, and `options` keeps them until then.
 
 template <typename T>
 using Later = std::function<T()>;

@@ -83,8 +83,14 @@ Napi::Value EnvData::start(const std::shared_ptr<JobQueue> & queue, StartOptions
 
     queue->push(job);
     if (pending_.empty()) napi_ref_threadsafe_function(env_, wake_);
-    pending_.emplace(job->id, Pending{job, queue, deferred, std::move(options.callbacks), std::move(options.on_settled),
-                                      std::move(options.held), std::nullopt, {}});
+    pending_.emplace(job->id, Pending{job,
+                                      queue,
+                                      deferred,
+                                      std::move(options.callbacks),
+                                      std::move(options.on_settled),
+                                      std::move(options.held),
+                                      std::nullopt,
+                                      {}});
     return result;
 }
 
@@ -203,7 +209,8 @@ void EnvData::resolve_when_filled(Napi::Env env, const Pending & pending, Napi::
         for (const Fill & one : fills) std::memcpy(one.to, one.from, one.bytes);
         return {};
     };
-    Pending waiting{job, queue("arrays"), pending.deferred, {}, {}, {}, std::nullopt, Napi::Persistent(result.As<Napi::Object>())};
+    Pending waiting{
+        job, queue("arrays"), pending.deferred, {}, {}, {}, std::nullopt, Napi::Persistent(result.As<Napi::Object>())};
     waiting.queue->push(job);
     if (pending_.empty()) napi_ref_threadsafe_function(env, wake_);
     pending_.emplace(job->id, std::move(waiting));

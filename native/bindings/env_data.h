@@ -38,8 +38,8 @@ public:
         std::function<void()> on_settled;  // called on the JavaScript thread, however the job ends
         std::vector<Napi::ObjectReference> held;
 
-        /// Keeps an object until the job has ended, so that the job may use an array's memory. The array must be this call's alone:
-        /// TypeScript made it, or copied it, so that no one changes or detaches it meanwhile.
+        /// Keeps an object until the job has ended, so that the job may use an array's memory. The array must be this call's
+        /// alone: TypeScript made it, or copied it, so that no one changes or detaches it meanwhile.
         void hold(const Napi::Value & object) { held.push_back(Napi::Persistent(object.As<Napi::Object>())); }
     };
     /// Queues `work` and returns { promise, cancel }. The promise keeps the process alive until it settles.

@@ -133,7 +133,8 @@ Napi::Value LatentsWrap::clone(const Napi::CallbackInfo & info) {
         current();
         return start(info.Env(), {}, [state = state_](const JobContext &) -> Completion {
             // Numbers of their own are never changed, so the copy has the same.
-            const LatentsPtr copy = state.sampler ? std::make_shared<pipeline::Latents>(state.sampler->sampler->latents()) : state.data;
+            const LatentsPtr copy =
+                state.sampler ? std::make_shared<pipeline::Latents>(state.sampler->sampler->latents()) : state.data;
             return [copy, owner = state.owner](Napi::Env env) { return make(env, {copy, nullptr, owner}); };
         });
     });

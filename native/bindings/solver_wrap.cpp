@@ -129,8 +129,8 @@ private:
             throw Error(ErrorCode::invalid_argument, "All evaluations of this solver are done; make another one");
         }
         if (evaluation != next_) {
-            throw Error(ErrorCode::invalid_argument,
-                        "Evaluations are taken in order: the next one is " + std::to_string(next_) + " of " + std::to_string(count));
+            const std::string place = std::to_string(next_) + " of " + std::to_string(count);
+            throw Error(ErrorCode::invalid_argument, "Evaluations are taken in order: the next one is " + place);
         }
         if (length_ != 0 && length != length_) {
             throw Error(ErrorCode::invalid_argument,

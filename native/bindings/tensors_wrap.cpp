@@ -9,6 +9,7 @@ namespace latent::bindings {
 namespace {
 
 constexpr napi_type_tag tensors_tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b06};
+constexpr size_t tensors_per_piece = 512;
 constexpr int64_t most_at_once = int64_t{1} << 28;  // bytes or elements: TypeScript reads in pieces
 
 using StatePtr = std::shared_ptr<const TensorsWrap::State>;
@@ -30,7 +31,15 @@ Napi::Value TensorsWrap::open(const Napi::CallbackInfo & info) {
         return data.start(data.queue("files"), {}, [path, variant](const JobContext &) -> Completion {
             auto state = std::make_shared<State>();
             state->reader = std::make_shared<formats::TensorReader>(path, variant);
-            state->list = json_text(state->reader->list());
+            Json all = state->reader->list();
+            Json piece = Json::array();
+            for (Json & tensor : all["tensors"]) {
+                piece.push_back(std::move(tensor));
+                if (piece.size() < tensors_per_piece) continue;
+                state->list.push_back(json_text(piece));
+                piece = Json::array();
+            }
+            state->list.push_back(json_text(piece));
             state->metadata = state->reader->source().metadata_json();
             return [state](Napi::Env env) {
                 StatePtr held = state;
@@ -49,7 +58,13 @@ const TensorsWrap::State & TensorsWrap::checked() const {
 }
 
 Napi::Value TensorsWrap::list(const Napi::CallbackInfo & info) {
-    return guarded(info.Env(), [&] { return Napi::String::New(info.Env(), checked().list); });
+    return guarded(info.Env(), [&] {
+        const Napi::Value piece = argument(info, 0);
+        const double number = piece.IsNumber() ? piece.As<Napi::Number>().DoubleValue() : -1;
+        const std::vector<std::string> & list = checked().list;
+        if (!(number >= 0 && number < static_cast<double>(list.size()))) return Napi::String::New(info.Env(), "");
+        return Napi::String::New(info.Env(), list[static_cast<size_t>(number)]);
+    });
 }
 
 Napi::Value TensorsWrap::metadata(const Napi::CallbackInfo & info) {

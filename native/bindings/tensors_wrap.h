@@ -13,7 +13,8 @@ public:
     /// `reader` is used by the queue of files alone.
     struct State {
         std::shared_ptr<formats::TensorReader> reader;
-        std::string list, metadata;
+        std::vector<std::string> list;  // in pieces
+        std::string metadata;
     };
 
     static Napi::Function define(Napi::Env env);

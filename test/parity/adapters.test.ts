@@ -27,7 +27,7 @@ function expectClose({ golden }: GoldenModel, actual: ArrayLike<number>, expecte
 
 async function predict(pipe: DiffusionPipeline, adapter: GoldenModel, context: { data: Float32Array; shape: number[] }): Promise<Float32Array> {
   const timestep = input(adapter.golden, 't').data[0]!
-  const out = await pipe.predict(toLatents(input(adapter.golden, 'x')), { timestep, conditioning: toConditioning(context) })
+  const out = await pipe.predict(await toLatents(input(adapter.golden, 'x')), { timestep, conditioning: await toConditioning(context) })
   return await out.read()
 }
 

@@ -166,7 +166,7 @@ describe('reading', () => {
   test('long hostile texts take no longer than their length', () => {
     const time = processorTime(() => {
       for (const unit of ['a', ' ', 'ab: "', 'ab: "\\", ', ':', ',', 'a a ', '"', '\n', 'Negative prompt:\n', 'a: b, '])
-        parseInfotext(unit.repeat(1_000_000 / unit.length))
+        parseInfotext(unit.repeat(250_000 / unit.length))
     })
     expect(time).toBeLessThan(5000)
   })
