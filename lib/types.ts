@@ -197,6 +197,10 @@ export interface LoadOptions extends CallOptions {
   hub?: HubOptions
   /** Folder in which `<lora:name:1>` in a prompt finds its file, subfolders included. Without it such marks are left out, with a warning. */
   loraDirectory?: string | URL
+  /** Textual inversions that prompts may name. */
+  embeddings?: readonly (string | URL | EmbeddingOptions)[]
+  /** Folder of further ones; files in it that are none for this model are passed over. */
+  embeddingDirectory?: string | URL
 }
 
 /** An adapter (a LoRA or one of its relatives) and its strengths. docs/adapters.md. */
@@ -207,6 +211,14 @@ export interface LoraOptions {
   weight?: number
   /** Of the text encoders. Default: `weight`. */
   textWeight?: number
+}
+
+/** A textual inversion: a word that stands for vectors of its own. docs/adapters.md. */
+export interface EmbeddingOptions {
+  /** A file (.pt, .bin, .safetensors) of the web UI or diffusers, for SDXL with `clip_l` and `clip_g`: its path, a `file:` URL, or a name of a hub. */
+  path: string | URL
+  /** The word in prompts. Default: the file's name without its extension, and the name inside of it where there is one. */
+  name?: string
 }
 
 /** What became of an adapter's file. */
@@ -241,6 +253,8 @@ export interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'e
   overrides?: Record<string, WeightType> | readonly (readonly [pattern: string, type: WeightType])[]
   /** Texts to store in the file (`general.license`, `general.author` ...). */
   metadata?: Record<string, string>
+  /** Adapters that are written into the weights, in this order; they are then part of the model. */
+  loras?: readonly LoraOptions[]
   onProgress?: (progress: Progress) => unknown
 }
 

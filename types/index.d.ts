@@ -269,6 +269,8 @@ export declare interface ConvertOptions extends Pick<LoadOptions, 'config' | 'sp
     overrides?: Record<string, WeightType> | readonly (readonly [pattern: string, type: WeightType])[];
     /** Texts to store in the file (`general.license`, `general.author` ...). */
     metadata?: Record<string, string>;
+    /** Adapters that are written into the weights, in this order; they are then part of the model. */
+    loras?: readonly LoraOptions[];
     onProgress?: (progress: Progress) => unknown;
 }
 
@@ -277,6 +279,8 @@ export declare interface ConvertReport {
     destination: string;
     tensors: number;
     bytes: number;
+    /** What of each adapter fits the model. */
+    loras: LoraReport[];
     [detail: string]: unknown;
 }
 
@@ -432,6 +436,14 @@ export declare type DownloadReason =
 | 'choice'
 /** A pickle file where none was asked for. */
 | 'pickle';
+
+/** A textual inversion: a word that stands for vectors of its own. docs/adapters.md. */
+export declare interface EmbeddingOptions {
+    /** A file (.pt, .bin, .safetensors) of the web UI or diffusers, for SDXL with `clip_l` and `clip_g`: its path, a `file:` URL, or a name of a hub. */
+    path: string | URL;
+    /** The word in prompts. Default: the file's name without its extension, and the name inside of it where there is one. */
+    name?: string;
+}
 
 /** How emphasis acts on the embedding: as A1111, keeping the mean (`original`) or not (`no_norm`), or as ComfyUI. */
 export declare type Emphasis = 'original' | 'no_norm' | 'comfy';
@@ -862,6 +874,10 @@ export declare interface LoadOptions extends CallOptions {
     hub?: HubOptions;
     /** Folder in which `<lora:name:1>` in a prompt finds its file, subfolders included. Without it such marks are left out, with a warning. */
     loraDirectory?: string | URL;
+    /** Textual inversions that prompts may name. */
+    embeddings?: readonly (string | URL | EmbeddingOptions)[];
+    /** Folder of further ones; files in it that are none for this model are passed over. */
+    embeddingDirectory?: string | URL;
 }
 
 export declare type Logger = (level: LogLevel, message: string) => void;
@@ -1416,6 +1432,7 @@ export declare interface Progress {
 
 /** One window of the text encoder. All three lists have the encoder's length, 77: start, up to 75 tokens, end, padding. */
 declare interface PromptChunk {
+    /** Below 0 where a vector of an embedding stands. */
     ids: number[];
     /** Weight of each token's embedding; 1 on start, end and padding. */
     weights: number[];

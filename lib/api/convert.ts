@@ -1,11 +1,12 @@
 import path from 'node:path'
 import { addon, withSource } from '../model/engine.js'
+import { findLoras } from './loras.js'
 import { runJob } from '../native/job.js'
 import { convertLoadOptions, convertOptions } from '../options/convert.js'
 import { resolveLoad } from '../options/load.js'
-import { checkOptions, nativeFields, only } from '../options/option.js'
+import { checkOptions, nativeFields, omit, only } from '../options/option.js'
 import { tokenizerForFile } from '../text/tokenizer.js'
-import type { ConvertOptions, ModelInfo, ModelSource } from '../types.js'
+import type { ConvertOptions, LoraReport, ModelInfo, ModelSource } from '../types.js'
 import { checkPath, checkString, fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from '../options/validate.js'
 
 /** What {@link convert} wrote. */
@@ -13,6 +14,8 @@ export interface ConvertReport {
   destination: string
   tensors: number
   bytes: number
+  /** What of each adapter fits the model. */
+  loras: LoraReport[]
   [detail: string]: unknown
 }
 
@@ -30,18 +33,21 @@ function resolveDestination(value: unknown): string {
 export async function convert(source: ModelSource, destination: string | URL, options: ConvertOptions): Promise<ConvertReport> {
   const o = knownKeys(options, 'convert()', [...Object.keys(convertOptions), ...Object.keys(convertLoadOptions)])
   if (source === undefined) throw invalidType('convert() needs a source: the model to write')
-  const fields = nativeFields(convertOptions, checkOptions(convertOptions, o, undefined))
+  const values = checkOptions(convertOptions, o, undefined)
+  const fields = nativeFields(omit(convertOptions, 'loras'), values)
   const target = resolveDestination(destination)
   const load = resolveLoad(only(o, convertLoadOptions), 'convert()', convertLoadOptions)
   const hooks = { signal: load.signal, onProgress: load.onProgress }
+  const adapters = await findLoras(values.loras ?? [], 'loras', { hub: load.hub, ...hooks })
   // Headers first: whether there is a text encoder decides whether the file gets a tokenizer.
   const look = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)), { hooks })
   const { source: resolved, request } = look.prepared
   try {
     const tokenizer = await tokenizerForFile(resolved, JSON.parse(look.result) as ModelInfo)
-    const job = JSON.stringify({ source: request, destination: target, ...fields, tokenizer })
+    const job = JSON.stringify({ source: request, destination: target, ...fields, tokenizer, ...(adapters.length > 0 ? { adapters } : {}) })
     const report = await runJob((callbacks) => addon().convert(job, callbacks), hooks)
-    return { destination: target, ...(JSON.parse(report) as { tensors: number; bytes: number }) }
+    const { adapters: merged, ...written } = JSON.parse(report) as { tensors: number; bytes: number; adapters: LoraReport[] }
+    return { destination: target, ...written, loras: merged }
   } finally {
     await look.prepared.dispose()
   }

@@ -13,6 +13,7 @@ import { describeInputs, refusedInputs } from '../kinds/input-rules.js'
 import { runJob } from '../native/job.js'
 import { wrapLatents, type Latents } from './latents.js'
 import { guarded } from '../native/call.js'
+import { loadEmbeddings } from './embeddings.js'
 import { findLoras, resolveLoraDirectory } from './loras.js'
 import type { NativeAdapter, NativePipeline } from '../native/contract.js'
 import { readCall, shared } from '../options/common.js'
@@ -127,7 +128,10 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     try {
       const info = checkKind(readInfo(model.native), load, model)
       const stored = guarded(() => model.native.tokenizer())
-      return new PipelineOf(model, info, await PipelineTokenizer.prepare(stored, model.source, info), files) as DiffusionPipeline
+      const embeddings = await loadEmbeddings(load, info, load)
+      const prepared = await PipelineTokenizer.prepare(stored, model.source, info)
+      const makeTokenizer = () => Object.assign(prepared(), { embeddings })
+      return new PipelineOf(model, info, makeTokenizer, files) as DiffusionPipeline
     } catch (error) {
       await model.dispose()
       throw error

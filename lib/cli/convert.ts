@@ -40,7 +40,12 @@ export const convertCommand: Command = {
       const report = await convert(source, output, options)
       bar.clear()
       if (values.json) io.stdout.write(toJson(report))
-      else if (!values.quiet) io.stdout.write(`${report.destination}: ${report.tensors} tensors, ${(report.bytes / 1e6).toFixed(1)} MB\n`)
+      if (!values.quiet) {
+        for (const { name, unmatched, skipped } of report.loras)
+          if (unmatched.length + skipped.length > 0)
+            io.stderr.write(`warning: ${name}: not all of it is in the model: ${[...unmatched, ...skipped].slice(0, 3).join(', ')}\n`)
+      }
+      if (!values.json && !values.quiet) io.stdout.write(`${report.destination}: ${report.tensors} tensors, ${(report.bytes / 1e6).toFixed(1)} MB\n`)
     } finally {
       bar.clear()
     }

@@ -37,7 +37,7 @@ export const loadFlags = {
 /** For the commands that do nothing with the model inside the package. */
 export const requiredModel = { model: { ...sourceFlags.model, help: modelHelp } } as const satisfies Flags
 
-export const loraFlags = flagsOf({ ...pick(generateOptions, 'loras'), ...pick(loadOptions, 'loraDirectory') })
+export const loraFlags = flagsOf({ ...pick(generateOptions, 'loras'), ...pick(loadOptions, 'loraDirectory', 'embeddings', 'embeddingDirectory') })
 
 export const sizeFlags = flagsOf(pick(generateOptions, 'width', 'height'))
 
@@ -57,11 +57,13 @@ export function readFileOptions(
   return { ...readOptionFlags(pick(loadOptions, 'config', 'ema', 'variant'), values), ...(Object.keys(hub).length > 0 ? { hub } : {}) }
 }
 
-export function readLoadOptions(values: FlagValues<typeof loadFlags> & { 'tile-size'?: number; 'lora-dir'?: string }): LoadOptions {
+export function readLoadOptions(
+  values: FlagValues<typeof loadFlags> & { 'tile-size'?: number; 'lora-dir'?: string; embedding?: string[]; 'embedding-dir'?: string },
+): LoadOptions {
   const memory = readOptionFlags(memoryOptions, values)
   return {
     ...readFileOptions(values),
-    ...readOptionFlags(pick(loadOptions, 'device', 'dtype', 'precision', 'threads', 'loraDirectory'), values),
+    ...readOptionFlags(pick(loadOptions, 'device', 'dtype', 'precision', 'threads', 'loraDirectory', 'embeddings', 'embeddingDirectory'), values),
     ...(Object.keys(memory).length > 0 ? { memory } : {}),
   }
 }

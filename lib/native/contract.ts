@@ -247,7 +247,7 @@ export interface NativeAddon {
   setLogger(logger: ((level: 'debug' | 'info' | 'warn' | 'error', message: string) => void) | null): void
   /** request: NativeLoadRequest (weights are not read). Resolves to JSON: ModelInfo. */
   inspect(request: string): NativeJob<string>
-  /** request: { source: NativeLoadRequest, destination, type, overrides: [[pattern, type]], metadata: { [key]: string }, tokenizer: string } */
+  /** request: { source: NativeLoadRequest, destination, type, overrides: [[pattern, type]], metadata: { [key]: string }, tokenizer: string, adapters?: NativeAdapter[] } */
   convert(request: string, callbacks: NativeCallbacks): NativeJob<string>
   /** request: { seed: string, shape: number[], rng: 'philox' | 'mt19937', offset?: number }; fills `out`, which nobody else may have meanwhile. */
   createNoise(request: string, out: Float32Array): NativeJob<void>
@@ -272,7 +272,7 @@ export interface NativeAddon {
 
 /** The JSON of loadPipeline / inspect; mirrors native/pipeline/requests.h LoadRequest: the files, and the options as they were checked. */
 export interface NativeLoadRequest
-  extends Partial<Record<(typeof sourceParts)[number], string>>, Omit<LoadOptions, 'kind' | 'hub' | 'loraDirectory' | 'signal' | 'onProgress' | 'device' | 'dtype' | 'memory' | 'config'> {
+  extends Partial<Record<(typeof sourceParts)[number], string>>, Omit<LoadOptions, 'kind' | 'hub' | 'loraDirectory' | 'embeddings' | 'embeddingDirectory' | 'signal' | 'onProgress' | 'device' | 'dtype' | 'memory' | 'config'> {
   model: string
   /** Parsed. */
   config?: unknown
@@ -332,8 +332,15 @@ export interface NativeLossRequest {
   inputs: NativeInputs
 }
 
+/** Vectors in the place of `count` tokens from `first` on: [count, width] of each text encoder. */
+export interface NativeTokenVectors {
+  first: number
+  count: number
+  encoders: number[][]
+}
+
 export interface NativePromptTokens {
-  chunks: { ids: number[]; weights: number[] }[]
+  chunks: { ids: number[]; weights: number[]; vectors?: NativeTokenVectors[] }[]
   emphasis: 'original' | 'no_norm' | 'comfy'
   clipSkip: number
   truncated: boolean

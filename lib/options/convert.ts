@@ -2,6 +2,7 @@
 import { weightTypes } from '../names.js'
 import type { ConvertOptions, WeightType } from '../types.js'
 import { loadOptions } from './load.js'
+import { loras } from './loras.js'
 import { choice, option, pick, type Fail, type Options } from './option.js'
 import { checkName, checkString, invalidType, listOf, show } from './validate.js'
 
@@ -41,5 +42,9 @@ export const convertOptions = {
     fallback: (): [string, WeightType][] => [],
     flag: { name: 'override', value: 'LIST', help: 'types for matching tensors: PATTERN=TYPE,PATTERN=TYPE', read: readOverrides },
   }),
+  loras: {
+    ...loras,
+    flag: { ...loras.flag, help: 'adapter (LoRA and relatives) to write into the weights; may be given more than once' },
+  },
   metadata: option(checkMetadata, { fallback: (): Record<string, string> => ({}), flag: 'texts with spaces and commas: by the API alone' }),
 } satisfies Options<Omit<ConvertOptions, keyof typeof convertLoadOptions>>

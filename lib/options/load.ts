@@ -3,6 +3,7 @@ import { partTable, weightTypes, type sourceParts } from '../names.js'
 import type { NativeLoadRequest } from '../native/contract.js'
 import type { DeviceSpec, LoadOptions, MemoryOptions, ModelKind, ModelPart, WeightType } from '../types.js'
 import { notNative, shared } from './common.js'
+import { embeddings } from './embeddings.js'
 import type { Fail } from './option.js'
 import { boolean, checkObject, checkOptions, choice, integer, nativeFields, option, readNested, type Options, type Values } from './option.js'
 import { camelCase } from './flags.js'
@@ -151,11 +152,19 @@ export const loadOptions = {
     toNative: notNative, // looked for before the model is loaded
     flag: { name: 'lora-dir', value: 'DIR', help: 'folder to search for <lora:name:1> in a prompt' },
   }),
+  embeddings,
+  embeddingDirectory: option((value) => value as NonNullable<LoadOptions['embeddingDirectory']>, {
+    toNative: notNative, // looked for once the model is known
+    flag: { name: 'embedding-dir', value: 'DIR', help: 'folder of textual inversions, words that prompts may use' },
+  }),
   signal: shared.signal,
 } satisfies Options<LoadOptions>
 
 /** The checked options of a load, apart from the files: the engine's request, and what TypeScript keeps for itself. */
-export interface ResolvedLoad extends Pick<Values<typeof loadOptions>, 'config' | 'hub' | 'loraDirectory' | 'kind' | 'signal' | 'onProgress'> {
+export interface ResolvedLoad extends Pick<
+  Values<typeof loadOptions>,
+  'config' | 'hub' | 'loraDirectory' | 'embeddings' | 'embeddingDirectory' | 'kind' | 'signal' | 'onProgress'
+> {
   request: Omit<NativeLoadRequest, 'model' | (typeof sourceParts)[number] | 'config'>
 }
 
@@ -173,6 +182,7 @@ export function resolveLoad(options: unknown, where: string, table: Partial<type
   const given = knownKeys(options, where, Object.keys(table))
   const values = checkOptions(loadOptions, given, undefined)
   checkArithmetic(values)
-  const { config, hub, loraDirectory, kind, onProgress, signal } = values
-  return { request: nativeFields(loadOptions, values) as unknown as ResolvedLoad['request'], config, hub, loraDirectory, kind, signal, onProgress }
+  const { config, hub, loraDirectory, embeddings, embeddingDirectory, kind, onProgress, signal } = values
+  const request = nativeFields(loadOptions, values) as unknown as ResolvedLoad['request']
+  return { request, config, hub, loraDirectory, embeddings, embeddingDirectory, kind, signal, onProgress }
 }

@@ -1,10 +1,12 @@
 /** Prompts as what the text encoder takes: windows of token ids (77 in CLIP and BERT) with a weight each. */
 import { checkInteger, checkName, checkString } from '../options/validate.js'
+import type { EmbeddingTable } from './embeddings.js'
 import { parseEmphasis, type PromptPiece } from './emphasis.js'
 import type { TextTokenizer } from './text-tokenizer.js'
 
 /** One window of the text encoder. All three lists have the encoder's length, 77: start, up to 75 tokens, end, padding. */
 export interface PromptChunk {
+  /** Below 0 where a vector of an embedding stands. */
   ids: number[]
   /** Weight of each token's embedding; 1 on start, end and padding. */
   weights: number[]
@@ -38,6 +40,8 @@ export interface TokenizePromptOptions {
   padTokenId?: number
   /** Window of the text encoder. Default: the tokenizer's, 77. */
   maxLength?: number
+  /** Words with vectors of their own, whose ids are below 0; not for `none`. */
+  embeddings?: EmbeddingTable | undefined
 }
 
 /** Longest prompt, in UTF-16 units: some 200 chunks. */
@@ -80,6 +84,15 @@ class ChunkWriter {
     this.#current.weights.push(weight)
   }
 
+  /** The vectors of one word stay in one chunk. */
+  addWord(ids: readonly number[], weight: number): void {
+    if (this.#current.ids.length + ids.length > this.room) this.close()
+    for (const id of ids) {
+      this.#current.ids.push(id)
+      this.#current.weights.push(weight)
+    }
+  }
+
   #moveAfterComma(): void {
     const { ids, weights } = this.#current
     const moved = { ids: ids.splice(this.#comma + 1), weights: weights.splice(this.#comma + 1) }
@@ -107,20 +120,41 @@ class ChunkWriter {
   }
 }
 
-function writeChunks(tokenizer: TextTokenizer, pieces: readonly PromptPiece[], { room }: Markers, backtrack: number): ChunkWriter {
+function writeChunks(
+  tokenizer: TextTokenizer,
+  pieces: readonly PromptPiece[],
+  { room }: Markers,
+  backtrack: number,
+  embeddings: EmbeddingTable | undefined,
+): ChunkWriter {
   const writer = new ChunkWriter(room, tokenizer.commaTokenId, backtrack)
   for (const piece of pieces) {
-    if (piece.kind === 'break') writer.close()
-    else for (const id of tokenizer.encode(piece.text)) writer.add(id, piece.weight)
+    if (piece.kind === 'break') {
+      writer.close()
+      continue
+    }
+    for (const part of embeddings ? embeddings.split(piece.text) : [piece.text]) {
+      if (typeof part === 'string') for (const id of tokenizer.encode(part)) writer.add(id, piece.weight)
+      else writer.addWord(part, piece.weight)
+    }
   }
   writer.finish()
   return writer
 }
 
-function window(tokenizer: TextTokenizer, { ids, weights }: Span, { bos, eos, pad, room }: Markers): PromptChunk {
+function window(
+  tokenizer: TextTokenizer,
+  { ids, weights }: Span,
+  { bos, eos, pad, room }: Markers,
+  embeddings: EmbeddingTable | undefined,
+): PromptChunk {
   const padding = room - ids.length
   const full = [bos, ...ids, eos, ...new Array<number>(padding).fill(pad)]
-  return { ids: full, weights: [1, ...weights, 1, ...new Array<number>(padding).fill(1)], text: full.map((id) => tokenizer.idToToken(id) ?? '') }
+  return {
+    ids: full,
+    weights: [1, ...weights, 1, ...new Array<number>(padding).fill(1)],
+    text: full.map((id) => (id < 0 ? embeddings?.nameOf(id) : tokenizer.idToToken(id)) ?? ''),
+  }
 }
 
 function resolveMarkers(tokenizer: TextTokenizer, options: TokenizePromptOptions): Markers {
@@ -145,7 +179,7 @@ export function tokenizePrompt(tokenizer: TextTokenizer, prompt: string, options
   const minChunks = options.minChunks === undefined ? 1 : checkInteger(options.minChunks, 'minChunks', { min: 1, max: 10_000 })
   const { chunks, tokenCount, truncated } = emphasis === 'a1111' ? weighted(tokenizer, prompt, markers, options) : plain(tokenizer, prompt, markers)
   while (chunks.length < minChunks) chunks.push({ ids: [], weights: [] })
-  return { chunks: chunks.map((chunk) => window(tokenizer, chunk, markers)), truncated, tokenCount }
+  return { chunks: chunks.map((chunk) => window(tokenizer, chunk, markers, options.embeddings)), truncated, tokenCount }
 }
 
 interface Chunked {
@@ -157,7 +191,7 @@ interface Chunked {
 function weighted(tokenizer: TextTokenizer, prompt: string, markers: Markers, options: TokenizePromptOptions): Chunked {
   if (options.single) return cut(tokenizer, parseEmphasis(prompt), markers)
   const backtrack = options.commaBacktrack === undefined ? 20 : checkInteger(options.commaBacktrack, 'commaBacktrack', { min: 0, max: 4096 })
-  const { chunks, tokenCount } = writeChunks(tokenizer, parseEmphasis(prompt), markers, backtrack)
+  const { chunks, tokenCount } = writeChunks(tokenizer, parseEmphasis(prompt), markers, backtrack, options.embeddings)
   return { chunks, tokenCount, truncated: false }
 }
 

@@ -6,6 +6,7 @@ import type { NativePromptTokens } from '../native/contract.js'
 import type { ResolvedSource } from '../model/sources.js'
 import { conditionerOf, type Conditioner } from '../model/spec.js'
 import { withoutAdapters } from './adapters.js'
+import type { EmbeddingTable } from './embeddings.js'
 import { parseBert } from './bert-data.js'
 import { readBertFiles } from './bert-files.js'
 import { BertTokenizer } from './bert-tokenizer.js'
@@ -128,6 +129,8 @@ function windows(ids: readonly unknown[], length: number, vocabulary: number): n
 export class PipelineTokenizer {
   readonly #tokenizer: TextTokenizer
   readonly #encoder: TextEncoder
+  /** Words with vectors of their own. */
+  embeddings: EmbeddingTable | undefined
 
   private constructor(tokenizer: TextTokenizer, encoder: TextEncoder) {
     this.#tokenizer = tokenizer
@@ -163,7 +166,12 @@ export class PipelineTokenizer {
   tokenize(prompt: string, minChunks = 1, emphasis?: 'none'): Tokenized {
     const { vocabSize, options } = this.#encoder
     const text = emphasis === 'none' ? prompt : withoutAdapters(prompt)
-    const { chunks, truncated } = tokenizePrompt(this.#tokenizer, text, { minChunks, ...options, ...(emphasis ? { emphasis } : {}) })
+    const { chunks, truncated } = tokenizePrompt(this.#tokenizer, text, {
+      minChunks,
+      ...options,
+      ...(emphasis ? { emphasis } : {}),
+      embeddings: this.embeddings,
+    })
     const stranger = chunks.flatMap(({ ids }) => ids).find((id) => id >= vocabSize)
     if (stranger !== undefined) {
       throw new ModelFormatError(`The tokenizer makes token ${stranger}, but the text encoder knows only ${vocabSize}: they do not belong together`)
@@ -174,7 +182,7 @@ export class PipelineTokenizer {
   /** Windows without their texts. */
   #windows(prompt: string, minChunks: number, emphasis?: 'none'): Pick<NativePromptTokens, 'chunks' | 'truncated'> {
     const { chunks, truncated } = this.tokenize(prompt, minChunks, emphasis)
-    return { chunks: chunks.map(({ ids, weights }) => ({ ids, weights })), truncated }
+    return { chunks: chunks.map(({ ids, weights }) => ({ ...(this.embeddings?.separate(ids) ?? { ids }), weights })), truncated }
   }
 
   /** The engine's request for a prompt, padded with empty windows to at least `minChunks`. */

@@ -9,6 +9,7 @@
 #include "bindings/values.h"
 #include "core/cpu.h"
 #include "core/rng_draws.h"
+#include "formats/adapters/merged_source.h"
 #include "graph/cuda/cuda_library.h"
 #include "graph/device.h"
 #include "kernels/common/choice.h"
@@ -101,9 +102,11 @@ Napi::Value convert(const Napi::CallbackInfo & info) {
         options.callbacks = callbacks_argument(info, 1);
         return EnvData::of(info.Env())
             .start(file_queue(info.Env()), std::move(options), [request](const JobContext & job) -> Completion {
-                const formats::OpenedModel model = formats::open_model(request.source);
+                formats::MergedModel merged{formats::open_model(request.source)};
+                if (!request.adapters.empty()) merged = formats::merge_adapters(std::move(merged.model), request.adapters, job);
                 auto report =
-                    std::make_shared<Json>(formats::convert(model, request.destination, request.options, job).to_json());
+                    std::make_shared<Json>(formats::convert(merged.model, request.destination, request.options, job).to_json());
+                (*report)["adapters"] = merged.adapters;
                 return [report](Napi::Env env) { return json_to_js(env, *report); };
             });
     });

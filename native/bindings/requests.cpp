@@ -12,8 +12,27 @@ constexpr int64_t max_side = 1 << 16;
 constexpr int64_t max_batch = 4096;
 constexpr int64_t max_steps = 1'000'000;
 constexpr size_t max_adapters = 256;
+constexpr size_t max_vector_numbers = size_t{1} << 20;  // of an embedding
 constexpr size_t max_text = size_t{128} << 20;
 constexpr double largest = std::numeric_limits<double>::max();
+
+pipeline::TokenChunk::Vectors token_vectors(const Json & value) {
+    if (!value.is_object()) refuse("vectors", "must hold objects");
+    pipeline::TokenChunk::Vectors run;
+    run.first = int_field(value, "first", 0, 0, 4096);
+    run.count = int_field(value, "count", 1, 1, 4096);
+    for (const Json & numbers : array_field(value, "encoders")) {
+        if (!numbers.is_array() || numbers.size() > max_vector_numbers) refuse("encoders", "must hold lists of numbers");
+        std::vector<float> values;
+        values.reserve(numbers.size());
+        for (const Json & number : numbers) {
+            if (!number.is_number()) refuse("encoders", "must hold lists of numbers");
+            values.push_back(number.get<float>());
+        }
+        run.encoders.push_back(std::move(values));
+    }
+    return run;
+}
 
 pipeline::TokenChunk token_chunk(const Json & value) {
     if (!value.is_object()) refuse("chunks", "must hold objects");
@@ -22,6 +41,7 @@ pipeline::TokenChunk token_chunk(const Json & value) {
         chunk.ids.push_back(static_cast<int32_t>(checked_int(id, "ids", 0, INT32_MAX)));
     }
     for (const double weight : numbers_field(value, "weights", -1e6, 1e6)) chunk.weights.push_back(static_cast<float>(weight));
+    for (const Json & run : array_field(value, "vectors")) chunk.vectors.push_back(token_vectors(run));
     if (chunk.ids.empty() || chunk.ids.size() > 4096) refuse("ids", "must have 1 to 4096 tokens");
     if (!chunk.weights.empty() && chunk.weights.size() != chunk.ids.size()) refuse("weights", "must have one weight per token");
     return chunk;
@@ -300,6 +320,7 @@ ConvertRequest convert_request(const Json & request) {
     }
     convert.options.tokenizer = text_field(request, "tokenizer", "", max_text);
     convert.options.threads = load.threads;
+    if (find_field(request, "adapters")) convert.adapters = adapter_uses(request);
     return convert;
 }
 

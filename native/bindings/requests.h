@@ -69,6 +69,7 @@ struct ConvertRequest {
     formats::ModelParts source;
     std::string destination;
     formats::ConvertOptions options;
+    pipeline::AdapterUses adapters;  // to be written into the weights
 };
 ConvertRequest convert_request(const Json & request);
 

@@ -27,12 +27,59 @@ int ClipText::blocks_to_run(int clip_skip) const {
     return config_.num_hidden_layers - skip;
 }
 
+void ClipText::check_runs(const TokenRuns & runs, int64_t batch, int64_t length) const {
+    int64_t end = 0;
+    for (const TokenRun & run : runs) {
+        const bool fits = batch == 1 && run.first >= end && run.count > 0 && run.count <= length - run.first;
+        if (!fits) throw Error(ErrorCode::invalid_argument, "Vectors lie outside of their window of tokens");
+        require_size(run.values.size(), run.count * config_.hidden_size, "embedding");
+        end = run.first + run.count;
+    }
+}
+
+/// Embeddings of the tokens, and vectors where they stand: pieces one after another.
+Seq ClipText::tokens(Ops & ops, int64_t batch, int64_t length, const TokenRuns & runs) const {
+    if (runs.empty()) return ops.embed(ops.input_ids("ids", length, batch), layers_.tokens);
+    Seq all;
+    const auto add = [&](Seq piece) { all = all ? ops.concat(all, piece) : piece; };
+    int64_t at = 0;
+    for (const TokenRun & run : runs) {
+        if (run.first > at) add(ops.embed(ops.input_ids("ids " + std::to_string(at), run.first - at, 1), layers_.tokens));
+        add(ops.input_seq("vectors " + std::to_string(run.first), config_.hidden_size, run.count, 1));
+        at = run.first + run.count;
+    }
+    if (at < length) add(ops.embed(ops.input_ids("ids " + std::to_string(at), length - at, 1), layers_.tokens));
+    return all;
+}
+
+/// Of the key of a graph.
+std::string ClipText::pattern(const TokenRuns & runs) {
+    std::string text;
+    for (const TokenRun & run : runs) text += " " + std::to_string(run.first) + "+" + std::to_string(run.count);
+    return text;
+}
+
+void ClipText::set_tokens(graph::Graph & graph, Span<const int32_t> ids, const TokenRuns & runs) const {
+    if (runs.empty()) return graph.set_input("ids", ids);
+    int64_t at = 0;
+    const auto set_ids = [&](int64_t end) {
+        if (end <= at) return;
+        graph.set_input("ids " + std::to_string(at), Span<const int32_t>(ids.data() + at, static_cast<size_t>(end - at)));
+    };
+    for (const TokenRun & run : runs) {
+        set_ids(run.first);
+        graph.set_input("vectors " + std::to_string(run.first), run.values);
+        at = run.first + run.count;
+    }
+    set_ids(static_cast<int64_t>(ids.size()));
+}
+
 /// The context, after `blocks` layers; with `all` what comes after all of them too, before the final norm.
-void ClipText::build(Ops & ops, int64_t batch, int64_t length, int blocks, bool norm, bool all) const {
+void ClipText::build(Ops & ops, int64_t batch, int64_t length, int blocks, bool norm, bool all, const TokenRuns & runs) const {
     const networks::ClipTextLayers & l = layers_;
     const ClipLayerOptions options{config_.num_attention_heads, true, clip_activation(config_.hidden_act),
                                    static_cast<float>(config_.layer_norm_eps)};
-    Seq x = ops.add_positions(ops.embed(ops.input_ids("ids", length, batch), l.tokens), l.positions);
+    Seq x = ops.add_positions(tokens(ops, batch, length, runs), l.positions);
     for (int i = 0; i < blocks; ++i) x = clip_layer(ops, x, l.layers[static_cast<size_t>(i)], options);
     ops.output("context", norm ? ops.layer_norm(x, l.final_norm, options.eps) : x);
     if (!all) return;
@@ -47,6 +94,20 @@ void ClipText::forward(Span<const int32_t> ids, int64_t batch, int64_t length, i
     const std::string key = std::to_string(batch) + "x" + std::to_string(length) + " " + std::to_string(blocks);
     graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build(ops, batch, length, blocks, config_.final_norm, false); });
     graph.set_input("ids", ids);
+    graph.compute(*job.cancel);
+    graph.get_output("context", context);
+}
+
+void ClipText::forward_with(const TokenRuns & runs, Span<const int32_t> ids, int clip_skip, Span<float> context,
+                            const JobContext & job) {
+    const int blocks = blocks_to_run(clip_skip);
+    const int64_t length = static_cast<int64_t>(ids.size());
+    check(ids, 1, length, context.size());
+    check_runs(runs, 1, length);
+    const std::string key = "1x" + std::to_string(length) + " " + std::to_string(blocks) + pattern(runs);
+    graph::Graph & graph =
+        runner_.prepare(key, [&](Ops & ops) { build(ops, 1, length, blocks, config_.final_norm, false, runs); });
+    set_tokens(graph, ids, runs);
     graph.compute(*job.cancel);
     graph.get_output("context", context);
 }
@@ -101,15 +162,18 @@ void ClipText::embed(Span<const int32_t> ids, int64_t batch, int64_t length, Spa
 }
 
 void ClipText::forward_pooled(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
-                              Span<float> projected, const JobContext & job) {
+                              Span<float> projected, const JobContext & job, const TokenRuns & runs) {
     require_projection();
     const int blocks = blocks_to_run(clip_skip);
     check(ids, batch, length, context.size());
+    check_runs(runs, batch, length);
     require_size(projected.size(), batch * config_.projection_dim, "text embeddings");
     const std::vector<int64_t> ends = ends_of(ids, batch, length);
-    const std::string key = "pooled " + std::to_string(batch) + "x" + std::to_string(length) + " " + std::to_string(blocks);
-    graph::Graph & tower = runner_.prepare(key, [&](Ops & ops) { build(ops, batch, length, blocks, config_.final_norm, true); });
-    tower.set_input("ids", ids);
+    const std::string key =
+        "pooled " + std::to_string(batch) + "x" + std::to_string(length) + " " + std::to_string(blocks) + pattern(runs);
+    graph::Graph & tower =
+        runner_.prepare(key, [&](Ops & ops) { build(ops, batch, length, blocks, config_.final_norm, true, runs); });
+    set_tokens(tower, ids, runs);
     tower.compute(*job.cancel);
     tower.get_output("context", context);
     std::vector<float> hidden(static_cast<size_t>(batch * length * config_.hidden_size));

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/model_spec.h"
+#include "graph/ops.h"
 #include "models/token_encoder.h"
 #include "networks/encoders.h"
 
@@ -30,6 +31,8 @@ public:
     /// deep.
     void forward(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
                  const JobContext & job) override;
+    void forward_with(const TokenRuns & runs, Span<const int32_t> ids, int clip_skip, Span<float> context,
+                      const JobContext & job) override;
 
     /// ids [batch, length] -> projected [batch, projection_dim]: all layers, final norm, the token at the first end of text,
     /// through text_projection; not normalised (transformers' text_embeds). Throws invalid_argument where a window has no end of
@@ -38,14 +41,19 @@ public:
 
     /// Both in one pass of the tower: the context of forward(), and what embed() gives (SDXL).
     void forward_pooled(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
-                        Span<float> projected, const JobContext & job);
+                        Span<float> projected, const JobContext & job, const TokenRuns & runs = {});
 
     graph::GraphMeasure measure(int64_t batch, int64_t length) const override;
     graph::GraphMeasure measure_pooled(int64_t batch, int64_t length) const;
 
 private:
     int blocks_to_run(int clip_skip) const;
-    void build(graph::Ops & ops, int64_t batch, int64_t length, int blocks, bool norm, bool all) const;
+    void build(graph::Ops & ops, int64_t batch, int64_t length, int blocks, bool norm, bool all,
+               const TokenRuns & runs = {}) const;
+    graph::Seq tokens(graph::Ops & ops, int64_t batch, int64_t length, const TokenRuns & runs) const;
+    static std::string pattern(const TokenRuns & runs);
+    void set_tokens(graph::Graph & graph, Span<const int32_t> ids, const TokenRuns & runs) const;
+    void check_runs(const TokenRuns & runs, int64_t batch, int64_t length) const;
     void require_projection() const;
     std::vector<int64_t> ends_of(Span<const int32_t> ids, int64_t batch, int64_t length) const;
     void project(const std::vector<float> & hidden, const std::vector<int64_t> & ends, int64_t length, Span<float> projected,

@@ -8,6 +8,10 @@ constexpr int64_t max_token_batch = 4096;
 
 }  // namespace
 
+void TokenEncoder::forward_with(const TokenRuns &, Span<const int32_t>, int, Span<float>, const JobContext &) {
+    throw Error(ErrorCode::unsupported_model, "Embeddings are for CLIP text encoders");
+}
+
 void TokenEncoder::check(Span<const int32_t> ids, int64_t batch, int64_t length, size_t context) const {
     if (batch < 1 || batch > max_token_batch || length < 1 || length > max_length()) {
         throw Error(ErrorCode::invalid_argument, "A call of the " + weights_.part() + " takes 1 to " +

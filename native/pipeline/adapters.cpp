@@ -13,32 +13,6 @@ namespace latent::pipeline {
 namespace {
 
 using formats::AdaptedLayer;
-using formats::AdapterFile;
-using formats::AdapterLayer;
-
-std::string known_width(int64_t width) {
-    switch (width) {
-        case 768: return "768 (Stable Diffusion 1.x)";
-        case 1024: return "1024 (Stable Diffusion 2.x)";
-        case 2048: return "2048 (Stable Diffusion XL)";
-        case 1280: return "1280 (the refiner of Stable Diffusion XL)";
-        default: return std::to_string(width);
-    }
-}
-
-/// Inputs that a layer's low rank reads, 0 where it has none.
-int64_t inputs_of(const AdapterLayer & layer) {
-    const TensorInfo * down = layer.find("down");
-    return !down || down->shape.size() < 2 ? 0 : down->elements() / std::max<int64_t>(down->shape[0], 1);
-}
-
-bool is_context_layer(const std::string & canonical) {
-    const auto ends = [&](const char * end) {
-        const std::string text = end;
-        return canonical.size() > text.size() && canonical.compare(canonical.size() - text.size(), text.size(), text) == 0;
-    };
-    return ends("attn2.to_k") || ends("attn2.to_v");
-}
 
 /// The model's own numbers of a parameter, from its file.
 std::vector<float> base_values(const graph::WeightStore & weights, const Parameter & parameter) {
@@ -116,18 +90,6 @@ graph::ParameterChange bias_change_of(const graph::WeightStore & weights, const 
 
 }  // namespace
 
-/// What a file has for this model.
-struct Adapters::Found {
-    struct Layer {
-        const AdapterLayer * layer;
-        std::string canonical;
-    };
-    const AdapterUse * use = nullptr;
-    std::shared_ptr<const AdapterFile> file;
-    std::vector<Layer> layers;
-    std::vector<std::string> unmatched, skipped;
-};
-
 Adapters::Adapters(const formats::OpenedModel & opened, PartResidency & residency) : opened_(opened), residency_(residency) {}
 
 Json Adapters::set(AdapterUses uses, const JobContext & job) {
@@ -153,68 +115,19 @@ Adapters::Call::Call(Adapters & adapters, const std::optional<AdapterUses> & use
     }
 }
 
-Adapters::Found Adapters::find(const AdapterUse & use, const AdapterFile & file) const {
-    Found found;
-    found.use = &use;
-    std::string foreign;
-    for (const AdapterLayer & layer : file.layers()) {
-        const std::string canonical = names_->find(layer.name);
-        const std::string form = formats::not_applied(layer);
-        if (canonical.empty()) {
-            found.unmatched.push_back(layer.name);
-            if (foreign.empty()) foreign = formats::foreign_network(layer.name);
-        } else if (!form.empty()) {
-            found.skipped.push_back(layer.name + " (" + form + ")");
-        } else {
-            found.layers.push_back({&layer, canonical});
-        }
-    }
-    check_family(found, file);
-    if (found.layers.empty() && found.skipped.empty()) {
-        const std::string what =
-            foreign.empty() ? "another kind of model; its layers are called " + first_of(found.unmatched, 3) : foreign;
-        throw Error(
-            ErrorCode::unsupported_model, file.name() + " is an adapter for " + what + "; no layer of it is in this model",
-            Json{{"found", foreign.empty() ? found.unmatched.front().substr(0, 200) : foreign}, {"nearest", opened_.spec.name}}
-                .dump(-1, ' ', false, Json::error_handler_t::replace));
-    }
-    if (found.layers.empty()) {
-        throw Error(ErrorCode::unsupported_model,
-                    file.name() + " is an adapter of a kind that is not applied: " + first_of(found.skipped, 3),
-                    Json{{"found", found.skipped.front().substr(0, 200)}, {"nearest", "LoRA"}}.dump(
-                        -1, ' ', false, Json::error_handler_t::replace));
-    }
-    for (const std::string & name : file.unknown()) found.unmatched.push_back(name);
-    for (const std::string & name : file.embeddings()) found.skipped.push_back(name);
-    return found;
-}
-
-/// Widths of the text that cross-attention reads tell the families apart, whose layers may have the same names.
-void Adapters::check_family(const Found & found, const AdapterFile & file) const {
-    if (!opened_.spec.unet) return;
-    const int64_t own = opened_.spec.unet->context_dim;
-    for (const Found::Layer & layer : found.layers) {
-        const int64_t width = inputs_of(*layer.layer);
-        if (!is_context_layer(layer.canonical) || width == 0 || width == own) continue;
-        throw Error(ErrorCode::unsupported_model,
-                    file.name() + " is an adapter for another model: its cross-attention reads text of width " +
-                        known_width(width) + ", that of this model " + known_width(own),
-                    Json{{"found", known_width(width)}, {"nearest", opened_.spec.name}}.dump());
-    }
-}
-
 std::shared_ptr<const graph::AdapterWeights> Adapters::weights_for(const models::Network & network,
-                                                                   const std::vector<Found> & all, const JobContext & job) const {
+                                                                   const std::vector<formats::MatchedAdapter> & all,
+                                                                   const JobContext & job) const {
     const graph::WeightStore & weights = network.weights();
     const bool text = weights.part() == part_name(ModelPart::text_encoder);
     std::map<std::string, std::vector<AdaptedLayer>> matrices, biases;  // by canonical name of the layer
-    for (const Found & found : all) {
-        const double strength = text ? found.use->text_weight : found.use->weight;
+    for (size_t i = 0; i < all.size(); ++i) {
+        const double strength = text ? wanted_[i].text_weight : wanted_[i].weight;
         if (strength == 0) continue;
-        for (const Found::Layer & layer : found.layers) {
+        for (const formats::MatchedAdapter::Layer & layer : all[i].layers) {
             const Parameter * weight = weights.find(layer.canonical + ".weight");
             if (!weight || !weight->present()) continue;
-            const AdaptedLayer adapted{found.file.get(), layer.layer, weight, strength};
+            const AdaptedLayer adapted{all[i].file.get(), layer.layer, weight, strength};
             if (formats::changes_weight(*layer.layer)) matrices[layer.canonical].push_back(adapted);
             if (formats::changes_bias(*layer.layer)) biases[layer.canonical].push_back(adapted);
         }
@@ -239,21 +152,19 @@ void Adapters::apply(const JobContext & job) {
     if (wanted_ != applied_) put(job);
 }
 
+void Adapters::drop() {
+    for (models::Network * network : residency_.parts()) network->weights().set_adapter(nullptr);
+    applied_.clear();
+    report_ = Json::array();
+}
+
 void Adapters::put(const JobContext & job) {
     if (!names_ && !wanted_.empty()) names_ = std::make_unique<formats::LayerNames>(opened_.networks, opened_.spec);
-    std::vector<Found> all;
+    std::vector<formats::MatchedAdapter> all;
     Json report = Json::array();
     for (const AdapterUse & use : wanted_) {
-        const auto file = AdapterFile::open(use.path);
-        all.push_back(find(use, *file));
-        all.back().file = file;
-        Json layers = Json::array();
-        for (const Found::Layer & layer : all.back().layers) layers.push_back(layer.canonical);
-        report.push_back({{"path", use.path},
-                          {"name", file->name()},
-                          {"matched", std::move(layers)},
-                          {"unmatched", all.back().unmatched},
-                          {"skipped", all.back().skipped}});
+        all.push_back(formats::match_adapter(formats::AdapterFile::open(use.path), *names_, opened_.spec));
+        report.push_back(all.back().report(use.path));
     }
     std::vector<std::shared_ptr<const graph::AdapterWeights>> made;
     for (const models::Network * network : residency_.parts())

@@ -4,8 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/adapters/adapter_file.h"
-#include "formats/adapters/layer_names.h"
+#include "formats/adapters/match.h"
 #include "formats/model_files.h"
 #include "pipeline/memory/part_residency.h"
 #include "pipeline/requests.h"
@@ -27,7 +26,7 @@ public:
         ~Call() { adapters_.wanted_ = adapters_.own_; }
         Call(const Call &) = delete;
         Call & operator=(const Call &) = delete;
-        /// Per file { path, name, layers, unmatched, skipped }.
+        /// Per file { path, name, matched, unmatched, skipped }.
         const Json & report() const { return adapters_.report_; }
 
     private:
@@ -36,13 +35,13 @@ public:
     /// Puts those that are wanted into the networks, where others are there. Throws io, model_format; unsupported_model for an
     /// adapter of another kind of model, out_of_memory, device where they do not run.
     void apply(const JobContext & job);
+    /// Frees what is in the networks; apply() puts it there again.
+    void drop();
 
 private:
-    struct Found;
     void put(const JobContext & job);
-    Found find(const AdapterUse & use, const formats::AdapterFile & file) const;
-    void check_family(const Found & found, const formats::AdapterFile & file) const;
-    std::shared_ptr<const graph::AdapterWeights> weights_for(const models::Network & network, const std::vector<Found> & all,
+    std::shared_ptr<const graph::AdapterWeights> weights_for(const models::Network & network,
+                                                             const std::vector<formats::MatchedAdapter> & all,
                                                              const JobContext & job) const;
 
     const formats::OpenedModel & opened_;

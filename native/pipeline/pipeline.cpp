@@ -258,6 +258,7 @@ Json Pipeline::profile(bool on) {
 }
 
 void Pipeline::unload() {
+    adapters_->drop();
     stages_->residency.unload();
 }
 

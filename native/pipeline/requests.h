@@ -9,6 +9,7 @@
 #include "core/job.h"
 #include "core/json.h"
 #include "core/model_spec.h"
+#include "formats/adapters/adapter_file.h"
 #include "graph/device.h"
 
 // What goes into a pipeline and comes out of it: plain values.
@@ -39,17 +40,8 @@ struct LoadRequest {
     bool headers_only = false;       // for estimates: weights are read when something is run
 };
 
-/// A file of adapters and its strengths; 0 leaves a part as it is.
-struct AdapterUse {
-    std::string path;
-    double weight = 1;       // of the U-Net
-    double text_weight = 1;  // of the text encoders
-    std::string stamp;       // of the file's state: another one means that the file has changed
-    bool operator==(const AdapterUse & other) const {
-        return path == other.path && weight == other.weight && text_weight == other.text_weight && stamp == other.stamp;
-    }
-};
-using AdapterUses = std::vector<AdapterUse>;
+using formats::AdapterUse;
+using formats::AdapterUses;
 
 /// Latent tensor [n, c, h, w], float32, owned by the engine. Already multiplied by the scale factor.
 struct Latents {
@@ -97,6 +89,12 @@ struct Codes {
 struct TokenChunk {
     std::vector<int32_t> ids;
     std::vector<float> weights;  // empty: all 1
+    /// Vectors that stand in the place of `count` tokens from `first` on (textual inversion): [count, dim] of each text encoder.
+    struct Vectors {
+        int64_t first = 0, count = 0;
+        std::vector<std::vector<float>> encoders;
+    };
+    std::vector<Vectors> vectors;
 };
 
 struct PromptTokens {

@@ -460,8 +460,41 @@ const adapters = {
   },
 }
 
+/** Textual inversions of every form for the model inside the package, whose text encoder is 128 wide. */
+const embeddings = {
+  make: (random) => {
+    const shape = random.chance(0.8)
+      ? random.pick([[128], [1, 128], [3, 128]])
+      : random.pick([[0, 128], [3, 64], [128, 0], [80, 128], [1, 3, 128], []])
+    const names = random.pick([
+      ['emb_params'],
+      ['string_to_param.*'],
+      ['<word>'],
+      ['<word>', 'other'],
+      ['clip_l'],
+      ['clip_l', 'clip_g'],
+      ['(', ')'],
+      [],
+    ])
+    const header = {}
+    let offset = 0
+    for (const name of names) header[name] = { dtype: 'F32', shape, data_offsets: [offset, (offset += 4 * shape.reduce((a, b) => a * b, 1))] }
+    const text = random.chance(0.2) ? damageJsonText(header, random) : Buffer.from(JSON.stringify(header))
+    const bytes = safetensorsFile(text, Buffer.from(Float32Array.from({ length: offset / 4 }, () => random.next()).buffer))
+    return { bytes: random.chance(0.2) ? damageBytes(bytes, random) : bytes, inFolder: random.chance(0.3) }
+  },
+  run: async ({ bytes, inFolder }, folder) => {
+    const file = path.join(folder, 'word.safetensors')
+    writeFileSync(file, bytes)
+    const options = inFolder ? { embeddingDirectory: folder } : { embeddings: [file] }
+    const pipe = await latent.DiffusionPipeline.load(undefined, { threads: 1, ...options })
+    await pipe.encodePrompt('a (word:1.2), <word> and ( in one line').finally(() => pipe.dispose())
+  },
+}
+
 export const families = {
   adapters,
+  embeddings,
   safetensors,
   gguf,
   'torch-zip': damagedFiles(['bf16.ckpt', 'half.ckpt', 'lightning.ckpt', 'dtypes.pth', 'bare.pth', 'params_ema.pth', 'strides.ckpt'], 'ckpt'),

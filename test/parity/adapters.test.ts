@@ -1,5 +1,5 @@
 /** Adapters through the public API: numbers of the references, prompts that name them, and what becomes of a pipeline that switches them. */
-import { copyFileSync, mkdirSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { convert, DiffusionPipeline, estimateMemory, type LoadOptions } from '../../lib/index'
 import { input, loadExpected, maxDifference } from '../helpers/golden'
@@ -142,4 +142,100 @@ test('their bytes are in the estimate', async () => {
   const more = await estimateMemory(file, { ...options, loras: [{ path: lora }] })
   expect(more.weights.unet!.bytes).toBeGreaterThan(bare.weights.unet!.bytes)
   expect(more.peakBytes).toBeGreaterThan(bare.peakBytes)
+})
+
+test.each([
+  ['addon-dora', 'kohya', 0.6, 'eps_0.6'],
+  ['addon-boft', 'kohya', 0.6, 'eps_0.6'],
+  ['addon-glora', 'kohya', 0.8, 'eps_0.8'],
+])('%s', async (name, layout, weight, expected) => {
+  await using pipe = await loadSd1()
+  const adapter = written(name, layout)
+  await pipe.setLoras([{ path: adapter.file, weight }])
+  expectClose(adapter, await predict(pipe, adapter, input(adapter.golden, 'context')), loadExpected(name)[expected]!.data, expected)
+})
+
+describe('convert() writes them into the weights', () => {
+  test.each(['addon-lora-kohya', 'addon-lora-locon'])('%s', async (name) => {
+    const adapter = written(name, 'kohya')
+    const expected = loadExpected(name)
+    const model = written('sd1')
+    const file = path.join(model.folder, 'merged.gguf')
+    const report = await convert(model.file, file, { type: 'f32', config: model.golden.config, loras: [{ path: adapter.file, weight: 0.8 }] })
+    expect(report.loras).toMatchObject([{ unmatched: [], skipped: [] }])
+    await using pipe = await DiffusionPipeline.load(file, exact)
+    const conditioning = await pipe.encodePrompt({ tokenIds: Array.from(input(adapter.golden, 'ids').data) })
+    const context = { data: await conditioning.read(), shape: [1, 77, 32] }
+    expectClose(adapter, context.data, expected.text_context!.data, 'text_context')
+    expectClose(adapter, await predict(pipe, adapter, context), expected.eps!.data, 'eps')
+  })
+
+  test('an adapter of another model leaves no file', async () => {
+    const model = written('sd1')
+    const file = path.join(model.folder, 'merged.gguf')
+    const loras = [{ path: written('addon-lora-sdxl-names', 'diffusers-blocks').file }]
+    await expect(convert(model.file, file, { type: 'f16', config: model.golden.config, loras })).rejects.toMatchObject({
+      code: 'ERR_UNSUPPORTED_MODEL',
+    })
+    expect(readdirSync(model.folder)).not.toContain('merged.gguf')
+  })
+})
+
+describe('textual inversion', () => {
+  const load = async (options: LoadOptions) => loadSd1({ ...exact, ...options })
+
+  // The prompt that the ids of the case are made of, with the word where the vectors stand.
+  test.each([
+    ['a1111-pt', 'one', 'context_one'],
+    ['diffusers-bin', '<one>', 'context_one'],
+    ['diffusers-bin', 'learned_embeds', 'context_one'],
+    ['a1111-safetensors', 'Three', 'context_three'],
+    ['diffusers', 'embedding:<three>', 'context_three'],
+  ])('%s by the word %s', async (layout, word, name) => {
+    const inversion = written('addon-textual-inversion', layout)
+    const [file] = readdirSync(inversion.folder)
+    await using pipe = await load({ embeddings: [path.join(inversion.folder, file!)] })
+    const { chunks } = pipe.tokenize(`a photo of ${word} in the cat`)
+    const ids = Array.from(input(inversion.golden, name === 'context_one' ? 'ids_one' : 'ids_three').data)
+    expect(chunks[0]!.ids.map((id) => Math.max(id, -1))).toEqual(ids)
+    const conditioning = await pipe.encodePrompt(`a photo of ${word} in the cat`)
+    expectClose(inversion, await conditioning.read(), loadExpected('addon-textual-inversion')[name]!.data, name)
+  })
+
+  test('folders, names and weights', async () => {
+    const inversion = written('addon-textual-inversion', 'a1111-safetensors')
+    const other = written('addon-textual-inversion', 'a1111-pt')
+    copyFileSync(path.join(other.folder, 'one.pt'), path.join(inversion.folder, 'one.pt'))
+    await using pipe = await load({
+      embeddings: [{ path: path.join(inversion.folder, 'three.safetensors'), name: 'my cat' }],
+      embeddingDirectory: inversion.folder,
+    })
+    const { chunks } = pipe.tokenize('(my cat:1.5), three, one, ones')
+    expect(chunks[0]!.text.filter((text) => ['my cat', 'three', 'one'].includes(text))).toEqual([
+      ...Array.from({ length: 3 }, () => 'my cat'),
+      ...Array.from({ length: 3 }, () => 'three'),
+      'one',
+    ])
+    expect(chunks[0]!.weights.slice(1, 4)).toEqual([1.5, 1.5, 1.5])
+    // A word that does not fit into its window moves to the next one as a whole.
+    const { chunks: two } = pipe.tokenize(`${'word '.repeat(74)} three`)
+    expect(two.map(({ ids }) => ids.filter((id) => id < 0).length)).toEqual([0, 3])
+    const weighted = await pipe.encodePrompt('(three:1.5)')
+    const plain = await pipe.encodePrompt('three')
+    expect(await weighted.read()).not.toEqual(await plain.read())
+  })
+
+  test('refusals', async () => {
+    const inversion = written('addon-textual-inversion', 'a1111-pt')
+    const file = path.join(inversion.folder, 'one.pt')
+    const sdxl = written('sdxl-base')
+    await expect(DiffusionPipeline.load(sdxl.file, { ...exact, config: sdxl.golden.config, embeddings: [file] })).rejects.toMatchObject({
+      code: 'ERR_MODEL_FORMAT',
+      message: expect.stringContaining('the text encoders of this model read 32 and 40 numbers each') as string,
+    })
+    await expect(load({ embeddings: [written('addon-lora-kohya', 'kohya').file] })).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT' })
+    await expect(load({ embeddings: [`${file}.none`] })).rejects.toMatchObject({ code: 'ERR_IO' })
+    await expect(load({ embeddings: 'one' as never })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+    await expect(load({ embeddings: [{ path: file, name: '' }] })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+  })
 })

@@ -70,7 +70,7 @@ constexpr Suffix suffixes[] = {
     {".weight", "weight"},
 };
 
-bool ends_with(const std::string & text, const std::string & end) {
+bool ends_in(const std::string & text, const std::string & end) {
     return text.size() > end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
@@ -104,7 +104,7 @@ double pattern_value(const Json & config, const char * key, const std::string & 
     const auto found = config.find(key);
     if (found == config.end() || !found->is_object()) return otherwise;
     for (const auto & [name, value] : found->items()) {
-        if (value.is_number() && (layer == name || ends_with(layer, '.' + name))) return value.get<double>();
+        if (value.is_number() && (layer == name || ends_in(layer, '.' + name))) return value.get<double>();
     }
     return otherwise;
 }
@@ -138,8 +138,8 @@ void AdapterFile::group() {
             continue;
         }
         const std::string key = without_adapter_name(tensor.name);
-        const auto suffix = std::find_if(std::begin(suffixes), std::end(suffixes),
-                                         [&](const Suffix & each) { return ends_with(key, each.text); });
+        const auto suffix =
+            std::find_if(std::begin(suffixes), std::end(suffixes), [&](const Suffix & each) { return ends_in(key, each.text); });
         if (suffix == std::end(suffixes)) {
             unknown_.push_back(tensor.name);
             continue;

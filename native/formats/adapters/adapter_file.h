@@ -10,6 +10,18 @@
 
 namespace latent::formats {
 
+/// A file of adapters and its strengths; 0 leaves a part as it is.
+struct AdapterUse {
+    std::string path;
+    double weight = 1;       // of the U-Net
+    double text_weight = 1;  // of the text encoders
+    std::string stamp;       // of the file's state: another one means that the file has changed
+    bool operator==(const AdapterUse & other) const {
+        return path == other.path && weight == other.weight && text_weight == other.text_weight && stamp == other.stamp;
+    }
+};
+using AdapterUses = std::vector<AdapterUse>;
+
 /// The tensors that an adapter file has for one layer of a network, by what they are there: "down", "up", "mid", "alpha",
 /// "diff", "diff_b" ...
 struct AdapterLayer {

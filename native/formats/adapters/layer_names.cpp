@@ -8,13 +8,13 @@
 namespace latent::formats {
 namespace {
 
-struct Prefix {
+struct LayerPrefix {
     const char * text;
     const char * part;  // "": what follows says it
 };
 
 // Longer ones before those that they begin with.
-constexpr Prefix prefixes[] = {
+constexpr LayerPrefix layer_prefixes[] = {
     {"base_model.model.", ""},
     {"model.diffusion_model.", "unet"},
     {"diffusion_model.", "unet"},
@@ -161,7 +161,7 @@ void LayerNames::add_text(const networks::DeclaredNetwork & network, int index) 
 
 std::string LayerNames::find(const std::string & name_in_file) const {
     std::string name = name_in_file, part;
-    for (const Prefix & prefix : prefixes) {
+    for (const LayerPrefix & prefix : layer_prefixes) {
         if (!take_prefix(name, prefix.text)) continue;
         part = prefix.part;
         if (!part.empty()) break;

@@ -11,7 +11,7 @@ namespace {
 // A checkpoint of three thousand tensors has about sixty thousand values. At worst this is about 70 MB.
 constexpr size_t most_values = size_t{1} << 20;
 constexpr size_t most_items = size_t{4} << 20;
-constexpr size_t longest_name = 1024;
+constexpr size_t longest_pickle_name = 1024;
 
 constexpr int deepest_rebuild = 4;
 
@@ -300,7 +300,7 @@ void Unpickler::push_tuple(size_t count) {
 }
 
 std::string_view Unpickler::line() {
-    const uint64_t limit = std::min<uint64_t>(reader_.left(), longest_name);
+    const uint64_t limit = std::min<uint64_t>(reader_.left(), longest_pickle_name);
     ByteReader ahead = reader_;
     uint64_t length = 0;
     while (length < limit && ahead.u8() != '\n') ++length;

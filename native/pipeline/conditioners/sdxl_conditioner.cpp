@@ -49,6 +49,12 @@ std::vector<std::pair<const models::Network *, graph::GraphMeasure>> SdxlTextCon
     return out;
 }
 
+std::vector<int64_t> SdxlTextConditioner::vector_widths() const {
+    std::vector<int64_t> widths;
+    for (const models::ClipText * tower : towers_) widths.push_back(tower->dim());
+    return widths;
+}
+
 ConditioningForm SdxlTextConditioner::form() const {
     ConditioningForm form;
     form.tokens = true;
@@ -77,12 +83,17 @@ void SdxlTextConditioner::encode_tokens(const PromptTokens & tokens, const JobCo
             std::vector<float> context(static_cast<size_t>(length * tower->dim()));
             const bool pools = tower == &pooling() && pooled.empty();  // the first window speaks for the prompt
             std::vector<float> vector(pools ? static_cast<size_t>(config.projection_dim) : 0);
+            const models::TokenRuns runs = runs_of(chunk, parts.size());
             residency_.run_finite(*tower, [&]() -> Span<const float> {
                 if (pools) {
-                    tower->forward_pooled(chunk.ids, 1, length, tokens.clip_skip, context, vector, job);
+                    tower->forward_pooled(chunk.ids, 1, length, tokens.clip_skip, context, vector, job, runs);
                     return all_finite(vector) ? Span<const float>(context) : Span<const float>(vector);
                 }
-                tower->forward(chunk.ids, 1, length, tokens.clip_skip, context, job);
+                if (runs.empty()) {
+                    tower->forward(chunk.ids, 1, length, tokens.clip_skip, context, job);
+                } else {
+                    tower->forward_with(runs, chunk.ids, tokens.clip_skip, context, job);
+                }
                 return context;
             });
             if (pools) pooled = std::move(vector);

@@ -25,6 +25,9 @@ public:
     void encode_unconditional(const Inputs & inputs, const std::optional<PromptTokens> & negative, const EncodeContext & context,
                               Conditioning & out) override;
 
+protected:
+    std::vector<int64_t> vector_widths() const override;
+
 private:
     models::ClipText & pooling() const { return *towers_.back(); }
 

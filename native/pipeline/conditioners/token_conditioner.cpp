@@ -76,12 +76,35 @@ void TokenConditioner::check_tokens(const PromptTokens & tokens) const {
         if (!rules_.many && std::any_of(chunk.weights.begin(), chunk.weights.end(), [](float w) { return w != 1.0f; })) {
             refuse("prompt: weights are for prompts; " + this_model_takes());
         }
+        check_vectors(chunk);
         for (const int32_t id : chunk.ids) {
             if (id >= 0 && id < encoder_->vocabulary()) continue;
             refuse(std::string(rules_.unit) + " " + std::to_string(id) + " is outside 0.." +
                    std::to_string(encoder_->vocabulary() - 1));
         }
     }
+}
+
+/// Runs of vectors in their order, each as wide as the text encoders read them.
+void TokenConditioner::check_vectors(const TokenChunk & chunk) const {
+    const std::vector<int64_t> widths = vector_widths();
+    int64_t end = 0;
+    for (const TokenChunk::Vectors & run : chunk.vectors) {
+        if (widths.empty()) refuse("prompt: embeddings are for models with a CLIP text encoder");
+        bool fits = run.first >= end && run.count > 0 && run.count <= static_cast<int64_t>(chunk.ids.size()) - run.first &&
+                    run.encoders.size() == widths.size();
+        for (size_t i = 0; fits && i < widths.size(); ++i) {
+            fits = static_cast<int64_t>(run.encoders[i].size()) == run.count * widths[i] && all_finite(run.encoders[i]);
+        }
+        if (!fits) refuse("prompt: the vectors of an embedding do not fit the text encoders of this model");
+        end = run.first + run.count;
+    }
+}
+
+models::TokenRuns TokenConditioner::runs_of(const TokenChunk & chunk, size_t encoder) {
+    models::TokenRuns runs;
+    for (const TokenChunk::Vectors & run : chunk.vectors) runs.push_back({run.first, run.count, run.encoders[encoder]});
+    return runs;
 }
 
 void TokenConditioner::check_unconditional(const std::optional<PromptTokens> & negative) const {
@@ -126,7 +149,12 @@ void TokenConditioner::encode_tokens(const PromptTokens & tokens, const JobConte
         const int64_t length = static_cast<int64_t>(chunk.ids.size());
         std::vector<float> context(static_cast<size_t>(length * encoder_->dim()));
         residency_.run_finite(*encoder_, [&]() -> Span<const float> {
-            encoder_->forward(chunk.ids, 1, length, tokens.clip_skip, context, job);
+            const models::TokenRuns runs = runs_of(chunk, 0);
+            if (runs.empty()) {
+                encoder_->forward(chunk.ids, 1, length, tokens.clip_skip, context, job);
+            } else {
+                encoder_->forward_with(runs, chunk.ids, tokens.clip_skip, context, job);
+            }
             return context;
         });
         return context;

@@ -54,6 +54,11 @@ protected:
                                              const BlankWindow & blank_of, const std::function<void()> & done,
                                              const JobContext & job);
     static int64_t count(const PromptTokens & tokens);
+    /// The vectors of a window for one of the text encoders.
+    static models::TokenRuns runs_of(const TokenChunk & chunk, size_t encoder);
+    /// Widths of the vectors that windows may hold, of each text encoder; empty: none.
+    virtual std::vector<int64_t> vector_widths() const { return {}; }
+    void check_vectors(const TokenChunk & chunk) const;
     /// The empty prompt, of which the "comfy" emphasis measures.
     virtual TokenChunk blank_window(size_t length) const;
 
@@ -73,6 +78,7 @@ public:
     bool guides() const override { return true; }
 
 protected:
+    std::vector<int64_t> vector_widths() const override { return {encoder_->dim()}; }
     TokenChunk blank_window(size_t length) const override;
 
 private:

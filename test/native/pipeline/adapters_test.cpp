@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "core/memory.h"
@@ -274,6 +275,9 @@ TEST(adapters_of_one_call) {
     CHECK(draw() == bare);
     model->set_adapters(adapter.at(1), {});
     CHECK(draw() == with);
+    model->unload();
+    CHECK(model->memory_usage()["total"] == 0);
+    CHECK(draw() == with);
     request.adapters = AdapterUses{};
     CHECK(draw() == bare);
 }
@@ -353,4 +357,30 @@ TEST(adapters_switched_often) {
     const uint64_t before = peak_resident_memory();
     for (int i = 0; i < 180; ++i) round(i);
     CHECK(peak_resident_memory() < before + (uint64_t{8} << 20));
+}
+
+TEST(adapters_textual_inversion) {
+    const Loaded model("sd1");
+    const golden::Case inversion = golden::load("addon-textual-inversion");
+    const struct {
+        const char *ids, *expected, *layout, *key;
+    } forms[] = {{"ids_one", "context_one", "a1111-pt", "string_to_param.*"},
+                 {"ids_one", "context_one", "diffusers-bin", "<one>"},
+                 {"ids_three", "context_three", "a1111-safetensors", "emb_params"},
+                 {"ids_three", "context_three", "diffusers", "<three>"}};
+    for (const auto & form : forms) {
+        const golden::Values vectors = golden::weight(inversion, form.layout, form.key), ids = golden::input(inversion, form.ids);
+        PromptTokens tokens = ids_of(ids);
+        TokenChunk & chunk = tokens.chunks.front();
+        TokenChunk::Vectors run;
+        run.first = std::find(chunk.ids.begin(), chunk.ids.end(), -1) - chunk.ids.begin();
+        run.count = static_cast<int64_t>(vectors.data.size()) / 32;
+        run.encoders = {vectors.data};
+        for (int64_t i = 0; i < run.count; ++i) chunk.ids[static_cast<size_t>(run.first + i)] = 0;
+        chunk.vectors = {run};
+        const golden::Values context = golden::expected(inversion, form.expected);
+        within(form.layout, difference(model->encode_prompt(tokens, {}).data, context.data), context.atol);
+        chunk.vectors[0].encoders[0].pop_back();
+        CHECK(throws(ErrorCode::invalid_argument, "do not fit", [&] { model->encode_prompt(tokens, {}); }));
+    }
 }
