@@ -121,7 +121,7 @@ test('bench with other kernels, in a process of its own', async () => {
   expect(JSON.parse(stdout).kernels).toEqual({ operations: 'fused', float32: 'portable', fast: 'portable', int8: 'portable', rows: 'portable' })
   const unknown = await cli([...argv, 'avx513'])
   expect(unknown).toMatchObject({ code: 2, stdout: '' })
-  expect(unknown.stderr).toMatch(/--kernels: there is no set 'avx513' here, but portable, .*ggml/)
+  expect(unknown.stderr).toMatch(/--kernels: this processor has no set 'avx513'; it has portable, .*ggml/)
 })
 
 test('bench --all: a row and a report for every run', async () => {

@@ -133,7 +133,7 @@ describe('few steps', () => {
     [{ sampler: 'lcm', timesteps: [500, 500] }, /timesteps must descend/],
     [{ sampler: 'lcm', timesteps: [1000] }, /timesteps/],
     [{ sampler: 'lcm', timesteps: [999], schedule: 'trailing' }, /timesteps and schedule exclude each other/],
-    [{ sampler: 'lcm', timesteps: [999, 499], steps: 3 }, /does not fit/],
+    [{ sampler: 'lcm', timesteps: [999, 499], steps: 3 }, /does not match/],
     [{ sampler: 'euler', timesteps: 'all' }, /timesteps must be an array/],
     [{ sampler: 'euler', dialect: 'web' }, /dialect/],
     [{ sampler: 'unipc', dialect: 'k' }, /dialect/],
