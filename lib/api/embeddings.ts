@@ -72,7 +72,7 @@ async function readWord(file: TensorFile, tensors: readonly TensorInfo[], form: 
   return { count, encoders }
 }
 
-async function readFile(place: string, given: string | undefined, form: EmbeddingForm): Promise<Embedding[]> {
+async function readWords(place: string, given: string | undefined, form: EmbeddingForm): Promise<Embedding[]> {
   using file = await openTensors(place)
   const stem = path.basename(place).replace(extension, '')
   const words = wordsOf(file)
@@ -95,7 +95,7 @@ async function readFolder(folder: string, form: EmbeddingForm): Promise<Embeddin
       if (error instanceof DiffusionError) return []
       throw error
     }
-    found.push(...(await readFile(path.join(folder, name), undefined, form).catch(other)))
+    found.push(...(await readWords(path.join(folder, name), undefined, form).catch(other)))
   }
   return found
 }
@@ -111,7 +111,7 @@ export async function loadEmbeddings(
   if (!form) throw invalidType(`embeddings are for models with a CLIP text encoder; ${info.name || 'this model'} has none`)
   const all: Embedding[] = []
   for (const [i, { path: place, name }] of listed.entries())
-    all.push(...(await readFile(await resolveFile(place, `embeddings[${i}]`, options), name, form)))
+    all.push(...(await readWords(await resolveFile(place, `embeddings[${i}]`, options), name, form)))
   if (embeddingDirectory !== undefined) {
     const folder = await resolveFile(embeddingDirectory, 'embeddingDirectory')
     if (!(await stat(folder)).isDirectory()) throw invalidRange(`embeddingDirectory: ${folder} is a file; give the folder that it is in`)
