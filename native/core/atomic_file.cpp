@@ -115,7 +115,7 @@ AtomicFile::AtomicFile(const std::string & destination) : destination_(follow_li
     }
     const PathKind kind = path_kind(destination_);
     if (kind != PathKind::missing && kind != PathKind::file) {
-        throw Error(ErrorCode::io, "Cannot write \"" + destination + "\": it is there and is no file");
+        throw Error(ErrorCode::io, "Cannot write \"" + destination + "\": it exists and is not a file");
     }
     remove_abandoned(folder);
     std::random_device random;

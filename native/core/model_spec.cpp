@@ -89,7 +89,7 @@ template <typename V>
 void visit(V & v, ConditionerConfig & c) {
     v("kind", c.kind);
     v("prefix", c.prefix);
-    v("input", c.input);
+    v.retired("input");  // models that were converted earlier have it
     v("role", c.role);
     v("clip", c.clip);
     v("params", c.params);
@@ -129,6 +129,8 @@ public:
     void operator()(const char * name, T & value) {
         out[name] = json_of(value);
     }
+
+    void retired(const char *) {}
 
     template <typename T>
     static Json object_of(T & value) {
@@ -202,6 +204,9 @@ public:
         const auto found = object_.find(name);
         if (found != object_.end()) read(*found, name, value);
     }
+
+    /// A name that is no longer written or used, and is still allowed.
+    void retired(const char * name) { known_.push_back(name); }
 
     void reject_unknown() const {
         for (const auto & item : object_.items()) {

@@ -116,7 +116,6 @@ struct ConditionerConfig {
     std::string kind;    // clip_text | bert_text | layout | class | spatial_rescaler | low_scale | first_stage | identity |
                          // external | clip_vision
     std::string prefix;  // canonical key prefix, e.g. "cond_stage_model.transformer.text_model."
-    std::string input = "prompt";    // which option feeds it
     std::string role = "crossattn";  // crossattn | concat | vector
     ClipTextConfig clip;             // for clip_text
     Json params = Json::object();    // for the other kinds: core/conditioner_params.h

@@ -184,7 +184,7 @@ Opened open_parts(const ModelParts & parts) {
     opened.files["sources"] = Json::array();
     opened.variant = parts.variant;
     if (!parts.variant.empty() && !is_variant_name(parts.variant)) {
-        throw Error(ErrorCode::invalid_argument, "\"" + parts.variant.substr(0, 80) + "\" is no name of a variant");
+        throw Error(ErrorCode::invalid_argument, "\"" + parts.variant.substr(0, 80) + "\" is not a valid variant name");
     }
     if (!parts.model.empty()) add_model(opened, parts);
     if (!parts.unet.empty() && !parts.first_stage_only) add_part(opened, Part::unet, parts.unet);

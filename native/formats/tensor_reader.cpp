@@ -18,7 +18,7 @@ void check_range(uint64_t offset, uint64_t count, uint64_t size) {
 
 TensorReader::TensorReader(const std::string & path_utf8, const std::string & variant) {
     if (!variant.empty() && !is_variant_name(variant)) {
-        throw Error(ErrorCode::invalid_argument, "\"" + variant.substr(0, 80) + "\" is no name of a variant");
+        throw Error(ErrorCode::invalid_argument, "\"" + variant.substr(0, 80) + "\" is not a valid variant name");
     }
     source_ = open_model_file(path_utf8, {variant});
     source_->check_files();

@@ -103,7 +103,8 @@ struct PromptTokens {
     int clip_skip = 0;                  // 0: the model's own; n: the output of layer N-(n-1)
 };
 
-/// What SDXL is told of the picture, in pixels, height before width; unset: the size of the picture, uncropped.
+/// What SDXL reads about the picture beside the prompt, in pixels, height before width; unset: the size of the picture,
+/// uncropped.
 struct SizeInputs {
     std::optional<std::array<double, 2>> original;  // of the training picture before it was cropped
     std::optional<std::array<double, 2>> crop;      // top, left

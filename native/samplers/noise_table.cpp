@@ -79,7 +79,7 @@ void check_levels(const NoiseTable & table) {
         if (!(sigma > 0) || falls)
             throw Error(ErrorCode::invalid_argument,
                         "The betas of the noise schedule are too small: the noise level at timestep " + std::to_string(t) +
-                            " cannot be told from the one before");
+                            " cannot be told apart from the one before");
         if (std::isinf(sigma) && t + 1 < table.sigmas.size())
             throw Error(ErrorCode::invalid_argument,
                         "The betas of the noise schedule are too large: nothing of the picture is "

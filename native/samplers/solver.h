@@ -28,7 +28,7 @@ namespace latent::samplers {
 
 /// One network evaluation of a run. All are known before the run starts, but for adaptive solvers.
 struct Evaluation {
-    double timestep = 0;    // what the network is told; may have a fraction
+    double timestep = 0;    // the network's input; may have a fraction
     double sigma = 0;       // noise level of x in sigma space, sqrt((1 - abar) / abar); 4096 at zero terminal SNR
     int step = 0;           // 0-based step that this evaluation belongs to
     bool ends_step = true;  // after advance() of this evaluation x has finished the step

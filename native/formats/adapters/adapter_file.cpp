@@ -165,7 +165,7 @@ void AdapterFile::group() {
     if (!layers_.empty()) return;
     std::vector<std::string> names = unknown_;
     throw Error(ErrorCode::unsupported_model,
-                name_ + " is no adapter: none of its tensors belongs to a LoRA or one of its relatives" +
+                name_ + " is not an adapter: none of its tensors belongs to a LoRA or one of its relatives" +
                     (names.empty() ? "" : "; they are called " + first_of(names, 3)),
                 Json{{"found", names.empty() ? "" : names.front().substr(0, 200)}, {"nearest", "LoRA"}}.dump(
                     -1, ' ', false, Json::error_handler_t::replace));

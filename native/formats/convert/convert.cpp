@@ -93,8 +93,8 @@ Plan make_plan(const OpenedModel & model, const ConvertOptions & options) {
     add_text(plan, "general.architecture", "latent-diffusion");
     for (const auto & item : options.metadata) {
         if (item.first.empty() || item.first.size() > 1000 || is_reserved(item.first)) {
-            throw Error(ErrorCode::invalid_argument,
-                        "convert: metadata cannot be named \"" + item.first.substr(0, 80) + "\"; it is no name, or GGUF's own");
+            throw Error(ErrorCode::invalid_argument, "convert: metadata cannot be named \"" + item.first.substr(0, 80) +
+                                                         "\"; the name is empty or one of GGUF's own");
         }
         if (item.first.rfind("latent.", 0) != 0) add_text(plan, item.first, item.second);
     }
@@ -210,7 +210,8 @@ DType weight_type_from_name(const std::string & name) {
     if (const std::optional<DType> type = weight_type_named(name)) return *type;
     std::vector<std::string> names;
     for (const DType type : weight_types()) names.push_back(dtype_name(type));
-    throw Error(ErrorCode::invalid_argument, "\"" + name.substr(0, 40) + "\" is no weight type; " + enumerated(names) + " are");
+    throw Error(ErrorCode::invalid_argument,
+                "\"" + name.substr(0, 40) + "\" is not a weight type; " + enumerated(names) + " are");
 }
 
 DType convert_type(const networks::DeclaredTensor & declared, const TensorInfo & tensor, const ConvertOptions & options) {

@@ -18,7 +18,7 @@ namespace latent::formats {
 namespace {
 
 ggml_type ggml_type_of(DType type) {
-    if (!dtype_is_quantised(type)) throw Error(ErrorCode::internal, std::string(dtype_name(type)) + " is no block type");
+    if (!dtype_is_quantised(type)) throw Error(ErrorCode::internal, std::string(dtype_name(type)) + " is not a block type");
     return static_cast<ggml_type>(dtype_ggml_number(type));
 }
 

@@ -50,9 +50,9 @@ bool apply_clip_class(Detection & detection, size_t index, const std::string & t
 }
 
 /// Puts a conditioner without tensors in the place of the trained ones; CLIP towers, which come from other files, stay.
-void set_untrained(ModelSpec & spec, const char * kind, const char * input, const char * role) {
+void set_untrained(ModelSpec & spec, const char * kind, const char * role) {
     ConditionerConfig c;
-    c.kind = kind, c.input = input, c.role = role;
+    c.kind = kind, c.role = role;
     c.prefix = cond_prefix;
     auto & list = spec.conditioners;
     const auto is_clip = [](const ConditionerConfig & one) { return one.kind == "clip_text" || one.kind == "clip_vision"; };
@@ -79,7 +79,6 @@ void apply_bert_class(ModelSpec & spec, const std::string & target, const Json &
     ConditionerConfig * c = find_conditioner(spec, {"bert_text", "layout"});
     if (!c) return;  // in another file, or absent
     c->kind = layout ? "layout" : "bert_text";
-    c->input = layout ? "layout" : "prompt";
     BertConfig bert = bert_config(c->params);
     bert.hidden_size = int_at(params, "n_embed", bert.hidden_size);
     bert.num_layers = int_at(params, "n_layer", bert.num_layers);
@@ -197,7 +196,7 @@ void apply_conditioning(Detection & detection, const Json & params, const Json &
         spec.conditioners.clear();
     } else if (special == "__is_first_stage__") {
         spec.kind = "inpaint";
-        set_untrained(spec, "first_stage", "image", "concat");
+        set_untrained(spec, "first_stage", "concat");
     } else if (apply_clip_class(detection, 0, target, stage_params, object_at(config, "text_encoder"))) {
         spec.kind = kind_with_clip(spec);
     } else if (mentions(target, "BERTEmbedder") || mentions(target, "TransformerEmbedder")) {
@@ -209,7 +208,7 @@ void apply_conditioning(Detection & detection, const Json & params, const Json &
     } else if (mentions(target, "Identity")) {
         const bool concat = spec.conditioning_key == "concat";
         spec.kind = concat ? "superres" : "rdm";
-        set_untrained(spec, concat ? "identity" : "external", concat ? "image" : "embeddings", concat ? "concat" : "crossattn");
+        set_untrained(spec, concat ? "identity" : "external", concat ? "concat" : "crossattn");
     } else if (!target.empty()) {
         unknown_class(target, "conditioner", "FrozenCLIPEmbedder");
     }

@@ -165,7 +165,7 @@ void apply_bert(Detection & detection, const Json & config) {
         bert.hidden_size = int_at(config, "d_model", bert.hidden_size);
         bert.intermediate_size = int_at(config, "encoder_ffn_dim", bert.intermediate_size);
         c.params.update(to_json(bert));
-        c.kind = "bert_text", c.input = "prompt";
+        c.kind = "bert_text";
         detection.unknown.erase("/conditioners/" + std::to_string(i) + "/params/numHeads");
     }
 }

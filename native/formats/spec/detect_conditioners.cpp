@@ -72,7 +72,6 @@ void detect_image_tower(const CanonicalModel & model, Detection & found) {
     ConditionerConfig c;
     c.kind = "clip_vision";
     c.prefix = std::string(image_prefix) + "vision_model.";
-    c.input = "image";
     c.params = to_json(vision);
     found.spec.conditioners.push_back(std::move(c));
 }
@@ -83,7 +82,6 @@ void detect_bert_text(const CanonicalModel & model, Detection & found) {
     ConditionerConfig c;
     const bool layout = bert.vocab_size == 8192;
     c.kind = layout ? "layout" : "bert_text";
-    c.input = layout ? "layout" : "prompt";
     c.prefix = prefix;
     c.params = to_json(bert);
     if (layout) c.params.update(to_json(LayoutConfig{}));
@@ -100,7 +98,7 @@ bool detect_trained(const CanonicalModel & model, Detection & found) {
     if (has(tensors, "transformer.token_emb.weight")) {
         detect_bert_text(model, found);
     } else if (has(tensors, "embedding.weight")) {
-        c.kind = c.input = "class";
+        c.kind = "class";
         c.params = to_json(detect_classes(tensors, cond_prefix));
         found.spec.conditioners.push_back(std::move(c));
     } else if (has(tensors, "channel_mapper.weight")) {
@@ -108,7 +106,6 @@ bool detect_trained(const CanonicalModel & model, Detection & found) {
         // The map comes down to the size of the latents.
         for (rescaler.stages = 0; 1 << rescaler.stages < found.spec.downsampling();) ++rescaler.stages;
         c.kind = "spatial_rescaler";
-        c.input = "labels";
         c.role = "concat";
         c.params = to_json(rescaler);
         found.spec.conditioners.push_back(std::move(c));
@@ -122,7 +119,6 @@ bool detect_trained(const CanonicalModel & model, Detection & found) {
 void detect_untrained(const CanonicalModel & model, ModelSpec & spec) {
     ConditionerConfig c;
     c.prefix = cond_prefix;
-    c.input = "image";
     c.role = "concat";
     const bool concat = spec.conditioning_key == "concat";
     if (spec.kind == "inpaint" && concat) {
@@ -141,7 +137,6 @@ void detect_untrained(const CanonicalModel & model, ModelSpec & spec) {
         c.params = to_json(low_scale);
     } else if (spec.kind == "rdm") {
         c.kind = "external";
-        c.input = "embeddings";
         c.role = "crossattn";
     } else {
         return;

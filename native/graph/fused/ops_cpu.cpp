@@ -63,7 +63,7 @@ ggml_tensor * OpsCpu::rows_node(Node data, std::string label, double flops, cons
         double flops;
     };
     flops_ += flops;
-    constexpr int64_t kSmall = 8192;  // values; below this the others' waking costs more than they help
+    constexpr int64_t kSmall = 8192;  // values; below this, waking more workers costs more than it saves
     const int threads = device_.pool().threads();
     const bool small = flops < 1e6 && layout.rows * layout.channels < kSmall;
     const int parts = threads == 1 || small ? 1 : 4 * threads;

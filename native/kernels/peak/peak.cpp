@@ -85,7 +85,7 @@ PeakLoop peak_f32_portable() {
 }
 
 std::vector<Peak> measure_peak(int threads, double seconds) {
-    kernels_allowed("portable");  // a wrong LATENT_KERNELS is told before the time is spent
+    kernels_allowed("portable");  // a wrong LATENT_KERNELS is refused before the time is spent
     std::vector<Peak> peaks;
     for (const PeakLoop & loop : loops()) {
         std::vector<double> rates(static_cast<size_t>(std::max(1, threads)), 0.0);

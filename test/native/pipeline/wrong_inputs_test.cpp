@@ -9,7 +9,7 @@ using namespace loaded;
 namespace {
 
 /// The message of the invalid_argument that `call` throws, "" where it throws nothing of the kind.
-std::string refusal(const std::function<void()> & call) {
+std::string message_of(const std::function<void()> & call) {
     try {
         call();
     } catch (const Error & error) {
@@ -19,7 +19,7 @@ std::string refusal(const std::function<void()> & call) {
 }
 
 void refused(const std::string & words, const std::function<void()> & call) {
-    const std::string message = refusal(call);
+    const std::string message = message_of(call);
     if (message.find(words) != std::string::npos) return;
     check::fail("wrong_inputs", 0, "expected a refusal with \"" + words + "\", got \"" + message + "\"");
 }

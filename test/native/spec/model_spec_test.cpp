@@ -63,6 +63,14 @@ TEST(spec_overrides_merge_objects_and_replace_lists) {
     CHECK(!spec.unet && spec.scale_factor == 2);
 }
 
+TEST(spec_names_of_earlier_files_are_still_read) {
+    ModelSpec spec = sd1();
+    const Json before = to_json(spec);
+    apply_overrides(spec, {{"conditioners", {{{"input", "prompt"}}}}});
+    CHECK(to_json(spec) == before);
+    CHECK(!before.at("conditioners")[0].contains("input"));
+}
+
 TEST(spec_overrides_refuse_unknown_names_with_the_nearest) {
     ModelSpec spec = sd1();
     try {
