@@ -41,7 +41,7 @@ export const embeddings = {
     flag: {
       name: 'embedding',
       value: 'FILE',
-      help: 'textual inversion, a word that prompts may use; may be given more than once',
+      help: 'textual inversion, a new word for prompts; can be repeated',
       read: (text) => text,
     },
   }),

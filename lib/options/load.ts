@@ -155,7 +155,7 @@ export const loadOptions = {
   embeddings,
   embeddingDirectory: option((value) => value as NonNullable<LoadOptions['embeddingDirectory']>, {
     toNative: notNative, // looked for once the model is known
-    flag: { name: 'embedding-dir', value: 'DIR', help: 'folder of textual inversions, words that prompts may use' },
+    flag: { name: 'embedding-dir', value: 'DIR', help: 'folder of textual inversions, new words for prompts' },
   }),
   signal: shared.signal,
 } satisfies Options<LoadOptions>
