@@ -19,7 +19,7 @@ import {
 import { denoisingOptions, resolveDenoising, resolveSampling, solverSamplingOptions } from '../options/sampling.js'
 import { samplerNames, scheduleNames } from '../names.js'
 import type { EvaluationOption, ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from '../types.js'
-import { checkInteger, checkName, checkNumber, invalidRange, invalidType, isFloat32Array, knownKeys, listOf, show } from '../options/validate.js'
+import { checkInteger, checkName, checkNumber, invalidRange, invalidType, isFloat32Array, knownKeys, listOf, plainObject, show } from '../options/validate.js'
 
 /** Options of {@link createSolver}: the sampling options, and what a model would have said about its training. */
 export interface SolverOptions extends Omit<SamplingOptions, EvaluationOption> {
@@ -179,7 +179,7 @@ const noiseScheduleOptions = {
 const predictions = ['eps', 'v', 'sample', 'edm'] as const
 
 const solverOptions = {
-  spec: option((value, name) => checkObject(value, name) as unknown as NonNullable<SolverOptions['spec']>, { flag: inPrograms }),
+  spec: option((value, name) => plainObject(value, name) as unknown as NonNullable<SolverOptions['spec']>, { flag: inPrograms }),
   prediction: choice({ names: predictions, flag: inPrograms }),
   betas,
   noiseSchedule: option((value, name) => readNested(noiseScheduleOptions, value, name, undefined) as Partial<NoiseScheduleSpec>, {

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { parseDocument } from 'yaml'
 import { ModelFormatError } from '../errors.js'
 import { readRegular } from '../files/regular-file.js'
-import { fileUrlToPath, invalidType, isUrl, show } from '../options/validate.js'
+import { fileUrlToPath, invalidType, isUrl, plainObject, show } from '../options/validate.js'
 
 /** The reference's configurations are a few kilobytes. */
 const maxBytes = 1 << 20
@@ -39,12 +39,7 @@ export async function givenConfig(config: unknown): Promise<Record<string, unkno
   if (isUrl(config)) return requireModel(await readNamedConfig(fileUrlToPath(config.href, 'config')), config.href)
   if (config === null || typeof config !== 'object' || Array.isArray(config))
     throw invalidType(`config must be a path or an object, not ${show(config)}`)
-  try {
-    return requireModel(JSON.parse(JSON.stringify(config)) as Record<string, unknown>, 'config')
-  } catch (error) {
-    if (error instanceof TypeError && !('code' in error)) throw invalidType(`config must be plain data: ${error.message}`)
-    throw error
-  }
+  return requireModel(plainObject(config, 'config'), 'config')
 }
 
 function hasModel(config: Record<string, unknown>): boolean {

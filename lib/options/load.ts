@@ -5,9 +5,9 @@ import type { DeviceSpec, LoadOptions, MemoryOptions, ModelKind, ModelPart, Weig
 import { notNative, shared } from './common.js'
 import { embeddings } from './embeddings.js'
 import type { Fail } from './option.js'
-import { boolean, checkObject, checkOptions, choice, integer, nativeFields, option, readNested, type Options, type Values } from './option.js'
+import { boolean, checkOptions, choice, integer, nativeFields, option, readNested, type Options, type Values } from './option.js'
 import { camelCase } from './flags.js'
-import { checkBoolean, checkName, checkString, invalidRange, knownKeys, show } from './validate.js'
+import { checkBoolean, checkName, checkString, invalidRange, knownKeys, plainObject, show } from './validate.js'
 
 /** What a part may be loaded as: `int8` is no type of files. */
 const int8OrWeightTypes = [...weightTypes, 'int8'] as const
@@ -141,7 +141,7 @@ export const loadOptions = {
     flag: { value: 'YAML', help: 'model configuration; default: the .yaml file next to the model, if there is one' },
   }),
   // Names and types are checked against the ModelSpec by the engine, which knows them.
-  spec: option((value, name) => checkObject(value, name) as NonNullable<LoadOptions['spec']>, {
+  spec: option((value, name) => plainObject(value, name) as NonNullable<LoadOptions['spec']>, {
     flag: 'a configuration file says the same: --config',
   }),
   hub: option((value) => value as NonNullable<LoadOptions['hub']>, {

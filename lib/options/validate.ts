@@ -125,7 +125,14 @@ export function checkSeed(value: unknown, name: string): bigint {
 export function checkSignal(value: unknown, name: string): AbortSignal {
   const signal = value as AbortSignal | null
   // Not instanceof: jest and worker realms have their own AbortSignal.
-  if (signal === null || typeof signal !== 'object' || typeof signal.aborted !== 'boolean' || typeof signal.addEventListener !== 'function') {
+  if (
+    signal === null ||
+    typeof signal !== 'object' ||
+    typeof signal.aborted !== 'boolean' ||
+    !['addEventListener', 'removeEventListener', 'throwIfAborted'].every(
+      (name) => typeof (signal as unknown as Record<string, unknown>)[name] === 'function',
+    )
+  ) {
     throw invalidType(`${name} must be an AbortSignal, not ${show(value)}`)
   }
   return signal
@@ -133,7 +140,7 @@ export function checkSignal(value: unknown, name: string): AbortSignal {
 
 /** True for a URL of any realm. */
 export function isUrl(value: unknown): value is URL {
-  return Object.prototype.toString.call(value) === '[object URL]'
+  return Object.prototype.toString.call(value) === '[object URL]' && typeof (value as URL).href === 'string'
 }
 
 /** The path behind a `file:` URL. */
@@ -195,4 +202,25 @@ export function checkShape(value: unknown, name: string, elements: number, rank?
   const product = shape.reduce((a, b) => a * b, 1)
   if (product !== elements) throw invalidRange(`${name} [${shape.join(', ')}] describes ${product} values, but the data has ${elements}`)
   return shape
+}
+
+/** Entries of one array in plain data. */
+const maxEntries = 100_000
+
+/** A copy of an object that is plain data, as JSON has it: what crosses to the engine is what was checked. */
+export function plainObject(value: unknown, name: string): Record<string, unknown> {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalidType(`${name} must be an object, not ${show(value)}`)
+  const bounded = (_: string, one: unknown) => {
+    if (Array.isArray(one) && one.length > maxEntries)
+      throw invalidRange(`${name} has a list of ${one.length} entries; at most ${maxEntries} are allowed`)
+    return one
+  }
+  try {
+    const copy: unknown = JSON.parse(JSON.stringify(value, bounded) ?? 'null')
+    if (copy === null || typeof copy !== 'object') throw invalidType(`${name} must be an object of plain data`)
+    return copy as Record<string, unknown>
+  } catch (error) {
+    if (error instanceof TypeError && !('code' in error)) throw invalidType(`${name} must be plain data: ${error.message}`)
+    throw error
+  }
 }
