@@ -83,6 +83,10 @@ uint64_t InputFile::size_now() const {
     return GetFileSizeEx(handle_, &size) ? static_cast<uint64_t>(size.QuadPart) : 0;
 }
 
+bool InputFile::was_written() const {
+    return false;
+}
+
 void InputFile::read(uint64_t offset, void * destination, size_t count) const {
     for (size_t done = 0; done < count;) {
         OVERLAPPED at = {};
@@ -100,6 +104,19 @@ void InputFile::read(uint64_t offset, void * destination, size_t count) const {
 
 #else
 
+namespace {
+
+int64_t time_of_writing(const struct stat & status) {
+#ifdef __APPLE__
+    const timespec & time = status.st_mtimespec;
+#else
+    const timespec & time = status.st_mtim;
+#endif
+    return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+}  // namespace
+
 void InputFile::open() {
     descriptor_ = ::open(to_path(path_).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (descriptor_ < 0) fail_to_open(path_);
@@ -107,6 +124,7 @@ void InputFile::open() {
     if (fstat(descriptor_, &status) != 0) fail_to_open(path_);
     if (!S_ISREG(status.st_mode)) not_regular(path_);
     size_ = static_cast<uint64_t>(status.st_size);
+    written_ = time_of_writing(status);
 }
 
 void InputFile::close() {
@@ -117,6 +135,11 @@ void InputFile::close() {
 uint64_t InputFile::size_now() const {
     struct stat status {};
     return fstat(descriptor_, &status) == 0 && status.st_size > 0 ? static_cast<uint64_t>(status.st_size) : 0;
+}
+
+bool InputFile::was_written() const {
+    struct stat status {};
+    return fstat(descriptor_, &status) != 0 || time_of_writing(status) != written_;
 }
 
 void InputFile::read(uint64_t offset, void * destination, size_t count) const {

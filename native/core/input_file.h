@@ -23,6 +23,8 @@ public:
     uint64_t size() const { return size_; }
     /// Bytes now, whatever happened to its name since; 0 where the system cannot say.
     uint64_t size_now() const;
+    /// Whether it was written to since it was opened, by its time of change. False on Windows, where no one else may write to it.
+    bool was_written() const;
     /// Throws io where fewer bytes are there.
     void read(uint64_t offset, void * destination, size_t count) const;
 
@@ -46,6 +48,7 @@ private:
     void * handle_ = nullptr;
 #else
     int descriptor_ = -1;
+    int64_t written_ = 0;  // when it was written to last, in nanoseconds
 #endif
 };
 

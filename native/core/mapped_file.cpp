@@ -30,10 +30,12 @@ size_t mappable_size(const InputFile & file) {
 void MappedFile::check() const {
     const uint64_t now = file_.size_now();
     const bool shorter = now < size();
-    if (!shorter && !guard_->lost()) return;
+    const bool written = file_.was_written();
+    if (!shorter && !written && !guard_->lost()) return;
     const std::string what =
         shorter ? "was shortened while it was in use, from " + std::to_string(size()) + " to " + std::to_string(now) + " bytes"
-                : "could not be read while it was in use";
+        : guard_->lost() ? "could not be read while it was in use"
+                         : "was written to while it was in use";
     const Json details = {{"reason", "file_changed"}, {"path", path()}, {"size", now}, {"expected", size()}};
     throw Error(
         ErrorCode::io,

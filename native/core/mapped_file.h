@@ -14,8 +14,8 @@ namespace latent {
 /// A whole file, mapped read-only. Thread-safe after opening.
 ///
 /// Another process may shorten the file while it is mapped (Windows forbids it). What is lost then reads as zeros (see
-/// MappingGuard), and check() says so: call it before and after work on the bytes. A file that is overwritten in place with
-/// as many bytes goes unnoticed: replace model files by renaming a new one over them.
+/// MappingGuard), and check() says so: call it before and after work on the bytes. It also says where the file was overwritten in
+/// place: replace model files by renaming a new one over them.
 class MappedFile {
 public:
     /// Throws io where the path is missing, not a regular file or refused, model_format where the file is empty.
@@ -31,8 +31,8 @@ public:
     Span<const uint8_t> bytes() const { return {data_, static_cast<size_t>(size())}; }
     bool contains(uint64_t offset, uint64_t count) const { return offset <= size() && count <= size() - offset; }
 
-    /// Throws io with details {"reason":"file_changed", path, size, expected} where the file has become shorter, or some of it
-    /// could not be read.
+    /// Throws io with details {"reason":"file_changed", path, size, expected} where the file has become shorter, was written
+    /// to, or could not be read in part.
     void check() const;
 
     /// Asks for these pages ahead of use. Hints only, as is release.

@@ -63,6 +63,7 @@ constexpr DTypeTraits traits[] = {
     {DType::mxfp4, "mxfp4", 32, 17, 39},
     {DType::nvfp4, "nvfp4", 64, 36, 40},
     {DType::c64, "c64", 1, 8, -1},
+    {DType::c128, "c128", 1, 16, -1},
     {DType::opaque, "opaque", 1, 1, -1},
 };
 
@@ -166,7 +167,7 @@ bool dtype_is_quantised(DType type) {
     return traits_of(type).block >= 32;
 }
 bool dtype_is_readable(DType type) {
-    return type != DType::c64 && type != DType::opaque;
+    return type != DType::c64 && type != DType::c128 && type != DType::opaque;
 }
 int dtype_ggml_number(DType type) {
     return traits_of(type).ggml;

@@ -58,6 +58,7 @@ enum class DType {
     nvfp4,
     // Carried along, but not read.
     c64,
+    c128,
     opaque,  // of a type that nobody here knows: TensorInfo::stored_as
 };
 

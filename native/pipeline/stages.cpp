@@ -1,9 +1,12 @@
 #include "pipeline/stages.h"
 
+#include <algorithm>
+
 #include "core/weight_type.h"
 #include "models/autoencoder.h"
 #include "models/unet.h"
 #include "pipeline/messages.h"
+#include "samplers/solver.h"
 
 namespace latent::pipeline {
 namespace {
@@ -39,8 +42,26 @@ formats::ModelParts model_parts(const LoadRequest & request) {
     return parts;
 }
 
+namespace {
+
+/// The sampler of a specification, which the caller or the file may name as they like.
+void check_sampler(const std::string & sampler) {
+    const std::vector<samplers::SamplerInfo> & known = samplers::list_samplers();
+    const auto is_it = [&](const samplers::SamplerInfo & one) { return one.name == sampler; };
+    if (sampler.empty() || std::any_of(known.begin(), known.end(), is_it)) return;
+    const std::string shown = sampler.substr(0, 80);
+    const Json details = {{"field", "sampler"}, {"found", shown}};
+    throw Error(ErrorCode::model_format,
+                "The model specification has the unknown sampler \"" + shown + "\"; pipe.info.samplers lists the known ones",
+                details.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+}  // namespace
+
 OpenedModelPtr open_request(const LoadRequest & request) {
-    return std::make_shared<const formats::OpenedModel>(formats::open_model(model_parts(request)));
+    auto opened = std::make_shared<const formats::OpenedModel>(formats::open_model(model_parts(request)));
+    check_sampler(opened->spec.sampler);
+    return opened;
 }
 
 Stages::Stages(const LoadRequest & load, OpenedModelPtr model, graph::DevicePtr device, MemoryClaim::Total claims)

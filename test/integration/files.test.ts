@@ -1,7 +1,20 @@
 /** Files from outside: the bare containers, files that change under a loaded model, folders with unusual weights, specifications that make no sense. */
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import path from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import {
   convert,
   DiffusionPipeline,
@@ -15,6 +28,7 @@ import {
 import { cli } from '../helpers/cli'
 import { comfyGguf, type GgufTensor } from '../helpers/gguf'
 import { input, maxDifference, safetensorsBytes, temporaryFolder, type Tensor } from '../helpers/golden'
+import { writeTorchCheckpoint } from '../helpers/torch-checkpoint'
 import { goldenModel, row, toConditioning, toLatents, type GoldenModel } from '../helpers/model'
 
 const fixtures = path.resolve('test', 'fixtures', 'files')
@@ -180,6 +194,20 @@ describe('a golden model', () => {
       await pipe.dispose()
     })
 
+    test('or finds it overwritten in place, with as many bytes', async () => {
+      const file = at('overwritten.gguf')
+      await convert(model.folder, file, { type: 'f32' })
+      const pipe = await DiffusionPipeline.load(file, options)
+      await pipe.generate(draw)
+      const bytes = readFileSync(file)
+      await setTimeout(50) // longer than file systems count time in
+      const handle = openSync(file, 'r+')
+      writeSync(handle, bytes)
+      closeSync(handle)
+      await expect(pipe.generate(draw)).rejects.toMatchObject({ code: 'ERR_IO', details: { reason: 'file_changed', expected: bytes.length } })
+      await pipe.dispose()
+    })
+
     test('of bare tensors', async () => {
       const file = at('bare.safetensors')
       copyFileSync(path.join(fixtures, 'plain.safetensors'), file)
@@ -204,6 +232,30 @@ describe('a golden model', () => {
     rmSync(path.join(unet, 'diffusion_pytorch_model.ema.safetensors'))
     rmSync(named)
     await expect(inspect(model.folder)).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT', details: { component: 'unet' } })
+  })
+
+  test('complex numbers in a torch file of the old form matter only to who needs them', async () => {
+    const tensors = new Map<string, Tensor>([
+      ['a', { dtype: 'F32', shape: [2], bytes: Buffer.from(Float32Array.of(1, 2).buffer) }],
+      ['z', { dtype: 'F64', shape: [2], bytes: Buffer.alloc(16) }],
+    ])
+    const text = writeTorchCheckpoint(tensors, { legacy: true }).toString('latin1')
+    const file = at('complex.ckpt')
+    // Twice as wide as the numbers that it was written with.
+    writeFileSync(file, Buffer.concat([Buffer.from(text.replaceAll('DoubleStorage', 'ComplexDoubleStorage'), 'latin1'), Buffer.alloc(16)]))
+    const opened = await openTensors(file)
+    expect(await opened.read('a')).toEqual(Float32Array.of(1, 2))
+    expect(opened.get('z')).toMatchObject({ type: 'c128', bytes: 32, readable: false })
+    opened.dispose()
+  })
+
+  test('an unknown sampler is refused when the model is loaded', async () => {
+    const other = goldenModel('sd1')
+    const options = { config: other.golden.config, device: 'cpu', spec: { sampler: 'eulr' } } as const
+    const refused = { code: 'ERR_MODEL_FORMAT', details: { field: 'sampler', found: 'eulr' } }
+    await expect(DiffusionPipeline.load(other.file, options)).rejects.toMatchObject(refused)
+    await expect(inspect(other.file, { config: other.golden.config, spec: options.spec })).rejects.toMatchObject(refused)
+    other.remove()
   })
 
   test('an unknown kind is refused, wherever it stands', async () => {

@@ -52,6 +52,7 @@ constexpr KnownType known_types[] = {
     {"", "uint32", "", DType::u32},
     {"", "uint64", "", DType::u64},
     {"ComplexFloatStorage", "complex64", "cfloat", DType::c64},
+    {"ComplexDoubleStorage", "complex128", "cdouble", DType::c128},
 };
 
 }  // namespace
