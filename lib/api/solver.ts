@@ -19,7 +19,18 @@ import {
 import { denoisingOptions, resolveDenoising, resolveSampling, solverSamplingOptions } from '../options/sampling.js'
 import { samplerNames, scheduleNames } from '../names.js'
 import type { EvaluationOption, ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from '../types.js'
-import { checkInteger, checkName, checkNumber, invalidRange, invalidType, isFloat32Array, knownKeys, listOf, plainObject, show } from '../options/validate.js'
+import {
+  checkInteger,
+  checkName,
+  checkNumber,
+  invalidRange,
+  invalidType,
+  isFloat32Array,
+  knownKeys,
+  listOf,
+  plainObject,
+  show,
+} from '../options/validate.js'
 
 /** Options of {@link createSolver}: the sampling options, and what a model would have said about its training. */
 export interface SolverOptions extends Omit<SamplingOptions, EvaluationOption> {
