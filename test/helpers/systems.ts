@@ -73,8 +73,10 @@ async function upscalerSteering(pipe: DiffusionPipeline, golden: GoldenCase): Pr
     const tokens = await pipe.encodePrompt(prompt)
     return Conditioning.from(await tokens.read(), tokens.shape, extras)
   }
-  return { conditioning: await encode('a photo of an astronaut riding a horse'), unconditional: await encode('') }
+  return { conditioning: await encode(astronaut), unconditional: await encode('') }
 }
+
+const astronaut = 'a photo of an astronaut riding a horse'
 
 /** Prompts are those whose tokens the cases hold. */
 export const systems: System[] = [
@@ -104,14 +106,25 @@ export const systems: System[] = [
     concat: 'concat',
   },
   { name: 'ldm-rdm', kind: 'rdm', rows: 1, inputsOf: (golden) => ({ neighbours: neighbours(golden) }), context: 'context', guidanceScale: 5 },
-  {
-    name: 'sd1-inpaint',
+  ...['sd1-inpaint', 'sd2-inpaint'].map((name): System => ({
+    name,
     kind: 'inpaint',
     rows: 1,
-    inputsOf: (golden, i) => ({ prompt: 'a photo of an astronaut riding a horse', image: picture(golden, 'image', i), mask: mask(golden, i) }),
+    inputsOf: (golden, i) => ({ prompt: astronaut, image: picture(golden, 'image', i), mask: mask(golden, i) }),
     context: 'text_context',
     concat: 'concat',
     guidanceScale: 7.5,
+  })),
+  {
+    name: 'sd2-v',
+    kind: 'text',
+    rows: 2,
+    inputsOf: () => ({ prompt: astronaut }),
+    prediction: 'model_out',
+    context: 'text_context',
+    contextRow: () => 0,
+    trajectory: 'ddim5',
+    guidanceScale: 9,
   },
   {
     name: 'sd-x4-upscaler',

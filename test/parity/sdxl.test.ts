@@ -1,5 +1,6 @@
-/** SDXL through the public API, from a single file and from a folder: prompts, sizes, zeros for no negative prompt, pictures. */
-import { DiffusionPipeline, type Conditioning, type LoadOptions } from '../../lib/index'
+/** SDXL through the public API, from a single file, a folder and a GGUF file: prompts, sizes, zeros for no negative prompt, pictures. */
+import path from 'node:path'
+import { convert, DiffusionPipeline, type Conditioning, type LoadOptions } from '../../lib/index'
 import { input, loadExpected, maxDifference } from '../helpers/golden'
 import { goldenModel, row, toLatents, type GoldenModel } from '../helpers/model'
 
@@ -31,12 +32,15 @@ async function expectTrace(name: string, pipe: DiffusionPipeline, conditioning: 
   expect(i).toBe(4)
 }
 
-describe.each(['compvis', 'diffusers'])('%s', (layout) => {
-  const load = (name: string) => {
-    model = goldenModel(name, layout)
-    return layout === 'compvis'
-      ? DiffusionPipeline.load(model.file, { ...exact, config: model.golden.config })
-      : DiffusionPipeline.load(model.folder, exact)
+describe.each(['compvis', 'diffusers', 'GGUF'])('%s', (layout) => {
+  const load = async (name: string) => {
+    model = goldenModel(name, layout === 'GGUF' ? 'compvis' : layout)
+    if (layout === 'diffusers') return DiffusionPipeline.load(model.folder, exact)
+    const { config } = model.golden
+    if (layout === 'compvis') return DiffusionPipeline.load(model.file, { ...exact, config })
+    const file = path.join(model.folder, 'model.gguf')
+    await convert(model.file, file, { type: 'f32', config })
+    return DiffusionPipeline.load(file, exact)
   }
 
   test('base', async () => {

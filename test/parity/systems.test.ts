@@ -1,6 +1,7 @@
 /** Every system of the paper against the reference, through the public API: exact and fast, quantised, and out of every container. */
 import path from 'node:path'
 import { convert, DiffusionPipeline, type LoadOptions, type ModelSource } from '../../lib/index'
+import { loadCase } from '../helpers/golden'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 import { beyond, measureParts, measureSystem, systems, type Distances, type System } from '../helpers/systems'
 
@@ -42,6 +43,16 @@ describe.each(systems.map((system) => [system.name, system] as const))('%s', (na
     const distances = await measured(model.file, system, { precision: 'exact', config: model.golden.config })
     expect(beyond(distances, ({ atol }) => atol)).toEqual([])
   })
+
+  // The folder of ldm-uncond holds other weights than its file: systems-special.
+  const folders = Object.keys(loadCase(name).layouts).filter((layout) => layout !== 'compvis' && name !== 'ldm-uncond')
+  for (const layout of folders) {
+    test(`${layout} folder: the same numbers`, async () => {
+      model = goldenModel(name, layout)
+      const distances = await measured(model.folder, system, { precision: 'exact' })
+      expect(beyond(distances, ({ atol }) => atol)).toEqual([])
+    })
+  }
 
   test('GGUF after convert(): the same numbers, and q8_0 within a stated distance; it needs no configuration', async () => {
     model = goldenModel(name)
