@@ -316,7 +316,7 @@ TEST(adapters_refused) {
                   golden::formula_tensor("transformer.single_transformer_blocks.0.attn.to_q.lora_B.weight", {64, 4})}),
             {});
     }));
-    CHECK(throws(ErrorCode::unsupported_model, "no adapter", [&] {
+    CHECK(throws(ErrorCode::unsupported_model, "not an adapter", [&] {
         sd1->set_adapters(with({golden::formula_tensor("conv_in.weight", {4, 4, 3, 3})}), {});
     }));
     // A layer that this model lacks is named, and the rest applied.
