@@ -108,7 +108,7 @@ export async function encodeQuery(
   const encoded = await runJob((callbacks) => native.encodeCondition(JSON.stringify(request), {}, callbacks), { signal })
   try {
     const embedding = new Float32Array(encoded.tokens * encoded.dim)
-    encoded.read(embedding)
+    await runJob(() => encoded.read(embedding))
     return embedding.slice(0, encoded.dim)
   } finally {
     encoded.dispose()
