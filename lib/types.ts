@@ -203,6 +203,9 @@ export interface LoadOptions extends CallOptions {
   embeddingDirectory?: string | URL
 }
 
+/** Options of a load that reads no prompts: {@link Autoencoder.load}, {@link ImageEncoder.load}. */
+export type PromptlessLoadOptions = Omit<LoadOptions, 'loraDirectory' | 'embeddings' | 'embeddingDirectory'>
+
 /** An adapter (a LoRA or one of its relatives) and its strengths. docs/adapters.md. */
 export interface LoraOptions {
   /** A file (.safetensors, .gguf, .pt, .bin) or a folder of PEFT or diffusers: its path, a `file:` URL, or a name of a hub (`hf:owner/name/file`, `civitai:VERSION`). */

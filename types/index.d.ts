@@ -43,7 +43,7 @@ export declare class Autoencoder implements AsyncDisposable {
     readonly info: AutoencoderInfo;
     private constructor();
     /** Loads the first stage of a file or folder (without a source: of the model inside the package); everything else in it is left alone. */
-    static load(source?: ModelSource, options?: LoadOptions): Promise<Autoencoder>;
+    static load(source?: ModelSource, options?: PromptlessLoadOptions): Promise<Autoencoder>;
     /** Pictures to latents [n, channels, height / factor, width / factor], or with `output: 'codes'` (VQ) to numbers. Sides must be multiples of `info.downsampling`. */
     encode(image: ImageInput, options: AutoencoderEncodeOptions & {
         output: 'codes';
@@ -647,7 +647,7 @@ export declare class ImageEncoder implements AsyncDisposable {
      * Loads the image tower of a CLIP file or folder (OpenAI's names or Hugging Face's); its text tower is left alone.
      * @throws UnsupportedModelError for a file without one
      */
-    static load(source: string | URL, options?: Omit<LoadOptions, 'kind'>): Promise<ImageEncoder>;
+    static load(source: string | URL, options?: Omit<PromptlessLoadOptions, 'kind'>): Promise<ImageEncoder>;
     /** Width of an embedding: 768 for ViT-L/14. */
     get dim(): number;
     /** The embedding of a picture, [dim], as CLIP gives it (its length is not 1). The picture is resized as a whole to the encoder's square. */
@@ -1439,6 +1439,9 @@ declare interface PromptChunk {
     /** The tokens as the vocabulary spells them (`cat</w>`). */
     text: string[];
 }
+
+/** Options of a load that reads no prompts: {@link Autoencoder.load}, {@link ImageEncoder.load}. */
+export declare type PromptlessLoadOptions = Omit<LoadOptions, 'loraDirectory' | 'embeddings' | 'embeddingDirectory'>;
 
 /** One file of a pulled model. */
 export declare interface PulledFile {

@@ -6,9 +6,9 @@ import { runJob } from '../native/job.js'
 import { latentsOf, nativeLatents, wrapLatents, type Latents } from './latents.js'
 import type { NativeDecoded, NativePipeline } from '../native/contract.js'
 import { readCall, shared } from '../options/common.js'
-import { resolveLoad } from '../options/load.js'
+import { promptlessLoadOptions, resolveLoad } from '../options/load.js'
 import { boolean, choice, nativeFields, pick, readOptions, type Options } from '../options/option.js'
-import type { CallOptions, DecodeOptions, ImageInput, LoadOptions, ModelSource, PipelineInfo, RngName } from '../types.js'
+import type { CallOptions, DecodeOptions, ImageInput, ModelSource, PipelineInfo, PromptlessLoadOptions, RngName } from '../types.js'
 import type { RawImage } from '../image/raw-image.js'
 import { imageTensor, toRawImage } from '../image/tensors.js'
 import { checkName, invalidRange, invalidType } from '../options/validate.js'
@@ -123,8 +123,8 @@ export class Autoencoder implements AsyncDisposable {
   }
 
   /** Loads the first stage of a file or folder (without a source: of the model inside the package); everything else in it is left alone. */
-  static async load(source?: ModelSource, options?: LoadOptions): Promise<Autoencoder> {
-    const load = resolveLoad(options, 'Autoencoder.load()')
+  static async load(source?: ModelSource, options?: PromptlessLoadOptions): Promise<Autoencoder> {
+    const load = resolveLoad(options, 'Autoencoder.load()', promptlessLoadOptions)
     load.request.spec = { ...load.request.spec, scaleFactor: 1 }
     const model = await LoadedModel.load(source, load, 'autoencoder', { firstStageOnly: true })
     return create(model, readInfo(model.native), true)

@@ -7,8 +7,8 @@ import { readInfo } from './info.js'
 import { runJob } from '../native/job.js'
 import type { NativePipeline } from '../native/contract.js'
 import { readCall } from '../options/common.js'
-import { resolveLoad } from '../options/load.js'
-import type { CallOptions, ImageInput, LoadOptions, PipelineInfo } from '../types.js'
+import { promptlessLoadOptions, resolveLoad } from '../options/load.js'
+import type { CallOptions, ImageInput, PromptlessLoadOptions, PipelineInfo } from '../types.js'
 import { invalidType, show } from '../options/validate.js'
 
 function isFloats(image: unknown): boolean {
@@ -49,8 +49,8 @@ export class ImageEncoder implements AsyncDisposable {
    * Loads the image tower of a CLIP file or folder (OpenAI's names or Hugging Face's); its text tower is left alone.
    * @throws UnsupportedModelError for a file without one
    */
-  static async load(source: string | URL, options?: Omit<LoadOptions, 'kind'>): Promise<ImageEncoder> {
-    const load = resolveLoad(options, 'ImageEncoder.load()')
+  static async load(source: string | URL, options?: Omit<PromptlessLoadOptions, 'kind'>): Promise<ImageEncoder> {
+    const load = resolveLoad(options, 'ImageEncoder.load()', promptlessLoadOptions)
     const model = await LoadedModel.load({ imageEncoder: source }, load, 'image encoder')
     const encoder = create(model)
     if (encoder.#info.condition.imageEncoder) return encoder

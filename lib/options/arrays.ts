@@ -26,7 +26,7 @@ async function copied<A extends Float32Array | Int32Array>(array: A, copy: A, na
   return copy
 }
 
-/** The caller's numbers, as they were at the call. */
+/** The caller's numbers, copied before the engine works on them. */
 export async function ownFloats(array: Float32Array, name: string): Promise<Float32Array> {
   return copied(array, newFloats(array.length, name), name)
 }

@@ -5,7 +5,7 @@ import type { DeviceSpec, LoadOptions, MemoryOptions, ModelKind, ModelPart, Weig
 import { notNative, shared } from './common.js'
 import { embeddings } from './embeddings.js'
 import type { Fail } from './option.js'
-import { boolean, checkOptions, choice, integer, nativeFields, option, readNested, type Options, type Values } from './option.js'
+import { boolean, checkOptions, choice, integer, nativeFields, omit, option, readNested, type Options, type Values } from './option.js'
 import { camelCase } from './flags.js'
 import { checkBoolean, checkName, checkString, invalidRange, knownKeys, plainObject, show } from './validate.js'
 
@@ -159,6 +159,9 @@ export const loadOptions = {
   }),
   signal: shared.signal,
 } satisfies Options<LoadOptions>
+
+/** Of a load that reads no prompts. */
+export const promptlessLoadOptions = omit(loadOptions, 'loraDirectory', 'embeddings', 'embeddingDirectory')
 
 /** The checked options of a load, apart from the files: the engine's request, and what TypeScript keeps for itself. */
 export interface ResolvedLoad extends Pick<

@@ -10,6 +10,7 @@ import { notNative } from '../../lib/options/common'
 import { convertOptions } from '../../lib/options/convert'
 import { flagsOf, kebabCase } from '../../lib/options/flags'
 import { generateOptions } from '../../lib/options/generate'
+import { Autoencoder, ImageEncoder } from '../../lib/index'
 import { loadOptions, memoryOptions, resolveLoad } from '../../lib/options/load'
 import { infotextFields, type OptionTable } from '../../lib/options/option'
 import { samplingOptions } from '../../lib/options/sampling'
@@ -114,4 +115,12 @@ describe('the engine reads what crosses', () => {
     expect(Object.keys(request).sort()).toEqual(crossing.map(([key]) => key).sort())
     for (const field of [...Object.keys(request), ...Object.keys(request.memory)]) isRead(field)
   })
+})
+
+test.each([
+  ['Autoencoder.load()', (options: object) => Autoencoder.load(undefined, options)],
+  ['ImageEncoder.load()', (options: object) => ImageEncoder.load('clip.safetensors', options)],
+])('%s reads no prompts, and takes no adapters or embeddings for them', async (_name, load) => {
+  for (const option of [{ loraDirectory: '.' }, { embeddings: ['ink.pt'] }, { embeddingDirectory: '.' }])
+    await expect(load(option)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG', message: expect.stringContaining(Object.keys(option)[0]!) as string })
 })
