@@ -173,7 +173,7 @@ describe('hashes and sizes', () => {
   ])('%s is an error of the kind %s', async (fault, reason) => {
     hub.commit('o/m', one())
     hub.fault = ({ kind }) => (kind === 'storage' ? fault : undefined)
-    const settings = settingsFor({ timeout: fault === 'silence' ? 30 : 10_000 })
+    const settings = settingsFor({ timeout: fault === 'silence' ? 500 : 10_000 })
     const error = await failure(fetchModel('hf:o/m', settings))
     expect(error.reason).toBe(reason)
     expect(error.message).toMatch(/^hf:o\/m weights\.safetensors: /)
@@ -185,7 +185,7 @@ describe('hashes and sizes', () => {
   test('a body that stops, or trickles, is given up and resumed', async () => {
     hub.commit('o/m', one())
     hub.fault = onceFor('storage', 'stall')
-    expectLarge((await fetchModel('hf:o/m', settingsFor({ timeout: 100 }))).location)
+    expectLarge((await fetchModel('hf:o/m', settingsFor({ timeout: 1000 }))).location)
     expect(hub.count('storage')).toBe(2)
 
     // Ten bytes every few milliseconds: never silent, never done.
