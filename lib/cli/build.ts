@@ -1,7 +1,9 @@
-/** `latent build`: compiles the native binary from the sources that travel in the package. */
+/** `latent build`: compiles the native binary from the sources of a clone, or of the package that carries them. */
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import path from 'node:path'
+import { packageVersion, scope } from '../native/package-root.js'
 import { readFlags, UsageError, type Command, type Flags, type Io } from './command.js'
 
 const flags = {
@@ -9,9 +11,9 @@ const flags = {
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
 
-function runScript(script: string, args: string[], { stdout, stderr, signal }: Io): Promise<void> {
+function runScript(file: string, args: string[], { stdout, stderr, signal }: Io): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'pipe'], signal })
+    const child = spawn(process.execPath, [file, ...args], { stdio: ['ignore', 'pipe', 'pipe'], signal })
     child.stdout.pipe(stdout, { end: false })
     child.stderr.pipe(stderr, { end: false })
     child.once('error', reject)
@@ -22,13 +24,35 @@ function runScript(script: string, args: string[], { stdout, stderr, signal }: I
   })
 }
 
+const script = path.join('scripts', 'build-native.mjs')
+
+/** The folder with the sources: this one in a clone, else the package that is installed for it, which has to be of this version. */
+function sourceFolder(root: string): string {
+  if (existsSync(path.join(root, script)) && existsSync(path.join(root, 'CMakeLists.txt'))) return root
+  const name = `${scope}/source`
+  const wanted = `${name}@${packageVersion()}`
+  let manifest: string | undefined
+  for (const from of [__filename, path.join(process.cwd(), 'package.json')]) {
+    try {
+      manifest ??= createRequire(from).resolve(`${name}/package.json`)
+    } catch {
+      // Not there: the next place.
+    }
+  }
+  if (manifest === undefined) throw new Error(`the sources are a package of their own: npm install ${wanted}, then run latent build again`)
+  const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }
+  if (version !== packageVersion()) throw new Error(`${name} is version ${version}: npm install ${wanted}, then run latent build again`)
+  return path.dirname(manifest)
+}
+
 export const buildCommand: Command = {
   name: 'build',
   summary: 'compile the native binary from source (needs CMake 3.21 and a C++17 compiler)',
   usage: '[--jobs N]',
   flags,
   notes:
-    'The sources, ggml among them, are part of the package; nothing is downloaded. The compiler is the one that CMake finds (CC and CXX name another).\n' +
+    'The sources, ggml among them, are in a clone, or in the package @node-latent-diffusion/source of the same version, which you install; nothing is downloaded.\n' +
+    'The compiler is the one that CMake finds (CC and CXX name another).\n' +
     'Only needed where no prebuilt binary fits this machine, or to use another ggml: LDM_GGML_DIR=/path/to/ggml latent build.',
   async run(argv, io) {
     const { values } = readFlags(flags, argv, { min: 0, max: 0, names: 'no arguments' })
@@ -36,9 +60,10 @@ export const buildCommand: Command = {
       throw new UsageError(`--jobs takes a positive whole number, not ${values.jobs}`)
     }
     const root = path.resolve(__dirname, '..', '..')
-    const script = path.join(root, 'scripts', 'build-native.mjs')
-    if (!existsSync(script)) throw new Error(`${script} is missing: the package is not complete. Install it again.`)
-    await runScript(script, values.jobs === undefined ? [] : ['--jobs', String(values.jobs)], io)
-    io.stdout.write(`built ${path.join(root, 'build', 'Release', 'latent.node')}\n`)
+    const release = path.join(root, 'build', 'Release')
+    const sources = sourceFolder(root)
+    const jobs = values.jobs === undefined ? [] : ['--jobs', String(values.jobs)]
+    await runScript(path.join(sources, script), [...jobs, '--', `-DLATENT_ADDON_DIR=${release.replaceAll(path.sep, '/')}`], io)
+    io.stdout.write(`built ${path.join(release, 'latent.node')}\n`)
   },
 }

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { addon, guarded } from '../native/call.js'
-import { packageRoot } from '../native/package-root.js'
+import { outsideArchive, packageRoot, packageVersion, scope } from '../native/package-root.js'
 
 const probeTimeout = 30_000 // milliseconds; the first use of a driver takes a few seconds
 
@@ -19,7 +19,11 @@ function versionOf(manifest: string): string {
 }
 
 /** Where the CUDA engine is: the environment's word, a build in this folder, the optional package of this very version. Undefined where there is none. */
-export function findCudaLibrary(root: string = packageRoot(), env: NodeJS.ProcessEnv = process.env): FoundLibrary | undefined {
+export function findCudaLibrary(
+  root: string = packageRoot(),
+  env: NodeJS.ProcessEnv = process.env,
+  ours: string = packageVersion(),
+): FoundLibrary | undefined {
   const given = env.LATENT_CUDA_LIBRARY
   if (given) {
     const file = path.resolve(given)
@@ -30,15 +34,15 @@ export function findCudaLibrary(root: string = packageRoot(), env: NodeJS.Proces
   for (const folder of [path.join(root, 'build', 'Release'), path.join(root, 'prebuilds', system)]) {
     if (existsSync(path.join(folder, file))) return { path: path.join(folder, file) }
   }
-  const name = `@node-latent-diffusion/${system}-cuda`
+  const name = `${scope}/${system}-cuda`
   let manifest: string
   try {
     manifest = createRequire(path.join(root, 'package.json')).resolve(`${name}/package.json`)
   } catch {
     return undefined
   }
-  const library = path.join(path.dirname(manifest), file)
-  const [theirs, ours] = [versionOf(manifest), versionOf(path.join(root, 'package.json'))]
+  const library = outsideArchive(path.join(path.dirname(manifest), file))
+  const theirs = versionOf(manifest)
   if (theirs !== ours) {
     return { path: library, refused: `${name} is version ${theirs} and node-latent-diffusion ${ours}; install ${name}@${ours}` }
   }
@@ -49,7 +53,7 @@ export function findCudaLibrary(root: string = packageRoot(), env: NodeJS.Proces
 export function probeCudaLibrary(
   library: string,
   timeout = probeTimeout,
-  script = path.join(packageRoot(), 'dist', 'native', 'cuda-probe.js'),
+  script = path.join(__dirname, '..', '..', 'dist', 'native', 'cuda-probe.js'),
 ): Promise<string | undefined> {
   return new Promise((resolve) => {
     const env = { ...process.env, ELECTRON_RUN_AS_NODE: '1', LATENT_CUDA_LIBRARY: library }

@@ -109,16 +109,8 @@ function isParts(source: ModelSource): source is ModelFiles {
 }
 
 /** The package's own model, for callers that name none. */
-async function ownModel(): Promise<ResolvedSource> {
-  const model = embeddedModel()
-  if (!(await exists(model))) {
-    throw new DiffusionError(
-      'ERR_IO',
-      `The model inside the package, ${model}, is not there: install the package again (a packer or bundler may have left it out), or pass a model of your own`,
-      { path: model },
-    )
-  }
-  return { model, name: embeddedName }
+function ownModel(): ResolvedSource {
+  return { model: embeddedModel(), name: embeddedName }
 }
 
 async function resolveParts(source: ModelSource, settings: () => HubSettings, options: ResolveOptions): Promise<ResolvedSource> {
@@ -146,7 +138,7 @@ export async function resolveSource(source: ModelSource | undefined, options: Re
   const { config, hub } = options
   // Options are checked before anything is looked for; environment and stored token are read when they are needed.
   const given = hub === undefined ? undefined : resolveHub(hub)
-  const files = source === undefined ? await ownModel() : await resolveParts(source, () => given ?? resolveHub(undefined), options)
+  const files = source === undefined ? ownModel() : await resolveParts(source, () => given ?? resolveHub(undefined), options)
   if (config !== undefined) return { ...files, config: await givenConfig(config) }
   // A GGUF carries its spec and a diffusers folder its json; other single files may have a .yaml beside them.
   if (!files.model || /\.gguf$/i.test(files.model) || (await stat(files.model)).isDirectory()) return files

@@ -3,15 +3,10 @@ import { existsSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { BinaryNotFoundError } from '../errors.js'
-import { packageRoot } from './package-root.js'
+import { adviceFor, isMissing, type Attempt } from './load-advice.js'
+import { packageRoot, packageVersion } from './package-root.js'
+import { libc, platformPackage, requirePlatformPackage, type LoadedPackage } from './platform-package.js'
 import type { NativeAddon } from './contract.js'
-
-/** The C library, where the name of a prebuilt binary depends on it. */
-function libc(): string | undefined {
-  if (process.platform !== 'linux') return undefined
-  const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } }
-  return header?.glibcVersionRuntime ? 'glibc' : 'musl'
-}
 
 /** Name of the binary that fits, out of a folder in prebuildify's naming (`NAME[.TAG...].node`); files for another C library are passed over. */
 export function chooseBinary(files: readonly string[], system: string | undefined): string | undefined {
@@ -32,7 +27,7 @@ function listing(folder: string): string[] {
   }
 }
 
-/** Where the binary may be, in the order of trying: the environment's word, a build in this folder, a prebuilt binary. */
+/** Binaries of a clone, in the order of trying: the environment's word, a build in this folder, one that prebuildify made. */
 export function candidates(root: string = packageRoot(), env: NodeJS.ProcessEnv = process.env): { path: string; exists: boolean }[] {
   const given = env.NODE_LATENT_DIFFUSION_BINARY
   if (given) return [{ path: path.resolve(given), exists: existsSync(given) }]
@@ -52,10 +47,32 @@ function isVerdict(error: unknown): boolean {
   return typeof error === 'object' && error !== null && (error as { code?: unknown }).code === 'ERR_DEVICE'
 }
 
-/** Loads the first candidate that can be loaded. Throws {@link BinaryNotFoundError}, or the binary's own refusal as it is. */
-export function loadAddon(root?: string, env?: NodeJS.ProcessEnv): NativeAddon {
+function firstLine(error: unknown): string {
+  return String((error as Error | null)?.message ?? error).split('\n')[0]!
+}
+
+/** The binary of the platform package, or the attempt to load it. One of another version has another contract with this code. */
+function fromPackage({ addon, error }: LoadedPackage): NativeAddon | Attempt {
+  const name = platformPackage()
+  if (addon) {
+    const [theirs, ours] = [(JSON.parse(addon.versions()) as { version: string }).version, packageVersion()]
+    return theirs === ours ? addon : { path: name, problem: `is version ${theirs}; this package is ${ours}: install ${name}@${ours}` }
+  }
+  if (error === undefined) return { path: name, problem: 'there is no such package' }
+  return { path: name, problem: isMissing(error, name) ? 'not installed' : firstLine(error), error }
+}
+
+/**
+ * Loads the first binary that can be loaded: of a clone, else of the platform package, which `installed` loads. The environment's word stands alone.
+ * Throws {@link BinaryNotFoundError}, or the binary's own refusal as it is.
+ */
+export function loadAddon(
+  root?: string,
+  env: NodeJS.ProcessEnv = process.env,
+  installed: () => LoadedPackage = requirePlatformPackage,
+): NativeAddon {
   const require = createRequire(__filename)
-  const tried: { path: string; problem: string }[] = []
+  const tried: Attempt[] = []
   for (const candidate of candidates(root, env)) {
     if (!candidate.exists) {
       tried.push({ path: candidate.path, problem: 'not there' })
@@ -65,13 +82,22 @@ export function loadAddon(root?: string, env?: NodeJS.ProcessEnv): NativeAddon {
       return require(candidate.path) as NativeAddon
     } catch (error) {
       if (isVerdict(error)) throw error
-      tried.push({ path: candidate.path, problem: String((error as Error | null)?.message ?? error) })
+      tried.push({ path: candidate.path, problem: firstLine(error), error })
     }
   }
+  let supported = true
+  if (!env.NODE_LATENT_DIFFUSION_BINARY) {
+    const loaded = installed()
+    if (isVerdict(loaded.error)) throw loaded.error as Error
+    const found = fromPackage(loaded)
+    if (!('problem' in found)) return found
+    tried.push(found)
+    supported = found.problem !== 'there is no such package'
+  }
   const list = tried.map((one) => `  ${one.path}: ${one.problem}`).join('\n')
-  throw new BinaryNotFoundError(
-    `No native binary could be loaded for ${process.platform}-${process.arch}. Tried:\n${list}\n` +
-      'Build it from source with `npx latent build` (needs CMake and a C++17 compiler), or set NODE_LATENT_DIFFUSION_BINARY to a binary.',
-    { platform: process.platform, arch: process.arch, tried },
-  )
+  throw new BinaryNotFoundError(`No native binary could be loaded for ${process.platform}-${process.arch}. Tried:\n${list}\n${adviceFor(tried, supported)}`, {
+    platform: process.platform,
+    arch: process.arch,
+    tried: tried.map(({ path: where, problem }) => ({ path: where, problem })),
+  })
 }

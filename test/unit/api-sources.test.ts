@@ -42,12 +42,17 @@ describe('sources', () => {
     expect(await resolveSource(undefined)).toEqual({ model: embedded.embeddedModel(), name: 'tiny-scenes' })
   })
 
-  test('a package without its model says so', async () => {
-    const gone = path.join(folder, 'models', 'tiny-scenes.gguf')
-    const spy = jest.spyOn(embedded, 'embeddedModel').mockReturnValue(gone)
-    const message = expect.stringMatching(/tiny-scenes\.gguf, is not there: install the package again/)
-    await expect(resolveSource(undefined)).rejects.toMatchObject({ code: 'ERR_IO', message, details: { path: gone } })
-    spy.mockRestore()
+  test('a package without its model names the one to install', () => {
+    const message = expect.stringMatching(/not installed: npm install @node-latent-diffusion\/tiny-scenes@\d+\.\d+\.\d+ /)
+    expect(() => embedded.embeddedModel(() => undefined)).toThrow(expect.objectContaining({ code: 'ERR_IO', message }))
+  })
+
+  test('a model inside an archive is taken from beside it, or the rule of unpacking is told', () => {
+    const inside = path.join(folder, 'app.asar', 'node_modules', 'tiny-scenes.gguf')
+    const message = expect.stringContaining('unpack "**/node_modules/@node-latent-diffusion/**"')
+    expect(() => embedded.embeddedModel(() => inside)).toThrow(expect.objectContaining({ code: 'ERR_IO', message }))
+    const outside = put('app.asar.unpacked/node_modules/tiny-scenes.gguf')
+    expect(embedded.embeddedModel(() => inside)).toBe(outside)
   })
 
   test.each<[unknown, RegExp]>([

@@ -16,35 +16,35 @@ function write(file: string, text = ''): string {
 
 beforeEach(() => {
   root = mkdtempSync(path.join(os.tmpdir(), 'latent-cuda-'))
-  write('package.json', JSON.stringify({ name: 'node-latent-diffusion', version: '1.2.3' }))
+  write('package.json', '{}')
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
 describe('findCudaLibrary', () => {
   test('a machine without it has none', () => {
-    expect(findCudaLibrary(root, {})).toBeUndefined()
+    expect(findCudaLibrary(root, {}, '1.2.3')).toBeUndefined()
   })
 
   test('the environment comes first, then what lies beside the binary, then the package of this version', () => {
     const folder = `node_modules/@node-latent-diffusion/${system}-cuda`
     write(`${folder}/package.json`, JSON.stringify({ version: '1.2.3' }))
     const packaged = write(`${folder}/${name}`)
-    expect(findCudaLibrary(root, {})).toEqual({ path: packaged })
+    expect(findCudaLibrary(root, {}, '1.2.3')).toEqual({ path: packaged })
     const built = write(`build/Release/${name}`)
-    expect(findCudaLibrary(root, {})).toEqual({ path: built })
+    expect(findCudaLibrary(root, {}, '1.2.3')).toEqual({ path: built })
     const given = write('elsewhere.so')
-    expect(findCudaLibrary(root, { LATENT_CUDA_LIBRARY: given })).toEqual({ path: given })
+    expect(findCudaLibrary(root, { LATENT_CUDA_LIBRARY: given }, '1.2.3')).toEqual({ path: given })
   })
 
   test('what is of another version, or not there, is refused with the reason', () => {
     const folder = `node_modules/@node-latent-diffusion/${system}-cuda`
     write(`${folder}/package.json`, JSON.stringify({ version: '1.2.4' }))
     write(`${folder}/${name}`)
-    expect(findCudaLibrary(root, {})?.refused).toMatch(/version 1\.2\.4 and node-latent-diffusion 1\.2\.3; install .*@1\.2\.3/)
+    expect(findCudaLibrary(root, {}, '1.2.3')?.refused).toMatch(/version 1\.2\.4 and node-latent-diffusion 1\.2\.3; install .*@1\.2\.3/)
     write(`${folder}/package.json`, JSON.stringify({ version: '1.2.3' }))
     rmSync(path.join(root, folder, name))
-    expect(findCudaLibrary(root, {})?.refused).toMatch(/install it again/)
-    expect(findCudaLibrary(root, { LATENT_CUDA_LIBRARY: path.join(root, 'none.so') })?.refused).toMatch(/not there/)
+    expect(findCudaLibrary(root, {}, '1.2.3')?.refused).toMatch(/install it again/)
+    expect(findCudaLibrary(root, { LATENT_CUDA_LIBRARY: path.join(root, 'none.so') }, '1.2.3')?.refused).toMatch(/not there/)
   })
 })
 

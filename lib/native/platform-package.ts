@@ -1,0 +1,90 @@
+/** The packages with the prebuilt binaries, one per operating system, processor and C library: optional dependencies of the published package. */
+/* eslint-disable @typescript-eslint/no-require-imports */
+import { familySync } from 'detect-libc'
+import type { NativeAddon } from './contract.js'
+import { scope } from './package-root.js'
+
+/** The C library, where the name of a prebuilt binary depends on it. */
+export function libc(): 'glibc' | 'musl' | undefined {
+  if (process.platform !== 'linux') return undefined
+  try {
+    return familySync() === 'musl' ? 'musl' : 'glibc'
+  } catch {
+    // A runtime that lets nobody look at the system.
+    return 'glibc'
+  }
+}
+
+/** What the systems are called that have a package: `linux-x64`, `linux-x64-musl`, `darwin-arm64` ... */
+export function platformName(platform: string = process.platform, arch: string = process.arch, system = libc()): string {
+  return `${platform}-${arch}${platform === 'linux' && system === 'musl' ? '-musl' : ''}`
+}
+
+export function platformPackage(name: string = platformName()): string {
+  return `${scope}/${name}`
+}
+
+/** Either the binary, or why it could not be loaded; neither where there is no package for the system. */
+export interface LoadedPackage {
+  addon?: NativeAddon
+  error?: unknown
+}
+
+/**
+ * Loads the binary of a platform package. Every `require` names its package in full and stands in a `try` of its own: so tracers of files (Next.js, Nitro, packers for
+ * serverless functions) find the one that is installed, and bundlers accept that the others are not. scripts/packages/platforms.mjs has the same list.
+ */
+export function requirePlatformPackage(name: string = platformName()): LoadedPackage {
+  switch (name) {
+    case 'darwin-arm64':
+      try {
+        return { addon: require('@node-latent-diffusion/darwin-arm64') as NativeAddon }
+      } catch (error) {
+        return { error }
+      }
+    case 'darwin-x64':
+      try {
+        return { addon: require('@node-latent-diffusion/darwin-x64') as NativeAddon }
+      } catch (error) {
+        return { error }
+      }
+    case 'linux-arm64':
+      try {
+        return { addon: require('@node-latent-diffusion/linux-arm64') as NativeAddon }
+      } catch (error) {
+        return { error }
+      }
+    case 'linux-arm64-musl':
+      try {
+        return { addon: require('@node-latent-diffusion/linux-arm64-musl') as NativeAddon }
+      } catch (error) {
+        return { error }
+      }
+    case 'linux-x64':
+      try {
+        return { addon: require('@node-latent-diffusion/linux-x64') as NativeAddon }
+      } catch (error) {
+        return { error }
+      }
+    case 'linux-x64-musl':
+      try {
+        return { addon: require('@node-latent-diffusion/linux-x64-musl') as NativeAddon }
+      } catch (error) {
+        return { error }
+      }
+    case 'win32-arm64':
+      try {
+        return { addon: require('@node-latent-diffusion/win32-arm64') as NativeAddon }
+      } catch (error) {
+        return { error }
+      }
+    case 'win32-x64':
+      try {
+        return { addon: require('@node-latent-diffusion/win32-x64') as NativeAddon }
+      } catch (error) {
+        return { error }
+      }
+    default:
+      return {}
+  }
+}
