@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Builds the addon, build/Release/latent.node, from CMakeLists.txt. Shipped in the package: `latent build` and binding.gyp run it too.
+ * Builds the addon, build/Release/latent.node, from CMakeLists.txt. Also in the package of the sources: `latent build` and binding.gyp run it too.
  *
  *   node scripts/build-native.mjs [--jobs N] [--tests] [-- CMAKE_ARGUMENTS...]
  *
@@ -58,7 +58,7 @@ export function checkCMake() {
 /** CMake's -D options that every build of this script sets, as [name, value]. */
 function definitions({ tests }) {
   const result = [['LATENT_BUILD_TESTS', tests ? 'ON' : 'OFF']]
-  // While a tarball is being packed deps/ is there too, but a clone goes on building from the package it was built from.
+  // Said by name, so that a clone builds from what its lock file pins.
   const donor = packageFolder('ggml-source')
   if (!process.env.LDM_GGML_DIR && donor) result.push(['LDM_GGML_DIR', path.join(donor, 'cpp', 'whisper.cpp', 'ggml')])
   result.push(['LATENT_STATIC_RUNTIME', process.env.LATENT_STATIC_RUNTIME ? 'ON' : 'OFF'])

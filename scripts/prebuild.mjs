@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Fills prebuilds/<platform>-<arch>/ with the addon of this machine (latent.node; latent.musl.node on musl), through prebuildify and node-gyp.
+ * Fills prebuilds/<platform>-<arch>/ with the addon of this machine (latent.node; on Linux latent.glibc.node or latent.musl.node), through prebuildify and node-gyp.
  * node-gyp wants Node's headers even though this addon does not: those beside the running Node are used where they are installed.
  */
 import { existsSync } from 'node:fs'
@@ -13,8 +13,8 @@ const require = createRequire(import.meta.url)
 await main(() => {
   const prefix = path.dirname(path.dirname(process.execPath))
   const musl = process.platform === 'linux' && !process.report.getReport().header.glibcVersionRuntime
-  const env = { ...process.env, LATENT_STATIC_RUNTIME: '1', npm_config_build_from_source: 'true' }
+  const env = { ...process.env, PREBUILD_LIBC: musl ? 'musl' : 'glibc', LATENT_STATIC_RUNTIME: '1', npm_config_build_from_source: 'true' }
   if (existsSync(path.join(prefix, 'include', 'node', 'node_api.h'))) env.npm_config_nodedir ??= prefix
-  const args = ['--napi', '--name', 'latent', '--strip', '--target', process.versions.node, ...(musl ? ['--tag-libc'] : [])]
+  const args = ['--napi', '--name', 'latent', '--strip', '--target', process.versions.node, ...(process.platform === 'linux' ? ['--tag-libc'] : [])]
   run(process.execPath, [path.join(path.dirname(require.resolve('prebuildify/package.json')), 'bin.js'), ...args], { env })
 })

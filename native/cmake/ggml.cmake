@@ -1,4 +1,4 @@
-# Finds ggml's sources and nlohmann/json (both out of the pinned ggml-source package, or staged under deps/ in a published tarball).
+# Finds ggml's sources and nlohmann/json (both out of the pinned ggml-source package, or under deps/ in the package of sources).
 # Order: LDM_GGML_DIR (cache or environment) -> the ggml-source package in node_modules -> deps/ggml.
 set(LDM_GGML_DIR "$ENV{LDM_GGML_DIR}" CACHE PATH "A ggml source tree")
 set(_ggml "${LDM_GGML_DIR}")

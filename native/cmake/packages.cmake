@@ -1,7 +1,7 @@
-# Sources that come as npm packages: staged under deps/ in a published tarball, in node_modules in a clone.
+# Sources that come as npm packages: under deps/ in the package of sources, in node_modules in a clone.
 
-# The folder deps/NAME, where it holds the file MARKER; "" in a clone whose node_modules has the package: there deps/ is what a
-# packing that was broken off left behind, perhaps of another version.
+# The folder deps/NAME, where it holds the file MARKER; "" in a clone whose node_modules has the package: there deps/ is
+# left over, perhaps of another version.
 function(latent_staged name marker package result)
   set(${result} "" PARENT_SCOPE)
   set(staged "${PROJECT_SOURCE_DIR}/deps/${name}")
@@ -9,7 +9,7 @@ function(latent_staged name marker package result)
     return()
   endif()
   if(EXISTS "${PROJECT_SOURCE_DIR}/node_modules/${package}/package.json")
-    message(WARNING "deps/${name} is not used, as node_modules/${package} is there; node scripts/stage-deps.mjs --remove deletes deps/")
+    message(WARNING "deps/${name} is not used, as node_modules/${package} is there; delete deps/")
     return()
   endif()
   set(${result} "${staged}" PARENT_SCOPE)

@@ -1,15 +1,10 @@
-#!/usr/bin/env node
-/**
- * Fills deps/ for the published tarball with all that `latent build` compiles from: the used part of ggml, nlohmann/json and the Node-API
- * headers, each with its licence. deps/ is not committed; --remove deletes it again (CMake warns of one that is left beside node_modules).
- */
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+/** What `latent build` compiles from: native/, the used part of ggml, nlohmann/json and the Node-API headers, each with its licence. */
+import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
-import { main, root } from './build-native.mjs'
+import { root } from '../build-native.mjs'
 
 const require = createRequire(import.meta.url)
-const deps = path.join(root, 'deps')
 const packageFolder = (name) => path.dirname(require.resolve(`${name}/package.json`))
 /** Of ggml's folders under src/, those that native/cmake/ggml.cmake compiles; it turns the other backends off. */
 const backends = ['ggml-cpu']
@@ -20,7 +15,7 @@ function copy(from, to, options = {}) {
   cpSync(from, to, { recursive: true, ...options })
 }
 
-function stageGgml() {
+function stageGgml(deps) {
   const whisper = path.join(packageFolder('ggml-source'), 'cpp', 'whisper.cpp')
   const [from, to] = [path.join(whisper, 'ggml'), path.join(deps, 'ggml')]
   for (const name of ['CMakeLists.txt', 'cmake', 'include', ...backends.map((backend) => `src/${backend}`)])
@@ -32,7 +27,7 @@ function stageGgml() {
   copy(path.join(whisper, 'examples', 'json.hpp'), path.join(deps, 'nlohmann', 'json.hpp')) // its licence (MIT) is in its first lines
 }
 
-function stageHeaders() {
+function stageHeaders(deps) {
   const wrapper = packageFolder('node-addon-api')
   for (const name of ['napi.h', 'napi-inl.h', 'napi-inl.deprecated.h', 'LICENSE.md'])
     copy(path.join(wrapper, name), path.join(deps, 'node-addon-api', name))
@@ -40,9 +35,10 @@ function stageHeaders() {
   for (const name of ['include', 'def', 'LICENSE']) copy(path.join(api, name), path.join(deps, 'node-api-headers', name))
 }
 
-await main(() => {
-  rmSync(deps, { recursive: true, force: true })
-  if (process.argv.includes('--remove')) return
-  stageGgml()
-  stageHeaders()
-})
+/** Copies them into `folder`, those of others under deps/, where native/cmake looks for them. */
+export function stageSources(folder) {
+  for (const name of ['native', 'CMakeLists.txt', 'CMakePresets.json', path.join('scripts', 'build-native.mjs')])
+    copy(path.join(root, name), path.join(folder, name))
+  stageGgml(path.join(folder, 'deps'))
+  stageHeaders(path.join(folder, 'deps'))
+}

@@ -1,0 +1,3 @@
+/** Path of the model's file. */
+declare const file: string
+export = file

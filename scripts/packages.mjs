@@ -1,0 +1,102 @@
+#!/usr/bin/env node
+/**
+ * Assembles the packages that are published, as an npm workspace: packages/README.md lists them.
+ *
+ *   node scripts/packages.mjs [--out FOLDER] [--here] [--only NAME,...]
+ *
+ * Binaries come from prebuilds/; those that are missing are named, and their packages left out. --here takes the binary that `npm run build:native` made as that of
+ * this machine (for tests). --only assembles some: library, source, tiny-scenes, or names of platforms.
+ */
+import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { main, root } from './build-native.mjs'
+import { unfitFor } from './packages/binary.mjs'
+import { cudaPlatforms, libraryManifest, platformManifest, version, writtenManifest } from './packages/manifests.mjs'
+import { libraryName, platformHere, platforms } from './packages/platforms.mjs'
+import { stageSources } from './packages/sources.mjs'
+
+function put(folder, manifest, files) {
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`)
+  for (const [to, from] of Object.entries({ LICENSE: 'LICENSE', ...files })) {
+    const source = path.resolve(root, from)
+    if (!existsSync(source)) throw new Error(`${source} is missing: run 'npm ci' first`)
+    cpSync(source, path.join(folder, to), { recursive: true })
+  }
+  return folder
+}
+
+const note = (manifest) =>
+  `# ${manifest.name}\n\n${manifest.description}. ${libraryName} loads it; there is nothing in it to be used by itself. ` +
+  `It has the version of ${libraryName} that it belongs to.\n\nMIT. NOTICE lists the code of others in it.\n`
+
+function platformPackage(out, platform, binary, suffix = '') {
+  const manifest = platformManifest(platform, suffix)
+  const name = suffix ? path.basename(binary) : 'latent.node'
+  const folder = put(path.join(out, `${platform.name}${suffix}`), manifest, { [name]: binary, NOTICE: 'NOTICE' })
+  writeFileSync(path.join(folder, 'README.md'), note(manifest))
+  return folder
+}
+
+const builders = {
+  'tiny-scenes': (out) => {
+    const written = ['index.js', 'index.d.ts'].map((name) => [name, `packages/tiny-scenes/${name}`])
+    return put(path.join(out, 'tiny-scenes'), writtenManifest('tiny-scenes'), {
+      ...Object.fromEntries(written),
+      'tiny-scenes.gguf': 'models/tiny-scenes.gguf',
+      'README.md': 'models/README.md',
+    })
+  },
+  source: (out) => {
+    const folder = put(path.join(out, 'source'), writtenManifest('source'), { 'README.md': 'packages/source/README.md', NOTICE: 'NOTICE' })
+    stageSources(folder)
+    return folder
+  },
+  library: (out) => {
+    const names = ['dist', 'types', 'assets', 'README.md', 'CHANGELOG.md', 'NOTICE']
+    return put(path.join(out, libraryName), libraryManifest(), Object.fromEntries(names.map((name) => [name, name])))
+  },
+}
+
+/**
+ * Assembles the packages and returns { folders, missing }: their folders, the library last, since it wants all others; and the platforms without a binary.
+ * Throws where a binary is not what its package promises.
+ */
+export function assemble({ out = path.join(root, 'build-packages'), here = false, only } = {}) {
+  const known = [...platforms.map(({ name }) => name), ...Object.keys(builders)]
+  const unknown = only?.filter((name) => !known.includes(name)) ?? []
+  if (unknown.length > 0) throw new Error(`There is no package ${unknown.join(', ')}; there are ${known.join(', ')}`)
+  const wanted = (name) => only === undefined || only.includes(name)
+  const folders = []
+  const missing = []
+  rmSync(out, { recursive: true, force: true })
+  for (const platform of platforms.filter(({ name }) => wanted(name))) {
+    const built = here && platform.name === platformHere()
+    const binary = built ? path.join(root, 'build', 'Release', 'latent.node') : path.join(root, 'prebuilds', platform.prebuild)
+    if (!existsSync(binary)) {
+      missing.push(platform.name)
+      continue
+    }
+    // What is built here is for here: its C library is this machine's.
+    const problem = unfitFor(built ? { ...platform, glibc: undefined } : platform, binary)
+    if (problem) throw new Error(`${path.relative(root, binary)} ${problem}`)
+    folders.push(platformPackage(out, platform, binary))
+    const engine = path.join(root, 'prebuilds', path.dirname(platform.prebuild), platform.os === 'win32' ? 'latent-cuda.dll' : 'latent-cuda.so')
+    if (cudaPlatforms.includes(platform) && existsSync(engine)) folders.push(platformPackage(out, platform, engine, '-cuda'))
+  }
+  for (const [name, build] of Object.entries(builders)) if (wanted(name)) folders.push(build(out))
+  const workspace = { name: `${libraryName}-packages`, private: true, version, workspaces: folders.map((folder) => path.basename(folder)) }
+  writeFileSync(path.join(out, 'package.json'), `${JSON.stringify(workspace, null, 2)}\n`)
+  return { folders, missing }
+}
+
+if (process.argv[1] && path.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  await main(() => {
+    const { values } = parseArgs({ options: { out: { type: 'string' }, here: { type: 'boolean' }, only: { type: 'string' } } })
+    const { folders, missing } = assemble({ ...values, only: values.only?.split(',') })
+    for (const folder of folders) console.log(path.relative(process.cwd(), folder))
+    if (missing.length > 0) console.log(`without a binary in prebuilds/: ${missing.join(', ')}`)
+  })
+}

@@ -1,0 +1,53 @@
+/** The package.json of every published package, from the top-level one and the table of platforms. None of them has scripts. */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { root } from '../build-native.mjs'
+import { libraryName, platforms, scope } from './platforms.mjs'
+
+const read = (...names) => JSON.parse(readFileSync(path.join(root, ...names), 'utf8'))
+const own = read('package.json')
+
+export const version = own.version
+
+/** The repository, which a provenance statement is held against: of the manifest, else the one that the release runs in. */
+function repository() {
+  const { GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: name } = process.env
+  return own.repository ?? (server && name ? { type: 'git', url: `git+${server}/${name}.git` } : undefined)
+}
+
+const common = () => ({ version, repository: repository(), publishConfig: { access: 'public' } })
+
+/** The names of platforms that a GPU engine is built for. */
+export const cudaPlatforms = platforms.filter(({ os, libc }) => os === 'win32' || libc === 'glibc')
+
+export function libraryManifest() {
+  const taken = ['name', 'description', 'keywords', 'license', 'type', 'engines', 'main', 'types', 'exports', 'bin', 'dependencies']
+  const optionalPeers = [`${scope}/source`, ...cudaPlatforms.map(({ name }) => `${scope}/${name}-cuda`)]
+  return {
+    ...Object.fromEntries(taken.map((key) => [key, own[key]])),
+    ...common(),
+    optionalDependencies: Object.fromEntries([...platforms.map(({ name }) => name), 'tiny-scenes'].map((name) => [`${scope}/${name}`, version])),
+    peerDependencies: { ...own.peerDependencies, ...Object.fromEntries(optionalPeers.map((name) => [name, version])) },
+    peerDependenciesMeta: { ...own.peerDependenciesMeta, ...Object.fromEntries(optionalPeers.map((name) => [name, { optional: true }])) },
+  }
+}
+
+export function platformManifest({ name, os, cpu, libc, title }, suffix = '') {
+  return {
+    name: `${scope}/${name}${suffix}`,
+    description: suffix ? `The CUDA engine of ${libraryName} for ${title}` : `The native binary of ${libraryName} for ${title}`,
+    license: own.license,
+    ...common(),
+    ...(suffix ? {} : { main: './latent.node' }),
+    os: [os],
+    cpu: [cpu],
+    ...(libc ? { libc: [libc] } : {}),
+    engines: own.engines,
+    preferUnplugged: true,
+  }
+}
+
+/** Of a package whose own part is in packages/. */
+export function writtenManifest(folder) {
+  return { ...read('packages', folder, 'package.json'), ...common() }
+}
