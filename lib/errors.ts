@@ -14,6 +14,7 @@ export type DiffusionErrorCode =
   | 'ERR_BUSY'
   | 'ERR_BINARY_NOT_FOUND'
   | 'ERR_DOWNLOAD'
+  | 'ERR_ENGINE_EXITED'
   | 'ERR_INTERNAL'
   | (string & {})
 
@@ -113,5 +114,20 @@ export class BinaryNotFoundError extends DiffusionError {
   override name = 'BinaryNotFoundError'
   constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions) {
     super('ERR_BINARY_NOT_FOUND', message, details, options)
+  }
+}
+
+/**
+ * The engine's process or thread ended while it had a job (`ERR_ENGINE_EXITED`): a crash of native code, a kill, too little memory. `details` has `exitCode`, `signal`
+ * and the end of what it wrote to stderr. See {@link DiffusionHost}.
+ */
+export class EngineExitedError extends DiffusionError {
+  override name = 'EngineExitedError'
+  /** True where the same job may succeed on the engine that is started next; false where none can be started. */
+  readonly retriable: boolean
+
+  constructor(message: string, details: Readonly<Record<string, unknown>> & { retriable: boolean }, options?: ErrorOptions) {
+    super('ERR_ENGINE_EXITED', message, details, options)
+    this.retriable = details.retriable
   }
 }

@@ -49,6 +49,17 @@ export {
   type PullReport,
   type VerifyOptions,
 } from './api/models.js'
+export {
+  createDiffusionHost,
+  DiffusionHost,
+  type HostedModel,
+  type HostEvents,
+  type HostGenerateOptions,
+  type HostLoadOptions,
+  type HostOptions,
+  type HostStatus,
+} from './host/host.js'
+export { DiffusionJob, type JobEvent, type JobState } from './host/job.js'
 export { DownloadError, type DownloadDetails, type DownloadReason } from './hub/errors.js'
 export type { CachedModel, CachedRevision, VerifiedFile } from './hub/manage.js'
 export type { PulledFile } from './hub/pull.js'
@@ -59,6 +70,7 @@ export {
   DeviceError,
   DiffusionError,
   DisposedError,
+  EngineExitedError,
   ModelFormatError,
   OutOfMemoryError,
   UnsupportedModelError,

@@ -81,7 +81,9 @@ function checkNative() {
 /** What each folder of lib/ may import beside itself and the leaves. `native` counts apart: its contract (types), the guarded calls, the loader. */
 const importable = {
   cli: ['index', 'kinds', 'options'],
-  index: ['api', 'kinds', 'hub', 'image', 'retrieval', 'infotext'],
+  index: ['host', 'api', 'kinds', 'hub', 'image', 'retrieval', 'infotext'],
+  host: ['rpc', 'api', 'image', 'options'],
+  rpc: ['image', 'hub', 'options'],
   api: ['kinds', 'labels', 'text', 'infotext', 'image', 'model', 'hub', 'options', 'call', 'contract'],
   kinds: ['labels', 'text', 'image', 'model', 'options', 'contract'],
   labels: ['model', 'options'],

@@ -284,6 +284,15 @@ export declare interface ConvertReport {
     [detail: string]: unknown;
 }
 
+/**
+ * Makes a host: an engine in a process of its own (or a thread), with a queue, that survives crashes of native code. Nothing is started before the first job.
+ *
+ * @example
+ * await using host = createDiffusionHost({ models: { main: 'model.gguf' } })
+ * const { images } = await host.generate({ prompt: 'a lighthouse' })
+ */
+export declare function createDiffusionHost(options?: HostOptions): DiffusionHost;
+
 /** Options of {@link DiffusionPipeline.createLatents}. */
 export declare interface CreateLatentsOptions extends CallOptions {
     /** Pixels. Default: the model's. */
@@ -375,7 +384,59 @@ export declare class DiffusionError extends Error {
 }
 
 /** Codes of {@link DiffusionError}. */
-export declare type DiffusionErrorCode = 'ERR_MODEL_FORMAT' | 'ERR_UNSUPPORTED_MODEL' | 'ERR_OUT_OF_MEMORY' | 'ERR_DEVICE' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_DISPOSED' | 'ERR_BUSY' | 'ERR_BINARY_NOT_FOUND' | 'ERR_DOWNLOAD' | 'ERR_INTERNAL' | (string & {});
+export declare type DiffusionErrorCode = 'ERR_MODEL_FORMAT' | 'ERR_UNSUPPORTED_MODEL' | 'ERR_OUT_OF_MEMORY' | 'ERR_DEVICE' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_DISPOSED' | 'ERR_BUSY' | 'ERR_BINARY_NOT_FOUND' | 'ERR_DOWNLOAD' | 'ERR_ENGINE_EXITED' | 'ERR_INTERNAL' | (string & {});
+
+/**
+ * An engine in a process of its own, with a queue. Made by {@link createDiffusionHost}.
+ *
+ * Jobs run one after another, in the order in which they were made. When native code crashes, or the system ends the process for want of memory, the job that ran is
+ * rejected with {@link EngineExitedError}, an engine is started again and goes on with the jobs that wait. The engine is started by the first job, keeps the program
+ * running while it has work, and ends with it.
+ */
+export declare class DiffusionHost implements AsyncDisposable {
+    #private;
+    on<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this;
+    once<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this;
+    off<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this;
+    get status(): HostStatus;
+    /** The models by name, and whether they are in memory. */
+    models(): {
+        name: string;
+        loaded: boolean;
+    }[];
+    /**
+     * Makes pictures, as {@link DiffusionPipeline.generate} does, when it is the job's turn.
+     * @throws TypeError where an option cannot leave this process, RangeError for an unknown model, DiffusionError `ERR_BUSY` where `maxQueue` jobs wait, DisposedError after
+     * `close()`. What the engine finds wrong with options rejects the job
+     */
+    generate(options?: HostGenerateOptions): DiffusionJob;
+    /** Loads a model ahead of its first job. @returns its description, as `pipeline.info` */
+    load(name?: string, options?: HostLoadOptions): Promise<PipelineInfo>;
+    /** Frees a model; the next job for it loads it again. */
+    unload(name?: string): Promise<void>;
+    /** What a model holds in the engine's process; undefined where it is not loaded. */
+    memoryUsage(name?: string): Promise<MemoryUsage | undefined>;
+    /** Rejects the jobs that wait or run with DisposedError, gives the engine two seconds to end, and ends it. Idempotent. */
+    close(): Promise<void>;
+    [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * A call of {@link DiffusionHost.generate}. `await job` gives what {@link DiffusionPipeline.generate} gives; `for await (const event of job)` tells how it goes, ends
+ * with the job and throws its error. Events that are not taken in time are left out, but for the newest of each type and phase.
+ */
+export declare class DiffusionJob implements PromiseLike<GenerateResult>, AsyncIterable<JobEvent> {
+    #private;
+    /** Jobs are made by {@link DiffusionHost.generate}. */
+    private constructor();
+    get state(): JobState;
+    /** Ends the job wherever it is, waiting or inside a step; it is rejected with `reason` at once. Default: an AbortError, as of an AbortSignal. */
+    cancel(reason?: unknown): void;
+    then<A = GenerateResult, B = never>(onResult?: ((result: GenerateResult) => A | PromiseLike<A>) | null, onError?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<A | B>;
+    catch<B = never>(onError?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<GenerateResult | B>;
+    finally(action?: (() => void) | null): Promise<GenerateResult>;
+    [Symbol.asyncIterator](): AsyncGenerator<JobEvent, void, void>;
+}
 
 /** A loaded pipeline of one kind, or (without a kind) of any: a union over the kinds that `kind`, `is()` and {@link LoadOptions.kind} narrow. */
 export declare type DiffusionPipeline<K extends ModelKind = ModelKind> = {
@@ -489,6 +550,21 @@ export declare interface EncodePromptOptions extends CallOptions {
     /** Pad with empty chunks to at least this many, so that two prompts get the same length. */
     minChunks?: number;
 }
+
+/**
+ * The engine's process or thread ended while it had a job (`ERR_ENGINE_EXITED`): a crash of native code, a kill, too little memory. `details` has `exitCode`, `signal`
+ * and the end of what it wrote to stderr. See {@link DiffusionHost}.
+ */
+export declare class EngineExitedError extends DiffusionError {
+    name: string;
+    /** True where the same job may succeed on the engine that is started next; false where none can be started. */
+    readonly retriable: boolean;
+    constructor(message: string, details: Readonly<Record<string, unknown>> & {
+        retriable: boolean;
+    }, options?: ErrorOptions);
+}
+
+declare type EngineState = 'idle' | 'starting' | 'ready' | 'closed';
 
 /**
  * Peak bytes per stage for a picture of the given size, before anything is loaded. Without a source: for the model inside the package. Throws
@@ -610,6 +686,67 @@ export declare function getDevices(): Promise<Device[]>;
 /** What the loaded engine is. */
 export declare function getVersions(): Versions;
 
+/** A model of a host: where it comes from, and how it is loaded. */
+export declare interface HostedModel extends Omit<LoadOptions, 'signal' | 'onProgress' | 'kind'> {
+    /** Default: the small model that travels inside the package. */
+    source?: ModelSource;
+}
+
+/** Events of a {@link DiffusionHost}. */
+export declare interface HostEvents {
+    /** The engine was lost in the middle of its work. The job that ran is rejected with the same error. */
+    crash: [error: EngineExitedError];
+    status: [status: HostStatus];
+}
+
+/** Options of {@link DiffusionHost.generate}: those of {@link DiffusionPipeline.generate}, but for native latents, which do not leave their process. */
+export declare interface HostGenerateOptions extends Omit<AnyGenerateOptions, 'latents' | 'preview'> {
+    /** One of the host's models. Default: the first. */
+    model?: string;
+    /** Previews come as events of the job; `onPreview` is called too where there is one. */
+    preview?: Omit<PreviewOptions, 'onPreview'> & Partial<Pick<PreviewOptions, 'onPreview'>>;
+}
+
+/** Options of {@link DiffusionHost.load}. */
+export declare interface HostLoadOptions extends CallOptions {
+    onProgress?: (progress: Progress) => unknown;
+}
+
+/** Options of {@link createDiffusionHost}. */
+export declare interface HostOptions {
+    /**
+     * Where the engine runs. `process` (default): in a child process, so that a crash of native code ends that alone. `thread`: in a worker thread, which frees the event
+     * loop of what little work it had; a crash ends the whole process. `none`: in this thread.
+     */
+    isolate?: 'process' | 'thread' | 'none';
+    /** The models that jobs may name; the first is the default. Default: the model inside the package, as `default`. */
+    models?: Readonly<Record<string, string | URL | HostedModel>>;
+    /** Models in memory at a time; the one used least recently makes room. Default 1. */
+    maxModels?: number;
+    /** Jobs that may wait; further ones are refused (`ERR_BUSY`). Default 100. */
+    maxQueue?: number;
+    /** Milliseconds without a job after which the engine is ended, and with it all its memory; the next job starts one. 0 (default): never. */
+    idleMs?: number;
+    /** After a crash, the jobs that wait are done by a new engine (`restart`, default) or rejected like the one that ran (`reject`). */
+    onCrash?: 'restart' | 'reject';
+    /** Flags of Node for the process. Default: those of this process, but a debugger's. */
+    execArgv?: readonly string[];
+}
+
+/** What a host is doing. */
+export declare interface HostStatus {
+    /** `idle`: no engine runs; the next job starts one. */
+    state: EngineState;
+    /** Of the engine. */
+    pid: number | undefined;
+    /** A job is running. */
+    running: boolean;
+    /** Jobs that wait. */
+    queued: number;
+    /** Engines that were started in place of lost ones. */
+    restarts: number;
+}
+
 /** How `hf:` and `civitai:` models are found, fetched and kept. Everything has a default from the environment variables that other tools know. */
 export declare interface HubOptions {
     /** Folder of the cache, laid out as Python's `huggingface_hub` does. Default: HF_HUB_CACHE, HF_HOME/hub, or ~/.cache/huggingface/hub; for `civitai:` LATENT_CACHE, or ~/.cache/node-latent-diffusion. */
@@ -727,6 +864,28 @@ export declare function inspect(source?: ModelSource, options?: InspectOptions):
 
 /** Options of {@link inspect}. */
 export declare type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'variant' | 'hub' | 'signal' | 'onProgress'>;
+
+/** What a {@link DiffusionJob} tells while it waits and runs. */
+export declare type JobEvent = 
+/** It waits; `position` jobs are before it. */
+    {
+    type: 'queued';
+    position: number;
+}
+/** The engine has it. */
+| {
+    type: 'started';
+} | ({
+    type: 'progress';
+} & Progress) | {
+    type: 'preview';
+    image: RawImage;
+    step: number;
+    steps: number;
+    index: number;
+};
+
+export declare type JobState = 'queued' | 'running' | 'done' | 'failed';
 
 /** The instruction sets that the engine's kernels use on this processor, and those that it could use. */
 export declare interface Kernels {

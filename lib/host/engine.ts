@@ -1,0 +1,116 @@
+/** The engine's side of a host: loads models and draws pictures for the requests that come through a port, one after another. */
+import { DiffusionPipeline } from '../api/pipeline.js'
+import { previewCredit, protocolVersion, type HostMessage, type WireModel } from '../rpc/protocol.js'
+import { encodeError } from '../rpc/wire-error.js'
+import { decode, encode, encodeBeside, pictureBuffers, type Wire } from '../rpc/wire.js'
+import type { AnyGenerateOptions, LoadOptions, ModelSource, PreviewOptions, Progress } from '../types.js'
+import type { EnginePort } from './port.js'
+
+/** A request that is waiting or running. */
+interface Running {
+  control: AbortController
+  /** Previews that the host has not taken yet. */
+  unseen: number
+}
+
+type Request = Exclude<HostMessage, { type: 'cancel' | 'seen' | 'close' }>
+
+class Engine {
+  readonly #port: EnginePort
+  readonly #pipelines = new Map<string, DiffusionPipeline>()
+  readonly #requests = new Map<number, Running>()
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(port: EnginePort) {
+    this.#port = port
+  }
+
+  receive(message: HostMessage): void {
+    if (message.type === 'cancel') this.#requests.get(message.id)?.control.abort()
+    else if (message.type === 'seen') {
+      const request = this.#requests.get(message.id)
+      if (request) request.unseen--
+    } else if (message.type === 'close') void this.#close()
+    else this.#enqueue(message)
+  }
+
+  #enqueue(message: Request): void {
+    const { id } = message
+    const running: Running = { control: new AbortController(), unseen: 0 }
+    this.#requests.set(id, running)
+    this.#last = this.#last.then(async () => {
+      try {
+        running.control.signal.throwIfAborted()
+        const value = await this.#answer(message, running)
+        this.#port.send({ type: 'result', id, value, models: [...this.#pipelines.keys()] }, [...pictureBuffers(value)])
+      } catch (error) {
+        this.#port.send({ type: 'error', id, error: encodeError(error), models: [...this.#pipelines.keys()] })
+      } finally {
+        this.#requests.delete(id)
+      }
+    })
+  }
+
+  async #answer(message: Request, running: Running): Promise<Wire> {
+    switch (message.type) {
+      case 'load':
+        return encode((await this.#pipeline(message.id, message.model, running)).info, 'info')
+      case 'generate':
+        return this.#generate(message, running)
+      case 'unload': {
+        const pipeline = this.#pipelines.get(message.model)
+        this.#pipelines.delete(message.model)
+        await pipeline?.dispose()
+        return undefined
+      }
+      case 'memory':
+        return this.#pipelines.get(message.model)?.memoryUsage()
+    }
+  }
+
+  #progress(id: number): (progress: Progress) => void {
+    return (progress) => this.#port.send({ type: 'progress', id, progress })
+  }
+
+  async #pipeline(id: number, { name, source, options }: WireModel, { control }: Running): Promise<DiffusionPipeline> {
+    let pipeline = this.#pipelines.get(name)
+    if (!pipeline) {
+      const hooks = { signal: control.signal, onProgress: this.#progress(id) }
+      pipeline = await DiffusionPipeline.load(decode(source) as ModelSource | undefined, { ...(decode(options) as LoadOptions), ...hooks })
+      this.#pipelines.set(name, pipeline)
+    }
+    return pipeline
+  }
+
+  async #generate({ id, model, options, preview }: Extract<HostMessage, { type: 'generate' }>, running: Running): Promise<Wire> {
+    const pipeline = await this.#pipeline(id, model, running)
+    const given = decode(options) as AnyGenerateOptions
+    const onPreview: PreviewOptions['onPreview'] = (image, at) => {
+      if (running.unseen >= previewCredit) return // the host is behind: a newer one will come
+      running.unseen++
+      const picture = encode(image, 'preview')
+      this.#port.send({ type: 'preview', id, image: picture, ...at }, [...pictureBuffers(picture)])
+    }
+    const { options: resolved, ...result } = await pipeline.generate({
+      ...given,
+      signal: running.control.signal,
+      onProgress: this.#progress(id),
+      ...(preview === undefined ? {} : { preview: { ...(decode(preview) as PreviewOptions), onPreview } }),
+    })
+    return { ...(encode(result, 'result') as object), options: encodeBeside(resolved, { ...given }, 'options') }
+  }
+
+  async #close(): Promise<void> {
+    for (const { control } of this.#requests.values()) control.abort()
+    await this.#last
+    await Promise.allSettled([...this.#pipelines.values()].map((pipeline) => pipeline.dispose()))
+    this.#port.exit()
+  }
+}
+
+/** Serves a port until it is told to close. */
+export function serveEngine(port: EnginePort): void {
+  const engine = new Engine(port)
+  port.listen((message) => engine.receive(message))
+  port.send({ type: 'hello', protocol: protocolVersion, pid: process.pid })
+}

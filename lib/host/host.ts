@@ -1,0 +1,363 @@
+/** Engines apart from the program that uses them: a host queues jobs, starts an engine in a process of its own, and outlives its crashes. */
+import { EventEmitter } from 'node:events'
+import { DiffusionError, DisposedError, type EngineExitedError } from '../errors.js'
+import type { RawImage } from '../image/raw-image.js'
+
+import {
+  checkFunction,
+  checkInteger,
+  checkName,
+  checkSignal,
+  checkString,
+  invalidRange,
+  invalidType,
+  isUrl,
+  knownKeys,
+  listOf,
+  show,
+} from '../options/validate.js'
+import type { WireModel } from '../rpc/protocol.js'
+import { decode, encode } from '../rpc/wire.js'
+import type {
+  AnyGenerateOptions,
+  CallOptions,
+  GenerateResult,
+  LoadOptions,
+  MemoryUsage,
+  ModelSource,
+  PipelineInfo,
+  PreviewOptions,
+  Progress,
+} from '../types.js'
+import { DiffusionJob, type JobControl } from './job.js'
+import { EngineQueue, type EngineState, type Task } from './queue.js'
+import { startHere, startProcess, startThread } from './start.js'
+
+/** A model of a host: where it comes from, and how it is loaded. */
+export interface HostedModel extends Omit<LoadOptions, 'signal' | 'onProgress' | 'kind'> {
+  /** Default: the small model that travels inside the package. */
+  source?: ModelSource
+}
+
+/** Options of {@link createDiffusionHost}. */
+export interface HostOptions {
+  /**
+   * Where the engine runs. `process` (default): in a child process, so that a crash of native code ends that alone. `thread`: in a worker thread, which frees the event
+   * loop of what little work it had; a crash ends the whole process. `none`: in this thread.
+   */
+  isolate?: 'process' | 'thread' | 'none'
+  /** The models that jobs may name; the first is the default. Default: the model inside the package, as `default`. */
+  models?: Readonly<Record<string, string | URL | HostedModel>>
+  /** Models in memory at a time; the one used least recently makes room. Default 1. */
+  maxModels?: number
+  /** Jobs that may wait; further ones are refused (`ERR_BUSY`). Default 100. */
+  maxQueue?: number
+  /** Milliseconds without a job after which the engine is ended, and with it all its memory; the next job starts one. 0 (default): never. */
+  idleMs?: number
+  /** After a crash, the jobs that wait are done by a new engine (`restart`, default) or rejected like the one that ran (`reject`). */
+  onCrash?: 'restart' | 'reject'
+  /** Flags of Node for the process. Default: those of this process, but a debugger's. */
+  execArgv?: readonly string[]
+}
+
+/** Options of {@link DiffusionHost.generate}: those of {@link DiffusionPipeline.generate}, but for native latents, which do not leave their process. */
+export interface HostGenerateOptions extends Omit<AnyGenerateOptions, 'latents' | 'preview'> {
+  /** One of the host's models. Default: the first. */
+  model?: string
+  /** Previews come as events of the job; `onPreview` is called too where there is one. */
+  preview?: Omit<PreviewOptions, 'onPreview'> & Partial<Pick<PreviewOptions, 'onPreview'>>
+}
+
+/** Options of {@link DiffusionHost.load}. */
+export interface HostLoadOptions extends CallOptions {
+  onProgress?: (progress: Progress) => unknown
+}
+
+/** What a host is doing. */
+export interface HostStatus {
+  /** `idle`: no engine runs; the next job starts one. */
+  state: EngineState
+  /** Of the engine. */
+  pid: number | undefined
+  /** A job is running. */
+  running: boolean
+  /** Jobs that wait. */
+  queued: number
+  /** Engines that were started in place of lost ones. */
+  restarts: number
+}
+
+/** Events of a {@link DiffusionHost}. */
+export interface HostEvents {
+  /** The engine was lost in the middle of its work. The job that ran is rejected with the same error. */
+  crash: [error: EngineExitedError]
+  status: [status: HostStatus]
+}
+
+const hostKeys = ['isolate', 'models', 'maxModels', 'maxQueue', 'idleMs', 'onCrash', 'execArgv'] as const
+const modelName = /^[\w][\w.-]{0,63}$/
+
+function readModels(models: unknown): Map<string, WireModel> {
+  const given = models === undefined ? { default: {} } : models
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    throw invalidType(`models must be an object of models by name, not ${show(given)}`)
+  const read = new Map<string, WireModel>()
+  for (const [name, model] of Object.entries(given as Record<string, unknown>)) {
+    if (!modelName.test(name)) throw invalidRange(`models: ${show(name)} is not a name of up to 64 letters, digits, dots, dashes and underscores`)
+    const where = `models.${name}`
+    if (typeof model === 'string' || isUrl(model)) read.set(name, { name, source: encode(model, where), options: {} })
+    else if (typeof model === 'object' && model !== null && !Array.isArray(model)) {
+      const { source, ...options } = model as HostedModel
+      for (const key of ['signal', 'onProgress', 'kind'])
+        if ((options as Record<string, unknown>)[key] !== undefined) throw invalidType(`${where}: option '${key}' is not for the models of a host`)
+      read.set(name, { name, source: encode(source, `${where}.source`), options: encode(options, where) })
+    } else throw invalidType(`${where} must be a model source or { source, ...options of load() }, not ${show(model)}`)
+  }
+  if (read.size === 0) throw invalidRange('models names no model')
+  return read
+}
+
+function startOf(isolate: NonNullable<HostOptions['isolate']>, execArgv: unknown) {
+  if (execArgv !== undefined && isolate !== 'process') throw invalidType("execArgv is for isolate: 'process'")
+  if (isolate === 'thread') return startThread
+  if (isolate === 'none') return startHere
+  return startProcess(
+    execArgv === undefined
+      ? undefined
+      : listOf(execArgv as ArrayLike<unknown>, 'execArgv', 100).map((flag, i) => checkString(flag, `execArgv[${i}]`)),
+  )
+}
+
+/** Calls a callback of the caller; an error of it ends the job. */
+function tell<A extends unknown[]>(callback: ((...args: A) => unknown) | undefined, fail: (error: unknown) => void, ...args: A): void {
+  try {
+    const result = callback?.(...args)
+    if (result instanceof Promise) result.catch(fail)
+  } catch (error) {
+    fail(error)
+  }
+}
+
+/**
+ * An engine in a process of its own, with a queue. Made by {@link createDiffusionHost}.
+ *
+ * Jobs run one after another, in the order in which they were made. When native code crashes, or the system ends the process for want of memory, the job that ran is
+ * rejected with {@link EngineExitedError}, an engine is started again and goes on with the jobs that wait. The engine is started by the first job, keeps the program
+ * running while it has work, and ends with it.
+ */
+export class DiffusionHost implements AsyncDisposable {
+  readonly #events = new EventEmitter<HostEvents>()
+  readonly #models: Map<string, WireModel>
+  readonly #maxQueue: number
+  readonly #queue: EngineQueue
+  #closed = false
+  #statusDue = false
+
+  /** @internal */
+  constructor(options?: HostOptions) {
+    const o = knownKeys(options, 'createDiffusionHost()', hostKeys)
+    this.#models = readModels(o.models)
+    const isolate = o.isolate === undefined ? 'process' : checkName(o.isolate, 'isolate', ['process', 'thread', 'none'] as const)
+    this.#maxQueue = o.maxQueue === undefined ? 100 : checkInteger(o.maxQueue, 'maxQueue', { min: 0, max: 1_000_000 })
+    this.#queue = new EngineQueue({
+      start: startOf(isolate, o.execArgv),
+      onCrash: o.onCrash === undefined ? 'restart' : checkName(o.onCrash, 'onCrash', ['restart', 'reject'] as const),
+      maxModels: o.maxModels === undefined ? 1 : checkInteger(o.maxModels, 'maxModels', { min: 1, max: 1000 }),
+      idleMs: o.idleMs === undefined ? 0 : checkInteger(o.idleMs, 'idleMs', { min: 0, max: 2 ** 31 - 1 }),
+      changed: () => this.#announce(),
+      crashed: (error) => void this.#events.emit('crash', error),
+    })
+  }
+
+  on<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this {
+    this.#events.on(event, listener as never)
+    return this
+  }
+
+  once<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this {
+    this.#events.once(event, listener as never)
+    return this
+  }
+
+  off<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this {
+    this.#events.off(event, listener as never)
+    return this
+  }
+
+  get status(): HostStatus {
+    const { state, pid, running, length, restarts } = this.#queue
+    return { state, pid, running, queued: length, restarts }
+  }
+
+  /** The models by name, and whether they are in memory. */
+  models(): { name: string; loaded: boolean }[] {
+    return [...this.#models.keys()].map((name) => ({ name, loaded: this.#queue.isLoaded(name) }))
+  }
+
+  /**
+   * Makes pictures, as {@link DiffusionPipeline.generate} does, when it is the job's turn.
+   * @throws TypeError where an option cannot leave this process, RangeError for an unknown model, DiffusionError `ERR_BUSY` where `maxQueue` jobs wait, DisposedError after
+   * `close()`. What the engine finds wrong with options rejects the job
+   */
+  generate(options?: HostGenerateOptions): DiffusionJob {
+    const {
+      model: name,
+      signal,
+      onProgress,
+      preview,
+      ...rest
+    } = { ...(knownKeys(options, 'generate()', Object.keys(options ?? {})) as HostGenerateOptions) }
+    const model = this.#model(name)
+    if ((rest as AnyGenerateOptions).latents !== undefined) throw invalidType("generate(): option 'latents' does not leave its process: give a seed")
+    const { onPreview, ...previewOptions } = preview ?? {}
+    if (signal !== undefined) checkSignal(signal, 'signal')
+    if (onProgress !== undefined) checkFunction(onProgress, 'onProgress')
+    if (onPreview !== undefined) checkFunction(onPreview, 'preview.onPreview')
+    const wire = encode(rest, 'options')
+    const wirePreview = preview === undefined ? undefined : encode(previewOptions, 'preview')
+    this.#admit()
+    return DiffusionJob.make((control: JobControl) => {
+      const fail = (error: unknown) => run.cancel(error)
+      const run = this.#run(
+        {
+          model: model.name,
+          message: (id) => ({ type: 'generate', id, model, options: wire, preview: wirePreview }),
+          started: () => control.started(),
+          waits: (position) => control.emit({ type: 'queued', position }),
+          progress: (progress) => {
+            control.emit({ type: 'progress', ...progress })
+            tell(onProgress, fail, progress)
+          },
+          preview: ({ image: picture, step, steps, index }) => {
+            const image = decode(picture) as RawImage
+            control.emit({ type: 'preview', image, step, steps, index })
+            tell(onPreview, fail, image, { step, steps, index })
+          },
+          resolve: (value) => {
+            const result = decode(value) as GenerateResult & { options: unknown }
+            const { options: resolved } = value as { options: unknown }
+            control.resolve({ ...result, options: decode(resolved, { ...rest }) as GenerateResult['options'] })
+          },
+          reject: (error) => control.reject(error),
+        },
+        signal,
+      )
+      return (reason) => run.cancel(reason)
+    })
+  }
+
+  /** Loads a model ahead of its first job. @returns its description, as `pipeline.info` */
+  load(name?: string, options?: HostLoadOptions): Promise<PipelineInfo> {
+    const model = this.#model(name)
+    const { signal, onProgress } = knownKeys(options, 'load()', ['signal', 'onProgress']) as HostLoadOptions
+    if (onProgress !== undefined) checkFunction(onProgress, 'onProgress')
+    return this.#ask<PipelineInfo>({ model: model.name, message: (id) => ({ type: 'load', id, model }) }, signal, onProgress)
+  }
+
+  /** Frees a model; the next job for it loads it again. */
+  async unload(name?: string): Promise<void> {
+    const { name: model } = this.#model(name)
+    if (this.#queue.isLoaded(model)) await this.#ask({ model, passive: true, message: (id) => ({ type: 'unload', id, model }) })
+  }
+
+  /** What a model holds in the engine's process; undefined where it is not loaded. */
+  async memoryUsage(name?: string): Promise<MemoryUsage | undefined> {
+    const { name: model } = this.#model(name)
+    if (!this.#queue.isLoaded(model)) return undefined
+    return this.#ask<MemoryUsage | undefined>({ model, passive: true, message: (id) => ({ type: 'memory', id, model }) })
+  }
+
+  /** Rejects the jobs that wait or run with DisposedError, gives the engine two seconds to end, and ends it. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#queue.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #model(name: unknown): WireModel {
+    if (this.#closed) throw new DisposedError('The host was closed')
+    const all = [...this.#models.keys()]
+    const known = name === undefined ? all[0]! : checkName(name, 'model', all)
+    return this.#models.get(known)!
+  }
+
+  #admit(): void {
+    const { length, running } = this.#queue
+    // One that can begin at once does not wait.
+    if (length >= this.#maxQueue && (running || length > 0))
+      throw new DiffusionError('ERR_BUSY', `${length} jobs are waiting, and maxQueue is ${this.#maxQueue}; call again later`, {
+        queued: length,
+        retriable: true,
+      })
+  }
+
+  /** Puts a task into the queue; an abort rejects it at once, and the engine is told. */
+  #run(task: Task, signal: AbortSignal | undefined): { cancel(reason: unknown): void } {
+    let over = false
+    const abort = () => cancel(signal!.reason)
+    const settle = <A extends unknown[]>(action: (...args: A) => void) => {
+      return (...args: A) => {
+        if (over) return
+        over = true
+        signal?.removeEventListener('abort', abort)
+        action(...args)
+      }
+    }
+    const watched: Task = {
+      ...task,
+      progress: (progress) => void (over || task.progress?.(progress)),
+      preview: (message) => void (over || task.preview?.(message)),
+      resolve: settle((value) => task.resolve(value)),
+      reject: settle((error) => task.reject(error)),
+    }
+    const cancel = (reason: unknown) => {
+      if (over) return
+      watched.reject(reason)
+      this.#queue.cancel(watched)
+    }
+    if (signal?.aborted) watched.reject(signal.reason)
+    else {
+      signal?.addEventListener('abort', abort, { once: true })
+      this.#queue.add(watched)
+    }
+    return { cancel }
+  }
+
+  #ask<T>(task: Pick<Task, 'model' | 'passive' | 'message'>, signal?: AbortSignal, onProgress?: (progress: Progress) => unknown): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const run = this.#run(
+        {
+          ...task,
+          resolve: (value) => resolve(decode(value) as T),
+          reject,
+          progress: (progress) => tell(onProgress, (error) => run.cancel(error), progress),
+        },
+        signal,
+      )
+    })
+  }
+
+  /** Once per turn, however much has changed in it. */
+  #announce(): void {
+    if (this.#statusDue) return
+    this.#statusDue = true
+    queueMicrotask(() => {
+      this.#statusDue = false
+      this.#events.emit('status', this.status)
+    })
+  }
+}
+
+/**
+ * Makes a host: an engine in a process of its own (or a thread), with a queue, that survives crashes of native code. Nothing is started before the first job.
+ *
+ * @example
+ * await using host = createDiffusionHost({ models: { main: 'model.gguf' } })
+ * const { images } = await host.generate({ prompt: 'a lighthouse' })
+ */
+export function createDiffusionHost(options?: HostOptions): DiffusionHost {
+  return new DiffusionHost(options)
+}

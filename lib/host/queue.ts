@@ -1,0 +1,290 @@
+/** The work of a host: tasks that wait, the one that the engine has, and the engine itself, which is started when it is needed and again when it is lost. */
+import { DisposedError, EngineExitedError } from '../errors.js'
+import type { EngineMessage, HostMessage } from '../rpc/protocol.js'
+import { protocolVersion } from '../rpc/protocol.js'
+import { decodeError } from '../rpc/wire-error.js'
+import type { Wire } from '../rpc/wire.js'
+import type { Progress } from '../types.js'
+import type { EngineExit, EngineHandle, StartEngine } from './port.js'
+
+/** What an engine is asked, and who hears of it. */
+export interface Task {
+  /** The model it needs, and messages that the engine has to have before it. */
+  model: string
+  /** Kept for a model's sake alone; it neither loads nor evicts. */
+  passive?: boolean
+  message(id: number): HostMessage
+  started?(): void
+  waits?(position: number): void
+  progress?(progress: Progress): void
+  preview?(message: Extract<EngineMessage, { type: 'preview' }>): void
+  resolve(value: Wire): void
+  reject(error: unknown): void
+}
+
+export type EngineState = 'idle' | 'starting' | 'ready' | 'closed'
+
+export interface QueueSettings {
+  start: StartEngine
+  onCrash: 'restart' | 'reject'
+  maxModels: number
+  /** Milliseconds without work after which the engine is ended; 0: never. */
+  idleMs: number
+  changed(): void
+  crashed(error: EngineExitedError): void
+}
+
+/** A started engine. */
+interface Engine {
+  handle: EngineHandle
+  ready: boolean
+  pid: number | undefined
+  /** Loaded models, the one used last at the end. */
+  models: Set<string>
+  exited: Promise<void>
+  /** It was told to end. */
+  ending: boolean
+}
+
+/** Starts in a row that came to nothing, after which no more are made. */
+const maxFailedStarts = 3
+
+/** How long an engine may take to end by itself. */
+const closingMs = 2000
+
+function describe({ exitCode, signal, cause, stderr }: EngineExit): string {
+  const how = signal ? `was ended by ${signal}` : cause instanceof Error ? `failed: ${cause.message}` : `ended with the code ${exitCode ?? 'unknown'}`
+  const said = stderr?.trim().split('\n').slice(-5).join('\n')
+  return said ? `${how}. The end of its output:\n${said}` : how
+}
+
+function exitDetails({ exitCode, signal, cause, stderr }: EngineExit, retriable: boolean) {
+  const causes = cause instanceof Error ? { cause: cause.message } : {}
+  return { retriable, exitCode: exitCode ?? null, signal: signal ?? null, ...causes, ...(stderr ? { stderr } : {}) }
+}
+
+export class EngineQueue {
+  readonly #settings: QueueSettings
+  readonly #waiting: Task[] = []
+  #current: { task: Task; id: number; sent: boolean; cancelled: boolean } | undefined
+  #engine: Engine | undefined
+  #failedStarts = 0
+  #lastId = 0
+  #idle: NodeJS.Timeout | undefined
+  #closed = false
+  /** Engines started in place of lost ones. */
+  restarts = 0
+
+  constructor(settings: QueueSettings) {
+    this.#settings = settings
+  }
+
+  get length(): number {
+    return this.#waiting.length
+  }
+
+  get running(): boolean {
+    return this.#current !== undefined
+  }
+
+  get state(): EngineState {
+    if (this.#closed) return 'closed'
+    return !this.#engine || this.#engine.ending ? 'idle' : this.#engine.ready ? 'ready' : 'starting'
+  }
+
+  get pid(): number | undefined {
+    return this.#engine?.pid
+  }
+
+  isLoaded(model: string): boolean {
+    return this.#engine?.models.has(model) === true
+  }
+
+  add(task: Task): void {
+    this.#waiting.push(task)
+    task.waits?.(this.#waiting.length - 1 + (this.#current ? 1 : 0))
+    this.#pump()
+  }
+
+  /** Takes a task out, or has the engine end it. Its caller has rejected it already. */
+  cancel(task: Task): void {
+    const place = this.#waiting.indexOf(task)
+    if (place >= 0) {
+      this.#waiting.splice(place, 1)
+      this.#positions()
+      this.#settings.changed()
+    } else if (this.#current?.task === task) {
+      this.#current.cancelled = true
+      if (this.#current.sent) this.#engine?.handle.send({ type: 'cancel', id: this.#current.id })
+    }
+  }
+
+  /** Rejects what waits and runs, and ends the engine. */
+  async close(): Promise<void> {
+    this.#closed = true
+    const closed = new DisposedError('The host was closed')
+    this.#current?.task.reject(closed)
+    this.#rejectWaiting(closed)
+    await this.#end()
+    this.#settings.changed()
+  }
+
+  #rejectWaiting(error: unknown): void {
+    for (const task of this.#waiting.splice(0)) task.reject(error)
+  }
+
+  #positions(): void {
+    for (const [i, task] of this.#waiting.entries()) task.waits?.(i + (this.#current ? 1 : 0))
+  }
+
+  #pump(): void {
+    clearTimeout(this.#idle)
+    if (this.#closed) return
+    if (!this.#current) {
+      const task = this.#waiting.shift()
+      if (task) {
+        this.#current = { task, id: ++this.#lastId, sent: false, cancelled: false }
+        this.#positions()
+      }
+    }
+    if (this.#current) this.#send()
+    else this.#rest()
+    this.#settings.changed()
+  }
+
+  /** Gives the current task to the engine, once there is one. */
+  #send(): void {
+    const engine = (this.#engine ??= this.#start())
+    engine.handle.hold(true)
+    const current = this.#current!
+    if (!engine.ready || engine.ending || current.sent) return
+    if (current.cancelled) return this.#finish()
+    const { task, id } = current
+    if (!task.passive) this.#makeRoom(engine, task.model)
+    current.sent = true
+    task.started?.()
+    engine.handle.send(task.message(id))
+  }
+
+  /** Unloads the models that were not used for longest. */
+  #makeRoom(engine: Engine, model: string): void {
+    const { models, handle } = engine
+    models.delete(model)
+    for (const other of models) {
+      if (models.size < this.#settings.maxModels) break
+      handle.send({ type: 'unload', id: ++this.#lastId, model: other })
+      models.delete(other)
+    }
+    models.add(model)
+  }
+
+  #finish(): void {
+    this.#current = undefined
+    this.#pump()
+  }
+
+  #rest(): void {
+    const engine = this.#engine
+    if (!engine || engine.ending) return
+    engine.handle.hold(false)
+    const { idleMs } = this.#settings
+    if (idleMs > 0) this.#idle = setTimeout(() => void this.#end(), idleMs).unref()
+  }
+
+  #start(): Engine {
+    let exited!: () => void
+    const engine: Engine = {
+      handle: undefined as never,
+      ready: false,
+      pid: undefined,
+      models: new Set(),
+      exited: new Promise((resolve) => (exited = resolve)),
+      ending: false,
+    }
+    const onExit = (exit: EngineExit) => {
+      exited()
+      this.#lost(engine, exit)
+    }
+    try {
+      engine.handle = this.#settings.start({ onMessage: (message) => this.#receive(engine, message), onExit })
+    } catch (cause) {
+      engine.handle = { send: () => {}, hold: () => {}, kill: () => {} }
+      setImmediate(onExit, { cause })
+    }
+    return engine
+  }
+
+  #receive(engine: Engine, message: EngineMessage): void {
+    if (engine !== this.#engine) return
+    if (message.type === 'hello') {
+      if (message.protocol !== protocolVersion) {
+        this.#rejectAll(
+          new EngineExitedError(
+            `The engine speaks protocol ${message.protocol}, this host ${protocolVersion}: two versions of the package are mixed`,
+            { retriable: false },
+          ),
+        )
+        return engine.handle.kill()
+      }
+      engine.ready = true
+      engine.pid = message.pid
+      return this.#pump()
+    }
+    const current = this.#current
+    if (message.type === 'preview') engine.handle.send({ type: 'seen', id: message.id })
+    if (!current || message.id !== current.id) return // of a model that had to make room
+    if (message.type === 'progress') current.task.progress?.(message.progress)
+    else if (message.type === 'preview') current.task.preview?.(message)
+    else {
+      this.#failedStarts = 0
+      for (const model of engine.models) if (!message.models.includes(model)) engine.models.delete(model)
+      if (message.type === 'result') current.task.resolve(message.value)
+      else current.task.reject(decodeError(message.error))
+      this.#finish()
+    }
+  }
+
+  /** An engine has ended: as it was told, before it could say a word, or in the middle of its work. */
+  #lost(engine: Engine, exit: EngineExit): void {
+    if (engine !== this.#engine) return
+    this.#engine = undefined
+    if (engine.ending || this.#closed) return this.#pump()
+    const how = describe(exit)
+    if (!engine.ready) {
+      if (++this.#failedStarts < maxFailedStarts) return this.#pump()
+      this.#failedStarts = 0
+      this.#rejectAll(new EngineExitedError(`The engine cannot be started: it ${how}`, exitDetails(exit, false)))
+      return
+    }
+    const error = new EngineExitedError(`The engine ${how}`, exitDetails(exit, true))
+    this.#settings.crashed(error)
+    if (this.#settings.onCrash === 'reject') return this.#rejectAll(error)
+    const current = this.#current
+    this.#current = undefined
+    if (current?.sent) current.task.reject(error)
+    else if (current && !current.cancelled) this.#waiting.unshift(current.task)
+    if (current ?? this.#waiting.length > 0) this.restarts++
+    this.#pump()
+  }
+
+  #rejectAll(error: unknown): void {
+    this.#current?.task.reject(error)
+    this.#current = undefined
+    this.#rejectWaiting(error)
+    this.#pump()
+  }
+
+  async #end(): Promise<void> {
+    clearTimeout(this.#idle)
+    const engine = this.#engine
+    if (!engine) return
+    if (!engine.ending) {
+      engine.ending = true
+      engine.handle.send({ type: 'close' })
+    }
+    const late = setTimeout(() => engine.handle.kill(), closingMs)
+    engine.handle.hold(true)
+    await engine.exited
+    clearTimeout(late)
+  }
+}

@@ -1,0 +1,81 @@
+/** Starts engines: in a process of their own, in a thread, or where the host is. */
+import { fork } from 'node:child_process'
+import path from 'node:path'
+import { MessageChannel, Worker } from 'node:worker_threads'
+import type { EngineMessage } from '../rpc/protocol.js'
+import { serveEngine } from './engine.js'
+import { portOfThread } from './port-of-thread.js'
+import type { EngineExit, EngineListener, StartEngine } from './port.js'
+
+const program = path.join(__dirname, 'engine-main.js')
+
+/** Bytes of stderr that are kept for the error of a crash. */
+const keptStderr = 4096
+
+/** A debugger's flags would fight for the host's port. */
+function inheritedFlags(): string[] {
+  return process.execArgv.filter((flag) => !/^--inspect/.test(flag))
+}
+
+/** Calls `onExit` once. */
+function once(listener: EngineListener): (exit: EngineExit) => void {
+  let over = false
+  return (exit) => {
+    if (over) return
+    over = true
+    listener.onExit(exit)
+  }
+}
+
+/** A child process: a crash of native code ends it alone. `flags`: of Node. */
+export const startProcess =
+  (flags: readonly string[] = inheritedFlags()): StartEngine =>
+  (listener) => {
+    const ended = once(listener)
+    const child = fork(program, [], { serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [...flags] })
+    let stderr = ''
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-keptStderr)))
+    child.on('message', (message) => listener.onMessage(message as EngineMessage))
+    child.once('error', (cause) => ended({ cause, stderr }))
+    child.once('close', (exitCode, signal) => ended({ exitCode, signal, stderr }))
+    return {
+      // A child that is gone tells so by 'close'.
+      send: (message) => void child.send(message, () => {}),
+      hold(keep) {
+        const parts = [child, child.channel, child.stderr as unknown as { ref(): void; unref(): void }]
+        for (const part of parts) part?.[keep ? 'ref' : 'unref']()
+      },
+      kill: () => void child.kill('SIGKILL'),
+    }
+  }
+
+/** A thread of this process: nothing is copied twice, but a crash of native code ends the whole process. */
+export const startThread: StartEngine = (listener) => {
+  const ended = once(listener)
+  const worker = new Worker(program)
+  let cause: unknown
+  worker.on('message', (message: EngineMessage) => listener.onMessage(message))
+  worker.once('error', (error) => (cause = error))
+  worker.once('exit', (exitCode) => ended({ exitCode, ...(cause === undefined ? {} : { cause }) }))
+  return {
+    send: (message) => worker.postMessage(message),
+    hold: (keep) => worker[keep ? 'ref' : 'unref'](),
+    kill: () => void worker.terminate(),
+  }
+}
+
+/** This thread: the engine's own threads do the work. For tests, and where a process more is too much. */
+export const startHere: StartEngine = (listener) => {
+  const ended = once(listener)
+  const { port1, port2 } = new MessageChannel()
+  port1.on('message', (message: EngineMessage) => listener.onMessage(message))
+  port1.once('close', () => ended({ exitCode: 0 }))
+  serveEngine(portOfThread(port2, () => port2.close()))
+  return {
+    send: (message) => port1.postMessage(message),
+    hold(keep) {
+      for (const port of [port1, port2]) port[keep ? 'ref' : 'unref']()
+    },
+    kill: () => port1.close(),
+  }
+}

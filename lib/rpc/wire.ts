@@ -1,0 +1,78 @@
+/** Values that cross between a host and its engine: what structured cloning keeps, and pictures, which it would take for plain objects. */
+import { RawImage } from '../image/raw-image.js'
+import { invalidRange, invalidType, isUrl, show } from '../options/validate.js'
+
+/** An encoded value. */
+export type Wire = unknown
+
+/** Marks objects that stand for something else. */
+const tag = '$latent'
+
+const maxDepth = 16
+
+/** A value that does not cross because the other side has it: an input that comes back among the resolved options. */
+const same = { [tag]: 'same' }
+
+function isPlain(value: object): value is Record<string, unknown> {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  // An object of another realm (node:vm, jest) has another Object.prototype, whose own prototype is null.
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
+/** Cloning takes the whole buffer behind a view, a pooled one too. */
+function ownBytes(view: NodeJS.TypedArray): NodeJS.TypedArray {
+  const isWhole = view.byteLength === view.buffer.byteLength && !Buffer.isBuffer(view)
+  if (isWhole) return view
+  return Buffer.isBuffer(view) ? new Uint8Array(view) : view.slice()
+}
+
+/**
+ * Encodes a value; `name` is what messages call it.
+ * @throws TypeError for functions, native handles and other objects that cannot leave their process
+ */
+export function encode(value: unknown, name: string, depth = 0): Wire {
+  if (typeof value === 'function' || typeof value === 'symbol')
+    throw invalidType(`${name} is a ${typeof value}, which cannot be sent to an engine apart`)
+  if (typeof value !== 'object' || value === null) return value
+  if (depth > maxDepth) throw invalidRange(`${name} is nested more than ${maxDepth} deep`)
+  if (value instanceof RawImage) {
+    const { data, width, height, channels, metadata } = value
+    return { [tag]: 'picture', data: ownBytes(data), width, height, channels, metadata: { ...metadata } }
+  }
+  if (isUrl(value)) return value.href
+  if (Array.isArray(value)) return value.map((each, i) => encode(each, `${name}[${i}]`, depth + 1))
+  if (ArrayBuffer.isView(value) && !(value instanceof DataView)) return ownBytes(value as NodeJS.TypedArray)
+  if (!isPlain(value)) throw invalidType(`${name} is ${show(value)}, which cannot be sent to an engine apart`)
+  const entries = Object.entries(value).map(([key, each]) => [key, encode(each, `${name}.${key}`, depth + 1)])
+  const object = Object.fromEntries(entries) as Record<string, unknown>
+  return tag in object ? { [tag]: 'object', entries } : object
+}
+
+/** `encode()` for the fields of an object, of which those that are the very objects of `known` do not cross. */
+export function encodeBeside(value: object, known: Readonly<Record<string, unknown>>, name: string): Wire {
+  const fields = Object.entries(value as Record<string, unknown>)
+  return Object.fromEntries(
+    fields.map(([key, each]) => [key, typeof each === 'object' && each !== null && each === known[key] ? same : encode(each, `${name}.${key}`)]),
+  )
+}
+
+/** The value behind what `encode()` gave. Fields that did not cross are taken from `known`. */
+export function decode(wire: Wire, known: Readonly<Record<string, unknown>> = {}): unknown {
+  if (typeof wire !== 'object' || wire === null || ArrayBuffer.isView(wire)) return wire
+  if (Array.isArray(wire)) return wire.map((each) => decode(each))
+  const object = wire as Record<string, unknown>
+  if (object[tag] === 'picture') return new RawImage(object as unknown as RawImage)
+  const entries = object[tag] === 'object' ? (object.entries as [string, unknown][]) : Object.entries(object)
+  return Object.fromEntries(
+    entries.map(([key, each]) => [key, (each as Record<string, unknown> | null)?.[tag] === 'same' ? known[key] : decode(each)]),
+  )
+}
+
+/** The buffers of the pictures of an encoded value, for a port that hands them over without a copy. */
+export function pictureBuffers(wire: Wire, found = new Set<ArrayBuffer>()): Set<ArrayBuffer> {
+  if (typeof wire !== 'object' || wire === null || ArrayBuffer.isView(wire)) return found
+  const object = wire as Record<string, unknown>
+  if (object[tag] === 'picture') found.add((object.data as Uint8Array<ArrayBuffer>).buffer)
+  else for (const each of Object.values(object)) pictureBuffers(each, found)
+  return found
+}

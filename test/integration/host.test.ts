@@ -1,0 +1,299 @@
+/** Engines in processes and threads of their own: the same pictures, and what happens when one is lost. On the built package, since an engine runs its own program. */
+import { existsSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { spawn } from 'node:child_process'
+import { serveEngine } from '../../lib/host/engine'
+import type { EnginePort } from '../../lib/host/port'
+import type { EngineMessage, HostMessage } from '../../lib/rpc/protocol'
+import type * as Package from '../../lib/index'
+import type { DiffusionHost as Host, DiffusionJob, HostGenerateOptions, HostOptions, JobEvent } from '../../lib/index'
+import { temporaryFolder } from '../helpers/golden'
+
+let built: typeof Package
+const { folder, remove } = temporaryFolder()
+beforeAll(() => {
+  if (!existsSync('dist/index.js')) throw new Error('dist/ is missing: run `npm run build:ts` first')
+  built = jest.requireActual<typeof Package>('../../dist/index.js')
+})
+afterAll(remove)
+
+const small: HostGenerateOptions = { prompt: 'a red circle', seed: 1, steps: 3 }
+/** Goes on until it is ended. */
+const endless: HostGenerateOptions = { prompt: 'a red circle', steps: 1000, width: 256, height: 256 }
+
+const hosts: Host[] = []
+function hostWith(options?: HostOptions): Host {
+  const host = built.createDiffusionHost(options)
+  hosts.push(host)
+  return host
+}
+afterEach(async () => {
+  await Promise.all(hosts.splice(0).map((host) => host.close()))
+})
+
+async function eventsOf(job: DiffusionJob): Promise<JobEvent[]> {
+  const events: JobEvent[] = []
+  for await (const event of job) events.push(event)
+  return events
+}
+
+/** Until the job has made a step. */
+async function atWork(job: DiffusionJob): Promise<void> {
+  for await (const event of job) if (event.type === 'progress' && event.phase === 'sample' && event.step > 0) return
+}
+
+const failure = (promise: PromiseLike<unknown>) =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+
+describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) => {
+  test('the same picture as without a host, and every kind of event', async () => {
+    await using pipe = await built.DiffusionPipeline.load()
+    if (pipe.kind !== 'text') throw new Error(pipe.kind)
+    const direct = await pipe.generate({ prompt: 'a red circle', seed: 1, steps: 3 })
+    const job = hostWith({ isolate }).generate({ ...small, preview: {} })
+    const events = await eventsOf(job)
+    const result = await job
+    expect(result.images[0]!).toBeInstanceOf(built.RawImage)
+    expect(result.images[0]!.data).toEqual(direct.images[0]!.data)
+    expect(result.images[0]!.metadata).toEqual(direct.images[0]!.metadata)
+    expect(result.options).toEqual(direct.options)
+    expect(job.state).toBe('done')
+    expect(events[0]).toEqual({ type: 'queued', position: 0 })
+    const kinds = events.map((event) => (event.type === 'progress' ? event.phase : event.type))
+    expect(new Set(kinds)).toEqual(new Set(['queued', 'started', 'load', 'encode', 'sample', 'preview', 'decode']))
+    const shown = events.find((event) => event.type === 'preview')!
+    expect(shown).toMatchObject({ steps: 3, index: 0, image: { width: 16, height: 16 } })
+  })
+
+  test('pictures go in as pixels, bytes and paths, and come back among the options as they are', async () => {
+    const host = hostWith({ isolate })
+    const { images } = await host.generate(small)
+    const again = { ...small, strength: 0.4 }
+    const fromPixels = await host.generate({ ...again, image: images[0]! })
+    expect((fromPixels.options as { image?: unknown }).image).toBe(images[0])
+    const bytes = await images[0]!.encode()
+    const file = path.join(folder, `${isolate}.png`)
+    writeFileSync(file, bytes)
+    expect((await host.generate({ ...again, image: bytes })).images[0]!.data).toEqual(fromPixels.images[0]!.data)
+    expect((await host.generate({ ...again, image: file })).images[0]!.data).toEqual(fromPixels.images[0]!.data)
+  })
+
+  test('abort: at once, waiting or running, and the jobs after it are not touched', async () => {
+    const host = hostWith({ isolate })
+    const [first, second] = [new AbortController(), new AbortController()]
+    const running = host.generate({ ...endless, signal: first.signal })
+    const waiting = host.generate({ ...small, signal: second.signal })
+    const last = host.generate(small)
+    const [one, two] = [new Error('one'), new Error('two')]
+    second.abort(two)
+    expect(await failure(waiting)).toBe(two)
+    await atWork(running)
+    first.abort(one)
+    expect(await failure(running)).toBe(one)
+    expect((await last).images).toHaveLength(1)
+    expect(await failure(host.generate({ ...small, signal: AbortSignal.abort(one) }))).toBe(one)
+    const cancelled = host.generate(endless)
+    cancelled.cancel()
+    expect(await failure(cancelled)).toMatchObject({ name: 'AbortError' })
+  })
+
+  test('errors arrive as what they are', async () => {
+    const broken = path.join(folder, 'broken.safetensors')
+    writeFileSync(broken, 'no model at all')
+    const host = hostWith({ isolate, models: { tiny: {}, broken, gone: path.join(folder, 'gone.gguf') } })
+    expect(await failure(host.generate({ ...small, steps: -1 }))).toMatchObject({ name: 'RangeError', code: 'ERR_INVALID_ARG', message: /steps/ })
+    expect(await failure(host.generate({ ...small, boxes: [] }))).toMatchObject({
+      name: 'TypeError',
+      message: expect.stringMatching(/boxes/) as string,
+    })
+    expect(await failure(host.generate({ ...small, model: 'broken' }))).toBeInstanceOf(built.ModelFormatError)
+    expect(await failure(host.generate({ ...small, model: 'gone' }))).toMatchObject({
+      code: 'ERR_IO',
+      details: { path: expect.stringMatching(/gone/) as string },
+    })
+    expect(await failure(host.generate({ ...small, width: 16384, height: 16384 }))).toBeInstanceOf(built.OutOfMemoryError)
+    const thrown = new Error('of the callback')
+    const throws = () => {
+      throw thrown
+    }
+    expect(await failure(host.generate({ ...endless, onProgress: throws }))).toBe(thrown)
+    expect(await failure(host.generate({ ...endless, preview: { onPreview: throws } }))).toBe(thrown)
+    expect((await host.generate(small)).images).toHaveLength(1)
+  })
+
+  test('one model at a time, the one used last', async () => {
+    const host = hostWith({ isolate, models: { a: {}, b: { dtype: 'f16' } } })
+    expect((await host.load('a')).kind).toBe('text')
+    expect(host.models()).toEqual([
+      { name: 'a', loaded: true },
+      { name: 'b', loaded: false },
+    ])
+    await host.generate({ ...small, model: 'b' })
+    expect(host.models().map(({ loaded }) => loaded)).toEqual([false, true])
+    expect(await host.memoryUsage('a')).toBeUndefined()
+    expect((await host.memoryUsage('b'))!.parts.unet).toBeGreaterThan(0)
+    await host.unload('b')
+    expect(host.models().map(({ loaded }) => loaded)).toEqual([false, false])
+  })
+
+  test('close() ends what waits and runs, and everything after it', async () => {
+    const host = hostWith({ isolate })
+    const jobs = [host.generate(endless), host.generate(small)]
+    await atWork(jobs[0]!)
+    await Promise.all([host.close(), ...jobs.map(async (job) => expect(await failure(job)).toBeInstanceOf(built.DisposedError))])
+    expect(host.status).toMatchObject({ state: 'closed', queued: 0 })
+    expect(() => host.generate(small)).toThrow(built.DisposedError)
+    await host.close()
+  })
+})
+
+describe('a lost engine', () => {
+  test('the job that ran is rejected, those that wait are done by the next', async () => {
+    const host = hostWith()
+    const crashes: unknown[] = []
+    host.on('crash', (error) => crashes.push(error))
+    const running = host.generate(endless)
+    const waiting = [host.generate(small), host.generate(small)]
+    await atWork(running)
+    const { pid } = host.status
+    process.kill(pid!, 'SIGKILL')
+    const error = await failure(running)
+    expect(error).toBeInstanceOf(built.EngineExitedError)
+    expect(error).toMatchObject({ code: 'ERR_ENGINE_EXITED', retriable: true, details: { signal: 'SIGKILL' } })
+    const results = await Promise.all(waiting)
+    expect(results[0]!.images[0]!.data).toEqual(results[1]!.images[0]!.data)
+    expect(crashes).toEqual([error])
+    expect(host.status.restarts).toBe(1)
+    expect(host.status.pid).not.toBe(pid)
+  })
+
+  test("onCrash: 'reject' rejects them all, and the next job starts an engine", async () => {
+    const host = hostWith({ onCrash: 'reject' })
+    const jobs = [host.generate(endless), host.generate(small)]
+    await atWork(jobs[0]!)
+    process.kill(host.status.pid!, 'SIGKILL')
+    for (const job of jobs) expect(await failure(job)).toMatchObject({ code: 'ERR_ENGINE_EXITED' })
+    expect((await host.generate(small)).images).toHaveLength(1)
+  })
+
+  test('between jobs: the next one starts another', async () => {
+    const host = hostWith()
+    await host.generate(small)
+    const lost = new Promise((resolve) => host.once('crash', resolve))
+    process.kill(host.status.pid!, 'SIGKILL')
+    await lost
+    expect(host.status).toMatchObject({ state: 'idle', pid: undefined })
+    expect((await host.generate(small)).images).toHaveLength(1)
+  })
+
+  test('one that cannot be started says why, and tries no more than three times', async () => {
+    const host = hostWith({ execArgv: ['--no-such-flag-of-node'] })
+    const jobs = [host.generate(small), host.generate(small)]
+    for (const job of jobs)
+      expect(await failure(job)).toMatchObject({
+        code: 'ERR_ENGINE_EXITED',
+        retriable: false,
+        message: expect.stringMatching(/--no-such-flag-of-node/) as string,
+      })
+  })
+})
+
+test('a job that waits in a full queue is refused', async () => {
+  const host = hostWith({ maxQueue: 1 })
+  const jobs = [host.generate(endless), host.generate(small)]
+  expect(() => host.generate(small)).toThrow(expect.objectContaining({ code: 'ERR_BUSY' }))
+  jobs[0]!.cancel()
+  await failure(jobs[0]!)
+  await jobs[1]
+})
+
+test('without work for a while the engine is ended, and the next job starts one', async () => {
+  const host = hostWith({ idleMs: 50 })
+  await host.generate(small)
+  while (host.status.state !== 'idle' || host.status.pid !== undefined) await new Promise((resolve) => host.once('status', resolve))
+  expect((await host.generate(small)).images).toHaveLength(1)
+})
+
+test.each<[HostOptions, RegExp]>([
+  [{ isolate: 'fork' as never }, /isolate/],
+  [{ models: {} }, /no model/],
+  [{ models: { '../x': 'a' } }, /not a name/],
+  [{ models: { a: 5 as never } }, /models\.a must be/],
+  [{ models: { a: { onProgress: () => {} } as never } }, /not for the models of a host/],
+  [{ maxModels: 0 }, /maxModels/],
+  [{ unknown: 1 } as never, /unknown option 'unknown'/],
+  [{ isolate: 'thread', execArgv: [] }, /execArgv/],
+])('options of a host: %#', (options, message) => {
+  expect(() => built.createDiffusionHost(options)).toThrow(
+    expect.objectContaining({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) as string }),
+  )
+})
+
+test.each<[object, RegExp]>([
+  [{ model: 'other' }, /model/],
+  [{ latents: {} }, /does not leave its process/],
+  [{ image: new Date() }, /cannot be sent/],
+  [{ signal: {} }, /signal/],
+  [{ preview: { onPreview: 1 } }, /onPreview/],
+])('options of a job: %#', (options, message) => {
+  const host = hostWith()
+  expect(() => host.generate({ ...small, ...options })).toThrow(
+    expect.objectContaining({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) as string }),
+  )
+  expect(host.status).toMatchObject({ state: 'idle', queued: 0 })
+})
+
+test('previews that the host does not take are dropped, not queued', async () => {
+  const sent: EngineMessage[] = []
+  let receive!: (message: HostMessage) => void
+  let answered!: () => void
+  const answer = new Promise<void>((resolve) => (answered = resolve))
+  const port: EnginePort = {
+    send(message) {
+      sent.push(message)
+      if (message.type === 'result' || message.type === 'error') answered()
+    },
+    listen: (onMessage) => (receive = onMessage),
+    exit: () => {},
+  }
+  serveEngine(port)
+  const model = { name: 'tiny', source: undefined, options: {} }
+  receive({ type: 'generate', id: 1, model, options: { ...small, steps: 12 }, preview: {} })
+  await answer
+  expect(sent.filter(({ type }) => type === 'preview')).toHaveLength(2)
+  expect(sent.at(-1)).toMatchObject({ type: 'result', id: 1, models: ['tiny'] })
+  receive({ type: 'close' })
+})
+
+/** Runs a program that has a host, until it has said where its engine is. */
+async function program(word: string): Promise<{ engine: number; ended: Promise<number | null>; kill: () => void }> {
+  const child = spawn(process.execPath, [path.resolve('test/integration/children/host.mjs'), word], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const ended = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)))
+  const engine = await new Promise<number>((resolve) => child.stdout.once('data', (text: Buffer) => resolve(Number(text.toString()))))
+  return { engine, ended, kill: () => void child.kill('SIGKILL') }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+test('a program that is done ends, though it did not close its host; and the engine with it', async () => {
+  const { engine, ended } = await program('idle')
+  expect(await ended).toBe(0)
+  while (isAlive(engine)) await new Promise((resolve) => setTimeout(resolve, 20))
+})
+
+test('a program that is killed takes its engine along, in the middle of a step', async () => {
+  const { engine, ended, kill } = await program('busy')
+  expect(isAlive(engine)).toBe(true)
+  kill()
+  await ended
+  while (isAlive(engine)) await new Promise((resolve) => setTimeout(resolve, 20))
+})
