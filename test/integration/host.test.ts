@@ -103,7 +103,7 @@ describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) =
   test('errors arrive as what they are', async () => {
     const broken = path.join(folder, 'broken.safetensors')
     writeFileSync(broken, 'no model at all')
-    const host = hostWith({ isolate, models: { tiny: {}, broken, gone: path.join(folder, 'gone.gguf') } })
+    const host = hostWith({ isolate, models: { tiny: {}, broken, gone: path.join(folder, 'gone.gguf'), tight: { memory: { maxBytes: 60e6 } } } })
     expect(await failure(host.generate({ ...small, steps: -1 }))).toMatchObject({ name: 'RangeError', code: 'ERR_INVALID_ARG', message: /steps/ })
     expect(await failure(host.generate({ ...small, boxes: [] }))).toMatchObject({
       name: 'TypeError',
@@ -114,7 +114,7 @@ describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) =
       code: 'ERR_IO',
       details: { path: expect.stringMatching(/gone/) as string },
     })
-    expect(await failure(host.generate({ ...small, width: 16384, height: 16384 }))).toBeInstanceOf(built.OutOfMemoryError)
+    expect(await failure(host.generate({ ...small, model: 'tight', width: 1024, height: 1024 }))).toBeInstanceOf(built.OutOfMemoryError)
     const thrown = new Error('of the callback')
     const throws = () => {
       throw thrown
