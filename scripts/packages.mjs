@@ -2,10 +2,10 @@
 /**
  * Assembles the packages that are published, as an npm workspace: packages/README.md lists them.
  *
- *   node scripts/packages.mjs [--out FOLDER] [--here] [--only NAME,...]
+ *   node scripts/packages.mjs [--out FOLDER] [--here] [--partial] [--only NAME,...]
  *
  * Binaries come from prebuilds/; those that are missing are named, and their packages left out. --here takes the binary that `npm run build:native` made as that of
- * this machine (for tests). --only assembles some: library, source, tiny-scenes, or names of platforms.
+ * this machine (for tests). --partial: the library wants no package that was left out. --only assembles some: library, source, tiny-scenes, or names of platforms.
  */
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -54,9 +54,9 @@ const builders = {
     stageSources(folder)
     return folder
   },
-  library: (out) => {
+  library: (out, without) => {
     const names = ['dist', 'types', 'assets', 'README.md', 'CHANGELOG.md', 'NOTICE']
-    return put(path.join(out, libraryName), libraryManifest(), Object.fromEntries(names.map((name) => [name, name])))
+    return put(path.join(out, libraryName), libraryManifest(without), Object.fromEntries(names.map((name) => [name, name])))
   },
 }
 
@@ -64,7 +64,7 @@ const builders = {
  * Assembles the packages and returns { folders, missing }: their folders, the library last, since it wants all others; and the platforms without a binary.
  * Throws where a binary is not what its package promises.
  */
-export function assemble({ out = path.join(root, 'build-packages'), here = false, only } = {}) {
+export function assemble({ out = path.join(root, 'build-packages'), here = false, partial = false, only } = {}) {
   const known = [...platforms.map(({ name }) => name), ...Object.keys(builders)]
   const unknown = only?.filter((name) => !known.includes(name)) ?? []
   if (unknown.length > 0) throw new Error(`There is no package ${unknown.join(', ')}; there are ${known.join(', ')}`)
@@ -86,7 +86,7 @@ export function assemble({ out = path.join(root, 'build-packages'), here = false
     const engine = path.join(root, 'prebuilds', path.dirname(platform.prebuild), platform.os === 'win32' ? 'latent-cuda.dll' : 'latent-cuda.so')
     if (cudaPlatforms.includes(platform) && existsSync(engine)) folders.push(platformPackage(out, platform, engine, '-cuda'))
   }
-  for (const [name, build] of Object.entries(builders)) if (wanted(name)) folders.push(build(out))
+  for (const [name, build] of Object.entries(builders)) if (wanted(name)) folders.push(build(out, partial ? missing : []))
   const workspace = { name: `${libraryName}-packages`, private: true, version, workspaces: folders.map((folder) => path.basename(folder)) }
   writeFileSync(path.join(out, 'package.json'), `${JSON.stringify(workspace, null, 2)}\n`)
   return { folders, missing }
@@ -94,7 +94,9 @@ export function assemble({ out = path.join(root, 'build-packages'), here = false
 
 if (process.argv[1] && path.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
   await main(() => {
-    const { values } = parseArgs({ options: { out: { type: 'string' }, here: { type: 'boolean' }, only: { type: 'string' } } })
+    const { values } = parseArgs({
+      options: { out: { type: 'string' }, here: { type: 'boolean' }, partial: { type: 'boolean' }, only: { type: 'string' } },
+    })
     const { folders, missing } = assemble({ ...values, only: values.only?.split(',') })
     for (const folder of folders) console.log(path.relative(process.cwd(), folder))
     if (missing.length > 0) console.log(`without a binary in prebuilds/: ${missing.join(', ')}`)

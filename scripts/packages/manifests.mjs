@@ -20,13 +20,15 @@ const common = () => ({ version, repository: repository(), publishConfig: { acce
 /** The names of platforms that a GPU engine is built for. */
 export const cudaPlatforms = platforms.filter(({ os, libc }) => os === 'win32' || libc === 'glibc')
 
-export function libraryManifest() {
+/** `without`: platforms that this release has no binary for. */
+export function libraryManifest(without = []) {
+  const present = platforms.filter(({ name }) => !without.includes(name))
   const taken = ['name', 'description', 'keywords', 'license', 'type', 'engines', 'main', 'types', 'exports', 'bin', 'dependencies']
   const optionalPeers = [`${scope}/source`, ...cudaPlatforms.map(({ name }) => `${scope}/${name}-cuda`)]
   return {
     ...Object.fromEntries(taken.map((key) => [key, own[key]])),
     ...common(),
-    optionalDependencies: Object.fromEntries([...platforms.map(({ name }) => name), 'tiny-scenes'].map((name) => [`${scope}/${name}`, version])),
+    optionalDependencies: Object.fromEntries([...present.map(({ name }) => name), 'tiny-scenes'].map((name) => [`${scope}/${name}`, version])),
     peerDependencies: { ...own.peerDependencies, ...Object.fromEntries(optionalPeers.map((name) => [name, version])) },
     peerDependenciesMeta: { ...own.peerDependenciesMeta, ...Object.fromEntries(optionalPeers.map((name) => [name, { optional: true }])) },
   }

@@ -64,10 +64,11 @@ function pack(folder: string, destination: string, ...what: string[]): Packed[] 
   return Array.isArray(packed) ? packed : Object.values(packed)
 }
 
-/** The packages of this machine, with the binary that was built here, packed into `tarballs`. */
+/** The packages of this machine, with the binary that was built here (LATENT_TEST_PREBUILT: with that of prebuilds/, as it would be published), packed into `tarballs`. */
 export function packAll(folder: string, tarballs: string): Packed[] {
   const out = path.join(folder, 'packages')
-  succeed(root, process.execPath, 'scripts/packages.mjs', '--here', '--out', out)
+  const here = process.env.LATENT_TEST_PREBUILT ? [] : ['--here']
+  succeed(root, process.execPath, 'scripts/packages.mjs', ...here, '--out', out)
   return pack(out, tarballs, '--workspaces')
 }
 
