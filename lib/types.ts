@@ -42,7 +42,7 @@ export interface ModelFiles {
   textEncoder?: string | URL
   /** CLIP with its image tower (file or folder), to search retrieval databases by pictures: {@link DiffusionPipeline.embedImage}. */
   imageEncoder?: string | URL
-  /** First stage weights (file or folder). */
+  /** First stage weights (file or folder); also a tiny autoencoder (TAESD), whose encoder and decoder are files of one name beside each other, taesd_encoder and taesd_decoder. */
   vae?: string | URL
   /** Folder with tokenizer.json, vocab.json and merges.txt (CLIP) or vocab.txt (BERT); or the tokenizer.json or vocab.txt itself. */
   tokenizer?: string | URL

@@ -39,7 +39,7 @@ export declare interface AnyResolvedOptions extends ResolvedCommon, ResolvedImag
  */
 export declare class Autoencoder implements AsyncDisposable {
     #private;
-    /** What was loaded. `regularization` says whether the codes are KL or VQ. */
+    /** What was loaded. `regularization` says whether the codes are KL, VQ or a tiny autoencoder's. */
     readonly info: AutoencoderInfo;
     private constructor();
     /** Loads the first stage of a file or folder (without a source: of the model inside the package); everything else in it is left alone. */
@@ -72,6 +72,7 @@ export declare class Autoencoder implements AsyncDisposable {
 export declare interface AutoencoderEncodeOptions extends CallOptions {
     /**
      * KL: `sample` (default) draws from the posterior, `mean` takes its mean, `moments` gives mean and log-variance channels.
+     * A tiny autoencoder (TAESD) has one result, `sample` and `mean` alike.
      * VQ: `prequant` (default; `sample` and `mean` are the same) is what the encoder gives before quantisation, `codes` the numbers of the nearest codebook entries.
      */
     output?: LatentOutput | 'codes';
@@ -82,9 +83,9 @@ export declare interface AutoencoderEncodeOptions extends CallOptions {
 
 /** What {@link Autoencoder.info} adds to a pipeline's: how the codes are kept in bounds. */
 export declare type AutoencoderInfo = PipelineInfo & {
-    /** `kl`: a Gaussian posterior close to a standard normal one. `vq`: entries of a codebook. */
-    regularization: 'kl' | 'vq';
-    /** Entries of the codebook, 0 for `kl`. */
+    /** `kl`: a Gaussian posterior close to a standard normal one. `vq`: entries of a codebook. `none`: a tiny autoencoder (TAESD), whose latents are the denoising network's. */
+    regularization: 'kl' | 'vq' | 'none';
+    /** Entries of the codebook, 0 where there is none. */
     codebookSize: number;
 };
 
@@ -1174,7 +1175,7 @@ export declare interface ModelFiles {
     textEncoder?: string | URL;
     /** CLIP with its image tower (file or folder), to search retrieval databases by pictures: {@link DiffusionPipeline.embedImage}. */
     imageEncoder?: string | URL;
-    /** First stage weights (file or folder). */
+    /** First stage weights (file or folder); also a tiny autoencoder (TAESD), whose encoder and decoder are files of one name beside each other, taesd_encoder and taesd_decoder. */
     vae?: string | URL;
     /** Folder with tokenizer.json, vocab.json and merges.txt (CLIP) or vocab.txt (BERT); or the tokenizer.json or vocab.txt itself. */
     tokenizer?: string | URL;

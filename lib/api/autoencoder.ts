@@ -20,6 +20,7 @@ export type LatentOutput = 'sample' | 'mean' | 'moments' | 'prequant'
 export interface AutoencoderEncodeOptions extends CallOptions {
   /**
    * KL: `sample` (default) draws from the posterior, `mean` takes its mean, `moments` gives mean and log-variance channels.
+   * A tiny autoencoder (TAESD) has one result, `sample` and `mean` alike.
    * VQ: `prequant` (default; `sample` and `mean` are the same) is what the encoder gives before quantisation, `codes` the numbers of the nearest codebook entries.
    */
   output?: LatentOutput | 'codes'
@@ -30,9 +31,9 @@ export interface AutoencoderEncodeOptions extends CallOptions {
 
 /** What {@link Autoencoder.info} adds to a pipeline's: how the codes are kept in bounds. */
 export type AutoencoderInfo = PipelineInfo & {
-  /** `kl`: a Gaussian posterior close to a standard normal one. `vq`: entries of a codebook. */
-  regularization: 'kl' | 'vq'
-  /** Entries of the codebook, 0 for `kl`. */
+  /** `kl`: a Gaussian posterior close to a standard normal one. `vq`: entries of a codebook. `none`: a tiny autoencoder (TAESD), whose latents are the denoising network's. */
+  regularization: 'kl' | 'vq' | 'none'
+  /** Entries of the codebook, 0 where there is none. */
   codebookSize: number
 }
 
@@ -40,18 +41,28 @@ let create: (model: LoadedModel, info: PipelineInfo, owner: boolean) => Autoenco
 
 function firstStageInfo(info: PipelineInfo): AutoencoderInfo {
   const stage = (info.spec.firstStage ?? {}) as { kind?: unknown; codebookSize?: unknown }
-  return { ...info, regularization: stage.kind === 'vq' ? 'vq' : 'kl', codebookSize: typeof stage.codebookSize === 'number' ? stage.codebookSize : 0 }
+  const regularization = stage.kind === 'vq' ? 'vq' : stage.kind === 'tiny' ? 'none' : 'kl'
+  return { ...info, regularization, codebookSize: typeof stage.codebookSize === 'number' ? stage.codebookSize : 0 }
 }
 
 function isVq(info: PipelineInfo): boolean {
   return firstStageInfo(info).regularization === 'vq'
 }
 
+const titles = { kl: 'KL', vq: 'VQ', none: 'a tiny autoencoder' } as const
+
+/** The first stage in a sentence. */
+const titleOf = (info: PipelineInfo): string => titles[firstStageInfo(info).regularization]
+
 /** An encoder's output that the first stage has. */
 export function checkLatentOutput(value: unknown, name: string, info: PipelineInfo): LatentOutput {
   const output = checkName(value, name, latentOutputs)
-  if (output === 'moments' && isVq(info)) throw invalidRange(`${name}: this first stage is VQ and has no posterior; use 'prequant'`)
-  if (output === 'prequant' && !isVq(info)) throw invalidRange(`${name}: this first stage is KL and does not quantise; use 'moments'`)
+  const { regularization } = firstStageInfo(info)
+  const other = { kl: 'moments', vq: 'prequant', none: 'mean' }[regularization]
+  if (output === 'moments' && regularization !== 'kl')
+    throw invalidRange(`${name}: this first stage is ${titles[regularization]} and has no posterior; use '${other}'`)
+  if (output === 'prequant' && !isVq(info))
+    throw invalidRange(`${name}: this first stage is ${titles[regularization]} and does not quantise; use '${other}'`)
   return output
 }
 
@@ -77,7 +88,7 @@ export function resolveDecode(
   info: PipelineInfo,
 ): { request: { output: 'image' | 'float'; quantize?: boolean }; signal: AbortSignal | undefined } {
   const { output, quantize, signal } = readOptions(decodeOptions, options, where, undefined)
-  if (quantize && !isVq(info)) throw invalidRange('quantize: this first stage is KL and has no codebook')
+  if (quantize && !isVq(info)) throw invalidRange(`quantize: this first stage is ${titleOf(info)} and has no codebook`)
   return { request: { output, ...(quantize === undefined || !isVq(info) ? {} : { quantize }) }, signal }
 }
 
@@ -109,7 +120,7 @@ export class Autoencoder implements AsyncDisposable {
   readonly #model: LoadedModel
   /** False for the first stage inside a pipeline, which the pipeline disposes of. */
   readonly #owner: boolean
-  /** What was loaded. `regularization` says whether the codes are KL or VQ. */
+  /** What was loaded. `regularization` says whether the codes are KL, VQ or a tiny autoencoder's. */
   readonly info: AutoencoderInfo
 
   static {
@@ -164,7 +175,7 @@ export class Autoencoder implements AsyncDisposable {
   }
 
   async #codes(image: ImageInput, signal: AbortSignal | undefined): Promise<Codes> {
-    if (!isVq(this.info)) throw invalidRange('This first stage is KL and has no codes; encode() gives its latents')
+    if (!isVq(this.info)) throw invalidRange(`This first stage is ${titleOf(this.info)} and has no codes; encode() gives its latents`)
     const { data, shape } = await imageTensor(image, 'image')
     const result = await runJob((callbacks) => this.#model.native.encodeCodes(JSON.stringify({ shape }), data, callbacks), { signal })
     return { data: result.codes, shape: result.shape }
@@ -195,7 +206,7 @@ export class Autoencoder implements AsyncDisposable {
   }
 
   async #decodeCodes(codes: Codes, { request, signal }: ReturnType<typeof resolveDecode>): Promise<RawImage[] | Float32Array> {
-    if (!isVq(this.info)) throw invalidRange('This first stage is KL and has no codes; decode() takes its latents')
+    if (!isVq(this.info)) throw invalidRange(`This first stage is ${titleOf(this.info)} and has no codes; decode() takes its latents`)
     if (request.quantize === false) throw invalidRange('quantize: codes are entries of the codebook already')
     const { data, shape } = await checkCodes(codes, this.info.codebookSize)
     return decoded(

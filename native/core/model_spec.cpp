@@ -65,6 +65,7 @@ void visit(V & v, AutoencoderConfig & c) {
     v("embedDim", c.embed_dim);
     v("codebookSize", c.codebook_size);
     v("quantConv", c.quant_conv);
+    v("encoder", c.encoder);
 }
 
 template <typename V>

@@ -74,9 +74,9 @@ struct UNetConfig {
     int size_multiple() const { return resblock_updown || !conv_resample ? downsampling() : 1; }
 };
 
-/// KL and VQ first stages (AutoencoderKL, VQModelInterface).
+/// First stages: KL and VQ (AutoencoderKL, VQModelInterface), and the tiny autoencoder (TAESD).
 struct AutoencoderConfig {
-    std::string kind = "kl";  // kl | vq
+    std::string kind = "kl";  // kl | vq | tiny
     int in_channels = 3;
     int out_channels = 3;
     int channels = 128;  // ddconfig.ch
@@ -89,6 +89,7 @@ struct AutoencoderConfig {
     int embed_dim = 4;
     int codebook_size = 0;   // n_embed of VQ
     bool quant_conv = true;  // false where the checkpoint has neither quant_conv nor post_quant_conv
+    bool encoder = true;     // false: a decoder alone (tiny)
 
     int downsampling() const { return 1 << (static_cast<int>(channel_mult.size()) - 1); }
 };

@@ -122,8 +122,9 @@ void check_unet(const UNetConfig & c) {
 }
 
 void check_first_stage(const AutoencoderConfig & c) {
-    if (c.kind != "kl" && c.kind != "vq")
-        fail("firstStage.kind is \"" + c.kind.substr(0, 80) + "\"; \"kl\" and \"vq\" are known");
+    if (c.kind != "kl" && c.kind != "vq" && c.kind != "tiny")
+        fail("firstStage.kind is \"" + c.kind.substr(0, 80) + "\"; \"kl\", \"vq\" and \"tiny\" are known");
+    if (!c.encoder && c.kind != "tiny") fail("a first stage of kind \"" + c.kind + "\" has an encoder");
     in_range(c.in_channels, 1, 4096, "firstStage.inChannels");
     in_range(c.out_channels, 1, 4096, "firstStage.outChannels");
     check_channels(c.channels, c.channel_mult, "firstStage.channels");

@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-#define LATENT_CUDA_VERSION 1u
+#define LATENT_CUDA_VERSION 2u
 
 /// What every function returns; last_error() has the words and numbers.
 enum latent_cuda_status {
@@ -75,6 +75,7 @@ enum latent_cuda_activation {
     LATENT_CUDA_SILU = 1,
     LATENT_CUDA_GELU = 2,  // exact, by erf
     LATENT_CUDA_QUICK_GELU = 3,
+    LATENT_CUDA_RELU = 4,
 };
 
 enum latent_cuda_padding {

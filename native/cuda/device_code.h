@@ -312,6 +312,7 @@ LATENT_DEVICE float activate(float v, int kind) {
     if (kind == 1) return v * sigmoid(v);
     if (kind == 2) return gelu(v);
     if (kind == 3) return v * sigmoid(1.702f * v);
+    if (kind == 4) return v < 0.0f ? 0.0f : v;  // a NaN stays one
     return v;
 }
 

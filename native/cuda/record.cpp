@@ -21,7 +21,7 @@ std::string sizes(int64_t a, int64_t b) {
 }
 
 void need_activation(int kind) {
-    if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_QUICK_GELU) invalid("No activation has the number " + std::to_string(kind));
+    if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_RELU) invalid("No activation has the number " + std::to_string(kind));
 }
 
 bool aligned(const Value & v) {

@@ -124,7 +124,7 @@ int Program::affine(int x, int scale, int shift, int kind) {
     const Value v = value(from);
     const int s = vector_of(scale, v.batch, v.channels, "scale of an affine"),
               t = vector_of(shift, v.batch, v.channels, "shift of an affine");
-    if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_QUICK_GELU) invalid("No such activation");
+    if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_RELU) invalid("No such activation");
     Node node;
     node.reads = {from, s, t}, node.label = "affine";
     const int extra = static_cast<int>(value(s).stride());
@@ -146,7 +146,7 @@ int Program::affine(int x, int scale, int shift, int kind) {
 }
 
 int Program::activation(int x, int kind) {
-    if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_QUICK_GELU) invalid("No such activation");
+    if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_RELU) invalid("No such activation");
     if (kind == LATENT_CUDA_NONE) return x;
     const int from = real(x);
     const Value v = value(from);

@@ -7,6 +7,7 @@
 #include "formats/naming/canonical.h"
 #include "formats/naming/canonical_source.h"
 #include "formats/naming/check_parameters.h"
+#include "formats/naming/key_map.h"
 #include "formats/open.h"
 #include "formats/spec/config.h"
 #include "formats/spec/detect.h"
@@ -36,6 +37,17 @@ Json read_object(const std::string & path) {
     return json;
 }
 
+/// The file beside one half of a tiny autoencoder that is named as its other half, "" where there is none: taesd_encoder.pth of
+/// taesd_decoder.pth. `half`: "encoder." or "decoder.".
+std::string other_half(const std::string & path, const std::string & half) {
+    const std::string word = half.substr(0, 7), name = file_name(path);
+    const size_t at = name.rfind(word);
+    if (at == std::string::npos) return "";
+    std::string other = path;
+    other.replace(path.size() - name.size() + at, word.size(), word == "encoder" ? "decoder" : "encoder");
+    return path_kind(other) == PathKind::file ? other : "";
+}
+
 void add_source(Opened & opened, Part part, const std::string & path) {
     if (!opened.variant.empty() && path_kind(path) == PathKind::folder) {
         const std::vector<std::string> variants = weight_variants(path);
@@ -45,8 +57,16 @@ void add_source(Opened & opened, Part part, const std::string & path) {
     }
     TensorSourcePtr source = open_model_file(path, {opened.variant});
     if (part != Part::image) refuse_other_kinds(*source);
+    const std::string half = part == Part::whole || part == Part::vae ? tiny_half(*source) : "";
     opened.files["sources"].push_back(path);
     opened.sources.push_back({std::move(source), part});
+    if (half.empty()) return;
+    const std::string other = other_half(path, half);
+    if (other.empty()) return;
+    TensorSourcePtr beside = open_model_file(other);
+    if (tiny_half(*beside).empty() || tiny_half(*beside) == half) return;
+    opened.files["sources"].push_back(other);
+    opened.sources.push_back({std::move(beside), part});
 }
 
 /// The folder of one component inside a diffusers folder, where a part is given as the whole of one.
@@ -291,6 +311,13 @@ bool names_prediction(const Json & config) {
     return params.is_object() && (params.contains("parameterization") || params.contains("denoiser_config"));
 }
 
+/// Whatever first stage the specification or the configuration is about: its latents are the network's own, with their scale.
+void use_tiny_stage(Detection & detection, const TensorSource & tensors) {
+    detection.spec.first_stage = detect_first_stage(tensors);
+    detection.spec.scale_factor = 1.0;
+    detection.unknown.erase("/scaleFactor");
+}
+
 Detection specify(const Opened & opened, const CanonicalModel & model, const ModelParts & parts, const Json & metadata) {
     Detection detection;
     if (metadata.contains("latent.spec")) {
@@ -309,6 +336,7 @@ Detection specify(const Opened & opened, const CanonicalModel & model, const Mod
         const bool overruled = markers.from_schedule && !opened.configs.scheduler.is_null();
         if (!overruled) apply_markers(detection, markers, model.tensors->name());
     }
+    if (model.has_stage && is_tiny_stage(*model.tensors)) use_tiny_stage(detection, *model.tensors);
     if (parts.first_stage_only) keep_first_stage(detection);
     if (parts.ema) detection.spec.use_ema = *parts.ema;
     const std::string name = model.tensors->name();

@@ -18,12 +18,16 @@ Layer AdaptedOps::adapted_layer(Layer w) const {
 Map AdaptedOps::conv(Map x, const Conv & w, const ConvOptions & options) {
     const AdapterWeights::Side * side = adapter_.side(w.weight);
     if (!side) return ops_.conv(x, adapted_layer(w), options);
+    const bool activated = options.activation != Activation::none;
     ConvOptions below = options, whole = options, above;
-    below.channel_add = {}, below.residual = {};
-    above.residual = options.residual;
+    below.channel_add = {}, below.residual = {}, below.activation = whole.activation = Activation::none;
+    if (!activated) above.residual = options.residual;
     const Map low = ops_.conv(x, Conv{side->down, nullptr, w.in, side->rank, w.kernel}, below);
     whole.residual = ops_.conv(low, Conv{side->up, nullptr, side->rank, w.out, 1}, above);
-    return ops_.conv(x, adapted_layer(w), whole);
+    const Map y = ops_.conv(x, adapted_layer(w), whole);
+    if (!activated) return y;
+    const Map z = ops_.activation(y, options.activation);
+    return options.residual ? ops_.add(z, options.residual) : z;
 }
 
 /// up (down x) + residual.

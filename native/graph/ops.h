@@ -32,7 +32,7 @@ struct Ids {
     int64_t length = 0, batch = 0;
 };
 
-enum class Activation { none, silu, gelu, quick_gelu };  // gelu is the exact (erf) form
+enum class Activation { none, silu, gelu, quick_gelu, relu };  // gelu is the exact (erf) form
 
 enum class Padding {
     same,          // (kernel - 1) / 2 on every side
@@ -43,11 +43,12 @@ enum class Padding {
 struct ConvOptions {
     int stride = 1;
     Padding padding = Padding::same;
-    bool upsample = false;                    // nearest, twice the size, before the convolution
-    int64_t crop_width = 0, crop_height = 0;  // with upsample: so much of the doubled map is seen, 0: all of it
-    int64_t first_row = 0, rows = 0;          // of the result: so many from there, 0: all; what they do not need is not computed
-    Seq channel_add;                          // [batch, 1, out]: added to every pixel (the time embedding)
-    Map residual;                             // added to the result
+    bool upsample = false;                     // nearest, twice the size, before the convolution
+    int64_t crop_width = 0, crop_height = 0;   // with upsample: so much of the doubled map is seen, 0: all of it
+    int64_t first_row = 0, rows = 0;           // of the result: so many from there, 0: all; what they do not need is not computed
+    Seq channel_add;                           // [batch, 1, out]: added to every pixel (the time embedding)
+    Activation activation = Activation::none;  // before the residual
+    Map residual;                              // added to the result
 };
 
 struct GroupNormOptions {

@@ -18,8 +18,6 @@ using graph::Padding;
 namespace {
 
 constexpr float min_logvar = -30.0f, max_logvar = 20.0f;  // DiagonalGaussianDistribution
-constexpr int64_t max_picture_side = 1 << 17;             // pixels
-constexpr int64_t max_picture_batch = 256;
 
 }  // namespace
 
@@ -69,18 +67,6 @@ void Autoencoder::build_decode(Ops & ops, int64_t batch, int64_t height, int64_t
         if (level.resample) h = ops.conv(h, *level.resample, twice);
     }
     ops.output("image", ops.conv(ops.group_norm(h, l.decoder_norm, norm_silu), l.decoder_out, {}));
-}
-
-void Autoencoder::check(int64_t batch, int64_t height, int64_t width, int64_t multiple) const {
-    const int64_t limit = max_picture_side * multiple / config_.downsampling();
-    const auto side_fits = [&](int64_t side) { return side >= multiple && side <= limit && side % multiple == 0; };
-    if (!side_fits(height) || !side_fits(width)) {
-        throw Error(ErrorCode::invalid_argument, "A size of " + std::to_string(width) + "x" + std::to_string(height) +
-                                                     " does not fit the autoencoder: each side must be a multiple of " +
-                                                     std::to_string(multiple) + ", up to " + std::to_string(limit));
-    }
-    if (batch < 1 || batch > max_picture_batch)
-        throw Error(ErrorCode::invalid_argument, "The batch of an autoencoder call must be 1 to 256");
 }
 
 void Autoencoder::encode(Span<const float> image, int64_t batch, int64_t height, int64_t width, Span<float> moments,

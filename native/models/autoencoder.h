@@ -51,7 +51,6 @@ public:
     void lookup(Span<const int32_t> codes, int64_t batch, int64_t height, int64_t width, Span<float> z) override;
 
 private:
-    void check(int64_t batch, int64_t height, int64_t width, int64_t multiple) const;
     void build_encode(graph::Ops & ops, int64_t batch, int64_t height, int64_t width) const;
     void build_decode(graph::Ops & ops, int64_t batch, int64_t height, int64_t width) const;
     std::vector<float> nearest_vectors(Span<const float> latents, int64_t batch, int64_t height, int64_t width,

@@ -12,6 +12,8 @@ struct FirstStageForm {
     bool spread = true;     // encode() gives means and log variances, twice the channels of the latents
     int codebook_size = 0;  // of a VQ stage: vectors that latents are rounded to; 0: latents are continuous
     bool bands = false;     // has the banded forms of encode() and decode()
+    bool encodes = true;    // false: a decoder alone
+    int halo = 0;           // latent pixels around a tile that make its numbers those of the whole; 0: tiles are not exact
 
     int encoded_channels() const { return (spread ? 2 : 1) * latent_channels; }
 };
@@ -40,22 +42,24 @@ public:
     // With form().bands: one picture, layer by layer in bands of rows: the same numbers up to 16-bit maps (float32 ones where
     // exact), in a fraction of the memory.
     virtual void encode_banded(Span<const float> image, int64_t height, int64_t width, Span<float> encoded,
-                               const JobContext & job) = 0;
+                               const JobContext & job);
     virtual void decode_banded(Span<const float> latents, int64_t height, int64_t width, Span<float> image,
-                               const JobContext & job, bool quantise = true) = 0;
-    virtual uint64_t measure_encode_banded(int64_t height, int64_t width) const = 0;  // bytes
-    virtual uint64_t measure_decode_banded(int64_t height, int64_t width) const = 0;
+                               const JobContext & job, bool quantise = true);
+    virtual uint64_t measure_encode_banded(int64_t height, int64_t width) const;  // bytes
+    virtual uint64_t measure_decode_banded(int64_t height, int64_t width) const;
 
     // With a codebook.
     /// z [batch, latent_channels, height, width], as encode() gives it -> the nearest codes [batch, height, width], and their
     /// vectors in the shape of z unless `quantised` is empty.
     virtual void quantise(Span<const float> z, int64_t batch, int64_t height, int64_t width, Span<int32_t> codes,
-                          Span<float> quantised, const JobContext & job) = 0;
+                          Span<float> quantised, const JobContext & job);
     /// codes [batch, height, width] -> their vectors [batch, latent_channels, height, width].
-    virtual void lookup(Span<const int32_t> codes, int64_t batch, int64_t height, int64_t width, Span<float> z) = 0;
+    virtual void lookup(Span<const int32_t> codes, int64_t batch, int64_t height, int64_t width, Span<float> z);
 
 protected:
     using Network::Network;
+    /// Throws invalid_argument for sides that are no multiples of `multiple` (1: latent pixels) or no size of a picture.
+    void check(int64_t batch, int64_t height, int64_t width, int64_t multiple) const;
 };
 
 }  // namespace latent::models

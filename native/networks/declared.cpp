@@ -2,6 +2,7 @@
 
 #include "networks/encoders.h"
 #include "networks/first_stage.h"
+#include "networks/tiny_stage.h"
 #include "networks/unet.h"
 
 namespace latent::networks {
@@ -48,7 +49,12 @@ DeclaredNetworks declare_networks(const ModelSpec & spec) {
     }
     if (spec.first_stage) {
         networks.push_back(network_of(ModelPart::vae, stage_prefix));
-        declare_first_stage(*spec.first_stage, networks.back().parameters, stage_prefix);
+        ParameterList & list = networks.back().parameters;
+        if (spec.first_stage->kind == "tiny") {
+            declare_tiny_stage(*spec.first_stage, list, stage_prefix);
+        } else {
+            declare_first_stage(*spec.first_stage, list, stage_prefix);
+        }
     }
     for (const ConditionerConfig & c : spec.conditioners) {
         DeclaredNetwork network = declare_conditioner(c);

@@ -19,6 +19,14 @@ void FirstStageRunner::require_codes(const char * what) const {
                 std::string(what) + ": this first stage is continuous (KL) and has no codes; VQ has");
 }
 
+void FirstStageRunner::require_encoder(const char * what) const {
+    if (form_.encodes) return;
+    throw Error(ErrorCode::unsupported_model,
+                std::string(what) +
+                    ": this first stage is the decoder of a tiny autoencoder (TAESD) alone; put the file of its "
+                    "encoder, whose name has \"encoder\" in place of \"decoder\", into the same folder");
+}
+
 // ---- plans -----------------------------------------------------------------------------------------------------------
 
 /// `beside`: bytes of the pictures and what else is resident with them, weights excluded.
@@ -28,6 +36,7 @@ StagePlanRequest FirstStageRunner::stage_request(int64_t height, int64_t width, 
     request.tile = options_.tile;
     request.largest = residency_.one_part_at_a_time() ? kLowMemoryTile : 0;
     request.bearable = residency_.keeps_all() ? UINT64_MAX : residency_.one_part_at_a_time() ? kWholeStage / 4 : kWholeStage;
+    request.exact_tiles = form_.halo > 0;
     request.held = residency_.bytes_with(*network_) + beside + residency_.claimed(), request.bound = residency_.bound();
     request.budget = working_budget(residency_.bound(), request.held, residency_.available_to(*network_));
     return request;
@@ -45,21 +54,29 @@ StagePlan FirstStageRunner::plan_decode(int64_t height, int64_t width, int64_t c
     }
     std::function<uint64_t()> bands;
     if (form_.bands && !options_.upscaling) bands = [&] { return network_->measure_decode_banded(height, width); };
+    const auto whole_tile = [&](int64_t tile, int64_t side) { return std::min(tile + 2 * form_.halo, side); };
     StagePlan plan = plan_stage(
-        request, "Decoding the picture", [&](int64_t h, int64_t w) { return network_->measure_decode(1, h, w).bytes; }, bands);
+        request, "Decoding the picture",
+        [&](int64_t h, int64_t w) { return network_->measure_decode(1, whole_tile(h, height), whole_tile(w, width)).bytes; },
+        bands);
     plan.held = request.held;
     return plan;
 }
 
 StagePlan FirstStageRunner::plan_encode(int64_t height, int64_t width, int64_t count) const {
+    require_encoder("encode");
     const int64_t factor = form_.downsampling;
     const uint64_t pictures = 2 * 12 * static_cast<uint64_t>(height * factor * width * factor * count);
     const StagePlanRequest request = stage_request(height, width, pictures);
     std::function<uint64_t()> bands;
     if (form_.bands) bands = [&] { return network_->measure_encode_banded(height * factor, width * factor); };
+    const auto whole_tile = [&](int64_t tile, int64_t side) { return std::min(tile + 2 * form_.halo, side); };
     StagePlan plan = plan_stage(
         request, "Encoding the picture",
-        [&](int64_t h, int64_t w) { return network_->measure_encode(1, h * factor, w * factor).bytes; }, bands);
+        [&](int64_t h, int64_t w) {
+            return network_->measure_encode(1, whole_tile(h, height) * factor, whole_tile(w, width) * factor).bytes;
+        },
+        bands);
     plan.held = request.held;
     return plan;
 }
@@ -67,6 +84,7 @@ StagePlan FirstStageRunner::plan_encode(int64_t height, int64_t width, int64_t c
 // ---- pictures to latents -----------------------------------------------------------------------------------------------
 
 Latents FirstStageRunner::encode_raw(const ImageTensor & image, const JobContext & job) {
+    require_encoder("encode");
     residency_.use(*network_, job);
     const auto [n, c, h, w] = image.shape;
     const int factor = form_.downsampling;
@@ -91,7 +109,9 @@ Latents FirstStageRunner::encode_raw(const ImageTensor & image, const JobContext
     };
     const int tile = plan.tile ? plan.tile : static_cast<int>(std::max(h, w) / factor);
     const TileGrid grid{tile * factor, plan.tile ? tile / 4 * factor : 0, TileBlend::ramp};
-    ImageTensor result = run_tiled(image, grid, 1, factor, Phase::encode, job, run);
+    ImageTensor result = plan.tile && form_.halo
+                             ? run_exact_tiles(image, tile * factor, form_.halo * factor, 1, factor, Phase::encode, job, run)
+                             : run_tiled(image, grid, 1, factor, Phase::encode, job, run);
     residency_.refresh_usage();
     return {result.shape, std::move(result.data)};
 }
@@ -150,7 +170,9 @@ ImageTensor FirstStageRunner::decode_unscaled(const Latents & z, bool quantise, 
     };
     const ImageTensor input{z.shape, z.data};
     ImageTensor out;
-    if (plan.tile != 0) {
+    if (plan.tile != 0 && form_.halo > 0) {
+        out = run_exact_tiles(input, plan.tile, form_.halo, factor, 1, Phase::decode, job, run);
+    } else if (plan.tile != 0) {
         const TileGrid grid = options_.upscaling ? TileGrid::for_upscaling(plan.tile) : TileGrid::for_tile(plan.tile);
         out = run_tiled(input, grid, factor, 1, Phase::decode, job, run);
     } else {

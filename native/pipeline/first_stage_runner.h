@@ -30,6 +30,8 @@ public:
     const models::FirstStageForm & form() const { return form_; }
     /// Throws unsupported_model that begins with `what` where this stage has no codes.
     void require_codes(const char * what) const;
+    /// Throws unsupported_model that begins with `what` where this stage is a decoder alone.
+    void require_encoder(const char * what) const;
 
     /// Plans for `count` pictures of so many latent pixels. `run`: bytes of a run that is still to begin and will be alive
     /// meanwhile (previews). Throw out_of_memory where not even a tile fits the bound.

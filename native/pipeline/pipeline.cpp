@@ -172,7 +172,7 @@ Latents Pipeline::encode_image(const ImageTensor & image, const std::string & mo
         refuse("encodeImage: mode \"" + mode + "\"; expected sample, mean, moments or prequant");
     }
     if (mode == "moments" && !stage.form().spread) {
-        refuse("encodeImage: a VQ first stage has no moments; prequant is its raw code");
+        refuse("encodeImage: this first stage has no posterior and so no moments");
     }
     if (mode == "prequant") stage.require_codes("encodeImage: prequant");
     SeededNoise noise(parse_rng_kind(rng), seed, static_cast<size_t>(std::max<int64_t>(image.shape[0], 1)));

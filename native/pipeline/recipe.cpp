@@ -90,6 +90,7 @@ void Recipe::plan() {
 
 void Recipe::plan_image() {
     if (image_) {
+        stages_.first_stage->require_encoder("image");
         const auto & image = image_->shape;
         if (image[3] != frame_.width || image[2] != frame_.height) refuse("image: its size must be width x height");
         if (image[0] != 1 && image[0] != request_.count) refuse("image: one picture, or one per count");

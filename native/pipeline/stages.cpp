@@ -4,6 +4,7 @@
 
 #include "core/weight_type.h"
 #include "models/autoencoder.h"
+#include "models/tiny_autoencoder.h"
 #include "models/unet.h"
 #include "pipeline/messages.h"
 #include "samplers/solver.h"
@@ -56,6 +57,11 @@ void check_sampler(const std::string & sampler) {
                 details.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
+std::unique_ptr<models::FirstStage> make_first_stage(const AutoencoderConfig & config, graph::DevicePtr device) {
+    if (config.kind == "tiny") return std::make_unique<models::TinyAutoencoder>(config, std::move(device));
+    return std::make_unique<models::Autoencoder>(config, std::move(device));
+}
+
 }  // namespace
 
 OpenedModelPtr open_request(const LoadRequest & request) {
@@ -71,10 +77,10 @@ Stages::Stages(const LoadRequest & load, OpenedModelPtr model, graph::DevicePtr 
     const ModelSpec & spec = opened->spec;
     const bool whole = !request.first_stage_only, upscaling = whole && picture_use(spec) == PictureUse::enlarge;
     if (spec.first_stage) {
-        first_stage = std::make_unique<FirstStageRunner>(
-            std::make_unique<models::Autoencoder>(*spec.first_stage, this->device()), residency,
-            FirstStageRunner::Options{spec.scale_factor, request.vae_tiling, request.vae_tile_size, upscaling,
-                                      request.tile_size});
+        first_stage =
+            std::make_unique<FirstStageRunner>(make_first_stage(*spec.first_stage, this->device()), residency,
+                                               FirstStageRunner::Options{spec.scale_factor, request.vae_tiling,
+                                                                         request.vae_tile_size, upscaling, request.tile_size});
     }
     if (whole) conditioners = std::make_unique<Conditioners>(spec, residency, first_stage.get());
     if (whole && spec.unet) {

@@ -168,7 +168,7 @@ export async function firstStages(pipe: DiffusionPipeline): Promise<void> {
   floats satisfies Float32Array
   const images = await stage.decode(codes)
   images satisfies RawImage[]
-  pipe.firstStage.info.regularization satisfies 'kl' | 'vq'
+  pipe.firstStage.info.regularization satisfies 'kl' | 'vq' | 'none'
   // @ts-expect-error latents are not codes
   void latents.data
 }

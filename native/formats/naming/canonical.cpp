@@ -30,6 +30,7 @@ constexpr Prefix prefixes[] = {
     {"unet.", Place::unet},
     {"vae.", Place::vae},
     {"vqvae.", Place::vae},
+    {"taesd_", Place::vae},
     {"text_encoder.", Place::text},
     {"text_encoder_2.", Place::text_2},
     {image_prefix, Place::image},
@@ -58,6 +59,7 @@ Place bare_place(const TensorSource & source) {
         return Place::unet;
     }
     if (source.has("encoder.conv_in.weight") || source.has("decoder.conv_in.weight")) return Place::vae;
+    if (is_tiny_stage(source) || !tiny_half(source).empty()) return Place::vae;
     for (const char * name : {"text_model.embeddings.token_embedding.weight", "embeddings.token_embedding.weight",
                               "token_embedding.weight", "transformer.text_model.embeddings.token_embedding.weight",
                               "model.token_embedding.weight", "model.embed_tokens.weight"}) {
@@ -72,11 +74,12 @@ public:
 
     void collect(const PartSource & part, const std::set<Part> & given) {
         const Place bare = bare_place(*part.source);
+        const std::string half = tiny_half(*part.source);
         const Scales scales(*part.source);
         if (bare == Place::text) model_.bare_clip = true;
         for (const TensorInfo & tensor : part.source->tensors()) {
             if (scales.explain(tensor)) continue;
-            Stored stored{part.source, tensor, tensor.name, starts_with(tensor.name, embedders_prefix), scales.of(tensor)};
+            Stored stored{part.source, tensor, half + tensor.name, starts_with(tensor.name, embedders_prefix), scales.of(tensor)};
             const Place where = place_of(stored, part.part, bare);
             place(part, given, where, std::move(stored));
         }

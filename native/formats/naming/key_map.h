@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "core/tensor_source.h"
+
 namespace latent::formats {
 
 // One table per network from the names that files use to the canonical ones (those of CompVis; Hugging Face's for CLIP).
@@ -35,10 +37,17 @@ std::optional<KeyTargets> map_unet_key(const std::string & name, const UNetNamin
 
 struct StageNaming {
     bool diffusers = false;
+    bool tiny = false;  // TAESD
     int levels = 0;
 
     static StageNaming of(const std::vector<std::string> & names);
 };
+
+/// The half of a tiny autoencoder (TAESD) that a file with bare indices ("1.weight") holds: "encoder.", "decoder.", "" for
+/// others.
+std::string tiny_half(const TensorSource & source);
+/// Whether it holds one with its halves named: "encoder.0.weight", "decoder.layers.0.weight", "taesd_decoder.1.weight".
+bool is_tiny_stage(const TensorSource & source);
 
 std::optional<KeyTargets> map_stage_key(const std::string & name, const StageNaming & naming);
 

@@ -35,6 +35,8 @@ StageNaming StageNaming::of(const std::vector<std::string> & names) {
     for (const std::string & name : names) {
         const std::vector<std::string> parts = split_key(name);
         if (parts.size() < 3) continue;
+        if (parts[1] == "layers") naming.tiny = naming.diffusers = true;
+        if (key_number(parts[1]) >= 0 && (parts[0] == "encoder" || parts[0] == "decoder")) naming.tiny = true;
         if (parts[1] == "down_blocks" || parts[1] == "up_blocks") {
             naming.diffusers = true;
             naming.levels = std::max(naming.levels, key_number(parts[2]) + 1);
@@ -43,7 +45,41 @@ StageNaming StageNaming::of(const std::vector<std::string> & names) {
     return naming;
 }
 
+std::string tiny_half(const TensorSource & source) {
+    const auto conv = [&](const char * name) {
+        const TensorInfo * tensor = source.find(name);
+        return tensor && tensor->shape.size() == 4;
+    };
+    if (conv("0.weight") && conv("1.conv.0.weight")) return "encoder.";
+    if (conv("1.weight") && conv("3.conv.0.weight")) return "decoder.";
+    return "";
+}
+
+bool is_tiny_stage(const TensorSource & source) {
+    for (const char * name : {"decoder.layers.0.weight", "encoder.layers.0.weight", "decoder.1.weight", "encoder.0.weight",
+                              "taesd_decoder.1.weight", "taesd_encoder.0.weight", "first_stage_model.decoder.1.weight"}) {
+        const TensorInfo * tensor = source.find(name);
+        if (tensor && tensor->shape.size() == 4) return true;
+    }
+    return false;
+}
+
+namespace {
+
+/// diffusers counts its decoder's layers from 0, without the bound of the latents that comes first.
+std::optional<KeyTargets> map_tiny_key(const std::string & name, const StageNaming & naming) {
+    if (name == "vae_scale" || name == "vae_shift") return KeyTargets{};
+    if (!naming.diffusers) return KeyTargets{{name}};
+    const std::vector<std::string> parts = split_key(name);
+    const int index = parts.size() > 2 ? key_number(parts[2]) : -1;
+    if (index < 0 || parts[1] != "layers") return std::nullopt;
+    return KeyTargets{{parts[0] + '.' + std::to_string(index + (parts[0] == "decoder" ? 1 : 0)) + join_key(parts, 3)}};
+}
+
+}  // namespace
+
 std::optional<KeyTargets> map_stage_key(const std::string & name, const StageNaming & naming) {
+    if (naming.tiny) return map_tiny_key(name, naming);
     if (starts_with(name, "loss.") || starts_with(name, "model_ema.") || name == "colorize") return KeyTargets{};
     if (!naming.diffusers || !(starts_with(name, "encoder.") || starts_with(name, "decoder."))) return KeyTargets{{name}};
     const std::vector<std::string> parts = split_key(name);

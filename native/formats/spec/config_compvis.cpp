@@ -116,6 +116,7 @@ void apply_unet_params(Detection & detection, const Json & params) {
 
 void apply_first_stage(Detection & detection, const std::string & target, const Json & params) {
     AutoencoderConfig & c = *detection.spec.first_stage;
+    if (c.kind == "tiny") return;  // put in place of the one that the configuration is about
     const Json dd = object_at(params, "ddconfig");
     if (mentions(target, "VQModel")) {
         c.kind = "vq";

@@ -66,9 +66,21 @@ void apply_unet_config(Detection & detection, const Json & config) {
     if (sample_size > 0 && sample_size <= 8192) detection.spec.image_size = sample_size * factor;
 }
 
+/// A tiny autoencoder's latents are the denoising network's, with its scale.
+void apply_tiny_vae(const Json & config) {
+    const double shift = number_at(config, "latent_shift", 0.5), magnitude = number_at(config, "latent_magnitude", 3);
+    if (shift == 0.5 && magnitude == 3 && text_at(config, "act_fn", "relu") == "relu" &&
+        number_at(config, "scaling_factor", 1.0) == 1.0 && number_at(config, "shift_factor", 0.0) == 0.0) {
+        return;
+    }
+    throw Error(ErrorCode::unsupported_model, "vae/config.json is of a tiny autoencoder unlike TAESD",
+                Json{{"found", "vae/config.json"}, {"nearest", "TAESD"}}.dump());
+}
+
 void apply_vae(Detection & detection, const Json & config) {
     ModelSpec & spec = detection.spec;
     AutoencoderConfig & c = *spec.first_stage;
+    if (c.kind == "tiny") return apply_tiny_vae(config);
     if (int_at(config, "norm_num_groups", 32) != 32 || text_at(config, "act_fn", "silu") != "silu") {
         throw Error(ErrorCode::unsupported_model,
                     "vae/config.json selects another normalisation or activation than latent diffusion's",

@@ -41,9 +41,9 @@ void describe_unknown(const CanonicalModel & model, Detection & found) {
     const UNetConfig & c = *spec.unet;
     found.unknown.insert("/unet/numHeads");
     const bool cross = c.attention == UNetAttention::spatial_transformer;
-    const bool vq = spec.first_stage && spec.first_stage->kind == "vq";
+    const bool unscaled = spec.first_stage && spec.first_stage->kind != "kl";  // VQ, and the tiny autoencoder
     if (model.betas.empty()) found.unknown.insert("/schedule");
-    if (vq) {
+    if (unscaled) {
         spec.scale_factor = 1.0;
     } else {
         found.unknown.insert("/scaleFactor");
@@ -178,10 +178,12 @@ Detection detect(const CanonicalModel & model) {
         const AutoencoderConfig & stage = *spec.first_stage;
         spec.kind = spec.family = "autoencoder";
         spec.conditioning_key = "none";
-        spec.name = (stage.kind == "kl" ? "KL-f" : "VQ-f") + std::to_string(stage.downsampling()) + " first stage";
+        spec.name = stage.kind == "tiny"
+                        ? "tiny autoencoder (TAESD)"
+                        : (stage.kind == "kl" ? "KL-f" : "VQ-f") + std::to_string(stage.downsampling()) + " first stage";
         const bool stable_diffusion = stage.kind == "kl" && stage.downsampling() == 8 && stage.embed_dim == 4;
         spec.scale_factor = stable_diffusion ? 0.18215 : 1.0;
-        spec.image_size = stable_diffusion && stage.channels == 128 ? 512 : 256;
+        spec.image_size = stage.kind == "tiny" || (stable_diffusion && stage.channels == 128) ? 512 : 256;
     }
     detect_conditioners(model, found);
     if (!spec.unet && !spec.first_stage && !spec.conditioners.empty()) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "formats/naming/key_map.h"
 #include "formats/spec/detect.h"
 
 namespace latent::formats {
@@ -230,8 +231,31 @@ UNetConfig detect_unet(const TensorSource & tensors) {
     return c;
 }
 
+namespace {
+
+AutoencoderConfig detect_tiny_stage(const Look & look) {
+    AutoencoderConfig c;
+    c.kind = "tiny";
+    c.encoder = look.has("encoder.0.weight");
+    if (!look.has("decoder.1.weight"))
+        look.broken(
+            "has the encoder of a tiny autoencoder (TAESD) and no decoder: put the decoder's file, whose name has \"decoder\" "
+            "in place of \"encoder\", beside it");
+    c.channels = look.size("decoder.1.weight", 0);
+    c.z_channels = c.embed_dim = look.size("decoder.1.weight", 1);
+    c.out_channels = look.size("decoder.19.weight", 0);
+    c.in_channels = c.encoder ? look.size("encoder.0.weight", 1) : c.out_channels;
+    c.channel_mult = {1, 1, 1, 1};
+    c.num_res_blocks = 3;
+    c.middle_attention = c.double_z = c.quant_conv = false;
+    return c;
+}
+
+}  // namespace
+
 AutoencoderConfig detect_first_stage(const TensorSource & tensors) {
     const Look look(tensors, stage_prefix);
+    if (is_tiny_stage(tensors) || look.has("encoder.0.weight")) return detect_tiny_stage(look);
     AutoencoderConfig c;
     c.channels = look.size("encoder.conv_in.weight", 0);
     c.in_channels = look.size("encoder.conv_in.weight", 1);

@@ -51,8 +51,6 @@ constexpr OtherKind kinds[] = {
     {"RRDB_trunk.", OtherKind::at_start, "an ESRGAN upscaler", "latent super-resolution"},
     {"encoder.block.0.layer.", OtherKind::anywhere, "a T5 text encoder", "CLIP ViT-L/14"},
     {"vision_model.embeddings.", OtherKind::at_start, "a CLIP image encoder", "CLIP ViT-L/14 text encoder"},
-    {"taesd_decoder.", OtherKind::at_start, "a tiny autoencoder (TAESD)", "KL-f8"},
-    {"decoder.layers.", OtherKind::at_start, "a tiny autoencoder (TAESD)", "KL-f8"},
 };
 
 bool matches(const OtherKind & kind, const std::string & name) {
@@ -81,10 +79,6 @@ void refuse_other_kinds(const TensorSource & stored) {
         for (const TensorInfo & tensor : stored.tensors()) {
             if (matches(kind, tensor.name)) refuse(kind.found, kind.nearest);
         }
-    }
-    const TensorInfo * tiny = stored.find("encoder.0.weight");
-    if ((tiny && tiny->shape.size() == 4 && tiny->shape[0] == 64) || (stored.has("1.weight") && stored.has("3.conv.0.weight"))) {
-        refuse("a tiny autoencoder (TAESD)", "KL-f8");
     }
 }
 

@@ -10,6 +10,7 @@ int32_t to_cuda(Activation kind) {
         case Activation::silu: return LATENT_CUDA_SILU;
         case Activation::gelu: return LATENT_CUDA_GELU;
         case Activation::quick_gelu: return LATENT_CUDA_QUICK_GELU;
+        case Activation::relu: return LATENT_CUDA_RELU;
         case Activation::none: break;
     }
     return LATENT_CUDA_NONE;
@@ -63,6 +64,7 @@ Map OpsCuda::conv(Map x, const Conv & w, const ConvOptions & options) {
     conv.crop_height = options.crop_height, conv.crop_width = options.crop_width;
     conv.first_row = options.first_row, conv.rows = options.rows;
     conv.channel_add = options.channel_add.id, conv.residual = options.residual.id;
+    conv.activation = to_cuda(options.activation);
 
     const int64_t both = options.padding == Padding::same           ? (w.kernel - 1) / 2 * 2
                          : options.padding == Padding::right_bottom ? 1

@@ -121,6 +121,16 @@ struct AffineNode {
     }
 };
 
+struct ActivationNode {
+    NodeKernels kernels;
+    kernels::RowLayout layout;
+    kernels::Gate gate;
+
+    void run(ggml_tensor * out, kernels::Part part) const {
+        kernels::activate_rows(kernels.rows(), node_values(out, 0), gate, layout, out->data, part);
+    }
+};
+
 struct LayerNormNode {
     NodeKernels kernels;
     kernels::RowLayout layout;

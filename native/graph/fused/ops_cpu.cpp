@@ -15,6 +15,7 @@ Gate gate_of(Activation kind) {
         case Activation::silu: return Gate::silu;
         case Activation::gelu: return Gate::gelu;
         case Activation::quick_gelu: return Gate::quick_gelu;
+        case Activation::relu: return Gate::relu;
         case Activation::none: break;
     }
     return Gate::none;
@@ -230,6 +231,18 @@ ggml_tensor * OpsCpu::product(const Product & p) {
     return rows_node(data, p.label + form_name(form), flops, layout_of(p.out, p.ne[0], shape.pixels()), p.ne, sources.all);
 }
 
+/// A product in the form that its reader wants. Results are written in 16 bits on the way to any narrower form, since the scale
+/// of an int8 row is known only at its end.
+ggml_tensor * OpsCpu::product_in(Product p, Form form) {
+    p.out = form == Form::f32 || !p.tiles->bf16 ? Form::f32 : Form::bf16;
+    ggml_tensor * made = product(p);
+    if (form == p.out) return made;
+    const int64_t channels = p.ne[0], rows = p.ne[1] * p.ne[2] * p.ne[3];
+    const RowLayout layout = layout_of(form, channels, rows);
+    const ConvertNode data{kernels_of(kernels::tile_set(arithmetic_)), {channels, 0}, layout, p.out == Form::bf16};
+    return rows_node(data, "convert" + std::string(form_name(form)) + " " + sizes({channels, rows}), 0, layout, p.ne, {made});
+}
+
 Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
     if (x.channels != w.in) {
         throw Error(ErrorCode::internal, "\"" + w.weight->name + "\" expects " + std::to_string(w.in) + " channels, got " +
@@ -259,7 +272,12 @@ Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
                               to(w.in, w.out) + " " + sizes({s.out_width, s.out_height});
     Product p{x.id, w.weight, w.bias, s, &tiles(w.in, w.out), label, {w.out, s.out_width, s.out_height, s.n}};
     p.channel_add = options.channel_add, p.residual = options.residual.id;
-    return map(product(p));
+    p.activation = gate_of(options.activation);
+    if (p.activation == Gate::none || options.residual) return map(product(p));
+    Pending value;  // most likely read by the next product alone
+    value.ne = p.ne;
+    value.make = [this, p](Form form) { return product_in(p, form); };
+    return {pending(std::move(value)), s.out_width, s.out_height, w.out, s.n};
 }
 
 OpsCpu::Product OpsCpu::linear_product(Seq x, const Linear & w) const {
@@ -338,6 +356,19 @@ Map OpsCpu::affine(Map x, Seq scale, Seq shift, Activation kind) {
     return {pending(std::move(value)), x.width, x.height, x.channels, x.batch};
 }
 
+Map OpsCpu::activation(Map x, Activation kind) {
+    if (kind == Activation::none) return x;
+    Pending value;
+    value.ne = {x.channels, x.width, x.height, x.batch};
+    value.make = [this, x, kind, ne = value.ne](Form form) {
+        const RowLayout layout = layout_of(form, x.channels, x.width * x.height * x.batch);
+        const ActivationNode data{kernels_of(kernels::tile_set(arithmetic_)), layout, gate_of(kind)};
+        return rows_node(data, "activation" + std::string(form_name(form)) + " " + sizes({x.channels, x.width, x.height}), 0,
+                         layout, ne, {contiguous(x.id)});
+    };
+    return {pending(std::move(value)), x.width, x.height, x.channels, x.batch};
+}
+
 Seq OpsCpu::layer_norm(Seq x, const Norm & w, float eps) {
     Pending value;
     value.ne = {x.dim, x.length, x.batch, 1};
@@ -350,24 +381,18 @@ Seq OpsCpu::layer_norm(Seq x, const Norm & w, float eps) {
     return {pending(std::move(value)), x.dim, x.length, x.batch};
 }
 
-/// Where the halves are whole panels, both are taken side by side and the ungated values never exist; results are then written in
-/// 16 bits on the way to any narrower form, since the scale of an int8 row is known only at its end.
+/// Where the halves are whole panels, both are taken side by side and the ungated values never exist.
 Seq OpsCpu::geglu(Seq x, const Linear & w) {
-    const int64_t dim = w.out / 2, tokens = x.length * x.batch;
+    const int64_t dim = w.out / 2;
     Pending value;
     value.ne = {dim, x.length, x.batch, 1};
     if (dim % kernels::kTileColumns == 0 && x.dim == w.weight->inner()) {
-        value.make = [this, x, w, dim, tokens, ne = value.ne](Form form) {
+        value.make = [this, x, w, ne = value.ne](Form form) {
             Product p = linear_product(x, w);
             p.label = "geglu " + to(w.in, w.out) + " " + sizes({x.length});
             p.ne = ne;
             p.geglu = true;
-            p.out = form == Form::f32 || !p.tiles->bf16 ? Form::f32 : Form::bf16;
-            ggml_tensor * made = product(p);
-            if (form == p.out) return made;
-            const RowLayout layout = layout_of(form, dim, tokens);
-            const ConvertNode data{kernels_of(kernels::tile_set(arithmetic_)), {dim, 0}, layout, p.out == Form::bf16};
-            return rows_node(data, "convert" + std::string(form_name(form)) + " " + sizes({dim, tokens}), 0, layout, ne, {made});
+            return product_in(p, form);
         };
         return {pending(std::move(value)), dim, x.length, x.batch};
     }

@@ -34,6 +34,8 @@ public:
     Map conv(Map x, const Conv & w, const ConvOptions & options) override;
     Map group_norm(Map x, const Norm & w, const GroupNormOptions & options) override;
     Map affine(Map x, Seq scale, Seq shift, Activation kind) override;
+    using OpsGgml::activation;
+    Map activation(Map x, Activation kind) override;
     Map concat(Map a, Map b) override;
     Map avg_pool2(Map x) override;
     Map upsample2(Map x) override;
@@ -84,6 +86,7 @@ private:
     const kernels::TileSet & tiles(int64_t in, int64_t out) const;
     NodeKernels kernels_of(const kernels::TileSet & tiles) const;
     ggml_tensor * product(const Product & request);
+    ggml_tensor * product_in(Product request, kernels::Form form);
     Product linear_product(Seq x, const Linear & w) const;
     template <typename Node>
     ggml_tensor * node(Node data, std::string label, double flops, const Shape & ne, std::vector<ggml_tensor *> sources);

@@ -135,6 +135,7 @@ ggml_tensor * OpsGgml::activate(ggml_tensor * t, Activation kind) {
         case Activation::none: return t;
         case Activation::silu: return ggml_silu(nodes_, t);
         case Activation::gelu: return ggml_gelu_erf(nodes_, t);
+        case Activation::relu: return ggml_relu(nodes_, t);
         // ggml's own goes through a table of 16-bit values.
         case Activation::quick_gelu: return ggml_mul(nodes_, ggml_sigmoid(nodes_, ggml_scale(nodes_, t, 1.702f)), t);
     }

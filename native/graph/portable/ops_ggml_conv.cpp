@@ -59,6 +59,7 @@ Map OpsGgml::conv(Map x, const Conv & w, const ConvOptions & options) {
         y = ggml_cont(nodes_, ggml_view_4d(nodes_, y, y->ne[0], options.rows, y->ne[2], y->ne[3], y->nb[1], y->nb[2], y->nb[3],
                                            static_cast<size_t>(options.first_row) * y->nb[1]));
     }
+    y = activate(y, options.activation);
     if (options.residual) y = ggml_add_inplace(nodes_, y, tensor(options.residual.id));
     return map(y);
 }

@@ -196,6 +196,16 @@ void affine_rows(const RowKernels & kernels, const float * x, int64_t pixels, co
     }
 }
 
+void activate_rows(const RowKernels & kernels, const float * x, Gate gate, const RowLayout & layout, void * out, Part part) {
+    const RowWriter writer(kernels, layout, out);
+    const Range range(layout.rows, part);
+    for (int64_t row = range.first; row < range.last; ++row) {
+        float * values = writer.begin(row);
+        kernels.vectors->finish(x + row * layout.channels, nullptr, nullptr, nullptr, nullptr, gate, values, layout.channels);
+        writer.end(row, values);
+    }
+}
+
 void layer_norm(const RowKernels & kernels, const float * x, float eps, const float * weight, const float * bias,
                 const RowLayout & layout, void * out, Part part) {
     const RowWriter writer(kernels, layout, out);

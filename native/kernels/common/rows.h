@@ -70,6 +70,9 @@ void group_norm(const RowKernels & kernels, const GroupNormShape & shape, const 
                 const float * weight, const float * bias, const float * scale, const float * shift, Form form, void * out,
                 Part part);
 
+/// out = gate(x).
+void activate_rows(const RowKernels & kernels, const float * x, Gate gate, const RowLayout & layout, void * out, Part part);
+
 /// out[row] = gate(x[row] * scale[row / pixels] + shift[row / pixels]); scale and shift: [pictures, channels].
 void affine_rows(const RowKernels & kernels, const float * x, int64_t pixels, const float * scale, const float * shift, Gate gate,
                  const RowLayout & layout, void * out, Part part);

@@ -4,7 +4,7 @@
 
 namespace latent::kernels {
 
-enum class Gate { none, silu, gelu, quick_gelu };  // gelu is the exact (erf) form
+enum class Gate { none, silu, gelu, quick_gelu, relu };  // gelu is the exact (erf) form
 
 /// Elementwise operations and reductions of one instruction set, float32. y may be x.
 struct VectorSet {

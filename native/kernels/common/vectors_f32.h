@@ -79,6 +79,7 @@ V apply(V x, Gate gate) {
         case Gate::silu: return V::mul(x, sigmoid(x));
         case Gate::quick_gelu: return V::mul(x, sigmoid(V::mul(x, V::set1(1.702f))));
         case Gate::gelu: return gelu(x);
+        case Gate::relu: return V::max(V::zero(), x);  // in this order a NaN stays one
         case Gate::none: break;
     }
     return x;

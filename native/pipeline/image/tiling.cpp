@@ -160,4 +160,45 @@ ImageTensor run_tiled(const ImageTensor & input, const TileGrid & grid, int up, 
     return output;
 }
 
+ImageTensor run_exact_tiles(const ImageTensor & input, int tile, int halo, int up, int down, Phase phase, const JobContext & job,
+                            const std::function<ImageTensor(const ImageTensor &)> & run) {
+    const auto [n, c, h, w] = input.shape;
+    // Moved inside the picture, so that all have one size and one graph serves them.
+    const auto surroundings = [&](int64_t start, int64_t length) {
+        const int64_t size = std::min<int64_t>(tile + 2 * halo, length);
+        return std::pair<int64_t, int64_t>{std::clamp<int64_t>(start - halo, 0, length - size), size};
+    };
+    const auto scaled = [&](int64_t pixels) { return pixels * up / down; };
+    ImageTensor output;
+    int64_t done = 0;
+    const int64_t tiles = n * ((h + tile - 1) / tile) * ((w + tile - 1) / tile);
+    for (int64_t row = 0; row < n; ++row) {
+        for (int64_t y = 0; y < h; y += tile) {
+            for (int64_t x = 0; x < w; x += tile) {
+                job.check();
+                const auto [y0, height] = surroundings(y, h);
+                const auto [x0, width] = surroundings(x, w);
+                const ImageTensor made = run(crop(input, row, y0, x0, height, width));
+                const int64_t channels = made.shape[1], rows = scaled(std::min<int64_t>(tile, h - y)),
+                              columns = scaled(std::min<int64_t>(tile, w - x));
+                if (output.data.empty()) {
+                    output.shape = {n, channels, scaled(h), scaled(w)};
+                    output.data.resize(elements(output.shape));
+                }
+                for (int64_t channel = 0; channel < channels; ++channel) {
+                    for (int64_t i = 0; i < rows; ++i) {
+                        const float * source =
+                            made.data.data() + (channel * made.shape[2] + scaled(y - y0) + i) * made.shape[3] + scaled(x - x0);
+                        float * target =
+                            output.data.data() + ((row * channels + channel) * scaled(h) + scaled(y) + i) * scaled(w) + scaled(x);
+                        std::copy_n(source, columns, target);
+                    }
+                }
+                job.report(phase, ++done, tiles);
+            }
+        }
+    }
+    return output;
+}
+
 }  // namespace latent::pipeline

@@ -32,6 +32,11 @@ struct TileGrid {
 ImageTensor run_tiled(const ImageTensor & input, const TileGrid & grid, int up, int down, std::optional<Phase> phase,
                       const JobContext & job, const std::function<ImageTensor(const ImageTensor & tile)> & run);
 
+/// The same for a network whose pixels depend on `halo` input pixels around them at most: tiles of `tile` with their
+/// surroundings, which are cut off again, so that the result is that of the whole. `halo` is a multiple of `down`.
+ImageTensor run_exact_tiles(const ImageTensor & input, int tile, int halo, int up, int down, Phase phase, const JobContext & job,
+                            const std::function<ImageTensor(const ImageTensor & tile)> & run);
+
 /// Weight of every pixel of a tile: its distance to the border over the tile's side, clipped to [0.01, 0.5].
 std::vector<float> border_distance_weights(int64_t height, int64_t width);
 

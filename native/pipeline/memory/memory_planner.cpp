@@ -44,7 +44,8 @@ Json MemoryPlanner::estimate(const EstimateRequest & request) const {
         }
         if (stages_.first_stage) {
             const int64_t factor = stages_.spec().downsampling();
-            add("encode", stages_.first_stage->network().measure_encode(1, shape[2] * factor, shape[3] * factor));
+            if (stages_.first_stage->form().encodes)
+                add("encode", stages_.first_stage->network().measure_encode(1, shape[2] * factor, shape[3] * factor));
             add("decode", stages_.first_stage->network().measure_decode(1, h, w));
         }
         out["stages"] = stages_of(picture);
@@ -148,6 +149,7 @@ Json MemoryPlanner::stages_of(const PictureOutline & picture) const {
     const StagePlan decode = stages_.first_stage->plan_decode(
         h, w, n, stages_.denoiser && picture.decoded_previews ? stages_.denoiser->run_bytes(call) : 0);
     add("decode", stages_.first_stage->network(), decode.bytes, decode.held);
+    if (!stages_.first_stage->form().encodes) return stages;
     try {
         const StagePlan encode = stages_.first_stage->plan_encode(h, w, n);
         add("encode", stages_.first_stage->network(), encode.bytes, encode.held);

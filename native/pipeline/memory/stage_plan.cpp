@@ -43,6 +43,19 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
         if (never && !request.bound) return {0, std::min(bands, whole), bands < whole};
         least = std::min(bands, whole);
     }
+    if (request.exact_tiles) {
+        const uint64_t bearable = std::min(request.budget, request.bearable);
+        StagePlan smallest{0, whole};
+        if (whole <= bearable && !request.tiling.value_or(false)) return smallest;
+        for (const int tile : kTiles) {
+            if (never || tile >= side) continue;
+            const uint64_t bytes = call(tile);
+            if (bytes < smallest.bytes || smallest.tile == 0) smallest = {tile, bytes};
+            if (bytes <= bearable) break;
+        }
+        if (smallest.bytes > request.budget && (!never || request.bound)) refuse(smallest.bytes);
+        return smallest;
+    }
     const bool larger = request.largest > 0 && side > request.largest;
     const bool always = request.tiling.value_or(larger);
     const int largest = request.largest > 0 ? request.largest : kLowMemoryTile;  // of tiles that somebody asked for

@@ -24,13 +24,14 @@ struct StagePlanRequest {
     int tile = 0;                    // the caller's tile, 0: chosen
     int largest = 0;                 // tiles whenever the picture is larger than this, 0: only when the budget says so
     uint64_t bearable = UINT64_MAX;  // bands, where there are any, rather than more than this
+    bool exact_tiles = false;        // tiles give what the whole gives: as soon as the whole is more than bearable
     uint64_t held = 0, bound = 0;    // bytes resident besides, and what may be used in all (0: unknown): told in a refusal
 };
 
-/// Chooses bands where a call on the whole picture is more than bearable; else the largest tile whose call fits the budget.
-/// `measure(height, width)` gives the bytes of one call for that many latent pixels, `measure_bands` those of the whole picture
-/// in bands (none: there are no bands). Throws out_of_memory with the numbers when nothing fits: `required` and `available` count
-/// what is held as well.
+/// Chooses bands, or exact tiles, where a call on the whole picture is more than bearable; else the largest tile whose call fits
+/// the budget. `measure(height, width)` gives the bytes of one call for that many latent pixels, `measure_bands` those of the
+/// whole picture in bands (none: there are no bands). Throws out_of_memory with the numbers when nothing fits: `required` and
+/// `available` count what is held as well.
 StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
                      const std::function<uint64_t(int64_t height, int64_t width)> & measure,
                      const std::function<uint64_t()> & measure_bands = nullptr);

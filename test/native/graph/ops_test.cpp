@@ -328,6 +328,7 @@ TEST(activations) {
         {Activation::silu, [](double v) { return v * sigmoid(v); }},
         {Activation::gelu, [](double v) { return 0.5 * v * (1.0 + std::erf(v / std::sqrt(2.0))); }},
         {Activation::quick_gelu, [](double v) { return v * sigmoid(1.702 * v); }},
+        {Activation::relu, [](double v) { return v > 0 ? v : 0.0; }},
     };
     for (const auto & [kind, definition] : all) {
         Bench bench;

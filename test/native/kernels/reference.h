@@ -87,6 +87,7 @@ inline double exact_gate(double x, Gate gate) {
         case Gate::silu: return x / (1 + std::exp(-x));
         case Gate::gelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
         case Gate::quick_gelu: return x / (1 + std::exp(-1.702 * x));
+        case Gate::relu: return x > 0 ? x : 0;
         case Gate::none: break;
     }
     return x;

@@ -34,7 +34,7 @@ TEST(gates_hold_over_the_whole_range) {
         for (double at = -120; at <= 120; at += 0.0317) x.push_back(static_cast<float>(at));
         y.resize(x.size());
         const std::vector<float> ones(x.size(), 1.0f), zeros(x.size(), 0.0f);
-        for (const Gate gate : {Gate::none, Gate::silu, Gate::gelu, Gate::quick_gelu}) {
+        for (const Gate gate : {Gate::none, Gate::silu, Gate::gelu, Gate::quick_gelu, Gate::relu}) {
             vectors.affine(x.data(), y.data(), static_cast<int64_t>(x.size()), ones.data(), zeros.data(), gate);
             for (size_t i = 0; i < x.size(); ++i) {
                 const double expected = exact_gate(x[i], gate);

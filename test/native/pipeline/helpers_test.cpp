@@ -176,6 +176,48 @@ TEST(plan_takes_the_largest_tile_that_fits) {
     CHECK(plan_stage(request, "x", measure).tile == 40);
 }
 
+TEST(plan_takes_exact_tiles_early) {
+    const auto measure = [](int64_t h, int64_t w) { return static_cast<uint64_t>(h * w) * 1000; };
+    StagePlanRequest request{128, 128};
+    request.exact_tiles = true, request.budget = UINT64_MAX;
+    CHECK(plan_stage(request, "x", measure).tile == 0);
+    request.bearable = 100 * 100 * 1000;  // as soon as the whole is more
+    CHECK(plan_stage(request, "x", measure).tile == 96);
+    request.bearable = 1;  // the smallest, where even that is more
+    CHECK(plan_stage(request, "x", measure).tile == 32);
+    request.tiling = false;
+    CHECK(plan_stage(request, "x", measure).tile == 0);
+    request.tiling = std::nullopt, request.budget = request.bound = 1000;
+    CHECK_THROWS(plan_stage(request, "x", measure), ErrorCode::out_of_memory);
+}
+
+TEST(exact_tiles_are_the_whole) {
+    // Sums of a window of two pixels on every side, zero outside, at twice the size.
+    const auto blur = [](const ImageTensor & x) {
+        const auto [n, c, h, w] = x.shape;
+        ImageTensor y{{n, c, 2 * h, 2 * w}, std::vector<float>(static_cast<size_t>(4 * n * c * h * w))};
+        for (int64_t i = 0; i < 2 * h; ++i) {
+            for (int64_t j = 0; j < 2 * w; ++j) {
+                float sum = 0;
+                for (int64_t a = std::max<int64_t>(0, i / 2 - 2); a <= std::min(h - 1, i / 2 + 2); ++a) {
+                    for (int64_t b = std::max<int64_t>(0, j / 2 - 2); b <= std::min(w - 1, j / 2 + 2); ++b)
+                        sum += x.data[static_cast<size_t>(a * w + b)] * static_cast<float>(1 + (i + 2 * j) % 4);
+                }
+                y.data[static_cast<size_t>(i * 2 * w + j)] = sum;
+            }
+        }
+        return y;
+    };
+    const int64_t h = 23, w = 31;
+    const ImageTensor image{{1, 1, h, w}, fixture::formula("x", static_cast<size_t>(h * w))};
+    const ImageTensor whole = blur(image);
+    for (const int tile : {4, 7, 16, 40}) {
+        CHECK(run_exact_tiles(image, tile, 2, 2, 1, Phase::decode, {}, blur).data == whole.data);
+        const bool enough = run_exact_tiles(image, tile, 1, 2, 1, Phase::decode, {}, blur).data == whole.data;
+        CHECK(enough == (tile == 40));  // with less around them they are not
+    }
+}
+
 TEST(plan_prefers_bands_to_tiles) {
     const auto measure = [](int64_t h, int64_t w) { return static_cast<uint64_t>(h * w) * 1000; };
     const uint64_t whole = measure(128, 128);

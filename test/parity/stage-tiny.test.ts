@@ -1,0 +1,136 @@
+/** The tiny autoencoder (TAESD) through Autoencoder: its two files, diffusers' folder, GGUF; exact tiles; in place of a model's own first stage. */
+import { copyFileSync, rmSync } from 'node:fs'
+import path from 'node:path'
+import { Autoencoder, convert, DiffusionPipeline, estimateMemory, UnsupportedModelError, type LoadOptions } from '../../lib/index'
+import { input, loadCase, loadExpected, maxDifference, strided } from '../helpers/golden'
+import { goldenModel, toLatents } from '../helpers/model'
+
+const name = 'addon-taesd'
+const golden = loadCase(name)
+const expected = loadExpected(name)
+const square = (values: Float32Array) => values.reduce((sum, x) => sum + x * x, 0)
+
+/** The reference works on pictures from 0 to 1, the engine on -1 to 1. */
+const unit = (values: Float32Array) => values.map((x) => x / 2 + 0.5)
+const signed = ({ data, shape }: { data: Float32Array; shape: number[] }) => ({ data: data.map((x) => 2 * x - 1), shape })
+
+/** Errors as shares of what the case allows, and relative root mean square. */
+async function measure(stage: Autoencoder): Promise<{ worst: number; share: number }> {
+  const decoded = unit(await stage.decode(await toLatents(input(golden, 'z')), { output: 'float' }))
+  const pairs = [
+    ['encoded', await (await stage.encode(signed(input(golden, 'image')))).read()],
+    ['decoded', strided(decoded, [1, 3, 64, 48], golden.expected.decoded!.stride ?? 1)],
+  ] as const
+  const worst = pairs.map(([what, actual]) => maxDifference(actual, expected[what]!.data) / golden.expected[what]!.atol)
+  const share = pairs.map(([what, actual]) => {
+    const reference = expected[what]!.data
+    return Math.sqrt(square(actual.map((x, i) => x - reference[i]!)) / square(reference))
+  })
+  return { worst: Math.max(...worst), share: Math.max(...share) }
+}
+
+const exact: LoadOptions = { precision: 'exact', device: 'cpu' }
+
+test.each([
+  ['pth', 'taesd_decoder.pth'],
+  ['pth', 'taesd_encoder.pth'],
+  ['diffusers', '.'],
+  ['diffusers', 'diffusion_pytorch_model.safetensors'],
+])('layout %s, %s', async (layout, file) => {
+  const model = goldenModel(name, layout)
+  try {
+    await using stage = await Autoencoder.load(path.join(model.folder, file), exact)
+    expect(stage.info).toMatchObject({ regularization: 'none', downsampling: 8, latentChannels: 4, codebookSize: 0 })
+    expect(stage.info.parameters.vae).toBe(1222532 + 1222531)
+    expect((await measure(stage)).worst).toBeLessThanOrEqual(1)
+  } finally {
+    model.remove()
+  }
+})
+
+test('fast arithmetic, and GGUF in f32 and q8_0', async () => {
+  const model = goldenModel(name, 'pth')
+  const errors = async (source: string, options: LoadOptions) => {
+    await using stage = await Autoencoder.load(source, { device: 'cpu', ...options })
+    return await measure(stage)
+  }
+  try {
+    const file = (type: string) => path.join(model.folder, `${type}.gguf`)
+    const source = path.join(model.folder, 'taesd_decoder.pth')
+    for (const type of ['f32', 'q8_0'] as const) await convert(source, file(type), { type })
+    expect((await errors(source, { precision: 'fast' })).share).toBeLessThanOrEqual(0.03)
+    expect((await errors(file('f32'), { precision: 'exact' })).worst).toBeLessThanOrEqual(1)
+    expect((await errors(file('q8_0'), { precision: 'fast' })).share).toBeLessThanOrEqual(0.05)
+  } finally {
+    model.remove()
+  }
+})
+
+test('tiles are exact', async () => {
+  const model = goldenModel(name, 'pth')
+  const source = path.join(model.folder, 'taesd_decoder.pth')
+  const [c, h, w] = [4, 60, 12]
+  const waves = (length: number) => Float32Array.from({ length }, (_, i) => 3 * Math.sin(0.37 * i))
+  const z = await toLatents({ shape: [1, c, h, w], data: waves(c * h * w) })
+  const image = { shape: [1, 3, 8 * w, 8 * h], data: waves(3 * 64 * h * w) }
+  try {
+    const both = async (memory: LoadOptions['memory']) => {
+      await using stage = await Autoencoder.load(source, { ...exact, memory })
+      return [await stage.decode(z, { output: 'float' }), await (await stage.encode(image)).read()] as const
+    }
+    const whole = await both('fast')
+    const tiled = await both({ vaeTiling: { tileSize: 16 } })
+    expect(maxDifference(tiled[0], whole[0])).toBeLessThanOrEqual(2e-5)
+    expect(maxDifference(tiled[1], whole[1])).toBeLessThanOrEqual(2e-5)
+  } finally {
+    model.remove()
+  }
+})
+
+test('in place of the first stage of a model', async () => {
+  const model = goldenModel('sd1')
+  const tiny = goldenModel(name, 'pth')
+  const vae = path.join(tiny.folder, 'taesd_decoder.pth')
+  const options: LoadOptions = { ...exact, config: model.golden.config }
+  try {
+    await using stage = await Autoencoder.load(vae, exact)
+    const file = path.join(tiny.folder, 'whole.gguf')
+    await using pipe = await DiffusionPipeline.load({ model: model.file, vae }, options)
+    expect(pipe.info.spec).toMatchObject({ scaleFactor: 1, firstStage: { kind: 'tiny', encoder: true } })
+    const z = await toLatents(input(golden, 'z'))
+    const alone = await stage.decode(z, { output: 'float' })
+    expect(maxDifference(await pipe.decode(z, { output: 'float' }), alone)).toBe(0)
+    expect((await estimateMemory({ model: model.file, vae }, { width: 64, height: 64, ...options })).stages.decode!.compute).toBeGreaterThan(0)
+    await convert({ model: model.file, vae }, file, { type: 'f32', config: model.golden.config })
+    await using again = await DiffusionPipeline.load(file, exact)
+    expect(again.info.spec).toMatchObject({ scaleFactor: 1, firstStage: { kind: 'tiny' } })
+    expect(maxDifference(await again.decode(z, { output: 'float' }), alone)).toBe(0)
+    // and over a converted model whose stored specification has another first stage
+    const kl = path.join(tiny.folder, 'kl.gguf')
+    await convert(model.file, kl, { type: 'f32', config: model.golden.config })
+    await using over = await DiffusionPipeline.load({ model: kl, vae }, exact)
+    expect(over.info.spec).toMatchObject({ scaleFactor: 1, firstStage: { kind: 'tiny' } })
+  } finally {
+    model.remove()
+    tiny.remove()
+  }
+})
+
+test('a decoder alone decodes and says so; an encoder alone is refused', async () => {
+  const model = goldenModel(name, 'pth')
+  const alone = path.join(model.folder, 'decoder-only.pth')
+  try {
+    copyFileSync(path.join(model.folder, 'taesd_decoder.pth'), alone)
+    await using stage = await Autoencoder.load(alone, exact)
+    const decoded = unit(await stage.decode(await toLatents(input(golden, 'z')), { output: 'float' }))
+    const reference = strided(decoded, [1, 3, 64, 48], golden.expected.decoded!.stride ?? 1)
+    expect(maxDifference(reference, expected.decoded!.data)).toBeLessThanOrEqual(golden.expected.decoded!.atol)
+    await expect(stage.encode(signed(input(golden, 'image')))).rejects.toThrow(UnsupportedModelError)
+    await expect(stage.encode(signed(input(golden, 'image')))).rejects.toThrow(/decoder of a tiny autoencoder/)
+    await expect(stage.encode(signed(input(golden, 'image')), { output: 'moments' })).rejects.toThrow(/use 'mean'/)
+    rmSync(path.join(model.folder, 'taesd_decoder.pth'))
+    await expect(Autoencoder.load(path.join(model.folder, 'taesd_encoder.pth'), exact)).rejects.toThrow(/no decoder/)
+  } finally {
+    model.remove()
+  }
+})
