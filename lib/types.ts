@@ -315,8 +315,33 @@ export interface DeepCacheOptions {
  */
 export type DialectName = 'k' | 'comfy' | 'diffusers' | 'compvis' | 'sgm'
 
+/**
+ * Few-step models with settings of their own: SD- and SDXL-Turbo; SDXL-Lightning by its steps (`lightning-1` gives the clean latents: load it with `spec: { prediction: 'sample' }`);
+ * Hyper-SD's LoRAs, its unified LoRA and its one-step SDXL U-Net; LCM, TCD and PCM LoRAs; DMD2 with four steps and one; SDXS.
+ */
+export type PresetName =
+  | 'turbo'
+  | 'lightning-1'
+  | 'lightning-2'
+  | 'lightning-4'
+  | 'lightning-8'
+  | 'hyper-sd'
+  | 'hyper-sd-unified'
+  | 'hyper-sdxl-1'
+  | 'lcm'
+  | 'tcd'
+  | 'dmd2'
+  | 'dmd2-1'
+  | 'pcm'
+  | 'sdxs'
+
 /** Options of the sampling loop. */
 export interface SamplingOptions {
+  /**
+   * Settings of a few-step model, by its family: sampler, schedule or timesteps, steps, guidance and eta as its authors use them (docs/kinds.md has the table). Each of these options that
+   * is given as well counts before the preset's. Default: none.
+   */
+  preset?: PresetName
   /** Network steps, 1 to 1000. Default: the model's. */
   steps?: number
   /** Classifier-free guidance. 1 means no guidance (and half the work). Default: the model's, 7.5 for Stable Diffusion. */
@@ -346,8 +371,8 @@ export interface SamplingOptions {
   extra?: Record<string, number | string | boolean | readonly number[]>
 }
 
-/** Sampling options that the network's evaluations are shaped by, not the solver's steps. */
-export type EvaluationOption = 'guidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache'
+/** Sampling options of a model, which a solver on its own does not take. */
+export type EvaluationOption = 'preset' | 'guidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache'
 
 /** Options of {@link DiffusionPipeline.encodePrompt}. */
 export interface EncodePromptOptions extends CallOptions {

@@ -600,8 +600,8 @@ export declare interface Evaluation {
     step: number;
 }
 
-/** Sampling options that the network's evaluations are shaped by, not the solver's steps. */
-export declare type EvaluationOption = 'guidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache';
+/** Sampling options of a model, which a solver on its own does not take. */
+export declare type EvaluationOption = 'preset' | 'guidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache';
 
 /** A picture without loss: planar float32, [n, channels, height, width], -1 to 1. */
 export declare interface FloatImage {
@@ -1562,6 +1562,12 @@ export declare interface PredictOptions extends CallOptions {
     concat?: Latents;
 }
 
+/**
+ * Few-step models with settings of their own: SD- and SDXL-Turbo; SDXL-Lightning by its steps (`lightning-1` gives the clean latents: load it with `spec: { prediction: 'sample' }`);
+ * Hyper-SD's LoRAs, its unified LoRA and its one-step SDXL U-Net; LCM, TCD and PCM LoRAs; DMD2 with four steps and one; SDXS.
+ */
+export declare type PresetName = 'turbo' | 'lightning-1' | 'lightning-2' | 'lightning-4' | 'lightning-8' | 'hyper-sd' | 'hyper-sd-unified' | 'hyper-sdxl-1' | 'lcm' | 'tcd' | 'dmd2' | 'dmd2-1' | 'pcm' | 'sdxs';
+
 /** Live pictures during sampling. */
 export declare interface PreviewOptions {
     /** One preview every so many steps. Default 1. */
@@ -1907,6 +1913,11 @@ export declare interface SampleStep {
 
 /** Options of the sampling loop. */
 export declare interface SamplingOptions {
+    /**
+     * Settings of a few-step model, by its family: sampler, schedule or timesteps, steps, guidance and eta as its authors use them (docs/kinds.md has the table). Each of these options that
+     * is given as well counts before the preset's. Default: none.
+     */
+    preset?: PresetName;
     /** Network steps, 1 to 1000. Default: the model's. */
     steps?: number;
     /** Classifier-free guidance. 1 means no guidance (and half the work). Default: the model's, 7.5 for Stable Diffusion. */

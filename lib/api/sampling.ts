@@ -82,8 +82,8 @@ function checkTogether(o: Record<string, unknown>, part: ReturnType<typeof resol
 export function resolveSample(options: SampleOptions, info: PipelineInfo): ResolvedSample {
   const o = knownKeys(options, 'sample()', sampleKeys, { clipSkip: 'belongs to encodePrompt()' })
   // Whatever the model was trained with: here the caller brings what guidance compares with.
-  const { samplers, schedules, defaults } = info
-  const { request, values } = resolveSampling(samplingOptions, o, { samplers, schedules, defaults })
+  const { samplers, schedules, defaults, spec } = info
+  const { request, values } = resolveSampling(samplingOptions, o, { samplers, schedules, defaults, spec })
   const given = checkOptions(sampleOptions, o, { multiple: info.sizeMultiple })
   const part = resolveDenoising(o)
   checkTogether(o, part)

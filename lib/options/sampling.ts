@@ -2,9 +2,10 @@
 import { etaField, samplerWord, scheduleWord } from '../infotext/words.js'
 import type { NativeSamplingRequest } from '../native/contract.js'
 import type { DeepCacheOptions, DialectName, EvaluationOption, PipelineInfo, SamplingOptions, ScheduleName } from '../types.js'
-import { shared } from './common.js'
+import { notNative, shared } from './common.js'
 import { readNumbers, readPairs, readSchedule } from './flag-text.js'
 import { checkOptions, choice, integer, nativeFields, number, omit, option, readNested, type Options, type Values } from './option.js'
+import { presetNames, withPreset } from './presets.js'
 import { checkName, checkNumber, invalidRange, invalidType, isFloat32Array, listOf, show } from './validate.js'
 
 const maxSteps = 1000
@@ -12,6 +13,7 @@ const dialects: readonly DialectName[] = ['k', 'comfy', 'diffusers', 'compvis', 
 
 /** Names and defaults that sampling options are checked against. */
 export type SamplingContext = Pick<PipelineInfo, 'samplers' | 'schedules' | 'defaults'> & {
+  spec?: Pick<PipelineInfo['spec'], 'prediction'>
   /** Absent where there is no model: a solver on its own. */
   condition?: { guidance: boolean }
 }
@@ -109,8 +111,14 @@ const deepCache = option((value, name): Required<DeepCacheOptions> => readNested
 
 // ---- the table -------------------------------------------------------------------------------------------------------
 
-/** Options of the loop that the network's evaluations are shaped by, not the solver's steps. */
+/** Options of the loop that are a model's, not the solver's. */
 const evaluationOptions = {
+  preset: choice({
+    names: presetNames,
+    toNative: notNative,
+    flag: { value: 'NAME', help: 'settings of a few-step model: turbo, lightning-4, hyper-sd, lcm, tcd, dmd2, pcm ... (docs/kinds.md)' },
+    infotext: 'Preset',
+  }),
   guidanceScale: {
     ...option(checkModelGuidance, {
       fallback: (context: SamplingContext) => (isUnguided(context) ? 1 : context.defaults.guidanceScale),
@@ -217,7 +225,9 @@ export function resolveSampling<Table extends Partial<typeof samplingOptions>>(
   context: SamplingContext,
 ): ResolvedSampling {
   if (given.timesteps !== undefined && given.schedule !== undefined) throw invalidType('timesteps and schedule exclude each other; give one of them')
-  const values = checkOptions(table, given, context) as ResolvedSampling['values']
+  const preset = table.preset && given.preset !== undefined ? table.preset.check(given.preset, 'preset') : undefined
+  const all = preset ? withPreset(preset, given, context.spec?.prediction) : given
+  const values = checkOptions(table, all, context) as ResolvedSampling['values']
   const listed = listedSteps(values)
   if (listed !== undefined && given.steps !== undefined && given.steps !== listed)
     throw invalidRange(`steps (${values.steps}) does not match the custom schedule, which has ${listed} steps; leave steps out`)

@@ -37,12 +37,17 @@ const info = {
   spec: { conditioners: [{ kind: 'clip_text' }] },
   defaults: { width: 512, height: 512, steps: 50, sampler: 'ddim', guidanceScale: 7.5 },
   samplers: ['ddim', 'euler'],
-  schedules: ['normal', 'karras'],
+  schedules: ['normal', 'karras', 'trailing'],
   sizeMultiple: 64,
 } as unknown as PipelineInfo
 
 /** A text for the flag of each option that is sampled with, and what it comes to at the engine's door. */
 const samples: Record<keyof typeof samplingOptions, [text: string, request: Record<string, unknown>, infotext: Record<string, unknown>]> = {
+  preset: [
+    'lightning-4',
+    { sampler: 'euler', schedule: 'trailing', steps: 4, guidanceScale: 1 },
+    { Preset: 'lightning-4', Steps: 4, 'CFG scale': 1 },
+  ],
   steps: ['7', { steps: 7 }, { Steps: 7 }],
   seed: ['18446744073709551615', { seed: '18446744073709551615' }, { Seed: 2n ** 64n - 1n }],
   sampler: ['euler', { sampler: 'euler' }, { Sampler: 'Euler' }],

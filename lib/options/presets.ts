@@ -1,0 +1,46 @@
+/** Sampling settings of few-step models, by name: what their authors' examples use. */
+import type { PresetName, SamplingOptions } from '../types.js'
+import { invalidRange, show } from './validate.js'
+
+type Preset = Pick<SamplingOptions, 'sampler' | 'schedule' | 'timesteps' | 'steps' | 'guidanceScale' | 'eta' | 'extra'> & {
+  /** What the network must predict: told by no file. */
+  prediction?: 'sample'
+}
+
+const lightning = (steps: number): Preset => ({ sampler: 'euler', schedule: 'trailing', steps, guidanceScale: 1 })
+
+export const presets: Readonly<Record<PresetName, Preset>> = {
+  turbo: { sampler: 'euler_a', schedule: 'trailing', steps: 1, guidanceScale: 1 },
+  'lightning-1': { ...lightning(1), prediction: 'sample' },
+  'lightning-2': lightning(2),
+  'lightning-4': lightning(4),
+  'lightning-8': lightning(8),
+  'hyper-sd': { sampler: 'ddim', schedule: 'trailing', steps: 4, guidanceScale: 1, eta: 0, extra: { set_alpha_to_one: true } },
+  'hyper-sd-unified': { sampler: 'tcd', steps: 1, guidanceScale: 1, eta: 1 },
+  'hyper-sdxl-1': { sampler: 'lcm', timesteps: [800], guidanceScale: 1 },
+  lcm: { sampler: 'lcm', steps: 4, guidanceScale: 1 },
+  tcd: { sampler: 'tcd', steps: 4, guidanceScale: 1, eta: 0.3 },
+  dmd2: { sampler: 'lcm', timesteps: [999, 749, 499, 249], guidanceScale: 1 },
+  'dmd2-1': { sampler: 'lcm', timesteps: [399], guidanceScale: 1 },
+  pcm: { sampler: 'ddim', schedule: 'trailing', steps: 4, guidanceScale: 1, eta: 0, extra: { set_alpha_to_one: false } },
+  sdxs: { sampler: 'euler', timesteps: [999], guidanceScale: 1 },
+}
+
+export const presetNames = Object.keys(presets) as PresetName[]
+
+/** The options with the preset's where the caller gave none. `prediction`: of the model, undefined where there is none. */
+export function withPreset(name: PresetName, given: Record<string, unknown>, prediction: string | undefined): Record<string, unknown> {
+  const { prediction: needed, ...preset } = presets[name]
+  if (needed && prediction !== undefined && prediction !== needed)
+    throw invalidRange(`preset: '${name}' is for networks that give the clean latents at once; load the model with spec: { prediction: '${needed}' }`)
+  const own: Record<string, unknown> = { ...preset }
+  // The caller's own steps, or another sampler, come without the preset's list of them.
+  if (given.timesteps !== undefined || given.schedule !== undefined) for (const key of ['timesteps', 'schedule', 'steps']) delete own[key]
+  if (given.sampler !== undefined && given.sampler !== preset.sampler) for (const key of ['extra', 'eta']) delete own[key]
+  if (preset.timesteps && own.timesteps && given.steps !== undefined && given.steps !== preset.timesteps.length)
+    throw invalidRange(
+      `steps: the preset '${name}' has the timesteps ${preset.timesteps.join(', ')}, not ${show(given.steps)} steps; give timesteps to choose others`,
+    )
+  const extra = own.extra || given.extra ? { extra: { ...(own.extra as object | undefined), ...(given.extra as object | undefined) } } : {}
+  return { ...own, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)), ...extra }
+}
