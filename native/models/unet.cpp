@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "models/unet_layers.h"
+#include "models/unet_trunk.h"
 
 namespace latent::models {
 
@@ -69,67 +70,40 @@ int UNet::deepest_branch() const {
 }
 
 void UNet::build(Ops & ops, const DenoisingShape & shape, const Pass & pass) const {
-    const networks::UNetLayers & l = layers_;
-    const int64_t n = shape.batch, tokens = shape.tokens;
-
-    Seq emb = ops.input_seq("timestep", config_.model_channels, 1, n);
-    if (l.guidance)
-        emb = ops.linear(ops.input_seq("guidance", config_.guidance_embed_dim, 1, n), *l.guidance, {Activation::none, emb});
-    emb = ops.linear(emb, l.time_0, {Activation::silu, {}});
-    emb = ops.linear(emb, l.time_2, {});
-    if (l.class_table) emb = ops.add(emb, ops.embed(ops.input_ids("class", 1, n), *l.class_table));
-    if (l.vector_0) {
-        const Seq hidden = ops.linear(ops.input_seq("vector", config_.vector_dim, 1, n), *l.vector_0, {Activation::silu, {}});
-        emb = ops.linear(hidden, *l.vector_2, {Activation::none, emb});
-    }
-    emb = ops.activation(emb, Activation::silu);  // what every ResBlock does first
-
     const bool outer = pass.kind == Pass::Kind::outer;
-    const auto enough = [&](const std::vector<Map> & skips) { return outer && static_cast<int>(skips.size()) > pass.branch; };
-    Map h = ops.conv(ops.input_map("x", shape.width, shape.height, config_.in_channels, n), l.input, {});
-    std::vector<Map> skips = {h};
-    for (const networks::UNetLevel & level : l.down) {
-        for (const networks::UNetEntry & entry : level.entries) {
-            if (enough(skips)) break;
-            h = res_block(ops, h, emb, entry.res);
-            if (entry.attention) h = attention(ops, h, tokens, *entry.attention);
-            skips.push_back(h);
-        }
-        if (level.resample && !enough(skips)) {
-            h = resample(ops, h, emb, *level.resample);
-            skips.push_back(h);
-        }
-    }
+    decode(ops, shape, pass, unet_trunk(ops, config_, layers_.trunk, shape, [&](int skip, const Map & made) {
+               return SkipStep{made, outer && skip == pass.branch};
+           }));
+}
 
-    if (!outer) {
-        if (l.middle_in) h = res_block(ops, h, emb, *l.middle_in);
-        if (l.middle) h = attention(ops, h, tokens, *l.middle);
-        if (l.middle_out) h = res_block(ops, h, emb, *l.middle_out);
-    }
-
+void UNet::decode(Ops & ops, const DenoisingShape & shape, const Pass & pass, TrunkMaps trunk) const {
+    const bool outer = pass.kind == Pass::Kind::outer;
+    Map h = trunk.middle;
     // Output block i takes the skip connection that is the i-th from the end.
     int ahead = config_.levels() * (config_.num_res_blocks + 1);
-    for (const networks::UNetLevel & level : l.up) {
+    for (const networks::UNetLevel & level : layers_.up) {
         for (const networks::UNetEntry & entry : level.entries) {
             const bool seam = --ahead == pass.branch;
             if (outer && ahead > pass.branch) continue;
-            const Map skip = skips.back();
+            const Map skip = trunk.skips.back();
             if (outer && seam) {
                 const int64_t channels = entry.res.conv_in.in - skip.channels;
-                h = ops.to_map(ops.input_seq("features", channels, skip.width * skip.height, n), skip.width, skip.height);
+                h = ops.to_map(ops.input_seq("features", channels, skip.width * skip.height, shape.batch), skip.width,
+                               skip.height);
             } else if (seam && pass.kind == Pass::Kind::keep_features) {
                 ops.output("features", ops.to_seq(h));
             }
             h = ops.concat(h, skip);
-            skips.pop_back();
-            h = res_block(ops, h, emb, entry.res);
-            if (entry.attention) h = attention(ops, h, tokens, *entry.attention);
+            trunk.skips.pop_back();
+            h = res_block(ops, h, trunk.emb, entry.res);
+            if (entry.attention) h = attention(ops, h, shape.tokens, *entry.attention);
         }
-        if (level.resample && !(outer && ahead > pass.branch)) h = resample(ops, h, emb, *level.resample, skips.back());
+        if (level.resample && !(outer && ahead > pass.branch))
+            h = resample(ops, h, trunk.emb, *level.resample, trunk.skips.back());
     }
 
-    h = ops.group_norm(h, l.norm_out, {32, 1e-5f, Activation::silu, {}, {}});
-    ops.output("out", ops.conv(h, l.output, {}));
+    h = ops.group_norm(h, layers_.norm_out, {32, 1e-5f, Activation::silu, {}, {}});
+    ops.output("out", ops.conv(h, layers_.output, {}));
 }
 
 void UNet::check(const DenoisingShape & shape) const {
@@ -186,8 +160,7 @@ uint64_t UNet::feature_bytes(const DenoisingShape & shape, int branch) const {
     const int per_level = config_.num_res_blocks + 1;
     const int level = branch == 0 ? 0 : (branch - 1) / per_level, ahead = config_.levels() * per_level - 1 - branch;
     const bool halved = branch > 0 && branch % per_level == 0;  // a downsampling: the channels of its level, the size of the next
-    const int64_t skip =
-        branch == 0 ? config_.model_channels : int64_t{config_.model_channels} * config_.channel_mult[static_cast<size_t>(level)];
+    const int64_t skip = layers_.trunk.skip_channels[static_cast<size_t>(branch)];
     const networks::UNetLevel & up = layers_.up[static_cast<size_t>(ahead / per_level)];
     const int64_t channels = up.entries[static_cast<size_t>(ahead % per_level)].res.conv_in.in - skip;
     int64_t height = shape.height, width = shape.width;
@@ -253,10 +226,10 @@ void UNet::forward(const DenoisingInput & input, Span<float> out, const JobConte
         with_rows("context", input.context, shape.tokens * config_.context_dim,
                   [&](Span<const float> rows) { set_context(graph, shape, rows, job); });
     }
-    if (layers_.vector_0) {
+    if (layers_.trunk.vector_0) {
         with_rows("vector", input.vector, config_.vector_dim, [&](Span<const float> rows) { graph.set_input("vector", rows); });
     }
-    if (layers_.class_table) {
+    if (layers_.trunk.class_table) {
         one_or_each(input.classes.size(), "class list");
         std::vector<int32_t> ids;
         for (int64_t row = 0; row < n; ++row) {
@@ -268,7 +241,7 @@ void UNet::forward(const DenoisingInput & input, Span<float> out, const JobConte
         }
         graph.set_input("class", Span<const int32_t>(ids));
     }
-    if (layers_.guidance) {
+    if (layers_.trunk.guidance) {
         one_or_each(input.guidance.size(), "guidance list");
         std::vector<float> rows(static_cast<size_t>(n * config_.guidance_embed_dim));
         for (int64_t row = 0; row < n; ++row) {

@@ -10,6 +10,8 @@
 
 namespace latent::models {
 
+struct TrunkMaps;
+
 /// The U-Net of latent diffusion and its descendants: openaimodel.UNetModel, with the guidance embedding
 /// of latent consistency models. Every system is a configuration.
 class UNet : public DenoisingNetwork {
@@ -30,6 +32,8 @@ private:
     struct Pass;
     void check(const DenoisingShape & shape) const;
     void build(graph::Ops & ops, const DenoisingShape & shape, const Pass & pass) const;
+    /// The up path and the output.
+    void decode(graph::Ops & ops, const DenoisingShape & shape, const Pass & pass, TrunkMaps trunk) const;
     void build_context(graph::Ops & ops, const DenoisingShape & shape) const;
     void set_context(graph::Graph & graph, const DenoisingShape & shape, Span<const float> rows, const JobContext & job);
 

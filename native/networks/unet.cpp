@@ -73,10 +73,11 @@ Attention declare_attention(const Scope & scope, int64_t channels, int heads, in
 /// Walks the blocks in the order of execution.
 class Builder {
 public:
-    Builder(const UNetConfig & config, const Scope & root)
-        : c_(config), root_(root), emb_(int64_t{4} * config.model_channels), channels_(config.model_channels) {}
+    /// `channels`: of the map that the first block reads.
+    Builder(const UNetConfig & config, const Scope & root, int64_t channels)
+        : c_(config), root_(root), emb_(int64_t{4} * config.model_channels), channels_(channels) {}
 
-    void embeddings(UNetLayers & l) const {
+    void embeddings(UNetTrunk & l) const {
         const Scope scope = root_.keeping(16);
         const int64_t base = c_.model_channels;
         l.time_0 = scope.linear("time_embed.0", base, emb_);
@@ -90,25 +91,25 @@ public:
         }
     }
 
-    void down_path(UNetLayers & l) {
+    void down_path(UNetTrunk & l) {
         l.input = root_.keeping(16).conv("input_blocks.0.0", c_.in_channels, channels_, 3);
-        skips_ = {channels_};
+        l.skip_channels = {channels_};
         int index = 1;
         for (int level = 0; level < c_.levels(); ++level) {
             UNetLevel stage;
             for (int i = 0; i < c_.num_res_blocks; ++i, ++index) {
                 stage.entries.push_back(entry(root_ / "input_blocks" / index, level, channels_, c_.input_depth(level, i)));
-                skips_.push_back(channels_);
+                l.skip_channels.push_back(channels_);
             }
             if (level + 1 < c_.levels()) {
                 stage.resample = resample(root_ / "input_blocks" / index++ / 0, false);
-                skips_.push_back(channels_);
+                l.skip_channels.push_back(channels_);
             }
             l.down.push_back(std::move(stage));
         }
     }
 
-    void middle(UNetLayers & l) const {
+    void middle(UNetTrunk & l) const {
         const Scope scope = root_ / "middle_block";
         if (c_.middle == "none") return;
         l.middle_in = res_block(scope / 0, channels_, channels_);
@@ -121,13 +122,14 @@ public:
     }
 
     void up_path(UNetLayers & l) {
+        std::vector<int64_t> skips = l.trunk.skip_channels;
         int index = 0;
         for (int level = c_.levels() - 1; level >= 0; --level) {
             UNetLevel stage;
             for (int i = 0; i <= c_.num_res_blocks; ++i, ++index) {
                 const Scope block = root_ / "output_blocks" / index;
-                stage.entries.push_back(entry(block, level, channels_ + skips_.back(), c_.output_depth(level, i)));
-                skips_.pop_back();
+                stage.entries.push_back(entry(block, level, channels_ + skips.back(), c_.output_depth(level, i)));
+                skips.pop_back();
                 if (i == c_.num_res_blocks && level > 0)
                     stage.resample = resample(block / (stage.entries.back().attention ? 2 : 1), true);
             }
@@ -176,8 +178,7 @@ private:
     const UNetConfig & c_;
     const Scope root_;
     const int64_t emb_;
-    int64_t channels_;            // of the map at hand
-    std::vector<int64_t> skips_;  // channels of the skip connections that wait for their output blocks
+    int64_t channels_;  // of the map at hand
 };
 
 void add_context_attentions(std::vector<const CrossAttention *> & out, const std::optional<Attention> & w) {
@@ -188,27 +189,41 @@ void add_context_attentions(std::vector<const CrossAttention *> & out, const std
     }
 }
 
+void add_context_attentions(std::vector<const CrossAttention *> & out, const std::vector<UNetLevel> & levels) {
+    for (const UNetLevel & level : levels) {
+        for (const UNetEntry & entry : level.entries) add_context_attentions(out, entry.attention);
+    }
+}
+
 }  // namespace
 
-std::vector<const CrossAttention *> UNetLayers::context_attentions() const {
+std::vector<const CrossAttention *> UNetTrunk::context_attentions() const {
     std::vector<const CrossAttention *> out;
-    for (const std::vector<UNetLevel> * half : {&down, &up}) {
-        for (const UNetLevel & level : *half) {
-            for (const UNetEntry & entry : level.entries) add_context_attentions(out, entry.attention);
-        }
-    }
+    add_context_attentions(out, down);
     add_context_attentions(out, middle);
     return out;
 }
 
-UNetLayers declare_unet(const UNetConfig & config, ParameterList & list, const std::string & prefix) {
+std::vector<const CrossAttention *> UNetLayers::context_attentions() const {
+    std::vector<const CrossAttention *> out = trunk.context_attentions();
+    add_context_attentions(out, up);
+    return out;
+}
+
+UNetTrunk declare_unet_trunk(const UNetConfig & config, ParameterList & list, const std::string & prefix) {
     check_config(config);
-    Builder builder(config, Scope(list, prefix));
+    Builder builder(config, Scope(list, prefix), config.model_channels);
+    UNetTrunk trunk;
+    builder.embeddings(trunk);
+    builder.down_path(trunk);
+    builder.middle(trunk);
+    return trunk;
+}
+
+UNetLayers declare_unet(const UNetConfig & config, ParameterList & list, const std::string & prefix) {
     UNetLayers layers;
-    builder.embeddings(layers);
-    builder.down_path(layers);
-    builder.middle(layers);
-    builder.up_path(layers);
+    layers.trunk = declare_unet_trunk(config, list, prefix);
+    Builder(config, Scope(list, prefix), layers.trunk.skip_channels.back()).up_path(layers);
     return layers;
 }
 

@@ -66,7 +66,8 @@ struct UNetLevel {
     std::optional<Resample> resample;  // down at the end of an input level, up at the end of an output level
 };
 
-struct UNetLayers {
+/// Embeddings, down path and middle: what a control network copies (ControlNet) or adds to (T2I adapters).
+struct UNetTrunk {
     Linear time_0, time_2;
     std::optional<Linear> guidance;
     std::optional<Embedding> class_table;
@@ -75,15 +76,24 @@ struct UNetLayers {
     std::vector<UNetLevel> down;
     std::optional<ResBlock> middle_in, middle_out;  // distilled networks have the first one alone, or none
     std::optional<Attention> middle;
-    std::vector<UNetLevel> up;  // in the order of execution
-    Norm norm_out;
-    Conv output;
+    std::vector<int64_t> skip_channels;  // of the skip connections, outermost first; the middle has those of the last one
 
     /// The layers that look at the context.
     std::vector<const CrossAttention *> context_attentions() const;
 };
 
+struct UNetLayers {
+    UNetTrunk trunk;
+    std::vector<UNetLevel> up;  // in the order of execution
+    Norm norm_out;
+    Conv output;
+
+    /// The layers that look at the context, those of the trunk first.
+    std::vector<const CrossAttention *> context_attentions() const;
+};
+
 /// Throws model_format when the configuration is not a network.
+UNetTrunk declare_unet_trunk(const UNetConfig & config, ParameterList & list, const std::string & prefix);
 UNetLayers declare_unet(const UNetConfig & config, ParameterList & list, const std::string & prefix);
 
 }  // namespace latent::networks
