@@ -1,11 +1,12 @@
 import { DiffusionPipeline } from '../index.js'
 import { inputOptions } from '../kinds/input-options.js'
 import { flagsOf } from '../options/flags.js'
+import { generateOptions } from '../options/generate.js'
 import { memoryOptions } from '../options/load.js'
 import { pick } from '../options/option.js'
-import { readFlags, reportFlags, sameOptions, UsageError, type Command, type Flags } from './command.js'
+import { readFlags, readOptionFlags, reportFlags, sameOptions, UsageError, type Command, type Flags } from './command.js'
 import { checkTarget, previewFlags, promptFlags, readDrawingOptions, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
-import { loadFlags, readLoadOptions, readSource, requiredModel } from './model-flags.js'
+import { loadFlags, loraFlags, readLoadOptions, readSource, requiredModel } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 const flags = {
@@ -13,6 +14,7 @@ const flags = {
   model: { ...requiredModel.model, help: `a super-resolution model: ${requiredModel.model.help}` },
   prompt: { kind: 'text', short: 'p', help: 'what the picture shows, for models that read text' },
   ...promptFlags,
+  ...loraFlags,
   ...flagsOf(pick(inputOptions, 'noiseLevel')),
   ...flagsOf(pick(memoryOptions, 'tileSize')),
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'picture to write (default out.png)' },
@@ -36,7 +38,11 @@ export const upscaleCommand: Command = {
     if (values.preview !== undefined) await checkTarget(values.preview, '--preview')
     const { signal } = io
     const bar = progressBar(io, values.quiet)
-    const options = { ...readDrawingOptions(values), ...sameOptions(values, ['prompt', 'noise-level']) }
+    const options = {
+      ...readDrawingOptions(values),
+      ...sameOptions(values, ['prompt', 'noise-level']),
+      ...readOptionFlags(pick(generateOptions, 'loras'), values),
+    }
     try {
       await using pipe = await DiffusionPipeline.load(source, { ...readLoadOptions(values), kind: 'superres', signal, onProgress: bar.update })
       const result = await pipe.upscale(positionals[0]!, { ...options, signal, onProgress: bar.update })

@@ -67,6 +67,33 @@ test.each(cases)('$golden', async ({ golden, argv, picture, settings }) => {
   }
 })
 
+/** A safetensors file of one float32 tensor. */
+function writeTensor(file: string, name: string, data: Float32Array) {
+  const header = JSON.stringify({ [name]: { dtype: 'F32', shape: [data.length], data_offsets: [0, data.byteLength] } })
+  const padded = header.padEnd(Math.ceil(header.length / 8) * 8)
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(padded.length))
+  writeFileSync(file, Buffer.concat([length, Buffer.from(padded), Buffer.from(data.buffer)]))
+}
+
+test('upscale takes adapters', async () => {
+  const model = goldenModel('ldm-sr')
+  try {
+    writeFileSync(path.join(model.folder, 'config.yaml'), JSON.stringify(model.golden.config))
+    writeTensor(at('bias.safetensors'), 'lora_unet_conv_out.diff_b', Float32Array.of(0.5, -0.5, 0.25))
+    const draw = async (out: string, ...flags: string[]) => {
+      const argv = ['upscale', at('picture.png'), '-m', model.file, '--steps', '2', '--seed', '7', '--device', 'cpu', '-o', at(out), ...flags]
+      expect(await cli(argv)).toMatchObject({ code: 0, stderr: '' })
+      return (await RawImage.read(at(out))).data
+    }
+    const plain = await draw('plain.png')
+    expect(await draw('adapted.png', '--lora', at('bias.safetensors'))).not.toEqual(plain)
+    expect(await draw('none.png', '--lora', `${at('bias.safetensors')}:0`)).toEqual(plain)
+  } finally {
+    model.remove()
+  }
+})
+
 test('a search in a database needs a prompt or a query, and a text encoder', async () => {
   const model = goldenModel('ldm-rdm')
   try {
