@@ -44,6 +44,8 @@ export interface ModelFiles {
   imageEncoder?: string | URL
   /** First stage weights (file or folder); also a tiny autoencoder (TAESD), whose encoder and decoder are files of one name beside each other, taesd_encoder and taesd_decoder. */
   vae?: string | URL
+  /** A tiny autoencoder (TAESD), for previews with `method: 'taesd'`: the file of its decoder, or diffusers' folder. */
+  previewVae?: string | URL
   /** Folder with tokenizer.json, vocab.json and merges.txt (CLIP) or vocab.txt (BERT); or the tokenizer.json or vocab.txt itself. */
   tokenizer?: string | URL
 }
@@ -478,8 +480,8 @@ export interface SampleStep {
   timestep: number
   /** The live state: reading shows it, writing changes what the next step starts from. After the last step it holds the result. */
   latents: Latents
-  /** A picture of the present state, one per row with `vae`, of `row` with `linear`. */
-  preview(method?: 'linear' | 'vae', row?: number): Promise<RawImage>
+  /** A picture of the present state of `row`: small and straight from the latents (`linear`), through the tiny autoencoder that was loaded as `previewVae` (`taesd`), or through the first stage (`vae`). */
+  preview(method?: 'linear' | 'taesd' | 'vae', row?: number): Promise<RawImage>
 }
 
 /** Options of {@link DiffusionPipeline.predict}. */

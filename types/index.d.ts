@@ -1118,7 +1118,7 @@ export declare interface MemoryEstimate {
     encode?: StageEstimate;
     decode?: StageEstimate;
     /** Bytes by stage, in the memory mode and under the bound that was asked for. */
-    stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'encode' | 'decode', StageMemory>>;
+    stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'preview' | 'encode' | 'decode', StageMemory>>;
     /** The largest stage of a picture that does not start from another one, in bytes. */
     peakBytes: number;
     /** The same with `memory: 'low'`. */
@@ -1177,6 +1177,8 @@ export declare interface ModelFiles {
     imageEncoder?: string | URL;
     /** First stage weights (file or folder); also a tiny autoencoder (TAESD), whose encoder and decoder are files of one name beside each other, taesd_encoder and taesd_decoder. */
     vae?: string | URL;
+    /** A tiny autoencoder (TAESD), for previews with `method: 'taesd'`: the file of its decoder, or diffusers' folder. */
+    previewVae?: string | URL;
     /** Folder with tokenizer.json, vocab.json and merges.txt (CLIP) or vocab.txt (BERT); or the tokenizer.json or vocab.txt itself. */
     tokenizer?: string | URL;
 }
@@ -1572,8 +1574,11 @@ export declare type PresetName = 'turbo' | 'lightning-1' | 'lightning-2' | 'ligh
 export declare interface PreviewOptions {
     /** One preview every so many steps. Default 1. */
     every?: number;
-    /** `linear` (default): a small picture straight from the latents, nearly free. `vae`: the real decoder, slow. */
-    method?: 'linear' | 'vae';
+    /**
+     * `linear` (default): a small picture straight from the latents, nearly free. `taesd`: full size through the tiny autoencoder that was loaded as `previewVae` (or as `vae`). `vae`: the
+     * real decoder, slow.
+     */
+    method?: 'linear' | 'taesd' | 'vae';
     /** An error thrown here, or a rejected promise, rejects the call. */
     onPreview: (image: RawImage, at: {
         step: number;
@@ -1907,8 +1912,8 @@ export declare interface SampleStep {
     timestep: number;
     /** The live state: reading shows it, writing changes what the next step starts from. After the last step it holds the result. */
     latents: Latents;
-    /** A picture of the present state, one per row with `vae`, of `row` with `linear`. */
-    preview(method?: 'linear' | 'vae', row?: number): Promise<RawImage>;
+    /** A picture of the present state of `row`: small and straight from the latents (`linear`), through the tiny autoencoder that was loaded as `previewVae` (`taesd`), or through the first stage (`vae`). */
+    preview(method?: 'linear' | 'taesd' | 'vae', row?: number): Promise<RawImage>;
 }
 
 /** Options of the sampling loop. */

@@ -77,7 +77,7 @@ export interface MemoryEstimate {
   encode?: StageEstimate
   decode?: StageEstimate
   /** Bytes by stage, in the memory mode and under the bound that was asked for. */
-  stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'encode' | 'decode', StageMemory>>
+  stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'preview' | 'encode' | 'decode', StageMemory>>
   /** The largest stage of a picture that does not start from another one, in bytes. */
   peakBytes: number
   /** The same with `memory: 'low'`. */
@@ -97,7 +97,7 @@ const estimateOptions = {
   deepCache: samplingOptions.deepCache,
   loras,
   preview: option(checkPreviewSettings, {
-    toNative: ({ method }: Partial<PreviewOptions>) => ({ decodedPreviews: method === 'vae' }),
+    toNative: ({ method }: Partial<PreviewOptions>) => ({ previewMethod: method ?? '' }),
     flag: 'previews of the command line are linear',
   }),
 } satisfies Options<Omit<EstimateRequest, keyof LoadOptions>, SideContext>

@@ -141,7 +141,7 @@ export async function* sampleSteps(
         timestep: step.timestep,
         latents,
         async preview(method = 'linear', row = 0) {
-          const name = checkName(method, 'method', ['linear', 'vae'] as const)
+          const name = checkName(method, 'method', ['linear', 'taesd', 'vae'] as const)
           const index = checkInteger(row, 'row', { min: 0, max: latents.shape[0] - 1 })
           return toRawImage(await runJob(() => sampler.preview(name, index), { signal }))
         },

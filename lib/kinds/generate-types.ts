@@ -23,8 +23,11 @@ import type { CallOptions, DeepCacheOptions, ImageInput, LoraOptions, LoraReport
 export interface PreviewOptions {
   /** One preview every so many steps. Default 1. */
   every?: number
-  /** `linear` (default): a small picture straight from the latents, nearly free. `vae`: the real decoder, slow. */
-  method?: 'linear' | 'vae'
+  /**
+   * `linear` (default): a small picture straight from the latents, nearly free. `taesd`: full size through the tiny autoencoder that was loaded as `previewVae` (or as `vae`). `vae`: the
+   * real decoder, slow.
+   */
+  method?: 'linear' | 'taesd' | 'vae'
   /** An error thrown here, or a rejected promise, rejects the call. */
   onPreview: (image: RawImage, at: { step: number; steps: number; index: number }) => unknown
 }

@@ -18,16 +18,17 @@ import { fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from
 export interface ResolvedSource extends Partial<Record<(typeof sourceParts)[number], string>> {
   model: string
   config?: Record<string, unknown>
+  /** A tiny autoencoder for previews. */
+  previewVae?: string
   /** Folder or file of the caller's own tokenizer. */
   tokenizer?: string
   /** Name for reports and image metadata. */
   name: string
 }
 
-const partKeys = ['model', ...sourceParts, 'tokenizer'] as const
+const partKeys = ['model', ...sourceParts, 'previewVae', 'tokenizer'] as const
 const laterParts = {
   textEncoder2: 'is not taken apart: both text encoders of SDXL come with the model',
-  previewVae: "is not supported by this version; previews are linear or by the model's own first stage",
   controlNet: 'is not supported by this version',
 }
 
@@ -125,7 +126,7 @@ async function resolveParts(source: ModelSource, settings: () => HubSettings, op
   let name = ''
   for (const key of partKeys) {
     if (o[key] === undefined) continue
-    const role = key === 'model' && options.firstStageOnly ? 'firstStage' : key
+    const role = key === 'model' && options.firstStageOnly ? 'firstStage' : key === 'previewVae' ? 'vae' : key
     const place = await toPlace(o[key], `source.${key}`, role, settings, options)
     files[key] = place.path
     if (key === main) name = place.name
@@ -147,9 +148,10 @@ export async function resolveSource(source: ModelSource | undefined, options: Re
 }
 
 /** The part of a native load request that names files. */
-export function sourceRequest(source: ResolvedSource): Pick<NativeLoadRequest, 'model' | (typeof sourceParts)[number] | 'config'> {
+export function sourceRequest(source: ResolvedSource): Pick<NativeLoadRequest, 'model' | (typeof sourceParts)[number] | 'previewVae' | 'config'> {
   const request: ReturnType<typeof sourceRequest> = { model: source.model }
   for (const part of sourceParts) if (source[part]) request[part] = source[part]
+  if (source.previewVae) request.previewVae = source.previewVae
   if (source.config) request.config = source.config
   return request
 }

@@ -146,7 +146,7 @@ export interface NativeSampler {
   readonly steps: number
   readonly latents: NativeLatents
   step(callbacks: NativeCallbacks): NativeJob<NativeStep>
-  preview(method: 'linear' | 'vae', index: number): NativeJob<NativePicture>
+  preview(method: 'linear' | 'taesd' | 'vae', index: number): NativeJob<NativePicture>
   dispose(): void
 }
 
@@ -200,7 +200,7 @@ export interface NativePipeline {
   /** request: NativeGenerateRequest; arrays beside it, shapes inside the request. */
   generate(request: string, arrays: NativeInputArrays & { latents?: Float32Array }, callbacks: NativeCallbacks): NativeJob<NativeGenerateResult>
   /**
-   * request: { width, height, guided, count?, deepCache?, decodedPreviews?, adapters? }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, encode, decode: { bytes, flops } } of one call, from
+   * request: { width, height, guided, count?, deepCache?, previewMethod?, adapters? }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, encode, decode: { bytes, flops } } of one call, from
    * headers alone; parts that the model lacks are absent.
    */
   estimate(request: string): NativeJob<string>
@@ -274,6 +274,8 @@ export interface NativeAddon {
 export interface NativeLoadRequest
   extends Partial<Record<(typeof sourceParts)[number], string>>, Omit<LoadOptions, 'kind' | 'hub' | 'loraDirectory' | 'embeddings' | 'embeddingDirectory' | 'signal' | 'onProgress' | 'device' | 'dtype' | 'memory' | 'config'> {
   model: string
+  /** A tiny autoencoder for previews. */
+  previewVae?: string
   /** Parsed. */
   config?: unknown
   device: string
@@ -310,7 +312,7 @@ export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<Nativ
   count: number
   latentsShape?: number[]
   previewEvery: number
-  previewMethod: 'linear' | 'vae'
+  previewMethod: 'linear' | 'taesd' | 'vae'
   /** In place of those of setAdapters(). */
   adapters?: NativeAdapter[]
 }

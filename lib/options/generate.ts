@@ -7,7 +7,7 @@ import { invalidType } from './validate.js'
 
 const previewOptions = {
   every: integer({ min: 1, max: 1000, fallback: () => 1, flag: '--preview-every' }),
-  method: choice({ names: ['linear', 'vae'], fallback: () => 'linear' as const, flag: 'previews of the command line are linear' }),
+  method: choice({ names: ['linear', 'taesd', 'vae'], fallback: () => 'linear' as const, flag: 'previews of the command line are linear' }),
   onPreview: callback<PreviewOptions['onPreview']>({ flag: '--preview writes a file' }),
 } satisfies Options<PreviewOptions>
 

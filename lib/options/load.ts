@@ -168,7 +168,7 @@ export interface ResolvedLoad extends Pick<
   Values<typeof loadOptions>,
   'config' | 'hub' | 'loraDirectory' | 'embeddings' | 'embeddingDirectory' | 'kind' | 'signal' | 'onProgress'
 > {
-  request: Omit<NativeLoadRequest, 'model' | (typeof sourceParts)[number] | 'config'>
+  request: Omit<NativeLoadRequest, 'model' | (typeof sourceParts)[number] | 'previewVae' | 'config'>
 }
 
 /** Arithmetic in 8-bit integers and float32 throughout exclude each other. */

@@ -106,6 +106,7 @@ pipeline::LoadRequest load_request(const Json & request) {
     load.text_encoder = text_field(request, "textEncoder", "");
     load.vae = text_field(request, "vae", "");
     load.image_encoder = text_field(request, "imageEncoder", "");
+    load.preview_vae = text_field(request, "previewVae", "");
     load.variant = text_field(request, "variant", "", 64);
     load.config = object_field(request, "config");
     load.spec = object_field(request, "spec");
@@ -230,7 +231,7 @@ pipeline::EstimateRequest estimate_request(const Json & request) {
     estimate.guided = bool_field(request, "guided", true);
     estimate.count = static_cast<int>(int_field(request, "count", 1, 1, max_batch));
     estimate.deep_cache = deep_cache_field(request);
-    estimate.decoded_previews = bool_field(request, "decodedPreviews", false);
+    estimate.preview_method = one_of(request, "previewMethod", "", {"", "linear", "taesd", "vae"});
     estimate.adapters = adapters_field(request);
     return estimate;
 }
@@ -245,7 +246,7 @@ pipeline::GenerateRequest generate_request(const Json & request) {
     generate.count = static_cast<int>(int_field(request, "count", 1, 1, max_batch));
     generate.adapters = adapters_field(request);
     generate.preview_every = static_cast<int>(int_field(request, "previewEvery", 0, 0, max_steps));
-    generate.preview_method = one_of(request, "previewMethod", "linear", {"linear", "vae"});
+    generate.preview_method = one_of(request, "previewMethod", "linear", {"linear", "taesd", "vae"});
     generate.output_float = bool_field(request, "outputFloat", false);
     return generate;
 }

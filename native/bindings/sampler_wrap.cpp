@@ -33,13 +33,15 @@ pipeline::Latents row_of(const pipeline::Latents & latents, int row) {
     return {{1, latents.shape[1], latents.shape[2], latents.shape[3]}, {begin, begin + static_cast<std::ptrdiff_t>(size)}};
 }
 
-Picture make_preview(SamplerState & state, bool through_decoder, int row, const JobContext & job) {
+Picture make_preview(SamplerState & state, const std::string & method, int row, const JobContext & job) {
     const pipeline::SamplingRun & sampler = *state.sampler;
     // Before the first step there is no estimate of the clean latents yet.
     const pipeline::Latents & shown = sampler.index() == 0 ? state.sampler->latents() : sampler.denoised();
     pipeline::Pipeline & engine = *state.pipeline->engine;
-    if (!through_decoder) return engine.preview(shown, row);
-    return std::move(pipeline::to_pictures(engine.decode(row_of(shown, row), true, job)).at(0));
+    if (method == "linear") return engine.preview(shown, row);
+    const pipeline::Latents one = row_of(shown, row);
+    const pipeline::ImageTensor decoded = method == "taesd" ? engine.decode_preview(one, job) : engine.decode(one, true, job);
+    return std::move(pipeline::to_pictures(decoded).at(0));
 }
 
 }  // namespace
@@ -112,7 +114,8 @@ Napi::Value SamplerWrap::preview(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const auto state = checked();
         const std::string method = string_argument(info, 0, "method");
-        if (method != "linear" && method != "vae") throw Error(ErrorCode::invalid_argument, "method must be linear or vae");
+        if (method != "linear" && method != "taesd" && method != "vae")
+            throw Error(ErrorCode::invalid_argument, "method must be linear, taesd or vae");
         const Napi::Value number = argument(info, 1);
         if (!number.IsNumber()) throw ArgumentTypeError("index must be a number");
         const double row = number.As<Napi::Number>().DoubleValue();
@@ -121,7 +124,7 @@ Napi::Value SamplerWrap::preview(const Napi::CallbackInfo & info) {
             throw Error(ErrorCode::invalid_argument, "index must be a row of the batch");
         }
         return start(info.Env(), state, {}, [state, method, row](const JobContext & job) -> Completion {
-            auto picture = std::make_shared<Picture>(make_preview(*state, method == "vae", static_cast<int>(row), job));
+            auto picture = std::make_shared<Picture>(make_preview(*state, method, static_cast<int>(row), job));
             return [picture](Napi::Env env) { return picture_to_js(env, *picture); };
         });
     });

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -25,11 +26,12 @@ struct ModelParts {
 };
 
 struct OpenedModel {
-    TensorSourcePtr tensors;              // canonical (CompVis) names; nothing but network weights
-    ModelSpec spec;                       // validated, and checked against the tensors
-    networks::DeclaredNetworks networks;  // those of the spec, whose parameters the tensors are
-    std::string tokenizer;                // text that convert() put into a GGUF file, "" when there is none
-    Json files = Json::object();          // what was read: { layout, sources: [..], ignored: {prefix: count}, tokenizerFolder? }
+    TensorSourcePtr tensors;                     // canonical (CompVis) names; nothing but network weights
+    ModelSpec spec;                              // validated, and checked against the tensors
+    networks::DeclaredNetworks networks;         // those of the spec, whose parameters the tensors are
+    std::string tokenizer;                       // text that convert() put into a GGUF file, "" when there is none
+    std::shared_ptr<const OpenedModel> preview;  // the tiny autoencoder of its previews, null where there is none
+    Json files = Json::object();  // what was read: { layout, sources: [..], ignored: {prefix: count}, tokenizerFolder? }
 };
 
 /// Opens a model: containers by content, key names by their tables (canonical.h), the specification from the file itself (GGUF

@@ -16,6 +16,7 @@ Json describe(const Stages & stages) {
     };
     std::map<std::string, Part> parts;
     for (const models::Network * network : stages.residency.parts()) {
+        if (stages.preview_stage && network == &stages.preview_stage->network()) continue;  // no part of the model
         const graph::WeightStore & weights = network->weights();
         Part & part = parts[weights.part()];
         part.parameters += weights.parameter_count(), part.bytes += weights.bytes();

@@ -210,6 +210,11 @@ ImageTensor Pipeline::decode_codes(const Codes & codes, const JobContext & job) 
     return picture;
 }
 
+ImageTensor Pipeline::decode_preview(const Latents & latents, const JobContext & job) {
+    stages_->check_latents(latents, "preview");
+    return stages_->require_tiny_stage().decode(latents, true, job);
+}
+
 Picture Pipeline::preview(const Latents & latents, int index) const {
     return linear_preview(latents, index, spec());
 }

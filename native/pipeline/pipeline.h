@@ -63,6 +63,8 @@ public:
     std::vector<double> loss(const ImageTensor & image, const LossRequest & request, const JobContext & job);
     /// Linear latent-to-RGB preview, one pixel per latent pixel.
     Picture preview(const Latents & latents, int index) const;
+    /// The same latents through the tiny autoencoder; throws invalid_argument where there is none (LoadRequest::preview_vae).
+    ImageTensor decode_preview(const Latents & latents, const JobContext & job);
 
     /// The adapters of every call from now on that names none itself, in place of those before. Per file { path, name, matched,
     /// unmatched, skipped } (names of layers). Throws as Adapters::apply(); then nothing has changed.

@@ -67,6 +67,7 @@ GenerateResult Recipe::make() {
 /// Everything that can be refused is refused here, before the first network runs.
 void Recipe::plan() {
     stages_.require_all("generate");
+    if (request_.preview_every > 0 && request_.preview_method == "taesd") (void)stages_.require_tiny_stage();
     const Conditioners & conditioners = *stages_.conditioners;
     const SamplingRequest & sampling = request_.sampling;
     inputs_ = request_.inputs;
@@ -163,9 +164,12 @@ void Recipe::sample(SamplingRun & run) {
 }
 
 void Recipe::show(const SamplingRun & run) {
-    const bool through_decoder = request_.preview_method == "vae";
+    const bool through_decoder = request_.preview_method != "linear";
     std::vector<Picture> decoded;
-    if (through_decoder) decoded = to_pictures(stages_.first_stage->decode(run.denoised(), true, job_));
+    if (through_decoder) {
+        FirstStageRunner & stage = request_.preview_method == "taesd" ? stages_.require_tiny_stage() : *stages_.first_stage;
+        decoded = to_pictures(stage.decode(run.denoised(), true, job_));
+    }
     for (int i = 0; i < request_.count; ++i) {
         job_.preview(
             run.index(), i,

@@ -22,6 +22,7 @@ struct LoadRequest {
     std::string model;                    // file or folder, UTF-8; may be empty when parts are given
     std::string unet, text_encoder, vae;  // separate parts, each a file or folder
     std::string image_encoder;            // CLIP's image tower, for retrieval databases
+    std::string preview_vae;              // a tiny autoencoder for previews
     std::string variant;                  // of the weights in diffusers folders, e.g. "fp16"
     Json config;                          // parsed CompVis yaml object, null when absent
     Json spec;                            // partial ModelSpec over what was found, null when absent
@@ -164,7 +165,7 @@ struct GenerateRequest {
     std::optional<Latents> latents;        // start noise in place of the seed's (unit variance)
     std::optional<AdapterUses> adapters;   // in place of the pipeline's own; unset: those
     int preview_every = 0;                 // 0: off
-    std::string preview_method = "linear";  // linear | vae
+    std::string preview_method = "linear";  // linear | taesd | vae
     bool output_float = false;
 };
 
@@ -174,7 +175,7 @@ struct EstimateRequest {
     bool guided = true;
     int count = 1;
     SamplingRequest::DeepCache deep_cache;
-    bool decoded_previews = false;        // preview_method "vae"
+    std::string preview_method;           // "": no previews
     std::optional<AdapterUses> adapters;  // as of a request
 };
 

@@ -62,11 +62,38 @@ std::unique_ptr<models::FirstStage> make_first_stage(const AutoencoderConfig & c
     return std::make_unique<models::Autoencoder>(config, std::move(device));
 }
 
+/// The tiny autoencoder that previews are decoded with.
+OpenedModelPtr open_preview(const LoadRequest & request, const ModelSpec & spec) {
+    formats::ModelParts parts;
+    parts.vae = request.preview_vae;
+    parts.first_stage_only = true;
+    auto opened = std::make_shared<const formats::OpenedModel>(formats::open_model(parts));
+    const AutoencoderConfig & stage = *opened->spec.first_stage;
+    const std::string name = opened->tensors->name();
+    if (stage.kind != "tiny") {
+        throw Error(
+            ErrorCode::unsupported_model,
+            "previewVae: " + name +
+                " is no tiny autoencoder (TAESD); with the model's own first stage previews are made by "
+                "the method \"vae\"",
+            Json{{"found", opened->spec.name}, {"nearest", "TAESD"}}.dump(-1, ' ', false, Json::error_handler_t::replace));
+    }
+    if (stage.embed_dim != spec.latent_channels() || stage.downsampling() != spec.downsampling()) {
+        throw Error(ErrorCode::unsupported_model,
+                    "previewVae: " + name + " reads latents of " + std::to_string(stage.embed_dim) + " channels at 1/" +
+                        std::to_string(stage.downsampling()) + " of the size, this model has " +
+                        std::to_string(spec.latent_channels()) + " at 1/" + std::to_string(spec.downsampling()),
+                    Json{{"found", opened->spec.name}, {"nearest", "TAESD"}}.dump());
+    }
+    return opened;
+}
+
 }  // namespace
 
 OpenedModelPtr open_request(const LoadRequest & request) {
-    auto opened = std::make_shared<const formats::OpenedModel>(formats::open_model(model_parts(request)));
+    auto opened = std::make_shared<formats::OpenedModel>(formats::open_model(model_parts(request)));
     check_sampler(opened->spec.sampler);
+    if (!request.preview_vae.empty() && !request.first_stage_only) opened->preview = open_preview(request, opened->spec);
     return opened;
 }
 
@@ -87,15 +114,24 @@ Stages::Stages(const LoadRequest & load, OpenedModelPtr model, graph::DevicePtr 
         denoiser = std::make_unique<Denoiser>(std::make_unique<models::UNet>(*spec.unet, this->device()), residency,
                                               Denoiser::Options{upscaling, request.tile_size});
     }
-    const auto add = [&](models::Network & network) {
-        network.weights().plan(opened->tensors, weight_policy(request, network.weights().part()));
+    const auto add = [&](models::Network & network, const formats::OpenedModel & from) {
+        network.weights().plan(from.tensors, weight_policy(request, network.weights().part()));
         residency.add(network);
     };
     if (conditioners) {
-        for (models::Network * network : conditioners->networks()) add(*network);
+        for (models::Network * network : conditioners->networks()) add(*network, *opened);
     }
-    if (denoiser) add(denoiser->network());
-    if (first_stage) add(first_stage->network());
+    if (denoiser) add(denoiser->network(), *opened);
+    if (first_stage) add(first_stage->network(), *opened);
+    if (opened->preview && denoiser) {
+        AutoencoderConfig config = *opened->preview->spec.first_stage;
+        config.encoder = false;
+        preview_stage =
+            std::make_unique<FirstStageRunner>(make_first_stage(config, this->device()), residency,
+                                               FirstStageRunner::Options{1.0, request.vae_tiling, request.vae_tile_size});
+        add(preview_stage->network(), *opened->preview);
+        residency.accompany(preview_stage->network(), denoiser->network());
+    }
     residency.settle();
     residency.refresh_usage();
 }
@@ -104,6 +140,18 @@ void Stages::require_all(const char * what) const {
     if (conditioners && denoiser && first_stage) return;
     throw Error(ErrorCode::unsupported_model,
                 std::string(what) + ": needs a U-Net and a first stage, and this model has not both of them");
+}
+
+FirstStageRunner * Stages::tiny_stage() const {
+    if (preview_stage) return preview_stage.get();
+    return first_stage && first_stage->form().halo > 0 ? first_stage.get() : nullptr;
+}
+
+FirstStageRunner & Stages::require_tiny_stage() const {
+    if (FirstStageRunner * stage = tiny_stage()) return *stage;
+    throw Error(ErrorCode::invalid_argument,
+                "preview: the method \"taesd\" needs a tiny autoencoder (TAESD); load the model with previewVae, the file of its "
+                "decoder");
 }
 
 Denoiser & Stages::require_denoiser() const {

@@ -26,6 +26,10 @@ struct Stages {
     /// Throw unsupported_model where this model has no such part.
     Denoiser & require_denoiser() const;
     FirstStageRunner & require_first_stage() const;
+    /// The tiny autoencoder that previews can be decoded with: one of their own, else the first stage where it is one; null, or
+    /// an error (invalid_argument), where there is none.
+    FirstStageRunner * tiny_stage() const;
+    FirstStageRunner & require_tiny_stage() const;
     /// A part that makes pictures of these latents: throws invalid_argument for other channels or no size.
     void check_latents(const Latents & latents, const char * what) const;
     /// Of pictures of so many pixels; throws invalid_argument where the size does not fit.
@@ -34,9 +38,10 @@ struct Stages {
     const LoadRequest request;
     const OpenedModelPtr opened;
     PartResidency residency;
-    std::unique_ptr<FirstStageRunner> first_stage;  // null: a denoising network or text encoder alone
-    std::unique_ptr<Conditioners> conditioners;     // null: a first stage alone was asked for
-    std::unique_ptr<Denoiser> denoiser;             // null: there is no denoising network
+    std::unique_ptr<FirstStageRunner> first_stage;    // null: a denoising network or text encoder alone
+    std::unique_ptr<FirstStageRunner> preview_stage;  // of previews alone; null: there is none
+    std::unique_ptr<Conditioners> conditioners;       // null: a first stage alone was asked for
+    std::unique_ptr<Denoiser> denoiser;               // null: there is no denoising network
 };
 
 /// Opens the files that a request names; headers only.

@@ -1,7 +1,7 @@
-/** The tiny autoencoder (TAESD) through Autoencoder: its two files, diffusers' folder, GGUF; exact tiles; in place of a model's own first stage. */
+/** The tiny autoencoder (TAESD) through Autoencoder: its two files, diffusers' folder, GGUF; exact tiles; in place of a model's own first stage; previews. */
 import { copyFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
-import { Autoencoder, convert, DiffusionPipeline, estimateMemory, UnsupportedModelError, type LoadOptions } from '../../lib/index'
+import { Autoencoder, convert, DiffusionPipeline, estimateMemory, UnsupportedModelError, type LoadOptions, type RawImage } from '../../lib/index'
 import { input, loadCase, loadExpected, maxDifference, strided } from '../helpers/golden'
 import { goldenModel, toLatents } from '../helpers/model'
 
@@ -133,4 +133,69 @@ test('a decoder alone decodes and says so; an encoder alone is refused', async (
   } finally {
     model.remove()
   }
+})
+
+describe('previews by a tiny autoencoder', () => {
+  const model = goldenModel('sd1')
+  const tiny = goldenModel(name, 'pth')
+  const previewVae = path.join(tiny.folder, 'taesd_decoder.pth')
+  const options: LoadOptions = { precision: 'exact', device: 'cpu', config: model.golden.config }
+  const run = { prompt: 'a lighthouse', width: 64, height: 64, steps: 4, seed: 7, sampler: 'euler' } as const
+  afterAll(() => {
+    model.remove()
+    tiny.remove()
+  })
+
+  test.each(['auto', 'low', 'fast'] as const)('of the present estimate, and the picture stays the same; memory %s', async (memory) => {
+    await using pipe = await DiffusionPipeline.load({ model: model.file, previewVae }, { ...options, memory })
+    await using plain = await DiffusionPipeline.load(model.file, { ...options, memory })
+    expect(pipe.info.parameters).toEqual(plain.info.parameters)
+    const shown: RawImage[] = []
+    const { images } = await pipe.generate({ ...run, preview: { method: 'taesd', onPreview: (image) => shown.push(image) } })
+    expect(images[0]!.data).toEqual((await plain.generate(run)).images[0]!.data)
+    expect(shown.map(({ width, height }) => [width, height])).toEqual([
+      [64, 64],
+      [64, 64],
+      [64, 64],
+    ])
+    // What the tiny autoencoder makes of the estimate at that step, through sample().
+    await using stage = await Autoencoder.load(previewVae, exact)
+    const conditioning = await pipe.encodePrompt(run.prompt)
+    const latents = await pipe.createLatents({ width: 64, height: 64, seed: 7 })
+    for await (const step of pipe.sample({ conditioning, latents, steps: 4, sampler: 'euler', guidanceScale: 1 })) {
+      const [expectedPicture] = await stage.decode(step.latents)
+      const picture = await step.preview('taesd')
+      expect([picture.width, picture.height]).toEqual([64, 64])
+      if (step.index === step.steps - 1) expect(picture.data).toEqual(expectedPicture!.data) // sigma is 0: the estimate is the latents
+    }
+  })
+
+  test('are in the estimate', async () => {
+    const source = { model: model.file, previewVae }
+    const with_ = await estimateMemory(source, { ...options, width: 64, height: 64, preview: { method: 'taesd' } })
+    const without = await estimateMemory(source, { ...options, width: 64, height: 64 })
+    expect(with_.stages.preview!.peak).toBeGreaterThan(without.stages.unet!.weights)
+    expect(without.stages.preview).toBeUndefined()
+  })
+
+  test('need one, of the same latents', async () => {
+    await using plain = await DiffusionPipeline.load(model.file, options)
+    const preview = { method: 'taesd', onPreview: () => undefined } as const
+    await expect(plain.generate({ ...run, preview })).rejects.toThrow(/needs a tiny autoencoder \(TAESD\); load the model with previewVae/)
+    const kl = goldenModel('stage-kl-f8', 'diffusers')
+    const other = goldenModel('ldm-uncond')
+    try {
+      await expect(DiffusionPipeline.load({ model: model.file, previewVae: kl.folder }, options)).rejects.toThrow(/is no tiny autoencoder/)
+      await expect(DiffusionPipeline.load({ model: other.file, previewVae }, { ...options, config: other.golden.config })).rejects.toThrow(
+        /reads latents of 4 channels/,
+      )
+    } finally {
+      other.remove()
+      kl.remove()
+    }
+    await using asStage = await DiffusionPipeline.load({ model: model.file, vae: previewVae }, options)
+    const shown: RawImage[] = []
+    await asStage.generate({ ...run, preview: { method: 'taesd', onPreview: (image) => shown.push(image) } })
+    expect(shown).toHaveLength(3)
+  })
 })

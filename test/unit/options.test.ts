@@ -100,7 +100,7 @@ describe('generate options', () => {
     [{ signal: {} }, TypeError, /AbortSignal/],
     [{ onProgress: 1 }, TypeError, /function/],
     [{ preview: {} }, TypeError, /onPreview is missing/],
-    [{ preview: { onPreview() {}, method: 'taesd' } }, RangeError, /linear, vae/],
+    [{ preview: { onPreview() {}, method: 'latent' } }, RangeError, /linear, taesd, vae/],
     [{ preview: { onPreview() {}, evry: 2 } }, TypeError, /Did you mean 'every'/],
     [{ extra: { s_churn: {} } }, TypeError, /extra\.s_churn/],
     ['a cat', TypeError, /options object/],

@@ -17,7 +17,8 @@ Json MemoryPlanner::estimate(const EstimateRequest & request) const {
     };
     PictureOutline picture{request.width, request.height, request.guided};
     picture.count = request.count, picture.deep_cache = request.deep_cache;
-    picture.decoded_previews = request.decoded_previews;
+    picture.preview_method = request.preview_method;
+    if (picture.preview_method == "taesd") (void)stages_.require_tiny_stage();
     const Frame frame = frame_of(picture);
     const auto shape = stages_.latent_shape(frame.padded_width, frame.padded_height, 1);
     for (const models::Network * network : stages_.residency.parts()) {
@@ -79,7 +80,7 @@ DenoisingCall MemoryPlanner::call_of(const PictureOutline & picture) const {
     call.tokens = picture.tokens >= 0 ? picture.tokens : stages_.conditioners->tokens();
     call.guided = picture.guided && call.tokens > 0;
     call.deep_cache = picture.deep_cache;
-    if (picture.decoded_previews) {  // the bytes and JavaScript's copy
+    if (picture.decodes_previews()) {  // the bytes and JavaScript's copy
         call.shown = 2 * 3 * static_cast<uint64_t>(frame.padded_width * frame.padded_height * picture.count);
     }
     return call;
@@ -101,8 +102,23 @@ PictureOutline MemoryPlanner::outline_of(const GenerateRequest & request) const 
     picture.tokens = stages_.conditioners->tokens(&request.inputs);
     picture.count = request.count;
     picture.deep_cache = request.sampling.deep_cache;
-    picture.decoded_previews = request.preview_every > 0 && request.preview_method == "vae";
+    if (request.preview_every > 0) picture.preview_method = request.preview_method;
     return picture;
+}
+
+/// Bytes of the run that is alive while the first stage decodes previews; 0 where it does not.
+uint64_t MemoryPlanner::run_beside_decoder(const PictureOutline & picture, const DenoisingCall & call) const {
+    const bool tiny = picture.preview_method == "taesd" && !stages_.preview_stage;  // the first stage is the tiny autoencoder
+    return stages_.denoiser && (picture.preview_method == "vae" || tiny) ? stages_.denoiser->run_bytes(call) : 0;
+}
+
+/// Previews by a tiny autoencoder of their own, beside the run and the denoising network with its graph.
+StagePlan MemoryPlanner::plan_previews(const PictureOutline & picture, const DenoisingCall & call) const {
+    const auto [n, c, h, w] = call.shape;
+    if (!stages_.preview_stage) return stages_.require_tiny_stage().plan_decode(h, w, n, run_beside_decoder(picture, call));
+    const DenoisingPlan plan = stages_.denoiser->plan(call);
+    const uint64_t graph = plan.bytes > 0 ? plan.bytes : stages_.denoiser->measure(call, plan);
+    return stages_.preview_stage->plan_decode(h, w, n, stages_.denoiser->run_bytes(call) + graph);
 }
 
 /// Throws out_of_memory where encoding or decoding the pictures does not fit the caller's bound.
@@ -110,7 +126,8 @@ void MemoryPlanner::require_first_stage_fits(const PictureOutline & picture) con
     if (stages_.residency.bound() == 0) return;
     const DenoisingCall call = call_of(picture);
     const auto [n, c, h, w] = call.shape;
-    (void)stages_.first_stage->plan_decode(h, w, n, picture.decoded_previews ? stages_.denoiser->run_bytes(call) : 0);
+    (void)stages_.first_stage->plan_decode(h, w, n, run_beside_decoder(picture, call));
+    if (picture.preview_method == "taesd") (void)plan_previews(picture, call);
     if (needs_stage("encode", picture)) (void)stages_.first_stage->plan_encode(h, w, n);
 }
 
@@ -146,8 +163,11 @@ Json MemoryPlanner::stages_of(const PictureOutline & picture) const {
     }
     if (!stages_.first_stage) return stages;
     const auto [n, c, h, w] = stages_.latent_shape(frame.padded_width, frame.padded_height, picture.count);
-    const StagePlan decode = stages_.first_stage->plan_decode(
-        h, w, n, stages_.denoiser && picture.decoded_previews ? stages_.denoiser->run_bytes(call) : 0);
+    const StagePlan decode = stages_.first_stage->plan_decode(h, w, n, run_beside_decoder(picture, call));
+    if (stages_.preview_stage && picture.preview_method == "taesd") {
+        const StagePlan previews = plan_previews(picture, call);
+        add("preview", stages_.preview_stage->network(), previews.bytes, previews.held);
+    }
     add("decode", stages_.first_stage->network(), decode.bytes, decode.held);
     if (!stages_.first_stage->form().encodes) return stages;
     try {

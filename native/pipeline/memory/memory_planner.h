@@ -15,7 +15,10 @@ struct PictureOutline {
     int64_t tokens = -1;      // of cross-attention, -1: as usual
     int count = 1;
     SamplingRequest::DeepCache deep_cache;
-    bool decoded_previews = false;
+    std::string preview_method;  // "": no previews
+
+    /// Decoded ones, whose bytes somebody looks at while the run goes on.
+    bool decodes_previews() const { return preview_method == "vae" || preview_method == "taesd"; }
 };
 
 /// What pictures take, by the plans that make them, and what would fit where they do not.
@@ -52,6 +55,8 @@ public:
     void require_first_stage_fits(const PictureOutline & picture) const;
 
 private:
+    StagePlan plan_previews(const PictureOutline & picture, const DenoisingCall & call) const;
+    uint64_t run_beside_decoder(const PictureOutline & picture, const DenoisingCall & call) const;
     Frame frame_of(const PictureOutline & picture) const;
     Json stages_of(const PictureOutline & picture) const;
     bool needs_stage(const std::string & name, const PictureOutline & picture) const;

@@ -68,7 +68,7 @@ void PartResidency::make_room_for(const models::Network & network) {
     if (keeps_all()) return;
     bool freed = false;
     for (models::Network * other : parts_) {
-        if (other == &network || !other->weights().loaded()) continue;
+        if (other == &network || !other->weights().loaded() || (companion_ == &network && host_ == other)) continue;
         freed = freed || other->runner().bytes() > 0;
         other->runner().clear();
         other->weights().rest();
@@ -125,6 +125,10 @@ uint64_t PartResidency::bytes_with(const models::Network & network) const {
     uint64_t held = network.weights().bytes();
     for (const models::Network * other : parts_) {
         if (other == &network) continue;
+        if (companion_ == &network && host_ == other) {
+            held += other->weights().bytes();
+            continue;
+        }
         if (one_part_at_a_time_) {
             held += other->weights().adapter_bytes();
             continue;

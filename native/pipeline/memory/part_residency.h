@@ -43,6 +43,8 @@ public:
 
     /// Takes part from now on; parts are loaded in this order. Its weights must be planned, and settle() must follow.
     void add(models::Network & network) { parts_.push_back(&network); }
+    /// A small part that works between the calls of another one and leaves that in memory, graphs included: previews.
+    void accompany(const models::Network & network, const models::Network & host) { companion_ = &network, host_ = &host; }
     /// Decides whether parts take turns in memory.
     void settle();
     /// For plans that nobody runs: another bound, and bytes that are taken now and would not be.
@@ -69,7 +71,8 @@ public:
     /// Frees graphs and weights.
     void unload();
 
-    /// Bytes of weights that are resident while a part works: its own and what others keep on the heap.
+    /// Bytes of weights that are resident while a part works: its own, what others keep on the heap, and those of the part that
+    /// it accompanies.
     uint64_t bytes_with(const models::Network & network) const;
     /// Bytes that the system has for a part's graphs, those included that new ones would replace.
     uint64_t available_to(const models::Network & network) const;
@@ -94,6 +97,7 @@ private:
     graph::DevicePtr device_;
     Options options_;
     std::vector<models::Network *> parts_;
+    const models::Network *companion_ = nullptr, *host_ = nullptr;
     bool one_part_at_a_time_ = false;
     uint64_t spare_ = 0;  // bytes that are taken now and will not be
     MemoryClaim::Total claims_;

@@ -131,7 +131,7 @@ TEST(what_runs_keep_counts) {
     const uint64_t latents = stage(plain, "unet", "pictures");
     CHECK(stage(free->estimate(unguided), "unet", "pictures") == latents + features / 2);
     // A picture that is shown meanwhile is decoded beside all of it.
-    asked.decoded_previews = true;
+    asked.preview_method = "vae";
     const Json shown = free->estimate(asked);
     CHECK(stage(shown, "decode", "peak") == stage(kept, "decode", "peak") + latents + features);
     CHECK(stage(shown, "unet", "peak") > stage(kept, "unet", "peak"));
