@@ -10,7 +10,9 @@ const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
 await main(() => {
   const dist = path.join(root, 'dist')
   rmSync(dist, { recursive: true, force: true })
-  run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--declaration', 'false', '--declarationDir', 'null'])
+  // What runs in pages is compiled against their globals.
+  for (const project of ['tsconfig.build.json', 'lib/electron/page'])
+    run(process.execPath, [tsc, '-p', project, '--declaration', 'false', '--declarationDir', 'null'])
   const cli = path.join(dist, 'cli', 'main.js')
   if (existsSync(cli)) chmodSync(cli, 0o755)
 })

@@ -82,6 +82,7 @@ function checkNative() {
 const importable = {
   cli: ['index', 'kinds', 'options'],
   index: ['host', 'api', 'kinds', 'hub', 'image', 'retrieval', 'infotext'],
+  electron: ['index', 'host', 'rpc', 'image', 'options'],
   host: ['rpc', 'api', 'image', 'options'],
   rpc: ['image', 'hub', 'options'],
   api: ['kinds', 'labels', 'text', 'infotext', 'image', 'model', 'hub', 'options', 'call', 'contract'],
@@ -110,7 +111,7 @@ function rankOf(file) {
 
 /** Open to all: error classes, plain types, opening of files, hints for mistyped names, lists of names, where the package lies. */
 const leaves =
-  /^lib\/(errors|types|names|files\/[\w-]+|kinds\/(inputs|kinds|generate-types)|options\/suggest|infotext\/words|native\/package-root)\.ts$/
+  /^lib\/(errors|types|names|files\/[\w-]+|kinds\/(inputs|kinds|generate-types)|options\/suggest|infotext\/words|native\/package-root|electron\/electron)\.ts$/
 
 function checkTypeScript() {
   for (const file of filesUnder('lib', /\.m?ts$/)) {

@@ -22,19 +22,14 @@ declare global {
 }
 
 `
-/** The entry point of ES modules: the same declarations. */
-const wrappers = ['esm.d.mts']
+/** Other entry points, which refer to that file: ES modules, and Electron's three kinds of process. */
+const wrappers = ['esm.d.mts', 'electron/main.d.ts', 'electron/preload.d.ts', 'electron/page/renderer.d.mts']
 
 /** Every declaration of lib/ as TypeScript writes it, then those that can be reached from `entry` in one text. */
 function declarations(folder) {
-  run(process.execPath, [
-    require.resolve('typescript/bin/tsc'),
-    '-p',
-    'tsconfig.build.json',
-    '--emitDeclarationOnly',
-    '--declarationDir',
-    path.join(folder, 'all'),
-  ])
+  const tsc = require.resolve('typescript/bin/tsc')
+  for (const project of ['tsconfig.build.json', 'lib/electron/page'])
+    run(process.execPath, [tsc, '-p', project, '--emitDeclarationOnly', '--declarationDir', path.join(folder, 'all')])
   const entry = path.join(folder, 'all', 'index.d.ts')
   const rolledUp = path.join(folder, 'index.d.ts')
   const { compilerOptions } = JSON.parse(readFileSync(path.join(root, 'tsconfig.base.json'), 'utf8'))
@@ -77,7 +72,10 @@ await main(() => {
     if (process.argv.includes('--write')) {
       rmSync(types, { recursive: true, force: true })
       mkdirSync(types)
-      for (const [name, text] of now) writeFileSync(path.join(types, name), text)
+      for (const [name, text] of now) {
+        mkdirSync(path.dirname(path.join(types, name)), { recursive: true })
+        writeFileSync(path.join(types, name), text)
+      }
       return
     }
     const committed = new Map(

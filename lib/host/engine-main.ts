@@ -2,6 +2,7 @@
 import { isMainThread, parentPort } from 'node:worker_threads'
 import type { HostMessage } from '../rpc/protocol.js'
 import { serveEngine } from './engine.js'
+import type { UtilityHost } from '../electron/electron.js'
 import { portOfThread } from './port-of-thread.js'
 import type { EnginePort } from './port.js'
 
@@ -16,5 +17,18 @@ function portOfProcess(): EnginePort {
   }
 }
 
-if (!isMainThread && parentPort) serveEngine(portOfThread(parentPort, () => process.exit()))
+/** Electron's `process` in a utility process. */
+const { parentPort: utilityPort } = process as UtilityHost
+
+/** What Electron transfers is ports alone: bytes are copied in any case. */
+function portOfUtility(port: NonNullable<UtilityHost['parentPort']>): EnginePort {
+  return {
+    send: (message) => port.postMessage(message),
+    listen: (onMessage) => void port.on('message', ({ data }) => onMessage(data as HostMessage)),
+    exit: () => process.exit(),
+  }
+}
+
+if (utilityPort) serveEngine(portOfUtility(utilityPort))
+else if (!isMainThread && parentPort) serveEngine(portOfThread(parentPort, () => process.exit()))
 else if (process.send) serveEngine(portOfProcess())

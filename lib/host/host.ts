@@ -30,6 +30,7 @@ import type {
   Progress,
 } from '../types.js'
 import { DiffusionJob, type JobControl } from './job.js'
+import type { StartEngine } from './port.js'
 import { EngineQueue, type EngineState, type Task } from './queue.js'
 import { startHere, startProcess, startThread } from './start.js'
 
@@ -154,13 +155,13 @@ export class DiffusionHost implements AsyncDisposable {
   #statusDue = false
 
   /** @internal */
-  constructor(options?: HostOptions) {
+  constructor(options?: HostOptions, start?: StartEngine) {
     const o = knownKeys(options, 'createDiffusionHost()', hostKeys)
     this.#models = readModels(o.models)
     const isolate = o.isolate === undefined ? 'process' : checkName(o.isolate, 'isolate', ['process', 'thread', 'none'] as const)
     this.#maxQueue = o.maxQueue === undefined ? 100 : checkInteger(o.maxQueue, 'maxQueue', { min: 0, max: 1_000_000 })
     this.#queue = new EngineQueue({
-      start: startOf(isolate, o.execArgv),
+      start: start ?? startOf(isolate, o.execArgv),
       onCrash: o.onCrash === undefined ? 'restart' : checkName(o.onCrash, 'onCrash', ['restart', 'reject'] as const),
       maxModels: o.maxModels === undefined ? 1 : checkInteger(o.maxModels, 'maxModels', { min: 1, max: 1000 }),
       idleMs: o.idleMs === undefined ? 0 : checkInteger(o.idleMs, 'idleMs', { min: 0, max: 2 ** 31 - 1 }),

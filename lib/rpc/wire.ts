@@ -56,16 +56,29 @@ export function encodeBeside(value: object, known: Readonly<Record<string, unkno
   )
 }
 
-/** The value behind what `encode()` gave. Fields that did not cross are taken from `known`. */
-export function decode(wire: Wire, known: Readonly<Record<string, unknown>> = {}): unknown {
+function entriesOf(object: Record<string, unknown>): [string, unknown][] {
+  if (object[tag] !== 'object') return Object.entries(object)
+  const { entries } = object
+  const isPair = (each: unknown) => Array.isArray(each) && each.length === 2 && typeof each[0] === 'string'
+  if (!Array.isArray(entries) || !entries.every(isPair)) throw invalidType('a message has an object without its entries')
+  return entries as [string, unknown][]
+}
+
+/**
+ * The value behind what `encode()` gave. Fields that did not cross are taken from `known`.
+ * @throws TypeError or RangeError for what `encode()` does not give: messages of pages are not to be trusted
+ */
+export function decode(wire: Wire, known: Readonly<Record<string, unknown>> = {}, depth = 0): unknown {
   if (typeof wire !== 'object' || wire === null || ArrayBuffer.isView(wire)) return wire
-  if (Array.isArray(wire)) return wire.map((each) => decode(each))
+  if (depth > maxDepth + 2) throw invalidRange(`a message is nested more than ${maxDepth} deep`)
+  if (Array.isArray(wire)) return wire.map((each) => decode(each, {}, depth + 1))
   const object = wire as Record<string, unknown>
   if (object[tag] === 'picture') return new RawImage(object as unknown as RawImage)
-  const entries = object[tag] === 'object' ? (object.entries as [string, unknown][]) : Object.entries(object)
-  return Object.fromEntries(
-    entries.map(([key, each]) => [key, (each as Record<string, unknown> | null)?.[tag] === 'same' ? known[key] : decode(each)]),
-  )
+  const fields = entriesOf(object).map(([key, each]) => {
+    const isSame = typeof each === 'object' && (each as Record<string, unknown> | null)?.[tag] === 'same'
+    return [key, isSame ? known[key] : decode(each, {}, depth + 1)]
+  })
+  return Object.fromEntries(fields)
 }
 
 /** The buffers of the pictures of an encoded value, for a port that hands them over without a copy. */

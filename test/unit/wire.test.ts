@@ -65,6 +65,19 @@ describe('values', () => {
   })
 })
 
+test.each([
+  { $latent: 'object' },
+  { $latent: 'object', entries: [['a']] },
+  { $latent: 'object', entries: [[1, 2]] },
+  { $latent: 'picture', data: 1 },
+])('a forged message is refused: %j', (wire) => expect(() => decode({ extra: wire })).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG' })))
+
+test('a message of any depth is refused', () => {
+  let wire: unknown = 1
+  for (let i = 0; i < 100_000; i++) wire = { wire }
+  expect(() => decode(wire)).toThrow(/nested more than/)
+})
+
 describe('errors', () => {
   const crossedError = (error: unknown) => decodeError(deserialize(serialize(encodeError(error))) as ReturnType<typeof encodeError>)
 

@@ -1,0 +1,41 @@
+/** What of Electron this package uses, by its shape: `electron` itself is no dependency. */
+
+export interface MessagePortMain {
+  postMessage(message: unknown): void
+  on(event: 'message', listener: (event: { data: unknown }) => void): unknown
+  once(event: 'close', listener: () => void): unknown
+  start(): void
+  close(): void
+}
+
+export interface WebFrameMain {
+  /** Of the document that the frame shows. */
+  readonly url: string
+  postMessage(channel: string, message: unknown, transfer: MessagePortMain[]): void
+}
+
+export interface UtilityProcess {
+  readonly stderr: NodeJS.ReadableStream | null
+  postMessage(message: unknown): void
+  on(event: 'message', listener: (message: unknown) => void): unknown
+  once(event: 'exit', listener: (code: number) => void): unknown
+  kill(): boolean
+}
+
+export interface Electron {
+  app: { isReady(): boolean; whenReady(): Promise<unknown>; once(event: 'will-quit', listener: () => void): unknown }
+  ipcMain: {
+    handle(channel: string, listener: (event: { senderFrame: WebFrameMain | null }, ...args: unknown[]) => unknown): void
+    removeHandler(channel: string): void
+  }
+  utilityProcess: { fork(file: string, args: string[], options: object): UtilityProcess }
+  MessageChannelMain: new () => { port1: MessagePortMain; port2: MessagePortMain }
+}
+
+/** `process` of a utility process. */
+export interface UtilityHost {
+  parentPort?: {
+    postMessage(message: unknown): void
+    on(event: 'message', listener: (event: { data: unknown }) => void): unknown
+  }
+}

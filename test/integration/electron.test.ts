@@ -1,0 +1,86 @@
+/** The Electron entry points with stand-ins for Electron (children/electron.mjs): what is proven is the package's own code, not Electron's. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { runChild } from './children/run'
+
+beforeAll(() => {
+  if (!existsSync('dist/electron/main.js')) throw new Error('dist/ is missing: run `npm run build:ts` first')
+})
+
+async function scenario(name: string, options: object = {}): Promise<Record<string, any>> {
+  const { code, said, stderr } = await runChild('electron', name, JSON.stringify(options))
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(said).toHaveLength(1)
+  return said[0]!
+}
+
+test.each(['utilityProcess', 'none'])('a page draws the picture that the host draws; isolate: %s', async (isolate) => {
+  const said = await scenario('pictures', { isolate })
+  expect(said).toMatchObject({ same: true, type: 'image/png', seed: '1', steps: 3, fromFile: 0.5, echoed: false, fromPixels: 1, models: ['default'] })
+  expect(new Set(said.events as string[])).toEqual(new Set(['queued', 'started', 'encode', 'sample', 'preview', 'decode']))
+})
+
+test("what is beyond the application's limits, or names files, is refused", async () => {
+  const said = await scenario('refusals')
+  for (const [name, message] of Object.entries({
+    steps: /steps is 101; this application allows 100/,
+    listed: /steps is 200/,
+    width: /1024x512/,
+    count: /larger than the 262144 pixels/,
+    loras: /loras are named by the application/,
+    model: /model/,
+    large: /image of 1024x512 pixels/,
+    sampler: /sampler/,
+  }))
+    expect({ [name]: said[name] as unknown }).toMatchObject({
+      [name]: { code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) as string, stack: false },
+    })
+  expect(said.bytes).toMatchObject({ code: 'ERR_IMAGE_FORMAT' })
+  expect(said.text).toMatchObject({ name: 'TypeError', message: expect.stringMatching(/image is a Blob, bytes/) as string })
+  expect(said.busy).toBe(2)
+})
+
+test('pages of other origins are refused, and a page without the preload script is told', async () => {
+  const { refused, missing } = await scenario('origins')
+  expect(refused).toMatchObject({ code: 'ERR_CONNECT', message: expect.stringMatching(/https:\/\/example\.org may not use the engine/) as string })
+  expect(missing).toMatchObject({ code: 'ERR_CONNECT', message: expect.stringMatching(/exposeDiffusion\(\{ key: 'other' \}\)/) as string })
+})
+
+test('a lost utility process: the job that ran is rejected, the one that waits is done', async () => {
+  const said = await scenario('lost')
+  expect(said).toMatchObject({ running: { code: 'ERR_ENGINE_EXITED', name: 'DiffusionError' }, waiting: 1, restarts: 1, engines: 2 })
+})
+
+test('a page that leaves takes its jobs along', async () => {
+  const said = await scenario('leaving')
+  expect(said).toMatchObject({ aborted: { message: 'no longer' }, outcomes: ['ERR_DISPOSED', 'ERR_DISPOSED'], after: 'ERR_DISPOSED' })
+})
+
+test('quitting the application ends the engine', async () => {
+  expect(await scenario('quitting')).toEqual({ job: 'ERR_DISPOSED', state: 'closed', handlers: 0 })
+})
+
+test('messages that no page of ours sends do no harm', async () => {
+  const { codes, alive } = await scenario('hostile', { limits: { maxJobs: 20 } })
+  expect(alive).toBe(1)
+  expect(codes).toHaveLength(8)
+  for (const [name, code] of codes as [string, string][])
+    expect([name, code]).toEqual([expect.stringMatching(/^(Type|Range)Error$/), 'ERR_INVALID_ARG'])
+  const messages = (codes as string[][]).map(([, , message]) => message)
+  expect(messages).toContainEqual(expect.stringMatching(/image from a page is the bytes or pixels of a picture, not a file name/))
+  expect(messages).toContainEqual(expect.stringMatching(/mask from a page/))
+})
+
+test('the code of preload script and page asks for nothing but electron', () => {
+  for (const file of ['dist/electron/preload.js', 'dist/electron/page/renderer.mjs']) {
+    const asked = [...readFileSync(file, 'utf8').matchAll(/(?:require\(|from\s+|import\()\s*['"]([^'"]+)/g)].map(([, name]) => name)
+    expect(asked).toEqual(file.includes('preload') ? ['electron'] : [])
+  }
+})
+
+test('outside of Electron it says so', () => {
+  const program = `require(${JSON.stringify(path.resolve('dist/electron/main.js'))}).createDiffusionHost()`
+  const { stderr } = spawnSync(process.execPath, ['-e', program], { encoding: 'utf8' })
+  expect(stderr).toMatch(/is for Electron's main process; elsewhere use createDiffusionHost\(\) of node-latent-diffusion/)
+})
