@@ -5,12 +5,10 @@ import { readInfo } from './info.js'
 import { findLoras } from './loras.js'
 import { runJob } from '../native/job.js'
 import type { NativePipeline } from '../native/contract.js'
-import { shared, type SideContext } from '../options/common.js'
-import { checkPreviewSettings } from '../options/generate.js'
+import type { SideContext } from '../options/common.js'
+import { estimateOptions } from '../options/estimate.js'
 import { loadOptions, resolveLoad } from '../options/load.js'
-import { loras } from '../options/loras.js'
-import { checkOptions, nativeFields, omit, only, option, pick, type Options } from '../options/option.js'
-import { checkGuidanceScale, samplingOptions } from '../options/sampling.js'
+import { checkOptions, nativeFields, omit, only, pick, type Options } from '../options/option.js'
 import type { DeepCacheOptions, LoadOptions, LoraOptions, ModelInfo, ModelSource } from '../types.js'
 import { knownKeys } from '../options/validate.js'
 
@@ -91,18 +89,8 @@ const scriptBytes = 80 * 2 ** 20
 
 type NativeEstimate = Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes' | 'processBytes'> & { peak: number }
 
-const estimateOptions = {
-  ...pick(shared, 'width', 'height', 'count'),
-  guidanceScale: option(checkGuidanceScale, { flag: { help: '1 turns guidance off and halves the batch' } }),
-  deepCache: samplingOptions.deepCache,
-  loras,
-  preview: option(checkPreviewSettings, {
-    toNative: ({ method }: Partial<PreviewOptions>) => ({ previewMethod: method ?? '' }),
-    flag: 'previews of the command line are linear',
-  }),
-} satisfies Options<Omit<EstimateRequest, keyof LoadOptions>, SideContext>
-
-const estimateKeys = [...Object.keys(loadOptions), ...Object.keys(estimateOptions)]
+const table = estimateOptions satisfies Options<Omit<EstimateRequest, keyof LoadOptions>, SideContext>
+const estimateKeys = [...Object.keys(loadOptions), ...Object.keys(table)]
 
 /**
  * Peak bytes per stage for a picture of the given size, before anything is loaded. Without a source: for the model inside the package. Throws
@@ -112,10 +100,10 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
   const where = 'estimateMemory()'
   const given = knownKeys(request, where, estimateKeys)
   const load = resolveLoad(only(given, loadOptions), where)
-  const run = checkOptions(estimateOptions, given, { multiple: 1 }) // what is no size at all needs no file
+  const run = checkOptions(table, given, { multiple: 1 }) // what is no size at all needs no file
   const { hub, signal, onProgress } = load
   const adapters = run.loras && { adapters: await findLoras(run.loras, 'loras', { hub, signal, onProgress }) }
-  const fields = { ...nativeFields(omit(estimateOptions, 'width', 'height', 'guidanceScale', 'loras'), run), ...adapters }
+  const fields = { ...nativeFields(omit(table, 'width', 'height', 'guidanceScale', 'loras'), run), ...adapters }
   load.request.headersOnly = true
   const { result: pipeline, prepared } = await withSource(source, load, loadPipeline, { discard: discardPipeline })
   let low = pipeline

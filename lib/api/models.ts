@@ -1,13 +1,13 @@
 /** Fetching and keeping models: the public functions behind `latent pull | list | verify | rm`. */
 import { shared } from '../options/common.js'
-import { boolean, callback, checkOptions, choice, option, type Options } from '../options/option.js'
+import { hubOptions, pullOptions, verifyOptions } from '../options/hub.js'
+import { callback, checkOptions, only, type Options } from '../options/option.js'
 import type { CallOptions } from '../types.js'
-import { checkString, invalidType, knownKeys, show } from '../options/validate.js'
+import { knownKeys } from '../options/validate.js'
 import { listCache, removeFromCache, removeIncomplete, verifyCache, type CachedModel, type VerifiedFile } from '../hub/manage.js'
 import { planPull, pull, type PulledFile } from '../hub/pull.js'
 import type { PullProgress } from '../hub/pull-progress.js'
-import type { Role } from '../hub/selection.js'
-import { hubKeys, resolveHub, type HubOptions } from '../hub/settings.js'
+import { resolveHub, type HubOptions } from '../hub/settings.js'
 import { readHubSource, type HubSource } from '../hub/source.js'
 
 /** Options of {@link pullModel}. */
@@ -47,24 +47,14 @@ export interface VerifyOptions extends CacheOptions, CallOptions {
   onProgress?: (bytes: number, totalBytes: number) => unknown
 }
 
-function checkInclude(value: unknown, name: string): string[] {
-  if (!Array.isArray(value)) throw invalidType(`${name} must be a list of patterns, not ${show(value)}`)
-  return value.map((pattern, i) => checkString(pattern, `${name}[${i}]`, 1000))
-}
-
-const parts = ['model', 'unet', 'textEncoder', 'imageEncoder', 'vae', 'tokenizer'] as const satisfies readonly Role[]
-
-const ofPull = 'latent pull has it'
-const pullOptions = {
-  part: choice({ names: parts, fallback: () => 'model' as const, flag: ofPull }),
-  include: option(checkInclude, { fallback: (): string[] => [], flag: ofPull }),
-  dryRun: boolean({ fallback: () => false, flag: ofPull }),
-  onProgress: callback<NonNullable<PullOptions['onProgress']>>({ flag: ofPull }),
+const pulling = {
+  ...pullOptions,
+  onProgress: callback<NonNullable<PullOptions['onProgress']>>({ flag: 'latent pull shows a progress bar' }),
   signal: shared.signal,
 } satisfies Options<Omit<PullOptions, keyof HubOptions>>
 
-const verifyOptions = {
-  remove: boolean({ fallback: () => false, flag: 'latent verify has it' }),
+const verifying = {
+  ...verifyOptions,
   onProgress: callback<NonNullable<VerifyOptions['onProgress']>>({ flag: 'latent verify shows a progress bar' }),
   signal: shared.signal,
 } satisfies Options<Omit<VerifyOptions, keyof HubOptions>>
@@ -74,9 +64,9 @@ const verifyOptions = {
  * Goes on where an earlier call was broken off, checks every hash, and accepts nothing that is not whole. Throws {@link DownloadError}; what has arrived is kept.
  */
 export async function pullModel(source: string | URL, options?: PullOptions): Promise<PullReport> {
-  const o = knownKeys(options, 'pullModel()', [...hubKeys, ...Object.keys(pullOptions)])
-  const settings = resolveHub(Object.fromEntries(Object.entries(o).filter(([key]) => !Object.hasOwn(pullOptions, key))))
-  const { part: role, include, dryRun, ...hooks } = checkOptions(pullOptions, o, undefined)
+  const o = knownKeys(options, 'pullModel()', Object.keys({ ...hubOptions, ...pulling }))
+  const settings = resolveHub(only(o, hubOptions))
+  const { part: role, include, dryRun, ...hooks } = checkOptions(pulling, o, undefined)
   const parsed = readHubSource(source, settings, 'source')
   if (dryRun) {
     const { listing, files, missingBytes } = await planPull(parsed, role, settings, hooks, include)
@@ -100,10 +90,10 @@ export async function listModels(options?: CacheOptions): Promise<CachedModel[]>
 
 /** Hashes the files of a model in the cache again, or of every model; no server is asked. */
 export async function verifyModels(source?: string | URL | readonly (string | URL)[], options?: VerifyOptions): Promise<VerifiedFile[]> {
-  const o = knownKeys(options, 'verifyModels()', ['cacheDir', ...Object.keys(verifyOptions)])
+  const o = knownKeys(options, 'verifyModels()', ['cacheDir', ...Object.keys(verifying)])
   const settings = resolveHub(o.cacheDir === undefined ? {} : { cacheDir: o.cacheDir })
   const named = source === undefined ? [] : Array.isArray(source) ? (source as readonly unknown[]) : [source]
-  const work = checkOptions(verifyOptions, o, undefined)
+  const work = checkOptions(verifying, o, undefined)
   const sources = named.map((each) => readHubSource(each, settings, 'source'))
   return verifyCache(sources, settings, work)
 }

@@ -4,10 +4,10 @@ import { RawImage, type DiffusionPipeline, type GenerateOptions, type GenerateRe
 import { checkWritable } from '../files/atomic-file.js'
 import { samplerNames, scheduleNames } from '../names.js'
 import { flagsOf } from '../options/flags.js'
-import { generateOptions } from '../options/generate.js'
+import { generateOptions, previewOptions } from '../options/generate.js'
 import { pick } from '../options/option.js'
 import { samplingOptions } from '../options/sampling.js'
-import { plural, readOptionFlags, toJson, wrapNames, UsageError, type Flags, type FlagValues, type Io, type reportFlags } from './command.js'
+import { plural, readOptionFlags, toJson, wrapNames, UsageError, type FlagValues, type Io, type reportFlags } from './command.js'
 import { promptOptions } from './input-flags.js'
 
 export const promptFlags = flagsOf(promptOptions)
@@ -16,10 +16,7 @@ export const promptFlags = flagsOf(promptOptions)
 const loopOptions = { ...samplingOptions, ...pick(generateOptions, 'count') }
 export const samplingFlags = flagsOf(loopOptions)
 
-export const previewFlags = {
-  preview: { kind: 'text', value: 'FILE', help: 'write previews to this file while sampling' },
-  'preview-every': { kind: 'number', help: 'steps between previews; default 1' },
-} as const satisfies Flags
+export const previewFlags = flagsOf(previewOptions)
 
 export const samplingNotes = `${wrapNames('samplers:', samplerNames)}\n${wrapNames('schedules:', scheduleNames)}`
 
@@ -30,10 +27,10 @@ type DrawingValues = FlagValues<typeof promptFlags> &
 
 /** Options of generate() from the shared flags. */
 export function readDrawingOptions(values: DrawingValues): GenerateOptions {
-  const { preview, 'preview-every': every } = values
-  if (every !== undefined && preview === undefined) throw new UsageError('--preview-every needs --preview FILE')
   const options: GenerateOptions = readOptionFlags({ ...promptOptions, ...loopOptions }, values)
-  if (preview !== undefined) options.preview = { onPreview: previewWriter(preview), ...(every === undefined ? {} : { every }) }
+  const settings = readOptionFlags(previewOptions, values)
+  if (values.preview !== undefined) options.preview = { ...settings, onPreview: previewWriter(values.preview) }
+  else if (Object.keys(settings).length > 0) throw new UsageError('--preview-every needs --preview FILE')
   return options
 }
 

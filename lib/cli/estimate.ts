@@ -1,7 +1,8 @@
 import { estimateMemory, type StageEstimate } from '../index.js'
-import { generateOptions } from '../options/generate.js'
+import { estimateOptions } from '../options/estimate.js'
+import { flagsOf } from '../options/flags.js'
 import { pick } from '../options/option.js'
-import { readFlags, readOptionFlags, sameOptions, toJson, type Command, type Flags } from './command.js'
+import { readFlags, readOptionFlags, toJson, type Command, type Flags } from './command.js'
 import { loadFlags, loraFlags, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
@@ -9,7 +10,7 @@ const flags = {
   ...loadFlags,
   lora: loraFlags.lora,
   ...sizeFlags,
-  'guidance-scale': { kind: 'number', help: '1 turns guidance off and halves the batch' },
+  ...flagsOf(pick(estimateOptions, 'guidanceScale')),
   json: { kind: 'switch', help: 'as JSON, in bytes' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
@@ -27,8 +28,7 @@ export const estimateCommand: Command = {
     const hooks = { signal: io.signal, onProgress: bar.update }
     const request = {
       ...readLoadOptions(values),
-      ...readOptionFlags(pick(generateOptions, 'width', 'height', 'loras'), values),
-      ...sameOptions(values, ['guidance-scale']),
+      ...readOptionFlags(pick(estimateOptions, 'width', 'height', 'guidanceScale', 'loras'), values),
       ...hooks,
     }
     const estimate = await estimateMemory(readSource(values, positionals[0]), request).finally(bar.clear)

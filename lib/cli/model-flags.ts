@@ -2,6 +2,7 @@
 import type { LoadOptions, ModelFiles, ModelSource } from '../index.js'
 import { flagsOf } from '../options/flags.js'
 import { generateOptions } from '../options/generate.js'
+import { hubOptions } from '../options/hub.js'
 import { loadOptions, memoryOptions } from '../options/load.js'
 import { omit, pick } from '../options/option.js'
 import { readOptionFlags, sameOptions, type FlagValues, type Flags } from './command.js'
@@ -21,7 +22,7 @@ export const sourceFlags = {
   vae: { kind: 'text', value: 'FILE', help: "replaces the model's first stage (VAE)" },
   tokenizer: { kind: 'text', value: 'DIR', help: "replaces the model's tokenizer files" },
   ...flagsOf(pick(loadOptions, 'config', 'ema', 'variant')),
-  offline: { kind: 'switch', help: 'use hf: and civitai: models from the cache only; no network access' },
+  ...flagsOf(pick(hubOptions, 'localFilesOnly')),
 } as const satisfies Flags
 
 /** `tileSize` is for commands that draw in tiles. */
@@ -53,7 +54,7 @@ export function readSource(values: FlagValues<typeof sourceFlags>, positional?: 
 export function readFileOptions(
   values: Pick<FlagValues<typeof sourceFlags>, 'config' | 'ema' | 'no-ema' | 'variant' | 'offline'>,
 ): Pick<LoadOptions, 'config' | 'variant' | 'ema' | 'hub'> {
-  const hub = { ...sameOptions(values, ['variant']), ...(values.offline ? { localFilesOnly: true } : {}) }
+  const hub = readOptionFlags(pick(hubOptions, 'variant', 'localFilesOnly'), values)
   return { ...readOptionFlags(pick(loadOptions, 'config', 'ema', 'variant'), values), ...(Object.keys(hub).length > 0 ? { hub } : {}) }
 }
 

@@ -1,12 +1,15 @@
 /** The cache of models on the command line: list, verify, rm. */
 import { listModels, removeIncompleteDownloads, removeModel, verifyModels, type CachedModel, type VerifiedFile } from '../index.js'
+import { flagsOf } from '../options/flags.js'
+import { hubOptions, verifyOptions } from '../options/hub.js'
+import { pick } from '../options/option.js'
 import {
   formatBytes,
   plural,
   readFlags,
+  readOptionFlags,
   ReportedFailure,
   reportFlags,
-  sameOptions,
   toJson,
   UsageError,
   type Command,
@@ -57,13 +60,13 @@ export const listCommand: Command = {
   flags: listFlags,
   async run(argv, io) {
     const { values } = readFlags(listFlags, argv, { min: 0, max: 0, names: 'flags only' })
-    const models = await listModels(sameOptions(values, ['cache-dir']))
+    const models = await listModels(readOptionFlags(pick(hubOptions, 'cacheDir'), values))
     io.stdout.write(values.json ? toJson(models) : listing(models))
   },
 }
 
 const verifyFlags = {
-  remove: { kind: 'switch', help: 'delete damaged files; the next pull downloads them again' },
+  ...flagsOf(verifyOptions),
   ...workFlags,
 } as const satisfies Flags
 
@@ -92,7 +95,7 @@ export const verifyCommand: Command = {
       const elapsedMs = performance.now() - began
       bar.update({ phase: 'verify', step, steps, elapsedMs, etaMs: step > 0 ? (elapsedMs / step) * (steps - step) : null })
     }
-    const options = { ...sameOptions(values, ['cache-dir', 'remove']), signal: io.signal, onProgress }
+    const options = { ...readOptionFlags({ ...pick(hubOptions, 'cacheDir'), ...verifyOptions }, values), signal: io.signal, onProgress }
     const files = await verifyModels(positionals, options).finally(bar.clear)
     report(io, values, files, () => verdict(files, values.remove === true))
     if (files.some(({ state }) => state === 'damaged' || state === 'missing')) throw new ReportedFailure()
@@ -112,7 +115,7 @@ export const rmCommand: Command = {
   async run(argv, io) {
     const { values, positionals } = readFlags(rmFlags, argv, { min: 0, max: 100, names: 'MODELs' })
     if (positionals.length === 0 && !values.incomplete) throw new UsageError('no model given: name one (see latent list), or pass --incomplete')
-    const options = sameOptions(values, ['cache-dir'])
+    const options = readOptionFlags(pick(hubOptions, 'cacheDir'), values)
     const removed: { source: string; bytes: number }[] = []
     for (const source of positionals) removed.push({ source, bytes: await removeModel(source, options) })
     if (values.incomplete) removed.push({ source: 'broken-off downloads', bytes: await removeIncompleteDownloads(options) })

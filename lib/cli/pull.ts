@@ -1,21 +1,20 @@
 import { pullModel, type PullOptions, type PullReport } from '../index.js'
-import { formatBytes, plural, readFlags, reportFlags, sameOptions, toJson, type Command, type Flags } from './command.js'
+import { flagsOf } from '../options/flags.js'
+import { hubOptions, pullOptions } from '../options/hub.js'
+import { pick } from '../options/option.js'
+import { formatBytes, plural, readFlags, readOptionFlags, reportFlags, toJson, type Command, type Flags } from './command.js'
 import { progressBar } from './progress-bar.js'
 
-export const cacheFlags = {
-  'cache-dir': { kind: 'text', value: 'DIR', help: 'folder of the cache (default: HF_HUB_CACHE, or ~/.cache/huggingface/hub)' },
-} as const satisfies Flags
+export const cacheFlags = flagsOf(pick(hubOptions, 'cacheDir'))
 
-const flags = {
-  variant: { kind: 'text', value: 'NAME', help: 'which weights to fetch if there are several, e.g. fp16' },
-  part: { kind: 'text', value: 'PART', help: 'fetch one part only: unet, textEncoder, imageEncoder, vae or tokenizer' },
-  include: { kind: 'text', value: 'LIST', help: 'additional files: PATTERN,PATTERN (* and **)' },
-  'lock-file': { kind: 'text', value: 'FILE', help: 'pin the revision in FILE (latent.lock.json), or use the one pinned there' },
-  'allow-pickle': { kind: 'switch', help: 'also accept .ckpt and .pt files from Civitai; they are read as data, never executed' },
-  'dry-run': { kind: 'switch', help: 'list what would be fetched' },
-  ...cacheFlags,
-  ...reportFlags,
-} as const satisfies Flags
+const table = {
+  ...pick(hubOptions, 'variant'),
+  ...pick(pullOptions, 'part', 'include'),
+  ...pick(hubOptions, 'lockFile', 'allowPickle'),
+  ...pick(pullOptions, 'dryRun'),
+  ...pick(hubOptions, 'cacheDir'),
+}
+const flags = { ...flagsOf(table), ...reportFlags } as const satisfies Flags
 
 function describe({ source, commit, path, licence, bytes, fetchedBytes, files }: PullReport, dryRun: boolean): string {
   const revision = `${source} at ${commit.slice(0, 12)}${licence === undefined ? '' : `, licence ${licence}`}`
@@ -36,8 +35,7 @@ export const pullCommand: Command = {
     const { values, positionals } = readFlags(flags, argv, { min: 1, max: 100, names: 'one or more MODELs' })
     const bar = progressBar(io, values.quiet)
     const options: PullOptions = {
-      ...sameOptions(values, ['variant', 'part', 'lock-file', 'allow-pickle', 'dry-run', 'cache-dir']),
-      ...(values.include === undefined ? {} : { include: values.include.split(',') }),
+      ...readOptionFlags(table, values),
       signal: io.signal,
       onProgress: bar.updatePull,
     }

@@ -2,7 +2,8 @@
 import { readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import path from 'node:path'
-import { checkBoolean, checkFunction, checkInteger, checkString, fileUrlToPath, invalidRange, isUrl, knownKeys, show } from '../options/validate.js'
+import { checkEndpoint, checkToken, hubOptions } from '../options/hub.js'
+import { readNested, type Options } from '../options/option.js'
 
 const hubHost = 'https://huggingface.co'
 const civitaiHost = 'https://civitai.com'
@@ -33,19 +34,7 @@ export interface HubOptions {
   fetch?: (url: string, init: never) => Promise<object>
 }
 
-export const hubKeys = [
-  'cacheDir',
-  'localFilesOnly',
-  'variant',
-  'endpoint',
-  'token',
-  'civitaiEndpoint',
-  'civitaiToken',
-  'allowPickle',
-  'lockFile',
-  'timeout',
-  'fetch',
-] as const
+const table = hubOptions satisfies Options<HubOptions>
 
 /** One of the two sites. */
 export interface Site {
@@ -101,29 +90,6 @@ export function latentCache(env: Env = process.env): string {
   return expand(env.LATENT_CACHE || path.join(caches(env), 'node-latent-diffusion'))
 }
 
-function checkEndpoint(value: unknown, name: string): URL {
-  const text = isUrl(value) ? value.href : checkString(value, name, 2000)
-  let url: URL
-  try {
-    url = new URL(text)
-  } catch {
-    throw invalidRange(`${name} must be an http or https URL, not ${show(text)}`)
-  }
-  if (!/^https?:$/.test(url.protocol) || url.username || url.password)
-    throw invalidRange(`${name} must be an http or https URL without a user name or password in it, not ${show(text)}`)
-  url.pathname = url.pathname.replace(/\/+$/, '')
-  url.search = url.hash = ''
-  return url
-}
-
-function checkToken(value: unknown, name: string): string {
-  const token = checkString(value, name, 4000).trim()
-  // What a header cannot carry is a file pasted by mistake.
-  if (!/^[\x21-\x7e]+$/.test(token))
-    throw invalidRange(`${name} is no access token: it is empty, or has spaces or other characters that a header cannot carry`)
-  return token
-}
-
 function storedToken(env: Env): string | undefined {
   const file = expand(env.HF_TOKEN_PATH || path.join(hubHome(env), 'token'))
   try {
@@ -135,30 +101,20 @@ function storedToken(env: Env): string | undefined {
   }
 }
 
-function hubToken(given: unknown, env: Env): string | undefined {
+function hubToken(given: string | false | undefined, env: Env): string | undefined {
   if (given === false) return undefined
-  if (given !== undefined) return checkToken(given, 'hub.token')
+  if (given !== undefined) return given
   const named = (env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN)?.trim()
   if (named) return checkToken(named, 'HF_TOKEN')
   const stored = isOn(env.HF_HUB_DISABLE_IMPLICIT_TOKEN) ? undefined : storedToken(env)
   return stored === undefined ? undefined : checkToken(stored, 'the stored token')
 }
 
-function civitaiToken(given: unknown, env: Env): string | undefined {
+function civitaiToken(given: string | false | undefined, env: Env): string | undefined {
   if (given === false) return undefined
-  if (given !== undefined) return checkToken(given, 'hub.civitaiToken')
+  if (given !== undefined) return given
   const named = (env.CIVITAI_TOKEN || env.CIVITAI_API_TOKEN)?.trim()
   return named ? checkToken(named, 'CIVITAI_TOKEN') : undefined
-}
-
-function checkPath(value: unknown, name: string): string {
-  if (isUrl(value)) {
-    if (value.protocol !== 'file:') throw invalidRange(`${name} must be a path or a file: URL, not ${show(value.href)}`)
-    return fileUrlToPath(value.href, name)
-  }
-  const text = checkString(value, name, 32_768)
-  if (text === '' || text.includes('\0')) throw invalidRange(`${name} must be a path, not ${show(text)}`)
-  return path.resolve(text)
 }
 
 function defaultTimeout(env: Env): number {
@@ -168,26 +124,21 @@ function defaultTimeout(env: Env): number {
 
 /** Checks `options`; what they leave open comes from the environment. */
 export function resolveHub(options: unknown, env: Env = process.env): HubSettings {
-  const o = knownKeys(options, 'hub', hubKeys)
-  const cacheDir = o.cacheDir === undefined ? undefined : checkPath(o.cacheDir, 'hub.cacheDir')
-  const variant = o.variant === undefined ? undefined : checkString(o.variant, 'hub.variant', 64)
-  if (variant !== undefined && !/^[\w-]+$/.test(variant)) throw invalidRange(`hub.variant must be a word such as 'fp16', not ${show(variant)}`)
-  const offline =
-    o.localFilesOnly === undefined ? isOn(env.HF_HUB_OFFLINE || env.TRANSFORMERS_OFFLINE) : checkBoolean(o.localFilesOnly, 'hub.localFilesOnly')
+  const o = readNested(table, options, 'hub', undefined)
   return {
-    hub: { endpoint: checkEndpoint(o.endpoint ?? (env.HF_ENDPOINT || hubHost), 'hub.endpoint'), token: hubToken(o.token, env) },
+    hub: { endpoint: o.endpoint ?? checkEndpoint(env.HF_ENDPOINT || hubHost, 'HF_ENDPOINT'), token: hubToken(o.token, env) },
     civitai: {
-      endpoint: checkEndpoint(o.civitaiEndpoint ?? (env.CIVITAI_ENDPOINT || civitaiHost), 'hub.civitaiEndpoint'),
+      endpoint: o.civitaiEndpoint ?? checkEndpoint(env.CIVITAI_ENDPOINT || civitaiHost, 'CIVITAI_ENDPOINT'),
       token: civitaiToken(o.civitaiToken, env),
     },
-    cacheDir: cacheDir ?? huggingFaceCache(env),
-    civitaiDir: cacheDir ?? latentCache(env),
-    offline,
-    variant,
-    allowPickle: o.allowPickle === undefined ? false : checkBoolean(o.allowPickle, 'hub.allowPickle'),
-    lockFile: o.lockFile === undefined ? undefined : checkPath(o.lockFile, 'hub.lockFile'),
-    timeout: o.timeout === undefined ? defaultTimeout(env) : checkInteger(o.timeout, 'hub.timeout', { min: 1, max: 3_600_000 }),
-    fetch: o.fetch === undefined ? undefined : checkFunction<typeof globalThis.fetch>(o.fetch, 'hub.fetch'),
+    cacheDir: o.cacheDir ?? huggingFaceCache(env),
+    civitaiDir: o.cacheDir ?? latentCache(env),
+    offline: o.localFilesOnly ?? isOn(env.HF_HUB_OFFLINE || env.TRANSFORMERS_OFFLINE),
+    variant: o.variant,
+    allowPickle: o.allowPickle,
+    lockFile: o.lockFile,
+    timeout: o.timeout ?? defaultTimeout(env),
+    fetch: o.fetch,
     backoff: 500,
     symlinks: undefined,
   }

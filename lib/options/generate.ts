@@ -2,13 +2,16 @@
 import type { CallOptions, CommonGenerateOptions, PreviewOptions, SamplingOptions } from '../types.js'
 import { shared, type SideContext } from './common.js'
 import { loras } from './loras.js'
-import { callback, choice, integer, option, pick, readNested, type Options, type Values } from './option.js'
-import { invalidType } from './validate.js'
+import { choice, integer, option, pick, readNested, type Options, type Values } from './option.js'
+import { checkFunction, invalidType } from './validate.js'
 
-const previewOptions = {
-  every: integer({ min: 1, max: 1000, fallback: () => 1, flag: '--preview-every' }),
+export const previewOptions = {
+  // The command line writes the pictures to the file that its flag names.
+  onPreview: option((value, name) => checkFunction<PreviewOptions['onPreview']>(value, name), {
+    flag: { name: 'preview', value: 'FILE', help: 'write previews to this file while sampling' },
+  }),
+  every: integer({ min: 1, max: 1000, fallback: () => 1, flag: { name: 'preview-every', help: 'steps between previews; default 1' } }),
   method: choice({ names: ['linear', 'taesd', 'vae'], fallback: () => 'linear' as const, flag: 'previews of the command line are linear' }),
-  onPreview: callback<PreviewOptions['onPreview']>({ flag: '--preview writes a file' }),
 } satisfies Options<PreviewOptions>
 
 /** Without `onPreview`: for estimates. */
@@ -27,6 +30,6 @@ export const generateOptions = {
   latents: option((value) => value as NonNullable<CommonGenerateOptions['latents']>, { flag: 'arrays are for programs; --seed chooses the noise' }),
   loras,
   onProgress: shared.onProgress,
-  preview: option(checkPreview, { flag: '--preview FILE' }),
+  preview: option(checkPreview, { flag: 'its options have flags of their own' }),
   signal: shared.signal,
 } satisfies Options<Omit<CommonGenerateOptions, keyof SamplingOptions> & CallOptions, SideContext>

@@ -4,6 +4,7 @@ import type { NativeLoadRequest } from '../native/contract.js'
 import type { DeviceSpec, LoadOptions, MemoryOptions, ModelKind, ModelPart, WeightType } from '../types.js'
 import { notNative, shared } from './common.js'
 import { embeddings } from './embeddings.js'
+import { checkVariant } from './hub.js'
 import type { Fail } from './option.js'
 import { boolean, checkOptions, choice, integer, nativeFields, omit, option, readNested, type Options, type Values } from './option.js'
 import { camelCase } from './flags.js'
@@ -127,14 +128,7 @@ export const loadOptions = {
   ema: boolean({
     flag: { help: 'use the EMA weights of a training checkpoint', negation: 'use the raw weights of a training checkpoint' },
   }),
-  variant: option(
-    (value, name): string => {
-      const text = checkString(value, name, 64)
-      if (!/^[\w-]+$/.test(text)) throw invalidRange(`${name} must be a name such as 'fp16', not ${show(text)}`)
-      return text
-    },
-    { flag: { value: 'NAME', help: 'weights of a diffusers folder to fetch and read, e.g. fp16' } },
-  ),
+  variant: option(checkVariant, { flag: { value: 'NAME', help: 'weights of a diffusers folder to fetch and read, e.g. fp16' } }),
   onProgress: shared.onProgress,
   config: option((value) => value as NonNullable<LoadOptions['config']>, {
     toNative: notNative, // read and parsed where the files are resolved

@@ -3,13 +3,18 @@ import path from 'node:path'
 import { resolveGenerate } from '../../lib/api/generate-options'
 import { convertCommand } from '../../lib/cli/convert'
 import { readFlags, readOptionFlags, type Flags } from '../../lib/cli/command'
+import { estimateCommand } from '../../lib/cli/estimate'
 import { generateCommand } from '../../lib/cli/generate'
+import { verifyCommand } from '../../lib/cli/models'
+import { pullCommand } from '../../lib/cli/pull'
 import { upscaleCommand } from '../../lib/cli/upscale'
 import { inputOptions, negativeOptions, startOptions } from '../../lib/kinds/input-options'
 import { notNative } from '../../lib/options/common'
 import { convertOptions } from '../../lib/options/convert'
 import { flagsOf, kebabCase } from '../../lib/options/flags'
-import { generateOptions } from '../../lib/options/generate'
+import { estimateOptions } from '../../lib/options/estimate'
+import { generateOptions, previewOptions } from '../../lib/options/generate'
+import { hubOptions, pullOptions, verifyOptions } from '../../lib/options/hub'
 import { Autoencoder, ImageEncoder } from '../../lib/index'
 import { loadOptions, memoryOptions, resolveLoad } from '../../lib/options/load'
 import { infotextFields, type OptionTable } from '../../lib/options/option'
@@ -26,9 +31,14 @@ const tables: Record<string, OptionTable> = {
   load: loadOptions,
   memory: memoryOptions,
   convert: convertOptions,
+  preview: previewOptions,
+  estimate: estimateOptions,
+  hub: hubOptions,
+  pull: pullOptions,
+  verify: verifyOptions,
 }
 const rows = Object.entries(tables).flatMap(([name, table]) => Object.entries(table).map(([key, row]) => [`${name}.${key}`, key, row] as const))
-const commands: { name: string; flags: Flags }[] = [generateCommand, upscaleCommand, convertCommand]
+const commands: { name: string; flags: Flags }[] = [generateCommand, upscaleCommand, convertCommand, estimateCommand, pullCommand, verifyCommand]
 
 const info = {
   kind: 'text',
@@ -80,7 +90,7 @@ test.each(rows)('%s has a flag, or a reason for having none', (_, key, { flag })
 test.each(commands.map((command) => [command.name, command] as const))('every flag of %s is in its help', async (name, { flags }) => {
   const { stdout } = await cli([name, '--help'])
   for (const [flag, { help }] of Object.entries(flags)) {
-    const line = stdout.split('\n').find((one) => new RegExp(`--${flag}( |$)`).test(one))
+    const line = stdout.split('\n').find((one) => new RegExp(`^ .*--${flag}( |$)`).test(one))
     expect(line).toContain(help)
   }
 })

@@ -1,0 +1,18 @@
+/** What an estimate is asked for, besides the options of the load. */
+import type { PreviewOptions } from '../types.js'
+import { shared } from './common.js'
+import { checkPreviewSettings } from './generate.js'
+import { loras } from './loras.js'
+import { number, option, pick } from './option.js'
+import { samplingOptions } from './sampling.js'
+
+export const estimateOptions = {
+  ...pick(shared, 'width', 'height', 'count'),
+  guidanceScale: number({ min: 0, max: 1000, flag: { help: '1 turns guidance off and halves the batch' } }),
+  deepCache: samplingOptions.deepCache,
+  loras,
+  preview: option(checkPreviewSettings, {
+    toNative: ({ method }: Partial<PreviewOptions>) => ({ previewMethod: method ?? '' }),
+    flag: 'previews of the command line are linear',
+  }),
+}
