@@ -51,7 +51,7 @@ export const buildCommand: Command = {
   usage: '[--jobs N]',
   flags,
   notes:
-    'The sources, ggml among them, are in a clone, or in the package @node-latent-diffusion/source of the same version, which you install; nothing is downloaded.\n' +
+    'The sources, with ggml, are those of a clone or of the installed package @node-latent-diffusion/source of this version. Nothing is downloaded.\n' +
     'The compiler is the one that CMake finds (CC and CXX name another).\n' +
     'Only needed where no prebuilt binary fits this machine, or to use another ggml: LDM_GGML_DIR=/path/to/ggml latent build.',
   async run(argv, io) {
