@@ -30,9 +30,13 @@ export interface Outcome {
 
 /** Runs a program without this process's npm settings. */
 export function run(cwd: string, command: string, ...args: string[]): Outcome {
-  const env = Object.fromEntries(
-    Object.entries(process.env).filter(([key]) => !/^npm_(?!config_(registry|cache|userconfig|globalconfig))/i.test(key)),
-  )
+  return runWith({}, cwd, command, ...args)
+}
+
+/** The same with variables of the environment beside. */
+export function runWith(variables: Record<string, string>, cwd: string, command: string, ...args: string[]): Outcome {
+  const own = Object.entries(process.env).filter(([key]) => !/^npm_(?!config_(registry|cache|userconfig|globalconfig))/i.test(key))
+  const env = { ...Object.fromEntries(own), ...variables }
   const shell = windows && /\.cmd$/.test(command)
   const result = spawnSync(command, args, { cwd, env, encoding: 'utf8', shell, maxBuffer: 1 << 26 })
   return { status: result.status, text: `${result.stdout}${result.stderr}${result.error?.message ?? ''}`, stdout: result.stdout }

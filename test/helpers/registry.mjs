@@ -1,9 +1,9 @@
 /**
  * A package registry on loopback, as a program: serves the tarballs in a folder and takes what is published into it.
  *
- *   node test/helpers/registry.mjs FOLDER [UPSTREAM]
+ *   node test/helpers/registry.mjs FOLDER
  *
- * Prints its URL. With UPSTREAM, names that it does not have are redirected there. Ends when its standard input does.
+ * Prints its URL. Ends when its standard input does.
  */
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { createServer } from 'node:http'
 import path from 'node:path'
 import { gunzipSync } from 'node:zlib'
 
-const [folder, upstream] = process.argv.slice(2)
+const [folder] = process.argv.slice(2)
 
 /** The package.json inside a tarball. */
 function manifestOf(bytes) {
@@ -38,7 +38,7 @@ function packages(base) {
     }
     // As registries do: what a package manager takes for an install script is told beside the manifest.
     const hasInstallScript = ['preinstall', 'install', 'postinstall'].some((name) => manifest.scripts?.[name])
-    const entry = found.get(manifest.name) ?? { name: manifest.name, 'dist-tags': {}, versions: {} }
+    const entry = found.get(manifest.name) ?? { name: manifest.name, 'dist-tags': {}, versions: {}, time: {} }
     entry.versions[manifest.version] = {
       ...manifest,
       _id: `${manifest.name}@${manifest.version}`,
@@ -46,6 +46,8 @@ function packages(base) {
       ...(hasInstallScript ? { hasInstallScript } : {}),
     }
     entry['dist-tags'].latest = manifest.version
+    // Old enough for package managers that wait some days before they trust a version.
+    entry.time[manifest.version] = '2020-01-01T00:00:00.000Z'
     found.set(manifest.name, entry)
   }
   return found
@@ -82,10 +84,6 @@ const server = createServer((request, response) => {
       const entry = known.get(name)
       if (entry && version) return respond(entry.versions[version] ? 200 : 404, entry.versions[version] ?? {})
       if (entry) return respond(200, entry)
-      if (upstream) {
-        response.writeHead(302, { location: new URL(request.url.slice(1), upstream).href })
-        return response.end()
-      }
       return respond(404, { error: `${url} is not here` })
     } catch (error) {
       return respond(500, { error: String(error) })

@@ -1,0 +1,15 @@
+/** The package with every package manager, runtime, bundler and compiler: `npm run test:matrix`, which writes docs/compatibility.md. Not part of `npm test`. */
+import { archives, bundlers } from './bundlers'
+import { close, open } from './context'
+import { declarations } from './declarations'
+import { managers } from './managers'
+import { runtimes } from './runtimes'
+
+beforeAll(open)
+afterAll(close)
+
+describe('Package managers', managers)
+describe('Runtimes', runtimes)
+describe('Bundlers and tracers', bundlers)
+describe('Archives of Electron', archives)
+describe('Declarations and manifests', declarations)
