@@ -111,7 +111,7 @@ function rankOf(file) {
 
 /** Open to all: error classes, plain types, opening of files, hints for mistyped names, lists of names, where the package lies. */
 const leaves =
-  /^lib\/(errors|types|names|files\/[\w-]+|kinds\/(inputs|kinds|generate-types)|options\/suggest|infotext\/words|native\/package-root|electron\/electron)\.ts$/
+  /^lib\/(errors|types|names|api\/call-types|files\/[\w-]+|kinds\/(inputs|kinds|generate-types)|options\/suggest|infotext\/words|native\/package-root|electron\/electron)\.ts$/
 
 function checkTypeScript() {
   for (const file of filesUnder('lib', /\.m?ts$/)) {
