@@ -23,7 +23,7 @@ export const cudaPlatforms = platforms.filter(({ os, libc }) => os === 'win32' |
 /** `without`: platforms that this release has no binary for. */
 export function libraryManifest(without = []) {
   const present = platforms.filter(({ name }) => !without.includes(name))
-  const taken = ['name', 'description', 'keywords', 'license', 'type', 'engines', 'main', 'types', 'exports', 'bin', 'dependencies']
+  const taken = ['name', 'description', 'keywords', 'license', 'type', 'engines', 'main', 'types', 'exports', 'typesVersions', 'bin', 'dependencies']
   const optionalPeers = [`${scope}/source`, ...cudaPlatforms.map(({ name }) => `${scope}/${name}-cuda`)]
   return {
     ...Object.fromEntries(taken.map((key) => [key, own[key]])),
