@@ -1,6 +1,7 @@
 import js from '@eslint/js'
 import { defineConfig } from 'eslint/config'
 import tseslint from 'typescript-eslint'
+import { droppedJob } from './scripts/eslint-dropped-job.mjs'
 
 export default defineConfig(
   { ignores: ['assets/', 'build/', 'build-*/', 'coverage/', 'deps/', 'dist/', 'prebuilds/', 'types/', 'test/fixtures/', '.cache/'] },
@@ -9,10 +10,13 @@ export default defineConfig(
     files: ['**/*.{ts,mts}'],
     extends: [tseslint.configs.recommendedTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    plugins: { latent: { rules: { 'dropped-job': droppedJob } } },
     rules: {
+      'latent/dropped-job': 'error',
       '@typescript-eslint/consistent-type-imports': 'error',
       // A public function that promises is async even where it waits for nothing: what it throws must reject.
       '@typescript-eslint/require-await': 'off',
+      '@typescript-eslint/no-floating-promises': ['error', { checkThenables: true }],
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
     },
