@@ -286,6 +286,13 @@ export declare interface ConvertReport {
 }
 
 /**
+ * The cosine of the angle between two embeddings of one space, -1 to 1: how well a text fits a picture, or how alike two pictures are. Lengths do not matter. CLIP's
+ * logits are this times its `logit_scale` (100 in OpenAI's models).
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no Float32Array of finite numbers, for arrays that differ in length and for one of zeros
+ */
+export declare function cosineSimilarity(a: Float32Array, b: Float32Array): number;
+
+/**
  * Makes a host: an engine in a process of its own (or a thread), with a queue, that survives crashes of native code. Nothing is started before the first job.
  *
  * @example
@@ -1518,6 +1525,13 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
      * The picture is resized as a whole to the encoder's square, as the reference does.
      */
     embedImage(image: ImageInput, options?: CallOptions): Promise<Float32Array>;
+    /**
+     * A text's CLIP embedding [dim], not normalised (transformers' `text_embeds`): the last layer at the end of the text, through the text projection. It lies in the space of
+     * `embedImage()` of the same CLIP; {@link cosineSimilarity} compares the two. The text is taken as it is, without emphasis, and cut at the encoder's window of 77 tokens;
+     * `{ tokenIds }` are one window with its start and end. A CLIP file or folder is a model source of its own; SDXL embeds with its second text encoder.
+     * @throws UnsupportedModelError for a model without CLIP's text encoder or without its projection, as Stable Diffusion 1 and 2 come
+     */
+    embedText(prompt: string | TokenIds, options?: CallOptions): Promise<Float32Array>;
     /** Start noise of unit variance for `sample()` and `generate({ latents })`. Drawn on a thread of its own: it does not wait for pictures. */
     createLatents(options?: CreateLatentsOptions): Promise<Latents>;
     /**

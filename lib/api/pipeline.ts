@@ -21,6 +21,7 @@ import { modelKinds, resolveLoad, type ResolvedLoad } from '../options/load.js'
 import { checkLoras, type CheckedLora } from '../options/loras.js'
 import { checkOptions, nativeFields, omit, option, pick, readOptions, type Options } from '../options/option.js'
 import { conditionerOf, describeParts } from '../model/spec.js'
+import { embedText } from './text-embedding.js'
 import { createLatents, predict, resolveSample, sampleSteps } from './sampling.js'
 import { imageTensor } from '../image/tensors.js'
 import { PipelineTokenizer, type Tokenized } from '../text/tokenizer.js'
@@ -73,6 +74,11 @@ async function encodeImage(native: NativePipeline, info: PipelineInfo, image: Im
   const request = nativeFields(encodeImageOptions, values)
   const { data, shape } = await imageTensor(image, 'image')
   return wrapLatents(await runJob((callbacks) => native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal }))
+}
+
+function checkPrompt(prompt: unknown): void {
+  if (typeof prompt !== 'string' && (typeof prompt !== 'object' || prompt === null || Array.isArray(prompt)))
+    throw invalidType(`prompt must be a string or { tokenIds }, not ${show(prompt)}`)
 }
 
 /** What a method takes: left out where every option of it may be. */
@@ -241,9 +247,11 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     const o = knownKeys(options, 'encodePrompt()', keys, refusedInputs(info, false))
     const { clipSkip = 0, emphasis, minChunks: least, signal } = checkOptions(encodePromptOptions, o, undefined)
     const settings = { clipSkip, emphasis }
-    if (typeof prompt !== 'string' && (typeof prompt !== 'object' || prompt === null || Array.isArray(prompt)))
-      throw invalidType(`prompt must be a string or { tokenIds }, not ${show(prompt)}`)
-    const request = typeof prompt === 'string' ? this.#tokens().request(prompt, settings, least) : PipelineTokenizer.fromIds(prompt, info, settings)
+    checkPrompt(prompt)
+    const request =
+      typeof prompt === 'string'
+        ? this.#tokens().request(prompt, settings, least)
+        : PipelineTokenizer.fromIds(prompt, info, settings, 'encodePrompt()')
     return wrapConditioning(await runJob((callbacks) => this.#model.native.encodePrompt(JSON.stringify(request), callbacks), { signal }))
   }
 
@@ -282,6 +290,20 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   async embedImage(image: ImageInput, options?: CallOptions): Promise<Float32Array> {
     this.#model.usable()
     return this.#model.track(embedImage(this.#model.native, this.info, image, readCall(options, 'embedImage()').signal))
+  }
+
+  /**
+   * A text's CLIP embedding [dim], not normalised (transformers' `text_embeds`): the last layer at the end of the text, through the text projection. It lies in the space of
+   * `embedImage()` of the same CLIP; {@link cosineSimilarity} compares the two. The text is taken as it is, without emphasis, and cut at the encoder's window of 77 tokens;
+   * `{ tokenIds }` are one window with its start and end. A CLIP file or folder is a model source of its own; SDXL embeds with its second text encoder.
+   * @throws UnsupportedModelError for a model without CLIP's text encoder or without its projection, as Stable Diffusion 1 and 2 come
+   */
+  async embedText(prompt: string | TokenIds, options?: CallOptions): Promise<Float32Array> {
+    this.#model.usable()
+    const { signal } = readCall(options, 'embedText()')
+    checkPrompt(prompt)
+    const context = { native: this.#model.native, info: this.info, tokenizer: () => this.#tokens() }
+    return this.#model.track(embedText(context, prompt, signal))
   }
 
   /** Start noise of unit variance for `sample()` and `generate({ latents })`. Drawn on a thread of its own: it does not wait for pictures. */

@@ -161,6 +161,8 @@ export interface NativePipeline {
   encodeCondition(request: string, arrays: NativeInputArrays, callbacks: NativeCallbacks): NativeJob<NativeConditioning>
   /** request: { shape: [n,3,s,s] }, pixels normalised with CLIP's mean and deviation. CLIP's image_embeds [n, dim], not normalised. */
   embedImages(request: string, pixels: Float32Array, callbacks: NativeCallbacks): NativeJob<NativeTensorResult>
+  /** request: NativePromptTokens of one window. CLIP's text_embeds [1, dim], not normalised. */
+  embedText(request: string, callbacks: NativeCallbacks): NativeJob<NativeTensorResult>
   /**
    * request: { shape: [n,3,h,w], mode: 'sample' | 'mean' | 'moments' | 'prequant', seed: string, rng }. `sample` and `mean` are times the scale factor (one and the same
    * for VQ, whose codes have no spread); `moments` (KL) and `prequant` (VQ, before quantisation) are as the encoder gave them.

@@ -154,8 +154,8 @@ export class PipelineTokenizer {
   }
 
   /** Token ids as they are, without a tokenizer. */
-  static fromIds(prompt: TokenIds, info: PipelineInfo, settings: PromptSettings): NativePromptTokens {
-    const { tokenIds } = knownKeys(prompt, 'encodePrompt()', ['tokenIds'])
+  static fromIds(prompt: TokenIds, info: PipelineInfo, settings: PromptSettings, where: string): NativePromptTokens {
+    const { tokenIds } = knownKeys(prompt, where, ['tokenIds'])
     if (!Array.isArray(tokenIds) && !ArrayBuffer.isView(tokenIds)) throw invalidType(`tokenIds must be an array of numbers, not ${show(tokenIds)}`)
     const { length, vocabSize, options } = requireEncoder(info)
     const chunks = windows(listOf(tokenIds as unknown as ArrayLike<unknown>, 'tokenIds', maxTokenIds), length, vocabSize)

@@ -84,6 +84,16 @@ Completion conditioning_completion(pipeline::Conditioning conditioning, bool tru
     return [result, owner](Napi::Env env) { return ConditioningWrap::make(env, {result, owner}); };
 }
 
+Completion rows_completion(pipeline::EmbeddingRows rows) {
+    auto shared = std::make_shared<pipeline::EmbeddingRows>(std::move(rows));
+    return [shared](Napi::Env env) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("shape", shape_to_js<2>(env, {shared->count, shared->dim}));
+        object.Set("data", floats_to_js(env, shared->data));
+        return object;
+    };
+}
+
 }  // namespace
 
 Napi::Function PipelineWrap::define(Napi::Env env) {
@@ -93,6 +103,7 @@ Napi::Function PipelineWrap::define(Napi::Env env) {
                         InstanceMethod<&PipelineWrap::encode_prompt>("encodePrompt"),
                         InstanceMethod<&PipelineWrap::encode_condition>("encodeCondition"),
                         InstanceMethod<&PipelineWrap::embed_images>("embedImages"),
+                        InstanceMethod<&PipelineWrap::embed_text>("embedText"),
                         InstanceMethod<&PipelineWrap::encode_image>("encodeImage"),
                         InstanceMethod<&PipelineWrap::create_latents>("createLatents"),
                         InstanceMethod<&PipelineWrap::predict>("predict"),
@@ -195,13 +206,17 @@ Napi::Value PipelineWrap::embed_images(const Napi::CallbackInfo & info) {
         EnvData::StartOptions options = options_argument(info, 2);
         const auto pixels = image_argument(shape_field(request_argument(info), "shape"), argument(info, 1), "pixels", options);
         return start(info.Env(), std::move(options), [state, pixels](const JobContext & job) -> Completion {
-            auto rows = std::make_shared<pipeline::EmbeddingRows>(state->engine->embed_images(pixels(), job));
-            return [rows](Napi::Env env) {
-                Napi::Object object = Napi::Object::New(env);
-                object.Set("shape", shape_to_js<2>(env, {rows->count, rows->dim}));
-                object.Set("data", floats_to_js(env, rows->data));
-                return object;
-            };
+            return rows_completion(state->engine->embed_images(pixels(), job));
+        });
+    });
+}
+
+Napi::Value PipelineWrap::embed_text(const Napi::CallbackInfo & info) {
+    return guarded(info.Env(), [&] {
+        const PipelinePtr state = checked();
+        const pipeline::PromptTokens tokens = prompt_tokens(request_argument(info));
+        return start(info.Env(), options_argument(info, 1), [state, tokens](const JobContext & job) -> Completion {
+            return rows_completion(state->engine->embed_text(tokens, job));
         });
     });
 }

@@ -22,6 +22,7 @@ private:
     Napi::Value encode_prompt(const Napi::CallbackInfo & info);
     Napi::Value encode_condition(const Napi::CallbackInfo & info);
     Napi::Value embed_images(const Napi::CallbackInfo & info);
+    Napi::Value embed_text(const Napi::CallbackInfo & info);
     Napi::Value encode_image(const Napi::CallbackInfo & info);
     Napi::Value create_latents(const Napi::CallbackInfo & info);
     Napi::Value predict(const Napi::CallbackInfo & info);

@@ -87,6 +87,16 @@ EmbeddingRows Pipeline::embed_images(const ImageTensor & pixels, const JobContex
     return out;
 }
 
+EmbeddingRows Pipeline::embed_text(const PromptTokens & tokens, const JobContext & job) {
+    if (!stages_->conditioners) {
+        throw Error(ErrorCode::unsupported_model, "embedText: a first stage alone has no text encoder");
+    }
+    adapters_->apply(job);
+    EmbeddingRows out = stages_->conditioners->embed_text(tokens, job);
+    stages_->residency.refresh_usage();
+    return out;
+}
+
 // ---- denoising -------------------------------------------------------------------------------------------------------
 
 Latents Pipeline::create_latents(int width, int height, int batch, uint64_t seed, const std::string & rng,

@@ -37,6 +37,8 @@ public:
     /// CLIP's image tower, for retrieval databases: pixels [n, 3, s, s] normalised with CLIP's mean and deviation to image_embeds
     /// [n, dim], not normalised.
     EmbeddingRows embed_images(const ImageTensor & pixels, const JobContext & job);
+    /// CLIP's text tower: one window of tokens to text_embeds [1, dim], not normalised.
+    EmbeddingRows embed_text(const PromptTokens & tokens, const JobContext & job);
     /// mode: "sample" (posterior sample times the scale factor), "mean" (mode times the scale factor; both are the same for VQ),
     /// "moments" (KL, raw, 2z channels), "prequant" (VQ, raw).
     Latents encode_image(const ImageTensor & image, const std::string & mode, uint64_t seed, const std::string & rng,

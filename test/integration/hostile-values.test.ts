@@ -72,6 +72,7 @@ const emptyObjects = ['an object', 'an object without prototype', 'a map', 'a da
 
 const calls: Record<string, Sound> = {
   convert: onModule(() => [model.file, path.join(model.folder, 'out.gguf'), { type: 'f16', config: model.golden.config, signal }]),
+  cosineSimilarity: onModule(() => [Float32Array.of(1, 0), Float32Array.of(1, 0)]),
   createNoise: onModule(() => [{ seed: 1, shape: [4], signal }]),
   createRandom: onModule(() => [{ kind: 'integers', seed: 1, count: 4, high: 9 }]),
   createSolver: onModule(() => [{ sampler: 'euler', steps: 2 }]),
@@ -111,6 +112,7 @@ const calls: Record<string, Sound> = {
   'DiffusionPipeline#loss': onPipe(() => [image(), { prompt: 'a' }, { timesteps: [1], seed: 1, signal }], { fields: { 1: any() } }),
   'DiffusionPipeline#encodeImage': onPipe(() => [image(), { signal }]),
   'DiffusionPipeline#embedImage': onPipe(() => [image(), { signal }]),
+  'DiffusionPipeline#embedText': onPipe(() => ['a', { signal }]),
   'DiffusionPipeline#createLatents': onPipe(() => [{ width: 64, height: 64 }]),
   'DiffusionPipeline#sample': onPipe(() => [{ conditioning, ...small }]),
   'DiffusionPipeline#predict': onPipe(() => [disposedLatents, { timestep: 1, conditioning }]),

@@ -313,4 +313,13 @@ Conditioning Conditioners::encode_tokens(const PromptTokens & tokens, const JobC
     return out;
 }
 
+EmbeddingRows Conditioners::embed_text(const PromptTokens & tokens, const JobContext & job) {
+    if (!tokens_) throw Error(ErrorCode::unsupported_model, "embedText: this model has no CLIP text encoder");
+    tokens_->check_tokens(tokens);
+    if (tokens.chunks.size() != 1) refuse("prompt: an embedding is made of one window of tokens");
+    EmbeddingRows out{1, 0, tokens_->embed_text(tokens.chunks.front(), job)};
+    out.dim = static_cast<int64_t>(out.data.size());
+    return out;
+}
+
 }  // namespace latent::pipeline

@@ -67,6 +67,8 @@ public:
     bool tells_size() const;
     /// Tokens alone.
     Conditioning encode_tokens(const PromptTokens & tokens, const JobContext & job);
+    /// One window of tokens to CLIP's text_embeds [1, dim], not normalised.
+    EmbeddingRows embed_text(const PromptTokens & tokens, const JobContext & job);
     /// Throws unsupported_model without an image tower.
     ImageEmbedder & image_embedder() const;
 

@@ -78,14 +78,7 @@ void RetrievalConditioner::check_unconditional(const std::optional<PromptTokens>
 void RetrievalConditioner::encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) {
     out.dim = dim_;
     if (inputs.prompt) {
-        residency_.use(*clip_, context.job);
-        const TokenChunk & chunk = inputs.prompt->chunks.front();
-        out.data.resize(static_cast<size_t>(out.dim));
-        residency_.run_finite(*clip_, [&]() -> Span<const float> {
-            clip_->embed(chunk.ids, 1, static_cast<int64_t>(chunk.ids.size()), out.data, context.job);
-            return out.data;
-        });
-        context.job.report(Phase::encode, 1, 1);
+        out.data = embed_text(inputs.prompt->chunks.front(), context.job);
     }
     if (inputs.embeddings) out.data.insert(out.data.end(), inputs.embeddings->data.begin(), inputs.embeddings->data.end());
     out.tokens = static_cast<int64_t>(out.data.size()) / out.dim;

@@ -21,6 +21,7 @@ public:
                               Conditioning & out) override;
     int64_t tokens(const Inputs * inputs) const override;
     bool has_null() const override { return true; }
+    models::ClipText * text_embedder() const override { return clip_; }
     void check_unconditional(const std::optional<PromptTokens> & negative) const override;
 
 private:

@@ -21,6 +21,8 @@ public:
     void info(Json & out) const override;
     bool has_null() const override { return zero_empty_; }
     bool guides() const override { return true; }
+    /// The tower that pools.
+    models::ClipText * text_embedder() const override { return &pooling(); }
     void encode_tokens(const PromptTokens & tokens, const JobContext & job, Conditioning & out) override;
     void encode_unconditional(const Inputs & inputs, const std::optional<PromptTokens> & negative, const EncodeContext & context,
                               Conditioning & out) override;

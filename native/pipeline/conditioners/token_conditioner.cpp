@@ -168,6 +168,27 @@ void TokenConditioner::encode_tokens(const PromptTokens & tokens, const JobConte
         [&] { job.report(Phase::encode, ++done, windows); }, job);
 }
 
+std::vector<float> TokenConditioner::embed_text(const TokenChunk & window, const JobContext & job) {
+    models::ClipText * clip = text_embedder();
+    if (!clip) throw Error(ErrorCode::unsupported_model, "embedText: this model has no CLIP text encoder");
+    residency_.use(*clip, job);
+    const int64_t length = static_cast<int64_t>(window.ids.size());
+    const size_t encoders = vector_widths().size();  // the last of them pools
+    std::vector<float> embedding(static_cast<size_t>(clip->config().projection_dim));
+    residency_.run_finite(*clip, [&]() -> Span<const float> {
+        const models::TokenRuns runs = runs_of(window, encoders == 0 ? 0 : encoders - 1);
+        if (runs.empty()) {
+            clip->embed(window.ids, 1, length, embedding, job);
+        } else {
+            std::vector<float> context(static_cast<size_t>(length * clip->dim()));
+            clip->forward_pooled(window.ids, 1, length, 0, context, embedding, job, runs);
+        }
+        return embedding;
+    });
+    job.report(Phase::encode, 1, 1);
+    return embedding;
+}
+
 void TokenConditioner::encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) {
     if (inputs.prompt) encode_tokens(*inputs.prompt, context.job, out);
 }

@@ -35,6 +35,12 @@ public:
     virtual void check_tokens(const PromptTokens & tokens) const;
     virtual void encode_tokens(const PromptTokens & tokens, const JobContext & job, Conditioning & out);
 
+    /// The CLIP tower that embeds a whole text as one vector; null: there is none.
+    virtual models::ClipText * text_embedder() const { return nullptr; }
+    /// One window of checked tokens to CLIP's text_embeds [projection_dim], not normalised. Throws unsupported_model without such
+    /// a tower, or where it has no projection.
+    std::vector<float> embed_text(const TokenChunk & window, const JobContext & job);
+
 protected:
     /// Which windows it takes.
     struct Rules {
@@ -76,6 +82,7 @@ public:
     ClipConditioner(std::unique_ptr<models::ClipText> clip, PartResidency & residency);
     std::string takes() const override { return "a prompt"; }
     bool guides() const override { return true; }
+    models::ClipText * text_embedder() const override { return static_cast<models::ClipText *>(encoder_.get()); }
 
 protected:
     std::vector<int64_t> vector_widths() const override { return {encoder_->dim()}; }
