@@ -1,5 +1,6 @@
 /** Files from outside: the bare containers, files that change under a loaded model, folders with unusual weights, specifications that make no sense. */
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   closeSync,
   copyFileSync,
@@ -13,6 +14,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs'
+import { createServer } from 'node:net'
 import path from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import {
@@ -77,6 +79,29 @@ describe('openTensors', () => {
     const opened = await openTensors(path.join(fixtures, file))
     await expectListed(opened, tensors!)
     opened.dispose()
+  })
+
+  test.each(['legacy.ckpt', 'legacy-half.ckpt'])('%s: a storage of an unknown type hides no other', async (file) => {
+    const bytes = readFileSync(path.join(fixtures, file))
+    const strange = (from: Buffer) => Buffer.from(from.toString('latin1').replaceAll('LongStorage', 'Ab64Storage'), 'latin1')
+    writeFileSync(at(file), strange(bytes))
+    const [opened, usual] = await Promise.all([openTensors(at(file)), openTensors(path.join(fixtures, file))])
+    expect(opened.names).toEqual(usual.names)
+    const unknown = opened.names.filter((name) => usual.get(name)!.type === 'i64')
+    expect(unknown).toHaveLength(1)
+    for (const name of opened.names) {
+      if (unknown.includes(name))
+        await expect(opened.read(name)).rejects.toMatchObject({
+          code: 'ERR_MODEL_FORMAT',
+          message: expect.stringContaining('an unknown type of torch'),
+        })
+      else expect(await opened.read(name)).toEqual(await usual.read(name))
+    }
+    opened.dispose()
+    usual.dispose()
+    // Cut off, it is still known to be.
+    writeFileSync(at(file), strange(bytes.subarray(0, bytes.length - 100)))
+    await expect(openTensors(at(file)).then((some) => some.read(opened.names[0]!))).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT' })
   })
 
   test.each(files.filter(({ must }) => must === 'refuse').map(({ file }) => file))('%s is refused or has nothing to read', async (file) => {
@@ -154,6 +179,26 @@ posix('pipes', () => {
     execFileSync('mkfifo', [at(name)])
     await expect(openTensors(at(name))).rejects.toMatchObject({ code: 'ERR_IO' })
     await expect(inspect(at(name))).rejects.toMatchObject({ code: 'ERR_IO' })
+    await expect(DiffusionPipeline.load(at(name))).rejects.toMatchObject({ code: 'ERR_IO' })
+  })
+
+  test('neither is a socket a model, nor a device or a folder without one', async () => {
+    const server = createServer().listen(at('weights.ckpt'))
+    await once(server, 'listening')
+    mkdirSync(at('weights.gguf'))
+    try {
+      for (const file of [at('weights.ckpt'), '/dev/zero', '/dev/null']) {
+        const refused = { code: 'ERR_IO', message: expect.stringContaining(file) }
+        await expect(openTensors(file)).rejects.toMatchObject(refused)
+        await expect(DiffusionPipeline.load(file)).rejects.toMatchObject(refused)
+        await expect(convert(file, at('never.gguf'), { type: 'f16' })).rejects.toMatchObject(refused)
+      }
+      const empty = { code: 'ERR_MODEL_FORMAT', message: expect.stringContaining('weights.gguf') }
+      await expect(openTensors(at('weights.gguf'))).rejects.toMatchObject(empty)
+      await expect(DiffusionPipeline.load(at('weights.gguf'))).rejects.toMatchObject(empty)
+    } finally {
+      server.close()
+    }
   })
 })
 

@@ -167,7 +167,11 @@ private:
             tensor.info.stored_as = "an unknown type of torch";
             return false;
         };
-        if (pickle_.is(record[0], ValueKind::storage) && has_unknown_class(record[0])) return unknown_type();
+        std::string_view unknown_key;
+        uint64_t unknown_count = 0;
+        if (pickle_.is(record[0], ValueKind::storage) && unknown_storage(pickle_, record[0], unknown_key, unknown_count)) {
+            return unknown_type();
+        }
         if (!pickle_.is(record[0], ValueKind::storage) ||
             !storage_type(pickle_, record[0], tensor.info.dtype, untyped, key, elements)) {
             fail(tensor, "has a storage of an unknown kind");
@@ -184,13 +188,6 @@ private:
         }
         if (untyped) elements /= static_cast<uint64_t>(dtype_block_bytes(tensor.info.dtype));  // counted in bytes
         return true;
-    }
-
-    bool has_unknown_class(ValueId storage) const {
-        const Span<const ValueId> parts = pickle_.items(storage);
-        if (parts.size() < 2) return false;
-        const PickleValue & type = pickle_.at(parts[1]);
-        return type.kind == ValueKind::global && type.global == GlobalKind::unknown;
     }
 
     void read_shape(Span<const ValueId> record, StridedTensor & tensor) const {
@@ -250,6 +247,19 @@ bool storage_type(const Unpickler & pickle, ValueId storage, DType & dtype, bool
     untyped = type.global == GlobalKind::untyped_storage;
     if (!untyped && type.global != GlobalKind::storage) return false;
     dtype = untyped ? DType::u8 : static_cast<DType>(type.integer);
+    key = name.text();
+    count = static_cast<uint64_t>(numel.integer);
+    return true;
+}
+
+bool unknown_storage(const Unpickler & pickle, ValueId storage, std::string_view & key, uint64_t & count) {
+    const Span<const ValueId> parts = pickle.items(storage);
+    if (parts.size() < 5 || !pickle.is_text(parts[0], "storage")) return false;
+    const PickleValue & type = pickle.at(parts[1]);
+    const PickleValue & name = pickle.at(parts[2]);
+    const PickleValue & numel = pickle.at(parts[4]);
+    if (type.kind != ValueKind::global || type.global != GlobalKind::unknown || name.kind != ValueKind::text) return false;
+    if (numel.kind != ValueKind::integer || numel.integer < 0) return false;
     key = name.text();
     count = static_cast<uint64_t>(numel.integer);
     return true;

@@ -39,4 +39,8 @@ std::string collect_metadata(const Unpickler & pickle, ValueId root);
 bool storage_type(const Unpickler & pickle, ValueId storage, DType & dtype, bool & untyped, std::string_view & key,
                   uint64_t & count);
 
+/// Key and element count of a storage whose class is none that is known here. False where the record is malformed or the class is
+/// known.
+bool unknown_storage(const Unpickler & pickle, ValueId storage, std::string_view & key, uint64_t & count);
+
 }  // namespace latent::formats
