@@ -28,6 +28,30 @@ test('generate writes a picture that carries its settings', async () => {
   expect(image.metadata.parameters).toMatch(/^a lighthouse\nNegative prompt: fog\nSteps: 2, .*Seed: 7, Size: 64x64, Model: model/)
 })
 
+test('--seed -1 draws a random seed and tells it', async () => {
+  const argv = [
+    'generate',
+    '-m',
+    model.file,
+    '-p',
+    'x',
+    '-o',
+    at('random.png'),
+    '--seed',
+    '-1',
+    '--json',
+    ...small.filter((word) => word !== '--seed' && word !== '7'),
+  ]
+  const seeds: string[] = []
+  for (let i = 0; i < 2; i++) {
+    const { code, stdout, stderr } = await cli(argv)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    seeds.push(/Seed: (\d+)/.exec((await RawImage.read(at('random.png'))).metadata.parameters!)![1]!)
+    expect(stdout).toContain(seeds[i])
+  }
+  expect(seeds[0]).not.toBe(seeds[1])
+})
+
 test('a text model wants a prompt, and refuses what other kinds take: exit code 2', async () => {
   const missing = await cli(['generate', '-m', model.file, '-o', at('never.png')])
   expect(missing).toMatchObject({ code: 2, stdout: '' })
