@@ -95,6 +95,7 @@ export interface HostEvents {
   status: [status: HostStatus]
 }
 
+const events = ['crash', 'status'] as const satisfies (keyof HostEvents)[]
 const hostKeys = ['isolate', 'models', 'maxModels', 'maxQueue', 'idleMs', 'onCrash', 'execArgv'] as const
 const modelName = /^[\w][\w.-]{0,63}$/
 
@@ -171,17 +172,17 @@ export class DiffusionHost implements AsyncDisposable {
   }
 
   on<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this {
-    this.#events.on(event, listener as never)
+    this.#events.on(checkName(event, 'event', events) as E, checkFunction(listener, 'listener') as never)
     return this
   }
 
   once<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this {
-    this.#events.once(event, listener as never)
+    this.#events.once(checkName(event, 'event', events) as E, checkFunction(listener, 'listener') as never)
     return this
   }
 
   off<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this {
-    this.#events.off(event, listener as never)
+    this.#events.off(checkName(event, 'event', events) as E, checkFunction(listener, 'listener') as never)
     return this
   }
 
@@ -251,6 +252,7 @@ export class DiffusionHost implements AsyncDisposable {
   load(name?: string, options?: HostLoadOptions): Promise<PipelineInfo> {
     const model = this.#model(name)
     const { signal, onProgress } = knownKeys(options, 'load()', ['signal', 'onProgress']) as HostLoadOptions
+    if (signal !== undefined) checkSignal(signal, 'signal')
     if (onProgress !== undefined) checkFunction(onProgress, 'onProgress')
     return this.#ask<PipelineInfo>({ model: model.name, message: (id) => ({ type: 'load', id, model }) }, signal, onProgress)
   }

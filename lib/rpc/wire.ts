@@ -1,6 +1,6 @@
 /** Values that cross between a host and its engine: what structured cloning keeps, and pictures, which it would take for plain objects. */
 import { RawImage } from '../image/raw-image.js'
-import { invalidRange, invalidType, isUrl, show } from '../options/validate.js'
+import { invalidRange, invalidType, isUrl, listOf, show } from '../options/validate.js'
 
 /** An encoded value. */
 export type Wire = unknown
@@ -9,6 +9,9 @@ export type Wire = unknown
 const tag = '$latent'
 
 const maxDepth = 16
+
+/** Entries of a list that is no typed array. */
+const maxEntries = 100_000
 
 /** A value that does not cross because the other side has it: an input that comes back among the resolved options. */
 const same = { [tag]: 'same' }
@@ -40,7 +43,7 @@ export function encode(value: unknown, name: string, depth = 0): Wire {
     return { [tag]: 'picture', data: ownBytes(data), width, height, channels, metadata: { ...metadata } }
   }
   if (isUrl(value)) return value.href
-  if (Array.isArray(value)) return value.map((each, i) => encode(each, `${name}[${i}]`, depth + 1))
+  if (Array.isArray(value)) return listOf(value, name, maxEntries).map((each, i) => encode(each, `${name}[${i}]`, depth + 1))
   if (ArrayBuffer.isView(value) && !(value instanceof DataView)) return ownBytes(value as NodeJS.TypedArray)
   if (!isPlain(value)) throw invalidType(`${name} is ${show(value)}, which cannot be sent to an engine apart`)
   const entries = Object.entries(value).map(([key, each]) => [key, encode(each, `${name}.${key}`, depth + 1)])

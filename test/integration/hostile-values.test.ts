@@ -23,6 +23,7 @@ const surface = readSurface()
 const start = process.cwd()
 let model: GoldenModel
 let pipe: latent.DiffusionPipeline
+let host: latent.DiffusionHost
 let conditioning: latent.Conditioning
 let disposedLatents: latent.Latents
 let tensors: latent.TensorFile
@@ -36,6 +37,8 @@ const load = { device: 'cpu', signal } as const
 const hub = () => ({ cacheDir: path.join(model.folder, 'cache'), localFilesOnly: true, endpoint: 'http://127.0.0.1:9' })
 const x = () => new Float32Array(256).fill(0.5)
 const make = () => latent.Latents.from(x(), [1, 4, 8, 8])
+/** Nothing happens to it that its listeners would hear of. */
+const idleHost = () => latent.createDiffusionHost({ isolate: 'none' })
 const solver = () => latent.createSolver({ sampler: 'euler', steps: 2 })
 
 beforeAll(async () => {
@@ -44,6 +47,7 @@ beforeAll(async () => {
   mkdirSync(path.join(model.folder, 'cache'))
   process.chdir(model.folder)
   pipe = await latent.DiffusionPipeline.load(model.file, { device: 'cpu', config: model.golden.config })
+  host = latent.createDiffusionHost({ isolate: 'none', models: { tiny: { device: 'cpu', config: model.golden.config, source: model.file } } })
   conditioning = await pipe.encodePrompt('a')
   disposedLatents = await make()
   disposedLatents.dispose()
@@ -57,6 +61,7 @@ afterAll(async () => {
   process.chdir(start)
   tensors?.dispose()
   await pipe?.dispose()
+  await host?.close()
   model.remove()
 })
 
@@ -73,6 +78,9 @@ const emptyObjects = ['an object', 'an object without prototype', 'a map', 'a da
 const calls: Record<string, Sound> = {
   convert: onModule(() => [model.file, path.join(model.folder, 'out.gguf'), { type: 'f16', config: model.golden.config, signal }]),
   cosineSimilarity: onModule(() => [Float32Array.of(1, 0), Float32Array.of(1, 0)]),
+  createDiffusionHost: onModule(() => [
+    { isolate: 'none', models: { tiny: { device: 'cpu', config: model.golden.config, source: model.file } }, maxModels: 1, idleMs: 0 },
+  ]),
   createNoise: onModule(() => [{ seed: 1, shape: [4], signal }]),
   createRandom: onModule(() => [{ kind: 'integers', seed: 1, count: 4, high: 9 }]),
   createSolver: onModule(() => [{ sampler: 'euler', steps: 2 }]),
@@ -101,6 +109,18 @@ const calls: Record<string, Sound> = {
   'Conditioning#read': { on: () => conditioning, args: () => [undefined] },
   'Conditioning#readConcat': { on: () => conditioning, args: () => [undefined] },
   'Conditioning#readVector': { on: () => conditioning, args: () => [undefined] },
+  'DiffusionHost#generate': {
+    on: () => host,
+    args: () => [{ ...small, model: 'tiny' }],
+    fields: { 0: surface.fieldsOf('AnyGenerateOptions') },
+    without: emptyObjects,
+  },
+  'DiffusionHost#load': { on: () => host, args: () => ['tiny', { signal }] },
+  'DiffusionHost#unload': { on: () => host, args: () => ['tiny'] },
+  'DiffusionHost#memoryUsage': { on: () => host, args: () => ['tiny'] },
+  'DiffusionHost#on': { on: idleHost, args: () => ['status', () => {}] },
+  'DiffusionHost#once': { on: idleHost, args: () => ['status', () => {}] },
+  'DiffusionHost#off': { on: idleHost, args: () => ['status', () => {}] },
   'DiffusionPipeline.load': onClass('DiffusionPipeline', () => [model.file, config()]),
   'DiffusionPipeline#is': onPipe(() => ['text']),
   'DiffusionPipeline#generate': onPipe(() => [small], { fields: { 0: surface.fieldsOf('AnyGenerateOptions') }, without: emptyObjects }),
@@ -140,10 +160,11 @@ const calls: Record<string, Sound> = {
 }
 
 /**
- * Made by this package, or freeing; error classes are records of what they are given. `embed()` is `embedImage()` of a model of its own, and what asks servers has
+ * Made by this package, or freeing; what promises take; error classes are records of what they are given. `embed()` is `embedImage()` of a model of its own, and what asks servers has
  * tests of its own (hub-faults).
  */
-const left = /^new (?!RawImage)|\[(asyncDispose|dispose|iterator)\]$|#dispose$|^ImageEncoder#embed$|^(pullModel|verifyModels)$/
+const left =
+  /^new (?!RawImage)|\[(asyncDispose|asyncIterator|dispose|iterator)\]$|#dispose$|^DiffusionHost#(close|models)$|^DiffusionJob#|^ImageEncoder#embed$|^(pullModel|verifyModels)$/
 
 /** Argument `index` or, by the path of a field, what is within it, replaced. */
 function replaced(args: unknown[], index: number, fields: readonly string[], value: unknown): unknown[] {

@@ -57,6 +57,7 @@ describe('values', () => {
     [{ list: [Symbol('x')] }, /options\.list\[0\] is a symbol/],
     [{ date: new Date(0) }, /options\.date is .*cannot be sent/],
     [{ latents: new (class Latents {})() }, /options\.latents is .*cannot be sent/],
+    [{ list: new Array(2 ** 32 - 1) }, /options\.list has 4294967295 entries/],
     [circle, /nested more than 16 deep/],
   ])('%# is refused by name', (value, message) => {
     expect(() => encode(value, 'options')).toThrow(
