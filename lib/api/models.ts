@@ -3,7 +3,7 @@ import { shared } from '../options/common.js'
 import { hubOptions, pullOptions, verifyOptions } from '../options/hub.js'
 import { callback, checkOptions, only, type Options } from '../options/option.js'
 import type { CallOptions } from '../types.js'
-import { knownKeys } from '../options/validate.js'
+import { knownKeys, listOf } from '../options/validate.js'
 import { listCache, removeFromCache, removeIncomplete, verifyCache, type CachedModel, type VerifiedFile } from '../hub/manage.js'
 import { planPull, pull, type PulledFile } from '../hub/pull.js'
 import type { PullProgress } from '../hub/pull-progress.js'
@@ -92,7 +92,7 @@ export async function listModels(options?: CacheOptions): Promise<CachedModel[]>
 export async function verifyModels(source?: string | URL | readonly (string | URL)[], options?: VerifyOptions): Promise<VerifiedFile[]> {
   const o = knownKeys(options, 'verifyModels()', ['cacheDir', ...Object.keys(verifying)])
   const settings = resolveHub(o.cacheDir === undefined ? {} : { cacheDir: o.cacheDir })
-  const named = source === undefined ? [] : Array.isArray(source) ? (source as readonly unknown[]) : [source]
+  const named = source === undefined ? [] : Array.isArray(source) ? listOf(source, 'source', 1000) : [source]
   const work = checkOptions(verifying, o, undefined)
   const sources = named.map((each) => readHubSource(each, settings, 'source'))
   return verifyCache(sources, settings, work)

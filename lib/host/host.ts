@@ -172,17 +172,17 @@ export class DiffusionHost implements AsyncDisposable {
   }
 
   on<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this {
-    this.#events.on(checkName(event, 'event', events) as E, checkFunction(listener, 'listener') as never)
+    this.#events.on(checkName(event, 'event', events), checkFunction<never>(listener, 'listener'))
     return this
   }
 
   once<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this {
-    this.#events.once(checkName(event, 'event', events) as E, checkFunction(listener, 'listener') as never)
+    this.#events.once(checkName(event, 'event', events), checkFunction<never>(listener, 'listener'))
     return this
   }
 
   off<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this {
-    this.#events.off(checkName(event, 'event', events) as E, checkFunction(listener, 'listener') as never)
+    this.#events.off(checkName(event, 'event', events), checkFunction<never>(listener, 'listener'))
     return this
   }
 

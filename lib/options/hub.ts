@@ -1,7 +1,7 @@
 /** How models of a hub are found, fetched and kept: the rows of HubOptions, and those of pulling and verifying. */
 import path from 'node:path'
 import { boolean, callback, choice, integer, option } from './option.js'
-import { checkString, fileUrlToPath, invalidRange, invalidType, isUrl, show } from './validate.js'
+import { checkString, fileUrlToPath, invalidRange, invalidType, isUrl, listOf, show } from './validate.js'
 
 /** An address without its trailing slash, query and fragment. */
 export function checkEndpoint(value: unknown, name: string): URL {
@@ -71,7 +71,7 @@ export const hubOptions = {
 
 function checkInclude(value: unknown, name: string): string[] {
   if (!Array.isArray(value)) throw invalidType(`${name} must be a list of patterns, not ${show(value)}`)
-  return value.map((pattern, i) => checkString(pattern, `${name}[${i}]`, 1000))
+  return listOf(value, name, 1000).map((pattern, i) => checkString(pattern, `${name}[${i}]`, 1000))
 }
 
 export const pullOptions = {

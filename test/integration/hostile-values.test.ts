@@ -94,9 +94,11 @@ const calls: Record<string, Sound> = {
   measurePeak: onModule(() => [{ seconds: 0.001, threads: 1, signal }], { without: [...emptyObjects, 'true', 'a getter that throws'] }),
   openTensors: onModule(() => [model.file, {}]),
   parseInfotext: onModule(() => ['a\nSteps: 20, Sampler: Euler, Seed: 1']),
+  pullModel: onModule(() => ['hf:owner/name', { ...hub(), signal }]),
   removeIncompleteDownloads: onModule(() => [{ cacheDir: hub().cacheDir }]),
   removeModel: onModule(() => ['hf:owner/name', { cacheDir: hub().cacheDir }]),
   setLogger: onModule(() => [null]),
+  verifyModels: onModule(() => ['hf:owner/name', { cacheDir: hub().cacheDir, signal }]),
   writeRetrievalDatabase: onModule(() => [
     path.join(model.folder, 'written.safetensors'),
     { embeddings: Float32Array.of(1, 0), shape: [1, 2], imageIds: ['a'], patches: [[0, 0, 1, 1]] },
@@ -160,11 +162,10 @@ const calls: Record<string, Sound> = {
 }
 
 /**
- * Made by this package, or freeing; what promises take; error classes are records of what they are given. `embed()` is `embedImage()` of a model of its own, and what asks servers has
- * tests of its own (hub-faults).
+ * Made by this package, or freeing; what promises take; error classes are records of what they are given. `embed()` is `embedImage()` of a model of its own.
  */
 const left =
-  /^new (?!RawImage)|\[(asyncDispose|asyncIterator|dispose|iterator)\]$|#dispose$|^DiffusionHost#(close|models)$|^DiffusionJob#|^ImageEncoder#embed$|^(pullModel|verifyModels)$/
+  /^new (?!RawImage)|\[(asyncDispose|asyncIterator|dispose|iterator)\]$|#dispose$|^DiffusionHost#(close|models)$|^DiffusionJob#|^ImageEncoder#embed$/
 
 /** Argument `index` or, by the path of a field, what is within it, replaced. */
 function replaced(args: unknown[], index: number, fields: readonly string[], value: unknown): unknown[] {
