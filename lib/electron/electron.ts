@@ -11,6 +11,8 @@ export interface MessagePortMain {
 export interface WebFrameMain {
   /** Of the document that the frame shows. */
   readonly url: string
+  /** Of the frame, whatever document it shows. */
+  readonly frameTreeNodeId: number
   postMessage(channel: string, message: unknown, transfer: MessagePortMain[]): void
 }
 
@@ -19,6 +21,8 @@ export interface UtilityProcess {
   postMessage(message: unknown): void
   on(event: 'message', listener: (message: unknown) => void): unknown
   once(event: 'exit', listener: (code: number) => void): unknown
+  /** A fatal error of V8. */
+  on(event: 'error', listener: (type: string, location: string) => void): unknown
   kill(): boolean
 }
 

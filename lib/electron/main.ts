@@ -9,12 +9,12 @@ import {
   type JobEvent,
   type PipelineInfo,
 } from '../index.js'
-import type { EngineListener, StartEngine } from '../host/port.js'
-import { checkString, invalidRange, invalidType, knownKeys, listOf } from '../options/validate.js'
+import type { EngineExit, EngineListener, StartEngine } from '../host/port.js'
+import { checkString, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
 import type { EngineMessage } from '../rpc/protocol.js'
 import { encodeError, type WireError } from '../rpc/wire-error.js'
-import { encode } from '../rpc/wire.js'
-import type { Electron, MessagePortMain, WebFrameMain } from './electron.js'
+import { decode, encode } from '../rpc/wire.js'
+import type { Electron, MessagePortMain, UtilityProcess, WebFrameMain } from './electron.js'
 import {
   connectChannel,
   portChannel,
@@ -64,21 +64,44 @@ function originOf(url: string): string {
   }
 }
 
+function checkOrigin(value: unknown, name: string): string {
+  const origin = checkString(value, name)
+  if (originOf(origin) !== origin) throw invalidRange(`${name}: ${show(origin)} is no origin; write it as ${originOf(origin) || 'app://bundle'}`)
+  return origin
+}
+
 const program = path.join(__dirname, '..', 'host', 'engine-main.js')
 
-/** An engine in a utility process. */
+/** An engine in a utility process, which is started when the application is ready. */
 const startUtilityProcess =
-  ({ utilityProcess }: Electron): StartEngine =>
+  ({ app, utilityProcess }: Electron): StartEngine =>
   (listener: EngineListener) => {
-    const child = utilityProcess.fork(program, [], { serviceName: 'latent-diffusion', stdio: ['ignore', 'ignore', 'pipe'] })
-    let stderr = ''
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-4096)))
-    child.on('message', (message) => listener.onMessage(message as EngineMessage))
-    child.once('exit', (exitCode) => listener.onExit({ exitCode, stderr }))
+    let child: UtilityProcess | undefined
+    let [stderr, over] = ['', false]
+    let cause: Error | undefined
+    const end = (exit: EngineExit) => {
+      if (over) return
+      over = true
+      listener.onExit({ ...exit, stderr, ...(cause ? { cause } : {}) })
+    }
+    const begin = () => {
+      if (over) return
+      child = utilityProcess.fork(program, [], { serviceName: 'latent-diffusion', stdio: ['ignore', 'ignore', 'pipe'] })
+      child.on('error', (type, location) => (cause = new Error(`${type} at ${location}`)))
+      child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-4096)))
+      child.on('message', (message) => listener.onMessage(message as EngineMessage))
+      child.once('exit', (exitCode) => end({ exitCode }))
+    }
+    if (app.isReady()) begin()
+    else
+      app
+        .whenReady()
+        .then(begin)
+        .catch((error: unknown) => end({ cause: error }))
     return {
-      send: (message) => child.postMessage(message),
+      send: (message) => (child ? child.postMessage(message) : end({ exitCode: 0 })), // none but `close` comes before it has started
       hold: () => {}, // Electron's main process runs until the application quits
-      kill: () => void child.kill(),
+      kill: () => (child ? void child.kill() : end({ exitCode: 0 })),
     }
   }
 
@@ -88,7 +111,6 @@ class PageConnection {
   readonly #host: ElectronDiffusionHost
   readonly #port: MessagePortMain
   readonly #limits: Required<PageLimits>
-  readonly #onStatus = () => this.#send({ type: 'status', status: this.#host.status })
   #closed = false
 
   constructor(host: ElectronDiffusionHost, port: MessagePortMain, limits: Required<PageLimits>, closed: () => void) {
@@ -100,9 +122,12 @@ class PageConnection {
       this.close()
       closed()
     })
-    host.on('status', this.#onStatus)
     port.start()
     this.#send({ type: 'welcome', models: host.models().map(({ name }) => name), status: host.status })
+  }
+
+  tellStatus(): void {
+    this.#send({ type: 'status', status: this.#host.status })
   }
 
   /** Cancels what the page has asked for. */
@@ -110,7 +135,6 @@ class PageConnection {
     if (this.#closed) return
     this.#send({ type: 'closed' })
     this.#closed = true
-    this.#host.off('status', this.#onStatus)
     for (const entry of this.#jobs.values()) {
       entry.cancelled = true
       entry.job?.cancel()
@@ -143,9 +167,9 @@ class PageConnection {
     try {
       if (this.#jobs.size > this.#limits.maxJobs)
         throw new DiffusionError('ERR_BUSY', `A page may have ${this.#limits.maxJobs} jobs at a time in this application`, { retriable: true })
-      const model = (given as { model?: unknown } | null)?.model
-      const info = await this.#host.infoOf(model)
-      const options = await readPageOptions(given, this.#limits, info.defaults)
+      const decoded = decode(given)
+      const info = await this.#host.infoOf((decoded as { model?: unknown } | null | undefined)?.model)
+      const options = await readPageOptions(decoded, this.#limits, info)
       if (entry.cancelled) return
       entry.job = this.#host.generate(options)
       for await (const event of entry.job) this.#tell(id, entry, event)
@@ -166,17 +190,21 @@ class PageConnection {
   }
 }
 
-/** An error without its stack, which names files of the application that pages need not know. */
+/** An error without its stack, and without the details that name files of the computer. */
 function forPage(error: unknown): WireError {
   const { name, message, code, details } = encodeError(error)
-  return { name, message, ...(code === undefined ? {} : { code }), ...(details ? { details } : {}) }
+  const kept = Object.entries(details ?? {}).filter(([key]) => !['path', 'stderr', 'cause'].includes(key))
+  const words = code === 'ERR_ENGINE_EXITED' ? message.split('\n', 1)[0]! : message
+  return { name, message: words, ...(code === undefined ? {} : { code }), details: Object.fromEntries(kept) }
 }
 
 async function pageResult({ images, options, ...rest }: GenerateResult): Promise<PageResult> {
   const files: PageResult['images'] = []
   for (const image of images) files.push({ png: await image.encode(), width: image.width, height: image.height, metadata: { ...image.metadata } })
-  const plain = Object.entries(options).filter(([, value]) => typeof value !== 'object' || !('width' in (value as object)))
-  return { ...rest, images: files, options: encode(Object.fromEntries(plain), 'options') as Record<string, unknown> }
+  // Neither the pictures that the page gave nor the paths of adapters.
+  const plain = Object.entries(options).filter(([key]) => !['image', 'mask', 'semanticMap', 'loras'].includes(key))
+  const loras = rest.loras.map((report) => ({ ...report, path: report.name }))
+  return { ...rest, loras, images: files, options: encode(Object.fromEntries(plain), 'options') as Record<string, unknown> }
 }
 
 /** A {@link DiffusionHost} that pages of an Electron application can use. */
@@ -184,7 +212,9 @@ export class ElectronDiffusionHost extends DiffusionHost {
   readonly #electron: Electron
   readonly #origins: ReadonlySet<string>
   readonly #limits: Required<PageLimits>
-  readonly #pages = new Set<PageConnection>()
+  /** By frame: one that connects again leaves its earlier connection. */
+  readonly #pages = new Map<number, PageConnection>()
+  #served = true
   readonly #infos = new Map<string, Promise<PipelineInfo>>()
 
   /** @internal */
@@ -196,7 +226,10 @@ export class ElectronDiffusionHost extends DiffusionHost {
     super({ ...rest, isolate: 'none' }, isolate === 'none' ? undefined : startUtilityProcess(electron))
     this.#electron = electron
     this.#limits = resolveLimits(limits)
-    this.#origins = new Set(listOf(allowedOrigins ?? [], 'allowedOrigins', 1000).map((origin, i) => checkString(origin, `allowedOrigins[${i}]`)))
+    this.#origins = new Set(listOf(allowedOrigins ?? [], 'allowedOrigins', 1000).map((origin, i) => checkOrigin(origin, `allowedOrigins[${i}]`)))
+    this.on('status', () => {
+      for (const page of this.#pages.values()) page.tellStatus()
+    })
     electron.ipcMain.handle(connectChannel, ({ senderFrame }, nonce) => this.#connect(senderFrame, nonce))
     electron.app.once('will-quit', () => void this.close())
   }
@@ -214,8 +247,9 @@ export class ElectronDiffusionHost extends DiffusionHost {
   }
 
   override async close(): Promise<void> {
-    this.#electron.ipcMain.removeHandler(connectChannel)
-    for (const page of this.#pages) page.close()
+    if (this.#served) this.#electron.ipcMain.removeHandler(connectChannel)
+    this.#served = false // a later host may have its own
+    for (const page of this.#pages.values()) page.close()
     await super.close()
   }
 
@@ -224,9 +258,19 @@ export class ElectronDiffusionHost extends DiffusionHost {
     if (!frame || !this.#origins.has(origin))
       throw new Error(`The origin ${origin || 'of this frame'} may not use the engine: add it to allowedOrigins of createDiffusionHost()`)
     const { port1, port2 } = new this.#electron.MessageChannelMain()
-    const page: PageConnection = new PageConnection(this, port1, this.#limits, () => this.#pages.delete(page))
-    this.#pages.add(page)
-    frame.postMessage(portChannel, String(nonce), [port2])
+    const { frameTreeNodeId: id } = frame
+    this.#pages.get(id)?.close()
+    const page: PageConnection = new PageConnection(this, port1, this.#limits, () => {
+      if (this.#pages.get(id) === page) this.#pages.delete(id)
+    })
+    this.#pages.set(id, page)
+    try {
+      frame.postMessage(portChannel, String(nonce), [port2])
+    } catch (error) {
+      page.close() // the frame has gone
+      this.#pages.delete(id)
+      throw error
+    }
   }
 }
 

@@ -1,8 +1,9 @@
 /** Options that come from a page: data alone, within the application's limits, and no file names. */
-import { RawImage } from '../image/raw-image.js'
-import { checkInteger, invalidRange, invalidType, isBytes, knownKeys, show } from '../options/validate.js'
-import { decode } from '../rpc/wire.js'
 import type { HostGenerateOptions } from '../host/host.js'
+import { RawImage } from '../image/raw-image.js'
+import { presets } from '../options/presets.js'
+import { checkBoolean, checkInteger, invalidRange, invalidType, isBytes, knownKeys, show } from '../options/validate.js'
+import type { PipelineInfo } from '../types.js'
 import type { PageLimits } from './main.js'
 
 const limitKeys = ['maxPixels', 'maxSteps', 'maxJobs', 'files'] as const
@@ -11,55 +12,90 @@ export function resolveLimits(limits: unknown): Required<PageLimits> {
   const o = knownKeys(limits, 'limits', limitKeys)
   const count = (key: 'maxPixels' | 'maxSteps' | 'maxJobs', usual: number) =>
     o[key] === undefined ? usual : checkInteger(o[key], `limits.${key}`, { min: 1, max: 2 ** 31 })
-  return { maxPixels: count('maxPixels', 1 << 20), maxSteps: count('maxSteps', 100), maxJobs: count('maxJobs', 8), files: o.files === true }
+  const files = o.files !== undefined && checkBoolean(o.files, 'limits.files')
+  return { maxPixels: count('maxPixels', 1 << 20), maxSteps: count('maxSteps', 100), maxJobs: count('maxJobs', 8), files }
 }
 
 /** Options whose value may be a text. Of any other a text would be a path. */
-const textKeys = new Set(['model', 'prompt', 'negativePrompt', 'sampler', 'schedule', 'dialect', 'rng', 'emphasis', 'classId'])
+const textKeys = new Set(['model', 'preset', 'prompt', 'negativePrompt', 'sampler', 'schedule', 'dialect', 'rng', 'emphasis', 'classId'])
+
+/** Options that are pictures, or maps of the size of one. */
+const pictureKeys = ['image', 'mask', 'semanticMap'] as const
 
 /** Options that the page's side keeps for itself. */
-const notForPages = new Set(['signal', 'onProgress', 'latents'])
+const notForPages = ['signal', 'onProgress', 'latents']
 
-function refuseFiles(options: Record<string, unknown>): void {
+type Given = Record<string, unknown>
+
+interface Size {
+  width: number
+  height: number
+}
+
+function refuseFiles(options: Given): void {
   for (const [key, value] of Object.entries(options))
     if (typeof value === 'string' && !textKeys.has(key)) throw invalidType(`${key} from a page is the bytes or pixels of a picture, not a file name`)
   if (options.loras !== undefined) throw invalidType('loras are named by the application, or in prompts as <lora:name:1>, not by a page')
 }
 
-function checkSteps({ steps, schedule, timesteps }: Record<string, unknown>, { maxSteps }: PageLimits): void {
-  const given = Math.max(
-    typeof steps === 'number' ? steps : 0,
-    ArrayBuffer.isView(schedule) || Array.isArray(schedule) ? (schedule as ArrayLike<number>).length - 1 : 0,
-    Array.isArray(timesteps) ? timesteps.length : 0,
-  )
-  if (given > maxSteps!) throw invalidRange(`steps is ${given}; this application allows ${maxSteps}`)
+/** How many steps the options come to, as far as they say so themselves. */
+function stepsOf({ steps, schedule, timesteps, preset }: Given, usual: number): number {
+  if (Array.isArray(timesteps)) return timesteps.length
+  if (ArrayBuffer.isView(schedule)) {
+    const sigmas = schedule as Float32Array
+    return sigmas.length - (sigmas.at(-1) === 0 ? 1 : 0)
+  }
+  if (typeof steps === 'number') return steps
+  const own = typeof preset === 'string' && Object.hasOwn(presets, preset) ? presets[preset as keyof typeof presets] : undefined
+  return own?.steps ?? own?.timesteps?.length ?? usual
 }
 
-function checkPixels(what: string, width: number, height: number, { maxPixels }: PageLimits): void {
-  if (width * height > maxPixels!)
+function checkPixels(what: string, width: number, height: number, { maxPixels }: Required<PageLimits>): void {
+  // The negation holds for what is no number, too.
+  if (!(width * height <= maxPixels))
     throw invalidRange(`${what} of ${width}x${height} pixels is larger than the ${maxPixels} pixels that this application allows`)
 }
 
-/** The options of a job from those of a page. `usual`: size of the model's pictures. */
-export async function readPageOptions(
-  message: unknown,
-  limits: Required<PageLimits>,
-  usual: { width: number; height: number },
-): Promise<HostGenerateOptions> {
-  const given = decode(message)
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) throw invalidType(`options must be an object, not ${show(given)}`)
-  const options: Record<string, unknown> = Object.fromEntries(Object.entries(given).filter(([key]) => !notForPages.has(key)))
-  if (!limits.files) refuseFiles(options)
-  checkSteps(options, limits)
-  let own: { width: number; height: number } | undefined
-  for (const [key, value] of Object.entries(options)) {
-    const image = isBytes(value) ? await RawImage.read(value) : value
-    if (!(image instanceof RawImage)) continue
-    checkPixels(key, image.width, image.height, limits)
-    options[key] = image
-    if (key === 'image') own = image
+/** Size of a picture or map in any of the forms that the engine takes; undefined where its header does not tell without decoding it. */
+function sizeOf(value: unknown): Size | undefined {
+  if (isBytes(value)) {
+    const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
+    const isPng = value.length >= 24 && view.getUint32(0) === 0x89504e47 && view.getUint32(4) === 0x0d0a1a0a
+    return isPng ? { width: view.getUint32(16), height: view.getUint32(20) } : undefined
   }
-  const { width = own?.width ?? usual.width, height = own?.height ?? usual.height, count = 1 } = options
-  if (typeof width === 'number' && typeof height === 'number' && typeof count === 'number') checkPixels('a job', width * count, height, limits)
+  if (typeof value !== 'object' || value === null) return undefined
+  const { width, height, shape } = value as Given
+  return Array.isArray(shape) ? { width: Number(shape.at(-1)), height: Number(shape.at(-2)) } : { width: Number(width), height: Number(height) }
+}
+
+/** Checks the pictures of a page; those whose files do not tell their size are decoded. */
+async function checkPictures(options: Given, limits: Required<PageLimits>): Promise<Size | undefined> {
+  let own: Size | undefined
+  for (const key of pictureKeys) {
+    const value = options[key]
+    if (value === undefined || typeof value === 'string') continue
+    let size = sizeOf(value)
+    if (!size) options[key] = size = await RawImage.read(value as Uint8Array)
+    checkPixels(key, size.width, size.height, limits)
+    if (key !== 'mask') own = size
+  }
+  return own
+}
+
+/** The options of a job from those of a page, which were decoded. `info`: of the model that they name. */
+export async function readPageOptions(given: unknown, limits: Required<PageLimits>, info: PipelineInfo): Promise<HostGenerateOptions> {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) throw invalidType(`options must be an object, not ${show(given)}`)
+  const options: Given = { ...given }
+  for (const key of notForPages) delete options[key]
+  if (!limits.files) refuseFiles(options)
+  const steps = stepsOf(options, info.defaults.steps)
+  if (steps > limits.maxSteps) throw invalidRange(`steps is ${steps}; this application allows ${limits.maxSteps}`)
+  const own = await checkPictures(options, limits)
+  const { count = 1 } = options
+  const { width = own?.width ?? info.defaults.width, height = own?.height ?? info.defaults.height } = options
+  const factor = info.kind === 'superres' && 'factor' in info.condition ? Number(info.condition.factor) : 1
+  // What is no number the engine refuses by name.
+  const isSized = [width, height, count].every((value) => typeof value === 'number')
+  if (isSized) checkPixels('a job', (width as number) * factor * (count as number), (height as number) * factor, limits)
   return options
 }

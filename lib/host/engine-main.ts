@@ -9,6 +9,8 @@ import type { EnginePort } from './port.js'
 function portOfProcess(): EnginePort {
   // Without its host it has nothing to do, and nobody who would end it.
   process.once('disconnect', () => process.exit())
+  // Ctrl+C in a terminal reaches the whole group; when to end is for the host to say.
+  process.on('SIGINT', () => {})
   return {
     // A host that is gone, or a channel that breaks, ends in 'disconnect'.
     send: (message) => void process.send!(message, undefined, undefined, () => {}),

@@ -215,7 +215,8 @@ export class DiffusionHost implements AsyncDisposable {
     if (signal !== undefined) checkSignal(signal, 'signal')
     if (onProgress !== undefined) checkFunction(onProgress, 'onProgress')
     if (onPreview !== undefined) checkFunction(onPreview, 'preview.onPreview')
-    const wire = encode(rest, 'options')
+    // Copied now: the caller may use its arrays for something else while the job waits.
+    const wire = encode(rest, 'options', { copy: true })
     const wirePreview = preview === undefined ? undefined : encode(previewOptions, 'preview')
     this.#admit()
     return DiffusionJob.make((control: JobControl) => {
@@ -313,7 +314,13 @@ export class DiffusionHost implements AsyncDisposable {
       ...task,
       progress: (progress) => void (over || task.progress?.(progress)),
       preview: (message) => void (over || task.preview?.(message)),
-      resolve: settle((value) => task.resolve(value)),
+      resolve: settle((value) => {
+        try {
+          task.resolve(value)
+        } catch (error) {
+          task.reject(error)
+        }
+      }),
       reject: settle((error) => task.reject(error)),
     }
     const cancel = (reason: unknown) => {

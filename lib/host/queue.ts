@@ -9,9 +9,9 @@ import type { EngineExit, EngineHandle, StartEngine } from './port.js'
 
 /** What an engine is asked, and who hears of it. */
 export interface Task {
-  /** The model it needs, and messages that the engine has to have before it. */
+  /** The model it is about, which is loaded for it. */
   model: string
-  /** Kept for a model's sake alone; it neither loads nor evicts. */
+  /** It asks about a loaded model: nothing is loaded for it, and no other model makes room. */
   passive?: boolean
   message(id: number): HostMessage
   started?(): void
@@ -124,6 +124,7 @@ export class EngineQueue {
     this.#closed = true
     const closed = new DisposedError('The host was closed')
     this.#current?.task.reject(closed)
+    this.#current = undefined
     this.#rejectWaiting(closed)
     await this.#end()
     this.#settings.changed()
@@ -257,8 +258,14 @@ export class EngineQueue {
       return
     }
     const error = new EngineExitedError(`The engine ${how}`, exitDetails(exit, true))
+    if (this.#settings.onCrash === 'reject') this.#rejectAll(error)
+    else this.#goOn(error)
+    // Last: whatever a listener does, the queue is in order.
     this.#settings.crashed(error)
-    if (this.#settings.onCrash === 'reject') return this.#rejectAll(error)
+  }
+
+  /** Rejects the task that was lost with its engine, and has another engine do the rest. */
+  #goOn(error: EngineExitedError): void {
     const current = this.#current
     this.#current = undefined
     if (current?.sent) current.task.reject(error)

@@ -12,9 +12,13 @@ const program = path.join(__dirname, 'engine-main.js')
 /** Bytes of stderr that are kept for the error of a crash. */
 const keptStderr = 4096
 
-/** A debugger's flags would fight for the host's port. */
+/** The flags of this process, but those of a debugger, which would fight for its port, and those that belong to a program given as text. */
 function inheritedFlags(): string[] {
-  return process.execArgv.filter((flag) => !/^--inspect/.test(flag))
+  const flags = [...process.execArgv]
+  const { _eval: text } = process as { _eval?: string }
+  const at = text === undefined ? -1 : flags.lastIndexOf(text)
+  if (at > 0) flags.splice(at - 1, 2) // else the child would run the host's program, and fork again
+  return flags.filter((flag) => !/^--(inspect|input-type)|^(-e|--eval|-p|--print|-pe)$/.test(flag))
 }
 
 /** Calls `onExit` once. */
@@ -34,9 +38,9 @@ export const startProcess =
     const ended = once(listener)
     const child = fork(program, [], { serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [...flags] })
     let stderr = ''
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-keptStderr)))
+    child.on('error', (cause) => ended({ cause, stderr }))
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-keptStderr)))
     child.on('message', (message) => listener.onMessage(message as EngineMessage))
-    child.once('error', (cause) => ended({ cause, stderr }))
     child.once('close', (exitCode, signal) => ended({ exitCode, signal, stderr }))
     return {
       // A child that is gone tells so by 'close'.

@@ -23,30 +23,39 @@ function isPlain(value: object): value is Record<string, unknown> {
 }
 
 /** Cloning takes the whole buffer behind a view, a pooled one too. */
-function ownBytes(view: NodeJS.TypedArray): NodeJS.TypedArray {
+function ownBytes(view: NodeJS.TypedArray, copy: boolean): NodeJS.TypedArray {
+  // One whose buffer was transferred is empty, and can be neither cloned nor copied.
+  if (view.length === 0) return new (view.constructor as new () => NodeJS.TypedArray)()
   const isWhole = view.byteLength === view.buffer.byteLength && !Buffer.isBuffer(view)
-  if (isWhole) return view
+  if (isWhole && !copy) return view
   return Buffer.isBuffer(view) ? new Uint8Array(view) : view.slice()
+}
+
+/** What `encode()` does beside. */
+interface Encoding {
+  /** Copy arrays that could be used as they are: the caller may change them before they are sent. */
+  copy?: boolean
 }
 
 /**
  * Encodes a value; `name` is what messages call it.
  * @throws TypeError for functions, native handles and other objects that cannot leave their process
  */
-export function encode(value: unknown, name: string, depth = 0): Wire {
+export function encode(value: unknown, name: string, { copy = false }: Encoding = {}, depth = 0): Wire {
+  const inner = (each: unknown, key: string) => encode(each, `${name}${key}`, { copy }, depth + 1)
   if (typeof value === 'function' || typeof value === 'symbol')
     throw invalidType(`${name} is a ${typeof value}, which cannot be sent to an engine apart`)
   if (typeof value !== 'object' || value === null) return value
   if (depth > maxDepth) throw invalidRange(`${name} is nested more than ${maxDepth} deep`)
   if (value instanceof RawImage) {
     const { data, width, height, channels, metadata } = value
-    return { [tag]: 'picture', data: ownBytes(data), width, height, channels, metadata: { ...metadata } }
+    return { [tag]: 'picture', data: ownBytes(data, copy), width, height, channels, metadata: { ...metadata } }
   }
   if (isUrl(value)) return value.href
-  if (Array.isArray(value)) return listOf(value, name, maxEntries).map((each, i) => encode(each, `${name}[${i}]`, depth + 1))
-  if (ArrayBuffer.isView(value) && !(value instanceof DataView)) return ownBytes(value as NodeJS.TypedArray)
+  if (Array.isArray(value)) return listOf(value, name, maxEntries).map((each, i) => inner(each, `[${i}]`))
+  if (ArrayBuffer.isView(value) && !(value instanceof DataView)) return ownBytes(value as NodeJS.TypedArray, copy)
   if (!isPlain(value)) throw invalidType(`${name} is ${show(value)}, which cannot be sent to an engine apart`)
-  const entries = Object.entries(value).map(([key, each]) => [key, encode(each, `${name}.${key}`, depth + 1)])
+  const entries = Object.entries(value).map(([key, each]) => [key, inner(each, `.${key}`)])
   const object = Object.fromEntries(entries) as Record<string, unknown>
   return tag in object ? { [tag]: 'object', entries } : object
 }
@@ -63,25 +72,34 @@ function entriesOf(object: Record<string, unknown>): [string, unknown][] {
   if (object[tag] !== 'object') return Object.entries(object)
   const { entries } = object
   const isPair = (each: unknown) => Array.isArray(each) && each.length === 2 && typeof each[0] === 'string'
-  if (!Array.isArray(entries) || !entries.every(isPair)) throw invalidType('a message has an object without its entries')
-  return entries as [string, unknown][]
+  const list = Array.isArray(entries) ? listOf(entries, 'a message', maxEntries) : undefined
+  if (!list?.every(isPair)) throw invalidType('a message has an object without its entries')
+  return list as [string, unknown][]
 }
+
+/** Values in one message: cloning keeps references, so few bytes can hold as many as one likes. */
+const maxValues = 1_000_000
 
 /**
  * The value behind what `encode()` gave. Fields that did not cross are taken from `known`.
  * @throws TypeError or RangeError for what `encode()` does not give: messages of pages are not to be trusted
  */
-export function decode(wire: Wire, known: Readonly<Record<string, unknown>> = {}, depth = 0): unknown {
-  if (typeof wire !== 'object' || wire === null || ArrayBuffer.isView(wire)) return wire
-  if (depth > maxDepth + 2) throw invalidRange(`a message is nested more than ${maxDepth} deep`)
-  if (Array.isArray(wire)) return wire.map((each) => decode(each, {}, depth + 1))
-  const object = wire as Record<string, unknown>
-  if (object[tag] === 'picture') return new RawImage(object as unknown as RawImage)
-  const fields = entriesOf(object).map(([key, each]) => {
-    const isSame = typeof each === 'object' && (each as Record<string, unknown> | null)?.[tag] === 'same'
-    return [key, isSame ? known[key] : decode(each, {}, depth + 1)]
-  })
-  return Object.fromEntries(fields)
+export function decode(wire: Wire, known: Readonly<Record<string, unknown>> = {}): unknown {
+  let left = maxValues
+  const inner = (value: Wire, depth: number): unknown => {
+    if (--left < 0) throw invalidRange(`a message has more than ${maxValues} values`)
+    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
+    if (depth > maxDepth + 2) throw invalidRange(`a message is nested more than ${maxDepth} deep`)
+    if (Array.isArray(value)) return listOf(value, 'a message', maxEntries).map((each) => inner(each, depth + 1))
+    const object = value as Record<string, unknown>
+    if (object[tag] === 'picture') return new RawImage(object as unknown as RawImage)
+    const fields = entriesOf(object).map(([key, each]) => {
+      const isSame = depth === 0 && typeof each === 'object' && (each as Record<string, unknown> | null)?.[tag] === 'same'
+      return [key, isSame ? known[key] : inner(each, depth + 1)]
+    })
+    return Object.fromEntries(fields)
+  }
+  return inner(wire, 0)
 }
 
 /** The buffers of the pictures of an encoded value, for a port that hands them over without a copy. */

@@ -1,7 +1,7 @@
 /** Engines in processes and threads of their own: the same pictures, and what happens when one is lost. On the built package, since an engine runs its own program. */
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { serveEngine } from '../../lib/host/engine'
 import type { EnginePort } from '../../lib/host/port'
 import type { EngineMessage, HostMessage } from '../../lib/rpc/protocol'
@@ -278,11 +278,19 @@ async function program(word: string): Promise<{ engine: number; ended: Promise<n
 
 function isAlive(pid: number): boolean {
   try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
+    process.kill(pid, 0)
+    // One that has ended and was not waited for is there by name alone.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch (error) {
+    return (error as { syscall?: string }).syscall === 'open' && !existsSync('/proc/self/status')
   }
 }
+
+test('in a program given as text', () => {
+  const text = `require(${JSON.stringify(path.resolve('dist/index.js'))}).createDiffusionHost().generate({ steps: 1 }).then(({ images }) => console.log(images.length))`
+  const { stdout, status } = spawnSync(process.execPath, ['-e', text], { encoding: 'utf8', timeout: 120_000 })
+  expect({ stdout, status }).toEqual({ stdout: '1\n', status: 0 })
+})
 
 test('a program that is done ends, though it did not close its host; and the engine with it', async () => {
   const { engine, ended } = await program('idle')

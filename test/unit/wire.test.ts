@@ -73,6 +73,27 @@ test.each([
   { $latent: 'picture', data: 1 },
 ])('a forged message is refused: %j', (wire) => expect(() => decode({ extra: wire })).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG' })))
 
+test('a message that names the same list again and again is refused, and lists without end', () => {
+  let wire: unknown = 1
+  for (let i = 0; i < 10; i++) wire = new Array(100).fill(wire)
+  expect(() => decode(wire)).toThrow(/more than 1000000 values/)
+  expect(() => decode({ extra: new Array(2 ** 32 - 1) })).toThrow(/4294967295 entries/)
+})
+
+test('an array whose buffer was transferred is an empty one', () => {
+  const numbers = Float32Array.of(1)
+  structuredClone(numbers.buffer, { transfer: [numbers.buffer] })
+  expect(crossed({ numbers })).toEqual({ numbers: new Float32Array() })
+})
+
+test('arrays are copied where they are to be used again', () => {
+  const numbers = Float32Array.of(1, 2)
+  expect(encode(numbers, 'x')).toBe(numbers)
+  const wire = encode({ list: [numbers] }, 'x', { copy: true })
+  numbers.fill(0)
+  expect(decode(wire)).toEqual({ list: [Float32Array.of(1, 2)] })
+})
+
 test('a message of any depth is refused', () => {
   let wire: unknown = 1
   for (let i = 0; i < 100_000; i++) wire = { wire }

@@ -201,10 +201,11 @@ export class Diffusion {
     else {
       this.#jobs.set(id, handle)
       signal?.addEventListener('abort', abort, { once: true })
-      encodeOptions(rest).then(
-        (encoded) => this.#jobs.has(id) && this.#send({ type: 'generate', id, options: encoded }),
-        (error: unknown) => this.#jobs.delete(id) && handle.reject(error),
-      )
+      encodeOptions(rest)
+        .then((encoded) => {
+          if (this.#jobs.has(id)) this.#send({ type: 'generate', id, options: encoded })
+        })
+        .catch((error: unknown) => this.#settle(id)?.reject(error)) // functions among the options cannot be sent
     }
     return job
   }

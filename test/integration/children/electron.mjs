@@ -5,6 +5,7 @@
 import { fork } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import Module, { createRequire } from 'node:module'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MessageChannel } from 'node:worker_threads'
 import { fileURLToPath } from 'node:url'
 import { RawImage } from '../../../dist/esm.mjs'
@@ -18,7 +19,8 @@ const { Event, EventTarget } = globalThis
 
 const handlers = new Map()
 const toPreload = new EventEmitter()
-const [app, engines] = [new EventEmitter(), []]
+const [app, engines] = [Object.assign(new EventEmitter(), { isReady: () => ready, whenReady: () => nextTurn().then(() => (ready = true)) }), []]
+let ready = false
 
 class MessageChannelMain {
   constructor() {
@@ -48,6 +50,7 @@ const senderFrame = {
   get url() {
     return frameUrl
   },
+  frameTreeNodeId: 1,
   postMessage: (channel, message, ports) => toPreload.emit(channel, { ports }, message),
 }
 
@@ -147,6 +150,8 @@ const scenarios = {
       width: { ...small, width: 1024, height: 512 },
       count: { ...small, count: 65 },
       text: { ...small, image: '/etc/hostname' },
+      preset: { ...small, preset: 'lcm', steps: undefined, extra: { nothing: 1 } },
+      function: { ...small, preview: { onPreview() {} } },
       loras: { ...small, loras: [{ path: '/etc/hostname' }] },
       model: { ...small, model: '../other' },
       bytes: { ...small, image: new Uint8Array(10) },
@@ -216,12 +221,15 @@ const scenarios = {
       { $latent: 'picture' },
       { extra: { $latent: 'object' } },
       { prompt: { $latent: 'same' } },
+      { ...small, image: { data: new Float32Array(3), shape: [1, 3, 4096, 4096] } },
+      { ...small, image: { data: new Uint8Array(3), width: 2048, height: 2048, channels: 3 } },
+      { ...small, extra: new Array(2 ** 32 - 1) },
       { ...small, image: '/etc/hostname' },
       { ...small, mask: 'file:///etc/hostname' },
       { image: { $latent: 'picture', data: new Uint8Array(2), width: 9, height: 9, channels: 3 } },
     ].entries())
       port.postMessage({ type: 'generate', id, options })
-    while (answers.filter(({ type }) => type === 'error' || type === 'result').length < 9)
+    while (answers.filter(({ type }) => type === 'error' || type === 'result').length < 12)
       await new Promise((resolve) => port.once('message', resolve))
     const { images } = await host.generate(small)
     say({ codes: answers.filter(({ type }) => type === 'error').map(({ error }) => [error.name, error.code, error.message]), alive: images.length })
