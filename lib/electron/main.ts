@@ -9,9 +9,10 @@ import {
   type JobEvent,
   type PipelineInfo,
 } from '../index.js'
-import type { EngineExit, EngineListener, StartEngine } from '../host/port.js'
+import type { EngineListener, StartEngine } from '../host/port.js'
+import { once, tailOf } from '../host/start.js'
 import { checkString, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
-import type { EngineMessage } from '../rpc/protocol.js'
+import { previewCredit, type EngineMessage } from '../rpc/protocol.js'
 import { encodeError, type WireError } from '../rpc/wire-error.js'
 import { decode, encode } from '../rpc/wire.js'
 import type { Electron, MessagePortMain, UtilityProcess, WebFrameMain } from './electron.js'
@@ -51,9 +52,6 @@ export interface ElectronHostOptions extends Omit<HostOptions, 'isolate' | 'exec
   limits?: PageLimits
 }
 
-/** Previews that may be on their way to a page. */
-const previewCredit = 2
-
 /** `app://bundle` of `app://bundle/index.html`. URL.origin is `null` for schemes that browsers do not know. */
 function originOf(url: string): string {
   try {
@@ -77,31 +75,31 @@ const startUtilityProcess =
   ({ app, utilityProcess }: Electron): StartEngine =>
   (listener: EngineListener) => {
     let child: UtilityProcess | undefined
-    let [stderr, over] = ['', false]
-    let cause: Error | undefined
-    const end = (exit: EngineExit) => {
-      if (over) return
-      over = true
-      listener.onExit({ ...exit, stderr, ...(cause ? { cause } : {}) })
+    let cancelled = false
+    const ended = once(listener)
+    const cancel = () => {
+      cancelled = true
+      ended({ exitCode: 0 })
     }
     const begin = () => {
-      if (over) return
+      if (cancelled) return
       child = utilityProcess.fork(program, [], { serviceName: 'latent-diffusion', stdio: ['ignore', 'ignore', 'pipe'] })
+      let cause: Error | undefined
+      const stderr = tailOf(child.stderr)
       child.on('error', (type, location) => (cause = new Error(`${type} at ${location}`)))
-      child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-4096)))
       child.on('message', (message) => listener.onMessage(message as EngineMessage))
-      child.once('exit', (exitCode) => end({ exitCode }))
+      child.once('exit', (exitCode) => ended({ exitCode, stderr: stderr(), ...(cause ? { cause } : {}) }))
     }
     if (app.isReady()) begin()
     else
       app
         .whenReady()
         .then(begin)
-        .catch((error: unknown) => end({ cause: error }))
+        .catch((error: unknown) => ended({ cause: error }))
     return {
-      send: (message) => (child ? child.postMessage(message) : end({ exitCode: 0 })), // none but `close` comes before it has started
+      send: (message) => (child ? child.postMessage(message) : cancel()), // none but `close` comes before it has started
       hold: () => {}, // Electron's main process runs until the application quits
-      kill: () => (child ? void child.kill() : end({ exitCode: 0 })),
+      kill: () => (child ? void child.kill() : cancel()),
     }
   }
 

@@ -2,7 +2,6 @@
 import { EventEmitter } from 'node:events'
 import { DiffusionError, DisposedError, type EngineExitedError } from '../errors.js'
 import type { RawImage } from '../image/raw-image.js'
-
 import {
   checkFunction,
   checkInteger,

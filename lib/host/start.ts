@@ -21,8 +21,15 @@ function inheritedFlags(): string[] {
   return flags.filter((flag) => !/^--(inspect|input-type)|^(-e|--eval|-p|--print|-pe)$/.test(flag))
 }
 
+/** The end of what a stream has said so far. */
+export function tailOf(stream: NodeJS.ReadableStream | null | undefined): () => string {
+  let tail = ''
+  stream?.setEncoding('utf8').on('data', (text: string) => (tail = (tail + text).slice(-keptStderr)))
+  return () => tail
+}
+
 /** Calls `onExit` once. */
-function once(listener: EngineListener): (exit: EngineExit) => void {
+export function once(listener: EngineListener): (exit: EngineExit) => void {
   let over = false
   return (exit) => {
     if (over) return
@@ -37,11 +44,10 @@ export const startProcess =
   (listener) => {
     const ended = once(listener)
     const child = fork(program, [], { serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [...flags] })
-    let stderr = ''
-    child.on('error', (cause) => ended({ cause, stderr }))
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-keptStderr)))
+    const stderr = tailOf(child.stderr)
+    child.on('error', (cause) => ended({ cause, stderr: stderr() }))
     child.on('message', (message) => listener.onMessage(message as EngineMessage))
-    child.once('close', (exitCode, signal) => ended({ exitCode, signal, stderr }))
+    child.once('close', (exitCode, signal) => ended({ exitCode, signal, stderr: stderr() }))
     return {
       // A child that is gone tells so by 'close'.
       send: (message) => void child.send(message, () => {}),
