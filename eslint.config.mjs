@@ -37,6 +37,7 @@ export default defineConfig(
           'module',
           'require',
           '__dirname',
+          '__filename',
           'structuredClone',
           'TextDecoder',
           'TextEncoder',
@@ -45,6 +46,7 @@ export default defineConfig(
       ),
     },
   },
+  { files: ['examples/electron/**/*.js'], languageOptions: { globals: { Response: 'readonly', document: 'readonly' } } },
   {
     // Tests look at untyped JSON and at what crosses process boundaries.
     files: ['test/**/*.ts'],

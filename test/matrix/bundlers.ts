@@ -1,10 +1,10 @@
 /** Bundlers with the package external, tracers of files, asar archives. */
-import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { platformName } from '../../lib/native/platform-package'
 import { expectPicture, fail, folder, installed, name, node, project, scope, succeed, tool, versionOf } from './context'
-import { npm } from '../helpers/packages'
+import { npm, root } from '../helpers/packages'
 
 /** Writes a program of the tools' own and runs it in the project. */
 function runScript(file: string, text: string): string {
@@ -114,5 +114,32 @@ export function archives(): void {
   test(`${title}: *.node alone unpacked, the error says the rule`, () => {
     const { command, place } = runFromArchive('node', '*.node')
     expect(fail({}, place, command[0]!, ...command.slice(1))).toContain(`unpack "**/node_modules/${scope}/**"`)
+  })
+
+  test(`examples/electron, bundled by esbuild ${versionOf('esbuild')} and packed by ${title}: its page draws`, () => {
+    const app = project('electron-app')
+    const place = path.join(folder, 'projects', 'electron-packed')
+    const manifest = readFileSync(path.join(root, 'examples', 'electron', 'package.json'), 'utf8')
+    const { scripts, build } = JSON.parse(manifest) as { scripts: Record<string, string>; build: { asarUnpack: string[] } }
+    cpSync(path.join(root, 'examples', 'electron'), app, { recursive: true, filter: (file) => path.basename(file) !== 'package.json' })
+    succeed({}, app, npm, 'install', name)
+    for (const script of [scripts['build:preload']!, scripts['build:page']!]) {
+      const [command, ...args] = script.split(' ')
+      succeed({}, app, tool('.bin', command!), ...args)
+    }
+    mkdirSync(place, { recursive: true })
+    succeed({}, place, tool('.bin', 'asar'), 'pack', app, 'app.asar', '--unpack', `{${build.asarUnpack.join(',')},}`)
+    rmSync(app, { recursive: true })
+    const said = succeed({}, place, node('20'), path.join(__dirname, 'electron-app.cjs'), tool('asar-node'), path.join(place, 'app.asar'))
+    expect(JSON.parse(said.trim().split('\n').at(-1)!)).toEqual({
+      statuses: { '/': 200, '/page.css': 200, '/page.js': 200, '/main.js': 404, '/../main.js': 404 },
+      policies: 3,
+      sandboxed: true,
+      status: expect.stringMatching(/^Done, seed \d+$/) as string,
+      picture: 'image/png',
+      signature: '89504e47',
+      engines: 1,
+      quit: 'closed',
+    })
   })
 }

@@ -1,0 +1,155 @@
+/**
+ * Runs the packed examples/electron without Electron: asar-node reads the archive as Electron's fs does; the rest of Electron and of the page is stood in for. The utility process is a
+ * child process. Prints what the page showed.
+ *
+ *   node electron-app.cjs ASAR_NODE ARCHIVE
+ */
+const { fork } = require('node:child_process')
+const { EventEmitter } = require('node:events')
+const Module = require('node:module')
+const path = require('node:path')
+const { setTimeout: delay } = require('node:timers/promises')
+const { MessageChannel } = require('node:worker_threads')
+const { Blob, Event, EventTarget, URL } = globalThis
+
+const [, , asarNode, archive, program] = process.argv
+require(asarNode).register()
+const { readFileSync } = require('node:fs') // as replaced above
+
+function runEngine() {
+  require('../integration/children/parent-port.cjs')
+  require(program)
+}
+
+const [handlers, schemes, windows, engines] = [new Map(), new Map(), [], []]
+const toPreload = new EventEmitter()
+const app = Object.assign(new EventEmitter(), { isReady: () => true, whenReady: async () => {}, quit: () => app.emit('will-quit') })
+
+class BrowserWindow {
+  webContents = Object.assign(new EventEmitter(), { setWindowOpenHandler() {} })
+  constructor({ webPreferences }) {
+    windows.push(webPreferences)
+  }
+  async loadURL() {}
+  static getAllWindows = () => windows
+}
+
+class MessageChannelMain {
+  constructor() {
+    const { port1, port2 } = new MessageChannel()
+    this.port2 = port2
+    this.port1 = {
+      postMessage: (message) => port1.postMessage(message),
+      on: (event, listener) => port1.on(event, (data) => listener({ data })),
+      once: (event, listener) => port1.once(event, listener),
+      start: () => port1.start(),
+      close: () => port1.close(),
+    }
+  }
+}
+
+const senderFrame = {
+  url: 'app://bundle/',
+  frameTreeNodeId: 1,
+  postMessage: (channel, message, ports) => toPreload.emit(channel, { ports }, message),
+}
+const electron = {
+  app,
+  BrowserWindow,
+  MessageChannelMain,
+  protocol: { registerSchemesAsPrivileged() {}, handle: (scheme, serve) => schemes.set(scheme, serve) },
+  ipcMain: { handle: (channel, listener) => handlers.set(channel, listener), removeHandler: (channel) => handlers.delete(channel) },
+  utilityProcess: {
+    fork(file, args, { stdio }) {
+      const child = fork(__filename, [asarNode, archive, file], { stdio: [...stdio, 'ipc'], serialization: 'advanced' })
+      engines.push(child)
+      return Object.assign(child, { postMessage: (message) => child.send(message, () => {}) })
+    },
+  },
+  contextBridge: { exposeInMainWorld: (key, api) => (globalThis.window[key] = api) },
+  ipcRenderer: {
+    invoke: async (channel, ...args) => handlers.get(channel)({ senderFrame }, ...args),
+    on: (channel, listener) => toPreload.on(channel, listener),
+  },
+}
+
+/** What the page and its code use of a browser. */
+function standInForBrowser(saved) {
+  globalThis.window = Object.assign(new EventTarget(), {
+    location: { origin: 'app://bundle' },
+    postMessage(data, _origin, ports) {
+      this.dispatchEvent(Object.assign(new Event('message'), { data, source: this, ports }))
+    },
+  })
+  globalThis.ImageData = class {
+    constructor(data, width, height) {
+      Object.assign(this, { data, width, height })
+    }
+  }
+  for (const name of ['HTMLImageElement', 'HTMLCanvasElement', 'OffscreenCanvas', 'ImageBitmap']) globalThis[name] ??= class {}
+  globalThis.createImageBitmap = async ({ width, height }) => ({ width, height, close() {} })
+  URL.createObjectURL = (blob) => (saved.push(blob), 'blob:1')
+  URL.revokeObjectURL = () => {}
+  const elements = {}
+  const element = (more) => Object.assign(new EventTarget(), { getContext: () => ({ drawImage() {} }) }, more)
+  const known = { prompt: element({ value: 'a red circle on a blue background' }), steps: element({ valueAsNumber: 4 }) }
+  globalThis.document = { getElementById: (id) => (elements[id] ??= known[id] ?? element()) }
+  return elements
+}
+
+/** The bundle imports and exports nothing, so it can be the body of a function: modules are not read while asar-node replaces fs. */
+async function runPage(source, elements) {
+  await new (async () => {}).constructor(source)()
+  elements.form.dispatchEvent(new Event('submit', { cancelable: true }))
+  while (elements.draw.disabled) await delay(20)
+}
+
+/** Node.js resolves `exports` without the functions that asar-node replaces; Electron's own reading covers it. */
+function subpath(name) {
+  const [, library, entry] = /^(node-latent-diffusion)\/(.+)$/.exec(name) ?? []
+  if (!library) return name
+  const folder = path.join(archive, 'node_modules', library)
+  return path.join(folder, JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8')).exports[`./${entry}`].default)
+}
+
+async function runApplication() {
+  const load = Module._load
+  Module._load = (name, ...rest) => (name === 'electron' ? electron : load(subpath(name), ...rest))
+  require(path.join(archive, 'main.js'))
+  while (!schemes.has('app')) await delay(5)
+  const [statuses, saved] = [{}, []]
+  let policies = 0
+  for (const file of ['/', '/page.css', '/page.js', '/main.js', '/../main.js']) {
+    const response = await schemes.get('app')({ url: `app://bundle${file}` })
+    statuses[file] = response.status
+    policies += response.headers.get('content-security-policy')?.startsWith("default-src 'none'") ? 1 : 0
+  }
+  const elements = standInForBrowser(saved)
+  const [{ preload, nodeIntegration = false, sandbox = true }] = windows
+  require(preload)
+  await runPage(readFileSync(path.join(archive, 'out', 'page', 'page.js'), 'utf8'), elements)
+  const [blob] = saved
+  const signature = blob instanceof Blob ? Buffer.from(await blob.arrayBuffer()).toString('hex', 0, 4) : undefined
+  const ended = engines.map((engine) => new Promise((resolve) => engine.once('exit', () => resolve('closed'))))
+  app.quit()
+  const [quit] = await Promise.all(ended)
+  console.log(
+    JSON.stringify({
+      statuses,
+      policies,
+      sandboxed: sandbox && !nodeIntegration,
+      status: elements.status.textContent,
+      picture: blob?.type,
+      signature,
+      engines: engines.length,
+      quit,
+    }),
+  )
+}
+
+if (program) runEngine()
+else
+  runApplication().catch((error) => {
+    console.error(error)
+    process.exit(1)
+  })
