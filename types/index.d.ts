@@ -182,6 +182,11 @@ export declare interface CommonGenerateOptions extends SamplingOptions, CallOpti
 export declare interface ConditionBase {
     /** Trained with an unconditional input, so that guidance works. */
     guidance: boolean;
+    /**
+     * The network is told the guidance scale (latent consistency models with a whole U-Net): one evaluation a step does for guidance, and nothing is guided away from, so
+     * that negative prompts have no effect.
+     */
+    guidanceEmbedding?: true;
     /** Tokens per window of the encoder: 77 for CLIP, 92 for a layout. Absent where the model reads no tokens. */
     tokens?: number;
     /** Numbers of tokens are below this. Present where `tokens` is. */
@@ -680,8 +685,9 @@ export declare interface GenerateWarning {
     /**
      * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: a prompt names an adapter (`<lora:name:1>`) that was not
      * applied. `WARN_ADAPTER_PARTIAL`: a part of an adapter's file belongs to no layer of this model, or has a form that is not applied.
+     * `WARN_NEGATIVE_IGNORED`: a negative prompt for a network that is told the guidance scale, which compares with nothing.
      */
-    code: 'WARN_MASK_EMPTY' | 'WARN_MASK_FULL' | 'WARN_ADAPTER_IGNORED' | 'WARN_ADAPTER_PARTIAL' | (string & {});
+    code: 'WARN_MASK_EMPTY' | 'WARN_MASK_FULL' | 'WARN_ADAPTER_IGNORED' | 'WARN_ADAPTER_PARTIAL' | 'WARN_NEGATIVE_IGNORED' | (string & {});
     message: string;
 }
 

@@ -6,7 +6,7 @@ import type { SideContext } from '../options/common.js'
 import { generateOptions } from '../options/generate.js'
 import { checkOptions, pick, type Values } from '../options/option.js'
 import { resolveSampling, samplingOptions, usualStrength, type ResolvedSampling } from '../options/sampling.js'
-import type { GenerateOptions, ImageInput, PipelineInfo } from '../types.js'
+import type { GenerateOptions, GenerateWarning, ImageInput, PipelineInfo } from '../types.js'
 import { invalidType, knownKeys } from '../options/validate.js'
 
 /** The checked options of a generate() call; the size is settled later where it follows the picture's. */
@@ -18,6 +18,15 @@ export interface ResolvedGenerate extends Values<typeof generateOptions> {
   /** Start of image to image, and what of it to repaint. */
   start: ImageInput | undefined
   startMask: MaskInput | undefined
+  warnings: GenerateWarning[]
+}
+
+/** A network that is told the guidance scale compares with nothing: a negative prompt is left out, and that is said. */
+function resolveNegative(o: Record<string, unknown>, info: PipelineInfo): Pick<ResolvedGenerate, 'negativePrompt' | 'warnings'> {
+  const { negativePrompt } = checkOptions(negativeOptions, o, info)
+  if (!info.condition.guidanceEmbedding || negativePrompt === undefined) return { negativePrompt, warnings: [] }
+  const message = 'The negative prompt was left out: this model is told the guidance scale and evaluates no second prompt.'
+  return { negativePrompt: undefined, warnings: negativePrompt === '' ? [] : [{ code: 'WARN_NEGATIVE_IGNORED', message }] }
 }
 
 const commonKeys = [...Object.keys(generateOptions), ...Object.keys(samplingOptions)]
@@ -42,7 +51,7 @@ export function resolveGenerate(options: GenerateOptions | undefined, info: Pipe
   if (start !== undefined) sampling.request.strength = o.strength === undefined ? usualStrength : startOptions.strength.check(o.strength, 'strength')
   return {
     inputs: resolveInputs(o, info),
-    negativePrompt: checkOptions(negativeOptions, o, info).negativePrompt,
+    ...resolveNegative(o, info),
     ...checkOptions(generateOptions, o, sideContext(o, info)),
     sampling,
     start,

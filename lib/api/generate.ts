@@ -145,7 +145,7 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
   const { size, frame, start, mask, warnings } = await settleSize(resolved, info, own.size)
   checkRows(start?.shape ?? own.inputs.imageShape, resolved.count)
   const zeros = info.condition.zeroNegative === true && resolved.negativePrompt === ''
-  const all = [...warnings, ...(own.warnings ?? []), ...adapterWarnings]
+  const all = [...resolved.warnings, ...warnings, ...(own.warnings ?? []), ...adapterWarnings]
   return {
     ...own,
     size,

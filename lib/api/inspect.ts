@@ -112,9 +112,9 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
     const { defaults, condition } = info
     const asked = resolveSize(given, info)
     const size = { width: asked.width ?? defaults.width, height: asked.height ?? defaults.height }
-    const guided = condition.guidance && (run.guidanceScale ?? defaults.guidanceScale) !== 1
+    const guidanceScale = condition.guidance ? (run.guidanceScale ?? defaults.guidanceScale) : 1
     const ask = async (one: NativePipeline) =>
-      JSON.parse(await runJob(() => one.estimate(JSON.stringify({ ...size, guided, ...fields })), { signal })) as NativeEstimate
+      JSON.parse(await runJob(() => one.estimate(JSON.stringify({ ...size, guidanceScale, ...fields })), { signal })) as NativeEstimate
     const { peak, ...measured } = await ask(pipeline)
     const { memory } = load.request
     // A plan is that of a load: the smallest one is asked of another, from the files that are there already.

@@ -326,7 +326,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   async predict(latents: Latents, options: PredictOptions): Promise<Latents> {
     this.#model.usable()
     this.#network('predict()')
-    return predict(this.#model.native, latents, options)
+    return predict(this.#model.native, this.info, latents, options)
   }
 
   /** Runs the first stage's decoder: 8-bit pictures, or with `output: 'float'` planar [n, channels, height, width] numbers, not clamped. */

@@ -66,9 +66,9 @@ export interface ResolvedSample extends Pick<Values<typeof sampleOptions>, 'sign
 const sampleKeys = [...Object.keys(sampleOptions), ...Object.keys(samplingOptions)]
 
 /** What sample() asks of its options together. */
-function checkTogether(o: Record<string, unknown>, part: ReturnType<typeof resolveDenoising>): void {
-  // Without a second conditioning there is nothing to guide away from.
-  if (o.unconditional === undefined && o.guidanceScale !== undefined && o.guidanceScale !== 1)
+function checkTogether(o: Record<string, unknown>, part: ReturnType<typeof resolveDenoising>, { condition }: PipelineInfo): void {
+  // Without a second conditioning there is nothing to guide away from, unless the network is told the scale.
+  if (!condition.guidanceEmbedding && o.unconditional === undefined && o.guidanceScale !== undefined && o.guidanceScale !== 1)
     throw invalidType('guidanceScale other than 1 needs unconditional: the encoded negative (or empty) prompt, null class ...')
   if (o.latents !== undefined && (o.width !== undefined || o.height !== undefined || o.batch !== undefined))
     throw invalidType('latents already fix width, height and batch; leave those out')
@@ -83,16 +83,17 @@ export function resolveSample(options: SampleOptions, info: PipelineInfo): Resol
   const o = knownKeys(options, 'sample()', sampleKeys, { clipSkip: 'belongs to encodePrompt()' })
   // Whatever the model was trained with: here the caller brings what guidance compares with.
   const { samplers, schedules, defaults, spec } = info
-  const { request, values } = resolveSampling(samplingOptions, o, { samplers, schedules, defaults, spec })
+  const condition = info.condition.guidanceEmbedding && info.condition
+  const { request, values } = resolveSampling(samplingOptions, o, { samplers, schedules, defaults, spec, condition })
   const given = checkOptions(sampleOptions, o, { multiple: info.sizeMultiple })
   const part = resolveDenoising(o)
-  checkTogether(o, part)
+  checkTogether(o, part, info)
   const native = <T, N>(value: T | undefined, name: string, get: (value: T, name: string) => N): N | null =>
     value === undefined ? null : get(value, name)
   const image = native(given.image, 'image', nativeLatents)
   const steering = native(given.conditioning, 'conditioning', nativeConditioning)
   Object.assign(request, part)
-  if (given.unconditional === undefined) request.guidanceScale = 1
+  if (given.unconditional === undefined && !info.condition.guidanceEmbedding) request.guidanceScale = 1
   if (image) request.strength = given.strength ?? usualStrength
   const like = image?.shape ?? steering?.concatShape
   const side = (name: 'width' | 'height', axis: 2 | 3) =>
@@ -174,11 +175,12 @@ const predictOptions = {
 } satisfies Options<PredictOptions, number>
 
 /** One evaluation of the network. */
-export async function predict(native: NativePipeline, state: Latents, options: PredictOptions): Promise<Latents> {
+export async function predict(native: NativePipeline, { condition }: PipelineInfo, state: Latents, options: PredictOptions): Promise<Latents> {
   const handle = nativeLatents(state, 'latents')
   const values = readOptions(predictOptions, options, 'predict()', state.shape[0])
   const { guidanceScale, signal } = values
-  if (guidanceScale !== 1 && !values.unconditional) throw invalidType('guidanceScale other than 1 needs unconditional')
+  if (guidanceScale !== 1 && !values.unconditional && !condition.guidanceEmbedding)
+    throw invalidType('guidanceScale other than 1 needs unconditional')
   const steering = values.conditioning ? nativeConditioning(values.conditioning, 'conditioning') : null
   const unconditional = values.unconditional ? nativeConditioning(values.unconditional, 'unconditional') : null
   const concat = values.concat ? nativeLatents(values.concat, 'concat') : null

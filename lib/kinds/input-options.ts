@@ -278,7 +278,7 @@ export const startOptions = {
 export const negativeOptions = {
   negativePrompt: {
     ...option((value, name): string => checkString(value, name), {
-      fallback: (info: PipelineInfo) => (takesPrompts(info) ? '' : undefined),
+      fallback: (info: PipelineInfo) => (takesPrompts(info) && !info.condition.guidanceEmbedding ? '' : undefined),
       flag: { short: 'n', help: 'what should not be in the picture' },
     }),
     purpose: 'for models that are guided by text',

@@ -12,6 +12,11 @@ export type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semanti
 export interface ConditionBase {
   /** Trained with an unconditional input, so that guidance works. */
   guidance: boolean
+  /**
+   * The network is told the guidance scale (latent consistency models with a whole U-Net): one evaluation a step does for guidance, and nothing is guided away from, so
+   * that negative prompts have no effect.
+   */
+  guidanceEmbedding?: true
   /** Tokens per window of the encoder: 77 for CLIP, 92 for a layout. Absent where the model reads no tokens. */
   tokens?: number
   /** Numbers of tokens are below this. Present where `tokens` is. */

@@ -202,7 +202,7 @@ export interface NativePipeline {
   /** request: NativeGenerateRequest; arrays beside it, shapes inside the request. */
   generate(request: string, arrays: NativeInputArrays & { latents?: Float32Array }, callbacks: NativeCallbacks): NativeJob<NativeGenerateResult>
   /**
-   * request: { width, height, guided, count?, deepCache?, previewMethod?, adapters? }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, encode, decode: { bytes, flops } } of one call, from
+   * request: { width, height, guidanceScale, imageGuidanceScale?, count?, deepCache?, previewMethod?, adapters? }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, encode, decode: { bytes, flops } } of one call, from
    * headers alone; parts that the model lacks are absent.
    */
   estimate(request: string): NativeJob<string>

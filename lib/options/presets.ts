@@ -28,12 +28,21 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
 
 export const presetNames = Object.keys(presets) as PresetName[]
 
-/** The options with the preset's where the caller gave none. `prediction`: of the model, undefined where there is none. */
-export function withPreset(name: PresetName, given: Record<string, unknown>, prediction: string | undefined): Record<string, unknown> {
+/**
+ * The options with the preset's where the caller gave none. `prediction`: of the model, undefined where there is none. `guidanceEmbedding`: its network is told the guidance
+ * scale, which stays the model's.
+ */
+export function withPreset(
+  name: PresetName,
+  given: Record<string, unknown>,
+  prediction: string | undefined,
+  guidanceEmbedding = false,
+): Record<string, unknown> {
   const { prediction: needed, ...preset } = presets[name]
   if (needed && prediction !== undefined && prediction !== needed)
     throw invalidRange(`preset: '${name}' is for networks that give the clean latents at once; load the model with spec: { prediction: '${needed}' }`)
   const own: Record<string, unknown> = { ...preset }
+  if (guidanceEmbedding) delete own.guidanceScale
   // The caller's own steps, or another sampler, come without the preset's list of them.
   if (given.timesteps !== undefined || given.schedule !== undefined) for (const key of ['timesteps', 'schedule', 'steps']) delete own[key]
   if (given.sampler !== undefined && given.sampler !== preset.sampler) for (const key of ['extra', 'eta']) delete own[key]

@@ -15,7 +15,7 @@ const dialects: readonly DialectName[] = ['k', 'comfy', 'diffusers', 'compvis', 
 export type SamplingContext = Pick<PipelineInfo, 'samplers' | 'schedules' | 'defaults'> & {
   spec?: Pick<PipelineInfo['spec'], 'prediction'>
   /** Absent where there is no model: a solver on its own. */
-  condition?: { guidance: boolean }
+  condition?: { guidance: boolean; guidanceEmbedding?: true }
 }
 
 // ---- checks of single options ----------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ export function resolveSampling<Table extends Partial<typeof samplingOptions>>(
 ): ResolvedSampling {
   if (given.timesteps !== undefined && given.schedule !== undefined) throw invalidType('timesteps and schedule exclude each other; give one of them')
   const preset = table.preset && given.preset !== undefined ? table.preset.check(given.preset, 'preset') : undefined
-  const all = preset ? withPreset(preset, given, context.spec?.prediction) : given
+  const all = preset ? withPreset(preset, given, context.spec?.prediction, context.condition?.guidanceEmbedding) : given
   const values = checkOptions(table, all, context) as ResolvedSampling['values']
   const listed = listedSteps(values)
   if (listed !== undefined && given.steps !== undefined && given.steps !== listed)

@@ -257,9 +257,10 @@ Napi::Value PipelineWrap::predict(const Napi::CallbackInfo & info) {
         const ConditioningPtr unconditional = ConditioningWrap::value_of(argument(info, 3), "unconditional");
         const LatentsPtr concat = LatentsWrap::value_of(argument(info, 4), "concat", true);
         return start(info.Env(), {}, [=](const JobContext & job) -> Completion {
-            return latents_completion(state->engine->predict(*latents, request.timesteps, conditioning.get(), unconditional.get(),
-                                                             request.guidance_scale, concat.get(), job),
-                                      state);
+            return latents_completion(
+                state->engine->predict(*latents, request.timesteps, conditioning.get(), unconditional.get(),
+                                       request.guidance_scale, concat.get(), job, request.image_guidance_scale),
+                state);
         });
     });
 }

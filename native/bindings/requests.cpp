@@ -188,6 +188,7 @@ pipeline::SamplingRequest sampling_request(const Json & request) {
     read_schedule(request, sampling);
     sampling.steps = static_cast<int>(int_field(request, "steps", 0, 0, max_steps));
     sampling.guidance_scale = number_field(request, "guidanceScale", sampling.guidance_scale, -1e6, 1e6);
+    sampling.image_guidance_scale = number_field(request, "imageGuidanceScale", sampling.image_guidance_scale, -1e6, 1e6);
     sampling.guidance_rescale = number_field(request, "guidanceRescale", 0, 0, 1);
     const std::vector<double> interval = numbers_field(request, "guidanceInterval", 0, 1);
     if (interval.size() == 2) sampling.guidance_interval = {interval[0], interval[1]};
@@ -228,7 +229,8 @@ pipeline::EstimateRequest estimate_request(const Json & request) {
     pipeline::EstimateRequest estimate;
     estimate.width = static_cast<int>(int_field(request, "width", 0, 0, max_side));
     estimate.height = static_cast<int>(int_field(request, "height", 0, 0, max_side));
-    estimate.guided = bool_field(request, "guided", true);
+    estimate.guidance_scale = number_field(request, "guidanceScale", estimate.guidance_scale, -1e6, 1e6);
+    estimate.image_guidance_scale = number_field(request, "imageGuidanceScale", estimate.image_guidance_scale, -1e6, 1e6);
     estimate.count = static_cast<int>(int_field(request, "count", 1, 1, max_batch));
     estimate.deep_cache = deep_cache_field(request);
     estimate.preview_method = one_of(request, "previewMethod", "", {"", "linear", "taesd", "vae"});
@@ -283,7 +285,8 @@ LatentsRequest latents_request(const Json & request) {
 }
 
 PredictRequest predict_request(const Json & request) {
-    PredictRequest predict{numbers_field(request, "timesteps", -1e6, 1e6), number_field(request, "guidanceScale", 1, -1e6, 1e6)};
+    PredictRequest predict{numbers_field(request, "timesteps", -1e6, 1e6), number_field(request, "guidanceScale", 1, -1e6, 1e6),
+                           number_field(request, "imageGuidanceScale", 1, -1e6, 1e6)};
     if (predict.timesteps.empty()) refuse("timesteps", "is missing");
     return predict;
 }

@@ -53,7 +53,7 @@ LatentsRequest latents_request(const Json & request);
 
 struct PredictRequest {
     std::vector<double> timesteps;
-    double guidance_scale = 1;
+    double guidance_scale = 1, image_guidance_scale = 1;
 };
 PredictRequest predict_request(const Json & request);
 

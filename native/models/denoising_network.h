@@ -45,6 +45,7 @@ struct DenoisingForm {
     int context_dim = 0;    // width of the tokens of cross-attention, 0: it reads none
     int class_count = 0;    // rows of its table of classes, 0: none
     int vector_dim = 0;     // 0: it reads no vector
+    bool guidance = false;  // it reads the guidance scale (latent consistency models): one evaluation does for guidance
     int size_multiple = 1;  // of the sides of the latents
     int downsampling = 1;   // of the latents, within the network
 };

@@ -61,6 +61,7 @@ DenoisingForm UNet::form() const {
     if (config_.attention == UNetAttention::spatial_transformer) form.context_dim = config_.context_dim;
     if (config_.class_embedding == "embedding") form.class_count = config_.class_count;
     if (config_.class_embedding == "vector") form.vector_dim = config_.vector_dim;
+    form.guidance = layers_.trunk.guidance.has_value();
     form.size_multiple = config_.size_multiple(), form.downsampling = config_.downsampling();
     return form;
 }

@@ -45,10 +45,12 @@ Json describe(const Stages & stages) {
         schedules.push_back(schedule.name);
         labels[schedule.name] = schedule.label;
     }
+    Json condition = conditioners ? conditioners->info() : Json{{"guidance", false}};
+    if (stages.denoiser && stages.denoiser->form().guidance) condition["guidanceEmbedding"] = true;
     const int64_t factor = conditioners && stages.denoiser ? conditioners->size_multiple() : spec.downsampling();
     const graph::DeviceInfo device = stages.device()->info();
     return {{"kind", spec.kind},
-            {"condition", conditioners ? conditioners->info() : Json{{"guidance", false}}},
+            {"condition", condition},
             {"name", spec.name},
             {"spec", to_json(spec)},
             {"parameters", parameters},

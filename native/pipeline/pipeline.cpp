@@ -29,7 +29,7 @@ std::shared_ptr<Pipeline> Pipeline::load(const LoadRequest & request, const JobC
     if (request.headers_only) return pipeline;
     Stages & stages = *pipeline->stages_;
     PictureOutline usual;
-    usual.guided = stages.denoiser && stages.spec().guidance_scale != 1.0;
+    if (stages.denoiser) usual.rows = stages.denoiser->rows(stages.spec().guidance_scale, SamplingRequest{}.image_guidance_scale);
     pipeline->planner_->advise([&] { return pipeline->planner_->pictures(usual); }, [&] { stages.residency.load(job); });
     return pipeline;
 }
@@ -110,17 +110,17 @@ Latents Pipeline::create_latents(int width, int height, int batch, uint64_t seed
 
 Latents Pipeline::predict(const Latents & latents, const std::vector<double> & timesteps, const Conditioning * conditioning,
                           const Conditioning * unconditional, double guidance_scale, const Latents * concat,
-                          const JobContext & job) {
+                          const JobContext & job, double image_guidance_scale) {
     Denoiser & denoiser = stages_->require_denoiser();
     const auto [n, c, h, w] = latents.shape;
-    const Guidance guidance{conditioning, unconditional, guidance_scale, 0.0, concat};
+    const Guidance guidance{conditioning, unconditional, guidance_scale, 0.0, concat, image_guidance_scale};
     denoiser.check("predict", latents.shape, guidance);
     if (timesteps.size() != 1 && timesteps.size() != static_cast<size_t>(n)) {
         refuse("predict: " + std::to_string(timesteps.size()) + " timesteps for " + std::to_string(n) +
                " rows; give one, or one per row");
     }
     adapters_->apply(job);
-    const DenoisingCall call{latents.shape, guidance.tokens(), guidance.guided()};
+    const DenoisingCall call{latents.shape, guidance.tokens(), denoiser.rows(guidance)};
     Latents output{{n, denoiser.form().out_channels, h, w}, {}};
     planner_->advise([&] { return planner_->evaluations(call); },
                      [&] {
@@ -141,9 +141,10 @@ std::unique_ptr<SamplingRun> Pipeline::start_sampling(const SamplingRequest & re
     if (start.shape[2] % multiple != 0 || start.shape[3] % multiple != 0) {
         refuse("sample: latent sides must be multiples of " + std::to_string(multiple));
     }
-    const Guidance guidance{conditioning, unconditional, request.guidance_scale, request.guidance_rescale};
+    const Guidance guidance{
+        conditioning, unconditional, request.guidance_scale, request.guidance_rescale, nullptr, request.image_guidance_scale};
     denoiser.check("sample", start.shape, guidance);
-    const DenoisingCall call{start.shape, guidance.tokens(), guidance.guided(), request.deep_cache};
+    const DenoisingCall call{start.shape, guidance.tokens(), denoiser.rows(guidance), request.deep_cache};
     require_memory(denoiser.features_of(call), "sample: features of so many pictures");
     DenoisingPlan plan;
     planner_->advise([&] { return planner_->evaluations(call); }, [&] { plan = denoiser.plan(call); });

@@ -50,7 +50,8 @@ public:
     /// With `unconditional` and a scale other than 1 the guided combination is returned. `concat`: extra channels for hybrid
     /// models, in place of the conditioning's own.
     Latents predict(const Latents & latents, const std::vector<double> & timesteps, const Conditioning * conditioning,
-                    const Conditioning * unconditional, double guidance_scale, const Latents * concat, const JobContext & job);
+                    const Conditioning * unconditional, double guidance_scale, const Latents * concat, const JobContext & job,
+                    double image_guidance_scale = 1);
     /// `start`: unit-variance noise (strength 1). With `image` (scaled clean latents) the loop starts inside the schedule. The
     /// run keeps copies of what it is steered by.
     std::unique_ptr<SamplingRun> start_sampling(const SamplingRequest & request, const Latents & start, const Latents * image,

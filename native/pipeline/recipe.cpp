@@ -76,7 +76,7 @@ void Recipe::plan() {
         refuse("strength is for image to image; this model starts from noise and is conditioned on the picture");
     }
     conditioners.check(inputs_, request_.count);
-    guided_ = sampling.guidance_scale != 1.0;
+    guided_ = stages_.denoiser->rows(sampling.guidance_scale, sampling.image_guidance_scale) > 1;
     if (guided_) conditioners.check_unconditional(request_.negative);
     solver_ = samplers::make_solver(solver_options(sampling, stages_.spec(), image_.has_value()));
 
@@ -141,7 +141,8 @@ SamplingRun Recipe::start() {
 
     if (pictures_first) noise.normal(start.data);
     if (request_.latents) start.data = request_.latents->data;
-    const Guidance guidance{&conditioning, unconditional ? &*unconditional : nullptr, sampling.guidance_scale};
+    Guidance guidance{&conditioning, unconditional ? &*unconditional : nullptr, sampling.guidance_scale};
+    guidance.image_scale = sampling.image_guidance_scale;
     stages_.denoiser->check("generate", shape_, guidance);
     std::optional<Latents> hole;
     if (mask_) hole = latent_hole(*mask_, shape_[2], shape_[3]);

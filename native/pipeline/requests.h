@@ -140,6 +140,7 @@ struct SamplingRequest {
     int steps = 0;
     double guidance_scale = 7.5;
     double guidance_rescale = 0.0;
+    double image_guidance_scale = 1.5;  // of models that edit a picture
     /// Part of the steps, 0 to 1, that is guided: from the first, before the second. Outside of it the conditional half alone is
     /// computed (Kynkaanniemi et al., arXiv 2404.07724).
     std::array<double, 2> guidance_interval{{0.0, 1.0}};
@@ -172,7 +173,7 @@ struct GenerateRequest {
 /// What memory is asked for: pictures as generate() would make them, from noise.
 struct EstimateRequest {
     int width = 0, height = 0;  // of the finished picture, 0: the model's
-    bool guided = true;
+    double guidance_scale = 7.5, image_guidance_scale = 1.5;
     int count = 1;
     SamplingRequest::DeepCache deep_cache;
     std::string preview_method;           // "": no previews

@@ -30,6 +30,14 @@ double deviation(Span<const float> values) {
     return std::sqrt(sum / static_cast<double>(values.size() - 1));
 }
 
+/// Pulls the deviation of a row of results towards `before`, that of the conditional output.
+void rescale_row(Span<float> row, double before, double rescale) {
+    const double after = deviation(Span<const float>(row.data(), row.size()));
+    if (after <= 0) return;
+    const double factor = rescale * before / after + 1 - rescale;
+    for (float & value : row) value = static_cast<float>(value * factor);
+}
+
 }  // namespace
 
 void apply_guidance(Span<const float> uncond, Span<const float> cond, double scale, double rescale, size_t row, Span<float> out) {
@@ -43,12 +51,20 @@ void apply_guidance(Span<const float> uncond, Span<const float> cond, double sca
             const double u = uncond[begin + j];
             part[j] = static_cast<float>(u + scale * (cond[begin + j] - u));
         }
-        if (rescale <= 0) continue;
-        const double after = deviation(Span<const float>(part.data(), part.size()));
-        if (after <= 0) continue;
-        const double factor = rescale * before / after + 1 - rescale;
-        for (float & value : part) value = static_cast<float>(value * factor);
+        if (rescale > 0) rescale_row(part, before, rescale);
     }
+}
+
+void apply_image_guidance(Span<const float> neither, Span<const float> picture, Span<const float> both, double scale,
+                          double image_scale, double rescale, Span<float> out) {
+    if (neither.size() != both.size() || picture.size() != both.size() || out.size() != both.size())
+        throw Error(ErrorCode::internal, "Guidance by a picture needs four buffers of one size");
+    const double before = rescale > 0 ? deviation(both) : 0;  // `out` may be `both`
+    for (size_t i = 0; i < both.size(); ++i) {
+        const double n = neither[i], p = picture[i];
+        out[i] = static_cast<float>(n + image_scale * (p - n) + scale * (both[i] - p));
+    }
+    if (rescale > 0) rescale_row(out, before, rescale);
 }
 
 }  // namespace latent::samplers

@@ -132,4 +132,9 @@ const std::vector<ScheduleInfo> & list_schedules();
 /// standard deviation taken per batch row of `row` elements (0: all is one row). `out` may alias either input.
 void apply_guidance(Span<const float> uncond, Span<const float> cond, double scale, double rescale, size_t row, Span<float> out);
 
+/// Guidance by a prompt and by the picture that it edits (InstructPix2Pix, arXiv 2211.09800 Eq. 3): of the outputs with neither,
+/// with the picture, with both, one row. `rescale` as above. `out` may be one of them.
+void apply_image_guidance(Span<const float> neither, Span<const float> picture, Span<const float> both, double scale,
+                          double image_scale, double rescale, Span<float> out);
+
 }  // namespace latent::samplers

@@ -141,6 +141,8 @@ void apply_kind_defaults(ModelSpec & spec) {
     } else if (spec.kind == "rdm") {
         spec.guidance_scale = 5;
     }
+    // Latent consistency models, as their authors' examples run them.
+    if (spec.unet && spec.unet->guidance_embed_dim > 0) spec.sampler = "lcm", spec.steps = 4, spec.guidance_scale = 8;
 }
 
 Detection detect(const CanonicalModel & model) {

@@ -167,7 +167,6 @@ void Conditioners::require_fit() const {
         cannot_run("its conditioners make a vector of " + std::to_string(made.vector) + " numbers, its U-Net takes " +
                    std::to_string(vector ? unet.vector_dim : 0));
     }
-    if (unet.guidance_embed_dim != 0) cannot_run("its U-Net has an embedding of the guidance scale");
 }
 
 std::vector<models::Network *> Conditioners::networks() const {

@@ -20,11 +20,12 @@ MemoryPlanner::Demand MemoryPlanner::pictures(const PictureOutline & picture) co
     const int64_t own =
         stages_.conditioners && stages_.denoiser ? stages_.conditioners->size_multiple() : stages_.spec().downsampling();
     Demand demand;
-    demand.wanted = {frame.width, frame.height, stages_.request.memory, "", picture.guided};
+    const int rows = stages_.denoiser ? call_of(picture).rows : 1;
+    demand.wanted = {frame.width, frame.height, stages_.request.memory, "", rows > 1};
     demand.multiple = given && stages_.denoiser ? 0 : own;
-    demand.peak = [picture](const MemoryPlanner & planner, const Alternative & choice) {
+    demand.peak = [picture, rows](const MemoryPlanner & planner, const Alternative & choice) {
         PictureOutline asked = picture;
-        asked.width = choice.width, asked.height = choice.height, asked.guided = choice.guided;
+        asked.width = choice.width, asked.height = choice.height, asked.rows = choice.guided ? rows : 1;
         return planner.peak_of(planner.stages_of(asked), asked);
     };
     return demand;
@@ -34,11 +35,12 @@ MemoryPlanner::Demand MemoryPlanner::pictures(const PictureOutline & picture) co
 MemoryPlanner::Demand MemoryPlanner::evaluations(const DenoisingCall & call) const {
     const int64_t factor = stages_.spec().downsampling();
     Demand demand;
-    demand.wanted = {call.shape[3] * factor, call.shape[2] * factor, stages_.request.memory, "", call.guided};
+    demand.wanted = {call.shape[3] * factor, call.shape[2] * factor, stages_.request.memory, "", call.rows > 1};
     demand.multiple = stages_.denoiser->form().size_multiple * factor;
     demand.peak = [call, factor](const MemoryPlanner & planner, const Alternative & choice) {
         DenoisingCall asked = call;
-        asked.shape[2] = choice.height / factor, asked.shape[3] = choice.width / factor, asked.guided = choice.guided;
+        asked.shape[2] = choice.height / factor, asked.shape[3] = choice.width / factor;
+        if (!choice.guided) asked.rows = 1;
         const DenoisingPlan plan = planner.stages_.denoiser->plan(asked);
         return plan.held + (plan.bytes > 0 ? plan.bytes : planner.stages_.denoiser->measure(asked, plan));
     };

@@ -15,7 +15,8 @@ Json MemoryPlanner::estimate(const EstimateRequest & request) const {
         out[name] = {{"bytes", std::max(before["bytes"].get<uint64_t>(), measure.bytes)},
                      {"flops", before["flops"].get<double>() + measure.flops}};
     };
-    PictureOutline picture{request.width, request.height, request.guided};
+    PictureOutline picture{request.width, request.height};
+    if (stages_.denoiser) picture.rows = stages_.denoiser->rows(request.guidance_scale, request.image_guidance_scale);
     picture.count = request.count, picture.deep_cache = request.deep_cache;
     picture.preview_method = request.preview_method;
     if (picture.preview_method == "taesd") (void)stages_.require_tiny_stage();
@@ -41,7 +42,7 @@ Json MemoryPlanner::estimate(const EstimateRequest & request) const {
                 const int64_t tile = stages_.request.tile_size > 0 ? stages_.request.tile_size : kUpscalingTile;
                 h = std::min(h, tile), w = std::min(w, tile);
             }
-            add("unet", stages_.denoiser->network().measure({picture.guided && tokens > 0 ? 2 : 1, h, w, tokens}));
+            add("unet", stages_.denoiser->network().measure({call_of(picture).rows, h, w, tokens}));
         }
         if (stages_.first_stage) {
             const int64_t factor = stages_.spec().downsampling();
@@ -78,7 +79,7 @@ DenoisingCall MemoryPlanner::call_of(const PictureOutline & picture) const {
     DenoisingCall call;
     call.shape = stages_.latent_shape(frame.padded_width, frame.padded_height, picture.count);
     call.tokens = picture.tokens >= 0 ? picture.tokens : stages_.conditioners->tokens();
-    call.guided = picture.guided && call.tokens > 0;
+    if (call.tokens > 0) call.rows = picture.rows > 0 ? picture.rows : stages_.denoiser->most_rows();
     call.deep_cache = picture.deep_cache;
     if (picture.decodes_previews()) {  // the bytes and JavaScript's copy
         call.shown = 2 * 3 * static_cast<uint64_t>(frame.padded_width * frame.padded_height * picture.count);
@@ -97,11 +98,13 @@ void MemoryPlanner::require_conditioning_fits(int64_t width, int64_t height) con
 
 PictureOutline MemoryPlanner::outline_of(const GenerateRequest & request) const {
     const Frame frame = stages_.conditioners->frame(request.inputs, request.width, request.height);
-    PictureOutline picture{frame.width, frame.height, request.sampling.guidance_scale != 1.0};
+    const SamplingRequest & sampling = request.sampling;
+    PictureOutline picture{frame.width, frame.height,
+                           stages_.denoiser->rows(sampling.guidance_scale, sampling.image_guidance_scale)};
     picture.from_image = request.inputs.image && !stages_.conditioners->takes_image();
     picture.tokens = stages_.conditioners->tokens(&request.inputs);
     picture.count = request.count;
-    picture.deep_cache = request.sampling.deep_cache;
+    picture.deep_cache = sampling.deep_cache;
     if (request.preview_every > 0) picture.preview_method = request.preview_method;
     return picture;
 }

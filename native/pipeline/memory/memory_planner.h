@@ -10,9 +10,9 @@ namespace latent::pipeline {
 /// Pictures as far as memory goes.
 struct PictureOutline {
     int64_t width = 0, height = 0;  // pixels, 0: the model's
-    bool guided = true;
-    bool from_image = false;  // image to image
-    int64_t tokens = -1;      // of cross-attention, -1: as usual
+    int rows = 0;                   // evaluations that guidance combines, 0: the most
+    bool from_image = false;        // image to image
+    int64_t tokens = -1;            // of cross-attention, -1: as usual
     int count = 1;
     SamplingRequest::DeepCache deep_cache;
     std::string preview_method;  // "": no previews

@@ -10,6 +10,18 @@ namespace latent::pipeline {
 Denoiser::Denoiser(std::unique_ptr<models::DenoisingNetwork> network, PartResidency & residency, Options options)
     : network_(std::move(network)), residency_(residency), options_(options), form_(network_->form()) {}
 
+// ---- guidance --------------------------------------------------------------------------------------------------------
+
+int Denoiser::rows(double scale, double image_scale) const {
+    if (form_.guidance) return 1;
+    if (!options_.editing || image_scale == 1.0) return scale == 1.0 ? 1 : 2;
+    return scale == image_scale ? 2 : 3;
+}
+
+int Denoiser::rows(const Guidance & guidance) const {
+    return guidance.unconditional ? rows(guidance.scale, guidance.image_scale) : 1;
+}
+
 // ---- the plan --------------------------------------------------------------------------------------------------------
 
 uint64_t Denoiser::features_of(const DenoisingCall & call) const {
@@ -20,7 +32,7 @@ uint64_t Denoiser::features_of(const DenoisingCall & call) const {
                std::to_string(branch));
     }
     const auto [n, c, h, w] = call.shape;
-    return static_cast<uint64_t>(n) * network_->feature_bytes({call.guided ? 2 : 1, h, w, 0}, branch);
+    return static_cast<uint64_t>(n) * network_->feature_bytes({call.rows, h, w, 0}, branch);
 }
 
 uint64_t Denoiser::run_bytes(const DenoisingCall & call) const {
@@ -31,7 +43,7 @@ uint64_t Denoiser::run_bytes(const DenoisingCall & call) const {
 uint64_t Denoiser::measure(const DenoisingCall & call, const DenoisingPlan & plan) const {
     const SamplingRequest::DeepCache & cache = call.deep_cache;
     const auto side = [&](int64_t length) { return plan.tile > 0 ? std::min<int64_t>(length, plan.tile) : length; };
-    const models::DenoisingShape shape{plan.as_batch ? 2 : 1, side(call.shape[2]), side(call.shape[3]), call.tokens};
+    const models::DenoisingShape shape{plan.as_batch ? call.rows : 1, side(call.shape[2]), side(call.shape[3]), call.tokens};
     return network_->measure(shape, cache.on() ? std::optional<int>(cache.branch) : std::nullopt).bytes;
 }
 
@@ -58,7 +70,7 @@ DenoisingPlan Denoiser::plan(const DenoisingCall & call) const {
                 "deepCache: this picture is made in tiles, whose features are not kept; leave it out, or give a smaller picture");
         }
     }
-    plan.as_batch = call.guided && !residency_.one_part_at_a_time();
+    plan.as_batch = call.rows > 1 && !residency_.one_part_at_a_time();
     if (bound == 0) return plan;
     if (plan.as_batch) {
         plan.bytes = measure(call, plan);
@@ -94,7 +106,8 @@ void Denoiser::check(const char * what, const std::array<int64_t, 4> & shape, co
         refuse("the conditioning is " + std::to_string(each->dim) + " wide, this network takes " +
                std::to_string(form_.context_dim));
     }
-    if (guidance.guided() && (!cross || guidance.unconditional->tokens == 0)) {
+    const bool guided = rows(guidance) > 1;
+    if (guided && (!cross || guidance.unconditional->tokens == 0)) {
         refuse("there is nothing to guide away from: the unconditional conditioning has no tokens");
     }
     const int32_t label = guidance.conditioning ? guidance.conditioning->class_label : -1;
@@ -102,7 +115,7 @@ void Denoiser::check(const char * what, const std::array<int64_t, 4> & shape, co
         refuse("class label " + std::to_string(label) + " of the conditioning is outside 0.." +
                std::to_string(form_.class_count - 1));
     }
-    for (const Conditioning * each : {guidance.conditioning, guidance.guided() ? guidance.unconditional : nullptr}) {
+    for (const Conditioning * each : {guidance.conditioning, guided ? guidance.unconditional : nullptr}) {
         const size_t numbers = each ? each->vector.size() : 0;
         if (!each && (form_.vector_dim == 0 || guidance.conditioning)) continue;
         if (numbers == static_cast<size_t>(form_.vector_dim)) continue;
@@ -118,8 +131,9 @@ void Denoiser::check(const char * what, const std::array<int64_t, 4> & shape, co
 struct Denoiser::Row {
     double timestep;
     const Guidance & guidance;
+    int rows;  // evaluations that guidance combines
     const DenoisingPlan & plan;
-    std::array<models::DenoisingFeatures, 2> * features;
+    std::array<models::DenoisingFeatures, kMostRows> * features;
     const JobContext & job;
 };
 
@@ -134,17 +148,21 @@ void Denoiser::forward(models::DenoisingInput & input, int slot, Span<float> out
     });
 }
 
-/// input [1, in_channels, h, w] to the raw outputs [1, out_channels, h, w] of the conditional half, or, guided, of
-/// [unconditional, conditional] one after the other in the channels.
-ImageTensor Denoiser::evaluate_halves(const ImageTensor & input, const Row & row) {
+/// input [1, in_channels, h, w] to the raw outputs of what guidance combines, one after the other in the channels
+/// [1, rows * out_channels, h, w]: with neither prompt nor picture, without the prompt, with both. Of two, the first is with
+/// neither, or, where the picture counts as it is, without the prompt.
+ImageTensor Denoiser::evaluate_rows(const ImageTensor & input, const Row & row) {
     const auto [n, c, h, w] = input.shape;
     const Conditioning * cond = row.guidance.conditioning;
     const int64_t channels = form_.out_channels;
-    const size_t half = static_cast<size_t>(channels * h * w);
+    const size_t rows = static_cast<size_t>(row.rows), size = static_cast<size_t>(channels * h * w);
+    ImageTensor out{{1, row.rows * channels, h, w}, std::vector<float>(rows * size)};
 
     models::DenoisingInput call;
     call.shape = {1, h, w, cond ? cond->tokens : 0};
     call.timesteps = {&row.timestep, 1};
+    const double weight = row.guidance.scale - 1.0;
+    if (form_.guidance) call.guidance = {&weight, 1};
     if (cond && cond->class_label >= 0) call.classes = {&cond->class_label, 1};
     call.x = input.data;
     const auto read = [&](const Conditioning & from) {
@@ -152,35 +170,42 @@ ImageTensor Denoiser::evaluate_halves(const ImageTensor & input, const Row & row
         call.context = from.data;
         call.vector = from.vector;
     };
-    if (!row.guidance.guided()) {
-        ImageTensor out{{1, channels, h, w}, std::vector<float>(half)};
+    constexpr int last = static_cast<int>(kMostRows) - 1;
+    if (rows == 1) {
         if (cond) read(*cond);
-        forward(call, 1, out.data, row);
+        forward(call, last, out.data, row);
         return out;
     }
 
     const Conditioning * uncond = row.guidance.unconditional;
-    ImageTensor both{{1, 2 * channels, h, w}, std::vector<float>(2 * half)};
-    if (row.plan.as_batch && uncond->tokens == cond->tokens) {  // one batch-2 graph, [unconditional, conditional]
-        const auto joined = [](std::vector<float> first, const std::vector<float> & second) {
-            first.insert(first.end(), second.begin(), second.end());
-            return first;
-        };
-        const std::vector<float> context = joined(uncond->data, cond->data), vector = joined(uncond->vector, cond->vector),
-                                 rows = joined(input.data, input.data);
-        call.shape.batch = 2;
-        call.x = rows;
-        call.context = context;
-        call.vector = vector;
-        forward(call, 0, both.data, row);
-    } else {
-        read(*uncond);
-        forward(call, 0, {both.data.data(), half}, row);
-        if (residency_.bound() && uncond->tokens != cond->tokens) network_->runner().clear();  // one graph is planned, not two
-        read(*cond);
-        forward(call, 1, {both.data.data() + half, half}, row);
+    const auto of = [&](size_t i) -> const Conditioning & { return i + 1 < rows ? *uncond : *cond; };
+    std::vector<float> without_picture;
+    if (options_.editing && row.guidance.image_scale != 1.0) {
+        without_picture = input.data;
+        std::fill(without_picture.begin() + static_cast<std::ptrdiff_t>(size), without_picture.end(), 0.0f);
     }
-    return both;
+    const auto latents = [&](size_t i) -> const std::vector<float> & {
+        return i == 0 && !without_picture.empty() ? without_picture : input.data;
+    };
+    if (row.plan.as_batch && uncond->tokens == cond->tokens) {  // one graph of several rows
+        std::vector<float> x, context, vector;
+        const auto append = [](std::vector<float> & to, const std::vector<float> & from) {
+            to.insert(to.end(), from.begin(), from.end());
+        };
+        for (size_t i = 0; i < rows; ++i) append(x, latents(i)), append(context, of(i).data), append(vector, of(i).vector);
+        call.shape.batch = row.rows;
+        call.x = x, call.context = context, call.vector = vector;
+        forward(call, 0, out.data, row);
+        return out;
+    }
+    for (size_t i = 0; i < rows; ++i) {
+        const bool other = i > 0 && of(i).tokens != of(i - 1).tokens;
+        if (residency_.bound() && other) network_->runner().clear();  // one graph is planned, not two
+        read(of(i));
+        call.x = latents(i);
+        forward(call, i + 1 < rows ? static_cast<int>(i) : last, {out.data.data() + i * size, size}, row);
+    }
+    return out;
 }
 
 void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const Guidance & guidance, const DenoisingPlan & plan,
@@ -189,12 +214,13 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
     const auto plane = static_cast<std::ptrdiff_t>(h * w);
     const Latents * concat = guidance.channels();
     const size_t row_size = output.data.size() / static_cast<size_t>(n);
+    const int rows = this->rows(guidance);
     residency_.use(*network_, job);
-    // One picture at a time, its guidance pair as one batch: the working set does not grow with the number of pictures.
+    // One picture at a time, what guidance combines as one batch: the working set does not grow with the number of pictures.
     for (int64_t at = 0; at < n; ++at) {
         const size_t index = static_cast<size_t>(at);
-        const Row row{timesteps[timesteps.size() == 1 ? 0 : index], guidance, plan, features ? &(*features)[index] : nullptr,
-                      job};
+        const Row row{timesteps[timesteps.size() == 1 ? 0 : index], guidance, rows, plan,
+                      features ? &(*features)[index] : nullptr,     job};
         ImageTensor input{{1, form_.in_channels, h, w}, {}};
         for (const Latents * from : {&x, concat}) {
             if (!from) continue;
@@ -202,17 +228,20 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
             const auto begin = from->data.begin() + (from->shape[0] == 1 ? 0 : at) * size;
             input.data.insert(input.data.end(), begin, begin + size);
         }
-        const auto run = [&](const ImageTensor & part) { return evaluate_halves(part, row); };
+        const auto run = [&](const ImageTensor & part) { return evaluate_rows(part, row); };
         const ImageTensor out =
             plan.tile > 0 ? run_tiled(input, TileGrid::for_upscaling(plan.tile), 1, 1, std::nullopt, job, run) : run(input);
         const Span<float> target(output.data.data() + index * row_size, row_size);
-        if (!guidance.guided()) {
+        const Span<const float> made(out.data);
+        const auto output_of = [&](int i) { return made.subspan(static_cast<size_t>(i) * row_size, row_size); };
+        if (rows == 1) {
             std::copy(out.data.begin(), out.data.end(), target.begin());
-            continue;
+        } else if (rows == 2) {
+            samplers::apply_guidance(output_of(0), output_of(1), guidance.scale, guidance.rescale, 0, target);
+        } else {
+            samplers::apply_image_guidance(output_of(0), output_of(1), output_of(2), guidance.scale, guidance.image_scale,
+                                           guidance.rescale, target);
         }
-        const Span<const float> halves(out.data);
-        samplers::apply_guidance(halves.subspan(0, row_size), halves.subspan(row_size, row_size), guidance.scale,
-                                 guidance.rescale, 0, target);
     }
 }
 
@@ -232,18 +261,20 @@ public:
           claim_(denoiser.residency_.claims(), denoiser.run_bytes(call)) {
         guidance_ = {&conditioning_, unconditional_ ? &*unconditional_ : nullptr, sampling.guidance_scale,
                      sampling.guidance_rescale};
+        guidance_.image_scale = sampling.image_guidance_scale;
         if (deep_cache_.on()) features_.resize(static_cast<size_t>(call.shape[0]));
     }
 
     void evaluate(const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job) {
         Guidance now = guidance_;
-        if (place.progress < interval_[0] || place.progress >= interval_[1]) now.unconditional = nullptr;
-        const bool turned = guided_ && *guided_ != now.guided();
-        guided_ = now.guided();
+        if (place.progress < interval_[0] || place.progress >= interval_[1]) now.unconditional = nullptr, now.scale = 1.0;
+        const int rows = denoiser_.rows(now);
+        const bool turned = rows_ != 0 && rows_ != rows;
+        rows_ = rows;
         // Graphs of another batch, which are not in the plan.
         if (turned && !denoiser_.residency_.keeps_all()) denoiser_.network().runner().clear();
-        // Features are made anew where guidance begins or ends too, so that the order in which the halves run makes no
-        // difference.
+        // Features are made anew where guidance begins or ends too, so that it makes no difference whether its evaluations run
+        // as one batch.
         if (turned || place.index % static_cast<size_t>(deep_cache_.interval) == 0) {
             for (auto & picture : features_) picture.fill({deep_cache_.branch, {}, {}});
         }
@@ -260,7 +291,7 @@ private:
     DenoisingPlan plan_;
     MemoryClaim claim_;
     RunFeatures features_;
-    std::optional<bool> guided_;  // the evaluation before
+    int rows_ = 0;  // of the evaluation before
 };
 
 Predict Denoiser::start_run(Conditioning conditioning, std::optional<Conditioning> unconditional,

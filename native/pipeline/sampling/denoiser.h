@@ -17,14 +17,14 @@ namespace latent::pipeline {
 struct DenoisingCall {
     std::array<int64_t, 4> shape{};  // of the latents of all pictures
     int64_t tokens = 0;              // of cross-attention
-    bool guided = false;
+    int rows = 1;                    // evaluations that guidance combines
     SamplingRequest::DeepCache deep_cache;
     uint64_t shown = 0;  // bytes of decoded previews that somebody still looks at
 };
 
 /// How one evaluation is run.
 struct DenoisingPlan {
-    bool as_batch = true;  // both halves of guidance in one call
+    bool as_batch = true;  // what guidance combines in one call
     int tile = 0;          // latent pixels, 0: whole
     uint64_t held = 0;     // bytes resident besides
     uint64_t bytes = 0;    // of one call, 0: not measured, for nothing depends on it
@@ -37,27 +37,31 @@ struct Guidance {
     double scale = 1.0;
     double rescale = 0.0;
     const Latents * concat = nullptr;  // in place of the conditioning's own
+    double image_scale = 1.0;          // of models that edit a picture: how far its channels count, 1: as they are
 
     const Latents * channels() const {
         return concat ? concat : conditioning && conditioning->concat ? &*conditioning->concat : nullptr;
     }
-    /// Of the longer half.
+    /// Of the longer conditioning.
     int64_t tokens() const {
         return std::max(conditioning ? conditioning->tokens : 0, unconditional ? unconditional->tokens : 0);
     }
-    bool guided() const { return unconditional != nullptr && scale != 1.0; }
 };
 
-/// Reused features of a run, per picture: of both halves of guidance in one batch (or the unconditional one), and of the
-/// conditional half alone.
-using RunFeatures = std::vector<std::array<models::DenoisingFeatures, 2>>;
+/// Most evaluations that guidance combines: by the prompt and by the picture (InstructPix2Pix).
+constexpr size_t kMostRows = 3;
 
-/// Guided evaluations of the denoising network: both halves of classifier-free guidance in one batch or one after the other, in
-/// tiles where super-resolution needs them, one picture of a batch at a time.
+/// Reused features of a run, per picture: of all evaluations that guidance combines in one batch, or of each of them, the
+/// conditional one last.
+using RunFeatures = std::vector<std::array<models::DenoisingFeatures, kMostRows>>;
+
+/// Guided evaluations of the denoising network: those that guidance combines in one batch or one after the other, in tiles where
+/// super-resolution needs them, one picture of a batch at a time.
 class Denoiser {
 public:
     struct Options {
         bool upscaling = false;  // large pictures are denoised in tiles
+        bool editing = false;    // the concatenated channels are a picture that guidance may weigh (InstructPix2Pix)
         int tile = 0;            // the caller's, latent pixels, 0: the reference's, less where memory is short
     };
 
@@ -71,8 +75,16 @@ public:
     /// Throws invalid_argument, which begins with `what`, where conditioning does not fit the network or latents [n, c, h, w].
     void check(const char * what, const std::array<int64_t, 4> & shape, const Guidance & guidance) const;
 
-    /// Whether the two halves of guidance run as one batch, and in which tiles. Throws out_of_memory where not even one half
-    /// alone fits the caller's bound.
+    /// Evaluations of each picture and step at these guidance scales, where there is something to guide away from: 1, 2, or 3
+    /// where prompt and picture count differently.
+    int rows(double scale, double image_scale) const;
+    /// Of this guidance.
+    int rows(const Guidance & guidance) const;
+    /// The most of any guidance scales.
+    int most_rows() const { return form_.guidance ? 1 : options_.editing ? static_cast<int>(kMostRows) : 2; }
+
+    /// Whether the evaluations of guidance run as one batch, and in which tiles. Throws out_of_memory where not even one alone
+    /// fits the caller's bound.
     DenoisingPlan plan(const DenoisingCall & call) const;
     /// Bytes of one evaluation as planned.
     uint64_t measure(const DenoisingCall & call, const DenoisingPlan & plan) const;
@@ -92,7 +104,7 @@ public:
 private:
     friend class DenoisingRun;
     struct Row;
-    ImageTensor evaluate_halves(const ImageTensor & input, const Row & row);
+    ImageTensor evaluate_rows(const ImageTensor & input, const Row & row);
     void forward(models::DenoisingInput & input, int slot, Span<float> out, const Row & row);
 
     std::unique_ptr<models::DenoisingNetwork> network_;

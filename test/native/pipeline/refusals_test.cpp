@@ -127,7 +127,7 @@ TEST(what_runs_keep_counts) {
     CHECK(stage(low->estimate(asked), "unet", "pictures") == stage(kept, "unet", "pictures"));
     // Without guidance there is one half.
     EstimateRequest unguided = asked;
-    unguided.guided = false;
+    unguided.guidance_scale = 1;
     const uint64_t latents = stage(plain, "unet", "pictures");
     CHECK(stage(free->estimate(unguided), "unet", "pictures") == latents + features / 2);
     // A picture that is shown meanwhile is decoded beside all of it.
