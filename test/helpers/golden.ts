@@ -66,24 +66,25 @@ function fnv1a(text: string): number {
 // Inside of jest every look at a global costs a microsecond; this runs for each weight of a model.
 const { imul } = Math
 
-/** v_i in [-1, 1), float64. */
-export function uniform(key: string, seed: number, count: number): Float64Array {
+/** `base` + `factor` times v_i in [-1, 1), computed in float64. */
+function fill<T extends Float32Array | Float64Array>(key: string, seed: number, out: T, factor = 1, base = 0): T {
   const h = fnv1a(key) ^ seed
-  const out = new Float64Array(count)
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < out.length; i++) {
     let x = (h + imul(i, 0x9e3779b9)) | 0
     x = imul(x ^ (x >>> 16), 0x85ebca6b)
     x = imul(x ^ (x >>> 13), 0xc2b2ae35)
-    out[i] = ((x ^ (x >>> 16)) >>> 0) / 2147483648 - 1
+    out[i] = base + factor * (((x ^ (x >>> 16)) >>> 0) / 2147483648 - 1)
   }
   return out
 }
 
-function formulaValues(key: string, shape: number[], rule: string, golden: GoldenCase): Float64Array {
-  const v = uniform(key, golden.seed, product(shape))
+/** v_i in [-1, 1), float64. */
+export const uniform = (key: string, seed: number, count: number): Float64Array => fill(key, seed, new Float64Array(count))
+
+function formulaValues<T extends Float32Array | Float64Array>(key: string, shape: number[], rule: string, golden: GoldenCase, out: T): T {
   const constant = golden.constants[rule]!
   const factor = rule === 'w' || rule === 's' ? constant * Math.sqrt(3 / product(shape.slice(1))) : constant
-  return v.map((x) => (rule === 'n' ? 1 + factor * x : factor * x))
+  return fill(key, golden.seed, out, factor, rule === 'n' ? 1 : 0)
 }
 
 /** The training buffers, float64. */
@@ -142,25 +143,32 @@ function entryValues([key, shape, , rule, extra = {}]: Entry, golden: GoldenCase
       return Float64Array.from(([extra.value] as number[][]).flat(9).map(Number))
     default: {
       const sourceShape = extra.from_shape ?? shape
-      return rearranged(formulaValues(extra.from ?? key, sourceShape, rule, golden), sourceShape, extra)
+      return rearranged(formulaValues(extra.from ?? key, sourceShape, rule, golden, new Float64Array(product(sourceShape))), sourceShape, extra)
     }
   }
 }
 
+const single = new Float32Array(1)
+const singleBits = new Uint32Array(single.buffer)
+
 /** Float32 value to the bits of the nearest half, ties to even. */
 export function toHalf(value: number): number {
-  const single = Math.fround(value)
-  const sign = single < 0 || Object.is(single, -0) ? 0x8000 : 0
-  const magnitude = Math.abs(single)
-  if (Number.isNaN(single)) return 0x7e00
-  if (magnitude >= 65520) return sign | 0x7c00
-  const exponent = magnitude < 2 ** -14 ? -14 : Math.floor(Math.log2(magnitude))
-  const scaled = magnitude / 2 ** (exponent - 10)
-  const floor = Math.floor(scaled)
-  const rest = scaled - floor
-  const mantissa = floor + (rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? 1 : 0)
-  // A mantissa of 2048 carries into the exponent by itself; below 1024 the number is subnormal and the exponent field 0.
-  return sign | (mantissa < 1024 ? mantissa : ((exponent + 14) << 10) + mantissa)
+  if (value !== value) return 0x7e00
+  single[0] = value
+  const bits = singleBits[0]!
+  const sign = (bits >>> 16) & 0x8000
+  const magnitude = bits & 0x7fffffff
+  if (magnitude >= 0x477ff000) return sign | 0x7c00 // from 65520
+  const exponent = magnitude >>> 23
+  if (exponent < 102) return sign // below half of the least subnormal
+  // Subnormal below 2^-14: the leading bit joins the mantissa. A mantissa that overflows carries into the exponent by itself.
+  const subnormal = exponent < 113
+  const mantissa = subnormal ? (magnitude & 0x7fffff) | 0x800000 : magnitude - (112 << 23)
+  const shift = subnormal ? 126 - exponent : 13
+  const half = mantissa >>> shift
+  const rest = mantissa & ((1 << shift) - 1)
+  const middle = 1 << (shift - 1)
+  return sign | (half + (rest > middle || (rest === middle && half % 2 === 1) ? 1 : 0))
 }
 
 function encode(values: Float64Array, dtype: DType): Uint8Array {
@@ -180,10 +188,15 @@ function encode(values: Float64Array, dtype: DType): Uint8Array {
 }
 
 function entryTensor(entry: Entry, golden: GoldenCase, half: boolean): Tensor {
-  const [, shape, dtype, , extra] = entry
+  const [key, shape, dtype, rule, extra] = entry
   const owner = extra?.shared === true ? extra.from : extra?.shared
   const stored = half && dtype === 'F32' ? 'F16' : dtype
-  return { dtype: stored, shape, bytes: encode(entryValues(entry, golden), stored), ...(owner === undefined ? {} : { shared: owner }) }
+  // Nearly all of a model, and most of the time of the tests that write one: no array of float64 between.
+  const plain = stored === 'F32' && !['schedule', 'arange', 'causal', 'lit'].includes(rule) && !extra?.rows && !extra?.transpose
+  const bytes = plain
+    ? new Uint8Array(formulaValues(extra?.from ?? key, extra?.from_shape ?? shape, rule, golden, new Float32Array(product(shape))).buffer)
+    : encode(entryValues(entry, golden), stored)
+  return { dtype: stored, shape, bytes, ...(owner === undefined ? {} : { shared: owner }) }
 }
 
 // ---- files -----------------------------------------------------------------------------------------------------------

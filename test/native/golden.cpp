@@ -1,5 +1,6 @@
 #include "golden.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -7,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <random>
 
@@ -27,32 +29,30 @@ size_t product(const std::vector<int64_t> & shape) {
     return static_cast<size_t>(std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<int64_t>()));
 }
 
-/// v_i in [-1, 1) of a key, float64.
-std::vector<double> uniform(const std::string & key, uint32_t seed, size_t count) {
+/// base + scale * v_i, v_i in [-1, 1) by the key, in float64 and then `Number`.
+template <typename Number>
+std::vector<Number> uniform(const std::string & key, uint32_t seed, size_t count, double scale = 1, double base = 0) {
     uint32_t h = 0x811C9DC5u;
     for (const unsigned char c : key) h = (h ^ c) * 0x01000193u;
     h ^= seed;
-    std::vector<double> out(count);
+    std::vector<Number> out(count);
     for (size_t i = 0; i < count; ++i) {
         uint32_t x = h + static_cast<uint32_t>(i) * 0x9E3779B9u;
         x ^= x >> 16, x *= 0x85EBCA6Bu, x ^= x >> 13, x *= 0xC2B2AE35u, x ^= x >> 16;
-        out[i] = static_cast<double>(x) / 2147483648.0 - 1.0;
+        out[i] = static_cast<Number>(base + scale * (static_cast<double>(x) / 2147483648.0 - 1.0));
     }
     return out;
 }
 
 std::vector<float> by_rule(const std::string & key, uint32_t seed, const std::vector<int64_t> & shape, const std::string & rule,
                            const Json & constants) {
-    const std::vector<double> v = uniform(key, seed, product(shape));
-    double scale = constants.at(rule).get<double>(), base = rule == "n" ? 1.0 : 0.0;
+    double scale = constants.at(rule).get<double>();
     if (rule == "w" || rule == "s") {
         double fan_in = 1;
         for (size_t i = 1; i < shape.size(); ++i) fan_in *= static_cast<double>(shape[i]);
         scale *= std::sqrt(3.0 / fan_in);
     }
-    std::vector<float> out(v.size());
-    for (size_t i = 0; i < v.size(); ++i) out[i] = static_cast<float>(base + scale * v[i]);
-    return out;
+    return uniform<float>(key, seed, product(shape), scale, rule == "n" ? 1.0 : 0.0);
 }
 
 /// The training buffers: float64 arithmetic, rounded at the end.
@@ -115,13 +115,15 @@ std::vector<double> entry_values(const Case & c, const Json & entry) {
     const std::vector<int64_t> shape = entry[1];
     const Json extra = entry.size() > 4 ? entry[4] : Json::object();
     const size_t count = product(shape);
-    std::vector<double> out(count);
+    std::vector<double> out;
     if (rule == "lit") {
         out = literal(extra.at("value"));
     } else if (rule == "arange") {
+        out.resize(count);
         std::iota(out.begin(), out.end(), 0.0);
     } else if (rule == "causal") {
         const size_t n = static_cast<size_t>(shape.back());
+        out.resize(count);
         for (size_t i = 0; i < count; ++i) out[i] = i % n > i / n ? -std::numeric_limits<double>::infinity() : 0.0;
     } else if (rule == "schedule") {
         const Json * p = &c.config().at("model").at("params");
@@ -180,28 +182,26 @@ std::string safetensors_name(DType type) {
     }
 }
 
-template <typename T>
-void append(std::vector<uint8_t> & bytes, T value) {
-    uint8_t raw[sizeof(T)];
-    std::memcpy(raw, &value, sizeof(T));
-    bytes.insert(bytes.end(), raw, raw + sizeof(T));
+template <typename T, typename Round>
+std::vector<uint8_t> encoded(const std::vector<double> & values, Round round) {
+    std::vector<T> typed(values.size());
+    std::transform(values.begin(), values.end(), typed.begin(), round);
+    std::vector<uint8_t> bytes(values.size() * sizeof(T));
+    if (!bytes.empty()) std::memcpy(bytes.data(), typed.data(), bytes.size());
+    return bytes;
 }
 
 std::vector<uint8_t> encode(const std::vector<double> & values, DType type) {
-    std::vector<uint8_t> bytes;
-    bytes.reserve(values.size() * 4);
-    for (const double v : values) {
-        switch (type) {
-            case DType::f32: append(bytes, static_cast<float>(v)); break;
-            case DType::f64: append(bytes, v); break;
-            case DType::f16: append(bytes, latent::float_to_half(static_cast<float>(v))); break;
-            case DType::bf16: append(bytes, latent::float_to_bfloat(static_cast<float>(v))); break;
-            case DType::i64: append(bytes, static_cast<int64_t>(v)); break;
-            case DType::i32: append(bytes, static_cast<int32_t>(v)); break;
-            default: append(bytes, static_cast<uint8_t>(v)); break;
-        }
+    switch (type) {
+        case DType::f32: return encoded<float>(values, [](double v) { return static_cast<float>(v); });
+        case DType::f64: return encoded<double>(values, [](double v) { return v; });
+        case DType::f16: return encoded<uint16_t>(values, [](double v) { return latent::float_to_half(static_cast<float>(v)); });
+        case DType::bf16:
+            return encoded<uint16_t>(values, [](double v) { return latent::float_to_bfloat(static_cast<float>(v)); });
+        case DType::i64: return encoded<int64_t>(values, [](double v) { return static_cast<int64_t>(v); });
+        case DType::i32: return encoded<int32_t>(values, [](double v) { return static_cast<int32_t>(v); });
+        default: return encoded<uint8_t>(values, [](double v) { return static_cast<uint8_t>(v); });
     }
-    return bytes;
 }
 
 const Json & layout_files(const Case & c, const std::string & layout) {
@@ -225,7 +225,10 @@ void write_text(const std::string & path, const std::string & text) {
 }  // namespace
 
 Case load(const std::string & name) {
-    return {name, fixture::json("models/" + name + "/case.json")};
+    static std::map<std::string, const Json> read;
+    const auto found = read.find(name);
+    return {name, found != read.end() ? found->second
+                                      : read.emplace(name, fixture::json("models/" + name + "/case.json")).first->second};
 }
 
 TempFolder::TempFolder() {
@@ -283,10 +286,38 @@ void poke(const std::string & path, const std::string & name, size_t index, floa
 }
 
 FileTensor formula_tensor(const std::string & name, std::vector<int64_t> shape, uint32_t seed, double scale) {
-    std::vector<double> values = uniform(name, seed, product(shape));
-    for (double & v : values) v *= scale;
-    return {name, DType::f32, std::move(shape), encode(values, DType::f32)};
+    std::vector<uint8_t> bytes = encode(uniform<double>(name, seed, product(shape), scale), DType::f32);
+    return {name, DType::f32, std::move(shape), std::move(bytes)};
 }
+
+namespace {
+
+struct FileTensors {
+    std::vector<FileTensor> tensors;
+    std::vector<std::pair<std::string, std::string>> shared;
+};
+
+/// The tensors of one file. The last is kept: tests that change one thing after another write the same file many times.
+const FileTensors & tensors_of(const Case & c, const std::string & layout, const std::string & file, const Json & entries,
+                               const WriteOptions & options) {
+    static std::string kept_for;
+    static FileTensors kept;
+    const std::string wanted = c.name + "/" + layout + "/" + file + (options.f16 ? " f16" : "") + (options.bf16 ? " bf16" : "");
+    if (kept_for == wanted) return kept;
+    kept_for.clear();
+    kept = {};
+    for (const Json & entry : entries) {
+        DType type = dtype_from(entry[2]);
+        if (type == DType::f32 && options.f16) type = DType::f16;
+        if (type == DType::f32 && options.bf16) type = DType::bf16;
+        kept.tensors.push_back({entry[0], type, entry[1], encode(entry_values(c, entry), type)});
+        if (entry.size() > 4 && entry[4].contains("shared")) kept.shared.push_back({entry[0], entry[4].at("from")});
+    }
+    kept_for = wanted;
+    return kept;
+}
+
+}  // namespace
 
 std::string write_layout(const Case & c, const std::string & layout, const std::string & folder, const WriteOptions & options) {
     const Json & files = layout_files(c, layout);
@@ -298,15 +329,7 @@ std::string write_layout(const Case & c, const std::string & layout, const std::
             write_text(path, item.value().at("json").dump(2));
             continue;
         }
-        std::vector<FileTensor> tensors;
-        std::vector<std::pair<std::string, std::string>> shared;
-        for (const Json & entry : item.value().at("tensors")) {
-            DType type = dtype_from(entry[2]);
-            if (type == DType::f32 && options.f16) type = DType::f16;
-            if (type == DType::f32 && options.bf16) type = DType::bf16;
-            tensors.push_back({entry[0], type, entry[1], encode(entry_values(c, entry), type)});
-            if (entry.size() > 4 && entry[4].contains("shared")) shared.push_back({entry[0], entry[4].at("from")});
-        }
+        const auto & [tensors, shared] = tensors_of(c, layout, item.key(), item.value().at("tensors"), options);
         const std::string extension = ".safetensors";
         const bool named = path.size() > extension.size() && path.substr(path.size() - extension.size()) == extension;
         if (options.container == WriteOptions::safetensors || named) {
@@ -340,7 +363,7 @@ Values input(const Case & c, const std::string & name) {
         }
         return out;
     }
-    const std::vector<double> v = uniform("input:" + name, c.json.at("seed"), count);
+    const std::vector<double> v = uniform<double>("input:" + name, c.json.at("seed"), count);
     for (size_t k = 0; k < count; ++k) {
         double x = v[k];
         if (gen == "unit")

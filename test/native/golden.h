@@ -12,7 +12,7 @@ namespace golden {
 /// A case of test/fixtures/models, e.g. load("sd1").
 struct Case {
     std::string name;
-    latent::Json json;
+    const latent::Json & json;  // read once, kept to the end
     const latent::Json & config() const { return json.at("config"); }
 };
 Case load(const std::string & name);
