@@ -19,19 +19,15 @@ double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-constexpr int kPortableChains = 32;
-
-float run_portable(long iterations) {
-    float sums[kPortableChains];
-    for (int c = 0; c < kPortableChains; ++c) sums[c] = static_cast<float>(c);
-    for (long i = 0; i < iterations; ++i) {
-        LATENT_UNROLL
-        for (int c = 0; c < kPortableChains; ++c) sums[c] = sums[c] * 0.999f + 0.001f;
-    }
-    float total = 0;
-    for (const float sum : sums) total += sum;
-    return total;
-}
+struct PeakPortable {
+    using Vector = float;
+    static constexpr int chains = 32;
+    static constexpr double operations = 2.0;
+    explicit PeakPortable(long) {}
+    static float first(int chain) { return static_cast<float>(chain); }
+    float add(float sum) const { return sum * 0.999f + 0.001f; }
+    static float value(float sum) { return sum; }
+};
 
 /// The loops per format, the best instruction set first.
 std::vector<PeakLoop> loops() {
@@ -81,7 +77,7 @@ double best_rate(const PeakLoop & loop, double seconds) {
 }  // namespace
 
 PeakLoop peak_f32_portable() {
-    return {"f32", "portable", 2.0 * kPortableChains, run_portable};
+    return peak_loop<PeakPortable>("f32", "portable");
 }
 
 std::vector<Peak> measure_peak(int threads, double seconds) {

@@ -6,30 +6,25 @@
 namespace latent::kernels {
 namespace {
 
-constexpr int kChains = 12;  // enough to hide the latency of two units
-
-float run(long iterations) {
-    __m256 sums[kChains];
-    LATENT_UNROLL
-    for (int c = 0; c < kChains; ++c) sums[c] = _mm256_set1_ps(static_cast<float>(c));
-    const __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
-    for (long i = 0; i < iterations; ++i) {
-        LATENT_UNROLL
-        for (int c = 0; c < kChains; ++c) sums[c] = _mm256_fmadd_ps(sums[c], a, b);
+struct PeakAvx2 {
+    using Vector = __m256;
+    static constexpr int chains = 12;  // enough to hide the latency of two units
+    static constexpr double operations = 2.0 * 8;
+    Vector a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
+    explicit PeakAvx2(long) {}
+    static Vector first(int chain) { return _mm256_set1_ps(static_cast<float>(chain)); }
+    Vector add(Vector sum) const { return _mm256_fmadd_ps(sum, a, b); }
+    static float value(Vector sum) {
+        float lanes[8];
+        _mm256_storeu_ps(lanes, sum);
+        return lanes[0];
     }
-    float lanes[8], total = 0;
-    LATENT_UNROLL
-    for (int c = 0; c < kChains; ++c) {
-        _mm256_storeu_ps(lanes, sums[c]);
-        total += lanes[0];
-    }
-    return total;
-}
+};
 
 }  // namespace
 
 PeakLoop peak_f32_avx2() {
-    return {"f32", "avx2", 2.0 * 8 * kChains, run};
+    return peak_loop<PeakAvx2>("f32", "avx2");
 }
 
 }  // namespace latent::kernels

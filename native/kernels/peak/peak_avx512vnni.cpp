@@ -6,27 +6,21 @@
 namespace latent::kernels {
 namespace {
 
-constexpr int kChains = 24;
-
-float run(long iterations) {
-    __m512i sums[kChains];
-    LATENT_UNROLL
-    for (int c = 0; c < kChains; ++c) sums[c] = _mm512_set1_epi32(c);
-    const __m512i a = _mm512_set1_epi8(1), b = _mm512_set1_epi8(1);
-    for (long i = 0; i < iterations; ++i) {
-        LATENT_UNROLL
-        for (int c = 0; c < kChains; ++c) sums[c] = _mm512_dpbusd_epi32(sums[c], a, b);
-    }
-    int total = 0;
-    LATENT_UNROLL
-    for (int c = 0; c < kChains; ++c) total += _mm512_reduce_add_epi32(sums[c]);
-    return static_cast<float>(total);
-}
+struct PeakAvx512vnni {
+    using Vector = __m512i;
+    static constexpr int chains = 24;
+    static constexpr double operations = 2.0 * 64;
+    Vector a = _mm512_set1_epi8(1), b = _mm512_set1_epi8(1);
+    explicit PeakAvx512vnni(long) {}
+    static Vector first(int chain) { return _mm512_set1_epi32(chain); }
+    Vector add(Vector sum) const { return _mm512_dpbusd_epi32(sum, a, b); }
+    static float value(Vector sum) { return static_cast<float>(_mm512_reduce_add_epi32(sum)); }
+};
 
 }  // namespace
 
 PeakLoop peak_int8_avx512vnni() {
-    return {"int8", "avx512_vnni", 2.0 * 64 * kChains, run};
+    return peak_loop<PeakAvx512vnni>("int8", "avx512_vnni");
 }
 
 }  // namespace latent::kernels

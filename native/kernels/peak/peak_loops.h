@@ -17,6 +17,30 @@ struct PeakLoop {
     float (*run)(long iterations);
 };
 
+/// Independent chains of one multiply-add instruction. `Set` is a struct of the unit's unnamed namespace, which keeps this
+/// instance of the template in the unit: Vector (a register), chains (enough of them to hide the latency), operations (of one
+/// instruction), first(chain), add(vector), and value(vector), a number out of it.
+template <typename Set>
+float run_chains(long iterations) {
+    const Set set(iterations);
+    typename Set::Vector sums[Set::chains];
+    LATENT_UNROLL
+    for (int c = 0; c < Set::chains; ++c) sums[c] = Set::first(c);
+    for (long i = 0; i < iterations; ++i) {
+        LATENT_UNROLL
+        for (int c = 0; c < Set::chains; ++c) sums[c] = set.add(sums[c]);
+    }
+    float total = 0;
+    LATENT_UNROLL
+    for (int c = 0; c < Set::chains; ++c) total += Set::value(sums[c]);
+    return total;
+}
+
+template <typename Set>
+PeakLoop peak_loop(const char * format, const char * instructions) {
+    return {format, instructions, Set::operations * Set::chains, run_chains<Set>};
+}
+
 // One per instruction set; each lives in the translation unit of that set.
 PeakLoop peak_f32_portable();
 PeakLoop peak_f32_avx2();

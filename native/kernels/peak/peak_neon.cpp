@@ -6,28 +6,22 @@
 namespace latent::kernels {
 namespace {
 
-constexpr int kChains = 24;  // enough to hide the latency of four units
-
-float run(long iterations) {
-    float32x4_t sums[kChains];
-    LATENT_UNROLL
-    for (int c = 0; c < kChains; ++c) sums[c] = vdupq_n_f32(static_cast<float>(c));
-    // Not a constant, or compilers make it anew in every round.
-    const float32x4_t a = vdupq_n_f32(1.0f / static_cast<float>(iterations)), b = vdupq_n_f32(0.5f);
-    for (long i = 0; i < iterations; ++i) {
-        LATENT_UNROLL
-        for (int c = 0; c < kChains; ++c) sums[c] = vfmaq_f32(sums[c], a, b);
-    }
-    float total = 0;
-    LATENT_UNROLL
-    for (int c = 0; c < kChains; ++c) total += vgetq_lane_f32(sums[c], 0);
-    return total;
-}
+struct PeakNeon {
+    using Vector = float32x4_t;
+    static constexpr int chains = 24;  // enough to hide the latency of four units
+    static constexpr double operations = 2.0 * 4;
+    // `a` is no constant, or compilers make it anew in every round.
+    Vector a, b = vdupq_n_f32(0.5f);
+    explicit PeakNeon(long iterations) : a(vdupq_n_f32(1.0f / static_cast<float>(iterations))) {}
+    static Vector first(int chain) { return vdupq_n_f32(static_cast<float>(chain)); }
+    Vector add(Vector sum) const { return vfmaq_f32(sum, a, b); }
+    static float value(Vector sum) { return vgetq_lane_f32(sum, 0); }
+};
 
 }  // namespace
 
 PeakLoop peak_f32_neon() {
-    return {"f32", "neon", 2.0 * 4 * kChains, run};
+    return peak_loop<PeakNeon>("f32", "neon");
 }
 
 }  // namespace latent::kernels
