@@ -417,6 +417,10 @@ export declare class DiffusionHost implements AsyncDisposable {
         name: string;
         loaded: boolean;
     }[];
+    /** Adds a model that jobs may name from now on. A model of that name makes room for it; jobs that were made already keep theirs. */
+    addModel(name: string, model: string | URL | HostedModel): Promise<void>;
+    /** Unloads a model, and takes it out of those that jobs may name. The last one stays. */
+    removeModel(name: string): Promise<void>;
     /**
      * Makes pictures, as {@link DiffusionPipeline.generate} does, when it is the job's turn.
      * @throws TypeError where an option cannot leave this process, RangeError for an unknown model, DiffusionError `ERR_BUSY` where `maxQueue` jobs wait, DisposedError after
@@ -425,6 +429,14 @@ export declare class DiffusionHost implements AsyncDisposable {
     generate(options?: HostGenerateOptions): DiffusionJob;
     /** Loads a model ahead of its first job. @returns its description, as `pipeline.info` */
     load(name?: string, options?: HostLoadOptions): Promise<PipelineInfo>;
+    /** What `load()` would say of a model, from the headers of its files: no weights are read. */
+    describe(name?: string, options?: CallOptions): Promise<PipelineInfo>;
+    /** What a picture would cost with a model of this host: {@link estimateMemory} in the engine's process. No weights are read. */
+    estimate(name?: string, request?: Pick<EstimateRequest, 'width' | 'height' | 'guidanceScale' | 'count' | 'deepCache' | 'signal'>): Promise<MemoryEstimate>;
+    /** A prompt as the model's text encoder will see it. The model is loaded for it; once it is, the answer does not wait for jobs. */
+    tokenize(prompt: string, options?: CallOptions & {
+        model?: string;
+    }): Promise<ReturnType<DiffusionPipeline['tokenize']>>;
     /** Frees a model; the next job for it loads it again. */
     unload(name?: string): Promise<void>;
     /** What a model holds in the engine's process; undefined where it is not loaded. */

@@ -9,7 +9,7 @@ import type { SideContext } from '../options/common.js'
 import { estimateOptions } from '../options/estimate.js'
 import { loadOptions, resolveLoad } from '../options/load.js'
 import { checkOptions, nativeFields, omit, only, pick, type Options } from '../options/option.js'
-import type { DeepCacheOptions, LoadOptions, LoraOptions, ModelInfo, ModelSource } from '../types.js'
+import type { DeepCacheOptions, LoadOptions, LoraOptions, ModelInfo, ModelSource, PipelineInfo } from '../types.js'
 import { knownKeys } from '../options/validate.js'
 
 /** Options of {@link inspect}. */
@@ -23,6 +23,19 @@ export async function inspect(source?: ModelSource, options?: InspectOptions): P
   const { result, prepared } = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)))
   await prepared.dispose()
   return JSON.parse(result) as ModelInfo
+}
+
+/** What loading would say of a model, from headers alone: {@link DiffusionPipeline.info}, but for what depends on the memory that there is. */
+export async function describeModel(source: ModelSource | undefined, options: LoadOptions): Promise<PipelineInfo> {
+  const load = resolveLoad(options, 'describe()')
+  load.request.headersOnly = true
+  const { result: pipeline, prepared } = await withSource(source, load, loadPipeline, { discard: discardPipeline })
+  try {
+    return checkKind(readInfo(pipeline), load, prepared)
+  } finally {
+    await pipeline.dispose().promise
+    await prepared.dispose()
+  }
 }
 
 /** What {@link estimateMemory} is asked for. */

@@ -1,4 +1,5 @@
 /** The engine's side of a host: loads models and draws pictures for the requests that come through a port, one after another. */
+import { describeModel, estimateMemory, type EstimateRequest } from '../api/inspect.js'
 import { DiffusionPipeline } from '../api/pipeline.js'
 import { previewCredit, protocolVersion, type HostMessage, type WireModel } from '../rpc/protocol.js'
 import { encodeError } from '../rpc/wire-error.js'
@@ -14,6 +15,12 @@ interface Running {
 }
 
 type Request = Exclude<HostMessage, { type: 'cancel' | 'seen' | 'close' }>
+
+const newRequest = (): Running => ({ control: new AbortController(), unseen: 0 })
+
+function readModel({ source, options }: WireModel) {
+  return { source: decode(source) as ModelSource | undefined, options: decode(options) as LoadOptions }
+}
 
 class Engine {
   readonly #port: EnginePort
@@ -31,24 +38,27 @@ class Engine {
       const request = this.#requests.get(message.id)
       if (request) request.unseen--
     } else if (message.type === 'close') void this.#close()
+    else if (message.type === 'tokenize' && this.#pipelines.has(message.model.name)) void this.#serve(message, newRequest()) // needs no engine
     else this.#enqueue(message)
   }
 
   #enqueue(message: Request): void {
+    const running = newRequest()
+    this.#requests.set(message.id, running)
+    this.#last = this.#last.then(() => this.#serve(message, running))
+  }
+
+  async #serve(message: Request, running: Running): Promise<void> {
     const { id } = message
-    const running: Running = { control: new AbortController(), unseen: 0 }
-    this.#requests.set(id, running)
-    this.#last = this.#last.then(async () => {
-      try {
-        running.control.signal.throwIfAborted()
-        const value = await this.#answer(message, running)
-        this.#port.send({ type: 'result', id, value, models: [...this.#pipelines.keys()] }, [...pictureBuffers(value)])
-      } catch (error) {
-        this.#port.send({ type: 'error', id, error: encodeError(error), models: [...this.#pipelines.keys()] })
-      } finally {
-        this.#requests.delete(id)
-      }
-    })
+    try {
+      running.control.signal.throwIfAborted()
+      const value = await this.#answer(message, running)
+      this.#port.send({ type: 'result', id, value, models: [...this.#pipelines.keys()] }, [...pictureBuffers(value)])
+    } catch (error) {
+      this.#port.send({ type: 'error', id, error: encodeError(error), models: [...this.#pipelines.keys()] })
+    } finally {
+      this.#requests.delete(id)
+    }
   }
 
   async #answer(message: Request, running: Running): Promise<Wire> {
@@ -65,6 +75,17 @@ class Engine {
       }
       case 'memory':
         return this.#pipelines.get(message.model)?.memoryUsage()
+      case 'tokenize':
+        return encode((await this.#pipeline(message.id, message.model, running)).tokenize(message.prompt), 'tokens')
+      case 'describe': {
+        const { source, options } = readModel(message.model)
+        return encode(await describeModel(source, { ...options, signal: running.control.signal }), 'info')
+      }
+      case 'estimate': {
+        const { source, options } = readModel(message.model)
+        const request = { ...options, ...(decode(message.request) as EstimateRequest), signal: running.control.signal }
+        return encode(await estimateMemory(source, request), 'estimate')
+      }
     }
   }
 
@@ -72,11 +93,12 @@ class Engine {
     return (progress) => this.#port.send({ type: 'progress', id, progress })
   }
 
-  async #pipeline(id: number, { name, source, options }: WireModel, { control }: Running): Promise<DiffusionPipeline> {
+  async #pipeline(id: number, model: WireModel, { control }: Running): Promise<DiffusionPipeline> {
+    const { name } = model
     let pipeline = this.#pipelines.get(name)
     if (!pipeline) {
-      const hooks = { signal: control.signal, onProgress: this.#progress(id) }
-      pipeline = await DiffusionPipeline.load(decode(source) as ModelSource | undefined, { ...(decode(options) as LoadOptions), ...hooks })
+      const { source, options } = readModel(model)
+      pipeline = await DiffusionPipeline.load(source, { ...options, signal: control.signal, onProgress: this.#progress(id) })
       this.#pipelines.set(name, pipeline)
     }
     return pipeline

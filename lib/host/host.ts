@@ -1,5 +1,7 @@
 /** Engines apart from the program that uses them: a host queues jobs, starts an engine in a process of its own, and outlives its crashes. */
 import { EventEmitter } from 'node:events'
+import type { EstimateRequest, MemoryEstimate } from '../api/inspect.js'
+import type { DiffusionPipeline } from '../api/pipeline.js'
 import { DiffusionError, DisposedError, type EngineExitedError } from '../errors.js'
 import type { RawImage } from '../image/raw-image.js'
 import {
@@ -98,6 +100,16 @@ const events = ['crash', 'status'] as const satisfies (keyof HostEvents)[]
 const hostKeys = ['isolate', 'models', 'maxModels', 'maxQueue', 'idleMs', 'onCrash', 'execArgv'] as const
 const modelName = /^[\w][\w.-]{0,63}$/
 
+function readModel(name: string, model: unknown, where: string): WireModel {
+  if (typeof model === 'string' || isUrl(model)) return { name, source: encode(model, where), options: {} }
+  if (typeof model !== 'object' || model === null || Array.isArray(model))
+    throw invalidType(`${where} must be a model source or { source, ...options of load() }, not ${show(model)}`)
+  const { source, ...options } = model as HostedModel
+  for (const key of ['signal', 'onProgress', 'kind'])
+    if ((options as Record<string, unknown>)[key] !== undefined) throw invalidType(`${where}: option '${key}' is not for the models of a host`)
+  return { name, source: encode(source, `${where}.source`), options: encode(options, where) }
+}
+
 function readModels(models: unknown): Map<string, WireModel> {
   const given = models === undefined ? { default: {} } : models
   if (typeof given !== 'object' || given === null || Array.isArray(given))
@@ -105,14 +117,7 @@ function readModels(models: unknown): Map<string, WireModel> {
   const read = new Map<string, WireModel>()
   for (const [name, model] of Object.entries(given as Record<string, unknown>)) {
     if (!modelName.test(name)) throw invalidRange(`models: ${show(name)} is not a name of up to 64 letters, digits, dots, dashes and underscores`)
-    const where = `models.${name}`
-    if (typeof model === 'string' || isUrl(model)) read.set(name, { name, source: encode(model, where), options: {} })
-    else if (typeof model === 'object' && model !== null && !Array.isArray(model)) {
-      const { source, ...options } = model as HostedModel
-      for (const key of ['signal', 'onProgress', 'kind'])
-        if ((options as Record<string, unknown>)[key] !== undefined) throw invalidType(`${where}: option '${key}' is not for the models of a host`)
-      read.set(name, { name, source: encode(source, `${where}.source`), options: encode(options, where) })
-    } else throw invalidType(`${where} must be a model source or { source, ...options of load() }, not ${show(model)}`)
+    read.set(name, readModel(name, model, `models.${name}`))
   }
   if (read.size === 0) throw invalidRange('models names no model')
   return read
@@ -127,6 +132,11 @@ function startOf(isolate: NonNullable<HostOptions['isolate']>, execArgv: unknown
       ? undefined
       : listOf(execArgv as ArrayLike<unknown>, 'execArgv', 100).map((flag, i) => checkString(flag, `execArgv[${i}]`)),
   )
+}
+
+function readSignal(options: unknown): AbortSignal | undefined {
+  const { signal } = knownKeys(options, 'options', ['signal'])
+  return signal === undefined ? undefined : checkSignal(signal, 'signal')
 }
 
 /** Calls a callback of the caller; an error of it ends the job. */
@@ -195,6 +205,23 @@ export class DiffusionHost implements AsyncDisposable {
     return [...this.#models.keys()].map((name) => ({ name, loaded: this.#queue.isLoaded(name) }))
   }
 
+  /** Adds a model that jobs may name from now on. A model of that name makes room for it; jobs that were made already keep theirs. */
+  async addModel(name: string, model: string | URL | HostedModel): Promise<void> {
+    if (typeof name !== 'string' || !modelName.test(name))
+      throw invalidRange(`${show(name)} is not a name of up to 64 letters, digits, dots, dashes and underscores`)
+    const read = readModel(name, model, 'model')
+    if (this.#models.has(name)) await this.unload(name)
+    this.#models.set(name, read)
+  }
+
+  /** Unloads a model, and takes it out of those that jobs may name. The last one stays. */
+  async removeModel(name: string): Promise<void> {
+    const model = this.#model(checkString(name, 'name', 64))
+    if (this.#models.size === 1) throw invalidRange(`${show(name)} is the only model of this host`)
+    await this.unload(name)
+    if (this.#models.get(name) === model) this.#models.delete(name)
+  }
+
   /**
    * Makes pictures, as {@link DiffusionPipeline.generate} does, when it is the job's turn.
    * @throws TypeError where an option cannot leave this process, RangeError for an unknown model, DiffusionError `ERR_BUSY` where `maxQueue` jobs wait, DisposedError after
@@ -255,6 +282,34 @@ export class DiffusionHost implements AsyncDisposable {
     if (signal !== undefined) checkSignal(signal, 'signal')
     if (onProgress !== undefined) checkFunction(onProgress, 'onProgress')
     return this.#ask<PipelineInfo>({ model: model.name, message: (id) => ({ type: 'load', id, model }) }, signal, onProgress)
+  }
+
+  /** What `load()` would say of a model, from the headers of its files: no weights are read. */
+  describe(name?: string, options?: CallOptions): Promise<PipelineInfo> {
+    const model = this.#model(name)
+    return this.#ask<PipelineInfo>({ model: model.name, passive: true, message: (id) => ({ type: 'describe', id, model }) }, readSignal(options))
+  }
+
+  /** What a picture would cost with a model of this host: {@link estimateMemory} in the engine's process. No weights are read. */
+  estimate(name?: string, request?: Pick<EstimateRequest, 'width' | 'height' | 'guidanceScale' | 'count' | 'deepCache' | 'signal'>): Promise<MemoryEstimate> {
+    const model = this.#model(name)
+    const { signal, ...rest } = knownKeys(request, 'estimate()', ['width', 'height', 'guidanceScale', 'count', 'deepCache', 'signal'])
+    const wire = encode(rest, 'estimate()')
+    return this.#ask<MemoryEstimate>(
+      { model: model.name, passive: true, message: (id) => ({ type: 'estimate', id, model, request: wire }) },
+      readSignal({ signal }),
+    )
+  }
+
+  /** A prompt as the model's text encoder will see it. The model is loaded for it; once it is, the answer does not wait for jobs. */
+  tokenize(prompt: string, options?: CallOptions & { model?: string }): Promise<ReturnType<DiffusionPipeline['tokenize']>> {
+    const { model: name, signal } = knownKeys(options, 'tokenize()', ['model', 'signal'])
+    const model = this.#model(name)
+    const text = checkString(prompt, 'prompt')
+    return this.#ask<ReturnType<DiffusionPipeline['tokenize']>>(
+      { model: model.name, aside: true, message: (id) => ({ type: 'tokenize', id, model, prompt: text }) },
+      readSignal({ signal }),
+    )
   }
 
   /** Frees a model; the next job for it loads it again. */
@@ -335,7 +390,7 @@ export class DiffusionHost implements AsyncDisposable {
     return { cancel }
   }
 
-  #ask<T>(task: Pick<Task, 'model' | 'passive' | 'message'>, signal?: AbortSignal, onProgress?: (progress: Progress) => unknown): Promise<T> {
+  #ask<T>(task: Pick<Task, 'model' | 'passive' | 'aside' | 'message'>, signal?: AbortSignal, onProgress?: (progress: Progress) => unknown): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const run = this.#run(
         {

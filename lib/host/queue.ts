@@ -13,6 +13,8 @@ export interface Task {
   model: string
   /** It asks about a loaded model: nothing is loaded for it, and no other model makes room. */
   passive?: boolean
+  /** It needs a loaded model and no turn: the engine answers it beside its work. */
+  aside?: boolean
   message(id: number): HostMessage
   started?(): void
   waits?(position: number): void
@@ -66,6 +68,8 @@ function exitDetails({ exitCode, signal, cause, stderr }: EngineExit, retriable:
 export class EngineQueue {
   readonly #settings: QueueSettings
   readonly #waiting: Task[] = []
+  /** Tasks that the engine has beside the current one, by their ids. */
+  readonly #asides = new Map<number, Task>()
   #current: { task: Task; id: number; sent: boolean; cancelled: boolean } | undefined
   #engine: Engine | undefined
   #failedStarts = 0
@@ -101,6 +105,11 @@ export class EngineQueue {
   }
 
   add(task: Task): void {
+    if (task.aside && this.#current?.sent && this.isLoaded(task.model)) {
+      const id = ++this.#lastId
+      this.#asides.set(id, task)
+      return this.#engine!.handle.send(task.message(id))
+    }
     this.#waiting.push(task)
     task.waits?.(this.#waiting.length - 1 + (this.#current ? 1 : 0))
     this.#pump()
@@ -126,12 +135,18 @@ export class EngineQueue {
     this.#current?.task.reject(closed)
     this.#current = undefined
     this.#rejectWaiting(closed)
+    this.#rejectAsides(closed)
     await this.#end()
     this.#settings.changed()
   }
 
   #rejectWaiting(error: unknown): void {
     for (const task of this.#waiting.splice(0)) task.reject(error)
+  }
+
+  #rejectAsides(error: unknown): void {
+    for (const task of this.#asides.values()) task.reject(error)
+    this.#asides.clear()
   }
 
   #positions(): void {
@@ -233,6 +248,8 @@ export class EngineQueue {
     }
     const current = this.#current
     if (message.type === 'preview') engine.handle.send({ type: 'seen', id: message.id })
+    const aside = this.#asides.get(message.id)
+    if (aside) return this.#settleAside(aside, message)
     if (!current || message.id !== current.id) return // of a model that had to make room
     if (message.type === 'progress') current.task.progress?.(message.progress)
     else if (message.type === 'preview') current.task.preview?.(message)
@@ -243,6 +260,13 @@ export class EngineQueue {
       else current.task.reject(decodeError(message.error))
       this.#finish()
     }
+  }
+
+  #settleAside(task: Task, message: EngineMessage & { id: number }): void {
+    if (message.type === 'result') task.resolve(message.value)
+    else if (message.type === 'error') task.reject(decodeError(message.error))
+    else return
+    this.#asides.delete(message.id)
   }
 
   /** An engine has ended: as it was told, before it could say a word, or in the middle of its work. */
@@ -258,6 +282,7 @@ export class EngineQueue {
       return
     }
     const error = new EngineExitedError(`The engine ${how}`, exitDetails(exit, true))
+    this.#rejectAsides(error)
     if (this.#settings.onCrash === 'reject') this.#rejectAll(error)
     else this.#goOn(error)
     // Last: whatever a listener does, the queue is in order.

@@ -22,6 +22,11 @@ export type HostMessage =
   | { type: 'load'; id: number; model: WireModel }
   | { type: 'unload'; id: number; model: string }
   | { type: 'memory'; id: number; model: string }
+  /** A prompt as the text encoder will see it; answered beside the work of others. */
+  | { type: 'tokenize'; id: number; model: WireModel; prompt: string }
+  /** What the headers of the model's files say of it: nothing is loaded. */
+  | { type: 'describe'; id: number; model: WireModel }
+  | { type: 'estimate'; id: number; model: WireModel; request: Wire }
   | { type: 'cancel'; id: number }
   /** A preview was taken. */
   | { type: 'seen'; id: number }

@@ -305,3 +305,46 @@ test('a program that is killed takes its engine along, in the middle of a step',
   await ended
   while (isAlive(engine)) await new Promise((resolve) => setTimeout(resolve, 20))
 })
+
+test('what a model is, what a picture costs and how a prompt is read can be asked; a prompt beside a running job', async () => {
+  await using host = built.createDiffusionHost()
+  const info = await host.describe()
+  expect(info).toMatchObject({ kind: 'text', defaults: { width: 64, height: 64 } })
+  expect(host.models()).toEqual([{ name: 'default', loaded: false }])
+  const [one, four] = [await host.estimate(), await host.estimate('default', { width: 128, height: 128 })]
+  expect([one.width, four.width]).toEqual([64, 128])
+  expect(four.peakBytes).toBeGreaterThan(one.peakBytes)
+  const alone = await host.tokenize('a red circle')
+  expect(alone.chunks[0]!.text.slice(0, 4)).toEqual(['<|startoftext|>', 'a</w>', 'red</w>', 'circle</w>'])
+
+  const job = host.generate({ ...small, steps: 300 })
+  const order: string[] = []
+  for await (const event of job) {
+    if (event.type !== 'progress' || event.phase !== 'sample' || event.step < 1) continue
+    order.push('running')
+    break
+  }
+  expect(await host.tokenize('a red circle')).toEqual(alone)
+  order.push('tokens')
+  expect(job.state).toBe('running')
+  job.cancel()
+  await expect(job).rejects.toMatchObject({ name: 'AbortError' })
+  expect(order).toEqual(['running', 'tokens'])
+  expect(() => host.tokenize(5 as never)).toThrow(TypeError)
+})
+
+test('models can be added and taken out', async () => {
+  await using host = built.createDiffusionHost()
+  await host.addModel('second', { source: 'models/tiny-scenes.gguf', precision: 'exact' })
+  const { images } = await host.generate({ ...small, model: 'second' })
+  expect(images[0]!.metadata.parameters).toContain('Model: tiny-scenes')
+  expect(host.models()).toEqual([
+    { name: 'default', loaded: false },
+    { name: 'second', loaded: true },
+  ])
+  await expect(host.addModel('no name', 'x.gguf')).rejects.toThrow(RangeError)
+  await host.removeModel('default')
+  expect(host.models()).toEqual([{ name: 'second', loaded: true }])
+  await expect(host.removeModel('second')).rejects.toThrow('only model')
+  await expect(host.removeModel('default')).rejects.toThrow('unknown name')
+})
