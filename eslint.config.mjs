@@ -4,7 +4,22 @@ import tseslint from 'typescript-eslint'
 import { droppedJob } from './scripts/eslint-dropped-job.mjs'
 
 export default defineConfig(
-  { ignores: ['assets/', 'build/', 'build-*/', 'coverage/', 'deps/', 'dist/', 'prebuilds/', 'types/', 'test/fixtures/', '.cache/'] },
+  {
+    ignores: [
+      'assets/',
+      'build/',
+      'build-*/',
+      'coverage/',
+      'deps/',
+      'dist/',
+      'prebuilds/',
+      'types/',
+      'test/fixtures/',
+      '.cache/',
+      'packages/server/dist/',
+      'packages/server/page-dist/',
+    ],
+  },
   js.configs.recommended,
   {
     files: ['**/*.{ts,mts}'],

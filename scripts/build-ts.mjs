@@ -1,11 +1,19 @@
 #!/usr/bin/env node
-/** Compiles lib/ to dist/. The declarations in types/ are committed and written by `npm run types`; `npm run check:types` compares the two. */
-import { chmodSync, existsSync, rmSync } from 'node:fs'
+/** Compiles lib/ to dist/, and packages/server to its own dist/. The declarations in types/ are committed and written by `npm run types`; `npm run check:types` compares the two. */
+import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { main, root, run } from './build-native.mjs'
 
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
+
+/** The server names the library as its users do. In a clone that name leads here. */
+function linkLibrary(folder) {
+  const link = path.join(folder, 'node_modules', 'node-latent-diffusion')
+  rmSync(link, { force: true })
+  mkdirSync(path.dirname(link), { recursive: true })
+  symlinkSync(root, link, 'junction')
+}
 
 await main(() => {
   const dist = path.join(root, 'dist')
@@ -13,6 +21,10 @@ await main(() => {
   // What runs in pages is compiled against their globals.
   for (const project of ['tsconfig.build.json', 'lib/electron/page'])
     run(process.execPath, [tsc, '-p', project, '--declaration', 'false', '--declarationDir', 'null'])
+  const server = path.join(root, 'packages', 'server')
+  rmSync(path.join(server, 'dist'), { recursive: true, force: true })
+  linkLibrary(server)
+  run(process.execPath, [tsc, '-p', server])
   const cli = path.join(dist, 'cli', 'main.js')
   if (existsSync(cli)) chmodSync(cli, 0o755)
 })

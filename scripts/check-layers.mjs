@@ -133,8 +133,20 @@ function checkTypeScript() {
   }
 }
 
+/** Packages of the repository that use the library know it by its public name, and nothing of its inside. */
+function checkPackages() {
+  for (const file of filesUnder('packages/server/src', /\.ts$/)) {
+    for (const [line, [, target]] of matches(file, /(?:from|import|import\(|require\(|resolve\()\s*'([^']+)'/)) {
+      const inside = path.posix.join(path.posix.dirname(file), target).startsWith('packages/server/src/')
+      if (target.startsWith('.') ? !inside : /^node-latent-diffusion\/(?!package\.json$)/.test(target))
+        problems.push(`${file}:${line}: imports ${target}: a package may import its own files and 'node-latent-diffusion'`)
+    }
+  }
+}
+
 checkNative()
 checkTypeScript()
+checkPackages()
 if (problems.length > 0) {
   console.error(problems.join('\n'))
   process.exit(1)

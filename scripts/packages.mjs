@@ -5,7 +5,7 @@
  *   node scripts/packages.mjs [--out FOLDER] [--here] [--partial] [--only NAME,...]
  *
  * Binaries come from prebuilds/; those that are missing are named, and their packages left out. --here takes the binary that `npm run build:native` made as that of
- * this machine (for tests). --partial: the library wants no package that was left out. --only assembles some: library, source, tiny-scenes, or names of platforms.
+ * this machine (for tests). --partial: the library wants no package that was left out. --only assembles some: library, server, source, tiny-scenes, or names of platforms.
  */
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -52,6 +52,14 @@ const builders = {
   source: (out) => {
     const folder = put(path.join(out, 'source'), writtenManifest('source'), { 'README.md': 'packages/source/README.md', NOTICE: 'NOTICE' })
     stageSources(folder)
+    return folder
+  },
+  server: (out) => {
+    const names = ['dist', 'page-dist'].filter((name) => existsSync(path.join(root, 'packages', 'server', name)))
+    const folder = put(path.join(out, 'server'), writtenManifest('server'), {
+      ...Object.fromEntries(names.map((name) => [name, `packages/server/${name}`])),
+      'README.md': 'packages/server/README.md',
+    })
     return folder
   },
   library: (out, without) => {

@@ -17,6 +17,7 @@ import { inspectCommand } from './inspect.js'
 import { listCommand, rmCommand, verifyCommand } from './models.js'
 import { pullCommand } from './pull.js'
 import { rdmCommand } from './rdm.js'
+import { serveCommand } from './serve.js'
 import { upscaleCommand } from './upscale.js'
 
 const commands: readonly Command[] = [
@@ -31,6 +32,7 @@ const commands: readonly Command[] = [
   verifyCommand,
   rmCommand,
   rdmCommand,
+  serveCommand,
   devicesCommand,
   benchCommand,
   buildCommand,

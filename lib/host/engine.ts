@@ -38,7 +38,8 @@ class Engine {
       const request = this.#requests.get(message.id)
       if (request) request.unseen--
     } else if (message.type === 'close') void this.#close()
-    else if (message.type === 'tokenize' && this.#pipelines.has(message.model.name)) void this.#serve(message, newRequest()) // needs no engine
+    else if (message.type === 'tokenize' && this.#pipelines.has(message.model.name))
+      void this.#serve(message, newRequest()) // needs no engine
     else this.#enqueue(message)
   }
 

@@ -291,7 +291,10 @@ export class DiffusionHost implements AsyncDisposable {
   }
 
   /** What a picture would cost with a model of this host: {@link estimateMemory} in the engine's process. No weights are read. */
-  estimate(name?: string, request?: Pick<EstimateRequest, 'width' | 'height' | 'guidanceScale' | 'count' | 'deepCache' | 'signal'>): Promise<MemoryEstimate> {
+  estimate(
+    name?: string,
+    request?: Pick<EstimateRequest, 'width' | 'height' | 'guidanceScale' | 'count' | 'deepCache' | 'signal'>,
+  ): Promise<MemoryEstimate> {
     const model = this.#model(name)
     const { signal, ...rest } = knownKeys(request, 'estimate()', ['width', 'height', 'guidanceScale', 'count', 'deepCache', 'signal'])
     const wire = encode(rest, 'estimate()')
@@ -390,7 +393,11 @@ export class DiffusionHost implements AsyncDisposable {
     return { cancel }
   }
 
-  #ask<T>(task: Pick<Task, 'model' | 'passive' | 'aside' | 'message'>, signal?: AbortSignal, onProgress?: (progress: Progress) => unknown): Promise<T> {
+  #ask<T>(
+    task: Pick<Task, 'model' | 'passive' | 'aside' | 'message'>,
+    signal?: AbortSignal,
+    onProgress?: (progress: Progress) => unknown,
+  ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const run = this.#run(
         {

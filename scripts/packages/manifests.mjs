@@ -24,7 +24,7 @@ export const cudaPlatforms = platforms.filter(({ os, libc }) => os === 'win32' |
 export function libraryManifest(without = []) {
   const present = platforms.filter(({ name }) => !without.includes(name))
   const taken = ['name', 'description', 'keywords', 'license', 'type', 'engines', 'main', 'types', 'exports', 'typesVersions', 'bin', 'dependencies']
-  const optionalPeers = [`${scope}/source`, ...cudaPlatforms.map(({ name }) => `${scope}/${name}-cuda`)]
+  const optionalPeers = [`${scope}/source`, `${scope}/server`, ...cudaPlatforms.map(({ name }) => `${scope}/${name}-cuda`)]
   return {
     ...Object.fromEntries(taken.map((key) => [key, own[key]])),
     ...common(),
@@ -51,5 +51,6 @@ export function platformManifest({ name, os, cpu, libc, title }, suffix = '') {
 
 /** Of a package whose own part is in packages/. */
 export function writtenManifest(folder) {
-  return { ...read('packages', folder, 'package.json'), ...common() }
+  const manifest = read('packages', folder, 'package.json')
+  return { ...manifest, ...common(), ...(folder === 'server' ? { peerDependencies: { [libraryName]: version } } : {}) }
 }

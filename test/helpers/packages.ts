@@ -17,6 +17,7 @@ export interface Manifest {
   cpu?: string[]
   libc?: string[]
   dependencies?: Record<string, string>
+  devDependencies?: Record<string, string>
   optionalDependencies?: Record<string, string>
   peerDependencies?: Record<string, string>
 }

@@ -62,6 +62,11 @@ describe('what is packed', () => {
       needed: ['tiny-scenes.gguf', 'index.js', 'LICENSE'],
       most: 10e6,
     },
+    [`${scope}/server`]: {
+      allowed: [/^dist\/[\w-]+\.(js|d\.ts)$/, /^page-dist\/.+$/],
+      needed: ['dist/index.js', 'dist/index.d.ts', 'dist/protocol.d.ts', 'README.md', 'LICENSE'],
+      most: 1e6,
+    },
     [`${scope}/source`]: {
       allowed: [
         /^(CMakeLists\.txt|CMakePresets\.json|scripts\/build-native\.mjs)$/,
@@ -114,6 +119,13 @@ describe('what is packed', () => {
     expect(Object.keys(optional).sort()).toEqual([here, `${scope}/tiny-scenes`, ...foreign].sort())
     expect(new Set([...Object.values(optional), library.peerDependencies![`${scope}/source`]])).toEqual(new Set([version]))
     for (const each of packed) expect(packages.readManifest(path.join(folder, 'packages', path.basename(each.name))).version).toBe(version)
+  })
+
+  test('the server depends on what it is tested with, and on the library of its version', () => {
+    const server = packages.readManifest(path.join(folder, 'packages', 'server'))
+    const { version, devDependencies } = packages.readManifest(root)
+    expect(server.dependencies).toEqual(Object.fromEntries(Object.keys(server.dependencies!).map((each) => [each, devDependencies![each]])))
+    expect(server.peerDependencies).toEqual({ [name]: version })
   })
 
   test('the loader names every package in full, where tracers of files can see it', () => {

@@ -1,0 +1,140 @@
+/** `latent serve`: starts the server, which is a package of its own. */
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import type { HostedModel } from '../index.js'
+import { packageVersion, scope } from '../native/package-root.js'
+import { omit, pick } from '../options/option.js'
+import { flagsOf } from '../options/flags.js'
+import { hubOptions } from '../options/hub.js'
+import { loadOptions, memoryOptions } from '../options/load.js'
+import { readFlags, readOptionFlags, UsageError, type Command, type Flags, type FlagValues } from './command.js'
+
+/** Rows whose flags set how models are loaded. */
+const loading = pick(loadOptions, 'device', 'dtype', 'precision', 'threads', 'loraDirectory', 'embeddingDirectory')
+const memory = omit(memoryOptions, 'tileSize')
+
+const flags = {
+  host: { kind: 'text', value: 'ADDRESS', help: 'address to listen on (default 127.0.0.1); any other than loopback wants a token' },
+  port: { kind: 'number', help: 'default 7861; 0: any that is free' },
+  token: { kind: 'text', help: 'what clients must send, as Bearer or as the password of Basic; better in the environment: LATENT_TOKEN' },
+  models: { kind: 'text', value: 'DIR', help: 'folder of models: .safetensors, .gguf, .ckpt and diffusers folders' },
+  model: { kind: 'texts', short: 'm', value: 'NAME=FILE', help: 'a model and its name, or a file alone; the first is the default; may be repeated' },
+  'max-models': { kind: 'number', help: 'models in memory at a time (default 1)' },
+  'keep-alive': { kind: 'text', value: 'TIME', help: 'unload everything after this time without work: 30s, 5m (default), 1h, 0 for never' },
+  'max-pixels': { kind: 'number', help: 'most pixels of a request (default 4194304)' },
+  'max-steps': { kind: 'number', help: 'most steps of a picture (default 150)' },
+  'max-queue': { kind: 'number', help: 'requests that may wait (default 32)' },
+  'allow-host': { kind: 'texts', value: 'NAME', help: 'a further name of the server in requests (Host); may be repeated' },
+  'allow-origin': { kind: 'texts', value: 'ORIGIN', help: 'pages of this origin may use the server: https://example.org; may be repeated' },
+  'public-url': { kind: 'text', value: 'URL', help: 'address for links to pictures (response_format url of the OpenAI API)' },
+  grace: { kind: 'number', value: 'SECONDS', help: 'time for the running request when the server is told to end (default 30)' },
+  'no-pull': { kind: 'switch', help: 'fetch no models by request' },
+  'no-page': { kind: 'switch', help: 'serve no page' },
+  ...flagsOf(loading),
+  ...flagsOf(memory),
+  ...flagsOf(pick(hubOptions, 'cacheDir')),
+  quiet: { kind: 'switch', short: 'q', help: 'no log' },
+  help: { kind: 'switch', short: 'h', help: 'show this' },
+} as const satisfies Flags
+
+/** What this command uses of the package. */
+interface ServerPackage {
+  createServer(options: Record<string, unknown>): Promise<{ url: string; close(): Promise<void> }>
+}
+
+/** The package: of a clone, else the one that is installed, which has to be of this version. */
+function loadServer(): ServerPackage {
+  const name = `${scope}/server`
+  const wanted = `npm install ${name}@${packageVersion()}`
+  const clone = path.resolve(__dirname, '..', '..', 'packages', 'server', 'package.json')
+  if (existsSync(clone)) return createRequire(clone)('./dist/index.js') as ServerPackage
+  for (const from of [__filename, path.join(process.cwd(), 'package.json')]) {
+    const load = createRequire(from)
+    let manifest: { version: string }
+    try {
+      manifest = load(`${name}/package.json`) as { version: string }
+    } catch {
+      continue // not there: the next place
+    }
+    if (manifest.version !== packageVersion()) throw new Error(`${name} is version ${manifest.version}: ${wanted}`)
+    return load(name) as ServerPackage
+  }
+  throw new Error(`the server is a package of its own: ${wanted}`)
+}
+
+const units = { '': 1000, s: 1000, m: 60_000, h: 3_600_000 } as const
+
+export function readDuration(text: string, flag: string): number {
+  const [, amount, unit] = /^(\d{1,7}(?:\.\d+)?)([smh]?)$/.exec(text) ?? []
+  if (amount === undefined) throw new UsageError(`${flag} takes a time like 30s, 5m or 1h, not '${text}'`)
+  return Number(amount) * units[unit as keyof typeof units]
+}
+
+function readModels(given: readonly string[] | undefined, load: Omit<HostedModel, 'source'>): Record<string, HostedModel> {
+  const models: Record<string, HostedModel> = {}
+  for (const text of given ?? []) {
+    const [, named, file] = /^([\w][\w.-]{0,63})=(.+)$/.exec(text) ?? []
+    const source = file ?? text
+    const name =
+      named ??
+      (path
+        .basename(source.replace(/\.(safetensors|gguf|ckpt)$/i, ''))
+        .replace(/[^\w.-]/g, '_')
+        .replace(/^[.-]+/, '') ||
+        'model')
+    if (Object.hasOwn(models, name)) throw new UsageError(`--model names '${name}' twice; give them names: --model ${name}2=${source}`)
+    models[name] = { ...load, source }
+  }
+  return models
+}
+
+function readOptions(values: FlagValues<typeof flags>): Record<string, unknown> {
+  const memoryGiven = readOptionFlags(memory, values)
+  const load = { ...readOptionFlags(loading, values), ...(Object.keys(memoryGiven).length > 0 ? { memory: memoryGiven } : {}) } as Omit<
+    HostedModel,
+    'source'
+  >
+  const seconds = values.grace
+  const token = values.token ?? process.env.LATENT_TOKEN
+  const limits = { maxPixels: values['max-pixels'], maxSteps: values['max-steps'], maxQueue: values['max-queue'] }
+  const given = {
+    host: values.host,
+    port: values.port,
+    token: token === '' ? undefined : token,
+    modelsDir: values.models,
+    models: readModels(values.model, load),
+    load,
+    maxModels: values['max-models'],
+    keepAliveMs: values['keep-alive'] === undefined ? undefined : readDuration(values['keep-alive'], '--keep-alive'),
+    limits,
+    allowHosts: values['allow-host'],
+    allowOrigins: values['allow-origin'],
+    publicUrl: values['public-url'],
+    graceMs: seconds === undefined ? undefined : seconds * 1000,
+    pull: values['no-pull'] ? false : undefined,
+    page: values['no-page'] ? false : undefined,
+    hub: readOptionFlags(pick(hubOptions, 'cacheDir'), values),
+  }
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+}
+
+export const serveCommand: Command = {
+  name: 'serve',
+  summary: 'a server: the OpenAI images API, the API of the web UI, jobs with live previews',
+  usage: '[--models DIR] [options]',
+  flags,
+  notes:
+    `The server is the package ${scope}/server, of the same version as this one.\n` +
+    'Ctrl-C or SIGTERM: nothing more is accepted, the running request may finish, what waits is told to come again. A second one ends at once.\n' +
+    'docs/server.md describes the APIs and what keeps them safe.',
+  async run(argv, io) {
+    const { values } = readFlags(flags, argv, { min: 0, max: 0, names: 'no arguments' })
+    const options = readOptions(values)
+    const log = values.quiet ? () => {} : (line: string) => void io.stderr.write(`${new Date().toISOString()} ${line}\n`)
+    const server = await loadServer().createServer({ ...options, log })
+    io.stdout.write(`latent serves on ${server.url}\n`)
+    if (!io.signal.aborted) await new Promise((resolve) => io.signal.addEventListener('abort', resolve, { once: true }))
+    await server.close()
+  },
+}

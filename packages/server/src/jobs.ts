@@ -1,0 +1,231 @@
+/** Jobs of the native API: what each tells, kept for those who ask later, and its pictures. */
+import { createHash, randomUUID } from 'node:crypto'
+import type { GenerateResult, JobEvent as EngineEvent } from 'node-latent-diffusion'
+import { cancelled, HttpError, notFound, toAnswer } from './errors.js'
+import type { Job, JobEvent, JobImage, JobProgress, JobResult, JobStatus, Priority } from './protocol.js'
+import type { Run } from './queue.js'
+import type { Limits } from './settings.js'
+
+interface Stored {
+  id: number
+  event: JobEvent
+}
+
+/** Events of which the newest tells all: the ones before it are not replayed. */
+function supersedes(event: JobEvent, other: JobEvent): boolean {
+  if (event.type === 'queued' || event.type === 'started') return other.type === 'queued'
+  if (event.type === 'progress') return other.type === 'progress' && other.phase === event.phase
+  if (event.type === 'preview') return other.type === 'preview' && other.index === event.index
+  return event.type === 'image' && other.type === 'preview' && other.index === event.index
+}
+
+const iso = () => new Date().toISOString()
+
+/** Resolved options as JSON: no pictures, which are large, and no paths. */
+function plainOptions(options: Record<string, unknown>): Record<string, unknown> {
+  const kept = Object.entries(options).filter(([key]) => !['image', 'mask', 'semanticMap', 'loras', 'latents', 'neighbours'].includes(key))
+  return Object.fromEntries(kept.map(([key, value]) => [key, typeof value === 'bigint' ? String(value) : value]))
+}
+
+export class JobRecord {
+  readonly id = randomUUID()
+  readonly created = iso()
+  readonly pictures: { png: Uint8Array; sha256: string }[] = []
+  run: Run | undefined
+  #status: JobStatus = 'queued'
+  #position = 0
+  #started: string | undefined
+  #finished: string | undefined
+  #progress: JobProgress | undefined
+  #result: JobResult | undefined
+  #error: Job['error']
+  #events: Stored[] = []
+  #lastEvent = 0
+  readonly #listeners = new Set<() => void>()
+  /** The last work of a job, which makes files of its pictures. */
+  #telling: Promise<unknown> = Promise.resolve()
+
+  constructor(
+    readonly request: Record<string, unknown>,
+    readonly model: string,
+    readonly priority: Priority,
+  ) {}
+
+  get isOver(): boolean {
+    return this.#finished !== undefined
+  }
+
+  get status(): JobStatus {
+    return this.#status
+  }
+
+  get bytes(): number {
+    return this.pictures.reduce((sum, { png }) => sum + png.length, 0)
+  }
+
+  toJson(): Job {
+    const self = `/latent/v1/jobs/${this.id}`
+    const optional = { started: this.#started, finished: this.#finished, progress: this.#progress, result: this.#result, error: this.#error }
+    return {
+      ...{ id: this.id, status: this.#status, request: this.request, model: this.model, priority: this.priority },
+      ...(this.#status === 'queued' ? { position: this.#position } : {}),
+      created: this.created,
+      ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)),
+      links: { self, events: `${self}/events` },
+    }
+  }
+
+  /** What the engine tells. */
+  take(event: EngineEvent): void {
+    switch (event.type) {
+      case 'queued':
+        this.#position = event.position
+        return this.#push(event)
+      case 'started':
+        this.#status = 'running'
+        this.#started = iso()
+        return this.#push(event)
+      case 'progress': {
+        const { phase, step, steps, elapsedMs, etaMs } = event
+        this.#progress = { phase, step, steps, elapsedMs, etaMs }
+        return this.#push(event)
+      }
+      case 'preview': {
+        const { image, index, step, steps } = event
+        const { width, height } = image
+        this.#telling = this.#telling.then(async () => {
+          const png = await image.encode('png', { compressionLevel: 1, metadata: false })
+          this.#push({ type: 'preview', index, step, steps, width, height, url: `data:image/png;base64,${Buffer.from(png).toString('base64')}` })
+        })
+      }
+    }
+  }
+
+  async finish(result: GenerateResult): Promise<void> {
+    await this.#telling
+    const images: JobImage[] = []
+    for (const [index, image] of result.images.entries()) {
+      const png = await image.encode()
+      const sha256 = createHash('sha256').update(png).digest('hex')
+      this.pictures.push({ png, sha256 })
+      const seed = String((result.seed + BigInt(index)) & 0xffff_ffff_ffff_ffffn)
+      const { width, height, metadata } = image
+      images.push({ url: `/latent/v1/jobs/${this.id}/images/${index}.png`, sha256, width, height, seed, metadata: { ...metadata } })
+      this.#push({ type: 'image', index, ...images[index]! })
+    }
+    const { timings, warnings, options } = result
+    this.#result = { images, options: plainOptions({ ...options }), timings, warnings }
+    this.#status = 'succeeded'
+    this.#finished = iso()
+    this.#push({ type: 'done', job: this.toJson() })
+  }
+
+  fail(error: unknown): void {
+    if (this.isOver) return
+    const answer = toAnswer(error)
+    this.#error = answer.error
+    this.#status = answer.error.code === 'ERR_CANCELLED' ? 'cancelled' : 'failed'
+    this.#finished = iso()
+    this.#push({ type: 'error', status: this.#status, error: answer.error })
+  }
+
+  /** Events behind the one of this id, those to come included, until the job is over. */
+  async *follow(after: number, signal: AbortSignal): AsyncGenerator<Stored, void, void> {
+    let last = after
+    while (!signal.aborted) {
+      const next = this.#events.find(({ id }) => id > last)
+      if (next) {
+        last = next.id
+        yield next
+      } else if (this.isOver) return
+      else await this.#change(signal)
+    }
+  }
+
+  #change(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.#listeners.delete(wake)
+        signal.removeEventListener('abort', wake)
+        resolve()
+      }
+      this.#listeners.add(wake)
+      signal.addEventListener('abort', wake, { once: true })
+    })
+  }
+
+  #push(event: JobEvent): void {
+    if (this.#events.at(-1)?.event.type === 'error') return
+    this.#events = this.#events.filter((stored) => !supersedes(event, stored.event))
+    this.#events.push({ id: ++this.#lastEvent, event })
+    for (const wake of [...this.#listeners]) wake()
+  }
+}
+
+/** The newest jobs, as many as the limits allow. */
+export class JobStore {
+  readonly #jobs = new Map<string, JobRecord>()
+  readonly #keys = new Map<string, { hash: string; job: JobRecord }>()
+  readonly #limits: Limits
+
+  constructor(limits: Limits) {
+    this.#limits = limits
+  }
+
+  add(job: JobRecord, key?: { name: string; hash: string }): void {
+    this.#jobs.set(job.id, job)
+    if (key) this.#keys.set(key.name, { hash: key.hash, job })
+  }
+
+  /** The job that was made with this key. @throws HttpError 409 where it was made by another request */
+  byKey(key: { name: string; hash: string }): JobRecord | undefined {
+    const known = this.#keys.get(key.name)
+    if (known && known.hash !== key.hash)
+      throw new HttpError(409, 'ERR_IDEMPOTENCY', 'This Idempotency-Key came with another request before; give every request its own')
+    return known?.job
+  }
+
+  get(id: string): JobRecord {
+    const job = this.#jobs.get(id)
+    if (!job) throw notFound(`There is no job ${id.slice(0, 64)}; finished ones are forgotten in time`)
+    return job
+  }
+
+  /** The newest first. */
+  list(status: JobStatus | undefined, cursor: string | undefined, size = 50): { jobs: JobRecord[]; next?: string } {
+    const all = [...this.#jobs.values()].reverse().filter((job) => status === undefined || job.status === status)
+    const from = cursor === undefined ? 0 : all.findIndex(({ id }) => id === cursor) + 1
+    if (cursor !== undefined && from === 0) return { jobs: [] }
+    const jobs = all.slice(from, from + size)
+    return from + size < all.length ? { jobs, next: jobs.at(-1)!.id } : { jobs }
+  }
+
+  /** Cancels a job, or forgets one that is over. */
+  remove(job: JobRecord): 'cancelled' | 'forgotten' {
+    if (!job.isOver) {
+      job.run?.cancel(cancelled())
+      job.fail(cancelled())
+      return 'cancelled'
+    }
+    this.#forget(job)
+    return 'forgotten'
+  }
+
+  /** Forgets the oldest that are over, while there are too many. */
+  trim(): void {
+    const over = [...this.#jobs.values()].filter((job) => job.isOver)
+    let bytes = over.reduce((sum, job) => sum + job.bytes, 0)
+    let count = over.length
+    for (const job of over) {
+      if (count <= this.#limits.maxKeptJobs && bytes <= this.#limits.maxKeptBytes) break
+      this.#forget(job)
+      bytes -= job.bytes
+      count--
+    }
+  }
+
+  #forget(job: JobRecord): void {
+    this.#jobs.delete(job.id)
+    for (const [name, entry] of this.#keys) if (entry.job === job) this.#keys.delete(name)
+  }
+}

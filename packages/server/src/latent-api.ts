@@ -1,0 +1,327 @@
+/** `/latent/v1`: jobs, models, and what the page asks. */
+import multipart from '@fastify/multipart'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { createHash } from 'node:crypto'
+import { freemem } from 'node:os'
+import type { HostGenerateOptions } from 'node-latent-diffusion'
+import { invalid, HttpError } from './errors.js'
+import { JobRecord, type JobStore } from './jobs.js'
+import { checkPicture, decodePicture } from './pictures.js'
+import type {
+  EstimateRequest,
+  EstimateResult,
+  JobRequest,
+  JobStatus,
+  Picture,
+  Priority,
+  PullEvent,
+  PullRequest,
+  ServerInfo,
+  ServerStatus,
+  TokenizeRequest,
+  TokenizeResult,
+} from './protocol.js'
+import { checkLimits } from './requests.js'
+import { estimateRequest, jobParams, jobRequest, listQuery, moveRequest, pullRequest, tokenizeRequest } from './schemas.js'
+import type { Context } from './server.js'
+import { openStream } from './streams.js'
+
+const pictureKeys = ['image', 'mask', 'semanticMap'] as const
+type Files = Partial<Record<(typeof pictureKeys)[number], Uint8Array>>
+
+function readPicture(value: Picture, key: string, { settings, jobs }: Context): Uint8Array {
+  if (typeof value === 'string') return decodePicture(value, key, settings.limits)
+  const { job: id, index } = value
+  const picture = jobs.get(id).pictures[index]
+  if (!picture) throw invalid(`${key}: job ${id} has no picture ${index}`, key)
+  return picture.png
+}
+
+/** Options of the engine from those of a request. */
+function readOptions(request: JobRequest, files: Files, context: Context): HostGenerateOptions {
+  const { preview, seed, image, mask, semanticMap } = request
+  const own = ['model', 'priority', 'preview', 'seed', ...pictureKeys]
+  const options = Object.fromEntries(Object.entries(request).filter(([key]) => !own.includes(key))) as HostGenerateOptions
+  if (seed !== undefined) options.seed = BigInt(seed)
+  for (const [key, value] of Object.entries({ image, mask, semanticMap }) as [(typeof pictureKeys)[number], Picture | undefined][]) {
+    if (value !== undefined) options[key] = readPicture(value, key, context)
+    if (files[key]) options[key] = checkPicture(files[key], key, context.settings.limits)
+  }
+  if (preview) options.preview = preview === true ? {} : preview
+  return options
+}
+
+/** Without the bytes of pictures. */
+function shownRequest(request: JobRequest, files: Files): Record<string, unknown> {
+  const entries = Object.entries(request).map(([key, value]): [string, unknown] => {
+    return (pictureKeys as readonly string[]).includes(key) && typeof value === 'string' ? [key, '(a picture)'] : [key, value]
+  })
+  return { ...Object.fromEntries(entries), ...Object.fromEntries(Object.keys(files).map((key) => [key, '(a picture)'])) }
+}
+
+async function readMultipart(request: FastifyRequest): Promise<{ text: string; files: Files }> {
+  let text = '{}'
+  const files: Files = {}
+  for await (const part of request.parts()) {
+    if (part.type === 'field') {
+      if (part.fieldname !== 'request')
+        throw invalid(`There is no field '${part.fieldname.slice(0, 100)}'; options go as JSON into the field 'request'`)
+      text = String(part.value)
+    } else {
+      const key = pictureKeys.find((each) => each === part.fieldname)
+      if (!key) throw invalid(`There is no picture '${part.fieldname.slice(0, 100)}'; there are ${pictureKeys.join(', ')}`)
+      files[key] = await part.toBuffer()
+    }
+  }
+  return { text, files }
+}
+
+function readPriority(request: FastifyRequest, own: Priority | undefined): Priority {
+  const header = request.headers['x-latent-priority']
+  const wanted = own ?? header ?? 'interactive'
+  if (wanted !== 'interactive' && wanted !== 'batch') throw invalid(`x-latent-priority must be interactive or batch, not ${String(wanted)}`)
+  return wanted
+}
+
+function readKey(request: FastifyRequest, body: string, files: Files): { name: string; hash: string } | undefined {
+  const name = request.headers['idempotency-key']
+  if (name === undefined) return undefined
+  if (typeof name !== 'string' || name.length < 1 || name.length > 255) throw invalid('Idempotency-Key must have 1 to 255 characters')
+  const hash = createHash('sha256').update(body)
+  for (const [key, bytes] of Object.entries(files)) hash.update(key).update(bytes)
+  return { name, hash: hash.digest('hex') }
+}
+
+function lastEventId(request: FastifyRequest): number {
+  const id = Number(request.headers['last-event-id'] ?? 0)
+  return Number.isSafeInteger(id) && id >= 0 ? id : 0
+}
+
+export function statusOf({ models, room, jobs }: Context): ServerStatus {
+  const { state, restarts } = models.host.status
+  const runs = [...(room.running ? [room.running] : []), ...room.waiting]
+  const ids = new Map(jobs.list(undefined, undefined, Infinity).jobs.map((job) => [job.run, job.id]))
+  return {
+    engine: state,
+    running: room.running !== undefined,
+    queued: room.waiting.length,
+    jobs: runs.flatMap((run) => ids.get(run) ?? []),
+    loaded: models.loaded(),
+    restarts,
+  }
+}
+
+async function createJob(request: FastifyRequest, context: Context, validate: (data: unknown) => boolean): Promise<JobRecord> {
+  const { jobs, models, room, settings } = context
+  const isForm = request.isMultipart()
+  const { text, files } = isForm ? await readMultipart(request) : { text: JSON.stringify(request.body ?? {}), files: {} }
+  let asked: JobRequest
+  try {
+    asked = JSON.parse(text) as JobRequest
+  } catch (error) {
+    throw invalid(`The field 'request' is not JSON: ${(error as Error).message}`)
+  }
+  if (isForm && !validate(asked)) throw invalid("The field 'request' is not what this server takes: see /openapi.json")
+  const key = readKey(request, text, files)
+  const known = key && jobs.byKey(key)
+  if (known) return known
+  room.admit(request.ip)
+  const model = models.resolve(asked.model)
+  const options = readOptions(asked, files, context)
+  const priority = readPriority(request, asked.priority)
+  checkLimits(options, await models.info(model), settings.limits)
+  const again = key && jobs.byKey(key) // made while the headers of the model were read
+  if (again) return again
+  const job = new JobRecord(shownRequest(asked, files), model, priority)
+  const run = room.submit({ api: 'latent', model, options, priority, client: request.ip, onEvent: (event) => job.take(event) })
+  job.run = run
+  jobs.add(job, key)
+  run.promise
+    .then((result) => job.finish(result))
+    .catch((error: unknown) => job.fail(error))
+    .finally(() => jobs.trim())
+  return job
+}
+
+/** JSON, or a form with the same as JSON in its field `request`. */
+const jobBody = { content: { 'application/json': { schema: jobRequest }, 'multipart/form-data': { schema: {} } } }
+
+function jobRoutes(app: FastifyInstance, context: Context): void {
+  const { jobs, room } = context
+  type WithId = { Params: { id: string } }
+
+  app.post('/jobs', { schema: { body: jobBody, tags: ['jobs'], summary: 'Make pictures' } }, async (request, reply) => {
+    const job = await createJob(request, context, (data) => request.validateInput(data, jobRequest))
+    return reply.code(202).header('location', `/latent/v1/jobs/${job.id}`).send(job.toJson())
+  })
+
+  app.get<{ Querystring: { status?: JobStatus; cursor?: string } }>(
+    '/jobs',
+    { schema: { querystring: listQuery, tags: ['jobs'], summary: 'Jobs, the newest first' } },
+    async ({ query }) => {
+      const { jobs: found, next } = jobs.list(query.status, query.cursor)
+      return { jobs: found.map((job) => job.toJson()), ...(next ? { next } : {}) }
+    },
+  )
+
+  app.get<WithId>('/jobs/:id', { schema: { params: jobParams, tags: ['jobs'], summary: 'A job' } }, async ({ params }) =>
+    jobs.get(params.id).toJson(),
+  )
+
+  app.patch<WithId & { Body: { position: number } }>(
+    '/jobs/:id',
+    { schema: { params: jobParams, body: moveRequest, tags: ['jobs'], summary: 'Move a waiting job' } },
+    async ({ params, body }) => {
+      const job = jobs.get(params.id)
+      if (job.run?.state !== 'queued') throw new HttpError(409, 'ERR_STATE', `The job is ${job.status}; only those that wait can be moved`)
+      room.move(job.run, body.position)
+      return job.toJson()
+    },
+  )
+
+  app.delete<WithId>(
+    '/jobs/:id',
+    { schema: { params: jobParams, tags: ['jobs'], summary: 'Cancel a job, or forget a finished one' } },
+    async ({ params }, reply) => {
+      const job = jobs.get(params.id)
+      return jobs.remove(job) === 'cancelled' ? job.toJson() : reply.code(204).send()
+    },
+  )
+
+  app.get<WithId>(
+    '/jobs/:id/events',
+    { sse: 'only', schema: { params: jobParams, tags: ['jobs'], summary: 'What a job tells, as server-sent events' } },
+    async (request, reply) => {
+      const job = jobs.get(request.params.id)
+      await openStream(context, reply, async (send, signal) => {
+        for await (const { id, event } of job.follow(lastEventId(request), signal)) await send({ id: String(id), event: event.type, data: event })
+      })
+    },
+  )
+
+  app.get<{ Params: { id: string; file: string } }>(
+    '/jobs/:id/images/:file',
+    { schema: { tags: ['jobs'], summary: 'A picture' } },
+    async (request, reply) => sendPicture(jobs, request.params, request, reply),
+  )
+}
+
+function sendPicture(jobs: JobStore, { id, file }: { id: string; file: string }, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const index = /^(\d{1,3})(\.png)?$/.exec(file)?.[1]
+  const picture = index === undefined ? undefined : jobs.get(id).pictures[Number(index)]
+  if (!picture) throw new HttpError(404, 'ERR_NOT_FOUND', `Job ${id.slice(0, 64)} has no picture ${file.slice(0, 20)}`)
+  const etag = `"${picture.sha256}"`
+  void reply.header('etag', etag).header('cache-control', 'private, max-age=31536000, immutable')
+  if (request.headers['if-none-match'] === etag) return reply.code(304).send()
+  return reply.type('image/png').send(Buffer.from(picture.png.buffer, picture.png.byteOffset, picture.png.byteLength))
+}
+
+function modelRoutes(app: FastifyInstance, context: Context): void {
+  const { models } = context
+  type Named = { Params: { name: string } }
+  const tags = ['models']
+
+  app.get('/models', { schema: { tags, summary: 'The models' } }, async () => {
+    await models.refresh()
+    return { models: models.list() }
+  })
+  app.get<Named>('/models/:name', { schema: { tags, summary: 'What a model is' } }, async ({ params }) => models.details(models.resolve(params.name)))
+  app.post<Named>('/models/:name/load', { schema: { tags, summary: 'Load a model ahead of its first job' } }, async ({ params }) => {
+    const name = models.resolve(params.name)
+    await models.host.load(name)
+    return models.details(name)
+  })
+  app.post<Named>('/models/:name/unload', { schema: { tags, summary: 'Free the memory of a model' } }, async ({ params }, reply) => {
+    await models.host.unload(models.resolve(params.name))
+    return reply.code(204).send()
+  })
+  app.delete<Named>('/models/:name', { schema: { tags, summary: 'Delete a model that was pulled' } }, async ({ params }, reply) => {
+    await models.remove(models.resolve(params.name))
+    return reply.code(204).send()
+  })
+  app.post<{ Body: PullRequest }>(
+    '/models/pull',
+    { sse: 'manual', schema: { body: pullRequest, tags, summary: 'Fetch a model from a hub; server-sent events' } },
+    async ({ body }, reply) => {
+      await openStream(context, reply, async (send, signal) => {
+        const tell = (event: PullEvent) => void send({ event: event.type, data: event })
+        const model = await models.pull(body.source, body.name, tell, signal)
+        await send({ event: 'done', data: { type: 'done', model } satisfies PullEvent })
+      })
+    },
+  )
+}
+
+function pageRoutes(app: FastifyInstance, context: Context): void {
+  const { models, room, settings } = context
+
+  app.get('/server', { schema: { tags: ['server'], summary: 'Version, limits and status' } }, async (): Promise<ServerInfo> => {
+    const { maxPixels, maxSteps, maxCount, maxQueue, maxBodyBytes, maxFileBytes } = settings.limits
+    const limits = { maxPixels, maxSteps, maxCount, maxQueue, maxBodyBytes, maxFileBytes }
+    return { version: context.version, defaultModel: models.defaultName, limits, canPull: settings.pull, status: statusOf(context) }
+  })
+
+  app.get(
+    '/events',
+    { sse: 'only', schema: { tags: ['server'], summary: 'Status of the queue and the models, as server-sent events' } },
+    async (_, reply) => {
+      await openStream(context, reply, async (send, signal) => {
+        let wake = () => {}
+        const changed = () => wake()
+        room.on('change', changed)
+        models.host.on('status', changed)
+        signal.addEventListener('abort', changed)
+        try {
+          for (let last = ''; !signal.aborted;) {
+            const change = new Promise<void>((resolve) => (wake = resolve))
+            const status = statusOf(context)
+            const now = JSON.stringify(status)
+            if (now !== last) await send({ event: 'status', data: status })
+            last = now
+            if (!signal.aborted) await change
+          }
+        } finally {
+          room.off('change', changed)
+          models.host.off('status', changed)
+        }
+      })
+    },
+  )
+
+  app.post<{ Body: TokenizeRequest }>(
+    '/tokenize',
+    { schema: { body: tokenizeRequest, tags: ['models'], summary: 'The tokens of a prompt; loads the model' } },
+    async ({ body }): Promise<TokenizeResult> => {
+      const name = models.resolve(body.model)
+      const { condition } = await models.info(name)
+      const { chunks, truncated } = await models.host.tokenize(body.prompt, { model: name })
+      const window = (condition.tokens ?? 2) - 2
+      // Of CLIP, and of BERT. Where a window is full of padding, its end came before.
+      const inner = chunks.map(({ text, weights }) => {
+        const end = text.findIndex((each, i) => i > 0 && (each === '<|endoftext|>' || each === '[SEP]'))
+        return { text: text.slice(1, end), weights: weights.slice(1, end) }
+      })
+      return { tokens: inner.reduce((sum, { text }) => sum + text.length, 0), window, windows: chunks.length, truncated, chunks: inner }
+    },
+  )
+
+  app.post<{ Body: EstimateRequest }>(
+    '/estimate',
+    { schema: { body: estimateRequest, tags: ['models'], summary: 'Memory that a picture would take' } },
+    async ({ body }): Promise<EstimateResult> => {
+      const { model, ...request } = body
+      const { width, height, peakBytes, lowPeakBytes, processBytes } = await models.estimate(models.resolve(model), request)
+      return { width, height, peakBytes, lowPeakBytes, processBytes, freeBytes: freemem() }
+    },
+  )
+}
+
+export function latentApi(context: Context) {
+  return async (app: FastifyInstance): Promise<void> => {
+    const { maxFileBytes, maxBodyBytes } = context.settings.limits
+    await app.register(multipart, { limits: { fileSize: maxFileBytes, files: 3, fields: 4, fieldSize: maxBodyBytes, parts: 8, headerPairs: 100 } })
+    jobRoutes(app, context)
+    modelRoutes(app, context)
+    pageRoutes(app, context)
+  }
+}

@@ -1,0 +1,228 @@
+/** The models of a server: those of its options, of its folder, and those that were pulled; and the engines that know them. */
+import { readdirSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { createDiffusionHost, pullModel, removeModel, type DiffusionHost, type HostedModel, type PipelineInfo } from 'node-latent-diffusion'
+import { HttpError, invalid, notFound } from './errors.js'
+import type { Model, ModelDetails, PullEvent } from './protocol.js'
+import type { Settings } from './settings.js'
+
+interface Entry {
+  source: string | URL | HostedModel
+  /** The file or folder, where it is one. */
+  file?: string
+  bytes?: number
+  origin: 'options' | 'folder' | 'pulled'
+}
+
+const modelFile = /\.(safetensors|gguf|ckpt)$/i
+/** Parts that lie beside models: autoencoders of their own, and all but the first piece of one that was split. */
+const noModel = /\.vae\.|taesd|-0*([2-9]|\d{2,})-of-\d+\./i
+
+/** A name for a file: what stands before its extension, in the characters that names have. */
+export function nameOf(file: string, taken: (name: string) => boolean): string {
+  const plain =
+    path
+      .basename(file)
+      .replace(modelFile, '')
+      .replace(/[^\w.-]/g, '_')
+      .replace(/^[.-]+/, '')
+      .slice(0, 60) || 'model'
+  for (let i = 1; ; i++) {
+    const name = i === 1 ? plain : `${plain}_${i}`
+    if (!taken(name)) return name
+  }
+}
+
+function sizeOf(file: string): number | undefined {
+  try {
+    const status = statSync(file)
+    return status.isFile() ? status.size : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Files and diffusers folders, in the order of their names. */
+function scan(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => !entry.name.startsWith('.'))
+    .map(({ name }) => path.join(folder, name))
+    .filter((file) => {
+      const status = statSync(file, { throwIfNoEntry: false })
+      if (status?.isDirectory()) return statSync(path.join(file, 'model_index.json'), { throwIfNoEntry: false })?.isFile() === true
+      return status?.isFile() === true && modelFile.test(file) && !noModel.test(path.basename(file))
+    })
+    .sort()
+}
+
+export class Models {
+  readonly #entries = new Map<string, Entry>()
+  readonly #settings: Settings
+  readonly #details = new Map<string, Promise<PipelineInfo>>()
+  /** Makes pictures. */
+  readonly host: DiffusionHost
+  /** Reads headers: what models are and what a picture would cost. So those questions wait for no picture. */
+  readonly #planner: DiffusionHost
+
+  constructor(settings: Settings) {
+    this.#settings = settings
+    for (const [name, source] of Object.entries(settings.models)) this.#entries.set(name, describeSource(source))
+    for (const [name, entry] of this.#scanned()) this.#entries.set(name, entry)
+    if (this.#entries.size === 0) this.#entries.set('tiny-scenes', { source: {}, origin: 'options' })
+    const models = Object.fromEntries([...this.#entries].map(([name, { source }]) => [name, source]))
+    const { maxModels, keepAliveMs } = settings
+    this.host = createDiffusionHost({ models, maxModels, idleMs: keepAliveMs, maxQueue: 1_000_000 })
+    this.#planner = createDiffusionHost({ models, idleMs: 30_000, maxQueue: 1_000_000 })
+  }
+
+  get defaultName(): string {
+    return this.#entries.keys().next().value!
+  }
+
+  names(): string[] {
+    return [...this.#entries.keys()]
+  }
+
+  /** The name of a known model. */
+  resolve(name: string | undefined): string {
+    if (name === undefined) return this.defaultName
+    if (this.#entries.has(name)) return name
+    throw notFound(`There is no model '${name}'; there are ${this.names().join(', ')}`, 'model')
+  }
+
+  list(): Model[] {
+    const loaded = new Map(this.host.models().map((model) => [model.name, model.loaded]))
+    return [...this.#entries].map(([name, { bytes, origin }]) => ({
+      name,
+      loaded: loaded.get(name) === true,
+      pulled: origin === 'pulled',
+      ...(bytes === undefined ? {} : { bytes }),
+    }))
+  }
+
+  loaded(): string[] {
+    return this.host
+      .models()
+      .filter(({ loaded }) => loaded)
+      .map(({ name }) => name)
+  }
+
+  /** The file of a model, where it is one. */
+  fileOf(name: string): string | undefined {
+    return this.#entries.get(name)?.file
+  }
+
+  /** What the headers of a model say; read once. */
+  info(name: string): Promise<PipelineInfo> {
+    let info = this.#details.get(name)
+    if (!info) {
+      info = this.#planner.describe(name)
+      this.#details.set(name, info)
+      info.catch(() => this.#details.delete(name)) // the file may be mended
+    }
+    return info
+  }
+
+  async details(name: string): Promise<ModelDetails> {
+    const info = await this.info(name)
+    const model = this.list().find((each) => each.name === name)!
+    const {
+      kind,
+      name: title,
+      defaults,
+      samplers,
+      schedules,
+      defaultSchedules,
+      labels,
+      sizeMultiple,
+      downsampling,
+      condition,
+      parameters,
+      device,
+    } = info
+    return {
+      ...model,
+      ...{ kind, title, defaults, samplers, schedules, defaultSchedules, labels, sizeMultiple, downsampling },
+      condition: { ...condition },
+      ...('classes' in info ? { classes: [...info.classes] } : {}),
+      parameters: parameters.total,
+      device: device.name,
+    }
+  }
+
+  estimate(name: string, request: Parameters<DiffusionHost['estimate']>[1]) {
+    return this.#planner.estimate(name, request)
+  }
+
+  /** Looks into the folder again. */
+  async refresh(): Promise<void> {
+    const found = new Map(this.#scanned())
+    for (const [name, { origin }] of [...this.#entries])
+      if (origin === 'folder' && !found.has(name) && this.#entries.size > 1) await this.#forget(name)
+    for (const [name, entry] of found) {
+      const { bytes } = this.#entries.get(name) ?? {}
+      if (!this.#entries.has(name) || bytes !== entry.bytes) await this.#add(name, entry)
+    }
+  }
+
+  /** Fetches a model and adds it. Its name must be free. */
+  async pull(source: string, wanted: string | undefined, tell: (event: PullEvent) => void, signal: AbortSignal): Promise<Model> {
+    if (!this.#settings.pull) throw new HttpError(403, 'ERR_FORBIDDEN', 'This server fetches no models: it was started with --no-pull')
+    if (!/^(hf|civitai):/.test(source)) throw invalid("source must be the name of a model on a hub, 'hf:owner/name' or 'civitai:VERSION'", 'source')
+    if (wanted !== undefined && !/^\w[\w.-]{0,63}$/.test(wanted))
+      throw invalid('name must be up to 64 letters, digits, dots, dashes and underscores', 'name')
+    if (wanted !== undefined && this.#entries.has(wanted))
+      throw new HttpError(409, 'ERR_EXISTS', `There is a model '${wanted}' already`, { param: 'name' })
+    await pullModel(source, {
+      ...this.#settings.hub,
+      signal,
+      onProgress: ({ file, bytes, totalBytes }) => tell({ type: 'progress', file, bytes, totalBytes }),
+    })
+    const name = wanted ?? nameOf(source.replace(/^\w+:/, '').replace(/@.*$/, ''), (each) => this.#entries.has(each))
+    await this.#add(name, { source: { ...this.#settings.load, source, hub: this.#settings.hub }, origin: 'pulled' })
+    return this.list().find((each) => each.name === name)!
+  }
+
+  async remove(name: string): Promise<void> {
+    const entry = this.#entries.get(this.resolve(name))!
+    if (entry.origin !== 'pulled') throw new HttpError(403, 'ERR_FORBIDDEN', `'${name}' was not pulled by this server, which deletes no other models`)
+    await this.#forget(name)
+    const { cacheDir } = this.#settings.hub
+    await removeModel((entry.source as { source: string }).source, cacheDir === undefined ? {} : { cacheDir })
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.host.close(), this.#planner.close()])
+  }
+
+  async #add(name: string, entry: Entry): Promise<void> {
+    for (const host of [this.host, this.#planner]) await host.addModel(name, entry.source)
+    this.#entries.set(name, entry)
+    this.#details.delete(name)
+  }
+
+  async #forget(name: string): Promise<void> {
+    this.#entries.delete(name)
+    this.#details.delete(name)
+    for (const host of [this.host, this.#planner]) await host.removeModel(name)
+  }
+
+  #scanned(): [string, Entry][] {
+    const { modelsDir, load } = this.#settings
+    if (modelsDir === undefined) return []
+    const taken = new Set([...this.#entries].filter(([, { origin }]) => origin !== 'folder').map(([name]) => name))
+    return scan(modelsDir).map((file) => {
+      const name = nameOf(file, (each) => taken.has(each))
+      taken.add(name)
+      const bytes = sizeOf(file)
+      return [name, { source: { ...load, source: file }, file, origin: 'folder' as const, ...(bytes === undefined ? {} : { bytes }) }]
+    })
+  }
+}
+
+function describeSource(source: string | URL | HostedModel): Entry {
+  const named = typeof source === 'string' || source instanceof URL ? source : source.source
+  if (typeof named !== 'string' || /^(hf|civitai):/.test(named)) return { source, origin: 'options' }
+  const bytes = sizeOf(named)
+  return { source, origin: 'options', file: named, ...(bytes === undefined ? {} : { bytes }) }
+}

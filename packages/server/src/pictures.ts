@@ -1,0 +1,74 @@
+/** Pictures in requests: base64 of files, whose size is read from their headers before anything is decoded. */
+import { invalid } from './errors.js'
+import type { Limits } from './settings.js'
+
+export interface Size {
+  width: number
+  height: number
+}
+
+const ascii = (bytes: Uint8Array, from: number, to: number) => String.fromCharCode(...bytes.subarray(from, to))
+
+function pngSize(bytes: Uint8Array, view: DataView): Size | undefined {
+  if (bytes.length < 24 || view.getUint32(0) !== 0x89504e47 || view.getUint32(4) !== 0x0d0a1a0a) return undefined
+  return { width: view.getUint32(16), height: view.getUint32(20) }
+}
+
+/** The first frame header; every segment before it says how long it is. */
+function jpegSize(bytes: Uint8Array, view: DataView): Size | undefined {
+  if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return undefined
+  for (let at = 2; at + 9 <= bytes.length;) {
+    if (bytes[at] !== 0xff) return undefined
+    const marker = bytes[at + 1]!
+    if (marker === 0xff) at++
+    else if (marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc)
+      return { height: view.getUint16(at + 5), width: view.getUint16(at + 7) }
+    else at += marker === 0x01 || (marker >= 0xd0 && marker <= 0xd7) ? 2 : 2 + view.getUint16(at + 2)
+  }
+  return undefined
+}
+
+function webpSize(bytes: Uint8Array, view: DataView): Size | undefined {
+  if (bytes.length < 30 || ascii(bytes, 0, 4) !== 'RIFF' || ascii(bytes, 8, 12) !== 'WEBP') return undefined
+  const three = (at: number) => bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16)
+  switch (ascii(bytes, 12, 16)) {
+    case 'VP8X':
+      return { width: 1 + three(24), height: 1 + three(27) }
+    case 'VP8 ':
+      return { width: view.getUint16(26, true) & 0x3fff, height: view.getUint16(28, true) & 0x3fff }
+    case 'VP8L': {
+      const bits = view.getUint32(21, true)
+      return { width: 1 + (bits & 0x3fff), height: 1 + ((bits >>> 14) & 0x3fff) }
+    }
+    default:
+      return undefined
+  }
+}
+
+/** What a picture file says of its size; undefined where it is none of those that are taken. */
+export function pictureSize(bytes: Uint8Array): Size | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return pngSize(bytes, view) ?? jpegSize(bytes, view) ?? webpSize(bytes, view)
+}
+
+/** A file from a request: a picture of a kind and size that are taken. */
+export function checkPicture(bytes: Uint8Array, name: string, { maxFileBytes, maxPixels }: Limits): Uint8Array {
+  if (bytes.length === 0) throw invalid(`${name} is empty`, name)
+  if (bytes.length > maxFileBytes) throw invalid(`${name} has ${bytes.length} bytes; this server takes pictures of at most ${maxFileBytes}`, name)
+  const size = pictureSize(bytes)
+  if (!size) throw invalid(`${name} is no picture of a kind that is taken: PNG, JPEG or WebP`, name)
+  if (!(size.width > 0 && size.height > 0 && size.width * size.height <= maxPixels))
+    throw invalid(`${name} has ${size.width}x${size.height} pixels; this server takes pictures of 1 to ${maxPixels}`, name)
+  return bytes
+}
+
+/** Base64 of a picture, plain or as a data: URL. */
+export function decodePicture(text: string, name: string, limits: Limits): Uint8Array {
+  if (/^\s*(https?|file|ftp):/i.test(text)) throw invalid(`${name} is a URL; this server fetches none: send the picture itself, in base64`, name)
+  const data = text.startsWith('data:') ? text.slice(text.indexOf(',') + 1) : text
+  if (text.startsWith('data:') && !/^data:[\w/+.-]*;base64,/.test(text.slice(0, 100))) throw invalid(`${name}: the data: URL is not in base64`, name)
+  if (data.length > limits.maxFileBytes * 1.4) throw invalid(`${name} is larger than the ${limits.maxFileBytes} bytes that this server takes`, name)
+  // A character that is none of base64 is one of a path or of another text.
+  if (/[^A-Za-z0-9+/=_\-\s]/.test(data)) throw invalid(`${name} is not base64`, name)
+  return checkPicture(new Uint8Array(Buffer.from(data, 'base64')), name, limits)
+}

@@ -1,0 +1,269 @@
+/**
+ * The native job API as data: what `/latent/v1` takes and answers. Types alone, without imports, so that pages and other clients can share the file.
+ *
+ * | call                                     | takes                       | answers                                                                     |
+ * | ---------------------------------------- | --------------------------- | --------------------------------------------------------------------------- |
+ * | GET /latent/v1/server                    |                             | ServerInfo                                                                  |
+ * | GET /latent/v1/events                    |                             | server-sent events: `status` with ServerStatus, at once and at every change |
+ * | POST /latent/v1/jobs                     | JobRequest                  | 202 Job                                                                     |
+ * | GET /latent/v1/jobs?status=&cursor=      |                             | JobList, the newest first                                                   |
+ * | GET /latent/v1/jobs/{id}                 |                             | Job                                                                         |
+ * | PATCH /latent/v1/jobs/{id}               | { position }                | Job, moved to that place of the queue (0: next)                             |
+ * | DELETE /latent/v1/jobs/{id}              |                             | Job, cancelled; 204 where it was finished, and is forgotten                 |
+ * | GET /latent/v1/jobs/{id}/events          | Last-Event-ID               | server-sent events, JobEvents                                               |
+ * | GET /latent/v1/jobs/{id}/images/{n}.png  |                             | PNG                                                                         |
+ * | GET /latent/v1/models                    |                             | { models: Model[] }                                                         |
+ * | GET /latent/v1/models/{name}             |                             | ModelDetails                                                                |
+ * | POST /latent/v1/models/{name}/load       |                             | ModelDetails, loaded                                                        |
+ * | POST /latent/v1/models/{name}/unload     |                             | 204                                                                         |
+ * | POST /latent/v1/models/pull              | PullRequest                 | server-sent events, PullEvents                                              |
+ * | DELETE /latent/v1/models/{name}          |                             | 204; models that were pulled alone                                          |
+ * | POST /latent/v1/tokenize                 | TokenizeRequest             | TokenizeResult                                                              |
+ * | POST /latent/v1/estimate                 | EstimateRequest             | EstimateResult                                                              |
+ *
+ * Whatever fails answers ErrorBody.
+ */
+
+/** A picture in a request: base64 of a file (PNG, JPEG, WebP), with or without `data:...;base64,` before it; or the picture of a finished job. */
+export type Picture = string | { job: string; index: number }
+
+/** Options of `generate()`. With multipart/form-data, the field `request` holds this as JSON, and files named `image`, `mask` and `semanticMap` take the place of its pictures. */
+export interface JobRequest {
+  /** Default: the server's first. */
+  model?: string
+  prompt?: string
+  negativePrompt?: string
+  /** 0 to 2^64-1; a string above 2^53. Default: random. */
+  seed?: number | string
+  steps?: number
+  guidanceScale?: number
+  guidanceRescale?: number
+  guidanceInterval?: [number, number]
+  sampler?: string
+  schedule?: string
+  timesteps?: number[]
+  preset?: string
+  eta?: number
+  rng?: 'philox' | 'mt19937'
+  clipSkip?: number
+  emphasis?: 'original' | 'no_norm' | 'comfy'
+  width?: number
+  height?: number
+  /** Pictures, with seeds `seed`, `seed + 1` ... */
+  count?: number
+  image?: Picture
+  strength?: number
+  /** White areas are repainted. */
+  mask?: Picture
+  classId?: number | string
+  boxes?: { label: number | string; x: number; y: number; width: number; height: number }[]
+  semanticMap?: Picture
+  noiseLevel?: number
+  /** Live pictures as `preview` events: one every so many steps; false (default): none. */
+  preview?: boolean | { every?: number; method?: 'linear' | 'taesd' | 'vae' }
+  /** `interactive` (default) goes before `batch`. The header `x-latent-priority` says the same. */
+  priority?: Priority
+}
+
+export type Priority = 'interactive' | 'batch'
+
+export type JobStatus = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled'
+
+export interface JobProgress {
+  phase: 'download' | 'load' | 'encode' | 'sample' | 'decode' | 'convert'
+  /** Finished units of this phase (bytes, steps, tiles). */
+  step: number
+  /** Units in all, 0 when unknown. */
+  steps: number
+  /** Milliseconds since the job began to run. */
+  elapsedMs: number
+  /** To the end of this phase, null while unknown. */
+  etaMs: number | null
+}
+
+export interface JobImage {
+  /** Path on this server. */
+  url: string
+  sha256: string
+  width: number
+  height: number
+  /** As a string: seeds have 64 bits. */
+  seed: string
+  /** Texts of the PNG; `parameters` holds the settings in A1111's words. */
+  metadata: Record<string, string>
+}
+
+export interface JobResult {
+  images: JobImage[]
+  /** Options with every default filled in, without the pictures. */
+  options: Record<string, unknown>
+  timings: { loadMs: number; encodeMs: number; sampleMs: number; decodeMs: number }
+  warnings: { code: string; message: string }[]
+}
+
+export interface Job {
+  id: string
+  status: JobStatus
+  /** What was asked for, without the bytes of pictures. */
+  request: Record<string, unknown>
+  model: string
+  priority: Priority
+  /** Jobs before this one; present while it waits. */
+  position?: number
+  /** ISO 8601. */
+  created: string
+  started?: string
+  finished?: string
+  progress?: JobProgress
+  result?: JobResult
+  error?: ApiError
+  links: { self: string; events: string }
+}
+
+export interface JobList {
+  jobs: Job[]
+  /** Given as `?cursor=`, the next page. Absent on the last. */
+  next?: string
+}
+
+/**
+ * What a job tells; the field `event` of the stream is `type`, and every event has an id. A stream that is opened again with `Last-Event-ID` goes on behind it; superseded
+ * events (older previews, progress and positions) are left out. The stream ends after `done` or `error`; a comment comes every 15 seconds.
+ */
+export type JobEvent =
+  | { type: 'queued'; position: number }
+  | { type: 'started' }
+  | ({ type: 'progress' } & JobProgress)
+  /** `url`: a data: URL of a PNG, smaller than the picture with `linear`. */
+  | { type: 'preview'; index: number; step: number; steps: number; width: number; height: number; url: string }
+  | ({ type: 'image'; index: number } & JobImage)
+  | { type: 'done'; job: Job }
+  /** `status`: `failed`, or `cancelled` with the code ERR_CANCELLED. */
+  | { type: 'error'; status: JobStatus; error: ApiError }
+
+export interface ApiError {
+  /** Stable, for programs: ERR_INVALID_ARG, ERR_BUSY, ERR_NOT_FOUND, ERR_OUT_OF_MEMORY ... */
+  code: string
+  /** For people. */
+  message: string
+  /** Whether the same request may succeed later. */
+  retriable: boolean
+  /** Numbers and names behind the message; of ERR_OUT_OF_MEMORY the plans that would fit (`plans`). */
+  details?: Record<string, unknown>
+}
+
+export interface ErrorBody {
+  error: ApiError
+}
+
+export interface Model {
+  name: string
+  /** In memory. */
+  loaded: boolean
+  /** Of the file, where it is one. */
+  bytes?: number
+  /** It was fetched by `pull`, and can be deleted. */
+  pulled: boolean
+}
+
+/** What a model is, from the headers of its files. */
+export interface ModelDetails extends Model {
+  kind: string
+  /** Human name of the nearest known model. */
+  title: string
+  defaults: {
+    width: number
+    height: number
+    steps: number
+    sampler: string
+    schedule?: string
+    guidanceScale: number
+    eta?: number
+    clipSkip?: number
+  }
+  samplers: string[]
+  schedules: string[]
+  defaultSchedules: Record<string, string>
+  /** Human names of samplers and schedules. */
+  labels: Record<string, string>
+  /** Widths and heights must be multiples of this. */
+  sizeMultiple: number
+  /** Pixels per latent pixel. */
+  downsampling: number
+  /** Guidance, tokens per window (`tokens`), number of classes, factor of super-resolution ... */
+  condition: Record<string, unknown>
+  /** Names of classes or labels, where the model has them. */
+  classes?: string[]
+  parameters: number
+  device: string
+}
+
+export interface ServerInfo {
+  version: string
+  /** The model that is used where none is named. */
+  defaultModel: string
+  limits: { maxPixels: number; maxSteps: number; maxCount: number; maxQueue: number; maxBodyBytes: number; maxFileBytes: number }
+  /** Models can be fetched with `pull`. */
+  canPull: boolean
+  status: ServerStatus
+}
+
+export interface ServerStatus {
+  engine: 'idle' | 'starting' | 'ready' | 'closed'
+  running: boolean
+  queued: number
+  /** Ids of the jobs of this API, the running one first, then those that wait in their order. */
+  jobs: string[]
+  /** Models in memory. */
+  loaded: string[]
+  /** Engines that were started in place of lost ones. */
+  restarts: number
+}
+
+export interface PullRequest {
+  /** `hf:owner/name[/file][@revision]` or `civitai:VERSION`. */
+  source: string
+  /** Under which name the model is served. Default: the last part of the source. */
+  name?: string
+}
+
+export type PullEvent =
+  { type: 'progress'; file: string; bytes: number; totalBytes: number } | { type: 'done'; model: Model } | { type: 'error'; error: ApiError }
+
+export interface TokenizeRequest {
+  model?: string
+  prompt: string
+}
+
+export interface TokenizeResult {
+  /** Tokens of the prompt, without start, end and padding. */
+  tokens: number
+  /** Tokens that fit into one window of the encoder. */
+  window: number
+  windows: number
+  /** A part of the prompt did not fit. */
+  truncated: boolean
+  /** Windows of the prompt: the texts of its tokens as the vocabulary spells them, without start, end and padding. */
+  chunks: { text: string[]; weights: number[] }[]
+}
+
+export interface EstimateRequest {
+  model?: string
+  width?: number
+  height?: number
+  count?: number
+  guidanceScale?: number
+}
+
+export interface EstimateResult {
+  width: number
+  height: number
+  /** The largest stage of the picture, in bytes, weights included. */
+  peakBytes: number
+  /** The same with little memory (`memory: 'low'`). */
+  lowPeakBytes: number
+  /** What the engine's process itself holds besides. */
+  processBytes: number
+  /** Free memory of the computer. */
+  freeBytes: number
+}

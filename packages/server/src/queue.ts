@@ -1,0 +1,190 @@
+/** The waiting room: requests of every API, one at a time to the engine, `interactive` ones before `batch` ones. */
+import { EventEmitter } from 'node:events'
+import type { DiffusionHost, GenerateResult, HostGenerateOptions, JobEvent } from 'node-latent-diffusion'
+import { busy, closing } from './errors.js'
+import type { Priority } from './protocol.js'
+import type { Limits } from './settings.js'
+
+/** What is asked for. */
+export interface Submission {
+  /** Which API it came by. */
+  api: 'latent' | 'openai' | 'a1111'
+  model: string
+  options: HostGenerateOptions
+  priority?: Priority
+  /** Who asks: an address. */
+  client: string
+  /** Aborted when nobody waits for it any more. */
+  signal?: AbortSignal
+  onEvent?(event: JobEvent): void
+}
+
+/** A submission in the queue. */
+export interface Run extends Submission {
+  state: 'queued' | 'running' | 'done'
+  submitted: number
+  started?: number
+  promise: Promise<GenerateResult>
+  cancel(reason: unknown): void
+}
+
+export interface QueueEvents {
+  change: []
+  /** A run has ended; `error` where it failed. */
+  settled: [run: Run, result: GenerateResult | undefined, error: unknown]
+  progress: [run: Run, event: JobEvent]
+}
+
+export class WaitingRoom extends EventEmitter<QueueEvents> {
+  readonly #host: DiffusionHost
+  readonly #limits: Limits
+  #waiting: Run[] = []
+  #running: Run | undefined
+  #closing = false
+  /** Milliseconds of the last runs, for `Retry-After`. */
+  readonly #lately: number[] = []
+
+  constructor(host: DiffusionHost, limits: Limits) {
+    super()
+    this.#host = host
+    this.#limits = limits
+  }
+
+  get running(): Run | undefined {
+    return this.#running
+  }
+
+  get waiting(): readonly Run[] {
+    return this.#waiting
+  }
+
+  get isFull(): boolean {
+    return this.#running !== undefined && this.#waiting.length >= this.#limits.maxQueue
+  }
+
+  get isClosing(): boolean {
+    return this.#closing
+  }
+
+  /** Seconds until there may be room: what the run before the last took. */
+  get retryAfter(): number {
+    const mean = this.#lately.reduce((sum, each) => sum + each, 0) / Math.max(1, this.#lately.length)
+    return Math.min(120, Math.max(1, Math.ceil(mean / 1000)))
+  }
+
+  /** @throws HttpError 429 where too many wait, 503 while the server is closing */
+  admit(client: string): void {
+    if (this.#closing) throw closing()
+    const { maxQueue, maxQueuePerClient } = this.#limits
+    if (this.#running === undefined) return
+    if (this.#waiting.length >= maxQueue)
+      throw busy(`${this.#waiting.length} requests are waiting, which is all that this server lets wait`, this.retryAfter)
+    if (this.#waiting.filter((each) => each.client === client).length >= maxQueuePerClient)
+      throw busy(`${maxQueuePerClient} requests of this client are waiting, which is all that one may have`, this.retryAfter)
+  }
+
+  submit(submission: Submission): Run {
+    this.admit(submission.client)
+    let resolve!: (result: GenerateResult) => void
+    let reject!: (error: unknown) => void
+    const promise = new Promise<GenerateResult>((yes, no) => ([resolve, reject] = [yes, no]))
+    promise.catch(() => {}) // told by its API
+    const controller = new AbortController()
+    const leave = () => run.cancel(submission.signal!.reason)
+    const settle = (result: GenerateResult | undefined, error?: unknown) => {
+      if (run.state === 'done') return
+      run.state = 'done'
+      submission.signal?.removeEventListener('abort', leave)
+      if (result) resolve(result)
+      else reject(error)
+      this.emit('settled', run, result, error)
+    }
+    const run: Run & { begin(): Promise<void> } = {
+      ...submission,
+      priority: submission.priority ?? 'interactive',
+      state: 'queued',
+      submitted: performance.now(),
+      promise,
+      cancel: (reason) => {
+        if (run.state === 'queued') {
+          this.#waiting = this.#waiting.filter((each) => each !== run)
+          settle(undefined, reason)
+          this.#tellPositions()
+        } else controller.abort(reason)
+      },
+      begin: async () => {
+        try {
+          settle(await this.#generate(run, controller.signal))
+        } catch (error) {
+          settle(undefined, error)
+        }
+      },
+    }
+    if (submission.signal?.aborted) settle(undefined, submission.signal.reason)
+    else {
+      submission.signal?.addEventListener('abort', leave, { once: true })
+      this.#enqueue(run)
+    }
+    return run
+  }
+
+  /** Moves a waiting run; 0: next. */
+  move(run: Run, position: number): void {
+    const others = this.#waiting.filter((each) => each !== run)
+    if (others.length === this.#waiting.length) return
+    others.splice(Math.min(position, others.length), 0, run)
+    this.#waiting = others
+    this.#tellPositions()
+  }
+
+  /** Rejects what waits, and gives what runs so many milliseconds. */
+  async close(graceMs: number): Promise<void> {
+    this.#closing = true
+    for (const run of [...this.#waiting]) run.cancel(closing())
+    const running = this.#running
+    if (!running) return
+    const late = setTimeout(() => running.cancel(closing()), graceMs)
+    await running.promise.catch(() => {})
+    clearTimeout(late)
+  }
+
+  #enqueue(run: Run): void {
+    const first = run.priority === 'batch' ? -1 : this.#waiting.findIndex(({ priority }) => priority === 'batch')
+    this.#waiting.splice(first < 0 ? this.#waiting.length : first, 0, run)
+    this.#next()
+    this.#tellPositions()
+  }
+
+  #next(): void {
+    if (this.#running) return
+    const run = this.#waiting.shift() as (Run & { begin(): Promise<void> }) | undefined
+    this.#running = run
+    if (!run) return
+    run.state = 'running'
+    run.started = performance.now()
+    void run.begin().then(() => {
+      this.#lately.push(performance.now() - run.started!)
+      if (this.#lately.length > 8) this.#lately.shift()
+      this.#running = undefined
+      this.#next()
+      this.#tellPositions()
+    })
+  }
+
+  #tellPositions(): void {
+    const before = this.#running ? 1 : 0
+    for (const [i, run] of this.#waiting.entries()) run.onEvent?.({ type: 'queued', position: i + before })
+    this.emit('change')
+  }
+
+  async #generate(run: Run, signal: AbortSignal): Promise<GenerateResult> {
+    run.onEvent?.({ type: 'started' })
+    const job = this.#host.generate({ ...run.options, model: run.model, signal })
+    for await (const event of job) {
+      if (event.type === 'queued' || event.type === 'started') continue // of the host, which has one at a time
+      run.onEvent?.(event)
+      this.emit('progress', run, event)
+    }
+    return job
+  }
+}

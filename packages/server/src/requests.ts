@@ -1,0 +1,40 @@
+/** From what a request asks for to options of the engine, within the limits of the server. */
+import type { HostGenerateOptions, PipelineInfo } from 'node-latent-diffusion'
+import { invalid } from './errors.js'
+import { pictureSize, type Size } from './pictures.js'
+import type { Limits } from './settings.js'
+
+/** Steps of the options, as far as they say so themselves. */
+function stepsOf({ steps, timesteps }: HostGenerateOptions, info: PipelineInfo): number {
+  return timesteps?.length ?? steps ?? info.defaults.steps
+}
+
+function sizeOf(options: HostGenerateOptions, info: PipelineInfo): Size {
+  const picture = options.image instanceof Uint8Array ? pictureSize(options.image) : undefined
+  const map = options.semanticMap instanceof Uint8Array ? pictureSize(options.semanticMap) : undefined
+  const own = picture ?? map ?? info.defaults
+  return { width: options.width ?? own.width, height: options.height ?? own.height }
+}
+
+/** What an upscaler multiplies sides by. */
+function factorOf({ kind, condition }: PipelineInfo): number {
+  return kind === 'superres' && 'factor' in condition ? condition.factor : 1
+}
+
+/** Refuses what is more than the server allows. Values of wrong types are the engine's to name. */
+export function checkLimits(options: HostGenerateOptions, info: PipelineInfo, limits: Limits): void {
+  const { maxPixels, maxSteps, maxCount, maxTotalSteps } = limits
+  const steps = stepsOf(options, info)
+  const { count = 1 } = options
+  if (steps > maxSteps) throw invalid(`steps is ${steps}; this server allows ${maxSteps}`, 'steps')
+  if (count > maxCount) throw invalid(`${count} pictures are asked for; this server makes ${maxCount} at a time`, 'count')
+  if (steps * count > maxTotalSteps)
+    throw invalid(`${count} pictures of ${steps} steps are ${steps * count} steps; this server allows ${maxTotalSteps}`, 'steps')
+  const { width, height } = sizeOf(options, info)
+  const pixels = width * height * factorOf(info) ** 2 * count
+  if (pixels > maxPixels)
+    throw invalid(
+      `${count > 1 ? `${count} pictures` : 'A picture'} of ${width}x${height} are ${pixels} pixels; this server allows ${maxPixels}`,
+      'width',
+    )
+}

@@ -1,0 +1,174 @@
+/** The server: its checks, its APIs, its beginning and its end. */
+import helmet from '@fastify/helmet'
+import sse from '@fastify/sse'
+import swagger from '@fastify/swagger'
+import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { toAnswer, type Answer } from './errors.js'
+import { JobStore } from './jobs.js'
+import { latentApi } from './latent-api.js'
+import { Models } from './models.js'
+import { servePage } from './page.js'
+import { WaitingRoom } from './queue.js'
+import { secure } from './security.js'
+import { readSettings, type ServerOptions, type Settings } from './settings.js'
+import { Streams } from './streams.js'
+
+/** What the APIs share. */
+export interface Context {
+  version: string
+  settings: Settings
+  models: Models
+  room: WaitingRoom
+  jobs: JobStore
+  streams: Streams
+  log: (line: string) => void
+}
+
+/** A running server. */
+export interface Server extends AsyncDisposable {
+  /** `http://127.0.0.1:7861` */
+  readonly url: string
+  readonly port: number
+  /** Accepts nothing more, gives what runs `graceMs`, rejects what waits, and ends the engine. Idempotent. */
+  close(): Promise<void>
+}
+
+/** All packages have one version; this one's own manifest gets it when it is published. */
+const version = (JSON.parse(readFileSync(require.resolve('node-latent-diffusion/package.json'), 'utf8')) as { version: string }).version
+
+/** How an API words an error. */
+type ErrorFormat = (answer: Answer, request: FastifyRequest) => unknown
+const formats: readonly [prefix: string, format: ErrorFormat][] = []
+
+function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply, log: Settings['log']): FastifyReply {
+  const answer = toAnswer(thrown)
+  if (answer.unexpected) log(`${request.method} ${request.url}: ${String((thrown as Error).stack ?? thrown)}`)
+  if (answer.retryAfter !== undefined) void reply.header('retry-after', String(answer.retryAfter))
+  // OpenAI's client tries every 5xx again; one that no later request can mend says so.
+  if (answer.status === 500) void reply.header('x-should-retry', 'false')
+  const format = formats.find(([prefix]) => request.url.startsWith(prefix))?.[1]
+  return reply.code(answer.status).send(format ? format(answer, request) : { error: answer.error })
+}
+
+/** Bodies are JSON or forms: with any other type a page of another site could send one without asking (a "simple request"). */
+function takeBodies(app: FastifyInstance): void {
+  app.removeContentTypeParser('text/plain')
+  app.removeContentTypeParser('application/json')
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body === '')
+      done(null, undefined) // axios and SillyTavern send the type without a body
+    else void parse(request, body as string, done)
+  })
+}
+
+function makeApp(settings: Settings): FastifyInstance {
+  const { limits, requestTimeoutMs } = settings
+  const app = fastify({
+    bodyLimit: limits.maxBodyBytes,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: 10_000,
+    maxRequestsPerSocket: 0,
+    routerOptions: { maxParamLength: 200, querystringParser: (text) => Object.fromEntries(new URLSearchParams(text)) },
+    http: { headersTimeout: Math.min(15_000, requestTimeoutMs), connectionsCheckingInterval: Math.min(5000, Math.max(100, requestTimeoutMs / 4)) },
+    genReqId: () => randomUUID(),
+    forceCloseConnections: true,
+    return503OnClosing: false,
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allErrors: false } },
+    frameworkErrors: (error, request, reply) => void answerError(error, request, reply as FastifyReply, settings.log),
+    exposeHeadRoutes: false,
+  })
+  app.setErrorHandler((error: FastifyError, request, reply) => answerError(error, request, reply, settings.log))
+  app.setNotFoundHandler((request, reply) => {
+    const missing = {
+      statusCode: 404,
+      code: 'ERR_NOT_FOUND',
+      message: `There is no ${request.method} ${request.url.split('?', 1)[0]!.slice(0, 200)}`,
+    }
+    return answerError(missing, request, reply, settings.log)
+  })
+  app.addHook('onSend', async (request, reply) => {
+    void reply.header('x-request-id', request.id)
+    if (!reply.hasHeader('cache-control')) void reply.header('cache-control', 'no-store')
+  })
+  return app
+}
+
+function healthRoutes(app: FastifyInstance, { room }: Context): void {
+  app.get('/healthz', { schema: { tags: ['server'], summary: 'The process answers' } }, async () => ({ status: 'ok' }))
+  app.get('/readyz', { schema: { tags: ['server'], summary: 'A request would be taken' } }, async (_, reply) => {
+    if (room.isClosing) return reply.code(503).send({ status: 'closing' })
+    return room.isFull ? reply.code(503).send({ status: 'full' }) : { status: 'ready' }
+  })
+}
+
+async function build(context: Context): Promise<FastifyInstance> {
+  const { settings } = context
+  const app = makeApp(settings)
+  takeBodies(app)
+  secure(app, settings)
+  await app.register(helmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        ...{ defaultSrc: ["'none'"], scriptSrc: ["'self'"], styleSrc: ["'self'"], connectSrc: ["'self'"], manifestSrc: ["'self'"] },
+        ...{ imgSrc: ["'self'", 'data:', 'blob:'], baseUri: ["'none'"], formAction: ["'none'"], frameAncestors: ["'none'"] },
+      },
+    },
+    strictTransportSecurity: false, // that is the proxy's, which has a certificate
+    crossOriginResourcePolicy: settings.allowOrigins.length > 0 ? { policy: 'cross-origin' } : { policy: 'same-origin' },
+    referrerPolicy: { policy: 'no-referrer' },
+  })
+  await app.register(sse, { heartbeatInterval: 15_000 })
+  await app.register(swagger, {
+    openapi: {
+      info: { title: 'node-latent-diffusion', description: 'Pictures from latent diffusion models', version: context.version },
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' }, password: { type: 'http', scheme: 'basic' } } },
+      ...(settings.token === undefined ? {} : { security: [{ token: [] }, { password: [] }] }),
+    },
+  })
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+  healthRoutes(app, context)
+  await app.register(latentApi(context), { prefix: '/latent/v1' })
+  await servePage(app, settings)
+  return app
+}
+
+/**
+ * Starts a server. It drives an engine in a process of its own ({@link DiffusionHost}), so that a crash of native code costs one request.
+ * @throws RangeError or TypeError for options, and where the port is taken the error of the system
+ */
+export async function createServer(options?: ServerOptions): Promise<Server> {
+  const settings = readSettings(options)
+  const models = new Models(settings)
+  const room = new WaitingRoom(models.host, settings.limits)
+  const context: Context = { version, settings, models, room, jobs: new JobStore(settings.limits), streams: new Streams(), log: settings.log }
+  models.host.on('crash', (error) => settings.log(error.message))
+  let app: FastifyInstance
+  try {
+    app = await build(context)
+    await app.listen({ host: settings.host, port: settings.port })
+  } catch (error) {
+    await models.close()
+    throw error
+  }
+  const { port } = app.server.address() as AddressInfo
+  let closed: Promise<void> | undefined
+  const close = async () => {
+    await room.close(settings.graceMs)
+    context.streams.close()
+    await new Promise(setImmediate) // answers and last events go out
+    await app.close()
+    await models.close()
+  }
+  const shown = settings.host.includes(':') && !settings.host.startsWith('[') ? `[${settings.host}]` : settings.host
+  return {
+    url: `http://${shown}:${port}`,
+    port,
+    close: () => (closed ??= close()),
+    [Symbol.asyncDispose]: () => (closed ??= close()),
+  }
+}

@@ -1,0 +1,166 @@
+/** What a server is started with. */
+import type { HostedModel, HubOptions } from 'node-latent-diffusion'
+import { networkInterfaces } from 'node:os'
+
+/** What requests may ask for. */
+export interface Limits {
+  /** Pixels of the pictures that one request makes, and of each that it sends. Default 4,194,304 (four of 1024x1024). */
+  maxPixels: number
+  /** Steps of a picture. Default 150. */
+  maxSteps: number
+  /** Pictures of a request. Default 16. */
+  maxCount: number
+  /** Steps times pictures. Default 600. */
+  maxTotalSteps: number
+  /** Requests that wait. Default 32. */
+  maxQueue: number
+  /** Of one client (by its address), requests that wait. Default: on loopback `maxQueue`, else 4. */
+  maxQueuePerClient: number
+  /** Default 32 MiB. */
+  maxBodyBytes: number
+  /** Of a picture in a request. Default 16 MiB. */
+  maxFileBytes: number
+  /** Finished jobs that are kept. Default 100. */
+  maxKeptJobs: number
+  /** Bytes of pictures of finished jobs. Default 256 MiB. */
+  maxKeptBytes: number
+  /** Streams of events that are open at a time. Default 64. */
+  maxStreams: number
+}
+
+/** Options of `createServer()`. */
+export interface ServerOptions {
+  /** Default 127.0.0.1. Any other than a loopback address wants a `token`. */
+  host?: string
+  /** Default 7861; 0: any that is free. */
+  port?: number
+  /** What clients must send, as `Authorization: Bearer TOKEN` or as the password of Basic. */
+  token?: string
+  /** Further names under which the server may be addressed (`Host`), without a port. */
+  allowHosts?: readonly string[]
+  /** Origins of pages of other servers that may use this one: `https://example.org`. */
+  allowOrigins?: readonly string[]
+  /** Models by name, before those of `modelsDir`; the first is the default. Default: the model inside the package. */
+  models?: Readonly<Record<string, string | URL | HostedModel>>
+  /** Folder of models: .safetensors, .gguf, .ckpt files and diffusers folders. */
+  modelsDir?: string
+  /** How the models of `modelsDir` and pulled ones are loaded. */
+  load?: Omit<HostedModel, 'source'>
+  /** Models in memory at a time. Default 1. */
+  maxModels?: number
+  /** Milliseconds without work after which the engine is ended and its memory free. Default 5 minutes; 0: never. */
+  keepAliveMs?: number
+  /** Whether models may be fetched by request. Default true. */
+  pull?: boolean
+  /** Where `pull` fetches from. */
+  hub?: HubOptions
+  limits?: Partial<Limits>
+  /** Milliseconds that running jobs get when the server is closed. Default 30,000. */
+  graceMs?: number
+  /** Milliseconds that a client may take to send a request. Default 60,000. */
+  requestTimeoutMs?: number
+  /** Links to pictures (OpenAI's `response_format: 'url'`) begin with this: `https://example.org`. Default: none are given. */
+  publicUrl?: string
+  /** Folder of the page's files. Default: the page of this package, where it has one; false: none. */
+  page?: string | false
+  /** Lines of the log. Default: none. */
+  log?: (line: string) => void
+}
+
+export type Settings = Required<Omit<ServerOptions, 'token' | 'modelsDir' | 'limits' | 'publicUrl' | 'page'>> &
+  Pick<ServerOptions, 'token' | 'modelsDir' | 'publicUrl' | 'page'> & { limits: Limits; loopback: boolean }
+
+const mebibyte = 2 ** 20
+
+function readLimits(given: Partial<Limits> = {}, loopback: boolean): Limits {
+  const maxQueue = given.maxQueue ?? 32
+  const usual: Limits = {
+    maxPixels: 4 * mebibyte,
+    maxSteps: 150,
+    maxCount: 16,
+    maxTotalSteps: 600,
+    maxQueue,
+    maxQueuePerClient: loopback ? maxQueue : 4,
+    maxBodyBytes: 32 * mebibyte,
+    maxFileBytes: 16 * mebibyte,
+    maxKeptJobs: 100,
+    maxKeptBytes: 256 * mebibyte,
+    maxStreams: 64,
+  }
+  const limits = { ...usual }
+  for (const [key, value] of Object.entries(given) as [keyof Limits, number | undefined][]) {
+    if (!Object.hasOwn(usual, key)) throw new TypeError(`limits has no '${key}'; there are ${Object.keys(usual).join(', ')}`)
+    if (value === undefined) continue
+    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`limits.${key} must be a whole number, not ${String(value)}`)
+    limits[key] = value
+  }
+  return limits
+}
+
+export function isLoopback(host: string): boolean {
+  return /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[?::1\]?)$/.test(host)
+}
+
+function checkOrigin(origin: string): string {
+  let url: URL | undefined
+  try {
+    url = new URL(origin)
+  } catch {
+    // said below
+  }
+  if (url?.origin !== origin)
+    throw new RangeError(`allowOrigins: '${origin}' is no origin; write it as ${url && url.origin !== 'null' ? url.origin : 'https://example.org'}`)
+  return origin
+}
+
+function checkPublicUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (!url || !/^https?:$/.test(url.protocol)) throw new RangeError(`publicUrl: '${text}' is no http or https URL`)
+  return url.href.replace(/\/+$/, '')
+}
+
+function checkDuration(value: number, name: string): number {
+  if (!Number.isFinite(value) || value < 0 || value > 2 ** 31 - 1) throw new RangeError(`${name} must be from 0 to 2^31-1 milliseconds, not ${value}`)
+  return value
+}
+
+export function readSettings(options: ServerOptions = {}): Settings {
+  const host = options.host ?? '127.0.0.1'
+  const loopback = isLoopback(host)
+  const { token, modelsDir, publicUrl, page } = options
+  if (token !== undefined && !/^[\x21-\x7e]{8,256}$/.test(token))
+    throw new RangeError('token must be 8 to 256 printable characters of ASCII, without spaces')
+  if (!loopback && token === undefined)
+    throw new RangeError(`On ${host} other computers reach the server: give a token (--token or LATENT_TOKEN), or bind 127.0.0.1`)
+  return {
+    host,
+    loopback,
+    port: options.port ?? 7861,
+    token,
+    allowHosts: (options.allowHosts ?? []).map((name) => name.toLowerCase()),
+    allowOrigins: (options.allowOrigins ?? []).map(checkOrigin),
+    models: options.models ?? {},
+    modelsDir,
+    load: options.load ?? {},
+    maxModels: options.maxModels ?? 1,
+    keepAliveMs: checkDuration(options.keepAliveMs ?? 300_000, 'keepAliveMs'),
+    pull: options.pull ?? true,
+    hub: options.hub ?? {},
+    limits: readLimits(options.limits, loopback),
+    graceMs: checkDuration(options.graceMs ?? 30_000, 'graceMs'),
+    requestTimeoutMs: checkDuration(options.requestTimeoutMs ?? 60_000, 'requestTimeoutMs'),
+    publicUrl: publicUrl === undefined ? undefined : checkPublicUrl(publicUrl),
+    page,
+    log: options.log ?? (() => {}),
+  }
+}
+
+/** The names that `Host` may have. Numbers of this computer's own interfaces are safe where it is bound to them: a rebound name is never a number. */
+export function allowedHosts({ host, loopback, allowHosts }: Settings): Set<string> {
+  const names = new Set(['localhost', '127.0.0.1', '[::1]', ...allowHosts])
+  if (loopback) return names
+  const wildcard = host === '0.0.0.0' || host === '::' || host === '[::]'
+  const bound = wildcard ? Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address)) : [host]
+  for (const address of bound) names.add(address.includes(':') && !address.startsWith('[') ? `[${address}]` : address.toLowerCase())
+  return names
+}

@@ -1,0 +1,214 @@
+/** The job API of the server: pictures, events and their replay, idempotency, cancelling, order, models, limits, the end. */
+import { execFileSync } from 'node:child_process'
+import { RawImage } from '../../lib/index'
+import type { Job, ServerStatus } from '../../packages/server/src/protocol'
+import { ask, readEvents, startServer, type Server } from '../helpers/server'
+
+let server: Server & { lines: string[] }
+beforeAll(async () => {
+  server = await startServer({ limits: { maxSteps: 400, maxTotalSteps: 800, maxPixels: 200_000 } })
+})
+afterAll(() => server.close())
+
+const small = { prompt: 'a red circle', steps: 2, seed: 7 }
+/** Runs until it is cancelled, as far as a test is concerned. */
+const long = { prompt: 'a blue square', steps: 400, seed: 1 }
+
+async function post(body: object, headers: Record<string, string> = {}): Promise<Job> {
+  const { status, json } = await ask(server, '/latent/v1/jobs', { body, headers })
+  expect({ status, json }).toMatchObject({ status: 202 })
+  return json as Job
+}
+
+const get = async (id: string) => (await ask(server, `/latent/v1/jobs/${id}`)).json as Job
+
+async function finished(id: string): Promise<Job> {
+  const events = readEvents((await ask(server, `/latent/v1/jobs/${id}/events`)).text)
+  expect(['done', 'error']).toContain(events.at(-1)?.event)
+  return get(id)
+}
+
+test('a job gives its pictures, and tells how it comes about', async () => {
+  const { id, links } = await post({ ...small, steps: 3, preview: true })
+  const events = readEvents((await ask(server, links.events)).text)
+  expect(events.map(({ event }) => event)).toEqual(expect.arrayContaining(['started', 'progress', 'preview', 'image', 'done']))
+  const ids = events.map((event) => Number(event.id))
+  expect(ids).toEqual([...ids].sort((a, b) => a - b))
+  const preview = events.find(({ event }) => event === 'preview')!.data as { url: string; width: number }
+  const shown = await RawImage.read(Buffer.from(preview.url.replace('data:image/png;base64,', ''), 'base64'))
+  expect(shown.width).toBe(preview.width)
+
+  const job = await get(id)
+  expect(job).toMatchObject({ status: 'succeeded', request: { prompt: 'a red circle' }, result: { images: [{ seed: '7', width: 64, height: 64 }] } })
+  const [image] = job.result!.images
+  expect(image!.metadata.parameters).toContain('Seed: 7')
+  const reply = await fetch(`${server.url}${image!.url}`)
+  expect([reply.headers.get('content-type'), reply.headers.get('etag'), reply.headers.get('cache-control')]).toEqual([
+    'image/png',
+    `"${image!.sha256}"`,
+    expect.stringContaining('immutable'),
+  ])
+  const picture = await RawImage.read(new Uint8Array(await reply.arrayBuffer()))
+  expect([picture.width, picture.height]).toEqual([64, 64])
+  const known = await ask(server, image!.url, { headers: { 'if-none-match': `"${image!.sha256}"` } })
+  expect([known.status, known.text]).toEqual([304, ''])
+  expect((await ask(server, `/latent/v1/jobs/${id}/images/1.png`)).status).toBe(404)
+})
+
+test('a stream that is opened again goes on behind the last event, and superseded ones are left out', async () => {
+  const { id, links } = await post({ ...small, steps: 4, preview: true })
+  await finished(id)
+  const all = readEvents((await ask(server, links.events)).text)
+  expect(all.filter(({ event }) => event === 'preview')).toEqual([]) // the picture has taken their place
+  expect(all.filter(({ data }) => data.type === 'progress' && data.phase === 'sample')).toHaveLength(1)
+  const behind = readEvents((await ask(server, links.events, { headers: { 'last-event-id': all.at(-2)!.id! } })).text)
+  expect(behind).toEqual(all.slice(-1))
+})
+
+test('the same key is the same job; with another request it is refused', async () => {
+  const headers = { 'idempotency-key': 'one' }
+  const [first, again] = await Promise.all([post(small, headers), post(small, headers)])
+  expect(again.id).toBe(first.id)
+  const other = await ask(server, '/latent/v1/jobs', { body: { ...small, seed: 8 }, headers })
+  expect([other.status, other.json.error.code]).toEqual([409, 'ERR_IDEMPOTENCY'])
+  expect((await post(small, { 'idempotency-key': 'two' })).id).not.toBe(first.id)
+  await finished(first.id)
+})
+
+test('a form with files is as good as JSON, and the picture of a job can be the start of another', async () => {
+  const first = await post(small)
+  const { result } = await finished(first.id)
+  const { url } = result!.images[0]!
+  const bytes = new Uint8Array(await (await fetch(`${server.url}${url}`)).arrayBuffer())
+  const options = { ...small, strength: 0.5 }
+  const form = new FormData()
+  form.set('request', JSON.stringify(options))
+  form.set('image', new Blob([bytes]), 'start.png')
+  const asForm = (await (await fetch(`${server.url}/latent/v1/jobs`, { method: 'POST', body: form })).json()) as Job
+  const asJson = await post({ ...options, image: `data:image/png;base64,${Buffer.from(bytes).toString('base64')}` })
+  const asPlace = await post({ ...options, image: { job: first.id, index: 0 } })
+  const hashes = []
+  for (const { id } of [asForm, asJson, asPlace]) hashes.push((await finished(id)).result!.images[0]!.sha256)
+  expect(new Set(hashes).size).toBe(1)
+  expect(hashes[0]).not.toBe(result!.images[0]!.sha256)
+  expect(asJson.request.image).toBe('(a picture)')
+  expect((await ask(server, '/latent/v1/jobs', { body: { image: { job: first.id, index: 4 } } })).status).toBe(400)
+})
+
+test('jobs wait in an order that can be changed, and end where they are', async () => {
+  const running = await post(long)
+  const [second, third, batch, fourth] = [await post(small), await post(small), await post({ ...small, priority: 'batch' }), await post(small)]
+  const order = async () => ((await ask(server, '/latent/v1/server')).json.status as ServerStatus).jobs
+  expect(await order()).toEqual([running, second, third, fourth, batch].map(({ id }) => id))
+  expect(await get(batch.id)).toMatchObject({ status: 'queued', position: 4 })
+  await ask(server, `/latent/v1/jobs/${batch.id}`, { method: 'PATCH', body: { position: 0 } })
+  expect(await order()).toEqual([running, batch, second, third, fourth].map(({ id }) => id))
+
+  expect((await ask(server, `/latent/v1/jobs/${third.id}`, { method: 'DELETE' })).json).toMatchObject({ status: 'cancelled' })
+  expect((await ask(server, `/latent/v1/jobs/${running.id}`, { method: 'DELETE' })).json).toMatchObject({
+    status: 'cancelled',
+    error: { code: 'ERR_CANCELLED' },
+  })
+  for (const { id } of [batch, second, fourth]) expect((await finished(id)).status).toBe('succeeded')
+  const events = readEvents((await ask(server, running.links.events)).text)
+  expect(events.at(-1)).toMatchObject({ event: 'error', data: { status: 'cancelled' } })
+  const list = (await ask(server, '/latent/v1/jobs?status=cancelled')).json.jobs as Job[]
+  expect(list.map(({ id }) => id).sort()).toEqual([running.id, third.id].sort())
+  expect((await ask(server, `/latent/v1/jobs/${third.id}`, { method: 'DELETE' })).status).toBe(204)
+  expect((await ask(server, `/latent/v1/jobs/${third.id}`)).status).toBe(404)
+})
+
+test('what a request may not be is said before it waits', async () => {
+  const refused = async (body: object) => {
+    const { status, json } = await ask(server, '/latent/v1/jobs', { body })
+    return [status, json.error.code, json.error.message as string]
+  }
+  expect(await refused({ steps: 401 })).toEqual([400, 'ERR_INVALID_ARG', expect.stringContaining('allows 400')])
+  expect(await refused({ width: 640, height: 640 })).toEqual([400, 'ERR_INVALID_ARG', expect.stringContaining('allows 200000')])
+  expect(await refused({ steps: 300, count: 4 })).toEqual([400, 'ERR_INVALID_ARG', expect.stringContaining('1200 steps')])
+  expect(await refused({ promt: 'x' })).toEqual([400, 'ERR_INVALID_ARG', expect.any(String)])
+  expect(await refused({ model: '../../etc/passwd' })).toEqual([404, 'ERR_NOT_FOUND', expect.any(String)])
+  expect(await refused({ image: '/etc/passwd.png' })).toEqual([400, 'ERR_INVALID_ARG', expect.any(String)])
+  expect(await refused({ image: 'https://example.org/a.png' })).toEqual([400, 'ERR_INVALID_ARG', expect.stringContaining('fetches none')])
+  expect(await refused({ prompt: 5 })).toEqual([400, 'ERR_INVALID_ARG', expect.any(String)])
+  expect(server.lines).toEqual([])
+})
+
+test('what only the engine finds wrong fails the job, not the server', async () => {
+  const { id } = await post({ ...small, width: 65 })
+  expect(await finished(id)).toMatchObject({
+    status: 'failed',
+    error: { code: 'ERR_INVALID_ARG', message: expect.stringContaining('width'), retriable: false },
+  })
+})
+
+// Windows has no list of processes that is as easily read.
+const onPosix = process.platform === 'win32' ? test.skip : test
+onPosix('a lost engine costs the job that ran', async () => {
+  const running = await post(long)
+  const next = await post(small)
+  const events = await fetch(`${server.url}${running.links.events}`)
+  let text = ''
+  const reader = events.body!.pipeThrough(new TextDecoderStream()).getReader()
+  while (!text.includes('"phase":"sample"')) text += (await reader.read()).value ?? ''
+  await reader.cancel()
+  const { models } = (await ask(server, '/latent/v1/models')).json as { models: { loaded: boolean }[] }
+  expect(models).toEqual([expect.objectContaining({ name: 'tiny-scenes', loaded: true, pulled: false })])
+  const engines = enginesOf(process.pid)
+  expect(engines.length).toBeGreaterThan(0)
+  for (const pid of engines) process.kill(pid, 'SIGKILL')
+  expect(await finished(running.id)).toMatchObject({ status: 'failed', error: { code: 'ERR_ENGINE_EXITED', retriable: true } })
+  expect((await finished(next.id)).status).toBe('succeeded')
+  expect(server.lines.splice(0).join('\n')).toContain('SIGKILL')
+})
+
+/** Processes that this one started and that run the engine's program. */
+function enginesOf(parent: number): number[] {
+  const lines = execFileSync('ps', ['-eo', 'pid=,ppid=,args='], { encoding: 'utf8' }).split('\n')
+  return lines.flatMap((line) => {
+    const [, pid, ppid, args] = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) ?? []
+    return Number(ppid) === parent && args!.includes('engine-main.js') ? [Number(pid)] : []
+  })
+}
+
+test('tokens, estimates and what a model is', async () => {
+  const tokens = await ask(server, '/latent/v1/tokenize', { body: { prompt: 'a (red:1.2) circle' } })
+  expect(tokens.json).toMatchObject({
+    tokens: 3,
+    window: 75,
+    windows: 1,
+    truncated: false,
+    chunks: [{ text: ['a</w>', 'red</w>', 'circle</w>'], weights: [1, 1.2, 1] }],
+  })
+  const { json: one } = await ask(server, '/latent/v1/estimate', { body: { count: 1 } })
+  const { json: four } = await ask(server, '/latent/v1/estimate', { body: { width: 128, height: 128 } })
+  expect(one).toMatchObject({ width: 64, height: 64 })
+  expect(four.peakBytes).toBeGreaterThan(one.peakBytes as number)
+  const { json: details } = await ask(server, '/latent/v1/models/tiny-scenes')
+  expect(details).toMatchObject({ kind: 'text', defaults: { width: 64, sampler: 'ddim' }, sizeMultiple: 4, loaded: true })
+  expect((await ask(server, '/latent/v1/models/tiny-scenes/unload', { method: 'POST' })).status).toBe(204)
+  expect((await ask(server, '/latent/v1/models/tiny-scenes')).json.loaded).toBe(false)
+  expect((await ask(server, '/latent/v1/models/tiny-scenes/load', { method: 'POST' })).json.loaded).toBe(true)
+  expect((await ask(server, '/latent/v1/models/tiny-scenes', { method: 'DELETE' })).status).toBe(403)
+})
+
+test('the queue has an end, and closing the server tells those who wait', async () => {
+  const one = await startServer({ limits: { maxQueue: 1, maxSteps: 400, maxTotalSteps: 400 }, graceMs: 0 })
+  try {
+    const body = long
+    const running = (await ask(one, '/latent/v1/jobs', { body })).json as Job
+    expect((await ask(one, '/latent/v1/jobs', { body })).status).toBe(202)
+    expect((await ask(one, '/readyz')).status).toBe(503)
+    const full = await ask(one, '/latent/v1/jobs', { body })
+    expect([full.status, full.json.error.code, Number(full.headers['retry-after'])]).toEqual([429, 'ERR_BUSY', expect.any(Number)])
+    const told = Promise.all([running.links.events, '/latent/v1/events'].map(async (path) => readEvents<any>((await ask(one, path)).text)))
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    await one.close()
+    const [job, status] = await told
+    expect(job!.at(-1)).toMatchObject({ event: 'error', data: { error: { code: 'ERR_CLOSING', retriable: true } } })
+    expect(status!.map(({ event }) => event)).toEqual([...status!.slice(0, -1).map(() => 'status'), 'error'])
+    await expect(ask(one, '/healthz')).rejects.toThrow()
+  } finally {
+    await one.close()
+  }
+})
