@@ -22,7 +22,7 @@ export default defineConfig(
   },
   js.configs.recommended,
   {
-    files: ['**/*.{ts,mts}'],
+    files: ['**/*.{ts,mts,tsx}'],
     extends: [tseslint.configs.recommendedTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     plugins: { latent: { rules: { 'dropped-job': droppedJob } } },

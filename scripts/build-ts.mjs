@@ -1,11 +1,13 @@
 #!/usr/bin/env node
-/** Compiles lib/ to dist/, and packages/server to its own dist/. The declarations in types/ are committed and written by `npm run types`; `npm run check:types` compares the two. */
+/** Compiles lib/ to dist/, packages/server to its own dist/, and the server's page to page-dist/ beside it. The declarations in types/ are committed and written by `npm run types`; `npm run check:types` compares the two. */
 import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { main, root, run } from './build-native.mjs'
 
-const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
+const require = createRequire(import.meta.url)
+const tsc = require.resolve('typescript/bin/tsc')
+const vite = path.join(path.dirname(require.resolve('vite/package.json')), 'bin', 'vite.js')
 
 /** The server names the library as its users do. In a clone that name leads here. */
 function linkLibrary(folder) {
@@ -25,6 +27,8 @@ await main(() => {
   rmSync(path.join(server, 'dist'), { recursive: true, force: true })
   linkLibrary(server)
   run(process.execPath, [tsc, '-p', server])
+  run(process.execPath, [tsc, '-p', path.join(server, 'page')])
+  run(process.execPath, [vite, 'build', '--config', path.join(server, 'page', 'vite.config.mjs')])
   const cli = path.join(dist, 'cli', 'main.js')
   if (existsSync(cli)) chmodSync(cli, 0o755)
 })

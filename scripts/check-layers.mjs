@@ -111,7 +111,7 @@ function rankOf(file) {
 
 /** Open to all: error classes, plain types, opening of files, hints for mistyped names, lists of names, where the package lies. */
 const leaves =
-  /^lib\/(errors|types|names|api\/call-types|files\/[\w-]+|kinds\/(inputs|kinds|generate-types)|options\/suggest|infotext\/words|native\/package-root|electron\/electron)\.ts$/
+  /^lib\/(errors|types|names|api\/call-types|files\/[\w-]+|kinds\/(inputs|kinds|generate-types)|options\/suggest|infotext\/(words|read)|native\/package-root|electron\/electron)\.ts$/
 
 function checkTypeScript() {
   for (const file of filesUnder('lib', /\.m?ts$/)) {
@@ -144,9 +144,25 @@ function checkPackages() {
   }
 }
 
+/** The server's page is code of browsers: its own files, its libraries, the types of the server's API, and what of the library knows neither engine nor Node. */
+function checkPage() {
+  const home = 'packages/server/page/src/'
+  for (const file of filesUnder(home.slice(0, -1), /\.tsx?$/)) {
+    for (const [line, [, target]] of matches(file, /(?:from|import|import\()\s*'([^']+)'/)) {
+      const resolved = path.posix.join(path.posix.dirname(file), target).replace(/\.js$/, '.ts')
+      const isOpen = resolved.startsWith(home) || resolved === 'packages/server/src/protocol.ts' || /^lib\/infotext\/(read|words)\.ts$/.test(resolved)
+      if (target.startsWith('.') ? !isOpen : !/^(preact|preact\/hooks|@preact\/signals)$/.test(target))
+        problems.push(
+          `${file}:${line}: imports ${target}: the page may import its own files, Preact, the server's protocol, and infotext/read and words of lib/`,
+        )
+    }
+  }
+}
+
 checkNative()
 checkTypeScript()
 checkPackages()
+checkPage()
 if (problems.length > 0) {
   console.error(problems.join('\n'))
   process.exit(1)

@@ -1,0 +1,222 @@
+/** Jobs of this page: sent, followed to their end, their pictures kept. */
+import { computed, signal } from '@preact/signals'
+import { api, ServerError, type ApiError, type Job, type JobEvent, type JobImage, type JobProgress, type JobStatus } from '../api/client.js'
+import { follow } from '../api/events.js'
+import { joined, requestMask, type Mask } from '../mask/raster.js'
+import { withPngText } from '../tools/png.js'
+import { addPicture, has, shown } from './gallery.js'
+import { isNarrow } from './looks.js'
+import { isTexts, kept } from './kept.js'
+import { messageOf, say, sayError } from './say.js'
+import { optionsOf, randomSeed, remember, seedLocked, set, settings, trouble } from './settings.js'
+import type { Settings } from './settings-type.js'
+import { start } from './start-picture.js'
+
+export interface PageJob {
+  key: string
+  id?: string
+  settings: Settings
+  /** `saving`: the server is done, the pictures are on their way. */
+  status: 'sending' | 'saving' | JobStatus
+  position?: number
+  progress?: JobProgress
+  preview?: { url: string; width: number; height: number }
+  error?: ApiError
+  warnings: string[]
+  /** What a soft edge is joined with. */
+  repaints?: { original: Blob; mask: Mask }
+}
+
+export const jobs = signal<readonly PageJob[]>([])
+const isOver = ({ status }: PageJob) => status === 'failed' || status === 'cancelled'
+const place = ({ status, position }: PageJob) => (status === 'saving' ? -2 : status === 'running' ? -1 : (position ?? Infinity))
+/** Jobs that are not over: the running one, then those that wait in their order. */
+export const active = computed(() =>
+  jobs.value.filter((job) => !isOver(job)).sort((a, b) => (place(a) < place(b) ? -1 : place(a) > place(b) ? 1 : 0)),
+)
+export const running = computed(() => active.value.find(({ status }) => status === 'running') ?? active.value[0])
+export const failed = computed(() => jobs.value.find(({ status }) => status === 'failed'))
+/** Remarks of the engine about the last picture. */
+export const warnings = signal<string[]>([])
+
+/** Ids of jobs that go on while the page is loaded again. */
+const unfinished = kept<string[]>('jobs', [], isTexts)
+
+function change(key: string, changed: Partial<PageJob>): void {
+  jobs.value = jobs.peek().map((job) => (job.key === key ? { ...job, ...changed } : job))
+}
+
+const find = (key: string) => jobs.peek().find((job) => job.key === key)
+
+export function dismiss(key: string): void {
+  jobs.value = jobs.peek().filter((job) => job.key !== key)
+}
+
+const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
+
+export async function generate(): Promise<void> {
+  if (trouble.peek()) return say(trouble.peek()!, true)
+  if (!seedLocked.peek()) set({ seed: String(randomSeed()) })
+  const own = settings.peek()
+  const options = { ...optionsOf(own), preview: { every: Math.max(1, Math.round(own.steps / 25)) } }
+  const picture = start.peek()
+  const mask = picture?.mask
+  remember(own.prompt)
+  const job: PageJob = { key: newKey(), settings: own, status: 'sending', warnings: [] }
+  if (mask && mask.feather > 0) job.repaints = { original: picture.file, mask }
+  // What failed before is history once something new begins.
+  jobs.value = [...jobs.peek().filter(({ status }) => status !== 'failed'), job]
+  shown.value = undefined
+  bringIntoView()
+  try {
+    const sent = await api.submit(options, job.key, picture?.file, mask && (await requestMask(mask)))
+    unfinished.value = [...unfinished.peek(), sent.id]
+    change(job.key, { id: sent.id, status: sent.status, position: sent.position })
+    if (find(job.key)?.status === 'cancelled') return void (await api.remove(sent.id))
+    await watch(job.key, sent.id)
+  } catch (error) {
+    fail(job.key, error)
+  }
+}
+
+/** On narrow screens the picture lies below the fields. */
+function bringIntoView(): void {
+  if (!isNarrow.peek()) return
+  const behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'
+  document.getElementById('stage')?.scrollIntoView({ behavior, block: 'start' })
+}
+
+function fail(key: string, error: unknown): void {
+  const { code = 'ERR_UNKNOWN', retriable = false } = error instanceof ServerError ? error : {}
+  change(key, { status: 'failed', preview: undefined, error: { code, retriable, message: messageOf(error) } })
+  say(messageOf(error), true)
+}
+
+async function watch(key: string, id: string): Promise<void> {
+  const control = new AbortController()
+  const saving: Promise<unknown>[] = []
+  await follow<JobEvent>(api.eventsOf(id), {
+    signal: control.signal,
+    onEvent: (event) => {
+      if (event.type === 'image') saving.push(save(key, id, event.index, event))
+      return take(key, event)
+    },
+  })
+  unfinished.value = unfinished.peek().filter((other) => other !== id)
+  await Promise.all(saving)
+  const job = find(key)
+  // Only now: what was drawn last stays in sight until the picture is there.
+  if (job?.status === 'saving' || job?.status === 'cancelled') dismiss(key)
+}
+
+/** @returns true where the job is over */
+function take(key: string, event: JobEvent): boolean {
+  switch (event.type) {
+    case 'queued':
+      change(key, { status: 'queued', position: event.position })
+      return false
+    case 'started':
+      change(key, { status: 'running', position: undefined })
+      return false
+    case 'progress':
+      change(key, { status: 'running', progress: event })
+      return false
+    case 'preview':
+      // Nothing but a picture in the text itself.
+      if (event.url.startsWith('data:image/')) change(key, { preview: { url: event.url, width: event.width, height: event.height } })
+      return false
+    case 'image':
+      return false
+    case 'done':
+      warnings.value = event.job.result?.warnings.map(({ message }) => message) ?? []
+      change(key, { status: 'saving' })
+      return true
+    case 'error':
+      if (event.status === 'cancelled') change(key, { status: 'cancelled' })
+      else {
+        change(key, { status: 'failed', preview: undefined, error: event.error })
+        say(event.error.message, true)
+      }
+      return true
+  }
+}
+
+async function save(key: string, id: string, index: number, image: JobImage): Promise<void> {
+  const origin = `${id}/${index}`
+  const job = find(key)
+  if (!job || has(origin)) return
+  try {
+    let file = await api.picture(image.url)
+    let infotext = image.metadata.parameters ?? ''
+    if (job.repaints) {
+      infotext = infotext.replace(/(?=, Version: [^,\n]*$)|$/, `, Mask blur: ${job.repaints.mask.feather}`)
+      const whole = await joined(job.repaints.original, file, job.repaints.mask)
+      file = new Blob([withPngText(new Uint8Array(await whole.arrayBuffer()), 'parameters', infotext)], { type: 'image/png' })
+    }
+    const { width, height, seed } = image
+    const settings = { ...job.settings, width, height, seed, count: 1 }
+    const added = await addPicture({ file, width, height, settings, infotext, created: Date.now(), origin })
+    // Whoever looks at another picture by now, or at the next one as it is drawn, goes on doing so.
+    if (shown.peek() === undefined && !active.peek().some((other) => other.key !== key)) shown.value = added.id
+    say(`Picture ready, seed ${seed}`)
+  } catch (error) {
+    sayError(error)
+  }
+}
+
+export async function cancel(key: string): Promise<void> {
+  const job = find(key)
+  if (!job || isOver(job) || job.status === 'saving') return
+  change(key, { status: 'cancelled' })
+  try {
+    if (job.id) await api.remove(job.id)
+    say('Cancelled')
+  } catch (error) {
+    if (!(error instanceof ServerError && error.status === 404)) sayError(error)
+  }
+  dismiss(key)
+}
+
+/** Moves a job that waits before the one before it, or behind the one behind it; the server tells the new positions. */
+export async function move(key: string, by: -1 | 1): Promise<void> {
+  const job = find(key)
+  const waiting = active.peek().filter(({ status }) => status === 'queued')
+  const other = waiting[waiting.findIndex((one) => one.key === key) + by]
+  if (!job?.id || !other?.id || other.position === undefined) return
+  try {
+    // Positions count the job that runs, places of the queue do not.
+    const runs = active.peek().some(({ status }) => status === 'running') ? 1 : 0
+    await api.move(job.id, Math.max(0, other.position - runs))
+  } catch (error) {
+    sayError(error)
+  }
+}
+
+/** Jobs of this page that went on while it was away. */
+export async function resume(): Promise<void> {
+  await Promise.all(
+    unfinished.peek().map(async (id) => {
+      let job: Job
+      try {
+        job = await api.job(id)
+      } catch {
+        unfinished.value = unfinished.peek().filter((other) => other !== id)
+        return
+      }
+      const key = newKey()
+      jobs.value = [
+        ...jobs.peek(),
+        { key, id, settings: { ...settings.peek(), ...settingsOf(job) }, status: job.status, position: job.position, warnings: [] },
+      ]
+      await watch(key, id).catch((error: unknown) => fail(key, error))
+    }),
+  )
+}
+
+function settingsOf({ request }: Job): Partial<Settings> {
+  const own = Object.entries(settings.peek()).map(([key, usual]) => [key, request[key], typeof usual] as const)
+  const read = own.flatMap(([key, value, type]) =>
+    typeof value === type ? [[key, value]] : key === 'seed' && value !== undefined ? [[key, String(value as number)]] : [],
+  )
+  return Object.fromEntries(read) as Partial<Settings>
+}

@@ -1,0 +1,25 @@
+/** Values that outlive the page in the browser's local storage, as far as the browser allows. */
+import { effect, signal, type Signal } from '@preact/signals'
+
+export function kept<T>(key: string, usual: T, isValid: (value: unknown) => value is T): Signal<T> {
+  const name = `latent-${key}`
+  const value = signal(usual)
+  try {
+    const stored: unknown = JSON.parse(localStorage.getItem(name) ?? 'null')
+    if (isValid(stored)) value.value = stored
+  } catch {
+    // What cannot be read is as good as nothing.
+  }
+  effect(() => {
+    const text = JSON.stringify(value.value)
+    try {
+      localStorage.setItem(name, text)
+    } catch {
+      // Storage is full or forbidden: the page works without.
+    }
+  })
+  return value
+}
+
+export const isText = (value: unknown): value is string => typeof value === 'string'
+export const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every(isText)

@@ -1,0 +1,166 @@
+/** The fields of the form, and what the server says about them while they change. */
+import { batch, computed, effect, signal } from '@preact/signals'
+import { api, type EstimateResult, type JobOptions, type TokenizeResult } from '../api/client.js'
+import { isTexts, kept } from './kept.js'
+import { details, server, status } from './server.js'
+import type { Settings } from './settings-type.js'
+import { start } from './start-picture.js'
+
+const usual: Settings = {
+  model: '',
+  prompt: '',
+  negativePrompt: '',
+  width: 512,
+  height: 512,
+  steps: 20,
+  guidanceScale: 7,
+  sampler: '',
+  schedule: '',
+  count: 1,
+  seed: String(randomSeed()),
+  strength: 0.75,
+  clipSkip: 0,
+  classId: '0',
+}
+
+function isSettings(value: unknown): value is Settings {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    Object.entries(usual).every(([key, own]) => typeof (value as Record<string, unknown>)[key] === typeof own) &&
+    /^\d{1,20}$/.test((value as Settings).seed)
+  )
+}
+
+export const settings = kept<Settings>('settings', usual, isSettings)
+export const seedLocked = kept<boolean>('seed-locked', false, (value): value is boolean => typeof value === 'boolean')
+export const prompts = kept<string[]>('prompts', [], isTexts)
+
+export function set(changed: Partial<Settings>): void {
+  settings.value = { ...settings.value, ...changed }
+}
+
+export function randomSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]!
+}
+
+/** Why this model or this server would refuse the size, in words. */
+const sizeTrouble = computed<string | undefined>(() => {
+  const { width, height, count } = settings.value
+  const multiple = details.value?.sizeMultiple ?? 1
+  const { maxPixels = Infinity } = server.value?.limits ?? {}
+  if (!(width > 0 && height > 0) || width % multiple !== 0 || height % multiple !== 0) return `Width and height are multiples of ${multiple}`
+  return width * height * count > maxPixels ? `This server allows ${maxPixels} pixels for all pictures of a job together` : undefined
+})
+
+/** A field that the model or the limits of the server do not take, in words; undefined where everything is in order. */
+export const trouble = computed<string | undefined>(() => {
+  const { steps, seed } = settings.value
+  const model = details.value
+  const { maxSteps = 1000 } = server.value?.limits ?? {}
+  if (!model) return 'The model is not known yet'
+  if (sizeTrouble.value) return sizeTrouble.value
+  if (!(steps >= 1 && steps <= maxSteps)) return `Steps are 1 to ${maxSteps}`
+  if (!/^\d{1,20}$/.test(seed) || BigInt(seed) >= 1n << 64n) return 'The seed is a number below 2^64'
+  if ((model.kind === 'inpaint' || model.kind === 'superres') && !start.value) return 'This model works on a picture: give it one below'
+  if (model.kind === 'inpaint' && !start.value?.mask) return 'This model repaints a part of a picture: paint a mask'
+  if (!drawable.includes(model.kind)) return `Models of the kind '${model.kind}' take inputs that this page does not offer; the API does`
+  return undefined
+})
+
+const drawable = ['text', 'class', 'unconditional', 'inpaint', 'superres', 'rdm']
+
+/** Whether the model reads prompts. */
+export const readsText = computed(() => details.value?.condition.tokens !== undefined && details.value.kind !== 'layout')
+
+/** The request that the form stands for. Pictures are sent beside it. */
+export const options = computed<JobOptions>(() => optionsOf(settings.value))
+
+export function optionsOf(from: Settings): JobOptions {
+  const { prompt, negativePrompt, classId, strength, clipSkip, schedule, seed, ...rest } = from
+  const kind = details.value?.kind
+  const isSized = kind !== 'superres' && kind !== 'inpaint'
+  return {
+    ...(isSized ? rest : { ...rest, width: undefined, height: undefined }),
+    ...(readsText.value ? { prompt } : {}),
+    ...(readsText.value && kind !== 'rdm' && negativePrompt !== '' ? { negativePrompt } : {}),
+    ...(kind === 'class' ? { classId: /^\d+$/.test(classId) ? Number(classId) : classId } : {}),
+    ...(start.value && isSized ? { strength } : {}),
+    ...(clipSkip > 0 ? { clipSkip } : {}),
+    ...(schedule === '' ? {} : { schedule }),
+    seed: Number(seed) <= Number.MAX_SAFE_INTEGER ? Number(seed) : seed,
+  }
+}
+
+/** Fields take the model's own values where another model comes in. */
+effect(() => {
+  const model = details.value
+  if (!model || settings.peek().model === model.name) return
+  const { width, height, steps, sampler, guidanceScale, clipSkip, schedule } = model.defaults
+  set({ model: model.name, width, height, steps, sampler, guidanceScale, clipSkip: clipSkip ?? 0, schedule: schedule ?? '' })
+})
+
+export function remember(prompt: string): void {
+  if (prompt.trim() !== '') prompts.value = [prompt, ...prompts.peek().filter((other) => other !== prompt)].slice(0, 50)
+}
+
+/** Asks again some time after the last change, and drops answers that came too late. `what` reads signals, and returns undefined where there is nothing to ask. */
+function asked<T>(delay: number, what: () => ((signal: AbortSignal) => Promise<T>) | undefined) {
+  const answer = signal<T | undefined>(undefined)
+  effect(() => {
+    const question = what()
+    if (!question) return void (answer.value = undefined)
+    const control = new AbortController()
+    const timer = setTimeout(() => {
+      question(control.signal).then(
+        (value) => !control.signal.aborted && (answer.value = value),
+        () => !control.signal.aborted && (answer.value = undefined),
+      )
+    }, delay)
+    return () => {
+      clearTimeout(timer)
+      control.abort()
+    }
+  })
+  return answer
+}
+
+/** Counting loads the model, so that it begins with the first letter that is typed, or when the model is there anyway. */
+export const typed = signal(false)
+const counts = computed(() => readsText.value && (typed.value || (status.value?.loaded.includes(settings.value.model) ?? false)))
+
+function tokensOf(field: 'prompt' | 'negativePrompt') {
+  const text = computed(() => settings.value[field])
+  const model = computed(() => settings.value.model)
+  return asked<TokenizeResult>(250, () => {
+    const [name, prompt] = [model.value, text.value]
+    return counts.value && prompt !== '' ? (stop) => api.tokenize(name, prompt, stop) : undefined
+  })
+}
+export const promptTokens = tokensOf('prompt')
+export const negativeTokens = tokensOf('negativePrompt')
+
+const estimated = computed(() => {
+  const { model, width, height, count, guidanceScale } = settings.value
+  return JSON.stringify({ model, width, height, count, guidanceScale })
+})
+export const estimate = asked<EstimateResult>(200, () => {
+  const request = JSON.parse(estimated.value) as Pick<Settings, 'model' | 'width' | 'height' | 'count' | 'guidanceScale'>
+  return details.value?.name === request.model && sizeTrouble.value === undefined ? (stop) => api.estimate(request, stop) : undefined
+})
+
+/** Takes over what a picture was made with, as far as this model has it. */
+export function apply(found: Partial<Settings>): void {
+  const model = details.peek()
+  const { sizeMultiple = 8, samplers = [], schedules = [] } = model ?? {}
+  const rounded = (pixels: number) => Math.max(sizeMultiple, Math.round(pixels / sizeMultiple) * sizeMultiple)
+  const next = { ...settings.peek(), ...found, model: settings.peek().model }
+  next.width = rounded(next.width)
+  next.height = rounded(next.height)
+  if (!samplers.includes(next.sampler)) next.sampler = model?.defaults.sampler ?? next.sampler
+  if (!schedules.includes(next.schedule)) next.schedule = ''
+  batch(() => {
+    settings.value = next
+    if (found.seed !== undefined) seedLocked.value = true
+  })
+}

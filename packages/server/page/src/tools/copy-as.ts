@@ -1,0 +1,74 @@
+/** The request of the page as a line of the shell, a piece of JavaScript, or a call of the command line. Pictures are named by files. */
+import type { JobOptions } from '../api/job-options.js'
+
+export interface Attached {
+  image: boolean
+  mask: boolean
+}
+
+const shell = (text: string) => (/^[\w./:=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
+
+export function asCurl(origin: string, options: JobOptions, attached: Attached): string {
+  const address = `curl ${shell(`${origin}/latent/v1/jobs`)}`
+  const body = JSON.stringify(options)
+  if (!attached.image) return [address, "-H 'content-type: application/json'", `-d ${shell(body)}`].join(' \\\n  ')
+  const files = ['-F image=@picture.png', ...(attached.mask ? ['-F mask=@mask.png'] : [])]
+  return [address, `-F ${shell(`request=${body}`)}`, ...files].join(' \\\n  ')
+}
+
+/** Names of models are the server's own; elsewhere a model is a file. The one inside the package needs no name. */
+const modelFile = ({ model }: JobOptions) => (model === undefined || model === builtIn ? undefined : `path/to/${model}`)
+const builtIn = 'tiny-scenes'
+const library = 'node-latent-diffusion'
+
+const given = (values: object) => Object.entries(values).filter(([, value]) => value !== undefined) as [key: string, value: unknown][]
+
+export function asJavaScript(options: JobOptions, attached: Attached): string {
+  const { seed } = options
+  const file = modelFile(options)
+  const own = { ...options, model: undefined, seed: undefined }
+  const files = { image: attached.image ? 'picture.png' : undefined, mask: attached.mask ? 'mask.png' : undefined }
+  const lines = given({ ...own, ...files }).map(([key, value]) => `  ${key}: ${typeof value === 'string' ? quote(value) : JSON.stringify(value)},`)
+  if (seed !== undefined) lines.push(`  seed: ${BigInt(seed) > BigInt(Number.MAX_SAFE_INTEGER) ? `${seed}n` : seed},`)
+  return [
+    'import { DiffusionPipeline } from ' + quote(library),
+    '',
+    `const pipe = await DiffusionPipeline.load(${file === undefined ? '' : quote(file)})`,
+    `const { images } = await pipe.generate({\n${lines.join('\n')}\n})`,
+    "await images[0].save('picture.png')",
+    'await pipe.dispose()',
+  ].join('\n')
+}
+
+function quote(text: string): string {
+  return `'${JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"').replaceAll("'", "\\'")}'`
+}
+
+const flags: Partial<Record<keyof JobOptions, string>> = {
+  negativePrompt: '--negative-prompt',
+  width: '--width',
+  height: '--height',
+  steps: '--steps',
+  guidanceScale: '--guidance-scale',
+  sampler: '--sampler',
+  schedule: '--schedule',
+  count: '--count',
+  seed: '--seed',
+  strength: '--strength',
+  clipSkip: '--clip-skip',
+  classId: '--class',
+}
+
+export function asCommand(options: JobOptions, attached: Attached): string {
+  const words = ['latent', 'generate']
+  if (options.prompt !== undefined) words.push(shell(options.prompt))
+  for (const [key, value] of given(options)) {
+    const flag = flags[key as keyof JobOptions]
+    if (flag !== undefined) words.push(`${flag} ${shell(typeof value === 'string' ? value : JSON.stringify(value))}`)
+  }
+  const file = modelFile(options)
+  if (file !== undefined) words.push(`--model ${shell(file)}`)
+  if (attached.image) words.push('--image picture.png')
+  if (attached.mask) words.push('--mask mask.png')
+  return words.join(' ')
+}

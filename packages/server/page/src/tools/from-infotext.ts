@@ -1,0 +1,68 @@
+/** The fields of the page out of what web UIs and this library write into a picture. */
+import { readInfotext } from '../../../../../lib/infotext/read.js'
+import { samplerWord, scheduleWord } from '../../../../../lib/infotext/words.js'
+import type { Settings } from '../state/settings-type.js'
+
+/** What the text says of the page's fields; what it does not say is absent. */
+export type Found = Partial<Settings>
+
+/** Names that the model has. */
+export interface Names {
+  samplers: readonly string[]
+  schedules: readonly string[]
+}
+
+const plain = (text: string) =>
+  text
+    .toLowerCase()
+    .replace(/[\s_]+/g, ' ')
+    .trim()
+
+/** Web UIs before 1.9 joined the two: "DPM++ 2M Karras". */
+function samplerOf(word: string, { samplers, schedules }: Names): Pick<Found, 'sampler' | 'schedule'> {
+  const named = (text: string) => samplers.find((name) => plain(name) === text || plain(samplerWord(name)) === text)
+  const whole = plain(word)
+  const sampler = named(whole)
+  if (sampler) return { sampler }
+  for (const schedule of schedules) {
+    const ending = ` ${plain(scheduleWord(schedule))}`
+    const front = whole.endsWith(ending) ? named(whole.slice(0, -ending.length)) : undefined
+    if (front) return { sampler: front, schedule }
+  }
+  return {}
+}
+
+function scheduleOf(word: string, { schedules }: Names): string | undefined {
+  const wanted = plain(word)
+  return schedules.find((name) => plain(name) === wanted || plain(scheduleWord(name)) === wanted)
+}
+
+/** The number in a text that is one and lies within bounds. */
+function number(text: string | undefined, min: number, max: number): number | undefined {
+  const value = text === undefined || text.trim() === '' ? NaN : Number(text)
+  return value >= min && value <= max ? value : undefined
+}
+
+/** @returns undefined where the text has no settings */
+export function fromInfotext(text: string, names: Names): Found | undefined {
+  const { prompt, negativePrompt, fields } = readInfotext(text)
+  const size = /^(\d{1,5})\s*x\s*(\d{1,5})$/i.exec(fields.Size ?? '')
+  const steps = number(fields.Steps, 1, 1000)
+  if (!size && steps === undefined && fields.Seed === undefined) return undefined
+  const found: Found = {
+    prompt,
+    negativePrompt,
+    width: size ? Number(size[1]) : undefined,
+    height: size ? Number(size[2]) : undefined,
+    steps: steps === undefined ? undefined : Math.round(steps),
+    guidanceScale: number(fields['CFG scale'], 0, 100),
+    strength: number(fields['Denoising strength'], 0, 1),
+    clipSkip: number(fields['Clip skip'], 1, 12),
+    seed: /^\d{1,20}$/.test(fields.Seed ?? '') ? fields.Seed : undefined,
+    ...(fields.Sampler === undefined ? {} : samplerOf(fields.Sampler, names)),
+  }
+  const schedule = fields['Schedule type'] === undefined ? undefined : scheduleOf(fields['Schedule type'], names)
+  if (schedule) found.schedule = schedule
+  else if (found.sampler && !found.schedule) found.schedule = ''
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined))
+}

@@ -1,0 +1,58 @@
+/** A request as text to be used elsewhere. */
+import { useSignal } from '@preact/signals'
+import { useRef } from 'preact/hooks'
+import { addressOf } from '../api/client.js'
+import { say } from '../state/say.js'
+import { optionsOf } from '../state/settings.js'
+import type { Settings } from '../state/settings-type.js'
+import { start } from '../state/start-picture.js'
+import { asCommand, asCurl, asJavaScript } from '../tools/copy-as.js'
+import { Dialog } from './parts.js'
+
+const forms = [
+  ['curl', 'curl'],
+  ['js', 'JavaScript'],
+  ['cli', 'Command line'],
+] as const
+
+export function CopyDialog({ settings, onClose }: { settings: Settings; onClose: () => void }) {
+  const form = useSignal<(typeof forms)[number][0]>('curl')
+  const code = useRef<HTMLPreElement>(null)
+  const attached = { image: start.value !== undefined, mask: start.value?.mask !== undefined }
+  const options = optionsOf(settings)
+  const text =
+    form.value === 'curl'
+      ? asCurl(addressOf('').replace(/\/$/, ''), options, attached)
+      : form.value === 'js'
+        ? asJavaScript(options, attached)
+        : asCommand(options, attached)
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text)
+      say('Copied')
+    } catch {
+      // Pages without TLS have no clipboard: the text is selected, so that one key copies it.
+      getSelection()?.selectAllChildren(code.current!)
+      say('The text is selected; copy it with the keyboard')
+    }
+  }
+  return (
+    <Dialog title="Use this request elsewhere" onClose={onClose}>
+      <div class="segments" role="group" aria-label="Form">
+        {forms.map(([name, title]) => (
+          <button key={name} type="button" aria-pressed={form.value === name} onClick={() => (form.value = name)}>
+            {title}
+          </button>
+        ))}
+      </div>
+      <pre class="code" ref={code} tabIndex={0} aria-label="Request">
+        {text}
+      </pre>
+      <div class="row end">
+        <button type="button" class="button primary" onClick={() => void copy()}>
+          Copy
+        </button>
+      </div>
+    </Dialog>
+  )
+}

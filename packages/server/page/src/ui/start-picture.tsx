@@ -1,0 +1,60 @@
+/** Where a picture to start from is dropped, pasted or chosen. */
+import { useSignal } from '@preact/signals'
+import { say, sayError } from '../state/say.js'
+import { details } from '../state/server.js'
+import { set } from '../state/settings.js'
+import { clearStart, isEditingMask, setMask, sizeFor, start, startFrom } from '../state/start-picture.js'
+import { FileButton, IconButton } from './parts.js'
+
+/** Takes a picture to start from, and the size that goes with it. */
+export async function takeAsStart(file: Blob, editMask = false): Promise<void> {
+  try {
+    const picture = await startFrom(file)
+    const model = details.peek()
+    if (model && model.kind !== 'superres' && model.kind !== 'inpaint') set(sizeFor(picture, model.defaults, model.sizeMultiple))
+    isEditingMask.value = editMask
+    if (!editMask) say(`Start picture of ${picture.width} × ${picture.height} pixels`)
+  } catch (error) {
+    sayError(error)
+  }
+}
+
+export function StartPictureField() {
+  const isOver = useSignal(false)
+  const picture = start.value
+  return (
+    <div
+      class={isOver.value ? 'drop over' : 'drop'}
+      data-drop="start"
+      onDragOver={() => (isOver.value = true)}
+      onDragLeave={() => (isOver.value = false)}
+      onDrop={() => (isOver.value = false)}
+    >
+      {picture ? (
+        <>
+          <img src={picture.url} alt="Start picture" />
+          <div class="drop-text">
+            <p class="note">
+              {picture.width} × {picture.height} pixels{picture.mask ? ', with a mask' : ''}
+            </p>
+            <div class="row wrap">
+              <IconButton
+                icon="brush"
+                label="Choose what is repainted"
+                text={picture.mask ? 'Edit mask' : 'Paint a mask'}
+                onClick={() => (isEditingMask.value = true)}
+              />
+              {picture.mask && <IconButton icon="eraser" label="Remove mask" onClick={() => setMask(undefined)} />}
+              <IconButton icon="close" label="Remove start picture" onClick={clearStart} />
+            </div>
+          </div>
+        </>
+      ) : (
+        <>
+          <p class="note">Drop or paste a picture to change it.</p>
+          <FileButton label="Choose a picture" accept="image/*" icon="image" onFile={(file) => void takeAsStart(file)} />
+        </>
+      )}
+    </div>
+  )
+}

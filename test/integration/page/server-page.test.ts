@@ -1,0 +1,381 @@
+/** The server's page in a real browser, where there is one (CHROMIUM names it; else chromium or google-chrome of the PATH), on a real server with the model of the package. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { gzipSync } from 'node:zlib'
+import path from 'node:path'
+import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
+import { RawImage } from '../../../lib/image/raw-image'
+import { startServer, type Server } from '../../helpers/server'
+
+const found = [process.env.CHROMIUM, 'chromium', 'google-chrome'].find((name) => name && spawnSync(name, ['--version']).status === 0)
+const executable = found && spawnSync('sh', ['-c', `command -v "${found}"`], { encoding: 'utf8' }).stdout.trim()
+const where = executable ? describe : describe.skip
+if (!executable) console.warn('server-page: skipped, there is no Chromium')
+
+const folder = path.resolve('packages/server/page-dist')
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
+
+test('one page, one script, one style, within 60 kB of gzip, nothing inline and nothing from elsewhere', () => {
+  const files = readdirSync(folder)
+  expect(files.map((name) => path.extname(name)).sort()).toEqual(['.css', '.html', '.js', '.svg'])
+  const size = files.reduce((sum, name) => sum + gzipSync(readFileSync(path.join(folder, name))).length, 0)
+  expect(size).toBeLessThanOrEqual(60_000)
+  const html = readFileSync(path.join(folder, 'index.html'), 'utf8')
+  expect(html).not.toMatch(/<style|\son\w+=|style=|<script(?![^>]*\ssrc="\.\/)/)
+  expect(html.match(/(src|href)="(?!\.\/)/)).toBeNull()
+})
+
+where('the page in Chromium', () => {
+  let server: Server
+  let browser: Browser
+  /** Whatever the pages of this file complain of, and what they ask for elsewhere. */
+  const complaints: string[] = []
+
+  beforeAll(async () => {
+    server = await startServer({ page: folder })
+    browser = await chromium.launch({ executablePath: executable!, args: ['--no-sandbox'] })
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await server?.close()
+  })
+
+  async function open(options: BrowserContextOptions = {}): Promise<Page> {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce', ...options })
+    const page = await context.newPage()
+    page.setDefaultTimeout(120_000) // tells a hang from a busy machine
+    page.on('pageerror', (error) => complaints.push(String(error)))
+    page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()))
+    page.on('request', (request) => !/^(data|blob):/.test(request.url()) && !request.url().startsWith(server.url) && complaints.push(request.url()))
+    await page.goto(server.url)
+    await prompt(page).waitFor()
+    return page
+  }
+  const prompt = (page: Page) => page.getByRole('textbox', { name: 'Prompt', exact: true })
+  const number = (page: Page, name: string) => page.getByRole('spinbutton', { name, exact: true })
+  const seed = (page: Page) => page.getByRole('textbox', { name: 'Seed' })
+  const thumbs = (page: Page) => page.getByRole('listbox', { name: 'Pictures' }).getByRole('option')
+  const press = (page: Page, name: string) => page.getByRole('button', { name, exact: true }).click()
+
+  async function draw(page: Page, what: { prompt?: string; steps?: number; seed?: string }): Promise<void> {
+    const before = await thumbs(page).count()
+    if (what.prompt !== undefined) await prompt(page).fill(what.prompt)
+    if (what.steps !== undefined) await number(page, 'Steps').fill(String(what.steps))
+    if (what.seed !== undefined) await seed(page).fill(what.seed)
+    await prompt(page).press('Control+Enter')
+    await thumbs(page).nth(before).waitFor()
+  }
+
+  /** The files of the gallery, the newest first, as the browser keeps them. */
+  async function gallery(page: Page): Promise<RawImage[]> {
+    const files = await page.evaluate(async () => {
+      const ask = <T>(request: IDBRequest<T>) =>
+        new Promise<T>((resolve, reject) => {
+          request.onsuccess = () => resolve(request.result)
+          request.onerror = () => reject(new Error(request.error?.message))
+        })
+      const database = await ask(indexedDB.open('latent', 1))
+      const all = await ask<{ file: Blob }[]>(database.transaction('pictures').objectStore('pictures').getAll())
+      database.close()
+      return Promise.all(all.map(async ({ file }) => [...new Uint8Array(await file.arrayBuffer())]))
+    })
+    return Promise.all(files.reverse().map((bytes) => RawImage.read(Uint8Array.from(bytes))))
+  }
+
+  /** A file dropped on an element, as from the desktop. */
+  async function give(page: Page, kind: 'drop' | 'paste', bytes: Uint8Array, selector = 'main'): Promise<void> {
+    await page.evaluate(
+      ([how, data, target]) => {
+        const transfer = new DataTransfer()
+        transfer.items.add(new File([Uint8Array.from(data as number[])], 'picture.png', { type: 'image/png' }))
+        const init = { bubbles: true, cancelable: true }
+        const element = document.querySelector(target)!
+        element.dispatchEvent(
+          how === 'drop'
+            ? new DragEvent('drop', { ...init, dataTransfer: transfer })
+            : new ClipboardEvent('paste', { ...init, clipboardData: transfer }),
+        )
+      },
+      [kind, [...bytes], selector],
+    )
+  }
+
+  async function findings(page: Page): Promise<string[]> {
+    await page.evaluate(axe)
+    return page.evaluate(async () => {
+      const { violations } = await (
+        window as unknown as { axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
+      ).axe.run()
+      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
+    })
+  }
+
+  test('from a prompt to a picture that stays: tokens, memory, preview, progress, gallery', async () => {
+    const page = await open()
+    expect(await findings(page)).toEqual([])
+    await prompt(page).fill('a red circle above a blue square')
+    await page.getByText('7 / 75 tokens').waitFor()
+    await page.getByText(/About [\d.]+ MB for this picture, [\d.]+ [MG]B free/).waitFor()
+    await number(page, 'Steps').fill('60')
+    await prompt(page).press('Control+Enter')
+    await page.getByRole('img', { name: /^Preview/ }).waitFor()
+    await page.getByText(/^Step \d+ of 60$/).waitFor()
+    await page.getByText(/^[\d.]+ (s|min) left$/).waitFor()
+    expect(await findings(page)).toEqual([])
+    await thumbs(page).waitFor()
+    await page
+      .getByRole('status')
+      .getByText(/^Picture ready, seed \d+/)
+      .waitFor()
+    const used = await seed(page).inputValue()
+    const [picture] = await gallery(page)
+    expect(picture!.metadata?.parameters).toContain(
+      `a red circle above a blue square\nSteps: 60, Sampler: DDIM, Schedule type: leading, CFG scale: 4, Seed: ${used}, Size: 64x64`,
+    )
+
+    // Text from outside is text.
+    const evil = '<img src=x onerror="document.title=1"> (circle:1.2)'
+    await draw(page, { prompt: evil, steps: 2 })
+    await page.getByText(evil, { exact: true }).first().waitFor()
+    expect(await page.locator('img[src=x]').count()).toBe(0)
+
+    await page.reload()
+    await thumbs(page).nth(1).waitFor()
+    expect(await prompt(page).inputValue()).toBe(evil)
+    await page.context().close()
+  })
+
+  test('the seed: random, kept, of a picture; all settings of a picture', async () => {
+    const page = await open()
+    await draw(page, { prompt: 'a blue circle', steps: 2 })
+    const first = await seed(page).inputValue()
+    await draw(page, {})
+    expect(await seed(page).inputValue()).not.toBe(first)
+    await thumbs(page).nth(1).click()
+    await press(page, 'Use seed')
+    expect(await seed(page).inputValue()).toBe(first)
+    expect(await page.getByRole('button', { name: 'Keep this seed' }).getAttribute('aria-pressed')).toBe('true')
+    await draw(page, {})
+    await prompt(page).fill('another')
+    await number(page, 'Steps').fill('9')
+    await press(page, 'Use all')
+    expect([await prompt(page).inputValue(), await number(page, 'Steps').inputValue()]).toEqual(['a blue circle', '2'])
+    const [third, second, original] = await gallery(page)
+    expect(Buffer.from(third!.data)).toEqual(Buffer.from(original!.data))
+    expect(Buffer.from(second!.data)).not.toEqual(Buffer.from(original!.data))
+    await press(page, 'New random seed')
+    expect(await seed(page).inputValue()).not.toBe(first)
+
+    // Keys of the gallery, and of earlier prompts.
+    await page.locator('h1').click()
+    await page.keyboard.press('ArrowRight')
+    await page.keyboard.press('ArrowRight')
+    expect(await thumbs(page).nth(2).getAttribute('aria-selected')).toBe('true')
+    await thumbs(page).nth(2).press('Delete')
+    expect(await thumbs(page).count()).toBe(2)
+    await prompt(page).fill('unsent')
+    await prompt(page).press('Alt+ArrowUp')
+    expect(await prompt(page).inputValue()).toBe('a blue circle')
+    await prompt(page).press('Alt+ArrowDown')
+    expect(await prompt(page).inputValue()).toBe('unsent')
+    await prompt(page).press('Control+ArrowUp')
+    expect(await prompt(page).inputValue()).toBe('(unsent:1.1)')
+
+    // Two pictures on one another.
+    await press(page, 'Compare with another picture')
+    const divider = page.getByRole('slider', { name: 'How much of the first picture is shown' })
+    await divider.fill('25')
+    expect(await page.locator('.after').evaluate((element) => getComputedStyle(element).clipPath)).toContain('25%')
+    expect(await findings(page)).toEqual([])
+    await press(page, 'Done')
+
+    // The request for elsewhere: the command line takes it as it is.
+    await press(page, 'Copy as curl, JavaScript or command')
+    expect(await findings(page)).toEqual([])
+    await press(page, 'Command line')
+    const command = await page.getByLabel('Request', { exact: true }).innerText()
+    const cli = command.replace(/^latent /, `"${process.execPath}" dist/cli/main.js `)
+    const out = mkdtempSync(path.join(tmpdir(), 'latent-page-'))
+    const { status, stderr } = spawnSync('sh', ['-c', `${cli} -q -o "${out}/out.png"`], { encoding: 'utf8' })
+    expect([status, stderr]).toEqual([0, ''])
+    const again = await RawImage.read(path.join(out, 'out.png'))
+    rmSync(out, { recursive: true })
+    expect((await gallery(page)).some(({ data }) => Buffer.from(data).equals(Buffer.from(again.data)))).toBe(true)
+    await press(page, 'curl')
+    expect(await page.getByLabel('Request', { exact: true }).innerText()).toContain(`curl ${server.url}/latent/v1/jobs`)
+    await page.context().close()
+  })
+
+  test('the queue: order, removal, cancelling by key, and a page that is loaded again', async () => {
+    const page = await open()
+    for (const [word, steps] of Object.entries({ first: 150, second: 50, third: 50, fourth: 50 })) {
+      await number(page, 'Steps').fill(String(steps))
+      await prompt(page).fill(word)
+      await prompt(page).press('Control+Enter')
+      await page.getByRole('button', { name: /^(Add to queue)/ }).waitFor()
+    }
+    const waiting = page.getByRole('region', { name: 'Queue' }).getByRole('listitem')
+    await page.getByText('Waiting, 3 before it').waitFor()
+    expect(await findings(page)).toEqual([])
+    await press(page, 'Earlier: fourth')
+    await waiting.nth(2).getByText('fourth').waitFor()
+    await press(page, 'Remove from the queue: second')
+    await page.getByRole('status').getByText('Cancelled').waitFor()
+    await waiting.nth(1).getByText('fourth').waitFor()
+    await page.keyboard.press('Escape') // the first one, which runs
+    await page.getByText('first', { exact: true }).waitFor({ state: 'detached' })
+    await press(page, 'Remove from the queue: third')
+    await page.getByRole('region', { name: 'Queue' }).waitFor({ state: 'detached' })
+    await page.reload()
+    await prompt(page).waitFor()
+    await thumbs(page).waitFor()
+    const pictures = await gallery(page)
+    expect(pictures.map(({ metadata }) => metadata?.parameters?.split('\n')[0])).toEqual(['fourth'])
+    await page.context().close()
+  })
+
+  test('pictures that are given: settings fill the fields, start pictures, a painted mask', async () => {
+    const page = await open()
+    const parameters =
+      'a yellow star\nNegative prompt: blue\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5.5, Seed: 18446744073709551615, Size: 96x64, Version: v1.10.1'
+    const grey = new RawImage({ data: new Uint8Array(64 * 64 * 3).fill(128), width: 64, height: 64, channels: 3 })
+    await give(page, 'drop', await new RawImage({ data: grey.data, width: 64, height: 64, channels: 3, metadata: { parameters } }).encode())
+    await page.getByRole('status').getByText('Settings of the picture taken over').waitFor()
+    expect(await prompt(page).inputValue()).toBe('a yellow star')
+    expect(await page.getByRole('textbox', { name: 'Negative prompt' }).inputValue()).toBe('blue')
+    expect(await seed(page).inputValue()).toBe('18446744073709551615')
+    expect(await number(page, 'Width').inputValue()).toBe('96')
+    expect(await page.getByLabel('Sampler').inputValue()).toBe('dpmpp_2m')
+    await draw(page, {})
+    expect((await gallery(page))[0]!.metadata?.parameters).toContain(
+      'Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5.5, Seed: 18446744073709551615, Size: 96x64',
+    )
+
+    // Without settings, a picture is one to start from.
+    await give(page, 'paste', await grey.encode())
+    await page.getByRole('img', { name: 'Start picture' }).waitFor()
+    expect(await number(page, 'Width').inputValue()).toBe('64')
+    await press(page, 'Paint a mask')
+    const canvas = page.getByRole('img', { name: 'Mask' })
+    const painted = () =>
+      canvas.evaluate((element: HTMLCanvasElement) => {
+        const { data } = element.getContext('2d')!.getImageData(0, 0, element.width, element.height)
+        return data.filter((_, i) => i % 4 === 3).reduce((sum, alpha) => sum + (alpha >= 128 ? 1 : 0), 0)
+      })
+    /** The page paints in its next frames. */
+    const becomes = async (expected: number) => {
+      for (let i = 0; i < 200 && (await painted()) !== expected; i++) await page.waitForTimeout(50)
+      expect(await painted()).toBe(expected)
+    }
+    const stroke = async (y: number, button: 'left' | 'right' = 'left') => {
+      const { x, y: top, width, height } = (await canvas.boundingBox())!
+      await page.mouse.move(x + width * 0.2, top + height * y)
+      await page.mouse.down({ button })
+      await page.mouse.move(x + width * 0.8, top + height * y, { steps: 5 })
+      await page.mouse.up({ button })
+    }
+    await canvas.hover()
+    const brush = Number(await number(page, 'Brush').inputValue())
+    await page.mouse.wheel(0, -100)
+    await page.waitForFunction((old) => Number((document.querySelector('dialog input[type=number]') as HTMLInputElement).value) > old, brush)
+    await becomes(0)
+    await stroke(0.3)
+    const one = await painted()
+    expect(one).toBeGreaterThan(100)
+    await stroke(0.7)
+    expect(await painted()).toBeGreaterThan(one)
+    await stroke(0.7, 'right')
+    await becomes(one)
+    await page.keyboard.press('Control+z')
+    await page.keyboard.press('Control+z')
+    await becomes(one)
+    await page.keyboard.press('Control+z')
+    await becomes(0)
+    await page.keyboard.press('Control+Shift+z')
+    await becomes(one)
+    await press(page, 'Invert (I)')
+    await becomes(64 * 64 - one)
+    await press(page, 'Clear')
+
+    // Without a pointer, and through a file and back.
+    await page.getByText('Rectangle by numbers').click()
+    for (const [name, value] of Object.entries({ Left: 8, Top: 8 })) await number(page, name).first().fill(String(value))
+    await page.getByRole('spinbutton', { name: 'Width' }).last().fill('24')
+    await page.getByRole('spinbutton', { name: 'Height' }).last().fill('48')
+    await press(page, 'Paint')
+    await becomes(24 * 48)
+    const [download] = await Promise.all([page.waitForEvent('download'), press(page, 'Save')])
+    const file = await download.path()
+    const mask = await RawImage.read(file)
+    expect([...mask.data].filter((value, i) => i % mask.channels === 0 && value === 255).length).toBe(24 * 48)
+    await press(page, 'Clear')
+    const [chooser] = await Promise.all([page.waitForEvent('filechooser'), press(page, 'Load')])
+    await chooser.setFiles({ name: 'mask.png', mimeType: 'image/png', buffer: readFileSync(file) })
+    await page.getByRole('dialog').getByText('Mask loaded').waitFor()
+    await becomes(24 * 48)
+    await number(page, 'Feather').fill('6')
+    expect(await findings(page)).toEqual([])
+    await press(page, 'Done')
+
+    // The mask outlives the prompt; what it leaves alone is what was given, and its edge is soft.
+    await prompt(page).fill('a red circle')
+    await page.getByText('64 × 64 pixels, with a mask').waitFor()
+    await draw(page, { steps: 4, seed: '5' })
+    const [result] = await gallery(page)
+    const far = (x: number, y: number) => x < 2 || x > 37 || y < 2 || y > 61
+    const at = (x: number, y: number) => [...result!.data.subarray((y * 64 + x) * result!.channels, (y * 64 + x) * result!.channels + 3)]
+    let changed = 0
+    for (let y = 0; y < 64; y++)
+      for (let x = 0; x < 64; x++) {
+        if (far(x, y)) expect(at(x, y)).toEqual([128, 128, 128])
+        else if (at(x, y).some((value) => value !== 128)) changed++
+      }
+    expect(changed).toBeGreaterThan(24 * 48)
+    expect(result!.metadata?.parameters).toMatch(/Denoising strength: 0\.75, Mask blur: 6, Version: /)
+    await page.context().close()
+  })
+
+  test('what the server refuses is said as text, and nothing is sent that it would refuse', async () => {
+    const page = await open()
+    await number(page, 'Width').fill('65')
+    await page.getByText('Width and height are multiples of 4').waitFor()
+    await press(page, 'Swap width and height')
+    await number(page, 'Height').fill('64')
+    await page.route('**/latent/v1/jobs', (route) =>
+      route.fulfill({ status: 429, json: { error: { code: 'ERR_BUSY', message: 'Full <b>up</b>', retriable: true } } }),
+    )
+    await prompt(page).press('Control+Enter')
+    await page.getByRole('alert').getByText('Full <b>up</b>').waitFor()
+    expect(complaints.splice(0)).toEqual([expect.stringContaining('429')]) // Chromium's own remark
+    await press(page, 'Dismiss this message')
+    await page.context().close()
+  })
+
+  test.each([
+    ['dark and in high contrast', { colorScheme: 'dark' }],
+    ['on a phone', { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }],
+  ] as [string, BrowserContextOptions][])('accessible %s', async (_, options) => {
+    const page = await open(options)
+    if (options.isMobile) await page.getByText('Start picture, size and sampling').click()
+    await draw(page, { prompt: 'a green triangle', steps: 2 })
+    expect(await findings(page)).toEqual([])
+    expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true)
+    await press(page, 'Repaint')
+    await page.getByRole('img', { name: 'Mask' }).waitFor()
+    expect(await findings(page)).toEqual([])
+    await page.keyboard.press('Escape')
+    if (!options.isMobile) {
+      await page.locator('h1').click()
+      await page.keyboard.press('?')
+      await page.getByRole('dialog', { name: 'Keys' }).waitFor()
+      expect(await findings(page)).toEqual([])
+      await page.keyboard.press('Escape')
+      await page.getByLabel('Colours').selectOption('contrast')
+      expect(await findings(page)).toEqual([])
+    }
+    await page.context().close()
+  })
+
+  test('no script failed, nothing broke the policy of the page, nothing was asked elsewhere', () => expect(complaints).toEqual([]))
+})
