@@ -44,6 +44,11 @@ export interface ModelFiles {
   vae?: string | URL
   /** A tiny autoencoder (TAESD), for previews with `method: 'taesd'`: the file of its decoder, or diffusers' folder. */
   previewVae?: string | URL
+  /**
+   * A second text to image model of the same family that takes over from the first within a run: SDXL's refiner, or another one with the same latents (file or folder; of a
+   * single file the .yaml beside it counts). {@link RefinerOptions.refinerSwitchAt} says when. Adapters and `spec` are the first model's.
+   */
+  refiner?: string | URL
   /** Folder with tokenizer.json, vocab.json and merges.txt (CLIP) or vocab.txt (BERT); or the tokenizer.json or vocab.txt itself. */
   tokenizer?: string | URL
 }

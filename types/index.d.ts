@@ -16,7 +16,7 @@ declare global {
 declare type AlwaysSettled = 'steps' | 'guidanceScale' | 'guidanceRescale' | 'sampler' | 'rng';
 
 /** Options for a model whose kind is not known to the compiler. At run time only those of its kind are taken, and unknown names are rejected. */
-export declare interface AnyGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, NegativePromptOptions, AnyInputs {
+export declare interface AnyGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, NegativePromptOptions, RefinerOptions, AnyInputs {
 }
 
 /** Inputs of a model whose kind is not known to the compiler. At run time only those of its kind are taken. */
@@ -24,7 +24,7 @@ export declare interface AnyInputs extends TextInputs, Partial<ClassInputs>, Par
 }
 
 /** Resolved options of a model whose kind is not known to the compiler. */
-export declare interface AnyResolvedOptions extends ResolvedCommon, ResolvedImageToImage, Partial<ResolvedPrompts> {
+export declare interface AnyResolvedOptions extends ResolvedCommon, ResolvedImageToImage, Partial<ResolvedPrompts>, RefinerOptions {
     classId?: number;
     boxes?: readonly LayoutBox[];
     semanticMap?: SemanticMapInput;
@@ -1140,10 +1140,12 @@ export declare interface MemoryEstimate {
     /** CLIP's image tower, where one is loaded. */
     imageEncoder?: StageEstimate;
     unet?: StageEstimate;
+    /** The refiner's U-Net, where one is loaded; its text encoder counts as `textEncoder`. */
+    refiner?: StageEstimate;
     encode?: StageEstimate;
     decode?: StageEstimate;
     /** Bytes by stage, in the memory mode and under the bound that was asked for. */
-    stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'preview' | 'encode' | 'decode', StageMemory>>;
+    stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'refiner' | 'preview' | 'encode' | 'decode', StageMemory>>;
     /** The largest stage of a picture that does not start from another one, in bytes. */
     peakBytes: number;
     /** The same with `memory: 'low'`. */
@@ -1204,6 +1206,11 @@ export declare interface ModelFiles {
     vae?: string | URL;
     /** A tiny autoencoder (TAESD), for previews with `method: 'taesd'`: the file of its decoder, or diffusers' folder. */
     previewVae?: string | URL;
+    /**
+     * A second text to image model of the same family that takes over from the first within a run: SDXL's refiner, or another one with the same latents (file or folder; of a
+     * single file the .yaml beside it counts). {@link RefinerOptions.refinerSwitchAt} says when. Adapters and `spec` are the first model's.
+     */
+    refiner?: string | URL;
     /** Folder with tokenizer.json, vocab.json and merges.txt (CLIP) or vocab.txt (BERT); or the tokenizer.json or vocab.txt itself. */
     tokenizer?: string | URL;
 }
@@ -1443,6 +1450,8 @@ export declare interface PipelineInfoBase<K extends ModelKind> {
     dtypes: Partial<Record<ModelPart, string>>;
     /** Mean bits per weight by part. */
     effectiveBits: Partial<Record<ModelPart, number>>;
+    /** The refiner that was loaded beside the model; its weights are not among the above. Absent: none. */
+    refiner?: Pick<PipelineInfoBase<'text'>, 'name' | 'parameters' | 'dtypes' | 'effectiveBits'>;
     /** What `generate()` uses where an option is left out. */
     defaults: GenerateDefaults;
     samplers: SamplerName[];
@@ -1798,6 +1807,15 @@ export declare interface ReadTensorOptions extends CallOptions {
     as?: 'values' | 'float32' | 'bytes';
 }
 
+/** Two models in one run. */
+export declare interface RefinerOptions {
+    /**
+     * Only where a refiner was loaded ({@link ModelFiles.refiner}): share of the training time, from the noise end, after which it takes over, 0 (from the first step) to 1
+     * (never). Both models share one list of steps, and the latents go from one to the other as they are. Default 0.8.
+     */
+    refinerSwitchAt?: number;
+}
+
 /** Deletes pieces of downloads that were broken off; gives the bytes that were freed. */
 export declare function removeIncompleteDownloads(options?: CacheOptions): Promise<number>;
 
@@ -2036,7 +2054,7 @@ export declare interface SizeConditioning {
         top: number;
         left: number;
     };
-    /** Base models: size after cropping. Default: the size of the picture that is drawn. */
+    /** Base models: size after cropping. Default: the size of the picture that is drawn. A base model with a refiner takes its scores, too. */
     target?: {
         width: number;
         height: number;
@@ -2194,7 +2212,7 @@ export declare type TensorType = 'f32' | 'f16' | 'bf16' | 'f64' | 'f8_e4m3' | 'f
 export declare type TensorValues = Float32Array | Float64Array | Int8Array | Int16Array | Int32Array | BigInt64Array | Uint8Array | Uint16Array | Uint32Array | BigUint64Array;
 
 /** generate() of a text model. */
-export declare interface TextGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, TextInputs, NegativePromptOptions {
+export declare interface TextGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, TextInputs, NegativePromptOptions, RefinerOptions {
 }
 
 /** Inputs of text models. */
@@ -2209,7 +2227,8 @@ export declare interface TextInputs {
     sizes?: SizeConditioning;
 }
 
-export declare interface TextResolvedOptions extends ResolvedCommon, ResolvedImageToImage, ResolvedPrompts {
+/** `refinerSwitchAt` is absent without a refiner. */
+export declare interface TextResolvedOptions extends ResolvedCommon, ResolvedImageToImage, ResolvedPrompts, RefinerOptions {
 }
 
 /** Milliseconds spent in each phase. */

@@ -33,6 +33,8 @@ function resolveDestination(value: unknown): string {
 export async function convert(source: ModelSource, destination: string | URL, options: ConvertOptions): Promise<ConvertReport> {
   const o = knownKeys(options, 'convert()', [...Object.keys(convertOptions), ...Object.keys(convertLoadOptions)])
   if (source === undefined) throw invalidType('convert() needs a source: the model to write')
+  if (typeof source === 'object' && source !== null && 'refiner' in source && source.refiner !== undefined)
+    throw invalidType('convert() writes one model: leave refiner out, and convert it by itself')
   const values = checkOptions(convertOptions, o, undefined)
   const fields = nativeFields(omit(convertOptions, 'loras'), values)
   const target = resolveDestination(destination)

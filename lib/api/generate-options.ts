@@ -1,6 +1,6 @@
 /** Validation and defaults of generate(). */
 import type { MaskInput } from '../kinds/inputs.js'
-import { negativeOptions, startOptions, takesStartPicture } from '../kinds/input-options.js'
+import { negativeOptions, refinerOptions, startOptions, takesStartPicture } from '../kinds/input-options.js'
 import { generateInputKeys, refusedInputs, resolveInputs, type ResolvedInputs } from '../kinds/input-rules.js'
 import type { SideContext } from '../options/common.js'
 import { generateOptions } from '../options/generate.js'
@@ -14,6 +14,8 @@ export interface ResolvedGenerate extends Values<typeof generateOptions> {
   inputs: ResolvedInputs
   /** Where the model is guided by prompts. */
   negativePrompt: string | undefined
+  /** Undefined without a refiner. */
+  refinerSwitchAt: number | undefined
   sampling: ResolvedSampling
   /** Start of image to image, and what of it to repaint. */
   start: ImageInput | undefined
@@ -52,6 +54,7 @@ export function resolveGenerate(options: GenerateOptions | undefined, info: Pipe
   return {
     inputs: resolveInputs(o, info),
     ...resolveNegative(o, info),
+    ...checkOptions(refinerOptions, o, info),
     ...checkOptions(generateOptions, o, sideContext(o, info)),
     sampling,
     start,

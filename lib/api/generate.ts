@@ -34,6 +34,7 @@ export interface GenerateContext extends InputContext {
   native: NativePipeline
   /** For the settings in the picture. */
   modelName: string
+  refinerName: string | undefined
   /** The pipeline's own adapters, and where prompts find theirs. */
   loras: readonly NativeAdapter[]
   loraDirectory: string | undefined
@@ -144,7 +145,6 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
   const own = await gatherInputs(resolved.inputs, context, resolved.signal, positive)
   const { size, frame, start, mask, warnings } = await settleSize(resolved, info, own.size)
   checkRows(start?.shape ?? own.inputs.imageShape, resolved.count)
-  const zeros = info.condition.zeroNegative === true && resolved.negativePrompt === ''
   const all = [...resolved.warnings, ...warnings, ...(own.warnings ?? []), ...adapterWarnings]
   return {
     ...own,
@@ -153,19 +153,21 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
     start,
     mask,
     ...(await gatherLatents(resolved, size, info)),
-    negative: zeros ? undefined : negative,
+    negative,
     adapters,
     writtenPrompt,
     warnings: all,
   }
 }
 
-function nativeRequest({ sampling, count, preview }: ResolvedGenerate, gathered: Gathered): NativeGenerateRequest {
+function nativeRequest(resolved: ResolvedGenerate, gathered: Gathered): NativeGenerateRequest {
+  const { sampling, count, preview, negativePrompt, refinerSwitchAt } = resolved
   const { inputs, frame, start, mask, latentsShape, negative, adapters } = gathered
   return {
     ...sampling.request,
     ...inputs,
-    ...(negative ? { negative } : {}),
+    ...(negative ? { negative, ...(negativePrompt === '' ? { emptyNegative: true } : {}) } : {}),
+    ...(refinerSwitchAt === undefined ? {} : { refinerSwitchAt }),
     ...frame,
     count,
     ...(start ? { imageShape: [...start.shape] } : {}),
@@ -187,7 +189,7 @@ function resolvedCommon({ sampling, count, latents }: ResolvedGenerate, size: Si
 }
 
 /** The inputs as generate() takes them again. */
-function resolvedInputs({ inputs, negativePrompt, start, startMask, sampling }: ResolvedGenerate): Partial<AnyResolvedOptions> {
+function resolvedInputs({ inputs, negativePrompt, start, startMask, sampling, refinerSwitchAt }: ResolvedGenerate): Partial<AnyResolvedOptions> {
   const { prompt, ...rest } = inputs
   const prompts =
     prompt && negativePrompt !== undefined ? { prompt: prompt.text, negativePrompt, emphasis: prompt.emphasis } : prompt && { prompt: prompt.text }
@@ -197,6 +199,7 @@ function resolvedInputs({ inputs, negativePrompt, start, startMask, sampling }: 
     ...rest,
     ...(start === undefined ? {} : { image: start, strength: sampling.request.strength }),
     ...(startMask === undefined ? {} : { mask: startMask }),
+    ...(refinerSwitchAt === undefined ? {} : { refinerSwitchAt }),
   }
 }
 
@@ -234,7 +237,7 @@ async function finish(
   { size, warnings, adapters, writtenPrompt }: Pick<Gathered, 'size' | 'warnings' | 'adapters' | 'writtenPrompt'>,
   result: NativeGenerateResult,
 ): Promise<GenerateResult> {
-  const { info, modelName } = context
+  const { info, modelName, refinerName } = context
   const { version } = getVersions()
   const summary = JSON.parse(result.summary) as { eta: number; timings: Timings; float32Parts?: ModelPart[]; adapters: LoraReport[] }
   const loras = toLoraOptions(adapters ?? context.loras)
@@ -247,7 +250,7 @@ async function finish(
   const images: RawImage[] = []
   for (const [i, picture] of result.images.entries()) {
     const seed = BigInt.asUintN(64, options.seed + BigInt(i))
-    const parameters = writeInfotext({ ...options, ...written, seed }, modelName, info, version)
+    const parameters = writeInfotext({ ...options, ...written, seed }, { model: modelName, refiner: refinerName }, info, version)
     images.push(toRawImage(await cropPicture(picture, size), { parameters }))
   }
   return {

@@ -85,10 +85,12 @@ export interface MemoryEstimate {
   /** CLIP's image tower, where one is loaded. */
   imageEncoder?: StageEstimate
   unet?: StageEstimate
+  /** The refiner's U-Net, where one is loaded; its text encoder counts as `textEncoder`. */
+  refiner?: StageEstimate
   encode?: StageEstimate
   decode?: StageEstimate
   /** Bytes by stage, in the memory mode and under the bound that was asked for. */
-  stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'preview' | 'encode' | 'decode', StageMemory>>
+  stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'refiner' | 'preview' | 'encode' | 'decode', StageMemory>>
   /** The largest stage of a picture that does not start from another one, in bytes. */
   peakBytes: number
   /** The same with `memory: 'low'`. */

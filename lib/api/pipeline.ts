@@ -388,6 +388,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
       tokenizer,
       encodeQuery: (prompt, signal) => encodeQuery({ native, tokenizer }, prompt, signal),
       modelName: source.name,
+      refinerName: source.refinerName,
       loras: this.#loras,
       ...this.#files,
     }

@@ -1,13 +1,14 @@
 import { convert, type ConvertOptions } from '../index.js'
 import { convertOptions } from '../options/convert.js'
 import { flagsOf } from '../options/flags.js'
+import { omit } from '../options/option.js'
 import { readFlags, readOptionFlags, reportFlags, toJson, UsageError, type Command, type Flags } from './command.js'
 import { checkOutput } from './drawing.js'
 import { readFileOptions, readSource, requiredModel, sourceFlags } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 const flags = {
-  ...sourceFlags,
+  ...omit(sourceFlags, 'refiner'), // one file is one model
   ...requiredModel,
   ...flagsOf(convertOptions),
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'the .gguf to write' },

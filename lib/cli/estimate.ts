@@ -45,6 +45,7 @@ export const estimateCommand: Command = {
       ...stage('conditioner', estimate.conditioner),
       ...stage('image encoder', estimate.imageEncoder),
       ...stage('one network step', estimate.unet),
+      ...stage('one refiner step', estimate.refiner),
       ...stage('encoding a picture', estimate.encode),
       ...stage('decoding a picture', estimate.decode),
       ...Object.entries(estimate.stages).map(([name, { peak }]) => `  ${`peak, ${name}`.padEnd(20)}${megabytes(peak)}`),

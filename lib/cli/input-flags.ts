@@ -1,7 +1,7 @@
 /** What to draw, on the command line: the flags of the inputs that models of the different kinds take. */
 import { readRegular } from '../files/regular-file.js'
 import { RetrievalDatabase, type GenerateOptions, type LayoutBox } from '../index.js'
-import { inputOptions, negativeOptions, startOptions } from '../kinds/input-options.js'
+import { inputOptions, negativeOptions, refinerOptions, startOptions } from '../kinds/input-options.js'
 import { flagsOf } from '../options/flags.js'
 import { omit, pick } from '../options/option.js'
 import { readOptionFlags, UsageError, type FlagValues, type Flags } from './command.js'
@@ -14,7 +14,12 @@ export const promptOptions = { ...negativeOptions, clipSkip, emphasis }
 /** How many neighbours belongs to the search, not to generate(). */
 const neighbourCount = { k: { kind: 'number', help: 'how many neighbours; default 10' } } as const satisfies Flags
 
-export const inputFlags = { ...flagsOf(drawn), ...neighbourCount, ...flagsOf(pick(startOptions, 'strength')) } as const satisfies Flags
+export const inputFlags = {
+  ...flagsOf(drawn),
+  ...neighbourCount,
+  ...flagsOf(pick(startOptions, 'strength')),
+  ...flagsOf(refinerOptions),
+} as const satisfies Flags
 
 type InputValues = FlagValues<typeof inputFlags>
 
@@ -43,7 +48,10 @@ async function readBoxes(file: string): Promise<LayoutBox[]> {
 
 /** The inputs among the flags as options of generate(); boxes and neighbours are in files. */
 export async function readInputs(values: InputValues): Promise<GenerateOptions> {
-  const options: GenerateOptions = readOptionFlags({ ...omit(drawn, 'boxes', 'neighbours'), ...pick(startOptions, 'strength') }, values)
+  const options: GenerateOptions = readOptionFlags(
+    { ...omit(drawn, 'boxes', 'neighbours'), ...pick(startOptions, 'strength'), ...refinerOptions },
+    values,
+  )
   if (values.boxes !== undefined) options.boxes = await readBoxes(values.boxes)
   if (values.neighbours !== undefined)
     options.neighbours = { database: await RetrievalDatabase.load(values.neighbours), ...(values.k === undefined ? {} : { k: values.k }) }

@@ -20,6 +20,7 @@ export const sourceFlags = {
   'text-encoder': { kind: 'text', value: 'FILE', help: "replaces the model's text encoder" },
   'image-encoder': { kind: 'text', value: 'FILE', help: 'CLIP with its image tower, for retrieval-augmented models' },
   vae: { kind: 'text', value: 'FILE', help: "replaces the model's first stage (VAE)" },
+  refiner: { kind: 'text', value: 'FILE', help: "a second model, such as SDXL's refiner, that takes over within a run" },
   tokenizer: { kind: 'text', value: 'DIR', help: "replaces the model's tokenizer files" },
   ...flagsOf(pick(loadOptions, 'config', 'ema', 'variant')),
   ...flagsOf(pick(hubOptions, 'localFilesOnly')),
@@ -45,7 +46,7 @@ export const sizeFlags = flagsOf(pick(generateOptions, 'width', 'height'))
 /** The model that the flags name; undefined, which the API takes for the package's own, where they name none. */
 export function readSource(values: FlagValues<typeof sourceFlags>, positional?: string): ModelSource | undefined {
   const model = values.model ?? positional
-  const parts: ModelFiles = sameOptions(values, ['unet', 'text-encoder', 'image-encoder', 'vae', 'tokenizer'])
+  const parts: ModelFiles = sameOptions(values, ['unet', 'text-encoder', 'image-encoder', 'vae', 'refiner', 'tokenizer'])
   if (Object.keys(parts).length === 0) return model
   return model === undefined ? parts : { model, ...parts }
 }

@@ -1,17 +1,25 @@
 /** The settings of a picture in A1111's words. */
-import { inputOptions, startOptions } from '../kinds/input-options.js'
+import { inputOptions, refinerOptions, startOptions } from '../kinds/input-options.js'
 import { infotextFields } from '../options/option.js'
 import { samplingOptions } from '../options/sampling.js'
 import type { AnyResolvedOptions, PipelineInfo } from '../types.js'
 import { formatInfotext } from './infotext.js'
 
+/** Names of the models that made a picture. */
+export interface ModelNames {
+  model: string
+  refiner?: string | undefined
+}
+
 /** The "parameters" text of one picture. `options.seed` is that picture's own, `version` that of this package. */
-export function writeInfotext(options: AnyResolvedOptions, model: string, info: PipelineInfo, version: string): string {
+export function writeInfotext(options: AnyResolvedOptions, { model, refiner }: ModelNames, info: PipelineInfo, version: string): string {
   return formatInfotext(options.prompt ?? '', options.negativePrompt ?? '', {
     Size: `${options.width}x${options.height}`,
     Model: model,
     'Model kind': info.kind === 'text' ? undefined : info.kind,
     ...infotextFields({ ...samplingOptions, ...startOptions, ...inputOptions }, options, info),
+    Refiner: (options.refinerSwitchAt ?? 1) < 1 ? refiner : undefined,
+    ...infotextFields(refinerOptions, options, info),
     Version: `node-latent-diffusion ${version}`,
   })
 }

@@ -63,6 +63,15 @@ export interface ImageToImageOptions {
   mask?: MaskInput
 }
 
+/** Two models in one run. */
+export interface RefinerOptions {
+  /**
+   * Only where a refiner was loaded ({@link ModelFiles.refiner}): share of the training time, from the noise end, after which it takes over, 0 (from the first step) to 1
+   * (never). Both models share one list of steps, and the latents go from one to the other as they are. Default 0.8.
+   */
+  refinerSwitchAt?: number
+}
+
 /** Guidance by a second prompt. */
 export interface NegativePromptOptions {
   /** What should not be in the picture. Default: the empty prompt. */
@@ -70,7 +79,7 @@ export interface NegativePromptOptions {
 }
 
 /** generate() of a text model. */
-export interface TextGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, TextInputs, NegativePromptOptions {}
+export interface TextGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, TextInputs, NegativePromptOptions, RefinerOptions {}
 
 /** generate() of a class-conditional model. */
 export interface ClassGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, ClassInputs {}
@@ -110,7 +119,7 @@ export interface GenerateOptionsByKind {
 }
 
 /** Options for a model whose kind is not known to the compiler. At run time only those of its kind are taken, and unknown names are rejected. */
-export interface AnyGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, NegativePromptOptions, AnyInputs {}
+export interface AnyGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, NegativePromptOptions, RefinerOptions, AnyInputs {}
 
 /** Options of {@link DiffusionPipeline.generate} for one kind; without a kind, {@link AnyGenerateOptions}. */
 export type GenerateOptions<K extends ModelKind = ModelKind> = [ModelKind] extends [K] ? AnyGenerateOptions : GenerateOptionsByKind[K]
@@ -151,7 +160,8 @@ export interface ResolvedPrompts {
   clipSkip?: number
 }
 
-export interface TextResolvedOptions extends ResolvedCommon, ResolvedImageToImage, ResolvedPrompts {}
+/** `refinerSwitchAt` is absent without a refiner. */
+export interface TextResolvedOptions extends ResolvedCommon, ResolvedImageToImage, ResolvedPrompts, RefinerOptions {}
 
 export interface ClassResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
   /** The number, also where a name was given. */
@@ -199,7 +209,7 @@ export interface ResolvedOptionsByKind {
 }
 
 /** Resolved options of a model whose kind is not known to the compiler. */
-export interface AnyResolvedOptions extends ResolvedCommon, ResolvedImageToImage, Partial<ResolvedPrompts> {
+export interface AnyResolvedOptions extends ResolvedCommon, ResolvedImageToImage, Partial<ResolvedPrompts>, RefinerOptions {
   classId?: number
   boxes?: readonly LayoutBox[]
   semanticMap?: SemanticMapInput

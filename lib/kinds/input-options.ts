@@ -6,7 +6,7 @@ import { flagNames, layoutTokens, type LayoutObject } from '../model/layout-toke
 import { conditionerOf, layoutEncoding } from '../model/spec.js'
 import { integer, number, option, omit, readNested, type Fail, type Option, type Options } from '../options/option.js'
 import { strength } from '../options/sampling.js'
-import type { ImageToImageOptions, ModelKind, NegativePromptOptions, PipelineInfo } from '../types.js'
+import type { ImageToImageOptions, ModelKind, NegativePromptOptions, PipelineInfo, RefinerOptions } from '../types.js'
 import { checkInteger, checkName, checkString, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
 import type { AnyInputs, Emphasis, LayoutBox, SizeConditioning } from './inputs.js'
 import { checkNeighbours, type Neighbours } from './neighbours.js'
@@ -121,7 +121,8 @@ const sizeOptions = {
   negativeAestheticScore: score,
 } satisfies Options<SizeConditioning>
 
-function checkSizes(value: unknown, name: string, { condition }: PipelineInfo): SizeConditioning {
+function checkSizes(value: unknown, name: string, { condition, refiner }: PipelineInfo): SizeConditioning {
+  if (refiner) return readNested(sizeOptions, value, name, undefined)
   const isRefiner = condition.sizes === 'refiner'
   const rows: Partial<typeof sizeOptions> = isRefiner ? omit(sizeOptions, 'target') : omit(sizeOptions, 'aestheticScore', 'negativeAestheticScore')
   const given = knownKeys(value, name, Object.keys(rows), {
@@ -274,6 +275,21 @@ export const startOptions = {
   strength: { ...strength, purpose: 'for image to image', takenBy: takesStartPicture },
   mask: { ...inputOptions.mask, takenBy: takesStartPicture },
 } satisfies { [K in keyof ImageToImageOptions]-?: Input<NonNullable<ImageToImageOptions[K]>> }
+
+/** Two models in one run. */
+export const refinerOptions = {
+  refinerSwitchAt: {
+    ...number({
+      min: 0,
+      max: 1,
+      fallback: ({ refiner }: PipelineInfo) => (refiner ? 0.8 : undefined),
+      flag: { help: 'share of the training time before the refiner takes over, 0 to 1; default 0.8' },
+      toInfotext: (share: number) => ({ 'Refiner switch at': share < 1 ? share : undefined }),
+    }),
+    purpose: 'for models that were loaded with a refiner',
+    takenBy: ({ refiner }: PipelineInfo) => refiner !== undefined,
+  },
+} as const satisfies { [K in keyof RefinerOptions]-?: Input<number> }
 
 export const negativeOptions = {
   negativePrompt: {

@@ -4,7 +4,7 @@ import { describeParts } from '../model/spec.js'
 import type { Values } from '../options/option.js'
 import { invalidType } from '../options/validate.js'
 import type { PipelineInfo } from '../types.js'
-import { inputOptions, negativeOptions, startOptions, takesPrompts, takesStartPicture, type Input } from './input-options.js'
+import { inputOptions, negativeOptions, refinerOptions, startOptions, takesPrompts, takesStartPicture, type Input } from './input-options.js'
 import type { Emphasis } from './inputs.js'
 import { checkSearch } from './neighbours.js'
 
@@ -19,9 +19,9 @@ export function inputKeys(info: PipelineInfo): string[] {
   return taken(inputOptions, info)
 }
 
-/** Names of the inputs of generate(): those, the negative prompt, and image to image. */
+/** Names of the inputs of generate(): those, the negative prompt, image to image, and the refiner's. */
 export function generateInputKeys(info: PipelineInfo): string[] {
-  return [...inputKeys(info), ...taken(negativeOptions, info), ...taken(startOptions, info)]
+  return [...inputKeys(info), ...taken(negativeOptions, info), ...taken(startOptions, info), ...taken(refinerOptions, info)]
 }
 
 function list(names: readonly string[]): string {
@@ -41,7 +41,7 @@ export function describeInputs(info: PipelineInfo, startPicture = takesStartPict
 export function refusedInputs(info: PipelineInfo, startPicture?: boolean): Record<string, string> {
   const takes = describeInputs(info, startPicture)
   const name = info.name || `this ${info.kind} model`
-  const rows = { ...startOptions, ...negativeOptions, ...inputOptions }
+  const rows = { ...startOptions, ...negativeOptions, ...refinerOptions, ...inputOptions }
   return Object.fromEntries(Object.entries(rows).map(([key, { purpose }]) => [key, `is ${purpose}; ${name} is not one of them: ${takes}`]))
 }
 

@@ -16,7 +16,7 @@ export interface SizeConditioning {
   original?: { width: number; height: number }
   /** What was cropped off; other values than the default give cropped subjects. Default: nothing. */
   crop?: { top: number; left: number }
-  /** Base models: size after cropping. Default: the size of the picture that is drawn. */
+  /** Base models: size after cropping. Default: the size of the picture that is drawn. A base model with a refiner takes its scores, too. */
   target?: { width: number; height: number }
   /** Refiners: aesthetic score of the picture (default 6) and of what guidance compares with (default 2.5), 0 to 100. */
   aestheticScore?: number

@@ -90,6 +90,8 @@ export interface PipelineInfoBase<K extends ModelKind> {
   dtypes: Partial<Record<ModelPart, string>>
   /** Mean bits per weight by part. */
   effectiveBits: Partial<Record<ModelPart, number>>
+  /** The refiner that was loaded beside the model; its weights are not among the above. Absent: none. */
+  refiner?: Pick<PipelineInfoBase<'text'>, 'name' | 'parameters' | 'dtypes' | 'effectiveBits'>
   /** What `generate()` uses where an option is left out. */
   defaults: GenerateDefaults
   samplers: SamplerName[]

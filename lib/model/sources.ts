@@ -20,13 +20,17 @@ export interface ResolvedSource extends Partial<Record<(typeof sourceParts)[numb
   config?: Record<string, unknown>
   /** A tiny autoencoder for previews. */
   previewVae?: string
+  /** A model that takes over within a run, its configuration, and its name. */
+  refiner?: string
+  refinerConfig?: Record<string, unknown>
+  refinerName?: string
   /** Folder or file of the caller's own tokenizer. */
   tokenizer?: string
   /** Name for reports and image metadata. */
   name: string
 }
 
-const partKeys = ['model', ...sourceParts, 'previewVae', 'tokenizer'] as const
+const partKeys = ['model', ...sourceParts, 'previewVae', 'refiner', 'tokenizer'] as const
 const laterParts = {
   textEncoder2: 'is not taken apart: both text encoders of SDXL come with the model',
   controlNet: 'is not supported by this version',
@@ -114,6 +118,12 @@ function ownModel(): ResolvedSource {
   return { model: embeddedModel(), name: embeddedName }
 }
 
+function roleOf(key: (typeof partKeys)[number], { firstStageOnly }: ResolveOptions): Role {
+  if (key === 'previewVae') return 'vae'
+  if (key === 'refiner') return 'model'
+  return key === 'model' && firstStageOnly ? 'firstStage' : key
+}
+
 async function resolveParts(source: ModelSource, settings: () => HubSettings, options: ResolveOptions): Promise<ResolvedSource> {
   if (!isParts(source)) {
     const place = await toPlace(source, 'source', options.firstStageOnly ? 'firstStage' : 'model', settings, options)
@@ -124,14 +134,15 @@ async function resolveParts(source: ModelSource, settings: () => HubSettings, op
   if (!main) throw invalidType('the model source names no weights: give model, unet or vae')
   const files: Partial<Record<(typeof partKeys)[number], string>> = {}
   let name = ''
+  let refinerName: string | undefined
   for (const key of partKeys) {
     if (o[key] === undefined) continue
-    const role = key === 'model' && options.firstStageOnly ? 'firstStage' : key === 'previewVae' ? 'vae' : key
-    const place = await toPlace(o[key], `source.${key}`, role, settings, options)
+    const place = await toPlace(o[key], `source.${key}`, roleOf(key, options), settings, options)
     files[key] = place.path
     if (key === main) name = place.name
+    if (key === 'refiner') refinerName = place.name
   }
-  return { ...files, model: files.model ?? '', name }
+  return { ...files, model: files.model ?? '', name, ...(refinerName === undefined ? {} : { refinerName }) }
 }
 
 /** Resolves a source and its configuration; no source means the package's own model. */
@@ -140,18 +151,28 @@ export async function resolveSource(source: ModelSource | undefined, options: Re
   // Options are checked before anything is looked for; environment and stored token are read when they are needed.
   const given = hub === undefined ? undefined : resolveHub(hub)
   const files = source === undefined ? ownModel() : await resolveParts(source, () => given ?? resolveHub(undefined), options)
+  const refinerConfig = await ownConfig(files.refiner)
+  if (refinerConfig) files.refinerConfig = refinerConfig
   if (config !== undefined) return { ...files, config: await givenConfig(config) }
-  // A GGUF carries its spec and a diffusers folder its json; other single files may have a .yaml beside them.
-  if (!files.model || /\.gguf$/i.test(files.model) || (await stat(files.model)).isDirectory()) return files
-  const beside = await configBeside(files.model)
+  const beside = await ownConfig(files.model)
   return beside ? { ...files, config: beside } : files
 }
 
+/** A GGUF carries its spec and a diffusers folder its json; other single files may have a .yaml beside them. */
+async function ownConfig(model: string | undefined): Promise<Record<string, unknown> | undefined> {
+  if (!model || /\.gguf$/i.test(model) || (await stat(model)).isDirectory()) return undefined
+  return configBeside(model)
+}
+
+/** The fields of a native load request that come from the source. */
+export type SourceField = 'model' | (typeof sourceParts)[number] | 'previewVae' | 'refiner' | 'refinerConfig' | 'config'
+
 /** The part of a native load request that names files. */
-export function sourceRequest(source: ResolvedSource): Pick<NativeLoadRequest, 'model' | (typeof sourceParts)[number] | 'previewVae' | 'config'> {
+export function sourceRequest(source: ResolvedSource): Pick<NativeLoadRequest, SourceField> {
   const request: ReturnType<typeof sourceRequest> = { model: source.model }
   for (const part of sourceParts) if (source[part]) request[part] = source[part]
-  if (source.previewVae) request.previewVae = source.previewVae
+  for (const part of ['previewVae', 'refiner'] as const) if (source[part]) request[part] = source[part]
+  if (source.refinerConfig) request.refinerConfig = source.refinerConfig
   if (source.config) request.config = source.config
   return request
 }

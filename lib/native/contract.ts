@@ -202,7 +202,7 @@ export interface NativePipeline {
   /** request: NativeGenerateRequest; arrays beside it, shapes inside the request. */
   generate(request: string, arrays: NativeInputArrays & { latents?: Float32Array }, callbacks: NativeCallbacks): NativeJob<NativeGenerateResult>
   /**
-   * request: { width, height, guidanceScale, imageGuidanceScale?, count?, deepCache?, previewMethod?, adapters? }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, encode, decode: { bytes, flops } } of one call, from
+   * request: { width, height, guidanceScale, imageGuidanceScale?, count?, deepCache?, previewMethod?, adapters? }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, refiner, encode, decode: { bytes, flops } } of one call, from
    * headers alone; parts that the model lacks are absent.
    */
   estimate(request: string): NativeJob<string>
@@ -278,6 +278,9 @@ export interface NativeLoadRequest
   model: string
   /** A tiny autoencoder for previews. */
   previewVae?: string
+  /** A model that takes over within a run, and its parsed configuration. */
+  refiner?: string
+  refinerConfig?: unknown
   /** Parsed. */
   config?: unknown
   device: string
@@ -309,6 +312,10 @@ export interface NativeSamplingRequest extends Omit<SamplingOptions, 'steps' | '
 export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<NativeInputs, 'seed' | 'rng'> {
   /** Where guided and the model's unconditional input is a prompt; null class and zero embeddings are the engine's work. */
   negative?: NativePromptTokens
+  /** `negative` is the empty prompt: where zeros stand for that, they do. */
+  emptyNegative?: boolean
+  /** Share of the training time before the refiner takes over. */
+  refinerSwitchAt?: number
   width: number
   height: number
   count: number

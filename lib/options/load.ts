@@ -162,7 +162,7 @@ export interface ResolvedLoad extends Pick<
   Values<typeof loadOptions>,
   'config' | 'hub' | 'loraDirectory' | 'embeddings' | 'embeddingDirectory' | 'kind' | 'signal' | 'onProgress'
 > {
-  request: Omit<NativeLoadRequest, 'model' | (typeof sourceParts)[number] | 'previewVae' | 'config'>
+  request: Omit<NativeLoadRequest, 'model' | (typeof sourceParts)[number] | 'previewVae' | 'refiner' | 'refinerConfig' | 'config'>
 }
 
 /** Arithmetic in 8-bit integers and float32 throughout exclude each other. */

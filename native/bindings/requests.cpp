@@ -107,6 +107,8 @@ pipeline::LoadRequest load_request(const Json & request) {
     load.vae = text_field(request, "vae", "");
     load.image_encoder = text_field(request, "imageEncoder", "");
     load.preview_vae = text_field(request, "previewVae", "");
+    load.refiner = text_field(request, "refiner", "");
+    load.refiner_config = object_field(request, "refinerConfig");
     load.variant = text_field(request, "variant", "", 64);
     load.config = object_field(request, "config");
     load.spec = object_field(request, "spec");
@@ -243,6 +245,8 @@ pipeline::GenerateRequest generate_request(const Json & request) {
     generate.sampling = sampling_request(request);
     generate.inputs = inputs_request(request);
     if (find_field(request, "negative")) generate.negative = prompt_tokens(object_field(request, "negative"));
+    generate.empty_negative = bool_field(request, "emptyNegative", false);
+    generate.refiner_switch_at = number_field(request, "refinerSwitchAt", generate.refiner_switch_at, 0, 1);
     generate.width = static_cast<int>(int_field(request, "width", 0, 0, max_side));
     generate.height = static_cast<int>(int_field(request, "height", 0, 0, max_side));
     generate.count = static_cast<int>(int_field(request, "count", 1, 1, max_batch));

@@ -31,6 +31,7 @@ struct OpenedModel {
     networks::DeclaredNetworks networks;         // those of the spec, whose parameters the tensors are
     std::string tokenizer;                       // text that convert() put into a GGUF file, "" when there is none
     std::shared_ptr<const OpenedModel> preview;  // the tiny autoencoder of its previews, null where there is none
+    std::shared_ptr<const OpenedModel> refiner;  // the model that takes over from it, null where there is none
     Json files = Json::object();  // what was read: { layout, sources: [..], ignored: {prefix: count}, tokenizerFolder? }
 };
 

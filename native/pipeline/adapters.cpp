@@ -90,7 +90,8 @@ graph::ParameterChange bias_change_of(const graph::WeightStore & weights, const 
 
 }  // namespace
 
-Adapters::Adapters(const formats::OpenedModel & opened, PartResidency & residency) : opened_(opened), residency_(residency) {}
+Adapters::Adapters(const formats::OpenedModel & opened, std::vector<models::Network *> networks, PartResidency & residency)
+    : opened_(opened), networks_(std::move(networks)), residency_(residency) {}
 
 Json Adapters::set(AdapterUses uses, const JobContext & job) {
     wanted_ = std::move(uses);
@@ -153,7 +154,7 @@ void Adapters::apply(const JobContext & job) {
 }
 
 void Adapters::drop() {
-    for (models::Network * network : residency_.parts()) network->weights().set_adapter(nullptr);
+    for (models::Network * network : networks_) network->weights().set_adapter(nullptr);
     applied_.clear();
     report_ = Json::array();
 }
@@ -167,9 +168,8 @@ void Adapters::put(const JobContext & job) {
         report.push_back(all.back().report(use.path));
     }
     std::vector<std::shared_ptr<const graph::AdapterWeights>> made;
-    for (const models::Network * network : residency_.parts())
-        made.push_back(all.empty() ? nullptr : weights_for(*network, all, job));
-    for (size_t i = 0; i < made.size(); ++i) residency_.parts()[i]->weights().set_adapter(std::move(made[i]));
+    for (const models::Network * network : networks_) made.push_back(all.empty() ? nullptr : weights_for(*network, all, job));
+    for (size_t i = 0; i < made.size(); ++i) networks_[i]->weights().set_adapter(std::move(made[i]));
     applied_ = wanted_;
     report_ = std::move(report);
 }

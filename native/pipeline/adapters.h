@@ -15,7 +15,8 @@ namespace latent::pipeline {
 /// the weights. Used from the device's job thread.
 class Adapters {
 public:
-    Adapters(const formats::OpenedModel & opened, PartResidency & residency);
+    /// `networks`: those of the model that are in `residency`.
+    Adapters(const formats::OpenedModel & opened, std::vector<models::Network *> networks, PartResidency & residency);
 
     /// Those of all calls that name none themselves; their files are read again. Throws as apply(); then nothing has changed.
     Json set(AdapterUses uses, const JobContext & job);
@@ -45,6 +46,7 @@ private:
                                                              const JobContext & job) const;
 
     const formats::OpenedModel & opened_;
+    const std::vector<models::Network *> networks_;
     PartResidency & residency_;
     std::unique_ptr<formats::LayerNames> names_;  // once there are adapters
     AdapterUses own_, wanted_, applied_;

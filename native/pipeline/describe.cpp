@@ -7,16 +7,16 @@
 
 namespace latent::pipeline {
 
-Json describe(const Stages & stages) {
-    const ModelSpec & spec = stages.spec();
-    const Conditioners * conditioners = stages.conditioners.get();
+namespace {
+
+/// parameters, dtypes and effectiveBits of networks, by part.
+Json describe_weights(const std::vector<models::Network *> & networks) {
     struct Part {  // networks of one name
         uint64_t parameters = 0, bytes = 0;
         std::map<DType, uint64_t> by_type;
     };
     std::map<std::string, Part> parts;
-    for (const models::Network * network : stages.residency.parts()) {
-        if (stages.preview_stage && network == &stages.preview_stage->network()) continue;  // no part of the model
+    for (const models::Network * network : networks) {
         const graph::WeightStore & weights = network->weights();
         Part & part = parts[weights.part()];
         part.parameters += weights.parameter_count(), part.bytes += weights.bytes();
@@ -33,7 +33,20 @@ Json describe(const Stages & stages) {
         bits[name] = part.parameters ? 8.0 * static_cast<double>(part.bytes) / static_cast<double>(part.parameters) : 0.0;
     }
     parameters["total"] = total;
+    return {{"parameters", parameters}, {"dtypes", dtypes}, {"effectiveBits", bits}};
+}
 
+Json describe_refiner(const Stages & stages) {
+    Json out = describe_weights(stages.refiner_networks());
+    out["name"] = stages.opened->refiner->spec.name;
+    return out;
+}
+
+}  // namespace
+
+Json describe(const Stages & stages) {
+    const ModelSpec & spec = stages.spec();
+    const Conditioners * conditioners = stages.conditioners.get();
     Json samplers = Json::array(), schedules = Json::array();
     Json labels = Json::object(), default_schedules = Json::object();
     for (const auto & sampler : samplers::list_samplers()) {
@@ -49,38 +62,38 @@ Json describe(const Stages & stages) {
     if (stages.denoiser && stages.denoiser->form().guidance) condition["guidanceEmbedding"] = true;
     const int64_t factor = conditioners && stages.denoiser ? conditioners->size_multiple() : spec.downsampling();
     const graph::DeviceInfo device = stages.device()->info();
-    return {{"kind", spec.kind},
-            {"condition", condition},
-            {"name", spec.name},
-            {"spec", to_json(spec)},
-            {"parameters", parameters},
-            {"dtypes", dtypes},
-            {"effectiveBits", bits},
-            {"defaults",
-             {{"width", spec.image_size},
-              {"height", spec.image_size},
-              {"steps", spec.steps},
-              {"sampler", spec.sampler},
-              {"schedule", ""},
-              {"guidanceScale", spec.guidance_scale},
-              {"eta", -1},
-              {"clipSkip", 0}}},
-            {"samplers", samplers},
-            {"schedules", schedules},
-            {"defaultSchedules", default_schedules},
-            {"labels", labels},
-            {"downsampling", spec.downsampling()},
-            {"sizeMultiple", factor},
-            {"latentChannels", spec.latent_channels()},
-            {"precision", stages.request.precision == Precision::exact ? "exact" : "fast"},
-            {"memory", stages.residency.one_part_at_a_time() ? "low" : stages.request.memory},
-            {"device",
-             {{"id", device.name},
-              {"type", device.kind},
-              {"name", device.description},
-              {"memoryTotal", device.memory_total},
-              {"memoryFree", device.memory_free},
-              {"threads", stages.device()->threads()}}}};
+    Json out = {{"kind", spec.kind},
+                {"condition", condition},
+                {"name", spec.name},
+                {"spec", to_json(spec)},
+                {"defaults",
+                 {{"width", spec.image_size},
+                  {"height", spec.image_size},
+                  {"steps", spec.steps},
+                  {"sampler", spec.sampler},
+                  {"schedule", ""},
+                  {"guidanceScale", spec.guidance_scale},
+                  {"eta", -1},
+                  {"clipSkip", 0}}},
+                {"samplers", samplers},
+                {"schedules", schedules},
+                {"defaultSchedules", default_schedules},
+                {"labels", labels},
+                {"downsampling", spec.downsampling()},
+                {"sizeMultiple", factor},
+                {"latentChannels", spec.latent_channels()},
+                {"precision", stages.request.precision == Precision::exact ? "exact" : "fast"},
+                {"memory", stages.residency.one_part_at_a_time() ? "low" : stages.request.memory},
+                {"device",
+                 {{"id", device.name},
+                  {"type", device.kind},
+                  {"name", device.description},
+                  {"memoryTotal", device.memory_total},
+                  {"memoryFree", device.memory_free},
+                  {"threads", stages.device()->threads()}}}};
+    out.update(describe_weights(stages.own_networks()));
+    if (stages.refiner) out["refiner"] = describe_refiner(stages);
+    return out;
 }
 
 }  // namespace latent::pipeline

@@ -2,10 +2,9 @@
 #include "pipeline/stages.h"
 
 namespace latent::pipeline {
-Json inspect(const LoadRequest & request) {
-    const OpenedModelPtr model = open_request(request);
-    const formats::OpenedModel & opened = *model;
+namespace {
 
+Json inspect_model(const formats::OpenedModel & opened, const std::string & path) {
     Json out_parts = Json::object();
     uint64_t bytes = 0;
     for (const TensorInfo & tensor : opened.tensors->tensors()) {
@@ -18,7 +17,7 @@ Json inspect(const LoadRequest & request) {
         count = (count.is_null() ? 0 : count.get<uint64_t>()) + 1;
         bytes += tensor.stored_bytes();
     }
-    return {{"source", request.model},
+    return {{"source", path},
             {"kind", opened.spec.kind},
             {"name", opened.spec.name},
             {"spec", to_json(opened.spec)},
@@ -28,6 +27,15 @@ Json inspect(const LoadRequest & request) {
             {"hasTokenizer", !opened.tokenizer.empty()},
             {"metadata", parse_json(opened.tensors->metadata_json(), "metadata")},
             {"files", opened.files}};
+}
+
+}  // namespace
+
+Json inspect(const LoadRequest & request) {
+    const OpenedModelPtr model = open_request(request);
+    Json out = inspect_model(*model, request.model);
+    if (model->refiner) out["refiner"] = inspect_model(*model->refiner, request.refiner);
+    return out;
 }
 
 }  // namespace latent::pipeline

@@ -17,7 +17,7 @@ namespace latent::pipeline {
 Pipeline::Pipeline(const LoadRequest & request)
     : stages_(std::make_unique<Stages>(request, open_request(request), graph::Device::create(request.device, request.threads))),
       planner_(std::make_unique<MemoryPlanner>(*stages_)),
-      adapters_(std::make_unique<Adapters>(*stages_->opened, stages_->residency)) {
+      adapters_(std::make_unique<Adapters>(*stages_->opened, stages_->own_networks(), stages_->residency)) {
     // A step of a run may follow a picture that was made with others.
     stages_->residency.before_use([this](const JobContext & job) { adapters_->apply(job); });
 }

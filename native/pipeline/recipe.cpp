@@ -75,9 +75,10 @@ void Recipe::plan() {
     if (!image_ && conditioners.takes_image() && sampling.strength != 1.0) {
         refuse("strength is for image to image; this model starts from noise and is conditioned on the picture");
     }
-    conditioners.check(inputs_, request_.count);
     guided_ = stages_.denoiser->rows(sampling.guidance_scale, sampling.image_guidance_scale) > 1;
-    if (guided_) conditioners.check_unconditional(request_.negative);
+    plan_refiner();
+    conditioners.check(inputs_, request_.count);
+    if (guided_) conditioners.check_unconditional(negative_of(conditioners));
     solver_ = samplers::make_solver(solver_options(sampling, stages_.spec(), image_.has_value()));
 
     frame_ = conditioners.frame(inputs_, request_.width, request_.height);
@@ -87,6 +88,24 @@ void Recipe::plan() {
     }
     plan_image();
     plan_memory();
+}
+
+/// The refiner reads the same prompts; of the sizes each of the two models reads its own.
+void Recipe::plan_refiner() {
+    if (!stages_.refiner) return;
+    const Refiner & refiner = *stages_.refiner;
+    refined_ = request_.refiner_switch_at < 1;
+    refiner_inputs_ = refiner.inputs_of(inputs_);
+    inputs_.sizes = without_scores(std::move(inputs_.sizes));
+    if (!refined_) return;
+    refiner.conditioners().check(refiner_inputs_, request_.count);
+    const std::optional<PromptTokens> negative = negative_of(refiner.conditioners());
+    if (guided_) refiner.conditioners().check_unconditional(negative ? refiner.tokens_of(*negative) : negative);
+}
+
+/// Where something stands for the empty prompt that is not encoded.
+std::optional<PromptTokens> Recipe::negative_of(const Conditioners & conditioners) const {
+    return request_.empty_negative && conditioners.has_null() ? std::nullopt : request_.negative;
 }
 
 void Recipe::plan_image() {
@@ -116,6 +135,10 @@ void Recipe::plan_memory() {
                    "generate: pictures of this size and count");
     planner_.require_conditioning_fits(frame_.width, frame_.height);
     denoising_ = stages_.denoiser->plan(call_);
+    if (refined_) {
+        refiner_call_ = planner_.refiner_call_of(outline);
+        refining_ = stages_.refiner->denoiser().plan(refiner_call_);
+    }
     planner_.require_first_stage_fits(outline);
 }
 
@@ -132,7 +155,7 @@ SamplingRun Recipe::start() {
     const EncodeContext context{frame_, request_.count, noise, job_};
     Conditioning conditioning = stages_.conditioners->encode(inputs_, context);
     std::optional<Conditioning> unconditional;
-    if (guided_) unconditional = stages_.conditioners->encode_unconditional(inputs_, request_.negative, context);
+    if (guided_) unconditional = stages_.conditioners->encode_unconditional(inputs_, negative_of(*stages_.conditioners), context);
     std::optional<Latents> clean;
     if (image_) {
         FirstStageRunner & stage = *stages_.first_stage;
@@ -146,10 +169,33 @@ SamplingRun Recipe::start() {
     stages_.denoiser->check("generate", shape_, guidance);
     std::optional<Latents> hole;
     if (mask_) hole = latent_hole(*mask_, shape_[2], shape_[3]);
-    return SamplingRun(
-        std::move(solver_),
-        stages_.denoiser->start_run(std::move(conditioning), std::move(unconditional), sampling, call_, denoising_),
-        std::move(noise), start, clean ? &*clean : nullptr, hole ? &*hole : nullptr);
+    Predict predict = stages_.denoiser->start_run(std::move(conditioning), std::move(unconditional), sampling, call_, denoising_);
+    if (refined_) predict = with_refiner(context, std::move(predict));
+    return SamplingRun(std::move(solver_), std::move(predict), std::move(noise), start, clean ? &*clean : nullptr,
+                       hole ? &*hole : nullptr);
+}
+
+/// One list of steps, one solver and its latents for both networks: from the hand-over on the refiner's evaluations take the
+/// place of `base`. (The web UI's way. diffusers starts a second solver there, so samplers with a memory of earlier steps begin
+/// anew; others give the same.)
+Predict Recipe::with_refiner(const EncodeContext & context, Predict base) {
+    Refiner & refiner = *stages_.refiner;
+    Conditioners & conditioners = refiner.conditioners();
+    Conditioning conditioning = conditioners.encode(refiner_inputs_, context);
+    std::optional<Conditioning> unconditional;
+    if (guided_) {
+        std::optional<PromptTokens> negative = negative_of(conditioners);
+        if (negative) negative = refiner.tokens_of(std::move(*negative));
+        unconditional = conditioners.encode_unconditional(refiner_inputs_, negative, context);
+    }
+    SamplingRequest sampling = request_.sampling;
+    sampling.deep_cache = {};
+    const Guidance guidance{&conditioning, unconditional ? &*unconditional : nullptr, sampling.guidance_scale};
+    refiner.denoiser().check("refiner", shape_, guidance);
+    Predict refine =
+        refiner.denoiser().start_run(std::move(conditioning), std::move(unconditional), sampling, refiner_call_, refining_);
+    return hand_over(std::move(base), std::move(refine),
+                     handover_timestep(request_.refiner_switch_at, stages_.spec().schedule.timesteps));
 }
 
 // ---- sample ----------------------------------------------------------------------------------------------------------

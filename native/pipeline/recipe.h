@@ -22,9 +22,12 @@ public:
 
 private:
     void plan();
+    void plan_refiner();
     void plan_image();
     void plan_memory();
     SamplingRun start();
+    Predict with_refiner(const EncodeContext & context, Predict base);
+    std::optional<PromptTokens> negative_of(const Conditioners & conditioners) const;
     void sample(SamplingRun & run);
     void show(const SamplingRun & run);
     ImageTensor finish(const Latents & latents);
@@ -44,6 +47,10 @@ private:
     DenoisingCall call_;
     DenoisingPlan denoising_;
     bool guided_ = false;
+    bool refined_ = false;  // the refiner may take over
+    Inputs refiner_inputs_;
+    DenoisingCall refiner_call_;
+    DenoisingPlan refining_;
 };
 
 }  // namespace latent::pipeline

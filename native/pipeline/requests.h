@@ -23,6 +23,8 @@ struct LoadRequest {
     std::string unet, text_encoder, vae;  // separate parts, each a file or folder
     std::string image_encoder;            // CLIP's image tower, for retrieval databases
     std::string preview_vae;              // a tiny autoencoder for previews
+    std::string refiner;                  // a second model that takes over from the first within a run (SDXL)
+    Json refiner_config;                  // as `config`, of the refiner
     std::string variant;                  // of the weights in diffusers folders, e.g. "fp16"
     Json config;                          // parsed CompVis yaml object, null when absent
     Json spec;                            // partial ModelSpec over what was found, null when absent
@@ -161,6 +163,8 @@ struct GenerateRequest {
     SamplingRequest sampling;
     Inputs inputs;                         // their image is the start of image to image where the model is not conditioned on one
     std::optional<PromptTokens> negative;  // unset: the null class, zero embeddings
+    bool empty_negative = false;           // `negative` is the empty prompt: where zeros stand for that, they do
+    double refiner_switch_at = 0.8;        // share of the training time before the refiner takes over, where there is one
     int width = 0, height = 0;             // pixels, 0: those of image or labels, or the model's
     int count = 1;                         // seeds seed, seed+1, ...
     std::optional<Latents> latents;        // start noise in place of the seed's (unit variance)

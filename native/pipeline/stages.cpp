@@ -94,6 +94,7 @@ OpenedModelPtr open_request(const LoadRequest & request) {
     auto opened = std::make_shared<formats::OpenedModel>(formats::open_model(model_parts(request)));
     check_sampler(opened->spec.sampler);
     if (!request.preview_vae.empty() && !request.first_stage_only) opened->preview = open_preview(request, opened->spec);
+    if (!request.refiner.empty() && !request.first_stage_only) opened->refiner = open_refiner(request, opened->spec);
     return opened;
 }
 
@@ -112,16 +113,20 @@ Stages::Stages(const LoadRequest & load, OpenedModelPtr model, graph::DevicePtr 
     if (whole) conditioners = std::make_unique<Conditioners>(spec, residency, first_stage.get());
     if (whole && spec.unet) {
         denoiser = std::make_unique<Denoiser>(std::make_unique<models::UNet>(*spec.unet, this->device()), residency,
-                                              Denoiser::Options{upscaling, request.tile_size});
+                                              Denoiser::Options{upscaling, false, request.tile_size});
     }
     const auto add = [&](models::Network & network, const formats::OpenedModel & from) {
         network.weights().plan(from.tensors, weight_policy(request, network.weights().part()));
         residency.add(network);
     };
-    if (conditioners) {
-        for (models::Network * network : conditioners->networks()) add(*network, *opened);
-    }
+    const auto add_all = [&](const Conditioners & of, const formats::OpenedModel & from) {
+        for (models::Network * network : of.networks()) add(*network, from);
+    };
+    if (opened->refiner && denoiser) refiner = std::make_unique<Refiner>(opened->refiner->spec, residency);
+    if (conditioners) add_all(*conditioners, *opened);
+    if (refiner) add_all(refiner->conditioners(), *opened->refiner);
     if (denoiser) add(denoiser->network(), *opened);
+    if (refiner) add(refiner->denoiser().network(), *opened->refiner);
     if (first_stage) add(first_stage->network(), *opened);
     if (opened->preview && denoiser) {
         AutoencoderConfig config = *opened->preview->spec.first_stage;
@@ -131,9 +136,27 @@ Stages::Stages(const LoadRequest & load, OpenedModelPtr model, graph::DevicePtr 
                                                FirstStageRunner::Options{1.0, request.vae_tiling, request.vae_tile_size});
         add(preview_stage->network(), *opened->preview);
         residency.accompany(preview_stage->network(), denoiser->network());
+        if (refiner) residency.accompany(preview_stage->network(), refiner->denoiser().network());
     }
     residency.settle();
     residency.refresh_usage();
+}
+
+std::vector<models::Network *> Stages::own_networks() const {
+    std::vector<models::Network *> out;
+    const std::vector<models::Network *> others = refiner_networks();
+    for (models::Network * network : residency.parts()) {
+        const bool previews = preview_stage && network == &preview_stage->network();
+        if (!previews && std::find(others.begin(), others.end(), network) == others.end()) out.push_back(network);
+    }
+    return out;
+}
+
+std::vector<models::Network *> Stages::refiner_networks() const {
+    if (!refiner) return {};
+    std::vector<models::Network *> out = refiner->conditioners().networks();
+    out.push_back(&refiner->denoiser().network());
+    return out;
 }
 
 void Stages::require_all(const char * what) const {

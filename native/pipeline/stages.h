@@ -6,12 +6,11 @@
 #include "pipeline/conditioners/conditioners.h"
 #include "pipeline/first_stage_runner.h"
 #include "pipeline/memory/part_residency.h"
+#include "pipeline/refiner.h"
 #include "pipeline/requests.h"
 #include "pipeline/sampling/denoiser.h"
 
 namespace latent::pipeline {
-
-using OpenedModelPtr = std::shared_ptr<const formats::OpenedModel>;
 
 /// The stages that make a picture with one opened model, conditioning, denoising and first stage, and the residency of their
 /// weights: planned from headers, not read.
@@ -42,6 +41,11 @@ struct Stages {
     std::unique_ptr<FirstStageRunner> preview_stage;  // of previews alone; null: there is none
     std::unique_ptr<Conditioners> conditioners;       // null: a first stage alone was asked for
     std::unique_ptr<Denoiser> denoiser;               // null: there is no denoising network
+    std::unique_ptr<Refiner> refiner;                 // takes over from it; null: none was asked for
+
+    /// The networks of the model itself: no refiner's, no previews'.
+    std::vector<models::Network *> own_networks() const;
+    std::vector<models::Network *> refiner_networks() const;
 };
 
 /// Opens the files that a request names; headers only.

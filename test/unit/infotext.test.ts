@@ -113,7 +113,7 @@ describe('every field comes back by the web UI’s own rules', () => {
   test.each(['sd-v1-5', 'a, b: c', '"quoted"', '"', ' spaces ', 'back\\slash', 'line\nbreak', 'Model', 'x"y', '日本 🙂', '""', 'a:', ','])(
     'of a model called %j',
     (model) => {
-      const text = writeInfotext(options, model, info(), '1.2.3')
+      const text = writeInfotext(options, { model }, info(), '1.2.3')
       expect(webUiFields(text)).toEqual({ ...common, Model: model })
       expect(parseInfotext(text)).toMatchObject({
         prompt: options.prompt,
@@ -123,10 +123,23 @@ describe('every field comes back by the web UI’s own rules', () => {
     },
   )
 
+  test.each([
+    [0.8, { Refiner: 'sd_xl_refiner_1.0', 'Refiner switch at': '0.8' }],
+    [0, { Refiner: 'sd_xl_refiner_1.0', 'Refiner switch at': '0' }],
+    [1, {}],
+    [undefined, {}],
+  ])('a refiner that takes over at %s', (refinerSwitchAt, expected) => {
+    const names = { model: 'm', refiner: 'sd_xl_refiner_1.0' }
+    const text = writeInfotext({ ...options, ...(refinerSwitchAt === undefined ? {} : { refinerSwitchAt }) }, names, info(), '1')
+    const ofRefiner = (fields: Record<string, unknown>) => Object.fromEntries(Object.entries(fields).filter(([key]) => key.startsWith('Refiner')))
+    expect(ofRefiner(webUiFields(text))).toEqual(expected)
+    expect(ofRefiner(parseInfotext(text).fields)).toEqual(expected)
+  })
+
   test('the other kinds’ own', () => {
     const text = writeInfotext(
       { ...options, classId: 3, noiseLevel: 20, boxes: [{ label: 1, x: 0, y: 0.5, width: 1, height: 0.5 }] },
-      'm',
+      { model: 'm' },
       info('layout'),
       '1',
     )
@@ -144,7 +157,7 @@ describe('every field comes back by the web UI’s own rules', () => {
     ['tcd', 0.3, { Eta: '0.3' }],
     ['euler', undefined, {}],
   ])('eta of %s at %s: as its default there is', (sampler, eta, expected) => {
-    const fields = webUiFields(writeInfotext({ ...options, sampler, eta }, 'm', info(), '1'))
+    const fields = webUiFields(writeInfotext({ ...options, sampler, eta }, { model: 'm' }, info(), '1'))
     expect(Object.fromEntries(Object.entries(fields).filter(([key]) => key.startsWith('Eta')))).toEqual(expected)
   })
 
@@ -154,7 +167,7 @@ describe('every field comes back by the web UI’s own rules', () => {
     ['comfy', 'comfy'],
     [undefined, undefined],
   ])('emphasis %s', (emphasis, word) => {
-    expect(webUiFields(writeInfotext({ ...options, emphasis } as AnyResolvedOptions, 'm', info(), '1')).Emphasis).toBe(word)
+    expect(webUiFields(writeInfotext({ ...options, emphasis } as AnyResolvedOptions, { model: 'm' }, info(), '1')).Emphasis).toBe(word)
   })
 })
 

@@ -8,7 +8,7 @@ import { generateCommand } from '../../lib/cli/generate'
 import { verifyCommand } from '../../lib/cli/models'
 import { pullCommand } from '../../lib/cli/pull'
 import { upscaleCommand } from '../../lib/cli/upscale'
-import { inputOptions, negativeOptions, startOptions } from '../../lib/kinds/input-options'
+import { inputOptions, negativeOptions, refinerOptions, startOptions } from '../../lib/kinds/input-options'
 import { notNative } from '../../lib/options/common'
 import { convertOptions } from '../../lib/options/convert'
 import { flagsOf, kebabCase } from '../../lib/options/flags'
@@ -28,6 +28,7 @@ const tables: Record<string, OptionTable> = {
   inputs: inputOptions,
   start: startOptions,
   negative: negativeOptions,
+  refiner: refinerOptions,
   load: loadOptions,
   memory: memoryOptions,
   convert: convertOptions,

@@ -81,6 +81,19 @@ describe('requests', () => {
     expect(request).toMatchObject({ prompt: words('a'), negative: words('b'), width: 256, height: 256, count: 1, seed: '1' })
   })
 
+  test('text: the empty negative prompt is told, and what a refiner takes', async () => {
+    const plain = await requestOf(infoOf('text'), { prompt: 'a' })
+    expect(plain.request).toMatchObject({ negative: words(''), emptyNegative: true })
+    expect(plain.request).not.toHaveProperty('refinerSwitchAt')
+    const info = infoOf('text', { refiner: { name: 'SDXL refiner' }, condition: { sizes: 'base' } })
+    expect((await requestOf(info, { prompt: 'a', negativePrompt: 'b' })).request).not.toHaveProperty('emptyNegative')
+    const sizes = { target: { width: 8, height: 16 }, aestheticScore: 7 }
+    const { request, options } = await requestOf(info, { prompt: 'a', refinerSwitchAt: 0.6, sizes })
+    expect(request).toMatchObject({ refinerSwitchAt: 0.6, sizes: { target: [16, 8], aestheticScore: 7 } })
+    expect(options).toMatchObject({ refinerSwitchAt: 0.6, sizes })
+    expect((await requestOf(info, { prompt: 'a' })).options).toMatchObject({ refinerSwitchAt: 0.8 })
+  })
+
   test('class: one window with the number, no negative', async () => {
     const { request, options } = await requestOf(infoOf('class'), { classId: 'tench', width: 64, height: 32 })
     expect(request.prompt).toEqual({ chunks: [{ ids: [0], weights: [1] }], emphasis: 'original', clipSkip: 0, truncated: false })

@@ -289,7 +289,7 @@ Conditioning Conditioners::encode_unconditional(const Inputs & inputs, const std
 
 Conditioning Conditioners::encode_null(const Inputs & inputs, const EncodeContext & context) {
     Conditioning out;
-    const std::optional<PromptTokens> negative = tokens_ && tokens_->has_null() ? std::nullopt : inputs.prompt;
+    const std::optional<PromptTokens> negative = has_null() ? std::nullopt : inputs.prompt;
     for (const auto & each : all_) {
         const ConditioningForm form = each->form();
         if (form.channels > 0 || form.classes > 0) {

@@ -54,6 +54,8 @@ public:
     /// Throws invalid_argument where there is nothing to guide away from.
     void check_unconditional(const std::optional<PromptTokens> & negative) const;
     void check_tokens(const PromptTokens & tokens) const;
+    /// Something other than the empty prompt stands for no input: a null class, zeros.
+    bool has_null() const { return tokens_ && tokens_->has_null(); }
 
     /// Checked inputs.
     Conditioning encode(const Inputs & inputs, const EncodeContext & context);

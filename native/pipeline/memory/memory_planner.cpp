@@ -23,17 +23,14 @@ Json MemoryPlanner::estimate(const EstimateRequest & request) const {
     const Frame frame = frame_of(picture);
     const auto shape = stages_.latent_shape(frame.padded_width, frame.padded_height, 1);
     for (const models::Network * network : stages_.residency.parts()) {
-        Json & part = weights[network->weights().part()];
+        const bool refines = stages_.refiner && network == &stages_.refiner->denoiser().network();
+        Json & part = weights[refines ? "refiner" : network->weights().part()];
         if (part.is_null()) part = {{"bytes", uint64_t{0}}, {"mapped", uint64_t{0}}};
         part["bytes"] = part["bytes"].get<uint64_t>() + network->weights().bytes();
         part["mapped"] = part["mapped"].get<uint64_t>() + network->weights().mapped_bytes();
     }
     out["weights"] = weights;
-    if (stages_.conditioners) {
-        for (const auto & [network, measure] : stages_.conditioners->measure(frame.width, frame.height)) {
-            add(network->weights().part(), measure);
-        }
-    }
+    for (const auto & [network, measure] : measure_conditioners(frame)) add(network->weights().part(), measure);
     const auto measure = [&] {
         int64_t h = shape[2], w = shape[3];
         if (stages_.denoiser) {
@@ -42,7 +39,9 @@ Json MemoryPlanner::estimate(const EstimateRequest & request) const {
                 const int64_t tile = stages_.request.tile_size > 0 ? stages_.request.tile_size : kUpscalingTile;
                 h = std::min(h, tile), w = std::min(w, tile);
             }
-            add("unet", stages_.denoiser->network().measure({call_of(picture).rows, h, w, tokens}));
+            const int64_t batch = call_of(picture).rows;
+            add("unet", stages_.denoiser->network().measure({batch, h, w, tokens}));
+            if (stages_.refiner) add("refiner", stages_.refiner->denoiser().network().measure({batch, h, w, tokens}));
         }
         if (stages_.first_stage) {
             const int64_t factor = stages_.spec().downsampling();
@@ -87,10 +86,25 @@ DenoisingCall MemoryPlanner::call_of(const PictureOutline & picture) const {
     return call;
 }
 
+DenoisingCall MemoryPlanner::refiner_call_of(const PictureOutline & picture) const {
+    DenoisingCall call = call_of(picture);
+    call.deep_cache = {};
+    return call;
+}
+
+std::vector<std::pair<const models::Network *, graph::GraphMeasure>> MemoryPlanner::measure_conditioners(
+    const Frame & frame) const {
+    std::vector<std::pair<const models::Network *, graph::GraphMeasure>> out;
+    if (stages_.conditioners) out = stages_.conditioners->measure(frame.width, frame.height);
+    if (!stages_.refiner) return out;
+    for (const auto & each : stages_.refiner->conditioners().measure(frame.width, frame.height)) out.push_back(each);
+    return out;
+}
+
 void MemoryPlanner::require_conditioning_fits(int64_t width, int64_t height) const {
     const PartResidency & residency = stages_.residency;
     if (residency.bound() == 0) return;
-    for (const auto & [network, measure] : stages_.conditioners->measure(width, height)) {
+    for (const auto & [network, measure] : measure_conditioners({width, height, width, height})) {
         if (!stages_.conditioners->makes_conditioning(*network)) continue;
         residency.require_bound(residency.bytes_with(*network) + measure.bytes, title_of(*network));
     }
@@ -106,6 +120,7 @@ PictureOutline MemoryPlanner::outline_of(const GenerateRequest & request) const 
     picture.count = request.count;
     picture.deep_cache = sampling.deep_cache;
     if (request.preview_every > 0) picture.preview_method = request.preview_method;
+    picture.refined = request.refiner_switch_at < 1;
     return picture;
 }
 
@@ -119,8 +134,14 @@ uint64_t MemoryPlanner::run_beside_decoder(const PictureOutline & picture, const
 StagePlan MemoryPlanner::plan_previews(const PictureOutline & picture, const DenoisingCall & call) const {
     const auto [n, c, h, w] = call.shape;
     if (!stages_.preview_stage) return stages_.require_tiny_stage().plan_decode(h, w, n, run_beside_decoder(picture, call));
-    const DenoisingPlan plan = stages_.denoiser->plan(call);
-    const uint64_t graph = plan.bytes > 0 ? plan.bytes : stages_.denoiser->measure(call, plan);
+    const auto graph_of = [](const Denoiser & denoiser, const DenoisingCall & asked) {
+        const DenoisingPlan plan = denoiser.plan(asked);
+        return plan.bytes > 0 ? plan.bytes : denoiser.measure(asked, plan);
+    };
+    uint64_t graph = graph_of(*stages_.denoiser, call);
+    if (stages_.refiner && picture.refined) {
+        graph = std::max(graph, graph_of(stages_.refiner->denoiser(), refiner_call_of(picture)));
+    }
     return stages_.preview_stage->plan_decode(h, w, n, stages_.denoiser->run_bytes(call) + graph);
 }
 
@@ -154,7 +175,7 @@ Json MemoryPlanner::stages_of(const PictureOutline & picture) const {
     };
     if (stages_.conditioners) {
         require_conditioning_fits(frame.width, frame.height);
-        for (const auto & [network, measure] : stages_.conditioners->measure(frame.width, frame.height)) {
+        for (const auto & [network, measure] : measure_conditioners(frame)) {
             add(network->weights().part(), *network, measure.bytes, stages_.residency.bytes_with(*network));
         }
     }
@@ -163,6 +184,12 @@ Json MemoryPlanner::stages_of(const PictureOutline & picture) const {
         call = call_of(picture);
         const DenoisingPlan plan = stages_.denoiser->plan(call);
         add("unet", stages_.denoiser->network(), plan.bytes > 0 ? plan.bytes : stages_.denoiser->measure(call, plan), plan.held);
+    }
+    if (stages_.refiner && picture.refined) {
+        const Denoiser & refiner = stages_.refiner->denoiser();
+        const DenoisingCall refined = refiner_call_of(picture);
+        const DenoisingPlan plan = refiner.plan(refined);
+        add("refiner", refiner.network(), plan.bytes > 0 ? plan.bytes : refiner.measure(refined, plan), plan.held);
     }
     if (!stages_.first_stage) return stages;
     const auto [n, c, h, w] = stages_.latent_shape(frame.padded_width, frame.padded_height, picture.count);

@@ -16,6 +16,7 @@ struct PictureOutline {
     int count = 1;
     SamplingRequest::DeepCache deep_cache;
     std::string preview_method;  // "": no previews
+    bool refined = true;         // by the refiner, where there is one
 
     /// Decoded ones, whose bytes somebody looks at while the run goes on.
     bool decodes_previews() const { return preview_method == "vae" || preview_method == "taesd"; }
@@ -49,6 +50,8 @@ public:
     PictureOutline outline_of(const GenerateRequest & request) const;
     /// The evaluations that make the pictures.
     DenoisingCall call_of(const PictureOutline & picture) const;
+    /// Those of the refiner, which keeps no features.
+    DenoisingCall refiner_call_of(const PictureOutline & picture) const;
     /// Throw out_of_memory where a stage does not fit the caller's bound: conditioning for a picture of this size, and encoding
     /// or decoding the pictures.
     void require_conditioning_fits(int64_t width, int64_t height) const;
@@ -58,6 +61,8 @@ private:
     StagePlan plan_previews(const PictureOutline & picture, const DenoisingCall & call) const;
     uint64_t run_beside_decoder(const PictureOutline & picture, const DenoisingCall & call) const;
     Frame frame_of(const PictureOutline & picture) const;
+    /// The conditioners' networks, the refiner's too, with what a call of each takes.
+    std::vector<std::pair<const models::Network *, graph::GraphMeasure>> measure_conditioners(const Frame & frame) const;
     Json stages_of(const PictureOutline & picture) const;
     bool needs_stage(const std::string & name, const PictureOutline & picture) const;
     uint64_t peak_of(const Json & stages, const PictureOutline & picture) const;

@@ -20,6 +20,15 @@ PartResidency::PartResidency(graph::DevicePtr device, Options options, MemoryCla
       options_(std::move(options)),
       claims_(claims ? std::move(claims) : std::make_shared<std::atomic<uint64_t>>(0)) {}
 
+void PartResidency::accompany(const models::Network & network, const models::Network & host) {
+    companion_ = &network;
+    hosts_.push_back(&host);
+}
+
+bool PartResidency::is_host(const models::Network & network, const models::Network & other) const {
+    return companion_ == &network && std::find(hosts_.begin(), hosts_.end(), &other) != hosts_.end();
+}
+
 void PartResidency::settle() {
     uint64_t heap = 0, largest_mapped = 0;
     for (const models::Network * network : parts_) {
@@ -68,7 +77,7 @@ void PartResidency::make_room_for(const models::Network & network) {
     if (keeps_all()) return;
     bool freed = false;
     for (models::Network * other : parts_) {
-        if (other == &network || !other->weights().loaded() || (companion_ == &network && host_ == other)) continue;
+        if (other == &network || !other->weights().loaded() || is_host(network, *other)) continue;
         freed = freed || other->runner().bytes() > 0;
         other->runner().clear();
         other->weights().rest();
@@ -122,20 +131,17 @@ void PartResidency::unload() {
 // ---- counting --------------------------------------------------------------------------------------------------------
 
 uint64_t PartResidency::bytes_with(const models::Network & network) const {
-    uint64_t held = network.weights().bytes();
+    uint64_t held = network.weights().bytes(), host = 0;
     for (const models::Network * other : parts_) {
         if (other == &network) continue;
-        if (companion_ == &network && host_ == other) {
-            held += other->weights().bytes();
-            continue;
-        }
-        if (one_part_at_a_time_) {
-            held += other->weights().adapter_bytes();
-            continue;
-        }
-        held += other->weights().bytes() - (keeps_all() ? 0 : other->weights().mapped_bytes());
+        const graph::WeightStore & weights = other->weights();
+        const uint64_t kept = one_part_at_a_time_ ? weights.adapter_bytes()
+                              : keeps_all()       ? weights.bytes()
+                                                  : weights.bytes() - weights.mapped_bytes();
+        held += kept;
+        if (is_host(network, *other)) host = std::max(host, weights.bytes() - kept);
     }
-    return held;
+    return held + host;
 }
 
 uint64_t PartResidency::available_to(const models::Network & network) const {

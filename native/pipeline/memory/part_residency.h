@@ -43,8 +43,9 @@ public:
 
     /// Takes part from now on; parts are loaded in this order. Its weights must be planned, and settle() must follow.
     void add(models::Network & network) { parts_.push_back(&network); }
-    /// A small part that works between the calls of another one and leaves that in memory, graphs included: previews.
-    void accompany(const models::Network & network, const models::Network & host) { companion_ = &network, host_ = &host; }
+    /// A small part that works between the calls of another one and leaves that in memory, graphs included: previews. There may
+    /// be several such hosts, which do not work at once.
+    void accompany(const models::Network & network, const models::Network & host);
     /// Decides whether parts take turns in memory.
     void settle();
     /// For plans that nobody runs: another bound, and bytes that are taken now and would not be.
@@ -71,8 +72,8 @@ public:
     /// Frees graphs and weights.
     void unload();
 
-    /// Bytes of weights that are resident while a part works: its own, what others keep on the heap, and those of the part that
-    /// it accompanies.
+    /// Bytes of weights that are resident while a part works: its own, what others keep on the heap, and those of the largest
+    /// part that it accompanies.
     uint64_t bytes_with(const models::Network & network) const;
     /// Bytes that the system has for a part's graphs, those included that new ones would replace.
     uint64_t available_to(const models::Network & network) const;
@@ -93,11 +94,14 @@ public:
 
 private:
     void make_room_for(const models::Network & network);
+    /// `other` stays as it is while `network` works.
+    bool is_host(const models::Network & network, const models::Network & other) const;
 
     graph::DevicePtr device_;
     Options options_;
     std::vector<models::Network *> parts_;
-    const models::Network *companion_ = nullptr, *host_ = nullptr;
+    const models::Network * companion_ = nullptr;
+    std::vector<const models::Network *> hosts_;
     bool one_part_at_a_time_ = false;
     uint64_t spare_ = 0;  // bytes that are taken now and will not be
     MemoryClaim::Total claims_;

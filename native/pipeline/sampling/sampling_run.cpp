@@ -96,7 +96,7 @@ void SamplingRun::step(const JobContext & job) {
         solver_->prepare(evaluation_, x_.data, noise_);
         solver_->scale_input(evaluation_, x_.data, input_.data);
         const double progress = static_cast<double>(evaluation.step) / static_cast<double>(steps());
-        predict_(input_, {evaluation.timestep, evaluation_, progress}, output_, job);
+        predict_(input_, {evaluation.timestep, evaluation_, progress, timestep_}, output_, job);
         if (!hole_.data.empty()) keep_image();
         if (first) solver_->to_denoised(evaluation_, output_.data, x_.data, denoised_.data);
         solver_->advance(evaluation_, output_.data, x_.data, noise_);

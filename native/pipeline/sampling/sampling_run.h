@@ -12,8 +12,9 @@ namespace latent::pipeline {
 /// Which evaluation of a run it is.
 struct EvaluationPlace {
     double timestep = 0;
-    size_t index = 0;     // 0, 1, 2 ... in this run
-    double progress = 0;  // steps before it, as a part of all steps: 0 to below 1
+    size_t index = 0;          // 0, 1, 2 ... in this run
+    double progress = 0;       // steps before it, as a part of all steps: 0 to below 1
+    double step_timestep = 0;  // of the first evaluation of its step
 };
 
 /// One network evaluation with guidance: x [n, c, h, w] (already scaled for the network) to the raw output.

@@ -139,7 +139,7 @@ TEST(what_runs_keep_counts) {
 
 TEST(decoding_beside_a_run_is_planned_with_what_it_keeps) {
     const Loaded free("sd1", fast_request());
-    EstimateRequest asked{96, 64, true, 2, {2, 3}, "vae"};
+    EstimateRequest asked{96, 64, 7.5, 1.5, 2, {2, 3}, "vae"};
     // generate() under exactly the stated peak shows its previews; a bound that the decoder alone would fit refuses before it
     // begins.
     const uint64_t peak = free->estimate(asked)["peak"];
