@@ -333,6 +333,18 @@ where('the page in Chromium', () => {
       }
     expect(changed).toBeGreaterThan(24 * 48)
     expect(result!.metadata?.parameters).toMatch(/Denoising strength: 0\.75, Mask blur: 6, Version: /)
+    // The request of a picture is its own: with files here, without for the one before.
+    for (const expected of [true, false]) {
+      await thumbs(page)
+        .nth(expected ? 0 : 1)
+        .click()
+      await press(page, 'Copy as curl, JavaScript or command')
+      const text = await page.getByLabel('Request', { exact: true }).innerText()
+      expect([text.includes('-F image=@picture.png'), text.includes('-F mask=@mask.png'), text.includes('"strength"')]).toEqual(
+        Array(3).fill(expected),
+      )
+      await page.keyboard.press('Escape')
+    }
     await page.context().close()
   })
 

@@ -14,6 +14,8 @@ export interface Picture {
   infotext: string
   /** Milliseconds since 1970. */
   created: number
+  /** What it was made from, beside the settings. */
+  attached?: { image: boolean; mask: boolean }
   /** Job and number on the server: kept once. */
   origin: string
 }

@@ -6,6 +6,7 @@ import { joined, requestMask, type Mask } from '../mask/raster.js'
 import { withPngText } from '../tools/png.js'
 import { addPicture, has, shown } from './gallery.js'
 import { isNarrow } from './looks.js'
+import { details } from './server.js'
 import { isTexts, kept } from './kept.js'
 import { messageOf, say, sayError } from './say.js'
 import { optionsOf, randomSeed, remember, seedLocked, set, settings, trouble } from './settings.js'
@@ -23,6 +24,7 @@ export interface PageJob {
   preview?: { url: string; width: number; height: number }
   error?: ApiError
   warnings: string[]
+  attached: { image: boolean; mask: boolean }
   /** What a soft edge is joined with. */
   repaints?: { original: Blob; mask: Mask }
 }
@@ -58,12 +60,18 @@ export async function generate(): Promise<void> {
   if (trouble.peek()) return say(trouble.peek()!, true)
   if (!seedLocked.peek()) set({ seed: String(randomSeed()) })
   const own = settings.peek()
-  const options = { ...optionsOf(own), preview: { every: Math.max(1, Math.round(own.steps / 25)) } }
   const picture = start.peek()
-  const mask = picture?.mask
+  const mask = details.peek()?.kind === 'superres' ? undefined : picture?.mask
+  const options = { ...optionsOf(own, picture !== undefined), preview: { every: Math.max(1, Math.round(own.steps / 25)) } }
   remember(own.prompt)
-  const job: PageJob = { key: newKey(), settings: own, status: 'sending', warnings: [] }
-  if (mask && mask.feather > 0) job.repaints = { original: picture.file, mask }
+  const job: PageJob = {
+    key: newKey(),
+    settings: own,
+    status: 'sending',
+    warnings: [],
+    attached: { image: picture !== undefined, mask: mask !== undefined },
+  }
+  if (picture && mask && mask.feather > 0) job.repaints = { original: picture.file, mask }
   // What failed before is history once something new begins.
   jobs.value = [...jobs.peek().filter(({ status }) => status !== 'failed'), job]
   shown.value = undefined
@@ -155,7 +163,7 @@ async function save(key: string, id: string, index: number, image: JobImage): Pr
     }
     const { width, height, seed } = image
     const settings = { ...job.settings, width, height, seed, count: 1 }
-    const added = await addPicture({ file, width, height, settings, infotext, created: Date.now(), origin })
+    const added = await addPicture({ file, width, height, settings, infotext, created: Date.now(), attached: job.attached, origin })
     // Whoever looks at another picture by now, or at the next one as it is drawn, goes on doing so.
     if (shown.peek() === undefined && !active.peek().some((other) => other.key !== key)) shown.value = added.id
     say(`Picture ready, seed ${seed}`)
@@ -206,7 +214,15 @@ export async function resume(): Promise<void> {
       const key = newKey()
       jobs.value = [
         ...jobs.peek(),
-        { key, id, settings: { ...settings.peek(), ...settingsOf(job) }, status: job.status, position: job.position, warnings: [] },
+        {
+          key,
+          id,
+          settings: { ...settings.peek(), ...settingsOf(job) },
+          status: job.status,
+          position: job.position,
+          warnings: [],
+          attached: { image: 'image' in job.request, mask: 'mask' in job.request },
+        },
       ]
       await watch(key, id).catch((error: unknown) => fail(key, error))
     }),

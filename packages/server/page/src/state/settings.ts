@@ -73,19 +73,19 @@ const drawable = ['text', 'class', 'unconditional', 'inpaint', 'superres', 'rdm'
 /** Whether the model reads prompts. */
 export const readsText = computed(() => details.value?.condition.tokens !== undefined && details.value.kind !== 'layout')
 
-/** The request that the form stands for. Pictures are sent beside it. */
-export const options = computed<JobOptions>(() => optionsOf(settings.value))
+/** Whether the size is the form's to choose; else the start picture sets it. */
+export const isSized = computed(() => details.value?.kind !== 'superres' && details.value?.kind !== 'inpaint')
 
-export function optionsOf(from: Settings): JobOptions {
+/** The request that the form stands for. Pictures are sent beside it. */
+export function optionsOf(from: Settings, withImage: boolean): JobOptions {
   const { prompt, negativePrompt, classId, strength, clipSkip, schedule, seed, ...rest } = from
   const kind = details.value?.kind
-  const isSized = kind !== 'superres' && kind !== 'inpaint'
   return {
-    ...(isSized ? rest : { ...rest, width: undefined, height: undefined }),
+    ...(isSized.value ? rest : { ...rest, width: undefined, height: undefined }),
     ...(readsText.value ? { prompt } : {}),
     ...(readsText.value && kind !== 'rdm' && negativePrompt !== '' ? { negativePrompt } : {}),
     ...(kind === 'class' ? { classId: /^\d+$/.test(classId) ? Number(classId) : classId } : {}),
-    ...(start.value && isSized ? { strength } : {}),
+    ...(withImage && isSized.value ? { strength } : {}),
     ...(clipSkip > 0 ? { clipSkip } : {}),
     ...(schedule === '' ? {} : { schedule }),
     seed: Number(seed) <= Number.MAX_SAFE_INTEGER ? Number(seed) : seed,

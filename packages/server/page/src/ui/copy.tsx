@@ -4,8 +4,7 @@ import { useRef } from 'preact/hooks'
 import { addressOf } from '../api/client.js'
 import { say } from '../state/say.js'
 import { optionsOf } from '../state/settings.js'
-import type { Settings } from '../state/settings-type.js'
-import { start } from '../state/start-picture.js'
+import type { Picture } from '../state/gallery.js'
 import { asCommand, asCurl, asJavaScript } from '../tools/copy-as.js'
 import { Dialog } from './parts.js'
 
@@ -15,11 +14,11 @@ const forms = [
   ['cli', 'Command line'],
 ] as const
 
-export function CopyDialog({ settings, onClose }: { settings: Settings; onClose: () => void }) {
+export function CopyDialog({ picture, onClose }: { picture: Picture; onClose: () => void }) {
   const form = useSignal<(typeof forms)[number][0]>('curl')
   const code = useRef<HTMLPreElement>(null)
-  const attached = { image: start.value !== undefined, mask: start.value?.mask !== undefined }
-  const options = optionsOf(settings)
+  const attached = picture.attached ?? { image: false, mask: false }
+  const options = optionsOf(picture.settings, attached.image)
   const text =
     form.value === 'curl'
       ? asCurl(addressOf('').replace(/\/$/, ''), options, attached)

@@ -6,7 +6,7 @@ import { active, cancel, generate, running } from '../state/jobs.js'
 import { isNarrow } from '../state/looks.js'
 import { sayError } from '../state/say.js'
 import { choose, details, models, server } from '../state/server.js'
-import { estimate, randomSeed, readsText, seedLocked, set, settings, trouble } from '../state/settings.js'
+import { estimate, isSized, randomSeed, readsText, seedLocked, set, settings, trouble } from '../state/settings.js'
 import { start } from '../state/start-picture.js'
 import { bytes } from '../tools/format.js'
 import { Icon } from './icons.js'
@@ -63,26 +63,32 @@ function Size() {
   const fields = { min: sizeMultiple, max: 8192, step: sizeMultiple, plain: true }
   return (
     <>
-      <div class="chips" role="group" aria-label="Sizes">
-        {presets(model.defaults, sizeMultiple)
-          .filter((size) => size.width * size.height <= limit)
-          .map((size) => (
-            <button
-              key={size.title}
-              type="button"
-              class="chip"
-              aria-pressed={size.width === width && size.height === height}
-              title={`${size.width} × ${size.height}`}
-              onClick={() => set({ width: size.width, height: size.height })}
-            >
-              {size.title}
-            </button>
-          ))}
-      </div>
+      {isSized.value && (
+        <div class="chips" role="group" aria-label="Sizes">
+          {presets(model.defaults, sizeMultiple)
+            .filter((size) => size.width * size.height <= limit)
+            .map((size) => (
+              <button
+                key={size.title}
+                type="button"
+                class="chip"
+                aria-pressed={size.width === width && size.height === height}
+                title={`${size.width} × ${size.height}`}
+                onClick={() => set({ width: size.width, height: size.height })}
+              >
+                {size.title}
+              </button>
+            ))}
+        </div>
+      )}
       <div class="row size-row">
-        <NumberField label="Width" value={width} onChange={(value) => set({ width: value })} {...fields} />
-        <IconButton icon="swap" label="Swap width and height" onClick={() => set({ width: height, height: width })} />
-        <NumberField label="Height" value={height} onChange={(value) => set({ height: value })} {...fields} />
+        {isSized.value && (
+          <>
+            <NumberField label="Width" value={width} onChange={(value) => set({ width: value })} {...fields} />
+            <IconButton icon="swap" label="Swap width and height" onClick={() => set({ width: height, height: width })} />
+            <NumberField label="Height" value={height} onChange={(value) => set({ height: value })} {...fields} />
+          </>
+        )}
         <NumberField
           label="Pictures"
           value={settings.value.count}
@@ -226,12 +232,11 @@ export function Actions() {
 
 /** What usually stays as it is: folded where there is little room. */
 function More() {
-  const kind = details.value?.kind
   return (
     <>
       <Group title="Start picture">
         <StartPictureField />
-        {start.value && kind !== 'superres' && kind !== 'inpaint' && (
+        {start.value && isSized.value && (
           <NumberField label="Strength" value={settings.value.strength} min={0.05} max={1} step={0.05} onChange={(strength) => set({ strength })} />
         )}
       </Group>

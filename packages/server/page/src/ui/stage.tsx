@@ -162,7 +162,7 @@ function Shown({ picture }: { picture: Picture }) {
           </p>
         ))}
       </figcaption>
-      {isCopying.value && <CopyDialog settings={settings} onClose={() => (isCopying.value = false)} />}
+      {isCopying.value && <CopyDialog picture={picture} onClose={() => (isCopying.value = false)} />}
     </figure>
   )
 }

@@ -38,12 +38,14 @@ export function StartPictureField() {
               {picture.width} × {picture.height} pixels{picture.mask ? ', with a mask' : ''}
             </p>
             <div class="row wrap">
-              <IconButton
-                icon="brush"
-                label="Choose what is repainted"
-                text={picture.mask ? 'Edit mask' : 'Paint a mask'}
-                onClick={() => (isEditingMask.value = true)}
-              />
+              {details.value?.kind !== 'superres' && (
+                <IconButton
+                  icon="brush"
+                  label="Choose what is repainted"
+                  text={picture.mask ? 'Edit mask' : 'Paint a mask'}
+                  onClick={() => (isEditingMask.value = true)}
+                />
+              )}
               {picture.mask && <IconButton icon="eraser" label="Remove mask" onClick={() => setMask(undefined)} />}
               <IconButton icon="close" label="Remove start picture" onClick={clearStart} />
             </div>
