@@ -39,7 +39,7 @@ function failure(what: string, file: string, cause: unknown): DiffusionError {
   )
 }
 
-/** Refuses folders, folders that are not there, and names that the system does not take. */
+/** Refuses folders, devices and pipes (which a rename would replace), folders that are not there, and names that the system does not take. */
 async function checkPlace(file: string): Promise<void> {
   const folder = await stat(path.dirname(file)).catch(() => undefined)
   if (!folder?.isDirectory()) throw Object.assign(new Error('its folder does not exist'), { code: 'ENOENT', syscall: 'open' })
@@ -48,6 +48,7 @@ async function checkPlace(file: string): Promise<void> {
     throw error
   })
   if (status?.isDirectory()) throw Object.assign(new Error('it is a folder'), { code: 'EISDIR', syscall: 'open' })
+  if (status && !status.isFile()) throw Object.assign(new Error('it is no regular file'), { code: 'EINVAL', syscall: 'open' })
 }
 
 async function removeQuietly(file: string): Promise<void> {

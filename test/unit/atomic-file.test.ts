@@ -1,5 +1,6 @@
 /** Files that appear whole or not at all. */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { checkWritable, writeWhole } from '../../lib/files/atomic-file'
@@ -52,4 +53,16 @@ posix('a symbolic link is followed: what it names is written, the link stays', a
   symlinkSync('circle-b.png', at('circle-a.png'))
   symlinkSync('circle-a.png', at('circle-b.png'))
   await expect(pixel.save(at('circle-a.png'))).rejects.toMatchObject({ code: 'ERR_IO' })
+})
+
+posix('a pipe or a device is no target, and stays what it is', async () => {
+  execFileSync('mkfifo', [at('pipe.png')])
+  symlinkSync('pipe.png', at('to-pipe.png'))
+  symlinkSync('/dev/null', at('to-device.png'))
+  for (const target of ['pipe.png', 'to-pipe.png', 'to-device.png'].map((name) => at(name))) {
+    await expect(checkWritable(target)).rejects.toMatchObject({ code: 'ERR_IO', message: expect.stringContaining('no regular file') as string })
+    // Not save() for the device: where this fails, it would be replaced.
+    if (!target.endsWith('to-device.png')) await expect(pixel.save(target)).rejects.toMatchObject({ code: 'ERR_IO' })
+  }
+  expect(lstatSync(at('pipe.png')).isFIFO()).toBe(true)
 })
