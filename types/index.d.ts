@@ -1485,7 +1485,7 @@ export declare interface PipelineInfoByKind {
 /**
  * A loaded model. Made by {@link DiffusionPipeline.load}; freed by `dispose()` or `await using`.
  *
- * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
+ * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture or a long prompt joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
  * the call waits, between steps and inside a step, and makes it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects
  * the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
  */
@@ -1532,7 +1532,7 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large pictures are made in overlapping tiles. */
     upscale<T extends DiffusionPipeline>(this: 'superres' extends KindOf<T> ? T : never, image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<SuperresResolvedOptions>>;
     /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. Retrieval-augmented models read one window of plain text. */
-    tokenize(prompt: string): Tokenized;
+    tokenize(prompt: string): Promise<Tokenized>;
     /** Runs the text encoder on a prompt, or on token ids as they are. Retrieval-augmented models take one embedding of a prompt: that of `encodeCondition()`. */
     encodePrompt<T extends DiffusionPipeline>(this: KindOf<T> extends 'rdm' ? never : T, prompt: string | TokenIds, options?: EncodePromptOptions): Promise<Conditioning>;
     /**

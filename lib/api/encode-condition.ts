@@ -30,7 +30,8 @@ function unconditionalInputs(inputs: ResolvedInputs, info: PipelineInfo): Resolv
 async function gatherWindows(inputs: ResolvedInputs, context: EncodeContext, least: number, signal?: AbortSignal): Promise<GatheredInputs> {
   if (!inputs.prompt || least === 1) return gatherInputs(inputs, context, signal)
   const { text, emphasis, clipSkip } = inputs.prompt
-  return gatherInputs(inputs, context, signal, context.tokenizer().request(text, { emphasis, clipSkip: clipSkip ?? 0 }, least))
+  const tokenizer = await context.tokenizer()
+  return gatherInputs(inputs, context, signal, await tokenizer.request(text, { emphasis, clipSkip: clipSkip ?? 0 }, least))
 }
 
 const inPrograms = 'stages are for programs'
@@ -104,7 +105,7 @@ export async function encodeQuery(
   prompt: string,
   signal?: AbortSignal,
 ): Promise<Float32Array> {
-  const request = { prompt: tokenizer().plain(prompt) }
+  const request = { prompt: await (await tokenizer()).plain(prompt) }
   const encoded = await runJob((callbacks) => native.encodeCondition(JSON.stringify(request), {}, callbacks), { signal })
   try {
     const embedding = new Float32Array(encoded.tokens * encoded.dim)

@@ -140,7 +140,7 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
   const { prompt } = resolved.inputs
   const [positive, negative] =
     prompt && resolved.negativePrompt !== undefined
-      ? context.tokenizer().pair(prompt.text, resolved.negativePrompt, { emphasis: prompt.emphasis, clipSkip: prompt.clipSkip ?? 0 })
+      ? await (await context.tokenizer()).pair(prompt.text, resolved.negativePrompt, { emphasis: prompt.emphasis, clipSkip: prompt.clipSkip ?? 0 })
       : []
   const own = await gatherInputs(resolved.inputs, context, resolved.signal, positive)
   const { size, frame, start, mask, warnings } = await settleSize(resolved, info, own.size)

@@ -90,14 +90,14 @@ type KindOf<T extends { readonly kind: ModelKind }> = T['kind']
 /**
  * A loaded model. Made by {@link DiffusionPipeline.load}; freed by `dispose()` or `await using`.
  *
- * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
+ * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture or a long prompt joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
  * the call waits, between steps and inside a step, and makes it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects
  * the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
  */
 class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   readonly #model: LoadedModel
-  readonly #makeTokenizer: () => PipelineTokenizer
-  #tokenizer: PipelineTokenizer | undefined
+  readonly #makeTokenizer: () => Promise<PipelineTokenizer>
+  #tokenizer: Promise<PipelineTokenizer> | undefined
   #firstStage: Autoencoder | undefined
   #loras: readonly NativeAdapter[] = []
   readonly #files: Pick<ResolvedLoad, 'hub'> & { loraDirectory: string | undefined }
@@ -111,7 +111,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   private constructor(
     model: LoadedModel,
     info: PipelineInfo<K>,
-    makeTokenizer: () => PipelineTokenizer,
+    makeTokenizer: () => Promise<PipelineTokenizer>,
     files: Pick<ResolvedLoad, 'hub'> & { loraDirectory: string | undefined },
   ) {
     this.#model = model
@@ -135,8 +135,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
       const info = checkKind(readInfo(model.native), load, model)
       const stored = guarded(() => model.native.tokenizer())
       const embeddings = await loadEmbeddings(load, info, load)
-      const prepared = await PipelineTokenizer.prepare(stored, model.source, info)
-      const makeTokenizer = () => Object.assign(prepared(), { embeddings })
+      const makeTokenizer = await PipelineTokenizer.prepare(stored, model.source, info, embeddings)
       return new PipelineOf(model, info, makeTokenizer, files) as DiffusionPipeline
     } catch (error) {
       await model.dispose()
@@ -227,9 +226,9 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. Retrieval-augmented models read one window of plain text. */
-  tokenize(prompt: string): Tokenized {
+  async tokenize(prompt: string): Promise<Tokenized> {
     this.#model.usable()
-    return this.#tokens().tokenize(checkString(prompt, 'prompt'), 1, this.info.kind === 'rdm' ? 'none' : undefined)
+    return (await this.#tokens()).tokenize(checkString(prompt, 'prompt'), 1, this.info.kind === 'rdm' ? 'none' : undefined)
   }
 
   /** Runs the text encoder on a prompt, or on token ids as they are. Retrieval-augmented models take one embedding of a prompt: that of `encodeCondition()`. */
@@ -250,7 +249,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     checkPrompt(prompt)
     const request =
       typeof prompt === 'string'
-        ? this.#tokens().request(prompt, settings, least)
+        ? await (await this.#tokens()).request(prompt, settings, least)
         : PipelineTokenizer.fromIds(prompt, info, settings, 'encodePrompt()')
     return wrapConditioning(await runJob((callbacks) => this.#model.native.encodePrompt(JSON.stringify(request), callbacks), { signal }))
   }
@@ -394,7 +393,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     }
   }
 
-  #tokens(): PipelineTokenizer {
+  #tokens(): Promise<PipelineTokenizer> {
     return (this.#tokenizer ??= this.#makeTokenizer())
   }
 }

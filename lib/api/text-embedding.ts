@@ -9,7 +9,7 @@ import type { PipelineInfo, TokenIds } from '../types.js'
 export interface TextContext {
   native: NativePipeline
   info: PipelineInfo
-  tokenizer: () => PipelineTokenizer
+  tokenizer: () => Promise<PipelineTokenizer>
 }
 
 /** The embedding of a text, [dim], by the text tower of a loaded pipeline. */
@@ -17,7 +17,7 @@ export async function embedText({ native, info, tokenizer }: TextContext, prompt
   signal?.throwIfAborted()
   const request =
     typeof prompt === 'string'
-      ? tokenizer().plain(prompt)
+      ? await (await tokenizer()).plain(prompt)
       : PipelineTokenizer.fromIds(prompt, info, { emphasis: 'original', clipSkip: 0 }, 'embedText()')
   const { data } = await runJob((callbacks) => native.embedText(JSON.stringify(request), callbacks), { signal })
   return data

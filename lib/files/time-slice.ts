@@ -47,6 +47,18 @@ export async function inSlices(count: number, work: (index: number) => void): Pr
   }
 }
 
+const itemsAtOnce = 64
+
+/** Runs `work` on every item, and lets the event loop turn whenever a few milliseconds have passed. */
+export async function forEachSliced<T>(items: Iterable<T>, work: (item: T, index: number) => void): Promise<void> {
+  const slice = new TimeSlice()
+  let index = 0
+  for (const item of items) {
+    work(item, index++)
+    if (index % itemsAtOnce === 0 && slice.over) await slice.next()
+  }
+}
+
 const copyBytes = 1 << 18
 
 /** An array of numbers made one by one, as `from()` of typed arrays makes it. */

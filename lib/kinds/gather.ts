@@ -27,7 +27,7 @@ function nativeSizes({ original, crop, target, ...scores }: SizeConditioning): N
 /** What gathering needs of a pipeline. */
 export interface InputContext {
   info: PipelineInfo
-  tokenizer: () => PipelineTokenizer
+  tokenizer: () => Promise<PipelineTokenizer>
   /** Embeds a prompt of a retrieval-augmented model, for the search in a database. */
   encodeQuery: QueryEncoder
 }
@@ -126,6 +126,8 @@ export async function gatherInputs(
   if (!inputs.prompt) return own
   const { text, emphasis, clipSkip } = inputs.prompt
   const settings = { emphasis, clipSkip: clipSkip ?? 0 }
-  const tokenized = prompt ?? (context.info.kind === 'rdm' ? context.tokenizer().plain(text) : context.tokenizer().request(text, settings))
+  if (prompt) return { ...own, inputs: { ...own.inputs, prompt } }
+  const tokenizer = await context.tokenizer()
+  const tokenized = await (context.info.kind === 'rdm' ? tokenizer.plain(text) : tokenizer.request(text, settings))
   return { ...own, inputs: { ...own.inputs, prompt: tokenized } }
 }

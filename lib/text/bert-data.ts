@@ -1,8 +1,8 @@
 /** What a BERT tokenizer consists of, checked: from vocab.txt or tokenizer.json, and as the text that a GGUF file carries. */
-import { readAsset } from '../model/assets.js'
+import { forEachSliced } from '../files/time-slice.js'
+import { loadAsset } from '../model/assets.js'
 import { UnsupportedModelError } from '../errors.js'
 import {
-  checkToken,
   fail,
   isObject,
   maxTokens,
@@ -10,6 +10,8 @@ import {
   parseObject,
   readAddedTokens,
   readVocab,
+  stringifySliced,
+  vocabOfList,
   windowLength,
   type Json,
 } from './tokenizer-data.js'
@@ -53,21 +55,20 @@ function assembleBert(vocab: ReadonlyMap<string, number>, configs: readonly Json
   return { vocab, lowercase: lowercase !== false, ...(Object.fromEntries(named) as Markers), modelMaxLength: windowLength(configs) }
 }
 
-function vocabOfTokens(tokens: readonly unknown[], where: string): Map<string, number> {
+async function vocabOfTokens(tokens: readonly unknown[], where: string): Promise<Map<string, number>> {
   if (tokens.length > maxTokens) fail(where, `more than ${maxTokens} tokens`)
-  const vocab = new Map(tokens.map((token, id) => [checkToken(token, where), id]))
-  return vocab.size === tokens.length ? vocab : fail(where, 'a token occurs twice')
+  return (await vocabOfList(tokens, where)) ?? fail(where, 'a token occurs twice')
 }
 
 /** A vocab.txt: one token per line; the number of the line, from 0, is its id. */
-export function fromVocabText(text: string, configs: readonly Json[], where: string): BertTokenizerData {
+export async function fromVocabText(text: string, configs: readonly Json[], where: string): Promise<BertTokenizerData> {
   const lines = text.split(/\r?\n/)
   if (lines.at(-1) === '') lines.pop()
-  return assembleBert(vocabOfTokens(lines, where), configs, where)
+  return assembleBert(await vocabOfTokens(lines, where), configs, where)
 }
 
 /** The contents of a tokenizer.json. Of its normaliser only `lowercase` is read; it is not run from the file. */
-export function fromBertJson(json: Json, configs: readonly Json[], where: string): BertTokenizerData {
+export async function fromBertJson(json: Json, configs: readonly Json[], where: string): Promise<BertTokenizerData> {
   const model = isObject(json.model) ? json.model : fail(where, 'model is missing')
   const { type = 'WordPiece', continuing_subword_prefix: prefix = continuation } = model
   if (type !== 'WordPiece' || 'merges' in model || prefix !== continuation) {
@@ -76,15 +77,15 @@ export function fromBertJson(json: Json, configs: readonly Json[], where: string
       { path: where },
     )
   }
-  const vocab = readVocab(model.vocab, where)
+  const vocab = await readVocab(model.vocab, where)
   for (const { content, id } of readAddedTokens(json.added_tokens, where)) if (!vocab.has(content)) vocab.set(content, id)
   const normalizer = isObject(json.normalizer) ? [{ do_lower_case: json.normalizer.lowercase }] : []
   return assembleBert(vocab, [...configs, ...normalizer, { unk_token: model.unk_token }], where)
 }
 
 /** bert-base-uncased, from the asset made at build time: the tokenizer of the LDM text-to-image models. */
-export function standardBertData(file = 'bert-base-uncased-vocab.txt.br'): BertTokenizerData {
-  return fromVocabText(readAsset(file, 'The BERT vocabulary'), [], 'the BERT vocabulary')
+export async function standardBertData(file = 'bert-base-uncased-vocab.txt.br'): Promise<BertTokenizerData> {
+  return fromVocabText(await loadAsset(file, 'The BERT vocabulary'), [], 'the BERT vocabulary')
 }
 
 /**
@@ -92,26 +93,27 @@ export function standardBertData(file = 'bert-base-uncased-vocab.txt.br'): BertT
  * `{ format: 'bert-wordpiece', version: 1, do_lower_case, cls_token, sep_token, pad_token, unk_token, mask_token, model_max_length, vocab: [...] | { token: id } }`.
  * `vocab` is a list by id where the ids have no gaps.
  */
-export function serialiseBert(data: BertTokenizerData): string {
+export async function serialiseBert(data: BertTokenizerData): Promise<string> {
   const tokens: string[] = []
-  for (const [token, id] of data.vocab) tokens[id] = token
+  await forEachSliced(data.vocab, ([token, id]) => (tokens[id] = token))
   const dense = tokens.length === data.vocab.size
-  return JSON.stringify({
+  const small = JSON.stringify({
     format: 'bert-wordpiece',
     version: 1,
     do_lower_case: data.lowercase,
     ...Object.fromEntries(markers.map(([field, key]) => [key, data[field]])),
     model_max_length: data.modelMaxLength,
-    vocab: dense ? tokens : Object.fromEntries(data.vocab),
   })
+  return `${small.slice(0, -1)},"vocab":${await stringifySliced(dense ? tokens : data.vocab)}}`
 }
 
 /** Reads what {@link serialiseBert} wrote. The text comes out of a file and is checked like one. */
-export function parseBert(text: string, where = 'the tokenizer in the model file'): BertTokenizerData {
-  const json = parseObject(text, where)
+export async function parseBert(text: string, where = 'the tokenizer in the model file'): Promise<BertTokenizerData> {
+  const json = await parseObject(text, where)
   if (json.format !== 'bert-wordpiece')
     throw new UnsupportedModelError(`${where} is of the kind ${JSON.stringify(json.format ?? null)}; this model takes "bert-wordpiece"`)
   if (json.version !== 1)
     throw new UnsupportedModelError(`${where} has version ${JSON.stringify(json.version ?? null)}; this release reads version 1`)
-  return assembleBert(Array.isArray(json.vocab) ? vocabOfTokens(json.vocab, where) : readVocab(json.vocab, where), [json], where)
+  const vocab = Array.isArray(json.vocab) ? await vocabOfTokens(json.vocab, where) : await readVocab(json.vocab, where)
+  return assembleBert(vocab, [json], where)
 }

@@ -1,8 +1,6 @@
+import { forEachSliced, TimeSlice } from '../files/time-slice.js'
 import { continuation, serialiseBert, standardBertData, type BertTokenizerData } from './bert-data.js'
 import { encodeAround, literalPattern, lowerEach, type TextTokenizer } from './text-tokenizer.js'
-import { Normalizer, Tokenizer } from './tokenizers-library.js'
-
-const normaliserConfig = { type: 'BertNormalizer', clean_text: true, handle_chinese_chars: true, strip_accents: null, lowercase: true }
 
 const control = /[\0\uFFFD]|[\p{Cc}\p{Cf}\p{Co}\p{Cs}]/u
 const space = /[\t\n\r\p{White_Space}]/u
@@ -10,54 +8,49 @@ const space = /[\t\n\r\p{White_Space}]/u
 const ideograph =
   /[\u4E00-\u9FFF\u3400-\u4DBF\uF900-\uFAFF\u{20000}-\u{2A6DF}\u{2A700}-\u{2B73F}\u{2B740}-\u{2B81F}\u{2B820}-\u{2CEAF}\u{2F800}-\u{2FA1F}]/u
 
+const charactersAtOnce = 1024
+
 /**
  * BERT's normalisation (Devlin et al. 2018; the BertNormalizer of the tokenizers library): no control characters, one kind of space, ideographs apart, and in
  * uncased vocabularies neither accents nor capitals.
  */
-class BertNormalizer extends Normalizer {
-  readonly #lowercase: boolean
-
-  constructor(lowercase: boolean) {
-    super(normaliserConfig)
-    this.#lowercase = lowercase
+async function normalise(text: string, lowercase: boolean, slice: TimeSlice): Promise<string> {
+  let clean = ''
+  let count = 0
+  for (const character of text) {
+    if (++count % charactersAtOnce === 0 && slice.over) await slice.next()
+    if (character === '\t' || character === '\n' || character === '\r') clean += ' '
+    else if (control.test(character)) continue
+    else if (space.test(character)) clean += ' '
+    else clean += ideograph.test(character) ? ` ${character} ` : character
   }
+  return lowercase ? lowerEach(clean.normalize('NFD').replace(/\p{Mn}/gu, ''), slice) : clean
+}
 
-  override normalize(text: string): string {
-    let clean = ''
-    for (const character of text) {
-      if (character === '\t' || character === '\n' || character === '\r') clean += ' '
-      else if (control.test(character)) continue
-      else if (space.test(character)) clean += ' '
-      else clean += ideograph.test(character) ? ` ${character} ` : character
+/** Runs of what is neither space nor punctuation, and punctuation mark by mark; all symbols of ASCII count as such. */
+const wordPattern = /[^\s\p{P}!-/:-@[-`{-~]+|[\p{P}!-/:-@[-`{-~]/gu
+const longestWord = 100
+
+/** The longest pieces that the vocabulary has, from the left; undefined where there are none for a part of the word. */
+function wordPieces(word: string, vocab: ReadonlyMap<string, number>): number[] | undefined {
+  const characters = [...word]
+  if (characters.length > longestWord) return undefined
+  const ids: number[] = []
+  for (let start = 0; start < characters.length;) {
+    let end = characters.length
+    let id: number | undefined
+    for (; end > start; end--) {
+      id = vocab.get(`${start > 0 ? continuation : ''}${characters.slice(start, end).join('')}`)
+      if (id !== undefined) break
     }
-    return this.#lowercase ? lowerEach(clean.normalize('NFD').replace(/\p{Mn}/gu, '')) : clean
+    if (id === undefined) return undefined
+    ids.push(id)
+    start = end
   }
+  return ids
 }
 
-function createTokenizer(data: BertTokenizerData): Tokenizer {
-  const tokenizer = new Tokenizer(
-    {
-      model: {
-        type: 'WordPiece',
-        vocab: Object.fromEntries(data.vocab),
-        unk_token: data.unkToken,
-        continuing_subword_prefix: continuation,
-        max_input_chars_per_word: 100,
-      },
-      normalizer: normaliserConfig,
-      pre_tokenizer: { type: 'BertPreTokenizer' },
-      post_processor: null,
-      decoder: null,
-      // Special tokens are split off before, see encode().
-      added_tokens: [],
-    },
-    {},
-  )
-  tokenizer.normalizer = new BertNormalizer(data.lowercase)
-  return tokenizer
-}
-
-let standard: BertTokenizer | undefined
+let standard: Promise<BertTokenizer> | undefined
 
 /** Text to word pieces, by the vocabulary of a model or by the public one of bert-base-uncased. Immutable. */
 export class BertTokenizer implements TextTokenizer {
@@ -69,17 +62,15 @@ export class BertTokenizer implements TextTokenizer {
   readonly padTokenId: number
   readonly commaTokenId: number | undefined
   readonly #unkTokenId: number
-  readonly #tokenizer: Tokenizer
   /** Markers written in the text, as they are spelt, stand for themselves. */
-  readonly #specialPattern: RegExp
+  readonly #specialPattern: RegExp | undefined
   readonly #byId: ReadonlyMap<number, string>
 
-  constructor(data: BertTokenizerData) {
+  private constructor(data: BertTokenizerData, byId: ReadonlyMap<number, string>) {
     this.data = data
+    this.#byId = byId
     const { vocab, clsToken, sepToken, padToken, unkToken, maskToken } = data
-    this.#tokenizer = createTokenizer(data)
     this.#specialPattern = literalPattern([clsToken, sepToken, padToken, unkToken, maskToken].filter((token) => vocab.has(token)))
-    this.#byId = new Map(Array.from(vocab, ([token, id]) => [id, token]))
     this.bosTokenId = vocab.get(clsToken)!
     this.eosTokenId = vocab.get(sepToken)!
     this.padTokenId = vocab.get(padToken)!
@@ -87,18 +78,35 @@ export class BertTokenizer implements TextTokenizer {
     this.commaTokenId = vocab.get(',')
   }
 
-  /** The tokenizer of bert-base-uncased; one instance for the process. Building it takes about 0.1 s. */
-  static standard(): BertTokenizer {
-    return (standard ??= new BertTokenizer(standardBertData()))
+  static async create(data: BertTokenizerData): Promise<BertTokenizer> {
+    const byId = new Map<number, string>()
+    await forEachSliced(data.vocab, ([token, id]) => byId.set(id, token))
+    return new BertTokenizer(data, byId)
+  }
+
+  /** The tokenizer of bert-base-uncased; one instance for the process. */
+  static standard(): Promise<BertTokenizer> {
+    standard ??= standardBertData().then((data) => BertTokenizer.create(data))
+    // What failed may be there the next time.
+    standard.catch(() => (standard = undefined))
+    return standard
   }
 
   get modelMaxLength(): number {
     return this.data.modelMaxLength
   }
 
-  encode(text: string): number[] {
-    const plain = (part: string) => this.#tokenizer.encode(part, { add_special_tokens: false }).ids
-    return encodeAround(text, this.#specialPattern, this.data.vocab, plain, this.#unkTokenId)
+  encode(text: string): Promise<number[]> {
+    const { vocab, lowercase } = this.data
+    const slice = new TimeSlice()
+    return encodeAround(text, this.#specialPattern, vocab, async (part, ids) => {
+      for (const [word] of (await normalise(part, lowercase, slice)).matchAll(wordPattern)) {
+        const pieces = wordPieces(word, vocab)
+        if (pieces) ids.push(...pieces)
+        else ids.push(this.#unkTokenId)
+        if (slice.over) await slice.next()
+      }
+    })
   }
 
   /** `cat` begins a word, `##s` goes on with one. */
@@ -106,7 +114,7 @@ export class BertTokenizer implements TextTokenizer {
     return this.#byId.get(id)
   }
 
-  serialise(): string {
+  serialise(): Promise<string> {
     return serialiseBert(this.data)
   }
 }

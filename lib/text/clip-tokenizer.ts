@@ -1,44 +1,54 @@
-import { Normalizer, Tokenizer } from './tokenizers-library.js'
+import { forEachSliced, TimeSlice } from '../files/time-slice.js'
+import { joinPairs } from './byte-pairs.js'
 import { encodeAround, literalPattern, lowerEach, type TextTokenizer } from './text-tokenizer.js'
-import { serialiseTokenizer, standardClipData, type TokenizerData } from './tokenizer-data.js'
-import { endOfWord } from './vocabulary.js'
+import { serialiseTokenizer, standardClipData, type AddedToken, type TokenizerData } from './tokenizer-data.js'
+import { byteCharacters, endOfWord } from './vocabulary.js'
 
-/** CLIP's words: contractions, runs of letters, single digits, runs of anything else that is not space (Radford et al. 2021, as transformers' CLIPTokenizer). */
-const wordPattern = "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"
-
-const normaliserConfig = { type: 'Sequence', normalizers: [{ type: 'NFC' }, { type: 'Lowercase' }] }
+/** CLIP's words: contractions, runs of letters, single digits, runs of anything else that is not white space of Unicode, as the tokenizers library has it (Radford et al. 2021, as transformers' CLIPTokenizer). */
+const wordPattern = /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu
 
 /** CLIP's normalisation: NFC, lower case. White space needs no collapsing, as words never hold any. */
-class ClipNormalizer extends Normalizer {
-  override normalize(text: string): string {
-    return lowerEach(text.normalize('NFC'))
+function normalise(text: string, slice: TimeSlice): Promise<string> {
+  return lowerEach(text.normalize('NFC'), slice)
+}
+
+/** What stands for each byte. */
+const symbols = ((): string[] => {
+  const bytes = Array.from({ length: 256 }, (_, byte) => byte)
+  const printable = (byte: number) => (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae
+  const inOrder = [...bytes.filter(printable), ...bytes.filter((byte) => !printable(byte))]
+  const characters = byteCharacters()
+  const table: string[] = []
+  inOrder.forEach((byte, i) => (table[byte] = characters[i]!))
+  return table
+})()
+
+const idsAtOnce = 1024
+
+/** Tables made of the data, which take some 50 ms in slices. */
+interface Tables {
+  ranks: ReadonlyMap<string, number>
+  /** Spellings by id. */
+  tokens: string[]
+  /** By their normalised text. */
+  added: ReadonlyMap<string, number>
+}
+
+async function makeTables({ merges, vocab, addedTokens }: TokenizerData): Promise<Tables> {
+  const ranks = new Map<string, number>()
+  await forEachSliced(merges, (merge, rank) => ranks.set(merge, rank))
+  const tokens: string[] = []
+  await forEachSliced(vocab, ([token, id]) => (tokens[id] = token))
+  const added = new Map<string, number>()
+  const slice = new TimeSlice()
+  for (const { content, id, special } of addedTokens) {
+    if (!special || tokens[id] === undefined) tokens[id] = content
+    if (!special) added.set(await normalise(content, slice), id)
   }
+  return { ranks, tokens, added }
 }
 
-function createTokenizer(data: TokenizerData): Tokenizer {
-  const tokenizer = new Tokenizer(
-    {
-      model: { type: 'BPE', vocab: Object.fromEntries(data.vocab), merges: data.merges, unk_token: data.unkToken, end_of_word_suffix: endOfWord },
-      normalizer: normaliserConfig,
-      pre_tokenizer: {
-        type: 'Sequence',
-        pretokenizers: [
-          { type: 'Split', pattern: { Regex: wordPattern }, behavior: 'Removed', invert: true },
-          { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
-        ],
-      },
-      post_processor: null,
-      decoder: null,
-      // Special tokens are found as written only; the library would also take their lower-case spelling for them, so they are split off before (see encode).
-      added_tokens: data.addedTokens.filter(({ special }) => !special).map(({ id, content }) => ({ id, content, special: false, normalized: true })),
-    },
-    {},
-  )
-  tokenizer.normalizer = new ClipNormalizer(normaliserConfig)
-  return tokenizer
-}
-
-let standard: ClipTokenizer | undefined
+let standard: Promise<ClipTokenizer> | undefined
 
 /** Text to the token ids of CLIP's text encoders, by the byte-pair vocabulary of a model or by CLIP's public one. Immutable. */
 export class ClipTokenizer implements TextTokenizer {
@@ -47,18 +57,22 @@ export class ClipTokenizer implements TextTokenizer {
   readonly eosTokenId: number
   readonly padTokenId: number
   readonly commaTokenId: number | undefined
-  readonly #tokenizer: Tokenizer
-  /** For pieces that the vocabulary lacks, which the library leaves without an id where the unknown token is no plain one. */
+  readonly #tables: Tables
   readonly #unkTokenId: number
   readonly #special: ReadonlyMap<string, number>
-  /** Splits a text so that special tokens stand at the odd places. */
-  readonly #specialPattern: RegExp
+  readonly #plain: ReadonlyMap<string, number>
+  /** Split a text so that special tokens, and other added ones, stand at the odd places. */
+  readonly #specialPattern: RegExp | undefined
+  readonly #addedPattern: RegExp | undefined
 
-  constructor(data: TokenizerData) {
+  private constructor(data: TokenizerData, tables: Tables) {
     this.data = data
-    this.#tokenizer = createTokenizer(data)
-    this.#special = new Map(data.addedTokens.filter(({ special }) => special).map(({ content, id }) => [content, id]))
+    this.#tables = tables
+    const idsOf = (tokens: readonly AddedToken[]) => new Map(tokens.map(({ content, id }) => [content, id]))
+    this.#special = idsOf(data.addedTokens.filter(({ special }) => special))
+    this.#plain = idsOf(data.addedTokens.filter(({ special }) => !special))
     this.#specialPattern = literalPattern([...this.#special.keys()])
+    this.#addedPattern = literalPattern([...tables.added.keys()])
     this.bosTokenId = this.tokenToId(data.bosToken)!
     this.eosTokenId = this.tokenToId(data.eosToken)!
     this.padTokenId = this.tokenToId(data.padToken)!
@@ -66,39 +80,69 @@ export class ClipTokenizer implements TextTokenizer {
     this.commaTokenId = this.tokenToId(`,${endOfWord}`)
   }
 
-  /** The public CLIP tokenizer of Stable Diffusion; one instance for the process. Building it takes about 0.1 s. */
-  static standard(): ClipTokenizer {
-    return (standard ??= new ClipTokenizer(standardClipData()))
+  static async create(data: TokenizerData): Promise<ClipTokenizer> {
+    return new ClipTokenizer(data, await makeTables(data))
+  }
+
+  /** The public CLIP tokenizer of Stable Diffusion; one instance for the process. */
+  static standard(): Promise<ClipTokenizer> {
+    standard ??= standardClipData().then((data) => ClipTokenizer.create(data))
+    // What failed may be there the next time.
+    standard.catch(() => (standard = undefined))
+    return standard
   }
 
   get modelMaxLength(): number {
     return this.data.modelMaxLength
   }
 
-  encode(text: string): number[] {
-    const plain = (part: string) => this.#tokenizer.encode(part, { add_special_tokens: false }).ids
-    return encodeAround(text, this.#specialPattern, this.#special, plain, this.#unkTokenId)
+  encode(text: string): Promise<number[]> {
+    const slice = new TimeSlice()
+    const words = (part: string, ids: number[]) => this.#words(part, ids, slice)
+    return encodeAround(text, this.#specialPattern, this.#special, async (part, ids) => {
+      const between = await encodeAround(await normalise(part, slice), this.#addedPattern, this.#tables.added, words)
+      for (const id of between) ids.push(id)
+    })
+  }
+
+  async #words(text: string, ids: number[], slice: TimeSlice): Promise<void> {
+    for (const [word] of text.matchAll(wordPattern)) {
+      const bytes = Buffer.from(word, 'utf8')
+      const pieces: string[] = []
+      for (const byte of bytes) pieces.push(symbols[byte]!)
+      pieces[pieces.length - 1] += endOfWord
+      if (slice.over) await slice.next()
+      const joined = await joinPairs(pieces, this.#tables.ranks, slice)
+      for (let i = 0; i < joined.length; i++) {
+        ids.push(this.#idOf(joined[i]!) ?? this.#unkTokenId)
+        if (i % idsAtOnce === 0 && slice.over) await slice.next()
+      }
+    }
+  }
+
+  #idOf(token: string): number | undefined {
+    return this.#plain.get(token) ?? this.data.vocab.get(token)
   }
 
   tokenToId(token: string): number | undefined {
-    return this.#special.get(token) ?? this.#tokenizer.token_to_id(token)
+    return this.#special.get(token) ?? this.#idOf(token)
   }
 
   /** The vocabulary's own spelling: `cat</w>` is a whole word or its end, bytes beyond ASCII are stand-in characters. */
   idToToken(id: number): string | undefined {
-    return this.#tokenizer.id_to_token(id) ?? this.data.addedTokens.find((token) => token.id === id)?.content
+    return this.#tables.tokens[id]
   }
 
-  serialise(): string {
+  serialise(): Promise<string> {
     return serialiseTokenizer(this.data)
   }
 
   /** A tokenizer that also knows these texts as single tokens, with the next free ids (those that the vocabulary has keep theirs), as transformers' add_tokens(). */
-  withAddedTokens(contents: readonly string[]): ClipTokenizer {
+  async withAddedTokens(contents: readonly string[]): Promise<ClipTokenizer> {
     const { data } = this
-    let next = Math.max(...data.vocab.values(), ...data.addedTokens.map(({ id }) => id)) + 1
+    let next = this.#tables.tokens.length
     const added = contents.filter((content) => !data.addedTokens.some((token) => token.content === content))
-    return new ClipTokenizer({
+    return ClipTokenizer.create({
       ...data,
       addedTokens: [...data.addedTokens, ...added.map((content) => ({ content, id: data.vocab.get(content) ?? next++, special: false }))],
     })

@@ -1,4 +1,5 @@
 /** A1111's attention syntax: a prompt as pieces of text with weights. */
+import { forEachSliced, TimeSlice } from '../files/time-slice.js'
 
 /** Text with its weight, or a break between chunks. */
 export type PromptPiece = { kind: 'text'; text: string; weight: number } | { kind: 'break' }
@@ -69,10 +70,17 @@ class Parser {
   readonly #round: number[] = []
   readonly #square: number[] = []
 
-  constructor(readonly prompt: string) {
-    for (let index = 0; index < prompt.length;) index = this.#element(index)
+  constructor(readonly prompt: string) {}
+
+  async read(): Promise<Segment[]> {
+    const slice = new TimeSlice()
+    for (let index = 0; index < this.prompt.length;) {
+      index = this.#element(index)
+      if (slice.over) await slice.next()
+    }
     this.#closeAll(this.#round, roundFactor)
     this.#closeAll(this.#square, squareFactor)
+    return this.segments
   }
 
   #element(index: number): number {
@@ -143,9 +151,9 @@ class Parser {
 }
 
 /** Neighbours of equal weight become one; one empty text is kept where there is nothing. */
-function mergeRuns(segments: readonly Segment[]): Segment[] {
+async function mergeRuns(segments: readonly Segment[]): Promise<Segment[]> {
   const runs: { texts: string[]; weight: number; isBreak: boolean }[] = []
-  for (const { text, weight, isBreak } of segments) {
+  await forEachSliced(segments, ({ text, weight, isBreak }) => {
     const last = runs.at(-1)
     if (last && last.weight === weight) {
       last.texts.push(text)
@@ -153,7 +161,7 @@ function mergeRuns(segments: readonly Segment[]): Segment[] {
     } else {
       runs.push({ texts: [text], weight, isBreak })
     }
-  }
+  })
   if (runs.length === 0) runs.push({ texts: [''], weight: 1, isBreak: false })
   return runs.map(({ texts, weight, isBreak }) => ({ text: texts.join(''), weight, isBreak: isBreak && weight === -1 }))
 }
@@ -163,6 +171,8 @@ function mergeRuns(segments: readonly Segment[]): Segment[] {
  * text; BREAK as a word of its own ends a chunk (inside brackets it is ordinary text, as in the web UI). Brackets without a partner are text, or reach to the end.
  * Source: the prompt language of the AUTOMATIC1111 web UI 1.10.
  */
-export function parseEmphasis(prompt: string): PromptPiece[] {
-  return mergeRuns(new Parser(prompt).segments).map(({ text, weight, isBreak }) => (isBreak ? { kind: 'break' } : { kind: 'text', text, weight }))
+export async function parseEmphasis(prompt: string): Promise<PromptPiece[]> {
+  return (await mergeRuns(await new Parser(prompt).read())).map(({ text, weight, isBreak }) =>
+    isBreak ? { kind: 'break' } : { kind: 'text', text, weight },
+  )
 }

@@ -1,5 +1,6 @@
 /** Prompts as what the text encoder takes: windows of token ids (77 in CLIP and BERT) with a weight each. */
-import { checkInteger, checkName, checkString } from '../options/validate.js'
+import { TimeSlice } from '../files/time-slice.js'
+import { checkInteger, checkName, checkString, invalidRange } from '../options/validate.js'
 import type { EmbeddingTable } from './embeddings.js'
 import { parseEmphasis, type PromptPiece } from './emphasis.js'
 import type { TextTokenizer } from './text-tokenizer.js'
@@ -44,8 +45,10 @@ export interface TokenizePromptOptions {
   embeddings?: EmbeddingTable | undefined
 }
 
-/** Longest prompt, in UTF-16 units: some 200 chunks. */
+/** Longest prompt, in UTF-16 units: some 200 chunks of English. */
 const maxPromptLength = 65_536
+/** Every chunk is a run of the text encoder. */
+const maxChunks = 1000
 
 interface Markers {
   bos: number
@@ -114,19 +117,20 @@ class ChunkWriter {
   }
 
   #push(): void {
+    if (this.chunks.length === maxChunks) throw invalidRange(`prompt is too long: it makes more than ${maxChunks} chunks of ${this.room} tokens`)
     this.chunks.push(this.#current)
     this.#current = { ids: [], weights: [] }
     this.#comma = -1
   }
 }
 
-function writeChunks(
+async function writeChunks(
   tokenizer: TextTokenizer,
   pieces: readonly PromptPiece[],
   { room }: Markers,
   backtrack: number,
   embeddings: EmbeddingTable | undefined,
-): ChunkWriter {
+): Promise<ChunkWriter> {
   const writer = new ChunkWriter(room, tokenizer.commaTokenId, backtrack)
   for (const piece of pieces) {
     if (piece.kind === 'break') {
@@ -134,7 +138,7 @@ function writeChunks(
       continue
     }
     for (const part of embeddings ? embeddings.split(piece.text) : [piece.text]) {
-      if (typeof part === 'string') for (const id of tokenizer.encode(part)) writer.add(id, piece.weight)
+      if (typeof part === 'string') for (const id of await tokenizer.encode(part)) writer.add(id, piece.weight)
       else writer.addWord(part, piece.weight)
     }
   }
@@ -170,16 +174,23 @@ function resolveMarkers(tokenizer: TextTokenizer, options: TokenizePromptOptions
 
 /**
  * A prompt as windows of token ids and weights, in the web UI's way (AUTOMATIC1111 1.10) or plain.
- * @throws RangeError with code `ERR_INVALID_ARG` for a prompt of more than 65536 characters
+ * @throws RangeError with code `ERR_INVALID_ARG` for a prompt of more than 65536 characters, or of more than 1000 chunks
  */
-export function tokenizePrompt(tokenizer: TextTokenizer, prompt: string, options: TokenizePromptOptions = {}): TokenizedPrompt {
+export async function tokenizePrompt(tokenizer: TextTokenizer, prompt: string, options: TokenizePromptOptions = {}): Promise<TokenizedPrompt> {
   checkString(prompt, 'prompt', maxPromptLength)
   const markers = resolveMarkers(tokenizer, options)
   const emphasis = options.emphasis === undefined ? 'a1111' : checkName(options.emphasis, 'emphasis', ['a1111', 'none'] as const)
-  const minChunks = options.minChunks === undefined ? 1 : checkInteger(options.minChunks, 'minChunks', { min: 1, max: 10_000 })
-  const { chunks, tokenCount, truncated } = emphasis === 'a1111' ? weighted(tokenizer, prompt, markers, options) : plain(tokenizer, prompt, markers)
-  while (chunks.length < minChunks) chunks.push({ ids: [], weights: [] })
-  return { chunks: chunks.map((chunk) => window(tokenizer, chunk, markers, options.embeddings)), truncated, tokenCount }
+  const minChunks = options.minChunks === undefined ? 1 : checkInteger(options.minChunks, 'minChunks', { min: 1, max: maxChunks })
+  const chunked = emphasis === 'a1111' ? weighted(tokenizer, prompt, markers, options) : plain(tokenizer, prompt, markers)
+  const { chunks: spans, tokenCount, truncated } = await chunked
+  while (spans.length < minChunks) spans.push({ ids: [], weights: [] })
+  const chunks: PromptChunk[] = []
+  const slice = new TimeSlice()
+  for (const span of spans) {
+    chunks.push(window(tokenizer, span, markers, options.embeddings))
+    if (slice.over) await slice.next()
+  }
+  return { chunks, truncated, tokenCount }
 }
 
 interface Chunked {
@@ -188,24 +199,24 @@ interface Chunked {
   truncated: boolean
 }
 
-function weighted(tokenizer: TextTokenizer, prompt: string, markers: Markers, options: TokenizePromptOptions): Chunked {
-  if (options.single) return cut(tokenizer, parseEmphasis(prompt), markers)
+async function weighted(tokenizer: TextTokenizer, prompt: string, markers: Markers, options: TokenizePromptOptions): Promise<Chunked> {
+  if (options.single) return cut(tokenizer, await parseEmphasis(prompt), markers)
   const backtrack = options.commaBacktrack === undefined ? 20 : checkInteger(options.commaBacktrack, 'commaBacktrack', { min: 0, max: 4096 })
-  const { chunks, tokenCount } = writeChunks(tokenizer, parseEmphasis(prompt), markers, backtrack, options.embeddings)
+  const { chunks, tokenCount } = await writeChunks(tokenizer, await parseEmphasis(prompt), markers, backtrack, options.embeddings)
   return { chunks, tokenCount, truncated: false }
 }
 
-function plain(tokenizer: TextTokenizer, prompt: string, markers: Markers): Chunked {
+function plain(tokenizer: TextTokenizer, prompt: string, markers: Markers): Promise<Chunked> {
   return cut(tokenizer, [{ kind: 'text', text: prompt, weight: 1 }], markers)
 }
 
 /** Everything in one window, up to where it is full. */
-function cut(tokenizer: TextTokenizer, pieces: readonly PromptPiece[], { room }: Markers): Chunked {
+async function cut(tokenizer: TextTokenizer, pieces: readonly PromptPiece[], { room }: Markers): Promise<Chunked> {
   const ids: number[] = []
   const weights: number[] = []
   for (const piece of pieces) {
     if (piece.kind === 'break') continue
-    for (const id of tokenizer.encode(piece.text)) {
+    for (const id of await tokenizer.encode(piece.text)) {
       ids.push(id)
       weights.push(piece.weight)
     }

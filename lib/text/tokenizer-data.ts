@@ -1,5 +1,7 @@
 /** What a CLIP tokenizer consists of, checked: from tokenizer files, and as the text that a GGUF file carries. */
 import { ModelFormatError, UnsupportedModelError } from '../errors.js'
+import { parseJsonSliced } from '../files/sliced-json.js'
+import { forEachSliced } from '../files/time-slice.js'
 import { clipMerges, endOfText, endOfWord, startOfText, tokensOfMerges } from './vocabulary.js'
 
 /** A token that is found in the text before it is split. */
@@ -36,19 +38,30 @@ export function fail(where: string, what: string): never {
   throw new ModelFormatError(`${where}: ${what}`, { path: where })
 }
 
-/** A JSON text whose top must be an object. */
-export function parseObject(text: string, where: string): Json {
-  let value: unknown
+async function parse(text: string, where: string, mapsAt: string | undefined): Promise<unknown> {
   try {
-    value = JSON.parse(text)
+    return await parseJsonSliced(text, mapsAt)
   } catch (cause) {
     throw new ModelFormatError(`${where} is not valid JSON`, { path: where }, { cause })
   }
-  return isObject(value) ? value : fail(where, 'the top level must be an object')
+}
+
+const noObject = 'the top level must be an object'
+
+/** A JSON text whose top must be an object. A vocabulary in it is a map. */
+export async function parseObject(text: string, where: string): Promise<Json> {
+  const value = await parse(text, where, 'vocab')
+  return isObject(value) ? value : fail(where, noObject)
+}
+
+/** A JSON text whose top is a vocabulary. */
+export async function parseMap(text: string, where: string): Promise<Map<string, unknown>> {
+  const value = await parse(text, where, undefined)
+  return value instanceof Map ? (value as Map<string, unknown>) : fail(where, noObject)
 }
 
 export function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Map)
 }
 
 export function checkToken(token: unknown, where: string): string {
@@ -64,31 +77,33 @@ function checkId(id: unknown, where: string): number {
 }
 
 /** `{ token: id }` with ids that occur once. */
-export function readVocab(value: unknown, where: string): Map<string, number> {
-  if (!isObject(value)) fail(where, 'the vocabulary must be an object of token to id')
+export async function readVocab(value: unknown, where: string): Promise<Map<string, number>> {
+  if (!(value instanceof Map)) fail(where, 'the vocabulary must be an object of token to id')
   const vocab = new Map<string, number>()
   const seen = new Set<number>()
-  for (const [token, id] of Object.entries(value)) {
+  await forEachSliced(value as Map<string, unknown>, ([token, id]) => {
     seen.add(checkId(id, where))
     vocab.set(checkToken(token, where), id as number)
-  }
+  })
   if (vocab.size === 0) fail(where, 'the vocabulary is empty')
   if (seen.size !== vocab.size) fail(where, 'two tokens of the vocabulary have the same id')
   return vocab
 }
 
 /** Merges as lines 'left right' or as pairs; both halves and their union must be tokens. */
-export function readMerges(value: unknown, vocab: ReadonlyMap<string, number>, where: string): string[] {
+export async function readMerges(value: unknown, vocab: ReadonlyMap<string, number>, where: string): Promise<string[]> {
   if (!Array.isArray(value) || value.length > maxTokens) fail(where, `the merges must be a list of at most ${maxTokens}`)
-  return value.map((merge: unknown, i) => {
+  const merges: string[] = []
+  await forEachSliced(value as unknown[], (merge, i) => {
     const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge
     if (!Array.isArray(pair) || pair.length !== 2) fail(where, `merge ${i} is not a pair of tokens`)
     const [left, right] = pair as unknown[]
     if (typeof left !== 'string' || typeof right !== 'string' || !vocab.has(left) || !vocab.has(right) || !vocab.has(left + right)) {
       fail(where, `merge ${i} names tokens that the vocabulary lacks`)
     }
-    return `${left} ${right}`
+    merges.push(`${left} ${right}`)
   })
+  return merges
 }
 
 /** The lines of a merges.txt, without its version line. */
@@ -128,19 +143,19 @@ interface Parts {
 
 /** Puts the parts together: markers by name, CLIP's own where no configuration names them. */
 export function assemble({ vocab, merges, addedTokens, configs }: Parts, where: string): TokenizerData {
-  const ids = new Map(vocab)
-  for (const { content, id } of addedTokens) ids.set(content, id)
+  const added = new Map(addedTokens.map(({ content, id }) => [content, id]))
+  const idOf = (token: string) => added.get(token) ?? vocab.get(token)
   const marker = (key: string, fallback: string) => {
     const named = configs.map((config) => namedToken(config[key])).find((token) => token !== undefined)
     const token = named ?? fallback
-    return ids.has(token) ? token : fail(where, `${key} ${JSON.stringify(token)} is not in the vocabulary`)
+    return idOf(token) !== undefined ? token : fail(where, `${key} ${JSON.stringify(token)} is not in the vocabulary`)
   }
   const bosToken = marker('bos_token', startOfText)
   const eosToken = marker('eos_token', endOfText)
   const padToken = marker('pad_token', eosToken)
   const unkToken = marker('unk_token', eosToken)
   const special = new Map(addedTokens.map((token) => [token.content, token]))
-  for (const content of [bosToken, eosToken]) special.set(content, { content, id: ids.get(content)!, special: true })
+  for (const content of [bosToken, eosToken]) special.set(content, { content, id: idOf(content)!, special: true })
   return { vocab, merges, addedTokens: [...special.values()], bosToken, eosToken, padToken, unkToken, modelMaxLength: windowLength(configs) }
 }
 
@@ -151,7 +166,7 @@ export function windowLength(configs: readonly Json[]): number {
 }
 
 /** The contents of a tokenizer.json. Its normaliser and splitter are not run from the file (they may hold any regular expression): only CLIP's are known. */
-export function fromTokenizerJson(json: Json, configs: readonly Json[], where: string): TokenizerData {
+export async function fromTokenizerJson(json: Json, configs: readonly Json[], where: string): Promise<TokenizerData> {
   const model = isObject(json.model) ? json.model : fail(where, 'model is missing')
   if ((model.type !== undefined && model.type !== 'BPE') || !('merges' in model) || model.end_of_word_suffix !== endOfWord) {
     throw new UnsupportedModelError(
@@ -159,23 +174,43 @@ export function fromTokenizerJson(json: Json, configs: readonly Json[], where: s
       { path: where },
     )
   }
-  const vocab = readVocab(model.vocab, where)
-  const merges = readMerges(model.merges, vocab, where)
+  const vocab = await readVocab(model.vocab, where)
+  const merges = await readMerges(model.merges, vocab, where)
   const unknown = typeof model.unk_token === 'string' ? [{ unk_token: model.unk_token }] : []
   return assemble({ vocab, merges, addedTokens: readAddedTokens(json.added_tokens, where), configs: [...configs, ...unknown] }, where)
 }
 
+/** Tokens by their place in a list; undefined where one occurs twice. */
+export async function vocabOfList(tokens: readonly unknown[], where: string): Promise<Map<string, number> | undefined> {
+  const vocab = new Map<string, number>()
+  await forEachSliced(tokens, (token, id) => vocab.set(checkToken(token, where), id))
+  return vocab.size === tokens.length ? vocab : undefined
+}
+
 /** The public CLIP tokenizer. */
-export function standardClipData(): TokenizerData {
-  const merges = clipMerges()
-  const vocab = new Map(tokensOfMerges(merges).map((token, id) => [token, id]))
-  return assemble({ vocab, merges, addedTokens: [], configs: [] }, 'the CLIP vocabulary')
+export async function standardClipData(): Promise<TokenizerData> {
+  const where = 'the CLIP vocabulary'
+  const merges = await clipMerges()
+  return assemble({ vocab: await vocabOfMerges(merges, where), merges, addedTokens: [], configs: [] }, where)
 }
 
 /** Whether the vocabulary is what its merges make of it, so that it need not be stored. */
-function followsFromMerges({ vocab, merges }: TokenizerData): boolean {
-  const tokens = tokensOfMerges(merges)
-  return tokens.length === vocab.size && tokens.every((token, id) => vocab.get(token) === id)
+async function followsFromMerges({ vocab, merges }: TokenizerData): Promise<boolean> {
+  const tokens = await tokensOfMerges(merges)
+  let follows = tokens.length === vocab.size
+  await forEachSliced(follows ? tokens : [], (token, id) => (follows &&= vocab.get(token) === id))
+  return follows
+}
+
+/** The JSON of a list, or of an object of numbers. */
+export async function stringifySliced(values: readonly string[] | ReadonlyMap<string, number>): Promise<string> {
+  const parts: string[] = []
+  if (values instanceof Map) {
+    await forEachSliced(values as ReadonlyMap<string, number>, ([token, id]) => parts.push(`${JSON.stringify(token)}:${id}`))
+    return `{${parts.join(',')}}`
+  }
+  await forEachSliced(values as readonly string[], (text) => parts.push(JSON.stringify(text)))
+  return `[${parts.join(',')}]`
 }
 
 /**
@@ -183,8 +218,8 @@ function followsFromMerges({ vocab, merges }: TokenizerData): boolean {
  * `{ format: 'clip-bpe', version: 1, merges: ['l r', ...], vocab?: { token: id }, added_tokens: [...], bos_token, eos_token, pad_token, unk_token, model_max_length }`.
  * `vocab` is left out where it follows from the merges as CLIP's does.
  */
-export function serialiseTokenizer(data: TokenizerData): string {
-  return JSON.stringify({
+export async function serialiseTokenizer(data: TokenizerData): Promise<string> {
+  const small = JSON.stringify({
     format: 'clip-bpe',
     version: 1,
     bos_token: data.bosToken,
@@ -193,28 +228,26 @@ export function serialiseTokenizer(data: TokenizerData): string {
     unk_token: data.unkToken,
     model_max_length: data.modelMaxLength,
     added_tokens: data.addedTokens,
-    ...(followsFromMerges(data) ? {} : { vocab: Object.fromEntries(data.vocab) }),
-    merges: data.merges,
   })
+  const vocab = (await followsFromMerges(data)) ? '' : `,"vocab":${await stringifySliced(data.vocab)}`
+  return `${small.slice(0, -1)}${vocab},"merges":${await stringifySliced(data.merges)}}`
 }
 
 /** Reads what {@link serialiseTokenizer} wrote. The text comes out of a file and is checked like one. */
-export function parseTokenizer(text: string, where = 'the tokenizer in the model file'): TokenizerData {
-  const json = parseObject(text, where)
+export async function parseTokenizer(text: string, where = 'the tokenizer in the model file'): Promise<TokenizerData> {
+  const json = await parseObject(text, where)
   if (json.format !== 'clip-bpe')
     throw new UnsupportedModelError(`${where} is of the kind ${JSON.stringify(json.format ?? null)}; only "clip-bpe" is supported`)
   if (json.version !== 1)
     throw new UnsupportedModelError(`${where} has version ${JSON.stringify(json.version ?? null)}; this release reads version 1`)
   const derived = json.vocab === undefined
-  const vocab = derived ? vocabOfMerges(json.merges, where) : readVocab(json.vocab, where)
-  const merges = readMerges(json.merges, vocab, where)
+  const vocab = derived ? await vocabOfMerges(json.merges, where) : await readVocab(json.vocab, where)
+  const merges = await readMerges(json.merges, vocab, where)
   return assemble({ vocab, merges, addedTokens: readAddedTokens(json.added_tokens, where), configs: [json] }, where)
 }
 
-function vocabOfMerges(merges: unknown, where: string): Map<string, number> {
+async function vocabOfMerges(merges: unknown, where: string): Promise<Map<string, number>> {
   if (!Array.isArray(merges) || merges.length > maxTokens || !merges.every((merge) => typeof merge === 'string'))
     fail(where, 'the merges must be a list of strings')
-  const tokens = tokensOfMerges(merges)
-  const vocab = new Map(tokens.map((token, id) => [checkToken(token, where), id]))
-  return vocab.size === tokens.length ? vocab : fail(where, 'two merges make the same token')
+  return (await vocabOfList(await tokensOfMerges(merges), where)) ?? fail(where, 'two merges make the same token')
 }

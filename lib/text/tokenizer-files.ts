@@ -7,6 +7,7 @@ import {
   assemble,
   fromTokenizerJson,
   mergeLines,
+  parseMap,
   parseObject,
   readAddedTokens,
   readMerges,
@@ -16,7 +17,7 @@ import {
 } from './tokenizer-data.js'
 
 /** Tokenizer files have 2 MB at most; anything far beyond is not one of them. */
-const maxFileBytes = 32 << 20
+const maxFileBytes = 16 << 20
 
 const refuse = (message: string, details: Record<string, unknown>) => new ModelFormatError(message, details)
 
@@ -55,14 +56,14 @@ async function readFolder(folder: string): Promise<TokenizerData | undefined> {
 
   const vocabFile = path.join(folder, 'vocab.json')
   const mergesFile = path.join(folder, 'merges.txt')
-  const vocabJson = await readJson(vocabFile)
+  const vocabText = await readText(vocabFile)
   const mergesText = await readText(mergesFile)
-  if (!vocabJson && mergesText === undefined) return undefined
-  if (!vocabJson) throw new ModelFormatError(`${mergesFile} has no vocab.json beside it`, { path: mergesFile })
+  if (vocabText === undefined && mergesText === undefined) return undefined
+  if (vocabText === undefined) throw new ModelFormatError(`${mergesFile} has no vocab.json beside it`, { path: mergesFile })
   if (mergesText === undefined) throw new ModelFormatError(`${vocabFile} has no merges.txt beside it`, { path: vocabFile })
-  const vocab = readVocab(vocabJson, vocabFile)
+  const vocab = await readVocab(await parseMap(vocabText, vocabFile), vocabFile)
   return assemble(
-    { vocab, merges: readMerges(mergeLines(mergesText), vocab, mergesFile), addedTokens: await addedTokensBeside(folder, config), configs },
+    { vocab, merges: await readMerges(mergeLines(mergesText), vocab, mergesFile), addedTokens: await addedTokensBeside(folder, config), configs },
     folder,
   )
 }

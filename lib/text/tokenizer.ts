@@ -61,27 +61,29 @@ function textEncoderOf(spec: PipelineInfo['spec']): TextEncoder | undefined {
   return undefined
 }
 
+type MakeTokenizer = () => Promise<TextTokenizer>
+
 /** A kind of tokenizer: its files, its place in a GGUF file, and the public one. */
 interface Family {
   /** The files of a folder, read; what makes the tokenizer of them. */
-  read: (place: string) => Promise<(() => TextTokenizer) | undefined>
-  parse: (text: string) => TextTokenizer
-  standard: () => TextTokenizer
+  read: (place: string) => Promise<MakeTokenizer | undefined>
+  parse: (text: string) => Promise<TextTokenizer>
+  standard: MakeTokenizer
   files: string
 }
 
 function family<Data extends object>(
-  TokenizerOf: { new (data: Data): TextTokenizer; standard(): TextTokenizer },
+  TokenizerOf: { create(data: Data): Promise<TextTokenizer>; standard(): Promise<TextTokenizer> },
   read: (place: string) => Promise<Data | undefined>,
-  parse: (text: string) => Data,
+  parse: (text: string) => Promise<Data>,
   files: string,
 ): Family {
   return {
     read: async (place) => {
       const data = await read(place)
-      return data && (() => new TokenizerOf(data))
+      return data && (() => TokenizerOf.create(data))
     },
-    parse: (text) => new TokenizerOf(parse(text)),
+    parse: async (text) => TokenizerOf.create(await parse(text)),
     standard: () => TokenizerOf.standard(),
     files,
   }
@@ -93,7 +95,7 @@ const families: Record<TextEncoder['kind'], Family> = {
 }
 
 /** The caller's own tokenizer files, or those of the model's folder. */
-async function ownTokenizer(source: ResolvedSource, family: Family): Promise<(() => TextTokenizer) | undefined> {
+async function ownTokenizer(source: ResolvedSource, family: Family): Promise<MakeTokenizer | undefined> {
   // A file that was unpacked for the engine may have lost its name by now.
   const isFolder = await stat(source.model).then(
     (status) => status.isDirectory(),
@@ -110,7 +112,8 @@ export async function tokenizerForFile(source: ResolvedSource, info: ModelInfo):
   const encoder = textEncoderOf(info.spec)
   if (!encoder || (info.hasTokenizer === true && !source.tokenizer)) return ''
   const family = families[encoder.kind]
-  return ((await ownTokenizer(source, family)) ?? family.standard)().serialise()
+  const make = (await ownTokenizer(source, family)) ?? family.standard
+  return (await make()).serialise()
 }
 
 /** Far more windows than a prompt has. */
@@ -129,28 +132,35 @@ function windows(ids: readonly unknown[], length: number, vocabulary: number): n
 export class PipelineTokenizer {
   readonly #tokenizer: TextTokenizer
   readonly #encoder: TextEncoder
-  /** Words with vectors of their own. */
-  embeddings: EmbeddingTable | undefined
+  readonly #embeddings: EmbeddingTable | undefined
 
-  private constructor(tokenizer: TextTokenizer, encoder: TextEncoder) {
+  /** `embeddings`: words with vectors of their own. */
+  private constructor(tokenizer: TextTokenizer, encoder: TextEncoder, embeddings: EmbeddingTable | undefined) {
     this.#tokenizer = tokenizer
     this.#encoder = encoder
+    this.#embeddings = embeddings
   }
 
   /**
-   * Reads the tokenizer's files, if it has any, and gives what makes the tokenizer of them: that takes a tenth of a second and is for whoever has a prompt. What is wrong
-   * with the files is told then, too.
+   * Reads the tokenizer's files, if it has any, and gives what makes the tokenizer of them: that takes a tenth of a second, in slices, and is for whoever has a prompt. What
+   * is wrong with the files is told then, too.
    * @param stored the text out of a GGUF file, or ''. The caller's files win over it, the model's own over the public vocabulary
    */
-  static async prepare(stored: string, source: ResolvedSource, info: PipelineInfo): Promise<() => PipelineTokenizer> {
+  static async prepare(
+    stored: string,
+    source: ResolvedSource,
+    info: PipelineInfo,
+    embeddings: EmbeddingTable | undefined,
+  ): Promise<() => Promise<PipelineTokenizer>> {
     const encoder = textEncoderOf(info.spec)
-    if (!encoder) return () => refuse(`${info.name || 'this model'} has no text encoder`)
+    if (!encoder) return async () => refuse(`${info.name || 'this model'} has no text encoder`)
     const family = families[encoder.kind]
-    if (stored !== '' && !source.tokenizer) return () => new PipelineTokenizer(family.parse(stored), encoder)
-    const own = await ownTokenizer(source, family).catch((error: unknown) => () => {
+    const of = async (tokenizer: Promise<TextTokenizer>) => new PipelineTokenizer(await tokenizer, encoder, embeddings)
+    if (stored !== '' && !source.tokenizer) return () => of(family.parse(stored))
+    const own = await ownTokenizer(source, family).catch((error: unknown) => async (): Promise<TextTokenizer> => {
       throw error
     })
-    return () => new PipelineTokenizer((own ?? family.standard)(), encoder)
+    return () => of((own ?? family.standard)())
   }
 
   /** Token ids as they are, without a tokenizer. */
@@ -163,16 +173,16 @@ export class PipelineTokenizer {
     return { chunks: chunks.map((ids) => ({ ids, weights: ids.map(() => 1) })), ...settings, truncated: false }
   }
 
-  tokenize(prompt: string, minChunks = 1, emphasis?: 'none'): Tokenized {
+  async tokenize(prompt: string, minChunks = 1, emphasis?: 'none'): Promise<Tokenized> {
     const { vocabSize, options } = this.#encoder
     const text = emphasis === 'none' ? prompt : withoutAdapters(prompt)
-    const { chunks, truncated } = tokenizePrompt(this.#tokenizer, text, {
+    const { chunks, truncated } = await tokenizePrompt(this.#tokenizer, text, {
       minChunks,
       ...options,
       ...(emphasis ? { emphasis } : {}),
-      embeddings: this.embeddings,
+      embeddings: this.#embeddings,
     })
-    const stranger = chunks.flatMap(({ ids }) => ids).find((id) => id >= vocabSize)
+    const stranger = chunks.find(({ ids }) => ids.some((id) => id >= vocabSize))?.ids.find((id) => id >= vocabSize)
     if (stranger !== undefined) {
       throw new ModelFormatError(`The tokenizer makes token ${stranger}, but the text encoder knows only ${vocabSize}: they do not belong together`)
     }
@@ -180,26 +190,26 @@ export class PipelineTokenizer {
   }
 
   /** Windows without their texts. */
-  #windows(prompt: string, minChunks: number, emphasis?: 'none'): Pick<NativePromptTokens, 'chunks' | 'truncated'> {
-    const { chunks, truncated } = this.tokenize(prompt, minChunks, emphasis)
-    return { chunks: chunks.map(({ ids, weights }) => ({ ...(this.embeddings?.separate(ids) ?? { ids }), weights })), truncated }
+  async #windows(prompt: string, minChunks: number, emphasis?: 'none'): Promise<Pick<NativePromptTokens, 'chunks' | 'truncated'>> {
+    const { chunks, truncated } = await this.tokenize(prompt, minChunks, emphasis)
+    return { chunks: chunks.map(({ ids, weights }) => ({ ...(this.#embeddings?.separate(ids) ?? { ids }), weights })), truncated }
   }
 
   /** The engine's request for a prompt, padded with empty windows to at least `minChunks`. */
-  request(prompt: string, settings: PromptSettings, minChunks = 1): NativePromptTokens {
-    return { ...this.#windows(prompt, minChunks), ...settings }
+  async request(prompt: string, settings: PromptSettings, minChunks = 1): Promise<NativePromptTokens> {
+    return { ...(await this.#windows(prompt, minChunks)), ...settings }
   }
 
   /** The request for a text as it is, cut at one window: what retrieval-augmented models embed. */
-  plain(prompt: string): NativePromptTokens {
-    return { ...this.#windows(prompt, 1, 'none'), emphasis: 'original', clipSkip: 0 }
+  async plain(prompt: string): Promise<NativePromptTokens> {
+    return { ...(await this.#windows(prompt, 1, 'none')), emphasis: 'original', clipSkip: 0 }
   }
 
   /** Prompt and negative prompt with the same number of windows, as guidance in one batch needs it. */
-  pair(prompt: string, negative: string, settings: PromptSettings): [NativePromptTokens, NativePromptTokens] {
-    const first = this.request(prompt, settings)
-    const second = this.request(negative, settings, first.chunks.length)
-    return [second.chunks.length > first.chunks.length ? this.request(prompt, settings, second.chunks.length) : first, second]
+  async pair(prompt: string, negative: string, settings: PromptSettings): Promise<[NativePromptTokens, NativePromptTokens]> {
+    const first = await this.request(prompt, settings)
+    const second = await this.request(negative, settings, first.chunks.length)
+    return [second.chunks.length > first.chunks.length ? await this.request(prompt, settings, second.chunks.length) : first, second]
   }
 }
 

@@ -1,5 +1,6 @@
 /** CLIP's vocabulary: how its tokens follow from its byte-pair merges, and the asset that holds the merges of the public table. */
-import { readAsset } from '../model/assets.js'
+import { forEachSliced } from '../files/time-slice.js'
+import { loadAsset } from '../model/assets.js'
 
 /** Mark on the last piece of a word. */
 export const endOfWord = '</w>'
@@ -18,15 +19,15 @@ export function byteCharacters(): string[] {
 }
 
 /** Tokens by id for a list of merges ('left right', best first): bytes, bytes that end a word, one per merge, start and end of text. */
-export function tokensOfMerges(merges: readonly string[]): string[] {
+export async function tokensOfMerges(merges: readonly string[]): Promise<string[]> {
   const tokens = byteCharacters()
   for (let i = 0; i < 256; i++) tokens.push(tokens[i]! + endOfWord)
-  for (const merge of merges) tokens.push(merge.replace(' ', ''))
+  await forEachSliced(merges, (merge) => tokens.push(merge.replace(' ', '')))
   tokens.push(startOfText, endOfText)
   return tokens
 }
 
 /** The 48894 merges of the public CLIP tokenizer, from the asset made at build time. */
-export function clipMerges(file = 'clip-bpe-merges.txt.br'): string[] {
-  return readAsset(file, 'The CLIP vocabulary').split('\n')
+export async function clipMerges(file = 'clip-bpe-merges.txt.br'): Promise<string[]> {
+  return (await loadAsset(file, 'The CLIP vocabulary')).split('\n')
 }

@@ -173,7 +173,7 @@ const tokenizers = {
     writeFileSync(path.join(folder, 'merges.txt'), merges)
     writeFileSync(path.join(folder, 'tokenizer_config.json'), config)
     const data = await readTokenizerFiles(folder)
-    if (data) tokenizePrompt(new ClipTokenizer(data), 'A (cat:1.2), the\u0000 <Style> 日本 BREAK <|endoftext|>')
+    if (data) await tokenizePrompt(await ClipTokenizer.create(data), 'A (cat:1.2), the\u0000 <Style> 日本 BREAK <|endoftext|>')
   },
 }
 

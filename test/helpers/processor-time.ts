@@ -1,7 +1,7 @@
 /** Milliseconds of a processor that `work` takes: what else runs on the machine does not count, as it would by the clock. */
-export function processorTime(work: () => void): number {
+export async function processorTime(work: () => unknown): Promise<number> {
   const began = process.cpuUsage()
-  work()
+  await work()
   const { user, system } = process.cpuUsage(began)
   return (user + system) / 1000
 }

@@ -73,8 +73,8 @@ describe('info', () => {
 })
 
 describe('prompts', () => {
-  test('tokenize shows what the encoder will see', () => {
-    const { chunks, truncated } = pipe.tokenize('a (red:1.5) cat')
+  test('tokenize shows what the encoder will see', async () => {
+    const { chunks, truncated } = await pipe.tokenize('a (red:1.5) cat')
     expect(truncated).toBe(false)
     expect(chunks).toHaveLength(1)
     expect(chunks[0]!.ids.slice(0, 5)).toEqual([49406, 320, 736, 2368, 49407])
@@ -309,7 +309,7 @@ describe('inspect, estimate, convert', () => {
     expect(info).toMatchObject({ hasTokenizer: true, spec: { kind: 'text', scaleFactor: 0.18215 } })
     expect(JSON.stringify(info.metadata)).toContain('general.license')
     await using loaded = await DiffusionPipeline.load(at('model.gguf'))
-    expect(loaded.tokenize('a cat')).toEqual(pipe.tokenize('a cat'))
+    expect(await loaded.tokenize('a cat')).toEqual(await pipe.tokenize('a cat'))
     await convert(at('model.gguf'), at('again.gguf'), { type: 'q8_0' })
     expect(await inspect(at('again.gguf'))).toMatchObject({ hasTokenizer: true })
   })

@@ -125,8 +125,8 @@ describe('a retrieval-augmented model with CLIP beside it', () => {
   })
 
   test('tokenizes plain text, and has no hidden states to give', async () => {
-    expect(pipe.tokenize('a (red:1.5) cat').chunks[0]!.weights).toEqual(new Array(77).fill(1))
-    expect(pipe.tokenize('a (red:1.5) cat').chunks[0]!.text.join('')).toContain('(')
+    expect((await pipe.tokenize('a (red:1.5) cat')).chunks[0]!.weights).toEqual(new Array(77).fill(1))
+    expect((await pipe.tokenize('a (red:1.5) cat')).chunks[0]!.text.join('')).toContain('(')
     const any = pipe as DiffusionPipeline
     await expect(any.encodePrompt('a cat')).rejects.toMatchObject({
       code: 'ERR_UNSUPPORTED_MODEL',

@@ -34,9 +34,9 @@ describe('a CLIP model on its own', () => {
   })
 
   test('embeds a prompt as its tokens, without emphasis, cut at one window', async () => {
-    const tokenizer = ClipTokenizer.standard()
+    const tokenizer = await ClipTokenizer.standard()
     const text = 'a cat (sleeping:1.5)'
-    const tokenIds = [tokenizer.bosTokenId, ...tokenizer.encode(text), tokenizer.eosTokenId]
+    const tokenIds = [tokenizer.bosTokenId, ...(await tokenizer.encode(text)), tokenizer.eosTokenId]
     expect(difference(await pipe.embedText(text), await pipe.embedText({ tokenIds }))).toBeLessThan(1e-5)
     const words = Array.from({ length: 100 }, (_, i) => (i % 2 ? 'cat' : 'dog'))
     expect(await pipe.embedText(words.join(' '))).toEqual(await pipe.embedText(words.slice(0, 75).join(' ')))

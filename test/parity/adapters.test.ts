@@ -195,7 +195,7 @@ describe('textual inversion', () => {
     const inversion = written('addon-textual-inversion', layout)
     const [file] = readdirSync(inversion.folder)
     await using pipe = await load({ embeddings: [path.join(inversion.folder, file!)] })
-    const { chunks } = pipe.tokenize(`a photo of ${word} in the cat`)
+    const { chunks } = await pipe.tokenize(`a photo of ${word} in the cat`)
     const ids = Array.from(input(inversion.golden, name === 'context_one' ? 'ids_one' : 'ids_three').data)
     expect(chunks[0]!.ids.map((id) => Math.max(id, -1))).toEqual(ids)
     const conditioning = await pipe.encodePrompt(`a photo of ${word} in the cat`)
@@ -210,7 +210,7 @@ describe('textual inversion', () => {
       embeddings: [{ path: path.join(inversion.folder, 'three.safetensors'), name: 'my cat' }],
       embeddingDirectory: inversion.folder,
     })
-    const { chunks } = pipe.tokenize('(my cat:1.5), three, one, ones')
+    const { chunks } = await pipe.tokenize('(my cat:1.5), three, one, ones')
     expect(chunks[0]!.text.filter((text) => ['my cat', 'three', 'one'].includes(text))).toEqual([
       ...Array.from({ length: 3 }, () => 'my cat'),
       ...Array.from({ length: 3 }, () => 'three'),
@@ -218,7 +218,7 @@ describe('textual inversion', () => {
     ])
     expect(chunks[0]!.weights.slice(1, 4)).toEqual([1.5, 1.5, 1.5])
     // A word that does not fit into its window moves to the next one as a whole.
-    const { chunks: two } = pipe.tokenize(`${'word '.repeat(74)} three`)
+    const { chunks: two } = await pipe.tokenize(`${'word '.repeat(74)} three`)
     expect(two.map(({ ids }) => ids.filter((id) => id < 0).length)).toEqual([0, 3])
     const weighted = await pipe.encodePrompt('(three:1.5)')
     const plain = await pipe.encodePrompt('three')

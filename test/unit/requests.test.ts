@@ -55,7 +55,7 @@ function listener(info: PipelineInfo): { context: GenerateContext; calls: Call[]
   const context = {
     native,
     info,
-    tokenizer: () => tokenizer as unknown as PipelineTokenizer,
+    tokenizer: async () => tokenizer as unknown as PipelineTokenizer,
     encodeQuery: async () => Float32Array.of(9, 9, 9, 9),
     modelName: 'test',
     loras: [],
@@ -228,6 +228,7 @@ describe('requests', () => {
     const { tokenizer } = listener(rdmTextInfo).context
     const controller = new AbortController()
     const query = encodeQuery({ native: native as never, tokenizer }, 'a', controller.signal)
+    await new Promise((resolve) => setImmediate(resolve)) // the prompt is tokenized first
     controller.abort(new Error('enough'))
     void query.catch(() => undefined)
     expect(cancel).toHaveBeenCalled()

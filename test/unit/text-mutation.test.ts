@@ -19,7 +19,7 @@ async function refuses(read: () => TokenizerData | undefined | Promise<Tokenizer
   try {
     const data = await read()
     if (!data) return false
-    const { chunks } = tokenizePrompt(new ClipTokenizer(data), 'A (cat:1.2), the\u0000 <Style> 日本 BREAK <|endoftext|>')
+    const { chunks } = await tokenizePrompt(await ClipTokenizer.create(data), 'A (cat:1.2), the\u0000 <Style> 日本 BREAK <|endoftext|>')
     for (const { ids } of chunks) expect(ids.every((id) => Number.isInteger(id) && id >= 0)).toBe(true)
     return false
   } catch (error) {
@@ -65,7 +65,7 @@ test('tokenizer.json: 1000 mutants', async () => {
 
 test('the text in a model file: 1000 mutants', async () => {
   writeTinyTokenizer(folder)
-  const text = Buffer.from(serialiseTokenizer((await readTokenizerFiles(folder))!))
+  const text = Buffer.from(await serialiseTokenizer((await readTokenizerFiles(folder))!))
   const random = randomOf(13)
   let refused = 0
   for (let round = 0; round < 1000; round++) if (await refuses(() => parseTokenizer(mutate(text, random).toString('utf8')))) refused++

@@ -1,0 +1,123 @@
+/** Tokenizers and prompts hold the event loop for 20 ms at most, however long they are; JSON that is read in slices is JSON. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { parseJsonSliced } from '../../lib/files/sliced-json'
+import { standardBertData } from '../../lib/text/bert-data'
+import { BertTokenizer } from '../../lib/text/bert-tokenizer'
+import { ClipTokenizer } from '../../lib/text/clip-tokenizer'
+import { tokenizePrompt } from '../../lib/text/prompt'
+import { parseTokenizer, serialiseTokenizer, standardClipData, type TokenizerData } from '../../lib/text/tokenizer-data'
+import { readTokenizerFiles } from '../../lib/text/tokenizer-files'
+import { mutate, randomOf } from '../helpers/mutate'
+import { held, longestPromised } from '../helpers/thread-time'
+
+describe('the event loop is held for 20 ms at most', () => {
+  let data: TokenizerData
+  let clip: ClipTokenizer
+  beforeAll(async () => {
+    data = await standardClipData()
+    clip = await ClipTokenizer.create(data)
+  })
+
+  test('by the public vocabularies', async () => {
+    expect(await held(async () => ClipTokenizer.create(await standardClipData()))).toBeLessThan(longestPromised)
+    expect(await held(async () => BertTokenizer.create(await standardBertData()))).toBeLessThan(longestPromised)
+  })
+
+  test('by the text in a model file', async () => {
+    const text = await serialiseTokenizer(data)
+    expect(await held(() => serialiseTokenizer(data))).toBeLessThan(longestPromised)
+    expect(await held(() => parseTokenizer(text))).toBeLessThan(longestPromised)
+  })
+
+  test('by tokenizer files of megabytes', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'tokenizer-'))
+    try {
+      const vocab = Object.fromEntries(data.vocab)
+      const model = { type: 'BPE', end_of_word_suffix: '</w>', vocab, merges: data.merges.map((merge) => merge.split(' ')) }
+      const whole = path.join(folder, 'whole.json')
+      writeFileSync(whole, JSON.stringify({ added_tokens: [], model }, undefined, 1))
+      writeFileSync(path.join(folder, 'vocab.json'), JSON.stringify(vocab))
+      writeFileSync(path.join(folder, 'merges.txt'), `#version: 0.2\n${data.merges.join('\n')}\n`)
+      expect((await readTokenizerFiles(whole))!.vocab.size).toBe(49408)
+      expect(await held(() => readTokenizerFiles(whole))).toBeLessThan(longestPromised)
+      expect(await held(() => readTokenizerFiles(folder))).toBeLessThan(longestPromised)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  const words = (length: number) => Array.from({ length }, (_, i) => (i % 7 === 6 ? ' ' : 'etaoinshrdlu'[(i * i + 3 * i) % 12])).join('')
+  test.each<[string, string]>([
+    ['words', words(65_536)],
+    ['one word', 'a'.repeat(65_536)],
+    ['words without spaces, of three bytes a letter', '猫'.repeat(20_000)],
+    ['emphasis', '(a:1.1)'.repeat(9362)],
+    ['brackets in brackets', '(a'.repeat(21_845) + ')'.repeat(21_845)],
+    ['colons', ':'.repeat(65_536)],
+    ['breaks', 'BREAK '.repeat(900)],
+  ])('by a prompt of %s', async (_, prompt) => {
+    expect(await held(() => tokenizePrompt(clip, prompt))).toBeLessThan(longestPromised)
+    const bert = await BertTokenizer.standard()
+    expect(await held(() => tokenizePrompt(bert, prompt, { single: true }))).toBeLessThan(longestPromised)
+  })
+})
+
+describe('JSON in slices', () => {
+  const text = JSON.stringify({
+    a: [1, -2.5e-3, true, false, null, '', 'é"\\\n\u2028😀', [], {}, [[{}]]],
+    __proto: { vocab: { x: 1, '': 2 } },
+    vocab: { '"': 0, '\\': 1, 'ca t': [1, { vocab: 2 }] },
+  }).replace('__proto', '__proto__')
+
+  /** Maps as objects. */
+  function plain(value: unknown): unknown {
+    if (Array.isArray(value)) return value.map(plain)
+    if (typeof value !== 'object' || value === null) return value
+    const entries = value instanceof Map ? [...(value as Map<string, unknown>)] : Object.entries(value)
+    return Object.fromEntries(entries.map(([key, inner]) => [key, plain(inner)]))
+  }
+
+  test('is what JSON.parse() gives; vocabularies are maps', async () => {
+    const value = (await parseJsonSliced(text, 'vocab')) as { vocab: unknown }
+    expect(value.vocab).toEqual(
+      new Map<string, unknown>([
+        ['"', 0],
+        ['\\', 1],
+        ['ca t', [1, { vocab: 2 }]],
+      ]),
+    )
+    expect(plain(value)).toEqual(JSON.parse(text))
+    expect(await parseJsonSliced(' { "b" : 1 , "a" : { } } ', undefined)).toEqual(
+      new Map<string, unknown>([
+        ['b', 1],
+        ['a', {}],
+      ]),
+    )
+    for (const scalar of ['1', '"x"', ' null ', '[]']) expect(await parseJsonSliced(scalar, 'vocab')).toEqual(JSON.parse(scalar))
+  })
+
+  test('is refused where JSON.parse() refuses it, in 5,000 mutants', async () => {
+    const random = randomOf(3)
+    let refused = 0
+    for (let round = 0; round < 5000; round++) {
+      const mutant = mutate(Buffer.from(text), random).toString('utf8')
+      let expected: unknown
+      try {
+        expected = JSON.parse(mutant)
+      } catch {
+        refused++
+        await expect(parseJsonSliced(mutant, 'vocab')).rejects.toThrow(SyntaxError)
+        continue
+      }
+      expect(plain(await parseJsonSliced(mutant, 'vocab'))).toEqual(expected)
+    }
+    expect(refused).toBeGreaterThan(1000)
+    expect(refused).toBeLessThan(5000)
+  })
+
+  test('of any depth is refused, not recursed into', async () => {
+    await expect(parseJsonSliced('['.repeat(1_000_000), 'vocab')).rejects.toThrow(SyntaxError)
+  })
+})
