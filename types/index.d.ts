@@ -436,7 +436,7 @@ export declare class DiffusionHost implements AsyncDisposable {
     /** A prompt as the model's text encoder will see it. The model is loaded for it; once it is, the answer does not wait for jobs. */
     tokenize(prompt: string, options?: CallOptions & {
         model?: string;
-    }): Promise<ReturnType<DiffusionPipeline['tokenize']>>;
+    }): ReturnType<DiffusionPipeline['tokenize']>;
     /** Frees a model; the next job for it loads it again. */
     unload(name?: string): Promise<void>;
     /** What a model holds in the engine's process; undefined where it is not loaded. */

@@ -77,7 +77,7 @@ class Engine {
       case 'memory':
         return this.#pipelines.get(message.model)?.memoryUsage()
       case 'tokenize':
-        return encode((await this.#pipeline(message.id, message.model, running)).tokenize(message.prompt), 'tokens')
+        return encode(await (await this.#pipeline(message.id, message.model, running)).tokenize(message.prompt), 'tokens')
       case 'describe': {
         const { source, options } = readModel(message.model)
         return encode(await describeModel(source, { ...options, signal: running.control.signal }), 'info')

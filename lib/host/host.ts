@@ -305,11 +305,11 @@ export class DiffusionHost implements AsyncDisposable {
   }
 
   /** A prompt as the model's text encoder will see it. The model is loaded for it; once it is, the answer does not wait for jobs. */
-  tokenize(prompt: string, options?: CallOptions & { model?: string }): Promise<ReturnType<DiffusionPipeline['tokenize']>> {
+  tokenize(prompt: string, options?: CallOptions & { model?: string }): ReturnType<DiffusionPipeline['tokenize']> {
     const { model: name, signal } = knownKeys(options, 'tokenize()', ['model', 'signal'])
     const model = this.#model(name)
     const text = checkString(prompt, 'prompt')
-    return this.#ask<ReturnType<DiffusionPipeline['tokenize']>>(
+    return this.#ask<Awaited<ReturnType<DiffusionPipeline['tokenize']>>>(
       { model: model.name, aside: true, message: (id) => ({ type: 'tokenize', id, model, prompt: text }) },
       readSignal({ signal }),
     )
