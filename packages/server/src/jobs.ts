@@ -177,6 +177,11 @@ export class JobStore {
     if (key) this.#keys.set(key.name, { hash: key.hash, job })
   }
 
+  /** Whether a job was made with this key, by whatever request. */
+  hasKey(name: string): boolean {
+    return this.#keys.has(name)
+  }
+
   /** The job that was made with this key. @throws HttpError 409 where it was made by another request */
   byKey(key: { name: string; hash: string }): JobRecord | undefined {
     const known = this.#keys.get(key.name)

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { freemem } from 'node:os'
 import type { HostGenerateOptions } from 'node-latent-diffusion'
 import { invalid, HttpError } from './errors.js'
+import { readParts } from './forms.js'
 import { JobRecord, type JobStore } from './jobs.js'
 import { checkPicture, decodePicture } from './pictures.js'
 import type {
@@ -24,6 +25,7 @@ import type {
 import { checkLimits } from './requests.js'
 import { estimateRequest, jobParams, jobRequest, listQuery, moveRequest, pullRequest, tokenizeRequest } from './schemas.js'
 import type { Context } from './server.js'
+import type { Limits } from './settings.js'
 import { openStream } from './streams.js'
 
 const pictureKeys = ['image', 'mask', 'semanticMap'] as const
@@ -59,21 +61,30 @@ function shownRequest(request: JobRequest, files: Files): Record<string, unknown
   return { ...Object.fromEntries(entries), ...Object.fromEntries(Object.keys(files).map((key) => [key, '(a picture)'])) }
 }
 
-async function readMultipart(request: FastifyRequest): Promise<{ text: string; files: Files }> {
-  let text = '{}'
+/** What is asked for, and the pictures that came as files of a form. */
+async function readBody(request: FastifyRequest, limits: Limits): Promise<{ asked: unknown; files: Files }> {
   const files: Files = {}
-  for await (const part of request.parts()) {
+  if (!request.isMultipart()) return { asked: request.body ?? {}, files }
+  let asked: unknown = {}
+  for await (const part of readParts(request, limits)) {
     if (part.type === 'field') {
-      if (part.fieldname !== 'request')
-        throw invalid(`There is no field '${part.fieldname.slice(0, 100)}'; options go as JSON into the field 'request'`)
-      text = String(part.value)
+      if (part.name !== 'request') throw invalid(`There is no field '${part.name.slice(0, 100)}'; options go as JSON into the field 'request'`)
+      asked = typeof part.value === 'string' ? parseField(part.value) : part.value
     } else {
-      const key = pictureKeys.find((each) => each === part.fieldname)
-      if (!key) throw invalid(`There is no picture '${part.fieldname.slice(0, 100)}'; there are ${pictureKeys.join(', ')}`)
-      files[key] = await part.toBuffer()
+      const key = pictureKeys.find((each) => each === part.name)
+      if (!key) throw invalid(`There is no picture '${part.name.slice(0, 100)}'; there are ${pictureKeys.join(', ')}`)
+      files[key] = part.bytes
     }
   }
-  return { text, files }
+  return { asked, files }
+}
+
+function parseField(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw invalid(`The field 'request' is not JSON: ${(error as Error).message}`)
+  }
 }
 
 function readPriority(request: FastifyRequest, own: Priority | undefined): Priority {
@@ -83,11 +94,11 @@ function readPriority(request: FastifyRequest, own: Priority | undefined): Prior
   return wanted
 }
 
-function readKey(request: FastifyRequest, body: string, files: Files): { name: string; hash: string } | undefined {
+function readKey(request: FastifyRequest, asked: JobRequest, files: Files): { name: string; hash: string } | undefined {
   const name = request.headers['idempotency-key']
   if (name === undefined) return undefined
   if (typeof name !== 'string' || name.length < 1 || name.length > 255) throw invalid('Idempotency-Key must have 1 to 255 characters')
-  const hash = createHash('sha256').update(body)
+  const hash = createHash('sha256').update(JSON.stringify(asked))
   for (const [key, bytes] of Object.entries(files)) hash.update(key).update(bytes)
   return { name, hash: hash.digest('hex') }
 }
@@ -113,16 +124,10 @@ export function statusOf({ models, room, jobs }: Context): ServerStatus {
 
 async function createJob(request: FastifyRequest, context: Context, validate: (data: unknown) => boolean): Promise<JobRecord> {
   const { jobs, models, room, settings } = context
-  const isForm = request.isMultipart()
-  const { text, files } = isForm ? await readMultipart(request) : { text: JSON.stringify(request.body ?? {}), files: {} }
-  let asked: JobRequest
-  try {
-    asked = JSON.parse(text) as JobRequest
-  } catch (error) {
-    throw invalid(`The field 'request' is not JSON: ${(error as Error).message}`)
-  }
-  if (isForm && !validate(asked)) throw invalid("The field 'request' is not what this server takes: see /openapi.json")
-  const key = readKey(request, text, files)
+  const { asked: given, files } = await readBody(request, settings.limits)
+  if (request.isMultipart() && !validate(given)) throw invalid("The field 'request' is not what this server takes: see /openapi.json")
+  const asked = given as JobRequest
+  const key = readKey(request, asked, files)
   const known = key && jobs.byKey(key)
   if (known) return known
   room.admit(request.ip)
@@ -150,7 +155,13 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
   const { jobs, room } = context
   type WithId = { Params: { id: string } }
 
-  app.post('/jobs', { schema: { body: jobBody, tags: ['jobs'], summary: 'Make pictures' } }, async (request, reply) => {
+  /** Before the body is read; one that comes again gets its job. */
+  const admit = async ({ headers, ip }: FastifyRequest) => {
+    const key = headers['idempotency-key']
+    if (typeof key !== 'string' || !jobs.hasKey(key)) room.admit(ip)
+  }
+
+  app.post('/jobs', { onRequest: admit, schema: { body: jobBody, tags: ['jobs'], summary: 'Make pictures' } }, async (request, reply) => {
     const job = await createJob(request, context, (data) => request.validateInput(data, jobRequest))
     return reply.code(202).header('location', `/latent/v1/jobs/${job.id}`).send(job.toJson())
   })
@@ -319,7 +330,7 @@ function pageRoutes(app: FastifyInstance, context: Context): void {
 export function latentApi(context: Context) {
   return async (app: FastifyInstance): Promise<void> => {
     const { maxFileBytes, maxBodyBytes } = context.settings.limits
-    await app.register(multipart, { limits: { fileSize: maxFileBytes, files: 3, fields: 4, fieldSize: maxBodyBytes, parts: 8, headerPairs: 100 } })
+    await app.register(multipart, { limits: { fileSize: maxFileBytes, files: 3, fields: 1, fieldSize: maxBodyBytes, parts: 4, headerPairs: 100 } })
     jobRoutes(app, context)
     modelRoutes(app, context)
     pageRoutes(app, context)

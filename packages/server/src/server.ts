@@ -6,6 +6,7 @@ import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
+import { boundBodies } from './bodies.js'
 import { toAnswer, type Answer } from './errors.js'
 import { JobStore } from './jobs.js'
 import { latentApi } from './latent-api.js'
@@ -110,6 +111,7 @@ async function build(context: Context): Promise<FastifyInstance> {
   const app = makeApp(settings)
   takeBodies(app)
   secure(app, settings)
+  boundBodies(app, settings.limits)
   await app.register(helmet, {
     contentSecurityPolicy: {
       useDefaults: false,
