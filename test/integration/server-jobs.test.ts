@@ -103,6 +103,8 @@ test('jobs wait in an order that can be changed, and end where they are', async 
   expect(await get(batch.id)).toMatchObject({ status: 'queued', position: 4 })
   await ask(server, `/latent/v1/jobs/${batch.id}`, { method: 'PATCH', body: { position: 0 } })
   expect(await order()).toEqual([running, batch, second, third, fourth].map(({ id }) => id))
+  const fifth = await post(small)
+  expect(await order()).toEqual([running, batch, second, third, fourth, fifth].map(({ id }) => id))
 
   expect((await ask(server, `/latent/v1/jobs/${third.id}`, { method: 'DELETE' })).json).toMatchObject({ status: 'cancelled' })
   expect((await ask(server, `/latent/v1/jobs/${running.id}`, { method: 'DELETE' })).json).toMatchObject({

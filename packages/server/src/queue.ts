@@ -128,10 +128,11 @@ export class WaitingRoom extends EventEmitter<QueueEvents> {
     return run
   }
 
-  /** Moves a waiting run; 0: next. */
+  /** Moves a waiting run; 0: next. From then on none overtakes it by its priority. */
   move(run: Run, position: number): void {
     const others = this.#waiting.filter((each) => each !== run)
     if (others.length === this.#waiting.length) return
+    run.priority = 'interactive'
     others.splice(Math.min(position, others.length), 0, run)
     this.#waiting = others
     this.#tellPositions()
@@ -149,8 +150,9 @@ export class WaitingRoom extends EventEmitter<QueueEvents> {
   }
 
   #enqueue(run: Run): void {
-    const first = run.priority === 'batch' ? -1 : this.#waiting.findIndex(({ priority }) => priority === 'batch')
-    this.#waiting.splice(first < 0 ? this.#waiting.length : first, 0, run)
+    const { length } = this.#waiting
+    const place = run.priority === 'batch' ? length : 1 + this.#waiting.map(({ priority }) => priority !== 'batch').lastIndexOf(true)
+    this.#waiting.splice(place, 0, run)
     this.#next()
     this.#tellPositions()
   }
