@@ -254,9 +254,17 @@ function modelRoutes(app: FastifyInstance, context: Context): void {
     '/models/pull',
     { sse: 'manual', schema: { body: pullRequest, tags, summary: 'Fetch a model from a hub; server-sent events' } },
     async ({ body }, reply) => {
+      const pulled = models.pull(body.source, body.name)
       await openStream(context, reply, async (send, signal) => {
-        const tell = (event: PullEvent) => void send({ event: event.type, data: event })
-        const model = await models.pull(body.source, body.name, tell, signal)
+        let pending = false
+        const tell = (event: PullEvent) => {
+          if (pending) return // the client reads slowly; the next event tells more
+          pending = true
+          void send({ event: event.type, data: event })
+            .catch(() => {})
+            .finally(() => (pending = false))
+        }
+        const model = await pulled.fetch(tell, signal)
         await send({ event: 'done', data: { type: 'done', model } satisfies PullEvent })
       })
     },

@@ -1,7 +1,16 @@
 /** The models of a server: those of its options, of its folder, and those that were pulled; and the engines that know them. */
 import { readdirSync, statSync } from 'node:fs'
 import path from 'node:path'
-import { createDiffusionHost, pullModel, removeModel, type DiffusionHost, type HostedModel, type PipelineInfo } from 'node-latent-diffusion'
+import {
+  createDiffusionHost,
+  listModels,
+  pullModel,
+  removeModel,
+  type DiffusionHost,
+  type HostedModel,
+  type PipelineInfo,
+  type PullProgress,
+} from 'node-latent-diffusion'
 import { HttpError, invalid, notFound } from './errors.js'
 import type { Model, ModelDetails, PullEvent } from './protocol.js'
 import type { Settings } from './settings.js'
@@ -12,6 +21,8 @@ interface Entry {
   file?: string
   bytes?: number
   origin: 'options' | 'folder' | 'pulled'
+  /** Its files were not here before it was pulled: they may be deleted. */
+  deletable?: boolean
 }
 
 const modelFile = /\.(safetensors|gguf|ckpt)$/i
@@ -57,6 +68,8 @@ function scan(folder: string): string[] {
 
 export class Models {
   readonly #entries = new Map<string, Entry>()
+  /** Names of models that are being fetched. */
+  readonly #reserved = new Set<string>()
   readonly #settings: Settings
   readonly #details = new Map<string, Promise<PipelineInfo>>()
   /** Makes pictures. */
@@ -165,30 +178,61 @@ export class Models {
     }
   }
 
-  /** Fetches a model and adds it. Its name must be free. */
-  async pull(source: string, wanted: string | undefined, tell: (event: PullEvent) => void, signal: AbortSignal): Promise<Model> {
+  /**
+   * Takes a name for a model that is to be fetched; `fetch` fetches it, and leaves the name free where it fails.
+   * @throws HttpError where the request is refused
+   */
+  pull(source: string, wanted: string | undefined): { fetch(tell: (event: PullEvent) => void, signal: AbortSignal): Promise<Model> } {
     if (!this.#settings.pull) throw new HttpError(403, 'ERR_FORBIDDEN', 'This server fetches no models: it was started with --no-pull')
-    if (!/^(hf|civitai):/.test(source)) throw invalid("source must be the name of a model on a hub, 'hf:owner/name' or 'civitai:VERSION'", 'source')
+    if (!/^(hf:[\w.-]+\/[\w.-]+|civitai:\d)/.test(source))
+      throw invalid("source must be the name of a model on a hub, 'hf:owner/name' or 'civitai:VERSION'", 'source')
     if (wanted !== undefined && !/^\w[\w.-]{0,63}$/.test(wanted))
       throw invalid('name must be up to 64 letters, digits, dots, dashes and underscores', 'name')
-    if (wanted !== undefined && this.#entries.has(wanted))
-      throw new HttpError(409, 'ERR_EXISTS', `There is a model '${wanted}' already`, { param: 'name' })
-    await pullModel(source, {
-      ...this.#settings.hub,
-      signal,
-      onProgress: ({ file, bytes, totalBytes }) => tell({ type: 'progress', file, bytes, totalBytes }),
-    })
-    const name = wanted ?? nameOf(source.replace(/^\w+:/, '').replace(/@.*$/, ''), (each) => this.#entries.has(each))
-    await this.#add(name, { source: { ...this.#settings.load, source, hub: this.#settings.hub }, origin: 'pulled' })
+    const taken = (name: string) => this.#entries.has(name) || this.#reserved.has(name)
+    if (wanted !== undefined && taken(wanted))
+      throw new HttpError(409, 'ERR_EXISTS', `There is a model '${wanted}' already, or it is being fetched`, { param: 'name' })
+    const name = wanted ?? nameOf(source.replace(/^\w+:/, '').replace(/@.*$/, ''), taken)
+    this.#reserved.add(name)
+    return {
+      fetch: async (tell, signal) => {
+        try {
+          return await this.#fetch(source, name, tell, signal)
+        } finally {
+          this.#reserved.delete(name)
+        }
+      },
+    }
+  }
+
+  async #fetch(source: string, name: string, tell: (event: PullEvent) => void, signal: AbortSignal): Promise<Model> {
+    const { hub, load } = this.#settings
+    const onProgress = ({ file, bytes, totalBytes }: PullProgress) => tell({ type: 'progress', file, bytes, totalBytes })
+    const wasThere = await this.#isCached(source)
+    const { fetchedBytes } = await pullModel(source, { ...hub, signal, onProgress })
+    await this.#add(name, { source: { ...load, source, hub }, origin: 'pulled', deletable: fetchedBytes > 0 && !wasThere })
     return this.list().find((each) => each.name === name)!
   }
 
+  /** Whether anything of the repository is in the cache, which other programs use too. */
+  async #isCached(source: string): Promise<boolean> {
+    const { cacheDir } = this.#settings.hub
+    const repository = repositoryOf(source)
+    return (await listModels(cacheDir === undefined ? {} : { cacheDir })).some((each) => repositoryOf(each.source) === repository)
+  }
+
+  /** Takes a pulled model out. Its files are deleted where they came with that pull alone. */
   async remove(name: string): Promise<void> {
     const entry = this.#entries.get(this.resolve(name))!
     if (entry.origin !== 'pulled') throw new HttpError(403, 'ERR_FORBIDDEN', `'${name}' was not pulled by this server, which deletes no other models`)
+    const { source } = entry.source as { source: string }
+    const other = [...this.#entries].find(
+      ([, each]) => each !== entry && hubSource(each) !== undefined && repositoryOf(hubSource(each)!) === repositoryOf(source),
+    )
+    if (other && entry.deletable) throw new HttpError(409, 'ERR_STATE', `The files of '${name}' are also those of '${other[0]}'`)
     await this.#forget(name)
+    if (!entry.deletable) return
     const { cacheDir } = this.#settings.hub
-    await removeModel((entry.source as { source: string }).source, cacheDir === undefined ? {} : { cacheDir })
+    await removeModel(source, cacheDir === undefined ? {} : { cacheDir })
   }
 
   async close(): Promise<void> {
@@ -218,6 +262,17 @@ export class Models {
       return [name, { source: { ...load, source: file }, file, origin: 'folder' as const, ...(bytes === undefined ? {} : { bytes }) }]
     })
   }
+}
+
+/** `hf:owner/name` without a revision, a path or a tag. */
+function repositoryOf(source: string): string {
+  const [, site, repository] = /^(hf|civitai):(?:\d+@)?([^/@:]+(?:\/[^/@:]+)?)/i.exec(source) ?? []
+  return site === undefined ? source : `${site}:${site.toLowerCase() === 'hf' ? repository! : repository!.split('/')[0]!}`.toLowerCase()
+}
+
+function hubSource({ source }: Entry): string | undefined {
+  const named = typeof source === 'string' || source instanceof URL ? source : source.source
+  return typeof named === 'string' && /^(hf|civitai):/.test(named) ? named : undefined
 }
 
 function describeSource(source: string | URL | HostedModel): Entry {

@@ -17,7 +17,7 @@
  * | POST /latent/v1/models/{name}/load       |                             | ModelDetails, loaded                                                        |
  * | POST /latent/v1/models/{name}/unload     |                             | 204                                                                         |
  * | POST /latent/v1/models/pull              | PullRequest                 | server-sent events, PullEvents                                              |
- * | DELETE /latent/v1/models/{name}          |                             | 204; models that were pulled alone                                          |
+ * | DELETE /latent/v1/models/{name}          |                             | 204; pulled ones alone, with the files that their pull brought             |
  * | POST /latent/v1/tokenize                 | TokenizeRequest             | TokenizeResult                                                              |
  * | POST /latent/v1/estimate                 | EstimateRequest             | EstimateResult                                                              |
  *
