@@ -63,6 +63,8 @@ test('a stream that is opened again goes on behind the last event, and supersede
   expect(all.filter(({ data }) => data.type === 'progress' && data.phase === 'sample')).toHaveLength(1)
   const behind = readEvents((await ask(server, links.events, { headers: { 'last-event-id': all.at(-2)!.id! } })).text)
   expect(behind).toEqual(all.slice(-1))
+  const nothing = await ask(server, links.events, { headers: { 'last-event-id': all.at(-1)!.id! } })
+  expect([nothing.status, nothing.text]).toEqual([204, '']) // an EventSource asks no more
 })
 
 test('the same key is the same job; with another request it is refused', async () => {
@@ -132,6 +134,9 @@ test('what a request may not be is said before it waits', async () => {
   expect(await refused({ model: '../../etc/passwd' })).toEqual([404, 'ERR_NOT_FOUND', expect.any(String)])
   expect(await refused({ image: '/etc/passwd.png' })).toEqual([400, 'ERR_INVALID_ARG', expect.any(String)])
   expect(await refused({ image: 'https://example.org/a.png' })).toEqual([400, 'ERR_INVALID_ARG', expect.stringContaining('fetches none')])
+  const corners = { x: 0, y: 0, width: 1, height: 1 }
+  expect(await refused({ boxes: [{ label: 'x'.repeat(300), ...corners }] })).toEqual([400, 'ERR_INVALID_ARG', expect.any(String)])
+  expect(await refused({ boxes: [{ label: 1, ...corners, more: 'x' }] })).toEqual([400, 'ERR_INVALID_ARG', expect.any(String)])
   expect(await refused({ prompt: 5 })).toEqual([400, 'ERR_INVALID_ARG', expect.any(String)])
   expect(server.lines).toEqual([])
 })
@@ -210,6 +215,23 @@ test('the queue has an end, and closing the server tells those who wait', async 
     expect(job!.at(-1)).toMatchObject({ event: 'error', data: { error: { code: 'ERR_CLOSING', retriable: true } } })
     expect(status!.map(({ event }) => event)).toEqual([...status!.slice(0, -1).map(() => 'status'), 'error'])
     await expect(ask(one, '/healthz')).rejects.toThrow()
+  } finally {
+    await one.close()
+  }
+})
+
+test('a job that runs when the server is closed is finished and told', async () => {
+  const one = await startServer({ limits: { maxSteps: 400, maxTotalSteps: 400 }, graceMs: 120_000 })
+  try {
+    const { links } = (await ask(one, '/latent/v1/jobs', { body: { ...small, steps: 40 } })).json as Job
+    const waiting = (await ask(one, '/latent/v1/jobs', { body: small })).json as Job
+    const told = Promise.all([links.events, waiting.links.events].map(async (path) => readEvents<any>((await ask(one, path)).text)))
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    const closed = one.close()
+    const [ran, waited] = await told
+    expect(ran!.slice(-2).map(({ event }) => event)).toEqual(['image', 'done'])
+    expect(waited!.at(-1)).toMatchObject({ event: 'error', data: { error: { code: 'ERR_CLOSING' } } })
+    await closed
   } finally {
     await one.close()
   }

@@ -48,6 +48,8 @@ const statuses: Readonly<Record<string, number>> = {
   ERR_OUT_OF_MEMORY: 422,
   ERR_IO: 422,
   ERR_DOWNLOAD: 422,
+  ERR_DEVICE: 422,
+  ERR_BINARY_NOT_FOUND: 422,
   ERR_BUSY: 429,
   ERR_DISPOSED: 503,
 }

@@ -15,6 +15,7 @@ interface Stored {
 function supersedes(event: JobEvent, other: JobEvent): boolean {
   if (event.type === 'queued' || event.type === 'started') return other.type === 'queued'
   if (event.type === 'progress') return other.type === 'progress' && other.phase === event.phase
+  if (event.type === 'done' || event.type === 'error') return other.type === 'preview'
   if (event.type === 'preview') return other.type === 'preview' && other.index === event.index
   return event.type === 'image' && other.type === 'preview' && other.index === event.index
 }
@@ -31,7 +32,10 @@ export class JobRecord {
   readonly id = randomUUID()
   readonly created = iso()
   readonly pictures: { png: Uint8Array; sha256: string }[] = []
+  /** While it waits or runs: it holds the pictures that were given, and gets those that are made. */
   run: Run | undefined
+  /** Settled with the job's last event. */
+  over: Promise<void> = Promise.resolve()
   #status: JobStatus = 'queued'
   #position = 0
   #started: string | undefined
@@ -42,6 +46,7 @@ export class JobRecord {
   #events: Stored[] = []
   #lastEvent = 0
   readonly #listeners = new Set<() => void>()
+  readonly #requestBytes: number
   /** The last work of a job, which makes files of its pictures. */
   #telling: Promise<unknown> = Promise.resolve()
 
@@ -49,7 +54,9 @@ export class JobRecord {
     readonly request: Record<string, unknown>,
     readonly model: string,
     readonly priority: Priority,
-  ) {}
+  ) {
+    this.#requestBytes = JSON.stringify(request).length
+  }
 
   get isOver(): boolean {
     return this.#finished !== undefined
@@ -59,8 +66,10 @@ export class JobRecord {
     return this.#status
   }
 
+  /** What keeping it takes: its pictures, its request, and previews that no picture has replaced. */
   get bytes(): number {
-    return this.pictures.reduce((sum, { png }) => sum + png.length, 0)
+    const previews = this.#events.reduce((sum, { event }) => sum + (event.type === 'preview' ? event.url.length : 0), 0)
+    return this.pictures.reduce((sum, { png }) => sum + png.length, 0) + this.#requestBytes + previews
   }
 
   toJson(): Job {
@@ -94,7 +103,10 @@ export class JobRecord {
         const { image, index, step, steps } = event
         const { width, height } = image
         this.#telling = this.#telling.then(async () => {
-          const png = await image.encode('png', { compressionLevel: 1, metadata: false })
+          if (this.isOver) return
+          // A preview that could not be made is missed by nobody.
+          const png = await image.encode('png', { compressionLevel: 1, metadata: false }).catch(() => undefined)
+          if (!png || this.isOver) return
           this.#push({ type: 'preview', index, step, steps, width, height, url: `data:image/png;base64,${Buffer.from(png).toString('base64')}` })
         })
       }
@@ -103,9 +115,11 @@ export class JobRecord {
 
   async finish(result: GenerateResult): Promise<void> {
     await this.#telling
+    if (this.isOver) return
     const images: JobImage[] = []
     for (const [index, image] of result.images.entries()) {
       const png = await image.encode()
+      if (this.isOver) return // cancelled meanwhile
       const sha256 = createHash('sha256').update(png).digest('hex')
       this.pictures.push({ png, sha256 })
       const seed = String((result.seed + BigInt(index)) & 0xffff_ffff_ffff_ffffn)
@@ -123,6 +137,7 @@ export class JobRecord {
   fail(error: unknown): void {
     if (this.isOver) return
     const answer = toAnswer(error)
+    this.pictures.length = 0
     this.#error = answer.error
     this.#status = answer.error.code === 'ERR_CANCELLED' ? 'cancelled' : 'failed'
     this.#finished = iso()
@@ -132,14 +147,19 @@ export class JobRecord {
   /** Events behind the one of this id, those to come included, until the job is over. */
   async *follow(after: number, signal: AbortSignal): AsyncGenerator<Stored, void, void> {
     let last = after
-    while (!signal.aborted) {
+    for (;;) {
       const next = this.#events.find(({ id }) => id > last)
       if (next) {
         last = next.id
         yield next
-      } else if (this.isOver) return
+      } else if (this.isOver || signal.aborted) return
       else await this.#change(signal)
     }
+  }
+
+  /** Whether there is, or may be, an event behind this one. */
+  goesOn(after: number): boolean {
+    return !this.isOver || this.#lastEvent > after
   }
 
   #change(signal: AbortSignal): Promise<void> {
@@ -203,6 +223,11 @@ export class JobStore {
     if (cursor !== undefined && from === 0) return { jobs: [] }
     const jobs = all.slice(from, from + size)
     return from + size < all.length ? { jobs, next: jobs.at(-1)!.id } : { jobs }
+  }
+
+  /** Waits until every job has told its end. */
+  async settled(): Promise<void> {
+    await Promise.all([...this.#jobs.values()].map(({ over }) => over))
   }
 
   /** Cancels a job, or forgets one that is over. */

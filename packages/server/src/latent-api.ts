@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { createHash } from 'node:crypto'
 import { freemem } from 'node:os'
 import type { HostGenerateOptions } from 'node-latent-diffusion'
-import { invalid, HttpError } from './errors.js'
+import { invalid, HttpError, toAnswer } from './errors.js'
 import { readParts } from './forms.js'
 import { JobRecord, type JobStore } from './jobs.js'
 import { checkPicture, decodePicture } from './pictures.js'
@@ -141,10 +141,16 @@ async function createJob(request: FastifyRequest, context: Context, validate: (d
   const run = room.submit({ api: 'latent', model, options, priority, client: request.ip, onEvent: (event) => job.take(event) })
   job.run = run
   jobs.add(job, key)
-  run.promise
+  job.over = run.promise
     .then((result) => job.finish(result))
-    .catch((error: unknown) => job.fail(error))
-    .finally(() => jobs.trim())
+    .catch((error: unknown) => {
+      if (toAnswer(error).unexpected) settings.log(`job ${job.id}: ${String((error as Error)?.stack ?? error)}`)
+      job.fail(error)
+    })
+    .finally(() => {
+      job.run = undefined
+      jobs.trim()
+    })
   return job
 }
 
@@ -204,9 +210,14 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
     { sse: 'only', schema: { params: jobParams, tags: ['jobs'], summary: 'What a job tells, as server-sent events' } },
     async (request, reply) => {
       const job = jobs.get(request.params.id)
+      const after = lastEventId(request)
+      // EventSource asks again until it is told that there is nothing more.
+      if (!job.goesOn(after)) return reply.code(204).send()
       await openStream(context, reply, async (send, signal) => {
-        for await (const { id, event } of job.follow(lastEventId(request), signal)) await send({ id: String(id), event: event.type, data: event })
+        for await (const { id, event } of job.follow(after, signal)) await send({ id: String(id), event: event.type, data: event })
+        return job.isOver
       })
+      return undefined
     },
   )
 

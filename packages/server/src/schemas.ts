@@ -24,6 +24,18 @@ const seed = {
   description: '0 to 2^64-1; default: random',
 } as const
 
+const flag = { type: 'boolean' } as const
+const box = {
+  type: 'object',
+  required: ['label', 'x', 'y', 'width', 'height'],
+  additionalProperties: false,
+  properties: {
+    label: { oneOf: [whole(0, 1_000_000), name] },
+    ...{ x: number, y: number, width: number, height: number },
+    ...{ groupOf: flag, occluded: flag, depiction: flag, inside: flag },
+  },
+} as const
+
 export const jobRequest = {
   type: 'object',
   additionalProperties: false,
@@ -51,7 +63,7 @@ export const jobRequest = {
     strength: { type: 'number', minimum: 0, maximum: 1 },
     mask: picture,
     classId: { oneOf: [whole(0, 1_000_000), name] },
-    boxes: { type: 'array', maxItems: 1000, items: { type: 'object' } },
+    boxes: { type: 'array', maxItems: 1000, items: box },
     semanticMap: picture,
     noiseLevel: whole(0, 100_000),
     preview: {

@@ -160,9 +160,14 @@ export async function createServer(options?: ServerOptions): Promise<Server> {
   const { port } = app.server.address() as AddressInfo
   let closed: Promise<void> | undefined
   const close = async () => {
+    const last = room.running
     await room.close(settings.graceMs)
-    context.streams.close()
+    await context.jobs.settled()
     await new Promise(setImmediate) // answers and last events go out
+    context.streams.close()
+    await new Promise(setImmediate)
+    // Who was told of a picture by its address gets it.
+    if (last && settings.graceMs > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(settings.graceMs, 1000)))
     await app.close()
     await models.close()
   }

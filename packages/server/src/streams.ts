@@ -9,25 +9,43 @@ export interface Message {
   data: unknown
 }
 
-/** Lets `work` send events until it is done or the client has gone. What it throws is the last event. */
+/** Sends one event; returns as well when the client has gone, or has read nothing for so long that it is cut off. */
+async function write(reply: FastifyReply, message: Message, stallMs: number): Promise<void> {
+  const { raw, sse } = reply
+  if (!sse.isConnected || raw.destroyed) return
+  let gone!: () => void
+  const closed = new Promise<void>((resolve) => (gone = resolve))
+  const stalled = setTimeout(() => raw.destroy(), stallMs)
+  raw.once('close', gone)
+  try {
+    await Promise.race([sse.send(message), closed])
+  } finally {
+    clearTimeout(stalled)
+    raw.off('close', gone)
+  }
+}
+
+/**
+ * Lets `work` send events until it is done or the client has gone. What it throws is the last event. It gives true where the client has been told how it ended; else one of
+ * the server's end follows.
+ */
 export async function openStream(
   { streams, settings, log }: Context,
   reply: FastifyReply,
-  work: (send: (message: Message) => Promise<void>, signal: AbortSignal) => Promise<void>,
+  work: (send: (message: Message) => Promise<void>, signal: AbortSignal) => Promise<void | boolean>,
 ): Promise<void> {
   if (streams.isClosing) throw closing()
   if (streams.open.size >= settings.limits.maxStreams) throw busy(`${streams.open.size} streams are open, which is all that this server allows`, 5)
   const controller = new AbortController()
-  const send = async (message: Message) => {
-    if (!reply.sse.isConnected) return
-    await reply.sse.send(message)
-  }
+  const send = (message: Message) => write(reply, message, settings.requestTimeoutMs)
   streams.open.add(controller)
   reply.sse.onClose(() => controller.abort())
   reply.raw.on('error', () => controller.abort())
+  reply.sse.sendHeaders()
+  reply.raw.flushHeaders() // proxies and clients wait for them, and heartbeats begin with them
   try {
-    await work(send, controller.signal)
-    if (controller.signal.reason === shutdown) throw closing()
+    const told = await work(send, controller.signal)
+    if (!told && controller.signal.reason === shutdown) throw closing()
   } catch (error) {
     const answer = toAnswer(error)
     if (answer.unexpected) log(`${reply.request.url}: ${String((error as Error).stack ?? error)}`)
