@@ -58,6 +58,8 @@ export interface MemoryPlan {
   dtype?: WeightType
   /** 1, where guidance would have to go; absent: as it was. */
   guidanceScale?: number
+  /** 1, with `guidanceScale`, where the model edits a picture. */
+  imageGuidanceScale?: number
   /** Bytes of the highest stage, weights included. */
   peakBytes: number
 }

@@ -20,7 +20,7 @@ export declare interface AnyGenerateOptions extends CommonGenerateOptions, Image
 }
 
 /** Inputs of a model whose kind is not known to the compiler. At run time only those of its kind are taken. */
-export declare interface AnyInputs extends TextInputs, Partial<ClassInputs>, Partial<LayoutInputs>, Partial<SemanticInputs>, Partial<SuperresInputs>, Partial<InpaintInputs>, Partial<RdmInputs> {
+export declare interface AnyInputs extends TextInputs, Partial<ClassInputs>, Partial<LayoutInputs>, Partial<SemanticInputs>, Partial<SuperresInputs>, Partial<InpaintInputs>, Partial<EditInputs>, Partial<RdmInputs> {
 }
 
 /** Resolved options of a model whose kind is not known to the compiler. */
@@ -213,6 +213,7 @@ export declare interface ConditionByKind {
     semantic: SemanticCondition;
     superres: SuperresCondition;
     inpaint: ConditionBase;
+    edit: ConditionBase;
     rdm: ConditionBase;
     autoencoder: ConditionBase;
 }
@@ -523,6 +524,20 @@ export declare type DownloadReason =
 /** A pickle file where none was asked for. */
 | 'pickle';
 
+/** generate() of a model that edits a picture. The picture sets the size; {@link SamplingOptions.imageGuidanceScale} says how close the result stays to it. */
+export declare interface EditGenerateOptions extends CommonGenerateOptions, EditInputs, NegativePromptOptions {
+}
+
+/** Inputs of models that edit a picture (InstructPix2Pix). */
+export declare interface EditInputs extends TextInputs {
+    /** The picture to edit, of any size. The prompt says what to change: `turn the sky into a sunset`. */
+    image: ImageInput;
+}
+
+export declare interface EditResolvedOptions extends ResolvedCommon, ResolvedPrompts {
+    image: ImageInput;
+}
+
 /** A textual inversion: a word that stands for vectors of its own. docs/adapters.md. */
 export declare interface EmbeddingOptions {
     /** A file (.pt, .bin, .safetensors) of the web UI or diffusers, for SDXL with `clip_l` and `clip_g`: its path, a `file:` URL, or a name of a hub. */
@@ -602,8 +617,10 @@ export declare interface EstimateRequest extends LoadOptions {
     /** Pixels. Default: the model's. */
     width?: number;
     height?: number;
-    /** 1 halves the batch of the network. Default: the model's. */
+    /** 1 halves the batch of the network (with `imageGuidanceScale: 1`, where it has one). Default: the model's. */
     guidanceScale?: number;
+    /** Models that edit a picture. Default: the model's. */
+    imageGuidanceScale?: number;
     /** Pictures per call. Default 1. */
     count?: number;
     /** That of `generate()`: features are kept for every picture. */
@@ -625,7 +642,7 @@ export declare interface Evaluation {
 }
 
 /** Sampling options of a model, which a solver on its own does not take. */
-export declare type EvaluationOption = 'preset' | 'guidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache';
+export declare type EvaluationOption = 'preset' | 'guidanceScale' | 'imageGuidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache';
 
 /** A picture without loss: planar float32, [n, channels, height, width], -1 to 1. */
 export declare interface FloatImage {
@@ -650,6 +667,8 @@ export declare interface GenerateDefaults {
     /** Absent: the sampler's own, see `defaultSchedules`. */
     schedule?: ScheduleName;
     guidanceScale: number;
+    /** Models that edit a picture (kind `edit`); absent elsewhere. */
+    imageGuidanceScale?: number;
     /** Absent: `spec.eta` with the model's own sampler, else the sampler's own. */
     eta?: number;
     /** Absent: the model's own. */
@@ -668,6 +687,7 @@ export declare interface GenerateOptionsByKind {
     semantic: SemanticGenerateOptions;
     superres: SuperresGenerateOptions;
     inpaint: InpaintGenerateOptions;
+    edit: EditGenerateOptions;
     rdm: RdmGenerateOptions;
     autoencoder: never;
 }
@@ -881,6 +901,7 @@ export declare interface InputsByKind {
     semantic: SemanticInputs;
     superres: SuperresInputs;
     inpaint: InpaintInputs;
+    edit: EditInputs;
     rdm: RdmInputs;
     autoencoder: never;
 }
@@ -1178,6 +1199,8 @@ export declare interface MemoryPlan {
     dtype?: WeightType;
     /** 1, where guidance would have to go; absent: as it was. */
     guidanceScale?: number;
+    /** 1, with `guidanceScale`, where the model edits a picture. */
+    imageGuidanceScale?: number;
     /** Bytes of the highest stage, weights included. */
     peakBytes: number;
 }
@@ -1231,10 +1254,10 @@ export declare interface ModelInfo {
 
 /**
  * What a model makes pictures from: `text` prompts (Stable Diffusion, LDM text to image), a `class` (ImageNet), nothing (`unconditional`: faces, churches), boxes
- * (`layout`), a label map (`semantic`), a small picture (`superres`), a picture and a mask (`inpaint`), a prompt and its neighbours in a database (`rdm`).
+ * (`layout`), a label map (`semantic`), a small picture (`superres`), a picture and a mask (`inpaint`), a picture and an instruction (`edit`), a prompt and its neighbours in a database (`rdm`).
  * `autoencoder` is a first stage alone.
  */
-export declare type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semantic' | 'superres' | 'inpaint' | 'rdm' | 'autoencoder';
+export declare type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semantic' | 'superres' | 'inpaint' | 'edit' | 'rdm' | 'autoencoder';
 
 /** Part of a model that `dtype`, `memory.keep` and reports speak of. */
 export declare type ModelPart = 'unet' | 'textEncoder' | 'conditioner' | 'imageEncoder' | 'vae';
@@ -1478,6 +1501,7 @@ export declare interface PipelineInfoByKind {
     semantic: PipelineInfoBase<'semantic'> & Named;
     superres: PipelineInfoBase<'superres'>;
     inpaint: PipelineInfoBase<'inpaint'>;
+    edit: PipelineInfoBase<'edit'>;
     rdm: PipelineInfoBase<'rdm'>;
     autoencoder: PipelineInfoBase<'autoencoder'>;
 }
@@ -1601,6 +1625,8 @@ export declare interface PredictOptions extends CallOptions {
     unconditional?: Conditioning;
     /** Default 1. */
     guidanceScale?: number;
+    /** Models that edit a picture. Default 1. */
+    imageGuidanceScale?: number;
     /** Extra input channels, in place of those of `conditioning`. */
     concat?: Latents;
 }
@@ -1861,6 +1887,7 @@ export declare interface ResolvedOptionsByKind {
     semantic: SemanticResolvedOptions;
     superres: SuperresResolvedOptions;
     inpaint: InpaintResolvedOptions;
+    edit: EditResolvedOptions;
     rdm: RdmResolvedOptions;
     autoencoder: never;
 }
@@ -1977,6 +2004,11 @@ export declare interface SamplingOptions {
     steps?: number;
     /** Classifier-free guidance. 1 means no guidance (and half the work). Default: the model's, 7.5 for Stable Diffusion. */
     guidanceScale?: number;
+    /**
+     * Models that edit a picture (kind `edit`): how close the result stays to it, as `guidanceScale` is for the prompt (diffusers' `image_guidance_scale`, A1111's Image CFG scale). Three
+     * evaluations a step; two where it is 1 or equal to `guidanceScale`. Default: the model's, 1.5.
+     */
+    imageGuidanceScale?: number;
     /** Rescales the guided prediction towards the standard deviation of the conditional one, 0 (off, default) to 1. */
     guidanceRescale?: number;
     /**

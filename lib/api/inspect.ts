@@ -43,8 +43,10 @@ export interface EstimateRequest extends LoadOptions {
   /** Pixels. Default: the model's. */
   width?: number
   height?: number
-  /** 1 halves the batch of the network. Default: the model's. */
+  /** 1 halves the batch of the network (with `imageGuidanceScale: 1`, where it has one). Default: the model's. */
   guidanceScale?: number
+  /** Models that edit a picture. Default: the model's. */
+  imageGuidanceScale?: number
   /** Pictures per call. Default 1. */
   count?: number
   /** That of `generate()`: features are kept for every picture. */

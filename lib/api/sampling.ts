@@ -68,8 +68,10 @@ const sampleKeys = [...Object.keys(sampleOptions), ...Object.keys(samplingOption
 /** What sample() asks of its options together. */
 function checkTogether(o: Record<string, unknown>, part: ReturnType<typeof resolveDenoising>, { condition }: PipelineInfo): void {
   // Without a second conditioning there is nothing to guide away from, unless the network is told the scale.
-  if (!condition.guidanceEmbedding && o.unconditional === undefined && o.guidanceScale !== undefined && o.guidanceScale !== 1)
-    throw invalidType('guidanceScale other than 1 needs unconditional: the encoded negative (or empty) prompt, null class ...')
+  for (const scale of ['guidanceScale', 'imageGuidanceScale'] as const) {
+    if (!condition.guidanceEmbedding && o.unconditional === undefined && o[scale] !== undefined && o[scale] !== 1)
+      throw invalidType(`${scale} other than 1 needs unconditional: the encoded negative (or empty) prompt, null class ...`)
+  }
   if (o.latents !== undefined && (o.width !== undefined || o.height !== undefined || o.batch !== undefined))
     throw invalidType('latents already fix width, height and batch; leave those out')
   if (part.denoisingStart && o.latents === undefined) throw invalidType('denoisingStart needs latents: the result of the earlier part')
@@ -93,7 +95,10 @@ export function resolveSample(options: SampleOptions, info: PipelineInfo): Resol
   const image = native(given.image, 'image', nativeLatents)
   const steering = native(given.conditioning, 'conditioning', nativeConditioning)
   Object.assign(request, part)
-  if (given.unconditional === undefined && !info.condition.guidanceEmbedding) request.guidanceScale = 1
+  if (given.unconditional === undefined && !info.condition.guidanceEmbedding) {
+    request.guidanceScale = 1
+    if (request.imageGuidanceScale !== undefined) request.imageGuidanceScale = 1
+  }
   if (image) request.strength = given.strength ?? usualStrength
   const like = image?.shape ?? steering?.concatShape
   const side = (name: 'width' | 'height', axis: 2 | 3) =>
@@ -170,6 +175,7 @@ const predictOptions = {
   conditioning: { ...conditioning, toNative: notNative },
   unconditional: { ...conditioning, toNative: notNative },
   guidanceScale: option(checkGuidanceScale, { fallback: () => 1, flag: inPrograms }),
+  imageGuidanceScale: option(checkGuidanceScale, { fallback: () => 1, flag: inPrograms }),
   concat: { ...latents, toNative: notNative },
   signal: shared.signal,
 } satisfies Options<PredictOptions, number>
@@ -178,9 +184,10 @@ const predictOptions = {
 export async function predict(native: NativePipeline, { condition }: PipelineInfo, state: Latents, options: PredictOptions): Promise<Latents> {
   const handle = nativeLatents(state, 'latents')
   const values = readOptions(predictOptions, options, 'predict()', state.shape[0])
-  const { guidanceScale, signal } = values
+  const { guidanceScale, imageGuidanceScale, signal } = values
   if (guidanceScale !== 1 && !values.unconditional && !condition.guidanceEmbedding)
     throw invalidType('guidanceScale other than 1 needs unconditional')
+  if (imageGuidanceScale !== 1 && !values.unconditional) throw invalidType('imageGuidanceScale other than 1 needs unconditional')
   const steering = values.conditioning ? nativeConditioning(values.conditioning, 'conditioning') : null
   const unconditional = values.unconditional ? nativeConditioning(values.unconditional, 'unconditional') : null
   const concat = values.concat ? nativeLatents(values.concat, 'concat') : null

@@ -10,7 +10,7 @@ const flags = {
   ...loadFlags,
   lora: loraFlags.lora,
   ...sizeFlags,
-  ...flagsOf(pick(estimateOptions, 'guidanceScale')),
+  ...flagsOf(pick(estimateOptions, 'guidanceScale', 'imageGuidanceScale')),
   json: { kind: 'switch', help: 'as JSON, in bytes' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
@@ -28,7 +28,7 @@ export const estimateCommand: Command = {
     const hooks = { signal: io.signal, onProgress: bar.update }
     const request = {
       ...readLoadOptions(values),
-      ...readOptionFlags(pick(estimateOptions, 'width', 'height', 'guidanceScale', 'loras'), values),
+      ...readOptionFlags(pick(estimateOptions, 'width', 'height', 'guidanceScale', 'imageGuidanceScale', 'loras'), values),
       ...hooks,
     }
     const estimate = await estimateMemory(readSource(values, positionals[0]), request).finally(bar.clear)

@@ -58,13 +58,14 @@ function overview(): string {
 }
 
 /** A plan as flags of the command; undefined where it has not all that it takes. */
-function planFlags({ width, height, memory, dtype, guidanceScale }: MemoryPlan, { flags }: Command): string | undefined {
+function planFlags({ width, height, memory, dtype, guidanceScale, imageGuidanceScale }: MemoryPlan, { flags }: Command): string | undefined {
   const needed: [flag: string, value: string | number][] = []
   // Commands without a size take it from their picture, or have no choice of it.
   if ('width' in flags) needed.push(['width', width], ['height', height])
   if (memory !== 'auto') needed.push(['memory', memory])
   if (dtype !== undefined) needed.push(['dtype', dtype])
   if (guidanceScale !== undefined) needed.push(['guidance-scale', guidanceScale])
+  if (imageGuidanceScale !== undefined) needed.push(['image-guidance-scale', imageGuidanceScale])
   if (needed.length === 0 || needed.some(([flag]) => !(flag in flags))) return undefined
   return needed.map(([flag, value]) => `--${flag} ${value}`).join(' ')
 }

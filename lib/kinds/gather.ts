@@ -85,6 +85,11 @@ async function gatherMasked(image: ImageInput, mask: MaskInput): Promise<Gathere
   }
 }
 
+async function gatherPicture(image: ImageInput): Promise<GatheredInputs> {
+  const { data, shape } = await imageTensor(image, 'image')
+  return { inputs: { imageShape: [...shape] }, arrays: { image: data }, size: { width: shape[3]!, height: shape[2]! } }
+}
+
 async function gatherEmbeddings(inputs: ResolvedInputs, { info, encodeQuery }: InputContext, signal?: AbortSignal): Promise<GatheredInputs> {
   if (!inputs.neighbours) return { inputs: {}, arrays: {} }
   const dim = info.condition.dim!
@@ -105,6 +110,8 @@ async function gatherOwn(inputs: ResolvedInputs, context: InputContext, signal?:
       return gatherSmallPicture(inputs.image!, inputs.noiseLevel, info)
     case 'inpaint':
       return gatherMasked(inputs.image!, inputs.mask!)
+    case 'edit':
+      return gatherPicture(inputs.image!)
     case 'rdm':
       return gatherEmbeddings(inputs, context, signal)
     case 'text':

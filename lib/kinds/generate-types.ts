@@ -3,6 +3,7 @@ import type { RawImage } from '../image/raw-image.js'
 import type {
   AnyInputs,
   ClassInputs,
+  EditInputs,
   Emphasis,
   InpaintInputs,
   LayoutBox,
@@ -102,6 +103,9 @@ export type UpscaleOptions = Omit<SuperresGenerateOptions, 'image'>
 /** generate() of an inpainting model. The picture sets the size. Prompt options only where the model reads text (Stable Diffusion inpainting). */
 export interface InpaintGenerateOptions extends CommonGenerateOptions, InpaintInputs, NegativePromptOptions {}
 
+/** generate() of a model that edits a picture. The picture sets the size; {@link SamplingOptions.imageGuidanceScale} says how close the result stays to it. */
+export interface EditGenerateOptions extends CommonGenerateOptions, EditInputs, NegativePromptOptions {}
+
 /** generate() of a retrieval-augmented model. */
 export interface RdmGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, RdmInputs {}
 
@@ -114,6 +118,7 @@ export interface GenerateOptionsByKind {
   semantic: SemanticGenerateOptions
   superres: SuperresGenerateOptions
   inpaint: InpaintGenerateOptions
+  edit: EditGenerateOptions
   rdm: RdmGenerateOptions
   autoencoder: never
 }
@@ -190,6 +195,10 @@ export interface InpaintResolvedOptions extends ResolvedCommon, Partial<Resolved
   mask: MaskInput
 }
 
+export interface EditResolvedOptions extends ResolvedCommon, ResolvedPrompts {
+  image: ImageInput
+}
+
 export interface RdmResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
   prompt?: string
   neighbours?: Neighbours
@@ -204,6 +213,7 @@ export interface ResolvedOptionsByKind {
   semantic: SemanticResolvedOptions
   superres: SuperresResolvedOptions
   inpaint: InpaintResolvedOptions
+  edit: EditResolvedOptions
   rdm: RdmResolvedOptions
   autoencoder: never
 }

@@ -29,13 +29,13 @@ const isKind =
     kinds.includes(kind)
 
 /** Kinds that take a picture for what it shows; for all others a picture is the start of image to image. */
-const takesPicture = isKind('superres', 'inpaint')
+const takesPicture = isKind('superres', 'inpaint', 'edit')
 
 export function takesStartPicture(info: PipelineInfo): boolean {
   return !takesPicture(info) && info.kind !== 'autoencoder'
 }
 
-/** Whether prompts and negative prompts steer the model: all text models, Stable Diffusion inpainting, the SD x4 upscaler. */
+/** Whether prompts and negative prompts steer the model: all text models, Stable Diffusion inpainting, InstructPix2Pix, the SD x4 upscaler. */
 export function takesPrompts(info: PipelineInfo): boolean {
   return info.kind !== 'rdm' && conditionerOf(info.spec, 'clip_text', 'bert_text') !== undefined
 }
@@ -231,12 +231,14 @@ export const inputOptions = {
   },
   image: {
     ...option((value) => value as NonNullable<AnyInputs['image']>, {
-      flag: { short: 'i', value: 'FILE', help: 'picture to start from; for inpainting and super-resolution, the picture to work on' },
+      flag: { short: 'i', value: 'FILE', help: 'picture to start from; for inpainting, editing and super-resolution, the picture to work on' },
     }),
-    purpose: 'for image to image, super-resolution and inpainting',
+    purpose: 'for image to image, super-resolution, inpainting and editing',
     takenBy: takesPicture,
     listed: true,
-    missing: ({ kind }: PipelineInfo) => (kind === 'superres' ? 'the small picture' : 'the picture to repaint a part of'),
+    missing: ({ kind }: PipelineInfo) =>
+      (({ superres: 'the small picture', edit: 'the picture to edit' }) as Partial<Record<ModelKind, string>>)[kind] ??
+      'the picture to repaint a part of',
   },
   mask: {
     ...option((value) => value as NonNullable<AnyInputs['mask']>, {

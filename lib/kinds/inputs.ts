@@ -108,6 +108,12 @@ export interface InpaintInputs extends TextInputs {
   mask: MaskInput
 }
 
+/** Inputs of models that edit a picture (InstructPix2Pix). */
+export interface EditInputs extends TextInputs {
+  /** The picture to edit, of any size. The prompt says what to change: `turn the sky into a sunset`. */
+  image: ImageInput
+}
+
 /** Inputs of retrieval-augmented models: a prompt, neighbours, or both. */
 export interface RdmInputs {
   /** Read by the CLIP text encoder that is given as the `textEncoder` of the model source. */
@@ -128,6 +134,7 @@ export interface InputsByKind {
   semantic: SemanticInputs
   superres: SuperresInputs
   inpaint: InpaintInputs
+  edit: EditInputs
   rdm: RdmInputs
   autoencoder: never
 }
@@ -141,6 +148,7 @@ export interface AnyInputs
     Partial<SemanticInputs>,
     Partial<SuperresInputs>,
     Partial<InpaintInputs>,
+    Partial<EditInputs>,
     Partial<RdmInputs> {}
 
 /** Inputs of one kind; without a kind, {@link AnyInputs}. */

@@ -3,10 +3,10 @@ import type { Device, ModelPart, ModelSpec, SamplerName, ScheduleName } from '..
 
 /**
  * What a model makes pictures from: `text` prompts (Stable Diffusion, LDM text to image), a `class` (ImageNet), nothing (`unconditional`: faces, churches), boxes
- * (`layout`), a label map (`semantic`), a small picture (`superres`), a picture and a mask (`inpaint`), a prompt and its neighbours in a database (`rdm`).
+ * (`layout`), a label map (`semantic`), a small picture (`superres`), a picture and a mask (`inpaint`), a picture and an instruction (`edit`), a prompt and its neighbours in a database (`rdm`).
  * `autoencoder` is a first stage alone.
  */
-export type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semantic' | 'superres' | 'inpaint' | 'rdm' | 'autoencoder'
+export type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semantic' | 'superres' | 'inpaint' | 'edit' | 'rdm' | 'autoencoder'
 
 /** What every condition says. */
 export interface ConditionBase {
@@ -71,6 +71,7 @@ export interface ConditionByKind {
   semantic: SemanticCondition
   superres: SuperresCondition
   inpaint: ConditionBase
+  edit: ConditionBase
   rdm: ConditionBase
   autoencoder: ConditionBase
 }
@@ -118,6 +119,8 @@ export interface GenerateDefaults {
   /** Absent: the sampler's own, see `defaultSchedules`. */
   schedule?: ScheduleName
   guidanceScale: number
+  /** Models that edit a picture (kind `edit`); absent elsewhere. */
+  imageGuidanceScale?: number
   /** Absent: `spec.eta` with the model's own sampler, else the sampler's own. */
   eta?: number
   /** Absent: the model's own. */
@@ -139,6 +142,7 @@ export interface PipelineInfoByKind {
   semantic: PipelineInfoBase<'semantic'> & Named
   superres: PipelineInfoBase<'superres'>
   inpaint: PipelineInfoBase<'inpaint'>
+  edit: PipelineInfoBase<'edit'>
   rdm: PipelineInfoBase<'rdm'>
   autoencoder: PipelineInfoBase<'autoencoder'>
 }

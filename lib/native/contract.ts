@@ -71,7 +71,7 @@ export interface NativeInputs {
   embeddingsShape?: number[]
   /** [height, width] of the picture: semantic synthesis. */
   labelsShape?: number[]
-  /** [n, 3, h, w]: the low-resolution picture of super-resolution, the picture to inpaint. -1..1. */
+  /** [n, 3, h, w]: the low-resolution picture of super-resolution, the picture to inpaint or edit. -1..1. */
   imageShape?: number[]
   /** [n, 1, h, w]: inpainting, 1 = repaint (binarised at 0.5). */
   maskShape?: number[]
@@ -170,7 +170,7 @@ export interface NativePipeline {
   encodeImage(request: string, image: Float32Array, callbacks: NativeCallbacks): NativeJob<NativeLatents>
   /** request: { width, height, batch, seed: string, rng } */
   createLatents(request: string): NativeJob<NativeLatents>
-  /** request: { timesteps: number[], guidanceScale } */
+  /** request: { timesteps: number[], guidanceScale, imageGuidanceScale } */
   predict(
     request: string,
     latents: NativeLatents,
@@ -305,7 +305,7 @@ export interface NativeSamplingRequest extends Omit<SamplingOptions, 'steps' | '
 }
 
 /**
- * Mirrors GenerateRequest. `image` is the low-resolution picture for kind `superres`, the picture to inpaint (with `mask`) for `inpaint`, and otherwise the start of image
+ * Mirrors GenerateRequest. `image` is the low-resolution picture for kind `superres`, the picture to inpaint (with `mask`) for `inpaint`, the one to edit for `edit`, and otherwise the start of image
  * to image, which alone has a `strength` (a `mask` beside it says what to repaint). `width` and `height`, 0 for the model's, are those of the finished picture; the kinds that take a picture or a label map have
  * their size from it.
  */

@@ -9,6 +9,7 @@ import { samplingOptions } from './sampling.js'
 export const estimateOptions = {
   ...pick(shared, 'width', 'height', 'count'),
   guidanceScale: number({ min: 0, max: 1000, flag: { help: '1 turns guidance off and halves the batch' } }),
+  imageGuidanceScale: number({ min: 0, max: 1000, flag: { help: 'models that edit a picture; 1 leaves two evaluations of three' } }),
   deepCache: samplingOptions.deepCache,
   loras,
   preview: option(checkPreviewSettings, {

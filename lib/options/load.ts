@@ -13,7 +13,18 @@ import { checkBoolean, checkName, checkString, invalidRange, knownKeys, plainObj
 /** What a part may be loaded as: `int8` is no type of files. */
 const int8OrWeightTypes = [...weightTypes, 'int8'] as const
 const modelParts = Object.keys(partTable) as ModelPart[]
-export const modelKinds: readonly ModelKind[] = ['text', 'class', 'unconditional', 'layout', 'semantic', 'superres', 'inpaint', 'rdm', 'autoencoder']
+export const modelKinds: readonly ModelKind[] = [
+  'text',
+  'class',
+  'unconditional',
+  'layout',
+  'semantic',
+  'superres',
+  'inpaint',
+  'edit',
+  'rdm',
+  'autoencoder',
+]
 
 function checkDevice(value: unknown, name: string): DeviceSpec {
   const device = checkString(value, name, 64)

@@ -33,6 +33,12 @@ function checkModelGuidance(value: unknown, name: string, context: SamplingConte
   return scale
 }
 
+function checkImageGuidance(value: unknown, name: string, { defaults }: SamplingContext): number {
+  const scale = checkGuidanceScale(value, name)
+  if (defaults.imageGuidanceScale === undefined) throw invalidType(`${name} is for models that edit a picture (InstructPix2Pix); this one is not`)
+  return scale
+}
+
 function checkInterval(value: unknown, name: string): [number, number] {
   if (!Array.isArray(value) || value.length !== 2) throw invalidType(`${name} must be two fractions of the run, [from, to], not ${show(value)}`)
   const [from, to] = listOf(value, name, 2).map((share, i) => checkNumber(share, `${name}[${i}]`, { min: 0, max: 1 })) as [number, number]
@@ -124,6 +130,14 @@ const evaluationOptions = {
       fallback: (context: SamplingContext) => (isUnguided(context) ? 1 : context.defaults.guidanceScale),
       flag: { help: "1 turns guidance off; default: the model's, 7.5 for Stable Diffusion" },
       infotext: 'CFG scale',
+    }),
+    type: 'number' as const,
+  },
+  imageGuidanceScale: {
+    ...option(checkImageGuidance, {
+      fallback: ({ defaults }: SamplingContext) => defaults.imageGuidanceScale,
+      flag: { help: "models that edit a picture: how close to stay to it; default: the model's, 1.5" },
+      infotext: 'Image CFG scale',
     }),
     type: 'number' as const,
   },

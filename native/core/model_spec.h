@@ -123,7 +123,7 @@ struct ConditionerConfig {
 };
 
 struct ModelSpec {
-    std::string kind = "text";  // text | class | unconditional | layout | semantic | superres | inpaint | rdm | autoencoder
+    std::string kind = "text";  // text, class, unconditional, layout, semantic, superres, inpaint, edit, rdm or autoencoder
     std::string name;           // human name of the nearest known model, e.g. "Stable Diffusion 1.x"
     std::string family;         // sd1 | sd2 | sdxl | ldm | autoencoder
     std::string layout;         // compvis | diffusers | gguf ... (as found)

@@ -60,21 +60,23 @@ Json describe(const Stages & stages) {
     }
     Json condition = conditioners ? conditioners->info() : Json{{"guidance", false}};
     if (stages.denoiser && stages.denoiser->form().guidance) condition["guidanceEmbedding"] = true;
+    Json defaults = {{"width", spec.image_size},
+                     {"height", spec.image_size},
+                     {"steps", spec.steps},
+                     {"sampler", spec.sampler},
+                     {"schedule", ""},
+                     {"guidanceScale", spec.guidance_scale},
+                     {"eta", -1},
+                     {"clipSkip", 0}};
+    if (stages.denoiser && stages.denoiser->options().editing)
+        defaults["imageGuidanceScale"] = SamplingRequest{}.image_guidance_scale;
     const int64_t factor = conditioners && stages.denoiser ? conditioners->size_multiple() : spec.downsampling();
     const graph::DeviceInfo device = stages.device()->info();
     Json out = {{"kind", spec.kind},
                 {"condition", condition},
                 {"name", spec.name},
                 {"spec", to_json(spec)},
-                {"defaults",
-                 {{"width", spec.image_size},
-                  {"height", spec.image_size},
-                  {"steps", spec.steps},
-                  {"sampler", spec.sampler},
-                  {"schedule", ""},
-                  {"guidanceScale", spec.guidance_scale},
-                  {"eta", -1},
-                  {"clipSkip", 0}}},
+                {"defaults", defaults},
                 {"samplers", samplers},
                 {"schedules", schedules},
                 {"defaultSchedules", default_schedules},

@@ -120,7 +120,7 @@ struct Inputs {
     std::optional<PromptTokens> prompt;       // prompts, layouts, classes: whatever is tokens
     std::optional<EmbeddingRows> embeddings;  // rdm: L2-normalised here; after the prompt's own embedding where there is one
     std::optional<LabelMap> labels;           // semantic
-    std::optional<ImageTensor> image;         // superres: the low-resolution picture; inpaint: the picture
+    std::optional<ImageTensor> image;         // superres: the low-resolution picture; inpaint, edit: the picture
     std::optional<ImageTensor> mask;          // inpaint, masked image to image: [n, 1, h, w], 1 = repaint, split at 0.5
     std::optional<int> noise_level;           // x4 upscaler
     std::optional<SizeInputs> sizes;          // SDXL

@@ -112,8 +112,9 @@ Stages::Stages(const LoadRequest & load, OpenedModelPtr model, graph::DevicePtr 
     }
     if (whole) conditioners = std::make_unique<Conditioners>(spec, residency, first_stage.get());
     if (whole && spec.unet) {
-        denoiser = std::make_unique<Denoiser>(std::make_unique<models::UNet>(*spec.unet, this->device()), residency,
-                                              Denoiser::Options{upscaling, false, request.tile_size});
+        denoiser =
+            std::make_unique<Denoiser>(std::make_unique<models::UNet>(*spec.unet, this->device()), residency,
+                                       Denoiser::Options{upscaling, picture_use(spec) == PictureUse::edit, request.tile_size});
     }
     const auto add = [&](models::Network & network, const formats::OpenedModel & from) {
         network.weights().plan(from.tensors, weight_policy(request, network.weights().part()));

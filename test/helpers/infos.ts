@@ -29,6 +29,12 @@ const kinds: Record<ModelKind, object> = {
   semantic: { name: 'semantic', condition: { guidance: false, labels: 182 }, conditioners: [{ kind: 'spatial_rescaler' }] },
   superres: { name: 'bsr_sr', condition: { guidance: false, factor: 4 }, conditioners: [{ kind: 'identity' }] },
   inpaint: { name: 'inpainting_big', condition: { guidance: false }, conditioners: [{ kind: 'first_stage' }] },
+  edit: {
+    name: 'InstructPix2Pix',
+    condition: { guidance: true, tokens: 77, dim: 768 },
+    conditioners: [{ kind: 'clip_text' }],
+    defaults: { ...common.defaults, imageGuidanceScale: 1.5 },
+  },
   rdm: { name: 'RDM', condition: { guidance: true, dim: 4 }, conditioners: [{ kind: 'external' }] },
   autoencoder: { name: 'KL-f8', condition: { guidance: false }, conditioners: [] },
 }

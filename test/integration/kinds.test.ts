@@ -83,6 +83,13 @@ const systems: System[] = [
     inputs: () => ({ image: picture(64, 64), mask: hole(64, 64) }),
   },
   {
+    golden: 'sd1-pix2pix',
+    kind: 'edit',
+    options: () => ({ image: picture(60, 50), prompt: 'make it snow' }),
+    size: [60, 50],
+    inputs: () => ({ image: picture(64, 64), prompt: 'make it snow' }),
+  },
+  {
     golden: 'ldm-rdm',
     kind: 'rdm',
     options: () => ({ neighbours: [embedding(1), embedding(2)], width: 128, height: 128 }),
@@ -172,6 +179,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
       semantic: { semanticMap: { ...map(64, 32), data: new Uint8Array(64 * 32) } },
       superres: { image: new RawImage({ ...picture(17, 9), data: new Uint8Array(17 * 9 * 3), width: 17, height: 9 }) },
       inpaint: { seed: 8 },
+      edit: { imageGuidanceScale: 3 },
       rdm: { neighbours: [embedding(9)] },
     }
     const change = golden === 'sd-x4-upscaler' ? { noiseLevel: 300 } : changes[kind]!
@@ -211,7 +219,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
     for await (const step of pipe.sample({ conditioning, ...(unconditional ? { unconditional } : {}), ...size, ...run })) last = step.latents
     const [image] = await pipe.decode(last!)
     expect(image!.width).toBeGreaterThan(0)
-    if (kind === 'superres' || kind === 'inpaint') return
+    if (kind === 'superres' || kind === 'inpaint' || kind === 'edit') return
     const generated = await pipe.generate({ ...options(), ...run })
     expect(Buffer.compare(image!.data, generated.images[0]!.data)).toBe(0)
   })

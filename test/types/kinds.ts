@@ -94,6 +94,13 @@ export async function bySwitch(pipe: DiffusionPipeline): Promise<void> {
       // @ts-expect-error a mask is needed
       await pipe.generate({ image: 'x.png' })
       break
+    case 'edit':
+      await pipe.generate({ image: 'x.png', prompt: 'make it snow', imageGuidanceScale: 1.2 })
+      // @ts-expect-error a picture is needed
+      await pipe.generate({ prompt: 'make it snow' })
+      // @ts-expect-error it starts from noise
+      await pipe.generate({ image: 'x.png', strength: 0.5 })
+      break
     case 'rdm':
       await pipe.generate({ prompt: 'a cat', neighbours: [new Float32Array(768)] })
       // @ts-expect-error not of this kind

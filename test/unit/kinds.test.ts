@@ -24,6 +24,7 @@ const accepted: [PipelineInfo, object][] = [
   [upscalerInfo, { ...prompts, image: 'x.png', noiseLevel: 350 }],
   [infoOf('inpaint'), { image: 'x.png', mask: map }],
   [textInpaintInfo, { ...prompts, image: 'x.png', mask: map }],
+  [infoOf('edit'), { ...prompts, image: 'x.png' }],
   [rdmTextInfo, { prompt: 'a', neighbours: [embedding], ...start }],
 ]
 
@@ -86,6 +87,7 @@ describe('what a kind needs', () => {
     [infoOf('superres'), {}, /^image is missing/],
     [infoOf('inpaint'), {}, /^image is missing/],
     [infoOf('inpaint'), { image: 'x.png' }, /^mask is missing/],
+    [infoOf('edit'), { prompt: 'make it snow' }, /^image is missing: the picture to edit$/],
     [infoOf('rdm'), {}, /^prompt and neighbours are missing/],
   ])('%#', (info, options, message) => {
     const error = rejection(() => resolve(info, options))

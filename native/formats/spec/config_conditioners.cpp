@@ -125,7 +125,8 @@ const char * kind_with_clip(const ModelSpec & spec) {
     const int extra = spec.unet ? spec.unet->in_channels - spec.unet->out_channels : 0;
     if (extra <= 0) return "text";
     if (extra == spec.unet->out_channels + 1) return "inpaint";
-    return spec.unet->class_embedding == "embedding" ? "superres" : "text";
+    if (spec.unet->class_embedding == "embedding") return "superres";
+    return extra == spec.unet->out_channels ? "edit" : "text";
 }
 
 }  // namespace
@@ -226,8 +227,8 @@ void apply_embedders(Detection & detection, const Json & conditioner_config, con
         const Json block = object_at(config, target.find("OpenCLIP") == std::string::npos ? "text_encoder" : "text_encoder_2");
         if (apply_clip_class(detection, index, target, object_at(embedder, "params"), block)) ++index;
     }
-    detection.spec.conditioning_key = "crossattn";
-    detection.spec.kind = "text";
+    detection.spec.kind = kind_with_clip(detection.spec);
+    detection.spec.conditioning_key = detection.spec.kind == "text" ? "crossattn" : "hybrid";
 }
 
 }  // namespace latent::formats

@@ -44,6 +44,7 @@ bool has_kind(const ModelSpec & spec, const char * kind) {
 PictureUse picture_use(const ModelSpec & spec) {
     if (has_kind(spec, "spatial_rescaler")) return PictureUse::start;
     if (spec.kind == "superres") return PictureUse::enlarge;
+    if (spec.kind == "edit") return PictureUse::edit;
     return spec.kind == "inpaint" ? PictureUse::repaint : PictureUse::start;
 }
 
@@ -92,6 +93,8 @@ Conditioners::Conditioners(const ModelSpec & spec, PartResidency & residency, Fi
         all_.push_back(std::make_unique<UpscalingConditioner>(spec, noised ? &low_scale : nullptr));
     } else if (inpaints()) {
         all_.push_back(std::make_unique<InpaintingConditioner>(spec, first_stage));
+    } else if (edits()) {
+        all_.push_back(std::make_unique<EditingConditioner>(spec, first_stage));
     }
     if (spec.unet) require_fit();
 }

@@ -12,13 +12,13 @@
 namespace latent::pipeline {
 
 /// What becomes of the picture that a model takes.
-enum class PictureUse { start, enlarge, repaint };  // start: of image to image, no part of the conditioning
+enum class PictureUse { start, enlarge, repaint, edit };  // start: of image to image, no part of the conditioning
 
 PictureUse picture_use(const ModelSpec & spec);
 
 /// The conditioners of one model: from what the user gives to one Conditioning.
 ///   tokens     CLIP or BERT (prompt), BERT over layouts, an embedding of classes; the embeddings of RDM as they come
-///   channels   SpatialRescaler over labels, a low-resolution picture, a picture with a hole
+///   channels   SpatialRescaler over labels, a low-resolution picture, a picture with a hole, a picture to edit
 ///   class      the noise level of the x4 upscaler
 /// A model is one combination of these; its specification says which.
 class Conditioners {
@@ -34,8 +34,9 @@ public:
     /// The picture of the inputs is part of the conditioning; where it is not, it can only be the start of image to image.
     bool takes_image() const { return picture_use_ != PictureUse::start; }
     bool inpaints() const { return picture_use_ == PictureUse::repaint; }
+    bool edits() const { return picture_use_ == PictureUse::edit; }
     bool upscales() const { return picture_use_ == PictureUse::enlarge; }
-    /// Sides of a picture, in pixels, are padded to multiples of this (pictures to enlarge or inpaint), or must be such.
+    /// Sides of a picture, in pixels, are padded to multiples of this (pictures to enlarge, inpaint or edit), or must be such.
     int64_t size_multiple() const;
     /// Memory and work of one call of each network for a picture of this size, the image embedder's too.
     std::vector<std::pair<const models::Network *, graph::GraphMeasure>> measure(int64_t width, int64_t height) const;

@@ -10,6 +10,19 @@ int picture_channels(const ModelSpec & spec) {
     return spec.first_stage ? spec.first_stage->in_channels : 3;
 }
 
+int latent_channels(const ModelSpec & spec) {
+    return spec.unet ? spec.unet->out_channels : spec.latent_channels();
+}
+
+std::optional<InputSize> size_of_picture(const Inputs & inputs) {
+    if (!inputs.image) return std::nullopt;
+    return InputSize{"picture", inputs.image->shape[3], inputs.image->shape[2]};
+}
+
+void require_first_stage(const FirstStageRunner * first_stage, const char * who) {
+    if (!first_stage) throw Error(ErrorCode::unsupported_model, std::string(who) + " a first stage, and this model has none");
+}
+
 }  // namespace
 
 // ---- super-resolution ------------------------------------------------------------------------------------------------
@@ -77,7 +90,7 @@ InpaintingConditioner::InpaintingConditioner(const ModelSpec & spec, FirstStageR
     : form_of_hole_(spec.conditioning_key == "concat" ? InpaintingForm::latent_diffusion() : InpaintingForm::stable_diffusion()),
       scale_factor_(static_cast<float>(spec.scale_factor)),
       picture_channels_(picture_channels(spec)),
-      latent_channels_(spec.unet ? spec.unet->out_channels : spec.latent_channels()),
+      latent_channels_(latent_channels(spec)),
       first_stage_(first_stage) {}
 
 ConditioningForm InpaintingConditioner::form() const {
@@ -87,8 +100,7 @@ ConditioningForm InpaintingConditioner::form() const {
 }
 
 std::optional<InputSize> InpaintingConditioner::size(const Inputs & inputs) const {
-    if (!inputs.image) return std::nullopt;
-    return InputSize{"picture", inputs.image->shape[3], inputs.image->shape[2]};
+    return size_of_picture(inputs);
 }
 
 void InpaintingConditioner::check(const Inputs & inputs, int64_t pictures) const {
@@ -103,9 +115,7 @@ void InpaintingConditioner::check(const Inputs & inputs, int64_t pictures) const
 }
 
 void InpaintingConditioner::encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) {
-    if (!first_stage_) {
-        throw Error(ErrorCode::unsupported_model, "A picture and a mask need a first stage, and this model has none");
-    }
+    require_first_stage(first_stage_, "A picture and a mask need");
     const InpaintingForm & form = form_of_hole_;
     ImageTensor image = pad_edges(*inputs.image, context.frame.padded_height, context.frame.padded_width);
     ImageTensor mask = pad_edges(*inputs.mask, context.frame.padded_height, context.frame.padded_width);
@@ -121,6 +131,31 @@ void InpaintingConditioner::encode(const Inputs & inputs, const EncodeContext & 
         for (float & value : code.data) value *= scale_factor_;
     }
     out.concat = inpainting_channels(form, code, mask);
+}
+
+// ---- editing ---------------------------------------------------------------------------------------------------------
+
+EditingConditioner::EditingConditioner(const ModelSpec & spec, FirstStageRunner * first_stage)
+    : picture_channels_(picture_channels(spec)), latent_channels_(latent_channels(spec)), first_stage_(first_stage) {}
+
+ConditioningForm EditingConditioner::form() const {
+    ConditioningForm form;
+    form.channels = latent_channels_;
+    return form;
+}
+
+std::optional<InputSize> EditingConditioner::size(const Inputs & inputs) const {
+    return size_of_picture(inputs);
+}
+
+void EditingConditioner::check(const Inputs & inputs, int64_t pictures) const {
+    check_image(*inputs.image, "image", picture_channels_, pictures);
+}
+
+void EditingConditioner::encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) {
+    require_first_stage(first_stage_, "A picture to edit needs");
+    const Frame & frame = context.frame;
+    out.concat = first_stage_->encode_mean(pad_edges(*inputs.image, frame.padded_height, frame.padded_width), context.job);
 }
 
 }  // namespace latent::pipeline

@@ -47,4 +47,22 @@ private:
     FirstStageRunner * first_stage_;
 };
 
+/// A picture to edit beside the latents: its code, which is not scaled (InstructPix2Pix).
+class EditingConditioner final : public Conditioner {
+public:
+    /// `first_stage`: may be null in a model that is only inspected or makes no pictures.
+    EditingConditioner(const ModelSpec & spec, FirstStageRunner * first_stage);
+
+    std::string takes() const override { return "a picture to edit"; }
+    std::vector<InputUse> reads() const override { return {{Input::image}}; }
+    ConditioningForm form() const override;
+    std::optional<InputSize> size(const Inputs & inputs) const override;
+    void check(const Inputs & inputs, int64_t pictures) const override;
+    void encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) override;
+
+private:
+    int picture_channels_, latent_channels_;
+    FirstStageRunner * first_stage_;
+};
+
 }  // namespace latent::pipeline

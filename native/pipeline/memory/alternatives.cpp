@@ -18,6 +18,7 @@ std::string changes(const Alternative & choice, const Alternative & wanted) {
     if (choice.memory != wanted.memory) words.push_back("memory: '" + choice.memory + "'");
     if (choice.dtype != wanted.dtype) words.push_back("dtype: '" + choice.dtype + "'");
     if (choice.guided != wanted.guided) words.push_back("guidanceScale: 1");
+    if (choice.guided != wanted.guided && wanted.by_picture) words.push_back("imageGuidanceScale: 1");
     std::string text;
     for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i == 1 ? " with " : " and ") + words[i];
     return text + " (" + mebibytes(choice.peak) + ")";
@@ -132,6 +133,7 @@ Json Alternative::to_json(const Alternative & wanted) const {
     Json out = {{"width", width}, {"height", height}, {"memory", memory}, {"peakBytes", peak}};
     if (!dtype.empty()) out["dtype"] = dtype;
     if (guided != wanted.guided) out["guidanceScale"] = 1;
+    if (guided != wanted.guided && wanted.by_picture) out["imageGuidanceScale"] = 1;
     return out;
 }
 

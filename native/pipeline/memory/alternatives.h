@@ -16,7 +16,8 @@ struct Alternative {
     std::string memory = "auto";    // auto | fast | low
     std::string dtype;              // of the whole model; "": as it was asked for
     bool guided = false;
-    uint64_t peak = 0;  // bytes of the highest stage, as planned
+    uint64_t peak = 0;        // bytes of the highest stage, as planned
+    bool by_picture = false;  // guidance has a second scale, that of the picture (models that edit one)
 
     /// `wanted` tells what need not be said.
     Json to_json(const Alternative & wanted) const;

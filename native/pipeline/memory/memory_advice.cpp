@@ -16,12 +16,13 @@ MemoryPlanner::Demand MemoryPlanner::pictures(const PictureOutline & picture) co
     const Frame frame = frame_of(picture);
     // Where the size is that of an input, another one is no option.
     const std::string & kind = stages_.spec().kind;
-    const bool given = picture.from_image || kind == "semantic" || kind == "superres" || kind == "inpaint";
+    const bool given = picture.from_image || kind == "semantic" || kind == "superres" || kind == "inpaint" || kind == "edit";
     const int64_t own =
         stages_.conditioners && stages_.denoiser ? stages_.conditioners->size_multiple() : stages_.spec().downsampling();
     Demand demand;
     const int rows = stages_.denoiser ? call_of(picture).rows : 1;
     demand.wanted = {frame.width, frame.height, stages_.request.memory, "", rows > 1};
+    demand.wanted.by_picture = kind == "edit";
     demand.multiple = given && stages_.denoiser ? 0 : own;
     demand.peak = [picture, rows](const MemoryPlanner & planner, const Alternative & choice) {
         PictureOutline asked = picture;
@@ -36,6 +37,7 @@ MemoryPlanner::Demand MemoryPlanner::evaluations(const DenoisingCall & call) con
     const int64_t factor = stages_.spec().downsampling();
     Demand demand;
     demand.wanted = {call.shape[3] * factor, call.shape[2] * factor, stages_.request.memory, "", call.rows > 1};
+    demand.wanted.by_picture = stages_.denoiser->options().editing;
     demand.multiple = stages_.denoiser->form().size_multiple * factor;
     demand.peak = [call, factor](const MemoryPlanner & planner, const Alternative & choice) {
         DenoisingCall asked = call;

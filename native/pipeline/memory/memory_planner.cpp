@@ -69,7 +69,7 @@ Frame MemoryPlanner::frame_of(const PictureOutline & picture) const {
 bool MemoryPlanner::needs_stage(const std::string & name, const PictureOutline & picture) const {
     if (name == "imageEncoder") return !stages_.denoiser;
     return name != "encode" || picture.from_image || !stages_.denoiser ||
-           (stages_.conditioners && stages_.conditioners->inpaints());
+           (stages_.conditioners && (stages_.conditioners->inpaints() || stages_.conditioners->edits()));
 }
 
 /// The evaluations that make the pictures.

@@ -130,7 +130,8 @@ TEST(relatives_of_sd1_and_sd2) {
     const ModelSpec inpaint = detect_list(stable_diffusion_1(9)).spec;
     CHECK(inpaint.kind == "inpaint" && inpaint.conditioning_key == "hybrid" && inpaint.eta == 1.0);
     const ModelSpec pix2pix = detect_list(stable_diffusion_1(8)).spec;
-    CHECK(pix2pix.name == "InstructPix2Pix" && pix2pix.conditioning_key == "hybrid");
+    CHECK(pix2pix.name == "InstructPix2Pix" && pix2pix.kind == "edit" && pix2pix.conditioning_key == "hybrid");
+    CHECK(pix2pix.guidance_scale == 7.5);
 
     List sd2 = stable_diffusion_unet(4, 1024, true);
     CHECK(sd2.size() == 686);
