@@ -330,7 +330,7 @@ TEST(adapters_refused) {
 TEST(adapters_in_the_memory_plan) {
     const Loaded model("sd1");
     const Adapter adapter("lora-kohya");
-    EstimateRequest request{64, 64, true};
+    EstimateRequest request{64, 64};
     const Json bare = model->estimate(request);
     request.adapters = adapter.at(1);
     const Json with = model->estimate(request);

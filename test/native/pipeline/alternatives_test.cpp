@@ -96,7 +96,7 @@ size_t check_plans(const std::string & golden, const Json & details, LoadRequest
         if (plan.contains("guidanceScale")) generate.sampling.guidance_scale = plan["guidanceScale"];
         generate.width = plan["width"], generate.height = plan["height"];
         const Loaded model(golden, request);
-        const Json estimate = model->estimate({generate.width, generate.height, generate.sampling.guidance_scale != 1});
+        const Json estimate = model->estimate({generate.width, generate.height, generate.sampling.guidance_scale});
         CHECK(estimate["peak"] == plan["peakBytes"] && plan["peakBytes"] <= request.max_bytes);
         CHECK(model->generate(generate, {}).images.size() == 1);
         generate.sampling.guidance_scale = 3;
@@ -117,7 +117,7 @@ TEST(plans_that_a_refusal_names_can_be_run) {
         generate.inputs.prompt = std::string(golden) == "sd1" ? free.tokens("ids", 0) : PromptTokens{{{{5}, {}}}};
         if (std::string(golden) == "sd1") generate.negative = free.tokens("ids", 1);
         generate.width = 192, generate.height = 128;
-        const uint64_t peak = free->estimate({192, 128, true})["peak"];
+        const uint64_t peak = free->estimate({192, 128})["peak"];
         size_t plans = 0;
         for (const double share : {0.95, 0.8, 0.6, 0.4, 0.2}) {
             request.max_bytes = static_cast<uint64_t>(share * static_cast<double>(peak));
@@ -149,7 +149,7 @@ TEST(the_least_that_a_refusal_names_is_enough) {
     const Json least = details["least"];
     request.memory = least["memory"];
     request.max_bytes = least["peakBytes"];
-    const auto estimate = [&] { return Loaded("sd1", request)->estimate({least["width"], least["height"], false})["peak"]; };
+    const auto estimate = [&] { return Loaded("sd1", request)->estimate({least["width"], least["height"], 1.0})["peak"]; };
     CHECK(estimate() <= request.max_bytes);
     request.max_bytes = request.max_bytes / 10 * 9;
     CHECK_THROWS(estimate(), ErrorCode::out_of_memory);

@@ -165,7 +165,7 @@ TEST(every_kind_keeps_its_memory_bound_or_refuses_before_work) {
         const Loaded model(kind.golden);
         const GenerateRequest request = request_of(model, kind);
         const Picture drawn = model->generate(request, {}).images[0];
-        const Json estimate = model->estimate({drawn.width, drawn.height, request.sampling.guidance_scale != 1});
+        const Json estimate = model->estimate({drawn.width, drawn.height, request.sampling.guidance_scale});
         uint64_t weights = 0, largest = 0;
         for (const auto & part : estimate["weights"].items()) weights += part.value()["bytes"].get<uint64_t>();
         for (const char * stage : {"textEncoder", "conditioner", "unet", "encode", "decode"}) {
@@ -200,7 +200,7 @@ TEST(conditioning_counts_against_the_memory_bound) {
     add_prompt(free, request);
     request.sampling.steps = 1;
     request.width = request.height = 32;
-    const Json stages = free->estimate({32, 32, true})["stages"];
+    const Json stages = free->estimate({32, 32})["stages"];
     const uint64_t needed = stages["textEncoder"]["peak"];
     for (const char * stage : {"unet", "decode"}) CHECK(stages[stage]["peak"].get<uint64_t>() < needed);
     low.max_bytes = needed;
@@ -214,13 +214,13 @@ TEST(conditioning_counts_against_the_memory_bound) {
     CHECK_THROWS(starved->generate(request, job), ErrorCode::out_of_memory);
     CHECK_THROWS(starved->encode_inputs(request.inputs, job), ErrorCode::out_of_memory);
     CHECK_THROWS(starved->encode_prompt(*request.negative, job), ErrorCode::out_of_memory);
-    CHECK_THROWS(starved->estimate({32, 32, true}), ErrorCode::out_of_memory);
+    CHECK_THROWS(starved->estimate({32, 32}), ErrorCode::out_of_memory);
     CHECK(!worked && starved->memory_usage()["total"] == 0);
 }
 
 TEST(pictures_count_against_the_memory_bound) {
     LoadRequest bounded = exact_request();
-    const Json estimate = Loaded("ldm-txt2img", bounded)->estimate({64, 64, true});
+    const Json estimate = Loaded("ldm-txt2img", bounded)->estimate({64, 64});
     bounded.max_bytes = estimate["peak"].get<uint64_t>() + (1 << 20);
     const Loaded model("ldm-txt2img", bounded);
     GenerateRequest request;
@@ -239,7 +239,7 @@ TEST(pictures_count_against_the_memory_bound) {
 TEST(plans_keep_a_size_that_is_given) {
     LoadRequest bounded = exact_request();
     const Kind & semantic = kinds()[4];
-    bounded.max_bytes = Loaded(semantic.golden, bounded)->estimate({48, 32, false})["peak"].get<uint64_t>() - 1;
+    bounded.max_bytes = Loaded(semantic.golden, bounded)->estimate({48, 32, 1.0})["peak"].get<uint64_t>() - 1;
     const Loaded model(semantic.golden, bounded);
     Json details;
     try {

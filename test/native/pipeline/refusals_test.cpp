@@ -39,7 +39,7 @@ Latents noise(const Loaded & model, int width, int height) {
 /// What it takes to load every part, less of which refuses the load and not the call.
 uint64_t least_bound(const std::string & golden, const LoadRequest & request) {
     uint64_t least = 0;
-    const Json stages = Loaded(golden, request)->estimate({64, 64, true})["stages"];
+    const Json stages = Loaded(golden, request)->estimate({64, 64})["stages"];
     for (const auto & [name, stage] : stages.items()) least = std::max(least, stage["weights"].get<uint64_t>());
     return least;
 }
@@ -116,7 +116,7 @@ TEST(what_runs_keep_counts) {
     const auto stage = [](const Json & estimate, const char * name, const char * of) {
         return estimate["stages"][name][of].get<uint64_t>();
     };
-    EstimateRequest asked{256, 256, true, 3};
+    EstimateRequest asked{256, 256, 7.5, 1.5, 3};
     const Json plain = free->estimate(asked);
     asked.deep_cache = {2, 0};
     const Json kept = free->estimate(asked);
