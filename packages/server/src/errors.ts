@@ -94,7 +94,7 @@ export function toAnswer(thrown: unknown): Answer {
   const { name, code, statusCode, message, details, retryAfter, param } = error
   const known = typeof code === 'string' && Object.hasOwn(statuses, code) ? statuses[code] : undefined
   const own = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 600 ? statusCode : undefined
-  const status = known ?? own ?? (isAbort(name) ? 409 : 500)
+  const status = own ?? known ?? (isAbort(name) ? 409 : 500)
   const unexpected = status === 500
   const ownCode = typeof code === 'string' && code.startsWith('ERR_') ? code : undefined
   const plain = plainDetails(details)

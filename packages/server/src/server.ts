@@ -6,11 +6,14 @@ import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
+import { a1111Api, a1111Error } from './a1111-api.js'
 import { boundBodies } from './bodies.js'
 import { toAnswer, type Answer } from './errors.js'
 import { JobStore } from './jobs.js'
 import { latentApi } from './latent-api.js'
+import { serveMetrics } from './metrics.js'
 import { Models } from './models.js'
+import { openaiApi, openaiError } from './openai-api.js'
 import { servePage } from './page.js'
 import { WaitingRoom } from './queue.js'
 import { secure } from './security.js'
@@ -40,9 +43,11 @@ export interface Server extends AsyncDisposable {
 /** All packages have one version; this one's own manifest gets it when it is published. */
 const version = (JSON.parse(readFileSync(require.resolve('node-latent-diffusion/package.json'), 'utf8')) as { version: string }).version
 
-/** How an API words an error. */
-type ErrorFormat = (answer: Answer, request: FastifyRequest) => unknown
-const formats: readonly [prefix: string, format: ErrorFormat][] = []
+/** How each API words an error, by what its paths begin with. */
+const formats: readonly [prefix: string, format: (answer: Answer) => unknown][] = [
+  ['/v1/', openaiError],
+  ['/sdapi/', a1111Error],
+]
 
 function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply, log: Settings['log']): FastifyReply {
   const answer = toAnswer(thrown)
@@ -51,7 +56,7 @@ function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyRep
   // OpenAI's client tries every 5xx again; one that no later request can mend says so.
   if (answer.status === 500) void reply.header('x-should-retry', 'false')
   const format = formats.find(([prefix]) => request.url.startsWith(prefix))?.[1]
-  return reply.code(answer.status).send(format ? format(answer, request) : { error: answer.error })
+  return reply.code(answer.status).send(format ? format(answer) : { error: answer.error })
 }
 
 /** Bodies are JSON or forms: with any other type a page of another site could send one without asking (a "simple request"). */
@@ -134,7 +139,11 @@ async function build(context: Context): Promise<FastifyInstance> {
   })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   healthRoutes(app, context)
+  serveMetrics(app, context)
   await app.register(latentApi(context), { prefix: '/latent/v1' })
+  await app.register(openaiApi(context), { prefix: '/v1' })
+  await app.register(a1111Api(context), { prefix: '/sdapi/v1' })
+  app.get('/internal/ping', { schema: { hide: true } }, async () => ({}))
   await servePage(app, settings)
   return app
 }

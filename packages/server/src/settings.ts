@@ -59,16 +59,14 @@ export interface ServerOptions {
   graceMs?: number
   /** Milliseconds that a client may take to send a request. Default 60,000. */
   requestTimeoutMs?: number
-  /** Links to pictures (OpenAI's `response_format: 'url'`) begin with this: `https://example.org`. Default: none are given. */
-  publicUrl?: string
   /** Folder of the page's files. Default: the page of this package, where it has one; false: none. */
   page?: string | false
   /** Lines of the log. Default: none. */
   log?: (line: string) => void
 }
 
-export type Settings = Required<Omit<ServerOptions, 'token' | 'modelsDir' | 'limits' | 'publicUrl' | 'page'>> &
-  Pick<ServerOptions, 'token' | 'modelsDir' | 'publicUrl' | 'page'> & { limits: Limits; loopback: boolean }
+export type Settings = Required<Omit<ServerOptions, 'token' | 'modelsDir' | 'limits' | 'page'>> &
+  Pick<ServerOptions, 'token' | 'modelsDir' | 'page'> & { limits: Limits; loopback: boolean }
 
 const mebibyte = 2 ** 20
 
@@ -113,12 +111,6 @@ function checkOrigin(origin: string): string {
   return origin
 }
 
-function checkPublicUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  if (!url || !/^https?:$/.test(url.protocol)) throw new RangeError(`publicUrl: '${text}' is no http or https URL`)
-  return url.href.replace(/\/+$/, '')
-}
-
 function checkDuration(value: number, name: string): number {
   if (!Number.isFinite(value) || value < 0 || value > 2 ** 31 - 1) throw new RangeError(`${name} must be from 0 to 2^31-1 milliseconds, not ${value}`)
   return value
@@ -127,7 +119,7 @@ function checkDuration(value: number, name: string): number {
 export function readSettings(options: ServerOptions = {}): Settings {
   const host = options.host ?? '127.0.0.1'
   const loopback = isLoopback(host)
-  const { token, modelsDir, publicUrl, page } = options
+  const { token, modelsDir, page } = options
   if (token !== undefined && !/^[\x21-\x7e]{8,256}$/.test(token))
     throw new RangeError('token must be 8 to 256 printable characters of ASCII, without spaces')
   if (!loopback && token === undefined)
@@ -149,7 +141,6 @@ export function readSettings(options: ServerOptions = {}): Settings {
     limits: readLimits(options.limits, loopback),
     graceMs: checkDuration(options.graceMs ?? 30_000, 'graceMs'),
     requestTimeoutMs: checkDuration(options.requestTimeoutMs ?? 60_000, 'requestTimeoutMs'),
-    publicUrl: publicUrl === undefined ? undefined : checkPublicUrl(publicUrl),
     page,
     log: options.log ?? (() => {}),
   }

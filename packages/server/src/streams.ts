@@ -1,11 +1,20 @@
 /** Server-sent events: how many may be open, and what ends them. */
 import type { FastifyReply } from 'fastify'
-import { busy, closing, toAnswer } from './errors.js'
+import { busy, cancelled, closing, toAnswer, type Answer } from './errors.js'
 import type { Context } from './server.js'
+
+/** Aborted when the client goes before it has its answer: nobody waits for the pictures any more. */
+export function clientSignal({ raw }: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  raw.once('close', () => {
+    if (!raw.writableFinished) controller.abort(cancelled('The client has gone'))
+  })
+  return controller.signal
+}
 
 export interface Message {
   id?: string
-  event: string
+  event?: string
   data: unknown
 }
 
@@ -33,13 +42,14 @@ export async function openStream(
   { streams, settings, log }: Context,
   reply: FastifyReply,
   work: (send: (message: Message) => Promise<void>, signal: AbortSignal) => Promise<void | boolean>,
+  format?: (answer: Answer) => unknown,
 ): Promise<void> {
   if (streams.isClosing) throw closing()
   if (streams.open.size >= settings.limits.maxStreams) throw busy(`${streams.open.size} streams are open, which is all that this server allows`, 5)
   const controller = new AbortController()
   const send = (message: Message) => write(reply, message, settings.requestTimeoutMs)
   streams.open.add(controller)
-  reply.sse.onClose(() => controller.abort())
+  reply.sse.onClose(() => controller.abort(cancelled('The client has gone')))
   reply.raw.on('error', () => controller.abort())
   reply.sse.sendHeaders()
   reply.raw.flushHeaders() // proxies and clients wait for them, and heartbeats begin with them
@@ -49,7 +59,8 @@ export async function openStream(
   } catch (error) {
     const answer = toAnswer(error)
     if (answer.unexpected) log(`${reply.request.url}: ${String((error as Error).stack ?? error)}`)
-    await send({ event: 'error', data: { type: 'error', error: answer.error } }).catch(() => {})
+    const message = format ? { data: format(answer) } : { event: 'error', data: { type: 'error', error: answer.error } }
+    await send(message).catch(() => {})
   } finally {
     streams.open.delete(controller)
   }

@@ -1,0 +1,330 @@
+/** The API of AUTOMATIC1111's web UI, `/sdapi/v1`, as far as clients use it. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { freemem, totalmem } from 'node:os'
+import path from 'node:path'
+import { parseInfotext, RawImage, type GenerateResult, type JobEvent, type PipelineInfo } from 'node-latent-diffusion'
+import { missing, readCommon, readImg2img, readNumber, readText, unprocessable, type Asked, type Body } from './a1111-requests.js'
+import { samplerList, schedulerList } from './a1111-words.js'
+import { HttpError, type Answer } from './errors.js'
+import { Hashes } from './hashes.js'
+import { decodePicture } from './pictures.js'
+import type { Run } from './queue.js'
+import { checkLimits } from './requests.js'
+import type { Context } from './server.js'
+import { clientSignal } from './streams.js'
+
+/** An error in the web UI's words. */
+export function a1111Error({ status, error }: Answer) {
+  return { error: status === 422 ? 'Unprocessable' : error.code, detail: error.message, body: '', errors: error.message }
+}
+
+/** A request on its way. */
+interface Task {
+  started: number
+  rounds: number
+  done: number
+  skipped: boolean
+  interrupted: boolean
+  run?: Run
+  step: number
+  steps: number
+  preview?: RawImage
+}
+
+const stopped = Symbol('interrupted or skipped')
+const stamp = () => new Date().toISOString().replace(/[-:T]/g, '').slice(0, 14)
+const base64 = async (image: RawImage) => Buffer.from(await image.encode()).toString('base64')
+
+class WebUi {
+  readonly #context: Context
+  readonly #tasks: Task[] = []
+  readonly hashes = new Hashes()
+  #checkpoint: string | undefined
+  /** The web UI's count: 1 is the last layer. */
+  #clipSkip = 1
+
+  constructor(context: Context) {
+    this.#context = context
+  }
+
+  get checkpoint(): string {
+    const { models } = this.#context
+    return this.#checkpoint !== undefined && models.names().includes(this.#checkpoint) ? this.#checkpoint : models.defaultName
+  }
+
+  info(model = this.checkpoint): Promise<PipelineInfo> {
+    return this.#context.models.info(model)
+  }
+
+  describe(model: string) {
+    const file = this.#context.models.fileOf(model)
+    const sha256 = this.hashes.of(file) ?? null
+    const hash = sha256 === null ? null : sha256.slice(0, 10)
+    const base = file === undefined ? model : path.basename(file)
+    return { title: hash === null ? base : `${base} [${hash}]`, model_name: model, hash, sha256, filename: base, config: null }
+  }
+
+  /** A model by any of the names that the web UI knows it by. */
+  find(text: string): string {
+    const wanted = text.replace(/\s*\[[0-9a-f]{10}\]$/, '')
+    const found = this.#context.models.names().find((name) => {
+      const { title, filename, hash, sha256 } = this.describe(name)
+      return [name, title, filename].includes(text) || [name, filename].includes(wanted) || (hash !== null && (text === hash || text === sha256))
+    })
+    if (found === undefined) throw missing(`model '${text.slice(0, 100)}' not found`)
+    return found
+  }
+
+  options() {
+    return {
+      ...{ samples_save: false, samples_format: 'png', sd_model_checkpoint: this.describe(this.checkpoint).title },
+      ...{
+        sd_checkpoint_hash: this.describe(this.checkpoint).sha256,
+        sd_vae: 'Automatic',
+        CLIP_stop_at_last_layers: this.#clipSkip,
+        show_progress_every_n_steps: 1,
+      },
+    }
+  }
+
+  setOptions(body: Body): void {
+    const checkpoint = readText(body, 'sd_model_checkpoint')
+    if (checkpoint !== undefined) this.#checkpoint = this.find(checkpoint)
+    this.#clipSkip = Math.trunc(readNumber(body, 'CLIP_stop_at_last_layers', 1, 100) ?? this.#clipSkip)
+  }
+
+  get current(): Task | undefined {
+    return this.#tasks.find(({ run }) => run?.state === 'running') ?? this.#tasks[0]
+  }
+
+  stop(how: 'interrupted' | 'skipped'): void {
+    const task = this.current
+    if (!task) return
+    task[how] = true
+    task.run?.cancel(stopped)
+  }
+
+  async draw(body: Body, request: FastifyRequest, reply: FastifyReply, read: (body: Body, info: PipelineInfo) => Promise<Asked>) {
+    const { room, settings } = this.#context
+    const override = typeof body.override_settings === 'object' && body.override_settings !== null ? (body.override_settings as Body) : {}
+    const checkpoint = readText(override, 'sd_model_checkpoint')
+    const model = checkpoint === undefined ? this.checkpoint : this.find(checkpoint)
+    const info = await this.info(model)
+    const asked = await read(body, info)
+    const { options, rounds } = asked
+    const clipSkip = Math.trunc(readNumber(override, 'CLIP_stop_at_last_layers', 1, 100) ?? this.#clipSkip)
+    if (clipSkip > 1) options.clipSkip = clipSkip
+    checkLimits({ ...options, count: (options.count ?? 1) * rounds }, info, settings.limits)
+    room.admit(request.ip)
+    const task: Task = {
+      started: Date.now(),
+      rounds,
+      done: 0,
+      skipped: false,
+      interrupted: false,
+      step: 0,
+      steps: options.steps ?? info.defaults.steps,
+    }
+    this.#tasks.push(task)
+    const images: RawImage[] = []
+    let first: GenerateResult | undefined
+    try {
+      const signal = clientSignal(reply)
+      for (let seed = options.seed; task.done < rounds && !task.interrupted; task.done++) {
+        const result = await this.#round({ ...asked, options: { ...options, ...(seed === undefined ? {} : { seed }) } }, task, model, request, signal)
+        if (!result) continue
+        first ??= result
+        seed = result.seed + BigInt(result.images.length)
+        for (const image of result.images) images.push(await asked.finish(image))
+      }
+    } finally {
+      this.#tasks.splice(this.#tasks.indexOf(task), 1)
+    }
+    const encoded = []
+    for (const image of images) encoded.push(await base64(new RawImage({ ...pixels(image), metadata: image.metadata })))
+    return {
+      images: body.send_images === false ? [] : encoded,
+      parameters: echo(body),
+      info: JSON.stringify(this.#report(images, first, model, clipSkip)),
+    }
+  }
+
+  /** One of the rounds; undefined where it was skipped or interrupted. */
+  async #round({ options }: Asked, task: Task, model: string, request: FastifyRequest, signal: AbortSignal): Promise<GenerateResult | undefined> {
+    task.skipped = false
+    task.step = 0
+    const onEvent = (event: JobEvent) => {
+      if (event.type === 'progress' && event.phase === 'sample') [task.step, task.steps] = [event.step, event.steps]
+      if (event.type === 'preview') task.preview = event.image
+    }
+    const run = this.#context.room.submit({ api: 'a1111', model, options: { ...options, preview: {} }, client: request.ip, signal, onEvent })
+    task.run = run
+    try {
+      return await run.promise
+    } catch (error) {
+      if (error === stopped) return undefined
+      throw error
+    }
+  }
+
+  #report(images: RawImage[], result: GenerateResult | undefined, model: string, clipSkip: number) {
+    const infotexts = images.map(({ metadata }) => metadata.parameters ?? '')
+    const fields = infotexts.map((text) => parseInfotext(text).fields)
+    const { options } = result ?? {}
+    const seeds = fields.map(({ Seed = '0' }) => Number(Seed))
+    const { hash } = this.describe(model)
+    return {
+      ...{ prompt: options?.prompt ?? '', all_prompts: images.map(() => options?.prompt ?? '') },
+      ...{ negative_prompt: options?.negativePrompt ?? '', all_negative_prompts: images.map(() => options?.negativePrompt ?? '') },
+      ...{ seed: seeds[0] ?? -1, all_seeds: seeds, subseed: seeds[0] ?? -1, all_subseeds: seeds, subseed_strength: 0 },
+      ...{
+        width: images[0]?.width ?? 0,
+        height: images[0]?.height ?? 0,
+        sampler_name: fields[0]?.Sampler ?? '',
+        cfg_scale: options?.guidanceScale ?? 0,
+      },
+      ...{ steps: options?.steps ?? 0, batch_size: options?.count ?? 0, restore_faces: false, face_restoration_model: null },
+      ...{ sd_model_name: model, sd_model_hash: hash, sd_vae_name: null, sd_vae_hash: null, seed_resize_from_w: -1, seed_resize_from_h: -1 },
+      ...{ denoising_strength: options?.strength ?? null, extra_generation_params: {}, index_of_first_image: 0, infotexts, styles: [] },
+      ...{
+        job_timestamp: stamp(),
+        clip_skip: clipSkip,
+        is_using_inpainting_conditioning: false,
+        version: `node-latent-diffusion ${this.#context.version}`,
+      },
+    }
+  }
+
+  async progress(withPicture: boolean) {
+    const task = this.current
+    if (!task) {
+      const state = {
+        skipped: false,
+        interrupted: false,
+        stopping_generation: false,
+        job: '',
+        job_count: 0,
+        job_timestamp: '0',
+        job_no: 0,
+        sampling_step: 0,
+        sampling_steps: 0,
+      }
+      return { progress: 0, eta_relative: 0, state, current_image: null, textinfo: null }
+    }
+    const { rounds, done, step, steps, skipped, interrupted, started, preview } = task
+    // 0 means idle to clients.
+    const progress = Math.min(1, Math.max(0.01, (done + step / Math.max(1, steps)) / rounds))
+    const elapsed = (Date.now() - started) / 1000
+    return {
+      progress,
+      eta_relative: elapsed / progress - elapsed,
+      state: {
+        ...{ skipped, interrupted, stopping_generation: interrupted, job: `Batch ${done + 1} out of ${rounds}`, job_count: rounds },
+        ...{ job_timestamp: stamp(), job_no: done, sampling_step: step, sampling_steps: steps },
+      },
+      current_image: withPicture && preview ? await base64(preview) : null,
+      textinfo: null,
+    }
+  }
+}
+
+const pixels = ({ data, width, height, channels }: RawImage) => ({ data, width, height, channels })
+
+/** The request without its pictures, which are long. */
+function echo(body: Body): Record<string, unknown> {
+  return {
+    ...body,
+    ...('init_images' in body && body.include_init_images !== true ? { init_images: null } : {}),
+    ...('mask' in body ? { mask: null } : {}),
+  }
+}
+
+async function readInfotext(body: Body, { settings }: Context) {
+  const { metadata } = await RawImage.read(decodePicture(readText(body, 'image') ?? '', 'image', settings.limits))
+  const info = metadata.parameters ?? ''
+  const { prompt, negativePrompt, fields } = parseInfotext(info)
+  return { info, items: { ...metadata }, parameters: info === '' ? {} : { Prompt: prompt, 'Negative prompt': negativePrompt, ...fields } }
+}
+
+const filters = { Lanczos: 'lanczos', Nearest: 'nearest' } as const
+
+async function upscale(body: Body, { settings }: Context) {
+  for (const key of ['gfpgan_visibility', 'codeformer_visibility'])
+    if ((readNumber(body, key, 0, 1) ?? 0) > 0) throw unprocessable(`${key}: this server restores no faces`)
+  const image = await RawImage.read(decodePicture(readText(body, 'image') ?? '', 'image', settings.limits))
+  const name = readText(body, 'upscaler_1') ?? 'None'
+  if (name !== 'None' && !Object.hasOwn(filters, name))
+    throw unprocessable(`upscaler_1: there is no '${name.slice(0, 100)}'; there are None, Lanczos, Nearest`)
+  const factor = readNumber(body, 'upscaling_resize', 0.05, 8) ?? 2
+  const bySize = readNumber(body, 'resize_mode', 0, 1) === 1
+  const side = (key: string, own: number) => Math.max(1, Math.round(bySize ? (readNumber(body, key, 1, 16384) ?? 512) : own * factor))
+  const [width, height] = [side('upscaling_resize_w', image.width), side('upscaling_resize_h', image.height)]
+  if (width * height > settings.limits.maxPixels)
+    throw unprocessable(`${width}x${height} has more pixels than the ${settings.limits.maxPixels} that this server allows`)
+  const made = name === 'None' ? image : await image.resize(width, height, { filter: filters[name as keyof typeof filters] })
+  return { html_info: '', image: await base64(made) }
+}
+
+const bodyOf = ({ body }: FastifyRequest): Body => {
+  if (body === undefined || body === null) return {}
+  if (typeof body !== 'object' || Array.isArray(body)) throw unprocessable('The body must be a JSON object')
+  return body as Body
+}
+
+export function a1111Api(context: Context) {
+  return async (app: FastifyInstance): Promise<void> => {
+    const { models, settings } = context
+    const ui = new WebUi(context)
+    app.addHook('onClose', async () => ui.hashes.close())
+    const tags = ['a1111']
+    const get = (url: string, summary: string, answer: (request: FastifyRequest) => unknown) =>
+      app.get(url, { schema: { tags, summary } }, async (request) => answer(request))
+    const post = (url: string, summary: string, answer: (request: FastifyRequest, reply: FastifyReply) => unknown) =>
+      app.post(url, { schema: { tags, summary } }, async (request, reply) => {
+        const value = await answer(request, reply)
+        return value === undefined || value === null ? reply.type('application/json').send('null') : value
+      })
+
+    post('/txt2img', 'Pictures from a prompt', (request, reply) => {
+      return ui.draw(bodyOf(request), request, reply, async (body, info) => readCommon(body, info, settings.limits))
+    })
+    post('/img2img', 'Pictures from a picture, or a part of one', (request, reply) => {
+      return ui.draw(bodyOf(request), request, reply, (body, info) => readImg2img(body, info, settings.limits))
+    })
+    get('/progress', 'How far the running request is', ({ query }) =>
+      ui.progress((query as { skip_current_image?: string }).skip_current_image !== 'true'),
+    )
+    post('/interrupt', 'End the running request with what is finished', () => void ui.stop('interrupted'))
+    post('/skip', 'Leave out the rest of the running round', () => void ui.stop('skipped'))
+    get('/options', 'Settings', () => ui.options())
+    post('/options', 'Change settings; unknown ones are ignored', (request) => ui.setOptions(bodyOf(request)))
+    get('/sd-models', 'The models', () => models.names().map((name) => ui.describe(name)))
+    get('/samplers', 'Samplers', async () => samplerList(await ui.info()))
+    get('/schedulers', 'Schedules', async () => schedulerList(await ui.info()))
+    const upscalers = ['None', 'Lanczos', 'Nearest'].map((name) => ({ name, model_name: null, model_path: null, model_url: null, scale: 4 }))
+    get('/upscalers', 'Upscalers of extra-single-image', () => upscalers)
+    for (const name of ['latent-upscale-modes', 'sd-vae', 'loras', 'hypernetworks', 'face-restorers', 'prompt-styles', 'extensions'])
+      get(`/${name}`, 'None', () => [])
+    get('/embeddings', 'None', () => ({ loaded: {}, skipped: {} }))
+    get('/scripts', 'None', () => ({ txt2img: [], img2img: [] }))
+    get('/cmd-flags', 'None', () => ({}))
+    get('/memory', 'Memory of the computer', () => {
+      const [free, total] = [freemem(), totalmem()]
+      return { ram: { free, used: total - free, total }, cuda: { error: 'not reported' } }
+    })
+    post('/png-info', 'The settings in a picture', (request) => readInfotext(bodyOf(request), context))
+    post('/extra-single-image', 'Resize a picture', (request) => upscale(bodyOf(request), context))
+    post('/interrogate', 'Not there', () => {
+      throw new HttpError(404, 'ERR_NOT_FOUND', 'This server describes no pictures')
+    })
+    post('/refresh-checkpoints', 'Look into the folder of models again', async () => models.refresh())
+    post('/unload-checkpoint', 'Free the memory of the model', async () => {
+      await models.host.unload(ui.checkpoint)
+      return {}
+    })
+    post('/reload-checkpoint', 'Load the model', async () => {
+      await models.host.load(ui.checkpoint)
+      return {}
+    })
+  }
+}

@@ -1,0 +1,142 @@
+/** What txt2img and img2img of AUTOMATIC1111's API ask for, as options of the engine. Fields that are left out are the model's own; unknown ones are ignored. */
+import { RawImage, type HostGenerateOptions, type PipelineInfo } from 'node-latent-diffusion'
+import { readSampler, schedulerNamed } from './a1111-words.js'
+import { HttpError } from './errors.js'
+import { decodePicture } from './pictures.js'
+import { blur, crop, invert, maskedBox, putBack, toGrey, type Box } from './regions.js'
+import type { Limits } from './settings.js'
+
+export type Body = Readonly<Record<string, unknown>>
+
+export const unprocessable = (message: string) => new HttpError(422, 'ERR_INVALID_ARG', message)
+export const missing = (message: string) => new HttpError(404, 'ERR_NOT_FOUND', message)
+
+const isAbsent = (value: unknown) => value === undefined || value === null || value === ''
+
+/** Clients send numbers as text too. */
+export function readNumber(body: Body, key: string, min: number, max: number): number | undefined {
+  const value = body[key]
+  if (isAbsent(value)) return undefined
+  const read = typeof value === 'string' ? Number(value) : value
+  if (typeof read !== 'number' || !(read >= min && read <= max)) throw unprocessable(`${key} must be a number from ${min} to ${max}`)
+  return read
+}
+
+const readWhole = (body: Body, key: string, min: number, max: number) => {
+  const read = readNumber(body, key, min, max)
+  return read === undefined ? undefined : Math.trunc(read)
+}
+
+export function readText(body: Body, key: string): string | undefined {
+  const value = body[key]
+  if (isAbsent(value)) return undefined
+  if (typeof value !== 'string') throw unprocessable(`${key} must be a string`)
+  return value
+}
+
+const isOn = (body: Body, key: string) => body[key] === true || body[key] === 1 || body[key] === 'true'
+
+/** What would change the picture and is not there is refused; saying nothing would give another picture than was asked for. */
+function refuseUnsupported(body: Body): void {
+  for (const key of ['enable_hr', 'restore_faces', 'tiling']) if (isOn(body, key)) throw unprocessable(`${key} is not supported by this server`)
+  if ((readNumber(body, 'subseed_strength', -1, 1) ?? 0) > 0)
+    throw unprocessable('subseed_strength: variation seeds are not supported by this server')
+  const script = readText(body, 'script_name')
+  if (script !== undefined) throw unprocessable(`Script '${script.slice(0, 100)}' not found`)
+  const always = body.alwayson_scripts
+  for (const [name, script] of Object.entries(typeof always === 'object' && always !== null ? always : {})) {
+    const { args } = (script ?? {}) as { args?: unknown }
+    // Clients name scripts that they have no use for, with nothing for them to do.
+    if (!Array.isArray(args) || args.length > 0) throw unprocessable(`always on script ${name.slice(0, 100)} not found`)
+  }
+}
+
+function readSeed(body: Body): bigint | undefined {
+  const { seed } = body
+  if (isAbsent(seed) || seed === -1 || seed === '-1') return undefined
+  const text = typeof seed === 'number' || typeof seed === 'string' ? String(seed) : ''
+  if (!/^\d{1,20}$/.test(text)) throw unprocessable('seed must be a whole number, or -1 for a random one')
+  return BigInt(text)
+}
+
+function readSampling(body: Body, info: PipelineInfo): Pick<HostGenerateOptions, 'sampler' | 'schedule'> {
+  const given = readText(body, 'sampler_name') ?? readText(body, 'sampler_index')
+  const found = given === undefined ? {} : readSampler(given, info)
+  if (!found) throw missing('Sampler not found')
+  const scheduler = readText(body, 'scheduler')
+  if (scheduler === undefined) return found
+  const schedule = schedulerNamed(scheduler, info)
+  if (schedule === undefined) throw missing('Scheduler not found')
+  return schedule === null ? found : { ...found, schedule }
+}
+
+export interface Asked {
+  options: HostGenerateOptions
+  /** Runs one after another, each of `batch_size` pictures. */
+  rounds: number
+  /** What becomes of each picture at the end. */
+  finish(image: RawImage): Promise<RawImage>
+}
+
+export function readCommon(body: Body, info: PipelineInfo, limits: Limits): Asked {
+  refuseUnsupported(body)
+  const rounds = readWhole(body, 'n_iter', 1, limits.maxCount) ?? 1
+  const given = {
+    seed: readSeed(body),
+    steps: readWhole(body, 'steps', 1, 1000),
+    guidanceScale: readNumber(body, 'cfg_scale', 0, 1000),
+    width: readWhole(body, 'width', 1, 16384),
+    height: readWhole(body, 'height', 1, 16384),
+    count: readWhole(body, 'batch_size', 1, limits.maxCount) ?? 1,
+    eta: readNumber(body, 'eta', 0, 1),
+  }
+  const texts = { prompt: readText(body, 'prompt') ?? '', negativePrompt: readText(body, 'negative_prompt') }
+  const options = Object.fromEntries(Object.entries({ ...given, ...texts }).filter(([, value]) => value !== undefined)) as HostGenerateOptions
+  return { options: { ...options, ...readSampling(body, info) }, rounds, finish: async (image) => image }
+}
+
+/** Cuts what sticks out of the shape that is wanted. */
+function fitCrop(picture: RawImage, width: number, height: number): RawImage {
+  const scale = Math.max(width / picture.width, height / picture.height)
+  const box = { width: Math.min(picture.width, Math.round(width / scale)), height: Math.min(picture.height, Math.round(height / scale)) }
+  return crop(picture, { ...box, x: Math.floor((picture.width - box.width) / 2), y: Math.floor((picture.height - box.height) / 2) })
+}
+
+/** The masked area alone, at the size that was asked for. */
+async function onlyMasked(asked: Asked, picture: RawImage, mask: RawImage, box: Box, softness: number): Promise<Asked> {
+  const { width = picture.width, height = picture.height } = asked.options
+  const soft = blur(mask, softness)
+  return {
+    ...asked,
+    options: {
+      ...asked.options,
+      image: await crop(picture, box).resize(width, height),
+      mask: await crop(mask, box).resize(width, height, { filter: 'nearest' }),
+    },
+    finish: async (image) => putBack(picture, await image.resize(box.width, box.height), box, soft),
+  }
+}
+
+export async function readImg2img(body: Body, info: PipelineInfo, limits: Limits): Promise<Asked> {
+  const asked = readCommon(body, info, limits)
+  const [first] = Array.isArray(body.init_images) ? (body.init_images as unknown[]) : []
+  if (typeof first !== 'string') throw missing('Init image not found')
+  const mode = readWhole(body, 'resize_mode', 0, 3) ?? 0
+  if (mode === 2) throw unprocessable('resize_mode 2 (resize and fill) is not supported by this server')
+  asked.options.strength = readNumber(body, 'denoising_strength', 0, 1) ?? 0.75
+  const given = await RawImage.read(decodePicture(first, 'init_images', limits))
+  const { width = given.width, height = given.height } = asked.options
+  const shape = (image: RawImage) => (mode === 1 ? fitCrop(image, width, height) : image)
+  const maskText = readText(body, 'mask')
+  if (maskText === undefined) return { ...asked, options: { ...asked.options, image: shape(given) } }
+  const grey = toGrey(await RawImage.read(decodePicture(maskText, 'mask', limits)))
+  const sized =
+    grey.width === given.width && grey.height === given.height ? grey : await grey.resize(given.width, given.height, { filter: 'nearest' })
+  const mask = isOn(body, 'inpainting_mask_invert') ? invert(sized) : sized
+  const softness = readNumber(body, 'mask_blur', 0, 256) ?? 4
+  const padding = readWhole(body, 'inpaint_full_res_padding', 0, 1024) ?? 0
+  const full = body.inpaint_full_res === undefined || body.inpaint_full_res === null || isOn(body, 'inpaint_full_res')
+  const box = full ? maskedBox(mask, padding, width, height) : undefined
+  if (box) return onlyMasked(asked, given, mask, box, softness)
+  return { ...asked, options: { ...asked.options, image: shape(given), mask: shape(mask) } }
+}

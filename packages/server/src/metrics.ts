@@ -1,0 +1,72 @@
+/** `/metrics` for Prometheus. */
+import type { FastifyInstance } from 'fastify'
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { toAnswer } from './errors.js'
+import type { Context } from './server.js'
+
+const seconds = [0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600]
+
+export function serveMetrics(app: FastifyInstance, { room, models }: Context): void {
+  const register = new Registry()
+  const registers = [register]
+  collectDefaultMetrics({ register })
+  const jobs = new Counter({ name: 'latent_jobs_total', help: 'Requests for pictures that have ended', labelNames: ['api', 'outcome'], registers })
+  const images = new Counter({ name: 'latent_images_total', help: 'Pictures made', labelNames: ['model'], registers })
+  const wait = new Histogram({ name: 'latent_queue_wait_seconds', help: 'Time in the queue', buckets: seconds, registers })
+  const stage = new Histogram({
+    name: 'latent_stage_seconds',
+    help: 'Time of a stage of a request',
+    labelNames: ['stage'],
+    buckets: seconds,
+    registers,
+  })
+  const step = new Histogram({ name: 'latent_step_seconds', help: 'Mean time of a step of a request', buckets: seconds, registers })
+  const load = new Histogram({ name: 'latent_model_load_seconds', help: 'Time to load a model', buckets: seconds, registers })
+  new Gauge({
+    name: 'latent_queue_depth',
+    help: 'Requests that wait',
+    registers,
+    collect() {
+      this.set(room.waiting.length)
+    },
+  })
+  new Gauge({
+    name: 'latent_running',
+    help: 'Requests that run: 0 or 1',
+    registers,
+    collect() {
+      this.set(room.running ? 1 : 0)
+    },
+  })
+  new Gauge({
+    name: 'latent_models_loaded',
+    help: 'Models in memory',
+    registers,
+    collect() {
+      this.set(models.loaded().length)
+    },
+  })
+  new Counter({
+    name: 'latent_engine_restarts_total',
+    help: 'Engines that were started in place of lost ones',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(models.host.status.restarts)
+    },
+  })
+  room.on('settled', (run, result, error) => {
+    const outcome = result ? 'succeeded' : toAnswer(error).error.code === 'ERR_CANCELLED' ? 'cancelled' : 'failed'
+    jobs.inc({ api: run.api, outcome })
+    wait.observe(((run.started ?? performance.now()) - run.submitted) / 1000)
+    if (!result) return
+    images.inc({ model: run.model }, result.images.length)
+    const { encodeMs, sampleMs, decodeMs, loadMs } = result.timings
+    for (const [name, ms] of Object.entries({ encode: encodeMs, sample: sampleMs, decode: decodeMs })) stage.observe({ stage: name }, ms / 1000)
+    step.observe(sampleMs / 1000 / result.options.steps)
+    if (loadMs > 0) load.observe(loadMs / 1000)
+  })
+  app.get('/metrics', { schema: { tags: ['server'], summary: 'Metrics for Prometheus' } }, async (_, reply) =>
+    reply.type(register.contentType).send(await register.metrics()),
+  )
+}
