@@ -3,6 +3,7 @@ import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { RawImage, type GenerateResult, type HostGenerateOptions, type ImageFormat, type JobEvent } from 'node-latent-diffusion'
 import { invalid, notFound, type Answer } from './errors.js'
+import { readParts } from './forms.js'
 import { checkPicture, pictureSize } from './pictures.js'
 import { checkLimits } from './requests.js'
 import type { Context } from './server.js'
@@ -153,13 +154,13 @@ interface Form {
 async function readForm(request: FastifyRequest, { settings }: Context): Promise<Form> {
   if (!request.isMultipart()) throw invalid('This call takes multipart/form-data')
   const form: Form = { fields: {}, images: [] }
-  for await (const part of request.parts()) {
-    if (part.type === 'field') form.fields[part.fieldname] = part.value
+  for await (const part of readParts(request, settings.limits)) {
+    if (part.type === 'field') form.fields[part.name] = part.value
     else {
-      const bytes = checkPicture(new Uint8Array(await part.toBuffer()), part.fieldname, settings.limits)
-      if (part.fieldname === 'mask') form.mask = bytes
-      else if (/^image(\[\d*\])?$/.test(part.fieldname)) form.images.push(bytes)
-      else throw invalid(`There is no file '${part.fieldname.slice(0, 100)}'`)
+      const bytes = checkPicture(new Uint8Array(part.bytes), part.name, settings.limits)
+      if (part.name === 'mask') form.mask = bytes
+      else if (/^image(\[\d*\])?$/.test(part.name)) form.images.push(bytes)
+      else throw invalid(`There is no file '${part.name.slice(0, 100)}'`)
     }
   }
   if (form.images.length === 0) throw invalid('image is missing', 'image')
