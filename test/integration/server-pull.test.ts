@@ -60,3 +60,14 @@ test('files that were in the cache before stay there; those of a pull are delete
   expect(existsSync(folder('new'))).toBe(false)
   expect(server.lines).toEqual([])
 })
+
+test('a folder of models that has gone fails no request', async () => {
+  const modelsDir = mkdtempSync(path.join(tmpdir(), 'latent-models-'))
+  const one = await startServer({ modelsDir })
+  try {
+    rmSync(modelsDir, { recursive: true })
+    expect((await ask(one, '/latent/v1/models')).status).toBe(200)
+  } finally {
+    await one.close()
+  }
+})

@@ -167,14 +167,19 @@ export class Models {
     return this.#planner.estimate(name, request)
   }
 
-  /** Looks into the folder again. */
+  /** Looks into the folder again. A loaded model that has gone is unloaded when the engine comes to it: nobody waits for that here. */
   async refresh(): Promise<void> {
-    const found = new Map(this.#scanned())
+    let found: Map<string, Entry>
+    try {
+      found = new Map(this.#scanned())
+    } catch {
+      return // the folder cannot be read now
+    }
     for (const [name, { origin }] of [...this.#entries])
-      if (origin === 'folder' && !found.has(name) && this.#entries.size > 1) await this.#forget(name)
+      if (origin === 'folder' && !found.has(name) && this.#entries.size > 1) void this.#forget(name).catch(() => {})
     for (const [name, entry] of found) {
       const { bytes } = this.#entries.get(name) ?? {}
-      if (!this.#entries.has(name) || bytes !== entry.bytes) await this.#add(name, entry)
+      if (!this.#entries.has(name) || bytes !== entry.bytes) void this.#add(name, entry).catch(() => {})
     }
   }
 
@@ -229,10 +234,16 @@ export class Models {
       ([, each]) => each !== entry && hubSource(each) !== undefined && repositoryOf(hubSource(each)!) === repositoryOf(source),
     )
     if (other && entry.deletable) throw new HttpError(409, 'ERR_STATE', `The files of '${name}' are also those of '${other[0]}'`)
+    if (this.#entries.size === 1) throw new HttpError(409, 'ERR_STATE', `'${name}' is the only model of this server, and stays`)
     await this.#forget(name)
     if (!entry.deletable) return
     const { cacheDir } = this.#settings.hub
-    await removeModel(source, cacheDir === undefined ? {} : { cacheDir })
+    try {
+      await removeModel(source, cacheDir === undefined ? {} : { cacheDir })
+    } catch (error) {
+      await this.#add(name, entry)
+      throw error
+    }
   }
 
   async close(): Promise<void> {
@@ -240,9 +251,10 @@ export class Models {
   }
 
   async #add(name: string, entry: Entry): Promise<void> {
-    for (const host of [this.host, this.#planner]) await host.addModel(name, entry.source)
+    const added = [this.host, this.#planner].map((host) => host.addModel(name, entry.source))
     this.#entries.set(name, entry)
     this.#details.delete(name)
+    await Promise.all(added)
   }
 
   async #forget(name: string): Promise<void> {
