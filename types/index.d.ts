@@ -433,7 +433,7 @@ export declare class DiffusionHost implements AsyncDisposable {
     /** What `load()` would say of a model, from the headers of its files: no weights are read. */
     describe(name?: string, options?: CallOptions): Promise<PipelineInfo>;
     /** What a picture would cost with a model of this host: {@link estimateMemory} in the engine's process. No weights are read. */
-    estimate(name?: string, request?: Pick<EstimateRequest, 'width' | 'height' | 'guidanceScale' | 'count' | 'deepCache' | 'signal'>): Promise<MemoryEstimate>;
+    estimate(name?: string, request?: Pick<EstimateRequest, 'width' | 'height' | 'guidanceScale' | 'imageGuidanceScale' | 'count' | 'deepCache' | 'signal'>): Promise<MemoryEstimate>;
     /** A prompt as the model's text encoder will see it. The model is loaded for it; once it is, the answer does not wait for jobs. */
     tokenize(prompt: string, options?: CallOptions & {
         model?: string;
@@ -1509,7 +1509,7 @@ export declare interface PipelineInfoByKind {
 /**
  * A loaded model. Made by {@link DiffusionPipeline.load}; freed by `dispose()` or `await using`.
  *
- * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture or a long prompt joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
+ * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture, a long prompt or, the first time, the tokenizer joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
  * the call waits, between steps and inside a step, and makes it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects
  * the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
  */
@@ -1895,7 +1895,8 @@ export declare interface ResolvedOptionsByKind {
 /** Prompts with their defaults filled in. */
 export declare interface ResolvedPrompts {
     prompt: string;
-    negativePrompt: string;
+    /** Absent where the network is told the guidance scale, and reads no negative prompt. */
+    negativePrompt?: string;
     emphasis: Emphasis;
     /** Absent where the model's own was used. */
     clipSkip?: number;

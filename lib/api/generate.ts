@@ -37,6 +37,8 @@ export interface GenerateContext extends InputContext {
   refinerName: string | undefined
   /** The pipeline's own adapters, and where prompts find theirs. */
   loras: readonly NativeAdapter[]
+  /** Whether others have been asked for since: the engine has those by the time that this call joins. */
+  lorasChanged: () => boolean
   loraDirectory: string | undefined
   hub: LoadOptions['hub']
 }
@@ -160,9 +162,9 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
   }
 }
 
-function nativeRequest(resolved: ResolvedGenerate, gathered: Gathered): NativeGenerateRequest {
+function nativeRequest(resolved: ResolvedGenerate, gathered: Gathered, { loras, lorasChanged }: GenerateContext): NativeGenerateRequest {
   const { sampling, count, preview, negativePrompt, refinerSwitchAt } = resolved
-  const { inputs, frame, start, mask, latentsShape, negative, adapters } = gathered
+  const { inputs, frame, start, mask, latentsShape, negative, adapters = lorasChanged() ? [...loras] : undefined } = gathered
   return {
     ...sampling.request,
     ...inputs,
@@ -189,10 +191,14 @@ function resolvedCommon({ sampling, count, latents }: ResolvedGenerate, size: Si
 }
 
 /** The inputs as generate() takes them again. */
-function resolvedInputs({ inputs, negativePrompt, start, startMask, sampling, refinerSwitchAt }: ResolvedGenerate): Partial<AnyResolvedOptions> {
+function resolvedInputs(resolved: ResolvedGenerate, { kind }: PipelineInfo): Partial<AnyResolvedOptions> {
+  const { inputs, negativePrompt, start, startMask, sampling, refinerSwitchAt } = resolved
   const { prompt, ...rest } = inputs
-  const prompts =
-    prompt && negativePrompt !== undefined ? { prompt: prompt.text, negativePrompt, emphasis: prompt.emphasis } : prompt && { prompt: prompt.text }
+  const prompts = prompt && {
+    prompt: prompt.text,
+    ...(negativePrompt === undefined ? {} : { negativePrompt }),
+    ...(kind === 'rdm' ? {} : { emphasis: prompt.emphasis }), // which takes its prompt as it is
+  }
   return {
     ...prompts,
     ...(prompt?.clipSkip === undefined ? {} : { clipSkip: prompt.clipSkip }),
@@ -211,7 +217,7 @@ export async function generate(context: GenerateContext, options: GenerateOption
   signal?.throwIfAborted()
   const gathered = await gather(resolved, context)
   signal?.throwIfAborted()
-  const request = nativeRequest(resolved, gathered)
+  const request = nativeRequest(resolved, gathered, context)
   const arrays = {
     ...gathered.arrays,
     ...(gathered.start ? { image: gathered.start.data } : {}),
@@ -243,7 +249,7 @@ async function finish(
   const loras = toLoraOptions(adapters ?? context.loras)
   const options: AnyResolvedOptions = {
     ...resolvedCommon(resolved, size, info, summary),
-    ...resolvedInputs(resolved),
+    ...resolvedInputs(resolved, info),
     ...(loras.length > 0 ? { loras } : {}),
   }
   const written = writtenPrompt === undefined ? {} : { prompt: writtenPrompt }

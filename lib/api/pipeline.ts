@@ -90,7 +90,7 @@ type KindOf<T extends { readonly kind: ModelKind }> = T['kind']
 /**
  * A loaded model. Made by {@link DiffusionPipeline.load}; freed by `dispose()` or `await using`.
  *
- * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture or a long prompt joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
+ * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture, a long prompt or, the first time, the tokenizer joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
  * the call waits, between steps and inside a step, and makes it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects
  * the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
  */
@@ -100,6 +100,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   #tokenizer: Promise<PipelineTokenizer> | undefined
   #firstStage: Autoencoder | undefined
   #loras: readonly NativeAdapter[] = []
+  /** Calls of setLoras(). */
+  #lorasAsked = 0
   readonly #files: Pick<ResolvedLoad, 'hub'> & { loraDirectory: string | undefined }
   /** What was loaded: kind, condition, spec, parameters and weight types by part, defaults, samplers. */
   readonly info: PipelineInfo<K>
@@ -196,6 +198,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     this.#network('setLoras()')
     const checked = checkLoras(loras)
     const call = readCall(options, 'setLoras()')
+    this.#lorasAsked++
     return this.#model.track(this.#setLoras(checked, call))
   }
 
@@ -247,11 +250,14 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     const { clipSkip = 0, emphasis, minChunks: least, signal } = checkOptions(encodePromptOptions, o, undefined)
     const settings = { clipSkip, emphasis }
     checkPrompt(prompt)
-    const request =
-      typeof prompt === 'string'
-        ? await (await this.#tokens()).request(prompt, settings, least)
-        : PipelineTokenizer.fromIds(prompt, info, settings, 'encodePrompt()')
-    return wrapConditioning(await runJob((callbacks) => this.#model.native.encodePrompt(JSON.stringify(request), callbacks), { signal }))
+    const encode = async () => {
+      const request =
+        typeof prompt === 'string'
+          ? await (await this.#tokens()).request(prompt, settings, least)
+          : PipelineTokenizer.fromIds(prompt, info, settings, 'encodePrompt()')
+      return wrapConditioning(await runJob((callbacks) => this.#model.native.encodePrompt(JSON.stringify(request), callbacks), { signal }))
+    }
+    return this.#model.track(encode())
   }
 
   /**
@@ -381,6 +387,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   #context(): GenerateContext {
     const tokenizer = () => this.#tokens()
     const { native, source } = this.#model
+    const asked = this.#lorasAsked
     return {
       native,
       info: this.info,
@@ -389,12 +396,17 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
       modelName: source.name,
       refinerName: source.refinerName,
       loras: this.#loras,
+      lorasChanged: () => this.#lorasAsked !== asked,
       ...this.#files,
     }
   }
 
   #tokens(): Promise<PipelineTokenizer> {
-    return (this.#tokenizer ??= this.#makeTokenizer())
+    // What failed may be there the next time.
+    return (this.#tokenizer ??= this.#makeTokenizer().catch((error: unknown) => {
+      this.#tokenizer = undefined
+      throw error
+    }))
   }
 }
 

@@ -181,12 +181,19 @@ const predictOptions = {
 } satisfies Options<PredictOptions, number>
 
 /** One evaluation of the network. */
-export async function predict(native: NativePipeline, { condition }: PipelineInfo, state: Latents, options: PredictOptions): Promise<Latents> {
+export async function predict(
+  native: NativePipeline,
+  { condition, defaults }: PipelineInfo,
+  state: Latents,
+  options: PredictOptions,
+): Promise<Latents> {
   const handle = nativeLatents(state, 'latents')
   const values = readOptions(predictOptions, options, 'predict()', state.shape[0])
   const { guidanceScale, imageGuidanceScale, signal } = values
   if (guidanceScale !== 1 && !values.unconditional && !condition.guidanceEmbedding)
     throw invalidType('guidanceScale other than 1 needs unconditional')
+  if (imageGuidanceScale !== 1 && defaults.imageGuidanceScale === undefined)
+    throw invalidType('imageGuidanceScale is for models that edit a picture (InstructPix2Pix); this one is not')
   if (imageGuidanceScale !== 1 && !values.unconditional) throw invalidType('imageGuidanceScale other than 1 needs unconditional')
   const steering = values.conditioning ? nativeConditioning(values.conditioning, 'conditioning') : null
   const unconditional = values.unconditional ? nativeConditioning(values.unconditional, 'unconditional') : null

@@ -293,10 +293,18 @@ export class DiffusionHost implements AsyncDisposable {
   /** What a picture would cost with a model of this host: {@link estimateMemory} in the engine's process. No weights are read. */
   estimate(
     name?: string,
-    request?: Pick<EstimateRequest, 'width' | 'height' | 'guidanceScale' | 'count' | 'deepCache' | 'signal'>,
+    request?: Pick<EstimateRequest, 'width' | 'height' | 'guidanceScale' | 'imageGuidanceScale' | 'count' | 'deepCache' | 'signal'>,
   ): Promise<MemoryEstimate> {
     const model = this.#model(name)
-    const { signal, ...rest } = knownKeys(request, 'estimate()', ['width', 'height', 'guidanceScale', 'count', 'deepCache', 'signal'])
+    const { signal, ...rest } = knownKeys(request, 'estimate()', [
+      'width',
+      'height',
+      'guidanceScale',
+      'imageGuidanceScale',
+      'count',
+      'deepCache',
+      'signal',
+    ])
     const wire = encode(rest, 'estimate()')
     return this.#ask<MemoryEstimate>(
       { model: model.name, passive: true, message: (id) => ({ type: 'estimate', id, model, request: wire }) },

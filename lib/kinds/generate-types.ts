@@ -159,7 +159,8 @@ export interface ResolvedImageToImage {
 /** Prompts with their defaults filled in. */
 export interface ResolvedPrompts {
   prompt: string
-  negativePrompt: string
+  /** Absent where the network is told the guidance scale, and reads no negative prompt. */
+  negativePrompt?: string
   emphasis: Emphasis
   /** Absent where the model's own was used. */
   clipSkip?: number

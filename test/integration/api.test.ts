@@ -213,6 +213,8 @@ describe('latents and conditioning', () => {
     const latents = await pipe.createLatents({ width: 64, height: 64 })
     const conditioning = await Conditioning.from(new Float32Array(2 * 7), [2, 7])
     await expect(pipe.predict(latents, { timestep: 1, conditioning })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
+    const both = { timestep: 1, conditioning, unconditional: conditioning }
+    await expect(pipe.predict(latents, { ...both, imageGuidanceScale: 2 })).rejects.toThrow(/models that edit a picture/)
   })
 
   test('createLatents is createNoise', async () => {

@@ -311,6 +311,7 @@ test('what a model is, what a picture costs and how a prompt is read can be aske
   const info = await host.describe()
   expect(info).toMatchObject({ kind: 'text', defaults: { width: 64, height: 64 } })
   expect(host.models()).toEqual([{ name: 'default', loaded: false }])
+  await expect(host.estimate('default', { imageGuidanceScale: 1 })).resolves.toMatchObject({ width: 64 })
   const [one, four] = [await host.estimate(), await host.estimate('default', { width: 128, height: 128 })]
   expect([one.width, four.width]).toEqual([64, 128])
   expect(four.peakBytes).toBeGreaterThan(one.peakBytes)

@@ -20,6 +20,13 @@ afterAll(async () => {
   model.remove()
 })
 
+test('dispose() waits for a prompt that is still taken apart', async () => {
+  const other = await load()
+  const conditioning = other.encodePrompt('a lighthouse')
+  await other.dispose()
+  expect((await conditioning).shape.at(-1)).toBeGreaterThan(0)
+})
+
 describe('abort', () => {
   const reason = new Error('the caller changed its mind')
 

@@ -45,7 +45,7 @@ afterAll(() => {
 
 test('a dry run publishes nothing and tells what it would', () => {
   const told = outcomes()
-  expect(told.length).toBe(4)
+  expect(told.length).toBe(5)
   expect(new Set(told.map(([, outcome]) => outcome))).toEqual(new Set(['would be published']))
   expect(released()).toEqual([])
 })
@@ -56,7 +56,7 @@ releases('a release publishes the library last; what it installs runs', () => {
   const told = outcomes('--publish')
   expect(told.map(([name]) => name).at(-1)).toBe(libraryName)
   expect(new Set(told.map(([, outcome]) => outcome))).toEqual(new Set(['published']))
-  expect(released()).toHaveLength(4)
+  expect(released()).toHaveLength(5)
 
   packages.packDependencies(store)
   const project = packages.emptyProject(path.join(folder, 'project'), registry)
@@ -68,7 +68,7 @@ releases('a release publishes the library last; what it installs runs', () => {
 releases('one that was broken off is finished by running it again', () => {
   rmSync(path.join(store, library))
   const told = outcomes('--publish')
-  expect(told.slice(0, -1).map(([, outcome]) => outcome)).toEqual(['there already', 'there already', 'there already'])
+  expect(told.slice(0, -1).map(([, outcome]) => outcome)).toEqual(new Array(4).fill('there already'))
   expect(told.at(-1)).toEqual([libraryName, 'published'])
 })
 

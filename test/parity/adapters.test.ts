@@ -92,6 +92,16 @@ describe('pictures', () => {
     expect(await pixels(pipe)).toEqual(bare)
   })
 
+  test('a picture that is asked for before they are set has none of them', async () => {
+    await using pipe = await loadSd1({ device: 'cpu' })
+    const { file } = written('addon-lora-kohya', 'kohya')
+    const first = pixels(pipe) // its tokenizer is still to be read
+    await Promise.all([first, pipe.setLoras([{ path: file }])])
+    const all = await pixels(pipe)
+    expect(await first).not.toEqual(all)
+    expect(await first).toEqual(await pixels(pipe, { loras: [] }))
+  })
+
   test('the prompt names them', async () => {
     const { file, folder } = written('addon-lora-kohya', 'kohya')
     mkdirSync(path.join(folder, 'styles'))

@@ -78,6 +78,11 @@ test('sample() and generate() take one evaluation a step, with the scale and wit
   expect(negative.images[0]!.data).toEqual(plain.images[0]!.data)
   expect(negative.warnings.map(({ code }) => code)).toEqual(['WARN_NEGATIVE_IGNORED'])
   expect((await pipe.generate({ ...base, negativePrompt: '' })).warnings).toEqual([])
+  const flat = await pipe.generate({ ...base, prompt: 'a (cat:1.4)', emphasis: 'no_norm' })
+  expect([flat.options, flat.images[0]!.metadata.parameters]).toEqual([
+    expect.objectContaining({ emphasis: 'no_norm' }),
+    expect.stringContaining('Emphasis: No norm'),
+  ])
 })
 
 test('GGUF, half precision, q8_0 and fast arithmetic', async () => {

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { parseInfotext, RawImage, type GenerateResult, type JobEvent, type PipelineInfo } from 'node-latent-diffusion'
 import { missing, readCommon, readImg2img, readNumber, readText, unprocessable, type Asked, type Body } from './a1111-requests.js'
 import { samplerList, schedulerList } from './a1111-words.js'
-import { HttpError, type Answer } from './errors.js'
+import { cancelled, HttpError, type Answer } from './errors.js'
 import { Hashes } from './hashes.js'
 import { decodePicture } from './pictures.js'
 import type { Run } from './queue.js'
@@ -31,7 +31,7 @@ interface Task {
   preview?: RawImage
 }
 
-const stopped = Symbol('interrupted or skipped')
+const stopped = cancelled('Interrupted or skipped')
 const stamp = () => new Date().toISOString().replace(/[-:T]/g, '').slice(0, 14)
 const base64 = async (image: RawImage) => Buffer.from(await image.encode()).toString('base64')
 
@@ -106,6 +106,7 @@ class WebUi {
 
   async draw(body: Body, request: FastifyRequest, reply: FastifyReply, read: (body: Body, info: PipelineInfo) => Promise<Asked>) {
     const { room, settings } = this.#context
+    room.admit(request.ip) // before pictures are decoded
     const override = typeof body.override_settings === 'object' && body.override_settings !== null ? (body.override_settings as Body) : {}
     const checkpoint = readText(override, 'sd_model_checkpoint')
     const model = checkpoint === undefined ? this.checkpoint : this.find(checkpoint)
@@ -116,6 +117,7 @@ class WebUi {
     if (clipSkip > 1) options.clipSkip = clipSkip
     checkLimits({ ...options, count: (options.count ?? 1) * rounds }, info, settings.limits)
     room.admit(request.ip)
+    const parameters = echo(body)
     const task: Task = {
       started: Date.now(),
       rounds,
@@ -134,17 +136,17 @@ class WebUi {
         const result = await this.#round({ ...asked, options: { ...options, ...(seed === undefined ? {} : { seed }) } }, task, model, request, signal)
         if (!result) continue
         first ??= result
-        seed = result.seed + BigInt(result.images.length)
+        seed = BigInt.asUintN(64, result.seed + BigInt(result.images.length))
         for (const image of result.images) images.push(await asked.finish(image))
       }
     } finally {
       this.#tasks.splice(this.#tasks.indexOf(task), 1)
     }
-    const encoded = []
+    const encoded: string[] = []
     for (const image of images) encoded.push(await base64(new RawImage({ ...pixels(image), metadata: image.metadata })))
     return {
       images: body.send_images === false ? [] : encoded,
-      parameters: echo(body),
+      parameters,
       info: JSON.stringify(this.#report(images, first, model, clipSkip)),
     }
   }
@@ -157,13 +159,16 @@ class WebUi {
       if (event.type === 'progress' && event.phase === 'sample') [task.step, task.steps] = [event.step, event.steps]
       if (event.type === 'preview') task.preview = event.image
     }
-    const run = this.#context.room.submit({ api: 'a1111', model, options: { ...options, preview: {} }, client: request.ip, signal, onEvent })
-    task.run = run
+    const { room } = this.#context
+    const goesOn = task.done > 0
     try {
-      return await run.promise
+      task.run = room.submit({ api: 'a1111', model, options: { ...options, preview: {} }, client: request.ip, goesOn, signal, onEvent })
+      return await task.run.promise
     } catch (error) {
       if (error === stopped) return undefined
-      throw error
+      if (!room.isClosing || !goesOn) throw error
+      task.interrupted = true // the rounds that were finished within the grace are answered
+      return undefined
     }
   }
 
@@ -232,11 +237,17 @@ const pixels = ({ data, width, height, channels }: RawImage) => ({ data, width, 
 
 /** The request without its pictures, which are long. */
 function echo(body: Body): Record<string, unknown> {
-  return {
+  const shown = {
     ...body,
     ...('init_images' in body && body.include_init_images !== true ? { init_images: null } : {}),
     ...('mask' in body ? { mask: null } : {}),
   }
+  try {
+    JSON.stringify(shown)
+  } catch {
+    throw unprocessable('The request is nested too deeply')
+  }
+  return shown
 }
 
 async function readInfotext(body: Body, { settings }: Context) {

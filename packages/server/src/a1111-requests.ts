@@ -4,6 +4,7 @@ import { readSampler, schedulerNamed } from './a1111-words.js'
 import { HttpError } from './errors.js'
 import { decodePicture } from './pictures.js'
 import { blur, crop, invert, maskedBox, putBack, toGrey, type Box } from './regions.js'
+import { checkLimits, takesStrength } from './requests.js'
 import type { Limits } from './settings.js'
 
 export type Body = Readonly<Record<string, unknown>>
@@ -41,6 +42,8 @@ function refuseUnsupported(body: Body): void {
   for (const key of ['enable_hr', 'restore_faces', 'tiling']) if (isOn(body, key)) throw unprocessable(`${key} is not supported by this server`)
   if ((readNumber(body, 'subseed_strength', -1, 1) ?? 0) > 0)
     throw unprocessable('subseed_strength: variation seeds are not supported by this server')
+  if ((readText(body, 'refiner_checkpoint') ?? 'None') !== 'None')
+    throw unprocessable('refiner_checkpoint: the refiner is chosen when a model is loaded, not by requests')
   const script = readText(body, 'script_name')
   if (script !== undefined) throw unprocessable(`Script '${script.slice(0, 100)}' not found`)
   const always = body.alwayson_scripts
@@ -89,8 +92,9 @@ export function readCommon(body: Body, info: PipelineInfo, limits: Limits): Aske
     height: readWhole(body, 'height', 1, 16384),
     count: readWhole(body, 'batch_size', 1, limits.maxCount) ?? 1,
     eta: readNumber(body, 'eta', 0, 1),
+    ...(info.kind === 'edit' ? { imageGuidanceScale: readNumber(body, 'image_cfg_scale', 0, 1000) } : {}),
   }
-  const texts = { prompt: readText(body, 'prompt') ?? '', negativePrompt: readText(body, 'negative_prompt') }
+  const texts = { prompt: readText(body, 'prompt'), negativePrompt: readText(body, 'negative_prompt') }
   const options = Object.fromEntries(Object.entries({ ...given, ...texts }).filter(([, value]) => value !== undefined)) as HostGenerateOptions
   return { options: { ...options, ...readSampling(body, info) }, rounds, finish: async (image) => image }
 }
@@ -123,9 +127,10 @@ export async function readImg2img(body: Body, info: PipelineInfo, limits: Limits
   if (typeof first !== 'string') throw missing('Init image not found')
   const mode = readWhole(body, 'resize_mode', 0, 3) ?? 0
   if (mode === 2) throw unprocessable('resize_mode 2 (resize and fill) is not supported by this server')
-  asked.options.strength = readNumber(body, 'denoising_strength', 0, 1) ?? 0.75
+  if (takesStrength(info)) asked.options.strength = readNumber(body, 'denoising_strength', 0, 1) ?? 0.75
   const given = await RawImage.read(decodePicture(first, 'init_images', limits))
   const { width = given.width, height = given.height } = asked.options
+  checkLimits({ ...asked.options, width, height, count: (asked.options.count ?? 1) * asked.rounds }, info, limits) // before anything is resized
   const shape = (image: RawImage) => (mode === 1 ? fitCrop(image, width, height) : image)
   const maskText = readText(body, 'mask')
   if (maskText === undefined) return { ...asked, options: { ...asked.options, image: shape(given) } }

@@ -260,7 +260,7 @@ export class Models {
   async #forget(name: string): Promise<void> {
     this.#entries.delete(name)
     this.#details.delete(name)
-    for (const host of [this.host, this.#planner]) await host.removeModel(name)
+    await Promise.all([this.host, this.#planner].map((host) => host.removeModel(name))) // both at once: the name may come back meanwhile
   }
 
   #scanned(): [string, Entry][] {

@@ -5,7 +5,7 @@ import { RawImage, type GenerateResult, type HostGenerateOptions, type ImageForm
 import { invalid, notFound, type Answer } from './errors.js'
 import { readParts } from './forms.js'
 import { checkPicture, pictureSize } from './pictures.js'
-import { checkLimits } from './requests.js'
+import { checkLimits, takesStrength } from './requests.js'
 import type { Context } from './server.js'
 import { clientSignal, openStream } from './streams.js'
 
@@ -61,6 +61,8 @@ function choice<T extends string>(fields: Fields, key: string, known: readonly T
 interface Asked {
   model: string
   options: HostGenerateOptions
+  /** How much of a given picture is redrawn where the request does not say, by models that take one in part. */
+  strength?: number
   size: string
   quality: string
   format: ImageFormat
@@ -106,9 +108,20 @@ function readModel(fields: Fields, { models }: Context): string {
   return models.resolve(name !== undefined && names.test(name) && !models.names().includes(name) ? undefined : name)
 }
 
+/** Our own options in one field, which forms send as JSON. */
+function readLatent(given: unknown): Fields {
+  if (given === undefined || given === null || given === '') return {}
+  try {
+    const read: unknown = typeof given === 'string' ? JSON.parse(given) : given
+    if (typeof read === 'object' && read !== null && !Array.isArray(read)) return read as Fields
+  } catch {
+    // said below
+  }
+  throw invalid('latent must be an object of options', 'latent')
+}
+
 function readFields(given: Fields, context: Context): Asked {
-  const { latent } = given
-  const fields = { ...given, ...(typeof latent === 'object' && latent !== null ? (latent as Fields) : {}) }
+  const fields = { ...given, ...readLatent(given.latent) }
   const quality = text(fields, 'quality') ?? 'auto'
   if (!Object.hasOwn(qualities, quality)) throw invalid(`quality must be one of ${Object.keys(qualities).join(', ')}`, 'quality')
   const background = choice(fields, 'background', ['auto', 'opaque', 'transparent'], 'auto')
@@ -172,12 +185,8 @@ const base64 = async (image: RawImage, format: ImageFormat, quality: number) =>
   Buffer.from(await image.encode(format, format === 'png' ? {} : { quality: Math.max(1, quality) })).toString('base64')
 
 async function usageOf(prompt: string | undefined, { model }: Asked, { models }: Context) {
-  const count = prompt
-    ? await models.host.tokenize(prompt, { model }).then(
-        ({ chunks }) => chunks.length * chunks[0]!.ids.length,
-        () => 0,
-      )
-    : 0
+  const counted = prompt ? models.host.tokenize(prompt, { model }).then(({ chunks }) => chunks.reduce((sum, { ids }) => sum + ids.length, 0)) : 0
+  const count = await Promise.resolve(counted).catch(() => 0)
   return { input_tokens: count, output_tokens: 0, total_tokens: count, input_tokens_details: { image_tokens: 0, text_tokens: count } }
 }
 
@@ -203,23 +212,34 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
   const { models, room, settings } = context
   const { model, options, size, quality, background, format, compression, partials } = asked
   const info = await models.info(model)
+  if (asked.strength !== undefined && takesStrength(info)) options.strength ??= asked.strength
   checkLimits(options, info, settings.limits)
+  if (format === 'webp' && Math.max(options.width ?? 0, options.height ?? 0) > 16383) throw invalid('WebP has at most 16383 pixels a side', 'size')
   if (format !== 'png') await base64(new RawImage({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 }), format, 90) // says now where sharp is missing
   room.admit(request.ip)
   const shared = { size, quality, background, output_format: format }
   const created = Math.floor(Date.now() / 1000)
+  // While it runs the model is loaded: afterwards the count would wait for the next request's picture.
+  let usage: ReturnType<typeof usageOf> | undefined
   const submit = (signal: AbortSignal, onEvent?: (event: JobEvent) => void) =>
-    room.submit({ api: 'openai', model, options, client: request.ip, signal, ...(onEvent ? { onEvent } : {}) }).promise
+    room.submit({
+      ...{ api: 'openai', model, options, client: request.ip, signal },
+      onEvent: (each) => {
+        if (each.type === 'progress' && each.phase === 'sample') usage ??= usageOf(options.prompt, asked, context)
+        onEvent?.(each)
+      },
+    }).promise
+  const used = () => usage ?? usageOf(undefined, asked, context)
   if (!asked.stream) {
     const { images, seed, timings, options: resolved, warnings } = await submit(clientSignal(reply))
     const data = []
     for (const image of images) data.push({ b64_json: await base64(image, format, compression) })
-    const seeds = images.map((_, i) => String(seed + BigInt(i)))
+    const seeds = images.map((_, i) => String(BigInt.asUintN(64, seed + BigInt(i))))
     return {
       created,
       data,
       ...shared,
-      usage: await usageOf(options.prompt, asked, context),
+      usage: await used(),
       latent: { seeds, options: plain(resolved), timings, warnings },
     }
   }
@@ -239,12 +259,13 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
           const b64 = await partialOf(each, asked, info.defaults)
           await send({ event: type, data: { type, b64_json: b64, created_at: created, ...shared, partial_image_index: index } })
         })
+        telling = telling.catch(() => {}) // a preview that could not be made is missed by nobody
       })
       await telling
-      const usage = await usageOf(options.prompt, asked, context)
+      const total = await used()
       const type = `${event}.completed`
       for (const image of result.images)
-        await send({ event: type, data: { type, b64_json: await base64(image, format, compression), created_at: created, ...shared, usage } })
+        await send({ event: type, data: { type, b64_json: await base64(image, format, compression), created_at: created, ...shared, usage: total } })
     },
     openaiError,
   )
@@ -276,7 +297,8 @@ export function openaiApi(context: Context) {
         const { fields, images, mask } = await readForm(request, context)
         const asked = readFields(fields, context)
         const fidelity = choice(fields, 'input_fidelity', ['high', 'low'], 'low')
-        asked.options = { strength: fidelity === 'high' ? 0.5 : 0.8, ...asked.options, prompt: needPrompt(fields), image: images[0]! }
+        asked.strength = fidelity === 'high' ? 0.5 : 0.8
+        asked.options = { ...asked.options, prompt: needPrompt(fields), image: images[0]! }
         if (mask) asked.options.mask = await readMask(mask)
         return answer(context, request, reply, asked, 'image_edit')
       },
@@ -288,7 +310,8 @@ export function openaiApi(context: Context) {
       async (request, reply) => {
         const { fields, images } = await readForm(request, context)
         const asked = readFields(fields, context)
-        asked.options = { strength: 0.7, ...asked.options, prompt: '', image: images[0]! }
+        asked.strength = 0.7
+        asked.options = { ...asked.options, image: images[0]! }
         return answer(context, request, reply, { ...asked, stream: false }, 'image_variation')
       },
     )

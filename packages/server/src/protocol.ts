@@ -37,6 +37,10 @@ export interface JobRequest {
   seed?: number | string
   steps?: number
   guidanceScale?: number
+  /** Of models that edit a picture. */
+  imageGuidanceScale?: number
+  /** Of models with a refiner. */
+  refinerSwitchAt?: number
   guidanceRescale?: number
   guidanceInterval?: [number, number]
   sampler?: string
@@ -253,6 +257,8 @@ export interface EstimateRequest {
   height?: number
   count?: number
   guidanceScale?: number
+  /** Of models that edit a picture. */
+  imageGuidanceScale?: number
 }
 
 export interface EstimateResult {

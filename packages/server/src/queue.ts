@@ -14,6 +14,8 @@ export interface Submission {
   priority?: Priority
   /** Who asks: an address. */
   client: string
+  /** A further part of a request that was admitted. */
+  goesOn?: boolean
   /** Aborted when nobody waits for it any more. */
   signal?: AbortSignal
   onEvent?(event: JobEvent): void
@@ -84,7 +86,8 @@ export class WaitingRoom extends EventEmitter<QueueEvents> {
   }
 
   submit(submission: Submission): Run {
-    this.admit(submission.client)
+    if (!submission.goesOn) this.admit(submission.client)
+    else if (this.#closing) throw closing()
     let resolve!: (result: GenerateResult) => void
     let reject!: (error: unknown) => void
     const promise = new Promise<GenerateResult>((yes, no) => ([resolve, reject] = [yes, no]))

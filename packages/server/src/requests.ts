@@ -1,5 +1,5 @@
 /** From what a request asks for to options of the engine, within the limits of the server. */
-import type { HostGenerateOptions, PipelineInfo } from 'node-latent-diffusion'
+import { RawImage, type HostGenerateOptions, type PipelineInfo } from 'node-latent-diffusion'
 import { invalid } from './errors.js'
 import { pictureSize, type Size } from './pictures.js'
 import type { Limits } from './settings.js'
@@ -9,11 +9,19 @@ function stepsOf({ steps, timesteps }: HostGenerateOptions, info: PipelineInfo):
   return timesteps?.length ?? steps ?? info.defaults.steps
 }
 
+function sizeOfPicture(given: unknown): Size | undefined {
+  if (given instanceof Uint8Array) return pictureSize(given)
+  return given instanceof RawImage ? { width: given.width, height: given.height } : undefined
+}
+
 function sizeOf(options: HostGenerateOptions, info: PipelineInfo): Size {
-  const picture = options.image instanceof Uint8Array ? pictureSize(options.image) : undefined
-  const map = options.semanticMap instanceof Uint8Array ? pictureSize(options.semanticMap) : undefined
-  const own = picture ?? map ?? info.defaults
+  const own = sizeOfPicture(options.image) ?? sizeOfPicture(options.semanticMap) ?? info.defaults
   return { width: options.width ?? own.width, height: options.height ?? own.height }
+}
+
+/** Whether a picture that is given is noised in part: the other kinds take the whole of it as their condition. */
+export function takesStrength({ kind }: PipelineInfo): boolean {
+  return !['superres', 'inpaint', 'edit'].includes(kind)
 }
 
 /** What an upscaler multiplies sides by. */

@@ -46,6 +46,8 @@ export const jobRequest = {
     seed,
     steps: whole(1, 1000),
     guidanceScale: number,
+    imageGuidanceScale: number,
+    refinerSwitchAt: { type: 'number', minimum: 0, maximum: 1 },
     guidanceRescale: number,
     guidanceInterval: { type: 'array', items: number, minItems: 2, maxItems: 2 },
     sampler: name,
@@ -104,7 +106,7 @@ export const tokenizeRequest = {
 export const estimateRequest = {
   type: 'object',
   additionalProperties: false,
-  properties: { model: name, width: side, height: side, count: whole(1, 256), guidanceScale: number },
+  properties: { model: name, width: side, height: side, count: whole(1, 256), guidanceScale: number, imageGuidanceScale: number },
 } as const
 
 export const listQuery = {

@@ -76,7 +76,7 @@ function readLimits(given: Partial<Limits> = {}, loopback: boolean): Limits {
     maxPixels: 4 * mebibyte,
     maxSteps: 150,
     maxCount: 16,
-    maxTotalSteps: 600,
+    maxTotalSteps: Math.max(600, 4 * (given.maxSteps ?? 150)),
     maxQueue,
     maxQueuePerClient: loopback ? maxQueue : 4,
     maxBodyBytes: 32 * mebibyte,
@@ -116,8 +116,16 @@ function checkDuration(value: number, name: string): number {
   return value
 }
 
+/** A name as requests give it, without the port. */
+function checkHost(name: string): string {
+  const host = name.toLowerCase()
+  if (!/^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)$/.test(host))
+    throw new RangeError(`allowHosts: '${name}' is no name of a computer; give it without scheme and port`)
+  return host
+}
+
 export function readSettings(options: ServerOptions = {}): Settings {
-  const host = options.host ?? '127.0.0.1'
+  const host = (options.host ?? '127.0.0.1').replace(/^\[(.*)\]$/, '$1') // as IPv6 addresses are written in URLs
   const loopback = isLoopback(host)
   const { token, modelsDir, page } = options
   if (token !== undefined && !/^[\x21-\x7e]{8,256}$/.test(token))
@@ -129,7 +137,7 @@ export function readSettings(options: ServerOptions = {}): Settings {
     loopback,
     port: options.port ?? 7861,
     token,
-    allowHosts: (options.allowHosts ?? []).map((name) => name.toLowerCase()),
+    allowHosts: (options.allowHosts ?? []).map(checkHost),
     allowOrigins: (options.allowOrigins ?? []).map(checkOrigin),
     models: options.models ?? {},
     modelsDir,

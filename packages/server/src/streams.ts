@@ -6,9 +6,11 @@ import type { Context } from './server.js'
 /** Aborted when the client goes before it has its answer: nobody waits for the pictures any more. */
 export function clientSignal({ raw }: FastifyReply): AbortSignal {
   const controller = new AbortController()
-  raw.once('close', () => {
+  const gone = () => {
     if (!raw.writableFinished) controller.abort(cancelled('The client has gone'))
-  })
+  }
+  if (raw.destroyed) gone()
+  else raw.once('close', gone)
   return controller.signal
 }
 
@@ -51,6 +53,7 @@ export async function openStream(
   streams.open.add(controller)
   reply.sse.onClose(() => controller.abort(cancelled('The client has gone')))
   reply.raw.on('error', () => controller.abort())
+  if (reply.raw.destroyed) controller.abort(cancelled('The client has gone'))
   reply.sse.sendHeaders()
   reply.raw.flushHeaders() // proxies and clients wait for them, and heartbeats begin with them
   try {

@@ -1,10 +1,10 @@
-import { effect } from '@preact/signals'
+import { effect, untracked } from '@preact/signals'
 import { render } from 'preact'
 import './style.css'
 import { openGallery } from './state/gallery.js'
 import { resume, running } from './state/jobs.js'
 import './state/looks.js'
-import { connect } from './state/server.js'
+import { connect, online } from './state/server.js'
 import { settings } from './state/settings.js'
 import { App } from './ui/app.js'
 import { listenToPage } from './ui/keys.js'
@@ -17,4 +17,9 @@ effect(() => {
   document.title = running.value ? `${describe(running.value)} · Latent` : 'Latent'
 })
 await Promise.all([connect(settings.peek().model), openGallery()])
-await resume()
+// Once there is a server to ask: a token may be wanted first.
+const resumed = effect(() => {
+  if (!online.value) return
+  queueMicrotask(() => resumed())
+  void untracked(resume)
+})

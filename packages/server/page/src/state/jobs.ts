@@ -80,7 +80,11 @@ export async function generate(): Promise<void> {
     const sent = await api.submit(options, job.key, picture?.file, mask && (await requestMask(mask)))
     unfinished.value = [...unfinished.peek(), sent.id]
     change(job.key, { id: sent.id, status: sent.status, position: sent.position })
-    if (find(job.key)?.status === 'cancelled') return void (await api.remove(sent.id))
+    const now = find(job.key)
+    if (!now || now.status === 'cancelled') {
+      unfinished.value = unfinished.peek().filter((id) => id !== sent.id)
+      return void (await api.remove(sent.id))
+    }
     await watch(job.key, sent.id)
   } catch (error) {
     fail(job.key, error)
@@ -207,8 +211,8 @@ export async function resume(): Promise<void> {
       let job: Job
       try {
         job = await api.job(id)
-      } catch {
-        unfinished.value = unfinished.peek().filter((other) => other !== id)
+      } catch (error) {
+        if (error instanceof ServerError && error.status === 404) unfinished.value = unfinished.peek().filter((other) => other !== id)
         return
       }
       const key = newKey()

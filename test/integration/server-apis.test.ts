@@ -1,0 +1,66 @@
+/** What a review found in the OpenAI and the A1111 API: limits of pictures that are given, answers that cannot be made, what counts as failed. */
+import { RawImage } from '../../lib/index'
+import { ask, startServer, type Server } from '../helpers/server'
+
+let server: Server & { lines: string[] }
+beforeAll(async () => {
+  server = await startServer({ limits: { maxPixels: 1_100_000, maxSteps: 400, maxTotalSteps: 400 } })
+})
+afterAll(() => server.close())
+
+async function picture(side: number): Promise<string> {
+  const data = new Uint8Array(side * side * 3).fill(120)
+  return Buffer.from(await new RawImage({ data, width: side, height: side, channels: 3 }).encode()).toString('base64')
+}
+
+test('sides that WebP cannot have are refused before a picture is made', async () => {
+  for (const stream of [true, false]) {
+    const body = { prompt: 'x', size: '16384x64', output_format: 'webp', stream, partial_images: stream ? 1 : 0 }
+    const { status, json } = await ask(server, '/v1/images/generations', { body })
+    expect([status, json.error]).toEqual([400, expect.objectContaining({ param: 'size', message: expect.stringContaining('16383') })])
+  }
+})
+
+test('the size of a start picture counts, and nothing is resized beyond the limit', async () => {
+  const init_images = [await picture(512)]
+  const refused = async (body: object) => (await ask(server, '/sdapi/v1/img2img', { body: { init_images, steps: 1, ...body } })).status
+  expect(await refused({ batch_size: 8 })).toBe(400)
+  expect(await refused({ width: 8000, height: 8000, mask: await picture(64) })).toBe(400)
+})
+
+test('a request that is nested beyond what can be answered is refused', async () => {
+  const body = `{"prompt":"x","steps":1,"width":64,"height":64,"x":${'['.repeat(20_000)}${']'.repeat(20_000)}}`
+  const { status } = await ask(server, '/sdapi/v1/txt2img', { body, headers: { 'content-type': 'application/json' } })
+  expect([400, 422]).toContain(status)
+})
+
+test('a refiner cannot be chosen by a request; options in a form are read', async () => {
+  expect((await ask(server, '/sdapi/v1/txt2img', { body: { prompt: 'x', steps: 1, refiner_checkpoint: 'other' } })).status).toBe(422)
+  const form = new FormData()
+  form.set('prompt', 'a red circle')
+  form.set('image', new Blob([Buffer.from(await picture(64), 'base64')]), 'a.png')
+  form.set('latent', JSON.stringify({ seed: 5, steps: 2, strength: 0.5 }))
+  const reply = await fetch(`${server.url}/v1/images/edits`, { method: 'POST', body: form })
+  const { latent, usage } = (await reply.json()) as { latent: { seeds: string[]; options: object }; usage: { input_tokens: number } }
+  expect(latent).toMatchObject({ seeds: ['5'], options: { strength: 0.5 } })
+  expect(usage.input_tokens).toBe(77)
+  form.set('latent', '[1]')
+  expect((await fetch(`${server.url}/v1/images/edits`, { method: 'POST', body: form })).status).toBe(400)
+})
+
+test('interrupting is no failure', async () => {
+  const drawing = ask(server, '/sdapi/v1/txt2img', { body: { prompt: 'x', steps: 400, width: 128, height: 128 } })
+  for (;;) {
+    const { json } = await ask(server, '/sdapi/v1/progress')
+    if (json.state.sampling_step > 0) break
+  }
+  await ask(server, '/sdapi/v1/interrupt', { method: 'POST' })
+  expect((await drawing).json.images).toEqual([])
+  const { text } = await ask(server, '/metrics')
+  expect(text).toMatch(/latent_jobs_total\{api="a1111",outcome="cancelled"\} 1/)
+  expect(text).not.toMatch(/outcome="failed"/)
+})
+
+test('names of computers come without a port', async () => {
+  await expect(startServer({ allowHosts: ['studio.local:7861'] })).rejects.toThrow(/without scheme and port/)
+})
