@@ -1,5 +1,5 @@
 /** Models fetched by request: what is refused, names that are taken, and whose files may be deleted. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { MockHub } from '../helpers/mock-hub'
@@ -69,5 +69,20 @@ test('a folder of models that has gone fails no request', async () => {
     expect((await ask(one, '/latent/v1/models')).status).toBe(200)
   } finally {
     await one.close()
+  }
+})
+
+// Making links takes a right on Windows.
+const onPosix = process.platform === 'win32' ? test.skip : test
+onPosix('what cannot be looked at in a folder of models is left out', async () => {
+  const modelsDir = mkdtempSync(path.join(tmpdir(), 'latent-models-'))
+  symlinkSync('circle.gguf', path.join(modelsDir, 'circle.gguf'))
+  copyFileSync('models/systems/class.gguf', path.join(modelsDir, 'class.gguf'))
+  const one = await startServer({ modelsDir })
+  try {
+    expect((await ask(one, '/latent/v1/models')).json.models).toEqual([expect.objectContaining({ name: 'class' })])
+  } finally {
+    await one.close()
+    rmSync(modelsDir, { recursive: true })
   }
 })

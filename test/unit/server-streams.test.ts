@@ -67,10 +67,11 @@ function pictures() {
   }
 }
 
-test('a job that is cancelled while its files are made stays cancelled', async () => {
+test.each(['before', 'while'])('a job that is cancelled %s its files are made stays cancelled', async (moment) => {
   const job = new JobRecord({}, 'm', 'interactive')
   const { finish, result } = pictures()
   const over = job.finish(result)
+  if (moment === 'while') await new Promise(setImmediate)
   job.fail(cancelled())
   finish(new Uint8Array(10))
   await over

@@ -116,7 +116,6 @@ class WebUi {
     const clipSkip = Math.trunc(readNumber(override, 'CLIP_stop_at_last_layers', 1, 100) ?? this.#clipSkip)
     if (clipSkip > 1) options.clipSkip = clipSkip
     checkLimits({ ...options, count: (options.count ?? 1) * rounds }, info, settings.limits)
-    room.admit(request.ip)
     const parameters = echo(body)
     const task: Task = {
       started: Date.now(),

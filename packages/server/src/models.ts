@@ -1,5 +1,5 @@
 /** The models of a server: those of its options, of its folder, and those that were pulled; and the engines that know them. */
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync, statSync, type Stats } from 'node:fs'
 import path from 'node:path'
 import {
   createDiffusionHost,
@@ -44,13 +44,18 @@ export function nameOf(file: string, taken: (name: string) => boolean): string {
   }
 }
 
-function sizeOf(file: string): number | undefined {
+/** Undefined where a file is missing or may not be looked at. */
+function statusOf(file: string): Stats | undefined {
   try {
-    const status = statSync(file)
-    return status.isFile() ? status.size : undefined
+    return statSync(file)
   } catch {
     return undefined
   }
+}
+
+function sizeOf(file: string): number | undefined {
+  const status = statusOf(file)
+  return status?.isFile() ? status.size : undefined
 }
 
 /** Files and diffusers folders, in the order of their names. */
@@ -59,8 +64,8 @@ function scan(folder: string): string[] {
     .filter((entry) => !entry.name.startsWith('.'))
     .map(({ name }) => path.join(folder, name))
     .filter((file) => {
-      const status = statSync(file, { throwIfNoEntry: false })
-      if (status?.isDirectory()) return statSync(path.join(file, 'model_index.json'), { throwIfNoEntry: false })?.isFile() === true
+      const status = statusOf(file)
+      if (status?.isDirectory()) return statusOf(path.join(file, 'model_index.json'))?.isFile() === true
       return status?.isFile() === true && modelFile.test(file) && !noModel.test(path.basename(file))
     })
     .sort()

@@ -176,7 +176,7 @@ export async function createServer(options?: ServerOptions): Promise<Server> {
     context.streams.close()
     await new Promise(setImmediate)
     // Who was told of a picture by its address gets it.
-    if (last && settings.graceMs > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(settings.graceMs, 1000)))
+    if (last?.api === 'latent' && settings.graceMs > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(settings.graceMs, 1000)))
     await app.close()
     await models.close()
   }
