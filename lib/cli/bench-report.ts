@@ -1,7 +1,9 @@
 /** One run of `latent bench`: what it measures and how that is shown. */
 import { DiffusionPipeline, estimateMemory, getDevices, getVersions, measurePeak, type Kernels, type OperationTime, type Peak } from '../index.js'
-import { sameOptions, type Flags, type FlagValues, type Io } from './command.js'
-import { loadFlags, readLoadOptions, readSource, sizeFlags } from './model-flags.js'
+import { loadOptions } from '../options/load.js'
+import { pick } from '../options/option.js'
+import { readOptionFlags, type Flags, type FlagValues, type Io } from './command.js'
+import { loadFlags, readLoadOptions, readSource, sizeFlags, sizeOptions } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 /** Flags of the command. */
@@ -107,10 +109,12 @@ export async function measure(values: BenchValues, model: string | undefined, io
   const source = readSource(values, model)
   const load = { ...readLoadOptions(values), signal }
   const bar = progressBar(io)
-  const request = { ...load, ...sameOptions(values, ['width', 'height']), onProgress: bar.update }
+  const request = { ...load, ...readOptionFlags(sizeOptions, values), onProgress: bar.update }
   const estimate = await estimateMemory(source, request).finally(bar.clear)
   // What a GPU could do at most is not measured here.
-  const peak = /^(auto|cpu)$/.test(values.device ?? 'auto') ? await measurePeak({ signal, ...sameOptions(values, ['threads']) }) : []
+  const peak = /^(auto|cpu)$/.test(values.device ?? 'auto')
+    ? await measurePeak({ signal, ...readOptionFlags(pick(loadOptions, 'threads'), values) })
+    : []
   const [loadMs, pipe] = await timed(() => DiffusionPipeline.load(source, load))
   await using held = pipe
   const f32 = peak.find(({ format }) => format === 'f32') // text encoders stay in float32

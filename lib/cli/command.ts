@@ -1,7 +1,7 @@
 /** What a command is, and the reading of its flags. */
 import { parseArgs } from 'node:util'
 import { readNumber } from '../options/flag-text.js'
-import { camelCase, optionsOfFlags } from '../options/flags.js'
+import { optionsOfFlags } from '../options/flags.js'
 import type { OptionTable } from '../options/option.js'
 import { nearestName } from '../options/suggest.js'
 
@@ -128,11 +128,6 @@ export function readFlags<F extends Flags>(
 /** The options that the flags of a table stand for. */
 export function readOptionFlags(table: OptionTable, values: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return optionsOfFlags(table, values, (message) => new UsageError(message))
-}
-
-/** Flags that are options of the API under the same name in camel case. */
-export function sameOptions(values: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(names.flatMap((name) => (values[name] === undefined ? [] : [[camelCase(name), values[name]]])))
 }
 
 /** `1 step`, `2 steps`. */

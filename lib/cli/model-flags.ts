@@ -4,24 +4,12 @@ import { flagsOf } from '../options/flags.js'
 import { generateOptions } from '../options/generate.js'
 import { hubOptions } from '../options/hub.js'
 import { loadOptions, memoryOptions } from '../options/load.js'
+import { modelFiles, modelPlaces } from '../options/model-files.js'
 import { omit, pick } from '../options/option.js'
-import { readOptionFlags, sameOptions, type FlagValues, type Flags } from './command.js'
-
-const modelHelp = 'checkpoint, diffusers folder, hf:owner/name or civitai:VERSION'
+import { readOptionFlags, type FlagValues, type Flags } from './command.js'
 
 export const sourceFlags = {
-  model: {
-    kind: 'text',
-    short: 'm',
-    value: 'FILE',
-    help: `${modelHelp}; default: the model inside the package`,
-  },
-  unet: { kind: 'text', value: 'FILE', help: "replaces the model's U-Net" },
-  'text-encoder': { kind: 'text', value: 'FILE', help: "replaces the model's text encoder" },
-  'image-encoder': { kind: 'text', value: 'FILE', help: 'CLIP with its image tower, for retrieval-augmented models' },
-  vae: { kind: 'text', value: 'FILE', help: "replaces the model's first stage (VAE)" },
-  refiner: { kind: 'text', value: 'FILE', help: "a second model, such as SDXL's refiner, that takes over within a run" },
-  tokenizer: { kind: 'text', value: 'DIR', help: "replaces the model's tokenizer files" },
+  ...flagsOf(modelFiles),
   ...flagsOf(pick(loadOptions, 'config', 'ema', 'variant')),
   ...flagsOf(pick(hubOptions, 'localFilesOnly')),
 } as const satisfies Flags
@@ -37,16 +25,17 @@ export const loadFlags = {
 } as const satisfies Flags
 
 /** For the commands that do nothing with the model inside the package. */
-export const requiredModel = { model: { ...sourceFlags.model, help: modelHelp } } as const satisfies Flags
+export const requiredModel = { model: { ...sourceFlags.model, help: modelPlaces } } as const satisfies Flags
 
 export const loraFlags = flagsOf({ ...pick(generateOptions, 'loras'), ...pick(loadOptions, 'loraDirectory', 'embeddings', 'embeddingDirectory') })
 
-export const sizeFlags = flagsOf(pick(generateOptions, 'width', 'height'))
+export const sizeOptions = pick(generateOptions, 'width', 'height')
+export const sizeFlags = flagsOf(sizeOptions)
 
 /** The model that the flags name; undefined, which the API takes for the package's own, where they name none. */
 export function readSource(values: FlagValues<typeof sourceFlags>, positional?: string): ModelSource | undefined {
   const model = values.model ?? positional
-  const parts: ModelFiles = sameOptions(values, ['unet', 'text-encoder', 'image-encoder', 'vae', 'refiner', 'tokenizer'])
+  const parts: ModelFiles = readOptionFlags(omit(modelFiles, 'model'), values)
   if (Object.keys(parts).length === 0) return model
   return model === undefined ? parts : { model, ...parts }
 }

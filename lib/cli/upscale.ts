@@ -4,18 +4,20 @@ import { flagsOf } from '../options/flags.js'
 import { generateOptions } from '../options/generate.js'
 import { memoryOptions } from '../options/load.js'
 import { pick } from '../options/option.js'
-import { readFlags, readOptionFlags, reportFlags, sameOptions, UsageError, type Command, type Flags } from './command.js'
+import { readFlags, readOptionFlags, reportFlags, UsageError, type Command, type Flags } from './command.js'
 import { checkTarget, previewFlags, promptFlags, readDrawingOptions, samplingFlags, samplingNotes, saveAndReport } from './drawing.js'
 import { loadFlags, loraFlags, readLoadOptions, readSource, requiredModel } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
+const { prompt, noiseLevel } = inputOptions
+const upscaleInputs = { prompt: { ...prompt, flag: { ...prompt.flag, help: 'what the picture shows, for models that read text' } }, noiseLevel }
+
 const flags = {
   ...loadFlags,
   model: { ...requiredModel.model, help: `a super-resolution model: ${requiredModel.model.help}` },
-  prompt: { kind: 'text', short: 'p', help: 'what the picture shows, for models that read text' },
+  ...flagsOf(upscaleInputs),
   ...promptFlags,
   ...loraFlags,
-  ...flagsOf(pick(inputOptions, 'noiseLevel')),
   ...flagsOf(pick(memoryOptions, 'tileSize')),
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'picture to write (default out.png)' },
   ...samplingFlags,
@@ -40,8 +42,7 @@ export const upscaleCommand: Command = {
     const bar = progressBar(io, values.quiet)
     const options = {
       ...readDrawingOptions(values),
-      ...sameOptions(values, ['prompt', 'noise-level']),
-      ...readOptionFlags(pick(generateOptions, 'loras'), values),
+      ...readOptionFlags({ ...upscaleInputs, ...pick(generateOptions, 'loras') }, values),
     }
     try {
       await using pipe = await DiffusionPipeline.load(source, { ...readLoadOptions(values), kind: 'superres', signal, onProgress: bar.update })

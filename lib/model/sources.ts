@@ -12,7 +12,8 @@ import { embeddedModel, embeddedName } from './embedded.js'
 import { sourceParts } from '../names.js'
 import type { NativeLoadRequest } from '../native/contract.js'
 import type { LoadOptions, ModelFiles, ModelSource, Progress } from '../types.js'
-import { fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from '../options/validate.js'
+import { checkPlace, modelFiles } from '../options/model-files.js'
+import { fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys } from '../options/validate.js'
 
 /** Files of a model, as native code takes them. */
 export interface ResolvedSource extends Partial<Record<(typeof sourceParts)[number], string>> {
@@ -30,7 +31,7 @@ export interface ResolvedSource extends Partial<Record<(typeof sourceParts)[numb
   name: string
 }
 
-const partKeys = ['model', ...sourceParts, 'previewVae', 'refiner', 'tokenizer'] as const
+const partKeys = Object.keys(modelFiles) as (keyof ModelFiles)[]
 const laterParts = {
   textEncoder2: 'is not taken apart: both text encoders of SDXL come with the model',
   controlNet: 'is not supported by this version',
@@ -90,17 +91,15 @@ async function toPlace(
   settings: () => HubSettings,
   { signal, onProgress }: ResolveOptions,
 ): Promise<Place> {
-  if (!isUrl(value) && typeof value !== 'string') throw invalidType(`${name} must be a path or a URL, not ${show(value)}`)
-  const text = isUrl(value) ? value.href : value
-  if (text === '') throw invalidRange(`${name} is an empty string; a path is expected`)
-  if (text.includes('\0')) throw invalidRange(`${name} contains a NUL character`)
+  const given = checkPlace(value, name)
+  const text = isUrl(given) ? given.href : given
   if (isHubName(text) || /^https?:\/\//i.test(text)) {
     const hub = settings()
     const found = await locate(readHubSource(text, hub, name), role, hub, { signal, onProgress: downloadProgress(onProgress) })
     return { path: found.location, name: found.name }
   }
   if (/^file:\/\//i.test(text)) return localPlace(fileUrlToPath(text, name), text)
-  if (isUrl(value)) throw invalidRange(`${name}: only file: and https: URLs are read, not ${value.protocol} ones`)
+  if (isUrl(given)) throw invalidRange(`${name}: only file: and https: URLs are read, not ${given.protocol} ones`)
   return localPlace(path.resolve(text), text)
 }
 
@@ -132,7 +131,7 @@ async function resolveParts(source: ModelSource, settings: () => HubSettings, op
   const o = knownKeys(source, 'the model source', partKeys, laterParts)
   const main = (['model', 'unet', 'vae', 'imageEncoder'] as const).find((key) => o[key] !== undefined)
   if (!main) throw invalidType('the model source names no weights: give model, unet or vae')
-  const files: Partial<Record<(typeof partKeys)[number], string>> = {}
+  const files: Partial<Record<keyof ModelFiles, string>> = {}
   let name = ''
   let refinerName: string | undefined
   for (const key of partKeys) {

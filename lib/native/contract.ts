@@ -1,7 +1,8 @@
 /**
  * Every native name and type, in one place. `native/bindings` implements exactly this.
  *
- * Requests cross as one JSON text (all validation and all defaults are TypeScript's work), tensors as typed arrays beside it.
+ * Requests cross as one JSON text, tensors as typed arrays beside it. TypeScript explains: it checks every option, fills in the defaults and words the refusals.
+ * C++ defends: it checks types and bounds again, since nothing that reaches it may crash.
  * Native code never keeps a reference to a typed array after the call that took it returned: it copies.
  * Errors are thrown (or rejected) as plain `Error` objects with `code` (a string of native/core/error.h) and `details` (JSON text);
  * `call.ts` turns them into the public classes.
@@ -125,7 +126,6 @@ export interface NativePicture {
 
 export interface NativeGenerateResult {
   images: NativePicture[]
-  tensor: NativeTensorResult | null
   /** JSON: { eta, float32Parts, adapters: LoraReport[], timings: { loadMs, encodeMs, sampleMs, decodeMs } } */
   summary: string
 }

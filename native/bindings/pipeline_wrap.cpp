@@ -38,11 +38,10 @@ Completion latents_completion(pipeline::Latents latents, const PipelinePtr & own
     return [shared, owner](Napi::Env env) { return make_latents(env, shared, owner); };
 }
 
-Napi::Value generated_to_js(Napi::Env env, const pipeline::GenerateResult & result, bool output_float) {
+Napi::Value generated_to_js(Napi::Env env, const pipeline::GenerateResult & result) {
     const pipeline::Timings & t = result.timings;
     Napi::Object object = Napi::Object::New(env);
     object.Set("images", pictures_to_js(env, result.images));
-    object.Set("tensor", output_float ? tensor_to_js(env, result.tensor) : env.Null());
     object.Set(
         "summary",
         json_to_js(env,
@@ -359,9 +358,7 @@ Napi::Value PipelineWrap::generate(const Napi::CallbackInfo & info) {
                 request->latents = pipeline::Latents{given.shape, std::move(given.data)};
             }
             auto result = std::make_shared<pipeline::GenerateResult>(state->engine->generate(*request, job));
-            return [result, output_float = request->output_float](Napi::Env env) {
-                return generated_to_js(env, *result, output_float);
-            };
+            return [result](Napi::Env env) { return generated_to_js(env, *result); };
         });
     });
 }

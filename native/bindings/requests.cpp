@@ -253,7 +253,6 @@ pipeline::GenerateRequest generate_request(const Json & request) {
     generate.adapters = adapters_field(request);
     generate.preview_every = static_cast<int>(int_field(request, "previewEvery", 0, 0, max_steps));
     generate.preview_method = one_of(request, "previewMethod", "linear", {"linear", "taesd", "vae"});
-    generate.output_float = bool_field(request, "outputFloat", false);
     return generate;
 }
 

@@ -36,7 +36,7 @@ function listener(info: PipelineInfo): { context: GenerateContext; calls: Call[]
   const native = {
     generate(request: string, arrays: Call['arrays']) {
       note('generate', request, arrays)
-      return done({ images: [], tensor: null, summary: JSON.stringify({ adapters: [], eta: 0, timings: {} }) })
+      return done({ images: [], summary: JSON.stringify({ adapters: [], eta: 0, timings: {} }) })
     },
     encodeCondition(request: string, arrays: Call['arrays']) {
       note('encodeCondition', request, arrays)

@@ -68,9 +68,10 @@ Place bare_place(const TensorSource & source) {
     return Place::ignored;
 }
 
-class Assembly {
+/// Puts the tensors of all parts together under their canonical names.
+class Canonicaliser {
 public:
-    explicit Assembly(const CanonicalOptions & options) : options_(options) {}
+    explicit Canonicaliser(const CanonicalOptions & options) : options_(options) {}
 
     void collect(const PartSource & part, const std::set<Part> & given) {
         const Place bare = bare_place(*part.source);
@@ -374,9 +375,9 @@ CanonicalModel canonicalise(const std::vector<PartSource> & sources, const Canon
     std::set<Part> given;
     for (const PartSource & part : sources) given.insert(part.part);
     if (given.count(Part::text)) given.insert(Part::text_2);
-    Assembly assembly(options);
-    for (const PartSource & part : sources) assembly.collect(part, given);
-    CanonicalModel model = assembly.finish();
+    Canonicaliser canonicaliser(options);
+    for (const PartSource & part : sources) canonicaliser.collect(part, given);
+    CanonicalModel model = canonicaliser.finish();
     model.text_apart = given.count(Part::whole) && given.count(Part::text);
     return model;
 }

@@ -9,10 +9,10 @@ namespace {
 
 constexpr int most_entries = 256;
 
-/// Looks at names below one prefix and at their shapes; absent tensors read as absent, never as zero sizes.
-class Look {
+/// Reads names below one prefix and their shapes; absent tensors read as absent, never as zero sizes.
+class ShapeReader {
 public:
-    Look(const TensorSource & tensors, std::string prefix) : tensors_(tensors), prefix_(std::move(prefix)) {}
+    ShapeReader(const TensorSource & tensors, std::string prefix) : tensors_(tensors), prefix_(std::move(prefix)) {}
 
     const TensorInfo * find(const std::string & name) const { return tensors_.find(prefix_ + name); }
     bool has(const std::string & name) const { return find(name) != nullptr; }
@@ -60,14 +60,14 @@ std::string num(int value) {
 
 constexpr const char * nearest_unet = "latent diffusion U-Net";
 
-int ratio(const Look & look, int channels, int base) {
+int ratio(const ShapeReader & look, int channels, int base) {
     if (channels % base != 0)
         look.unsupported("a level of " + num(channels) + " channels over a base of " + num(base), nearest_unet);
     return channels / base;
 }
 
 /// Counts blocks per level and levels; fills the channel multipliers.
-void detect_levels(const Look & look, UNetConfig & c) {
+void detect_levels(const ShapeReader & look, UNetConfig & c) {
     int entries = 1;
     const auto present = [&](int i) {
         const std::string at = "input_blocks." + num(i) + ".0.";
@@ -94,14 +94,14 @@ void detect_levels(const Look & look, UNetConfig & c) {
     }
 }
 
-int depth_of(const Look & look, const std::string & attention) {
+int depth_of(const ShapeReader & look, const std::string & attention) {
     int depth = 0;
     while (depth < most_entries && look.has(attention + "transformer_blocks." + num(depth) + ".attn2.to_k.weight")) ++depth;
     return depth;
 }
 
 /// True when attn1 reads the context: its keys come from another width than the channels.
-bool reads_context(const Look & look, const std::string & attention, int channels) {
+bool reads_context(const ShapeReader & look, const std::string & attention, int channels) {
     const std::string key = attention + "transformer_blocks.0.attn1.to_k.weight";
     return look.has(key) && look.size(key, 1) != channels;
 }
@@ -114,7 +114,7 @@ struct FoundAttention {
 
 /// The entries of one half in their order, those without attention included. Nothing is taken for symmetric: distilled networks
 /// have other depths on the way up, and on neighbouring entries.
-std::vector<FoundAttention> find_attentions(const Look & look, const UNetConfig & c, bool down) {
+std::vector<FoundAttention> find_attentions(const ShapeReader & look, const UNetConfig & c, bool down) {
     std::vector<FoundAttention> found;
     const int blocks = c.num_res_blocks + (down ? 0 : 1);
     for (int entry = 0; entry < c.levels() * blocks; ++entry) {
@@ -130,7 +130,7 @@ std::vector<FoundAttention> find_attentions(const Look & look, const UNetConfig 
 }
 
 /// Middle block and kind of attention.
-void detect_middle(const Look & look, UNetConfig & c, const std::vector<FoundAttention> & attentions) {
+void detect_middle(const ShapeReader & look, UNetConfig & c, const std::vector<FoundAttention> & attentions) {
     const std::string middle = "middle_block.1.";
     const auto has = [&](const std::string & at, const char * name) { return look.has(at + name); };
     const bool res = look.has("middle_block.0.in_layers.2.weight"), other = has(middle, "in_layers.2.weight");
@@ -159,7 +159,7 @@ bool is_regular(const std::vector<FoundAttention> & attentions, const std::vecto
                        [&](const FoundAttention & one) { return one.depth == depths[static_cast<size_t>(one.level)]; });
 }
 
-void detect_transformers(const Look & look, UNetConfig & c, const std::vector<FoundAttention> & down,
+void detect_transformers(const ShapeReader & look, UNetConfig & c, const std::vector<FoundAttention> & down,
                          const std::vector<FoundAttention> & up, const std::vector<int> & depths) {
     const std::string middle = "middle_block.1.";
     const bool in_middle = c.has_middle_attention();
@@ -188,7 +188,7 @@ void detect_transformers(const Look & look, UNetConfig & c, const std::vector<Fo
     if (std::find(disabled.begin(), disabled.end(), true) != disabled.end()) c.disable_self_attentions = disabled;
 }
 
-void detect_attention(const Look & look, UNetConfig & c) {
+void detect_attention(const ShapeReader & look, UNetConfig & c) {
     c.attention_resolutions.clear();
     c.transformer_depth = {1};
     const std::vector<FoundAttention> down = find_attentions(look, c, true), up = find_attentions(look, c, false);
@@ -210,7 +210,7 @@ void detect_attention(const Look & look, UNetConfig & c) {
 }  // namespace
 
 UNetConfig detect_unet(const TensorSource & tensors) {
-    const Look look(tensors, unet_prefix);
+    const ShapeReader look(tensors, unet_prefix);
     UNetConfig c;
     if (look.rank("input_blocks.0.0.weight") != 4) look.broken("has no input convolution of a U-Net");
     c.model_channels = look.size("input_blocks.0.0.weight", 0);
@@ -233,7 +233,7 @@ UNetConfig detect_unet(const TensorSource & tensors) {
 
 namespace {
 
-AutoencoderConfig detect_tiny_stage(const Look & look) {
+AutoencoderConfig detect_tiny_stage(const ShapeReader & look) {
     AutoencoderConfig c;
     c.kind = "tiny";
     c.encoder = look.has("encoder.0.weight");
@@ -254,7 +254,7 @@ AutoencoderConfig detect_tiny_stage(const Look & look) {
 }  // namespace
 
 AutoencoderConfig detect_first_stage(const TensorSource & tensors) {
-    const Look look(tensors, stage_prefix);
+    const ShapeReader look(tensors, stage_prefix);
     if (is_tiny_stage(tensors) || look.has("encoder.0.weight")) return detect_tiny_stage(look);
     AutoencoderConfig c;
     c.channels = look.size("encoder.conv_in.weight", 0);
@@ -289,7 +289,7 @@ AutoencoderConfig detect_first_stage(const TensorSource & tensors) {
 }
 
 ClipTextConfig detect_clip_text(const TensorSource & tensors, const std::string & prefix) {
-    const Look look(tensors, prefix);
+    const ShapeReader look(tensors, prefix);
     ClipTextConfig c;
     c.vocab_size = look.size("embeddings.token_embedding.weight", 0);
     c.hidden_size = look.size("embeddings.token_embedding.weight", 1);
@@ -308,7 +308,7 @@ ClipTextConfig detect_clip_text(const TensorSource & tensors, const std::string 
 }
 
 ClipVisionConfig detect_clip_vision(const TensorSource & tensors, const std::string & prefix) {
-    const Look look(tensors, prefix);
+    const ShapeReader look(tensors, prefix);
     ClipVisionConfig c;
     c.hidden_size = look.size("embeddings.patch_embedding.weight", 0);
     c.num_channels = look.size("embeddings.patch_embedding.weight", 1);
@@ -322,13 +322,13 @@ ClipVisionConfig detect_clip_vision(const TensorSource & tensors, const std::str
     c.intermediate_size = look.size("encoder.layers.0.mlp.fc1.weight", 0);
     c.num_attention_heads = 1;
     const std::string tower = "vision_model.";
-    const Look beside(tensors, prefix.substr(0, prefix.size() - tower.size()));
+    const ShapeReader beside(tensors, prefix.substr(0, prefix.size() - tower.size()));
     c.projection_dim = beside.size("visual_projection.weight", 0);
     return c;
 }
 
 BertConfig detect_bert(const TensorSource & tensors, const std::string & prefix) {
-    const Look look(tensors, prefix);
+    const ShapeReader look(tensors, prefix);
     BertConfig c;
     c.vocab_size = look.size("token_emb.weight", 0);
     c.hidden_size = look.size("token_emb.weight", 1);
@@ -346,11 +346,11 @@ BertConfig detect_bert(const TensorSource & tensors, const std::string & prefix)
 }
 
 int bert_inner_width(const TensorSource & tensors, const std::string & prefix) {
-    return Look(tensors, prefix).size("attn_layers.layers.0.1.to_q.weight", 0);
+    return ShapeReader(tensors, prefix).size("attn_layers.layers.0.1.to_q.weight", 0);
 }
 
 ClassConfig detect_classes(const TensorSource & tensors, const std::string & prefix) {
-    const Look look(tensors, prefix);
+    const ShapeReader look(tensors, prefix);
     ClassConfig c;
     c.classes = look.size("embedding.weight", 0);
     c.embed_dim = look.size("embedding.weight", 1);
@@ -359,7 +359,7 @@ ClassConfig detect_classes(const TensorSource & tensors, const std::string & pre
 }
 
 RescalerConfig detect_rescaler(const TensorSource & tensors, const std::string & prefix) {
-    const Look look(tensors, prefix);
+    const ShapeReader look(tensors, prefix);
     RescalerConfig c;
     c.out_channels = look.size("channel_mapper.weight", 0);
     c.classes = look.size("channel_mapper.weight", 1);

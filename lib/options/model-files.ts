@@ -1,0 +1,28 @@
+/** The files that a model is put together from. Where each lies is model/sources' to find out. */
+import type { ModelFiles } from '../types.js'
+import { option, type Options } from './option.js'
+import { invalidRange, invalidType, isUrl, show } from './validate.js'
+
+/** A path, a URL or the name of a model on a hub, not looked for yet. */
+export function checkPlace(value: unknown, name: string): string | URL {
+  if (!isUrl(value) && typeof value !== 'string') throw invalidType(`${name} must be a path or a URL, not ${show(value)}`)
+  const text = isUrl(value) ? value.href : value
+  if (text === '') throw invalidRange(`${name} is an empty string; a path is expected`)
+  if (text.includes('\0')) throw invalidRange(`${name} contains a NUL character`)
+  return value
+}
+
+export const modelPlaces = 'checkpoint, diffusers folder, hf:owner/name or civitai:VERSION'
+
+const value = 'FILE'
+
+export const modelFiles = {
+  model: option(checkPlace, { flag: { short: 'm', value, help: `${modelPlaces}; default: the model inside the package` } }),
+  unet: option(checkPlace, { flag: { value, help: "replaces the model's U-Net" } }),
+  textEncoder: option(checkPlace, { flag: { value, help: "replaces the model's text encoder" } }),
+  imageEncoder: option(checkPlace, { flag: { value, help: 'CLIP with its image tower, for retrieval-augmented models' } }),
+  vae: option(checkPlace, { flag: { value, help: "replaces the model's first stage (VAE)" } }),
+  previewVae: option(checkPlace, { flag: 'part of --preview-method' }),
+  refiner: option(checkPlace, { flag: { value, help: "a second model, such as SDXL's refiner, that takes over within a run" } }),
+  tokenizer: option(checkPlace, { flag: { value: 'DIR', help: "replaces the model's tokenizer files" } }),
+} satisfies Options<ModelFiles>
