@@ -175,7 +175,7 @@ try {
   console.log(
     `${path.basename(model)}, ${size.width}x${size.height}, ${prompts.length} prompts, ${flags['no-pictures'] ? 'no runs' : `${samplers.join(', ')}, ${flags.steps} steps`}`,
   )
-  console.log('| variant | file | text | eps | decode PSNR | picture PSNR | SSIM | loop |\n| --- | --- | --- | --- | --- | --- | --- | --- |')
+  console.log('| variant | file | text | eps | decode PSNR | image PSNR | SSIM | loop |\n| --- | --- | --- | --- | --- | --- | --- | --- |')
   const rows = {}
   let loopMs
   for (const variant of flags.variants.split(',')) {
