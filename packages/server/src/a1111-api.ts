@@ -283,7 +283,7 @@ const bodyOf = ({ body }: FastifyRequest): Body => {
 
 export function a1111Api(context: Context) {
   return async (app: FastifyInstance): Promise<void> => {
-    const { models, settings } = context
+    const { models, settings, sides } = context
     const ui = new WebUi(context)
     app.addHook('onClose', async () => ui.hashes.close())
     const tags = ['a1111']
@@ -328,12 +328,12 @@ export function a1111Api(context: Context) {
       throw new HttpError(404, 'ERR_NOT_FOUND', 'This server describes no pictures')
     })
     post('/refresh-checkpoints', 'Look into the folder of models again', async () => models.refresh())
-    post('/unload-checkpoint', 'Free the memory of the model', async () => {
-      await models.host.unload(ui.checkpoint)
+    post('/unload-checkpoint', 'Free the memory of the model', async (request, reply) => {
+      await sides.run(request, reply, () => models.host.unload(ui.checkpoint))
       return {}
     })
-    post('/reload-checkpoint', 'Load the model', async () => {
-      await models.host.load(ui.checkpoint)
+    post('/reload-checkpoint', 'Load the model', async (request, reply) => {
+      await sides.run(request, reply, (signal) => models.host.load(ui.checkpoint, { signal }))
       return {}
     })
   }

@@ -239,7 +239,7 @@ function sendPicture(jobs: JobStore, { id, file }: { id: string; file: string },
 }
 
 function modelRoutes(app: FastifyInstance, context: Context): void {
-  const { models } = context
+  const { models, sides } = context
   type Named = { Params: { name: string } }
   const tags = ['models']
 
@@ -248,13 +248,14 @@ function modelRoutes(app: FastifyInstance, context: Context): void {
     return { models: models.list() }
   })
   app.get<Named>('/models/:name', { schema: { tags, summary: 'What a model is' } }, async ({ params }) => models.details(models.resolve(params.name)))
-  app.post<Named>('/models/:name/load', { schema: { tags, summary: 'Load a model ahead of its first job' } }, async ({ params }) => {
-    const name = models.resolve(params.name)
-    await models.host.load(name)
+  app.post<Named>('/models/:name/load', { schema: { tags, summary: 'Load a model ahead of its first job' } }, async (request, reply) => {
+    const name = models.resolve(request.params.name)
+    await sides.run(request, reply, (signal) => models.host.load(name, { signal }))
     return models.details(name)
   })
-  app.post<Named>('/models/:name/unload', { schema: { tags, summary: 'Free the memory of a model' } }, async ({ params }, reply) => {
-    await models.host.unload(models.resolve(params.name))
+  app.post<Named>('/models/:name/unload', { schema: { tags, summary: 'Free the memory of a model' } }, async (request, reply) => {
+    const name = models.resolve(request.params.name)
+    await sides.run(request, reply, () => models.host.unload(name))
     return reply.code(204).send()
   })
   app.delete<Named>('/models/:name', { schema: { tags, summary: 'Delete a model that was pulled' } }, async ({ params }, reply) => {
@@ -283,7 +284,7 @@ function modelRoutes(app: FastifyInstance, context: Context): void {
 }
 
 function pageRoutes(app: FastifyInstance, context: Context): void {
-  const { models, room, settings } = context
+  const { models, room, settings, sides } = context
 
   app.get('/server', { schema: { tags: ['server'], summary: 'Version, limits and status' } }, async (): Promise<ServerInfo> => {
     const { maxPixels, maxSteps, maxCount, maxQueue, maxBodyBytes, maxFileBytes } = settings.limits
@@ -321,10 +322,11 @@ function pageRoutes(app: FastifyInstance, context: Context): void {
   app.post<{ Body: TokenizeRequest }>(
     '/tokenize',
     { schema: { body: tokenizeRequest, tags: ['models'], summary: 'The tokens of a prompt; loads the model' } },
-    async ({ body }): Promise<TokenizeResult> => {
+    async (request, reply): Promise<TokenizeResult> => {
+      const { body } = request
       const name = models.resolve(body.model)
       const { condition } = await models.info(name)
-      const { chunks, truncated } = await models.host.tokenize(body.prompt, { model: name })
+      const { chunks, truncated } = await sides.run(request, reply, (signal) => models.host.tokenize(body.prompt, { model: name, signal }))
       const window = (condition.tokens ?? 2) - 2
       // Of CLIP, and of BERT. Where a window is full of padding, its end came before.
       const inner = chunks.map(({ text, weights }) => {

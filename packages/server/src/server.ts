@@ -18,6 +18,7 @@ import { servePage } from './page.js'
 import { WaitingRoom } from './queue.js'
 import { secure } from './security.js'
 import { readSettings, type ServerOptions, type Settings } from './settings.js'
+import { Sides } from './sides.js'
 import { Streams } from './streams.js'
 
 /** What the APIs share. */
@@ -28,6 +29,7 @@ export interface Context {
   room: WaitingRoom
   jobs: JobStore
   streams: Streams
+  sides: Sides
   log: (line: string) => void
 }
 
@@ -156,7 +158,10 @@ export async function createServer(options?: ServerOptions): Promise<Server> {
   const settings = readSettings(options)
   const models = new Models(settings)
   const room = new WaitingRoom(models.host, settings.limits)
-  const context: Context = { version, settings, models, room, jobs: new JobStore(settings.limits), streams: new Streams(), log: settings.log }
+  const context: Context = {
+    ...{ version, settings, models, room, log: settings.log },
+    ...{ jobs: new JobStore(settings.limits), streams: new Streams(), sides: new Sides(settings) },
+  }
   models.host.on('crash', (error) => settings.log(error.message))
   let app: FastifyInstance
   try {
@@ -170,6 +175,7 @@ export async function createServer(options?: ServerOptions): Promise<Server> {
   let closed: Promise<void> | undefined
   const close = async () => {
     const last = room.running
+    context.sides.close()
     await room.close(settings.graceMs)
     await context.jobs.settled()
     await new Promise(setImmediate) // answers and last events go out

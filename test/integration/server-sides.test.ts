@@ -1,0 +1,32 @@
+/** Requests of the server that use the engine beside the queue: how many may be open, and what ends them. */
+import { ask, startServer, type Ask } from '../helpers/server'
+
+const soon = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+test('requests beside the queue are bounded, and end with their clients and with the server', async () => {
+  const one = await startServer({ limits: { maxSteps: 400, maxTotalSteps: 400 }, graceMs: 0 })
+  const load = (path: string, signal?: AbortSignal) => fetch(one.url + path, { method: 'POST', ...(signal ? { signal } : {}) })
+  const own = '/latent/v1/models/tiny-scenes/load'
+  try {
+    const long: Ask = { body: { prompt: 'x', steps: 400, width: 256, height: 256 } }
+    expect((await ask(one, '/latent/v1/jobs', long)).status).toBe(202)
+    const gone = new AbortController()
+    const waiting = [own, '/sdapi/v1/reload-checkpoint'].flatMap((path) => [1, 2, 3, 4].map(() => load(path, gone.signal).catch(() => undefined)))
+    await soon(300)
+    const full = await load(own)
+    expect([full.status, Number(full.headers.get('retry-after'))]).toEqual([429, expect.any(Number)])
+    gone.abort()
+    await Promise.all(waiting)
+    await soon(200) // the server hears of it
+    const open = load(own)
+    const told = expect(open.then(async (reply) => [reply.status, await reply.json()])).resolves.toEqual([
+      503,
+      { error: expect.objectContaining({ code: 'ERR_CLOSING', retriable: true }) },
+    ])
+    await soon(200)
+    await one.close()
+    await told
+  } finally {
+    await one.close()
+  }
+})
