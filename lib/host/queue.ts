@@ -125,7 +125,7 @@ export class EngineQueue {
     } else if (this.#current?.task === task) {
       this.#current.cancelled = true
       if (this.#current.sent) this.#engine?.handle.send({ type: 'cancel', id: this.#current.id })
-    }
+    } else for (const [id, aside] of this.#asides) if (aside === task) this.#engine?.handle.send({ type: 'cancel', id })
   }
 
   /** Rejects what waits and runs, and ends the engine. */
@@ -201,7 +201,7 @@ export class EngineQueue {
 
   #rest(): void {
     const engine = this.#engine
-    if (!engine || engine.ending) return
+    if (!engine || engine.ending || this.#asides.size > 0) return
     engine.handle.hold(false)
     const { idleMs } = this.#settings
     if (idleMs > 0) this.#idle = setTimeout(() => void this.#end(), idleMs).unref()
@@ -249,32 +249,43 @@ export class EngineQueue {
     const current = this.#current
     if (message.type === 'preview') engine.handle.send({ type: 'seen', id: message.id })
     const aside = this.#asides.get(message.id)
-    if (aside) return this.#settleAside(aside, message)
+    if (aside) return this.#settleAside(engine, aside, message)
     if (!current || message.id !== current.id) return // of a model that had to make room
     if (message.type === 'progress') current.task.progress?.(message.progress)
     else if (message.type === 'preview') current.task.preview?.(message)
     else {
       this.#failedStarts = 0
-      for (const model of engine.models) if (!message.models.includes(model)) engine.models.delete(model)
+      // A task beside the current one loads its model by itself where the current one came to nothing.
+      for (const model of engine.models) if (!message.models.includes(model) && !this.#hasAside(model)) engine.models.delete(model)
       if (message.type === 'result') current.task.resolve(message.value)
       else current.task.reject(decodeError(message.error))
       this.#finish()
     }
   }
 
-  #settleAside(task: Task, message: EngineMessage & { id: number }): void {
-    if (message.type === 'result') task.resolve(message.value)
-    else if (message.type === 'error') task.reject(decodeError(message.error))
-    else return
+  #settleAside(engine: Engine, task: Task, message: EngineMessage & { id: number }): void {
+    if (message.type !== 'result' && message.type !== 'error') return
     this.#asides.delete(message.id)
+    const { model } = task
+    const isWanted = this.#hasAside(model) || (this.#current?.sent && this.#current.task.model === model)
+    if (!isWanted && !message.models.includes(model)) engine.models.delete(model)
+    if (message.type === 'result') task.resolve(message.value)
+    else task.reject(decodeError(message.error))
+    if (!this.#current) this.#rest()
+    this.#settings.changed()
+  }
+
+  #hasAside(model: string): boolean {
+    return [...this.#asides.values()].some((task) => task.model === model)
   }
 
   /** An engine has ended: as it was told, before it could say a word, or in the middle of its work. */
   #lost(engine: Engine, exit: EngineExit): void {
     if (engine !== this.#engine) return
     this.#engine = undefined
-    if (engine.ending || this.#closed) return this.#pump()
     const how = describe(exit)
+    this.#rejectAsides(new EngineExitedError(`The engine ${how}`, exitDetails(exit, true)))
+    if (engine.ending || this.#closed) return this.#pump()
     if (!engine.ready) {
       if (++this.#failedStarts < maxFailedStarts) return this.#pump()
       this.#failedStarts = 0
@@ -282,7 +293,6 @@ export class EngineQueue {
       return
     }
     const error = new EngineExitedError(`The engine ${how}`, exitDetails(exit, true))
-    this.#rejectAsides(error)
     if (this.#settings.onCrash === 'reject') this.#rejectAll(error)
     else this.#goOn(error)
     // Last: whatever a listener does, the queue is in order.

@@ -24,8 +24,7 @@ export class Sides {
   async run<T>({ ip }: FastifyRequest, reply: FastifyReply, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     if (this.#closing) throw closing()
     const own = [...this.#open].filter(({ client }) => client === ip).length
-    if (this.#open.size >= most || own >= this.#mostOfClient)
-      throw busy('Too many requests about models are open; ask again when they are done', 5)
+    if (this.#open.size >= most || own >= this.#mostOfClient) throw busy('Too many requests about models are open; ask again when they are done', 5)
     const entry = { client: ip, control: new AbortController() }
     const signal = AbortSignal.any([entry.control.signal, clientSignal(reply)])
     this.#open.add(entry)

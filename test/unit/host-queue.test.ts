@@ -1,0 +1,92 @@
+/** The queue of a host by itself, with an engine that says what the test has it say. */
+import type { EngineListener } from '../../lib/host/port'
+import { EngineQueue, type Task } from '../../lib/host/queue'
+import { protocolVersion, type EngineMessage, type HostMessage } from '../../lib/rpc/protocol'
+import { encodeError } from '../../lib/rpc/wire-error'
+
+function queueWith(settings: { maxModels?: number; idleMs?: number } = {}) {
+  const sent: HostMessage[] = []
+  const holds: boolean[] = []
+  let listener!: EngineListener
+  const queue = new EngineQueue({
+    start: (given) => {
+      listener = given
+      setImmediate(() => listener.onMessage({ type: 'hello', protocol: protocolVersion, pid: 1 }))
+      return { send: (message) => void sent.push(message), hold: (keep) => void holds.push(keep), kill: () => {} }
+    },
+    onCrash: 'restart',
+    maxModels: settings.maxModels ?? 1,
+    idleMs: settings.idleMs ?? 0,
+    changed: () => {},
+    crashed: () => {},
+  })
+  const ends: Record<string, unknown> = {}
+  const task = (model: string, type: 'load' | 'tokenize' | 'unload'): Task => ({
+    model,
+    aside: type === 'tokenize',
+    passive: type === 'unload',
+    message: (id) => ({ type, id, model: type === 'unload' ? model : { name: model }, prompt: '' }) as unknown as HostMessage,
+    resolve: () => void (ends[`${type} ${model}`] = 'done'),
+    reject: (error) => void (ends[`${type} ${model}`] = error),
+  })
+  const say = (message: EngineMessage) => listener.onMessage(message)
+  const idOf = (type: HostMessage['type']) => (sent.findLast((each) => each.type === type) as { id: number }).id
+  return { queue, sent, holds, ends, task, say, idOf, listener: () => listener }
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+const stopped = encodeError(new DOMException('stopped', 'AbortError'))
+
+/** A task beside a load that is cancelled: the engine then loads the model for that task. */
+async function crossed(settings?: Parameters<typeof queueWith>[0]) {
+  const host = queueWith(settings)
+  const load = host.task('one', 'load')
+  host.queue.add(load)
+  await turn()
+  host.queue.add(host.task('one', 'tokenize'))
+  host.queue.cancel(load)
+  host.say({ type: 'error', id: host.idOf('load'), error: stopped, models: [] })
+  return host
+}
+
+test('a model that is loaded for a task beside a cancelled one is known, and makes room', async () => {
+  const { queue, sent, task, say, idOf, ends } = await crossed()
+  expect(queue.isLoaded('one')).toBe(true)
+  queue.add(task('two', 'load'))
+  expect(sent.map(({ type }) => type)).toEqual(['load', 'tokenize', 'cancel', 'unload', 'load'])
+  say({ type: 'result', id: idOf('tokenize'), value: undefined, models: ['one'] })
+  expect(ends['tokenize one']).toBe('done')
+  expect([queue.isLoaded('one'), queue.isLoaded('two')]).toEqual([false, true])
+})
+
+test('one that could not be loaded for it either is not', async () => {
+  const { queue, say, idOf } = await crossed()
+  say({ type: 'error', id: idOf('tokenize'), error: stopped, models: [] })
+  expect(queue.isLoaded('one')).toBe(false)
+})
+
+test('an engine with a task beside the queue rests once that is done, and its end is that of the task', async () => {
+  const { queue, holds, say, idOf, ends, listener } = await crossed({ idleMs: 5 })
+  await new Promise((resolve) => setTimeout(resolve, 30))
+  expect([queue.state, holds.at(-1)]).toEqual(['ready', true])
+  say({ type: 'result', id: idOf('tokenize'), value: undefined, models: ['one'] })
+  expect(holds.at(-1)).toBe(false)
+  await new Promise((resolve) => setTimeout(resolve, 30))
+  expect(queue.state).toBe('idle') // it was told to end
+  listener().onExit({ exitCode: 0 })
+
+  const other = await crossed()
+  other.listener().onExit({ signal: 'SIGKILL' })
+  expect(other.ends['tokenize one']).toMatchObject({ code: 'ERR_ENGINE_EXITED' })
+  expect(ends['tokenize one']).toBe('done')
+})
+
+test('a task beside the queue is cancelled in the engine', async () => {
+  const { queue, sent, task, idOf } = queueWith()
+  queue.add(task('one', 'load'))
+  await turn()
+  const tokens = task('one', 'tokenize')
+  queue.add(tokens)
+  queue.cancel(tokens)
+  expect(sent.at(-1)).toEqual({ type: 'cancel', id: idOf('tokenize') })
+})
