@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 /**
  * The kernels of one instruction set may not export inline or template code: the linker keeps one copy of such a function for the whole
- * program, and if that is the AVX-512 one, a processor without AVX-512 dies in it. Looks at the compiled objects, those cross-compiled for arm64
- * too where they are; skipped where nm is missing.
+ * program, and if that is the AVX-512 one, a processor without AVX-512 dies in it. Looks at the compiled objects of a build folder (default: build-native),
+ * those cross-compiled for arm64 too where they are; skipped where nm is missing.
+ *
+ *   node scripts/check-isa.mjs [FOLDER]
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -16,11 +18,12 @@ await main(() => {
     console.log('instruction sets: skipped, nm is not installed')
     return
   }
-  const objects = [buildDirectory, path.join(root, 'build-aarch64')].filter(existsSync).flatMap((folder) =>
+  const objects = [process.argv[2] ?? buildDirectory, path.join(root, 'build-aarch64')].filter(existsSync).flatMap((folder) =>
     readdirSync(folder, { recursive: true })
       .filter((name) => sets.test(name))
       .map((name) => path.join(folder, name)),
   )
+  if (objects.length === 0) throw new Error('There are no objects to look at: build first')
   const problems = objects.flatMap((object) => {
     const { stdout, status } = spawnSync('nm', ['--demangle', '--defined-only', object], { encoding: 'utf8' })
     if (status !== 0) return [`${object}: nm failed`]

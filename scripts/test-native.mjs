@@ -2,21 +2,22 @@
 /**
  * Builds and runs the native tests (ctest).
  *
- *   node scripts/test-native.mjs [--preset default|debug|asan|aarch64] [--only AREA[,AREA...]] [--jobs N] [--verbose]
+ *   node scripts/test-native.mjs [--preset default|debug|asan|aarch64 | --build FOLDER] [--only AREA[,AREA...]] [--jobs N] [--verbose]
  *
- * Without --preset it uses the addon's own build, so that nothing is compiled twice. --only builds and runs the tests of one area, or of several
- * with commas between them.
+ * Without --preset it uses the addon's own build, so that nothing is compiled twice; --build names the build folder of another addon, such as that of `latent
+ * build`, whose sources have a folder test/. --only builds and runs the tests of one area, or of several with commas between them.
  */
 import os from 'node:os'
 import path from 'node:path'
 import { existsSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { buildDirectory, buildNative, checkCMake, configureNative, main, onPath, root, run } from './build-native.mjs'
+import { buildDirectory, checkCMake, configureNative, main, onPath, root, run } from './build-native.mjs'
 
 await main(() => {
   const { values } = parseArgs({
     options: {
       preset: { type: 'string' },
+      build: { type: 'string' },
       only: { type: 'string' },
       jobs: { type: 'string', short: 'j' },
       verbose: { type: 'boolean', default: false },
@@ -28,12 +29,11 @@ await main(() => {
   const targets = areas.flatMap((area) => ['--target', `test_${area}`])
   const chosen = areas.length > 0 ? ['--tests-regex', `^(${areas.join('|')})(_baseline)?$`] : []
   if (values.preset === undefined) {
-    if (areas.length === 0) buildNative({ jobs: Number(jobs), tests: true })
-    else {
-      configureNative({ tests: true })
-      run('cmake', ['--build', buildDirectory, '--config', 'Release', '--parallel', jobs, ...targets])
-    }
-    run('ctest', ['--test-dir', buildDirectory, '-C', 'Release', ...output, ...chosen])
+    const folder = values.build === undefined ? buildDirectory : path.resolve(values.build)
+    if (values.build !== undefined) run('cmake', [folder, '-DLATENT_BUILD_TESTS=ON'])
+    else configureNative({ tests: true })
+    run('cmake', ['--build', folder, '--config', 'Release', '--parallel', jobs, ...targets])
+    run('ctest', ['--test-dir', folder, '-C', 'Release', ...output, ...chosen])
     return
   }
   checkCMake()

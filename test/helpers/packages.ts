@@ -69,12 +69,21 @@ function pack(folder: string, destination: string, ...what: string[]): Packed[] 
   return Array.isArray(packed) ? packed : Object.values(packed)
 }
 
+/** Assembles packages with the arguments of scripts/packages.mjs, and packs them into `tarballs`. */
+function packWith(folder: string, tarballs: string, ...args: string[]): Packed[] {
+  const out = path.join(folder, 'packages')
+  succeed(root, process.execPath, 'scripts/packages.mjs', ...args, '--out', out)
+  return pack(out, tarballs, '--workspaces')
+}
+
 /** The packages of this machine, with the binary that was built here (LATENT_TEST_PREBUILT: with that of prebuilds/, as it would be published), packed into `tarballs`. */
 export function packAll(folder: string, tarballs: string): Packed[] {
-  const out = path.join(folder, 'packages')
-  const here = process.env.LATENT_TEST_PREBUILT ? [] : ['--here']
-  succeed(root, process.execPath, 'scripts/packages.mjs', ...here, '--out', out)
-  return pack(out, tarballs, '--workspaces')
+  return packWith(folder, tarballs, ...(process.env.LATENT_TEST_PREBUILT ? [] : ['--here']))
+}
+
+/** The packages that need no binary. */
+export function packPortable(folder: string, tarballs: string): Packed[] {
+  return packWith(folder, tarballs, '--only', 'library,source,tiny-scenes')
 }
 
 /** What the library depends on, packed from the node_modules that tests run with: nothing is fetched. */
@@ -89,11 +98,11 @@ export function packDependencies(tarballs: string): void {
   pack(root, tarballs, ...[...wanted].map((name) => `./node_modules/${name}`))
 }
 
-/** Packages of other systems, with something in place of a binary: a registry has all of them. */
-export function packForeign(folder: string, tarballs: string): string[] {
+/** Packages of other systems (`all`: and of this one), with something in place of a binary: a registry has all of them. */
+export function packForeign(folder: string, tarballs: string, { all = false } = {}): string[] {
   const program = `import { platforms, platformHere } from './scripts/packages/platforms.mjs'
 import { platformManifest } from './scripts/packages/manifests.mjs'
-console.log(JSON.stringify(platforms.filter(({ name }) => name !== platformHere()).map((platform) => platformManifest(platform))))`
+console.log(JSON.stringify(platforms.filter(({ name }) => ${all} || name !== platformHere()).map((platform) => platformManifest(platform))))`
   const manifests = JSON.parse(succeed(root, process.execPath, '--input-type=module', '-e', program)) as Manifest[]
   const folders = manifests.map((manifest) => {
     const place = path.join(folder, 'foreign', path.basename(manifest.name))
@@ -122,10 +131,18 @@ export function startRegistry(tarballs: string): Promise<Registry> {
 }
 
 /** An empty project that knows this registry alone, with a cache of its own. */
-export function emptyProject(folder: string, registry: Registry): string {
+export function emptyProject(folder: string, registry: Registry, cache = path.join(path.dirname(folder), 'cache')): string {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name: 'consumer', private: true }))
-  writeFileSync(path.join(folder, '.npmrc'), `registry=${registry.url}\ncache=${path.join(path.dirname(folder), 'cache')}\naudit=false\nfund=false\n`)
+  writeFileSync(path.join(folder, '.npmrc'), `registry=${registry.url}\ncache=${cache}\naudit=false\nfund=false\n`)
   return folder
+}
+
+/** The first example of a language in the README. */
+export function readmeExample(marker: string): string {
+  const code = [...readFileSync(path.join(root, 'README.md'), 'utf8').matchAll(/```js\n([\s\S]*?)```/g)].map(([, text]) => text!)
+  const found = code.find((text) => text.includes(marker))
+  if (found === undefined) throw new Error(`README.md has no example with ${marker}`)
+  return found
 }

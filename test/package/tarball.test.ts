@@ -1,8 +1,8 @@
 /**
  * The packages as strangers get them: packed, installed from a registry into an empty project, the README's example run in both module systems; and without the
- * packages of the binary and of the model, what is said and what `npx latent build` does.
+ * packages of the binary and of the model, what is said. What `npx latent build` does is in latent-build.test.ts.
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { RawImage } from '../../lib/index'
@@ -18,14 +18,6 @@ const scope = '@node-latent-diffusion'
 const here = `${scope}/${platformName()}`
 const inProject = (...names: string[]) => path.join(project, 'node_modules', ...names)
 const minutes = 60_000
-
-/** The first example of a language in the README. */
-function readmeExample(marker: string): string {
-  const code = [...readFileSync(path.join(root, 'README.md'), 'utf8').matchAll(/```js\n([\s\S]*?)```/g)].map(([, text]) => text!)
-  const found = code.find((text) => text.includes(marker))
-  if (found === undefined) throw new Error(`README.md has no example with ${marker}`)
-  return found
-}
 
 let packed: Packed[]
 let foreign: string[]
@@ -151,7 +143,7 @@ describe('installed', () => {
           ['example.cjs', 'require('],
         ] as const
       ).map(([file, marker]) => {
-        writeFileSync(path.join(project, file), readmeExample(marker))
+        writeFileSync(path.join(project, file), packages.readmeExample(marker))
         rmSync(path.join(project, 'out.png'), { force: true })
         succeed(project, process.execPath, file)
         return readFileSync(path.join(project, 'out.png'))
@@ -213,7 +205,7 @@ describe('without the optional packages', () => {
   beforeAll(() => {
     packages.emptyProject(bare, registry)
     succeed(bare, npm, 'install', '--omit=optional', name)
-    writeFileSync(path.join(bare, 'example.mjs'), readmeExample('import {'))
+    writeFileSync(path.join(bare, 'example.mjs'), packages.readmeExample('import {'))
   })
 
   test('the error names the packages and the commands', () => {
@@ -247,19 +239,4 @@ describe('without the optional packages', () => {
     expect(status).toBe(1)
     expect(text).toContain(`is version 0.0.1; this package is ${packages.readManifest(root).version}`)
   })
-
-  // Compiles ggml and all of the engine: minutes. Continuous integration turns it on.
-  const compile = process.env.LATENT_TEST_BUILD_FROM_TARBALL ? test : test.skip
-  compile(
-    'npx latent build compiles one from the package of the sources',
-    () => {
-      succeed(bare, npm, 'install', '--omit=optional', `${scope}/source`, `${scope}/tiny-scenes`)
-      const text = succeed(bare, npm, 'exec', '--offline', '--', 'latent', 'build')
-      expect(text).toContain(path.join(name, 'build', 'Release', 'latent.node'))
-      expect(existsSync(path.join(bare, 'node_modules', name, 'build', 'Release', 'latent.node'))).toBe(true)
-      succeed(bare, process.execPath, 'example.mjs')
-      expect(existsSync(path.join(bare, 'out.png'))).toBe(true)
-    },
-    60 * minutes,
-  )
 })
