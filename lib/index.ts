@@ -16,6 +16,7 @@ export { writeRetrievalDatabase, type RetrievalRows } from './retrieval/write.js
 export { RawImage, type EncodeOptions, type ImageFormat, type RawImageData, type RawImageInput } from './image/raw-image.js'
 export type { ResizeFilter } from './image/resize.js'
 export { formatInfotext, parseInfotext, type Infotext, type InfotextValue } from './infotext/infotext.js'
+export { presets, type Preset } from './api/presets.js'
 export { createSolver, Solver, type Evaluation, type SolverOptions } from './api/solver.js'
 export { createNoise, type NoiseOptions } from './api/noise.js'
 export { createRandom, type RandomOptions } from './api/random.js'

@@ -1631,11 +1631,20 @@ export declare interface PredictOptions extends CallOptions {
     concat?: Latents;
 }
 
+/** What a preset fills in. */
+export declare interface Preset extends Pick<SamplingOptions, 'sampler' | 'schedule' | 'timesteps' | 'steps' | 'guidanceScale' | 'eta' | 'extra'> {
+    /** What the network must predict: told by no file. */
+    prediction?: 'sample';
+}
+
 /**
  * Few-step models with settings of their own: SD- and SDXL-Turbo; SDXL-Lightning by its steps (`lightning-1` gives the clean latents: load it with `spec: { prediction: 'sample' }`);
  * Hyper-SD's LoRAs, its unified LoRA and its one-step SDXL U-Net; LCM, TCD and PCM LoRAs; DMD2 with four steps and one; SDXS.
  */
 export declare type PresetName = 'turbo' | 'lightning-1' | 'lightning-2' | 'lightning-4' | 'lightning-8' | 'hyper-sd' | 'hyper-sd-unified' | 'hyper-sdxl-1' | 'lcm' | 'tcd' | 'dmd2' | 'dmd2-1' | 'pcm' | 'sdxs';
+
+/** Each preset of {@link SamplingOptions.preset} with the options that it fills in. */
+export declare const presets: Readonly<Record<PresetName, Preset>>;
 
 /** Live pictures during sampling. */
 export declare interface PreviewOptions {

@@ -2,13 +2,15 @@
 import type { PresetName, SamplingOptions } from '../types.js'
 import { invalidRange, show } from './validate.js'
 
-type Preset = Pick<SamplingOptions, 'sampler' | 'schedule' | 'timesteps' | 'steps' | 'guidanceScale' | 'eta' | 'extra'> & {
+/** What a preset fills in. */
+export interface Preset extends Pick<SamplingOptions, 'sampler' | 'schedule' | 'timesteps' | 'steps' | 'guidanceScale' | 'eta' | 'extra'> {
   /** What the network must predict: told by no file. */
   prediction?: 'sample'
 }
 
 const lightning = (steps: number): Preset => ({ sampler: 'euler', schedule: 'trailing', steps, guidanceScale: 1 })
 
+/** Each preset of {@link SamplingOptions.preset} with the options that it fills in. */
 export const presets: Readonly<Record<PresetName, Preset>> = {
   turbo: { sampler: 'euler_a', schedule: 'trailing', steps: 1, guidanceScale: 1 },
   'lightning-1': { ...lightning(1), prediction: 'sample' },
@@ -25,6 +27,9 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
   pcm: { sampler: 'ddim', schedule: 'trailing', steps: 4, guidanceScale: 1, eta: 0, extra: { set_alpha_to_one: false } },
   sdxs: { sampler: 'euler', timesteps: [999], guidanceScale: 1 },
 }
+
+for (const preset of Object.values(presets)) for (const part of [preset.timesteps, preset.extra, preset]) Object.freeze(part)
+Object.freeze(presets)
 
 export const presetNames = Object.keys(presets) as PresetName[]
 

@@ -1,4 +1,6 @@
 /** What a review found in the OpenAI and the A1111 API: limits of pictures that are given, answers that cannot be made, what counts as failed. */
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { RawImage } from '../../lib/index'
 import { ask, startServer, type Server } from '../helpers/server'
 
@@ -63,4 +65,43 @@ test('interrupting is no failure', async () => {
 
 test('names of computers come without a port', async () => {
   await expect(startServer({ allowHosts: ['studio.local:7861'] })).rejects.toThrow(/without scheme and port/)
+})
+
+test('who takes no server-sent events is told so as of every error', async () => {
+  const { status, json } = await ask(server, '/latent/v1/events', { headers: { accept: 'application/json' } })
+  expect([status, json]).toEqual([406, { error: { code: 'ERR_ACCEPT', message: expect.stringContaining('text/event-stream'), retriable: false } }])
+})
+
+test('many may listen', async () => {
+  const warnings: string[] = []
+  const warned = ({ message }: Error) => void warnings.push(message)
+  process.on('warning', warned)
+  const gone = new AbortController()
+  const open = await Promise.all(Array.from({ length: 14 }, () => fetch(`${server.url}/latent/v1/events`, { signal: gone.signal })))
+  expect(open.map(({ status }) => status)).toEqual(open.map(() => 200))
+  for (const { body } of open) await body!.getReader().read() // the status, which comes once the listeners are there
+  gone.abort()
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  process.off('warning', warned)
+  expect(warnings).toEqual([])
+})
+
+test('a file that is missing is named without its folder; the log has it whole', async () => {
+  const file = path.join(tmpdir(), 'latent models', 'gone.gguf')
+  const one = await startServer({ models: { gone: file } })
+  try {
+    for (const [call, body] of [
+      ['/latent/v1/jobs', { prompt: 'x' }],
+      ['/v1/images/generations', { prompt: 'x' }],
+      ['/sdapi/v1/txt2img', { prompt: 'x' }],
+      ['/latent/v1/models/gone/load', ''],
+    ] as const) {
+      const { status, text } = await ask(one, call, { body, method: 'POST' })
+      expect([status, text]).toEqual([422, expect.stringContaining('gone.gguf')])
+      expect(text).not.toContain('latent models')
+    }
+    expect(one.lines.filter((line) => line.includes(file))).toHaveLength(4)
+  } finally {
+    await one.close()
+  }
 })

@@ -127,9 +127,17 @@ test('img2img: the whole picture, a part of it, and a part at full size', async 
     return xs.length === 0 ? [] : [xs.reduce((a, b) => Math.min(a, b)), xs.reduce((a, b) => Math.max(a, b))]
   }
   expect(await draw({ width: 64, height: 64 })).toMatchObject({ width: 64, height: 64 })
-  const part = await draw({ mask, inpaint_full_res: false })
+  const part = await draw({ mask, inpaint_full_res: false, mask_blur: 0 })
   expect(part).toMatchObject({ width: 128, height: 64 })
   expect(differing(part)).toEqual([80, 109])
+  // The edge reaches out of the mask, and fades.
+  const soft = await draw({ mask, inpaint_full_res: false, mask_blur: 4 })
+  const [left, right] = differing(soft)
+  expect(left).toBeLessThan(80)
+  expect(left).toBeGreaterThan(60)
+  expect(right).toBeGreaterThan(109)
+  const changes = (x: number) => [0, 1, 2].map((c) => Math.abs(soft.data[3 * (30 * 128 + x) + c]! - 90)).reduce((a, b) => Math.max(a, b))
+  expect(changes(left! + 1)).toBeLessThan(20)
   const full = await draw({ mask, inpaint_full_res: true, inpaint_full_res_padding: 4, mask_blur: 0, width: 64, height: 64 })
   expect(full).toMatchObject({ width: 128, height: 64 })
   expect(differing(full)).toEqual([80, 109])

@@ -3,7 +3,7 @@ import { RawImage, type HostGenerateOptions, type PipelineInfo } from 'node-late
 import { readSampler, schedulerNamed } from './a1111-words.js'
 import { HttpError } from './errors.js'
 import { decodePicture } from './pictures.js'
-import { blur, crop, invert, maskedBox, putBack, toGrey, type Box } from './regions.js'
+import { blur, crop, invert, maskedBox, putBack, touched, toGrey, type Box } from './regions.js'
 import { checkLimits, takesStrength } from './requests.js'
 import type { Limits } from './settings.js'
 
@@ -106,19 +106,35 @@ function fitCrop(picture: RawImage, width: number, height: number): RawImage {
   return crop(picture, { ...box, x: Math.floor((picture.width - box.width) / 2), y: Math.floor((picture.height - box.height) / 2) })
 }
 
+/** A mask and its soft edges: how much of each pixel is new in the end (`soft`), and what is drawn for that (`hole`). */
+interface Masks {
+  soft: RawImage
+  hole: RawImage
+}
+
 /** The masked area alone, at the size that was asked for. */
-async function onlyMasked(asked: Asked, picture: RawImage, mask: RawImage, box: Box, softness: number): Promise<Asked> {
+async function onlyMasked(asked: Asked, picture: RawImage, { soft, hole }: Masks, box: Box): Promise<Asked> {
   const { width = picture.width, height = picture.height } = asked.options
-  const soft = blur(mask, softness)
   return {
     ...asked,
     options: {
       ...asked.options,
       image: await crop(picture, box).resize(width, height),
-      mask: await crop(mask, box).resize(width, height, { filter: 'nearest' }),
+      mask: await crop(hole, box).resize(width, height, { filter: 'nearest' }),
     },
     finish: async (image) => putBack(picture, await image.resize(box.width, box.height), box, soft),
   }
+}
+
+/** The whole picture, of which the masked area is drawn. */
+function wholePicture(asked: Asked, picture: RawImage, { soft, hole }: Masks): Asked {
+  const options = { ...asked.options, image: picture, mask: hole }
+  if (soft === hole) return { ...asked, options } // the engine keeps what is black, to the byte
+  const finish = async (image: RawImage) => {
+    const { width, height } = image
+    return putBack(await picture.resize(width, height), image, { x: 0, y: 0, width, height }, await soft.resize(width, height))
+  }
+  return { ...asked, options, finish }
 }
 
 export async function readImg2img(body: Body, info: PipelineInfo, limits: Limits): Promise<Asked> {
@@ -134,14 +150,17 @@ export async function readImg2img(body: Body, info: PipelineInfo, limits: Limits
   const shape = (image: RawImage) => (mode === 1 ? fitCrop(image, width, height) : image)
   const maskText = readText(body, 'mask')
   if (maskText === undefined) return { ...asked, options: { ...asked.options, image: shape(given) } }
-  const grey = toGrey(await RawImage.read(decodePicture(maskText, 'mask', limits)))
+  const grey = await toGrey(await RawImage.read(decodePicture(maskText, 'mask', limits)))
   const sized =
     grey.width === given.width && grey.height === given.height ? grey : await grey.resize(given.width, given.height, { filter: 'nearest' })
-  const mask = isOn(body, 'inpainting_mask_invert') ? invert(sized) : sized
+  const mask = isOn(body, 'inpainting_mask_invert') ? await invert(sized) : sized
   const softness = readNumber(body, 'mask_blur', 0, 256) ?? 4
   const padding = readWhole(body, 'inpaint_full_res_padding', 0, 1024) ?? 0
   const full = body.inpaint_full_res === undefined || body.inpaint_full_res === null || isOn(body, 'inpaint_full_res')
-  const box = full ? maskedBox(mask, padding, width, height) : undefined
-  if (box) return onlyMasked(asked, given, mask, box, softness)
-  return { ...asked, options: { ...asked.options, image: shape(given), mask: shape(mask) } }
+  const soft = softness > 0 ? await blur(mask, softness) : mask
+  const masks = { soft, hole: soft === mask ? mask : await touched(mask, soft) }
+  const box = full ? await maskedBox(masks.hole, padding, width, height) : undefined
+  if (box) return onlyMasked(asked, given, masks, box)
+  const shaped = shape(soft)
+  return wholePicture(asked, shape(given), { soft: shaped, hole: masks.hole === soft ? shaped : shape(masks.hole) })
 }

@@ -1,4 +1,5 @@
 /** What goes wrong, as HTTP says it. A fault that the same request would meet again is never a 5xx: clients try those again by themselves. */
+import path from 'node:path'
 import type { ApiError } from './protocol.js'
 
 /** An error with a status of its own. */
@@ -61,8 +62,8 @@ export interface Answer {
   /** Seconds. */
   retryAfter?: number
   param?: string
-  /** The schema that a request did not fit, in words. */
-  unexpected: boolean
+  /** For the log of the server, where clients are not told everything. */
+  log?: string
 }
 
 /** Fastify's own errors of requests that it does not take. */
@@ -79,9 +80,25 @@ const fastifyCodes: Readonly<Record<number, string>> = {
 /** Details that name files of this computer, or hold what the engine printed, stay here. */
 const hidden = ['path', 'stderr', 'cause', 'tried']
 
+/** The last part of a path of any system. */
+const baseOf = (file: string) => path.posix.basename(file.replaceAll('\\', '/'))
+
+const quoted = /(["'`])((?:[A-Za-z]:)?[\\/][^"'`\n]*|[^"'`\n:]*[\\/][^"'`\n]*\.\w{1,12})\1/g
+const bare = /(?<![\w.:/\\])(?:file:\/\/)?(?:[A-Za-z]:)?(?:[\\/]+[^\s"'`<>|:;,()\\/]+)+[\\/]?/g
+
+/** A message of the library, in which files are named without the folders of this computer. */
+export function withoutFolders(message: string, details?: unknown): string {
+  const { path: own } = (typeof details === 'object' && details !== null ? details : {}) as { path?: unknown }
+  // Told first: without quotes around it, a path with a space in it looks like two.
+  const named = typeof own === 'string' && own !== '' ? message.replaceAll(own, baseOf(own)) : message
+  return named.replace(quoted, (_, mark: string, file: string) => mark + baseOf(file) + mark).replace(bare, (file) => baseOf(file))
+}
+
 function plainDetails(details: unknown): Record<string, unknown> | undefined {
   if (typeof details !== 'object' || details === null) return undefined
-  const kept = Object.entries(details).filter(([key]) => !hidden.includes(key))
+  const kept = Object.entries(details)
+    .filter(([key]) => !hidden.includes(key))
+    .map(([key, value]): [string, unknown] => [key, typeof value === 'string' ? withoutFolders(value, details) : value])
   return kept.length > 0 ? Object.fromEntries(kept) : undefined
 }
 
@@ -98,10 +115,13 @@ export function toAnswer(thrown: unknown): Answer {
   const unexpected = status === 500
   const ownCode = typeof code === 'string' && code.startsWith('ERR_') ? code : undefined
   const plain = plainDetails(details)
-  const said = typeof message === 'string' && message !== '' ? message : String(thrown)
+  const whole = typeof message === 'string' && message !== '' ? message : String(thrown)
+  // What this server and fastify say themselves names no files.
+  const said = own === undefined ? withoutFolders(whole, details) : whole
+  const log = unexpected ? String(error.stack ?? thrown) : said === whole ? undefined : whole
   return {
     status,
-    unexpected,
+    ...(log === undefined ? {} : { log }),
     error: {
       code: ownCode ?? (isAbort(name) ? 'ERR_CANCELLED' : (fastifyCodes[status] ?? (status < 500 ? 'ERR_REQUEST' : 'ERR_INTERNAL'))),
       // What nobody foresaw may hold anything; an engine's last words are for the log.

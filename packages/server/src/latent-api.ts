@@ -144,7 +144,8 @@ async function createJob(request: FastifyRequest, context: Context, validate: (d
   job.over = run.promise
     .then((result) => job.finish(result))
     .catch((error: unknown) => {
-      if (toAnswer(error).unexpected) settings.log(`job ${job.id}: ${String((error as Error)?.stack ?? error)}`)
+      const { log } = toAnswer(error)
+      if (log !== undefined) settings.log(`job ${job.id}: ${log}`)
       job.fail(error)
     })
     .finally(() => {
@@ -300,7 +301,6 @@ function pageRoutes(app: FastifyInstance, context: Context): void {
         let wake = () => {}
         const changed = () => wake()
         room.on('change', changed)
-        models.host.on('status', changed)
         signal.addEventListener('abort', changed)
         try {
           for (let last = ''; !signal.aborted;) {
@@ -313,7 +313,6 @@ function pageRoutes(app: FastifyInstance, context: Context): void {
           }
         } finally {
           room.off('change', changed)
-          models.host.off('status', changed)
         }
       })
     },

@@ -5,7 +5,8 @@ import { RawImage, type GenerateResult, type HostGenerateOptions, type ImageForm
 import { invalid, notFound, type Answer } from './errors.js'
 import { readParts } from './forms.js'
 import { checkPicture, pictureSize } from './pictures.js'
-import { checkLimits, takesStrength } from './requests.js'
+import { transparency } from './regions.js'
+import { checkLimits, stepsOf, takesStrength } from './requests.js'
 import type { Context } from './server.js'
 import { clientSignal, openStream } from './streams.js'
 
@@ -153,9 +154,7 @@ function needPrompt(fields: Fields): string {
 async function readMask(bytes: Uint8Array): Promise<RawImage> {
   const mask = await RawImage.read(bytes)
   if (mask.channels !== 4) throw invalid('mask has no transparency: its transparent area is what is repainted', 'mask')
-  const data = new Uint8Array(mask.width * mask.height)
-  for (let i = 0; i < data.length; i++) data[i] = 255 - mask.data[4 * i + 3]!
-  return new RawImage({ data, width: mask.width, height: mask.height, channels: 1 })
+  return transparency(mask)
 }
 
 interface Form {
@@ -247,7 +246,7 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
     context,
     reply,
     async (send, signal) => {
-      const steps = options.steps ?? info.defaults.steps
+      const steps = stepsOf(options, info)
       let sent = 0
       let telling = Promise.resolve()
       if (partials > 0) options.preview = { every: Math.max(1, Math.floor(steps / (partials + 1))) }

@@ -31,6 +31,7 @@ export interface Run extends Submission {
 }
 
 export interface QueueEvents {
+  /** Of the queue, or of the engine. */
   change: []
   /** A run has ended; `error` where it failed. */
   settled: [run: Run, result: GenerateResult | undefined, error: unknown]
@@ -48,7 +49,9 @@ export class WaitingRoom extends EventEmitter<QueueEvents> {
 
   constructor(host: DiffusionHost, limits: Limits) {
     super()
+    this.setMaxListeners(0) // as many as there may be streams
     this.#host = host
+    host.on('status', () => this.emit('change'))
     this.#limits = limits
   }
 

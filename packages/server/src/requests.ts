@@ -1,12 +1,16 @@
 /** From what a request asks for to options of the engine, within the limits of the server. */
-import { RawImage, type HostGenerateOptions, type PipelineInfo } from 'node-latent-diffusion'
+import { presets, RawImage, type HostGenerateOptions, type PipelineInfo } from 'node-latent-diffusion'
 import { invalid } from './errors.js'
 import { pictureSize, type Size } from './pictures.js'
 import type { Limits } from './settings.js'
 
-/** Steps of the options, as far as they say so themselves. */
-function stepsOf({ steps, timesteps }: HostGenerateOptions, info: PipelineInfo): number {
-  return timesteps?.length ?? steps ?? info.defaults.steps
+/** Steps of the options, of their preset, or of the model. */
+export function stepsOf({ steps, timesteps, schedule, preset }: HostGenerateOptions, info: PipelineInfo): number {
+  const own = timesteps?.length ?? steps
+  if (own !== undefined) return own
+  // A preset's steps belong to its schedule.
+  const named = preset !== undefined && schedule === undefined && Object.hasOwn(presets, preset) ? presets[preset] : undefined
+  return named?.timesteps?.length ?? named?.steps ?? info.defaults.steps
 }
 
 function sizeOfPicture(given: unknown): Size | undefined {

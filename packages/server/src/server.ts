@@ -53,7 +53,7 @@ const formats: readonly [prefix: string, format: (answer: Answer) => unknown][] 
 
 function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply, log: Settings['log']): FastifyReply {
   const answer = toAnswer(thrown)
-  if (answer.unexpected) log(`${request.method} ${request.url}: ${String((thrown as Error).stack ?? thrown)}`)
+  if (answer.log !== undefined) log(`${request.method} ${request.url}: ${answer.log}`)
   if (answer.retryAfter !== undefined) void reply.header('retry-after', String(answer.retryAfter))
   // OpenAI's client tries every 5xx again; one that no later request can mend says so.
   if (answer.status === 500) void reply.header('x-should-retry', 'false')
@@ -97,6 +97,11 @@ function makeApp(settings: Settings): FastifyInstance {
       message: `There is no ${request.method} ${request.url.split('?', 1)[0]!.slice(0, 200)}`,
     }
     return answerError(missing, request, reply, settings.log)
+  })
+  // The plugin of server-sent events has an answer of its own for clients that take none.
+  app.addHook('preSerialization', async (_, reply, payload) => {
+    const { message } = payload as { message?: string }
+    return reply.statusCode === 406 && message !== undefined ? { error: toAnswer({ statusCode: 406, message }).error } : payload
   })
   app.addHook('onSend', async (request, reply) => {
     void reply.header('x-request-id', request.id)

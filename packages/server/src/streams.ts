@@ -61,7 +61,7 @@ export async function openStream(
     if (!told && controller.signal.reason === shutdown) throw closing()
   } catch (error) {
     const answer = toAnswer(error)
-    if (answer.unexpected) log(`${reply.request.url}: ${String((error as Error).stack ?? error)}`)
+    if (answer.log !== undefined) log(`${reply.request.url}: ${answer.log}`)
     const message = format ? { data: format(answer) } : { event: 'error', data: { type: 'error', error: answer.error } }
     await send(message).catch(() => {})
   } finally {

@@ -1,0 +1,76 @@
+/** What the server says by itself: errors without folders, limits of steps with presets, work on pictures in slices. */
+import { RawImage } from '../../lib/index'
+import { toAnswer, withoutFolders } from '../../packages/server/src/errors'
+import { blur, maskedBox, putBack, toGrey, touched } from '../../packages/server/src/regions'
+import { checkLimits, stepsOf } from '../../packages/server/src/requests'
+
+describe('errors of files', () => {
+  test.each([
+    ['There is no file "/srv/my models/a.gguf"', 'There is no file "a.gguf"'],
+    ["ENOENT: no such file or directory, open '/srv/models/a.gguf'", "ENOENT: no such file or directory, open 'a.gguf'"],
+    ["EBUSY: open 'C:\\Models\\My own\\a.gguf'", "EBUSY: open 'a.gguf'"],
+    ['"models/sub/a.gguf" is a folder, not a file', '"a.gguf" is a folder, not a file'],
+    ['/srv/models/a.gguf cannot be read: EIO', 'a.gguf cannot be read: EIO'],
+    ['file:///srv/models/a.gguf does not exist', 'a.gguf does not exist'],
+    ['\\\\nas\\share\\a.gguf does not exist', 'a.gguf does not exist'],
+    ['https://example.org/o/name/a.gguf answered 404', 'https://example.org/o/name/a.gguf answered 404'],
+    [
+      "'hf:owner/name' has no such file; pass hf:owner/name or civitai:VERSION",
+      "'hf:owner/name' has no such file; pass hf:owner/name or civitai:VERSION",
+    ],
+    ['The type is image/png, and 1/2 of it is missing', 'The type is image/png, and 1/2 of it is missing'],
+  ])('%s', (message, expected) => expect(withoutFolders(message)).toBe(expected))
+
+  test('clients are told the name, the log the whole', () => {
+    const file = '/srv/my models/a.gguf'
+    const error = Object.assign(new Error(`${file} does not exist`), { code: 'ERR_IO', details: { path: file, dir: '/srv/my models', bytes: 5 } })
+    expect(toAnswer(error)).toEqual({
+      status: 422,
+      log: `${file} does not exist`,
+      error: { code: 'ERR_IO', message: 'a.gguf does not exist', retriable: false, details: { dir: 'my models', bytes: 5 } },
+    })
+    const own = toAnswer(Object.assign(new Error('There is no GET /latent/v1/x'), { statusCode: 404 }))
+    expect([own.error.message, own.log]).toEqual(['There is no GET /latent/v1/x', undefined])
+  })
+})
+
+describe('limits', () => {
+  const info = { kind: 'text', condition: {}, defaults: { steps: 50, width: 64, height: 64 } } as never
+  test("a preset's steps count, as far as they are taken", () => {
+    expect(stepsOf({ preset: 'lightning-8' }, info)).toBe(8)
+    expect(stepsOf({ preset: 'dmd2' }, info)).toBe(4)
+    expect(stepsOf({ preset: 'lcm', steps: 9 }, info)).toBe(9)
+    expect(stepsOf({ preset: 'dmd2', schedule: 'karras' }, info)).toBe(50)
+    expect(stepsOf({ preset: 'toString' as never }, info)).toBe(50)
+  })
+  test('so that many pictures of a few steps are taken', () => {
+    const limits = { maxSteps: 20, maxTotalSteps: 80, maxCount: 16, maxPixels: 1e9 } as never
+    expect(() => checkLimits({ preset: 'turbo', count: 16 }, info, limits)).not.toThrow()
+    expect(() => checkLimits({ preset: 'lightning-8', count: 16 }, info, limits)).toThrow(/128/)
+  })
+})
+
+test('a large mask is blurred and put back in slices: the event loop turns meanwhile', async () => {
+  const side = 2048
+  const picture = new RawImage({ data: new Uint8Array(side * side * 3).fill(90), width: side, height: side, channels: 3 })
+  const data = picture.data.map((_, i) => (Math.floor(i / 3) % side < side / 2 ? 255 : 0))
+  let longest = 0
+  let last = performance.now()
+  const watch = setInterval(() => {
+    longest = Math.max(longest, performance.now() - last)
+    last = performance.now()
+  })
+  const began = performance.now()
+  const mask = await toGrey(new RawImage({ data, width: side, height: side, channels: 3 }))
+  last = performance.now()
+  const soft = await blur(mask, 8)
+  const hole = await touched(mask, soft)
+  const box = await maskedBox(hole, 0, 64, 64)
+  const made = await putBack(picture, picture, { x: 0, y: 0, width: side, height: side }, soft)
+  const whole = performance.now() - began
+  clearInterval(watch)
+  expect(box).toMatchObject({ x: 0, y: 0, height: side })
+  expect(soft.data[side / 2]! / 255).toBeCloseTo(0.5, 1)
+  expect(made.data.every((value) => value === 90)).toBe(true)
+  expect(longest).toBeLessThan(whole / 4)
+}, 60_000)
