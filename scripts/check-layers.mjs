@@ -89,7 +89,7 @@ const importable = {
   kinds: ['labels', 'text', 'image', 'model', 'options', 'contract'],
   labels: ['model', 'options'],
   text: ['model', 'options', 'contract'],
-  retrieval: ['image', 'options'],
+  retrieval: ['image', 'model', 'hub', 'options'],
   infotext: ['kinds', 'options'],
   image: ['options', 'contract'],
   model: ['hub', 'options', 'call', 'contract'],

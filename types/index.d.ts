@@ -1519,7 +1519,7 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     readonly info: PipelineInfo<K>;
     private constructor();
     /**
-     * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or `hf:owner/name` from the local cache.
+     * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or the name of a model on a hub (`hf:owner/name`), which is fetched where it is not here.
      * Without a source it is the small trained model that travels inside the package. With `kind` the pipeline has that type, and a model of another kind is refused.
      * @throws ModelFormatError for a broken file, UnsupportedModelError for a sound one of another kind, OutOfMemoryError, DeviceError
      */
@@ -1923,9 +1923,9 @@ export declare class RetrievalDatabase {
     readonly dim: number;
     private constructor();
     /**
-     * Opens a database of one file, several, or all in a folder.
+     * Opens a database of one file, several, or all in a folder; of a hub, too: `hf:owner/name/folder`.
      * @throws ModelFormatError for broken files and ones that do not belong together, UnsupportedModelError for element types that are not read, DiffusionError
-     * `ERR_IO` where a file cannot be read
+     * `ERR_IO` where a file cannot be read, DownloadError where one cannot be fetched
      */
     static load(source: string | URL | readonly (string | URL)[], options?: RetrievalLoadOptions): Promise<RetrievalDatabase>;
     /**
@@ -1935,9 +1935,13 @@ export declare class RetrievalDatabase {
     search(query: Float32Array, k?: number, options?: SearchOptions): Promise<Neighbour[]>;
 }
 
-export declare interface RetrievalLoadOptions {
+export declare interface RetrievalLoadOptions extends CallOptions {
     /** Most bytes of embeddings (as float32) that are kept in memory; larger databases are read from their files at every search. Default 2^30. */
     maxMemory?: number;
+    /** How `hf:` databases are found and fetched. */
+    hub?: HubOptions;
+    /** Progress of downloads. An error thrown here rejects the call. */
+    onProgress?: (progress: Progress) => unknown;
 }
 
 /** Rows of a retrieval database. */

@@ -123,7 +123,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   /**
-   * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or `hf:owner/name` from the local cache.
+   * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or the name of a model on a hub (`hf:owner/name`), which is fetched where it is not here.
    * Without a source it is the small trained model that travels inside the package. With `kind` the pipeline has that type, and a model of another kind is refused.
    * @throws ModelFormatError for a broken file, UnsupportedModelError for a sound one of another kind, OutOfMemoryError, DeviceError
    */

@@ -29,10 +29,11 @@ async function checkPrompt(source: ModelSource | undefined, values: Values, { si
   if (kind === 'text') throw new UsageError('no prompt given: pass "what to draw" ("" for the empty prompt)')
 }
 
-async function readOptions(values: Values): Promise<GenerateOptions> {
+async function readOptions(values: Values, { signal }: Io, bar: ProgressBar): Promise<GenerateOptions> {
+  const { hub } = readFileOptions(values)
   return {
     ...readDrawingOptions(values),
-    ...(await readInputs(values)),
+    ...(await readInputs(values, { signal, onProgress: bar.update, ...(hub === undefined ? {} : { hub }) })),
     ...readOptionFlags(pick(generateOptions, 'width', 'height', 'loras'), values),
   }
 }
@@ -49,12 +50,12 @@ export const generateCommand: Command = {
     const values: Values = prompt === undefined ? given : { ...given, prompt }
     const source = readSource(values)
     const output = values.output ?? 'out.png'
-    const options = await readOptions(values)
     await checkTarget(output, '--output', values.count)
     if (values.preview !== undefined) await checkTarget(values.preview, '--preview')
     const { signal } = io
     const bar = progressBar(io, values.quiet)
     try {
+      const options = await readOptions(values, io, bar)
       await checkPrompt(source, values, io, bar)
       await using pipe = await DiffusionPipeline.load(source, { ...readLoadOptions(values), signal, onProgress: bar.update })
       const result = await pipe.generate({ ...options, signal, onProgress: bar.update })

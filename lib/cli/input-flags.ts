@@ -1,6 +1,6 @@
 /** What to draw, on the command line: the flags of the inputs that models of the different kinds take. */
 import { readRegular } from '../files/regular-file.js'
-import { RetrievalDatabase, type GenerateOptions, type LayoutBox } from '../index.js'
+import { RetrievalDatabase, type GenerateOptions, type LayoutBox, type RetrievalLoadOptions } from '../index.js'
 import { inputOptions, negativeOptions, refinerOptions, startOptions } from '../kinds/input-options.js'
 import { flagsOf } from '../options/flags.js'
 import { omit, pick } from '../options/option.js'
@@ -46,15 +46,15 @@ async function readBoxes(file: string): Promise<LayoutBox[]> {
   return value as LayoutBox[]
 }
 
-/** The inputs among the flags as options of generate(); boxes and neighbours are in files. */
-export async function readInputs(values: InputValues): Promise<GenerateOptions> {
+/** The inputs among the flags as options of generate(); boxes and neighbours are in files. `loading`: how a database is found and fetched. */
+export async function readInputs(values: InputValues, loading: RetrievalLoadOptions = {}): Promise<GenerateOptions> {
   const options: GenerateOptions = readOptionFlags(
     { ...omit(drawn, 'boxes', 'neighbours'), ...pick(startOptions, 'strength'), ...refinerOptions },
     values,
   )
   if (values.boxes !== undefined) options.boxes = await readBoxes(values.boxes)
   if (values.neighbours !== undefined)
-    options.neighbours = { database: await RetrievalDatabase.load(values.neighbours), ...(values.k === undefined ? {} : { k: values.k }) }
+    options.neighbours = { database: await RetrievalDatabase.load(values.neighbours, loading), ...(values.k === undefined ? {} : { k: values.k }) }
   else if (values.k !== undefined) throw new UsageError('--k needs --neighbours FILE')
   return options
 }

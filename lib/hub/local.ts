@@ -120,8 +120,8 @@ export async function findLocal(source: HubSource, role: Role, settings: HubSett
     if (tree && source.site === 'hf') {
       const { selection, missing } = await look(snapshot, wanted, tree)
       if (missing.length === 0) return found(selection)
-      // A variant that was pulled serves a caller who does not ask for one.
-      if (variant !== undefined || !present.some(isWeights)) return undefined
+      // A variant that was pulled serves a caller who does not ask for one; a database has none.
+      if (variant !== undefined || role === 'database' || !present.some(isWeights)) return undefined
     }
     const { selection, missing } = await look(snapshot, wanted, undefined)
     return missing.length === 0 && (!tree || completeWithout(selection, tree, present, wanted)) ? found(selection) : undefined

@@ -2,8 +2,8 @@
 import { DownloadError } from './errors.js'
 import type { HubSource } from './source.js'
 
-/** What a source is loaded as. `firstStage`: the whole model, of which the autoencoder alone is read. */
-export type Role = 'model' | 'firstStage' | 'unet' | 'textEncoder' | 'imageEncoder' | 'vae' | 'tokenizer'
+/** What a source is loaded as. `firstStage`: the whole model, of which the autoencoder alone is read. `database`: embeddings of pictures. */
+export type Role = 'model' | 'firstStage' | 'unet' | 'textEncoder' | 'imageEncoder' | 'vae' | 'tokenizer' | 'database'
 
 /** What is to be found. */
 export interface Wanted extends Pick<HubSource, 'name' | 'inner' | 'tag'> {
@@ -35,7 +35,7 @@ const tokenizerFiles = [
 ]
 /** Single files in the order of preference: what cannot hold code comes first. */
 const extensions = ['.safetensors', '.gguf', '.ckpt', '.pth', '.pt', '.bin'] as const
-const components: Record<Exclude<Role, 'model' | 'firstStage' | 'tokenizer'>, readonly string[]> = {
+const components: Record<Exclude<Role, 'model' | 'firstStage' | 'tokenizer' | 'database'>, readonly string[]> = {
   unet: ['unet'],
   vae: ['vae', 'vqvae'],
   textEncoder: ['text_encoder', 'bert'],
@@ -215,6 +215,15 @@ function tokenizer(tree: Tree, base: string, wanted: Wanted): Selection {
   return finish(base, tree.existing(folder, tokenizerFiles))
 }
 
+/** The files of a retrieval database in a folder, as the loader reads them: all of them, and none of folders below. */
+function database(tree: Tree, base: string, wanted: Wanted): Selection {
+  const depth = base === '' ? 0 : base.length + 1
+  const files = tree.below(base).filter((path) => /\.(npz|safetensors)$/i.test(path) && !path.slice(depth).includes('/'))
+  if (files.length === 0)
+    throw choiceError(wanted, `has no .npz and no .safetensors file in ${base === '' ? 'its root' : base}: name the folder of the database`)
+  return finish(base, files)
+}
+
 /** A variant that nothing comes in is a mistake, not a wish. */
 function checkVariant(tree: Tree, base: string, wanted: Wanted, found: Selection): Selection {
   const { variant } = wanted
@@ -226,6 +235,7 @@ function checkVariant(tree: Tree, base: string, wanted: Wanted, found: Selection
 function folder(tree: Tree, base: string, wanted: Wanted): Selection {
   const { role, variant } = wanted
   if (role === 'tokenizer') return tokenizer(tree, base, wanted)
+  if (role === 'database') return database(tree, base, wanted)
   if (role === 'model' || role === 'firstStage') {
     if (isDiffusers(tree, base)) return checkVariant(tree, base, wanted, diffusers(tree, base, wanted))
     const own = component(tree, base, variant)

@@ -262,7 +262,7 @@ export const inputOptions = {
   },
   neighbours: {
     ...option(checkNeighbours, {
-      flag: { value: 'FILE', help: 'retrieval-augmented models: database (.npz, .safetensors or a folder) to search with the prompt' },
+      flag: { value: 'FILE', help: 'retrieval-augmented models: database (.npz, .safetensors, a folder or hf:owner/name) to search with the prompt' },
       toInfotext: (neighbours: Neighbours) => ({ Neighbours: neighbourCount(neighbours) }),
     }),
     purpose: 'for retrieval-augmented models',

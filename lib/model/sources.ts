@@ -103,9 +103,9 @@ async function toPlace(
   return localPlace(path.resolve(text), text)
 }
 
-/** One file or folder, for what asks nothing of the model in it: no configuration is looked for beside it. */
-export async function resolveFile(file: unknown, name: string, options: ResolveOptions = {}): Promise<string> {
-  return (await toPlace(file, name, 'model', () => resolveHub(options.hub), options)).path
+/** One file or folder, for what asks nothing of the model in it: no configuration is looked for beside it. `role`: what of a hub's repository it needs. */
+export async function resolveFile(file: unknown, name: string, options: ResolveOptions = {}, role: Role = 'model'): Promise<string> {
+  return (await toPlace(file, name, role, () => resolveHub(options.hub), options)).path
 }
 
 function isParts(source: ModelSource): source is ModelFiles {

@@ -3,6 +3,12 @@ import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError, ModelFormatError } from '../errors.js'
 import { TimeSlice } from '../files/time-slice.js'
+import { resolveHub, type HubOptions } from '../hub/settings.js'
+import { isHubName } from '../hub/source.js'
+import { resolveFile, type ResolveOptions } from '../model/sources.js'
+import { shared } from '../options/common.js'
+import { integer, option, readOptions, type Options } from '../options/option.js'
+import type { CallOptions, Progress } from '../types.js'
 import {
   checkInteger,
   checkPath,
@@ -21,10 +27,27 @@ import { openSafetensors } from './safetensors.js'
 import { pickRows, requireFloats, rowBlocks, rowsOf, rowValue, toFloats, type StoredArray } from './stored-array.js'
 import { TopK } from './top-k.js'
 
-export interface RetrievalLoadOptions {
+export interface RetrievalLoadOptions extends CallOptions {
   /** Most bytes of embeddings (as float32) that are kept in memory; larger databases are read from their files at every search. Default 2^30. */
   maxMemory?: number
+  /** How `hf:` databases are found and fetched. */
+  hub?: HubOptions
+  /** Progress of downloads. An error thrown here rejects the call. */
+  onProgress?: (progress: Progress) => unknown
 }
+
+const loadOptions = {
+  maxMemory: integer({ min: 0, max: Number.MAX_SAFE_INTEGER, fallback: () => 2 ** 30, flag: 'for programs' }),
+  hub: option(
+    (value): HubOptions => {
+      resolveHub(value)
+      return value as HubOptions
+    },
+    { flag: 'the environment has them' },
+  ),
+  signal: shared.signal,
+  onProgress: shared.onProgress,
+} satisfies Options<RetrievalLoadOptions>
 
 export interface SearchOptions {
   /** Aborts the search. */
@@ -125,7 +148,10 @@ function dot(rows: Float32Array, at: number, query: Float32Array): number {
   return sum
 }
 
-function pathOf(source: unknown, name: string): string {
+/** A path, or where a database of a hub lies, which is fetched where it is not here. */
+async function pathOf(source: unknown, name: string, options: ResolveOptions): Promise<string> {
+  const text = isUrl(source) ? source.href : source
+  if (typeof text === 'string' && (isHubName(text) || /^https?:\/\//i.test(text))) return resolveFile(source, name, options, 'database')
   if (isUrl(source)) return fileUrlToPath(source.href, name)
   if (typeof source !== 'string' || source === '') throw invalidType(`${name} must be a path, not ${show(source)}`)
   return source.startsWith('file:') ? fileUrlToPath(source, name) : checkPath(source, name)
@@ -152,18 +178,19 @@ export class RetrievalDatabase {
   }
 
   /**
-   * Opens a database of one file, several, or all in a folder.
+   * Opens a database of one file, several, or all in a folder; of a hub, too: `hf:owner/name/folder`.
    * @throws ModelFormatError for broken files and ones that do not belong together, UnsupportedModelError for element types that are not read, DiffusionError
-   * `ERR_IO` where a file cannot be read
+   * `ERR_IO` where a file cannot be read, DownloadError where one cannot be fetched
    */
   static async load(source: string | URL | readonly (string | URL)[], options?: RetrievalLoadOptions): Promise<RetrievalDatabase> {
-    const { maxMemory = 2 ** 30 } = knownKeys(options, 'RetrievalDatabase.load()', ['maxMemory'])
-    const limit = checkInteger(maxMemory, 'maxMemory', { min: 0, max: Number.MAX_SAFE_INTEGER })
-    const sources = Array.isArray(source)
-      ? listOf(source, 'source', maxFiles).map((one, i) => pathOf(one, `source[${i}]`))
-      : [pathOf(source, 'source')]
-    if (sources.length === 0) throw invalidRange('source names no file')
-    const files = (await Promise.all(sources.map(filesOf))).flat()
+    const { maxMemory: limit, ...hooks } = readOptions(loadOptions, options, 'RetrievalDatabase.load()', undefined)
+    const given: readonly [unknown, string][] = Array.isArray(source)
+      ? listOf(source, 'source', maxFiles).map((one, i) => [one, `source[${i}]`])
+      : [[source, 'source']]
+    if (given.length === 0) throw invalidRange('source names no file')
+    const files: string[] = []
+    for (const [one, name] of given) files.push(...(await filesOf(await pathOf(one, name, hooks))))
+    hooks.signal?.throwIfAborted()
     const parts: Part[] = []
     for (const file of files) {
       const last = parts.at(-1)
