@@ -23,10 +23,11 @@ export interface Ask {
   method?: string
   headers?: Record<string, string>
   body?: unknown
+  signal?: AbortSignal | undefined
 }
 
 /** Sends one request with exactly these headers: fetch() would set `Host` and `Origin` by itself. A body that is no text is sent as JSON. */
-export function ask(server: Pick<Server, 'port'>, path: string, { method, headers = {}, body }: Ask = {}): Promise<Reply> {
+export function ask(server: Pick<Server, 'port'>, path: string, { method, headers = {}, body, signal }: Ask = {}): Promise<Reply> {
   const isJson = body !== undefined && typeof body !== 'string' && !Buffer.isBuffer(body)
   const bytes = isJson ? JSON.stringify(body) : body
   const own = {
@@ -42,6 +43,7 @@ export function ask(server: Pick<Server, 'port'>, path: string, { method, header
         method: method ?? (body === undefined ? 'GET' : 'POST'),
         headers: { ...own, ...headers },
         agent: false,
+        signal,
       },
       (response) => {
         const chunks: Buffer[] = []

@@ -83,6 +83,29 @@ test('Open WebUI: reads the options, posts them back whole, and draws', async ()
   expect(Buffer.from(same.b64_json, 'base64').equals(Buffer.from(drawn.json.images[0], 'base64'))).toBe(true)
 })
 
+test('response_format url: the picture is fetched, with the token, by an address that cannot be guessed', async () => {
+  const body = { prompt: 'a red circle', n: 2, size: '64x64', response_format: 'url', steps: 2, seed: 3 }
+  const { status, json } = await ask(server, '/v1/images/generations', { headers, body })
+  expect(status).toBe(200)
+  const urls = (json.data as { url: string }[]).map(({ url }) => url)
+  expect(new Set(urls).size).toBe(2)
+  expect(json.data[0]).toEqual({ url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/v1\/images\/files\/[\w-]{32}\.png$/) })
+  const reply = await fetch(urls[0]!, { headers })
+  expect([reply.status, reply.headers.get('content-type'), reply.headers.get('cache-control')]).toEqual([
+    200,
+    'image/png',
+    expect.stringMatching(/^private/),
+  ])
+  const drawn = await post('txt2img', { prompt: 'a red circle', width: 64, height: 64, steps: 2, seed: 3 })
+  const [made, same] = [
+    await RawImage.read(new Uint8Array(await reply.arrayBuffer())),
+    await RawImage.read(Buffer.from(drawn.json.images[0], 'base64')),
+  ]
+  expect(made.data).toEqual(same.data)
+  expect((await fetch(urls[0]!)).status).toBe(401)
+  expect((await fetch(`${server.url}/v1/images/files/${'x'.repeat(32)}.png`, { headers })).status).toBe(404)
+})
+
 test('SillyTavern: asks what there is, sets the model, waits until idle, draws, and interrupts without a body', async () => {
   for (const list of ['upscalers', 'latent-upscale-modes', 'sd-vae', 'samplers', 'schedulers', 'sd-models'])
     expect(Array.isArray((await get(list)).json)).toBe(true)
@@ -171,5 +194,6 @@ test('metrics', async () => {
   expect(text).toMatch(/^latent_jobs_total\{api="openai",outcome="succeeded"\} [1-9]/m)
   expect(text).toMatch(/^latent_queue_depth 0$/m)
   expect(text).toMatch(/^latent_step_seconds_count [1-9]/m)
+  expect(text).toMatch(/^latent_memory_bytes\{model="tiny-scenes"\} \d{6,}$/m)
   expect(text).toMatch(/^process_resident_memory_bytes /m)
 })

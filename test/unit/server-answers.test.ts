@@ -1,6 +1,7 @@
 /** What the server says by itself: errors without folders, limits of steps with presets, work on pictures in slices. */
 import { RawImage } from '../../lib/index'
 import { toAnswer, withoutFolders } from '../../packages/server/src/errors'
+import { PictureUrls } from '../../packages/server/src/picture-urls'
 import { blur, maskedBox, putBack, toGrey, touched } from '../../packages/server/src/regions'
 import { checkLimits, stepsOf } from '../../packages/server/src/requests'
 
@@ -32,6 +33,19 @@ describe('errors of files', () => {
     const own = toAnswer(Object.assign(new Error('There is no GET /latent/v1/x'), { statusCode: 404 }))
     expect([own.error.message, own.log]).toEqual(['There is no GET /latent/v1/x', undefined])
   })
+})
+
+test('pictures by address are forgotten after an hour, or when newer ones need their room', () => {
+  let now = 0
+  const urls = new PictureUrls(100, () => now)
+  const [first, second] = [urls.add(Buffer.alloc(40), 'png'), urls.add(Buffer.alloc(40), 'webp')]
+  expect([urls.get(first).type, urls.get(second).type]).toEqual(['image/png', 'image/webp'])
+  const third = urls.add(Buffer.alloc(40), 'png')
+  expect(() => urls.get(first)).toThrow(/kept for an hour/)
+  expect([urls.get(second), urls.get(third)].map(({ bytes }) => bytes.length)).toEqual([40, 40])
+  now = 3_600_001
+  expect(() => urls.get(third)).toThrow(/kept for an hour/)
+  expect(urls.get(urls.add(Buffer.alloc(400), 'png')).bytes).toHaveLength(400) // the newest is kept, whatever its size
 })
 
 describe('limits', () => {

@@ -46,6 +46,22 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
       this.set(models.loaded().length)
     },
   })
+  /** Asked after each request: a scrape does not wait for the request that runs. */
+  const memory = new Map<string, number>()
+  const measure = async (model: string) => {
+    const usage = await models.host.memoryUsage(model).catch(() => undefined) // the server, or the engine, has ended
+    if (usage) memory.set(model, usage.total)
+  }
+  new Gauge({
+    name: 'latent_memory_bytes',
+    help: 'Memory of a loaded model, its graphs included, after its last request',
+    labelNames: ['model'],
+    registers,
+    collect() {
+      this.reset()
+      for (const model of models.loaded()) if (memory.has(model)) this.set({ model }, memory.get(model)!)
+    },
+  })
   new Counter({
     name: 'latent_engine_restarts_total',
     help: 'Engines that were started in place of lost ones',
@@ -60,6 +76,7 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
     jobs.inc({ api: run.api, outcome })
     wait.observe(((run.started ?? performance.now()) - run.submitted) / 1000)
     if (!result) return
+    void measure(run.model)
     images.inc({ model: run.model }, result.images.length)
     const { encodeMs, sampleMs, decodeMs, loadMs } = result.timings
     for (const [name, ms] of Object.entries({ encode: encodeMs, sample: sampleMs, decode: decodeMs })) stage.observe({ stage: name }, ms / 1000)

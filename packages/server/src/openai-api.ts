@@ -24,6 +24,8 @@ export function openaiError({ status, error, param }: Answer): {
 
 type Fields = Record<string, unknown>
 
+const filesPath = '/v1/images/files'
+
 const names = /^(dall-e|gpt-image|chatgpt-image)/
 const qualities: Record<string, number | undefined> = { low: 8, medium: 16, standard: 16, high: 25, hd: 25, xhigh: 40, max: 40, auto: undefined }
 const formats = ['png', 'jpeg', 'webp'] as const satisfies ImageFormat[]
@@ -68,6 +70,8 @@ interface Asked {
   quality: string
   format: ImageFormat
   compression: number
+  /** Pictures are fetched by addresses; streams hold them in any case. */
+  asUrl: boolean
   stream: boolean
   partials: number
   background: string
@@ -128,7 +132,7 @@ function readFields(given: Fields, context: Context): Asked {
   const background = choice(fields, 'background', ['auto', 'opaque', 'transparent'], 'auto')
   if (background === 'transparent')
     throw Object.assign(invalid('These models paint no transparent backgrounds', 'background'), { code: 'ERR_UNSUPPORTED_VALUE' })
-  choice(fields, 'response_format', ['b64_json', 'url'], 'b64_json') // pictures come as b64_json whatever is asked for, as those of the newer models do
+  const asUrl = choice(fields, 'response_format', ['b64_json', 'url'], 'b64_json') === 'url'
   const size = text(fields, 'size') ?? 'auto'
   const steps = qualities[quality]
   const options = { ...(steps === undefined ? {} : { steps }), ...readSize(size), ...ownOptions(fields), count: number(fields, 'n', 1, 10) ?? 1 }
@@ -138,6 +142,7 @@ function readFields(given: Fields, context: Context): Asked {
     ...{ size, quality, background: background === 'auto' ? 'opaque' : background },
     format: choice(fields, 'output_format', formats, 'png'),
     compression: number(fields, 'output_compression', 0, 100) ?? 100,
+    asUrl,
     stream: flag(fields, 'stream'),
     partials: number(fields, 'partial_images', 0, 3) ?? 0,
   }
@@ -180,8 +185,10 @@ async function readForm(request: FastifyRequest, { settings }: Context): Promise
   return form
 }
 
-const base64 = async (image: RawImage, format: ImageFormat, quality: number) =>
-  Buffer.from(await image.encode(format, format === 'png' ? {} : { quality: Math.max(1, quality) })).toString('base64')
+const fileOf = async (image: RawImage, format: ImageFormat, quality: number) =>
+  Buffer.from(await image.encode(format, format === 'png' ? {} : { quality: Math.max(1, quality) }))
+
+const base64 = async (image: RawImage, format: ImageFormat, quality: number) => (await fileOf(image, format, quality)).toString('base64')
 
 async function usageOf(prompt: string | undefined, { model }: Asked, { models }: Context) {
   const counted = prompt ? models.host.tokenize(prompt, { model }).then(({ chunks }) => chunks.reduce((sum, { ids }) => sum + ids.length, 0)) : 0
@@ -208,7 +215,7 @@ async function partialOf(
 
 /** Makes the pictures of a request and answers it, whole or as a stream. */
 async function answer(context: Context, request: FastifyRequest, reply: FastifyReply, asked: Asked, event: string): Promise<unknown> {
-  const { models, room, settings } = context
+  const { models, room, settings, urls } = context
   const { model, options, size, quality, background, format, compression, partials } = asked
   const info = await models.info(model)
   if (asked.strength !== undefined && takesStrength(info)) options.strength ??= asked.strength
@@ -232,7 +239,11 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
   if (!asked.stream) {
     const { images, seed, timings, options: resolved, warnings } = await submit(clientSignal(reply))
     const data = []
-    for (const image of images) data.push({ b64_json: await base64(image, format, compression) })
+    for (const image of images) {
+      const file = await fileOf(image, format, compression)
+      if (asked.asUrl) data.push({ url: `${request.protocol}://${request.headers.host!}${filesPath}/${urls.add(file, format)}` })
+      else data.push({ b64_json: file.toString('base64') })
+    }
     const seeds = images.map((_, i) => String(BigInt.asUintN(64, seed + BigInt(i))))
     return {
       created,
@@ -312,6 +323,15 @@ export function openaiApi(context: Context) {
         asked.strength = 0.7
         asked.options = { ...asked.options, image: images[0]! }
         return answer(context, request, reply, { ...asked, stream: false }, 'image_variation')
+      },
+    )
+
+    app.get<{ Params: { name: string } }>(
+      '/images/files/:name',
+      { schema: { tags, summary: 'A picture by its address' } },
+      async ({ params }, reply) => {
+        const { bytes, type } = context.urls.get(params.name)
+        return reply.type(type).header('cache-control', 'private, max-age=3600, immutable').send(bytes)
       },
     )
 

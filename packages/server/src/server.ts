@@ -15,6 +15,7 @@ import { serveMetrics } from './metrics.js'
 import { Models } from './models.js'
 import { openaiApi, openaiError } from './openai-api.js'
 import { servePage } from './page.js'
+import { PictureUrls } from './picture-urls.js'
 import { WaitingRoom } from './queue.js'
 import { secure } from './security.js'
 import { readSettings, type ServerOptions, type Settings } from './settings.js'
@@ -30,6 +31,7 @@ export interface Context {
   jobs: JobStore
   streams: Streams
   sides: Sides
+  urls: PictureUrls
   log: (line: string) => void
 }
 
@@ -166,6 +168,7 @@ export async function createServer(options?: ServerOptions): Promise<Server> {
   const context: Context = {
     ...{ version, settings, models, room, log: settings.log },
     ...{ jobs: new JobStore(settings.limits), streams: new Streams(), sides: new Sides(settings) },
+    urls: new PictureUrls(settings.limits.maxKeptBytes),
   }
   models.host.on('crash', (error) => settings.log(error.message))
   let app: FastifyInstance

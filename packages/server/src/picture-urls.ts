@@ -1,0 +1,53 @@
+/** Pictures that are fetched by an address (`response_format: url`): kept in memory for a limited time, under names that cannot be guessed. */
+import { randomBytes } from 'node:crypto'
+import { notFound } from './errors.js'
+
+interface Kept {
+  bytes: Buffer
+  type: string
+  expires: number
+}
+
+/** As long as OpenAI keeps them. */
+const lifetimeMs = 3_600_000
+
+export class PictureUrls {
+  /** The oldest first. */
+  readonly #kept = new Map<string, Kept>()
+  readonly #maxBytes: number
+  readonly #now: () => number
+  #bytes = 0
+
+  /** `maxBytes`: of all pictures together; the oldest make room. */
+  constructor(maxBytes: number, now = () => performance.now()) {
+    this.#maxBytes = maxBytes
+    this.#now = now
+  }
+
+  /** @returns the name of a picture */
+  add(bytes: Buffer, format: string): string {
+    const name = `${randomBytes(24).toString('base64url')}.${format}`
+    this.#kept.set(name, { bytes, type: `image/${format}`, expires: this.#now() + lifetimeMs })
+    this.#bytes += bytes.length
+    this.#trim(name)
+    return name
+  }
+
+  /** @throws HttpError 404 where it is not, or no longer, kept */
+  get(name: string): Kept {
+    this.#trim()
+    const found = this.#kept.get(name)
+    if (!found) throw notFound('There is no such picture; pictures are kept for an hour at most')
+    return found
+  }
+
+  /** Forgets what is too old, and for a newer one what is too much beside it. */
+  #trim(newest?: string): void {
+    for (const [name, { bytes, expires }] of this.#kept) {
+      const isTooMuch = newest !== undefined && name !== newest && this.#bytes > this.#maxBytes
+      if (expires > this.#now() && !isTooMuch) return
+      this.#kept.delete(name)
+      this.#bytes -= bytes.length
+    }
+  }
+}
