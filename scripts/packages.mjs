@@ -55,12 +55,8 @@ const builders = {
     return folder
   },
   server: (out) => {
-    const names = ['dist', 'page-dist'].filter((name) => existsSync(path.join(root, 'packages', 'server', name)))
-    const folder = put(path.join(out, 'server'), writtenManifest('server'), {
-      ...Object.fromEntries(names.map((name) => [name, `packages/server/${name}`])),
-      'README.md': 'packages/server/README.md',
-    })
-    return folder
+    const names = ['dist', 'page-dist', 'README.md']
+    return put(path.join(out, 'server'), writtenManifest('server'), Object.fromEntries(names.map((name) => [name, `packages/server/${name}`])))
   },
   library: (out, without) => {
     const names = ['dist', 'types', 'assets', 'README.md', 'CHANGELOG.md', 'NOTICE']

@@ -1,6 +1,6 @@
 /** The packages as they are published, packed, and served by a registry on loopback; and programs run as a stranger's shell would. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 
 export const root = path.resolve(__dirname, '..', '..')
@@ -86,16 +86,27 @@ export function packPortable(folder: string, tarballs: string): Packed[] {
   return packWith(folder, tarballs, '--only', 'library,source,tiny-scenes')
 }
 
-/** What the library depends on, packed from the node_modules that tests run with: nothing is fetched. */
-export function packDependencies(tarballs: string): void {
+/** Where `name` is found from `folder`, as Node.js looks for it. */
+function findModule(name: string, folder: string): string {
+  const place = path.join(folder, 'node_modules', name)
+  if (existsSync(path.join(place, 'package.json'))) return place
+  if (folder === root) throw new Error(`${name} is not installed`)
+  return findModule(name, path.dirname(folder))
+}
+
+/** What packages of this repository depend on (default: the library), packed from the node_modules that tests run with: nothing is fetched. */
+export function packDependencies(tarballs: string, ...dependants: string[]): void {
   const wanted = new Set<string>()
-  const add = (name: string) => {
-    if (wanted.has(name)) return
-    wanted.add(name)
-    for (const next of Object.keys(readManifest(path.join(root, 'node_modules', name)).dependencies ?? {})) add(next)
+  const addOf = (folder: string) => {
+    for (const name of Object.keys(readManifest(folder).dependencies ?? {})) {
+      const place = findModule(name, folder)
+      if (wanted.has(place)) continue
+      wanted.add(place)
+      addOf(place)
+    }
   }
-  for (const name of Object.keys(readManifest(root).dependencies ?? {})) add(name)
-  pack(root, tarballs, ...[...wanted].map((name) => `./node_modules/${name}`))
+  for (const folder of dependants.length > 0 ? dependants : [root]) addOf(folder)
+  pack(root, tarballs, ...[...wanted].map((place) => `./${path.relative(root, place).replaceAll(path.sep, '/')}`))
 }
 
 /** Packages of other systems (`all`: and of this one), with something in place of a binary: a registry has all of them. */

@@ -6,7 +6,7 @@
  * Prints its URL. Ends when its standard input does.
  */
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import path from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -25,17 +25,26 @@ function manifestOf(bytes) {
   throw new Error('no package.json')
 }
 
-/** name -> { versions, tags } of what lies in the folder, read again for each request: tests add to it. */
+const readTarballs = new Map()
+
+/** The manifest in a tarball and what tells it from others; read again when the file has changed. */
+function readTarball(file) {
+  const { mtimeMs, size } = statSync(path.join(folder, file))
+  const seen = readTarballs.get(file)
+  if (seen?.mtimeMs === mtimeMs && seen.size === size) return seen
+  const bytes = readFileSync(path.join(folder, file))
+  const integrity = `sha512-${createHash('sha512').update(bytes).digest('base64')}`
+  const read = { mtimeMs, size, manifest: manifestOf(bytes), integrity, shasum: createHash('sha1').update(bytes).digest('hex') }
+  readTarballs.set(file, read)
+  return read
+}
+
+/** name -> { versions, tags } of what lies in the folder, looked up for each request: tests add to it. */
 function packages(base) {
   const found = new Map()
   for (const file of readdirSync(folder).filter((name) => name.endsWith('.tgz'))) {
-    const bytes = readFileSync(path.join(folder, file))
-    const manifest = manifestOf(bytes)
-    const dist = {
-      tarball: `${base}/-/${file}`,
-      integrity: `sha512-${createHash('sha512').update(bytes).digest('base64')}`,
-      shasum: createHash('sha1').update(bytes).digest('hex'),
-    }
+    const { manifest, integrity, shasum } = readTarball(file)
+    const dist = { tarball: `${base}/-/${file}`, integrity, shasum }
     // As registries do: what a package manager takes for an install script is told beside the manifest.
     const hasInstallScript = ['preinstall', 'install', 'postinstall'].some((name) => manifest.scripts?.[name])
     const entry = found.get(manifest.name) ?? { name: manifest.name, 'dist-tags': {}, versions: {}, time: {} }

@@ -26,7 +26,7 @@ let registry: Registry | undefined
 export async function open(): Promise<void> {
   mkdirSync(tarballs, { recursive: true })
   packages.packAll(folder, tarballs)
-  packages.packDependencies(tarballs)
+  packages.packDependencies(tarballs, packages.root, path.join(packages.root, 'packages', 'server'))
   packages.packForeign(folder, tarballs)
   registry = await packages.startRegistry(tarballs)
 }

@@ -7,7 +7,7 @@ import { environment, expectPicture, fail, name, node, project, registryUrl, sco
 /** What package managers say of packages that have an install script. */
 const ofScripts = /install[- ]scripts?|build scripts?|IGNORED_BUILDS|YN0004|YN0007|node-gyp|blocked/i
 
-function expectQuiet(printed: string): void {
+export function expectQuiet(printed: string): void {
   expect(ofScripts.exec(printed)?.[0]).toBeUndefined()
 }
 

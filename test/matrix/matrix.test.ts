@@ -4,12 +4,14 @@ import { close, open } from './context'
 import { declarations } from './declarations'
 import { managers } from './managers'
 import { runtimes } from './runtimes'
+import { servers } from './server'
 
 beforeAll(open)
 afterAll(close)
 
 describe('Package managers', managers)
 describe('Runtimes', runtimes)
+describe('The server', servers)
 describe('Bundlers and tracers', bundlers)
 describe('Archives of Electron', archives)
 describe('Declarations and manifests', declarations)

@@ -56,7 +56,7 @@ describe('what is packed', () => {
     },
     [`${scope}/server`]: {
       allowed: [/^dist\/[\w-]+\.(js|d\.ts)$/, /^page-dist\/.+$/],
-      needed: ['dist/index.js', 'dist/index.d.ts', 'dist/protocol.d.ts', 'README.md', 'LICENSE'],
+      needed: ['dist/index.js', 'dist/index.d.ts', 'dist/protocol.d.ts', 'page-dist/index.html', 'README.md', 'LICENSE'],
       most: 1e6,
     },
     [`${scope}/source`]: {
