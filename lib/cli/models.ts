@@ -38,16 +38,17 @@ function table(rows: readonly (readonly string[])[]): string {
 
 function listing(models: readonly CachedModel[]): string {
   if (models.length === 0) return 'no models in the cache\n'
-  const rows = models.flatMap(({ source, revisions }) =>
-    revisions.map(({ commit, refs, files, bytes, modified }) => [
+  const rows = models.flatMap(({ source, revisions, incompleteBytes }) => {
+    if (revisions.length === 0) return [[source, '-', '-', formatBytes(incompleteBytes), 'broken off', '-']]
+    return revisions.map(({ commit, refs, files, bytes, modified }) => [
       source,
       commit.slice(0, 12),
       refs.join(',') || '-',
       formatBytes(bytes),
       plural(files, 'file'),
       modified.toISOString().slice(0, 10),
-    ]),
-  )
+    ])
+  })
   const sum = (key: 'bytes' | 'incompleteBytes') => models.reduce((bytes, model) => bytes + model[key], 0)
   const left = sum('incompleteBytes') > 0 ? `, ${formatBytes(sum('incompleteBytes'))} of it broken-off downloads (latent rm --incomplete)` : ''
   return `${table([['MODEL', 'REVISION', 'REFS', 'SIZE', 'FILES', 'FETCHED'], ...rows])}${formatBytes(sum('bytes'))} in all${left}\n`

@@ -71,12 +71,11 @@ export async function refuseHub(answer: Answer, source: HubSource, site: Site, l
       `${site.endpoint.host} refuses the token in use: it is wrong or no longer valid (HF_TOKEN, or the stored one)`,
       details,
     )
-  if (status === 403)
-    throw new DownloadError(
-      'unauthorized',
-      `${source.name}: the token in use may not read this repository (${headers.get('x-error-message')?.slice(0, 200) ?? 'status 403'})`,
-      details,
-    )
+  if (status === 403) {
+    const who = site.token === undefined ? 'without a token (set HF_TOKEN)' : 'with the token in use'
+    const why = headers.get('x-error-message')?.slice(0, 200) ?? 'status 403'
+    throw new DownloadError('unauthorized', `${site.endpoint.host} does not give ${source.name} out ${who}: ${why}`, details)
+  }
   throw new DownloadError('bad_answer', `${shown(url)} answered with the status ${status}`, details)
 }
 

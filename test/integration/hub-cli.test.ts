@@ -1,6 +1,6 @@
 /** `latent pull | list | verify | rm` in processes of their own, against a hub on loopback: two at once, one killed in the middle, one interrupted. */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, realpathSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { temporaryFolder } from '../helpers/golden'
@@ -143,6 +143,17 @@ test('a killed pull goes on at the byte; an interrupted one ends with 130', asyn
   expect(code).toBe(0)
   expect(hub.requests.find(({ kind }) => kind === 'storage')!.headers.range).toBe(`bytes=${have}-`)
   expect(readFileSync(JSON.parse(stdout).path).equals(weights)).toBe(true)
+}, 120_000)
+
+test('a model of which nothing has arrived whole is listed', async () => {
+  const cache = path.join(folder, 'half')
+  const blobs = path.join(cache, 'models--o--half', 'blobs')
+  mkdirSync(blobs, { recursive: true })
+  writeFileSync(path.join(blobs, `${sha256(weights)}.x.latent.incomplete`), weights.subarray(0, 5000))
+  const { stdout } = await latent(['list'], cache)
+  expect(stdout).toMatch(
+    /^MODEL.*\nhf:o\/half +- +- +5\.0 kB +broken off +-\n5\.0 kB in all, 5\.0 kB of it broken-off downloads \(latent rm --incomplete\)\n$/,
+  )
 }, 120_000)
 
 test('what is refused: offline, a gate, a wrong name', async () => {

@@ -264,6 +264,17 @@ describe('who may read', () => {
     await fetchModel('hf:o/gated', settingsFor({ token: 'member' }))
   })
 
+  test('a status of 403 without a reason: whether a token was in use is said', async () => {
+    hub.fault = () => (_, response) => response.writeHead(403).end()
+    for (const [token, words] of [
+      [undefined, /without a token \(set HF_TOKEN\): status 403/],
+      ['stranger', /with the token in use: status 403/],
+    ] as const) {
+      const error = await failure(fetchModel('hf:o/m', settingsFor(token === undefined ? {} : { token })))
+      expect(error).toMatchObject({ reason: 'unauthorized', message: expect.stringMatching(words) })
+    }
+  })
+
   test('what is not there', async () => {
     hub.commit('o/m', one())
     expect(await failure(fetchModel('hf:o/nothing', settingsFor()))).toMatchObject({
