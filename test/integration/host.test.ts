@@ -170,6 +170,22 @@ describe('a lost engine', () => {
     expect(host.status.pid).not.toBe(pid)
   })
 
+  // Signals of crashes in native code, in the phases before and after the steps. A word of a phase may come late: the job is not done then.
+  test.each([
+    ['load', 'SIGSEGV'],
+    ['encode', 'SIGABRT'],
+    ['decode', 'SIGBUS'],
+  ] as const)('in the phase %s, by %s: the same', async (phase, signal) => {
+    const host = hostWith()
+    const running = host.generate({ ...small, steps: 1, width: 768, height: 768 })
+    const waiting = host.generate(small)
+    for await (const event of running) if (event.type === 'progress' && event.phase === phase) break
+    process.kill(host.status.pid!, signal)
+    expect(await failure(running)).toMatchObject({ code: 'ERR_ENGINE_EXITED', retriable: true, details: { signal } })
+    expect((await waiting).images).toHaveLength(1)
+    expect(host.status.restarts).toBe(1)
+  })
+
   test("onCrash: 'reject' rejects them all, and the next job starts an engine", async () => {
     const host = hostWith({ onCrash: 'reject' })
     const jobs = [host.generate(endless), host.generate(small)]
