@@ -18,6 +18,7 @@ constexpr Known known_globals[] = {
     {"torch._utils", "_rebuild_tensor", GlobalKind::rebuild_tensor},
     {"torch._utils", "_rebuild_tensor_v2", GlobalKind::rebuild_tensor},
     {"torch._utils", "_rebuild_tensor_v3", GlobalKind::rebuild_tensor_v3},
+    {"torch._utils", "_rebuild_qtensor", GlobalKind::rebuild_tensor},  // its storage says that it is quantised
     {"torch._utils", "_rebuild_parameter", GlobalKind::rebuild_parameter},
     {"torch._utils", "_rebuild_parameter_with_state", GlobalKind::rebuild_parameter},
     {"torch._tensor", "_rebuild_from_type_v2", GlobalKind::rebuild_from_type},
@@ -45,17 +46,35 @@ constexpr KnownType known_types[] = {
     {"CharStorage", "int8", "", DType::i8},
     {"ByteStorage", "uint8", "", DType::u8},
     {"BoolStorage", "bool", "", DType::boolean},
-    {"", "float8_e4m3fn", "", DType::f8_e4m3},
-    {"", "float8_e5m2", "", DType::f8_e5m2},
-    {"", "float8_e8m0fnu", "", DType::f8_e8m0},
-    {"", "uint16", "", DType::u16},
-    {"", "uint32", "", DType::u32},
-    {"", "uint64", "", DType::u64},
+    {"Float8_e4m3fnStorage", "float8_e4m3fn", "", DType::f8_e4m3},
+    {"Float8_e5m2Storage", "float8_e5m2", "", DType::f8_e5m2},
+    {"Float8_e8m0fnuStorage", "float8_e8m0fnu", "", DType::f8_e8m0},
+    {"UInt16Storage", "uint16", "", DType::u16},
+    {"UInt32Storage", "uint32", "", DType::u32},
+    {"UInt64Storage", "uint64", "", DType::u64},
     {"ComplexFloatStorage", "complex64", "cfloat", DType::c64},
     {"ComplexDoubleStorage", "complex128", "cdouble", DType::c128},
 };
 
+struct UnreadClass {
+    const char * name;
+    uint64_t bytes;
+};
+
+// Several numbers of two or four bits share an element of the last two.
+constexpr UnreadClass unread_classes[] = {
+    {"QInt8Storage", 1},    {"QUInt8Storage", 1},      {"QInt32Storage", 4},          {"QUInt4x2Storage", 1},
+    {"QUInt2x4Storage", 1}, {"ComplexHalfStorage", 4}, {"Float8_e4m3fnuzStorage", 1}, {"Float8_e5m2fnuzStorage", 1},
+};
+
 }  // namespace
+
+uint64_t unread_element_bytes(std::string_view storage_class) {
+    for (const UnreadClass & known : unread_classes) {
+        if (storage_class == known.name) return known.bytes;
+    }
+    return 0;
+}
 
 PickleGlobal find_pickle_global(std::string_view module, std::string_view name) {
     for (const Known & known : known_globals) {

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
-#include <unordered_map>
 
 #include "core/path.h"
 #include "formats/containers/bytes.h"
+#include "formats/containers/legacy_storages.h"
 #include "formats/containers/torch_tensors.h"
 
 namespace latent::formats {
@@ -152,75 +151,6 @@ StorageRange find_entry(const ZipArchive & archive, const std::string & root, st
 constexpr char legacy_magic[] = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 constexpr int64_t legacy_protocol = 1001;
 
-/// What the object tells of a storage; the key list alone does not.
-struct StorageForm {
-    uint64_t width = 0;  // bytes of an element; 0: of a type that nobody here knows
-    uint64_t count = 0;
-};
-using StorageForms = std::unordered_map<std::string_view, StorageForm>;
-
-StorageForms storage_forms(const Unpickler & pickle, const std::string & name) {
-    StorageForms forms;
-    for (ValueId id = 0; id < pickle.size(); ++id) {
-        if (!pickle.is(id, ValueKind::storage)) continue;
-        DType dtype;
-        bool untyped;
-        std::string_view key;
-        StorageForm form;
-        if (storage_type(pickle, id, dtype, untyped, key, form.count)) {
-            form.width = static_cast<uint64_t>(dtype_block_bytes(dtype));
-        } else if (!unknown_storage(pickle, id, key, form.count)) {
-            broken(name, "has a storage of an unknown kind");
-        }
-        if (forms.emplace(key, form).first->second.width != form.width) {
-            broken(name, "uses the storage \"" + shown(key) + "\" with two data types");
-        }
-    }
-    return forms;
-}
-
-/// Bytes of the one storage whose elements have no known width: what the others, known by their counts, leave of the file. None
-/// where every width is known.
-std::optional<uint64_t> remaining_bytes(const StorageForms & forms, uint64_t left, const std::string & name) {
-    uint64_t taken = 0, unknown = 0;
-    for (const auto & entry : forms) {
-        const StorageForm & form = entry.second;
-        uint64_t bytes = 0;
-        if (form.width == 0) ++unknown;
-        const bool fits = multiply_checked(form.count, form.width, bytes) && add_checked(taken, bytes, taken) &&
-                          add_checked(taken, sizeof(uint64_t), taken);
-        if (!fits) broken(name, "claims storages of more bytes than there are");
-    }
-    if (unknown == 0) return std::nullopt;
-    if (unknown > 1) broken(name, "has several storages of an unknown type, behind which no other is found");
-    if (taken > left) broken(name, "claims more bytes of storages than the file holds; it was probably cut off");
-    return left - taken;
-}
-
-/// The storages follow the last pickle in the order of the key list: an element count, then the elements.
-std::unordered_map<std::string_view, StorageRange> place_storages(const Unpickler & pickle, ValueId keys, ByteReader & reader) {
-    const StorageForms forms = storage_forms(pickle, reader.file());
-    const std::optional<uint64_t> unknown_bytes = remaining_bytes(forms, reader.left(), reader.file());
-    std::unordered_map<std::string_view, StorageRange> storages;
-    for (const ValueId id : pickle.items(keys)) {
-        if (!pickle.is(id, ValueKind::text)) broken(reader.file(), "the list of storages is damaged");
-        const std::string_view key = pickle.at(id).text();
-        const auto form = forms.find(key);
-        if (form == forms.end()) broken(reader.file(), "the storage \"" + shown(key) + "\" is listed but never used");
-        const uint64_t count = reader.u64(), width = form->second.width;
-        // Behind a storage of unknown width all others are found by their counts alone, so these have to be the right ones.
-        const bool misplaced = unknown_bytes && count != form->second.count;
-        if (misplaced || (width != 0 ? count > reader.left() / width : *unknown_bytes > reader.left())) {
-            broken(reader.file(), "the storage \"" + shown(key) + "\" claims " + std::to_string(count) +
-                                      " elements, more than the file holds; it was probably cut off");
-        }
-        const StorageRange range{reader.position(), width != 0 ? count * width : *unknown_bytes};
-        reader.skip(range.bytes);
-        if (!storages.emplace(key, range).second) broken(reader.file(), "the storage \"" + shown(key) + "\" is there twice");
-    }
-    return storages;
-}
-
 }  // namespace
 
 std::string_view find_torch_pickle(const ZipArchive & archive) {
@@ -266,8 +196,7 @@ TensorSourcePtr open_torch_legacy(const MappedFilePtr & file) {
     const ValueId object = pickle.run();
     const ValueId keys = pickle.run();
     if (!pickle.is(keys, ValueKind::list)) broken(name, "the list of storages is damaged");
-    ByteReader reader(file->bytes(), name, pickle.position());
-    const auto storages = place_storages(pickle, keys, reader);
+    const StorageRanges storages = place_legacy_storages(pickle, keys, ByteReader(file->bytes(), name, pickle.position()));
     const auto find = [&](std::string_view key) {
         const auto found = storages.find(key);
         if (found == storages.end()) broken(name, "the file has no storage \"" + shown(key) + "\"");

@@ -6,6 +6,7 @@
 
 #include "core/json.h"
 #include "formats/containers/bytes.h"
+#include "formats/containers/pickle_globals.h"
 
 namespace latent::formats {
 
@@ -159,34 +160,38 @@ private:
         return true;
     }
 
-    /// False for a tensor of a type that nobody here knows, which is listed without its data: only what needs it has to know.
+    /// False for a tensor of a type that is not read, which is listed without its data: only what needs it has to know.
     bool read_storage(Span<const ValueId> record, StridedTensor & tensor, std::string_view & key, uint64_t & elements) const {
-        bool untyped = false;
-        const auto unknown_type = [&] {
+        StorageRecord storage;
+        if (!pickle_.is(record[0], ValueKind::storage) || !read_storage_record(pickle_, record[0], storage)) {
+            fail(tensor, "has a storage of an unknown kind");
+        }
+        const auto unread = [&](const char * what, std::string_view type) {
             tensor.info.dtype = DType::opaque;
-            tensor.info.stored_as = "an unknown type of torch";
+            tensor.info.stored_as = what + (type.empty() ? "" : " (" + shown(type) + ")");
             return false;
         };
-        std::string_view unknown_key;
-        uint64_t unknown_count = 0;
-        if (pickle_.is(record[0], ValueKind::storage) && unknown_storage(pickle_, record[0], unknown_key, unknown_count)) {
-            return unknown_type();
-        }
-        if (!pickle_.is(record[0], ValueKind::storage) ||
-            !storage_type(pickle_, record[0], tensor.info.dtype, untyped, key, elements)) {
-            fail(tensor, "has a storage of an unknown kind");
+        constexpr char unknown[] = "an unknown type of torch";
+        if (storage.dtype == DType::opaque) {
+            return unread(storage.element_bytes != 0 ? "a type of torch that is not read" : unknown, storage.class_name);
         }
         const Span<const ValueId> parts = pickle_.items(record[0]);
         if (parts.size() > 5 && !pickle_.is(parts[5], ValueKind::none))
             fail(tensor, "uses a storage view, which is not supported");
+        tensor.info.dtype = storage.dtype;
+        key = storage.key;
+        elements = storage.count;
         if (record.size() == 5) {
             const PickleValue & dtype = pickle_.at(record[4]);
-            if (dtype.kind != ValueKind::global || dtype.global != GlobalKind::dtype) return unknown_type();
+            if (dtype.kind != ValueKind::global) return unread(unknown, "");
+            if (dtype.global == GlobalKind::unknown) return unread(unknown, dtype.text());
+            if (dtype.global != GlobalKind::dtype) return unread(unknown, "");
             tensor.info.dtype = static_cast<DType>(dtype.integer);
-        } else if (untyped) {
+        } else if (storage.untyped) {
             fail(tensor, "has an untyped storage");
         }
-        if (untyped) elements /= static_cast<uint64_t>(dtype_block_bytes(tensor.info.dtype));  // counted in bytes
+        // An untyped storage is counted in bytes.
+        if (storage.untyped) elements /= static_cast<uint64_t>(dtype_block_bytes(tensor.info.dtype));
         return true;
     }
 
@@ -235,33 +240,29 @@ private:
 
 }  // namespace
 
-bool storage_type(const Unpickler & pickle, ValueId storage, DType & dtype, bool & untyped, std::string_view & key,
-                  uint64_t & count) {
+bool read_storage_record(const Unpickler & pickle, ValueId storage, StorageRecord & record) {
     const Span<const ValueId> parts = pickle.items(storage);  // 'storage', class, key, device, count[, view]
     if (parts.size() < 5 || !pickle.is_text(parts[0], "storage")) return false;
     const PickleValue & type = pickle.at(parts[1]);
-    const PickleValue & name = pickle.at(parts[2]);
-    const PickleValue & numel = pickle.at(parts[4]);
-    if (type.kind != ValueKind::global || name.kind != ValueKind::text) return false;
-    if (numel.kind != ValueKind::integer || numel.integer < 0) return false;
-    untyped = type.global == GlobalKind::untyped_storage;
-    if (!untyped && type.global != GlobalKind::storage) return false;
-    dtype = untyped ? DType::u8 : static_cast<DType>(type.integer);
-    key = name.text();
-    count = static_cast<uint64_t>(numel.integer);
-    return true;
-}
-
-bool unknown_storage(const Unpickler & pickle, ValueId storage, std::string_view & key, uint64_t & count) {
-    const Span<const ValueId> parts = pickle.items(storage);
-    if (parts.size() < 5 || !pickle.is_text(parts[0], "storage")) return false;
-    const PickleValue & type = pickle.at(parts[1]);
-    const PickleValue & name = pickle.at(parts[2]);
-    const PickleValue & numel = pickle.at(parts[4]);
-    if (type.kind != ValueKind::global || type.global != GlobalKind::unknown || name.kind != ValueKind::text) return false;
-    if (numel.kind != ValueKind::integer || numel.integer < 0) return false;
-    key = name.text();
-    count = static_cast<uint64_t>(numel.integer);
+    const PickleValue & key = pickle.at(parts[2]);
+    const PickleValue & count = pickle.at(parts[4]);
+    if (type.kind != ValueKind::global || key.kind != ValueKind::text) return false;
+    if (count.kind != ValueKind::integer || count.integer < 0) return false;
+    record.key = key.text();
+    record.count = static_cast<uint64_t>(count.integer);
+    switch (type.global) {
+        case GlobalKind::storage: record.dtype = static_cast<DType>(type.integer); break;
+        case GlobalKind::untyped_storage:
+            record.dtype = DType::u8;
+            record.untyped = true;
+            break;
+        case GlobalKind::unknown:
+            record.class_name = type.text();
+            record.element_bytes = unread_element_bytes(record.class_name);
+            return true;
+        default: return false;
+    }
+    record.element_bytes = static_cast<uint64_t>(dtype_block_bytes(record.dtype));
     return true;
 }
 

@@ -35,12 +35,17 @@ std::vector<StridedTensor> collect_tensors(const Unpickler & pickle, ValueId roo
 /// The scalars and texts beside the tensors (epoch, global_step, ...), as a JSON object.
 std::string collect_metadata(const Unpickler & pickle, ValueId root);
 
-/// The class of a storage record's elements and their count. False where the record is malformed or the class is unknown.
-bool storage_type(const Unpickler & pickle, ValueId storage, DType & dtype, bool & untyped, std::string_view & key,
-                  uint64_t & count);
+/// What a checkpoint says of one storage.
+struct StorageRecord {
+    std::string_view key;
+    uint64_t count = 0;           // of elements
+    DType dtype = DType::opaque;  // opaque: a class whose elements are not read
+    bool untyped = false;         // counted in bytes; each tensor has a type of its own
+    uint64_t element_bytes = 0;   // 0: of a class that nobody here knows
+    std::string_view class_name;  // of an opaque storage
+};
 
-/// Key and element count of a storage whose class is none that is known here. False where the record is malformed or the class is
-/// known.
-bool unknown_storage(const Unpickler & pickle, ValueId storage, std::string_view & key, uint64_t & count);
+/// False where the record is malformed.
+bool read_storage_record(const Unpickler & pickle, ValueId storage, StorageRecord & record);
 
 }  // namespace latent::formats

@@ -313,7 +313,12 @@ std::string_view Unpickler::line() {
 void Unpickler::push_global(std::string_view module, std::string_view name) {
     const PickleGlobal found = find_pickle_global(module, name);
     const ValueId id = add_integer(ValueKind::global, static_cast<int64_t>(found.dtype));
-    values_[id].global = found.kind;
+    PickleValue & value = values_[id];
+    value.global = found.kind;
+    if (found.kind == GlobalKind::unknown) {
+        value.data = name.data();
+        value.length = static_cast<uint32_t>(name.size());
+    }
     push(id);
 }
 

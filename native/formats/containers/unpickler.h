@@ -50,11 +50,11 @@ struct PickleValue {
     ValueKind kind = ValueKind::none;
     GlobalKind global = GlobalKind::unknown;
     uint32_t items = 0;   // which list of items, 0: none (yet)
-    uint32_t length = 0;  // of text and bytes
+    uint32_t length = 0;  // of text, bytes and the name of an unknown global
     union {
         int64_t integer = 0;  // boolean, integer; DType of a global that is a storage or dtype
         double number;
-        const char * data;  // text, bytes and big integers, inside the file
+        const char * data;  // text, bytes, big integers and the name of an unknown global, inside the file
     };
     std::string_view text() const { return {data, length}; }
 };
