@@ -58,7 +58,9 @@ DpmPlan plan_dpm(Setup & setup, bool zero_final, bool zero_allowed) {
     }
     drop_repeats(sigmas, plan.timesteps);
     for (const double sigma : sigmas) plan.levels.push_back(Level::from_sigma(static_cast<float>(sigma)));
-    plan.levels.push_back(Level::from_sigma(keep_min ? table.sigma_min() : 0));
+    // Some curves end below the table's lowest level, which the run must not climb back to.
+    const Level lowest = Level::from_sigma(table.sigma_min());
+    plan.levels.push_back(!keep_min ? Level() : lowest.sigma > plan.levels.back().sigma ? plan.levels.back() : lowest);
     plan.first = first_step(setup, start, plan.timesteps.size());
     return plan;
 }

@@ -64,7 +64,10 @@ void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, ScheduleRange 
         if (plan.continuous)
             for (size_t i = 0; i < plan.timesteps.size(); ++i) plan.timesteps[i] = plan.timestep_of(plan.sigmas[i]);
     }
-    if (plan.sigmas.size() == plan.timesteps.size()) plan.sigmas.push_back(keep_min ? plan.sigma_low : 0);
+    if (plan.sigmas.size() == plan.timesteps.size()) {
+        // Some curves end below the table's lowest level, which the run must not climb back to.
+        plan.sigmas.push_back(keep_min ? std::min(plan.sigma_low, plan.sigmas.back()) : 0);
+    }
     const double top = *std::max_element(plan.sigmas.begin(), plan.sigmas.end());
     plan.init_noise_sigma = spacing == "leading" || plan.edm ? std::sqrt(top * top + 1) : top;
 }

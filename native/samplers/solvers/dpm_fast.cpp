@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "samplers/sigma_solver.h"
@@ -18,7 +19,7 @@ public:
 
     DpmFastSolver(const SigmaPlan & plan, Prediction prediction, int evaluations, double eta, double s_noise)
         : Cloneable(plan, prediction), s_noise_(s_noise) {
-        const double first = plan.sigmas.front(), last = plan.sigma_low;
+        const double first = plan.sigmas.front(), last = std::min(plan.sigma_low, first);
         const int parts = evaluations / 3 + 1;
         sigmas_.clear();
         for (int k = 0; k <= parts; ++k) sigmas_.push_back(first * std::pow(last / first, static_cast<double>(k) / parts));
@@ -53,7 +54,7 @@ public:
         const double r = static_cast<double>(stage) / part.order * (std::log(part.from / part.down) / h), grow = std::expm1(h);
         // Order 2 ends with a midpoint weight, order 3 with the exact integral of the linear term.
         double slope = 0;
-        if (stage > 0) slope = part.order == 2 ? grow / (2 * r) : (grow / h - 1) / r;
+        if (stage > 0 && h > 0) slope = part.order == 2 ? grow / (2 * r) : (grow / h - 1) / r;
         for (size_t j = 0; j < x.size(); ++j)
             x[j] = static_cast<float>(base_[j] - target * (grow * first_[j] + slope * (static_cast<double>(eps[j]) - first_[j])));
         if (!last) return;
