@@ -70,7 +70,7 @@ export function formatInfotext(prompt: string, negativePrompt: string, fields: R
 }
 
 /**
- * Reads the text as the web UI does: what is no parameter line belongs to the prompt.
+ * Reads the text as the web UI does: what is no parameter line belongs to the prompt. A line of fewer than 3 or more than 1000 fields is none.
  * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no text, or one of more than 262144 characters
  */
 export function parseInfotext(text: string): Infotext {

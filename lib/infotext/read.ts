@@ -1,8 +1,9 @@
 /** Taking apart what web UIs keep with a picture. Knows nothing of the engine or of Node: the server's page reads pictures with it, too. */
 
 export const negativeMark = 'Negative prompt:'
-/** Fewer pairs than this make no parameter line: it is taken for a line of the prompt. */
+/** Fewer pairs than this, or more, make no parameter line: it is taken for a line of the prompt. */
 const leastPairs = 3
+const mostPairs = 1000
 
 /** A "parameters" text, taken apart. */
 export interface Infotext {
@@ -15,11 +16,27 @@ export interface Infotext {
 const keyCharacter = /[\p{L}\p{N}_ \-/]/u
 const keyStart = /[\p{L}\p{N}_]/u
 
+/** What is known of a code unit, a bit each; 0 where it was not looked at yet. Patterns take far longer for texts of a quarter of a million characters. */
+const known = 1
+const inKey = 2
+const startsKey = 4
+const white = 8
+const kinds = new Uint8Array(1 << 16)
+
+function kindAt(text: string, index: number): number {
+  const code = text.charCodeAt(index)
+  const kind = kinds[code]!
+  if (kind !== 0) return kind
+  const character = text[index]!
+  return (kinds[code] =
+    known | (keyCharacter.test(character) ? inKey : 0) | (keyStart.test(character) ? startsKey : 0) | (/\s/.test(character) ? white : 0))
+}
+
 /** The key that ends before the colon at `colon`, not reaching back beyond `from`. */
 function keyBefore(line: string, colon: number, from: number): string | undefined {
   let start = colon
-  while (start > from && keyCharacter.test(line[start - 1]!)) start--
-  while (start < colon && !keyStart.test(line[start]!)) start++
+  while (start > from && kindAt(line, start - 1) & inKey) start--
+  while (start < colon && !(kindAt(line, start) & startsKey)) start++
   return colon - start >= 2 ? line.slice(start, colon) : undefined
 }
 
@@ -28,7 +45,7 @@ const quoted = /"(?:\\.|[^\\"])+"(?=,|$)/y
 /** Value behind a colon and where to go on. */
 function readValue(line: string, from: number): { value: string; next: number } {
   let start = from
-  while (start < line.length && /\s/.test(line[start]!)) start++
+  while (start < line.length && kindAt(line, start) & white) start++
   quoted.lastIndex = start
   const match = quoted.exec(line)
   if (match) return { value: unquote(match[0]), next: quoted.lastIndex + 1 }
@@ -46,6 +63,7 @@ function unquote(text: string): string {
   }
 }
 
+/** The pairs of a line; none where there are too many. */
 function readPairs(line: string): [string, string][] {
   const pairs: [string, string][] = []
   for (let at = 0; ;) {
@@ -56,30 +74,82 @@ function readPairs(line: string): [string, string][] {
       at = colon + 1
       continue
     }
+    if (pairs.length === mostPairs) return []
     const { value, next } = readValue(line, colon + 1)
     pairs.push([key, value])
     at = next
   }
 }
 
+/** Lines without the white space around each; leading empty ones vanish, as the web UI joins to what is there already. */
+class TrimmedLines {
+  readonly #text: string
+  readonly #pieces: string[] = []
+  /** Lines that follow each other untouched are taken as one piece. */
+  #from = 0
+  #to = -1
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  /** The line from `start` to `end`, of which `from` to `to` are left. */
+  add(start: number, end: number, from: number, to: number): void {
+    const untouched = from === start && to === end
+    if (untouched && this.#to >= 0 && this.#to === start - 1) {
+      this.#to = end
+      return
+    }
+    this.#flush()
+    if (from === to && this.#pieces.length === 0) return
+    if (untouched) {
+      this.#from = start
+      this.#to = end
+    } else this.#pieces.push(this.#text.slice(from, to))
+  }
+
+  #flush(): void {
+    if (this.#to >= 0) this.#pieces.push(this.#text.slice(this.#from, this.#to))
+    this.#to = -1
+  }
+
+  join(): string {
+    this.#flush()
+    return this.#pieces.join('\n')
+  }
+}
+
+/** The lines of both prompts, line breaks and all. */
+function readPrompts(text: string): { prompt: string; negativePrompt: string } {
+  const prompt = new TrimmedLines(text)
+  const negative = new TrimmedLines(text)
+  let current = prompt
+  for (let start = 0; start <= text.length;) {
+    const found = text.indexOf('\n', start)
+    const end = found < 0 ? text.length : found
+    let from = start
+    let to = end
+    while (from < to && kindAt(text, from) & white) from++
+    while (to > from && kindAt(text, to - 1) & white) to--
+    if (to - from >= negativeMark.length && text.startsWith(negativeMark, from)) {
+      current = negative
+      from += negativeMark.length
+      while (from < to && kindAt(text, from) & white) from++
+    }
+    current.add(start, end, from, to)
+    start = end + 1
+  }
+  return { prompt: prompt.join(), negativePrompt: negative.join() }
+}
+
 /** What is no parameter line belongs to the prompt. */
 export function readInfotext(text: string): Infotext {
-  const lines = text.trim().split('\n')
-  const last = readPairs(lines.at(-1)!)
+  const trimmed = text.trim()
+  const lastLine = trimmed.lastIndexOf('\n') + 1
+  const last = readPairs(trimmed.slice(lastLine))
   const pairs = last.length >= leastPairs ? last : []
-  if (pairs.length > 0) lines.pop()
-
-  const prompt: string[] = []
-  const negative: string[] = []
-  let current = prompt
-  for (const line of lines.map((untrimmed) => untrimmed.trim())) {
-    const starts = line.startsWith(negativeMark)
-    if (starts) current = negative
-    const part = starts ? line.slice(negativeMark.length).trim() : line
-    // Leading empty lines vanish, as the web UI joins to what is there already.
-    if (current.length > 0 || part !== '') current.push(part)
-  }
+  const { prompt, negativePrompt } = readPrompts(pairs.length === 0 ? trimmed : trimmed.slice(0, Math.max(lastLine - 1, 0)))
   const fields = Object.fromEntries(pairs)
   const hypernet = fields.Hypernet === undefined ? '' : `<hypernet:${fields.Hypernet}:${fields['Hypernet strength'] ?? '1.0'}>`
-  return { prompt: prompt.join('\n') + hypernet, negativePrompt: negative.join('\n'), fields }
+  return { prompt: prompt + hypernet, negativePrompt, fields }
 }

@@ -7,6 +7,7 @@ import { writeInfotext } from '../../lib/infotext/fields'
 import { samplerWord, scheduleWord } from '../../lib/infotext/words'
 import type { AnyResolvedOptions, PipelineInfo } from '../../lib/types'
 import { processorTime } from '../helpers/processor-time'
+import { held, longestPromised } from '../helpers/thread-time'
 
 const text = readFileSync(path.join('test', 'fixtures', 'procedures', 'infotext.json'), 'utf8')
 // JavaScript has one kind of number: those with a fraction of 0 are kept as the reference prints them.
@@ -182,6 +183,26 @@ describe('reading', () => {
         parseInfotext(unit.repeat(250_000 / unit.length))
     })
     expect(time).toBeLessThan(5000)
+  })
+  const distinctKeys = Array.from({ length: 37_000 }, (_, i) => `k${i}:,`)
+    .join('')
+    .slice(0, 1 << 18)
+  test.each<[string, string]>([
+    ['letters', `${'a'.repeat((1 << 18) - 1)}:`],
+    ['letters of another script', `${'猫'.repeat((1 << 18) - 1)}:`],
+    ['lines', `x${'\n'.repeat((1 << 18) - 2)}x`],
+    ['lines with white space', ' a\n'.repeat(87_380)],
+    ['a field that comes again', 'ab:,'.repeat(1 << 16)],
+    ['quoted fields', 'ab:"x",'.repeat(37_000)],
+    ['other fields', distinctKeys],
+    ['white space', `ab:${' '.repeat((1 << 18) - 4)}x`],
+  ])('a quarter of a million characters hold the event loop for 20 ms at most: %s', async (_, text) => {
+    expect(await held(() => parseInfotext(text))).toBeLessThan(longestPromised)
+  })
+  test('a line of more than 1000 fields is a line of the prompt', () => {
+    const line = (count: number) => Array.from({ length: count }, (_, i) => `key ${i}: ${i}`).join(', ')
+    expect(Object.keys(parseInfotext(`p\n${line(1000)}`).fields)).toHaveLength(1000)
+    expect(parseInfotext(`p\n${line(1001)}`)).toEqual({ prompt: `p\n${line(1001)}`, negativePrompt: '', fields: {} })
   })
   test('a key named __proto__ is a field like any other', () => {
     const { fields } = parseInfotext('p\nSteps: 1, __proto__: 2, Seed: 3')
