@@ -35,8 +35,8 @@ export interface GenerateContext extends InputContext {
   /** For the settings in the picture. */
   modelName: string
   refinerName: string | undefined
-  /** The pipeline's own adapters, and where prompts find theirs. */
-  loras: readonly NativeAdapter[]
+  /** The pipeline's own adapters, once those that were asked for before this call are set; and where prompts find theirs. */
+  settleLoras: (signal: AbortSignal | undefined) => Promise<readonly NativeAdapter[]>
   /** Whether others have been asked for since: the engine has those by the time that this call joins. */
   lorasChanged: () => boolean
   loraDirectory: string | undefined
@@ -126,7 +126,7 @@ async function gatherLatents({ latents, count }: ResolvedGenerate, size: Size, i
 }
 
 /** The adapters of a call: its own or the pipeline's, and those that its prompt names, which are no words of it. */
-async function gatherLoras(resolved: ResolvedGenerate, { info, loras, loraDirectory, hub }: GenerateContext) {
+async function gatherLoras(resolved: ResolvedGenerate, { info, loraDirectory, hub }: GenerateContext, loras: readonly NativeAdapter[]) {
   const { inputs, negativePrompt, signal, onProgress } = resolved
   const own = resolved.loras && (await findLoras(resolved.loras, 'loras', { hub, signal, onProgress }))
   const written = inputs.prompt?.text
@@ -136,9 +136,9 @@ async function gatherLoras(resolved: ResolvedGenerate, { info, loras, loraDirect
   return { adapters: named.loras.length > 0 ? [...(own ?? loras), ...named.loras] : own, written, warnings: named.warnings }
 }
 
-async function gather(resolved: ResolvedGenerate, context: GenerateContext): Promise<Gathered> {
+async function gather(resolved: ResolvedGenerate, context: GenerateContext, loras: readonly NativeAdapter[]): Promise<Gathered> {
   const { info } = context
-  const { adapters, written: writtenPrompt, warnings: adapterWarnings } = await gatherLoras(resolved, context)
+  const { adapters, written: writtenPrompt, warnings: adapterWarnings } = await gatherLoras(resolved, context, loras)
   const { prompt } = resolved.inputs
   const [positive, negative] =
     prompt && resolved.negativePrompt !== undefined
@@ -162,7 +162,12 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext): Pro
   }
 }
 
-function nativeRequest(resolved: ResolvedGenerate, gathered: Gathered, { loras, lorasChanged }: GenerateContext): NativeGenerateRequest {
+function nativeRequest(
+  resolved: ResolvedGenerate,
+  gathered: Gathered,
+  { lorasChanged }: GenerateContext,
+  loras: readonly NativeAdapter[],
+): NativeGenerateRequest {
   const { sampling, count, preview, negativePrompt, refinerSwitchAt } = resolved
   const { inputs, frame, start, mask, latentsShape, negative, adapters = lorasChanged() ? [...loras] : undefined } = gathered
   return {
@@ -215,9 +220,10 @@ export async function generate(context: GenerateContext, options: GenerateOption
   const resolved = resolveGenerate(options, info)
   const { signal, onProgress, preview } = resolved
   signal?.throwIfAborted()
-  const gathered = await gather(resolved, context)
+  const ownLoras = await context.settleLoras(signal)
+  const gathered = await gather(resolved, context, ownLoras)
   signal?.throwIfAborted()
-  const request = nativeRequest(resolved, gathered, context)
+  const request = nativeRequest(resolved, gathered, context, ownLoras)
   const arrays = {
     ...gathered.arrays,
     ...(gathered.start ? { image: gathered.start.data } : {}),
@@ -234,19 +240,19 @@ export async function generate(context: GenerateContext, options: GenerateOption
     onProgress,
     ...(onPreview ? { onPreview } : {}),
   })
-  return finish(context, resolved, gathered, result)
+  return finish(context, resolved, { ...gathered, adapters: gathered.adapters ?? ownLoras }, result)
 }
 
 async function finish(
   context: GenerateContext,
   resolved: ResolvedGenerate,
-  { size, warnings, adapters, writtenPrompt }: Pick<Gathered, 'size' | 'warnings' | 'adapters' | 'writtenPrompt'>,
+  { size, warnings, adapters, writtenPrompt }: Pick<Gathered, 'size' | 'warnings' | 'writtenPrompt'> & { adapters: readonly NativeAdapter[] },
   result: NativeGenerateResult,
 ): Promise<GenerateResult> {
   const { info, modelName, refinerName } = context
   const { version } = getVersions()
   const summary = JSON.parse(result.summary) as { eta: number; timings: Timings; float32Parts?: ModelPart[]; adapters: LoraReport[] }
-  const loras = toLoraOptions(adapters ?? context.loras)
+  const loras = toLoraOptions(adapters)
   const options: AnyResolvedOptions = {
     ...resolvedCommon(resolved, size, info, summary),
     ...resolvedInputs(resolved, info),

@@ -10,7 +10,7 @@ import type { RawImage } from '../image/raw-image.js'
 import { readInfo } from './info.js'
 import { inputOptions } from '../kinds/input-options.js'
 import { describeInputs, refusedInputs } from '../kinds/input-rules.js'
-import { runJob } from '../native/job.js'
+import { runJob, untilAborted } from '../native/job.js'
 import { wrapLatents, type Latents } from './latents.js'
 import { guarded } from '../native/call.js'
 import { loadEmbeddings } from './embeddings.js'
@@ -100,8 +100,9 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   #tokenizer: Promise<PipelineTokenizer> | undefined
   #firstStage: Autoencoder | undefined
   #loras: readonly NativeAdapter[] = []
-  /** Calls of setLoras(). */
+  /** Calls of setLoras(), and the end of the last one: they are done one after another. */
   #lorasAsked = 0
+  #lorasSettled: Promise<unknown> = Promise.resolve()
   readonly #files: Pick<ResolvedLoad, 'hub'> & { loraDirectory: string | undefined }
   /** What was loaded: kind, condition, spec, parameters and weight types by part, defaults, samplers. */
   readonly info: PipelineInfo<K>
@@ -199,7 +200,9 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     const checked = checkLoras(loras)
     const call = readCall(options, 'setLoras()')
     this.#lorasAsked++
-    return this.#model.track(this.#setLoras(checked, call))
+    const set = this.#lorasSettled.then(() => this.#setLoras(checked, call))
+    this.#lorasSettled = set.catch(() => undefined)
+    return this.#model.track(set)
   }
 
   async #setLoras(loras: CheckedLora[], call: CallOptions): Promise<LoraReport[]> {
@@ -395,7 +398,10 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
       encodeQuery: (prompt, signal) => encodeQuery({ native, tokenizer }, prompt, signal),
       modelName: source.name,
       refinerName: source.refinerName,
-      loras: this.#loras,
+      settleLoras: async (signal) => {
+        await untilAborted(this.#lorasSettled, signal)
+        return this.#loras
+      },
       lorasChanged: () => this.#lorasAsked !== asked,
       ...this.#files,
     }

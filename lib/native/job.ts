@@ -87,3 +87,21 @@ export class InFlight {
     await Promise.allSettled(this.#calls)
   }
 }
+
+/** Waits for `work`, or until the signal aborts: rejects with its reason then, while the work goes on. */
+export async function untilAborted(work: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  if (!signal) {
+    await work
+    return
+  }
+  signal.throwIfAborted()
+  let abort = () => {}
+  const aborted = new Promise<void>((resolve) => (abort = resolve))
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    await Promise.race([work, aborted])
+    signal.throwIfAborted()
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}

@@ -102,6 +102,26 @@ describe('pictures', () => {
     expect(await first).toEqual(await pixels(pipe, { loras: [] }))
   })
 
+  test('a picture that is asked for after them has them and names them, awaited or not', async () => {
+    await using pipe = await loadSd1({ device: 'cpu' })
+    const { file } = written('addon-lora-kohya', 'kohya')
+    const set = [pipe.setLoras([{ path: `${file}.none` }]), pipe.setLoras([{ path: file, weight: 0.5 }])]
+    const first = pipe.generate({ ...settings, prompt: 'a red square' })
+    const later = pipe.setLoras([{ path: file, weight: 0.9 }])
+    const second = pipe.generate({ ...settings, prompt: 'a red square' })
+    expect((await Promise.allSettled(set)).map(({ status }) => status)).toEqual(['rejected', 'fulfilled'])
+    await later
+    for (const [result, weight] of [
+      [await first, 0.5],
+      [await second, 0.9],
+    ] as const) {
+      expect(result.options.loras).toEqual([{ path: file, weight, textWeight: weight }])
+      expect(result.loras).toHaveLength(1)
+      const again = await pipe.generate({ ...settings, prompt: 'a red square', loras: [{ path: file, weight }] })
+      expect(Buffer.from(result.images[0]!.data)).toEqual(Buffer.from(again.images[0]!.data))
+    }
+  })
+
   test('the prompt names them', async () => {
     const { file, folder } = written('addon-lora-kohya', 'kohya')
     mkdirSync(path.join(folder, 'styles'))
