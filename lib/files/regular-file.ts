@@ -5,6 +5,7 @@
 import { constants } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import { DiffusionError } from '../errors.js'
+import { inSlices } from './time-slice.js'
 
 /** What a file is to be, and how it is refused where it is something else. */
 export interface FileKind {
@@ -124,10 +125,23 @@ export async function* streamRange(file: string, kind: FileKind, start: number, 
   }
 }
 
+const decodedAtOnce = 1 << 18
+
+/** UTF-8 as text; the event loop turns meanwhile. */
+async function decodeSliced(bytes: Uint8Array): Promise<string> {
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  const parts: string[] = []
+  await inSlices(Math.ceil(bytes.length / decodedAtOnce), (i) =>
+    parts.push(decoder.decode(bytes.subarray(i * decodedAtOnce, (i + 1) * decodedAtOnce), { stream: true })),
+  )
+  parts.push(decoder.decode())
+  return parts.join('')
+}
+
 /** A text file; undefined where there is none of that name. */
 export async function readTextIfAny(file: string, kind: FileKind): Promise<string | undefined> {
   try {
-    return (await readRegular(file, kind)).toString('utf8')
+    return await decodeSliced(await readRegular(file, kind))
   } catch (error) {
     const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined

@@ -5,6 +5,7 @@ import { UnsupportedModelError } from '../errors.js'
 import {
   fail,
   isObject,
+  linesOf,
   maxTokens,
   namedToken,
   parseObject,
@@ -62,7 +63,7 @@ async function vocabOfTokens(tokens: readonly unknown[], where: string): Promise
 
 /** A vocab.txt: one token per line; the number of the line, from 0, is its id. */
 export async function fromVocabText(text: string, configs: readonly Json[], where: string): Promise<BertTokenizerData> {
-  const lines = text.split(/\r?\n/)
+  const lines = await linesOf(text, where)
   if (lines.at(-1) === '') lines.pop()
   return assembleBert(await vocabOfTokens(lines, where), configs, where)
 }

@@ -1,4 +1,5 @@
 /** Words that stand for vectors of their own (textual inversion), and prompts with such words in them. */
+import { TimeSlice } from '../files/time-slice.js'
 import type { NativeTokenVectors } from '../native/contract.js'
 
 /** One word and its vectors. */
@@ -11,48 +12,150 @@ export interface Embedding {
 }
 
 /** Letters, digits and "_" of any script may not touch a name: "cat" is not in "cats". */
-const wordCharacter = '[\\p{L}\\p{N}_]'
+const wordCharacter = /[\p{L}\p{N}_]/u
+const prefix = 'embedding:'
+
+/** Whether a word's character begins at `index`. */
+function isWordAt(text: string, index: number): boolean {
+  return index < text.length && wordCharacter.test(String.fromCodePoint(text.codePointAt(index)!))
+}
+
+/** Whether a word's character ends before `index`. */
+function isWordBefore(text: string, index: number): boolean {
+  const pair = index >= 2 && (text.charCodeAt(index - 1) & 0xfc00) === 0xdc00 && (text.charCodeAt(index - 2) & 0xfc00) === 0xd800
+  return index > 0 && isWordAt(text, index - (pair ? 2 : 1))
+}
+
+/** In lower case, unit for unit: the few letters that would change their length stay. */
+function fold(text: string): string {
+  const lower = text.toLowerCase().replaceAll('ς', 'σ')
+  if (lower.length === text.length) return lower
+  return Array.from(text, (letter) => (letter.toLowerCase().length === letter.length ? letter.toLowerCase() : letter))
+    .join('')
+    .replaceAll('ς', 'σ')
+}
+
+/** A word of the table. */
+interface Entry {
+  embedding: Embedding
+  /** Its vectors have the numbers from here on. */
+  first: number
+  /** The name in lower case, and the longest other one that it begins with. */
+  key: string
+  within: Entry | undefined
+}
+
+/** How many units of `key` stand in `text` at `index`. */
+function commonLength(text: string, index: number, key: string): number {
+  const most = Math.min(key.length, text.length - index)
+  let length = 0
+  while (length < most && text.charCodeAt(index + length) === key.charCodeAt(length)) length++
+  return length
+}
+
+const placesAtOnce = 8
 
 /**
  * The words that a pipeline knows besides those of its vocabulary. Vectors have numbers below 0 among token ids: -1 is the first vector of the first word, and so on.
  * Names are found whatever their case, as in the web UI, with or without ComfyUI's `embedding:` before them.
  */
 export class EmbeddingTable {
-  readonly #byName = new Map<string, number[]>()
-  readonly #rows: { embedding: Embedding; row: number }[] = []
-  readonly #names: RegExp
+  /** In the order of their vectors. */
+  readonly #entries: Entry[] = []
+  /** In the order of their keys: whatever begins with a key follows it. */
+  readonly #sorted: Entry[]
 
   constructor(embeddings: readonly Embedding[]) {
+    const byKey = new Map<string, Entry>()
+    let first = 0
     for (const embedding of embeddings) {
-      const key = embedding.name.toLowerCase()
-      if (this.#byName.has(key)) continue
-      const ids = Array.from({ length: embedding.count }, (_, row) => -this.#rows.push({ embedding, row }))
-      this.#byName.set(key, ids)
+      const key = fold(embedding.name)
+      if (key === '' || byKey.has(key)) continue
+      const entry: Entry = { embedding, first, key, within: undefined }
+      byKey.set(key, entry)
+      this.#entries.push(entry)
+      first += embedding.count
     }
-    const names = [...this.#byName.keys()].sort((a, b) => b.length - a.length).map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
-    this.#names = new RegExp(`(?<!${wordCharacter})(?:embedding:)?(${names.join('|')})(?!${wordCharacter})`, 'giu')
+    this.#sorted = [...byKey.keys()].sort().map((key) => byKey.get(key)!)
+    let before: Entry | undefined
+    for (const entry of this.#sorted) {
+      while (before && !entry.key.startsWith(before.key)) before = before.within
+      entry.within = before
+      before = entry
+    }
   }
 
   get names(): string[] {
-    return [...new Set(this.#rows.map(({ embedding }) => embedding.name))]
+    return [...new Set(this.#entries.map(({ embedding }) => embedding.name))]
   }
 
-  /** Texts, and the numbers of the vectors of words between them. */
-  split(text: string): (string | readonly number[])[] {
-    const parts: (string | readonly number[])[] = []
-    let at = 0
-    for (const found of text.matchAll(this.#names)) {
-      if (found.index > at) parts.push(text.slice(at, found.index))
-      parts.push(this.#byName.get(found[1]!.toLowerCase())!)
-      at = found.index + found[0].length
+  /** The longest name that stands at `index`, as a word of its own to the right. `text` is folded. */
+  #nameAt(text: string, index: number): Entry | undefined {
+    let low = 0
+    let high = this.#sorted.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      const { key } = this.#sorted[middle]!
+      const length = commonLength(text, index, key)
+      const follows = length < key.length && (index + length === text.length || text.charCodeAt(index + length) < key.charCodeAt(length))
+      if (follows) high = middle
+      else low = middle + 1
     }
-    if (at < text.length) parts.push(text.slice(at))
+    let entry = this.#sorted[low - 1]
+    const length = entry ? commonLength(text, index, entry.key) : 0
+    while (entry && (entry.key.length > length || isWordAt(text, index + entry.key.length))) entry = entry.within
+    return entry
+  }
+
+  /** The name at a place where a word may begin, and where it ends; `embedding:` may stand before it. */
+  #find(text: string, index: number): { entry: Entry; end: number } | undefined {
+    if (isWordBefore(text, index)) return undefined
+    for (const start of text.startsWith(prefix, index) ? [index + prefix.length, index] : [index]) {
+      const entry = this.#nameAt(text, start)
+      if (entry) return { entry, end: start + entry.key.length }
+    }
+    return undefined
+  }
+
+  /** Texts, and the numbers of the vectors of words between them. Thousands of names and long texts take a while, in which the event loop turns. */
+  async split(text: string): Promise<(string | readonly number[])[]> {
+    const folded = fold(text)
+    const parts: (string | readonly number[])[] = []
+    const slice = new TimeSlice()
+    let from = 0
+    for (let at = 0, looked = 0; at < text.length;) {
+      if (++looked % placesAtOnce === 0 && slice.over) await slice.next()
+      const found = this.#find(folded, at)
+      if (!found) {
+        at++
+        continue
+      }
+      if (at > from) parts.push(text.slice(from, at))
+      const { embedding, first } = found.entry
+      parts.push(Array.from({ length: embedding.count }, (_, row) => -(first + row) - 1))
+      from = at = found.end
+    }
+    if (from < text.length) parts.push(text.slice(from))
     return parts
+  }
+
+  /** Which vector of which word a number stands for. */
+  #vector(id: number): { embedding: Embedding; row: number } | undefined {
+    const number = -id - 1
+    let low = 0
+    let high = this.#entries.length
+    while (high - low > 1) {
+      const middle = (low + high) >> 1
+      if (this.#entries[middle]!.first <= number) low = middle
+      else high = middle
+    }
+    const entry = this.#entries[low]
+    return entry && number - entry.first < entry.embedding.count ? { embedding: entry.embedding, row: number - entry.first } : undefined
   }
 
   /** The word that a vector's number belongs to. */
   nameOf(id: number): string {
-    return this.#rows[-id - 1]?.embedding.name ?? ''
+    return this.#vector(id)?.embedding.name ?? ''
   }
 
   /** A window as the engine takes it: any token in the place of each vector, and the vectors beside them. */
@@ -61,7 +164,7 @@ export class EmbeddingTable {
     const vectors: NativeTokenVectors[] = []
     ids.forEach((id, i) => {
       if (id >= 0) return
-      const { embedding, row } = this.#rows[-id - 1]!
+      const { embedding, row } = this.#vector(id)!
       const rows = embedding.encoders.map((numbers) => {
         const width = numbers.length / embedding.count
         return Array.from(numbers.subarray(row * width, (row + 1) * width))

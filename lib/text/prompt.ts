@@ -137,7 +137,7 @@ async function writeChunks(
       writer.close()
       continue
     }
-    for (const part of embeddings ? embeddings.split(piece.text) : [piece.text]) {
+    for (const part of embeddings ? await embeddings.split(piece.text) : [piece.text]) {
       if (typeof part === 'string') for (const id of await tokenizer.encode(part)) writer.add(id, piece.weight)
       else writer.addWord(part, piece.weight)
     }

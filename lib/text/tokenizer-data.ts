@@ -1,7 +1,7 @@
 /** What a CLIP tokenizer consists of, checked: from tokenizer files, and as the text that a GGUF file carries. */
 import { ModelFormatError, UnsupportedModelError } from '../errors.js'
 import { parseJsonSliced } from '../files/sliced-json.js'
-import { forEachSliced } from '../files/time-slice.js'
+import { forEachSliced, TimeSlice } from '../files/time-slice.js'
 import { clipMerges, endOfText, endOfWord, startOfText, tokensOfMerges } from './vocabulary.js'
 
 /** A token that is found in the text before it is split. */
@@ -31,6 +31,7 @@ export const maxTokens = 1_000_000
 const maxTokenLength = 1024
 const maxAddedTokens = 10_000
 const defaultMaxLength = 77
+const linesAtOnce = 256
 
 export type Json = Record<string, unknown>
 
@@ -76,17 +77,17 @@ function checkId(id: unknown, where: string): number {
   return id
 }
 
-/** `{ token: id }` with ids that occur once. */
+/** `{ token: id }` with ids that occur once: the map itself, checked. */
 export async function readVocab(value: unknown, where: string): Promise<Map<string, number>> {
   if (!(value instanceof Map)) fail(where, 'the vocabulary must be an object of token to id')
-  const vocab = new Map<string, number>()
-  const seen = new Set<number>()
-  await forEachSliced(value as Map<string, unknown>, ([token, id]) => {
-    seen.add(checkId(id, where))
-    vocab.set(checkToken(token, where), id as number)
+  const vocab = value as Map<string, number>
+  const seen = new Uint8Array(maxTokens)
+  await forEachSliced(vocab, ([token, id]) => {
+    checkToken(token, where)
+    if (seen[checkId(id, where)]) fail(where, 'two tokens of the vocabulary have the same id')
+    seen[id] = 1
   })
   if (vocab.size === 0) fail(where, 'the vocabulary is empty')
-  if (seen.size !== vocab.size) fail(where, 'two tokens of the vocabulary have the same id')
   return vocab
 }
 
@@ -106,9 +107,25 @@ export async function readMerges(value: unknown, vocab: ReadonlyMap<string, numb
   return merges
 }
 
+/** The lines of a text of tokens. */
+export async function linesOf(text: string, where: string): Promise<string[]> {
+  const lines: string[] = []
+  const slice = new TimeSlice()
+  for (let start = 0; start <= text.length;) {
+    const found = text.indexOf('\n', start)
+    const end = found < 0 ? text.length : found
+    lines.push(text.slice(start, found > start && text[end - 1] === '\r' ? end - 1 : end))
+    if (lines.length > maxTokens) fail(where, `more than ${maxTokens} lines`)
+    if (lines.length % linesAtOnce === 0 && slice.over) await slice.next()
+    start = end + 1
+  }
+  return lines
+}
+
 /** The lines of a merges.txt, without its version line. */
-export function mergeLines(text: string): string[] {
-  return text.split(/\r?\n/).filter((line, i) => line !== '' && !(i === 0 && line.startsWith('#version')))
+export async function mergeLines(text: string, where: string): Promise<string[]> {
+  const lines = await linesOf(text, where)
+  return lines.filter((line, i) => line !== '' && !(i === 0 && line.startsWith('#version')))
 }
 
 /** A token named in a configuration: its text, or an object with `content`. */

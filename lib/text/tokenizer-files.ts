@@ -63,7 +63,12 @@ async function readFolder(folder: string): Promise<TokenizerData | undefined> {
   if (mergesText === undefined) throw new ModelFormatError(`${vocabFile} has no merges.txt beside it`, { path: vocabFile })
   const vocab = await readVocab(await parseMap(vocabText, vocabFile), vocabFile)
   return assemble(
-    { vocab, merges: await readMerges(mergeLines(mergesText), vocab, mergesFile), addedTokens: await addedTokensBeside(folder, config), configs },
+    {
+      vocab,
+      merges: await readMerges(await mergeLines(mergesText, mergesFile), vocab, mergesFile),
+      addedTokens: await addedTokensBeside(folder, config),
+      configs,
+    },
     folder,
   )
 }

@@ -6,6 +6,7 @@ import { parseJsonSliced } from '../../lib/files/sliced-json'
 import { standardBertData } from '../../lib/text/bert-data'
 import { BertTokenizer } from '../../lib/text/bert-tokenizer'
 import { ClipTokenizer } from '../../lib/text/clip-tokenizer'
+import { EmbeddingTable } from '../../lib/text/embeddings'
 import { tokenizePrompt } from '../../lib/text/prompt'
 import { parseTokenizer, serialiseTokenizer, standardClipData, type TokenizerData } from '../../lib/text/tokenizer-data'
 import { readTokenizerFiles } from '../../lib/text/tokenizer-files'
@@ -46,6 +47,50 @@ describe('the event loop is held for 20 ms at most', () => {
     } finally {
       rmSync(folder, { recursive: true })
     }
+  })
+
+  test('by whatever has the size of a tokenizer file', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'tokenizer-'))
+    const size = 16 << 20
+    const file = path.join(folder, 'tokenizer.json')
+    const refused = async (text: string, name = 'tokenizer.json') => {
+      writeFileSync(path.join(folder, name), text)
+      let error: unknown
+      const time = await held(
+        async () => (error = await readTokenizerFiles(name === 'tokenizer.json' ? file : folder).catch((caught: unknown) => caught)),
+      )
+      expect(error).toMatchObject({ code: 'ERR_MODEL_FORMAT' })
+      return time
+    }
+    try {
+      for (const text of [
+        ' '.repeat(size),
+        `["${'\\"'.repeat(size / 2 - 2)}"]`,
+        '1'.repeat(size),
+        `{"a":"${'猫'.repeat(5_000_000)}"}`,
+        '[1,'.repeat(size / 3),
+      ])
+        expect(await refused(text)).toBeLessThan(longestPromised)
+      rmSync(file)
+      writeFileSync(path.join(folder, 'vocab.json'), '{"a":0}')
+      expect(await refused('\n'.repeat(size), 'merges.txt')).toBeLessThan(longestPromised)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  test('by thousands of names of embeddings', async () => {
+    const vector = new Float32Array(8)
+    const names = Array.from({ length: 5000 }, (_, i) => `style ${(i * 7919) % 5000} by artist-${i}`)
+    const list = names.map((name) => ({ name, count: 8, encoders: [vector] }))
+    expect(await held(() => new EmbeddingTable(list))).toBeLessThan(longestPromised)
+    const embeddings = new EmbeddingTable(list)
+    const prompt = Array.from({ length: 3000 }, (_, i) => (i % 20 === 0 ? `embedding:${names[i]}` : 'style 12 by')).join(', ')
+    expect(await held(() => tokenizePrompt(clip, prompt, { embeddings }))).toBeLessThan(longestPromised)
+    expect((await embeddings.split(prompt)).filter((part) => typeof part !== 'string')).toHaveLength(150)
+    // All names begin alike, and so does the text at every place.
+    const alike = Array.from({ length: 1000 }, (_, i) => ({ name: `${'a '.repeat(i)}b`, count: 1, encoders: [vector] }))
+    expect(await held(() => new EmbeddingTable(alike).split('a '.repeat(1000)))).toBeLessThan(longestPromised)
   })
 
   const words = (length: number) => Array.from({ length }, (_, i) => (i % 7 === 6 ? ' ' : 'etaoinshrdlu'[(i * i + 3 * i) % 12])).join('')
