@@ -346,7 +346,10 @@ describe('a golden model', () => {
         await expect(openTensors(at('many.ckpt'))).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT' })
       }
       writeFileSync(at('many.ckpt'), Buffer.concat([bytes, Buffer.alloc(1)]))
-      await expect(openTensors(at('many.ckpt'))).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT', message: expect.stringMatching(/Ab64Storage.*cut off/) })
+      await expect(openTensors(at('many.ckpt'))).rejects.toMatchObject({
+        code: 'ERR_MODEL_FORMAT',
+        message: expect.stringMatching(/Ab64Storage.*cut off/),
+      })
     })
 
     test('several sizes that fit: refused where a known storage could lie at two places', async () => {
@@ -376,9 +379,19 @@ describe('a golden model', () => {
     })
 
     test('torch has names for types without numbers of their own, and for quantised tensors', async () => {
-      write('named.ckpt', mixed, { DoubleStorage: 'UInt64Storage', IntStorage: 'QInt32Storage', HalfStorage: 'UInt16Storage', ByteStorage: 'Float8_e5m2Storage' })
+      write('named.ckpt', mixed, {
+        DoubleStorage: 'UInt64Storage',
+        IntStorage: 'QInt32Storage',
+        HalfStorage: 'UInt16Storage',
+        ByteStorage: 'Float8_e5m2Storage',
+      })
       const opened = await openTensors(at('named.ckpt'))
-      expect(['u1', 's', 'b', 'i'].map((name) => opened.get(name)!.type)).toEqual(['u64', 'u16', 'f8_e5m2', 'a type of torch that is not read (QInt32Storage)'])
+      expect(['u1', 's', 'b', 'i'].map((name) => opened.get(name)!.type)).toEqual([
+        'u64',
+        'u16',
+        'f8_e5m2',
+        'a type of torch that is not read (QInt32Storage)',
+      ])
       expect(await opened.read('h')).toEqual(Float32Array.of(5, 6))
       await expect(opened.read('i')).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT', message: expect.stringContaining('QInt32Storage') })
       opened.dispose()
