@@ -1429,7 +1429,7 @@ export declare class OutOfMemoryError extends DiffusionError {
 }
 
 /**
- * Reads the text as the web UI does: what is no parameter line belongs to the prompt.
+ * Reads the text as the web UI does: what is no parameter line belongs to the prompt. A line of fewer than 3 or more than 1000 fields is none.
  * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no text, or one of more than 262144 characters
  */
 export declare function parseInfotext(text: string): Infotext;
