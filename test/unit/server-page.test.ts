@@ -147,6 +147,9 @@ describe('requests as text', () => {
     expect(asCommand({ prompt: 'a cat', steps: 4, seed: 7, guidanceScale: 3.5 }, none)).toBe(
       "latent generate 'a cat' --steps 4 --seed 7 --guidance-scale 3.5",
     )
+    expect(asCommand({ prompt: 'a cat', imageGuidanceScale: 2 }, { image: true, mask: false })).toBe(
+      "latent generate 'a cat' --image-guidance-scale 2 --image picture.png",
+    )
     expect(asCommand({ model: 'sd15' }, { image: true, mask: true })).toBe('latent generate --model path/to/sd15 --image picture.png --mask mask.png')
   })
 })

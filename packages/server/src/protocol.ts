@@ -182,6 +182,8 @@ export interface ModelDetails extends Model {
     sampler: string
     schedule?: string
     guidanceScale: number
+    /** Of models that edit a picture. */
+    imageGuidanceScale?: number
     eta?: number
     clipSkip?: number
   }

@@ -348,6 +348,41 @@ where('the page in Chromium', () => {
     await page.context().close()
   })
 
+  test('models that edit a picture: guidance by the picture, no mask, no size; the end of a prompt that does not fit is marked', async () => {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce' })
+    const page = await context.newPage()
+    page.setDefaultTimeout(120_000)
+    await page.route('**/latent/v1/models/tiny-scenes', async (route) => {
+      const json = await (await route.fetch()).json()
+      await route.fulfill({ json: { ...json, kind: 'edit', defaults: { ...json.defaults, imageGuidanceScale: 1.5 } } })
+    })
+    await page.route('**/latent/v1/tokenize', (route) =>
+      route.fulfill({ json: { tokens: 5, window: 3, windows: 1, truncated: true, chunks: [{ text: ['make', 'it', 'red'], weights: [1, 1, 1] }] } }),
+    )
+    await page.goto(server.url)
+    await prompt(page).fill('make it red and round')
+    await page.getByText('5 of 3 tokens: the end does not fit').waitFor()
+    expect(await page.locator('.marks mark').innerText()).toBe(' and round')
+
+    expect(await number(page, 'Width').count()).toBe(0)
+    await page.getByText('This model works on a picture: give it one below').waitFor()
+    const grey = new RawImage({ data: new Uint8Array(64 * 64 * 3).fill(128), width: 64, height: 64, channels: 3 })
+    await give(page, 'paste', await grey.encode())
+    await page.getByRole('img', { name: 'Start picture' }).waitFor()
+    expect(await page.getByRole('button', { name: 'Paint a mask' }).count()).toBe(0)
+    expect(await number(page, 'Strength').count()).toBe(0)
+    await number(page, 'Picture guidance').fill('2')
+    expect(await findings(page)).toEqual([])
+    const sent = page.waitForRequest((request) => request.method() === 'POST' && request.url().endsWith('/latent/v1/jobs'))
+    await prompt(page).press('Control+Enter')
+    const body = (await sent).postDataBuffer()!.toString('latin1')
+    const asked = JSON.parse(/name="request"\r\n\r\n(.*)\r\n/.exec(body)![1]!)
+    expect(asked).toMatchObject({ prompt: 'make it red and round', imageGuidanceScale: 2 })
+    expect(Object.keys(asked)).not.toEqual(expect.arrayContaining(['strength']))
+    expect(Object.keys(asked)).not.toEqual(expect.arrayContaining(['width']))
+    await context.close()
+  })
+
   test('what the server refuses is said as text, and nothing is sent that it would refuse', async () => {
     const page = await open()
     await number(page, 'Width').fill('65')

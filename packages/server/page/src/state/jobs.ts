@@ -6,10 +6,9 @@ import { joined, requestMask, type Mask } from '../mask/raster.js'
 import { withPngText } from '../tools/png.js'
 import { addPicture, has, shown } from './gallery.js'
 import { isNarrow } from './looks.js'
-import { details } from './server.js'
 import { isTexts, kept } from './kept.js'
 import { messageOf, say, sayError } from './say.js'
-import { optionsOf, randomSeed, remember, seedLocked, set, settings, trouble } from './settings.js'
+import { optionsOf, randomSeed, remember, seedLocked, set, settings, takesMask, trouble } from './settings.js'
 import type { Settings } from './settings-type.js'
 import { start } from './start-picture.js'
 
@@ -61,7 +60,7 @@ export async function generate(): Promise<void> {
   if (!seedLocked.peek()) set({ seed: String(randomSeed()) })
   const own = settings.peek()
   const picture = start.peek()
-  const mask = details.peek()?.kind === 'superres' ? undefined : picture?.mask
+  const mask = takesMask.peek() ? picture?.mask : undefined
   const options = { ...optionsOf(own, picture !== undefined), preview: { every: Math.max(1, Math.round(own.steps / 25)) } }
   remember(own.prompt)
   const job: PageJob = {

@@ -7,6 +7,8 @@ export interface Settings {
   height: number
   steps: number
   guidanceScale: number
+  /** Of models that edit a picture. */
+  imageGuidanceScale: number
   sampler: string
   /** '': the sampler's own. */
   schedule: string

@@ -14,6 +14,7 @@ const usual: Settings = {
   height: 512,
   steps: 20,
   guidanceScale: 7,
+  imageGuidanceScale: 1.5,
   sampler: '',
   schedule: '',
   count: 1,
@@ -62,28 +63,35 @@ export const trouble = computed<string | undefined>(() => {
   if (sizeTrouble.value) return sizeTrouble.value
   if (!(steps >= 1 && steps <= maxSteps)) return `Steps are 1 to ${maxSteps}`
   if (!/^\d{1,20}$/.test(seed) || BigInt(seed) >= 1n << 64n) return 'The seed is a number below 2^64'
-  if ((model.kind === 'inpaint' || model.kind === 'superres') && !start.value) return 'This model works on a picture: give it one below'
+  if (!isSized.value && !start.value) return 'This model works on a picture: give it one below'
   if (model.kind === 'inpaint' && !start.value?.mask) return 'This model repaints a part of a picture: paint a mask'
   if (!drawable.includes(model.kind)) return `Models of the kind '${model.kind}' take inputs that this page does not offer; the API does`
   return undefined
 })
 
-const drawable = ['text', 'class', 'unconditional', 'inpaint', 'superres', 'rdm']
+const drawable = ['text', 'class', 'unconditional', 'inpaint', 'superres', 'rdm', 'edit']
+
+/** Kinds that work on a picture that they are given, at its size. */
+const ofPictures = ['inpaint', 'superres', 'edit']
 
 /** Whether the model reads prompts. */
 export const readsText = computed(() => details.value?.condition.tokens !== undefined && details.value.kind !== 'layout')
 
 /** Whether the size is the form's to choose; else the start picture sets it. */
-export const isSized = computed(() => details.value?.kind !== 'superres' && details.value?.kind !== 'inpaint')
+export const isSized = computed(() => !ofPictures.includes(details.value?.kind ?? ''))
+
+/** Whether a part of the start picture can be chosen for repainting. */
+export const takesMask = computed(() => details.value?.kind !== 'superres' && details.value?.kind !== 'edit')
 
 /** The request that the form stands for. Pictures are sent beside it. */
 export function optionsOf(from: Settings, withImage: boolean): JobOptions {
-  const { prompt, negativePrompt, classId, strength, clipSkip, schedule, seed, ...rest } = from
+  const { prompt, negativePrompt, classId, strength, clipSkip, schedule, seed, imageGuidanceScale, ...rest } = from
   const kind = details.value?.kind
   return {
     ...(isSized.value ? rest : { ...rest, width: undefined, height: undefined }),
     ...(readsText.value ? { prompt } : {}),
     ...(readsText.value && kind !== 'rdm' && negativePrompt !== '' ? { negativePrompt } : {}),
+    ...(kind === 'edit' ? { imageGuidanceScale } : {}),
     ...(kind === 'class' ? { classId: /^\d+$/.test(classId) ? Number(classId) : classId } : {}),
     ...(withImage && isSized.value ? { strength } : {}),
     ...(clipSkip > 0 ? { clipSkip } : {}),
@@ -96,8 +104,8 @@ export function optionsOf(from: Settings, withImage: boolean): JobOptions {
 effect(() => {
   const model = details.value
   if (!model || settings.peek().model === model.name) return
-  const { width, height, steps, sampler, guidanceScale, clipSkip, schedule } = model.defaults
-  set({ model: model.name, width, height, steps, sampler, guidanceScale, clipSkip: clipSkip ?? 0, schedule: schedule ?? '' })
+  const { width, height, steps, sampler, guidanceScale, imageGuidanceScale = usual.imageGuidanceScale, clipSkip, schedule } = model.defaults
+  set({ model: model.name, width, height, steps, sampler, guidanceScale, imageGuidanceScale, clipSkip: clipSkip ?? 0, schedule: schedule ?? '' })
 })
 
 export function remember(prompt: string): void {
@@ -140,9 +148,13 @@ function tokensOf(field: 'prompt' | 'negativePrompt') {
 export const promptTokens = tokensOf('prompt')
 export const negativeTokens = tokensOf('negativePrompt')
 
+/** What a model draws that keeps the size of its picture. */
+const sizeOfStart = computed(() => (start.value ? { width: start.value.width, height: start.value.height } : {}))
+
 const estimated = computed(() => {
-  const { model, width, height, count, guidanceScale } = settings.value
-  return JSON.stringify({ model, width, height, count, guidanceScale })
+  const { model, width, height, count, guidanceScale, imageGuidanceScale } = settings.value
+  const own = details.value?.kind === 'edit' ? { imageGuidanceScale, ...sizeOfStart.value } : {}
+  return JSON.stringify({ model, width, height, count, guidanceScale, ...own })
 })
 export const estimate = asked<EstimateResult>(200, () => {
   const request = JSON.parse(estimated.value) as Pick<Settings, 'model' | 'width' | 'height' | 'count' | 'guidanceScale'>

@@ -50,6 +50,7 @@ const flags: Partial<Record<keyof JobOptions, string>> = {
   height: '--height',
   steps: '--steps',
   guidanceScale: '--guidance-scale',
+  imageGuidanceScale: '--image-guidance-scale',
   sampler: '--sampler',
   schedule: '--schedule',
   count: '--count',

@@ -56,6 +56,7 @@ export function fromInfotext(text: string, names: Names): Found | undefined {
     height: size ? Number(size[2]) : undefined,
     steps: steps === undefined ? undefined : Math.round(steps),
     guidanceScale: number(fields['CFG scale'], 0, 100),
+    imageGuidanceScale: number(fields['Image CFG scale'], 0, 100),
     strength: number(fields['Denoising strength'], 0, 1),
     clipSkip: number(fields['Clip skip'], 1, 12),
     seed: /^\d{1,20}$/.test(fields.Seed ?? '') ? fields.Seed : undefined,

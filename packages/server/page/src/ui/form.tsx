@@ -124,7 +124,7 @@ function Memory() {
 function Sampling() {
   const model = details.value
   if (!model) return null
-  const { steps, guidanceScale, sampler, schedule } = settings.value
+  const { steps, guidanceScale, imageGuidanceScale, sampler, schedule } = settings.value
   const named = (names: readonly string[]) => names.map((name) => [name, model.labels[name] ?? name] as const)
   const own = model.defaultSchedules[sampler]
   const usual = own === undefined ? 'Automatic' : `Automatic (${model.labels[own] ?? own})`
@@ -139,6 +139,16 @@ function Sampling() {
       />
       {model.condition.guidance !== false && (
         <NumberField label="Guidance" value={guidanceScale} min={1} max={20} step={0.5} onChange={(value) => set({ guidanceScale: value })} />
+      )}
+      {model.kind === 'edit' && (
+        <NumberField
+          label="Picture guidance"
+          value={imageGuidanceScale}
+          min={1}
+          max={5}
+          step={0.1}
+          onChange={(value) => set({ imageGuidanceScale: value })}
+        />
       )}
       <div class="row">
         <SelectField label="Sampler" value={sampler} options={named(model.samplers)} onChange={(value) => set({ sampler: value })} />

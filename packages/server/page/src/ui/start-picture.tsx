@@ -2,7 +2,7 @@
 import { useSignal } from '@preact/signals'
 import { say, sayError } from '../state/say.js'
 import { details } from '../state/server.js'
-import { set } from '../state/settings.js'
+import { isSized, set, takesMask } from '../state/settings.js'
 import { clearStart, isEditingMask, setMask, sizeFor, start, startFrom } from '../state/start-picture.js'
 import { FileButton, IconButton } from './parts.js'
 
@@ -11,7 +11,7 @@ export async function takeAsStart(file: Blob, editMask = false): Promise<void> {
   try {
     const picture = await startFrom(file)
     const model = details.peek()
-    if (model && model.kind !== 'superres' && model.kind !== 'inpaint') set(sizeFor(picture, model.defaults, model.sizeMultiple))
+    if (model && isSized.peek()) set(sizeFor(picture, model.defaults, model.sizeMultiple))
     isEditingMask.value = editMask
     if (!editMask) say(`Start picture of ${picture.width} × ${picture.height} pixels`)
   } catch (error) {
@@ -38,7 +38,7 @@ export function StartPictureField() {
               {picture.width} × {picture.height} pixels{picture.mask ? ', with a mask' : ''}
             </p>
             <div class="row wrap">
-              {details.value?.kind !== 'superres' && (
+              {takesMask.value && (
                 <IconButton
                   icon="brush"
                   label="Choose what is repainted"
