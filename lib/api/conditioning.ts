@@ -66,7 +66,7 @@ export class Conditioning implements Disposable {
     const label = o.classLabel === undefined ? -1 : checkInteger(o.classLabel, 'classLabel', { min: 0, max: 2 ** 31 - 1 })
     const vector = o.vector === undefined ? null : await checkVector(o.vector)
     if (data === null || shape === null) {
-      if (data !== null || shape !== null || !concat) throw invalidType('data and shape are null together, where concat is given')
+      if (data !== null || shape !== null || !concat) throw invalidType('data and shape must both be null, and only with concat')
       return wrap(await runJob(() => addon().conditioningFrom(null, null, concat, label, vector)))
     }
     if (!isFloat32Array(data)) throw invalidType(`data must be a Float32Array, not ${show(data)}`)

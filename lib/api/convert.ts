@@ -22,7 +22,7 @@ export interface ConvertReport {
 function resolveDestination(value: unknown): string {
   const file = isUrl(value) ? fileUrlToPath(value.href, 'destination') : checkString(value, 'destination', 32_768)
   checkPath(file, 'destination')
-  if (!/\.gguf$/i.test(file)) throw invalidRange(`destination must end in .gguf, the only format that is written; not ${show(file)}`)
+  if (!/\.gguf$/i.test(file)) throw invalidRange(`destination must end in .gguf, the only output format, not ${show(file)}`)
   return path.resolve(file)
 }
 
@@ -34,7 +34,7 @@ export async function convert(source: ModelSource, destination: string | URL, op
   const o = knownKeys(options, 'convert()', [...Object.keys(convertOptions), ...Object.keys(convertLoadOptions)])
   if (source === undefined) throw invalidType('convert() needs a source: the model to write')
   if (typeof source === 'object' && source !== null && 'refiner' in source && source.refiner !== undefined)
-    throw invalidType('convert() writes one model: leave refiner out, and convert it by itself')
+    throw invalidType('convert() writes one model: leave refiner out and convert it separately')
   const values = checkOptions(convertOptions, o, undefined)
   const fields = nativeFields(omit(convertOptions, 'loras'), values)
   const target = resolveDestination(destination)

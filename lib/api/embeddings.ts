@@ -50,7 +50,7 @@ function misfit(file: string, tensors: readonly TensorInfo[], { widths }: Embedd
   const found = tensors.map(({ shape }) => `[${shape.join(', ')}]`).join(' and ')
   return new ModelFormatError(
     `${path.basename(file)}: the embedding has vectors ${found}, the text encoder${widths.length > 1 ? 's' : ''} of this model read${widths.length > 1 ? '' : 's'} ` +
-      `${widths.join(' and ')} numbers each; it belongs to another kind of model, or is none`,
+      `${widths.join(' and ')} numbers each; it is for another kind of model`,
     { path: file },
   )
 }
@@ -63,7 +63,7 @@ async function readWord(file: TensorFile, tensors: readonly TensorInfo[], form: 
   if (count < 1 || count > maxVectors || taken.includes(-1)) throw misfit(file.path, tensors, form)
   if (count > form.room)
     throw new ModelFormatError(
-      `${path.basename(file.path)}: the embedding has ${count} vectors, and a window of the text encoder room for ${form.room}`,
+      `${path.basename(file.path)}: the embedding has ${count} vectors; a window of the text encoder has room for ${form.room}`,
     )
   const encoders: Float32Array[] = []
   for (const i of taken) encoders.push(await file.read(tensors[i]!.name, { as: 'float32' }))
@@ -114,7 +114,7 @@ export async function loadEmbeddings(
     all.push(...(await readWords(await resolveFile(place, `embeddings[${i}]`, options), name, form)))
   if (embeddingDirectory !== undefined) {
     const folder = await resolveFile(embeddingDirectory, 'embeddingDirectory')
-    if (!(await stat(folder)).isDirectory()) throw invalidRange(`embeddingDirectory: ${folder} is a file; give the folder that it is in`)
+    if (!(await stat(folder)).isDirectory()) throw invalidRange(`embeddingDirectory: ${folder} is a file; pass its folder`)
     all.push(...(await readFolder(folder, form)))
   }
   return all.length > 0 ? new EmbeddingTable(all) : undefined

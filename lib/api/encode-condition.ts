@@ -70,7 +70,7 @@ function checkTimesteps(value: unknown, name: string, { spec }: PipelineInfo): n
   const list = listOf(value as unknown as ArrayLike<unknown>, name, 1000).map((t, i) =>
     checkInteger(t, `${name}[${i}]`, { min: 0, max: timesteps - 1 }),
   )
-  if (list.length < 1) throw invalidRange(`${name} must be 1 to 1000 numbers, not none`)
+  if (list.length < 1) throw invalidRange(`${name} must have 1 to 1000 numbers, not 0`)
   return list
 }
 

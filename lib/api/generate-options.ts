@@ -27,7 +27,7 @@ export interface ResolvedGenerate extends Values<typeof generateOptions> {
 function resolveNegative(o: Record<string, unknown>, info: PipelineInfo): Pick<ResolvedGenerate, 'negativePrompt' | 'warnings'> {
   const { negativePrompt } = checkOptions(negativeOptions, o, info)
   if (!info.condition.guidanceEmbedding || negativePrompt === undefined) return { negativePrompt, warnings: [] }
-  const message = 'The negative prompt was left out: this model is told the guidance scale and evaluates no second prompt.'
+  const message = 'The negative prompt was ignored: this model takes the guidance scale as an input and evaluates no second prompt.'
   return { negativePrompt: undefined, warnings: negativePrompt === '' ? [] : [{ code: 'WARN_NEGATIVE_IGNORED', message }] }
 }
 
@@ -49,7 +49,7 @@ export function resolveGenerate(options: GenerateOptions | undefined, info: Pipe
   const start = takesStartPicture(info) ? (o.image as ImageInput | undefined) : undefined
   if (o.strength !== undefined && start === undefined) throw invalidType('strength needs image: it is for image to image')
   const startMask = takesStartPicture(info) ? (o.mask as MaskInput | undefined) : undefined
-  if (startMask !== undefined && start === undefined) throw invalidType('mask needs image: the picture to repaint a part of')
+  if (startMask !== undefined && start === undefined) throw invalidType('mask needs image: the image to inpaint')
   if (start !== undefined) sampling.request.strength = o.strength === undefined ? usualStrength : startOptions.strength.check(o.strength, 'strength')
   return {
     inputs: resolveInputs(o, info),

@@ -110,7 +110,7 @@ async function settleSize(
 
 function checkRows(shape: readonly number[] | undefined, count: number): void {
   if (shape && shape[0] !== 1 && shape[0] !== count)
-    throw invalidRange(`image holds ${shape[0]} pictures for a count of ${count}; give one, or as many as count`)
+    throw invalidRange(`image has ${shape[0]} images, but count is ${count}; pass one image or count images`)
 }
 
 async function gatherLatents({ latents, count }: ResolvedGenerate, size: Size, info: PipelineInfo) {
@@ -121,7 +121,7 @@ async function gatherLatents({ latents, count }: ResolvedGenerate, size: Size, i
   const side = (pixels: number) => (Math.ceil(pixels / multiple) * multiple) / info.downsampling
   const expected = [count, info.latentChannels, side(size.height), side(size.width)]
   if (latents.shape.some((length, i) => length !== expected[i]))
-    throw invalidRange(`latents have the shape [${latents.shape.join(', ')}]; size and count ask for [${expected.join(', ')}]`)
+    throw invalidRange(`latents have the shape [${latents.shape.join(', ')}], but size and count require [${expected.join(', ')}]`)
   return { latents: await latents.read(), latentsShape: latents.shape }
 }
 

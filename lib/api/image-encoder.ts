@@ -18,8 +18,8 @@ function isFloats(image: unknown): boolean {
 /** The embedding of a picture, [dim], by the image tower of a loaded pipeline. */
 export async function embedImage(native: NativePipeline, info: PipelineInfo, image: ImageInput, signal?: AbortSignal): Promise<Float32Array> {
   const encoder = info.condition.imageEncoder
-  if (!encoder) throw new UnsupportedModelError('embedImage() needs CLIP with its image tower: load with { model, imageEncoder }')
-  if (isFloats(image)) throw invalidType(`image must be a picture, its path or its bytes, not ${show(image)}: CLIP is given 8-bit pictures`)
+  if (!encoder) throw new UnsupportedModelError('embedImage() needs CLIP with an image tower: load with { model, imageEncoder }')
+  if (isFloats(image)) throw invalidType(`image must be an 8-bit image, a path or the bytes of an image file, not ${show(image)}`)
   signal?.throwIfAborted()
   const { data, shape } = await toClipInput(await RawImage.read(image as RawImage), encoder.size)
   const { data: embedding } = await runJob((callbacks) => native.embedImages(JSON.stringify({ shape }), data, callbacks), { signal })

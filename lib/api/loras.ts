@@ -64,7 +64,7 @@ export interface PromptLoras {
 
 function ignored(marks: readonly string[], why: string): GenerateWarning[] {
   if (marks.length === 0) return []
-  return [{ code: 'WARN_ADAPTER_IGNORED', message: `adapters ${why} and were left out of the prompt: ${marks.join(', ')}` }]
+  return [{ code: 'WARN_ADAPTER_IGNORED', message: `adapters ${why} and were removed from the prompt: ${marks.join(', ')}` }]
 }
 
 /** Without a folder the marks are left out, with a warning; a name that the folder lacks is an error, since the picture would be another one. */
@@ -72,7 +72,7 @@ export async function promptLoras(prompt: string, negative: string | undefined, 
   const marks = adapterNames(prompt)
   const warnings = ignored(
     adapterNames(negative ?? '').map((mark) => `${mark} in negativePrompt`),
-    'are read in the prompt alone',
+    'are only read in prompt',
   )
   if (folder === undefined)
     return {
@@ -103,7 +103,7 @@ export async function promptLoras(prompt: string, negative: string | undefined, 
     }
     loras.push(await stamped(file, strengths))
   }
-  return { text: withoutAdapters(prompt).trim(), loras, warnings: [...ignored(unread, 'have another form than <lora:name:1>'), ...warnings] }
+  return { text: withoutAdapters(prompt).trim(), loras, warnings: [...ignored(unread, 'are not of the form <lora:name:1>'), ...warnings] }
 }
 
 /** What of the files was not used. */
@@ -113,7 +113,7 @@ export function partialWarnings(reports: readonly LoraReport[]): GenerateWarning
     if (left.length === 0) return []
     const shown = left.slice(0, 3).join(', ')
     const more = left.length > 3 ? ` and ${left.length - 3} more` : ''
-    return [{ code: 'WARN_ADAPTER_PARTIAL', message: `${name}: not all of it is applied to this model: ${shown}${more}` }]
+    return [{ code: 'WARN_ADAPTER_PARTIAL', message: `${name}: some layers were not applied to this model: ${shown}${more}` }]
   })
 }
 

@@ -221,7 +221,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   async upscale(image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<SuperresResolvedOptions>> {
     this.#model.usable()
     if (this.info.kind !== 'superres')
-      throw new UnsupportedModelError(`upscale() is for super-resolution models; ${this.info.name} is not one: ${describeInputs(this.info)}`)
+      throw new UnsupportedModelError(`upscale() is for super-resolution models, which ${this.info.name} is not: ${describeInputs(this.info)}`)
     const o = knownKeys(
       options,
       'upscale()',
@@ -247,7 +247,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     this.#model.usable()
     const { info } = this
     if (info.kind === 'rdm')
-      throw new UnsupportedModelError('encodePrompt() is not for retrieval-augmented models: use encodeCondition({ prompt, neighbours })')
+      throw new UnsupportedModelError('encodePrompt() does not support retrieval-augmented models: use encodeCondition({ prompt, neighbours })')
     const keys = Object.keys(conditionerOf(info.spec, 'clip_text') ? encodePromptOptions : omit(encodePromptOptions, 'clipSkip'))
     const o = knownKeys(options, 'encodePrompt()', keys, refusedInputs(info, false))
     const { clipSkip = 0, emphasis, minChunks: least, signal } = checkOptions(encodePromptOptions, o, undefined)

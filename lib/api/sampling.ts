@@ -70,10 +70,10 @@ function checkTogether(o: Record<string, unknown>, part: ReturnType<typeof resol
   // Without a second conditioning there is nothing to guide away from, unless the network is told the scale.
   for (const scale of ['guidanceScale', 'imageGuidanceScale'] as const) {
     if (!condition.guidanceEmbedding && o.unconditional === undefined && o[scale] !== undefined && o[scale] !== 1)
-      throw invalidType(`${scale} other than 1 needs unconditional: the encoded negative (or empty) prompt, null class ...`)
+      throw invalidType(`${scale} other than 1 needs unconditional: the encoded negative or empty prompt, the null class ...`)
   }
   if (o.latents !== undefined && (o.width !== undefined || o.height !== undefined || o.batch !== undefined))
-    throw invalidType('latents already fix width, height and batch; leave those out')
+    throw invalidType('latents already set width, height and batch; leave those out')
   if (part.denoisingStart && o.latents === undefined) throw invalidType('denoisingStart needs latents: the result of the earlier part')
   if (part.denoisingStart !== undefined && o.image !== undefined)
     throw invalidType('denoisingStart and denoisingEnd cannot be combined with image; use strength instead')
@@ -193,7 +193,7 @@ export async function predict(
   if (guidanceScale !== 1 && !values.unconditional && !condition.guidanceEmbedding)
     throw invalidType('guidanceScale other than 1 needs unconditional')
   if (imageGuidanceScale !== 1 && defaults.imageGuidanceScale === undefined)
-    throw invalidType('imageGuidanceScale is for models that edit a picture (InstructPix2Pix); this one is not')
+    throw invalidType('imageGuidanceScale is only for editing models (InstructPix2Pix)')
   if (imageGuidanceScale !== 1 && !values.unconditional) throw invalidType('imageGuidanceScale other than 1 needs unconditional')
   const steering = values.conditioning ? nativeConditioning(values.conditioning, 'conditioning') : null
   const unconditional = values.unconditional ? nativeConditioning(values.unconditional, 'unconditional') : null

@@ -214,7 +214,7 @@ export function createSolver(options: SolverOptions): Solver {
   const o = knownKeys(options, 'createSolver()', solverKeys)
   const { sampler } = o
   if (typeof sampler !== 'string') throw invalidType("sampler is missing: the name of a solver, for instance 'ddim'")
-  if (o.startStep !== undefined && o.strength !== undefined) throw invalidType('startStep and strength exclude each other; give one of them')
+  if (o.startStep !== undefined && o.strength !== undefined) throw invalidType('startStep and strength cannot be combined')
   const names = { samplers: [...samplerNames], schedules: [...scheduleNames] }
   const { request } = resolveSampling(solverSamplingOptions, o, {
     ...names,

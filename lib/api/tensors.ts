@@ -190,7 +190,7 @@ export class TensorFile implements Disposable, Iterable<TensorInfo> {
     try {
       return new ArrayBuffer(bytes)
     } catch {
-      throw new OutOfMemoryError(`No memory for the ${bytes} bytes of ${show(name)}`, { required: bytes })
+      throw new OutOfMemoryError(`Not enough memory for the ${bytes} bytes of ${show(name)}`, { required: bytes })
     }
   }
 

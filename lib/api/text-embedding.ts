@@ -42,13 +42,13 @@ function checkEmbedding(value: unknown, name: string): Float32Array {
 export function cosineSimilarity(a: Float32Array, b: Float32Array): number {
   checkEmbedding(a, 'a')
   checkEmbedding(b, 'b')
-  if (a.length !== b.length) throw invalidRange(`a has ${a.length} numbers and b has ${b.length}: they are not embeddings of one model`)
+  if (a.length !== b.length) throw invalidRange(`a has ${a.length} numbers and b has ${b.length}: they are not from the same model`)
   let [dot, squaresOfA, squaresOfB] = [0, 0, 0]
   for (let i = 0; i < a.length; i++) {
     dot += a[i]! * b[i]!
     squaresOfA += a[i]! ** 2
     squaresOfB += b[i]! ** 2
   }
-  if (squaresOfA === 0 || squaresOfB === 0) throw invalidRange(`${squaresOfA === 0 ? 'a' : 'b'} is all zeros, which has no direction`)
+  if (squaresOfA === 0 || squaresOfB === 0) throw invalidRange(`${squaresOfA === 0 ? 'a' : 'b'} is all zeros, so it has no direction`)
   return Math.min(1, Math.max(-1, dot / Math.sqrt(squaresOfA * squaresOfB)))
 }

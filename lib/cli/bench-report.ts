@@ -15,9 +15,9 @@ export const benchFlags = {
   kernels: {
     kind: 'text',
     value: 'SET',
-    help: "use kernels up to this instruction set (avx2 ...), or ggml: ggml's operations instead of ours",
+    help: "use kernels up to this instruction set (avx2 ...); ggml: use ggml's operations",
   },
-  all: { kind: 'switch', help: "run with ggml's operations, then with every instruction set of this processor, then in int8" },
+  all: { kind: 'switch', help: "compare ggml's operations, every instruction set of this processor, and int8" },
   json: { kind: 'switch', help: 'as JSON' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags

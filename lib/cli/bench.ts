@@ -7,10 +7,11 @@ function check(values: BenchValues): void {
     throw new UsageError('--repeats takes a positive whole number')
   if (values.kernels === undefined && !values.all) return
   const given = values.all ? '--all' : '--kernels'
-  if (values.device !== undefined && values.device !== 'cpu') throw new UsageError(`${given} is about the CPU, not --device ${values.device}`)
+  if (values.device !== undefined && values.device !== 'cpu')
+    throw new UsageError(`${given} is for the CPU and cannot be combined with --device ${values.device}`)
   // The runs differ in these, or have no place for their tables.
   const other = (['kernels', 'precision', 'profile'] as const).find((name) => values[name] !== undefined)
-  if (values.all && other) throw new UsageError(`--all and --${other} exclude each other`)
+  if (values.all && other) throw new UsageError(`--all and --${other} cannot be combined`)
 }
 
 export const benchCommand: Command = {
@@ -18,7 +19,7 @@ export const benchCommand: Command = {
   summary: 'time loading, a network step, the decoder and the encoder, compared with the peak of this machine',
   usage: '[MODEL] [--width N] [--height N] [--repeats N] [--kernels SET | --all]',
   flags: benchFlags,
-  notes: 'One guided step is one evaluation of the network at batch 2. The peak is measured in the same run, with multiply-adds alone.',
+  notes: 'One guided step is one evaluation of the network at batch 2. The peak is measured in the same run with multiply-adds only.',
   async run(argv, io) {
     const { values, positionals } = readFlags(benchFlags, argv, { min: 0, max: 1, names: 'one MODEL' })
     const [model] = positionals

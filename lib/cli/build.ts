@@ -39,7 +39,7 @@ function sourceFolder(root: string): string {
       // Not there: the next place.
     }
   }
-  if (manifest === undefined) throw new Error(`the sources are a package of their own: npm install ${wanted}, then run latent build again`)
+  if (manifest === undefined) throw new Error(`the sources are in a separate package: run npm install ${wanted}, then latent build again`)
   const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }
   if (version !== packageVersion()) throw new Error(`${name} is version ${version}: npm install ${wanted}, then run latent build again`)
   return path.dirname(manifest)
@@ -51,9 +51,9 @@ export const buildCommand: Command = {
   usage: '[--jobs N]',
   flags,
   notes:
-    'The sources, with ggml, are those of a clone or of the installed package @node-latent-diffusion/source of this version. Nothing is downloaded.\n' +
-    'The compiler is the one that CMake finds (CC and CXX name another).\n' +
-    'Only needed where no prebuilt binary fits this machine, or to use another ggml: LDM_GGML_DIR=/path/to/ggml latent build.',
+    'Uses the sources in a clone, or the package @node-latent-diffusion/source of the same version. Nothing is downloaded.\n' +
+    'CMake selects the compiler; CC and CXX name another one.\n' +
+    'Only needed if no prebuilt binary fits this machine, or to use another ggml: LDM_GGML_DIR=/path/to/ggml latent build.',
   async run(argv, io) {
     const { values } = readFlags(flags, argv, { min: 0, max: 0, names: 'no arguments' })
     if (values.jobs !== undefined && !(Number.isInteger(values.jobs) && values.jobs > 0)) {

@@ -19,7 +19,7 @@ export type Flags = Record<string, Flag>
 
 /** Flags of the commands that work for a while and report at the end. */
 export const reportFlags = {
-  json: { kind: 'switch', help: 'report as JSON on standard output' },
+  json: { kind: 'switch', help: 'print the report as JSON' },
   quiet: { kind: 'switch', short: 'q', help: 'no progress bar and no report' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
@@ -78,7 +78,7 @@ function parseError(error: unknown, flags: Flags): Error {
   const dashed = /^Option '(?:-\w, )?(--?[\w-]+)[^']*' argument is ambiguous/.exec(message)?.[1]
   if (dashed) {
     const long = dashed.startsWith('--') ? dashed : `--${Object.keys(flags).find((name) => `-${flags[name]!.short}` === dashed) ?? ''}`
-    return new UsageError(`${dashed} has no value; write a value that begins with a dash as ${long}=-VALUE`)
+    return new UsageError(`${dashed} has no value; write a value that starts with a dash as ${long}=-VALUE`)
   }
   if (code?.startsWith('ERR_PARSE_ARGS')) return new UsageError(message.split('\n')[0]!.split('. To specify')[0])
   return error as Error

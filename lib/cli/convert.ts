@@ -11,7 +11,7 @@ const flags = {
   ...omit(sourceFlags, 'refiner'), // one file is one model
   ...requiredModel,
   ...flagsOf(convertOptions),
-  output: { kind: 'text', short: 'o', value: 'FILE', help: 'the .gguf to write' },
+  output: { kind: 'text', short: 'o', value: 'FILE', help: 'GGUF file to write' },
   ...reportFlags,
 } as const satisfies Flags
 
@@ -44,7 +44,7 @@ export const convertCommand: Command = {
       if (!values.quiet) {
         for (const { name, unmatched, skipped } of report.loras)
           if (unmatched.length + skipped.length > 0)
-            io.stderr.write(`warning: ${name}: not all of it is in the model: ${[...unmatched, ...skipped].slice(0, 3).join(', ')}\n`)
+            io.stderr.write(`warning: ${name}: not applied to this model: ${[...unmatched, ...skipped].slice(0, 3).join(', ')}\n`)
       }
       if (!values.json && !values.quiet) io.stdout.write(`${report.destination}: ${report.tensors} tensors, ${(report.bytes / 1e6).toFixed(1)} MB\n`)
     } finally {

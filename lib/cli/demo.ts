@@ -9,8 +9,8 @@ import { progressBar } from './progress-bar.js'
 
 const flags = {
   ...loadFlags,
-  output: { kind: 'text', short: 'o', value: 'FILE', help: 'the contact sheet (default demo.png)' },
-  seed: { kind: 'text', value: 'N', help: 'seed of every picture (default 7)' },
+  output: { kind: 'text', short: 'o', value: 'FILE', help: 'image to write (default demo.png)' },
+  seed: { kind: 'text', value: 'N', help: 'seed of every image (default 7)' },
   ...reportFlags,
 } as const satisfies Flags
 
@@ -35,7 +35,7 @@ const workOf = ({ timings: { encodeMs, sampleMs, decodeMs } }: GenerateResult) =
 
 export const demoCommand: Command = {
   name: 'demo',
-  summary: 'draw a contact sheet with the model inside the package',
+  summary: 'draw a contact sheet with the embedded model',
   usage: '[options] [-o demo.png]',
   flags,
   async run(argv, io) {
@@ -60,7 +60,7 @@ export const demoCommand: Command = {
       }
       bar.clear()
       const drawMs = pictures.reduce((sum, { ms }) => sum + ms, 0)
-      const timing = `loaded in ${seconds(loadMs)}, ${pictures.length} pictures in ${seconds(drawMs)}, ${method}`
+      const timing = `loaded in ${seconds(loadMs)}, ${pictures.length} images in ${seconds(drawMs)}, ${method}`
       const footer = [timing, `${pipe.info.name} on ${pipe.device.name}`]
       await (await contactSheet(pictures, { columns: 4, side: 4 * 64, footer })).save(output)
       const report = { path: output, loadMs, drawMs, pictures: pictures.map(({ label, ms }) => ({ prompt: label, ms })), device: pipe.device.name }

@@ -8,7 +8,7 @@ const flags = {
 
 export const devicesCommand: Command = {
   name: 'devices',
-  summary: 'list the devices that networks can run on',
+  summary: 'list the devices',
   usage: '[--json]',
   flags,
   async run(argv, io) {

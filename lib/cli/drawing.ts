@@ -61,7 +61,7 @@ export async function checkOutput(file: string, flag: string): Promise<void> {
 export async function checkTarget(file: string, flag: string, count = 1): Promise<void> {
   const extension = path.extname(file).toLowerCase()
   const format = ({ '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' } as const)[extension]
-  if (!format) throw new UsageError(`${flag}: the name of a picture file ends in .png, .jpg, .jpeg or .webp; '${file}' does not`)
+  if (!format) throw new UsageError(`${flag}: '${file}' must end in .png, .jpg, .jpeg or .webp`)
   // The last name is the longest.
   await checkOutput(outputName(file, count - 1, count), flag)
   // A pixel in that format: fails where it needs the optional package sharp and that is missing.
@@ -108,6 +108,6 @@ export async function saveAndReport(
     const { loadMs, encodeMs, sampleMs, decodeMs } = timings
     for (const { path: file, seed, width, height } of files) io.stdout.write(`${file}: ${width}x${height}, seed ${seed}\n`)
     io.stdout.write(`${plural(options.steps, 'step')} of ${options.sampler} in ${((loadMs + encodeMs + sampleMs + decodeMs) / 1000).toFixed(1)} s\n`)
-    if (float32Parts.length > 0) io.stdout.write(`in float32, as fast arithmetic gave numbers that are not finite: ${float32Parts.join(', ')}\n`)
+    if (float32Parts.length > 0) io.stdout.write(`computed in float32, because fast arithmetic gave NaN or infinity: ${float32Parts.join(', ')}\n`)
   }
 }

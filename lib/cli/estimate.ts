@@ -11,7 +11,7 @@ const flags = {
   lora: loraFlags.lora,
   ...sizeFlags,
   ...flagsOf(pick(estimateOptions, 'guidanceScale', 'imageGuidanceScale')),
-  json: { kind: 'switch', help: 'as JSON, in bytes' },
+  json: { kind: 'switch', help: 'print JSON, in bytes' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
 
@@ -19,7 +19,7 @@ const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0).padStart(7)} MB
 
 export const estimateCommand: Command = {
   name: 'estimate',
-  summary: 'estimate the memory that a picture needs, without loading the model',
+  summary: 'estimate the memory for an image, without loading the model',
   usage: '[MODEL] [--width N] [--height N]',
   flags,
   async run(argv, io) {
@@ -46,8 +46,8 @@ export const estimateCommand: Command = {
       ...stage('image encoder', estimate.imageEncoder),
       ...stage('one network step', estimate.unet),
       ...stage('one refiner step', estimate.refiner),
-      ...stage('encoding a picture', estimate.encode),
-      ...stage('decoding a picture', estimate.decode),
+      ...stage('encoding an image', estimate.encode),
+      ...stage('decoding an image', estimate.decode),
       ...Object.entries(estimate.stages).map(([name, { peak }]) => `  ${`peak, ${name}`.padEnd(20)}${megabytes(peak)}`),
       `  ${'peak'.padEnd(20)}${megabytes(estimate.peakBytes)}   (memory low: ${megabytes(estimate.lowPeakBytes).trim()})`,
     ]

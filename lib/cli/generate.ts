@@ -12,7 +12,7 @@ const flags = {
   ...inputFlags,
   ...promptFlags,
   ...loraFlags,
-  output: { kind: 'text', short: 'o', value: 'FILE', help: 'picture to write; with --count, NAME-1.png, NAME-2.png ... (default out.png)' },
+  output: { kind: 'text', short: 'o', value: 'FILE', help: 'image to write; with --count, NAME-1.png, NAME-2.png ... (default out.png)' },
   ...sizeFlags,
   ...samplingFlags,
   ...previewFlags,
@@ -26,7 +26,7 @@ async function checkPrompt(source: ModelSource | undefined, values: Values, { si
   if (values.prompt !== undefined) return
   // The model inside the package is a text model.
   const kind = source === undefined ? 'text' : (await inspect(source, { signal, onProgress: bar.update, ...readFileOptions(values) })).spec.kind
-  if (kind === 'text') throw new UsageError('no prompt given: pass "what to draw" ("" for the empty prompt)')
+  if (kind === 'text') throw new UsageError('no prompt given: pass "what to draw" ("" for an empty prompt)')
 }
 
 async function readOptions(values: Values, { signal }: Io, bar: ProgressBar): Promise<GenerateOptions> {
@@ -40,10 +40,10 @@ async function readOptions(values: Values, { signal }: Io, bar: ProgressBar): Pr
 
 export const generateCommand: Command = {
   name: 'generate',
-  summary: 'draw pictures from a prompt, a class, boxes, a label map, another picture ...',
+  summary: 'generate images from a prompt, a class, boxes, a label map, another image ...',
   usage: '[PROMPT] [-m MODEL] [options] [-o out.png]',
   flags,
-  notes: `Each kind of model takes its own inputs and refuses others; latent inspect MODEL shows the kind.\n${samplingNotes}`,
+  notes: `Each kind of model accepts only its own inputs; latent inspect MODEL shows the kind.\n${samplingNotes}`,
   async run(argv, io) {
     const { values: given, positionals } = readFlags(flags, argv, { min: 0, max: 1, names: 'one PROMPT (in quotes)' })
     const prompt = readPrompt(given.prompt, positionals[0])

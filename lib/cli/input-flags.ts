@@ -12,7 +12,7 @@ const { emphasis, clipSkip, ...drawn } = inputOptions
 export const promptOptions = { ...negativeOptions, clipSkip, emphasis }
 
 /** How many neighbours belongs to the search, not to generate(). */
-const neighbourCount = { k: { kind: 'number', help: 'how many neighbours; default 10' } } as const satisfies Flags
+const neighbourCount = { k: { kind: 'number', help: 'number of neighbours; default 10' } } as const satisfies Flags
 
 export const inputFlags = {
   ...flagsOf(drawn),

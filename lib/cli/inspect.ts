@@ -5,7 +5,7 @@ import { progressBar } from './progress-bar.js'
 
 const flags = {
   ...sourceFlags,
-  tensors: { kind: 'switch', help: 'list the tensors of any file: name, type, shape, bytes' },
+  tensors: { kind: 'switch', help: 'list name, type, shape and bytes of all tensors' },
   json: { kind: 'switch', help: 'everything, as JSON' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
@@ -50,7 +50,7 @@ export const inspectCommand: Command = {
     if (values.tensors) {
       const { model, variant, json = false } = values
       const other = Object.keys(values).find((name) => !['tensors', 'model', 'variant', 'json'].includes(name))
-      if (other) throw new UsageError(`--tensors lists one file and does not go with --${other}`)
+      if (other) throw new UsageError(`--tensors cannot be combined with --${other}`)
       const path = model ?? positionals[0]
       if (path === undefined) throw new UsageError('--tensors needs a file')
       await listTensors(path, { signal: io.signal, ...(variant === undefined ? {} : { variant }) }, json, io)

@@ -46,13 +46,13 @@ function version(): string {
 function overview(): string {
   const width = Math.max(...commands.map(({ name }) => name.length)) + 2
   return [
-    'latent: latent diffusion models on your own machine',
+    'latent: run latent diffusion models on your own machine',
     '',
     'usage: latent COMMAND [options]',
     '',
     ...commands.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`),
     '',
-    'latent COMMAND --help lists the options of a command; latent --version says which version this is.',
+    'Run latent COMMAND --help for the options of a command, latent --version for the version.',
     '',
   ].join('\n')
 }

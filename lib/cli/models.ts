@@ -50,7 +50,7 @@ function listing(models: readonly CachedModel[]): string {
     ])
   })
   const sum = (key: 'bytes' | 'incompleteBytes') => models.reduce((bytes, model) => bytes + model[key], 0)
-  const left = sum('incompleteBytes') > 0 ? `, ${formatBytes(sum('incompleteBytes'))} of it broken-off downloads (latent rm --incomplete)` : ''
+  const left = sum('incompleteBytes') > 0 ? `, of which ${formatBytes(sum('incompleteBytes'))} are partial downloads (latent rm --incomplete)` : ''
   return `${table([['MODEL', 'REVISION', 'REFS', 'SIZE', 'FILES', 'FETCHED'], ...rows])}${formatBytes(sum('bytes'))} in all${left}\n`
 }
 
@@ -75,12 +75,12 @@ function verdict(files: readonly VerifiedFile[], removed: boolean): string {
   const count = (state: VerifiedFile['state']) => files.filter((file) => file.state === state).length
   const bad = files.filter(({ state }) => state === 'damaged' || state === 'missing')
   const lines = bad.map(({ source, commit, file, state }) => `${state}: ${source}@${commit.slice(0, 12)} ${file}\n`)
-  const unknown = count('unknown') > 0 ? `, ${count('unknown')} without a known hash` : ''
+  const unknown = count('unknown') > 0 ? `, ${count('unknown')} without a published hash` : ''
   const remedy =
     bad.length === 0
       ? ''
       : `${removed ? '' : 'run again with --remove, then '}latent pull ${[...new Set(bad.map(({ source }) => source))].join(' ')}\n`
-  return `${lines.join('')}${plural(files.length, 'file')}: ${count('ok')} as they should be${unknown}, ${count('damaged')} damaged, ${count('missing')} missing\n${remedy}`
+  return `${lines.join('')}${plural(files.length, 'file')}: ${count('ok')} correct${unknown}, ${count('damaged')} damaged, ${count('missing')} missing\n${remedy}`
 }
 
 export const verifyCommand: Command = {
@@ -111,7 +111,7 @@ const rmFlags = {
 export const rmCommand: Command = {
   name: 'rm',
   summary: 'delete models from the cache',
-  usage: 'MODEL... | --incomplete   (hf:owner/name@revision deletes that revision alone)',
+  usage: 'MODEL... | --incomplete   (hf:owner/name@revision deletes only that revision)',
   flags: rmFlags,
   async run(argv, io) {
     const { values, positionals } = readFlags(rmFlags, argv, { min: 0, max: 100, names: 'MODELs' })
@@ -119,7 +119,7 @@ export const rmCommand: Command = {
     const options = readOptionFlags(pick(hubOptions, 'cacheDir'), values)
     const removed: { source: string; bytes: number }[] = []
     for (const source of positionals) removed.push({ source, bytes: await removeModel(source, options) })
-    if (values.incomplete) removed.push({ source: 'broken-off downloads', bytes: await removeIncompleteDownloads(options) })
+    if (values.incomplete) removed.push({ source: 'partial downloads', bytes: await removeIncompleteDownloads(options) })
     report(io, values, removed, () => removed.map(({ source, bytes }) => `${source}: ${formatBytes(bytes)} freed\n`).join(''))
   },
 }

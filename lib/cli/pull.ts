@@ -18,19 +18,19 @@ const flags = { ...flagsOf(table), ...reportFlags } as const satisfies Flags
 
 function describe({ source, commit, path, licence, bytes, fetchedBytes, files }: PullReport, dryRun: boolean): string {
   const revision = `${source} at ${commit.slice(0, 12)}${licence === undefined ? '' : `, licence ${licence}`}`
-  if (!dryRun) return `${revision}\n${plural(files.length, 'file')}, ${formatBytes(bytes)}, ${formatBytes(fetchedBytes)} of it fetched now\n${path}\n`
+  if (!dryRun) return `${revision}\n${plural(files.length, 'file')}, ${formatBytes(bytes)}, ${formatBytes(fetchedBytes)} downloaded now\n${path}\n`
   const lines = files.map(({ path: file, size }) => `  ${formatBytes(size).padStart(9)}  ${file}`)
-  return [revision, ...lines, `${plural(files.length, 'file')}, ${formatBytes(bytes)}; ${formatBytes(fetchedBytes)} to fetch`, ''].join('\n')
+  return [revision, ...lines, `${plural(files.length, 'file')}, ${formatBytes(bytes)}; ${formatBytes(fetchedBytes)} to download`, ''].join('\n')
 }
 
 export const pullCommand: Command = {
   name: 'pull',
-  summary: 'fetch models into the cache, or bring them up to date',
+  summary: 'download models into the cache, or update them',
   usage: 'MODEL... [options]   (hf:owner/name[@revision][/file][:tag] or civitai:VERSION)',
   flags,
   notes:
-    'Only what the loader reads is fetched. An interrupted pull goes on where it was when it is run again.\n' +
-    'HF_TOKEN or `hf auth login` gives access to gated and private models, CIVITAI_TOKEN to those for members; HF_ENDPOINT names a mirror.',
+    'Only files that the loader reads are downloaded. Run an interrupted pull again to resume it.\n' +
+    'HF_TOKEN or `hf auth login` gives access to gated and private models, CIVITAI_TOKEN to members-only models; HF_ENDPOINT sets a mirror.',
   async run(argv, io) {
     const { values, positionals } = readFlags(flags, argv, { min: 1, max: 100, names: 'one or more MODELs' })
     const bar = progressBar(io, values.quiet)

@@ -9,8 +9,8 @@ import { progressBar } from './progress-bar.js'
 const { device, dtype, precision, memory, threads } = loadFlags
 
 const flags = {
-  'image-encoder': { kind: 'text', value: 'FILE', help: 'CLIP with its image tower: ViT-L/14 for the public model' },
-  output: { kind: 'text', short: 'o', value: 'FILE', help: 'the database to write, .safetensors' },
+  'image-encoder': { kind: 'text', value: 'FILE', help: 'CLIP with an image tower: ViT-L/14 for the public model' },
+  output: { kind: 'text', short: 'o', value: 'FILE', help: 'database to write, .safetensors' },
   device,
   dtype,
   precision,
@@ -25,7 +25,7 @@ async function picturesIn(folder: string): Promise<string[]> {
     throw new UsageError(`${folder} cannot be read: ${error.message}`)
   })
   const names = entries.filter((name) => /\.(png|jpe?g|webp)$/i.test(name)).map((name) => name.replaceAll(path.sep, '/'))
-  if (names.length === 0) throw new UsageError(`${folder} holds no pictures (.png, .jpg, .jpeg, .webp)`)
+  if (names.length === 0) throw new UsageError(`${folder} has no images (.png, .jpg, .jpeg, .webp)`)
   return names.sort()
 }
 
@@ -56,12 +56,12 @@ async function embedAll(encoder: ImageEncoder, folder: string, names: readonly s
 
 export const rdmCommand: Command = {
   name: 'rdm',
-  summary: 'build a database of pictures for retrieval-augmented models',
+  summary: 'build an image database for retrieval-augmented models',
   usage: 'index FOLDER -o DATABASE.safetensors --image-encoder FILE',
   flags,
   notes:
-    'Every picture below FOLDER becomes one row: its CLIP embedding, its path in FOLDER, its size. The published databases (.npz) need no index.\n' +
-    'latent generate --neighbours DATABASE.safetensors draws with it.',
+    'Every image in FOLDER and its subfolders becomes one row: CLIP embedding, path, size. The published databases (.npz) need no index.\n' +
+    'Use it with latent generate --neighbours DATABASE.safetensors.',
   async run(argv, io) {
     const { values, positionals } = readFlags(flags, argv, { min: 2, max: 2, names: 'index and one FOLDER' })
     const [action, folder] = positionals as [string, string]
@@ -77,6 +77,6 @@ export const rdmCommand: Command = {
     const { embeddings, dim, patches } = await embedAll(encoder, folder, names, io, values.quiet)
     await writeRetrievalDatabase(output, { embeddings, shape: [names.length, dim], imageIds: names, patches })
     if (values.json) io.stdout.write(toJson({ database: output, rows: names.length, dim }))
-    else if (!values.quiet) io.stdout.write(`${output}: ${names.length} pictures, embeddings of ${dim} numbers\n`)
+    else if (!values.quiet) io.stdout.write(`${output}: ${names.length} images, embeddings of ${dim} numbers\n`)
   },
 }

@@ -15,20 +15,20 @@ const loading = pick(loadOptions, 'device', 'dtype', 'precision', 'threads', 'lo
 const memory = omit(memoryOptions, 'tileSize')
 
 const flags = {
-  host: { kind: 'text', value: 'ADDRESS', help: 'address to listen on (default 127.0.0.1); any other than loopback wants a token' },
-  port: { kind: 'number', help: 'default 7861; 0: any that is free' },
-  token: { kind: 'text', help: 'what clients must send, as Bearer or as the password of Basic; better in the environment: LATENT_TOKEN' },
+  host: { kind: 'text', value: 'ADDRESS', help: 'address to listen on (default 127.0.0.1); addresses other than loopback need a token' },
+  port: { kind: 'number', help: 'port to listen on (default 7861); 0: any free port' },
+  token: { kind: 'text', help: 'token that clients must send; the environment variable LATENT_TOKEN is safer' },
   models: { kind: 'text', value: 'DIR', help: 'folder of models: .safetensors, .gguf, .ckpt and diffusers folders' },
-  model: { kind: 'texts', short: 'm', value: 'NAME=FILE', help: 'a model and its name, or a file alone; the first is the default; may be repeated' },
+  model: { kind: 'texts', short: 'm', value: 'NAME=FILE', help: 'a model, optionally with a name; the first is the default; can be repeated' },
   'max-models': { kind: 'number', help: 'models in memory at a time (default 1)' },
-  'keep-alive': { kind: 'text', value: 'TIME', help: 'unload everything after this time without work: 30s, 5m (default), 1h, 0 for never' },
-  'max-pixels': { kind: 'number', help: 'most pixels of a request (default 4194304)' },
-  'max-steps': { kind: 'number', help: 'most steps of a picture (default 150)' },
-  'max-queue': { kind: 'number', help: 'requests that may wait (default 32)' },
-  'allow-host': { kind: 'texts', value: 'NAME', help: 'a further name of the server in requests (Host); may be repeated' },
-  'allow-origin': { kind: 'texts', value: 'ORIGIN', help: 'pages of this origin may use the server: https://example.org; may be repeated' },
-  grace: { kind: 'number', value: 'SECONDS', help: 'time for the running request when the server is told to end (default 30)' },
-  'no-pull': { kind: 'switch', help: 'fetch no models by request' },
+  'keep-alive': { kind: 'text', value: 'TIME', help: 'idle time before models are unloaded: 30s, 5m (default), 1h; 0: never' },
+  'max-pixels': { kind: 'number', help: 'maximum pixels per request (default 4194304)' },
+  'max-steps': { kind: 'number', help: 'maximum steps per image (default 150)' },
+  'max-queue': { kind: 'number', help: 'maximum queued requests (default 32)' },
+  'allow-host': { kind: 'texts', value: 'NAME', help: 'accept this name in the Host header; can be repeated' },
+  'allow-origin': { kind: 'texts', value: 'ORIGIN', help: 'accept requests from pages of this origin: https://example.org; can be repeated' },
+  grace: { kind: 'number', value: 'SECONDS', help: 'seconds for the running request at shutdown (default 30)' },
+  'no-pull': { kind: 'switch', help: 'do not download models on request' },
   'no-page': { kind: 'switch', help: 'serve no page' },
   ...flagsOf(loading),
   ...flagsOf(memory),
@@ -59,7 +59,7 @@ function loadServer(): ServerPackage {
     if (manifest.version !== packageVersion()) throw new Error(`${name} is version ${manifest.version}: ${wanted}`)
     return load(name) as ServerPackage
   }
-  throw new Error(`the server is a package of its own: ${wanted}`)
+  throw new Error(`the server is in a separate package: ${wanted}`)
 }
 
 const units = { '': 1000, s: 1000, m: 60_000, h: 3_600_000 } as const
@@ -119,19 +119,19 @@ function readOptions(values: FlagValues<typeof flags>): Record<string, unknown> 
 
 export const serveCommand: Command = {
   name: 'serve',
-  summary: 'a server: the OpenAI images API, the API of the web UI, jobs with live previews',
+  summary: 'run a server: the OpenAI images API, the AUTOMATIC1111 API, jobs with live previews, a web page',
   usage: '[--models DIR] [options]',
   flags,
   notes:
-    `The server is the package ${scope}/server, of the same version as this one.\n` +
-    'Ctrl-C or SIGTERM: nothing more is accepted, the running request may finish, what waits is told to come again. A second one ends at once.\n' +
-    'docs/server.md describes the APIs and what keeps them safe.',
+    `Needs the package ${scope}/server of the same version.\n` +
+    'On Ctrl-C or SIGTERM the server refuses new and queued requests and lets the running one finish. A second signal ends it at once.\n' +
+    'docs/server.md describes the APIs and the security rules.',
   async run(argv, io) {
     const { values } = readFlags(flags, argv, { min: 0, max: 0, names: 'no arguments' })
     const options = readOptions(values)
     const log = values.quiet ? () => {} : (line: string) => void io.stderr.write(`${new Date().toISOString()} ${line}\n`)
     const server = await loadServer().createServer({ ...options, log })
-    io.stdout.write(`latent serves on ${server.url}\n`)
+    io.stdout.write(`latent is listening on ${server.url}\n`)
     if (!io.signal.aborted) await new Promise((resolve) => io.signal.addEventListener('abort', resolve, { once: true }))
     await server.close()
   },

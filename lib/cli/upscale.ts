@@ -10,7 +10,7 @@ import { loadFlags, loraFlags, readLoadOptions, readSource, requiredModel } from
 import { progressBar } from './progress-bar.js'
 
 const { prompt, noiseLevel } = inputOptions
-const upscaleInputs = { prompt: { ...prompt, flag: { ...prompt.flag, help: 'what the picture shows, for models that read text' } }, noiseLevel }
+const upscaleInputs = { prompt: { ...prompt, flag: { ...prompt.flag, help: 'content of the image, for models that read text' } }, noiseLevel }
 
 const flags = {
   ...loadFlags,
@@ -19,7 +19,7 @@ const flags = {
   ...promptFlags,
   ...loraFlags,
   ...flagsOf(pick(memoryOptions, 'tileSize')),
-  output: { kind: 'text', short: 'o', value: 'FILE', help: 'picture to write (default out.png)' },
+  output: { kind: 'text', short: 'o', value: 'FILE', help: 'image to write (default out.png)' },
   ...samplingFlags,
   ...previewFlags,
   ...reportFlags,
@@ -27,8 +27,8 @@ const flags = {
 
 export const upscaleCommand: Command = {
   name: 'upscale',
-  summary: 'make a picture four times as wide and as high',
-  usage: '-m MODEL PICTURE [-o out.png]',
+  summary: 'enlarge an image four times',
+  usage: '-m MODEL IMAGE [-o out.png]',
   flags,
   notes: samplingNotes,
   async run(argv, io) {

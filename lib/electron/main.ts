@@ -64,7 +64,7 @@ function originOf(url: string): string {
 
 function checkOrigin(value: unknown, name: string): string {
   const origin = checkString(value, name)
-  if (originOf(origin) !== origin) throw invalidRange(`${name}: ${show(origin)} is no origin; write it as ${originOf(origin) || 'app://bundle'}`)
+  if (originOf(origin) !== origin) throw invalidRange(`${name}: ${show(origin)} is not an origin; write it as ${originOf(origin) || 'app://bundle'}`)
   return origin
 }
 
@@ -164,7 +164,7 @@ class PageConnection {
     this.#jobs.set(id, entry)
     try {
       if (this.#jobs.size > this.#limits.maxJobs)
-        throw new DiffusionError('ERR_BUSY', `A page may have ${this.#limits.maxJobs} jobs at a time in this application`, { retriable: true })
+        throw new DiffusionError('ERR_BUSY', `This application allows ${this.#limits.maxJobs} jobs per page at a time`, { retriable: true })
       const decoded = decode(given)
       const info = await this.#host.infoOf((decoded as { model?: unknown } | null | undefined)?.model)
       const options = await readPageOptions(decoded, this.#limits, info)

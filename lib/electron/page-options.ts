@@ -34,8 +34,9 @@ interface Size {
 
 function refuseFiles(options: Given): void {
   for (const [key, value] of Object.entries(options))
-    if (typeof value === 'string' && !textKeys.has(key)) throw invalidType(`${key} from a page is the bytes or pixels of a picture, not a file name`)
-  if (options.loras !== undefined) throw invalidType('loras are named by the application, or in prompts as <lora:name:1>, not by a page')
+    if (typeof value === 'string' && !textKeys.has(key))
+      throw invalidType(`${key}: a page must pass the bytes or pixels of an image, not a file name`)
+  if (options.loras !== undefined) throw invalidType('loras: a page cannot name adapter files; use <lora:name:1> in the prompt')
 }
 
 /** How many steps the options come to, as far as they say so themselves. */

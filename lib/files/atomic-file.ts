@@ -22,7 +22,7 @@ async function followLinks(file: string): Promise<string> {
     if (next === undefined) return at
     at = path.resolve(path.dirname(at), next)
   }
-  throw Object.assign(new Error('its symbolic links lead in a circle'), { code: 'ELOOP', syscall: 'readlink' })
+  throw Object.assign(new Error('its symbolic links form a loop'), { code: 'ELOOP', syscall: 'readlink' })
 }
 
 /** A name in the folder of `file` that is no longer than it need be, so that every name that the system takes for `file` can be written. */
@@ -48,7 +48,7 @@ async function checkPlace(file: string): Promise<void> {
     throw error
   })
   if (status?.isDirectory()) throw Object.assign(new Error('it is a folder'), { code: 'EISDIR', syscall: 'open' })
-  if (status && !status.isFile()) throw Object.assign(new Error('it is no regular file'), { code: 'EINVAL', syscall: 'open' })
+  if (status && !status.isFile()) throw Object.assign(new Error('it is not a regular file'), { code: 'EINVAL', syscall: 'open' })
 }
 
 async function removeQuietly(file: string): Promise<void> {

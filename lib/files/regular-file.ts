@@ -42,7 +42,7 @@ export function ioError(what: string, file: string, cause: unknown): DiffusionEr
 function check(status: { isFile(): boolean; size: number }, file: string, { what, maxBytes, refuse }: FileKind): void {
   if (!status.isFile()) throw refuse(`${named(what, file)} is not a regular file`, { path: file })
   if (status.size > maxBytes)
-    throw refuse(`${named(what, file)} has ${status.size} bytes; at most ${maxBytes} are read`, { path: file, bytes: status.size })
+    throw refuse(`${named(what, file)} has ${status.size} bytes; the limit is ${maxBytes}`, { path: file, bytes: status.size })
 }
 
 /**

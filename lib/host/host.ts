@@ -116,10 +116,11 @@ function readModels(models: unknown): Map<string, WireModel> {
     throw invalidType(`models must be an object of models by name, not ${show(given)}`)
   const read = new Map<string, WireModel>()
   for (const [name, model] of Object.entries(given as Record<string, unknown>)) {
-    if (!modelName.test(name)) throw invalidRange(`models: ${show(name)} is not a name of up to 64 letters, digits, dots, dashes and underscores`)
+    if (!modelName.test(name))
+      throw invalidRange(`models: ${show(name)} is not a valid name: use up to 64 letters, digits, dots, dashes and underscores`)
     read.set(name, readModel(name, model, `models.${name}`))
   }
-  if (read.size === 0) throw invalidRange('models names no model')
+  if (read.size === 0) throw invalidRange('models is empty')
   return read
 }
 
@@ -208,7 +209,7 @@ export class DiffusionHost implements AsyncDisposable {
   /** Adds a model that jobs may name from now on. A model of that name makes room for it; jobs that were made already keep theirs. */
   async addModel(name: string, model: string | URL | HostedModel): Promise<void> {
     if (typeof name !== 'string' || !modelName.test(name))
-      throw invalidRange(`${show(name)} is not a name of up to 64 letters, digits, dots, dashes and underscores`)
+      throw invalidRange(`${show(name)} is not a valid name: use up to 64 letters, digits, dots, dashes and underscores`)
     const read = readModel(name, model, 'model')
     if (this.#models.has(name)) await this.unload(name)
     this.#models.set(name, read)
@@ -236,7 +237,8 @@ export class DiffusionHost implements AsyncDisposable {
       ...rest
     } = { ...(knownKeys(options, 'generate()', Object.keys(options ?? {})) as HostGenerateOptions) }
     const model = this.#model(name)
-    if ((rest as AnyGenerateOptions).latents !== undefined) throw invalidType("generate(): option 'latents' does not leave its process: give a seed")
+    if ((rest as AnyGenerateOptions).latents !== undefined)
+      throw invalidType("generate(): option 'latents' cannot be sent to another process: pass a seed")
     const { onPreview, ...previewOptions } = preview ?? {}
     if (signal !== undefined) checkSignal(signal, 'signal')
     if (onProgress !== undefined) checkFunction(onProgress, 'onProgress')
@@ -357,7 +359,7 @@ export class DiffusionHost implements AsyncDisposable {
     const { length, running } = this.#queue
     // One that can begin at once does not wait.
     if (length >= this.#maxQueue && (running || length > 0))
-      throw new DiffusionError('ERR_BUSY', `${length} jobs are waiting, and maxQueue is ${this.#maxQueue}; call again later`, {
+      throw new DiffusionError('ERR_BUSY', `The queue is full: ${length} jobs are waiting (maxQueue ${this.#maxQueue}); try again later`, {
         queued: length,
         retriable: true,
       })

@@ -89,7 +89,7 @@ export class DiffusionJob implements PromiseLike<GenerateResult>, AsyncIterable<
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<JobEvent, void, void> {
-    if (this.#listened) throw new TypeError('The events of a job can be listened to once')
+    if (this.#listened) throw new TypeError('The events of a job can be read only once')
     this.#listened = true
     this.#result.catch(() => {}) // thrown below
     for (;;) {

@@ -57,7 +57,7 @@ const closingMs = 2000
 function describe({ exitCode, signal, cause, stderr }: EngineExit): string {
   const how = signal ? `was ended by ${signal}` : cause instanceof Error ? `failed: ${cause.message}` : `ended with the code ${exitCode ?? 'unknown'}`
   const said = stderr?.trim().split('\n').slice(-5).join('\n')
-  return said ? `${how}. The end of its output:\n${said}` : how
+  return said ? `${how}. Its last output:\n${said}` : how
 }
 
 function exitDetails({ exitCode, signal, cause, stderr }: EngineExit, retriable: boolean) {
@@ -236,7 +236,7 @@ export class EngineQueue {
       if (message.protocol !== protocolVersion) {
         this.#rejectAll(
           new EngineExitedError(
-            `The engine speaks protocol ${message.protocol}, this host ${protocolVersion}: two versions of the package are mixed`,
+            `The engine speaks protocol ${message.protocol}, this host ${protocolVersion}: two versions of the package are installed`,
             { retriable: false },
           ),
         )

@@ -170,7 +170,7 @@ function isPage({ path: name }: RemoteFile): boolean {
 }
 
 function webPage(answer: Answer): DownloadError {
-  return bad(answer, 'sent a web page in place of the file: a login page, or one of a network that wants to be logged in to', false)
+  return bad(answer, 'sent a web page instead of the file, such as a login page', false)
 }
 
 /** Pages come under other types, too. */
@@ -182,14 +182,14 @@ function looksLikePage(chunk: Uint8Array): boolean {
 function checkHead(answer: Answer, remote: RemoteFile, from: number): void {
   const { headers, status } = answer
   const encoding = headers.get('content-encoding')
-  if (encoding && encoding !== 'identity') throw bad(answer, `compresses the file (${encoding}), which was not asked for`)
+  if (encoding && encoding !== 'identity') throw bad(answer, `sent the file compressed (${encoding}), which was not requested`)
   if (/^\s*(text\/html|application\/xhtml)/i.test(headers.get('content-type') ?? '') && !isPage(remote)) throw webPage(answer)
   if (status === 206 && Number(/^bytes (\d{1,15})-/.exec(headers.get('content-range') ?? '')?.[1] ?? NaN) !== from)
-    throw bad(answer, `sent another part of the file than was asked for (${headers.get('content-range') ?? 'no Content-Range'})`)
+    throw bad(answer, `sent another part of the file than requested (${headers.get('content-range') ?? 'no Content-Range'})`)
   const size = declaredSize(answer)
   if (size === undefined) return
   if (remote.exact ? size !== remote.size : size > limits.file || Math.abs(size - remote.size) > 1024 + remote.size / 1000)
-    throw bad(answer, `says that the file has ${size} bytes, not ${remote.size}`)
+    throw bad(answer, `reports ${size} bytes for the file, not ${remote.size}`)
 }
 
 /** The most that is taken of a body: a rounded size leaves some room. */
@@ -211,7 +211,7 @@ async function receive(partial: PartialFile, remote: RemoteFile, job: BlobJob): 
     }
     if (answer.status !== 200 && answer.status !== 206) await job.refuse(answer)
     job.check?.(answer)
-    if (answer.status === 206 && from === 0) throw bad(answer, 'sent a part of the file where all of it was asked for')
+    if (answer.status === 206 && from === 0) throw bad(answer, 'sent only a part of the file')
     checkHead(answer, remote, from)
     if (answer.status === 200 && from > 0) await partial.restart()
     await partial.keepEtag(answer.headers.get('etag'))
@@ -222,7 +222,7 @@ async function receive(partial: PartialFile, remote: RemoteFile, job: BlobJob): 
       await partial.append(chunk.length > most - partial.bytes ? chunk.subarray(0, most - partial.bytes) : chunk)
       job.onBytes(partial.bytes)
       if (partial.bytes < most) continue
-      if (!remote.exact) throw bad(answer, 'sends more than the file has')
+      if (!remote.exact) throw bad(answer, 'sent more bytes than the file has')
       // With a length the end follows at once, and the connection serves the next file. Without one there may be no end.
       if (!ends) break
     }
@@ -231,13 +231,13 @@ async function receive(partial: PartialFile, remote: RemoteFile, job: BlobJob): 
   }
   const size = remote.exact ? remote.size : (declaredSize(answer) ?? 0)
   if (partial.bytes < size) {
-    const message = `${answer.url.host} broke the connection off after ${partial.bytes} of ${size} bytes`
+    const message = `${answer.url.host} closed the connection after ${partial.bytes} of ${size} bytes`
     throw new DownloadError('network', message, { url: shown(answer.url) })
   }
 }
 
 function mismatch(remote: RemoteFile, digest: string): DownloadError {
-  const message = `What ${remote.url.host} sent has the hash ${digest}, not ${remote.hash}, twice in a row: it was damaged or changed on the way. Nothing of it was kept`
+  const message = `The file from ${remote.url.host} had the hash ${digest} instead of ${remote.hash} twice in a row: it was damaged or changed in transit. Nothing was kept`
   return new DownloadError('integrity', message, { expected: remote.hash, actual: digest })
 }
 
@@ -315,11 +315,7 @@ export function rateLimited(answer: Answer): DownloadError | undefined {
   const wait = retryAfter(headers)
   const details = { url: shown(url), status, ...(wait === undefined ? {} : { retryAfter: wait }) }
   if (status === 429)
-    return new DownloadError(
-      'rate_limited',
-      `${url.host} allows no more requests for now${wait ? `; try again in ${Math.ceil(wait)} s` : ''}`,
-      details,
-    )
+    return new DownloadError('rate_limited', `${url.host} limits the number of requests${wait ? `; try again in ${Math.ceil(wait)} s` : ''}`, details)
   if (status >= 500 || status === 408) return new DownloadError('network', `${url.host} answered with the status ${status}`, details)
   return undefined
 }

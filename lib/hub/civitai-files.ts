@@ -23,7 +23,7 @@ export function selectCivitai(
   const named = source.inner === '' ? weights : weights.filter(({ path }) => path === source.inner)
   if (named.length === 0) {
     const known = weights.map(({ path }) => path)
-    const message = source.inner === '' ? 'holds no model file that the loader reads' : `holds no ${source.inner}`
+    const message = source.inner === '' ? 'has no supported model file' : `holds no ${source.inner}`
     throw new DownloadError('choice', `${source.name} ${message}${known.length > 0 ? `; there are ${known.join(', ')}` : ''}`, {
       source: source.name,
       files: known,
@@ -31,7 +31,7 @@ export function selectCivitai(
   }
   const safe = named.filter(({ path }) => allowPickle || !isPickle(path))
   if (safe.length === 0) {
-    const message = `${source.name} holds pickle files alone (${named.map(({ path }) => path).join(', ')}), which careless programs execute. They are read as data here: allow them with hub.allowPickle or --allow-pickle`
+    const message = `${source.name} has only pickle files (${named.map(({ path }) => path).join(', ')}), which can contain code. This library reads them as data and never executes them: allow them with hub.allowPickle or --allow-pickle`
     throw new DownloadError('pickle', message, { source: source.name })
   }
   const rank = (file: CivitaiFile) => types.indexOf(file.type) * 2 + (file.primary ? 0 : 1) + (types.includes(file.type) ? 0 : 100)

@@ -46,18 +46,18 @@ export async function refuseCivitai(answer: Answer, source: HubSource, { endpoin
       details,
     )
   if (status === 401 && token === undefined) throw loginNeeded(source, endpoint, details)
-  if (status === 401) throw new DownloadError('unauthorized', `${endpoint.host} refuses the token in use (CIVITAI_TOKEN)`, details)
+  if (status === 401) throw new DownloadError('unauthorized', `${endpoint.host} rejected the token (CIVITAI_TOKEN)`, details)
   if (status === 403)
     throw new DownloadError(
       'gated',
-      `${source.name} is in early access, or its author gives it to some only: see ${site(`/model-versions/${source.repo}`, { endpoint, token }).href}`,
+      `${source.name} is in early access or restricted by its author: see ${site(`/model-versions/${source.repo}`, { endpoint, token }).href}`,
       details,
     )
   throw new DownloadError('bad_answer', `${shown(url)} answered with the status ${status}`, details)
 }
 
 function loginNeeded(source: HubSource, endpoint: URL, details: DownloadDetails): DownloadError {
-  const message = `The author of ${source.name} gives it to members only: (1) log in at ${endpoint.host} and make an API key in the account settings; (2) set CIVITAI_TOKEN to it (or pass hub.civitaiToken); then call again`
+  const message = `${source.name} is for members only: (1) log in at ${endpoint.host} and make an API key in the account settings; (2) set CIVITAI_TOKEN to it (or pass hub.civitaiToken); then call again`
   return new DownloadError('gated', message, details)
 }
 
@@ -117,7 +117,7 @@ export async function listCivitai(source: HubSource, transport: Transport): Prom
     json = JSON.parse(await readText(answer, limits.answer)) as typeof json
   } catch (error) {
     if (error instanceof DownloadError) throw error
-    throw new DownloadError('bad_answer', `${shown(answer.url)} sent no JSON`, { source: source.name })
+    throw new DownloadError('bad_answer', `${shown(answer.url)} did not send JSON`, { source: source.name })
   }
   if (String(json?.id) !== source.repo || !Array.isArray(json.files))
     throw new DownloadError('bad_answer', `${shown(answer.url)} does not describe the version ${source.repo}`, { source: source.name })
@@ -128,7 +128,7 @@ export async function listCivitai(source: HubSource, transport: Transport): Prom
     if (file && (file.primary || !files.has(file.path))) files.set(file.path, file)
   }
   if (files.size === 0)
-    throw new DownloadError('choice', `${source.name} has no file that the loader reads, that its scans passed and whose SHA-256 is published`, {
+    throw new DownloadError('choice', `${source.name} has no supported file that passed the site's scans and has a published SHA-256`, {
       source: source.name,
     })
   return { source, commit: source.repo, files, licence: undefined, gated: false }

@@ -70,7 +70,7 @@ export function fileError(cause: unknown, path: string): unknown {
   if (code === 'ENOSPC' || code === 'EDQUOT')
     return new DownloadError(
       'disk_space',
-      `The disk is full: ${path} cannot be written. Free some space and call again; what has arrived is kept`,
+      `The disk is full: ${path} cannot be written. Free some space and try again; downloaded data is kept`,
       { path },
       { cause },
     )

@@ -44,16 +44,16 @@ function tokenFor(url: URL, { endpoint, token }: Site): string | undefined {
 /** Where a redirect leads. */
 function nextUrl(from: URL, location: string | null): URL {
   const bad = (why: string) => new DownloadError('bad_answer', `${shown(from)} redirects ${why}`, { url: shown(from) })
-  if (!location) throw bad('without saying where')
+  if (!location) throw bad('without a target')
   let to: URL
   try {
     to = new URL(location, from)
   } catch {
-    throw bad('to something that is no address')
+    throw bad('to an invalid address')
   }
   if (!/^https?:$/.test(to.protocol)) throw bad(`to a ${to.protocol} address; only http and https are followed`)
   if (from.protocol === 'https:' && to.protocol !== 'https:') throw bad(`to ${shown(to)}, which is not encrypted`)
-  if (to.username || to.password) throw bad('to an address with a password in it')
+  if (to.username || to.password) throw bad('to an address that contains a password')
   return to
 }
 
@@ -66,10 +66,10 @@ function networkError(cause: unknown, url: URL): DownloadError {
   const why = code || inner?.message || (cause as Error).message
   const details = { url: shown(url), ...(code ? { cause: code } : {}) }
   if (certificate.test(code)) {
-    const message = `The certificate of ${url.host} is not trusted (${why}). Behind a proxy that opens connections, name its certificate in NODE_EXTRA_CA_CERTS`
+    const message = `The certificate of ${url.host} is not trusted (${why}). Behind a proxy that inspects HTTPS, set NODE_EXTRA_CA_CERTS to its certificate`
     return new DownloadError('network', message, details, { cause, retriable: false })
   }
-  return new DownloadError('network', `${url.host} cannot be reached or broke the connection off (${why})`, details, { cause })
+  return new DownloadError('network', `${url.host} cannot be reached or closed the connection (${why})`, details, { cause })
 }
 
 /** A controller that follows `signal` and a clock. The clock stands still while nobody waits for the network; `stop()` lets go of both. */
@@ -170,7 +170,7 @@ export async function request(url: URL, headers: Record<string, string>, transpo
   const seen = new Set<string>()
   for (let at = url, hops = 0; ; hops++) {
     if (seen.has(at.href) || hops > maxRedirects)
-      throw new DownloadError('bad_answer', `${shown(url)} redirects ${hops > maxRedirects ? `more than ${maxRedirects} times` : 'in a circle'}`, {
+      throw new DownloadError('bad_answer', `${shown(url)} redirects ${hops > maxRedirects ? `more than ${maxRedirects} times` : 'in a loop'}`, {
         url: shown(url),
       })
     seen.add(at.href)
@@ -188,7 +188,7 @@ export async function readText(answer: Answer, limit: number): Promise<string> {
   for await (const chunk of answer.body()) {
     bytes += chunk.length
     if (bytes > limit)
-      throw new DownloadError('bad_answer', `${shown(answer.url)} sent more than ${limit} bytes where a short answer was expected`, {
+      throw new DownloadError('bad_answer', `${shown(answer.url)} sent more than ${limit} bytes instead of a short answer`, {
         url: shown(answer.url),
       })
     chunks.push(chunk)

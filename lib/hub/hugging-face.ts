@@ -40,9 +40,9 @@ function page({ endpoint }: Site, repo: string): string {
 function gateMessage(source: HubSource, site: Site, what: string): string {
   const steps = [`open ${page(site, source.repo)} in a browser, log in and accept it`]
   if (site.token === undefined)
-    steps.push(`make a token that may read at ${page(site, 'settings/tokens')}`, 'set HF_TOKEN to it (or run `hf auth login`, or pass hub.token)')
-  else steps.push('see that the token in use (HF_TOKEN or the stored one) is of the same account and may read gated repositories')
-  return `${source.name} is not given out before ${what} is accepted: ${steps.map((step, i) => `(${i + 1}) ${step}`).join('; ')}; then call again`
+    steps.push(`create a read token at ${page(site, 'settings/tokens')}`, 'set HF_TOKEN to it (or run `hf auth login`, or pass hub.token)')
+  else steps.push('make sure that the token (HF_TOKEN or the stored one) belongs to the same account and can read gated repositories')
+  return `${source.name} requires that you accept ${what}: ${steps.map((step, i) => `(${i + 1}) ${step}`).join('; ')}; then call again`
 }
 
 /** The error behind an answer of the hub, or of the storage that it redirects to, that is not the one wanted. */
@@ -53,24 +53,19 @@ export async function refuseHub(answer: Answer, source: HubSource, site: Site, l
   const limited = rateLimited(answer)
   if (limited) throw limited
   if (url.origin !== site.endpoint.origin)
-    throw new DownloadError('bad_answer', `${url.host}, where the hub keeps its files, answered with the status ${status}`, details, {
+    throw new DownloadError('bad_answer', `${url.host}, where the hub stores files, answered with the status ${status}`, details, {
       retriable: true,
     })
   const code = headers.get('x-error-code')
   if (code === 'GatedRepo') throw new DownloadError('gated', gateMessage(source, site, licence ? `its licence (${licence})` : 'its licence'), details)
-  if (code === 'RevisionNotFound')
-    throw new DownloadError('not_found', `${source.name}: there is no branch, tag or commit ${source.revision}`, details)
+  if (code === 'RevisionNotFound') throw new DownloadError('not_found', `${source.name} has no branch, tag or commit ${source.revision}`, details)
   if (code === 'EntryNotFound') throw new DownloadError('not_found', `${source.name} holds no ${file ?? 'such file'}`, details)
   if (code === 'RepoNotFound' || status === 404 || (status === 401 && site.token === undefined)) {
-    const advice = site.token === undefined ? 'for a private one, set HF_TOKEN' : 'the token in use may not see it, where it is private'
-    throw new DownloadError('not_found', `${site.endpoint.host} knows no model ${source.repo}. Check the name; ${advice}`, details)
+    const advice = site.token === undefined ? 'if it is private, set HF_TOKEN' : 'if it is private, the token may lack access'
+    throw new DownloadError('not_found', `${site.endpoint.host} has no model ${source.repo}. Check the name; ${advice}`, details)
   }
   if (status === 401)
-    throw new DownloadError(
-      'unauthorized',
-      `${site.endpoint.host} refuses the token in use: it is wrong or no longer valid (HF_TOKEN, or the stored one)`,
-      details,
-    )
+    throw new DownloadError('unauthorized', `${site.endpoint.host} rejected the token: it is wrong or expired (HF_TOKEN, or the stored one)`, details)
   if (status === 403) {
     const who = site.token === undefined ? 'without a token (set HF_TOKEN)' : 'with the token in use'
     const why = headers.get('x-error-message')?.slice(0, 200) ?? 'status 403'
@@ -84,13 +79,9 @@ async function readJson(answer: Answer): Promise<unknown> {
   try {
     return JSON.parse(text)
   } catch {
-    throw new DownloadError(
-      'bad_answer',
-      `${shown(answer.url)} sent no JSON: this is not the interface of the hub, or a page that wants a login came between`,
-      {
-        url: shown(answer.url),
-      },
-    )
+    throw new DownloadError('bad_answer', `${shown(answer.url)} did not send JSON: it is not the hub's API, or a login page answered instead`, {
+      url: shown(answer.url),
+    })
   }
 }
 
@@ -111,8 +102,8 @@ function readEntry(entry: TreeEntry, source: HubSource, commit: string, site: Si
   const size = lfs ? lfs.size : entry.size
   const hash = lfs ? lfs.oid : oid
   const algorithm = lfs ? 'sha256' : 'git-sha1'
-  if (!isSize(size)) throw badListing(source, `gives ${path} no sensible size`)
-  if (!isHash(hash, algorithm)) throw badListing(source, `gives ${path} no hash to check it by`)
+  if (!isSize(size)) throw badListing(source, `has no valid size for ${path}`)
+  if (!isHash(hash, algorithm)) throw badListing(source, `has no hash for ${path}`)
   const { xetHash } = entry
   return {
     path,
@@ -145,7 +136,7 @@ async function readTree(source: HubSource, commit: string, transport: Transport)
     const { json, headers } = await getJson(url, source, transport)
     if (!Array.isArray(json)) throw badListing(source, 'is no list')
     for (const entry of json as unknown[]) {
-      if (typeof entry !== 'object' || entry === null) throw badListing(source, 'holds something other than files')
+      if (typeof entry !== 'object' || entry === null) throw badListing(source, 'contains entries that are not files')
       const file = readEntry(entry, source, commit, transport.site)
       if (file) files.set(file.path, file)
     }
@@ -170,8 +161,8 @@ export async function listHub(source: HubSource, transport: Transport): Promise<
   const { json } = await getJson(url, source, transport)
   const model = (typeof json === 'object' && json !== null ? json : {}) as ModelAnswer
   const { sha } = model
-  if (!isHash(sha, 'git-sha1')) throw badListing(source, 'is of no commit')
-  if (isHash(source.revision, 'git-sha1') && sha !== source.revision) throw badListing(source, `is of the commit ${sha}, another than was asked for`)
+  if (!isHash(sha, 'git-sha1')) throw badListing(source, 'has no commit')
+  if (isHash(source.revision, 'git-sha1') && sha !== source.revision) throw badListing(source, `is for commit ${sha}, not the requested one`)
   const files = await readTree(source, sha, transport)
   return { source, commit: sha, files, licence: readLicence(model), gated: model.gated !== undefined && model.gated !== false }
 }

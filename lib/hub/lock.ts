@@ -128,7 +128,7 @@ export async function acquire(file: string, options: { signal?: AbortSignal | un
       await bury(file, observation, host)
     }
     if (state !== 'gone') await onWait?.()
-    else if (++gone > 1000) throw new DiffusionError('ERR_IO', `The lock ${file} can be neither made nor found`, { path: file })
+    else if (++gone > 1000) throw new DiffusionError('ERR_IO', `The lock file ${file} can be neither created nor found`, { path: file })
     // The first look comes soon: most files are small.
     await sleep((looks === 0 || state === 'gone' ? 10 : poll) * (0.5 + Math.random()))
   }

@@ -124,7 +124,8 @@ export async function listCache(settings: HubSettings): Promise<CachedModel[]> {
 /** The repository of a source in the caches, and the commits that the source means: all, or that of its revision. */
 async function chosen(source: HubSource, settings: HubSettings): Promise<{ repo: Repo; commits: string[]; whole: boolean }> {
   const repo = (await repos(settings)).find((each) => each.site === source.site && each.repo === source.repo)
-  const absent = (what: string) => new DownloadError('not_found', `${what} is not in the cache; latent list says what is`, { source: source.name })
+  const absent = (what: string) =>
+    new DownloadError('not_found', `${what} is not in the cache; run latent list to see what is`, { source: source.name })
   if (!repo) throw absent(source.name)
   const all = await subfolders(repo.paths.snapshots)
   if (source.site === 'civitai' || !source.name.includes('@')) return { repo, commits: all, whole: true }
@@ -200,7 +201,7 @@ async function removeDamaged(file: string): Promise<void> {
 async function refuseBusy({ paths, source }: Repo): Promise<void> {
   for (const name of await readdir(paths.locks).catch(() => [] as string[])) {
     if (name.endsWith('.latent.lock') && (await isHeld(path.join(paths.locks, name))))
-      throw new DiffusionError('ERR_BUSY', `${source} is being fetched by another process; end that first`, { source })
+      throw new DiffusionError('ERR_BUSY', `${source} is being downloaded by another process; wait for it or stop it first`, { source })
   }
 }
 

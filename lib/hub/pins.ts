@@ -45,7 +45,7 @@ async function readPins(file: string): Promise<Pins> {
   } catch {
     // Said below.
   }
-  throw new ModelFormatError(`${file} is no list of pinned models of this version; delete it to have it written anew`, { path: file })
+  throw new ModelFormatError(`${file} is not a list of pinned models of this version; delete it to create a new one`, { path: file })
 }
 
 /** The source at the commit that the file pins it to. Names that carry a commit of their own stay as they are. */

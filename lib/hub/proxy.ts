@@ -30,7 +30,7 @@ async function throughUndici(variable: string): Promise<typeof globalThis.fetch>
     const name = 'undici'
     undici = (await import(name)) as Undici
   } catch (cause) {
-    const message = `${variable} names a proxy, which this version of Node.js does not use by itself: run \`npm install undici@7\`, or use Node.js 24 and set NODE_USE_ENV_PROXY=1`
+    const message = `${variable} names a proxy, but this version of Node.js does not use it: run \`npm install undici@7\`, or use Node.js 24 and set NODE_USE_ENV_PROXY=1`
     throw new DownloadError('network', message, {}, { cause, retriable: false })
   }
   const dispatcher = new undici.EnvHttpProxyAgent()

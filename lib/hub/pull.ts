@@ -188,7 +188,7 @@ class Puller {
       const shards = shardsOf(index, (await readSmall(this.pointer(index), largestIndex)) ?? '', source)
       const absent = shards.find((name) => !this.#files.has(name))
       if (absent !== undefined)
-        throw new DownloadError('bad_answer', `${source.name}: ${index} names ${absent}, which the repository does not hold`, { source: source.name })
+        throw new DownloadError('bad_answer', `${source.name}: ${index} lists ${absent}, which is not in the repository`, { source: source.name })
       all.push(...shards)
     }
     return all
@@ -213,7 +213,7 @@ class Puller {
     if (bytes === 0 || free === undefined || bytes + spareBytes <= free) return
     const { name } = this.#listing.source
     const gigabytes = (count: number) => `${(count / 1e9).toFixed(2)} GB`
-    const message = `${name} needs ${gigabytes(bytes)} more, and ${this.#paths.root} has room for ${gigabytes(free)}. Free some space, or name another folder (HF_HUB_CACHE, hub.cacheDir)`
+    const message = `${name} needs another ${gigabytes(bytes)}, but ${this.#paths.root} has only ${gigabytes(free)} free. Free some space, or use another folder (HF_HUB_CACHE, hub.cacheDir)`
     throw new DownloadError('disk_space', message, { source: name, required: bytes, available: free })
   }
 
@@ -247,7 +247,7 @@ async function prepare(given: HubSource, role: Role, settings: HubSettings, hook
   if (settings.offline)
     throw new DownloadError(
       'offline',
-      `${given.name} is not (or not completely) in the cache, and downloads are switched off (HF_HUB_OFFLINE or localFilesOnly): run \`latent pull ${given.name}\` where they are on`,
+      `${given.name} is not completely in the cache, and downloads are disabled (HF_HUB_OFFLINE or localFilesOnly): run \`latent pull ${given.name}\` with a network connection`,
       { source: given.name },
     )
   const source = await pinned(given, settings.lockFile)

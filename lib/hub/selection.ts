@@ -144,7 +144,7 @@ function diffusers(tree: Tree, base: string, { role, variant, name }: Wanted): S
       { name } as Wanted,
       empty === undefined
         ? 'is a diffusers model without weights'
-        : `has no weights in ${empty} that the loader reads (.safetensors or .bin named as diffusers and transformers do)`,
+        : `has no supported weights in ${empty} (.safetensors or .bin, with the names of diffusers and transformers)`,
       empty === undefined ? [] : tree.below(empty),
     )
   return finish(base, [
@@ -184,7 +184,7 @@ function onlyCheckpoint(tree: Tree, base: string, wanted: Wanted): Selection {
   if (file === undefined)
     throw choiceError(
       wanted,
-      `holds ${candidates.length} model files: ${list(candidates)}. Name one: ${wanted.name}/FILE, or a word that tells it: ${wanted.name}:q8_0`,
+      `holds ${candidates.length} model files: ${list(candidates)}. Choose one: ${wanted.name}/FILE, or by a word in its name: ${wanted.name}:q8_0`,
       candidates,
     )
   return single(tree, file)
@@ -204,7 +204,7 @@ function tagged(tree: Tree, base: string, wanted: Wanted, tag: string): Selectio
     throw choiceError(wanted, `has no model file with '${tag}' in its name${all.length > 0 ? `; there are ${list(all)}` : ''}`, all)
   throw choiceError(
     wanted,
-    `has ${candidates.length} model files with '${tag}' in their names: ${list(candidates)}. Name one: ${wanted.name}/FILE`,
+    `has ${candidates.length} model files with '${tag}' in their names: ${list(candidates)}. Choose one: ${wanted.name}/FILE`,
     candidates,
   )
 }
@@ -272,10 +272,10 @@ export function shardsOf(index: string, text: string, wanted: Pick<Wanted, 'name
   } catch {
     throw bad('is no JSON')
   }
-  if (typeof map !== 'object' || map === null) throw bad('names no shards (weight_map)')
+  if (typeof map !== 'object' || map === null) throw bad('lists no shards (weight_map)')
   const names = [...new Set(Object.values(map))]
   if (names.length > 1024 || !names.every((name): name is string => typeof name === 'string' && /^[\w.-]+$/.test(name) && !name.startsWith('.')))
-    throw bad('names shards that are no files beside it')
+    throw bad('lists shards that are not files next to it')
   const slash = index.lastIndexOf('/')
   return names.map((name) => join(slash < 0 ? '' : index.slice(0, slash), name))
 }

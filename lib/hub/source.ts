@@ -58,7 +58,7 @@ export function parseHubSource(text: string): HubSource {
   const [, version = '', path = ''] = match ?? []
   const inner = path.slice(1)
   if (!match || (inner !== '' && isUnsafePath(inner)))
-    throw invalidRange(`${show(text)} is not of the form civitai:VERSION or civitai:VERSION/file, VERSION being the number of a model version`)
+    throw invalidRange(`${show(text)} is not of the form civitai:VERSION or civitai:VERSION/file, where VERSION is the number of a model version`)
   return { site: 'civitai', name: `civitai:${version}`, repo: version, revision: version, inner, tag: undefined }
 }
 
@@ -92,7 +92,7 @@ export function readHubSource(value: unknown, settings: HubSettings, name: strin
     const known = URL.canParse(text) ? hubNameOfUrl(new URL(text), settings) : undefined
     if (known === undefined)
       throw invalidRange(
-        `${name}: ${show(text)} is no address of a model on ${settings.hub.endpoint.host} or ${settings.civitai.endpoint.host}. Other files have no published hash to check them by: fetch it yourself and pass its path`,
+        `${name}: ${show(text)} is not the address of a model on ${settings.hub.endpoint.host} or ${settings.civitai.endpoint.host}. Other sites publish no hashes: download the file yourself and pass its path`,
       )
     return parseHubSource(known)
   }

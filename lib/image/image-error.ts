@@ -12,6 +12,9 @@ export function imageError(message: string, details?: Record<string, unknown>, c
 
 export function checkImageSize(width: number, height: number, where: string): void {
   if (width < 1 || height < 1 || width > maxImageSide || height > maxImageSide || width * height > maxImagePixels) {
-    throw imageError(`${where} is ${width}x${height}; sides of 1 to ${maxImageSide} and at most ${maxImagePixels} pixels are read`, { width, height })
+    throw imageError(`${where} is ${width}x${height}; the limits are 1 to ${maxImageSide} pixels per side and ${maxImagePixels} pixels in all`, {
+      width,
+      height,
+    })
   }
 }

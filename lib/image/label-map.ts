@@ -17,13 +17,14 @@ const isNumbers = (data: unknown): data is Numbers => isBytes(data) || isUint16A
 async function readNumbers(input: SemanticMapInput, name: string): Promise<PixelNumbers<Numbers>> {
   if (input instanceof RawImage || (typeof input === 'object' && input !== null && 'channels' in input)) {
     const picture = await RawImage.read(input as RawImageInput)
-    if (picture.channels !== 1) throw invalidRange(`${name} has ${picture.channels} channels; a label map has one number per pixel: a grey picture`)
+    if (picture.channels !== 1)
+      throw invalidRange(`${name} has ${picture.channels} channels; a label map must be greyscale, with one number per pixel`)
     return picture
   }
   if (typeof input === 'object' && input !== null && 'data' in input)
     return checkPixelNumbers(input, name, isNumbers, 'a Uint8Array, Uint16Array or Int32Array')
   const { bytes, where } = await readPictureBytes(input, name)
-  if (!isPng(bytes)) throw imageError(`${where} is not a PNG; label maps are read from grey or palette PNGs, which keep every number`)
+  if (!isPng(bytes)) throw imageError(`${where} is not a PNG; a label map must be a greyscale or palette PNG, which stores exact numbers`)
   return readPngSamples(bytes, where)
 }
 
@@ -35,7 +36,7 @@ export async function readLabelMap(input: SemanticMapInput, labels: number, name
     for (let i = y * width; i < (y + 1) * width; i++) {
       const label = data[i]!
       if (label < 0 || label >= labels)
-        throw invalidRange(`${name} has the label ${label} at (${i % width}, ${y}); this model knows the labels 0 to ${labels - 1}`)
+        throw invalidRange(`${name} has the label ${label} at (${i % width}, ${y}); this model has the labels 0 to ${labels - 1}`)
       out[i] = label
     }
   })

@@ -91,12 +91,12 @@ export async function readMaskOf(image: { width: number; height: number }, input
 /** What to say of a mask that selects nothing or everything. */
 export function maskWarning({ width, height, selected, hasAlpha }: ReadMask): GenerateWarning | undefined {
   if (selected > 0 && selected < width * height) return undefined
-  const alpha = hasAlpha ? '; its alpha channel does not count: paint what is to be repainted white, the rest black' : ''
+  const alpha = hasAlpha ? '; its alpha channel is ignored: paint the area to repaint white and the rest black' : ''
   return selected === 0
     ? { code: 'WARN_MASK_EMPTY', message: `mask selects nothing: no pixel of ${width}x${height} is white, so nothing is repainted${alpha}` }
     : {
         code: 'WARN_MASK_FULL',
-        message: `mask selects everything: all ${width}x${height} pixels are white, so the whole picture is repainted${alpha}`,
+        message: `mask selects everything: all ${width}x${height} pixels are white, so the whole image is repainted${alpha}`,
       }
 }
 

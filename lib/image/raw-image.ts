@@ -73,7 +73,7 @@ function checkMetadata(value: unknown): Record<string, string> {
 }
 
 /** The path behind a path or file: URL. `expected`: what the option takes, in words. */
-function toFile(value: unknown, name: string, expected = 'a path, a file: URL, the bytes of a picture file or pixels'): string {
+function toFile(value: unknown, name: string, expected = 'a path, a file: URL, the bytes of an image file, or pixels'): string {
   if (isUrl(value)) {
     if (value.protocol !== 'file:')
       throw invalidRange(`${name}: only file: URLs are read and written, not ${value.protocol} ones; fetch it and pass its bytes`)
@@ -90,11 +90,11 @@ const pictureFile: FileKind = { what: 'The picture', maxBytes: maxImageFileBytes
 /** The bytes of a picture file given by its path, URL or bytes, and what to call it in messages. */
 export async function readPictureBytes(input: unknown, name: string): Promise<{ bytes: Uint8Array; where: string }> {
   if (isBytes(input)) {
-    if (input.length > maxImageFileBytes) throw imageError(`${name} has ${input.length} bytes; pictures of at most ${maxImageFileBytes} are read`)
+    if (input.length > maxImageFileBytes) throw imageError(`${name} has ${input.length} bytes; the limit is ${maxImageFileBytes}`)
     return { bytes: input, where: name }
   }
   const file = toFile(input, name)
-  return { bytes: await readRegular(file, pictureFile), where: `The picture ${file}` }
+  return { bytes: await readRegular(file, pictureFile), where: `The image ${file}` }
 }
 
 /** The kind of a picture file by its first bytes, or undefined. */
@@ -109,9 +109,9 @@ function sniff(bytes: Uint8Array): string | undefined {
 }
 
 async function readEncoded(bytes: Uint8Array, where: string): Promise<RawImage> {
-  if (bytes.length > maxImageFileBytes) throw imageError(`${where} has ${bytes.length} bytes; pictures of at most ${maxImageFileBytes} are read`)
+  if (bytes.length > maxImageFileBytes) throw imageError(`${where} has ${bytes.length} bytes; the limit is ${maxImageFileBytes}`)
   const kind = sniff(bytes)
-  if (!kind) throw imageError(`${where} is not a picture of a known kind: PNG, or with sharp installed JPEG and WebP`, { bytes: bytes.length })
+  if (!kind) throw imageError(`${where} is not a supported image: PNG, or JPEG and WebP if sharp is installed`, { bytes: bytes.length })
   const decoded: { data: Uint8Array; width: number; height: number; channels: number; metadata?: Record<string, string> } =
     kind === 'PNG' ? await readPng(bytes, where) : await readWithSharp(bytes, kind, where)
   return new RawImage({ ...decoded, channels: decoded.channels as 1 | 3 | 4, metadata: decoded.metadata ?? {} })
@@ -130,14 +130,13 @@ export class RawImage {
 
   /** Takes pixels as they are, without a copy. */
   constructor(image: RawImageData) {
-    if (typeof image !== 'object' || image === null)
-      throw invalidType(`a picture is made of { data, width, height, channels }, not of ${show(image)}`)
+    if (typeof image !== 'object' || image === null) throw invalidType(`an image must be { data, width, height, channels }, not ${show(image)}`)
     const { data, width, height, channels, metadata } = image
     if (!isBytes(data)) throw invalidType(`data must be a Uint8Array, not ${show(data)}`)
     const side = { min: 1, max: maxImageSide }
     this.width = checkInteger(width, 'width', side)
     this.height = checkInteger(height, 'height', side)
-    if (width * height > maxImagePixels) throw invalidRange(`a picture of ${width}x${height} has more than the ${maxImagePixels} pixels allowed`)
+    if (width * height > maxImagePixels) throw invalidRange(`an image of ${width}x${height} exceeds the limit of ${maxImagePixels} pixels`)
     if (channels !== 1 && channels !== 3 && channels !== 4) throw invalidRange(`channels must be 1, 3 or 4, not ${show(channels)}`)
     this.channels = channels
     const expected = width * height * channels
@@ -158,7 +157,7 @@ export class RawImage {
     if (isBytes(input)) return readEncoded(input, 'The picture')
     if (typeof input === 'object' && input !== null && !isUrl(input) && 'data' in input) return new RawImage(input)
     const file = toFile(input, 'image')
-    return readEncoded(await readRegular(file, pictureFile), `The picture ${file}`)
+    return readEncoded(await readRegular(file, pictureFile), `The image ${file}`)
   }
 
   /** The bytes of a picture file. Default format: PNG, with `metadata` as text chunks. */
@@ -181,7 +180,7 @@ export class RawImage {
   async save(file: string | URL, options?: EncodeOptions): Promise<void> {
     const target = path.resolve(toFile(file, 'file', 'a path or a file: URL to write to'))
     const format = extensions[path.extname(target).toLowerCase()]
-    if (!format) throw invalidRange(`The name of a picture file ends in .png, .jpg, .jpeg or .webp; ${show(target)} does not`)
+    if (!format) throw invalidRange(`The name of an image file must end in .png, .jpg, .jpeg or .webp, not ${show(target)}`)
     const bytes = await this.encode(format, options)
     await writeWhole(target, 'The picture', (handle) => handle.writeFile(bytes))
   }
@@ -193,7 +192,7 @@ export class RawImage {
     const side = { min: 1, max: maxImageSide }
     checkInteger(width, 'width', side)
     checkInteger(height, 'height', side)
-    if (width * height > maxImagePixels) throw invalidRange(`a picture of ${width}x${height} has more than the ${maxImagePixels} pixels allowed`)
+    if (width * height > maxImagePixels) throw invalidRange(`an image of ${width}x${height} exceeds the limit of ${maxImagePixels} pixels`)
     const { data } = await resizePixels(this, width, height, filter)
     return new RawImage({ data, width, height, channels: this.channels, metadata: this.metadata })
   }

@@ -14,7 +14,7 @@ function loadSharp(what: string): Sharp {
   } catch (cause) {
     throw new DiffusionError(
       'ERR_UNSUPPORTED_IMAGE',
-      `${what} needs the optional package sharp, which is not installed here: npm install sharp. PNG works without it`,
+      `${what} needs the optional package sharp, which is not installed: npm install sharp. PNG works without it`,
       {},
       { cause },
     )
@@ -38,7 +38,7 @@ export async function readWithSharp(bytes: Uint8Array, format: string, where: st
     }
     return pixels.channels === 2 ? await greyAlphaToRgba(pixels) : pixels
   } catch (cause) {
-    throw imageError(`${where} is not a sound ${format} file: ${(cause as Error).message}`, {}, cause)
+    throw imageError(`${where} is not a valid ${format} file: ${(cause as Error).message}`, {}, cause)
   }
 }
 

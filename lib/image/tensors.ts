@@ -23,7 +23,7 @@ export async function imageTensor(image: ImageInput, name: string, size?: { widt
     if (full.length !== 4)
       throw invalidRange(`${name}.shape must be [n, channels, height, width] or [channels, height, width], not [${shape.join(', ')}]`)
     if (size && (full[3] !== size.width || full[2] !== size.height)) {
-      throw invalidRange(`${name} is ${full[3]}x${full[2]}, but ${size.width}x${size.height} is asked for; exact floats are not resized`)
+      throw invalidRange(`${name} is ${full[3]}x${full[2]}, but ${size.width}x${size.height} is required; float tensors are not resized`)
     }
     return { data: await checkFinite(await ownFloats(image.data, `${name}.data`), `${name}.data`), shape: full }
   }

@@ -49,7 +49,7 @@ function place(key: string): number {
 
 function writePair(key: string, value: Exclude<InfotextValue, null | undefined>): string {
   if (!['string', 'number', 'bigint', 'boolean'].includes(typeof value))
-    throw invalidType(`fields.${key} must be a text, a number or true or false, not ${show(value)}`)
+    throw invalidType(`fields.${key} must be a string, a number or a boolean, not ${show(value)}`)
   const text = typeof value === 'boolean' ? (value ? 'True' : 'False') : checkString(String(value), `fields.${key}`, maxFieldLength)
   if (key === text && !leadingKeys.includes(key)) return key
   return `${key}: ${/[,\n:]|^["\s]|\s$|^$/.test(text) ? JSON.stringify(text) : text}`

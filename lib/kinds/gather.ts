@@ -50,7 +50,7 @@ async function gatherLabels(input: SemanticMapInput, { condition, sizeMultiple }
   const { data, width, height } = await readLabelMap(input, condition.labels)
   if (width % sizeMultiple !== 0 || height % sizeMultiple !== 0) {
     throw invalidRange(
-      `semanticMap is ${width}x${height}; sides must be multiples of ${sizeMultiple} for this model, and label maps are not resized: cut it or pad it`,
+      `semanticMap is ${width}x${height}; sides must be multiples of ${sizeMultiple} for this model, and label maps are not resized: crop or pad it`,
     )
   }
   return { inputs: { labelsShape: [height, width] }, arrays: { labels: data }, size: { width, height } }

@@ -61,7 +61,7 @@ function checkPrompt(value: unknown, name: string, info: PipelineInfo): string {
 function checkClass(value: unknown, name: string, { spec, condition: { classes, nullClass } }: PipelineInfo<'class'>): number {
   const classId = checkModelLabel(value, name, spec, 'class', classes)
   if (classId === nullClass)
-    throw invalidRange(`${name}: ${classId} is the null class, which guidance uses by itself; give another, from 0 to ${classes - 1}`)
+    throw invalidRange(`${name}: ${classId} is the null class, which guidance uses internally; use one from 0 to ${classes - 1}`)
   return classId
 }
 
@@ -173,7 +173,7 @@ export const inputOptions = {
   emphasis: {
     ...option((value, name): Emphasis => checkName(value, name, emphases), {
       fallback: (): Emphasis => 'original',
-      flag: { value: 'NAME', help: 'original (default), no_norm or comfy' },
+      flag: { value: 'NAME', help: 'how prompt weights are applied: original (default), no_norm or comfy' },
       toInfotext: (name: Emphasis) => ({ Emphasis: name === 'original' ? undefined : emphasisWord(name) }),
     }),
     ...readText,
@@ -182,7 +182,7 @@ export const inputOptions = {
     ...integer({
       min: 1,
       max: 100,
-      flag: { help: 'layer of the text encoder to use: 1 is the last, 2 the second to last' },
+      flag: { help: 'text encoder layer to use: 1 is the last, 2 the second to last' },
       toInfotext: (layers: number) => ({ 'Clip skip': layers > 1 ? layers : undefined }),
     }),
     purpose: 'for models with a CLIP text encoder',
@@ -208,21 +208,21 @@ export const inputOptions = {
     purpose: 'for class-conditional models',
     takenBy: isKind('class'),
     listed: true,
-    missing: ({ condition }: PipelineInfo<'class'>) => `the number or name of a class; this model knows ${condition.classes}`,
+    missing: ({ condition }: PipelineInfo<'class'>) => `the number or name of a class; this model has ${condition.classes}`,
   },
   boxes: {
     ...option(checkBoxes, {
-      flag: { value: 'FILE', help: 'layout: JSON list of { "label", "x", "y", "width", "height" }, in fractions of the picture' },
+      flag: { value: 'FILE', help: 'layout: JSON list of { "label", "x", "y", "width", "height" }, in fractions of the image' },
       toInfotext: (boxes: readonly LayoutBox[], _: unknown, info: PipelineInfo) => ({ Boxes: boxes.map((box) => spellBox(box, info)).join('; ') }),
     }),
     purpose: 'for layout-to-image models',
     takenBy: isKind('layout'),
     listed: true,
-    missing: () => 'objects as { label, x, y, width, height }, in fractions of the picture',
+    missing: () => 'objects as { label, x, y, width, height }, in fractions of the image',
   },
   semanticMap: {
     ...option((value) => value as NonNullable<AnyInputs['semanticMap']>, {
-      flag: { value: 'FILE', help: 'semantic synthesis: grey or palette PNG with a label per pixel' },
+      flag: { value: 'FILE', help: 'semantic synthesis: greyscale or palette PNG with one label per pixel' },
     }),
     purpose: 'for semantic synthesis models',
     takenBy: isKind('semantic'),
@@ -231,28 +231,27 @@ export const inputOptions = {
   },
   image: {
     ...option((value) => value as NonNullable<AnyInputs['image']>, {
-      flag: { short: 'i', value: 'FILE', help: 'picture to start from; for inpainting, editing and super-resolution, the picture to work on' },
+      flag: { short: 'i', value: 'FILE', help: 'start image, or the image to inpaint, edit or upscale' },
     }),
     purpose: 'for image to image, super-resolution, inpainting and editing',
     takenBy: takesPicture,
     listed: true,
     missing: ({ kind }: PipelineInfo) =>
-      (({ superres: 'the small picture', edit: 'the picture to edit' }) as Partial<Record<ModelKind, string>>)[kind] ??
-      'the picture to repaint a part of',
+      (({ superres: 'the small image', edit: 'the image to edit' }) as Partial<Record<ModelKind, string>>)[kind] ?? 'the image to inpaint',
   },
   mask: {
     ...option((value) => value as NonNullable<AnyInputs['mask']>, {
-      flag: { value: 'FILE', help: 'inpainting and image to image: white areas are repainted' },
+      flag: { value: 'FILE', help: 'inpainting and image to image: repaint the white areas' },
     }),
     purpose: 'for inpainting and image to image',
     takenBy: isKind('inpaint'),
     listed: true,
-    missing: () => 'what to repaint: white',
+    missing: () => 'white areas are repainted',
   },
   noiseLevel: {
     ...option(checkNoiseLevel, {
       fallback: ({ condition }: PipelineInfo<'superres'>) => condition.noiseLevel ?? 20,
-      flag: { help: 'SD x4 upscaler: noise added to the small picture; default 20' },
+      flag: { help: 'SD x4 upscaler: noise added to the small image; default 20' },
       infotext: 'Noise level',
     }),
     type: 'number',
@@ -285,7 +284,7 @@ export const refinerOptions = {
       min: 0,
       max: 1,
       fallback: ({ refiner }: PipelineInfo) => (refiner ? 0.8 : undefined),
-      flag: { help: 'share of the training time before the refiner takes over, 0 to 1; default 0.8' },
+      flag: { help: 'fraction of the training time before the refiner takes over, 0 to 1; default 0.8' },
       toInfotext: (share: number) => ({ 'Refiner switch at': share < 1 ? share : undefined }),
     }),
     purpose: 'for models that were loaded with a refiner',
@@ -297,7 +296,7 @@ export const negativeOptions = {
   negativePrompt: {
     ...option((value, name): string => checkString(value, name), {
       fallback: (info: PipelineInfo) => (takesPrompts(info) && !info.condition.guidanceEmbedding ? '' : undefined),
-      flag: { short: 'n', help: 'what should not be in the picture' },
+      flag: { short: 'n', help: 'what the image should not show' },
     }),
     purpose: 'for models that are guided by text',
     takenBy: takesPrompts,

@@ -42,7 +42,7 @@ export function refusedInputs(info: PipelineInfo, startPicture?: boolean): Recor
   const takes = describeInputs(info, startPicture)
   const name = info.name || `this ${info.kind} model`
   const rows = { ...startOptions, ...negativeOptions, ...refinerOptions, ...inputOptions }
-  return Object.fromEntries(Object.entries(rows).map(([key, { purpose }]) => [key, `is ${purpose}; ${name} is not one of them: ${takes}`]))
+  return Object.fromEntries(Object.entries(rows).map(([key, { purpose }]) => [key, `is ${purpose}; ${name} is not: ${takes}`]))
 }
 
 // ---- checking --------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ const maxBytes = 4 << 20
 const decompress = promisify<Uint8Array, BrotliOptions, Buffer>(brotliDecompress)
 
 function unreadable(what: string, file: string, cause: unknown): DiffusionError {
-  return new DiffusionError('ERR_IO', `${what} ${file} cannot be read; in a clone, "npm run build:assets" makes it`, { path: file }, { cause })
+  return new DiffusionError('ERR_IO', `${what} ${file} cannot be read; in a clone, run "npm run build:assets"`, { path: file }, { cause })
 }
 
 /**

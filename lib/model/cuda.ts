@@ -27,7 +27,7 @@ export function findCudaLibrary(
   const given = env.LATENT_CUDA_LIBRARY
   if (given) {
     const file = path.resolve(given)
-    return existsSync(file) ? { path: file } : { path: file, refused: `LATENT_CUDA_LIBRARY names ${file}, which is not there` }
+    return existsSync(file) ? { path: file } : { path: file, refused: `LATENT_CUDA_LIBRARY: ${file} does not exist` }
   }
   const file = process.platform === 'win32' ? 'latent-cuda.dll' : 'latent-cuda.so'
   const system = `${process.platform}-${process.arch}`
@@ -62,7 +62,7 @@ export function probeCudaLibrary(
       else if (error?.killed) resolve(`the CUDA engine or the driver did not answer within ${timeout / 1000} seconds (${library})`)
       else {
         const how = error?.signal ?? (error?.code === undefined ? 'no answer' : `exit code ${error.code}`)
-        resolve(`the CUDA engine or the driver ended the process that tried it (${how}; ${library}); update the driver`)
+        resolve(`the CUDA engine or the driver crashed in the test process (${how}; ${library}); update the driver`)
       }
     })
   })

@@ -30,13 +30,13 @@ export function embeddedModel(locate: () => string | undefined = find): string {
   if (found !== undefined && isInArchive(found)) {
     throw new DiffusionError(
       'ERR_IO',
-      `The embedded model is inside an asar archive, where native code cannot open it: unpack "**/node_modules/${scope}/**" (a rule for *.node alone leaves it out), or pass a model of your own`,
+      `The embedded model is inside an asar archive, where native code cannot open it: unpack "**/node_modules/${scope}/**" (a rule for only *.node leaves it in the archive), or load your own model`,
       { path: found, package: name },
     )
   }
   throw new DiffusionError(
     'ERR_IO',
-    `The embedded model is not installed: npm install ${name}@${packageVersion()} (an optional dependency, which --omit=optional, a packer or a bundler may have left out), or pass a model of your own`,
+    `The embedded model is not installed: npm install ${name}@${packageVersion()} (an optional dependency, which --omit=optional, a packer or a bundler may have left out), or load your own model`,
     { package: name },
   )
 }

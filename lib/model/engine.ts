@@ -130,7 +130,7 @@ export class LoadedModel {
 /** Refuses a model of another kind than the caller counts on. */
 export function checkKind(info: PipelineInfo, { kind }: ResolvedLoad, { source }: Pick<PreparedSource, 'source'>): PipelineInfo {
   if (kind === undefined || kind === info.kind) return info
-  const message = `${info.name || source.name} is a model of the kind '${info.kind}', not '${kind}'`
+  const message = `${info.name || source.name} is a model of kind '${info.kind}', not '${kind}'`
   throw new UnsupportedModelError(message, { kind: info.kind, expected: kind })
 }
 

@@ -125,7 +125,7 @@ function checkBox(value: unknown, name: string): Box {
     const checked = checkNumber(size, `${name}.${key}`, { min: 0, max: 1 })
     if (checked === 0) throw invalidRange(`${name}.${key} must be above 0: the box would be empty`)
     if (at + checked > 1 + slack)
-      throw invalidRange(`${name} reaches outside the picture: ${end} = ${at + checked}; positions are fractions from 0 to 1`)
+      throw invalidRange(`${name} extends outside the image: ${end} = ${at + checked}; positions are fractions from 0 to 1`)
     return checked
   }
   const left = checkNumber(x, `${name}.x`, { min: 0, max: 1 })

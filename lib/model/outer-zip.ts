@@ -73,7 +73,7 @@ function bounded(limit: number): Transform {
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       seen += chunk.length
-      done(seen > limit ? new ModelFormatError('the archive holds more than it declares') : null, chunk)
+      done(seen > limit ? new ModelFormatError('the archive contains more than it declares') : null, chunk)
     },
   })
 }
@@ -101,7 +101,7 @@ function chooseModel(entries: Entry[], file: string): Entry {
   }
   const model = models[0]!
   if (model.uncompressedSize > maxModelBytes)
-    throw new ModelFormatError(`${file}: ${model.fileName} claims ${model.uncompressedSize} bytes, beyond the limit of ${maxModelBytes}`)
+    throw new ModelFormatError(`${file}: ${model.fileName} declares ${model.uncompressedSize} bytes; the limit is ${maxModelBytes}`)
   return model
 }
 

@@ -33,7 +33,7 @@ export interface ResolvedSource extends Partial<Record<(typeof sourceParts)[numb
 
 const partKeys = Object.keys(modelFiles) as (keyof ModelFiles)[]
 const laterParts = {
-  textEncoder2: 'is not taken apart: both text encoders of SDXL come with the model',
+  textEncoder2: 'cannot be replaced: both text encoders of SDXL come with the model',
   controlNet: 'is not supported by this version',
 }
 
@@ -130,7 +130,7 @@ async function resolveParts(source: ModelSource, settings: () => HubSettings, op
   }
   const o = knownKeys(source, 'the model source', partKeys, laterParts)
   const main = (['model', 'unet', 'vae', 'imageEncoder'] as const).find((key) => o[key] !== undefined)
-  if (!main) throw invalidType('the model source names no weights: give model, unet or vae')
+  if (!main) throw invalidType('the model source has no weights: pass model, unet or vae')
   const files: Partial<Record<keyof ModelFiles, string>> = {}
   let name = ''
   let refinerName: string | undefined

@@ -17,19 +17,18 @@ export function conditionerOf<C extends Conditioner = Conditioner>(spec: Pick<Mo
 /** What a source without a U-Net holds instead, and what that can do. */
 export function describeParts({ spec, condition }: Pick<PipelineInfo, 'spec' | 'condition'>): string {
   const parts = [
-    ...(spec.firstStage ? [['a first stage', 'Autoencoder.load() to encode and decode pictures']] : []),
+    ...(spec.firstStage ? [['a first stage', 'Autoencoder.load() to encode and decode images']] : []),
     ...(conditionerOf(spec, 'clip_text', 'bert_text') ? [['a text encoder', 'encodePrompt()']] : []),
     ...(condition.imageEncoder ? [['an image encoder', 'embedImage()']] : []),
   ]
-  if (parts.length === 0) return 'this source holds no U-Net'
-  return `this source holds no U-Net, only ${parts.map(([what]) => what).join(' and ')}: use ${parts.map(([, use]) => use).join(', ')}`
+  if (parts.length === 0) return 'this source has no U-Net'
+  return `this source has no U-Net, only ${parts.map(([what]) => what).join(' and ')}: use ${parts.map(([, use]) => use).join(', ')}`
 }
 
 /** How a layout-to-image model reads boxes. */
 export function layoutEncoding({ spec }: { spec: ModelSpec }): LayoutEncoding {
   const encoding = layoutEncodingOf(conditionerOf(spec, 'layout')?.params ?? {})
-  if (!encoding)
-    throw new UnsupportedModelError('The numbers of this layout model do not fit together: classes, length and vocabulary of its conditioner')
+  if (!encoding) throw new UnsupportedModelError('This layout model is inconsistent: classes, length and vocabulary of its conditioner do not match')
   return encoding
 }
 

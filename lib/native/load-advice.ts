@@ -21,7 +21,7 @@ export function isMissing(error: unknown, name: string): boolean {
 function forbidden(error: unknown): string | undefined {
   const code = codeOf(error)
   if (code === 'ERR_DLOPEN_DISABLED') {
-    return 'This process may not load native addons: start Node.js with --allow-addons beside --permission, and without --no-addons.'
+    return 'Native addons are not allowed in this process: start Node.js with --allow-addons in addition to --permission, and without --no-addons.'
   }
   if (code === 'ERR_ACCESS_DENIED') return 'This process may not read the binary: start Node.js with --allow-fs-read for the folder node_modules, and with --allow-addons.'
   const asked = /Requires (\w+) access/.exec(messageOf(error))
@@ -32,9 +32,9 @@ function forbidden(error: unknown): string | undefined {
 function unfit(error: unknown): string | undefined {
   const text = messageOf(error)
   const version = /version [`'](GLIBC(?:XX)?_[\d.]+)' not found/.exec(text)
-  if (version) return `The binary wants ${version[1]}, and this system's C library is older. Update the system, or compile the binary here (see below).`
+  if (version) return `The binary needs ${version[1]}, but this system's C library is older. Update the system, or compile the binary (see below).`
   if (/wrong ELF class|invalid ELF header|mach-o.*incompatible|not a valid Win32|slice is not valid|ERR_DLOPEN_FAILED.*architecture/i.test(text)) {
-    return `The binary is for another system, or is damaged: install again on this machine, without node_modules from elsewhere.`
+    return `The binary is for another system, or is damaged: reinstall on this machine, without a node_modules folder from another one.`
   }
   return undefined
 }
@@ -43,20 +43,20 @@ function missingPackage(name: string, version: string): string {
   const system = libc()
   const target = `--os=${process.platform} --cpu=${process.arch}${system ? ` --libc=${system}` : ''}`
   return (
-    `The package ${name}, which has the binary for this system, is not installed. It is an optional dependency: package managers leave it out with --omit=optional, ` +
-    `and where a lock file or node_modules came from another system. Install it with\n` +
+    `The package ${name} with the binary for this system is not installed. It is an optional dependency, which is missing after an install with --omit=optional ` +
+    `or with a lock file or node_modules from another system. Install it with\n` +
     `  npm install --save-optional ${name}@${version}\n` +
-    `or, where node_modules is prepared for this system on another,\n` +
+    `or, to prepare node_modules for this system on another one,\n` +
     `  npm install ${target}`
   )
 }
 
 const archiveRule =
-  'The package is inside an asar archive, out of which no native file can be used. Unpack the packages of its scope: ' +
+  'The package is inside an asar archive, from which native files cannot be loaded. Unpack the packages of its scope: ' +
   `"asarUnpack": ["**/node_modules/${scope}/**"] with electron-builder, asar: { unpackDir: "**/node_modules/${scope}" } with electron-forge.`
 
 const compile = (version: string) =>
-  `To compile one here (CMake and a C++17 compiler): npm install ${scope}/source@${version} && npx latent build. NODE_LATENT_DIFFUSION_BINARY names a binary of your own.`
+  `To compile one (CMake and a C++17 compiler): npm install ${scope}/source@${version} && npx latent build. To use another binary, set NODE_LATENT_DIFFUSION_BINARY.`
 
 /** What to do, the true cause first. `supported`: there is a package for this system. */
 export function adviceFor(tried: readonly Attempt[], supported: boolean): string {

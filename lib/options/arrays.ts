@@ -10,7 +10,7 @@ function allocate<A>(where: string, bytes: number, make: () => A): A {
   try {
     return make()
   } catch (cause) {
-    throw new OutOfMemoryError(`${where}: there is no memory for ${bytes} bytes`, { required: bytes }, { cause })
+    throw new OutOfMemoryError(`${where}: not enough memory for ${bytes} bytes`, { required: bytes }, { cause })
   }
 }
 
@@ -22,7 +22,7 @@ export function newFloats(length: number, where: string): Float32Array {
 async function copied<A extends Float32Array | Int32Array>(array: A, copy: A, name: string): Promise<A> {
   const { length } = array
   await copySliced(array, copy)
-  if (array.length !== length) throw invalidType(`${name} was transferred or resized while it was read`)
+  if (array.length !== length) throw invalidType(`${name} was transferred or resized while it was being read`)
   return copy
 }
 
@@ -42,6 +42,6 @@ export async function ownIntegers(array: Int32Array, name: string): Promise<Int3
 /** Puts a result into the caller's array. */
 export async function giveInto(into: Float32Array, values: Float32Array, name: string): Promise<Float32Array> {
   if (into.length === values.length) await copySliced(values, into)
-  if (into.length !== values.length) throw invalidType(`${name} was transferred or resized meanwhile`)
+  if (into.length !== values.length) throw invalidType(`${name} was transferred or resized during the call`)
   return into
 }

@@ -25,7 +25,7 @@ const seed = option((value, name): bigint => checkSeed(value, name), {
   toNative: (value: bigint) => ({ seed: String(value) }),
   flag: {
     value: 'N',
-    help: '0 to 2^64-1; default (or -1): random, printed at the end',
+    help: '0 to 2^64-1; default, or -1: random, printed at the end',
     read(text, fail) {
       if (text === '-1') return undefined // the web UIs' word for a random one
       if (!/^\d{1,20}$/.test(text)) return fail(` takes a whole number, or -1 for a random one, not '${text}'`)
@@ -47,7 +47,7 @@ const rng = choice({
 const count = {
   ...option((value, name): number => checkInteger(value, name, { min: 1, max: maxCount }), {
     fallback: () => 1,
-    flag: { help: 'number of pictures, with seeds N, N+1 ...' },
+    flag: { help: 'number of images, with seeds N, N+1 ...' },
   }),
   type: 'number' as const,
 }
@@ -68,7 +68,7 @@ export function checkSide(value: unknown, name: string, { multiple }: SideContex
   return length
 }
 
-const side = { ...option(checkSide, { flag: { help: "pixels; default: the model's" } }), type: 'number' as const }
+const side = { ...option(checkSide, { flag: { help: "in pixels; default: the model's" } }), type: 'number' as const }
 
 export const shared = { signal, onProgress, seed, rng, count, width: side, height: side }
 

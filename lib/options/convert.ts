@@ -44,7 +44,7 @@ export const convertOptions = {
   }),
   loras: {
     ...loras,
-    flag: { ...loras.flag, help: 'adapter (LoRA and similar) to write into the weights; can be repeated' },
+    flag: { ...loras.flag, help: 'LoRA or similar adapter to merge into the weights; can be repeated' },
   },
   metadata: option(checkMetadata, { fallback: (): Record<string, string> => ({}), flag: 'texts with spaces and commas: by the API alone' }),
 } satisfies Options<Omit<ConvertOptions, keyof typeof convertLoadOptions>>

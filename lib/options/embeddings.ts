@@ -13,7 +13,7 @@ function checkFile(value: unknown, name: string): EmbeddingOptions['path'] {
 
 function checkWord(value: unknown, name: string): string {
   const word = checkString(value, name, 200)
-  if (word.trim() === '') throw invalidRange(`${name} is empty; it is the word that a prompt has`)
+  if (word.trim() === '') throw invalidRange(`${name} is empty; it is the word to use in prompts`)
   return word
 }
 
@@ -41,7 +41,7 @@ export const embeddings = {
     flag: {
       name: 'embedding',
       value: 'FILE',
-      help: 'textual inversion, a new word for prompts; can be repeated',
+      help: 'textual inversion: a new word for prompts; can be repeated',
       read: (text) => text,
     },
   }),

@@ -8,8 +8,8 @@ import { samplingOptions } from './sampling.js'
 
 export const estimateOptions = {
   ...pick(shared, 'width', 'height', 'count'),
-  guidanceScale: number({ min: 0, max: 1000, flag: { help: '1 turns guidance off and halves the batch' } }),
-  imageGuidanceScale: number({ min: 0, max: 1000, flag: { help: 'models that edit a picture; 1 leaves two evaluations of three' } }),
+  guidanceScale: number({ min: 0, max: 1000, flag: { help: '1 disables guidance and halves the batch' } }),
+  imageGuidanceScale: number({ min: 0, max: 1000, flag: { help: 'editing models; 1 saves one of three evaluations' } }),
   deepCache: samplingOptions.deepCache,
   loras,
   preview: option(checkPreviewSettings, {

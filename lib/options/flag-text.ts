@@ -20,7 +20,7 @@ export function readNumbers(text: string, fail: Fail, least: number, most: numbe
 export function readSchedule(text: string, fail: Fail): string | Float32Array {
   const [, prefix, numbers] = /^\s*(?:(sigmas|timesteps)\s*:)?(.*)$/is.exec(text)!
   if (prefix?.toLowerCase() === 'timesteps')
-    return fail(' takes noise levels, not timesteps: sigmas:14.6,7.1,2.2,0, or the name of a schedule; timesteps are given with --timesteps')
+    return fail(' takes noise levels (sigmas:14.6,7.1,2.2,0) or the name of a schedule; use --timesteps for timesteps')
   if (prefix === undefined && !text.includes(',')) return text
   return Float32Array.from(numbers!.split(','), (part) => readNumber(part, fail))
 }

@@ -64,7 +64,7 @@ export function optionsOfFlags(
   for (const [name, key, { read }] of rowsWithFlags(table)) {
     const given = values[name]
     if (values[`no-${name}`] === true) {
-      if (given !== undefined) throw fail(`--${name} and --no-${name} exclude each other`)
+      if (given !== undefined) throw fail(`--${name} and --no-${name} cannot be combined`)
       options[key] = false
     } else if (given !== undefined) {
       const refuse = (message: string): never => {

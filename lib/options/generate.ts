@@ -21,7 +21,7 @@ export function checkPreviewSettings(value: unknown, name: string): Values<typeo
 
 function checkPreview(value: unknown, name: string): Required<PreviewOptions> {
   const { every, method, onPreview } = checkPreviewSettings(value, name)
-  if (!onPreview) throw invalidType(`${name}.onPreview is missing: the function that receives the pictures`)
+  if (!onPreview) throw invalidType(`${name}.onPreview is missing: the function that receives the previews`)
   return { every, method, onPreview }
 }
 

@@ -24,7 +24,7 @@ export function checkToken(value: unknown, name: string): string {
   const token = checkString(value, name, 4000).trim()
   // What a header cannot carry is a file pasted by mistake.
   if (!/^[\x21-\x7e]+$/.test(token))
-    throw invalidRange(`${name} is no access token: it is empty, or has spaces or other characters that a header cannot carry`)
+    throw invalidRange(`${name} is not an access token: it is empty, or has characters that are not allowed in a header`)
   return token
 }
 
@@ -52,8 +52,8 @@ export const hubOptions = {
   cacheDir: option(checkPath, {
     flag: { value: 'DIR', help: 'folder of the cache (default: HF_HUB_CACHE, or ~/.cache/huggingface/hub)' },
   }),
-  localFilesOnly: boolean({ flag: { name: 'offline', help: 'use hf: and civitai: models from the cache only; no network access' } }),
-  variant: option(checkVariant, { flag: { value: 'NAME', help: 'which weights to fetch if there are several, e.g. fp16' } }),
+  localFilesOnly: boolean({ flag: { name: 'offline', help: 'use hf: and civitai: models only from the cache, without network access' } }),
+  variant: option(checkVariant, { flag: { value: 'NAME', help: 'weights to download if there are several, e.g. fp16' } }),
   endpoint: option(checkEndpoint, { flag: 'the environment names mirrors: HF_ENDPOINT' }),
   token: option(checkTokenOption, { flag: 'a command line is no place for secrets: HF_TOKEN' }),
   civitaiEndpoint: option(checkEndpoint, { flag: 'the environment names mirrors: CIVITAI_ENDPOINT' }),

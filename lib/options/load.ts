@@ -29,9 +29,7 @@ export const modelKinds: readonly ModelKind[] = [
 function checkDevice(value: unknown, name: string): DeviceSpec {
   const device = checkString(value, name, 64)
   if (!/^(auto|cpu|(cuda|metal|vulkan)(:\d{1,3})?)$/.test(device)) {
-    throw invalidRange(
-      `device must be 'auto', 'cpu', 'cuda', 'metal' or 'vulkan', with ':' and a number for one of several ('cuda:1'), not ${show(device)}`,
-    )
+    throw invalidRange(`device must be 'auto', 'cpu', 'cuda', 'metal' or 'vulkan', optionally with a number ('cuda:1'), not ${show(device)}`)
   }
   return device as DeviceSpec
 }
@@ -78,7 +76,7 @@ export const memoryOptions = {
   mode: choice({
     names: ['auto', 'fast', 'low'],
     fallback: () => 'auto' as const,
-    flag: { name: 'memory', value: 'M', help: 'auto (default), fast, or low: keeps one part of the model in memory at a time' },
+    flag: { name: 'memory', value: 'M', help: 'auto (default), fast, or low: one part of the model in memory at a time' },
   }),
   maxBytes: integer({
     min: 1,
@@ -100,7 +98,7 @@ export const memoryOptions = {
   },
   tileSize: integer({
     ...tileSides,
-    flag: { help: 'tile size for large pictures, in pixels of the small picture; default 128' },
+    flag: { help: 'tile size for large images, in pixels of the small image; default 128' },
   }),
 } satisfies Options<MemoryOptions>
 
@@ -115,13 +113,13 @@ export const loadOptions = {
   kind: choice({ names: modelKinds, toNative: notNative, flag: 'a command asks for the kind that it needs' }),
   device: option(checkDevice, {
     fallback: (): DeviceSpec => 'auto',
-    flag: { value: 'NAME', help: 'auto, cpu, cuda, cuda:1 ... (see: latent devices)' },
+    flag: { value: 'NAME', help: 'auto (default), cpu, cuda, cuda:1 ... (see latent devices)' },
   }),
   dtype: option(checkDtype, {
     fallback: (): PartTypes => ({}),
     flag: {
       value: 'TYPE',
-      help: `weights in memory: ${weightTypes.join(' ')}, int8 (8-bit arithmetic too), by part: unet=q8_0,vae=f16`,
+      help: `weights in memory: ${weightTypes.join(' ')}, int8 (8-bit arithmetic); by part: unet=q8_0,vae=f16`,
       read: readDtype,
     },
   }),
@@ -135,15 +133,15 @@ export const loadOptions = {
     toNative: (memory: Values<typeof memoryOptions>) => ({ memory: nativeFields(memoryOptions, memory) }),
     flag: 'its options have flags of their own',
   }),
-  threads: integer({ min: 1, max: 1024, fallback: () => 0, flag: { value: 'N', help: 'number of threads; default: the physical cores' } }),
+  threads: integer({ min: 1, max: 1024, fallback: () => 0, flag: { value: 'N', help: 'number of threads; default: the number of physical cores' } }),
   ema: boolean({
     flag: { help: 'use the EMA weights of a training checkpoint', negation: 'use the raw weights of a training checkpoint' },
   }),
-  variant: option(checkVariant, { flag: { value: 'NAME', help: 'weights of a diffusers folder to fetch and read, e.g. fp16' } }),
+  variant: option(checkVariant, { flag: { value: 'NAME', help: 'weights to download and read in a diffusers folder, e.g. fp16' } }),
   onProgress: shared.onProgress,
   config: option((value) => value as NonNullable<LoadOptions['config']>, {
     toNative: notNative, // read and parsed where the files are resolved
-    flag: { value: 'YAML', help: 'model configuration; default: the .yaml file next to the model, if there is one' },
+    flag: { value: 'YAML', help: 'model configuration; default: the .yaml file next to the model, if any' },
   }),
   // Names and types are checked against the ModelSpec by the engine, which knows them.
   spec: option((value, name) => plainObject(value, name) as NonNullable<LoadOptions['spec']>, {
@@ -155,12 +153,12 @@ export const loadOptions = {
   }),
   loraDirectory: option((value) => value as NonNullable<LoadOptions['loraDirectory']>, {
     toNative: notNative, // looked for before the model is loaded
-    flag: { name: 'lora-dir', value: 'DIR', help: 'folder to search for <lora:name:1> in a prompt' },
+    flag: { name: 'lora-dir', value: 'DIR', help: 'folder of the adapters named by <lora:name:1> in a prompt' },
   }),
   embeddings,
   embeddingDirectory: option((value) => value as NonNullable<LoadOptions['embeddingDirectory']>, {
     toNative: notNative, // looked for once the model is known
-    flag: { name: 'embedding-dir', value: 'DIR', help: 'folder of textual inversions, new words for prompts' },
+    flag: { name: 'embedding-dir', value: 'DIR', help: 'folder of textual inversions' },
   }),
   signal: shared.signal,
 } satisfies Options<LoadOptions>
@@ -181,7 +179,7 @@ function checkArithmetic({ precision, dtype }: Values<typeof loadOptions>): void
   const part = modelParts.find((name) => dtype[name] === 'int8')
   if (precision === 'exact' && part)
     throw invalidRange(
-      `dtype 'int8' (of ${part}) computes in 8-bit integers, precision 'exact' in float32 throughout: leave one of them out, or choose a dtype such as 'q8_0'`,
+      `dtype 'int8' (of ${part}) computes in 8-bit integers and precision 'exact' in float32; remove one of them, or use a dtype such as 'q8_0'`,
     )
 }
 

@@ -47,7 +47,7 @@ export const loras = {
     flag: {
       name: 'lora',
       value: 'FILE[:W]',
-      help: 'adapter (LoRA and similar) and its weight; can be repeated',
+      help: 'LoRA or similar adapter, and its weight; can be repeated',
       read: readLora,
     },
   }),

@@ -17,12 +17,12 @@ export const modelPlaces = 'checkpoint, diffusers folder, hf:owner/name or civit
 const value = 'FILE'
 
 export const modelFiles = {
-  model: option(checkPlace, { flag: { short: 'm', value, help: `${modelPlaces}; default: the model inside the package` } }),
-  unet: option(checkPlace, { flag: { value, help: "replaces the model's U-Net" } }),
-  textEncoder: option(checkPlace, { flag: { value, help: "replaces the model's text encoder" } }),
-  imageEncoder: option(checkPlace, { flag: { value, help: 'CLIP with its image tower, for retrieval-augmented models' } }),
-  vae: option(checkPlace, { flag: { value, help: "replaces the model's first stage (VAE)" } }),
+  model: option(checkPlace, { flag: { short: 'm', value, help: `${modelPlaces}; default: the embedded model` } }),
+  unet: option(checkPlace, { flag: { value, help: "use this U-Net instead of the model's" } }),
+  textEncoder: option(checkPlace, { flag: { value, help: "use this text encoder instead of the model's" } }),
+  imageEncoder: option(checkPlace, { flag: { value, help: 'CLIP with an image tower, for retrieval-augmented models' } }),
+  vae: option(checkPlace, { flag: { value, help: "use this VAE (first stage) instead of the model's" } }),
   previewVae: option(checkPlace, { flag: 'part of --preview-method' }),
-  refiner: option(checkPlace, { flag: { value, help: "a second model, such as SDXL's refiner, that takes over within a run" } }),
-  tokenizer: option(checkPlace, { flag: { value: 'DIR', help: "replaces the model's tokenizer files" } }),
+  refiner: option(checkPlace, { flag: { value, help: "a second model that takes over within a run, such as SDXL's refiner" } }),
+  tokenizer: option(checkPlace, { flag: { value: 'DIR', help: "use these tokenizer files instead of the model's" } }),
 } satisfies Options<ModelFiles>

@@ -45,7 +45,7 @@ export function withPreset(
 ): Record<string, unknown> {
   const { prediction: needed, ...preset } = presets[name]
   if (needed && prediction !== undefined && prediction !== needed)
-    throw invalidRange(`preset: '${name}' is for networks that give the clean latents at once; load the model with spec: { prediction: '${needed}' }`)
+    throw invalidRange(`preset: '${name}' is for networks that predict the clean latents; load the model with spec: { prediction: '${needed}' }`)
   const own: Record<string, unknown> = { ...preset }
   if (guidanceEmbedding) delete own.guidanceScale
   // The caller's own steps, or another sampler, come without the preset's list of them.
@@ -53,7 +53,7 @@ export function withPreset(
   if (given.sampler !== undefined && given.sampler !== preset.sampler) for (const key of ['extra', 'eta']) delete own[key]
   if (preset.timesteps && own.timesteps && given.steps !== undefined && given.steps !== preset.timesteps.length)
     throw invalidRange(
-      `steps: the preset '${name}' has the timesteps ${preset.timesteps.join(', ')}, not ${show(given.steps)} steps; give timesteps to choose others`,
+      `steps: the preset '${name}' has the timesteps ${preset.timesteps.join(', ')}, not ${show(given.steps)} steps; pass timesteps to use others`,
     )
   const extra = own.extra || given.extra ? { extra: { ...(own.extra as object | undefined), ...(given.extra as object | undefined) } } : {}
   return { ...own, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)), ...extra }

@@ -35,7 +35,7 @@ function checkModelGuidance(value: unknown, name: string, context: SamplingConte
 
 function checkImageGuidance(value: unknown, name: string, { defaults }: SamplingContext): number {
   const scale = checkGuidanceScale(value, name)
-  if (defaults.imageGuidanceScale === undefined) throw invalidType(`${name} is for models that edit a picture (InstructPix2Pix); this one is not`)
+  if (defaults.imageGuidanceScale === undefined) throw invalidType(`${name} is only for editing models (InstructPix2Pix)`)
   return scale
 }
 
@@ -106,7 +106,7 @@ const deepCacheOptions = {
 const deepCache = option((value, name): Required<DeepCacheOptions> => readNested(deepCacheOptions, value, name, undefined), {
   flag: {
     value: 'N[,B]',
-    help: 'run the whole network every N-th step only, and its outer blocks up to branch B (0) in between',
+    help: 'run the whole network only every N-th step, and the outer blocks up to branch B (default 0) in between',
     read(text, fail) {
       const [interval, branch] = readNumbers(text, fail, 1, 2)
       return { interval, branch }
@@ -128,7 +128,7 @@ const evaluationOptions = {
   guidanceScale: {
     ...option(checkModelGuidance, {
       fallback: (context: SamplingContext) => (isUnguided(context) ? 1 : context.defaults.guidanceScale),
-      flag: { help: "1 turns guidance off; default: the model's, 7.5 for Stable Diffusion" },
+      flag: { help: "how closely to follow the prompt, 1: no guidance; default: the model's, 7.5 for Stable Diffusion" },
       infotext: 'CFG scale',
     }),
     type: 'number' as const,
@@ -136,7 +136,7 @@ const evaluationOptions = {
   imageGuidanceScale: {
     ...option(checkImageGuidance, {
       fallback: ({ defaults }: SamplingContext) => defaults.imageGuidanceScale,
-      flag: { help: "models that edit a picture: how close to stay to it; default: the model's, 1.5" },
+      flag: { help: "editing models: how closely to follow the image; default: the model's, 1.5" },
       infotext: 'Image CFG scale',
     }),
     type: 'number' as const,
@@ -145,13 +145,13 @@ const evaluationOptions = {
     min: 0,
     max: 1,
     fallback: () => 0,
-    flag: { help: '0 to 1; default 0' },
+    flag: { help: 'rescales guided predictions against overexposure, 0 to 1; default 0' },
     toInfotext: (share: number) => ({ 'CFG Rescale phi': share > 0 ? share : undefined }),
   }),
   guidanceInterval: option(checkInterval, {
     flag: {
       value: 'A,B',
-      help: 'guide this part of the steps only, as fractions of the run: 0,0.7; default 0,1',
+      help: 'guide only this part of the run, in fractions: 0,0.7; default 0,1',
       read: (text, fail) => readNumbers(text, fail, 2, 2),
     },
     toInfotext: (interval: readonly number[]) => ({ 'Guidance interval': interval.join(' ') }),
@@ -164,7 +164,7 @@ export const samplingOptions = {
     min: 1,
     max: maxSteps,
     fallback: ({ defaults }: SamplingContext) => defaults.steps,
-    flag: { help: "network steps; default: the model's" },
+    flag: { help: "number of sampling steps; default: the model's" },
     infotext: 'Steps',
   }),
   seed: shared.seed,
@@ -185,27 +185,27 @@ export const samplingOptions = {
   timesteps: option(checkTimesteps, {
     flag: {
       value: 'LIST',
-      help: 'explicit timesteps in place of a schedule: 999,749,499,249',
+      help: 'explicit timesteps instead of a schedule: 999,749,499,249',
       read: (text, fail) => readNumbers(text, fail, 1, maxSteps),
     },
     toInfotext: (timesteps: readonly number[]) => ({ Timesteps: timesteps.join(' ') }),
   }),
   dialect: choice({
     names: dialects,
-    flag: { value: 'NAME', help: `reference implementation to follow: ${dialects.join(', ')}; default: chosen by sampler and schedule` },
+    flag: { value: 'NAME', help: `reference implementation to follow: ${dialects.join(', ')}; default: depends on sampler and schedule` },
     infotext: 'Dialect',
   }),
   eta: number({
     min: 0,
     max: 1,
     fallback: ({ defaults }: SamplingContext) => defaults.eta,
-    flag: { help: 'fresh noise per step, 0 (none, DDIM) to 1 (as DDPM)' },
+    flag: { help: 'noise added per step, from 0 (none, as DDIM) to 1 (as DDPM)' },
     toInfotext: (eta: number, { sampler }: { sampler: string }) => etaField(sampler, eta),
   }),
   ...evaluationOptions,
   rng: shared.rng,
   extra: option(checkExtra, {
-    flag: { value: 'LIST', help: 'parameters of the sampler: s_churn=10,order=3', read: readPairs },
+    flag: { value: 'LIST', help: 'sampler parameters: s_churn=10,order=3', read: readPairs },
     toInfotext: (extra: Extra) => ({ 'Solver parameters': Object.keys(extra).length > 0 ? JSON.stringify(extra) : undefined }),
   }),
 } satisfies Options<SamplingOptions, SamplingContext>
@@ -238,7 +238,7 @@ export function resolveSampling<Table extends Partial<typeof samplingOptions>>(
   given: Record<string, unknown>,
   context: SamplingContext,
 ): ResolvedSampling {
-  if (given.timesteps !== undefined && given.schedule !== undefined) throw invalidType('timesteps and schedule exclude each other; give one of them')
+  if (given.timesteps !== undefined && given.schedule !== undefined) throw invalidType('timesteps and schedule cannot be combined')
   const preset = table.preset && given.preset !== undefined ? table.preset.check(given.preset, 'preset') : undefined
   const all = preset ? withPreset(preset, given, context.spec?.prediction, context.condition?.guidanceEmbedding) : given
   const values = checkOptions(table, all, context) as ResolvedSampling['values']
@@ -263,14 +263,14 @@ export const denoisingOptions = {
 export function resolveDenoising(given: Record<string, unknown>): Pick<NativeSamplingRequest, 'denoisingStart' | 'denoisingEnd'> {
   const part = checkOptions(denoisingOptions, given, undefined)
   const { denoisingStart, denoisingEnd } = part
-  if (!(denoisingStart < denoisingEnd)) throw invalidRange(`denoisingStart (${denoisingStart}) must lie below denoisingEnd (${denoisingEnd})`)
+  if (!(denoisingStart < denoisingEnd)) throw invalidRange(`denoisingStart (${denoisingStart}) must be below denoisingEnd (${denoisingEnd})`)
   return denoisingStart === 0 && denoisingEnd === 1 ? {} : part
 }
 
 export const strength = number({
   min: 0,
   max: 1,
-  flag: { help: 'image to image: how much to change, 0 to 1; this share of the steps is run (default 0.75)' },
+  flag: { help: 'image to image: amount of change, 0 to 1: the fraction of the steps to run; default 0.75' },
   infotext: 'Denoising strength',
 })
 

@@ -114,11 +114,11 @@ const seedLimit = 1n << 64n
 /** A seed as bigint, 0 to 2^64-1. */
 export function checkSeed(value: unknown, name: string): bigint {
   if (typeof value === 'number') {
-    if (!Number.isSafeInteger(value)) throw invalidRange(`${name} must be a whole number (up to 2^53-1; use a bigint beyond), not ${value}`)
+    if (!Number.isSafeInteger(value)) throw invalidRange(`${name} must be a whole number (up to 2^53-1; use a bigint for larger ones), not ${value}`)
     value = BigInt(value)
   }
   if (typeof value !== 'bigint') throw invalidType(`${name} must be a number or a bigint, not ${show(value)}`)
-  if (value < 0n || value >= seedLimit) throw invalidRange(`${name} must be between 0 and 2^64-1, not ${value}; leave it out for a random one`)
+  if (value < 0n || value >= seedLimit) throw invalidRange(`${name} must be between 0 and 2^64-1, not ${value}; leave it out for a random seed`)
   return value
 }
 

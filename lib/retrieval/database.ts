@@ -91,7 +91,7 @@ async function filesOf(source: string): Promise<string[]> {
   })
   if (!status.isDirectory()) return [source]
   const names = (await readdir(source)).filter((name) => /\.(npz|safetensors)$/i.test(name)).sort()
-  if (names.length === 0) throw new ModelFormatError(`${source} holds no .npz and no .safetensors file`, { path: source })
+  if (names.length === 0) throw new ModelFormatError(`${source} has no .npz or .safetensors file`, { path: source })
   return names.map((name) => path.join(source, name))
 }
 
@@ -135,7 +135,7 @@ async function* readBlocks(part: Part, dim: number, slice: TimeSlice): AsyncGene
     toFloats(bytes, embeddings.type, data)
     for (let row = 0; row < count; row++) {
       if (!Number.isFinite(normalise(data.subarray(row * dim, (row + 1) * dim))))
-        throw new ModelFormatError(`${embeddings.where}: row ${first + row} holds values that are no numbers`, { path: embeddings.where })
+        throw new ModelFormatError(`${embeddings.where}: row ${first + row} has values that are not numbers`, { path: embeddings.where })
       if (row % rowsPerLook === 0 && slice.over) await slice.next()
     }
     yield { first: part.first + first, count, data }
@@ -223,7 +223,7 @@ export class RetrievalDatabase {
     const signal = given === undefined ? undefined : checkSignal(given, 'signal')
     const wanted = Float32Array.from(query)
     const length = normalise(wanted)
-    if (length === 0 || !Number.isFinite(length)) throw invalidRange('query has no direction: it is all zeros or holds values that are no numbers')
+    if (length === 0 || !Number.isFinite(length)) throw invalidRange('query has no direction: it is all zeros or has values that are not numbers')
     const best = new TopK(limit)
     const slice = new TimeSlice()
     for await (const { first, count, data } of this.#blocks ?? this.#readAll(slice)) {

@@ -21,7 +21,7 @@ export function databaseFile(file: string): FileKind {
 function readError(file: string, error: unknown): Error {
   if (error instanceof DiffusionError) return error
   if (isSystemError(error)) return ioError('', file, error)
-  return new ModelFormatError(`${file} is not a sound .npz file: ${(error as Error).message}`, { path: file }, { cause: error })
+  return new ModelFormatError(`${file} is not a valid .npz file: ${(error as Error).message}`, { path: file }, { cause: error })
 }
 
 function open(file: string): Promise<ZipArchive> {
@@ -86,9 +86,9 @@ function characters(descr: string): number[] {
  * @throws ModelFormatError for what is none, UnsupportedModelError for arrays of other types or orders
  */
 export function parseNpyHeader(bytes: Buffer, where: string): NpyHeader | undefined {
-  const broken = (what: string) => new ModelFormatError(`${where} is not a sound .npy array: ${what}`, { path: where })
+  const broken = (what: string) => new ModelFormatError(`${where} is not a valid .npy array: ${what}`, { path: where })
   if (bytes.length < 12) return undefined
-  if (bytes.toString('latin1', 0, 6) !== '\x93NUMPY') throw broken('it does not begin as one')
+  if (bytes.toString('latin1', 0, 6) !== '\x93NUMPY') throw broken('its header is missing')
   const wide = bytes[6]! > 1
   if (bytes[6]! < 1 || bytes[6]! > 3) throw broken(`version ${bytes[6]}`)
   const length = wide ? bytes.readUInt32LE(8) : bytes.readUInt16LE(8)
@@ -103,10 +103,9 @@ export function parseNpyHeader(bytes: Buffer, where: string): NpyHeader | undefi
     throw broken('its header cannot be read')
   const type = elementType(descr ?? '')
   if (!type)
-    throw new UnsupportedModelError(`${where} holds elements of type ${JSON.stringify(descr ?? 'record')}, which are not read`, { path: where })
+    throw new UnsupportedModelError(`${where} holds elements of type ${JSON.stringify(descr ?? 'record')}, which are not supported`, { path: where })
   const shape = [...sizes.split(',').flatMap((size) => (size.trim() === '' ? [] : [Number(size)])), ...characters(descr!)]
-  if (!shape.every(Number.isSafeInteger) || !Number.isSafeInteger(shape.reduce((a, b) => a * b, type[1])))
-    throw broken('its shape is beyond all bounds')
+  if (!shape.every(Number.isSafeInteger) || !Number.isSafeInteger(shape.reduce((a, b) => a * b, type[1]))) throw broken('its shape is too large')
   if (fortran === 'True' && shape.filter((size) => size > 1).length > 1)
     throw new UnsupportedModelError(`${where} is stored column by column (fortran_order); save it with numpy.ascontiguousarray`, { path: where })
   return { type: type[0], itemBytes: type[1], shape, dataStart }
@@ -132,7 +131,7 @@ async function* withoutHead(pieces: AsyncIterable<Buffer>, bytes: number): Async
 async function readArray(file: string, entry: Entry, where: string): Promise<StoredArray> {
   const { uncompressedSize, compressedSize } = entry
   if (uncompressedSize > compressedSize * maxInflation + maxHeaderBytes)
-    throw new ModelFormatError(`${where} claims ${uncompressedSize} bytes out of ${compressedSize}`, { path: where })
+    throw new ModelFormatError(`${where} declares ${uncompressedSize} bytes, but has only ${compressedSize} compressed`, { path: where })
   const { type, itemBytes, shape, dataStart } = await readHead(file, entry, where)
   const bytes = shape.reduce((a, b) => a * b, itemBytes)
   if (dataStart + bytes !== uncompressedSize)

@@ -22,9 +22,9 @@ async function readHeader(file: string): Promise<{ json: unknown; dataStart: num
     const { size } = opened
     const length = await readRange(opened, 0, 8)
     const bytes = length.length === 8 ? Number(length.readBigUInt64LE()) : Infinity
-    if (bytes > size - 8) throw new ModelFormatError(`${file} is not a safetensors file: its header does not fit`, { path: file })
+    if (bytes > size - 8) throw new ModelFormatError(`${file} is not a safetensors file: its header is longer than the file`, { path: file })
     if (bytes > maxHeaderBytes)
-      throw new ModelFormatError(`${file} has a header of ${bytes} bytes; that of a database has at most ${maxHeaderBytes}`, { path: file, bytes })
+      throw new ModelFormatError(`${file} has a header of ${bytes} bytes; the limit is ${maxHeaderBytes}`, { path: file, bytes })
     const header = await readRange(opened, 8, 8 + bytes)
     if (header.length !== bytes) throw new ModelFormatError(`${file} ends within its header`, { path: file })
     try {
@@ -48,7 +48,7 @@ function tensor(file: string, name: string, value: unknown, dataStart: number, s
     throw broken('type or shape is missing or malformed')
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) throw broken('data_offsets are missing or malformed')
   const [begin, end] = offsets as [number, number]
-  if (begin > end || end > size - dataStart) throw broken(`its data, bytes ${begin} to ${end}, lies outside of the file`)
+  if (begin > end || end > size - dataStart) throw broken(`its data, bytes ${begin} to ${end}, is outside the file`)
   const type = Object.hasOwn(types, dtype) ? types[dtype] : undefined
   if (!type) return undefined
   if (shape.reduce((a, b) => a * b, type[1]) !== end - begin) throw broken(`the shape [${shape.join(', ')}] does not make ${end - begin} bytes`)
@@ -69,7 +69,7 @@ function tensor(file: string, name: string, value: unknown, dataStart: number, s
 export async function openSafetensors(file: string): Promise<Map<string, StoredArray>> {
   const { json, dataStart, size } = await readHeader(file)
   if (typeof json !== 'object' || json === null || Array.isArray(json))
-    throw new ModelFormatError(`${file} has a header that is no object`, { path: file })
+    throw new ModelFormatError(`${file} has a header that is not an object`, { path: file })
   const arrays = new Map<string, StoredArray>()
   for (const [name, value] of Object.entries(json)) {
     const array = name === '__metadata__' ? undefined : tensor(file, name, value, dataStart, size)

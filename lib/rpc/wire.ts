@@ -44,7 +44,7 @@ interface Encoding {
 export function encode(value: unknown, name: string, { copy = false }: Encoding = {}, depth = 0): Wire {
   const inner = (each: unknown, key: string) => encode(each, `${name}${key}`, { copy }, depth + 1)
   if (typeof value === 'function' || typeof value === 'symbol')
-    throw invalidType(`${name} is a ${typeof value}, which cannot be sent to an engine apart`)
+    throw invalidType(`${name} is a ${typeof value}, which cannot be sent to an engine in another process`)
   if (typeof value !== 'object' || value === null) return value
   if (depth > maxDepth) throw invalidRange(`${name} is nested more than ${maxDepth} deep`)
   if (value instanceof RawImage) {
@@ -54,7 +54,7 @@ export function encode(value: unknown, name: string, { copy = false }: Encoding 
   if (isUrl(value)) return value.href
   if (Array.isArray(value)) return listOf(value, name, maxEntries).map((each, i) => inner(each, `[${i}]`))
   if (ArrayBuffer.isView(value) && !(value instanceof DataView)) return ownBytes(value as NodeJS.TypedArray, copy)
-  if (!isPlain(value)) throw invalidType(`${name} is ${show(value)}, which cannot be sent to an engine apart`)
+  if (!isPlain(value)) throw invalidType(`${name} is ${show(value)}, which cannot be sent to an engine in another process`)
   const entries = Object.entries(value).map(([key, each]) => [key, inner(each, `.${key}`)])
   const object = Object.fromEntries(entries) as Record<string, unknown>
   return tag in object ? { [tag]: 'object', entries } : object

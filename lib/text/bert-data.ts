@@ -74,7 +74,7 @@ export async function fromBertJson(json: Json, configs: readonly Json[], where: 
   const { type = 'WordPiece', continuing_subword_prefix: prefix = continuation } = model
   if (type !== 'WordPiece' || 'merges' in model || prefix !== continuation) {
     throw new UnsupportedModelError(
-      `${where} holds a tokenizer of type ${JSON.stringify(type)}; this model takes BERT's word pieces ("WordPiece" with "${continuation}")`,
+      `${where} has a tokenizer of type ${JSON.stringify(type)}; this model takes BERT's word pieces ("WordPiece" with "${continuation}")`,
       { path: where },
     )
   }
@@ -112,7 +112,7 @@ export async function serialiseBert(data: BertTokenizerData): Promise<string> {
 export async function parseBert(text: string, where = 'the tokenizer in the model file'): Promise<BertTokenizerData> {
   const json = await parseObject(text, where)
   if (json.format !== 'bert-wordpiece')
-    throw new UnsupportedModelError(`${where} is of the kind ${JSON.stringify(json.format ?? null)}; this model takes "bert-wordpiece"`)
+    throw new UnsupportedModelError(`${where} has the format ${JSON.stringify(json.format ?? null)}; this model takes "bert-wordpiece"`)
   if (json.version !== 1)
     throw new UnsupportedModelError(`${where} has version ${JSON.stringify(json.version ?? null)}; this release reads version 1`)
   const vocab = Array.isArray(json.vocab) ? await vocabOfTokens(json.vocab, where) : await readVocab(json.vocab, where)

@@ -100,7 +100,7 @@ export async function readMerges(value: unknown, vocab: ReadonlyMap<string, numb
     if (!Array.isArray(pair) || pair.length !== 2) fail(where, `merge ${i} is not a pair of tokens`)
     const [left, right] = pair as unknown[]
     if (typeof left !== 'string' || typeof right !== 'string' || !vocab.has(left) || !vocab.has(right) || !vocab.has(left + right)) {
-      fail(where, `merge ${i} names tokens that the vocabulary lacks`)
+      fail(where, `merge ${i} has tokens that are not in the vocabulary`)
     }
     merges.push(`${left} ${right}`)
   })
@@ -187,7 +187,7 @@ export async function fromTokenizerJson(json: Json, configs: readonly Json[], wh
   const model = isObject(json.model) ? json.model : fail(where, 'model is missing')
   if ((model.type !== undefined && model.type !== 'BPE') || !('merges' in model) || model.end_of_word_suffix !== endOfWord) {
     throw new UnsupportedModelError(
-      `${where} holds a tokenizer of type ${JSON.stringify(model.type ?? 'unknown')} with end_of_word_suffix ${JSON.stringify(model.end_of_word_suffix ?? null)}; only CLIP's byte-pair tokenizer ("BPE", "${endOfWord}") is supported`,
+      `${where} has a tokenizer of type ${JSON.stringify(model.type ?? 'unknown')} with end_of_word_suffix ${JSON.stringify(model.end_of_word_suffix ?? null)}; only CLIP's byte-pair tokenizer ("BPE", "${endOfWord}") is supported`,
       { path: where },
     )
   }
@@ -254,7 +254,7 @@ export async function serialiseTokenizer(data: TokenizerData): Promise<string> {
 export async function parseTokenizer(text: string, where = 'the tokenizer in the model file'): Promise<TokenizerData> {
   const json = await parseObject(text, where)
   if (json.format !== 'clip-bpe')
-    throw new UnsupportedModelError(`${where} is of the kind ${JSON.stringify(json.format ?? null)}; only "clip-bpe" is supported`)
+    throw new UnsupportedModelError(`${where} has the format ${JSON.stringify(json.format ?? null)}; only "clip-bpe" is supported`)
   if (json.version !== 1)
     throw new UnsupportedModelError(`${where} has version ${JSON.stringify(json.version ?? null)}; this release reads version 1`)
   const derived = json.vocab === undefined

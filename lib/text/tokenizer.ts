@@ -103,7 +103,7 @@ async function ownTokenizer(source: ResolvedSource, family: Family): Promise<Mak
   )
   const place = source.tokenizer ?? (isFolder ? source.model : undefined)
   const own = place === undefined ? undefined : await family.read(place)
-  if (!own && source.tokenizer) throw invalidRange(`source.tokenizer: ${source.tokenizer} holds neither ${family.files}`)
+  if (!own && source.tokenizer) throw invalidRange(`source.tokenizer: ${source.tokenizer} has neither ${family.files}`)
   return own
 }
 
@@ -121,7 +121,7 @@ const maxTokenIds = 1 << 20
 
 /** Windows of a prompt given as ids: one of at most the encoder's length, or several of exactly that. */
 function windows(ids: readonly unknown[], length: number, vocabulary: number): number[][] {
-  if (ids.length === 0) throw invalidRange('tokenIds is empty; the empty prompt is start, end and padding')
+  if (ids.length === 0) throw invalidRange('tokenIds is empty; an empty prompt still has start, end and padding tokens')
   if (ids.length > length && ids.length % length !== 0)
     throw invalidRange(`tokenIds has ${ids.length} ids; at most ${length}, or a multiple of ${length}`)
   const checked = ids.map((id, i) => checkInteger(id, `tokenIds[${i}]`, { min: 0, max: vocabulary - 1 }))
@@ -184,7 +184,9 @@ export class PipelineTokenizer {
     })
     const stranger = chunks.find(({ ids }) => ids.some((id) => id >= vocabSize))?.ids.find((id) => id >= vocabSize)
     if (stranger !== undefined) {
-      throw new ModelFormatError(`The tokenizer makes token ${stranger}, but the text encoder knows only ${vocabSize}: they do not belong together`)
+      throw new ModelFormatError(
+        `The tokenizer makes token ${stranger}, but the text encoder knows only ${vocabSize}: they are not from the same model`,
+      )
     }
     return { chunks, truncated }
   }

@@ -214,7 +214,7 @@ describe('latents and conditioning', () => {
     const conditioning = await Conditioning.from(new Float32Array(2 * 7), [2, 7])
     await expect(pipe.predict(latents, { timestep: 1, conditioning })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
     const both = { timestep: 1, conditioning, unconditional: conditioning }
-    await expect(pipe.predict(latents, { ...both, imageGuidanceScale: 2 })).rejects.toThrow(/models that edit a picture/)
+    await expect(pipe.predict(latents, { ...both, imageGuidanceScale: 2 })).rejects.toThrow(/only for editing models/)
   })
 
   test('createLatents is createNoise', async () => {
@@ -264,7 +264,7 @@ describe('createSolver', () => {
     [{ sampler: 'ddim', steps: 0 }, /steps/],
     [{ sampler: 'ddim', prediction: 'x0' }, /prediction/],
     [{ sampler: 'ddim', betas: [2] }, /betas\[0\]/],
-    [{ sampler: 'ddim', startStep: 1, strength: 0.5 }, /give one/],
+    [{ sampler: 'ddim', startStep: 1, strength: 0.5 }, /cannot be combined/],
     [{ sampler: 'euler', extra: { nonsense: 1 } }, /nonsense/],
   ])('%j is refused', (options, message) => {
     expect(() => createSolver(options as never)).toThrow(
@@ -380,7 +380,7 @@ describe('the wrong file', () => {
       await using loaded = await DiffusionPipeline.load(stage.file, { config: stage.golden.config })
       const refused = loaded.generate({ prompt: 'x' })
       await expect(refused).rejects.toBeInstanceOf(UnsupportedModelError)
-      await expect(refused).rejects.toThrow(/generate\(\): this source holds no U-Net, only a first stage: use Autoencoder\.load\(\)/)
+      await expect(refused).rejects.toThrow(/generate\(\): this source has no U-Net, only a first stage: use Autoencoder\.load\(\)/)
     } finally {
       stage.remove()
     }

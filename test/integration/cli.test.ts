@@ -61,7 +61,7 @@ test('a text model wants a prompt, and refuses what other kinds take: exit code 
   expect(other.stderr).toMatch(/option 'classId' is for class-conditional models; .* it takes prompt/)
   const small = await cli(['upscale', '-m', model.file, at('out.png'), '-o', at('never.png')])
   expect(small).toMatchObject({ code: 1, stdout: '' })
-  expect(small.stderr).toMatch(/is a model of the kind 'text', not 'superres' \(ERR_UNSUPPORTED_MODEL\)/)
+  expect(small.stderr).toMatch(/is a model of kind 'text', not 'superres' \(ERR_UNSUPPORTED_MODEL\)/)
   expect(existsSync(at('never.png'))).toBe(false)
 })
 

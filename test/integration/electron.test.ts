@@ -29,7 +29,7 @@ test("what is beyond the application's limits, or names files, is refused", asyn
     width: /1024x512/,
     preset: /nothing/,
     count: /larger than the 262144 pixels/,
-    loras: /loras are named by the application/,
+    loras: /a page cannot name adapter files/,
     model: /model/,
     large: /image of 1024x512 pixels/,
     sampler: /sampler/,
@@ -70,7 +70,7 @@ test('messages that no page of ours sends do no harm', async () => {
   for (const [name, code] of codes as [string, string][])
     expect([name, code]).toEqual([expect.stringMatching(/^(Type|Range)Error$/), 'ERR_INVALID_ARG'])
   const messages = (codes as string[][]).map(([, , message]) => message)
-  expect(messages).toContainEqual(expect.stringMatching(/image from a page is the bytes or pixels of a picture, not a file name/))
+  expect(messages).toContainEqual(expect.stringMatching(/image: a page must pass the bytes or pixels of an image, not a file name/))
   for (const part of [/mask from a page/, /4096x4096/, /2048x2048/, /4294967295 entries/])
     expect(messages).toContainEqual(expect.stringMatching(part))
 })

@@ -235,8 +235,8 @@ test('without work for a while the engine is ended, and the next job starts one'
 
 test.each<[HostOptions, RegExp]>([
   [{ isolate: 'fork' as never }, /isolate/],
-  [{ models: {} }, /no model/],
-  [{ models: { '../x': 'a' } }, /not a name/],
+  [{ models: {} }, /models is empty/],
+  [{ models: { '../x': 'a' } }, /not a valid name/],
   [{ models: { a: 5 as never } }, /models\.a must be/],
   [{ models: { a: { onProgress: () => {} } as never } }, /not for the models of a host/],
   [{ maxModels: 0 }, /maxModels/],
@@ -250,7 +250,7 @@ test.each<[HostOptions, RegExp]>([
 
 test.each<[object, RegExp]>([
   [{ model: 'other' }, /model/],
-  [{ latents: {} }, /does not leave its process/],
+  [{ latents: {} }, /cannot be sent to another process/],
   [{ image: new Date() }, /cannot be sent/],
   [{ signal: {} }, /signal/],
   [{ preview: { onPreview: 1 } }, /onPreview/],

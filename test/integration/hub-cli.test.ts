@@ -65,7 +65,7 @@ test('pull, list, verify, rm; the cache is laid out as in Python', async () => {
   const commit = hub.commit('o/m', files)
   const pulled = await latent(['pull', 'hf:o/m'], cache)
   expect(pulled).toMatchObject({ code: 0, stderr: '' })
-  expect(pulled.stdout).toMatch(/^hf:o\/m at [0-9a-f]{12}, licence openrail\n2 files, 400\.0 kB, 400\.0 kB of it fetched now\n/)
+  expect(pulled.stdout).toMatch(/^hf:o\/m at [0-9a-f]{12}, licence openrail\n2 files, 400\.0 kB, 400\.0 kB downloaded now\n/)
 
   const repo = path.join(cache, 'models--o--m')
   const pointer = path.join(repo, 'snapshots', commit, 'weights.safetensors')
@@ -88,7 +88,7 @@ test('pull, list, verify, rm; the cache is laid out as in Python', async () => {
   const [model] = JSON.parse((await latent(['list', '--json'], cache)).stdout)
   expect(model).toMatchObject({ source: 'hf:o/m', bytes: 400_009, incompleteBytes: 0, revisions: [{ commit, refs: ['main'], files: 2 }] })
 
-  expect(await latent(['verify'], cache)).toMatchObject({ code: 0, stdout: '2 files: 2 as they should be, 0 damaged, 0 missing\n' })
+  expect(await latent(['verify'], cache)).toMatchObject({ code: 0, stdout: '2 files: 2 correct, 0 damaged, 0 missing\n' })
   const blob = realpathSync(pointer)
   const damaged = Buffer.from(weights)
   damaged[5]! ^= 1
@@ -105,7 +105,7 @@ test('pull, list, verify, rm; the cache is laid out as in Python', async () => {
   expect(existsSync(repo)).toBe(false)
   const gone = await latent(['rm', 'hf:o/m'], cache)
   expect(gone).toMatchObject({ code: 1 })
-  expect(gone.stderr).toMatch(/hf:o\/m is not in the cache; latent list says what is \(ERR_DOWNLOAD\)/)
+  expect(gone.stderr).toMatch(/hf:o\/m is not in the cache; run latent list to see what is \(ERR_DOWNLOAD\)/)
 }, 120_000)
 
 test('two processes at once fetch the file once, and both have it', async () => {
@@ -165,10 +165,10 @@ test('what is refused: offline, a gate, a wrong name', async () => {
   expect(hub.requests).toHaveLength(0)
   const gate = await latent(['pull', 'hf:o/gated'], cache)
   expect(gate.code).toBe(1)
-  expect(gate.stderr).toMatch(/its licence \(openrail\) is accepted: \(1\) open .*\(3\) set HF_TOKEN/)
+  expect(gate.stderr).toMatch(/accept its licence \(openrail\): \(1\) open .*\(3\) set HF_TOKEN/)
   expect(await latent(['pull', 'owner/name'], cache)).toMatchObject({ code: 2, stderr: expect.stringMatching(/must be of the form hf:owner\/name/) })
   const dry = await latent(['pull', 'hf:o/gated', '--dry-run'], cache)
-  expect(dry.stdout).toMatch(/400\.0 kB {2}weights\.safetensors\n.*2 files, 400\.0 kB; 400\.0 kB to fetch\n$/s)
+  expect(dry.stdout).toMatch(/400\.0 kB {2}weights\.safetensors\n.*2 files, 400\.0 kB; 400\.0 kB to download\n$/s)
   expect(existsSync(path.join(cache, 'models--o--gated', 'snapshots'))).toBe(false)
 }, 120_000)
 

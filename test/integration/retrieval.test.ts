@@ -43,7 +43,7 @@ test('latent rdm index writes a database in which a picture finds itself', async
   const output = at('pictures.safetensors')
   const { code, stdout, stderr } = await cli(['rdm', 'index', folder, '-o', output, '--image-encoder', encoderFile, '--precision', 'exact'])
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-  expect(stdout).toMatch(/pictures\.safetensors: 3 pictures, embeddings of 40 numbers/)
+  expect(stdout).toMatch(/pictures\.safetensors: 3 images, embeddings of 40 numbers/)
   const database = await RetrievalDatabase.load(output)
   expect(database).toMatchObject({ size: 3, dim: 40 })
   await using encoder = await ImageEncoder.load(encoderFile, { precision: 'exact' })

@@ -133,7 +133,7 @@ test('what a request may not be is said before it waits', async () => {
   expect(await refused({ promt: 'x' })).toEqual([400, 'ERR_INVALID_ARG', expect.any(String)])
   expect(await refused({ model: '../../etc/passwd' })).toEqual([404, 'ERR_NOT_FOUND', expect.any(String)])
   expect(await refused({ image: '/etc/passwd.png' })).toEqual([400, 'ERR_INVALID_ARG', expect.any(String)])
-  expect(await refused({ image: 'https://example.org/a.png' })).toEqual([400, 'ERR_INVALID_ARG', expect.stringContaining('fetches none')])
+  expect(await refused({ image: 'https://example.org/a.png' })).toEqual([400, 'ERR_INVALID_ARG', expect.stringContaining('does not fetch')])
   const corners = { x: 0, y: 0, width: 1, height: 1 }
   expect(await refused({ boxes: [{ label: 'x'.repeat(300), ...corners }] })).toEqual([400, 'ERR_INVALID_ARG', expect.any(String)])
   expect(await refused({ boxes: [{ label: 1, ...corners, more: 'x' }] })).toEqual([400, 'ERR_INVALID_ARG', expect.any(String)])

@@ -121,7 +121,7 @@ describe('the token', () => {
   })
 
   test('other addresses than loopback want one', async () => {
-    await expect(createServer({ host: '0.0.0.0', port: 0 })).rejects.toThrow('give a token')
+    await expect(createServer({ host: '0.0.0.0', port: 0 })).rejects.toThrow('set a token')
     await expect(createServer({ token: 'short' })).rejects.toThrow('8 to 256')
   })
 })

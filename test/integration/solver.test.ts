@@ -132,7 +132,7 @@ describe('few steps', () => {
     [{ sampler: 'lcm', timesteps: [] }, /timesteps must have 1 to 1000/],
     [{ sampler: 'lcm', timesteps: [500, 500] }, /timesteps must descend/],
     [{ sampler: 'lcm', timesteps: [1000] }, /timesteps/],
-    [{ sampler: 'lcm', timesteps: [999], schedule: 'trailing' }, /timesteps and schedule exclude each other/],
+    [{ sampler: 'lcm', timesteps: [999], schedule: 'trailing' }, /timesteps and schedule cannot be combined/],
     [{ sampler: 'lcm', timesteps: [999, 499], steps: 3 }, /does not match/],
     [{ sampler: 'euler', timesteps: 'all' }, /timesteps must be an array/],
     [{ sampler: 'euler', dialect: 'web' }, /dialect/],

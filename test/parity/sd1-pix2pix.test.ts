@@ -122,7 +122,7 @@ test('generate(): the picture sets the size, the scale stands in the settings', 
   const cached = await pipe.generate({ ...options, steps: 4, deepCache: { interval: 2 } })
   const slow = await low.generate({ ...options, steps: 4, deepCache: { interval: 2 } })
   expect(maxDifference(cached.images[0]!.data, slow.images[0]!.data)).toBeLessThanOrEqual(1)
-  await expect(pipe.generate({ prompt: 'make it snow' })).rejects.toThrow(/image is missing: the picture to edit/)
+  await expect(pipe.generate({ prompt: 'make it snow' })).rejects.toThrow(/image is missing: the image to edit/)
   await expect(pipe.generate({ ...options, strength: 0.5 })).rejects.toThrow(/option 'strength' is for image to image/)
 })
 

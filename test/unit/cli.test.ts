@@ -50,15 +50,15 @@ describe('the command line', () => {
     [['generate', '-m', 'x', '-p', 'y', '--preview-every', '2'], /--preview-every needs --preview FILE/],
     [['generate', '-m', 'x', '-p', 'y', '--schedule', '3,x,0'], /--schedule takes a number/],
     [['generate', '-m', 'x', '-p', 'y', '--schedule', 'sigmas: 3,x,0'], /--schedule takes a number, not 'x'/],
-    [['generate', '-m', 'x', '-p', 'y', '--schedule', 'timesteps:999,1'], /--schedule takes noise levels, not timesteps/],
+    [['generate', '-m', 'x', '-p', 'y', '--schedule', 'timesteps:999,1'], /--schedule takes noise levels .*; use --timesteps/],
     [['generate'], /no prompt given/],
     [['generate', '--steps', '3'], /no prompt given/],
     [['generate', '-m', 'x', '-p', 'y', 'stray'], /the prompt was given twice: 'stray' and -p 'y'/],
     [['generate', 'a', 'red', 'circle'], /expected one PROMPT \(in quotes\), but got a red circle/],
     [['generate', '-m', 'x', '-p', 'y', '--dtype', 'unet='], /part=type/],
-    [['generate', '-m', 'x', '-p', 'y', '--ema', '--no-ema'], /--ema and --no-ema exclude each other/],
-    [['inspect', 'x', '--no-ema', '--ema'], /--ema and --no-ema exclude each other/],
-    [['convert', 'x', 'y.gguf', '--ema', '--no-ema'], /--ema and --no-ema exclude each other/],
+    [['generate', '-m', 'x', '-p', 'y', '--ema', '--no-ema'], /--ema and --no-ema cannot be combined/],
+    [['inspect', 'x', '--no-ema', '--ema'], /--ema and --no-ema cannot be combined/],
+    [['convert', 'x', 'y.gguf', '--ema', '--no-ema'], /--ema and --no-ema cannot be combined/],
     [['generate', '-m', 'x', '--boxes', 'nowhere.json'], /--boxes: nowhere\.json cannot be read/],
     [['generate', '-m', 'x', '--boxes', __filename], /--boxes: .* is not JSON/],
     [['generate', '-m', 'x', '--boxes', 'tsconfig.json'], /--boxes: tsconfig\.json is not a list/],
@@ -74,7 +74,7 @@ describe('the command line', () => {
     [['rdm', 'index', 'x', '-o', 'y.safetensors'], /no image encoder given/],
     [['rdm', 'index', 'x', '-o', 'y.npz', '--image-encoder', 'z'], /-o must name .* a \.safetensors file/],
     [['rdm', 'index', 'nowhere', '-o', 'y.safetensors', '--image-encoder', 'z'], /nowhere cannot be read/],
-    [['rdm', 'index', 'types', '-o', 'y.safetensors', '--image-encoder', 'z'], /types holds no pictures/],
+    [['rdm', 'index', 'types', '-o', 'y.safetensors', '--image-encoder', 'z'], /types has no images/],
     [['convert', 'x'], /no output given/],
     [['convert', 'x', 'y', 'z'], /expected MODEL and OUT\.gguf/],
     [['convert', '-m', 'x', 'y.gguf', 'z.gguf'], /one argument too many/],
@@ -82,8 +82,8 @@ describe('the command line', () => {
     [['inspect', 'a', 'b'], /expected one MODEL/],
     [['devices', 'x'], /x/],
     [['bench', 'x', '--repeats', '0'], /--repeats/],
-    [['bench', 'x', '--all', '--kernels', 'avx2'], /--all and --kernels exclude/],
-    [['bench', 'x', '--all', '--device', 'cuda'], /--all is about the CPU, not --device cuda/],
+    [['bench', 'x', '--all', '--kernels', 'avx2'], /--all and --kernels cannot be combined/],
+    [['bench', 'x', '--all', '--device', 'cuda'], /--all is for the CPU and cannot be combined with --device cuda/],
   ])('%j is a usage error', async (argv, message) => {
     const { code, stderr, stdout } = await cli(argv)
     expect(stderr).toMatch(message)
@@ -140,9 +140,9 @@ test('one list of samplers and schedules: help, README', async () => {
   }
 })
 
-test.each(['upscale', 'convert'])('%s promises no model inside the package', async (name) => {
-  expect((await cli([name, '--help'])).stdout).not.toContain('inside the package')
-  expect((await cli(['generate', '--help'])).stdout).toContain('inside the package')
+test.each(['upscale', 'convert'])('%s does not promise the embedded model', async (name) => {
+  expect((await cli([name, '--help'])).stdout).not.toContain('the embedded model')
+  expect((await cli(['generate', '--help'])).stdout).toContain('the embedded model')
 })
 
 test('one step is a step', () => {

@@ -44,7 +44,7 @@ describe('findCudaLibrary', () => {
     write(`${folder}/package.json`, JSON.stringify({ version: '1.2.3' }))
     rmSync(path.join(root, folder, name))
     expect(findCudaLibrary(root, {}, '1.2.3')?.refused).toMatch(/install it again/)
-    expect(findCudaLibrary(root, { LATENT_CUDA_LIBRARY: path.join(root, 'none.so') }, '1.2.3')?.refused).toMatch(/not there/)
+    expect(findCudaLibrary(root, { LATENT_CUDA_LIBRARY: path.join(root, 'none.so') }, '1.2.3')?.refused).toMatch(/does not exist/)
   })
 })
 

@@ -257,8 +257,8 @@ describe('who may read', () => {
     hub.tokens.add('member')
     const without = await failure(fetchModel('hf:o/gated', settingsFor()))
     expect(without.reason).toBe('gated')
-    expect(without.message).toContain(`its licence (openrail++) is accepted: (1) open ${hub.endpoint}/o/gated in a browser`)
-    expect(without.message).toMatch(/\(2\) make a token .*\/settings\/tokens; \(3\) set HF_TOKEN/)
+    expect(without.message).toContain(`accept its licence (openrail++): (1) open ${hub.endpoint}/o/gated in a browser`)
+    expect(without.message).toMatch(/\(2\) create a read token .*\/settings\/tokens; \(3\) set HF_TOKEN/)
     const stranger = await failure(fetchModel('hf:o/gated', settingsFor({ token: 'stranger' })))
     expect(stranger.message).toMatch(/same account/)
     await fetchModel('hf:o/gated', settingsFor({ token: 'member' }))
@@ -279,7 +279,7 @@ describe('who may read', () => {
     hub.commit('o/m', one())
     expect(await failure(fetchModel('hf:o/nothing', settingsFor()))).toMatchObject({
       reason: 'not_found',
-      message: expect.stringMatching(/knows no model o\/nothing.*HF_TOKEN/),
+      message: expect.stringMatching(/has no model o\/nothing.*HF_TOKEN/),
     })
     expect((await failure(fetchModel('hf:o/m@nowhere', settingsFor()))).message).toMatch(/no branch, tag or commit nowhere/)
     expect((await failure(fetchModel('hf:o/m/other.safetensors', settingsFor()))).message).toMatch(

@@ -51,7 +51,7 @@ describe('names', () => {
     expect(read(`${hub}/o/m/resolve/main/a/b.gguf?download=true`)).toEqual(parseHubSource('hf:o/m/a/b.gguf'))
     expect(read(`${hub}/o/m/tree/fp16`)).toEqual(parseHubSource('hf:o/m@fp16'))
     expect(read(`${settings.civitai.endpoint.origin}/models/4384/dream?modelVersionId=128713`)).toEqual(parseHubSource('civitai:128713'))
-    expect(() => read('https://elsewhere.example/o/m')).toThrow(/no address of a model/)
+    expect(() => read('https://elsewhere.example/o/m')).toThrow(/not the address of a model/)
   })
 })
 
@@ -72,8 +72,8 @@ describe('settings', () => {
   })
 
   test.each<[HubOptions, RegExp]>([
-    [{ token: 'two words' }, /no access token/],
-    [{ token: 'line\r\nX-Header: 1' }, /no access token/],
+    [{ token: 'two words' }, /not an access token/],
+    [{ token: 'line\r\nX-Header: 1' }, /not an access token/],
     [{ endpoint: 'file:///x' }, /http or https URL/],
     [{ endpoint: 'https://user:word@x' }, /without a user name/],
     [{ variant: '../x' }, /variant/],
@@ -154,7 +154,7 @@ describe('the choice of files', () => {
     const quantised = ['m-Q4_0.gguf', 'm-Q8_0.gguf', 'x/m-f16.gguf', 'README.md']
     expect(choose(quantised, { tag: 'q8_0' })).toEqual({ entry: 'm-Q8_0.gguf', files: ['m-Q8_0.gguf'], indexes: [] })
     expect(choose(quantised, { tag: 'm-Q4_0.gguf' }).entry).toBe('m-Q4_0.gguf')
-    expect(() => choose(quantised)).toThrow(/holds 2 model files: m-Q4_0\.gguf, m-Q8_0\.gguf\. Name one/)
+    expect(() => choose(quantised)).toThrow(/holds 2 model files: m-Q4_0\.gguf, m-Q8_0\.gguf\. Choose one/)
     expect(() => choose(quantised, { tag: 'q5' })).toThrow(/no model file with 'q5'/)
     expect(choose(['a.ckpt', 'a.safetensors', 'a.yaml', 'b.yaml']).files).toEqual(['a.safetensors', 'a.yaml'])
     expect(choose(sd, { inner: 'v1-5.ckpt' }).files).toEqual(['v1-5.ckpt'])

@@ -62,7 +62,7 @@ describe('what a kind takes', () => {
     const error = rejection(() => resolve(info, { ...options, [key]: inputs[key] }))
     expect(error).toBeInstanceOf(TypeError)
     expect(error).toMatchObject({ code: 'ERR_INVALID_ARG' })
-    expect(error.message).toMatch(new RegExp(`^generate\\(\\): option '${key}' is for .*; ${name} is not one of them: it takes`))
+    expect(error.message).toMatch(new RegExp(`^generate\\(\\): option '${key}' is for .*; ${name} is not: it takes`))
     expect(error.message).not.toContain('undefined')
   })
 
@@ -87,7 +87,7 @@ describe('what a kind needs', () => {
     [infoOf('superres'), {}, /^image is missing/],
     [infoOf('inpaint'), {}, /^image is missing/],
     [infoOf('inpaint'), { image: 'x.png' }, /^mask is missing/],
-    [infoOf('edit'), { prompt: 'make it snow' }, /^image is missing: the picture to edit$/],
+    [infoOf('edit'), { prompt: 'make it snow' }, /^image is missing: the image to edit$/],
     [infoOf('rdm'), {}, /^prompt and neighbours are missing/],
   ])('%#', (info, options, message) => {
     const error = rejection(() => resolve(info, options))
@@ -122,7 +122,7 @@ describe('values', () => {
     [infoOf('layout'), { boxes: new Array(31).fill(box) }, RangeError, /not 31/],
     [infoOf('layout'), { boxes: box }, TypeError, /array of/],
     [infoOf('layout'), { boxes: [7] }, TypeError, /boxes\[0\] must be an object/],
-    [infoOf('layout'), { boxes: [box, { ...box, x: 0.75 }] }, RangeError, /boxes\[1\] reaches outside/],
+    [infoOf('layout'), { boxes: [box, { ...box, x: 0.75 }] }, RangeError, /boxes\[1\] extends outside/],
     [infoOf('layout'), { boxes: [{ ...box, y: -0.1 }] }, RangeError, /boxes\[0\]\.y must be between 0 and 1/],
     [infoOf('layout'), { boxes: [{ ...box, width: 0 }] }, RangeError, /would be empty/],
     [infoOf('layout'), { boxes: [{ ...box, width: NaN }] }, TypeError, /boxes\[0\]\.width/],

@@ -83,7 +83,7 @@ test.each<[string, unknown, RegExp]>([
   ['class 1.5', [box({ classId: 1.5 })], /classId must be a whole number/],
   ['no class', [{ ...box(), classId: undefined }], /classId must be a number/],
   ['a flag of another type', [{ ...box(), inside: 1 }], /boxes\[0\].inside must be true or false/],
-  ['outside on the right', [box(), box({ x: 0.5, width: 0.6 })], /boxes\[1\] reaches outside the picture: x \+ width = 1.1/],
+  ['outside on the right', [box(), box({ x: 0.5, width: 0.6 })], /boxes\[1\] extends outside the image: x \+ width = 1.1/],
   ['outside at the bottom', [box({ y: 0.75, height: 0.5 })], /y \+ height = 1.25/],
   ['a negative position', [box({ x: -0.1 })], /boxes\[0\].x must be between 0 and 1/],
   ['pixels', [box({ x: 12, width: 100 })], /boxes\[0\].x must be between 0 and 1/],
@@ -95,7 +95,7 @@ test.each<[string, unknown, RegExp]>([
 })
 
 test('a crop outside the picture', () => {
-  expect(() => layoutTokens([], openImagesEncoding, { x: 0.5, y: 0, width: 0.6, height: 1 })).toThrow(/crop reaches outside/)
+  expect(() => layoutTokens([], openImagesEncoding, { x: 0.5, y: 0, width: 0.6, height: 1 })).toThrow(/crop extends outside/)
 })
 
 test('the encoding follows from the parameters of the conditioner', () => {

@@ -115,7 +115,7 @@ describe('without a binary that loads', () => {
     [coded('ERR_ACCESS_DENIED', 'Access to this API has been restricted.'), '--allow-fs-read', false],
     [new Error('Requires ffi access to "/x/latent.node", run again with the --allow-ffi flag'), '--allow-ffi', false],
     [new Error('Requires sys access to "cpus", run again with the --allow-sys flag'), '--allow-sys', false],
-    [coded('ERR_DLOPEN_FAILED', "/lib/libc.so.6: version `GLIBC_2.38' not found (required by latent.node)"), 'The binary wants GLIBC_2.38', true],
+    [coded('ERR_DLOPEN_FAILED', "/lib/libc.so.6: version `GLIBC_2.38' not found (required by latent.node)"), 'The binary needs GLIBC_2.38', true],
     [coded('ERR_DLOPEN_FAILED', 'latent.node: invalid ELF header'), 'for another system', true],
   ])('%s is explained', (error, advice, compile) => {
     const { message } = failure({ error })

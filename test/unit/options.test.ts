@@ -191,7 +191,7 @@ describe('load options', () => {
     for (const dtype of ['int8', { vae: 'int8' }])
       expect(rejection(() => load({ precision: 'exact', dtype }))).toMatchObject({
         code: 'ERR_INVALID_ARG',
-        message: expect.stringMatching(/leave one of them out/),
+        message: expect.stringMatching(/remove one of them/),
       })
     expect(load({ precision: 'fast', dtype: 'int8' }).request.dtype).toEqual({ unet: 'int8' })
   })

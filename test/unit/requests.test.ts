@@ -265,7 +265,7 @@ describe('pictures that do not fit', () => {
     [infoOf('semantic'), { semanticMap: { data: Int32Array.of(0, -1), width: 2, height: 1 } }, /label -1 at \(1, 0\)/],
     [infoOf('semantic'), { semanticMap: { data: new Uint8Array(3), width: 2, height: 1 } }, /3 values; 2x1 pixels are 2/],
     [infoOf('semantic'), { semanticMap: { data: new Float32Array(2), width: 2, height: 1 } as never }, /Uint8Array, Uint16Array or Int32Array/],
-    [infoOf('semantic'), { semanticMap: picture(16, 16) }, /3 channels; a label map has one number per pixel/],
+    [infoOf('semantic'), { semanticMap: picture(16, 16) }, /3 channels; a label map must be greyscale/],
     [infoOf('semantic'), { semanticMap: grey(16, 16), width: 32 }, /follow the label map .* 16x16, not 32x16/],
     [infoOf('superres'), { image: picture(16, 7) }, /image is 16x7, too small for one tile .* at least 8/],
     [infoOf('superres'), { image: { data: new Float32Array(3 * 64).fill(NaN, 7), shape: [3, 8, 8] } }, /image\.data\[7\] is NaN; .* finite/],
@@ -274,7 +274,7 @@ describe('pictures that do not fit', () => {
     [infoOf('inpaint'), { image: picture(16, 16), mask: grey(16, 15) }, /mask is 16x15, but image is 16x16; they must have the same size/],
     [infoOf('text'), { image: picture(16, 16), mask: grey(16, 15) }, /mask is 16x15, but image is 16x16; they must have the same size/],
     [infoOf('text'), { image: picture(33, 30), mask: grey(33, 30), width: 34 }, /width must be a multiple of 16 for this model, not 34/],
-    [infoOf('text'), { mask: grey(16, 16) }, /mask needs image: the picture to repaint a part of/],
+    [infoOf('text'), { mask: grey(16, 16) }, /mask needs image: the image to inpaint/],
     [
       infoOf('inpaint'),
       { image: picture(2, 1), mask: { data: Float32Array.of(0, 1.5), width: 2, height: 1 } },

@@ -237,22 +237,22 @@ describe('refused', () => {
   const load = (name: string, bytes: Uint8Array) => RetrievalDatabase.load(write(name, bytes))
 
   test.each<[string, Buffer, RegExp]>([
-    ['no zip', Buffer.from('hello'), /not a sound .npz file/],
-    ['an empty file', Buffer.alloc(0), /not a sound .npz file/],
+    ['no zip', Buffer.from('hello'), /not a valid .npz file/],
+    ['an empty file', Buffer.alloc(0), /not a valid .npz file/],
     ['no embeddings', npzFile({ other: embedding }), /no array 'embedding'/],
-    ['no .npy', zipFile({ 'embedding.npy': Buffer.from('not an array, but long enough') }, false), /does not begin as one/],
+    ['no .npy', zipFile({ 'embedding.npy': Buffer.from('not an array, but long enough') }, false), /its header is missing/],
     ['a short .npy', zipFile({ 'embedding.npy': Buffer.from('\x93NUMPY', 'latin1') }, false), /ends within its header/],
     ['fewer values than its shape says', member({ shape: [3, 2] }), /\[3, 2\], 24 bytes, but holds 16/],
     ['more values', member({ shape: [1, 2] }), /but holds 16/],
-    ['an absurd shape', member({ shape: [2 ** 40, 2 ** 40] }), /beyond all bounds/],
+    ['an absurd shape', member({ shape: [2 ** 40, 2 ** 40] }), /its shape is too large/],
     ['a shape that is none', member({ header: "{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 2), }" }), /header cannot be read/],
     ['no shape', member({ header: "{'descr': '<f4', 'fortran_order': False, }" }), /header cannot be read/],
     ['an expression', member({ header: "__import__('os')" }), /header cannot be read/],
     ['a vector', member({ shape: [4] }), /\[rows, dim\] is expected/],
     ['no rows', member({ shape: [0, 2], bytes: new Uint8Array() }), /\[rows, dim\] is expected/],
     ['names of another length', npzFile({ embedding, img_id: { descr: '<i4', shape: [3], bytes: new Uint8Array(12) } }), /3 rows for 2 embeddings/],
-    ['NaN', npzFile({ embedding: floats(Float32Array.of(1, 2, NaN, 4), 2) }), /row 1 holds values that are no numbers/],
-    ['infinity', npzFile({ embedding: floats(Float32Array.of(1, Infinity, 3, 4), 2) }), /row 0 holds values/],
+    ['NaN', npzFile({ embedding: floats(Float32Array.of(1, 2, NaN, 4), 2) }), /row 1 has values that are not numbers/],
+    ['infinity', npzFile({ embedding: floats(Float32Array.of(1, Infinity, 3, 4), 2) }), /row 0 has values/],
   ])('.npz: %s', async (_, bytes, message) => {
     const loading = load('bad.npz', bytes)
     await expect(loading).rejects.toThrow(message)
@@ -274,7 +274,7 @@ describe('refused', () => {
     // The uncompressed size in the central directory.
     const at = bytes.lastIndexOf('PK\x01\x02') + 24
     bytes.writeUInt32LE(0x7fffffff, at)
-    await expect(load('bomb.npz', bytes)).rejects.toThrow(/claims 2147483647 bytes/)
+    await expect(load('bomb.npz', bytes)).rejects.toThrow(/declares 2147483647 bytes/)
   })
 
   test('an archive that holds less than it says', async () => {
@@ -284,18 +284,14 @@ describe('refused', () => {
   })
 
   test.each<[string, Buffer, RegExp]>([
-    ['too short', Buffer.from('abc'), /header does not fit/],
-    ['a header beyond the file', Buffer.from('ffffffffffffff7f', 'hex'), /header does not fit/],
+    ['too short', Buffer.from('abc'), /header is longer than the file/],
+    ['a header beyond the file', Buffer.from('ffffffffffffff7f', 'hex'), /header is longer than the file/],
     ['no JSON', safetensors({}, Buffer.alloc(0)).fill('x', 8), /not valid JSON/],
-    ['a list', safetensors([], Buffer.alloc(0)), /no object/],
+    ['a list', safetensors([], Buffer.alloc(0)), /not an object/],
     ['an entry that is none', safetensors({ embedding: 5 }, Buffer.alloc(4)), /type or shape/],
     ['a negative size', safetensors({ embedding: { dtype: 'F32', shape: [-1, 2], data_offsets: [0, 4] } }, Buffer.alloc(4)), /type or shape/],
     ['no offsets', safetensors({ embedding: { dtype: 'F32', shape: [1, 1] } }, Buffer.alloc(4)), /data_offsets/],
-    [
-      'data beyond the file',
-      safetensors({ embedding: { dtype: 'F32', shape: [2, 1], data_offsets: [0, 8] } }, Buffer.alloc(4)),
-      /outside of the file/,
-    ],
+    ['data beyond the file', safetensors({ embedding: { dtype: 'F32', shape: [2, 1], data_offsets: [0, 8] } }, Buffer.alloc(4)), /outside the file/],
     [
       'a shape of another size',
       safetensors({ embedding: { dtype: 'F32', shape: [2, 1], data_offsets: [0, 4] } }, Buffer.alloc(4)),
@@ -318,7 +314,7 @@ describe('refused', () => {
     await expect(RetrievalDatabase.load([])).rejects.toThrow(/names no file/)
     await expect(RetrievalDatabase.load(path.join(folder, 'none.npz'))).rejects.toMatchObject({ code: 'ERR_IO' })
     mkdirSync(path.join(folder, 'empty'))
-    await expect(RetrievalDatabase.load(path.join(folder, 'empty'))).rejects.toThrow(/no .npz and no .safetensors/)
+    await expect(RetrievalDatabase.load(path.join(folder, 'empty'))).rejects.toThrow(/no .npz or .safetensors/)
     await expect(RetrievalDatabase.load(5 as never)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
     await expect(RetrievalDatabase.load(a, { memory: 1 } as never)).rejects.toThrow(/unknown option 'memory'/)
   })

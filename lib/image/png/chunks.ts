@@ -62,7 +62,7 @@ interface Chunk {
 }
 
 async function* chunksOf(file: Buffer, where: string): AsyncGenerator<Chunk, void> {
-  const cutShort = () => imageError(`${where} is cut short: it ends inside a chunk, after ${file.length} bytes`, { bytes: file.length })
+  const cutShort = () => imageError(`${where} is truncated: it ends inside a chunk, after ${file.length} bytes`, { bytes: file.length })
   const slice = new TimeSlice()
   let start = pngSignature.length
   for (let count = 0; count < maxChunks; count++) {
@@ -70,10 +70,10 @@ async function* chunksOf(file: Buffer, where: string): AsyncGenerator<Chunk, voi
     const length = file.readUInt32BE(start)
     if (length > file.length - start - 12) throw cutShort()
     const type = file.toString('latin1', start + 4, start + 8)
-    if (!/^[A-Za-z]{4}$/.test(type)) throw imageError(`${where} is broken at byte ${start}: no chunk begins here`)
+    if (!/^[A-Za-z]{4}$/.test(type)) throw imageError(`${where} is damaged at byte ${start}: no chunk starts here`)
     const end = start + length + 12
     const sound = (await crc32Sliced(file.subarray(start + 4, end - 4), slice)) === file.readUInt32BE(end - 4)
-    if (!sound && isCritical(type)) throw imageError(`${where} is damaged: the check sum of its ${type} chunk at byte ${start} does not match`)
+    if (!sound && isCritical(type)) throw imageError(`${where} is damaged: the checksum of its ${type} chunk at byte ${start} does not match`)
     // A damaged chunk that the picture does not need is left out.
     if (sound) yield { type, data: file.subarray(start + 8, end - 4), start, end }
     if (type === 'IEND') return
@@ -115,7 +115,7 @@ class Collector {
     else if (type === 'eXIf') this.#exif ??= data.length <= maxProfileBytes ? data : undefined
     else if (/^(tEXt|zTXt|iTXt)$/.test(type)) this.#takeText(type, data)
     else if (/^(sRGB|iCCP|gAMA|cHRM)$/.test(type)) this.#takeColour(type, data)
-    else if (type !== 'IEND' && isCritical(type)) throw imageError(`${this.#where} needs the chunk type ${type}, which is not known`)
+    else if (type !== 'IEND' && isCritical(type)) throw imageError(`${this.#where} has the unknown critical chunk ${type}`)
   }
 
   get #afterData(): boolean {
@@ -128,7 +128,7 @@ class Collector {
     if (colourType !== 3 || this.#afterData) return
     if (this.#palette) throw imageError(`${this.#where} has two palettes`)
     if (data.length === 0 || data.length % 3 !== 0 || data.length > 768)
-      throw imageError(`${this.#where}: a palette of ${data.length} bytes is not one of 1 to 256 colours`)
+      throw imageError(`${this.#where}: its palette has ${data.length} bytes; 1 to 256 colours are allowed`)
     this.#palette = data.subarray(0, 3 * 2 ** bitDepth)
   }
 
@@ -165,8 +165,8 @@ class Collector {
 
   file(): PngFile {
     const header = this.#header
-    if (!header || !this.#afterData) throw imageError(`${this.#where} holds no picture data`)
-    if (header.colourType === 3 && !this.#palette) throw imageError(`${this.#where} lacks its palette`)
+    if (!header || !this.#afterData) throw imageError(`${this.#where} has no image data`)
+    if (header.colourType === 3 && !this.#palette) throw imageError(`${this.#where} has no palette`)
     return {
       bytes: this.#bytes,
       header,

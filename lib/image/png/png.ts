@@ -23,7 +23,7 @@ export async function readPng(bytes: Uint8Array, where: string): Promise<Pixels 
 export async function readPngSamples(bytes: Uint8Array, where: string): Promise<{ data: Uint16Array; width: number; height: number }> {
   const file = await readChunks(bytes, where)
   const { colourType } = file.header
-  if (colourType !== 0 && colourType !== 3) throw imageError(`${where} has several numbers per pixel; a grey or palette PNG has one`, { colourType })
+  if (colourType !== 0 && colourType !== 3) throw imageError(`${where} has several numbers per pixel; use a greyscale or palette PNG`, { colourType })
   const { data, width, height } = await turnUpright({ ...(await readNumbers(file, where)), channels: 1 }, exifOrientation(file.exif))
   return { data, width, height }
 }

@@ -70,7 +70,7 @@ function* rawDeflate(pieces: Iterable<Buffer>, where: string): Generator<Buffer,
       head = both.subarray(0, 2)
       if (head.length < 2) continue
       const sound = (head[0]! & 15) === 8 && head[0]! >> 4 <= 7 && head.readUInt16BE(0) % 31 === 0 && (head[1]! & 32) === 0
-      if (!sound) throw imageError(`${where} is damaged: its picture data cannot be decompressed: it does not begin as a zlib stream`)
+      if (!sound) throw imageError(`${where} is damaged: its image data cannot be decompressed: it is not a zlib stream`)
       if (both.length > 2) yield both.subarray(2)
     }
   }
@@ -108,7 +108,7 @@ class RowReader {
   }
 
   cutShort(): Error {
-    return imageError(`${this.#where} is cut short: ${this.#done} of ${this.#total} bytes of picture data are there`)
+    return imageError(`${this.#where} is truncated: ${this.#done} of ${this.#total} bytes of image data are present`)
   }
 
   async take(bytes: Uint8Array, slice: TimeSlice): Promise<void> {
@@ -160,7 +160,7 @@ export async function readRows(file: PngFile, emit: (row: Uint8Array, y: number,
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException
     if (!code?.startsWith('Z_')) throw cause
-    throw imageError(`${where} is damaged: its picture data cannot be decompressed: ${message}`, {}, cause)
+    throw imageError(`${where} is damaged: its image data cannot be decompressed: ${message}`, {}, cause)
   } finally {
     source.destroy()
     inflater.destroy()

@@ -260,17 +260,17 @@ const filters = { Lanczos: 'lanczos', Nearest: 'nearest' } as const
 
 async function upscale(body: Body, { settings }: Context) {
   for (const key of ['gfpgan_visibility', 'codeformer_visibility'])
-    if ((readNumber(body, key, 0, 1) ?? 0) > 0) throw unprocessable(`${key}: this server restores no faces`)
+    if ((readNumber(body, key, 0, 1) ?? 0) > 0) throw unprocessable(`${key}: face restoration is not supported by this server`)
   const image = await RawImage.read(decodePicture(readText(body, 'image') ?? '', 'image', settings.limits))
   const name = readText(body, 'upscaler_1') ?? 'None'
   if (name !== 'None' && !Object.hasOwn(filters, name))
-    throw unprocessable(`upscaler_1: there is no '${name.slice(0, 100)}'; there are None, Lanczos, Nearest`)
+    throw unprocessable(`upscaler_1: there is no '${name.slice(0, 100)}'; use None, Lanczos or Nearest`)
   const factor = readNumber(body, 'upscaling_resize', 0.05, 8) ?? 2
   const bySize = readNumber(body, 'resize_mode', 0, 1) === 1
   const side = (key: string, own: number) => Math.max(1, Math.round(bySize ? (readNumber(body, key, 1, 16384) ?? 512) : own * factor))
   const [width, height] = [side('upscaling_resize_w', image.width), side('upscaling_resize_h', image.height)]
   if (width * height > settings.limits.maxPixels)
-    throw unprocessable(`${width}x${height} has more pixels than the ${settings.limits.maxPixels} that this server allows`)
+    throw unprocessable(`${width}x${height} exceeds the ${settings.limits.maxPixels} pixels that this server allows`)
   const made = name === 'None' ? image : await image.resize(width, height, { filter: filters[name as keyof typeof filters] })
   return { html_info: '', image: await base64(made) }
 }
@@ -295,17 +295,17 @@ export function a1111Api(context: Context) {
         return value === undefined || value === null ? reply.type('application/json').send('null') : value
       })
 
-    post('/txt2img', 'Pictures from a prompt', (request, reply) => {
+    post('/txt2img', 'Generate images from a prompt', (request, reply) => {
       return ui.draw(bodyOf(request), request, reply, async (body, info) => readCommon(body, info, settings.limits))
     })
-    post('/img2img', 'Pictures from a picture, or a part of one', (request, reply) => {
+    post('/img2img', 'Image to image, and inpainting', (request, reply) => {
       return ui.draw(bodyOf(request), request, reply, (body, info) => readImg2img(body, info, settings.limits))
     })
-    get('/progress', 'How far the running request is', ({ query }) =>
+    get('/progress', 'Progress of the running request', ({ query }) =>
       ui.progress((query as { skip_current_image?: string }).skip_current_image !== 'true'),
     )
-    post('/interrupt', 'End the running request with what is finished', () => void ui.stop('interrupted'))
-    post('/skip', 'Leave out the rest of the running round', () => void ui.stop('skipped'))
+    post('/interrupt', 'Stop the running request and return finished images', () => void ui.stop('interrupted'))
+    post('/skip', 'Skip the rest of the current iteration', () => void ui.stop('skipped'))
     get('/options', 'Settings', () => ui.options())
     post('/options', 'Change settings; unknown ones are ignored', (request) => ui.setOptions(bodyOf(request)))
     get('/sd-models', 'The models', () => models.names().map((name) => ui.describe(name)))
@@ -322,12 +322,12 @@ export function a1111Api(context: Context) {
       const [free, total] = [freemem(), totalmem()]
       return { ram: { free, used: total - free, total }, cuda: { error: 'not reported' } }
     })
-    post('/png-info', 'The settings in a picture', (request) => readInfotext(bodyOf(request), context))
-    post('/extra-single-image', 'Resize a picture', (request) => upscale(bodyOf(request), context))
+    post('/png-info', 'Read the settings in an image', (request) => readInfotext(bodyOf(request), context))
+    post('/extra-single-image', 'Resize an image', (request) => upscale(bodyOf(request), context))
     post('/interrogate', 'Not there', () => {
-      throw new HttpError(404, 'ERR_NOT_FOUND', 'This server describes no pictures')
+      throw new HttpError(404, 'ERR_NOT_FOUND', 'This server cannot describe images')
     })
-    post('/refresh-checkpoints', 'Look into the folder of models again', async () => models.refresh())
+    post('/refresh-checkpoints', 'Scan the folder of models again', async () => models.refresh())
     post('/unload-checkpoint', 'Free the memory of the model', async (request, reply) => {
       await sides.run(request, reply, () => models.host.unload(ui.checkpoint))
       return {}

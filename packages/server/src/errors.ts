@@ -125,7 +125,7 @@ export function toAnswer(thrown: unknown): Answer {
     error: {
       code: ownCode ?? (isAbort(name) ? 'ERR_CANCELLED' : (fastifyCodes[status] ?? (status < 500 ? 'ERR_REQUEST' : 'ERR_INTERNAL'))),
       // What nobody foresaw may hold anything; an engine's last words are for the log.
-      message: unexpected && code !== 'ERR_ENGINE_EXITED' ? 'Something went wrong in the server; its log says what' : said.split('\n', 1)[0]!,
+      message: unexpected && code !== 'ERR_ENGINE_EXITED' ? 'Internal error; see the server log' : said.split('\n', 1)[0]!,
       retriable: status === 429 || status === 503 || (error.retriable ?? (details as { retriable?: unknown } | undefined)?.retriable) === true,
       ...(plain ? { details: plain } : {}),
     },

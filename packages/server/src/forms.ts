@@ -17,7 +17,7 @@ export interface FormFile {
 }
 
 export function tooLarge(maxBytes: number): HttpError {
-  return new HttpError(413, 'ERR_TOO_LARGE', `The request is larger than the ${maxBytes} bytes that this server takes`)
+  return new HttpError(413, 'ERR_TOO_LARGE', `The request is larger than the limit of ${maxBytes} bytes`)
 }
 
 /** Errors of the parser are about the client's bytes; most have no status of their own. */

@@ -206,13 +206,13 @@ export class JobStore {
   byKey(key: { name: string; hash: string }): JobRecord | undefined {
     const known = this.#keys.get(key.name)
     if (known && known.hash !== key.hash)
-      throw new HttpError(409, 'ERR_IDEMPOTENCY', 'This Idempotency-Key came with another request before; give every request its own')
+      throw new HttpError(409, 'ERR_IDEMPOTENCY', 'This Idempotency-Key was used with another request; use a new key for each request')
     return known?.job
   }
 
   get(id: string): JobRecord {
     const job = this.#jobs.get(id)
-    if (!job) throw notFound(`There is no job ${id.slice(0, 64)}; finished ones are forgotten in time`)
+    if (!job) throw notFound(`There is no job ${id.slice(0, 64)}; finished jobs are deleted after some time`)
     return job
   }
 

@@ -35,7 +35,7 @@ function readPicture(value: Picture, key: string, { settings, jobs }: Context): 
   if (typeof value === 'string') return decodePicture(value, key, settings.limits)
   const { job: id, index } = value
   const picture = jobs.get(id).pictures[index]
-  if (!picture) throw invalid(`${key}: job ${id} has no picture ${index}`, key)
+  if (!picture) throw invalid(`${key}: job ${id} has no image ${index}`, key)
   return picture.png
 }
 
@@ -68,11 +68,11 @@ async function readBody(request: FastifyRequest, limits: Limits): Promise<{ aske
   let asked: unknown = {}
   for await (const part of readParts(request, limits)) {
     if (part.type === 'field') {
-      if (part.name !== 'request') throw invalid(`There is no field '${part.name.slice(0, 100)}'; options go as JSON into the field 'request'`)
+      if (part.name !== 'request') throw invalid(`There is no field '${part.name.slice(0, 100)}'; send the options as JSON in the field 'request'`)
       asked = typeof part.value === 'string' ? parseField(part.value) : part.value
     } else {
       const key = pictureKeys.find((each) => each === part.name)
-      if (!key) throw invalid(`There is no picture '${part.name.slice(0, 100)}'; there are ${pictureKeys.join(', ')}`)
+      if (!key) throw invalid(`There is no image '${part.name.slice(0, 100)}'; use ${pictureKeys.join(', ')}`)
       files[key] = part.bytes
     }
   }
@@ -125,7 +125,7 @@ export function statusOf({ models, room, jobs }: Context): ServerStatus {
 async function createJob(request: FastifyRequest, context: Context, validate: (data: unknown) => boolean): Promise<JobRecord> {
   const { jobs, models, room, settings } = context
   const { asked: given, files } = await readBody(request, settings.limits)
-  if (request.isMultipart() && !validate(given)) throw invalid("The field 'request' is not what this server takes: see /openapi.json")
+  if (request.isMultipart() && !validate(given)) throw invalid("The field 'request' does not match the schema; see /openapi.json")
   const asked = given as JobRequest
   const key = readKey(request, asked, files)
   const known = key && jobs.byKey(key)
@@ -175,7 +175,7 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
 
   app.get<{ Querystring: { status?: JobStatus; cursor?: string } }>(
     '/jobs',
-    { schema: { querystring: listQuery, tags: ['jobs'], summary: 'Jobs, the newest first' } },
+    { schema: { querystring: listQuery, tags: ['jobs'], summary: 'List jobs, newest first' } },
     async ({ query }) => {
       const { jobs: found, next } = jobs.list(query.status, query.cursor)
       return { jobs: found.map((job) => job.toJson()), ...(next ? { next } : {}) }
@@ -188,10 +188,10 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
 
   app.patch<WithId & { Body: { position: number } }>(
     '/jobs/:id',
-    { schema: { params: jobParams, body: moveRequest, tags: ['jobs'], summary: 'Move a waiting job' } },
+    { schema: { params: jobParams, body: moveRequest, tags: ['jobs'], summary: 'Move a queued job' } },
     async ({ params, body }) => {
       const job = jobs.get(params.id)
-      if (job.run?.state !== 'queued') throw new HttpError(409, 'ERR_STATE', `The job is ${job.status}; only those that wait can be moved`)
+      if (job.run?.state !== 'queued') throw new HttpError(409, 'ERR_STATE', `The job is ${job.status}; only queued jobs can be moved`)
       room.move(job.run, body.position)
       return job.toJson()
     },
@@ -199,7 +199,7 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
 
   app.delete<WithId>(
     '/jobs/:id',
-    { schema: { params: jobParams, tags: ['jobs'], summary: 'Cancel a job, or forget a finished one' } },
+    { schema: { params: jobParams, tags: ['jobs'], summary: 'Cancel a job, or delete a finished one' } },
     async ({ params }, reply) => {
       const job = jobs.get(params.id)
       return jobs.remove(job) === 'cancelled' ? job.toJson() : reply.code(204).send()
@@ -208,7 +208,7 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
 
   app.get<WithId>(
     '/jobs/:id/events',
-    { sse: 'only', schema: { params: jobParams, tags: ['jobs'], summary: 'What a job tells, as server-sent events' } },
+    { sse: 'only', schema: { params: jobParams, tags: ['jobs'], summary: 'Events of a job, as server-sent events' } },
     async (request, reply) => {
       const job = jobs.get(request.params.id)
       const after = lastEventId(request)
@@ -232,7 +232,7 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
 function sendPicture(jobs: JobStore, { id, file }: { id: string; file: string }, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const index = /^(\d{1,3})(\.png)?$/.exec(file)?.[1]
   const picture = index === undefined ? undefined : jobs.get(id).pictures[Number(index)]
-  if (!picture) throw new HttpError(404, 'ERR_NOT_FOUND', `Job ${id.slice(0, 64)} has no picture ${file.slice(0, 20)}`)
+  if (!picture) throw new HttpError(404, 'ERR_NOT_FOUND', `Job ${id.slice(0, 64)} has no image ${file.slice(0, 20)}`)
   const etag = `"${picture.sha256}"`
   void reply.header('etag', etag).header('cache-control', 'private, max-age=31536000, immutable')
   if (request.headers['if-none-match'] === etag) return reply.code(304).send()
@@ -248,8 +248,10 @@ function modelRoutes(app: FastifyInstance, context: Context): void {
     await models.refresh()
     return { models: models.list() }
   })
-  app.get<Named>('/models/:name', { schema: { tags, summary: 'What a model is' } }, async ({ params }) => models.details(models.resolve(params.name)))
-  app.post<Named>('/models/:name/load', { schema: { tags, summary: 'Load a model ahead of its first job' } }, async (request, reply) => {
+  app.get<Named>('/models/:name', { schema: { tags, summary: 'Describe a model' } }, async ({ params }) =>
+    models.details(models.resolve(params.name)),
+  )
+  app.post<Named>('/models/:name/load', { schema: { tags, summary: 'Load a model before its first job' } }, async (request, reply) => {
     const name = models.resolve(request.params.name)
     await sides.run(request, reply, (signal) => models.host.load(name, { signal }))
     return models.details(name)
@@ -259,13 +261,13 @@ function modelRoutes(app: FastifyInstance, context: Context): void {
     await sides.run(request, reply, () => models.host.unload(name))
     return reply.code(204).send()
   })
-  app.delete<Named>('/models/:name', { schema: { tags, summary: 'Delete a model that was pulled' } }, async ({ params }, reply) => {
+  app.delete<Named>('/models/:name', { schema: { tags, summary: 'Delete a pulled model' } }, async ({ params }, reply) => {
     await models.remove(models.resolve(params.name))
     return reply.code(204).send()
   })
   app.post<{ Body: PullRequest }>(
     '/models/pull',
-    { sse: 'manual', schema: { body: pullRequest, tags, summary: 'Fetch a model from a hub; server-sent events' } },
+    { sse: 'manual', schema: { body: pullRequest, tags, summary: 'Download a model from a hub, with server-sent events' } },
     async ({ body }, reply) => {
       const pulled = models.pull(body.source, body.name)
       await openStream(context, reply, async (send, signal) => {
@@ -320,7 +322,7 @@ function pageRoutes(app: FastifyInstance, context: Context): void {
 
   app.post<{ Body: TokenizeRequest }>(
     '/tokenize',
-    { schema: { body: tokenizeRequest, tags: ['models'], summary: 'The tokens of a prompt; loads the model' } },
+    { schema: { body: tokenizeRequest, tags: ['models'], summary: 'Tokenize a prompt; loads the model' } },
     async (request, reply): Promise<TokenizeResult> => {
       const { body } = request
       const name = models.resolve(body.model)
@@ -338,7 +340,7 @@ function pageRoutes(app: FastifyInstance, context: Context): void {
 
   app.post<{ Body: EstimateRequest }>(
     '/estimate',
-    { schema: { body: estimateRequest, tags: ['models'], summary: 'Memory that a picture would take' } },
+    { schema: { body: estimateRequest, tags: ['models'], summary: 'Estimate the memory for an image' } },
     async ({ body }): Promise<EstimateResult> => {
       const { model, ...request } = body
       const { width, height, peakBytes, lowPeakBytes, processBytes } = await models.estimate(models.resolve(model), request)

@@ -10,21 +10,21 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
   const register = new Registry()
   const registers = [register]
   collectDefaultMetrics({ register })
-  const jobs = new Counter({ name: 'latent_jobs_total', help: 'Requests for pictures that have ended', labelNames: ['api', 'outcome'], registers })
+  const jobs = new Counter({ name: 'latent_jobs_total', help: 'Finished image requests', labelNames: ['api', 'outcome'], registers })
   const images = new Counter({ name: 'latent_images_total', help: 'Pictures made', labelNames: ['model'], registers })
   const wait = new Histogram({ name: 'latent_queue_wait_seconds', help: 'Time in the queue', buckets: seconds, registers })
   const stage = new Histogram({
     name: 'latent_stage_seconds',
-    help: 'Time of a stage of a request',
+    help: 'Duration of a stage of a request',
     labelNames: ['stage'],
     buckets: seconds,
     registers,
   })
-  const step = new Histogram({ name: 'latent_step_seconds', help: 'Mean time of a step of a request', buckets: seconds, registers })
+  const step = new Histogram({ name: 'latent_step_seconds', help: 'Mean duration of a step of a request', buckets: seconds, registers })
   const load = new Histogram({ name: 'latent_model_load_seconds', help: 'Time to load a model', buckets: seconds, registers })
   new Gauge({
     name: 'latent_queue_depth',
-    help: 'Requests that wait',
+    help: 'Queued requests',
     registers,
     collect() {
       this.set(room.waiting.length)
@@ -32,7 +32,7 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
   })
   new Gauge({
     name: 'latent_running',
-    help: 'Requests that run: 0 or 1',
+    help: 'Running requests: 0 or 1',
     registers,
     collect() {
       this.set(room.running ? 1 : 0)
@@ -64,7 +64,7 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
   })
   new Counter({
     name: 'latent_engine_restarts_total',
-    help: 'Engines that were started in place of lost ones',
+    help: 'Engine restarts after a crash',
     registers,
     collect() {
       this.reset()

@@ -193,14 +193,14 @@ export class Models {
    * @throws HttpError where the request is refused
    */
   pull(source: string, wanted: string | undefined): { fetch(tell: (event: PullEvent) => void, signal: AbortSignal): Promise<Model> } {
-    if (!this.#settings.pull) throw new HttpError(403, 'ERR_FORBIDDEN', 'This server fetches no models: it was started with --no-pull')
+    if (!this.#settings.pull) throw new HttpError(403, 'ERR_FORBIDDEN', 'This server does not download models: it was started with --no-pull')
     if (!/^(hf:[\w.-]+\/[\w.-]+|civitai:\d)/.test(source))
       throw invalid("source must be the name of a model on a hub, 'hf:owner/name' or 'civitai:VERSION'", 'source')
     if (wanted !== undefined && !/^\w[\w.-]{0,63}$/.test(wanted))
       throw invalid('name must be up to 64 letters, digits, dots, dashes and underscores', 'name')
     const taken = (name: string) => this.#entries.has(name) || this.#reserved.has(name)
     if (wanted !== undefined && taken(wanted))
-      throw new HttpError(409, 'ERR_EXISTS', `There is a model '${wanted}' already, or it is being fetched`, { param: 'name' })
+      throw new HttpError(409, 'ERR_EXISTS', `A model '${wanted}' already exists or is being downloaded`, { param: 'name' })
     const name = wanted ?? nameOf(source.replace(/^\w+:/, '').replace(/@.*$/, ''), taken)
     this.#reserved.add(name)
     return {
@@ -233,13 +233,13 @@ export class Models {
   /** Takes a pulled model out. Its files are deleted where they came with that pull alone. */
   async remove(name: string): Promise<void> {
     const entry = this.#entries.get(this.resolve(name))!
-    if (entry.origin !== 'pulled') throw new HttpError(403, 'ERR_FORBIDDEN', `'${name}' was not pulled by this server, which deletes no other models`)
+    if (entry.origin !== 'pulled') throw new HttpError(403, 'ERR_FORBIDDEN', `'${name}' was not pulled by this server, so it cannot be deleted`)
     const { source } = entry.source as { source: string }
     const other = [...this.#entries].find(
       ([, each]) => each !== entry && hubSource(each) !== undefined && repositoryOf(hubSource(each)!) === repositoryOf(source),
     )
-    if (other && entry.deletable) throw new HttpError(409, 'ERR_STATE', `The files of '${name}' are also those of '${other[0]}'`)
-    if (this.#entries.size === 1) throw new HttpError(409, 'ERR_STATE', `'${name}' is the only model of this server, and stays`)
+    if (other && entry.deletable) throw new HttpError(409, 'ERR_STATE', `'${name}' shares its files with '${other[0]}'`)
+    if (this.#entries.size === 1) throw new HttpError(409, 'ERR_STATE', `'${name}' is the only model of this server and cannot be deleted`)
     await this.#forget(name)
     if (!entry.deletable) return
     const { cacheDir } = this.#settings.hub

@@ -131,7 +131,7 @@ function readFields(given: Fields, context: Context): Asked {
   if (!Object.hasOwn(qualities, quality)) throw invalid(`quality must be one of ${Object.keys(qualities).join(', ')}`, 'quality')
   const background = choice(fields, 'background', ['auto', 'opaque', 'transparent'], 'auto')
   if (background === 'transparent')
-    throw Object.assign(invalid('These models paint no transparent backgrounds', 'background'), { code: 'ERR_UNSUPPORTED_VALUE' })
+    throw Object.assign(invalid('Transparent backgrounds are not supported', 'background'), { code: 'ERR_UNSUPPORTED_VALUE' })
   const asUrl = choice(fields, 'response_format', ['b64_json', 'url'], 'b64_json') === 'url'
   const size = text(fields, 'size') ?? 'auto'
   const steps = qualities[quality]
@@ -158,7 +158,7 @@ function needPrompt(fields: Fields): string {
 /** OpenAI's masks are transparent where the picture is repainted, ours are white there. */
 async function readMask(bytes: Uint8Array): Promise<RawImage> {
   const mask = await RawImage.read(bytes)
-  if (mask.channels !== 4) throw invalid('mask has no transparency: its transparent area is what is repainted', 'mask')
+  if (mask.channels !== 4) throw invalid('mask has no transparent area; the transparent area is repainted', 'mask')
   return transparency(mask)
 }
 
@@ -290,7 +290,7 @@ export function openaiApi(context: Context) {
 
     app.post<{ Body: Fields }>(
       '/images/generations',
-      { sse: 'manual', schema: { tags, summary: 'Pictures from a prompt' } },
+      { sse: 'manual', schema: { tags, summary: 'Generate images from a prompt' } },
       async (request, reply) => {
         const fields = request.body
         if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) throw invalid('The body must be a JSON object')
@@ -302,7 +302,7 @@ export function openaiApi(context: Context) {
 
     app.post(
       '/images/edits',
-      { sse: 'manual', schema: { tags, summary: 'A picture changed by a prompt, or a part of it', consumes: ['multipart/form-data'] } },
+      { sse: 'manual', schema: { tags, summary: 'Edit an image with a prompt, optionally with a mask', consumes: ['multipart/form-data'] } },
       async (request, reply) => {
         const { fields, images, mask } = await readForm(request, context)
         const asked = readFields(fields, context)
@@ -316,7 +316,7 @@ export function openaiApi(context: Context) {
 
     app.post(
       '/images/variations',
-      { sse: 'manual', schema: { tags, summary: 'Variations of a picture', consumes: ['multipart/form-data'] } },
+      { sse: 'manual', schema: { tags, summary: 'Variations of an image', consumes: ['multipart/form-data'] } },
       async (request, reply) => {
         const { fields, images } = await readForm(request, context)
         const asked = readFields(fields, context)

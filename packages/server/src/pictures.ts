@@ -54,20 +54,20 @@ export function pictureSize(bytes: Uint8Array): Size | undefined {
 /** A file from a request: a picture of a kind and size that are taken. */
 export function checkPicture(bytes: Uint8Array, name: string, { maxFileBytes, maxPixels }: Limits): Uint8Array {
   if (bytes.length === 0) throw invalid(`${name} is empty`, name)
-  if (bytes.length > maxFileBytes) throw invalid(`${name} has ${bytes.length} bytes; this server takes pictures of at most ${maxFileBytes}`, name)
+  if (bytes.length > maxFileBytes) throw invalid(`${name} has ${bytes.length} bytes; this server allows ${maxFileBytes}`, name)
   const size = pictureSize(bytes)
-  if (!size) throw invalid(`${name} is no picture of a kind that is taken: PNG, JPEG or WebP`, name)
+  if (!size) throw invalid(`${name} is not a PNG, JPEG or WebP image`, name)
   if (!(size.width > 0 && size.height > 0 && size.width * size.height <= maxPixels))
-    throw invalid(`${name} has ${size.width}x${size.height} pixels; this server takes pictures of 1 to ${maxPixels}`, name)
+    throw invalid(`${name} has ${size.width}x${size.height} pixels; this server allows 1 to ${maxPixels}`, name)
   return bytes
 }
 
 /** Base64 of a picture, plain or as a data: URL. */
 export function decodePicture(text: string, name: string, limits: Limits): Uint8Array {
-  if (/^\s*(https?|file|ftp):/i.test(text)) throw invalid(`${name} is a URL; this server fetches none: send the picture itself, in base64`, name)
+  if (/^\s*(https?|file|ftp):/i.test(text)) throw invalid(`${name} is a URL, which this server does not fetch; send the image in base64`, name)
   const data = text.startsWith('data:') ? text.slice(text.indexOf(',') + 1) : text
   if (text.startsWith('data:') && !/^data:[\w/+.-]*;base64,/.test(text.slice(0, 100))) throw invalid(`${name}: the data: URL is not in base64`, name)
-  if (data.length > limits.maxFileBytes * 1.4) throw invalid(`${name} is larger than the ${limits.maxFileBytes} bytes that this server takes`, name)
+  if (data.length > limits.maxFileBytes * 1.4) throw invalid(`${name} is larger than the limit of ${limits.maxFileBytes} bytes`, name)
   // A character that is none of base64 is one of a path or of another text.
   if (/[^A-Za-z0-9+/=_\-\s]/.test(data)) throw invalid(`${name} is not base64`, name)
   return checkPicture(new Uint8Array(Buffer.from(data, 'base64')), name, limits)

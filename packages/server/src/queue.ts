@@ -82,10 +82,9 @@ export class WaitingRoom extends EventEmitter<QueueEvents> {
     if (this.#closing) throw closing()
     const { maxQueue, maxQueuePerClient } = this.#limits
     if (this.#running === undefined) return
-    if (this.#waiting.length >= maxQueue)
-      throw busy(`${this.#waiting.length} requests are waiting, which is all that this server lets wait`, this.retryAfter)
+    if (this.#waiting.length >= maxQueue) throw busy(`The queue is full: ${this.#waiting.length} requests are waiting`, this.retryAfter)
     if (this.#waiting.filter((each) => each.client === client).length >= maxQueuePerClient)
-      throw busy(`${maxQueuePerClient} requests of this client are waiting, which is all that one may have`, this.retryAfter)
+      throw busy(`The limit of ${maxQueuePerClient} waiting requests per client is reached`, this.retryAfter)
   }
 
   submit(submission: Submission): Run {

@@ -39,14 +39,14 @@ export function checkLimits(options: HostGenerateOptions, info: PipelineInfo, li
   const steps = stepsOf(options, info)
   const { count = 1 } = options
   if (steps > maxSteps) throw invalid(`steps is ${steps}; this server allows ${maxSteps}`, 'steps')
-  if (count > maxCount) throw invalid(`${count} pictures are asked for; this server makes ${maxCount} at a time`, 'count')
+  if (count > maxCount) throw invalid(`${count} images were requested; this server allows ${maxCount} per request`, 'count')
   if (steps * count > maxTotalSteps)
-    throw invalid(`${count} pictures of ${steps} steps are ${steps * count} steps; this server allows ${maxTotalSteps}`, 'steps')
+    throw invalid(`${count} images of ${steps} steps are ${steps * count} steps; this server allows ${maxTotalSteps}`, 'steps')
   const { width, height } = sizeOf(options, info)
   const pixels = width * height * factorOf(info) ** 2 * count
   if (pixels > maxPixels)
     throw invalid(
-      `${count > 1 ? `${count} pictures` : 'A picture'} of ${width}x${height} are ${pixels} pixels; this server allows ${maxPixels}`,
+      `${count > 1 ? `${count} images` : 'An image'} of ${width}x${height} are ${pixels} pixels; this server allows ${maxPixels}`,
       'width',
     )
 }

@@ -14,7 +14,7 @@ const picture = {
       required: ['job', 'index'],
       additionalProperties: false,
       properties: { job: name, index: whole(0, 255) },
-      description: 'a picture of a finished job',
+      description: 'an image of a finished job',
     },
   ],
 } as const

@@ -57,7 +57,7 @@ export function secure(app: FastifyInstance, settings: Settings): void {
       throw new HttpError(
         421,
         'ERR_HOST',
-        `This server does not answer to the name ${JSON.stringify(headers.host ?? '')}; start it with --allow-host to add one`,
+        `The host name ${JSON.stringify(headers.host ?? '')} is not allowed; start the server with --allow-host to allow it`,
       )
   }
 
@@ -71,7 +71,11 @@ export function secure(app: FastifyInstance, settings: Settings): void {
     // A link from elsewhere opens the page; what the page then asks for is its own.
     const isLink = method === 'GET' && origin === undefined && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
     if (origin === undefined ? (site === 'cross-site' || site === 'same-site') && !isLink : !isSameOrigin(origin, headers.host!))
-      throw new HttpError(403, 'ERR_ORIGIN', `Pages of ${origin ?? 'other sites'} may not use this server; start it with --allow-origin to allow one`)
+      throw new HttpError(
+        403,
+        'ERR_ORIGIN',
+        `Pages of ${origin ?? 'other sites'} may not use this server; start it with --allow-origin to allow them`,
+      )
     return undefined
   }
 
@@ -81,11 +85,7 @@ export function secure(app: FastifyInstance, settings: Settings): void {
     // Hashes have one length, so that the comparison tells nothing of the token.
     if (given !== undefined && timingSafeEqual(hashOf(given), expected)) return
     void reply.header('www-authenticate', 'Basic realm="latent", charset="UTF-8"')
-    throw new HttpError(
-      401,
-      'ERR_TOKEN',
-      given === undefined ? 'This server wants a token: Authorization: Bearer TOKEN' : 'The token is not that of this server',
-    )
+    throw new HttpError(401, 'ERR_TOKEN', given === undefined ? 'This server requires a token: Authorization: Bearer TOKEN' : 'The token is wrong')
   }
 
   app.addHook('onRequest', async (request, reply) => {

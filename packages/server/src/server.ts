@@ -113,8 +113,8 @@ function makeApp(settings: Settings): FastifyInstance {
 }
 
 function healthRoutes(app: FastifyInstance, { room }: Context): void {
-  app.get('/healthz', { schema: { tags: ['server'], summary: 'The process answers' } }, async () => ({ status: 'ok' }))
-  app.get('/readyz', { schema: { tags: ['server'], summary: 'A request would be taken' } }, async (_, reply) => {
+  app.get('/healthz', { schema: { tags: ['server'], summary: 'Health check' } }, async () => ({ status: 'ok' }))
+  app.get('/readyz', { schema: { tags: ['server'], summary: 'Readiness check' } }, async (_, reply) => {
     if (room.isClosing) return reply.code(503).send({ status: 'closing' })
     return room.isFull ? reply.code(503).send({ status: 'full' }) : { status: 'ready' }
   })
@@ -141,7 +141,7 @@ async function build(context: Context): Promise<FastifyInstance> {
   await app.register(sse, { heartbeatInterval: 15_000 })
   await app.register(swagger, {
     openapi: {
-      info: { title: 'node-latent-diffusion', description: 'Pictures from latent diffusion models', version: context.version },
+      info: { title: 'node-latent-diffusion', description: 'Images from latent diffusion models', version: context.version },
       components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' }, password: { type: 'http', scheme: 'basic' } } },
       ...(settings.token === undefined ? {} : { security: [{ token: [] }, { password: [] }] }),
     },

@@ -87,7 +87,7 @@ function readLimits(given: Partial<Limits> = {}, loopback: boolean): Limits {
   }
   const limits = { ...usual }
   for (const [key, value] of Object.entries(given) as [keyof Limits, number | undefined][]) {
-    if (!Object.hasOwn(usual, key)) throw new TypeError(`limits has no '${key}'; there are ${Object.keys(usual).join(', ')}`)
+    if (!Object.hasOwn(usual, key)) throw new TypeError(`limits has no '${key}'; the limits are ${Object.keys(usual).join(', ')}`)
     if (value === undefined) continue
     if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`limits.${key} must be a whole number, not ${String(value)}`)
     limits[key] = value
@@ -107,7 +107,9 @@ function checkOrigin(origin: string): string {
     // said below
   }
   if (url?.origin !== origin)
-    throw new RangeError(`allowOrigins: '${origin}' is no origin; write it as ${url && url.origin !== 'null' ? url.origin : 'https://example.org'}`)
+    throw new RangeError(
+      `allowOrigins: '${origin}' is not an origin; write it as ${url && url.origin !== 'null' ? url.origin : 'https://example.org'}`,
+    )
   return origin
 }
 
@@ -119,8 +121,7 @@ function checkDuration(value: number, name: string): number {
 /** A name as requests give it, without the port. */
 function checkHost(name: string): string {
   const host = name.toLowerCase()
-  if (!/^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)$/.test(host))
-    throw new RangeError(`allowHosts: '${name}' is no name of a computer; give it without scheme and port`)
+  if (!/^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)$/.test(host)) throw new RangeError(`allowHosts: '${name}' is not a host name; pass it without scheme and port`)
   return host
 }
 
@@ -131,7 +132,7 @@ export function readSettings(options: ServerOptions = {}): Settings {
   if (token !== undefined && !/^[\x21-\x7e]{8,256}$/.test(token))
     throw new RangeError('token must be 8 to 256 printable characters of ASCII, without spaces')
   if (!loopback && token === undefined)
-    throw new RangeError(`On ${host} other computers reach the server: give a token (--token or LATENT_TOKEN), or bind 127.0.0.1`)
+    throw new RangeError(`Other computers can reach the server on ${host}: set a token (--token or LATENT_TOKEN), or use 127.0.0.1`)
   return {
     host,
     loopback,

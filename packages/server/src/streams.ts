@@ -7,7 +7,7 @@ import type { Context } from './server.js'
 export function clientSignal({ raw }: FastifyReply): AbortSignal {
   const controller = new AbortController()
   const gone = () => {
-    if (!raw.writableFinished) controller.abort(cancelled('The client has gone'))
+    if (!raw.writableFinished) controller.abort(cancelled('The client disconnected'))
   }
   if (raw.destroyed) gone()
   else raw.once('close', gone)
@@ -47,13 +47,13 @@ export async function openStream(
   format?: (answer: Answer) => unknown,
 ): Promise<void> {
   if (streams.isClosing) throw closing()
-  if (streams.open.size >= settings.limits.maxStreams) throw busy(`${streams.open.size} streams are open, which is all that this server allows`, 5)
+  if (streams.open.size >= settings.limits.maxStreams) throw busy(`The limit of ${streams.open.size} open streams is reached`, 5)
   const controller = new AbortController()
   const send = (message: Message) => write(reply, message, settings.requestTimeoutMs)
   streams.open.add(controller)
-  reply.sse.onClose(() => controller.abort(cancelled('The client has gone')))
+  reply.sse.onClose(() => controller.abort(cancelled('The client disconnected')))
   reply.raw.on('error', () => controller.abort())
-  if (reply.raw.destroyed) controller.abort(cancelled('The client has gone'))
+  if (reply.raw.destroyed) controller.abort(cancelled('The client disconnected'))
   reply.sse.sendHeaders()
   reply.raw.flushHeaders() // proxies and clients wait for them, and heartbeats begin with them
   try {
