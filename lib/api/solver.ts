@@ -1,5 +1,5 @@
 import { addon, guarded } from '../native/call.js'
-import type { NativeSolver } from '../native/contract.js'
+import type { NativeSolver, NativeSolverRequest } from '../native/contract.js'
 import { runJob } from '../native/job.js'
 import { giveInto, newFloats, ownFloats } from '../options/arrays.js'
 import { Latents, latentsOf, nativeLatents } from './latents.js'
@@ -204,7 +204,10 @@ const solverOptions = {
 const solverKeys = [...Object.keys(solverSamplingOptions), ...Object.keys(solverOptions)]
 
 /** Where a run of image to image starts. */
-function startOf({ startStep, strength }: Values<typeof solverOptions>, steps: number): Record<string, unknown> {
+function startOf(
+  { startStep, strength }: Values<typeof solverOptions>,
+  steps: number,
+): Pick<NativeSolverRequest, 'imageToImage' | 'startStep' | 'strength'> {
   if (strength !== undefined) return { imageToImage: true, strength }
   return startStep === undefined ? {} : { imageToImage: true, startStep: checkInteger(startStep, 'startStep', { min: 0, max: steps }) }
 }
@@ -232,5 +235,6 @@ export function createSolver(options: SolverOptions): Solver {
   }
   const prediction = values.prediction ?? checkName(spec?.prediction ?? 'eps', 'spec.prediction', predictions)
   const start = startOf(values, request.steps)
-  return create(guarded(() => addon().createSolver(JSON.stringify({ ...request, ...part, ...start, prediction, noiseSchedule }))))
+  const native: NativeSolverRequest = { ...request, ...part, ...start, prediction, noiseSchedule }
+  return create(guarded(() => addon().createSolver(JSON.stringify(native))))
 }

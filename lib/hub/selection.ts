@@ -1,9 +1,10 @@
 /** Which files of a repository the loader reads: those that native/formats (folder.cpp, model_files.cpp) and the tokenizers would open, and no others. */
+import type { sourceParts } from '../names.js'
 import { DownloadError } from './errors.js'
 import type { HubSource } from './source.js'
 
 /** What a source is loaded as. `firstStage`: the whole model, of which the autoencoder alone is read. `database`: embeddings of pictures. */
-export type Role = 'model' | 'firstStage' | 'unet' | 'textEncoder' | 'imageEncoder' | 'vae' | 'tokenizer' | 'database'
+export type Role = 'model' | 'firstStage' | (typeof sourceParts)[number] | 'tokenizer' | 'database'
 
 /** What is to be found. */
 export interface Wanted extends Pick<HubSource, 'name' | 'inner' | 'tag'> {

@@ -8,14 +8,14 @@
  * `call.ts` turns them into the public classes.
  */
 
+import type { sourceParts } from '../names.js'
+import type { EvaluationOption, LoadOptions, MemoryOptions, ModelPart, NoiseScheduleSpec, Prediction, RngName, SamplingOptions } from '../types.js'
+
 /**
  * A queued or running native operation. Jobs of one device (and one environment: main thread or worker) run one after the other, in the order of the calls.
  * The promise keeps the process alive until it settles. `cancel()` may be called at any time, any number of times; the promise then rejects with ERR_ABORTED: at once
  * while the job waits, soon while it runs.
  */
-import type { sourceParts } from '../names.js'
-import type { LoadOptions, MemoryOptions, ModelPart, RngName, SamplingOptions } from '../types.js'
-
 export interface NativeJob<T> {
   readonly promise: Promise<T>
   cancel(): void
@@ -255,6 +255,7 @@ export interface NativeAddon {
   createNoise(request: string, out: Float32Array): NativeJob<void>
   /** request: { kind: 'words' | 'uniform' | 'integers' | 'permutation', seed: string, rng, low?, high? }; fills `out`: Float32Array for `uniform`, else Int32Array (words bit by bit). */
   createRandom(request: string, out: Float32Array | Int32Array): void
+  /** request: NativeSolverRequest */
   createSolver(request: string): NativeSolver
   /** request: { threads, seconds }. Arithmetic peak of the machine; resolves to JSON: [{ format, instructions, gflops }]. */
   measurePeak(request: string): NativeJob<string>
@@ -302,6 +303,15 @@ export interface NativeSamplingRequest extends Omit<SamplingOptions, 'steps' | '
   denoisingStart?: number
   denoisingEnd?: number
   strength?: number
+}
+
+/** A solver's part of a sampling request, and what a model would have said about its training. */
+export interface NativeSolverRequest extends Omit<NativeSamplingRequest, EvaluationOption> {
+  prediction: Prediction | 'edm'
+  noiseSchedule: Partial<NoiseScheduleSpec>
+  /** Image to image begins at `startStep`, or has a `strength`. */
+  imageToImage?: true
+  startStep?: number
 }
 
 /**

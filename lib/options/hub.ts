@@ -1,5 +1,6 @@
 /** How models of a hub are found, fetched and kept: the rows of HubOptions, and those of pulling and verifying. */
 import path from 'node:path'
+import { sourceParts } from '../names.js'
 import { boolean, callback, choice, integer, option } from './option.js'
 import { checkString, fileUrlToPath, invalidRange, invalidType, isUrl, listOf, show } from './validate.js'
 
@@ -76,7 +77,7 @@ function checkInclude(value: unknown, name: string): string[] {
 
 export const pullOptions = {
   part: choice({
-    names: ['model', 'unet', 'textEncoder', 'imageEncoder', 'vae', 'tokenizer'],
+    names: ['model', ...sourceParts, 'tokenizer'],
     fallback: () => 'model' as const,
     flag: { value: 'PART', help: 'fetch one part only: unet, textEncoder, imageEncoder, vae or tokenizer' },
   }),
