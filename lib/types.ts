@@ -80,8 +80,8 @@ export interface ModelSpec {
   name: string
   /** `sd1`, `sd2`, `ldm`, `autoencoder` ... */
   family: string
-  /** Layout of the file the weights came from. */
-  layout: string
+  /** Naming of the tensors in the file: `compvis`, `diffusers`, or `gguf` for a file that {@link convert} wrote. */
+  naming: string
   conditioningKey: string
   prediction: Prediction
   schedule: NoiseScheduleSpec

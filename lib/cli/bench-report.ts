@@ -43,7 +43,7 @@ export interface Report {
   model: string
   kind: string
   /** Of the files: `compvis`, `diffusers`, `gguf` ... */
-  layout: string
+  naming: string
   /** Weight types in memory, by part. */
   dtypes: Record<string, string>
   device: string
@@ -147,7 +147,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
     version,
     model: info.name,
     kind: info.kind,
-    layout: info.spec.layout,
+    naming: info.spec.naming,
     dtypes: info.dtypes,
     device: held.device.name,
     threads: values.threads ?? cpu.cores,

@@ -66,7 +66,7 @@ export const inspectCommand: Command = {
     const { spec } = info
     const parts = (info.parts ?? {}) as Record<string, Part>
     const lines = [
-      `${spec.name || spec.kind} (${spec.kind}, ${spec.layout} layout)`,
+      `${spec.name || spec.kind} (${spec.kind}, ${spec.naming} names)`,
       `  ${spec.imageSize} pixels, ${spec.prediction} prediction, scale factor ${spec.scaleFactor}`,
       ...Object.entries(parts).map(describePart),
     ]

@@ -101,7 +101,8 @@ void visit(V & v, ModelSpec & s) {
     v("kind", s.kind);
     v("name", s.name);
     v("family", s.family);
-    v("layout", s.layout);
+    v("naming", s.naming);
+    v.retired("layout");  // what naming was called in models that were converted earlier
     v("conditioningKey", s.conditioning_key);
     v("prediction", s.prediction);
     v("schedule", s.schedule);

@@ -126,7 +126,7 @@ struct ModelSpec {
     std::string kind = "text";  // text, class, unconditional, layout, semantic, superres, inpaint, edit, rdm or autoencoder
     std::string name;           // human name of the nearest known model, e.g. "Stable Diffusion 1.x"
     std::string family;         // sd1 | sd2 | sdxl | ldm | autoencoder
-    std::string layout;         // compvis | diffusers | gguf ... (as found)
+    std::string naming;         // of the tensors as found: compvis | diffusers | gguf (a file of convert())
     std::string conditioning_key = "crossattn";  // crossattn | concat | hybrid | adm | none
     Prediction prediction = Prediction::eps;
     NoiseSchedule schedule;

@@ -55,7 +55,7 @@ void add_source(Opened & opened, Part part, const std::string & path) {
         opened.variant_found = opened.variant_found || here;
         opened.others.insert(variants.begin(), variants.end());
     }
-    TensorSourcePtr source = open_model_file(path, {opened.variant});
+    TensorSourcePtr source = open_model_file(path, opened.variant);
     if (part != Part::image) refuse_other_kinds(*source);
     const std::string half = part == Part::whole || part == Part::vae ? tiny_half(*source) : "";
     opened.files["sources"].push_back(path);
@@ -323,7 +323,7 @@ Detection specify(const Opened & opened, const CanonicalModel & model, const Mod
     if (metadata.contains("latent.spec")) {
         const Json & stored = metadata.at("latent.spec");
         detection.spec = spec_from_json(stored.is_string() ? parse_json(stored.get<std::string>(), "latent.spec") : stored);
-        detection.spec.layout = "gguf";
+        detection.spec.naming = "gguf";
     } else {
         detection = detect(model);
         apply_diffusers_configs(detection, opened.configs);
@@ -374,7 +374,7 @@ OpenedModel open_model(const ModelParts & parts) {
         result.tokenizer = metadata.at("latent.tokenizer").get<std::string>();
     }
     result.files = std::move(opened.files);
-    result.files["layout"] = result.spec.layout;
+    result.files["naming"] = result.spec.naming;
     result.files["ignored"] = model.ignored;
     return result;
 }

@@ -32,7 +32,7 @@ struct OpenedModel {
     std::string tokenizer;                       // text that convert() put into a GGUF file, "" when there is none
     std::shared_ptr<const OpenedModel> preview;  // the tiny autoencoder of its previews, null where there is none
     std::shared_ptr<const OpenedModel> refiner;  // the model that takes over from it, null where there is none
-    Json files = Json::object();  // what was read: { layout, sources: [..], ignored: {prefix: count}, tokenizerFolder? }
+    Json files = Json::object();  // what was read: { naming, sources: [..], ignored: {prefix: count}, tokenizerFolder? }
 };
 
 /// Opens a model: containers by content, key names by their tables (canonical.h), the specification from the file itself (GGUF

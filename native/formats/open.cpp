@@ -117,9 +117,9 @@ std::string weights_of_folder(const std::string & folder, const std::string & va
 
 }  // namespace
 
-TensorSourcePtr open_model_file(const std::string & path_utf8, const OpenOptions & options) {
+TensorSourcePtr open_model_file(const std::string & path_utf8, const std::string & variant) {
     const bool folder = path_kind(path_utf8) == PathKind::folder;
-    return open_file(folder ? weights_of_folder(path_utf8, options.variant) : path_utf8, true);
+    return open_file(folder ? weights_of_folder(path_utf8, variant) : path_utf8, true);
 }
 
 }  // namespace latent::formats

@@ -7,24 +7,21 @@
 
 namespace latent::formats {
 
-struct OpenOptions {
-    /// Which file of a folder is taken, e.g. "fp16" for `model.fp16.safetensors`. Empty, or where the folder lacks it: the plain
-    /// file, else fp16, else bf16, else the only variant that is there.
-    std::string variant;
-};
-
 /// Opens weights of any container, told apart by content and never by extension: safetensors, GGUF, torch checkpoints (zip and
 /// legacy), an `*.index.json` over shards, or a folder that holds `diffusion_pytorch_model`, `model` or `pytorch_model` files.
 /// Reads headers only; tensor data stay in the file until they are read. Tensors come with the names of the file, torch
 /// wrappers (`state_dict`, `params_ema`, `params`) and a `module.` prefix removed.
 ///
+/// `variant`: which file of a folder is taken, e.g. "fp16" for `model.fp16.safetensors`. Empty, or where the folder lacks it: the
+/// plain file, else fp16, else bf16, else the only variant that is there.
+///
 /// Errors: io where the path is missing or unreadable; model_format where the content is broken, unsafe, empty or not a model.
 /// An ordinary zip around a checkpoint gives model_format with details {"reason":"outer_zip","inner":"model.ckpt"}.
-TensorSourcePtr open_model_file(const std::string & path_utf8, const OpenOptions & options = {});
+TensorSourcePtr open_model_file(const std::string & path_utf8, const std::string & variant = "");
 
 /// The weights file (or index) that open_model_file takes from a folder; empty where the folder holds none.
 /// Safetensors come before torch files. Throws io where the folder cannot be listed, model_format with details
-/// {"reason":"variant", folder, variants} where it holds several variants and OpenOptions::variant does not say which.
+/// {"reason":"variant", folder, variants} where it holds several variants and `variant` does not say which.
 std::string find_weights_file(const std::string & folder_utf8, const std::string & variant = "");
 
 /// Variants of the weights in a folder, without the plain file.

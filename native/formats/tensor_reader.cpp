@@ -20,7 +20,7 @@ TensorReader::TensorReader(const std::string & path_utf8, const std::string & va
     if (!variant.empty() && !is_variant_name(variant)) {
         throw Error(ErrorCode::invalid_argument, "\"" + variant.substr(0, 80) + "\" is not a valid variant name");
     }
-    source_ = open_model_file(path_utf8, {variant});
+    source_ = open_model_file(path_utf8, variant);
     source_->check_files();
 }
 

@@ -59,7 +59,7 @@ export function entryOf(report, { date, commit, note }) {
     ...(note ? { note } : {}),
     cpu: report.device ?? null,
     threads: report.threads ?? null,
-    model: { name: report.model ?? null, kind: report.kind ?? null, layout: report.layout ?? null, types: report.dtypes ?? null },
+    model: { name: report.model ?? null, kind: report.kind ?? null, naming: report.naming ?? null, types: report.dtypes ?? null },
     run: { width, height, precision: report.precision ?? null, kernels: kernelsOf(report.kernels) },
     peaks: peak.map(({ format, instructions, gflops }) => ({ format, instructions, gflops: round(gflops) })),
     stages: Object.fromEntries(

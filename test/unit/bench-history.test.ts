@@ -24,7 +24,7 @@ function report({ speed, share, rss = 1e9, width = 512 }: { speed: number; share
     version: '0.1.0',
     threads: 2,
     kind: 'text',
-    layout: 'compvis',
+    naming: 'compvis',
     dtypes: { unet: 'f16', vae: 'f16' },
     kernels: { operations: 'fused', float32: 'avx512', fast: 'avx512_bf16', int8: 'avx512_vnni', rows: 'avx512' },
     width,
@@ -60,7 +60,7 @@ test('reports become lines, and compare by shares, whatever the speed of the mac
     note: 'first',
     cpu: 'a processor',
     threads: 2,
-    model: { name: 'Stable Diffusion 1.5', kind: 'text', layout: 'compvis', types: { unet: 'f16', vae: 'f16' } },
+    model: { name: 'Stable Diffusion 1.5', kind: 'text', naming: 'compvis', types: { unet: 'f16', vae: 'f16' } },
     run: { width: 512, height: 512, precision: 'fast', kernels: 'avx512_bf16, int8 avx512_vnni' },
     peaks: [
       { format: 'f32', instructions: 'avx512', gflops: 200 },

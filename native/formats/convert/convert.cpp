@@ -89,7 +89,7 @@ Plan make_plan(const OpenedModel & model, const ConvertOptions & options) {
     }
     ModelSpec spec = model.spec;
     spec.use_ema = false;  // what is written are the chosen weights
-    spec.layout = "gguf";
+    spec.naming = "gguf";
     add_text(plan, "general.architecture", "latent-diffusion");
     for (const auto & item : options.metadata) {
         if (item.first.empty() || item.first.size() > 1000 || is_reserved(item.first)) {

@@ -203,7 +203,7 @@ private:
         if (unet_.empty()) return;
         model_.has_unet = true;
         const UNetNaming naming = UNetNaming::of(names_of(unet_));
-        model_.layout = naming.diffusers ? "diffusers" : "compvis";
+        model_.naming = naming.diffusers ? "diffusers" : "compvis";
         for (const Stored & stored : unet_) {
             const auto targets = map_unet_key(stored.name, naming);
             if (!targets) {
@@ -239,7 +239,7 @@ private:
     void map_stage() {
         if (stage_.empty()) return;
         const StageNaming naming = StageNaming::of(names_of(stage_));
-        if (model_.layout.empty()) model_.layout = naming.diffusers ? "diffusers" : "compvis";
+        if (model_.naming.empty()) model_.naming = naming.diffusers ? "diffusers" : "compvis";
         for (Stored & stored : stage_) {
             auto targets = map_stage_key(stored.name, naming);
             if (!targets) targets = KeyTargets{{stored.name}};  // for the check of parameters to name

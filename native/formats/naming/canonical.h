@@ -32,7 +32,7 @@ struct CanonicalOptions {
 /// Network weights under canonical names, and what the files said besides.
 struct CanonicalModel {
     TensorSourcePtr tensors;
-    std::string layout;  // compvis | diffusers, of the U-Net, or of the first stage where there is none
+    std::string naming;  // compvis | diffusers, of the U-Net, or of the first stage where there is none
     bool has_unet = false, has_stage = false;
     std::array<std::string, 2> text_prefix;           // of the CLIP towers, "" where there is none
     std::array<bool, 2> open_clip = {false, false};   // their stored names were OpenAI's or OpenCLIP's

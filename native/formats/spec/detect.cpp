@@ -149,7 +149,7 @@ void apply_kind_defaults(ModelSpec & spec) {
 Detection detect(const CanonicalModel & model) {
     Detection found;
     ModelSpec & spec = found.spec;
-    spec.layout = model.layout;
+    spec.naming = model.naming;
     const TensorSource & tensors = *model.tensors;
     if (!model.unknown_unet.empty()) {
         const std::string first = model.unknown_unet[0].substr(0, 200);

@@ -11,7 +11,6 @@
 using namespace latent;
 using formats::find_weights_file;
 using formats::open_model_file;
-using formats::OpenOptions;
 
 namespace {
 
@@ -31,8 +30,8 @@ std::string one_tensor(float value) {
     return safetensors(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", le(bits, 4));
 }
 
-float value_of(const std::string & path, const OpenOptions & options = {}) {
-    const TensorSourcePtr source = open_model_file(path, options);
+float value_of(const std::string & path, const std::string & variant = "") {
+    const TensorSourcePtr source = open_model_file(path, variant);
     return source->read_f32(source->tensors().at(0)).at(0);
 }
 
@@ -215,23 +214,18 @@ TEST(folders_prefer_safetensors_and_plain_files) {
     CHECK(file_name(find_weights_file(unet)) == "diffusion_pytorch_model.bin");
     folder.write("unet/diffusion_pytorch_model.safetensors", one_tensor(32));
     CHECK(value_of(unet) == 32);
-    OpenOptions half;
-    half.variant = "fp16";
-    CHECK(value_of(unet, half) == 16);
-    half.variant = "absent";
-    CHECK(value_of(unet, half) == 32);
+    CHECK(value_of(unet, "fp16") == 16);
+    CHECK(value_of(unet, "absent") == 32);
     CHECK((formats::weight_variants(unet) == std::vector<std::string>{"fp16"}));
 
     // Other variants: the usual ones first, else the only one, else the caller decides.
     const std::string vae = folder.folder("vae");
-    OpenOptions chosen;
     folder.write("vae/diffusion_pytorch_model.non_ema.safetensors", one_tensor(1));
     CHECK(value_of(vae) == 1);
     folder.write("vae/diffusion_pytorch_model.fp32.safetensors", one_tensor(2));
     CHECK_THROWS(open_model_file(vae), ErrorCode::model_format);
     CHECK(message_of(vae).find("fp32, non_ema") != std::string::npos);
-    chosen.variant = "fp32";
-    CHECK(value_of(vae, chosen) == 2);
+    CHECK(value_of(vae, "fp32") == 2);
     folder.write("vae/diffusion_pytorch_model.bf16.safetensors", one_tensor(3));
     CHECK(value_of(vae) == 3);
     folder.write("vae/diffusion_pytorch_model.fp16-00001-of-00002.safetensors", "a shard is no variant");

@@ -278,7 +278,7 @@ TEST(first_stages_from_their_files) {
                 std::vector<float> e(encoded.data.size()),
                     d(static_cast<size_t>(z.shape[0] * 3 * z.shape[2] * f * z.shape[3] * f));
                 stage.encode(image.data, image.shape[0], image.shape[2], image.shape[3], e, JobContext{});
-                const std::string what = std::string(name) + ' ' + layout.key() + ' ' + model.spec.layout;
+                const std::string what = std::string(name) + ' ' + layout.key() + ' ' + model.spec.naming;
                 within(what + " encoded", golden::max_difference(e, encoded), encoded.atol);
                 stage.decode(z.data, z.shape[0], z.shape[2], z.shape[3], d, JobContext{});
                 within(what + " decoded", golden::max_difference(d, decoded, z.shape[2] * f, z.shape[3] * f), decoded.atol);

@@ -40,7 +40,7 @@ OpenedModel reopen(const std::string & path) {
 /// Everything but where it came from.
 Json spec_of(const OpenedModel & model) {
     Json json = to_json(model.spec);
-    json.erase("layout");
+    json.erase("naming");
     return json;
 }
 
@@ -86,7 +86,7 @@ TEST(convert_f32_is_exact_and_complete) {
 
     const OpenedModel back = reopen(path);
     CHECK(spec_of(back) == spec_of(model));
-    CHECK(back.spec.layout == "gguf");
+    CHECK(back.spec.naming == "gguf");
     CHECK(back.tokenizer == options.tokenizer);
     const Json metadata = Json::parse(back.tensors->metadata_json());
     CHECK(metadata.at("general.license") == "MIT" && metadata.at("general.architecture") == "latent-diffusion");

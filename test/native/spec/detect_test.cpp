@@ -115,7 +115,7 @@ TEST(full_size_sd15_by_names_and_shapes) {
     ModelSpec expected;  // the defaults of the struct are SD 1.x
     expected.name = "Stable Diffusion 1.x";
     expected.family = "sd1";
-    expected.layout = "compvis";
+    expected.naming = "compvis";
     expected.unet.emplace();
     expected.first_stage.emplace();
     expected.conditioners.emplace_back();

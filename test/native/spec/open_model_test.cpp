@@ -100,7 +100,7 @@ TEST(sd1_compvis_with_its_config) {
     const OpenedModel model = open(golden::write_layout(c, "compvis", folder.path()), c.config());
     check_sd1_spec(model);
     check_tensors(c, model);
-    CHECK(model.spec.layout == "compvis");
+    CHECK(model.spec.naming == "compvis");
 }
 
 TEST(sd1_merged_without_text_model_and_buffers) {
@@ -118,7 +118,7 @@ TEST(sd1_diffusers_folder_by_its_own_configurations) {
     const OpenedModel model = open(folder.path());
     check_sd1_spec(model);
     check_tensors(c, model);
-    CHECK(model.spec.layout == "diffusers");
+    CHECK(model.spec.naming == "diffusers");
 }
 
 TEST(sd1_text_encoder_of_transformers_5) {
