@@ -38,11 +38,10 @@ public:
 
     const std::string & name() const { return name_; }
     const std::string & kind() const { return kind_; }
-    bool is_cpu() const { return kind_ == "cpu"; }
     /// Of the host, for work beside the graphs and, on the CPU, for them.
     int threads() const { return threads_; }
     /// Values of graphs and weights lie in the host's memory: weights may be used in place from a mapped file.
-    bool shares_host_memory() const { return is_cpu(); }
+    virtual bool shares_host_memory() const { return false; }
     /// With the memory figures of this moment.
     virtual DeviceInfo info() const = 0;
     /// Bytes that may be reserved now; UINT64_MAX where the system does not tell.

@@ -12,7 +12,7 @@ namespace latent::graph {
 
 namespace {
 
-class HostValue final : public KeptValue {
+class HostValue final : public SavedOutput {
 public:
     explicit HostValue(std::vector<float> numbers) : numbers_(std::move(numbers)) {}
     uint64_t bytes() const override { return numbers_.size() * sizeof(float); }
@@ -25,7 +25,7 @@ private:
 
 }  // namespace
 
-std::unique_ptr<KeptValue> keep_on_host(std::vector<float> numbers) {
+std::unique_ptr<SavedOutput> save_on_host(std::vector<float> numbers) {
     return std::make_unique<HostValue>(std::move(numbers));
 }
 
@@ -35,13 +35,13 @@ void Graph::take_input(const std::string & name, const Graph & from, const std::
     set_input(name, Span<const float>(values));
 }
 
-std::unique_ptr<KeptValue> Graph::keep_output(const std::string & name) const {
+std::unique_ptr<SavedOutput> Graph::save_output(const std::string & name) const {
     std::vector<float> values(output_size(name));
     get_output(name, values);
-    return keep_on_host(std::move(values));
+    return save_on_host(std::move(values));
 }
 
-void Graph::set_input(const std::string & name, const KeptValue & value) {
+void Graph::set_input(const std::string & name, const SavedOutput & value) {
     if (const auto * host = dynamic_cast<const HostValue *>(&value)) {
         set_input(name, Span<const float>(host->held()));
     } else {

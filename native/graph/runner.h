@@ -23,30 +23,16 @@ struct GraphMeasure {
 };
 
 /// A copy of a graph's output that outlasts other computations, where the device keeps such.
-class KeptValue {
+class SavedOutput {
 public:
-    virtual ~KeptValue() = default;
+    virtual ~SavedOutput() = default;
     virtual uint64_t bytes() const = 0;
     /// Row-major, as Graph::get_output() gives them.
     virtual std::vector<float> numbers() const = 0;
 };
 
 /// In the host's memory.
-std::unique_ptr<KeptValue> keep_on_host(std::vector<float> numbers);
-
-/// A kept value, shared by its copies, or none.
-class Kept {
-public:
-    Kept() = default;
-    Kept(std::unique_ptr<KeptValue> value) : value_(std::move(value)) {}
-    bool empty() const { return !value_; }
-    void clear() { value_.reset(); }
-    uint64_t bytes() const { return value_ ? value_->bytes() : 0; }
-    const KeptValue & value() const { return *value_; }
-
-private:
-    std::shared_ptr<const KeptValue> value_;
-};
+std::unique_ptr<SavedOutput> save_on_host(std::vector<float> numbers);
 
 /// A graph that was built, planned and given memory: set inputs, compute, get outputs, any number of times.
 /// Inputs keep their values between computations. Every home has its own (home.h).
@@ -66,9 +52,9 @@ public:
     virtual size_t output_size(const std::string & name) const = 0;
     /// An output of `from`, a graph of the same device, becomes an input, without a detour over the host where it can.
     virtual void take_input(const std::string & name, const Graph & from, const std::string & output);
-    virtual std::unique_ptr<KeptValue> keep_output(const std::string & name) const;
-    /// What keep_output() of a graph of the same device gave.
-    virtual void set_input(const std::string & name, const KeptValue & value);
+    virtual std::unique_ptr<SavedOutput> save_output(const std::string & name) const;
+    /// What save_output() of a graph of the same device gave.
+    virtual void set_input(const std::string & name, const SavedOutput & value);
     /// The numbers of an input or output themselves, to be written before and read (or changed) after a computation; only where
     /// Device::shares_host_memory().
     virtual Span<float> host_input(const std::string & name);

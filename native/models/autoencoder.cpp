@@ -35,7 +35,7 @@ FirstStageForm Autoencoder::form() const {
     form.downsampling = config_.downsampling();
     form.spread = !is_vq();
     form.codebook_size = is_vq() ? config_.codebook_size : 0;
-    form.bands = weights_.device()->is_cpu();
+    form.bands = weights_.device()->shares_host_memory();  // StoredMap lies there
     return form;
 }
 

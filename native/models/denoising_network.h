@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -19,10 +20,10 @@ struct DenoisingShape {
 struct DenoisingFeatures {
     int branch = 0;        // 0 (only the outermost block is computed) to DenoisingNetwork::deepest_branch()
     DenoisingShape shape;  // of the call that made them
-    graph::Kept data;      // [batch, pixels, channels], on the device; empty: the next call computes everything and fills this
+    std::shared_ptr<const graph::SavedOutput> data;  // [batch, pixels, channels], on the device; null: the next call fills it
 
     bool holds(const DenoisingShape & call) const {
-        return !data.empty() && shape.batch == call.batch && shape.height == call.height && shape.width == call.width;
+        return data && shape.batch == call.batch && shape.height == call.height && shape.width == call.width;
     }
 };
 

@@ -252,12 +252,12 @@ void UNet::forward(const DenoisingInput & input, Span<float> out, const JobConte
         graph.set_input("guidance", Span<const float>(rows));
     }
 
-    if (pass.kind == Pass::Kind::outer) graph.set_input("features", features->data.value());
+    if (pass.kind == Pass::Kind::outer) graph.set_input("features", *features->data);
     graph.compute(*job.cancel);
     graph.get_output("out", out);
     if (pass.kind != Pass::Kind::keep_features) return;
     features->shape = shape;
-    features->data = graph.keep_output("features");
+    features->data = graph.save_output("features");
 }
 
 }  // namespace latent::models

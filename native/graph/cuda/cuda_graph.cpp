@@ -49,7 +49,7 @@ void CudaGraph::take_input(const std::string & name, const Graph & from, const s
 namespace {
 
 /// A program that hands its input on, for the sake of the memory of its output.
-class CudaValue final : public KeptValue {
+class CudaValue final : public SavedOutput {
 public:
     explicit CudaValue(std::shared_ptr<CudaGraph> held) : held_(std::move(held)) {}
     const CudaGraph & held() const { return *held_; }
@@ -70,7 +70,7 @@ int cuda_cancelled(void * token) {
 
 }  // namespace
 
-void CudaGraph::set_input(const std::string & name, const KeptValue & value) {
+void CudaGraph::set_input(const std::string & name, const SavedOutput & value) {
     if (const auto * kept = dynamic_cast<const CudaValue *>(&value)) {
         take_input(name, kept->held(), "value");
     } else {
@@ -78,9 +78,9 @@ void CudaGraph::set_input(const std::string & name, const KeptValue & value) {
     }
 }
 
-std::unique_ptr<KeptValue> CudaGraph::keep_output(const std::string & name) const {
+std::unique_ptr<SavedOutput> CudaGraph::save_output(const std::string & name) const {
     const auto sizes = outputs_.find(name);
-    if (sizes == outputs_.end()) return Graph::keep_output(name);
+    if (sizes == outputs_.end()) return Graph::save_output(name);
     const auto [batch, length, dim] = sizes->second;
     auto held = std::make_shared<CudaGraph>(device_);
     latent_cuda_value value = -1;

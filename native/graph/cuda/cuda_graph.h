@@ -18,7 +18,7 @@ public:
     ~CudaGraph() override;
 
     latent_cuda_program * program() const { return program_; }
-    /// The sizes of an output of tokens, for keep_output().
+    /// The sizes of an output of tokens, for save_output().
     void note_output(const std::string & name, int64_t batch, int64_t length, int64_t dim) {
         outputs_[name] = {batch, length, dim};
     }
@@ -30,13 +30,13 @@ public:
 
     void set_input(const std::string & name, Span<const float> data) override;
     void set_input(const std::string & name, Span<const int32_t> data) override;
-    void set_input(const std::string & name, const KeptValue & value) override;
+    void set_input(const std::string & name, const SavedOutput & value) override;
     void get_output(const std::string & name, Span<float> out) const override;
     bool has_input(const std::string & name) const override;
     size_t input_size(const std::string & name) const override;
     size_t output_size(const std::string & name) const override;
     void take_input(const std::string & name, const Graph & from, const std::string & output) override;
-    std::unique_ptr<KeptValue> keep_output(const std::string & name) const override;
+    std::unique_ptr<SavedOutput> save_output(const std::string & name) const override;
     void compute(const CancelToken & cancel) override;
     uint64_t bytes() const override;
     GraphMeasure measure() const override;

@@ -55,16 +55,16 @@ struct ConvNode {
     kernels::Gate activation = kernels::Gate::none;
     int bias = -1, channel_add = -1, residual = -1;
 
-    void run(ggml_tensor * out, kernels::Part part) const {
+    void run(ggml_tensor * out, kernels::Share share) const {
         const kernels::Epilogue epilogue{node_values(out, bias), node_values(out, channel_add), node_values(out, residual),
                                          activation, geglu};
         const void *x = out->src[0]->data, *w = out->src[1]->data;
         const kernels::ProductOutput to{out->data, bf16_out};
         if (int8) {
             const kernels::Int8Matrix matrix{static_cast<const uint8_t *>(w), shape.out, shape.in, shape.taps()};
-            kernels::conv2d(*kernels.int8, *kernels.tiles, *kernels.vectors, shape, x, matrix, epilogue, to, part);
+            kernels::conv2d(*kernels.int8, *kernels.tiles, *kernels.vectors, shape, x, matrix, epilogue, to, share);
         } else {
-            kernels::conv2d(*kernels.tiles, *kernels.vectors, shape, x, stored_matrix(out->src[1]), epilogue, to, part);
+            kernels::conv2d(*kernels.tiles, *kernels.vectors, shape, x, stored_matrix(out->src[1]), epilogue, to, share);
         }
     }
 };
@@ -72,13 +72,13 @@ struct ConvNode {
 struct ConvertNode {
     NodeKernels kernels;
     NodeRows x;
-    kernels::RowLayout layout;
+    kernels::RowFormat format;
     bool from_bf16 = false;
 
-    void run(ggml_tensor * out, kernels::Part part) const {
+    void run(ggml_tensor * out, kernels::Share share) const {
         kernels::RowSource source = x.source(out);
         if (from_bf16) source.half = static_cast<const uint16_t *>(out->src[0]->data);
-        kernels::convert_rows(kernels.rows(), source, layout, out->data, part);
+        kernels::convert_rows(kernels.rows(), source, format, out->data, share);
     }
 };
 
@@ -87,8 +87,8 @@ struct GroupMomentsNode {
     NodeRows x;
     kernels::GroupNormShape shape;
 
-    void run(ggml_tensor * out, kernels::Part part) const {
-        kernels::group_moments(*kernels.vectors, shape, x.source(out), static_cast<float *>(out->data), part);
+    void run(ggml_tensor * out, kernels::Share share) const {
+        kernels::group_moments(*kernels.vectors, shape, x.source(out), static_cast<float *>(out->data), share);
     }
 };
 
@@ -100,54 +100,54 @@ struct GroupNormNode {
     kernels::Form form;
     bool modulated = false;
 
-    void run(ggml_tensor * out, kernels::Part part) const {
+    void run(ggml_tensor * out, kernels::Share share) const {
         const int at = x.count();
         kernels::group_norm(kernels.rows(), shape, x.source(out), node_values(out, at), node_values(out, at + 1),
                             node_values(out, at + 2), node_values(out, modulated ? at + 3 : -1),
-                            node_values(out, modulated ? at + 4 : -1), form, out->data, part);
+                            node_values(out, modulated ? at + 4 : -1), form, out->data, share);
     }
 };
 
 /// Sources: x, scale and shift per picture and channel.
 struct AffineNode {
     NodeKernels kernels;
-    kernels::RowLayout layout;
+    kernels::RowFormat format;
     kernels::Gate gate;
     int64_t pixels;
 
-    void run(ggml_tensor * out, kernels::Part part) const {
-        kernels::affine_rows(kernels.rows(), node_values(out, 0), pixels, node_values(out, 1), node_values(out, 2), gate, layout,
-                             out->data, part);
+    void run(ggml_tensor * out, kernels::Share share) const {
+        kernels::affine_rows(kernels.rows(), node_values(out, 0), pixels, node_values(out, 1), node_values(out, 2), gate, format,
+                             out->data, share);
     }
 };
 
 struct ActivationNode {
     NodeKernels kernels;
-    kernels::RowLayout layout;
+    kernels::RowFormat format;
     kernels::Gate gate;
 
-    void run(ggml_tensor * out, kernels::Part part) const {
-        kernels::activate_rows(kernels.rows(), node_values(out, 0), gate, layout, out->data, part);
+    void run(ggml_tensor * out, kernels::Share share) const {
+        kernels::activate_rows(kernels.rows(), node_values(out, 0), gate, format, out->data, share);
     }
 };
 
 struct LayerNormNode {
     NodeKernels kernels;
-    kernels::RowLayout layout;
+    kernels::RowFormat format;
     float eps;
 
-    void run(ggml_tensor * out, kernels::Part part) const {
-        kernels::layer_norm(kernels.rows(), node_values(out, 0), eps, node_values(out, 1), node_values(out, 2), layout, out->data,
-                            part);
+    void run(ggml_tensor * out, kernels::Share share) const {
+        kernels::layer_norm(kernels.rows(), node_values(out, 0), eps, node_values(out, 1), node_values(out, 2), format, out->data,
+                            share);
     }
 };
 
 struct GegluNode {
     NodeKernels kernels;
-    kernels::RowLayout layout;
+    kernels::RowFormat format;
 
-    void run(ggml_tensor * out, kernels::Part part) const {
-        kernels::geglu(kernels.rows(), node_values(out, 0), layout, out->data, part);
+    void run(ggml_tensor * out, kernels::Share share) const {
+        kernels::geglu(kernels.rows(), node_values(out, 0), format, out->data, share);
     }
 };
 
@@ -155,9 +155,9 @@ struct AttentionNode {
     const kernels::TileSet * tiles;
     kernels::AttentionShape shape;
 
-    void run(ggml_tensor * out, kernels::Part part) const {
+    void run(ggml_tensor * out, kernels::Share share) const {
         kernels::attention(*tiles, shape, node_values(out, 0), node_values(out, 1), node_values(out, 2),
-                           static_cast<float *>(out->data), part);
+                           static_cast<float *>(out->data), share);
     }
 };
 
@@ -166,9 +166,9 @@ struct TransposeNode {
     bool to_rows;
     int64_t n, channels, pixels;
 
-    void run(ggml_tensor * out, kernels::Part part) const {
+    void run(ggml_tensor * out, kernels::Share share) const {
         const auto transpose = to_rows ? kernels::planes_to_rows : kernels::rows_to_planes;
-        transpose(node_values(out, 0), n, channels, pixels, static_cast<float *>(out->data), part);
+        transpose(node_values(out, 0), n, channels, pixels, static_cast<float *>(out->data), share);
     }
 };
 
@@ -176,9 +176,9 @@ struct ResampleNode {
     bool up;
     kernels::MapShape shape;
 
-    void run(ggml_tensor * out, kernels::Part part) const {
+    void run(ggml_tensor * out, kernels::Share share) const {
         const auto resample = up ? kernels::upsample2 : kernels::average_pool2;
-        resample(shape, node_values(out, 0), static_cast<float *>(out->data), part);
+        resample(shape, node_values(out, 0), static_cast<float *>(out->data), share);
     }
 };
 

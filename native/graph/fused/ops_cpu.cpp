@@ -7,8 +7,8 @@ namespace {
 
 using kernels::Form;
 using kernels::Gate;
-using kernels::Part;
-using kernels::RowLayout;
+using kernels::RowFormat;
+using kernels::Share;
 
 Gate gate_of(Activation kind) {
     switch (kind) {
@@ -36,10 +36,10 @@ const char * form_name(Form form) {
     return form == Form::int8 ? " int8" : form == Form::bf16 ? " bf16" : "";
 }
 
-RowLayout layout_of(Form form, int64_t channels, int64_t rows) {
-    RowLayout layout;
-    layout.form = form, layout.channels = channels, layout.rows = rows;
-    return layout;
+RowFormat row_format(Form form, int64_t channels, int64_t rows) {
+    RowFormat format;
+    format.form = form, format.channels = channels, format.rows = rows;
+    return format;
 }
 
 }  // namespace
@@ -49,12 +49,12 @@ OpsCpu::OpsCpu(const GgmlGraphParts & parts, const Runner::Limits & limits, Ggml
 
 template <typename Node>
 ggml_tensor * OpsCpu::node(Node data, std::string label, double flops, const Shape & ne, std::vector<ggml_tensor *> sources) {
-    return rows_node(data, std::move(label), flops, layout_of(Form::f32, ne[0], ne[1] * ne[2] * ne[3]), ne, std::move(sources));
+    return rows_node(data, std::move(label), flops, row_format(Form::f32, ne[0], ne[1] * ne[2] * ne[3]), ne, std::move(sources));
 }
 
 /// A node of ours that writes rows of channels, as a float32 tensor of shape `ne` or as bytes in another form.
 template <typename Node>
-ggml_tensor * OpsCpu::rows_node(Node data, std::string label, double flops, const RowLayout & layout, const Shape & ne,
+ggml_tensor * OpsCpu::rows_node(Node data, std::string label, double flops, const RowFormat & format, const Shape & ne,
                                 std::vector<ggml_tensor *> sources) {
     struct Held {
         Node node;
@@ -66,7 +66,7 @@ ggml_tensor * OpsCpu::rows_node(Node data, std::string label, double flops, cons
     flops_ += flops;
     constexpr int64_t kSmall = 8192;  // values; below this, waking more workers costs more than it saves
     const int threads = device_.pool().threads();
-    const bool small = flops < 1e6 && layout.rows * layout.channels < kSmall;
+    const bool small = flops < 1e6 && format.rows * format.channels < kSmall;
     const int parts = threads == 1 || small ? 1 : 4 * threads;
     auto held = std::make_shared<Held>(Held{data, &device_, parts, std::move(label), flops});
     owned_.push_back(held);
@@ -74,13 +74,13 @@ ggml_tensor * OpsCpu::rows_node(Node data, std::string label, double flops, cons
         const Held & work = *static_cast<const Held *>(user);
         if (Profile * profile = work.device->profile()) profile->describe(work.label, work.flops);
         try {
-            work.device->pool().run(work.parts, [&](int part) { work.node.run(out, {part, work.parts}); });
+            work.device->pool().run(work.parts, [&](int thread) { work.node.run(out, {thread, work.parts}); });
         } catch (const std::exception & e) {
             work.device->fail_node(e.what());
         }
     };
-    const bool full = layout.form == Form::f32;
-    const Shape size = full ? ne : Shape{layout.bytes(), 1, 1, 1};
+    const bool full = format.form == Form::f32;
+    const Shape size = full ? ne : Shape{format.bytes(), 1, 1, 1};
     ggml_tensor * t = ggml_custom_4d(nodes_, full ? GGML_TYPE_F32 : GGML_TYPE_I8, size[0], size[1], size[2], size[3],
                                      sources.data(), static_cast<int>(sources.size()), run, 1, held.get());
     expand(t);
@@ -147,11 +147,11 @@ ggml_tensor * OpsCpu::in_form(int id, Form form) {
         std::vector<ggml_tensor *> sources;
         const NodeRows x = sources_of(id, sources);
         const int64_t channels = x.first + x.second, count = ggml_nrows(sources.front());
-        const RowLayout layout = layout_of(form, channels, count);
+        const RowFormat format = row_format(form, channels, count);
         const Shape & ne = rows_of(id).ne;
         const std::string label =
             (x.second > 0 ? "concat" : "convert") + std::string(form_name(form)) + " " + sizes({channels, count});
-        t = rows_node(ConvertNode{kernels_of(kernels::tile_set(arithmetic_)), x, layout}, label, 0, layout, ne, sources);
+        t = rows_node(ConvertNode{kernels_of(kernels::tile_set(arithmetic_)), x, format}, label, 0, format, ne, sources);
     }
     return rows_of(id).made[slot] = t;
 }
@@ -228,7 +228,7 @@ ggml_tensor * OpsCpu::product(const Product & p) {
     data.channel_add = sources.add(p.channel_add ? contiguous(p.channel_add.id) : nullptr);
     data.residual = sources.add(p.residual >= 0 ? contiguous(p.residual) : nullptr);
     thread_scratch_ = std::max(thread_scratch_, static_cast<uint64_t>(kernels::conv_scratch(*p.tiles, shape)));
-    return rows_node(data, p.label + form_name(form), flops, layout_of(p.out, p.ne[0], shape.pixels()), p.ne, sources.all);
+    return rows_node(data, p.label + form_name(form), flops, row_format(p.out, p.ne[0], shape.pixels()), p.ne, sources.all);
 }
 
 /// A product in the form that its reader wants. Results are written in 16 bits on the way to any narrower form, since the scale
@@ -238,9 +238,9 @@ ggml_tensor * OpsCpu::product_in(Product p, Form form) {
     ggml_tensor * made = product(p);
     if (form == p.out) return made;
     const int64_t channels = p.ne[0], rows = p.ne[1] * p.ne[2] * p.ne[3];
-    const RowLayout layout = layout_of(form, channels, rows);
-    const ConvertNode data{kernels_of(kernels::tile_set(arithmetic_)), {channels, 0}, layout, p.out == Form::bf16};
-    return rows_node(data, "convert" + std::string(form_name(form)) + " " + sizes({channels, rows}), 0, layout, p.ne, {made});
+    const RowFormat format = row_format(form, channels, rows);
+    const ConvertNode data{kernels_of(kernels::tile_set(arithmetic_)), {channels, 0}, format, p.out == Form::bf16};
+    return rows_node(data, "convert" + std::string(form_name(form)) + " " + sizes({channels, rows}), 0, format, p.ne, {made});
 }
 
 Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
@@ -338,7 +338,7 @@ Map OpsCpu::group_norm(Map x, const Norm & w, const GroupNormOptions & options) 
         if (scale) sources.insert(sources.end(), {contiguous(scale.id), contiguous(shift.id)});
         return rows_node(GroupNormNode{kernels, rows, shape, form, static_cast<bool>(scale)},
                          "group norm" + std::string(form_name(form)) + " " + size, 0,
-                         layout_of(form, x.channels, shape.n * shape.pixels), ne, sources);
+                         row_format(form, x.channels, shape.n * shape.pixels), ne, sources);
     };
     return {pending(std::move(value)), x.width, x.height, x.channels, x.batch};
 }
@@ -348,9 +348,9 @@ Map OpsCpu::affine(Map x, Seq scale, Seq shift, Activation kind) {
     value.ne = {x.channels, x.width, x.height, x.batch};
     value.make = [this, x, scale, shift, kind, ne = value.ne](Form form) {
         const int64_t pixels = x.width * x.height;
-        const RowLayout layout = layout_of(form, x.channels, pixels * x.batch);
-        const AffineNode data{kernels_of(kernels::tile_set(arithmetic_)), layout, gate_of(kind), pixels};
-        return rows_node(data, "affine" + std::string(form_name(form)) + " " + sizes({x.channels, x.width, x.height}), 0, layout,
+        const RowFormat format = row_format(form, x.channels, pixels * x.batch);
+        const AffineNode data{kernels_of(kernels::tile_set(arithmetic_)), format, gate_of(kind), pixels};
+        return rows_node(data, "affine" + std::string(form_name(form)) + " " + sizes({x.channels, x.width, x.height}), 0, format,
                          ne, {contiguous(x.id), contiguous(scale.id), contiguous(shift.id)});
     };
     return {pending(std::move(value)), x.width, x.height, x.channels, x.batch};
@@ -361,10 +361,10 @@ Map OpsCpu::activation(Map x, Activation kind) {
     Pending value;
     value.ne = {x.channels, x.width, x.height, x.batch};
     value.make = [this, x, kind, ne = value.ne](Form form) {
-        const RowLayout layout = layout_of(form, x.channels, x.width * x.height * x.batch);
-        const ActivationNode data{kernels_of(kernels::tile_set(arithmetic_)), layout, gate_of(kind)};
+        const RowFormat format = row_format(form, x.channels, x.width * x.height * x.batch);
+        const ActivationNode data{kernels_of(kernels::tile_set(arithmetic_)), format, gate_of(kind)};
         return rows_node(data, "activation" + std::string(form_name(form)) + " " + sizes({x.channels, x.width, x.height}), 0,
-                         layout, ne, {contiguous(x.id)});
+                         format, ne, {contiguous(x.id)});
     };
     return {pending(std::move(value)), x.width, x.height, x.channels, x.batch};
 }
@@ -373,9 +373,9 @@ Seq OpsCpu::layer_norm(Seq x, const Norm & w, float eps) {
     Pending value;
     value.ne = {x.dim, x.length, x.batch, 1};
     value.make = [this, x, eps, ne = value.ne, weight = tensor_of(w.weight), bias = tensor_of(w.bias)](Form form) {
-        const RowLayout layout = layout_of(form, x.dim, x.length * x.batch);
-        return rows_node(LayerNormNode{kernels_of(kernels::tile_set(arithmetic_)), layout, eps},
-                         "layer norm" + std::string(form_name(form)) + " " + sizes({x.dim, x.length}), 0, layout, ne,
+        const RowFormat format = row_format(form, x.dim, x.length * x.batch);
+        return rows_node(LayerNormNode{kernels_of(kernels::tile_set(arithmetic_)), format, eps},
+                         "layer norm" + std::string(form_name(form)) + " " + sizes({x.dim, x.length}), 0, format, ne,
                          {contiguous(x.id), weight, bias});
     };
     return {pending(std::move(value)), x.dim, x.length, x.batch};
@@ -404,9 +404,9 @@ Seq OpsCpu::gate(Seq both) {
     Pending value;
     value.ne = {dim, both.length, both.batch, 1};
     value.make = [this, both, dim, ne = value.ne](Form form) {
-        const RowLayout layout = layout_of(form, dim, both.length * both.batch);
-        return rows_node(GegluNode{kernels_of(kernels::tile_set(arithmetic_)), layout},
-                         "geglu" + std::string(form_name(form)) + " " + sizes({dim, both.length}), 0, layout, ne,
+        const RowFormat format = row_format(form, dim, both.length * both.batch);
+        return rows_node(GegluNode{kernels_of(kernels::tile_set(arithmetic_)), format},
+                         "geglu" + std::string(form_name(form)) + " " + sizes({dim, both.length}), 0, format, ne,
                          {contiguous(both.id)});
     };
     return {pending(std::move(value)), dim, both.length, both.batch};

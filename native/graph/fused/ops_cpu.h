@@ -91,7 +91,7 @@ private:
     template <typename Node>
     ggml_tensor * node(Node data, std::string label, double flops, const Shape & ne, std::vector<ggml_tensor *> sources);
     template <typename Node>
-    ggml_tensor * rows_node(Node data, std::string label, double flops, const kernels::RowLayout & layout, const Shape & ne,
+    ggml_tensor * rows_node(Node data, std::string label, double flops, const kernels::RowFormat & format, const Shape & ne,
                             std::vector<ggml_tensor *> sources);
 
     GgmlDevice & device_;

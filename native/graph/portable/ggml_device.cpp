@@ -131,7 +131,8 @@ DevicePtr GgmlDevice::open(const std::string & name, int threads) {
             throw Error(ErrorCode::device, "The device \"" + name + "\" could not be opened. " + take_ggml_error(),
                         Json{{"device", name}}.dump());
         }
-        if (device->is_cpu()) device->pool_ = std::make_unique<kernels::Pool>(device->threads());
+        if (ggml_backend_dev_type(each) == GGML_BACKEND_DEVICE_TYPE_CPU)
+            device->pool_ = std::make_unique<kernels::Pool>(device->threads());
         return device;
     }
     throw Error(ErrorCode::internal, "No ggml device \"" + name + "\"");
@@ -147,18 +148,18 @@ DeviceInfo GgmlDevice::info() const {
 }
 
 ggml_backend_buffer_type * GgmlDevice::buffer_type() const {
-    return is_cpu() ? cpu_pages_buffer_type() : ggml_backend_dev_buffer_type(ggml_backend_get_device(backend_));
+    return pool_ ? cpu_pages_buffer_type() : ggml_backend_dev_buffer_type(ggml_backend_get_device(backend_));
 }
 
 uint64_t GgmlDevice::work_bytes(ggml_cgraph * graph, bool own_threads) const {
-    return is_cpu() ? ggml_graph_plan(graph, own_threads ? 1 : threads(), nullptr).work_size : 0;
+    return pool_ ? ggml_graph_plan(graph, own_threads ? 1 : threads(), nullptr).work_size : 0;
 }
 
 void GgmlDevice::compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads) {
     const std::lock_guard<std::mutex> lock(computing_);
     cancel.check();
-    const ggml_status status = is_cpu() ? static_cast<ggml_status>(compute_cpu(graph, cancel, own_threads))
-                                        : ggml_backend_graph_compute(backend_, graph);
+    const ggml_status status =
+        pool_ ? static_cast<ggml_status>(compute_cpu(graph, cancel, own_threads)) : ggml_backend_graph_compute(backend_, graph);
     if (status == GGML_STATUS_SUCCESS) return;
     cancel.check();
     if (node_failed_)

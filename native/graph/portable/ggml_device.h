@@ -29,6 +29,7 @@ public:
     void start_profile() override;
     std::vector<OpTime> stop_profile() override;
     void trim() override;
+    bool shares_host_memory() const override { return pool_ != nullptr; }
     kernels::Pool * host_pool() override { return pool_.get(); }
 
     /// Runs a graph to its end, or throws aborted soon after `cancel` is set (the device stays usable), or device.
@@ -50,7 +51,7 @@ private:
     int compute_cpu(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads);  // a ggml_status
 
     ggml_backend * backend_ = nullptr;
-    std::unique_ptr<kernels::Pool> pool_;
+    std::unique_ptr<kernels::Pool> pool_;    // on the CPU alone
     ggml_threadpool * ggml_pool_ = nullptr;  // for graphs of the portable home, started on first use
     std::atomic<bool> node_failed_{false};
     std::string node_failure_;

@@ -8,8 +8,8 @@ void leave_unset(ggml_tensor *, int, int, void *) {}
 
 }  // namespace
 
-OpsGgml::OpsGgml(const GgmlGraphParts & parts, bool cpu, const Runner::Limits & limits)
-    : nodes_(parts.nodes), leaves_(parts.leaves), graph_(parts.graph), cpu_(cpu), limits_(limits) {}
+OpsGgml::OpsGgml(const GgmlGraphParts & parts, bool on_host, const Runner::Limits & limits)
+    : nodes_(parts.nodes), leaves_(parts.leaves), graph_(parts.graph), on_host_(on_host), limits_(limits) {}
 
 ggml_tensor * OpsGgml::tensor(int id) {
     if (id < 0 || static_cast<size_t>(id) >= values_.size())
@@ -51,7 +51,7 @@ ggml_tensor * OpsGgml::ordered(ggml_tensor * view, ggml_tensor * previous) {
 /// A node of this shape whose contents the next nodes will write completely.
 ggml_tensor * OpsGgml::unset(int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3) {
     ggml_tensor * t = nullptr;
-    if (cpu_) {
+    if (on_host_) {
         t = ggml_custom_4d(nodes_, GGML_TYPE_F32, ne0, ne1, ne2, ne3, nullptr, 0, leave_unset, 1, nullptr);
     } else {
         ggml_tensor * seed = constant("zero", 1, 1, {0.0f});

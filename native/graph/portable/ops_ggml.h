@@ -29,7 +29,8 @@ struct GgmlGraphParts {
 /// may be of any type that ggml multiplies with; attention computes its scores in chunks of queries of bounded size.
 class OpsGgml : public Ops {
 public:
-    OpsGgml(const GgmlGraphParts & parts, bool cpu, const Runner::Limits & limits);
+    /// `on_host`: nodes may be functions of the host, and ggml's CPU products compute.
+    OpsGgml(const GgmlGraphParts & parts, bool on_host, const Runner::Limits & limits);
 
     struct Constant {
         ggml_tensor * tensor;
@@ -103,7 +104,7 @@ protected:
     ggml_context * nodes_;
     ggml_context * leaves_;
     ggml_cgraph * graph_;
-    bool cpu_;
+    bool on_host_;
     Runner::Limits limits_;
     std::vector<ggml_tensor *> values_;
     std::map<std::string, ggml_tensor *> inputs_, outputs_;

@@ -36,7 +36,7 @@ Seq OpsGgml::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
     tk = ggml_permute(nodes_, tk, 0, 2, 1, 3);                     // [d, lk, heads, n]
     tv = ggml_cont(nodes_, ggml_permute(nodes_, tv, 1, 2, 0, 3));  // [lk, d, heads, n]
     // The CPU's fast multiplication wants rows of a multiple of its vector length: 77 text tokens become 80, with zeros.
-    const int64_t padding = cpu_ && k.length > 8 ? round_up(k.length, 16) - k.length : 0;
+    const int64_t padding = on_host_ && k.length > 8 ? round_up(k.length, 16) - k.length : 0;
     if (padding) tv = ggml_pad(nodes_, tv, static_cast<int>(padding), 0, 0, 0);
     flops_ += 4.0 * static_cast<double>(q.dim) * static_cast<double>(q.length) * static_cast<double>(k.length) *
               static_cast<double>(q.batch);

@@ -18,8 +18,8 @@ public:
     }
 
     std::unique_ptr<Graph> build(const GraphRequest & request) const override {
-        const bool cpu = request.device->is_cpu();
-        const auto open = [&](const GgmlGraphParts & parts) { return std::make_unique<OpsGgml>(parts, cpu, request.limits); };
+        const bool on_host = request.device->shares_host_memory();
+        const auto open = [&](const GgmlGraphParts & parts) { return std::make_unique<OpsGgml>(parts, on_host, request.limits); };
         return build_ggml_graph(request, open, false);
     }
 };

@@ -115,13 +115,13 @@ int64_t attention_scratch(const TileSet & tiles, const AttentionShape & s) {
 }
 
 void attention(const TileSet & tiles, const AttentionShape & s, const float * q, const float * k, const float * v, float * out,
-               Part part) {
+               Share share) {
     const int64_t width = s.heads * s.dim, element = tiles.bf16 ? 2 : 4;
     const int64_t panels = (s.queries + kTileColumns - 1) / kTileColumns, pairs = s.batch * s.heads;
 
     // Whole heads per thread where there are enough; otherwise the queries of a head are shared out, each thread converting its
     // keys.
-    const int64_t splits = std::clamp<int64_t>((2 * part.threads + pairs - 1) / pairs, 1, std::max<int64_t>(panels, 1));
+    const int64_t splits = std::clamp<int64_t>((2 * share.threads + pairs - 1) / pairs, 1, std::max<int64_t>(panels, 1));
     const int64_t per_split = (panels + splits - 1) / splits;
 
     uint8_t * converted = static_cast<uint8_t *>(scratch(Scratch::attention_head, static_cast<size_t>(Head::bytes(s, element))));
@@ -133,7 +133,7 @@ void attention(const TileSet & tiles, const AttentionShape & s, const float * q,
     work.query_panel = memory + bytes.floats;
     work.score_panel = work.query_panel + bytes.queries;
 
-    for (int64_t task = part.thread; task < pairs * splits; task += part.threads) {
+    for (int64_t task = share.thread; task < pairs * splits; task += share.threads) {
         const int64_t pair = task / splits, b = pair / s.heads, h = pair % s.heads;
         const int64_t first = task % splits * per_split, last = std::min(first + per_split, panels);
         if (first >= last) continue;

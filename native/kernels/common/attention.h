@@ -15,7 +15,7 @@ struct AttentionShape {
 /// out[batch][query][heads * dim] = softmax(q k^T / sqrt(dim)) v, with the online softmax of flash attention: scores exist for 64
 /// queries and 192 keys at a time. Sums, maxima and the softmax are float32; products follow the tile set.
 void attention(const TileSet & tiles, const AttentionShape & shape, const float * q, const float * k, const float * v,
-               float * out, Part part);
+               float * out, Share share);
 
 /// Scratch bytes that each thread taking part in this attention keeps: one head's keys and values, and the work on 64 queries.
 int64_t attention_scratch(const TileSet & tiles, const AttentionShape & shape);

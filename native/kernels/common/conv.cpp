@@ -125,8 +125,8 @@ private:
 ///   multiply(half, at, taps, columns, accumulate, c): the tile whose input pixels are `at`
 /// Half 1 is the gate of a geglu, taken beside the values.
 template <typename Product>
-void run(Product & product, const ConvShape & s, const Finish & finish, Part part) {
-    const Schedule plan(s, finish.width(), product.tap_bytes(), product.cache(), part.threads);
+void run(Product & product, const ConvShape & s, const Finish & finish, Share share) {
+    const Schedule plan(s, finish.width(), product.tap_bytes(), product.cache(), share.threads);
     const int halves = finish.width() < s.out ? 2 : 1;
     const Taps taps(s);
     const bool grouped = plan.taps_per_group < s.taps();
@@ -135,8 +135,8 @@ void run(Product & product, const ConvShape & s, const Finish & finish, Part par
     int64_t at[kMaxTaps * kTileRows];
 
     // Neighbouring tasks write the same rows: lines and pages stay at hand.
-    const int64_t end = plan.tasks() * (part.thread + 1) / part.threads;
-    for (int64_t task = plan.tasks() * part.thread / part.threads; task < end; ++task) {
+    const int64_t end = plan.tasks() * (share.thread + 1) / share.threads;
+    for (int64_t task = plan.tasks() * share.thread / share.threads; task < end; ++task) {
         const int64_t panel = task % plan.panels, first = task / plan.panels * plan.chunk;
         const int64_t last = std::min(first + plan.chunk, s.pixels()), column = panel * kTileColumns;
         const int columns = static_cast<int>(std::min<int64_t>(kTileColumns, finish.width() - column));
@@ -244,9 +244,9 @@ private:
 class Int8Product {
 public:
     Int8Product(const Int8Set & set, const ConvShape & shape, const void * x, const Int8Matrix & w)
-        : set_(set), w_(w), blocks_(shape.in), layout_{Form::int8, shape.n * shape.height * shape.width, shape.in} {
+        : set_(set), w_(w), blocks_(shape.in), format_{Form::int8, shape.n * shape.height * shape.width, shape.in} {
         x_ = static_cast<const uint8_t *>(x);
-        scales_ = reinterpret_cast<const Int8Scale *>(x_ + layout_.scales_at());
+        scales_ = reinterpret_cast<const Int8Scale *>(x_ + format_.scales_at());
         const int64_t row = (blocks_.row_bytes() + 63) / 64 * 64;
         zeros_ = zero_row(row + blocks_.count * static_cast<int64_t>(sizeof(Int8Scale)));
         no_scales_ = reinterpret_cast<const Int8Scale *>(zeros_ + row);
@@ -275,7 +275,7 @@ private:
     const Int8Set & set_;
     const Int8Matrix & w_;
     Int8Blocks blocks_;
-    RowLayout layout_;
+    RowFormat format_;
     const uint8_t * x_ = nullptr;
     const Int8Scale * scales_ = nullptr;
     const uint8_t * zeros_ = nullptr;
@@ -294,15 +294,15 @@ ConvShape ConvShape::linear(int64_t tokens, int64_t in, int64_t out) {
 }
 
 void conv2d(const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x, const Matrix & w,
-            const Epilogue & epilogue, const ProductOutput & out, Part part) {
+            const Epilogue & epilogue, const ProductOutput & out, Share share) {
     StoredProduct product(tiles, shape, x, w);
-    run(product, shape, Finish(tiles, vectors, shape, epilogue, out), part);
+    run(product, shape, Finish(tiles, vectors, shape, epilogue, out), share);
 }
 
 void conv2d(const Int8Set & set, const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x,
-            const Int8Matrix & w, const Epilogue & epilogue, const ProductOutput & out, Part part) {
+            const Int8Matrix & w, const Epilogue & epilogue, const ProductOutput & out, Share share) {
     Int8Product product(set, shape, x, w);
-    run(product, shape, Finish(tiles, vectors, shape, epilogue, out), part);
+    run(product, shape, Finish(tiles, vectors, shape, epilogue, out), share);
 }
 
 int64_t conv_scratch(const TileSet & tiles, const ConvShape & s) {

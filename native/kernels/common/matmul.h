@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "kernels/common/int8.h"
-#include "kernels/common/part.h"
+#include "kernels/common/share.h"
 #include "kernels/common/tile.h"
 #include "kernels/common/vectors.h"
 
@@ -54,11 +54,11 @@ struct ProductOutput {
 
 /// out[n, oh, ow, out] = conv(x, w) + epilogue. x: rows of the tile set's element type (rows.h), float32 where it is float32.
 void conv2d(const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x, const Matrix & w,
-            const Epilogue & epilogue, const ProductOutput & out, Part part);
+            const Epilogue & epilogue, const ProductOutput & out, Share share);
 
 /// The same in 8-bit integers. x: quantised rows (rows.h). `tiles` writes bfloat16.
 void conv2d(const Int8Set & set, const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x,
-            const Int8Matrix & w, const Epilogue & epilogue, const ProductOutput & out, Part part);
+            const Int8Matrix & w, const Epilogue & epilogue, const ProductOutput & out, Share share);
 
 /// Scratch bytes per thread.
 int64_t conv_scratch(const TileSet & tiles, const ConvShape & shape);

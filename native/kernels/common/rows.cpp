@@ -10,37 +10,37 @@
 namespace latent::kernels {
 namespace {
 
-/// Takes rows as float32 and leaves them in the layout's form.
+/// Takes rows as float32 and leaves them in the format's form.
 class RowWriter {
 public:
-    RowWriter(const RowKernels & kernels, const RowLayout & layout, void * out)
+    RowWriter(const RowKernels & kernels, const RowFormat & format, void * out)
         : kernels_(kernels),
-          layout_(layout),
-          blocks_(layout.channels),
+          format_(format),
+          blocks_(format.channels),
           out_(static_cast<uint8_t *>(out)),
-          row_bytes_(layout.row_bytes()),
-          buffer_(static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(2 * layout.channels) * sizeof(float)))) {}
+          row_bytes_(format.row_bytes()),
+          buffer_(static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(2 * format.channels) * sizeof(float)))) {}
 
     /// Where row `index` may be written as float32.
     float * begin(int64_t index) const {
-        return layout_.form == Form::f32 ? reinterpret_cast<float *>(out_ + index * row_bytes_) : buffer_;
+        return format_.form == Form::f32 ? reinterpret_cast<float *>(out_ + index * row_bytes_) : buffer_;
     }
     /// Room for a row that is read.
-    float * spare() const { return buffer_ + layout_.channels; }
+    float * spare() const { return buffer_ + format_.channels; }
 
     void end(int64_t index, const float * values) const {
         uint8_t * row = out_ + index * row_bytes_;
-        switch (layout_.form) {
+        switch (format_.form) {
             case Form::f32:
                 if (values != reinterpret_cast<float *>(row)) std::memcpy(row, values, static_cast<size_t>(row_bytes_));
                 break;
-            case Form::bf16: kernels_.tiles->convert_row(values, Element::f32, layout_.channels, row_bytes_ / 2, row); break;
+            case Form::bf16: kernels_.tiles->convert_row(values, Element::f32, format_.channels, row_bytes_ / 2, row); break;
             case Form::int8: {
-                Int8Scale * scales = reinterpret_cast<Int8Scale *>(out_ + layout_.scales_at()) + index * blocks_.count;
+                Int8Scale * scales = reinterpret_cast<Int8Scale *>(out_ + format_.scales_at()) + index * blocks_.count;
                 for (int64_t b = 0; b < blocks_.count; ++b) {
                     const int64_t first = b * blocks_.block_lanes * 4,
                                   last = std::min(first + blocks_.block_lanes * 4, blocks_.lanes * 4);
-                    scales[b] = kernels_.int8->quantise(values + first, std::min(last, layout_.channels) - first, last - first,
+                    scales[b] = kernels_.int8->quantise(values + first, std::min(last, format_.channels) - first, last - first,
                                                         row + first);
                 }
                 break;
@@ -50,7 +50,7 @@ public:
 
 private:
     const RowKernels & kernels_;
-    const RowLayout & layout_;
+    const RowFormat & format_;
     Int8Blocks blocks_;
     uint8_t * out_;
     int64_t row_bytes_;
@@ -59,7 +59,8 @@ private:
 
 struct Range {
     int64_t first, last;
-    Range(int64_t count, Part part) : first(count * part.thread / part.threads), last(count * (part.thread + 1) / part.threads) {}
+    Range(int64_t count, Share share)
+        : first(count * share.thread / share.threads), last(count * (share.thread + 1) / share.threads) {}
 };
 
 /// Mean and sum of squared differences of what two sets of values have together (Chan et al.).
@@ -76,7 +77,7 @@ struct Moments {
 
 }  // namespace
 
-int64_t RowLayout::row_bytes() const {
+int64_t RowFormat::row_bytes() const {
     switch (form) {
         case Form::f32: return channels * 4;
         case Form::bf16: return (channels + 1) / 2 * 4;
@@ -85,11 +86,11 @@ int64_t RowLayout::row_bytes() const {
     return 0;
 }
 
-int64_t RowLayout::scales_at() const {
+int64_t RowFormat::scales_at() const {
     return (rows * row_bytes() + 63) / 64 * 64;
 }
 
-int64_t RowLayout::bytes() const {
+int64_t RowFormat::bytes() const {
     if (form != Form::int8) return rows * row_bytes();
     return scales_at() + rows * Int8Blocks(channels).count * static_cast<int64_t>(sizeof(Int8Scale));
 }
@@ -110,9 +111,9 @@ const float * RowSource::row(int64_t index, float * buffer) const {
     return buffer;
 }
 
-void convert_rows(const RowKernels & kernels, const RowSource & x, const RowLayout & layout, void * out, Part part) {
-    const RowWriter writer(kernels, layout, out);
-    const Range range(layout.rows, part);
+void convert_rows(const RowKernels & kernels, const RowSource & x, const RowFormat & format, void * out, Share share) {
+    const RowWriter writer(kernels, format, out);
+    const Range range(format.rows, share);
     for (int64_t row = range.first; row < range.last; ++row) writer.end(row, x.row(row, writer.begin(row)));
 }
 
@@ -120,10 +121,10 @@ int64_t GroupNormShape::chunk() const {
     return std::max<int64_t>(64, (pixels + 255) / 256);
 }
 
-void group_moments(const VectorSet & vectors, const GroupNormShape & s, const RowSource & x, float * moments, Part part) {
+void group_moments(const VectorSet & vectors, const GroupNormShape & s, const RowSource & x, float * moments, Share share) {
     const int64_t per_group = s.channels / s.groups;
     std::vector<float> mean(static_cast<size_t>(s.channels)), squares(mean.size());
-    for (int64_t task = part.thread; task < s.n * s.chunks(); task += part.threads) {
+    for (int64_t task = share.thread; task < s.n * s.chunks(); task += share.threads) {
         const int64_t first = task % s.chunks() * s.chunk(), rows = std::min(s.chunk(), s.pixels - first);
         const int64_t row = task / s.chunks() * s.pixels + first;
         int64_t at = 0;
@@ -144,11 +145,11 @@ void group_moments(const VectorSet & vectors, const GroupNormShape & s, const Ro
 
 void group_norm(const RowKernels & kernels, const GroupNormShape & s, const RowSource & x, const float * moments,
                 const float * weight, const float * bias, const float * scale, const float * shift, Form form, void * out,
-                Part part) {
+                Share share) {
     const int64_t per_group = s.channels / s.groups;
-    const RowLayout layout{form, s.n * s.pixels, s.channels};
-    const RowWriter writer(kernels, layout, out);
-    const Range range(layout.rows, part);
+    const RowFormat format{form, s.n * s.pixels, s.channels};
+    const RowWriter writer(kernels, format, out);
+    const Range range(format.rows, share);
     std::vector<float> factors(static_cast<size_t>(s.channels)), offsets(factors.size());
     int64_t image = -1;
     for (int64_t row = range.first; row < range.last; ++row) {
@@ -184,10 +185,10 @@ void group_norm(const RowKernels & kernels, const GroupNormShape & s, const RowS
 }
 
 void affine_rows(const RowKernels & kernels, const float * x, int64_t pixels, const float * scale, const float * shift, Gate gate,
-                 const RowLayout & layout, void * out, Part part) {
-    const RowWriter writer(kernels, layout, out);
-    const Range range(layout.rows, part);
-    const int64_t channels = layout.channels;
+                 const RowFormat & format, void * out, Share share) {
+    const RowWriter writer(kernels, format, out);
+    const Range range(format.rows, share);
+    const int64_t channels = format.channels;
     for (int64_t row = range.first; row < range.last; ++row) {
         const int64_t picture = row / pixels * channels;
         float * values = writer.begin(row);
@@ -196,59 +197,59 @@ void affine_rows(const RowKernels & kernels, const float * x, int64_t pixels, co
     }
 }
 
-void activate_rows(const RowKernels & kernels, const float * x, Gate gate, const RowLayout & layout, void * out, Part part) {
-    const RowWriter writer(kernels, layout, out);
-    const Range range(layout.rows, part);
+void activate_rows(const RowKernels & kernels, const float * x, Gate gate, const RowFormat & format, void * out, Share share) {
+    const RowWriter writer(kernels, format, out);
+    const Range range(format.rows, share);
     for (int64_t row = range.first; row < range.last; ++row) {
         float * values = writer.begin(row);
-        kernels.vectors->finish(x + row * layout.channels, nullptr, nullptr, nullptr, nullptr, gate, values, layout.channels);
+        kernels.vectors->finish(x + row * format.channels, nullptr, nullptr, nullptr, nullptr, gate, values, format.channels);
         writer.end(row, values);
     }
 }
 
 void layer_norm(const RowKernels & kernels, const float * x, float eps, const float * weight, const float * bias,
-                const RowLayout & layout, void * out, Part part) {
-    const RowWriter writer(kernels, layout, out);
-    const Range range(layout.rows, part);
+                const RowFormat & format, void * out, Share share) {
+    const RowWriter writer(kernels, format, out);
+    const Range range(format.rows, share);
     for (int64_t row = range.first; row < range.last; ++row) {
-        const float * in = x + row * layout.channels;
+        const float * in = x + row * format.channels;
         float mean = 0, variance = 0, *values = writer.begin(row);
-        kernels.vectors->moments(in, layout.channels, &mean, &variance);
-        kernels.vectors->normalise(in, values, layout.channels, mean, 1.0f / std::sqrt(variance + eps), weight, bias);
+        kernels.vectors->moments(in, format.channels, &mean, &variance);
+        kernels.vectors->normalise(in, values, format.channels, mean, 1.0f / std::sqrt(variance + eps), weight, bias);
         writer.end(row, values);
     }
 }
 
-void geglu(const RowKernels & kernels, const float * x, const RowLayout & layout, void * out, Part part) {
-    const RowWriter writer(kernels, layout, out);
-    const Range range(layout.rows, part);
+void geglu(const RowKernels & kernels, const float * x, const RowFormat & format, void * out, Share share) {
+    const RowWriter writer(kernels, format, out);
+    const Range range(format.rows, share);
     for (int64_t row = range.first; row < range.last; ++row) {
-        const float * in = x + row * 2 * layout.channels;
+        const float * in = x + row * 2 * format.channels;
         float * values = writer.begin(row);
-        kernels.vectors->geglu(in, in + layout.channels, values, layout.channels);
+        kernels.vectors->geglu(in, in + format.channels, values, format.channels);
         writer.end(row, values);
     }
 }
 
-void planes_to_rows(const float * x, int64_t n, int64_t channels, int64_t pixels, float * out, Part part) {
-    const Range range(n * pixels, part);
+void planes_to_rows(const float * x, int64_t n, int64_t channels, int64_t pixels, float * out, Share share) {
+    const Range range(n * pixels, share);
     for (int64_t c = 0; c < channels; ++c) {
         for (int64_t row = range.first; row < range.last; ++row)
             out[row * channels + c] = x[(row / pixels * channels + c) * pixels + row % pixels];
     }
 }
 
-void rows_to_planes(const float * x, int64_t n, int64_t channels, int64_t pixels, float * out, Part part) {
-    const Range range(n * pixels, part);
+void rows_to_planes(const float * x, int64_t n, int64_t channels, int64_t pixels, float * out, Share share) {
+    const Range range(n * pixels, share);
     for (int64_t c = 0; c < channels; ++c) {
         for (int64_t row = range.first; row < range.last; ++row)
             out[(row / pixels * channels + c) * pixels + row % pixels] = x[row * channels + c];
     }
 }
 
-void average_pool2(const MapShape & s, const float * x, float * out, Part part) {
+void average_pool2(const MapShape & s, const float * x, float * out, Share share) {
     const int64_t width = s.width / 2, height = s.height / 2;
-    const Range range(s.n * height * width, part);
+    const Range range(s.n * height * width, share);
     for (int64_t row = range.first; row < range.last; ++row) {
         const int64_t n = row / (width * height), y = row / width % height;
         const float * a = x + ((n * s.height + 2 * y) * s.width + row % width * 2) * s.channels;
@@ -258,9 +259,9 @@ void average_pool2(const MapShape & s, const float * x, float * out, Part part) 
     }
 }
 
-void upsample2(const MapShape & s, const float * x, float * out, Part part) {
+void upsample2(const MapShape & s, const float * x, float * out, Share share) {
     const int64_t width = s.width * 2, height = s.height * 2;
-    const Range range(s.n * height * width, part);
+    const Range range(s.n * height * width, share);
     for (int64_t row = range.first; row < range.last; ++row) {
         const int64_t n = row / (width * height), y = row / width % height;
         const float * from = x + ((n * s.height + y / 2) * s.width + row % width / 2) * s.channels;

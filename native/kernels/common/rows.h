@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "kernels/common/int8.h"
-#include "kernels/common/part.h"
+#include "kernels/common/share.h"
 #include "kernels/common/tile.h"
 #include "kernels/common/vectors.h"
 
@@ -18,7 +18,7 @@ enum class Form {
 };
 
 /// Rows in one form.
-struct RowLayout {
+struct RowFormat {
     Form form = Form::f32;
     int64_t rows = 0, channels = 0;
 
@@ -47,7 +47,7 @@ struct RowKernels {
 };
 
 /// out = x in another form.
-void convert_rows(const RowKernels & kernels, const RowSource & x, const RowLayout & layout, void * out, Part part);
+void convert_rows(const RowKernels & kernels, const RowSource & x, const RowFormat & format, void * out, Share share);
 
 struct GroupNormShape {
     int64_t n = 1, channels = 0, pixels = 0;
@@ -62,31 +62,31 @@ struct GroupNormShape {
 };
 
 /// moments[n, chunk, group, 2] of x.
-void group_moments(const VectorSet & vectors, const GroupNormShape & shape, const RowSource & x, float * moments, Part part);
+void group_moments(const VectorSet & vectors, const GroupNormShape & shape, const RowSource & x, float * moments, Share share);
 
 /// out = gate(group_norm(x) * weight + bias), with scale and shift [n, channels] the normalised and affine value is further
 /// multiplied by (1 + scale) and moved by shift before the gate.
 void group_norm(const RowKernels & kernels, const GroupNormShape & shape, const RowSource & x, const float * moments,
                 const float * weight, const float * bias, const float * scale, const float * shift, Form form, void * out,
-                Part part);
+                Share share);
 
 /// out = gate(x).
-void activate_rows(const RowKernels & kernels, const float * x, Gate gate, const RowLayout & layout, void * out, Part part);
+void activate_rows(const RowKernels & kernels, const float * x, Gate gate, const RowFormat & format, void * out, Share share);
 
 /// out[row] = gate(x[row] * scale[row / pixels] + shift[row / pixels]); scale and shift: [pictures, channels].
 void affine_rows(const RowKernels & kernels, const float * x, int64_t pixels, const float * scale, const float * shift, Gate gate,
-                 const RowLayout & layout, void * out, Part part);
+                 const RowFormat & format, void * out, Share share);
 
 /// out[row] = layer_norm(x[row]) * weight + bias.
 void layer_norm(const RowKernels & kernels, const float * x, float eps, const float * weight, const float * bias,
-                const RowLayout & layout, void * out, Part part);
+                const RowFormat & format, void * out, Share share);
 
 /// out[row] = x[row][0, channels) * gelu(x[row][channels, 2 channels)).
-void geglu(const RowKernels & kernels, const float * x, const RowLayout & layout, void * out, Part part);
+void geglu(const RowKernels & kernels, const float * x, const RowFormat & format, void * out, Share share);
 
 /// [n, channels, pixels] to rows, and back.
-void planes_to_rows(const float * x, int64_t n, int64_t channels, int64_t pixels, float * out, Part part);
-void rows_to_planes(const float * x, int64_t n, int64_t channels, int64_t pixels, float * out, Part part);
+void planes_to_rows(const float * x, int64_t n, int64_t channels, int64_t pixels, float * out, Share share);
+void rows_to_planes(const float * x, int64_t n, int64_t channels, int64_t pixels, float * out, Share share);
 
 /// Sides of a channels-last map.
 struct MapShape {
@@ -94,8 +94,8 @@ struct MapShape {
 };
 
 /// Means of 2x2 pixels, [n, height / 2, width / 2, channels]; an odd last row or column is left out.
-void average_pool2(const MapShape & shape, const float * x, float * out, Part part);
+void average_pool2(const MapShape & shape, const float * x, float * out, Share share);
 /// Nearest, [n, 2 height, 2 width, channels].
-void upsample2(const MapShape & shape, const float * x, float * out, Part part);
+void upsample2(const MapShape & shape, const float * x, float * out, Share share);
 
 }  // namespace latent::kernels

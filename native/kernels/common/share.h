@@ -2,8 +2,9 @@
 
 namespace latent::kernels {
 
-/// Parts of one operation, to be run by `threads` threads, thread = 0 ... threads - 1, in any order, without synchronisation.
-struct Part {
+/// What one thread does of an operation that is run by `threads` threads, thread = 0 ... threads - 1, in any order, without
+/// synchronisation.
+struct Share {
     int thread = 0, threads = 1;
 };
 

@@ -142,7 +142,7 @@ void Denoiser::forward(models::DenoisingInput & input, int slot, Span<float> out
     const bool made_anew = features && !features->holds(input.shape);
     input.features = features;
     residency_.run_finite(*network_, [&] {
-        if (made_anew) features->data.clear();  // the first attempt may have left what is not finite
+        if (made_anew) features->data.reset();  // the first attempt may have left what is not finite
         network_->forward(input, out, row.job);
         return Span<const float>(out.data(), out.size());
     });

@@ -72,7 +72,7 @@ TEST(devices) {
     const auto all = list_devices();
     CHECK(!all.empty() && all.back().kind == "cpu" && all.back().memory_total > 0);
     const DevicePtr device = Device::create("cpu", 1);
-    CHECK(device->threads() == 1 && device->is_cpu() && device->name() == "cpu");
+    CHECK(device->threads() == 1 && device->shares_host_memory() && device->name() == "cpu");
     CHECK(Device::create()->threads() >= 1);
     CHECK_THROWS(Device::create("quantum"), ErrorCode::device);
     CHECK_THROWS(device->require(uint64_t{1} << 60, "a test"), ErrorCode::out_of_memory);

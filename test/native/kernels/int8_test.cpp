@@ -42,15 +42,15 @@ Packed pack(const Int8Set & set, const std::vector<float> & w, int64_t rows, int
 
 /// What quantised rows mean.
 std::vector<float> meaning(const std::vector<uint8_t> & bytes, int64_t rows, int64_t channels) {
-    RowLayout layout;
-    layout.form = Form::int8, layout.rows = rows, layout.channels = channels;
+    RowFormat format;
+    format.form = Form::int8, format.rows = rows, format.channels = channels;
     const Int8Blocks blocks(channels);
-    const Int8Scale * scales = reinterpret_cast<const Int8Scale *>(bytes.data() + layout.scales_at());
+    const Int8Scale * scales = reinterpret_cast<const Int8Scale *>(bytes.data() + format.scales_at());
     std::vector<float> out;
     for (int64_t r = 0; r < rows; ++r)
         for (int64_t c = 0; c < channels; ++c) {
             const Int8Scale & s = scales[r * blocks.count + c / 4 / blocks.block_lanes];
-            out.push_back(s.scale * static_cast<float>(bytes[static_cast<size_t>(r * layout.row_bytes() + c)]) + s.offset);
+            out.push_back(s.scale * static_cast<float>(bytes[static_cast<size_t>(r * format.row_bytes() + c)]) + s.offset);
         }
     return out;
 }

@@ -90,19 +90,19 @@ void for_every_form(F run) {
 }
 
 struct Rows {
-    RowLayout layout;
+    RowFormat format;
     std::vector<uint8_t> bytes;
 
     Rows(const RowKernels & kernels, int64_t rows, int64_t channels) {
-        layout.form = kernels.tiles->bf16 ? Form::bf16 : Form::f32, layout.rows = rows, layout.channels = channels;
-        bytes.resize(static_cast<size_t>(layout.bytes()));
+        format.form = kernels.tiles->bf16 ? Form::bf16 : Form::f32, format.rows = rows, format.channels = channels;
+        bytes.resize(static_cast<size_t>(format.bytes()));
     }
     std::vector<float> values() const {
         std::vector<float> out;
-        for (int64_t i = 0; i < layout.rows * layout.channels; ++i) {
-            const uint8_t * row = bytes.data() + i / layout.channels * layout.row_bytes();
-            const int64_t c = i % layout.channels;
-            out.push_back(layout.form == Form::bf16 ? bfloat_to_float(reinterpret_cast<const uint16_t *>(row)[c])
+        for (int64_t i = 0; i < format.rows * format.channels; ++i) {
+            const uint8_t * row = bytes.data() + i / format.channels * format.row_bytes();
+            const int64_t c = i % format.channels;
+            out.push_back(format.form == Form::bf16 ? bfloat_to_float(reinterpret_cast<const uint16_t *>(row)[c])
                                                     : reinterpret_cast<const float *>(row)[c]);
         }
         return out;
@@ -207,7 +207,7 @@ TEST(group_norm_passes_on_what_is_not_finite_and_nothing_else) {
             Rows out(kernels, s.n * s.pixels, s.channels);
             for (int t = 0; t < 2; ++t) group_moments(*kernels.vectors, s, source, moments.data(), {t, 2});
             for (int t = 0; t < 2; ++t)
-                group_norm(kernels, s, source, moments.data(), weight.data(), b.data(), nullptr, nullptr, out.layout.form,
+                group_norm(kernels, s, source, moments.data(), weight.data(), b.data(), nullptr, nullptr, out.format.form,
                            out.bytes.data(), {t, 2});
             return out.values();
         };
@@ -233,12 +233,12 @@ TEST(layer_norm_and_geglu_pass_on_what_is_not_finite_and_nothing_else) {
         const auto x = random_values(rows * 2 * dim), w = random_values(dim), b = random_values(dim);
         const auto norm = [&](const std::vector<float> & in) {
             Rows out(kernels, rows, dim);
-            layer_norm(kernels, in.data(), 1e-5f, w.data(), b.data(), out.layout, out.bytes.data(), {0, 1});
+            layer_norm(kernels, in.data(), 1e-5f, w.data(), b.data(), out.format, out.bytes.data(), {0, 1});
             return out.values();
         };
         const auto gated = [&](const std::vector<float> & in) {
             Rows out(kernels, rows, dim);
-            geglu(kernels, in.data(), out.layout, out.bytes.data(), {0, 1});
+            geglu(kernels, in.data(), out.format, out.bytes.data(), {0, 1});
             return out.values();
         };
         const auto clean = norm(x), clean_gated = gated(x);

@@ -102,10 +102,10 @@ void apply_epilogue(const ConvShape & s, const Epilogue & e, std::vector<double>
 std::vector<uint8_t> in_form(const RowKernels & kernels, const std::vector<float> & x, int64_t channels, Form form) {
     RowSource source;
     source.data[0] = x.data(), source.channels[0] = channels;
-    RowLayout layout;
-    layout.form = form, layout.channels = channels, layout.rows = static_cast<int64_t>(x.size()) / channels;
-    std::vector<uint8_t> out(static_cast<size_t>(layout.bytes()));
-    for (int thread = 0; thread < 3; ++thread) convert_rows(kernels, source, layout, out.data(), {thread, 3});
+    RowFormat format;
+    format.form = form, format.channels = channels, format.rows = static_cast<int64_t>(x.size()) / channels;
+    std::vector<uint8_t> out(static_cast<size_t>(format.bytes()));
+    for (int thread = 0; thread < 3; ++thread) convert_rows(kernels, source, format, out.data(), {thread, 3});
     return out;
 }
 

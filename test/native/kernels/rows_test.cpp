@@ -20,10 +20,10 @@ RowKernels plain(const VectorSet & vectors) {
     return {&tiles_portable(), &int8_portable(), &vectors};
 }
 
-RowLayout rows_of(int64_t rows, int64_t channels, Form form = Form::f32) {
-    RowLayout layout;
-    layout.form = form, layout.rows = rows, layout.channels = channels;
-    return layout;
+RowFormat rows_of(int64_t rows, int64_t channels, Form form = Form::f32) {
+    RowFormat format;
+    format.form = form, format.rows = rows, format.channels = channels;
+    return format;
 }
 
 }  // namespace
@@ -142,9 +142,9 @@ TEST(forms_hold_the_same_rows) {
         layer_norm(best, x.data(), 1e-5f, w.data(), b.data(), rows_of(rows, dim), full.data(), {0, 1});
         for (const Form form : {Form::bf16, Form::int8}) {
             if (form == Form::bf16 && !best.tiles->bf16) continue;
-            const RowLayout layout = rows_of(rows, dim, form);
-            std::vector<uint8_t> direct(static_cast<size_t>(layout.bytes()));
-            layer_norm(best, x.data(), 1e-5f, w.data(), b.data(), layout, direct.data(), {0, 1});
+            const RowFormat format = rows_of(rows, dim, form);
+            std::vector<uint8_t> direct(static_cast<size_t>(format.bytes()));
+            layer_norm(best, x.data(), 1e-5f, w.data(), b.data(), format, direct.data(), {0, 1});
             CHECK(direct == in_form(best, full, dim, form));
         }
     }

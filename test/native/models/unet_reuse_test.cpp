@@ -56,15 +56,15 @@ TEST(kept_features_stand_for_the_inner_blocks) {
                 input.features = &features, input.timesteps = early;
                 unet.forward(input, out, {});
                 CHECK(difference(out, whole) <= 1e-6 && features.holds(input.shape));
-                CHECK(features.data.bytes() == unet.feature_bytes(input.shape, branch));
-                const std::vector<float> kept = features.data.value().numbers();
+                CHECK(features.data->bytes() == unet.feature_bytes(input.shape, branch));
+                const std::vector<float> kept = features.data->numbers();
                 unet.forward(input, out, {});
-                CHECK(difference(out, whole) <= 2e-6 && features.data.value().numbers() == kept);
+                CHECK(difference(out, whole) <= 2e-6 && features.data->numbers() == kept);
                 // Another timestep with old features: near, and not the same, unless the inner blocks matter to nobody.
                 input.timesteps = late;
                 unet.forward(input, out, {});
                 CHECK(difference(out, whole_late) > 1e-6);
-                features.data = graph::keep_on_host(std::vector<float>(kept.size(), 0.0f));
+                features.data = graph::save_on_host(std::vector<float>(kept.size(), 0.0f));
                 unet.forward(input, out, {});
                 CHECK(difference(out, whole_late) > 1e-4);
             }
@@ -75,7 +75,7 @@ TEST(kept_features_stand_for_the_inner_blocks) {
             unet.runner().clear();
             unet.forward(input, out, {});
             unet.forward(input, out, {});
-            const uint64_t held = unet.runner().bytes() + features.data.bytes();
+            const uint64_t held = unet.runner().bytes() + features.data->bytes();
             CHECK(held <= unet.measure(input.shape, 1).bytes && unet.runner().bytes() > unet.measure(input.shape).bytes / 2);
 
             features.branch = unet.deepest_branch() + 1;
