@@ -5,11 +5,10 @@
 #include <optional>
 
 #include "models/unet_layers.h"
-#include "models/unet_trunk.h"
+#include "models/unet_up_path.h"
 
 namespace latent::models {
 
-using graph::Activation;
 using graph::Map;
 using graph::Ops;
 using graph::Seq;
@@ -36,18 +35,12 @@ void guidance_embedding(double weight, int dim, float * out) {
     }
 }
 
+std::string key_of(const UNetPass & pass) {
+    const char * names[] = {"", " keeping ", " outside of "};
+    return pass.kind == UNetPass::Kind::whole ? "" : names[static_cast<int>(pass.kind)] + std::to_string(pass.branch);
+}
+
 }  // namespace
-
-/// What a graph computes: everything; everything, with the features kept; or, given features, the blocks further out alone.
-struct UNet::Pass {
-    enum class Kind { whole, keep_features, outer } kind = Kind::whole;
-    int branch = 0;
-
-    std::string key() const {
-        const char * names[] = {"", " keeping ", " outside of "};
-        return kind == Kind::whole ? "" : names[static_cast<int>(kind)] + std::to_string(branch);
-    }
-};
 
 UNet::UNet(const UNetConfig & config, graph::DevicePtr device, const std::string & prefix)
     : DenoisingNetwork(device, ModelPart::unet),
@@ -70,41 +63,11 @@ int UNet::deepest_branch() const {
     return config_.levels() * (config_.num_res_blocks + 1) - 2;
 }
 
-void UNet::build(Ops & ops, const DenoisingShape & shape, const Pass & pass) const {
-    const bool outer = pass.kind == Pass::Kind::outer;
-    decode(ops, shape, pass, unet_trunk(ops, config_, layers_.trunk, shape, [&](int skip, const Map & made) {
-               return SkipStep{made, outer && skip == pass.branch};
-           }));
-}
-
-void UNet::decode(Ops & ops, const DenoisingShape & shape, const Pass & pass, TrunkMaps trunk) const {
-    const bool outer = pass.kind == Pass::Kind::outer;
-    Map h = trunk.middle;
-    // Output block i takes the skip connection that is the i-th from the end.
-    int ahead = config_.levels() * (config_.num_res_blocks + 1);
-    for (const networks::UNetLevel & level : layers_.up) {
-        for (const networks::UNetEntry & entry : level.entries) {
-            const bool seam = --ahead == pass.branch;
-            if (outer && ahead > pass.branch) continue;
-            const Map skip = trunk.skips.back();
-            if (outer && seam) {
-                const int64_t channels = entry.res.conv_in.in - skip.channels;
-                h = ops.to_map(ops.input_seq("features", channels, skip.width * skip.height, shape.batch), skip.width,
-                               skip.height);
-            } else if (seam && pass.kind == Pass::Kind::keep_features) {
-                ops.output("features", ops.to_seq(h));
-            }
-            h = ops.concat(h, skip);
-            trunk.skips.pop_back();
-            h = res_block(ops, h, trunk.emb, entry.res);
-            if (entry.attention) h = attention(ops, h, shape.tokens, *entry.attention);
-        }
-        if (level.resample && !(outer && ahead > pass.branch))
-            h = resample(ops, h, trunk.emb, *level.resample, trunk.skips.back());
-    }
-
-    h = ops.group_norm(h, layers_.norm_out, {32, 1e-5f, Activation::silu, {}, {}});
-    ops.output("out", ops.conv(h, layers_.output, {}));
+void UNet::build(Ops & ops, const DenoisingShape & shape, const UNetPass & pass) const {
+    const bool outer = pass.kind == UNetPass::Kind::outer;
+    unet_up_path(ops, layers_, shape, pass, unet_trunk(ops, config_, layers_.trunk, shape, [&](int skip, const Map & made) {
+                     return SkipStep{made, outer && skip == pass.branch};
+                 }));
 }
 
 void UNet::check(const DenoisingShape & shape) const {
@@ -171,7 +134,7 @@ uint64_t UNet::feature_bytes(const DenoisingShape & shape, int branch) const {
 
 graph::GraphMeasure UNet::measure(const DenoisingShape & shape, std::optional<int> branch) const {
     check(shape);
-    using Kind = Pass::Kind;
+    using Kind = UNetPass::Kind;
     const auto pass = [&](Kind kind) {
         return runner_.measure([&](Ops & ops) { build(ops, shape, {kind, branch.value_or(0)}); });
     };
@@ -193,15 +156,15 @@ void UNet::forward(const DenoisingInput & input, Span<float> out, const JobConte
     one_or_each(input.timesteps.size(), "timestep list");
 
     DenoisingFeatures * features = input.features;
-    Pass pass;
+    UNetPass pass;
     if (features) {
         if (features->branch < 0 || features->branch > deepest_branch())
             throw Error(ErrorCode::invalid_argument,
                         "branch of reused features must be 0 to " + std::to_string(deepest_branch()));
-        pass = {features->holds(shape) ? Pass::Kind::outer : Pass::Kind::keep_features, features->branch};
+        pass = {features->holds(shape) ? UNetPass::Kind::outer : UNetPass::Kind::keep_features, features->branch};
     }
     const std::string key = std::to_string(shape.width) + "x" + std::to_string(shape.height) + "x" + std::to_string(n) + " " +
-                            std::to_string(shape.tokens) + pass.key();
+                            std::to_string(shape.tokens) + key_of(pass);
     graph::Graph & graph = runner_.prepare(key, [&](Ops & ops) { build(ops, shape, pass); });
 
     std::vector<float> values(static_cast<size_t>(n * config_.model_channels));
@@ -252,10 +215,10 @@ void UNet::forward(const DenoisingInput & input, Span<float> out, const JobConte
         graph.set_input("guidance", Span<const float>(rows));
     }
 
-    if (pass.kind == Pass::Kind::outer) graph.set_input("features", *features->data);
+    if (pass.kind == UNetPass::Kind::outer) graph.set_input("features", *features->data);
     graph.compute(*job.cancel);
     graph.get_output("out", out);
-    if (pass.kind != Pass::Kind::keep_features) return;
+    if (pass.kind != UNetPass::Kind::keep_features) return;
     features->shape = shape;
     features->data = graph.save_output("features");
 }

@@ -10,7 +10,7 @@
 
 namespace latent::models {
 
-struct TrunkMaps;
+struct UNetPass;
 
 /// The U-Net of latent diffusion and its descendants: openaimodel.UNetModel, with the guidance embedding
 /// of latent consistency models. Every system is a configuration.
@@ -29,11 +29,8 @@ public:
     int deepest_branch() const override;
 
 private:
-    struct Pass;
     void check(const DenoisingShape & shape) const;
-    void build(graph::Ops & ops, const DenoisingShape & shape, const Pass & pass) const;
-    /// The up path and the output.
-    void decode(graph::Ops & ops, const DenoisingShape & shape, const Pass & pass, TrunkMaps trunk) const;
+    void build(graph::Ops & ops, const DenoisingShape & shape, const UNetPass & pass) const;
     void build_context(graph::Ops & ops, const DenoisingShape & shape) const;
     void set_context(graph::Graph & graph, const DenoisingShape & shape, Span<const float> rows, const JobContext & job);
 
