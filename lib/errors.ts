@@ -18,7 +18,7 @@ export type DiffusionErrorCode =
   | 'ERR_INTERNAL'
   | (string & {})
 
-/** Base class of this package's errors. `code` is stable and meant for programs, `message` for people, `details` holds the numbers and names behind the message. */
+/** Base class of this package's errors. `code` is stable; `details` has the numbers and names of the message. */
 export class DiffusionError extends Error {
   override name = 'DiffusionError'
   readonly code: DiffusionErrorCode
@@ -31,7 +31,7 @@ export class DiffusionError extends Error {
   }
 }
 
-/** A file that is broken, truncated, unsafe or not a model (`ERR_MODEL_FORMAT`). */
+/** A file is damaged, truncated, unsafe or not a model (`ERR_MODEL_FORMAT`). */
 export class ModelFormatError extends DiffusionError {
   override name = 'ModelFormatError'
   constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions) {
@@ -47,41 +47,41 @@ export class UnsupportedModelError extends DiffusionError {
   }
 }
 
-/** Options that a picture would fit in memory with, as planned by the engine ({@link OutOfMemoryError}). */
+/** Options with which an image fits in memory, as planned by the engine ({@link OutOfMemoryError}). */
 export interface MemoryPlan {
   /** Pixels. */
   width: number
   height: number
-  /** `memory`, or `memory.mode` beside a bound, when the model is loaded. */
+  /** Load option `memory`, or `memory.mode` together with a limit. */
   memory: 'auto' | 'fast' | 'low'
-  /** `dtype` when the model is loaded; absent: as it was. */
+  /** Load option `dtype`; absent: unchanged. */
   dtype?: WeightType
-  /** 1, where guidance would have to go; absent: as it was. */
+  /** 1 if guidance must be disabled; absent: unchanged. */
   guidanceScale?: number
-  /** 1, with `guidanceScale`, where the model edits a picture. */
+  /** 1, together with `guidanceScale`, for editing models. */
   imageGuidanceScale?: number
-  /** Bytes of the highest stage, weights included. */
+  /** Bytes of the largest stage, including weights. */
   peakBytes: number
 }
 
 /**
- * Memory that could not be had, or would not fit the bound the caller set (`ERR_OUT_OF_MEMORY`). Where loading, `estimateMemory()`, `generate()`,
- * `sample()`, `predict()`, `decode()`, `encodeImage()` or codes are refused, it names what fits: a single call needs its own stage only.
+ * Memory could not be allocated, or a limit would be exceeded (`ERR_OUT_OF_MEMORY`). For loading, `estimateMemory()`, `generate()`, `sample()`, `predict()`,
+ * `decode()`, `encodeImage()` and codes, the error lists what fits.
  */
 export class OutOfMemoryError extends DiffusionError {
   override name = 'OutOfMemoryError'
-  /** Bytes that what was refused needs, where known. */
+  /** Bytes needed, if known. */
   readonly required: number | undefined
-  /** Bytes that there are, or that the bound allows. */
+  /** Bytes available, or the limit. */
   readonly available: number | undefined
   /** The first of `plans`. */
   readonly nearest: MemoryPlan | undefined
   /**
-   * What fits: `memory: 'low'`, which makes the same picture; the largest size of the same shape; a smaller weight type; no guidance; several of them where one is
-   * not enough. Empty where nothing fits, or nothing was looked for.
+   * What fits: `memory: 'low'`, which gives the same image; the largest size with the same aspect ratio; a smaller weight type; no guidance; or several of these. Empty
+   * if nothing fits or no search was made.
    */
   readonly plans: readonly MemoryPlan[]
-  /** Where nothing fits: what takes the fewest bytes. */
+  /** If nothing fits: the smallest plan. */
   readonly least: MemoryPlan | undefined
 
   constructor(message: string, details: Readonly<Record<string, unknown>> = {}, options?: ErrorOptions) {
@@ -95,7 +95,7 @@ export class OutOfMemoryError extends DiffusionError {
   }
 }
 
-/** A missing device, a failed backend, or a processor below what the binary needs (`ERR_DEVICE`). */
+/** A missing device, a failed backend, or a processor that is too old for the binary (`ERR_DEVICE`). */
 export class DeviceError extends DiffusionError {
   override name = 'DeviceError'
   constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions) {
@@ -103,7 +103,7 @@ export class DeviceError extends DiffusionError {
   }
 }
 
-/** Use of an object after its `dispose()`, or after that of the pipeline it came from (`ERR_DISPOSED`). */
+/** An object was used after its `dispose()`, or after that of its pipeline (`ERR_DISPOSED`). */
 export class DisposedError extends DiffusionError {
   override name = 'DisposedError'
   constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions) {
@@ -111,7 +111,7 @@ export class DisposedError extends DiffusionError {
   }
 }
 
-/** The native binary is missing or cannot be loaded here (`ERR_BINARY_NOT_FOUND`). `details.tried` lists the paths and what was wrong with each. */
+/** The native binary is missing or cannot be loaded (`ERR_BINARY_NOT_FOUND`). `details.tried` lists each path and the reason. */
 export class BinaryNotFoundError extends DiffusionError {
   override name = 'BinaryNotFoundError'
   constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions) {
@@ -120,12 +120,12 @@ export class BinaryNotFoundError extends DiffusionError {
 }
 
 /**
- * The engine's process or thread ended while it had a job (`ERR_ENGINE_EXITED`): a crash of native code, a kill, too little memory. `details` has `exitCode`, `signal`
- * and the end of what it wrote to stderr. See {@link DiffusionHost}.
+ * The engine's process or thread ended during a job (`ERR_ENGINE_EXITED`): native code crashed, it was killed, or memory ran out. `details` has `exitCode`, `signal`
+ * and its last output on stderr. See {@link DiffusionHost}.
  */
 export class EngineExitedError extends DiffusionError {
   override name = 'EngineExitedError'
-  /** True where the same job may succeed on the engine that is started next; false where none can be started. */
+  /** Whether the job may succeed on a new engine; false if none can be started. */
   readonly retriable: boolean
 
   constructor(message: string, details: Readonly<Record<string, unknown>> & { retriable: boolean }, options?: ErrorOptions) {

@@ -1,5 +1,5 @@
 /**
- * Latent diffusion for Node.js: load a model, draw pictures, or take the stages and the loop into your own hands.
+ * Latent diffusion for Node.js: load a model and generate images, or run the stages and the sampling loop yourself.
  *
  * @packageDocumentation
  */

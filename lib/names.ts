@@ -44,7 +44,7 @@ export const samplerNames = [
   'tcd',
 ] as const
 
-/** Without `custom`, which is a Float32Array in the place of a name. */
+/** Without `custom`, which is a Float32Array instead of a name. */
 export const scheduleNames = [
   'normal',
   'karras',

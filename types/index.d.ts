@@ -7,7 +7,7 @@ declare global {
 }
 
 /**
- * Latent diffusion for Node.js: load a model, draw pictures, or take the stages and the loop into your own hands.
+ * Latent diffusion for Node.js: load a model and generate images, or run the stages and the sampling loop yourself.
  *
  * @packageDocumentation
  */
@@ -15,15 +15,15 @@ declare global {
 /** Sampling options that always have a value once a call has finished. */
 declare type AlwaysSettled = 'steps' | 'guidanceScale' | 'guidanceRescale' | 'sampler' | 'rng';
 
-/** Options for a model whose kind is not known to the compiler. At run time only those of its kind are taken, and unknown names are rejected. */
+/** Options for a model whose kind the compiler does not know. At run time, only the options of its kind are accepted. */
 export declare interface AnyGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, NegativePromptOptions, RefinerOptions, AnyInputs {
 }
 
-/** Inputs of a model whose kind is not known to the compiler. At run time only those of its kind are taken. */
+/** Inputs of a model whose kind the compiler does not know. At run time, only the inputs of its kind are accepted. */
 export declare interface AnyInputs extends TextInputs, Partial<ClassInputs>, Partial<LayoutInputs>, Partial<SemanticInputs>, Partial<SuperresInputs>, Partial<InpaintInputs>, Partial<EditInputs>, Partial<RdmInputs> {
 }
 
-/** Resolved options of a model whose kind is not known to the compiler. */
+/** Resolved options of a model whose kind the compiler does not know. */
 export declare interface AnyResolvedOptions extends ResolvedCommon, ResolvedImageToImage, Partial<ResolvedPrompts>, RefinerOptions {
     classId?: number;
     boxes?: readonly LayoutBox[];
@@ -34,28 +34,31 @@ export declare interface AnyResolvedOptions extends ResolvedCommon, ResolvedImag
 }
 
 /**
- * A first stage alone: pictures to codes and back. Its latents are the raw codes, without the scale factor of a pipeline.
- * `Autoencoder.load()` for a file of its own (or that part of a whole model); `pipe.firstStage` for the one inside a pipeline.
+ * A first stage on its own: encodes images to latents and decodes them. Its latents are not multiplied by the scale factor.
+ * Load one with `Autoencoder.load()` (a separate file, or that part of a whole model), or use `pipe.firstStage`.
  */
 export declare class Autoencoder implements AsyncDisposable {
     #private;
-    /** What was loaded. `regularization` says whether the codes are KL, VQ or a tiny autoencoder's. */
+    /** Description of the loaded model. `regularization` is KL, VQ or none (tiny autoencoders). */
     readonly info: AutoencoderInfo;
     private constructor();
-    /** Loads the first stage of a file or folder (without a source: of the model inside the package); everything else in it is left alone. */
+    /** Loads only the first stage of a file or folder; without a source, that of the embedded model. */
     static load(source?: ModelSource, options?: PromptlessLoadOptions): Promise<Autoencoder>;
-    /** Pictures to latents [n, channels, height / factor, width / factor], or with `output: 'codes'` (VQ) to numbers. Sides must be multiples of `info.downsampling`. */
+    /**
+     * Encodes images to latents [n, channels, height / factor, width / factor], or with `output: 'codes'` (VQ) to codebook indices. Sides must be multiples of
+     * `info.downsampling`.
+     */
     encode(image: ImageInput, options: AutoencoderEncodeOptions & {
         output: 'codes';
     }): Promise<Codes>;
     encode(image: ImageInput, options?: AutoencoderEncodeOptions & {
         output?: LatentOutput;
     }): Promise<Latents>;
-    /** VQ: pictures to the numbers of their codebook entries, [n, height / factor, width / factor]: the same as `encode(image, { output: 'codes' })`. */
+    /** VQ: encodes images to codebook indices, [n, height / factor, width / factor]. Same as `encode(image, { output: 'codes' })`. */
     codes(image: ImageInput, options?: CallOptions): Promise<Codes>;
     /**
-     * Latents or (VQ) codes to 8-bit pictures, or with `output: 'float'` to planar [n, channels, height, width] numbers, not clamped. VQ latents become their nearest codes
-     * first, unless `quantize` is false.
+     * Decodes latents or (VQ) codes to 8-bit images, or with `output: 'float'` to unclamped planar floats [n, channels, height, width]. VQ latents are quantised to the
+     * nearest codes first, unless `quantize` is false.
      */
     decode(from: Latents | Codes, options: DecodeOptions & {
         output: 'float';
@@ -63,7 +66,7 @@ export declare class Autoencoder implements AsyncDisposable {
     decode(from: Latents | Codes, options?: DecodeOptions & {
         output?: 'image';
     }): Promise<RawImage[]>;
-    /** Waits for running work and frees everything. The one inside a pipeline belongs to the pipeline: dispose of that. Idempotent. */
+    /** Waits for running work and frees everything. Idempotent. `pipe.firstStage` belongs to the pipeline: dispose of the pipeline instead. */
     dispose(): Promise<void>;
     [Symbol.asyncDispose](): Promise<void>;
 }
@@ -71,9 +74,9 @@ export declare class Autoencoder implements AsyncDisposable {
 /** Options of {@link Autoencoder.encode}. */
 export declare interface AutoencoderEncodeOptions extends CallOptions {
     /**
-     * KL: `sample` (default) draws from the posterior, `mean` takes its mean, `moments` gives mean and log-variance channels.
-     * A tiny autoencoder (TAESD) has one result, `sample` and `mean` alike.
-     * VQ: `prequant` (default; `sample` and `mean` are the same) is what the encoder gives before quantisation, `codes` the numbers of the nearest codebook entries.
+     * KL: `sample` (default) draws from the posterior, `mean` is its mean, `moments` gives mean and log-variance channels.
+     * Tiny autoencoder (TAESD): `sample` and `mean` are the same.
+     * VQ: `prequant` (default; same as `sample` and `mean`) is the result before quantisation, `codes` the indices of the nearest codebook entries.
      */
     output?: LatentOutput | 'codes';
     /** For `sample`. Default: random. */
@@ -81,15 +84,15 @@ export declare interface AutoencoderEncodeOptions extends CallOptions {
     rng?: RngName;
 }
 
-/** What {@link Autoencoder.info} adds to a pipeline's: how the codes are kept in bounds. */
+/** {@link Autoencoder.info}: the info of a pipeline, and the regularisation of the codes. */
 export declare type AutoencoderInfo = PipelineInfo & {
-    /** `kl`: a Gaussian posterior close to a standard normal one. `vq`: entries of a codebook. `none`: a tiny autoencoder (TAESD), whose latents are the denoising network's. */
+    /** `kl`: a Gaussian posterior. `vq`: a codebook. `none`: a tiny autoencoder (TAESD), whose latents are scaled like those of the U-Net. */
     regularization: 'kl' | 'vq' | 'none';
-    /** Entries of the codebook, 0 where there is none. */
+    /** Number of codebook entries; 0 without a codebook. */
     codebookSize: number;
 };
 
-/** The native binary is missing or cannot be loaded here (`ERR_BINARY_NOT_FOUND`). `details.tried` lists the paths and what was wrong with each. */
+/** The native binary is missing or cannot be loaded (`ERR_BINARY_NOT_FOUND`). `details.tried` lists each path and the reason. */
 export declare class BinaryNotFoundError extends DiffusionError {
     name: string;
     constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
@@ -97,12 +100,12 @@ export declare class BinaryNotFoundError extends DiffusionError {
 
 /** A model in the cache. */
 export declare interface CachedModel {
-    /** What `load()` takes, e.g. `hf:owner/name`. */
+    /** Source for `load()`, such as `hf:owner/name`. */
     source: string;
     path: string;
     /** Bytes on disk, counted once. */
     bytes: number;
-    /** Of them, pieces of downloads that were broken off. */
+    /** Bytes of interrupted downloads, included in `bytes`. */
     incompleteBytes: number;
     revisions: CachedRevision[];
 }
@@ -110,7 +113,7 @@ export declare interface CachedModel {
 /** A revision of a model in the cache. */
 export declare interface CachedRevision {
     commit: string;
-    /** Branches and tags that pointed to it when it was fetched. */
+    /** Branches and tags that pointed to it at download time. */
     refs: string[];
     /** Folder of its files. */
     path: string;
@@ -124,17 +127,17 @@ export declare interface CachedRevision {
 /** Options of {@link listModels}. */
 export declare type CacheOptions = Pick<HubOptions, 'cacheDir'>;
 
-/** Options that every long call takes. */
+/** Options of every long call. */
 export declare interface CallOptions {
-    /** Aborts the call while it is queued, between steps or inside one; the call rejects with `signal.reason`. */
+    /** Aborts the call while queued, between steps or within a step. The call rejects with `signal.reason`. */
     signal?: AbortSignal;
 }
 
-/** Condition of a class-conditional model. */
+/** Conditioning of a class-conditional model. */
 export declare interface ClassCondition extends ConditionBase {
-    /** `classId` is below this. */
+    /** Number of classes; `classId` is below this. */
     classes: number;
-    /** The null class, which guidance compares with, where the model has one (usually the number after the last class). Not a valid `classId`. */
+    /** The unconditional class, if the model has one (usually the number after the last class). Not a valid `classId`. */
     nullClass?: number;
 }
 
@@ -144,60 +147,60 @@ export declare interface ClassGenerateOptions extends CommonGenerateOptions, Ima
 
 /** Inputs of class-conditional models. */
 export declare interface ClassInputs {
-    /** Number of the class, from 0, or its name (any of those that `info.classes` gives it). */
+    /** Class number, from 0, or one of its names in `info.classes`. */
     classId: number | string;
 }
 
 export declare interface ClassResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
-    /** The number, also where a name was given. */
+    /** The class number, even if a name was given. */
     classId: number;
 }
 
-/** A picture as numbers of codebook entries: one per latent pixel, row by row. */
+/** An image as codebook indices: one per latent pixel, row by row. */
 export declare interface Codes {
     data: Int32Array;
     /** [n, height, width] */
     shape: readonly [number, number, number];
 }
 
-/** What generate() takes for every kind of model. */
+/** Options of generate() for every kind of model. */
 export declare interface CommonGenerateOptions extends SamplingOptions, CallOptions {
-    /** Pictures per call; picture i has the seed `seed + i`. Default 1. */
+    /** Images per call; image i has the seed `seed + i`. Default 1. */
     count?: number;
-    /** Start noise of unit variance in place of the seed's. */
+    /** Start noise of unit variance, instead of noise from the seed. */
     latents?: Latents;
     /**
-     * Pixels, multiples of `info.sizeMultiple`; beyond the training size too. Default: the model's, or the size of the picture given: rounded down to such
-     * multiples for image to image, as it is with a mask.
+     * In pixels, multiples of `info.sizeMultiple`. Default: the model's training size, or the size of the input image (rounded down to a multiple for image to image,
+     * exact with a mask).
      */
     width?: number;
     height?: number;
     onProgress?: (progress: Progress) => unknown;
     preview?: PreviewOptions;
-    /** Adapters of this call, in place of those of {@link DiffusionPipeline.setLoras}; `[]`: none. Those that the prompt names come on top. */
+    /** Adapters for this call, instead of those of {@link DiffusionPipeline.setLoras}; `[]`: none. Adapters named in the prompt are added. */
     loras?: readonly LoraOptions[];
 }
 
-/** What every condition says. */
+/** Conditioning of every kind. */
 export declare interface ConditionBase {
-    /** Trained with an unconditional input, so that guidance works. */
+    /** Whether the model was trained with an unconditional input, so that it can be guided. */
     guidance: boolean;
     /**
-     * The network is told the guidance scale (latent consistency models with a whole U-Net): one evaluation a step does for guidance, and nothing is guided away from, so
-     * that negative prompts have no effect.
+     * The guidance scale is an input of the network (latent consistency models with a complete U-Net): guidance takes one evaluation per step, and negative prompts have
+     * no effect.
      */
     guidanceEmbedding?: true;
-    /** Tokens per window of the encoder: 77 for CLIP, 92 for a layout. Absent where the model reads no tokens. */
+    /** Tokens per window of the encoder: 77 for CLIP, 92 for layouts. Absent for models without tokens. */
     tokens?: number;
-    /** Numbers of tokens are below this. Present where `tokens` is. */
+    /** Vocabulary size. Present with `tokens`. */
     vocabulary?: number;
-    /** Width of the sequence that the network attends to. Absent without cross-attention. */
+    /** Width of the cross-attention context. Absent without cross-attention. */
     dim?: number;
-    /** SDXL: which numbers `sizes` takes, those of base models or of refiners. Absent elsewhere. */
+    /** SDXL only: the fields of `sizes`, of base models or of refiners. */
     sizes?: 'base' | 'refiner';
-    /** SDXL base models: an empty negative prompt stands for zeros in place of its tokens. */
+    /** SDXL base models: an empty negative prompt is encoded as zeros. */
     zeroNegative?: true;
-    /** Where a CLIP image tower is loaded: side of its pictures, width of its embeddings. */
+    /** The loaded CLIP image tower, if any: side of its images, width of its embeddings. */
     imageEncoder?: {
         size: number;
         dim: number;
@@ -219,52 +222,52 @@ export declare interface ConditionByKind {
 }
 
 /**
- * What steers a run, float32, held by the engine: tokens for cross-attention [1, tokens, dim], channels concatenated to the latents, a class of the network's own
- * table, a vector beside the timestep; each where the model has it.
+ * The conditioning of a run, float32, in native memory. Depending on the model: tokens for cross-attention [1, tokens, dim], channels concatenated to the latents, a
+ * class index, a vector added to the timestep embedding.
  */
 export declare class Conditioning implements Disposable {
     #private;
-    /** Length of the sequence: 77 per chunk for CLIP, 1 for a class; 0 where the model has no cross-attention. */
+    /** Length of the sequence: 77 per chunk for CLIP, 1 for a class, 0 without cross-attention. */
     readonly tokens: number;
     /** Width of the embedding. */
     readonly dim: number;
-    /** True where a part of the prompt did not fit and was cut off. */
+    /** Whether the prompt was truncated. */
     readonly truncated: boolean;
-    /** [n, channels, height, width] of what is concatenated to the latents: label map, small picture, or masked picture and mask. Null where nothing is. */
+    /** Shape [n, channels, height, width] of the channels concatenated to the latents (label map, small image, or masked image and mask), or null. */
     readonly concatShape: readonly [number, number, number, number] | null;
-    /** Row of the network's own class table, undefined where there is none. */
+    /** Row of the network's class table, if it has one. */
     readonly classLabel: number | undefined;
-    /** Numbers of the vector that is added to the embedding of the timestep (SDXL: pooled text and sizes); 0 where there is none. */
+    /** Length of the vector added to the timestep embedding (SDXL: pooled text and sizes), or 0. */
     readonly vectorDim: number;
     private constructor();
     /** [1, tokens, dim] */
     get shape(): readonly [1, number, number];
-    /** Copies an array of finite numbers into a new conditioning. `shape`: [1, tokens, dim] or [tokens, dim]. Without tokens both are null, and `concat` is needed. */
+    /** Copies an array of finite numbers into a new conditioning. `shape`: [1, tokens, dim] or [tokens, dim]. Without tokens, pass null for both, and `concat`. */
     static from(data: Float32Array | null, shape: readonly number[] | null, extras?: ConditioningExtras): Promise<Conditioning>;
-    /** The tokens, row-major, in a new array or in `into` (of exactly the right length); empty where there are none. */
+    /** The tokens, row-major, in a new array or in `into` (of exactly the right length); empty without tokens. */
     read(into?: Float32Array): Promise<Float32Array>;
-    /** The concatenated channels, row-major; empty where there are none. */
+    /** The concatenated channels, row-major; empty without channels. */
     readConcat(into?: Float32Array): Promise<Float32Array>;
-    /** The vector; empty where there is none. */
+    /** The vector; empty without a vector. */
     readVector(into?: Float32Array): Promise<Float32Array>;
-    /** Frees the numbers. Idempotent. */
+    /** Frees the memory. Idempotent. */
     dispose(): void;
     [Symbol.dispose](): void;
 }
 
-/** What {@link Conditioning.from} takes beside the tokens. */
+/** Options of {@link Conditioning.from}. */
 export declare interface ConditioningExtras {
-    /** Channels that are concatenated to the latents, [n, channels, height, width]; n 1 for all pictures, or one each. Copied. */
+    /** Channels to concatenate to the latents, [n, channels, height, width]; n is 1 for all images, or one per image. Copied. */
     concat?: Latents;
-    /** Row of the network's own class table: the noise level of the SD x4 upscaler. */
+    /** Row of the network's class table, such as the noise level of the SD x4 upscaler. */
     classLabel?: number;
-    /** Finite numbers that the network adds to the embedding of the timestep: SDXL's pooled text and sizes. Copied. */
+    /** Vector to add to the timestep embedding: SDXL's pooled text and sizes. Copied. */
     vector?: Float32Array;
 }
 
 /**
- * Writes a model as one GGUF file: tensors in the given type, the model's spec, tokenizer and metadata, so that the file is enough by itself.
- * Streams, and renames a temporary file at the end: an aborted or failed conversion leaves nothing behind.
+ * Writes a model as one self-contained GGUF file: tensors in the given type, the model's spec, tokenizer and metadata. Writes a temporary file and renames it at the
+ * end, so an aborted or failed conversion leaves nothing behind.
  */
 export declare function convert(source: ModelSource, destination: string | URL, options: ConvertOptions): Promise<ConvertReport>;
 
@@ -272,11 +275,11 @@ export declare function convert(source: ModelSource, destination: string | URL, 
 export declare interface ConvertOptions extends Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'variant' | 'hub' | 'signal'> {
     /** Weight type of the matrices and convolutions. Small tensors (norms, biases) stay in float. */
     type: WeightType;
-    /** Other types for single tensors: pattern over canonical tensor names (`*` stands for anything) to type; the first match wins. */
+    /** Other types for single tensors: maps a pattern of canonical tensor names (`*` matches anything) to a type. The first match wins. */
     overrides?: Record<string, WeightType> | readonly (readonly [pattern: string, type: WeightType])[];
     /** Texts to store in the file (`general.license`, `general.author` ...). */
     metadata?: Record<string, string>;
-    /** Adapters that are written into the weights, in this order; they are then part of the model. */
+    /** Adapters to merge into the weights, in this order. */
     loras?: readonly LoraOptions[];
     onProgress?: (progress: Progress) => unknown;
 }
@@ -286,20 +289,20 @@ export declare interface ConvertReport {
     destination: string;
     tensors: number;
     bytes: number;
-    /** What of each adapter fits the model. */
+    /** Reports on the adapters. */
     loras: LoraReport[];
     [detail: string]: unknown;
 }
 
 /**
- * The cosine of the angle between two embeddings of one space, -1 to 1: how well a text fits a picture, or how alike two pictures are. Lengths do not matter. CLIP's
- * logits are this times its `logit_scale` (100 in OpenAI's models).
+ * The cosine similarity of two embeddings of the same model, -1 to 1: how well a text fits an image, or how similar two images are. CLIP's logits are this times its
+ * `logit_scale` (100 in OpenAI's models).
  * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no Float32Array of finite numbers, for arrays that differ in length and for one of zeros
  */
 export declare function cosineSimilarity(a: Float32Array, b: Float32Array): number;
 
 /**
- * Makes a host: an engine in a process of its own (or a thread), with a queue, that survives crashes of native code. Nothing is started before the first job.
+ * Creates a host: an engine in its own process (or thread) with a queue, which survives crashes of native code. The engine starts with the first job.
  *
  * @example
  * await using host = createDiffusionHost({ models: { main: 'model.gguf' } })
@@ -319,10 +322,10 @@ export declare interface CreateLatentsOptions extends CallOptions {
     rng?: RngName;
 }
 
-/** Standard normal numbers, exactly those of `torch.randn`: `philox` as on CUDA, `mt19937` as on the CPU. They are drawn on another thread. */
+/** Standard normal numbers, identical to `torch.randn`: `philox` as on CUDA, `mt19937` as on the CPU. Computed on another thread. */
 export declare function createNoise(options: NoiseOptions): Promise<Float32Array>;
 
-/** The first numbers that a generator gives after seeding, exactly those of torch; `createNoise()` gives normal ones. */
+/** The first numbers of a generator after seeding, identical to torch. For normal numbers use `createNoise()`. */
 export declare function createRandom(options: RandomOptions & {
     kind: 'words';
 }): Uint32Array;
@@ -337,50 +340,50 @@ export declare function createRandom(options: RandomOptions & {
 
 export declare function createRandom(options: RandomOptions): Uint32Array | Float32Array | Int32Array;
 
-/** Makes a solver. Unknown names of samplers and schedules are refused with the known ones listed. */
+/** Creates a solver. For unknown names of samplers or schedules, the error lists the known ones. */
 export declare function createSolver(options: SolverOptions): Solver;
 
 /** Options of {@link DiffusionPipeline.decode}. */
 export declare interface DecodeOptions extends CallOptions {
-    /** `image` (default): 8-bit pictures. `float`: planar [n, channels, height, width], not clamped. */
+    /** `image` (default): 8-bit images. `float`: unclamped planar floats [n, channels, height, width]. */
     output?: 'image' | 'float';
-    /** VQ first stages: latents become their nearest codes first, as the reference decodes. Default true. */
+    /** VQ first stages: quantise latents to the nearest codes before decoding, as the reference does. Default true. */
     quantize?: boolean;
 }
 
-/** DeepCache ("DeepCache: Accelerating Diffusion Models for Free", arXiv 2312.00858): deep features of one evaluation serve the next ones too. Pictures change. */
+/** DeepCache ("DeepCache: Accelerating Diffusion Models for Free", arXiv 2312.00858): reuses deep features for the next evaluations. Changes the image. */
 export declare interface DeepCacheOptions {
-    /** The whole network runs at every `interval`-th evaluation, 2 to 1000; in between only its outer blocks. */
+    /** Run the whole network at every `interval`-th evaluation (2 to 1000), and only its outer blocks in between. */
     interval: number;
-    /** Which skip connection the short evaluations go through: 0, the outermost and cheapest (default), inwards up to the number of levels times (blocks per level + 1) less 2. */
+    /** Skip connection at which the short evaluations stop: from 0, the outermost and cheapest (default), to levels times (blocks per level + 1) minus 2. */
     branch?: number;
 }
 
 /** A device that networks can run on. */
 export declare interface Device {
-    /** What `device:` takes: `cpu`, `cuda:0` ... */
+    /** Value for the option `device`: `cpu`, `cuda:0` ... */
     id: string;
     /** Backend: `cpu`, `cuda`, `metal`, `vulkan`. */
     type: string;
-    /** Human name, e.g. the CPU's brand. */
+    /** Display name, such as the CPU's model. */
     name: string;
-    /** Bytes; 0 when the backend does not say. */
+    /** In bytes; 0 if unknown. */
     memoryTotal: number;
     memoryFree: number;
-    /** Why the device cannot be used; absent where it can. */
+    /** The reason why the device cannot be used, if so. */
     refused?: string;
-    /** Of the CPU: instruction sets by name. */
+    /** CPU only: instruction sets. */
     kernels?: Kernels;
     [detail: string]: unknown;
 }
 
-/** A missing device, a failed backend, or a processor below what the binary needs (`ERR_DEVICE`). */
+/** A missing device, a failed backend, or a processor that is too old for the binary (`ERR_DEVICE`). */
 export declare class DeviceError extends DiffusionError {
     name: string;
     constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
 }
 
-/** Where the networks run: a backend's name, optionally with the number of one of its devices (`cuda:1`). `auto` takes the best one present. */
+/** The device to run on: a backend, optionally with a device number (`cuda:1`). `auto` is the CPU. */
 export declare type DeviceSpec = 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan' | `cuda:${number}` | `metal:${number}` | `vulkan:${number}`;
 
 /**
@@ -389,7 +392,7 @@ export declare type DeviceSpec = 'auto' | 'cpu' | 'cuda' | 'metal' | 'vulkan' | 
  */
 export declare type DialectName = 'k' | 'comfy' | 'diffusers' | 'compvis' | 'sgm';
 
-/** Base class of this package's errors. `code` is stable and meant for programs, `message` for people, `details` holds the numbers and names behind the message. */
+/** Base class of this package's errors. `code` is stable; `details` has the numbers and names of the message. */
 export declare class DiffusionError extends Error {
     name: string;
     readonly code: DiffusionErrorCode;
@@ -401,11 +404,11 @@ export declare class DiffusionError extends Error {
 export declare type DiffusionErrorCode = 'ERR_MODEL_FORMAT' | 'ERR_UNSUPPORTED_MODEL' | 'ERR_OUT_OF_MEMORY' | 'ERR_DEVICE' | 'ERR_IO' | 'ERR_ABORTED' | 'ERR_DISPOSED' | 'ERR_BUSY' | 'ERR_BINARY_NOT_FOUND' | 'ERR_DOWNLOAD' | 'ERR_ENGINE_EXITED' | 'ERR_INTERNAL' | (string & {});
 
 /**
- * An engine in a process of its own, with a queue. Made by {@link createDiffusionHost}.
+ * An engine in its own process, with a queue. Created by {@link createDiffusionHost}.
  *
- * Jobs run one after another, in the order in which they were made. When native code crashes, or the system ends the process for want of memory, the job that ran is
- * rejected with {@link EngineExitedError}, an engine is started again and goes on with the jobs that wait. The engine is started by the first job, keeps the program
- * running while it has work, and ends with it.
+ * Jobs run one after another, in the order of their creation. If native code crashes, or the system kills the process because memory is short, the running job rejects
+ * with {@link EngineExitedError}, and a new engine runs the queued jobs. The engine starts with the first job, keeps the program running while it has work, and exits
+ * with the program.
  */
 export declare class DiffusionHost implements AsyncDisposable {
     #private;
@@ -413,50 +416,50 @@ export declare class DiffusionHost implements AsyncDisposable {
     once<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this;
     off<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this;
     get status(): HostStatus;
-    /** The models by name, and whether they are in memory. */
+    /** The models by name, and whether they are loaded. */
     models(): {
         name: string;
         loaded: boolean;
     }[];
-    /** Adds a model that jobs may name from now on. A model of that name makes room for it; jobs that were made already keep theirs. */
+    /** Adds a model, or replaces the one with that name. Existing jobs keep their model. */
     addModel(name: string, model: string | URL | HostedModel): Promise<void>;
-    /** Unloads a model, and takes it out of those that jobs may name. The last one stays. */
+    /** Unloads and removes a model. The last one cannot be removed. */
     removeModel(name: string): Promise<void>;
     /**
-     * Makes pictures, as {@link DiffusionPipeline.generate} does, when it is the job's turn.
+     * Queues a job that generates images, as {@link DiffusionPipeline.generate} does.
      * @throws TypeError where an option cannot leave this process, RangeError for an unknown model, DiffusionError `ERR_BUSY` where `maxQueue` jobs wait, DisposedError after
      * `close()`. What the engine finds wrong with options rejects the job
      */
     generate(options?: HostGenerateOptions): DiffusionJob;
-    /** Loads a model ahead of its first job. @returns its description, as `pipeline.info` */
+    /** Loads a model before its first job. @returns its description, as `pipeline.info` */
     load(name?: string, options?: HostLoadOptions): Promise<PipelineInfo>;
-    /** What `load()` would say of a model, from the headers of its files: no weights are read. */
+    /** The description of a model from the headers of its files, without loading weights. */
     describe(name?: string, options?: CallOptions): Promise<PipelineInfo>;
-    /** What a picture would cost with a model of this host: {@link estimateMemory} in the engine's process. No weights are read. */
+    /** {@link estimateMemory} for a model of this host, without loading weights. */
     estimate(name?: string, request?: Pick<EstimateRequest, 'width' | 'height' | 'guidanceScale' | 'imageGuidanceScale' | 'count' | 'deepCache' | 'signal'>): Promise<MemoryEstimate>;
-    /** A prompt as the model's text encoder will see it. The model is loaded for it; once it is, the answer does not wait for jobs. */
+    /** Tokenises a prompt with the model's tokenizer. Loads the model; if it is loaded, the call does not wait for jobs. */
     tokenize(prompt: string, options?: CallOptions & {
         model?: string;
     }): ReturnType<DiffusionPipeline['tokenize']>;
-    /** Frees a model; the next job for it loads it again. */
+    /** Unloads a model; its next job loads it again. */
     unload(name?: string): Promise<void>;
-    /** What a model holds in the engine's process; undefined where it is not loaded. */
+    /** Memory of a model in the engine's process; undefined if it is not loaded. */
     memoryUsage(name?: string): Promise<MemoryUsage | undefined>;
-    /** Rejects the jobs that wait or run with DisposedError, gives the engine two seconds to end, and ends it. Idempotent. */
+    /** Rejects queued and running jobs with DisposedError, and ends the engine, after at most two seconds. Idempotent. */
     close(): Promise<void>;
     [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
- * A call of {@link DiffusionHost.generate}. `await job` gives what {@link DiffusionPipeline.generate} gives; `for await (const event of job)` tells how it goes, ends
- * with the job and throws its error. Events that are not taken in time are left out, but for the newest of each type and phase.
+ * A job of {@link DiffusionHost.generate}. `await job` gives the result of {@link DiffusionPipeline.generate}. `for await (const event of job)` gives its events, ends
+ * with the job and throws its error. If events are not read in time, only the newest of each type and phase is kept.
  */
 export declare class DiffusionJob implements PromiseLike<GenerateResult>, AsyncIterable<JobEvent> {
     #private;
-    /** Jobs are made by {@link DiffusionHost.generate}. */
+    /** Created by {@link DiffusionHost.generate}. */
     private constructor();
     get state(): JobState;
-    /** Ends the job wherever it is, waiting or inside a step; it is rejected with `reason` at once. Default: an AbortError, as of an AbortSignal. */
+    /** Cancels the job, whether queued or within a step; it rejects with `reason` at once. Default: an AbortError. */
     cancel(reason?: unknown): void;
     then<A = GenerateResult, B = never>(onResult?: ((result: GenerateResult) => A | PromiseLike<A>) | null, onError?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<A | B>;
     catch<B = never>(onError?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<GenerateResult | B>;
@@ -464,38 +467,38 @@ export declare class DiffusionJob implements PromiseLike<GenerateResult>, AsyncI
     [Symbol.asyncIterator](): AsyncGenerator<JobEvent, void, void>;
 }
 
-/** A loaded pipeline of one kind, or (without a kind) of any: a union over the kinds that `kind`, `is()` and {@link LoadOptions.kind} narrow. */
+/** A loaded pipeline of one kind or, without a kind, the union over all kinds. Narrow it with `kind`, `is()` or {@link LoadOptions.kind}. */
 export declare type DiffusionPipeline<K extends ModelKind = ModelKind> = {
     [P in K]: PipelineOf<P>;
 }[K];
 
 export declare const DiffusionPipeline: typeof PipelineOf;
 
-/** Use of an object after its `dispose()`, or after that of the pipeline it came from (`ERR_DISPOSED`). */
+/** An object was used after its `dispose()`, or after that of its pipeline (`ERR_DISPOSED`). */
 export declare class DisposedError extends DiffusionError {
     name: string;
     constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
 }
 
 export declare interface DownloadDetails {
-    /** The model as it was named, e.g. `hf:owner/name`. */
+    /** The model source, such as `hf:owner/name`. */
     source?: string;
     /** Path of the file inside the repository. */
     file?: string;
     /** HTTP status. */
     status?: number;
-    /** Without query, which may hold signatures. */
+    /** Without the query, which may contain signatures. */
     url?: string;
-    /** Seconds after which the server wants to be asked again. */
+    /** Seconds to wait before trying again, if the server sent them. */
     retryAfter?: number;
     [detail: string]: unknown;
 }
 
-/** A model that could not be fetched, or files of it that are not what they should be (`ERR_DOWNLOAD`). */
+/** A model could not be downloaded, or its files are damaged (`ERR_DOWNLOAD`). */
 export declare class DownloadError extends DiffusionError {
     name: string;
     readonly reason: DownloadReason;
-    /** True where the same call may succeed later: what has arrived is kept. */
+    /** Whether the same call may succeed later. Downloaded data is kept. */
     readonly retriable: boolean;
     readonly details: Readonly<DownloadDetails>;
     constructor(reason: DownloadReason, message: string, details?: DownloadDetails, options?: ErrorOptions & {
@@ -503,34 +506,34 @@ export declare class DownloadError extends DiffusionError {
     });
 }
 
-/** Why a download failed, for programs: {@link DownloadError.reason}. */
+/** The reason of a failed download: {@link DownloadError.reason}. */
 export declare type DownloadReason = 
-/** Files are missing and downloads are switched off. */
+/** Files are missing and downloads are disabled. */
 'offline'
-/** No such repository, revision, version or file, or a private one. */
+/** The repository, revision, version or file does not exist or is private. */
 | 'not_found'
-/** A token is missing, wrong or without the right to read. */
+/** The token is missing, wrong or may not read the model. */
 | 'unauthorized'
-/** The licence has to be accepted, or access to be bought, on the model's page. */
+/** You have to accept the licence or buy access on the model's page. */
 | 'gated' | 'rate_limited' | 'network'
-/** No answer, or a body that stopped. */
+/** The server did not answer, or the transfer stopped. */
 | 'timeout'
-/** An answer that is not what the hub's interface promises: sizes that differ, web pages, redirects in circles, unsafe names. */
+/** An unexpected answer: wrong sizes, a web page, a redirect loop, unsafe names. */
 | 'bad_answer'
-/** Bytes that have not the hash that the hub publishes. */
+/** A file does not match the hash that the hub publishes. */
 | 'integrity' | 'disk_space'
-/** Nothing, or more than one thing, that the loader could read. */
+/** The source has no supported model file, or several. */
 | 'choice'
-/** A pickle file where none was asked for. */
+/** The file is a pickle and `allowPickle` is not set. */
 | 'pickle';
 
-/** generate() of a model that edits a picture. The picture sets the size; {@link SamplingOptions.imageGuidanceScale} says how close the result stays to it. */
+/** generate() of an editing model. The image sets the size; {@link SamplingOptions.imageGuidanceScale} sets how closely the result follows it. */
 export declare interface EditGenerateOptions extends CommonGenerateOptions, EditInputs, NegativePromptOptions {
 }
 
-/** Inputs of models that edit a picture (InstructPix2Pix). */
+/** Inputs of editing models (InstructPix2Pix). */
 export declare interface EditInputs extends TextInputs {
-    /** The picture to edit, of any size. The prompt says what to change: `turn the sky into a sunset`. */
+    /** The image to edit, of any size. The prompt describes the change: `turn the sky into a sunset`. */
     image: ImageInput;
 }
 
@@ -538,24 +541,24 @@ export declare interface EditResolvedOptions extends ResolvedCommon, ResolvedPro
     image: ImageInput;
 }
 
-/** A textual inversion: a word that stands for vectors of its own. docs/adapters.md. */
+/** A textual inversion: a word with its own vectors. See docs/adapters.md. */
 export declare interface EmbeddingOptions {
-    /** A file (.pt, .bin, .safetensors) of the web UI or diffusers, for SDXL with `clip_l` and `clip_g`: its path, a `file:` URL, or a name of a hub. */
+    /** A file (.pt, .bin, .safetensors) of the web UI or diffusers; for SDXL with `clip_l` and `clip_g`. A path, a `file:` URL, or a name on a hub. */
     path: string | URL;
-    /** The word in prompts. Default: the file's name without its extension, and the name inside of it where there is one. */
+    /** The word to use in prompts. Default: the file's name without extension, and the name inside the file if there is one. */
     name?: string;
 }
 
-/** How emphasis acts on the embedding: as A1111, keeping the mean (`original`) or not (`no_norm`), or as ComfyUI. */
+/** How prompt weights are applied to the embedding: as A1111, keeping the mean (`original`) or not (`no_norm`), or as ComfyUI (`comfy`). */
 export declare type Emphasis = 'original' | 'no_norm' | 'comfy';
 
 /** Options of {@link DiffusionPipeline.encodeCondition}. */
 export declare interface EncodeConditionOptions extends CallOptions {
-    /** What guidance compares with, in place of the inputs: the empty prompt, the null class, zeros in place of embeddings; pictures stay. Default false. */
+    /** Encode the unconditional input instead: the empty prompt, the null class, zeros for embeddings; images stay. Default false. */
     unconditional?: boolean;
-    /** Prompts: pad with empty chunks to at least this many, so that two prompts get the same length. */
+    /** Prompts: pad with empty chunks to at least this many, to give two prompts the same length. */
     minChunks?: number;
-    /** SD x4 upscaler: seed of the noise that the small picture gets. Default: random. */
+    /** SD x4 upscaler: seed of the noise added to the small image. Default: random. */
     seed?: number | bigint;
     rng?: RngName;
 }
@@ -563,8 +566,8 @@ export declare interface EncodeConditionOptions extends CallOptions {
 /** Options of {@link DiffusionPipeline.encodeImage}. */
 export declare interface EncodeImageOptions extends CallOptions {
     /**
-     * `sample` (default) draws from the posterior, `mean` takes its mean; both times the scale factor, and the same for VQ first stages. Raw: `moments` (KL), mean and
-     * log-variance channels; `prequant` (VQ), before quantisation.
+     * `sample` (default) draws from the posterior, `mean` is its mean; both are multiplied by the scale factor, and are the same for VQ first stages. Not scaled:
+     * `moments` (KL), mean and log-variance channels; `prequant` (VQ), before quantisation.
      */
     mode?: 'sample' | 'mean' | 'moments' | 'prequant';
     seed?: number | bigint;
@@ -587,17 +590,17 @@ export declare interface EncodeOptions {
 export declare interface EncodePromptOptions extends CallOptions {
     clipSkip?: number;
     emphasis?: Emphasis;
-    /** Pad with empty chunks to at least this many, so that two prompts get the same length. */
+    /** Pad with empty chunks to at least this many, to give two prompts the same length. */
     minChunks?: number;
 }
 
 /**
- * The engine's process or thread ended while it had a job (`ERR_ENGINE_EXITED`): a crash of native code, a kill, too little memory. `details` has `exitCode`, `signal`
- * and the end of what it wrote to stderr. See {@link DiffusionHost}.
+ * The engine's process or thread ended during a job (`ERR_ENGINE_EXITED`): native code crashed, it was killed, or memory ran out. `details` has `exitCode`, `signal`
+ * and its last output on stderr. See {@link DiffusionHost}.
  */
 export declare class EngineExitedError extends DiffusionError {
     name: string;
-    /** True where the same job may succeed on the engine that is started next; false where none can be started. */
+    /** Whether the job may succeed on a new engine; false if none can be started. */
     readonly retriable: boolean;
     constructor(message: string, details: Readonly<Record<string, unknown>> & {
         retriable: boolean;
@@ -607,53 +610,53 @@ export declare class EngineExitedError extends DiffusionError {
 declare type EngineState = 'idle' | 'starting' | 'ready' | 'closed';
 
 /**
- * Peak bytes per stage for a picture of the given size, before anything is loaded. Without a source: for the model inside the package. Throws
- * OutOfMemoryError, with the plans that would fit, where `memory.maxBytes` is too small for it.
+ * Estimates the peak memory of each stage for an image of the given size, in bytes, without loading weights. Without a source: for the embedded model. Throws
+ * OutOfMemoryError, with the plans that fit, if `memory.maxBytes` is too small.
  */
 export declare function estimateMemory(source?: ModelSource, request?: EstimateRequest): Promise<MemoryEstimate>;
 
-/** What {@link estimateMemory} is asked for. */
+/** Options of {@link estimateMemory}. */
 export declare interface EstimateRequest extends LoadOptions {
     /** Pixels. Default: the model's. */
     width?: number;
     height?: number;
-    /** 1 halves the batch of the network (with `imageGuidanceScale: 1`, where it has one). Default: the model's. */
+    /** 1 halves the batch of the network (for editing models together with `imageGuidanceScale: 1`). Default: the model's. */
     guidanceScale?: number;
-    /** Models that edit a picture. Default: the model's. */
+    /** Editing models. Default: the model's. */
     imageGuidanceScale?: number;
     /** Pictures per call. Default 1. */
     count?: number;
-    /** That of `generate()`: features are kept for every picture. */
+    /** As in `generate()`. Features are kept for every image. */
     deepCache?: DeepCacheOptions;
-    /** That of `generate()`. Previews of method `vae` are decoded beside all that a run keeps: latents, and the features of `deepCache`. */
+    /** As in `generate()`. Previews with method `vae` are decoded while the run keeps latents and `deepCache` features. */
     preview?: Partial<PreviewOptions>;
-    /** That of `generate()`: bytes and products of adapters are counted. Their files are read. */
+    /** As in `generate()`. Counts the memory of adapters; their files are read. */
     loras?: readonly LoraOptions[];
 }
 
 /** One evaluation of the network in a run. */
 export declare interface Evaluation {
-    /** The network's input beside the latents. */
+    /** The network's input besides the latents. */
     timestep: number;
     /** Noise level at that point. */
     sigma: number;
-    /** The step it belongs to; solvers of second order make two per step. */
+    /** The step; second-order solvers evaluate twice per step. */
     step: number;
 }
 
-/** Sampling options of a model, which a solver on its own does not take. */
+/** Sampling options that need a model, so a solver on its own does not take them. */
 export declare type EvaluationOption = 'preset' | 'guidanceScale' | 'imageGuidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache';
 
-/** A picture without loss: planar float32, [n, channels, height, width], -1 to 1. */
+/** A floating-point image: planar float32, [n, channels, height, width], -1 to 1. */
 export declare interface FloatImage {
     data: Float32Array;
     shape: readonly number[];
 }
 
-/** Writes the text. Known keys go to the web UI's places, others before `Version` in the order given. */
+/** Writes the text. Known keys are in the web UI's order, others before `Version` in the given order. */
 export declare function formatInfotext(prompt: string, negativePrompt: string, fields: Readonly<Record<string, InfotextValue>>): string;
 
-/** What a search found: other fields do not matter here. */
+/** A search result; only these fields are read. */
 export declare interface FoundNeighbour {
     embedding: Float32Array;
 }
@@ -664,12 +667,12 @@ export declare interface GenerateDefaults {
     height: number;
     steps: number;
     sampler: SamplerName;
-    /** Absent: the sampler's own, see `defaultSchedules`. */
+    /** Absent: the sampler's default, see `defaultSchedules`. */
     schedule?: ScheduleName;
     guidanceScale: number;
-    /** Models that edit a picture (kind `edit`); absent elsewhere. */
+    /** Editing models (kind `edit`) only. */
     imageGuidanceScale?: number;
-    /** Absent: `spec.eta` with the model's own sampler, else the sampler's own. */
+    /** Absent: `spec.eta` with the model's default sampler, else the sampler's default. */
     eta?: number;
     /** Absent: the model's own. */
     clipSkip?: number;
@@ -694,62 +697,62 @@ export declare interface GenerateOptionsByKind {
 
 /** Result of {@link DiffusionPipeline.generate}. */
 export declare interface GenerateResult<O = AnyResolvedOptions> {
-    /** `save()` writes the settings into the PNG as A1111 does. */
+    /** `save()` writes the settings into the PNG, as A1111 does. */
     images: RawImage[];
-    /** Seed of the first picture. */
+    /** Seed of the first image. */
     seed: bigint;
     /** Passing them again repeats the call. */
     options: O;
     timings: Timings;
     /**
-     * Parts that were computed in float32 because fast arithmetic gave numbers that are not finite; usually none. Such a part stays in float32 for as
-     * long as the model is loaded. Where float32 does not help either, the call is rejected with {@link ModelFormatError}, which names the part.
+     * Parts computed in float32 because fast arithmetic gave NaN or infinity; usually none. They stay in float32 while the model is loaded. If float32 does not help, the
+     * call rejects with a {@link ModelFormatError} that names the part.
      */
     float32Parts: ModelPart[];
-    /** The adapters that the pictures were made with. */
+    /** The adapters used. */
     loras: LoraReport[];
-    /** What was done but may not be what you meant; usually none. */
+    /** Warnings; usually none. */
     warnings: GenerateWarning[];
 }
 
-/** Something that was done but may not be what you meant. `code` is stable and meant for programs, `message` for people. */
+/** A warning about something that you may not have intended. `code` is stable. */
 export declare interface GenerateWarning {
     /**
-     * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: a prompt names an adapter (`<lora:name:1>`) that was not
-     * applied. `WARN_ADAPTER_PARTIAL`: a part of an adapter's file belongs to no layer of this model, or has a form that is not applied.
-     * `WARN_NEGATIVE_IGNORED`: a negative prompt for a network that is told the guidance scale, which compares with nothing.
+     * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: an adapter in a prompt (`<lora:name:1>`) was not
+     * applied. `WARN_ADAPTER_PARTIAL`: parts of an adapter file do not match a layer of this model or have an unsupported type. `WARN_NEGATIVE_IGNORED`: the network
+     * takes the guidance scale as an input, so the negative prompt has no effect.
      */
     code: 'WARN_MASK_EMPTY' | 'WARN_MASK_FULL' | 'WARN_ADAPTER_IGNORED' | 'WARN_ADAPTER_PARTIAL' | 'WARN_NEGATIVE_IGNORED' | (string & {});
     message: string;
 }
 
 /**
- * The devices that this machine and the loaded binary have, those that cannot be used with the reason (`refused`); the CPU is always among them. GPUs are there
- * where their engine is installed (see docs/gpu.md); a child process tries it first, once, which takes a second or two.
+ * The available devices, always including the CPU. Devices that cannot be used have the reason in `refused`. GPUs are listed if their engine is installed
+ * (docs/gpu.md); the first call tests it in a child process, which takes a second or two.
  */
 export declare function getDevices(): Promise<Device[]>;
 
-/** What the loaded engine is. */
+/** Description of the loaded engine. */
 export declare function getVersions(): Versions;
 
-/** A model of a host: where it comes from, and how it is loaded. */
+/** A model of a host: its source and load options. */
 export declare interface HostedModel extends Omit<LoadOptions, 'signal' | 'onProgress' | 'kind'> {
-    /** Default: the small model that travels inside the package. */
+    /** Default: the embedded model. */
     source?: ModelSource;
 }
 
 /** Events of a {@link DiffusionHost}. */
 export declare interface HostEvents {
-    /** The engine was lost in the middle of its work. The job that ran is rejected with the same error. */
+    /** The engine crashed during a job. The job rejects with the same error. */
     crash: [error: EngineExitedError];
     status: [status: HostStatus];
 }
 
-/** Options of {@link DiffusionHost.generate}: those of {@link DiffusionPipeline.generate}, but for native latents, which do not leave their process. */
+/** Options of {@link DiffusionHost.generate}: those of {@link DiffusionPipeline.generate} except `latents`, which cannot be sent to another process. */
 export declare interface HostGenerateOptions extends Omit<AnyGenerateOptions, 'latents' | 'preview'> {
-    /** One of the host's models. Default: the first. */
+    /** Name of a model. Default: the first. */
     model?: string;
-    /** Previews come as events of the job; `onPreview` is called too where there is one. */
+    /** Previews are events of the job; `onPreview` is called too, if set. */
     preview?: Omit<PreviewOptions, 'onPreview'> & Partial<Pick<PreviewOptions, 'onPreview'>>;
 }
 
@@ -761,27 +764,27 @@ export declare interface HostLoadOptions extends CallOptions {
 /** Options of {@link createDiffusionHost}. */
 export declare interface HostOptions {
     /**
-     * Where the engine runs. `process` (default): in a child process, so that a crash of native code ends that alone. `thread`: in a worker thread, which frees the event
-     * loop of what little work it had; a crash ends the whole process. `none`: in this thread.
+     * Where the engine runs. `process` (default): a child process, so a crash of native code ends only that process. `thread`: a worker thread; a crash ends the whole
+     * program. `none`: the calling thread.
      */
     isolate?: 'process' | 'thread' | 'none';
-    /** The models that jobs may name; the first is the default. Default: the model inside the package, as `default`. */
+    /** Models by name; the first is the default. Default: the embedded model, named `default`. */
     models?: Readonly<Record<string, string | URL | HostedModel>>;
-    /** Models in memory at a time; the one used least recently makes room. Default 1. */
+    /** Maximum models in memory; the least recently used one is unloaded first. Default 1. */
     maxModels?: number;
-    /** Jobs that may wait; further ones are refused (`ERR_BUSY`). Default 100. */
+    /** Maximum queued jobs; further ones are refused (`ERR_BUSY`). Default 100. */
     maxQueue?: number;
-    /** Milliseconds without a job after which the engine is ended, and with it all its memory; the next job starts one. 0 (default): never. */
+    /** Idle time in milliseconds after which the engine exits and frees its memory; the next job starts a new one. 0 (default): never. */
     idleMs?: number;
-    /** After a crash, the jobs that wait are done by a new engine (`restart`, default) or rejected like the one that ran (`reject`). */
+    /** After a crash, run the queued jobs on a new engine (`restart`, default) or reject them too (`reject`). */
     onCrash?: 'restart' | 'reject';
-    /** Flags of Node for the process. Default: those of this process, but a debugger's. */
+    /** Node.js flags for the child process. Default: those of this process, except a debugger's. */
     execArgv?: readonly string[];
 }
 
-/** What a host is doing. */
+/** Status of a host. */
 export declare interface HostStatus {
-    /** `idle`: no engine runs; the next job starts one. */
+    /** `idle`: no engine is running; the next job starts one. */
     state: EngineState;
     /** Of the engine. */
     pid: number | undefined;
@@ -789,51 +792,51 @@ export declare interface HostStatus {
     running: boolean;
     /** Jobs that wait. */
     queued: number;
-    /** Engines that were started in place of lost ones. */
+    /** Engine restarts after crashes. */
     restarts: number;
 }
 
-/** How `hf:` and `civitai:` models are found, fetched and kept. Everything has a default from the environment variables that other tools know. */
+/** Settings for downloads. Defaults come from the environment variables that other tools use. */
 export declare interface HubOptions {
-    /** Folder of the cache, laid out as Python's `huggingface_hub` does. Default: HF_HUB_CACHE, HF_HOME/hub, or ~/.cache/huggingface/hub; for `civitai:` LATENT_CACHE, or ~/.cache/node-latent-diffusion. */
+    /** Cache folder, in the layout of Python's `huggingface_hub`. Default: HF_HUB_CACHE, HF_HOME/hub, or ~/.cache/huggingface/hub; for `civitai:` LATENT_CACHE, or ~/.cache/node-latent-diffusion. */
     cacheDir?: string | URL;
-    /** Read what is in the cache and ask no server. Default: HF_HUB_OFFLINE. */
+    /** Use only the cache, without contacting a server. Default: HF_HUB_OFFLINE. */
     localFilesOnly?: boolean;
-    /** Weights of a diffusers folder to take where there are several, e.g. `fp16`. Default: the plain ones. */
+    /** Weights of a diffusers folder if there are several, such as `fp16`. Default: the plain ones. */
     variant?: string;
     /** The hub, or a mirror of it. Default: HF_ENDPOINT, or the public hub. */
     endpoint?: string | URL;
-    /** Access token of the hub, sent to `endpoint` alone; `false`: none. Default: HF_TOKEN, or the one that `hf auth login` stored. */
+    /** Access token of the hub, sent only to `endpoint`; `false`: none. Default: HF_TOKEN, or the token of `hf auth login`. */
     token?: string | false;
     /** Default: CIVITAI_ENDPOINT, or the public site. */
     civitaiEndpoint?: string | URL;
-    /** Token of Civitai, sent to `civitaiEndpoint` alone; `false`: none. Default: CIVITAI_TOKEN. */
+    /** Token of Civitai, sent only to `civitaiEndpoint`; `false`: none. Default: CIVITAI_TOKEN. */
     civitaiToken?: string | false;
-    /** Take pickle files (.ckpt, .pt) of `civitai:` models, too. They are read as data and nothing in them is executed. Default false. */
+    /** Accept pickle files (.ckpt, .pt) from Civitai. They are read as data, never executed. Default false. */
     allowPickle?: boolean;
-    /** A file of pinned revisions (`latent.lock.json`): models in it are taken at the commit that stands there, others are added. Default: none. */
+    /** A file of pinned revisions (`latent.lock.json`): its models are downloaded at the pinned commit, others are added to it. Default: none. */
     lockFile?: string | URL;
-    /** Milliseconds without an answer, or without a byte, after which a connection is given up and tried again. Default: HF_HUB_DOWNLOAD_TIMEOUT (seconds), or 30 s. */
+    /** Milliseconds without any data after which a connection is closed and retried. Default: HF_HUB_DOWNLOAD_TIMEOUT (seconds), or 30 s. */
     timeout?: number;
-    /** In place of Node's own, e.g. for a proxy. */
+    /** Used instead of Node's fetch, for example for a proxy. */
     fetch?: (url: string, init: never) => Promise<object>;
 }
 
 /**
- * CLIP's image encoder on its own, to build retrieval databases and to search them by pictures: `ViT-L/14` for the public retrieval-augmented model.
+ * CLIP's image encoder on its own, to build retrieval databases and search them by image: `ViT-L/14` for the public retrieval-augmented model.
  * Inside a pipeline: `pipe.embedImage()`.
  */
 export declare class ImageEncoder implements AsyncDisposable {
     #private;
     private constructor();
     /**
-     * Loads the image tower of a CLIP file or folder (OpenAI's names or Hugging Face's); its text tower is left alone.
+     * Loads only the image tower of a CLIP file or folder (OpenAI's or Hugging Face's naming).
      * @throws UnsupportedModelError for a file without one
      */
     static load(source: string | URL, options?: Omit<PromptlessLoadOptions, 'kind'>): Promise<ImageEncoder>;
     /** Width of an embedding: 768 for ViT-L/14. */
     get dim(): number;
-    /** The embedding of a picture, [dim], as CLIP gives it (its length is not 1). The picture is resized as a whole to the encoder's square. */
+    /** The embedding of an image, [dim], not normalised. The image is resized to the encoder's square without cropping. */
     embed(image: ImageInput, options?: CallOptions): Promise<Float32Array>;
     /** Waits for running work and frees everything. Idempotent. */
     dispose(): Promise<void>;
@@ -843,47 +846,47 @@ export declare class ImageEncoder implements AsyncDisposable {
 /** Formats that {@link RawImage.encode} writes. JPEG and WebP need the optional peer `sharp`. */
 export declare type ImageFormat = 'png' | 'jpeg' | 'webp';
 
-/** What every image option takes: a picture, a path or URL, the bytes of a PNG (JPEG and WebP with the optional peer `sharp`), or exact floats. */
+/** An input image: a RawImage, a path or URL, the bytes of a PNG (JPEG and WebP with the optional peer `sharp`), or floats. */
 export declare type ImageInput = RawImage | string | URL | Uint8Array | FloatImage;
 
 /** Image to image. */
 export declare interface ImageToImageOptions {
-    /** Start picture. */
+    /** Start image. */
     image?: ImageInput;
-    /** Share of the schedule that is run, up to 1 (only the noise counts); at least one step must be left of it. Default 0.75. */
+    /** Fraction of the schedule to run, up to 1 (pure noise); it must leave at least one step. Default 0.75. */
     strength?: number;
     /**
-     * Areas of `image` to repaint: white, from half lightness (0.5) on. As large as the picture. Black areas are returned unchanged, and the result has the size of the
-     * picture, even where that is not a multiple of what the model needs. With another `width` or `height`, picture and mask are resized first. Default: the whole picture.
+     * Areas of `image` to repaint: white (lightness 0.5 and above). Has the size of the image. Black areas are returned unchanged, and the result has the size of the
+     * image even if that is not a multiple of `info.sizeMultiple`. With another `width` or `height`, image and mask are resized first. Default: the whole image.
      */
     mask?: MaskInput;
 }
 
-/** A "parameters" text, taken apart. */
+/** A parsed "parameters" text. */
 export declare interface Infotext {
     prompt: string;
     negativePrompt: string;
-    /** Values as text, in the order of the file. */
+    /** Values as strings, in the order of the text. */
     fields: Record<string, string>;
 }
 
-/** Samplers and schedules in the web UI's words, for the "parameters" text. */
-/** What can stand behind a key; null and undefined are left out, true and false are written as the web UI's language does. */
+/** The web UI's names of samplers and schedules, for the "parameters" text. */
+/** A value; null and undefined are omitted, true and false are written as `True` and `False`. */
 export declare type InfotextValue = string | number | bigint | boolean | null | undefined;
 
-/** generate() of an inpainting model. The picture sets the size. Prompt options only where the model reads text (Stable Diffusion inpainting). */
+/** generate() of an inpainting model. The image sets the size. Prompt options only for models that read text (Stable Diffusion inpainting). */
 export declare interface InpaintGenerateOptions extends CommonGenerateOptions, InpaintInputs, NegativePromptOptions {
 }
 
 /** Inputs of inpainting models. */
 export declare interface InpaintInputs extends TextInputs {
-    /** The picture, of any size. */
+    /** The image, of any size. */
     image: ImageInput;
-    /** Areas to repaint: white, from half lightness (0.5) on. As large as the picture. Black areas are returned unchanged, byte for byte. */
+    /** Areas to repaint: white (lightness 0.5 and above). Has the size of the image. Black areas are returned unchanged. */
     mask: MaskInput;
 }
 
-/** Prompts only where the model reads text. */
+/** Prompts only for models that read text. */
 export declare interface InpaintResolvedOptions extends ResolvedCommon, Partial<ResolvedPrompts> {
     image: ImageInput;
     mask: MaskInput;
@@ -906,20 +909,20 @@ export declare interface InputsByKind {
     autoencoder: never;
 }
 
-/** Says what a model is and what is in its files, from headers alone: no weights are read. Without a source: the model inside the package. */
+/** Describes a model and its files from their headers, without loading weights. Without a source: the embedded model. */
 export declare function inspect(source?: ModelSource, options?: InspectOptions): Promise<ModelInfo>;
 
 /** Options of {@link inspect}. */
 export declare type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'variant' | 'hub' | 'signal' | 'onProgress'>;
 
-/** What a {@link DiffusionJob} tells while it waits and runs. */
+/** Events of a {@link DiffusionJob}. */
 export declare type JobEvent = 
-/** It waits; `position` jobs are before it. */
+/** The job is queued behind `position` jobs. */
     {
     type: 'queued';
     position: number;
 }
-/** The engine has it. */
+/** The job is running. */
 | {
     type: 'started';
 } | ({
@@ -934,19 +937,19 @@ export declare type JobEvent =
 
 export declare type JobState = 'queued' | 'running' | 'done' | 'failed';
 
-/** The instruction sets that the engine's kernels use on this processor, and those that it could use. */
+/** Instruction sets that the kernels use, and those available on this processor. */
 export declare interface Kernels {
-    /** `fused` kernels, or the `portable` operations of ggml where LATENT_OPS forces them. */
+    /** `fused` kernels, or ggml's `portable` operations if LATENT_OPS selects them. */
     operations: 'fused' | 'portable';
-    /** Of products in float32 (`precision: 'exact'`, text encoders). */
+    /** For float32 products (`precision: 'exact'`, text encoders). */
     float32: string;
-    /** Of products in `precision: 'fast'`. */
+    /** For products with `precision: 'fast'`. */
     fast: string;
-    /** Of products in 8-bit integers. */
+    /** For int8 products. */
     int8: string;
-    /** Of norms and what is done value by value. */
+    /** For norms and elementwise operations. */
     rows: string;
-    /** What this processor has and LATENT_KERNELS may name, the least first. */
+    /** Sets supported by this processor, for LATENT_KERNELS, slowest first. */
     available: {
         float: {
             name: string;
@@ -956,7 +959,7 @@ export declare interface Kernels {
     };
 }
 
-/** The kind of a pipeline's type. */
+/** The kind of a pipeline type. */
 declare type KindOf<T extends {
     readonly kind: ModelKind;
 }> = T['kind'];
@@ -968,30 +971,29 @@ export declare interface LabelMap {
     height: number;
 }
 
-/** Forms in which an encoder's result is handed out as latents. */
+/** Forms of an encoder's result. */
 export declare type LatentOutput = 'sample' | 'mean' | 'moments' | 'prequant';
 
 /**
- * A latent tensor [n, channels, height, width], float32, held by the engine. Latents of a pipeline are already multiplied by its scale factor.
- * Numbers are copied on another thread, so all methods but `dispose()` give promises; they reject with `ERR_DISPOSED` after `dispose()`, and after the owning pipeline's
- * `dispose()`.
+ * A latent tensor [n, channels, height, width], float32, in native memory. Latents of a pipeline are already multiplied by its scale factor. Data is copied on another
+ * thread, so all methods except `dispose()` return promises. They reject with `ERR_DISPOSED` after `dispose()` of the latents or of their pipeline.
  */
 export declare class Latents implements Disposable {
     #private;
     /** [n, channels, height, width] */
     readonly shape: readonly [number, number, number, number];
-    /** Where the numbers are: `cpu` or a device. */
+    /** Where the data is: `cpu` or a device. */
     readonly location: string;
     private constructor();
     /** Copies an array of finite numbers into new latents. `shape`: [n, channels, height, width], whose product is `data.length`. */
     static from(data: Float32Array, shape: readonly number[]): Promise<Latents>;
-    /** The numbers, row-major, in a new array or in `into` (of exactly the right length). */
+    /** The data, row-major, in a new array or in `into` (of exactly the right length). */
     read(into?: Float32Array): Promise<Float32Array>;
-    /** Replaces the numbers by those of `from` (of exactly the right length, all finite). */
+    /** Replaces the data with `from` (of exactly the right length, all finite). */
     write(from: Float32Array): Promise<void>;
     /** An independent copy. */
     clone(): Promise<Latents>;
-    /** Frees the numbers. Idempotent. */
+    /** Frees the memory. Idempotent. */
     dispose(): void;
     [Symbol.dispose](): void;
 }
@@ -1000,26 +1002,26 @@ export declare class Latents implements Disposable {
 export declare interface LayoutBox {
     /** Category: its number, from 0, or its name. */
     label: number | string;
-    /** Upper left corner and size, in fractions of the picture (0 to 1). */
+    /** Upper left corner and size, in fractions of the image (0 to 1). */
     x: number;
     y: number;
     width: number;
     height: number;
-    /** The box spans a group of objects. This and the rest are attributes of the Open Images annotations; default false. */
+    /** The box contains a group of objects. This and the following are attributes of Open Images annotations; default false. */
     groupOf?: boolean;
-    /** Something stands in front of the object. */
+    /** The object is occluded. */
     occluded?: boolean;
     /** A drawing or model of the object. */
     depiction?: boolean;
-    /** The picture is taken from inside of the object. */
+    /** The image was taken from inside the object. */
     inside?: boolean;
 }
 
-/** Condition of a layout-to-image model. */
+/** Conditioning of a layout-to-image model. */
 export declare interface LayoutCondition extends ConditionBase {
-    /** Numbers of categories are below this. */
+    /** Number of categories. */
     classes: number;
-    /** Most boxes in a layout. */
+    /** Maximum boxes in a layout. */
     maxObjects: number;
 }
 
@@ -1042,75 +1044,75 @@ export declare function listModels(options?: CacheOptions): Promise<CachedModel[
 
 /** Options of {@link DiffusionPipeline.load}. */
 export declare interface LoadOptions extends CallOptions {
-    /** The kind of model that is expected: the pipeline has that type, and another kind is refused (`ERR_UNSUPPORTED_MODEL`). Default: any. */
+    /** Expected kind of model. Sets the type of the pipeline; other kinds are refused (`ERR_UNSUPPORTED_MODEL`). Default: any. */
     kind?: ModelKind;
     /** Default `auto`. */
     device?: DeviceSpec;
     /**
-     * Weight type in memory, for all parts or by part. Default: as stored. A block type (`q8_0` ...) for all parts leaves the first stage in
-     * f16 and text and image encoders in q8_0, as {@link convert} does; name the part to have it otherwise.
+     * Weight type in memory, for all parts or by part. Default: as stored. A block type (`q8_0` ...) for all parts uses f16 for the first stage and q8_0 for text and
+     * image encoders, as {@link convert} does, unless you name the part.
      *
-     * `int8` also chooses the arithmetic: signed bytes with a scale per output channel, multiplied in 8-bit integers. On processors with such
-     * instructions (VNNI) it is the fastest, for a small cost in quality (docs/performance.md). For all parts it means the U-Net alone; only `unet`
-     * and `vae` take it by name. Layers that it would hurt keep what they have, as everything does on devices other than the CPU.
+     * `int8` also selects the arithmetic: signed bytes with a scale per output channel, multiplied as 8-bit integers. It is the fastest type on processors with VNNI, at
+     * a small cost in quality (docs/performance.md). For all parts it applies to the U-Net only; by name it is allowed for `unet` and `vae`. Sensitive layers keep their
+     * type, and so does everything on devices other than the CPU.
      */
     dtype?: WeightType | 'int8' | {
         [part in ModelPart]?: WeightType | (part extends 'unet' | 'vae' ? 'int8' : never);
     };
-    /** `exact` computes in float32 throughout and ignores `dtype`; `fast` (default) uses 16-bit arithmetic where the machine has it, and 8-bit where `dtype` says so. */
+    /** `exact` computes in float32 throughout and ignores `dtype`. `fast` (default) uses 16-bit arithmetic if the machine supports it, and 8-bit if `dtype` is `int8`. */
     precision?: 'exact' | 'fast';
-    /** How much memory may be used. Default `auto`. */
+    /** Memory mode or limit. Default `auto`. */
     memory?: 'auto' | 'fast' | 'low' | MemoryOptions;
-    /** Threads of the CPU. Default: the physical cores, within the container's CPU quota. */
+    /** Number of CPU threads. Default: the number of physical cores, within the container's CPU quota. */
     threads?: number;
-    /** Use the EMA weights of a training checkpoint, or (`false`) the raw ones. Default: as the model's configuration says. A file without all of the EMA weights it should read is refused. */
+    /** Whether to use the EMA weights of a training checkpoint or the raw ones. Default: as configured by the model. An incomplete set of EMA weights is refused. */
     ema?: boolean;
     /**
-     * Which weights of a diffusers folder are read: `fp16` for `model.fp16.safetensors`, `non_ema` ... A part that lacks the variant takes what it takes by default: the
-     * plain file, else `fp16`, else `bf16`, else the only variant there.
+     * Weights to read in a diffusers folder: `fp16` for `model.fp16.safetensors`, `non_ema` ... Parts without that variant use the default: the plain file, else `fp16`,
+     * else `bf16`, else the only variant.
      */
     variant?: string;
-    /** Called while files are fetched and weights are read. An error thrown here rejects the call. */
+    /** Called while files are downloaded and weights are read. An error thrown here rejects the call. */
     onProgress?: (progress: Progress) => unknown;
-    /** The reference's own configuration: path of a CompVis/Stability .yaml, or its parsed object. Default: the .yaml beside the checkpoint, if there is one. */
+    /** CompVis/Stability configuration: the path of a .yaml file, or its parsed object. Default: the .yaml file next to the checkpoint, if any. */
     config?: string | URL | object;
-    /** Single fields over what configuration and detection gave. */
+    /** Overrides for single fields of the detected spec. */
     spec?: ModelSpecOverrides;
-    /** Where `hf:` and `civitai:` models are fetched from and kept. */
+    /** Settings for `hf:` and `civitai:` models. */
     hub?: HubOptions;
-    /** Folder in which `<lora:name:1>` in a prompt finds its file, subfolders included. Without it such marks are left out, with a warning. */
+    /** Folder of the adapters that prompts name as `<lora:name:1>`, including subfolders. Without it these tags are removed, with a warning. */
     loraDirectory?: string | URL;
-    /** Textual inversions that prompts may name. */
+    /** Textual inversions to use in prompts. */
     embeddings?: readonly (string | URL | EmbeddingOptions)[];
-    /** Folder of further ones; files in it that are none for this model are passed over. */
+    /** Folder of more textual inversions. Files for other models are ignored. */
     embeddingDirectory?: string | URL;
 }
 
 export declare type Logger = (level: LogLevel, message: string) => void;
 
-/** Progress and decisions of the engine, for {@link setLogger}. */
+/** Levels of the log, see {@link setLogger}. */
 export declare type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-/** An adapter (a LoRA or one of its relatives) and its strengths. docs/adapters.md. */
+/** A LoRA or similar adapter, and its strengths. See docs/adapters.md. */
 export declare interface LoraOptions {
-    /** A file (.safetensors, .gguf, .pt, .bin) or a folder of PEFT or diffusers: its path, a `file:` URL, or a name of a hub (`hf:owner/name/file`, `civitai:VERSION`). */
+    /** A file (.safetensors, .gguf, .pt, .bin) or a PEFT or diffusers folder: a path, a `file:` URL, or a name on a hub (`hf:owner/name/file`, `civitai:VERSION`). */
     path: string | URL;
-    /** Of the U-Net; negative ones are allowed, 0 leaves it as it is. Default 1. */
+    /** Strength in the U-Net; may be negative; 0: no effect. Default 1. */
     weight?: number;
-    /** Of the text encoders. Default: `weight`. */
+    /** Strength in the text encoders. Default: `weight`. */
     textWeight?: number;
 }
 
-/** What became of an adapter's file. */
+/** Which layers an adapter file was applied to. */
 export declare interface LoraReport {
     path: string;
     /** Name of the file. */
     name: string;
-    /** Layers of the model that it changes, by their canonical names. */
+    /** Layers that it changes, by canonical name. */
     matched: string[];
-    /** Names in the file that belong to no layer of this model. */
+    /** Names in the file without a matching layer in this model. */
     unmatched: string[];
-    /** Names in the file that are known and not applied, some with the form that they have. */
+    /** Names in the file that are recognised but not applied, some with their type. */
     skipped: string[];
 }
 
@@ -1140,17 +1142,17 @@ export declare interface MaskData {
     height: number;
 }
 
-/** What a mask may be given as: numbers, or a picture whose lightness counts (transparency is ignored). */
+/** A mask: numbers, or an image whose lightness is used (transparency is ignored). */
 export declare type MaskInput = MaskData | RawImage | string | URL | Uint8Array;
 
-/** Measures the arithmetic peak of the processor: what the speed of a network can be held against. */
+/** Measures the arithmetic peak of the processor, to compare the speed of a network with. */
 export declare function measurePeak(options?: PeakOptions): Promise<Peak[]>;
 
-/** What a picture will cost, known before a weight is read. */
+/** Memory needed for an image, in bytes. */
 export declare interface MemoryEstimate {
     width: number;
     height: number;
-    /** Bytes of the weights by part; `mapped` of them stay in the file's mapping. */
+    /** Bytes of the weights by part; `mapped` of them stay in the memory-mapped file. */
     weights: Record<string, {
         bytes: number;
         mapped: number;
@@ -1158,54 +1160,54 @@ export declare interface MemoryEstimate {
     textEncoder?: StageEstimate;
     /** Class embedder or spatial rescaler. */
     conditioner?: StageEstimate;
-    /** CLIP's image tower, where one is loaded. */
+    /** CLIP's image tower, if loaded. */
     imageEncoder?: StageEstimate;
     unet?: StageEstimate;
-    /** The refiner's U-Net, where one is loaded; its text encoder counts as `textEncoder`. */
+    /** The refiner's U-Net, if loaded; its text encoder is included in `textEncoder`. */
     refiner?: StageEstimate;
     encode?: StageEstimate;
     decode?: StageEstimate;
-    /** Bytes by stage, in the memory mode and under the bound that was asked for. */
+    /** Bytes by stage, for the requested memory mode and limit. */
     stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'refiner' | 'preview' | 'encode' | 'decode', StageMemory>>;
-    /** The largest stage of a picture that does not start from another one, in bytes. */
+    /** The largest stage of an image that starts from noise, in bytes. */
     peakBytes: number;
     /** The same with `memory: 'low'`. */
     lowPeakBytes: number;
-    /** What the process itself holds besides: its resident size now, and room for the tokenizer and the encoder of pictures. */
+    /** Memory of the process itself: its present resident size, plus an allowance for the tokenizer and the image encoder. */
     processBytes: number;
 }
 
 /** The long form of {@link LoadOptions.memory}. */
 export declare interface MemoryOptions {
     mode?: 'auto' | 'fast' | 'low';
-    /** Upper bound in bytes for weights and working memory. */
+    /** Limit in bytes for weights and working memory. */
     maxBytes?: number;
-    /** Decode in overlapping tiles: always, never, or (default) when the memory plan says so. */
+    /** Decode in overlapping tiles: always, never, or (default) as the memory plan requires. */
     vaeTiling?: boolean | {
         tileSize?: number;
     };
-    /** Super-resolution: side of the tiles that larger pictures are made in, in latent pixels. Default 128. */
+    /** Super-resolution: side of the tiles for larger images, in latent pixels. Default 128. */
     tileSize?: number;
 }
 
-/** Options that a picture would fit in memory with, as planned by the engine ({@link OutOfMemoryError}). */
+/** Options with which an image fits in memory, as planned by the engine ({@link OutOfMemoryError}). */
 export declare interface MemoryPlan {
     /** Pixels. */
     width: number;
     height: number;
-    /** `memory`, or `memory.mode` beside a bound, when the model is loaded. */
+    /** Load option `memory`, or `memory.mode` together with a limit. */
     memory: 'auto' | 'fast' | 'low';
-    /** `dtype` when the model is loaded; absent: as it was. */
+    /** Load option `dtype`; absent: unchanged. */
     dtype?: WeightType;
-    /** 1, where guidance would have to go; absent: as it was. */
+    /** 1 if guidance must be disabled; absent: unchanged. */
     guidanceScale?: number;
-    /** 1, with `guidanceScale`, where the model edits a picture. */
+    /** 1, together with `guidanceScale`, for editing models. */
     imageGuidanceScale?: number;
-    /** Bytes of the highest stage, weights included. */
+    /** Bytes of the largest stage, including weights. */
     peakBytes: number;
 }
 
-/** Bytes held by a pipeline, and the process's peak. */
+/** Memory used by a pipeline, in bytes, and the process's peak. */
 export declare interface MemoryUsage {
     parts: Partial<Record<ModelPart, number>>;
     /** Graphs, latents and scratch. */
@@ -1215,7 +1217,7 @@ export declare interface MemoryUsage {
     processPeak: number;
 }
 
-/** A model given as several files. Each is a path, or a name on a hub; `model` may hold everything that the others do not replace. */
+/** A model in several files. Each is a path or a name on a hub. The others replace parts of `model`. */
 export declare interface ModelFiles {
     /** Checkpoint file or diffusers folder. */
     model?: string | URL;
@@ -1223,56 +1225,56 @@ export declare interface ModelFiles {
     unet?: string | URL;
     /** Text encoder weights (file or folder). For retrieval-augmented models: CLIP with its text projection, to read prompts. */
     textEncoder?: string | URL;
-    /** CLIP with its image tower (file or folder), to search retrieval databases by pictures: {@link DiffusionPipeline.embedImage}. */
+    /** CLIP with an image tower (file or folder), to search retrieval databases by image: {@link DiffusionPipeline.embedImage}. */
     imageEncoder?: string | URL;
-    /** First stage weights (file or folder); also a tiny autoencoder (TAESD), whose encoder and decoder are files of one name beside each other, taesd_encoder and taesd_decoder. */
+    /** First stage weights (file or folder). For a tiny autoencoder (TAESD) pass the decoder (taesd_decoder); the encoder (taesd_encoder) is read from the same folder. */
     vae?: string | URL;
-    /** A tiny autoencoder (TAESD), for previews with `method: 'taesd'`: the file of its decoder, or diffusers' folder. */
+    /** A tiny autoencoder (TAESD) for previews with `method: 'taesd'`: its decoder file or a diffusers folder. */
     previewVae?: string | URL;
     /**
-     * A second text to image model of the same family that takes over from the first within a run: SDXL's refiner, or another one with the same latents (file or folder; of a
-     * single file the .yaml beside it counts). {@link RefinerOptions.refinerSwitchAt} says when. Adapters and `spec` are the first model's.
+     * A second text-to-image model of the same family that takes over within a run at {@link RefinerOptions.refinerSwitchAt}: SDXL's refiner, or another model with the
+     * same latents (file or folder; the .yaml next to a file is read). Adapters and `spec` apply to the first model only.
      */
     refiner?: string | URL;
     /** Folder with tokenizer.json, vocab.json and merges.txt (CLIP) or vocab.txt (BERT); or the tokenizer.json or vocab.txt itself. */
     tokenizer?: string | URL;
 }
 
-/** A file that is broken, truncated, unsafe or not a model (`ERR_MODEL_FORMAT`). */
+/** A file is damaged, truncated, unsafe or not a model (`ERR_MODEL_FORMAT`). */
 export declare class ModelFormatError extends DiffusionError {
     name: string;
     constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
 }
 
-/** Header-level description of a model, from {@link inspect}. */
+/** Description of a model from its header, by {@link inspect}. */
 export declare interface ModelInfo {
-    /** Where it was read from. */
+    /** The file or folder. */
     source: string;
     spec: ModelSpec;
     [detail: string]: unknown;
 }
 
 /**
- * What a model makes pictures from: `text` prompts (Stable Diffusion, LDM text to image), a `class` (ImageNet), nothing (`unconditional`: faces, churches), boxes
- * (`layout`), a label map (`semantic`), a small picture (`superres`), a picture and a mask (`inpaint`), a picture and an instruction (`edit`), a prompt and its neighbours in a database (`rdm`).
- * `autoencoder` is a first stage alone.
+ * What a model generates images from: `text` prompts (Stable Diffusion, LDM text to image), a `class` (ImageNet), nothing (`unconditional`: faces, churches), boxes
+ * (`layout`), a label map (`semantic`), a small image (`superres`), an image and a mask (`inpaint`), an image and an instruction (`edit`), a prompt and its neighbours
+ * in a database (`rdm`).
+ * `autoencoder` is a first stage on its own.
  */
 export declare type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semantic' | 'superres' | 'inpaint' | 'edit' | 'rdm' | 'autoencoder';
 
-/** Part of a model that `dtype`, `memory.keep` and reports speak of. */
+/** Name of a model part in `dtype` and in reports. */
 export declare type ModelPart = 'unet' | 'textEncoder' | 'conditioner' | 'imageEncoder' | 'vae';
 
 /**
- * Where a model comes from: a single file (.safetensors, .gguf, .ckpt, .pt, .pth, .bin), a diffusers folder, a `file:` URL, several parts;
- * `hf:owner/name[@revision][/file][:tag]` on the Hugging Face hub or `civitai:VERSION`, or their addresses, which are fetched where the cache does not have them
- * ({@link pullModel}, docs/downloads.md).
+ * A model: a file (.safetensors, .gguf, .ckpt, .pt, .pth, .bin), a diffusers folder, a `file:` URL, or several files; `hf:owner/name[@revision][/file][:tag]`,
+ * `civitai:VERSION` or the address of their pages, downloaded if not in the cache ({@link pullModel}, docs/downloads.md).
  */
 export declare type ModelSource = string | URL | ModelFiles;
 
-/** Everything that a model's weights do not say about themselves. Every field can be overridden with `LoadOptions.spec`. */
+/** Description of a model. Every field can be overridden with `LoadOptions.spec`. */
 export declare interface ModelSpec {
     kind: ModelKind;
-    /** Human name of the nearest known model. */
+    /** Name of the closest known model. */
     name: string;
     /** `sd1`, `sd2`, `ldm`, `autoencoder` ... */
     family: string;
@@ -1281,7 +1283,7 @@ export declare interface ModelSpec {
     conditioningKey: string;
     prediction: Prediction;
     schedule: NoiseScheduleSpec;
-    /** Latents are first stage codes times this. */
+    /** Factor from first stage codes to latents. */
     scaleFactor: number;
     /** Training size in pixels. */
     imageSize: number;
@@ -1293,7 +1295,7 @@ export declare interface ModelSpec {
     steps: number;
     guidanceScale: number;
     eta: number;
-    /** Linear previews: [latent channels + 1, 3] numbers, what each channel adds to red, green and blue, then the bias. Empty: those of the family. */
+    /** Linear previews, [latent channels + 1, 3]: the contribution of each channel to red, green and blue, then the bias. Empty: those of the family. */
     previewFactors: number[];
 }
 
@@ -1304,53 +1306,53 @@ export declare type ModelSpecOverrides = {
 
 /** Models whose classes, categories or labels have names. */
 declare interface Named {
-    /** Names by number: what `classId`, the `label` of a box or a value of the label map may be called. Empty where the list is not known; numbers work all the same. */
+    /** Names by number, for `classId`, the `label` of a box or a value of the label map. Empty if unknown; numbers always work. */
     classes: readonly string[];
 }
 
-/** Guidance by a second prompt. */
+/** Guidance away from a second prompt. */
 export declare interface NegativePromptOptions {
-    /** What should not be in the picture. Default: the empty prompt. */
+    /** What the image should not show. Default: the empty prompt. */
     negativePrompt?: string;
 }
 
-/** A row of the database that a search found. */
+/** A search result: a row of the database. */
 export declare interface Neighbour {
-    /** Number of the row, counted through all files. */
+    /** Row number, counted across all files. */
     index: number;
-    /** Cosine of the angle to the query, -1 to 1. */
+    /** Cosine similarity to the query, -1 to 1. */
     score: number;
     /** [dim], of length 1. */
     embedding: Float32Array;
-    /** The picture it comes from, where the database says so (`img_id`). */
+    /** The source image, if the database has it (`img_id`). */
     imageId?: string | number;
-    /** The part of that picture, as the database writes it (`patch_coords`). */
+    /** The region of that image, as stored in the database (`patch_coords`). */
     patch?: readonly number[];
 }
 
-/** What a search needs of a database: a {@link RetrievalDatabase}, or another that can do the same. */
+/** Interface of a searchable database: a {@link RetrievalDatabase} or your own. */
 export declare interface NeighbourDatabase {
     /** Width of an embedding. */
     readonly dim: number;
-    /** The signal is that of the call which searches. */
+    /** `signal` is that of the calling function. */
     search(query: Float32Array, k: number, options?: {
         signal?: AbortSignal;
     }): Promise<readonly FoundNeighbour[]>;
 }
 
-/** One embedding per neighbour (or what a search found), or a search. Their order does not matter; they are normalised before use. */
+/** One embedding or search result per neighbour, or a search to run. The order does not matter; embeddings are normalised. */
 export declare type Neighbours = readonly (Float32Array | FoundNeighbour)[] | NeighbourSearch;
 
 /** A search in a database. */
 export declare interface NeighbourSearch {
     database: NeighbourDatabase;
-    /** How many. Default 10, as the reference's script; the public model was trained with up to 20. */
+    /** Number of neighbours. Default 10, as in the reference script; the public model was trained with up to 20. */
     k?: number;
     /** CLIP embedding to search with. Default: the prompt's. */
     query?: Float32Array;
 }
 
-/** Inputs of models that are conditioned on nothing. */
+/** Inputs of unconditional models. */
 export declare type NoInputs = Record<never, never>;
 
 /** Options of {@link createNoise}. */
@@ -1360,7 +1362,7 @@ export declare interface NoiseOptions extends CallOptions {
     shape: readonly number[];
     /** Default `philox`. */
     rng?: RngName;
-    /** Which draw of the generator, from 0: the n-th call of `randn` after seeding. */
+    /** The n-th call of `randn` after seeding, from 0. */
     offset?: number;
 }
 
@@ -1373,68 +1375,68 @@ export declare interface NoiseScheduleSpec {
     /** Training timesteps. */
     timesteps: number;
     zeroTerminalSnr: boolean;
-    /** Explicit table, in place of the named form. */
+    /** Explicit betas, instead of the named form. */
     betas?: number[];
 }
 
 /**
- * Opens a safetensors or GGUF file, a torch checkpoint (.ckpt, .pt, .pth, .bin), an index of shards (.index.json), or a folder that holds one of them, and gives its
- * tensors by name. Reads the header alone; `dispose()` closes the file. Names are those of the file, without torch's wrappers (`state_dict`, `params_ema`, `module.`).
- * Throws ERR_IO and ERR_MODEL_FORMAT for files that are not there, or broken.
+ * Opens a safetensors or GGUF file, a torch checkpoint (.ckpt, .pt, .pth, .bin), a shard index (.index.json), or a folder with one of them, and gives its tensors by
+ * name. Reads only the header; `dispose()` closes the file. Names are as in the file, without torch's wrappers (`state_dict`, `params_ema`, `module.`). Throws ERR_IO
+ * and ERR_MODEL_FORMAT for missing or damaged files.
  */
 export declare function openTensors(file: string | URL, options?: OpenTensorsOptions): Promise<TensorFile>;
 
 /** Options of {@link openTensors}. */
 export declare interface OpenTensorsOptions extends CallOptions {
-    /** Of a folder's weights, e.g. `fp16`. Default: the plain file, else `fp16`, `bf16` or the only one there. */
+    /** Variant of a folder's weights, such as `fp16`. Default: the plain file, else `fp16`, `bf16` or the only one. */
     variant?: string;
 }
 
-/** What one kind of operation took while profiling. */
+/** Time of one kind of operation. */
 export declare interface OperationTime {
     /** The operation and its sizes, e.g. `conv 3x3 320>640 32x32 bf16`. */
     operation: string;
     calls: number;
     /** Of all calls. */
     ms: number;
-    /** Of the fastest call: what remains on a busy machine. */
+    /** Of the fastest call, which a busy machine disturbs least. */
     fastestMs: number;
-    /** Work of all calls, 2 per multiply-add; 0 where an operation has none to speak of. */
+    /** Work of all calls, 2 per multiply-add; 0 if negligible. */
     gflop: number;
 }
 
-/** What a method takes: left out where every option of it may be. */
+/** Arguments of a method; optional if all options are optional. */
 declare type OptionArguments<O> = Record<never, never> extends O ? [options?: O] : [options: O];
 
 /**
- * Memory that could not be had, or would not fit the bound the caller set (`ERR_OUT_OF_MEMORY`). Where loading, `estimateMemory()`, `generate()`,
- * `sample()`, `predict()`, `decode()`, `encodeImage()` or codes are refused, it names what fits: a single call needs its own stage only.
+ * Memory could not be allocated, or a limit would be exceeded (`ERR_OUT_OF_MEMORY`). For loading, `estimateMemory()`, `generate()`, `sample()`, `predict()`,
+ * `decode()`, `encodeImage()` and codes, the error lists what fits.
  */
 export declare class OutOfMemoryError extends DiffusionError {
     name: string;
-    /** Bytes that what was refused needs, where known. */
+    /** Bytes needed, if known. */
     readonly required: number | undefined;
-    /** Bytes that there are, or that the bound allows. */
+    /** Bytes available, or the limit. */
     readonly available: number | undefined;
     /** The first of `plans`. */
     readonly nearest: MemoryPlan | undefined;
     /**
-     * What fits: `memory: 'low'`, which makes the same picture; the largest size of the same shape; a smaller weight type; no guidance; several of them where one is
-     * not enough. Empty where nothing fits, or nothing was looked for.
+     * What fits: `memory: 'low'`, which gives the same image; the largest size with the same aspect ratio; a smaller weight type; no guidance; or several of these. Empty
+     * if nothing fits or no search was made.
      */
     readonly plans: readonly MemoryPlan[];
-    /** Where nothing fits: what takes the fewest bytes. */
+    /** If nothing fits: the smallest plan. */
     readonly least: MemoryPlan | undefined;
     constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
 }
 
 /**
- * Reads the text as the web UI does: what is no parameter line belongs to the prompt. A line of fewer than 3 or more than 1000 fields is none.
- * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no text, or one of more than 262144 characters
+ * Reads the text as the web UI does: lines without parameters belong to the prompt. A line of fewer than 3 or more than 1000 fields is none.
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` if the text is not a string or has more than 262144 characters
  */
 export declare function parseInfotext(text: string): Infotext;
 
-/** What a number format reaches on this processor when nothing but multiply-adds is done. */
+/** The peak of this processor for one number format, with multiply-adds only. */
 export declare interface Peak {
     /** `f32`, `bf16`, `int8` ... */
     format: string;
@@ -1447,22 +1449,22 @@ export declare interface Peak {
 export declare interface PeakOptions extends CallOptions {
     /** Default: the physical cores, within the container's CPU quota. */
     threads?: number;
-    /** Length of each measurement. Default 0.3. */
+    /** Seconds per measurement. Default 0.3. */
     seconds?: number;
 }
 
-/** What a loaded pipeline is: a union over the kinds, told apart by `kind`. */
+/** Description of a loaded pipeline: a union over the kinds, discriminated by `kind`. */
 export declare type PipelineInfo<K extends ModelKind = ModelKind> = {
     [P in K]: PipelineInfoByKind[P];
 }[K];
 
-/** What every loaded model says of itself. */
+/** Description of every loaded model. */
 export declare interface PipelineInfoBase<K extends ModelKind> {
-    /** What the model makes pictures from. Comparing it narrows `info`; comparing `pipe.kind` narrows the pipeline as well. */
+    /** The kind of the model. Comparing it narrows `info`; comparing `pipe.kind` narrows the pipeline. */
     kind: K;
-    /** What the model is conditioned on. */
+    /** The conditioning of the model. */
     condition: ConditionByKind[K];
-    /** Human name of the nearest known model. */
+    /** Name of the closest known model. */
     name: string;
     spec: ModelSpec;
     /** Number of weights by part. */
@@ -1473,15 +1475,15 @@ export declare interface PipelineInfoBase<K extends ModelKind> {
     dtypes: Partial<Record<ModelPart, string>>;
     /** Mean bits per weight by part. */
     effectiveBits: Partial<Record<ModelPart, number>>;
-    /** The refiner that was loaded beside the model; its weights are not among the above. Absent: none. */
+    /** The loaded refiner, if any. Its weights are not included above. */
     refiner?: Pick<PipelineInfoBase<'text'>, 'name' | 'parameters' | 'dtypes' | 'effectiveBits'>;
-    /** What `generate()` uses where an option is left out. */
+    /** Defaults of `generate()`. */
     defaults: GenerateDefaults;
     samplers: SamplerName[];
     schedules: ScheduleName[];
-    /** The schedule of each sampler where none is named. */
+    /** Default schedule of each sampler. */
     defaultSchedules: Record<SamplerName, ScheduleName>;
-    /** Human names of samplers and schedules: `dpmpp_2m` is `DPM++ 2M`. */
+    /** Display names of samplers and schedules: `dpmpp_2m` is `DPM++ 2M`. */
     labels: Record<string, string>;
     /** Pixels per latent pixel. */
     downsampling: number;
@@ -1507,7 +1509,7 @@ export declare interface PipelineInfoByKind {
 }
 
 /**
- * A loaded model. Made by {@link DiffusionPipeline.load}; freed by `dispose()` or `await using`.
+ * A loaded model. Created by {@link DiffusionPipeline.load}, freed by `dispose()` or `await using`.
  *
  * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture, a long prompt or, the first time, the tokenizer joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
  * the call waits, between steps and inside a step, and makes it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects
@@ -1515,100 +1517,98 @@ export declare interface PipelineInfoByKind {
  */
 declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     #private;
-    /** What was loaded: kind, condition, spec, parameters and weight types by part, defaults, samplers. */
+    /** Description of the model: kind, conditioning, spec, parameters and weight types by part, defaults, samplers. */
     readonly info: PipelineInfo<K>;
     private constructor();
     /**
      * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or the name of a model on a hub (`hf:owner/name`), which is fetched where it is not here.
-     * Without a source it is the small trained model that travels inside the package. With `kind` the pipeline has that type, and a model of another kind is refused.
-     * @throws ModelFormatError for a broken file, UnsupportedModelError for a sound one of another kind, OutOfMemoryError, DeviceError
+     * Without a source, loads the embedded model. `kind` sets the type of the pipeline; models of other kinds are refused.
+     * @throws ModelFormatError for a damaged file, UnsupportedModelError for an unsupported model, OutOfMemoryError, DeviceError
      */
     static load<K extends ModelKind>(source: ModelSource | undefined, options: LoadOptions & {
         kind: K;
     }): Promise<DiffusionPipeline<K>>;
     static load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline>;
     /**
-     * What the model makes pictures from. Comparing it narrows the pipeline to its kind: in `if (pipe.kind === 'class')`, `generate()` takes `classId` and the
-     * compiler refuses `boxes`.
+     * The kind of the model. Comparing it narrows the pipeline: inside `if (pipe.kind === 'class')`, `generate()` takes `classId` and the compiler refuses `boxes`.
      */
     get kind(): K;
-    /** Whether the model is of one of these kinds; as a comparison of `kind`, it narrows the pipeline. */
+    /** Whether the model is of one of these kinds. Narrows the pipeline. */
     is<W extends ModelKind>(...kinds: W[]): this is DiffusionPipeline<W>;
-    /** The device that the networks run on. */
+    /** The device of the model. */
     get device(): Device;
-    /** The model's first stage (pictures to codes and back), sharing this pipeline's weights. */
+    /** The model's first stage, sharing this pipeline's weights. */
     get firstStage(): Autoencoder;
     /**
-     * Makes pictures of what this kind of model is conditioned on: a prompt, a class, boxes, a label map, a picture (and a mask), neighbours, or nothing; most kinds also
-     * start from a picture (`image` with `strength`). Options that are left out are the model's; the result lists them all.
+     * Generates images from the inputs of this kind of model: a prompt, a class, boxes, a label map, an image (and a mask), neighbours, or nothing. Most kinds also take
+     * a start image (`image` with `strength`). Missing options default to the model's values; the result lists all options.
      * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for options that are unknown, not of this kind of model, of the wrong type or out of range
      */
     generate<T extends DiffusionPipeline>(this: T, ...options: OptionArguments<GenerateOptions<KindOf<T>>>): Promise<GenerateResult<ResolvedOptions<KindOf<T>>>>;
     /**
-     * The adapters (LoRA and its relatives) of every call from now on that names none itself, in place of those before; `[]`: none. The model is not loaded again: low
-     * ranks are computed beside its weights, of whatever type they are. Steps of a running `sample()` have them from the next one on; a `Conditioning` stays what it
-     * was encoded as.
-     * @returns what of each file fits this model, by name
-     * @throws ModelFormatError for a broken file or ranks that do not fit together, UnsupportedModelError for an adapter of another kind of model, OutOfMemoryError, DeviceError;
-     * then nothing has changed
+     * Sets the adapters (LoRA and similar) for all following calls that do not pass `loras`, replacing earlier ones; `[]`: none. The model is not reloaded: low-rank
+     * products are computed beside its weights, whatever their type. A running `sample()` uses them from its next step on; an existing `Conditioning` does not change.
+     * @returns a report for each file
+     * @throws ModelFormatError for a damaged file or mismatched ranks, UnsupportedModelError for an adapter of another kind of model, OutOfMemoryError, DeviceError; the
+     * previous adapters then stay active
      */
     setLoras(loras: readonly LoraOptions[], options?: CallOptions): Promise<LoraReport[]>;
-    /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large pictures are made in overlapping tiles. */
+    /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large images are processed in
+     * overlapping tiles. */
     upscale<T extends DiffusionPipeline>(this: 'superres' extends KindOf<T> ? T : never, image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<SuperresResolvedOptions>>;
-    /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. Retrieval-augmented models read one window of plain text. */
+    /** Tokenises a prompt: windows of 77 ids, with a weight and a text for each. Retrieval-augmented models read one window of plain text. */
     tokenize(prompt: string): Promise<Tokenized>;
-    /** Runs the text encoder on a prompt, or on token ids as they are. Retrieval-augmented models take one embedding of a prompt: that of `encodeCondition()`. */
+    /** Runs the text encoder on a prompt or on token ids. For retrieval-augmented models use `encodeCondition()`. */
     encodePrompt<T extends DiffusionPipeline>(this: KindOf<T> extends 'rdm' ? never : T, prompt: string | TokenIds, options?: EncodePromptOptions): Promise<Conditioning>;
     /**
-     * Runs the conditioners of any kind of model on its inputs (those of `generate()`, without image to image): what `sample()` and `predict()` are steered by.
-     * `unconditional: true` gives what guidance compares with.
+     * Encodes the inputs of any kind of model (those of `generate()`, without image to image) for `sample()` and `predict()`. `unconditional: true` gives the
+     * unconditional counterpart for guidance.
      */
     encodeCondition<T extends DiffusionPipeline>(this: T, inputs: Inputs<KindOf<T>>, options?: EncodeConditionOptions): Promise<Conditioning>;
     /**
-     * The paper's training objective (Eq. 1 to 3) as a measurement: the mean squared error of the network's prediction for a picture with its condition, noised to each
-     * of some timesteps. The picture is not resized; sides are multiples of `info.sizeMultiple`.
+     * Measures the training loss of the latent diffusion paper (Eq. 1 to 3): the mean squared error of the network's prediction for an image and its inputs, noised to
+     * several timesteps. The image is not resized; sides must be multiples of `info.sizeMultiple`.
      */
     loss<T extends DiffusionPipeline>(this: T, image: ImageInput, inputs: Inputs<KindOf<T>>, options?: LossOptions): Promise<LossResult>;
-    /** Runs the first stage's encoder. Sides must be multiples of `info.downsampling`. The latents are times the scale factor (`moments`: raw). */
+    /** Runs the first stage's encoder. Sides must be multiples of `info.downsampling`. The latents are multiplied by the scale factor, except `moments`. */
     encodeImage(image: ImageInput, options?: EncodeImageOptions): Promise<Latents>;
     /**
-     * A picture's CLIP embedding [dim], by the `imageEncoder` of the model source: a neighbour, or what to search a retrieval database with.
-     * The picture is resized as a whole to the encoder's square, as the reference does.
+     * The CLIP embedding of an image, [dim], by the `imageEncoder` of the model source, to use as a neighbour or to search a retrieval database. The image is resized to
+     * the encoder's square without cropping, as in the reference.
      */
     embedImage(image: ImageInput, options?: CallOptions): Promise<Float32Array>;
     /**
-     * A text's CLIP embedding [dim], not normalised (transformers' `text_embeds`): the last layer at the end of the text, through the text projection. It lies in the space of
-     * `embedImage()` of the same CLIP; {@link cosineSimilarity} compares the two. The text is taken as it is, without emphasis, and cut at the encoder's window of 77 tokens;
-     * `{ tokenIds }` are one window with its start and end. A CLIP file or folder is a model source of its own; SDXL embeds with its second text encoder.
-     * @throws UnsupportedModelError for a model without CLIP's text encoder or without its projection, as Stable Diffusion 1 and 2 come
+     * The CLIP embedding of a text, [dim], not normalised (transformers' `text_embeds`): the last layer at the end of the text, after the text projection. Compare it
+     * with `embedImage()` of the same CLIP by {@link cosineSimilarity}. Prompt weights are not parsed, and the text is truncated to the encoder's window of 77 tokens; `{
+     * tokenIds }` is one window including start and end. A CLIP file or folder can be loaded as a model; SDXL uses its second text encoder.
+     * @throws UnsupportedModelError for a model without a CLIP text encoder or its projection, such as Stable Diffusion 1 and 2
      */
     embedText(prompt: string | TokenIds, options?: CallOptions): Promise<Float32Array>;
-    /** Start noise of unit variance for `sample()` and `generate({ latents })`. Drawn on a thread of its own: it does not wait for pictures. */
+    /** Start noise of unit variance for `sample()` and `generate({ latents })`. Computed on another thread, without waiting for running calls. */
     createLatents(options?: CreateLatentsOptions): Promise<Latents>;
     /**
-     * The sampling loop, step by step: `for await (const { latents } of pipe.sample({ conditioning, unconditional }))`. The latents are the live state.
-     * Leaving the loop ends the run; the generator's return value is the latents after the last step.
+     * The sampling loop: `for await (const { latents } of pipe.sample({ conditioning, unconditional }))`. The latents are the live state. Leaving the loop ends the run;
+     * the generator returns the latents after the last step.
      */
     sample(options: SampleOptions): AsyncGenerator<SampleStep, Latents, void>;
-    /** One evaluation of the network: its raw output (`info.spec.prediction` says of what kind) for latents at a timestep. */
+    /** Evaluates the network once: its raw output (of the type `info.spec.prediction`) for latents at a timestep. */
     predict(latents: Latents, options: PredictOptions): Promise<Latents>;
-    /** Runs the first stage's decoder: 8-bit pictures, or with `output: 'float'` planar [n, channels, height, width] numbers, not clamped. */
+    /** Runs the first stage's decoder. Gives 8-bit images, or with `output: 'float'` unclamped planar floats [n, channels, height, width]. */
     decode(latents: Latents, options: DecodeOptions & {
         output: 'float';
     }): Promise<Float32Array>;
     decode(latents: Latents, options?: DecodeOptions & {
         output?: 'image';
     }): Promise<RawImage[]>;
-    /** Bytes held now, by part, and the process's peak. */
+    /** Present memory use by part, and the peak of the process. */
     memoryUsage(): MemoryUsage;
     /**
-     * Runs `action` and tells what each operation of the networks took meanwhile, the most expensive first. CPU only; what other pipelines do on the same device
-     * counts too.
+     * Runs `action` and reports the time of each network operation, the most expensive first. CPU only; includes work of other pipelines on the same device.
      */
     profile(action: () => Promise<unknown>): Promise<OperationTime[]>;
     /** Frees weights and graphs; the next call loads them again. */
     unload(options?: CallOptions): Promise<void>;
-    /** Waits for waiting and running calls, then frees everything. Calls made after it fail with `ERR_DISPOSED`. Idempotent. */
+    /** Waits for queued and running calls, then frees everything. Later calls fail with `ERR_DISPOSED`. Idempotent. */
     dispose(): Promise<void>;
     [Symbol.asyncDispose](): Promise<void>;
 }
@@ -1618,16 +1618,16 @@ export declare type Prediction = 'eps' | 'v' | 'sample';
 
 /** Options of {@link DiffusionPipeline.predict}. */
 export declare interface PredictOptions extends CallOptions {
-    /** One for all rows or one per row; fractions allowed. */
+    /** One for all rows, or one per row. Fractions are allowed. */
     timestep: number | readonly number[];
     conditioning?: Conditioning;
-    /** With a guidance scale other than 1: the guided combination is returned. */
+    /** Needed for a guidance scale other than 1; the guided prediction is returned. */
     unconditional?: Conditioning;
     /** Default 1. */
     guidanceScale?: number;
-    /** Models that edit a picture. Default 1. */
+    /** Editing models. Default 1. */
     imageGuidanceScale?: number;
-    /** Extra input channels, in place of those of `conditioning`. */
+    /** Extra input channels, instead of those of `conditioning`. */
     concat?: Latents;
 }
 
@@ -1646,13 +1646,13 @@ export declare type PresetName = 'turbo' | 'lightning-1' | 'lightning-2' | 'ligh
 /** Each preset of {@link SamplingOptions.preset} with the options that it fills in. */
 export declare const presets: Readonly<Record<PresetName, Preset>>;
 
-/** Live pictures during sampling. */
+/** Previews during sampling. */
 export declare interface PreviewOptions {
-    /** One preview every so many steps. Default 1. */
+    /** Steps between previews. Default 1. */
     every?: number;
     /**
-     * `linear` (default): a small picture straight from the latents, nearly free. `taesd`: full size through the tiny autoencoder that was loaded as `previewVae` (or as `vae`). `vae`: the
-     * real decoder, slow.
+     * `linear` (default): a small image computed directly from the latents, almost free. `taesd`: full size, with the tiny autoencoder loaded as `previewVae` (or as
+     * `vae`). `vae`: full size with the model's decoder, slow.
      */
     method?: 'linear' | 'taesd' | 'vae';
     /** An error thrown here, or a rejected promise, rejects the call. */
@@ -1665,54 +1665,54 @@ export declare interface PreviewOptions {
 
 /** Progress of a long call. */
 export declare interface Progress {
-    /** `download`: files of a model are fetched; `step` counts bytes. */
+    /** During `download`, `step` counts bytes. */
     phase: 'download' | 'load' | 'encode' | 'sample' | 'decode' | 'convert';
     /** Finished units of this phase (bytes, steps, tiles). */
     step: number;
-    /** Units in all, 0 when unknown. */
+    /** Total units, 0 if unknown. */
     steps: number;
-    /** Milliseconds since the call began. */
+    /** Milliseconds since the call started. */
     elapsedMs: number;
-    /** Estimated milliseconds to the end of this phase, `null` while unknown. */
+    /** Estimated milliseconds until this phase ends, `null` if unknown. */
     etaMs: number | null;
 }
 
 /** One window of the text encoder. All three lists have the encoder's length, 77: start, up to 75 tokens, end, padding. */
 declare interface PromptChunk {
-    /** Below 0 where a vector of an embedding stands. */
+    /** Negative for vectors of a textual inversion. */
     ids: number[];
     /** Weight of each token's embedding; 1 on start, end and padding. */
     weights: number[];
-    /** The tokens as the vocabulary spells them (`cat</w>`). */
+    /** The tokens as spelled in the vocabulary (`cat</w>`). */
     text: string[];
 }
 
-/** Options of a load that reads no prompts: {@link Autoencoder.load}, {@link ImageEncoder.load}. */
+/** Options of a load without prompts: {@link Autoencoder.load}, {@link ImageEncoder.load}. */
 export declare type PromptlessLoadOptions = Omit<LoadOptions, 'loraDirectory' | 'embeddings' | 'embeddingDirectory'>;
 
 /** One file of a pulled model. */
 export declare interface PulledFile {
     path: string;
     size: number;
-    /** Of large files SHA-256, of small ones git's hash. */
+    /** SHA-256 for large files, git's hash for small ones. */
     hash: string;
-    /** False where it was here before. */
+    /** False if it was already in the cache. */
     fetched: boolean;
 }
 
 /**
- * Fetches a model into the cache: what the loader reads of `hf:owner/name[@revision][/path][:tag]` or `civitai:VERSION`, at the commit that the branch points to now.
- * Goes on where an earlier call was broken off, checks every hash, and accepts nothing that is not whole. Throws {@link DownloadError}; what has arrived is kept.
+ * Downloads a model into the cache: the files that the loader needs of `hf:owner/name[@revision][/path][:tag]` or `civitai:VERSION`, at the latest commit of the
+ * branch. Resumes interrupted downloads and checks every hash. Throws {@link DownloadError}; downloaded data is kept.
  */
 export declare function pullModel(source: string | URL, options?: PullOptions): Promise<PullReport>;
 
 /** Options of {@link pullModel}. */
 export declare interface PullOptions extends HubOptions, CallOptions {
-    /** What the files are for: a part of a model needs fewer of them. Default `model`. */
+    /** The part to download. Default `model`. */
     part?: 'model' | 'unet' | 'textEncoder' | 'imageEncoder' | 'vae' | 'tokenizer';
-    /** More files than the loader reads, by patterns over their paths (`*` within a folder, `**` across folders). */
+    /** Additional files, as patterns of their paths (`*` within a folder, `**` across folders). */
     include?: readonly string[];
-    /** Say what would be fetched, and fetch nothing. Default false. */
+    /** Report what would be downloaded, without downloading. Default false. */
     dryRun?: boolean;
     /** Called a few times a second. An error thrown here rejects the call. */
     onProgress?: (progress: PullProgress) => unknown;
@@ -1720,30 +1720,30 @@ export declare interface PullOptions extends HubOptions, CallOptions {
 
 /** Progress of {@link pullModel}. */
 export declare interface PullProgress {
-    /** The file that moved last, by its path in the repository. */
+    /** The file downloaded last, by its path in the repository. */
     file: string;
-    /** Bytes of that file that are here, and its size. */
+    /** Downloaded bytes of that file, and its size. */
     fileBytes: number;
     fileSize: number;
-    /** Bytes of all files that are here, those from earlier included, and their sizes. */
+    /** Downloaded bytes of all files, including earlier downloads, and their total size. */
     bytes: number;
     totalBytes: number;
-    /** Of the last seconds. */
+    /** Over the last seconds. */
     bytesPerSecond: number;
     elapsedMs: number;
     /** `null` while unknown. */
     etaMs: number | null;
 }
 
-/** What {@link pullModel} fetched, or with `dryRun` would fetch. */
+/** Result of {@link pullModel}; with `dryRun`, what it would download. */
 export declare interface PullReport {
     source: string;
-    /** The commit that the files are of; of Civitai the version. */
+    /** The commit; for Civitai the version. */
     commit: string;
     /** Folder or file in the cache, for `load()`; absent with `dryRun`. */
     path?: string;
     licence?: string;
-    /** Bytes of all files, and of those among them that were not here. */
+    /** Bytes of all files, and of those that had to be downloaded. */
     bytes: number;
     fetchedBytes: number;
     files: PulledFile[];
@@ -1757,9 +1757,9 @@ export declare interface RandomOptions {
      */
     kind: 'words' | 'uniform' | 'integers' | 'permutation';
     seed: number | bigint;
-    /** How many numbers, 1 to 2^18. */
+    /** Number of values, 1 to 2^18. */
     count: number;
-    /** Default `mt19937`. `philox` has words alone: block i of four is that of the counter (0, 0, i, 0). */
+    /** Default `mt19937`. `philox` supports only `words`: block i of four is that of the counter (0, 0, i, 0). */
     rng?: RngName;
     /** Of `integers`, default 0. */
     low?: number;
@@ -1767,7 +1767,7 @@ export declare interface RandomOptions {
     high?: number;
 }
 
-/** A picture: interleaved 8-bit pixels with the texts that belong to it. */
+/** An image: interleaved 8-bit pixels and metadata texts. */
 export declare class RawImage {
     /** Interleaved rows, top to bottom, width * height * channels bytes. */
     readonly data: Uint8Array;
@@ -1775,33 +1775,32 @@ export declare class RawImage {
     readonly height: number;
     /** 1 grey, 3 RGB, 4 RGB with straight alpha. */
     readonly channels: 1 | 3 | 4;
-    /** Texts by keyword, as PNG files carry them; `parameters` holds the settings of a generated picture in A1111's words. */
+    /** Metadata texts by keyword, as in PNG files; `parameters` has the settings of a generated image in A1111's format. */
     readonly metadata: Readonly<Record<string, string>>;
-    /** Takes pixels as they are, without a copy. */
+    /** Wraps pixels without copying them. */
     constructor(image: RawImageData);
     /**
-     * Reads a picture: a path or `file:` URL, the bytes of a file, or pixels. The kind is told by the content. PNG of any depth is read to 8 bits with its texts;
-     * JPEG, WebP and others when the optional peer `sharp` is installed. Whatever the kind, the picture comes upright by its EXIF orientation, and in sRGB: the colours of
-     * an ICC profile (for PNG: curves and a matrix; ones made of tables are not applied), and PNG's gamma and chromaticities, are converted.
-     * @throws DiffusionError `ERR_IMAGE_FORMAT` for broken, unknown or too large pictures (16384 pixels a side, 64 million in all), `ERR_UNSUPPORTED_IMAGE` where
-     * sharp is missing, `ERR_IO` where the file cannot be read
+     * Reads an image: a path or `file:` URL, the bytes of a file, or pixels. The format is detected from the content. PNG of any depth is read to 8 bits with its texts;
+     * JPEG, WebP and others if the optional peer `sharp` is installed. The image is rotated by its EXIF orientation and converted to sRGB from its ICC profile (for PNG
+     * only profiles of curves and a matrix, not of tables) or PNG's gamma and chromaticities.
+     * @throws DiffusionError `ERR_IMAGE_FORMAT` for damaged, unknown or too large images (16384 pixels per side, 64 million in all), `ERR_UNSUPPORTED_IMAGE` if sharp is
+     * missing, `ERR_IO` if the file cannot be read
      */
     static read(input: RawImageInput | RawImage): Promise<RawImage>;
-    /** The bytes of a picture file. Default format: PNG, with `metadata` as text chunks. */
+    /** The bytes of an image file. Default format: PNG, with `metadata` as text chunks. */
     encode(format?: ImageFormat, options?: EncodeOptions): Promise<Uint8Array>;
     /**
-     * Writes a file; its name ends in .png, .jpg, .jpeg or .webp. It appears whole or not at all: a temporary file beside it is renamed at the end. A symbolic link is
-     * followed.
-     * @throws DiffusionError `ERR_IO` where the file cannot be written
+     * Writes a file whose name ends in .png, .jpg, .jpeg or .webp. Writes a temporary file and renames it, so no partial file is left. Symbolic links are followed.
+     * @throws DiffusionError `ERR_IO` if the file cannot be written
      */
     save(file: string | URL, options?: EncodeOptions): Promise<void>;
-    /** A resized copy, as Pillow makes it. Default filter: Lanczos. */
+    /** A resized copy, with the same result as Pillow. Default filter: Lanczos. */
     resize(width: number, height: number, options?: {
         filter?: ResizeFilter;
     }): Promise<RawImage>;
 }
 
-/** What a {@link RawImage} is made of; also what `sharp` and other libraries call raw pixels. */
+/** The data of a {@link RawImage}; the same as raw pixels of `sharp` and other libraries. */
 export declare interface RawImageData {
     /** Interleaved 8-bit rows, top to bottom: width * height * channels bytes. */
     data: Uint8Array | Uint8ClampedArray;
@@ -1809,11 +1808,11 @@ export declare interface RawImageData {
     height: number;
     /** 1 grey, 3 RGB, 4 RGB with straight alpha. */
     channels: 1 | 3 | 4;
-    /** Texts to be kept with the picture, by keyword. */
+    /** Metadata texts by keyword. */
     metadata?: Readonly<Record<string, string>>;
 }
 
-/** What {@link RawImage.read} takes: a path or `file:` URL, the bytes of a picture file, or pixels. */
+/** Sources for {@link RawImage.read}: a path or `file:` URL, the bytes of an image file, or pixels. */
 export declare type RawImageInput = string | URL | Uint8Array | RawImageData;
 
 /** generate() of a retrieval-augmented model. */
@@ -1822,9 +1821,9 @@ export declare interface RdmGenerateOptions extends CommonGenerateOptions, Image
 
 /** Inputs of retrieval-augmented models: a prompt, neighbours, or both. */
 export declare interface RdmInputs {
-    /** Read by the CLIP text encoder that is given as the `textEncoder` of the model source. */
+    /** Encoded with the CLIP text encoder passed as `textEncoder` of the model source. */
     prompt?: string;
-    /** CLIP embeddings of similar pictures: as they are, or found in a database by the prompt's. */
+    /** CLIP embeddings of similar images, or a database to search with the prompt. */
     neighbours?: Neighbours;
 }
 
@@ -1836,8 +1835,8 @@ export declare interface RdmResolvedOptions extends ResolvedCommon, ResolvedImag
 /** Options of {@link TensorFile.read}. */
 export declare interface ReadTensorOptions extends CallOptions {
     /**
-     * `values` (default): the array that holds every stored number exactly: integers and `f64` as they are (`bool` as 0 and 1 in a `Uint8Array`), all other floats and
-     * ggml's blocks as `Float32Array`. `float32`: a `Float32Array`, whatever is stored. `bytes`: as stored, little-endian.
+     * `values` (default): an array type that represents every stored number exactly: integers and `f64` unchanged (`bool` as 0 and 1 in a `Uint8Array`), all other floats and
+     * ggml's blocks as `Float32Array`. `float32`: always a `Float32Array`. `bytes`: as stored, little-endian.
      */
     as?: 'values' | 'float32' | 'bytes';
 }
@@ -1845,19 +1844,19 @@ export declare interface ReadTensorOptions extends CallOptions {
 /** Two models in one run. */
 export declare interface RefinerOptions {
     /**
-     * Only where a refiner was loaded ({@link ModelFiles.refiner}): share of the training time, from the noise end, after which it takes over, 0 (from the first step) to 1
-     * (never). Both models share one list of steps, and the latents go from one to the other as they are. Default 0.8.
+     * Only if a refiner is loaded ({@link ModelFiles.refiner}): fraction of the training time, from the noise end, after which it takes over, from 0 (from the first
+     * step) to 1 (never). Both models share one list of steps, and the latents pass from one to the other unchanged. Default 0.8.
      */
     refinerSwitchAt?: number;
 }
 
-/** Deletes pieces of downloads that were broken off; gives the bytes that were freed. */
+/** Deletes partial files of interrupted downloads. Returns the freed bytes. */
 export declare function removeIncompleteDownloads(options?: CacheOptions): Promise<number>;
 
-/** Deletes a model from the cache, or with `@revision` one revision of it; gives the bytes that were freed. */
+/** Deletes a model from the cache, or with `@revision` one revision. Returns the freed bytes. */
 export declare function removeModel(source: string | URL, options?: CacheOptions): Promise<number>;
 
-/** Filters by Pillow's names. */
+/** Resampling filters, with Pillow's names. */
 export declare type ResizeFilter = 'nearest' | 'box' | 'bilinear' | 'hamming' | 'bicubic' | 'lanczos';
 
 /**
@@ -1873,11 +1872,11 @@ export declare interface ResolvedCommon extends Omit<SamplingOptions, AlwaysSett
     /** Absent: off. */
     deepCache?: Required<DeepCacheOptions>;
     latents?: Latents;
-    /** Absent where there were none. Those that the prompt names are among them, and no longer in the prompt. */
+    /** Absent if there were none. Includes adapters named in the prompt, which are removed from it. */
     loras?: readonly LoraOptions[];
 }
 
-/** Image to image: absent unless a picture was given. */
+/** Image to image: absent unless an image was given. */
 export declare interface ResolvedImageToImage {
     image?: ImageInput;
     strength?: number;
@@ -1904,16 +1903,16 @@ export declare interface ResolvedOptionsByKind {
 /** Prompts with their defaults filled in. */
 export declare interface ResolvedPrompts {
     prompt: string;
-    /** Absent where the network is told the guidance scale, and reads no negative prompt. */
+    /** Absent if the network takes the guidance scale as an input and reads no negative prompt. */
     negativePrompt?: string;
     emphasis: Emphasis;
-    /** Absent where the model's own was used. */
+    /** Absent if the model's default was used. */
     clipSkip?: number;
 }
 
 /**
- * Embeddings of pictures by which a retrieval-augmented model finds neighbours of a prompt: the published .npz files (arrays `embedding`, and `img_id` and
- * `patch_coords` where there are any) or safetensors files with tensors of these names. Search is exact.
+ * A database of image embeddings, in which retrieval-augmented models find neighbours of a prompt: the published .npz files (arrays `embedding`, optionally `img_id`
+ * and `patch_coords`), or safetensors files with tensors of these names. Search is exact.
  */
 export declare class RetrievalDatabase {
     #private;
@@ -1924,19 +1923,18 @@ export declare class RetrievalDatabase {
     private constructor();
     /**
      * Opens a database of one file, several, or all in a folder; of a hub, too: `hf:owner/name/folder`.
-     * @throws ModelFormatError for broken files and ones that do not belong together, UnsupportedModelError for element types that are not read, DiffusionError
-     * `ERR_IO` where a file cannot be read, DownloadError where one cannot be fetched
+     * @throws ModelFormatError for damaged or mismatched files, UnsupportedModelError for unsupported element types, DiffusionError `ERR_IO` if a file cannot be read, DownloadError where one cannot be fetched
      */
     static load(source: string | URL | readonly (string | URL)[], options?: RetrievalLoadOptions): Promise<RetrievalDatabase>;
     /**
-     * The `k` rows nearest to a query by cosine, nearest first; fewer where the database is smaller. The event loop turns while it works.
+     * The `k` rows most similar to a query by cosine, best first; fewer if the database is smaller. Does not block the event loop.
      * @param query [dim]; its length does not matter
      */
     search(query: Float32Array, k?: number, options?: SearchOptions): Promise<Neighbour[]>;
 }
 
 export declare interface RetrievalLoadOptions extends CallOptions {
-    /** Most bytes of embeddings (as float32) that are kept in memory; larger databases are read from their files at every search. Default 2^30. */
+    /** Maximum bytes of embeddings (as float32) to keep in memory; larger databases are read from their files at every search. Default 2^30. */
     maxMemory?: number;
     /** How `hf:` databases are found and fetched. */
     hub?: HubOptions;
@@ -1950,29 +1948,29 @@ export declare interface RetrievalRows {
     embeddings: Float32Array;
     /** [rows, dim] */
     shape: readonly [number, number];
-    /** One text per row: where the picture is. */
+    /** One text per row: the location of the image. */
     imageIds?: readonly string[];
-    /** Four numbers per row, as the databases of the paper have them. */
+    /** Four numbers per row, as in the databases of the paper. */
     patches?: readonly (readonly number[])[];
 }
 
-/** Generator of the start noise: `philox` gives the numbers of torch on CUDA (A1111's default), `mt19937` those of torch on the CPU (diffusers, ComfyUI). */
+/** Random number generator: `philox` gives the numbers of torch on CUDA (as A1111), `mt19937` those of torch on the CPU (as diffusers and ComfyUI). */
 export declare type RngName = 'philox' | 'mt19937';
 
 /** Options of {@link DiffusionPipeline.sample}. */
 export declare interface SampleOptions extends SamplingOptions, CallOptions {
     /** From {@link DiffusionPipeline.encodeCondition} or {@link DiffusionPipeline.encodePrompt}. */
     conditioning?: Conditioning;
-    /** What guidance compares with: the negative or empty prompt, the null class ...; needed where the guidance scale is not 1. Its tokens alone count. */
+    /** The unconditional counterpart: the negative or empty prompt, the null class ... Required if the guidance scale is not 1. Only its tokens are used. */
     unconditional?: Conditioning;
     /**
-     * Unit-variance start noise, or with `denoisingStart` the state that the earlier part ended with; it is not changed. Default: noise from `seed`, `width`, `height` and
+     * Unit-variance start noise, or with `denoisingStart` the result of the earlier part; not modified. Default: noise from `seed`, `width`, `height` and
      * `batch`.
      */
     latents?: Latents;
     /**
-     * Part of the training time that is run, 0 to 1 from the noise end; default 0 and 1. Two models share one schedule that way: the first runs with `denoisingEnd: 0.8`, the
-     * second goes on from its latents with `denoisingStart: 0.8` and the same `steps`, `sampler` and `schedule`. No noise is added in between.
+     * The part of the training time to run, 0 to 1 from the noise end; default 0 and 1. This lets two models share one schedule: the first runs with `denoisingEnd: 0.8`,
+     * the second continues from its latents with `denoisingStart: 0.8` and the same `steps`, `sampler` and `schedule`. No noise is added in between.
      */
     denoisingStart?: number;
     denoisingEnd?: number;
@@ -1986,7 +1984,7 @@ export declare interface SampleOptions extends SamplingOptions, CallOptions {
     onProgress?: (progress: Progress) => unknown;
 }
 
-/** Solvers by name. `pipe.info.samplers` lists those that the loaded engine has. */
+/** Name of a sampler. `pipe.info.samplers` lists them all. */
 export declare type SamplerName = (typeof samplerNames)[number] | (string & {});
 
 /** Names of solvers and schedules, in the order in which native/samplers/registry.cpp has them. */
@@ -1999,59 +1997,59 @@ export declare interface SampleStep {
     steps: number;
     /** Noise level after the step. */
     sigma: number;
-    /** Timestep at which the network was asked. */
+    /** Timestep at which the network was evaluated. */
     timestep: number;
-    /** The live state: reading shows it, writing changes what the next step starts from. After the last step it holds the result. */
+    /** The live state: writing to it changes the input of the next step. After the last step it is the result. */
     latents: Latents;
-    /** A picture of the present state of `row`: small and straight from the latents (`linear`), through the tiny autoencoder that was loaded as `previewVae` (`taesd`), or through the first stage (`vae`). */
+    /** A preview of `row`: small and directly from the latents (`linear`), with the tiny autoencoder loaded as `previewVae` (`taesd`), or with the first stage (`vae`). */
     preview(method?: 'linear' | 'taesd' | 'vae', row?: number): Promise<RawImage>;
 }
 
 /** Options of the sampling loop. */
 export declare interface SamplingOptions {
     /**
-     * Settings of a few-step model, by its family: sampler, schedule or timesteps, steps, guidance and eta as its authors use them (docs/kinds.md has the table). Each of these options that
-     * is given as well counts before the preset's. Default: none.
+     * Settings of a few-step model, by its family: sampler, schedule or timesteps, steps, guidance and eta as its authors use them (docs/kinds.md has the table). Options
+     * passed explicitly take precedence. Default: none.
      */
     preset?: PresetName;
-    /** Network steps, 1 to 1000. Default: the model's. */
+    /** Number of sampling steps, 1 to 1000. Default: the model's. */
     steps?: number;
-    /** Classifier-free guidance. 1 means no guidance (and half the work). Default: the model's, 7.5 for Stable Diffusion. */
+    /** Classifier-free guidance. 1 disables it, which halves the work. Default: the model's, 7.5 for Stable Diffusion. */
     guidanceScale?: number;
     /**
-     * Models that edit a picture (kind `edit`): how close the result stays to it, as `guidanceScale` is for the prompt (diffusers' `image_guidance_scale`, A1111's Image CFG scale). Three
-     * evaluations a step; two where it is 1 or equal to `guidanceScale`. Default: the model's, 1.5.
+     * Editing models (kind `edit`): how closely the result follows the image, as `guidanceScale` does for the prompt (diffusers' `image_guidance_scale`, A1111's Image CFG scale). Three
+     * evaluations per step; two if it is 1 or equals `guidanceScale`. Default: the model's, 1.5.
      */
     imageGuidanceScale?: number;
     /** Rescales the guided prediction towards the standard deviation of the conditional one, 0 (off, default) to 1. */
     guidanceRescale?: number;
     /**
-     * Part of the steps that is guided, as fractions of the run: from the first, before the second (Kynkäänniemi et al., arXiv 2404.07724). Outside of it the prompt alone counts,
-     * at half the work. Default [0, 1].
+     * The part of the run to guide, in fractions [from, to) (Kynkäänniemi et al., arXiv 2404.07724). The other steps evaluate only the prompt, at half the work. Default
+     * [0, 1].
      */
     guidanceInterval?: readonly [number, number];
-    /** Reuse of deep features between evaluations: faster, with other pictures (docs/quality.md says by how much). Default: off. */
+    /** Reuses deep features between evaluations: faster, but changes the image (see docs/quality.md). Default: off. */
     deepCache?: DeepCacheOptions;
     /** 0 to 2^64-1. Default: a random 32-bit number, reported in the result. */
     seed?: number | bigint;
     sampler?: SamplerName;
-    /** Name, or the sigmas themselves: descending, the final 0 included or not. */
+    /** A name, or descending sigmas, with or without the final 0. */
     schedule?: ScheduleName | Float32Array;
-    /** The timesteps of the steps in place of a schedule, descending, 0 to 999 for most models: few-step models name theirs (DMD2: [999, 749, 499, 249]). */
+    /** Explicit timesteps instead of a schedule, descending, 0 to 999 for most models. Some few-step models need them (DMD2: [999, 749, 499, 249]). */
     timesteps?: readonly number[];
-    /** Which reference implementation to follow where they differ: see {@link DialectName}. Default: chosen from sampler and schedule. */
+    /** The reference implementation to follow if they differ, see {@link DialectName}. Default: depends on sampler and schedule. */
     dialect?: DialectName;
-    /** Share of fresh noise per step for the solvers that know it (DDIM: 0 deterministic, 1 as DDPM). Default: the model's or the solver's own. */
+    /** Amount of new noise per step, for solvers that support it (DDIM: 0 deterministic, 1 as DDPM). Default: the model's or the solver's. */
     eta?: number;
     rng?: RngName;
     /** Parameters of single solvers, passed through by name (`s_churn`, `order`, `disable_corrector` ...). */
     extra?: Record<string, number | string | boolean | readonly number[]>;
 }
 
-/** Noise schedules (the placing of the steps) by name. `pipe.info.schedules` lists those that the loaded engine has. */
+/** Name of a schedule: the noise levels of the steps. `pipe.info.schedules` lists them all. */
 export declare type ScheduleName = (typeof scheduleNames)[number] | (string & {});
 
-/** Without `custom`, which is a Float32Array in the place of a name. */
+/** Without `custom`, which is a Float32Array instead of a name. */
 declare const scheduleNames: readonly ["normal", "karras", "exponential", "polyexponential", "sgm_uniform", "simple", "ddim_uniform", "beta", "ays", "ays_sdxl", "kl_optimal", "linear_quadratic", "vp", "legacy_ddpm", "turbo", "leading", "trailing", "linspace", "quad", "lu_lambdas"];
 
 export declare interface SearchOptions {
@@ -2059,9 +2057,9 @@ export declare interface SearchOptions {
     signal?: AbortSignal;
 }
 
-/** Condition of a semantic synthesis model. */
+/** Conditioning of a semantic synthesis model. */
 export declare interface SemanticCondition extends ConditionBase {
-    /** Values of the label map are below this. */
+    /** Number of labels; values of the label map are below this. */
     labels: number;
 }
 
@@ -2071,23 +2069,23 @@ export declare interface SemanticGenerateOptions extends CommonGenerateOptions, 
 
 /** Inputs of semantic synthesis models. */
 export declare interface SemanticInputs {
-    /** A label below `info.condition.labels` for every pixel. Its size is the picture's; sides are multiples of `info.sizeMultiple`. It is never resized. */
+    /** A label below `info.condition.labels` for every pixel. Sets the size of the image; sides must be multiples of `info.sizeMultiple`. Never resized. */
     semanticMap: SemanticMapInput;
 }
 
-/** What a label map may be given as: numbers, a grey or palette PNG (path, URL or bytes; its grey values or palette indices are the labels) or a grey picture. */
+/** A label map: numbers, a greyscale or palette PNG (path, URL or bytes; its grey values or palette indices are the labels) or a greyscale image. */
 export declare type SemanticMapInput = LabelMap | RawImage | string | URL | Uint8Array;
 
 export declare interface SemanticResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
     semanticMap: SemanticMapInput;
 }
 
-/** Hears what the engine has to say (nothing is ever printed), or `null` to stop. An error thrown by the logger is ignored. */
+/** Sets a function that receives log messages of the engine, or `null` for none. The engine never prints. Errors thrown by the logger are ignored. */
 export declare function setLogger(logger: Logger | null): void;
 
 /**
- * SDXL's size conditioning, in pixels. The model was trained on pictures of many sizes, scaled and cropped, and was given their sizes and crops; these values choose which of
- * them its pictures resemble.
+ * SDXL's size conditioning, in pixels. The model was trained on scaled and cropped images of many sizes, and was given those sizes and crops; these values select which
+ * of them the result resembles.
  */
 export declare interface SizeConditioning {
     /** Size of the training picture before scaling and cropping; small sizes give coarse pictures. Default: `target`. */
@@ -2200,7 +2198,7 @@ export declare interface SuperresInputs extends TextInputs {
     noiseLevel?: number;
 }
 
-/** Prompts only where the model reads text. */
+/** Prompts only for models that read text. */
 export declare interface SuperresResolvedOptions extends ResolvedCommon, Partial<ResolvedPrompts> {
     image: ImageInput;
     noiseLevel?: number;

@@ -13,15 +13,15 @@ import type { RawImage } from '../image/raw-image.js'
 import { imageTensor, toRawImage } from '../image/tensors.js'
 import { checkName, invalidRange, invalidType } from '../options/validate.js'
 
-/** Forms in which an encoder's result is handed out as latents. */
+/** Forms of an encoder's result. */
 export type LatentOutput = 'sample' | 'mean' | 'moments' | 'prequant'
 
 /** Options of {@link Autoencoder.encode}. */
 export interface AutoencoderEncodeOptions extends CallOptions {
   /**
-   * KL: `sample` (default) draws from the posterior, `mean` takes its mean, `moments` gives mean and log-variance channels.
-   * A tiny autoencoder (TAESD) has one result, `sample` and `mean` alike.
-   * VQ: `prequant` (default; `sample` and `mean` are the same) is what the encoder gives before quantisation, `codes` the numbers of the nearest codebook entries.
+   * KL: `sample` (default) draws from the posterior, `mean` is its mean, `moments` gives mean and log-variance channels.
+   * Tiny autoencoder (TAESD): `sample` and `mean` are the same.
+   * VQ: `prequant` (default; same as `sample` and `mean`) is the result before quantisation, `codes` the indices of the nearest codebook entries.
    */
   output?: LatentOutput | 'codes'
   /** For `sample`. Default: random. */
@@ -29,11 +29,11 @@ export interface AutoencoderEncodeOptions extends CallOptions {
   rng?: RngName
 }
 
-/** What {@link Autoencoder.info} adds to a pipeline's: how the codes are kept in bounds. */
+/** {@link Autoencoder.info}: the info of a pipeline, and the regularisation of the codes. */
 export type AutoencoderInfo = PipelineInfo & {
-  /** `kl`: a Gaussian posterior close to a standard normal one. `vq`: entries of a codebook. `none`: a tiny autoencoder (TAESD), whose latents are the denoising network's. */
+  /** `kl`: a Gaussian posterior. `vq`: a codebook. `none`: a tiny autoencoder (TAESD), whose latents are scaled like those of the U-Net. */
   regularization: 'kl' | 'vq' | 'none'
-  /** Entries of the codebook, 0 where there is none. */
+  /** Number of codebook entries; 0 without a codebook. */
   codebookSize: number
 }
 
@@ -113,14 +113,14 @@ async function scaled(latents: Latents, factor: number): Promise<Latents> {
 }
 
 /**
- * A first stage alone: pictures to codes and back. Its latents are the raw codes, without the scale factor of a pipeline.
- * `Autoencoder.load()` for a file of its own (or that part of a whole model); `pipe.firstStage` for the one inside a pipeline.
+ * A first stage on its own: encodes images to latents and decodes them. Its latents are not multiplied by the scale factor.
+ * Load one with `Autoencoder.load()` (a separate file, or that part of a whole model), or use `pipe.firstStage`.
  */
 export class Autoencoder implements AsyncDisposable {
   readonly #model: LoadedModel
   /** False for the first stage inside a pipeline, which the pipeline disposes of. */
   readonly #owner: boolean
-  /** What was loaded. `regularization` says whether the codes are KL, VQ or a tiny autoencoder's. */
+  /** Description of the loaded model. `regularization` is KL, VQ or none (tiny autoencoders). */
   readonly info: AutoencoderInfo
 
   static {
@@ -133,7 +133,7 @@ export class Autoencoder implements AsyncDisposable {
     this.info = firstStageInfo(info)
   }
 
-  /** Loads the first stage of a file or folder (without a source: of the model inside the package); everything else in it is left alone. */
+  /** Loads only the first stage of a file or folder; without a source, that of the embedded model. */
   static async load(source?: ModelSource, options?: PromptlessLoadOptions): Promise<Autoencoder> {
     const load = resolveLoad(options, 'Autoencoder.load()', promptlessLoadOptions)
     load.request.spec = { ...load.request.spec, scaleFactor: 1 }
@@ -146,7 +146,10 @@ export class Autoencoder implements AsyncDisposable {
     return this.info.spec.scaleFactor
   }
 
-  /** Pictures to latents [n, channels, height / factor, width / factor], or with `output: 'codes'` (VQ) to numbers. Sides must be multiples of `info.downsampling`. */
+  /**
+   * Encodes images to latents [n, channels, height / factor, width / factor], or with `output: 'codes'` (VQ) to codebook indices. Sides must be multiples of
+   * `info.downsampling`.
+   */
   async encode(image: ImageInput, options: AutoencoderEncodeOptions & { output: 'codes' }): Promise<Codes>
   async encode(image: ImageInput, options?: AutoencoderEncodeOptions & { output?: LatentOutput }): Promise<Latents>
   async encode(image: ImageInput, options?: AutoencoderEncodeOptions): Promise<Latents | Codes> {
@@ -168,7 +171,7 @@ export class Autoencoder implements AsyncDisposable {
     return raw
   }
 
-  /** VQ: pictures to the numbers of their codebook entries, [n, height / factor, width / factor]: the same as `encode(image, { output: 'codes' })`. */
+  /** VQ: encodes images to codebook indices, [n, height / factor, width / factor]. Same as `encode(image, { output: 'codes' })`. */
   async codes(image: ImageInput, options?: CallOptions): Promise<Codes> {
     this.#model.usable()
     return this.#model.track(this.#codes(image, readCall(options, 'codes()').signal))
@@ -182,8 +185,8 @@ export class Autoencoder implements AsyncDisposable {
   }
 
   /**
-   * Latents or (VQ) codes to 8-bit pictures, or with `output: 'float'` to planar [n, channels, height, width] numbers, not clamped. VQ latents become their nearest codes
-   * first, unless `quantize` is false.
+   * Decodes latents or (VQ) codes to 8-bit images, or with `output: 'float'` to unclamped planar floats [n, channels, height, width]. VQ latents are quantised to the
+   * nearest codes first, unless `quantize` is false.
    */
   async decode(from: Latents | Codes, options: DecodeOptions & { output: 'float' }): Promise<Float32Array>
   async decode(from: Latents | Codes, options?: DecodeOptions & { output?: 'image' }): Promise<RawImage[]>
@@ -214,7 +217,7 @@ export class Autoencoder implements AsyncDisposable {
     )
   }
 
-  /** Waits for running work and frees everything. The one inside a pipeline belongs to the pipeline: dispose of that. Idempotent. */
+  /** Waits for running work and frees everything. Idempotent. `pipe.firstStage` belongs to the pipeline: dispose of the pipeline instead. */
   async dispose(): Promise<void> {
     if (!this.#owner) throw invalidType('This first stage belongs to a pipeline; dispose of the pipeline')
     return this.#model.dispose()

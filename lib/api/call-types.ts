@@ -5,11 +5,11 @@ import type { Emphasis } from '../kinds/inputs.js'
 import type { Latents } from './latents.js'
 import type { CallOptions, Progress, RngName, SamplerName, ScheduleName } from '../types.js'
 
-/** DeepCache ("DeepCache: Accelerating Diffusion Models for Free", arXiv 2312.00858): deep features of one evaluation serve the next ones too. Pictures change. */
+/** DeepCache ("DeepCache: Accelerating Diffusion Models for Free", arXiv 2312.00858): reuses deep features for the next evaluations. Changes the image. */
 export interface DeepCacheOptions {
-  /** The whole network runs at every `interval`-th evaluation, 2 to 1000; in between only its outer blocks. */
+  /** Run the whole network at every `interval`-th evaluation (2 to 1000), and only its outer blocks in between. */
   interval: number
-  /** Which skip connection the short evaluations go through: 0, the outermost and cheapest (default), inwards up to the number of levels times (blocks per level + 1) less 2. */
+  /** Skip connection at which the short evaluations stop: from 0, the outermost and cheapest (default), to levels times (blocks per level + 1) minus 2. */
   branch?: number
 }
 
@@ -42,62 +42,62 @@ export type PresetName =
 /** Options of the sampling loop. */
 export interface SamplingOptions {
   /**
-   * Settings of a few-step model, by its family: sampler, schedule or timesteps, steps, guidance and eta as its authors use them (docs/kinds.md has the table). Each of these options that
-   * is given as well counts before the preset's. Default: none.
+   * Settings of a few-step model, by its family: sampler, schedule or timesteps, steps, guidance and eta as its authors use them (docs/kinds.md has the table). Options
+   * passed explicitly take precedence. Default: none.
    */
   preset?: PresetName
-  /** Network steps, 1 to 1000. Default: the model's. */
+  /** Number of sampling steps, 1 to 1000. Default: the model's. */
   steps?: number
-  /** Classifier-free guidance. 1 means no guidance (and half the work). Default: the model's, 7.5 for Stable Diffusion. */
+  /** Classifier-free guidance. 1 disables it, which halves the work. Default: the model's, 7.5 for Stable Diffusion. */
   guidanceScale?: number
   /**
-   * Models that edit a picture (kind `edit`): how close the result stays to it, as `guidanceScale` is for the prompt (diffusers' `image_guidance_scale`, A1111's Image CFG scale). Three
-   * evaluations a step; two where it is 1 or equal to `guidanceScale`. Default: the model's, 1.5.
+   * Editing models (kind `edit`): how closely the result follows the image, as `guidanceScale` does for the prompt (diffusers' `image_guidance_scale`, A1111's Image CFG scale). Three
+   * evaluations per step; two if it is 1 or equals `guidanceScale`. Default: the model's, 1.5.
    */
   imageGuidanceScale?: number
   /** Rescales the guided prediction towards the standard deviation of the conditional one, 0 (off, default) to 1. */
   guidanceRescale?: number
   /**
-   * Part of the steps that is guided, as fractions of the run: from the first, before the second (Kynkäänniemi et al., arXiv 2404.07724). Outside of it the prompt alone counts,
-   * at half the work. Default [0, 1].
+   * The part of the run to guide, in fractions [from, to) (Kynkäänniemi et al., arXiv 2404.07724). The other steps evaluate only the prompt, at half the work. Default
+   * [0, 1].
    */
   guidanceInterval?: readonly [number, number]
-  /** Reuse of deep features between evaluations: faster, with other pictures (docs/quality.md says by how much). Default: off. */
+  /** Reuses deep features between evaluations: faster, but changes the image (see docs/quality.md). Default: off. */
   deepCache?: DeepCacheOptions
   /** 0 to 2^64-1. Default: a random 32-bit number, reported in the result. */
   seed?: number | bigint
   sampler?: SamplerName
-  /** Name, or the sigmas themselves: descending, the final 0 included or not. */
+  /** A name, or descending sigmas, with or without the final 0. */
   schedule?: ScheduleName | Float32Array
-  /** The timesteps of the steps in place of a schedule, descending, 0 to 999 for most models: few-step models name theirs (DMD2: [999, 749, 499, 249]). */
+  /** Explicit timesteps instead of a schedule, descending, 0 to 999 for most models. Some few-step models need them (DMD2: [999, 749, 499, 249]). */
   timesteps?: readonly number[]
-  /** Which reference implementation to follow where they differ: see {@link DialectName}. Default: chosen from sampler and schedule. */
+  /** The reference implementation to follow if they differ, see {@link DialectName}. Default: depends on sampler and schedule. */
   dialect?: DialectName
-  /** Share of fresh noise per step for the solvers that know it (DDIM: 0 deterministic, 1 as DDPM). Default: the model's or the solver's own. */
+  /** Amount of new noise per step, for solvers that support it (DDIM: 0 deterministic, 1 as DDPM). Default: the model's or the solver's. */
   eta?: number
   rng?: RngName
   /** Parameters of single solvers, passed through by name (`s_churn`, `order`, `disable_corrector` ...). */
   extra?: Record<string, number | string | boolean | readonly number[]>
 }
 
-/** Sampling options of a model, which a solver on its own does not take. */
+/** Sampling options that need a model, so a solver on its own does not take them. */
 export type EvaluationOption = 'preset' | 'guidanceScale' | 'imageGuidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache'
 
 /** Options of {@link DiffusionPipeline.encodePrompt}. */
 export interface EncodePromptOptions extends CallOptions {
   clipSkip?: number
   emphasis?: Emphasis
-  /** Pad with empty chunks to at least this many, so that two prompts get the same length. */
+  /** Pad with empty chunks to at least this many, to give two prompts the same length. */
   minChunks?: number
 }
 
 /** Options of {@link DiffusionPipeline.encodeCondition}. */
 export interface EncodeConditionOptions extends CallOptions {
-  /** What guidance compares with, in place of the inputs: the empty prompt, the null class, zeros in place of embeddings; pictures stay. Default false. */
+  /** Encode the unconditional input instead: the empty prompt, the null class, zeros for embeddings; images stay. Default false. */
   unconditional?: boolean
-  /** Prompts: pad with empty chunks to at least this many, so that two prompts get the same length. */
+  /** Prompts: pad with empty chunks to at least this many, to give two prompts the same length. */
   minChunks?: number
-  /** SD x4 upscaler: seed of the noise that the small picture gets. Default: random. */
+  /** SD x4 upscaler: seed of the noise added to the small image. Default: random. */
   seed?: number | bigint
   rng?: RngName
 }
@@ -129,8 +129,8 @@ export interface TokenIds {
 /** Options of {@link DiffusionPipeline.encodeImage}. */
 export interface EncodeImageOptions extends CallOptions {
   /**
-   * `sample` (default) draws from the posterior, `mean` takes its mean; both times the scale factor, and the same for VQ first stages. Raw: `moments` (KL), mean and
-   * log-variance channels; `prequant` (VQ), before quantisation.
+   * `sample` (default) draws from the posterior, `mean` is its mean; both are multiplied by the scale factor, and are the same for VQ first stages. Not scaled:
+   * `moments` (KL), mean and log-variance channels; `prequant` (VQ), before quantisation.
    */
   mode?: 'sample' | 'mean' | 'moments' | 'prequant'
   seed?: number | bigint
@@ -153,16 +153,16 @@ export interface CreateLatentsOptions extends CallOptions {
 export interface SampleOptions extends SamplingOptions, CallOptions {
   /** From {@link DiffusionPipeline.encodeCondition} or {@link DiffusionPipeline.encodePrompt}. */
   conditioning?: Conditioning
-  /** What guidance compares with: the negative or empty prompt, the null class ...; needed where the guidance scale is not 1. Its tokens alone count. */
+  /** The unconditional counterpart: the negative or empty prompt, the null class ... Required if the guidance scale is not 1. Only its tokens are used. */
   unconditional?: Conditioning
   /**
-   * Unit-variance start noise, or with `denoisingStart` the state that the earlier part ended with; it is not changed. Default: noise from `seed`, `width`, `height` and
+   * Unit-variance start noise, or with `denoisingStart` the result of the earlier part; not modified. Default: noise from `seed`, `width`, `height` and
    * `batch`.
    */
   latents?: Latents
   /**
-   * Part of the training time that is run, 0 to 1 from the noise end; default 0 and 1. Two models share one schedule that way: the first runs with `denoisingEnd: 0.8`, the
-   * second goes on from its latents with `denoisingStart: 0.8` and the same `steps`, `sampler` and `schedule`. No noise is added in between.
+   * The part of the training time to run, 0 to 1 from the noise end; default 0 and 1. This lets two models share one schedule: the first runs with `denoisingEnd: 0.8`,
+   * the second continues from its latents with `denoisingStart: 0.8` and the same `steps`, `sampler` and `schedule`. No noise is added in between.
    */
   denoisingStart?: number
   denoisingEnd?: number
@@ -183,33 +183,33 @@ export interface SampleStep {
   steps: number
   /** Noise level after the step. */
   sigma: number
-  /** Timestep at which the network was asked. */
+  /** Timestep at which the network was evaluated. */
   timestep: number
-  /** The live state: reading shows it, writing changes what the next step starts from. After the last step it holds the result. */
+  /** The live state: writing to it changes the input of the next step. After the last step it is the result. */
   latents: Latents
-  /** A picture of the present state of `row`: small and straight from the latents (`linear`), through the tiny autoencoder that was loaded as `previewVae` (`taesd`), or through the first stage (`vae`). */
+  /** A preview of `row`: small and directly from the latents (`linear`), with the tiny autoencoder loaded as `previewVae` (`taesd`), or with the first stage (`vae`). */
   preview(method?: 'linear' | 'taesd' | 'vae', row?: number): Promise<RawImage>
 }
 
 /** Options of {@link DiffusionPipeline.predict}. */
 export interface PredictOptions extends CallOptions {
-  /** One for all rows or one per row; fractions allowed. */
+  /** One for all rows, or one per row. Fractions are allowed. */
   timestep: number | readonly number[]
   conditioning?: Conditioning
-  /** With a guidance scale other than 1: the guided combination is returned. */
+  /** Needed for a guidance scale other than 1; the guided prediction is returned. */
   unconditional?: Conditioning
   /** Default 1. */
   guidanceScale?: number
-  /** Models that edit a picture. Default 1. */
+  /** Editing models. Default 1. */
   imageGuidanceScale?: number
-  /** Extra input channels, in place of those of `conditioning`. */
+  /** Extra input channels, instead of those of `conditioning`. */
   concat?: Latents
 }
 
 /** Options of {@link DiffusionPipeline.decode}. */
 export interface DecodeOptions extends CallOptions {
-  /** `image` (default): 8-bit pictures. `float`: planar [n, channels, height, width], not clamped. */
+  /** `image` (default): 8-bit images. `float`: unclamped planar floats [n, channels, height, width]. */
   output?: 'image' | 'float'
-  /** VQ first stages: latents become their nearest codes first, as the reference decodes. Default true. */
+  /** VQ first stages: quantise latents to the nearest codes before decoding, as the reference does. Default true. */
   quantize?: boolean
 }

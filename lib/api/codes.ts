@@ -3,7 +3,7 @@ import { findSliced } from '../files/time-slice.js'
 import { ownIntegers } from '../options/arrays.js'
 import { checkShape, invalidRange, invalidType, isInt32Array, knownKeys, show } from '../options/validate.js'
 
-/** A picture as numbers of codebook entries: one per latent pixel, row by row. */
+/** An image as codebook indices: one per latent pixel, row by row. */
 export interface Codes {
   data: Int32Array
   /** [n, height, width] */

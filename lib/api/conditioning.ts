@@ -9,34 +9,34 @@ import { checkFinite, checkInteger, checkShape, invalidRange, invalidType, isFlo
 let wrap: (native: NativeConditioning) => Conditioning
 let unwrap: (conditioning: Conditioning) => NativeConditioning
 
-/** What {@link Conditioning.from} takes beside the tokens. */
+/** Options of {@link Conditioning.from}. */
 export interface ConditioningExtras {
-  /** Channels that are concatenated to the latents, [n, channels, height, width]; n 1 for all pictures, or one each. Copied. */
+  /** Channels to concatenate to the latents, [n, channels, height, width]; n is 1 for all images, or one per image. Copied. */
   concat?: Latents
-  /** Row of the network's own class table: the noise level of the SD x4 upscaler. */
+  /** Row of the network's class table, such as the noise level of the SD x4 upscaler. */
   classLabel?: number
-  /** Finite numbers that the network adds to the embedding of the timestep: SDXL's pooled text and sizes. Copied. */
+  /** Vector to add to the timestep embedding: SDXL's pooled text and sizes. Copied. */
   vector?: Float32Array
 }
 
 /**
- * What steers a run, float32, held by the engine: tokens for cross-attention [1, tokens, dim], channels concatenated to the latents, a class of the network's own
- * table, a vector beside the timestep; each where the model has it.
+ * The conditioning of a run, float32, in native memory. Depending on the model: tokens for cross-attention [1, tokens, dim], channels concatenated to the latents, a
+ * class index, a vector added to the timestep embedding.
  */
 export class Conditioning implements Disposable {
   readonly #native: NativeConditioning
   #disposed = false
-  /** Length of the sequence: 77 per chunk for CLIP, 1 for a class; 0 where the model has no cross-attention. */
+  /** Length of the sequence: 77 per chunk for CLIP, 1 for a class, 0 without cross-attention. */
   readonly tokens: number
   /** Width of the embedding. */
   readonly dim: number
-  /** True where a part of the prompt did not fit and was cut off. */
+  /** Whether the prompt was truncated. */
   readonly truncated: boolean
-  /** [n, channels, height, width] of what is concatenated to the latents: label map, small picture, or masked picture and mask. Null where nothing is. */
+  /** Shape [n, channels, height, width] of the channels concatenated to the latents (label map, small image, or masked image and mask), or null. */
   readonly concatShape: readonly [number, number, number, number] | null
-  /** Row of the network's own class table, undefined where there is none. */
+  /** Row of the network's class table, if it has one. */
   readonly classLabel: number | undefined
-  /** Numbers of the vector that is added to the embedding of the timestep (SDXL: pooled text and sizes); 0 where there is none. */
+  /** Length of the vector added to the timestep embedding (SDXL: pooled text and sizes), or 0. */
   readonly vectorDim: number
 
   static {
@@ -59,7 +59,7 @@ export class Conditioning implements Disposable {
     return [1, this.tokens, this.dim]
   }
 
-  /** Copies an array of finite numbers into a new conditioning. `shape`: [1, tokens, dim] or [tokens, dim]. Without tokens both are null, and `concat` is needed. */
+  /** Copies an array of finite numbers into a new conditioning. `shape`: [1, tokens, dim] or [tokens, dim]. Without tokens, pass null for both, and `concat`. */
   static async from(data: Float32Array | null, shape: readonly number[] | null, extras?: ConditioningExtras): Promise<Conditioning> {
     const o = knownKeys(extras, 'Conditioning.from()', ['concat', 'classLabel', 'vector'])
     const concat = o.concat === undefined ? null : nativeLatents(o.concat, 'concat')
@@ -77,17 +77,17 @@ export class Conditioning implements Disposable {
     return wrap(await runJob(() => addon().conditioningFrom(full, own, concat, label, vector)))
   }
 
-  /** The tokens, row-major, in a new array or in `into` (of exactly the right length); empty where there are none. */
+  /** The tokens, row-major, in a new array or in `into` (of exactly the right length); empty without tokens. */
   async read(into?: Float32Array): Promise<Float32Array> {
     return this.#copy(into, this.shape, (target) => this.#native.read(target))
   }
 
-  /** The concatenated channels, row-major; empty where there are none. */
+  /** The concatenated channels, row-major; empty without channels. */
   async readConcat(into?: Float32Array): Promise<Float32Array> {
     return this.#copy(into, this.concatShape ?? [0], (target) => this.#native.readConcat(target))
   }
 
-  /** The vector; empty where there is none. */
+  /** The vector; empty without a vector. */
   async readVector(into?: Float32Array): Promise<Float32Array> {
     return this.#copy(into, [this.vectorDim], (target) => this.#native.readVector(target))
   }
@@ -102,7 +102,7 @@ export class Conditioning implements Disposable {
     return into === undefined ? target : giveInto(into, target, 'into')
   }
 
-  /** Frees the numbers. Idempotent. */
+  /** Frees the memory. Idempotent. */
   dispose(): void {
     this.#disposed = true
     this.#native.dispose()

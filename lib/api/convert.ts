@@ -14,7 +14,7 @@ export interface ConvertReport {
   destination: string
   tensors: number
   bytes: number
-  /** What of each adapter fits the model. */
+  /** Reports on the adapters. */
   loras: LoraReport[]
   [detail: string]: unknown
 }
@@ -27,8 +27,8 @@ function resolveDestination(value: unknown): string {
 }
 
 /**
- * Writes a model as one GGUF file: tensors in the given type, the model's spec, tokenizer and metadata, so that the file is enough by itself.
- * Streams, and renames a temporary file at the end: an aborted or failed conversion leaves nothing behind.
+ * Writes a model as one self-contained GGUF file: tensors in the given type, the model's spec, tokenizer and metadata. Writes a temporary file and renames it at the
+ * end, so an aborted or failed conversion leaves nothing behind.
  */
 export async function convert(source: ModelSource, destination: string | URL, options: ConvertOptions): Promise<ConvertReport> {
   const o = knownKeys(options, 'convert()', [...Object.keys(convertOptions), ...Object.keys(convertLoadOptions)])

@@ -7,8 +7,8 @@ import type { CallOptions, Device, Logger } from '../types.js'
 import { invalidType, show } from '../options/validate.js'
 
 /**
- * The devices that this machine and the loaded binary have, those that cannot be used with the reason (`refused`); the CPU is always among them. GPUs are there
- * where their engine is installed (see docs/gpu.md); a child process tries it first, once, which takes a second or two.
+ * The available devices, always including the CPU. Devices that cannot be used have the reason in `refused`. GPUs are listed if their engine is installed
+ * (docs/gpu.md); the first call tests it in a child process, which takes a second or two.
  */
 export async function getDevices(): Promise<Device[]> {
   await prepareCuda()
@@ -24,12 +24,12 @@ export interface Versions {
   backends: string[]
 }
 
-/** What the loaded engine is. */
+/** Description of the loaded engine. */
 export function getVersions(): Versions {
   return JSON.parse(guarded(() => addon().versions())) as Versions
 }
 
-/** Hears what the engine has to say (nothing is ever printed), or `null` to stop. An error thrown by the logger is ignored. */
+/** Sets a function that receives log messages of the engine, or `null` for none. The engine never prints. Errors thrown by the logger are ignored. */
 export function setLogger(logger: Logger | null): void {
   if (logger !== null && typeof logger !== 'function') throw invalidType(`setLogger() takes a function or null, not ${show(logger)}`)
   const safe: Logger | null =
@@ -48,11 +48,11 @@ export function setLogger(logger: Logger | null): void {
 export interface PeakOptions extends CallOptions {
   /** Default: the physical cores, within the container's CPU quota. */
   threads?: number
-  /** Length of each measurement. Default 0.3. */
+  /** Seconds per measurement. Default 0.3. */
   seconds?: number
 }
 
-/** What a number format reaches on this processor when nothing but multiply-adds is done. */
+/** The peak of this processor for one number format, with multiply-adds only. */
 export interface Peak {
   /** `f32`, `bf16`, `int8` ... */
   format: string
@@ -67,7 +67,7 @@ const peakOptions = {
   signal: shared.signal,
 } satisfies Options<PeakOptions>
 
-/** Measures the arithmetic peak of the processor: what the speed of a network can be held against. */
+/** Measures the arithmetic peak of the processor, to compare the speed of a network with. */
 export async function measurePeak(options?: PeakOptions): Promise<Peak[]> {
   const { signal, ...request } = readOptions(peakOptions, options, 'measurePeak()', undefined)
   return JSON.parse(await runJob(() => addon().measurePeak(JSON.stringify(request)), { signal })) as Peak[]

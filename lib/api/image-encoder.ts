@@ -29,7 +29,7 @@ export async function embedImage(native: NativePipeline, info: PipelineInfo, ima
 let create: (model: LoadedModel) => ImageEncoder
 
 /**
- * CLIP's image encoder on its own, to build retrieval databases and to search them by pictures: `ViT-L/14` for the public retrieval-augmented model.
+ * CLIP's image encoder on its own, to build retrieval databases and search them by image: `ViT-L/14` for the public retrieval-augmented model.
  * Inside a pipeline: `pipe.embedImage()`.
  */
 export class ImageEncoder implements AsyncDisposable {
@@ -46,7 +46,7 @@ export class ImageEncoder implements AsyncDisposable {
   }
 
   /**
-   * Loads the image tower of a CLIP file or folder (OpenAI's names or Hugging Face's); its text tower is left alone.
+   * Loads only the image tower of a CLIP file or folder (OpenAI's or Hugging Face's naming).
    * @throws UnsupportedModelError for a file without one
    */
   static async load(source: string | URL, options?: Omit<PromptlessLoadOptions, 'kind'>): Promise<ImageEncoder> {
@@ -63,7 +63,7 @@ export class ImageEncoder implements AsyncDisposable {
     return this.#info.condition.imageEncoder!.dim
   }
 
-  /** The embedding of a picture, [dim], as CLIP gives it (its length is not 1). The picture is resized as a whole to the encoder's square. */
+  /** The embedding of an image, [dim], not normalised. The image is resized to the encoder's square without cropping. */
   async embed(image: ImageInput, options?: CallOptions): Promise<Float32Array> {
     this.#model.usable()
     return this.#model.track(embedImage(this.#model.native, this.#info, image, readCall(options, 'embed()').signal))

@@ -17,7 +17,7 @@ export type InspectOptions = Pick<LoadOptions, 'config' | 'spec' | 'ema' | 'vari
 
 const inspectOptions = pick(loadOptions, 'config', 'spec', 'ema', 'variant', 'hub', 'signal', 'onProgress') satisfies Options<InspectOptions>
 
-/** Says what a model is and what is in its files, from headers alone: no weights are read. Without a source: the model inside the package. */
+/** Describes a model and its files from their headers, without loading weights. Without a source: the embedded model. */
 export async function inspect(source?: ModelSource, options?: InspectOptions): Promise<ModelInfo> {
   const load = resolveLoad(options, 'inspect()', inspectOptions)
   const { result, prepared } = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)))
@@ -38,22 +38,22 @@ export async function describeModel(source: ModelSource | undefined, options: Lo
   }
 }
 
-/** What {@link estimateMemory} is asked for. */
+/** Options of {@link estimateMemory}. */
 export interface EstimateRequest extends LoadOptions {
   /** Pixels. Default: the model's. */
   width?: number
   height?: number
-  /** 1 halves the batch of the network (with `imageGuidanceScale: 1`, where it has one). Default: the model's. */
+  /** 1 halves the batch of the network (for editing models together with `imageGuidanceScale: 1`). Default: the model's. */
   guidanceScale?: number
-  /** Models that edit a picture. Default: the model's. */
+  /** Editing models. Default: the model's. */
   imageGuidanceScale?: number
   /** Pictures per call. Default 1. */
   count?: number
-  /** That of `generate()`: features are kept for every picture. */
+  /** As in `generate()`. Features are kept for every image. */
   deepCache?: DeepCacheOptions
-  /** That of `generate()`. Previews of method `vae` are decoded beside all that a run keeps: latents, and the features of `deepCache`. */
+  /** As in `generate()`. Previews with method `vae` are decoded while the run keeps latents and `deepCache` features. */
   preview?: Partial<PreviewOptions>
-  /** That of `generate()`: bytes and products of adapters are counted. Their files are read. */
+  /** As in `generate()`. Counts the memory of adapters; their files are read. */
   loras?: readonly LoraOptions[]
 }
 
@@ -75,29 +75,29 @@ export interface StageMemory {
   peak: number
 }
 
-/** What a picture will cost, known before a weight is read. */
+/** Memory needed for an image, in bytes. */
 export interface MemoryEstimate {
   width: number
   height: number
-  /** Bytes of the weights by part; `mapped` of them stay in the file's mapping. */
+  /** Bytes of the weights by part; `mapped` of them stay in the memory-mapped file. */
   weights: Record<string, { bytes: number; mapped: number }>
   textEncoder?: StageEstimate
   /** Class embedder or spatial rescaler. */
   conditioner?: StageEstimate
-  /** CLIP's image tower, where one is loaded. */
+  /** CLIP's image tower, if loaded. */
   imageEncoder?: StageEstimate
   unet?: StageEstimate
-  /** The refiner's U-Net, where one is loaded; its text encoder counts as `textEncoder`. */
+  /** The refiner's U-Net, if loaded; its text encoder is included in `textEncoder`. */
   refiner?: StageEstimate
   encode?: StageEstimate
   decode?: StageEstimate
-  /** Bytes by stage, in the memory mode and under the bound that was asked for. */
+  /** Bytes by stage, for the requested memory mode and limit. */
   stages: Partial<Record<'textEncoder' | 'conditioner' | 'imageEncoder' | 'unet' | 'refiner' | 'preview' | 'encode' | 'decode', StageMemory>>
-  /** The largest stage of a picture that does not start from another one, in bytes. */
+  /** The largest stage of an image that starts from noise, in bytes. */
   peakBytes: number
   /** The same with `memory: 'low'`. */
   lowPeakBytes: number
-  /** What the process itself holds besides: its resident size now, and room for the tokenizer and the encoder of pictures. */
+  /** Memory of the process itself: its present resident size, plus an allowance for the tokenizer and the image encoder. */
   processBytes: number
 }
 
@@ -110,8 +110,8 @@ const table = estimateOptions satisfies Options<Omit<EstimateRequest, keyof Load
 const estimateKeys = [...Object.keys(loadOptions), ...Object.keys(table)]
 
 /**
- * Peak bytes per stage for a picture of the given size, before anything is loaded. Without a source: for the model inside the package. Throws
- * OutOfMemoryError, with the plans that would fit, where `memory.maxBytes` is too small for it.
+ * Estimates the peak memory of each stage for an image of the given size, in bytes, without loading weights. Without a source: for the embedded model. Throws
+ * OutOfMemoryError, with the plans that fit, if `memory.maxBytes` is too small.
  */
 export async function estimateMemory(source?: ModelSource, request: EstimateRequest = {}): Promise<MemoryEstimate> {
   const where = 'estimateMemory()'

@@ -8,15 +8,14 @@ let wrap: (native: NativeLatents) => Latents
 let unwrap: (latents: Latents) => NativeLatents
 
 /**
- * A latent tensor [n, channels, height, width], float32, held by the engine. Latents of a pipeline are already multiplied by its scale factor.
- * Numbers are copied on another thread, so all methods but `dispose()` give promises; they reject with `ERR_DISPOSED` after `dispose()`, and after the owning pipeline's
- * `dispose()`.
+ * A latent tensor [n, channels, height, width], float32, in native memory. Latents of a pipeline are already multiplied by its scale factor. Data is copied on another
+ * thread, so all methods except `dispose()` return promises. They reject with `ERR_DISPOSED` after `dispose()` of the latents or of their pipeline.
  */
 export class Latents implements Disposable {
   readonly #native: NativeLatents
   /** [n, channels, height, width] */
   readonly shape: readonly [number, number, number, number]
-  /** Where the numbers are: `cpu` or a device. */
+  /** Where the data is: `cpu` or a device. */
   readonly location: string
 
   static {
@@ -37,7 +36,7 @@ export class Latents implements Disposable {
     return latentsOf(await checkFinite(await ownFloats(data, 'data'), 'data'), checked)
   }
 
-  /** The numbers, row-major, in a new array or in `into` (of exactly the right length). */
+  /** The data, row-major, in a new array or in `into` (of exactly the right length). */
   async read(into?: Float32Array): Promise<Float32Array> {
     const length = this.#length()
     if (into !== undefined) this.#checked(into, 'into', length)
@@ -46,7 +45,7 @@ export class Latents implements Disposable {
     return into === undefined ? target : giveInto(into, target, 'into')
   }
 
-  /** Replaces the numbers by those of `from` (of exactly the right length, all finite). */
+  /** Replaces the data with `from` (of exactly the right length, all finite). */
   async write(from: Float32Array): Promise<void> {
     const source = await checkFinite(await ownFloats(this.#checked(from, 'from', this.#length()), 'from'), 'from')
     await runJob(() => this.#native.write(source))
@@ -73,7 +72,7 @@ export class Latents implements Disposable {
     )
   }
 
-  /** Frees the numbers. Idempotent. */
+  /** Frees the memory. Idempotent. */
   dispose(): void {
     this.#native.dispose()
   }

@@ -12,25 +12,25 @@ import { readHubSource, type HubSource } from '../hub/source.js'
 
 /** Options of {@link pullModel}. */
 export interface PullOptions extends HubOptions, CallOptions {
-  /** What the files are for: a part of a model needs fewer of them. Default `model`. */
+  /** The part to download. Default `model`. */
   part?: 'model' | 'unet' | 'textEncoder' | 'imageEncoder' | 'vae' | 'tokenizer'
-  /** More files than the loader reads, by patterns over their paths (`*` within a folder, `**` across folders). */
+  /** Additional files, as patterns of their paths (`*` within a folder, `**` across folders). */
   include?: readonly string[]
-  /** Say what would be fetched, and fetch nothing. Default false. */
+  /** Report what would be downloaded, without downloading. Default false. */
   dryRun?: boolean
   /** Called a few times a second. An error thrown here rejects the call. */
   onProgress?: (progress: PullProgress) => unknown
 }
 
-/** What {@link pullModel} fetched, or with `dryRun` would fetch. */
+/** Result of {@link pullModel}; with `dryRun`, what it would download. */
 export interface PullReport {
   source: string
-  /** The commit that the files are of; of Civitai the version. */
+  /** The commit; for Civitai the version. */
   commit: string
   /** Folder or file in the cache, for `load()`; absent with `dryRun`. */
   path?: string
   licence?: string
-  /** Bytes of all files, and of those among them that were not here. */
+  /** Bytes of all files, and of those that had to be downloaded. */
   bytes: number
   fetchedBytes: number
   files: PulledFile[]
@@ -60,8 +60,8 @@ const verifying = {
 } satisfies Options<Omit<VerifyOptions, keyof HubOptions>>
 
 /**
- * Fetches a model into the cache: what the loader reads of `hf:owner/name[@revision][/path][:tag]` or `civitai:VERSION`, at the commit that the branch points to now.
- * Goes on where an earlier call was broken off, checks every hash, and accepts nothing that is not whole. Throws {@link DownloadError}; what has arrived is kept.
+ * Downloads a model into the cache: the files that the loader needs of `hf:owner/name[@revision][/path][:tag]` or `civitai:VERSION`, at the latest commit of the
+ * branch. Resumes interrupted downloads and checks every hash. Throws {@link DownloadError}; downloaded data is kept.
  */
 export async function pullModel(source: string | URL, options?: PullOptions): Promise<PullReport> {
   const o = knownKeys(options, 'pullModel()', Object.keys({ ...hubOptions, ...pulling }))
@@ -98,13 +98,13 @@ export async function verifyModels(source?: string | URL | readonly (string | UR
   return verifyCache(sources, settings, work)
 }
 
-/** Deletes a model from the cache, or with `@revision` one revision of it; gives the bytes that were freed. */
+/** Deletes a model from the cache, or with `@revision` one revision. Returns the freed bytes. */
 export async function removeModel(source: string | URL, options?: CacheOptions): Promise<number> {
   const settings = resolveHub(knownKeys(options, 'removeModel()', ['cacheDir']))
   return removeFromCache(readHubSource(source, settings, 'source'), settings)
 }
 
-/** Deletes pieces of downloads that were broken off; gives the bytes that were freed. */
+/** Deletes partial files of interrupted downloads. Returns the freed bytes. */
 export async function removeIncompleteDownloads(options?: CacheOptions): Promise<number> {
   return removeIncomplete(resolveHub(knownKeys(options, 'removeIncompleteDownloads()', ['cacheDir'])))
 }

@@ -13,7 +13,7 @@ export interface NoiseOptions extends CallOptions {
   shape: readonly number[]
   /** Default `philox`. */
   rng?: RngName
-  /** Which draw of the generator, from 0: the n-th call of `randn` after seeding. */
+  /** The n-th call of `randn` after seeding, from 0. */
   offset?: number
 }
 
@@ -33,7 +33,7 @@ const noiseOptions = {
   ...pick(shared, 'signal'),
 } satisfies Options<NoiseOptions>
 
-/** Standard normal numbers, exactly those of `torch.randn`: `philox` as on CUDA, `mt19937` as on the CPU. They are drawn on another thread. */
+/** Standard normal numbers, identical to `torch.randn`: `philox` as on CUDA, `mt19937` as on the CPU. Computed on another thread. */
 export async function createNoise(options: NoiseOptions): Promise<Float32Array> {
   const values = readOptions(noiseOptions, options, 'createNoise()', undefined)
   const { shape, signal } = values

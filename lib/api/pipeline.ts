@@ -81,14 +81,14 @@ function checkPrompt(prompt: unknown): void {
     throw invalidType(`prompt must be a string or { tokenIds }, not ${show(prompt)}`)
 }
 
-/** What a method takes: left out where every option of it may be. */
+/** Arguments of a method; optional if all options are optional. */
 type OptionArguments<O> = Record<never, never> extends O ? [options?: O] : [options: O]
 
-/** The kind of a pipeline's type. */
+/** The kind of a pipeline type. */
 type KindOf<T extends { readonly kind: ModelKind }> = T['kind']
 
 /**
- * A loaded model. Made by {@link DiffusionPipeline.load}; freed by `dispose()` or `await using`.
+ * A loaded model. Created by {@link DiffusionPipeline.load}, freed by `dispose()` or `await using`.
  *
  * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture, a long prompt or, the first time, the tokenizer joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
  * the call waits, between steps and inside a step, and makes it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects
@@ -104,7 +104,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   #lorasAsked = 0
   #lorasSettled: Promise<unknown> = Promise.resolve()
   readonly #files: Pick<ResolvedLoad, 'hub'> & { loraDirectory: string | undefined }
-  /** What was loaded: kind, condition, spec, parameters and weight types by part, defaults, samplers. */
+  /** Description of the model: kind, conditioning, spec, parameters and weight types by part, defaults, samplers. */
   readonly info: PipelineInfo<K>
 
   static {
@@ -125,8 +125,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
 
   /**
    * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or the name of a model on a hub (`hf:owner/name`), which is fetched where it is not here.
-   * Without a source it is the small trained model that travels inside the package. With `kind` the pipeline has that type, and a model of another kind is refused.
-   * @throws ModelFormatError for a broken file, UnsupportedModelError for a sound one of another kind, OutOfMemoryError, DeviceError
+   * Without a source, loads the embedded model. `kind` sets the type of the pipeline; models of other kinds are refused.
+   * @throws ModelFormatError for a damaged file, UnsupportedModelError for an unsupported model, OutOfMemoryError, DeviceError
    */
   static load<K extends ModelKind>(source: ModelSource | undefined, options: LoadOptions & { kind: K }): Promise<DiffusionPipeline<K>>
   static load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline>
@@ -147,33 +147,32 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   /**
-   * What the model makes pictures from. Comparing it narrows the pipeline to its kind: in `if (pipe.kind === 'class')`, `generate()` takes `classId` and the
-   * compiler refuses `boxes`.
+   * The kind of the model. Comparing it narrows the pipeline: inside `if (pipe.kind === 'class')`, `generate()` takes `classId` and the compiler refuses `boxes`.
    */
   get kind(): K {
     return this.info.kind as K
   }
 
-  /** Whether the model is of one of these kinds; as a comparison of `kind`, it narrows the pipeline. */
+  /** Whether the model is of one of these kinds. Narrows the pipeline. */
   is<W extends ModelKind>(...kinds: W[]): this is DiffusionPipeline<W> {
     for (const kind of kinds) checkName(kind, 'kind', modelKinds)
     return (kinds as ModelKind[]).includes(this.info.kind)
   }
 
-  /** The device that the networks run on. */
+  /** The device of the model. */
   get device(): Device {
     return this.info.device
   }
 
-  /** The model's first stage (pictures to codes and back), sharing this pipeline's weights. */
+  /** The model's first stage, sharing this pipeline's weights. */
   get firstStage(): Autoencoder {
     this.#model.usable()
     return (this.#firstStage ??= firstStageOf(this.#model, this.info))
   }
 
   /**
-   * Makes pictures of what this kind of model is conditioned on: a prompt, a class, boxes, a label map, a picture (and a mask), neighbours, or nothing; most kinds also
-   * start from a picture (`image` with `strength`). Options that are left out are the model's; the result lists them all.
+   * Generates images from the inputs of this kind of model: a prompt, a class, boxes, a label map, an image (and a mask), neighbours, or nothing. Most kinds also take
+   * a start image (`image` with `strength`). Missing options default to the model's values; the result lists all options.
    * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for options that are unknown, not of this kind of model, of the wrong type or out of range
    */
   generate<T extends DiffusionPipeline>(
@@ -187,12 +186,11 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   /**
-   * The adapters (LoRA and its relatives) of every call from now on that names none itself, in place of those before; `[]`: none. The model is not loaded again: low
-   * ranks are computed beside its weights, of whatever type they are. Steps of a running `sample()` have them from the next one on; a `Conditioning` stays what it
-   * was encoded as.
-   * @returns what of each file fits this model, by name
-   * @throws ModelFormatError for a broken file or ranks that do not fit together, UnsupportedModelError for an adapter of another kind of model, OutOfMemoryError, DeviceError;
-   * then nothing has changed
+   * Sets the adapters (LoRA and similar) for all following calls that do not pass `loras`, replacing earlier ones; `[]`: none. The model is not reloaded: low-rank
+   * products are computed beside its weights, whatever their type. A running `sample()` uses them from its next step on; an existing `Conditioning` does not change.
+   * @returns a report for each file
+   * @throws ModelFormatError for a damaged file or mismatched ranks, UnsupportedModelError for an adapter of another kind of model, OutOfMemoryError, DeviceError; the
+   * previous adapters then stay active
    */
   async setLoras(loras: readonly LoraOptions[], options?: CallOptions): Promise<LoraReport[]> {
     this.#model.usable()
@@ -212,7 +210,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     return JSON.parse(report) as LoraReport[]
   }
 
-  /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large pictures are made in overlapping tiles. */
+  /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large images are processed in
+   * overlapping tiles. */
   upscale<T extends DiffusionPipeline>(
     this: 'superres' extends KindOf<T> ? T : never,
     image: ImageInput,
@@ -231,13 +230,13 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     return this.#model.track(generate(this.#context(), { ...o, image })) as Promise<GenerateResult<SuperresResolvedOptions>>
   }
 
-  /** What the text encoder will see of a prompt: windows of 77 ids with a weight and a text each. Retrieval-augmented models read one window of plain text. */
+  /** Tokenises a prompt: windows of 77 ids, with a weight and a text for each. Retrieval-augmented models read one window of plain text. */
   async tokenize(prompt: string): Promise<Tokenized> {
     this.#model.usable()
     return (await this.#tokens()).tokenize(checkString(prompt, 'prompt'), 1, this.info.kind === 'rdm' ? 'none' : undefined)
   }
 
-  /** Runs the text encoder on a prompt, or on token ids as they are. Retrieval-augmented models take one embedding of a prompt: that of `encodeCondition()`. */
+  /** Runs the text encoder on a prompt or on token ids. For retrieval-augmented models use `encodeCondition()`. */
   encodePrompt<T extends DiffusionPipeline>(
     this: KindOf<T> extends 'rdm' ? never : T,
     prompt: string | TokenIds,
@@ -264,8 +263,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   /**
-   * Runs the conditioners of any kind of model on its inputs (those of `generate()`, without image to image): what `sample()` and `predict()` are steered by.
-   * `unconditional: true` gives what guidance compares with.
+   * Encodes the inputs of any kind of model (those of `generate()`, without image to image) for `sample()` and `predict()`. `unconditional: true` gives the
+   * unconditional counterpart for guidance.
    */
   encodeCondition<T extends DiffusionPipeline>(this: T, inputs: Inputs<KindOf<T>>, options?: EncodeConditionOptions): Promise<Conditioning>
   async encodeCondition(inputs: Inputs, options?: EncodeConditionOptions): Promise<Conditioning> {
@@ -275,8 +274,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   /**
-   * The paper's training objective (Eq. 1 to 3) as a measurement: the mean squared error of the network's prediction for a picture with its condition, noised to each
-   * of some timesteps. The picture is not resized; sides are multiples of `info.sizeMultiple`.
+   * Measures the training loss of the latent diffusion paper (Eq. 1 to 3): the mean squared error of the network's prediction for an image and its inputs, noised to
+   * several timesteps. The image is not resized; sides must be multiples of `info.sizeMultiple`.
    */
   loss<T extends DiffusionPipeline>(this: T, image: ImageInput, inputs: Inputs<KindOf<T>>, options?: LossOptions): Promise<LossResult>
   async loss(image: ImageInput, inputs: Inputs, options?: LossOptions): Promise<LossResult> {
@@ -285,15 +284,15 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     return this.#model.track(loss(this.#context(), image, inputs, options))
   }
 
-  /** Runs the first stage's encoder. Sides must be multiples of `info.downsampling`. The latents are times the scale factor (`moments`: raw). */
+  /** Runs the first stage's encoder. Sides must be multiples of `info.downsampling`. The latents are multiplied by the scale factor, except `moments`. */
   async encodeImage(image: ImageInput, options?: EncodeImageOptions): Promise<Latents> {
     this.#model.usable()
     return this.#model.track(encodeImage(this.#model.native, this.info, image, options))
   }
 
   /**
-   * A picture's CLIP embedding [dim], by the `imageEncoder` of the model source: a neighbour, or what to search a retrieval database with.
-   * The picture is resized as a whole to the encoder's square, as the reference does.
+   * The CLIP embedding of an image, [dim], by the `imageEncoder` of the model source, to use as a neighbour or to search a retrieval database. The image is resized to
+   * the encoder's square without cropping, as in the reference.
    */
   async embedImage(image: ImageInput, options?: CallOptions): Promise<Float32Array> {
     this.#model.usable()
@@ -301,10 +300,10 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   /**
-   * A text's CLIP embedding [dim], not normalised (transformers' `text_embeds`): the last layer at the end of the text, through the text projection. It lies in the space of
-   * `embedImage()` of the same CLIP; {@link cosineSimilarity} compares the two. The text is taken as it is, without emphasis, and cut at the encoder's window of 77 tokens;
-   * `{ tokenIds }` are one window with its start and end. A CLIP file or folder is a model source of its own; SDXL embeds with its second text encoder.
-   * @throws UnsupportedModelError for a model without CLIP's text encoder or without its projection, as Stable Diffusion 1 and 2 come
+   * The CLIP embedding of a text, [dim], not normalised (transformers' `text_embeds`): the last layer at the end of the text, after the text projection. Compare it
+   * with `embedImage()` of the same CLIP by {@link cosineSimilarity}. Prompt weights are not parsed, and the text is truncated to the encoder's window of 77 tokens; `{
+   * tokenIds }` is one window including start and end. A CLIP file or folder can be loaded as a model; SDXL uses its second text encoder.
+   * @throws UnsupportedModelError for a model without a CLIP text encoder or its projection, such as Stable Diffusion 1 and 2
    */
   async embedText(prompt: string | TokenIds, options?: CallOptions): Promise<Float32Array> {
     this.#model.usable()
@@ -314,15 +313,15 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     return this.#model.track(embedText(context, prompt, signal))
   }
 
-  /** Start noise of unit variance for `sample()` and `generate({ latents })`. Drawn on a thread of its own: it does not wait for pictures. */
+  /** Start noise of unit variance for `sample()` and `generate({ latents })`. Computed on another thread, without waiting for running calls. */
   async createLatents(options?: CreateLatentsOptions): Promise<Latents> {
     this.#model.usable()
     return wrapLatents(await this.#model.track(createLatents(this.#model.native, this.info, options)))
   }
 
   /**
-   * The sampling loop, step by step: `for await (const { latents } of pipe.sample({ conditioning, unconditional }))`. The latents are the live state.
-   * Leaving the loop ends the run; the generator's return value is the latents after the last step.
+   * The sampling loop: `for await (const { latents } of pipe.sample({ conditioning, unconditional }))`. The latents are the live state. Leaving the loop ends the run;
+   * the generator returns the latents after the last step.
    */
   sample(options: SampleOptions): AsyncGenerator<SampleStep, Latents, void> {
     this.#model.usable()
@@ -330,14 +329,14 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     return sampleSteps(this.#model.native, this.info, resolveSample(options, this.info), () => this.#model.usable())
   }
 
-  /** One evaluation of the network: its raw output (`info.spec.prediction` says of what kind) for latents at a timestep. */
+  /** Evaluates the network once: its raw output (of the type `info.spec.prediction`) for latents at a timestep. */
   async predict(latents: Latents, options: PredictOptions): Promise<Latents> {
     this.#model.usable()
     this.#network('predict()')
     return predict(this.#model.native, this.info, latents, options)
   }
 
-  /** Runs the first stage's decoder: 8-bit pictures, or with `output: 'float'` planar [n, channels, height, width] numbers, not clamped. */
+  /** Runs the first stage's decoder. Gives 8-bit images, or with `output: 'float'` unclamped planar floats [n, channels, height, width]. */
   async decode(latents: Latents, options: DecodeOptions & { output: 'float' }): Promise<Float32Array>
   async decode(latents: Latents, options?: DecodeOptions & { output?: 'image' }): Promise<RawImage[]>
   async decode(latents: Latents, options?: DecodeOptions): Promise<RawImage[] | Float32Array> {
@@ -345,15 +344,14 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     return decodeLatents(this.#model.native, latents, resolveDecode(options, 'decode()', this.info))
   }
 
-  /** Bytes held now, by part, and the process's peak. */
+  /** Present memory use by part, and the peak of the process. */
   memoryUsage(): MemoryUsage {
     this.#model.usable()
     return JSON.parse(guarded(() => this.#model.native.memoryUsage())) as MemoryUsage
   }
 
   /**
-   * Runs `action` and tells what each operation of the networks took meanwhile, the most expensive first. CPU only; what other pipelines do on the same device
-   * counts too.
+   * Runs `action` and reports the time of each network operation, the most expensive first. CPU only; includes work of other pipelines on the same device.
    */
   async profile(action: () => Promise<unknown>): Promise<OperationTime[]> {
     this.#model.usable()
@@ -374,7 +372,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     await runJob(() => this.#model.native.unload(), readCall(options, 'unload()'))
   }
 
-  /** Waits for waiting and running calls, then frees everything. Calls made after it fail with `ERR_DISPOSED`. Idempotent. */
+  /** Waits for queued and running calls, then frees everything. Later calls fail with `ERR_DISPOSED`. Idempotent. */
   dispose(): Promise<void> {
     return this.#model.dispose()
   }
@@ -416,6 +414,6 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 }
 
-/** A loaded pipeline of one kind, or (without a kind) of any: a union over the kinds that `kind`, `is()` and {@link LoadOptions.kind} narrow. */
+/** A loaded pipeline of one kind or, without a kind, the union over all kinds. Narrow it with `kind`, `is()` or {@link LoadOptions.kind}. */
 export type DiffusionPipeline<K extends ModelKind = ModelKind> = { [P in K]: PipelineOf<P> }[K]
 export const DiffusionPipeline = PipelineOf

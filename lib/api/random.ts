@@ -12,9 +12,9 @@ export interface RandomOptions {
    */
   kind: 'words' | 'uniform' | 'integers' | 'permutation'
   seed: number | bigint
-  /** How many numbers, 1 to 2^18. */
+  /** Number of values, 1 to 2^18. */
   count: number
-  /** Default `mt19937`. `philox` has words alone: block i of four is that of the counter (0, 0, i, 0). */
+  /** Default `mt19937`. `philox` supports only `words`: block i of four is that of the counter (0, 0, i, 0). */
   rng?: RngName
   /** Of `integers`, default 0. */
   low?: number
@@ -32,7 +32,7 @@ const randomOptions = {
   high: option((value) => value as number, { flag: inPrograms }), // above `low`
 } satisfies Options<RandomOptions>
 
-/** The first numbers that a generator gives after seeding, exactly those of torch; `createNoise()` gives normal ones. */
+/** The first numbers of a generator after seeding, identical to torch. For normal numbers use `createNoise()`. */
 export function createRandom(options: RandomOptions & { kind: 'words' }): Uint32Array
 export function createRandom(options: RandomOptions & { kind: 'uniform' }): Float32Array
 export function createRandom(options: RandomOptions & { kind: 'integers' | 'permutation' }): Int32Array

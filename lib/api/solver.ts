@@ -56,11 +56,11 @@ export interface SolverOptions extends Omit<SamplingOptions, EvaluationOption> {
 
 /** One evaluation of the network in a run. */
 export interface Evaluation {
-  /** The network's input beside the latents. */
+  /** The network's input besides the latents. */
   timestep: number
   /** Noise level at that point. */
   sigma: number
-  /** The step it belongs to; solvers of second order make two per step. */
+  /** The step; second-order solvers evaluate twice per step. */
   step: number
 }
 
@@ -212,7 +212,7 @@ function startOf(
   return startStep === undefined ? {} : { imageToImage: true, startStep: checkInteger(startStep, 'startStep', { min: 0, max: steps }) }
 }
 
-/** Makes a solver. Unknown names of samplers and schedules are refused with the known ones listed. */
+/** Creates a solver. For unknown names of samplers or schedules, the error lists the known ones. */
 export function createSolver(options: SolverOptions): Solver {
   const o = knownKeys(options, 'createSolver()', solverKeys)
   const { sampler } = o

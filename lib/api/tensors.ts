@@ -62,15 +62,15 @@ export type TensorValues =
 
 /** Options of {@link openTensors}. */
 export interface OpenTensorsOptions extends CallOptions {
-  /** Of a folder's weights, e.g. `fp16`. Default: the plain file, else `fp16`, `bf16` or the only one there. */
+  /** Variant of a folder's weights, such as `fp16`. Default: the plain file, else `fp16`, `bf16` or the only one. */
   variant?: string
 }
 
 /** Options of {@link TensorFile.read}. */
 export interface ReadTensorOptions extends CallOptions {
   /**
-   * `values` (default): the array that holds every stored number exactly: integers and `f64` as they are (`bool` as 0 and 1 in a `Uint8Array`), all other floats and
-   * ggml's blocks as `Float32Array`. `float32`: a `Float32Array`, whatever is stored. `bytes`: as stored, little-endian.
+   * `values` (default): an array type that represents every stored number exactly: integers and `f64` unchanged (`bool` as 0 and 1 in a `Uint8Array`), all other floats and
+   * ggml's blocks as `Float32Array`. `float32`: always a `Float32Array`. `bytes`: as stored, little-endian.
    */
   as?: 'values' | 'float32' | 'bytes'
 }
@@ -206,9 +206,9 @@ export class TensorFile implements Disposable, Iterable<TensorInfo> {
 }
 
 /**
- * Opens a safetensors or GGUF file, a torch checkpoint (.ckpt, .pt, .pth, .bin), an index of shards (.index.json), or a folder that holds one of them, and gives its
- * tensors by name. Reads the header alone; `dispose()` closes the file. Names are those of the file, without torch's wrappers (`state_dict`, `params_ema`, `module.`).
- * Throws ERR_IO and ERR_MODEL_FORMAT for files that are not there, or broken.
+ * Opens a safetensors or GGUF file, a torch checkpoint (.ckpt, .pt, .pth, .bin), a shard index (.index.json), or a folder with one of them, and gives its tensors by
+ * name. Reads only the header; `dispose()` closes the file. Names are as in the file, without torch's wrappers (`state_dict`, `params_ema`, `module.`). Throws ERR_IO
+ * and ERR_MODEL_FORMAT for missing or damaged files.
  */
 export async function openTensors(file: string | URL, options?: OpenTensorsOptions): Promise<TensorFile> {
   const { variant, signal } = readOptions(openTensorsOptions, options, 'openTensors()', undefined)

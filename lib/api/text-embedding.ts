@@ -35,8 +35,8 @@ function checkEmbedding(value: unknown, name: string): Float32Array {
 }
 
 /**
- * The cosine of the angle between two embeddings of one space, -1 to 1: how well a text fits a picture, or how alike two pictures are. Lengths do not matter. CLIP's
- * logits are this times its `logit_scale` (100 in OpenAI's models).
+ * The cosine similarity of two embeddings of the same model, -1 to 1: how well a text fits an image, or how similar two images are. CLIP's logits are this times its
+ * `logit_scale` (100 in OpenAI's models).
  * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no Float32Array of finite numbers, for arrays that differ in length and for one of zeros
  */
 export function cosineSimilarity(a: Float32Array, b: Float32Array): number {

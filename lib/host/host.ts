@@ -35,38 +35,38 @@ import type { StartEngine } from './port.js'
 import { EngineQueue, type EngineState, type Task } from './queue.js'
 import { startHere, startProcess, startThread } from './start.js'
 
-/** A model of a host: where it comes from, and how it is loaded. */
+/** A model of a host: its source and load options. */
 export interface HostedModel extends Omit<LoadOptions, 'signal' | 'onProgress' | 'kind'> {
-  /** Default: the small model that travels inside the package. */
+  /** Default: the embedded model. */
   source?: ModelSource
 }
 
 /** Options of {@link createDiffusionHost}. */
 export interface HostOptions {
   /**
-   * Where the engine runs. `process` (default): in a child process, so that a crash of native code ends that alone. `thread`: in a worker thread, which frees the event
-   * loop of what little work it had; a crash ends the whole process. `none`: in this thread.
+   * Where the engine runs. `process` (default): a child process, so a crash of native code ends only that process. `thread`: a worker thread; a crash ends the whole
+   * program. `none`: the calling thread.
    */
   isolate?: 'process' | 'thread' | 'none'
-  /** The models that jobs may name; the first is the default. Default: the model inside the package, as `default`. */
+  /** Models by name; the first is the default. Default: the embedded model, named `default`. */
   models?: Readonly<Record<string, string | URL | HostedModel>>
-  /** Models in memory at a time; the one used least recently makes room. Default 1. */
+  /** Maximum models in memory; the least recently used one is unloaded first. Default 1. */
   maxModels?: number
-  /** Jobs that may wait; further ones are refused (`ERR_BUSY`). Default 100. */
+  /** Maximum queued jobs; further ones are refused (`ERR_BUSY`). Default 100. */
   maxQueue?: number
-  /** Milliseconds without a job after which the engine is ended, and with it all its memory; the next job starts one. 0 (default): never. */
+  /** Idle time in milliseconds after which the engine exits and frees its memory; the next job starts a new one. 0 (default): never. */
   idleMs?: number
-  /** After a crash, the jobs that wait are done by a new engine (`restart`, default) or rejected like the one that ran (`reject`). */
+  /** After a crash, run the queued jobs on a new engine (`restart`, default) or reject them too (`reject`). */
   onCrash?: 'restart' | 'reject'
-  /** Flags of Node for the process. Default: those of this process, but a debugger's. */
+  /** Node.js flags for the child process. Default: those of this process, except a debugger's. */
   execArgv?: readonly string[]
 }
 
-/** Options of {@link DiffusionHost.generate}: those of {@link DiffusionPipeline.generate}, but for native latents, which do not leave their process. */
+/** Options of {@link DiffusionHost.generate}: those of {@link DiffusionPipeline.generate} except `latents`, which cannot be sent to another process. */
 export interface HostGenerateOptions extends Omit<AnyGenerateOptions, 'latents' | 'preview'> {
-  /** One of the host's models. Default: the first. */
+  /** Name of a model. Default: the first. */
   model?: string
-  /** Previews come as events of the job; `onPreview` is called too where there is one. */
+  /** Previews are events of the job; `onPreview` is called too, if set. */
   preview?: Omit<PreviewOptions, 'onPreview'> & Partial<Pick<PreviewOptions, 'onPreview'>>
 }
 
@@ -75,9 +75,9 @@ export interface HostLoadOptions extends CallOptions {
   onProgress?: (progress: Progress) => unknown
 }
 
-/** What a host is doing. */
+/** Status of a host. */
 export interface HostStatus {
-  /** `idle`: no engine runs; the next job starts one. */
+  /** `idle`: no engine is running; the next job starts one. */
   state: EngineState
   /** Of the engine. */
   pid: number | undefined
@@ -85,13 +85,13 @@ export interface HostStatus {
   running: boolean
   /** Jobs that wait. */
   queued: number
-  /** Engines that were started in place of lost ones. */
+  /** Engine restarts after crashes. */
   restarts: number
 }
 
 /** Events of a {@link DiffusionHost}. */
 export interface HostEvents {
-  /** The engine was lost in the middle of its work. The job that ran is rejected with the same error. */
+  /** The engine crashed during a job. The job rejects with the same error. */
   crash: [error: EngineExitedError]
   status: [status: HostStatus]
 }
@@ -151,11 +151,11 @@ function tell<A extends unknown[]>(callback: ((...args: A) => unknown) | undefin
 }
 
 /**
- * An engine in a process of its own, with a queue. Made by {@link createDiffusionHost}.
+ * An engine in its own process, with a queue. Created by {@link createDiffusionHost}.
  *
- * Jobs run one after another, in the order in which they were made. When native code crashes, or the system ends the process for want of memory, the job that ran is
- * rejected with {@link EngineExitedError}, an engine is started again and goes on with the jobs that wait. The engine is started by the first job, keeps the program
- * running while it has work, and ends with it.
+ * Jobs run one after another, in the order of their creation. If native code crashes, or the system kills the process because memory is short, the running job rejects
+ * with {@link EngineExitedError}, and a new engine runs the queued jobs. The engine starts with the first job, keeps the program running while it has work, and exits
+ * with the program.
  */
 export class DiffusionHost implements AsyncDisposable {
   readonly #events = new EventEmitter<HostEvents>()
@@ -201,12 +201,12 @@ export class DiffusionHost implements AsyncDisposable {
     return { state, pid, running, queued: length, restarts }
   }
 
-  /** The models by name, and whether they are in memory. */
+  /** The models by name, and whether they are loaded. */
   models(): { name: string; loaded: boolean }[] {
     return [...this.#models.keys()].map((name) => ({ name, loaded: this.#queue.isLoaded(name) }))
   }
 
-  /** Adds a model that jobs may name from now on. A model of that name makes room for it; jobs that were made already keep theirs. */
+  /** Adds a model, or replaces the one with that name. Existing jobs keep their model. */
   async addModel(name: string, model: string | URL | HostedModel): Promise<void> {
     if (typeof name !== 'string' || !modelName.test(name))
       throw invalidRange(`${show(name)} is not a valid name: use up to 64 letters, digits, dots, dashes and underscores`)
@@ -215,7 +215,7 @@ export class DiffusionHost implements AsyncDisposable {
     this.#models.set(name, read)
   }
 
-  /** Unloads a model, and takes it out of those that jobs may name. The last one stays. */
+  /** Unloads and removes a model. The last one cannot be removed. */
   async removeModel(name: string): Promise<void> {
     const model = this.#model(checkString(name, 'name', 64))
     if (this.#models.size === 1) throw invalidRange(`${show(name)} is the only model of this host`)
@@ -224,7 +224,7 @@ export class DiffusionHost implements AsyncDisposable {
   }
 
   /**
-   * Makes pictures, as {@link DiffusionPipeline.generate} does, when it is the job's turn.
+   * Queues a job that generates images, as {@link DiffusionPipeline.generate} does.
    * @throws TypeError where an option cannot leave this process, RangeError for an unknown model, DiffusionError `ERR_BUSY` where `maxQueue` jobs wait, DisposedError after
    * `close()`. What the engine finds wrong with options rejects the job
    */
@@ -277,7 +277,7 @@ export class DiffusionHost implements AsyncDisposable {
     })
   }
 
-  /** Loads a model ahead of its first job. @returns its description, as `pipeline.info` */
+  /** Loads a model before its first job. @returns its description, as `pipeline.info` */
   load(name?: string, options?: HostLoadOptions): Promise<PipelineInfo> {
     const model = this.#model(name)
     const { signal, onProgress } = knownKeys(options, 'load()', ['signal', 'onProgress']) as HostLoadOptions
@@ -286,13 +286,13 @@ export class DiffusionHost implements AsyncDisposable {
     return this.#ask<PipelineInfo>({ model: model.name, message: (id) => ({ type: 'load', id, model }) }, signal, onProgress)
   }
 
-  /** What `load()` would say of a model, from the headers of its files: no weights are read. */
+  /** The description of a model from the headers of its files, without loading weights. */
   describe(name?: string, options?: CallOptions): Promise<PipelineInfo> {
     const model = this.#model(name)
     return this.#ask<PipelineInfo>({ model: model.name, passive: true, message: (id) => ({ type: 'describe', id, model }) }, readSignal(options))
   }
 
-  /** What a picture would cost with a model of this host: {@link estimateMemory} in the engine's process. No weights are read. */
+  /** {@link estimateMemory} for a model of this host, without loading weights. */
   estimate(
     name?: string,
     request?: Pick<EstimateRequest, 'width' | 'height' | 'guidanceScale' | 'imageGuidanceScale' | 'count' | 'deepCache' | 'signal'>,
@@ -314,7 +314,7 @@ export class DiffusionHost implements AsyncDisposable {
     )
   }
 
-  /** A prompt as the model's text encoder will see it. The model is loaded for it; once it is, the answer does not wait for jobs. */
+  /** Tokenises a prompt with the model's tokenizer. Loads the model; if it is loaded, the call does not wait for jobs. */
   tokenize(prompt: string, options?: CallOptions & { model?: string }): ReturnType<DiffusionPipeline['tokenize']> {
     const { model: name, signal } = knownKeys(options, 'tokenize()', ['model', 'signal'])
     const model = this.#model(name)
@@ -325,20 +325,20 @@ export class DiffusionHost implements AsyncDisposable {
     )
   }
 
-  /** Frees a model; the next job for it loads it again. */
+  /** Unloads a model; its next job loads it again. */
   async unload(name?: string): Promise<void> {
     const { name: model } = this.#model(name)
     if (this.#queue.isLoaded(model)) await this.#ask({ model, passive: true, message: (id) => ({ type: 'unload', id, model }) })
   }
 
-  /** What a model holds in the engine's process; undefined where it is not loaded. */
+  /** Memory of a model in the engine's process; undefined if it is not loaded. */
   async memoryUsage(name?: string): Promise<MemoryUsage | undefined> {
     const { name: model } = this.#model(name)
     if (!this.#queue.isLoaded(model)) return undefined
     return this.#ask<MemoryUsage | undefined>({ model, passive: true, message: (id) => ({ type: 'memory', id, model }) })
   }
 
-  /** Rejects the jobs that wait or run with DisposedError, gives the engine two seconds to end, and ends it. Idempotent. */
+  /** Rejects queued and running jobs with DisposedError, and ends the engine, after at most two seconds. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true
     await this.#queue.close()
@@ -433,7 +433,7 @@ export class DiffusionHost implements AsyncDisposable {
 }
 
 /**
- * Makes a host: an engine in a process of its own (or a thread), with a queue, that survives crashes of native code. Nothing is started before the first job.
+ * Creates a host: an engine in its own process (or thread) with a queue, which survives crashes of native code. The engine starts with the first job.
  *
  * @example
  * await using host = createDiffusionHost({ models: { main: 'model.gguf' } })

@@ -2,11 +2,11 @@
 import type { RawImage } from '../image/raw-image.js'
 import type { GenerateResult, Progress } from '../types.js'
 
-/** What a {@link DiffusionJob} tells while it waits and runs. */
+/** Events of a {@link DiffusionJob}. */
 export type JobEvent =
-  /** It waits; `position` jobs are before it. */
+  /** The job is queued behind `position` jobs. */
   | { type: 'queued'; position: number }
-  /** The engine has it. */
+  /** The job is running. */
   | { type: 'started' }
   | ({ type: 'progress' } & Progress)
   | { type: 'preview'; image: RawImage; step: number; steps: number; index: number }
@@ -22,8 +22,8 @@ export interface JobControl {
 }
 
 /**
- * A call of {@link DiffusionHost.generate}. `await job` gives what {@link DiffusionPipeline.generate} gives; `for await (const event of job)` tells how it goes, ends
- * with the job and throws its error. Events that are not taken in time are left out, but for the newest of each type and phase.
+ * A job of {@link DiffusionHost.generate}. `await job` gives the result of {@link DiffusionPipeline.generate}. `for await (const event of job)` gives its events, ends
+ * with the job and throws its error. If events are not read in time, only the newest of each type and phase is kept.
  */
 export class DiffusionJob implements PromiseLike<GenerateResult>, AsyncIterable<JobEvent> {
   #state: JobState = 'queued'
@@ -34,7 +34,7 @@ export class DiffusionJob implements PromiseLike<GenerateResult>, AsyncIterable<
   #wake: (() => void) | undefined
   #listened = false
 
-  /** Jobs are made by {@link DiffusionHost.generate}. */
+  /** Created by {@link DiffusionHost.generate}. */
   private constructor(begin: (control: JobControl) => (reason: unknown) => void) {
     const { promise, resolve, reject } = settlers<GenerateResult>()
     this.#result = promise
@@ -68,7 +68,7 @@ export class DiffusionJob implements PromiseLike<GenerateResult>, AsyncIterable<
     return this.#state
   }
 
-  /** Ends the job wherever it is, waiting or inside a step; it is rejected with `reason` at once. Default: an AbortError, as of an AbortSignal. */
+  /** Cancels the job, whether queued or within a step; it rejects with `reason` at once. Default: an AbortError. */
   cancel(reason?: unknown): void {
     this.#cancel(reason ?? new DOMException('The job was cancelled', 'AbortError'))
   }

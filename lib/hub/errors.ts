@@ -1,49 +1,49 @@
 /** What can go wrong between a model's name and its files. */
 import { DiffusionError } from '../errors.js'
 
-/** Why a download failed, for programs: {@link DownloadError.reason}. */
+/** The reason of a failed download: {@link DownloadError.reason}. */
 export type DownloadReason =
-  /** Files are missing and downloads are switched off. */
+  /** Files are missing and downloads are disabled. */
   | 'offline'
-  /** No such repository, revision, version or file, or a private one. */
+  /** The repository, revision, version or file does not exist or is private. */
   | 'not_found'
-  /** A token is missing, wrong or without the right to read. */
+  /** The token is missing, wrong or may not read the model. */
   | 'unauthorized'
-  /** The licence has to be accepted, or access to be bought, on the model's page. */
+  /** You have to accept the licence or buy access on the model's page. */
   | 'gated'
   | 'rate_limited'
   | 'network'
-  /** No answer, or a body that stopped. */
+  /** The server did not answer, or the transfer stopped. */
   | 'timeout'
-  /** An answer that is not what the hub's interface promises: sizes that differ, web pages, redirects in circles, unsafe names. */
+  /** An unexpected answer: wrong sizes, a web page, a redirect loop, unsafe names. */
   | 'bad_answer'
-  /** Bytes that have not the hash that the hub publishes. */
+  /** A file does not match the hash that the hub publishes. */
   | 'integrity'
   | 'disk_space'
-  /** Nothing, or more than one thing, that the loader could read. */
+  /** The source has no supported model file, or several. */
   | 'choice'
-  /** A pickle file where none was asked for. */
+  /** The file is a pickle and `allowPickle` is not set. */
   | 'pickle'
 
 export interface DownloadDetails {
-  /** The model as it was named, e.g. `hf:owner/name`. */
+  /** The model source, such as `hf:owner/name`. */
   source?: string
   /** Path of the file inside the repository. */
   file?: string
   /** HTTP status. */
   status?: number
-  /** Without query, which may hold signatures. */
+  /** Without the query, which may contain signatures. */
   url?: string
-  /** Seconds after which the server wants to be asked again. */
+  /** Seconds to wait before trying again, if the server sent them. */
   retryAfter?: number
   [detail: string]: unknown
 }
 
-/** A model that could not be fetched, or files of it that are not what they should be (`ERR_DOWNLOAD`). */
+/** A model could not be downloaded, or its files are damaged (`ERR_DOWNLOAD`). */
 export class DownloadError extends DiffusionError {
   override name = 'DownloadError'
   readonly reason: DownloadReason
-  /** True where the same call may succeed later: what has arrived is kept. */
+  /** Whether the same call may succeed later. Downloaded data is kept. */
   readonly retriable: boolean
   declare readonly details: Readonly<DownloadDetails>
 

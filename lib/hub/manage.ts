@@ -14,7 +14,7 @@ import type { HubSource } from './source.js'
 /** A revision of a model in the cache. */
 export interface CachedRevision {
   commit: string
-  /** Branches and tags that pointed to it when it was fetched. */
+  /** Branches and tags that pointed to it at download time. */
   refs: string[]
   /** Folder of its files. */
   path: string
@@ -27,12 +27,12 @@ export interface CachedRevision {
 
 /** A model in the cache. */
 export interface CachedModel {
-  /** What `load()` takes, e.g. `hf:owner/name`. */
+  /** Source for `load()`, such as `hf:owner/name`. */
   source: string
   path: string
   /** Bytes on disk, counted once. */
   bytes: number
-  /** Of them, pieces of downloads that were broken off. */
+  /** Bytes of interrupted downloads, included in `bytes`. */
   incompleteBytes: number
   revisions: CachedRevision[]
 }

@@ -3,15 +3,15 @@ import type { RemoteFile } from './listing.js'
 
 /** Progress of {@link pullModel}. */
 export interface PullProgress {
-  /** The file that moved last, by its path in the repository. */
+  /** The file downloaded last, by its path in the repository. */
   file: string
-  /** Bytes of that file that are here, and its size. */
+  /** Downloaded bytes of that file, and its size. */
   fileBytes: number
   fileSize: number
-  /** Bytes of all files that are here, those from earlier included, and their sizes. */
+  /** Downloaded bytes of all files, including earlier downloads, and their total size. */
   bytes: number
   totalBytes: number
-  /** Of the last seconds. */
+  /** Over the last seconds. */
   bytesPerSecond: number
   elapsedMs: number
   /** `null` while unknown. */

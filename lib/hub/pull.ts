@@ -27,9 +27,9 @@ export interface PullHooks {
 export interface PulledFile {
   path: string
   size: number
-  /** Of large files SHA-256, of small ones git's hash. */
+  /** SHA-256 for large files, git's hash for small ones. */
   hash: string
-  /** False where it was here before. */
+  /** False if it was already in the cache. */
   fetched: boolean
 }
 

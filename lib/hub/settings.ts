@@ -8,29 +8,29 @@ import { readNested, type Options } from '../options/option.js'
 const hubHost = 'https://huggingface.co'
 const civitaiHost = 'https://civitai.com'
 
-/** How `hf:` and `civitai:` models are found, fetched and kept. Everything has a default from the environment variables that other tools know. */
+/** Settings for downloads. Defaults come from the environment variables that other tools use. */
 export interface HubOptions {
-  /** Folder of the cache, laid out as Python's `huggingface_hub` does. Default: HF_HUB_CACHE, HF_HOME/hub, or ~/.cache/huggingface/hub; for `civitai:` LATENT_CACHE, or ~/.cache/node-latent-diffusion. */
+  /** Cache folder, in the layout of Python's `huggingface_hub`. Default: HF_HUB_CACHE, HF_HOME/hub, or ~/.cache/huggingface/hub; for `civitai:` LATENT_CACHE, or ~/.cache/node-latent-diffusion. */
   cacheDir?: string | URL
-  /** Read what is in the cache and ask no server. Default: HF_HUB_OFFLINE. */
+  /** Use only the cache, without contacting a server. Default: HF_HUB_OFFLINE. */
   localFilesOnly?: boolean
-  /** Weights of a diffusers folder to take where there are several, e.g. `fp16`. Default: the plain ones. */
+  /** Weights of a diffusers folder if there are several, such as `fp16`. Default: the plain ones. */
   variant?: string
   /** The hub, or a mirror of it. Default: HF_ENDPOINT, or the public hub. */
   endpoint?: string | URL
-  /** Access token of the hub, sent to `endpoint` alone; `false`: none. Default: HF_TOKEN, or the one that `hf auth login` stored. */
+  /** Access token of the hub, sent only to `endpoint`; `false`: none. Default: HF_TOKEN, or the token of `hf auth login`. */
   token?: string | false
   /** Default: CIVITAI_ENDPOINT, or the public site. */
   civitaiEndpoint?: string | URL
-  /** Token of Civitai, sent to `civitaiEndpoint` alone; `false`: none. Default: CIVITAI_TOKEN. */
+  /** Token of Civitai, sent only to `civitaiEndpoint`; `false`: none. Default: CIVITAI_TOKEN. */
   civitaiToken?: string | false
-  /** Take pickle files (.ckpt, .pt) of `civitai:` models, too. They are read as data and nothing in them is executed. Default false. */
+  /** Accept pickle files (.ckpt, .pt) from Civitai. They are read as data, never executed. Default false. */
   allowPickle?: boolean
-  /** A file of pinned revisions (`latent.lock.json`): models in it are taken at the commit that stands there, others are added. Default: none. */
+  /** A file of pinned revisions (`latent.lock.json`): its models are downloaded at the pinned commit, others are added to it. Default: none. */
   lockFile?: string | URL
-  /** Milliseconds without an answer, or without a byte, after which a connection is given up and tried again. Default: HF_HUB_DOWNLOAD_TIMEOUT (seconds), or 30 s. */
+  /** Milliseconds without any data after which a connection is closed and retried. Default: HF_HUB_DOWNLOAD_TIMEOUT (seconds), or 30 s. */
   timeout?: number
-  /** In place of Node's own, e.g. for a proxy. */
+  /** Used instead of Node's fetch, for example for a proxy. */
   fetch?: (url: string, init: never) => Promise<object>
 }
 

@@ -23,7 +23,7 @@ import { readWithSharp, writeWithSharp } from './sharp-codec.js'
 /** Formats that {@link RawImage.encode} writes. JPEG and WebP need the optional peer `sharp`. */
 export type ImageFormat = 'png' | 'jpeg' | 'webp'
 
-/** What a {@link RawImage} is made of; also what `sharp` and other libraries call raw pixels. */
+/** The data of a {@link RawImage}; the same as raw pixels of `sharp` and other libraries. */
 export interface RawImageData {
   /** Interleaved 8-bit rows, top to bottom: width * height * channels bytes. */
   data: Uint8Array | Uint8ClampedArray
@@ -31,11 +31,11 @@ export interface RawImageData {
   height: number
   /** 1 grey, 3 RGB, 4 RGB with straight alpha. */
   channels: 1 | 3 | 4
-  /** Texts to be kept with the picture, by keyword. */
+  /** Metadata texts by keyword. */
   metadata?: Readonly<Record<string, string>>
 }
 
-/** What {@link RawImage.read} takes: a path or `file:` URL, the bytes of a picture file, or pixels. */
+/** Sources for {@link RawImage.read}: a path or `file:` URL, the bytes of an image file, or pixels. */
 export type RawImageInput = string | URL | Uint8Array | RawImageData
 
 /** Options of {@link RawImage.encode} and {@link RawImage.save}. */
@@ -117,7 +117,7 @@ async function readEncoded(bytes: Uint8Array, where: string): Promise<RawImage> 
   return new RawImage({ ...decoded, channels: decoded.channels as 1 | 3 | 4, metadata: decoded.metadata ?? {} })
 }
 
-/** A picture: interleaved 8-bit pixels with the texts that belong to it. */
+/** An image: interleaved 8-bit pixels and metadata texts. */
 export class RawImage {
   /** Interleaved rows, top to bottom, width * height * channels bytes. */
   readonly data: Uint8Array
@@ -125,10 +125,10 @@ export class RawImage {
   readonly height: number
   /** 1 grey, 3 RGB, 4 RGB with straight alpha. */
   readonly channels: 1 | 3 | 4
-  /** Texts by keyword, as PNG files carry them; `parameters` holds the settings of a generated picture in A1111's words. */
+  /** Metadata texts by keyword, as in PNG files; `parameters` has the settings of a generated image in A1111's format. */
   readonly metadata: Readonly<Record<string, string>>
 
-  /** Takes pixels as they are, without a copy. */
+  /** Wraps pixels without copying them. */
   constructor(image: RawImageData) {
     if (typeof image !== 'object' || image === null) throw invalidType(`an image must be { data, width, height, channels }, not ${show(image)}`)
     const { data, width, height, channels, metadata } = image
@@ -146,11 +146,11 @@ export class RawImage {
   }
 
   /**
-   * Reads a picture: a path or `file:` URL, the bytes of a file, or pixels. The kind is told by the content. PNG of any depth is read to 8 bits with its texts;
-   * JPEG, WebP and others when the optional peer `sharp` is installed. Whatever the kind, the picture comes upright by its EXIF orientation, and in sRGB: the colours of
-   * an ICC profile (for PNG: curves and a matrix; ones made of tables are not applied), and PNG's gamma and chromaticities, are converted.
-   * @throws DiffusionError `ERR_IMAGE_FORMAT` for broken, unknown or too large pictures (16384 pixels a side, 64 million in all), `ERR_UNSUPPORTED_IMAGE` where
-   * sharp is missing, `ERR_IO` where the file cannot be read
+   * Reads an image: a path or `file:` URL, the bytes of a file, or pixels. The format is detected from the content. PNG of any depth is read to 8 bits with its texts;
+   * JPEG, WebP and others if the optional peer `sharp` is installed. The image is rotated by its EXIF orientation and converted to sRGB from its ICC profile (for PNG
+   * only profiles of curves and a matrix, not of tables) or PNG's gamma and chromaticities.
+   * @throws DiffusionError `ERR_IMAGE_FORMAT` for damaged, unknown or too large images (16384 pixels per side, 64 million in all), `ERR_UNSUPPORTED_IMAGE` if sharp is
+   * missing, `ERR_IO` if the file cannot be read
    */
   static async read(input: RawImageInput | RawImage): Promise<RawImage> {
     if (input instanceof RawImage) return input
@@ -160,7 +160,7 @@ export class RawImage {
     return readEncoded(await readRegular(file, pictureFile), `The image ${file}`)
   }
 
-  /** The bytes of a picture file. Default format: PNG, with `metadata` as text chunks. */
+  /** The bytes of an image file. Default format: PNG, with `metadata` as text chunks. */
   async encode(format: ImageFormat = 'png', options?: EncodeOptions): Promise<Uint8Array> {
     const kind = checkName(format, 'format', formats)
     const o = knownKeys(options, 'encode()', ['quality', 'lossless', 'compressionLevel', 'metadata'])
@@ -173,9 +173,8 @@ export class RawImage {
   }
 
   /**
-   * Writes a file; its name ends in .png, .jpg, .jpeg or .webp. It appears whole or not at all: a temporary file beside it is renamed at the end. A symbolic link is
-   * followed.
-   * @throws DiffusionError `ERR_IO` where the file cannot be written
+   * Writes a file whose name ends in .png, .jpg, .jpeg or .webp. Writes a temporary file and renames it, so no partial file is left. Symbolic links are followed.
+   * @throws DiffusionError `ERR_IO` if the file cannot be written
    */
   async save(file: string | URL, options?: EncodeOptions): Promise<void> {
     const target = path.resolve(toFile(file, 'file', 'a path or a file: URL to write to'))
@@ -185,7 +184,7 @@ export class RawImage {
     await writeWhole(target, 'The picture', (handle) => handle.writeFile(bytes))
   }
 
-  /** A resized copy, as Pillow makes it. Default filter: Lanczos. */
+  /** A resized copy, with the same result as Pillow. Default filter: Lanczos. */
   async resize(width: number, height: number, options?: { filter?: ResizeFilter }): Promise<RawImage> {
     const o = knownKeys(options, 'resize()', ['filter'])
     const filter = o.filter === undefined ? 'lanczos' : checkName(o.filter, 'filter', resizeFilters)

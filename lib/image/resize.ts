@@ -4,7 +4,7 @@
  */
 import { copySliced, inSlices, TimeSlice } from '../files/time-slice.js'
 
-/** Filters by Pillow's names. */
+/** Resampling filters, with Pillow's names. */
 export type ResizeFilter = 'nearest' | 'box' | 'bilinear' | 'hamming' | 'bicubic' | 'lanczos'
 export const resizeFilters: readonly ResizeFilter[] = ['nearest', 'box', 'bilinear', 'hamming', 'bicubic', 'lanczos']
 

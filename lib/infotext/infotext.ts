@@ -55,7 +55,7 @@ function writePair(key: string, value: Exclude<InfotextValue, null | undefined>)
   return `${key}: ${/[,\n:]|^["\s]|\s$|^$/.test(text) ? JSON.stringify(text) : text}`
 }
 
-/** Writes the text. Known keys go to the web UI's places, others before `Version` in the order given. */
+/** Writes the text. Known keys are in the web UI's order, others before `Version` in the given order. */
 export function formatInfotext(prompt: string, negativePrompt: string, fields: Readonly<Record<string, InfotextValue>>): string {
   checkString(prompt, 'prompt', maxTextLength)
   checkString(negativePrompt, 'negativePrompt', maxTextLength)
@@ -70,8 +70,8 @@ export function formatInfotext(prompt: string, negativePrompt: string, fields: R
 }
 
 /**
- * Reads the text as the web UI does: what is no parameter line belongs to the prompt. A line of fewer than 3 or more than 1000 fields is none.
- * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no text, or one of more than 262144 characters
+ * Reads the text as the web UI does: lines without parameters belong to the prompt. A line of fewer than 3 or more than 1000 fields is none.
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` if the text is not a string or has more than 262144 characters
  */
 export function parseInfotext(text: string): Infotext {
   checkString(text, 'text', maxTextLength)

@@ -5,11 +5,11 @@ export const negativeMark = 'Negative prompt:'
 const leastPairs = 3
 const mostPairs = 1000
 
-/** A "parameters" text, taken apart. */
+/** A parsed "parameters" text. */
 export interface Infotext {
   prompt: string
   negativePrompt: string
-  /** Values as text, in the order of the file. */
+  /** Values as strings, in the order of the text. */
   fields: Record<string, string>
 }
 

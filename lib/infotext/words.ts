@@ -1,4 +1,4 @@
-/** Samplers and schedules in the web UI's words, for the "parameters" text. */
+/** The web UI's names of samplers and schedules, for the "parameters" text. */
 
 /** What the web UI does not have keeps our name. */
 const samplerWords: Record<string, string> = {
@@ -38,7 +38,7 @@ const scheduleWords: Record<string, string> = {
   kl_optimal: 'KL Optimal',
 }
 
-/** What can stand behind a key; null and undefined are left out, true and false are written as the web UI's language does. */
+/** A value; null and undefined are omitted, true and false are written as `True` and `False`. */
 export type InfotextValue = string | number | bigint | boolean | null | undefined
 
 export function samplerWord(name: string): string {

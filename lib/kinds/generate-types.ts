@@ -20,46 +20,46 @@ import type { Latents } from '../api/latents.js'
 import type { Neighbours } from './neighbours.js'
 import type { CallOptions, DeepCacheOptions, ImageInput, LoraOptions, LoraReport, ModelPart, Progress, SamplingOptions } from '../types.js'
 
-/** Live pictures during sampling. */
+/** Previews during sampling. */
 export interface PreviewOptions {
-  /** One preview every so many steps. Default 1. */
+  /** Steps between previews. Default 1. */
   every?: number
   /**
-   * `linear` (default): a small picture straight from the latents, nearly free. `taesd`: full size through the tiny autoencoder that was loaded as `previewVae` (or as `vae`). `vae`: the
-   * real decoder, slow.
+   * `linear` (default): a small image computed directly from the latents, almost free. `taesd`: full size, with the tiny autoencoder loaded as `previewVae` (or as
+   * `vae`). `vae`: full size with the model's decoder, slow.
    */
   method?: 'linear' | 'taesd' | 'vae'
   /** An error thrown here, or a rejected promise, rejects the call. */
   onPreview: (image: RawImage, at: { step: number; steps: number; index: number }) => unknown
 }
 
-/** What generate() takes for every kind of model. */
+/** Options of generate() for every kind of model. */
 export interface CommonGenerateOptions extends SamplingOptions, CallOptions {
-  /** Pictures per call; picture i has the seed `seed + i`. Default 1. */
+  /** Images per call; image i has the seed `seed + i`. Default 1. */
   count?: number
-  /** Start noise of unit variance in place of the seed's. */
+  /** Start noise of unit variance, instead of noise from the seed. */
   latents?: Latents
   /**
-   * Pixels, multiples of `info.sizeMultiple`; beyond the training size too. Default: the model's, or the size of the picture given: rounded down to such
-   * multiples for image to image, as it is with a mask.
+   * In pixels, multiples of `info.sizeMultiple`. Default: the model's training size, or the size of the input image (rounded down to a multiple for image to image,
+   * exact with a mask).
    */
   width?: number
   height?: number
   onProgress?: (progress: Progress) => unknown
   preview?: PreviewOptions
-  /** Adapters of this call, in place of those of {@link DiffusionPipeline.setLoras}; `[]`: none. Those that the prompt names come on top. */
+  /** Adapters for this call, instead of those of {@link DiffusionPipeline.setLoras}; `[]`: none. Adapters named in the prompt are added. */
   loras?: readonly LoraOptions[]
 }
 
 /** Image to image. */
 export interface ImageToImageOptions {
-  /** Start picture. */
+  /** Start image. */
   image?: ImageInput
-  /** Share of the schedule that is run, up to 1 (only the noise counts); at least one step must be left of it. Default 0.75. */
+  /** Fraction of the schedule to run, up to 1 (pure noise); it must leave at least one step. Default 0.75. */
   strength?: number
   /**
-   * Areas of `image` to repaint: white, from half lightness (0.5) on. As large as the picture. Black areas are returned unchanged, and the result has the size of the
-   * picture, even where that is not a multiple of what the model needs. With another `width` or `height`, picture and mask are resized first. Default: the whole picture.
+   * Areas of `image` to repaint: white (lightness 0.5 and above). Has the size of the image. Black areas are returned unchanged, and the result has the size of the
+   * image even if that is not a multiple of `info.sizeMultiple`. With another `width` or `height`, image and mask are resized first. Default: the whole image.
    */
   mask?: MaskInput
 }
@@ -67,15 +67,15 @@ export interface ImageToImageOptions {
 /** Two models in one run. */
 export interface RefinerOptions {
   /**
-   * Only where a refiner was loaded ({@link ModelFiles.refiner}): share of the training time, from the noise end, after which it takes over, 0 (from the first step) to 1
-   * (never). Both models share one list of steps, and the latents go from one to the other as they are. Default 0.8.
+   * Only if a refiner is loaded ({@link ModelFiles.refiner}): fraction of the training time, from the noise end, after which it takes over, from 0 (from the first
+   * step) to 1 (never). Both models share one list of steps, and the latents pass from one to the other unchanged. Default 0.8.
    */
   refinerSwitchAt?: number
 }
 
-/** Guidance by a second prompt. */
+/** Guidance away from a second prompt. */
 export interface NegativePromptOptions {
-  /** What should not be in the picture. Default: the empty prompt. */
+  /** What the image should not show. Default: the empty prompt. */
   negativePrompt?: string
 }
 
@@ -100,10 +100,10 @@ export interface SuperresGenerateOptions extends CommonGenerateOptions, Superres
 /** upscale(): as generate(), without the picture. */
 export type UpscaleOptions = Omit<SuperresGenerateOptions, 'image'>
 
-/** generate() of an inpainting model. The picture sets the size. Prompt options only where the model reads text (Stable Diffusion inpainting). */
+/** generate() of an inpainting model. The image sets the size. Prompt options only for models that read text (Stable Diffusion inpainting). */
 export interface InpaintGenerateOptions extends CommonGenerateOptions, InpaintInputs, NegativePromptOptions {}
 
-/** generate() of a model that edits a picture. The picture sets the size; {@link SamplingOptions.imageGuidanceScale} says how close the result stays to it. */
+/** generate() of an editing model. The image sets the size; {@link SamplingOptions.imageGuidanceScale} sets how closely the result follows it. */
 export interface EditGenerateOptions extends CommonGenerateOptions, EditInputs, NegativePromptOptions {}
 
 /** generate() of a retrieval-augmented model. */
@@ -123,7 +123,7 @@ export interface GenerateOptionsByKind {
   autoencoder: never
 }
 
-/** Options for a model whose kind is not known to the compiler. At run time only those of its kind are taken, and unknown names are rejected. */
+/** Options for a model whose kind the compiler does not know. At run time, only the options of its kind are accepted. */
 export interface AnyGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, NegativePromptOptions, RefinerOptions, AnyInputs {}
 
 /** Options of {@link DiffusionPipeline.generate} for one kind; without a kind, {@link AnyGenerateOptions}. */
@@ -145,11 +145,11 @@ export interface ResolvedCommon extends Omit<SamplingOptions, AlwaysSettled | 's
   /** Absent: off. */
   deepCache?: Required<DeepCacheOptions>
   latents?: Latents
-  /** Absent where there were none. Those that the prompt names are among them, and no longer in the prompt. */
+  /** Absent if there were none. Includes adapters named in the prompt, which are removed from it. */
   loras?: readonly LoraOptions[]
 }
 
-/** Image to image: absent unless a picture was given. */
+/** Image to image: absent unless an image was given. */
 export interface ResolvedImageToImage {
   image?: ImageInput
   strength?: number
@@ -159,10 +159,10 @@ export interface ResolvedImageToImage {
 /** Prompts with their defaults filled in. */
 export interface ResolvedPrompts {
   prompt: string
-  /** Absent where the network is told the guidance scale, and reads no negative prompt. */
+  /** Absent if the network takes the guidance scale as an input and reads no negative prompt. */
   negativePrompt?: string
   emphasis: Emphasis
-  /** Absent where the model's own was used. */
+  /** Absent if the model's default was used. */
   clipSkip?: number
 }
 
@@ -170,7 +170,7 @@ export interface ResolvedPrompts {
 export interface TextResolvedOptions extends ResolvedCommon, ResolvedImageToImage, ResolvedPrompts, RefinerOptions {}
 
 export interface ClassResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
-  /** The number, also where a name was given. */
+  /** The class number, even if a name was given. */
   classId: number
 }
 
@@ -184,13 +184,13 @@ export interface SemanticResolvedOptions extends ResolvedCommon, ResolvedImageTo
   semanticMap: SemanticMapInput
 }
 
-/** Prompts only where the model reads text. */
+/** Prompts only for models that read text. */
 export interface SuperresResolvedOptions extends ResolvedCommon, Partial<ResolvedPrompts> {
   image: ImageInput
   noiseLevel?: number
 }
 
-/** Prompts only where the model reads text. */
+/** Prompts only for models that read text. */
 export interface InpaintResolvedOptions extends ResolvedCommon, Partial<ResolvedPrompts> {
   image: ImageInput
   mask: MaskInput
@@ -219,7 +219,7 @@ export interface ResolvedOptionsByKind {
   autoencoder: never
 }
 
-/** Resolved options of a model whose kind is not known to the compiler. */
+/** Resolved options of a model whose kind the compiler does not know. */
 export interface AnyResolvedOptions extends ResolvedCommon, ResolvedImageToImage, Partial<ResolvedPrompts>, RefinerOptions {
   classId?: number
   boxes?: readonly LayoutBox[]
@@ -240,12 +240,12 @@ export interface Timings {
   decodeMs: number
 }
 
-/** Something that was done but may not be what you meant. `code` is stable and meant for programs, `message` for people. */
+/** A warning about something that you may not have intended. `code` is stable. */
 export interface GenerateWarning {
   /**
-   * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: a prompt names an adapter (`<lora:name:1>`) that was not
-   * applied. `WARN_ADAPTER_PARTIAL`: a part of an adapter's file belongs to no layer of this model, or has a form that is not applied.
-   * `WARN_NEGATIVE_IGNORED`: a negative prompt for a network that is told the guidance scale, which compares with nothing.
+   * `WARN_MASK_EMPTY`: the mask selects nothing. `WARN_MASK_FULL`: it selects everything. `WARN_ADAPTER_IGNORED`: an adapter in a prompt (`<lora:name:1>`) was not
+   * applied. `WARN_ADAPTER_PARTIAL`: parts of an adapter file do not match a layer of this model or have an unsupported type. `WARN_NEGATIVE_IGNORED`: the network
+   * takes the guidance scale as an input, so the negative prompt has no effect.
    */
   code: 'WARN_MASK_EMPTY' | 'WARN_MASK_FULL' | 'WARN_ADAPTER_IGNORED' | 'WARN_ADAPTER_PARTIAL' | 'WARN_NEGATIVE_IGNORED' | (string & {})
   message: string
@@ -253,20 +253,20 @@ export interface GenerateWarning {
 
 /** Result of {@link DiffusionPipeline.generate}. */
 export interface GenerateResult<O = AnyResolvedOptions> {
-  /** `save()` writes the settings into the PNG as A1111 does. */
+  /** `save()` writes the settings into the PNG, as A1111 does. */
   images: RawImage[]
-  /** Seed of the first picture. */
+  /** Seed of the first image. */
   seed: bigint
   /** Passing them again repeats the call. */
   options: O
   timings: Timings
   /**
-   * Parts that were computed in float32 because fast arithmetic gave numbers that are not finite; usually none. Such a part stays in float32 for as
-   * long as the model is loaded. Where float32 does not help either, the call is rejected with {@link ModelFormatError}, which names the part.
+   * Parts computed in float32 because fast arithmetic gave NaN or infinity; usually none. They stay in float32 while the model is loaded. If float32 does not help, the
+   * call rejects with a {@link ModelFormatError} that names the part.
    */
   float32Parts: ModelPart[]
-  /** The adapters that the pictures were made with. */
+  /** The adapters used. */
   loras: LoraReport[]
-  /** What was done but may not be what you meant; usually none. */
+  /** Warnings; usually none. */
   warnings: GenerateWarning[]
 }

@@ -4,12 +4,12 @@ import type { ModelKind } from './kinds.js'
 import type { Neighbours } from './neighbours.js'
 import type { ImageInput } from '../types.js'
 
-/** How emphasis acts on the embedding: as A1111, keeping the mean (`original`) or not (`no_norm`), or as ComfyUI. */
+/** How prompt weights are applied to the embedding: as A1111, keeping the mean (`original`) or not (`no_norm`), or as ComfyUI (`comfy`). */
 export type Emphasis = 'original' | 'no_norm' | 'comfy'
 
 /**
- * SDXL's size conditioning, in pixels. The model was trained on pictures of many sizes, scaled and cropped, and was given their sizes and crops; these values choose which of
- * them its pictures resemble.
+ * SDXL's size conditioning, in pixels. The model was trained on scaled and cropped images of many sizes, and was given those sizes and crops; these values select which
+ * of them the result resembles.
  */
 export interface SizeConditioning {
   /** Size of the training picture before scaling and cropping; small sizes give coarse pictures. Default: `target`. */
@@ -37,7 +37,7 @@ export interface TextInputs {
 
 /** Inputs of class-conditional models. */
 export interface ClassInputs {
-  /** Number of the class, from 0, or its name (any of those that `info.classes` gives it). */
+  /** Class number, from 0, or one of its names in `info.classes`. */
   classId: number | string
 }
 
@@ -45,18 +45,18 @@ export interface ClassInputs {
 export interface LayoutBox {
   /** Category: its number, from 0, or its name. */
   label: number | string
-  /** Upper left corner and size, in fractions of the picture (0 to 1). */
+  /** Upper left corner and size, in fractions of the image (0 to 1). */
   x: number
   y: number
   width: number
   height: number
-  /** The box spans a group of objects. This and the rest are attributes of the Open Images annotations; default false. */
+  /** The box contains a group of objects. This and the following are attributes of Open Images annotations; default false. */
   groupOf?: boolean
-  /** Something stands in front of the object. */
+  /** The object is occluded. */
   occluded?: boolean
   /** A drawing or model of the object. */
   depiction?: boolean
-  /** The picture is taken from inside of the object. */
+  /** The image was taken from inside the object. */
   inside?: boolean
 }
 
@@ -73,12 +73,12 @@ export interface LabelMap {
   height: number
 }
 
-/** What a label map may be given as: numbers, a grey or palette PNG (path, URL or bytes; its grey values or palette indices are the labels) or a grey picture. */
+/** A label map: numbers, a greyscale or palette PNG (path, URL or bytes; its grey values or palette indices are the labels) or a greyscale image. */
 export type SemanticMapInput = LabelMap | RawImage | string | URL | Uint8Array
 
 /** Inputs of semantic synthesis models. */
 export interface SemanticInputs {
-  /** A label below `info.condition.labels` for every pixel. Its size is the picture's; sides are multiples of `info.sizeMultiple`. It is never resized. */
+  /** A label below `info.condition.labels` for every pixel. Sets the size of the image; sides must be multiples of `info.sizeMultiple`. Never resized. */
   semanticMap: SemanticMapInput
 }
 
@@ -97,32 +97,32 @@ export interface MaskData {
   height: number
 }
 
-/** What a mask may be given as: numbers, or a picture whose lightness counts (transparency is ignored). */
+/** A mask: numbers, or an image whose lightness is used (transparency is ignored). */
 export type MaskInput = MaskData | RawImage | string | URL | Uint8Array
 
 /** Inputs of inpainting models. */
 export interface InpaintInputs extends TextInputs {
-  /** The picture, of any size. */
+  /** The image, of any size. */
   image: ImageInput
-  /** Areas to repaint: white, from half lightness (0.5) on. As large as the picture. Black areas are returned unchanged, byte for byte. */
+  /** Areas to repaint: white (lightness 0.5 and above). Has the size of the image. Black areas are returned unchanged. */
   mask: MaskInput
 }
 
-/** Inputs of models that edit a picture (InstructPix2Pix). */
+/** Inputs of editing models (InstructPix2Pix). */
 export interface EditInputs extends TextInputs {
-  /** The picture to edit, of any size. The prompt says what to change: `turn the sky into a sunset`. */
+  /** The image to edit, of any size. The prompt describes the change: `turn the sky into a sunset`. */
   image: ImageInput
 }
 
 /** Inputs of retrieval-augmented models: a prompt, neighbours, or both. */
 export interface RdmInputs {
-  /** Read by the CLIP text encoder that is given as the `textEncoder` of the model source. */
+  /** Encoded with the CLIP text encoder passed as `textEncoder` of the model source. */
   prompt?: string
-  /** CLIP embeddings of similar pictures: as they are, or found in a database by the prompt's. */
+  /** CLIP embeddings of similar images, or a database to search with the prompt. */
   neighbours?: Neighbours
 }
 
-/** Inputs of models that are conditioned on nothing. */
+/** Inputs of unconditional models. */
 export type NoInputs = Record<never, never>
 
 /** The inputs of every kind. */
@@ -139,7 +139,7 @@ export interface InputsByKind {
   autoencoder: never
 }
 
-/** Inputs of a model whose kind is not known to the compiler. At run time only those of its kind are taken. */
+/** Inputs of a model whose kind the compiler does not know. At run time, only the inputs of its kind are accepted. */
 export interface AnyInputs
   extends
     TextInputs,

@@ -2,54 +2,55 @@
 import type { Device, ModelPart, ModelSpec, SamplerName, ScheduleName } from '../types.js'
 
 /**
- * What a model makes pictures from: `text` prompts (Stable Diffusion, LDM text to image), a `class` (ImageNet), nothing (`unconditional`: faces, churches), boxes
- * (`layout`), a label map (`semantic`), a small picture (`superres`), a picture and a mask (`inpaint`), a picture and an instruction (`edit`), a prompt and its neighbours in a database (`rdm`).
- * `autoencoder` is a first stage alone.
+ * What a model generates images from: `text` prompts (Stable Diffusion, LDM text to image), a `class` (ImageNet), nothing (`unconditional`: faces, churches), boxes
+ * (`layout`), a label map (`semantic`), a small image (`superres`), an image and a mask (`inpaint`), an image and an instruction (`edit`), a prompt and its neighbours
+ * in a database (`rdm`).
+ * `autoencoder` is a first stage on its own.
  */
 export type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semantic' | 'superres' | 'inpaint' | 'edit' | 'rdm' | 'autoencoder'
 
-/** What every condition says. */
+/** Conditioning of every kind. */
 export interface ConditionBase {
-  /** Trained with an unconditional input, so that guidance works. */
+  /** Whether the model was trained with an unconditional input, so that it can be guided. */
   guidance: boolean
   /**
-   * The network is told the guidance scale (latent consistency models with a whole U-Net): one evaluation a step does for guidance, and nothing is guided away from, so
-   * that negative prompts have no effect.
+   * The guidance scale is an input of the network (latent consistency models with a complete U-Net): guidance takes one evaluation per step, and negative prompts have
+   * no effect.
    */
   guidanceEmbedding?: true
-  /** Tokens per window of the encoder: 77 for CLIP, 92 for a layout. Absent where the model reads no tokens. */
+  /** Tokens per window of the encoder: 77 for CLIP, 92 for layouts. Absent for models without tokens. */
   tokens?: number
-  /** Numbers of tokens are below this. Present where `tokens` is. */
+  /** Vocabulary size. Present with `tokens`. */
   vocabulary?: number
-  /** Width of the sequence that the network attends to. Absent without cross-attention. */
+  /** Width of the cross-attention context. Absent without cross-attention. */
   dim?: number
-  /** SDXL: which numbers `sizes` takes, those of base models or of refiners. Absent elsewhere. */
+  /** SDXL only: the fields of `sizes`, of base models or of refiners. */
   sizes?: 'base' | 'refiner'
-  /** SDXL base models: an empty negative prompt stands for zeros in place of its tokens. */
+  /** SDXL base models: an empty negative prompt is encoded as zeros. */
   zeroNegative?: true
-  /** Where a CLIP image tower is loaded: side of its pictures, width of its embeddings. */
+  /** The loaded CLIP image tower, if any: side of its images, width of its embeddings. */
   imageEncoder?: { size: number; dim: number }
 }
 
-/** Condition of a class-conditional model. */
+/** Conditioning of a class-conditional model. */
 export interface ClassCondition extends ConditionBase {
-  /** `classId` is below this. */
+  /** Number of classes; `classId` is below this. */
   classes: number
-  /** The null class, which guidance compares with, where the model has one (usually the number after the last class). Not a valid `classId`. */
+  /** The unconditional class, if the model has one (usually the number after the last class). Not a valid `classId`. */
   nullClass?: number
 }
 
-/** Condition of a layout-to-image model. */
+/** Conditioning of a layout-to-image model. */
 export interface LayoutCondition extends ConditionBase {
-  /** Numbers of categories are below this. */
+  /** Number of categories. */
   classes: number
-  /** Most boxes in a layout. */
+  /** Maximum boxes in a layout. */
   maxObjects: number
 }
 
-/** Condition of a semantic synthesis model. */
+/** Conditioning of a semantic synthesis model. */
 export interface SemanticCondition extends ConditionBase {
-  /** Values of the label map are below this. */
+  /** Number of labels; values of the label map are below this. */
   labels: number
 }
 
@@ -76,13 +77,13 @@ export interface ConditionByKind {
   autoencoder: ConditionBase
 }
 
-/** What every loaded model says of itself. */
+/** Description of every loaded model. */
 export interface PipelineInfoBase<K extends ModelKind> {
-  /** What the model makes pictures from. Comparing it narrows `info`; comparing `pipe.kind` narrows the pipeline as well. */
+  /** The kind of the model. Comparing it narrows `info`; comparing `pipe.kind` narrows the pipeline. */
   kind: K
-  /** What the model is conditioned on. */
+  /** The conditioning of the model. */
   condition: ConditionByKind[K]
-  /** Human name of the nearest known model. */
+  /** Name of the closest known model. */
   name: string
   spec: ModelSpec
   /** Number of weights by part. */
@@ -91,15 +92,15 @@ export interface PipelineInfoBase<K extends ModelKind> {
   dtypes: Partial<Record<ModelPart, string>>
   /** Mean bits per weight by part. */
   effectiveBits: Partial<Record<ModelPart, number>>
-  /** The refiner that was loaded beside the model; its weights are not among the above. Absent: none. */
+  /** The loaded refiner, if any. Its weights are not included above. */
   refiner?: Pick<PipelineInfoBase<'text'>, 'name' | 'parameters' | 'dtypes' | 'effectiveBits'>
-  /** What `generate()` uses where an option is left out. */
+  /** Defaults of `generate()`. */
   defaults: GenerateDefaults
   samplers: SamplerName[]
   schedules: ScheduleName[]
-  /** The schedule of each sampler where none is named. */
+  /** Default schedule of each sampler. */
   defaultSchedules: Record<SamplerName, ScheduleName>
-  /** Human names of samplers and schedules: `dpmpp_2m` is `DPM++ 2M`. */
+  /** Display names of samplers and schedules: `dpmpp_2m` is `DPM++ 2M`. */
   labels: Record<string, string>
   /** Pixels per latent pixel. */
   downsampling: number
@@ -116,12 +117,12 @@ export interface GenerateDefaults {
   height: number
   steps: number
   sampler: SamplerName
-  /** Absent: the sampler's own, see `defaultSchedules`. */
+  /** Absent: the sampler's default, see `defaultSchedules`. */
   schedule?: ScheduleName
   guidanceScale: number
-  /** Models that edit a picture (kind `edit`); absent elsewhere. */
+  /** Editing models (kind `edit`) only. */
   imageGuidanceScale?: number
-  /** Absent: `spec.eta` with the model's own sampler, else the sampler's own. */
+  /** Absent: `spec.eta` with the model's default sampler, else the sampler's default. */
   eta?: number
   /** Absent: the model's own. */
   clipSkip?: number
@@ -129,7 +130,7 @@ export interface GenerateDefaults {
 
 /** Models whose classes, categories or labels have names. */
 interface Named {
-  /** Names by number: what `classId`, the `label` of a box or a value of the label map may be called. Empty where the list is not known; numbers work all the same. */
+  /** Names by number, for `classId`, the `label` of a box or a value of the label map. Empty if unknown; numbers always work. */
   classes: readonly string[]
 }
 
@@ -147,5 +148,5 @@ export interface PipelineInfoByKind {
   autoencoder: PipelineInfoBase<'autoencoder'>
 }
 
-/** What a loaded pipeline is: a union over the kinds, told apart by `kind`. */
+/** Description of a loaded pipeline: a union over the kinds, discriminated by `kind`. */
 export type PipelineInfo<K extends ModelKind = ModelKind> = { [P in K]: PipelineInfoByKind[P] }[K]

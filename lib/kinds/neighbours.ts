@@ -2,29 +2,29 @@
 import type { PipelineInfo } from '../types.js'
 import { checkInteger, invalidRange, invalidType, isFloat32Array, knownKeys, listOf, show } from '../options/validate.js'
 
-/** What a search found: other fields do not matter here. */
+/** A search result; only these fields are read. */
 export interface FoundNeighbour {
   embedding: Float32Array
 }
 
-/** What a search needs of a database: a {@link RetrievalDatabase}, or another that can do the same. */
+/** Interface of a searchable database: a {@link RetrievalDatabase} or your own. */
 export interface NeighbourDatabase {
   /** Width of an embedding. */
   readonly dim: number
-  /** The signal is that of the call which searches. */
+  /** `signal` is that of the calling function. */
   search(query: Float32Array, k: number, options?: { signal?: AbortSignal }): Promise<readonly FoundNeighbour[]>
 }
 
 /** A search in a database. */
 export interface NeighbourSearch {
   database: NeighbourDatabase
-  /** How many. Default 10, as the reference's script; the public model was trained with up to 20. */
+  /** Number of neighbours. Default 10, as in the reference script; the public model was trained with up to 20. */
   k?: number
   /** CLIP embedding to search with. Default: the prompt's. */
   query?: Float32Array
 }
 
-/** One embedding per neighbour (or what a search found), or a search. Their order does not matter; they are normalised before use. */
+/** One embedding or search result per neighbour, or a search to run. The order does not matter; embeddings are normalised. */
 export type Neighbours = readonly (Float32Array | FoundNeighbour)[] | NeighbourSearch
 
 export type ResolvedNeighbours = readonly Float32Array[] | (NeighbourSearch & { k: number })

@@ -18,7 +18,7 @@ export interface LayoutObject extends Box {
   occluded?: boolean
   /** A drawing or model of the object. */
   depiction?: boolean
-  /** The picture is taken from inside of the object. */
+  /** The image was taken from inside the object. */
   inside?: boolean
 }
 

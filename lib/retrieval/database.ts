@@ -28,7 +28,7 @@ import { pickRows, requireFloats, rowBlocks, rowsOf, rowValue, toFloats, type St
 import { TopK } from './top-k.js'
 
 export interface RetrievalLoadOptions extends CallOptions {
-  /** Most bytes of embeddings (as float32) that are kept in memory; larger databases are read from their files at every search. Default 2^30. */
+  /** Maximum bytes of embeddings (as float32) to keep in memory; larger databases are read from their files at every search. Default 2^30. */
   maxMemory?: number
   /** How `hf:` databases are found and fetched. */
   hub?: HubOptions
@@ -54,17 +54,17 @@ export interface SearchOptions {
   signal?: AbortSignal
 }
 
-/** A row of the database that a search found. */
+/** A search result: a row of the database. */
 export interface Neighbour {
-  /** Number of the row, counted through all files. */
+  /** Row number, counted across all files. */
   index: number
-  /** Cosine of the angle to the query, -1 to 1. */
+  /** Cosine similarity to the query, -1 to 1. */
   score: number
   /** [dim], of length 1. */
   embedding: Float32Array
-  /** The picture it comes from, where the database says so (`img_id`). */
+  /** The source image, if the database has it (`img_id`). */
   imageId?: string | number
-  /** The part of that picture, as the database writes it (`patch_coords`). */
+  /** The region of that image, as stored in the database (`patch_coords`). */
   patch?: readonly number[]
 }
 
@@ -158,8 +158,8 @@ async function pathOf(source: unknown, name: string, options: ResolveOptions): P
 }
 
 /**
- * Embeddings of pictures by which a retrieval-augmented model finds neighbours of a prompt: the published .npz files (arrays `embedding`, and `img_id` and
- * `patch_coords` where there are any) or safetensors files with tensors of these names. Search is exact.
+ * A database of image embeddings, in which retrieval-augmented models find neighbours of a prompt: the published .npz files (arrays `embedding`, optionally `img_id`
+ * and `patch_coords`), or safetensors files with tensors of these names. Search is exact.
  */
 export class RetrievalDatabase {
   readonly #parts: readonly Part[]
@@ -179,8 +179,7 @@ export class RetrievalDatabase {
 
   /**
    * Opens a database of one file, several, or all in a folder; of a hub, too: `hf:owner/name/folder`.
-   * @throws ModelFormatError for broken files and ones that do not belong together, UnsupportedModelError for element types that are not read, DiffusionError
-   * `ERR_IO` where a file cannot be read, DownloadError where one cannot be fetched
+   * @throws ModelFormatError for damaged or mismatched files, UnsupportedModelError for unsupported element types, DiffusionError `ERR_IO` if a file cannot be read, DownloadError where one cannot be fetched
    */
   static async load(source: string | URL | readonly (string | URL)[], options?: RetrievalLoadOptions): Promise<RetrievalDatabase> {
     const { maxMemory: limit, ...hooks } = readOptions(loadOptions, options, 'RetrievalDatabase.load()', undefined)
@@ -212,7 +211,7 @@ export class RetrievalDatabase {
   }
 
   /**
-   * The `k` rows nearest to a query by cosine, nearest first; fewer where the database is smaller. The event loop turns while it works.
+   * The `k` rows most similar to a query by cosine, best first; fewer if the database is smaller. Does not block the event loop.
    * @param query [dim]; its length does not matter
    */
   async search(query: Float32Array, k = 10, options?: SearchOptions): Promise<Neighbour[]> {

@@ -21,9 +21,9 @@ export interface RetrievalRows {
   embeddings: Float32Array
   /** [rows, dim] */
   shape: readonly [number, number]
-  /** One text per row: where the picture is. */
+  /** One text per row: the location of the image. */
   imageIds?: readonly string[]
-  /** Four numbers per row, as the databases of the paper have them. */
+  /** Four numbers per row, as in the databases of the paper. */
   patches?: readonly (readonly number[])[]
 }
 

@@ -7,11 +7,11 @@ import type { TextTokenizer } from './text-tokenizer.js'
 
 /** One window of the text encoder. All three lists have the encoder's length, 77: start, up to 75 tokens, end, padding. */
 export interface PromptChunk {
-  /** Below 0 where a vector of an embedding stands. */
+  /** Negative for vectors of a textual inversion. */
   ids: number[]
   /** Weight of each token's embedding; 1 on start, end and padding. */
   weights: number[]
-  /** The tokens as the vocabulary spells them (`cat</w>`). */
+  /** The tokens as spelled in the vocabulary (`cat</w>`). */
   text: string[]
 }
 

@@ -77,7 +77,7 @@ export interface JobProgress {
   phase: 'download' | 'load' | 'encode' | 'sample' | 'decode' | 'convert'
   /** Finished units of this phase (bytes, steps, tiles). */
   step: number
-  /** Units in all, 0 when unknown. */
+  /** Total units, 0 if unknown. */
   steps: number
   /** Milliseconds since the job began to run. */
   elapsedMs: number
@@ -173,7 +173,7 @@ export interface Model {
 /** What a model is, from the headers of its files. */
 export interface ModelDetails extends Model {
   kind: string
-  /** Human name of the nearest known model. */
+  /** Name of the closest known model. */
   title: string
   defaults: {
     width: number
@@ -222,7 +222,7 @@ export interface ServerStatus {
   jobs: string[]
   /** Models in memory. */
   loaded: string[]
-  /** Engines that were started in place of lost ones. */
+  /** Engine restarts after crashes. */
   restarts: number
 }
 
