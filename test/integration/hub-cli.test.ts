@@ -152,7 +152,7 @@ test('a model of which nothing has arrived whole is listed', async () => {
   writeFileSync(path.join(blobs, `${sha256(weights)}.x.latent.incomplete`), weights.subarray(0, 5000))
   const { stdout } = await latent(['list'], cache)
   expect(stdout).toMatch(
-    /^MODEL.*\nhf:o\/half +- +- +5\.0 kB +broken off +-\n5\.0 kB in all, 5\.0 kB of it broken-off downloads \(latent rm --incomplete\)\n$/,
+    /^MODEL.*\nhf:o\/half +- +- +5\.0 kB +broken off +-\n5\.0 kB in all, of which 5\.0 kB are partial downloads \(latent rm --incomplete\)\n$/,
   )
 }, 120_000)
 

@@ -159,7 +159,7 @@ describe('the choice of files', () => {
     expect(choose(['a.ckpt', 'a.safetensors', 'a.yaml', 'b.yaml']).files).toEqual(['a.safetensors', 'a.yaml'])
     expect(choose(sd, { inner: 'v1-5.ckpt' }).files).toEqual(['v1-5.ckpt'])
     expect(() => choose(['README.md'])).toThrow(/holds no model/)
-    expect(() => choose(['unet/x.onnx', 'model_index.json'])).toThrow(/no weights in unet/)
+    expect(() => choose(['unet/x.onnx', 'model_index.json'])).toThrow(/no supported weights in unet/)
   })
 
   test('shards', () => {
