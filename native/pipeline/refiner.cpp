@@ -86,6 +86,7 @@ Inputs Refiner::inputs_of(const Inputs & inputs) const {
     if (inputs.prompt) own.prompt = tokens_of(*inputs.prompt);
     own.sizes = inputs.sizes;
     if (own.sizes && conditioners_.info().value("sizes", "") == "refiner") {
+        if (!own.sizes->original) own.sizes->original = own.sizes->target;  // as the model before it reads them
         own.sizes->target.reset();
     } else {
         own.sizes = without_scores(std::move(own.sizes));

@@ -43,6 +43,17 @@ test('the U-Net reads the guidance scale', async () => {
   expect(maxDifference(await epsOf(pipe, 1), eps)).toBeGreaterThan(100 * lcm.expected.eps!.atol)
 })
 
+test('features serve evaluations of the same scale alone', async () => {
+  await using pipe = await DiffusionPipeline.load(model.folder, exact)
+  const data = async (interval?: number) => {
+    const options = { prompt: 'a cat', seed: 5, width: 64, height: 64, steps: 4, guidanceInterval: [0, 0.5] as const }
+    return (await pipe.generate(interval ? { ...options, deepCache: { interval } } : options)).images[0]!.data
+  }
+  // From the third step on the network is told another scale: its features are made anew there, as with an interval of two.
+  expect(await data(4)).toEqual(await data(2))
+  expect(await data(2)).not.toEqual(await data())
+})
+
 test('four steps with the noise of the reference', async () => {
   await using pipe = await DiffusionPipeline.load(model.folder, exact)
   const solver = createSolver({ sampler: 'lcm', steps: 4, spec: pipe.info.spec })

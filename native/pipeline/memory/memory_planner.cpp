@@ -124,10 +124,18 @@ PictureOutline MemoryPlanner::outline_of(const GenerateRequest & request) const 
     return picture;
 }
 
+/// Bytes that the run keeps between its steps: the refiner's beside those of the model before it, for both are set up at its
+/// start.
+uint64_t MemoryPlanner::run_bytes(const PictureOutline & picture, const DenoisingCall & call) const {
+    const uint64_t own = stages_.denoiser->run_bytes(call);
+    if (!stages_.refiner || !picture.refined) return own;
+    return own + stages_.refiner->denoiser().run_bytes(refiner_call_of(picture));
+}
+
 /// Bytes of the run that is alive while the first stage decodes previews; 0 where it does not.
 uint64_t MemoryPlanner::run_beside_decoder(const PictureOutline & picture, const DenoisingCall & call) const {
     const bool tiny = picture.preview_method == "taesd" && !stages_.preview_stage;  // the first stage is the tiny autoencoder
-    return stages_.denoiser && (picture.preview_method == "vae" || tiny) ? stages_.denoiser->run_bytes(call) : 0;
+    return stages_.denoiser && (picture.preview_method == "vae" || tiny) ? run_bytes(picture, call) : 0;
 }
 
 /// Previews by a tiny autoencoder of their own, beside the run and the denoising network with its graph.
@@ -142,7 +150,7 @@ StagePlan MemoryPlanner::plan_previews(const PictureOutline & picture, const Den
     if (stages_.refiner && picture.refined) {
         graph = std::max(graph, graph_of(stages_.refiner->denoiser(), refiner_call_of(picture)));
     }
-    return stages_.preview_stage->plan_decode(h, w, n, stages_.denoiser->run_bytes(call) + graph);
+    return stages_.preview_stage->plan_decode(h, w, n, run_bytes(picture, call) + graph);
 }
 
 /// Throws out_of_memory where encoding or decoding the pictures does not fit the caller's bound.

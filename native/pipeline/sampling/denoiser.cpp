@@ -270,12 +270,13 @@ public:
         if (place.progress < interval_[0] || place.progress >= interval_[1]) now.unconditional = nullptr, now.scale = 1.0;
         const int rows = denoiser_.rows(now);
         const bool turned = rows_ != 0 && rows_ != rows;
-        rows_ = rows;
+        const bool told_another = denoiser_.form().guidance && rows_ != 0 && scale_ != now.scale;
+        rows_ = rows, scale_ = now.scale;
         // Graphs of another batch, which are not in the plan.
         if (turned && !denoiser_.residency_.keeps_all()) denoiser_.network().runner().clear();
         // Features are made anew where guidance begins or ends too, so that it makes no difference whether its evaluations run
-        // as one batch.
-        if (turned || place.index % static_cast<size_t>(deep_cache_.interval) == 0) {
+        // as one batch, and those of a network that is told the scale are of that scale.
+        if (turned || told_another || place.index % static_cast<size_t>(deep_cache_.interval) == 0) {
             for (auto & picture : features_) picture.fill({deep_cache_.branch, {}, {}});
         }
         denoiser_.evaluate(x, {&place.timestep, 1}, now, plan_, deep_cache_.on() ? &features_ : nullptr, output, job);
@@ -291,7 +292,8 @@ private:
     DenoisingPlan plan_;
     MemoryClaim claim_;
     RunFeatures features_;
-    int rows_ = 0;  // of the evaluation before
+    int rows_ = 0;      // of the evaluation before, 0: there was none
+    double scale_ = 0;  // of that one
 };
 
 Predict Denoiser::start_run(Conditioning conditioning, std::optional<Conditioning> unconditional,

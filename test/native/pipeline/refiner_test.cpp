@@ -139,6 +139,23 @@ TEST(refiner_in_memory_plans) {
     CHECK_THROWS(picture(Loaded("sdxl-base", low)), ErrorCode::out_of_memory);
 }
 
+TEST(refiner_and_previews_in_memory_plans) {
+    const Case made;
+    LoadRequest low = made.load;
+    low.memory = "low";
+    const Loaded both("sdxl-base", low), base("sdxl-base");
+    const auto beside_decoder = [](const Loaded & pipe) {
+        EstimateRequest request;
+        const auto held = [&] { return pipe->estimate(request)["stages"]["decode"]["pictures"].get<uint64_t>(); };
+        const uint64_t without = held();
+        request.preview_method = "vae";
+        return held() - without;
+    };
+    // Both models' runs are set up at the start, and the decoder that shows previews works beside the two.
+    CHECK(beside_decoder(base) > 0);
+    CHECK(beside_decoder(both) == 2 * beside_decoder(base));
+}
+
 TEST(refiner_reads_its_own_vectors_of_an_embedding) {
     const Case made;
     const Loaded both("sdxl-base", made.load), base("sdxl-base"), refiner("sdxl-refiner");
@@ -190,6 +207,9 @@ TEST(refiner_sizes_and_scores) {
     CHECK(plain == picture_with([](SizeInputs & sizes) { sizes.score = 6, sizes.negative_score = 2.5; }));
     CHECK(plain != picture_with([](SizeInputs & sizes) { sizes.score = 3; }));
     CHECK(plain != picture_with([](SizeInputs & sizes) { sizes.target = std::array<double, 2>{512, 512}; }));
+    // Where no original size is given, that of both models is the target.
+    const auto of_target = [](SizeInputs & sizes) { sizes.target = std::array<double, 2>{512, 512}; };
+    CHECK(picture_with(of_target) == picture_with([&](SizeInputs & sizes) { of_target(sizes), sizes.original = sizes.target; }));
 }
 
 TEST(refiner_that_does_not_fit_is_refused) {
