@@ -49,6 +49,7 @@ describe('what libpng reads with a warning is read as libpng reads it', () => {
     ],
     ['one byte in a chunk', Buffer.concat([signature, pngHeader(rgb), ...bytewise(dataOf(rgb)), end]), plain],
     ['something after the end', Buffer.concat([plain, Buffer.from('more')]), plain],
+    ['an unknown chunk in front of the header', Buffer.concat([signature, pngChunk('abCd', Buffer.alloc(3)), plain.subarray(8)]), plain],
     ['two gammas, the first of which counts', withChunk(plain, Buffer.concat([gamma(45455), gamma(100000)])), plain],
   ])('%s', async (_, file, same) => {
     expect(await pixelsOf(file)).toEqual(await pixelsOf(same))
@@ -257,6 +258,49 @@ describe('colours', () => {
     expect(apart((await RawImage.read(await wide(colours).webp({ lossless: true }).toBuffer())).data)).toBeLessThanOrEqual(2)
     // The numbers in the file are other ones.
     expect(apart(await sharp(png).keepIccProfile().raw().toBuffer())).toBeGreaterThan(20)
+  })
+
+  /** A profile of tables (ICC.1:2022, 10.11): red gives the lightness of a grey. */
+  function tableProfile(): Buffer {
+    const table = Buffer.alloc(48 + 3 * 256 + 3 * 8 + 3 * 256)
+    table.write('mft1', 0, 'latin1')
+    table.set([3, 3, 2], 8) // inputs, outputs, points of the grid per input
+    for (const at of [12, 28, 44]) table.writeInt32BE(65536, at) // the matrix, of one
+    const ramp = Array.from({ length: 256 }, (_, i) => i)
+    table.set([...ramp, ...ramp, ...ramp], 48)
+    table.set(Array.from({ length: 8 }, (_, i) => [i < 4 ? 0 : 255, 128, 128]).flat(), 48 + 768)
+    table.set([...ramp, ...ramp, ...ramp], 48 + 768 + 24)
+    const head = Buffer.alloc(128 + 4 + 12)
+    head.writeUInt32BE(head.length + table.length, 0)
+    head.writeUInt32BE(0x02400000, 8)
+    for (const [text, at] of [
+      ['mntrRGB Lab ', 12],
+      ['acsp', 36],
+      ['A2B0', 132],
+    ] as const)
+      head.write(text, at, 'latin1')
+    for (const [value, at] of [
+      [0xf6d6, 68],
+      [0x10000, 72],
+      [0xd32d, 76],
+      [1, 128],
+      [head.length, 136],
+      [table.length, 140],
+    ] as const)
+      head.writeUInt32BE(value, at)
+    return Buffer.concat([head, table])
+  }
+
+  test('a profile of tables, as sharp applies it', async () => {
+    const chunk = pngChunk('iCCP', Buffer.concat([Buffer.from('tables\0\0', 'latin1'), deflateSync(tableProfile())]))
+    const png = withChunk(withChunk(data(colours), pngChunk('tEXt', Buffer.from('parameters\0a word'))), chunk)
+    const image = await RawImage.read(png)
+    const greys = Array.from({ length: image.width * image.height }, (_, i) => image.data.subarray(3 * i, 3 * i + 3))
+    for (const [r, g, b] of greys) expect(Math.max(r!, g!, b!) - Math.min(r!, g!, b!)).toBeLessThanOrEqual(2)
+    expect([...image.data]).toEqual([...(await sharp(png).toColourspace('srgb').raw().toBuffer())])
+    expect(image.metadata).toEqual({ parameters: 'a word' })
+    // In a picture of another kind it counts for nothing.
+    expect(await pixelsOf(withChunk(data(grey), chunk))).toEqual(await pixelsOf(data(grey)))
   })
 
   test('grey with a profile of RGB keeps its numbers', async () => {

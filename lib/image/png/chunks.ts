@@ -107,6 +107,7 @@ class Collector {
   }
 
   take({ type, data, start, end }: Chunk): void {
+    if (!this.#header && !isCritical(type)) return
     if ((type === 'IHDR') !== (this.#header === undefined)) throw imageError(`${this.#where}: its ${type} chunk is in the wrong place`)
     if (type === 'IHDR') this.#header = readHeader(data, this.#where)
     else if (type === 'PLTE') this.#takePalette(data)

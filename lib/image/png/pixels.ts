@@ -1,7 +1,7 @@
 /** Rows of a PNG file to pixels of 8 bits, or to the numbers as they stand in the file. */
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
-import { readProfile } from '../colour/icc.js'
+import { hasTables, readProfile } from '../colour/icc.js'
 import { changeToSrgb, spaceOf, type ColourChange } from '../colour/space.js'
 import type { Pixels } from '../resize.js'
 import type { PngFile } from './chunks.js'
@@ -18,9 +18,18 @@ async function profileOf(chunk: Buffer): Promise<Buffer | undefined> {
   return inflate(chunk.subarray(end + 2), { maxOutputLength: maxProfileBytes }).catch(() => undefined)
 }
 
+const isGrey = ({ header: { colourType } }: PngFile) => colourType === 0 || colourType === 4
+
+/** Whether the colours of a file become sRGB only by the tables of its profile, which {@link readPixels} does not apply. */
+export async function needsTables(file: PngFile): Promise<boolean> {
+  const profile = file.colour.iccp && (await profileOf(file.colour.iccp))
+  return profile !== undefined && hasTables(profile, isGrey(file)) && !readProfile(profile, isGrey(file))
+}
+
 /** How the colours of a file become sRGB: its profile goes before sRGB, and that before gamma and chromaticities; what makes no sense is passed over. */
-async function colourChange({ header, colour }: PngFile): Promise<ColourChange | undefined> {
-  const grey = header.colourType === 0 || header.colourType === 4
+async function colourChange(file: PngFile): Promise<ColourChange | undefined> {
+  const { header, colour } = file
+  const grey = isGrey(file)
   const max = header.bitDepth === 16 && header.colourType !== 3 ? 65535 : header.colourType === 3 ? 255 : 2 ** header.bitDepth - 1
   const profile = colour.iccp && (await profileOf(colour.iccp))
   const space = profile && readProfile(profile, grey)

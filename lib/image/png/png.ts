@@ -6,16 +6,21 @@ import { imageError } from '../image-error.js'
 import { exifOrientation, turnUpright } from '../orientation.js'
 import type { Pixels } from '../resize.js'
 import { readChunks } from './chunks.js'
-import { readNumbers, readPixels } from './pixels.js'
+import { readWithSharpIfThere } from '../sharp-codec.js'
+import { needsTables, readNumbers, readPixels } from './pixels.js'
 import { readTexts } from './text.js'
 
 export { isPng } from './format.js'
 export { writePng } from './write.js'
 
-/** Reads a PNG of any kind to 8 bits in sRGB, upright: 16 bits are rounded, palettes and small depths expanded, profiles, gamma and EXIF's orientation applied. */
+/**
+ * Reads a PNG of any kind to 8 bits in sRGB, upright: 16 bits are rounded, palettes and small depths expanded, profiles, gamma and EXIF's orientation applied. A profile of
+ * tables is applied by the optional peer sharp, which has a colour engine; without sharp the numbers are taken for sRGB.
+ */
 export async function readPng(bytes: Uint8Array, where: string): Promise<Pixels & { metadata: Record<string, string> }> {
   const file = await readChunks(bytes, where)
-  const pixels = await turnUpright(await readPixels(file, where), exifOrientation(file.exif))
+  const own = await turnUpright(await readPixels(file, where), exifOrientation(file.exif))
+  const pixels = ((await needsTables(file)) && (await readWithSharpIfThere(bytes))) || own
   return { ...pixels, metadata: await readTexts(file.texts) }
 }
 
