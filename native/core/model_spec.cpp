@@ -208,11 +208,15 @@ public:
     }
 
     /// A name that is no longer written or used, and is still allowed.
-    void retired(const char * name) { known_.push_back(name); }
+    void retired(const char * name) { retired_.push_back(name); }
+
+    static bool has(const std::vector<std::string> & names, const std::string & name) {
+        return std::find(names.begin(), names.end(), name) != names.end();
+    }
 
     void reject_unknown() const {
         for (const auto & item : object_.items()) {
-            if (std::find(known_.begin(), known_.end(), item.key()) != known_.end()) continue;
+            if (has(known_, item.key()) || has(retired_, item.key())) continue;
             const std::string key = item.key().substr(0, 80);
             const auto nearest = std::min_element(
                 known_.begin(), known_.end(),
@@ -308,7 +312,7 @@ private:
     const Json & object_;
     std::string path_;
     ErrorCode code_;
-    std::vector<std::string> known_;
+    std::vector<std::string> known_, retired_;
 };
 
 void read_spec(ModelSpec & spec, const Json & json, ErrorCode code) {

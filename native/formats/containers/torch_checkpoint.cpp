@@ -14,12 +14,8 @@ namespace {
 
 constexpr uint64_t longest_pickle = uint64_t{256} << 20;
 
-void copy_element(uint8_t * destination, const uint8_t * source, size_t width, bool swapped) {
-    if (!swapped) {
-        std::memcpy(destination, source, width);
-    } else {
-        std::reverse_copy(source, source + width, destination);
-    }
+void copy_swapped(uint8_t * destination, const uint8_t * source, size_t width, size_t number) {
+    for (size_t at = 0; at < width; at += number) std::reverse_copy(source + at, source + at + number, destination + at);
 }
 
 template <size_t width>
@@ -27,10 +23,10 @@ void copy_row(uint8_t * destination, const uint8_t * source, uint64_t count, uin
     for (uint64_t i = 0; i < count; ++i) std::memcpy(destination + i * width, source + i * stride * width, width);
 }
 
-/// One innermost row: `stride` in elements.
-void copy_strided(uint8_t * destination, const uint8_t * source, uint64_t count, uint64_t stride, size_t width, bool swapped) {
-    if (swapped) {
-        for (uint64_t i = 0; i < count; ++i) copy_element(destination + i * width, source + i * stride * width, width, true);
+/// One innermost row: `stride` in elements. `swapped`: bytes of the numbers that have the other order, 0 where none has.
+void copy_strided(uint8_t * destination, const uint8_t * source, uint64_t count, uint64_t stride, size_t width, size_t swapped) {
+    if (swapped > 0) {
+        for (uint64_t i = 0; i < count; ++i) copy_swapped(destination + i * width, source + i * stride * width, width, swapped);
         return;
     }
     if (stride == 1 || count == 1) {
@@ -41,7 +37,8 @@ void copy_strided(uint8_t * destination, const uint8_t * source, uint64_t count,
         case 1: copy_row<1>(destination, source, count, stride); break;
         case 2: copy_row<2>(destination, source, count, stride); break;
         case 4: copy_row<4>(destination, source, count, stride); break;
-        default: copy_row<8>(destination, source, count, stride); break;
+        case 8: copy_row<8>(destination, source, count, stride); break;
+        default: copy_row<16>(destination, source, count, stride); break;  // two float64
     }
 }
 
@@ -66,8 +63,7 @@ public:
 
     Span<const uint8_t> view(const TensorInfo & tensor) const override {
         const Place & place = places_.at(tensor.index);
-        const bool swap = swapped_ && dtype_block_bytes(tensor.dtype) > 1;
-        if (!place.strides.empty() || swap) return {};
+        if (!place.strides.empty() || swapped_bytes(tensor) > 0) return {};
         return {file_->data() + place.offset, static_cast<size_t>(tensor.bytes)};
     }
 
@@ -78,7 +74,7 @@ public:
         uint8_t * out = static_cast<uint8_t *>(destination);
         const size_t width = static_cast<size_t>(dtype_block_bytes(tensor.dtype));
         if (place.strides.empty()) {
-            copy_strided(out, source, tensor.bytes / width, 1, width, swapped_ && width > 1);
+            copy_strided(out, source, tensor.bytes / width, 1, width, swapped_bytes(tensor));
         } else {
             gather(tensor, place.strides, source, out, width);
         }
@@ -99,6 +95,13 @@ private:
         std::vector<uint64_t> strides;  // in elements; empty: contiguous
     };
 
+    /// Bytes of a number that has the other order, 0 where none has. A complex number is two of them.
+    size_t swapped_bytes(const TensorInfo & tensor) const {
+        const size_t width = static_cast<size_t>(dtype_block_bytes(tensor.dtype));
+        const bool complex = tensor.dtype == DType::c64 || tensor.dtype == DType::c128;
+        return !swapped_ || width == 1 ? 0 : complex ? width / 2 : width;
+    }
+
     /// Walks the outer axes as an odometer and copies the innermost one row by row.
     void gather(const TensorInfo & tensor, const std::vector<uint64_t> & strides, const uint8_t * source, uint8_t * out,
                 size_t width) const {
@@ -107,7 +110,7 @@ private:
         std::vector<int64_t> at(inner, 0);
         uint64_t position = 0;
         for (uint64_t done = 0; done < tensor.bytes; done += row * width) {
-            copy_strided(out + done, source + position * width, row, strides[inner], width, swapped_ && width > 1);
+            copy_strided(out + done, source + position * width, row, strides[inner], width, swapped_bytes(tensor));
             for (size_t axis = inner; axis-- > 0;) {
                 position += strides[axis];
                 if (++at[axis] < tensor.shape[axis]) break;

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int deepest_dictionary = 8;
 constexpr size_t longest_tensor_name = 1024;
+constexpr size_t longest_storage_text = 1024;  // of its key, and of the name of its class
 // Nested dictionaries could give every entry the same long prefix; this bounds what that can cost.
 constexpr size_t most_name_bytes = size_t{16} << 20;
 // A view that repeats elements (stride 0) may be this much larger than the file that holds it.
@@ -60,7 +61,10 @@ private:
             !pickle_.is(parts[1], ValueKind::dict)) {
             return nullptr;
         }
-        const ValueId * parameters = pickle_.lookup(parts[1], "_parameters");
+        // Looked up once per state: many objects may share one of many entries.
+        const auto known = states_.try_emplace(parts[1], nullptr);
+        if (known.second) known.first->second = pickle_.lookup(parts[1], "_parameters");
+        const ValueId * parameters = known.first->second;
         return parameters && pickle_.is(*parameters, ValueKind::dict) ? parameters : nullptr;
     }
 
@@ -81,16 +85,17 @@ private:
         const Span<const ValueId> pairs = pickle_.items(*dict);
         std::unordered_map<std::string_view, size_t> last;  // a key that is set twice has its last value
         for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
-            if (pickle_.is(pairs[i], ValueKind::text)) last[pickle_.at(pairs[i]).text()] = i;
+            if (!pickle_.is(pairs[i], ValueKind::text)) continue;
+            const std::string_view key = pickle_.at(pairs[i]).text();
+            if (key.size() > longest_tensor_name) too_long();  // before it is hashed: one long key may be there a million times
+            last[key] = i;
         }
         for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
             if (!pickle_.is(pairs[i], ValueKind::text)) continue;
             const std::string_view key = pickle_.at(pairs[i]).text();
             if (last[key] != i) continue;
             name_bytes_ += prefix.size() + key.size();
-            if (prefix.size() + key.size() > longest_tensor_name || name_bytes_ > most_name_bytes) {
-                broken(file_, "the names of its tensors are too long");
-            }
+            if (prefix.size() + key.size() > longest_tensor_name || name_bytes_ > most_name_bytes) too_long();
             const std::string name = prefix + std::string(key);
             if (pickle_.is(pairs[i + 1], ValueKind::tensor)) {
                 found_.push_back({name, pairs[i + 1]});
@@ -99,6 +104,8 @@ private:
             }
         }
     }
+
+    [[noreturn]] void too_long() const { broken(file_, "the names of its tensors are too long"); }
 
     void strip_common_prefix(const std::string & prefix) {
         const bool common = std::all_of(found_.begin(), found_.end(), [&](const NamedValue & tensor) {
@@ -113,6 +120,7 @@ private:
     size_t name_bytes_ = 0;
     std::vector<NamedValue> found_;
     std::unordered_set<ValueId> visited_;
+    mutable std::unordered_map<ValueId, const ValueId *> states_;  // of ParameterDicts, with their dictionaries
 };
 
 class Resolver {
@@ -248,6 +256,11 @@ bool read_storage_record(const Unpickler & pickle, ValueId storage, StorageRecor
     const PickleValue & count = pickle.at(parts[4]);
     if (type.kind != ValueKind::global || key.kind != ValueKind::text) return false;
     if (count.kind != ValueKind::integer || count.integer < 0) return false;
+    // One long text may stand in a million records, each of which is hashed.
+    if (key.text().size() > longest_storage_text ||
+        (type.global == GlobalKind::unknown && type.text().size() > longest_storage_text)) {
+        return false;
+    }
     record.key = key.text();
     record.count = static_cast<uint64_t>(count.integer);
     switch (type.global) {

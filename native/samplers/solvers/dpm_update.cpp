@@ -32,6 +32,7 @@ DpmUpdate::Weights DpmUpdate::weights(Level from, Level to, double h) const {
 void DpmUpdate::multistep(Span<float> x, Level from, Level to, const std::vector<DpmPoint> & p,
                           const std::vector<float> * noise) const {
     const double h = to.lambda() - from.lambda();
+    if (h == 0) return;  // a last step that stays at its level: the weights of higher orders are 0 / 0
     const Weights w = weights(from, to, h);
     const double r0 = p.size() > 1 ? (p[0].lambda - p[1].lambda) / h : 1, r1 = p.size() > 2 ? (p[1].lambda - p[2].lambda) / h : 1;
     const double d1 = heun_ || p.size() > 2 ? w.first : w.midpoint;

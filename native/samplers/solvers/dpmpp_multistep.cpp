@@ -61,7 +61,7 @@ public:
         const double h = width(i), h_eta = h * (1 + eta_), gain = -std::expm1(-h_eta);
         const double keep = next / sigmas_[i] * std::exp(-eta_ * h);
         double correction = 0;
-        if (!old_.empty()) correction = (heun_ ? 1 - gain / h_eta : 0.5 * gain) * (h / old_width_);
+        if (!old_.empty() && h > 0) correction = (heun_ ? 1 - gain / h_eta : 0.5 * gain) * (h / old_width_);
         for (size_t j = 0; j < x.size(); ++j) {
             double value = keep * x[j] + gain * denoised[j];
             if (correction != 0) value += correction * (static_cast<double>(denoised[j]) - old_[j]);
@@ -90,6 +90,7 @@ public:
             return;
         }
         const double h = width(i), h_eta = h * (1 + eta_), keep = std::exp(-h_eta), gain = -std::expm1(-h_eta);
+        if (h == 0) return;  // a last step that stays at its level
         const double phi_2 = 1 - gain / h_eta, phi_3 = phi_2 / h_eta - 0.5;
         const double r0 = old_width_ / h, r1 = older_width_ / h;
         for (size_t j = 0; j < x.size(); ++j) {

@@ -64,6 +64,7 @@ private:
         const Level start = plan_.levels[from], end = plan_.levels[to];
         const size_t newest = corrector ? 1 : 0;
         const double h = end.lambda() - start.lambda(), hh = settings_.predict_x0 ? -h : h;
+        if (h == 0) return;  // a last step that stays at its level: the weights are 0 / 0
         std::vector<double> places;
         std::vector<const std::vector<float> *> values;
         for (size_t k = 1; k < order; ++k) {

@@ -92,8 +92,11 @@ TEST(noise_levels_never_rise) {
         for (const std::string & dialect : sampler.dialects)
             for (const auto & schedule : ls::list_schedules())
                 for (const int steps : {1, 2, 3, 10, 40})
-                    for (const char * parameters : {"{}", R"({"final_sigmas_type":"sigma_min"})",
-                                                    R"({"final_sigmas_type":"sigma_min","lower_order_final":false})"}) {
+                    for (const char * parameters :
+                         {"{}", R"({"final_sigmas_type":"sigma_min"})",
+                          R"({"final_sigmas_type":"sigma_min","lower_order_final":false})",
+                          R"({"final_sigmas_type":"sigma_min","solver_order":3,"lower_order_final":false})",
+                          R"({"final_sigmas_type":"sigma_min","solver_type":"heun"})"}) {
                         if (sampler.name == "ddim_inverse") continue;  // goes from the picture to the noise
                         ls::SolverOptions options;
                         options.sampler = sampler.name;
