@@ -6,7 +6,7 @@ import { clientSignal } from './streams.js'
 
 /** In all, and of one client; on loopback all clients have one address. */
 const most = 8
-const mostOfClient = 2
+const mostOfClient = 4
 
 export class Sides {
   readonly #open = new Set<{ client: string; control: AbortController }>()
@@ -28,13 +28,16 @@ export class Sides {
     const entry = { client: ip, control: new AbortController() }
     const signal = AbortSignal.any([entry.control.signal, clientSignal(reply)])
     this.#open.add(entry)
-    try {
-      signal.throwIfAborted()
-      const ended = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }))
-      return await Promise.race([work(signal), ended])
-    } finally {
-      this.#open.delete(entry)
-    }
+    // The place is free when the work has ended, not when its client has gone: not all work can be called off.
+    const done = this.#start(signal, work)
+    void done.catch(() => undefined).finally(() => this.#open.delete(entry))
+    const ended = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }))
+    return await Promise.race([done, ended])
+  }
+
+  async #start<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    signal.throwIfAborted()
+    return work(signal)
   }
 
   /** Tells those that are open to come again. */
