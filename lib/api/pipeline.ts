@@ -198,8 +198,9 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     const checked = checkLoras(loras)
     const call = readCall(options, 'setLoras()')
     this.#lorasAsked++
-    const set = this.#lorasSettled.then(() => this.#setLoras(checked, call))
-    this.#lorasSettled = set.catch(() => undefined)
+    const before = this.#lorasSettled
+    const set = untilAborted(before, call.signal).then(() => this.#setLoras(checked, call))
+    this.#lorasSettled = Promise.all([before, set.catch(() => undefined)]) // an aborted call lets nobody pass the one before it
     return this.#model.track(set)
   }
 

@@ -44,7 +44,7 @@ export const convertCommand: Command = {
       if (!values.quiet) {
         for (const { name, unmatched, skipped } of report.loras)
           if (unmatched.length + skipped.length > 0)
-            io.stderr.write(`warning: ${name}: not applied to this model: ${[...unmatched, ...skipped].slice(0, 3).join(', ')}\n`)
+            io.stderr.write(`warning: ${name}: some layers were not applied: ${[...unmatched, ...skipped].slice(0, 3).join(', ')}\n`)
       }
       if (!values.json && !values.quiet) io.stdout.write(`${report.destination}: ${report.tensors} tensors, ${(report.bytes / 1e6).toFixed(1)} MB\n`)
     } finally {

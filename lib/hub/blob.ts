@@ -315,7 +315,11 @@ export function rateLimited(answer: Answer): DownloadError | undefined {
   const wait = retryAfter(headers)
   const details = { url: shown(url), status, ...(wait === undefined ? {} : { retryAfter: wait }) }
   if (status === 429)
-    return new DownloadError('rate_limited', `${url.host} limits the number of requests${wait ? `; try again in ${Math.ceil(wait)} s` : ''}`, details)
+    return new DownloadError(
+      'rate_limited',
+      `${url.host} allows no more requests for now${wait ? `; try again in ${Math.ceil(wait)} s` : ''}`,
+      details,
+    )
   if (status >= 500 || status === 408) return new DownloadError('network', `${url.host} answered with the status ${status}`, details)
   return undefined
 }

@@ -246,7 +246,7 @@ export const inputOptions = {
     purpose: 'for inpainting and image to image',
     takenBy: isKind('inpaint'),
     listed: true,
-    missing: () => 'white areas are repainted',
+    missing: () => 'an image whose white areas are repainted',
   },
   noiseLevel: {
     ...option(checkNoiseLevel, {

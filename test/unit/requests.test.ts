@@ -59,6 +59,7 @@ function listener(info: PipelineInfo): { context: GenerateContext; calls: Call[]
     encodeQuery: async () => Float32Array.of(9, 9, 9, 9),
     modelName: 'test',
     loras: [],
+    settleLoras: () => Promise.resolve([]),
     lorasChanged: () => false,
     loraDirectory: undefined,
   }
