@@ -1781,8 +1781,8 @@ export declare class RawImage {
     constructor(image: RawImageData);
     /**
      * Reads an image: a path or `file:` URL, the bytes of a file, or pixels. The format is detected from the content. PNG of any depth is read to 8 bits with its texts;
-     * JPEG, WebP and others if the optional peer `sharp` is installed. The image is rotated by its EXIF orientation and converted to sRGB from its ICC profile (for PNG
-     * only profiles of curves and a matrix, not of tables) or PNG's gamma and chromaticities.
+     * JPEG, WebP and others if the optional peer `sharp` is installed. The image is rotated by its EXIF orientation and converted to sRGB from its ICC profile or
+     * PNG's gamma and chromaticities. (A profile of tables in a PNG needs sharp, too; without it the numbers are taken for sRGB.)
      * @throws DiffusionError `ERR_IMAGE_FORMAT` for damaged, unknown or too large images (16384 pixels per side, 64 million in all), `ERR_UNSUPPORTED_IMAGE` if sharp is
      * missing, `ERR_IO` if the file cannot be read
      */
