@@ -122,7 +122,7 @@ test('bench', async () => {
   expect(code).toBe(0)
   const report = JSON.parse(stdout)
   expect(report.stages.map(({ stage }: { stage: string }) => stage)).toEqual(['load', 'text encoder', 'first step', 'step', 'decode', 'encode'])
-  expect(report).toMatchObject({ kind: 'text', layout: 'compvis', dtypes: { unet: 'f32' }, precision: 'fast', width: 64, height: 64 })
+  expect(report).toMatchObject({ kind: 'text', naming: 'compvis', dtypes: { unet: 'f32' }, precision: 'fast', width: 64, height: 64 })
   expect(report.threads).toBeGreaterThan(0)
   expect(Date.parse(report.date)).toBeGreaterThanOrEqual(began)
   expect(Date.parse(report.date)).toBeLessThanOrEqual(Date.now())
