@@ -90,9 +90,9 @@ type KindOf<T extends { readonly kind: ModelKind }> = T['kind']
 /**
  * A loaded model. Created by {@link DiffusionPipeline.load}, freed by `dispose()` or `await using`.
  *
- * Calls on one device run one after another, in the order in which they were made (a call that still has to read a picture, a long prompt or, the first time, the tokenizer joins when it has); any number may wait. Every long call takes an AbortSignal, which works while
- * the call waits, between steps and inside a step, and makes it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects
- * the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
+ * Calls on one device run one after another, in the order in which they were made (a call that still has to read an image, a long prompt or, the first time, the
+ * tokenizer joins when it has); any number may wait. Every long call takes an AbortSignal, which works while the call waits, between steps and inside a step, and makes
+ * it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
  */
 class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   readonly #model: LoadedModel
@@ -187,7 +187,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
 
   /**
    * Sets the adapters (LoRA and similar) for all following calls that do not pass `loras`, replacing earlier ones; `[]`: none. The model is not reloaded: low-rank
-   * products are computed beside its weights, whatever their type. A running `sample()` uses them from its next step on; an existing `Conditioning` does not change.
+   * products are computed beside its weights, whatever their type. `generate()` and `upscale()` wait for it; await it before other calls. A running `sample()` uses them from its next step on; an existing `Conditioning` does not change.
    * @returns a report for each file
    * @throws ModelFormatError for a damaged file or mismatched ranks, UnsupportedModelError for an adapter of another kind of model, OutOfMemoryError, DeviceError; the
    * previous adapters then stay active

@@ -76,7 +76,8 @@ function put(frame: Frame & { close: '}' }, value: unknown): void {
 const valuesAtOnce = 64
 
 /**
- * What JSON.parse() gives, but that numbers have at most 1000 digits, texts a million characters and white space runs of 65,536, that objects have no prototype, and those under the name `mapsAt` (undefined: the outermost) are maps, which are quicker to fill and to walk.
+ * What JSON.parse() gives, but that numbers have at most 1000 digits, texts a million characters and white space 65,536 at a stretch. Objects have no prototype, and those
+ * under the name `mapsAt` (undefined: the outermost) are maps, which are quicker to fill and to walk.
  * @throws SyntaxError
  */
 export async function parseJsonSliced(text: string, mapsAt: string | undefined): Promise<unknown> {

@@ -42,9 +42,9 @@ export async function readWithSharp(bytes: Uint8Array, format: string, where: st
   }
 }
 
-/** Decodes a picture that is known to be sound as {@link readWithSharp} does; undefined where sharp is not installed or does not read it. */
-export async function readWithSharpIfThere(bytes: Uint8Array): Promise<Pixels | undefined> {
-  return readWithSharp(bytes, 'PNG', 'the image').catch(() => undefined)
+/** The same; undefined where sharp is not installed or does not read the picture. */
+export function readWithSharpIfThere(bytes: Uint8Array, format: string): Promise<Pixels | undefined> {
+  return readWithSharp(bytes, format, 'the image').catch(() => undefined)
 }
 
 async function greyAlphaToRgba({ data, width, height }: Pixels): Promise<Pixels> {

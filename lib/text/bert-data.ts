@@ -64,7 +64,6 @@ async function vocabOfTokens(tokens: readonly unknown[], where: string): Promise
 /** A vocab.txt: one token per line; the number of the line, from 0, is its id. */
 export async function fromVocabText(text: string, configs: readonly Json[], where: string): Promise<BertTokenizerData> {
   const lines = await linesOf(text, where)
-  if (lines.at(-1) === '') lines.pop()
   return assembleBert(await vocabOfTokens(lines, where), configs, where)
 }
 

@@ -107,11 +107,11 @@ export async function readMerges(value: unknown, vocab: ReadonlyMap<string, numb
   return merges
 }
 
-/** The lines of a text of tokens. */
+/** The lines of a text of tokens; what follows the last line break is one only if there is something. */
 export async function linesOf(text: string, where: string): Promise<string[]> {
   const lines: string[] = []
   const slice = new TimeSlice()
-  for (let start = 0; start <= text.length;) {
+  for (let start = 0; start < text.length;) {
     const found = text.indexOf('\n', start)
     const end = found < 0 ? text.length : found
     lines.push(text.slice(start, found > start && text[end - 1] === '\r' ? end - 1 : end))

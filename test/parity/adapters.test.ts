@@ -122,6 +122,23 @@ describe('pictures', () => {
     }
   })
 
+  test('an abort while they wait for others ends that call alone', async () => {
+    await using pipe = await loadSd1({ device: 'cpu' })
+    const { file } = written('addon-lora-kohya', 'kohya')
+    const running = pipe.generate({ ...settings, prompt: 'a red square', steps: 20 })
+    const ended: string[] = []
+    const note = (name: string) => () => ended.push(name)
+    const first = pipe.setLoras([{ path: file, weight: 0.5 }]).finally(note('first'))
+    const control = new AbortController()
+    const second = pipe.setLoras([{ path: file, weight: 0.9 }], { signal: control.signal }).finally(note('second'))
+    control.abort(new Error('enough'))
+    await expect(second).rejects.toThrow('enough')
+    const result = await pipe.generate({ ...settings, prompt: 'a red square' })
+    await Promise.all([running, first])
+    expect(ended).toEqual(['second', 'first'])
+    expect(result.options.loras).toEqual([{ path: file, weight: 0.5, textWeight: 0.5 }])
+  })
+
   test('the prompt names them', async () => {
     const { file, folder } = written('addon-lora-kohya', 'kohya')
     mkdirSync(path.join(folder, 'styles'))

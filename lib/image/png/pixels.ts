@@ -11,8 +11,9 @@ import { readRows, type Pass } from './rows.js'
 const inflate = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.inflate)
 const maxProfileBytes = 4 << 20
 
-/** The ICC profile in an iCCP chunk; undefined where it is broken or beyond bounds. */
-async function profileOf(chunk: Buffer): Promise<Buffer | undefined> {
+/** The ICC profile of a file; undefined where there is none, or it is broken or beyond bounds. */
+export async function profileOf({ colour: { iccp: chunk } }: PngFile): Promise<Buffer | undefined> {
+  if (!chunk) return undefined
   const end = chunk.indexOf(0)
   if (end < 1 || end > 79 || chunk[end + 1] !== 0) return undefined
   return inflate(chunk.subarray(end + 2), { maxOutputLength: maxProfileBytes }).catch(() => undefined)
@@ -21,17 +22,15 @@ async function profileOf(chunk: Buffer): Promise<Buffer | undefined> {
 const isGrey = ({ header: { colourType } }: PngFile) => colourType === 0 || colourType === 4
 
 /** Whether the colours of a file become sRGB only by the tables of its profile, which {@link readPixels} does not apply. */
-export async function needsTables(file: PngFile): Promise<boolean> {
-  const profile = file.colour.iccp && (await profileOf(file.colour.iccp))
+export function needsTables(file: PngFile, profile: Buffer | undefined): boolean {
   return profile !== undefined && hasTables(profile, isGrey(file)) && !readProfile(profile, isGrey(file))
 }
 
 /** How the colours of a file become sRGB: its profile goes before sRGB, and that before gamma and chromaticities; what makes no sense is passed over. */
-async function colourChange(file: PngFile): Promise<ColourChange | undefined> {
+async function colourChange(file: PngFile, profile: Buffer | undefined): Promise<ColourChange | undefined> {
   const { header, colour } = file
   const grey = isGrey(file)
   const max = header.bitDepth === 16 && header.colourType !== 3 ? 65535 : header.colourType === 3 ? 255 : 2 ** header.bitDepth - 1
-  const profile = colour.iccp && (await profileOf(colour.iccp))
   const space = profile && readProfile(profile, grey)
   if (space) return changeToSrgb(space, max)
   if (colour.srgb || (colour.gamma === undefined && colour.chromaticities === undefined)) return undefined
@@ -124,11 +123,11 @@ function rgbWriter(file: PngFile, channels: number, change: ColourChange | undef
   }
 }
 
-/** Decodes to 1 channel for grey, 3 for colour, 4 where anything can be transparent. */
-export async function readPixels(file: PngFile, where: string): Promise<Pixels> {
+/** Decodes to 1 channel for grey, 3 for colour, 4 where anything can be transparent. `profile`: that of {@link profileOf}. */
+export async function readPixels(file: PngFile, profile: Buffer | undefined, where: string): Promise<Pixels> {
   const { width, height, bitDepth, colourType } = file.header
   const channels = file.transparency || colourType >= 4 ? 4 : colourType === 0 ? 1 : 3
-  const change = await colourChange(file)
+  const change = await colourChange(file, profile)
   const makeWriter = colourType === 3 ? paletteWriter : colourType === 0 || colourType === 4 ? greyWriter : rgbWriter
   const write = makeWriter(file, channels, change)
   const perPixel = samplesPerPixel[colourType]!

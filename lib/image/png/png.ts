@@ -7,7 +7,7 @@ import { exifOrientation, turnUpright } from '../orientation.js'
 import type { Pixels } from '../resize.js'
 import { readChunks } from './chunks.js'
 import { readWithSharpIfThere } from '../sharp-codec.js'
-import { needsTables, readNumbers, readPixels } from './pixels.js'
+import { needsTables, profileOf, readNumbers, readPixels } from './pixels.js'
 import { readTexts } from './text.js'
 
 export { isPng } from './format.js'
@@ -19,8 +19,9 @@ export { writePng } from './write.js'
  */
 export async function readPng(bytes: Uint8Array, where: string): Promise<Pixels & { metadata: Record<string, string> }> {
   const file = await readChunks(bytes, where)
-  const own = await turnUpright(await readPixels(file, where), exifOrientation(file.exif))
-  const pixels = ((await needsTables(file)) && (await readWithSharpIfThere(bytes))) || own
+  const profile = await profileOf(file)
+  const converted = needsTables(file, profile) ? await readWithSharpIfThere(bytes, 'PNG') : undefined
+  const pixels = converted ?? (await turnUpright(await readPixels(file, profile, where), exifOrientation(file.exif)))
   return { ...pixels, metadata: await readTexts(file.texts) }
 }
 

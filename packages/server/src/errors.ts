@@ -86,12 +86,18 @@ const baseOf = (file: string) => path.posix.basename(file.replaceAll('\\', '/'))
 const quoted = /(["'`])((?:[A-Za-z]:)?[\\/][^"'`\n]*|[^"'`\n:]*[\\/][^"'`\n]*\.\w{1,12})\1/g
 const bare = /(?<![\w.:/\\])(?:file:\/\/)?(?:[A-Za-z]:)?(?:[\\/]+[^\s"'`<>|:;,()\\/]+)+[\\/]?/g
 
+/** Of a message: the patterns below take long for texts that are made for it. */
+const longestMessage = 2000
+
 /** A message of the library, in which files are named without the folders of this computer. */
 export function withoutFolders(message: string, details?: unknown): string {
   const { path: own } = (typeof details === 'object' && details !== null ? details : {}) as { path?: unknown }
   // Told first: without quotes around it, a path with a space in it looks like two.
   const named = typeof own === 'string' && own !== '' ? message.replaceAll(own, baseOf(own)) : message
-  return named.replace(quoted, (_, mark: string, file: string) => mark + baseOf(file) + mark).replace(bare, (file) => baseOf(file))
+  return named
+    .slice(0, longestMessage)
+    .replace(quoted, (_, mark: string, file: string) => mark + baseOf(file) + mark)
+    .replace(bare, (file) => baseOf(file))
 }
 
 function plainDetails(details: unknown): Record<string, unknown> | undefined {
