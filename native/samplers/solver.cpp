@@ -18,6 +18,11 @@ void Solver::end_after(int steps) {
     sigmas_.resize(std::min(sigmas_.size(), static_cast<size_t>(steps) + 1));
 }
 
+bool Solver::stays(size_t i) const {
+    const auto step = static_cast<size_t>(evaluations_[i].step);
+    return sigmas_[step] == sigmas_[step + 1];
+}
+
 namespace {
 
 double deviation(Span<const float> values) {
@@ -30,7 +35,7 @@ double deviation(Span<const float> values) {
     return std::sqrt(sum / static_cast<double>(values.size() - 1));
 }
 
-/// Pulls the deviation of a row of results towards `before`, that of the conditional output.
+/// Rescales a row of results towards `before`, the standard deviation of the conditional output.
 void rescale_row(Span<float> row, double before, double rescale) {
     const double after = deviation(Span<const float>(row.data(), row.size()));
     if (after <= 0) return;
@@ -58,7 +63,7 @@ void apply_guidance(Span<const float> uncond, Span<const float> cond, double sca
 void apply_image_guidance(Span<const float> neither, Span<const float> picture, Span<const float> both, double scale,
                           double image_scale, double rescale, Span<float> out) {
     if (neither.size() != both.size() || picture.size() != both.size() || out.size() != both.size())
-        throw Error(ErrorCode::internal, "Guidance by a picture needs four buffers of one size");
+        throw Error(ErrorCode::internal, "Image guidance needs four buffers of one size");
     const double before = rescale > 0 ? deviation(both) : 0;  // `out` may be `both`
     for (size_t i = 0; i < both.size(); ++i) {
         const double n = neither[i], p = picture[i];

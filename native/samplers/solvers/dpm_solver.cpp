@@ -23,6 +23,7 @@ public:
         : Cloneable(options, plan, clip, settings.update.predicts_x0()), settings_(settings) {}
 
     void advance(size_t i, Span<const float> output, Span<float> x, NoiseSource & source) override {
+        if (stays(i)) return;
         convert(i, output, x, settings_.order);
         const size_t k = index(i), order = std::min(order_at(k), history_.size());
         std::vector<DpmPoint> points;
@@ -65,14 +66,14 @@ public:
 private:
     DpmUpdate update_;
     std::vector<size_t> orders_;  // per step of the whole schedule
-    std::vector<float> group_;    // state at the start of the group
+    std::vector<float> group_;    // the state at the start of the group
 };
 
 std::vector<size_t> singlestep_orders(size_t steps, size_t order, bool lower_order_final, bool to_zero) {
     std::vector<size_t> orders;
     while (orders.size() < steps)
         for (size_t o = 1; o <= order && orders.size() < steps; ++o) orders.push_back(o);
-    // A list of whole groups ends with a step of first order only where that was asked for; the step to sigma 0 always has.
+    // If all groups are complete, the last step has first order only if requested; a step to sigma 0 always has first order.
     if (lower_order_final && order > 1 && steps % order == 0) orders.back() = 1;
     if (to_zero) orders.back() = 1;
     return orders;
@@ -105,7 +106,7 @@ std::unique_ptr<Solver> make_dpm_solver_single(Setup & setup) {
     const bool lower_order_final = setup.parameters.flag("lower_order_final", false);
     const DpmPlan plan = plan_dpm(setup, update.predicts_x0(), update.predicts_x0());
     if (update.stochastic() && order == 3)
-        throw Error(ErrorCode::invalid_argument, "The SDE forms of dpm_solver_single have orders 1 and 2 only");
+        throw Error(ErrorCode::invalid_argument, "The SDE forms of dpm_solver_single support only orders 1 and 2");
     const bool to_zero = plan.levels.back().sigma == 0;
     return std::make_unique<DpmSinglestepSolver>(setup.options, plan, Clip::read(setup.parameters), update,
                                                  singlestep_orders(plan.steps(), order, lower_order_final, to_zero));

@@ -12,7 +12,7 @@ DpmUpdate::Weights DpmUpdate::weights(Level from, Level to, double h) const {
         w.x = to.sigma / from.sigma * (sde_ ? std::exp(-h) : 1);
         w.d0 = to.alpha * gain;
         w.midpoint = 0.5 * w.d0;
-        if (std::isfinite(h)) {  // at sigma 0 only the leading term is used
+        if (std::isfinite(h)) {  // to sigma 0 only the leading term is used
             w.first = to.alpha * (1 - gain / g);
             w.second = to.alpha * ((gain - g) / (g * g) + 0.5);
         }
@@ -32,7 +32,6 @@ DpmUpdate::Weights DpmUpdate::weights(Level from, Level to, double h) const {
 void DpmUpdate::multistep(Span<float> x, Level from, Level to, const std::vector<DpmPoint> & p,
                           const std::vector<float> * noise) const {
     const double h = to.lambda() - from.lambda();
-    if (h == 0) return;  // a last step that stays at its level: the weights of higher orders are 0 / 0
     const Weights w = weights(from, to, h);
     const double r0 = p.size() > 1 ? (p[0].lambda - p[1].lambda) / h : 1, r1 = p.size() > 2 ? (p[1].lambda - p[2].lambda) / h : 1;
     const double d1 = heun_ || p.size() > 2 ? w.first : w.midpoint;

@@ -7,7 +7,7 @@ namespace latent::samplers {
 
 namespace {
 
-// Base of the multistep solvers of k-diffusion: keeps the last estimates and the widths of the last steps in lambda = -ln sigma.
+// Base of the multistep solvers of k-diffusion: keeps the last estimates and step sizes in lambda = -ln sigma.
 class HistorySolver : public SigmaSolver {
 protected:
     HistorySolver(const SigmaPlan & plan, Prediction prediction) : SigmaSolver(plan, prediction) { add_grid(plan); }
@@ -52,6 +52,7 @@ public:
         : Cloneable(plan, prediction), eta_(eta), s_noise_(s_noise), heun_(heun) {}
 
     void advance(size_t i, Span<const float> output, Span<float> x, NoiseSource & source) override {
+        if (stays(i)) return;
         const auto & denoised = denoise(i, output, x);
         const double next = sigmas_[i + 1];
         if (next == 0) {
@@ -61,7 +62,7 @@ public:
         const double h = width(i), h_eta = h * (1 + eta_), gain = -std::expm1(-h_eta);
         const double keep = next / sigmas_[i] * std::exp(-eta_ * h);
         double correction = 0;
-        if (!old_.empty() && h > 0) correction = (heun_ ? 1 - gain / h_eta : 0.5 * gain) * (h / old_width_);
+        if (!old_.empty()) correction = (heun_ ? 1 - gain / h_eta : 0.5 * gain) * (h / old_width_);
         for (size_t j = 0; j < x.size(); ++j) {
             double value = keep * x[j] + gain * denoised[j];
             if (correction != 0) value += correction * (static_cast<double>(denoised[j]) - old_[j]);
@@ -83,6 +84,7 @@ public:
         : Cloneable(plan, prediction), eta_(eta), s_noise_(s_noise) {}
 
     void advance(size_t i, Span<const float> output, Span<float> x, NoiseSource & source) override {
+        if (stays(i)) return;
         const auto & denoised = denoise(i, output, x);
         const double next = sigmas_[i + 1];
         if (next == 0) {
@@ -90,7 +92,6 @@ public:
             return;
         }
         const double h = width(i), h_eta = h * (1 + eta_), keep = std::exp(-h_eta), gain = -std::expm1(-h_eta);
-        if (h == 0) return;  // a last step that stays at its level
         const double phi_2 = 1 - gain / h_eta, phi_3 = phi_2 / h_eta - 0.5;
         const double r0 = old_width_ / h, r1 = older_width_ / h;
         for (size_t j = 0; j < x.size(); ++j) {
@@ -115,8 +116,8 @@ private:
 
 }  // namespace
 
-// In diffusers' dialect these names are settings of its DPM-Solver multistep scheduler, except for EDM's networks, whose
-// scheduler is in sigma space.
+// In the diffusers dialect these names are settings of its DPM-Solver multistep scheduler, except for EDM networks, whose
+// scheduler works in sigma space.
 std::unique_ptr<Solver> make_dpmpp_2m(Setup & setup) {
     if (setup.is("diffusers") && !setup.options.edm) return make_dpm_solver(setup);
     const SigmaPlan plan = plan_sigmas(setup);

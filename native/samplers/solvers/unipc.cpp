@@ -54,17 +54,16 @@ public:
         order_ = settings_.lower_order_final ? std::min(settings_.order, plan_.steps() - k) : settings_.order;
         order_ = std::min(order_, std::min(before, settings_.order) + 1);
         last_.assign(x.begin(), x.end());
-        update(x, k, k + 1, order_, false);
+        if (!stays(i)) update(x, k, k + 1, order_, false);
     }
 
 private:
-    // Moves x from level `from` to level `to` with the outputs at `from` and before; the corrector also has the one at `to`,
-    // which is then the newest of the history.
+    // Moves x from level `from` to level `to` with the outputs at `from` and before; the corrector also uses the one at `to`,
+    // then the newest in the history.
     void update(Span<float> x, size_t from, size_t to, size_t order, bool corrector) const {
         const Level start = plan_.levels[from], end = plan_.levels[to];
         const size_t newest = corrector ? 1 : 0;
         const double h = end.lambda() - start.lambda(), hh = settings_.predict_x0 ? -h : h;
-        if (h == 0) return;  // a last step that stays at its level: the weights are 0 / 0
         std::vector<double> places;
         std::vector<const std::vector<float> *> values;
         for (size_t k = 1; k < order; ++k) {
@@ -91,7 +90,7 @@ private:
     static std::vector<double> weights(const std::vector<double> & places, double hh, double scale, bool corrector) {
         const size_t order = places.size(), n = corrector ? order : order - 1;
         if (n == 0) return {};
-        if (corrector ? order == 1 : order == 2) return {0.5};  // the references' simplified first weight
+        if (corrector ? order == 1 : order == 2) return {0.5};  // simplified first weight, as in the references
         double phi = std::expm1(hh) / hh - 1, factorial = 1;
         std::vector<std::vector<double>> powers;
         std::vector<double> right;
@@ -121,7 +120,7 @@ std::unique_ptr<Solver> make_unipc(Setup & setup) {
     settings.bh1 = p.choice("solver_type", "bh2", {"bh1", "bh2"}) == "bh1";
     settings.lower_order_final = p.flag("lower_order_final", true);
     settings.disable_corrector = p.integers("disable_corrector", 0, 1000);
-    // bh1 divides by an infinite step on the way to sigma 0.
+    // bh1 would divide by an infinite step to sigma 0.
     const bool zero = settings.predict_x0 && !settings.bh1;
     const DpmPlan plan = plan_dpm(setup, zero, zero);
     return std::make_unique<UniPcSolver>(setup.options, plan, Clip::read(p), settings);
