@@ -9,7 +9,7 @@ namespace latent::samplers {
 
 namespace {
 
-// How each curve's levels become whole timesteps: diffusers rounds some and truncates others.
+// How the levels of each schedule become integer timesteps: diffusers rounds some and truncates others.
 double whole(double t, const std::string & curve) {
     return curve == "exponential" || curve == "beta" ? std::floor(t) : std::nearbyint(t);
 }
@@ -37,7 +37,7 @@ DpmPlan plan_dpm(Setup & setup, bool zero_final, bool zero_allowed) {
     const bool keep_min = p.choice("final_sigmas_type", zero_final ? "zero" : "sigma_min", {"zero", "sigma_min"}) == "sigma_min";
 
     if (!zero_allowed && !keep_min)
-        throw Error(ErrorCode::invalid_argument, "With these settings \"" + options.sampler +
+        throw Error(ErrorCode::invalid_argument, "With these settings, \"" + options.sampler +
                                                      "\" cannot reach sigma 0: \"final_sigmas_type\" must be sigma_min");
 
     const StartRule start = setup.start();
@@ -58,7 +58,7 @@ DpmPlan plan_dpm(Setup & setup, bool zero_final, bool zero_allowed) {
     }
     drop_repeats(sigmas, plan.timesteps);
     for (const double sigma : sigmas) plan.levels.push_back(Level::from_sigma(static_cast<float>(sigma)));
-    // Some curves end below the table's lowest level, which the run must not climb back to.
+    // Some schedules end below the table's lowest level; a final step up to that level must not be added.
     const Level lowest = Level::from_sigma(table.sigma_min());
     plan.levels.push_back(!keep_min ? Level() : lowest.sigma > plan.levels.back().sigma ? plan.levels.back() : lowest);
     plan.first = first_step(setup, start, plan.timesteps.size());
@@ -72,7 +72,7 @@ DpmPlan plan_compvis_dpm(Setup & setup) {
     const int train = table.timesteps(), steps = start.schedule_steps;
     DpmPlan plan;
     for (int k = 0; k <= steps; ++k) {
-        // Continuous time runs from 1 to 1/N; the network is told (t - 1/N) N, and ln alpha is interpolated linearly.
+        // Continuous time runs from 1 to 1/N; the network gets (t - 1/N) N, and ln alpha is interpolated linearly.
         const double t = (train - 1.0) * (steps - k) / steps;
         const auto low = std::min(static_cast<size_t>(t), static_cast<size_t>(train - 2));
         const double w = t - static_cast<double>(low);

@@ -12,7 +12,7 @@ namespace {
 
 const double abar_of_sigma_4096 = std::ldexp(1.0, -24);
 
-// torch.linspace in float32: the second half counts from the end.
+// torch.linspace in float32, which computes the second half from the end.
 std::vector<double> linspace32(double first, double last, int n) {
     const float start = static_cast<float>(first), end = static_cast<float>(last);
     const float step = (end - start) / static_cast<float>(n - 1);
@@ -55,23 +55,23 @@ std::vector<double> checked_betas(const NoiseSchedule & schedule, bool single) {
     if (!schedule.betas.empty()) {
         if (schedule.betas.size() < 2 || schedule.betas.size() > 100000)
             throw Error(ErrorCode::invalid_argument,
-                        "The noise schedule needs 2 to 100000 betas, it has " + std::to_string(schedule.betas.size()));
+                        "The noise schedule needs 2 to 100000 betas, but has " + std::to_string(schedule.betas.size()));
     } else if (schedule.timesteps < 2 || schedule.timesteps > 100000 || !(schedule.beta_start > 0) || !(schedule.beta_end > 0)) {
         throw Error(ErrorCode::invalid_argument, "The noise schedule needs 2 to 100000 timesteps and betas above 0");
     }
     const std::vector<double> betas = schedule.betas.empty() ? named_betas(schedule, single) : schedule.betas;
     for (size_t i = 0; i < betas.size(); ++i) {
-        // A last beta of 1 is how a schedule of zero terminal SNR is stored.
+        // Schedules with zero terminal SNR are stored with a last beta of 1.
         const bool ends_at_zero = betas[i] == 1 && i + 1 == betas.size();
         if (!(betas[i] > 0) || !(betas[i] < 1 || ends_at_zero))
             throw Error(ErrorCode::invalid_argument, "Beta " + std::to_string(i) + " of the noise schedule is " +
-                                                         std::to_string(betas[i]) + "; betas lie above 0 and below 1");
+                                                         std::to_string(betas[i]) + "; betas must be above 0 and below 1");
     }
     return betas;
 }
 
-// What every formula takes for granted: levels above 0, rising, finite except for a last one of zero SNR.
-// The finite stand-in for that one may lie below its neighbour.
+// All formulas assume positive, increasing levels, finite except for a last one at zero SNR. The finite substitute for that one
+// may lie below its neighbour.
 void check_levels(const NoiseTable & table) {
     for (size_t t = 0; t < table.sigmas.size(); ++t) {
         const double sigma = table.sigmas[t];
@@ -79,16 +79,16 @@ void check_levels(const NoiseTable & table) {
         if (!(sigma > 0) || falls)
             throw Error(ErrorCode::invalid_argument,
                         "The betas of the noise schedule are too small: the noise level at timestep " + std::to_string(t) +
-                            " cannot be told apart from the one before");
+                            " is not distinguishable from the previous one");
         if (std::isinf(sigma) && t + 1 < table.sigmas.size())
             throw Error(ErrorCode::invalid_argument,
-                        "The betas of the noise schedule are too large: nothing of the picture is "
+                        "The betas of the noise schedule are too large: no signal is "
                         "left at timestep " +
                             std::to_string(t) + ", before the last one");
     }
 }
 
-// Lin et al. 2023, algorithm 1: shift sqrt(abar) so that the last is 0 and scale so that the first stays.
+// Lin et al. 2023, algorithm 1: shift sqrt(abar) so that the last is 0, then scale so that the first is unchanged.
 void rescale_to_zero_snr(std::vector<double> & abar) {
     const double first = std::sqrt(abar.front()), last = std::sqrt(abar.back());
     for (double & value : abar) {
@@ -121,7 +121,7 @@ NoiseTable make_noise_table(const NoiseSchedule & schedule, TableArithmetic arit
     }
     for (double & abar : table.alphas_cumprod) {
         abar = static_cast<float>(abar);
-        // Of long schedules the last products can round to 1e-9 or below; they stay usable as long as they are positive.
+        // In long schedules the last products may round to 1e-9 or less; they are usable as long as they are positive.
         const auto narrow = static_cast<float>(abar);
         table.sigmas.push_back(std::sqrt((1.0f - narrow) / narrow));
         table.log_sigmas.push_back(static_cast<float>(std::log(table.sigmas.back())));

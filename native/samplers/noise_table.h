@@ -6,23 +6,23 @@
 
 namespace latent::samplers {
 
-/// How the training tables are computed. The results differ by about 1e-7 relative, which is visible in golden numbers.
+/// Arithmetic of the training tables. The results differ by about 1e-7 relative, which reference numbers show.
 enum class TableArithmetic {
     float64,  // CompVis, k-diffusion: double throughout, abar rounded to float32 at the end
     float32,  // diffusers: betas in float32, running product kept in double and rounded per entry
 };
 
-/// What becomes of the last abar when the schedule has zero terminal SNR.
+/// The last abar of a schedule with zero terminal SNR.
 enum class TerminalSnr {
     zero,        // exactly 0: sigma is infinite (DDIM, DDPM, LCM, TCD)
     sigma_4096,  // 2^-24 (diffusers' sigma-space and DPM-Solver schedulers)
     sigma_4518,  // 4.897e-8 (web UIs)
 };
 
-/// The noise level in sigma space that stands for zero signal-to-noise ratio, where it has to be a number: diffusers' choice.
+/// A finite noise level in sigma space for zero signal-to-noise ratio: diffusers' choice.
 constexpr double zero_snr_sigma = 4096;
 
-/// The discrete noise schedule of training and the way between timesteps and noise levels (Karras et al. 2022, k-diffusion
+/// The discrete noise schedule of training, and conversion between timesteps and noise levels (Karras et al. 2022, k-diffusion
 /// external.py).
 struct NoiseTable {
     std::vector<double> betas;

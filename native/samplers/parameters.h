@@ -8,8 +8,8 @@
 
 namespace latent::samplers {
 
-/// Reads SolverOptions::extra: typed, range-checked, and strict about unknown names. Every read records the name, so that the
-/// list of what a sampler accepts is what it reads.
+/// Reads SolverOptions::extra with checks of type and range, and rejects unknown names. Every read records the name, so a sampler
+/// accepts exactly the names that it reads.
 class Parameters {
 public:
     Parameters(const Json & values, std::string sampler);
@@ -21,7 +21,7 @@ public:
     /// A list of whole numbers.
     std::vector<int> integers(const char * name, int low, int high);
 
-    /// Throws invalid_argument when a given name was never read.
+    /// Throws invalid_argument if a given name was never read.
     void finish() const;
     const std::set<std::string> & names() const { return read_; }
 

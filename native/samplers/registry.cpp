@@ -69,7 +69,7 @@ bool is_spacing(const std::string & schedule) {
     return contains({"leading", "trailing", "linspace"}, schedule);
 }
 
-// A schedule that only one dialect has decides; otherwise the sampler's first dialect does.
+// A schedule that exists in only one dialect selects it; otherwise the sampler's first dialect is used.
 std::string choose_dialect(const Entry & entry, const SolverOptions & options) {
     if (!options.dialect.empty()) {
         if (contains(entry.dialects, options.dialect)) return options.dialect;
@@ -85,7 +85,7 @@ bool in_sigma_space(const Entry & entry) {
     return entry.dialects.front() == "k";
 }
 
-// What EDM's networks can be run with: formulas of the range alone. The others look levels up in a table of training timesteps.
+// Schedules for EDM networks: those computed from the range alone. The others look up levels in a table of training timesteps.
 std::string choose_edm_schedule(const Entry & entry, const SolverOptions & options) {
     const Names known = {"karras", "exponential", "polyexponential", "beta", "kl_optimal", "linear_quadratic"};
     if (!in_sigma_space(entry))
@@ -120,7 +120,7 @@ std::string choose_schedule(const Entry & entry, const SolverOptions & options, 
 }
 
 void check_list(const std::vector<double> & values, const char * what, double top) {
-    if (values.size() > 1001) throw Error(ErrorCode::invalid_argument, std::string("More than 1001 custom ") + what);
+    if (values.size() > 1001) throw Error(ErrorCode::invalid_argument, std::string("There are more than 1001 custom ") + what);
     for (size_t i = 0; i < values.size(); ++i)
         if (!(values[i] >= 0) || values[i] > top || (i > 0 && values[i] >= values[i - 1]))
             throw Error(ErrorCode::invalid_argument, std::string("Custom ") + what + " must descend and lie in 0.." +
@@ -131,11 +131,11 @@ void check_list(const std::vector<double> & values, const char * what, double to
 
 void check_options(const SolverOptions & options) {
     if (options.steps < 1 || options.steps > 1000)
-        throw Error(ErrorCode::invalid_argument, "steps must lie in 1..1000, it is " + std::to_string(options.steps));
+        throw Error(ErrorCode::invalid_argument, "steps must lie in 1..1000, got " + std::to_string(options.steps));
     if (!(options.strength >= 0 && options.strength <= 1))
-        throw Error(ErrorCode::invalid_argument, "strength must lie in 0..1, it is " + std::to_string(options.strength));
+        throw Error(ErrorCode::invalid_argument, "strength must lie in 0..1, got " + std::to_string(options.strength));
     if (!(options.eta <= 100))
-        throw Error(ErrorCode::invalid_argument, "eta must lie in 0..100, it is " + std::to_string(options.eta));
+        throw Error(ErrorCode::invalid_argument, "eta must lie in 0..100, got " + std::to_string(options.eta));
     check_list(options.sigmas, "sigmas", 1e6);
     const NoiseSchedule & training = options.noise_schedule;
     check_list(options.timesteps, "timesteps",
@@ -158,7 +158,7 @@ std::unique_ptr<Solver> build(const SolverOptions & options, Parameters & parame
     return solver;
 }
 
-// Steps of a run whose evaluations all lie at or above the cutoff of a part of the training time.
+// Number of steps whose evaluations all lie at or above the cutoff in training time.
 int steps_above(const Solver & solver, const NoiseSchedule & training, double part) {
     const double train = static_cast<double>(training.betas.empty() ? training.timesteps : training.betas.size());
     const double cutoff = std::nearbyint(train - part * train);
@@ -171,12 +171,12 @@ int steps_above(const Solver & solver, const NoiseSchedule & training, double pa
 std::unique_ptr<Solver> build_part(const SolverOptions & options) {
     const auto refuse = [&](const std::string & what) { throw Error(ErrorCode::invalid_argument, what); };
     if (!(options.denoising_start >= 0 && options.denoising_start < options.denoising_end && options.denoising_end <= 1))
-        refuse("denoising_start and denoising_end must lie in 0..1, the start below the end");
-    if (options.image_to_image) refuse("A part of the schedule and image to image (strength) exclude each other");
-    if (options.edm) refuse("Parts of the schedule are given in training timesteps, which EDM's networks do not have");
+        refuse("denoising_start and denoising_end must lie in 0..1, and the start below the end");
+    if (options.image_to_image) refuse("Give either a part of the schedule or strength (image to image), not both");
+    if (options.edm) refuse("A part of the schedule is given in training timesteps, which EDM networks do not have");
     Parameters parameters(options.extra, options.sampler);
     auto solver = build(options, parameters);
-    if (solver->adaptive()) refuse("Sampler \"" + options.sampler + "\" has no fixed steps of which a part could be run");
+    if (solver->adaptive()) refuse("Sampler \"" + options.sampler + "\" has no fixed steps, so it cannot run part of a schedule");
     const int first = steps_above(*solver, options.noise_schedule, options.denoising_start);
     const int last = steps_above(*solver, options.noise_schedule, options.denoising_end), whole = solver->steps();
     if (options.denoising_start == 0) {
@@ -190,12 +190,12 @@ std::unique_ptr<Solver> build_part(const SolverOptions & options) {
     late.start_step = first;
     Parameters again(options.extra, options.sampler);
     auto rest = build(late, again);
-    if (rest->steps() != whole - first) refuse("Sampler \"" + options.sampler + "\" cannot begin inside a schedule");
+    if (rest->steps() != whole - first) refuse("Sampler \"" + options.sampler + "\" cannot start inside a schedule");
     rest->end_after(last - first);
     return rest;
 }
 
-// What a sampler reads in any of its dialects, found by making it.
+// The parameters that a sampler reads in any of its dialects, found by creating it.
 Names parameters_of(const Entry & entry) {
     std::set<std::string> names;
     for (const std::string & dialect : entry.dialects) {

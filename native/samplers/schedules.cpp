@@ -27,7 +27,7 @@ struct Request {
 
 using Sigmas = std::vector<double>;
 
-// numpy.linspace; one value is the start.
+// numpy.linspace; a single value is the start.
 Sigmas linspace(double first, double last, int n, bool endpoint = true) {
     Sigmas out(static_cast<size_t>(n));
     const int parts = endpoint ? n - 1 : n;
@@ -63,7 +63,7 @@ Sigmas polyexponential(const Request & r) {
 // Song et al. 2021, variance preserving SDE with k-diffusion's defaults.
 Sigmas vp(const Request & r) {
     Sigmas out = linspace(1, 1e-3, r.steps);
-    // The reference's float32 exponential decides the small levels.
+    // The reference computes the exponential in float32, which determines the small levels.
     for (double & s : out) s = std::sqrt(static_cast<float>(std::exp(19.9 * s * s / 2 + 0.1 * s)) - 1.0f);
     return with_zero(out);
 }
@@ -271,13 +271,13 @@ std::vector<double> make_full_sigmas(const std::string & name, ScheduleDialect d
     std::vector<double> sigmas = make_sigmas(name, dialect, table, steps, range);
     if (sigmas.size() <= static_cast<size_t>(steps))
         throw Error(ErrorCode::invalid_argument, "The schedule \"" + name + "\" has " + std::to_string(sigmas.size() - 1) +
-                                                     " steps at most, not " + std::to_string(steps));
+                                                     " steps at most, got " + std::to_string(steps));
     return sigmas;
 }
 
 std::vector<double> make_levels(const std::string & name, ScheduleDialect dialect, const NoiseTable & table, int steps,
                                 const ScheduleRange & range) {
-    // The web UI's list has its last level in the place of 0; ComfyUI's has `steps` levels above it.
+    // The web UI's list ends with a level where ComfyUI's has 0 after `steps` levels.
     std::vector<double> sigmas =
         make_full_sigmas(name, name == "kl_optimal" ? ScheduleDialect::comfy : dialect, table, steps, range);
     sigmas.pop_back();

@@ -9,10 +9,10 @@
 
 namespace latent::samplers {
 
-/// Whose formula, where they differ.
+/// Whose formula to use if they differ.
 enum class ScheduleDialect { k, comfy, sgm };
 
-/// Optional numbers; NaN stands for "the schedule's own default".
+/// Optional numbers; NaN means the schedule's default.
 struct ScheduleRange {
     double sigma_min;                          // the table's first entry
     double sigma_max;                          // the table's last entry
@@ -21,8 +21,8 @@ struct ScheduleRange {
     ScheduleRange();
 };
 
-/// Descending noise levels, the final 0 included wherever the reference appends it. `steps` is 1..1000 (checked by the caller).
-/// Throws invalid_argument for an unknown name.
+/// Descending noise levels, with the final 0 if the reference appends it. `steps` is 1..1000 (checked by the caller). Throws
+/// invalid_argument for an unknown name.
 std::vector<double> make_sigmas(const std::string & name, ScheduleDialect dialect, const NoiseTable & table, int steps,
                                 const ScheduleRange & range = {});
 
@@ -30,7 +30,7 @@ std::vector<double> make_sigmas(const std::string & name, ScheduleDialect dialec
 std::vector<double> make_full_sigmas(const std::string & name, ScheduleDialect dialect, const NoiseTable & table, int steps,
                                      const ScheduleRange & range = {});
 
-/// The levels of the steps without the final one, for samplers that choose that themselves. Same errors as make_full_sigmas.
+/// The levels of the steps without the final one, for samplers that choose it themselves. Same errors as make_full_sigmas.
 std::vector<double> make_levels(const std::string & name, ScheduleDialect dialect, const NoiseTable & table, int steps,
                                 const ScheduleRange & range = {});
 

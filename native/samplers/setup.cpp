@@ -30,10 +30,10 @@ namespace {
 void check_count(int steps, int train) {
     if (steps > train)
         throw Error(ErrorCode::invalid_argument,
-                    "A spacing of " + std::to_string(train) + " timesteps has no " + std::to_string(steps) + " steps");
+                    std::to_string(steps) + " steps do not fit into a spacing of " + std::to_string(train) + " timesteps");
 }
 
-// Descending whole timesteps of which rounding may have made some equal: moves those apart, to their nearest neighbours.
+// Descending integer timesteps, some of which may be equal after rounding: moves those to the nearest free neighbours.
 std::vector<double> distinct(std::vector<double> timesteps, int train) {
     check_count(static_cast<int>(timesteps.size()), train);
     double lowest = 0, above = train;
@@ -104,7 +104,7 @@ std::vector<int> compvis_timesteps(bool quad, int steps, int train) {
         return out;
     }
     const int stride = std::max(train / steps, 1);
-    // The reference's list may reach beyond the last timestep, where it then fails.
+    // The reference's list may exceed the last timestep, and the reference then fails.
     for (int t = 1; t < train; t += stride) out.push_back(t);
     return out;
 }
@@ -123,7 +123,7 @@ std::vector<int> whole_timesteps(Setup & setup, const NoiseTable & table, int st
     stride = 0;
     if (options.timesteps.empty() && options.sigmas.empty()) {
         if (schedule == "ddim_uniform" || schedule == "quad") {
-            // Quadratic lists of many steps visit the lowest timestep twice, as the reference does.
+            // Quadratic lists with many steps visit the lowest timestep twice, as in the reference.
             const std::vector<int> ascending = compvis_timesteps(schedule == "quad", steps, train);
             return {ascending.rbegin(), ascending.rend()};
         }

@@ -25,7 +25,7 @@ ScheduleRange read_range(Setup & setup) {
     return range;
 }
 
-// Levels of the whole schedule for diffusers' sigma-space schedulers, with the timesteps of all but the last.
+// Levels of the whole schedule for diffusers' sigma-space schedulers, with timesteps for all but the last level.
 void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, ScheduleRange range) {
     Parameters & p = setup.parameters;
     const int train = plan.table.timesteps();
@@ -43,7 +43,7 @@ void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, ScheduleRange 
 
     const auto & custom = setup.options;
     if (!custom.sigmas.empty() || !curve.empty()) {
-        // The curves span what the spacing's first and last timesteps span.
+        // The schedules span the range of the spacing's first and last timesteps.
         const std::vector<double> spaced = spaced_timesteps(spacing, steps, train, offset);
         if (std::isnan(range.sigma_max)) range.sigma_max = plan.table.sigma_linear(spaced.front());
         if (std::isnan(range.sigma_min)) range.sigma_min = plan.table.sigma_linear(spaced.back());
@@ -56,7 +56,7 @@ void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, ScheduleRange 
     } else {
         plan.timesteps = custom.timesteps.empty() ? spaced_timesteps(spacing, steps, train, offset) : custom.timesteps;
         for (const double t : plan.timesteps) plan.sigmas.push_back(plan.table.sigma_linear(t));
-        if (log_linear) {  // one more level, so that the zero appended below is never reached
+        if (log_linear) {  // one extra level, so that the zero appended below is never used
             const double first = std::log(plan.table.sigma_max()), last = std::log(plan.table.sigma_min());
             plan.sigmas.clear();
             for (int i = 0; i <= steps; ++i) plan.sigmas.push_back(std::exp(first + (last - first) / steps * i));
@@ -65,7 +65,7 @@ void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, ScheduleRange 
             for (size_t i = 0; i < plan.timesteps.size(); ++i) plan.timesteps[i] = plan.timestep_of(plan.sigmas[i]);
     }
     if (plan.sigmas.size() == plan.timesteps.size()) {
-        // Some curves end below the table's lowest level, which the run must not climb back to.
+        // Some schedules end below the table's lowest level; a final step up to that level must not be added.
         plan.sigmas.push_back(keep_min ? std::min(plan.sigma_low, plan.sigmas.back()) : 0);
     }
     const double top = *std::max_element(plan.sigmas.begin(), plan.sigmas.end());
@@ -119,7 +119,7 @@ SigmaPlan plan_sigmas(Setup & setup) {
         k_levels(counted, plan, start.schedule_steps, range);
 
     if (plan.timesteps.size() + 1 == plan.sigmas.size()) drop_repeats(plan.sigmas, plan.timesteps);
-    // A schedule may have more or fewer levels than asked for (ddim_uniform, turbo): keep the same number of last steps.
+    // A schedule may have more or fewer levels than requested (ddim_uniform, turbo); keeps the same number of last steps.
     plan.whole_steps = static_cast<int>(plan.sigmas.size()) - 1;
     const int run = start.schedule_steps - start.first;
     const int first = sized.image_to_image ? std::clamp(plan.whole_steps - run, 0, plan.whole_steps - 1) : 0;

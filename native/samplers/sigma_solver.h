@@ -5,24 +5,24 @@
 #include "samplers/setup.h"
 
 // Base of the samplers that work in sigma space: x = x0 + sigma * noise, network input x / sqrt(sigma^2 + sigma_data^2) (Karras
-// et al. 2022), where sigma_data is 1 but for EDM's networks.
+// et al. 2022), where sigma_data is 1 except for EDM networks.
 
 namespace latent::samplers {
 
 /// Noise levels and timesteps of a run before the solver adds its intermediate points.
 struct SigmaPlan {
     NoiseTable table;
-    std::vector<double> sigmas;     // what is run, the final level included
-    std::vector<double> timesteps;  // of all but the last
+    std::vector<double> sigmas;     // levels to run, including the final one
+    std::vector<double> timesteps;  // of all levels but the last
     double init_noise_sigma = 1;
     double sigma_low = 0;           // the lowest level above 0 that the network was trained for
-    double sigma_data = 1;          // deviation of the data that the network's input and output are scaled for
-    bool edm = false;               // the output is that of EDM's preconditioning (Karras et al. 2022, section 5)
+    double sigma_data = 1;          // standard deviation of the data, for scaling the network's input and output
+    bool edm = false;               // the network has EDM's preconditioning (Karras et al. 2022, section 5)
     std::vector<double> skipped;    // levels before the start of image to image
-    int whole_steps = 0;            // steps of the whole schedule, the skipped ones included
-    bool diffusers = false;         // its churn, and final noise of the ancestral solvers
-    bool quantize = false;          // network timesteps are whole
-    bool nearest_denoiser = false;  // generative-models: the denoiser's sigma is a table entry
+    int whole_steps = 0;            // number of steps of the whole schedule, including the skipped ones
+    bool diffusers = false;         // diffusers' churn, and its final noise in ancestral solvers
+    bool quantize = false;          // timesteps for the network are integers
+    bool nearest_denoiser = false;  // generative-models: the denoiser's sigma is rounded to a table entry
     bool continuous = false;        // timesteps are ln(sigma) / 4
 
     double timestep_of(double sigma) const;
@@ -41,21 +41,21 @@ public:
 
 protected:
     SigmaSolver(const SigmaPlan & plan, Prediction prediction);
-    /// Appends an evaluation at `sigma`. Evaluations off the grid take their timestep from the plan.
+    /// Appends an evaluation at `sigma`. Evaluations between grid levels get their timestep from the plan.
     void add_evaluation(const SigmaPlan & plan, double sigma, double timestep, int step, bool ends_step);
     /// One evaluation per step, at the grid's levels.
     void add_grid(const SigmaPlan & plan);
-    /// to_denoised into denoised_.
+    /// Stores to_denoised() in denoised_.
     const std::vector<float> & denoise(size_t i, Span<const float> model_output, Span<const float> x);
-    /// Standard normals into noise_, drawn for the interval between two levels.
+    /// Draws standard normal noise for the interval between two levels into noise_.
     const std::vector<float> & draw(NoiseSource & source, size_t count, double sigma, double sigma_next);
     const std::vector<float> & draw(NoiseSource & source, size_t count);
 
-    /// True where the output is the slope itself, (x - x0) / sigma.
+    /// True if the output is already the derivative (x - x0) / sigma.
     bool predicts_eps() const { return prediction_ == Prediction::eps && !edm_; }
 
     Prediction prediction_;
-    std::vector<double> denoiser_sigmas_;  // per evaluation, what the network was trained with at its timestep
+    std::vector<double> denoiser_sigmas_;  // per evaluation, the training sigma at its timestep
     std::vector<float> denoised_, noise_;
 
 private:
@@ -66,7 +66,7 @@ private:
     bool edm_;
 };
 
-/// Split of a step into a deterministic part down to `down` and fresh noise of deviation `up` (ancestral sampling).
+/// Splits a step into a deterministic part down to `down` and fresh noise with standard deviation `up` (ancestral sampling).
 struct AncestralStep {
     double down, up;
 };
@@ -76,9 +76,9 @@ AncestralStep ancestral_step(double sigma, double sigma_next, double eta);
 struct Churn {
     double amount = 0, low = 0, high = 0, noise = 1;
     static Churn read(Parameters & parameters);
-    /// The raised level; equal to sigma where nothing is added.
+    /// The raised level; equal to sigma if no noise is added.
     double raise(double sigma, int steps) const;
-    /// Deviation of the noise that takes a state from `sigma` to `raised`.
+    /// Standard deviation of the noise that raises a state from `sigma` to `raised`.
     double added(double sigma, double raised) const;
 };
 

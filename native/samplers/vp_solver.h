@@ -11,7 +11,7 @@ struct Level {
     double alpha = 1, sigma = 0;
     static Level from_abar(double abar);
     static Level from_sigma(double sigma);  // of sigma space, sigma / alpha here
-    /// The level in sigma space; zero_snr_sigma where nothing of the picture is left.
+    /// The level in sigma space; zero_snr_sigma where nothing of the image is left.
     double ratio() const { return alpha > 0 ? sigma / alpha : zero_snr_sigma; }
     /// Half the log signal-to-noise ratio.
     double lambda() const;
@@ -39,7 +39,7 @@ protected:
     VpSolver(const SolverOptions & options, const Clip & clip)
         : prediction_(options.prediction), clip_(clip), row_(options.row), sampler_(options.sampler) {}
 
-    /// Throws invalid_argument at zero SNR with eps prediction, which says nothing of the picture there.
+    /// Throws invalid_argument at zero SNR with eps prediction, which says nothing of the image there.
     void add_evaluation(double timestep, Level level, int step, bool ends_step);
     /// Sets sigmas() from the levels of the steps' first evaluations and the final level.
     void set_sigmas(Level final_level);
@@ -58,7 +58,7 @@ private:
     std::string sampler_;
 };
 
-/// Refuses an evaluation at zero SNR where the output cannot be turned into an estimate of the picture.
+/// Refuses an evaluation at zero SNR where the output cannot be turned into an estimate of the image.
 [[noreturn]] void refuse_zero_snr(const std::string & sampler);
 
 }  // namespace latent::samplers

@@ -15,7 +15,8 @@ struct ConsistencyPlan {
     double after(size_t i) const { return i + 1 < timesteps.size() ? table.abar(timesteps[i + 1]) : last; }
 };
 
-// The distillation grid k * (train / original) - 1, of which `steps` are taken evenly from the top; strength shortens the grid.
+// The distillation grid k * (train / original) - 1, from which `steps` points are taken evenly from the top; strength shortens
+// the grid.
 ConsistencyPlan plan_consistency(Setup & setup) {
     const SolverOptions & options = setup.options;
     ConsistencyPlan plan;
@@ -27,7 +28,7 @@ ConsistencyPlan plan_consistency(Setup & setup) {
         plan.timesteps.erase(plan.timesteps.begin(),
                              plan.timesteps.begin() + std::min(first, static_cast<int>(plan.timesteps.size()) - 1));
     };
-    // A list or a schedule of the caller's choice replaces the grid: distilled models are run at the timesteps of their training.
+    // The caller's timesteps or schedule replace the grid, since distilled models may need the timesteps of their training.
     if (!options.timesteps.empty() || !options.sigmas.empty() || setup.schedule != "leading") {
         const StartRule start = setup.start();
         int stride = 0;
@@ -42,7 +43,7 @@ ConsistencyPlan plan_consistency(Setup & setup) {
         throw Error(ErrorCode::invalid_argument, "\"" + options.sampler + "\" has " + std::to_string(grid) +
                                                      " grid points for strength " + std::to_string(strength) +
                                                      ", fewer than the " + std::to_string(options.steps) +
-                                                     " steps asked for: raise \"original_inference_steps\" or use fewer steps");
+                                                     " requested steps: raise \"original_inference_steps\" or use fewer steps");
     for (int i = 0; i < options.steps; ++i) {
         const int skipped = static_cast<int>(std::floor(static_cast<double>(grid) / options.steps * i));
         plan.timesteps.push_back((grid - skipped) * (train / original) - 1);

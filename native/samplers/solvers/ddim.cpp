@@ -8,8 +8,8 @@ namespace latent::samplers {
 
 namespace {
 
-// Song et al. 2021, equation 12. CompVis ldm/models/diffusion/ddim.py and diffusers DDIMScheduler differ in the timestep list,
-// the last level and the start of image to image only.
+// Song et al. 2021, equation 12. CompVis ldm/models/diffusion/ddim.py and diffusers DDIMScheduler differ only in the timestep
+// list, the last level and the start of image to image.
 class DdimSolver : public Cloneable<DdimSolver, VpSolver> {
 public:
     struct Step {

@@ -55,7 +55,7 @@ std::unique_ptr<Solver> make_ddpm(Setup & setup) {
     std::vector<int> timesteps = whole_timesteps(setup, table, start.schedule_steps, stride);
     const size_t run = std::min(static_cast<size_t>(start.schedule_steps - start.first), timesteps.size());
     if (setup.options.image_to_image) timesteps.erase(timesteps.begin(), timesteps.end() - static_cast<ptrdiff_t>(run));
-    // Every step goes to the next timestep of the list. CompVis runs stretches of consecutive timesteps, which end one below.
+    // Every step goes to the next timestep of the list. CompVis runs consecutive timesteps, so each step ends one below.
     const int last =
         compvis && timesteps.front() - timesteps.back() + 1 == static_cast<int>(timesteps.size()) ? timesteps.back() - 1 : -1;
     std::vector<DdpmSolver::Step> steps;

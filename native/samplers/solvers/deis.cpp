@@ -9,7 +9,7 @@ namespace latent::samplers {
 namespace {
 
 // Integral over rho in [from, to] of the Lagrange polynomial in ln rho that is 1 at nodes[0] and 0 at the others (up to two).
-// The differences cancel heavily at third order, so that the result depends on the precision: float32, as the reference has it.
+// At third order the differences cancel heavily, so the result depends on the precision: float32, as in the reference.
 float log_lagrange_integral(const std::vector<float> & nodes, float from, float to) {
     const auto antiderivative = [&](float rho) {
         const float l = std::log(rho);
@@ -22,7 +22,7 @@ float log_lagrange_integral(const std::vector<float> & nodes, float from, float 
     return antiderivative(to) - antiderivative(from);
 }
 
-// sigma / alpha of the variance-preserving level, rounded at every step as in float32.
+// sigma / alpha of the variance-preserving level, with every operation rounded to float32.
 float float_ratio(Level level) {
     const float sigma = static_cast<float>(level.ratio()), alpha = 1 / std::sqrt(sigma * sigma + 1);
     return sigma * alpha / alpha;

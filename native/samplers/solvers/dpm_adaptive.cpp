@@ -8,7 +8,7 @@ namespace latent::samplers {
 
 namespace {
 
-// Proposes the width of the next step from the error of this one: a PID controller on ln(error), as k-diffusion has it.
+// Chooses the size of the next step from the error of this one: a PID controller on ln(error), as in k-diffusion.
 class StepControl {
 public:
     StepControl(double width, double p, double i, double d, double order, double safety)
@@ -16,7 +16,7 @@ public:
 
     double width() const { return width_; }
 
-    /// True when the step may be kept. An error that is no number keeps it: no width makes it one.
+    /// True if the step is accepted. A NaN error is accepted too, because no step size can help.
     bool propose(double error) {
         if (!std::isfinite(error)) return true;
         const double inverse = 1 / (error + 1e-8);
@@ -39,8 +39,8 @@ private:
 };
 
 // DPM-Solver-12 and -23, Lu et al. 2022a, appendix C: singlestep solvers of two orders on the same evaluations, whose difference
-// chooses the step width in lambda = -ln sigma (k-diffusion sample_dpm_adaptive). A step that is given up is taken again,
-// narrower; evaluations() grows by one step at a time.
+// determines the step size in lambda = -ln sigma (k-diffusion sample_dpm_adaptive). A rejected step is repeated with a smaller
+// size; evaluations() grows by one step at a time.
 class DpmAdaptiveSolver : public Cloneable<DpmAdaptiveSolver, SigmaSolver> {
 public:
     struct Settings {
@@ -87,10 +87,10 @@ private:
 
     double stage_share(int stage) const { return stage / static_cast<double>(settings_.order); }
 
-    // Lays the next step out: where it goes, and its evaluations.
+    // Plans the next step: its target and its evaluations.
     void begin_step() {
         if (evaluations_.size() > 30000)
-            throw Error(ErrorCode::invalid_argument, "dpm_adaptive does not come to an end: raise \"rtol\" or \"atol\"");
+            throw Error(ErrorCode::invalid_argument, "dpm_adaptive does not finish: raise \"rtol\" or \"atol\"");
         target_ = std::min(end_, at_ + control_.width());
         down_ = target_;
         up_ = 0;
@@ -127,7 +127,7 @@ private:
             const double error = (static_cast<double>(low[j]) - x[j]) / std::max(settings_.atol, settings_.rtol * largest);
             sum += error * error;
         }
-        sigmas_.pop_back();  // the final level, which goes to the end again
+        sigmas_.pop_back();  // the final level, which is appended again
         if (control_.propose(std::sqrt(sum / static_cast<double>(x.size())))) {
             const auto & noise = draw(source, x.size(), std::exp(-at_), std::exp(-target_));
             for (size_t j = 0; j < x.size(); ++j) x[j] = static_cast<float>(x[j] + up_ * settings_.s_noise * noise[j]);
@@ -144,7 +144,7 @@ private:
     Settings settings_;
     StepControl control_;
     double at_ = 0, end_ = 0;                        // lambda
-    double target_ = 0, down_ = 0, up_ = 0, h_ = 0;  // of the step under way
+    double target_ = 0, down_ = 0, up_ = 0, h_ = 0;  // of the current step
     int stage_ = 0;
     std::vector<float> base_, previous_, first_, second_, third_;
 };

@@ -52,7 +52,7 @@ public:
         const bool last = stage + 1 == part.order;
         const double target = last ? part.down : evaluations_[i + 1].sigma, h = std::log(part.from / target);
         const double r = static_cast<double>(stage) / part.order * (std::log(part.from / part.down) / h), grow = std::expm1(h);
-        // Order 2 ends with a midpoint weight, order 3 with the exact integral of the linear term.
+        // Order 2 uses a midpoint weight, order 3 the exact integral of the linear term.
         double slope = 0;
         if (stage > 0 && h > 0) slope = part.order == 2 ? grow / (2 * r) : (grow / h - 1) / r;
         for (size_t j = 0; j < x.size(); ++j)
@@ -74,7 +74,7 @@ private:
 std::unique_ptr<Solver> make_dpm_fast(Setup & setup) {
     const SigmaPlan plan = plan_sigmas(setup);
     if (setup.options.image_to_image)
-        throw Error(ErrorCode::invalid_argument, "dpm_fast has no image-to-image start: use another sampler");
+        throw Error(ErrorCode::invalid_argument, "dpm_fast does not support image to image: use another sampler");
     return std::make_unique<DpmFastSolver>(plan, setup.options.prediction, setup.options.steps, eta_or(setup.options, 0),
                                            read_s_noise(setup.parameters));
 }

@@ -4,24 +4,24 @@
 
 namespace latent::samplers {
 
-/// A converted network output and its place in lambda.
+/// A converted network output and its lambda.
 struct DpmPoint {
     double lambda;
     const std::vector<float> * value;
 };
 
 /// The update formulas of DPM-Solver (Lu et al. 2022a) and DPM-Solver++ (2022b), ordinary and SDE, orders 1 to 3.
-/// All are the exact solution for the leading exponential plus weights on finite differences of the outputs.
+/// Each is the exact solution of the exponential part plus weighted finite differences of the outputs.
 class DpmUpdate {
 public:
     DpmUpdate(bool plus_plus, bool sde, bool heun) : plus_plus_(plus_plus), sde_(sde), heun_(heun) {}
     bool predicts_x0() const { return plus_plus_; }
     bool stochastic() const { return sde_; }
 
-    /// x from `from` to `to`; points are newest first, the newest lies at `from`.
+    /// Moves x from `from` to `to`; points are newest first, and the newest lies at `from`.
     void multistep(Span<float> x, Level from, Level to, const std::vector<DpmPoint> & points,
                    const std::vector<float> * noise) const;
-    /// x from the group's start `from`; points are newest first, the oldest lies at `from`.
+    /// Moves x from the start `from` of the group; points are newest first, and the oldest lies at `from`.
     void singlestep(Span<float> x, Level from, Level to, const std::vector<DpmPoint> & points,
                     const std::vector<float> * noise) const;
 

@@ -8,8 +8,8 @@ namespace latent::samplers {
 namespace {
 
 // Singlestep DPM-Solver++ of second order in sigma space (Lu et al. 2022b). lambda = -ln sigma.
-// 2S a: k-diffusion sample_dpmpp_2s_ancestral; the middle is evaluated on the way to the ancestral level.
-// SDE: k-diffusion sample_dpmpp_sde; noise is added at the middle as well and r places it.
+// 2S a: k-diffusion sample_dpmpp_2s_ancestral; the midpoint lies between the current and the ancestral level. SDE: k-diffusion
+// sample_dpmpp_sde; noise is added at the midpoint as well, whose position is r.
 class SinglestepSolver : public Cloneable<SinglestepSolver, SigmaSolver> {
 public:
     SinglestepSolver(const SigmaPlan & plan, Prediction prediction, bool sde, double eta, double s_noise, double r)

@@ -30,7 +30,7 @@ public:
     void advance(size_t i, Span<const float> output, Span<float> x, NoiseSource & source) override {
         if (after_) raise(i, x, source);
         const double raised = raised_[i], next = sigmas_[i + 1];
-        if (after_ && predicts_eps()) {  // the output is the slope
+        if (after_ && predicts_eps()) {  // the output is the derivative
             for (size_t j = 0; j < x.size(); ++j) x[j] = static_cast<float>(x[j] + (next - raised) * output[j]);
             return;
         }

@@ -9,10 +9,10 @@ namespace {
 
 enum class Second { end, middle };
 
-// Two evaluations per step. Heun's second lies at the end of the step and the slopes are averaged (Karras et al. 2022, algorithm
-// 2); DPM-Solver-2's lies at the geometric middle and its slope is used alone (k-diffusion sample_dpm_2, diffusers KDPM2). With
-// eta above 0 the step goes to the ancestral level and fresh noise follows (sample_dpm_2_ancestral). The step to 0 is a single
-// Euler step.
+// Two evaluations per step. Heun's second one is at the end of the step and the derivatives are averaged (Karras et al. 2022,
+// algorithm 2); DPM-Solver-2's is at the geometric mean of the levels and its derivative is used alone (k-diffusion sample_dpm_2,
+// diffusers KDPM2). With eta above 0 the step goes to the ancestral level and fresh noise follows (sample_dpm_2_ancestral). The
+// step to sigma 0 is a single Euler step.
 class TwoEvaluationSolver : public Cloneable<TwoEvaluationSolver, SigmaSolver> {
 public:
     struct Step {
@@ -80,7 +80,7 @@ private:
 
     Second second_;
     Churn churn_;
-    double s_noise_;  // below 0: not an ancestral solver, nothing is drawn
+    double s_noise_;  // below 0: not an ancestral solver, no noise is drawn
     std::vector<Step> steps_;
     std::vector<bool> second_evaluation_;
     std::vector<float> base_, slope_;

@@ -30,7 +30,7 @@ double lagrange_integral(const std::vector<double> & nodes, size_t k, double fro
     return integral;
 }
 
-// Linear multistep (Adams-Bashforth on the uneven sigma grid): k-diffusion sample_lms, diffusers LMSDiscreteScheduler.
+// Linear multistep (Adams-Bashforth on a non-uniform sigma grid): k-diffusion sample_lms, diffusers LMSDiscreteScheduler.
 class LmsSolver : public Cloneable<LmsSolver, SigmaSolver> {
 public:
     LmsSolver(const SigmaPlan & plan, Prediction prediction, int order)
@@ -47,7 +47,7 @@ public:
         slopes_.push_front(std::move(slope));
         if (slopes_.size() > order_) slopes_.pop_back();
 
-        // Relative to the current level, which keeps the powers small.
+        // Relative to the current level, to keep the powers small.
         std::vector<double> nodes;
         for (size_t k = 0; k < order_ && k <= i + skipped_.size(); ++k) nodes.push_back(level_before(i, k) - sigmas_[i]);
         std::vector<double> weights;
@@ -64,8 +64,8 @@ private:
     double level_before(size_t i, size_t k) const { return k <= i ? sigmas_[i - k] : skipped_[skipped_.size() - (k - i)]; }
 
     size_t order_;
-    // diffusers takes the order from the place in the whole schedule: after a start inside it, the weights of the slopes that
-    // were never computed are simply left out.
+    // diffusers takes the order from the position in the whole schedule; after a start inside it, weights of derivatives that
+    // were never computed are dropped.
     std::vector<double> skipped_;
     std::deque<std::vector<float>> slopes_;  // newest first
 };

@@ -12,7 +12,7 @@ namespace {
 // and a noise-free DDIM move between two levels. CompVis plms.py and diffusers PNDMScheduler (with and without its Runge-Kutta
 // start) are different lists.
 enum class Combine {
-    euler,      // the output as it is; the state is kept for the second half of the first step
+    euler,      // the output itself; the state is kept for the second half of the first step
     average,    // mean of this output and the previous one, from the kept state
     multistep,  // Adams-Bashforth of up to four outputs
     rk_first,   // Runge-Kutta stages: accumulate 1/6, 1/3, 1/3, 1/6
@@ -24,7 +24,7 @@ enum class Combine {
 struct Move {
     int timestep;
     Combine combine;
-    double abar, abar_next;  // levels of the move, not always of the evaluation
+    double abar, abar_next;  // levels of the move, which may differ from the evaluation's
     int step;
     bool ends_step;
 };
@@ -48,7 +48,7 @@ public:
         }
         const Move & move = moves_[i];
         combine(move.combine, now, x);
-        // diffusers combines raw outputs and converts the combination at the state and level that the move starts from.
+        // diffusers combines raw outputs and converts the combination with the state and level at which the move starts.
         const Level level = Level::from_abar(move.abar), next = Level::from_abar(move.abar_next);
         for (size_t j = 0; j < x.size(); ++j) {
             double eps = now[j];
@@ -61,7 +61,7 @@ public:
 private:
     using Values = std::vector<float>;
 
-    // Puts the combined output in `now` and the state to move from in x.
+    // Puts the combined output in `now`, and the state to move from in x.
     void combine(Combine kind, Values & now, Span<float> x) {
         const auto restore = [&] { std::copy(kept_.begin(), kept_.end(), x.begin()); };
         const auto accumulate = [&](double weight) {

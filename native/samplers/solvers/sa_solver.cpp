@@ -38,9 +38,9 @@ std::vector<double> lagrange_polynomial(const std::vector<double> & nodes, size_
 class SaSolver : public Cloneable<SaSolver, DpmFamilySolver> {
 public:
     struct Settings {
-        size_t predictor = 2, corrector = 2;  // orders; a corrector of 0 is off
+        size_t predictor = 2, corrector = 2;  // orders; corrector 0: off
         bool predict_x0 = true, lower_order_final = true;
-        double tau = 1, low = 200, high = 800;  // noise between these timesteps
+        double tau = 1, low = 200, high = 800;  // noise only between these timesteps
     };
 
     SaSolver(const SolverOptions & options, const DpmPlan & plan, const Clip & clip, const Settings & settings)
@@ -68,11 +68,11 @@ public:
     }
 
 private:
-    // Moves x from level `from` to level `to`. The corrector interpolates through `to` as well, whose output is the newest.
+    // Moves x from level `from` to level `to`. The corrector also interpolates through `to`, whose output is the newest.
     void update(Span<float> x, size_t from, size_t to, size_t order, bool corrector) const {
         const Level start = plan_.levels[from], end = plan_.levels[to];
         const double h = end.lambda() - start.lambda(), square = tau_ * tau_;
-        std::vector<double> nodes;  // of lambda, seen from the end of the step
+        std::vector<double> nodes;  // lambda relative to the end of the step
         for (size_t m = 0; m < order; ++m) nodes.push_back(plan_.levels[(corrector ? to : from) - m].lambda() - end.lambda());
         const double k = settings_.predict_x0 ? 1 + square : -1;
         const std::vector<double> moments = exponential_moments(k, h, order);
