@@ -19,7 +19,7 @@ bool holds(const std::vector<std::string> & names, const std::string & name) {
     return std::binary_search(names.begin(), names.end(), name);
 }
 
-/// File names of one stem and container, plain or of a variant, whole or sharded, as diffusers and transformers write them.
+/// File names for a stem and container as diffusers and transformers write them: plain or of a variant, whole or sharded.
 std::vector<std::string> spellings(const std::string & stem, const std::string & extension, const std::string & variant) {
     if (variant.empty()) return {stem + extension, stem + extension + ".index.json"};
     return {stem + "." + variant + extension, stem + extension + ".index." + variant + ".json",
@@ -40,7 +40,7 @@ std::string find_spelling(const std::vector<std::string> & names, const std::str
     return "";
 }
 
-/// "fp16" of "model.fp16.safetensors"; empty for a name of another form, the parts of a sharded variant among them.
+/// "fp16" of "model.fp16.safetensors"; empty for any other form of name, including the parts of a sharded variant.
 std::string variant_of(const std::string & name) {
     for (const char * stem : stems) {
         for (const char * extension : extensions) {
@@ -90,12 +90,11 @@ std::string find_weights_file(const std::string & folder_utf8, const std::string
         if (variants.size() == 1) found = find_spelling(names, variants[0]);
         if (variants.size() > 1) {
             const Json details = {{"reason", "variant"}, {"folder", folder_utf8}, {"variants", variants}};
-            throw Error(
-                ErrorCode::model_format,
-                "The folder \"" + folder_utf8 +
-                    "\" holds several variants of its weights and none of the usual ones; choose with the option variant: " +
-                    joined(variants),
-                details.dump(-1, ' ', false, Json::error_handler_t::replace));
+            throw Error(ErrorCode::model_format,
+                        "The folder \"" + folder_utf8 +
+                            "\" contains several variants of the weights and no default one; choose with the option variant: " +
+                            joined(variants),
+                        details.dump(-1, ' ', false, Json::error_handler_t::replace));
         }
     }
     return found.empty() ? "" : join_path(folder_utf8, found);

@@ -22,8 +22,8 @@ struct Opened {
     std::vector<PartSource> sources;
     DiffusersConfigs configs;
     Json files = Json::object();
-    std::string variant;           // asked for
-    bool variant_found = false;    // in some folder
+    std::string variant;           // requested
+    bool variant_found = false;    // found in at least one folder
     std::set<std::string> others;  // variants in the folders that lack it
 };
 
@@ -37,8 +37,8 @@ Json read_object(const std::string & path) {
     return json;
 }
 
-/// The file beside one half of a tiny autoencoder that is named as its other half, "" where there is none: taesd_encoder.pth of
-/// taesd_decoder.pth. `half`: "encoder." or "decoder.".
+/// The other half of a tiny autoencoder next to the given file, "" if there is none: taesd_encoder.pth for taesd_decoder.pth.
+/// `half`: "encoder." or "decoder.".
 std::string other_half(const std::string & path, const std::string & half) {
     const std::string word = half.substr(0, 7), name = file_name(path);
     const size_t at = name.rfind(word);
@@ -69,7 +69,7 @@ void add_source(Opened & opened, Part part, const std::string & path) {
     opened.sources.push_back({std::move(beside), part});
 }
 
-/// The folder of one component inside a diffusers folder, where a part is given as the whole of one.
+/// The component's folder inside a diffusers folder, if a part is given as a whole diffusers folder.
 std::string component_folder(const std::string & path, Part part, const std::string & variant) {
     if (path_kind(path) != PathKind::folder || !find_weights_file(path, variant).empty()) return path;
     static const std::pair<Part, const char *> names[] = {{Part::unet, "unet"}, {Part::vae, "vae"},
@@ -82,7 +82,7 @@ std::string component_folder(const std::string & path, Part part, const std::str
     return path;
 }
 
-/// A component folder or file of its own, with the config.json beside the weights.
+/// Adds a component from its own folder or file, with the config.json next to the weights.
 void add_part(Opened & opened, Part part, const std::string & given) {
     const std::string path = component_folder(given, part, opened.variant);
     const bool folder = path_kind(path) == PathKind::folder;
@@ -99,7 +99,7 @@ bool is_folder(const std::string & path) {
     return path_kind(path) == PathKind::folder;
 }
 
-/// The tokenizer's words on padding: special_tokens_map.json, or tokenizer_config.json.
+/// The tokenizer's padding settings: special_tokens_map.json, or tokenizer_config.json.
 Json read_tokenizer(const std::string & folder) {
     if (!is_folder(folder)) return Json();
     const Json map = read_object(join_path(folder, "special_tokens_map.json"));
@@ -111,14 +111,14 @@ bool is_diffusers_folder(const std::string & path) {
            (is_folder(join_path(path, "unet")) && (is_folder(join_path(path, "vae")) || is_folder(join_path(path, "vqvae"))));
 }
 
-/// Whether model_index.json lists a component as there ([null, null] stands for one that was left out).
+/// Whether model_index.json lists a component as present ([null, null] means left out).
 bool lists(const Json & index, const char * name) {
     const auto entry = index.is_object() ? index.find(name) : index.end();
     if (!index.is_object() || entry == index.end() || entry->is_null()) return false;
     return !entry->is_array() || entry->empty() || !entry->front().is_null();
 }
 
-/// A component that is there, or should be, and has no weights. Left out, it would make another model of the folder.
+/// Throws for a component without weights. Ignoring it would load the folder as a different model.
 [[noreturn]] void unreadable_component(const std::string & folder, const char * name, bool listed) {
     const std::string inside = join_path(folder, name);
     const bool there = path_kind(inside) == PathKind::folder;
@@ -131,7 +131,8 @@ bool lists(const Json & index, const char * name) {
             (!listed ? std::string()
              : there ? std::string(", whose folder")
                      : std::string(", which is missing")) +
-            (there ? " holds no weights: no diffusion_pytorch_model, model or pytorch_model file (.safetensors or .bin)" : "") +
+            (there ? " contains no weights: no diffusion_pytorch_model, model or pytorch_model file (.safetensors or .bin)"
+                   : "") +
             "; download it, or give the part's own file",
         details.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
@@ -144,7 +145,7 @@ void add_diffusers_folder(Opened & opened, const std::string & folder, const Mod
     opened.configs.tokenizer = read_tokenizer(inside("tokenizer"));
     opened.configs.tokenizer_2 = read_tokenizer(inside("tokenizer_2"));
     if (is_folder(inside("tokenizer"))) opened.files["tokenizerFolder"] = inside("tokenizer");
-    // The first name that is listed, else that has a folder.
+    // Takes the first name that is listed, otherwise the first that has a folder.
     const auto add = [&](Part part, std::initializer_list<const char *> names) {
         for (const bool listed : {true, false}) {
             for (const char * name : names) {
@@ -164,7 +165,7 @@ void add_diffusers_folder(Opened & opened, const std::string & folder, const Mod
     }
 }
 
-/// A folder of one component says what it is in its config.json.
+/// A folder with a single component tells its kind in config.json.
 Part part_of_config(const Json & config) {
     const std::string name = text_at(config, "_class_name");
     if (name.find("UNet") != std::string::npos) return Part::unet;
@@ -189,7 +190,7 @@ void add_model(Opened & opened, const ModelParts & parts) {
     }
     const Json config = kind == PathKind::folder ? read_object(join_path(path, "config.json")) : Json();
     const Part part = part_of_config(config);
-    if (config.is_object() && config.contains("text_config") && config.contains("vision_config")) {  // CLIPModel: both towers
+    if (config.is_object() && config.contains("text_config") && config.contains("vision_config")) {  // CLIPModel: has both towers
         opened.configs.text_encoder = opened.configs.image_encoder = config;
         add_source(opened, Part::whole, path);
     } else if (part != Part::whole) {
@@ -212,15 +213,16 @@ Opened open_parts(const ModelParts & parts) {
     if (!parts.vae.empty()) add_part(opened, Part::vae, parts.vae);
     if (!parts.image_encoder.empty() && !parts.first_stage_only) add_part(opened, Part::image, parts.image_encoder);
     if (opened.sources.empty()) {
-        throw Error(parts.model.empty() ? ErrorCode::invalid_argument : ErrorCode::model_format,
-                    parts.model.empty() ? "No model file was given" : "\"" + parts.model + "\" holds no weights of a known kind");
+        throw Error(
+            parts.model.empty() ? ErrorCode::invalid_argument : ErrorCode::model_format,
+            parts.model.empty() ? "No model file was given" : "\"" + parts.model + "\" contains no weights of a known kind");
     }
     if (!parts.variant.empty() && !opened.variant_found) {
         std::string others;
         for (const std::string & other : opened.others) others += (others.empty() ? "" : ", ") + other;
         throw Error(ErrorCode::invalid_argument,
-                    "There are no weights of the variant \"" + parts.variant + "\" in these files" +
-                        (others.empty() ? "; load them without variant" : "; there are: " + others),
+                    "These files have no variant \"" + parts.variant + "\"" +
+                        (others.empty() ? "; load them without variant" : "; available: " + others),
                     Json{{"variant", parts.variant}, {"variants", opened.others}}.dump());
     }
     return opened;
@@ -234,7 +236,7 @@ Json metadata_of(const Opened & opened) {
     return Json::object();
 }
 
-/// The same source without what `wanted` does not name.
+/// The source reduced to the tensors that `wanted` names.
 TensorSourcePtr restrict_to(const CanonicalModel & model, const std::vector<std::string> & wanted) {
     const std::set<std::string> names(wanted.begin(), wanted.end());
     std::vector<TensorRecipe> recipes;
@@ -244,7 +246,7 @@ TensorSourcePtr restrict_to(const CanonicalModel & model, const std::vector<std:
     return std::make_shared<MappedSource>(model.tensors->name(), std::move(recipes), model.tensors->metadata_json());
 }
 
-/// Averaged and raw weights do not mix: where EMA is in use, every weight the U-Net takes has its copy.
+/// Averaged and raw weights must not be mixed: with EMA, every weight of the U-Net needs an averaged copy.
 void require_ema(const CanonicalModel & model, const std::vector<std::string> & taken) {
     const std::set<std::string> names(taken.begin(), taken.end());
     for (const std::string & name : model.without_ema) {
@@ -254,14 +256,14 @@ void require_ema(const CanonicalModel & model, const std::vector<std::string> & 
     }
 }
 
-/// A type that is not read matters only in a weight that some part takes.
+/// An unsupported type matters only for weights that are used.
 void require_readable(const TensorSource & tensors) {
     for (const TensorInfo & tensor : tensors.tensors()) {
         if (dtype_is_readable(tensor.dtype)) continue;
         const Json details = {{"tensor", tensor.name}, {"found", tensor.type_name()}, {"nearest", "f16"}};
         throw Error(ErrorCode::unsupported_model,
                     tensors.name() + ": the weight \"" + tensor.name + "\" is stored as " + tensor.type_name() +
-                        ", which is not read; store it as f16, bf16, f32 or one of ggml's block types",
+                        ", which is not supported; store it as f16, bf16, f32 or one of ggml's block types",
                     details.dump(-1, ' ', false, Json::error_handler_t::replace));
     }
 }
@@ -282,7 +284,7 @@ void keep_first_stage(Detection & detection) {
     }
 }
 
-/// Only the first stage's tensors: nothing else of the file has to be understood.
+/// Keeps only the first stage's tensors; the rest of the file need not be known.
 void drop_other_parts(CanonicalModel & model) {
     std::vector<TensorRecipe> recipes;
     for (const TensorInfo & tensor : model.tensors->tensors()) {
@@ -295,7 +297,7 @@ void drop_other_parts(CanonicalModel & model) {
     model.has_image = false;
 }
 
-/// The file that gives the U-Net says what it predicts.
+/// The prediction type is taken from the file that contains the U-Net.
 PredictionMarkers markers_of(const Opened & opened) {
     for (const Part part : {Part::unet, Part::whole}) {
         for (const PartSource & source : opened.sources) {
@@ -305,13 +307,13 @@ PredictionMarkers markers_of(const Opened & opened) {
     return {};
 }
 
-/// Whether a configuration says in words what the network predicts, and does not leave it to its classes' default.
+/// Whether a configuration states what the network predicts, rather than leaving it to the classes' default.
 bool names_prediction(const Json & config) {
     const Json params = config.is_object() ? object_at(object_at(config, "model"), "params") : Json();
     return params.is_object() && (params.contains("parameterization") || params.contains("denoiser_config"));
 }
 
-/// Whatever first stage the specification or the configuration is about: its latents are the network's own, with their scale.
+/// Replaces the first stage of the specification or configuration by the tiny one, whose latents include the scale factor.
 void use_tiny_stage(Detection & detection, const TensorSource & tensors) {
     detection.spec.first_stage = detect_first_stage(tensors);
     detection.spec.scale_factor = 1.0;
@@ -359,7 +361,7 @@ OpenedModel open_model(const ModelParts & parts) {
     validate(result.spec);
     if (result.spec.use_ema) {
         if (model.ema_tensors == 0) {
-            throw Error(ErrorCode::invalid_argument, model.tensors->name() + " holds no EMA weights; load it without ema");
+            throw Error(ErrorCode::invalid_argument, model.tensors->name() + " contains no EMA weights; load it without ema");
         }
         options.use_ema = true;
         model = canonicalise(opened.sources, options);

@@ -38,7 +38,7 @@ std::string lower_case(std::string_view text) {
     return result;
 }
 
-/// Things that people really have in place of the model they wanted.
+/// Files that users often have instead of the model.
 void reject_stand_ins(const MappedFilePtr & file) {
     const std::string name = file_name(file->path());
     const std::string_view start = start_of(file, 256);
@@ -58,7 +58,7 @@ bool has_extension(const std::string & name, std::string_view extension) {
     return name.size() > extension.size() && name.compare(name.size() - extension.size(), extension.size(), extension) == 0;
 }
 
-/// The checkpoint inside an ordinary zip file (releases of the LDM paper come so): model.ckpt, else the largest model file.
+/// The checkpoint inside an ordinary zip file (as the LDM paper's releases): model.ckpt, otherwise the largest model file.
 const ZipEntry * find_inner_model(const ZipArchive & archive) {
     const ZipEntry * best = nullptr;
     for (const ZipEntry & entry : archive.entries()) {
@@ -82,7 +82,7 @@ TensorSourcePtr open_zip(const MappedFilePtr & file) {
     const ZipEntry * inner = find_inner_model(archive);
     if (!inner) broken(name, "is a zip archive without a model in it");
     const Json details = {{"reason", "outer_zip"}, {"inner", std::string(inner->name)}};
-    broken(name, "is a zip archive around \"" + shown(inner->name) + "\"; unpack it first",
+    broken(name, "is a zip archive that contains \"" + shown(inner->name) + "\"; unpack it first",
            details.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
@@ -97,10 +97,10 @@ TensorSourcePtr open_file(const std::string & path, bool index_allowed) {
     reject_stand_ins(file);
     const std::string name = file_name(path);
     if (starts_with(without_leading_space(start_of(file, 256)), "{")) {
-        if (!index_allowed) broken(name, "is a JSON file where a shard with weights is expected");
+        if (!index_allowed) broken(name, "is a JSON file, but a shard with weights is expected");
         return open_sharded(file, [](const std::string & shard) { return open_file(shard, false); });
     }
-    if (has_extension(lower_case(name), ".safetensors")) return open_safetensors(file);  // says what is wrong with it
+    if (has_extension(lower_case(name), ".safetensors")) return open_safetensors(file);  // explains what is wrong with it
     broken(name, "is not a model file of a known kind (safetensors, GGUF, torch checkpoint, index.json)");
 }
 
@@ -109,7 +109,7 @@ std::string weights_of_folder(const std::string & folder, const std::string & va
     if (!found.empty()) return found;
     const bool pipeline = path_kind(join_path(folder, "model_index.json")) == PathKind::file;
     throw Error(ErrorCode::model_format,
-                "The folder \"" + folder + "\" holds no weights: " +
+                "The folder \"" + folder + "\" contains no weights: " +
                     (pipeline ? "it is a diffusers pipeline, whose weights are in its subfolders"
                               : "there is no diffusion_pytorch_model, model or pytorch_model file (.safetensors or .bin) in it"),
                 R"({"reason":"no_weights"})");

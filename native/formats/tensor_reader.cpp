@@ -11,7 +11,7 @@ namespace {
 void check_range(uint64_t offset, uint64_t count, uint64_t size) {
     if (offset <= size && count <= size - offset) return;
     throw Error(ErrorCode::invalid_argument, "The range of " + std::to_string(count) + " from " + std::to_string(offset) +
-                                                 " lies outside of the tensor's " + std::to_string(size));
+                                                 " exceeds the tensor's " + std::to_string(size));
 }
 
 }  // namespace
@@ -38,7 +38,7 @@ Json TensorReader::list() const {
 
 const TensorInfo & TensorReader::tensor_at(size_t tensor) const {
     if (tensor < source_->tensors().size()) return source_->tensors()[tensor];
-    throw Error(ErrorCode::invalid_argument, "There is no tensor of this number");
+    throw Error(ErrorCode::invalid_argument, "There is no tensor with this number");
 }
 
 Span<const uint8_t> TensorReader::stored(const TensorInfo & tensor) {
@@ -63,7 +63,8 @@ std::vector<uint8_t> TensorReader::floats(size_t index, uint64_t offset, uint64_
     }
     if (!dtype_is_readable(tensor.dtype)) {
         throw Error(ErrorCode::model_format, source_->name() + ": the tensor \"" + tensor.name + "\" is stored as " +
-                                                 tensor.type_name() + ", which cannot be read as numbers; read its bytes");
+                                                 tensor.type_name() +
+                                                 ", which cannot be read as numbers; read its bytes instead");
     }
     std::vector<uint8_t> out(static_cast<size_t>(count) * sizeof(float));
     if (count == 0) return out;

@@ -9,8 +9,7 @@
 
 namespace latent::formats {
 
-/// The tensors of one file (or folder of shards) as they are stored, without asking which model they make. Used from one thread
-/// at a time.
+/// The stored tensors of one file (or folder of shards), whatever model they belong to. Used from one thread at a time.
 class TensorReader {
 public:
     /// Throws as open_model_file().
@@ -20,15 +19,15 @@ public:
     /// { tensors: [{ name, type, shape, bytes, readable }] } in the order of the file.
     Json list() const;
 
-    /// Elements [offset, offset + count) as float32 numbers, whatever they are stored as. Throws invalid_argument outside of the
-    /// tensor or within a block, model_format where the type cannot be read as numbers.
+    /// Elements [offset, offset + count) as float32, whatever their stored type. Throws invalid_argument outside the tensor or
+    /// inside a block, model_format if the type cannot be read as numbers.
     std::vector<uint8_t> floats(size_t tensor, uint64_t offset, uint64_t count);
     /// Bytes [offset, offset + count) of the contiguous tensor in its own type, little-endian.
     std::vector<uint8_t> bytes(size_t tensor, uint64_t offset, uint64_t count);
 
 private:
     const TensorInfo & tensor_at(size_t tensor) const;
-    /// All bytes of a tensor: in the file, or a copy of one that is not stored contiguously, kept for the next call.
+    /// All bytes of a tensor: in the file, or, if it is not stored contiguously, a copy that is kept for the next call.
     Span<const uint8_t> stored(const TensorInfo & tensor);
 
     TensorSourcePtr source_;

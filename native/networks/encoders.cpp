@@ -30,7 +30,7 @@ ClipLayer declare_clip_layer(const Scope & scope, int64_t dim, int64_t intermedi
     return w;
 }
 
-/// "a.text_model." -> "a.": a projection is no part of its tower.
+/// "a.text_model." -> "a.": a projection is not below its tower's prefix.
 std::string beside(const std::string & prefix, const std::string & tower) {
     const bool ends = prefix.size() >= tower.size() && prefix.compare(prefix.size() - tower.size(), tower.size(), tower) == 0;
     return ends ? prefix.substr(0, prefix.size() - tower.size()) : prefix;
@@ -96,7 +96,7 @@ BertLayers declare_bert(const BertConfig & config, ParameterList & list, const s
 }
 
 Embedding declare_class_table(const ClassConfig & config, ParameterList & list, const std::string & prefix) {
-    // A table like positions: small, and float32 whatever the weights are kept in.
+    // A small table like the positions, kept in float32 whatever the weights' type.
     return {Scope(list, prefix).table("embedding.weight", {config.classes, config.embed_dim}), config.classes, config.embed_dim};
 }
 

@@ -6,8 +6,8 @@
 #include "core/conditioner_params.h"
 #include "core/parameters.h"
 
-// What reads the conditioning, as layers and their parameters: CLIP's towers (transformers modeling_clip), BERTEmbedder over
-// x_transformer, and the small conditioners that the paper's models train.
+// The encoders of conditioning as layers and parameters: CLIP's towers (transformers modeling_clip), BERTEmbedder over
+// x_transformer, and the small trained conditioners of the paper's models.
 
 namespace latent::networks {
 
@@ -26,7 +26,7 @@ struct ClipTextLayers {
 };
 
 struct ClipVisionLayers {
-    Embedding class_token;  // a table of one row
+    Embedding class_token;  // one row
     Conv patches;
     const Parameter * positions = nullptr;
     Norm norm_in;
@@ -48,15 +48,15 @@ struct BertLayers {
     Norm norm;
 };
 
-// Each throws model_format when the configuration is not a network. Prefixes of towers end before "embeddings."; projections lie
-// beside their tower.
+// Each throws model_format if the configuration cannot form a network. Prefixes of towers end before "embeddings."; projections
+// are next to their tower.
 ClipTextLayers declare_clip_text(const ClipTextConfig & config, ParameterList & list, const std::string & prefix);
 ClipVisionLayers declare_clip_vision(const ClipVisionConfig & config, ParameterList & list, const std::string & prefix);
-/// `to_logits` of the files is not read.
+/// `to_logits` in the files is not used.
 BertLayers declare_bert(const BertConfig & config, ParameterList & list, const std::string & prefix);
 /// ClassEmbedder: a row per class.
 Embedding declare_class_table(const ClassConfig & config, ParameterList & list, const std::string & prefix);
-/// SpatialRescaler: the 1x1 convolution after its halvings.
+/// SpatialRescaler: the 1x1 convolution after downsampling.
 Conv declare_rescaler(const RescalerConfig & config, ParameterList & list, const std::string & prefix);
 
 }  // namespace latent::networks

@@ -10,10 +10,10 @@ namespace {
 
 void check_config(const AutoencoderConfig & config) {
     const auto fail = [](const std::string & why) {
-        throw Error(ErrorCode::model_format, "The autoencoder configuration is not a network: " + why);
+        throw Error(ErrorCode::model_format, "The autoencoder configuration is invalid: " + why);
     };
     if (config.kind != "kl" && config.kind != "vq") fail("kind must be \"kl\" or \"vq\"");
-    if (config.double_z != (config.kind == "kl")) fail("double_z goes with kind \"kl\", and with no other");
+    if (config.double_z != (config.kind == "kl")) fail("double_z must be true for kind \"kl\" and false for \"vq\"");
     if (config.kind == "vq" && config.codebook_size < 1) fail("codebook_size is below 1");
     if (config.channels < 32 || config.channels % 32 != 0) fail("channels must be a multiple of 32");
     if (config.in_channels < 1 || config.out_channels < 1 || config.num_res_blocks < 1 || config.z_channels < 1 ||
@@ -25,7 +25,7 @@ void check_config(const AutoencoderConfig & config) {
         if (mult < 1 || mult > 64) fail("a channel_mult is out of range");
     }
     if (!config.quant_conv && config.embed_dim != config.z_channels)
-        fail("embed_dim must be z_channels where there is no quant_conv");
+        fail("embed_dim must equal z_channels if there is no quant_conv");
 }
 
 StageBlock declare_block(const Scope & scope, int64_t in, int64_t out) {
@@ -57,7 +57,7 @@ StageMiddle declare_middle(const Scope & scope, int64_t channels, bool attention
     return w;
 }
 
-/// `channels`: of the map that enters; afterwards, of the one that leaves.
+/// `channels`: of the input map; changed to those of the output.
 StageLevel declare_level(const AutoencoderConfig & config, const Scope & scope, int level, int64_t & channels, int blocks) {
     StageLevel stage;
     const auto & at = config.attention_levels;

@@ -19,7 +19,7 @@ struct StageBlock {
     std::optional<Conv> shortcut;
 };
 
-/// model.AttnBlock: one head over all channels; the 1x1 convolutions are linears of the pixels.
+/// model.AttnBlock: one head over all channels; the 1x1 convolutions are linear layers over pixels.
 struct StageAttention {
     Norm norm;
     Linear q, k, v, proj_out;
@@ -46,11 +46,11 @@ struct StageLayers {
     const Parameter * codes = nullptr;  // [codebook_size, embed_dim], float32 in every mode
     Conv decoder_in, decoder_out;
     StageMiddle decoder_middle;
-    std::vector<StageLevel> up;  // in the order of execution, lowest resolution first
+    std::vector<StageLevel> up;  // in order of execution, lowest resolution first
     Norm decoder_norm;
 };
 
-/// Throws model_format when the configuration is not a network.
+/// Throws model_format if the configuration cannot form a network.
 StageLayers declare_first_stage(const AutoencoderConfig & config, ParameterList & list, const std::string & prefix);
 
 }  // namespace latent::networks

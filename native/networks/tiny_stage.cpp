@@ -10,19 +10,19 @@ namespace {
 
 void check_tiny(const AutoencoderConfig & c) {
     const auto fail = [](const std::string & why) {
-        throw Error(ErrorCode::model_format, "The tiny autoencoder configuration is not a network: " + why);
+        throw Error(ErrorCode::model_format, "The tiny autoencoder configuration is invalid: " + why);
     };
     if (c.kind != "tiny") fail("kind must be \"tiny\"");
     if (c.channels < 1 || c.in_channels < 1 || c.out_channels < 1 || c.num_res_blocks < 1) fail("a count is below 1");
-    if (c.z_channels < 1 || c.z_channels != c.embed_dim) fail("z_channels and embed_dim must be the same");
+    if (c.z_channels < 1 || c.z_channels != c.embed_dim) fail("z_channels and embed_dim must be equal");
     if (c.channel_mult.empty() || c.channel_mult.size() > 10) fail("channel_mult needs 1 to 10 levels");
     for (const int mult : c.channel_mult) {
-        if (mult != 1) fail("every level has the same channels");
+        if (mult != 1) fail("all levels must have the same channels");
     }
-    if (c.double_z || c.quant_conv) fail("it has neither double_z nor quant_conv");
+    if (c.double_z || c.quant_conv) fail("double_z and quant_conv must be false");
 }
 
-/// Blocks of a level, 0 being the one of the picture's own resolution.
+/// Number of blocks of a level; level 0 has the image's resolution.
 int blocks_at(const AutoencoderConfig & config, int level) {
     return level == 0 ? 1 : config.num_res_blocks;
 }
@@ -56,7 +56,7 @@ TinyLayers declare_tiny_stage(const AutoencoderConfig & config, ParameterList & 
         l.encoder_out = rim.conv(std::to_string(index), channels, config.z_channels, 3);
     }
     const Scope decoder = root / "decoder", rim = decoder.keeping(16);
-    int index = 1;  // 0 bounds the latents
+    int index = 1;  // 0 clamps the latents
     l.decoder_in = rim.conv(std::to_string(index), config.z_channels, channels, 3);
     index += 2;  // a ReLU
     for (int level = levels - 1; level >= 0; --level) {
@@ -74,8 +74,8 @@ TinyLayers declare_tiny_stage(const AutoencoderConfig & config, ParameterList & 
 
 int tiny_stage_halo(const AutoencoderConfig & config) {
     const int levels = static_cast<int>(config.channel_mult.size());
-    const int unit = 1 << (levels - 1);  // picture pixels in a latent pixel
-    int reach = unit + 1;                // picture pixels: the first and the last convolution
+    const int unit = 1 << (levels - 1);  // image pixels in a latent pixel
+    int reach = unit + 1;                // image pixels: the first and the last convolution
     for (int level = 0; level < levels; ++level) {
         const int resample = level > 0 ? 1 << (level - 1) : 0;
         reach += (1 << level) * 3 * blocks_at(config, level) + resample;

@@ -8,7 +8,7 @@ namespace {
 
 void check_config(const UNetConfig & config) {
     const auto fail = [](const std::string & why) {
-        throw Error(ErrorCode::model_format, "The U-Net configuration is not a network: " + why);
+        throw Error(ErrorCode::model_format, "The U-Net configuration is invalid: " + why);
     };
     if (config.in_channels < 1 || config.out_channels < 1 || config.num_res_blocks < 1) fail("a count is below 1");
     if (config.model_channels < 32 || config.model_channels % 32 != 0) fail("model_channels must be a multiple of 32");
@@ -70,10 +70,10 @@ Attention declare_attention(const Scope & scope, int64_t channels, int heads, in
     return w;
 }
 
-/// Walks the blocks in the order of execution.
+/// Declares the blocks in order of execution.
 class Builder {
 public:
-    /// `channels`: of the map that the first block reads.
+    /// `channels`: of the first block's input.
     Builder(const UNetConfig & config, const Scope & root, int64_t channels)
         : c_(config), root_(root), emb_(int64_t{4} * config.model_channels), channels_(channels) {}
 
@@ -178,7 +178,7 @@ private:
     const UNetConfig & c_;
     const Scope root_;
     const int64_t emb_;
-    int64_t channels_;  // of the map at hand
+    int64_t channels_;  // of the current map
 };
 
 void add_context_attentions(std::vector<const CrossAttention *> & out, const std::optional<Attention> & w) {

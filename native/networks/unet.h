@@ -11,7 +11,7 @@
 
 namespace latent::networks {
 
-/// openaimodel.ResBlock; with `resampling` the form that also halves or doubles the sides.
+/// openaimodel.ResBlock; with `resampling`, the form that also downsamples or upsamples.
 struct ResBlock {
     enum class Resampling { none, down, up };
     Norm norm_in, norm_out;
@@ -32,7 +32,7 @@ struct CrossAttention {
 struct TransformerBlock {
     Norm norm1, norm2, norm3;
     CrossAttention attn1, attn2;
-    bool self_attention = true;  // false: attn1 looks at the context too (disable_self_attn)
+    bool self_attention = true;  // false: attn1 attends to the context too (disable_self_attn)
     Linear ff_in, ff_out;
 };
 
@@ -40,7 +40,7 @@ struct TransformerBlock {
 struct Attention {
     UNetAttention kind = UNetAttention::spatial_transformer;
     Norm norm;
-    // SpatialTransformer; a 1x1 convolution of pixels is a linear of tokens
+    // SpatialTransformer; a 1x1 convolution over pixels is a linear layer over tokens
     Linear proj_in, proj_out;
     std::vector<TransformerBlock> blocks;
     // AttentionBlock
@@ -48,10 +48,10 @@ struct Attention {
     int heads = 1;
 };
 
-/// openaimodel.Downsample or Upsample, or the ResBlock in their place (resblock_updown).
+/// openaimodel.Downsample or Upsample, or the ResBlock used instead (resblock_updown).
 struct Resample {
     bool up = false;
-    std::optional<Conv> conv;  // absent: pooling or nearest alone
+    std::optional<Conv> conv;  // absent: only pooling or nearest-neighbour upsampling
     std::optional<ResBlock> block;
 };
 
@@ -63,10 +63,10 @@ struct UNetEntry {
 
 struct UNetLevel {
     std::vector<UNetEntry> entries;
-    std::optional<Resample> resample;  // down at the end of an input level, up at the end of an output level
+    std::optional<Resample> resample;  // downsampling at the end of an input level, upsampling at the end of an output level
 };
 
-/// Embeddings, down path and middle: what a control network copies (ControlNet) or adds to (T2I adapters).
+/// Embeddings, down path and middle: the part that a ControlNet copies and a T2I adapter adds to.
 struct UNetTrunk {
     Linear time_0, time_2;
     std::optional<Linear> guidance;
@@ -74,25 +74,25 @@ struct UNetTrunk {
     std::optional<Linear> vector_0, vector_2;
     Conv input;
     std::vector<UNetLevel> down;
-    std::optional<ResBlock> middle_in, middle_out;  // distilled networks have the first one alone, or none
+    std::optional<ResBlock> middle_in, middle_out;  // distilled networks may have only the first one, or neither
     std::optional<Attention> middle;
-    std::vector<int64_t> skip_channels;  // of the skip connections, outermost first; the middle has those of the last one
+    std::vector<int64_t> skip_channels;  // of the skip connections, outermost first; the middle block has as many as the last one
 
-    /// The layers that look at the context.
+    /// The layers that attend to the context.
     std::vector<const CrossAttention *> context_attentions() const;
 };
 
 struct UNetLayers {
     UNetTrunk trunk;
-    std::vector<UNetLevel> up;  // in the order of execution
+    std::vector<UNetLevel> up;  // in order of execution
     Norm norm_out;
     Conv output;
 
-    /// The layers that look at the context, those of the trunk first.
+    /// The layers that attend to the context, those of the trunk first.
     std::vector<const CrossAttention *> context_attentions() const;
 };
 
-/// Throws model_format when the configuration is not a network.
+/// Throws model_format if the configuration cannot form a network.
 UNetTrunk declare_unet_trunk(const UNetConfig & config, ParameterList & list, const std::string & prefix);
 UNetLayers declare_unet(const UNetConfig & config, ParameterList & list, const std::string & prefix);
 

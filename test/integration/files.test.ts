@@ -92,7 +92,7 @@ describe('openTensors', () => {
       if (unknown.includes(name))
         await expect(opened.read(name)).rejects.toMatchObject({
           code: 'ERR_MODEL_FORMAT',
-          message: expect.stringContaining('an unknown type of torch'),
+          message: expect.stringContaining('an unknown torch type'),
         })
       else expect(await opened.read(name)).toEqual(await usual.read(name))
     }

@@ -116,7 +116,7 @@ describe('storages of unknown types in a torch file of the old form', () => {
     write('twice.ckpt', doubled, { ByteStorage: 'AaStorage', DoubleStorage: 'BbStorage' })
     await expect(openTensors(at('twice.ckpt'))).rejects.toMatchObject({
       code: 'ERR_MODEL_FORMAT',
-      message: expect.stringMatching(/AaStorage, BbStorage.*more than one way.*torch 1\.6/),
+      message: expect.stringMatching(/AaStorage, BbStorage.*more than one combination.*torch 1\.6/),
     })
     // Before both of them, its place is sure.
     const first: [string, Tensor][] = [doubled[1]!, doubled[0]!, doubled[2]!]
@@ -138,7 +138,7 @@ describe('storages of unknown types in a torch file of the old form', () => {
       'u64',
       'u16',
       'f8_e5m2',
-      'a type of torch that is not read (QInt32Storage)',
+      'an unsupported torch type (QInt32Storage)',
     ])
     expect(await opened.read('h')).toEqual(Float32Array.of(5, 6))
     await expect(opened.read('i')).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT', message: expect.stringContaining('QInt32Storage') })

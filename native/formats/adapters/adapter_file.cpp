@@ -18,7 +18,7 @@ struct Suffix {
     const char * role;
 };
 
-// Longer names before those that they end with.
+// A longer suffix comes before the shorter ones that it ends with.
 constexpr Suffix suffixes[] = {
     {".lora_down.weight", "down"},
     {".lora_up.weight", "up"},
@@ -95,11 +95,11 @@ std::string weights_of(const std::string & path) {
         if (path_kind(file) == PathKind::file) return file;
     }
     throw Error(ErrorCode::model_format,
-                "The folder \"" + path + "\" holds no adapter: there is no adapter_model or pytorch_lora_weights file in it",
+                "The folder \"" + path + "\" has no adapter in it: no adapter_model or pytorch_lora_weights file",
                 R"({"reason":"no_weights"})");
 }
 
-/// The entry of a pattern of PEFT for a layer: its name, or the end of it.
+/// Looks up a layer in PEFT's rank_pattern or alpha_pattern; keys are layer names or suffixes of them.
 double pattern_value(const Json & config, const char * key, const std::string & layer, double otherwise) {
     const auto found = config.find(key);
     if (found == config.end() || !found->is_object()) return otherwise;
@@ -153,7 +153,7 @@ void AdapterFile::group() {
         }
     }
     for (AdapterLayer & layer : all) {
-        // A plain weight is one of (IA)^3 where the flag stands beside it, and otherwise no adapter's.
+        // A plain weight belongs to (IA)^3 if its flag is in the file too; otherwise it is not part of an adapter.
         const bool plain = layer.has("weight") && !layer.has("on_input");
         const bool only_alpha = layer.tensors.size() == 1 && layer.has("alpha");
         if (plain || only_alpha) {
@@ -165,8 +165,8 @@ void AdapterFile::group() {
     if (!layers_.empty()) return;
     std::vector<std::string> names = unknown_;
     throw Error(ErrorCode::unsupported_model,
-                name_ + " is not an adapter: none of its tensors belongs to a LoRA or one of its relatives" +
-                    (names.empty() ? "" : "; they are called " + first_of(names, 3)),
+                name_ + " is not an adapter: it has no tensors of a LoRA or a similar method" +
+                    (names.empty() ? "" : "; its tensors are named " + first_of(names, 3)),
                 Json{{"found", names.empty() ? "" : names.front().substr(0, 200)}, {"nearest", "LoRA"}}.dump(
                     -1, ' ', false, Json::error_handler_t::replace));
 }
@@ -193,7 +193,7 @@ std::vector<float> AdapterFile::read(const TensorInfo & tensor) const {
         if (std::isfinite(number)) continue;
         throw Error(ErrorCode::model_format,
                     name_ + ": \"" + tensor.name.substr(0, 200) +
-                        "\" holds numbers that are not finite; the file is damaged, or its training failed");
+                        "\" contains values that are not finite; the file is damaged, or its training failed");
     }
     return numbers;
 }

@@ -5,13 +5,13 @@
 namespace latent::formats {
 namespace {
 
-/// Tucker's form of a convolution: the taps are in the middle, [rank, rank, kh, kw].
+/// Tucker decomposition of a convolution: the taps are in the middle factor, [rank, rank, kh, kw].
 std::vector<float> with_middle(const AdaptedLayer & a, const TensorInfo & mid, const std::vector<float> & down, int64_t rank,
                                int64_t inner) {
     const int64_t taps = product_of(mid.shape, 2), channels = a.weight->shape.size() > 1 ? a.weight->shape[1] : inner;
     if (mid.shape.size() != 4 || mid.shape[0] != rank || mid.shape[1] != rank || taps * channels != inner ||
         static_cast<int64_t>(down.size()) != rank * channels) {
-        misfit(a, "has a middle that does not fit: " + text_of(mid) + " for a weight " + shape_text(a.weight->shape));
+        misfit(a, "has a middle factor that does not fit: " + text_of(mid) + " for a weight " + shape_text(a.weight->shape));
     }
     const std::vector<float> m = a.file->read(mid);
     std::vector<float> out(static_cast<size_t>(rank * inner));
@@ -30,7 +30,7 @@ std::vector<float> with_middle(const AdaptedLayer & a, const TensorInfo & mid, c
 
 void add_difference(const AdaptedLayer & a, const TensorInfo & difference, double strength, std::vector<float> & w) {
     if (difference.elements() != static_cast<int64_t>(w.size()))
-        misfit(a, "has " + text_of(difference) + " for " + std::to_string(w.size()) + " numbers of the model");
+        misfit(a, "has " + text_of(difference) + " for " + std::to_string(w.size()) + " values of the model");
     const std::vector<float> numbers = a.file->read(difference);
     for (size_t i = 0; i < w.size(); ++i) w[i] += static_cast<float>(strength * static_cast<double>(numbers[i]));
 }
@@ -44,12 +44,12 @@ LowRank lora(const AdaptedLayer & a) {
     const int64_t above = up.shape.size() < 2 ? 0 : product_of(up.shape, 1);
     if (out.rank < 1 || above < 1) misfit(a, "has no rank: " + text_of(down) + ", " + text_of(up));
     if (out.rank != above) {
-        misfit(a, "has two ranks: " + std::to_string(out.rank) + " of " + text_of(down) + " and " + std::to_string(above) +
-                      " of " + text_of(up));
+        misfit(a, "has two different ranks: " + std::to_string(out.rank) + " of " + text_of(down) + " and " +
+                      std::to_string(above) + " of " + text_of(up));
     }
     const TensorInfo * mid = a.layer->find("mid");
     if (up.shape[0] != rows || (!mid && product_of(down.shape, 1) != inner)) {
-        misfit(a, "is of another size than the model's: " + text_of(down) + " and " + text_of(up) + " for a weight " +
+        misfit(a, "has a different size than the model's: " + text_of(down) + " and " + text_of(up) + " for a weight " +
                       shape_text(a.weight->shape));
     }
     out.down = a.file->read(down);
@@ -68,9 +68,10 @@ bool is_decomposed(const AdapterLayer & layer) {
     return layer.has("dora_scale") || layer.has("magnitude");
 }
 
-/// What is added, without strength; nullopt: none of the forms that add a low rank.
+/// The low-rank change without strength; nullopt for methods that add none.
 std::optional<LowRank> added_low_rank(const AdaptedLayer & a, const BaseNumbers & base) {
-    if (!a.weight->is_matrix()) misfit(a, "changes a matrix, and the model's parameter is none: " + shape_text(a.weight->shape));
+    if (!a.weight->is_matrix())
+        misfit(a, "changes a matrix, but the model's parameter is not one: " + shape_text(a.weight->shape));
     if (is_lora(*a.layer)) return lora(a);
     if (is_hadamard(*a.layer)) return hadamard_low_rank(a);
     if (is_kronecker(*a.layer)) return kronecker_low_rank(a);
@@ -78,7 +79,7 @@ std::optional<LowRank> added_low_rank(const AdaptedLayer & a, const BaseNumbers 
     return std::nullopt;
 }
 
-/// The same as numbers of the weight's shape; empty where nothing is added.
+/// The change in the weight's shape, without strength; empty if nothing is added.
 std::vector<float> added(const AdaptedLayer & a, const BaseNumbers & base) {
     if (const std::optional<LowRank> low = added_low_rank(a, base)) {
         return multiplied({a.weight->rows(), low->rank, low->up}, {low->rank, a.weight->inner(), low->down}).numbers;
@@ -104,7 +105,7 @@ double factor_of(const AdaptedLayer & a, int64_t rank) {
     const TensorInfo * alpha = a.layer->find("alpha");
     if (!alpha) return a.layer->factor > 0 ? a.layer->factor : 1.0;
     const std::vector<float> value = alpha->elements() == 1 ? a.file->read(*alpha) : std::vector<float>{};
-    if (value.empty()) misfit(a, "has an alpha that is not one number: " + text_of(*alpha));
+    if (value.empty()) misfit(a, "has an alpha that is not a single number: " + text_of(*alpha));
     return static_cast<double>(value[0]) / static_cast<double>(rank);
 }
 
@@ -118,9 +119,9 @@ bool changes_bias(const AdapterLayer & layer) {
 }
 
 std::string not_applied(const AdapterLayer & layer) {
-    if (layer.has("reshape")) return "reshape_weight: another shape than the model's";
-    if (layer.has("oft_r")) return "PEFT's OFT, which turns the inputs";
-    return changes_weight(layer) || changes_bias(layer) ? "" : "an unknown form";
+    if (layer.has("reshape")) return "reshape_weight, which changes the shape";
+    if (layer.has("oft_r")) return "PEFT's OFT, which rotates the inputs";
+    return changes_weight(layer) || changes_bias(layer) ? "" : "an unknown method";
 }
 
 std::optional<LowRank> low_rank_of(const AdaptedLayer & a, const BaseNumbers & base) {

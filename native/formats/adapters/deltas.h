@@ -14,10 +14,10 @@ namespace latent::formats {
 struct LowRank {
     int64_t rank = 0;
     std::vector<float> down;  // [rank, inner]
-    std::vector<float> up;    // [rows, rank]; strength and alpha are in it
+    std::vector<float> up;    // [rows, rank], with strength and alpha applied
 };
 
-/// One layer of a file and the parameters that it is for.
+/// One layer of an adapter file and the parameters that it changes.
 struct AdaptedLayer {
     const AdapterFile * file = nullptr;
     const AdapterLayer * layer = nullptr;
@@ -25,24 +25,25 @@ struct AdaptedLayer {
     double strength = 1;
 };
 
-/// Whether it changes the weight at all (it may be a bias alone), and whether it adds to the bias.
+/// Whether it changes the weight (some layers change only the bias), and whether it adds to the bias.
 bool changes_weight(const AdapterLayer & layer);
 bool changes_bias(const AdapterLayer & layer);
-/// Why a layer cannot be applied: its form is known, and not implemented; "" where it can.
+/// Why a layer cannot be applied (a known method that is not implemented); "" if it can.
 std::string not_applied(const AdapterLayer & layer);
 
-/// The numbers that the model has, read when they are asked for.
+/// Reads the model's own values on demand.
 using BaseNumbers = std::function<const std::vector<float> &()>;
 
-// All throw model_format, naming file and layer, where tensors are missing or of a wrong shape.
+// All throw model_format, naming file and layer, if tensors are missing or have the wrong shape.
 
-/// What is added to a weight as a low rank; nullopt where it is none, or so high a rank that a weight of its own is less work.
+/// The change of a weight as a low-rank product; nullopt if it has no such form, or its rank is so high that changing the whole
+/// weight is less work.
 std::optional<LowRank> low_rank_of(const AdaptedLayer & adapted, const BaseNumbers & base);
-/// Changes the numbers `w` of the weight, which earlier adapters may have changed. What is added is a difference to `base`;
-/// what turns or scales acts on `w`. `check` is called often, and may throw.
+/// Changes the values `w` of the weight, which earlier adapters may have changed. Additions are computed from `base`; rotations
+/// and scales act on `w`. `check` is called often and may throw.
 void change_weight(const AdaptedLayer & adapted, const BaseNumbers & base, const std::function<void()> & check,
                    std::vector<float> & w);
-/// Adds to the numbers of the bias.
+/// Adds to the values of the bias.
 void change_bias(const AdaptedLayer & adapted, std::vector<float> & bias);
 
 }  // namespace latent::formats

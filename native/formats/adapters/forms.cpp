@@ -6,7 +6,7 @@
 namespace latent::formats {
 namespace {
 
-/// The Tucker form of a factor: core [r, r, kh, kw], b [r, in] on its second axis and a [r, out] on its first.
+/// Tucker decomposition of a factor: core [r, r, kh, kw], b [r, in] on its second axis, a [r, out] on its first.
 Matrix with_core(const AdaptedLayer & a, const TensorInfo & core, const Matrix & first, const Matrix & second) {
     const int64_t taps = std::max<int64_t>(product_of(core.shape, 2), 1);
     if (core.shape.size() != 4 || core.shape[0] != first.rows || core.shape[1] != second.rows ||
@@ -34,7 +34,7 @@ Matrix with_core(const AdaptedLayer & a, const TensorInfo & core, const Matrix &
     return multiplied(turned, inner);
 }
 
-/// Whether two products of this rank are worth it beside a weight that is changed as a whole.
+/// Whether two products of this rank are less work than changing the whole weight.
 bool is_low(const Parameter & weight, int64_t rank) {
     return rank * (weight.rows() + weight.inner()) <= weight.rows() * weight.inner() / 2;
 }
@@ -64,7 +64,7 @@ struct Factor {
     Matrix whole, a, b;
     int64_t rows() const { return low ? a.rows : whole.rows; }
     int64_t columns() const { return low ? b.columns : whole.columns; }
-    /// The smallest number of columns of a left factor, with what stands left and right of it.
+    /// The smallest number of columns of a left factor, with the factors left and right of it.
     int64_t rank() const { return low ? a.columns : std::min(whole.rows, whole.columns); }
     Matrix left() const { return low ? a : whole.columns <= whole.rows ? whole : identity(whole.rows); }
     Matrix right() const { return low ? b : whole.columns <= whole.rows ? identity(whole.columns) : whole; }
@@ -97,7 +97,7 @@ Kronecker read_kronecker(const AdaptedLayer & a) {
             out.whole = with_core(a, *core, first, second);
             return;
         }
-        if (first.columns != second.rows) misfit(a, "has two ranks: " + text_of(l) + ", " + text_of(r));
+        if (first.columns != second.rows) misfit(a, "has two different ranks: " + text_of(l) + ", " + text_of(r));
         out.low = true, out.a = first, out.b = second;
     };
     read(k.first, "lokr_w1", "lokr_w1_a", "lokr_w1_b");
@@ -159,7 +159,7 @@ bool is_hadamard(const AdapterLayer & layer) {
     return layer.has("hada_w1_a") || layer.has("hada_w1_b") || layer.has("hada_w2_a") || layer.has("hada_w2_b");
 }
 
-/// (a1 b1) * (a2 b2) has the rank of both multiplied: columns and rows of the factors, each with each.
+/// (a1 b1) * (a2 b2) elementwise has the product of both ranks: every column (row) of one times every one of the other.
 std::optional<LowRank> hadamard_low_rank(const AdaptedLayer & a) {
     const Hadamard h = read_hadamard(a);
     const int64_t r1 = h.a1.columns, r2 = h.a2.columns, rank = r1 * r2, rows = a.weight->rows(), inner = a.weight->inner();
@@ -230,7 +230,7 @@ LowRank glora(const AdaptedLayer & a, const std::vector<float> & base) {
         b2.columns != inner) {
         misfit(a, "has factors that do not fit a weight " + shape_text(a.weight->shape));
     }
-    // W a1 takes the channels of every tap together, so that its product with a2 is one rank per tap.
+    // W a1 sums over the channels of each tap, so its product with a2 has one rank per tap.
     LowRank out;
     out.rank = rank * taps + b2.rows;
     const float factor = static_cast<float>(factor_of(a, rank));
@@ -262,7 +262,7 @@ LowRank glora(const AdaptedLayer & a, const std::vector<float> & base) {
 void scale_axis(const AdaptedLayer & a, std::vector<float> & w) {
     const TensorInfo &vector = need(a, "weight", "on_input"), &flag = need(a, "on_input", "weight");
     const std::vector<float> on_input = flag.elements() == 1 ? a.file->read(flag) : std::vector<float>{};
-    if (on_input.empty()) misfit(a, "has an on_input that is not one number: " + text_of(flag));
+    if (on_input.empty()) misfit(a, "has an on_input that is not a single number: " + text_of(flag));
     const int64_t rows = a.weight->rows(), inner = a.weight->inner(),
                   channels = a.weight->shape.size() > 1 ? a.weight->shape[1] : inner;
     const bool columns = on_input[0] != 0;
@@ -286,7 +286,7 @@ void decompose(const AdaptedLayer & a, const std::vector<float> & difference, st
     if (stored.elements() != (by_row ? rows : channels))
         misfit(a, "has " + text_of(stored) + " for a weight " + shape_text(a.weight->shape));
     const std::vector<float> norms = a.file->read(stored);
-    // LyCORIS gives strength to the gain alone, PEFT to the difference alone.
+    // LyCORIS applies the strength only to the gain, PEFT only to the difference.
     const float part = peft ? static_cast<float>(a.strength) : 1.0f;
     for (size_t i = 0; i < w.size(); ++i) w[i] += part * difference[i];
     const int64_t taps = inner / channels;

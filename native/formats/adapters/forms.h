@@ -8,7 +8,7 @@
 #include "core/text.h"
 #include "formats/adapters/deltas.h"
 
-// The forms of adapters besides LoRA, as LyCORIS, kohya and PEFT compute them.
+// Adapter methods besides LoRA, computed as LyCORIS, kohya and PEFT do.
 
 namespace latent::formats {
 
@@ -28,9 +28,9 @@ inline int64_t product_of(const std::vector<int64_t> & shape, size_t from = 0) {
     return product;
 }
 
-/// A tensor of the layer; throws where it is missing.
+/// A tensor of the layer; throws if it is missing.
 const TensorInfo & need(const AdaptedLayer & a, const char * role, const char * beside);
-/// alpha / rank, or what a configuration says; 1 where nobody says anything.
+/// alpha / rank, or the configuration's value; 1 if neither is given.
 double factor_of(const AdaptedLayer & a, int64_t rank);
 
 /// Rows of numbers.
@@ -38,7 +38,7 @@ struct Matrix {
     int64_t rows = 0, columns = 0;
     std::vector<float> numbers;
 };
-/// [first size, all the others].
+/// A matrix: [first size, product of the others].
 Matrix read_matrix(const AdaptedLayer & a, const TensorInfo & tensor);
 Matrix multiplied(const Matrix & a, const Matrix & b);
 
@@ -47,19 +47,19 @@ bool is_kronecker(const AdapterLayer & layer);
 bool is_glora(const AdapterLayer & layer);
 bool is_rotation(const AdapterLayer & layer);
 
-// What is added to a weight of `a`, without strength. As a low rank where that is less work than half of the weight.
+// The change of a weight of `a`, without strength; as a low-rank product if that is less than half the work.
 std::optional<LowRank> hadamard_low_rank(const AdaptedLayer & a);
 std::vector<float> hadamard(const AdaptedLayer & a);
 std::optional<LowRank> kronecker_low_rank(const AdaptedLayer & a);
 std::vector<float> kronecker(const AdaptedLayer & a);
-/// W a1 a2 + b1 b2, a low rank of the weight's own numbers.
+/// W a1 a2 + b1 b2, a low-rank change computed from the weight itself.
 LowRank glora(const AdaptedLayer & a, const std::vector<float> & base);
 
-/// OFT and BOFT: turns the rows of `w`.
+/// OFT and BOFT: rotates the rows of `w`.
 void rotate(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w);
 /// (IA)^3: scales rows or columns of `w`.
 void scale_axis(const AdaptedLayer & a, std::vector<float> & w);
-/// DoRA: `w` becomes w + difference with the stored norms. `difference` without strength.
+/// DoRA: `w` becomes w + difference, rescaled to the stored norms. `difference` is without strength.
 void decompose(const AdaptedLayer & a, const std::vector<float> & difference, std::vector<float> & w);
 
 }  // namespace latent::formats

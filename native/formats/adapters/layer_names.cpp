@@ -10,10 +10,10 @@ namespace {
 
 struct LayerPrefix {
     const char * text;
-    const char * part;  // "": what follows says it
+    const char * part;  // "": the rest of the name tells
 };
 
-// Longer ones before those that they begin with.
+// A longer prefix comes before the shorter ones that it begins with.
 constexpr LayerPrefix layer_prefixes[] = {
     {"base_model.model.", ""},
     {"model.diffusion_model.", "unet"},
@@ -47,7 +47,7 @@ bool take_prefix(std::string & name, const std::string & prefix) {
     return true;
 }
 
-/// Drops a component wherever it stands: the attention processors of old diffusers files.
+/// Drops a component wherever it occurs: the attention processors of old diffusers files.
 void drop(std::string & name, const std::string & component) {
     const size_t at = name.find(component);
     if (at != std::string::npos) name.erase(at, component.size());
@@ -81,7 +81,7 @@ std::string inside(const std::string & place, const std::string & kind, int inde
     return name.empty() ? "" : place + kind + '.' + std::to_string(index) + '.' + name;
 }
 
-/// diffusers' name of a layer of a U-Net, of CompVis' name; "" where it has none. The inverse of map_unet_key().
+/// The diffusers name of a U-Net layer, from the CompVis name; "" if there is none. The inverse of map_unet_key().
 std::string diffusers_name(const std::string & layer, int blocks_per_level) {
     const std::string renamed = lookup(outer, layer);
     if (!renamed.empty()) return renamed;
@@ -130,7 +130,7 @@ void LayerNames::add_unet(const networks::DeclaredNetwork & network, const Model
         add("unet", own, layer);
         if (other.empty()) continue;
         add("unet", other, layer);
-        // Files of old diffusers have the attention's output without the number of its layer.
+        // Old diffusers files name the attention's output without its index.
         const std::string numbered = ".to_out.0";
         if (other.size() > numbered.size() && other.compare(other.size() - numbered.size(), numbered.size(), numbered) == 0)
             add("unet", other.substr(0, other.size() - 2), layer);
@@ -150,7 +150,7 @@ void LayerNames::add_text(const networks::DeclaredNetwork & network, int index) 
         if (layer.compare(0, base.size(), base) != 0) continue;
         std::string own = layer.substr(base.size());
         add(part, own, layer);
-        for (const auto & row : old_names) {  // diffusers' first files named them as in a U-Net
+        for (const auto & row : old_names) {  // early diffusers files use the names of a U-Net
             const std::string last = std::string(".") + row[0];
             if (own.size() <= last.size() || own.compare(own.size() - last.size(), last.size(), last) != 0) continue;
             add(part, own.substr(0, own.size() - last.size() + 1) + row[1], layer);

@@ -9,8 +9,8 @@
 
 namespace latent::formats {
 
-/// The layers of a model by every name that adapter files have for them: kohya's with underscores (CompVis and diffusers blocks),
-/// PEFT's, diffusers', LyCORIS' and ComfyUI's.
+/// The layers of a model by every name that adapter files use: kohya's with underscores (CompVis and diffusers blocks), PEFT's,
+/// diffusers', LyCORIS' and ComfyUI's.
 class LayerNames {
 public:
     LayerNames(const networks::DeclaredNetworks & networks, const ModelSpec & spec);
@@ -27,8 +27,7 @@ private:
     std::unordered_map<std::string, std::string> layers_;  // "unet:" or "te1:" and a name with underscores
 };
 
-/// What kind of network a layer's name speaks of where it is none of ours, e.g. "a diffusion transformer"; "" where nothing
-/// tells.
+/// The kind of another network that a layer's name indicates, e.g. "a diffusion transformer"; "" if unknown.
 std::string foreign_network(const std::string & name_in_file);
 
 }  // namespace latent::formats

@@ -18,7 +18,7 @@ std::string known_width(int64_t width) {
     }
 }
 
-/// Inputs that a layer's low rank reads, 0 where it has none.
+/// Number of inputs of a layer's low-rank product, 0 if it has none.
 int64_t inputs_of(const AdapterLayer & layer) {
     const TensorInfo * down = layer.find("down");
     return !down || down->shape.size() < 2 ? 0 : down->elements() / std::max<int64_t>(down->shape[0], 1);
@@ -37,7 +37,7 @@ bool is_context_layer(const std::string & canonical) {
                 Json{{"found", found.substr(0, 200)}, {"nearest", nearest}}.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
-/// Widths of the text that cross-attention reads tell the families apart, whose layers may have the same names.
+/// Families may have the same layer names; the width of the text that cross-attention reads tells them apart.
 void check_family(const MatchedAdapter & matched, const ModelSpec & spec) {
     if (!spec.unet) return;
     const int64_t own = spec.unet->context_dim;
@@ -76,12 +76,12 @@ MatchedAdapter match_adapter(AdapterFilePtr file, const LayerNames & names, cons
     check_family(matched, spec);
     const std::string & name = matched.file->name();
     if (matched.layers.empty() && matched.skipped.empty()) {
-        const std::string called = "another kind of model; its layers are called " + first_of(matched.unmatched, 3);
-        unsupported(name + " is an adapter for " + (foreign.empty() ? called : foreign) + "; no layer of it is in this model",
+        const std::string called = "another kind of model; its layers are named " + first_of(matched.unmatched, 3);
+        unsupported(name + " is an adapter for " + (foreign.empty() ? called : foreign) + "; none of its layers is in this model",
                     foreign.empty() ? matched.unmatched.front() : foreign, spec.name);
     }
     if (matched.layers.empty()) {
-        unsupported(name + " is an adapter of a kind that is not applied: " + first_of(matched.skipped, 3),
+        unsupported(name + " uses an adapter method that is not supported: " + first_of(matched.skipped, 3),
                     matched.skipped.front(), "LoRA");
     }
     for (const std::string & each : matched.file->unknown()) matched.unmatched.push_back(each);

@@ -9,7 +9,7 @@
 
 namespace latent::formats {
 
-/// What a file of adapters has for one model.
+/// What an adapter file contains for one model.
 struct MatchedAdapter {
     struct Layer {
         const AdapterLayer * layer = nullptr;
@@ -17,14 +17,14 @@ struct MatchedAdapter {
     };
     AdapterFilePtr file;
     std::vector<Layer> layers;
-    std::vector<std::string> unmatched;  // names in the file that are no layer of the model
-    std::vector<std::string> skipped;    // known, and not applied
+    std::vector<std::string> unmatched;  // names in the file that are not layers of the model
+    std::vector<std::string> skipped;    // known, but not applied
 
     /// { path, name, matched, unmatched, skipped }
     Json report(const std::string & path) const;
 };
 
-/// Throws unsupported_model where nothing in the file is for this model, or its cross-attention reads text of another width.
+/// Throws unsupported_model if nothing in the file is for this model, or its cross-attention reads text of another width.
 MatchedAdapter match_adapter(AdapterFilePtr file, const LayerNames & names, const ModelSpec & spec);
 
 }  // namespace latent::formats

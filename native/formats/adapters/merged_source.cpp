@@ -79,8 +79,8 @@ private:
 
     TensorSourcePtr source_;
     Edits edits_;
-    std::vector<AdapterFilePtr> files_;    // that the edits point into
-    networks::DeclaredNetworks networks_;  // whose parameters the edits are for
+    std::vector<AdapterFilePtr> files_;    // the edits point into these
+    networks::DeclaredNetworks networks_;  // the edits change parameters of these
     JobContext job_;
 };
 

@@ -6,9 +6,9 @@
 
 namespace latent::formats {
 
-/// A model whose weights have adapters in them, and per file { path, name, matched, unmatched, skipped }. Changed tensors are
-/// made as they are read, one at a time, as float32. Biases that the networks do not have are reported as skipped. Throws io,
-/// model_format, unsupported_model as match_adapter().
+/// A model with adapters merged into its weights, and per file { path, name, matched, unmatched, skipped }. Changed tensors are
+/// computed when they are read, one at a time, as float32. Biases that the networks do not have are reported as skipped. Throws
+/// io, model_format, unsupported_model as match_adapter().
 struct MergedModel {
     OpenedModel model;
     Json adapters = Json::array();

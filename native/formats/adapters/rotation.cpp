@@ -3,14 +3,14 @@
 
 #include "formats/adapters/forms.h"
 
-// OFT and BOFT: rows of a weight are turned in blocks, each by the Cayley transform of a skew matrix.
+// OFT and BOFT: rows of a weight are rotated in blocks, each by the Cayley transform of a skew-symmetric matrix.
 
 namespace latent::formats {
 namespace {
 
-constexpr int64_t kLargestBlock = 4096;  // of rows: solving takes its third power
+constexpr int64_t kLargestBlock = 4096;  // rows; the cost of solving grows with the third power
 
-/// (I + Q)(I - Q)^-1 by elimination with pivots; I - Q of a skew Q is never singular.
+/// (I + Q)(I - Q)^-1 by elimination with pivoting; I - Q is never singular if Q is skew-symmetric.
 std::vector<double> cayley(const std::vector<double> & q, int64_t n, const std::function<void()> & check) {
     std::vector<double> left(q.size()), right(q.size());
     for (int64_t i = 0; i < n; ++i) {
@@ -60,7 +60,7 @@ std::vector<double> skew_blocks(const AdaptedLayer & a, const TensorInfo & store
     const TensorInfo * alpha = a.layer->find("alpha");
     const double number = alpha && alpha->elements() == 1 ? static_cast<double>(a.file->read(*alpha)[0]) : 0.0;
     const double limit = number * static_cast<double>(a.weight->rows()), norm = std::sqrt(squares);
-    const bool kohya = a.layer->name.rfind("oft_", 0) == 0;  // has no rotation where LyCORIS has no limit
+    const bool kohya = a.layer->name.rfind("oft_", 0) == 0;  // a limit of 0 means no rotation to kohya, no limit to LyCORIS
     if ((limit > 0 || (kohya && alpha)) && norm > limit) {
         for (double & each : q) each *= std::max(limit, 0.0) / norm;
     }
@@ -92,16 +92,17 @@ void rotate(const AdaptedLayer & a, const std::function<void()> & check, std::ve
     const int64_t n = shape.empty() ? 0 : shape.back();
     if ((shape.size() != 3 && !butterfly) || n < 1 || shape[shape.size() - 2] != n || shape[shape.size() - 3] * n != rows)
         misfit(a, "has " + text_of(stored) + " for " + std::to_string(rows) + " rows");
-    if (n > kLargestBlock) misfit(a, "turns blocks of more than " + std::to_string(kLargestBlock) + " rows: " + text_of(stored));
+    if (n > kLargestBlock)
+        misfit(a, "rotates blocks of more than " + std::to_string(kLargestBlock) + " rows: " + text_of(stored));
     const int64_t stages = butterfly ? shape[0] : 1, blocks = rows / n;
-    if (butterfly && (n % 2 != 0 || stages > 32)) misfit(a, "has stages that are none: " + text_of(stored));
+    if (butterfly && (n % 2 != 0 || stages > 32)) misfit(a, "has invalid butterfly stages: " + text_of(stored));
     const std::vector<double> q = skew_blocks(a, stored, n);
     std::vector<int64_t> order(static_cast<size_t>(rows));
     std::vector<float> turned(w.size());
     for (int64_t stage = 0; stage < stages; ++stage) {
         const int64_t half = butterfly ? (int64_t{1} << stage) * n / 2 : 0;
         if (butterfly && (half < 1 || rows % (2 * half) != 0)) misfit(a, "has too many stages: " + text_of(stored));
-        for (int64_t i = 0; i < rows; ++i) {  // where row i of the blocks lies in the weight
+        for (int64_t i = 0; i < rows; ++i) {  // the position in the weight of row i of the blocks
             order[static_cast<size_t>(i)] = !butterfly ? i : i / (2 * half) * (2 * half) + i % 2 * half + i % (2 * half) / 2;
         }
         for (int64_t block = 0; block < blocks; ++block) {

@@ -10,7 +10,7 @@
 
 namespace latent::formats {
 
-// Numbers out of untrusted bytes. Files are little-endian whatever the machine is.
+// Reads numbers from untrusted bytes. Files are little-endian on every machine.
 
 inline uint64_t load_le(const uint8_t * bytes, int count) {
     uint64_t value = 0;
@@ -27,7 +27,7 @@ inline uint64_t load_u64(const uint8_t * bytes) {
     return load_le(bytes, 8);
 }
 
-/// False where the result does not fit 64 bits.
+/// False if the result does not fit 64 bits.
 inline bool add_checked(uint64_t a, uint64_t b, uint64_t & sum) {
     sum = a + b;
     return sum >= a;
@@ -37,12 +37,12 @@ inline bool multiply_checked(uint64_t a, uint64_t b, uint64_t & product) {
     return a == 0 || product / a == b;
 }
 
-/// More axes than any layer of these networks has; bounds the memory that a hostile shape can take.
+/// More axes than any layer of these networks has; limits the memory that a hostile shape can take.
 constexpr size_t max_rank = 8;
 
-/// More tensors than any model has; what describes one takes a few hundred bytes of memory.
+/// More tensors than any model has; each description takes a few hundred bytes of memory.
 constexpr size_t most_tensors = size_t{1} << 17;
-/// Metadata that is kept: trainers' logs and whole workflows fit. Memory for it is a small multiple.
+/// Largest metadata that is kept: training logs and whole workflows fit. It takes a small multiple of this in memory.
 constexpr uint64_t most_metadata_entries = uint64_t{1} << 14;
 constexpr uint64_t most_metadata_bytes = uint64_t{16} << 20;
 
@@ -70,10 +70,10 @@ inline bool tensor_bytes(DType type, const std::vector<int64_t> & shape, uint64_
     throw Error(ErrorCode::model_format, file + ": " + what, details);
 }
 
-/// A name out of a file, cut and made printable for a message.
+/// A name from a file, shortened and made printable for a message.
 std::string shown(std::string_view text);
 
-/// Reads forward through bytes of a file; running past the end throws model_format naming the file.
+/// Reads bytes of a file in order; reading past the end throws model_format naming the file.
 class ByteReader {
 public:
     ByteReader(Span<const uint8_t> bytes, std::string file, uint64_t position = 0)

@@ -15,15 +15,15 @@ namespace {
 
 enum ValueType : uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64, value_type_count };
 
-constexpr uint64_t value_bytes[value_type_count] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};  // 0: has a length of its own
+constexpr uint64_t value_bytes[value_type_count] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};  // 0: variable length
 
 constexpr uint64_t longest_name = 65535;
 constexpr int deepest_array = 4;
 constexpr uint64_t most_array_elements = uint64_t{1} << 18;
 constexpr uint64_t most_array_bytes = uint64_t{16} << 20;
 constexpr uint64_t most_nested_bytes = uint64_t{64} << 10;
-constexpr uint64_t most_kept_bytes = uint64_t{64} << 20;  // of all metadata together, see cost_of
-constexpr uint64_t element_cost = 32;                     // of a list's element, beside its bytes
+constexpr uint64_t most_kept_bytes = uint64_t{64} << 20;  // for all metadata together, see cost_of
+constexpr uint64_t element_cost = 32;                     // per element of a list, in addition to its bytes
 constexpr std::string_view comfy_shape = "comfy.gguf.orig_shape.";
 
 struct KeyValue {
@@ -63,7 +63,7 @@ void skip_value(ByteReader & reader, uint32_t type, int depth = 0) {
     if (depth == deepest_array) broken(reader.file(), "has metadata arrays nested too deeply");
     const uint32_t element = read_value_type(reader);
     const uint64_t count = reader.u64();
-    // The least that an element takes: a string its length, an array its type and count.
+    // The least that an element can take: a string its length field, an array its type and count.
     const uint64_t least = element == string ? 8 : element == array ? 12 : value_bytes[element];
     if (count > reader.left() / least) broken(reader.file(), "claims a metadata array of " + std::to_string(count) + " elements");
     if (element != string && element != array) {
@@ -116,7 +116,7 @@ public:
         reader.skip(4);
         check_version(reader.u32());
         const uint64_t tensor_count = reader.u64(), value_count = reader.u64();
-        // The shortest possible entries, so that a false count is found before anything is done with it.
+        // Divides by the size of the shortest possible entry, so that a false count is rejected before it is used.
         if (tensor_count > reader.left() / 24) broken(name_, "claims " + std::to_string(tensor_count) + " tensors");
         if (value_count > reader.left() / 13) broken(name_, "claims " + std::to_string(value_count) + " metadata entries");
         if (tensor_count > most_tensors) broken(name_, "lists more than " + std::to_string(most_tensors) + " tensors");
@@ -141,8 +141,8 @@ private:
     void check_version(uint32_t version) const {
         if (version == 2 || version == 3) return;
         if (version != 0 && (version & 0xffffu) == 0)
-            broken(name_, "is a big-endian GGUF file; only little-endian ones are read");
-        broken(name_, "is GGUF version " + std::to_string(version) + "; versions 2 and 3 are read");
+            broken(name_, "is a big-endian GGUF file; only little-endian files are supported");
+        broken(name_, "is GGUF version " + std::to_string(version) + "; versions 2 and 3 are supported");
     }
 
     void read_values(ByteReader & reader, uint64_t count) {
@@ -203,7 +203,7 @@ private:
         for (uint32_t i = rank; i-- > 0;) info.shape[i] = static_cast<int64_t>(reader.u64());  // innermost first in the file
         const uint32_t type = reader.u32();
         if (!dtype_from_ggml_number(type, info.dtype)) {
-            info.dtype = DType::opaque;  // only what needs the tensor has to know its type
+            info.dtype = DType::opaque;  // only code that needs the tensor has to know its type
             info.stored_as = "ggml's type " + std::to_string(type);
         }
         if (!tensor_bytes(info.dtype, info.shape, info.bytes)) broken(name_, tensor + "has an impossible shape");
@@ -211,8 +211,8 @@ private:
         return info;
     }
 
-    /// Shapes that a tensor had before its writer flattened it: comfy.gguf.orig_shape.NAME of ComfyUI-GGUF, whose rows of 256
-    /// need not be those of the tensor, and "latent.shapes" of convert(), a JSON text.
+    /// Shapes of tensors before the writer flattened them: comfy.gguf.orig_shape.NAME of ComfyUI-GGUF, whose rows of 256 need not
+    /// be rows of the tensor, and "latent.shapes" of convert(), a JSON text.
     void restore_shapes(std::vector<TensorInfo> & tensors) const {
         std::unordered_map<std::string_view, Json> shapes;
         Json table;
@@ -222,7 +222,7 @@ private:
                 shapes.emplace(entry.key.substr(comfy_shape.size()), to_value(reader, array));
             } else if (entry.key == "latent.shapes" && entry.type == string) {
                 table = parse_json(read_string(reader, UINT64_MAX, "string"), name_ + ": latent.shapes");
-                if (!table.is_object()) broken(name_, "latent.shapes is no object");
+                if (!table.is_object()) broken(name_, "latent.shapes is not an object");
             }
         }
         if (table.is_object()) {
@@ -251,7 +251,7 @@ private:
         tensor.shape = std::move(shape);
     }
 
-    /// Also gives tensors of unknown types the bytes up to the next.
+    /// Also gives tensors of unknown types the bytes up to the next tensor.
     void check_overlaps(std::vector<TensorInfo> & tensors, const std::vector<uint64_t> & offsets, uint64_t start) const {
         std::vector<size_t> order(tensors.size());
         std::iota(order.begin(), order.end(), size_t{0});
@@ -270,7 +270,7 @@ private:
         }
     }
 
-    /// Bytes that an entry takes once metadata_json() is read, roughly.
+    /// Bytes that an entry takes in metadata_json(), approximately.
     uint64_t cost_of(const KeyValue & entry) const {
         if (entry.type != array) return entry.key.size() + entry.bytes;
         return too_long(entry) ? 0 : entry.key.size() + entry.bytes + element_cost * load_u64(file_->data() + entry.position + 4);

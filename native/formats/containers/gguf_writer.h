@@ -25,8 +25,8 @@ struct GgufValue {
 
 constexpr uint64_t gguf_alignment = 32;
 
-/// The head of a GGUF version 3 file: metadata and tensor table, padded to the alignment. Data follow in the order of the table,
-/// each padded as well. Its length depends on names, ranks and values only, never on types and sizes.
+/// The header of a GGUF version 3 file: metadata and tensor table, padded to the alignment. The data follow in the order of the
+/// table, each tensor padded as well. The header's length depends only on names, ranks and metadata, not on types and sizes.
 std::vector<uint8_t> gguf_header(const std::vector<GgufValue> & values, const std::vector<GgufTensor> & tensors);
 
 /// Padding after `bytes` of data.

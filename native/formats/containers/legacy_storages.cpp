@@ -10,22 +10,22 @@ namespace {
 
 constexpr uint64_t header_bytes = sizeof(uint64_t);  // the element count before each storage
 constexpr std::array<uint64_t, 5> element_sizes = {1, 2, 4, 8, 16};
-// Sizes that are wrong are found out by the next storage's count. Only a file made for it takes more tries than this per storage.
+// A wrong size shows at the next storage's count. Only a file crafted for it needs more tries than this per storage.
 constexpr uint64_t most_tries_per_storage = 64;
 constexpr size_t most_classes_shown = 4;
-constexpr char advice[] = "; saved again by torch 1.6 or later, each storage has a place of its own";
+constexpr char advice[] = "; save it again with torch 1.6 or later, which stores each tensor's data separately";
 
 struct Slot {
     std::string_view key;
-    uint64_t count = 0;      // as the object says
-    uint64_t width = 0;      // bytes of an element; 0: not known
-    size_t class_index = 0;  // of `Slots::classes`, where the width is not known
+    uint64_t count = 0;      // from the pickled object
+    uint64_t width = 0;      // bytes per element; 0: unknown
+    size_t class_index = 0;  // in `Slots::classes`, if the width is unknown
 };
 
 struct Slots {
     std::vector<Slot> list;                 // in the order of the file
-    std::vector<std::string_view> classes;  // that are not known
-    size_t unknown = 0;                     // storages with elements of unknown width
+    std::vector<std::string_view> classes;  // unknown classes
+    size_t unknown = 0;                     // number of storages with elements of unknown width
 };
 
 using Records = std::unordered_map<std::string_view, StorageRecord>;
@@ -53,11 +53,11 @@ Slots list_slots(const Unpickler & pickle, ValueId keys, const std::string & nam
         const std::string_view key = pickle.at(id).text();
         const auto found = records.find(key);
         if (found == records.end()) broken(name, "the storage \"" + shown(key) + "\" is listed but never used");
-        if (!seen.emplace(key, 0).second) broken(name, "the storage \"" + shown(key) + "\" is there twice");
+        if (!seen.emplace(key, 0).second) broken(name, "the storage \"" + shown(key) + "\" is listed twice");
         const StorageRecord & record = found->second;
         Slot slot{key, record.count, record.element_bytes, 0};
         if (slot.width == 0 && slot.count == 0) {
-            slot.width = 1;  // it has no bytes, whatever its class
+            slot.width = 1;  // empty, so its class does not matter
         } else if (slot.width == 0) {
             const auto entry = classes.emplace(record.class_name, slots.classes.size());
             if (entry.second) slots.classes.push_back(record.class_name);
@@ -74,7 +74,7 @@ Slots list_slots(const Unpickler & pickle, ValueId keys, const std::string & nam
                      " elements, more than the file holds; it was probably cut off");
 }
 
-/// All sizes are known: the file's own counts lead from one storage to the next.
+/// All element sizes are known: the counts in the file lead from one storage to the next.
 StorageRanges place_known(const Slots & slots, ByteReader & reader) {
     StorageRanges ranges;
     for (const Slot & slot : slots.list) {
@@ -86,7 +86,7 @@ StorageRanges place_known(const Slots & slots, ByteReader & reader) {
     return ranges;
 }
 
-/// One storage has what the others leave of the file, whatever the size of its elements.
+/// A single unknown storage takes the bytes that the others leave, whatever its element size.
 StorageRanges place_around_one(const Slots & slots, ByteReader & reader) {
     uint64_t taken = 0;
     for (const Slot & slot : slots.list) {
@@ -98,7 +98,7 @@ StorageRanges place_around_one(const Slots & slots, ByteReader & reader) {
     const uint64_t rest = reader.left() - taken;
     StorageRanges ranges;
     for (const Slot & slot : slots.list) {
-        // Nothing else says where the next storage begins, so the counts have to be the right ones.
+        // Only the counts tell where the next storage begins, so they have to match.
         if (reader.u64() != slot.count) cut_off(reader.file(), slot, slot.count);
         const uint64_t bytes = slot.width == 0 ? rest : slot.count * slot.width;
         if (slot.width != 0) ranges.emplace(slot.key, StorageRange{reader.position(), bytes});
@@ -107,7 +107,8 @@ StorageRanges place_around_one(const Slots & slots, ByteReader & reader) {
     return ranges;
 }
 
-/// Tries the element sizes of the unknown classes in depth: a size is chosen where a class is met first and holds for all of it.
+/// Depth-first search over the element sizes of unknown classes: a size is chosen at the first storage of a class and applies to
+/// all its storages.
 class SizeSearch {
 public:
     SizeSearch(const Slots & slots, const ByteReader & reader)
@@ -132,7 +133,7 @@ public:
         }
         if (solution_.empty()) {
             broken(reader_.file(), "has storages of unknown types (" + class_names() +
-                                       ") and no size of their elements fits the file; it was probably cut off" + advice);
+                                       "), and no element size fits the file; it was probably cut off" + advice);
         }
         StorageRanges ranges;
         for (size_t i = 0; i < slots_.list.size(); ++i) {
@@ -146,10 +147,11 @@ private:
     struct Choice {
         size_t slot;
         uint64_t position;
-        size_t next;  // index of the size that is tried next
+        size_t next;  // index of the size to try next
     };
 
-    /// Goes on from a storage until one does not fit, the file ends, or a class without a size is met, which becomes a choice.
+    /// Continues from a storage until one does not fit, the file ends, or a class without a size comes up, which becomes a new
+    /// choice.
     void walk(size_t first, uint64_t position) {
         ByteReader reader = reader_;
         reader.skip(position - reader.position());
@@ -165,7 +167,7 @@ private:
         if (reader.left() == 0) accept();
     }
 
-    /// Sizes that differ matter only where a known storage would be read from another place.
+    /// Different sizes matter only if they place a known storage differently.
     void accept() {
         if (solution_.empty()) solution_ = offsets_;
         if (tries_ < offsets_.size()) ambiguous();
@@ -178,7 +180,7 @@ private:
 
     [[noreturn]] void ambiguous() const {
         broken(reader_.file(), "has storages of unknown types (" + class_names() +
-                                   "), and sizes of their elements fit the file in more than one way" + advice);
+                                   "), and more than one combination of element sizes fits the file" + advice);
     }
 
     std::string class_names() const {
@@ -191,7 +193,7 @@ private:
 
     const Slots & slots_;
     const ByteReader & reader_;
-    std::vector<uint64_t> widths_;  // of the classes, 0: none chosen
+    std::vector<uint64_t> widths_;  // per class, 0: not chosen
     std::vector<uint64_t> offsets_, solution_;
     std::vector<Choice> choices_;
     uint64_t tries_;

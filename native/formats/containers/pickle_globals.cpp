@@ -18,7 +18,7 @@ constexpr Known known_globals[] = {
     {"torch._utils", "_rebuild_tensor", GlobalKind::rebuild_tensor},
     {"torch._utils", "_rebuild_tensor_v2", GlobalKind::rebuild_tensor},
     {"torch._utils", "_rebuild_tensor_v3", GlobalKind::rebuild_tensor_v3},
-    {"torch._utils", "_rebuild_qtensor", GlobalKind::rebuild_tensor},  // its storage says that it is quantised
+    {"torch._utils", "_rebuild_qtensor", GlobalKind::rebuild_tensor},  // its storage class tells that it is quantised
     {"torch._utils", "_rebuild_parameter", GlobalKind::rebuild_parameter},
     {"torch._utils", "_rebuild_parameter_with_state", GlobalKind::rebuild_parameter},
     {"torch._tensor", "_rebuild_from_type_v2", GlobalKind::rebuild_from_type},
@@ -61,7 +61,7 @@ struct UnreadClass {
     uint64_t bytes;
 };
 
-// Several numbers of two or four bits share an element of the last two.
+// The last two pack several numbers of two or four bits into one element.
 constexpr UnreadClass unread_classes[] = {
     {"QInt8Storage", 1},    {"QUInt8Storage", 1},      {"QInt32Storage", 4},          {"QUInt4x2Storage", 1},
     {"QUInt2x4Storage", 1}, {"ComplexHalfStorage", 4}, {"Float8_e4m3fnuzStorage", 1}, {"Float8_e5m2fnuzStorage", 1},

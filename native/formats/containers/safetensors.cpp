@@ -34,7 +34,7 @@ bool dtype_from_name(std::string_view name, DType & type) {
     return false;
 }
 
-/// Takes the header as a stream of events: no tree is built, so a header costs little more than the list it describes.
+/// Parses the header as a stream of events. No tree is built, so a header takes little more memory than the list it describes.
 /// Three levels are allowed: the file, a tensor (or the metadata), a list of numbers.
 class HeaderReader {
 public:
@@ -83,7 +83,7 @@ public:
         if (level_ != Level::tensor || field_ == Field::shape || field_ == Field::offsets) return scalar("a string");
         TensorInfo & info = entries.back().info;
         if (field_ == Field::dtype && !dtype_from_name(value, info.dtype)) {
-            info.dtype = DType::opaque;  // only what needs the tensor has to know its type
+            info.dtype = DType::opaque;  // only code that needs the tensor has to know its type
             info.stored_as = "the unknown type " + shown(value);
         }
         return true;
@@ -102,7 +102,7 @@ public:
             seen_ = 0;
             field_ = Field::other;
         } else {
-            fail_here("an object where none belongs");
+            fail_here("an unexpected object");
         }
         return true;
     }
@@ -114,8 +114,7 @@ public:
     }
 
     bool start_array(size_t) {
-        if (level_ != Level::tensor || (field_ != Field::shape && field_ != Field::offsets))
-            fail_here("a list where none belongs");
+        if (level_ != Level::tensor || (field_ != Field::shape && field_ != Field::offsets)) fail_here("an unexpected list");
         level_ = Level::list;
         offset_count_ = 0;
         return true;
@@ -143,7 +142,7 @@ public:
     }
 
     bool parse_error(size_t position, const std::string &, const nlohmann::detail::exception & error) {
-        // The library's text repeats the last token, which may be megabytes of garbage.
+        // The library's message repeats the last token, which may be megabytes of garbage.
         broken(file_, "the header is not valid JSON at byte " + std::to_string(position) + " (" + shown(error.what()) + ")");
     }
 
@@ -158,7 +157,7 @@ private:
 
     bool scalar(const std::string & what) {
         const bool ignored = level_ == Level::tensor && field_ == Field::other;  // fields of later versions
-        if (!ignored) fail_here(what + " where it does not belong");
+        if (!ignored) fail_here(what + " in an unexpected place");
         return true;
     }
 
@@ -234,7 +233,7 @@ private:
         for (Entry & entry : entries) {
             if (entry.begin != covered) {
                 broken(name_, "the tensor \"" + shown(entry.info.name) + "\" " +
-                                  (entry.begin < covered ? "overlaps the one before it" : "leaves a hole before it"));
+                                  (entry.begin < covered ? "overlaps the one before it" : "leaves a gap before it"));
             }
             covered = entry.end;
             offsets.push_back(data_start + entry.begin);

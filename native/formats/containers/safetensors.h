@@ -9,7 +9,7 @@ namespace latent::formats {
 constexpr uint64_t max_safetensors_header = 100u << 20;
 
 /// Opens a safetensors file: u64 header length, JSON header (name -> dtype, shape, data_offsets; `__metadata__`), data.
-/// Strict: the ranges must cover the data exactly, without holes, overlaps or bytes left over. Throws model_format.
+/// Strict: the ranges must cover the data exactly, without gaps, overlaps or trailing bytes. Throws model_format.
 TensorSourcePtr open_safetensors(const MappedFilePtr & file);
 
 /// Whether the first bytes read as a plausible header length and the start of a JSON object.

@@ -23,7 +23,7 @@ void copy_row(uint8_t * destination, const uint8_t * source, uint64_t count, uin
     for (uint64_t i = 0; i < count; ++i) std::memcpy(destination + i * width, source + i * stride * width, width);
 }
 
-/// One innermost row: `stride` in elements. `swapped`: bytes of the numbers that have the other order, 0 where none has.
+/// One innermost row: `stride` in elements. `swapped`: size of the numbers whose bytes are in the other order, 0 if none.
 void copy_strided(uint8_t * destination, const uint8_t * source, uint64_t count, uint64_t stride, size_t width, size_t swapped) {
     if (swapped > 0) {
         for (uint64_t i = 0; i < count; ++i) copy_swapped(destination + i * width, source + i * stride * width, width, swapped);
@@ -95,14 +95,14 @@ private:
         std::vector<uint64_t> strides;  // in elements; empty: contiguous
     };
 
-    /// Bytes of a number that has the other order, 0 where none has. A complex number is two of them.
+    /// Size of the numbers whose bytes are in the other order, 0 if none. A complex number is two of them.
     size_t swapped_bytes(const TensorInfo & tensor) const {
         const size_t width = static_cast<size_t>(dtype_block_bytes(tensor.dtype));
         const bool complex = tensor.dtype == DType::c64 || tensor.dtype == DType::c128;
         return !swapped_ || width == 1 ? 0 : complex ? width / 2 : width;
     }
 
-    /// Walks the outer axes as an odometer and copies the innermost one row by row.
+    /// Iterates over the outer axes and copies the innermost one row by row.
     void gather(const TensorInfo & tensor, const std::vector<uint64_t> & strides, const uint8_t * source, uint8_t * out,
                 size_t width) const {
         const size_t inner = strides.size() - 1;
@@ -134,7 +134,7 @@ std::string_view trimmed(Span<const uint8_t> bytes) {
 
 bool is_big_endian(const ZipArchive & archive, const std::string & root, const std::string & name) {
     const ZipEntry * entry = archive.find(root + "byteorder");
-    if (!entry) return false;  // before torch 2.1 there was none, and the data are little-endian
+    if (!entry) return false;  // absent before torch 2.1, when data were little-endian
     const std::string_view order = trimmed(archive.data(*entry));
     if (order != "little" && order != "big") broken(name, "has the unknown byte order \"" + shown(order) + "\"");
     return order == "big";
@@ -193,9 +193,9 @@ TensorSourcePtr open_torch_legacy(const MappedFilePtr & file) {
     }
     const PickleValue protocol = pickle.at(pickle.run());
     if (protocol.kind != ValueKind::integer || protocol.integer != legacy_protocol) {
-        broken(name, "is a torch checkpoint of an unknown legacy version");
+        broken(name, "is a legacy torch checkpoint of an unknown version");
     }
-    pickle.run();  // sizes and byte order of the machine that wrote it: storages are little-endian all the same
+    pickle.run();  // sizes and byte order of the machine that wrote it; storages are little-endian regardless
     const ValueId object = pickle.run();
     const ValueId keys = pickle.run();
     if (!pickle.is(keys, ValueKind::list)) broken(name, "the list of storages is damaged");

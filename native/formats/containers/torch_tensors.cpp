@@ -15,7 +15,7 @@ namespace {
 constexpr int deepest_dictionary = 8;
 constexpr size_t longest_tensor_name = 1024;
 constexpr size_t longest_storage_text = 1024;  // of its key, and of the name of its class
-// Nested dictionaries could give every entry the same long prefix; this bounds what that can cost.
+// Nested dictionaries could give every entry the same long prefix; this limits the cost.
 constexpr size_t most_name_bytes = size_t{16} << 20;
 // A view that repeats elements (stride 0) may be this much larger than the file that holds it.
 constexpr uint64_t most_expanded_bytes = uint64_t{1} << 20;
@@ -40,19 +40,19 @@ public:
     }
 
 private:
-    /// Where the weights are one entry among others, only they count.
+    /// If the weights are one entry among others, only that entry counts.
     bool visit_wrapped(ValueId root) {
         for (const char * wrapper : {"state_dict", "params_ema", "params", "model_state_dict", "model", "string_to_param"}) {
             const ValueId * inner = pickle_.lookup(root, wrapper);
             if (!inner || !has_tensors(*inner)) continue;
-            const bool embedding = wrapper == std::string_view("string_to_param");  // a textual inversion keeps the name
+            const bool embedding = wrapper == std::string_view("string_to_param");  // a textual inversion keeps this name
             visit(*inner, embedding ? "string_to_param." : "", 0);
             return true;
         }
         return false;
     }
 
-    /// The dictionary that a value stands for, through a ParameterDict's state.
+    /// The dictionary of a value: itself, or the state of a ParameterDict.
     const ValueId * dictionary(const ValueId & id) const {
         if (pickle_.is(id, ValueKind::dict)) return &id;
         if (!pickle_.is(id, ValueKind::object)) return nullptr;
@@ -61,7 +61,7 @@ private:
             !pickle_.is(parts[1], ValueKind::dict)) {
             return nullptr;
         }
-        // Looked up once per state: many objects may share one of many entries.
+        // Cached per state: many objects may share one with many entries.
         const auto known = states_.try_emplace(parts[1], nullptr);
         if (known.second) known.first->second = pickle_.lookup(parts[1], "_parameters");
         const ValueId * parameters = known.first->second;
@@ -80,14 +80,14 @@ private:
 
     void visit(const ValueId & id, const std::string & prefix, int depth) {
         const ValueId * dict = dictionary(id);
-        // Once each: dictionaries may contain themselves, or each other in exponentially many ways.
+        // Each is visited once: dictionaries may contain themselves, or each other in exponentially many ways.
         if (!dict || depth > deepest_dictionary || !visited_.insert(*dict).second) return;
         const Span<const ValueId> pairs = pickle_.items(*dict);
-        std::unordered_map<std::string_view, size_t> last;  // a key that is set twice has its last value
+        std::unordered_map<std::string_view, size_t> last;  // if a key is set twice, the last value counts
         for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
             if (!pickle_.is(pairs[i], ValueKind::text)) continue;
             const std::string_view key = pickle_.at(pairs[i]).text();
-            if (key.size() > longest_tensor_name) too_long();  // before it is hashed: one long key may be there a million times
+            if (key.size() > longest_tensor_name) too_long();  // checked before hashing: one long key may occur a million times
             last[key] = i;
         }
         for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
@@ -120,7 +120,7 @@ private:
     size_t name_bytes_ = 0;
     std::vector<NamedValue> found_;
     std::unordered_set<ValueId> visited_;
-    mutable std::unordered_map<ValueId, const ValueId *> states_;  // of ParameterDicts, with their dictionaries
+    mutable std::unordered_map<ValueId, const ValueId *> states_;  // states of ParameterDicts and their dictionaries
 };
 
 class Resolver {
@@ -168,7 +168,7 @@ private:
         return true;
     }
 
-    /// False for a tensor of a type that is not read, which is listed without its data: only what needs it has to know.
+    /// False for a tensor of an unsupported type. It is listed without its data; only code that needs it has to know the type.
     bool read_storage(Span<const ValueId> record, StridedTensor & tensor, std::string_view & key, uint64_t & elements) const {
         StorageRecord storage;
         if (!pickle_.is(record[0], ValueKind::storage) || !read_storage_record(pickle_, record[0], storage)) {
@@ -179,9 +179,9 @@ private:
             tensor.info.stored_as = what + (type.empty() ? "" : " (" + shown(type) + ")");
             return false;
         };
-        constexpr char unknown[] = "an unknown type of torch";
+        constexpr char unknown[] = "an unknown torch type";
         if (storage.dtype == DType::opaque) {
-            return unread(storage.element_bytes != 0 ? "a type of torch that is not read" : unknown, storage.class_name);
+            return unread(storage.element_bytes != 0 ? "an unsupported torch type" : unknown, storage.class_name);
         }
         const Span<const ValueId> parts = pickle_.items(record[0]);
         if (parts.size() > 5 && !pickle_.is(parts[5], ValueKind::none))
@@ -223,7 +223,8 @@ private:
         }
     }
 
-    /// Elements from the first to behind the last one that the view touches; also finds out whether it is contiguous.
+    /// Number of elements from the first to just past the last one that the view touches. Also finds out whether it is
+    /// contiguous.
     uint64_t used_elements(StridedTensor & tensor) const {
         if (tensor.info.bytes == 0) return 0;
         uint64_t last = 0, expected = 1;
@@ -256,7 +257,7 @@ bool read_storage_record(const Unpickler & pickle, ValueId storage, StorageRecor
     const PickleValue & count = pickle.at(parts[4]);
     if (type.kind != ValueKind::global || key.kind != ValueKind::text) return false;
     if (count.kind != ValueKind::integer || count.integer < 0) return false;
-    // One long text may stand in a million records, each of which is hashed.
+    // One long text may be used by a million records, each of which is hashed.
     if (key.text().size() > longest_storage_text ||
         (type.global == GlobalKind::unknown && type.text().size() > longest_storage_text)) {
         return false;
@@ -283,8 +284,7 @@ std::vector<StridedTensor> collect_tensors(const Unpickler & pickle, ValueId roo
                                            const StorageLookup & find_storage) {
     const std::vector<NamedValue> named = Collector(pickle, name).collect(root);
     if (named.empty()) {
-        broken(name,
-               "holds no named tensors; it is no torch checkpoint of weights, or one that was saved as a whole Python object");
+        broken(name, "contains no named tensors; it is not a torch checkpoint of weights, or was saved as a whole Python object");
     }
     const Resolver resolver(pickle, name, limit, find_storage);
     std::vector<StridedTensor> tensors;
@@ -297,7 +297,7 @@ std::string collect_metadata(const Unpickler & pickle, ValueId root) {
     Json result = Json::object();
     if (!pickle.is(root, ValueKind::dict)) return "{}";
     const Span<const ValueId> pairs = pickle.items(root);
-    uint64_t bytes = 0;  // one text may be there a million times
+    uint64_t bytes = 0;  // one text may occur a million times
     for (size_t i = 0; i + 1 < pairs.size() && result.size() < most_metadata_entries; i += 2) {
         if (!pickle.is(pairs[i], ValueKind::text)) continue;
         const PickleValue & value = pickle.at(pairs[i + 1]);

@@ -77,7 +77,7 @@ bool Unpickler::step_container(uint8_t opcode) {
         case ']': push(add(ValueKind::list)); return true;
         case ')': push(add(ValueKind::tuple)); return true;
         case '}': push(add(ValueKind::dict)); return true;
-        case 0x8f: push(add(ValueKind::object)); return true;  // EMPTY_SET: nothing in a checkpoint that we need is a set
+        case 0x8f: push(add(ValueKind::object)); return true;  // EMPTY_SET: nothing that we need in a checkpoint is a set
         case 0x85: push_tuple(1); return true;
         case 0x86: push_tuple(2); return true;
         case 0x87: push_tuple(3); return true;
@@ -154,7 +154,7 @@ bool Unpickler::step_call(uint8_t opcode) {
         }
         case 0x93: {
             const ValueId name = pop(), module = pop();
-            if (!is(name, ValueKind::text) || !is(module, ValueKind::text)) fail("a class is named by something else than text");
+            if (!is(name, ValueKind::text) || !is(module, ValueKind::text)) fail("the name of a class is not text");
             push_global(values_[module].text(), values_[name].text());
             return true;
         }
@@ -263,7 +263,7 @@ size_t Unpickler::pop_mark() {
 }
 
 void Unpickler::memoize(uint64_t index) {
-    // Picklers number their memo without gaps; a little room is left for tools that drop unused entries.
+    // Picklers number memo entries without gaps; some slack is left for tools that drop unused ones.
     if (index > memo_.size() + 65536 || index >= most_values)
         fail("the memo index " + std::to_string(index) + " is out of range");
     const ValueId id = top();
@@ -339,7 +339,7 @@ void Unpickler::append_items(size_t first) {
     stack_.resize(first);
 }
 
-// State is only kept for opaque objects; that of an OrderedDict (its `_metadata`) carries nothing to read.
+// State is kept only for opaque objects; that of an OrderedDict (its `_metadata`) has nothing we need.
 void Unpickler::build() {
     const ValueId state = pop(), target = top();
     if (!is(target, ValueKind::object)) return;
@@ -375,14 +375,14 @@ ValueId Unpickler::make_dict(Span<const ValueId> arguments) {
     if (!arguments.empty() && (is(arguments[0], ValueKind::list) || is(arguments[0], ValueKind::tuple))) {
         for (const ValueId pair : items(arguments[0])) {
             const Span<const ValueId> two = items(pair);
-            if (two.size() != 2 || is(pair, ValueKind::dict)) fail("a dictionary is made of something else than pairs");
+            if (two.size() != 2 || is(pair, ValueKind::dict)) fail("a dictionary is built from something other than pairs");
             pairs.insert(pairs.end(), {two[0], two[1]});
         }
     }
     return add_compound(ValueKind::dict, pairs.data(), pairs.size());
 }
 
-/// Only the record is made here. Whether its numbers make sense is checked for the tensors that are wanted.
+/// Only makes the record. Its numbers are checked later, for the tensors that are used.
 ValueId Unpickler::make_tensor(Span<const ValueId> arguments, bool with_dtype) {
     if (arguments.size() < (with_dtype ? 7u : 4u)) fail("a tensor has too few arguments");
     std::vector<ValueId> record(arguments.begin(), arguments.begin() + 4);

@@ -29,7 +29,7 @@ enum class ValueKind : uint8_t {
     tensor
 };
 
-/// The names that mean something to a reader of checkpoints. All others are `unknown`: they are carried along as opaque objects.
+/// The names that matter for reading checkpoints. All others are `unknown` and kept as opaque objects.
 enum class GlobalKind : uint8_t {
     unknown,
     ordered_dict,
@@ -44,12 +44,12 @@ enum class GlobalKind : uint8_t {
     dtype,
 };
 
-/// A pickled value as plain data. Compound values refer to others by number, so values that contain themselves, or each other a
-/// million levels deep, cost nothing special.
+/// A pickled value as plain data. Compound values refer to others by number, so cycles and nesting a million levels deep need no
+/// special care.
 struct PickleValue {
     ValueKind kind = ValueKind::none;
     GlobalKind global = GlobalKind::unknown;
-    uint32_t items = 0;   // which list of items, 0: none (yet)
+    uint32_t items = 0;   // index of the list of items, 0: none (yet)
     uint32_t length = 0;  // of text, bytes and the name of an unknown global
     union {
         int64_t integer = 0;  // boolean, integer; DType of a global that is a storage or dtype
@@ -59,8 +59,8 @@ struct PickleValue {
     std::string_view text() const { return {data, length}; }
 };
 
-/// Reads pickles (protocols 2 to 5, without text opcodes) as data. Nothing is imported, called or constructed: GLOBAL looks its
-/// name up in a list of about thirty, REDUCE and NEWOBJ build records of those, and everything else becomes an opaque object.
+/// Reads pickles (protocols 2 to 5, without text opcodes) as data. Nothing is imported, called or constructed: GLOBAL looks up
+/// its name in a list of about thirty, REDUCE and NEWOBJ make records for those, and everything else becomes an opaque object.
 ///
 /// Items: list, tuple: the values; dict: key, value, key, value...; object: class, state (state may be missing);
 /// storage: the persistent id's tuple ('storage', class, key, device, element count[, view]);
@@ -73,7 +73,7 @@ public:
     /// Reads one pickle up to its STOP. Throws model_format.
     ValueId run();
 
-    /// Just behind the STOP.
+    /// The position just past the STOP.
     uint64_t position() const { return reader_.position(); }
 
     size_t size() const { return values_.size(); }

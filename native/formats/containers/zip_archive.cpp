@@ -26,7 +26,7 @@ bool looks_like_zip(Span<const uint8_t> bytes) {
 ZipArchive::ZipArchive(const MappedFilePtr & file) : file_(file), name_(file_name(file->path())) {
     const Directory directory = find_directory();
     if (directory.offset > directory.end || directory.size > directory.end - directory.offset) {
-        broken(name_, "the directory of the zip archive lies outside of the file");
+        broken(name_, "the directory of the zip archive lies outside the file");
     }
     if (directory.count > directory.size / central_bytes) {
         broken(name_, "the zip archive claims " + std::to_string(directory.count) + " entries, more than its directory holds");
@@ -102,9 +102,9 @@ void ZipArchive::read_zip64_extra(ZipEntry & entry, uint64_t position, uint64_t 
         const uint16_t id = load_u16(data + position);
         const uint64_t size = load_u16(data + position + 2);
         position += 4;
-        if (size > end - position) return;  // padding that is no field list
+        if (size > end - position) return;  // padding, not a list of fields
         if (id == 1) {
-            // Only the fields that did not fit their 32-bit place, in this order.
+            // Contains only the fields that did not fit into 32 bits, in this order.
             uint64_t at = position;
             for (uint64_t * field : {&entry.size, &entry.compressed, &entry.local_header}) {
                 if (*field != in_zip64) continue;
@@ -129,7 +129,7 @@ uint64_t ZipArchive::data_offset(const ZipEntry & entry) const {
     }
     if (!file_->contains(entry.local_header, local_bytes)) broken(name_, what + "begins beyond the end of the file");
     const uint8_t * header = file_->data() + entry.local_header;
-    if (load_u32(header) != local_signature) broken(name_, what + "has no header where the directory says");
+    if (load_u32(header) != local_signature) broken(name_, what + "has no header where the directory says it is");
     const uint64_t offset = entry.local_header + local_bytes + load_u16(header + 26) + load_u16(header + 28);
     if (!file_->contains(offset, entry.size)) broken(name_, what + "ends beyond the end of the file");
     return offset;

@@ -15,7 +15,7 @@ namespace latent::formats {
 namespace {
 
 constexpr int64_t chunk_elements = int64_t{1} << 21;
-constexpr size_t most_metadata = 1000;  // entries that travel along
+constexpr size_t most_metadata = 1000;  // entries that are copied
 
 /// "*" stands for any text, "?" for one character.
 bool glob(const std::string & pattern, const std::string & text) {
@@ -46,7 +46,7 @@ struct Plan {
     std::vector<GgufValue> values;
 };
 
-/// Keys of GGUF itself whose values are numbers: a text of that name would make the file unreadable.
+/// GGUF's own keys with numeric values: a text under such a key would make the file unreadable.
 bool is_reserved(const std::string & key) {
     return key == "general.alignment" || key == "general.quantization_version" || key == "general.file_type";
 }
@@ -58,7 +58,7 @@ void add_text(Plan & plan, const std::string & key, const std::string & text) {
     plan.values.push_back({key, text});
 }
 
-/// Short texts of the source's own metadata travel along: licence, author, title.
+/// Short texts of the source's metadata are copied: licence, author, title.
 void add_source_metadata(Plan & plan, const TensorSource & source) {
     const Json metadata = parse_json(source.metadata_json(), source.name() + ": metadata");
     if (!metadata.is_object()) return;
@@ -88,13 +88,13 @@ Plan make_plan(const OpenedModel & model, const ConvertOptions & options) {
         plan.tensors.push_back(std::move(out));
     }
     ModelSpec spec = model.spec;
-    spec.use_ema = false;  // what is written are the chosen weights
+    spec.use_ema = false;  // the file contains the selected weights
     spec.naming = "gguf";
     add_text(plan, "general.architecture", "latent-diffusion");
     for (const auto & item : options.metadata) {
         if (item.first.empty() || item.first.size() > 1000 || is_reserved(item.first)) {
             throw Error(ErrorCode::invalid_argument, "convert: metadata cannot be named \"" + item.first.substr(0, 80) +
-                                                         "\"; the name is empty or one of GGUF's own");
+                                                         "\"; the name is empty or reserved by GGUF");
         }
         if (item.first.rfind("latent.", 0) != 0) add_text(plan, item.first, item.second);
     }
@@ -112,10 +112,10 @@ void check_space(const std::string & destination, uint64_t bytes) {
     std::error_code failed;
     const auto space = std::filesystem::space(to_path(parent_folder(destination)), failed);
     if (failed || space.available >= bytes) return;
-    throw Error(
-        ErrorCode::io,
-        "\"" + destination + "\" needs " + std::to_string(bytes) + " bytes, the disk has " + std::to_string(space.available),
-        Json{{"needed", bytes}, {"available", space.available}}.dump());
+    throw Error(ErrorCode::io,
+                "\"" + destination + "\" needs " + std::to_string(bytes) + " bytes, the disk has " +
+                    std::to_string(space.available) + " free",
+                Json{{"needed", bytes}, {"available", space.available}}.dump());
 }
 
 class Conversion {
@@ -153,7 +153,7 @@ public:
 private:
     void step(uint64_t bytes) {
         done_ += bytes;
-        reported_ = std::max(reported_, std::min(done_, total_));  // a tensor that was begun again reports nothing twice
+        reported_ = std::max(reported_, std::min(done_, total_));  // a tensor that is written again does not report twice
         job_.check();
         job_.report(Phase::convert, static_cast<int64_t>(reported_), static_cast<int64_t>(total_));
     }
@@ -176,7 +176,7 @@ private:
         return std::min(count, tensor.elements());
     }
 
-    /// False, with some of the tensor written, when a value does not fit the type.
+    /// False, with part of the tensor written, if a value does not fit the type.
     bool convert_chunks(const TensorInfo & tensor, const GgufTensor & out, Span<const uint8_t> bytes) {
         const int64_t elements = tensor.elements(), inner = std::max<int64_t>(1, inner_of(tensor)),
                       chunk = chunk_of(tensor, inner);
@@ -195,7 +195,7 @@ private:
     AtomicFile & file_;
     const JobContext & job_;
     int threads_;
-    uint64_t position_;  // in the file, of the tensor at hand
+    uint64_t position_;  // in the file, of the current tensor
     uint64_t total_ = 0, done_ = 0, reported_ = 0;
     std::vector<uint8_t> encoded_;
 };
@@ -228,7 +228,7 @@ ConvertReport convert(const OpenedModel & model, const std::string & destination
                       const JobContext & job) {
     job.check();
     ConvertOptions options = requested;
-    options.part_defaults = requested.part_defaults && model.spec.unet.has_value();  // a first stage alone is what was asked for
+    options.part_defaults = requested.part_defaults && model.spec.unet.has_value();  // not when only a first stage was requested
     Plan plan = make_plan(model, options);
     std::vector<uint8_t> header = gguf_header(plan.values, plan.tensors);
     uint64_t expected = header.size();
@@ -246,12 +246,12 @@ ConvertReport convert(const OpenedModel & model, const std::string & destination
         ++report.tensors_by_type[dtype_name(plan.tensors[i].dtype)];
         report.bytes += plan.tensors[i].bytes + gguf_padding(plan.tensors[i].bytes);
     }
-    // Types may have changed on the way; the length of the header does not depend on them.
+    // Types may have changed meanwhile; the length of the header does not depend on them.
     header = gguf_header(plan.values, plan.tensors);
     file.seek(0);
     file.write(header.data(), header.size());
     model.tensors->check_files();
-    job.seal();  // from here on the file is there: what comes later is no abort
+    job.seal();  // from here on the file exists, so a later abort has no effect
     file.commit();
     report.tensors = static_cast<int64_t>(plan.tensors.size());
     report.bytes += header.size();

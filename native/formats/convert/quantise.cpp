@@ -32,7 +32,7 @@ float largest_magnitude(const float * values, int64_t count) {
     return finite ? largest : std::numeric_limits<float>::infinity();
 }
 
-/// Half precision holds the scales of blocks.
+/// Scales of blocks are stored in half precision.
 float largest_value(DType type) {
     return type == DType::f32 || type == DType::bf16 ? std::numeric_limits<float>::infinity() : 65504.0f;
 }
@@ -49,7 +49,7 @@ void encode(DType type, float * values, int64_t count, int64_t inner, uint8_t * 
             return;
         default: break;
     }
-    // The reciprocal of a scale this small would be infinite; such values are nothing beside any other weight.
+    // The reciprocal of a scale this small would be infinite; such values are negligible.
     for (int64_t i = 0; i < count; ++i) {
         if (std::fabs(values[i]) < 1e-30f) values[i] = 0;
     }
@@ -57,7 +57,7 @@ void encode(DType type, float * values, int64_t count, int64_t inner, uint8_t * 
     ggml_quantize_chunk(ggml_type_of(type), values, out, 0, count / inner, inner, nullptr);
 }
 
-/// Rows that are converted at a time: few enough to stay in the cache, whole blocks of both types.
+/// Number of rows converted at a time: few enough to stay in the cache, and whole blocks of both types.
 int64_t rows_at_a_time(DType from, int64_t inner) {
     constexpr int64_t kElements = int64_t{1} << 15;
     int64_t rows = std::max<int64_t>(1, kElements / std::max<int64_t>(1, inner));
@@ -76,14 +76,14 @@ void dequantise(DType type, const uint8_t * source, float * destination, int64_t
         convert_to_f32(type, source, destination, count);
         return;
     }
-    // ggml reads halves inside the blocks; a copy gives it the alignment that a file does not promise.
+    // ggml reads 16-bit values inside the blocks; a copy provides the alignment that a file does not guarantee.
     std::vector<uint16_t> aligned(static_cast<size_t>(dtype_bytes(type, count) + 1) / 2);
     std::memcpy(aligned.data(), source, static_cast<size_t>(dtype_bytes(type, count)));
     ggml_get_type_traits(ggml_type_of(type))->to_float(aligned.data(), destination, count);
 }
 
 bool requantise(DType from, const uint8_t * source, DType to, uint8_t * destination, int64_t rows, int64_t inner, int threads) {
-    if (dtype_is_quantised(to)) ggml_quantize_init(ggml_type_of(to));  // shared tables, not thread-safe to make
+    if (dtype_is_quantised(to)) ggml_quantize_init(ggml_type_of(to));  // builds shared tables, which is not thread-safe
     const int64_t step = rows_at_a_time(from, inner), steps = (rows + step - 1) / step;
     const size_t workers = static_cast<size_t>(std::max<int64_t>(1, std::min<int64_t>({threads, steps, 64})));
     std::atomic<int64_t> next{0};
@@ -96,7 +96,7 @@ bool requantise(DType from, const uint8_t * source, DType to, uint8_t * destinat
                 const int64_t first = i * step * inner, count = std::min(step, rows - i * step) * inner;
                 dequantise(from, source + dtype_bytes(from, first), values.data(), count);
                 largest[worker] = std::max(largest[worker], largest_magnitude(values.data(), count));
-                if (largest[worker] > largest_value(to)) return next.store(steps);  // ggml's coders take finite values
+                if (largest[worker] > largest_value(to)) return next.store(steps);  // ggml's quantisers require finite values
                 encode(to, values.data(), count, inner, destination + dtype_bytes(to, first));
             }
         } catch (...) {
@@ -109,7 +109,7 @@ bool requantise(DType from, const uint8_t * source, DType to, uint8_t * destinat
         try {
             pool.emplace_back(work, i);
         } catch (const std::exception &) {
-            break;  // no thread to be had
+            break;  // no more threads available
         }
     }
     work(0);

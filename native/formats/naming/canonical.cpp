@@ -19,7 +19,7 @@ struct Prefix {
     Place place;
 };
 
-// CompVis and Stability, then names that put diffusers' folders into one file.
+// CompVis and Stability, then names used by single files made from diffusers' folders.
 constexpr Prefix prefixes[] = {
     {unet_prefix, Place::unet},
     {stage_prefix, Place::vae},
@@ -39,21 +39,21 @@ constexpr Prefix prefixes[] = {
     {"text_encoders.clip_g.", Place::text_2},
 };
 
-/// One stored tensor on its way.
+/// One stored tensor while it is being mapped.
 struct Stored {
     TensorSourcePtr source;
-    TensorInfo info;   // shape as canonical names have it
+    TensorInfo info;   // shape under its canonical name
     std::string name;  // relative to its part
     bool sgm = false;  // under "conditioner.embedders."
-    ScalePtr scale;    // beside the tensor, null where there is none
+    ScalePtr scale;    // the scale of its numbers, null if there is none
 };
 
-/// Names of a CLIP image tower, which may stand beside a text tower in one file.
+/// Names of a CLIP image tower, which may be in the same file as a text tower.
 bool is_image_name(const std::string & name) {
     return starts_with(name, "vision_model.") || starts_with(name, "visual_projection.") || starts_with(name, "visual.");
 }
 
-/// What a file without part prefixes is.
+/// The part that a file without part prefixes contains.
 Place bare_place(const TensorSource & source) {
     if (source.has("input_blocks.0.0.weight") || (source.has("conv_in.weight") && source.has("time_embedding.linear_1.weight"))) {
         return Place::unet;
@@ -68,7 +68,7 @@ Place bare_place(const TensorSource & source) {
     return Place::ignored;
 }
 
-/// Puts the tensors of all parts together under their canonical names.
+/// Collects the tensors of all parts under their canonical names.
 class Canonicaliser {
 public:
     explicit Canonicaliser(const CanonicalOptions & options) : options_(options) {}
@@ -92,7 +92,7 @@ public:
         map_unet();
         map_stage();
         sgm_ = !text_[1].empty() || std::any_of(text_[0].begin(), text_[0].end(), [](const Stored & s) { return s.sgm; });
-        if (text_[0].empty()) std::swap(text_[0], text_[1]);  // a refiner's only tower is its first
+        if (text_[0].empty()) std::swap(text_[0], text_[1]);  // a refiner's only tower becomes the first
         map_text(0);
         map_text(1);
         map_image();
@@ -112,7 +112,8 @@ private:
         if (is_prediction_marker(stored.name)) return Place::buffer;
         for (const Prefix & prefix : prefixes) {
             if (!starts_with(stored.name, prefix.text)) continue;
-            // "model.diffusion_model." inside a bare file of another kind cannot occur; "te." and such only count in whole files.
+            // "model.diffusion_model." cannot occur in a bare file of another kind; "te." and similar prefixes count only in
+            // whole files.
             stored.name = stored.name.substr(std::string(prefix.text).size());
             return prefix.place;
         }
@@ -136,7 +137,7 @@ private:
             case Place::text: return Part::text;
             case Place::text_2: return Part::text_2;
             case Place::image: return Part::image;
-            default: return Part::unet;  // EMA weights and buffers go with the U-Net
+            default: return Part::unet;  // EMA weights and buffers belong to the U-Net
         }
     }
 
@@ -184,7 +185,7 @@ private:
         return names;
     }
 
-    /// The EMA twin of a U-Net weight: its path below "model." without dots. nullptr where there is none.
+    /// The EMA copy of a U-Net weight: its path below "model." without dots. nullptr if there is none.
     const Stored * ema_of(const Stored & stored) const {
         if (!starts_with(stored.info.name, unet_prefix)) return nullptr;
         std::string key = stored.info.name.substr(6);
@@ -193,7 +194,7 @@ private:
         if (found == ema_.end()) return nullptr;
         if (found->second.info.elements() != stored.info.elements()) {
             throw Error(ErrorCode::model_format,
-                        stored.source->name() + ": the EMA copy of \"" + stored.info.name + "\" has another size");
+                        stored.source->name() + ": the EMA copy of \"" + stored.info.name + "\" has a different size");
         }
         return &found->second;
     }
@@ -242,14 +243,14 @@ private:
         if (model_.naming.empty()) model_.naming = naming.diffusers ? "diffusers" : "compvis";
         for (Stored & stored : stage_) {
             auto targets = map_stage_key(stored.name, naming);
-            if (!targets) targets = KeyTargets{{stored.name}};  // for the check of parameters to name
+            if (!targets) targets = KeyTargets{{stored.name}};  // kept, so that check_parameters can name it
             if (targets->empty()) {
                 ignore(stored);
                 continue;
             }
             model_.has_stage = true;
             for (const KeyTarget & target : *targets) {
-                // Attention is made of 1x1 convolutions in CompVis, of linears in diffusers.
+                // Attention uses 1x1 convolutions in CompVis, linear layers in diffusers.
                 const bool linear = stored.info.shape.size() == 2 && target.name.find(".attn_1.") != std::string::npos;
                 const bool level_linear = stored.info.shape.size() == 2 && target.name.find(".attn.") != std::string::npos;
                 if (linear || level_linear) stored.info.shape.insert(stored.info.shape.end(), 2, 1);
@@ -281,7 +282,7 @@ private:
         for (const Stored & stored : image_) {
             auto targets = map_vision_key(stored.name, model_.open_clip_image);
             if (!targets) {
-                bool open_clip = false;  // the other half of CLIP
+                bool open_clip = false;  // CLIP's other tower
                 const auto text = map_text_key(stored.name, open_clip);
                 const bool other = text && (text->empty() || starts_with((*text)[0].name, "transformer."));
                 targets = other ? KeyTargets{} : KeyTargets{{stored.name}};
@@ -313,7 +314,8 @@ private:
         recipes_.push_back(std::move(recipe));
     }
 
-    /// CompVis keeps q, k and v of an AttentionBlock in one tensor, in turns head by head; both it and proj_out are Conv1d there.
+    /// CompVis stores q, k and v of an AttentionBlock in one tensor, interleaved by head; that tensor and proj_out are Conv1d
+    /// weights.
     void fuse() {
         for (TensorRecipe & recipe : recipes_) {
             if (recipe.shape.size() == 2 && fused_.count(attention_of(recipe.name) + ".qkv.weight") &&
@@ -333,13 +335,13 @@ private:
                 const Json details = {{"found", "a diffusers UNet2DModel without config.json"},
                                       {"nearest", "unconditional latent diffusion"}};
                 throw Error(ErrorCode::unsupported_model,
-                            "The U-Net keeps q, k and v apart, and the width of its heads is not in the weights: put its "
-                            "config.json beside it",
+                            "The U-Net stores q, k and v separately, and the weights do not tell the width of its heads: put its "
+                            "config.json next to it",
                             details.dump());
             }
             if (channels < 1 || channels % width != 0) {
                 throw Error(ErrorCode::model_format,
-                            "Heads of width " + std::to_string(width) + " do not divide the attention \"" + attention + '"');
+                            "The head width " + std::to_string(width) + " does not divide the attention \"" + attention + '"');
             }
             TensorRecipe recipe{item.first, parts[0]->info.shape, {}, false};
             for (int64_t head = 0; head < channels / width; ++head) {

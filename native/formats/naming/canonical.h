@@ -18,7 +18,7 @@ namespace latent::formats {
 
 enum class Part { whole, unet, vae, text, text_2, image };
 
-/// A file or folder that was opened, and what is taken from it. A `whole` source gives every part that no other source gives.
+/// An opened file or folder, and the part to take from it. A `whole` source provides every part that no other source provides.
 struct PartSource {
     TensorSourcePtr source;
     Part part = Part::whole;
@@ -26,30 +26,30 @@ struct PartSource {
 
 struct CanonicalOptions {
     bool use_ema = false;        // model_ema.* in place of model.*: LitEma's averages
-    int attention_head_dim = 0;  // heads' width of a diffusers UNet2DModel, which decides how q, k and v are fused
+    int attention_head_dim = 0;  // width of the heads of a diffusers UNet2DModel; decides how q, k and v are fused
 };
 
-/// Network weights under canonical names, and what the files said besides.
+/// Network weights under canonical names, and what else the files tell.
 struct CanonicalModel {
     TensorSourcePtr tensors;
-    std::string naming;  // compvis | diffusers, of the U-Net, or of the first stage where there is none
+    std::string naming;  // compvis | diffusers: the naming of the U-Net, or of the first stage if there is no U-Net
     bool has_unet = false, has_stage = false;
     std::array<std::string, 2> text_prefix;           // of the CLIP towers, "" where there is none
     std::array<bool, 2> open_clip = {false, false};   // their stored names were OpenAI's or OpenCLIP's
-    bool bare_clip = false;                           // in a file that holds CLIP and nothing else
-    bool text_apart = false;                          // named by the caller beside a checkpoint: no part of it
+    bool bare_clip = false;                           // from a file that contains only CLIP
+    bool text_apart = false;                          // given separately by the caller, not part of the checkpoint
     bool has_image = false, open_clip_image = false;  // a CLIP image tower; its stored names were OpenAI's or OpenCLIP's
-    std::vector<std::string> unknown_unet;            // names in the U-Net's part that no table knows
-    int64_t ema_tensors = 0;                          // averaged weights, without the average's own counters
-    std::vector<std::string> without_ema;             // canonical U-Net names whose averaged copies were wanted and are not there
-    std::vector<double> betas;                        // the training buffer, where stored
-    std::vector<double> low_scale_betas;              // of the x4 upscaler's low_scale_model
-    std::optional<double> scale_factor;               // the 0-dim buffer of scale_by_std models
-    std::map<std::string, uint64_t> ignored;          // stored tensors that were not taken, counted by first component
+    std::vector<std::string> unknown_unet;            // names in the U-Net's part that are in no table
+    int64_t ema_tensors = 0;                          // number of averaged weights, without LitEma's counters
+    std::vector<std::string> without_ema;     // canonical U-Net names whose averaged copies were requested but are missing
+    std::vector<double> betas;                // the training buffer, where stored
+    std::vector<double> low_scale_betas;      // of the x4 upscaler's low_scale_model
+    std::optional<double> scale_factor;       // the 0-dim buffer of scale_by_std models
+    std::map<std::string, uint64_t> ignored;  // number of stored tensors that are not used, by the first component of the name
 };
 
-/// Maps the names of all sources. Reads headers, and the buffers `betas` and `scale_factor`. Throws model_format where tensors
-/// do not fit together, unsupported_model where q, k and v must be fused and nobody gave the width of the heads.
+/// Maps the names of all sources. Reads headers, and the buffers `betas` and `scale_factor`. Throws model_format if tensors
+/// do not fit together, unsupported_model if q, k and v must be fused and the width of the heads is unknown.
 CanonicalModel canonicalise(const std::vector<PartSource> & sources, const CanonicalOptions & options = {});
 
 }  // namespace latent::formats

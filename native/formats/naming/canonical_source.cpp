@@ -35,7 +35,7 @@ bool is_scaled(const TensorRecipe & recipe) {
     return std::any_of(recipe.rows.begin(), recipe.rows.end(), [](const RowSlice & slice) { return slice.scale != nullptr; });
 }
 
-/// The numbers of some rows, times their scales.
+/// The values of the rows, multiplied by their scales.
 void read_scaled(const RowSlice & slice, std::vector<float> & whole, float * out) {
     const TensorInfo & stored = tensor_of(slice);
     if (whole.empty()) whole = slice.source->read_f32(stored);
@@ -50,33 +50,33 @@ TensorInfo describe(const std::string & file, const TensorRecipe & recipe) {
     TensorInfo info;
     info.name = recipe.name;
     info.shape = recipe.shape;
-    if (recipe.rows.empty()) misfit(file, recipe.name, "is made of nothing");
+    if (recipe.rows.empty()) misfit(file, recipe.name, "has no source");
     info.dtype = tensor_of(recipe.rows[0]).dtype;
     info.stored_as = tensor_of(recipe.rows[0]).stored_as;
     int64_t elements = 0;
     for (const RowSlice & slice : recipe.rows) {
         const TensorInfo & tensor = tensor_of(slice);
         const int64_t rows = row_count(tensor);
-        if (tensor.dtype != info.dtype) misfit(file, recipe.name, "is stored in parts of different types");
+        if (tensor.dtype != info.dtype) misfit(file, recipe.name, "is stored in pieces of different types");
         if (slice.begin < 0 || slice.begin > slice.end || slice.end > rows)
-            misfit(file, recipe.name, "has fewer rows than its use needs");
+            misfit(file, recipe.name, "has fewer rows than are needed");
         const int64_t per_row = rows == 0 ? 0 : tensor.elements() / rows;
         if (!is_whole(slice) && per_row % dtype_block(tensor.dtype) != 0) {
             misfit(file, recipe.name,
-                   std::string("is quantised as ") + dtype_name(tensor.dtype) + " in blocks that its parts would cut");
+                   std::string("is quantised as ") + dtype_name(tensor.dtype) + " in blocks that splitting it would cut");
         }
         elements += per_row * (slice.end - slice.begin);
         info.bytes += is_whole(slice) ? tensor.bytes : row_bytes(tensor) * static_cast<uint64_t>(slice.end - slice.begin);
     }
     info.scaled_from = tensor_of(recipe.rows[0]).scaled_from;
-    if (elements != info.elements()) misfit(file, recipe.name, "has another number of elements than its shape");
+    if (elements != info.elements()) misfit(file, recipe.name, "has a number of elements that does not match its shape");
     if (recipe.transpose) {
         const TensorInfo & tensor = tensor_of(recipe.rows[0]);
         const bool plain = recipe.rows.size() == 1 && is_whole(recipe.rows[0]) && tensor.shape.size() == 2;
         if (!plain || dtype_is_quantised(tensor.dtype)) misfit(file, recipe.name, "cannot be transposed");
     }
     if (is_scaled(recipe)) {
-        if (dtype_is_quantised(info.dtype)) misfit(file, recipe.name, "is quantised, and has a scale besides");
+        if (dtype_is_quantised(info.dtype)) misfit(file, recipe.name, "is quantised and has a scale as well");
         info.scaled_from = info.dtype;
         info.dtype = DType::f32;
         info.bytes = static_cast<uint64_t>(elements) * sizeof(float);

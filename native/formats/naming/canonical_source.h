@@ -14,23 +14,23 @@ struct RowSlice {
     size_t index = 0;  // in source->tensors()
     int64_t begin = 0;
     int64_t end = 0;
-    ScalePtr scale;  // of the tensor, by which its numbers are multiplied; null: they are what they are
+    ScalePtr scale;  // factor for the tensor's values; null: none
 };
 
-/// How one tensor is put together out of files: rows stacked in order, or a single matrix transposed.
+/// How a tensor is assembled from files: rows stacked in order, or a single matrix transposed.
 struct TensorRecipe {
     std::string name;
-    std::vector<int64_t> shape;  // of the result; any shape with the element count of the rows
+    std::vector<int64_t> shape;  // shape of the result; any with the element count of the rows
     std::vector<RowSlice> rows;
-    bool transpose = false;  // of one whole matrix [n, m] -> [m, n]
+    bool transpose = false;  // transposes one whole matrix [n, m] -> [m, n]
 
     /// A whole tensor under a new name.
     static TensorRecipe whole(const std::string & name, TensorSourcePtr source, const TensorInfo & tensor);
 };
 
-/// A source that presents tensors of other sources under new names and shapes. Nothing is copied before it is read; a tensor
-/// made of adjacent rows is still a view into its file. Scaled tensors are given as float32. Throws model_format where a recipe
-/// does not fit its tensors (element counts, types that differ, rows that cut a quantised block).
+/// Presents tensors of other sources under new names and shapes. Nothing is copied before it is read; a tensor of adjacent rows
+/// stays a view into its file. Scaled tensors are returned as float32. Throws model_format if a recipe does not fit its tensors
+/// (element counts, different types, rows that cut a quantised block).
 class MappedSource : public TensorSource {
 public:
     MappedSource(std::string name, std::vector<TensorRecipe> recipes, std::string metadata_json = "{}");

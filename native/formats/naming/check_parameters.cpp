@@ -25,7 +25,7 @@ public:
         if (!found && faults_ > before) absent_.push_back(&network);
     }
 
-    /// Throws where a part has tensors that neither its networks nor this list explain: they may change what the weights mean.
+    /// Throws if a part has tensors that neither its networks nor this list know: they may change the meaning of the weights.
     void refuse_rest(const networks::DeclaredNetwork & network, const std::string & area, const char * nearest) const {
         std::string first;
         int count = 0;
@@ -37,15 +37,15 @@ public:
         const Json details = {{"found", first.substr(0, 200)}, {"count", count}, {"nearest", nearest}};
         const std::string hint = !is_quantisation_name(first)
                                      ? ""
-                                     : ". Of quantised weights with scales beside them, one scale per tensor or "
-                                       "output channel is read; convert others to f16 or GGUF";
+                                     : ". Quantised weights with separate scales are supported with one scale per tensor or "
+                                       "per output channel; convert others to f16 or GGUF";
         throw Error(ErrorCode::unsupported_model,
                     source_.name() + ": " + network.title + " has " + std::to_string(count) +
-                        " tensors that no known architecture explains, first " + first.substr(0, 200) + hint,
+                        " tensors that belong to no known architecture, first " + first.substr(0, 200) + hint,
                     details.dump(-1, ' ', false, Json::error_handler_t::replace));
     }
 
-    /// Throws where something did not fit.
+    /// Throws if something did not fit.
     void finish() const {
         if (faults_ == 0) return;
         const std::string faults = std::to_string(faults_) + (faults_ == 1 ? " tensor does" : " tensors do") +
@@ -61,8 +61,7 @@ public:
 private:
     static constexpr int kNamedFaults = 3;
 
-    /// What published files have besides, and what changes nothing: CLIP's temperature, a projection that the specification does
-    /// without.
+    /// Extra tensors of published files that do not matter: CLIP's temperature, a projection that the specification does not use.
     static bool is_harmless(const std::string & name) {
         for (const char * end : {".logit_scale", ".text_projection.weight"}) {
             const std::string text = end;
@@ -71,7 +70,7 @@ private:
         return false;
     }
 
-    /// Whether any of the tensors is there, of whatever shape.
+    /// Whether any of the tensors exists, with any shape.
     bool need_each(const ParameterList & parameters) {
         bool found = false;
         for (const Parameter & parameter : parameters.unread()) {
@@ -93,7 +92,7 @@ private:
         return found;
     }
 
-    /// What is missing as a whole, and how to give it.
+    /// Networks that are missing entirely, and how to provide them.
     std::string absence() const {
         std::vector<std::string> networks, apart;
         for (const networks::DeclaredNetwork * network : absent_) {
@@ -102,9 +101,8 @@ private:
             if (traits.has_own_source) apart.push_back(network->title + " as " + traits.name);
         }
         return enumerated(networks) + (networks.size() == 1 ? " is" : " are") +
-               " not in what was given. Give the file that holds all of the model as model" +
-               (apart.empty() ? "" : ", or " + enumerated(apart)) +
-               " (of a file that is given as one part, that part alone is taken)";
+               " missing. Give a file with the whole model as model" + (apart.empty() ? "" : ", or " + enumerated(apart)) +
+               " (a file given for one part is used only for that part)";
     }
 
     const TensorSource & source_;
@@ -115,7 +113,7 @@ private:
     int faults_ = 0;
 };
 
-/// Where a network has its tensors and nobody else has any.
+/// The prefix that belongs to this network alone.
 std::string area_of(const networks::DeclaredNetwork & network) {
     const std::string & prefix = network.prefix;
     for (const char * area : {cond_prefix, image_prefix}) {

@@ -15,24 +15,24 @@ namespace latent::formats {
 /// Where a stored tensor goes.
 struct KeyTarget {
     std::string name;
-    int third = -1;  // which third of the stored rows (a fused q, k, v), -1: all of them
-    int fused = -1;  // which of q, k, v of a fused canonical tensor it makes up, -1: it is the whole tensor
+    int third = -1;  // which third of the stored rows (fused q, k, v), -1: all rows
+    int fused = -1;  // which of q, k, v in a fused canonical tensor, -1: the whole tensor
     bool transpose = false;
 };
 
-using KeyTargets = std::vector<KeyTarget>;  // empty: known and not needed
+using KeyTargets = std::vector<KeyTarget>;  // empty: known but not needed
 
-/// What a diffusers U-Net's names alone do not say, or only all of them together.
+/// Facts about a diffusers U-Net that no single name tells.
 struct UNetNaming {
     bool diffusers = false;
     int layers_per_block = 2;
     std::set<int> attention_up_blocks;  // up_blocks that have attentions
 
-    /// From all names of the part.
+    /// Derived from all names of the part.
     static UNetNaming of(const std::vector<std::string> & names);
 };
 
-/// nullopt: a name that no table knows.
+/// nullopt: an unknown name.
 std::optional<KeyTargets> map_unet_key(const std::string & name, const UNetNaming & naming);
 
 struct StageNaming {
@@ -43,20 +43,20 @@ struct StageNaming {
     static StageNaming of(const std::vector<std::string> & names);
 };
 
-/// The half of a tiny autoencoder (TAESD) that a file with bare indices ("1.weight") holds: "encoder.", "decoder.", "" for
-/// others.
+/// Which half of a tiny autoencoder (TAESD) a file with bare indices ("1.weight") contains: "encoder." or "decoder."; "" for
+/// other files.
 std::string tiny_half(const TensorSource & source);
-/// Whether it holds one with its halves named: "encoder.0.weight", "decoder.layers.0.weight", "taesd_decoder.1.weight".
+/// Whether the names are those of a tiny autoencoder with prefixes: "encoder.0.weight", "decoder.layers.0.weight",
+/// "taesd_decoder.1.weight".
 bool is_tiny_stage(const TensorSource & source);
 
 std::optional<KeyTargets> map_stage_key(const std::string & name, const StageNaming & naming);
 
-/// CLIP text towers in every spelling, LDMBert, and the small conditioners, whose names stay. `open_clip` is set when the name
-/// is one of OpenCLIP's.
+/// CLIP text towers in every naming, LDMBert, and the small conditioners, whose names stay the same. `open_clip` is set if the
+/// name is OpenCLIP's.
 std::optional<KeyTargets> map_text_key(const std::string & name, bool & open_clip);
 
-/// CLIP image towers, in Hugging Face's, OpenAI's and OpenCLIP's spelling; nullopt for what is no part of one. `open_clip` as
-/// above.
+/// CLIP image towers in Hugging Face's, OpenAI's and OpenCLIP's naming; nullopt for other names. `open_clip` as above.
 std::optional<KeyTargets> map_vision_key(const std::string & name, bool & open_clip);
 /// A transformer block of OpenAI's and OpenCLIP's towers ("transformer.resblocks.3.attn.in_proj_weight") under `tower`.
 std::optional<KeyTargets> map_open_clip_block(const std::string & name, const std::string & tower);

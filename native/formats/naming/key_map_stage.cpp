@@ -66,7 +66,7 @@ bool is_tiny_stage(const TensorSource & source) {
 
 namespace {
 
-/// diffusers counts its decoder's layers from 0, without the bound of the latents that comes first.
+/// diffusers counts the decoder's layers from 0, without the clamp of the latents that comes first.
 std::optional<KeyTargets> map_tiny_key(const std::string & name, const StageNaming & naming) {
     if (name == "vae_scale" || name == "vae_shift") return KeyTargets{};
     if (!naming.diffusers) return KeyTargets{{name}};

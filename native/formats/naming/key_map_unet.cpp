@@ -53,7 +53,7 @@ constexpr Rename resnet_names[] = {
     {"norm2", "out_layers.0"}, {"conv2", "out_layers.3"}, {"conv_shortcut", "skip_connection"},
 };
 
-// diffusers Attention of an AttentionBlock model, new and old names. q, k and v make up one fused canonical tensor.
+// diffusers Attention of an AttentionBlock model, new and old names. q, k and v are fused into one canonical tensor.
 constexpr Rename block_attention_names[] = {
     {"group_norm", "norm"},
     {"to_out.0", "proj_out"},
@@ -87,7 +87,7 @@ std::optional<KeyTargets> map_attention(const std::string & place, const std::st
         }
     }
     if (const auto renamed = rename(block_attention_names, rest)) return at(place, renamed);
-    // A spatial transformer keeps its inner names.
+    // Names inside a spatial transformer are the same.
     const bool known =
         rest.compare(0, 5, "norm.") == 0 || rest.compare(0, 5, "proj_") == 0 || rest.compare(0, 19, "transformer_blocks.") == 0;
     return known ? at(place, rest) : std::nullopt;

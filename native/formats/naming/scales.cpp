@@ -18,13 +18,13 @@ std::string without(const std::string & name, const std::string & end) {
     return name.substr(0, name.size() - end.size());
 }
 
-/// The tensor whose numbers `name` scales; null where it is no scale.
+/// The tensor that the scale `name` applies to; null if it is not a scale.
 const TensorInfo * scaled_by(const TensorSource & source, const std::string & name) {
     if (ends_with(name, ".scale_weight")) return source.find(without(name, "scale_weight") + "weight");
     return ends_with(name, "_scale") ? source.find(without(name, "_scale")) : nullptr;
 }
 
-/// ComfyUI's word on how a layer is stored: {"format": "float8_e4m3fn"} as bytes of text.
+/// ComfyUI's description of how a layer is stored: {"format": "float8_e4m3fn"} as bytes of text.
 bool is_scaled_format(const TensorSource & source, const TensorInfo & tensor) {
     if ((tensor.dtype != DType::u8 && tensor.dtype != DType::i8) || tensor.bytes == 0 || tensor.bytes > 4096) return false;
     std::string text(static_cast<size_t>(tensor.bytes), '\0');

@@ -7,13 +7,13 @@
 
 namespace latent::formats {
 
-/// Lets a CompVis / Stability configuration (the parsed yaml: {model: {target, params}}, optionally beside it "text_encoder" and
-/// "text_encoder_2" in Hugging Face's or OpenCLIP's words) decide over what was detected. Fields that it does not have keep
-/// their detected value, or the reference classes' default. Everything it tells is taken off `detection.unknown`.
-/// Throws model_format for values of the wrong type, unsupported_model for classes that are not known.
+/// Applies a CompVis / Stability configuration (the parsed yaml: {model: {target, params}}, optionally with "text_encoder" and
+/// "text_encoder_2" in Hugging Face's or OpenCLIP's form) over the detected values. Fields that it lacks keep their detected
+/// value, or the reference classes' default. Every field it sets is removed from `detection.unknown`. Throws model_format for
+/// values of the wrong type, unsupported_model for unknown classes.
 void apply_compvis_config(Detection & detection, const Json & config, const CanonicalModel & model);
 
-/// The configurations of a diffusers folder; each null where the file is absent.
+/// The configurations of a diffusers folder; each null if the file is absent.
 struct DiffusersConfigs {
     Json index, unet, vae, scheduler, low_res_scheduler, text_encoder, text_encoder_2, image_encoder, tokenizer, tokenizer_2;
 
@@ -23,11 +23,11 @@ struct DiffusersConfigs {
     int attention_head_dim() const;
 };
 
-/// Lets them decide over what was detected, as apply_compvis_config does.
+/// Applies them over the detected values, like apply_compvis_config.
 void apply_diffusers_configs(Detection & detection, const DiffusersConfigs & configs);
 
 // Their parts that concern conditioners:
-/// A text tower's own words: Hugging Face's, or OpenCLIP's {text_cfg, embed_dim, gelu}. Null does nothing.
+/// A text tower's configuration: Hugging Face's, or OpenCLIP's {text_cfg, embed_dim, gelu}. Null does nothing.
 void apply_clip_config(Detection & detection, size_t index, const Json & block);
 /// transformers' CLIPVisionConfig. Null does nothing.
 void apply_vision_config(Detection & detection, const Json & block);
@@ -35,12 +35,12 @@ void apply_vision_config(Detection & detection, const Json & block);
 void apply_conditioning(Detection & detection, const Json & params, const Json & config, const CanonicalModel & model);
 /// sgm: a list of embedders, of which only the text towers have weights.
 void apply_embedders(Detection & detection, const Json & conditioner_config, const Json & config);
-/// Throws unsupported_model naming a class (or another word) that this engine does not have.
+/// Throws unsupported_model naming a class (or another value) that is not supported.
 [[noreturn]] void unknown_class(const std::string & target, const char * what, const char * nearest);
 bool mentions(const std::string & text, const char * part);
 
 // For both:
-/// Object `key` of `object`, null where there is none; throws model_format where it is something else.
+/// Object `key` of `object`, null if there is none; throws model_format if it is something else.
 Json object_at(const Json & object, const char * key);
 /// An integer in range, or `fallback` where absent or null.
 int int_at(const Json & object, const char * key, int fallback);

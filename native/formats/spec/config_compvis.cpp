@@ -75,12 +75,12 @@ void apply_unet_params(Detection & detection, const Json & params) {
     c.channel_mult = ints_at(params, "channel_mult", c.channel_mult);
     const std::vector<int> blocks = ints_at(params, "num_res_blocks", {c.num_res_blocks});
     if (blocks.empty() || std::any_of(blocks.begin(), blocks.end(), [&](int n) { return n != blocks[0]; })) {
-        throw Error(ErrorCode::unsupported_model, "U-Nets with another number of ResBlocks at every level are not supported",
+        throw Error(ErrorCode::unsupported_model, "U-Nets with a different number of ResBlocks per level are not supported",
                     Json{{"found", "num_res_blocks per level"}, {"nearest", "latent diffusion U-Net"}}.dump());
     }
     c.num_res_blocks = blocks[0];
-    // Down-factors that no level reaches have no effect; the detected ones are those that do (names decide, the yaml agrees or
-    // check_parameters says so).
+    // Downsampling factors that no level reaches have no effect, so the detected ones are complete. If the yaml disagrees with
+    // the names, check_parameters reports it.
     std::vector<int> reached;
     for (const int factor : ints_at(params, "attention_resolutions", c.attention_resolutions)) {
         const int deepest = c.channel_mult.empty() ? 1 : 1 << std::min<int>(20, static_cast<int>(c.channel_mult.size()) - 1);
@@ -116,7 +116,7 @@ void apply_unet_params(Detection & detection, const Json & params) {
 
 void apply_first_stage(Detection & detection, const std::string & target, const Json & params) {
     AutoencoderConfig & c = *detection.spec.first_stage;
-    if (c.kind == "tiny") return;  // put in place of the one that the configuration is about
+    if (c.kind == "tiny") return;  // replaces the one in the configuration
     const Json dd = object_at(params, "ddconfig");
     if (mentions(target, "VQModel")) {
         c.kind = "vq";
@@ -146,7 +146,7 @@ void apply_first_stage(Detection & detection, const std::string & target, const 
     }
 }
 
-/// What the reference classes say by themselves, with the nearest family for models that no table knows.
+/// The defaults of the reference classes, with the nearest family for unknown models.
 void name_family(ModelSpec & spec, bool known_before) {
     if (known_before) return;
     const bool clip = !spec.conditioners.empty() && spec.conditioners[0].kind == "clip_text";
@@ -192,7 +192,7 @@ void apply_compvis_config(Detection & detection, const Json & config, const Cano
         schedule.beta_start = number_at(params, "linear_start", sgm ? 0.00085 : 0.0001);
         schedule.beta_end = number_at(params, "linear_end", sgm ? 0.012 : 0.02);
         schedule.timesteps = int_at(params, "timesteps", 1000);
-        const std::string form = text_at(params, "beta_schedule", "linear");  // "linear" is linear in the roots there
+        const std::string form = text_at(params, "beta_schedule", "linear");  // "linear" is linear in the square roots
         if (form != "linear") unknown_class(form, "noise schedule", "linear");
         schedule.beta_schedule = "scaled_linear";
         schedule.betas.clear();

@@ -10,7 +10,7 @@ bool mentions(const std::string & text, const char * part) {
 
 void unknown_class(const std::string & target, const char * what, const char * nearest) {
     throw Error(ErrorCode::unsupported_model,
-                std::string("The configuration names a ") + what + " that this engine does not have: " + target,
+                std::string("The configuration names a ") + what + " that is not supported: " + target,
                 Json{{"found", target}, {"nearest", nearest}}.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
@@ -28,7 +28,7 @@ bool apply_clip_class(Detection & detection, size_t index, const std::string & t
         c.hidden_act = "gelu";
         c.pad_token_id = 0;
         detection.unknown.erase(at + "hiddenAct");
-        // diffusers' folders of SD 2 leave the unused last layer out: the last one there is the penultimate.
+        // diffusers' folders of SD 2 omit the unused last layer, so their last layer is the penultimate one.
         const int declared = int_at(object_at(block, "text_cfg"), "layers", c.hidden_size == 1024 ? 24 : c.num_hidden_layers);
         c.skip_layers = layer == "penultimate" && c.num_hidden_layers >= declared ? 1 : 0;
         c.final_norm = !mentions(target, "FrozenOpenCLIPEmbedder2") || flag_at(params, "legacy", true);
@@ -49,7 +49,7 @@ bool apply_clip_class(Detection & detection, size_t index, const std::string & t
     return true;
 }
 
-/// Puts a conditioner without tensors in the place of the trained ones; CLIP towers, which come from other files, stay.
+/// Replaces the trained conditioners by one without tensors; CLIP towers, which come from other files, stay.
 void set_untrained(ModelSpec & spec, const char * kind, const char * role) {
     ConditionerConfig c;
     c.kind = kind, c.role = role;
@@ -72,7 +72,8 @@ ConditionerConfig * find_conditioner(ModelSpec & spec, std::initializer_list<con
     return nullptr;
 }
 
-/// BERTEmbedder, or TransformerEmbedder, which takes tokens as they are; `encoding`: how boxes become tokens, in taming's words.
+/// BERTEmbedder, or TransformerEmbedder, which takes token ids directly; `encoding`: how boxes become tokens, as in
+/// taming-transformers.
 void apply_bert_class(ModelSpec & spec, const std::string & target, const Json & params, const Json & encoding) {
     const bool layout = mentions(target, "TransformerEmbedder") || !flag_at(params, "use_tokenizer", true);
     spec.kind = layout ? "layout" : "text";
@@ -120,7 +121,7 @@ void apply_low_scale(ModelSpec & spec, const Json & low_scale, const CanonicalMo
     c->params.update(to_json(config));
 }
 
-/// What kind a model with a CLIP text encoder is, by what its U-Net takes beside the latents.
+/// The kind of a model with a CLIP text encoder, from the U-Net's extra input channels.
 const char * kind_with_clip(const ModelSpec & spec) {
     const int extra = spec.unet ? spec.unet->in_channels - spec.unet->out_channels : 0;
     if (extra <= 0) return "text";

@@ -22,13 +22,14 @@ void apply_unet_config(Detection & detection, const Json & config) {
         c.channel_mult.clear();
         for (const int size : channels) {
             if (size % base != 0) {
-                throw Error(ErrorCode::unsupported_model, "unet/config.json: block_out_channels are no multiples of the first",
+                throw Error(ErrorCode::unsupported_model,
+                            "unet/config.json: block_out_channels are not multiples of the first one",
                             Json{{"found", "block_out_channels"}, {"nearest", "latent diffusion U-Net"}}.dump());
             }
             c.channel_mult.push_back(size / base);
         }
     }
-    // What these select would need other arithmetic, and does not show in the weights.
+    // These settings select different arithmetic, which the weights do not show.
     const bool plain = int_at(config, "norm_num_groups", 32) == 32 && number_at(config, "norm_eps", 1e-5) == 1e-5 &&
                        text_at(config, "act_fn", "silu") == "silu" && flag_at(config, "flip_sin_to_cos", true) &&
                        number_at(config, "freq_shift", 0) == 0 && !flag_at(config, "center_input_sample", false) &&
@@ -40,7 +41,7 @@ void apply_unet_config(Detection & detection, const Json & config) {
     if (!plain) {
         throw Error(
             ErrorCode::unsupported_model,
-            "unet/config.json selects normalisation, activation, time embedding or scaling that is not that of latent diffusion",
+            "unet/config.json selects a normalisation, activation, time embedding or scaling that latent diffusion does not use",
             Json{{"found", name.empty() ? "diffusers U-Net" : name}, {"nearest", "UNet2DConditionModel of Stable Diffusion"}}
                 .dump(-1, ' ', false, Json::error_handler_t::replace));
     }
@@ -48,7 +49,7 @@ void apply_unet_config(Detection & detection, const Json & config) {
         c.num_head_channels = int_at(config, "attention_head_dim", 8);
         c.heads_per_level.clear();
     } else {
-        // attention_head_dim is the number of heads here, unless num_attention_heads says it properly.
+        // attention_head_dim is the number of heads here, unless num_attention_heads is given.
         const bool proper = config.contains("num_attention_heads") && !config.at("num_attention_heads").is_null();
         const char * key = proper ? "num_attention_heads" : "attention_head_dim";
         const std::vector<int> heads = ints_at(config, key, {8});
@@ -66,14 +67,14 @@ void apply_unet_config(Detection & detection, const Json & config) {
     if (sample_size > 0 && sample_size <= 8192) detection.spec.image_size = sample_size * factor;
 }
 
-/// A tiny autoencoder's latents are the denoising network's, with its scale.
+/// A tiny autoencoder works on scaled latents, those of the denoising network.
 void apply_tiny_vae(const Json & config) {
     const double shift = number_at(config, "latent_shift", 0.5), magnitude = number_at(config, "latent_magnitude", 3);
     if (shift == 0.5 && magnitude == 3 && text_at(config, "act_fn", "relu") == "relu" &&
         number_at(config, "scaling_factor", 1.0) == 1.0 && number_at(config, "shift_factor", 0.0) == 0.0) {
         return;
     }
-    throw Error(ErrorCode::unsupported_model, "vae/config.json is of a tiny autoencoder unlike TAESD",
+    throw Error(ErrorCode::unsupported_model, "vae/config.json describes a tiny autoencoder that differs from TAESD",
                 Json{{"found", "vae/config.json"}, {"nearest", "TAESD"}}.dump());
 }
 
@@ -83,7 +84,7 @@ void apply_vae(Detection & detection, const Json & config) {
     if (c.kind == "tiny") return apply_tiny_vae(config);
     if (int_at(config, "norm_num_groups", 32) != 32 || text_at(config, "act_fn", "silu") != "silu") {
         throw Error(ErrorCode::unsupported_model,
-                    "vae/config.json selects another normalisation or activation than latent diffusion's",
+                    "vae/config.json selects a normalisation or activation that latent diffusion does not use",
                     Json{{"found", "vae/config.json"}, {"nearest", "AutoencoderKL"}}.dump());
     }
     if (config.contains("shift_factor") && !config.at("shift_factor").is_null() && number_at(config, "shift_factor", 0) != 0) {
@@ -129,7 +130,7 @@ void apply_scheduler(Detection & detection, const Json & config) {
     detection.unknown.erase("/schedule");
 }
 
-/// The id that fills a prompt up. CLIPTextConfig's own field is 1 in most files, which no tokenizer uses.
+/// The id that pads a prompt. CLIPTextConfig's own field is 1 in most files, which no tokenizer uses.
 int pad_token(const Json & config, const Json & tokenizer, const ClipTextConfig & c) {
     if (tokenizer.is_object() && tokenizer.contains("pad_token")) {
         const Json & pad = tokenizer.at("pad_token");
@@ -146,7 +147,7 @@ void apply_text_encoder(Detection & detection, size_t index, const Json & config
     if (detection.spec.conditioners[index].kind != "clip_text") return;
     ClipTextConfig & c = detection.spec.conditioners[index].clip;
     const std::string at = "/conditioners/" + std::to_string(index) + "/clip/";
-    const Json inner = object_at(config, "text_config");  // where the whole CLIPModel's configuration was saved
+    const Json inner = object_at(config, "text_config");  // the configuration of a whole CLIPModel
     const Json & t = inner.is_null() ? config : inner;
     c.num_attention_heads = int_at(t, "num_attention_heads", 12);
     c.hidden_act = text_at(t, "hidden_act", "quick_gelu");
@@ -155,7 +156,7 @@ void apply_text_encoder(Detection & detection, size_t index, const Json & config
     const int bos = int_at(t, "bos_token_id", 0), eos = int_at(t, "eos_token_id", 2);
     if (!(bos == 0 && eos == 2)) c.bos_token_id = bos, c.eos_token_id = eos;  // 0 and 2 are a default that no CLIP uses
     c.pad_token_id = pad_token(t, tokenizer, c);
-    // Folders of SD 2 hold one layer less than the tower has; what is there is what is used.
+    // Folders of SD 2 omit the tower's last layer; the remaining layers are the ones used.
     const bool sdxl = detection.spec.conditioners[index].prefix.rfind("conditioner.", 0) == 0;
     if (!sdxl) c.skip_layers = 0, c.final_norm = true;
     detection.unknown.erase(at + "numAttentionHeads");
@@ -182,7 +183,7 @@ void apply_bert(Detection & detection, const Json & config) {
     }
 }
 
-/// The noise on the small picture of StableDiffusionUpscalePipeline.
+/// StableDiffusionUpscalePipeline's noise on the low-resolution image.
 void apply_low_res_scheduler(ModelSpec & spec, const DiffusersConfigs & configs) {
     for (ConditionerConfig & c : spec.conditioners) {
         if (c.kind != "low_scale") continue;
@@ -203,7 +204,7 @@ void apply_index(ModelSpec & spec, const Json & index) {
     if (name.find("StableUnCLIP") != std::string::npos || name.find("StableDiffusion3") != std::string::npos ||
         name.find("Flux") != std::string::npos) {
         throw Error(
-            ErrorCode::unsupported_model, "A diffusers " + name + " cannot be run by this engine",
+            ErrorCode::unsupported_model, "A diffusers " + name + " is not supported",
             Json{{"found", name}, {"nearest", "StableDiffusionPipeline"}}.dump(-1, ' ', false, Json::error_handler_t::replace));
     }
 }
@@ -229,7 +230,7 @@ void apply_diffusers_configs(Detection & detection, const DiffusersConfigs & con
         apply_text_encoder(detection, configs.text_encoder.is_null() ? 0 : 1, configs.text_encoder_2, configs.tokenizer_2);
     }
     if (!configs.text_encoder.is_null()) apply_bert(detection, configs.text_encoder);
-    const Json vision = object_at(configs.image_encoder, "vision_config");  // where the whole CLIPModel's configuration was saved
+    const Json vision = object_at(configs.image_encoder, "vision_config");  // the configuration of a whole CLIPModel
     apply_vision_config(detection, vision.is_null() ? configs.image_encoder : vision);
     apply_low_res_scheduler(spec, configs);
     if (!configs.index.is_null()) apply_index(spec, configs.index);

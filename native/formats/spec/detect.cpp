@@ -7,7 +7,7 @@ namespace latent::formats {
 
 namespace {
 
-/// SD 2.x at 768 pixels was trained to predict v, at 512 eps, with the same shapes. The spread of one bias tells them apart.
+/// SD 2.x at 768 pixels was trained to predict v, at 512 eps, with the same shapes. The spread of one bias differs.
 void tell_prediction(const TensorSource & tensors, ModelSpec & spec) {
     const TensorInfo * bias = tensors.find("model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias");
     if (spec.family != "sd2" || spec.unet->in_channels != 4 || !bias || dtype_is_quantised(bias->dtype)) return;
@@ -22,9 +22,8 @@ void tell_prediction(const TensorSource & tensors, ModelSpec & spec) {
     }
 }
 
-/// Retrieval-augmented models take their conditioning from outside, embeddings of CLIP: cross-attention without a conditioner in
-/// the file, though the caller may name CLIP beside it. Their first stage is KL-f16; text models whose
-/// encoder was left out have others.
+/// Retrieval-augmented models take CLIP embeddings from outside: cross-attention without a conditioner in the file, although the
+/// caller may give CLIP separately. Their first stage is KL-f16; text models without their encoder have other first stages.
 bool is_retrieval_augmented(const CanonicalModel & model, const ModelSpec & spec) {
     if (spec.conditioning_key != "crossattn" || model.ignored.count("cond_stage_model")) return false;
     const auto & tensors = model.tensors->tensors();
@@ -35,7 +34,7 @@ bool is_retrieval_augmented(const CanonicalModel & model, const ModelSpec & spec
            spec.first_stage->embed_dim == 16;
 }
 
-/// Where no table knows the U-Net: what its conditioning looks like.
+/// Describes the conditioning of a U-Net that is in no table.
 void describe_unknown(const CanonicalModel & model, Detection & found) {
     ModelSpec & spec = found.spec;
     const UNetConfig & c = *spec.unet;
@@ -72,7 +71,7 @@ void describe_unknown(const CanonicalModel & model, Detection & found) {
     if (cross && trained("embedding.weight")) spec.kind = "class";
     const TensorInfo * tokens = trained("transformer.token_emb.weight");
     if (cross && tokens && !tokens->shape.empty() && tokens->shape[0] == 8192) spec.kind = "layout";
-    // Concatenated: a label map, or latents and a mask, or a picture.
+    // Concatenated: a label map, or latents and a mask, or an image.
     if (!cross && extra && trained("channel_mapper.weight")) spec.kind = "semantic";
     if (!cross && extra && c.in_channels == 2 * c.out_channels + 1) spec.kind = "inpaint";
 }
@@ -92,7 +91,7 @@ void use_betas(NoiseSchedule & schedule, const std::vector<double> & betas) {
         }
         return true;
     };
-    // Stored as float32 or float16: five significant figures give the configured value back.
+    // Stored as float32 or float16; rounding to five significant figures restores the configured value.
     const auto rounded = [](double v) {
         const double power = std::pow(10.0, 4 - static_cast<int>(std::floor(std::log10(v))));
         const double r = std::round(v * power) / power;
@@ -156,14 +155,14 @@ Detection detect(const CanonicalModel & model) {
         throw Error(
             ErrorCode::unsupported_model,
             tensors.name() + ": the U-Net has " + std::to_string(model.unknown_unet.size()) +
-                " tensors of unknown names, first \"" + first + '"',
+                " tensors with unknown names, first \"" + first + '"',
             Json{{"found", first}, {"nearest", "latent diffusion U-Net"}}.dump(-1, ' ', false, Json::error_handler_t::replace));
     }
     if (model.has_stage) spec.first_stage = detect_first_stage(tensors);
     if (model.has_unet) {
         spec.unet = detect_unet(tensors);
         if (spec.unet->class_embedding == "vector" && (spec.unet->vector_dim == 1536 || spec.unet->vector_dim == 2048)) {
-            throw Error(ErrorCode::unsupported_model, tensors.name() + " is Stable unCLIP, which this engine does not run",
+            throw Error(ErrorCode::unsupported_model, tensors.name() + " is Stable unCLIP, which is not supported",
                         Json{{"found", "Stable unCLIP"}, {"nearest", "Stable Diffusion 2.x"}}.dump());
         }
         if (apply_known_model(found, model)) {
@@ -196,7 +195,7 @@ Detection detect(const CanonicalModel & model) {
     }
     if (!spec.unet && !spec.first_stage && spec.conditioners.empty()) {
         throw Error(ErrorCode::unsupported_model,
-                    tensors.name() + " holds no U-Net, first stage, text or image encoder with known tensor names",
+                    tensors.name() + " contains no U-Net, first stage, text or image encoder with known tensor names",
                     Json{{"found", "unknown tensor names"}, {"nearest", "Stable Diffusion 1.x"}}.dump());
     }
     apply_kind_defaults(spec);
@@ -220,8 +219,8 @@ void require_known(const Detection & detection, const Json & overrides, const st
     if (missing.empty()) return;
     const Json details = {{"found", detection.spec.name}, {"nearest", detection.spec.family}, {"missing", fields}};
     throw Error(ErrorCode::unsupported_model,
-                file + ": a model of unknown size (" + detection.spec.name + "). Its weights do not say " + missing +
-                    "; give the model's own configuration (config) or these fields (spec)",
+                file + ": an unknown model (" + detection.spec.name + "). Its weights do not tell " + missing +
+                    "; give the model's configuration (config) or these fields (spec)",
                 details.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 

@@ -15,8 +15,8 @@ std::string pointer(const ModelSpec & spec, const char * field) {
     return "/conditioners/" + std::to_string(spec.conditioners.size()) + field;
 }
 
-/// The text towers. Heads, activation and padding are not in the weights: public widths tell them,
-/// other widths leave them open.
+/// The text towers. Heads, activation and padding are not in the weights; they are known for public widths and unknown for
+/// others.
 void detect_text_towers(const CanonicalModel & model, Detection & found) {
     ModelSpec & spec = found.spec;
     for (size_t i = 0; i < 2; ++i) {
@@ -27,7 +27,7 @@ void detect_text_towers(const CanonicalModel & model, Detection & found) {
         c.clip = detect_clip_text(*model.tensors, c.prefix);
         const int width = c.clip.hidden_size;
         const bool public_width = width == 768 || width == 1024 || width == 1280;
-        // A file with nothing but CLIP in it, of one of OpenAI's widths, is taken for OpenAI's own: they share the names.
+        // OpenAI and OpenCLIP use the same names; a file with only CLIP and one of OpenAI's widths is taken for OpenAI's.
         const bool open_ai = model.open_clip[i] && model.bare_clip && (width == 512 || width == 768);
         const bool open_clip = (model.open_clip[i] && !open_ai) || width == 1024 || width == 1280;
         if (public_width || open_ai) {
@@ -38,7 +38,7 @@ void detect_text_towers(const CanonicalModel & model, Detection & found) {
         if (open_clip) {
             c.clip.hidden_act = "gelu";
             c.clip.pad_token_id = 0;
-            // SD 2 and SDXL read the penultimate layer; diffusers' folders of SD 2 leave the last one out.
+            // SD 2 and SDXL read the penultimate layer; diffusers' folders of SD 2 omit the last one.
             const bool cut = width == 1024 && c.clip.num_hidden_layers == 23;
             c.clip.skip_layers = cut || c.clip.num_hidden_layers < 2 ? 0 : 1;
         } else if (open_ai) {
@@ -46,7 +46,7 @@ void detect_text_towers(const CanonicalModel & model, Detection & found) {
         } else if (!public_width) {
             found.unknown.insert(pointer(spec, "/clip/hiddenAct"));
         }
-        if (c.prefix.rfind("conditioner.", 0) == 0) {  // SDXL: penultimate layers as they are
+        if (c.prefix.rfind("conditioner.", 0) == 0) {  // SDXL: penultimate layer without the final norm
             c.clip.skip_layers = c.clip.num_hidden_layers > 1 ? 1 : 0;
             c.clip.final_norm = false;
         }
@@ -57,7 +57,7 @@ void detect_text_towers(const CanonicalModel & model, Detection & found) {
 void detect_image_tower(const CanonicalModel & model, Detection & found) {
     if (!model.has_image) return;
     ClipVisionConfig vision = detect_clip_vision(*model.tensors, std::string(image_prefix) + "vision_model.");
-    // OpenAI builds its towers with heads of 64; the towers of ViT-H and bigG are OpenCLIP's, with 16 heads.
+    // OpenAI's towers have heads of width 64; ViT-H and bigG are OpenCLIP's, with 16 heads.
     const int width = vision.hidden_size;
     const bool open_clip = width == 1280 || width == 1664;
     vision.hidden_act = open_clip ? "gelu" : "quick_gelu";
@@ -90,7 +90,7 @@ void detect_bert_text(const CanonicalModel & model, Detection & found) {
     found.spec.conditioners.push_back(std::move(c));
 }
 
-/// The conditioners that the paper's own models train, by their tensors.
+/// The trained conditioners of the paper's models, recognised by their tensors.
 bool detect_trained(const CanonicalModel & model, Detection & found) {
     const TensorSource & tensors = *model.tensors;
     ConditionerConfig c;
@@ -103,7 +103,7 @@ bool detect_trained(const CanonicalModel & model, Detection & found) {
         found.spec.conditioners.push_back(std::move(c));
     } else if (has(tensors, "channel_mapper.weight")) {
         RescalerConfig rescaler = detect_rescaler(tensors, cond_prefix);
-        // The map comes down to the size of the latents.
+        // The label map is reduced to the size of the latents.
         for (rescaler.stages = 0; 1 << rescaler.stages < found.spec.downsampling();) ++rescaler.stages;
         c.kind = "spatial_rescaler";
         c.role = "concat";
@@ -115,7 +115,7 @@ bool detect_trained(const CanonicalModel & model, Detection & found) {
     return true;
 }
 
-/// What is concatenated to the latents, or given from outside, and has no tensors of its own.
+/// Conditioners without tensors: concatenated to the latents, or given from outside.
 void detect_untrained(const CanonicalModel & model, ModelSpec & spec) {
     ConditionerConfig c;
     c.prefix = cond_prefix;
@@ -126,7 +126,7 @@ void detect_untrained(const CanonicalModel & model, ModelSpec & spec) {
     } else if (spec.kind == "superres" && concat) {
         c.kind = "identity";
     } else if (spec.kind == "superres") {
-        LowScaleConfig low_scale;  // of the public x4 upscaler, unless its buffers say otherwise
+        LowScaleConfig low_scale;  // defaults of the public x4 upscaler, unless its buffers differ
         low_scale.schedule.beta_start = 0.0001;
         low_scale.schedule.beta_end = 0.02;
         use_betas(low_scale.schedule, model.low_scale_betas);

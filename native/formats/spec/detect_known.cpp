@@ -6,7 +6,7 @@ namespace {
 
 constexpr int any = -1;
 
-/// A public model by what can be seen of it (docs/models.md), and what cannot.
+/// A public model (docs/models.md): what is visible in its tensors, and what is not.
 struct KnownModel {
     int model_channels, in_channels, out_channels, context_dim;  // context 0: no cross-attention
     UNetAttention attention;
@@ -20,12 +20,12 @@ struct KnownModel {
     double scale_factor, beta_start, beta_end;
     Prediction prediction;
     int image_size;
-    bool ema_by_default;     // the reference script samples with the EMA weights where the file has them
+    bool ema_by_default;     // the reference script samples with the EMA weights if the file has them
     bool heads_are_certain;  // against the public yaml
-    // What distilled U-Nets differ by from those that they were made of:
+    // How distilled U-Nets differ from their teachers:
     int res_blocks = 2;
     const char * middle = "full";
-    std::vector<int> depths = {};      // of the first entry of every level, empty: any
+    std::vector<int> depths = {};      // transformer depth of the first entry of every level, empty: any
     bool reads_context_twice = false;  // at the first level, in place of self-attention
     bool heads_are_unknown = false;    // published configurations and tools disagree
 };

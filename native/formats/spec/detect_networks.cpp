@@ -9,7 +9,7 @@ namespace {
 
 constexpr int most_entries = 256;
 
-/// Reads names below one prefix and their shapes; absent tensors read as absent, never as zero sizes.
+/// Looks up names and shapes below one prefix. A missing tensor is distinct from one with size zero.
 class ShapeReader {
 public:
     ShapeReader(const TensorSource & tensors, std::string prefix) : tensors_(tensors), prefix_(std::move(prefix)) {}
@@ -21,7 +21,7 @@ public:
         const TensorInfo * tensor = find(name);
         if (!tensor) broken("lacks \"" + prefix_ + name + "\"");
         if (axis >= tensor->shape.size() || tensor->shape[axis] < 1 || tensor->shape[axis] > (1 << 24)) {
-            broken("has a tensor \"" + prefix_ + name + "\" of an impossible shape");
+            broken("has a tensor \"" + prefix_ + name + "\" with an impossible shape");
         }
         return static_cast<int>(tensor->shape[axis]);
     }
@@ -31,7 +31,7 @@ public:
         return tensor ? tensor->shape.size() : 0;
     }
 
-    /// Numbered parts up to the last one there is: what lacks in between is then missed by name.
+    /// Counts numbered blocks up to the highest index; a gap is later reported as missing tensors.
     int count(const std::string & before, const std::string & after) const {
         int last = 0;
         for (int i = 0; i < most_entries; ++i) {
@@ -42,7 +42,7 @@ public:
 
     [[noreturn]] void broken(const std::string & why) const {
         throw Error(ErrorCode::model_format,
-                    tensors_.name() + " " + why + "; the file is incomplete or no latent diffusion model");
+                    tensors_.name() + " " + why + "; the file is incomplete or not a latent diffusion model");
     }
     [[noreturn]] void unsupported(const std::string & what, const char * nearest) const {
         throw Error(ErrorCode::unsupported_model, tensors_.name() + ": " + what,
@@ -74,7 +74,7 @@ void detect_levels(const ShapeReader & shapes, UNetConfig & c) {
         return shapes.has(at + "in_layers.2.weight") || shapes.has(at + "op.weight");
     };
     while (entries < most_entries && present(entries)) ++entries;
-    int per_level = 0;  // res blocks per level, read off the first entry that samples up
+    int per_level = 0;  // ResBlocks per level, from the first entry that upsamples
     for (int i = 0; i < entries && per_level == 0; ++i) {
         for (const int sub : {1, 2}) {
             const std::string at = "output_blocks." + num(i) + '.' + num(sub) + '.';
@@ -100,20 +100,20 @@ int depth_of(const ShapeReader & shapes, const std::string & attention) {
     return depth;
 }
 
-/// True when attn1 reads the context: its keys come from another width than the channels.
+/// True if attn1 reads the context: the input width of its keys differs from the channels.
 bool reads_context(const ShapeReader & shapes, const std::string & attention, int channels) {
     const std::string key = attention + "transformer_blocks.0.attn1.to_k.weight";
     return shapes.has(key) && shapes.size(key, 1) != channels;
 }
 
-/// What the names of one entry's attention say.
+/// What the names of an entry's attention tell.
 struct FoundAttention {
     std::string at;  // "input_blocks.4.1."
     int level = 0, depth = 0;
 };
 
-/// The entries of one half in their order, those without attention included. Nothing is taken for symmetric: distilled networks
-/// have other depths on the way up, and on neighbouring entries.
+/// The entries of one half in order, including those without attention. Symmetry is not assumed: in distilled networks depths
+/// differ between the two halves and between neighbouring entries.
 std::vector<FoundAttention> find_attentions(const ShapeReader & shapes, const UNetConfig & c, bool down) {
     std::vector<FoundAttention> found;
     const int blocks = c.num_res_blocks + (down ? 0 : 1);
@@ -153,7 +153,7 @@ std::vector<int> entry_depths(const std::vector<FoundAttention> & attentions) {
     return depths;
 }
 
-/// Whether one number per level says it all: `depths`.
+/// Whether one depth per level describes the network (`depths`).
 bool is_regular(const std::vector<FoundAttention> & attentions, const std::vector<int> & depths) {
     return std::all_of(attentions.begin(), attentions.end(),
                        [&](const FoundAttention & one) { return one.depth == depths[static_cast<size_t>(one.level)]; });
@@ -335,8 +335,9 @@ BertConfig detect_bert(const TensorSource & tensors, const std::string & prefix)
     c.max_length = shapes.size("pos_emb.emb.weight", 0);
     const int entries = shapes.count("attn_layers.layers.", ".0.weight");
     if (entries < 2 || entries % 2 != 0) {
-        shapes.unsupported("a text encoder of " + num(entries) + " layers that are not attention and feed-forward in turns",
-                           "BERTEmbedder of txt2img-1p4B");
+        shapes.unsupported(
+            "a text encoder of " + num(entries) + " layers that do not alternate between attention and feed-forward",
+            "BERTEmbedder of txt2img-1p4B");
     }
     c.num_layers = entries / 2;
     c.intermediate_size = shapes.size("attn_layers.layers.1.1.net.0.0.weight", 0);

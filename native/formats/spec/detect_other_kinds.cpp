@@ -6,7 +6,7 @@ namespace latent::formats {
 
 namespace {
 
-/// A kind of file told by one piece of a tensor name.
+/// A kind of file that is recognised by part of a tensor name.
 struct OtherKind {
     const char * marker;
     enum { anywhere, at_start, exactly } how;
@@ -62,7 +62,7 @@ bool matches(const OtherKind & kind, const std::string & name) {
 }  // namespace
 
 void refuse_other_kinds(const TensorSource & stored) {
-    // A checkpoint may carry extras (a text encoder with its vision tower); its own U-Net or first stage comes first.
+    // A checkpoint may contain extras (a text encoder with its vision tower); its U-Net or first stage takes precedence.
     const bool model = stored.has("model.diffusion_model.input_blocks.0.0.weight") || stored.has("input_blocks.0.0.weight") ||
                        stored.has("first_stage_model.encoder.conv_in.weight") || stored.has("encoder.conv_in.weight") ||
                        stored.has("text_model.embeddings.token_embedding.weight");

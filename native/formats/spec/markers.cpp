@@ -11,7 +11,7 @@ namespace {
 
 constexpr const char * marker_names[] = {"v_pred", "ztsnr", "edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min"};
 
-/// The number in a marker, or `fallback` where it holds none that makes sense.
+/// The number in a marker, or `fallback` if it has no usable one.
 double number_in(const TensorSource & source, const char * name, double fallback) {
     const TensorInfo * tensor = source.find(name);
     if (!tensor || tensor->elements() != 1 || dtype_is_quantised(tensor->dtype) || !dtype_is_readable(tensor->dtype))
@@ -20,7 +20,7 @@ double number_in(const TensorSource & source, const char * name, double fallback
     return std::isfinite(value) && value > 0 && value < 1e6 ? value : fallback;
 }
 
-/// The web's tools write "v" and "epsilon"; their longer words are taken as well.
+/// Common tools write "v" and "epsilon"; longer spellings are accepted too.
 std::string prediction_in_metadata(const TensorSource & source) {
     const Json metadata = parse_json(source.metadata_json(), source.name() + ": metadata");
     const auto found = metadata.find("modelspec.prediction_type");
@@ -36,7 +36,7 @@ bool schedule_ends_at_zero(const TensorSource & source) {
     if (!alphas || alphas->shape.size() != 1 || alphas->elements() < least || alphas->elements() > most) return false;
     if (dtype_is_quantised(alphas->dtype) || !dtype_is_readable(alphas->dtype)) return false;
     const std::vector<float> values = source.read_f32(*alphas);
-    // Tools put a tiny number in place of the 0 (5e-8, 6e-8); the usual schedule ends at 5e-3.
+    // Some tools store a tiny number instead of 0 (5e-8, 6e-8); the usual schedule ends at 5e-3.
     return values.front() > 0.5f && values.back() >= 0 && values.back() < 1e-6f;
 }
 
@@ -64,7 +64,7 @@ PredictionMarkers prediction_markers(const TensorSource & source) {
         markers.type = word;
         markers.zero_terminal_snr = source.has("ztsnr");
     } else if (schedule_ends_at_zero(source)) {
-        markers.type = "v";  // noise alone says nothing of itself: such a schedule is trained on v
+        markers.type = "v";  // eps cannot be trained at zero SNR, so such a model predicts v
         markers.zero_terminal_snr = markers.from_schedule = true;
     }
     return markers;
