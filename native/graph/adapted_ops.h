@@ -5,8 +5,8 @@
 
 namespace latent::graph {
 
-/// Any home's operations with the products of adapters beside those of the layers: W x + up (down x), the second summand as a
-/// residual of the first, in whose epilogue it is added.
+/// Wraps any home's operations and adds the products of adapters to those of the layers: W x + up (down x). The second term is
+/// passed as the residual of the first, whose epilogue adds it.
 class AdaptedOps final : public Ops {
 public:
     AdaptedOps(Ops & ops, const AdapterWeights & adapter) : ops_(ops), adapter_(adapter) {}

@@ -10,7 +10,7 @@
 namespace latent::graph {
 namespace {
 
-/// Tensors that lie in the host's memory.
+/// Tensors in the host's memory.
 class HostSource final : public TensorSource {
 public:
     void add(const std::string & name, DType type, std::vector<int64_t> shape, std::vector<uint8_t> bytes) {
@@ -46,8 +46,8 @@ std::vector<uint8_t> as_bytes(const std::vector<float> & numbers, DType type) {
     return bytes;
 }
 
-/// Gives a row of `down` and its column of `up` the same largest number, so that neither leaves the range of halves: their
-/// product stays what it was.
+/// Scales a row of `down` and its column of `up` to the same largest value, so that neither exceeds the range of f16; their
+/// product is unchanged.
 void balance(ParameterChange & change) {
     const size_t rank = static_cast<size_t>(change.rank), inner = change.down.size() / rank, rows = change.up.size() / rank;
     for (size_t r = 0; r < rank; ++r) {
@@ -70,7 +70,7 @@ std::string layer_of(const std::string & name) {
 const AdapterWeights::Change & AdapterWeights::declare(const WeightStore & base, const ParameterChange & change) {
     const Parameter * target = base.find(change.parameter);
     const auto misfit = [&] { return Error(ErrorCode::internal, "An adapter does not fit \"" + change.parameter + "\""); };
-    if (!target) {  // the bias of a layer without one
+    if (!target) {  // a bias for a layer that has none
         const Parameter * weight = base.find(layer_of(change.parameter) + ".weight");
         if (!weight || static_cast<int64_t>(change.whole.size()) != weight->rows()) throw misfit();
         Parameter bias;
@@ -104,7 +104,7 @@ AdapterWeights::AdapterWeights(const WeightStore & base, const Changes & changes
     : store_(base.device(), base.part(), base.float32_products()) {
     const Device & device = *base.device();
     if (!home_for(device.kind()).takes_adapters()) {
-        throw Error(ErrorCode::device, "Adapters do not run on the " + device.name() + " device; take device \"cpu\"",
+        throw Error(ErrorCode::device, "The " + device.name() + " device does not support adapters; use device \"cpu\"",
                     Json{{"device", device.name()}}.dump());
     }
     const DType matrices = base.policy().precision == Precision::exact ? DType::f32 : DType::f16;

@@ -10,38 +10,38 @@
 
 namespace latent::graph {
 
-/// What adapters make of one parameter of a network, in float32. Strengths are in the numbers.
+/// The change of one parameter of a network by adapters, in float32, with strengths applied.
 struct ParameterChange {
-    std::string parameter;  // its canonical name; may be a bias that the layer has not
+    std::string parameter;  // canonical name; may be a bias that the layer does not have
 
-    /// Of a matrix: W x + up (down x), summed over all adapters.
+    /// For a matrix: W x + up (down x), summed over all adapters.
     int64_t rank = 0;
     std::vector<float> down;  // [rank, inner]
     std::vector<float> up;    // [rows, rank]
 
-    std::vector<float> whole;  // or what takes the parameter's place, of its shape
+    std::vector<float> whole;  // or a replacement of the parameter, of the same shape
 };
 
-/// The weights that adapters add to one network. Low ranks are products beside the network's own (AdaptedOps), so that its
-/// weights stay as they are, in whatever type and in the mapped file.
+/// The weights that adapters add to one network. Low-rank changes are computed as separate products (AdaptedOps), so the
+/// network's weights stay unchanged, of any type and in the mapped file.
 class AdapterWeights {
 public:
-    /// Changes one after another, each of another parameter, until there is none.
+    /// Yields the changes one by one, each for a different parameter; nullopt at the end.
     using Changes = std::function<bool(ParameterChange & next)>;
-    /// Matrices are kept in float32 where `base` is computed exactly, else as halves. Throws internal for a change that does not
-    /// fit its parameter, out_of_memory before memory is taken.
+    /// Matrices are kept in float32 if `base` is computed exactly, else in f16. Throws internal for a change that does not fit
+    /// its parameter, out_of_memory before allocating.
     AdapterWeights(const WeightStore & base, const Changes & changes, const JobContext & job);
 
-    /// The product beside a matrix: null where there is none.
+    /// The additional product for a matrix, null if there is none.
     struct Side {
         const Parameter * down = nullptr;
         const Parameter * up = nullptr;
         int64_t rank = 0;
     };
     const Side * side(const Parameter * weight) const;
-    /// What stands in a parameter's place: itself where it is not replaced.
+    /// The replacement of a parameter, or the parameter itself.
     const Parameter * replaced(const Parameter * parameter) const;
-    /// The same of the bias of a layer, which may have none of its own.
+    /// The same for the bias of a layer, which may have none.
     const Parameter * bias_of(const Parameter * weight, const Parameter * bias) const;
 
     uint64_t bytes() const { return store_.bytes(); }
@@ -50,7 +50,7 @@ private:
     struct Change {
         Side side;
         const Parameter * whole = nullptr;
-        const Parameter * bias = nullptr;  // of a layer without one
+        const Parameter * bias = nullptr;  // for a layer that has none
     };
     const Change & declare(const WeightStore & base, const ParameterChange & change);
 

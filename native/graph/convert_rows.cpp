@@ -66,7 +66,7 @@ uintptr_t block_alignment(DType type) {
 }
 
 void row_to_f32(DType from, const uint8_t * source, float * out, int64_t inner) {
-    // Only element types wider than a byte have an alignment; files promise none, so ggml's readers get aligned input or none.
+    // Files guarantee no alignment, so ggml's readers of elements wider than a byte get an aligned copy.
     const bool aligned = reinterpret_cast<uintptr_t>(source) % block_alignment(from) == 0;
     if (dtype_is_quantised(from)) {
         std::vector<uint8_t> copy;
@@ -93,7 +93,7 @@ void rows_to_f32(DType from, const uint8_t * source, int64_t first, int64_t last
 }
 
 void convert_rows(DType from, const void * source, DType to, void * destination, int64_t rows, int64_t inner, int threads) {
-    if (dtype_is_quantised(to) && from != to) ggml_quantize_init(to_ggml(to));  // shared tables, not thread-safe to make
+    if (dtype_is_quantised(to) && from != to) ggml_quantize_init(to_ggml(to));  // builds shared tables, which is not thread-safe
     const auto * in = static_cast<const uint8_t *>(source);
     auto * out = static_cast<uint8_t *>(destination);
     const int64_t chunk = std::max<int64_t>(1, (int64_t{1} << 18) / std::max<int64_t>(1, inner));
@@ -117,7 +117,7 @@ void convert_rows(DType from, const void * source, DType to, void * destination,
         try {
             pool.emplace_back(work, worker);
         } catch (const std::exception &) {
-            break;  // no thread or no memory for one: fewer than hoped for
+            break;  // no thread or no memory for one: continue with fewer
         }
     }
     work(0);

@@ -30,9 +30,9 @@ std::vector<DeviceInfo> list_devices() {
     return all;
 }
 
-// A GPU is never taken by surprise: "auto" is the CPU until the goldens of a backend have run on such a device (docs/gpu.md).
+// "auto" is the CPU until the golden tests of a backend have run on such a device (docs/gpu.md).
 std::shared_ptr<Device> Device::create(const std::string & name, int threads) {
-    kernels::kernels_allowed("portable"), preferred_home();  // what the environment forces exists
+    kernels::kernels_allowed("portable"), preferred_home();  // throws if the environment names something unknown
     const std::string wanted = name == "auto" ? "cpu" : name;
     std::string known, refused;
     for (const DeviceSource & source : device_sources()) {
@@ -45,7 +45,7 @@ std::shared_ptr<Device> Device::create(const std::string & name, int threads) {
             if (refused.empty()) refused = "The device \"" + info.name + "\" cannot be used: " + info.refused;
         }
     }
-    refuse(name, refused.empty() ? "There is no device \"" + name + "\" here." : refused, known);
+    refuse(name, refused.empty() ? "There is no device \"" + name + "\"." : refused, known);
 }
 
 uint64_t Device::available() const {

@@ -17,7 +17,7 @@ const std::vector<const Home *> & homes() {
     return all;
 }
 
-// The CPU last.
+// The CPU is last.
 const std::vector<DeviceSource> & device_sources() {
     static const std::vector<DeviceSource> all = {cuda_devices(), ggml_devices()};
     return all;

@@ -8,25 +8,24 @@
 
 namespace latent::graph {
 
-// The layer vocabulary that networks are written in; every home (home.h) implements it. Values are opaque: how they lie in
-// memory, and whether they exist at all before something needs them (an upsampling or a concatenation that the next convolution
-// can take in), is the home's business.
+// The operations that networks are written in; every home (home.h) implements them. Values are opaque: the home decides how they
+// are stored, and whether they are stored at all (upsampling or a concatenation may be fused into the next convolution).
 
-/// An image-like value, [batch, channels, height, width] in torch's words.
+/// An image-like value, [batch, channels, height, width] in torch's notation.
 struct Map {
     int id = -1;
     int64_t width = 0, height = 0, channels = 0, batch = 0;
     explicit operator bool() const { return id >= 0; }
 };
 
-/// Tokens, [batch, length, dim] in torch's words. A vector per picture is a Seq of length 1.
+/// Tokens, [batch, length, dim] in torch's notation. A vector per image is a Seq of length 1.
 struct Seq {
     int id = -1;
     int64_t dim = 0, length = 0, batch = 0;
     explicit operator bool() const { return id >= 0; }
 };
 
-/// Integer token ids, [batch, length]. Every id must be inside the table it is looked up in (the caller checks).
+/// Integer token ids, [batch, length]. Every id must be inside its table (checked by the caller).
 struct Ids {
     int id = -1;
     int64_t length = 0, batch = 0;
@@ -44,8 +43,8 @@ struct ConvOptions {
     int stride = 1;
     Padding padding = Padding::same;
     bool upsample = false;                     // nearest, twice the size, before the convolution
-    int64_t crop_width = 0, crop_height = 0;   // with upsample: so much of the doubled map is seen, 0: all of it
-    int64_t first_row = 0, rows = 0;           // of the result: so many from there, 0: all; what they do not need is not computed
+    int64_t crop_width = 0, crop_height = 0;   // with upsample: size of the part of the upsampled map to use, 0: all of it
+    int64_t first_row = 0, rows = 0;           // part of the result to compute: `rows` rows from `first_row`, 0: all
     Seq channel_add;                           // [batch, 1, out]: added to every pixel (the time embedding)
     Activation activation = Activation::none;  // before the residual
     Map residual;                              // added to the result
@@ -94,9 +93,9 @@ public:
     virtual Seq to_seq(Map x) = 0;  // a token per pixel, rows of the image one after another
     virtual Map to_map(Seq x, int64_t width, int64_t height) = 0;
     virtual Seq linear(Seq x, const Linear & w, const LinearOptions & options = {}) = 0;
-    /// x * W with value and gate of 2 * out rows: value * gelu(gate), value first.
+    /// x * W with 2 * out rows, value then gate: value * gelu(gate).
     virtual Seq geglu(Seq x, const Linear & w) = 0;
-    /// The second half of geglu(): [value, gate] to value * gelu(gate).
+    /// The second part of geglu(): [value, gate] to value * gelu(gate).
     virtual Seq gate(Seq both) = 0;
     virtual Seq layer_norm(Seq x, const Norm & w, float eps = 1e-5f) = 0;
     /// Scaled dot product, scale 1/sqrt(dim / heads). q: [b, lq, dim], k and v: [b, lk, dim], heads side by side in dim.
@@ -106,7 +105,8 @@ public:
     virtual Seq concat(Seq a, Seq b) = 0;  // tokens of a, then of b
     /// Dimensions [first, first + count) of every token.
     virtual Seq slice(Seq x, int64_t first, int64_t count) = 0;
-    /// Splits [b, len, heads * 3 * d] stored per head as q, k, v (the AttentionBlock's order) into three of [b, len, heads * d].
+    /// Splits [b, len, heads * 3 * d], stored as q, k, v per head (the AttentionBlock's order), into three of [b, len, heads *
+    /// d].
     virtual std::vector<Seq> split_heads_qkv(Seq x, int heads) = 0;
     virtual Seq embed(Ids ids, const Embedding & w) = 0;
     /// Adds row i of a [rows, dim] table to token i.

@@ -98,7 +98,7 @@ Graph & Runner::prepare(const std::string & key, const GraphBuilder & build) {
         graph->allocate();
     } catch (const std::bad_alloc &) {
         throw Error(ErrorCode::out_of_memory,
-                    "The " + what_ + " at this size needs " + std::to_string(needed) + " bytes, and they could not be had",
+                    "The " + what_ + " at this size needs " + std::to_string(needed) + " bytes, which could not be allocated",
                     Json{{"what", what_}, {"required", needed}, {"device", device_->name()}}.dump());
     }
     entries_.push_front({key, weights_->generation(), std::move(graph)});

@@ -12,7 +12,7 @@ namespace latent::graph {
 
 namespace {
 
-/// The same numbers in the same order as rows of the same length: ones dropped; or, for a convolution, taps flattened.
+/// Whether two shapes describe the same rows: dimensions of 1 dropped, or, for a convolution, taps flattened.
 bool same_matrix(const Parameter & parameter, const std::vector<int64_t> & stored) {
     std::vector<int64_t> a, b;
     for (const int64_t n : parameter.shape) {
@@ -25,10 +25,10 @@ bool same_matrix(const Parameter & parameter, const std::vector<int64_t> & store
     return parameter.role == Role::conv && stored.size() == 2 && stored[0] == parameter.rows() && stored[1] == parameter.inner();
 }
 
-/// Whether int8 products are worth it: a matrix of some size, not sensitive, that sees more than one token (the time embedding's
-/// way into the blocks is little work and enters everything).
+/// Whether int8 products pay off: a large enough matrix, not sensitive, that is applied to more than one token (projections of
+/// the time embedding are little work and affect everything).
 bool takes_int8(const Parameter & parameter) {
-    constexpr int64_t kLeast = 16, kMostTaps = 49;  // channels; the rim of a network has fewer
+    constexpr int64_t kLeast = 16, kMostTaps = 49;  // channels; the first and last layers have fewer
     const bool product = parameter.role == Role::conv || parameter.role == Role::linear;
     const bool one_token = parameter.name.find(".emb_layers.") != std::string::npos;
     return product && parameter.least_bits == 0 && !one_token && parameter.rows() >= kLeast && parameter.shape[1] >= kLeast &&
@@ -70,9 +70,9 @@ void WeightStore::check_shapes() const {
         }
     }
     if (missing.empty() && wrong.empty()) return;
-    std::string message = source_->name() + " does not fit the " + part_ + " that its configuration describes.";
+    std::string message = source_->name() + " does not match the " + part_ + " of its configuration.";
     if (!missing.empty()) message += " Missing: " + first_of(missing) + ".";
-    if (!wrong.empty()) message += " Of another shape: " + first_of(wrong) + ".";
+    if (!wrong.empty()) message += " Wrong shape: " + first_of(wrong) + ".";
     throw Error(ErrorCode::model_format, message, Json{{"part", part_}, {"missing", missing}, {"wrong", wrong}}.dump());
 }
 
@@ -81,7 +81,7 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
     if (policy.precision == Precision::exact && !home.is_exact()) {
         throw Error(ErrorCode::device,
                     "precision \"exact\" is float32 throughout, which the " + device_->name() +
-                        " device does not compute in; take device \"cpu\", or precision \"fast\"",
+                        " device does not support; use device \"cpu\" or precision \"fast\"",
                     Json{{"device", device_->name()}, {"precision", "exact"}}.dump());
     }
     unload();
@@ -99,12 +99,12 @@ void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
         const TensorInfo * info = source_->find(parameter->name);
         if (!info) continue;
         parameter->source_index = info->index;
-        const DType stored = info->scaled_from ? DType::f16 : info->dtype;  // what a number of 8 bits times a scale is worth
+        const DType stored = info->scaled_from ? DType::f16 : info->dtype;  // 8-bit values times a scale need about f16
         parameter->dtype = storage_->resident_type(*parameter, info->dtype, choose_dtype(*parameter, stored));
         parameter->resident = storage_->declare(*parameter, info->dtype);
     }
-    // A page of the file comes in with its neighbours. Where most weights are converted, the few that could stay (norms, biases)
-    // would bring those along that nobody reads any more: then all are copied.
+    // Reading a page of the file also loads its neighbours. If most weights are converted, using the few others (norms, biases)
+    // in place would load pages that are not needed any more, so all are copied.
     uint64_t could_lie = 0;
     for (const auto & parameter : parameters()) {
         if (parameter->present() && could_lie_in_file(*parameter)) could_lie += storage_->bytes(*parameter);
@@ -162,7 +162,7 @@ std::map<DType, uint64_t> WeightStore::bytes_by_dtype() const {
     return by_type;
 }
 
-// Inside the mapped file where possible, else in memory of the device.
+// In the mapped file if possible, else in memory of the device.
 void WeightStore::allocate() {
     std::vector<WeightStorage::Placement> placements;
     for (const auto & parameter : parameters()) {
@@ -173,7 +173,8 @@ void WeightStore::allocate() {
     try {
         storage_->allocate(placements);
     } catch (const std::bad_alloc &) {
-        device_->require(UINT64_MAX, "Loading the weights of the " + part_);  // the system said yes, the allocator no
+        device_->require(UINT64_MAX,
+                         "Loading the weights of the " + part_);  // the system reported enough memory, but the allocation failed
         throw Error(ErrorCode::out_of_memory, "No memory for the weights of the " + part_,
                     Json{{"required", own_bytes()}}.dump());
     }
@@ -242,7 +243,7 @@ void WeightStore::unload() {
 
 std::vector<float> WeightStore::values(const Parameter & parameter) const {
     if (!loaded_ || !parameter.present() || parameter.dtype != DType::f32)
-        throw Error(ErrorCode::internal, "\"" + parameter.name + "\" is not there as float32 values");
+        throw Error(ErrorCode::internal, "\"" + parameter.name + "\" is not available as float32 values");
     std::vector<float> out(static_cast<size_t>(parameter.elements()));
     storage_->read(parameter, out);
     return out;

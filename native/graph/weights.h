@@ -24,22 +24,22 @@ using latent::Norm;
 using latent::Role;
 using latent::Scope;
 
-/// Which element types weights are kept in.
+/// The element types in which weights are kept.
 struct WeightPolicy {
     Precision precision = Precision::fast;
     /// fast only: f32, f16, bf16 or a block type; unset: as stored. Ignored by exact (all f32).
-    /// i8: signed bytes with a scale per output channel, packed for products in 8-bit integers (kernels/int8.h); matrices that
-    /// are sensitive or small, and devices other than our kernels on the CPU, keep what they would have without.
+    /// i8: signed bytes with a scale per output channel, packed for products in 8-bit integers (kernels/int8.h); sensitive or
+    /// small matrices, and devices other than the CPU with our kernels, ignore it.
     std::optional<DType> dtype;
 };
 
 /// The weights of one part of a model ("unet", "textEncoder", "vae").
 ///   declare parameters (a network's constructor) -> plan(source): headers only -> load() <-> unload() any number of times.
-/// Where a block type is asked for, sensitive matrices and rows that do not divide keep more bits: core/weight_type.h.
+/// If a block type is requested, sensitive matrices and rows that do not divide into blocks keep more bits: core/weight_type.h.
 class WeightStore {
 public:
-    /// `float32_products`: the part is computed in float32 whatever the policy says. Text encoders are a thousandth of the work
-    /// and every error of theirs reaches every step.
+    /// `float32_products`: the part is computed in float32 regardless of the policy. Text encoders are a thousandth of the work,
+    /// and their errors affect every step.
     WeightStore(DevicePtr device, std::string part, bool float32_products = false);
     ~WeightStore();
     WeightStore(const WeightStore &) = delete;
@@ -49,40 +49,39 @@ public:
     const DevicePtr & device() const { return device_; }
     bool float32_products() const { return float32_products_; }
 
-    /// What the network declares, before plan().
+    /// The parameters that the network declares, before plan().
     ParameterList & declared() { return list_; }
     const std::vector<std::unique_ptr<Parameter>> & parameters() const { return list_.all(); }
-    /// By canonical name, nullptr where there is none.
+    /// By canonical name, nullptr if there is none.
     const Parameter * find(const std::string & name) const { return list_.find(name); }
 
-    /// Matches every parameter to a tensor of `source` and fixes its resident type; reads no weights. Throws model_format that
-    /// lists missing names and wrong shapes. 4-, 3- and 2-D forms of the same matrix are accepted. May be called again (other
-    /// policy or source): unloads first.
+    /// Matches every parameter to a tensor of `source` and decides its resident type; reads no weights. Throws model_format
+    /// listing missing names and wrong shapes. 4-, 3- and 2-D forms of the same matrix are accepted. May be called again with
+    /// another policy or source; unloads first.
     void plan(TensorSourcePtr source, const WeightPolicy & policy = {});
     bool planned() const { return source_ != nullptr; }
 
-    /// Reads, converts and places every weight, one tensor at a time; those whose stored type is the resident one are used in
-    /// place from the mapped file where the device can. Reports Phase::load in bytes, [progress_base, progress_base + bytes()) of
-    /// `progress_total` (0: bytes()). Throws out_of_memory before reading when it will not fit; aborted leaves it unloaded.
+    /// Reads and converts every weight, one tensor at a time; those whose stored type is the resident type are used in place from
+    /// the mapped file if the device supports it. Reports Phase::load in bytes, [progress_base, progress_base + bytes()) of
+    /// `progress_total` (0: bytes()). Throws out_of_memory before reading if it will not fit; if aborted, it stays unloaded.
     void load(const JobContext & job, uint64_t progress_base = 0, uint64_t progress_total = 0);
     void unload();
     bool loaded() const { return loaded_; }
-    /// Throws io where the file has lost weights that are used in place or still to be read: TensorSource::check_files.
+    /// Throws io if the file has lost weights that are used in place or still to be read: TensorSource::check_files.
     void check_files() const {
         if (source_ && (!loaded_ || lies_in_file_)) source_->check_files();
     }
-    /// Lets the system take back the pages of weights that are used in place, until they are used again: still loaded, not
-    /// resident.
+    /// Lets the system drop the pages of weights that are used in place until they are used again; they stay loaded.
     void rest();
-    /// Graphs say that they are about to read the weights.
+    /// Called before a graph reads the weights.
     void touch() const { touched_ = true; }
-    /// Changes whenever tensors get other addresses; graphs built before are stale.
+    /// Changes whenever tensors move; graphs built before are then stale.
     uint64_t generation() const { return generation_; }
 
-    /// The values of a loaded float32 parameter, from wherever they are.
+    /// The values of a loaded float32 parameter, on any device.
     std::vector<float> values(const Parameter & parameter) const;
 
-    /// What adapters add to the network from now on; null: nothing. Graphs built before are stale.
+    /// Sets the adapters' weights for the network; null: none. Graphs built before are then stale.
     void set_adapter(std::shared_ptr<const AdapterWeights> adapter);
     const AdapterWeights * adapter() const { return adapter_.get(); }
     /// Bytes of the adapters, which stay while the weights are unloaded.
@@ -91,11 +90,11 @@ public:
     const TensorSourcePtr & source() const { return source_; }
 
     uint64_t parameter_count() const;  // elements
-    /// Bytes of all resident weights, mapped ones and those of adapters included; known once planned.
+    /// Bytes of all resident weights, including mapped ones and adapters; known after plan().
     uint64_t bytes() const { return own_bytes() + adapter_bytes(); }
-    /// Of those, bytes that are used in place from the file (page cache, not heap); known once planned.
+    /// The share of these used in place from the file (page cache, not heap); known after plan().
     uint64_t mapped_bytes() const;
-    /// Bytes per resident type, once planned.
+    /// Bytes per resident type, known after plan().
     std::map<DType, uint64_t> bytes_by_dtype() const;
     const WeightPolicy & policy() const { return policy_; }
 
@@ -117,7 +116,7 @@ private:
     std::unique_ptr<WeightStorage> storage_;
     std::shared_ptr<const AdapterWeights> adapter_;
     bool in_place_ = false;      // this part reads weights from the mapped file; see plan()
-    bool lies_in_file_ = false;  // and there are some
+    bool lies_in_file_ = false;  // and it has such weights
     bool loaded_ = false;
     mutable bool touched_ = false;
     uint64_t generation_ = 0;

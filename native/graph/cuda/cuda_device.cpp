@@ -34,7 +34,7 @@ DeviceInfo describe(const latent_cuda_api & api, int index) {
     info.name = name, info.kind = cuda_kind, info.description = found.name;
     info.memory_total = found.memory_total;
     info.home = home_for(cuda_kind).name();
-    if (!found.usable) info.refused = found.why[0] ? found.why : "the engine does not run on it";
+    if (!found.usable) info.refused = found.why[0] ? found.why : "the engine does not support it";
     return info;
 }
 
@@ -70,7 +70,7 @@ CudaDevice::~CudaDevice() {
     if (device_) api_->device_close(device_);
 }
 
-// Asked for from any thread: while a graph runs, the free memory is that of before.
+// May be called from any thread: while a graph runs, the free memory is the last known value.
 DeviceInfo CudaDevice::info() const {
     latent_cuda_memory memory{};
     std::unique_lock<std::mutex> free(mutex_, std::try_to_lock);

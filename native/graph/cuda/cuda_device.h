@@ -11,7 +11,7 @@
 
 namespace latent::graph {
 
-/// One GPU, opened through the CUDA engine's table. Values are bfloat16.
+/// One GPU, opened through the CUDA engine's function table. Values are bfloat16.
 class CudaDevice final : public Device {
 public:
     /// `name`: "cuda:0" ...
@@ -23,8 +23,8 @@ public:
     std::vector<OpTime> stop_profile() override;
     void trim() override;
 
-    /// Calls a function of the table. One at a time: the engine takes calls on a device from one thread. Throws the error that
-    /// the status stands for, `what` (the thing that was being done) first.
+    /// Calls a function of the table. One call at a time, because the engine accepts calls on a device from one thread only. A
+    /// failed status becomes an exception whose message begins with `what`, the operation.
     template <typename Function, typename... Arguments>
     void call(const char * what, Function function, Arguments... arguments) const {
         const std::lock_guard<std::mutex> lock(mutex_);
@@ -56,7 +56,7 @@ private:
     std::vector<OpTime> profile_;
 };
 
-/// The GPUs that the CUDA engine shows, where there is one; those that it refuses with the reason.
+/// The GPUs that the CUDA engine lists, if it is loaded; unusable ones with the reason.
 DeviceSource cuda_devices();
 
 }  // namespace latent::graph

@@ -42,13 +42,13 @@ size_t CudaGraph::output_size(const std::string & name) const {
 }
 
 void CudaGraph::take_input(const std::string & name, const Graph & from, const std::string & output) {
-    call("Moving a value", &latent_cuda_api::transfer, static_cast<const CudaGraph &>(from).program_, output.c_str(), program_,
+    call("Copying a value", &latent_cuda_api::transfer, static_cast<const CudaGraph &>(from).program_, output.c_str(), program_,
          name.c_str());
 }
 
 namespace {
 
-/// A program that hands its input on, for the sake of the memory of its output.
+/// A program that copies its input to its output, whose memory keeps the value.
 class CudaValue final : public SavedOutput {
 public:
     explicit CudaValue(std::shared_ptr<CudaGraph> held) : held_(std::move(held)) {}
@@ -119,7 +119,7 @@ void CudaGraph::allocate() {
     latent_cuda_measure measured{};
     call("Planning a graph", &latent_cuda_api::program_measure, program_, &measured);
     launches_ = measured.launches;
-    call("Taking memory for a graph", &latent_cuda_api::program_finish, program_);
+    call("Allocating a graph", &latent_cuda_api::program_finish, program_);
 }
 
 uint64_t CudaGraph::bytes() const {

@@ -11,7 +11,7 @@
 
 namespace latent::graph {
 
-/// A program of the CUDA engine: what OpsCuda recorded, its memory on the device, captured as CUDA graphs.
+/// A program of the CUDA engine: the operations that OpsCuda recorded, its memory on the device, and its captured CUDA graphs.
 class CudaGraph final : public Graph {
 public:
     explicit CudaGraph(std::shared_ptr<CudaDevice> device);

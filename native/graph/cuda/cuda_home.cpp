@@ -23,8 +23,8 @@ public:
     std::unique_ptr<Graph> build(const GraphRequest & request) const override {
         if (request.limits.float32) {
             throw Error(ErrorCode::device,
-                        "The " + request.weights.part() + " would have to be computed in float32, which the " +
-                            request.device->name() + " device does not do; take device \"cpu\"",
+                        "The " + request.weights.part() + " must be computed in float32, which the " + request.device->name() +
+                            " device does not support; use device \"cpu\"",
                         Json{{"device", request.device->name()}, {"part", request.weights.part()}}.dump());
         }
         auto graph = std::make_unique<CudaGraph>(std::static_pointer_cast<CudaDevice>(request.device));

@@ -4,7 +4,7 @@
 
 namespace latent::graph {
 
-/// Kernels of our own on NVIDIA GPUs (native/cuda), reached through a table of C functions: OpsCuda.
+/// Our kernels for NVIDIA GPUs (native/cuda), called through a table of C functions: OpsCuda.
 const Home & cuda_home();
 
 }  // namespace latent::graph

@@ -32,7 +32,7 @@ std::wstring wide(const std::string & text) {
 }
 
 void * symbol_of(const std::string & path, const char * name, std::string & problem) {
-    // The library's own folder is searched for what it needs, the current folder is not.
+    // Searches the library's own folder for its dependencies, but not the current folder.
     HMODULE module =
         LoadLibraryExW(wide(path).c_str(), nullptr, LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS);
     void * symbol = module ? reinterpret_cast<void *>(GetProcAddress(module, name)) : nullptr;
@@ -63,7 +63,7 @@ CudaLibrary load(const std::string & path) {
     const latent_cuda_api * api = open(LATENT_CUDA_VERSION);
     if (!api || api->version != LATENT_CUDA_VERSION || api->size < sizeof(latent_cuda_api)) {
         library.refused =
-            "The CUDA engine \"" + path + "\" is of another version than this package; install both of the same version";
+            "The CUDA engine \"" + path + "\" has a different version from this package; install both in the same version";
         return library;
     }
     library.api = api;

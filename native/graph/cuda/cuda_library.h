@@ -6,22 +6,22 @@
 
 namespace latent::graph {
 
-/// The CUDA engine, a shared library of its own that is loaded when it is first asked for and stays loaded.
+/// The CUDA engine, a separate shared library that is loaded at its first use and stays loaded.
 ///
-/// Where it is, TypeScript says (beside the addon, or an installed package of the same version), after it has let a child process
-/// try it: a driver that crashes must not take the caller's process with it. Without that word the environment variable
-/// LATENT_CUDA_LIBRARY counts.
+/// TypeScript gives its path (next to the addon, or in an installed package of the same version) after testing it in a child
+/// process, because a crashing driver must not end the caller's process. Otherwise the environment variable LATENT_CUDA_LIBRARY
+/// is used.
 void set_cuda_library(const std::string & path);
-/// From now on CUDA devices are refused with this reason; "" takes it back.
+/// From now on CUDA devices are reported as unusable with this reason; "" clears it.
 void refuse_cuda(const std::string & reason);
 
 struct CudaLibrary {
     const latent_cuda_api * api = nullptr;
-    std::string path;     // empty: nobody named one, and there are no CUDA devices
-    std::string refused;  // why there is a library and no api
+    std::string path;     // empty: no library was given, so there are no CUDA devices
+    std::string refused;  // why the library has no api
 };
 
-/// Loads it where that was not done yet. Safe from any thread; never throws for what the library is.
+/// Loads it if it is not loaded yet. Safe from any thread; never throws because of the library.
 CudaLibrary cuda_library();
 
 }  // namespace latent::graph

@@ -20,7 +20,7 @@ std::optional<latent_cuda_type> to_cuda(DType type) {
     }
 }
 
-/// Small tables (positions, classes, codebooks) are declared as what is added, and looked up by row.
+/// Small tables (positions, classes, codebooks) are declared as biases but looked up by row.
 latent_cuda_role role_of(const Parameter & parameter) {
     if (parameter.role == Role::embedding) return LATENT_CUDA_EMBEDDING;
     if (parameter.is_matrix()) return LATENT_CUDA_MATRIX;
@@ -57,7 +57,7 @@ uint64_t CudaWeights::bytes(const Parameter & parameter) const {
 std::unique_ptr<Resident> CudaWeights::declare(const Parameter & parameter, DType stored) {
     latent_cuda_tensor_desc desc{};
     const latent_cuda_role role = role_of(parameter);
-    // Plain numbers go as they are in the file, and the device rounds them; everything else is converted here.
+    // Plain types are passed as stored in the file, and the device rounds them; all others are converted here.
     const bool plain = stored == DType::f32 || stored == DType::f16 || stored == DType::bf16;
     const bool rounds = role == LATENT_CUDA_VECTOR || (role == LATENT_CUDA_MATRIX && parameter.dtype == DType::bf16);
     const DType data = plain && rounds ? stored : parameter.dtype;

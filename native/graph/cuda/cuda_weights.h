@@ -15,7 +15,7 @@ public:
     ~CudaResident() override;
 
     latent_cuda_tensor * tensor() const { return tensor_; }
-    /// The type that load() hands over.
+    /// The type of the data passed to load().
     DType data() const { return data_; }
 
 private:
@@ -29,8 +29,8 @@ inline const latent_cuda_tensor * cuda_tensor_of(const Parameter * parameter) {
     return parameter ? static_cast<const CudaResident *>(parameter->resident.get())->tensor() : nullptr;
 }
 
-/// Weights on a GPU: matrices as bfloat16 or as the quantised blocks that the file has (q8_0, q4_0, q4_k), vectors as float32.
-/// The file's bytes go to the device one tensor after the other; the host holds one converted tensor at most.
+/// Weights on a GPU: matrices as bfloat16 or the file's quantised blocks (q8_0, q4_0, q4_k), vectors as float32. Tensors are
+/// uploaded one after the other; the host holds at most one converted tensor.
 class CudaWeights final : public WeightStorage {
 public:
     explicit CudaWeights(const DevicePtr & device);
@@ -39,7 +39,7 @@ public:
     uint64_t bytes(const Parameter & parameter) const override;
     std::unique_ptr<Resident> declare(const Parameter & parameter, DType stored) override;
     bool takes_in_place(const Parameter &, DType, Span<const uint8_t>) const override { return false; }
-    void allocate(const std::vector<Placement> &) override {}  // tensor by tensor, as they are loaded
+    void allocate(const std::vector<Placement> &) override {}  // each tensor is allocated when it is loaded
     void load(const Parameter & parameter, DType stored, Span<const uint8_t> data) override;
     void read(const Parameter & parameter, Span<float> out) const override;
     void unload(const std::vector<const Parameter *> & parameters) override;

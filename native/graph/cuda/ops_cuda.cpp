@@ -149,7 +149,7 @@ Seq OpsCuda::geglu(Seq x, const Linear & w) {
 
 Seq OpsCuda::gate(Seq) {
     throw Error(ErrorCode::internal,
-                "The CUDA engine gates only what it multiplies");  // of adapters, which its home does not take
+                "The CUDA engine supports gates only in products");  // only adapters need it, which its home does not support
 }
 
 Seq OpsCuda::layer_norm(Seq x, const Norm & w, float eps) {

@@ -8,9 +8,9 @@
 
 namespace latent::graph {
 
-/// The CUDA home of the vocabulary: records a program of the CUDA engine. A value is rows of channels, so a map and its pixels as
-/// tokens are the same one. What need not exist by itself (a concatenation, an addition to what a product has just made, an
-/// upsampling before a convolution) is taken in by the engine's kernels.
+/// The CUDA implementation of the operations: records a program of the CUDA engine. A value is rows of channels, so a map and its
+/// pixels as tokens are the same value. A concatenation, an addition to the result of a product, and upsampling before a
+/// convolution are fused into the engine's kernels.
 class OpsCuda final : public Ops {
 public:
     explicit OpsCuda(CudaGraph & graph) : graph_(graph) {}

@@ -3,7 +3,7 @@
 namespace latent::graph {
 namespace {
 
-/// A reader per block type: kernels know no ggml, and a plain function pointer carries no type.
+/// One reader per block type: kernels do not depend on ggml, and a plain function pointer carries no type.
 template <ggml_type kType>
 void read_row(const void * row, float * out, int64_t k) {
     ggml_get_type_traits(kType)->to_float(row, out, k);

@@ -6,11 +6,11 @@
 #include "kernels/common/matmul.h"
 #include "kernels/common/rows.h"
 
-// The custom nodes of ops_cpu: what each holds, and how it runs on its sources.
+// The custom nodes of ops_cpu: their data, and how each runs on its sources.
 
 namespace latent::graph {
 
-/// A resident weight as the kernels see it. Element::other with a null reader: not a type that they can read.
+/// A weight in memory, described for the kernels. Element::other with a null reader: a type that they cannot read.
 kernels::Matrix stored_matrix(const ggml_tensor * w);
 
 /// Index of an optional source of a node, -1 when absent.
@@ -27,7 +27,7 @@ inline const float * node_values(const ggml_tensor * node, int index) {
     return index < 0 ? nullptr : static_cast<const float *>(node->src[index]->data);
 }
 
-/// Kernels and forms of one arithmetic.
+/// Kernels and forms for one arithmetic.
 struct NodeKernels {
     const kernels::TileSet * tiles;
     const kernels::Int8Set * int8;
@@ -35,7 +35,7 @@ struct NodeKernels {
     kernels::RowKernels rows() const { return {tiles, int8, vectors}; }
 };
 
-/// Sources 0 and 1 side by side when `second` is not 0.
+/// Sources 0 and 1 side by side if `second` is not 0.
 struct NodeRows {
     int64_t first = 0, second = 0;  // channels
     kernels::RowSource source(const ggml_tensor * node) const {
@@ -47,7 +47,7 @@ struct NodeRows {
     int count() const { return second > 0 ? 2 : 1; }
 };
 
-/// Sources: x in the form of the product, weights, then what the epilogue takes.
+/// Sources: x in the form of the product, weights, then the inputs of the epilogue.
 struct ConvNode {
     NodeKernels kernels;
     kernels::ConvShape shape;
@@ -108,7 +108,7 @@ struct GroupNormNode {
     }
 };
 
-/// Sources: x, scale and shift per picture and channel.
+/// Sources: x, scale and shift per image and channel.
 struct AffineNode {
     NodeKernels kernels;
     kernels::RowFormat format;

@@ -4,7 +4,7 @@
 
 namespace latent::graph {
 
-/// Our kernels on the CPU (OpsCpu), and weights packed for products in 8-bit integers.
+/// Our CPU kernels (OpsCpu), and weights packed for products in 8-bit integers.
 const Home & fused_home();
 
 }  // namespace latent::graph

@@ -21,7 +21,7 @@ Gate gate_of(Activation kind) {
     return Gate::none;
 }
 
-/// Of labels: "64x64".
+/// For labels: "64x64".
 std::string sizes(std::initializer_list<int64_t> list) {
     std::string text;
     for (const int64_t size : list) text += (text.empty() ? "" : "x") + std::to_string(size);
@@ -52,7 +52,7 @@ ggml_tensor * OpsCpu::node(Node data, std::string label, double flops, const Sha
     return rows_node(data, std::move(label), flops, row_format(Form::f32, ne[0], ne[1] * ne[2] * ne[3]), ne, std::move(sources));
 }
 
-/// A node of ours that writes rows of channels, as a float32 tensor of shape `ne` or as bytes in another form.
+/// A custom node that writes rows of channels, as a float32 tensor of shape `ne` or as bytes in another form.
 template <typename Node>
 ggml_tensor * OpsCpu::rows_node(Node data, std::string label, double flops, const RowFormat & format, const Shape & ne,
                                 std::vector<ggml_tensor *> sources) {
@@ -111,13 +111,13 @@ ggml_tensor * OpsCpu::tensor(int id) {
     return values_[static_cast<size_t>(id)] = t;
 }
 
-/// The value whose rows these are.
+/// The value that these rows belong to.
 OpsCpu::Pending & OpsCpu::rows_of(int id) {
     while (pending_[id].alias >= 0) id = pending_[id].alias;
     return pending_[id];
 }
 
-/// The float32 tensors that hold a value's rows, side by side.
+/// The float32 tensors that contain a value's rows, side by side.
 NodeRows OpsCpu::sources_of(int id, std::vector<ggml_tensor *> & sources) {
     const Pending & value = rows_of(id);
     NodeRows rows;
@@ -132,7 +132,7 @@ NodeRows OpsCpu::sources_of(int id, std::vector<ggml_tensor *> & sources) {
     return rows;
 }
 
-/// A value's rows in a form, made on the first request.
+/// A value's rows in a form, computed on the first request.
 ggml_tensor * OpsCpu::in_form(int id, Form form) {
     const int slot = static_cast<int>(form);
     if (ggml_tensor * made = rows_of(id).made[slot]) return made;
@@ -203,7 +203,8 @@ void OpsCpu::output(const std::string & name, Map x) {
 
 // ---- products ----------------------------------------------------------------------------------------------------------
 
-/// Layers at the rim of a network (few channels in or out) stay in float32: little work, and their error is the result's.
+/// The first and last layers of a network (few channels in or out) stay in float32: they are little work, and their error goes
+/// directly into the result.
 const kernels::TileSet & OpsCpu::tiles(int64_t in, int64_t out) const {
     return kernels::tile_set(in < 16 || out < 16 ? kernels::Arithmetic::f32 : arithmetic_);
 }
@@ -231,8 +232,8 @@ ggml_tensor * OpsCpu::product(const Product & p) {
     return rows_node(data, p.label + form_name(form), flops, row_format(p.out, p.ne[0], shape.pixels()), p.ne, sources.all);
 }
 
-/// A product in the form that its reader wants. Results are written in 16 bits on the way to any narrower form, since the scale
-/// of an int8 row is known only at its end.
+/// A product in the form that its reader needs. For narrower forms, results are first written in 16 bits, because the scale of an
+/// int8 row is known only at its end.
 ggml_tensor * OpsCpu::product_in(Product p, Form form) {
     p.out = form == Form::f32 || !p.tiles->bf16 ? Form::f32 : Form::bf16;
     ggml_tensor * made = product(p);
@@ -274,7 +275,7 @@ Map OpsCpu::conv(Map x, const Conv & w, const ConvOptions & options) {
     p.channel_add = options.channel_add, p.residual = options.residual.id;
     p.activation = gate_of(options.activation);
     if (p.activation == Gate::none || options.residual) return map(product(p));
-    Pending value;  // most likely read by the next product alone
+    Pending value;  // most likely read only by the next product
     value.ne = p.ne;
     value.make = [this, p](Form form) { return product_in(p, form); };
     return {pending(std::move(value)), s.out_width, s.out_height, w.out, s.n};
@@ -291,7 +292,7 @@ OpsCpu::Product OpsCpu::linear_product(Seq x, const Linear & w) const {
 }
 
 Seq OpsCpu::linear(Seq x, const Linear & w, const LinearOptions & options) {
-    constexpr int64_t kFewTokens = 8;  // ggml's dot products are better for a handful
+    constexpr int64_t kFewTokens = 8;  // ggml's dot products are faster for a few tokens
     const int64_t tokens = x.length * x.batch;
     if ((tokens < kFewTokens && w.weight->dtype != DType::i8) || x.dim != w.weight->inner())
         return OpsGgml::linear(x, w, options);
@@ -381,7 +382,7 @@ Seq OpsCpu::layer_norm(Seq x, const Norm & w, float eps) {
     return {pending(std::move(value)), x.dim, x.length, x.batch};
 }
 
-/// Where the halves are whole panels, both are taken side by side and the ungated values never exist.
+/// If the halves are whole panels, both are computed together and the ungated values are never stored.
 Seq OpsCpu::geglu(Seq x, const Linear & w) {
     const int64_t dim = w.out / 2;
     Pending value;

@@ -13,16 +13,16 @@
 
 namespace latent::graph {
 
-/// The CPU's own home of the vocabulary: the heavy layers and their neighbours run in our kernels, each as one custom node of the
-/// ggml graph, so that ggml's allocator plans their memory. They share their work out over the device's pool.
+/// The CPU's own implementation of the operations: the heavy layers and their neighbours run in our kernels, each as one custom
+/// node of the ggml graph, so that ggml's allocator plans their memory. Their work is distributed over the device's thread pool.
 ///   Map: ne = [channels, width, height, batch] (channels last).   Seq: ne = [dim, length, batch]. A map and its pixels as tokens
-///   are the same memory. The host's maps are planes; inputs and outputs are turned at the rim.
+///   are the same memory. The host's maps are planar; inputs and outputs are converted.
 ///
-/// Values are made when they are needed, in the form that the product which reads them wants: a norm or a gate writes bfloat16 or
-/// int8 rows at once, a concatenation is two tensors side by side that a norm or a conversion reads.
+/// Values are computed when needed, in the form that the reading product needs: a norm or a gate writes bfloat16 or int8 rows
+/// directly, and a concatenation is two tensors side by side that a norm or a conversion reads.
 ///
-/// conv, linear: implicit GEMM, nothing unfolded; bias, time embedding, activation and residual in the epilogue; upsampling and
-/// padding folded in. attention: flash attention of any head width, scores of 64 queries and 256 keys at a time.
+/// conv, linear: implicit GEMM without unfolding; bias, time embedding, activation and residual in the epilogue; upsampling and
+/// padding are part of it. attention: flash attention of any head width, scores of 64 queries and 256 keys at a time.
 class OpsCpu final : public OpsGgml {
 public:
     OpsCpu(const GgmlGraphParts & parts, const Runner::Limits & limits, GgmlDevice & device, kernels::Arithmetic arithmetic);
@@ -51,16 +51,16 @@ public:
 private:
     using Shape = std::array<int64_t, 4>;
 
-    /// How a value comes to be, where it is not a tensor from the start.
+    /// How to compute a value that is not a tensor yet.
     struct Pending {
         Shape ne;
-        std::function<ggml_tensor *(kernels::Form)> make;  // writes it in a form
+        std::function<ggml_tensor *(kernels::Form)> make;  // computes it in a form
         int alias = -1;                                    // the same rows as another value
-        int left = -1, right = -1;                         // channels of one value, then of another
+        int left = -1, right = -1;                         // a concatenation: channels of one value, then of another
         ggml_tensor * made[3] = {nullptr, nullptr, nullptr};
     };
 
-    /// A convolution or linear layer to be made.
+    /// A convolution or linear layer that is not computed yet.
     struct Product {
         int x;
         const Parameter *weight, *bias;

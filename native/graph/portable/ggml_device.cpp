@@ -44,7 +44,7 @@ std::string lower(std::string text) {
 
 std::string kind_of(ggml_backend_dev_t device) {
     const std::string kind = lower(ggml_backend_reg_name(ggml_backend_dev_backend_reg(device)));
-    return kind == "mtl" ? "metal" : kind == "cuda" ? "ggml-cuda" : kind;  // "cuda" is the engine of our own
+    return kind == "mtl" ? "metal" : kind == "cuda" ? "ggml-cuda" : kind;  // "cuda" is our own engine
 }
 
 /// ggml's "Vulkan0" is "vulkan:0" here.
@@ -58,7 +58,7 @@ bool is_gpu(ggml_backend_dev_t device) {
     return type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU;
 }
 
-/// GPUs in ggml's order, then the CPU; accelerators that only help the CPU (BLAS) are not devices of ours.
+/// GPUs in ggml's order, then the CPU; accelerators that only assist the CPU (BLAS) are not listed as devices.
 std::vector<ggml_backend_dev_t> usable_devices() {
     quiet_ggml();
     std::vector<ggml_backend_dev_t> devices;
@@ -88,7 +88,7 @@ DeviceInfo describe(ggml_backend_dev_t device) {
     return info;
 }
 
-/// Why a graph may have to end early; asked after every node.
+/// Reasons for a graph to end early; checked after every node.
 struct Stop {
     const CancelToken * cancel;
     const std::atomic<bool> * node_failed;
@@ -169,12 +169,12 @@ void GgmlDevice::compute(ggml_cgraph * graph, const CancelToken & cancel, bool o
     throw Error(ErrorCode::device, "The device " + name() + " failed while computing. " + take_ggml_error());
 }
 
-// Not ggml_backend_graph_compute: the plan carries the abort callback per call, and scratch memory that cannot be had is an
-// error of ours instead of an exception in the middle of ggml.
+// Does not use ggml_backend_graph_compute: with a plan, the abort callback is set per call, and a failed allocation of scratch
+// memory is our error instead of an exception inside ggml.
 int GgmlDevice::compute_cpu(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads) {
     if (!own_threads && threads() > 1 && !ggml_pool_) {
         ggml_threadpool_params params = ggml_threadpool_params_default(threads());
-        params.poll = 10;  // threads sleep soon after a graph instead of spinning while the host works
+        params.poll = 10;  // threads sleep soon after a graph instead of spinning
         ggml_pool_ = ggml_threadpool_new(&params);
         if (!ggml_pool_) throw Error(ErrorCode::device, "The thread pool could not be started");
     }
@@ -194,7 +194,7 @@ int GgmlDevice::compute_cpu(ggml_cgraph * graph, const CancelToken & cancel, boo
     if (profile_) profile_->start(graph);
     plan.abort_callback_data = &stop;
     const ggml_status status = ggml_graph_compute(graph, &plan);
-    // The last node has no check after it.
+    // There is no check after the last node.
     return node_failed_ ? GGML_STATUS_ABORTED : status;
 }
 

@@ -18,7 +18,7 @@ struct ggml_threadpool;
 
 namespace latent::graph {
 
-/// One ggml backend and, on the CPU, one pool of threads that lives as long as the device.
+/// One ggml backend and, on the CPU, a thread pool that lives as long as the device.
 class GgmlDevice final : public Device {
 public:
     /// `name`: one of ggml_devices().list().
@@ -33,16 +33,15 @@ public:
     kernels::Pool * host_pool() override { return pool_.get(); }
 
     /// Runs a graph to its end, or throws aborted soon after `cancel` is set (the device stays usable), or device.
-    /// `own_threads`: the graph's heavy nodes use pool() themselves (ops_cpu), so ggml walks it with one thread.
+    /// `own_threads`: the graph's heavy nodes use pool() themselves (ops_cpu), so ggml runs it with one thread.
     void compute(ggml_cgraph * graph, const CancelToken & cancel, bool own_threads);
-    /// Scratch bytes that ggml's CPU backend needs beside the graph's own buffer; 0 elsewhere.
+    /// Scratch bytes that ggml's CPU backend needs in addition to the graph's buffer; 0 on other devices.
     uint64_t work_bytes(ggml_cgraph * graph, bool own_threads) const;
 
-    /// The CPU's threads. Nodes that fail call fail_node(), since no exception may pass through ggml: compute() then ends with
-    /// it.
+    /// The CPU's threads. A failing node calls fail_node(), because exceptions must not pass through ggml; compute() then throws.
     kernels::Pool & pool() { return *pool_; }
     void fail_node(const char * what);
-    /// Not null while profiling; for the thread inside compute().
+    /// Not null while profiling; used by the thread inside compute().
     Profile * profile() const { return profile_.get(); }
     ggml_backend_buffer_type * buffer_type() const;
 

@@ -25,13 +25,13 @@ void check_size(const ggml_tensor * tensor, size_t size, ggml_type type, const s
 
 Span<float> numbers_of(const ggml_tensor * tensor) {
     if (!ggml_backend_buffer_is_host(tensor->view_src ? tensor->view_src->buffer : tensor->buffer) || !ggml_is_contiguous(tensor))
-        throw Error(ErrorCode::internal, "A value of the graph is not in one piece of the host's memory");
+        throw Error(ErrorCode::internal, "A value of the graph is not contiguous in the host's memory");
     return {static_cast<float *>(tensor->data), static_cast<size_t>(ggml_nelements(tensor))};
 }
 
 }  // namespace
 
-// A context that proves too small is made anew, twice as large.
+// If a context is too small, it is created again with twice the size.
 std::unique_ptr<Graph> build_ggml_graph(const GraphRequest & request,
                                         const std::function<std::unique_ptr<OpsGgml>(const GgmlGraphParts &)> & open,
                                         bool own_threads) {
@@ -41,7 +41,7 @@ std::unique_ptr<Graph> build_ggml_graph(const GraphRequest & request,
     graph->own_threads_ = own_threads;
     const size_t parameters = request.weights.parameters().size();
     for (size_t capacity = std::max(first_capacity, 2 * parameters + leaf_capacity); capacity <= last_capacity; capacity *= 2) {
-        // Room for `capacity` tensors and no more, so that the graph's own list of nodes cannot overflow.
+        // Exactly `capacity` tensors, so that the graph's own list of nodes cannot overflow.
         const size_t each = ggml_tensor_overhead();
         graph->nodes_.reset(ggml_init({capacity * each + ggml_graph_overhead_custom(capacity, false), nullptr, true}));
         graph->leaves_.reset(ggml_init({(leaf_capacity + parameters) * each, nullptr, true}));
@@ -70,15 +70,15 @@ uint64_t GgmlGraph::leaf_bytes() const {
     return ggml_backend_alloc_ctx_tensors_from_buft_size(leaves_.get(), device().buffer_type());
 }
 
-/// Bytes of the activations as the allocator will place them. The leaves have no memory yet and get an address for the time
-/// being: they are not the allocator's business.
+/// Bytes of the activations as the allocator will place them. Leaves are not managed by the allocator and get a temporary
+/// address.
 uint64_t GgmlGraph::activation_bytes() const {
     if (activation_bytes_) return activation_bytes_;
     const auto give_address = [&](void * address) {
         for (ggml_tensor * t = ggml_get_first_tensor(leaves_.get()); t; t = ggml_get_next_tensor(leaves_.get(), t))
             t->data = address;
     };
-    // An allocator of its own: it keeps the plan, and a later reservation with it would take itself for done.
+    // Uses a separate allocator: it keeps the plan, so a later reservation with the same one would do nothing.
     ggml_gallocr_ptr allocator(ggml_gallocr_new(device().buffer_type()));
     give_address(reinterpret_cast<void *>(static_cast<uintptr_t>(64)));
     size_t size = 0;

@@ -12,7 +12,7 @@
 
 namespace latent::graph {
 
-/// A graph of ggml: what OpsGgml or a home derived from it recorded, its inputs, and the memory of its values.
+/// A ggml graph: the operations recorded by OpsGgml or a class derived from it, its inputs, and the memory of its values.
 class GgmlGraph final : public Graph {
 public:
     void set_input(const std::string & name, Span<const float> data) override;
@@ -47,9 +47,9 @@ private:
     std::vector<std::shared_ptr<void>> owned_;
     double flops_ = 0;
     uint64_t thread_scratch_ = 0;
-    bool own_threads_ = false;  // heavy nodes share their work out themselves
+    bool own_threads_ = false;  // heavy nodes distribute their work themselves
     uint64_t bytes_ = 0;
-    mutable uint64_t activation_bytes_ = 0;  // once counted
+    mutable uint64_t activation_bytes_ = 0;  // cached
 };
 
 /// Builds nodes and leaves, without memory for their data, with the operations that `open` makes. `own_threads`: as

@@ -11,12 +11,12 @@
 
 namespace latent::graph {
 
-/// GGML_TYPE_COUNT for types that ggml has no counterpart of.
+/// GGML_TYPE_COUNT for types that ggml does not have.
 ggml_type to_ggml(DType type);
 
-/// ggml's own messages go nowhere; the last error is kept for ours. Called before the first use of ggml.
+/// Discards ggml's log messages but keeps the last error for our messages. Called before the first use of ggml.
 void quiet_ggml();
-/// The last error ggml logged ("" when none), taken out.
+/// Returns and clears the last error that ggml logged, "" if none.
 std::string take_ggml_error();
 
 }  // namespace latent::graph

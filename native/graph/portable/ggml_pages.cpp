@@ -11,7 +11,7 @@ namespace latent::graph {
 
 namespace {
 
-// Smaller buffers stay with malloc, which serves blocks of this size from its heap without holding much back.
+// Smaller buffers use malloc, which does not keep much memory for blocks of this size.
 constexpr size_t least_pages = 256 << 10;
 
 void free_pages(ggml_backend_buffer * buffer) {
@@ -28,14 +28,14 @@ ggml_backend_buffer * allocate(ggml_backend_buffer_type * type, size_t bytes) {
         pages.release();
         return buffer;
     } catch (const std::bad_alloc &) {
-        return nullptr;  // as ggml's own: no exception may pass through it
+        return nullptr;  // like ggml's function; exceptions must not pass through ggml
     }
 }
 
 }  // namespace
 
 ggml_backend_buffer_type * cpu_pages_buffer_type() {
-    // A copy of ggml's, whatever members it has in the version at hand, but for where memory comes from.
+    // A copy of ggml's buffer type, whatever members this version has; only allocation differs.
     static ggml_backend_buffer_type type = [] {
         ggml_backend_buffer_type copy = *ggml_backend_cpu_buffer_type();
         copy.iface.get_name = [](ggml_backend_buffer_type *) { return "CPU pages"; };

@@ -9,11 +9,12 @@
 namespace latent::graph {
 namespace {
 
-// gallocr leaves tensors alone that have an address. Planned but unloaded weights get this one, so that graphs can be measured.
+// gallocr ignores tensors that have an address. Weights that are planned but not loaded get this one, so that graphs can be
+// measured.
 void * const unloaded = reinterpret_cast<void *>(static_cast<uintptr_t>(64));
 
-constexpr size_t buffer_chunk = size_t{1} << 30;  // weights are spread over buffers of about this size
-constexpr uintptr_t map_alignment = 64;           // what ggml asks of the base of a host buffer, rounded up
+constexpr size_t buffer_chunk = size_t{1} << 30;  // weights are distributed over buffers of about this size
+constexpr uintptr_t map_alignment = 64;           // at least the alignment that ggml requires of a host buffer
 
 }  // namespace
 

@@ -20,8 +20,7 @@ inline ggml_tensor * tensor_of(const Parameter * parameter) {
     return static_cast<const GgmlResident *>(parameter->resident.get())->tensor;
 }
 
-/// Weights as tensors of ggml: in a mapped file where they may lie there, else in buffers of the device. Any type that ggml
-/// multiplies with.
+/// Weights as ggml tensors: in the mapped file if possible, else in buffers of the device. Any type that ggml can multiply.
 class GgmlWeights : public WeightStorage {
 public:
     explicit GgmlWeights(const DevicePtr & device);
@@ -43,7 +42,7 @@ private:
     DevicePtr device_;
     ggml_backend_buffer_type * type_;
     std::vector<ggml_backend_buffer_ptr> buffers_;
-    std::vector<uint8_t> scratch_;  // of conversions for devices that do not share the host's memory
+    std::vector<uint8_t> scratch_;  // for conversions, on devices that do not share the host's memory
 };
 
 }  // namespace latent::graph

@@ -31,24 +31,25 @@ Seq OpsGgml::seq(ggml_tensor * t) {
     return {keep(t), t->ne[0], t->ne[1], t->ne[2]};
 }
 
-// Every operation asks for room before it adds tensors: ggml would abort when its context is full.
+// Every operation checks for room before adding tensors, because ggml aborts when its context is full.
 void OpsGgml::room(size_t tensors) const {
     if (ggml_used_mem(nodes_) + (tensors + 2) * ggml_tensor_overhead() > ggml_get_mem_size(nodes_)) throw GraphFull{};
 }
 
-// Adding nodes as they are made keeps the order of the program, which writes into bands rely on, and ggml's recursion shallow.
+// Adding each node immediately preserves the order of the program, which writes into bands rely on, and limits ggml's recursion.
 void OpsGgml::expand(ggml_tensor * t) {
     ggml_build_forward_expand(graph_, t);
 }
 
-/// A view that also waits for `previous`, a write into the same tensor. ggml ignores further sources of a view, but the graph's
-/// order and the allocator's count of users respect them; without one, a tensor that is written in pieces would never be freed.
+/// A view that also depends on `previous`, a write into the same tensor. ggml does not compute with extra sources of a view, but
+/// the graph's order and the allocator's use counts include them; without one, a tensor that is written in pieces would never be
+/// freed.
 ggml_tensor * OpsGgml::ordered(ggml_tensor * view, ggml_tensor * previous) {
     view->src[1] = previous;
     return view;
 }
 
-/// A node of this shape whose contents the next nodes will write completely.
+/// A node of this shape that the next nodes overwrite completely.
 ggml_tensor * OpsGgml::unset(int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3) {
     ggml_tensor * t = nullptr;
     if (on_host_) {
@@ -77,7 +78,7 @@ ggml_tensor * OpsGgml::constant(const std::string & key, int64_t ne0, int64_t ne
     return t;
 }
 
-/// im2col takes the size of a kernel from a tensor of that shape; its contents are never read.
+/// im2col takes the kernel size from a tensor of that shape and never reads its contents.
 ggml_tensor * OpsGgml::kernel_shape(int kernel, int64_t channels) {
     ggml_tensor *& t = kernel_shapes_[{kernel, channels}];
     if (!t) t = leaf(GGML_TYPE_F32, kernel, kernel, channels, 1);
@@ -136,7 +137,7 @@ ggml_tensor * OpsGgml::activate(ggml_tensor * t, Activation kind) {
         case Activation::silu: return ggml_silu(nodes_, t);
         case Activation::gelu: return ggml_gelu_erf(nodes_, t);
         case Activation::relu: return ggml_relu(nodes_, t);
-        // ggml's own goes through a table of 16-bit values.
+        // ggml's version uses a table of 16-bit values.
         case Activation::quick_gelu: return ggml_mul(nodes_, ggml_sigmoid(nodes_, ggml_scale(nodes_, t, 1.702f)), t);
     }
     return t;

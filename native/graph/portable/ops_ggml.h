@@ -13,7 +13,7 @@
 
 namespace latent::graph {
 
-/// Thrown inside a build when the context has no room for another node; the runner starts over with a larger one.
+/// Thrown while building if the context has no room for another node; the build is then repeated with a larger one.
 struct GraphFull {};
 
 /// Where a graph is recorded: `nodes` receives the operations, `leaves` the inputs and constants (both without data).
@@ -23,13 +23,13 @@ struct GgmlGraphParts {
     ggml_cgraph * graph;
 };
 
-/// The portable home of the vocabulary: plain ggml operations, float32 activations.
+/// The portable implementation of the operations: plain ggml operations, float32 activations.
 ///   Map: ne = [width, height, channels, batch], contiguous.   Seq: ne = [dim, length, batch], contiguous.
 /// Convolutions unfold their input (im2col, f32) in bands of rows of bounded size and multiply by the weight matrix, so weights
-/// may be of any type that ggml multiplies with; attention computes its scores in chunks of queries of bounded size.
+/// may have any type that ggml can multiply; attention computes its scores in chunks of queries of bounded size.
 class OpsGgml : public Ops {
 public:
-    /// `on_host`: nodes may be functions of the host, and ggml's CPU products compute.
+    /// `on_host`: nodes may be host functions, and products run on ggml's CPU backend.
     OpsGgml(const GgmlGraphParts & parts, bool on_host, const Runner::Limits & limits);
 
     struct Constant {
@@ -40,9 +40,9 @@ public:
     const std::map<std::string, ggml_tensor *> & outputs() const { return outputs_; }
     const std::vector<Constant> & constants() const { return constants_; }
     double flops() const { return flops_; }
-    /// Scratch bytes of the most demanding node of ours, per thread; ggml's nodes are in its own plan.
+    /// Largest scratch bytes of our custom nodes, per thread; ggml's own plan includes its nodes.
     uint64_t thread_scratch() const { return thread_scratch_; }
-    /// What nodes of the graph refer to besides tensors; to be kept for as long as the graph.
+    /// Data other than tensors that nodes refer to; must live as long as the graph.
     const std::vector<std::shared_ptr<void>> & owned() const { return owned_; }
 
     Map input_map(const std::string & name, int64_t width, int64_t height, int64_t channels, int64_t batch) override;

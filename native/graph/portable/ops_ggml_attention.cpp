@@ -17,7 +17,7 @@ int64_t round_up(int64_t n, int64_t multiple) {
 }  // namespace
 
 struct OpsGgml::Heads {
-    int64_t count = 1, width = 0;  // heads, and numbers per head
+    int64_t count = 1, width = 0;  // number of heads, width of a head
     float scale = 1.0f;
 };
 
@@ -28,14 +28,15 @@ Seq OpsGgml::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
     heads.width = q.dim / options.heads;
     heads.scale = 1.0f / std::sqrt(static_cast<float>(heads.width));
     if (heads.width * options.heads != q.dim || k.dim != q.dim || v.dim != q.dim || k.length != v.length) {
-        throw Error(ErrorCode::internal, "Attention was given queries, keys and values that do not fit");
+        throw Error(ErrorCode::internal, "Queries, keys and values of an attention do not match");
     }
     ggml_tensor * tq = tensor(q.id);
     ggml_tensor * tk = ggml_reshape_4d(nodes_, tensor(k.id), heads.width, heads.count, k.length, k.batch);
     ggml_tensor * tv = ggml_reshape_4d(nodes_, tensor(v.id), heads.width, heads.count, v.length, v.batch);
     tk = ggml_permute(nodes_, tk, 0, 2, 1, 3);                     // [d, lk, heads, n]
     tv = ggml_cont(nodes_, ggml_permute(nodes_, tv, 1, 2, 0, 3));  // [lk, d, heads, n]
-    // The CPU's fast multiplication wants rows of a multiple of its vector length: 77 text tokens become 80, with zeros.
+    // The CPU's fast multiplication needs rows whose length is a multiple of its vector length: 77 text tokens are padded to 80
+    // with zeros.
     const int64_t padding = on_host_ && k.length > 8 ? round_up(k.length, 16) - k.length : 0;
     if (padding) tv = ggml_pad(nodes_, tv, static_cast<int>(padding), 0, 0, 0);
     flops_ += 4.0 * static_cast<double>(q.dim) * static_cast<double>(q.length) * static_cast<double>(k.length) *

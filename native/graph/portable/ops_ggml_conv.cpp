@@ -3,7 +3,7 @@
 
 #include "graph/portable/ops_ggml.h"
 
-// Convolutions: unfold (im2col) in float32, multiply by the weight matrix, put the channels back in front.
+// Convolutions: unfold (im2col) in float32, multiply by the weight matrix, move the channels back to the front.
 //   unfolded [in*k*k, pixels] -> W * unfolded [out, pixels] -> [pixels, out]
 // Bias and time embedding are added while channels are innermost, where ggml's broadcast is fast.
 
@@ -12,7 +12,7 @@ namespace latent::graph {
 struct OpsGgml::ConvShape {
     int kernel = 1, stride = 1;
     int64_t pad = 0;                      // on every side
-    bool upsample = false;                // still to be done by the bands
+    bool upsample = false;                // done later, per band
     int64_t in_width = 0, in_height = 0;  // after upsampling
     int64_t out_width = 0, out_height = 0;
 };
@@ -84,7 +84,7 @@ ggml_tensor * OpsGgml::conv_whole(ggml_tensor * x, const Conv & w, const ConvSha
     return ggml_reshape_4d(nodes_, transposed(y), shape.out_width, shape.out_height, w.out, batch);
 }
 
-// Rows of one picture at a time, so that the unfolded input stays within its bound whatever the size of the map.
+// A limited number of rows of one image at a time, so that the unfolded input stays within its limit for any map size.
 ggml_tensor * OpsGgml::conv_banded(ggml_tensor * x, const Conv & w, const ConvShape & shape, ggml_tensor * channel_add) {
     const int64_t batch = x->ne[3];
     const uint64_t row_bytes = sizeof(float) * static_cast<uint64_t>(w.weight->inner()) * shape.out_width;
@@ -112,7 +112,7 @@ ggml_tensor * OpsGgml::conv_banded(ggml_tensor * x, const Conv & w, const ConvSh
         written);
 }
 
-/// Output rows [row, row + rows) of one picture, [out, width * rows].
+/// Output rows [row, row + rows) of one image, [out, width * rows].
 ggml_tensor * OpsGgml::conv_band(ggml_tensor * image, const Conv & w, const ConvShape & shape, int64_t row, int64_t rows) {
     // Input rows that the band reads, in rows of the (upsampled) map; those outside it are zeros.
     const int64_t wanted_first = row * shape.stride - shape.pad;
@@ -130,7 +130,7 @@ ggml_tensor * OpsGgml::conv_band(ggml_tensor * image, const Conv & w, const Conv
         source = ggml_view_3d(nodes_, image, image->ne[0], last - first, image->ne[2], image->nb[1], image->nb[2],
                               static_cast<size_t>(first) * image->nb[1]);
     }
-    // im2col pads top and bottom alike: pad by enough, then skip the output rows that were not asked for.
+    // im2col pads top and bottom equally: pad by the larger amount, then skip the extra output rows.
     const int64_t missing_top = first - wanted_first;
     int64_t pad = std::max(missing_top, wanted_last - last);
     while ((pad - missing_top) % shape.stride != 0) ++pad;

@@ -4,7 +4,7 @@
 
 namespace latent::graph {
 
-/// Plain operations of ggml (OpsGgml), on every device that ggml has: the baseline of measurements.
+/// Plain ggml operations (OpsGgml), on every ggml device: the baseline for measurements.
 const Home & portable_home();
 
 }  // namespace latent::graph

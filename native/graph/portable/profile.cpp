@@ -7,7 +7,7 @@
 namespace latent::graph {
 namespace {
 
-/// Nodes that ggml passes over: views.
+/// Nodes that ggml skips: views.
 bool does_nothing(const ggml_tensor * node) {
     return node->op == GGML_OP_NONE || node->op == GGML_OP_RESHAPE || node->op == GGML_OP_VIEW || node->op == GGML_OP_PERMUTE ||
            node->op == GGML_OP_TRANSPOSE;

@@ -14,11 +14,11 @@ namespace latent::graph {
 /// Times node by node, for `latent bench --profile`. Used by the one thread that walks a graph.
 class Profile {
 public:
-    /// A graph is about to run.
+    /// Called before a graph runs.
     void start(const ggml_cgraph * graph);
-    /// From inside a node of ours: what it is.
+    /// Called inside a custom node: its label.
     void describe(const std::string & label, double flops);
-    /// The next node that does something has ended.
+    /// Called when the next node with work has ended.
     void lap();
 
     /// The most expensive first.

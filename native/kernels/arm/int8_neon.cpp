@@ -10,7 +10,7 @@ namespace {
 struct Int8Lanes {
     using Sum = int32x4_t;
     using Lanes = int8x16_t;
-    static constexpr int kVectors = 2;  // products take registers too
+    static constexpr int kVectors = 2;  // fewer, because the products need registers too
 
     static Lanes load(const uint8_t * p) { return vreinterpretq_s8_u8(vld1q_u8(p)); }
     static Lanes load_one(const uint8_t * p) {

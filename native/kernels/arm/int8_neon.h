@@ -1,8 +1,8 @@
 #pragma once
 
-// What the integer products of arm64 have in common. Their instructions but USMMLA know no unsigned times signed: a row's bytes q
-// become q - 128, and 128 times the sum of the weights (Int8Matrix::sums, whole numbers) is where sums start.
-// Compiled once per instruction set; include from int8_*.cpp only.
+// Shared by the integer products of arm64. Except for USMMLA, their instructions cannot multiply unsigned by signed, so a row's
+// bytes q become q - 128, and sums start at 128 times the sum of the weights (Int8Matrix::sums, whole numbers). Compiled once per
+// instruction set; include from int8_*.cpp only.
 
 #include "kernels/arm/lanes_neon.h"
 #include "kernels/arm/simd_neon.h"

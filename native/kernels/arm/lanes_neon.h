@@ -2,7 +2,7 @@
 
 // The register block of instructions that multiply by one 32-bit lane of a register ("by element"): 6 rows times 16 columns of a
 // panel [lane][64]. A row is read four lanes at a time and needs no broadcast: 96 multiply-adds per 6 + 16 loads. 24 sums, 6 rows
-// and 2 registers of columns are all 32.
+// and 2 registers of columns use all 32 registers.
 //   L: Sum, Lanes, kVectors, load(p), load_one(p), add<lane>(sum, columns, row)
 // Compiled once per instruction set; include from *.cpp only.
 

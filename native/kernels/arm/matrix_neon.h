@@ -18,7 +18,7 @@ constexpr int kBlockFloats = kTileRows * kBlockColumns;
 constexpr int64_t kStagedPair = kRowPairs * 16;    // bytes of two lanes of the rows
 constexpr int64_t kBlockLane = kBlockColumns * 4;  // bytes of a lane of 16 columns
 
-/// Two lanes of six rows as the instructions take them, out[two lanes][pair of rows][2 rows][8 bytes]; a missing last lane is
+/// Two lanes of six rows in the order of the instructions, out[two lanes][pair of rows][2 rows][8 bytes]; a missing last lane is
 /// zero.
 inline void stage_pairs(const uint8_t * const * rows, int64_t lanes, uint8_t * out) {
     for (int pair = 0; pair < kRowPairs; ++pair) {
@@ -67,15 +67,15 @@ inline void add_pairs(typename M::Sum (&sums)[kRowPairs][kColumnPairs], int64_t 
     }
 }
 
-/// What the sums of a block begin and end with: 2x2 sums in memory between the parts of a long product, c at its end.
+/// Where the sums of a block start and end: as 2x2 sums in memory between the parts of a long product, in c at the end.
 struct BlockSums {
     bool first, last;  // part of the product
-    bool accumulate;   // c counts
+    bool accumulate;   // add to c
     float * parts;     // [3][8][2][2]
     float * c;         // [6][16 of 64]
 
     float32x4_t before(int r, int v) const { return first ? vdupq_n_f32(0.0f) : vld1q_f32(parts + (r * kColumnPairs + v) * 4); }
-    /// Takes the sums of two neighbouring pairs of columns, v and v + 1.
+    /// Stores the sums of two neighbouring pairs of columns, v and v + 1.
     void put(int r, int v, float32x4_t left, float32x4_t right) const {
         if (!last) {
             vst1q_f32(parts + (r * kColumnPairs + v) * 4, left);

@@ -8,8 +8,8 @@
 namespace latent::kernels {
 namespace {
 
-/// Of TileSet and Int8Set: a first-level cache. The products of 8 and 16 bits take 21 bytes of panel per cycle where four units
-/// multiply, float32 half as many; sums kept between the taps cost 2 to 3 %.
+/// For TileSet and Int8Set: a first-level cache. Products of 8 and 16 bits read 21 bytes of the panel per cycle on cores with
+/// four multiply units, float32 half as many; keeping sums between the taps costs 2 to 3 %.
 constexpr int64_t kPanelBytes = int64_t{1} << 16;
 
 struct Neon {

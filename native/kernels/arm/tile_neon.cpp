@@ -23,7 +23,7 @@ struct F32Lanes {
 
 constexpr int kColumns = F32Lanes::kVectors * 4;
 
-/// Columns are computed 16 at a time, beyond `columns` as well.
+/// Columns are computed 16 at a time, possibly beyond `columns`.
 void multiply(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
               float * c) {
     for (int column = 0; column < columns; column += kColumns) {

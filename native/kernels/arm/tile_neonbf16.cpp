@@ -4,8 +4,8 @@
 #include "kernels/arm/exp_neon.h"
 #include "kernels/arm/matrix_neon.h"
 
-// BFMMLA does twice the work of BFDOT per instruction, at the same rate on most cores, and needs panels and rows by pairs: four
-// consecutive k of a column lie together, PanelOrder::pairs, [4 blocks of columns][pair of lanes][16 columns][4 k].
+// BFMMLA does twice the work of BFDOT per instruction, at the same rate on most cores, and needs panels and rows in pairs: four
+// consecutive k of a column are adjacent, PanelOrder::pairs, [4 blocks of columns][pair of lanes][16 columns][4 k].
 
 namespace latent::kernels {
 namespace {
@@ -17,7 +17,7 @@ struct Bf16Matrices {
     }
 };
 
-constexpr int64_t kMostPairs = 480;  // staged at once: 23 kB stay in the first-level cache beside the panel that passes through
+constexpr int64_t kMostPairs = 480;  // staged at once: 23 kB stay in the first-level cache while the panel streams through
 
 /// Staged rows times 16 columns of `segments` panels, `stride` bytes apart.
 void multiply_block(int64_t segments, int64_t lanes, const uint8_t * staged, const uint8_t * panel, int64_t stride,
@@ -71,8 +71,8 @@ inline uint16x8_t to_bf16(float32x4_t low, float32x4_t high) {
     return vreinterpretq_u16_bf16(vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(low), high));
 }
 
-/// 2^x for -125 <= x <= 0 (below, as at -125), degree 3 over [-1/2, 1/2]: relative error below 8e-5, a twentieth of what rounding
-/// to bfloat16 loses. The whole part is found by adding 1.5 * 2^23, whose last bits then hold it.
+/// 2^x for -125 <= x <= 0 (below, as at -125), degree 3 over [-1/2, 1/2]: relative error below 8e-5, a twentieth of the rounding
+/// error of bfloat16. Adding 1.5 * 2^23 leaves the integer part in the last bits.
 inline float32x4_t exp2_coarse(float32x4_t x) {
     const float32x4_t magic = vdupq_n_f32(12582912.0f), bounded = vmaxq_f32(x, vdupq_n_f32(-125.0f));
     const float32x4_t shifted = vaddq_f32(bounded, magic), r = vsubq_f32(bounded, vsubq_f32(shifted, magic));
@@ -126,7 +126,7 @@ void softmax(const float * s, int64_t keys, float scale, float * max, float * su
             if (key + 2 < keys) {
                 vst1q_u16(reinterpret_cast<uint16_t *>(out + pair_at), x.val[0]);
                 vst1q_u16(reinterpret_cast<uint16_t *>(out + pair_at + 16), x.val[1]);
-            } else {  // a lane alone
+            } else {  // a last single lane
                 vst1q_u32(reinterpret_cast<uint32_t *>(out + pair_at / 2),
                           vuzp1q_u32(vreinterpretq_u32_u16(x.val[0]), vreinterpretq_u32_u16(x.val[1])));
             }
@@ -155,7 +155,7 @@ void pack_tokens(const float * x, int64_t stride, int tokens, int64_t k, void * 
             vst1_u16(reinterpret_cast<uint16_t *>(out + column * 8), to_bf16(four));
         }
         if (i >= k) continue;
-        uint16_t pair[2] = {0, 0};  // a lane alone
+        uint16_t pair[2] = {0, 0};  // a last single lane
         if (t < tokens) pair[0] = float_to_bfloat(x[i]);
         if (t < tokens && i + 1 < k) pair[1] = float_to_bfloat(x[i + 1]);
         std::memcpy(out + column * 4, pair, sizeof(pair));
@@ -195,7 +195,7 @@ void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps,
         }
     }
     if (c >= channels) return;
-    for (int r = 0; r < kBlockColumns; ++r) {  // a lane alone
+    for (int r = 0; r < kBlockColumns; ++r) {  // a last single lane
         const uint16_t * at = in + r * stride + c * taps;
         for (int tap = first_tap; tap < last_tap; ++tap) {
             const uint16_t pair[2] = {at[tap], c + 1 < channels ? at[taps + tap] : static_cast<uint16_t>(0)};

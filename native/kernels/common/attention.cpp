@@ -9,10 +9,10 @@
 namespace latent::kernels {
 namespace {
 
-/// Stands for the maximum of no scores. Far below any finite one, and finite itself: a block whose scores are all -infinity
-/// weighs nothing beside another.
+/// The maximum before any score: finite, but far below any real one, so that a block whose scores are all -infinity has no
+/// weight.
 constexpr float kNoScore = -1e38f;
-constexpr int64_t kKeyBlock = 192;  // whole tiles; scores of a block stay in the second-level cache
+constexpr int64_t kKeyBlock = 192;  // whole tiles; the scores of a block stay in the second-level cache
 
 int64_t round_up(int64_t x, int64_t to) {
     return (x + to - 1) / to * to;
@@ -98,7 +98,7 @@ void attend(const TileSet & tiles, const AttentionShape & s, const Head & head, 
     }
 }
 
-/// Of one thread's work on 64 queries: floats first, then the two panels.
+/// Bytes of one thread's work on 64 queries: the floats, then the two panels.
 struct WorkBytes {
     int64_t floats, queries, scores;
     WorkBytes(const TileSet & tiles, const AttentionShape & s)
@@ -119,8 +119,8 @@ void attention(const TileSet & tiles, const AttentionShape & s, const float * q,
     const int64_t width = s.heads * s.dim, element = tiles.bf16 ? 2 : 4;
     const int64_t panels = (s.queries + kTileColumns - 1) / kTileColumns, pairs = s.batch * s.heads;
 
-    // Whole heads per thread where there are enough; otherwise the queries of a head are shared out, each thread converting its
-    // keys.
+    // Each thread gets whole heads if there are enough; otherwise the queries of a head are divided, and each thread converts the
+    // head's keys.
     const int64_t splits = std::clamp<int64_t>((2 * share.threads + pairs - 1) / pairs, 1, std::max<int64_t>(panels, 1));
     const int64_t per_split = (panels + splits - 1) / splits;
 

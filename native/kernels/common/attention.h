@@ -17,7 +17,7 @@ struct AttentionShape {
 void attention(const TileSet & tiles, const AttentionShape & shape, const float * q, const float * k, const float * v,
                float * out, Share share);
 
-/// Scratch bytes that each thread taking part in this attention keeps: one head's keys and values, and the work on 64 queries.
+/// Scratch bytes per thread for this attention: one head's keys and values, and the work on 64 queries.
 int64_t attention_scratch(const TileSet & tiles, const AttentionShape & shape);
 
 }  // namespace latent::kernels

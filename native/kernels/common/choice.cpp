@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kMostSets = 8;
 
-/// From the least to the most that a processor has.
+/// From the least to the most capable instruction set.
 const std::vector<std::string> & known_order() {
 #if defined(__aarch64__) || defined(_M_ARM64)
     static const std::vector<std::string> order = {"portable", "neon", "neon_dotprod", "neon_bf16", "neon_i8mm"};

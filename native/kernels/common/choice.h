@@ -5,22 +5,22 @@
 
 namespace latent::kernels {
 
-/// Instruction sets that this processor can run and LATENT_KERNELS may name, the portable one first. A set is limited to those
-/// up to the one named.
+/// Instruction sets that this processor supports and LATENT_KERNELS may name, the portable one first. Naming one limits the
+/// choice to it and those before it.
 std::vector<std::string> kernel_names();
 
-/// Whether LATENT_KERNELS lets a set of this name be used. The variable counts as it was at the first use; throws
-/// invalid_argument where it names no set of kernel_names().
+/// Whether LATENT_KERNELS allows the set of this name. The variable is read once, at the first use; throws invalid_argument if
+/// its value is not in kernel_names().
 bool kernels_allowed(const char * name);
 
-/// Sets by name: of the processor, and those in use.
+/// Names of the sets that the processor supports, and of those in use.
 struct KernelChoice {
     struct Floats {
         std::string name, format;  // f32 | bf16
     };
     std::vector<Floats> runnable;
     std::vector<std::string> runnable_int8;
-    std::string float32, fast, int8, rows;  // in use: exact and fast products, 8-bit ones, norms and elementwise
+    std::string float32, fast, int8, rows;  // in use for exact, fast and 8-bit products, and for norms and elementwise operations
 };
 
 /// Throws as kernels_allowed() does.

@@ -8,9 +8,9 @@
 namespace latent::kernels {
 namespace {
 
-constexpr int kMaxTaps = 64;  // of one group; larger kernels are cut into groups
+constexpr int kMaxTaps = 64;  // per group; larger kernels are split into groups
 
-/// Where the taps of 6 neighbouring output pixels lie in the input.
+/// The positions in the input of the taps of 6 neighbouring output pixels.
 class Taps {
 public:
     explicit Taps(const ConvShape & shape)
@@ -21,7 +21,7 @@ public:
           plain_(shape.kernel == 1 && shape.stride == 1 && !shape.upsample && shape.pad_top == 0 &&
                  shape.out_height == shape.height) {}
 
-    /// at[(tap - first_tap) * 6 + r]: the index of the input pixel, -1 outside the picture and beyond the last output pixel.
+    /// at[(tap - first_tap) * 6 + r]: the index of the input pixel, -1 outside the image and beyond the last output pixel.
     void find(int64_t pixel, int first_tap, int last_tap, int64_t * at) const {
         const int64_t left = s_.pixels() - pixel;
         if (plain_) {
@@ -56,7 +56,7 @@ private:
     bool plain_;
 };
 
-/// How output pixels and panels of 64 output channels are dealt out, and taps grouped so that a panel stays in a cache.
+/// How output pixels and panels of 64 output channels are distributed, and how taps are grouped so that a panel stays in a cache.
 struct Schedule {
     int64_t panels, chunk, chunks;
     int taps_per_group;
@@ -64,7 +64,9 @@ struct Schedule {
     Schedule(const ConvShape & s, int64_t width, int64_t tap_bytes, int64_t cache, int threads) {
         panels = (width + kTileColumns - 1) / kTileColumns;
         const int64_t tiles = (s.pixels() + kTileRows - 1) / kTileRows;
-        constexpr int64_t kLeast = 8, kMost = 170;  // tiles of a chunk: enough to be worth a panel, few enough for their sums
+        constexpr int64_t
+            kLeast = 8,
+            kMost = 170;  // tiles per chunk: enough to amortise packing a panel, few enough for the memory of their sums
         chunks = std::max((3 * threads + panels - 1) / panels, (tiles + kMost - 1) / kMost);
         chunks = std::clamp<int64_t>(chunks, 1, std::max<int64_t>(1, tiles / kLeast));
         chunk = (tiles + chunks - 1) / chunks * kTileRows;
@@ -73,13 +75,13 @@ struct Schedule {
         taps_per_group = std::min(taps_per_group, s.taps());
     }
     int64_t tasks() const { return panels * chunks; }
-    /// Sums are kept between groups of taps; a single group needs one tile.
+    /// Sums are kept between groups of taps; with a single group, one tile is enough.
     int64_t sum_tiles(int taps) const { return taps_per_group < taps ? chunk / kTileRows : 1; }
 };
 
 constexpr int64_t kTileFloats = kTileRows * kTileColumns;
 
-/// Turns sums into results: a row of up to 64 channels at a time.
+/// Turns sums into results, a row of up to 64 channels at a time.
 class Finish {
 public:
     Finish(const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const Epilogue & epilogue,
@@ -107,7 +109,7 @@ public:
                             columns);
         }
         if (!out_.bf16) return;
-        const int64_t padded = column + columns == width_ ? row_ - column : columns;  // a row's last odd one is completed
+        const int64_t padded = column + columns == width_ ? row_ - column : columns;  // pads an odd last element of a row
         tiles_.convert_row(buffer, Element::f32, columns, padded, static_cast<uint8_t *>(out_.data) + at * 2);
     }
 
@@ -117,13 +119,13 @@ private:
     const ConvShape & s_;
     const Epilogue & e_;
     const ProductOutput & out_;
-    int64_t width_, row_;  // elements of a result, and from row to row
+    int64_t width_, row_;  // elements of a result row, and the distance between rows
 };
 
-/// The common course of every arithmetic. Product:
+/// The algorithm, shared by all element types. Product:
 ///   tap_bytes() of a panel; prepare(half, panel, first_tap, last_tap); scales(panel): of output channels, or null
 ///   multiply(half, at, taps, columns, accumulate, c): the tile whose input pixels are `at`
-/// Half 1 is the gate of a geglu, taken beside the values.
+/// Half 1 is the gate of a geglu, computed together with the values.
 template <typename Product>
 void run(Product & product, const ConvShape & s, const Finish & finish, Share share) {
     const Schedule plan(s, finish.width(), product.tap_bytes(), product.cache(), share.threads);
@@ -134,7 +136,7 @@ void run(Product & product, const ConvShape & s, const Finish & finish, Share sh
         scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles(s.taps()) * halves * kTileFloats) * sizeof(float)));
     int64_t at[kMaxTaps * kTileRows];
 
-    // Neighbouring tasks write the same rows: lines and pages stay at hand.
+    // Neighbouring tasks write the same rows, so cache lines and pages are reused.
     const int64_t end = plan.tasks() * (share.thread + 1) / share.threads;
     for (int64_t task = plan.tasks() * share.thread / share.threads; task < end; ++task) {
         const int64_t panel = task % plan.panels, first = task / plan.panels * plan.chunk;
@@ -159,14 +161,14 @@ void run(Product & product, const ConvShape & s, const Finish & finish, Share sh
     }
 }
 
-/// A row of zeros that stands for pixels outside the picture.
+/// A row of zeros that stands for pixels outside the image.
 const uint8_t * zero_row(int64_t bytes) {
     void * row = scratch(Scratch::zero_row, static_cast<size_t>(bytes));
     std::memset(row, 0, static_cast<size_t>(bytes));
     return static_cast<const uint8_t *>(row);
 }
 
-/// Weights as they are stored, packed panel by panel as they are needed.
+/// Weights as stored, packed panel by panel when needed.
 class StoredProduct {
 public:
     StoredProduct(const TileSet & tiles, const ConvShape & shape, const void * x, const Matrix & w)
@@ -200,7 +202,7 @@ public:
     }
 
 private:
-    /// 16 rows in the tile set's element type: where they are if they are so stored, else converted; zeros past the end.
+    /// 16 rows in the tile set's element type: in place if they are stored in it, otherwise converted. Zeros past the end.
     const void * weight_rows(int64_t first, int64_t * stride) const {
         const Element own = tiles_.bf16 ? Element::bf16 : Element::f32;
         const int64_t element = tiles_.element_bytes();

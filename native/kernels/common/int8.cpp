@@ -54,15 +54,15 @@ Int8Scale quantise_portable(const float * x, int64_t count, int64_t padded, uint
     return map.scale;
 }
 
-/// Rounds values of at most 127 to whole numbers, ties to even, in a way that compilers turn into vectors.
+/// Rounds values of at most 127 to whole numbers, ties to even, in a form that compilers can vectorise.
 inline int8_t rounded(float x) {
-    const float shifted = x + 12582912.0f;  // 1.5 * 2^23: the fraction has no bits left
+    const float shifted = x + 12582912.0f;  // 1.5 * 2^23: no bits remain for the fraction
     int32_t bits;
     std::memcpy(&bits, &shifted, sizeof(bits));
     return static_cast<int8_t>(bits);
 }
 
-/// Largest magnitude, NaN where there is one or an infinity.
+/// Largest magnitude; NaN if a value is NaN or infinite.
 float largest(const float * x, int64_t count) {
     constexpr int kChains = 8;
     float most[kChains] = {}, odd[kChains] = {};
@@ -171,7 +171,7 @@ int64_t int8_panel_offset(PanelOrder order, const Int8Blocks & blocks, int64_t l
 
 namespace {
 
-/// Rows [64][tap][channel] to PanelOrder::lanes, a line of each row at a time: 16 lanes to 16 lines of the panel.
+/// Rows [64][tap][channel] to PanelOrder::lanes, one cache line per row at a time: 16 lanes become 16 lines of the panel.
 void lay_lanes(const int8_t * rows, int64_t row_bytes, uint8_t * panel) {
     const int64_t lanes = row_bytes / 4;
     for (int64_t first = 0; first < lanes; first += 16) {
@@ -216,9 +216,9 @@ void pack_int8_panel(PanelOrder order, const Int8Matrix & m, int64_t index, RowR
     for (int column = 0; column < kTileColumns && index * kTileColumns + column < m.rows; ++column) {
         reader(user, index * kTileColumns + column, values.data());
         const float most = largest(values.data(), k);
-        if (most < 1e-30f) continue;  // as good as zero, and 127 / most would overflow
+        if (most < 1e-30f) continue;  // practically zero, and 127 / most would overflow
         scales[column] = most / 127.0f;
-        if (!(most > 0.0f)) continue;  // NaN, as every output will be
+        if (!(most > 0.0f)) continue;  // NaN, so all outputs will be NaN
         const float factor = 127.0f / most;
         int8_t * row = rows.data() + column * row_bytes;
         for (int tap = 0; tap < m.taps; ++tap) {

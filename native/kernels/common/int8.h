@@ -6,26 +6,26 @@
 
 namespace latent::kernels {
 
-// Products of 8-bit integers. Activations are quantised as they come, per row (pixel or token) and block of channels, to unsigned
+// Products of 8-bit integers. Activations are quantised at run time, per row (pixel or token) and block of channels, to unsigned
 // bytes: x = scale * q + offset, zero exactly representable. Weights are quantised at load, per output channel, to signed bytes:
 // w = scale * q. Sums are 32-bit and exact, so that every instruction set gives the same numbers up to the last float addition.
 //
-// A row that holds NaN, infinities or a range beyond float gets the scale NaN: whatever it touches is NaN.
+// A row with NaN, infinities or a range beyond float gets the scale NaN, so its results are NaN.
 
-/// How the channels of a row are cut into blocks of one scale each.
+/// How the channels of a row are divided into blocks with one scale each.
 struct Int8Blocks {
     static constexpr int64_t kMostLanes =
         80;                   // of a block: 320 channels, beside whose products 48 conversions and additions are 3 %
-    int64_t lanes = 0;        // of 4 channels, the last completed by zeros
-    int64_t block_lanes = 0;  // of every block but a shorter last one
-    int64_t count = 0;        // of blocks
+    int64_t lanes = 0;        // groups of 4 channels, the last one padded with zeros
+    int64_t block_lanes = 0;  // lanes per block; the last block may be shorter
+    int64_t count = 0;        // number of blocks
 
     explicit Int8Blocks(int64_t channels);
     int64_t row_bytes() const { return 4 * lanes; }
     int64_t lanes_of(int64_t block) const { return block + 1 < count ? block_lanes : lanes - block * block_lanes; }
 };
 
-/// Where the bytes of a tap lie in a panel.
+/// The order of a tap's bytes in a panel.
 enum class PanelOrder {
     lanes,  // [lane][64 columns][4]
     pairs,  // [4 blocks of columns][block of channels][pair of lanes][16 columns][2 lanes][4]; an odd last lane of a block of
@@ -52,9 +52,9 @@ struct Int8Set {
     int64_t panel_bytes = int64_t{3} << 18;
 };
 
-/// The best set that this processor can run and LATENT_KERNELS lets be used.
+/// The best set that this processor supports and LATENT_KERNELS allows.
 const Int8Set & int8_set();
-/// Every set that this processor can run, the portable one first.
+/// Every set that this processor supports, the portable one first.
 int runnable_int8_sets(const Int8Set ** sets, int capacity);
 
 const Int8Set & int8_portable();
@@ -65,14 +65,14 @@ const Int8Set & int8_neon();         // the same sums from 16-bit products
 const Int8Set & int8_neondotprod();  // SDOT
 const Int8Set & int8_neoni8mm();     // USMMLA
 
-/// Weights in the layout that the products read: for each panel of 64 output channels the bytes, tap by tap in the order of the
-/// set, the output channels' scales [64] and the sums [tap][block][64].
+/// Weights in the layout of the products. For each panel of 64 output channels: the bytes, tap by tap in the order of the set;
+/// the output channels' scales [64]; and the sums [tap][block][64].
 struct Int8Matrix {
     const uint8_t * data = nullptr;
     int64_t rows = 0, channels = 0;
     int taps = 1;
 
-    int64_t panel_bytes() const;  // the bytes alone
+    int64_t panel_bytes() const;  // only the bytes
     int64_t panel_stride() const;
     static int64_t bytes(int64_t rows, int64_t channels, int taps);
 
@@ -81,11 +81,11 @@ struct Int8Matrix {
     const float * sums(int64_t index) const;
 };
 
-/// Where the bytes of lane `lane` of column `column` lie in a tap of a panel.
+/// The offset of lane `lane` of column `column` in a tap of a panel.
 int64_t int8_panel_offset(PanelOrder order, const Int8Blocks & blocks, int64_t lane, int column);
 
-/// Packs one panel: rows first ... first + 63 (those beyond `matrix.rows` are zero), read as float32 by `row(i, target)` with
-/// k = channel * taps + tap.
+/// Packs one panel: rows first ... first + 63 (zero beyond `matrix.rows`), read as float32 by `row(i, target)` with k = channel *
+/// taps + tap.
 using RowReader = void (*)(void * user, int64_t row, float * target);
 void pack_int8_panel(PanelOrder order, const Int8Matrix & matrix, int64_t index, RowReader reader, void * user, uint8_t * data);
 

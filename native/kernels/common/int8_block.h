@@ -18,7 +18,7 @@ namespace {
 #define LATENT_NO_INLINE
 #endif
 
-/// sums[6][kVectors] of one block. A function of its own, or GCC has the sums in memory.
+/// sums[6][kVectors] of one block. A separate function, because GCC otherwise keeps the sums in memory.
 template <typename I, int kVectors>
 LATENT_NO_INLINE void multiply_block_sums(int64_t lanes, const uint8_t * const * rows, int64_t offset, const int8_t * panel,
                                           typename I::Vector * out) {
@@ -87,7 +87,7 @@ void multiply_int8(int64_t segments, const Int8Blocks & blocks, const uint8_t * 
         multiply_int8_block<I, V, 1>(segments, blocks, rows, scales, panel + column * 4, sums + column, accumulate, c + column);
 }
 
-/// The affine map of one block, from its extremes (which include 0); `clean` is false where a value was NaN.
+/// The affine map of one block, from its minimum and maximum (which include 0); `clean` is false if a value is NaN.
 struct Int8Map {
     Int8Scale scale;
     float factor = 0, zero = 0;  // q = round(x * factor) + zero
@@ -99,7 +99,7 @@ inline Int8Map int8_map(float low, float high, bool clean) {
     if (!clean || !(range <= std::numeric_limits<float>::max())) {
         map.scale = {std::numeric_limits<float>::quiet_NaN(), 0.0f};
     } else if (range < 1e-30f) {
-        map.scale = {0.0f, 0.0f};  // nothing to tell apart, and 1 / range would overflow
+        map.scale = {0.0f, 0.0f};  // practically constant, and 1 / range would overflow
     } else {
         map.factor = 255.0f / range;
         const float scale = range / 255.0f;

@@ -9,8 +9,8 @@
 
 namespace latent::kernels {
 
-/// A weight matrix as it is resident: `rows` rows of `k` elements, row-major, `row_bytes` apart; of a convolution,
-/// k = channel * taps + tap. Types that kernels do not know (quantised blocks) bring a function that turns one row into float32.
+/// A weight matrix in memory: `rows` rows of `k` elements, row-major, `row_bytes` apart; in a convolution, k = channel * taps +
+/// tap. Types unknown to the kernels (quantised blocks) come with a function that converts one row to float32.
 struct Matrix {
     const void * data = nullptr;
     int64_t rows = 0, k = 0, row_bytes = 0;
@@ -19,25 +19,25 @@ struct Matrix {
 };
 
 /// Shape of a 2-D convolution over channels-last maps [n, height, width, channels]. Sides are those of the stored input, before
-/// `upsample`. A linear layer is a convolution of one tap over a picture of one row.
+/// `upsample`. A linear layer is a convolution of one tap over an image of one row.
 struct ConvShape {
     int64_t n = 1, in = 0, height = 0, width = 0;
     int64_t out = 0, out_height = 0, out_width = 0;
     int kernel = 3, stride = 1;
-    int pad_left = 1, pad_top = 1;            // right and bottom follow from the output's size
-    bool upsample = false;                    // nearest, twice the size, before the kernel
-    int64_t crop_width = 0, crop_height = 0;  // of the doubled input, 0: all of it
+    int pad_left = 1, pad_top = 1;            // right and bottom padding follow from the output's size
+    bool upsample = false;                    // nearest-neighbour, twice the size, before the convolution
+    int64_t crop_width = 0, crop_height = 0;  // of the upsampled input, 0: all of it
 
     int taps() const { return kernel * kernel; }
     int64_t pixels() const { return n * out_height * out_width; }
     static ConvShape linear(int64_t tokens, int64_t in, int64_t out);
 };
 
-/// What happens where results are written, none of it required: gate(sum + bias + channel_add) + residual.
+/// Applied when results are written; every part is optional: gate(sum + bias + channel_add) + residual.
 struct Epilogue {
     const float * bias = nullptr;         // [out]
     const float * channel_add = nullptr;  // [n, out]
-    const float * residual = nullptr;     // as the output, float32
+    const float * residual = nullptr;     // same shape as the output, float32
     Gate activation = Gate::none;
     /// Instead of the gate and the residual: out / 2 channels, the first half times gelu of the second. out / 2 is a multiple
     /// of 64.
@@ -46,17 +46,18 @@ struct Epilogue {
     int64_t width(int64_t out) const { return geglu ? out / 2 : out; }
 };
 
-/// Where results go: rows of float32, or of bfloat16 (Form::bf16 of rows.h).
+/// The destination of results: rows of float32 or bfloat16 (Form::bf16 of rows.h).
 struct ProductOutput {
     void * data = nullptr;
     bool bf16 = false;
 };
 
-/// out[n, oh, ow, out] = conv(x, w) + epilogue. x: rows of the tile set's element type (rows.h), float32 where it is float32.
+/// out[n, oh, ow, out] = conv(x, w) + epilogue. x: rows of the tile set's element type (rows.h), (plain float32 rows for float32
+/// sets).
 void conv2d(const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x, const Matrix & w,
             const Epilogue & epilogue, const ProductOutput & out, Share share);
 
-/// The same in 8-bit integers. x: quantised rows (rows.h). `tiles` writes bfloat16.
+/// The same in 8-bit integers. x: quantised rows (rows.h). `tiles` converts results to bfloat16.
 void conv2d(const Int8Set & set, const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x,
             const Int8Matrix & w, const Epilogue & epilogue, const ProductOutput & out, Share share);
 

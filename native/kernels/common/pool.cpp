@@ -5,7 +5,8 @@
 namespace latent::kernels {
 namespace {
 
-/// How long an idle worker looks for the next operation before it sleeps: operations of one graph follow each other within this.
+/// How long an idle worker polls for the next operation before it sleeps; operations of a graph follow each other faster than
+/// this.
 constexpr auto kPatience = std::chrono::microseconds(100);
 
 }  // namespace
@@ -15,7 +16,7 @@ Pool::Pool(int threads) {
     try {
         for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
     } catch (const std::exception &) {
-        // no thread or no memory for one: fewer threads, the same results
+        // no thread or no memory for one: continue with fewer threads
     }
 }
 
@@ -76,7 +77,7 @@ void Pool::run(int count, const std::function<void(int)> & part) {
     wake_.notify_all();
     take_parts();
     {
-        // From here nobody can join; those inside finish the parts they hold.
+        // From here no worker can join; those inside finish their current part.
         const std::lock_guard<std::mutex> lock(mutex_);
         announced_.store(++round_);
     }

@@ -11,12 +11,12 @@
 
 namespace latent::kernels {
 
-/// Threads that share out the parts of one operation at a time. Parts are taken one by one by whoever is running, so a thread
-/// that the system has put aside delays nothing but the part it holds: on a busy machine the caller does the work alone, where a
-/// fixed division with a spinning barrier would wait a time slice for every operation.
+/// A thread pool that runs the parts of one operation at a time. Each running thread takes one part after the other, so a thread
+/// that the system has suspended delays only its current part. On a busy machine the caller then does the work alone; a fixed
+/// division with a spinning barrier would wait a time slice for every operation.
 class Pool {
 public:
-    /// `threads` counts the caller of run(). Threads that cannot be started are done without.
+    /// `threads` includes the caller of run(). If some cannot be started, the pool is smaller.
     explicit Pool(int threads);
     ~Pool();
     Pool(const Pool &) = delete;
@@ -24,8 +24,8 @@ public:
 
     int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-    /// Runs part(0) ... part(count - 1), each once, and returns when all are done. Rethrows the first exception of a part, after
-    /// the others ended. One caller at a time.
+    /// Runs part(0) ... part(count - 1), each once, and returns when all are done. Rethrows the first exception of a part after
+    /// the others have ended. One caller at a time.
     void run(int count, const std::function<void(int)> & part);
 
 private:
@@ -35,7 +35,7 @@ private:
     std::vector<std::thread> workers_;
     std::mutex mutex_;
     std::condition_variable wake_;
-    uint64_t round_ = 0;  // of the operation at hand; even while there is none
+    uint64_t round_ = 0;  // number of the current operation; even while there is none
     bool closing_ = false;
     std::atomic<uint64_t> announced_{0};  // round_, readable without the lock
 

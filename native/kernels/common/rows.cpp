@@ -10,7 +10,7 @@
 namespace latent::kernels {
 namespace {
 
-/// Takes rows as float32 and leaves them in the format's form.
+/// Accepts rows as float32 and stores them in the requested form.
 class RowWriter {
 public:
     RowWriter(const RowKernels & kernels, const RowFormat & format, void * out)
@@ -25,7 +25,7 @@ public:
     float * begin(int64_t index) const {
         return format_.form == Form::f32 ? reinterpret_cast<float *>(out_ + index * row_bytes_) : buffer_;
     }
-    /// Room for a row that is read.
+    /// Buffer for a row that is read.
     float * spare() const { return buffer_ + format_.channels; }
 
     void end(int64_t index, const float * values) const {
@@ -63,7 +63,7 @@ struct Range {
         : first(count * share.thread / share.threads), last(count * (share.thread + 1) / share.threads) {}
 };
 
-/// Mean and sum of squared differences of what two sets of values have together (Chan et al.).
+/// Combines mean and sum of squared differences of two sets of values (Chan et al.).
 struct Moments {
     double count = 0, mean = 0, squares = 0;
 

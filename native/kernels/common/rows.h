@@ -9,7 +9,7 @@
 
 namespace latent::kernels {
 
-// Activations are rows of channels: a row per pixel or token. Products read them in the form that their arithmetic wants.
+// Activations are rows of channels, one per pixel or token. Products read them in the form that their arithmetic needs.
 
 enum class Form {
     f32,   // [rows][channels]
@@ -27,19 +27,19 @@ struct RowFormat {
     int64_t bytes() const;
 };
 
-/// Float32 rows, of one tensor or of two side by side (a concatenation of channels that is never made); or one of bfloat16 rows
-/// (Form::bf16), for conversions.
+/// Float32 rows of one tensor, or of two side by side (a virtual concatenation of channels); or bfloat16 rows (Form::bf16), for
+/// conversions.
 struct RowSource {
     const float * data[2] = {nullptr, nullptr};
     int64_t channels[2] = {0, 0};
     const uint16_t * half = nullptr;
 
     int64_t total() const { return channels[0] + channels[1]; }
-    /// The row itself where it lies in one piece, else a copy in `buffer`.
+    /// The row itself if it is contiguous, else a copy in `buffer`.
     const float * row(int64_t index, float * buffer) const;
 };
 
-/// Kernels that the operations below work with.
+/// The kernels used by the operations below.
 struct RowKernels {
     const TileSet * tiles;  // for Form::bf16
     const Int8Set * int8;   // for Form::int8
@@ -55,7 +55,7 @@ struct GroupNormShape {
     float eps = 1e-5f;
     Gate gate = Gate::none;
 
-    /// Pixels are taken in chunks; each has a mean and a sum of squared differences per group.
+    /// Pixels are processed in chunks, each with a mean and a sum of squared differences per group.
     int64_t chunk() const;
     int64_t chunks() const { return (pixels + chunk() - 1) / chunk(); }
     int64_t moments() const { return n * chunks() * groups * 2; }  // floats
@@ -64,8 +64,8 @@ struct GroupNormShape {
 /// moments[n, chunk, group, 2] of x.
 void group_moments(const VectorSet & vectors, const GroupNormShape & shape, const RowSource & x, float * moments, Share share);
 
-/// out = gate(group_norm(x) * weight + bias), with scale and shift [n, channels] the normalised and affine value is further
-/// multiplied by (1 + scale) and moved by shift before the gate.
+/// out = gate(group_norm(x) * weight + bias), with scale and shift [n, channels], the value before the gate is also multiplied by
+/// (1 + scale) and increased by shift.
 void group_norm(const RowKernels & kernels, const GroupNormShape & shape, const RowSource & x, const float * moments,
                 const float * weight, const float * bias, const float * scale, const float * shift, Form form, void * out,
                 Share share);
@@ -73,7 +73,7 @@ void group_norm(const RowKernels & kernels, const GroupNormShape & shape, const 
 /// out = gate(x).
 void activate_rows(const RowKernels & kernels, const float * x, Gate gate, const RowFormat & format, void * out, Share share);
 
-/// out[row] = gate(x[row] * scale[row / pixels] + shift[row / pixels]); scale and shift: [pictures, channels].
+/// out[row] = gate(x[row] * scale[row / pixels] + shift[row / pixels]); scale and shift: [images, channels].
 void affine_rows(const RowKernels & kernels, const float * x, int64_t pixels, const float * scale, const float * shift, Gate gate,
                  const RowFormat & format, void * out, Share share);
 
@@ -84,18 +84,18 @@ void layer_norm(const RowKernels & kernels, const float * x, float eps, const fl
 /// out[row] = x[row][0, channels) * gelu(x[row][channels, 2 channels)).
 void geglu(const RowKernels & kernels, const float * x, const RowFormat & format, void * out, Share share);
 
-/// [n, channels, pixels] to rows, and back.
+/// [n, channels, pixels] to rows and back.
 void planes_to_rows(const float * x, int64_t n, int64_t channels, int64_t pixels, float * out, Share share);
 void rows_to_planes(const float * x, int64_t n, int64_t channels, int64_t pixels, float * out, Share share);
 
-/// Sides of a channels-last map.
+/// Size of a channels-last map.
 struct MapShape {
     int64_t n = 1, height = 0, width = 0, channels = 0;
 };
 
-/// Means of 2x2 pixels, [n, height / 2, width / 2, channels]; an odd last row or column is left out.
+/// Means of 2x2 pixels, [n, height / 2, width / 2, channels]; an odd last row or column is dropped.
 void average_pool2(const MapShape & shape, const float * x, float * out, Share share);
-/// Nearest, [n, 2 height, 2 width, channels].
+/// Nearest-neighbour upsampling, [n, 2 height, 2 width, channels].
 void upsample2(const MapShape & shape, const float * x, float * out, Share share);
 
 }  // namespace latent::kernels

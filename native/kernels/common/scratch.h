@@ -6,7 +6,7 @@
 
 namespace latent::kernels {
 
-/// Uses of a thread's scratch memory. What calls what decides which may not coincide.
+/// Uses of a thread's scratch memory. Functions that call each other need different ones.
 enum class Scratch { panel, gate_panel, sums, weight_rows, float_row, zero_row, attention_head, attention_work, count };
 
 /// A growing buffer of this thread, one per use; 64-byte aligned, contents undefined. Freed with the thread.

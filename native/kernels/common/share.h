@@ -2,7 +2,7 @@
 
 namespace latent::kernels {
 
-/// What one thread does of an operation that is run by `threads` threads, thread = 0 ... threads - 1, in any order, without
+/// One thread's part of an operation that `threads` threads run (thread = 0 ... threads - 1), in any order and without
 /// synchronisation.
 struct Share {
     int thread = 0, threads = 1;

@@ -4,25 +4,25 @@
 
 namespace latent::kernels {
 
-// Everything heavy is made of one register tile: 6 rows times a packed panel of 64 columns. Rows are read as broadcasts, wherever
-// they lie: pixels of a channels-last map (a convolution's taps are other addresses of the same pixels), tokens, keys. Panels
-// hold weights, queries or scores.
+// All heavy operations use one register tile: 6 rows times a packed panel of 64 columns. Rows are broadcast from wherever they
+// are in memory: pixels of a channels-last map (the taps of a convolution are other addresses of the same pixels), tokens, keys.
+// Panels contain weights, queries or scores.
 
 constexpr int kTileRows = 6;
 constexpr int kTileColumns = 64;
 
-/// How a matrix row is stored.
+/// Element type of a stored matrix row.
 enum class Element { f32, f16, bf16, other };
 
-/// The operations of one instruction set. A panel holds `lanes` rows of 64 lanes of 32 bits, in an order of the set's own: a lane
-/// is one float, or, where `bf16`, two consecutive k as a pair, an odd last one completed by zero. Rows of the tile are in the
-/// same element type.
+/// The operations of one instruction set. A panel has `lanes` rows of 64 lanes of 32 bits, in an order specific to the set. A
+/// lane is one float or, if `bf16`, a pair of two consecutive k, padded with zero if k is odd. Rows of the tile have the same
+/// element type.
 struct TileSet {
     const char * name;
     bool bf16;  // panels and rows are bfloat16 (sums are float32), else float32
 
     /// c[6][64] = (accumulate ? c : 0) + sum over segments s: rows[6 * s + r][lanes] * panel[s * lanes ...]. Only the first
-    /// `columns` of c are needed; others may be left alone.
+    /// `columns` of c are needed; the others may be left unchanged.
     void (*multiply)(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
                      float * c);
     /// Packs up to 64 tokens x[token * stride + k] into a panel of k rows; missing tokens are zero.
@@ -31,15 +31,15 @@ struct TileSet {
     /// to `column` + 15 of panel[tap - first_tap][lane][64] for taps first_tap ... last_tap - 1.
     void (*pack_weights)(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap, int column,
                          void * panel);
-    /// Converts one row of k stored elements to this set's; `padded` >= k elements are written, zeros at the end.
+    /// Converts one row of k stored elements to the set's type; writes `padded` >= k elements, zeros at the end.
     void (*convert_row)(const void * source, Element type, int64_t k, int64_t padded, void * target);
     /// One block of online softmax over keys, a query per column: panel[keys][64] = exp(s * scale - max'), where s[keys][64] are
     /// raw scores and max' is the larger of max[64] and the block's. max and sum are updated, correction[64] = exp(max - max').
     void (*softmax)(const float * s, int64_t keys, float scale, float * max, float * sum, float * correction, void * panel);
     /// x[i] *= factor[i % 64] over rows of 64.
     void (*scale_columns)(float * x, int64_t rows, const float * factor);
-    /// Bytes of a panel that a convolution takes at a time, tile after tile. On x86 more than the second-level cache: packing
-    /// twice costs more.
+    /// Bytes of a panel that a convolution processes at a time, tile after tile. On x86 more than the second-level cache, because
+    /// packing twice costs more.
     int64_t panel_bytes = int64_t{3} << 19;
 
     int64_t element_bytes() const { return bf16 ? 2 : 4; }
@@ -48,15 +48,15 @@ struct TileSet {
 
 enum class Arithmetic {
     f32,   // float32 throughout
-    fast,  // 16-bit products where the processor has them
+    fast,  // 16-bit products if the processor supports them
 };
 
-/// The best set that this processor can run. The environment variable LATENT_KERNELS forces it down, for tests and measurements:
+/// The best set that this processor supports. The environment variable LATENT_KERNELS limits it, for tests and measurements:
 /// portable, avx2, avx_vnni, avx512, avx512_bf16, avx512_vnni; on arm64 portable, neon, neon_dotprod, neon_bf16, neon_i8mm, in
-/// this order. Throws where it names something else or what this processor has not (see kernels_allowed() in choice.h).
+/// this order. Throws if it names anything else or a set that the processor does not support (see kernels_allowed() in choice.h).
 const TileSet & tile_set(Arithmetic arithmetic);
 
-/// Every set that this processor can run, the portable one first.
+/// Every set that this processor supports, the portable one first.
 int runnable_tile_sets(const TileSet ** sets, int capacity);
 
 const TileSet & tiles_portable();

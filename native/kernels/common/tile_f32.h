@@ -58,7 +58,7 @@ void multiply_block(int64_t segments, int64_t lanes, const void * const * rows, 
     }
 }
 
-/// Whole blocks of kVectors; for a narrow panel half of them, then one vector at a time.
+/// Blocks of kVectors; for narrow panels half of that, then one vector at a time.
 template <typename V, int kVectors>
 void multiply_f32(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
                   float * c) {
@@ -86,7 +86,8 @@ inline void pack_weights_f32(const void * rows, int64_t stride, int64_t channels
 
 inline void pack_tokens_f32(const float * x, int64_t stride, int tokens, int64_t k, void * panel) {
     float * out = static_cast<float *>(panel);
-    // Blocks of 16 k keep the lines of the 64 token rows in the first-level cache while the panel is written line by line.
+    // With blocks of 16 k, the cache lines of the 64 token rows stay in the first-level cache while the panel is written line by
+    // line.
     for (int64_t first = 0; first < k; first += 16) {
         const int64_t last = first + 16 < k ? first + 16 : k;
         for (int64_t i = first; i < last; ++i) {
@@ -155,8 +156,8 @@ void scale_columns(float * x, int64_t rows, const float * factor) {
     }
 }
 
-/// exp by 2^n * polynomial: n = round(x / ln 2), |r| <= ln 2 / 2, degree 6; relative error below 2e-7. Arguments below -87 give 0
-/// through the clamp's tiny result, NaN stays NaN: a softmax must not hide it.
+/// exp as 2^n * polynomial: n = round(x / ln 2), |r| <= ln 2 / 2, degree 6; relative error below 2e-7. Arguments below -87 are
+/// clamped, which gives practically 0. NaN stays NaN, so that a softmax does not hide it.
 constexpr float kExpLow = -87.3f, kExpHigh = 88.3f;
 constexpr float kLog2E = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
 constexpr float kExpC[] = {1.0f, 1.0f, 0.5f, 0.16666667f, 0.041666668f, 0.008333452f, 0.0013981999f};

@@ -11,7 +11,8 @@ struct VectorSet {
     const char * name;
     /// Mean and biased variance of `count` values, in two passes.
     void (*moments)(const float * x, int64_t count, float * mean, float * variance);
-    /// Of each of `count` columns of x[row * stride + column]: the mean over the rows and the sum of squared differences from it.
+    /// For each of `count` columns of x[row * stride + column]: the mean over the rows and the sum of squared differences from
+    /// it.
     void (*column_moments)(const float * x, int64_t stride, int64_t rows, int64_t count, float * mean, float * squares);
     /// y[i] = gate(x[i] * scale[i] + shift[i]).
     void (*affine)(const float * x, float * y, int64_t count, const float * scale, const float * shift, Gate gate);
@@ -20,12 +21,12 @@ struct VectorSet {
                       const float * bias);
     /// y = value * gelu(gate), the exact (erf) form, absolute error below 1e-6.
     void (*geglu)(const float * value, const float * gate, float * y, int64_t count);
-    /// out = gate(sums * scale + bias + add) + residual; null arrays are left out.
+    /// out = gate(sums * scale + bias + add) + residual; null arrays are skipped.
     void (*finish)(const float * sums, const float * scale, const float * bias, const float * add, const float * residual,
                    Gate gate, float * out, int64_t count);
 };
 
-/// The best set of this processor; LATENT_KERNELS forces it down as for tiles.
+/// The best set that this processor supports; LATENT_KERNELS limits it as for tiles.
 const VectorSet & vector_set();
 
 const VectorSet & vectors_portable();

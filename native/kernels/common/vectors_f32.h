@@ -1,7 +1,7 @@
 #pragma once
 
 // Elementwise operations over a vector type V (see tile_f32.h), compiled once per instruction set. Include from tile_*.cpp only.
-// Tails are padded into a full vector, so that every element takes the same arithmetic.
+// Tails are padded to a full vector, so that every element is computed by the same instructions.
 
 #include <cstring>
 
@@ -79,13 +79,13 @@ V apply(V x, Gate gate) {
         case Gate::silu: return V::mul(x, sigmoid(x));
         case Gate::quick_gelu: return V::mul(x, sigmoid(V::mul(x, V::set1(1.702f))));
         case Gate::gelu: return gelu(x);
-        case Gate::relu: return V::max(V::zero(), x);  // in this order a NaN stays one
+        case Gate::relu: return V::max(V::zero(), x);  // with this order of operands NaN stays NaN
         case Gate::none: break;
     }
     return x;
 }
 
-/// Sums of blocks in float lanes, added up in double: as exact as the block is short.
+/// Sums each block in float lanes and adds the blocks in double: the shorter the block, the more exact.
 template <typename V, typename F>
 double sum_blocks(const float * x, int64_t count, F f) {
     constexpr int64_t kBlock = 4096;

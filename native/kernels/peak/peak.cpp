@@ -81,7 +81,7 @@ PeakLoop peak_f32_portable() {
 }
 
 std::vector<Peak> measure_peak(int threads, double seconds) {
-    kernels_allowed("portable");  // a wrong LATENT_KERNELS is refused before the time is spent
+    kernels_allowed("portable");  // rejects a wrong LATENT_KERNELS before measuring
     std::vector<Peak> peaks;
     for (const PeakLoop & loop : loops()) {
         std::vector<double> rates(static_cast<size_t>(std::max(1, threads)), 0.0);
@@ -90,7 +90,7 @@ std::vector<Peak> measure_peak(int threads, double seconds) {
         try {
             for (size_t i = 1; i < rates.size(); ++i) pool.emplace_back([&, i] { rates[i] = best_rate(loop, seconds); });
         } catch (const std::exception &) {
-            // no more threads to be had: the sum is over those that run
+            // no more threads available: the sum is over those that run
         }
         rates[0] = best_rate(loop, seconds);
         for (std::thread & thread : pool) thread.join();

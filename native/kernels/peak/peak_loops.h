@@ -1,6 +1,6 @@
 #pragma once
 
-// The chains must be registers: without full unrolling compilers keep the array in memory.
+// The chains must stay in registers: without full unrolling compilers keep the array in memory.
 #if defined(__GNUC__)
 #define LATENT_UNROLL _Pragma("GCC unroll 32")
 #else
@@ -17,9 +17,9 @@ struct PeakLoop {
     float (*run)(long iterations);
 };
 
-/// Independent chains of one multiply-add instruction. `Set` is a struct of the unit's unnamed namespace, which keeps this
-/// instance of the template in the unit: Vector (a register), chains (enough of them to hide the latency), operations (of one
-/// instruction), first(chain), add(vector), and value(vector), a number out of it.
+/// Independent chains of one multiply-add instruction. `Set` is a struct in the unnamed namespace of the translation unit, which
+/// keeps this instance of the template local to it: Vector (a register), chains (enough to hide the latency), operations (of one
+/// instruction), first(chain), add(vector), and value(vector), a number derived from it.
 template <typename Set>
 float run_chains(long iterations) {
     const Set set(iterations);
@@ -41,7 +41,7 @@ PeakLoop peak_loop(const char * format, const char * instructions) {
     return {format, instructions, Set::operations * Set::chains, run_chains<Set>};
 }
 
-// One per instruction set; each lives in the translation unit of that set.
+// One per instruction set, in the translation unit of that set.
 PeakLoop peak_f32_portable();
 PeakLoop peak_f32_avx2();
 PeakLoop peak_f32_avx512();

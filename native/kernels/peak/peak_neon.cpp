@@ -10,7 +10,7 @@ struct PeakNeon {
     using Vector = float32x4_t;
     static constexpr int chains = 24;  // enough to hide the latency of four units
     static constexpr double operations = 2.0 * 4;
-    // `a` is no constant, or compilers make it anew in every round.
+    // `a` is not a constant, because compilers would load it again in every round.
     Vector a, b = vdupq_n_f32(0.5f);
     explicit PeakNeon(long iterations) : a(vdupq_n_f32(1.0f / static_cast<float>(iterations))) {}
     static Vector first(int chain) { return vdupq_n_f32(static_cast<float>(chain)); }

@@ -6,7 +6,7 @@
 namespace latent::kernels {
 namespace {
 
-/// Four lanes in plain C++: compilers turn these loops into whatever vectors the target has (NEON on arm64).
+/// Four lanes in plain C++: compilers turn these loops into the target's vector instructions (NEON on arm64).
 struct Lanes4 {
     static constexpr int kLanes = 4;
     float v[4];

@@ -7,7 +7,7 @@ namespace latent::kernels {
 namespace {
 
 inline Avx512 Avx512::exp(Avx512 x) {
-    // In this order of operands NaN passes through both.
+    // With this order of operands NaN passes through both.
     const __m512 bounded = _mm512_min_ps(_mm512_set1_ps(kExpHigh), _mm512_max_ps(_mm512_set1_ps(kExpLow), x.v));
     const __m512 n =
         _mm512_roundscale_ps(_mm512_mul_ps(bounded, _mm512_set1_ps(kLog2E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

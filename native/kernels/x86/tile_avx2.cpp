@@ -9,7 +9,7 @@ namespace latent::kernels {
 namespace {
 
 inline Avx2 Avx2::exp(Avx2 x) {
-    // In this order of operands NaN passes through both.
+    // With this order of operands NaN passes through both.
     const __m256 bounded = _mm256_min_ps(_mm256_set1_ps(kExpHigh), _mm256_max_ps(_mm256_set1_ps(kExpLow), x.v));
     const __m256 n =
         _mm256_round_ps(_mm256_mul_ps(bounded, _mm256_set1_ps(kLog2E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

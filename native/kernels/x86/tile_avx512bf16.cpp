@@ -73,7 +73,7 @@ void multiply(int64_t segments, int64_t lanes, const void * const * rows, const 
     }
 }
 
-/// 2^x for x <= 0, degree 3 over [-1/2, 1/2]: relative error below 8e-5, a twentieth of what rounding to bfloat16 loses.
+/// 2^x for x <= 0, degree 3 over [-1/2, 1/2]: relative error below 8e-5, a twentieth of the rounding error of bfloat16.
 inline __m512 exp2_coarse(__m512 x) {
     const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), r = _mm512_sub_ps(x, n);
     __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.0551716691f), r, _mm512_set1_ps(0.242611122f));
@@ -166,7 +166,7 @@ void pack_tokens(const float * x, int64_t stride, int tokens, int64_t k, void * 
     }
 }
 
-/// Taps of two neighbouring channels lie 2 * taps elements in a row: lane t takes elements t and taps + t.
+/// The taps of two neighbouring channels are 2 * taps consecutive elements: lane t gets elements t and taps + t.
 void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap, int column,
                   void * panel) {
     const uint16_t * in = static_cast<const uint16_t *>(rows);
@@ -184,7 +184,7 @@ void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps,
         }
         return;
     }
-    // With one tap a register holds 16 lanes of one row; with more, the taps of one lane.
+    // With one tap, a register holds 16 lanes of one row; with more, the taps of one lane.
     const bool single = taps == 1;
     const int64_t step = single ? 16 : 1;
     uint16_t order[32];
