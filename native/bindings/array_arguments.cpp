@@ -6,7 +6,7 @@
 namespace latent::bindings {
 namespace {
 
-/// The array and its shape of `rank` sizes; false where neither is given.
+/// The array and its shape of `rank` sizes; false if neither is given.
 bool find_array(const Napi::Value & arrays, const char * key, const Json & request, const char * shape_key, Napi::Value & value,
                 std::vector<int64_t> & shape) {
     shape = shape_field(request, shape_key);

@@ -19,11 +19,11 @@ using Later = std::function<T()>;
 /// Numbers of an array.
 Later<std::vector<float>> floats_later(const Napi::Value & value, const char * name, EnvData::StartOptions & options);
 
-/// A picture [n, c, h, w] that must be there.
+/// An image [n, c, h, w] that must be there.
 Later<pipeline::ImageTensor> image_argument(const std::vector<int64_t> & shape, const Napi::Value & value, const char * name,
                                             EnvData::StartOptions & options);
 
-/// One of the arrays, e.g. "image" with "imageShape"; empty where neither is given. One without the other throws.
+/// One of the arrays, e.g. "image" with "imageShape"; empty if neither is given. One without the other throws.
 Later<pipeline::ImageTensor> optional_image(const Napi::Value & arrays, const char * key, const Json & request,
                                             const char * shape_key, EnvData::StartOptions & options);
 

@@ -21,7 +21,7 @@ public:
     static Napi::Object make(Napi::Env env, State state);
     /// conditioningFrom() of the contract.
     static Napi::Value from(const Napi::CallbackInfo & info);
-    /// An argument that must be one; nullptr for null and undefined where `optional`.
+    /// An argument that must be one; nullptr for null and undefined if `optional`.
     static ConditioningPtr value_of(Napi::Value value, const char * name, bool optional = true);
 
     explicit ConditioningWrap(const Napi::CallbackInfo & info);

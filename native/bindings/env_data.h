@@ -13,7 +13,7 @@
 
 namespace latent::bindings {
 
-/// The functions a caller passed beside a request; empty references where there are none.
+/// The functions a caller passed beside a request; empty references if there are none.
 struct Callbacks {
     Napi::FunctionReference on_progress;
     Napi::FunctionReference on_preview;
@@ -55,7 +55,7 @@ public:
     /// What the constructor that is being called by us shall hold; null when JavaScript calls it.
     void * constructing = nullptr;
 
-    /// An array of `length` elements made by JavaScript's own constructor, which throws where memory is short.
+    /// An array of `length` elements made by JavaScript's own constructor, which throws if memory is short.
     Napi::Value new_array(Napi::Env env, napi_typedarray_type type, size_t length, void ** data);
     /// Copies into such an array. Within a completion much is copied later, on another thread, before the promise is resolved:
     /// `from` lives as long as the completion does.

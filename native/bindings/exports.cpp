@@ -25,7 +25,7 @@
 namespace latent::bindings {
 namespace {
 
-/// Work on files has a queue of its own: it need not wait for pictures.
+/// Work on files has a queue of its own: it need not wait for images.
 std::shared_ptr<JobQueue> file_queue(Napi::Env env) {
     return EnvData::of(env).queue("files");
 }

@@ -14,7 +14,7 @@ namespace latent::bindings {
 
 [[noreturn]] void refuse(const char * key, const std::string & what);
 
-/// nullptr where absent.
+/// nullptr if absent.
 const Json * find_field(const Json & request, const char * key);
 
 int64_t int_field(const Json & request, const char * key, int64_t fallback, int64_t low, int64_t high);
@@ -22,8 +22,8 @@ double number_field(const Json & request, const char * key, double fallback, dou
 bool bool_field(const Json & request, const char * key, bool fallback);
 std::string text_field(const Json & request, const char * key, const std::string & fallback, size_t max_length = 1 << 15);
 std::string one_of(const Json & request, const char * key, const char * fallback, std::initializer_list<const char *> names);
-const Json & object_field(const Json & request, const char * key);  // null where absent
-const Json & array_field(const Json & request, const char * key);   // empty where absent
+const Json & object_field(const Json & request, const char * key);  // null if absent
+const Json & array_field(const Json & request, const char * key);   // empty if absent
 std::vector<double> numbers_field(const Json & request, const char * key, double low, double high);
 std::vector<int64_t> shape_field(const Json & request, const char * key);
 /// 64-bit numbers do not survive in JSON: seeds travel as decimal text.

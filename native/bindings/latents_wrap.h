@@ -36,7 +36,7 @@ public:
     static Napi::Object make(Napi::Env env, LatentsState state);
     /// latentsFrom() of the contract.
     static Napi::Value from(const Napi::CallbackInfo & info);
-    /// An argument that must be one; nullptr for null and undefined where `optional`. What a job gets is the value of this
+    /// An argument that must be one; nullptr for null and undefined if `optional`. What a job gets is the value of this
     /// moment.
     static LatentsPtr value_of(Napi::Value value, const char * name, bool optional = false);
 

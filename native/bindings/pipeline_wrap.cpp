@@ -57,7 +57,7 @@ bool wants_floats(const Json & request) {
     return one_of(request, "output", "image", {"image", "float"}) == "float";
 }
 
-/// A decoded picture as NativeDecoded.
+/// A decoded image as NativeDecoded.
 Completion decoded_completion(pipeline::ImageTensor tensor, bool output_float) {
     struct Decoded {
         pipeline::ImageTensor tensor;
@@ -237,7 +237,7 @@ Napi::Value PipelineWrap::create_latents(const Napi::CallbackInfo & info) {
         const PipelinePtr state = checked();
         const LatentsRequest request = latents_request(request_argument(info));
         EnvData & data = EnvData::of(info.Env());
-        // Not in the pipeline's queue, where it would wait for pictures.
+        // Not in the pipeline's queue, where it would wait for images.
         const auto lease = std::make_shared<EngineLease>(state);
         return data.start(data.queue("noise"), {}, [lease, request](const JobContext & job) -> Completion {
             return latents_completion(lease->engine->create_latents(request.width, request.height, request.batch, request.seed,

@@ -75,7 +75,7 @@ size_t evaluation_argument(const Napi::CallbackInfo & info, size_t index) {
     return static_cast<size_t>(number);
 }
 
-/// Noise of the caller; empty where it is absent.
+/// Noise of the caller; empty if it is absent.
 Span<const float> noise_argument(const Napi::Value & value, size_t length, EnvData::StartOptions & options) {
     if (value.IsNull() || value.IsUndefined()) return {};
     const Span<float> noise = floats(value, "noise", length);
@@ -139,7 +139,7 @@ private:
         length_ = length;
     }
 
-    /// Adds the evaluation's noise to x (s_churn): the caller's where there is one, else what was drawn at the first call for it.
+    /// Adds the evaluation's noise to x (s_churn): the caller's if there is one, else what was drawn at the first call for it.
     void prepare(Span<float> x, NoiseSource * own) {
         if (!own && prepared_) {
             Replay replay(draws_);

@@ -34,7 +34,7 @@ long long process_id() {
 #endif
 }
 
-/// False only where there is certainly no such process.
+/// False only if there is certainly no such process.
 bool may_be_alive(long long id) {
 #ifdef _WIN32
     const HANDLE process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, static_cast<DWORD>(id));

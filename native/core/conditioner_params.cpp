@@ -118,7 +118,7 @@ ClipVisionConfig clip_vision_config(const Json & params) {
     c.layer_norm_eps = fields.number("layerNormEps", 1e-5);
     if (c.hidden_size % c.num_attention_heads != 0) fields.fail("numAttentionHeads does not divide hiddenSize");
     if (c.image_size % c.patch_size != 0) fields.fail("patchSize does not divide imageSize");
-    if (c.patches() > 1 << 16) fields.fail("a picture has more than 65536 patches");
+    if (c.patches() > 1 << 16) fields.fail("an image has more than 65536 patches");
     if (c.hidden_act != "quick_gelu" && c.hidden_act != "gelu") fields.fail("hiddenAct must be \"quick_gelu\" or \"gelu\"");
     if (!(c.layer_norm_eps > 0 && c.layer_norm_eps < 1)) fields.fail("layerNormEps must lie between 0 and 1");
     return c;

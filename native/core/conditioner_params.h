@@ -4,7 +4,7 @@
 
 namespace latent {
 
-// ConditionerConfig.params as typed values, one struct per kind. Each reader throws model_format where a field is missing, has
+// ConditionerConfig.params as typed values, one struct per kind. Each reader throws model_format if a field is missing, has
 // the wrong type or cannot form a network.
 
 /// "bert_text" and "layout": ldm.modules.encoders.modules.BERTEmbedder and TransformerEmbedder.
@@ -56,7 +56,7 @@ struct ClipVisionConfig {
     int patches() const { return (image_size / patch_size) * (image_size / patch_size); }
 };
 
-/// "low_scale": the noise put on the small picture of the x4 upscaler, ImageConcatWithNoiseAugmentation (section 10).
+/// "low_scale": the noise put on the small image of the x4 upscaler, ImageConcatWithNoiseAugmentation (section 10).
 struct LowScaleConfig {
     NoiseSchedule schedule;
     int max_noise_level = 350;

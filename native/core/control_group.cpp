@@ -8,7 +8,7 @@
 namespace latent {
 namespace {
 
-/// The number at the start of a file; 0 where it is "max", negative or missing: no limit.
+/// The number at the start of a file; 0 if it is "max", negative or missing: no limit.
 uint64_t number_in(const std::string & file) {
     std::ifstream in(to_path(file));
     int64_t value = 0;

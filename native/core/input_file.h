@@ -12,7 +12,7 @@ namespace latent {
 /// sockets and devices are refused without waiting for their other end. Thread-safe after opening.
 class InputFile {
 public:
-    /// Throws io where the path is missing, not a regular file or refused, model_format where it is larger than `max_bytes`.
+    /// Throws io if the path is missing, not a regular file or refused, model_format if it is larger than `max_bytes`.
     explicit InputFile(const std::string & path_utf8, uint64_t max_bytes = UINT64_MAX);
     ~InputFile();
     InputFile(const InputFile &) = delete;
@@ -21,11 +21,11 @@ public:
     const std::string & path() const { return path_; }
     /// Bytes when it was opened.
     uint64_t size() const { return size_; }
-    /// Bytes now, whatever happened to its name since; 0 where the system cannot say.
+    /// Bytes now, whatever happened to its name since; 0 if the system cannot say.
     uint64_t size_now() const;
     /// Whether it was written to since it was opened, by its time of change. False on Windows, where no one else may write to it.
     bool was_written() const;
-    /// Throws io where fewer bytes are there.
+    /// Throws io if fewer bytes are there.
     void read(uint64_t offset, void * destination, size_t count) const;
 
 #ifdef _WIN32

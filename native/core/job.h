@@ -44,7 +44,7 @@ struct Progress {
     int64_t steps = 0;  // units in all, 0 when unknown
 };
 
-/// An 8-bit picture, rows top to bottom, interleaved.
+/// An 8-bit image, rows top to bottom, interleaved.
 struct Picture {
     int width = 0;
     int height = 0;
@@ -56,7 +56,7 @@ struct Picture {
 struct JobContext {
     std::shared_ptr<CancelToken> cancel = std::make_shared<CancelToken>();
     std::function<void(const Progress &)> progress;
-    std::function<void(int step, int index, Picture &&)> preview;  // index = picture within the batch
+    std::function<void(int step, int index, Picture &&)> preview;  // index = image within the batch
 
     void check() const { cancel->check(); }
     void seal() const { cancel->seal(); }

@@ -18,7 +18,7 @@ namespace latent {
 /// place: replace model files by renaming a new one over them.
 class MappedFile {
 public:
-    /// Throws io where the path is missing, not a regular file or refused, model_format where the file is empty.
+    /// Throws io if the path is missing, not a regular file or refused, model_format if the file is empty.
     explicit MappedFile(const std::string & path_utf8);
     ~MappedFile();
     MappedFile(const MappedFile &) = delete;

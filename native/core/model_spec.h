@@ -42,7 +42,7 @@ struct UNetConfig {
     int transformer_depth_middle = -1;         // -1: that of the last level
     /// Of networks whose entries differ within a level (distilled ones): the depth of every entry of input_blocks and of
     /// output_blocks in their order, resampling and the first convolution left out; 0 is an entry without attention. They replace
-    /// transformer_depth and attention_resolutions where they are not empty.
+    /// transformer_depth and attention_resolutions if they are not empty.
     std::vector<int> transformer_depth_input, transformer_depth_output;
     std::string middle = "full";  // full (ResBlock, attention, ResBlock) | res_block (the first one alone) | none
     int context_dim = 768;
@@ -62,10 +62,10 @@ struct UNetConfig {
     int depth_at(int level) const;
     int depth_middle() const;
     /// Transformer blocks in the attention of the `i`-th entry of a level, on the way down and on the way up, 1 of an
-    /// AttentionBlock; nullopt where the entry has no attention.
+    /// AttentionBlock; nullopt if the entry has no attention.
     std::optional<int> input_depth(int level, int i) const;
     std::optional<int> output_depth(int level, int i) const;
-    /// False where the first attention of a level's transformer blocks reads the context too.
+    /// False if the first attention of a level's transformer blocks reads the context too.
     bool self_attends(int level) const;
     int heads_at(int level, int channels) const;
     int downsampling() const { return 1 << (levels() - 1); }
@@ -88,7 +88,7 @@ struct AutoencoderConfig {
     int z_channels = 4;
     int embed_dim = 4;
     int codebook_size = 0;   // n_embed of VQ
-    bool quant_conv = true;  // false where the checkpoint has neither quant_conv nor post_quant_conv
+    bool quant_conv = true;  // false if the checkpoint has neither quant_conv nor post_quant_conv
     bool encoder = true;     // false: a decoder alone (tiny)
 
     int downsampling() const { return 1 << (static_cast<int>(channel_mult.size()) - 1); }
@@ -159,7 +159,7 @@ ModelSpec spec_from_json(const Json & json);
 void apply_overrides(ModelSpec & spec, const Json & overrides);
 /// Throws `code` where `kind` is not one of ModelSpec's.
 void check_kind(const std::string & kind, ErrorCode code);
-/// Throws model_format where the fields cannot form a network (zero channels, heads that do not divide, absurd sizes).
+/// Throws model_format if the fields cannot form a network (zero channels, heads that do not divide, absurd sizes).
 void validate(const ModelSpec & spec);
 
 }  // namespace latent

@@ -180,7 +180,7 @@ void check_width(const ModelSpec & spec, int width) {
          std::to_string(spec.unet->context_dim) + "; these parts do not belong together");
 }
 
-/// Checks one conditioner; the width of the context that it makes, 0 where it makes none, or from outside.
+/// Checks one conditioner; the width of the context that it makes, 0 if it makes none, or from outside.
 int context_width(const ConditionerConfig & c, bool embeds) {
     if (c.kind == "clip_text") {
         check_clip(c.clip);

@@ -60,7 +60,7 @@ public:
 
     const std::vector<std::unique_ptr<Parameter>> & all() const { return all_; }
     const std::vector<Parameter> & unread() const { return unread_; }
-    /// nullptr where there is none.
+    /// nullptr if there is none.
     const Parameter * find(const std::string & name) const;
 
 private:

@@ -17,7 +17,7 @@ struct PartTraits {
     const char * title;   // in a sentence: "the text encoder"
     bool has_own_source;  // a load takes it from a file of its own, under `name`
     /// What a block type for the whole model means to it; f32 where it means itself. A first stage stays f16: it is a twelfth of
-    /// the weights and the last to touch the picture. Text and image encoders take q8_0 at the least: their error enters every
+    /// the weights and the last to touch the image. Text and image encoders take q8_0 at the least: their error enters every
     /// step.
     DType in_block_models;
 };
@@ -28,7 +28,7 @@ const PartTraits & traits_of(ModelPart part);
 inline const char * part_name(ModelPart part) {
     return traits_of(part).name;
 }
-/// "The text encoder", of a part's name; "The " and the name where it is none.
+/// "The text encoder", of a part's name; "The " and the name if it is none.
 std::string part_title(const std::string & name);
 
 /// The type of a part's weights where `wanted` is asked for the whole model.

@@ -30,7 +30,7 @@ bool is_plain_file_name(const std::string & name);
 /// Names of a folder's entries, sorted. Throws io.
 std::vector<std::string> list_folder(const std::string & utf8);
 
-/// A whole small file (configuration, index, vocabulary). Throws io where it is missing or not a file, model_format where it is
+/// A whole small file (configuration, index, vocabulary). Throws io if it is missing or not a file, model_format if it is
 /// larger than `max_bytes`.
 std::string read_text_file(const std::string & utf8, uint64_t max_bytes = uint64_t{16} << 20);
 

@@ -89,7 +89,7 @@ public:
     }
 };
 
-/// One generator per picture: row i of a batch is what a run of its own with seed + i would have drawn.
+/// One generator per image: row i of a batch is what a run of its own with seed + i would have drawn.
 class SeededNoise : public NoiseSource {
 public:
     /// `rows` generators with seeds seed, seed + 1, ... (modulo 2^64).

@@ -73,7 +73,7 @@ bool dtype_is_quantised(DType type);
 bool dtype_is_readable(DType type);
 /// The number of the type in GGUF files (enum ggml_type), -1: has none.
 int dtype_ggml_number(DType type);
-/// False where no type here has this number.
+/// False if no type here has this number.
 bool dtype_from_ggml_number(int64_t number, DType & type);
 
 /// One tensor as a file (or a mapping over files) declares it.
@@ -84,7 +84,7 @@ struct TensorInfo {
     uint64_t bytes = 0;          // of the contiguous tensor in `dtype`
     size_t index = 0;            // position in TensorSource::tensors()
     std::string stored_as;       // of an opaque tensor: the type in the file's own words
-    /// Set where the numbers are made as they are read: the file has numbers of this type and a scale for them (scaled fp8).
+    /// Set if the numbers are made as they are read: the file has numbers of this type and a scale for them (scaled fp8).
     std::optional<DType> scaled_from;
 
     int64_t elements() const;
@@ -104,7 +104,7 @@ public:
     const TensorInfo * find(std::string_view name) const;
     bool has(std::string_view name) const { return find(name) != nullptr; }
 
-    /// The tensor's bytes inside the mapped file, or an empty span where it is not stored contiguously in its own dtype
+    /// The tensor's bytes inside the mapped file, or an empty span if it is not stored contiguously in its own dtype
     /// and byte order. No alignment is promised.
     virtual Span<const uint8_t> view(const TensorInfo & tensor) const = 0;
 
@@ -117,7 +117,7 @@ public:
     /// Tells the system that these pages will not be needed again soon (after packing a weight).
     virtual void release(const TensorInfo &) const {}
 
-    /// Throws io where a file has become shorter since it was opened, or some of it could not be read: what was read of it in the
+    /// Throws io if a file has become shorter since it was opened, or some of it could not be read: what was read of it in the
     /// meantime may be zeros. To be called before and after work on weights.
     virtual void check_files() const {}
 

@@ -8,9 +8,9 @@
 // no device. No exception leaves a function, nothing prints, nothing exits.
 //
 // Values. A value of a program is rows of channels, [batch, length, channels], channels innermost: a map's pixels, one row of
-// the picture after another (length = height * width), or tokens. A map and its pixels as tokens are therefore the same value;
+// the image after another (length = height * width), or tokens. A map and its pixels as tokens are therefore the same value;
 // operations on images are told height and width. On the device a value is bfloat16 (or float16, as the device was opened), or
-// float32 where it is a vector per picture (length 1 and few rows), with channels padded to a multiple of 8; the host sees none
+// float32 if it is a vector per image (length 1 and few rows), with channels padded to a multiple of 8; the host sees none
 // of that. Concatenations of channels, reinterpretations, and additions of what a product has just made are taken in by what
 // reads or writes them.
 //
@@ -65,7 +65,7 @@ enum latent_cuda_type {
 /// What a tensor is for; decides which types it may have and how it lies on the device.
 enum latent_cuda_role {
     LATENT_CUDA_MATRIX = 0,     // convolution [out, in, kernel, kernel] or linear layer [out, in] (kernel 1): any type. Stays
-                                // quantised where it is, else becomes the device's element type
+                                // quantised if it is, else becomes the device's element type
     LATENT_CUDA_VECTOR = 1,     // bias, norm: [out], in = 1; F32, F16, BF16; float32 on the device
     LATENT_CUDA_EMBEDDING = 2,  // table that is looked up or added by row: [out rows, in channels]; F32, F16, BF16, kept as it is
 };
@@ -86,7 +86,7 @@ enum latent_cuda_padding {
 
 struct latent_cuda_device_info {
     char name[128];  // "NVIDIA H200"
-    char uuid[48];   // "GPU-..."; empty where it cannot be had
+    char uuid[48];   // "GPU-..."; empty if it cannot be had
     int32_t compute_major, compute_minor;
     int32_t multiprocessors;
     int32_t driver_version;  // 13000 is 13.0
@@ -147,7 +147,7 @@ struct latent_cuda_linear {
     latent_cuda_value residual;  // -1: none
 };
 
-/// Normalises over groups of channels and all pixels of a picture: norm(x) * weight + bias, * (1 + scale) + shift, activation.
+/// Normalises over groups of channels and all pixels of an image: norm(x) * weight + bias, * (1 + scale) + shift, activation.
 struct latent_cuda_group_norm {
     latent_cuda_value x;
     const latent_cuda_tensor * weight;
@@ -188,7 +188,7 @@ struct latent_cuda_api {
     void (*last_error)(struct latent_cuda_error * error);
 
     // ---- devices ----
-    /// How many devices the driver shows; NO_DEVICE with the reason where there is no driver or none.
+    /// How many devices the driver shows; NO_DEVICE with the reason if there is no driver or none.
     int (*device_count)(int32_t * count);
     int (*device_info)(int32_t index, struct latent_cuda_device_info * info);
     /// `element`: LATENT_CUDA_BF16 or LATENT_CUDA_F16, the type of values and of weights that are not quantised. Makes a stream
@@ -281,7 +281,7 @@ struct latent_cuda_api {
     int (*get_output)(latent_cuda_program * program, const char * name, float * out, uint64_t count);
     /// Copies an output of one program into an input of another (or the same) on the device; same kind and shape, same device.
     int (*transfer)(latent_cuda_program * from, const char * output, latent_cuda_program * to, const char * input);
-    /// Elements of an input or output; 0 where there is none of that name.
+    /// Elements of an input or output; 0 if there is none of that name.
     uint64_t (*input_size)(const latent_cuda_program * program, const char * name);
     uint64_t (*output_size)(const latent_cuda_program * program, const char * name);
     /// Runs to the end, or returns CANCELLED soon after cancelled(user) is not 0 (it is asked between slices, from this thread).
@@ -301,7 +301,7 @@ typedef const struct latent_cuda_api * (*latent_cuda_open_function)(uint32_t ver
 #define LATENT_CUDA_EXPORT __attribute__((visibility("default")))
 #endif
 
-/// The table for callers of `version`, or null where this library does not serve it.
+/// The table for callers of `version`, or null if this library does not serve it.
 LATENT_CUDA_EXPORT const struct latent_cuda_api * latent_cuda_open(uint32_t version);
 
 #ifdef __cplusplus

@@ -7,7 +7,7 @@
 
 namespace latent::cuda {
 
-/// What the driver says of a device; `usable` 0 and `why` where it cannot be opened.
+/// What the driver says of a device; `usable` 0 and `why` if it cannot be opened.
 void describe_device(int index, latent_cuda_device_info & info);
 /// Throws NO_DEVICE with the reason.
 int count_devices();

@@ -97,7 +97,7 @@ LATENT_DEVICE uint32_t pack<f16>(float low, float high) {
 LATENT_DEVICE uint32_t shared_address(const void * p) {
     return static_cast<uint32_t>(__cvta_generic_to_shared(p));
 }
-/// Copies 16 bytes to shared memory, or zeros where not valid (`from` must still be an address). Both sides aligned.
+/// Copies 16 bytes to shared memory, or zeros if not valid (`from` must still be an address). Both sides aligned.
 LATENT_DEVICE void cp_async16(void * to, const void * from, bool valid) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(valid ? 16 : 0)
                  : "memory");

@@ -43,7 +43,7 @@ LATENT_DEVICE const T * eight_of(const GroupNormArgs & p, size_t pixel, int chan
                           : static_cast<const T *>(p.x2) + pixel * p.c2 + channel - p.c1;
 }
 
-/// A block for every slice of every picture. Threads take eights of channels; sums are taken relative to the first value, so that
+/// A block for every slice of every image. Threads take eights of channels; sums are taken relative to the first value, so that
 /// a mean far from zero costs no digits.
 template <typename T>
 __global__ void __launch_bounds__(kNormThreads) group_moments_kernel(GroupNormArgs p) {
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kNormThreads) group_moments_kernel(GroupNormAr
     }
 }
 
-/// y = activation(x * factor + offset) with a factor and an offset for every channel of the picture.
+/// y = activation(x * factor + offset) with a factor and an offset for every channel of the image.
 template <typename T>
 __global__ void __launch_bounds__(kNormThreads) group_apply_kernel(GroupNormArgs p) {
     LATENT_SHARED(shared);

@@ -6,7 +6,7 @@
 
 namespace latent::cuda {
 
-/// Normalises each picture's groups of channels over all pixels; reads two sources of channels side by side. Two launches: the
+/// Normalises each image's groups of channels over all pixels; reads two sources of channels side by side. Two launches: the
 /// moments of slices of pixels, then merged (Chan) and applied.
 struct GroupNormArgs {
     const void *x1 = nullptr, *x2 = nullptr;
@@ -21,7 +21,7 @@ struct GroupNormArgs {
     float * moments = nullptr;  // [batch, slices, groups, 2]: mean and sum of squared distances
     int slices = 0;
     void * y = nullptr;
-    int blocks = 0;  // per picture, of the second launch
+    int blocks = 0;  // per image, of the second launch
 };
 
 /// Fills in slices and blocks.

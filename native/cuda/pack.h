@@ -15,7 +15,7 @@ struct PackArgs {
 };
 
 WeightKind kind_of_type(int type);
-/// Bytes of a file's row of `count` elements; 0 where blocks do not divide it or the type is unknown.
+/// Bytes of a file's row of `count` elements; 0 if blocks do not divide it or the type is unknown.
 uint64_t row_bytes(int type, int64_t count);
 uint64_t packed_bytes(WeightKind kind, int64_t rows, int64_t padded, int64_t taps);
 uint64_t scale_bytes(WeightKind kind, int64_t rows, int64_t elements);

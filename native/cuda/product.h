@@ -35,7 +35,7 @@ struct ProductArgs {
     const void * residual = nullptr;      // like y
     void * y = nullptr;
     float * partial = nullptr;  // [splits, m, columns] where splits > 1
-    int m = 0;                  // pixels of the result, of all pictures
+    int m = 0;                  // pixels of the result, of all images
     int columns = 0;            // channels of the result, padded to 8
     int activation = 0;
     int add_stride = 0;

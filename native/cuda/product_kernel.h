@@ -65,7 +65,7 @@ struct Fetcher {
 
     int eight, first_row;                                         // of this thread
     int channel, tap, dy, dx;                                     // where its eight is in the sum
-    int base[spatial ? a_rows : 1], place[spatial ? a_rows : 1];  // first pixel of the picture; y and x of the first tap
+    int base[spatial ? a_rows : 1], place[spatial ? a_rows : 1];  // first pixel of the image; y and x of the first tap
     int pixel[a_rows];                                            // of this tap; -1: padding
     int weight_row[b_rows];                                       // -1: none
     WeightChunk<T, kind, spatial> ahead[kind == WeightKind::plain ? 1 : b_rows];

@@ -14,7 +14,7 @@ namespace latent::cuda {
 /// A value while it is recorded.
 struct Value {
     int64_t batch = 0, length = 0, channels = 0;
-    bool f32 = false;                             // a vector per picture; else the device's element type
+    bool f32 = false;                             // a vector per image; else the device's element type
     bool ids = false;                             // int32
     int left = -1, right = -1;                    // channels of one, then of another, not written anywhere
     int made = -1, as_f32 = -1, as_element = -1;  // the concatenation written; the same in the other type

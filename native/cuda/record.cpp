@@ -74,7 +74,7 @@ void Program::need_vector(const TensorPtr & tensor, int64_t count, const char * 
     tensors_[tensor.get()] = {tensor, 0};
 }
 
-/// A vector per picture as float32.
+/// A vector per image as float32.
 int Program::vector_of(int id, int64_t batch, int64_t channels, const char * what) {
     const Value & v = value(id);
     if (v.batch != batch || v.length != 1 || v.channels != channels)
@@ -211,7 +211,7 @@ int Program::linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bi
     return add_node(std::move(node), y);
 }
 
-/// Vectors, one per picture, stay in float32: they steer every layer, and weigh nothing.
+/// Vectors, one per image, stay in float32: they steer every layer, and weigh nothing.
 int Program::vector_linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias, int64_t out) {
     const Value x = value(c.x);
     const int from = typed(c.x, true), residual = c.residual >= 0 ? typed(c.residual, true) : -1;
@@ -263,7 +263,7 @@ int Program::group_norm(const latent_cuda_group_norm & c, TensorPtr weight, Tens
     p.c1 = from.args.c1, p.c2 = from.args.c2, p.channels = static_cast<int>(x.channels);
     p.batch = static_cast<int>(x.batch), p.pixels = static_cast<int>(x.length), p.groups = c.groups, p.eps = c.eps,
     p.activation = c.activation;
-    if (x.batch > 65535) throw Failure(LATENT_CUDA_UNSUPPORTED, "A group norm of more than 65535 pictures");
+    if (x.batch > 65535) throw Failure(LATENT_CUDA_UNSUPPORTED, "A group norm of more than 65535 images");
     int scale = -1, shift = -1;
     if (c.scale >= 0) {
         scale = vector_of(c.scale, x.batch, x.channels, "scale of a group norm");
@@ -322,7 +322,7 @@ int Program::attention(const latent_cuda_attention & c) {
     const int64_t dim = q.channels / c.heads, padded = (dim + 7) / 8 * 8;
     if (dim > kMaxHead)
         throw Failure(LATENT_CUDA_UNSUPPORTED, "Attention with heads of " + std::to_string(dim) + " channels: at most 512");
-    if (c.heads > 16000 || q.batch > 65535) throw Failure(LATENT_CUDA_UNSUPPORTED, "Attention with so many heads or pictures");
+    if (c.heads > 16000 || q.batch > 65535) throw Failure(LATENT_CUDA_UNSUPPORTED, "Attention with so many heads or images");
     int in[3] = {element(c.q), element(c.k), element(c.v)};
     if (dim != padded) {  // rows of a head must begin at sixteen bytes
         for (int & each : in) each = pick(each, c.heads, 0, dim, dim, padded, padded * c.heads, "pad heads");

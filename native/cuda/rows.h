@@ -17,12 +17,12 @@ void add(const void * a, const void * b, void * y, size_t count, cudaStream_t st
 template <typename T>
 void activation(const void * x, void * y, size_t count, int kind, cudaStream_t stream);
 
-/// activation(x * scale + shift), scale and shift by picture and channel.
+/// activation(x * scale + shift), scale and shift by image and channel.
 struct AffineArgs {
     const void * x = nullptr;
     const float *scale = nullptr, *shift = nullptr;  // [batch, extra_stride]
     void * y = nullptr;
-    size_t rows = 0;  // of all pictures
+    size_t rows = 0;  // of all images
     int pixels = 0, channels = 0, stride = 0, extra_stride = 0, activation = 0;
 };
 template <typename T>

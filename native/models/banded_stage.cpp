@@ -22,7 +22,7 @@ struct BandedStage::Step {
     const graph::Conv * shortcut = nullptr;
     Resample resample = Resample::none;
     bool keeps_input = false;  // a later step reads it again
-    bool last = false;         // rows go into the picture
+    bool last = false;         // rows go into the image
 
     int64_t halo() const { return (conv->kernel - 1) / 2; }
     /// Rows or columns of the result for so many of the input.
@@ -74,7 +74,7 @@ graph::GraphBuilder BandedStage::band_graph(const StoredMap & x, const Step & st
     };
 }
 
-/// Leaves the results where they are until the graph is cleared or run again: in the graph itself on the CPU, in copies
+/// Leaves the results if they are until the graph is cleared or run again: in the graph itself on the CPU, in copies
 /// elsewhere. `fill` writes the input.
 template <typename Fill>
 BandedStage::Results BandedStage::run_graph(Graph & graph, bool shortcut, const Fill & fill) {
@@ -97,7 +97,7 @@ BandedStage::Results BandedStage::run_graph(Graph & graph, bool shortcut, const 
     return {copy("y", output_), shortcut ? copy("shortcut", shortcut_) : Span<float>()};
 }
 
-/// Counts a graph, and copies of its ends where there are such.
+/// Counts a graph, and copies of its ends if there are such.
 BandedStage::Results BandedStage::count_graph(const std::string & key, const graph::GraphBuilder & build, size_t numbers) {
     const auto known = measured_.find(key);
     const uint64_t bytes = known != measured_.end() ? known->second : measured_[key] = runner_.measure(build).bytes;
@@ -138,7 +138,7 @@ void BandedStage::write(StoredMap & map, int64_t first, Span<float> values, cons
 }
 
 /// The map that `step` makes of x, and its shortcut's. `residual`, of the result's size, is added. Maps are eaten as they are
-/// read. The last step makes no map: its rows go into the picture.
+/// read. The last step makes no map: its rows go into the image.
 std::vector<StoredMap> BandedStage::convolve(StoredMap & x, const Step & step, StoredMap * residual, Span<float> picture) {
     if (step.norm && job_) {
         x.normaliser(norm_silu.groups, norm_silu.eps, weights_.values(*step.norm->weight), weights_.values(*step.norm->bias),

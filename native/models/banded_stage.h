@@ -27,7 +27,7 @@ public:
     /// latents [embed_dim, height, width] -> image [out_channels, height * f, width * f]. Throws MapOverflow as encode() does.
     void decode(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image,
                 const JobContext & job);
-    /// Bytes that encode() and decode() take at most besides weights, pictures and latents. Weights planned, not loaded.
+    /// Bytes that encode() and decode() take at most besides weights, images and latents. Weights planned, not loaded.
     uint64_t measure_encode(int64_t height, int64_t width);
     uint64_t measure_decode(int64_t embed_dim, int64_t height, int64_t width);
 

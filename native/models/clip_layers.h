@@ -22,7 +22,7 @@ struct ClipLayerOptions {
 graph::Activation clip_activation(const std::string & name);
 graph::Seq clip_layer(graph::Ops & ops, graph::Seq x, const ClipLayer & w, const ClipLayerOptions & options);
 
-/// From the pooled token to the embedding that text and pictures share: norm, then a projection without bias.
+/// From the pooled token to the embedding that text and images share: norm, then a projection without bias.
 struct ClipHead {
     graph::Norm norm;
     const graph::Parameter * projection = nullptr;  // [projection_dim, dim]

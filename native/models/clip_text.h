@@ -35,8 +35,8 @@ public:
                       const JobContext & job) override;
 
     /// ids [batch, length] -> projected [batch, projection_dim]: all layers, final norm, the token at the first end of text,
-    /// through text_projection; not normalised (transformers' text_embeds). Throws invalid_argument where a window has no end of
-    /// text, unsupported_model where the weights have no projection.
+    /// through text_projection; not normalised (transformers' text_embeds). Throws invalid_argument if a window has no end of
+    /// text, unsupported_model if the weights have no projection.
     void embed(Span<const int32_t> ids, int64_t batch, int64_t length, Span<float> projected, const JobContext & job);
 
     /// Both in one pass of the tower: the context of forward(), and what embed() gives (SDXL).

@@ -37,8 +37,7 @@ void ClipVision::build(Ops & ops, int64_t batch, int layers) const {
 }
 
 void ClipVision::hidden(Span<const float> pixels, int64_t batch, int layers, Span<float> states, const JobContext & job) {
-    if (batch < 1 || batch > max_clip_batch)
-        throw Error(ErrorCode::invalid_argument, "The image encoder takes 1 to 256 pictures");
+    if (batch < 1 || batch > max_clip_batch) throw Error(ErrorCode::invalid_argument, "The image encoder takes 1 to 256 images");
     if (layers < 0 || layers > config_.num_hidden_layers) {
         throw Error(ErrorCode::invalid_argument, "The image encoder has " + std::to_string(config_.num_hidden_layers) +
                                                      " layers, " + std::to_string(layers) + " were asked for");

@@ -6,7 +6,7 @@ namespace latent::models {
 
 /// What a first stage is, in numbers.
 struct FirstStageForm {
-    int in_channels = 3, out_channels = 3;  // of pictures
+    int in_channels = 3, out_channels = 3;  // of images
     int latent_channels = 4;
     int downsampling = 8;
     bool spread = true;     // encode() gives means and log variances, twice the channels of the latents
@@ -18,7 +18,7 @@ struct FirstStageForm {
     int encoded_channels() const { return (spread ? 2 : 1) * latent_channels; }
 };
 
-/// Pictures to latents and back. Latents are the network's own: the scale factor is not in them.
+/// Images to latents and back. Latents are the network's own: the scale factor is not in them.
 class FirstStage : public Network {
 public:
     virtual ~FirstStage() = default;
@@ -39,7 +39,7 @@ public:
     virtual graph::GraphMeasure measure_encode(int64_t batch, int64_t height, int64_t width) const = 0;
     virtual graph::GraphMeasure measure_decode(int64_t batch, int64_t height, int64_t width) const = 0;
 
-    // With form().bands: one picture, layer by layer in bands of rows: the same numbers up to 16-bit maps (float32 ones where
+    // With form().bands: one image, layer by layer in bands of rows: the same numbers up to 16-bit maps (float32 ones where
     // exact), in a fraction of the memory.
     virtual void encode_banded(Span<const float> image, int64_t height, int64_t width, Span<float> encoded,
                                const JobContext & job);
@@ -58,7 +58,7 @@ public:
 
 protected:
     using Network::Network;
-    /// Throws invalid_argument for sides that are no multiples of `multiple` (1: latent pixels) or no size of a picture.
+    /// Throws invalid_argument for sides that are no multiples of `multiple` (1: latent pixels) or no size of an image.
     void check(int64_t batch, int64_t height, int64_t width, int64_t multiple) const;
 };
 

@@ -29,7 +29,7 @@ void to_float(DType type, const uint8_t * from, float * out, int64_t count) {
     }
 }
 
-/// False where a finite value is too large for f16.
+/// False if a finite value is too large for f16.
 bool from_float(DType type, const float * values, uint8_t * out, int64_t count) {
     if (type == DType::bf16) {
         ggml_cpu_fp32_to_bf16(values, reinterpret_cast<ggml_bf16_t *>(out), count);

@@ -48,7 +48,7 @@ public:
         free_before(height_);
     }
     /// The band that begins at row `first`, from values[rows of the band][width][channels]; those of `residual`, a map of the
-    /// same size, are added to `values` before. False where a finite value is too large for the type.
+    /// same size, are added to `values` before. False if a finite value is too large for the type.
     bool write(int64_t first, float * values, const StoredMap * residual, kernels::Pool * pool);
     /// Frees the bands that end at or before `row`: they will not be read again.
     void free_before(int64_t row);

@@ -69,7 +69,7 @@ void TinyAutoencoder::require_encoder() const {
     if (config_.encoder) return;
     throw Error(
         ErrorCode::unsupported_model,
-        "This tiny autoencoder (TAESD) is a decoder alone, and pictures cannot be encoded with it; load its encoder too: the "
+        "This tiny autoencoder (TAESD) is a decoder alone, and images cannot be encoded with it; load its encoder too: the "
         "file of the same name with \"encoder\" in place of \"decoder\", in the same folder");
 }
 

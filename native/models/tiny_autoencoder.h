@@ -9,7 +9,7 @@
 namespace latent::models {
 
 /// The tiny autoencoder of madebyollin/taesd. Its latents are those of the denoising network, the scale factor included, and it
-/// has no posterior. One picture pixel depends on few latent pixels: tiles with that many around them are exact.
+/// has no posterior. One image pixel depends on few latent pixels: tiles with that many around them are exact.
 class TinyAutoencoder final : public FirstStage {
 public:
     /// Declares its parameters under `prefix`. Throws model_format when the configuration is not a network.
@@ -17,7 +17,7 @@ public:
 
     FirstStageForm form() const override;
 
-    /// Throws unsupported_model where there is a decoder alone.
+    /// Throws unsupported_model if there is a decoder alone.
     void encode(Span<const float> image, int64_t batch, int64_t height, int64_t width, Span<float> latents,
                 const JobContext & job) override;
     void decode(Span<const float> latents, int64_t batch, int64_t height, int64_t width, Span<float> image,

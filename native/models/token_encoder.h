@@ -27,7 +27,7 @@ public:
     /// invalid_argument for an id outside the vocabulary, a window too long, or a skip that the network does not have.
     virtual void forward(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
                          const JobContext & job) = 0;
-    /// One window with vectors in it. Throws unsupported_model where the encoder takes none.
+    /// One window with vectors in it. Throws unsupported_model if the encoder takes none.
     virtual void forward_with(const TokenRuns & runs, Span<const int32_t> ids, int clip_skip, Span<float> context,
                               const JobContext & job);
 

@@ -34,7 +34,7 @@ public:
         Adapters & adapters_;
     };
     /// Puts those that are wanted into the networks, where others are there. Throws io, model_format; unsupported_model for an
-    /// adapter of another kind of model, out_of_memory, device where they do not run.
+    /// adapter of another kind of model, out_of_memory, device if they do not run.
     void apply(const JobContext & job);
     /// Frees what is in the networks; apply() puts it there again.
     void drop();

@@ -29,7 +29,7 @@ void FirstStageRunner::require_encoder(const char * what) const {
 
 // ---- plans -----------------------------------------------------------------------------------------------------------
 
-/// `beside`: bytes of the pictures and what else is resident with them, weights excluded.
+/// `beside`: bytes of the images and what else is resident with them, weights excluded.
 StagePlanRequest FirstStageRunner::stage_request(int64_t height, int64_t width, uint64_t beside) const {
     StagePlanRequest request{height, width};
     request.tiling = options_.tiling;
@@ -56,7 +56,7 @@ StagePlan FirstStageRunner::plan_decode(int64_t height, int64_t width, int64_t c
     if (form_.bands && !options_.upscaling) bands = [&] { return network_->measure_decode_banded(height, width); };
     const auto whole_tile = [&](int64_t tile, int64_t side) { return std::min(tile + 2 * form_.halo, side); };
     StagePlan plan = plan_stage(
-        request, "Decoding the picture",
+        request, "Decoding the image",
         [&](int64_t h, int64_t w) { return network_->measure_decode(1, whole_tile(h, height), whole_tile(w, width)).bytes; },
         bands);
     plan.held = request.held;
@@ -72,7 +72,7 @@ StagePlan FirstStageRunner::plan_encode(int64_t height, int64_t width, int64_t c
     if (form_.bands) bands = [&] { return network_->measure_encode_banded(height * factor, width * factor); };
     const auto whole_tile = [&](int64_t tile, int64_t side) { return std::min(tile + 2 * form_.halo, side); };
     StagePlan plan = plan_stage(
-        request, "Encoding the picture",
+        request, "Encoding the image",
         [&](int64_t h, int64_t w) {
             return network_->measure_encode(1, whole_tile(h, height) * factor, whole_tile(w, width) * factor).bytes;
         },
@@ -81,7 +81,7 @@ StagePlan FirstStageRunner::plan_encode(int64_t height, int64_t width, int64_t c
     return plan;
 }
 
-// ---- pictures to latents -----------------------------------------------------------------------------------------------
+// ---- images to latents -----------------------------------------------------------------------------------------------
 
 Latents FirstStageRunner::encode_raw(const ImageTensor & image, const JobContext & job) {
     require_encoder("encode");
@@ -138,7 +138,7 @@ Latents FirstStageRunner::encode_mean(const ImageTensor & image, const JobContex
     return latents_of(raw, raw.shape[0], nullptr, 1.0);
 }
 
-// ---- latents to pictures -----------------------------------------------------------------------------------------------
+// ---- latents to images -----------------------------------------------------------------------------------------------
 
 ImageTensor FirstStageRunner::decode(const Latents & latents, bool quantise, const JobContext & job) {
     Latents z = latents;
@@ -152,7 +152,7 @@ ImageTensor FirstStageRunner::decode_unscaled(const Latents & z, bool quantise, 
     const auto [n, c, h, w] = z.shape;
     const int factor = form_.downsampling;
     const uint64_t area = static_cast<uint64_t>(n * h * factor) * static_cast<uint64_t>(w * factor);
-    require_memory(area * static_cast<uint64_t>(form_.out_channels) * sizeof(float), "decode: a picture of this size");
+    require_memory(area * static_cast<uint64_t>(form_.out_channels) * sizeof(float), "decode: an image of this size");
 
     const StagePlan plan = plan_decode(h, w, n);
     const auto run = [&](const ImageTensor & tile) {

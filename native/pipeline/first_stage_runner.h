@@ -11,8 +11,8 @@
 
 namespace latent::pipeline {
 
-/// The first stage over pictures of any size: pictures to latents and codes, and back, whole, in bands or in tiles as the plan
-/// says, one picture of a batch at a time.
+/// The first stage over images of any size: images to latents and codes, and back, whole, in bands or in tiles as the plan
+/// says, one image of a batch at a time.
 class FirstStageRunner {
 public:
     struct Options {
@@ -33,8 +33,8 @@ public:
     /// Throws unsupported_model that begins with `what` where this stage is a decoder alone.
     void require_encoder(const char * what) const;
 
-    /// Plans for `count` pictures of so many latent pixels. `run`: bytes of a run that is still to begin and will be alive
-    /// meanwhile (previews). Throw out_of_memory where not even a tile fits the bound.
+    /// Plans for `count` images of so many latent pixels. `run`: bytes of a run that is still to begin and will be alive
+    /// meanwhile (previews). Throw out_of_memory if not even a tile fits the bound.
     StagePlan plan_decode(int64_t height, int64_t width, int64_t count, uint64_t run = 0) const;
     StagePlan plan_encode(int64_t height, int64_t width, int64_t count) const;
 
@@ -43,7 +43,7 @@ public:
     /// The latents of what encode_raw() gave, times `scale`: a posterior sample with `noise`, otherwise its mean; a stage without
     /// spread has but one. One raw row serves for all `rows`.
     Latents latents_of(const Latents & raw, int64_t rows, NoiseSource * noise, double scale) const;
-    /// The mean, unscaled, of every picture.
+    /// The mean, unscaled, of every image.
     Latents encode_mean(const ImageTensor & image, const JobContext & job);
 
     /// Sound latents, times the scale factor.

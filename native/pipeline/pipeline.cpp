@@ -18,7 +18,7 @@ Pipeline::Pipeline(const LoadRequest & request)
     : stages_(std::make_unique<Stages>(request, open_request(request), graph::Device::create(request.device, request.threads))),
       planner_(std::make_unique<MemoryPlanner>(*stages_)),
       adapters_(std::make_unique<Adapters>(*stages_->opened, stages_->own_networks(), stages_->residency)) {
-    // A step of a run may follow a picture that was made with others.
+    // A step of a run may follow an image that was made with others.
     stages_->residency.before_use([this](const JobContext & job) { adapters_->apply(job); });
 }
 
@@ -145,7 +145,7 @@ std::unique_ptr<SamplingRun> Pipeline::start_sampling(const SamplingRequest & re
         conditioning, unconditional, request.guidance_scale, request.guidance_rescale, nullptr, request.image_guidance_scale};
     denoiser.check("sample", start.shape, guidance);
     const DenoisingCall call{start.shape, guidance.tokens(), denoiser.rows(guidance), request.deep_cache};
-    require_memory(denoiser.features_of(call), "sample: features of so many pictures");
+    require_memory(denoiser.features_of(call), "sample: features of so many images");
     DenoisingPlan plan;
     planner_->advise([&] { return planner_->evaluations(call); }, [&] { plan = denoiser.plan(call); });
 

@@ -8,7 +8,7 @@
 #include "pipeline/requests.h"
 #include "pipeline/sampling/sampling_run.h"
 
-// The facade of the engine: everything the addon calls, and the order in which a picture is made.
+// The facade of the engine: everything the addon calls, and the order in which an image is made.
 //   load -> encode_inputs -> (encode_image) -> SamplingRun steps -> decode;  generate() is that sequence in one job.
 // A Pipeline is used from one thread at a time (the device's job thread): what plans memory as well, since it reads which weights
 // and graphs there are. Safe from any thread are info(), create_latents(), memory_usage(), profile() and cancel tokens.
@@ -58,7 +58,7 @@ public:
                                                 const Conditioning * conditioning, const Conditioning * unconditional);
     /// Latents / scale factor through the decoder, not clamped. VQ: the nearest codes of them, unless `quantise` is false.
     ImageTensor decode(const Latents & latents, bool quantise, const JobContext & job);
-    /// VQ first stages: the nearest code of each latent pixel, and pictures from codes.
+    /// VQ first stages: the nearest code of each latent pixel, and images from codes.
     Codes encode_codes(const ImageTensor & image, const JobContext & job);
     ImageTensor decode_codes(const Codes & codes, const JobContext & job);
     /// The training objective of the paper (Eq. 1-3) per timestep: the mean of |target - prediction|^2 over the noised latents
@@ -66,7 +66,7 @@ public:
     std::vector<double> loss(const ImageTensor & image, const LossRequest & request, const JobContext & job);
     /// Linear latent-to-RGB preview, one pixel per latent pixel.
     Picture preview(const Latents & latents, int index) const;
-    /// The same latents through the tiny autoencoder; throws invalid_argument where there is none (LoadRequest::preview_vae).
+    /// The same latents through the tiny autoencoder; throws invalid_argument if there is none (LoadRequest::preview_vae).
     ImageTensor decode_preview(const Latents & latents, const JobContext & job);
 
     /// The adapters of every call from now on that names none itself, in place of those before. Per file { path, name, matched,
@@ -79,7 +79,7 @@ public:
     /// flops }, weights: {...}, stages: { NAME: { weights, compute, pictures, peak } }, peak }. Bytes of the former are
     /// activations and scratch of one call computed whole; flops count 2 per multiply-add. Stages are as the plan of this
     /// pipeline's memory mode and bound runs them, with the weights that are resident meanwhile; `peak` is the largest that a
-    /// picture needs. Throws out_of_memory where a stage does not fit the bound.
+    /// image needs. Throws out_of_memory if a stage does not fit the bound.
     Json estimate(const EstimateRequest & request);
 
     /// Bytes held now: weights per part, graphs, latents; and the process's peak.

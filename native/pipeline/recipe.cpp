@@ -73,7 +73,7 @@ void Recipe::plan() {
     inputs_ = request_.inputs;
     if (!conditioners.takes_image()) image_.swap(inputs_.image), mask_.swap(inputs_.mask);
     if (!image_ && conditioners.takes_image() && sampling.strength != 1.0) {
-        refuse("strength is for image to image; this model starts from noise and is conditioned on the picture");
+        refuse("strength is for image to image; this model starts from noise and is conditioned on the image");
     }
     guided_ = stages_.denoiser->rows(sampling.guidance_scale, sampling.image_guidance_scale) > 1;
     plan_refiner();
@@ -113,7 +113,7 @@ void Recipe::plan_image() {
         stages_.first_stage->require_encoder("image");
         const auto & image = image_->shape;
         if (image[3] != frame_.width || image[2] != frame_.height) refuse("image: its size must be width x height");
-        if (image[0] != 1 && image[0] != request_.count) refuse("image: one picture, or one per count");
+        if (image[0] != 1 && image[0] != request_.count) refuse("image: one image, or one per count");
     }
     if (mask_) {
         const auto & mask = mask_->shape;
@@ -125,14 +125,14 @@ void Recipe::plan_image() {
 }
 
 void Recipe::plan_memory() {
-    // Latents of the loop and the solver's history, then the decoded floats and the pictures made of them.
+    // Latents of the loop and the solver's history, then the decoded floats and the images made of them.
     const uint64_t numbers = elements(shape_), channels = static_cast<uint64_t>(stages_.first_stage->form().out_channels);
     const uint64_t pixels = static_cast<uint64_t>(request_.count) * static_cast<uint64_t>(frame_.padded_width) *
                             static_cast<uint64_t>(frame_.padded_height);
     const PictureOutline outline = planner_.outline_of(request_);
     call_ = planner_.call_of(outline);
     require_memory(8 * numbers * sizeof(float) + channels * pixels * (sizeof(float) + 2) + stages_.denoiser->features_of(call_),
-                   "generate: pictures of this size and count");
+                   "generate: images of this size and count");
     planner_.require_conditioning_fits(frame_.width, frame_.height);
     denoising_ = stages_.denoiser->plan(call_);
     if (refined_) {

@@ -8,11 +8,11 @@
 
 namespace latent::pipeline {
 
-/// mt19937 follows diffusers: what a picture draws (posterior sample, noise augmentation) comes before the start noise. philox
+/// mt19937 follows diffusers: what an image draws (posterior sample, noise augmentation) comes before the start noise. philox
 /// follows the web UI: the start noise is the seed's first draw.
 bool pictures_draw_first(const std::string & rng);
 
-/// How the pictures of one request are made: plan, encode, sample, decode.
+/// How the images of one request are made: plan, encode, sample, decode.
 class Recipe {
 public:
     Recipe(Stages & stages, const MemoryPlanner & planner, const GenerateRequest & request, const JobContext & job)

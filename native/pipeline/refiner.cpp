@@ -24,7 +24,7 @@ std::string called(const ModelSpec & spec, const char * otherwise) {
     return spec.name.empty() ? otherwise : spec.name;
 }
 
-/// Why `refiner` cannot go on with the latents of `model`, empty where it can.
+/// Why `refiner` cannot go on with the latents of `model`, empty if it can.
 std::string misfit(const ModelSpec & model, const ModelSpec & refiner) {
     if (!model.unet || !model.first_stage)
         return "has nothing to take over from: the model has not both a U-Net and a first stage";

@@ -12,7 +12,7 @@ namespace latent::pipeline {
 
 using OpenedModelPtr = std::shared_ptr<const formats::OpenedModel>;
 
-/// Opens the model that a request names as its refiner; headers only. Throws unsupported_model where it cannot go on with the
+/// Opens the model that a request names as its refiner; headers only. Throws unsupported_model if it cannot go on with the
 /// latents of `model`.
 OpenedModelPtr open_refiner(const LoadRequest & request, const ModelSpec & model);
 

@@ -59,12 +59,12 @@ struct Conditioning {
     int64_t dim = 0;
     bool truncated = false;
     std::vector<float> data;
-    std::optional<Latents> concat;  // channels after the latents' own: [n, c, h, w], n 1 for every picture of a batch or one each
+    std::optional<Latents> concat;  // channels after the latents' own: [n, c, h, w], n 1 for every image of a batch or one each
     int32_t class_label = -1;       // row of the U-Net's label_emb (noise level of the x4 upscaler), -1: none
     std::vector<float> vector;      // added to the timestep's embedding (SDXL: pooled text, sizes), [vector_dim]; empty: none
 };
 
-/// A float picture, planar [n, c, h, w], -1..1 (not clamped).
+/// A float image, planar [n, c, h, w], -1..1 (not clamped).
 struct ImageTensor {
     std::array<int64_t, 4> shape{};
     std::vector<float> data;
@@ -106,10 +106,10 @@ struct PromptTokens {
     int clip_skip = 0;                  // 0: the model's own; n: the output of layer N-(n-1)
 };
 
-/// What SDXL reads about the picture beside the prompt, in pixels, height before width; unset: the size of the picture,
+/// What SDXL reads about the image beside the prompt, in pixels, height before width; unset: the size of the image,
 /// uncropped.
 struct SizeInputs {
-    std::optional<std::array<double, 2>> original;  // of the training picture before it was cropped
+    std::optional<std::array<double, 2>> original;  // of the training image before it was cropped
     std::optional<std::array<double, 2>> crop;      // top, left
     std::optional<std::array<double, 2>> target;    // base models
     std::optional<double> score, negative_score;    // aesthetic, of refiners: 6 and 2.5
@@ -118,15 +118,15 @@ struct SizeInputs {
 /// What the user gives to steer a model. Each kind of model takes its own; what it does not take is refused.
 struct Inputs {
     std::optional<PromptTokens> prompt;       // prompts, layouts, classes: whatever is tokens
-    std::optional<EmbeddingRows> embeddings;  // rdm: L2-normalised here; after the prompt's own embedding where there is one
+    std::optional<EmbeddingRows> embeddings;  // rdm: L2-normalised here; after the prompt's own embedding if there is one
     std::optional<LabelMap> labels;           // semantic
-    std::optional<ImageTensor> image;         // superres: the low-resolution picture; inpaint, edit: the picture
+    std::optional<ImageTensor> image;         // superres: the low-resolution image; inpaint, edit: the image
     std::optional<ImageTensor> mask;          // inpaint, masked image to image: [n, 1, h, w], 1 = repaint, split at 0.5
     std::optional<int> noise_level;           // x4 upscaler
     std::optional<SizeInputs> sizes;          // SDXL
     /// What guidance compares with is asked for: of the prompt, unless the model has something that stands for none.
     bool unconditional = false;
-    uint64_t seed = 0;  // of that noise, one seed per picture
+    uint64_t seed = 0;  // of that noise, one seed per image
     std::string rng = "philox";
 };
 
@@ -142,7 +142,7 @@ struct SamplingRequest {
     int steps = 0;
     double guidance_scale = 7.5;
     double guidance_rescale = 0.0;
-    double image_guidance_scale = 1.5;  // of models that edit a picture
+    double image_guidance_scale = 1.5;  // of models that edit an image
     /// Part of the steps, 0 to 1, that is guided: from the first, before the second. Outside of it the conditional half alone is
     /// computed (Kynkaanniemi et al., arXiv 2404.07724).
     std::array<double, 2> guidance_interval{{0.0, 1.0}};
@@ -164,7 +164,7 @@ struct GenerateRequest {
     Inputs inputs;                         // their image is the start of image to image where the model is not conditioned on one
     std::optional<PromptTokens> negative;  // unset: the null class, zero embeddings
     bool empty_negative = false;           // `negative` is the empty prompt: where zeros stand for that, they do
-    double refiner_switch_at = 0.8;        // share of the training time before the refiner takes over, where there is one
+    double refiner_switch_at = 0.8;        // share of the training time before the refiner takes over, if there is one
     int width = 0, height = 0;             // pixels, 0: those of image or labels, or the model's
     int count = 1;                         // seeds seed, seed+1, ...
     std::optional<Latents> latents;        // start noise in place of the seed's (unit variance)
@@ -174,9 +174,9 @@ struct GenerateRequest {
     bool output_float = false;
 };
 
-/// What memory is asked for: pictures as generate() would make them, from noise.
+/// What memory is asked for: images as generate() would make them, from noise.
 struct EstimateRequest {
-    int width = 0, height = 0;  // of the finished picture, 0: the model's
+    int width = 0, height = 0;  // of the finished image, 0: the model's
     double guidance_scale = 7.5, image_guidance_scale = 1.5;
     int count = 1;
     SamplingRequest::DeepCache deep_cache;

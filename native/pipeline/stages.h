@@ -12,7 +12,7 @@
 
 namespace latent::pipeline {
 
-/// The stages that make a picture with one opened model, conditioning, denoising and first stage, and the residency of their
+/// The stages that make an image with one opened model, conditioning, denoising and first stage, and the residency of their
 /// weights: planned from headers, not read.
 struct Stages {
     /// `claims`: of runs that go on meanwhile, null: there are none yet.
@@ -22,16 +22,16 @@ struct Stages {
     const graph::DevicePtr & device() const { return residency.device(); }
     /// Throws unsupported_model, which begins with `what`, without a denoising network or a first stage.
     void require_all(const char * what) const;
-    /// Throw unsupported_model where this model has no such part.
+    /// Throw unsupported_model if this model has no such part.
     Denoiser & require_denoiser() const;
     FirstStageRunner & require_first_stage() const;
-    /// The tiny autoencoder that previews can be decoded with: one of their own, else the first stage where it is one; null, or
-    /// an error (invalid_argument), where there is none.
+    /// The tiny autoencoder that previews can be decoded with: one of their own, else the first stage if it is one; null, or
+    /// an error (invalid_argument), if there is none.
     FirstStageRunner * tiny_stage() const;
     FirstStageRunner & require_tiny_stage() const;
-    /// A part that makes pictures of these latents: throws invalid_argument for other channels or no size.
+    /// A part that makes images of these latents: throws invalid_argument for other channels or no size.
     void check_latents(const Latents & latents, const char * what) const;
-    /// Of pictures of so many pixels; throws invalid_argument where the size does not fit.
+    /// Of images of so many pixels; throws invalid_argument if the size does not fit.
     std::array<int64_t, 4> latent_shape(int64_t width, int64_t height, int64_t batch) const;
 
     const LoadRequest request;

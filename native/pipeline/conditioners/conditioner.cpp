@@ -19,7 +19,7 @@ void check_image(const ImageTensor & image, const char * what, int64_t channels,
     }
     if (n != 1 && n != pictures) {
         refuse(std::string(what) + ": " + std::to_string(n) + " of them for " + std::to_string(pictures) +
-               " pictures; give one, or one for each");
+               " images; give one, or one for each");
     }
 }
 

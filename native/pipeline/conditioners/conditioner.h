@@ -31,9 +31,9 @@ struct ConditioningForm {
     int64_t vector = 0;   // numbers at the end of the vector
 };
 
-/// Size of the finished picture, where an input sets it.
+/// Size of the finished image, where an input sets it.
 struct InputSize {
-    const char * what;  // "picture", "label map"
+    const char * what;  // "image", "label map"
     int64_t width, height;
 };
 
@@ -41,7 +41,7 @@ struct InputSize {
 struct EncodeContext {
     const Frame & frame;
     int64_t pictures;     // of the batch
-    NoiseSource & noise;  // drawn from where a picture is augmented with noise; nothing else is random
+    NoiseSource & noise;  // drawn from where an image is augmented with noise; nothing else is random
     const JobContext & job;
 };
 
@@ -53,21 +53,21 @@ public:
 
     /// Its networks, none where the input is taken as it is.
     virtual std::vector<models::Network *> networks() const { return {}; }
-    /// Memory and work of one call of each network for a picture of this size.
+    /// Memory and work of one call of each network for an image of this size.
     virtual std::vector<std::pair<const models::Network *, graph::GraphMeasure>> measure(int64_t width, int64_t height) const;
 
-    /// "a prompt", in a refusal: "this model takes a prompt". Empty where it reads nothing.
+    /// "a prompt", in a refusal: "this model takes a prompt". Empty if it reads nothing.
     virtual std::string takes() const = 0;
     virtual std::vector<InputUse> reads() const = 0;
     virtual ConditioningForm form() const = 0;
-    /// Why the rest of the model does not go with it, empty where it does.
+    /// Why the rest of the model does not go with it, empty if it does.
     virtual std::string misfit(const ModelSpec &) const { return ""; }
     /// Its fields of `info().condition` of the contract.
     virtual void info(Json &) const {}
     /// The size that its input sets.
     virtual std::optional<InputSize> size(const Inputs &) const { return std::nullopt; }
 
-    /// Throws invalid_argument for inputs of a wrong size or range. Those that are required are there. `pictures`: the batch that
+    /// Throws invalid_argument for inputs of a wrong size or range. Those that are required are there. `images`: the batch that
     /// the conditioning is for; image and mask have one row or as many.
     virtual void check(const Inputs & inputs, int64_t pictures) const = 0;
     /// Adds its part to `out`. The inputs are checked.
@@ -78,7 +78,7 @@ public:
                                       const EncodeContext & context, Conditioning & out);
 };
 
-/// Throws invalid_argument unless `image` has `channels`, a size, and one row or one per picture.
+/// Throws invalid_argument unless `image` has `channels`, a size, and one row or one per image.
 void check_image(const ImageTensor & image, const char * what, int64_t channels, int64_t pictures);
 
 }  // namespace latent::pipeline

@@ -224,7 +224,7 @@ Frame Conditioners::frame(const Inputs & inputs, int64_t width, int64_t height) 
         const std::optional<InputSize> given = each->size(inputs);
         if (!given) continue;
         if ((width != 0 && width != given->width) || (height != 0 && height != given->height)) {
-            refuse("size " + size_text(width, height) + ": the " + given->what + " makes the picture " +
+            refuse("size " + size_text(width, height) + ": the " + given->what + " makes the image " +
                    size_text(given->width, given->height) + "; leave width and height out");
         }
         width = given->width, height = given->height;
@@ -234,7 +234,7 @@ Frame Conditioners::frame(const Inputs & inputs, int64_t width, int64_t height) 
     if (takes_image()) return make_frame(width, height, multiple);
     if (width % multiple != 0 || height % multiple != 0) {
         refuse("size " + size_text(width, height) + ": width and height must be multiples of " + std::to_string(multiple) +
-               (inputs.labels ? "; the label map has the size of the picture" : ""));
+               (inputs.labels ? "; the label map has the size of the image" : ""));
     }
     return {width, height, width, height};
 }

@@ -11,7 +11,7 @@ namespace latent::pipeline {
 /// Weights of 1 leave z untouched, bit for bit. Throws invalid_argument for other names.
 void apply_emphasis(Span<float> z, Span<const float> weights, int64_t dim, const std::string & method, Span<const float> empty);
 
-/// True where some weight differs from 1.
+/// True if some weight differs from 1.
 bool has_emphasis(const TokenChunk & chunk);
 
 }  // namespace latent::pipeline

@@ -11,9 +11,8 @@ EmbeddingRows ImageEmbedder::embed(const ImageTensor & pixels, const JobContext 
     const ClipVisionConfig & config = network_->config();
     const auto [n, c, h, w] = pixels.shape;
     if (n < 1 || c != config.num_channels || h != config.image_size || w != config.image_size) {
-        refuse("embedImages: pictures of " + std::to_string(c) + " channels and " + size_text(w, h) +
-               "; the image encoder takes " + std::to_string(config.num_channels) + " channels of " +
-               size_text(config.image_size, config.image_size));
+        refuse("embedImages: images of " + std::to_string(c) + " channels and " + size_text(w, h) + "; the image encoder takes " +
+               std::to_string(config.num_channels) + " channels of " + size_text(config.image_size, config.image_size));
     }
     residency_.use(*network_, job);
     EmbeddingRows out{n, config.projection_dim, std::vector<float>(static_cast<size_t>(n * config.projection_dim))};

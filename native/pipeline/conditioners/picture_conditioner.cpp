@@ -16,7 +16,7 @@ int latent_channels(const ModelSpec & spec) {
 
 std::optional<InputSize> size_of_picture(const Inputs & inputs) {
     if (!inputs.image) return std::nullopt;
-    return InputSize{"picture", inputs.image->shape[3], inputs.image->shape[2]};
+    return InputSize{"image", inputs.image->shape[3], inputs.image->shape[2]};
 }
 
 void require_first_stage(const FirstStageRunner * first_stage, const char * who) {
@@ -53,7 +53,7 @@ void UpscalingConditioner::info(Json & out) const {
 
 std::optional<InputSize> UpscalingConditioner::size(const Inputs & inputs) const {
     if (!inputs.image) return std::nullopt;
-    return InputSize{"picture", inputs.image->shape[3] * factor_, inputs.image->shape[2] * factor_};
+    return InputSize{"image", inputs.image->shape[3] * factor_, inputs.image->shape[2] * factor_};
 }
 
 void UpscalingConditioner::check(const Inputs & inputs, int64_t pictures) const {
@@ -109,23 +109,23 @@ void InpaintingConditioner::check(const Inputs & inputs, int64_t pictures) const
     const auto & image = inputs.image->shape;
     const auto & mask = inputs.mask->shape;
     if (mask[2] != image[2] || mask[3] != image[3]) {
-        refuse("mask is " + size_text(mask[3], mask[2]) + ", the picture " + size_text(image[3], image[2]) +
+        refuse("mask is " + size_text(mask[3], mask[2]) + ", the image " + size_text(image[3], image[2]) +
                "; both must have the same size");
     }
 }
 
 void InpaintingConditioner::encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) {
-    require_first_stage(first_stage_, "A picture and a mask need");
+    require_first_stage(first_stage_, "An image and a mask need");
     const InpaintingForm & form = form_of_hole_;
     ImageTensor image = pad_edges(*inputs.image, context.frame.padded_height, context.frame.padded_width);
     ImageTensor mask = pad_edges(*inputs.mask, context.frame.padded_height, context.frame.padded_width);
     binarise(mask);
-    if (image.shape[0] < mask.shape[0]) {  // one picture with a hole for each of several masks
+    if (image.shape[0] < mask.shape[0]) {  // one image with a hole for each of several masks
         ImageTensor rows{{mask.shape[0], image.shape[1], image.shape[2], image.shape[3]}, {}};
         for (int64_t i = 0; i < mask.shape[0]; ++i) rows.data.insert(rows.data.end(), image.data.begin(), image.data.end());
         image = std::move(rows);
     }
-    // The references draw from the posterior of the masked picture; its mean gives the same channels every time.
+    // The references draw from the posterior of the masked image; its mean gives the same channels every time.
     Latents code = first_stage_->encode_mean(with_hole(image, mask, form.hole), context.job);
     if (form.scaled) {
         for (float & value : code.data) value *= scale_factor_;
@@ -153,7 +153,7 @@ void EditingConditioner::check(const Inputs & inputs, int64_t pictures) const {
 }
 
 void EditingConditioner::encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) {
-    require_first_stage(first_stage_, "A picture to edit needs");
+    require_first_stage(first_stage_, "An image to edit needs");
     const Frame & frame = context.frame;
     out.concat = first_stage_->encode_mean(pad_edges(*inputs.image, frame.padded_height, frame.padded_width), context.job);
 }

@@ -7,13 +7,13 @@
 
 namespace latent::pipeline {
 
-/// A low-resolution picture beside the latents (super-resolution); the x4 upscaler noises it and is told the level as a class.
+/// A low-resolution image beside the latents (super-resolution); the x4 upscaler noises it and is told the level as a class.
 class UpscalingConditioner final : public Conditioner {
 public:
-    /// `noise`: null where the picture is taken as it is.
+    /// `noise`: null if the image is taken as it is.
     UpscalingConditioner(const ModelSpec & spec, const LowScaleConfig * noise);
 
-    std::string takes() const override { return "a picture to enlarge"; }
+    std::string takes() const override { return "an image to enlarge"; }
     std::vector<InputUse> reads() const override;
     ConditioningForm form() const override;
     void info(Json & out) const override;
@@ -27,13 +27,13 @@ private:
     std::optional<LowScaleConfig> noise_;
 };
 
-/// A picture with a hole beside the latents: the code of the masked picture, and the mask (inpainting).
+/// An image with a hole beside the latents: the code of the masked image, and the mask (inpainting).
 class InpaintingConditioner final : public Conditioner {
 public:
-    /// `first_stage`: may be null in a model that is only inspected or makes no pictures.
+    /// `first_stage`: may be null in a model that is only inspected or makes no images.
     InpaintingConditioner(const ModelSpec & spec, FirstStageRunner * first_stage);
 
-    std::string takes() const override { return "a picture and a mask"; }
+    std::string takes() const override { return "an image and a mask"; }
     std::vector<InputUse> reads() const override { return {{Input::image}, {Input::mask}}; }
     ConditioningForm form() const override;
     std::optional<InputSize> size(const Inputs & inputs) const override;
@@ -47,13 +47,13 @@ private:
     FirstStageRunner * first_stage_;
 };
 
-/// A picture to edit beside the latents: its code, which is not scaled (InstructPix2Pix).
+/// An image to edit beside the latents: its code, which is not scaled (InstructPix2Pix).
 class EditingConditioner final : public Conditioner {
 public:
-    /// `first_stage`: may be null in a model that is only inspected or makes no pictures.
+    /// `first_stage`: may be null in a model that is only inspected or makes no images.
     EditingConditioner(const ModelSpec & spec, FirstStageRunner * first_stage);
 
-    std::string takes() const override { return "a picture to edit"; }
+    std::string takes() const override { return "an image to edit"; }
     std::vector<InputUse> reads() const override { return {{Input::image}}; }
     ConditioningForm form() const override;
     std::optional<InputSize> size(const Inputs & inputs) const override;

@@ -7,7 +7,7 @@ namespace latent::pipeline {
 /// Retrieval-augmented diffusion, knn2img.py: the prompt's own CLIP embedding, then the neighbours', each of unit length.
 class RetrievalConditioner final : public TokenConditioner {
 public:
-    /// `dim`: width of the embeddings. `clip`: null where only embeddings are taken.
+    /// `dim`: width of the embeddings. `clip`: null if only embeddings are taken.
     RetrievalConditioner(int64_t dim, std::unique_ptr<models::ClipText> clip, PartResidency & residency);
 
     std::string takes() const override { return clip_ ? "a prompt or embeddings" : "embeddings"; }

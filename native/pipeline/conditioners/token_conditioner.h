@@ -28,7 +28,7 @@ public:
     virtual bool has_null() const { return false; }
     /// Guidance makes sense of a model: info().condition.guidance.
     virtual bool guides() const { return has_null(); }
-    /// Throws invalid_argument where there is nothing to guide away from.
+    /// Throws invalid_argument if there is nothing to guide away from.
     virtual void check_unconditional(const std::optional<PromptTokens> & negative) const;
 
     /// Windows of tokens alone, where the model has an encoder of tokens.
@@ -38,7 +38,7 @@ public:
     /// The CLIP tower that embeds a whole text as one vector; null: there is none.
     virtual models::ClipText * text_embedder() const { return nullptr; }
     /// One window of checked tokens to CLIP's text_embeds [projection_dim], not normalised. Throws unsupported_model without such
-    /// a tower, or where it has no projection.
+    /// a tower, or if it has no projection.
     std::vector<float> embed_text(const TokenChunk & window, const JobContext & job);
 
 protected:
@@ -113,7 +113,7 @@ public:
 /// The number of a class.
 class ClassConditioner final : public TokenConditioner {
 public:
-    /// `null_class`: -1 where there is none.
+    /// `null_class`: -1 if there is none.
     ClassConditioner(std::unique_ptr<models::TokenEncoder> table, int32_t null_class, PartResidency & residency);
     std::string takes() const override { return "a class"; }
     void info(Json & out) const override;

@@ -4,9 +4,9 @@
 
 namespace latent::pipeline {
 
-/// The size of a finished picture, and of the larger one that fits the networks: it is made whole and cut from its top left.
+/// The size of a finished image, and of the larger one that fits the networks: it is made whole and cut from its top left.
 struct Frame {
-    int64_t width = 0, height = 0;                // pixels of the finished picture
+    int64_t width = 0, height = 0;                // pixels of the finished image
     int64_t padded_width = 0, padded_height = 0;  // multiples of what the networks take
 
     bool padded() const { return padded_width != width || padded_height != height; }

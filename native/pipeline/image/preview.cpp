@@ -12,7 +12,7 @@ constexpr float kSd1[4][3] = {
 constexpr float kSdxl[4][3] = {
     {0.3448f, 0.4168f, 0.4395f}, {-0.1953f, -0.029f, 0.025f}, {0.1074f, 0.0886f, -0.0163f}, {-0.373f, -0.2499f, -0.2088f}};
 
-/// [channels + 1, 3] of a model, the last row being the bias; empty where nothing is known.
+/// [channels + 1, 3] of a model, the last row being the bias; empty if nothing is known.
 std::vector<float> factors_of(const ModelSpec & spec, int64_t channels) {
     const size_t wanted = static_cast<size_t>(channels + 1) * 3;
     if (spec.preview_factors.size() == wanted) return {spec.preview_factors.begin(), spec.preview_factors.end()};
@@ -25,7 +25,7 @@ std::vector<float> factors_of(const ModelSpec & spec, int64_t channels) {
     return factors;
 }
 
-/// What brings two deviations of the numbers to 1; 0 where there is none.
+/// What brings two deviations of the numbers to 1; 0 if there is none.
 float unit_scale(Span<const float> z) {
     double sum = 0, squares = 0;
     for (const float v : z) sum += v, squares += static_cast<double>(v) * v;
@@ -45,7 +45,7 @@ Picture linear_preview(const Latents & latents, int index, const ModelSpec & spe
     const auto [n, c, h, w] = latents.shape;
     if (index < 0 || index >= n) {
         throw Error(ErrorCode::invalid_argument,
-                    "preview: picture " + std::to_string(index) + " of a batch of " + std::to_string(n));
+                    "preview: image " + std::to_string(index) + " of a batch of " + std::to_string(n));
     }
     const std::vector<float> factors = factors_of(spec, c);
     const size_t plane = static_cast<size_t>(h * w);

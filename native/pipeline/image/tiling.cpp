@@ -61,7 +61,7 @@ struct Placement {
     }
 };
 
-/// Sums of weighted tiles over a picture of `row` of `output` [n, c, h, w], and of the weights alone.
+/// Sums of weighted tiles over an image of `row` of `output` [n, c, h, w], and of the weights alone.
 class WeightedSum {
 public:
     WeightedSum(ImageTensor & output, int64_t row)
@@ -163,7 +163,7 @@ ImageTensor run_tiled(const ImageTensor & input, const TileGrid & grid, int up, 
 ImageTensor run_exact_tiles(const ImageTensor & input, int tile, int halo, int up, int down, Phase phase, const JobContext & job,
                             const std::function<ImageTensor(const ImageTensor &)> & run) {
     const auto [n, c, h, w] = input.shape;
-    // Moved inside the picture, so that all have one size and one graph serves them.
+    // Moved inside the image, so that all have one size and one graph serves them.
     const auto surroundings = [&](int64_t start, int64_t length) {
         const int64_t size = std::min<int64_t>(tile + 2 * halo, length);
         return std::pair<int64_t, int64_t>{std::clamp<int64_t>(start - halo, 0, length - size), size};

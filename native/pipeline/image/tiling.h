@@ -11,7 +11,7 @@ enum class TileBlend {
     border_distance,  // weights are the distance to the tile's border: LatentDiffusion.get_weighting of ddpm.py
 };
 
-/// Overlapping tiles, so that the working set of a network depends on the tile and not on the picture. The small differences that
+/// Overlapping tiles, so that the working set of a network depends on the tile and not on the image. The small differences that
 /// the group norms of separate tiles make are spread over what neighbours share and leave no edge. The last tile of a row or
 /// column is aligned with the edge, so every tile has the same size and one graph serves all.
 struct TileGrid {

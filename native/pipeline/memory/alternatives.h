@@ -6,18 +6,18 @@
 
 #include "core/json.h"
 
-// What a picture that does not fit in memory could be made with instead.
+// What an image that does not fit in memory could be made with instead.
 
 namespace latent::pipeline {
 
-/// What decides how much memory a picture takes.
+/// What decides how much memory an image takes.
 struct Alternative {
     int64_t width = 0, height = 0;  // pixels
     std::string memory = "auto";    // auto | fast | low
     std::string dtype;              // of the whole model; "": as it was asked for
     bool guided = false;
     uint64_t peak = 0;        // bytes of the highest stage, as planned
-    bool by_picture = false;  // guidance has a second scale, that of the picture (models that edit one)
+    bool by_picture = false;  // guidance has a second scale, that of the image (models that edit one)
 
     /// `wanted` tells what need not be said.
     Json to_json(const Alternative & wanted) const;
@@ -41,7 +41,7 @@ struct Alternatives {
     std::string text(const Alternative & wanted) const;
 };
 
-/// Asks the planner, at most some eighty times, for single changes: low memory, which makes the same picture; the largest size of
+/// Asks the planner, at most some eighty times, for single changes: low memory, which makes the same image; the largest size of
 /// the same shape whose sides are multiples of `multiple` (found by bisection, so of sizes whose peaks grow with them; 0: the
 /// size is given); a smaller weight type; no guidance. Where none of them is enough, for two or three at once.
 Alternatives find_alternatives(const Alternative & wanted, int64_t multiple, uint64_t bound, const AskPlanner & ask);

@@ -11,7 +11,7 @@ namespace latent::pipeline {
 
 // ---- what is asked for -----------------------------------------------------------------------------------------------
 
-/// All stages of pictures.
+/// All stages of images.
 MemoryPlanner::Demand MemoryPlanner::pictures(const PictureOutline & picture) const {
     const Frame frame = frame_of(picture);
     // Where the size is that of an input, another one is no option.
@@ -49,7 +49,7 @@ MemoryPlanner::Demand MemoryPlanner::evaluations(const DenoisingCall & call) con
     return demand;
 }
 
-/// Decoding `count` pictures of so many latent pixels.
+/// Decoding `count` images of so many latent pixels.
 MemoryPlanner::Demand MemoryPlanner::decoding(int64_t height, int64_t width, int64_t count) const {
     const int64_t factor = stages_.spec().downsampling();
     Demand demand;
@@ -62,7 +62,7 @@ MemoryPlanner::Demand MemoryPlanner::decoding(int64_t height, int64_t width, int
     return demand;
 }
 
-/// Encoding `count` pictures of so many pixels.
+/// Encoding `count` images of so many pixels.
 MemoryPlanner::Demand MemoryPlanner::encoding(int64_t height, int64_t width, int64_t count) const {
     const int64_t factor = stages_.spec().downsampling();
     Demand demand;

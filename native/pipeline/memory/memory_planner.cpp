@@ -1,4 +1,4 @@
-// What pictures will take, by the plans that make them.
+// What images will take, by the plans that make them.
 #include "pipeline/memory/memory_planner.h"
 
 #include <algorithm>
@@ -65,14 +65,14 @@ Frame MemoryPlanner::frame_of(const PictureOutline & picture) const {
     return {width, height, width, height};
 }
 
-/// Encoding is for pictures made from others; CLIP's image tower for retrieval databases.
+/// Encoding is for images made from others; CLIP's image tower for retrieval databases.
 bool MemoryPlanner::needs_stage(const std::string & name, const PictureOutline & picture) const {
     if (name == "imageEncoder") return !stages_.denoiser;
     return name != "encode" || picture.from_image || !stages_.denoiser ||
            (stages_.conditioners && (stages_.conditioners->inpaints() || stages_.conditioners->edits()));
 }
 
-/// The evaluations that make the pictures.
+/// The evaluations that make the images.
 DenoisingCall MemoryPlanner::call_of(const PictureOutline & picture) const {
     const Frame frame = frame_of(picture);
     DenoisingCall call;
@@ -132,7 +132,7 @@ uint64_t MemoryPlanner::run_bytes(const PictureOutline & picture, const Denoisin
     return own + stages_.refiner->denoiser().run_bytes(refiner_call_of(picture));
 }
 
-/// Bytes of the run that is alive while the first stage decodes previews; 0 where it does not.
+/// Bytes of the run that is alive while the first stage decodes previews; 0 if it does not.
 uint64_t MemoryPlanner::run_beside_decoder(const PictureOutline & picture, const DenoisingCall & call) const {
     const bool tiny = picture.preview_method == "taesd" && !stages_.preview_stage;  // the first stage is the tiny autoencoder
     return stages_.denoiser && (picture.preview_method == "vae" || tiny) ? run_bytes(picture, call) : 0;
@@ -153,7 +153,7 @@ StagePlan MemoryPlanner::plan_previews(const PictureOutline & picture, const Den
     return stages_.preview_stage->plan_decode(h, w, n, run_bytes(picture, call) + graph);
 }
 
-/// Throws out_of_memory where encoding or decoding the pictures does not fit the caller's bound.
+/// Throws out_of_memory if encoding or decoding the images does not fit the caller's bound.
 void MemoryPlanner::require_first_stage_fits(const PictureOutline & picture) const {
     if (stages_.residency.bound() == 0) return;
     const DenoisingCall call = call_of(picture);
@@ -171,7 +171,7 @@ uint64_t MemoryPlanner::peak_of(const Json & stages, const PictureOutline & pict
     return peak;
 }
 
-/// The stages of the pictures as they would be run, each with everything that is resident meanwhile. Throws out_of_memory where
+/// The stages of the images as they would be run, each with everything that is resident meanwhile. Throws out_of_memory if
 /// one that is needed does not fit the bound; one that is not needed is left out then.
 Json MemoryPlanner::stages_of(const PictureOutline & picture) const {
     const Frame frame = frame_of(picture);

@@ -7,7 +7,7 @@
 
 namespace latent::pipeline {
 
-/// Pictures as far as memory goes.
+/// Images as far as memory goes.
 struct PictureOutline {
     int64_t width = 0, height = 0;  // pixels, 0: the model's
     int rows = 0;                   // evaluations that guidance combines, 0: the most
@@ -16,25 +16,25 @@ struct PictureOutline {
     int count = 1;
     SamplingRequest::DeepCache deep_cache;
     std::string preview_method;  // "": no previews
-    bool refined = true;         // by the refiner, where there is one
+    bool refined = true;         // by the refiner, if there is one
 
     /// Decoded ones, whose bytes somebody looks at while the run goes on.
     bool decodes_previews() const { return preview_method == "vae" || preview_method == "taesd"; }
 };
 
-/// What pictures take, by the plans that make them, and what would fit where they do not.
+/// What images take, by the plans that make them, and what would fit if they do not.
 class MemoryPlanner {
 public:
     explicit MemoryPlanner(const Stages & stages) : stages_(stages) {}
 
-    /// Something that may be refused, and how many bytes an alternative to it takes. The latter throws out_of_memory where that
+    /// Something that may be refused, and how many bytes an alternative to it takes. The latter throws out_of_memory if that
     /// does not fit either.
     struct Demand {
         Alternative wanted;
         int64_t multiple = 0;  // sides of other sizes are multiples of this, in pixels; 0: the size is given
         std::function<uint64_t(const MemoryPlanner & planner, const Alternative & alternative)> peak;
     };
-    /// All stages of pictures; evaluations of the denoising network alone; decoding and encoding `count` pictures (height and
+    /// All stages of images; evaluations of the denoising network alone; decoding and encoding `count` images (height and
     /// width in latent pixels, and in pixels).
     Demand pictures(const PictureOutline & picture) const;
     Demand evaluations(const DenoisingCall & call) const;
@@ -48,12 +48,12 @@ public:
 
     /// Of a sound request.
     PictureOutline outline_of(const GenerateRequest & request) const;
-    /// The evaluations that make the pictures.
+    /// The evaluations that make the images.
     DenoisingCall call_of(const PictureOutline & picture) const;
     /// Those of the refiner, which keeps no features.
     DenoisingCall refiner_call_of(const PictureOutline & picture) const;
-    /// Throw out_of_memory where a stage does not fit the caller's bound: conditioning for a picture of this size, and encoding
-    /// or decoding the pictures.
+    /// Throw out_of_memory if a stage does not fit the caller's bound: conditioning for an image of this size, and encoding
+    /// or decoding the images.
     void require_conditioning_fits(int64_t width, int64_t height) const;
     void require_first_stage_fits(const PictureOutline & picture) const;
 

@@ -59,15 +59,15 @@ public:
     /// Nothing is given back.
     bool keeps_all() const { return options_.memory == "fast" && !options_.max_bytes && !one_part_at_a_time_; }
 
-    /// Reads the weights of all parts, unless they take turns. Throws out_of_memory where one does not fit the bound.
+    /// Reads the weights of all parts, unless they take turns. Throws out_of_memory if one does not fit the bound.
     void load(const JobContext & job);
     /// Called at the begin of use().
     void before_use(std::function<void(const JobContext &)> action) { before_use_ = std::move(action); }
     /// Makes the weights of a part resident and leaves the memory to it.
     void use(models::Network & network, const JobContext & job);
     /// Runs a stage of a part, and again in float32 where what it gives is not finite although it could be: 16-bit numbers end
-    /// sooner, and 8-bit ones have coarse scales. The part then stays in float32. Throws model_format where that does not help: a
-    /// black picture would look like a result.
+    /// sooner, and 8-bit ones have coarse scales. The part then stays in float32. Throws model_format if that does not help: a
+    /// black image would look like a result.
     void run_finite(models::Network & network, const std::function<Span<const float>()> & run);
     /// Frees graphs and weights.
     void unload();

@@ -22,10 +22,9 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
     const auto refuse = [&](uint64_t least) {
         const uint64_t required = request.held + least;
         const uint64_t available = request.bound ? request.bound : request.held + request.budget;
-        throw Error(
-            ErrorCode::out_of_memory,
-            what + " needs " + mebibytes(required) + " with weights and pictures, " + mebibytes(available) + " may be used",
-            Json{{"required", required}, {"available", available}}.dump());
+        throw Error(ErrorCode::out_of_memory,
+                    what + " needs " + mebibytes(required) + " with weights and images, " + mebibytes(available) + " may be used",
+                    Json{{"required", required}, {"available", available}}.dump());
     };
     if (request.tile > 0 && request.tiling.value_or(true)) {
         const uint64_t bytes = call(request.tile);
@@ -39,7 +38,7 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
         if (whole <= std::min(request.budget, request.bearable)) return {0, whole};
         const uint64_t bands = measure_bands();
         if (bands < whole && bands <= request.budget) return {0, bands, true};
-        if (whole <= request.budget) return {0, whole};  // a small picture: what lies between layers is more than bands save
+        if (whole <= request.budget) return {0, whole};  // a small image: what lies between layers is more than bands save
         if (never && !request.bound) return {0, std::min(bands, whole), bands < whole};
         least = std::min(bands, whole);
     }

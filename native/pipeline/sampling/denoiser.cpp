@@ -66,8 +66,7 @@ DenoisingPlan Denoiser::plan(const DenoisingCall & call) const {
         });
         plan.tile = stage.tile, half = stage.bytes;
         if (plan.tile > 0 && call.deep_cache.on()) {
-            refuse(
-                "deepCache: this picture is made in tiles, whose features are not kept; leave it out, or give a smaller picture");
+            refuse("deepCache: this image is made in tiles, whose features are not kept; leave it out, or give a smaller image");
         }
     }
     plan.as_batch = call.rows > 1 && !residency_.one_part_at_a_time();
@@ -95,7 +94,7 @@ void Denoiser::check(const char * what, const std::array<int64_t, 4> & shape, co
     }
     if (concat && (concat->shape[2] != h || concat->shape[3] != w || (concat->shape[0] != n && concat->shape[0] != 1))) {
         refuse("concat is " + size_text(concat->shape[3], concat->shape[2]) + " for " + std::to_string(concat->shape[0]) +
-               " pictures, the latents are " + size_text(w, h) + " for " + std::to_string(n));
+               " images, the latents are " + size_text(w, h) + " for " + std::to_string(n));
     }
     const bool cross = form_.context_dim > 0;
     if (cross && (!guidance.conditioning || guidance.conditioning->tokens == 0)) refuse("conditioning is missing");
@@ -127,7 +126,7 @@ void Denoiser::check(const char * what, const std::array<int64_t, 4> & shape, co
 
 // ---- one evaluation --------------------------------------------------------------------------------------------------
 
-/// One picture of a batch.
+/// One image of a batch.
 struct Denoiser::Row {
     double timestep;
     const Guidance & guidance;
@@ -149,8 +148,8 @@ void Denoiser::forward(models::DenoisingInput & input, int slot, Span<float> out
 }
 
 /// input [1, in_channels, h, w] to the raw outputs of what guidance combines, one after the other in the channels
-/// [1, rows * out_channels, h, w]: with neither prompt nor picture, without the prompt, with both. Of two, the first is with
-/// neither, or, where the picture counts as it is, without the prompt.
+/// [1, rows * out_channels, h, w]: with neither prompt nor image, without the prompt, with both. Of two, the first is with
+/// neither, or, where the image counts as it is, without the prompt.
 ImageTensor Denoiser::evaluate_rows(const ImageTensor & input, const Row & row) {
     const auto [n, c, h, w] = input.shape;
     const Conditioning * cond = row.guidance.conditioning;
@@ -216,7 +215,7 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
     const size_t row_size = output.data.size() / static_cast<size_t>(n);
     const int rows = this->rows(guidance);
     residency_.use(*network_, job);
-    // One picture at a time, what guidance combines as one batch: the working set does not grow with the number of pictures.
+    // One image at a time, what guidance combines as one batch: the working set does not grow with the number of images.
     for (int64_t at = 0; at < n; ++at) {
         const size_t index = static_cast<size_t>(at);
         const Row row{timesteps[timesteps.size() == 1 ? 0 : index], guidance, rows, plan,

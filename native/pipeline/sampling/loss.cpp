@@ -56,7 +56,7 @@ std::vector<double> denoising_loss(Stages & stages, const MemoryPlanner & planne
     conditioners.check(request.inputs, n);
     const Frame frame = conditioners.frame(request.inputs, width, height);
     if (frame.padded()) {
-        refuse("loss: a picture of " + size_text(width, height) + " would have to be padded; give one of " +
+        refuse("loss: an image of " + size_text(width, height) + " would have to be padded; give one of " +
                size_text(frame.padded_width, frame.padded_height));
     }
     const int64_t factor = spec.downsampling();

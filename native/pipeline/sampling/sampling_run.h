@@ -30,7 +30,7 @@ class SamplingRun {
 public:
     /// `start` is unit-variance noise [n, c, h, w]. With `image` (clean latents of the same shape, or one row for all) the run
     /// starts inside the schedule. `noise` gives what the solver draws later; its next draw is the one after the start noise.
-    /// With `hole` ([n or 1, 1, h, w], with `image` only) the picture is kept wherever the hole is 0: at every evaluation the
+    /// With `hole` ([n or 1, 1, h, w], with `image` only) the image is kept wherever the hole is 0: at every evaluation the
     /// estimate of the clean latents is the image's there (masked image to image as the web UI does it).
     /// With `under_way` `start` is the solver's own state instead of noise, as an earlier part of the schedule left it.
     SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predict, SeededNoise noise, const Latents & start,
