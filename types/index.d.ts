@@ -20,7 +20,7 @@ export declare interface AnyGenerateOptions extends CommonGenerateOptions, Image
 }
 
 /** Inputs of a model whose kind the compiler does not know. At run time, only the inputs of its kind are accepted. */
-export declare interface AnyInputs extends TextInputs, Partial<ClassInputs>, Partial<LayoutInputs>, Partial<SemanticInputs>, Partial<SuperresInputs>, Partial<InpaintInputs>, Partial<EditInputs>, Partial<RdmInputs> {
+export declare interface AnyInputs extends TextInputs, Partial<ClassInputs>, Partial<LayoutInputs>, Partial<SemanticInputs>, Partial<SuperresInputs>, Partial<InpaintInputs>, Partial<EditInputs>, Partial<DepthInputs>, Partial<RdmInputs> {
 }
 
 /** Resolved options of a model whose kind the compiler does not know. */
@@ -29,6 +29,7 @@ export declare interface AnyResolvedOptions extends ResolvedCommon, ResolvedImag
     boxes?: readonly LayoutBox[];
     semanticMap?: SemanticMapInput;
     mask?: MaskInput;
+    depthMap?: DepthMapInput;
     noiseLevel?: number;
     neighbours?: Neighbours;
 }
@@ -217,6 +218,7 @@ export declare interface ConditionByKind {
     superres: SuperresCondition;
     inpaint: ConditionBase;
     edit: ConditionBase;
+    depth: ConditionBase;
     rdm: ConditionBase;
     autoencoder: ConditionBase;
 }
@@ -357,6 +359,30 @@ export declare interface DeepCacheOptions {
     interval: number;
     /** Skip connection at which the short evaluations stop: from 0, the outermost and cheapest (default), to levels times (blocks per level + 1) minus 2. */
     branch?: number;
+}
+
+/** generate() of a depth model. Without `width` and `height`, the picture has the size of the start image or else of the depth map, rounded down to a multiple. */
+export declare interface DepthGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, DepthInputs, NegativePromptOptions {
+}
+
+/** Inputs of depth models (Stable Diffusion 2 depth). */
+export declare interface DepthInputs extends TextInputs {
+    /** What is near and what is far, of any size: it is resized to the latents. The model does not estimate depth; MiDaS and similar tools make such maps. */
+    depthMap: DepthMapInput;
+}
+
+/** One number per pixel, row by row; larger is nearer, as MiDaS has it. Only differences count: each map is scaled to its own range. */
+export declare interface DepthMap {
+    data: Uint8Array | Uint16Array | Float32Array;
+    width: number;
+    height: number;
+}
+
+/** A depth map: numbers, or a greyscale image whose white is nearest. Greyscale PNGs are read with all of their 8 or 16 bits. */
+export declare type DepthMapInput = DepthMap | RawImage | string | URL | Uint8Array;
+
+export declare interface DepthResolvedOptions extends ResolvedCommon, ResolvedImageToImage, ResolvedPrompts {
+    depthMap: DepthMapInput;
 }
 
 /** A device that networks can run on. */
@@ -558,6 +584,9 @@ export declare interface EncodeConditionOptions extends CallOptions {
     unconditional?: boolean;
     /** Prompts: pad with empty chunks to at least this many, to give two prompts the same length. */
     minChunks?: number;
+    /** Depth models: size in pixels of the picture that the conditioning is for. Default: that of the depth map, rounded down to multiples of `info.sizeMultiple`. */
+    width?: number;
+    height?: number;
     /** SD x4 upscaler: seed of the noise added to the small image. Default: random. */
     seed?: number | bigint;
     rng?: RngName;
@@ -691,6 +720,7 @@ export declare interface GenerateOptionsByKind {
     superres: SuperresGenerateOptions;
     inpaint: InpaintGenerateOptions;
     edit: EditGenerateOptions;
+    depth: DepthGenerateOptions;
     rdm: RdmGenerateOptions;
     autoencoder: never;
 }
@@ -905,6 +935,7 @@ export declare interface InputsByKind {
     superres: SuperresInputs;
     inpaint: InpaintInputs;
     edit: EditInputs;
+    depth: DepthInputs;
     rdm: RdmInputs;
     autoencoder: never;
 }
@@ -1256,11 +1287,11 @@ export declare interface ModelInfo {
 
 /**
  * What a model generates images from: `text` prompts (Stable Diffusion, LDM text to image), a `class` (ImageNet), nothing (`unconditional`: faces, churches), boxes
- * (`layout`), a label map (`semantic`), a small image (`superres`), an image and a mask (`inpaint`), an image and an instruction (`edit`), a prompt and its neighbours
- * in a database (`rdm`).
+ * (`layout`), a label map (`semantic`), a small image (`superres`), an image and a mask (`inpaint`), an image and an instruction (`edit`), a prompt and
+ * a depth map (`depth`), a prompt and its neighbours in a database (`rdm`).
  * `autoencoder` is a first stage on its own.
  */
-export declare type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semantic' | 'superres' | 'inpaint' | 'edit' | 'rdm' | 'autoencoder';
+export declare type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semantic' | 'superres' | 'inpaint' | 'edit' | 'depth' | 'rdm' | 'autoencoder';
 
 /** Name of a model part in `dtype` and in reports. */
 export declare type ModelPart = 'unet' | 'textEncoder' | 'conditioner' | 'imageEncoder' | 'vae';
@@ -1504,6 +1535,7 @@ export declare interface PipelineInfoByKind {
     superres: PipelineInfoBase<'superres'>;
     inpaint: PipelineInfoBase<'inpaint'>;
     edit: PipelineInfoBase<'edit'>;
+    depth: PipelineInfoBase<'depth'>;
     rdm: PipelineInfoBase<'rdm'>;
     autoencoder: PipelineInfoBase<'autoencoder'>;
 }
@@ -1896,6 +1928,7 @@ export declare interface ResolvedOptionsByKind {
     superres: SuperresResolvedOptions;
     inpaint: InpaintResolvedOptions;
     edit: EditResolvedOptions;
+    depth: DepthResolvedOptions;
     rdm: RdmResolvedOptions;
     autoencoder: never;
 }

@@ -97,6 +97,9 @@ export interface EncodeConditionOptions extends CallOptions {
   unconditional?: boolean
   /** Prompts: pad with empty chunks to at least this many, to give two prompts the same length. */
   minChunks?: number
+  /** Depth models: size in pixels of the picture that the conditioning is for. Default: that of the depth map, rounded down to multiples of `info.sizeMultiple`. */
+  width?: number
+  height?: number
   /** SD x4 upscaler: seed of the noise added to the small image. Default: random. */
   seed?: number | bigint
   rng?: RngName

@@ -4,7 +4,7 @@ import { wrapConditioning, type Conditioning } from './conditioning.js'
 import { inputKeys, refusedInputs, resolveInputs, takesPrompts, type ResolvedInputs } from '../kinds/input-rules.js'
 import { runJob } from '../native/job.js'
 import type { NativePipeline } from '../native/contract.js'
-import { notNative, shared } from '../options/common.js'
+import { checkSide, notNative, shared } from '../options/common.js'
 import { boolean, integer, nativeFields, option, pick, readOptions, type Options } from '../options/option.js'
 import { imageTensor } from '../image/tensors.js'
 import type { EncodeConditionOptions, ImageInput, LossOptions, LossResult, PipelineInfo } from '../types.js'
@@ -39,23 +39,35 @@ const inPrograms = 'stages are for programs'
 /** Rows that encodePrompt() has as well. */
 export const minChunks = integer({ min: 1, max: 1000, fallback: () => 1, toNative: notNative, flag: inPrograms })
 
+/** A side of the picture that is meant, where the inputs leave it open. */
+const side = option(
+  (value, name, { kind, sizeMultiple }: PipelineInfo): number => {
+    if (kind !== 'depth') throw invalidType(`encodeCondition(): option '${name}' is for depth models; the inputs of this model do not depend on it`)
+    return checkSide(value, name, { multiple: sizeMultiple })
+  },
+  { toNative: notNative, flag: inPrograms },
+)
+
 const encodeOptions = {
   unconditional: boolean({ toNative: (on: boolean) => (on ? { unconditional: on } : {}), flag: inPrograms }),
   minChunks,
+  width: side,
+  height: side,
   ...pick(shared, 'seed', 'rng', 'signal'),
-} satisfies Options<EncodeConditionOptions>
+} satisfies Options<EncodeConditionOptions, PipelineInfo>
 
 /** Runs the conditioners of any kind of model. */
 export async function encodeCondition(context: EncodeContext, inputs: unknown, options: EncodeConditionOptions | undefined): Promise<Conditioning> {
   const { info, native } = context
   const where = 'encodeCondition()'
   const given = checkInputs(inputs, info, where)
-  const values = readOptions(encodeOptions, options, where, undefined)
+  const values = readOptions(encodeOptions, options, where, info)
   const { unconditional, signal } = values
   signal?.throwIfAborted()
   const gathered = await gatherWindows(unconditional ? unconditionalInputs(given, info) : given, context, values.minChunks, signal)
-  const { arrays } = gathered
-  const request = JSON.stringify({ ...gathered.inputs, ...nativeFields(encodeOptions, values) })
+  const { arrays, usualSize } = gathered
+  const size = usualSize && { width: values.width ?? usualSize.width, height: values.height ?? usualSize.height }
+  const request = JSON.stringify({ ...gathered.inputs, ...size, ...nativeFields(encodeOptions, values) })
   return wrapConditioning(await runJob((callbacks) => native.encodeCondition(request, arrays, callbacks), { signal }))
 }
 

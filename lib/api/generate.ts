@@ -80,11 +80,11 @@ function drawnSize({ width, height }: ResolvedGenerate, own: Size | undefined, {
 async function settleSize(
   resolved: ResolvedGenerate,
   info: PipelineInfo,
-  fixed?: Size,
+  { size: fixed, usualSize }: GatheredInputs,
 ): Promise<Pick<Gathered, 'size' | 'frame' | 'start' | 'mask' | 'warnings'>> {
   const { start: input, startMask, width, height } = resolved
   if (input === undefined) {
-    const size = fixed ? givenSize(fixed, resolved, info) : drawnSize(resolved, undefined, info)
+    const size = fixed ? givenSize(fixed, resolved, info) : drawnSize(resolved, usualSize, info)
     return { size, frame: size, start: undefined, mask: undefined, warnings: [] }
   }
   const given = await readImage(input)
@@ -145,7 +145,7 @@ async function gather(resolved: ResolvedGenerate, context: GenerateContext, lora
       ? await (await context.tokenizer()).pair(prompt.text, resolved.negativePrompt, { emphasis: prompt.emphasis, clipSkip: prompt.clipSkip ?? 0 })
       : []
   const own = await gatherInputs(resolved.inputs, context, resolved.signal, positive)
-  const { size, frame, start, mask, warnings } = await settleSize(resolved, info, own.size)
+  const { size, frame, start, mask, warnings } = await settleSize(resolved, info, own)
   checkRows(start?.shape ?? own.inputs.imageShape, resolved.count)
   const all = [...resolved.warnings, ...warnings, ...(own.warnings ?? []), ...adapterWarnings]
   return {

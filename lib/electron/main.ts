@@ -200,7 +200,7 @@ async function pageResult({ images, options, ...rest }: GenerateResult): Promise
   const files: PageResult['images'] = []
   for (const image of images) files.push({ png: await image.encode(), width: image.width, height: image.height, metadata: { ...image.metadata } })
   // Neither the pictures that the page gave nor the paths of adapters.
-  const plain = Object.entries(options).filter(([key]) => !['image', 'mask', 'semanticMap', 'loras'].includes(key))
+  const plain = Object.entries(options).filter(([key]) => !['image', 'mask', 'semanticMap', 'depthMap', 'loras'].includes(key))
   const loras = rest.loras.map((report) => ({ ...report, path: report.name }))
   return { ...rest, loras, images: files, options: encode(Object.fromEntries(plain), 'options') as Record<string, unknown> }
 }

@@ -20,7 +20,7 @@ export function resolveLimits(limits: unknown): Required<PageLimits> {
 const textKeys = new Set(['model', 'preset', 'prompt', 'negativePrompt', 'sampler', 'schedule', 'dialect', 'rng', 'emphasis', 'classId'])
 
 /** Options that are pictures, or maps of the size of one. */
-const pictureKeys = ['image', 'mask', 'semanticMap'] as const
+const pictureKeys = ['image', 'mask', 'semanticMap', 'depthMap'] as const
 
 /** Options that the page's side keeps for itself. */
 const notForPages = ['signal', 'onProgress', 'latents']
@@ -78,7 +78,7 @@ async function checkPictures(options: Given, limits: Required<PageLimits>): Prom
     let size = sizeOf(value)
     if (!size) options[key] = size = await RawImage.read(value as Uint8Array)
     checkPixels(key, size.width, size.height, limits)
-    if (key !== 'mask') own = size
+    if (key !== 'mask' && !(key === 'depthMap' && own)) own = size // a start picture sets the size before a depth map does
   }
   return own
 }

@@ -21,7 +21,7 @@ export interface ReadMask extends Mask {
 const threshold = 0.5
 
 /** Numbers without channels: what tells them from pixels of a picture. */
-function isMaskData(value: unknown): value is { data: unknown; width: unknown; height: unknown } {
+export function isPixelNumbers(value: unknown): value is { data: unknown; width: unknown; height: unknown } {
   return typeof value === 'object' && value !== null && !(value instanceof RawImage) && 'data' in value && !('channels' in value)
 }
 
@@ -46,7 +46,7 @@ async function binarise({ data, width, height }: PixelNumbers<ArrayLike<number>>
 }
 
 /** Lightness of every pixel as Pillow's convert('L') has it: ITU-R 601-2 in 16-bit fixed point; transparency is dropped. */
-async function lightness({ data, width, height, channels }: RawImage): Promise<Uint8Array> {
+export async function lightness({ data, width, height, channels }: RawImage): Promise<Uint8Array> {
   if (channels === 1) return data
   const out = new Uint8Array(width * height)
   await inSlices(height, (y) => {
@@ -71,7 +71,7 @@ async function saysAlpha({ data, channels }: RawImage): Promise<boolean> {
 
 /** Reads a mask: white, from half lightness on, becomes 1. An alpha channel does not count, as in the reference. */
 async function readMask(input: MaskInput, name = 'mask'): Promise<ReadMask> {
-  if (isMaskData(input)) {
+  if (isPixelNumbers(input)) {
     const mask = checkPixelNumbers(input, name, isShares, 'a Uint8Array or a Float32Array')
     return binarise(mask, isBytes(mask.data) ? await whiteOf(mask.data) : 1, name)
   }

@@ -108,7 +108,8 @@ function sniff(bytes: Uint8Array): string | undefined {
   return /^ftyp(avif|avis|heic|mif1)/.test(ascii(4, 12)) ? 'AVIF or HEIF' : undefined
 }
 
-async function readEncoded(bytes: Uint8Array, where: string): Promise<RawImage> {
+/** Decodes the bytes of a picture file; `where`: what to call it in messages. */
+export async function readEncoded(bytes: Uint8Array, where: string): Promise<RawImage> {
   if (bytes.length > maxImageFileBytes) throw imageError(`${where} has ${bytes.length} bytes; the limit is ${maxImageFileBytes}`)
   const kind = sniff(bytes)
   if (!kind) throw imageError(`${where} is not a supported image: PNG, or JPEG and WebP if sharp is installed`, { bytes: bytes.length })

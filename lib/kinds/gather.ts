@@ -1,10 +1,12 @@
 /** From checked inputs to the engine's request: pictures are read, prompts tokenized, databases searched. */
 import { readLabelMap } from '../image/label-map.js'
+import { readDepthMap } from '../image/depth-map.js'
+import { sizeInMultiples } from '../image/preprocess.js'
 import { maskWarning, readMaskOf } from '../image/mask.js'
 import type { GenerateWarning } from './generate-types.js'
 import { layoutObjects } from './input-options.js'
 import type { ResolvedInputs } from './input-rules.js'
-import type { MaskInput, SemanticMapInput, SizeConditioning } from './inputs.js'
+import type { DepthMapInput, MaskInput, SemanticMapInput, SizeConditioning } from './inputs.js'
 import { layoutTokens } from '../model/layout-tokens.js'
 import type { NativeInputArrays, NativeInputs, NativePromptTokens } from '../native/contract.js'
 import { embeddingsOf, type QueryEncoder } from './neighbours.js'
@@ -38,6 +40,8 @@ export interface GatheredInputs {
   arrays: NativeInputArrays
   /** Size of the finished picture in pixels, where the inputs set it. */
   size?: { width: number; height: number }
+  /** Its size unless another one is asked for. */
+  usualSize?: { width: number; height: number }
   warnings?: GenerateWarning[]
 }
 
@@ -90,6 +94,11 @@ async function gatherPicture(image: ImageInput): Promise<GatheredInputs> {
   return { inputs: { imageShape: [...shape] }, arrays: { image: data }, size: { width: shape[3]!, height: shape[2]! } }
 }
 
+async function gatherDepth(depthMap: DepthMapInput, { sizeMultiple }: PipelineInfo): Promise<GatheredInputs> {
+  const { data, width, height } = await readDepthMap(depthMap)
+  return { inputs: { depthShape: [1, 1, height, width] }, arrays: { depth: data }, usualSize: sizeInMultiples({ width, height }, sizeMultiple) }
+}
+
 async function gatherEmbeddings(inputs: ResolvedInputs, { info, encodeQuery }: InputContext, signal?: AbortSignal): Promise<GatheredInputs> {
   if (!inputs.neighbours) return { inputs: {}, arrays: {} }
   const dim = info.condition.dim!
@@ -112,6 +121,8 @@ async function gatherOwn(inputs: ResolvedInputs, context: InputContext, signal?:
       return gatherMasked(inputs.image!, inputs.mask!)
     case 'edit':
       return gatherPicture(inputs.image!)
+    case 'depth':
+      return gatherDepth(inputs.depthMap!, info)
     case 'rdm':
       return gatherEmbeddings(inputs, context, signal)
     case 'text':

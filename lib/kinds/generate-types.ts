@@ -3,6 +3,8 @@ import type { RawImage } from '../image/raw-image.js'
 import type {
   AnyInputs,
   ClassInputs,
+  DepthInputs,
+  DepthMapInput,
   EditInputs,
   Emphasis,
   InpaintInputs,
@@ -106,6 +108,9 @@ export interface InpaintGenerateOptions extends CommonGenerateOptions, InpaintIn
 /** generate() of an editing model. The image sets the size; {@link SamplingOptions.imageGuidanceScale} sets how closely the result follows it. */
 export interface EditGenerateOptions extends CommonGenerateOptions, EditInputs, NegativePromptOptions {}
 
+/** generate() of a depth model. Without `width` and `height`, the picture has the size of the start image or else of the depth map, rounded down to a multiple. */
+export interface DepthGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, DepthInputs, NegativePromptOptions {}
+
 /** generate() of a retrieval-augmented model. */
 export interface RdmGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, RdmInputs {}
 
@@ -119,6 +124,7 @@ export interface GenerateOptionsByKind {
   superres: SuperresGenerateOptions
   inpaint: InpaintGenerateOptions
   edit: EditGenerateOptions
+  depth: DepthGenerateOptions
   rdm: RdmGenerateOptions
   autoencoder: never
 }
@@ -200,6 +206,10 @@ export interface EditResolvedOptions extends ResolvedCommon, ResolvedPrompts {
   image: ImageInput
 }
 
+export interface DepthResolvedOptions extends ResolvedCommon, ResolvedImageToImage, ResolvedPrompts {
+  depthMap: DepthMapInput
+}
+
 export interface RdmResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
   prompt?: string
   neighbours?: Neighbours
@@ -215,6 +225,7 @@ export interface ResolvedOptionsByKind {
   superres: SuperresResolvedOptions
   inpaint: InpaintResolvedOptions
   edit: EditResolvedOptions
+  depth: DepthResolvedOptions
   rdm: RdmResolvedOptions
   autoencoder: never
 }
@@ -225,6 +236,7 @@ export interface AnyResolvedOptions extends ResolvedCommon, ResolvedImageToImage
   boxes?: readonly LayoutBox[]
   semanticMap?: SemanticMapInput
   mask?: MaskInput
+  depthMap?: DepthMapInput
   noiseLevel?: number
   neighbours?: Neighbours
 }

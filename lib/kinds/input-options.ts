@@ -35,7 +35,7 @@ export function takesStartPicture(info: PipelineInfo): boolean {
   return !takesPicture(info) && info.kind !== 'autoencoder'
 }
 
-/** Whether prompts and negative prompts steer the model: all text models, Stable Diffusion inpainting, InstructPix2Pix, the SD x4 upscaler. */
+/** Whether prompts and negative prompts steer the model: all text models, and those of Stable Diffusion that take a picture, a mask or a depth map as well. */
 export function takesPrompts(info: PipelineInfo): boolean {
   return info.kind !== 'rdm' && conditionerOf(info.spec, 'clip_text', 'bert_text') !== undefined
 }
@@ -247,6 +247,15 @@ export const inputOptions = {
     takenBy: isKind('inpaint'),
     listed: true,
     missing: () => 'an image whose white areas are repainted',
+  },
+  depthMap: {
+    ...option((value) => value as NonNullable<AnyInputs['depthMap']>, {
+      flag: { value: 'FILE', help: 'depth models: greyscale image of the depth, white is near' },
+    }),
+    purpose: 'for models that draw by a depth map',
+    takenBy: isKind('depth'),
+    listed: true,
+    missing: () => 'the depth of every pixel; MiDaS and similar tools estimate it from an image',
   },
   noiseLevel: {
     ...option(checkNoiseLevel, {

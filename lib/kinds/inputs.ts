@@ -114,6 +114,22 @@ export interface EditInputs extends TextInputs {
   image: ImageInput
 }
 
+/** One number per pixel, row by row; larger is nearer, as MiDaS has it. Only differences count: each map is scaled to its own range. */
+export interface DepthMap {
+  data: Uint8Array | Uint16Array | Float32Array
+  width: number
+  height: number
+}
+
+/** A depth map: numbers, or a greyscale image whose white is nearest. Greyscale PNGs are read with all of their 8 or 16 bits. */
+export type DepthMapInput = DepthMap | RawImage | string | URL | Uint8Array
+
+/** Inputs of depth models (Stable Diffusion 2 depth). */
+export interface DepthInputs extends TextInputs {
+  /** What is near and what is far, of any size: it is resized to the latents. The model does not estimate depth; MiDaS and similar tools make such maps. */
+  depthMap: DepthMapInput
+}
+
 /** Inputs of retrieval-augmented models: a prompt, neighbours, or both. */
 export interface RdmInputs {
   /** Encoded with the CLIP text encoder passed as `textEncoder` of the model source. */
@@ -135,6 +151,7 @@ export interface InputsByKind {
   superres: SuperresInputs
   inpaint: InpaintInputs
   edit: EditInputs
+  depth: DepthInputs
   rdm: RdmInputs
   autoencoder: never
 }
@@ -149,6 +166,7 @@ export interface AnyInputs
     Partial<SuperresInputs>,
     Partial<InpaintInputs>,
     Partial<EditInputs>,
+    Partial<DepthInputs>,
     Partial<RdmInputs> {}
 
 /** Inputs of one kind; without a kind, {@link AnyInputs}. */

@@ -3,11 +3,11 @@ import type { Device, ModelPart, ModelSpec, SamplerName, ScheduleName } from '..
 
 /**
  * What a model generates images from: `text` prompts (Stable Diffusion, LDM text to image), a `class` (ImageNet), nothing (`unconditional`: faces, churches), boxes
- * (`layout`), a label map (`semantic`), a small image (`superres`), an image and a mask (`inpaint`), an image and an instruction (`edit`), a prompt and its neighbours
- * in a database (`rdm`).
+ * (`layout`), a label map (`semantic`), a small image (`superres`), an image and a mask (`inpaint`), an image and an instruction (`edit`), a prompt and
+ * a depth map (`depth`), a prompt and its neighbours in a database (`rdm`).
  * `autoencoder` is a first stage on its own.
  */
-export type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semantic' | 'superres' | 'inpaint' | 'edit' | 'rdm' | 'autoencoder'
+export type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semantic' | 'superres' | 'inpaint' | 'edit' | 'depth' | 'rdm' | 'autoencoder'
 
 /** Conditioning of every kind. */
 export interface ConditionBase {
@@ -73,6 +73,7 @@ export interface ConditionByKind {
   superres: SuperresCondition
   inpaint: ConditionBase
   edit: ConditionBase
+  depth: ConditionBase
   rdm: ConditionBase
   autoencoder: ConditionBase
 }
@@ -144,6 +145,7 @@ export interface PipelineInfoByKind {
   superres: PipelineInfoBase<'superres'>
   inpaint: PipelineInfoBase<'inpaint'>
   edit: PipelineInfoBase<'edit'>
+  depth: PipelineInfoBase<'depth'>
   rdm: PipelineInfoBase<'rdm'>
   autoencoder: PipelineInfoBase<'autoencoder'>
 }

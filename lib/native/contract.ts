@@ -76,6 +76,8 @@ export interface NativeInputs {
   imageShape?: number[]
   /** [n, 1, h, w]: inpainting, 1 = repaint (binarised at 0.5). */
   maskShape?: number[]
+  /** [n, 1, h, w] of any size: depth models, larger is nearer. */
+  depthShape?: number[]
   /** x4 upscaler: level of the noise that the low-resolution picture gets. */
   noiseLevel?: number
   /** SDXL, pixels: [height, width], [top, left], [height, width]. */
@@ -88,6 +90,9 @@ export interface NativeInputs {
   }
   /** encodeCondition(): what guidance compares with, of the prompt unless something else stands for none. */
   unconditional?: boolean
+  /** encodeCondition(): of the picture that is meant, where no other input tells it. */
+  width?: number
+  height?: number
   /** Of that noise. */
   seed?: string
   rng?: RngName
@@ -98,6 +103,7 @@ export interface NativeInputArrays {
   labels?: Int32Array
   image?: Float32Array
   mask?: Float32Array
+  depth?: Float32Array
 }
 
 /** Code numbers of a VQ first stage. */

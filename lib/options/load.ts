@@ -22,6 +22,7 @@ export const modelKinds: readonly ModelKind[] = [
   'superres',
   'inpaint',
   'edit',
+  'depth',
   'rdm',
   'autoencoder',
 ]

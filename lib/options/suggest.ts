@@ -45,6 +45,8 @@ const foreignNames: Record<string, string> = {
   segmentation: 'semanticMap',
   segmentationmap: 'semanticMap',
   maskimage: 'mask',
+  depth: 'depthMap',
+  depthimage: 'depthMap',
   lrimage: 'image',
   neighbors: 'neighbours',
   knn: 'neighbours',

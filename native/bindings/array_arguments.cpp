@@ -48,6 +48,7 @@ std::function<void(pipeline::Inputs &)> input_arrays(const Napi::Value & arrays,
                                                      EnvData::StartOptions & options) {
     const auto image = optional_image(arrays, "image", request, "imageShape", options);
     const auto mask = optional_image(arrays, "mask", request, "maskShape", options);
+    const auto depth = optional_image(arrays, "depth", request, "depthShape", options);
     Napi::Value value;
     std::vector<int64_t> shape;
     Later<pipeline::EmbeddingRows> embeddings;
@@ -68,6 +69,7 @@ std::function<void(pipeline::Inputs &)> input_arrays(const Napi::Value & arrays,
     return [=](pipeline::Inputs & inputs) {
         if (image) inputs.image = image();
         if (mask) inputs.mask = mask();
+        if (depth) inputs.depth = depth();
         if (embeddings) inputs.embeddings = embeddings();
         if (labels) inputs.labels = labels();
     };

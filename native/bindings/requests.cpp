@@ -149,6 +149,8 @@ pipeline::Inputs inputs_request(const Json & request) {
         inputs.noise_level = static_cast<int>(int_field(request, "noiseLevel", 0, 0, max_steps));
     }
     if (find_field(request, "sizes")) inputs.sizes = size_inputs(object_field(request, "sizes"));
+    inputs.width = static_cast<int>(int_field(request, "width", 0, 0, max_side));
+    inputs.height = static_cast<int>(int_field(request, "height", 0, 0, max_side));
     inputs.unconditional = bool_field(request, "unconditional", false);
     inputs.seed = seed_field(request);
     inputs.rng = rng_field(request);

@@ -123,7 +123,8 @@ struct ConditionerConfig {
 };
 
 struct ModelSpec {
-    std::string kind = "text";  // text, class, unconditional, layout, semantic, superres, inpaint, edit, rdm or autoencoder
+    std::string kind = "text";  // text, class, unconditional, layout, semantic, superres, inpaint, edit, depth, rdm or
+                                // autoencoder
     std::string name;           // human name of the nearest known model, e.g. "Stable Diffusion 1.x"
     std::string family;         // sd1 | sd2 | sdxl | ldm | autoencoder
     std::string naming;         // of the tensors as found: compvis | diffusers | gguf (a file of convert())

@@ -276,8 +276,8 @@ int UNetConfig::heads_at(int level, int channels) const {
 }
 
 void check_kind(const std::string & kind, ErrorCode code) {
-    static const char * const kinds[] = {"text",     "class",   "unconditional", "layout", "semantic",
-                                         "superres", "inpaint", "edit",          "rdm",    "autoencoder"};
+    static const char * const kinds[] = {"text",    "class", "unconditional", "layout", "semantic",   "superres",
+                                         "inpaint", "edit",  "depth",         "rdm",    "autoencoder"};
     if (std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds)) return;
     std::string known;
     for (const char * one : kinds) known += (known.empty() ? "" : ", ") + std::string(one);

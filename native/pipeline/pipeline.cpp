@@ -58,14 +58,14 @@ Conditioning Pipeline::encode_prompt(const PromptTokens & tokens, const JobConte
 Conditioning Pipeline::encode_inputs(const Inputs & inputs, const JobContext & job) {
     stages_->require_denoiser();
     int64_t pictures = 1;
-    for (const auto * each : {&inputs.image, &inputs.mask}) {
+    for (const auto * each : {&inputs.image, &inputs.mask, &inputs.depth}) {
         if (*each) pictures = std::max(pictures, (*each)->shape[0]);
     }
     Conditioners & conditioners = *stages_->conditioners;
     conditioners.check(inputs, pictures);
     adapters_->apply(job);
-    const bool has_size = inputs.image || inputs.labels || conditioners.tells_size();
-    const Frame frame = has_size ? conditioners.frame(inputs, 0, 0) : Frame{};
+    const bool has_size = inputs.image || inputs.labels || inputs.depth || conditioners.tells_size();
+    const Frame frame = has_size ? conditioners.frame(inputs, inputs.width, inputs.height) : Frame{};
     planner_->require_conditioning_fits(frame.width, frame.height);
     SeededNoise noise(parse_rng_kind(inputs.rng), inputs.seed, static_cast<size_t>(pictures));
     if (!pictures_draw_first(inputs.rng)) {

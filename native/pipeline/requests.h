@@ -122,10 +122,13 @@ struct Inputs {
     std::optional<LabelMap> labels;           // semantic
     std::optional<ImageTensor> image;         // superres: the low-resolution image; inpaint, edit: the image
     std::optional<ImageTensor> mask;          // inpaint, masked image to image: [n, 1, h, w], 1 = repaint, split at 0.5
+    std::optional<ImageTensor> depth;         // depth: [n, 1, h, w] of any size and scale, larger is nearer
     std::optional<int> noise_level;           // x4 upscaler
     std::optional<SizeInputs> sizes;          // SDXL
     /// What guidance compares with is asked for: of the prompt, unless the model has something that stands for none.
     bool unconditional = false;
+    /// Size of the image in pixels, if no other input has one; 0: the model's. A run has its own.
+    int width = 0, height = 0;
     uint64_t seed = 0;  // of that noise, one seed per image
     std::string rng = "philox";
 };

@@ -35,6 +35,7 @@ const kinds: Record<ModelKind, object> = {
     conditioners: [{ kind: 'clip_text' }],
     defaults: { ...common.defaults, imageGuidanceScale: 1.5 },
   },
+  depth: { name: 'SD 2 depth', condition: { guidance: true, tokens: 77, dim: 1024 }, conditioners: [{ kind: 'clip_text' }] },
   rdm: { name: 'RDM', condition: { guidance: true, dim: 4 }, conditioners: [{ kind: 'external' }] },
   autoencoder: { name: 'KL-f8', condition: { guidance: false }, conditioners: [] },
 }

@@ -15,6 +15,8 @@ export interface System {
   /** Rows of x and x_T. */
   rows: number
   inputsOf: (golden: GoldenCase, row: number) => AnyInputs
+  /** Of the picture, where the inputs leave it open. */
+  size?: { width: number; height: number }
   /** In place of encoding the inputs. */
   steer?: (pipe: DiffusionPipeline, golden: GoldenCase) => Promise<Steering>
   /** Name of the network's output in `expected`. Default eps. */
@@ -56,6 +58,11 @@ function boxes(golden: GoldenCase): AnyInputs['boxes'] {
 function semanticMap(golden: GoldenCase, i: number): AnyInputs['semanticMap'] {
   const { shape, data } = row(input(golden, 'labels'), i)
   return { data: Int32Array.from(data), width: shape[2]!, height: shape[1]! }
+}
+
+function depthMap(golden: GoldenCase, i: number): AnyInputs['depthMap'] {
+  const { shape, data } = row(input(golden, 'depth'), i)
+  return { data, width: shape[3]!, height: shape[2]! }
 }
 
 /** [1, k, dim] as k rows. */
@@ -116,6 +123,16 @@ export const systems: System[] = [
     guidanceScale: 7.5,
   })),
   {
+    name: 'sd2-depth',
+    kind: 'depth',
+    rows: 1,
+    inputsOf: (golden, i) => ({ prompt: astronaut, depthMap: depthMap(golden, i) }),
+    size: { width: 128, height: 64 },
+    context: 'text_context',
+    concat: 'concat',
+    guidanceScale: 9,
+  },
+  {
     name: 'sd2-v',
     kind: 'text',
     rows: 2,
@@ -174,7 +191,7 @@ class Measurement {
 
   /** What the model makes of the inputs: tokens and concatenated channels. */
   async condition(i: number): Promise<Steering> {
-    const { context, contextRow, concat, guidanceScale, steer } = this.system
+    const { context, contextRow, concat, guidanceScale, steer, size } = this.system
     if (steer) {
       const steering = await steer(this.pipe, this.#golden)
       if (context) this.#compare(context, await steering.conditioning!.read(), this.#row(context, i).data)
@@ -182,12 +199,12 @@ class Measurement {
     }
     const inputs = this.system.inputsOf(this.#golden, i)
     if (Object.keys(inputs).length === 0) return {}
-    const conditioning = await this.pipe.encodeCondition(inputs)
+    const conditioning = await this.pipe.encodeCondition(inputs, size)
     if (context) this.#compare(context, await conditioning.read(), this.#row(context, contextRow?.(i) ?? i).data)
     if (concat) this.#compare(concat, await conditioning.readConcat(), this.#row(concat, i).data)
     return guidanceScale === undefined
       ? { conditioning }
-      : { conditioning, unconditional: await this.pipe.encodeCondition(inputs, { unconditional: true }) }
+      : { conditioning, unconditional: await this.pipe.encodeCondition(inputs, { unconditional: true, ...size }) }
   }
 
   async predict(i: number, { conditioning }: Steering): Promise<void> {

@@ -67,6 +67,30 @@ test.each(cases)('$golden', async ({ golden, argv, picture, settings }) => {
   }
 })
 
+test('a depth map and a prompt', async () => {
+  const model = goldenModel('sd2-depth')
+  try {
+    writeFileSync(path.join(model.folder, 'config.yaml'), JSON.stringify(model.golden.config))
+    const common = ['generate', '-m', model.file, '--steps', '2', '--seed', '7', '--device', 'cpu']
+    const draw = async (map: string, out: string) => {
+      const { code, stdout, stderr } = await cli([...common, '--depth-map', at(map), '-p', 'a cat', '-o', at(out)])
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+      expect(stdout).toMatch(/48x32, seed 7\n2 steps of ddim/)
+      return RawImage.read(at(out))
+    }
+    const image = await draw('picture.png', 'depth.png')
+    expect([image.width, image.height]).toEqual([48, 32])
+    expect(image.metadata.parameters).toMatch(/^a cat\nSteps: 2, .*Model kind: depth/)
+    expect((await draw('mask.png', 'other.png')).data).not.toEqual(image.data)
+    expect(await cli([...common, '-p', 'a cat', '-o', at('never.png')])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/depthMap is missing/),
+    })
+  } finally {
+    model.remove()
+  }
+})
+
 /** A safetensors file of one float32 tensor. */
 function writeTensor(file: string, name: string, data: Float32Array) {
   const header = JSON.stringify({ [name]: { dtype: 'F32', shape: [data.length], data_offsets: [0, data.byteLength] } })

@@ -90,6 +90,13 @@ const systems: System[] = [
     inputs: () => ({ image: picture(64, 64), prompt: 'make it snow' }),
   },
   {
+    golden: 'sd2-depth',
+    kind: 'depth',
+    options: () => ({ depthMap: map(70, 39), prompt: 'a cat' }),
+    size: [64, 32],
+    inputs: () => ({ depthMap: map(70, 39), prompt: 'a cat' }),
+  },
+  {
     golden: 'ldm-rdm',
     kind: 'rdm',
     options: () => ({ neighbours: [embedding(1), embedding(2)], width: 128, height: 128 }),
@@ -180,6 +187,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
       superres: { image: new RawImage({ ...picture(17, 9), data: new Uint8Array(17 * 9 * 3), width: 17, height: 9 }) },
       inpaint: { seed: 8 },
       edit: { imageGuidanceScale: 3 },
+      depth: { depthMap: hole(70, 39) },
       rdm: { neighbours: [embedding(9)] },
     }
     const change = golden === 'sd-x4-upscaler' ? { noiseLevel: 300 } : changes[kind]!

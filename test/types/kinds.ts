@@ -101,6 +101,12 @@ export async function bySwitch(pipe: DiffusionPipeline): Promise<void> {
       // @ts-expect-error it starts from noise
       await pipe.generate({ image: 'x.png', strength: 0.5 })
       break
+    case 'depth':
+      await pipe.generate({ depthMap: { data: new Float32Array(4), width: 2, height: 2 }, prompt: 'a cat', image: 'x.png', strength: 0.5 })
+      await pipe.encodeCondition({ depthMap: 'depth.png' }, { width: 512, height: 512 })
+      // @ts-expect-error a depth map is needed
+      await pipe.generate({ prompt: 'a cat' })
+      break
     case 'rdm':
       await pipe.generate({ prompt: 'a cat', neighbours: [new Float32Array(768)] })
       // @ts-expect-error not of this kind

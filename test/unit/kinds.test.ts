@@ -25,6 +25,7 @@ const accepted: [PipelineInfo, object][] = [
   [infoOf('inpaint'), { image: 'x.png', mask: map }],
   [textInpaintInfo, { ...prompts, image: 'x.png', mask: map }],
   [infoOf('edit'), { ...prompts, image: 'x.png' }],
+  [infoOf('depth'), { ...prompts, depthMap: map, ...start }],
   [rdmTextInfo, { prompt: 'a', neighbours: [embedding], ...start }],
 ]
 
@@ -47,6 +48,7 @@ describe('what a kind takes', () => {
     boxes: [box],
     semanticMap: map,
     mask: map,
+    depthMap: map,
     noiseLevel: 1,
     neighbours: [embedding],
     image: 'x.png',
@@ -74,6 +76,9 @@ describe('what a kind takes', () => {
     expect(says(infoOf('class'), { classId: 1, boxes: [] })).toBe('it takes classId and, for image to image, image with strength and mask')
     expect(says(infoOf('unconditional'), { classId: 1 })).toBe('it takes no inputs except, for image to image, image with strength and mask')
     expect(says(upscalerInfo, { image: 'x', boxes: [] })).toBe('it takes prompt, image, noiseLevel and negativePrompt')
+    expect(says(infoOf('depth'), { depthMap: map, boxes: [] })).toBe(
+      'it takes prompt, depthMap and negativePrompt and, for image to image, image with strength and mask',
+    )
     expect(says(infoOf('inpaint'), { image: 'x', mask: 'y', prompt: 'a' })).toBe('it takes image and mask')
     expect(says(rdmTextInfo, { prompt: 'a', boxes: [] })).toBe('it takes prompt and neighbours and, for image to image, image with strength and mask')
   })
@@ -87,6 +92,7 @@ describe('what a kind needs', () => {
     [infoOf('superres'), {}, /^image is missing/],
     [infoOf('inpaint'), {}, /^image is missing/],
     [infoOf('inpaint'), { image: 'x.png' }, /^mask is missing/],
+    [infoOf('depth'), { prompt: 'a cat' }, /^depthMap is missing: the depth of every pixel/],
     [infoOf('edit'), { prompt: 'make it snow' }, /^image is missing: the image to edit$/],
     [infoOf('rdm'), {}, /^prompt and neighbours are missing/],
   ])('%#', (info, options, message) => {

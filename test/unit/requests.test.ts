@@ -135,6 +135,33 @@ describe('requests', () => {
     expect(arrays.image).toHaveLength(3 * 16 * 32)
   })
 
+  test('depth: the map as it is, its size in multiples unless a start picture or the call has another', async () => {
+    const info = infoOf('depth')
+    const numbers = { data: Float32Array.from({ length: 35 * 50 }, (_, i) => i / 7), width: 35, height: 50 }
+    const { request, arrays, options } = await requestOf(info, { prompt: 'a', depthMap: numbers })
+    expect(request).toMatchObject({ depthShape: [1, 1, 50, 35], width: 32, height: 48 })
+    expect(arrays.depth).toEqual(numbers.data)
+    expect(arrays.depth).not.toBe(numbers.data)
+    expect(options).toMatchObject({ width: 32, height: 48, depthMap: numbers })
+    expect((await requestOf(info, { prompt: 'a', depthMap: numbers, width: 64, height: 16 })).request).toMatchObject({ width: 64, height: 16 })
+    const started = await requestOf(info, { prompt: 'a', depthMap: numbers, image: picture(40, 20), strength: 0.5 })
+    expect(started.request).toMatchObject({ depthShape: [1, 1, 50, 35], imageShape: [1, 3, 16, 32], width: 32, height: 16, strength: 0.5 })
+  })
+
+  test('depth: pictures by their lightness, grey files with all their bits', async () => {
+    const mapOf = async (depthMap: AnyGenerateOptions['depthMap']) => [
+      ...(await requestOf(infoOf('depth', { sizeMultiple: 1 }), { prompt: 'a', depthMap: depthMap! })).arrays.depth!,
+    ]
+    expect(await mapOf({ data: Uint16Array.of(1, 65535), width: 2, height: 1 })).toEqual([1, 65535])
+    expect(await mapOf(grey(2, 1, 9))).toEqual([9, 9])
+    expect(await mapOf(new RawImage({ data: Uint8Array.of(255, 0, 0, 0, 255, 0), width: 2, height: 1, channels: 3 }))).toEqual([76, 150])
+    const file = (colourType: number, bitDepth: number, samples: number[], palette?: number[]) =>
+      pngFile({ width: 2, height: 1, colourType, bitDepth, sample: (x) => samples[x]!, ...(palette ? { palette } : {}) })
+    expect(await mapOf(file(0, 16, [258, 65535]))).toEqual([258, 65535])
+    // Palettes are colours here, not labels.
+    expect(await mapOf(file(3, 8, [1, 0], [0, 0, 0, 255, 255, 255]))).toEqual([255, 0])
+  })
+
   test('superres: four times the size', async () => {
     const { request, arrays, options } = await requestOf(infoOf('superres'), { image: picture(20, 9) })
     expect(request).toMatchObject({ imageShape: [1, 3, 9, 20], width: 80, height: 36 })
@@ -358,7 +385,15 @@ describe('encodeCondition', () => {
     expect(kept.request).toMatchObject({ prompt: words(''), imageShape: [1, 3, 4, 4] })
   })
 
+  test('depth: the size of the picture that is meant', async () => {
+    const depthMap = { data: new Float32Array(35 * 50), width: 35, height: 50 }
+    expect((await encode(infoOf('depth'), { depthMap })).request).toMatchObject({ depthShape: [1, 1, 50, 35], width: 32, height: 48 })
+    expect((await encode(infoOf('depth'), { depthMap }, { width: 64 })).request).toMatchObject({ width: 64, height: 48 })
+  })
+
   test.each<[PipelineInfo, object, object, RegExp]>([
+    [infoOf('depth'), { depthMap: grey(16, 16) }, { height: 20 }, /height must be a multiple of 16/],
+    [infoOf('text'), { prompt: 'a' }, { width: 64 }, /option 'width' is for depth models/],
     [infoOf('layout'), { boxes: [{ label: 1, x: 0, y: 0, width: 1, height: 1 }] }, { unconditional: true }, /without an unconditional input/],
     [infoOf('class'), { classId: 1 }, { unconditional: 1 }, /true or false/],
     [infoOf('text'), { prompt: 'a', image: 'x.png' }, {}, /option 'image' is for image to image/],

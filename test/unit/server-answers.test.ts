@@ -62,6 +62,15 @@ describe('limits', () => {
     expect(() => checkLimits({ preset: 'turbo', count: 16 }, info, limits)).not.toThrow()
     expect(() => checkLimits({ preset: 'lightning-8', count: 16 }, info, limits)).toThrow(/128/)
   })
+  test('the picture that sets the size counts: a label map, a start picture, a depth map', () => {
+    const limits = { maxSteps: 50, maxTotalSteps: 50, maxCount: 1, maxPixels: 64 * 64 } as never
+    const grey = (side: number) => new RawImage({ data: new Uint8Array(side * side), width: side, height: side, channels: 1 })
+    const [small, large] = [grey(8), grey(65)]
+    expect(() => checkLimits({ semanticMap: large, image: small }, info, limits)).toThrow(/65x65/)
+    expect(() => checkLimits({ depthMap: large, image: small }, info, limits)).not.toThrow()
+    expect(() => checkLimits({ depthMap: large }, info, limits)).toThrow(/65x65/)
+    expect(() => checkLimits({ depthMap: large, width: 32, height: 32 }, info, limits)).not.toThrow()
+  })
 })
 
 test('a large mask is blurred and put back in slices: the event loop turns meanwhile', async () => {

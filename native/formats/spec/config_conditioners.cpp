@@ -127,6 +127,7 @@ const char * kind_with_clip(const ModelSpec & spec) {
     if (extra <= 0) return "text";
     if (extra == spec.unet->out_channels + 1) return "inpaint";
     if (spec.unet->class_embedding == "embedding") return "superres";
+    if (extra == 1) return "depth";
     return extra == spec.unet->out_channels ? "edit" : "text";
 }
 

@@ -59,6 +59,7 @@ void describe_unknown(const CanonicalModel & model, Detection & found) {
         spec.name = spec.family == "sd1" ? "Stable Diffusion 1.x-like" : "Stable Diffusion 2.x-like";
         if (extra && c.in_channels == 2 * c.out_channels + 1) spec.kind = "inpaint", spec.name += " inpainting";
         if (spec.family == "sd1" && c.in_channels == 2 * c.out_channels) spec.kind = "edit", spec.name += " InstructPix2Pix";
+        if (c.in_channels == c.out_channels + 1 && c.class_embedding.empty()) spec.kind = "depth", spec.name += " depth";
     } else {
         spec.family = "ldm", spec.name = "latent diffusion model";
     }
@@ -114,7 +115,7 @@ void apply_kind_defaults(ModelSpec & spec) {
     spec.eta = 0;
     spec.steps = 50;
     spec.guidance_scale = 1;
-    if (spec.kind == "text" || spec.kind == "edit") {
+    if (spec.kind == "text" || spec.kind == "edit" || spec.kind == "depth") {
         spec.guidance_scale = spec.family == "sd2" ? 9.0 : spec.family == "sdxl" ? 5.0 : 7.5;
         if (spec.family == "ldm") spec.guidance_scale = 5, spec.steps = 200;
         // text2img256: the paper's own sampling is unguided

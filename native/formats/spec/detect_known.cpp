@@ -47,7 +47,7 @@ const std::vector<KnownModel> & known_models() {
          0.18215, 0.00085, 0.012, eps,  512, false, false},
         {320,     9,       4,     1024, st,  1,     sd,   "Stable Diffusion 2.x inpainting", "sd2", "inpaint", "hybrid", 8, 64,
          0.18215, 0.00085, 0.012, eps,  512, false, false},
-        {320,     5,       4,     1024, st,  1,     sd,   "Stable Diffusion 2.x depth", "sd2", "text", "hybrid", 8, 64,
+        {320,     5,       4,     1024, st,  1,     sd,   "Stable Diffusion 2.x depth", "sd2", "depth", "hybrid", 8, 64,
          0.18215, 0.00085, 0.012, eps,  512, false, false},
         {256,           7,          4,        1024, st, 1,       {1, 2, 2, 4}, "Stable Diffusion x4 upscaler",
          "sd2",         "superres", "hybrid", 8,    -1, 0.08333, 0.0001,       0.02,

@@ -14,7 +14,7 @@
 namespace latent::pipeline {
 
 /// The fields of Inputs, in the order in which they are checked.
-enum class Input { prompt, embeddings, labels, image, mask, noise_level, sizes };
+enum class Input { prompt, embeddings, labels, image, mask, depth, noise_level, sizes };
 
 /// An input that a conditioner reads.
 struct InputUse {

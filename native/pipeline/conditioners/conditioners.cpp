@@ -5,6 +5,7 @@
 
 #include "models/bert_text.h"
 #include "models/class_embedder.h"
+#include "pipeline/conditioners/depth_conditioner.h"
 #include "pipeline/conditioners/label_conditioner.h"
 #include "pipeline/conditioners/picture_conditioner.h"
 #include "pipeline/conditioners/retrieval_conditioner.h"
@@ -14,11 +15,11 @@
 namespace latent::pipeline {
 namespace {
 
-constexpr Input kInputs[] = {Input::prompt, Input::embeddings,  Input::labels, Input::image,
-                             Input::mask,   Input::noise_level, Input::sizes};
+constexpr Input kInputs[] = {Input::prompt, Input::embeddings, Input::labels,      Input::image,
+                             Input::mask,   Input::depth,      Input::noise_level, Input::sizes};
 
 const char * input_name(Input input) {
-    constexpr const char * names[] = {"prompt", "embeddings", "labels", "image", "mask", "noise_level", "sizes"};
+    constexpr const char * names[] = {"prompt", "embeddings", "labels", "image", "mask", "depth", "noise_level", "sizes"};
     return names[static_cast<int>(input)];
 }
 
@@ -29,6 +30,7 @@ bool is_given(const Inputs & inputs, Input input) {
         case Input::labels: return inputs.labels.has_value();
         case Input::image: return inputs.image.has_value();
         case Input::mask: return inputs.mask.has_value();
+        case Input::depth: return inputs.depth.has_value();
         case Input::noise_level: return inputs.noise_level.has_value();
         case Input::sizes: break;
     }
@@ -95,6 +97,8 @@ Conditioners::Conditioners(const ModelSpec & spec, PartResidency & residency, Fi
         all_.push_back(std::make_unique<InpaintingConditioner>(spec, first_stage));
     } else if (edits()) {
         all_.push_back(std::make_unique<EditingConditioner>(spec, first_stage));
+    } else if (spec.kind == "depth") {
+        all_.push_back(std::make_unique<DepthConditioner>(spec));
     }
     if (spec.unet) require_fit();
 }

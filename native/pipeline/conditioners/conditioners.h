@@ -18,7 +18,7 @@ PictureUse picture_use(const ModelSpec & spec);
 
 /// The conditioners of one model: from what the user gives to one Conditioning.
 ///   tokens     CLIP or BERT (prompt), BERT over layouts, an embedding of classes; the embeddings of RDM as they come
-///   channels   SpatialRescaler over labels, a low-resolution image, an image with a hole, an image to edit
+///   channels   SpatialRescaler over labels, a low-resolution image, an image with a hole, an image to edit, a depth map
 ///   class      the noise level of the x4 upscaler
 /// A model is one combination of these; its specification says which.
 class Conditioners {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "pipeline/messages.h"
+
 namespace latent::pipeline {
 namespace {
 

@@ -24,7 +24,9 @@ const iso = () => new Date().toISOString()
 
 /** Resolved options as JSON: no pictures, which are large, and no paths. */
 function plainOptions(options: Record<string, unknown>): Record<string, unknown> {
-  const kept = Object.entries(options).filter(([key]) => !['image', 'mask', 'semanticMap', 'loras', 'latents', 'neighbours'].includes(key))
+  const kept = Object.entries(options).filter(
+    ([key]) => !['image', 'mask', 'semanticMap', 'depthMap', 'loras', 'latents', 'neighbours'].includes(key),
+  )
   return Object.fromEntries(kept.map(([key, value]) => [key, typeof value === 'bigint' ? String(value) : value]))
 }
 

@@ -28,7 +28,7 @@ import type { Context } from './server.js'
 import type { Limits } from './settings.js'
 import { openStream } from './streams.js'
 
-const pictureKeys = ['image', 'mask', 'semanticMap'] as const
+const pictureKeys = ['image', 'mask', 'semanticMap', 'depthMap'] as const
 type Files = Partial<Record<(typeof pictureKeys)[number], Uint8Array>>
 
 function readPicture(value: Picture, key: string, { settings, jobs }: Context): Uint8Array {
@@ -41,11 +41,11 @@ function readPicture(value: Picture, key: string, { settings, jobs }: Context): 
 
 /** Options of the engine from those of a request. */
 function readOptions(request: JobRequest, files: Files, context: Context): HostGenerateOptions {
-  const { preview, seed, image, mask, semanticMap } = request
+  const { preview, seed, image, mask, semanticMap, depthMap } = request
   const own = ['model', 'priority', 'preview', 'seed', ...pictureKeys]
   const options = Object.fromEntries(Object.entries(request).filter(([key]) => !own.includes(key))) as HostGenerateOptions
   if (seed !== undefined) options.seed = BigInt(seed)
-  for (const [key, value] of Object.entries({ image, mask, semanticMap }) as [(typeof pictureKeys)[number], Picture | undefined][]) {
+  for (const [key, value] of Object.entries({ image, mask, semanticMap, depthMap }) as [(typeof pictureKeys)[number], Picture | undefined][]) {
     if (value !== undefined) options[key] = readPicture(value, key, context)
     if (files[key]) options[key] = checkPicture(files[key], key, context.settings.limits)
   }

@@ -27,7 +27,8 @@
 /** A picture in a request: base64 of a file (PNG, JPEG, WebP), with or without `data:...;base64,` before it; or the picture of a finished job. */
 export type Picture = string | { job: string; index: number }
 
-/** Options of `generate()`. With multipart/form-data, the field `request` holds this as JSON, and files named `image`, `mask` and `semanticMap` take the place of its pictures. */
+/** Options of `generate()`. With multipart/form-data, the field `request` holds this as JSON, and files named `image`, `mask`, `semanticMap` and
+ * `depthMap` take the place of its pictures. */
 export interface JobRequest {
   /** Default: the server's first. */
   model?: string
@@ -62,6 +63,8 @@ export interface JobRequest {
   classId?: number | string
   boxes?: { label: number | string; x: number; y: number; width: number; height: number }[]
   semanticMap?: Picture
+  /** Grey, white is near. */
+  depthMap?: Picture
   noiseLevel?: number
   /** Live pictures as `preview` events: one every so many steps; false (default): none. */
   preview?: boolean | { every?: number; method?: 'linear' | 'taesd' | 'vae' }

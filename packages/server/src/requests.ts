@@ -19,7 +19,9 @@ function sizeOfPicture(given: unknown): Size | undefined {
 }
 
 function sizeOf(options: HostGenerateOptions, info: PipelineInfo): Size {
-  const own = sizeOfPicture(options.image) ?? sizeOfPicture(options.semanticMap) ?? info.defaults
+  // A label map sets the size, whatever the start picture's; a depth map does not.
+  const given = [options.semanticMap, options.image, options.depthMap].map(sizeOfPicture).find((size) => size !== undefined)
+  const own = given ?? info.defaults
   return { width: options.width ?? own.width, height: options.height ?? own.height }
 }
 

@@ -67,6 +67,7 @@ export const jobRequest = {
     classId: { oneOf: [whole(0, 1_000_000), name] },
     boxes: { type: 'array', maxItems: 1000, items: box },
     semanticMap: picture,
+    depthMap: picture,
     noiseLevel: whole(0, 100_000),
     preview: {
       oneOf: [

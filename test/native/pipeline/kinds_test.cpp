@@ -70,6 +70,12 @@ const std::vector<Kind> & kinds() {
              request.inputs.image = picture_of(70, 50);
              request.inputs.mask = ImageTensor{{1, 1, 70, 50}, std::vector<float>(70 * 50, 1.0f)};
          }},
+        {"sd2-depth",
+         [](const Loaded & model, GenerateRequest & request) {
+             add_prompt(model, request);
+             request.inputs.depth = ImageTensor{{1, 1, 5, 7}, std::vector<float>(35, 0.5f)};
+             request.inputs.depth->data[3] = 2;
+         }},
         {"ldm-rdm",
          [](const Loaded &, GenerateRequest & request) {
              request.width = 64, request.height = 32;

@@ -48,6 +48,38 @@ TEST(open_clip_text_model) {
         model.tokens("ids", 1));
 }
 
+TEST(depth_model) {
+    const Loaded model("sd2-depth");
+    CHECK(model->spec().kind == "depth");
+    const golden::Values depth = model.input("depth"), concat = model.expected("concat");
+    const auto condition = [&](int64_t row) {
+        Inputs request = prompt_request(model.tokens("ids", 0));
+        request.depth = ImageTensor{{1, 1, depth.shape[2], depth.shape[3]}, Loaded::row_of(depth, row)};
+        request.width = 128, request.height = 64;
+        return request;
+    };
+    const Conditioning conditioning = model->encode_inputs(condition(0), {});
+    CHECK((conditioning.concat->shape == std::array<int64_t, 4>{1, 1, 8, 16}));
+    within("sd2-depth concat", difference(conditioning.concat->data, concat.data), concat.atol);
+    check_system(model, {"sd2-depth", "eps", "ddim4", 9.0}, condition, model.tokens("ids", 1));
+
+    // Its range says nothing, and one depth everywhere has none: no rounding is stretched to -1..1.
+    Inputs scaled = condition(0), flat = condition(0);
+    for (float & value : scaled.depth->data) value = 900 * value + 2500;
+    within("sd2-depth concat", difference(model->encode_inputs(scaled, {}).concat->data, concat.data), concat.atol);
+    flat.depth = ImageTensor{{1, 1, 7, 5}, std::vector<float>(35, 0.3f)};
+    flat.width = 72, flat.height = 56;  // ninths are not exact
+    const Conditioning even = model->encode_inputs(flat, {});
+    for (const float value : even.concat->data) CHECK(value == -1.0f);
+    // A map for each picture of a batch.
+    Inputs two = condition(0);
+    two.depth->shape[0] = 2;
+    two.depth->data.resize(2 * two.depth->data.size(), 0.3f);
+    const Conditioning both = model->encode_inputs(two, {});
+    CHECK((both.concat->shape == std::array<int64_t, 4>{2, 1, 8, 16}));
+    CHECK(both.concat->data.front() == conditioning.concat->data.front() && both.concat->data.back() == -1.0f);
+}
+
 TEST(layout_model) {
     const Loaded model("ldm-layout2img");
     const golden::Values layout = model.expected("layout_tokens"), context = model.expected("context");

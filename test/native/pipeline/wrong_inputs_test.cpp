@@ -158,6 +158,32 @@ TEST(pictures_to_enlarge_and_inpaint_are_checked) {
     refused("needs negative", [&] { upscaler->generate(noisy, {}); });
 }
 
+TEST(depth_maps_are_one_channel_of_finite_numbers) {
+    const Loaded model("sd2-depth");
+    const auto with = [&](ImageTensor depth) {
+        GenerateRequest request = small();
+        request.inputs.prompt = model.tokens("ids", 0);
+        request.inputs.depth = std::move(depth);
+        model->generate(request, {});
+    };
+    refused("depth is missing; this model takes a prompt and a depth map", [&] {
+        GenerateRequest request = small();
+        request.inputs.prompt = model.tokens("ids", 0);
+        model->generate(request, {});
+    });
+    refused("it needs 1 channels", [&] { with(picture(1, 3, 8, 8)); });
+    refused("2 of them for 1 images", [&] { with(picture(2, 1, 8, 8)); });
+    for (const float value : {NAN, INFINITY}) {
+        ImageTensor depth = picture(1, 1, 8, 8);
+        depth.data[9] = value;
+        refused("not finite", [&] { with(depth); });
+    }
+    const Loaded other("ldm-uncond");
+    GenerateRequest request = small();
+    request.inputs.depth = picture(1, 1, 8, 8);
+    refused("depth is given; this model is unconditional", [&] { other->generate(request, {}); });
+}
+
 TEST(embeddings_are_finite_rows_of_the_context) {
     const Loaded model("ldm-rdm");
     const auto with = [&](int64_t count, int64_t dim, float value) {

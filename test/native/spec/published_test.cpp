@@ -216,7 +216,7 @@ std::vector<Model> models() {
          "kl-f8",
          h,
          {"clip_text"},
-         {"Stable Diffusion 2.x depth", "text", "hybrid", 20, 0.18215, .00085, .012, false, eps, 512, 50, 9, 0}},
+         {"Stable Diffusion 2.x depth", "depth", "hybrid", 20, 0.18215, .00085, .012, false, eps, 512, 50, 9, 0}},
         {"x4 upscaler",
          x4_upscaler(),
          473.398,
