@@ -1,4 +1,4 @@
-// What `require` of the binary returns, once per environment.
+// Creates the exports of the binary, once per environment.
 #include "bindings/conditioning_wrap.h"
 #include "bindings/env_data.h"
 #include "bindings/exports.h"
@@ -12,8 +12,8 @@
 namespace latent::bindings {
 namespace {
 
-/// process.exit() of the main thread runs no cleanup hooks of the environment: the 'exit' event is the last moment to end our
-/// threads before the destructors of the process run under them.
+/// process.exit() in the main thread does not run the environment's cleanup hooks: the 'exit' event is the last chance to end our
+/// threads before the process's destructors run.
 void stop_at_exit(Napi::Env env) {
     const Napi::Value process = env.Global().Get("process");
     if (!process.IsObject()) return;

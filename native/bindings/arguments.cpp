@@ -8,7 +8,7 @@
 namespace latent::bindings {
 namespace {
 
-constexpr size_t max_request = size_t{256} << 20;  // a tokenizer's text travels in a convert request
+constexpr size_t max_request = size_t{256} << 20;  // a convert request contains a tokenizer's text
 
 Napi::FunctionReference optional_function(const Napi::Object & object, const char * name) {
     const Napi::Value value = object.Get(name);
@@ -41,7 +41,7 @@ std::string string_argument(const Napi::CallbackInfo & info, size_t index, const
     if (!value.IsString()) throw ArgumentTypeError(std::string(name) + " must be a string");
     size_t length = 0;
     if (napi_get_value_string_utf8(info.Env(), value, nullptr, 0, &length) != napi_ok || length > max_request) {
-        throw Error(ErrorCode::invalid_argument, std::string(name) + " is too long a text");
+        throw Error(ErrorCode::invalid_argument, std::string(name) + " is too long");
     }
     return value.As<Napi::String>().Utf8Value();
 }
@@ -71,7 +71,7 @@ Span<float> floats(Napi::Value value, const char * name, size_t length) {
     const Span<float> span = typed_array<float>(value, name, napi_float32_array, "Float32Array");
     if (length != 0 && span.size() != length) {
         throw Error(ErrorCode::invalid_argument, std::string(name) + " has " + std::to_string(span.size()) + " values, " +
-                                                     std::to_string(length) + " are needed");
+                                                     std::to_string(length) + " expected");
     }
     return span;
 }
@@ -86,10 +86,10 @@ std::vector<int64_t> sizes_argument(Napi::Value value, const char * name) {
     std::vector<int64_t> sizes;
     for (uint32_t i = 0; i < std::min<uint32_t>(array.Length(), 8); ++i) {
         const Napi::Value size = array.Get(i);
-        if (!size.IsNumber()) throw ArgumentTypeError(std::string(name) + " must hold numbers");
+        if (!size.IsNumber()) throw ArgumentTypeError(std::string(name) + " must contain numbers");
         const double number = size.As<Napi::Number>().DoubleValue();
         if (!(number >= 1 && number <= 2147483647.0) || number != std::floor(number)) {
-            throw Error(ErrorCode::invalid_argument, std::string(name) + " must hold whole numbers from 1");
+            throw Error(ErrorCode::invalid_argument, std::string(name) + " must contain positive integers");
         }
         sizes.push_back(static_cast<int64_t>(number));
     }

@@ -10,16 +10,16 @@
 
 namespace latent::bindings {
 
-// Arrays that travel beside a JSON request, whose shapes are inside it. Their shapes are held against their sizes at once; they
-// are copied by the job, on its thread, and `options` keeps them until then.
+// Arrays passed next to a JSON request that contains their shapes. Shapes are checked against sizes immediately; the job copies
+// the arrays on its thread, and `options` keeps them until then.
 
 template <typename T>
 using Later = std::function<T()>;
 
-/// Numbers of an array.
+/// The values of an array.
 Later<std::vector<float>> floats_later(const Napi::Value & value, const char * name, EnvData::StartOptions & options);
 
-/// An image [n, c, h, w] that must be there.
+/// A required image [n, c, h, w].
 Later<pipeline::ImageTensor> image_argument(const std::vector<int64_t> & shape, const Napi::Value & value, const char * name,
                                             EnvData::StartOptions & options);
 
@@ -27,7 +27,7 @@ Later<pipeline::ImageTensor> image_argument(const std::vector<int64_t> & shape, 
 Later<pipeline::ImageTensor> optional_image(const Napi::Value & arrays, const char * key, const Json & request,
                                             const char * shape_key, EnvData::StartOptions & options);
 
-/// NativeConditionArrays, to be put into the request that they belong to.
+/// NativeConditionArrays, stored in their request.
 std::function<void(pipeline::Inputs &)> input_arrays(const Napi::Value & arrays, const Json & request,
                                                      EnvData::StartOptions & options);
 

@@ -18,7 +18,7 @@ int32_t label_argument(const Napi::Value & value) {
     if (!value.IsNumber()) throw ArgumentTypeError("classLabel must be a number");
     const double label = value.As<Napi::Number>().DoubleValue();
     if (!(label >= -1 && label <= INT32_MAX) || label != std::floor(label)) {
-        throw Error(ErrorCode::invalid_argument, "classLabel must be a whole number from -1");
+        throw Error(ErrorCode::invalid_argument, "classLabel must be an integer of at least -1");
     }
     return static_cast<int32_t>(label);
 }
@@ -93,7 +93,7 @@ void ConditioningWrap::Finalize(Napi::BasicEnv env) {
 ConditioningPtr ConditioningWrap::value_of(Napi::Value value, const char * name, bool optional) {
     if (optional && (value.IsNull() || value.IsUndefined())) return nullptr;
     if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&conditioning_tag)) {
-        throw ArgumentTypeError(std::string(name) + " must be conditioning of the engine");
+        throw ArgumentTypeError(std::string(name) + " must be a conditioning object of the engine");
     }
     const ConditioningWrap & wrap = *Unwrap(value.As<Napi::Object>());
     wrap.check();
@@ -139,7 +139,7 @@ Napi::Value ConditioningWrap::copy(const Napi::CallbackInfo & info, const std::v
     const Span<float> into = floats(argument(info, 0), "into", numbers.size());
     options.hold(argument(info, 0));
     return env_data.start(env_data.queue("arrays"), std::move(options),
-                          [data = state_.data, &numbers, into](const JobContext &) -> Completion {  // `data` owns the numbers
+                          [data = state_.data, &numbers, into](const JobContext &) -> Completion {  // `data` owns the values
                               std::copy(numbers.begin(), numbers.end(), into.begin());
                               return [](Napi::Env env) { return env.Undefined(); };
                           });

@@ -9,19 +9,19 @@ namespace latent::bindings {
 
 using ConditioningPtr = std::shared_ptr<const pipeline::Conditioning>;
 
-/// NativeConditioning of the contract: the immutable result of encoding what a model is conditioned on.
+/// NativeConditioning of the contract: the immutable result of encoding a model's inputs.
 class ConditioningWrap : public Napi::ObjectWrap<ConditioningWrap> {
 public:
     struct State {
         ConditioningPtr data;
-        PipelinePtr owner;  // null: made from an array
+        PipelinePtr owner;  // null if made from an array
     };
 
     static Napi::Function define(Napi::Env env);
     static Napi::Object make(Napi::Env env, State state);
     /// conditioningFrom() of the contract.
     static Napi::Value from(const Napi::CallbackInfo & info);
-    /// An argument that must be one; nullptr for null and undefined if `optional`.
+    /// A required argument of this class; nullptr for null and undefined if `optional`.
     static ConditioningPtr value_of(Napi::Value value, const char * name, bool optional = true);
 
     explicit ConditioningWrap(const Napi::CallbackInfo & info);

@@ -13,7 +13,7 @@ const char * const message =
     "for "
     "this machine, or run on a newer one.";
 
-/// The test's way to be on an old processor.
+/// Lets tests simulate an old processor.
 bool forced_to_fail() {
     const char * value = getenv("LATENT_TEST_CPU_FLOOR");
     return value != nullptr && strcmp(value, "fail") == 0;

@@ -8,7 +8,7 @@
 namespace latent::bindings {
 namespace {
 
-constexpr size_t copied_elsewhere = size_t{1} << 16;  // bytes; fewer are copied in less time than another thread takes to wake
+constexpr size_t copied_elsewhere = size_t{1} << 16;  // bytes; copying fewer is faster than waking another thread
 
 void check(napi_env env, napi_status status) {
     if (status != napi_ok) throw Napi::Error::New(env);
@@ -25,7 +25,8 @@ EnvData::EnvData(Napi::Env env)
       float_array_(global_constructor(env, "Float32Array")),
       byte_array_(global_constructor(env, "Uint8Array")),
       integer_array_(global_constructor(env, "Int32Array")) {
-    // Made before the cleanup hook is added: hooks run in reverse, so all threads have ended when Node closes this function.
+    // Created before the cleanup hook is added: hooks run in reverse order, so all threads have ended when Node closes this
+    // function.
     check(env, napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "latent"), 0, 1, nullptr, nullptr,
                                                this, &EnvData::wake, &wake_));
     check(env, napi_unref_threadsafe_function(env, wake_));
@@ -48,7 +49,7 @@ void EnvData::shutdown() {
     if (closed_) return;
     closed_ = true;
     remove_log_listener(mailbox_.get());
-    // Tell all before waiting for the first.
+    // Signal all before waiting for the first.
     for (auto & [id, pending] : pending_) pending.job->cancel->cancel();
     for (auto & [key, queue] : queues_) queue->stop();
     mailbox_->close();
@@ -121,7 +122,7 @@ void EnvData::wake(napi_env raw, napi_value, void * context, void *) {
         try {
             self->deliver(env, event);
         } catch (const Napi::Error &) {
-            // JavaScript is being terminated: nobody is left to tell.
+            // JavaScript is being terminated: nothing can be delivered.
         } catch (...) {
         }
     }
@@ -171,7 +172,7 @@ void EnvData::finish(Napi::Env env, FinishedEvent & event) {
     const Pending pending = take(env, it);
     const bool aborted = pending.job->cancellable && pending.job->cancel->cancelled();
     if (pending.callback_error || aborted || event.error) {
-        // A result that nobody will see (a whole pipeline, perhaps) is freed on the queue's thread.
+        // A result that is not delivered (possibly a whole pipeline) is freed on the queue's thread.
         if (event.completion) pending.queue->release(std::make_shared<Completion>(std::move(event.completion)));
         if (pending.callback_error) return pending.deferred.Reject(pending.callback_error->Value());
         return pending.deferred.Reject(to_js(env, event.error ? *event.error : aborted_error()).Value());
@@ -179,7 +180,7 @@ void EnvData::finish(Napi::Env env, FinishedEvent & event) {
     try {
         resolve(env, pending, event.completion);
     } catch (const Napi::Error & error) {
-        if (error.IsEmpty()) return;  // JavaScript is being ended: nobody is left to tell
+        if (error.IsEmpty()) return;  // JavaScript is being terminated: nothing can be delivered
         pending.deferred.Reject(error.Value());
     } catch (...) {
         pending.deferred.Reject(to_js(env, describe(std::current_exception())).Value());
@@ -239,7 +240,7 @@ void EnvData::set_logger(Napi::Value logger) {
 
 void EnvData::deliver_log(Napi::Env env, const LogEvent & event) {
     if (logger_.IsEmpty()) return;
-    // A logger that throws must not break what it watches.
+    // A logger that throws must not break the engine.
     try {
         logger_.Call({Napi::String::New(env, log_level_name(event.level)), Napi::String::New(env, event.message)});
     } catch (const Napi::Error &) {
@@ -251,13 +252,13 @@ Napi::Value EnvData::new_array(Napi::Env env, napi_typedarray_type type, size_t 
     if (type == napi_float32_array) constructor = &float_array_;
     if (type == napi_uint8_array) constructor = &byte_array_;
     if (type == napi_int32_array) constructor = &integer_array_;
-    if (!constructor) throw Error(ErrorCode::internal, "arrays of this type are not made");
+    if (!constructor) throw Error(ErrorCode::internal, "arrays of this type are not supported");
     Napi::Value array = constructor->New({Napi::Number::New(env, static_cast<double>(length))});
     napi_typedarray_type made{};
     size_t made_length = 0;
     if (napi_get_typedarray_info(env, array, &made, &made_length, data, nullptr, nullptr) != napi_ok || made != type ||
         made_length != length) {
-        throw Error(ErrorCode::internal, "JavaScript made another array than the one asked for");
+        throw Error(ErrorCode::internal, "JavaScript created an array of the wrong type or length");
     }
     return array;
 }

@@ -19,8 +19,8 @@ struct Callbacks {
     Napi::FunctionReference on_preview;
 };
 
-/// Everything of one environment (the main thread or a worker): its queues, its unsettled promises, its constructors and its
-/// logger. Lives on the environment's JavaScript thread; other threads reach it through the mailbox only.
+/// The state of one environment (the main thread or a worker): its queues, unsettled promises, constructors and logger. Used on
+/// the environment's JavaScript thread; other threads reach it only through the mailbox.
 class EnvData {
 public:
     explicit EnvData(Napi::Env env);
@@ -29,7 +29,7 @@ public:
     EnvData & operator=(const EnvData &) = delete;
     static EnvData & of(Napi::Env env);
 
-    /// The queue of a device (or of another resource), made at its first use.
+    /// The queue of a device (or another resource), created at its first use.
     std::shared_ptr<JobQueue> queue(const std::string & key);
 
     struct StartOptions {
@@ -38,27 +38,28 @@ public:
         std::function<void()> on_settled;  // called on the JavaScript thread, however the job ends
         std::vector<Napi::ObjectReference> held;
 
-        /// Keeps an object until the job has ended, so that the job may use an array's memory. The array must be this call's
-        /// alone: TypeScript made it, or copied it, so that no one changes or detaches it meanwhile.
+        /// Keeps an object until the job has ended, so that the job may use an array's memory. The array must belong to this
+        /// call: TypeScript created or copied it, so that nothing else changes or detaches it meanwhile.
         void hold(const Napi::Value & object) { held.push_back(Napi::Persistent(object.As<Napi::Object>())); }
     };
     /// Queues `work` and returns { promise, cancel }. The promise keeps the process alive until it settles.
     Napi::Value start(const std::shared_ptr<JobQueue> & queue, StartOptions options, Work work);
 
-    /// null: none. Receives the messages of the whole process.
+    /// Sets the logger, which receives the messages of the whole process; null: none.
     void set_logger(Napi::Value logger);
 
-    /// Cancels all work and waits for the threads; unsettled promises stay so. Called when the environment or the process ends.
+    /// Cancels all work and waits for the threads; unsettled promises stay unsettled. Called when the environment or the process
+    /// ends.
     void shutdown();
 
     Napi::FunctionReference pipeline_class, latents_class, conditioning_class, sampler_class, solver_class, tensors_class;
-    /// What the constructor that is being called by us shall hold; null when JavaScript calls it.
+    /// The state for a constructor that we call; null when JavaScript calls it.
     void * constructing = nullptr;
 
-    /// An array of `length` elements made by JavaScript's own constructor, which throws if memory is short.
+    /// Creates an array of `length` elements with JavaScript's constructor, which throws if memory is short.
     Napi::Value new_array(Napi::Env env, napi_typedarray_type type, size_t length, void ** data);
-    /// Copies into such an array. Within a completion much is copied later, on another thread, before the promise is resolved:
-    /// `from` lives as long as the completion does.
+    /// Copies into such an array. In a completion, large copies are deferred to another thread before the promise is resolved:
+    /// `from` must live as long as the completion.
     void fill(void * to, const void * from, size_t bytes);
 
 private:
@@ -70,7 +71,7 @@ private:
         std::function<void()> on_settled;
         std::vector<Napi::ObjectReference> held;
         std::optional<Napi::Error> callback_error;  // the first one thrown
-        Napi::ObjectReference result;               // of a job that only fills its arrays
+        Napi::ObjectReference result;               // result of a job that only fills its arrays
     };
     struct Fill {
         void * to;
@@ -104,7 +105,7 @@ private:
     bool closed_ = false;
 };
 
-/// Runs the body of a function that JavaScript called: whatever it throws becomes a JavaScript error.
+/// Runs the body of a function called by JavaScript and turns its exceptions into JavaScript errors.
 template <typename Body>
 auto guarded(Napi::Env env, Body && body) -> decltype(body()) {
     try {

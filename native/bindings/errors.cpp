@@ -8,7 +8,7 @@
 namespace latent::bindings {
 namespace {
 
-constexpr size_t max_message = 64 << 10;  // file content quoted in a message must not become a message of gigabytes
+constexpr size_t max_message = 64 << 10;  // limits file content quoted in messages
 
 }  // namespace
 
@@ -21,13 +21,13 @@ ErrorInfo describe(std::exception_ptr exception) {
     } catch (const Error & e) {
         info = {e.code(), e.what(), e.details(), false};
     } catch (const std::bad_alloc &) {
-        info = {ErrorCode::out_of_memory, "The system gave no memory", "{}", false};
-    } catch (const std::length_error &) {  // more than any address space holds
-        info = {ErrorCode::out_of_memory, "The system gave no memory", "{}", false};
+        info = {ErrorCode::out_of_memory, "Out of memory", "{}", false};
+    } catch (const std::length_error &) {  // larger than any address space
+        info = {ErrorCode::out_of_memory, "Out of memory", "{}", false};
     } catch (const std::exception & e) {
         info = {ErrorCode::internal, std::string("Internal error: ") + e.what(), "{}", false};
     } catch (...) {
-        info = {ErrorCode::internal, "Internal error of an unknown kind", "{}", false};
+        info = {ErrorCode::internal, "Unknown internal error", "{}", false};
     }
     if (info.message.size() > max_message) info.message.resize(max_message);
     return info;
@@ -38,7 +38,7 @@ ErrorInfo aborted_error() {
 }
 
 Napi::Error to_js(Napi::Env env, const ErrorInfo & error) {
-    // V8 puts replacement characters where the bytes are not UTF-8.
+    // V8 replaces bytes that are not valid UTF-8.
     Napi::Error result = Napi::Error::New(env, error.message);
     if (error.code == ErrorCode::invalid_argument) {
         result = error.wrong_type ? static_cast<Napi::Error>(Napi::TypeError::New(env, error.message))

@@ -18,7 +18,7 @@ public:
     explicit ArgumentTypeError(const std::string & message) : Error(ErrorCode::invalid_argument, message) {}
 };
 
-/// An exception in a form that can wait for the JavaScript thread.
+/// An exception, stored until the JavaScript thread can throw it.
 struct ErrorInfo {
     ErrorCode code = ErrorCode::internal;
     std::string message;
@@ -26,7 +26,7 @@ struct ErrorInfo {
     bool wrong_type = false;
 };
 
-/// Any exception: ours as they are, bad_alloc as out_of_memory, others as internal.
+/// Describes any exception: ours unchanged, bad_alloc as out_of_memory, others as internal.
 ErrorInfo describe(std::exception_ptr exception);
 ErrorInfo aborted_error();
 Napi::Error to_js(Napi::Env env, const ErrorInfo & error);

@@ -25,12 +25,12 @@
 namespace latent::bindings {
 namespace {
 
-/// Work on files has a queue of its own: it need not wait for images.
+/// Work on files has its own queue, so that it does not wait for images.
 std::shared_ptr<JobQueue> file_queue(Napi::Env env) {
     return EnvData::of(env).queue("files");
 }
 
-/// Kernels of the CPU: in use, and those that LATENT_KERNELS may name.
+/// CPU kernels in use, and the possible values of LATENT_KERNELS.
 Json kernels_json(const std::string & home) {
     const kernels::KernelChoice choice = kernels::kernel_choice();
     Json floats = Json::array();
@@ -118,7 +118,7 @@ Napi::Value create_noise(const Napi::CallbackInfo & info) {
         const Span<float> out = floats(argument(info, 1), "out", request.elements);
         EnvData & data = EnvData::of(info.Env());
         EnvData::StartOptions options;
-        // The array stays while it is filled. Nobody else has it: TypeScript hands it out when the job is done.
+        // The array is kept while it is filled. Nothing else uses it: TypeScript returns it when the job is done.
         const auto held = std::make_shared<Napi::ObjectReference>(Napi::Persistent(argument(info, 1).As<Napi::Object>()));
         options.on_settled = [held] { held->Reset(); };
         return data.start(data.queue("noise"), std::move(options), [request, out](const JobContext & job) -> Completion {

@@ -4,7 +4,7 @@
 
 namespace latent::bindings {
 
-// The functions of NativeAddon (lib/native/contract.ts) that belong to no class.
+// The functions of NativeAddon (lib/native/contract.ts) outside classes.
 Napi::Value versions(const Napi::CallbackInfo & info);
 Napi::Value get_devices(const Napi::CallbackInfo & info);
 Napi::Value set_cuda_library(const Napi::CallbackInfo & info);

@@ -85,7 +85,7 @@ void JobQueue::execute(Job & job) {
     } catch (...) {
         finished.error = describe(std::current_exception());
     }
-    job.work = nullptr;  // what the job held is freed here, not on the JavaScript thread
+    job.work = nullptr;  // frees what the job holds here, not on the JavaScript thread
     gate.flush();
     mailbox_->post(std::move(finished));
 }

@@ -12,35 +12,37 @@
 
 namespace latent::bindings {
 
-/// Runs on the queue's thread; what it returns runs on the JavaScript thread.
+/// Runs on the queue's thread; the function that it returns runs on the JavaScript thread.
 using Work = std::function<Completion(const JobContext &)>;
 
-/// A native operation, without anything of JavaScript in it.
+/// A native operation without JavaScript values.
 struct Job {
     uint64_t id = 0;
     std::shared_ptr<CancelToken> cancel = std::make_shared<CancelToken>();
     Work work;
     bool wants_progress = false;
     bool wants_preview = false;
-    bool cancellable = true;  // false: runs even when its token is set (dispose)
+    bool cancellable = true;  // false: runs even if its token is set (dispose)
 };
 
 using JobPtr = std::shared_ptr<Job>;
 
-/// A FIFO and the thread that works it off: one per environment and device, so that calls on one device of one environment follow
-/// each other. (Two environments, for instance two workers, share a device without order.) The thread starts with the first job.
+/// A FIFO queue with its thread: one per environment and device, so that calls on one device of one environment run one after
+/// another. (Two environments, for instance two workers, share a device in no particular order.) The thread starts with the first
+/// job.
 class JobQueue {
 public:
     explicit JobQueue(std::shared_ptr<Mailbox> mailbox) : mailbox_(std::move(mailbox)) {}
     ~JobQueue() { stop(); }
 
-    /// Throws disposed after stop(), out_of_memory when there is no thread to be had.
+    /// Throws disposed after stop(), out_of_memory if no thread can be started.
     void push(JobPtr job);
-    /// Takes a job out that has not begun; false when it has.
+    /// Removes a job that has not started; false if it has.
     bool remove(const JobPtr & job);
-    /// Lets go of `object` on the queue's thread, behind the work that is queued now; at once where that thread is not running.
+    /// Releases `object` on the queue's thread after the work queued so far; immediately if that thread is not running.
     void release(std::shared_ptr<void> object);
-    /// Cancels all work, drops what has not begun and waits for what has. Afterwards the queue takes nothing more. Idempotent.
+    /// Cancels all work, drops jobs that have not started and waits for the running one. Afterwards the queue accepts no jobs.
+    /// Idempotent.
     void stop();
 
 private:

@@ -9,8 +9,8 @@
 
 namespace latent::bindings {
 
-// Single fields of a JSON request, checked for type and bounds. Absent fields (and null) take the fallback; what a field may not
-// be throws invalid_argument naming it.
+// Single fields of a JSON request, checked for type and bounds. Absent fields (and null) take the fallback; invalid values throw
+// invalid_argument naming the field.
 
 [[noreturn]] void refuse(const char * key, const std::string & what);
 
@@ -26,11 +26,11 @@ const Json & object_field(const Json & request, const char * key);  // null if a
 const Json & array_field(const Json & request, const char * key);   // empty if absent
 std::vector<double> numbers_field(const Json & request, const char * key, double low, double high);
 std::vector<int64_t> shape_field(const Json & request, const char * key);
-/// 64-bit numbers do not survive in JSON: seeds travel as decimal text.
+/// JSON cannot represent 64-bit numbers exactly, so seeds are passed as decimal text.
 uint64_t seed_field(const Json & request, const char * key = "seed");
 std::string rng_field(const Json & request);
 
-/// An item of a list: a whole number within bounds.
+/// An item of a list: an integer within bounds.
 int64_t checked_int(const Json & value, const char * key, int64_t low, int64_t high);
 
 /// `rank` sizes whose product is `elements`.

@@ -52,7 +52,7 @@ void LatentsWrap::Finalize(Napi::BasicEnv env) {
 LatentsPtr LatentsWrap::value_of(Napi::Value value, const char * name, bool optional) {
     if (optional && (value.IsNull() || value.IsUndefined())) return nullptr;
     if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&latents_tag)) {
-        throw ArgumentTypeError(std::string(name) + " must be latents of the engine");
+        throw ArgumentTypeError(std::string(name) + " must be a latents object of the engine");
     }
     const LatentsWrap & wrap = *Unwrap(value.As<Napi::Object>());
     wrap.check();
@@ -82,7 +82,7 @@ Napi::Value LatentsWrap::location(const Napi::CallbackInfo & info) {
     return Napi::String::New(info.Env(), "cpu");
 }
 
-/// Numbers of their own are copied on a thread for copying; live ones in the queue of their loop, between its steps.
+/// Independent latents are copied on a separate thread, live ones in the queue of their loop, between its steps.
 Napi::Value LatentsWrap::start(Napi::Env env, EnvData::StartOptions options, Work work) {
     EnvData & data = EnvData::of(env);
     return data.start(state_.sampler ? state_.sampler->pipeline->queue : data.queue("arrays"), std::move(options),
@@ -132,7 +132,7 @@ Napi::Value LatentsWrap::clone(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         current();
         return start(info.Env(), {}, [state = state_](const JobContext &) -> Completion {
-            // Numbers of their own are never changed, so the copy has the same.
+            // Independent latents are never changed, so the copy shares their data.
             const LatentsPtr copy =
                 state.sampler ? std::make_shared<pipeline::Latents>(state.sampler->sampler->latents()) : state.data;
             return [copy, owner = state.owner](Napi::Env env) { return make(env, {copy, nullptr, owner}); };

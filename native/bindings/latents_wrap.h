@@ -8,25 +8,25 @@
 namespace latent::bindings {
 
 /// A sampling loop shared by its JavaScript object, its live latents and its jobs. `pending` counts steps and previews that are
-/// queued or running; it is the JavaScript thread's, and while it is 0 that thread may touch `sampler`.
+/// queued or running. It belongs to the JavaScript thread, which may use `sampler` while it is 0.
 struct SamplerState {
     PipelinePtr pipeline;
     std::unique_ptr<pipeline::SamplingRun> sampler;
     int pending = 0;
 
-    /// Throws busy while the queue's thread may be at work on it.
+    /// Throws busy while the queue's thread may be using it.
     void check_idle() const {
-        if (pending > 0) throw Error(ErrorCode::busy, "These latents are being changed by a running step: wait for it first");
+        if (pending > 0) throw Error(ErrorCode::busy, "These latents are being changed by a running step; await it first");
     }
 };
 
 using LatentsPtr = std::shared_ptr<const pipeline::Latents>;
 
-/// What a Latents object of JavaScript stands for: numbers of its own, or the live state of a sampling loop.
+/// The data of a JavaScript Latents object: independent values, or the live state of a sampling loop.
 struct LatentsState {
-    LatentsPtr data;                        // never changed: write() puts another one in its place, jobs keep the old
-    std::shared_ptr<SamplerState> sampler;  // live latents have this in place of `data`
-    PipelinePtr owner;                      // null: made from an array
+    LatentsPtr data;                        // immutable: write() replaces it, jobs keep the old one
+    std::shared_ptr<SamplerState> sampler;  // set instead of `data` for live latents
+    PipelinePtr owner;                      // null if made from an array
 };
 
 /// NativeLatents of the contract.
@@ -36,8 +36,7 @@ public:
     static Napi::Object make(Napi::Env env, LatentsState state);
     /// latentsFrom() of the contract.
     static Napi::Value from(const Napi::CallbackInfo & info);
-    /// An argument that must be one; nullptr for null and undefined if `optional`. What a job gets is the value of this
-    /// moment.
+    /// A required argument of this class; nullptr for null and undefined if `optional`. A job gets the current value.
     static LatentsPtr value_of(Napi::Value value, const char * name, bool optional = false);
 
     explicit LatentsWrap(const Napi::CallbackInfo & info);

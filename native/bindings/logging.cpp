@@ -10,7 +10,7 @@
 namespace latent::bindings {
 namespace {
 
-// Per process by nature, and free of anything of JavaScript. Never destroyed: threads may log while the process exits.
+// One per process, without JavaScript values. Never destroyed, because threads may log while the process exits.
 struct Listeners {
     std::mutex mutex;
     std::vector<std::shared_ptr<Mailbox>> mailboxes;

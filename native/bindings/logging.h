@@ -6,7 +6,7 @@ namespace latent::bindings {
 
 class Mailbox;
 
-// The engine has one stream of log messages per process; every environment with a logger hears all of it.
+// The engine has one stream of log messages per process; every environment with a logger receives all of them.
 void add_log_listener(const std::shared_ptr<Mailbox> & mailbox);
 void remove_log_listener(const Mailbox * mailbox);
 

@@ -5,7 +5,7 @@
 namespace latent::bindings {
 namespace {
 
-constexpr size_t max_waiting_previews = 64;  // of one job; beyond that the newest replaces the one before
+constexpr size_t max_waiting_previews = 64;  // per job; above that, the newest replaces the previous one
 constexpr size_t max_waiting_logs = 1000;
 constexpr auto progress_interval = std::chrono::milliseconds(33);
 
@@ -62,7 +62,7 @@ void Mailbox::post(Event event) {
     if (!coalesce(event)) events_.push_back(std::move(event));
     if (awake_) return;
     awake_ = true;
-    // Not blocking: the queue of the function is unlimited, and at most one call waits in it.
+    // Does not block: the function's queue is unlimited, and at most one call waits in it.
     if (napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking) == napi_closing) wake_ = nullptr;
 }
 

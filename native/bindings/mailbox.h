@@ -23,7 +23,7 @@ class Value;
 
 namespace latent::bindings {
 
-/// Makes a job's result on the JavaScript thread.
+/// Creates a job's result on the JavaScript thread.
 using Completion = std::function<Napi::Value(Napi::Env)>;
 
 struct ProgressEvent {
@@ -52,20 +52,20 @@ struct LogEvent {
 
 using Event = std::variant<ProgressEvent, PreviewEvent, FinishedEvent, LogEvent>;
 
-/// Events of all threads on their way to one environment's JavaScript thread, in order. Posting never blocks and never fails;
-/// after close() it does nothing, so that threads need not know whether their environment is still there.
+/// Delivers events from all threads to one environment's JavaScript thread, in order. Posting never blocks or fails; after
+/// close() it does nothing, so threads need not know whether their environment still exists.
 class Mailbox {
 public:
-    /// `wake` makes the JavaScript thread call take(); it is called from any thread, never twice before a take().
+    /// `wake` makes the JavaScript thread call take(); it is called from any thread, at most once before each take().
     void open(napi_threadsafe_function wake);
     void close();
 
     void post(Event event);
-    /// Everything that waits.
+    /// Returns all waiting events.
     std::deque<Event> take();
 
 private:
-    bool coalesce(Event & event);  // merged into one that waits
+    bool coalesce(Event & event);  // merges it into a waiting event
 
     std::mutex mutex_;
     std::deque<Event> events_;
@@ -73,8 +73,8 @@ private:
     bool awake_ = false;
 };
 
-/// Thins a job's progress to about 30 events a second. Lives on the job's thread. The newest state that was held back is let
-/// through when the phase changes and when the job ends, so that the last event of a phase always arrives.
+/// Limits a job's progress to about 30 events a second. Used on the job's thread. The newest state that was held back is sent
+/// when the phase changes and when the job ends, so that the last event of a phase always arrives.
 class ProgressGate {
 public:
     using Clock = std::chrono::steady_clock;

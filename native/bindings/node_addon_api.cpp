@@ -3,7 +3,8 @@
 namespace latent::bindings {
 namespace {
 
-/// Whether JavaScript can still run. Nothing tells so directly: a change of an object of ours fails for no other reason.
+/// Whether JavaScript can still run. There is no direct test, but setting a property of our own object fails only for this
+/// reason.
 bool goes_on(napi_env env) {
     napi_value object = nullptr;
     if (napi_create_object(env, &object) != napi_ok) return false;

@@ -8,7 +8,7 @@ Napi::Object construct(Napi::Env env, Napi::FunctionReference & constructor, voi
     EnvData & data = EnvData::of(env);
     struct Cleared {
         EnvData & data;
-        ~Cleared() { data.constructing = nullptr; }  // also where JavaScript has no stack left for the call
+        ~Cleared() { data.constructing = nullptr; }  // also if JavaScript has no stack left for the call
     };
     const Cleared cleared{data};
     data.constructing = state;
@@ -22,8 +22,8 @@ void * take_constructing(const Napi::CallbackInfo & info) {
     void * state = data.constructing;
     data.constructing = nullptr;
     if (!state)
-        throw to_js(info.Env(),
-                    describe(std::make_exception_ptr(ArgumentTypeError("Objects of the engine are made by the engine"))));
+        throw to_js(info.Env(), describe(std::make_exception_ptr(ArgumentTypeError(
+                                    "This class cannot be constructed; its objects are created by the engine"))));
     return state;
 }
 

@@ -9,15 +9,15 @@
 
 namespace latent::bindings {
 
-/// What the JavaScript object of a pipeline, its jobs and everything made by it share. `disposed` belongs to the JavaScript
-/// thread; `engine` is used by the queue's thread, and let go there by the last job after `disposed` was set.
+/// State shared by a pipeline's JavaScript object, its jobs and everything created by it. `disposed` belongs to the JavaScript
+/// thread; `engine` is used by the queue's thread, where the last job releases it after `disposed` was set.
 struct PipelineState {
     std::shared_ptr<JobQueue> queue;
     std::shared_ptr<pipeline::Pipeline> engine;
     std::string info, tokenizer;
     bool disposed = false;
 
-    /// Weights are freed on the queue's thread, whoever let go last.
+    /// Weights are freed on the queue's thread, whoever releases them last.
     ~PipelineState() {
         if (queue) queue->release(std::move(engine));
     }
@@ -28,7 +28,7 @@ struct PipelineState {
 
 using PipelinePtr = std::shared_ptr<PipelineState>;
 
-/// Keeps an engine for a job of another queue; taken on the JavaScript thread. It is let go on the pipeline's own.
+/// Keeps an engine for a job in another queue; acquired on the JavaScript thread, released on the pipeline's queue.
 struct EngineLease {
     explicit EngineLease(PipelinePtr pipeline) : state(std::move(pipeline)), engine(state->engine) {}
     ~EngineLease() { state->queue->release(std::move(engine)); }
@@ -39,7 +39,7 @@ struct EngineLease {
     std::shared_ptr<pipeline::Pipeline> engine;
 };
 
-/// Native memory that a JavaScript object keeps alive, told to the garbage collector.
+/// Reports native memory that a JavaScript object keeps alive to the garbage collector.
 class ExternalMemory {
 public:
     void set(Napi::BasicEnv env, size_t bytes) {
@@ -52,9 +52,9 @@ private:
     size_t bytes_ = 0;
 };
 
-/// Makes an object of one of our classes around `state`. JavaScript cannot: the constructors refuse.
+/// Creates an object of one of our classes with `state`. JavaScript cannot, because the constructors throw.
 Napi::Object construct(Napi::Env env, Napi::FunctionReference & constructor, void * state, const napi_type_tag & tag);
-/// In a constructor: what construct() handed over. Throws a TypeError when JavaScript called it.
+/// In a constructor: the state passed by construct(). Throws a TypeError if JavaScript called the constructor.
 void * take_constructing(const Napi::CallbackInfo & info);
 
 }  // namespace latent::bindings

@@ -17,10 +17,11 @@ namespace {
 
 constexpr napi_type_tag pipeline_tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b05};
 
-// Told to the garbage collector of what a pipeline holds: enough to make it look, not so much that it does nothing else.
+// The size of a pipeline reported to the garbage collector: enough to trigger collections, but not so much that they run all the
+// time.
 constexpr size_t max_reported_bytes = size_t{256} << 20;
 
-/// Calls on one device follow each other whatever name it was asked for by.
+/// Calls on one device use one queue, by whatever name the device was requested.
 std::string queue_key(const std::string & device) {
     for (const graph::DeviceInfo & info : graph::list_devices()) {
         const bool named = device == info.name || device == info.kind || (device == "auto" && info.kind == "cpu");
@@ -264,7 +265,7 @@ Napi::Value PipelineWrap::predict(const Napi::CallbackInfo & info) {
     });
 }
 
-// The plan of a run reads what jobs change (loaded weights, live graphs), so it is a job as well.
+// Planning a run reads state that jobs change (loaded weights, live graphs), so it is a job as well.
 Napi::Value PipelineWrap::start_sampling(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
         const PipelinePtr state = checked();

@@ -5,7 +5,7 @@
 
 namespace latent::bindings {
 
-/// NativePipeline of the contract. dispose() waits for the work that is queued; from its call on everything else throws disposed.
+/// NativePipeline of the contract. dispose() waits for queued work; once it is called, everything else throws disposed.
 class PipelineWrap : public Napi::ObjectWrap<PipelineWrap> {
 public:
     static Napi::Function define(Napi::Env env);

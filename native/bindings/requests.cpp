@@ -12,21 +12,21 @@ constexpr int64_t max_side = 1 << 16;
 constexpr int64_t max_batch = 4096;
 constexpr int64_t max_steps = 1'000'000;
 constexpr size_t max_adapters = 256;
-constexpr size_t max_vector_numbers = size_t{1} << 20;  // of an embedding
+constexpr size_t max_vector_numbers = size_t{1} << 20;  // per embedding
 constexpr size_t max_text = size_t{128} << 20;
 constexpr double largest = std::numeric_limits<double>::max();
 
 pipeline::TokenChunk::Vectors token_vectors(const Json & value) {
-    if (!value.is_object()) refuse("vectors", "must hold objects");
+    if (!value.is_object()) refuse("vectors", "must contain objects");
     pipeline::TokenChunk::Vectors run;
     run.first = int_field(value, "first", 0, 0, 4096);
     run.count = int_field(value, "count", 1, 1, 4096);
     for (const Json & numbers : array_field(value, "encoders")) {
-        if (!numbers.is_array() || numbers.size() > max_vector_numbers) refuse("encoders", "must hold lists of numbers");
+        if (!numbers.is_array() || numbers.size() > max_vector_numbers) refuse("encoders", "must contain lists of numbers");
         std::vector<float> values;
         values.reserve(numbers.size());
         for (const Json & number : numbers) {
-            if (!number.is_number()) refuse("encoders", "must hold lists of numbers");
+            if (!number.is_number()) refuse("encoders", "must contain lists of numbers");
             values.push_back(number.get<float>());
         }
         run.encoders.push_back(std::move(values));
@@ -35,7 +35,7 @@ pipeline::TokenChunk::Vectors token_vectors(const Json & value) {
 }
 
 pipeline::TokenChunk token_chunk(const Json & value) {
-    if (!value.is_object()) refuse("chunks", "must hold objects");
+    if (!value.is_object()) refuse("chunks", "must contain objects");
     pipeline::TokenChunk chunk;
     for (const Json & id : array_field(value, "ids")) {
         chunk.ids.push_back(static_cast<int32_t>(checked_int(id, "ids", 0, INT32_MAX)));
@@ -66,7 +66,7 @@ pipeline::SamplingRequest::DeepCache deep_cache_field(const Json & request) {
 std::optional<std::array<double, 2>> pair_field(const Json & value, const char * name) {
     if (!find_field(value, name)) return std::nullopt;
     const std::vector<double> numbers = numbers_field(value, name, 0, 1 << 20);
-    if (numbers.size() != 2) refuse(name, "must hold two numbers");
+    if (numbers.size() != 2) refuse(name, "must have two numbers");
     return std::array<double, 2>{numbers[0], numbers[1]};
 }
 
@@ -172,7 +172,7 @@ pipeline::LossRequest loss_request(const Json & request) {
 
 namespace {
 
-/// What a sampling loop and a solver on its own are told in the same words.
+/// Fields shared by sampling loops and separate solvers.
 template <typename Options>
 void read_schedule(const Json & request, Options & options) {
     options.schedule = text_field(request, "schedule", "", 64);
@@ -216,16 +216,16 @@ std::optional<pipeline::AdapterUses> adapters_field(const Json & request) {
 pipeline::AdapterUses adapter_uses(const Json & request) {
     pipeline::AdapterUses uses;
     for (const Json & value : array_field(request, "adapters")) {
-        if (!value.is_object()) refuse("adapters", "must hold objects");
+        if (!value.is_object()) refuse("adapters", "must contain objects");
         pipeline::AdapterUse use;
         use.path = text_field(value, "path", "");
-        if (use.path.empty()) refuse("adapters", "must have a path each");
+        if (use.path.empty()) refuse("adapters", "must each have a path");
         use.weight = number_field(value, "weight", 1, -1e3, 1e3);
         use.text_weight = number_field(value, "textWeight", 1, -1e3, 1e3);
         use.stamp = text_field(value, "stamp", "", 200);
         uses.push_back(std::move(use));
     }
-    if (uses.size() > max_adapters) refuse("adapters", "are too many");
+    if (uses.size() > max_adapters) refuse("adapters", "has too many entries");
     return uses;
 }
 
@@ -318,13 +318,13 @@ ConvertRequest convert_request(const Json & request) {
     convert.options.type = formats::weight_type_from_name(text_field(request, "type", "", 32));
     for (const Json & pair : array_field(request, "overrides")) {
         if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string() || !pair[1].is_string()) {
-            refuse("overrides", "must hold pairs [pattern, type]");
+            refuse("overrides", "must contain pairs [pattern, type]");
         }
         convert.options.overrides.emplace_back(pair[0].get<std::string>(),
                                                formats::weight_type_from_name(pair[1].get<std::string>()));
     }
     for (const auto & [key, text] : object_field(request, "metadata").items()) {
-        if (!text.is_string()) refuse("metadata", "must hold texts");
+        if (!text.is_string()) refuse("metadata", "must contain strings");
         convert.options.metadata[key] = text.get<std::string>();
     }
     convert.options.tokenizer = text_field(request, "tokenizer", "", max_text);

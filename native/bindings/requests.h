@@ -13,19 +13,19 @@
 
 namespace latent::bindings {
 
-// The JSON requests of lib/native/contract.ts as the pipeline's structs. Everything is checked for type and bounds once more:
-// what a field may not be throws invalid_argument naming it. Absent optional fields take the struct's default.
+// The JSON requests of lib/native/contract.ts as the pipeline's structs. All types and bounds are checked again; invalid values
+// throw invalid_argument naming the field. Absent optional fields take the struct's default.
 
 pipeline::LoadRequest load_request(const Json & request);
 pipeline::PromptTokens prompt_tokens(const Json & request);
-/// All but its arrays.
+/// Everything except its arrays.
 pipeline::Inputs inputs_request(const Json & request);
 pipeline::LossRequest loss_request(const Json & request);
 pipeline::SamplingRequest sampling_request(const Json & request);
 /// `adapters` of a request: [{ path, weight, textWeight }].
 pipeline::AdapterUses adapter_uses(const Json & request);
 pipeline::EstimateRequest estimate_request(const Json & request);
-/// The whole of a generate() call but its arrays.
+/// A generate() call, except its arrays.
 pipeline::GenerateRequest generate_request(const Json & request);
 
 struct SolverRequest {
@@ -69,7 +69,7 @@ struct ConvertRequest {
     formats::ModelParts source;
     std::string destination;
     formats::ConvertOptions options;
-    pipeline::AdapterUses adapters;  // to be written into the weights
+    pipeline::AdapterUses adapters;  // to be merged into the weights
 };
 ConvertRequest convert_request(const Json & request);
 

@@ -7,8 +7,8 @@
 
 namespace latent::bindings {
 
-/// NativeSampler of the contract. `latents` is the live state: between steps it may be read and written, during one it throws
-/// busy. It stays readable after dispose() of the sampler, until it is disposed of itself (or its pipeline is).
+/// NativeSampler of the contract. `latents` is the live state: it may be read and written between steps and throws busy during
+/// one. It stays readable after the sampler's dispose(), until it or its pipeline is disposed of.
 class SamplerWrap : public Napi::ObjectWrap<SamplerWrap> {
 public:
     static Napi::Function define(Napi::Env env);

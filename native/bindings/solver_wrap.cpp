@@ -12,7 +12,7 @@ namespace {
 
 constexpr napi_type_tag solver_tag{0x5a1c0f6d2b7e4e11, 0x9d41c2a97a3f0b04};
 
-/// The caller's numbers in place of a generator's.
+/// Noise given by the caller instead of a generator.
 class GivenNoise : public NoiseSource {
 public:
     explicit GivenNoise(Span<const float> values) : values_(values) {}
@@ -22,7 +22,7 @@ private:
     Span<const float> values_;
 };
 
-/// Keeps what it draws.
+/// Draws noise and records it.
 class Recorder : public NoiseSource {
 public:
     Recorder(NoiseSource & source, std::vector<std::vector<float>> & draws) : source_(source), draws_(draws) {}
@@ -36,7 +36,7 @@ private:
     std::vector<std::vector<float>> & draws_;
 };
 
-/// Gives the kept draws again.
+/// Replays recorded noise.
 class Replay : public NoiseSource {
 public:
     explicit Replay(const std::vector<std::vector<float>> & draws) : draws_(draws) {}
@@ -53,14 +53,14 @@ private:
 std::unique_ptr<samplers::Solver> make(const SolverRequest & request) {
     samplers::SolverOptions options = request.options;
     if (request.start_step < 0) return samplers::make_solver(options);
-    // A start step is diffusers' way to say it: of `steps` the first `start_step` are left out.
+    // A start step, as in diffusers: skips the first `start_step` of `steps`.
     const int run = options.steps - request.start_step;
     options.image_to_image = true;
     options.start_step = request.start_step;
     auto solver = samplers::make_solver(options);
     if (solver->steps() != run) {
         throw Error(ErrorCode::invalid_argument,
-                    "createSolver: " + options.sampler + " cannot begin at a start step, give strength");
+                    "createSolver: " + options.sampler + " does not support a start step; use strength");
     }
     return solver;
 }
@@ -70,7 +70,7 @@ size_t evaluation_argument(const Napi::CallbackInfo & info, size_t index) {
     if (!value.IsNumber()) throw ArgumentTypeError("evaluation must be a number");
     const double number = value.As<Napi::Number>().DoubleValue();
     if (!(number >= 0 && number < 1e9) || number != std::floor(number)) {
-        throw Error(ErrorCode::invalid_argument, "evaluation must be a whole number from 0");
+        throw Error(ErrorCode::invalid_argument, "evaluation must be a non-negative integer");
     }
     return static_cast<size_t>(number);
 }
@@ -104,7 +104,7 @@ public:
 
     void scale_input(size_t evaluation, Span<const float> x, Span<float> out, Span<const float> given) {
         check(evaluation, x.size());
-        std::vector<float> raised(x.begin(), x.end());  // x itself is moved by step() alone
+        std::vector<float> raised(x.begin(), x.end());  // only step() changes x itself
         GivenNoise own(given);
         prepare(raised, given.empty() ? nullptr : &own);
         solver_->scale_input(evaluation, raised, out);
@@ -126,20 +126,20 @@ private:
     void check(size_t evaluation, size_t length) {
         const size_t count = solver_->evaluations().size();
         if (next_ >= count) {
-            throw Error(ErrorCode::invalid_argument, "All evaluations of this solver are done; make another one");
+            throw Error(ErrorCode::invalid_argument, "All evaluations of this solver are done; create a new one");
         }
         if (evaluation != next_) {
             const std::string place = std::to_string(next_) + " of " + std::to_string(count);
-            throw Error(ErrorCode::invalid_argument, "Evaluations are taken in order: the next one is " + place);
+            throw Error(ErrorCode::invalid_argument, "Evaluations must be in order: the next one is " + place);
         }
         if (length_ != 0 && length != length_) {
             throw Error(ErrorCode::invalid_argument,
-                        "x has " + std::to_string(length) + " values, before it had " + std::to_string(length_));
+                        "x has " + std::to_string(length) + " values, but had " + std::to_string(length_));
         }
         length_ = length;
     }
 
-    /// Adds the evaluation's noise to x (s_churn): the caller's if there is one, else what was drawn at the first call for it.
+    /// Adds the evaluation's noise to x (s_churn): the caller's if given, else the noise drawn by the first call for it.
     void prepare(Span<float> x, NoiseSource * own) {
         if (!own && prepared_) {
             Replay replay(draws_);
@@ -154,9 +154,9 @@ private:
 
     std::unique_ptr<samplers::Solver> solver_;
     SeededNoise noise_;
-    size_t next_ = 0;                        // the evaluation whose output is waited for
-    bool prepared_ = false;                  // its noise is drawn
-    size_t length_ = 0;                      // of x, fixed by the first call
+    size_t next_ = 0;                        // the evaluation whose output is expected next
+    bool prepared_ = false;                  // whether its noise has been drawn
+    size_t length_ = 0;                      // length of x, fixed by the first call
     std::vector<std::vector<float>> draws_;  // that noise
 };
 

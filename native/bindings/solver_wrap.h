@@ -7,10 +7,10 @@
 
 namespace latent::bindings {
 
-/// NativeSolver of the contract: a solver without a network, on arrays of the caller. Evaluations are taken in order, each once.
+/// NativeSolver of the contract: a solver without a network, on the caller's arrays. Evaluations run in order, each once.
 class SolverWrap : public Napi::ObjectWrap<SolverWrap> {
 public:
-    class State;  // once its object is made, the queue's thread has it alone
+    class State;  // after construction, used only by the queue's thread
 
     static Napi::Function define(Napi::Env env);
     static Napi::Object make(Napi::Env env, const SolverRequest & request);

@@ -10,7 +10,7 @@ namespace latent::bindings {
 /// NativeTensors of the contract: the tensors of one file.
 class TensorsWrap : public Napi::ObjectWrap<TensorsWrap> {
 public:
-    /// `reader` is used by the queue of files alone.
+    /// `reader` is used only by the queue for files.
     struct State {
         std::shared_ptr<formats::TensorReader> reader;
         std::vector<std::string> list;  // in pieces
@@ -29,7 +29,7 @@ private:
     void dispose(const Napi::CallbackInfo & info);
     const State & checked() const;
 
-    std::shared_ptr<const State> state_;  // null: disposed of
+    std::shared_ptr<const State> state_;  // null if disposed of
 };
 
 }  // namespace latent::bindings

@@ -55,9 +55,9 @@ Thread::Thread(Body body) : handle_(std::make_unique<Handle>()) {
 #endif
     if (!started) {
         handle_.reset();
-        throw Error(ErrorCode::out_of_memory, "The system gave no thread for the engine's work");
+        throw Error(ErrorCode::out_of_memory, "The system could not start a thread for the engine");
     }
-    owned.release();  // the thread's now
+    owned.release();  // now owned by the thread
 }
 
 Thread::~Thread() {

@@ -5,11 +5,11 @@
 
 namespace latent::bindings {
 
-/// A thread with a stack of 8 MiB. std::thread takes the system's default, which on macOS and musl is too small for the depth
-/// that building a graph recurses to.
+/// A thread with a stack of 8 MiB. std::thread uses the system's default, which on macOS and musl is too small for the recursion
+/// of building a graph.
 class Thread {
 public:
-    /// Throws out_of_memory when the system gives no thread.
+    /// Throws out_of_memory if no thread can be started.
     explicit Thread(std::function<void()> body);
     ~Thread();  // joins
     Thread(const Thread &) = delete;

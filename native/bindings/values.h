@@ -9,7 +9,7 @@
 
 namespace latent::bindings {
 
-// Results as JavaScript values. Arrays belong to JavaScript and are filled by copying: Electron forbids external buffers.
+// Results as JavaScript values. Arrays belong to JavaScript and are filled by copying, because Electron forbids external buffers.
 Napi::Value bytes_to_js(Napi::Env env, const std::vector<uint8_t> & bytes);
 Napi::Value floats_to_js(Napi::Env env, const std::vector<float> & values);
 Napi::Value integers_to_js(Napi::Env env, const std::vector<int32_t> & values);

@@ -1,5 +1,6 @@
-# The addon: native/bindings over the layers, as latent.node. Uses the Node-API headers alone (npm packages node-api-headers and
-# node-addon-api, or their copies under deps/), so one binary serves every Node and Electron and nothing is downloaded.
+# The addon: native/bindings over the layers, as latent.node. Uses only the Node-API headers (npm
+# packages node-api-headers and node-addon-api, or their copies under deps/), so one binary works in
+# every Node and Electron, and nothing is downloaded.
 
 function(latent_node_api_headers)
   latent_staged(node-api-headers include/node_api.h node-api-headers api)
@@ -16,15 +17,16 @@ function(latent_node_api_headers)
 
   add_library(latent_node_api INTERFACE)
   target_include_directories(latent_node_api SYSTEM INTERFACE "${api}/include" "${wrapper}")
-  # NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS: in a worker that is being terminated nothing can be thrown into JavaScript any more;
-  # without it an error at that moment ends the whole process.
+  # NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS: in a worker that is being terminated, nothing can be
+  # thrown into JavaScript; without this definition, an error at that moment would end the whole
+  # process.
   target_compile_definitions(latent_node_api INTERFACE NAPI_VERSION=8 NAPI_CPP_EXCEPTIONS NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
     NODE_GYP_MODULE_NAME=latent BUILDING_NODE_EXTENSION)
   if(APPLE)
     target_link_options(latent_node_api INTERFACE -undefined dynamic_lookup)
   elseif(WIN32)
-    # Node's symbols come from the running program, whatever its file is called: an import library made from the list of
-    # Node-API functions, loaded late, resolved by win_delay_load_hook.cpp.
+    # Node's symbols come from the running program, whatever its file name: an import library made
+    # from the list of Node-API functions, delay-loaded and resolved by win_delay_load_hook.cpp.
     set(library "${CMAKE_BINARY_DIR}/node.lib")
     if(CMAKE_SYSTEM_PROCESSOR MATCHES "ARM64|arm64" OR CMAKE_GENERATOR_PLATFORM MATCHES "ARM64")
       set(machine arm64)
@@ -63,7 +65,8 @@ function(latent_addon)
       RUNTIME_OUTPUT_DIRECTORY_${config} "${LATENT_ADDON_DIR}")
   endforeach()
   if(UNIX AND NOT APPLE)
-    # What Node looks up and nothing else: not the standard library's templates either, which its headers mark visible.
+    # Exports only what Node looks up, without the standard library's templates, which its headers
+    # mark visible.
     set(exports "${PROJECT_SOURCE_DIR}/native/cmake/exports.map")
     target_link_options(latent_addon PRIVATE "-Wl,--version-script=${exports}" -Wl,-z,relro -Wl,-z,now)
     set_target_properties(latent_addon PROPERTIES LINK_DEPENDS "${exports}")

@@ -1,5 +1,6 @@
-# latent-cuda.so (.dll): the CUDA engine, compiled by nvcc, cudart linked in, one exported function. Asked for by -DLATENT_CUDA=ON; the rest of
-# the build does not know it. nvcc is driven by plain commands: CMake's own CUDA support would want a toolkit at every configuration.
+# latent-cuda.so (.dll): the CUDA engine, compiled by nvcc, cudart linked in, one exported function.
+# Enabled by -DLATENT_CUDA=ON; the rest of the build does not depend on it. nvcc is called by plain
+# commands, because CMake's CUDA support would need a toolkit in every configuration.
 option(LATENT_CUDA "Build the CUDA engine, latent-cuda.so (needs nvcc 12.8 or newer)" OFF)
 set(LATENT_CUDA_ARCHITECTURES "80;86;89;90;100;120" CACHE STRING "Compute capabilities that get machine code; the first one gets PTX too, for cards that are in none")
 
@@ -52,7 +53,8 @@ function(latent_cuda_module)
     DEPENDS ${objects} COMMENT "Linking latent-cuda" VERBATIM)
   add_custom_target(latent_cuda ALL DEPENDS "${library}")
 
-  # For a GPU: the tests of the host shim, and the benchmark of scripts/gpu-check.sh. Built by name alone.
+  # For a GPU: the tests of the host shim, and the benchmark of scripts/gpu-check.sh. Built only on
+  # request.
   file(GLOB test_sources CONFIGURE_DEPENDS "${tests}/*.cpp")
   file(GLOB bench_sources CONFIGURE_DEPENDS "${tests}/bench/*.cpp")
   latent_nvcc_objects(cuda-test test_objects ${test_sources})

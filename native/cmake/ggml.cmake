@@ -1,5 +1,6 @@
-# Finds ggml's sources and nlohmann/json (both out of the pinned ggml-source package, or under deps/ in the package of sources).
-# Order: LDM_GGML_DIR (cache or environment) -> the ggml-source package in node_modules -> deps/ggml.
+# Finds ggml's sources and nlohmann/json (both from the pinned ggml-source package, or under deps/
+# in the source package). Order: LDM_GGML_DIR (cache or environment) -> the ggml-source package in
+# node_modules -> deps/ggml.
 set(LDM_GGML_DIR "$ENV{LDM_GGML_DIR}" CACHE PATH "A ggml source tree")
 set(_ggml "${LDM_GGML_DIR}")
 set(_json "")
@@ -43,11 +44,13 @@ set(GGML_BUILD_EXAMPLES OFF CACHE BOOL "" FORCE)
 foreach(_off METAL BLAS ACCELERATE CUDA VULKAN HIP)  # the CPU alone (deps/ holds no other), also where ggml would turn one on (macOS)
   set(GGML_${_off} OFF CACHE BOOL "" FORCE)
 endforeach()
-# ggml asks git for a commit to print; inside node_modules that is ours, and would recompile ggml with each of our commits.
+# ggml asks git for the current commit; inside node_modules that is ours, so each commit would
+# recompile ggml.
 set(GIT_EXE "${CMAKE_COMMAND}" CACHE INTERNAL "")
 add_compile_definitions(GGML_MAX_NAME=128)
 add_subdirectory("${_ggml}" "${CMAKE_BINARY_DIR}/ggml" EXCLUDE_FROM_ALL)
-# Layouts of other block types, for a buffer type that is not used here: a sixth of what compiling ggml takes.
+# Repacked layouts of block types for a buffer type that is not used here take a sixth of ggml's
+# compile time.
 get_target_property(_sources ggml-cpu SOURCES)
 list(FILTER _sources EXCLUDE REGEX "repack\\.cpp$")
 set_target_properties(ggml-cpu PROPERTIES SOURCES "${_sources}")

@@ -1,7 +1,7 @@
-# Sources that come as npm packages: under deps/ in the package of sources, in node_modules in a clone.
+# Sources from npm packages: under deps/ in the source package, in node_modules in a clone.
 
-# The folder deps/NAME, where it holds the file MARKER; "" in a clone whose node_modules has the package: there deps/ is
-# left over, perhaps of another version.
+# The folder deps/NAME, if it contains the file MARKER; "" in a clone whose node_modules has the
+# package, because deps/ may then be left over from another version.
 function(latent_staged name marker package result)
   set(${result} "" PARENT_SCOPE)
   set(staged "${PROJECT_SOURCE_DIR}/deps/${name}")
@@ -15,7 +15,8 @@ function(latent_staged name marker package result)
   set(${result} "${staged}" PARENT_SCOPE)
 endfunction()
 
-# The folder of an npm package, or an empty string. Node is asked only where the package is not in the usual place (hoisting).
+# The folder of an npm package, or an empty string. Asks Node only if the package is not in the
+# usual place (hoisting).
 function(latent_npm_package name result)
   set(found "${PROJECT_SOURCE_DIR}/node_modules/${name}")
   if(NOT EXISTS "${found}/package.json")

@@ -1,5 +1,5 @@
-// The addon imports Node-API from "NODE.EXE". A host may have any other name (Electron, a renamed or embedded Node): answer the
-// delayed import of that module with the program that is running.
+// The addon imports Node-API from "NODE.EXE". The host may have another name (Electron, a renamed or embedded Node), so the
+// delayed import of that module is resolved to the running program.
 #include <windows.h>
 
 #include <delayimp.h>

@@ -46,7 +46,7 @@ bool may_be_alive(long long id) {
 #endif
 }
 
-/// The process that wrote a temporary file of ours, 0 for other names.
+/// The process that wrote one of our temporary files, 0 for other names.
 long long writer_of(const std::string & name) {
     const size_t prefix = sizeof(kPrefix) - 1, suffix = sizeof(kSuffix) - 1;
     if (name.size() <= prefix + suffix || name.compare(0, prefix, kPrefix) != 0) return 0;
@@ -59,8 +59,8 @@ long long writer_of(const std::string & name) {
     return id;
 }
 
-/// Removes what killed processes left. Not what is younger than an hour: it may belong to a process of another container that
-/// shares the folder.
+/// Removes files left by killed processes, unless they are younger than an hour: they may belong to a process in another
+/// container that shares the folder.
 void remove_abandoned(const std::string & folder) {
     using namespace std::filesystem;
     std::error_code ignored;
@@ -74,7 +74,7 @@ void remove_abandoned(const std::string & folder) {
     }
 }
 
-/// Where a chain of symbolic links ends, whether or not there is a file.
+/// The end of a chain of symbolic links, whether or not a file exists there.
 std::string follow_links(const std::string & path) {
     std::filesystem::path at = to_path(path);
     for (int hops = 0; hops < 40; ++hops) {
@@ -84,7 +84,7 @@ std::string follow_links(const std::string & path) {
         if (failed) return to_utf8(at);
         at = next.is_absolute() ? next : at.parent_path() / next;
     }
-    throw Error(ErrorCode::io, "Cannot write \"" + path + "\": its symbolic links lead in a circle");
+    throw Error(ErrorCode::io, "Cannot write \"" + path + "\": its symbolic links form a loop");
 }
 
 std::FILE * open_for_writing(const std::string & path) {
@@ -97,7 +97,7 @@ std::FILE * open_for_writing(const std::string & path) {
 
 void flush_folder(const std::string & folder) {
 #ifndef _WIN32
-    const int handle = ::open(to_path(folder).c_str(), O_RDONLY);  // makes the rename itself durable, where the system can
+    const int handle = ::open(to_path(folder).c_str(), O_RDONLY);  // makes the rename itself durable, if the system supports it
     if (handle < 0) return;
     ::fsync(handle);
     ::close(handle);
@@ -119,7 +119,7 @@ AtomicFile::AtomicFile(const std::string & destination) : destination_(follow_li
     }
     remove_abandoned(folder);
     std::random_device random;
-    // Short, so that every name that the system takes for the file itself can be written.
+    // Short, so that any name that the system accepts for the final file works.
     temporary_ = join_path(folder, kPrefix + std::to_string(process_id()) + '-' + std::to_string(random()) + kSuffix);
     if (open_nameless()) return;
     file_ = open_for_writing(temporary_);
@@ -127,10 +127,10 @@ AtomicFile::AtomicFile(const std::string & destination) : destination_(follow_li
     named_ = true;
 }
 
-/// Linux, on file systems that have them: a file that vanishes with the process unless it is given a name.
+/// Linux, on file systems that support it: an unnamed file, which disappears with the process unless it is given a name.
 bool AtomicFile::open_nameless() {
 #ifdef O_TMPFILE
-    if (::access("/proc/self/fd", X_OK) != 0) return false;  // the way to name it later
+    if (::access("/proc/self/fd", X_OK) != 0) return false;  // needed to name it later
     const int handle = ::open(to_path(parent_folder(destination_)).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
     if (handle < 0) return false;
     file_ = ::fdopen(handle, "wb");

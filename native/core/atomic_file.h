@@ -7,9 +7,9 @@
 namespace latent {
 
 /// A file that appears under its name only once it is complete: written in the same folder without a name (Linux) or under a
-/// short hidden one, flushed to the disk, then renamed. Destroyed before commit(), it leaves nothing behind; where the process
-/// was killed and the system keeps no nameless files, the next AtomicFile in that folder removes what was left. A symbolic link
-/// is followed: the file that it names is replaced, not the link. Throws io.
+/// short hidden one, flushed to disk, then renamed. If destroyed before commit(), nothing remains. If the process is killed on a
+/// system without unnamed files, the next AtomicFile in that folder removes the leftover. Symbolic links are followed: the target
+/// is replaced, not the link. Throws io.
 class AtomicFile {
 public:
     explicit AtomicFile(const std::string & destination_utf8);
@@ -27,7 +27,7 @@ private:
     [[noreturn]] void fail(const char * what) const;
 
     std::string destination_, temporary_;
-    bool named_ = false;  // temporary_ is in the folder
+    bool named_ = false;  // temporary_ exists in the folder
     std::FILE * file_ = nullptr;
 };
 

@@ -14,7 +14,7 @@ constexpr int most_rows = 1 << 24;
 class Fields {
 public:
     Fields(const Json & params, const char * kind) : params_(params), kind_(kind) {
-        if (!params.is_object()) fail("it is no object");
+        if (!params.is_object()) fail("it is not an object");
     }
 
     [[noreturn]] void fail(const std::string & why) const {
@@ -146,7 +146,7 @@ LowScaleConfig low_scale_config(const Json & params) {
     const std::string & form = c.schedule.beta_schedule;
     if (form != "scaled_linear" && form != "linear" && form != "squaredcos_cap_v2") fields.fail("betaSchedule is unknown");
     if (!(c.schedule.beta_start > 0 && c.schedule.beta_start <= c.schedule.beta_end && c.schedule.beta_end < 1))
-        fields.fail("0 < betaStart <= betaEnd < 1 does not hold");
+        fields.fail("betaStart and betaEnd must satisfy 0 < betaStart <= betaEnd < 1");
     return c;
 }
 

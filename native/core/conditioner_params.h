@@ -13,30 +13,30 @@ struct BertConfig {
     int hidden_size = 1280;
     int num_layers = 32;
     int max_length = 77;
-    int num_heads = 8;  // their width together is numHeads * headDim, whatever the model's width
+    int num_heads = 8;  // total width numHeads * headDim, independent of the model's width
     int head_dim = 64;
     int intermediate_size = 5120;
 };
 
-/// "layout" besides: how boxes become tokens (section 5.3). Read in TypeScript; here it is only checked.
+/// Additional fields of "layout": how boxes become tokens. Used in TypeScript; only checked here.
 struct LayoutConfig {
     int classes = 340;            // Open Images
     bool group_flag = true;       // use_group_parameter
     bool attribute_flags = true;  // use_additional_parameters
 };
 
-/// "class": ldm.modules.encoders.modules.ClassEmbedder (section 5.2).
+/// "class": ldm.modules.encoders.modules.ClassEmbedder.
 struct ClassConfig {
-    int classes = 1000;  // rows of the table, the null class included
+    int classes = 1000;  // rows of the table, including the null class
     int embed_dim = 512;
     int null_class = -1;  // the unconditional input of guidance, -1: none
 };
 
-/// "spatial_rescaler": ldm.modules.encoders.modules.SpatialRescaler over a one-hot label map (section 3.5).
+/// "spatial_rescaler": ldm.modules.encoders.modules.SpatialRescaler over a one-hot label map.
 struct RescalerConfig {
     int classes = 182;
     int out_channels = 3;
-    int stages = 2;  // the sides are halved so often
+    int stages = 2;  // number of times that the sides are halved
     bool bias = false;
 };
 
@@ -56,11 +56,11 @@ struct ClipVisionConfig {
     int patches() const { return (image_size / patch_size) * (image_size / patch_size); }
 };
 
-/// "low_scale": the noise put on the small image of the x4 upscaler, ImageConcatWithNoiseAugmentation (section 10).
+/// "low_scale": the noise added to the low-resolution image of the x4 upscaler, ImageConcatWithNoiseAugmentation.
 struct LowScaleConfig {
     NoiseSchedule schedule;
     int max_noise_level = 350;
-    int noise_level = 20;  // unless the caller says otherwise
+    int noise_level = 20;  // default; the caller may set another
 };
 
 BertConfig bert_config(const Json & params);

@@ -20,7 +20,7 @@ uint64_t number_in(const std::string & file) {
 uint64_t ControlGroup::memory_limit() const {
     const uint64_t v2 = number_in(root_ + "/memory.max");
     const uint64_t limit = v2 ? v2 : number_in(root_ + "/memory/memory.limit_in_bytes");
-    return limit >= (uint64_t{1} << 60) ? 0 : limit;  // version 1 writes a number close to 2^63 for none
+    return limit >= (uint64_t{1} << 60) ? 0 : limit;  // version 1 reports a number close to 2^63 for no limit
 }
 
 uint64_t ControlGroup::memory_used() const {

@@ -104,8 +104,9 @@ CpuFeatures detect() {
     f.bf16 = has("hw.optional.arm.FEAT_BF16");
 #elif defined(_WIN32)
     f.dotprod = IsProcessorFeaturePresent(43) != 0;  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE
-    f.i8mm = IsProcessorFeaturePresent(66) != 0;     // PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE; older systems know neither
-    f.bf16 = IsProcessorFeaturePresent(68) != 0;     // PF_ARM_V86_BF16_INSTRUCTIONS_AVAILABLE
+    f.i8mm =
+        IsProcessorFeaturePresent(66) != 0;  // PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE; unknown to older systems, as the next one
+    f.bf16 = IsProcessorFeaturePresent(68) != 0;  // PF_ARM_V86_BF16_INSTRUCTIONS_AVAILABLE
 #endif
     return f;
 }

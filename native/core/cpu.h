@@ -7,7 +7,7 @@
 
 namespace latent {
 
-/// What this processor and operating system can run. Detected once, by instructions that every x86-64 or arm64 has.
+/// What this processor and operating system support. Detected once, using only instructions of every x86-64 or arm64.
 struct CpuFeatures {
     // x86-64
     bool avx2 = false, fma = false, f16c = false, bmi2 = false;
@@ -17,17 +17,17 @@ struct CpuFeatures {
     // arm64
     bool neon = false, dotprod = false, i8mm = false, bf16 = false;
 
-    /// The floor of the default binary: ggml is compiled for AVX2, FMA, F16C and BMI2 on x86-64, for NEON on arm64.
+    /// The minimum for the default binary: ggml is compiled for AVX2, FMA, F16C and BMI2 on x86-64, for NEON on arm64.
     bool meets_floor() const;
-    /// Names of what is there, e.g. {"avx2", "avx512", "avx512_bf16"}.
+    /// Names of the detected features, e.g. {"avx2", "avx512", "avx512_bf16"}.
     std::vector<std::string> names() const;
 };
 
 const CpuFeatures & cpu_features();
 std::string cpu_brand();
 
-/// Cores that this process may use: physical ones where the system tells, bounded by its affinity mask and by the control group's
-/// quota. At least 1.
+/// Number of cores that this process may use: physical ones if the system tells, limited by its affinity mask and the control
+/// group's quota. At least 1.
 int usable_cores(const ControlGroup & group = ControlGroup());
 
 }  // namespace latent

@@ -15,8 +15,9 @@ std::string environment_choice(const char * variable, const std::vector<std::str
     for (const std::string & name : names) known += (known.empty() ? "" : ", ") + name;
     throw Error(
         ErrorCode::invalid_argument,
-        "The environment variable " + std::string(variable) + " is \"" + value + "\", which does not exist here. Names: " + known,
-        // The value may be no UTF-8.
+        "The environment variable " + std::string(variable) + " is \"" + value +
+            "\", which is unknown. Possible values: " + known,
+        // The value may not be valid UTF-8.
         Json{{"variable", variable}, {"value", value}, {"names", names}}.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 

@@ -5,8 +5,8 @@
 
 namespace latent {
 
-/// What the environment variable chooses of `names`; empty if it is not set or empty. Throws invalid_argument with the
-/// variable, the value and the names for any other value: what was forced by mistake must not be measured as something else.
+/// The value of an environment variable that must be one of `names`; empty if it is not set or empty. Throws invalid_argument
+/// with the variable, the value and the names for any other value, so that a typo is not measured as something else.
 std::string environment_choice(const char * variable, const std::vector<std::string> & names);
 
 }  // namespace latent

@@ -9,7 +9,7 @@ namespace latent {
 enum class ErrorCode {
     invalid_argument,   // ERR_INVALID_ARG        a value from the caller that validation should have caught
     model_format,       // ERR_MODEL_FORMAT       a file that is broken, truncated or hostile
-    unsupported_model,  // ERR_UNSUPPORTED_MODEL  a sound file of a kind that this engine does not run
+    unsupported_model,  // ERR_UNSUPPORTED_MODEL  a valid file of a kind that is not supported
     out_of_memory,      // ERR_OUT_OF_MEMORY      a reservation that failed or would not fit
     device,             // ERR_DEVICE             a missing device or a backend that failed
     io,                 // ERR_IO                 the operating system refused a file operation

@@ -45,10 +45,10 @@ InputFile::InputFile(const std::string & path_utf8, uint64_t max_bytes) : path_(
         case PathKind::file: break;
     }
     try {
-        open();  // something else may stand there by now, so the kind is looked at again
+        open();  // the path may have changed since, so the kind is checked again
         if (size_ > max_bytes) {
             throw Error(ErrorCode::model_format, "\"" + path_ + "\" has " + std::to_string(size_) + " bytes, more than the " +
-                                                     std::to_string(max_bytes) + " that such a file may have");
+                                                     std::to_string(max_bytes) + " allowed for such a file");
         }
     } catch (...) {
         close();

@@ -8,24 +8,25 @@
 
 namespace latent {
 
-/// A regular file from outside, opened for reading: the one way in which this library opens what others wrote. Folders, pipes,
-/// sockets and devices are refused without waiting for their other end. Thread-safe after opening.
+/// A regular file from outside, opened for reading; the only way in which this library opens such files. Folders, pipes, sockets
+/// and devices are rejected without blocking. Thread-safe after opening.
 class InputFile {
 public:
-    /// Throws io if the path is missing, not a regular file or refused, model_format if it is larger than `max_bytes`.
+    /// Throws io if the path is missing, not a regular file or not readable, model_format if it is larger than `max_bytes`.
     explicit InputFile(const std::string & path_utf8, uint64_t max_bytes = UINT64_MAX);
     ~InputFile();
     InputFile(const InputFile &) = delete;
     InputFile & operator=(const InputFile &) = delete;
 
     const std::string & path() const { return path_; }
-    /// Bytes when it was opened.
+    /// Size in bytes when it was opened.
     uint64_t size() const { return size_; }
-    /// Bytes now, whatever happened to its name since; 0 if the system cannot say.
+    /// Current size in bytes, even if it has been renamed or deleted since; 0 if unknown.
     uint64_t size_now() const;
-    /// Whether it was written to since it was opened, by its time of change. False on Windows, where no one else may write to it.
+    /// Whether it has been written to since it was opened, judged by its modification time. False on Windows, where others cannot
+    /// write to it.
     bool was_written() const;
-    /// Throws io if fewer bytes are there.
+    /// Throws io if there are fewer bytes.
     void read(uint64_t offset, void * destination, size_t count) const;
 
 #ifdef _WIN32
@@ -48,11 +49,11 @@ private:
     void * handle_ = nullptr;
 #else
     int descriptor_ = -1;
-    int64_t written_ = 0;  // when it was written to last, in nanoseconds
+    int64_t written_ = 0;  // modification time in nanoseconds
 #endif
 };
 
-/// Throws io with what the system says of the last call that failed.
+/// Throws io with the system's message for the last failed call.
 [[noreturn]] void fail_to_open(const std::string & path_utf8);
 
 }  // namespace latent

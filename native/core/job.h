@@ -13,7 +13,7 @@ namespace latent {
 /// Set from any thread; read between steps, between graph nodes and in every long loop.
 class CancelToken {
 public:
-    /// Too late, and without effect, after seal().
+    /// Has no effect after seal().
     void cancel() {
         State running = State::running;
         state_.compare_exchange_strong(running, State::cancelled, std::memory_order_relaxed);
@@ -23,7 +23,8 @@ public:
     void check() const {
         if (cancelled()) throw Error(ErrorCode::aborted, "The operation was aborted");
     }
-    /// Before an effect that cannot be taken back (a file renamed into its place): throws aborted, or makes cancel() too late.
+    /// Called before an effect that cannot be undone (renaming a finished file): throws aborted if cancelled; later cancel()
+    /// calls have no effect.
     void seal() {
         State running = State::running;
         state_.compare_exchange_strong(running, State::sealed, std::memory_order_relaxed);
@@ -41,7 +42,7 @@ const char * phase_name(Phase phase);
 struct Progress {
     Phase phase = Phase::load;
     int64_t step = 0;   // finished units (steps, tiles, bytes)
-    int64_t steps = 0;  // units in all, 0 when unknown
+    int64_t steps = 0;  // total units, 0 if unknown
 };
 
 /// An 8-bit image, rows top to bottom, interleaved.
@@ -52,7 +53,7 @@ struct Picture {
     std::vector<uint8_t> data;
 };
 
-/// What a long-running call needs from its caller. Callbacks run on the job's thread and must not throw.
+/// The caller's side of a long-running call. Callbacks run on the job's thread and must not throw.
 struct JobContext {
     std::shared_ptr<CancelToken> cancel = std::make_shared<CancelToken>();
     std::function<void(const Progress &)> progress;

@@ -11,7 +11,7 @@ namespace latent {
 
 using Json = nlohmann::json;
 
-/// Parses untrusted JSON with a bound on nesting. Throws `code` naming `what` (a file or option name).
+/// Parses untrusted JSON with a limit on nesting. Throws `code` naming `what` (a file or option name).
 Json parse_json(std::string_view text, const std::string & what, ErrorCode code = ErrorCode::model_format, int max_depth = 64);
 
 /// Typed access with a default; a value of the wrong type throws model_format naming the key.

@@ -19,17 +19,17 @@ constexpr int kBlock = 256;
 
 /// To the nearest integer, ties to even, for magnitudes below 2^22; branchless where std::nearbyint may be a call.
 inline float nearest(float value) {
-    constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: no bits are left for fractions
+    constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: no bits remain for the fraction
     return (value + kShift) - kShift;
 }
 
-/// `low` for what is no number.
+/// `low` for NaN.
 inline float clamped(float value, float low, float high) {
     value = value > low ? value : low;
     return value < high ? value : high;
 }
 
-/// The values of a block as [position in the group][group], and what the searches make of every group.
+/// The values of a block as [position in the group][group], and the results of the search for every group.
 template <int groups>
 struct Lanes {
     static constexpr int size = kBlock / groups;
@@ -43,8 +43,8 @@ struct Lanes {
     }
 };
 
-/// x ~ scale * level - minimum, levels 0 to `most`, minimum >= 0: large values count more. `first`, `steps`: of the levels that
-/// the range of a group is stretched over.
+/// Fits x ~ scale * level - minimum, levels 0 to `most`, minimum >= 0, with more weight on large values. `first`, `steps`: the
+/// numbers of levels to try for the range of a group.
 void fit_with_minimum(Lanes<8> & lanes, float most, float first, int steps) {
     constexpr int groups = 8, size = Lanes<8>::size;
     float low[groups], high[groups], power[groups], sum_w[groups], sum_x[groups], sum_xx[groups];
@@ -65,7 +65,7 @@ void fit_with_minimum(Lanes<8> & lanes, float most, float first, int steps) {
             sum_w[g] += w, sum_x[g] += w * x, sum_xx[g] += w * x * x;
         }
     }
-    float best[groups] = {}, scale[groups];  // at first those of the range as it is
+    float best[groups] = {}, scale[groups];  // initially those of the unmodified range
     for (int g = 0; g < groups; ++g) scale[g] = (high[g] - low[g]) / most;
     for (int i = 0; i < size; ++i) {
         for (int g = 0; g < groups; ++g) {
@@ -95,7 +95,7 @@ void fit_with_minimum(Lanes<8> & lanes, float most, float first, int steps) {
             const float error = sum_xx[g] - a * sum_xl[g] - b * sum_x[g];  // of a least-squares fit
             const bool better = determinant > 0 && error < best[g];
             best[g] = better ? error : best[g], scale[g] = better ? a : scale[g];
-            low[g] = better ? b : low[g];  // the next roundings start from the better minimum
+            low[g] = better ? b : low[g];  // later roundings start from the better minimum
         }
     }
     for (int g = 0; g < groups; ++g) lanes.scale[g] = std::max(scale[g], 0.0f), lanes.minimum[g] = -low[g];

@@ -6,7 +6,7 @@
 namespace latent {
 namespace {
 
-// Never destroyed: threads may log while the process exits.
+// Never destroyed, because threads may log while the process exits.
 struct Receiver {
     std::mutex mutex;
     std::function<void(LogLevel, const std::string &)> call;

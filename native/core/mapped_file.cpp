@@ -20,7 +20,7 @@ size_t mappable_size(const InputFile & file) {
         throw Error(ErrorCode::model_format, "\"" + file.path() + "\" is empty (0 bytes); download it again");
     }
     if (file.size() > std::numeric_limits<size_t>::max()) {
-        throw Error(ErrorCode::io, "\"" + file.path() + "\" is too large to be mapped");
+        throw Error(ErrorCode::io, "\"" + file.path() + "\" is too large to map");
     }
     return static_cast<size_t>(file.size());
 }
@@ -37,17 +37,17 @@ void MappedFile::check() const {
         : guard_->lost() ? "could not be read while it was in use"
                          : "was written to while it was in use";
     const Json details = {{"reason", "file_changed"}, {"path", path()}, {"size", now}, {"expected", size()}};
-    throw Error(
-        ErrorCode::io,
-        "\"" + path() + "\" " + what + "; restore it and load the model again. A new version is best renamed over the old one",
-        details.dump(-1, ' ', false, Json::error_handler_t::replace));
+    throw Error(ErrorCode::io,
+                "\"" + path() + "\" " + what +
+                    "; restore it and load the model again. To replace a model file, rename the new one over it",
+                details.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 #ifdef _WIN32
 
 namespace {
 
-struct MemoryRange {  // WIN32_MEMORY_RANGE_ENTRY, which older SDK settings hide
+struct MemoryRange {  // WIN32_MEMORY_RANGE_ENTRY, which older SDK settings do not declare
     void * address;
     size_t bytes;
 };
@@ -63,7 +63,7 @@ MappedFile::MappedFile(const std::string & path_utf8) : file_(path_utf8) {
         CloseHandle(mapping);
         fail_to_open(path());
     }
-    CloseHandle(mapping);  // the view keeps it
+    CloseHandle(mapping);  // the view keeps the mapping alive
     guard_ = std::make_unique<MappingGuard>(data_, size);
 }
 
@@ -85,7 +85,7 @@ void MappedFile::release(uint64_t offset, uint64_t count) const {
     if (!contains(offset, count)) return;
     const uint64_t page = 65536;
     const uint64_t begin = (offset + page - 1) / page * page, end = (offset + count) / page * page;
-    // Unlocking pages that were never locked takes them out of the working set.
+    // Unlocking pages that are not locked removes them from the working set.
     if (begin < end) VirtualUnlock(const_cast<uint8_t *>(data_ + begin), static_cast<size_t>(end - begin));
 }
 

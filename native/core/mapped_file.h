@@ -13,12 +13,12 @@ namespace latent {
 
 /// A whole file, mapped read-only. Thread-safe after opening.
 ///
-/// Another process may shorten the file while it is mapped (Windows forbids it). What is lost then reads as zeros (see
-/// MappingGuard), and check() says so: call it before and after work on the bytes. It also says where the file was overwritten in
-/// place: replace model files by renaming a new one over them.
+/// Another process may shorten the file while it is mapped (except on Windows). Lost parts then read as zeros (see MappingGuard),
+/// and check() reports it: call it before and after using the bytes. It also reports a file that was overwritten in place;
+/// replace model files by renaming the new one over them.
 class MappedFile {
 public:
-    /// Throws io if the path is missing, not a regular file or refused, model_format if the file is empty.
+    /// Throws io if the path is missing, not a regular file or not readable, model_format if the file is empty.
     explicit MappedFile(const std::string & path_utf8);
     ~MappedFile();
     MappedFile(const MappedFile &) = delete;
@@ -31,13 +31,13 @@ public:
     Span<const uint8_t> bytes() const { return {data_, static_cast<size_t>(size())}; }
     bool contains(uint64_t offset, uint64_t count) const { return offset <= size() && count <= size() - offset; }
 
-    /// Throws io with details {"reason":"file_changed", path, size, expected} where the file has become shorter, was written
-    /// to, or could not be read in part.
+    /// Throws io with details {"reason":"file_changed", path, size, expected} if the file has become shorter, was written to, or
+    /// could not be read in part.
     void check() const;
 
-    /// Asks for these pages ahead of use. Hints only, as is release.
+    /// Asks the system to read these pages ahead. Only a hint, like release().
     void will_need(uint64_t offset, uint64_t count) const;
-    /// Lets the system drop these pages: only those wholly inside the range, so that neighbours keep theirs.
+    /// Lets the system drop these pages: only those entirely inside the range, so that neighbouring data stay.
     void release(uint64_t offset, uint64_t count) const;
 
 private:

@@ -17,7 +17,7 @@ namespace {
 constexpr size_t most_mappings = 1024;
 }
 
-/// Read by the signal handler, so nothing but lock-free atomics. `end` is 0 in a free slot.
+/// Read by the signal handler, so it has only lock-free atomics. `end` is 0 in a free slot.
 struct MappingGuard::Slot {
     std::atomic<uintptr_t> begin, end;
     std::atomic<bool> lost;
@@ -40,14 +40,14 @@ namespace {
 static_assert(std::atomic<uintptr_t>::is_always_lock_free && std::atomic<bool>::is_always_lock_free, "read by a signal handler");
 
 struct BusHandling {
-    std::mutex mutex;         // of the two below
+    std::mutex mutex;         // protects the next two
     size_t guards = 0;        // slots in use
-    bool installed = false;   // our handler is the process's, or one that calls it
-    struct sigaction before;  // what there was; set before our handler can run
+    bool installed = false;   // our handler is installed, or called by the installed one
+    struct sigaction before;  // the previous handler; set before ours can run
     uintptr_t page = 4096;
 } bus;
 
-/// Goes on to whoever was there first. The default takes the process down when the instruction is tried again.
+/// Calls the previous handler. The default one ends the process when the instruction is repeated.
 void pass_on(int signal, siginfo_t * info, void * context) {
     if (bus.before.sa_flags & SA_SIGINFO) {
         bus.before.sa_sigaction(signal, info, context);
@@ -56,7 +56,7 @@ void pass_on(int signal, siginfo_t * info, void * context) {
         end.sa_handler = SIG_DFL;
         sigemptyset(&end.sa_mask);
         sigaction(signal, &end, nullptr);
-        if (info->si_code <= 0) raise(signal);  // sent by somebody: no instruction will raise it again
+        if (info->si_code <= 0) raise(signal);  // sent by kill(): no instruction will raise it again
     } else {
         bus.before.sa_handler(signal);
     }
@@ -65,7 +65,7 @@ void pass_on(int signal, siginfo_t * info, void * context) {
 }  // namespace
 
 struct MappingGuardHandler {
-    /// Puts zeros from the page of the fault to the end of its mapping: a shortened file lacks all of it.
+    /// Maps zeros from the page of the fault to the end of the mapping, all of which a shortened file lacks.
     static bool replace(uintptr_t address) {
         for (MappingGuard::Slot & slot : MappingGuard::slots_) {
             const uintptr_t end = slot.end.load();
@@ -100,7 +100,7 @@ void install_bus_handler() {
     bus.installed = sigaction(SIGBUS, &ours, nullptr) == 0;
 }
 
-/// A handler that was installed over ours may call it, so it stays then.
+/// If another handler was installed over ours, it may call ours, so ours stays.
 void uninstall_bus_handler() {
     struct sigaction now {};
     if (sigaction(SIGBUS, nullptr, &now) != 0 || !(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != MappingGuardHandler::handle)

@@ -5,12 +5,12 @@
 
 namespace latent {
 
-/// Keeps the process alive where pages of a mapped file cannot be read any more: another process has shortened the file, or the
-/// disk failed. POSIX raises SIGBUS then. While any mapping is guarded, a handler for it is installed; a fault inside of one puts
-/// zeros in place of what is lost and marks it, every other goes on to the handler that was there before. Windows does not let a
-/// mapped file be shortened, and nothing is installed there.
+/// Keeps the process alive if pages of a mapped file cannot be read any more, because another process shortened the file or the
+/// disk failed; POSIX then raises SIGBUS. While any mapping is guarded, a signal handler is installed. For a fault inside a
+/// guarded mapping it maps zeros and marks the mapping; other faults go to the previous handler. Windows does not allow
+/// shortening a mapped file, so nothing is installed there.
 ///
-/// A process has room for 1024 guarded mappings; those beyond are not guarded.
+/// At most 1024 mappings per process are guarded.
 class MappingGuard {
 public:
     /// [data, data + bytes) must stay mapped for as long as this lives.
@@ -19,7 +19,7 @@ public:
     MappingGuard(const MappingGuard &) = delete;
     MappingGuard & operator=(const MappingGuard &) = delete;
 
-    /// Whether something was read that is not the file's.
+    /// Whether zeros were mapped in place of data of the file.
     bool lost() const;
 
 private:

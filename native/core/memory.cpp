@@ -48,7 +48,7 @@ uint64_t available_memory() {
     uint64_t available = proc_value("/proc/meminfo", "MemAvailable:");
     const ControlGroup group;
     if (const uint64_t limit = group.memory_limit()) {
-        // Page cache counts as used but is given back under pressure: a mapped model must not look like missing memory.
+        // Page cache counts as used but is freed under pressure: a mapped model must not look like missing memory.
         const uint64_t used = group.memory_used();
         const uint64_t cache = std::min(used, proc_value("/proc/meminfo", "Cached:"));
         const uint64_t held = used - cache;

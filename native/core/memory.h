@@ -4,17 +4,17 @@
 
 namespace latent {
 
-/// Bytes that the system could give to this process without swapping: MemAvailable bounded by the control group's limit on
-/// Linux, free + inactive pages on macOS, available physical memory on Windows. 0 when the system does not tell.
+/// Bytes that this process could allocate without swapping: MemAvailable limited by the control group on Linux, free + inactive
+/// pages on macOS, available physical memory on Windows. 0 if unknown.
 uint64_t available_memory();
 
-/// Physical memory of the machine (bounded by the control group), 0 when unknown.
+/// Physical memory of the machine (limited by the control group), 0 if unknown.
 uint64_t total_memory();
 
-/// Highest resident set of this process so far. 0 when unknown.
+/// Peak resident set size of this process. 0 if unknown.
 uint64_t peak_resident_memory();
 
-/// Returns freed heap pages to the system where the allocator keeps them (glibc); a no-op elsewhere.
+/// Returns freed heap pages to the system if the allocator keeps them (glibc); otherwise does nothing.
 void trim_heap();
 
 }  // namespace latent

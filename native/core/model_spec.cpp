@@ -8,7 +8,7 @@ namespace latent {
 
 namespace {
 
-// ---- the fields of every struct, once: the JSON reader, the writer and the overrides all walk these lists ----------------
+// ---- the fields of every struct: JSON reader, writer and overrides all use these lists ----------------
 
 template <typename V>
 void visit(V & v, NoiseSchedule & s) {
@@ -90,7 +90,7 @@ template <typename V>
 void visit(V & v, ConditionerConfig & c) {
     v("kind", c.kind);
     v("prefix", c.prefix);
-    v.retired("input");  // models that were converted earlier have it
+    v.retired("input");  // in models converted by earlier versions
     v("role", c.role);
     v("clip", c.clip);
     v("params", c.params);
@@ -102,7 +102,7 @@ void visit(V & v, ModelSpec & s) {
     v("name", s.name);
     v("family", s.family);
     v("naming", s.naming);
-    v.retired("layout");  // what naming was called in models that were converted earlier
+    v.retired("layout");  // the name of `naming` in models converted by earlier versions
     v("conditioningKey", s.conditioning_key);
     v("prediction", s.prediction);
     v("schedule", s.schedule);
@@ -193,7 +193,7 @@ size_t edit_distance(const std::string & a, const std::string & b) {
     return row[b.size()];
 }
 
-/// Sets the fields that an object names and leaves the others alone; afterwards no name may be left over.
+/// Sets the fields that an object contains and leaves the others unchanged; rejects unknown names.
 class Reader {
 public:
     Reader(const Json & object, std::string path, ErrorCode code) : object_(object), path_(std::move(path)), code_(code) {
@@ -207,7 +207,7 @@ public:
         if (found != object_.end()) read(*found, name, value);
     }
 
-    /// A name that is no longer written or used, and is still allowed.
+    /// A name that is no longer used but still accepted.
     void retired(const char * name) { retired_.push_back(name); }
 
     static bool has(const std::vector<std::string> & names, const std::string & name) {
@@ -283,7 +283,7 @@ private:
             read_object(json, path_ + name, *value);
         }
     }
-    // Conditioners that are there already are changed field by field, so that one of them can be named without the rest.
+    // Existing conditioners are changed field by field, so that one can be overridden without repeating the rest.
     void read(const Json & json, const char * name, std::vector<ConditionerConfig> & values) const {
         if (!json.is_array() || json.size() > 8) wrong(name, "a list of at most 8 objects");
         values.resize(json.size());

@@ -9,15 +9,15 @@
 
 namespace latent {
 
-// A model is data: everything that the weights do not say about themselves. Made by formats/detect from tensor names,
-// shapes and configuration files, overridable field by field, and read by everything else. Plain values only.
+// A model as data: everything about it that is not in the weights. Made by formats/detect from tensor names, shapes and
+// configuration files, overridable field by field, and used everywhere else. Only plain values.
 
 enum class Prediction { eps, v, sample };
 
-/// Training noise schedule (make_beta_schedule of diffusionmodules/util.py). `betas` overrides the named form when not empty.
+/// Training noise schedule (make_beta_schedule of diffusionmodules/util.py). `betas` overrides the named form if not empty.
 struct NoiseSchedule {
     std::string beta_schedule = "scaled_linear";  // scaled_linear | linear | squaredcos_cap_v2
-    double beta_start = 0.00085;                  // linear_start in CompVis words
+    double beta_start = 0.00085;                  // linear_start in CompVis' configurations
     double beta_end = 0.012;
     int timesteps = 1000;
     bool zero_terminal_snr = false;
@@ -33,18 +33,18 @@ struct UNetConfig {
     int model_channels = 320;
     std::vector<int> channel_mult = {1, 2, 4, 4};
     int num_res_blocks = 2;
-    std::vector<int> attention_resolutions = {4, 2, 1};  // down-factors, not pixels
+    std::vector<int> attention_resolutions = {4, 2, 1};  // downsampling factors, not pixels
     UNetAttention attention = UNetAttention::spatial_transformer;
-    int num_heads = 8;                         // used where num_head_channels is -1
-    int num_head_channels = -1;                // fixed head width where > 0
-    std::vector<int> heads_per_level;          // overrides both where not empty (one per level, as in diffusers configs)
+    int num_heads = 8;                         // used if num_head_channels is -1
+    int num_head_channels = -1;                // fixed head width if > 0
+    std::vector<int> heads_per_level;          // overrides both if not empty (one per level, as in diffusers configs)
     std::vector<int> transformer_depth = {1};  // one per level, or one for all
     int transformer_depth_middle = -1;         // -1: that of the last level
-    /// Of networks whose entries differ within a level (distilled ones): the depth of every entry of input_blocks and of
-    /// output_blocks in their order, resampling and the first convolution left out; 0 is an entry without attention. They replace
-    /// transformer_depth and attention_resolutions if they are not empty.
+    /// For networks whose entries differ within a level (distilled ones): the depth of every entry of input_blocks and
+    /// output_blocks in order, without resampling and the first convolution; 0 is an entry without attention. If not empty, they
+    /// replace transformer_depth and attention_resolutions.
     std::vector<int> transformer_depth_input, transformer_depth_output;
-    std::string middle = "full";  // full (ResBlock, attention, ResBlock) | res_block (the first one alone) | none
+    std::string middle = "full";  // full (ResBlock, attention, ResBlock) | res_block (only the first) | none
     int context_dim = 768;
     bool use_linear_in_transformer = false;
     bool scale_shift_norm = false;  // use_scale_shift_norm
@@ -61,7 +61,7 @@ struct UNetConfig {
     bool has_middle_attention() const { return middle == "full" && attention != UNetAttention::none; }
     int depth_at(int level) const;
     int depth_middle() const;
-    /// Transformer blocks in the attention of the `i`-th entry of a level, on the way down and on the way up, 1 of an
+    /// Number of transformer blocks in the attention of the `i`-th entry of a level, in the down and up path; 1 for an
     /// AttentionBlock; nullopt if the entry has no attention.
     std::optional<int> input_depth(int level, int i) const;
     std::optional<int> output_depth(int level, int i) const;
@@ -69,8 +69,8 @@ struct UNetConfig {
     bool self_attends(int level) const;
     int heads_at(int level, int channels) const;
     int downsampling() const { return 1 << (levels() - 1); }
-    /// Latent sides must be multiples of this. Where a level is halved and doubled by convolutions any size goes: the doubled map
-    /// is cut to its skip connection's (as diffusers does); averaging drops the odd row for good.
+    /// Latent sides must be multiples of this. If levels are resampled by convolutions, any size works: the upsampled map is
+    /// cropped to its skip connection (as in diffusers). Average pooling drops odd rows and columns.
     int size_multiple() const { return resblock_updown || !conv_resample ? downsampling() : 1; }
 };
 
@@ -82,19 +82,19 @@ struct AutoencoderConfig {
     int channels = 128;  // ddconfig.ch
     std::vector<int> channel_mult = {1, 2, 4, 4};
     int num_res_blocks = 2;
-    std::vector<int> attention_levels;  // encoder/decoder levels that carry attention besides the middle
+    std::vector<int> attention_levels;  // encoder/decoder levels with attention, besides the middle
     bool middle_attention = true;       // false: attn_type none
     bool double_z = true;
     int z_channels = 4;
     int embed_dim = 4;
     int codebook_size = 0;   // n_embed of VQ
     bool quant_conv = true;  // false if the checkpoint has neither quant_conv nor post_quant_conv
-    bool encoder = true;     // false: a decoder alone (tiny)
+    bool encoder = true;     // false: only a decoder (tiny)
 
     int downsampling() const { return 1 << (static_cast<int>(channel_mult.size()) - 1); }
 };
 
-/// A CLIP text tower, in the words of transformers' CLIPTextConfig.
+/// A CLIP text tower, with the names of transformers' CLIPTextConfig.
 struct ClipTextConfig {
     int hidden_size = 768;
     int intermediate_size = 3072;
@@ -112,7 +112,7 @@ struct ClipTextConfig {
     bool final_norm = true;    // final_layer_norm applied to the context
 };
 
-/// One conditioner of the model: what it is, and where its tensors are in the canonical (CompVis) layout.
+/// One conditioner of the model: its kind, and where its tensors are in the canonical (CompVis) naming.
 struct ConditionerConfig {
     std::string kind;    // clip_text | bert_text | layout | class | spatial_rescaler | low_scale | first_stage | identity |
                          // external | clip_vision
@@ -127,13 +127,13 @@ struct ModelSpec {
                                 // autoencoder
     std::string name;           // human name of the nearest known model, e.g. "Stable Diffusion 1.x"
     std::string family;         // sd1 | sd2 | sdxl | ldm | autoencoder
-    std::string naming;         // of the tensors as found: compvis | diffusers | gguf (a file of convert())
+    std::string naming;         // naming of the stored tensors: compvis | diffusers | gguf (a file made by convert())
     std::string conditioning_key = "crossattn";  // crossattn | concat | hybrid | adm | none
     Prediction prediction = Prediction::eps;
     NoiseSchedule schedule;
     double scale_factor = 0.18215;
     int image_size = 512;  // training size in pixels
-    bool use_ema = false;  // model_ema.* weights are read in place of model.*
+    bool use_ema = false;  // read model_ema.* weights instead of model.*
     std::optional<UNetConfig> unet;
     std::optional<AutoencoderConfig> first_stage;
     std::vector<ConditionerConfig> conditioners;
@@ -142,8 +142,8 @@ struct ModelSpec {
     int steps = 50;
     double guidance_scale = 7.5;
     double eta = 0.0;
-    /// Linear previews: [latent channels + 1, 3], what each channel adds to red, green and blue (-1..1), then the bias. Empty:
-    /// the family's.
+    /// Linear previews: [latent channels + 1, 3], the contribution of each channel to red, green and blue (-1..1), then the bias.
+    /// Empty: the family's default.
     std::vector<double> preview_factors;
 
     int downsampling() const { return first_stage ? first_stage->downsampling() : 1; }
@@ -153,12 +153,12 @@ struct ModelSpec {
 const char * prediction_name(Prediction prediction);
 Prediction prediction_from_name(const std::string & name);  // epsilon | eps | v_prediction | v | sample
 
-/// camelCase JSON, as TypeScript shows it and GGUF files carry it (key "latent.spec").
+/// camelCase JSON, as in TypeScript and in GGUF files (key "latent.spec").
 Json to_json(const ModelSpec & spec);
 ModelSpec spec_from_json(const Json & json);
 /// Applies the caller's partial spec: nested objects merge, arrays replace. Unknown names throw invalid_argument.
 void apply_overrides(ModelSpec & spec, const Json & overrides);
-/// Throws `code` where `kind` is not one of ModelSpec's.
+/// Throws `code` if `kind` is not a valid kind of model.
 void check_kind(const std::string & kind, ErrorCode code);
 /// Throws model_format if the fields cannot form a network (zero channels, heads that do not divide, absurd sizes).
 void validate(const ModelSpec & spec);

@@ -24,7 +24,7 @@ void in_range(int value, int low, int high, const char * name) {
 void check_channels(int base, const std::vector<int> & mult, const char * name) {
     in_range(base, norm_groups, most_channels, name);
     if (base % norm_groups != 0)
-        fail(std::string(name) + " (" + std::to_string(base) + ") is no multiple of 32, as its group norms need");
+        fail(std::string(name) + " (" + std::to_string(base) + ") is not a multiple of 32, which its group norms need");
     in_range(static_cast<int>(mult.size()), 1, 10, "the number of levels in channelMult");
     for (const int m : mult) {
         in_range(m, 1, 64, "a channelMult");
@@ -81,7 +81,7 @@ void check_attention(const UNetConfig & c) {
     if (c.attention == UNetAttention::none) return;
     const size_t levels = c.channel_mult.size();
     in_range(c.num_head_channels, -1, most_channels, "numHeadChannels");
-    if (c.num_head_channels == 0) fail("numHeadChannels is 0; -1 means that numHeads counts");
+    if (c.num_head_channels == 0) fail("numHeadChannels is 0; -1 means that numHeads is used");
     if (!c.heads_per_level.empty() && c.heads_per_level.size() != levels) fail("headsPerLevel needs one entry per level");
     if (c.attention == UNetAttention::spatial_transformer) check_depths(c);
     for (size_t i = 0; i < levels; ++i) {
@@ -103,7 +103,7 @@ void check_attention(const UNetConfig & c) {
 void check_unet(const UNetConfig & c) {
     in_range(c.in_channels, 1, 4096, "unet.inChannels");
     in_range(c.out_channels, 1, 4096, "unet.outChannels");
-    if (c.in_channels < c.out_channels) fail("the U-Net takes fewer channels than it gives");
+    if (c.in_channels < c.out_channels) fail("the U-Net has fewer input channels than output channels");
     check_channels(c.model_channels, c.channel_mult, "unet.modelChannels");
     in_range(c.num_res_blocks, 1, 16, "unet.numResBlocks");
     for (const int factor : c.attention_resolutions) in_range(factor, 1, 1 << 20, "an attentionResolution");
@@ -133,7 +133,7 @@ void check_first_stage(const AutoencoderConfig & c) {
         in_range(level, 0, static_cast<int>(c.channel_mult.size()) - 1, "an attentionLevel");
     in_range(c.z_channels, 1, 4096, "firstStage.zChannels");
     in_range(c.embed_dim, 1, 4096, "firstStage.embedDim");
-    if (!c.quant_conv && c.z_channels != c.embed_dim) fail("without quant_conv, zChannels and embedDim must be the same");
+    if (!c.quant_conv && c.z_channels != c.embed_dim) fail("without quant_conv, zChannels and embedDim must be equal");
     if (c.kind == "vq") in_range(c.codebook_size, 1, 1 << 24, "firstStage.codebookSize");
     if (c.kind == "kl" && !c.double_z) fail("a KL first stage needs doubleZ (means and variances)");
 }
@@ -148,7 +148,7 @@ void check_clip(const ClipTextConfig & c) {
              std::to_string(c.hidden_size));
     }
     in_range(c.vocab_size, 1, 1 << 24, "clip.vocabSize");
-    in_range(c.max_position_embeddings, 2, 4096, "clip.maxPositionEmbeddings");  // its causal mask is the square of it
+    in_range(c.max_position_embeddings, 2, 4096, "clip.maxPositionEmbeddings");  // the causal mask has the square of this
     if (c.hidden_act != "quick_gelu" && c.hidden_act != "gelu") {
         fail("clip.hiddenAct is \"" + c.hidden_act.substr(0, 80) + "\"; \"quick_gelu\" and \"gelu\" are known");
     }
@@ -166,7 +166,8 @@ void check_schedule(const NoiseSchedule & s) {
              "\"; scaled_linear, linear and squaredcos_cap_v2 are known");
     }
     in_range(s.timesteps, 1, 100000, "schedule.timesteps");
-    if (!(s.beta_start > 0 && s.beta_start <= s.beta_end && s.beta_end < 1)) fail("0 < betaStart <= betaEnd < 1 does not hold");
+    if (!(s.beta_start > 0 && s.beta_start <= s.beta_end && s.beta_end < 1))
+        fail("betaStart and betaEnd must satisfy 0 < betaStart <= betaEnd < 1");
     if (s.betas.empty()) return;
     if (s.betas.size() != static_cast<size_t>(s.timesteps)) fail("schedule.betas needs one entry per timestep");
     for (const double beta : s.betas) {
@@ -176,11 +177,11 @@ void check_schedule(const NoiseSchedule & s) {
 
 void check_width(const ModelSpec & spec, int width) {
     if (!spec.unet || spec.unet->attention != UNetAttention::spatial_transformer || width == spec.unet->context_dim) return;
-    fail("the text encoder gives vectors of width " + std::to_string(width) + ", the U-Net's cross-attention takes " +
+    fail("the text encoder makes tokens of width " + std::to_string(width) + ", but the U-Net's cross-attention takes " +
          std::to_string(spec.unet->context_dim) + "; these parts do not belong together");
 }
 
-/// Checks one conditioner; the width of the context that it makes, 0 if it makes none, or from outside.
+/// Checks one conditioner; returns the width of the context that it makes, 0 if it makes none or gets it from outside.
 int context_width(const ConditionerConfig & c, bool embeds) {
     if (c.kind == "clip_text") {
         check_clip(c.clip);
@@ -202,26 +203,26 @@ void check_conditioners(const ModelSpec & spec) {
     if (spec.conditioners.size() > 8) fail("more than 8 conditioners");
     static const char * const kinds[] = {"clip_text", "bert_text",   "layout",   "class",    "spatial_rescaler",
                                          "low_scale", "first_stage", "identity", "external", "clip_vision"};
-    int width = 0;  // of the context that these conditioners make together
+    int width = 0;  // of the context made by all conditioners
     bool whole = true;
     for (const ConditionerConfig & c : spec.conditioners) {
         if (std::find(std::begin(kinds), std::end(kinds), c.kind) == std::end(kinds)) {
-            fail("a conditioner of the unknown kind \"" + c.kind.substr(0, 80) + "\"");
+            fail("a conditioner has the unknown kind \"" + c.kind.substr(0, 80) + "\"");
         }
         if (c.role != "crossattn" && c.role != "concat" && c.role != "vector") {
-            fail("a conditioner of the unknown role \"" + c.role.substr(0, 80) + "\"");
+            fail("a conditioner has the unknown role \"" + c.role.substr(0, 80) + "\"");
         }
         const int own = context_width(c, spec.kind == "rdm");
         if (c.role == "crossattn" && c.kind != "clip_vision") whole = whole && own > 0, width += own;
         if (spec.kind == "rdm" && own > 0) check_width(spec, own);
         if (c.kind == "spatial_rescaler" && spec.unet &&
             rescaler_config(c.params).out_channels != spec.unet->in_channels - spec.unet->out_channels)
-            fail("the label map's channels are not those that the U-Net takes beside its latents");
+            fail("the label map's channels do not match the U-Net's extra input channels");
     }
     if (spec.kind != "rdm" && whole && width > 0) check_width(spec, width);
 }
 
-/// What a kind of model is conditioned on must be there; parts that were left out (a U-Net alone) are looked for elsewhere.
+/// Checks that the conditioner required by the kind of model exists, unless parts are left out (only a U-Net).
 void check_kind_fits(const ModelSpec & spec) {
     const char * needed = spec.kind == "class"      ? "class"
                           : spec.kind == "layout"   ? "layout"
@@ -296,7 +297,7 @@ void validate(const ModelSpec & spec) {
     if (spec.unet) check_unet(*spec.unet);
     if (spec.first_stage) check_first_stage(*spec.first_stage);
     if (spec.unet && spec.first_stage && spec.unet->out_channels != spec.first_stage->embed_dim) {
-        fail("the U-Net makes latents of " + std::to_string(spec.unet->out_channels) + " channels, the first stage takes " +
+        fail("the U-Net makes latents of " + std::to_string(spec.unet->out_channels) + " channels, but the first stage takes " +
              std::to_string(spec.first_stage->embed_dim) + "; these parts do not belong together");
     }
     check_conditioners(spec);

@@ -5,8 +5,8 @@
 
 namespace latent {
 
-/// Memory taken from the system page by page and given back to it at once when freed: large blocks that come and go would
-/// otherwise stay with the allocator, or leave holes in its heap.
+/// Memory allocated in pages directly from the system and returned immediately when freed. Large temporary blocks would otherwise
+/// stay with the allocator or fragment its heap.
 class Pages {
 public:
     Pages() = default;
@@ -22,8 +22,8 @@ public:
     explicit operator bool() const { return data_ != nullptr; }
     void reset();
 
-    /// The block, whose owner the caller becomes; give_back() frees it. For libraries that take a pointer and a function to free
-    /// it.
+    /// Transfers ownership of the block to the caller; give_back() frees it. For libraries that take a pointer and a function to
+    /// free it.
     uint8_t * release();
     static void give_back(uint8_t * data, size_t bytes);
 

@@ -10,16 +10,16 @@
 
 namespace latent {
 
-/// What a parameter is used for; decides which element types it may take.
+/// The use of a parameter, which determines its possible element types.
 enum class Role {
     conv,       // [out, in, kh, kw]; used as a matrix [out, in*kh*kw]
-    linear,     // [out, in]; a 1x1 or Conv1d weight of the same numbers is accepted
+    linear,     // [out, in]; a 1x1 or Conv1d weight with the same elements is accepted
     norm,       // [channels], always f32
     bias,       // any small vector or table that is added, always f32
     embedding,  // [rows, dim], looked up by row
 };
 
-/// A parameter's place on a device. What it is there (a ggml tensor, a tensor of the CUDA engine) is known to its home in graph.
+/// A parameter's storage on a device. Its home in graph knows what it is (a ggml tensor, a tensor of the CUDA engine).
 class Resident {
 public:
     virtual ~Resident() = default;
@@ -28,16 +28,16 @@ public:
 /// One tensor that a network needs.
 struct Parameter {
     std::string name;            // full canonical key
-    std::vector<int64_t> shape;  // outermost first, as files have it
+    std::vector<int64_t> shape;  // outermost first, as in files
     Role role = Role::linear;
     bool optional = false;  // may be absent from the source
-    /// Where a type is asked for the whole model: 0, any type; 16, no block type; 32, f32 alone. 16 is for matrices whose
-    /// rounding shows most and that weigh least (first and last convolutions, the time and class embeddings, token tables,
-    /// projections of a few rows), 32 for small tables that are added, looked up or compared with (a rounded codebook would
-    /// choose other codes).
+    /// Least bits if a type is requested for the whole model: 0, any type; 16, no block type; 32, only f32. 16 is for small
+    /// matrices whose rounding affects the result most (first and last convolutions, time and class embeddings, token tables,
+    /// projections of a few rows), 32 for small tables that are added, looked up or compared (a rounded codebook would select
+    /// other codes).
     int least_bits = 0;
 
-    // Set by graph::WeightStore once it has planned:
+    // Set by graph::WeightStore::plan():
     size_t source_index = SIZE_MAX;      // in the source's list
     DType dtype = DType::f32;            // resident type
     std::unique_ptr<Resident> resident;  // null: absent
@@ -49,13 +49,13 @@ struct Parameter {
     bool present() const { return resident != nullptr; }
 };
 
-/// The parameters of one network, in the order of their declaration. Layers keep pointers into it, which stay valid when the list
-/// is moved.
+/// The parameters of one network, in order of declaration. Layers keep pointers to them, which stay valid when the list is moved.
 class ParameterList {
 public:
-    /// The same name twice gives the same parameter; another shape for it throws internal, a size out of range model_format.
+    /// Declaring a name again returns the same parameter; with another shape it throws internal. A size out of range throws
+    /// model_format.
     Parameter * add(Parameter parameter);
-    /// A tensor that published files have beside the parameters and that is never read.
+    /// A tensor in published files that is never read.
     void add_unread(const std::string & name, std::vector<int64_t> shape);
 
     const std::vector<std::unique_ptr<Parameter>> & all() const { return all_; }
@@ -69,7 +69,7 @@ private:
     std::map<std::string, Parameter *> by_name_;
 };
 
-// What layers hold: pointers to parameters and the sizes that the operations need.
+// Layers: pointers to parameters and the sizes that the operations need.
 
 struct Conv {
     const Parameter * weight = nullptr;
@@ -95,7 +95,8 @@ struct Embedding {
     int64_t rows = 0, dim = 0;
 };
 
-/// How files keep a linear of tokens: [out, in], or as the convolution of pixels that it stands for, with as many trailing ones.
+/// The stored form of a linear layer over tokens: [out, in], or as the equivalent convolution over pixels, with this many
+/// trailing dimensions of 1.
 enum class LinearForm { matrix = 0, conv1d = 1, conv2d = 2 };
 
 /// Declares parameters under a key prefix: Scope(list, "model.diffusion_model.") / "input_blocks.0" -> "...input_blocks.0.".
@@ -105,7 +106,7 @@ public:
 
     Scope operator/(const std::string & name) const { return {*list_, prefix_ + name + ".", least_bits_}; }
     Scope operator/(int index) const { return *this / std::to_string(index); }
-    /// The same place; weights that are declared there keep at least these bits (Parameter::least_bits).
+    /// The same prefix; weights declared with it keep at least these bits (Parameter::least_bits).
     Scope keeping(int least_bits) const { return {*list_, prefix_, least_bits}; }
 
     Conv conv(const std::string & name, int64_t in, int64_t out, int kernel, bool bias = true) const;
@@ -113,9 +114,9 @@ public:
                   LinearForm form = LinearForm::matrix) const;
     Norm norm(const std::string & name, int64_t channels) const;
     Embedding embedding(const std::string & name, int64_t rows, int64_t dim) const;
-    /// A bare tensor that is added: no ".weight" is appended.
+    /// A tensor that is added; no ".weight" is appended to its name.
     const Parameter * table(const std::string & name, std::vector<int64_t> shape) const;
-    /// Linear that reads no bias and that files may lack.
+    /// A linear layer without bias, which may be absent in files.
     const Parameter * optional_matrix(const std::string & name, int64_t in, int64_t out) const;
     void unread(const std::string & name, std::vector<int64_t> shape) const {
         list_->add_unread(prefix_ + name, std::move(shape));

@@ -29,7 +29,7 @@ fs::path with_long_prefix(const fs::path & path) {
 }  // namespace
 
 fs::path to_path(const std::string & utf8) {
-    if (utf8.find('\0') != std::string::npos) throw Error(ErrorCode::io, "A path holds a NUL character");
+    if (utf8.find('\0') != std::string::npos) throw Error(ErrorCode::io, "A path contains a NUL character");
     try {
 #ifdef _WIN32
         return with_long_prefix(fs::u8path(utf8));
@@ -92,7 +92,7 @@ std::vector<std::string> list_folder(const std::string & utf8) {
         try {
             names.push_back(to_utf8(entry->path().filename()));
         } catch (const std::exception &) {
-            continue;  // a name that is no Unicode at all (lone surrogates) cannot be one that we look for
+            continue;  // a name that is not valid Unicode (lone surrogates) cannot be one that we look for
         }
     }
     if (failed) throw Error(ErrorCode::io, "Cannot list the folder \"" + utf8 + "\": " + failed.message());

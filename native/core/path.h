@@ -9,22 +9,22 @@
 
 namespace latent {
 
-// Paths are UTF-8 std::strings everywhere in this library; only this file and core/input_file turn them into what the
-// operating system wants (wide strings with the long-path prefix on Windows).
+// Paths are UTF-8 std::strings everywhere in this library; only this file and core/input_file convert them to the operating
+// system's form (wide strings with the long-path prefix on Windows).
 
 /// For std::filesystem and std::fstream calls.
 std::filesystem::path to_path(const std::string & utf8);
 std::string to_utf8(const std::filesystem::path & path);
 
 enum class PathKind { missing, file, folder, other };
-/// Follows symbolic links. A path that may not be looked at counts as missing.
+/// Follows symbolic links. A path that cannot be accessed counts as missing.
 PathKind path_kind(const std::string & utf8);
 
 std::string join_path(const std::string & folder, const std::string & name);
-std::string parent_folder(const std::string & utf8);  // "." where there is none
+std::string parent_folder(const std::string & utf8);  // "." if there is none
 std::string file_name(const std::string & utf8);
 
-/// True for one plain path component: not empty, "." or "..", without separators, colons and control characters.
+/// True for a plain path component: not empty, "." or "..", and without separators, colons and control characters.
 bool is_plain_file_name(const std::string & name);
 
 /// Names of a folder's entries, sorted. Throws io.

@@ -26,8 +26,8 @@ void box_muller_block(float * x) {
     }
 }
 
-// Calls work(begin, end) for pieces of n values, a multiple of the block each but for the last, and looks for a cancelled job
-// before each.
+// Calls work(begin, end) for pieces of n values, each except the last a multiple of the block, and checks for cancellation before
+// each.
 template <typename Work>
 void in_pieces(size_t n, const CancelToken * cancel, Work work) {
     constexpr size_t piece = size_t{1} << 16;
@@ -40,13 +40,12 @@ void in_pieces(size_t n, const CancelToken * cancel, Work work) {
 template <typename Draw>
 void block_randn(Span<float> out, const CancelToken * cancel, Draw draw) {
     const size_t n = out.size();
-    // All uniforms in one piece are drawn before any is changed: each piece is made of whole blocks, so the order is that of
-    // torch.
+    // Each piece consists of whole blocks, and its uniforms are drawn before any is transformed, so the order is torch's.
     in_pieces(n, cancel, [&](size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) out[i] = draw();
         for (size_t i = begin; i + block <= end; i += block) box_muller_block(out.data() + i);
     });
-    if (n % block != 0) {  // the last 16 are drawn anew, overlapping the block before
+    if (n % block != 0) {  // the last 16 are drawn again, overlapping the previous block
         float * tail = out.data() + (n - block);
         for (size_t i = 0; i < block; ++i) tail[i] = draw();
         box_muller_block(tail);

@@ -12,11 +12,11 @@ namespace latent {
 
 class CancelToken;
 
-/// Mersenne Twister MT19937 seeded and read as torch's CPU generator does: the same stream of 32-bit words, uniforms and normals.
+/// Mersenne Twister MT19937, seeded and read as in torch's CPU generator: the same stream of 32-bit words, uniforms and normals.
 /// Source: Matsumoto & Nishimura 1998; ATen CPUGeneratorImpl / DistributionTemplates.
 class TorchGenerator {
 public:
-    /// Only the low 32 bits of the seed reach the generator, as in torch.
+    /// Only the low 32 bits of the seed are used, as in torch.
     explicit TorchGenerator(uint64_t seed);
 
     uint32_t next_u32();
@@ -27,7 +27,7 @@ public:
     /// One normal in double through the cached pair of torch's scalar path.
     double normal_double();
 
-    /// torch.randn(n): fewer than 16 elements take the scalar path (cached second value), others the block Box-Muller path.
+    /// torch.randn(n): fewer than 16 elements use the scalar path (cached second value), more use the block Box-Muller path.
     /// Throws aborted soon after `cancel` is set.
     void randn(Span<float> out, const CancelToken * cancel = nullptr);
 
@@ -75,13 +75,13 @@ enum class RngKind { philox, mt19937 };
 /// "philox" or "mt19937"; anything else throws invalid_argument.
 RngKind parse_rng_kind(const std::string & name);
 
-/// Where a solver takes its normals from.
+/// The source of a solver's normals.
 class NoiseSource {
 public:
     virtual ~NoiseSource() = default;
     /// Fills `out` (all batch rows, row-major) with standard normals.
     virtual void normal(Span<float> out) = 0;
-    /// Noise of the step between two noise levels, unit variance. A Brownian path overrides this; others draw fresh normals.
+    /// Noise for the step between two noise levels, with unit variance. A Brownian path overrides this; others draw new normals.
     virtual void interval(double sigma, double sigma_next, Span<float> out) {
         (void)sigma;
         (void)sigma_next;
@@ -89,7 +89,7 @@ public:
     }
 };
 
-/// One generator per image: row i of a batch is what a run of its own with seed + i would have drawn.
+/// One generator per image: row i of a batch gets the same noise as a separate run with seed + i.
 class SeededNoise : public NoiseSource {
 public:
     /// `rows` generators with seeds seed, seed + 1, ... (modulo 2^64).

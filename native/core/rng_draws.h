@@ -4,7 +4,7 @@
 
 #include "core/rng.h"
 
-// Single draws of a freshly seeded generator other than normals: what createRandom gives.
+// Draws other than normals from a newly seeded generator, for createRandom.
 
 namespace latent {
 
@@ -12,7 +12,7 @@ namespace latent {
 void fill_words(RngKind kind, uint64_t seed, Span<uint32_t> out);
 /// torch.rand of the CPU generator: [0, 1), 24 bits each.
 void fill_uniform(uint64_t seed, Span<float> out);
-/// torch.randint(low, high) of the CPU generator: low <= x < high, both of 32 bits (high may be 2^31).
+/// torch.randint(low, high) of the CPU generator: low <= x < high, both 32-bit (high may be 2^31).
 void fill_integers(uint64_t seed, int64_t low, int64_t high, Span<int32_t> out);
 /// torch.randperm(out.size()) of the CPU generator.
 void fill_permutation(uint64_t seed, Span<int32_t> out);

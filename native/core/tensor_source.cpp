@@ -91,8 +91,8 @@ uint32_t to_bits(float value) {
     return bits;
 }
 
-// Without branches, so that loops over it become vector code. Exact for every input: subnormal halves are made by an exact
-// subtraction of two normal floats, infinities and NaN payloads are carried over.
+// Branchless, so that loops over it can be vectorised. Exact for every input: subnormal halves are computed by an exact
+// subtraction of two normal floats; infinities and NaN payloads are preserved.
 inline float widen_half(uint16_t half) {
     const uint32_t magnitude = half & 0x7fffu;
     const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
@@ -114,7 +114,7 @@ float widen_e4m3(uint8_t byte) {
     return byte & 0x80 ? -value : value;
 }
 
-/// OCP MX: E8M0 is an exponent alone (255: NaN), E2M1 has eight magnitudes.
+/// OCP MX: E8M0 is only an exponent (255: NaN), E2M1 has eight magnitudes.
 float widen_e8m0(uint8_t byte) {
     return byte == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, byte - 127);
 }
@@ -227,7 +227,7 @@ void TensorSource::set_tensors(std::vector<TensorInfo> tensors) {
     for (size_t i = 0; i < tensors_.size(); ++i) {
         tensors_[i].index = i;
         if (!by_name_.emplace(tensors_[i].name, i).second) {
-            throw Error(ErrorCode::model_format, name_ + ": the tensor \"" + tensors_[i].name + "\" is there twice");
+            throw Error(ErrorCode::model_format, name_ + ": the tensor \"" + tensors_[i].name + "\" occurs twice");
         }
     }
 }

@@ -12,7 +12,7 @@
 
 namespace latent {
 
-/// Element types met in files. The block types (of 32 elements and more) are ggml's, with the same memory layout.
+/// Element types in files. The block types (of 32 elements and more) are ggml's, with the same memory layout.
 enum class DType {
     f32,
     f16,
@@ -36,11 +36,11 @@ enum class DType {
     q4_k,
     q5_k,
     q6_k,
-    // Read, but not what weights are kept in.
+    // Can be read, but weights are not kept in these.
     u16,
     u32,
     u64,
-    f8_e8m0,  // a power of two: the scale of a block elsewhere
+    f8_e8m0,  // a power of two: the scale of a block in another tensor
     f4_e2m1,  // two to a byte, the first in the lower bits
     iq1_s,
     iq1_m,
@@ -56,10 +56,10 @@ enum class DType {
     q1_0,
     mxfp4,
     nvfp4,
-    // Carried along, but not read.
+    // Passed through, but cannot be read.
     c64,
     c128,
-    opaque,  // of a type that nobody here knows: TensorInfo::stored_as
+    opaque,  // an unknown type, see TensorInfo::stored_as
 };
 
 const char * dtype_name(DType type);
@@ -71,9 +71,9 @@ int64_t dtype_block_bytes(DType type);
 bool dtype_is_quantised(DType type);
 /// Whether the elements can be read as numbers.
 bool dtype_is_readable(DType type);
-/// The number of the type in GGUF files (enum ggml_type), -1: has none.
+/// The number of the type in GGUF files (enum ggml_type), -1 if it has none.
 int dtype_ggml_number(DType type);
-/// False if no type here has this number.
+/// False if the number is unknown.
 bool dtype_from_ggml_number(int64_t number, DType & type);
 
 /// One tensor as a file (or a mapping over files) declares it.
@@ -83,8 +83,8 @@ struct TensorInfo {
     std::vector<int64_t> shape;  // outermost first, as torch prints it; {} is a scalar
     uint64_t bytes = 0;          // of the contiguous tensor in `dtype`
     size_t index = 0;            // position in TensorSource::tensors()
-    std::string stored_as;       // of an opaque tensor: the type in the file's own words
-    /// Set if the numbers are made as they are read: the file has numbers of this type and a scale for them (scaled fp8).
+    std::string stored_as;       // of an opaque tensor: the type as named by the file
+    /// Set if values are computed while reading: the file has values of this type and a scale for them (scaled fp8).
     std::optional<DType> scaled_from;
 
     int64_t elements() const;
@@ -94,8 +94,8 @@ struct TensorInfo {
     uint64_t stored_bytes() const;
 };
 
-/// Where weights come from: a file, a folder, or a renaming over them. Listing reads headers only.
-/// Everything a source reports is already checked against the size of its file. Reads are thread-safe.
+/// A source of weights: a file, a folder, or a view of these with other names. Listing reads only headers. Everything that a
+/// source reports has been checked against the size of its file. Reads are thread-safe.
 class TensorSource {
 public:
     virtual ~TensorSource() = default;
@@ -105,7 +105,7 @@ public:
     bool has(std::string_view name) const { return find(name) != nullptr; }
 
     /// The tensor's bytes inside the mapped file, or an empty span if it is not stored contiguously in its own dtype
-    /// and byte order. No alignment is promised.
+    /// and byte order. No alignment is guaranteed.
     virtual Span<const uint8_t> view(const TensorInfo & tensor) const = 0;
 
     /// Copies the contiguous tensor (row-major, own dtype) to `destination`, which holds `tensor.bytes`.
@@ -117,14 +117,14 @@ public:
     /// Tells the system that these pages will not be needed again soon (after packing a weight).
     virtual void release(const TensorInfo &) const {}
 
-    /// Throws io if a file has become shorter since it was opened, or some of it could not be read: what was read of it in the
-    /// meantime may be zeros. To be called before and after work on weights.
+    /// Throws io if a file has become shorter since it was opened, or part of it could not be read, so that zeros may have been
+    /// read. To be called before and after using weights.
     virtual void check_files() const {}
 
     /// Free-form file metadata as a JSON object (safetensors `__metadata__`, GGUF key-values).
     virtual std::string metadata_json() const { return "{}"; }
 
-    /// Human name for messages: a file or folder name.
+    /// Name for messages: a file or folder name.
     const std::string & name() const { return name_; }
 
 protected:

@@ -4,9 +4,9 @@ namespace latent::cuda {
 namespace {
 
 constexpr int kHeadWarps = 4, kHeadThreads = 32 * kHeadWarps;
-constexpr float kNever = -1e30f;  // a score that is masked: finite, so that differences are
+constexpr float kNever = -1e30f;  // a masked score; finite, so that differences are finite
 
-/// Rows of `values` numbers of one head to shared memory, in rows of `stride`; what is beyond `rows` or `dim` becomes 0.
+/// Copies rows of one head to shared memory, in rows of `stride`; elements beyond `rows` or `dim` become 0.
 template <typename T>
 LATENT_DEVICE void fetch_rows(T * to, int stride, int values, int count, const T * from, int from_stride, int rows, int dim) {
     const int eights = values / 8;
@@ -20,9 +20,9 @@ LATENT_DEVICE void fetch_rows(T * to, int stride, int values, int count, const T
 /// The running softmax of one row of sixteen per half: a thread holds parts of rows lane / 4 and lane / 4 + 8.
 struct RunningSoftmax {
     float highest[2] = {kNever, kNever};
-    float sum[2] = {0, 0};  // of this thread's scores alone
+    float sum[2] = {0, 0};  // only of this thread's scores
 
-    /// Scores of `tiles` tiles of eight keys become weights; `shrink` is what earlier results have to be multiplied with.
+    /// Turns the scores of `tiles` tiles of eight keys into weights; earlier results have to be multiplied by `shrink`.
     template <int tiles>
     LATENT_DEVICE void take(float (*s)[4], float scale, float * shrink) {
         LATENT_UNROLL
@@ -56,7 +56,7 @@ struct RunningSoftmax {
     }
 };
 
-/// Hides keys that are not there or that come after the query. `first_key`: of the tile; `query`: of row lane / 4.
+/// Masks keys beyond the end or after the query. `first_key`: of the tile; `query`: of row lane / 4.
 template <int tiles>
 LATENT_DEVICE void hide_keys(float (*s)[4], int first_key, int keys, bool causal, int query) {
     const int lane = threadIdx.x % 32;
@@ -97,7 +97,8 @@ LATENT_DEVICE void write_rows(const AttentionArgs & p, const float (*o)[4], cons
     }
 }
 
-/// Heads up to `Dim` wide. A warp has `Rows` times sixteen queries; keys and values come in tiles of `Keys`, one tile ahead.
+/// Heads of width up to `Dim`. A warp handles `Rows` times sixteen queries; tiles of `Keys` keys and values are loaded one tile
+/// ahead.
 template <int Dim, int Rows, int Keys>
 struct HeadShape {
     static constexpr int dim = Dim, rows = Rows, keys = Keys;
@@ -251,7 +252,7 @@ __global__ void __launch_bounds__(kHeadThreads) wide_attention_kernel(AttentionA
         cp_async_wait<0>();
         sync_threads();
         if (step + 1 < steps) fetch_keys(step + 1);
-        // The values of the tile before are used up by now; these are there at the next step.
+        // The previous tile's values are no longer needed; the new ones are ready at the next step.
         if (piece == 0)
             fetch_rows(vs, kSliceStride, kWideSlice, kWideKeys, v + static_cast<size_t>(first_key) * p.v_stride, p.v_stride,
                        p.keys - first_key, p.dim - slice);

@@ -4,7 +4,7 @@
 
 namespace latent::cuda {
 
-/// softmax(q k^T * scale) v, heads side by side in a row: scores are never written, the softmax is float32.
+/// softmax(q k^T * scale) v, heads adjacent in a row. Scores are never written to memory; the softmax is float32.
 struct AttentionArgs {
     const void *q = nullptr, *k = nullptr, *v = nullptr;
     void * y = nullptr;

@@ -71,12 +71,12 @@ TensorPtr shared(const latent_cuda_tensor * tensor) {
     return tensor ? tensor->tensor : nullptr;
 }
 
-/// A recording call; after a refusal the program records no more.
+/// Runs a recording call; after a failure the program cannot record any more.
 template <typename F>
 int record(latent_cuda_program * program, F body) {
     return guarded([&] {
         latent_cuda_program & p = given(program, "The program");
-        if (p.broken) invalid("A recording call was refused before: the program can only be destroyed");
+        if (p.broken) invalid("An earlier recording call failed: the program can only be destroyed");
         p.program.require_recording();
         p.broken = true;
         body(p.program);
@@ -180,7 +180,7 @@ std::string named(const char * name) {
     return &given(name, "The name");
 }
 
-/// Checked before it is multiplied.
+/// Checks the sizes before multiplying them.
 int64_t pixels(int64_t height, int64_t width) {
     if (height < 1 || width < 1 || height > 1 << 17 || width > 1 << 17) invalid("A map's height or width is out of range");
     return height * width;
@@ -279,7 +279,7 @@ int program_measure(latent_cuda_program * program, latent_cuda_measure * measure
 int program_finish(latent_cuda_program * program) {
     return guarded([&] {
         latent_cuda_program & p = given(program, "The program");
-        if (p.broken) invalid("A recording call was refused before: the program can only be destroyed");
+        if (p.broken) invalid("An earlier recording call failed: the program can only be destroyed");
         p.program.finish();
     });
 }

@@ -3,28 +3,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The CUDA engine as a plain C function table. latent-cuda.so (.dll) exports one symbol, latent_cuda_open; everything else is
-// reached through the table that it returns. The library needs no driver to be loaded: device_count() then says why there is
-// no device. No exception leaves a function, nothing prints, nothing exits.
+// The CUDA engine as a plain C function table. latent-cuda.so (.dll) exports one symbol, latent_cuda_open, which returns the
+// table. The library loads without a driver; device_count() then tells why there is no device. Functions do not throw, print or
+// exit.
 //
 // Values. A value of a program is rows of channels, [batch, length, channels], channels innermost: a map's pixels, one row of
 // the image after another (length = height * width), or tokens. A map and its pixels as tokens are therefore the same value;
 // operations on images are told height and width. On the device a value is bfloat16 (or float16, as the device was opened), or
-// float32 if it is a vector per image (length 1 and few rows), with channels padded to a multiple of 8; the host sees none
-// of that. Concatenations of channels, reinterpretations, and additions of what a product has just made are taken in by what
-// reads or writes them.
+// float32 if it is a vector per image (length 1 and few rows), with channels padded to a multiple of 8; the host does not see
+// this. Concatenations of channels, reinterpretations, and additions to the result of a product are fused into the operations
+// that read or write them.
 //
 // Recording. program_create, any inputs and operations, outputs, then program_measure (bytes, no memory taken; tensors need not
 // be loaded) or program_finish (memory taken, launches captured as CUDA graphs; every tensor must be loaded). Recording functions
-// check shapes and return LATENT_CUDA_INVALID with a message; the program is then only good for program_destroy.
+// check shapes and return LATENT_CUDA_INVALID with a message; after that the program can only be destroyed.
 //
-// Running. set inputs (they keep their values between runs), program_run, get outputs. Calls on one device and on what belongs
-// to it come from one thread at a time; different devices are independent.
+// Running. set inputs (they keep their values between runs), program_run, get outputs. Calls on one device and its objects must
+// come from one thread at a time; different devices are independent.
 //
-// Ownership. What *_create, device_open and tensor_declare return is the caller's, to be given back by its counterpart; programs
-// and tensors before their device. Programs hold no tensors: they must be destroyed, or not be run, once a tensor that they use
-// is unloaded (program_run then returns LATENT_CUDA_INVALID). Host pointers are read or written during the call alone. Strings
-// are UTF-8, copied.
+// Ownership. The caller owns what *_create, device_open and tensor_declare return and releases it with the counterpart; programs
+// and tensors before their device. Programs do not own tensors: once a tensor that they use is unloaded, they must be destroyed
+// or not be run (program_run then returns LATENT_CUDA_INVALID). Host pointers are read or written only during the call. Strings
+// are UTF-8 and copied.
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,42 +32,43 @@ extern "C" {
 
 #define LATENT_CUDA_VERSION 2u
 
-/// What every function returns; last_error() has the words and numbers.
+/// Status of every function; last_error() has the message and numbers.
 enum latent_cuda_status {
     LATENT_CUDA_OK = 0,
-    LATENT_CUDA_INVALID = 1,        // a mistake of the caller's: shapes, order of calls, a stale program
+    LATENT_CUDA_INVALID = 1,        // a mistake by the caller: shapes, order of calls, a stale program
     LATENT_CUDA_NO_DEVICE = 2,      // no driver, a driver that is too old, no such device, or a device older than sm_80
     LATENT_CUDA_OUT_OF_MEMORY = 3,  // the device or pinned host memory; the device stays usable
     LATENT_CUDA_DEVICE_FAILED = 4,  // a launch or copy failed; the device must be closed
-    LATENT_CUDA_CANCELLED = 5,      // the callback of program_run asked for it; the device stays usable
-    LATENT_CUDA_UNSUPPORTED = 6,    // a sound request that no kernel serves (a head of 600 channels, an unknown type)
+    LATENT_CUDA_CANCELLED = 5,      // requested by the callback of program_run; the device stays usable
+    LATENT_CUDA_UNSUPPORTED = 6,    // a valid request without a kernel (a head of 600 channels, an unknown type)
 };
 
 struct latent_cuda_error {
-    int32_t status;         // of the last call that failed in this thread
-    int32_t driver_code;    // cudaError_t where the driver said no, else 0
+    int32_t status;         // of the last failed call in this thread
+    int32_t driver_code;    // cudaError_t of a failed driver call, else 0
     uint64_t wanted_bytes;  // with OUT_OF_MEMORY
     uint64_t free_bytes;    // with OUT_OF_MEMORY, at that moment
     uint64_t total_bytes;   // with OUT_OF_MEMORY
     char message[512];      // what, where, and what to do; ends with 0
 };
 
-/// Element types of weights as they are stored in a file. Numbers are this table's own.
+/// Element types of weights as stored in a file. The numbers are specific to this table.
 enum latent_cuda_type {
     LATENT_CUDA_F32 = 0,
     LATENT_CUDA_F16 = 1,
     LATENT_CUDA_BF16 = 2,
-    LATENT_CUDA_Q8_0 = 3,  // ggml's blocks, bit for bit
+    LATENT_CUDA_Q8_0 = 3,  // ggml's block formats
     LATENT_CUDA_Q4_0 = 4,
     LATENT_CUDA_Q4_K = 5,
 };
 
-/// What a tensor is for; decides which types it may have and how it lies on the device.
+/// The use of a tensor, which determines its possible types and its layout on the device.
 enum latent_cuda_role {
-    LATENT_CUDA_MATRIX = 0,     // convolution [out, in, kernel, kernel] or linear layer [out, in] (kernel 1): any type. Stays
-                                // quantised if it is, else becomes the device's element type
-    LATENT_CUDA_VECTOR = 1,     // bias, norm: [out], in = 1; F32, F16, BF16; float32 on the device
-    LATENT_CUDA_EMBEDDING = 2,  // table that is looked up or added by row: [out rows, in channels]; F32, F16, BF16, kept as it is
+    LATENT_CUDA_MATRIX = 0,  // convolution [out, in, kernel, kernel] or linear layer [out, in] (kernel 1): any type. Stays
+                             // quantised if it is, else becomes the device's element type
+    LATENT_CUDA_VECTOR = 1,  // bias, norm: [out], in = 1; F32, F16, BF16; float32 on the device
+    LATENT_CUDA_EMBEDDING =
+        2,  // table that is looked up or added by row: [out rows, in channels]; F32, F16, BF16, kept unchanged
 };
 
 enum latent_cuda_activation {
@@ -80,35 +81,35 @@ enum latent_cuda_activation {
 
 enum latent_cuda_padding {
     LATENT_CUDA_SAME = 0,          // (kernel - 1) / 2 on every side
-    LATENT_CUDA_RIGHT_BOTTOM = 1,  // 1 at the right and at the bottom
+    LATENT_CUDA_RIGHT_BOTTOM = 1,  // 1 on the right and at the bottom
     LATENT_CUDA_VALID = 2,         // none
 };
 
 struct latent_cuda_device_info {
     char name[128];  // "NVIDIA H200"
-    char uuid[48];   // "GPU-..."; empty if it cannot be had
+    char uuid[48];   // "GPU-..."; empty if unavailable
     int32_t compute_major, compute_minor;
     int32_t multiprocessors;
     int32_t driver_version;  // 13000 is 13.0
     uint64_t memory_total;   // bytes
-    int32_t usable;          // 0: device_open would refuse it; why says so
+    int32_t usable;          // 0: device_open would fail, for the reason in `why`
     char why[256];
 };
 
 /// Bytes on one device.
 struct latent_cuda_memory {
-    uint64_t total, free;  // of the card, now
+    uint64_t total, free;  // of the device, now
     uint64_t weights;      // held by loaded tensors
     uint64_t programs;     // held by finished programs: values, inputs, outputs, work space
-    uint64_t other;        // staging, kept by the device
-    uint64_t peak;         // most of weights + programs + other since device_open or memory_reset_peak
+    uint64_t other;        // staging memory kept by the device
+    uint64_t peak;         // maximum of weights + programs + other since device_open or memory_reset_peak
     uint64_t host_pinned;  // page-locked bytes of the host
 };
 
 typedef struct latent_cuda_device latent_cuda_device;
 typedef struct latent_cuda_tensor latent_cuda_tensor;
 typedef struct latent_cuda_program latent_cuda_program;
-/// A value of one program; -1 is none.
+/// A value of a program; -1: none.
 typedef int32_t latent_cuda_value;
 
 struct latent_cuda_tensor_desc {
@@ -128,8 +129,8 @@ struct latent_cuda_conv {
     int32_t stride;                     // 1 or more
     int32_t padding;                    // latent_cuda_padding
     int32_t upsample;                   // 1: nearest, twice the size, before the convolution
-    int64_t crop_height, crop_width;    // with upsample: so much of the doubled map is seen; 0: all of it
-    int64_t first_row, rows;            // of the result: so many from there; rows 0: all
+    int64_t crop_height, crop_width;    // with upsample: size of the part of the upsampled map to use; 0: all of it
+    int64_t first_row, rows;            // part of the result to compute: `rows` rows from `first_row`; rows 0: all
     int32_t activation;                 // after bias and channel_add
     latent_cuda_value channel_add;      // [batch, 1, out], added to every pixel; -1: none
     latent_cuda_value residual;         // like the result, added after the activation; -1: none
@@ -140,7 +141,7 @@ struct latent_cuda_conv {
 /// result as residual.
 struct latent_cuda_linear {
     latent_cuda_value x;
-    const latent_cuda_tensor * weight;  // matrix; a kernel above 1 is refused
+    const latent_cuda_tensor * weight;  // matrix; its kernel must be 1
     const latent_cuda_tensor * bias;    // or null
     int32_t activation;
     int32_t geglu;
@@ -162,15 +163,15 @@ struct latent_cuda_group_norm {
 struct latent_cuda_attention {
     latent_cuda_value q, k, v;
     int32_t heads;
-    int32_t causal;  // 1: a query sees the keys up to its own place
+    int32_t causal;  // 1: a query attends to keys up to its own position
 };
 
 struct latent_cuda_measure {
-    uint64_t bytes;         // values, inputs, outputs and work space, weights excluded
+    uint64_t bytes;         // values, inputs, outputs and work space, without weights
     uint64_t pinned_bytes;  // of the host
     double flops;           // 2 per multiply-add of convolutions, linear layers and attention
     int32_t launches;       // kernels per run
-    int32_t slices;         // CUDA graphs per run, between which cancelling is looked at
+    int32_t slices;         // CUDA graphs per run; cancellation is checked between them
 };
 
 /// One kernel of a profiled run, in the order of execution.
@@ -184,35 +185,35 @@ struct latent_cuda_api {
     uint32_t version;  // LATENT_CUDA_VERSION of the library
     uint32_t size;     // of this struct in the library
 
-    /// The words and numbers of the last failure in this thread.
+    /// Message and numbers of the last failure in this thread.
     void (*last_error)(struct latent_cuda_error * error);
 
     // ---- devices ----
-    /// How many devices the driver shows; NO_DEVICE with the reason if there is no driver or none.
+    /// Number of devices that the driver lists; NO_DEVICE with the reason if there is no driver or no device.
     int (*device_count)(int32_t * count);
     int (*device_info)(int32_t index, struct latent_cuda_device_info * info);
-    /// `element`: LATENT_CUDA_BF16 or LATENT_CUDA_F16, the type of values and of weights that are not quantised. Makes a stream
+    /// `element`: LATENT_CUDA_BF16 or LATENT_CUDA_F16, the type of values and of weights that are not quantised. Creates a stream
     /// and little else.
     int (*device_open)(int32_t index, int32_t element, latent_cuda_device ** device);
     void (*device_close)(latent_cuda_device * device);
     int (*device_memory)(latent_cuda_device * device, struct latent_cuda_memory * memory);
     void (*memory_reset_peak)(latent_cuda_device * device);
-    /// Gives back staging memory.
+    /// Frees staging memory.
     void (*device_trim)(latent_cuda_device * device);
 
     // ---- weights, tensor by tensor ----
-    /// 1 where tensor_declare takes this type for this role, else 0.
+    /// 1 if tensor_declare accepts this type for this role, else 0.
     int (*type_supported)(int32_t type, int32_t role);
-    /// Names a tensor; takes no device memory. UNSUPPORTED where type_supported says 0 or blocks do not divide a row
+    /// Declares a tensor without allocating device memory. UNSUPPORTED if type_supported returns 0 or blocks do not divide a row
     /// (in * kernel * kernel elements).
     int (*tensor_declare)(latent_cuda_device * device, const struct latent_cuda_tensor_desc * desc, latent_cuda_tensor ** tensor);
-    /// `data`: all rows as a file has them, row-major, `bytes` of them exactly. Copies and repacks on the device. Loading again
-    /// replaces the numbers and keeps the address.
+    /// `data`: all rows as in a file, row-major, exactly `bytes` bytes. Copies and repacks on the device. Loading again replaces
+    /// the values and keeps the address.
     int (*tensor_load)(latent_cuda_tensor * tensor, const void * data, uint64_t bytes);
     void (*tensor_unload)(latent_cuda_tensor * tensor);
     /// Bytes on the device, loaded or not.
     uint64_t (*tensor_bytes)(const latent_cuda_tensor * tensor);
-    /// The numbers of a loaded vector or embedding as float32.
+    /// The values of a loaded vector or embedding as float32.
     int (*tensor_read)(const latent_cuda_tensor * tensor, float * out, uint64_t count);
     /// Unloads first. Null is allowed.
     void (*tensor_free)(latent_cuda_tensor * tensor);
@@ -246,11 +247,11 @@ struct latent_cuda_api {
                   int32_t activation, latent_cuda_value * value);
     int (*activation)(latent_cuda_program * program, latent_cuda_value x, int32_t activation, latent_cuda_value * value);
     int (*add)(latent_cuda_program * program, latent_cuda_value a, latent_cuda_value b, latent_cuda_value * value);
-    /// Channels of a, then of b. Costs nothing where a norm or a convolution reads it.
+    /// Channels of a, then of b. Costs nothing if a norm or a convolution reads it.
     int (*concat_channels)(latent_cuda_program * program, latent_cuda_value a, latent_cuda_value b, latent_cuda_value * value);
     /// Tokens of a, then of b.
     int (*concat_tokens)(latent_cuda_program * program, latent_cuda_value a, latent_cuda_value b, latent_cuda_value * value);
-    /// Means of 2x2 pixels, stride 2; a last odd row or column is left out.
+    /// Means of 2x2 pixels, stride 2; an odd last row or column is dropped.
     int (*avg_pool2)(latent_cuda_program * program, latent_cuda_value x, int64_t height, int64_t width,
                      latent_cuda_value * value);
     /// Nearest, twice the size.
@@ -268,26 +269,26 @@ struct latent_cuda_api {
     int (*add_positions)(latent_cuda_program * program, latent_cuda_value x, const latent_cuda_tensor * table,
                          latent_cuda_value * value);
 
-    /// What the recorded program would take. Recording may go on afterwards.
+    /// Memory and work of the recorded program. Recording may continue afterwards.
     int (*program_measure)(latent_cuda_program * program, struct latent_cuda_measure * measure);
-    /// Ends the recording: plans, takes memory, captures.
+    /// Ends the recording: plans, allocates, captures.
     int (*program_finish)(latent_cuda_program * program);
 
     // ---- running a finished program ----
-    /// `count` elements, all of the input. The data are copied before the call returns.
+    /// Sets all `count` elements of an input. The data are copied before the call returns.
     int (*set_input)(latent_cuda_program * program, const char * name, const float * data, uint64_t count);
     int (*set_ids)(latent_cuda_program * program, const char * name, const int32_t * data, uint64_t count);
-    /// Waits for the run where one is under way.
+    /// Waits for the current run, if any.
     int (*get_output)(latent_cuda_program * program, const char * name, float * out, uint64_t count);
     /// Copies an output of one program into an input of another (or the same) on the device; same kind and shape, same device.
     int (*transfer)(latent_cuda_program * from, const char * output, latent_cuda_program * to, const char * input);
-    /// Elements of an input or output; 0 if there is none of that name.
+    /// Number of elements of an input or output; 0 if there is none with that name.
     uint64_t (*input_size)(const latent_cuda_program * program, const char * name);
     uint64_t (*output_size)(const latent_cuda_program * program, const char * name);
-    /// Runs to the end, or returns CANCELLED soon after cancelled(user) is not 0 (it is asked between slices, from this thread).
-    /// `cancelled` may be null. Outputs are ready when it returns.
+    /// Runs to the end, or returns CANCELLED soon after cancelled(user) returns nonzero (it is called between slices, from this
+    /// thread). `cancelled` may be null. Outputs are ready when it returns.
     int (*program_run)(latent_cuda_program * program, int (*cancelled)(void * user), void * user);
-    /// The same, launch by launch with device events between them. Writes up to `capacity` entries and the number of launches.
+    /// The same, launch by launch, timed with device events. Writes up to `capacity` entries and the number of launches.
     int (*program_profile)(latent_cuda_program * program, struct latent_cuda_launch_time * times, int32_t capacity,
                            int32_t * count);
     uint64_t (*program_bytes)(const latent_cuda_program * program);
@@ -301,7 +302,7 @@ typedef const struct latent_cuda_api * (*latent_cuda_open_function)(uint32_t ver
 #define LATENT_CUDA_EXPORT __attribute__((visibility("default")))
 #endif
 
-/// The table for callers of `version`, or null if this library does not serve it.
+/// The table for callers of `version`, or null if this library does not support it.
 LATENT_CUDA_EXPORT const struct latent_cuda_api * latent_cuda_open(uint32_t version);
 
 #ifdef __cplusplus

@@ -22,7 +22,7 @@ int count_devices() {
     if (error == cudaSuccess && count > 0) return count;
     (void)cudaGetLastError();
     (void)cudaDriverGetVersion(&driver);
-    std::string why = error == cudaSuccess ? "the driver shows no device" : cudaGetErrorString(error);
+    std::string why = error == cudaSuccess ? "the driver lists no device" : cudaGetErrorString(error);
     why = driver == 0 ? "No NVIDIA driver was found (" + why + "): install one, or use another device"
                       : "CUDA cannot be used: " + why + " (the driver serves CUDA " + std::to_string(driver / 1000) + "." +
                             std::to_string(driver % 1000 / 10) + ")";
@@ -36,9 +36,9 @@ void describe_device(int index, latent_cuda_device_info & info) {
     const int count = count_devices();
     if (index < 0 || index >= count)
         throw Failure(LATENT_CUDA_NO_DEVICE,
-                      "There is no CUDA device " + std::to_string(index) + ": the driver shows " + std::to_string(count));
+                      "There is no CUDA device " + std::to_string(index) + ": the driver lists " + std::to_string(count));
     cudaDeviceProp p;
-    check(cudaGetDeviceProperties(&p, index), "Asking for a device's properties");
+    check(cudaGetDeviceProperties(&p, index), "Reading a device's properties");
     std::snprintf(info.name, sizeof(info.name), "%.*s", static_cast<int>(sizeof(info.name)) - 1, p.name);
     const auto * u = reinterpret_cast<const unsigned char *>(p.uuid.bytes);
     std::snprintf(info.uuid, sizeof(info.uuid), "GPU-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0],
@@ -56,13 +56,13 @@ void describe_device(int index, latent_cuda_device_info & info) {
 }
 
 Device::Device(int index, int element) : index_(index), element_(element) {
-    if (element != LATENT_CUDA_BF16 && element != LATENT_CUDA_F16) invalid("A device is opened for BF16 or F16");
+    if (element != LATENT_CUDA_BF16 && element != LATENT_CUDA_F16) invalid("A device must be opened for BF16 or F16");
     latent_cuda_device_info info;
     describe_device(index, info);
     if (!info.usable) throw Failure(LATENT_CUDA_NO_DEVICE, info.why);
     multiprocessors_ = info.multiprocessors;
     enter();
-    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "Making a stream");
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "Creating a stream");
 }
 
 Device::~Device() {
@@ -86,13 +86,13 @@ void * Device::take(uint64_t bytes, MemoryUse use, const std::string & what) {
         (void)cudaGetLastError();
         size_t free = 0, total = 0;
         (void)cudaMemGetInfo(&free, &total);
-        Failure failure(LATENT_CUDA_OUT_OF_MEMORY, "The device has no room for " + what + ": " + mebibytes(bytes) + " wanted, " +
-                                                       mebibytes(free) + " of " + mebibytes(total) + " free");
+        Failure failure(LATENT_CUDA_OUT_OF_MEMORY, "The device has no memory for " + what + ": " + mebibytes(bytes) +
+                                                       " needed, " + mebibytes(free) + " of " + mebibytes(total) + " free");
         failure.driver_code = static_cast<int>(error);
         failure.wanted = bytes, failure.free = free, failure.total = total;
         throw failure;
     }
-    check(error, "Taking device memory");
+    check(error, "Allocating device memory");
     used_[static_cast<int>(use)] += bytes;
     peak_ = std::max(peak_, held());
     return p;
@@ -109,11 +109,11 @@ void Device::give(void * p, uint64_t bytes, MemoryUse use) noexcept {
 latent_cuda_memory Device::memory() const {
     enter();
     size_t free = 0, total = 0;
-    check(cudaMemGetInfo(&free, &total), "Asking for free memory");
+    check(cudaMemGetInfo(&free, &total), "Reading the free memory");
     return {total, free, used_[0], used_[1], used_[2], peak_, pinned_ ? kPinnedBytes : 0};
 }
 
-/// The next part of the page-locked memory; waits where the stream may still read it.
+/// The next part of the page-locked memory; waits if the stream may still be reading it.
 char * Device::stage(uint64_t bytes) {
     if (!pinned_) {
         void * p = nullptr;
@@ -121,11 +121,11 @@ char * Device::stage(uint64_t bytes) {
         if (error == cudaErrorMemoryAllocation) {
             (void)cudaGetLastError();
             Failure failure(LATENT_CUDA_OUT_OF_MEMORY,
-                            "The host gives no page-locked memory: " + mebibytes(kPinnedBytes) + " wanted");
+                            "Page-locked host memory is not available: " + mebibytes(kPinnedBytes) + " needed");
             failure.wanted = kPinnedBytes;
             throw failure;
         }
-        check(error, "Taking page-locked memory");
+        check(error, "Allocating page-locked memory");
         pinned_ = static_cast<char *>(p);
         pinned_at_ = 0;
     }
@@ -165,7 +165,7 @@ void * Device::raw(uint64_t bytes) {
     if (bytes > raw_bytes_) {
         give(raw_, raw_bytes_, MemoryUse::other);
         raw_ = nullptr, raw_bytes_ = 0;
-        raw_ = take(bytes, MemoryUse::other, "numbers on their way");
+        raw_ = take(bytes, MemoryUse::other, "staging data");
         raw_bytes_ = bytes;
     }
     return raw_;

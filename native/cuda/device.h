@@ -7,14 +7,14 @@
 
 namespace latent::cuda {
 
-/// What the driver says of a device; `usable` 0 and `why` if it cannot be opened.
+/// The driver's description of a device; `usable` 0 and `why` if it cannot be opened.
 void describe_device(int index, latent_cuda_device_info & info);
 /// Throws NO_DEVICE with the reason.
 int count_devices();
 
 enum class MemoryUse { weights, programs, other };
 
-/// One card: a stream, memory that is counted, and page-locked memory to copy through.
+/// One device: a stream, counted memory, and page-locked memory for copies.
 class Device {
 public:
     Device(int index, int element);
@@ -35,13 +35,13 @@ public:
     latent_cuda_memory memory() const;
     void reset_peak() { peak_ = held(); }
 
-    /// Copies to the device behind what the stream has to do; `from` may be changed as soon as it returns.
+    /// Queues a copy to the device in the stream; `from` may be changed as soon as it returns.
     void upload(void * to, const void * from, uint64_t bytes);
     /// Waits for the stream, then copies.
     void download(void * to, const void * from, uint64_t bytes);
-    /// Device memory for numbers that the next launch turns into something else; valid until the next call.
+    /// Temporary device memory for input of the next launch; valid until the next call.
     void * raw(uint64_t bytes);
-    /// Waits for everything and looks for errors.
+    /// Waits for all work and checks for errors.
     void finish();
     void trim();
 

@@ -1,8 +1,8 @@
 #pragma once
 
-// What kernels are written in. Under nvcc the primitives below are PTX; under any other compiler the kernels run on the host for
-// tests, block by block, with the same primitives done by definition (test/native/cuda/shim). Kernels use nothing else of CUDA
-// but threadIdx, blockIdx and gridDim.
+// The primitives that kernels are written in. Under nvcc they are PTX; with any other compiler the kernels run on the host for
+// tests, block by block, with reference implementations of the primitives (test/native/cuda/shim). Apart from these, kernels use
+// only threadIdx, blockIdx and gridDim.
 
 #include <cmath>
 #include <cstdint>
@@ -28,7 +28,7 @@
 
 namespace latent::cuda {
 
-/// Values and plain weights are one of these; sums are float32.
+/// Types of values and plain weights; sums are float32.
 struct bf16 {
     uint16_t bits;
 };
@@ -44,7 +44,8 @@ struct alignas(16) Float4 {
     float v[4];
 };
 
-/// While it lives, launch() of this thread loads kernels and starts none: loading is not for the middle of a capture.
+/// During its lifetime, launch() in this thread only loads kernels without starting them, because loading is not allowed during a
+/// capture.
 class LoadingKernels {
 public:
     LoadingKernels() { on() = true; }
@@ -296,7 +297,7 @@ constexpr float kLog2e = 1.4426950408889634f;
 LATENT_DEVICE float sigmoid(float v) {
     return divide_approx(1.0f, 1.0f + exp2_approx(-kLog2e * v));
 }
-/// The error function of v >= 0, to 1.5e-7 (Abramowitz and Stegun 7.1.26): a quarter of erff's instructions.
+/// The error function for v >= 0, error 1.5e-7 (Abramowitz and Stegun 7.1.26), with a quarter of erff's instructions.
 LATENT_DEVICE float erf_of_positive(float v) {
     const float t = divide_approx(1.0f, 1.0f + 0.3275911f * v);
     const float sum = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
@@ -312,7 +313,7 @@ LATENT_DEVICE float activate(float v, int kind) {
     if (kind == 1) return v * sigmoid(v);
     if (kind == 2) return gelu(v);
     if (kind == 3) return v * sigmoid(1.702f * v);
-    if (kind == 4) return v < 0.0f ? 0.0f : v;  // a NaN stays one
+    if (kind == 4) return v < 0.0f ? 0.0f : v;  // NaN stays NaN
     return v;
 }
 

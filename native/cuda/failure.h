@@ -24,7 +24,7 @@ struct Failure : std::exception {
     throw Failure(LATENT_CUDA_INVALID, message);
 }
 
-/// Throws DEVICE_FAILED with the driver's words.
+/// Throws DEVICE_FAILED with the driver's message.
 inline void check(cudaError_t error, const char * what) {
     if (error == cudaSuccess) return;
     (void)cudaGetLastError();

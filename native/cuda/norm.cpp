@@ -22,7 +22,7 @@ struct Moments {
 
 LATENT_DEVICE void shuffle_merge(Moments & m, int mask) {
     const float n = shuffle_xor(m.count, mask), mean = shuffle_xor(m.mean, mask), squares = shuffle_xor(m.squares, mask);
-    // The same order on both sides, so that both have the same result.
+    // Both sides use the same order, so that both get the same result.
     if ((threadIdx.x & static_cast<unsigned>(mask)) == 0) {
         m.merge(n, mean, squares);
     } else {
@@ -32,7 +32,7 @@ LATENT_DEVICE void shuffle_merge(Moments & m, int mask) {
     }
 }
 
-/// Where a group's pixels of a slice begin and end.
+/// The range of pixels of a slice.
 LATENT_DEVICE int slice_begin(int slice, int slices, int pixels) {
     return static_cast<int>(static_cast<int64_t>(pixels) * slice / slices);
 }
@@ -43,8 +43,8 @@ LATENT_DEVICE const T * eight_of(const GroupNormArgs & p, size_t pixel, int chan
                           : static_cast<const T *>(p.x2) + pixel * p.c2 + channel - p.c1;
 }
 
-/// A block for every slice of every image. Threads take eights of channels; sums are taken relative to the first value, so that
-/// a mean far from zero costs no digits.
+/// One block per slice of an image. Each thread handles eight channels; sums are relative to the first value, so that a mean far
+/// from zero costs no precision.
 template <typename T>
 __global__ void __launch_bounds__(kNormThreads) group_moments_kernel(GroupNormArgs p) {
     LATENT_SHARED(shared);
@@ -153,7 +153,7 @@ LATENT_DEVICE float warp_sum(float v) {
     return v;
 }
 
-/// A warp for every row, which is read three times: it stays in the nearest cache.
+/// One warp per row, which is read three times and stays in the first-level cache.
 template <typename T>
 __global__ void __launch_bounds__(kNormThreads) layer_norm_kernel(LayerNormArgs p) {
     const int row = static_cast<int>(blockIdx.x) * (kNormThreads / 32) + static_cast<int>(threadIdx.x) / 32;

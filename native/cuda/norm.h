@@ -11,7 +11,7 @@ namespace latent::cuda {
 struct GroupNormArgs {
     const void *x1 = nullptr, *x2 = nullptr;
     int c1 = 0, c2 = 0;  // padded channels of each; c2 0: one source
-    int channels = 0;    // in all, without padding
+    int channels = 0;    // total, without padding
     int batch = 0, pixels = 0, groups = 0;
     float eps = 0;
     int activation = 0;

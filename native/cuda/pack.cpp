@@ -50,7 +50,7 @@ LATENT_DEVICE void group_scale(const uint8_t * source, int type, size_t group, f
     minimum = to_float(half_at(block + 2)) * static_cast<float>(m);
 }
 
-/// Where eight channels of a tap begin in the packed matrix, and of which row, tap and channel they are.
+/// The position of eight channels of a tap in the packed matrix, with their row, tap and channel.
 struct Place {
     int row, tap, channel;
     LATENT_DEVICE explicit Place(const PackArgs & p, size_t at) {

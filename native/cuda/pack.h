@@ -4,7 +4,7 @@
 
 namespace latent::cuda {
 
-/// From rows as a file has them, on the device, to what the kernels read.
+/// Converts rows in a file's format, on the device, to the format of the kernels.
 struct PackArgs {
     const void * source = nullptr;  // rows of [in][taps] in `type`, without gaps
     int type = 0;                   // latent_cuda_type
@@ -22,7 +22,7 @@ uint64_t scale_bytes(WeightKind kind, int64_t rows, int64_t elements);
 
 template <typename T>
 void pack_matrix(const PackArgs & p, cudaStream_t stream);
-/// To float32; what is beyond `count`, up to a multiple of 8, becomes 0.
+/// Converts to float32; elements beyond `count`, up to a multiple of 8, become 0.
 void pack_vector(const void * source, int type, float * data, int count, cudaStream_t stream);
 
 }  // namespace latent::cuda

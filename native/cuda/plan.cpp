@@ -1,4 +1,4 @@
-// From what was recorded to what is launched: additions are taken in, dead work is left out, values share an arena.
+// Turns the recorded program into launches: fuses additions, removes dead work, places values in a shared arena.
 #include <algorithm>
 #include <map>
 
@@ -8,11 +8,11 @@ namespace latent::cuda {
 namespace {
 
 constexpr uint64_t kAlign = 256;
-constexpr double kSliceFlops = 4e11;  // about a millisecond of a large card
+constexpr double kSliceFlops = 4e11;  // about a millisecond on a large GPU
 constexpr size_t kSliceNodes = 96;
 constexpr size_t kNever = SIZE_MAX;
 
-/// Places in an arena that grows: the smallest gap that fits, else the end.
+/// Allocates in a growing arena: the smallest gap that fits, else the end.
 class Arena {
 public:
     uint64_t take(uint64_t bytes) {
@@ -28,7 +28,7 @@ public:
             gaps_.erase(best);
             if (left) gaps_[at + bytes] = left;
         } else {
-            // A gap at the end is used as a beginning.
+            // A gap at the end is extended.
             at = end_;
             if (!gaps_.empty() && std::prev(gaps_.end())->first + std::prev(gaps_.end())->second == end_) {
                 at = std::prev(gaps_.end())->first;
@@ -72,7 +72,7 @@ std::vector<int> count_uses(const std::vector<Node> & nodes, size_t values) {
     return uses;
 }
 
-/// Leaves out what no output needs.
+/// Removes work that no output needs.
 void drop_dead(std::vector<Node> & nodes, size_t values) {
     std::vector<bool> needed(values, false);
     std::vector<Node> kept;
@@ -86,8 +86,8 @@ void drop_dead(std::vector<Node> & nodes, size_t values) {
     nodes = std::move(kept);
 }
 
-/// An addition whose one operand was made by a product for nothing else becomes the product's residual. The other operand must be
-/// there by then.
+/// If an operand of an addition is the result of a product that nothing else uses, the other operand becomes the product's
+/// residual. It must be computed before the product.
 void take_in_additions(std::vector<Node> & nodes, const std::vector<Value> & values) {
     const std::vector<int> uses = count_uses(nodes, values.size());
     std::vector<size_t> maker(values.size(), kNever);
@@ -116,7 +116,7 @@ void take_in_additions(std::vector<Node> & nodes, const std::vector<Value> & val
     nodes = std::move(kept);
 }
 
-/// What a product makes for an output alone is not rounded on the way.
+/// The result of a product that is only used by an output stays in float32.
 void keep_outputs_wide(Plan & plan) {
     const std::vector<int> uses = count_uses(plan.nodes, plan.f32.size());
     std::vector<bool> by_product(plan.f32.size(), false);

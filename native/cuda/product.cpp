@@ -10,13 +10,13 @@ namespace {
 struct TileCost {
     ProductTile tile;
     int m, n;
-    double step;  // of 64 of the sum, in the time that an SM takes for one of 128x128
+    double step;  // time for 64 elements of the sum, relative to an SM's time for a 128x128 tile
 };
 constexpr TileCost kTiles[] = {
     {ProductTile::t128x128, 128, 128, 1.0}, {ProductTile::t128x64, 128, 64, 0.58}, {ProductTile::t64x64, 64, 64, 0.34}};
-constexpr double kBlockSteps = 2.5;   // beginning and end of a block, in its steps
+constexpr double kBlockSteps = 2.5;   // overhead of a block, in steps
 constexpr double kJoinLaunch = 5.0;   // in steps of 128x128, about 0.5 us each
-constexpr double kJoinBytes = 1.2e6;  // bytes of partial sums written and read in such a step, all multiprocessors together
+constexpr double kJoinBytes = 1.2e6;  // bytes of partial sums written and read per step, over all multiprocessors
 
 int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
@@ -35,7 +35,7 @@ ProductPlan plan_product(int64_t m, int64_t columns, int64_t k, WeightKind kind,
             const int64_t each = ceil_div(steps, splits);
             if (splits > 1 && each * (splits - 1) >= steps) continue;  // a part without work
             const int64_t all = blocks * splits, deep = ceil_div(all, multiprocessors);
-            // Blocks of one multiprocessor hide one another's waits.
+            // Blocks on one multiprocessor hide each other's latency.
             const double alone = deep == 1 ? 1.35 : 1.0;
             double time = static_cast<double>(deep) * (static_cast<double>(each) + kBlockSteps) * tile.step * alone;
             if (splits > 1) time += kJoinLaunch + 8.0 * static_cast<double>(m * columns) * splits / kJoinBytes;

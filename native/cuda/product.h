@@ -6,8 +6,8 @@
 
 namespace latent::cuda {
 
-// Convolutions and linear layers are one product, [pixels, taps * in] x [out, taps * in]^T: nothing is unfolded, a row's taps are
-// addresses. Values are rows of channels, padded to 8.
+// Convolutions and linear layers are one product, [pixels, taps * in] x [out, taps * in]^T: without unfolding; the taps of a row
+// are addresses. Values are rows of channels, padded to 8.
 
 enum class WeightKind {
     plain,  // the element type, [rows][taps][in]
@@ -15,7 +15,7 @@ enum class WeightKind {
     int4,   // nibbles in the same order, low one first; scale and minimum, f16 each, per 32: value = q * scale - minimum
 };
 
-/// A matrix as it lies on the device.
+/// The layout of a matrix on the device.
 struct WeightView {
     WeightKind kind = WeightKind::plain;
     const void * data = nullptr;
@@ -58,7 +58,7 @@ struct ProductPlan {
     int splits = 1;
 };
 
-/// The tile and the split of the sum that should be fastest: an estimate from waves of blocks.
+/// Chooses the tile and the split of the sum that should be fastest, estimated from waves of blocks.
 ProductPlan plan_product(int64_t m, int64_t columns, int64_t k, WeightKind kind, bool gated, int multiprocessors);
 /// Bytes of `partial`.
 uint64_t product_workspace(const ProductPlan & plan, int64_t m, int64_t columns);
@@ -67,7 +67,7 @@ uint64_t product_workspace(const ProductPlan & plan, int64_t m, int64_t columns)
 template <typename T>
 void product(const ProductArgs & p, ProductTile tile, cudaStream_t stream);
 
-/// The same for a few rows in float32: x [rows, k], y [rows, columns]; a warp for each column.
+/// The same for a few rows in float32: x [rows, k], y [rows, columns]; one warp per column.
 struct VectorProductArgs {
     const float * x = nullptr;
     WeightView w;

@@ -5,7 +5,7 @@ namespace latent::cuda {
 template <typename T>
 void product_int8(const ProductArgs & p, ProductTile tile, cudaStream_t stream) {
     switch (tile) {
-        case ProductTile::t128x128:  // too many registers beside the weights to come
+        case ProductTile::t128x128:  // too many registers, because the next weights need some
         case ProductTile::t128x64: return launch_product<T, WeightKind::int8, Tile128x64>(p, stream);
         case ProductTile::t64x64: return launch_product<T, WeightKind::int8, Tile64x64>(p, stream);
     }

@@ -4,7 +4,7 @@
 
 namespace latent::cuda {
 
-/// A block's tile of the result, how its warps share it, and how many steps of the sum are in flight.
+/// A block's tile of the result, its division among warps, and the number of steps of the sum in flight.
 template <int M, int N, int WarpsM, int WarpsN, int Stages, int Blocks>
 struct Tile {
     static constexpr int m = M, n = N, k = 64;
@@ -17,13 +17,13 @@ struct Tile {
     static constexpr int shared_bytes = pipeline_bytes > result_bytes ? pipeline_bytes : result_bytes;
 };
 
-/// The value at a row and an eight of columns of a stage. Eights are swapped within a row so that the eight rows of one matrix
+/// The address of eight columns of a row of a stage. Groups of eight are swapped within a row so that the eight rows of a matrix
 /// lie in different banks.
 LATENT_DEVICE int swizzled(int row, int eight) {
     return row * 64 + ((eight ^ (row & 7)) * 8);
 }
 
-/// Bias, time embedding, activation, residual: eight channels of one pixel, and their place in y.
+/// Applies bias, time embedding, activation and residual to eight channels of one pixel and writes them to y.
 template <typename T>
 LATENT_DEVICE void finish_chunk(const ProductArgs & p, int m, int column, float * v) {
     float more[8];
@@ -57,14 +57,14 @@ LATENT_DEVICE void finish_chunk(const ProductArgs & p, int m, int column, float 
         store8(static_cast<T *>(p.y) + at, v);
 }
 
-/// What a thread fetches: the same eight of columns of some rows, step after step.
+/// The data that a thread loads: the same eight columns of some rows, step after step.
 template <typename T, WeightKind kind, typename Tile, bool spatial>
 struct Fetcher {
     static constexpr int rows_at_once = Tile::threads / 8;
     static constexpr int a_rows = Tile::m / rows_at_once, b_rows = Tile::n / rows_at_once;
 
     int eight, first_row;                                         // of this thread
-    int channel, tap, dy, dx;                                     // where its eight is in the sum
+    int channel, tap, dy, dx;                                     // position of its eight columns in the sum
     int base[spatial ? a_rows : 1], place[spatial ? a_rows : 1];  // first pixel of the image; y and x of the first tap
     int pixel[a_rows];                                            // of this tap; -1: padding
     int weight_row[b_rows];                                       // -1: none
@@ -92,7 +92,7 @@ struct Fetcher {
         LATENT_UNROLL
         for (int i = 0; i < b_rows; ++i) {
             const int row = n0 + first_row + i * rows_at_once;
-            // With a gate, eights of values and of gates take turns.
+            // With a gate, groups of eight values and eight gates alternate.
             const int gated = (row / 16 * 8 + row % 8) + (row / 8 % 2) * (p.w.rows / 2);
             const int within = p.gated ? row / 16 * 8 + row % 8 : row, bound = p.gated ? p.w.rows / 2 : p.w.rows;
             weight_row[i] = within < bound ? (p.gated ? gated : row) : -1;
@@ -112,7 +112,7 @@ struct Fetcher {
         }
     }
 
-    /// Starts the copies of this thread's eights for the step it stands at; quantised weights come into registers.
+    /// Starts this thread's copies for its current step; quantised weights are loaded into registers.
     LATENT_DEVICE void fetch(const ProductArgs & p, T * a, T * b) {
         const bool in_sum = spatial ? tap < p.w.taps : channel < p.w.in;
         const bool second = channel >= p.c1;
@@ -137,7 +137,7 @@ struct Fetcher {
         }
     }
 
-    /// Quantised weights of the last fetch, as values.
+    /// Dequantises the weights of the last load.
     LATENT_DEVICE void settle(const ProductArgs & p, T * b, bool in_sum) {
         if constexpr (kind != WeightKind::plain) {
             LATENT_UNROLL
@@ -187,7 +187,7 @@ LATENT_DEVICE void multiply_stage(const T * a, const T * b, int warp_m, int warp
     }
 }
 
-/// Sums to shared memory, from where rows are finished in eights.
+/// Writes sums to shared memory, from where rows are finished eight channels at a time.
 template <typename T, typename Tile>
 LATENT_DEVICE void write_tile(const ProductArgs & p, float * result, int m0, int n0, int split) {
     constexpr int eights = Tile::n / 8;
@@ -279,7 +279,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) product_kernel(Pr
     write_tile<T, Tile>(p, result, m0, n0, split);
 }
 
-/// Adds the parts of a split sum and finishes them, eight channels a thread.
+/// Adds the parts of a split sum and finishes them, eight channels per thread.
 template <typename T>
 __global__ void __launch_bounds__(256) join_kernel(ProductArgs p) {
     const size_t eights = static_cast<size_t>(p.m) * (p.columns / 8);
@@ -319,7 +319,7 @@ void launch_product(const ProductArgs & p, cudaStream_t stream) {
         launch_product<T, kind, Tile, false>(p, stream);
 }
 
-/// Every kind of weights is compiled by itself.
+/// Each kind of weights is compiled separately.
 template <typename T>
 void product_plain(const ProductArgs & p, ProductTile tile, cudaStream_t stream);
 template <typename T>

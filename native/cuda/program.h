@@ -14,10 +14,10 @@ namespace latent::cuda {
 /// A value while it is recorded.
 struct Value {
     int64_t batch = 0, length = 0, channels = 0;
-    bool f32 = false;                             // a vector per image; else the device's element type
+    bool f32 = false;                             // float32 vector per image; else the device's element type
     bool ids = false;                             // int32
-    int left = -1, right = -1;                    // channels of one, then of another, not written anywhere
-    int made = -1, as_f32 = -1, as_element = -1;  // the concatenation written; the same in the other type
+    int left = -1, right = -1;                    // a concatenation of channels that is not stored
+    int made = -1, as_f32 = -1, as_element = -1;  // the stored concatenation; the value in the other type
 
     int64_t rows() const { return batch * length; }
     int64_t stride() const { return (channels + 7) / 8 * 8; }
@@ -26,7 +26,7 @@ struct Value {
     }
 };
 
-/// What a launch finds: addresses of values, and room of its own.
+/// A launch's data: addresses of values, and its work space.
 class Frame {
 public:
     virtual ~Frame() = default;
@@ -37,7 +37,7 @@ public:
     void * workspace = nullptr;
 };
 
-/// A convolution or linear layer: the one thing that a plan still changes (an addition is taken in, a result stays float32).
+/// A convolution or linear layer. The plan may change it (fuse an addition, keep a float32 result).
 struct Product {
     ProductArgs args;
     ProductPlan plan;
@@ -57,7 +57,7 @@ struct Node {
     std::function<void(const Frame &)> launch;
 };
 
-/// Numbers that the host writes or reads, float32 in its layout or int32.
+/// Data that the host writes or reads, float32 in its layout, or int32.
 struct Port {
     std::string name;
     int value = -1;
@@ -67,7 +67,7 @@ struct Port {
     uint64_t bytes = 0;
 };
 
-/// The recorded program, in the order of execution, with additions taken in, and where its values lie in one arena.
+/// The recorded program in order of execution, with fused additions, and the positions of its values in one arena.
 struct Plan {
     std::vector<Node> nodes;
     std::vector<bool> f32;            // by value
@@ -86,7 +86,7 @@ public:
     Program(const Program &) = delete;
     Program & operator=(const Program &) = delete;
 
-    // ---- recording (record.cpp, record_rows.cpp); all throw INVALID where shapes do not fit ----
+    // ---- recording (record.cpp, record_rows.cpp); all throw INVALID if shapes do not fit ----
     int input(const std::string & name, Value value, bool planes, int64_t height, int64_t width);
     void output(const std::string & name, int x, bool planes, int64_t height, int64_t width);
     int conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias);
@@ -127,8 +127,8 @@ private:
     const Value & value(int id) const;
     int new_value(Value value);
     int add_node(Node node, Value value);
-    int real(int id);             // a concatenation is written
-    int typed(int id, bool f32);  // real, and of that type
+    int real(int id);             // stores a concatenation
+    int typed(int id, bool f32);  // real, with that type
     int element(int id) { return typed(id, false); }
     int vector_of(int id, int64_t batch, int64_t channels, const char * what);
     void sources(int x, Product & product, std::vector<int> & reads);
@@ -149,7 +149,7 @@ private:
     std::vector<Value> values_;
     std::vector<Node> nodes_;
     std::vector<Port> ports_;
-    std::map<const Tensor *, std::pair<TensorPtr, uint64_t>> tensors_;  // with their generations when captured
+    std::map<const Tensor *, std::pair<TensorPtr, uint64_t>> tensors_;  // with their generations at capture
     bool finished_ = false;
     Plan plan_;
     char * arena_ = nullptr;

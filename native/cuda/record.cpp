@@ -1,4 +1,4 @@
-// Products, norms and attention: what is checked, and what is launched.
+// Products, norms and attention: checks and launches.
 #include <algorithm>
 #include <cmath>
 
@@ -10,7 +10,7 @@
 namespace latent::cuda {
 namespace {
 
-constexpr int64_t kMostSide = 32000;  // pixels: places are 16-bit
+constexpr int64_t kMostSide = 32000;  // pixels; positions are 16-bit
 constexpr int64_t kMostRows = INT32_MAX / 2;
 
 std::string to(int64_t in, int64_t out) {
@@ -21,7 +21,7 @@ std::string sizes(int64_t a, int64_t b) {
 }
 
 void need_activation(int kind) {
-    if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_RELU) invalid("No activation has the number " + std::to_string(kind));
+    if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_RELU) invalid("Unknown activation " + std::to_string(kind));
 }
 
 bool aligned(const Value & v) {
@@ -31,7 +31,8 @@ bool aligned(const Value & v) {
 }  // namespace
 
 const Value & Program::value(int id) const {
-    if (id < 0 || static_cast<size_t>(id) >= values_.size()) invalid("Value " + std::to_string(id) + " is not of this program");
+    if (id < 0 || static_cast<size_t>(id) >= values_.size())
+        invalid("Value " + std::to_string(id) + " does not belong to this program");
     return values_[static_cast<size_t>(id)];
 }
 
@@ -52,7 +53,7 @@ int Program::add_node(Node node, Value value) {
 }
 
 void Program::require_recording() const {
-    if (finished_) invalid("The program is finished: nothing can be recorded any more");
+    if (finished_) invalid("The program is finished: recording is not possible any more");
 }
 
 TensorPtr Program::matrix(TensorPtr weight, int64_t in, const char * what) {
@@ -82,7 +83,7 @@ int Program::vector_of(int id, int64_t batch, int64_t channels, const char * wha
     return typed(id, true);
 }
 
-/// Both parts of a concatenation, where eights of channels stay together.
+/// Both parts of a concatenation, if groups of eight channels stay together.
 void Program::sources(int x, Product & product, std::vector<int> & reads) {
     const Value v = value(x);
     if (v.left >= 0 && v.made < 0) {
@@ -107,10 +108,11 @@ int Program::conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias) 
     need_vector(bias, out, "bias of a convolution");
     need_activation(c.activation);
     if (c.height < 1 || c.width < 1 || c.height > kMostSide || c.width > kMostSide || c.height * c.width != x.length)
-        invalid("A map of " + sizes(c.width, c.height) + " has not " + std::to_string(x.length) + " pixels, or is too large");
+        invalid("A map of " + sizes(c.width, c.height) + " does not have " + std::to_string(x.length) +
+                " pixels, or is too large");
     if (c.stride < 1 || c.stride > kernel + 64 || c.padding < LATENT_CUDA_SAME || c.padding > LATENT_CUDA_VALID)
         invalid("A convolution's stride or padding is out of range");
-    if (!c.upsample && (c.crop_height || c.crop_width)) invalid("Cropping goes with upsampling");
+    if (!c.upsample && (c.crop_height || c.crop_width)) invalid("Cropping requires upsampling");
 
     auto product = std::make_shared<Product>();
     ProductArgs & p = product->args;
@@ -130,7 +132,7 @@ int Program::conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias) 
             invalid("The rows of a convolution are outside its result");
         out_height = c.rows;
     } else if (c.first_row) {
-        invalid("first_row goes with rows");
+        invalid("first_row requires rows");
     }
     Node node;
     sources(c.x, *product, node.reads);
@@ -150,7 +152,8 @@ int Program::conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias) 
     }
     if (c.residual >= 0) {
         const Value & r = value(c.residual);
-        if (r.batch != y.batch || r.length != y.length || r.channels != y.channels) invalid("A residual must be like the result");
+        if (r.batch != y.batch || r.length != y.length || r.channels != y.channels)
+            invalid("A residual must have the shape of the result");
         product->residual = element(c.residual);
         node.reads.push_back(product->residual);
     }
@@ -174,14 +177,15 @@ int Program::conv(const latent_cuda_conv & c, TensorPtr weight, TensorPtr bias) 
 int Program::linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias) {
     const Value x = value(c.x);
     weight = matrix(weight, x.channels, "linear layer");
-    if (weight->desc().kernel != 1) invalid("The weight of a linear layer has no kernel");
-    if (c.geglu && weight->desc().out % 2) invalid("A gated layer has an even number of rows");
+    if (weight->desc().kernel != 1) invalid("The weight of a linear layer must have kernel 1");
+    if (c.geglu && weight->desc().out % 2) invalid("A gated layer must have an even number of rows");
     need_activation(c.activation);
     const int64_t out = c.geglu ? weight->desc().out / 2 : weight->desc().out;
     need_vector(bias, weight->desc().out, "bias of a linear layer");
     if (c.residual >= 0) {
         const Value & r = value(c.residual);
-        if (r.batch != x.batch || r.length != x.length || r.channels != out) invalid("A residual must be like the result");
+        if (r.batch != x.batch || r.length != x.length || r.channels != out)
+            invalid("A residual must have the shape of the result");
     }
     if (x.f32) return vector_linear(c, std::move(weight), std::move(bias), out);
     if (c.geglu && out % 8)
@@ -211,7 +215,7 @@ int Program::linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bi
     return add_node(std::move(node), y);
 }
 
-/// Vectors, one per image, stay in float32: they steer every layer, and weigh nothing.
+/// Vectors, one per image, stay in float32: they affect every layer and are small.
 int Program::vector_linear(const latent_cuda_linear & c, TensorPtr weight, TensorPtr bias, int64_t out) {
     const Value x = value(c.x);
     const int from = typed(c.x, true), residual = c.residual >= 0 ? typed(c.residual, true) : -1;
@@ -248,12 +252,12 @@ void launch_product(const Product & product, int y, const Frame & frame, bool ha
 
 int Program::group_norm(const latent_cuda_group_norm & c, TensorPtr weight, TensorPtr bias) {
     const Value x = value(c.x);
-    if (!weight || !bias) invalid("A group norm has a weight and a bias");
+    if (!weight || !bias) invalid("A group norm needs a weight and a bias");
     need_vector(weight, x.channels, "weight of a group norm"), need_vector(bias, x.channels, "bias of a group norm");
     need_activation(c.activation);
     if (c.groups < 1 || x.channels % c.groups)
         invalid(std::to_string(c.groups) + " groups do not divide " + std::to_string(x.channels) + " channels");
-    if ((c.scale >= 0) != (c.shift >= 0)) invalid("Scale and shift of a group norm go together");
+    if ((c.scale >= 0) != (c.shift >= 0)) invalid("A group norm needs both scale and shift, or neither");
     if (x.stride() > 8192 || c.groups > 1024)
         throw Failure(LATENT_CUDA_UNSUPPORTED, "A group norm of more than 8192 channels or 1024 groups");
     Node node;
@@ -291,7 +295,7 @@ int Program::group_norm(const latent_cuda_group_norm & c, TensorPtr weight, Tens
 int Program::layer_norm(int x, TensorPtr weight, TensorPtr bias, float eps) {
     const int from = real(x);
     const Value v = value(from);
-    if (!weight || !bias) invalid("A layer norm has a weight and a bias");
+    if (!weight || !bias) invalid("A layer norm needs a weight and a bias");
     need_vector(weight, v.channels, "weight of a layer norm"), need_vector(bias, v.channels, "bias of a layer norm");
     Node node;
     node.reads = {from}, node.label = "layer norm " + sizes(v.channels, v.length);
@@ -317,14 +321,15 @@ int Program::attention(const latent_cuda_attention & c) {
     const Value q = value(c.q), k = value(c.k), v = value(c.v);
     if (c.heads < 1 || q.channels % c.heads || k.channels != q.channels || v.channels != q.channels || k.length != v.length ||
         k.batch != q.batch || v.batch != q.batch) {
-        invalid("q, k and v of an attention do not fit one another or " + std::to_string(c.heads) + " heads");
+        invalid("q, k and v of an attention do not match each other or " + std::to_string(c.heads) + " heads");
     }
     const int64_t dim = q.channels / c.heads, padded = (dim + 7) / 8 * 8;
     if (dim > kMaxHead)
         throw Failure(LATENT_CUDA_UNSUPPORTED, "Attention with heads of " + std::to_string(dim) + " channels: at most 512");
-    if (c.heads > 16000 || q.batch > 65535) throw Failure(LATENT_CUDA_UNSUPPORTED, "Attention with so many heads or images");
+    if (c.heads > 16000 || q.batch > 65535)
+        throw Failure(LATENT_CUDA_UNSUPPORTED, "Attention with more than 16000 heads or 65535 images");
     int in[3] = {element(c.q), element(c.k), element(c.v)};
-    if (dim != padded) {  // rows of a head must begin at sixteen bytes
+    if (dim != padded) {  // rows of a head must be 16-byte aligned
         for (int & each : in) each = pick(each, c.heads, 0, dim, dim, padded, padded * c.heads, "pad heads");
     }
     Value y;

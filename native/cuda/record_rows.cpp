@@ -1,11 +1,11 @@
-// Inputs, outputs and what is done to rows one by one.
+// Inputs, outputs and operations on single rows.
 #include "cuda/program.h"
 #include "cuda/rows.h"
 
 namespace latent::cuda {
 namespace {
 
-/// Calls f with a value of the type that rows have.
+/// Calls f with a value of the rows' type.
 template <typename F>
 void with_type(bool f32, bool half, F f) {
     if (f32) return f(float{});
@@ -27,7 +27,8 @@ Value like(const Value & v, int64_t length, int64_t channels) {
 void Program::new_port(Port port) {
     if (port.name.empty()) invalid("An input or output needs a name");
     for (const Port & other : ports_) {
-        if (other.input == port.input && other.name == port.name) invalid("There are two of the name \"" + port.name + "\"");
+        if (other.input == port.input && other.name == port.name)
+            invalid("There are two inputs or outputs named \"" + port.name + "\"");
     }
     ports_.push_back(std::move(port));
 }
@@ -47,7 +48,7 @@ void Program::output(const std::string & name, int x, bool planes, int64_t heigh
     const int from = real(x);
     const Value v = value(from);
     if (planes && (height < 1 || width < 1 || height > v.length || width > v.length || height * width != v.length))
-        invalid("The output \"" + name + "\" has not height * width pixels");
+        invalid("The output \"" + name + "\" does not have height * width pixels");
     Port port;
     port.name = name, port.value = from, port.planes = planes, port.height = height, port.width = width;
     port.bytes = static_cast<uint64_t>(v.rows() * v.channels) * sizeof(float);
@@ -68,10 +69,10 @@ void Program::output(const std::string & name, int x, bool planes, int64_t heigh
     nodes_.push_back(std::move(node));
 }
 
-/// A value that lies in memory: a concatenation is written, once.
+/// A value in memory; stores a concatenation on first use.
 int Program::real(int id) {
     const Value v = value(id);
-    if (v.ids) invalid("Token ids are for embed alone");
+    if (v.ids) invalid("Only embed reads token ids");
     if (v.left < 0) return id;
     if (v.made >= 0) return v.made;
     const Value a = value(v.left), b = value(v.right);
@@ -124,7 +125,7 @@ int Program::affine(int x, int scale, int shift, int kind) {
     const Value v = value(from);
     const int s = vector_of(scale, v.batch, v.channels, "scale of an affine"),
               t = vector_of(shift, v.batch, v.channels, "shift of an affine");
-    if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_RELU) invalid("No such activation");
+    if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_RELU) invalid("Unknown activation");
     Node node;
     node.reads = {from, s, t}, node.label = "affine";
     const int extra = static_cast<int>(value(s).stride());
@@ -146,7 +147,7 @@ int Program::affine(int x, int scale, int shift, int kind) {
 }
 
 int Program::activation(int x, int kind) {
-    if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_RELU) invalid("No such activation");
+    if (kind < LATENT_CUDA_NONE || kind > LATENT_CUDA_RELU) invalid("Unknown activation");
     if (kind == LATENT_CUDA_NONE) return x;
     const int from = real(x);
     const Value v = value(from);
@@ -163,7 +164,7 @@ int Program::activation(int x, int kind) {
 }
 
 int Program::add(int a, int b) {
-    if (!same_shape(value(a), value(b))) invalid("Only values of one shape are added");
+    if (!same_shape(value(a), value(b))) invalid("Only values of the same shape can be added");
     const bool f32 = value(a).f32 && value(b).f32;
     const int left = typed(a, f32), right = typed(b, f32);
     const Value v = value(left);
@@ -182,7 +183,7 @@ int Program::add(int a, int b) {
 int Program::concat_channels(int a, int b) {
     const Value left = value(a), right = value(b);
     if (left.ids || right.ids || left.batch != right.batch || left.length != right.length)
-        invalid("Only values of one length are put side by side");
+        invalid("Only values of the same length can be concatenated by channels");
     Value v;
     v.batch = left.batch, v.length = left.length, v.channels = left.channels + right.channels;
     v.f32 = left.f32 && right.f32, v.left = real(a), v.right = real(b);
@@ -192,7 +193,7 @@ int Program::concat_channels(int a, int b) {
 int Program::concat_tokens(int a, int b) {
     const int left = element(a), right = element(b);
     const Value v = value(left), w = value(right);
-    if (v.batch != w.batch || v.channels != w.channels) invalid("Only tokens of one width are put in a row");
+    if (v.batch != w.batch || v.channels != w.channels) invalid("Only tokens of the same width can be concatenated");
     Value y = like(v, v.length + w.length, v.channels);
     Node node;
     node.reads = {left, right}, node.label = "concat tokens";
@@ -214,7 +215,7 @@ int Program::resample(int x, int64_t height, int64_t width, bool up) {
     const int from = element(x);
     const Value v = value(from);
     if (height < 1 || width < 1 || height > v.length || height * width != v.length)
-        invalid("A map has not height * width pixels");
+        invalid("A map does not have height * width pixels");
     if (!up && (height < 2 || width < 2)) invalid("Pooling needs two rows and two columns");
     const int64_t length = up ? 4 * height * width : (height / 2) * (width / 2);
     Node node;
@@ -277,7 +278,7 @@ void Program::split_heads_qkv(int x, int heads, int * parts) {
 
 int Program::embed(int ids, TensorPtr table) {
     const Value v = value(ids);
-    if (!v.ids) invalid("An embedding looks up token ids");
+    if (!v.ids) invalid("An embedding needs token ids");
     if (!table || table->desc().role != LATENT_CUDA_EMBEDDING || &table->device() != &device_)
         invalid("A table must be an embedding on this device");
     tensors_[table.get()] = {table, 0};

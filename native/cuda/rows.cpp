@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kRowThreads = 256;
 
-/// Blocks for a loop in which every thread takes the next item that is `gridDim.x * 256` further on.
+/// Number of blocks for a loop in which each thread advances by `gridDim.x * 256` items.
 unsigned row_blocks(size_t items) {
     return static_cast<unsigned>(std::clamp<size_t>((items + kRowThreads - 1) / kRowThreads, 1, 1 << 16));
 }
@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(kRowThreads) from_host_kernel(LayoutArgs p) {
 template <typename T>
 __global__ void __launch_bounds__(kRowThreads) to_host_kernel(LayoutArgs p) {
     for (size_t at = first_item(); at < static_cast<size_t>(p.batch) * p.pixels * p.channels; at += item_step()) {
-        // Neighbours write neighbouring numbers of the host's layout.
+        // Neighbouring threads write neighbouring elements of the host's layout.
         const size_t row = p.planes ? at / p.pixels / p.channels * p.pixels + at % p.pixels : at / p.channels;
         const int channel = static_cast<int>(p.planes ? at / p.pixels % p.channels : at % p.channels);
         static_cast<float *>(p.y)[at] = to_float(static_cast<const T *>(p.x)[row * p.stride + channel]);

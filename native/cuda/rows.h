@@ -6,7 +6,7 @@
 
 namespace latent::cuda {
 
-// What is done to rows of channels one by one. T is bf16, f16 or float; strides are padded channels, and padding is written as 0.
+// Operations on rows of channels. T is bf16, f16 or float; strides are padded channels, and padding is written as 0.
 
 /// To another type, `count` values, a multiple of 8.
 template <typename From, typename To>
@@ -28,7 +28,7 @@ struct AffineArgs {
 template <typename T>
 void affine(const AffineArgs & p, cudaStream_t stream);
 
-/// Rows of `a` channels and `b` channels side by side, whatever the counts.
+/// Concatenates rows of `a` channels and `b` channels, for any counts.
 struct ConcatArgs {
     const void *a = nullptr, *b = nullptr;
     void * y = nullptr;
@@ -68,7 +68,7 @@ void avg_pool2(const ResampleArgs & p, cudaStream_t stream);
 template <typename T>
 void upsample2(const ResampleArgs & p, cudaStream_t stream);
 
-/// Between the host's float32 (planes of [channels][pixels], or rows without padding) and rows.
+/// Converts between the host's float32 (planes of [channels][pixels], or rows without padding) and rows.
 struct LayoutArgs {
     const void * x = nullptr;
     void * y = nullptr;

@@ -1,4 +1,4 @@
-// Memory for a program, its launches as CUDA graphs, and running them.
+// Allocates a program's memory, captures its launches as CUDA graphs, and runs them.
 #include <algorithm>
 #include <cstdio>
 
@@ -16,7 +16,7 @@ public:
         for (const Port & port : program_.ports_) {
             if (port.input && port.value == value) return port.buffer;
         }
-        throw Failure(LATENT_CUDA_INVALID, "A value has no place");
+        throw Failure(LATENT_CUDA_INVALID, "A value has no memory");
     }
     bool f32(int value) const override { return program_.plan_.f32[static_cast<size_t>(value)]; }
 
@@ -26,7 +26,7 @@ private:
 
 namespace {
 
-constexpr size_t kAhead = 2;  // slices that are launched before the first of them has ended
+constexpr size_t kAhead = 2;  // slices launched before the first of them has ended
 
 }  // namespace
 
@@ -98,12 +98,12 @@ void Program::finish() {
             (void)cudaGraphDestroy(graph);
             if (error == cudaErrorMemoryAllocation) {
                 (void)cudaGetLastError();
-                throw Failure(LATENT_CUDA_OUT_OF_MEMORY, "The device has no room for a network's graph");
+                throw Failure(LATENT_CUDA_OUT_OF_MEMORY, "The device has no memory for a network's graph");
             }
-            check(error, "Making a graph");
+            check(error, "Creating a graph");
             graphs_.push_back(exec);
             cudaEvent_t event = nullptr;
-            check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "Making an event");
+            check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "Creating an event");
             events_.push_back(event);
         }
     } catch (...) {
@@ -129,7 +129,7 @@ uint64_t Program::size_of(const std::string & name, bool input) const {
     return 0;
 }
 
-/// The host's layout, on the device already, into an input.
+/// Converts data in the host's layout, already on the device, into an input.
 void Program::from_host(const Port & port, const void * source) {
     const Value & v = values_[static_cast<size_t>(port.value)];
     const LayoutArgs args{source,
@@ -172,7 +172,7 @@ void Program::set_ids(const std::string & name, const int32_t * data, uint64_t c
 void Program::get_output(const std::string & name, float * out, uint64_t count) {
     const Port & from = port(name, false);
     if (count != size_of(name, false) || !out)
-        invalid("The output \"" + name + "\" has " + std::to_string(size_of(name, false)) + " numbers, room for " +
+        invalid("The output \"" + name + "\" has " + std::to_string(size_of(name, false)) + " values, but there is room for " +
                 std::to_string(count));
     device_.enter();
     device_.download(out, from.buffer, count * sizeof(float));
@@ -192,7 +192,7 @@ void Program::require_fresh() const {
     if (!finished_) invalid("The program is not finished");
     for (const auto & [tensor, kept] : tensors_) {
         if (!tensor->loaded() || tensor->generation() != kept.second)
-            invalid("Weights have been unloaded or have moved since the program was finished: record it anew");
+            invalid("Weights have been unloaded or have moved since the program was finished: record it again");
     }
 }
 
@@ -222,7 +222,7 @@ int Program::profile(latent_cuda_launch_time * times, int capacity) {
     } events;
     for (size_t i = 0; i <= plan_.nodes.size(); ++i) {
         cudaEvent_t event = nullptr;
-        check(cudaEventCreateWithFlags(&event, 0), "Making an event");
+        check(cudaEventCreateWithFlags(&event, 0), "Creating an event");
         events.all.push_back(event);
     }
     check(cudaEventRecord(events.all[0], device_.stream()), "A profile");

@@ -35,12 +35,12 @@ Tensor::Tensor(Device & device, const latent_cuda_tensor_desc & desc) : device_(
     const bool square = desc.role == LATENT_CUDA_MATRIX ? desc.kernel >= 1 && desc.kernel <= kMostKernel : desc.kernel == 1;
     if (desc.out < 1 || desc.in < 1 || desc.out > most || desc.in > most / (kMostKernel * kMostKernel) || !square ||
         desc.out * desc.in > kMostElements / (desc.kernel * desc.kernel) || (desc.role == LATENT_CUDA_VECTOR && desc.in != 1)) {
-        invalid("A tensor of " + shape_of(desc) + " has no place in a network");
+        invalid("A tensor of " + shape_of(desc) + " has an invalid shape");
     }
     const int64_t taps = int64_t{desc.kernel} * desc.kernel, elements = desc.in * taps;
     const uint64_t row = row_bytes(desc.type, elements);
     if (row == 0 || (!is_float(desc.type) && desc.in % 8 != 0)) {
-        throw Failure(LATENT_CUDA_UNSUPPORTED, "Blocks of type " + std::to_string(desc.type) + " do not fit rows of " +
+        throw Failure(LATENT_CUDA_UNSUPPORTED, "Blocks of type " + std::to_string(desc.type) + " do not divide rows of " +
                                                    std::to_string(elements) + " elements of " + std::to_string(desc.in) +
                                                    " channels: convert it to BF16");
     }
@@ -70,8 +70,8 @@ WeightView Tensor::view() const {
 
 void Tensor::load(const void * data, uint64_t bytes) {
     if (bytes != file_bytes_ || !data) {
-        invalid("A tensor of " + shape_of(desc_) + " has " + std::to_string(file_bytes_) + " bytes, " + std::to_string(bytes) +
-                " were given");
+        invalid("A tensor of " + shape_of(desc_) + " has " + std::to_string(file_bytes_) + " bytes, but " +
+                std::to_string(bytes) + " were given");
     }
     device_.enter();
     if (!loaded()) {
@@ -122,7 +122,7 @@ std::vector<float> Tensor::read() const {
         device.download(values.data(), data_, count * sizeof(float));
         return values;
     }
-    // Through the device's own conversion.
+    // Converted on the device.
     float * wide = static_cast<float *>(device.raw((count + 7) / 8 * 32));
     pack_vector(data_, desc_.type, wide, static_cast<int>(count), device.stream());
     device.download(values.data(), wide, count * sizeof(float));

@@ -8,10 +8,10 @@
 
 namespace latent::cuda {
 
-/// Whether a tensor of this type and role can be had.
+/// Whether a tensor of this type and role is supported.
 bool type_supported(int type, int role);
 
-/// One tensor of a model. Programs share it, so that what they captured can be compared with what is there now.
+/// One tensor of a model. Programs share it, so that they can detect whether it has changed since they captured it.
 class Tensor {
 public:
     Tensor(Device & device, const latent_cuda_tensor_desc & desc);
@@ -22,7 +22,7 @@ public:
     void load(const void * data, uint64_t bytes);
     void unload() noexcept;
     bool loaded() const { return data_ != nullptr; }
-    /// Changes when the numbers get another address.
+    /// Changes when the values move.
     uint64_t generation() const { return generation_; }
     uint64_t bytes() const { return data_bytes_ + scale_bytes_; }
     std::vector<float> read() const;
@@ -31,7 +31,7 @@ public:
     const Device & device() const { return device_; }
     int64_t padded_in() const { return (desc_.in + 7) / 8 * 8; }
     WeightKind kind() const;
-    /// Of a matrix; addresses are null until it is loaded.
+    /// For a matrix; addresses are null until it is loaded.
     WeightView view() const;
     const float * vector() const { return static_cast<const float *>(data_); }
     const void * table() const { return data_; }

@@ -4,7 +4,7 @@
 
 namespace latent::cuda {
 
-/// Eight weights of one row and one tap as they lie in memory: fetched a step ahead, turned into values when they are needed.
+/// Eight stored weights of one row and one tap: loaded a step ahead and converted to values when needed.
 template <typename T, WeightKind kind, bool spatial>
 struct WeightChunk;
 
@@ -18,7 +18,7 @@ struct WeightChunk<T, WeightKind::plain, spatial> {
     LATENT_DEVICE void values(float * v) const { unpack<T>(raw, v); }
 };
 
-/// Which group of 32 the weight at (channel, tap) belongs to: groups run over the stored order, taps innermost.
+/// The group of 32 of the weight at (channel, tap); groups follow the stored order, taps innermost.
 template <bool spatial>
 LATENT_DEVICE int group_of(const WeightView & w, int tap, int channel) {
     return spatial ? (channel * w.taps + tap) >> 5 : channel >> 5;

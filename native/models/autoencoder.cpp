@@ -35,7 +35,7 @@ FirstStageForm Autoencoder::form() const {
     form.downsampling = config_.downsampling();
     form.spread = !is_vq();
     form.codebook_size = is_vq() ? config_.codebook_size : 0;
-    form.bands = weights_.device()->shares_host_memory();  // StoredMap lies there
+    form.bands = weights_.device()->shares_host_memory();  // StoredMap is in the host's memory
     return form;
 }
 
@@ -144,7 +144,7 @@ void Autoencoder::run_banded(const std::function<void(BandedStage &)> & work) {
     try {
         run(banded_type());
     } catch (const BandedStage::MapOverflow &) {
-        run(DType::bf16);  // coarser, and holds what a float holds
+        run(DType::bf16);  // coarser, but with the range of float32
     }
 }
 

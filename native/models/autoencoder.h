@@ -18,15 +18,15 @@ class BandedStage;
 /// diffusionmodules/model.py.
 class Autoencoder : public FirstStage {
 public:
-    /// Declares its parameters under `prefix` ("first_stage_model."; "" for a file of its own). Throws
-    /// model_format when the configuration is not a network.
+    /// Declares its parameters under `prefix` ("first_stage_model."; "" for a separate file). Throws model_format if the
+    /// configuration cannot form a network.
     Autoencoder(const AutoencoderConfig & config, graph::DevicePtr device, const std::string & prefix = stage_prefix);
     ~Autoencoder() override;
 
     const AutoencoderConfig & config() const { return config_; }
 
     FirstStageForm form() const override;
-    /// Channels that encode() gives: means and log variances of a KL stage, the vectors before quantisation of a VQ stage.
+    /// Number of channels of encode(): means and log variances of a KL stage, the vectors before quantisation of a VQ stage.
     int64_t encoded_channels() const { return (is_vq() ? 1 : 2) * int64_t{config_.embed_dim}; }
     bool is_vq() const { return config_.kind == "vq"; }
 
@@ -45,7 +45,7 @@ public:
     uint64_t measure_encode_banded(int64_t height, int64_t width) const override;
     uint64_t measure_decode_banded(int64_t height, int64_t width) const override;
 
-    /// VQ stages only: others throw invalid_argument.
+    /// Only for VQ stages; others throw invalid_argument.
     void quantise(Span<const float> z, int64_t batch, int64_t height, int64_t width, Span<int32_t> codes, Span<float> quantised,
                   const JobContext & job) override;
     void lookup(Span<const int32_t> codes, int64_t batch, int64_t height, int64_t width, Span<float> z) override;
@@ -64,7 +64,7 @@ private:
 
     AutoencoderConfig config_;
     networks::StageLayers layers_;
-    std::unique_ptr<Codebook> codebook_;  // of the weights of codebook_generation_
+    std::unique_ptr<Codebook> codebook_;  // made from the weights of codebook_generation_
     uint64_t codebook_generation_ = 0;
 };
 

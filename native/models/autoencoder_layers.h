@@ -3,7 +3,7 @@
 #include "graph/ops.h"
 #include "networks/first_stage.h"
 
-// What the blocks of first stages compute (diffusionmodules/model.py).
+// The computation of the blocks of first stages (diffusionmodules/model.py).
 
 namespace latent::models {
 

@@ -14,7 +14,8 @@ using graph::Ops;
 using graph::Padding;
 using graph::Seq;
 
-/// One pass over a map: a convolution, maybe of the normalised map, and maybe a second one of the map as it is (the shortcut).
+/// One pass over a map: a convolution, possibly of the normalised map, and possibly a second one of the unnormalised map (the
+/// shortcut).
 struct BandedStage::Step {
     std::string name;
     const graph::Conv * conv = nullptr;
@@ -22,15 +23,15 @@ struct BandedStage::Step {
     const graph::Conv * shortcut = nullptr;
     Resample resample = Resample::none;
     bool keeps_input = false;  // a later step reads it again
-    bool last = false;         // rows go into the image
+    bool last = false;         // rows are written to the image
 
     int64_t halo() const { return (conv->kernel - 1) / 2; }
-    /// Rows or columns of the result for so many of the input.
+    /// Number of rows or columns of the result for this many of the input.
     int64_t result(int64_t input) const {
         return resample == Resample::twice ? 2 * input : resample == Resample::half ? input / 2 : input;
     }
-    /// The first input row that the result from row `first` on reads, and the row after the last that it reads up to `end`.
-    /// Halving pads on the right and at the bottom only.
+    /// The range of input rows needed for result rows from `first` up to `end`, which is not included. Downsampling pads only on
+    /// the right and at the bottom.
     int64_t reads_from(int64_t first) const {
         return resample == Resample::twice ? first / 2 - halo() : resample == Resample::half ? 2 * first : first - halo();
     }
@@ -47,8 +48,8 @@ struct BandedStage::Band {
 BandedStage::BandedStage(const StageLayers & layers, const graph::WeightStore & weights, graph::Runner & runner, DType type)
     : layers_(layers), weights_(weights), runner_(runner), type_(type), pool_(weights.device()->host_pool()) {}
 
-/// Rows of x per band: as many as the bound holds of the input's, or of the result's where those have more channels. Even, so
-/// that they can be halved.
+/// Rows of x per band: as many as fit the limit, counted in the input's channels or the result's if it has more. Even, so that
+/// they can be downsampled.
 int64_t BandedStage::band_rows(const StoredMap & x, const Step & step) const {
     constexpr int64_t kFewest = 4;
     const uint64_t row = static_cast<uint64_t>(std::max(x.channels(), step.conv->out) * x.width()) * sizeof(float);
@@ -97,7 +98,7 @@ BandedStage::Results BandedStage::run_graph(Graph & graph, bool shortcut, const 
     return {copy("y", output_), shortcut ? copy("shortcut", shortcut_) : Span<float>()};
 }
 
-/// Counts a graph, and copies of its ends if there are such.
+/// Counts the memory of a graph, and of copies of its input and output if there are any.
 BandedStage::Results BandedStage::count_graph(const std::string & key, const graph::GraphBuilder & build, size_t numbers) {
     const auto known = measured_.find(key);
     const uint64_t bytes = known != measured_.end() ? known->second : measured_[key] = runner_.measure(build).bytes;
@@ -116,7 +117,7 @@ BandedStage::Results BandedStage::run_band(const StoredMap & x, const Step & ste
             key, build,
             static_cast<size_t>(x.channels() * band.input_rows * x.width() + out * band.rows * step.result(x.width())));
     }
-    if (key != graph_key_) runner_.clear();  // one graph at a time
+    if (key != graph_key_) runner_.clear();  // keep only one graph
     graph_key_ = key;
     Graph & graph = runner_.prepare(key, build);
     if (step.norm) {
@@ -126,7 +127,7 @@ BandedStage::Results BandedStage::run_band(const StoredMap & x, const Step & ste
     return run_graph(graph, step.shortcut != nullptr, [&](float * to) { x.read(band.input_first, band.input_rows, to, pool_); });
 }
 
-/// Frees graphs so that their memory is the system's again, not the allocator's.
+/// Frees graphs and returns their memory to the system instead of keeping it in the allocator.
 void BandedStage::clear() {
     runner_.clear();
     if (job_) trim_heap();
@@ -134,11 +135,11 @@ void BandedStage::clear() {
 
 void BandedStage::write(StoredMap & map, int64_t first, Span<float> values, const StoredMap * residual) {
     if (!map.write(first, values.data(), residual, pool_)) throw MapOverflow{};
-    if (!job_) count_.touch(counted_);  // the graph is there while its result is written
+    if (!job_) count_.touch(counted_);  // the graph exists while its result is written
 }
 
-/// The map that `step` makes of x, and its shortcut's. `residual`, of the result's size, is added. Maps are eaten as they are
-/// read. The last step makes no map: its rows go into the image.
+/// Applies `step` to x; returns the result and the shortcut's result. `residual`, of the result's size, is added. Maps are freed
+/// while they are read. The last step makes no map: its rows are written to the image.
 std::vector<StoredMap> BandedStage::convolve(StoredMap & x, const Step & step, StoredMap * residual, Span<float> picture) {
     if (step.norm && job_) {
         x.normaliser(norm_silu.groups, norm_silu.eps, weights_.values(*step.norm->weight), weights_.values(*step.norm->bias),
@@ -168,7 +169,7 @@ std::vector<StoredMap> BandedStage::convolve(StoredMap & x, const Step & step, S
         if (residual) residual->free_before(end);
         if (step.shortcut) write(made[1], first, results.shortcut);
     }
-    clear();  // the next layer has other graphs
+    clear();  // the next layer needs other graphs
     return made;
 }
 
@@ -181,7 +182,7 @@ StoredMap BandedStage::block(StoredMap x, const StageBlock & w, const std::strin
     return std::move(convolve(made[0], {name + ".conv2", &w.conv2, &w.norm2}, &residual, {})[0]);
 }
 
-/// Runs, or counts, a graph from x to y, `take`s its result and frees it. `numbers`: of its input and result.
+/// Runs, or only counts, a graph from x to y, passes its result to `take` and frees it. `numbers`: elements of input and result.
 template <typename Fill, typename Take>
 void BandedStage::whole_graph(const std::string & name, const graph::GraphBuilder & build, size_t numbers, const Fill & fill,
                               const Take & take) {
@@ -224,7 +225,7 @@ StoredMap BandedStage::run_levels(StoredMap x, const std::vector<StageLevel> & l
     return x;
 }
 
-/// What runs at the resolution of the latents, after the last level, is small: one graph.
+/// Layers at the resolution of the latents, after the last level, are small: one graph for all.
 void BandedStage::encode_maps(Span<const float> image, int64_t height, int64_t width, Span<float> moments) {
     StoredMap picture(image, layers_.encoder_in.in, height, width, count_);
     StoredMap x = std::move(convolve(picture, {"in", &layers_.encoder_in}, nullptr, {})[0]);
@@ -243,7 +244,7 @@ void BandedStage::encode_maps(Span<const float> image, int64_t height, int64_t w
         [&](Span<float> values) { std::copy(values.begin(), values.end(), moments.begin()); });
 }
 
-/// Everything at the resolution of the latents before the first level in one graph as well.
+/// Layers at the resolution of the latents, before the first level, are one graph as well.
 void BandedStage::decode_maps(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image) {
     const int64_t channels = layers_.decoder_in.out;
     StoredMap x(channels, height, width, height, type_, !job_, count_);

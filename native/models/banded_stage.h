@@ -12,22 +12,21 @@
 
 namespace latent::models {
 
-/// The encoder and the decoder of a first stage, layer by layer and each layer in bands of rows, so that no map is ever held in
-/// float32 and maps shrink as the next layer eats them. Group norms take the statistics of the whole map, gathered while it was
-/// written: the result is that of the network computed whole, up to the rounding of the maps' type; there are no tiles and no
-/// seams.
+/// Runs the encoder and decoder of a first stage layer by layer, each layer in bands of rows, so that whole maps are never held
+/// in float32 and are freed while the next layer reads them. Group norms use the statistics of the whole map, gathered while it
+/// is written, so the result is that of the whole network up to the rounding of the maps' type, without tiles and seams.
 class BandedStage {
 public:
-    /// `type`: of the maps between layers, f32, f16 or bf16. Bands are as long as runner.limits().band lets them.
+    /// `type`: of the maps between layers, f32, f16 or bf16. runner.limits().band limits the size of bands.
     BandedStage(const StageLayers & layers, const graph::WeightStore & weights, graph::Runner & runner, DType type);
 
     /// image [in_channels, height, width] -> moments [encoded channels, height / f, width / f], log variances not clamped. Throws
-    /// MapOverflow where a value does not fit f16 maps.
+    /// MapOverflow if a value exceeds the range of f16 maps.
     void encode(Span<const float> image, int64_t height, int64_t width, Span<float> moments, const JobContext & job);
-    /// latents [embed_dim, height, width] -> image [out_channels, height * f, width * f]. Throws MapOverflow as encode() does.
+    /// latents [embed_dim, height, width] -> image [out_channels, height * f, width * f]. Throws MapOverflow like encode().
     void decode(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image,
                 const JobContext & job);
-    /// Bytes that encode() and decode() take at most besides weights, images and latents. Weights planned, not loaded.
+    /// Peak bytes of encode() and decode() besides weights, images and latents. Weights are planned, not loaded.
     uint64_t measure_encode(int64_t height, int64_t width);
     uint64_t measure_decode(int64_t embed_dim, int64_t height, int64_t width);
 
@@ -63,12 +62,12 @@ private:
     graph::Runner & runner_;
     DType type_;
     kernels::Pool * pool_;
-    const JobContext * job_ = nullptr;  // null: nothing is computed, memory is counted
+    const JobContext * job_ = nullptr;  // null: only counts memory
     MemoryCount count_;
     std::string graph_key_;
     std::map<std::string, uint64_t> measured_;      // by graph
-    uint64_t counted_ = 0;                          // of the latest graph
-    std::vector<float> input_, output_, shortcut_;  // of graphs that are not in the host's memory
+    uint64_t counted_ = 0;                          // bytes of the latest graph
+    std::vector<float> input_, output_, shortcut_;  // for graphs that are not in the host's memory
     std::vector<float> scale_, shift_;
 };
 

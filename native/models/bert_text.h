@@ -10,7 +10,7 @@ namespace latent::models {
 
 /// BERTEmbedder and TransformerEmbedder of ldm/modules/encoders/modules.py, over x_transformer.TransformerWrapper with Encoder:
 /// learned absolute positions, pre-norm, bidirectional attention without a mask (padding is attended
-/// to), heads of their own width, GELU (erf), final norm.
+/// to), heads of independent width, GELU (erf), final norm.
 class BertText : public TokenEncoder {
 public:
     /// Declares its parameters under `prefix`, which ends before "token_emb.weight". `to_logits` of the files is not used.

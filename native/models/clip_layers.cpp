@@ -10,7 +10,7 @@ Activation clip_activation(const std::string & name) {
     if (name == "quick_gelu") return Activation::quick_gelu;
     if (name == "gelu") return Activation::gelu;
     throw Error(ErrorCode::unsupported_model,
-                "A CLIP encoder with the activation \"" + name + "\" cannot be run; quick_gelu and gelu can");
+                "The activation \"" + name + "\" of a CLIP encoder is not supported; quick_gelu and gelu are");
 }
 
 Seq clip_layer(Ops & ops, Seq x, const ClipLayer & w, const ClipLayerOptions & options) {

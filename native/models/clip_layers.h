@@ -5,7 +5,7 @@
 #include "graph/ops.h"
 #include "networks/encoders.h"
 
-// What CLIP's text tower and its image tower have in common (transformers modeling_clip).
+// Layers shared by CLIP's text tower and image tower (transformers modeling_clip).
 
 namespace latent::models {
 
@@ -22,7 +22,7 @@ struct ClipLayerOptions {
 graph::Activation clip_activation(const std::string & name);
 graph::Seq clip_layer(graph::Ops & ops, graph::Seq x, const ClipLayer & w, const ClipLayerOptions & options);
 
-/// From the pooled token to the embedding that text and images share: norm, then a projection without bias.
+/// Maps the pooled token to the joint embedding of text and images: norm, then a projection without bias.
 struct ClipHead {
     graph::Norm norm;
     const graph::Parameter * projection = nullptr;  // [projection_dim, dim]

@@ -31,13 +31,13 @@ void ClipText::check_runs(const TokenRuns & runs, int64_t batch, int64_t length)
     int64_t end = 0;
     for (const TokenRun & run : runs) {
         const bool fits = batch == 1 && run.first >= end && run.count > 0 && run.count <= length - run.first;
-        if (!fits) throw Error(ErrorCode::invalid_argument, "Vectors lie outside of their window of tokens");
+        if (!fits) throw Error(ErrorCode::invalid_argument, "Vectors exceed their window of tokens");
         require_size(run.values.size(), run.count * config_.hidden_size, "embedding");
         end = run.first + run.count;
     }
 }
 
-/// Embeddings of the tokens, and vectors where they stand: pieces one after another.
+/// Embeds the tokens and inserts the vectors at their positions, piece by piece.
 Seq ClipText::tokens(Ops & ops, int64_t batch, int64_t length, const TokenRuns & runs) const {
     if (runs.empty()) return ops.embed(ops.input_ids("ids", length, batch), layers_.tokens);
     Seq all;
@@ -52,7 +52,7 @@ Seq ClipText::tokens(Ops & ops, int64_t batch, int64_t length, const TokenRuns &
     return all;
 }
 
-/// Of the key of a graph.
+/// Part of the key of a graph.
 std::string ClipText::pattern(const TokenRuns & runs) {
     std::string text;
     for (const TokenRun & run : runs) text += " " + std::to_string(run.first) + "+" + std::to_string(run.count);
@@ -74,7 +74,7 @@ void ClipText::set_tokens(graph::Graph & graph, Span<const int32_t> ids, const T
     set_ids(static_cast<int64_t>(ids.size()));
 }
 
-/// The context, after `blocks` layers; with `all` what comes after all of them too, before the final norm.
+/// The context after `blocks` layers; with `all` also the output of all layers, before the final norm.
 void ClipText::build(Ops & ops, int64_t batch, int64_t length, int blocks, bool norm, bool all, const TokenRuns & runs) const {
     const networks::ClipTextLayers & l = layers_;
     const ClipLayerOptions options{config_.num_attention_heads, true, clip_activation(config_.hidden_act),
@@ -114,22 +114,23 @@ void ClipText::forward_with(const TokenRuns & runs, Span<const int32_t> ids, int
 
 void ClipText::require_projection() const {
     if (layers_.projection && (!weights_.planned() || layers_.projection->present())) return;
-    throw Error(ErrorCode::unsupported_model, "This text encoder has no text_projection, so it gives no text embeddings",
+    throw Error(ErrorCode::unsupported_model, "This text encoder has no text_projection, so it cannot make text embeddings",
                 Json{{"found", "CLIPTextModel"}, {"nearest", "CLIPTextModelWithProjection"}}.dump());
 }
 
-/// The first end of text of every window.
+/// The position of the first end-of-text token of each window.
 std::vector<int64_t> ClipText::ends_of(Span<const int32_t> ids, int64_t batch, int64_t length) const {
     std::vector<int64_t> ends;
     for (int64_t row = 0; row < batch; ++row) {
         const int32_t * window = ids.data() + row * length;
         ends.push_back(std::find(window, window + length, config_.eos_token_id) - window);
-        if (ends.back() == length) throw Error(ErrorCode::invalid_argument, "A prompt has no end-of-text token to embed it by");
+        if (ends.back() == length)
+            throw Error(ErrorCode::invalid_argument, "A prompt has no end-of-text token, which its embedding needs");
     }
     return ends;
 }
 
-/// The tokens at `ends` of hidden [batch, length, width] through final norm and projection.
+/// Applies final norm and projection to the tokens at `ends` of hidden [batch, length, width].
 void ClipText::project(const std::vector<float> & hidden, const std::vector<int64_t> & ends, int64_t length,
                        Span<float> projected, const JobContext & job) {
     const int64_t width = config_.hidden_size, batch = static_cast<int64_t>(ends.size());

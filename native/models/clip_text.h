@@ -10,13 +10,12 @@
 
 namespace latent::models {
 
-/// The CLIP text tower in Hugging Face's layout: transformers CLIPTextModel and, where the configuration has a projection,
-/// CLIPTextModelWithProjection.
+/// The CLIP text tower: transformers' CLIPTextModel and, if the configuration has a projection, CLIPTextModelWithProjection.
 class ClipText : public TokenEncoder {
 public:
     /// Declares its parameters under `prefix`, which ends before "embeddings.token_embedding.weight"
-    /// ("cond_stage_model.transformer.text_model."); the projection lies beside the tower. Throws model_format when the
-    /// configuration is not a network.
+    /// ("cond_stage_model.transformer.text_model."); the projection is next to the tower. Throws model_format if the
+    /// configuration cannot form a network.
     ClipText(const ClipTextConfig & config, graph::DevicePtr device,
              const std::string & prefix = "cond_stage_model.transformer.text_model.");
 
@@ -27,8 +26,7 @@ public:
 
     /// ids [batch, length] (length up to max_position_embeddings, normally 77) -> context [batch, length, hidden_size].
     /// `clip_skip` 0: the configuration's skip_layers; n >= 1: the output of layer N - (n - 1), as the web UIs count. The final
-    /// norm is applied where the configuration says so. Throws invalid_argument for an id outside the vocabulary or a skip too
-    /// deep.
+    /// norm is applied if the configuration says so. Throws invalid_argument for an id outside the vocabulary or a skip too deep.
     void forward(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
                  const JobContext & job) override;
     void forward_with(const TokenRuns & runs, Span<const int32_t> ids, int clip_skip, Span<float> context,
@@ -39,7 +37,7 @@ public:
     /// text, unsupported_model if the weights have no projection.
     void embed(Span<const int32_t> ids, int64_t batch, int64_t length, Span<float> projected, const JobContext & job);
 
-    /// Both in one pass of the tower: the context of forward(), and what embed() gives (SDXL).
+    /// Both in one pass of the tower: the context of forward(), and the result of embed() (SDXL).
     void forward_pooled(Span<const int32_t> ids, int64_t batch, int64_t length, int clip_skip, Span<float> context,
                         Span<float> projected, const JobContext & job, const TokenRuns & runs = {});
 

@@ -40,7 +40,7 @@ void ClipVision::hidden(Span<const float> pixels, int64_t batch, int layers, Spa
     if (batch < 1 || batch > max_clip_batch) throw Error(ErrorCode::invalid_argument, "The image encoder takes 1 to 256 images");
     if (layers < 0 || layers > config_.num_hidden_layers) {
         throw Error(ErrorCode::invalid_argument, "The image encoder has " + std::to_string(config_.num_hidden_layers) +
-                                                     " layers, " + std::to_string(layers) + " were asked for");
+                                                     " layers, " + std::to_string(layers) + " were requested");
     }
     require_loaded();
     require_size(pixels.size(), batch * config_.num_channels * config_.image_size * config_.image_size, "pictures");

@@ -11,8 +11,8 @@ namespace latent::models {
 /// The CLIP image tower: transformers CLIPVisionModelWithProjection, OpenAI's VisionTransformer.
 class ClipVision : public Network {
 public:
-    /// Declares its parameters under `prefix`, which ends before "embeddings.class_embedding"; "visual_projection" lies beside
-    /// the tower. Throws model_format when the configuration is not a network.
+    /// Declares its parameters under `prefix`, which ends before "embeddings.class_embedding"; "visual_projection" is next to the
+    /// tower. Throws model_format if the configuration cannot form a network.
     ClipVision(const ClipVisionConfig & config, graph::DevicePtr device,
                const std::string & prefix = "image_encoder.vision_model.");
 

@@ -7,9 +7,9 @@ namespace latent::models {
 
 namespace {
 
-constexpr int64_t lanes = 16;   // independent minima, so that the search becomes vector instructions
-constexpr int64_t group = 256;  // codes at a time; their distances stay in the first cache
-constexpr int64_t part = 64;    // positions that a thread takes at a time
+constexpr int64_t lanes = 16;   // independent minima, so that the search can be vectorised
+constexpr int64_t group = 256;  // codes at a time; their distances stay in the first-level cache
+constexpr int64_t part = 64;    // positions per unit of work
 constexpr int64_t largest_part = 1 << 30;
 
 }  // namespace
@@ -66,7 +66,7 @@ int32_t Codebook::nearest(const float * z, int64_t stride) const {
 void Codebook::nearest(Span<const float> z, int64_t batch, int64_t plane, Span<int32_t> codes, kernels::Pool * pool,
                        const CancelToken & cancel) const {
     if (static_cast<int64_t>(z.size()) != batch * dim_ * plane || static_cast<int64_t>(codes.size()) != batch * plane)
-        throw Error(ErrorCode::internal, "The nearest codes were asked of latents of another size");
+        throw Error(ErrorCode::internal, "The latents do not match the requested number of codes");
     const int64_t positions = batch * plane, parts = (positions + part - 1) / part;
     if (parts > largest_part) throw Error(ErrorCode::invalid_argument, "Too many positions to quantise at once");
     const auto work = [&](int index) {
@@ -86,7 +86,7 @@ void Codebook::nearest(Span<const float> z, int64_t batch, int64_t plane, Span<i
 
 void Codebook::lookup(Span<const int32_t> codes, int64_t batch, int64_t plane, Span<float> z) const {
     if (static_cast<int64_t>(z.size()) != batch * dim_ * plane || static_cast<int64_t>(codes.size()) != batch * plane)
-        throw Error(ErrorCode::internal, "Code vectors were asked for latents of another size");
+        throw Error(ErrorCode::internal, "The number of codes does not match the latents");
     for (int64_t i = 0; i < batch * plane; ++i) {
         const int32_t code = codes[static_cast<size_t>(i)];
         if (code < 0 || code >= count_) {

@@ -8,7 +8,7 @@ constexpr int64_t max_picture_side = 1 << 17;  // pixels
 constexpr int64_t max_picture_batch = 256;
 
 [[noreturn]] void no_bands() {
-    throw Error(ErrorCode::internal, "This first stage does not work in bands");
+    throw Error(ErrorCode::internal, "This first stage does not support bands");
 }
 
 [[noreturn]] void no_codes() {

@@ -9,7 +9,7 @@ void Network::require_loaded() const {
 void Network::require_size(size_t actual, int64_t expected, const char * what) const {
     if (actual == static_cast<size_t>(expected)) return;
     throw Error(ErrorCode::invalid_argument, std::string("The ") + what + " of the " + weights_.part() + " has " +
-                                                 std::to_string(actual) + " elements where " + std::to_string(expected) +
+                                                 std::to_string(actual) + " elements, " + std::to_string(expected) +
                                                  " are expected");
 }
 

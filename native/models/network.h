@@ -11,7 +11,7 @@
 
 namespace latent::models {
 
-/// What every network has: its weights (plan, load and unload them through weights()) and its graphs.
+/// Base of all networks: the weights (planned, loaded and unloaded through weights()) and the graphs.
 class Network {
 public:
     graph::WeightStore & weights() { return weights_; }
@@ -20,12 +20,12 @@ public:
     const graph::Runner & runner() const { return runner_; }
 
 protected:
-    /// `float32_products`: as WeightStore takes it.
+    /// `float32_products`: as in WeightStore.
     Network(graph::DevicePtr device, ModelPart part, bool float32_products = false)
         : weights_(device, part_name(part), float32_products), runner_(device, weights_, part_name(part)) {}
     ~Network() = default;
 
-    /// Throws internal when weights() are not loaded, or a span has another element count than `expected`.
+    /// Throw internal if weights() are not loaded, or if a span does not have the expected element count.
     void require_loaded() const;
     void require_size(size_t actual, int64_t expected, const char * what) const;
 

@@ -30,11 +30,11 @@ void SpatialRescaler::check(int64_t height, int64_t width) const {
     }
 }
 
-/// The one-hot map halved `stages` times: the share of every class in every cell, [classes, height / f, width / f].
+/// The one-hot map downsampled `stages` times: the share of every class in every cell, [classes, height / f, width / f].
 std::vector<float> SpatialRescaler::pooled(Span<const int32_t> labels, int64_t height, int64_t width) const {
     const int64_t f = factor(), columns = width / f, plane = height / f * columns;
     std::vector<float> shares(static_cast<size_t>(config_.classes * plane), 0.0f);
-    const float share = 1.0f / static_cast<float>(f * f);  // a power of two: sums are exact
+    const float share = 1.0f / static_cast<float>(f * f);  // a power of two, so sums are exact
     for (int64_t y = 0; y < height; ++y) {
         for (int64_t x = 0; x < width; ++x) {
             const int32_t label = labels[static_cast<size_t>(y * width + x)];

@@ -8,8 +8,8 @@
 
 namespace latent::models {
 
-/// SpatialRescaler of ldm/modules/encoders/modules.py over a one-hot label map: bilinear halvings,
-/// which are exact 2x2 means, then a 1x1 convolution.
+/// SpatialRescaler of ldm/modules/encoders/modules.py over a one-hot label map: bilinear downsampling by 2, which is an exact 2x2
+/// mean, then a 1x1 convolution.
 class SpatialRescaler : public Network {
 public:
     /// Declares "<prefix>channel_mapper".
@@ -19,10 +19,10 @@ public:
     int64_t factor() const { return int64_t{1} << config_.stages; }
 
     /// labels [height, width], each below config().classes -> out [1, out_channels, height / factor(), width / factor()]. Throws
-    /// invalid_argument for sides that are no multiples of factor() and for labels that do not exist.
+    /// invalid_argument for sides that are not multiples of factor() and for unknown labels.
     void forward(Span<const int32_t> labels, int64_t height, int64_t width, Span<float> out, const JobContext & job);
 
-    /// Memory and work for a map of these sides, the pooled map on the host included; weights planned, not loaded.
+    /// Memory and work for a map of this size, including the pooled map on the host; weights are planned, not loaded.
     graph::GraphMeasure measure(int64_t height, int64_t width) const;
 
 private:

@@ -14,7 +14,7 @@ namespace latent::models {
 
 namespace {
 
-constexpr int64_t run_pixels = 64;  // worked on at a time: a run of 128 channels is 32 KB
+constexpr int64_t run_pixels = 64;  // processed at a time: 128 channels are 32 KB
 
 void for_parts(kernels::Pool * pool, int64_t count, const std::function<void(int64_t)> & work) {
     if (pool) return pool->run(static_cast<int>(count), [&](int i) { work(i); });

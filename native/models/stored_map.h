@@ -10,7 +10,7 @@
 
 namespace latent::models {
 
-/// Bytes held now and at most, counted where memory is taken and given back; a plan counts without taking any.
+/// Current and peak bytes, counted on allocation and release; a plan counts without allocating.
 struct MemoryCount {
     uint64_t now = 0, peak = 0;
 
@@ -19,18 +19,17 @@ struct MemoryCount {
         touch(0);
     }
     void remove(uint64_t bytes) { now -= bytes; }
-    /// `bytes` more for a moment.
+    /// Counts `bytes` that are held only briefly.
     void touch(uint64_t bytes) { peak = now + bytes > peak ? now + bytes : peak; }
 };
 
-/// A map [height, width, channels] between layers that are computed in bands of rows: written once, one band after another, and
-/// read in any bands. Kept in f32, f16 or bf16. Mean and variance of every channel are gathered as bands are written.
+/// A map [height, width, channels] between layers that are computed in bands of rows: written once, band by band, and read in any
+/// bands. Stored in f32, f16 or bf16. Mean and variance of every channel are gathered while bands are written.
 class StoredMap {
 public:
     /// Bands of `band` rows, the last one shorter. Without data (`plan`) it only counts.
     StoredMap(int64_t channels, int64_t height, int64_t width, int64_t band, DType type, bool plan, MemoryCount & count);
-    /// A map that is the caller's and stays where it is, planes[channels][height][width]: it is only read, has no statistics and
-    /// does not count.
+    /// A view of the caller's map, planes[channels][height][width]: read-only, without statistics, not counted.
     StoredMap(Span<const float> planes, int64_t channels, int64_t height, int64_t width, MemoryCount & count);
     ~StoredMap();
     StoredMap(StoredMap && other) noexcept;
@@ -42,18 +41,18 @@ public:
 
     /// Rows [first, first + count): out[count][width][channels].
     void read(int64_t first, int64_t count, float * out, kernels::Pool * pool) const;
-    /// All rows, which are freed: they will not be read again.
+    /// Returns all rows and frees them; they cannot be read again.
     void read_all(float * out, kernels::Pool * pool) {
         read(0, height_, out, pool);
         free_before(height_);
     }
-    /// The band that begins at row `first`, from values[rows of the band][width][channels]; those of `residual`, a map of the
-    /// same size, are added to `values` before. False if a finite value is too large for the type.
+    /// Writes the band that begins at row `first` from values[rows of the band][width][channels], after adding the rows of
+    /// `residual`, a map of the same size. False if a finite value is too large for the type.
     bool write(int64_t first, float * values, const StoredMap * residual, kernels::Pool * pool);
-    /// Frees the bands that end at or before `row`: they will not be read again.
+    /// Frees the bands that end at or before `row`; they cannot be read again.
     void free_before(int64_t row);
 
-    /// Factor and shift per channel that make group_norm(x) * weight + bias of the whole map.
+    /// Factor and shift per channel that compute group_norm(x) * weight + bias for the whole map.
     void normaliser(int64_t groups, float eps, const std::vector<float> & weight, const std::vector<float> & bias,
                     std::vector<float> & scale, std::vector<float> & shift) const;
 
@@ -70,7 +69,7 @@ private:
     DType type_;
     bool plan_;
     MemoryCount * count_;
-    Span<const float> planes_;  // of the caller
+    Span<const float> planes_;  // the caller's map
     std::vector<Pages> bands_;
     std::vector<bool> held_;
     std::vector<Moments> moments_;  // per channel

@@ -14,7 +14,7 @@ using graph::Ops;
 
 namespace {
 
-constexpr float latent_bound = 3.0f;  // latents are kept inside it
+constexpr float latent_bound = 3.0f;  // latents are clamped to this
 
 Map run_tiny(Ops & ops, Map x, const networks::TinyBlock & w) {
     ConvOptions inner, last;
@@ -67,10 +67,9 @@ void TinyAutoencoder::build_decode(Ops & ops, int64_t batch, int64_t height, int
 
 void TinyAutoencoder::require_encoder() const {
     if (config_.encoder) return;
-    throw Error(
-        ErrorCode::unsupported_model,
-        "This tiny autoencoder (TAESD) is a decoder alone, and images cannot be encoded with it; load its encoder too: the "
-        "file of the same name with \"encoder\" in place of \"decoder\", in the same folder");
+    throw Error(ErrorCode::unsupported_model,
+                "This tiny autoencoder (TAESD) is only a decoder and cannot encode images; load its encoder too: the "
+                "file of the same name with \"encoder\" in place of \"decoder\", in the same folder");
 }
 
 void TinyAutoencoder::encode(Span<const float> image, int64_t batch, int64_t height, int64_t width, Span<float> latents,

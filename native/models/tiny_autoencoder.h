@@ -8,16 +8,16 @@
 
 namespace latent::models {
 
-/// The tiny autoencoder of madebyollin/taesd. Its latents are those of the denoising network, the scale factor included, and it
-/// has no posterior. One image pixel depends on few latent pixels: tiles with that many around them are exact.
+/// The tiny autoencoder of madebyollin/taesd. Its latents are those of the denoising network, including the scale factor, and it
+/// has no posterior. One image pixel depends on few latent pixels, so tiles with a margin are exact.
 class TinyAutoencoder final : public FirstStage {
 public:
-    /// Declares its parameters under `prefix`. Throws model_format when the configuration is not a network.
+    /// Declares its parameters under `prefix`. Throws model_format if the configuration cannot form a network.
     TinyAutoencoder(const AutoencoderConfig & config, graph::DevicePtr device, const std::string & prefix = stage_prefix);
 
     FirstStageForm form() const override;
 
-    /// Throws unsupported_model if there is a decoder alone.
+    /// Throws unsupported_model if there is only a decoder.
     void encode(Span<const float> image, int64_t batch, int64_t height, int64_t width, Span<float> latents,
                 const JobContext & job) override;
     void decode(Span<const float> latents, int64_t batch, int64_t height, int64_t width, Span<float> image,

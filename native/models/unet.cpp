@@ -19,7 +19,7 @@ constexpr int64_t max_latent_side = 16384;  // latent pixels
 constexpr int64_t max_latent_batch = 256;
 constexpr int64_t max_tokens = 1 << 16;
 
-/// A value per batch row, given one for all or one each.
+/// One value per batch row, from one for all or one each.
 template <typename T>
 T row_value(Span<const T> values, int64_t row) {
     return values[values.size() == 1 ? 0 : static_cast<size_t>(row)];
@@ -87,7 +87,7 @@ void UNet::check(const DenoisingShape & shape) const {
     }
 }
 
-/// Keys and values of the context for every layer that looks at it: they stay the same over all steps.
+/// Keys and values of the context for every layer that attends to it; they are the same in all steps.
 void UNet::build_context(Ops & ops, const DenoisingShape & shape) const {
     const Seq context = ops.input_seq("context", config_.context_dim, shape.tokens, shape.batch);
     for (const CrossAttention * w : layers_.context_attentions()) {
@@ -96,7 +96,7 @@ void UNet::build_context(Ops & ops, const DenoisingShape & shape) const {
     }
 }
 
-/// `rows`: [batch, tokens, context_dim]. Nothing is done where the graph has the keys and values of this very context.
+/// `rows`: [batch, tokens, context_dim]. Does nothing if the graph already has the keys and values of this context.
 void UNet::set_context(graph::Graph & graph, const DenoisingShape & shape, Span<const float> rows, const JobContext & job) {
     if (context_stamp_ == 0 || !std::equal(rows.begin(), rows.end(), context_.begin(), context_.end())) {
         context_.assign(rows.begin(), rows.end());
@@ -123,7 +123,7 @@ uint64_t UNet::feature_bytes(const DenoisingShape & shape, int branch) const {
     // Skip connections: of the first convolution, then of the blocks of every level and of its downsampling.
     const int per_level = config_.num_res_blocks + 1;
     const int level = branch == 0 ? 0 : (branch - 1) / per_level, ahead = config_.levels() * per_level - 1 - branch;
-    const bool halved = branch > 0 && branch % per_level == 0;  // a downsampling: the channels of its level, the size of the next
+    const bool halved = branch > 0 && branch % per_level == 0;  // downsampling: the channels of its level, the size of the next
     const int64_t skip = layers_.trunk.skip_channels[static_cast<size_t>(branch)];
     const networks::UNetLevel & up = layers_.up[static_cast<size_t>(ahead / per_level)];
     const int64_t channels = up.entries[static_cast<size_t>(ahead % per_level)].res.conv_in.in - skip;
@@ -175,7 +175,7 @@ void UNet::forward(const DenoisingInput & input, Span<float> out, const JobConte
     graph.set_input("timestep", Span<const float>(values));
     graph.set_input("x", input.x);
 
-    // A vector, or a context, given once holds for every row.
+    // A single vector or context is used for every row.
     const auto with_rows = [&](const char * name, Span<const float> data, int64_t row_size, const auto & set) {
         if (static_cast<int64_t>(data.size()) == row_size && n > 1) {
             std::vector<float> rows;

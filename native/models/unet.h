@@ -13,10 +13,10 @@ namespace latent::models {
 struct UNetPass;
 
 /// The U-Net of latent diffusion and its descendants: openaimodel.UNetModel, with the guidance embedding
-/// of latent consistency models. Every system is a configuration.
+/// of latent consistency models. Every model is a configuration of it.
 class UNet : public DenoisingNetwork {
 public:
-    /// Declares its parameters under `prefix` ("model.diffusion_model."). Throws model_format when the configuration is not a
+    /// Declares its parameters under `prefix` ("model.diffusion_model."). Throws model_format if the configuration cannot form a
     /// network.
     UNet(const UNetConfig & config, graph::DevicePtr device, const std::string & prefix = unet_prefix);
 
@@ -37,7 +37,7 @@ private:
     UNetConfig config_;
     networks::UNetLayers layers_;
     graph::Runner context_runner_;
-    std::vector<float> context_;  // the latest one: its keys and values are in graphs with this stamp
+    std::vector<float> context_;  // the latest context, whose keys and values are in graphs with this stamp
     uint64_t context_stamp_ = 0;
 };
 

@@ -22,7 +22,7 @@ Seq embedding(Ops & ops, const UNetConfig & config, const networks::UNetTrunk & 
         const Seq hidden = ops.linear(ops.input_seq("vector", config.vector_dim, 1, n), *l.vector_0, {Activation::silu, {}});
         emb = ops.linear(hidden, *l.vector_2, {Activation::none, emb});
     }
-    return ops.activation(emb, Activation::silu);  // what every ResBlock does first
+    return ops.activation(emb, Activation::silu);  // the first operation of every ResBlock
 }
 
 }  // namespace
@@ -32,7 +32,7 @@ TrunkMaps unet_trunk(Ops & ops, const UNetConfig & config, const networks::UNetT
     TrunkMaps maps;
     maps.emb = embedding(ops, config, layers, shape.batch);
     Map h = ops.conv(ops.input_map("x", shape.width, shape.height, config.in_channels, shape.batch), layers.input, {});
-    // False: the trunk ends.
+    // Returns false if the trunk ends.
     const auto keep = [&] {
         const SkipStep step = on_skip(static_cast<int>(maps.skips.size()), h);
         h = step.map;

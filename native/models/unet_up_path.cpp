@@ -12,7 +12,7 @@ void unet_up_path(Ops & ops, const networks::UNetLayers & layers, const Denoisin
                   TrunkMaps trunk) {
     const bool outer = pass.kind == UNetPass::Kind::outer;
     Map h = trunk.middle;
-    // Output block i takes the skip connection that is the i-th from the end.
+    // Output block i takes the i-th skip connection from the end.
     int ahead = static_cast<int>(layers.trunk.skip_channels.size());
     for (const networks::UNetLevel & level : layers.up) {
         for (const networks::UNetEntry & entry : level.entries) {

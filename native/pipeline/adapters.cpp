@@ -14,7 +14,7 @@ namespace {
 
 using formats::AdaptedLayer;
 
-/// The model's own numbers of a parameter, from its file.
+/// The model's own values of a parameter, from its file.
 std::vector<float> base_values(const graph::WeightStore & weights, const Parameter & parameter) {
     const TensorSource & source = *weights.source();
     const TensorInfo & info = source.tensors()[parameter.source_index];
@@ -32,7 +32,7 @@ std::vector<float> base_values(const graph::WeightStore & weights, const Paramet
     return out;
 }
 
-/// Low ranks of several adapters one after another: their products are summed.
+/// Concatenates the low-rank changes of several adapters, so that one product sums them.
 graph::ParameterChange stacked(const Parameter & parameter, const std::vector<formats::LowRank> & parts) {
     graph::ParameterChange change;
     change.parameter = parameter.name;
@@ -52,7 +52,7 @@ graph::ParameterChange stacked(const Parameter & parameter, const std::vector<fo
     return change;
 }
 
-/// All adapters of one weight: beside it where all of them are low ranks, else in its place.
+/// The change of one weight by all adapters: an additional product if all are low-rank, else a replacement.
 graph::ParameterChange change_of(const graph::WeightStore & weights, const std::vector<AdaptedLayer> & layers,
                                  const JobContext & job) {
     const Parameter & weight = *layers.front().weight;
@@ -121,7 +121,7 @@ std::shared_ptr<const graph::AdapterWeights> Adapters::weights_for(const models:
                                                                    const JobContext & job) const {
     const graph::WeightStore & weights = network.weights();
     const bool text = weights.part() == part_name(ModelPart::text_encoder);
-    std::map<std::string, std::vector<AdaptedLayer>> matrices, biases;  // by canonical name of the layer
+    std::map<std::string, std::vector<AdaptedLayer>> matrices, biases;  // by the layer's canonical name
     for (size_t i = 0; i < all.size(); ++i) {
         const double strength = text ? wanted_[i].text_weight : wanted_[i].weight;
         if (strength == 0) continue;

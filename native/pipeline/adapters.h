@@ -11,16 +11,16 @@
 
 namespace latent::pipeline {
 
-/// The adapters that the networks of one model run with: opens their files, finds their layers, and puts their products beside
-/// the weights. Used from the device's job thread.
+/// The adapters of one model's networks: opens their files, finds their layers, and adds their products. Used from the device's
+/// job thread.
 class Adapters {
 public:
-    /// `networks`: those of the model that are in `residency`.
+    /// `networks`: the model's networks in `residency`.
     Adapters(const formats::OpenedModel & opened, std::vector<models::Network *> networks, PartResidency & residency);
 
-    /// Those of all calls that name none themselves; their files are read again. Throws as apply(); then nothing has changed.
+    /// Sets the adapters for all calls without their own; reads their files again. Throws like apply(), and then changes nothing.
     Json set(AdapterUses uses, const JobContext & job);
-    /// Those of one call, for as long as it lives.
+    /// The adapters of one call, for its lifetime.
     class Call {
     public:
         Call(Adapters & adapters, const std::optional<AdapterUses> & uses, const JobContext & job);
@@ -33,10 +33,10 @@ public:
     private:
         Adapters & adapters_;
     };
-    /// Puts those that are wanted into the networks, where others are there. Throws io, model_format; unsupported_model for an
-    /// adapter of another kind of model, out_of_memory, device if they do not run.
+    /// Applies the requested adapters to the networks, if others are applied. Throws io, model_format; unsupported_model for an
+    /// adapter of another kind of model; out_of_memory; device if the device does not support adapters.
     void apply(const JobContext & job);
-    /// Frees what is in the networks; apply() puts it there again.
+    /// Removes them from the networks; apply() applies them again.
     void drop();
 
 private:
@@ -48,7 +48,7 @@ private:
     const formats::OpenedModel & opened_;
     const std::vector<models::Network *> networks_;
     PartResidency & residency_;
-    std::unique_ptr<formats::LayerNames> names_;  // once there are adapters
+    std::unique_ptr<formats::LayerNames> names_;  // created with the first adapter
     AdapterUses own_, wanted_, applied_;
     Json report_ = Json::array();
 };

@@ -9,9 +9,9 @@ namespace latent::pipeline {
 
 namespace {
 
-/// parameters, dtypes and effectiveBits of networks, by part.
+/// The networks' parameters, dtypes and effectiveBits, by part.
 Json describe_weights(const std::vector<models::Network *> & networks) {
-    struct Part {  // networks of one name
+    struct Part {  // networks with the same part name
         uint64_t parameters = 0, bytes = 0;
         std::map<DType, uint64_t> by_type;
     };

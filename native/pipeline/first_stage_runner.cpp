@@ -16,20 +16,20 @@ FirstStageRunner::FirstStageRunner(std::unique_ptr<models::FirstStage> network, 
 void FirstStageRunner::require_codes(const char * what) const {
     if (form_.codebook_size > 0) return;
     throw Error(ErrorCode::unsupported_model,
-                std::string(what) + ": this first stage is continuous (KL) and has no codes; VQ has");
+                std::string(what) + ": this first stage is continuous (KL) and has no codes; only VQ stages have codes");
 }
 
 void FirstStageRunner::require_encoder(const char * what) const {
     if (form_.encodes) return;
     throw Error(ErrorCode::unsupported_model,
                 std::string(what) +
-                    ": this first stage is the decoder of a tiny autoencoder (TAESD) alone; put the file of its "
+                    ": this first stage is only the decoder of a tiny autoencoder (TAESD); put the file of its "
                     "encoder, whose name has \"encoder\" in place of \"decoder\", into the same folder");
 }
 
 // ---- plans -----------------------------------------------------------------------------------------------------------
 
-/// `beside`: bytes of the images and what else is resident with them, weights excluded.
+/// `beside`: bytes of the images and everything else that is resident, without weights.
 StagePlanRequest FirstStageRunner::stage_request(int64_t height, int64_t width, uint64_t beside) const {
     StagePlanRequest request{height, width};
     request.tiling = options_.tiling;
@@ -42,13 +42,13 @@ StagePlanRequest FirstStageRunner::stage_request(int64_t height, int64_t width, 
     return request;
 }
 
-/// `run`: bytes of a run that is still to begin and will be alive meanwhile (previews).
+/// `run`: bytes of a run that will start later and exist at the same time (previews).
 StagePlan FirstStageRunner::plan_decode(int64_t height, int64_t width, int64_t count, uint64_t run) const {
     const int64_t factor = form_.downsampling;
-    // Floats of the decoder, bytes made of them, JavaScript's copy and the encoder of the file.
+    // The decoder's floats, the bytes made from them, JavaScript's copy and the file encoder's buffer.
     const uint64_t pictures = (12 + 3 * 4) * static_cast<uint64_t>(height * factor * width * factor * count);
     StagePlanRequest request = stage_request(height, width, pictures + run);
-    if (options_.upscaling) {  // decoded in the tiles that it was made in
+    if (options_.upscaling) {  // decoded in the tiles of denoising
         if (request.tile == 0) request.tile = options_.upscaling_tile;
         if (request.largest == 0) request.largest = kUpscalingTile;
     }
@@ -201,7 +201,7 @@ Latents FirstStageRunner::lookup(const Codes & codes, const JobContext & job) {
     require_codes("decodeCodes");
     const auto [n, h, w] = codes.shape;
     if (n < 1 || h < 1 || w < 1 || codes.data.size() != static_cast<size_t>(n * h * w)) {
-        refuse("decodeCodes: another number of codes than the shape says");
+        refuse("decodeCodes: the number of codes does not match the shape");
     }
     for (const int32_t code : codes.data) {
         if (code >= 0 && code < form_.codebook_size) continue;
@@ -209,7 +209,7 @@ Latents FirstStageRunner::lookup(const Codes & codes, const JobContext & job) {
     }
     residency_.use(*network_, job);
     Latents z{{n, form_.latent_channels, h, w}, {}};
-    require_memory(elements(z.shape) * sizeof(float), "decodeCodes: vectors of this many codes");
+    require_memory(elements(z.shape) * sizeof(float), "decodeCodes: the vectors of so many codes");
     z.data.resize(elements(z.shape));
     network_->lookup(codes.data, n, h, w, z.data);
     return z;

@@ -10,7 +10,7 @@
 #include "core/span.h"
 #include "core/text.h"
 
-// What the checks of requests share.
+// Helpers for the checks of requests.
 
 namespace latent::pipeline {
 

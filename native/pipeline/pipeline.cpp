@@ -18,7 +18,7 @@ Pipeline::Pipeline(const LoadRequest & request)
     : stages_(std::make_unique<Stages>(request, open_request(request), graph::Device::create(request.device, request.threads))),
       planner_(std::make_unique<MemoryPlanner>(*stages_)),
       adapters_(std::make_unique<Adapters>(*stages_->opened, stages_->own_networks(), stages_->residency)) {
-    // A step of a run may follow an image that was made with others.
+    // Another call may have applied other adapters since the last step of a run.
     stages_->residency.before_use([this](const JobContext & job) { adapters_->apply(job); });
 }
 
@@ -38,7 +38,7 @@ std::shared_ptr<Pipeline> Pipeline::load(const LoadRequest & request, const JobC
 
 Conditioning Pipeline::encode_prompt(const PromptTokens & tokens, const JobContext & job) {
     if (!stages_->conditioners) {
-        throw Error(ErrorCode::unsupported_model, "encodePrompt: a first stage alone has no text encoder");
+        throw Error(ErrorCode::unsupported_model, "encodePrompt: a first stage has no text encoder");
     }
     stages_->conditioners->check_tokens(tokens);
     adapters_->apply(job);
@@ -70,7 +70,7 @@ Conditioning Pipeline::encode_inputs(const Inputs & inputs, const JobContext & j
     SeededNoise noise(parse_rng_kind(inputs.rng), inputs.seed, static_cast<size_t>(pictures));
     if (!pictures_draw_first(inputs.rng)) {
         std::vector<float> start_noise(static_cast<size_t>(pictures));
-        noise.normal(start_noise);  // the first draw is the start noise's, whatever its size
+        noise.normal(start_noise);  // the first draw belongs to the start noise, whatever its size
     }
     const EncodeContext context{frame, pictures, noise, job};
     Conditioning out = inputs.unconditional ? conditioners.encode_null(inputs, context) : conditioners.encode(inputs, context);
@@ -80,7 +80,7 @@ Conditioning Pipeline::encode_inputs(const Inputs & inputs, const JobContext & j
 
 EmbeddingRows Pipeline::embed_images(const ImageTensor & pixels, const JobContext & job) {
     if (!stages_->conditioners) {
-        throw Error(ErrorCode::unsupported_model, "embedImages: a first stage alone has no image encoder");
+        throw Error(ErrorCode::unsupported_model, "embedImages: a first stage has no image encoder");
     }
     EmbeddingRows out = stages_->conditioners->image_embedder().embed(pixels, job);
     stages_->residency.refresh_usage();
@@ -89,7 +89,7 @@ EmbeddingRows Pipeline::embed_images(const ImageTensor & pixels, const JobContex
 
 EmbeddingRows Pipeline::embed_text(const PromptTokens & tokens, const JobContext & job) {
     if (!stages_->conditioners) {
-        throw Error(ErrorCode::unsupported_model, "embedText: a first stage alone has no text encoder");
+        throw Error(ErrorCode::unsupported_model, "embedText: a first stage has no text encoder");
     }
     adapters_->apply(job);
     EmbeddingRows out = stages_->conditioners->embed_text(tokens, job);
@@ -145,13 +145,13 @@ std::unique_ptr<SamplingRun> Pipeline::start_sampling(const SamplingRequest & re
         conditioning, unconditional, request.guidance_scale, request.guidance_rescale, nullptr, request.image_guidance_scale};
     denoiser.check("sample", start.shape, guidance);
     const DenoisingCall call{start.shape, guidance.tokens(), denoiser.rows(guidance), request.deep_cache};
-    require_memory(denoiser.features_of(call), "sample: features of so many images");
+    require_memory(denoiser.features_of(call), "sample: the cached features of so many images");
     DenoisingPlan plan;
     planner_->advise([&] { return planner_->evaluations(call); }, [&] { plan = denoiser.plan(call); });
 
     SeededNoise noise(parse_rng_kind(request.rng), request.seed, static_cast<size_t>(start.shape[0]));
     std::vector<float> first_draw(start.data.size());
-    noise.normal(first_draw);  // what the start noise of this seed was
+    noise.normal(first_draw);  // skips the start noise of this seed
     std::optional<Conditioning> other;
     if (unconditional) other = *unconditional;
     return std::make_unique<SamplingRun>(
@@ -183,7 +183,7 @@ Latents Pipeline::encode_image(const ImageTensor & image, const std::string & mo
         refuse("encodeImage: mode \"" + mode + "\"; expected sample, mean, moments or prequant");
     }
     if (mode == "moments" && !stage.form().spread) {
-        refuse("encodeImage: this first stage has no posterior and so no moments");
+        refuse("encodeImage: this first stage has no posterior, so it has no moments");
     }
     if (mode == "prequant") stage.require_codes("encodeImage: prequant");
     SeededNoise noise(parse_rng_kind(rng), seed, static_cast<size_t>(std::max<int64_t>(image.shape[0], 1)));

@@ -35,7 +35,7 @@ GenerateResult Recipe::make() {
     GenerateResult result;
     Stopwatch watch;
     double loaded = stages_.residency.load_ms();
-    const auto lap = [&](double & stage_ms) {  // weights that a stage had to read count as loading
+    const auto lap = [&](double & stage_ms) {  // reading weights counts as loading, not as the stage's time
         const double load = stages_.residency.load_ms() - loaded;
         loaded += load;
         stage_ms = watch.lap() - load;
@@ -48,7 +48,7 @@ GenerateResult Recipe::make() {
         lap(result.timings.encode_ms);
         sample(run);
         latents = std::move(run.latents());
-    }  // features that were kept go with the run, before the decoder needs room
+    }  // frees the run's cached features before the decoder needs memory
     lap(result.timings.sample_ms);
     ImageTensor picture = finish(latents);
     if (request_.output_float) {
@@ -64,7 +64,7 @@ GenerateResult Recipe::make() {
 
 // ---- plan ------------------------------------------------------------------------------------------------------------
 
-/// Everything that can be refused is refused here, before the first network runs.
+/// All checks happen here, before the first network runs.
 void Recipe::plan() {
     stages_.require_all("generate");
     if (request_.preview_every > 0 && request_.preview_method == "taesd") (void)stages_.require_tiny_stage();
@@ -84,13 +84,13 @@ void Recipe::plan() {
     frame_ = conditioners.frame(inputs_, request_.width, request_.height);
     shape_ = stages_.latent_shape(frame_.padded_width, frame_.padded_height, request_.count);
     if (request_.latents && request_.latents->shape != shape_) {
-        refuse("latents: the shape does not fit the size and count asked for");
+        refuse("latents: the shape does not match the requested size and count");
     }
     plan_image();
     plan_memory();
 }
 
-/// The refiner reads the same prompts; of the sizes each of the two models reads its own.
+/// The refiner reads the same prompts; each of the two models reads its own part of the sizes.
 void Recipe::plan_refiner() {
     if (!stages_.refiner) return;
     const Refiner & refiner = *stages_.refiner;
@@ -103,7 +103,7 @@ void Recipe::plan_refiner() {
     if (guided_) refiner.conditioners().check_unconditional(negative ? refiner.tokens_of(*negative) : negative);
 }
 
-/// Where something stands for the empty prompt that is not encoded.
+/// If something other than an encoded empty prompt represents no prompt.
 std::optional<PromptTokens> Recipe::negative_of(const Conditioners & conditioners) const {
     return request_.empty_negative && conditioners.has_null() ? std::nullopt : request_.negative;
 }
@@ -112,20 +112,21 @@ void Recipe::plan_image() {
     if (image_) {
         stages_.first_stage->require_encoder("image");
         const auto & image = image_->shape;
-        if (image[3] != frame_.width || image[2] != frame_.height) refuse("image: its size must be width x height");
-        if (image[0] != 1 && image[0] != request_.count) refuse("image: one image, or one per count");
+        if (image[3] != frame_.width || image[2] != frame_.height) refuse("image: the size must be width x height");
+        if (image[0] != 1 && image[0] != request_.count) refuse("image: give one, or one per image");
     }
     if (mask_) {
         const auto & mask = mask_->shape;
-        if (!image_) refuse("mask: there is no image of which it could say what to repaint");
-        if (mask[1] != 1 || mask[3] != frame_.width || mask[2] != frame_.height) refuse("mask: one channel of width x height");
-        if (mask[0] != 1 && mask[0] != request_.count) refuse("mask: one, or one per count");
+        if (!image_) refuse("mask: there is no image to repaint");
+        if (mask[1] != 1 || mask[3] != frame_.width || mask[2] != frame_.height)
+            refuse("mask: must have one channel and the size width x height");
+        if (mask[0] != 1 && mask[0] != request_.count) refuse("mask: give one, or one per image");
         binarise(*mask_);
     }
 }
 
 void Recipe::plan_memory() {
-    // Latents of the loop and the solver's history, then the decoded floats and the images made of them.
+    // Latents of the loop and the solver's history, then the decoded floats and the images made from them.
     const uint64_t numbers = elements(shape_), channels = static_cast<uint64_t>(stages_.first_stage->form().out_channels);
     const uint64_t pixels = static_cast<uint64_t>(request_.count) * static_cast<uint64_t>(frame_.padded_width) *
                             static_cast<uint64_t>(frame_.padded_height);
@@ -144,7 +145,7 @@ void Recipe::plan_memory() {
 
 // ---- encode ----------------------------------------------------------------------------------------------------------
 
-/// Conditioning and start of the run: everything before the first step.
+/// Conditioning and setup of the run: everything before the first step.
 SamplingRun Recipe::start() {
     const SamplingRequest & sampling = request_.sampling;
     SeededNoise noise(parse_rng_kind(sampling.rng), sampling.seed, static_cast<size_t>(request_.count));
@@ -175,9 +176,9 @@ SamplingRun Recipe::start() {
                        hole ? &*hole : nullptr);
 }
 
-/// One list of steps, one solver and its latents for both networks: from the hand-over on the refiner's evaluations take the
-/// place of `base`. (The web UI's way. diffusers starts a second solver there, so samplers with a memory of earlier steps begin
-/// anew; others give the same.)
+/// Both networks share one list of steps, one solver and its latents; from the switch on, the refiner's evaluations replace those
+/// of `base`, as in the web UI. (diffusers starts a second solver there, so multistep samplers start over; others give the same
+/// result.)
 Predict Recipe::with_refiner(const EncodeContext & context, Predict base) {
     Refiner & refiner = *stages_.refiner;
     Conditioners & conditioners = refiner.conditioners();

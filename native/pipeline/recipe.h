@@ -8,11 +8,11 @@
 
 namespace latent::pipeline {
 
-/// mt19937 follows diffusers: what an image draws (posterior sample, noise augmentation) comes before the start noise. philox
+/// mt19937 follows diffusers: draws for an image (posterior sample, noise augmentation) come before the start noise. philox
 /// follows the web UI: the start noise is the seed's first draw.
 bool pictures_draw_first(const std::string & rng);
 
-/// How the images of one request are made: plan, encode, sample, decode.
+/// The steps for making the images of one request: plan, encode, sample, decode.
 class Recipe {
 public:
     Recipe(Stages & stages, const MemoryPlanner & planner, const GenerateRequest & request, const JobContext & job)
@@ -37,7 +37,7 @@ private:
     const GenerateRequest & request_;
     const JobContext & job_;
 
-    // What plan() settles before the first network runs.
+    // Set by plan() before the first network runs.
     Inputs inputs_;                     // of the conditioning
     std::optional<ImageTensor> image_;  // start of image to image
     std::optional<ImageTensor> mask_;   // of masked image to image, binarised
@@ -47,7 +47,7 @@ private:
     DenoisingCall call_;
     DenoisingPlan denoising_;
     bool guided_ = false;
-    bool refined_ = false;  // the refiner may take over
+    bool refined_ = false;  // whether the refiner is used
     Inputs refiner_inputs_;
     DenoisingCall refiner_call_;
     DenoisingPlan refining_;

@@ -15,7 +15,7 @@ const ConditionerConfig * clip_of(const ModelSpec & spec) {
     return nullptr;
 }
 
-/// A tiny autoencoder takes the U-Net's latents as they are, whatever the model's own scale is.
+/// A tiny autoencoder takes the U-Net's latents directly, whatever the model's scale factor.
 bool is_scaled(const ModelSpec & spec) {
     return spec.first_stage && spec.first_stage->kind != "tiny";
 }
@@ -24,10 +24,9 @@ std::string called(const ModelSpec & spec, const char * otherwise) {
     return spec.name.empty() ? otherwise : spec.name;
 }
 
-/// Why `refiner` cannot go on with the latents of `model`, empty if it can.
+/// Why `refiner` cannot continue with the latents of `model`, empty if it can.
 std::string misfit(const ModelSpec & model, const ModelSpec & refiner) {
-    if (!model.unet || !model.first_stage)
-        return "has nothing to take over from: the model has not both a U-Net and a first stage";
+    if (!model.unet || !model.first_stage) return "cannot be used: the model must have a U-Net and a first stage";
     if (!refiner.unet) return "has no U-Net";
     const ConditionerConfig *own = clip_of(model), *other = clip_of(refiner);
     const bool texts = model.kind == "text" && refiner.kind == "text" && own && other;
@@ -39,16 +38,16 @@ std::string misfit(const ModelSpec & model, const ModelSpec & refiner) {
                             std::fabs(model.scale_factor - refiner.scale_factor) <= 1e-4 * model.scale_factor;
     if (model.unet->in_channels != channels || refiner.unet->in_channels != channels || refiner.unet->out_channels != channels ||
         !same_scale) {
-        return "reads other latents than " + called(model, "the model") + " makes";
+        return "reads latents that differ from those of " + called(model, "the model") + " makes";
     }
     if ((refiner.unet->guidance_embed_dim > 0) != (model.unet->guidance_embed_dim > 0)) {
-        return "takes guidance in another way than " + called(model, "the model") + ": one of them is told its scale";
+        return "uses guidance differently from " + called(model, "the model") + ": one of them gets the scale as an input";
     }
     if (refiner.prediction != model.prediction) {
         return std::string("predicts ") + prediction_name(refiner.prediction) + ", " + called(model, "the model") + " predicts " +
                prediction_name(model.prediction);
     }
-    if (refiner.schedule.timesteps != model.schedule.timesteps) return "was trained with another number of timesteps";
+    if (refiner.schedule.timesteps != model.schedule.timesteps) return "was trained with a different number of timesteps";
     return "";
 }
 
@@ -86,7 +85,7 @@ Inputs Refiner::inputs_of(const Inputs & inputs) const {
     if (inputs.prompt) own.prompt = tokens_of(*inputs.prompt);
     own.sizes = inputs.sizes;
     if (own.sizes && conditioners_.info().value("sizes", "") == "refiner") {
-        if (!own.sizes->original) own.sizes->original = own.sizes->target;  // as the model before it reads them
+        if (!own.sizes->original) own.sizes->original = own.sizes->target;  // as the base model reads them
         own.sizes->target.reset();
     } else {
         own.sizes = without_scores(std::move(own.sizes));

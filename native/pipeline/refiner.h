@@ -12,12 +12,11 @@ namespace latent::pipeline {
 
 using OpenedModelPtr = std::shared_ptr<const formats::OpenedModel>;
 
-/// Opens the model that a request names as its refiner; headers only. Throws unsupported_model if it cannot go on with the
-/// latents of `model`.
+/// Opens the refiner of a request; headers only. Throws unsupported_model if it cannot continue with the latents of `model`.
 OpenedModelPtr open_refiner(const LoadRequest & request, const ModelSpec & model);
 
-/// A model that takes over from another one within a run (SDXL's ensemble of experts): its conditioners and its network. Latents,
-/// steps and first stage are the other's.
+/// A model that takes over within a run (SDXL's ensemble of experts): its conditioners and its network. It shares the latents,
+/// steps and first stage of the base model.
 class Refiner {
 public:
     Refiner(const ModelSpec & spec, PartResidency & residency);
@@ -27,8 +26,8 @@ public:
     Denoiser & denoiser() { return denoiser_; }
     const Denoiser & denoiser() const { return denoiser_; }
 
-    /// What it reads of the inputs of the model before it: the same prompt, and of the sizes its own. The vectors of an embedding
-    /// (textual inversion) are those of the last text encoders, as many as it has.
+    /// The refiner's inputs, from those of the base model: the same prompt, and its own part of the sizes. From the vectors of an
+    /// embedding (textual inversion) it takes those of the last text encoders, as many as it has.
     Inputs inputs_of(const Inputs & inputs) const;
     PromptTokens tokens_of(PromptTokens tokens) const;
 
@@ -37,15 +36,15 @@ private:
     Denoiser denoiser_;
 };
 
-/// Sizes without what only a refiner reads.
+/// Sizes without those that only a refiner reads.
 std::optional<SizeInputs> without_scores(std::optional<SizeInputs> sizes);
 
-/// Steps that begin below this timestep belong to the refiner, where the share `switch_at` of the training time belongs to the
-/// model before it (diffusers' denoising_end).
+/// The timestep below which steps belong to the refiner, if the share `switch_at` of the training time belongs to the base model
+/// (diffusers' denoising_end).
 double handover_timestep(double switch_at, int training_timesteps);
 
-/// The evaluations of both: `refine` takes over for good at the first step that begins below the timestep `handover`, and what
-/// `base` kept is freed then.
+/// The evaluations of both: `refine` takes over at the first step that begins below the timestep `handover`; the state of `base`
+/// is freed then.
 Predict hand_over(Predict base, Predict refine, double handover);
 
 }  // namespace latent::pipeline

@@ -12,7 +12,7 @@
 namespace latent::pipeline {
 namespace {
 
-/// The weight type asked for one part; nothing means "as stored".
+/// The weight type requested for a part; nullopt means as stored.
 graph::WeightPolicy weight_policy(const LoadRequest & request, const std::string & part) {
     graph::WeightPolicy policy;
     policy.precision = request.precision;
@@ -45,7 +45,7 @@ formats::ModelParts model_parts(const LoadRequest & request) {
 
 namespace {
 
-/// The sampler of a specification, which the caller or the file may name as they like.
+/// Checks the sampler of a specification, an arbitrary name from the caller or the file.
 void check_sampler(const std::string & sampler) {
     const std::vector<samplers::SamplerInfo> & known = samplers::list_samplers();
     const auto is_it = [&](const samplers::SamplerInfo & one) { return one.name == sampler; };
@@ -53,7 +53,7 @@ void check_sampler(const std::string & sampler) {
     const std::string shown = sampler.substr(0, 80);
     const Json details = {{"field", "sampler"}, {"found", shown}};
     throw Error(ErrorCode::model_format,
-                "The model specification has the unknown sampler \"" + shown + "\"; pipe.info.samplers lists the known ones",
+                "The model specification names the unknown sampler \"" + shown + "\"; pipe.info.samplers lists the known ones",
                 details.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
@@ -62,7 +62,7 @@ std::unique_ptr<models::FirstStage> make_first_stage(const AutoencoderConfig & c
     return std::make_unique<models::Autoencoder>(config, std::move(device));
 }
 
-/// The tiny autoencoder that previews are decoded with.
+/// The tiny autoencoder for decoding previews.
 OpenedModelPtr open_preview(const LoadRequest & request, const ModelSpec & spec) {
     formats::ModelParts parts;
     parts.vae = request.preview_vae;
@@ -74,14 +74,14 @@ OpenedModelPtr open_preview(const LoadRequest & request, const ModelSpec & spec)
         throw Error(
             ErrorCode::unsupported_model,
             "previewVae: " + name +
-                " is no tiny autoencoder (TAESD); with the model's own first stage previews are made by "
+                " is not a tiny autoencoder (TAESD); to preview with the model's own first stage, use "
                 "the method \"vae\"",
             Json{{"found", opened->spec.name}, {"nearest", "TAESD"}}.dump(-1, ' ', false, Json::error_handler_t::replace));
     }
     if (stage.embed_dim != spec.latent_channels() || stage.downsampling() != spec.downsampling()) {
         throw Error(ErrorCode::unsupported_model,
                     "previewVae: " + name + " reads latents of " + std::to_string(stage.embed_dim) + " channels at 1/" +
-                        std::to_string(stage.downsampling()) + " of the size, this model has " +
+                        std::to_string(stage.downsampling()) + " of the size, but this model has " +
                         std::to_string(spec.latent_channels()) + " at 1/" + std::to_string(spec.downsampling()),
                     Json{{"found", opened->spec.name}, {"nearest", "TAESD"}}.dump());
     }
@@ -163,7 +163,7 @@ std::vector<models::Network *> Stages::refiner_networks() const {
 void Stages::require_all(const char * what) const {
     if (conditioners && denoiser && first_stage) return;
     throw Error(ErrorCode::unsupported_model,
-                std::string(what) + ": needs a U-Net and a first stage, and this model has not both of them");
+                std::string(what) + ": needs a U-Net and a first stage, but this model lacks one of them");
 }
 
 FirstStageRunner * Stages::tiny_stage() const {
@@ -180,12 +180,12 @@ FirstStageRunner & Stages::require_tiny_stage() const {
 
 Denoiser & Stages::require_denoiser() const {
     if (denoiser) return *denoiser;
-    throw Error(ErrorCode::unsupported_model, "This model has no unet part");
+    throw Error(ErrorCode::unsupported_model, "This model has no U-Net");
 }
 
 FirstStageRunner & Stages::require_first_stage() const {
     if (first_stage) return *first_stage;
-    throw Error(ErrorCode::unsupported_model, "This model has no vae part");
+    throw Error(ErrorCode::unsupported_model, "This model has no first stage (vae)");
 }
 
 void Stages::check_latents(const Latents & latents, const char * what) const {
@@ -193,7 +193,7 @@ void Stages::check_latents(const Latents & latents, const char * what) const {
     const int64_t channels = spec().latent_channels();
     if (n >= 1 && h >= 1 && w >= 1 && c == channels) return;
     refuse(std::string(what) + ": latents of shape [" + std::to_string(n) + ", " + std::to_string(c) + ", " + std::to_string(h) +
-           ", " + std::to_string(w) + "], this model takes [n, " + std::to_string(channels) + ", h, w]");
+           ", " + std::to_string(w) + "], but this model takes [n, " + std::to_string(channels) + ", h, w]");
 }
 
 std::array<int64_t, 4> Stages::latent_shape(int64_t width, int64_t height, int64_t batch) const {

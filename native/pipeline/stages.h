@@ -12,38 +12,38 @@
 
 namespace latent::pipeline {
 
-/// The stages that make an image with one opened model, conditioning, denoising and first stage, and the residency of their
-/// weights: planned from headers, not read.
+/// The stages of one opened model (conditioning, denoising, first stage) and the residency of their weights, which are planned
+/// from headers but not read.
 struct Stages {
-    /// `claims`: of runs that go on meanwhile, null: there are none yet.
+    /// `claims`: memory of concurrent runs; null: none yet.
     Stages(const LoadRequest & request, OpenedModelPtr opened, graph::DevicePtr device, MemoryClaim::Total claims = nullptr);
 
     const ModelSpec & spec() const { return opened->spec; }
     const graph::DevicePtr & device() const { return residency.device(); }
-    /// Throws unsupported_model, which begins with `what`, without a denoising network or a first stage.
+    /// Throws unsupported_model, beginning with `what`, if the denoising network or the first stage is missing.
     void require_all(const char * what) const;
-    /// Throw unsupported_model if this model has no such part.
+    /// Throw unsupported_model if the model has no such part.
     Denoiser & require_denoiser() const;
     FirstStageRunner & require_first_stage() const;
-    /// The tiny autoencoder that previews can be decoded with: one of their own, else the first stage if it is one; null, or
-    /// an error (invalid_argument), if there is none.
+    /// The tiny autoencoder for previews: the separate one, else the first stage if it is one. If there is none: null, or an
+    /// error (invalid_argument).
     FirstStageRunner * tiny_stage() const;
     FirstStageRunner & require_tiny_stage() const;
-    /// A part that makes images of these latents: throws invalid_argument for other channels or no size.
+    /// Checks latents: throws invalid_argument for wrong channels or an empty size.
     void check_latents(const Latents & latents, const char * what) const;
-    /// Of images of so many pixels; throws invalid_argument if the size does not fit.
+    /// The latents' shape for images of this size in pixels; throws invalid_argument if it does not fit.
     std::array<int64_t, 4> latent_shape(int64_t width, int64_t height, int64_t batch) const;
 
     const LoadRequest request;
     const OpenedModelPtr opened;
     PartResidency residency;
-    std::unique_ptr<FirstStageRunner> first_stage;    // null: a denoising network or text encoder alone
-    std::unique_ptr<FirstStageRunner> preview_stage;  // of previews alone; null: there is none
-    std::unique_ptr<Conditioners> conditioners;       // null: a first stage alone was asked for
-    std::unique_ptr<Denoiser> denoiser;               // null: there is no denoising network
-    std::unique_ptr<Refiner> refiner;                 // takes over from it; null: none was asked for
+    std::unique_ptr<FirstStageRunner> first_stage;    // null if there is only a denoising network or text encoder
+    std::unique_ptr<FirstStageRunner> preview_stage;  // only for previews; null if there is none
+    std::unique_ptr<Conditioners> conditioners;       // null if only a first stage was requested
+    std::unique_ptr<Denoiser> denoiser;               // null if there is no denoising network
+    std::unique_ptr<Refiner> refiner;                 // takes over from `denoiser`; null if none was requested
 
-    /// The networks of the model itself: no refiner's, no previews'.
+    /// The networks of the model itself, without those of refiner and previews.
     std::vector<models::Network *> own_networks() const;
     std::vector<models::Network *> refiner_networks() const;
 };

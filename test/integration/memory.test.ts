@@ -66,7 +66,7 @@ describe('the measured peak stays within the stated one', () => {
     expect(lowPeakBytes).toBeLessThanOrEqual(peakBytes)
   })
 
-  // Features of two pictures, both halves of guidance, beside the decoder.
+  // Features of two images, both halves of guidance, beside the decoder.
   test.each([
     [384, 384, { memory: 'auto' }, 'vae'],
     [384, 256, { memory: 'low' }, 'vae'],
@@ -145,5 +145,5 @@ test('where nothing fits, the least is told', async () => {
     nearest: undefined,
     least: { memory: 'low', guidanceScale: 1 },
   })
-  expect((error as Error).message).toMatch(/Nothing fits; the least is 64x64/)
+  expect((error as Error).message).toMatch(/Nothing fits; the smallest choice is 64x64/)
 })

@@ -10,7 +10,7 @@ const golden = loadCase(name)
 const expected = loadExpected(name)
 const square = (values: Float32Array) => values.reduce((sum, x) => sum + x * x, 0)
 
-/** The reference works on pictures from 0 to 1, the engine on -1 to 1. */
+/** The reference works on images from 0 to 1, the engine on -1 to 1. */
 const unit = (values: Float32Array) => values.map((x) => x / 2 + 0.5)
 const signed = ({ data, shape }: { data: Float32Array; shape: number[] }) => ({ data: data.map((x) => 2 * x - 1), shape })
 
@@ -146,7 +146,7 @@ describe('previews by a tiny autoencoder', () => {
     tiny.remove()
   })
 
-  test.each(['auto', 'low', 'fast'] as const)('of the present estimate, and the picture stays the same; memory %s', async (memory) => {
+  test.each(['auto', 'low', 'fast'] as const)('of the present estimate, and the image stays the same; memory %s', async (memory) => {
     await using pipe = await DiffusionPipeline.load({ model: model.file, previewVae }, { ...options, memory })
     await using plain = await DiffusionPipeline.load(model.file, { ...options, memory })
     expect(pipe.info.parameters).toEqual(plain.info.parameters)
@@ -185,7 +185,7 @@ describe('previews by a tiny autoencoder', () => {
     const kl = goldenModel('stage-kl-f8', 'diffusers')
     const other = goldenModel('ldm-uncond')
     try {
-      await expect(DiffusionPipeline.load({ model: model.file, previewVae: kl.folder }, options)).rejects.toThrow(/is no tiny autoencoder/)
+      await expect(DiffusionPipeline.load({ model: model.file, previewVae: kl.folder }, options)).rejects.toThrow(/is not a tiny autoencoder/)
       await expect(DiffusionPipeline.load({ model: other.file, previewVae }, { ...options, config: other.golden.config })).rejects.toThrow(
         /reads latents of 4 channels/,
       )

@@ -18,8 +18,8 @@ void check_image(const ImageTensor & image, const char * what, int64_t channels,
                std::to_string(channels) + " channels and a size");
     }
     if (n != 1 && n != pictures) {
-        refuse(std::string(what) + ": " + std::to_string(n) + " of them for " + std::to_string(pictures) +
-               " images; give one, or one for each");
+        refuse(std::string(what) + ": " + std::to_string(n) + " given for " + std::to_string(pictures) +
+               " images; give one, or one per image");
     }
 }
 

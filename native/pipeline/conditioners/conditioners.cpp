@@ -1,4 +1,4 @@
-// Which conditioners a model has, and what they need together.
+// Selects a model's conditioners and checks that they fit together.
 #include "pipeline/conditioners/conditioners.h"
 
 #include <algorithm>
@@ -57,7 +57,7 @@ Conditioners::Conditioners(const ModelSpec & spec, PartResidency & residency, Fi
     const graph::DevicePtr & device = residency.device();
     const ConditionerConfig * rescaler = nullptr;
     LowScaleConfig low_scale;
-    std::vector<std::unique_ptr<models::ClipText>> towers;  // of retrieval, or of SDXL
+    std::vector<std::unique_ptr<models::ClipText>> towers;  // for retrieval, or for SDXL
     const bool pooled = spec.unet && spec.unet->class_embedding == "vector";
     for (const ConditionerConfig & config : spec.conditioners) {
         if (config.kind == "spatial_rescaler") {
@@ -65,7 +65,7 @@ Conditioners::Conditioners(const ModelSpec & spec, PartResidency & residency, Fi
         } else if (config.kind == "low_scale") {
             low_scale = low_scale_config(config.params);
         } else if (config.kind == "external" && spec.kind == "rdm") {
-            continue;  // embeddings, which come as they are
+            continue;  // embeddings are passed through
         } else if (config.kind == "clip_vision") {
             image_embedder_ = std::make_unique<ImageEmbedder>(
                 std::make_unique<models::ClipVision>(clip_vision_config(config.params), device, config.prefix), residency);
@@ -75,7 +75,7 @@ Conditioners::Conditioners(const ModelSpec & spec, PartResidency & residency, Fi
         } else if (config.role == "crossattn") {
             add_tokens(config);
         } else if (config.role != "concat") {
-            cannot_run("conditioning by \"" + config.role + "\" is not known");
+            cannot_run("the conditioning role \"" + config.role + "\" is unknown");
         }
     }
     if (spec.kind == "rdm") {
@@ -135,11 +135,11 @@ void Conditioners::cannot_run(const std::string & why) const {
     const Json details = {{"found", spec_.name}, {"kind", spec_.kind}, {"conditioningKey", spec_.conditioning_key}};
     throw Error(ErrorCode::unsupported_model,
                 "This model was recognised as " + (spec_.name.empty() ? "kind \"" + spec_.kind + "\"" : spec_.name) +
-                    ", which this version cannot run: " + why,
+                    ", which is not supported: " + why,
                 details.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
-/// The U-Net reads exactly what the conditioners make.
+/// Checks that the U-Net reads exactly what the conditioners make.
 void Conditioners::require_fit() const {
     const UNetConfig & unet = *spec_.unet;
     const bool cross = unet.attention == UNetAttention::spatial_transformer;
@@ -150,16 +150,16 @@ void Conditioners::require_fit() const {
         made.dim += form.dim, made.channels += form.channels, made.classes += form.classes, made.vector += form.vector;
     }
     if (cross && !made.tokens) {
-        cannot_run("its U-Net reads a prompt, and there is no text encoder; name one with textEncoder");
+        cannot_run("its U-Net reads a prompt, but there is no text encoder; give one with textEncoder");
     }
-    if (!cross && made.tokens) cannot_run("its U-Net does not read what its conditioner makes");
+    if (!cross && made.tokens) cannot_run("its U-Net has no cross-attention for its conditioner");
     if (made.dim > 0 && made.dim != unet.context_dim) {
-        cannot_run("its conditioner makes vectors of width " + std::to_string(made.dim) + ", its U-Net takes " +
+        cannot_run("its conditioner makes tokens of width " + std::to_string(made.dim) + ", but its U-Net takes " +
                    std::to_string(unet.context_dim));
     }
     if (unet.in_channels - unet.out_channels != made.channels) {
         cannot_run("its U-Net takes " + std::to_string(unet.in_channels - unet.out_channels) +
-                   " channels of conditioning, its conditioners make " + std::to_string(made.channels));
+                   " channels of conditioning, but its conditioners make " + std::to_string(made.channels));
     }
     for (const auto & each : all_) {
         const std::string why = each->misfit(spec_);
@@ -167,11 +167,11 @@ void Conditioners::require_fit() const {
     }
     const bool classes = unet.class_embedding == "embedding", vector = unet.class_embedding == "vector";
     if ((classes && made.classes == 0) || (vector && made.vector == 0)) {
-        cannot_run("its U-Net has a " + unet.class_embedding + " embedding beside the timestep's");
+        cannot_run("its U-Net has a " + unet.class_embedding + " embedding that no conditioner provides");
     }
     if (classes && unet.class_count < made.classes) cannot_run("its table of noise levels is too short");
     if (made.vector != (vector ? unet.vector_dim : 0)) {
-        cannot_run("its conditioners make a vector of " + std::to_string(made.vector) + " numbers, its U-Net takes " +
+        cannot_run("its conditioners make a vector of " + std::to_string(made.vector) + " numbers, but its U-Net takes " +
                    std::to_string(vector ? unet.vector_dim : 0));
     }
 }
@@ -192,7 +192,7 @@ bool Conditioners::makes_conditioning(const models::Network & network) const {
 ImageEmbedder & Conditioners::image_embedder() const {
     if (image_embedder_) return *image_embedder_;
     throw Error(ErrorCode::unsupported_model,
-                "embedImages: this model has no CLIP image encoder; load one as textEncoder or on its own");
+                "embedImages: this model has no CLIP image encoder; give one as textEncoder, or load it alone");
 }
 
 std::vector<std::pair<const models::Network *, graph::GraphMeasure>> Conditioners::measure(int64_t width, int64_t height) const {
@@ -218,7 +218,7 @@ Json Conditioners::info() const {
 // ---- sizes -----------------------------------------------------------------------------------------------------------
 
 int64_t Conditioners::size_multiple() const {
-    // The reference's super-resolution takes sides that halve evenly all the way.
+    // The reference's super-resolution needs sides that can be halved at every level.
     return int64_t{spec_.downsampling()} * (upscales() ? spec_.unet->downsampling() : spec_.unet->size_multiple());
 }
 
@@ -228,7 +228,7 @@ Frame Conditioners::frame(const Inputs & inputs, int64_t width, int64_t height) 
         const std::optional<InputSize> given = each->size(inputs);
         if (!given) continue;
         if ((width != 0 && width != given->width) || (height != 0 && height != given->height)) {
-            refuse("size " + size_text(width, height) + ": the " + given->what + " makes the image " +
+            refuse("size " + size_text(width, height) + ": the " + given->what + " determines the image size, " +
                    size_text(given->width, given->height) + "; leave width and height out");
         }
         width = given->width, height = given->height;
@@ -276,7 +276,7 @@ void Conditioners::check_tokens(const PromptTokens & tokens) const {
 void Conditioners::check_unconditional(const std::optional<PromptTokens> & negative) const {
     if (tokens_) return tokens_->check_unconditional(negative);
     if (negative) check_tokens(*negative);
-    refuse("guidance_scale must be 1: " + takes() + ", and was trained without an unconditional input");
+    refuse("guidance_scale must be 1: " + takes() + " and was trained without an unconditional input");
 }
 
 // ---- encoding --------------------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ Conditioning Conditioners::encode_tokens(const PromptTokens & tokens, const JobC
 EmbeddingRows Conditioners::embed_text(const PromptTokens & tokens, const JobContext & job) {
     if (!tokens_) throw Error(ErrorCode::unsupported_model, "embedText: this model has no CLIP text encoder");
     tokens_->check_tokens(tokens);
-    if (tokens.chunks.size() != 1) refuse("prompt: an embedding is made of one window of tokens");
+    if (tokens.chunks.size() != 1) refuse("prompt: an embedding is computed from a single window of tokens");
     EmbeddingRows out{1, 0, tokens_->embed_text(tokens.chunks.front(), job)};
     out.dim = static_cast<int64_t>(out.data.size());
     return out;

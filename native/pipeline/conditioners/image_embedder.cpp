@@ -17,7 +17,7 @@ EmbeddingRows ImageEmbedder::embed(const ImageTensor & pixels, const JobContext 
     residency_.use(*network_, job);
     EmbeddingRows out{n, config.projection_dim, std::vector<float>(static_cast<size_t>(n * config.projection_dim))};
     const size_t row = pixels.data.size() / static_cast<size_t>(n), dim = static_cast<size_t>(out.dim);
-    for (int64_t i = 0; i < n; ++i) {  // one at a time: the working set does not grow with their number
+    for (int64_t i = 0; i < n; ++i) {  // one at a time, so that memory does not grow with their number
         job.check();
         const size_t at = static_cast<size_t>(i);
         residency_.run_finite(*network_, [&]() -> Span<const float> {

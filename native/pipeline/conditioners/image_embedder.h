@@ -8,7 +8,7 @@
 
 namespace latent::pipeline {
 
-/// CLIP's image tower: makes no conditioning, but the embeddings of a retrieval database.
+/// CLIP's image tower: makes embeddings for retrieval databases, not conditioning.
 class ImageEmbedder {
 public:
     ImageEmbedder(std::unique_ptr<models::ClipVision> network, PartResidency & residency);

@@ -35,7 +35,7 @@ void LabelConditioner::check(const Inputs & inputs, int64_t) const {
     const LabelMap & labels = *inputs.labels;
     const int64_t classes = rescaler_->config().classes;
     if (labels.height < 1 || labels.width < 1 || labels.data.size() != static_cast<size_t>(labels.height * labels.width)) {
-        refuse("labels: the map has another number of labels than its size says");
+        refuse("labels: the number of labels does not match the map's size");
     }
     for (const int32_t label : labels.data) {
         if (label >= 0 && label < classes) continue;

@@ -7,7 +7,7 @@
 
 namespace latent::pipeline {
 
-/// A label per pixel to channels beside the latents, through SpatialRescaler (semantic synthesis).
+/// Turns a label per pixel into channels concatenated to the latents, through SpatialRescaler (semantic synthesis).
 class LabelConditioner final : public Conditioner {
 public:
     LabelConditioner(std::unique_ptr<models::SpatialRescaler> rescaler, PartResidency & residency);

@@ -20,7 +20,7 @@ std::optional<InputSize> size_of_picture(const Inputs & inputs) {
 }
 
 void require_first_stage(const FirstStageRunner * first_stage, const char * who) {
-    if (!first_stage) throw Error(ErrorCode::unsupported_model, std::string(who) + " a first stage, and this model has none");
+    if (!first_stage) throw Error(ErrorCode::unsupported_model, std::string(who) + " a first stage, but this model has none");
 }
 
 }  // namespace
@@ -120,7 +120,7 @@ void InpaintingConditioner::encode(const Inputs & inputs, const EncodeContext & 
     ImageTensor image = pad_edges(*inputs.image, context.frame.padded_height, context.frame.padded_width);
     ImageTensor mask = pad_edges(*inputs.mask, context.frame.padded_height, context.frame.padded_width);
     binarise(mask);
-    if (image.shape[0] < mask.shape[0]) {  // one image with a hole for each of several masks
+    if (image.shape[0] < mask.shape[0]) {  // one image for several masks
         ImageTensor rows{{mask.shape[0], image.shape[1], image.shape[2], image.shape[3]}, {}};
         for (int64_t i = 0; i < mask.shape[0]; ++i) rows.data.insert(rows.data.end(), image.data.begin(), image.data.end());
         image = std::move(rows);

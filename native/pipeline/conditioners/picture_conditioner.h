@@ -7,10 +7,11 @@
 
 namespace latent::pipeline {
 
-/// A low-resolution image beside the latents (super-resolution); the x4 upscaler noises it and is told the level as a class.
+/// A low-resolution image concatenated to the latents (super-resolution). The x4 upscaler adds noise to it and gets the noise
+/// level as a class.
 class UpscalingConditioner final : public Conditioner {
 public:
-    /// `noise`: null if the image is taken as it is.
+    /// `noise`: null if no noise is added to the image.
     UpscalingConditioner(const ModelSpec & spec, const LowScaleConfig * noise);
 
     std::string takes() const override { return "an image to enlarge"; }
@@ -27,7 +28,7 @@ private:
     std::optional<LowScaleConfig> noise_;
 };
 
-/// An image with a hole beside the latents: the code of the masked image, and the mask (inpainting).
+/// Inpainting: the latents of the masked image and the mask, concatenated to the latents.
 class InpaintingConditioner final : public Conditioner {
 public:
     /// `first_stage`: may be null in a model that is only inspected or makes no images.
@@ -47,7 +48,7 @@ private:
     FirstStageRunner * first_stage_;
 };
 
-/// An image to edit beside the latents: its code, which is not scaled (InstructPix2Pix).
+/// An image to edit (InstructPix2Pix): its unscaled latents, concatenated to the latents.
 class EditingConditioner final : public Conditioner {
 public:
     /// `first_stage`: may be null in a model that is only inspected or makes no images.

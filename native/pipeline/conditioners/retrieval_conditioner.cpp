@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kUsualEmbeddings = 11;  // knn2img.py: the text and ten neighbours
 constexpr int64_t kMostEmbeddings = 4096;
 
-/// Each row to unit length; a row of zeros stays what it is.
+/// Scales each row to unit length; a row of zeros is unchanged.
 void normalise_rows(std::vector<float> & data, int64_t dim) {
     for (auto row = data.begin(); row != data.end(); row += dim) {
         double squares = 0;
@@ -54,9 +54,9 @@ void RetrievalConditioner::check(const Inputs & inputs, int64_t) const {
     if (!inputs.prompt && !inputs.embeddings) refuse("embeddings are missing; " + this_model_takes());
     if (inputs.prompt) {
         if (clip_->config().projection_dim != dim_) {
-            refuse("prompt: this text encoder makes no embeddings of width " + std::to_string(dim_) + "; give embeddings");
+            refuse("prompt: this text encoder does not make embeddings of width " + std::to_string(dim_) + "; give embeddings");
         }
-        if (inputs.prompt->chunks.size() != 1) refuse("prompt: an embedding is made of one window of tokens");
+        if (inputs.prompt->chunks.size() != 1) refuse("prompt: an embedding is computed from a single window of tokens");
     }
     if (inputs.embeddings) check_embeddings(*inputs.embeddings);
     if (inputs.prompt) check_tokens(*inputs.prompt);
@@ -68,11 +68,11 @@ void RetrievalConditioner::check_embeddings(const EmbeddingRows & rows) const {
         refuse("embeddings: " + std::to_string(rows.count) + " rows of " + std::to_string(rows.dim) + "; this model takes 1 to " +
                std::to_string(kMostEmbeddings) + " of " + std::to_string(dim_));
     }
-    if (!all_finite(rows.data)) refuse("embeddings: not every number is finite");
+    if (!all_finite(rows.data)) refuse("embeddings: some values are not finite");
 }
 
 void RetrievalConditioner::check_unconditional(const std::optional<PromptTokens> & negative) const {
-    if (negative) refuse("negative is given; this model is guided away from zero embeddings");
+    if (negative) refuse("negative is given; the unconditional input of this model is zero embeddings");
 }
 
 void RetrievalConditioner::encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) {

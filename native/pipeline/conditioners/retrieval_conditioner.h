@@ -28,7 +28,7 @@ private:
     void check_embeddings(const EmbeddingRows & rows) const;
 
     int64_t dim_;
-    models::ClipText * clip_;  // the encoder, null: there is none
+    models::ClipText * clip_;  // the text encoder, null if there is none
 };
 
 }  // namespace latent::pipeline

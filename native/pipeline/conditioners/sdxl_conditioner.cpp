@@ -9,11 +9,11 @@
 namespace latent::pipeline {
 namespace {
 
-constexpr int kEmbedding = 256;  // of one number
+constexpr int kEmbedding = 256;  // width per number
 constexpr double kScore = 6.0, kNegativeScore = 2.5;
 constexpr double kLargestSize = 1 << 20;  // pixels
 
-/// The same window with another tower's padding after the end of text.
+/// The same window, with another tower's padding after the end of text.
 TokenChunk repadded(const TokenChunk & chunk, const ClipTextConfig & config) {
     TokenChunk out = chunk;
     const auto end = std::find(out.ids.begin(), out.ids.end(), config.eos_token_id);
@@ -81,7 +81,7 @@ void SdxlTextConditioner::encode_tokens(const PromptTokens & tokens, const JobCo
             const TokenChunk chunk = repadded(given, config);
             const int64_t length = static_cast<int64_t>(chunk.ids.size());
             std::vector<float> context(static_cast<size_t>(length * tower->dim()));
-            const bool pools = tower == &pooling() && pooled.empty();  // the first window speaks for the prompt
+            const bool pools = tower == &pooling() && pooled.empty();  // the first window represents the prompt
             std::vector<float> vector(pools ? static_cast<size_t>(config.projection_dim) : 0);
             const models::TokenRuns runs = runs_of(chunk, parts.size());
             residency_.run_finite(*tower, [&]() -> Span<const float> {
@@ -138,7 +138,7 @@ ConditioningForm SizeConditioner::form() const {
 
 std::string SizeConditioner::misfit(const ModelSpec &) const {
     if (scores() || numbers_ == 6 * kEmbedding) return "";
-    return "its U-Net reads a vector of sizes of another kind than SDXL's";
+    return "its U-Net reads a vector of sizes that differs from SDXL's";
 }
 
 void SizeConditioner::info(Json & out) const {

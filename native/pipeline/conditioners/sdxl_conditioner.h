@@ -7,11 +7,11 @@
 
 namespace latent::pipeline {
 
-/// Prompts through the text towers of SDXL: CLIP ViT-L and OpenCLIP bigG side by side in the width of the context, or bigG alone
-/// (the refiner); what the last tower pools of the first window begins the vector.
+/// Encodes prompts with the text towers of SDXL: CLIP ViT-L and OpenCLIP bigG, concatenated in the width of the context, or only
+/// bigG (the refiner). The pooled output of the last tower for the first window is the first part of the vector.
 class SdxlTextConditioner final : public TokenConditioner {
 public:
-    /// `zero_empty`: without a negative prompt guidance compares with zeros; otherwise it needs one.
+    /// `zero_empty`: without a negative prompt, the unconditional half is zeros; otherwise a negative prompt is required.
     SdxlTextConditioner(std::vector<std::unique_ptr<models::ClipText>> towers, bool zero_empty, PartResidency & residency);
 
     std::vector<models::Network *> networks() const override;
@@ -21,7 +21,7 @@ public:
     void info(Json & out) const override;
     bool has_null() const override { return zero_empty_; }
     bool guides() const override { return true; }
-    /// The tower that pools.
+    /// The tower whose pooled output is used.
     models::ClipText * text_embedder() const override { return &pooling(); }
     void encode_tokens(const PromptTokens & tokens, const JobContext & job, Conditioning & out) override;
     void encode_unconditional(const Inputs & inputs, const std::optional<PromptTokens> & negative, const EncodeContext & context,
@@ -38,11 +38,11 @@ private:
     bool zero_empty_;
 };
 
-/// Sizes told to SDXL, as numbers embedded one after another at the end of the vector: original size, crop, and target size
-/// (base) or aesthetic score (refiner).
+/// SDXL's size conditioning, numbers that are embedded one after another at the end of the vector: original size, crop, and
+/// target size (base) or aesthetic score (refiner).
 class SizeConditioner final : public Conditioner {
 public:
-    /// `numbers` of the vector belong to it: 6 * 256, or 5 * 256 with a score.
+    /// `numbers`: length of its part of the vector: 6 * 256, or 5 * 256 with a score.
     explicit SizeConditioner(int64_t numbers) : numbers_(numbers) {}
 
     std::string takes() const override { return ""; }

@@ -64,14 +64,14 @@ void TokenConditioner::check_tokens(const PromptTokens & tokens) const {
     if (!encoder_) refuse("prompt is given; " + this_model_takes());
     const size_t window = static_cast<size_t>(encoder_->max_length());
     if (tokens.chunks.empty()) refuse("prompt: no tokens; the empty prompt is one window of padding");
-    if (!rules_.many && tokens.chunks.size() != 1) refuse("prompt: " + this_model_takes() + ", which is one window of tokens");
+    if (!rules_.many && tokens.chunks.size() != 1) refuse("prompt: " + this_model_takes() + " of a single window of tokens");
     if (!rules_.clip_skip && tokens.clip_skip != 0) refuse("clip_skip is for CLIP text encoders; " + this_model_takes());
     for (const TokenChunk & chunk : tokens.chunks) {
         const size_t length = chunk.ids.size();
         const bool fits = rules_.whole ? length == window : length > 0 && length <= window;
         if (!fits || (!chunk.weights.empty() && chunk.weights.size() != length)) {
-            refuse("prompt: a window holds " + std::string(rules_.many ? "1 to " : "") + std::to_string(window) +
-                   " tokens and one weight for each");
+            refuse("prompt: a window must have " + std::string(rules_.many ? "1 to " : "") + std::to_string(window) +
+                   " tokens and one weight per token");
         }
         if (!rules_.many && std::any_of(chunk.weights.begin(), chunk.weights.end(), [](float w) { return w != 1.0f; })) {
             refuse("prompt: weights are for prompts; " + this_model_takes());
@@ -85,7 +85,7 @@ void TokenConditioner::check_tokens(const PromptTokens & tokens) const {
     }
 }
 
-/// Runs of vectors in their order, each as wide as the text encoders read them.
+/// Checks that runs of vectors are in order and have the widths of the text encoders.
 void TokenConditioner::check_vectors(const TokenChunk & chunk) const {
     const std::vector<int64_t> widths = vector_widths();
     int64_t end = 0;
@@ -96,7 +96,7 @@ void TokenConditioner::check_vectors(const TokenChunk & chunk) const {
         for (size_t i = 0; fits && i < widths.size(); ++i) {
             fits = static_cast<int64_t>(run.encoders[i].size()) == run.count * widths[i] && all_finite(run.encoders[i]);
         }
-        if (!fits) refuse("prompt: the vectors of an embedding do not fit the text encoders of this model");
+        if (!fits) refuse("prompt: the vectors of an embedding do not match the text encoders of this model");
         end = run.first + run.count;
     }
 }
@@ -173,7 +173,7 @@ std::vector<float> TokenConditioner::embed_text(const TokenChunk & window, const
     if (!clip) throw Error(ErrorCode::unsupported_model, "embedText: this model has no CLIP text encoder");
     residency_.use(*clip, job);
     const int64_t length = static_cast<int64_t>(window.ids.size());
-    const size_t encoders = vector_widths().size();  // the last of them pools
+    const size_t encoders = vector_widths().size();  // the last one pools
     std::vector<float> embedding(static_cast<size_t>(clip->config().projection_dim));
     residency_.run_finite(*clip, [&]() -> Span<const float> {
         const models::TokenRuns runs = runs_of(window, encoders == 0 ? 0 : encoders - 1);

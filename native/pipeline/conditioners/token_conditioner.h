@@ -9,7 +9,7 @@
 
 namespace latent::pipeline {
 
-/// Windows of integer tokens to the tokens of cross-attention: what the halves of guidance differ in.
+/// Encodes windows of integer tokens as tokens of cross-attention, in which the halves of guidance differ.
 class TokenConditioner : public Conditioner {
 public:
     std::vector<models::Network *> networks() const override;
@@ -22,31 +22,31 @@ public:
     void encode_unconditional(const Inputs & inputs, const std::optional<PromptTokens> & negative, const EncodeContext & context,
                               Conditioning & out) override;
 
-    /// Tokens of cross-attention that inputs make; without any, those of ordinary ones.
+    /// Number of cross-attention tokens for the inputs; without inputs, the usual number.
     virtual int64_t tokens(const Inputs * inputs) const;
-    /// There is something to guide away from although no negative prompt is given; with one there always is.
+    /// Whether guidance works without a negative prompt (with one it always does).
     virtual bool has_null() const { return false; }
-    /// Guidance makes sense of a model: info().condition.guidance.
+    /// Whether the model supports guidance: info().condition.guidance.
     virtual bool guides() const { return has_null(); }
-    /// Throws invalid_argument if there is nothing to guide away from.
+    /// Throws invalid_argument if there is no unconditional input for guidance.
     virtual void check_unconditional(const std::optional<PromptTokens> & negative) const;
 
-    /// Windows of tokens alone, where the model has an encoder of tokens.
+    /// Encodes only windows of tokens, if the model has an encoder for them.
     virtual void check_tokens(const PromptTokens & tokens) const;
     virtual void encode_tokens(const PromptTokens & tokens, const JobContext & job, Conditioning & out);
 
-    /// The CLIP tower that embeds a whole text as one vector; null: there is none.
+    /// The CLIP tower that embeds a text as one vector, null if there is none.
     virtual models::ClipText * text_embedder() const { return nullptr; }
     /// One window of checked tokens to CLIP's text_embeds [projection_dim], not normalised. Throws unsupported_model without such
     /// a tower, or if it has no projection.
     std::vector<float> embed_text(const TokenChunk & window, const JobContext & job);
 
 protected:
-    /// Which windows it takes.
+    /// The windows that it accepts.
     struct Rules {
-        bool many = false;       // windows, of any length up to the encoder's, with weights
+        bool many = false;       // several windows, of any length up to the encoder's, with weights
         bool whole = false;      // a window has exactly the encoder's length
-        bool clip_skip = false;  // layers may be skipped
+        bool clip_skip = false;  // clip_skip is supported
         const char * unit = "token";
     };
     TokenConditioner(std::unique_ptr<models::TokenEncoder> encoder, PartResidency & residency, Rules rules);
@@ -55,20 +55,20 @@ protected:
     std::string this_model_takes() const { return "this model takes " + takes(); }
     using WindowEncoder = std::function<std::vector<float>(const TokenChunk & chunk)>;
     using BlankWindow = std::function<TokenChunk(size_t length)>;
-    /// Windows one after another, [tokens, dim], with emphasis; `done` after each.
+    /// Encodes the windows in order as [tokens, dim], with emphasis; calls `done` after each.
     static std::vector<float> encode_windows(const PromptTokens & tokens, int64_t dim, const WindowEncoder & encode,
                                              const BlankWindow & blank_of, const std::function<void()> & done,
                                              const JobContext & job);
     static int64_t count(const PromptTokens & tokens);
     /// The vectors of a window for one of the text encoders.
     static models::TokenRuns runs_of(const TokenChunk & chunk, size_t encoder);
-    /// Widths of the vectors that windows may hold, of each text encoder; empty: none.
+    /// Widths of the vectors that windows may contain, per text encoder; empty if none are allowed.
     virtual std::vector<int64_t> vector_widths() const { return {}; }
     void check_vectors(const TokenChunk & chunk) const;
-    /// The empty prompt, of which the "comfy" emphasis measures.
+    /// The empty prompt, the baseline of "comfy" emphasis.
     virtual TokenChunk blank_window(size_t length) const;
 
-    std::unique_ptr<models::TokenEncoder> encoder_;  // null: embeddings are given
+    std::unique_ptr<models::TokenEncoder> encoder_;  // null if embeddings are given
     PartResidency & residency_;
     Rules rules_;
 };
@@ -76,7 +76,7 @@ protected:
 /// The empty prompt of a CLIP tower.
 TokenChunk blank_clip_window(const ClipTextConfig & config, size_t length);
 
-/// Prompts through CLIP's text tower (Stable Diffusion).
+/// Encodes prompts with CLIP's text tower (Stable Diffusion).
 class ClipConditioner final : public TokenConditioner {
 public:
     ClipConditioner(std::unique_ptr<models::ClipText> clip, PartResidency & residency);
@@ -92,7 +92,7 @@ private:
     const ClipTextConfig & config_;
 };
 
-/// Prompts through BERTEmbedder.
+/// Encodes prompts with BERTEmbedder.
 class BertConditioner final : public TokenConditioner {
 public:
     BertConditioner(std::unique_ptr<models::TokenEncoder> bert, PartResidency & residency);
@@ -103,14 +103,14 @@ protected:
     TokenChunk blank_window(size_t length) const override;
 };
 
-/// Tokens of a layout of boxes.
+/// Encodes layouts of boxes.
 class LayoutConditioner final : public TokenConditioner {
 public:
     LayoutConditioner(std::unique_ptr<models::TokenEncoder> bert, PartResidency & residency);
     std::string takes() const override { return "a layout of boxes"; }
 };
 
-/// The number of a class.
+/// Encodes a class number.
 class ClassConditioner final : public TokenConditioner {
 public:
     /// `null_class`: -1 if there is none.

@@ -5,7 +5,7 @@
 namespace latent::pipeline {
 namespace {
 
-/// Plane of the mask that belongs to a row of the batch.
+/// The mask's plane for a row of the batch.
 const float * mask_of(const ImageTensor & mask, int64_t row) {
     return mask.data.data() + (mask.shape[0] == 1 ? 0 : row) * mask.shape[2] * mask.shape[3];
 }

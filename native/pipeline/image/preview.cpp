@@ -25,7 +25,7 @@ std::vector<float> factors_of(const ModelSpec & spec, int64_t channels) {
     return factors;
 }
 
-/// What brings two deviations of the numbers to 1; 0 if there is none.
+/// The factor that scales two standard deviations to 1; 0 if there is none.
 float unit_scale(Span<const float> z) {
     double sum = 0, squares = 0;
     for (const float v : z) sum += v, squares += static_cast<double>(v) * v;

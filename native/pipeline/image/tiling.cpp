@@ -33,7 +33,7 @@ std::vector<float> ramp(int64_t size, int64_t before, int64_t after) {
     return weights;
 }
 
-/// Pixels that the tile at `index` shares with its neighbours before and after.
+/// Number of pixels that the tile at `index` shares with the previous and the next tile.
 std::pair<int64_t, int64_t> shared(const std::vector<int64_t> & starts, size_t index, int64_t size) {
     const int64_t before = index == 0 ? 0 : starts[index - 1] + size - starts[index];
     const int64_t after = index + 1 == starts.size() ? 0 : starts[index] + size - starts[index + 1];
@@ -49,12 +49,12 @@ std::vector<float> outer_product(const std::vector<float> & column, const std::v
     return out;
 }
 
-/// Where the tiles lie along both axes, in input pixels.
+/// Positions of the tiles along both axes, in input pixels.
 struct Placement {
     std::vector<int64_t> ys, xs;
-    int64_t height = 0, width = 0;  // of a tile
+    int64_t height = 0, width = 0;  // size of a tile
 
-    /// Weights [h, w] of the output of one tile.
+    /// Weights [h, w] for the output of one tile.
     std::vector<float> weights(TileBlend blend, size_t iy, size_t ix, int64_t h, int64_t w) const {
         if (blend == TileBlend::border_distance) return border_distance_weights(h, w);
         const auto [top, bottom] = shared(ys, iy, height);
@@ -63,7 +63,7 @@ struct Placement {
     }
 };
 
-/// Sums of weighted tiles over an image of `row` of `output` [n, c, h, w], and of the weights alone.
+/// Accumulates weighted tiles into row `row` of `output` [n, c, h, w], and their weights.
 class WeightedSum {
 public:
     WeightedSum(ImageTensor & output, int64_t row)
@@ -165,7 +165,7 @@ ImageTensor run_tiled(const ImageTensor & input, const TileGrid & grid, int up, 
 ImageTensor run_exact_tiles(const ImageTensor & input, int tile, int halo, int up, int down, Phase phase, const JobContext & job,
                             const std::function<ImageTensor(const ImageTensor &)> & run) {
     const auto [n, c, h, w] = input.shape;
-    // Moved inside the image, so that all have one size and one graph serves them.
+    // Shifted inside the image, so that all tiles have the same size and use the same graph.
     const auto surroundings = [&](int64_t start, int64_t length) {
         const int64_t size = std::min<int64_t>(tile + 2 * halo, length);
         return std::pair<int64_t, int64_t>{std::clamp<int64_t>(start - halo, 0, length - size), size};

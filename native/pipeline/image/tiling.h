@@ -11,9 +11,9 @@ enum class TileBlend {
     border_distance,  // weights are the distance to the tile's border: LatentDiffusion.get_weighting of ddpm.py
 };
 
-/// Overlapping tiles, so that the working set of a network depends on the tile and not on the image. The small differences that
-/// the group norms of separate tiles make are spread over what neighbours share and leave no edge. The last tile of a row or
-/// column is aligned with the edge, so every tile has the same size and one graph serves all.
+/// Overlapping tiles, so that the memory of a network depends on the tile, not on the image. Differences from the separate group
+/// norms of the tiles are blended over the overlap, so no seams are visible. The last tile of a row or column is aligned with the
+/// edge, so every tile has the same size and uses the same graph.
 struct TileGrid {
     int tile = 0;     // input pixels per side (clipped to the input)
     int overlap = 0;  // input pixels shared by neighbours
@@ -27,13 +27,13 @@ struct TileGrid {
 
 /// `run` maps one tile [1, c, th, tw] to [1, c', th * up / down, tw * up / down].
 /// `up`/`down` is the size ratio output/input: {8, 1} for a decoder of factor 8, {1, 8} for its encoder (the tile and its
-/// position are then multiples of `down`). Cancel is checked and progress reported (`phase`, tiles; none: not at all) between
-/// tiles.
+/// position are then multiples of `down`). Between tiles, cancellation is checked and progress reported (`phase`, in tiles; none:
+/// no progress).
 ImageTensor run_tiled(const ImageTensor & input, const TileGrid & grid, int up, int down, std::optional<Phase> phase,
                       const JobContext & job, const std::function<ImageTensor(const ImageTensor & tile)> & run);
 
-/// The same for a network whose pixels depend on `halo` input pixels around them at most: tiles of `tile` with their
-/// surroundings, which are cut off again, so that the result is that of the whole. `halo` is a multiple of `down`.
+/// The same for a network whose pixels depend on at most `halo` input pixels around them: each tile is computed with this margin,
+/// which is then cut off, so the result equals the untiled one. `halo` is a multiple of `down`.
 ImageTensor run_exact_tiles(const ImageTensor & input, int tile, int halo, int up, int down, Phase phase, const JobContext & job,
                             const std::function<ImageTensor(const ImageTensor & tile)> & run);
 

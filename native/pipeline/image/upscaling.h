@@ -5,10 +5,10 @@
 
 namespace latent::pipeline {
 
-constexpr int kUpscalingTile = 128;  // latent pixels, notebook_helpers.py: above it U-Net and decoder run in tiles
+constexpr int kUpscalingTile = 128;  // latent pixels, notebook_helpers.py: larger images run through U-Net and decoder in tiles
 
-/// The x4 upscaler's ImageConcatWithNoiseAugmentation: the image noised as at timestep `level` of the low-scale schedule.
-/// `noise` has the image's size.
+/// The x4 upscaler's ImageConcatWithNoiseAugmentation: adds `noise`, of the image's size, at timestep `level` of the low-scale
+/// schedule.
 void augment_with_noise(Span<float> image, Span<const float> noise, int level, const NoiseSchedule & schedule);
 
 }  // namespace latent::pipeline

@@ -8,10 +8,10 @@ namespace latent::pipeline {
 namespace {
 
 constexpr const char * kSmallerTypes[] = {"q8_0", "q4_0"};
-constexpr int64_t kLeastSide = 64;  // pixels of the longer side: nobody is helped by less
-constexpr int kMostQuestions = 12;  // for the least bytes of one choice
+constexpr int64_t kLeastSide = 64;  // pixels of the longer side; smaller suggestions are useless
+constexpr int kMostQuestions = 12;  // when searching for the least bytes of one choice
 
-/// The changes of `choice` in the words of the options.
+/// The changes of `choice`, as options.
 std::string changes(const Alternative & choice, const Alternative & wanted) {
     std::vector<std::string> words;
     if (choice.width != wanted.width || choice.height != wanted.height) words.push_back(size_text(choice.width, choice.height));
@@ -77,7 +77,7 @@ private:
     int64_t steps() const { return (std::max(wanted_.width, wanted_.height) + multiple_ - 1) / multiple_; }
     int64_t least_steps() const { return std::min(steps(), std::max<int64_t>(1, kLeastSide / multiple_)); }
 
-    /// The same shape with a longer side of so many multiples.
+    /// The same aspect ratio, with a longer side of this many multiples.
     Alternative resized(Alternative choice, int64_t side) const {
         const int64_t longer = std::max(wanted_.width, wanted_.height), shorter = std::min(wanted_.width, wanted_.height);
         const int64_t other = std::max<int64_t>(1, (2 * side * shorter + longer) / (2 * longer));
@@ -101,7 +101,7 @@ private:
         return best.peak > 0;
     }
 
-    /// A bound that is what the planner just said it needs, until it is content.
+    /// Raises the limit to what the planner needs until it accepts.
     Alternative least(Alternative choice) {
         if (other_sizes()) choice = resized(choice, least_steps());
         choice.guided = false;
@@ -145,7 +145,7 @@ Json Alternatives::to_json(const Alternative & wanted) const {
 }
 
 std::string Alternatives::text(const Alternative & wanted) const {
-    if (plans.empty()) return "Nothing fits; the least is " + changes(least, wanted);
+    if (plans.empty()) return "Nothing fits; the smallest choice is " + changes(least, wanted);
     std::string text = "What fits: " + changes(plans[0], wanted);
     for (size_t i = 1; i < plans.size(); ++i) text += (i + 1 < plans.size() ? ", " : " or ") + changes(plans[i], wanted);
     return text;

@@ -1,4 +1,4 @@
-// What would fit where a call does not.
+// What would fit when a call does not.
 #include <algorithm>
 #include <map>
 
@@ -14,7 +14,7 @@ namespace latent::pipeline {
 /// All stages of images.
 MemoryPlanner::Demand MemoryPlanner::pictures(const PictureOutline & picture) const {
     const Frame frame = frame_of(picture);
-    // Where the size is that of an input, another one is no option.
+    // If an input determines the size, no other size is possible.
     const std::string & kind = stages_.spec().kind;
     const bool given = picture.from_image || kind == "semantic" || kind == "superres" || kind == "inpaint" || kind == "edit";
     const int64_t own =
@@ -32,7 +32,7 @@ MemoryPlanner::Demand MemoryPlanner::pictures(const PictureOutline & picture) co
     return demand;
 }
 
-/// Evaluations of the U-Net alone.
+/// Only the evaluations of the U-Net.
 MemoryPlanner::Demand MemoryPlanner::evaluations(const DenoisingCall & call) const {
     const int64_t factor = stages_.spec().downsampling();
     Demand demand;
@@ -49,7 +49,7 @@ MemoryPlanner::Demand MemoryPlanner::evaluations(const DenoisingCall & call) con
     return demand;
 }
 
-/// Decoding `count` images of so many latent pixels.
+/// Decoding `count` images of this size in latent pixels.
 MemoryPlanner::Demand MemoryPlanner::decoding(int64_t height, int64_t width, int64_t count) const {
     const int64_t factor = stages_.spec().downsampling();
     Demand demand;
@@ -62,7 +62,7 @@ MemoryPlanner::Demand MemoryPlanner::decoding(int64_t height, int64_t width, int
     return demand;
 }
 
-/// Encoding `count` images of so many pixels.
+/// Encoding `count` images of this size in pixels.
 MemoryPlanner::Demand MemoryPlanner::encoding(int64_t height, int64_t width, int64_t count) const {
     const int64_t factor = stages_.spec().downsampling();
     Demand demand;
@@ -90,7 +90,7 @@ void MemoryPlanner::advise(const std::function<Demand()> & demand, const std::fu
             details.update(found.to_json(refused.wanted));
             text += ". " + found.text(refused.wanted);
         } catch (const std::exception &) {
-            throw error;  // what was refused matters more than why nothing else could be found
+            throw error;  // the original error matters more than why no alternative was found
         }
         throw Error(error.code(), text, details.dump());
     }
@@ -98,7 +98,7 @@ void MemoryPlanner::advise(const std::function<Demand()> & demand, const std::fu
 
 namespace {
 
-/// The model as an alternative would load it, from headers alone.
+/// The model as an alternative would load it, from headers only.
 struct Supposed {
     Stages stages;
     MemoryPlanner planner{stages};
@@ -110,7 +110,7 @@ struct Supposed {
         request.memory = alternative.memory;
         request.headers_only = true;
         if (alternative.dtype.empty()) return request;
-        // What one type for the whole model means to the options of a load.
+        // Sets one type for the whole model in the load options.
         const DType type = *weight_type_named(alternative.dtype);
         for (const PartTraits & part : part_table()) request.dtype[part.name] = dtype_name(part_default(part.part, type));
         return request;
@@ -120,7 +120,7 @@ struct Supposed {
 }  // namespace
 
 Alternatives MemoryPlanner::alternatives_to(const Demand & demand) const {
-    // What is held now will be free for another plan.
+    // Memory that is in use now will be free for another plan.
     const PartResidency & residency = stages_.residency;
     uint64_t held = 0;
     for (const models::Network * network : residency.parts()) {
@@ -128,7 +128,7 @@ Alternatives MemoryPlanner::alternatives_to(const Demand & demand) const {
         if (network->weights().loaded()) held += network->weights().bytes() - network->weights().mapped_bytes();
     }
     const uint64_t free = stages_.device()->available(), bound = residency.bound();
-    const uint64_t machine =  // what runs keep is in every peak
+    const uint64_t machine =  // every peak includes the memory of runs
         free == UINT64_MAX ? free : working_budget(0, 0, free) + held + residency.claimed();
     std::map<std::string, std::unique_ptr<Supposed>> supposed;
     const AskPlanner ask = [&](const Alternative & alternative, uint64_t limit) {

@@ -1,4 +1,4 @@
-// What images will take, by the plans that make them.
+// The memory that images will take, from the plans for making them.
 #include "pipeline/memory/memory_planner.h"
 
 #include <algorithm>
@@ -60,12 +60,12 @@ Json MemoryPlanner::estimate(const EstimateRequest & request) const {
 Frame MemoryPlanner::frame_of(const PictureOutline & picture) const {
     if (stages_.conditioners && stages_.denoiser) return stages_.conditioners->frame({}, picture.width, picture.height);
     const int64_t usual =
-        std::max(stages_.spec().image_size, stages_.spec().downsampling());  // a first stage or text encoder alone
+        std::max(stages_.spec().image_size, stages_.spec().downsampling());  // only a first stage or text encoder
     const int64_t width = picture.width ? picture.width : usual, height = picture.height ? picture.height : usual;
     return {width, height, width, height};
 }
 
-/// Encoding is for images made from others; CLIP's image tower for retrieval databases.
+/// Encoding is needed only with an input image, CLIP's image tower only for retrieval databases.
 bool MemoryPlanner::needs_stage(const std::string & name, const PictureOutline & picture) const {
     if (name == "imageEncoder") return !stages_.denoiser;
     return name != "encode" || picture.from_image || !stages_.denoiser ||
@@ -124,21 +124,20 @@ PictureOutline MemoryPlanner::outline_of(const GenerateRequest & request) const 
     return picture;
 }
 
-/// Bytes that the run keeps between its steps: the refiner's beside those of the model before it, for both are set up at its
-/// start.
+/// Bytes that the run keeps between its steps: the base model's and the refiner's, because both are set up at the start.
 uint64_t MemoryPlanner::run_bytes(const PictureOutline & picture, const DenoisingCall & call) const {
     const uint64_t own = stages_.denoiser->run_bytes(call);
     if (!stages_.refiner || !picture.refined) return own;
     return own + stages_.refiner->denoiser().run_bytes(refiner_call_of(picture));
 }
 
-/// Bytes of the run that is alive while the first stage decodes previews; 0 if it does not.
+/// Bytes of the run while the first stage decodes previews; 0 if it does not.
 uint64_t MemoryPlanner::run_beside_decoder(const PictureOutline & picture, const DenoisingCall & call) const {
     const bool tiny = picture.preview_method == "taesd" && !stages_.preview_stage;  // the first stage is the tiny autoencoder
     return stages_.denoiser && (picture.preview_method == "vae" || tiny) ? run_bytes(picture, call) : 0;
 }
 
-/// Previews by a tiny autoencoder of their own, beside the run and the denoising network with its graph.
+/// Previews by a separate tiny autoencoder, in addition to the run and the denoising network with its graph.
 StagePlan MemoryPlanner::plan_previews(const PictureOutline & picture, const DenoisingCall & call) const {
     const auto [n, c, h, w] = call.shape;
     if (!stages_.preview_stage) return stages_.require_tiny_stage().plan_decode(h, w, n, run_beside_decoder(picture, call));
@@ -153,7 +152,7 @@ StagePlan MemoryPlanner::plan_previews(const PictureOutline & picture, const Den
     return stages_.preview_stage->plan_decode(h, w, n, run_bytes(picture, call) + graph);
 }
 
-/// Throws out_of_memory if encoding or decoding the images does not fit the caller's bound.
+/// Throws out_of_memory if encoding or decoding the images does not fit the caller's limit.
 void MemoryPlanner::require_first_stage_fits(const PictureOutline & picture) const {
     if (stages_.residency.bound() == 0) return;
     const DenoisingCall call = call_of(picture);
@@ -171,8 +170,8 @@ uint64_t MemoryPlanner::peak_of(const Json & stages, const PictureOutline & pict
     return peak;
 }
 
-/// The stages of the images as they would be run, each with everything that is resident meanwhile. Throws out_of_memory if
-/// one that is needed does not fit the bound; one that is not needed is left out then.
+/// The stages as they would run, each with everything that is resident at that time. Throws out_of_memory if a required stage
+/// does not fit the limit; an optional one is left out.
 Json MemoryPlanner::stages_of(const PictureOutline & picture) const {
     const Frame frame = frame_of(picture);
     Json stages = Json::object();

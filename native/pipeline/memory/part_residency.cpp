@@ -71,8 +71,8 @@ void PartResidency::use(models::Network & network, const JobContext & job) {
     refresh_usage();
 }
 
-/// Graphs of the other parts are freed and the pages of their mapped weights given back (memory "fast" keeps both); where parts
-/// take turns their weights go as well.
+/// Frees the graphs of other parts and returns the pages of their mapped weights (memory "fast" keeps both); if parts take turns,
+/// frees their weights too.
 void PartResidency::make_room_for(const models::Network & network) {
     if (keeps_all()) return;
     bool freed = false;
@@ -90,23 +90,22 @@ void PartResidency::run_finite(models::Network & network, const std::function<Sp
     const std::string part = network.weights().part();
     const auto finite = [&] {
         const Span<const float> out = run();
-        network.weights().check_files();  // finite or not, it may have been computed from what the file lacks by now
+        network.weights().check_files();  // the result may have been computed from data that the file no longer has
         return all_finite(out);
     };
     if (finite()) return;
     if (options_.precision != graph::Precision::exact && !network.runner().limits().float32) {
-        log(LogLevel::warn, "The " + part + " gave numbers that are not finite; it goes on in float32");
+        log(LogLevel::warn, "The " + part + " produced values that are not finite; continuing in float32");
         graph::Runner::Limits limits = network.runner().limits();
         limits.float32 = true;
         network.runner().set_limits(limits);
         if (finite()) return;
     }
-    throw Error(
-        ErrorCode::model_format,
-        "The " + part +
-            " gives numbers that are not finite, in float32 too: its weights are damaged, or what it was given is far too "
-            "large (a guidance scale, noise). Check the file against its checksum, or download it again",
-        Json{{"part", part}}.dump());
+    throw Error(ErrorCode::model_format,
+                "The " + part +
+                    " produces values that are not finite, even in float32: its weights are damaged, or its input is far too "
+                    "large (a guidance scale, noise). Check the file against its checksum, or download it again",
+                Json{{"part", part}}.dump());
 }
 
 std::vector<std::string> PartResidency::float32_parts() const {
@@ -152,7 +151,7 @@ uint64_t PartResidency::available_to(const models::Network & network) const {
 void PartResidency::require_bound(uint64_t bytes, const std::string & what) const {
     if (options_.max_bytes == 0 || bytes <= options_.max_bytes) return;
     throw Error(ErrorCode::out_of_memory,
-                what + " needs " + mebibytes(bytes) + " in all, memory.maxBytes allows " + mebibytes(options_.max_bytes),
+                what + " needs " + mebibytes(bytes) + " in total, memory.maxBytes allows " + mebibytes(options_.max_bytes),
                 Json{{"required", bytes}, {"available", options_.max_bytes}}.dump());
 }
 

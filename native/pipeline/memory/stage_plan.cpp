@@ -38,7 +38,7 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
         if (whole <= std::min(request.budget, request.bearable)) return {0, whole};
         const uint64_t bands = measure_bands();
         if (bands < whole && bands <= request.budget) return {0, bands, true};
-        if (whole <= request.budget) return {0, whole};  // a small image: what lies between layers is more than bands save
+        if (whole <= request.budget) return {0, whole};  // a small image: the stored maps take more than bands save
         if (never && !request.bound) return {0, std::min(bands, whole), bands < whole};
         least = std::min(bands, whole);
     }
@@ -57,10 +57,10 @@ StagePlan plan_stage(const StagePlanRequest & request, const std::string & what,
     }
     const bool larger = request.largest > 0 && side > request.largest;
     const bool always = request.tiling.value_or(larger);
-    const int largest = request.largest > 0 ? request.largest : kLowMemoryTile;  // of tiles that somebody asked for
+    const int largest = request.largest > 0 ? request.largest : kLowMemoryTile;  // of requested tiles
     const bool small = side <= kTiles[std::size(kTiles) - 1];
     if (whole <= request.budget && (never || small || !always)) return {0, whole};
-    if ((never || small) && !request.bound) return {0, whole};  // the system has the last word
+    if ((never || small) && !request.bound) return {0, whole};  // the system decides
 
     for (const int tile : kTiles) {
         if (never || tile >= side || (always && tile > largest)) continue;
@@ -81,7 +81,7 @@ uint64_t working_budget(uint64_t max_bytes, uint64_t held, uint64_t available) {
 
 void require_memory(uint64_t bytes, const std::string & what) {
     const uint64_t available = available_memory();
-    if (available == 0 || bytes <= available) return;  // 0: the system does not tell
+    if (available == 0 || bytes <= available) return;  // 0: unknown
     throw Error(ErrorCode::out_of_memory,
                 what + " needs " + mebibytes(bytes) + " of memory, " + mebibytes(available) + " are available",
                 Json{{"what", what}, {"required", bytes}, {"available", available}}.dump());

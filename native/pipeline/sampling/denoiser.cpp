@@ -66,7 +66,7 @@ DenoisingPlan Denoiser::plan(const DenoisingCall & call) const {
         });
         plan.tile = stage.tile, half = stage.bytes;
         if (plan.tile > 0 && call.deep_cache.on()) {
-            refuse("deepCache: this image is made in tiles, whose features are not kept; leave it out, or give a smaller image");
+            refuse("deepCache: this image is made in tiles, which cannot reuse features; leave it out, or choose a smaller size");
         }
     }
     plan.as_batch = call.rows > 1 && !residency_.one_part_at_a_time();
@@ -89,12 +89,12 @@ void Denoiser::check(const char * what, const std::array<int64_t, 4> & shape, co
     const Latents * concat = guidance.channels();
     const int64_t channels = c + (concat ? concat->shape[1] : 0);
     if (channels != form_.in_channels || n < 1) {
-        refuse("latents and concat have " + std::to_string(channels) + " channels, this network takes " +
+        refuse("latents and concat have " + std::to_string(channels) + " channels, but this network takes " +
                std::to_string(form_.in_channels));
     }
     if (concat && (concat->shape[2] != h || concat->shape[3] != w || (concat->shape[0] != n && concat->shape[0] != 1))) {
         refuse("concat is " + size_text(concat->shape[3], concat->shape[2]) + " for " + std::to_string(concat->shape[0]) +
-               " images, the latents are " + size_text(w, h) + " for " + std::to_string(n));
+               " images, but the latents are " + size_text(w, h) + " for " + std::to_string(n));
     }
     const bool cross = form_.context_dim > 0;
     if (cross && (!guidance.conditioning || guidance.conditioning->tokens == 0)) refuse("conditioning is missing");
@@ -102,12 +102,12 @@ void Denoiser::check(const char * what, const std::array<int64_t, 4> & shape, co
         if (!each || each->tokens == 0) continue;
         if (!cross) refuse("this network takes no conditioning tokens");
         if (each->dim == form_.context_dim) continue;
-        refuse("the conditioning is " + std::to_string(each->dim) + " wide, this network takes " +
+        refuse("the conditioning is " + std::to_string(each->dim) + " wide, but this network takes " +
                std::to_string(form_.context_dim));
     }
     const bool guided = rows(guidance) > 1;
     if (guided && (!cross || guidance.unconditional->tokens == 0)) {
-        refuse("there is nothing to guide away from: the unconditional conditioning has no tokens");
+        refuse("the unconditional conditioning has no tokens, so guidance is not possible");
     }
     const int32_t label = guidance.conditioning ? guidance.conditioning->class_label : -1;
     if (form_.class_count > 0 && (label < 0 || label >= form_.class_count)) {
@@ -118,8 +118,8 @@ void Denoiser::check(const char * what, const std::array<int64_t, 4> & shape, co
         const size_t numbers = each ? each->vector.size() : 0;
         if (!each && (form_.vector_dim == 0 || guidance.conditioning)) continue;
         if (numbers == static_cast<size_t>(form_.vector_dim)) continue;
-        if (form_.vector_dim == 0) refuse("the conditioning has a vector, this network takes none");
-        refuse("the conditioning has a vector of " + std::to_string(numbers) + " numbers, this network takes " +
+        if (form_.vector_dim == 0) refuse("the conditioning has a vector, but this network takes none");
+        refuse("the conditioning has a vector of " + std::to_string(numbers) + " numbers, but this network takes " +
                std::to_string(form_.vector_dim));
     }
 }
@@ -141,15 +141,15 @@ void Denoiser::forward(models::DenoisingInput & input, int slot, Span<float> out
     const bool made_anew = features && !features->holds(input.shape);
     input.features = features;
     residency_.run_finite(*network_, [&] {
-        if (made_anew) features->data.reset();  // the first attempt may have left what is not finite
+        if (made_anew) features->data.reset();  // the first attempt may have left values that are not finite
         network_->forward(input, out, row.job);
         return Span<const float>(out.data(), out.size());
     });
 }
 
-/// input [1, in_channels, h, w] to the raw outputs of what guidance combines, one after the other in the channels
-/// [1, rows * out_channels, h, w]: with neither prompt nor image, without the prompt, with both. Of two, the first is with
-/// neither, or, where the image counts as it is, without the prompt.
+/// Maps input [1, in_channels, h, w] to the raw outputs for guidance, concatenated in the channels [1, rows * out_channels, h,
+/// w]: with neither prompt nor image, without the prompt, with both. With two rows, the first is the one with neither or, if the
+/// image has no guidance scale of its own, without the prompt.
 ImageTensor Denoiser::evaluate_rows(const ImageTensor & input, const Row & row) {
     const auto [n, c, h, w] = input.shape;
     const Conditioning * cond = row.guidance.conditioning;
@@ -199,7 +199,7 @@ ImageTensor Denoiser::evaluate_rows(const ImageTensor & input, const Row & row) 
     }
     for (size_t i = 0; i < rows; ++i) {
         const bool other = i > 0 && of(i).tokens != of(i - 1).tokens;
-        if (residency_.bound() && other) network_->runner().clear();  // one graph is planned, not two
+        if (residency_.bound() && other) network_->runner().clear();  // only one graph is planned
         read(of(i));
         call.x = latents(i);
         forward(call, i + 1 < rows ? static_cast<int>(i) : last, {out.data.data() + i * size, size}, row);
@@ -215,7 +215,8 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
     const size_t row_size = output.data.size() / static_cast<size_t>(n);
     const int rows = this->rows(guidance);
     residency_.use(*network_, job);
-    // One image at a time, what guidance combines as one batch: the working set does not grow with the number of images.
+    // Images are processed one at a time, with the evaluations of guidance as one batch, so memory does not grow with the number
+    // of images.
     for (int64_t at = 0; at < n; ++at) {
         const size_t index = static_cast<size_t>(at);
         const Row row{timesteps[timesteps.size() == 1 ? 0 : index], guidance, rows, plan,
@@ -246,7 +247,7 @@ void Denoiser::evaluate(const Latents & x, Span<const double> timesteps, const G
 
 // ---- a run -----------------------------------------------------------------------------------------------------------
 
-/// The evaluations of one run: where guidance is on, which features are reused, and the memory that both keep.
+/// The evaluations of one run: tracks where guidance is on, which features are reused, and their memory.
 class DenoisingRun {
 public:
     DenoisingRun(Denoiser & denoiser, Conditioning conditioning, std::optional<Conditioning> unconditional,
@@ -271,10 +272,10 @@ public:
         const bool turned = rows_ != 0 && rows_ != rows;
         const bool told_another = denoiser_.form().guidance && rows_ != 0 && scale_ != now.scale;
         rows_ = rows, scale_ = now.scale;
-        // Graphs of another batch, which are not in the plan.
+        // Graphs for another batch size, which are not in the plan.
         if (turned && !denoiser_.residency_.keeps_all()) denoiser_.network().runner().clear();
-        // Features are made anew where guidance begins or ends too, so that it makes no difference whether its evaluations run
-        // as one batch, and those of a network that is told the scale are of that scale.
+        // Features are also recomputed when guidance begins or ends, so that running its evaluations as one batch makes no
+        // difference, and when the scale of a network with a scale input changes.
         if (turned || told_another || place.index % static_cast<size_t>(deep_cache_.interval) == 0) {
             for (auto & picture : features_) picture.fill({deep_cache_.branch, {}, {}});
         }
@@ -291,8 +292,8 @@ private:
     DenoisingPlan plan_;
     MemoryClaim claim_;
     RunFeatures features_;
-    int rows_ = 0;      // of the evaluation before, 0: there was none
-    double scale_ = 0;  // of that one
+    int rows_ = 0;      // rows of the previous evaluation, 0: none
+    double scale_ = 0;  // scale of the previous evaluation
 };
 
 Predict Denoiser::start_run(Conditioning conditioning, std::optional<Conditioning> unconditional,

@@ -30,7 +30,7 @@ void noised(const Latents & clean, const std::vector<float> & noise, const Level
     for (size_t i = 0; i < noise.size(); ++i) out.data[i] = level.signal * clean.data[i] + level.noise * noise[i];
 }
 
-/// Mean over all elements of |target - output|^2, the target being what this kind of network predicts.
+/// Mean over all elements of |target - output|^2; the target depends on the prediction type.
 double mean_squared_error(Prediction prediction, const Latents & output, const Latents & clean, const std::vector<float> & noise,
                           const Level & level) {
     double sum = 0;
@@ -56,7 +56,7 @@ std::vector<double> denoising_loss(Stages & stages, const MemoryPlanner & planne
     conditioners.check(request.inputs, n);
     const Frame frame = conditioners.frame(request.inputs, width, height);
     if (frame.padded()) {
-        refuse("loss: an image of " + size_text(width, height) + " would have to be padded; give one of " +
+        refuse("loss: an image of " + size_text(width, height) + " would need padding; use " +
                size_text(frame.padded_width, frame.padded_height));
     }
     const int64_t factor = spec.downsampling();
@@ -64,7 +64,7 @@ std::vector<double> denoising_loss(Stages & stages, const MemoryPlanner & planne
     planner.require_conditioning_fits(width, height);
     const DenoisingPlan plan = stages.denoiser->plan({shape, conditioners.tokens(&request.inputs)});
 
-    // The noise is the seed's first draw, that of createNoise; a posterior sample is its second.
+    // The noise is the seed's first draw, as in createNoise; a posterior sample is the second.
     SeededNoise source(parse_rng_kind(request.rng), request.seed, static_cast<size_t>(n));
     Latents noise{shape, std::vector<float>(elements(shape))};
     source.normal(noise.data);

@@ -48,7 +48,7 @@ SamplingRun::SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predi
         const size_t row = start.data.size() / static_cast<size_t>(start.shape[0]);
         const bool rows_fit = image->shape[0] == start.shape[0] || image->shape[0] == 1;
         if (!rows_fit || !std::equal(image->shape.begin() + 1, image->shape.end(), start.shape.begin() + 1)) {
-            throw Error(ErrorCode::invalid_argument, "sample: the image latents have another shape than the noise");
+            throw Error(ErrorCode::invalid_argument, "sample: the shapes of the image latents and the noise differ");
         }
         for (size_t at = 0; at < clean.data.size(); at += row) {
             std::copy_n(image->data.data() + (image->data.size() == row ? 0 : at), row, clean.data.data() + at);
@@ -62,7 +62,7 @@ SamplingRun::SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predi
     }
 }
 
-/// Rewrites the network's output to what it would have been with the image's latents outside the hole.
+/// Changes the network's output so that it predicts the image's latents outside the hole.
 void SamplingRun::keep_image() {
     const auto [n, c, h, w] = x_.shape;
     const size_t plane = static_cast<size_t>(h * w), channels = static_cast<size_t>(c);
@@ -85,14 +85,14 @@ double SamplingRun::sigma() const {
 
 void SamplingRun::step(const JobContext & job) {
     if (failed_)
-        throw Error(ErrorCode::invalid_argument, "sample: this run was aborted or failed and cannot go on; start another");
+        throw Error(ErrorCode::invalid_argument, "sample: this run was aborted or failed and cannot continue; start a new one");
     if (done()) throw Error(ErrorCode::invalid_argument, "sample: all steps are done");
     failed_ = true;
     const auto & evaluations = solver_->evaluations();
     timestep_ = evaluations[evaluation_].timestep;
     for (bool first = true;; first = false) {
         job.check();
-        const samplers::Evaluation evaluation = evaluations[evaluation_];  // an adaptive solver moves the list
+        const samplers::Evaluation evaluation = evaluations[evaluation_];  // a copy: an adaptive solver may reallocate the list
         solver_->prepare(evaluation_, x_.data, noise_);
         solver_->scale_input(evaluation_, x_.data, input_.data);
         const double progress = static_cast<double>(evaluation.step) / static_cast<double>(steps());

@@ -9,30 +9,29 @@
 
 namespace latent::pipeline {
 
-/// Which evaluation of a run it is.
+/// The position of an evaluation in a run.
 struct EvaluationPlace {
     double timestep = 0;
     size_t index = 0;          // 0, 1, 2 ... in this run
-    double progress = 0;       // steps before it, as a part of all steps: 0 to below 1
-    double step_timestep = 0;  // of the first evaluation of its step
+    double progress = 0;       // finished share of all steps, 0 to below 1
+    double step_timestep = 0;  // timestep of the first evaluation of its step
 };
 
 /// One network evaluation with guidance: x [n, c, h, w] (already scaled for the network) to the raw output.
 using Predict = std::function<void(const Latents & x, const EvaluationPlace & place, Latents & output, const JobContext & job)>;
 
-/// The solver's options that a request means for this model.
+/// The solver's options for a request and this model.
 samplers::SolverOptions solver_options(const SamplingRequest & request, const ModelSpec & spec, bool image_to_image);
 
 /// The sampling loop (paper section 3.2, Eq. 3 run backwards; the loop of diffusers' pipelines), one step at a time: solver
-/// state, latents and noise stay in native buffers between steps. A run whose step threw is dead: further steps throw
-/// invalid_argument.
+/// state, latents and noise stay in native buffers between steps. After a step has thrown, further steps throw invalid_argument.
 class SamplingRun {
 public:
     /// `start` is unit-variance noise [n, c, h, w]. With `image` (clean latents of the same shape, or one row for all) the run
-    /// starts inside the schedule. `noise` gives what the solver draws later; its next draw is the one after the start noise.
-    /// With `hole` ([n or 1, 1, h, w], with `image` only) the image is kept wherever the hole is 0: at every evaluation the
-    /// estimate of the clean latents is the image's there (masked image to image as the web UI does it).
-    /// With `under_way` `start` is the solver's own state instead of noise, as an earlier part of the schedule left it.
+    /// starts inside the schedule. `noise` is the source for the solver's later draws; its next draw is the one after the start
+    /// noise. With `hole` ([n or 1, 1, h, w], with `image` only) the image is kept wherever the hole is 0: at every evaluation,
+    /// the estimate of the clean latents is replaced by the image's there (masked image to image as in the web UI). With
+    /// `under_way`, `start` is the solver's state after an earlier part of the schedule instead of noise.
     SamplingRun(std::unique_ptr<samplers::Solver> solver, Predict predict, SeededNoise noise, const Latents & start,
                 const Latents * image, const Latents * hole = nullptr, bool under_way = false);
 
@@ -53,7 +52,7 @@ private:
     Predict predict_;
     SeededNoise noise_;
     Latents x_, input_, output_, denoised_;
-    Latents clean_, hole_;  // of masked image to image, else empty
+    Latents clean_, hole_;  // for masked image to image, else empty
     size_t evaluation_ = 0;
     int finished_ = 0;
     double timestep_ = 0;

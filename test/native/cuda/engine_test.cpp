@@ -163,7 +163,7 @@ TEST(engine_out_of_memory) {
         latent_cuda_measure measure;
         ok(table().program_measure(home.program, &measure));
         CHECK(error.wanted_bytes == measure.bytes && error.free_bytes == 1000 && error.total_bytes > 0);
-        CHECK(says("MiB wanted"));
+        CHECK(says("MiB needed"));
         CHECK(latent_host::held_memory() == held);
         const latent_cuda_tensor_desc desc{LATENT_CUDA_F32, LATENT_CUDA_MATRIX, 64, 64, 1};
         latent_cuda_tensor * tensor = nullptr;
@@ -292,7 +292,7 @@ TEST(engine_stale_weights) {
     CHECK(table().set_input(program, "nothing", too_short.data(), 3) == LATENT_CUDA_INVALID);
     CHECK(table().get_output(program, "out", too_short.data(), 3) == LATENT_CUDA_INVALID);
     table().tensor_unload(network.home.any_tensor());
-    CHECK(table().program_run(program, nullptr, nullptr) == LATENT_CUDA_INVALID && says("record it anew"));
+    CHECK(table().program_run(program, nullptr, nullptr) == LATENT_CUDA_INVALID && says("record it again"));
 }
 
 TEST(engine_transfer) {

@@ -383,6 +383,6 @@ TEST(adapters_textual_inversion) {
         const golden::Values context = golden::expected(inversion, form.expected);
         within(form.layout, difference(model->encode_prompt(tokens, {}).data, context.data), context.atol);
         chunk.vectors[0].encoders[0].pop_back();
-        CHECK(throws(ErrorCode::invalid_argument, "do not fit", [&] { model->encode_prompt(tokens, {}); }));
+        CHECK(throws(ErrorCode::invalid_argument, "do not match", [&] { model->encode_prompt(tokens, {}); }));
     }
 }

@@ -77,7 +77,7 @@ TEST(nearest_plans_where_one_change_is_not_enough) {
     CHECK(nothing.least.width == 64 && nothing.least.height == 64 && nothing.least.dtype == "q4_0");
     CHECK(nothing.least.peak == Rule::peak(nothing.least));
     CHECK(nothing.text(wanted(512, 512)) ==
-          "Nothing fits; the least is 64x64 with memory: 'low' and dtype: 'q4_0' and guidanceScale: 1 (0.9 MiB)");
+          "Nothing fits; the smallest choice is 64x64 with memory: 'low' and dtype: 'q4_0' and guidanceScale: 1 (0.9 MiB)");
     CHECK(nothing.to_json(wanted(512, 512))["least"]["guidanceScale"] == 1);
 }
 

@@ -60,7 +60,7 @@ TEST(an_unconditional_model_takes_nothing) {
     refused("noise_level is given", [&] { with([](auto & r) { r.inputs.noise_level = 3; }); });
     refused("guidance_scale must be 1", [&] { with([](auto & r) { r.sampling.guidance_scale = 2; }); });
     refused("multiples of 4", [&] { with([](auto & r) { r.width = 30; }); });
-    refused("its size must be width x height", [&] { with([](auto & r) { r.inputs.image = picture(1, 3, 16, 16); }); });
+    refused("the size must be width x height", [&] { with([](auto & r) { r.inputs.image = picture(1, 3, 16, 16); }); });
     refused("this model is unconditional", [&] { model->encode_prompt(window({1}), {}); });
     refused("image is given", [&] {
         Inputs request;
@@ -77,12 +77,12 @@ TEST(classes_and_layouts_are_one_window_of_known_numbers) {
     refused("prompt is missing; this model takes a class", [&] { classes->generate(small(), {}); });
     refused("class 1001 is outside 0..1000", [&] { encode(classes, class_tokens(1001)); });
     refused("class -1 is outside", [&] { encode(classes, class_tokens(-1)); });
-    refused("one window of tokens", [&] {
+    refused("a single window of tokens", [&] {
         PromptTokens two = class_tokens(1);
         two.chunks.push_back({{2}, {}});
         encode(classes, two);
     });
-    refused("a window holds 1 tokens", [&] { encode(classes, window({1, 2})); });
+    refused("a window must have 1 tokens", [&] { encode(classes, window({1, 2})); });
     refused("weights are for prompts", [&] {
         PromptTokens weighted = class_tokens(1);
         weighted.chunks[0].weights = {1.5f};
@@ -95,7 +95,7 @@ TEST(classes_and_layouts_are_one_window_of_known_numbers) {
     });
     const Loaded layout("ldm-layout2img");
     refused("a layout of boxes", [&] { layout->generate(small(), {}); });
-    refused("a window holds 92 tokens", [&] { encode(layout, window(std::vector<int32_t>(77, 1))); });
+    refused("a window must have 92 tokens", [&] { encode(layout, window(std::vector<int32_t>(77, 1))); });
     refused("token 8192 is outside 0..8191", [&] { encode(layout, window(std::vector<int32_t>(92, 8192))); });
     refused("guidance_scale", [&] {
         GenerateRequest request = small();
@@ -117,8 +117,8 @@ TEST(label_maps_have_the_size_of_the_picture) {
     refused("182 is outside 0..181", [&] { with(32, 32, 182); });
     refused("-1 is outside", [&] { with(32, 32, -1); });
     refused("multiples of", [&] { with(30, 32, 1); });
-    refused("the label map makes the picture 32x32", [&] { with(32, 32, 1, 64); });
-    refused("another number of labels", [&] {
+    refused("the label map determines the image size, 32x32", [&] { with(32, 32, 1, 64); });
+    refused("the number of labels does not match", [&] {
         GenerateRequest request = small();
         request.inputs.labels = LabelMap{32, 32, std::vector<int32_t>(7)};
         model->generate(request, {});
@@ -128,21 +128,21 @@ TEST(label_maps_have_the_size_of_the_picture) {
 TEST(pictures_to_enlarge_and_inpaint_are_checked) {
     const Loaded enlarge("ldm-sr");
     GenerateRequest request = small();
-    refused("image is missing; this model takes a picture to enlarge", [&] { enlarge->generate(request, {}); });
+    refused("image is missing; this model takes an image to enlarge", [&] { enlarge->generate(request, {}); });
     request.inputs.image = picture(1, 1, 8, 8);
     refused("it needs 3 channels", [&] { enlarge->generate(request, {}); });
     request.inputs.image = picture(2, 3, 8, 8);
-    refused("2 of them for 1 pictures", [&] { enlarge->generate(request, {}); });
+    refused("2 given for 1 images", [&] { enlarge->generate(request, {}); });
     request.inputs.image = picture(1, 3, 8, 8);
     request.width = 64;
-    refused("the picture makes the picture 32x32", [&] { enlarge->generate(request, {}); });
+    refused("the image determines the image size, 32x32", [&] { enlarge->generate(request, {}); });
     request.width = 0, request.sampling.strength = 0.5;
     refused("strength is for image to image", [&] { enlarge->generate(request, {}); });
 
     const Loaded inpaint("ldm-inpaint-big");
     GenerateRequest hole = small();
     hole.inputs.image = picture(1, 3, 32, 32);
-    refused("mask is missing; this model takes a picture and a mask", [&] { inpaint->generate(hole, {}); });
+    refused("mask is missing; this model takes an image and a mask", [&] { inpaint->generate(hole, {}); });
     hole.inputs.mask = picture(1, 1, 32, 16);
     refused("both must have the same size", [&] { inpaint->generate(hole, {}); });
     hole.inputs.mask = picture(1, 3, 32, 32);
@@ -194,7 +194,7 @@ TEST(embeddings_are_finite_rows_of_the_context) {
     refused("embeddings are missing", [&] { model->encode_inputs({}, {}); });
     refused("1 rows of 63", [&] { with(1, 63, 1); });
     refused("4097 rows", [&] { with(4097, 64, 1); });
-    refused("not every number is finite", [&] { with(2, 64, NAN); });
+    refused("some values are not finite", [&] { with(2, 64, NAN); });
     refused("prompt is given; this model takes embeddings", [&] { model->encode_inputs(prompt_request(window({1})), {}); });
 }
 
@@ -207,10 +207,10 @@ TEST(conditioning_of_another_model_does_not_fit) {
     Conditioning tokens{1, 64, false, std::vector<float>(64), Latents{{1, 3, 8, 8}, std::vector<float>(192)}, -1};
     Conditioning smaller{0, 0, false, {}, Latents{{1, 3, 4, 8}, std::vector<float>(96)}, -1};
     Conditioning fits{0, 0, false, {}, Latents{{1, 3, 8, 8}, std::vector<float>(192)}, -1};
-    refused("have 3 channels, this network takes 6", [&] { predict(nullptr); });
+    refused("have 3 channels, but this network takes 6", [&] { predict(nullptr); });
     refused("concat is 8x4", [&] { predict(&smaller); });
     refused("takes no conditioning tokens", [&] { predict(&tokens); });
-    refused("nothing to guide away from", [&] { predict(&fits, &fits, 2); });
+    refused("no tokens, so guidance is not possible", [&] { predict(&fits, &fits, 2); });
     predict(&fits);
     const Loaded upscaler("sd-x4-upscaler");
     const Latents wide{{1, 4, 8, 8}, std::vector<float>(256)};
