@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { deflateSync } from 'node:zlib'
+import { constants, deflateSync, inflateSync } from 'node:zlib'
 import sharp from 'sharp'
 import { readLabelMap } from '../../lib/image/label-map'
 import { RawImage } from '../../lib/image/raw-image'
@@ -83,6 +83,53 @@ describe('what libpng reads with a warning is read as libpng reads it', () => {
     let image: RawImage | undefined
     expect(await bytesTaken(async () => (image = await RawImage.read(bomb)))).toBeLessThan(2 << 20)
     expect(image!.data).toEqual(new Uint8Array(48))
+  })
+})
+
+describe('data that is damaged behind the last row', () => {
+  const random = randomOf(3)
+  const noise = (width: number, height: number, colourType = 2): PngSpec => ({
+    width,
+    height,
+    bitDepth: 8,
+    colourType,
+    sample: () => Math.floor(random() * 256),
+  })
+  /** A file whose data are `bytes` in a stream that goes on with a block of a type that does not exist. */
+  const broken = (spec: PngSpec, bytes: Uint8Array) =>
+    Buffer.concat([
+      signature,
+      pngHeader(spec),
+      pngChunk('IDAT', Buffer.concat([deflateSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH }), Buffer.alloc(9, 7)])),
+      end,
+    ])
+
+  test.each<[string, PngSpec]>([
+    ['6 bytes', noise(2, 2, 0)],
+    ['some kilobytes', noise(40, 30)],
+    ['64 kB', noise(255, 256, 0)],
+    ['64 kB and two bytes', noise(10_922, 6, 0)],
+    ['72 kB', noise(120, 200)],
+    ['a megabyte', noise(600, 583)],
+  ])('%s: is read, as by libpng, if the rows are there', async (_, spec) => {
+    const whole = pngFile(spec)
+    const rows = inflateSync(whole.subarray(whole.indexOf('IDAT', 0, 'latin1') + 4, whole.length - 16))
+    const pixels = Buffer.from((await RawImage.read(whole)).data)
+    for (const surplus of [1, 300, 70_000]) {
+      const read = await RawImage.read(broken(spec, Buffer.concat([rows, Buffer.alloc(surplus, 'ab')])))
+      expect(pixels.equals(read.data)).toBe(true)
+    }
+    for (const missing of [1, 5, rows.length >> 1])
+      await expect(RawImage.read(broken(spec, rows.subarray(0, rows.length - missing)))).rejects.toThrow('cannot be decompressed: invalid block type')
+  })
+
+  test('a reference to what would be in front of the data is damage of the rows', async () => {
+    // Fixed codes: three bytes from a distance of one, a zero, the end. The four bytes would be the rows of 1x2 pixels.
+    const bits = '110' + '0000001' + '00000' + '00110000' + '0000000'
+    const stream = Buffer.from(bits.match(/.{1,8}/g)!.map((byte) => parseInt([...byte].reverse().join(''), 2)))
+    const idat = pngChunk('IDAT', Buffer.concat([Buffer.from([0x78, 0x9c]), stream]))
+    const file = Buffer.concat([signature, pngHeader({ width: 1, height: 2, bitDepth: 8, colourType: 0 }), idat, end])
+    await expect(RawImage.read(file)).rejects.toThrow('invalid distance too far back')
   })
 })
 

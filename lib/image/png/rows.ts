@@ -1,10 +1,9 @@
-/** The picture data of a PNG file: inflated once, off the main thread, never further than the picture needs; unfiltered row by row. */
-import { Readable } from 'node:stream'
-import zlib from 'node:zlib'
+/** The rows of a PNG file, unfiltered one by one; no more is inflated than they need. */
 import { TimeSlice } from '../../files/time-slice.js'
 import { imageError } from '../image-error.js'
-import { compressedData, type PngFile } from './chunks.js'
+import type { PngFile } from './chunks.js'
 import { samplesPerPixel, type PngHeader } from './format.js'
+import { inflated, lastBytes } from './inflate.js'
 
 /** Rows of a picture or, where it is interlaced, of one of seven smaller ones. */
 export interface Pass {
@@ -60,32 +59,15 @@ function unfilter(filter: number, row: Uint8Array, above: Uint8Array, step: numb
   } else if (filter === 4) paeth(row, above, step)
 }
 
-/** Checks the two bytes in front of the data, which zlib would check with a sum at the end that libpng does not insist on. */
-function* rawDeflate(pieces: Iterable<Buffer>, where: string): Generator<Buffer, void> {
-  let head = Buffer.alloc(0)
-  for (const piece of pieces) {
-    if (head.length === 2) yield piece
-    else {
-      const both = Buffer.concat([head, piece])
-      head = both.subarray(0, 2)
-      if (head.length < 2) continue
-      const sound = (head[0]! & 15) === 8 && head[0]! >> 4 <= 7 && head.readUInt16BE(0) % 31 === 0 && (head[1]! & 32) === 0
-      if (!sound) throw imageError(`${where} is damaged: its image data cannot be decompressed: it is not a zlib stream`)
-      if (both.length > 2) yield both.subarray(2)
-    }
-  }
-}
-
-const inflateChunk = 1 << 16
-
 /** Takes inflated bytes and hands out whole rows without their filters. */
 class RowReader {
   readonly #where: string
   readonly #step: number
   readonly #passes: Pass[]
   readonly #emit: (row: Uint8Array, y: number, pass: Pass) => void
-  readonly #total: number
-  #done = 0
+  /** Bytes of all rows, with their filters, and those taken. */
+  readonly total: number
+  done = 0
   /** Rows of the pass that are finished. */
   #row = 0
   #filled = 0
@@ -97,7 +79,7 @@ class RowReader {
     this.#step = Math.max(1, (header.bitDepth * samplesPerPixel[header.colourType]!) >> 3)
     this.#passes = passesOf(header)
     this.#emit = emit
-    this.#total = this.#passes.reduce((sum, { rows, rowBytes }) => sum + rows * (rowBytes + 1), 0)
+    this.total = this.#passes.reduce((sum, { rows, rowBytes }) => sum + rows * (rowBytes + 1), 0)
     const longest = this.#passes.reduce((most, { rowBytes }) => Math.max(most, rowBytes + 1), 0)
     this.#current = new Uint8Array(longest)
     this.#above = new Uint8Array(longest)
@@ -108,7 +90,7 @@ class RowReader {
   }
 
   cutShort(): Error {
-    return imageError(`${this.#where} is truncated: ${this.#done} of ${this.#total} bytes of image data are present`)
+    return imageError(`${this.#where} is truncated: ${this.done} of ${this.total} bytes of image data are present`)
   }
 
   async take(bytes: Uint8Array, slice: TimeSlice): Promise<void> {
@@ -117,7 +99,7 @@ class RowReader {
       const taken = Math.min(pass.rowBytes + 1 - this.#filled, bytes.length - at)
       this.#current.set(bytes.subarray(at, at + taken), this.#filled)
       this.#filled += taken
-      this.#done += taken
+      this.done += taken
       at += taken
       if (this.#filled <= pass.rowBytes) continue
       this.#finishRow(pass)
@@ -146,24 +128,18 @@ class RowReader {
  */
 export async function readRows(file: PngFile, emit: (row: Uint8Array, y: number, pass: Pass) => void, where: string): Promise<void> {
   const reader = new RowReader(file.header, emit, where)
-  const source = Readable.from(rawDeflate(compressedData(file), where), { objectMode: false, highWaterMark: inflateChunk })
-  // A stream that ends early still gives what it has.
-  const inflater = zlib.createInflateRaw({ chunkSize: inflateChunk, finishFlush: zlib.constants.Z_SYNC_FLUSH })
-  source.on('error', (error) => inflater.destroy(error))
-  source.pipe(inflater)
   const slice = new TimeSlice()
   try {
-    for await (const piece of inflater as AsyncIterable<Buffer>) {
+    for await (const piece of inflated(file, where)) {
       await reader.take(piece, slice)
       if (reader.complete) return
     }
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException
     if (!code?.startsWith('Z_')) throw cause
-    throw imageError(`${where} is damaged: its image data cannot be decompressed: ${message}`, {}, cause)
-  } finally {
-    source.destroy()
-    inflater.destroy()
+    const rest = await lastBytes(file, where, reader.total, reader.done)
+    if (rest) await reader.take(rest, slice)
+    if (!reader.complete) throw imageError(`${where} is damaged: its image data cannot be decompressed: ${message}`, {}, cause)
   }
   if (!reader.complete) throw reader.cutShort()
 }
