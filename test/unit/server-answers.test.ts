@@ -1,5 +1,5 @@
-/** What the server says by itself: errors without folders, limits of steps with presets, work on pictures in slices. */
-import { RawImage } from '../../lib/index'
+/** What the server says by itself: errors without folders, limits of steps with presets, work on images in slices. */
+import { RawImage } from 'node-latent-diffusion'
 import { toAnswer, withoutFolders } from '../../packages/server/src/errors'
 import { PictureUrls } from '../../packages/server/src/picture-urls'
 import { blur, maskedBox, putBack, toGrey, touched } from '../../packages/server/src/regions'
@@ -57,12 +57,12 @@ describe('limits', () => {
     expect(stepsOf({ preset: 'dmd2', schedule: 'karras' }, info)).toBe(50)
     expect(stepsOf({ preset: 'toString' as never }, info)).toBe(50)
   })
-  test('so that many pictures of a few steps are taken', () => {
+  test('so that many images of a few steps are taken', () => {
     const limits = { maxSteps: 20, maxTotalSteps: 80, maxCount: 16, maxPixels: 1e9 } as never
     expect(() => checkLimits({ preset: 'turbo', count: 16 }, info, limits)).not.toThrow()
     expect(() => checkLimits({ preset: 'lightning-8', count: 16 }, info, limits)).toThrow(/128/)
   })
-  test('the picture that sets the size counts: a label map, a start picture, a depth map', () => {
+  test('the image that sets the size counts: a label map, a start image, a depth map', () => {
     const limits = { maxSteps: 50, maxTotalSteps: 50, maxCount: 1, maxPixels: 64 * 64 } as never
     const grey = (side: number) => new RawImage({ data: new Uint8Array(side * side), width: side, height: side, channels: 1 })
     const [small, large] = [grey(8), grey(65)]
