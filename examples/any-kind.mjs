@@ -1,5 +1,5 @@
 // node examples/any-kind.mjs MODEL out.png
-// The loop in your own hands for any kind of model: its inputs to a conditioning, noise to latents, step by step, latents to a picture.
+// The loop in your own hands for any kind of model: its inputs to a conditioning, noise to latents, step by step, latents to an image.
 import { DiffusionPipeline, RawImage } from 'node-latent-diffusion'
 
 const [model, output = 'out.png'] = process.argv.slice(2)

@@ -1,6 +1,6 @@
 // node examples/class-conditional.mjs models/systems/class.gguf "yellow star" out.png
 // node examples/class-conditional.mjs cin256-v2.ckpt "golden retriever" out.png
-// Pictures of a class (of ImageNet, say), at rising guidance.
+// Images of a class (of ImageNet, say), at rising guidance.
 import { DiffusionPipeline } from 'node-latent-diffusion'
 
 const [model = 'models/systems/class.gguf', name = 'yellow star', output = 'out.png'] = process.argv.slice(2)

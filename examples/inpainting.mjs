@@ -1,5 +1,5 @@
 // node examples/inpainting.mjs inpainting_big.ckpt picture.png out.png [mask.png]
-// Repaints what is white in the mask (by default the middle of the picture); everything else keeps its bytes.
+// Repaints what is white in the mask (by default the middle of the image); everything else keeps its bytes.
 import { DiffusionPipeline, RawImage } from 'node-latent-diffusion'
 
 const [model, input, output = 'out.png', maskFile] = process.argv.slice(2)

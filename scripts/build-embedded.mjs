@@ -7,7 +7,7 @@
  *
  * DIR holds tiny-scenes.safetensors (Stable Diffusion 1.x names), tokenizer/ (vocab.json, merges.txt) and card.json (scale factor and sampling defaults), or
  * NAME.safetensors, NAME.yaml and NAME.json (the rest of its specification), with tokenizer/ where it takes prompts; or it is a diffusers folder. From --pictures (training/ground_truth) the factors of linear
- * previews are fitted: the 4 latent channels of a picture to its colours, averaged to the size of the latents, by least squares.
+ * previews are fitted: the 4 latent channels of an image to its colours, averaged to the size of the latents, by least squares.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
@@ -29,8 +29,8 @@ const told = {
   class: 'the colour and shape of one object',
   layout: 'boxes with the colours and shapes of objects',
   semantic: 'a map of labels: walls, skies, grounds, coloured objects',
-  superres: 'the picture at a quarter of its size',
-  inpaint: 'the picture with a hole',
+  superres: 'the image at a quarter of its size',
+  inpaint: 'the image with a hole',
 }
 
 /** Those that take a prompt besides. */
@@ -161,7 +161,7 @@ async function main() {
   const named = { name, ...spec }
   const pipe = await DiffusionPipeline.load(source, { precision: 'exact', ...load, spec: named })
   const { factors, explained } = await fitPreview(pipe, pictures).finally(() => pipe.dispose())
-  console.log(`preview factors from ${pictures.length} pictures: ${(100 * explained).toFixed(1)} % of the variance`)
+  console.log(`preview factors from ${pictures.length} images: ${(100 * explained).toFixed(1)} % of the variance`)
   mkdirSync(path.dirname(out), { recursive: true })
   const report = await convert(source, out, {
     type: values.type,

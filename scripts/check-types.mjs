@@ -16,7 +16,7 @@ const { Extractor, ExtractorConfig } = require('@microsoft/api-extractor')
 const head = `/// <reference lib="esnext.disposable" />
 
 declare global {
-    // Of lib.dom or @types/node, with which these merge; empty where a project has neither.
+    // Of lib.dom or @types/node, with which these merge; empty if a project has neither.
     interface AbortSignal {}
     interface URL {}
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Draws the pictures of README.md and docs/embedded-model.md with the model inside the package: docs/images/demo.png and docs/images/embedded-*.png.
+ * Draws the images of README.md and docs/embedded-model.md with the model inside the package: docs/images/demo.png and docs/images/embedded-*.png.
  *
  *     node scripts/embedded-figures.mjs [NAME ...]        default: all of them
  */
@@ -30,7 +30,7 @@ async function draw(pipe, options) {
   return images[0]
 }
 
-/** A white rectangle, in fractions of the picture, on black. */
+/** A white rectangle, in fractions of the image, on black. */
 function rectangle(x0, y0, x1, y1, size = 64) {
   const data = new Uint8Array(size * size * 3)
   for (let y = Math.round(y0 * size); y < y1 * size; y++)
@@ -48,7 +48,7 @@ const figures = {
 
   async 'embedded-image-to-image'(pipe) {
     const image = await draw(pipe, { prompt: 'a red circle on a blue background' })
-    const entries = [{ image, label: 'the start picture' }]
+    const entries = [{ image, label: 'the start image' }]
     for (const strength of [0.2, 0.5, 0.7, 0.9])
       entries.push({ image: await draw(pipe, { prompt: 'a yellow star in the night sky', image, strength }), label: `strength ${strength}` })
     await write('embedded-image-to-image', await sheet(entries))
@@ -58,7 +58,7 @@ const figures = {
     const image = await draw(pipe, { prompt: 'a red circle over the sea at sunset' })
     const mask = rectangle(0, 0, 1, 0.66)
     const entries = [
-      { image, label: 'the picture' },
+      { image, label: 'the image' },
       { image: mask, label: 'the mask' },
     ]
     for (const prompt of ['a yellow star over the sea at sunset', 'a green heart over the sea at sunset', 'a white moon over the sea at sunset'])
@@ -80,7 +80,7 @@ const figures = {
   async 'embedded-previews'(pipe) {
     const entries = []
     const preview = { every: 5, onPreview: (image, { step }) => void entries.push({ image, label: `after step ${step}` }) }
-    entries.push({ image: await draw(pipe, { prompt: 'a pink heart over the sea at sunset', preview }), label: 'the picture' })
+    entries.push({ image: await draw(pipe, { prompt: 'a pink heart over the sea at sunset', preview }), label: 'the image' })
     await write('embedded-previews', await sheet(entries))
   },
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /**
  * Evaluates the model inside the package (or another of its kind): draws the held-out captions of training/held_out.json, one seed each, none picked, and lets the judge
- * of scripts/judge say from pixels what is in the pictures.
+ * of scripts/judge say from pixels what is in the images.
  *
  *     npm run eval:embedded -- [--model FILE] [--precision exact] [--dtype q8_0] [--limit N] [--json FILE]
- *     npm run eval:embedded -- --pictures DIR              judges DIR/NNN.png in place of drawing: how far the judge itself errs on true pictures
+ *     npm run eval:embedded -- --pictures DIR              judges DIR/NNN.png in place of drawing: how far the judge itself errs on true images
  *     npm run eval:embedded -- --pictures DIR --reconstruct    the same after the model's first stage: what its decoder costs
  *
- * A picture of one object is right if an object of that colour and shape is there, once; one of two objects if both are there and stand as the caption says.
+ * An image of one object is right if an object of that colour and shape is there, once; one of two objects if both are there and stand as the caption says.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -110,11 +110,11 @@ async function main() {
     results.push({ ...entry, verdict: judge(image, entry) })
     if (values.save) await image.save(path.join(values.save, `${String(entry.id).padStart(3, '0')}.png`))
   }
-  if (results.length === 0) throw new Error(`there is no picture to judge in ${values.pictures}`)
+  if (results.length === 0) throw new Error(`there is no image to judge in ${values.pictures}`)
   const summary = summarise(results)
   for (const [name, { right, of, share: part }] of Object.entries(summary))
     if (of > 0) console.log(`${name.padEnd(40)} ${(100 * part).toFixed(1).padStart(5)} %  (${right} of ${of})`)
-  console.log(`${results.length} pictures in ${((performance.now() - began) / 1000).toFixed(0)} s`)
+  console.log(`${results.length} images in ${((performance.now() - began) / 1000).toFixed(0)} s`)
   if (values.failures)
     for (const result of results.filter(wrong))
       console.log(`${result.id}: ${result.prompt}\n    saw ${result.verdict.seen.map(sight).join(', ') || 'nothing'}`)

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /**
- * Evaluates the small models of models/systems, one per system of the paper: draws pictures with fixed seeds, none picked, and says from pixels whether they are right.
+ * Evaluates the small models of models/systems, one per system of the paper: draws images with fixed seeds, none picked, and says from pixels whether they are right.
  *
  *     node scripts/eval-systems.mjs [NAME ...] [--models DIR] [--steps N] [--sheets DIR] [--overview FILE.png] [--json FILE]
  *
- * --sheets writes the first pictures of each system, --overview the first row of all of them (docs/images/systems.png). What goes in comes from training/ground_truth (24 pictures of the renderer, with what their captions say and their label maps) or from a fixed sequence of numbers.
+ * --sheets writes the first images of each system, --overview the first row of all of them (docs/images/systems.png). What goes in comes from training/ground_truth (24 images of the renderer, with what their captions say and their label maps) or from a fixed sequence of numbers.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -73,7 +73,7 @@ function squaredError(a, b, counts = () => true) {
 const decibels = (error) => 10 * Math.log10(255 ** 2 / Math.max(error, 1e-9))
 const psnr = (...pictures) => decibels(squaredError(...pictures))
 
-/** What the first stage alone makes of a picture: no system can be closer to it. */
+/** What the first stage alone makes of an image: no system can be closer to it. */
 async function reconstruct(pipe, image) {
   const latents = await pipe.encodeImage(image, { mode: 'mean' })
   const [again] = await pipe.decode(latents)
@@ -140,7 +140,7 @@ function colourOfLabels({ data }, labels) {
 
 const distance = (a, b) => Math.hypot(...a.map((value, c) => value - b[c])) / Math.sqrt(3)
 
-/** Each system: pictures for its sheet, and figures. `draw` makes one picture. */
+/** Each system: images for its sheet, and figures. `draw` makes one image. */
 const systems = {
   async class(pipe, draw) {
     const names = pipe.info.classes
@@ -166,7 +166,7 @@ const systems = {
       figures: {
         'one to four objects seen': percent(seen.map(({ length }) => length >= 1 && length <= 4)),
         'objects of the same shape with and without their outline': clear(seen),
-        'the same of the true pictures': clear((await readTruths()).map(({ image }) => describe(image))),
+        'the same of the true images': clear((await readTruths()).map(({ image }) => describe(image))),
       },
     }
   },
@@ -255,7 +255,7 @@ const systems = {
       rows.push([psnr(image, truth, inside), psnr(fill, truth, inside), squaredError(image, truth, (j) => !inside(j))])
       sheet.push({ image: holed(truth, mask), label: 'given' }, { image, label: 'filled, no words' })
     }
-    // Nearly all of the picture is painted anew, with its caption.
+    // Nearly all of the image is painted anew, with its caption.
     const named = []
     for (const [i, truth] of (await readTruths()).filter(({ kind }) => kind === 'one').entries()) {
       const mask = Uint8Array.from({ length: side * side }, (_, j) =>
@@ -279,7 +279,7 @@ const systems = {
   },
 }
 
-/** A picture with thin frames where boxes were asked for. */
+/** An image with thin frames where boxes were asked for. */
 function outlined(image, boxes) {
   const data = Uint8Array.from(image.data)
   for (const { x, y, width, height } of boxes) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * One contact sheet with every system of the paper, drawn through the public API: a person sees that each path runs. First the trained models (models/), whose pictures
- * mean something; then the tiny synthetic ones of the golden cases (test/fixtures/models), whose pictures are patterns, each of its own kind. Where a picture goes in, it is
+ * One contact sheet with every system of the paper, drawn through the public API: a person sees that each path runs. First the trained models (models/), whose images
+ * mean something; then the tiny synthetic ones of the golden cases (test/fixtures/models), whose images are patterns, each of its own kind. Where an image goes in, it is
  * shown beside what comes out.
  *
  *     npm run gallery -- [--output gallery.png] [--seed N] [--precision exact]
@@ -38,7 +38,7 @@ function goldenHelper() {
 
 const { loadCase, materialise } = goldenHelper()
 
-/** A picture of coloured waves. */
+/** An image of coloured waves. */
 function waves(width, height) {
   const data = new Uint8Array(3 * width * height)
   for (let i = 0; i < data.length; i++) {
@@ -164,6 +164,6 @@ for (const system of systems) tiles.push(...(await drawSystem(system)))
 for (const stage of stages) tiles.push(...(await drawStage(stage)))
 
 const { contactSheet } = require(path.join(root, 'dist', 'cli', 'contact-sheet.js'))
-const footer = ['First the trained models. The others are of random weights: patterns, not pictures. Each tile is a path through the engine.']
+const footer = ['First the trained models. The others are of random weights: patterns, not images. Each tile is a path through the engine.']
 await (await contactSheet(tiles, { columns: 6, side: 192, footer })).save(values.output)
 console.log(`${values.output}: ${tiles.length} tiles`)

@@ -65,7 +65,7 @@ async function packAll(out, folders) {
   })
 }
 
-/** Integrity of this version in the registry; undefined where it is not there. */
+/** Integrity of this version in the registry; undefined if it is not there. */
 async function published(name, registry) {
   const { status, stdout, stderr } = await npm(['view', `${name}@${version}`, 'dist.integrity', '--json', '--prefer-online', ...registry])
   if (status === 0) return stdout.trim() === '' ? undefined : JSON.parse(stdout)

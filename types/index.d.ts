@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" />
 
 declare global {
-    // Of lib.dom or @types/node, with which these merge; empty where a project has neither.
+    // Of lib.dom or @types/node, with which these merge; empty if a project has neither.
     interface AbortSignal {}
     interface URL {}
 }
@@ -121,7 +121,7 @@ export declare interface CachedRevision {
     files: number;
     /** Bytes of its files. Revisions may share some. */
     bytes: number;
-    /** When it was last added to. */
+    /** Time of the last download into it. */
     modified: Date;
 }
 
@@ -286,7 +286,7 @@ export declare interface ConvertOptions extends Pick<LoadOptions, 'config' | 'sp
     onProgress?: (progress: Progress) => unknown;
 }
 
-/** What {@link convert} wrote. */
+/** Result of {@link convert}. */
 export declare interface ConvertReport {
     destination: string;
     tensors: number;
@@ -299,7 +299,8 @@ export declare interface ConvertReport {
 /**
  * The cosine similarity of two embeddings of the same model, -1 to 1: how well a text fits an image, or how similar two images are. CLIP's logits are this times its
  * `logit_scale` (100 in OpenAI's models).
- * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no Float32Array of finite numbers, for arrays that differ in length and for one of zeros
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for anything but Float32Arrays of finite numbers, for
+ * arrays of different lengths, and for one of zeros
  */
 export declare function cosineSimilarity(a: Float32Array, b: Float32Array): number;
 
@@ -361,7 +362,7 @@ export declare interface DeepCacheOptions {
     branch?: number;
 }
 
-/** generate() of a depth model. Without `width` and `height`, the picture has the size of the start image or else of the depth map, rounded down to a multiple. */
+/** generate() of a depth model. Without `width` and `height`, the image has the size of the start image or else of the depth map, rounded down to a multiple. */
 export declare interface DepthGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, DepthInputs, NegativePromptOptions {
 }
 
@@ -453,8 +454,8 @@ export declare class DiffusionHost implements AsyncDisposable {
     removeModel(name: string): Promise<void>;
     /**
      * Queues a job that generates images, as {@link DiffusionPipeline.generate} does.
-     * @throws TypeError where an option cannot leave this process, RangeError for an unknown model, DiffusionError `ERR_BUSY` where `maxQueue` jobs wait, DisposedError after
-     * `close()`. What the engine finds wrong with options rejects the job
+     * @throws TypeError if an option cannot be sent to another process, RangeError for an unknown model, DiffusionError `ERR_BUSY` if `maxQueue` jobs wait,
+     * DisposedError after `close()`. Invalid options found by the engine reject the job
      */
     generate(options?: HostGenerateOptions): DiffusionJob;
     /** Loads a model before its first job. @returns its description, as `pipeline.info` */
@@ -584,7 +585,7 @@ export declare interface EncodeConditionOptions extends CallOptions {
     unconditional?: boolean;
     /** Prompts: pad with empty chunks to at least this many, to give two prompts the same length. */
     minChunks?: number;
-    /** Depth models: size in pixels of the picture that the conditioning is for. Default: that of the depth map, rounded down to multiples of `info.sizeMultiple`. */
+    /** Depth models: size in pixels of the image that the conditioning is for. Default: that of the depth map, rounded down to multiples of `info.sizeMultiple`. */
     width?: number;
     height?: number;
     /** SD x4 upscaler: seed of the noise added to the small image. Default: random. */
@@ -653,7 +654,7 @@ export declare interface EstimateRequest extends LoadOptions {
     guidanceScale?: number;
     /** Editing models. Default: the model's. */
     imageGuidanceScale?: number;
-    /** Pictures per call. Default 1. */
+    /** Images per call. Default 1. */
     count?: number;
     /** As in `generate()`. Features are kept for every image. */
     deepCache?: DeepCacheOptions;
@@ -673,7 +674,7 @@ export declare interface Evaluation {
     step: number;
 }
 
-/** Sampling options that need a model, so a solver on its own does not take them. */
+/** Sampling options that need a model, and that a separate solver therefore does not take. */
 export declare type EvaluationOption = 'preset' | 'guidanceScale' | 'imageGuidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache';
 
 /** A floating-point image: planar float32, [n, channels, height, width], -1 to 1. */
@@ -1411,9 +1412,10 @@ export declare interface NoiseScheduleSpec {
 }
 
 /**
- * Opens a safetensors or GGUF file, a torch checkpoint (.ckpt, .pt, .pth, .bin), a shard index (.index.json), or a folder with one of them, and gives its tensors by
- * name. Reads only the header; `dispose()` closes the file. Names are as in the file, without torch's wrappers (`state_dict`, `params_ema`, `module.`). Throws ERR_IO
- * and ERR_MODEL_FORMAT for missing or damaged files.
+ * Opens a safetensors or GGUF file, a torch checkpoint (.ckpt, .pt, .pth, .bin), a shard index (.index.json), or a
+ * folder with one of them, for access to its tensors by name. Reads only the header; `dispose()` closes the file. Names
+ * are as in the file, without torch's wrappers (`state_dict`, `params_ema`, `module.`). Throws ERR_IO and
+ * ERR_MODEL_FORMAT for missing or damaged files.
  */
 export declare function openTensors(file: string | URL, options?: OpenTensorsOptions): Promise<TensorFile>;
 
@@ -1543,9 +1545,11 @@ export declare interface PipelineInfoByKind {
 /**
  * A loaded model. Created by {@link DiffusionPipeline.load}, freed by `dispose()` or `await using`.
  *
- * Calls on one device run one after another, in the order in which they were made (a call that still has to read an image, a long prompt or, the first time, the
- * tokenizer joins when it has); any number may wait. Every long call takes an AbortSignal, which works while the call waits, between steps and inside a step, and makes
- * it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
+ * Calls on one device run one after another, in the order in which they were made (a call that first has to read an
+ * image, a long prompt or the tokenizer is queued after that); any number may wait. Every long call takes an
+ * AbortSignal, which works while the call waits, between steps and within a step; the call then rejects with
+ * `signal.reason`, and the pipeline stays usable. An error thrown by a callback rejects the call with that error. After
+ * `dispose()` every call fails with `ERR_DISPOSED`. Returned arrays belong to the caller.
  */
 declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     #private;
@@ -1553,8 +1557,9 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     readonly info: PipelineInfo<K>;
     private constructor();
     /**
-     * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or the name of a model on a hub (`hf:owner/name`), which is fetched where it is not here.
-     * Without a source, loads the embedded model. `kind` sets the type of the pipeline; models of other kinds are refused.
+     * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or the name of a
+     * model on a hub (`hf:owner/name`), which is downloaded if it is not in the cache. Without a source, loads the
+     * embedded model. `kind` sets the type of the pipeline; models of other kinds are rejected.
      * @throws ModelFormatError for a damaged file, UnsupportedModelError for an unsupported model, OutOfMemoryError, DeviceError
      */
     static load<K extends ModelKind>(source: ModelSource | undefined, options: LoadOptions & {
@@ -1562,7 +1567,8 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     }): Promise<DiffusionPipeline<K>>;
     static load(source?: ModelSource, options?: LoadOptions): Promise<DiffusionPipeline>;
     /**
-     * The kind of the model. Comparing it narrows the pipeline: inside `if (pipe.kind === 'class')`, `generate()` takes `classId` and the compiler refuses `boxes`.
+     * The kind of the model. Comparing it narrows the pipeline: inside `if (pipe.kind === 'class')`, `generate()` takes
+     * `classId` and the compiler rejects `boxes`.
      */
     get kind(): K;
     /** Whether the model is of one of these kinds. Narrows the pipeline. */
@@ -1585,8 +1591,7 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
      * previous adapters then stay active
      */
     setLoras(loras: readonly LoraOptions[], options?: CallOptions): Promise<LoraReport[]>;
-    /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large images are processed in
-     * overlapping tiles. */
+    /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large images are processed in overlapping tiles. */
     upscale<T extends DiffusionPipeline>(this: 'superres' extends KindOf<T> ? T : never, image: ImageInput, options?: UpscaleOptions): Promise<GenerateResult<SuperresResolvedOptions>>;
     /** Tokenises a prompt: windows of 77 ids, with a weight and a text for each. Retrieval-augmented models read one window of plain text. */
     tokenize(prompt: string): Promise<Tokenized>;
@@ -1632,7 +1637,7 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     decode(latents: Latents, options?: DecodeOptions & {
         output?: 'image';
     }): Promise<RawImage[]>;
-    /** Present memory use by part, and the peak of the process. */
+    /** Current memory use by part, and the peak of the process. */
     memoryUsage(): MemoryUsage;
     /**
      * Runs `action` and reports the time of each network operation, the most expensive first. CPU only; includes work of other pipelines on the same device.
@@ -1663,9 +1668,9 @@ export declare interface PredictOptions extends CallOptions {
     concat?: Latents;
 }
 
-/** What a preset fills in. */
+/** The options that a preset sets. */
 export declare interface Preset extends Pick<SamplingOptions, 'sampler' | 'schedule' | 'timesteps' | 'steps' | 'guidanceScale' | 'eta' | 'extra'> {
-    /** What the network must predict: told by no file. */
+    /** The required prediction type, which no file states. */
     prediction?: 'sample';
 }
 
@@ -1675,7 +1680,7 @@ export declare interface Preset extends Pick<SamplingOptions, 'sampler' | 'sched
  */
 export declare type PresetName = 'turbo' | 'lightning-1' | 'lightning-2' | 'lightning-4' | 'lightning-8' | 'hyper-sd' | 'hyper-sd-unified' | 'hyper-sdxl-1' | 'lcm' | 'tcd' | 'dmd2' | 'dmd2-1' | 'pcm' | 'sdxs';
 
-/** Each preset of {@link SamplingOptions.preset} with the options that it fills in. */
+/** Each preset of {@link SamplingOptions.preset} with the options that it sets. */
 export declare const presets: Readonly<Record<PresetName, Preset>>;
 
 /** Previews during sampling. */
@@ -2121,7 +2126,7 @@ export declare function setLogger(logger: Logger | null): void;
  * of them the result resembles.
  */
 export declare interface SizeConditioning {
-    /** Size of the training picture before scaling and cropping; small sizes give coarse pictures. Default: `target`. */
+    /** Size of the training image before scaling and cropping; small sizes give coarse images. Default: `target`. */
     original?: {
         width: number;
         height: number;
@@ -2131,20 +2136,20 @@ export declare interface SizeConditioning {
         top: number;
         left: number;
     };
-    /** Base models: size after cropping. Default: the size of the picture that is drawn. A base model with a refiner takes its scores, too. */
+    /** Base models: size after cropping. Default: the size of the image that is drawn. A base model with a refiner takes its scores, too. */
     target?: {
         width: number;
         height: number;
     };
-    /** Refiners: aesthetic score of the picture (default 6) and of what guidance compares with (default 2.5), 0 to 100. */
+    /** Refiners: aesthetic score of the image (default 6) and of what guidance compares with (default 2.5), 0 to 100. */
     aestheticScore?: number;
     negativeAestheticScore?: number;
 }
 
 /**
- * A solver on its own, the partner of `pipe.predict()`; no network needed. It works on another thread.
- * For evaluation i = 0, 1, 2 ...: `input = await scaleInput(x, i)`, ask the network at `evaluations[i].timestep`, `await step(output, x, i)`.
- * Text to image starts from unit noise times `initNoiseSigma`.
+ * A solver without a network, to use with `pipe.predict()`. It works on another thread. For evaluation i = 0, 1, 2 ...:
+ * `input = await scaleInput(x, i)`, evaluate the network at `evaluations[i].timestep`, `await step(output, x, i)`. Text
+ * to image starts from unit noise times `initNoiseSigma`.
  */
 export declare class Solver {
     #private;
@@ -2155,29 +2160,32 @@ export declare class Solver {
     get sigmas(): readonly number[];
     get initNoiseSigma(): number;
     get evaluations(): readonly Evaluation[];
-    /** True for `dpm_adaptive`, where the network's outputs decide how many evaluations follow: the lists grow with every `step()` until the run ends. */
+    /** True for `dpm_adaptive`, whose number of evaluations depends on the network's outputs: the lists grow with every `step()` until the run ends. */
     get adaptive(): boolean;
     /**
-     * The network's input for evaluation i, as a new array or new latents; `x` is left as it is.
-     * @param noise what `s_churn` adds before the evaluation, in place of the solver's own generator: give the same to `step()`
+     * The network's input for evaluation i, as a new array or new latents; `x` is not changed.
+     * @param noise noise that `s_churn` adds before the evaluation, instead of the solver's own generator; pass the same
+     * to `step()`
      */
     scaleInput<T extends Float32Array | Latents>(x: T, i: number, noise?: Float32Array | Latents): Promise<T>;
     /**
-     * Moves `x`, the one that `scaleInput()` was given, on by one evaluation, in place, and returns it. Evaluations are taken in order, each once.
-     * @param modelOutput the network's raw output, after guidance; as long as `x`
-     * @param noise standard normal numbers in place of the solver's own generator, for solvers that draw
+     * Advances `x`, which must be the one passed to `scaleInput()`, by one evaluation in place, and returns it.
+     * Evaluations run in order, each once.
+     * @param modelOutput the network's raw output, after guidance; same length as `x`
+     * @param noise standard normal numbers instead of the solver's own generator, for solvers that draw noise
      */
     step<T extends Float32Array | Latents>(modelOutput: Float32Array | Latents, x: T, i: number, noise?: Float32Array | Latents): Promise<T>;
 }
 
-/** Options of {@link createSolver}: the sampling options, and what a model would have said about its training. */
+/** Options of {@link createSolver}: the sampling options, and the facts about training that a model would provide. */
 export declare interface SolverOptions extends Omit<SamplingOptions, EvaluationOption> {
     sampler: NonNullable<SamplingOptions['sampler']>;
     /** `pipe.info.spec`: gives `prediction` and the noise schedule. */
     spec?: Pick<ModelSpec, 'prediction' | 'schedule'>;
     /**
-     * What `step()` is given. Default: that of `spec`, else `eps`. `edm` is the output of a network with the preconditioning of Karras et al. 2022 (Playground v2.5): samplers in
-     * sigma space, `extra: { sigma_data, sigma_min, sigma_max }` default 0.5, 0.002 and 80.
+     * The type of the model output passed to `step()`. Default: that of `spec`, else `eps`. `edm` is the output of a
+     * network with the preconditioning of Karras et al. 2022 (Playground v2.5): samplers in sigma space, `extra: {
+     * sigma_data, sigma_min, sigma_max }` default 0.5, 0.002 and 80.
      */
     prediction?: Prediction | 'edm';
     /** Training betas, or their named form. Default: those of `spec`, else Stable Diffusion's. */
@@ -2185,9 +2193,9 @@ export declare interface SolverOptions extends Omit<SamplingOptions, EvaluationO
     noiseSchedule?: Partial<NoiseScheduleSpec>;
     /** Image to image: start at this step of the schedule. Default 0. */
     startStep?: number;
-    /** Image to image: share of the schedule that is run, in place of `startStep`. */
+    /** Image to image: share of the schedule to run, instead of `startStep`. */
     strength?: number;
-    /** Part of the training time that is run, 0 to 1 from the noise end, as in {@link SampleOptions}. */
+    /** Part of the training time to run, 0 to 1 from the noise end, as in {@link SampleOptions}. */
     denoisingStart?: number;
     denoisingEnd?: number;
 }
@@ -2198,13 +2206,13 @@ export declare interface StageEstimate {
     flops: number;
 }
 
-/** Bytes that are resident while one stage of a picture runs. */
+/** Resident bytes while one stage runs. */
 export declare interface StageMemory {
-    /** Of the part at work, and what the other parts keep meanwhile. */
+    /** Weights of the running part, and what the other parts keep in memory. */
     weights: number;
-    /** Activations and scratch, as the plan for this memory mode and bound runs the stage: one batch or two, whole, in bands or in tiles. */
+    /** Activations and scratch, for the plan of this memory mode and limit: one batch or two, whole, in bands or in tiles. */
     compute: number;
-    /** Latents, pictures and their copies, and features that `deepCache` keeps. */
+    /** Latents, images and their copies, and features kept by `deepCache`. */
     pictures: number;
     /** The sum of the above. */
     peak: number;
@@ -2212,22 +2220,22 @@ export declare interface StageMemory {
 
 /** Condition of a super-resolution model. */
 export declare interface SuperresCondition extends ConditionBase {
-    /** How many times wider and higher the picture gets. */
+    /** How many times wider and higher the image gets. */
     factor: number;
     /** SD x4 upscaler: highest `noiseLevel`, and the one that is used where none is given. */
     maxNoiseLevel?: number;
     noiseLevel?: number;
 }
 
-/** generate() of a super-resolution model. The picture sets the size. Prompt options only where the model reads text (the SD x4 upscaler). */
+/** generate() of a super-resolution model. The image sets the size. Prompt options only where the model reads text (the SD x4 upscaler). */
 export declare interface SuperresGenerateOptions extends CommonGenerateOptions, SuperresInputs, NegativePromptOptions {
 }
 
 /** Inputs of super-resolution models. */
 export declare interface SuperresInputs extends TextInputs {
-    /** The small picture, of any size. */
+    /** The small image, of any size. */
     image: ImageInput;
-    /** SD x4 upscaler: how much noise the small picture gets, 0 to `info.condition.maxNoiseLevel`. Default 20. More noise leaves more to the model. */
+    /** SD x4 upscaler: how much noise the small image gets, 0 to `info.condition.maxNoiseLevel`. Default 20. More noise leaves more to the model. */
     noiseLevel?: number;
 }
 
@@ -2243,19 +2251,19 @@ export declare interface SuperresResolvedOptions extends ResolvedCommon, Partial
  */
 export declare class TensorFile implements Disposable, Iterable<TensorInfo> {
     #private;
-    /** Where it was opened. */
+    /** The path of the file. */
     readonly path: string;
     /** Number of tensors. */
     get size(): number;
     /** Names in the order of the file. */
     get names(): string[];
-    /** Metadata of the file: safetensors' `__metadata__`, GGUF's keys, plain values beside the weights of a torch checkpoint. Long lists are left out. */
+    /** Metadata of the file: safetensors' `__metadata__`, GGUF's keys, plain values next to the weights of a torch checkpoint. Long lists are omitted. */
     get metadata(): Record<string, unknown>;
     has(name: string): boolean;
-    /** The description of a tensor; undefined where there is none of that name. */
+    /** The description of a tensor; undefined if there is none with that name. */
     get(name: string): TensorInfo | undefined;
     [Symbol.iterator](): IterableIterator<TensorInfo>;
-    /** The numbers of one tensor. Throws RangeError for an unknown name, ERR_MODEL_FORMAT where the type can be read as bytes alone. */
+    /** The values of one tensor. Throws RangeError for an unknown name, ERR_MODEL_FORMAT if the type can be read only as bytes. */
     read(name: string, options: ReadTensorOptions & {
         as: 'float32';
     }): Promise<Float32Array>;
@@ -2263,7 +2271,7 @@ export declare class TensorFile implements Disposable, Iterable<TensorInfo> {
         as: 'bytes';
     }): Promise<Uint8Array>;
     read(name: string, options?: ReadTensorOptions): Promise<TensorValues>;
-    /** Closes the file; a read that is under way fails. Idempotent. */
+    /** Closes the file; a running read fails. Idempotent. */
     dispose(): void;
     [Symbol.dispose](): void;
 }
@@ -2282,7 +2290,7 @@ export declare interface TensorInfo {
     readonly readable: boolean;
 }
 
-/** Element types of stored tensors. The types from `q4_0` on are ggml's blocks; another text names a type that is carried along, but not read. */
+/** Element types of stored tensors. The types from `q4_0` on are ggml's blocks; any other text names a type that cannot be read as numbers. */
 export declare type TensorType = 'f32' | 'f16' | 'bf16' | 'f64' | 'f8_e4m3' | 'f8_e5m2' | 'f8_e8m0' | 'f4_e2m1' | 'i64' | 'i32' | 'i16' | 'i8' | 'u64' | 'u32' | 'u16' | 'u8' | 'bool' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0' | 'q2_k' | 'q3_k' | 'q4_k' | 'q5_k' | 'q6_k' | (string & {});
 
 /** Numbers of a tensor, row-major. */
@@ -2325,7 +2333,7 @@ export declare interface TokenIds {
 declare interface Tokenized {
     /** One per window of the encoder: ids with start and end token, a weight and the text of each. */
     chunks: PromptChunk[];
-    /** True where a part of the prompt did not fit. */
+    /** True if a part of the prompt did not fit. */
     truncated: boolean;
 }
 
@@ -2342,27 +2350,27 @@ export declare class UnsupportedModelError extends DiffusionError {
     constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
 }
 
-/** upscale(): as generate(), without the picture. */
+/** upscale(): as generate(), without the image. */
 export declare type UpscaleOptions = Omit<SuperresGenerateOptions, 'image'>;
 
-/** A file that was hashed again. */
+/** A verified file. */
 export declare interface VerifiedFile {
     source: string;
     commit: string;
     file: string;
-    /** `unknown`: nothing says what its hash should be. */
+    /** `unknown`: the expected hash is not known. */
     state: 'ok' | 'damaged' | 'missing' | 'unknown';
     bytes: number;
 }
 
-/** Hashes the files of a model in the cache again, or of every model; no server is asked. */
+/** Hashes the files of a model in the cache again, or of every model, without contacting a server. */
 export declare function verifyModels(source?: string | URL | readonly (string | URL)[], options?: VerifyOptions): Promise<VerifiedFile[]>;
 
 /** Options of {@link verifyModels}. */
 export declare interface VerifyOptions extends CacheOptions, CallOptions {
-    /** Delete damaged files, so that the next {@link pullModel} fetches them anew. Default false. */
+    /** Delete damaged files, so that the next {@link pullModel} downloads them again. Default false. */
     remove?: boolean;
-    /** Called with the bytes that were read, and all there are. */
+    /** Called with the bytes read so far, and the total. */
     onProgress?: (bytes: number, totalBytes: number) => unknown;
 }
 

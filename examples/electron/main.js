@@ -6,7 +6,7 @@ const { createDiffusionHost } = require('node-latent-diffusion/electron/main')
 
 const origin = 'app://bundle'
 const files = { '/': ['index.html', 'text/html'], '/page.js': ['page.js', 'text/javascript'], '/page.css': ['page.css', 'text/css'] }
-// No script or style from elsewhere; blob: is where the pictures are.
+// No script or style from elsewhere; blob: is where the images are.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src blob:; connect-src 'self'"
 
 protocol.registerSchemesAsPrivileged([{ scheme: 'app', privileges: { standard: true, secure: true } }])

@@ -141,7 +141,7 @@ export class Autoencoder implements AsyncDisposable {
     return create(model, readInfo(model.native), true)
   }
 
-  /** What latents of the engine are multiplied by: 1 where the first stage was loaded by itself. */
+  /** Scale factor of the engine's latents: 1 if the first stage was loaded separately. */
   get #scale(): number {
     return this.info.spec.scaleFactor
   }

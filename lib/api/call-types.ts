@@ -1,4 +1,4 @@
-/** What the calls of a pipeline take and give, one by one: encoding, sampling, decoding. */
+/** Options and results of the single calls of a pipeline: encoding, sampling, decoding. */
 import type { Conditioning } from './conditioning.js'
 import type { RawImage } from '../image/raw-image.js'
 import type { Emphasis } from '../kinds/inputs.js'
@@ -80,7 +80,7 @@ export interface SamplingOptions {
   extra?: Record<string, number | string | boolean | readonly number[]>
 }
 
-/** Sampling options that need a model, so a solver on its own does not take them. */
+/** Sampling options that need a model, and that a separate solver therefore does not take. */
 export type EvaluationOption = 'preset' | 'guidanceScale' | 'imageGuidanceScale' | 'guidanceRescale' | 'guidanceInterval' | 'deepCache'
 
 /** Options of {@link DiffusionPipeline.encodePrompt}. */
@@ -97,7 +97,7 @@ export interface EncodeConditionOptions extends CallOptions {
   unconditional?: boolean
   /** Prompts: pad with empty chunks to at least this many, to give two prompts the same length. */
   minChunks?: number
-  /** Depth models: size in pixels of the picture that the conditioning is for. Default: that of the depth map, rounded down to multiples of `info.sizeMultiple`. */
+  /** Depth models: size in pixels of the image that the conditioning is for. Default: that of the depth map, rounded down to multiples of `info.sizeMultiple`. */
   width?: number
   height?: number
   /** SD x4 upscaler: seed of the noise added to the small image. Default: random. */

@@ -92,7 +92,7 @@ export class Conditioning implements Disposable {
     return this.#copy(into, [this.vectorDim], (target) => this.#native.readVector(target))
   }
 
-  /** Nothing is asked of the engine where there is nothing to read. */
+  /** Does not call the engine if there is nothing to read. */
   async #copy(into: Float32Array | undefined, shape: readonly number[], read: (target: Float32Array) => NativeJob<void>): Promise<Float32Array> {
     if (this.#disposed) throw new DisposedError('This conditioning has been disposed of')
     const length = shape.reduce((a, b) => a * b, 1)
@@ -124,12 +124,12 @@ function checkInto(into: unknown, length: number, shape: readonly number[]): voi
   if (into.length !== length) throw invalidRange(`into must have ${length} values (shape [${shape.join(', ')}]), not ${into.length}`)
 }
 
-/** For the modules of this package: a handle of the engine as the public class. */
+/** Internal: wraps a handle of the engine in the public class. */
 export function wrapConditioning(native: NativeConditioning): Conditioning {
   return wrap(native)
 }
 
-/** For the modules of this package: the engine's handle of an option that must be a Conditioning. */
+/** Internal: the engine's handle of an option that must be a Conditioning. */
 export function nativeConditioning(value: unknown, name: string): NativeConditioning {
   if (!(value instanceof Conditioning)) throw invalidType(`${name} must be a Conditioning, not ${show(value)}`)
   return unwrap(value)

@@ -9,7 +9,7 @@ import { tokenizerForFile } from '../text/tokenizer.js'
 import type { ConvertOptions, LoraReport, ModelInfo, ModelSource } from '../types.js'
 import { checkPath, checkString, fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys, show } from '../options/validate.js'
 
-/** What {@link convert} wrote. */
+/** Result of {@link convert}. */
 export interface ConvertReport {
   destination: string
   tensors: number
@@ -41,7 +41,7 @@ export async function convert(source: ModelSource, destination: string | URL, op
   const load = resolveLoad(only(o, convertLoadOptions), 'convert()', convertLoadOptions)
   const hooks = { signal: load.signal, onProgress: load.onProgress }
   const adapters = await findLoras(values.loras ?? [], 'loras', { hub: load.hub, ...hooks })
-  // Headers first: whether there is a text encoder decides whether the file gets a tokenizer.
+  // Reads headers first, because only models with a text encoder get a tokenizer.
   const look = await withSource(source, load, (request) => () => addon().inspect(JSON.stringify(request)), { hooks })
   const { source: resolved, request } = look.prepared
   try {

@@ -38,7 +38,7 @@ export function setLogger(logger: Logger | null): void {
       try {
         logger(level, message)
       } catch {
-        // A logger must not be able to break a generation that it only watches.
+        // An error in the logger must not break a generation.
       }
     })
   guarded(() => addon().setLogger(safe))

@@ -1,4 +1,4 @@
-/** Textual inversions: their files, in every form that they come in. */
+/** Reads textual inversion files in all their formats. */
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError, ModelFormatError } from '../errors.js'
@@ -10,17 +10,17 @@ import type { PipelineInfo } from '../types.js'
 import { openTensors, type TensorFile, type TensorInfo } from './tensors.js'
 
 const maxEmbeddings = 10_000
-/** More than a prompt's window holds; files of other things have far larger tensors. */
+/** More than a prompt's window holds; other kinds of files have far larger tensors. */
 const maxVectors = 1000
 const extension = /\.(safetensors|pt|bin)$/i
 
-/** Widths of the text encoders that read embeddings, and how many tokens of a window are free. */
+/** Widths of the text encoders that read embeddings, and the number of free tokens in a window. */
 export interface EmbeddingForm {
   widths: number[]
   room: number
 }
 
-/** Undefined where the model has no CLIP text encoder. */
+/** Undefined if the model has no CLIP text encoder. */
 function embeddingForm({ spec }: PipelineInfo): EmbeddingForm | undefined {
   const towers = spec.conditioners.flatMap((one) => {
     const { kind, clip } = one as { kind?: string; clip?: { hiddenSize: number; maxPositionEmbeddings: number } }
@@ -30,7 +30,7 @@ function embeddingForm({ spec }: PipelineInfo): EmbeddingForm | undefined {
   return { widths: towers.map(({ hiddenSize }) => hiddenSize), room: towers[0]!.maxPositionEmbeddings - 2 }
 }
 
-/** The words of a file: the name that each has there ('' : the file's own) and its tensors by encoder. */
+/** The words of a file: the name of each in the file ('': the file's name) and its tensors by encoder. */
 function wordsOf(file: TensorFile): { name: string; tensors: TensorInfo[] }[] {
   const get = (name: string) => file.get(name)
   const [l, g] = [get('clip_l'), get('clip_g')]
@@ -40,7 +40,7 @@ function wordsOf(file: TensorFile): { name: string; tensors: TensorInfo[] }[] {
   return [...file].map((tensor) => ({ name: tensor.name, tensors: [tensor] }))
 }
 
-/** Vectors of one tensor: [width] or [count, width]. */
+/** The vectors of a tensor: [width] or [count, width]. */
 function vectorsOf({ shape }: TensorInfo): { count: number; width: number } | undefined {
   if (shape.length < 1 || shape.length > 2) return undefined
   return { count: shape.length === 1 ? 1 : shape[0]!, width: shape.at(-1)! }
@@ -58,7 +58,7 @@ function misfit(file: string, tensors: readonly TensorInfo[], { widths }: Embedd
 async function readWord(file: TensorFile, tensors: readonly TensorInfo[], form: EmbeddingForm): Promise<Omit<Embedding, 'name'>> {
   const sizes = tensors.map(vectorsOf)
   const { count } = sizes[0] ?? { count: 0 }
-  // SDXL's refiner reads what the second of two encoders does.
+  // SDXL's refiner reads the vectors for the second of two encoders.
   const taken = form.widths.map((width) => sizes.findIndex((size) => size?.width === width && size.count === count))
   if (count < 1 || count > maxVectors || taken.includes(-1)) throw misfit(file.path, tensors, form)
   if (count > form.room)
@@ -68,7 +68,7 @@ async function readWord(file: TensorFile, tensors: readonly TensorInfo[], form: 
   const encoders: Float32Array[] = []
   for (const i of taken) encoders.push(await file.read(tensors[i]!.name, { as: 'float32' }))
   if (encoders.some((numbers) => numbers.some((number) => !Number.isFinite(number))))
-    throw new ModelFormatError(`${path.basename(file.path)}: the embedding holds numbers that are not finite`)
+    throw new ModelFormatError(`${path.basename(file.path)}: the embedding contains values that are not finite`)
   return { count, encoders }
 }
 
@@ -86,7 +86,7 @@ async function readWords(place: string, given: string | undefined, form: Embeddi
   return found
 }
 
-/** What of a folder are embeddings for this model; files of other kinds and for other models are passed over. */
+/** The embeddings for this model in a folder; other files and embeddings for other models are skipped. */
 async function readFolder(folder: string, form: EmbeddingForm): Promise<Embedding[]> {
   const found: Embedding[] = []
   for (const name of (await readdir(folder)).filter((one) => extension.test(one)).sort()) {
@@ -100,7 +100,7 @@ async function readFolder(folder: string, form: EmbeddingForm): Promise<Embeddin
   return found
 }
 
-/** The words of the load options `embeddings` and `embeddingDirectory`; the former win. */
+/** The words of the load options `embeddings` and `embeddingDirectory`; the former take precedence. */
 export async function loadEmbeddings(
   { embeddings: listed = [], embeddingDirectory }: Pick<ResolvedLoad, 'embeddings' | 'embeddingDirectory'>,
   info: PipelineInfo,

@@ -1,4 +1,4 @@
-/** encodeCondition() and loss(): the conditioning that a model's inputs make, in the caller's hands, and the training objective as a measurement. */
+/** encodeCondition() and loss(): encodes a model's inputs for the caller, and measures the training objective. */
 import { gatherInputs, type GatheredInputs, type InputContext } from '../kinds/gather.js'
 import { wrapConditioning, type Conditioning } from './conditioning.js'
 import { inputKeys, refusedInputs, resolveInputs, takesPrompts, type ResolvedInputs } from '../kinds/input-rules.js'
@@ -10,7 +10,7 @@ import { imageTensor } from '../image/tensors.js'
 import type { EncodeConditionOptions, ImageInput, LossOptions, LossResult, PipelineInfo } from '../types.js'
 import { checkInteger, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
 
-/** What these calls need of a pipeline. */
+/** The parts of a pipeline that these calls need. */
 export interface EncodeContext extends InputContext {
   native: NativePipeline
 }
@@ -19,7 +19,7 @@ function checkInputs(inputs: unknown, info: PipelineInfo, where: string): Resolv
   return resolveInputs(knownKeys(inputs, where, inputKeys(info), refusedInputs(info, false)), info)
 }
 
-/** The unconditional inputs, which guidance compares with. Where they are zeros, the engine makes them. */
+/** The unconditional inputs for guidance. If they are zeros, the engine makes them. */
 function unconditionalInputs(inputs: ResolvedInputs, info: PipelineInfo): ResolvedInputs {
   if (!info.condition.guidance) throw invalidRange('unconditional: this model was trained without an unconditional input')
   if (takesPrompts(info) && inputs.prompt) return { ...inputs, prompt: { ...inputs.prompt, text: '' } }
@@ -36,10 +36,10 @@ async function gatherWindows(inputs: ResolvedInputs, context: EncodeContext, lea
 
 const inPrograms = 'stages are for programs'
 
-/** Rows that encodePrompt() has as well. */
+/** Options shared with encodePrompt(). */
 export const minChunks = integer({ min: 1, max: 1000, fallback: () => 1, toNative: notNative, flag: inPrograms })
 
-/** A side of the picture that is meant, where the inputs leave it open. */
+/** A side of the image that is meant, where the inputs leave it open. */
 const side = option(
   (value, name, { kind, sizeMultiple }: PipelineInfo): number => {
     if (kind !== 'depth') throw invalidType(`encodeCondition(): option '${name}' is for depth models; the inputs of this model do not depend on it`)
@@ -71,7 +71,7 @@ export async function encodeCondition(context: EncodeContext, inputs: unknown, o
   return wrapConditioning(await runJob((callbacks) => native.encodeCondition(request, arrays, callbacks), { signal }))
 }
 
-/** Ten timesteps, in the middle of ten equal parts of the schedule. */
+/** Ten timesteps, the centres of ten equal parts of the schedule. */
 function evenTimesteps(count: number): number[] {
   return Array.from({ length: 10 }, (_, i) => Math.floor(((i + 0.5) * count) / 10))
 }
@@ -91,7 +91,7 @@ const lossOptions = {
   ...pick(shared, 'seed', 'rng', 'onProgress', 'signal'),
 } satisfies Options<LossOptions, PipelineInfo>
 
-/** The denoising loss of one picture at some timesteps. */
+/** The denoising loss of one image at some timesteps. */
 export async function loss(context: EncodeContext, image: ImageInput, inputs: unknown, options: LossOptions | undefined): Promise<LossResult> {
   const { info, native } = context
   const given = checkInputs(inputs, info, 'loss()')

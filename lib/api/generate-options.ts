@@ -9,21 +9,21 @@ import { resolveSampling, samplingOptions, usualStrength, type ResolvedSampling 
 import type { GenerateOptions, GenerateWarning, ImageInput, PipelineInfo } from '../types.js'
 import { invalidType, knownKeys } from '../options/validate.js'
 
-/** The checked options of a generate() call; the size is settled later where it follows the picture's. */
+/** The checked options of a generate() call; a size that depends on the image is determined later. */
 export interface ResolvedGenerate extends Values<typeof generateOptions> {
   inputs: ResolvedInputs
-  /** Where the model is guided by prompts. */
+  /** Set for models with a prompt. */
   negativePrompt: string | undefined
   /** Undefined without a refiner. */
   refinerSwitchAt: number | undefined
   sampling: ResolvedSampling
-  /** Start of image to image, and what of it to repaint. */
+  /** Start of image to image, and the part to repaint. */
   start: ImageInput | undefined
   startMask: MaskInput | undefined
   warnings: GenerateWarning[]
 }
 
-/** A network that is told the guidance scale compares with nothing: a negative prompt is left out, and that is said. */
+/** A network with the guidance scale as an input evaluates no negative prompt: it is dropped, with a warning. */
 function resolveNegative(o: Record<string, unknown>, info: PipelineInfo): Pick<ResolvedGenerate, 'negativePrompt' | 'warnings'> {
   const { negativePrompt } = checkOptions(negativeOptions, o, info)
   if (!info.condition.guidanceEmbedding || negativePrompt === undefined) return { negativePrompt, warnings: [] }
@@ -33,12 +33,12 @@ function resolveNegative(o: Record<string, unknown>, info: PipelineInfo): Pick<R
 
 const commonKeys = [...Object.keys(generateOptions), ...Object.keys(samplingOptions)]
 
-/** Sides of kinds whose inputs set the size, and of a picture with a mask, are compared with it later; they need not be multiples of anything. */
+/** If the inputs determine the size, or an image has a mask, width and height are compared with that size later and need not be multiples of anything. */
 function sideContext(o: Record<string, unknown>, info: PipelineInfo): SideContext {
   return { multiple: takesStartPicture(info) && o.mask === undefined ? info.sizeMultiple : 1 }
 }
 
-/** Checked sides of a picture without a mask. */
+/** Checked size for an image without a mask. */
 export function resolveSize(o: Record<string, unknown>, info: PipelineInfo): { width: number | undefined; height: number | undefined } {
   return checkOptions(pick(generateOptions, 'width', 'height'), o, sideContext(o, info))
 }

@@ -1,4 +1,4 @@
-/** generate(): from checked options to one native request, and from its result to pictures with their settings. */
+/** generate(): turns checked options into one native request, and its result into images with settings. */
 import { gatherInputs, type GatheredInputs, type InputContext } from '../kinds/gather.js'
 import { resolveGenerate, type ResolvedGenerate } from './generate-options.js'
 import { cropPicture, cropPreview, framedSize, padEdges, padMask, type Size } from '../image/framing.js'
@@ -29,27 +29,27 @@ import type {
 } from '../types.js'
 import { invalidRange } from '../options/validate.js'
 
-/** What generate() needs of a pipeline. */
+/** The parts of a pipeline that generate() needs. */
 export interface GenerateContext extends InputContext {
   native: NativePipeline
-  /** For the settings in the picture. */
+  /** Names for the settings in the image. */
   modelName: string
   refinerName: string | undefined
-  /** The pipeline's own adapters, once those that were asked for before this call are set; and where prompts find theirs. */
+  /** The pipeline's adapters, once all earlier setLoras() calls have ended, and the folder of adapters for prompts. */
   settleLoras: (signal: AbortSignal | undefined) => Promise<readonly NativeAdapter[]>
-  /** Whether others have been asked for since: the engine has those by the time that this call joins. */
+  /** Whether setLoras() has been called since: the engine then has those adapters when this call is queued. */
   lorasChanged: () => boolean
   loraDirectory: string | undefined
   hub: LoadOptions['hub']
 }
 
-/** Everything that crosses to the engine, apart from the sampling options. */
+/** Everything passed to the engine except the sampling options. */
 interface Gathered extends GatheredInputs {
-  /** Of the finished pictures. */
+  /** Size of the final images. */
   size: Size
-  /** What the engine is asked for: `size`, or with a mask the next size that the networks take. */
+  /** The size requested from the engine: `size` or, with a mask, the next size that the networks support. */
   frame: Size
-  /** Start of image to image, and what of it to repaint; both of the frame's size. */
+  /** Start of image to image, and the part to repaint; both have the frame's size. */
   start: FloatImage | undefined
   mask: Mask | undefined
   latents: Float32Array | undefined
@@ -57,26 +57,26 @@ interface Gathered extends GatheredInputs {
   negative: NativePromptTokens | undefined
   /** Undefined: the pipeline's own. */
   adapters: NativeAdapter[] | undefined
-  /** The prompt as it was given, with the adapters that it names: the web UI writes it so into the picture. */
+  /** The original prompt, including the adapters that it names, as the web UI writes it into the image. */
   writtenPrompt: string | undefined
   warnings: GenerateWarning[]
 }
 
-/** A size that the inputs set; one that the caller names must be the same. */
+/** A size determined by the inputs; the caller's size must match it. */
 function givenSize(size: Size, { width = size.width, height = size.height }: ResolvedGenerate, info: PipelineInfo): Size {
   if (width === size.width && height === size.height) return size
-  const what = info.kind === 'semantic' ? 'label map' : 'picture'
+  const what = info.kind === 'semantic' ? 'label map' : 'image'
   throw invalidRange(`width and height follow the ${what} for this model: ${size.width}x${size.height}, not ${width}x${height}`)
 }
 
-/** The size asked for, or the picture's in multiples that the networks take, or the model's. */
+/** The requested size, or the image's rounded to multiples that the networks support, or the model's default. */
 function drawnSize({ width, height }: ResolvedGenerate, own: Size | undefined, { sizeMultiple, defaults }: PipelineInfo): Size {
   const usual = own ? sizeInMultiples(own, sizeMultiple) : defaults
   const multiple = { multiple: sizeMultiple }
   return { width: checkSide(width ?? usual.width, 'width', multiple), height: checkSide(height ?? usual.height, 'height', multiple) }
 }
 
-/** Size of the pictures, and the start of image to image in that size. A picture with a mask keeps its own, and is padded where the networks need more. */
+/** Size of the images, and the start of image to image in that size. An image with a mask keeps its size and is padded for the networks. */
 async function settleSize(
   resolved: ResolvedGenerate,
   info: PipelineInfo,
@@ -116,7 +116,8 @@ function checkRows(shape: readonly number[] | undefined, count: number): void {
 async function gatherLatents({ latents, count }: ResolvedGenerate, size: Size, info: PipelineInfo) {
   if (latents === undefined) return { latents: undefined, latentsShape: undefined }
   nativeLatents(latents, 'latents')
-  // Pictures of any size are padded: for super-resolution until they halve evenly all the way, else to what the network takes.
+  // Images of any size are padded: for super-resolution until they can be halved at every level, else to a size that
+  // the network supports.
   const multiple = info.kind === 'superres' ? info.downsampling * unetDownsampling(info) : info.sizeMultiple
   const side = (pixels: number) => (Math.ceil(pixels / multiple) * multiple) / info.downsampling
   const expected = [count, info.latentChannels, side(size.height), side(size.width)]
@@ -125,12 +126,12 @@ async function gatherLatents({ latents, count }: ResolvedGenerate, size: Size, i
   return { latents: await latents.read(), latentsShape: latents.shape }
 }
 
-/** The adapters of a call: its own or the pipeline's, and those that its prompt names, which are no words of it. */
+/** The adapters of a call: its own or the pipeline's, and those named in the prompt, which are removed from it. */
 async function gatherLoras(resolved: ResolvedGenerate, { info, loraDirectory, hub }: GenerateContext, loras: readonly NativeAdapter[]) {
   const { inputs, negativePrompt, signal, onProgress } = resolved
   const own = resolved.loras && (await findLoras(resolved.loras, 'loras', { hub, signal, onProgress }))
   const written = inputs.prompt?.text
-  if (!inputs.prompt || info.kind === 'rdm') return { adapters: own, written, warnings: [] } // rdm takes its prompt as it is
+  if (!inputs.prompt || info.kind === 'rdm') return { adapters: own, written, warnings: [] } // rdm prompts are plain text
   const named = await promptLoras(inputs.prompt.text, negativePrompt, loraDirectory)
   inputs.prompt.text = named.text
   return { adapters: named.loras.length > 0 ? [...(own ?? loras), ...named.loras] : own, written, warnings: named.warnings }
@@ -186,7 +187,7 @@ function nativeRequest(
   }
 }
 
-/** The sampling options with every default filled in: what was checked, completed by what the engine chose. */
+/** The sampling options with all defaults: the checked ones, completed by the engine's choices. */
 function resolvedCommon({ sampling, count, latents }: ResolvedGenerate, size: Size, info: PipelineInfo, settled: { eta: number }): ResolvedCommon {
   const { values, request } = sampling
   const schedule = values.schedule ?? (values.timesteps ? undefined : (request.schedule ?? info.defaultSchedules[values.sampler]))
@@ -195,14 +196,14 @@ function resolvedCommon({ sampling, count, latents }: ResolvedGenerate, size: Si
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as unknown as ResolvedCommon
 }
 
-/** The inputs as generate() takes them again. */
+/** The inputs, in a form that generate() accepts again. */
 function resolvedInputs(resolved: ResolvedGenerate, { kind }: PipelineInfo): Partial<AnyResolvedOptions> {
   const { inputs, negativePrompt, start, startMask, sampling, refinerSwitchAt } = resolved
   const { prompt, ...rest } = inputs
   const prompts = prompt && {
     prompt: prompt.text,
     ...(negativePrompt === undefined ? {} : { negativePrompt }),
-    ...(kind === 'rdm' ? {} : { emphasis: prompt.emphasis }), // which takes its prompt as it is
+    ...(kind === 'rdm' ? {} : { emphasis: prompt.emphasis }), // whose prompts are plain text
   }
   return {
     ...prompts,

@@ -1,4 +1,4 @@
-/** CLIP's image encoder: pictures to the embeddings that retrieval databases hold. */
+/** CLIP's image encoder: makes the embeddings of retrieval databases from images. */
 import { LoadedModel } from '../model/engine.js'
 import { UnsupportedModelError } from '../errors.js'
 import { toClipInput } from '../image/clip-input.js'
@@ -15,7 +15,7 @@ function isFloats(image: unknown): boolean {
   return typeof image === 'object' && image !== null && 'shape' in image
 }
 
-/** The embedding of a picture, [dim], by the image tower of a loaded pipeline. */
+/** The embedding of an image, [dim], by the image tower of a loaded pipeline. */
 export async function embedImage(native: NativePipeline, info: PipelineInfo, image: ImageInput, signal?: AbortSignal): Promise<Float32Array> {
   const encoder = info.condition.imageEncoder
   if (!encoder) throw new UnsupportedModelError('embedImage() needs CLIP with an image tower: load with { model, imageEncoder }')

@@ -4,7 +4,7 @@ import { labelsOfModel } from '../labels/model-labels.js'
 import { layoutEncoding } from '../model/spec.js'
 import type { GenerateDefaults, PipelineInfo } from '../types.js'
 
-/** What only TypeScript knows of a condition: how boxes are read, and what numbers are called. */
+/** Facts about conditioning that only TypeScript knows: the encoding of boxes, and names of classes. */
 function withNames(info: PipelineInfo): PipelineInfo {
   switch (info.kind) {
     case 'layout': {
@@ -23,7 +23,7 @@ function withNames(info: PipelineInfo): PipelineInfo {
   }
 }
 
-/** The engine's marks for "left to the sampler or the model" are no values that an option takes: they become absent. */
+/** The engine's placeholders for "decided by the sampler or the model" are not valid option values, so they are removed. */
 function settle({ eta, clipSkip, schedule, ...settled }: GenerateDefaults): GenerateDefaults {
   return {
     ...settled,
@@ -33,7 +33,7 @@ function settle({ eta, clipSkip, schedule, ...settled }: GenerateDefaults): Gene
   }
 }
 
-/** What was loaded. */
+/** The description of a loaded model. */
 export function readInfo(native: NativePipeline): PipelineInfo {
   const info = JSON.parse(guarded(() => native.info())) as PipelineInfo
   const schedules = info.schedules.filter((name) => name !== 'custom') // given as a Float32Array, not by name

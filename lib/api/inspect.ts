@@ -25,7 +25,7 @@ export async function inspect(source?: ModelSource, options?: InspectOptions): P
   return JSON.parse(result) as ModelInfo
 }
 
-/** What loading would say of a model, from headers alone: {@link DiffusionPipeline.info}, but for what depends on the memory that there is. */
+/** {@link DiffusionPipeline.info} of a model, from headers only, without what depends on the available memory. */
 export async function describeModel(source: ModelSource | undefined, options: LoadOptions): Promise<PipelineInfo> {
   const load = resolveLoad(options, 'describe()')
   load.request.headersOnly = true
@@ -47,7 +47,7 @@ export interface EstimateRequest extends LoadOptions {
   guidanceScale?: number
   /** Editing models. Default: the model's. */
   imageGuidanceScale?: number
-  /** Pictures per call. Default 1. */
+  /** Images per call. Default 1. */
   count?: number
   /** As in `generate()`. Features are kept for every image. */
   deepCache?: DeepCacheOptions
@@ -63,13 +63,13 @@ export interface StageEstimate {
   flops: number
 }
 
-/** Bytes that are resident while one stage of a picture runs. */
+/** Resident bytes while one stage runs. */
 export interface StageMemory {
-  /** Of the part at work, and what the other parts keep meanwhile. */
+  /** Weights of the running part, and what the other parts keep in memory. */
   weights: number
-  /** Activations and scratch, as the plan for this memory mode and bound runs the stage: one batch or two, whole, in bands or in tiles. */
+  /** Activations and scratch, for the plan of this memory mode and limit: one batch or two, whole, in bands or in tiles. */
   compute: number
-  /** Latents, pictures and their copies, and features that `deepCache` keeps. */
+  /** Latents, images and their copies, and features kept by `deepCache`. */
   pictures: number
   /** The sum of the above. */
   peak: number
@@ -101,7 +101,7 @@ export interface MemoryEstimate {
   processBytes: number
 }
 
-/** Room for what JavaScript adds while a picture is made: the tokenizer's tables, the encoder of files, what allocators keep. Measured with some room. */
+/** Allowance for JavaScript during a run: the tokenizer's tables, the file encoder, memory kept by allocators. Measured, with some margin. */
 const scriptBytes = 80 * 2 ** 20
 
 type NativeEstimate = Omit<MemoryEstimate, 'width' | 'height' | 'peakBytes' | 'lowPeakBytes' | 'processBytes'> & { peak: number }
@@ -117,7 +117,7 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
   const where = 'estimateMemory()'
   const given = knownKeys(request, where, estimateKeys)
   const load = resolveLoad(only(given, loadOptions), where)
-  const run = checkOptions(table, given, { multiple: 1 }) // what is no size at all needs no file
+  const run = checkOptions(table, given, { multiple: 1 }) // rejects invalid sizes before opening files
   const { hub, signal, onProgress } = load
   const adapters = run.loras && { adapters: await findLoras(run.loras, 'loras', { hub, signal, onProgress }) }
   const fields = { ...nativeFields(omit(table, 'width', 'height', 'guidanceScale', 'loras'), run), ...adapters }
@@ -134,7 +134,7 @@ export async function estimateMemory(source?: ModelSource, request: EstimateRequ
       JSON.parse(await runJob(() => one.estimate(JSON.stringify({ ...size, guidanceScale, ...fields })), { signal })) as NativeEstimate
     const { peak, ...measured } = await ask(pipeline)
     const { memory } = load.request
-    // A plan is that of a load: the smallest one is asked of another, from the files that are there already.
+    // A plan belongs to a loaded model, so the smallest one needs another load, from files that are already local.
     if (memory.mode !== 'low')
       low = await runJob(loadPipeline({ ...prepared.request, memory: { ...memory, mode: 'low' } }), { signal }, discardPipeline)
     const lowPeakBytes = low === pipeline ? peak : (await ask(low)).peak

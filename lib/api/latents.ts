@@ -82,17 +82,17 @@ export class Latents implements Disposable {
   }
 }
 
-/** For the modules of this package: a handle of the engine as the public class. */
+/** Internal: wraps a handle of the engine in the public class. */
 export function wrapLatents(native: NativeLatents): Latents {
   return wrap(native)
 }
 
-/** For the modules of this package: numbers in an array that nobody else has, as they are. */
+/** Internal: wraps an array that nothing else uses, without a copy. */
 export async function latentsOf(data: Float32Array, shape: readonly number[]): Promise<Latents> {
   return wrap(await runJob(() => addon().latentsFrom([...shape], data)))
 }
 
-/** For the modules of this package: the engine's handle of an option that must be Latents. */
+/** Internal: the engine's handle of an option that must be Latents. */
 export function nativeLatents(value: unknown, name: string): NativeLatents {
   if (!(value instanceof Latents)) throw invalidType(`${name} must be Latents, not ${show(value)}`)
   return unwrap(value)

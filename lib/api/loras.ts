@@ -1,4 +1,4 @@
-/** Adapters: their options, the files that they name, and what a prompt asks for. */
+/** Adapters: their options, their files, and those named in a prompt. */
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { resolveFile, type ResolveOptions } from '../model/sources.js'
@@ -11,10 +11,10 @@ import type { GenerateWarning, LoraOptions, LoraReport } from '../types.js'
 
 const maxDepth = 8
 const maxEntries = 100_000
-/** Of files that hold adapters, and folders, which have none. */
+/** Extensions of adapter files; folders have none. */
 const extension = /\.(safetensors|gguf|pt|pth|ckpt|bin)$/i
 
-/** The folder in which prompts find their adapters. */
+/** The folder of the adapters that prompts name. */
 export async function resolveLoraDirectory(value: unknown): Promise<string | undefined> {
   if (value === undefined) return undefined
   const folder = await resolveFile(value, 'loraDirectory')
@@ -22,7 +22,7 @@ export async function resolveLoraDirectory(value: unknown): Promise<string | und
   return folder
 }
 
-/** Their files, fetched where a hub has them. */
+/** Their files; those on a hub are downloaded. */
 export async function findLoras(loras: readonly CheckedLora[], name: string, options: ResolveOptions): Promise<NativeAdapter[]> {
   const found: NativeAdapter[] = []
   for (const [i, lora] of loras.entries()) found.push(await stamped(await resolveFile(lora.path, `${name}[${i}].path`, options), lora))
@@ -34,7 +34,7 @@ async function stamped(file: string, { weight, textWeight }: Pick<CheckedLora, '
   return { path: file, weight, textWeight, stamp: `${size} ${mtimeMs}` }
 }
 
-/** Files below a folder by their names without extensions; the first of a name counts. */
+/** Files below a folder, by name without extension; of files with the same name the first counts. */
 async function filesOf(folder: string): Promise<Map<string, string>> {
   const files = new Map<string, string>()
   const waiting: [string, number][] = [[folder, 0]]
@@ -55,7 +55,7 @@ async function filesOf(folder: string): Promise<Map<string, string>> {
   return files
 }
 
-/** The adapters that a prompt names, and the prompt without them. */
+/** The adapters named in a prompt, and the prompt without them. */
 export interface PromptLoras {
   text: string
   loras: NativeAdapter[]
@@ -67,7 +67,7 @@ function ignored(marks: readonly string[], why: string): GenerateWarning[] {
   return [{ code: 'WARN_ADAPTER_IGNORED', message: `adapters ${why} and were removed from the prompt: ${marks.join(', ')}` }]
 }
 
-/** Without a folder the marks are left out, with a warning; a name that the folder lacks is an error, since the picture would be another one. */
+/** Without a folder the tags are removed with a warning; a name that is not in the folder is an error, because the image would differ. */
 export async function promptLoras(prompt: string, negative: string | undefined, folder: string | undefined): Promise<PromptLoras> {
   const marks = adapterNames(prompt)
   const warnings = ignored(
@@ -106,7 +106,7 @@ export async function promptLoras(prompt: string, negative: string | undefined, 
   return { text: withoutAdapters(prompt).trim(), loras, warnings: [...ignored(unread, 'are not of the form <lora:name:1>'), ...warnings] }
 }
 
-/** What of the files was not used. */
+/** Warns about layers of the files that were not used. */
 export function partialWarnings(reports: readonly LoraReport[]): GenerateWarning[] {
   return reports.flatMap(({ name, unmatched, skipped }) => {
     const left = [...unmatched, ...skipped]

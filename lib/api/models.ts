@@ -1,4 +1,4 @@
-/** Fetching and keeping models: the public functions behind `latent pull | list | verify | rm`. */
+/** Downloading and managing models: the public functions behind `latent pull | list | verify | rm`. */
 import { shared } from '../options/common.js'
 import { hubOptions, pullOptions, verifyOptions } from '../options/hub.js'
 import { callback, checkOptions, only, type Options } from '../options/option.js'
@@ -41,9 +41,9 @@ export type CacheOptions = Pick<HubOptions, 'cacheDir'>
 
 /** Options of {@link verifyModels}. */
 export interface VerifyOptions extends CacheOptions, CallOptions {
-  /** Delete damaged files, so that the next {@link pullModel} fetches them anew. Default false. */
+  /** Delete damaged files, so that the next {@link pullModel} downloads them again. Default false. */
   remove?: boolean
-  /** Called with the bytes that were read, and all there are. */
+  /** Called with the bytes read so far, and the total. */
   onProgress?: (bytes: number, totalBytes: number) => unknown
 }
 
@@ -88,7 +88,7 @@ export async function listModels(options?: CacheOptions): Promise<CachedModel[]>
   return listCache(resolveHub(knownKeys(options, 'listModels()', ['cacheDir'])))
 }
 
-/** Hashes the files of a model in the cache again, or of every model; no server is asked. */
+/** Hashes the files of a model in the cache again, or of every model, without contacting a server. */
 export async function verifyModels(source?: string | URL | readonly (string | URL)[], options?: VerifyOptions): Promise<VerifiedFile[]> {
   const o = knownKeys(options, 'verifyModels()', ['cacheDir', ...Object.keys(verifying)])
   const settings = resolveHub(o.cacheDir === undefined ? {} : { cacheDir: o.cacheDir })

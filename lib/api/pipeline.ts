@@ -90,9 +90,11 @@ type KindOf<T extends { readonly kind: ModelKind }> = T['kind']
 /**
  * A loaded model. Created by {@link DiffusionPipeline.load}, freed by `dispose()` or `await using`.
  *
- * Calls on one device run one after another, in the order in which they were made (a call that still has to read an image, a long prompt or, the first time, the
- * tokenizer joins when it has); any number may wait. Every long call takes an AbortSignal, which works while the call waits, between steps and inside a step, and makes
- * it reject with `signal.reason`; the pipeline stays usable. An error thrown by a callback rejects the call with that error. After `dispose()` every call fails with `ERR_DISPOSED`. All arrays that are handed out belong to the caller.
+ * Calls on one device run one after another, in the order in which they were made (a call that first has to read an
+ * image, a long prompt or the tokenizer is queued after that); any number may wait. Every long call takes an
+ * AbortSignal, which works while the call waits, between steps and within a step; the call then rejects with
+ * `signal.reason`, and the pipeline stays usable. An error thrown by a callback rejects the call with that error. After
+ * `dispose()` every call fails with `ERR_DISPOSED`. Returned arrays belong to the caller.
  */
 class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   readonly #model: LoadedModel
@@ -100,7 +102,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   #tokenizer: Promise<PipelineTokenizer> | undefined
   #firstStage: Autoencoder | undefined
   #loras: readonly NativeAdapter[] = []
-  /** Calls of setLoras(), and the end of the last one: they are done one after another. */
+  /** Number of setLoras() calls, and the end of the last one; they run one after another. */
   #lorasAsked = 0
   #lorasSettled: Promise<unknown> = Promise.resolve()
   readonly #files: Pick<ResolvedLoad, 'hub'> & { loraDirectory: string | undefined }
@@ -124,8 +126,9 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   /**
-   * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or the name of a model on a hub (`hf:owner/name`), which is fetched where it is not here.
-   * Without a source, loads the embedded model. `kind` sets the type of the pipeline; models of other kinds are refused.
+   * Loads a model: a single file (.safetensors, .gguf, .ckpt, .pt, .bin), a diffusers folder, parts, or the name of a
+   * model on a hub (`hf:owner/name`), which is downloaded if it is not in the cache. Without a source, loads the
+   * embedded model. `kind` sets the type of the pipeline; models of other kinds are rejected.
    * @throws ModelFormatError for a damaged file, UnsupportedModelError for an unsupported model, OutOfMemoryError, DeviceError
    */
   static load<K extends ModelKind>(source: ModelSource | undefined, options: LoadOptions & { kind: K }): Promise<DiffusionPipeline<K>>
@@ -147,7 +150,8 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   /**
-   * The kind of the model. Comparing it narrows the pipeline: inside `if (pipe.kind === 'class')`, `generate()` takes `classId` and the compiler refuses `boxes`.
+   * The kind of the model. Comparing it narrows the pipeline: inside `if (pipe.kind === 'class')`, `generate()` takes
+   * `classId` and the compiler rejects `boxes`.
    */
   get kind(): K {
     return this.info.kind as K
@@ -200,7 +204,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     this.#lorasAsked++
     const before = this.#lorasSettled
     const set = untilAborted(before, call.signal).then(() => this.#setLoras(checked, call))
-    this.#lorasSettled = Promise.all([before, set.catch(() => undefined)]) // an aborted call lets nobody pass the one before it
+    this.#lorasSettled = Promise.all([before, set.catch(() => undefined)]) // later calls wait for the previous one even if this one is aborted
     return this.#model.track(set)
   }
 
@@ -211,8 +215,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     return JSON.parse(report) as LoraReport[]
   }
 
-  /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large images are processed in
-   * overlapping tiles. */
+  /** Super-resolution: `generate({ image, ...options })`. The result is `info.condition.factor` (4) times as wide and as high; large images are processed in overlapping tiles. */
   upscale<T extends DiffusionPipeline>(
     this: 'superres' extends KindOf<T> ? T : never,
     image: ImageInput,
@@ -345,7 +348,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     return decodeLatents(this.#model.native, latents, resolveDecode(options, 'decode()', this.info))
   }
 
-  /** Present memory use by part, and the peak of the process. */
+  /** Current memory use by part, and the peak of the process. */
   memoryUsage(): MemoryUsage {
     this.#model.usable()
     return JSON.parse(guarded(() => this.#model.native.memoryUsage())) as MemoryUsage
@@ -407,7 +410,7 @@ class PipelineOf<K extends ModelKind> implements AsyncDisposable {
   }
 
   #tokens(): Promise<PipelineTokenizer> {
-    // What failed may be there the next time.
+    // A failed load is tried again at the next call.
     return (this.#tokenizer ??= this.#makeTokenizer().catch((error: unknown) => {
       this.#tokenizer = undefined
       throw error

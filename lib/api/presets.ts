@@ -1,2 +1,2 @@
-/** Settings of few-step models, for those who want to see them. */
+/** The presets of few-step models, as public data. */
 export { presets, type Preset } from '../options/presets.js'

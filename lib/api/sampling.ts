@@ -1,4 +1,4 @@
-/** The sampling loop in the caller's hands, and single evaluations of the network. */
+/** The sampling loop run by the caller, and single evaluations of the network. */
 import { nativeConditioning, type Conditioning } from './conditioning.js'
 import { runJob, progressReporter } from '../native/job.js'
 import type { Latents } from './latents.js'
@@ -65,9 +65,9 @@ export interface ResolvedSample extends Pick<Values<typeof sampleOptions>, 'sign
 
 const sampleKeys = [...Object.keys(sampleOptions), ...Object.keys(samplingOptions)]
 
-/** What sample() asks of its options together. */
+/** Checks sample()'s options in combination. */
 function checkTogether(o: Record<string, unknown>, part: ReturnType<typeof resolveDenoising>, { condition }: PipelineInfo): void {
-  // Without a second conditioning there is nothing to guide away from, unless the network is told the scale.
+  // Guidance needs a second conditioning, unless the network takes the scale as an input.
   for (const scale of ['guidanceScale', 'imageGuidanceScale'] as const) {
     if (!condition.guidanceEmbedding && o.unconditional === undefined && o[scale] !== undefined && o[scale] !== 1)
       throw invalidType(`${scale} other than 1 needs unconditional: the encoded negative or empty prompt, the null class ...`)
@@ -83,7 +83,7 @@ function checkTogether(o: Record<string, unknown>, part: ReturnType<typeof resol
 
 export function resolveSample(options: SampleOptions, info: PipelineInfo): ResolvedSample {
   const o = knownKeys(options, 'sample()', sampleKeys, { clipSkip: 'belongs to encodePrompt()' })
-  // Whatever the model was trained with: here the caller brings what guidance compares with.
+  // Independent of the model's training: the caller provides the unconditional half.
   const { samplers, schedules, defaults, spec } = info
   const condition = info.condition.guidanceEmbedding && info.condition
   const { request, values } = resolveSampling(samplingOptions, o, { samplers, schedules, defaults, spec, condition })

@@ -32,14 +32,15 @@ import {
   show,
 } from '../options/validate.js'
 
-/** Options of {@link createSolver}: the sampling options, and what a model would have said about its training. */
+/** Options of {@link createSolver}: the sampling options, and the facts about training that a model would provide. */
 export interface SolverOptions extends Omit<SamplingOptions, EvaluationOption> {
   sampler: NonNullable<SamplingOptions['sampler']>
   /** `pipe.info.spec`: gives `prediction` and the noise schedule. */
   spec?: Pick<ModelSpec, 'prediction' | 'schedule'>
   /**
-   * What `step()` is given. Default: that of `spec`, else `eps`. `edm` is the output of a network with the preconditioning of Karras et al. 2022 (Playground v2.5): samplers in
-   * sigma space, `extra: { sigma_data, sigma_min, sigma_max }` default 0.5, 0.002 and 80.
+   * The type of the model output passed to `step()`. Default: that of `spec`, else `eps`. `edm` is the output of a
+   * network with the preconditioning of Karras et al. 2022 (Playground v2.5): samplers in sigma space, `extra: {
+   * sigma_data, sigma_min, sigma_max }` default 0.5, 0.002 and 80.
    */
   prediction?: Prediction | 'edm'
   /** Training betas, or their named form. Default: those of `spec`, else Stable Diffusion's. */
@@ -47,9 +48,9 @@ export interface SolverOptions extends Omit<SamplingOptions, EvaluationOption> {
   noiseSchedule?: Partial<NoiseScheduleSpec>
   /** Image to image: start at this step of the schedule. Default 0. */
   startStep?: number
-  /** Image to image: share of the schedule that is run, in place of `startStep`. */
+  /** Image to image: share of the schedule to run, instead of `startStep`. */
   strength?: number
-  /** Part of the training time that is run, 0 to 1 from the noise end, as in {@link SampleOptions}. */
+  /** Part of the training time to run, 0 to 1 from the noise end, as in {@link SampleOptions}. */
   denoisingStart?: number
   denoisingEnd?: number
 }
@@ -73,9 +74,9 @@ function readInfo(native: NativeSolver): SolverInfo {
 let create: (native: NativeSolver) => Solver
 
 /**
- * A solver on its own, the partner of `pipe.predict()`; no network needed. It works on another thread.
- * For evaluation i = 0, 1, 2 ...: `input = await scaleInput(x, i)`, ask the network at `evaluations[i].timestep`, `await step(output, x, i)`.
- * Text to image starts from unit noise times `initNoiseSigma`.
+ * A solver without a network, to use with `pipe.predict()`. It works on another thread. For evaluation i = 0, 1, 2 ...:
+ * `input = await scaleInput(x, i)`, evaluate the network at `evaluations[i].timestep`, `await step(output, x, i)`. Text
+ * to image starts from unit noise times `initNoiseSigma`.
  */
 export class Solver {
   readonly #native: NativeSolver
@@ -108,14 +109,15 @@ export class Solver {
     return this.#info.evaluations
   }
 
-  /** True for `dpm_adaptive`, where the network's outputs decide how many evaluations follow: the lists grow with every `step()` until the run ends. */
+  /** True for `dpm_adaptive`, whose number of evaluations depends on the network's outputs: the lists grow with every `step()` until the run ends. */
   get adaptive(): boolean {
     return this.#info.adaptive
   }
 
   /**
-   * The network's input for evaluation i, as a new array or new latents; `x` is left as it is.
-   * @param noise what `s_churn` adds before the evaluation, in place of the solver's own generator: give the same to `step()`
+   * The network's input for evaluation i, as a new array or new latents; `x` is not changed.
+   * @param noise noise that `s_churn` adds before the evaluation, instead of the solver's own generator; pass the same
+   * to `step()`
    */
   async scaleInput<T extends Float32Array | Latents>(x: T, i: number, noise?: Float32Array | Latents): Promise<T>
   async scaleInput(x: Float32Array | Latents, i: number, noise?: Float32Array | Latents): Promise<Float32Array | Latents> {
@@ -128,9 +130,10 @@ export class Solver {
   }
 
   /**
-   * Moves `x`, the one that `scaleInput()` was given, on by one evaluation, in place, and returns it. Evaluations are taken in order, each once.
-   * @param modelOutput the network's raw output, after guidance; as long as `x`
-   * @param noise standard normal numbers in place of the solver's own generator, for solvers that draw
+   * Advances `x`, which must be the one passed to `scaleInput()`, by one evaluation in place, and returns it.
+   * Evaluations run in order, each once.
+   * @param modelOutput the network's raw output, after guidance; same length as `x`
+   * @param noise standard normal numbers instead of the solver's own generator, for solvers that draw noise
    */
   async step<T extends Float32Array | Latents>(modelOutput: Float32Array | Latents, x: T, i: number, noise?: Float32Array | Latents): Promise<T> {
     const index = this.#index(i)
@@ -149,14 +152,14 @@ export class Solver {
   }
 }
 
-/** A copy of the numbers. */
+/** A copy of the values. */
 async function readArray(value: unknown, name: string): Promise<Float32Array> {
   if (isFloat32Array(value)) return ownFloats(value, name)
   if (!(value instanceof Latents)) throw invalidType(`${name} must be a Float32Array or Latents, not ${show(value)}`)
   return value.read()
 }
 
-/** An array as long as x, or null where it is left out. */
+/** An array of the length of x, or null if it is omitted. */
 async function readLike(value: unknown, name: 'modelOutput' | 'noise', x: Float32Array): Promise<Float32Array | null> {
   if (value === undefined && name === 'noise') return null
   const array = await readArray(value, name)
@@ -164,10 +167,10 @@ async function readLike(value: unknown, name: 'modelOutput' | 'noise', x: Float3
   return array
 }
 
-/** Models are trained with 1000; what crosses to the engine is made while the caller waits. */
+/** Models are trained with 1000. Limits the work while the caller waits. */
 const maxTimesteps = 10_000
 
-const inPrograms = 'a solver on its own is for programs'
+const inPrograms = 'separate solvers are for programs'
 const share = { min: 0, max: 1, flag: inPrograms }
 
 function checkBetas(value: unknown): number[] {
@@ -203,7 +206,7 @@ const solverOptions = {
 
 const solverKeys = [...Object.keys(solverSamplingOptions), ...Object.keys(solverOptions)]
 
-/** Where a run of image to image starts. */
+/** The start of an image-to-image run. */
 function startOf(
   { startStep, strength }: Values<typeof solverOptions>,
   steps: number,

@@ -1,4 +1,4 @@
-/** The bare containers: tensors of a file by name, without asking which model they make. */
+/** Tensors of a file by name, whatever model they belong to. */
 import { addon, guarded } from '../native/call.js'
 import type { NativeTensors } from '../native/contract.js'
 import { runJob } from '../native/job.js'
@@ -11,7 +11,7 @@ import { choice, pick, readOptions, type Options } from '../options/option.js'
 import { invalidRange, invalidType, show } from '../options/validate.js'
 import type { CallOptions } from '../types.js'
 
-/** Element types of stored tensors. The types from `q4_0` on are ggml's blocks; another text names a type that is carried along, but not read. */
+/** Element types of stored tensors. The types from `q4_0` on are ggml's blocks; any other text names a type that cannot be read as numbers. */
 export type TensorType =
   | 'f32'
   | 'f16'
@@ -87,7 +87,7 @@ interface ArrayType {
   readonly BYTES_PER_ELEMENT: number
 }
 
-/** Types whose stored bytes are a typed array's. */
+/** Types whose stored bytes match a typed array. */
 const arrays: Readonly<Record<string, ArrayType>> = {
   f32: Float32Array,
   f64: Float64Array,
@@ -102,7 +102,7 @@ const arrays: Readonly<Record<string, ArrayType>> = {
   bool: Uint8Array,
 }
 
-/** Elements that are read at a time: whole blocks of every type, and few enough that copying them holds up nothing else. */
+/** Elements read at a time: whole blocks of every type, and few enough that copying them does not block the event loop. */
 const pieceElements = 1 << 20
 
 /**
@@ -114,7 +114,7 @@ export class TensorFile implements Disposable, Iterable<TensorInfo> {
   readonly #numbers: ReadonlyMap<string, number>
   readonly #names: readonly string[]
   readonly #tensors: readonly TensorInfo[]
-  /** Where it was opened. */
+  /** The path of the file. */
   readonly path: string
 
   /** @internal */
@@ -141,7 +141,7 @@ export class TensorFile implements Disposable, Iterable<TensorInfo> {
     return this.#names.slice()
   }
 
-  /** Metadata of the file: safetensors' `__metadata__`, GGUF's keys, plain values beside the weights of a torch checkpoint. Long lists are left out. */
+  /** Metadata of the file: safetensors' `__metadata__`, GGUF's keys, plain values next to the weights of a torch checkpoint. Long lists are omitted. */
   get metadata(): Record<string, unknown> {
     return JSON.parse(guarded(() => this.#usable().metadata())) as Record<string, unknown>
   }
@@ -150,7 +150,7 @@ export class TensorFile implements Disposable, Iterable<TensorInfo> {
     return this.#numbers.has(name)
   }
 
-  /** The description of a tensor; undefined where there is none of that name. */
+  /** The description of a tensor; undefined if there is none with that name. */
   get(name: string): TensorInfo | undefined {
     const number = this.#numbers.get(name)
     return number === undefined ? undefined : this.#tensors[number]
@@ -160,7 +160,7 @@ export class TensorFile implements Disposable, Iterable<TensorInfo> {
     return this.#tensors[Symbol.iterator]()
   }
 
-  /** The numbers of one tensor. Throws RangeError for an unknown name, ERR_MODEL_FORMAT where the type can be read as bytes alone. */
+  /** The values of one tensor. Throws RangeError for an unknown name, ERR_MODEL_FORMAT if the type can be read only as bytes. */
   read(name: string, options: ReadTensorOptions & { as: 'float32' }): Promise<Float32Array>
   read(name: string, options: ReadTensorOptions & { as: 'bytes' }): Promise<Uint8Array>
   read(name: string, options?: ReadTensorOptions): Promise<TensorValues>
@@ -194,7 +194,7 @@ export class TensorFile implements Disposable, Iterable<TensorInfo> {
     }
   }
 
-  /** Closes the file; a read that is under way fails. Idempotent. */
+  /** Closes the file; a running read fails. Idempotent. */
   dispose(): void {
     this.#native?.dispose()
     this.#native = undefined
@@ -206,9 +206,10 @@ export class TensorFile implements Disposable, Iterable<TensorInfo> {
 }
 
 /**
- * Opens a safetensors or GGUF file, a torch checkpoint (.ckpt, .pt, .pth, .bin), a shard index (.index.json), or a folder with one of them, and gives its tensors by
- * name. Reads only the header; `dispose()` closes the file. Names are as in the file, without torch's wrappers (`state_dict`, `params_ema`, `module.`). Throws ERR_IO
- * and ERR_MODEL_FORMAT for missing or damaged files.
+ * Opens a safetensors or GGUF file, a torch checkpoint (.ckpt, .pt, .pth, .bin), a shard index (.index.json), or a
+ * folder with one of them, for access to its tensors by name. Reads only the header; `dispose()` closes the file. Names
+ * are as in the file, without torch's wrappers (`state_dict`, `params_ema`, `module.`). Throws ERR_IO and
+ * ERR_MODEL_FORMAT for missing or damaged files.
  */
 export async function openTensors(file: string | URL, options?: OpenTensorsOptions): Promise<TensorFile> {
   const { variant, signal } = readOptions(openTensorsOptions, options, 'openTensors()', undefined)

@@ -1,11 +1,11 @@
-/** CLIP's text embeddings, and how near two embeddings are. */
+/** CLIP's text embeddings, and the similarity of embeddings. */
 import { runJob } from '../native/job.js'
 import type { NativePipeline } from '../native/contract.js'
 import { invalidRange, invalidType, isFloat32Array, show } from '../options/validate.js'
 import { PipelineTokenizer } from '../text/tokenizer.js'
 import type { PipelineInfo, TokenIds } from '../types.js'
 
-/** What the call needs of a pipeline. */
+/** The parts of a pipeline that the call needs. */
 export interface TextContext {
   native: NativePipeline
   info: PipelineInfo
@@ -23,21 +23,22 @@ export async function embedText({ native, info, tokenizer }: TextContext, prompt
   return data
 }
 
-/** Far wider than embeddings are. */
+/** Far wider than any embedding. */
 const maxDim = 1 << 16
 
 function checkEmbedding(value: unknown, name: string): Float32Array {
   if (!isFloat32Array(value)) throw invalidType(`${name} must be a Float32Array, not ${show(value)}`)
-  // A transferred array has none.
+  // A transferred array has length 0.
   if (value.length === 0 || value.length > maxDim) throw invalidRange(`${name} has ${value.length} numbers; an embedding has 1 to ${maxDim}`)
-  if (!value.every(Number.isFinite)) throw invalidRange(`${name} holds a number that is not finite`)
+  if (!value.every(Number.isFinite)) throw invalidRange(`${name} contains a number that is not finite`)
   return value
 }
 
 /**
  * The cosine similarity of two embeddings of the same model, -1 to 1: how well a text fits an image, or how similar two images are. CLIP's logits are this times its
  * `logit_scale` (100 in OpenAI's models).
- * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for what is no Float32Array of finite numbers, for arrays that differ in length and for one of zeros
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for anything but Float32Arrays of finite numbers, for
+ * arrays of different lengths, and for one of zeros
  */
 export function cosineSimilarity(a: Float32Array, b: Float32Array): number {
   checkEmbedding(a, 'a')

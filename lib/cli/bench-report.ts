@@ -57,7 +57,7 @@ export interface Report {
   stages: Row[]
   /** With --profile: of one step and one decoding. */
   operations?: Record<'step' | 'decode', OperationTime[]>
-  /** Up to the decoded picture: image to image, which encodes too, may take more. */
+  /** Up to the decoded image: image to image, which encodes too, may take more. */
   peakRssBytes: number
 }
 
@@ -131,7 +131,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
     stepMs.push(ms)
   }
   const [decodeMs, picture] = await timed(() => held.decode(latents, { output: 'float', signal }))
-  const peakRssBytes = held.memoryUsage().processPeak // of what every picture needs
+  const peakRssBytes = held.memoryUsage().processPeak // of what every image needs
   const [encodeMs, encoded] = await timed(() => held.encodeImage({ data: picture, shape: [1, 3, height, width] }, { signal }))
   encoded.dispose()
   const operations = values.profile

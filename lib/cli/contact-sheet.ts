@@ -1,8 +1,8 @@
-/** Many pictures on one, each with its words underneath. */
+/** Many images on one, each with its words underneath. */
 import { RawImage } from '../index.js'
 import { breakLines, dotAt, glyphHeight, glyphWidth } from './font.js'
 
-/** A picture and what stands under it. */
+/** An image and what stands under it. */
 export interface Entry {
   image: RawImage
   label: string
@@ -10,9 +10,9 @@ export interface Entry {
 
 export interface SheetOptions {
   columns: number
-  /** Side of a picture on the sheet, in pixels. */
+  /** Side of an image on the sheet, in pixels. */
   side: number
-  /** Lines under all pictures. */
+  /** Lines under all images. */
   footer?: readonly string[]
 }
 
@@ -35,7 +35,7 @@ function drawText(sheet: RawImage, text: string, left: number, top: number): voi
   }
 }
 
-/** Copies a picture; grey is spread over the three channels, transparency left out. */
+/** Copies an image; grey is spread over the three channels, transparency left out. */
 function drawImage(sheet: RawImage, { data, width, height, channels }: RawImage, left: number, top: number): void {
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -47,13 +47,13 @@ function drawImage(sheet: RawImage, { data, width, height, channels }: RawImage,
 
 const textWidth = (characters: number) => characters * advance - dot
 
-/** Width of a column: that of the pictures, or of the longest word where that is more, up to twice as much; longer words are broken. */
+/** Width of a column: that of the images, or of the longest word where that is more, up to twice as much; longer words are broken. */
 function columnWidth(entries: readonly Entry[], side: number): number {
   const longest = Math.max(0, ...entries.flatMap(({ label }) => label.split(/\s+/).map(({ length }) => length)))
   return Math.max(side, Math.min(textWidth(longest), 2 * side))
 }
 
-/** Lays pictures out in rows on white, each scaled to a square of `side` pixels. A row is as high as the longest of its labels. */
+/** Lays images out in rows on white, each scaled to a square of `side` pixels. A row is as high as the longest of its labels. */
 export async function contactSheet(entries: readonly Entry[], { columns, side, footer = [] }: SheetOptions): Promise<RawImage> {
   const column = columnWidth(entries, side)
   const labels = entries.map(({ label }) => breakLines(label, Math.floor((column + dot) / advance)))

@@ -1,4 +1,4 @@
-/** What the commands that make pictures share: flags of the sampling loop, previews, files and the report. */
+/** What the commands that make images share: flags of the sampling loop, previews, files and the report. */
 import path from 'node:path'
 import { RawImage, type DiffusionPipeline, type GenerateOptions, type GenerateResult } from '../index.js'
 import { checkWritable } from '../files/atomic-file.js'
@@ -12,7 +12,7 @@ import { promptOptions } from './input-flags.js'
 
 export const promptFlags = flagsOf(promptOptions)
 
-/** Flags of the loop, and how many pictures it draws. */
+/** Flags of the loop, and how many images it draws. */
 const loopOptions = { ...samplingOptions, ...pick(generateOptions, 'count') }
 export const samplingFlags = flagsOf(loopOptions)
 
@@ -34,7 +34,7 @@ export function readDrawingOptions(values: DrawingValues): GenerateOptions {
   return options
 }
 
-/** Writes previews one after another; a picture that comes while one is being written replaces the one that waits. */
+/** Writes previews one after another; an image that comes while one is being written replaces the one that waits. */
 function previewWriter(file: string): (image: RawImage) => unknown {
   let waiting: RawImage | undefined
   let writing = false
@@ -57,7 +57,7 @@ export async function checkOutput(file: string, flag: string): Promise<void> {
   })
 }
 
-/** The same for `count` pictures, whose format is told by the name. */
+/** The same for `count` images, whose format is told by the name. */
 export async function checkTarget(file: string, flag: string, count = 1): Promise<void> {
   const extension = path.extname(file).toLowerCase()
   const format = ({ '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' } as const)[extension]
@@ -68,14 +68,14 @@ export async function checkTarget(file: string, flag: string, count = 1): Promis
   if (format !== 'png') await new RawImage({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 }).encode(format)
 }
 
-/** out.png for one picture; out-1.png, out-2.png ... for several. */
+/** out.png for one image; out-1.png, out-2.png ... for several. */
 export function outputName(file: string, index: number, count: number): string {
   if (count === 1) return file
   const { dir, name, ext } = path.parse(file)
   return path.join(dir, `${name}-${index + 1}${ext}`)
 }
 
-/** Pictures and tensors are named by their size: their pixels do not belong into a report. */
+/** Images and tensors are named by their size: their pixels do not belong into a report. */
 function brief(options: object): Record<string, unknown> {
   const describe = (value: unknown): unknown => {
     if (value instanceof RawImage) return `${value.width}x${value.height}`
@@ -86,7 +86,7 @@ function brief(options: object): Record<string, unknown> {
   return Object.fromEntries(Object.entries(options).map(([key, value]) => [key, describe(value)]))
 }
 
-/** Saves the pictures and says where they are, on standard output. */
+/** Saves the images and says where they are, on standard output. */
 export async function saveAndReport(
   result: GenerateResult,
   output: string,

@@ -57,10 +57,10 @@ function overview(): string {
   ].join('\n')
 }
 
-/** A plan as flags of the command; undefined where it has not all that it takes. */
+/** A plan as flags of the command; undefined if it has not all that it takes. */
 function planFlags({ width, height, memory, dtype, guidanceScale, imageGuidanceScale }: MemoryPlan, { flags }: Command): string | undefined {
   const needed: [flag: string, value: string | number][] = []
-  // Commands without a size take it from their picture, or have no choice of it.
+  // Commands without a size take it from their image, or have no choice of it.
   if ('width' in flags) needed.push(['width', width], ['height', height])
   if (memory !== 'auto') needed.push(['memory', memory])
   if (dtype !== undefined) needed.push(['dtype', dtype])

@@ -32,7 +32,7 @@ export const upscaleCommand: Command = {
   flags,
   notes: samplingNotes,
   async run(argv, io) {
-    const { values, positionals } = readFlags(flags, argv, { min: 1, max: 1, names: 'one PICTURE' })
+    const { values, positionals } = readFlags(flags, argv, { min: 1, max: 1, names: 'one IMAGE' })
     const source = readSource(values)
     if (source === undefined) throw new UsageError('no model given: pass -m FILE, a super-resolution model')
     const output = values.output ?? 'out.png'

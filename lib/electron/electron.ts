@@ -1,4 +1,4 @@
-/** What of Electron this package uses, by its shape: `electron` itself is no dependency. */
+/** The parts of Electron's API that this package uses, as types: `electron` is not a dependency. */
 
 export interface MessagePortMain {
   postMessage(message: unknown): void
@@ -9,9 +9,9 @@ export interface MessagePortMain {
 }
 
 export interface WebFrameMain {
-  /** Of the document that the frame shows. */
+  /** Origin of the document in the frame. */
   readonly url: string
-  /** Of the frame, whatever document it shows. */
+  /** Identifies the frame, whatever document it shows. */
   readonly frameTreeNodeId: number
   postMessage(channel: string, message: unknown, transfer: MessagePortMain[]): void
 }

@@ -27,32 +27,32 @@ import {
 } from './page-protocol.js'
 import { readPageOptions, resolveLimits } from './page-options.js'
 
-/** What pages may ask for. */
+/** Limits for pages. */
 export interface PageLimits {
-  /** Pixels of a picture, and of those that a page gives, times `count`. Default 1,048,576 (1024x1024). */
+  /** Pixels of an image, and of those that a page gives, times `count`. Default 1,048,576 (1024x1024). */
   maxPixels?: number
   /** Default 100. */
   maxSteps?: number
-  /** Jobs of one page that wait or run. Default 8. */
+  /** Waiting and running jobs per page. Default 8. */
   maxJobs?: number
-  /** Whether pages may name files of the computer as pictures. Default false. */
+  /** Whether pages may pass paths of image files. Default false. */
   files?: boolean
 }
 
 /** Options of {@link createDiffusionHost} in Electron. */
 export interface ElectronHostOptions extends Omit<HostOptions, 'isolate' | 'execArgv'> {
-  /** `utilityProcess` (default): a crash of native code ends that process alone. `none`: in the main process. */
+  /** `utilityProcess` (default): a crash of native code ends only that process. `none`: in the main process. */
   isolate?: 'utilityProcess' | 'none'
   /**
-   * Pages that may connect, by the origin of the frame's document: `app://bundle`, `https://example.org`, `file://` for files of the application. Default: none; the main
-   * process itself always may.
+   * Pages that may connect, by the origin of the frame's document: `app://bundle`, `https://example.org`, `file://` for files of the application. Default:
+   * none; the main process always has access.
    */
   allowedOrigins?: readonly string[]
-  /** What pages may ask for. */
+  /** Limits for pages. */
   limits?: PageLimits
 }
 
-/** `app://bundle` of `app://bundle/index.html`. URL.origin is `null` for schemes that browsers do not know. */
+/** `app://bundle` of `app://bundle/index.html`. URL.origin is `null` for schemes unknown to browsers. */
 function originOf(url: string): string {
   try {
     const { protocol, host } = new URL(url)
@@ -70,7 +70,7 @@ function checkOrigin(value: unknown, name: string): string {
 
 const program = path.join(__dirname, '..', 'host', 'engine-main.js')
 
-/** An engine in a utility process, which is started when the application is ready. */
+/** An engine in a utility process, started when the application is ready. */
 const startUtilityProcess =
   ({ app, utilityProcess }: Electron): StartEngine =>
   (listener: EngineListener) => {
@@ -97,7 +97,7 @@ const startUtilityProcess =
         .then(begin)
         .catch((error: unknown) => ended({ cause: error }))
     return {
-      send: (message) => (child ? child.postMessage(message) : cancel()), // none but `close` comes before it has started
+      send: (message) => (child ? child.postMessage(message) : cancel()), // only `close` can come before the start
       hold: () => {}, // Electron's main process runs until the application quits
       kill: () => (child ? void child.kill() : cancel()),
     }
@@ -128,7 +128,7 @@ class PageConnection {
     this.#send({ type: 'status', status: this.#host.status })
   }
 
-  /** Cancels what the page has asked for. */
+  /** Cancels the page's jobs. */
   close(): void {
     if (this.#closed) return
     this.#send({ type: 'closed' })
@@ -188,7 +188,7 @@ class PageConnection {
   }
 }
 
-/** An error without its stack, and without the details that name files of the computer. */
+/** An error without its stack and without details that contain local paths. */
 function forPage(error: unknown): WireError {
   const { name, message, code, details } = encodeError(error)
   const kept = Object.entries(details ?? {}).filter(([key]) => !['path', 'stderr', 'cause'].includes(key))
@@ -199,7 +199,7 @@ function forPage(error: unknown): WireError {
 async function pageResult({ images, options, ...rest }: GenerateResult): Promise<PageResult> {
   const files: PageResult['images'] = []
   for (const image of images) files.push({ png: await image.encode(), width: image.width, height: image.height, metadata: { ...image.metadata } })
-  // Neither the pictures that the page gave nor the paths of adapters.
+  // Without the page's images and the paths of adapters.
   const plain = Object.entries(options).filter(([key]) => !['image', 'mask', 'semanticMap', 'depthMap', 'loras'].includes(key))
   const loras = rest.loras.map((report) => ({ ...report, path: report.name }))
   return { ...rest, loras, images: files, options: encode(Object.fromEntries(plain), 'options') as Record<string, unknown> }
@@ -210,7 +210,7 @@ export class ElectronDiffusionHost extends DiffusionHost {
   readonly #electron: Electron
   readonly #origins: ReadonlySet<string>
   readonly #limits: Required<PageLimits>
-  /** By frame: one that connects again leaves its earlier connection. */
+  /** By frame: a new connection of a frame replaces the earlier one. */
   readonly #pages = new Map<number, PageConnection>()
   #served = true
   readonly #infos = new Map<string, Promise<PipelineInfo>>()
@@ -232,7 +232,7 @@ export class ElectronDiffusionHost extends DiffusionHost {
     electron.app.once('will-quit', () => void this.close())
   }
 
-  /** A model's description; the first to ask loads it. */
+  /** A model's description; the first request loads it. */
   infoOf(model: unknown): Promise<PipelineInfo> {
     const name = model === undefined ? this.models()[0]!.name : checkString(model, 'model', 64)
     let info = this.#infos.get(name)
@@ -246,7 +246,7 @@ export class ElectronDiffusionHost extends DiffusionHost {
 
   override async close(): Promise<void> {
     if (this.#served) this.#electron.ipcMain.removeHandler(connectChannel)
-    this.#served = false // a later host may have its own
+    this.#served = false // a later host may serve pages again
     for (const page of this.#pages.values()) page.close()
     await super.close()
   }
@@ -272,7 +272,7 @@ export class ElectronDiffusionHost extends DiffusionHost {
   }
 }
 
-/** In other programs `electron` is missing, or (installed to develop with) the path of its binary. */
+/** In other programs `electron` is missing or (as a development dependency) exports the path of its binary. */
 function theElectron(): Electron {
   let electron: unknown
   try {
@@ -289,7 +289,8 @@ function theElectron(): Electron {
 }
 
 /**
- * Makes the application's engine, once, in the main process: in a utility process, with a queue, and open to the pages of `allowedOrigins` ({@link DiffusionHost}).
+ * Creates the application's engine, once, in the main process: in a utility process, with a queue, available to the pages of `allowedOrigins` ({@link
+ * DiffusionHost}).
  *
  * @example
  * const host = createDiffusionHost({ models: { main: path.join(process.resourcesPath, 'model.gguf') }, allowedOrigins: ['app://bundle'] })

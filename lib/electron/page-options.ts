@@ -1,4 +1,4 @@
-/** Options that come from a page: data alone, within the application's limits, and no file names. */
+/** Options from a page: only data, within the application's limits, without file names. */
 import type { HostGenerateOptions } from '../host/host.js'
 import { RawImage } from '../image/raw-image.js'
 import { presets } from '../options/presets.js'
@@ -16,13 +16,13 @@ export function resolveLimits(limits: unknown): Required<PageLimits> {
   return { maxPixels: count('maxPixels', 1 << 20), maxSteps: count('maxSteps', 100), maxJobs: count('maxJobs', 8), files }
 }
 
-/** Options whose value may be a text. Of any other a text would be a path. */
+/** Options whose value may be a string. For others a string would be a path. */
 const textKeys = new Set(['model', 'preset', 'prompt', 'negativePrompt', 'sampler', 'schedule', 'dialect', 'rng', 'emphasis', 'classId'])
 
-/** Options that are pictures, or maps of the size of one. */
+/** Options with images or maps. */
 const pictureKeys = ['image', 'mask', 'semanticMap', 'depthMap'] as const
 
-/** Options that the page's side keeps for itself. */
+/** Options handled on the page's side. */
 const notForPages = ['signal', 'onProgress', 'latents']
 
 type Given = Record<string, unknown>
@@ -39,7 +39,7 @@ function refuseFiles(options: Given): void {
   if (options.loras !== undefined) throw invalidType('loras: a page cannot name adapter files; use <lora:name:1> in the prompt')
 }
 
-/** How many steps the options come to, as far as they say so themselves. */
+/** The number of steps, as far as the options tell. */
 function stepsOf({ steps, schedule, timesteps, preset }: Given, usual: number): number {
   if (Array.isArray(timesteps)) return timesteps.length
   if (ArrayBuffer.isView(schedule)) {
@@ -52,12 +52,12 @@ function stepsOf({ steps, schedule, timesteps, preset }: Given, usual: number): 
 }
 
 function checkPixels(what: string, width: number, height: number, { maxPixels }: Required<PageLimits>): void {
-  // The negation holds for what is no number, too.
+  // The negation is also true for NaN.
   if (!(width * height <= maxPixels))
     throw invalidRange(`${what} of ${width}x${height} pixels is larger than the ${maxPixels} pixels that this application allows`)
 }
 
-/** Size of a picture or map in any of the forms that the engine takes; undefined where its header does not tell without decoding it. */
+/** Size of an image or map in any form that the engine accepts; undefined if it needs decoding. */
 function sizeOf(value: unknown): Size | undefined {
   if (isBytes(value)) {
     const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
@@ -69,7 +69,7 @@ function sizeOf(value: unknown): Size | undefined {
   return Array.isArray(shape) ? { width: Number(shape.at(-1)), height: Number(shape.at(-2)) } : { width: Number(width), height: Number(height) }
 }
 
-/** Checks the pictures of a page; those whose files do not tell their size are decoded. */
+/** Checks the images of a page; decodes those whose header does not give the size. */
 async function checkPictures(options: Given, limits: Required<PageLimits>): Promise<Size | undefined> {
   let own: Size | undefined
   for (const key of pictureKeys) {
@@ -78,12 +78,12 @@ async function checkPictures(options: Given, limits: Required<PageLimits>): Prom
     let size = sizeOf(value)
     if (!size) options[key] = size = await RawImage.read(value as Uint8Array)
     checkPixels(key, size.width, size.height, limits)
-    if (key !== 'mask' && !(key === 'depthMap' && own)) own = size // a start picture sets the size before a depth map does
+    if (key !== 'mask' && !(key === 'depthMap' && own)) own = size // a start image sets the size before a depth map does
   }
   return own
 }
 
-/** The options of a job from those of a page, which were decoded. `info`: of the model that they name. */
+/** The options of a job from a page's decoded options. `info`: of their model. */
 export async function readPageOptions(given: unknown, limits: Required<PageLimits>, info: PipelineInfo): Promise<HostGenerateOptions> {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) throw invalidType(`options must be an object, not ${show(given)}`)
   const options: Given = { ...given }
@@ -95,7 +95,7 @@ export async function readPageOptions(given: unknown, limits: Required<PageLimit
   const { count = 1 } = options
   const { width = own?.width ?? info.defaults.width, height = own?.height ?? info.defaults.height } = options
   const factor = info.kind === 'superres' && 'factor' in info.condition ? Number(info.condition.factor) : 1
-  // What is no number the engine refuses by name.
+  // The engine rejects values that are not numbers.
   const isSized = [width, height, count].every((value) => typeof value === 'number')
   if (isSized) checkPixels('a job', (width as number) * factor * (count as number), (height as number) * factor, limits)
   return options

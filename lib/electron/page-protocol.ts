@@ -1,4 +1,4 @@
-/** The messages between a page and the main process, over a MessagePort. Types alone: the page's code has no other file of this package. */
+/** The messages between a page and the main process, over a MessagePort. Only types: the page's code uses no other file of this package. */
 import type { HostStatus } from '../host/host.js'
 import type { JobEvent } from '../host/job.js'
 import type { WireError } from '../rpc/wire-error.js'
@@ -6,23 +6,23 @@ import type { GenerateResult } from '../types.js'
 
 export type PagePicture = { $latent: 'picture'; data: Uint8Array; width: number; height: number; channels: number; metadata?: Record<string, string> }
 
-/** What a page asks for. */
+/** Messages of a page. */
 export type PageMessage =
   | { type: 'generate'; id: number; options: Record<string, unknown> }
   | { type: 'cancel'; id: number }
-  /** A preview was shown. */
+  /** Acknowledges a preview. */
   | { type: 'seen'; id: number }
 
 export type PageEvent = Exclude<JobEvent, { type: 'preview' }> | (Omit<Extract<JobEvent, { type: 'preview' }>, 'image'> & { image: PagePicture })
 
-/** A result as a page gets it: pictures are PNG files, with the settings inside. */
+/** A result for a page: images are PNG files that contain the settings. */
 export interface PageResult extends Omit<GenerateResult, 'images' | 'options'> {
   images: { png: Uint8Array; width: number; height: number; metadata: Record<string, string> }[]
-  /** Without the pictures that the page gave. */
+  /** Without the page's images. */
   options: Record<string, unknown>
 }
 
-/** What the main process says. `welcome` comes first. */
+/** Messages of the main process. `welcome` comes first. */
 export type MainMessage =
   | { type: 'welcome'; models: string[]; status: HostStatus }
   | { type: 'event'; id: number; event: PageEvent }
@@ -32,6 +32,6 @@ export type MainMessage =
   /** The last message: the host was closed. */
   | { type: 'closed' }
 
-/** Names on Electron's channels, which pages share with the rest of their application. */
+/** Names of Electron's channels, which the rest of the application shares. */
 export const connectChannel = 'latent-diffusion:connect'
 export const portChannel = 'latent-diffusion:port'

@@ -1,6 +1,6 @@
-/** The preload script's part: gives the page a way to ask for a port to the engine. It needs nothing but `electron`, so that a sandboxed preload script can be bundled with it. */
+/** For the preload script: lets the page request a port to the engine. It needs only `electron`, so it can be bundled into a sandboxed preload script. */
 
-/** What this script uses of Electron and of the page. */
+/** The parts of Electron and of the page that this script uses. */
 interface PreloadElectron {
   contextBridge: { exposeInMainWorld(key: string, api: object): void }
   ipcRenderer: {
@@ -20,14 +20,14 @@ export interface ExposeOptions {
 }
 
 /**
- * Lets the page connect to the application's engine: `connectDiffusion()` of `node-latent-diffusion/electron/renderer` finds the way by the same key. The page gets one
- * function, which asks the main process for a port; that checks the page's origin.
+ * Lets the page connect to the application's engine with `connectDiffusion()` of `node-latent-diffusion/electron/renderer` and the same key. The page gets one
+ * function, which requests a port from the main process, which checks the page's origin.
  */
 export function exposeDiffusion({ key = 'latentDiffusion' }: ExposeOptions = {}): void {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- what Electron gives to sandboxed scripts
   const { contextBridge, ipcRenderer } = require('electron') as PreloadElectron
   const { window: page } = globalThis as unknown as { window: PageWindow }
-  // The port goes to the page itself: what it carries does not cross the bridge, which would copy it once more.
+  // The port is passed to the page directly, because the bridge would copy all data once more.
   ipcRenderer.on('latent-diffusion:port', ({ ports }, nonce) => {
     const { origin } = page.location
     page.postMessage({ type: 'latent-diffusion:port', key, nonce }, origin === 'null' || origin.startsWith('file:') ? '*' : origin, [ports[0]])

@@ -1,6 +1,6 @@
 /**
- * Files that appear whole or not at all: written under a short hidden name in the same folder, then renamed. A symbolic link is followed: the file that it names is
- * replaced, not the link.
+ * Atomic writes: a file is written under a short hidden name in the same folder, then renamed. Symbolic links are followed: the target is replaced, not the
+ * link.
  */
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
@@ -10,12 +10,12 @@ import { DiffusionError } from '../errors.js'
 
 const maxLinks = 40
 
-/** Where a chain of symbolic links ends, whether or not there is a file. */
+/** The end of a chain of symbolic links, whether or not a file exists there. */
 async function followLinks(file: string): Promise<string> {
   let at = path.resolve(file)
   for (let hops = 0; hops < maxLinks; hops++) {
     const next = await readlink(at).catch((error: NodeJS.ErrnoException) => {
-      // EINVAL: no link. What else is wrong shows when the file is opened.
+      // EINVAL: not a link. Other errors will show when the file is opened.
       if (error.code === 'ELOOP') throw error
       return undefined
     })
@@ -25,7 +25,7 @@ async function followLinks(file: string): Promise<string> {
   throw Object.assign(new Error('its symbolic links form a loop'), { code: 'ELOOP', syscall: 'readlink' })
 }
 
-/** A name in the folder of `file` that is no longer than it need be, so that every name that the system takes for `file` can be written. */
+/** A short name in the folder of `file`, so that any name that the system accepts for `file` works. */
 function temporaryBeside(file: string): string {
   return path.join(path.dirname(file), `.latent-${process.pid}-${randomBytes(4).toString('hex')}.tmp`)
 }
@@ -39,7 +39,7 @@ function failure(what: string, file: string, cause: unknown): DiffusionError {
   )
 }
 
-/** Refuses folders, devices and pipes (which a rename would replace), folders that are not there, and names that the system does not take. */
+/** Rejects folders, devices and pipes (which a rename would replace), missing folders, and names that the system does not accept. */
 async function checkPlace(file: string): Promise<void> {
   const folder = await stat(path.dirname(file)).catch(() => undefined)
   if (!folder?.isDirectory()) throw Object.assign(new Error('its folder does not exist'), { code: 'ENOENT', syscall: 'open' })
@@ -52,13 +52,13 @@ async function checkPlace(file: string): Promise<void> {
 }
 
 async function removeQuietly(file: string): Promise<void> {
-  // The reason for the clean-up says more than that it failed, too.
+  // The original error matters more than a failed clean-up.
   await rm(file, { force: true }).catch(() => undefined)
 }
 
 /**
- * Writes a file: `write` fills it, then it takes its name. `what` names it in messages, '' for the path alone.
- * @throws DiffusionError `ERR_IO` with the reason of the system
+ * Writes a file: `write` fills it, then it is renamed. `what` names it in messages, '' for only the path.
+ * @throws DiffusionError `ERR_IO` with the system's reason
  */
 export async function writeWhole(file: string, what: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
   let temporary: string | undefined
@@ -80,9 +80,8 @@ export async function writeWhole(file: string, what: string, write: (handle: Fil
 }
 
 /**
- * Finds out whether {@link writeWhole} could write `file`, without leaving a trace: its folder is there and takes new files, it is no folder itself, its name is not too
- * long.
- * @throws DiffusionError `ERR_IO` with the reason of the system
+ * Checks whether {@link writeWhole} could write `file`, without side effects: its folder exists and is writable, it is not a folder, its name is not too long.
+ * @throws DiffusionError `ERR_IO` with the system's reason
  */
 export async function checkWritable(file: string): Promise<void> {
   let temporary: string | undefined

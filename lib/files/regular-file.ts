@@ -1,40 +1,40 @@
 /**
- * The one way in which files from outside are opened: looked at first, opened without waiting for anybody, regular files alone, at most so many bytes. A pipe with
- * nobody at its other end, or a device, is refused instead of holding a thread for ever.
+ * The only way in which files from outside are opened: regular files of limited size, opened without blocking. Pipes and devices are rejected instead of
+ * blocking a thread forever.
  */
 import { constants } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import { DiffusionError } from '../errors.js'
 import { inSlices } from './time-slice.js'
 
-/** What a file is to be, and how it is refused where it is something else. */
+/** The expected kind of file, and the error for others. */
 export interface FileKind {
-  /** For messages: `The picture`, `The configuration`; '' for the path alone. */
+  /** For messages: `The image`, `The configuration`; '' for only the path. */
   what: string
-  /** Most bytes it may have. */
+  /** Maximum size in bytes. */
   maxBytes: number
-  /** The error for what is no regular file or too large. */
+  /** The error for files that are not regular or too large. */
   refuse: (message: string, details: Record<string, unknown>) => Error
 }
 
 /** An open regular file. */
 export interface RegularFile {
   handle: FileHandle
-  /** Bytes when it was opened. */
+  /** Size in bytes when it was opened. */
   size: number
 }
 
-/** Most bytes of one read: between two of them the event loop turns. */
+/** Most bytes per read; between reads the event loop runs. */
 const pieceBytes = 4 << 20
 
-/** Reading alone; a pipe does not wait for a writer, a terminal does not become this process's. Windows knows neither flag and has no such waits. */
+/** Read only; does not wait for the writer of a pipe, and a terminal does not become the controlling one. Windows has neither flag and needs neither. */
 const openFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0)
 
 function named(what: string, file: string): string {
   return what === '' ? file : `${what} ${file}`
 }
 
-/** What the system answered, as the error of this package. */
+/** Converts a system error. */
 export function ioError(what: string, file: string, cause: unknown): DiffusionError {
   return new DiffusionError('ERR_IO', `${named(what, file)} cannot be read: ${(cause as Error).message}`, { path: file }, { cause })
 }
@@ -47,13 +47,13 @@ function check(status: { isFile(): boolean; size: number }, file: string, { what
 
 /**
  * Opens a regular file. The caller closes the handle.
- * @throws what `kind.refuse` makes for pipes, devices, folders and files that are too large, DiffusionError `ERR_IO` for what the system refuses
+ * @throws the error of `kind.refuse` for pipes, devices, folders and files that are too large, DiffusionError `ERR_IO` for system errors
  */
 export async function openRegular(file: string, kind: FileKind): Promise<RegularFile> {
   const failed = (cause: unknown) => {
     throw ioError(kind.what, file, cause)
   }
-  // Before opening, which alone may have effects where it is a device; and once more on what was opened.
+  // Checked before opening, because opening a device may have side effects, and again on the open file.
   check(await stat(file).catch(failed), file, kind)
   const handle = await open(file, openFlags).catch(failed)
   try {
@@ -66,7 +66,7 @@ export async function openRegular(file: string, kind: FileKind): Promise<Regular
   }
 }
 
-/** Fills as much of `target` as the file has from `position` on; returns how many bytes that is. */
+/** Fills `target` from `position` on, as far as the file goes; returns the number of bytes. */
 async function fill(handle: FileHandle, target: Uint8Array, position: number): Promise<number> {
   let filled = 0
   while (filled < target.length) {
@@ -77,7 +77,7 @@ async function fill(handle: FileHandle, target: Uint8Array, position: number): P
   return filled
 }
 
-/** Runs `work` on an open file and closes it. What the system refuses meanwhile becomes `ERR_IO`. */
+/** Runs `work` on an open file and closes it. System errors become `ERR_IO`. */
 export async function withRegular<T>(file: string, kind: FileKind, work: (opened: RegularFile) => Promise<T>): Promise<T> {
   const opened = await openRegular(file, kind)
   try {
@@ -89,13 +89,13 @@ export async function withRegular<T>(file: string, kind: FileKind, work: (opened
   }
 }
 
-/** Tells errors of the system (`ENOENT` ...) from all others. */
+/** Distinguishes system errors (`ENOENT` ...) from all others. */
 export function isSystemError(error: unknown): boolean {
   const { code, syscall } = error as NodeJS.ErrnoException
   return syscall !== undefined || (typeof code === 'string' && /^E[A-Z0-9]+$/.test(code))
 }
 
-/** The whole of a file. One that grows or shrinks meanwhile gives what it had when it was opened, or less. */
+/** The whole contents of a file, at most its size when it was opened. */
 export function readRegular(file: string, kind: FileKind): Promise<Buffer> {
   return withRegular(file, kind, async ({ handle, size }) => {
     const bytes = Buffer.allocUnsafeSlow(size)
@@ -103,13 +103,13 @@ export function readRegular(file: string, kind: FileKind): Promise<Buffer> {
   })
 }
 
-/** Bytes `start` up to `end` of a file; fewer where it ends before. */
+/** Bytes `start` up to `end` of a file; fewer if it ends earlier. */
 export async function readRange({ handle }: RegularFile, start: number, end: number): Promise<Buffer> {
   const bytes = Buffer.allocUnsafeSlow(end - start)
   return bytes.subarray(0, await fill(handle, bytes, start))
 }
 
-/** Bytes `start` up to `end` of a file, in pieces that are the caller's to keep. */
+/** Bytes `start` up to `end` of a file, in pieces that the caller may keep. */
 export async function* streamRange(file: string, kind: FileKind, start: number, end: number, bytesEach = 1 << 18): AsyncGenerator<Buffer, void> {
   const opened = await openRegular(file, kind)
   try {
@@ -127,7 +127,7 @@ export async function* streamRange(file: string, kind: FileKind, start: number, 
 
 const decodedAtOnce = 1 << 18
 
-/** UTF-8 as text; the event loop turns meanwhile. */
+/** Decodes UTF-8 without blocking the event loop. */
 async function decodeSliced(bytes: Uint8Array): Promise<string> {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   const parts: string[] = []
@@ -138,7 +138,7 @@ async function decodeSliced(bytes: Uint8Array): Promise<string> {
   return parts.join('')
 }
 
-/** A text file; undefined where there is none of that name. */
+/** A text file; undefined if it does not exist. */
 export async function readTextIfAny(file: string, kind: FileKind): Promise<string | undefined> {
   try {
     return await decodeSliced(await readRegular(file, kind))

@@ -1,20 +1,20 @@
-/** JSON of megabytes, read in slices of time: JSON.parse() of a tokenizer's file would hold the event loop for a tenth of a second. */
+/** Parses large JSON in time slices: JSON.parse() of a tokenizer's file would block the event loop for a tenth of a second. */
 import { TimeSlice } from './time-slice.js'
 
-/** Deeper than any file that is read with it. */
+/** Deeper than any file that it is used for. */
 const maxDepth = 100
 
-/** Of an open list, `start` is the place of its first value among those that wait. */
+/** For an open list, `start` is the position of its first value among the collected ones. */
 type Frame = { close: ']'; start: number } | { close: '}'; value: Map<string, unknown> | Record<string, unknown>; key: string }
 
-/** Longer than any text in such a file, in UTF-16 units: a text is read at a stretch. */
+/** Longer than any string in such a file, in UTF-16 units; a string is read without a break. */
 const maxStringLength = 1 << 20
 
-// Numbers and white space without end would be read at a stretch, too.
+// Numbers and white space are read without a break, too.
 const whiteSpace = /[ \t\n\r]{0,65536}/y
 const plainScalar = /-?(?:0|[1-9]\d{0,999})(?:\.\d{1,999})?(?:[eE][+-]?\d{1,99})?|true|false|null/y
 
-/** Reads tokens of a text one by one. */
+/** Reads the tokens of a text one by one. */
 class Scanner {
   at = 0
   constructor(readonly text: string) {}
@@ -50,7 +50,7 @@ class Scanner {
     return value
   }
 
-  /** A value that holds no others. */
+  /** A scalar value. */
   scalar(): unknown {
     if (this.peek() === '"') return this.string()
     plainScalar.lastIndex = this.at
@@ -76,14 +76,14 @@ function put(frame: Frame & { close: '}' }, value: unknown): void {
 const valuesAtOnce = 64
 
 /**
- * What JSON.parse() gives, but that numbers have at most 1000 digits, texts a million characters and white space 65,536 at a stretch. Objects have no prototype, and those
- * under the name `mapsAt` (undefined: the outermost) are maps, which are quicker to fill and to walk.
+ * Like JSON.parse(), but numbers may have at most 1000 digits, strings a million characters and runs of white space 65,536. Objects have no prototype, and
+ * those under the name `mapsAt` (undefined: the outermost) become maps, which are faster to fill and iterate.
  * @throws SyntaxError
  */
 export async function parseJsonSliced(text: string, mapsAt: string | undefined): Promise<unknown> {
   const scanner = new Scanner(text)
   const stack: Frame[] = []
-  // Values of open lists. A list is made when it ends, with room for no more: fifty thousand that had grown would keep the collector of garbage busy for 20 ms.
+  // Values of open lists. A list is created with its final size when it ends: fifty thousand growing lists would keep the garbage collector busy for 20 ms.
   const waiting: unknown[] = []
   const slice = new TimeSlice()
   const open = (): Frame | undefined => {

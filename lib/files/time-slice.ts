@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** How long all sliced work together may hold the event loop in one of its turns, in milliseconds: a sixth of what is promised, as there are slower machines. */
+/** Milliseconds that all sliced work together may block one turn of the event loop: a sixth of the documented limit, because other machines are slower. */
 const sliceMs = 3
 
-/** When the first sliced work of this turn began. One clock for all: stretches that follow each other, or take turns, hold the loop together. */
+/** Start of the first sliced work in this turn. One clock for all, because consecutive or interleaved slices block the loop together. */
 let turnBegan: number | undefined
 
 function beginningOfTurn(): number {
@@ -17,8 +17,7 @@ function beginningOfTurn(): number {
 }
 
 /**
- * The clock of a long piece of work: whoever does it looks now and then whether it is `over`, and then awaits `next()`. What lies between two looks takes a fraction of a
- * millisecond.
+ * The clock of long work, which regularly checks `over` and then awaits `next()`. The work between two checks takes a fraction of a millisecond.
  */
 export class TimeSlice {
   constructor() {
@@ -29,7 +28,7 @@ export class TimeSlice {
     return performance.now() - beginningOfTurn() > sliceMs
   }
 
-  /** Lets the event loop turn. */
+  /** Lets the event loop run. */
   async next(): Promise<void> {
     await nextTurn()
     beginningOfTurn()
@@ -38,7 +37,7 @@ export class TimeSlice {
 
 const valuesAtOnce = 1 << 12
 
-/** Runs `work(i)` for i from 0 to count - 1 and lets the event loop turn whenever a few milliseconds have passed. */
+/** Runs `work(i)` for i from 0 to count - 1, letting the event loop run every few milliseconds. */
 export async function inSlices(count: number, work: (index: number) => void): Promise<void> {
   const slice = new TimeSlice()
   for (let i = 0; i < count; i++) {
@@ -49,7 +48,7 @@ export async function inSlices(count: number, work: (index: number) => void): Pr
 
 const itemsAtOnce = 64
 
-/** Runs `work` on every item, and lets the event loop turn whenever a few milliseconds have passed. */
+/** Runs `work` on every item, letting the event loop run every few milliseconds. */
 export async function forEachSliced<T>(items: Iterable<T>, work: (item: T, index: number) => void): Promise<void> {
   const slice = new TimeSlice()
   let index = 0
@@ -61,7 +60,7 @@ export async function forEachSliced<T>(items: Iterable<T>, work: (item: T, index
 
 const copyBytes = 1 << 18
 
-/** An array of numbers made one by one, as `from()` of typed arrays makes it. */
+/** An array of numbers computed one by one, like `from()` of typed arrays. */
 export async function makeSliced<A extends Uint8Array | Float32Array>(array: A, valueAt: (index: number) => number): Promise<A> {
   await inSlices(Math.ceil(array.length / valuesAtOnce), (block) => {
     const end = Math.min(array.length, valuesAtOnce * (block + 1))
@@ -72,7 +71,7 @@ export async function makeSliced<A extends Uint8Array | Float32Array>(array: A, 
 
 type Numbers = Uint8Array | Float32Array | Int32Array
 
-/** Copies an array into one as long, piece by piece. It ends where one of them is transferred meanwhile, which leaves it without elements. */
+/** Copies an array into another of the same length, piece by piece. Ends if one of them is transferred meanwhile, which leaves it empty. */
 export async function copySliced(from: Numbers, to: Numbers): Promise<void> {
   const piece = copyBytes / from.BYTES_PER_ELEMENT
   const { length } = from
@@ -81,7 +80,7 @@ export async function copySliced(from: Numbers, to: Numbers): Promise<void> {
   })
 }
 
-/** The first place at which `fails` holds, or -1; the event loop turns meanwhile. */
+/** The first index for which `fails` returns true, or -1; does not block the event loop. */
 export async function findSliced<T extends number>(values: ArrayLike<T>, fails: (value: T) => boolean): Promise<number> {
   const slice = new TimeSlice()
   for (let from = 0; from < values.length; from += valuesAtOnce) {

@@ -1,4 +1,4 @@
-/** Zip archives from outside: opened as every file is, listed within bounds. */
+/** Zip archives from outside: opened like all files, listed within limits. */
 import { Readable } from 'node:stream'
 import yauzl from 'yauzl'
 import { openRegular, readRange, type FileKind, type RegularFile } from './regular-file.js'
@@ -17,7 +17,7 @@ async function* piecesOf(file: RegularFile, start: number, end: number): AsyncGe
   }
 }
 
-/** Lets yauzl read from a handle, which waits for reads under way when it is closed. */
+/** Lets yauzl read from a handle, which waits for pending reads when it is closed. */
 class HandleReader extends yauzl.RandomAccessReader {
   readonly #file: RegularFile
 
@@ -27,7 +27,7 @@ class HandleReader extends yauzl.RandomAccessReader {
   }
 
   override _readStreamForRange(start: number, end: number): Readable {
-    // Not the handle's own stream: destroyed, that closes the handle, which other entries are still read from.
+    // Not the handle's own stream, which would close the handle when destroyed, while other entries are still being read.
     return Readable.from(piecesOf(this.#file, start, end), { objectMode: false })
   }
 
@@ -49,7 +49,7 @@ export class ZipArchive {
     this.#file = file
   }
 
-  /** @throws as openRegular(); Error for what is no archive */
+  /** @throws as openRegular(); Error if it is not an archive */
   static async open(path: string, kind: FileKind): Promise<ZipArchive> {
     const file = await openRegular(path, kind)
     try {
@@ -64,7 +64,7 @@ export class ZipArchive {
     }
   }
 
-  /** The entries. `tooMany` makes the error for a list that is beyond bounds. */
+  /** The entries. `tooMany` creates the error for a list beyond the limits. */
   list(maxEntries: number, tooMany: (what: string) => Error): Promise<yauzl.Entry[]> {
     const zip = this.#zip
     return new Promise((resolve, reject) => {
@@ -82,7 +82,7 @@ export class ZipArchive {
     })
   }
 
-  /** The contents of an entry; `range` counts in what is stored, and is for entries that are not compressed. */
+  /** The contents of an entry; `range` is in stored bytes, for uncompressed entries. */
   stream(entry: yauzl.Entry, range?: { start: number; end: number }): Promise<Readable> {
     return new Promise((resolve, reject) => {
       const done = (error: Error | null, readable: Readable) => (error ? reject(error) : resolve(readable))

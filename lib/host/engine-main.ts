@@ -1,4 +1,4 @@
-/** The program of an engine's process or thread. */
+/** Entry point of an engine's process or thread. */
 import { isMainThread, parentPort } from 'node:worker_threads'
 import type { HostMessage } from '../rpc/protocol.js'
 import { serveEngine } from './engine.js'
@@ -7,12 +7,12 @@ import { portOfThread } from './port-of-thread.js'
 import type { EnginePort } from './port.js'
 
 function portOfProcess(): EnginePort {
-  // Without its host it has nothing to do, and nobody who would end it.
+  // Without its host it has no work, and nothing would end it.
   process.once('disconnect', () => process.exit())
-  // Ctrl+C in a terminal reaches the whole group; when to end is for the host to say.
+  // Ctrl+C in a terminal reaches the whole process group; the host decides when to end.
   process.on('SIGINT', () => {})
   return {
-    // A host that is gone, or a channel that breaks, ends in 'disconnect'.
+    // If the host ends or the channel breaks, 'disconnect' follows.
     send: (message) => void process.send!(message, undefined, undefined, () => {}),
     listen: (onMessage) => void process.on('message', (message) => onMessage(message as HostMessage)),
     exit: () => process.disconnect(),
@@ -22,7 +22,7 @@ function portOfProcess(): EnginePort {
 /** Electron's `process` in a utility process. */
 const { parentPort: utilityPort } = process as UtilityHost
 
-/** What Electron transfers is ports alone: bytes are copied in any case. */
+/** Electron can transfer only ports; bytes are always copied. */
 function portOfUtility(port: NonNullable<UtilityHost['parentPort']>): EnginePort {
   return {
     send: (message) => port.postMessage(message),

@@ -1,4 +1,4 @@
-/** The engine's side of a host: loads models and draws pictures for the requests that come through a port, one after another. */
+/** The engine's side of a host: loads models and generates images for the requests from a port, one after another. */
 import { describeModel, estimateMemory, type EstimateRequest } from '../api/inspect.js'
 import { DiffusionPipeline } from '../api/pipeline.js'
 import { previewCredit, protocolVersion, type HostMessage, type WireModel } from '../rpc/protocol.js'
@@ -10,7 +10,7 @@ import type { EnginePort } from './port.js'
 /** A request that is waiting or running. */
 interface Running {
   control: AbortController
-  /** Previews that the host has not taken yet. */
+  /** Previews that the host has not acknowledged yet. */
   unseen: number
 }
 
@@ -109,7 +109,7 @@ class Engine {
     const pipeline = await this.#pipeline(id, model, running)
     const given = decode(options) as AnyGenerateOptions
     const onPreview: PreviewOptions['onPreview'] = (image, at) => {
-      if (running.unseen >= previewCredit) return // the host is behind: a newer one will come
+      if (running.unseen >= previewCredit) return // the host is behind; a newer preview will follow
       running.unseen++
       const picture = encode(image, 'preview')
       this.#port.send({ type: 'preview', id, image: picture, ...at }, [...pictureBuffers(picture)])
@@ -131,7 +131,7 @@ class Engine {
   }
 }
 
-/** Serves a port until it is told to close. */
+/** Serves a port until a close request. */
 export function serveEngine(port: EnginePort): void {
   const engine = new Engine(port)
   port.listen((message) => engine.receive(message))

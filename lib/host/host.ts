@@ -1,4 +1,4 @@
-/** Engines apart from the program that uses them: a host queues jobs, starts an engine in a process of its own, and outlives its crashes. */
+/** A host runs the engine in a separate process, queues jobs, and survives crashes of the engine. */
 import { EventEmitter } from 'node:events'
 import type { EstimateRequest, MemoryEstimate } from '../api/inspect.js'
 import type { DiffusionPipeline } from '../api/pipeline.js'
@@ -140,7 +140,7 @@ function readSignal(options: unknown): AbortSignal | undefined {
   return signal === undefined ? undefined : checkSignal(signal, 'signal')
 }
 
-/** Calls a callback of the caller; an error of it ends the job. */
+/** Calls a callback of the caller; its error ends the job. */
 function tell<A extends unknown[]>(callback: ((...args: A) => unknown) | undefined, fail: (error: unknown) => void, ...args: A): void {
   try {
     const result = callback?.(...args)
@@ -225,8 +225,8 @@ export class DiffusionHost implements AsyncDisposable {
 
   /**
    * Queues a job that generates images, as {@link DiffusionPipeline.generate} does.
-   * @throws TypeError where an option cannot leave this process, RangeError for an unknown model, DiffusionError `ERR_BUSY` where `maxQueue` jobs wait, DisposedError after
-   * `close()`. What the engine finds wrong with options rejects the job
+   * @throws TypeError if an option cannot be sent to another process, RangeError for an unknown model, DiffusionError `ERR_BUSY` if `maxQueue` jobs wait,
+   * DisposedError after `close()`. Invalid options found by the engine reject the job
    */
   generate(options?: HostGenerateOptions): DiffusionJob {
     const {
@@ -243,7 +243,7 @@ export class DiffusionHost implements AsyncDisposable {
     if (signal !== undefined) checkSignal(signal, 'signal')
     if (onProgress !== undefined) checkFunction(onProgress, 'onProgress')
     if (onPreview !== undefined) checkFunction(onPreview, 'preview.onPreview')
-    // Copied now: the caller may use its arrays for something else while the job waits.
+    // Copied now, because the caller may change its arrays while the job waits.
     const wire = encode(rest, 'options', { copy: true })
     const wirePreview = preview === undefined ? undefined : encode(previewOptions, 'preview')
     this.#admit()
@@ -357,7 +357,7 @@ export class DiffusionHost implements AsyncDisposable {
 
   #admit(): void {
     const { length, running } = this.#queue
-    // One that can begin at once does not wait.
+    // A job that can start immediately does not count.
     if (length >= this.#maxQueue && (running || length > 0))
       throw new DiffusionError('ERR_BUSY', `The queue is full: ${length} jobs are waiting (maxQueue ${this.#maxQueue}); try again later`, {
         queued: length,
@@ -365,7 +365,7 @@ export class DiffusionHost implements AsyncDisposable {
       })
   }
 
-  /** Puts a task into the queue; an abort rejects it at once, and the engine is told. */
+  /** Queues a task; an abort rejects it immediately and is sent to the engine. */
   #run(task: Task, signal: AbortSignal | undefined): { cancel(reason: unknown): void } {
     let over = false
     const abort = () => cancel(signal!.reason)
@@ -421,7 +421,7 @@ export class DiffusionHost implements AsyncDisposable {
     })
   }
 
-  /** Once per turn, however much has changed in it. */
+  /** At most once per turn of the event loop. */
   #announce(): void {
     if (this.#statusDue) return
     this.#statusDue = true

@@ -1,4 +1,4 @@
-/** One picture, or one call's pictures, on its way through a host: a promise of the result, and a stream of what happens until then. */
+/** A job of a host: a promise of the result, and a stream of events. */
 import type { RawImage } from '../image/raw-image.js'
 import type { GenerateResult, Progress } from '../types.js'
 
@@ -13,7 +13,7 @@ export type JobEvent =
 
 export type JobState = 'queued' | 'running' | 'done' | 'failed'
 
-/** How a host works on a job. */
+/** The host's side of a job. */
 export interface JobControl {
   resolve(result: GenerateResult): void
   reject(error: unknown): void
@@ -101,7 +101,7 @@ export class DiffusionJob implements PromiseLike<GenerateResult>, AsyncIterable<
     }
   }
 
-  /** Without a listener, or with a slow one, the newest event of a kind takes the place of the one before. */
+  /** Without a listener, or with a slow one, the newest event of a kind replaces the previous one. */
   #push(event: JobEvent): void {
     if (this.#state === 'done' || this.#state === 'failed') return
     const kind = kindOf(event)
@@ -112,7 +112,7 @@ export class DiffusionJob implements PromiseLike<GenerateResult>, AsyncIterable<
   }
 }
 
-/** Of progress, each phase is a kind. */
+/** For progress, each phase is a kind. */
 function kindOf(event: JobEvent): string {
   return event.type === 'progress' ? event.phase : event.type
 }

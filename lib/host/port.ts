@@ -1,4 +1,4 @@
-/** What carries messages between a host and its engine, whatever kind of process or thread that is. */
+/** Transport of messages between a host and its engine, for any kind of process or thread. */
 import type { EngineMessage, HostMessage } from '../rpc/protocol.js'
 
 /** How an engine ended. */
@@ -7,7 +7,7 @@ export interface EngineExit {
   signal?: string | null
   /** Why it could not be started. */
   cause?: unknown
-  /** The end of what it wrote to stderr. */
+  /** Its last output to stderr. */
   stderr?: string
 }
 
@@ -16,11 +16,11 @@ export interface EngineHandle {
   send(message: HostMessage): void
   /** Whether the engine keeps the host's process alive. */
   hold(keep: boolean): void
-  /** Ends it at once. `onExit` tells when it has. */
+  /** Kills it immediately. `onExit` is called when it has ended. */
   kill(): void
 }
 
-/** What the host hears. `onExit` is called once, after the last message. */
+/** Callbacks of the host. `onExit` is called once, after the last message. */
 export interface EngineListener {
   onMessage(message: EngineMessage): void
   onExit(exit: EngineExit): void

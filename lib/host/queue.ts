@@ -1,4 +1,4 @@
-/** The work of a host: tasks that wait, the one that the engine has, and the engine itself, which is started when it is needed and again when it is lost. */
+/** The queue of a host: waiting tasks, the engine's current task, and the engine, which is started when needed and restarted after a crash. */
 import { DisposedError, EngineExitedError } from '../errors.js'
 import type { EngineMessage, HostMessage } from '../rpc/protocol.js'
 import { protocolVersion } from '../rpc/protocol.js'
@@ -7,13 +7,13 @@ import type { Wire } from '../rpc/wire.js'
 import type { Progress } from '../types.js'
 import type { EngineExit, EngineHandle, StartEngine } from './port.js'
 
-/** What an engine is asked, and who hears of it. */
+/** A request to the engine, with its callbacks. */
 export interface Task {
-  /** The model it is about, which is loaded for it. */
+  /** The model to load for it. */
   model: string
-  /** It asks about a loaded model: nothing is loaded for it, and no other model makes room. */
+  /** Queries a loaded model: nothing is loaded or unloaded for it. */
   passive?: boolean
-  /** It needs a loaded model and no turn: the engine answers it beside its work. */
+  /** Needs a loaded model but does not wait in the queue: the engine answers it during other work. */
   aside?: boolean
   message(id: number): HostMessage
   started?(): void
@@ -30,7 +30,7 @@ export interface QueueSettings {
   start: StartEngine
   onCrash: 'restart' | 'reject'
   maxModels: number
-  /** Milliseconds without work after which the engine is ended; 0: never. */
+  /** Idle time in milliseconds after which the engine ends; 0: never. */
   idleMs: number
   changed(): void
   crashed(error: EngineExitedError): void
@@ -41,17 +41,17 @@ interface Engine {
   handle: EngineHandle
   ready: boolean
   pid: number | undefined
-  /** Loaded models, the one used last at the end. */
+  /** Loaded models, the most recently used last. */
   models: Set<string>
   exited: Promise<void>
-  /** It was told to end. */
+  /** A close request has been sent. */
   ending: boolean
 }
 
-/** Starts in a row that came to nothing, after which no more are made. */
+/** Maximum number of consecutive failed starts. */
 const maxFailedStarts = 3
 
-/** How long an engine may take to end by itself. */
+/** Time for an engine to end by itself. */
 const closingMs = 2000
 
 function describe({ exitCode, signal, cause, stderr }: EngineExit): string {
@@ -68,7 +68,7 @@ function exitDetails({ exitCode, signal, cause, stderr }: EngineExit, retriable:
 export class EngineQueue {
   readonly #settings: QueueSettings
   readonly #waiting: Task[] = []
-  /** Tasks that the engine has beside the current one, by their ids. */
+  /** The engine's tasks besides the current one, by id. */
   readonly #asides = new Map<number, Task>()
   #current: { task: Task; id: number; sent: boolean; cancelled: boolean } | undefined
   #engine: Engine | undefined
@@ -76,7 +76,7 @@ export class EngineQueue {
   #lastId = 0
   #idle: NodeJS.Timeout | undefined
   #closed = false
-  /** Engines started in place of lost ones. */
+  /** Number of restarted engines. */
   restarts = 0
 
   constructor(settings: QueueSettings) {
@@ -115,7 +115,7 @@ export class EngineQueue {
     this.#pump()
   }
 
-  /** Takes a task out, or has the engine end it. Its caller has rejected it already. */
+  /** Removes a task from the queue, or cancels it in the engine. Its caller has already rejected it. */
   cancel(task: Task): void {
     const place = this.#waiting.indexOf(task)
     if (place >= 0) {
@@ -128,7 +128,7 @@ export class EngineQueue {
     } else for (const [id, aside] of this.#asides) if (aside === task) this.#engine?.handle.send({ type: 'cancel', id })
   }
 
-  /** Rejects what waits and runs, and ends the engine. */
+  /** Rejects all tasks and ends the engine. */
   async close(): Promise<void> {
     this.#closed = true
     const closed = new DisposedError('The host was closed')
@@ -168,7 +168,7 @@ export class EngineQueue {
     this.#settings.changed()
   }
 
-  /** Gives the current task to the engine, once there is one. */
+  /** Sends the current task to the engine, once it is ready. */
   #send(): void {
     const engine = (this.#engine ??= this.#start())
     engine.handle.hold(true)
@@ -182,7 +182,7 @@ export class EngineQueue {
     engine.handle.send(task.message(id))
   }
 
-  /** Unloads the models that were not used for longest. */
+  /** Unloads the least recently used models. */
   #makeRoom(engine: Engine, model: string): void {
     const { models, handle } = engine
     models.delete(model)
@@ -250,12 +250,12 @@ export class EngineQueue {
     if (message.type === 'preview') engine.handle.send({ type: 'seen', id: message.id })
     const aside = this.#asides.get(message.id)
     if (aside) return this.#settleAside(engine, aside, message)
-    if (!current || message.id !== current.id) return // of a model that had to make room
+    if (!current || message.id !== current.id) return // the model has been unloaded
     if (message.type === 'progress') current.task.progress?.(message.progress)
     else if (message.type === 'preview') current.task.preview?.(message)
     else {
       this.#failedStarts = 0
-      // A task beside the current one loads its model by itself where the current one came to nothing.
+      // If the current task fails, tasks beside it load their model themselves.
       for (const model of engine.models) if (!message.models.includes(model) && !this.#hasAside(model)) engine.models.delete(model)
       if (message.type === 'result') current.task.resolve(message.value)
       else current.task.reject(decodeError(message.error))
@@ -279,7 +279,7 @@ export class EngineQueue {
     return [...this.#asides.values()].some((task) => task.model === model)
   }
 
-  /** An engine has ended: as it was told, before it could say a word, or in the middle of its work. */
+  /** Handles the end of an engine: as requested, during its start, or during work. */
   #lost(engine: Engine, exit: EngineExit): void {
     if (engine !== this.#engine) return
     this.#engine = undefined
@@ -295,11 +295,11 @@ export class EngineQueue {
     const error = new EngineExitedError(`The engine ${how}`, exitDetails(exit, true))
     if (this.#settings.onCrash === 'reject') this.#rejectAll(error)
     else this.#goOn(error)
-    // Last: whatever a listener does, the queue is in order.
+    // Done last, so that the queue is consistent whatever listeners do.
     this.#settings.crashed(error)
   }
 
-  /** Rejects the task that was lost with its engine, and has another engine do the rest. */
+  /** Rejects the task that was lost with its engine, and starts a new engine for the rest. */
   #goOn(error: EngineExitedError): void {
     const current = this.#current
     this.#current = undefined

@@ -1,4 +1,4 @@
-/** Starts engines: in a process of their own, in a thread, or where the host is. */
+/** Starts engines in a child process, in a thread, or in the host's thread. */
 import { fork } from 'node:child_process'
 import path from 'node:path'
 import { MessageChannel, Worker } from 'node:worker_threads'
@@ -9,19 +9,19 @@ import type { EngineExit, EngineListener, StartEngine } from './port.js'
 
 const program = path.join(__dirname, 'engine-main.js')
 
-/** Bytes of stderr that are kept for the error of a crash. */
+/** Bytes of stderr kept for the error of a crash. */
 const keptStderr = 4096
 
-/** The flags of this process, but those of a debugger, which would fight for its port, and those that belong to a program given as text. */
+/** The flags of this process, without a debugger's, whose port is taken, and without those of a program given as text. */
 function inheritedFlags(): string[] {
   const flags = [...process.execArgv]
   const { _eval: text } = process as { _eval?: string }
   const at = text === undefined ? -1 : flags.lastIndexOf(text)
-  if (at > 0) flags.splice(at - 1, 2) // else the child would run the host's program, and fork again
+  if (at > 0) flags.splice(at - 1, 2) // otherwise the child would run the host's program and fork again
   return flags.filter((flag) => !/^--(inspect|input-type)|^(-e|--eval|-p|--print|-pe)$/.test(flag))
 }
 
-/** The end of what a stream has said so far. */
+/** The last output of a stream. */
 export function tailOf(stream: NodeJS.ReadableStream | null | undefined): () => string {
   let tail = ''
   stream?.setEncoding('utf8').on('data', (text: string) => (tail = (tail + text).slice(-keptStderr)))
@@ -38,7 +38,7 @@ export function once(listener: EngineListener): (exit: EngineExit) => void {
   }
 }
 
-/** A child process: a crash of native code ends it alone. `flags`: of Node. */
+/** A child process: a crash of native code ends only this process. `flags`: of Node. */
 export const startProcess =
   (flags: readonly string[] = inheritedFlags()): StartEngine =>
   (listener) => {
@@ -49,7 +49,7 @@ export const startProcess =
     child.on('message', (message) => listener.onMessage(message as EngineMessage))
     child.once('close', (exitCode, signal) => ended({ exitCode, signal, stderr: stderr() }))
     return {
-      // A child that is gone tells so by 'close'.
+      // An ended child emits 'close'.
       send: (message) => void child.send(message, () => {}),
       hold(keep) {
         const parts = [child, child.channel, child.stderr as unknown as { ref(): void; unref(): void }]
@@ -59,7 +59,7 @@ export const startProcess =
     }
   }
 
-/** A thread of this process: nothing is copied twice, but a crash of native code ends the whole process. */
+/** A thread of this process: data is copied less, but a crash of native code ends the whole process. */
 export const startThread: StartEngine = (listener) => {
   const ended = once(listener)
   const worker = new Worker(program)
@@ -74,7 +74,7 @@ export const startThread: StartEngine = (listener) => {
   }
 }
 
-/** This thread: the engine's own threads do the work. For tests, and where a process more is too much. */
+/** This thread; the engine's own threads do the work. For tests, and if another process costs too much. */
 export const startHere: StartEngine = (listener) => {
   const ended = once(listener)
   const { port1, port2 } = new MessageChannel()

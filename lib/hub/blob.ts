@@ -1,4 +1,4 @@
-/** One file into the cache: resumed at the byte, hashed on the way, accepted only when the hash is right. */
+/** Downloads one file into the cache: resumable, hashed while downloading, accepted only if the hash is right. */
 import { constants } from 'node:fs'
 import { copyFile, mkdir, open, readdir, rename, rm, stat, writeFile, type FileHandle } from 'node:fs/promises'
 import type { Hash } from 'node:crypto'
@@ -11,30 +11,30 @@ import { acquire, type Lock } from './lock.js'
 import { retryAfter, withRetries } from './retry.js'
 import { readSmall } from './small-file.js'
 
-/** What a download of one file needs besides the file. */
+/** Settings of a download. */
 export interface BlobJob {
   transport: Transport
   backoff: number
-  /** Folder of the blobs, and the one for locks. */
+  /** Folders of blobs and of locks. */
   blobs: string
   locks: string
-  /** Bytes of the file that are here, at every change: they may fall where a download begins anew. */
+  /** Called with the number of downloaded bytes at every change; it drops if a download starts over. */
   onBytes: (bytes: number) => unknown
-  /** What an answer other than 200 and 206 means on this site. */
+  /** Interprets answers other than 200 and 206 for this site. */
   refuse: (answer: Answer) => Promise<never>
-  /** Looks at an answer that seems to be the file. */
+  /** Checks an answer that seems to be the file. */
   check?: (answer: Answer) => void
 }
 
 const suffix = '.latent.incomplete'
 const worthAnEtag = 1 << 16
 
-/** True for a download that was broken off: ours (their names tell the holder) or another tool's. */
+/** True for an interrupted download: ours (the name contains the owner) or another tool's. */
 export function isPartial(name: string): boolean {
   return name.endsWith('.incomplete') || name.endsWith(`${suffix}.etag`)
 }
 
-/** Size of a file, symbolic links followed; undefined where there is none. */
+/** Size of a file, symbolic links followed; undefined if there is none. */
 export async function sizeOf(file: string): Promise<number | undefined> {
   return stat(file).then(
     (status) => (status.isFile() ? status.size : undefined),
@@ -42,13 +42,13 @@ export async function sizeOf(file: string): Promise<number | undefined> {
   )
 }
 
-/** True where a file of that size is there. */
+/** True if a file of this size exists. */
 export async function hasSize(file: string, { size, exact }: Pick<RemoteFile, 'size' | 'exact'>): Promise<boolean> {
   const found = await sizeOf(file)
   return found !== undefined && (!exact || found === size)
 }
 
-/** Bytes of the largest piece of a file that is here already. */
+/** Bytes of the largest partial download of a file. */
 export async function partialSize(blobs: string, hash: string): Promise<number> {
   const pieces = await partials(blobs, hash)
   return pieces[0]?.size ?? 0
@@ -66,8 +66,8 @@ async function removePartial(file: string): Promise<void> {
 }
 
 /**
- * A partial file that nobody else writes to. What others left is taken over by renaming it; where its holder may only be asleep it is copied,
- * so that nothing that it writes later gets in.
+ * A partial file that no other process writes to. A partial file left by another process is taken over by renaming it, or copied if its owner may still be
+ * alive, so that later writes have no effect.
  */
 async function adopt(blobs: string, hash: string, lock: Lock): Promise<string> {
   const own = path.join(blobs, `${hash}.${lock.token}${suffix}`)
@@ -83,14 +83,14 @@ async function adopt(blobs: string, hash: string, lock: Lock): Promise<string> {
   return own
 }
 
-/** The partial file while it grows. */
+/** The growing partial file. */
 class PartialFile {
   readonly #file: string
   readonly #remote: RemoteFile
   readonly #handle: FileHandle
   #hash: Hash
   bytes = 0
-  /** Strong validator of the answer that the bytes came from. */
+  /** Strong validator of the answer from which the bytes came. */
   etag: string | undefined
 
   private constructor(file: string, remote: RemoteFile, handle: FileHandle) {
@@ -119,7 +119,7 @@ class PartialFile {
     }
   }
 
-  /** From the first byte. */
+  /** Starts over from the first byte. */
   async restart(): Promise<void> {
     await this.#handle.truncate(0)
     this.#hash = startHash(this.#remote.algorithm, this.#remote.size)
@@ -133,7 +133,7 @@ class PartialFile {
     this.bytes += chunk.length
   }
 
-  /** Remembers a strong validator, so that the rest is only taken of the same file. Small files are fetched again more quickly than this is written. */
+  /** Stores a strong validator, so that a download is only resumed with the same file. Not worth it for small files. */
   async keepEtag(etag: string | null): Promise<void> {
     this.etag = etag !== null && /^"[\x21\x23-\x7e]{1,200}"$/.test(etag) ? etag : undefined
     if (this.#remote.size < worthAnEtag) return
@@ -141,7 +141,7 @@ class PartialFile {
     else await writeFile(`${this.#file}.etag`, this.etag)
   }
 
-  /** The hash of what is there; for one look alone. */
+  /** The hash of the current contents; call only once. */
   digest(): string {
     return this.#hash.digest('hex')
   }
@@ -159,7 +159,7 @@ function bad(answer: Answer, why: string, retriable = true): DownloadError {
   return new DownloadError('bad_answer', `${shown(answer.url)} ${why}`, { url: shown(answer.url), status: answer.status }, { retriable })
 }
 
-/** Bytes of the whole file, as the answer has it. */
+/** Size of the whole file, according to the answer. */
 function declaredSize({ status, headers }: Answer): number | undefined {
   const text = status === 206 || status === 416 ? /\/(\d{1,15})$/.exec(headers.get('content-range') ?? '')?.[1] : headers.get('content-length')
   return text && /^\d{1,15}$/.test(text) ? Number(text) : undefined
@@ -173,12 +173,12 @@ function webPage(answer: Answer): DownloadError {
   return bad(answer, 'sent a web page instead of the file, such as a login page', false)
 }
 
-/** Pages come under other types, too. */
+/** Web pages may have other content types, too. */
 function looksLikePage(chunk: Uint8Array): boolean {
   return /^\s*<(!doctype html|html|head)[\s>]/i.test(Buffer.from(chunk.subarray(0, 64)).toString('latin1'))
 }
 
-/** Refuses what cannot be the file before a byte of it is written. */
+/** Rejects answers that cannot be the file before writing anything. */
 function checkHead(answer: Answer, remote: RemoteFile, from: number): void {
   const { headers, status } = answer
   const encoding = headers.get('content-encoding')
@@ -192,19 +192,19 @@ function checkHead(answer: Answer, remote: RemoteFile, from: number): void {
     throw bad(answer, `reports ${size} bytes for the file, not ${remote.size}`)
 }
 
-/** The most that is taken of a body: a rounded size leaves some room. */
+/** Most bytes accepted of a body; allows some margin for a rounded size. */
 function bound({ size, exact }: RemoteFile): number {
   return exact ? size : Math.ceil(size + 1024 + size / 1000)
 }
 
-/** One request for what is missing. Returns when the body has ended or all is there. */
+/** One request for the missing bytes. Returns when the body has ended or the file is complete. */
 async function receive(partial: PartialFile, remote: RemoteFile, job: BlobJob): Promise<void> {
   const from = partial.bytes
   const range = from > 0 ? { range: `bytes=${from}-`, ...(partial.etag ? { 'if-range': partial.etag } : {}) } : {}
   const answer = await request(remote.url, range, job.transport)
   try {
     if (answer.status === 416 && from > 0) {
-      // All of it is here, or what is here belongs to something else: the hash will tell.
+      // The file is complete, or the bytes belong to another file: the hash will tell.
       if (remote.exact || declaredSize(answer) !== from) await partial.restart()
       if (partial.bytes === 0) throw bad(answer, 'refuses to send the rest of the file')
       return
@@ -223,7 +223,7 @@ async function receive(partial: PartialFile, remote: RemoteFile, job: BlobJob): 
       job.onBytes(partial.bytes)
       if (partial.bytes < most) continue
       if (!remote.exact) throw bad(answer, 'sent more bytes than the file has')
-      // With a length the end follows at once, and the connection serves the next file. Without one there may be no end.
+      // With a length the body ends here, and the connection can be reused. Without one it may not end.
       if (!ends) break
     }
   } finally {
@@ -241,12 +241,12 @@ function mismatch(remote: RemoteFile, digest: string): DownloadError {
   return new DownloadError('integrity', message, { expected: remote.hash, actual: digest })
 }
 
-/** Fills the partial file until its hash is right. A resumed file, or a damaged one, gets one more chance from its first byte. */
+/** Downloads until the hash is right. A resumed or damaged file is downloaded once more from the start. */
 async function fill(partial: PartialFile, remote: RemoteFile, job: BlobJob): Promise<void> {
   for (let tries = 1; ; tries++) {
     let best = partial.bytes
     const progressed = () => {
-      // At least a hundredth of the file, or a megabyte: else a server could keep us for ever.
+      // An attempt counts as progress from a hundredth of the file or a megabyte on; otherwise a server could keep us forever.
       const on = partial.bytes - best >= Math.min(1 << 20, Math.max(1, remote.size / 100))
       best = Math.max(best, partial.bytes)
       return on
@@ -265,7 +265,7 @@ async function fill(partial: PartialFile, remote: RemoteFile, job: BlobJob): Pro
   }
 }
 
-/** Another process holds the lock: its progress is ours. */
+/** Another process holds the lock: report its progress. */
 async function watchOther(remote: RemoteFile, job: BlobJob): Promise<void> {
   job.onBytes(await partialSize(job.blobs, remote.hash))
 }
@@ -274,13 +274,13 @@ async function finish(own: string, blob: string, remote: RemoteFile): Promise<vo
   try {
     await rename(own, blob)
   } catch (error) {
-    // Windows does not replace a file that is open; one of this name and size has this content.
+    // Windows cannot replace an open file; a file with this name and size has the same content.
     if (!(await hasSize(blob, remote))) throw error
   }
   await removePartial(own)
 }
 
-/** Makes sure that the blob of `remote` is there; true where something was fetched. Waits for another process that is at it. */
+/** Ensures that the blob of `remote` exists; true if it was downloaded. Waits for another process that is downloading it. */
 export async function fetchBlob(remote: RemoteFile, job: BlobJob): Promise<boolean> {
   const blob = path.join(job.blobs, remote.hash)
   if (await hasSize(blob, remote)) return false
@@ -309,7 +309,7 @@ export async function fetchBlob(remote: RemoteFile, job: BlobJob): Promise<boole
   }
 }
 
-/** Turns a refusal into the error that every site has. */
+/** Errors common to all sites. */
 export function rateLimited(answer: Answer): DownloadError | undefined {
   const { status, headers, url } = answer
   const wait = retryAfter(headers)

@@ -9,7 +9,7 @@ import type { HubSettings } from './settings.js'
 import { readSmall } from './small-file.js'
 import type { HubSource } from './source.js'
 
-/** Places of one repository. */
+/** Paths of one repository. */
 export interface RepoPaths {
   root: string
   blobs: string
@@ -41,7 +41,7 @@ export function repoOfFolder(name: string): Pick<HubSource, 'site' | 'repo'> | u
   return civitai ? { site: 'civitai', repo: civitai[1]! } : undefined
 }
 
-/** Writes a file in one go: nobody sees half of it. */
+/** Writes a file atomically. */
 export async function writeWhole(file: string, content: string): Promise<void> {
   await mkdir(path.dirname(file), { recursive: true })
   const draft = `${file}.${randomBytes(4).toString('hex')}.tmp`
@@ -54,10 +54,10 @@ export async function writeWhole(file: string, content: string): Promise<void> {
   }
 }
 
-/** The commit that a branch or tag pointed to when it was fetched; a name that is none may be a commit itself. */
+/** The commit that a branch or tag pointed to when it was downloaded; other names may be commits. */
 export async function readRef(paths: RepoPaths, revision: string): Promise<string | undefined> {
   const text = (await readSmall(path.join(paths.refs, ...revision.split('/'))))?.trim() ?? revision
-  // The name of a folder, and of nothing outside.
+  // Must be the name of a folder inside.
   return /^[\w-][\w.-]{0,127}$/.test(text) ? text : undefined
 }
 
@@ -73,7 +73,7 @@ function treeFile(paths: RepoPaths, commit: string): string {
   return path.join(paths.root, 'trees', `${commit}.json`)
 }
 
-/** Keeps the list of files of a commit where Python's library (1.32 and newer) looks for it, too. */
+/** Stores the list of files of a commit where Python's library (1.32 and newer) looks for it. */
 export async function writeTree(paths: RepoPaths, { commit, files }: Listing): Promise<void> {
   const sorted = [...files.values()].sort((a, b) => (a.path < b.path ? -1 : 1))
   const entries = sorted.map(({ path: name, size, hash, algorithm, git }) => [
@@ -88,10 +88,10 @@ export async function writeTree(paths: RepoPaths, { commit, files }: Listing): P
   await writeWhole(treeFile(paths, commit), JSON.stringify({ format_version: 1, files: Object.fromEntries(entries) as unknown }, null, 1))
 }
 
-/** What is known of a file of a commit. */
+/** What is known about a file of a commit. */
 export type KnownFile = Pick<RemoteFile, 'size' | 'hash' | 'algorithm' | 'exact'>
 
-/** The list of files of a commit as it was kept; undefined where there is none that can be read. */
+/** The stored list of files of a commit; undefined if there is no readable one. */
 export async function readTree(paths: RepoPaths, commit: string): Promise<Map<string, KnownFile> | undefined> {
   try {
     const json = JSON.parse((await readSmall(treeFile(paths, commit), limits.answer)) ?? '') as { format_version?: unknown; files?: unknown }
@@ -112,12 +112,12 @@ export async function readTree(paths: RepoPaths, commit: string): Promise<Map<st
 
 // ---- snapshots -------------------------------------------------------------------------------------------------------
 
-/** Where a file of a commit lies. */
+/** The path of a file of a commit. */
 export function snapshotFile(paths: RepoPaths, commit: string, name: string): string {
   return path.join(paths.snapshots, commit, ...name.split('/').filter((part) => part !== ''))
 }
 
-/** Files of a snapshot that can be read, by their paths in the repository. */
+/** The readable files of a snapshot, by path in the repository. */
 export async function snapshotFiles(paths: RepoPaths, commit: string): Promise<string[]> {
   const root = path.join(paths.snapshots, commit)
   const found: string[] = []
@@ -133,7 +133,7 @@ export async function snapshotFiles(paths: RepoPaths, commit: string): Promise<s
   return found.sort()
 }
 
-/** The hash that the content of a file in a snapshot should have: the name of its blob, or what the list says. */
+/** The expected hash of a file in a snapshot: the name of its blob, or the one in the list. */
 export async function expectedHash(file: string, known: KnownFile | undefined): Promise<Pick<RemoteFile, 'hash' | 'algorithm'> | undefined> {
   const blob = await linkTarget(file)
   const name = blob === undefined ? undefined : path.basename(blob)
@@ -141,7 +141,7 @@ export async function expectedHash(file: string, known: KnownFile | undefined): 
   return algorithm ? { hash: name!, algorithm } : known
 }
 
-/** What a link points to, one step on; undefined for others. */
+/** The direct target of a link; undefined for other files. */
 export async function linkTarget(file: string): Promise<string | undefined> {
   return readlink(file).then(
     (target) => path.resolve(path.dirname(file), target),
@@ -149,7 +149,7 @@ export async function linkTarget(file: string): Promise<string | undefined> {
   )
 }
 
-/** True where the file of a snapshot is there, and is the one that is meant. */
+/** True if the file of a snapshot exists and is the right one. */
 export async function isInPlace(pointer: string, known: KnownFile): Promise<boolean> {
   if (!(await hasSize(pointer, known))) return false
   const target = await linkTarget(pointer)
@@ -163,7 +163,7 @@ export async function isThere(file: string): Promise<boolean> {
   )
 }
 
-/** A relative link, as Python makes it; false where the system has none (Windows without developer mode). */
+/** Creates a relative link, as Python does; false if the system does not support it (Windows without developer mode). */
 async function link(blob: string, pointer: string): Promise<boolean> {
   const draft = `${pointer}.${randomBytes(4).toString('hex')}.tmp`
   try {
@@ -194,8 +194,8 @@ async function copy(from: string, to: string): Promise<void> {
 }
 
 /**
- * Puts one blob into a snapshot under one or more names. Without symbolic links a blob that was just fetched is moved there, as Python does, and one that was there
- * before is copied: other snapshots may need it.
+ * Puts one blob into a snapshot under one or more names. Without symbolic links, a newly downloaded blob is moved there, as Python does, and an existing one is
+ * copied, because other snapshots may need it.
  */
 export async function place(blob: string, pointers: readonly string[], options: { fetched: boolean; symlinks: boolean | undefined }): Promise<void> {
   const left = [...pointers]
@@ -207,7 +207,7 @@ export async function place(blob: string, pointers: readonly string[], options: 
   }
 }
 
-/** Bytes that can still be written where `folder` is; undefined where the system does not say. */
+/** Free bytes on the disk of `folder`; undefined if unknown. */
 export async function freeSpace(folder: string): Promise<number | undefined> {
   try {
     await mkdir(folder, { recursive: true })

@@ -1,17 +1,17 @@
-/** Which files of a Civitai version are taken. */
+/** Selects the files of a Civitai version. */
 import type { CivitaiFile } from './civitai.js'
 import { DownloadError } from './errors.js'
 import type { Listing, RemoteFile } from './listing.js'
 import { isPickle, isWeights, type Role, type Selection } from './selection.js'
 
-/** Types of files that serve a role. */
+/** Types of files for a role. */
 function typesFor(role: Role): readonly string[] {
   if (role === 'vae') return ['VAE', 'Model', 'Pruned Model']
   if (role === 'textEncoder') return ['Text Encoder', 'Model', 'Pruned Model']
   return ['Model', 'Pruned Model', 'VAE']
 }
 
-/** The file that is loaded, and the configuration under the name that the loader looks for beside it. */
+/** The file to load, and its configuration under the name that the loader looks for. */
 export function selectCivitai(
   { source, files }: Listing,
   role: Role,

@@ -1,4 +1,4 @@
-/** Civitai's interface: the files of one version of a model. */
+/** Civitai's API: the files of one version of a model. */
 import { rateLimited } from './blob.js'
 import { DownloadError, type DownloadDetails } from './errors.js'
 import { readText, request, shown, type Answer, type Transport } from './http.js'
@@ -17,20 +17,20 @@ interface FileAnswer {
   virusScanResult?: unknown
 }
 
-/** A file of a version, with what the choice among several goes by. */
+/** A file of a version, with the properties for choosing among several. */
 export interface CivitaiFile extends RemoteFile {
   type: string
   primary: boolean
 }
 
-/** Types that the loader reads. */
+/** Types that the loader supports. */
 const modelTypes = ['Model', 'Pruned Model', 'VAE', 'Text Encoder', 'Config']
 
 function site(path: string, { endpoint }: Site): URL {
   return new URL(`${endpoint.href.replace(/\/$/, '')}${path}`)
 }
 
-/** The error behind an answer that is not the one wanted. */
+/** The error for an unexpected answer. */
 export async function refuseCivitai(answer: Answer, source: HubSource, { endpoint, token }: Site, file?: string): Promise<never> {
   const { status, url } = answer
   const details: DownloadDetails = { source: source.name, status, url: shown(url), ...(file === undefined ? {} : { file }) }
@@ -61,7 +61,7 @@ function loginNeeded(source: HubSource, endpoint: URL, details: DownloadDetails)
   return new DownloadError('gated', message, details)
 }
 
-/** A download that ends at the login page was redirected there: the page comes with the status 200. */
+/** Detects a redirect to the login page, which has status 200. */
 export function checkLogin(answer: Answer, source: HubSource, { endpoint }: Site): void {
   if (
     answer.url.origin === endpoint.origin &&
@@ -72,7 +72,7 @@ export function checkLogin(answer: Answer, source: HubSource, { endpoint }: Site
   }
 }
 
-/** The address to fetch a file from: of the answer only path and query count, on the site that was asked. */
+/** The URL of a file: only path and query come from the answer, on the configured site. */
 function downloadUrl(value: unknown, source: HubSource, at: Site): URL {
   const fallback = site(`/api/download/models/${source.repo}`, at)
   if (typeof value !== 'string') return fallback
@@ -108,7 +108,7 @@ function usableFile(file: FileAnswer, source: HubSource, at: Site): CivitaiFile 
   }
 }
 
-/** The files of a version that the loader could read and whose hash is published. */
+/** The files of a version that the loader supports and whose hash is published. */
 export async function listCivitai(source: HubSource, transport: Transport): Promise<Listing> {
   const answer = await request(site(`/api/v1/model-versions/${source.repo}`, transport.site), { accept: 'application/json' }, transport)
   if (answer.status !== 200) await refuseCivitai(answer, source, transport.site)
@@ -124,7 +124,7 @@ export async function listCivitai(source: HubSource, transport: Transport): Prom
   const files = new Map<string, CivitaiFile>()
   for (const entry of json.files as (FileAnswer | null)[]) {
     const file = usableFile(entry ?? {}, source, transport.site)
-    // Versions may have files of one name, in several precisions: the first or the primary one has it.
+    // A version may have several files with one name, in different precisions: the primary or first one counts.
     if (file && (file.primary || !files.has(file.path))) files.set(file.path, file)
   }
   if (files.size === 0)

@@ -1,4 +1,4 @@
-/** What can go wrong between a model's name and its files. */
+/** Errors of finding and downloading models. */
 import { DiffusionError } from '../errors.js'
 
 /** The reason of a failed download: {@link DownloadError.reason}. */
@@ -54,7 +54,7 @@ export class DownloadError extends DiffusionError {
   }
 }
 
-/** Adds the model and the file to an error from the transport, which knows neither. */
+/** Adds the model and the file to an error of the transport, which does not know them. */
 export function about(error: unknown, details: DownloadDetails): unknown {
   if (!(error instanceof DownloadError)) return error
   const { source, file } = { ...details, ...error.details }
@@ -63,7 +63,7 @@ export function about(error: unknown, details: DownloadDetails): unknown {
   return new DownloadError(error.reason, message, { ...details, ...error.details }, { cause: error.cause, retriable: error.retriable })
 }
 
-/** A file system error as ours: a full disk is told apart. */
+/** Converts a file system error; a full disk gets its own message. */
 export function fileError(cause: unknown, path: string): unknown {
   const { code, message, syscall } = cause as NodeJS.ErrnoException
   if (syscall === undefined) return cause

@@ -1,14 +1,14 @@
-/** Hashes that the sites publish: SHA-256 of the bytes, or git's of a blob. */
+/** The hashes that sites publish: SHA-256 of the bytes, or git's blob hash. */
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import type { RemoteFile } from './listing.js'
 
-/** A hash that is fed with the bytes in order. `size`: of the whole file, which git's hash begins with. */
+/** An incremental hash. `size`: of the whole file, which is part of git's hash. */
 export function startHash(algorithm: RemoteFile['algorithm'], size: number): Hash {
   return algorithm === 'sha256' ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
 }
 
-/** Feeds the first `bytes` of a file. */
+/** Adds the first `bytes` of a file. */
 export async function hashFile(
   hash: Hash,
   file: string,

@@ -1,8 +1,8 @@
-/** Requests to a site and to where it redirects: who gets the token, how long to wait, what counts as an answer. */
+/** HTTP requests with redirects, tokens and timeouts. */
 import { DownloadError } from './errors.js'
 import type { Site } from './settings.js'
 
-/** What every request of a download shares. */
+/** Settings shared by all requests of a download. */
 export interface Transport {
   site: Site
   fetch: typeof globalThis.fetch
@@ -15,19 +15,19 @@ export interface Transport {
 export interface Answer {
   status: number
   headers: Headers
-  /** Where it came from in the end. */
+  /** The final URL, after redirects. */
   url: URL
-  /** Chunks of the body; fails where it is cut or stops. */
+  /** Chunks of the body; fails if it is cut off or stalls. */
   body(): AsyncGenerator<Uint8Array, void>
-  /** Gives the connection up. */
+  /** Closes the connection. */
   cancel(): void
 }
 
 const maxRedirects = 10
-/** Bytes that have to arrive within the timeout: a trickle is no download. */
+/** Bytes that must arrive within the timeout, so that a trickle does not count. */
 const leastBytes = 1024
 
-/** An address for messages: signatures stand in queries. */
+/** A URL for messages, without the query, which may contain signatures. */
 export function shown(url: URL): string {
   return `${url.origin}${url.pathname}`
 }
@@ -36,12 +36,12 @@ function isLoopback({ hostname }: URL): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname)
 }
 
-/** The token goes to the site alone, never to where it redirects, and not in clear text over a network. */
+/** The token is sent only to the site itself, never to redirect targets, and not unencrypted over a network. */
 function tokenFor(url: URL, { endpoint, token }: Site): string | undefined {
   return url.origin === endpoint.origin && (url.protocol === 'https:' || isLoopback(url)) ? token : undefined
 }
 
-/** Where a redirect leads. */
+/** The target of a redirect. */
 function nextUrl(from: URL, location: string | null): URL {
   const bad = (why: string) => new DownloadError('bad_answer', `${shown(from)} redirects ${why}`, { url: shown(from) })
   if (!location) throw bad('without a target')
@@ -59,7 +59,7 @@ function nextUrl(from: URL, location: string | null): URL {
 
 const certificate = /CERT|SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)|ERR_TLS|ERR_SSL/
 
-/** What fetch says, as an error of ours. */
+/** Converts an error of fetch. */
 function networkError(cause: unknown, url: URL): DownloadError {
   const inner = (cause as { cause?: { code?: string; message?: string } }).cause
   const code = inner?.code ?? (cause as { code?: string }).code ?? ''
@@ -72,7 +72,7 @@ function networkError(cause: unknown, url: URL): DownloadError {
   return new DownloadError('network', `${url.host} cannot be reached or closed the connection (${why})`, details, { cause })
 }
 
-/** A controller that follows `signal` and a clock. The clock stands still while nobody waits for the network; `stop()` lets go of both. */
+/** An abort controller driven by `signal` and a timer. The timer is paused while nothing waits for the network; `stop()` releases both. */
 class Watch {
   readonly controller = new AbortController()
   readonly #outer: AbortSignal | undefined
@@ -97,7 +97,7 @@ class Watch {
     this.#timer = setTimeout(() => this.controller.abort(new DownloadError('timeout', this.#message)), this.#left)
   }
 
-  /** Something came: `enough` of it winds the clock up again. */
+  /** Called for received bytes; `enough` of them restart the timer. */
   pause(enough: boolean): void {
     clearTimeout(this.#timer)
     this.#left = enough ? this.#ms : Math.max(1, this.#left - (performance.now() - this.#since))
@@ -108,7 +108,7 @@ class Watch {
     this.#outer?.removeEventListener('abort', this.#follow)
   }
 
-  /** The error to report: why we gave up, where we did. */
+  /** The error to report: the reason for a timeout if there was one. */
   reason(error: unknown, url: URL): unknown {
     this.#outer?.throwIfAborted()
     const { signal } = this.controller
@@ -117,14 +117,14 @@ class Watch {
   }
 }
 
-/** One request of a chain of redirects. */
+/** One request in a chain of redirects. */
 async function hop(url: URL, headers: Record<string, string>, transport: Transport): Promise<Answer> {
   const watch = new Watch(transport.signal, transport.timeout, url)
   const token = tokenFor(url, transport.site)
   let response: Response
   try {
     response = await transport.fetch(url, {
-      // Compressed bodies have another length than the file, and no ranges.
+      // Compressed bodies have a different length from the file, and no ranges.
       headers: {
         'user-agent': 'node-latent-diffusion',
         'accept-encoding': 'identity',
@@ -140,7 +140,7 @@ async function hop(url: URL, headers: Record<string, string>, transport: Transpo
   }
   const cancel = () => {
     watch.stop()
-    // A body that nobody reads keeps its connection; one that has ended lets the next request have it.
+    // An unread body keeps its connection; a finished one frees it for the next request.
     response.body?.cancel().catch(() => undefined)
   }
   async function* body(): AsyncGenerator<Uint8Array, void> {
@@ -165,7 +165,7 @@ async function hop(url: URL, headers: Record<string, string>, transport: Transpo
   return { status: response.status, headers: response.headers, url, body, cancel }
 }
 
-/** Asks for `url` and follows redirects. Statuses are the caller's to judge. */
+/** Requests `url` and follows redirects. The caller checks the status. */
 export async function request(url: URL, headers: Record<string, string>, transport: Transport): Promise<Answer> {
   const seen = new Set<string>()
   for (let at = url, hops = 0; ; hops++) {
@@ -181,7 +181,7 @@ export async function request(url: URL, headers: Record<string, string>, transpo
   }
 }
 
-/** The whole of a body, where it is not longer than `limit`. */
+/** The whole body, at most `limit` bytes. */
 export async function readText(answer: Answer, limit: number): Promise<string> {
   const chunks: Uint8Array[] = []
   let bytes = 0

@@ -1,4 +1,4 @@
-/** The Hugging Face hub's interface, and mirrors of it: what a repository holds, and what refusals mean. */
+/** The API of the Hugging Face hub and its mirrors: contents of repositories, and meanings of errors. */
 import { rateLimited } from './blob.js'
 import { DownloadError, type DownloadDetails } from './errors.js'
 import { readText, request, shown, type Answer, type Transport } from './http.js'
@@ -36,7 +36,7 @@ function page({ endpoint }: Site, repo: string): string {
   return `${endpoint.href.replace(/\/$/, '')}/${repo}`
 }
 
-/** How to get past a gate, in steps. */
+/** The steps to get access to a gated model. */
 function gateMessage(source: HubSource, site: Site, what: string): string {
   const steps = [`open ${page(site, source.repo)} in a browser, log in and accept it`]
   if (site.token === undefined)
@@ -45,7 +45,7 @@ function gateMessage(source: HubSource, site: Site, what: string): string {
   return `${source.name} requires that you accept ${what}: ${steps.map((step, i) => `(${i + 1}) ${step}`).join('; ')}; then call again`
 }
 
-/** The error behind an answer of the hub, or of the storage that it redirects to, that is not the one wanted. */
+/** The error for an unexpected answer of the hub or of the storage that it redirects to. */
 export async function refuseHub(answer: Answer, source: HubSource, site: Site, licence?: string, file?: string): Promise<never> {
   const { status, headers, url } = answer
   const details: DownloadDetails = { source: source.name, status, url: shown(url), ...(file === undefined ? {} : { file }) }
@@ -59,7 +59,7 @@ export async function refuseHub(answer: Answer, source: HubSource, site: Site, l
   const code = headers.get('x-error-code')
   if (code === 'GatedRepo') throw new DownloadError('gated', gateMessage(source, site, licence ? `its licence (${licence})` : 'its licence'), details)
   if (code === 'RevisionNotFound') throw new DownloadError('not_found', `${source.name} has no branch, tag or commit ${source.revision}`, details)
-  if (code === 'EntryNotFound') throw new DownloadError('not_found', `${source.name} holds no ${file ?? 'such file'}`, details)
+  if (code === 'EntryNotFound') throw new DownloadError('not_found', `${source.name} has no ${file ?? 'such file'}`, details)
   if (code === 'RepoNotFound' || status === 404 || (status === 401 && site.token === undefined)) {
     const advice = site.token === undefined ? 'if it is private, set HF_TOKEN' : 'if it is private, the token may lack access'
     throw new DownloadError('not_found', `${site.endpoint.host} has no model ${source.repo}. Check the name; ${advice}`, details)
@@ -69,7 +69,7 @@ export async function refuseHub(answer: Answer, source: HubSource, site: Site, l
   if (status === 403) {
     const who = site.token === undefined ? 'without a token (set HF_TOKEN)' : 'with the token in use'
     const why = headers.get('x-error-message')?.slice(0, 200) ?? 'status 403'
-    throw new DownloadError('unauthorized', `${site.endpoint.host} does not give ${source.name} out ${who}: ${why}`, details)
+    throw new DownloadError('unauthorized', `${site.endpoint.host} does not allow access to ${source.name} ${who}: ${why}`, details)
   }
   throw new DownloadError('bad_answer', `${shown(url)} answered with the status ${status}`, details)
 }
@@ -95,7 +95,7 @@ function badListing(source: HubSource, why: string): DownloadError {
   return new DownloadError('bad_answer', `The list of files of ${source.name} ${why}`, { source: source.name })
 }
 
-/** A file of the tree. Others than files, and names that no folder may hold, are left out: they cannot be asked for. */
+/** A file of the tree. Other entries and unsafe names are skipped, because they cannot be requested. */
 function readEntry(entry: TreeEntry, source: HubSource, commit: string, site: Site): RemoteFile | undefined {
   const { type, path, oid, lfs } = entry
   if (type !== 'file' || typeof path !== 'string' || isUnsafePath(path)) return undefined
@@ -116,7 +116,7 @@ function readEntry(entry: TreeEntry, source: HubSource, commit: string, site: Si
   }
 }
 
-/** The cursor of the next page. Mirrors hand the hub's own addresses on, so nothing else is taken from the link. */
+/** The cursor of the next page. Mirrors may pass on the hub's own URLs, so only the cursor is taken from the link. */
 function nextCursor(headers: Headers, base: URL): string | undefined {
   const link = /<([^>]*)>\s*;\s*rel="?next"?/.exec(headers.get('link') ?? '')?.[1]
   if (link === undefined) return undefined
@@ -134,7 +134,7 @@ async function readTree(source: HubSource, commit: string, transport: Transport)
     const url = api(transport.site, `/api/models/${source.repo}/tree/${commit}?recursive=true&expand=false`)
     if (cursor !== undefined) url.searchParams.set('cursor', cursor)
     const { json, headers } = await getJson(url, source, transport)
-    if (!Array.isArray(json)) throw badListing(source, 'is no list')
+    if (!Array.isArray(json)) throw badListing(source, 'is not a list')
     for (const entry of json as unknown[]) {
       if (typeof entry !== 'object' || entry === null) throw badListing(source, 'contains entries that are not files')
       const file = readEntry(entry, source, commit, transport.site)
@@ -155,7 +155,7 @@ function readLicence({ cardData, tags }: ModelAnswer): string | undefined {
   return licence === undefined ? undefined : licence.replace(/[^\w .+-]/g, '').slice(0, 80)
 }
 
-/** What a repository holds at the commit that its branch or tag points to now. */
+/** The files of a repository at the commit that its branch or tag points to now. */
 export async function listHub(source: HubSource, transport: Transport): Promise<Listing> {
   const url = api(transport.site, `/api/models/${source.repo}/revision/${encodeURIComponent(source.revision)}`)
   const { json } = await getJson(url, source, transport)

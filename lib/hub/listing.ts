@@ -1,4 +1,4 @@
-/** What a repository holds at one commit, whichever site it is on. */
+/** The files of a repository at one commit, on any site. */
 import type { HubSource } from './source.js'
 
 /** A file of a repository. */
@@ -7,28 +7,28 @@ export interface RemoteFile {
   path: string
   /** Bytes. */
   size: number
-  /** False where the site publishes a rounded size: then the hash alone decides. */
+  /** False if the site publishes a rounded size, so that only the hash decides. */
   exact: boolean
-  /** Hexadecimal: SHA-256 of large files, git's own hash of small ones. It names the blob in the cache. */
+  /** Hexadecimal: SHA-256 for large files, git's hash for small ones. It is the name of the blob in the cache. */
   hash: string
   algorithm: 'sha256' | 'git-sha1'
   url: URL
-  /** What Python's tree cache keeps besides. */
+  /** Further fields of Python's tree cache. */
   git?: { blobId: string; xetHash?: string }
 }
 
 /** A repository at one commit. */
 export interface Listing {
   source: HubSource
-  /** Where the branch or tag points. */
+  /** The commit of the branch or tag. */
   commit: string
   files: ReadonlyMap<string, RemoteFile>
-  /** The licence as its page names it. */
+  /** The licence named on its page. */
   licence: string | undefined
   gated: boolean
 }
 
-/** No model has files or lists beyond these. */
+/** Limits that no model exceeds. */
 export const limits = { file: 2 ** 41, files: 200_000, answer: 64 << 20 } as const
 
 const hex: Record<RemoteFile['algorithm'], RegExp> = { sha256: /^[0-9a-f]{64}$/, 'git-sha1': /^[0-9a-f]{40}$/ }
@@ -41,7 +41,7 @@ export function isSize(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value <= limits.file
 }
 
-/** Which hash a blob's name is; undefined for other files. */
+/** The algorithm of the hash in a blob's name; undefined for other files. */
 export function algorithmOf(name: string): RemoteFile['algorithm'] | undefined {
   return (['sha256', 'git-sha1'] as const).find((algorithm) => isHash(name, algorithm))
 }

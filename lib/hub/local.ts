@@ -1,4 +1,4 @@
-/** Models that are in the cache already: found without asking anybody, and only where nothing that the loader reads is missing. */
+/** Models in the cache: found without network access, and only if they are complete for the loader. */
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { sizeOf } from './blob.js'
@@ -13,11 +13,11 @@ import type { HubSource } from './source.js'
 /** A model in the cache. */
 export interface Local {
   commit: string
-  /** Folder or file that the loader is given. */
+  /** Folder or file for the loader. */
   location: string
 }
 
-/** One snapshot, with what is known of it. */
+/** One snapshot, with what is known about it. */
 interface Snapshot {
   paths: RepoPaths
   commit: string
@@ -41,14 +41,14 @@ async function openSnapshot(given: HubSource, settings: HubSettings): Promise<Sn
   return { paths, commit, tree, present: names.filter((_, i) => good[i]) }
 }
 
-/** A link to nothing, or a file of another size than it should have, is as good as absent. */
+/** A broken link or a file of the wrong size counts as missing. */
 async function isGood({ paths, commit, tree }: Omit<Snapshot, 'present'>, name: string): Promise<boolean> {
   const file = snapshotFile(paths, commit, name)
   const known = tree?.get(name)
   return known ? isInPlace(file, known) : (await sizeOf(file)) !== undefined
 }
 
-/** Selected files that are not there: shards by their lists, everything else by name. */
+/** Selected files that are missing: shards by their lists, everything else by name. */
 async function absent({ paths, commit, present }: Snapshot, selection: Selection, wanted: Wanted): Promise<string[]> {
   const have = new Set(present)
   const missing = selection.files.filter((name) => !have.has(name))
@@ -71,7 +71,7 @@ const folders: Record<string, readonly Role[]> = {
   scheduler: ['model'],
 }
 
-/** Without a list of files, what model_index.json names has to be there. */
+/** Without a list of files, the parts named in model_index.json must exist. */
 async function namedButAbsent({ paths, commit, present }: Snapshot, { inner, role }: Wanted): Promise<string[]> {
   const index = inner === '' ? 'model_index.json' : `${inner}/model_index.json`
   if (!present.includes(index)) return []
@@ -88,7 +88,7 @@ async function namedButAbsent({ paths, commit, present }: Snapshot, { inner, rol
     .filter((name) => !present.some((file) => file.startsWith(`${base}${name}/`)))
 }
 
-/** What of a model is missing in a snapshot; the choice is made among what the repository holds, where that is known. */
+/** The missing files of a model in a snapshot; the selection is made from the repository's list of files, if known. */
 async function look(
   snapshot: Snapshot,
   wanted: Wanted,
@@ -99,7 +99,7 @@ async function look(
   return { selection, missing: tree ? missing : [...missing, ...(await namedButAbsent(snapshot, wanted))] }
 }
 
-/** What was chosen when it was fetched is not written down: of a Civitai version the file that is there is meant. */
+/** The selection at download time is not stored; for a Civitai version, the existing file is used. */
 function wantedOf(source: HubSource, role: Role, variant: string | undefined): Wanted {
   return { ...source, role, variant }
 }
@@ -108,7 +108,7 @@ function isChoice(error: unknown): boolean {
   return error instanceof DownloadError && ['choice', 'not_found', 'bad_answer'].includes(error.reason)
 }
 
-/** The model in the cache; undefined where it is not there, or not all of it. */
+/** The model in the cache; undefined if it is missing or incomplete. */
 export async function findLocal(source: HubSource, role: Role, settings: HubSettings): Promise<Local | undefined> {
   const snapshot = await openSnapshot(source, settings)
   if (!snapshot || snapshot.present.length === 0) return undefined
@@ -120,7 +120,7 @@ export async function findLocal(source: HubSource, role: Role, settings: HubSett
     if (tree && source.site === 'hf') {
       const { selection, missing } = await look(snapshot, wanted, tree)
       if (missing.length === 0) return found(selection)
-      // A variant that was pulled serves a caller who does not ask for one; a database has none.
+      // A downloaded variant is also used if the caller requests none; databases have no variants.
       if (variant !== undefined || role === 'database' || !present.some(isWeights)) return undefined
     }
     const { selection, missing } = await look(snapshot, wanted, undefined)
@@ -131,7 +131,7 @@ export async function findLocal(source: HubSource, role: Role, settings: HubSett
   }
 }
 
-/** Where the list is known: everything but the weights of other variants has to be there, and a single file has to be the one that the list leads to. */
+/** If the list is known: everything except the weights of other variants must exist, and a single file must be the one that the list selects. */
 function completeWithout(selection: Selection, tree: ReadonlyMap<string, KnownFile>, present: readonly string[], wanted: Wanted): boolean {
   if (wanted.name.startsWith('civitai:')) return true
   const whole = selectFiles(tree.keys(), wanted)

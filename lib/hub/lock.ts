@@ -1,4 +1,4 @@
-/** Locks between processes: a file that exists while one of them works. Node has no advisory locks of the system's own. */
+/** Locks between processes: a file that exists while one of them works, because Node has no advisory file locks. */
 import { randomBytes } from 'node:crypto'
 import { readlinkSync } from 'node:fs'
 import { mkdir, stat, unlink, utimes, writeFile } from 'node:fs/promises'
@@ -8,9 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { DiffusionError } from '../errors.js'
 import { readSmall } from './small-file.js'
 
-/** A holder touches its lock this often, in milliseconds ... */
+/** Interval in milliseconds at which the owner touches its lock ... */
 const heartbeat = 5_000
-/** ... and one that a waiter has not seen touched for so long, by the waiter's own clock, is taken for dead. */
+/** ... and time without a touch, by a waiter's clock, after which the owner counts as dead. */
 const patience = 60_000
 const poll = 150
 
@@ -24,12 +24,12 @@ interface Owner {
 export interface Lock {
   /** Unique to this holding. */
   token: string
-  /** True where the holder before may still be alive, only silent: what it writes to is not to be touched. */
+  /** True if the previous owner may still be alive: its files must not be touched. */
   doubtful: boolean
   release(): Promise<void>
 }
 
-/** Processes that see the same numbers: containers may share a host name, and not its processes. */
+/** Identifies processes with the same process ids: containers may share a host name but not its processes. */
 function hostId(): string {
   try {
     return `${hostname()} ${readlinkSync('/proc/self/ns/pid')}`
@@ -56,7 +56,7 @@ async function readOwner(file: string): Promise<Owner | undefined> {
   }
 }
 
-/** Creates `file`, or says that it is there. Windows answers EPERM while a deleted one is still open somewhere. */
+/** Creates `file`; false if it exists. Windows reports EPERM while a deleted file is still open. */
 async function create(file: string, content: string): Promise<boolean> {
   try {
     await writeFile(file, content, { flag: 'wx' })
@@ -75,12 +75,12 @@ async function touched(file: string): Promise<number | undefined> {
   )
 }
 
-/** What one waiter has seen of the present holder. */
+/** A waiter's observations of the current owner. */
 class Observation {
   #seen = ''
   #since = 0
 
-  /** `dead`: it has ended; `silent`: it has not been heard of for too long; else it works. */
+  /** `dead`: it has ended; `silent`: no sign of life for too long; otherwise it is working. */
   async judge(file: string, host: string): Promise<'gone' | 'dead' | 'silent' | 'works'> {
     const time = await touched(file)
     if (time === undefined) return 'gone'
@@ -95,12 +95,12 @@ class Observation {
   }
 }
 
-/** Removes the lock of a dead holder. Those who want to do so are let through one by one, or the second would remove the lock of the first. */
+/** Removes the lock of a dead owner. Only one process at a time may do this; otherwise a second one would remove the first one's new lock. */
 async function bury(file: string, observation: Observation, host: string): Promise<void> {
   const guard = `${file}.guard`
   if (!(await create(guard, ''))) {
     const time = await touched(guard)
-    // Its holder ended within the few lines below.
+    // Its owner ended within the few lines below.
     if (time !== undefined && Math.abs(Date.now() - time) > patience) await unlink(guard).catch(() => undefined)
     return
   }
@@ -111,7 +111,7 @@ async function bury(file: string, observation: Observation, host: string): Promi
   }
 }
 
-/** Waits for the lock `file` and takes it. `onWait` is called at every look at a lock that another one holds. */
+/** Waits for the lock `file` and takes it. `onWait` is called at every check while another process holds it. */
 export async function acquire(file: string, options: { signal?: AbortSignal | undefined; onWait?: () => unknown } = {}): Promise<Lock> {
   const { signal, onWait } = options
   const token = randomBytes(8).toString('hex')
@@ -129,7 +129,7 @@ export async function acquire(file: string, options: { signal?: AbortSignal | un
     }
     if (state !== 'gone') await onWait?.()
     else if (++gone > 1000) throw new DiffusionError('ERR_IO', `The lock file ${file} can be neither created nor found`, { path: file })
-    // The first look comes soon: most files are small.
+    // The first check comes soon, because most files are small.
     await sleep((looks === 0 || state === 'gone' ? 10 : poll) * (0.5 + Math.random()))
   }
   const timer = setInterval(() => {
@@ -146,7 +146,7 @@ export async function acquire(file: string, options: { signal?: AbortSignal | un
   }
 }
 
-/** True while somebody works under the lock. One that only its age tells to be left over counts as held until then. */
+/** True while the lock is held. An abandoned lock counts as held until it is old enough. */
 export async function isHeld(file: string): Promise<boolean> {
   const time = await touched(file)
   if (time === undefined) return false

@@ -1,4 +1,4 @@
-/** What is in the caches: listing it, hashing it again, deleting it. */
+/** Managing the caches: listing, verifying, deleting. */
 import { readdir, realpath, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError } from '../errors.js'
@@ -21,7 +21,7 @@ export interface CachedRevision {
   files: number
   /** Bytes of its files. Revisions may share some. */
   bytes: number
-  /** When it was last added to. */
+  /** Time of the last download into it. */
   modified: Date
 }
 
@@ -37,12 +37,12 @@ export interface CachedModel {
   revisions: CachedRevision[]
 }
 
-/** A file that was hashed again. */
+/** A verified file. */
 export interface VerifiedFile {
   source: string
   commit: string
   file: string
-  /** `unknown`: nothing says what its hash should be. */
+  /** `unknown`: the expected hash is not known. */
   state: 'ok' | 'damaged' | 'missing' | 'unknown'
   bytes: number
 }
@@ -91,7 +91,7 @@ async function describeRevision(paths: RepoPaths, commit: string, refs: string[]
   return { commit, refs, path: folder, files: names.length, bytes, modified: (await stat(folder)).mtime }
 }
 
-/** Bytes of the blobs, and of snapshots that hold files rather than links. */
+/** Bytes of the blobs, and of snapshots with files instead of links. */
 async function bytesOnDisk(paths: RepoPaths, commits: readonly string[]): Promise<{ bytes: number; incompleteBytes: number }> {
   let [bytes, incompleteBytes] = [0, 0]
   for (const name of await readdir(paths.blobs).catch(() => [] as string[])) {
@@ -121,7 +121,7 @@ export async function listCache(settings: HubSettings): Promise<CachedModel[]> {
   )
 }
 
-/** The repository of a source in the caches, and the commits that the source means: all, or that of its revision. */
+/** The repository of a source in the caches, and the commits that the source refers to: all, or that of its revision. */
 async function chosen(source: HubSource, settings: HubSettings): Promise<{ repo: Repo; commits: string[]; whole: boolean }> {
   const repo = (await repos(settings)).find((each) => each.site === source.site && each.repo === source.repo)
   const absent = (what: string) =>
@@ -135,7 +135,7 @@ async function chosen(source: HubSource, settings: HubSettings): Promise<{ repo:
   return { repo, commits: [commit], whole: false }
 }
 
-/** What is to be hashed: every file of the sources, or of everything. */
+/** The files to hash: those of the sources, or all. */
 async function toVerify(sources: readonly HubSource[], settings: HubSettings): Promise<{ repo: Repo; commit: string; name: string }[]> {
   const picked =
     sources.length > 0
@@ -147,7 +147,7 @@ async function toVerify(sources: readonly HubSource[], settings: HubSettings): P
   return files
 }
 
-/** Hashes files again. With `remove`, damaged ones are deleted, so that the next pull fetches them anew. Content that several snapshots share is read once. */
+/** Hashes files again. With `remove`, damaged ones are deleted, so that the next pull downloads them again. Content shared by several snapshots is read once. */
 export async function verifyCache(
   sources: readonly HubSource[],
   settings: HubSettings,
@@ -189,7 +189,7 @@ async function hashState(
   return hash.digest('hex') === expected.hash ? 'ok' : 'damaged'
 }
 
-/** The entry in the snapshot and its blob. A blob that is itself a link leads to the store that Python's library shares among models: that is left to it. */
+/** The entry in the snapshot and its blob. A blob that is itself a link points to the store that Python's library shares among models, which is not touched. */
 async function removeDamaged(file: string): Promise<void> {
   const blob = await linkTarget(file)
   await rm(file, { force: true })
@@ -205,7 +205,7 @@ async function refuseBusy({ paths, source }: Repo): Promise<void> {
   }
 }
 
-/** Blobs that no snapshot but `commit` links to. */
+/** Blobs that only the snapshot `commit` links to. */
 async function ownBlobs(paths: RepoPaths, commit: string, others: readonly string[]): Promise<string[]> {
   const targets = async (each: string) => {
     const names = await snapshotFiles(paths, each)
@@ -215,7 +215,7 @@ async function ownBlobs(paths: RepoPaths, commit: string, others: readonly strin
   return (await targets(commit)).filter((blob): blob is string => blob !== undefined && path.dirname(blob) === paths.blobs && !kept.has(blob))
 }
 
-/** One revision of several: what points to it first, so that nothing ever points to what is gone. */
+/** Deletes one revision: references first, so that nothing points to missing files. */
 async function removeRevision(paths: RepoPaths, commit: string): Promise<void> {
   const others = (await subfolders(paths.snapshots)).filter((each) => each !== commit)
   const blobs = await ownBlobs(paths, commit, others)
@@ -229,7 +229,7 @@ async function removeRepo({ root, refs, snapshots, locks }: RepoPaths): Promise<
   for (const folder of [refs, snapshots, root, locks]) await rm(folder, { recursive: true, force: true, maxRetries: 3 })
 }
 
-/** Deletes a model, or one revision of it; gives the bytes that were freed. */
+/** Deletes a model, or one revision of it; returns the freed bytes. */
 export async function removeFromCache(source: HubSource, settings: HubSettings): Promise<number> {
   const { repo, commits, whole } = await chosen(source, settings)
   const { paths } = repo
@@ -241,7 +241,7 @@ export async function removeFromCache(source: HubSource, settings: HubSettings):
   return before - (await used())
 }
 
-/** Deletes pieces of downloads that were broken off and that nobody is at; gives the bytes that were freed. */
+/** Deletes partial files of interrupted downloads that no process is continuing; returns the freed bytes. */
 export async function removeIncomplete(settings: HubSettings): Promise<number> {
   let bytes = 0
   for (const { paths } of await repos(settings)) {

@@ -1,4 +1,4 @@
-/** `latent.lock.json`: which commit a model is taken at, and what its files are, for projects that want the same pictures tomorrow. */
+/** `latent.lock.json` pins the commit and the file hashes of models, for reproducible results. */
 import path from 'node:path'
 import { ModelFormatError } from '../errors.js'
 import { readTextIfAny, type FileKind } from '../files/regular-file.js'
@@ -16,7 +16,7 @@ const pinsFile: FileKind = {
 
 interface Pin {
   commit: string
-  /** Hashes of the files that were fetched. */
+  /** Hashes of the downloaded files. */
   files: Record<string, string>
 }
 
@@ -48,7 +48,7 @@ async function readPins(file: string): Promise<Pins> {
   throw new ModelFormatError(`${file} is not a list of pinned models of this version; delete it to create a new one`, { path: file })
 }
 
-/** The source at the commit that the file pins it to. Names that carry a commit of their own stay as they are. */
+/** The source at its pinned commit. Names with their own commit are unchanged. */
 export async function pinned(source: HubSource, file: string | undefined): Promise<HubSource> {
   if (file === undefined) return source
   const { models } = await readPins(file)
@@ -56,7 +56,7 @@ export async function pinned(source: HubSource, file: string | undefined): Promi
   return pin ? { ...source, revision: pin.commit } : source
 }
 
-/** Adds what was fetched, or checks that it is what the file says. */
+/** Adds the downloaded files, or checks them against the pins. */
 export async function pin(file: string | undefined, { source, commit }: Listing, files: readonly RemoteFile[]): Promise<void> {
   if (file === undefined) return
   const lock = await acquire(path.join(path.dirname(file), `.${path.basename(file)}.lock`))

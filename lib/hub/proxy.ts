@@ -1,4 +1,4 @@
-/** Node's own fetch, or one that goes through the proxy that the environment names. */
+/** Node's fetch, or one that uses the proxy named in the environment. */
 import { DownloadError } from './errors.js'
 import type { HubSettings } from './settings.js'
 
@@ -9,13 +9,13 @@ interface Undici {
   EnvHttpProxyAgent: new () => unknown
 }
 
-/** Newer Node.js reads the variables itself, where it is told to. */
+/** Newer versions of Node.js read the variables themselves if enabled. */
 function nodeHasProxies(env: NodeJS.ProcessEnv): boolean {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
   return env.NODE_USE_ENV_PROXY === '1' && (major >= 24 || (major === 22 && minor >= 21))
 }
 
-/** Hosts that NO_PROXY takes out are undici's to see; where it takes out every one, none is needed. */
+/** undici handles the hosts in NO_PROXY; if all hosts are excluded, no proxy is needed. */
 function wantsProxy(env: NodeJS.ProcessEnv): string | undefined {
   if ((env.NO_PROXY ?? env.no_proxy ?? '').trim() === '*') return undefined
   return proxyVariables.find((name) => env[name])
@@ -26,7 +26,7 @@ let cached: Promise<typeof globalThis.fetch> | undefined
 async function throughUndici(variable: string): Promise<typeof globalThis.fetch> {
   let undici: Undici
   try {
-    // An optional peer: it is only there where somebody behind a proxy has installed it.
+    // An optional peer dependency, for use behind a proxy.
     const name = 'undici'
     undici = (await import(name)) as Undici
   } catch (cause) {
@@ -37,7 +37,7 @@ async function throughUndici(variable: string): Promise<typeof globalThis.fetch>
   return (input, init) => undici.fetch(input, { ...init, dispatcher } as RequestInit)
 }
 
-/** What to fetch with. */
+/** The fetch function to use. */
 export async function chooseFetch({ fetch, hub, civitai }: HubSettings, env: NodeJS.ProcessEnv = process.env): Promise<typeof globalThis.fetch> {
   if (fetch) return fetch
   const variable = nodeHasProxies(env) ? undefined : wantsProxy(env)

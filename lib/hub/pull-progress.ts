@@ -1,4 +1,4 @@
-/** How far a download of several files is. */
+/** Progress of a download of several files. */
 import type { RemoteFile } from './listing.js'
 
 /** Progress of {@link pullModel}. */
@@ -21,7 +21,7 @@ export interface PullProgress {
 const window = 5_000
 const interval = 100
 
-/** What is counted. */
+/** The counted values. */
 type Measured = Pick<RemoteFile, 'hash' | 'path' | 'size'>
 
 interface Counted {
@@ -30,12 +30,12 @@ interface Counted {
   bytes: number
 }
 
-/** Adds up bytes by file, measures the rate, and tells about it a few times a second. */
+/** Sums bytes per file, measures the rate, and reports a few times a second. */
 export class ProgressMeter {
   readonly #report: (progress: PullProgress) => unknown
   readonly #began = performance.now()
   readonly #files = new Map<string, Counted>()
-  /** Time, and bytes that had come by then. */
+  /** Times, and bytes received until then. */
   readonly #samples: [time: number, bytes: number][] = []
   #received = 0
   #last = -Infinity
@@ -44,23 +44,23 @@ export class ProgressMeter {
     this.#report = report ?? (() => undefined)
   }
 
-  /** `file.hash` tells files apart: several paths may have one content. */
+  /** `file.hash` identifies files: several paths may have the same content. */
   add({ hash, path, size }: Measured, bytes = 0): void {
     this.#files.set(hash, { path, size, bytes })
   }
 
-  /** `bytes` of the file are here now. */
+  /** Reports that `bytes` of the file have been downloaded. */
   set({ hash }: Measured, bytes: number): void {
     const entry = this.#files.get(hash)
     if (!entry) return
     if (bytes > entry.bytes) this.#received += bytes - entry.bytes
     entry.bytes = bytes
-    // A rounded size is corrected by what comes.
+    // A rounded size is corrected by the received bytes.
     entry.size = Math.max(entry.size, bytes)
     this.#tell(entry, bytes === entry.size)
   }
 
-  /** All of the file is here. */
+  /** Reports that the file is complete. */
   finish({ hash }: Measured): void {
     const entry = this.#files.get(hash)
     if (!entry) return

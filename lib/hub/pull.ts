@@ -1,4 +1,4 @@
-/** From a model's name to its files in the cache: list, choose, check the space, fetch what is missing, link. */
+/** Downloads a model by name into the cache: lists, selects, checks the disk space, downloads missing files, links. */
 import path from 'node:path'
 import { fetchBlob, hasSize, partialSize, sizeOf, type BlobJob } from './blob.js'
 import { freeSpace, isInPlace, place, repoPaths, snapshotFile, writeRef, writeTree, type RepoPaths } from './cache.js'
@@ -17,7 +17,7 @@ import type { HubSettings } from './settings.js'
 import { readSmall } from './small-file.js'
 import type { HubSource } from './source.js'
 
-/** What a pull is asked for besides the model. */
+/** Options of a pull besides the model. */
 export interface PullHooks {
   signal?: AbortSignal | undefined
   onProgress?: ((progress: PullProgress) => unknown) | undefined
@@ -37,17 +37,17 @@ export interface PulledFile {
 export interface Pulled {
   source: HubSource
   commit: string
-  /** Folder or file that the loader is given. */
+  /** Folder or file for the loader. */
   location: string
   licence: string | undefined
   files: PulledFile[]
 }
 
-/** Connections at a time. */
+/** Concurrent connections. */
 const lanes = 4
-/** Files to fetch first: configurations, and lists of shards that say what else is needed. */
+/** Files to download first: configurations, and lists of shards, which tell what else is needed. */
 const small = 1 << 20
-/** A disk that is filled to the last byte serves nobody. */
+/** Disk space that is left free. */
 const spareBytes = 16 << 20
 
 async function transportOf(source: HubSource, settings: HubSettings, signal: AbortSignal | undefined): Promise<Transport> {
@@ -55,7 +55,7 @@ async function transportOf(source: HubSource, settings: HubSettings, signal: Abo
   return { site, fetch: await chooseFetch(settings), timeout: settings.timeout, signal }
 }
 
-/** What is at the source now. */
+/** The current contents of the source. */
 async function list(source: HubSource, transport: Transport, backoff: number): Promise<Listing> {
   const read = source.site === 'hf' ? listHub : listCivitai
   return withRetries(() => read(source, transport), { backoff, signal: transport.signal, attempts: 4 })
@@ -79,7 +79,7 @@ function matcher(pattern: string): RegExp {
   return new RegExp(`^${source}$`)
 }
 
-/** Files of one content, which are fetched once. */
+/** Files with the same content, which is downloaded once. */
 interface Group {
   remote: RemoteFile
   paths: string[]
@@ -118,7 +118,7 @@ class Puller {
     return [...groups.values()].sort((a, b) => b.remote.size - a.remote.size)
   }
 
-  /** Fetches some files, several at a time. The first failure ends them all; what has arrived stays. */
+  /** Downloads several files concurrently. The first failure stops all; downloaded data is kept. */
   async fetch(names: readonly string[]): Promise<void> {
     const groups = this.#group(names.filter((name) => !this.done.has(name)))
     const group = new AbortController()
@@ -166,7 +166,7 @@ class Puller {
     try {
       if (left.length > 0) {
         const blob = path.join(this.#paths.blobs, remote.hash)
-        // Without links the only copy may be in the snapshot.
+        // Without links, the only copy may be in the snapshot.
         const twin = pointers.find((_, i) => inPlace[i])
         const from = twin !== undefined && !(await hasSize(blob, remote)) ? twin : blob
         if (from === blob) fetched = await fetchBlob(remote, this.#job(remote, signal))
@@ -194,7 +194,7 @@ class Puller {
     return all
   }
 
-  /** What each content needs from the network: pieces of it may be here. */
+  /** Bytes to download per content; parts may exist already. */
   async missing(names: readonly string[]): Promise<number> {
     let bytes = 0
     for (const { remote, paths: group } of this.#group(names)) {
@@ -207,7 +207,7 @@ class Puller {
     return bytes
   }
 
-  /** Refuses before the first large byte what the disk has no room for. */
+  /** Fails before downloading large files if the disk has not enough space. */
   async checkSpace(bytes: number): Promise<void> {
     const free = await freeSpace(this.#paths.root)
     if (bytes === 0 || free === undefined || bytes + spareBytes <= free) return
@@ -231,7 +231,7 @@ export interface PullPlan {
   listing: Listing
   selection: Selection
   files: RemoteFile[]
-  /** Bytes that are not here yet; shards that only their list names are not counted. */
+  /** Bytes to download; shards that are named only in a list are not counted. */
   missingBytes: number
 }
 
@@ -271,7 +271,7 @@ async function prepare(given: HubSource, role: Role, settings: HubSettings, hook
   }
 }
 
-/** Runs with a callback whose failure, at once or by a promise, ends the call with that very error. */
+/** Runs with a callback whose error, thrown or by a rejected promise, ends the call with that error. */
 async function guarded<T>({ signal, onProgress }: PullHooks, run: (hooks: PullHooks) => Promise<T>): Promise<T> {
   if (!onProgress) return run({ signal })
   const controller = new AbortController()
@@ -289,7 +289,7 @@ async function guarded<T>({ signal, onProgress }: PullHooks, run: (hooks: PullHo
   }
 }
 
-/** What a pull would do, without a byte of the files. */
+/** What a pull would do, without downloading files. */
 export async function planPull(
   source: HubSource,
   role: Role,
@@ -302,13 +302,13 @@ export async function planPull(
   return { listing, selection, files: names.map((name) => files.get(name)!), missingBytes }
 }
 
-/** A list of shards is a few hundred kilobytes; the loader reads none that is longer. */
+/** A list of shards has a few hundred kilobytes; the loader rejects longer ones. */
 function checkIndexes(indexes: readonly string[], files: ReadonlyMap<string, RemoteFile>, { name }: HubSource): void {
   const large = indexes.find((index) => files.get(index)!.size > largestIndex)
   if (large !== undefined) throw new DownloadError('bad_answer', `${name}: ${large} is too large for a list of shards`, { source: name, file: large })
 }
 
-/** Fetches what the loader reads of a model, and files that the patterns in `include` name, into the cache. */
+/** Downloads the files that the loader needs, and those matching the patterns in `include`, into the cache. */
 export async function pull(
   source: HubSource,
   role: Role,
@@ -327,7 +327,7 @@ async function pullInto(source: HubSource, role: Role, settings: HubSettings, ho
   } catch (error) {
     throw fileError(error, paths.root)
   }
-  // Every name is known to the meter before the first byte, or the share would jump.
+  // All files are registered before the first byte, so that the percentage does not jump.
   await puller.missing(names)
   checkIndexes(selection.indexes, files, listing.source)
   const first = names.filter((name) => selection.indexes.includes(name) || (files.get(name)!.size <= small && !isWeights(name)))

@@ -1,15 +1,15 @@
-/** Trying again: after cuts, silence and rate limits, with growing pauses or those that the server asks for. */
+/** Retries after interruptions, timeouts and rate limits, with growing pauses or those that the server requests. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DownloadError } from './errors.js'
 
-/** A server that wants to be left alone for longer is not waited for. The hub counts requests in windows of five minutes. */
+/** Longest pause that a server may request. The hub counts requests in windows of five minutes. */
 const longestWait = 300
 const longestPause = 30_000
 
-/** How often a request without progress is made, at most. */
+/** Maximum number of attempts without progress. */
 const mostAttempts = 6
 
-/** Seconds that an answer asks to wait: Retry-After (seconds or a date), or the `t` of a RateLimit header. */
+/** Requested pause in seconds: Retry-After (seconds or a date), or the `t` of a RateLimit header. */
 export function retryAfter(headers: Headers, now = Date.now()): number | undefined {
   const value = headers.get('retry-after')?.trim()
   if (value) {
@@ -21,15 +21,15 @@ export function retryAfter(headers: Headers, now = Date.now()): number | undefin
 }
 
 export interface RetryOptions {
-  /** Milliseconds of the first pause. */
+  /** First pause in milliseconds. */
   backoff: number
   signal: AbortSignal | undefined
   attempts?: number
-  /** True where an attempt got on: the count begins anew. */
+  /** True if an attempt made progress, which resets the count. */
   progressed?: () => boolean
 }
 
-/** Runs `attempt` until it succeeds, fails for good, or has failed too often without getting on. */
+/** Runs `attempt` until it succeeds, fails permanently, or has failed too often without progress. */
 export async function withRetries<T>(attempt: () => Promise<T>, { backoff, signal, attempts = mostAttempts, progressed }: RetryOptions): Promise<T> {
   for (let failures = 1; ; failures++) {
     try {

@@ -1,27 +1,27 @@
-/** Which files of a repository the loader reads: those that native/formats (folder.cpp, model_files.cpp) and the tokenizers would open, and no others. */
+/** Selects the files of a repository that the loader reads: those that native/formats (folder.cpp, model_files.cpp) and the tokenizers would open. */
 import type { sourceParts } from '../names.js'
 import { DownloadError } from './errors.js'
 import type { HubSource } from './source.js'
 
-/** What a source is loaded as. `firstStage`: the whole model, of which the autoencoder alone is read. `database`: embeddings of pictures. */
+/** The role of a source. `firstStage`: a whole model of which only the autoencoder is read. `database`: embeddings of images. */
 export type Role = 'model' | 'firstStage' | (typeof sourceParts)[number] | 'tokenizer' | 'database'
 
-/** What is to be found. */
+/** The requested model. */
 export interface Wanted extends Pick<HubSource, 'name' | 'inner' | 'tag'> {
   role: Role
   variant: string | undefined
 }
 
-/** Files to have, and which of them (or which folder) the loader is given. */
+/** The required files, and the path for the loader. */
 export interface Selection {
-  /** Path of a file or folder in the repository; '' for all of it. */
+  /** Path of a file or folder in the repository; '' for the root. */
   entry: string
   files: string[]
-  /** Those of `files` that name shards, which have to be there too. */
+  /** Those of `files` that list shards, which are required too. */
   indexes: string[]
 }
 
-/** Bytes of the longest list of shards that the loader reads. */
+/** Largest list of shards that the loader reads, in bytes. */
 export const largestIndex = 16 << 20
 
 const stems = ['diffusion_pytorch_model', 'model', 'pytorch_model'] as const
@@ -34,7 +34,7 @@ const tokenizerFiles = [
   'added_tokens.json',
   'vocab.txt',
 ]
-/** Single files in the order of preference: what cannot hold code comes first. */
+/** Extensions of single files in order of preference: formats that cannot contain code first. */
 const extensions = ['.safetensors', '.gguf', '.ckpt', '.pth', '.pt', '.bin'] as const
 const components: Record<Exclude<Role, 'model' | 'firstStage' | 'tokenizer' | 'database'>, readonly string[]> = {
   unet: ['unet'],
@@ -43,7 +43,7 @@ const components: Record<Exclude<Role, 'model' | 'firstStage' | 'tokenizer' | 'd
   imageEncoder: ['image_encoder'],
 }
 
-/** True for files that may hold code where they are read carelessly; here they are read as data. */
+/** True for pickle files, which can contain code; here they are read only as data. */
 export function isPickle(path: string): boolean {
   return /\.(ckpt|pth|pt|bin|pkl)$/i.test(path)
 }
@@ -61,7 +61,7 @@ function spellings(stem: string, extension: string, variant: string): string[] {
   return [`${stem}.${variant}${extension}`, `${stem}${extension}.index.${variant}.json`, `${stem}.${variant}${extension}.index.json`]
 }
 
-/** The paths of a repository, and what a folder of them would be to the loader. */
+/** The paths of a repository, seen as folders by the loader. */
 class Tree {
   readonly #paths: ReadonlySet<string>
 
@@ -83,7 +83,7 @@ class Tree {
     return [...this.#paths].filter((path) => folder === '' || path.startsWith(`${folder}/`)).sort()
   }
 
-  /** The weights that the loader takes from a folder. */
+  /** The weights that the loader would use in a folder. */
   weightsOf(folder: string, variant = ''): string | undefined {
     const find = (wanted: string) => {
       for (const extension of ['.safetensors', '.bin'])
@@ -93,7 +93,7 @@ class Tree {
     return (variant === '' ? undefined : find(variant)) ?? find('') ?? find('fp16')
   }
 
-  /** Variants that the weights of any folder below come in. */
+  /** Variants of the weights in all folders below. */
   variantsBelow(folder: string): string[] {
     const pattern = /(?:^|\/)(?:diffusion_pytorch_model|model|pytorch_model)\.([a-z][\w-]*?)(?:-\d{5}-of-\d{5})?\.(?:safetensors|bin)$/
     return [...new Set(this.below(folder).flatMap((path) => pattern.exec(path)?.[1] ?? []))]
@@ -103,7 +103,7 @@ class Tree {
     return names.map((name) => join(folder, name)).filter((path) => this.has(path))
   }
 
-  /** The first of some subfolders that is there. */
+  /** The first existing one of some subfolders. */
   firstFolder(base: string, names: readonly string[]): string | undefined {
     return names.map((name) => join(base, name)).find((folder) => this.isFolder(folder))
   }
@@ -117,7 +117,7 @@ function choiceError(wanted: Wanted, message: string, files: readonly string[] =
   return new DownloadError('choice', `${wanted.name} ${message}`, { source: wanted.name, files: files.slice(0, 100) })
 }
 
-/** A folder with weights of its own. */
+/** A folder with weights. */
 function component(tree: Tree, folder: string, variant: string | undefined): string[] {
   const weights = tree.weightsOf(folder, variant)
   return weights === undefined ? [] : [weights, ...tree.existing(folder, ['config.json'])]
@@ -134,7 +134,7 @@ function isDiffusers(tree: Tree, base: string): boolean {
   return tree.weightsOf(base) === undefined && Object.values(components).some((names) => names.some((name) => tree.weightsOf(join(base, name))))
 }
 
-/** A diffusers folder: its configurations, its tokenizer, and the weights of the parts that are loaded. */
+/** A diffusers folder: configurations, tokenizer, and the weights of the parts to load. */
 function diffusers(tree: Tree, base: string, { role, variant, name }: Wanted): Selection {
   const stageOnly = role === 'firstStage'
   const parts = [components.vae, ...(stageOnly ? [] : [components.unet, components.textEncoder, ['text_encoder_2']])]
@@ -159,14 +159,14 @@ function stemOf(path: string): string {
   return path.replace(/\.[^./]+$/, '')
 }
 
-/** One of several files that differ in nothing but the container; undefined where they differ in more. */
+/** One of several files that differ only in the container; undefined if they differ otherwise. */
 function preferred(candidates: readonly string[]): string | undefined {
   if (new Set(candidates.map((path) => stemOf(path).toLowerCase())).size !== 1) return undefined
   const rank = (path: string) => extensions.findIndex((extension) => path.toLowerCase().endsWith(extension))
   return [...candidates].sort((a, b) => rank(a) - rank(b))[0]
 }
 
-/** A single file, with the configuration that is looked for beside it. */
+/** A single file, with the configuration next to it. */
 function single(tree: Tree, file: string): Selection {
   const folder = file.includes('/') ? file.slice(0, file.lastIndexOf('/')) : ''
   const stem = stemOf(file).slice(folder === '' ? 0 : folder.length + 1)
@@ -180,18 +180,18 @@ function onlyCheckpoint(tree: Tree, base: string, wanted: Wanted): Selection {
   const depth = base === '' ? 0 : base.length + 1
   const top = all.filter((path) => !path.slice(depth).includes('/'))
   const candidates = top.length > 0 ? top : all
-  if (candidates.length === 0) throw choiceError(wanted, `holds no model that the loader reads: ${extensions.join(' ')} files or a diffusers folder`)
+  if (candidates.length === 0) throw choiceError(wanted, `has no model in a supported format: ${extensions.join(' ')} files or a diffusers folder`)
   const file = preferred(candidates)
   if (file === undefined)
     throw choiceError(
       wanted,
-      `holds ${candidates.length} model files: ${list(candidates)}. Choose one: ${wanted.name}/FILE, or by a word in its name: ${wanted.name}:q8_0`,
+      `has ${candidates.length} model files: ${list(candidates)}. Choose one: ${wanted.name}/FILE, or by a word in its name: ${wanted.name}:q8_0`,
       candidates,
     )
   return single(tree, file)
 }
 
-/** The file that a tag names: by its name, by a word in it, or by the variant of a diffusers folder. */
+/** The file selected by a tag: a file name, a word in one, or the variant of a diffusers folder. */
 function tagged(tree: Tree, base: string, wanted: Wanted, tag: string): Selection {
   const all = tree.below(base).filter(isWeights)
   const exact = all.filter((path) => path === join(base, tag) || path.endsWith(`/${tag}`))
@@ -212,11 +212,11 @@ function tagged(tree: Tree, base: string, wanted: Wanted, tag: string): Selectio
 
 function tokenizer(tree: Tree, base: string, wanted: Wanted): Selection {
   const folder = [base, join(base, 'tokenizer')].find((each) => tree.existing(each, ['tokenizer.json', 'vocab.json', 'vocab.txt']).length > 0)
-  if (folder === undefined) throw choiceError(wanted, 'holds no tokenizer: tokenizer.json, vocab.json with merges.txt, or vocab.txt')
+  if (folder === undefined) throw choiceError(wanted, 'has no tokenizer: tokenizer.json, vocab.json with merges.txt, or vocab.txt')
   return finish(base, tree.existing(folder, tokenizerFiles))
 }
 
-/** The files of a retrieval database in a folder, as the loader reads them: all of them, and none of folders below. */
+/** The files of a retrieval database in a folder, without subfolders, as the loader reads them. */
 function database(tree: Tree, base: string, wanted: Wanted): Selection {
   const depth = base === '' ? 0 : base.length + 1
   const files = tree.below(base).filter((path) => /\.(npz|safetensors)$/i.test(path) && !path.slice(depth).includes('/'))
@@ -225,7 +225,7 @@ function database(tree: Tree, base: string, wanted: Wanted): Selection {
   return finish(base, files)
 }
 
-/** A variant that nothing comes in is a mistake, not a wish. */
+/** Rejects a variant that does not exist. */
 function checkVariant(tree: Tree, base: string, wanted: Wanted, found: Selection): Selection {
   const { variant } = wanted
   if (variant === undefined || found.files.some((path) => path.includes(`.${variant}`))) return found
@@ -244,14 +244,14 @@ function folder(tree: Tree, base: string, wanted: Wanted): Selection {
     const words = [...tree.existing(base, tokenizerFiles), ...tree.existing(join(base, 'tokenizer'), tokenizerFiles)]
     return checkVariant(tree, base, wanted, finish(base, [...own, ...(role === 'model' ? words : [])]))
   }
-  // A part: weights of the folder itself, or those of the part in a whole model.
+  // A part: the weights in the folder itself, or the part's weights in a whole model.
   const places = [base, ...components[role].map((name) => join(base, name))]
   const place = places.find((each) => tree.weightsOf(each) !== undefined)
   if (place === undefined) return onlyCheckpoint(tree, base, wanted)
   return checkVariant(tree, base, wanted, finish(base, component(tree, place, variant)))
 }
 
-/** Chooses among the paths of a repository. Throws DownloadError (`choice`, `not_found`) where nothing, or too much, would do. */
+/** Selects among the paths of a repository. Throws DownloadError (`choice`, `not_found`) if none or several match. */
 export function selectFiles(paths: Iterable<string>, wanted: Wanted): Selection {
   const tree = new Tree(paths)
   const { inner, tag } = wanted
@@ -259,19 +259,19 @@ export function selectFiles(paths: Iterable<string>, wanted: Wanted): Selection 
   if (inner !== '' && !tree.isFolder(inner)) {
     const others = tree.below('').filter(isWeights)
     const hint = others.length > 0 ? `; its model files are ${list(others)}` : ''
-    throw new DownloadError('not_found', `${wanted.name} holds no ${inner}${hint}`, { source: wanted.name, file: inner, files: others.slice(0, 100) })
+    throw new DownloadError('not_found', `${wanted.name} has no ${inner}${hint}`, { source: wanted.name, file: inner, files: others.slice(0, 100) })
   }
   return tag === undefined ? folder(tree, inner, wanted) : tagged(tree, inner, wanted, tag)
 }
 
-/** The shards that an index names, beside it. Throws where it is no index, or names files elsewhere. */
+/** The shards that an index names, in the same folder. Throws if it is not an index or names files elsewhere. */
 export function shardsOf(index: string, text: string, wanted: Pick<Wanted, 'name'>): string[] {
   const bad = (why: string) => new DownloadError('bad_answer', `${wanted.name}: ${index} ${why}`, { source: wanted.name, file: index })
   let map: unknown
   try {
     map = (JSON.parse(text) as { weight_map?: unknown } | null)?.weight_map
   } catch {
-    throw bad('is no JSON')
+    throw bad('is not JSON')
   }
   if (typeof map !== 'object' || map === null) throw bad('lists no shards (weight_map)')
   const names = [...new Set(Object.values(map))]

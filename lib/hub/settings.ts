@@ -1,4 +1,4 @@
-/** Where models are fetched from and kept: the one place that names hosts, environment variables and defaults. */
+/** Settings for downloads: the only place that names hosts, environment variables and defaults. */
 import { readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import path from 'node:path'
@@ -42,7 +42,7 @@ export interface Site {
   token: string | undefined
 }
 
-/** Checked options and what the environment adds. */
+/** Checked options, completed from the environment. */
 export interface HubSettings {
   hub: Site
   civitai: Site
@@ -57,7 +57,7 @@ export interface HubSettings {
   fetch: typeof globalThis.fetch | undefined
   /** First pause between attempts in milliseconds; it doubles. */
   backoff: number
-  /** Whether the cache may hold symbolic links; undefined: as the file system allows. */
+  /** Whether to use symbolic links in the cache; undefined: if the file system supports them. */
   symlinks: boolean | undefined
 }
 
@@ -67,7 +67,7 @@ function isOn(value: string | undefined): boolean {
   return /^(1|on|yes|true)$/i.test(value ?? '')
 }
 
-/** `~` as shells and Python have it. */
+/** Expands `~`, like shells and Python. */
 function expand(folder: string): string {
   return path.resolve(folder.replace(/^~(?=$|[/\\])/, homedir()))
 }
@@ -80,7 +80,7 @@ function hubHome(env: Env): string {
   return expand(env.HF_HOME || path.join(caches(env), 'huggingface'))
 }
 
-/** The folder of the local Hugging Face cache, by the environment variables that every tool of theirs knows. */
+/** The folder of the Hugging Face cache, from the environment variables that all their tools use. */
 export function huggingFaceCache(env: Env = process.env): string {
   return expand(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || path.join(hubHome(env), 'hub'))
 }
@@ -94,7 +94,7 @@ function storedToken(env: Env): string | undefined {
   const file = expand(env.HF_TOKEN_PATH || path.join(hubHome(env), 'token'))
   try {
     const status = statSync(file)
-    // A pipe would be waited for.
+    // Opening a pipe would block.
     return status.isFile() && status.size < 1 << 16 ? readFileSync(file, 'utf8').trim() || undefined : undefined
   } catch {
     return undefined
@@ -122,7 +122,7 @@ function defaultTimeout(env: Env): number {
   return Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds * 1000, 3_600_000) : 30_000
 }
 
-/** Checks `options`; what they leave open comes from the environment. */
+/** Checks `options`; missing ones come from the environment. */
 export function resolveHub(options: unknown, env: Env = process.env): HubSettings {
   const o = readNested(table, options, 'hub', undefined)
   return {

@@ -1,19 +1,19 @@
-/** Names of models on the sites: `hf:owner/name[@revision][/path][:tag]`, `civitai:VERSION[/file]`, and the addresses that people copy from a browser. */
+/** Names of models on the sites: `hf:owner/name[@revision][/path][:tag]`, `civitai:VERSION[/file]`, and URLs copied from a browser. */
 import { checkString, invalidRange, isUrl, show } from '../options/validate.js'
 import type { HubSettings } from './settings.js'
 
-/** A model's name, taken apart. */
+/** A parsed model name. */
 export interface HubSource {
   site: 'hf' | 'civitai'
-  /** Name as the user may write it, without path and tag. */
+  /** Name as written by the user, without path and tag. */
   name: string
   /** `owner/name`, or the number of a version. */
   repo: string
-  /** Branch, tag or commit; of Civitai the version again. */
+  /** Branch, tag or commit; for Civitai the version. */
   revision: string
-  /** File or folder inside; '' for the whole. */
+  /** File or folder inside; '' for the root. */
   inner: string
-  /** Word that chooses among several files: a quantisation, a variant, a file name. */
+  /** Word that selects among several files: a quantisation, a variant, a file name. */
   tag: string | undefined
 }
 
@@ -21,12 +21,12 @@ const forms = 'hf:owner/name, hf:owner/name@revision, hf:owner/name/file or hf:o
 const hubPattern = /^hf:([\w.-]{1,96}\/[\w.-]{1,96})(?:@(refs\/pr\/\d{1,9}|[\w.-]{1,128}))?((?:\/[^/\\:]+)*)(?::([\w.-]{1,128}))?$/
 const civitaiPattern = /^(?:urn:air:[\w.-]+:[\w.-]+:)?civitai:(?:\d{1,12}@)?(\d{1,12})((?:\/[^/\\:]+)?)$/
 
-/** True for what {@link parseHubSource} is to read. */
+/** True for names that {@link parseHubSource} handles. */
 export function isHubName(text: string): boolean {
   return /^(hf|civitai|urn:air):/i.test(text)
 }
 
-/** True where a segment would leave its folder, or is no name of a file on some system. */
+/** True if a segment would leave its folder, or is not a valid file name on some system. */
 export function isUnsafePath(path: string): boolean {
   return (
     path.length > 1024 ||
@@ -51,7 +51,7 @@ function parseHugging(text: string): HubSource {
   return { site: 'hf', name: `hf:${repo}${revision === undefined ? '' : `@${revision}`}`, repo, revision: revision ?? 'main', inner, tag }
 }
 
-/** Reads a name. Throws a RangeError for what is none. */
+/** Parses a name. Throws a RangeError if it is invalid. */
 export function parseHubSource(text: string): HubSource {
   if (/^hf:/i.test(text)) return parseHugging(text.replace(/^hf:/i, 'hf:'))
   const match = civitaiPattern.exec(text)
@@ -62,7 +62,7 @@ export function parseHubSource(text: string): HubSource {
   return { site: 'civitai', name: `civitai:${version}`, repo: version, revision: version, inner, tag: undefined }
 }
 
-/** The name behind an address of one of the sites, as copied from a browser; undefined for other addresses. */
+/** The name for a URL of one of the sites, as copied from a browser; undefined for other URLs. */
 function hubNameOfUrl(url: URL, { hub, civitai }: HubSettings): string | undefined {
   const under = (endpoint: URL) => {
     const base = endpoint.pathname.replace(/\/$/, '')
@@ -85,7 +85,7 @@ function decodePath(path: string): string | undefined {
   }
 }
 
-/** A name or an address of one of the sites, taken apart. */
+/** Parses a name or a URL of one of the sites. */
 export function readHubSource(value: unknown, settings: HubSettings, name: string): HubSource {
   const text = isUrl(value) ? value.href : checkString(value, name, 2000)
   if (/^https?:/i.test(text)) {

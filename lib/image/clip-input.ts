@@ -1,9 +1,9 @@
-/** Pictures as the CLIP image encoder of the retrieval-augmented models takes them (FrozenClipImageEmbedder of latent-diffusion). */
+/** Images as the CLIP image encoder of the retrieval-augmented models takes them (FrozenClipImageEmbedder of latent-diffusion). */
 import { toPlanar, type PlanarImage } from './preprocess.js'
 import type { RawImage } from './raw-image.js'
 import { inSlices, TimeSlice } from '../files/time-slice.js'
 
-/** Mean and deviation of CLIP's training pictures, red, green, blue, of values 0 to 1. */
+/** Mean and deviation of CLIP's training images, red, green, blue, of values 0 to 1. */
 const mean = [0.48145466, 0.4578275, 0.40821073]
 const deviation = [0.26862954, 0.26130258, 0.27577711]
 
@@ -64,7 +64,7 @@ export async function resizeBicubic(
 }
 
 /**
- * A picture for the encoder, [1, 3, size, size]: resized as a whole (cubic, corners aligned, no antialiasing, whatever its proportions), then CLIP's mean and
+ * An image for the encoder, [1, 3, size, size]: resized as a whole (cubic, corners aligned, no antialiasing, whatever its proportions), then CLIP's mean and
  * deviation. Transparency is dropped.
  */
 export async function toClipInput(image: Pick<RawImage, 'data' | 'width' | 'height' | 'channels'>, size = 224): Promise<PlanarImage> {

@@ -1,4 +1,4 @@
-/** Pictures that do not fit the networks: grown to the next size that does, as native/pipeline/framing.h has it, and cut again from the top left. */
+/** Images that do not fit the networks: grown to the next size that does, as native/pipeline/framing.h has it, and cut again from the top left. */
 import type { NativePicture } from '../native/contract.js'
 import type { Mask } from './mask.js'
 import { inSlices } from '../files/time-slice.js'
@@ -42,7 +42,7 @@ export async function padMask(mask: Mask, { width, height }: Size): Promise<Mask
   return { data, width, height }
 }
 
-/** What the top left of a picture is made of, and how to copy one of its rows. Null where it is the whole picture: one that is smaller stays as it is. */
+/** What the top left of an image is made of, and how to copy one of its rows. Null if it is the whole image: one that is smaller stays as it is. */
 function planCrop(picture: NativePicture, size: Size): { cropped: NativePicture; copyRow: (y: number) => void } | null {
   const { channels } = picture
   const [width, height] = [Math.min(picture.width, size.width), Math.min(picture.height, size.height)]
@@ -55,7 +55,7 @@ function planCrop(picture: NativePicture, size: Size): { cropped: NativePicture;
   return { cropped: { data, width, height, channels }, copyRow }
 }
 
-/** The top left of a picture. */
+/** The top left of an image. */
 export async function cropPicture(picture: NativePicture, size: Size): Promise<NativePicture> {
   const plan = planCrop(picture, size)
   if (!plan) return picture

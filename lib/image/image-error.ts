@@ -1,11 +1,11 @@
 import { DiffusionError } from '../errors.js'
 
-/** Limits on pictures from outside, checked before anything is allocated. */
+/** Limits on images from outside, checked before anything is allocated. */
 export const maxImageSide = 16_384
 export const maxImagePixels = 64 << 20
 export const maxImageFileBytes = 512 << 20
 
-/** A picture that is broken, cut short, too large or of an unknown kind. */
+/** An image that is broken, cut short, too large or of an unknown kind. */
 export function imageError(message: string, details?: Record<string, unknown>, cause?: unknown): DiffusionError {
   return new DiffusionError('ERR_IMAGE_FORMAT', message, details, cause === undefined ? undefined : { cause })
 }

@@ -1,4 +1,4 @@
-/** Masks of inpainting: pictures or numbers as one float per pixel, 0 or 1. */
+/** Masks of inpainting: images or numbers as one float per pixel, 0 or 1. */
 import type { GenerateWarning } from '../kinds/generate-types.js'
 import type { MaskInput } from '../kinds/inputs.js'
 import { invalidRange, isBytes, isFloat32Array } from '../options/validate.js'
@@ -20,7 +20,7 @@ export interface ReadMask extends Mask {
 /** From this share of white on a pixel is repainted (scripts/inpaint.py of the reference). */
 const threshold = 0.5
 
-/** Numbers without channels: what tells them from pixels of a picture. */
+/** Numbers without channels, which distinguishes them from pixels of an image. */
 export function isPixelNumbers(value: unknown): value is { data: unknown; width: unknown; height: unknown } {
   return typeof value === 'object' && value !== null && !(value instanceof RawImage) && 'data' in value && !('channels' in value)
 }
@@ -80,7 +80,7 @@ async function readMask(input: MaskInput, name = 'mask'): Promise<ReadMask> {
   return { ...(await binarise({ data: await lightness(picture), width, height }, 255, name)), hasAlpha: await saysAlpha(picture) }
 }
 
-/** Reads the mask of a picture, which has its size. */
+/** Reads the mask of an image, which has its size. */
 export async function readMaskOf(image: { width: number; height: number }, input: MaskInput): Promise<ReadMask> {
   const mask = await readMask(input)
   if (mask.width !== image.width || mask.height !== image.height)

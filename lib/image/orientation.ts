@@ -1,4 +1,4 @@
-/** EXIF's orientation: which way up a picture is (CIPA DC-008, tag 0x0112). */
+/** EXIF's orientation: which way up an image is (CIPA DC-008, tag 0x0112). */
 import { inSlices } from '../files/time-slice.js'
 
 /** 1 upright, 2 mirrored, 3 upside down, 4 both, 5 to 8 turned by a quarter: 5 and 7 mirrored, 6 clockwise, 8 anticlockwise. */
@@ -34,7 +34,7 @@ interface Samples<D extends Uint8Array | Uint16Array> {
   channels: number
 }
 
-/** Turns a picture upright. */
+/** Turns an image upright. */
 export async function turnUpright<D extends Uint8Array | Uint16Array>(picture: Samples<D>, orientation: Orientation): Promise<Samples<D>> {
   if (orientation === 1) return picture
   const { data, width, height, channels } = picture

@@ -1,4 +1,4 @@
-/** Pictures to the tensors that a first stage takes, as diffusers' VaeImageProcessor and CompVis' load_img make them. */
+/** Images to the tensors that a first stage takes, as diffusers' VaeImageProcessor and CompVis' load_img make them. */
 import type { RawImage } from './raw-image.js'
 import { inSlices } from '../files/time-slice.js'
 

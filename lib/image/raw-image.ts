@@ -85,9 +85,9 @@ function toFile(value: unknown, name: string, expected = 'a path, a file: URL, t
   return checkPath(value, name)
 }
 
-const pictureFile: FileKind = { what: 'The picture', maxBytes: maxImageFileBytes, refuse: imageError }
+const pictureFile: FileKind = { what: 'The image', maxBytes: maxImageFileBytes, refuse: imageError }
 
-/** The bytes of a picture file given by its path, URL or bytes, and what to call it in messages. */
+/** The bytes of an image file given by its path, URL or bytes, and what to call it in messages. */
 export async function readPictureBytes(input: unknown, name: string): Promise<{ bytes: Uint8Array; where: string }> {
   if (isBytes(input)) {
     if (input.length > maxImageFileBytes) throw imageError(`${name} has ${input.length} bytes; the limit is ${maxImageFileBytes}`)
@@ -97,7 +97,7 @@ export async function readPictureBytes(input: unknown, name: string): Promise<{ 
   return { bytes: await readRegular(file, pictureFile), where: `The image ${file}` }
 }
 
-/** The kind of a picture file by its first bytes, or undefined. */
+/** The kind of an image file by its first bytes, or undefined. */
 function sniff(bytes: Uint8Array): string | undefined {
   const ascii = (from: number, to: number) => String.fromCharCode(...bytes.subarray(from, to))
   if (isPng(bytes)) return 'PNG'
@@ -108,7 +108,7 @@ function sniff(bytes: Uint8Array): string | undefined {
   return /^ftyp(avif|avis|heic|mif1)/.test(ascii(4, 12)) ? 'AVIF or HEIF' : undefined
 }
 
-/** Decodes the bytes of a picture file; `where`: what to call it in messages. */
+/** Decodes the bytes of an image file; `where`: what to call it in messages. */
 export async function readEncoded(bytes: Uint8Array, where: string): Promise<RawImage> {
   if (bytes.length > maxImageFileBytes) throw imageError(`${where} has ${bytes.length} bytes; the limit is ${maxImageFileBytes}`)
   const kind = sniff(bytes)
@@ -155,7 +155,7 @@ export class RawImage {
    */
   static async read(input: RawImageInput | RawImage): Promise<RawImage> {
     if (input instanceof RawImage) return input
-    if (isBytes(input)) return readEncoded(input, 'The picture')
+    if (isBytes(input)) return readEncoded(input, 'The image')
     if (typeof input === 'object' && input !== null && !isUrl(input) && 'data' in input) return new RawImage(input)
     const file = toFile(input, 'image')
     return readEncoded(await readRegular(file, pictureFile), `The image ${file}`)
@@ -182,7 +182,7 @@ export class RawImage {
     const format = extensions[path.extname(target).toLowerCase()]
     if (!format) throw invalidRange(`The name of an image file must end in .png, .jpg, .jpeg or .webp, not ${show(target)}`)
     const bytes = await this.encode(format, options)
-    await writeWhole(target, 'The picture', (handle) => handle.writeFile(bytes))
+    await writeWhole(target, 'The image', (handle) => handle.writeFile(bytes))
   }
 
   /** A resized copy, with the same result as Pillow. Default filter: Lanczos. */

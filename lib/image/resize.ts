@@ -1,5 +1,5 @@
 /**
- * Resizing of 8-bit pictures as Pillow does it (ImagingResample, Pillow 12): separable filters that widen when reducing, weights in 22-bit fixed point, horizontal
+ * Resizing of 8-bit images as Pillow does it (ImagingResample, Pillow 12): separable filters that widen when reducing, weights in 22-bit fixed point, horizontal
  * pass first, each pass rounded to 8 bits; with an alpha channel, colours are multiplied by it before and divided by it after.
  */
 import { copySliced, inSlices, TimeSlice } from '../files/time-slice.js'
@@ -120,7 +120,7 @@ async function vertical({ data, width, height, channels }: Pixels, outHeight: nu
       const weight = weights[y * stride + i]!
       const row = (first[y]! + i) * rowLength
       for (let x = 0; x < rowLength; x++) sums[x]! += data[row + x]! * weight
-      // A row of a much smaller picture is made of thousands.
+      // A row of a much smaller image is made of thousands.
       if (slice.over) await slice.next()
     }
     const target = y * rowLength

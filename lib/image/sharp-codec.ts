@@ -21,7 +21,7 @@ function loadSharp(what: string): Sharp {
   }
 }
 
-/** Decodes to 8-bit sRGB, turned upright as the picture's EXIF orientation says. */
+/** Decodes to 8-bit sRGB, turned upright as the image's EXIF orientation says. */
 export async function readWithSharp(bytes: Uint8Array, format: string, where: string): Promise<Pixels> {
   const sharp = loadSharp(`Reading ${format} (${where})`)
   try {
@@ -42,7 +42,7 @@ export async function readWithSharp(bytes: Uint8Array, format: string, where: st
   }
 }
 
-/** The same; undefined where sharp is not installed or does not read the picture. */
+/** The same; undefined where sharp is not installed or does not read the image. */
 export function readWithSharpIfThere(bytes: Uint8Array, format: string): Promise<Pixels | undefined> {
   return readWithSharp(bytes, format, 'the image').catch(() => undefined)
 }

@@ -1,4 +1,4 @@
-/** Pictures to the tensors of the first stage, and back. */
+/** Images to the tensors of the first stage, and back. */
 import { ownFloats } from '../options/arrays.js'
 import { toPlanar } from './preprocess.js'
 import { RawImage } from './raw-image.js'
@@ -10,12 +10,12 @@ function isFloatImage(image: unknown): image is FloatImage {
   return typeof image === 'object' && image !== null && isFloat32Array((image as { data?: unknown }).data) && 'shape' in image
 }
 
-/** An image option, read: pictures stay pictures, so that a file is read once for several uses. */
+/** An image option, read: images stay images, so that a file is read once for several uses. */
 export async function readImage(image: ImageInput): Promise<FloatImage | RawImage> {
   return isFloatImage(image) ? image : RawImage.read(image)
 }
 
-/** An image option as planar floats. With `size`, pictures are resized to it; exact floats must already have it. */
+/** An image option as planar floats. With `size`, images are resized to it; exact floats must already have it. */
 export async function imageTensor(image: ImageInput, name: string, size?: { width: number; height: number }): Promise<FloatImage> {
   if (isFloatImage(image)) {
     const shape = checkShape(image.shape, `${name}.shape`, image.data.length)
@@ -31,7 +31,7 @@ export async function imageTensor(image: ImageInput, name: string, size?: { widt
   return toPlanar(size && (picture.width !== size.width || picture.height !== size.height) ? await picture.resize(size.width, size.height) : picture)
 }
 
-/** A picture of the engine as the public class. */
+/** An image of the engine as the public class. */
 export function toRawImage({ data, width, height, channels }: NativePicture, metadata: Record<string, string> = {}): RawImage {
   return new RawImage({ data, width, height, channels: channels as 1 | 3 | 4, metadata })
 }

@@ -1,17 +1,17 @@
-/** The settings of a picture in A1111's words. */
+/** The settings of an image in A1111's words. */
 import { inputOptions, refinerOptions, startOptions } from '../kinds/input-options.js'
 import { infotextFields } from '../options/option.js'
 import { samplingOptions } from '../options/sampling.js'
 import type { AnyResolvedOptions, PipelineInfo } from '../types.js'
 import { formatInfotext } from './infotext.js'
 
-/** Names of the models that made a picture. */
+/** Names of the models that made an image. */
 export interface ModelNames {
   model: string
   refiner?: string | undefined
 }
 
-/** The "parameters" text of one picture. `options.seed` is that picture's own, `version` that of this package. */
+/** The "parameters" text of one image. `options.seed` is that image's own, `version` that of this package. */
 export function writeInfotext(options: AnyResolvedOptions, { model, refiner }: ModelNames, info: PipelineInfo, version: string): string {
   return formatInfotext(options.prompt ?? '', options.negativePrompt ?? '', {
     Size: `${options.width}x${options.height}`,

@@ -1,5 +1,5 @@
 /**
- * The "parameters" text that web UIs keep with a picture (AUTOMATIC1111 1.10): the prompt, a line "Negative prompt: ...", and one line of "Key: value" pairs.
+ * The "parameters" text that web UIs keep with an image (AUTOMATIC1111 1.10): the prompt, a line "Negative prompt: ...", and one line of "Key: value" pairs.
  * A value with a comma, colon or line break is quoted as in JSON, and so is one that would be read otherwise than it was written: an empty one, and one with a quotation
  * mark in front or white space at its ends. What an extension writes with a value equal to its key stands alone.
  */
@@ -10,7 +10,7 @@ import type { InfotextValue } from './words.js'
 
 export type { Infotext, InfotextValue }
 
-/** Far more than a picture carries. */
+/** Far more than an image carries. */
 const maxFields = 1000
 const maxFieldLength = 1 << 16
 const maxTextLength = 1 << 18

@@ -1,4 +1,4 @@
-/** Taking apart what web UIs keep with a picture. Knows nothing of the engine or of Node: the server's page reads pictures with it, too. */
+/** Taking apart what web UIs keep with an image. Knows nothing of the engine or of Node: the server's page reads images with it, too. */
 
 export const negativeMark = 'Negative prompt:'
 /** Fewer pairs than this, or more, make no parameter line: it is taken for a line of the prompt. */
@@ -16,7 +16,7 @@ export interface Infotext {
 const keyCharacter = /[\p{L}\p{N}_ \-/]/u
 const keyStart = /[\p{L}\p{N}_]/u
 
-/** What is known of a code unit, a bit each; 0 where it was not looked at yet. Patterns take far longer for texts of a quarter of a million characters. */
+/** What is known of a code unit, a bit each; 0 if it was not looked at yet. Patterns take far longer for texts of a quarter of a million characters. */
 const known = 1
 const inKey = 2
 const startsKey = 4
@@ -63,7 +63,7 @@ function unquote(text: string): string {
   }
 }
 
-/** The pairs of a line; none where there are too many. */
+/** The pairs of a line; none if there are too many. */
 function readPairs(line: string): [string, string][] {
   const pairs: [string, string][] = []
   for (let at = 0; ;) {

@@ -1,4 +1,4 @@
-/** From checked inputs to the engine's request: pictures are read, prompts tokenized, databases searched. */
+/** From checked inputs to the engine's request: images are read, prompts tokenized, databases searched. */
 import { readLabelMap } from '../image/label-map.js'
 import { readDepthMap } from '../image/depth-map.js'
 import { sizeInMultiples } from '../image/preprocess.js'
@@ -34,11 +34,11 @@ export interface InputContext {
   encodeQuery: QueryEncoder
 }
 
-/** The engine's request, with the pictures read. */
+/** The engine's request, with the images read. */
 export interface GatheredInputs {
   inputs: NativeInputs
   arrays: NativeInputArrays
-  /** Size of the finished picture in pixels, where the inputs set it. */
+  /** Size of the finished image in pixels, where the inputs set it. */
   size?: { width: number; height: number }
   /** Its size unless another one is asked for. */
   usualSize?: { width: number; height: number }
@@ -132,7 +132,7 @@ async function gatherOwn(inputs: ResolvedInputs, context: InputContext, signal?:
   }
 }
 
-/** Reads the pictures of checked inputs, searches their database, and makes the engine's request of them; prompts are tokenized unless `prompt` is given. */
+/** Reads the images of checked inputs, searches their database, and makes the engine's request of them; prompts are tokenized unless `prompt` is given. */
 export async function gatherInputs(
   inputs: ResolvedInputs,
   context: InputContext,

@@ -96,10 +96,10 @@ export interface LayoutGenerateOptions extends CommonGenerateOptions, ImageToIma
 /** generate() of a semantic synthesis model. The label map sets the size. */
 export interface SemanticGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, SemanticInputs {}
 
-/** generate() of a super-resolution model. The picture sets the size. Prompt options only where the model reads text (the SD x4 upscaler). */
+/** generate() of a super-resolution model. The image sets the size. Prompt options only where the model reads text (the SD x4 upscaler). */
 export interface SuperresGenerateOptions extends CommonGenerateOptions, SuperresInputs, NegativePromptOptions {}
 
-/** upscale(): as generate(), without the picture. */
+/** upscale(): as generate(), without the image. */
 export type UpscaleOptions = Omit<SuperresGenerateOptions, 'image'>
 
 /** generate() of an inpainting model. The image sets the size. Prompt options only for models that read text (Stable Diffusion inpainting). */
@@ -108,7 +108,7 @@ export interface InpaintGenerateOptions extends CommonGenerateOptions, InpaintIn
 /** generate() of an editing model. The image sets the size; {@link SamplingOptions.imageGuidanceScale} sets how closely the result follows it. */
 export interface EditGenerateOptions extends CommonGenerateOptions, EditInputs, NegativePromptOptions {}
 
-/** generate() of a depth model. Without `width` and `height`, the picture has the size of the start image or else of the depth map, rounded down to a multiple. */
+/** generate() of a depth model. Without `width` and `height`, the image has the size of the start image or else of the depth map, rounded down to a multiple. */
 export interface DepthGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, DepthInputs, NegativePromptOptions {}
 
 /** generate() of a retrieval-augmented model. */

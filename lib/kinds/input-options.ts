@@ -19,7 +19,7 @@ interface Audience {
   takenBy(info: PipelineInfo): boolean
   /** Named where a message lists what a model takes. */
   readonly listed?: true
-  /** What is missing where nothing is given; undefined where nothing need be. */
+  /** What is missing where nothing is given; undefined if nothing need be. */
   missing?(info: PipelineInfo): string | undefined
 }
 
@@ -28,14 +28,14 @@ const isKind =
   ({ kind }: PipelineInfo) =>
     kinds.includes(kind)
 
-/** Kinds that take a picture for what it shows; for all others a picture is the start of image to image. */
+/** Kinds that take an image for what it shows; for all others an image is the start of image to image. */
 const takesPicture = isKind('superres', 'inpaint', 'edit')
 
 export function takesStartPicture(info: PipelineInfo): boolean {
   return !takesPicture(info) && info.kind !== 'autoencoder'
 }
 
-/** Whether prompts and negative prompts steer the model: all text models, and those of Stable Diffusion that take a picture, a mask or a depth map as well. */
+/** Whether prompts and negative prompts steer the model: all text models, and those of Stable Diffusion that take an image, a mask or a depth map as well. */
 export function takesPrompts(info: PipelineInfo): boolean {
   return info.kind !== 'rdm' && conditionerOf(info.spec, 'clip_text', 'bert_text') !== undefined
 }
@@ -137,7 +137,7 @@ function checkNoiseLevel(value: unknown, name: string, { condition }: PipelineIn
   return checkInteger(value, name, { min: 0, max: condition.maxNoiseLevel ?? 0 })
 }
 
-// ---- for pictures' settings ------------------------------------------------------------------------------------------
+// ---- for images' settings ------------------------------------------------------------------------------------------
 
 function withName(label: number | string, info: PipelineInfo): string {
   const names: readonly string[] = 'classes' in info ? info.classes : []

@@ -12,13 +12,13 @@ export type Emphasis = 'original' | 'no_norm' | 'comfy'
  * of them the result resembles.
  */
 export interface SizeConditioning {
-  /** Size of the training picture before scaling and cropping; small sizes give coarse pictures. Default: `target`. */
+  /** Size of the training image before scaling and cropping; small sizes give coarse images. Default: `target`. */
   original?: { width: number; height: number }
   /** What was cropped off; other values than the default give cropped subjects. Default: nothing. */
   crop?: { top: number; left: number }
-  /** Base models: size after cropping. Default: the size of the picture that is drawn. A base model with a refiner takes its scores, too. */
+  /** Base models: size after cropping. Default: the size of the image that is drawn. A base model with a refiner takes its scores, too. */
   target?: { width: number; height: number }
-  /** Refiners: aesthetic score of the picture (default 6) and of what guidance compares with (default 2.5), 0 to 100. */
+  /** Refiners: aesthetic score of the image (default 6) and of what guidance compares with (default 2.5), 0 to 100. */
   aestheticScore?: number
   negativeAestheticScore?: number
 }
@@ -84,9 +84,9 @@ export interface SemanticInputs {
 
 /** Inputs of super-resolution models. */
 export interface SuperresInputs extends TextInputs {
-  /** The small picture, of any size. */
+  /** The small image, of any size. */
   image: ImageInput
-  /** SD x4 upscaler: how much noise the small picture gets, 0 to `info.condition.maxNoiseLevel`. Default 20. More noise leaves more to the model. */
+  /** SD x4 upscaler: how much noise the small image gets, 0 to `info.condition.maxNoiseLevel`. Default 20. More noise leaves more to the model. */
   noiseLevel?: number
 }
 

@@ -1,4 +1,4 @@
-/** The kinds of models: what each makes pictures from, and what a loaded one says of itself. Plain types, no code. */
+/** The kinds of models: what each makes images from, and what a loaded one says of itself. Plain types, no code. */
 import type { Device, ModelPart, ModelSpec, SamplerName, ScheduleName } from '../types.js'
 
 /**
@@ -56,7 +56,7 @@ export interface SemanticCondition extends ConditionBase {
 
 /** Condition of a super-resolution model. */
 export interface SuperresCondition extends ConditionBase {
-  /** How many times wider and higher the picture gets. */
+  /** How many times wider and higher the image gets. */
   factor: number
   /** SD x4 upscaler: highest `noiseLevel`, and the one that is used where none is given. */
   maxNoiseLevel?: number

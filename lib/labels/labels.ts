@@ -78,7 +78,7 @@ export class Labels {
 
 const loaded = new Map<LabelListName, Labels>()
 
-/** The list of a model's classes (categories of a layout, labels of a semantic map); undefined where it is not known. */
+/** The list of a model's classes (categories of a layout, labels of a semantic map); undefined if it is not known. */
 export function labelsOf(kind: string, count: number): Labels | undefined {
   const list = lists.find((entry) => entry.kind === kind && entry.counts.includes(count))?.list
   if (list === undefined) return undefined

@@ -12,7 +12,7 @@ function readOwn(spec: ModelSpec, count: number): Labels | undefined {
   return sound ? new Labels((names as string[]).map((name) => name.split(', '))) : undefined
 }
 
-/** The names of a model's classes, categories or labels; undefined where they are not known. */
+/** The names of a model's classes, categories or labels; undefined if they are not known. */
 export function labelsOfModel(spec: ModelSpec, kind: string, count: number): Labels | undefined {
   if (!own.has(spec)) own.set(spec, readOwn(spec, count))
   return own.get(spec) ?? labelsOf(kind, count)

@@ -1,4 +1,4 @@
-/** The reference's own configuration: a CompVis/Stability .yaml beside a checkpoint, or given by the caller. */
+/** The original configuration: a CompVis/Stability .yaml next to a checkpoint, or given by the caller. */
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { parseDocument } from 'yaml'
@@ -6,17 +6,17 @@ import { ModelFormatError } from '../errors.js'
 import { readRegular } from '../files/regular-file.js'
 import { fileUrlToPath, invalidType, isUrl, plainObject, show } from '../options/validate.js'
 
-/** The reference's configurations are a few kilobytes. */
+/** The original configurations have a few kilobytes. */
 const maxBytes = 1 << 20
 
-/** Parses a configuration text; throws ModelFormatError naming `where`. Unknown tags are data, alias bombs are refused. */
+/** Parses a configuration text; throws ModelFormatError naming `where`. Unknown tags are data; alias bombs are rejected. */
 export function parseConfig(text: string, where: string): Record<string, unknown> {
   let value: unknown
   try {
     const document = parseDocument(text, { logLevel: 'silent', prettyErrors: true, stringKeys: true })
     const [problem] = document.errors
     if (problem) throw problem
-    // Plain data: an alias may stand inside of what it names.
+    // Converts to plain data; rejects aliases inside their own anchor.
     value = JSON.parse(JSON.stringify(document.toJS({ maxAliasCount: 100 })) ?? 'null')
   } catch (error) {
     throw new ModelFormatError(`${where} is not a YAML configuration: ${(error as Error).message}`)
@@ -26,14 +26,14 @@ export function parseConfig(text: string, where: string): Record<string, unknown
   return value as Record<string, unknown>
 }
 
-/** A configuration that must be there. */
+/** Reads a required configuration. */
 async function readNamedConfig(file: string): Promise<Record<string, unknown>> {
   const refuse = (message: string, details: Record<string, unknown>) =>
     new ModelFormatError(`${message}; a CompVis/Stability .yaml is expected`, details)
   return parseConfig((await readRegular(file, { what: 'The configuration', maxBytes, refuse })).toString('utf8'), file)
 }
 
-/** `config` as the caller gave it, as an object that can cross to native code. */
+/** The caller's `config` as an object that can be passed to native code. */
 export async function givenConfig(config: unknown): Promise<Record<string, unknown>> {
   if (typeof config === 'string') return requireModel(await readNamedConfig(path.resolve(config)), config)
   if (isUrl(config)) return requireModel(await readNamedConfig(fileUrlToPath(config.href, 'config')), config.href)
@@ -52,7 +52,7 @@ function requireModel(config: Record<string, unknown>, where: string): Record<st
   return config
 }
 
-/** The configuration lying beside a checkpoint: NAME.yaml, else config.yaml; undefined where there is none. A file without a "model" section is something else and is passed over. */
+/** The configuration next to a checkpoint: NAME.yaml, else config.yaml; undefined if there is none. Files without a "model" section are ignored. */
 export async function configBeside(checkpoint: string): Promise<Record<string, unknown> | undefined> {
   const { dir, name } = path.parse(checkpoint)
   for (const candidate of [`${name}.yaml`, `${name}.yml`, 'config.yaml']) {

@@ -1,4 +1,4 @@
-/** The CUDA engine: a shared library beside the addon, found here, tried by a child process, and only then loaded into this one. */
+/** The CUDA engine, a shared library next to the addon: found here, tested in a child process, and only then loaded into this process. */
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -8,7 +8,7 @@ import { outsideArchive, packageRoot, packageVersion, scope } from '../native/pa
 
 const probeTimeout = 30_000 // milliseconds; the first use of a driver takes a few seconds
 
-/** A library that was found, or why what was found is not taken. */
+/** A library, or why the one found cannot be used. */
 export interface FoundLibrary {
   path: string
   refused?: string
@@ -18,7 +18,7 @@ function versionOf(manifest: string): string {
   return String((JSON.parse(readFileSync(manifest, 'utf8')) as { version?: unknown }).version)
 }
 
-/** Where the CUDA engine is: the environment's word, a build in this folder, the optional package of this very version. Undefined where there is none. */
+/** The path of the CUDA engine: from the environment, a build in this folder, or the optional package of the same version. Undefined if there is none. */
 export function findCudaLibrary(
   root: string = packageRoot(),
   env: NodeJS.ProcessEnv = process.env,
@@ -49,7 +49,7 @@ export function findCudaLibrary(
   return existsSync(library) ? { path: library } : { path: library, refused: `${name} has no ${file}; install it again` }
 }
 
-/** Lets a child process load the library and ask it for its devices. What went wrong there, or undefined. */
+/** Loads the library in a child process and lists its devices. Returns the error, or undefined. */
 export function probeCudaLibrary(
   library: string,
   timeout = probeTimeout,
@@ -77,12 +77,12 @@ async function prepare(): Promise<void> {
   guarded(() => addon().setCudaLibrary(found.path, refused ?? ''))
 }
 
-/** Finds, tries and names the CUDA engine, once per process. After it, the engine knows its GPUs. */
+/** Finds, tests and registers the CUDA engine, once per process, so that the engine knows its GPUs. */
 export function prepareCuda(): Promise<void> {
   return (prepared ??= prepare())
 }
 
-/** The same where `device` is one of them. */
+/** The same, if `device` is a CUDA device. */
 export async function prepareDevice(device: string): Promise<void> {
   if (/^cuda(:|$)/.test(device)) await prepareCuda()
 }

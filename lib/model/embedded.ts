@@ -1,13 +1,13 @@
-/** The trained model that belongs to the package: small, really trained latent diffusion, used where no source is given. */
+/** The small trained model of the package, used if no source is given. */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { DiffusionError } from '../errors.js'
 import { isInArchive, outsideArchive, packageVersion, scope } from '../native/package-root.js'
 
-/** Its name, in reports and in the settings of pictures. */
+/** Its name, in reports and in the settings of images. */
 export const embeddedName = 'tiny-scenes'
 
-/** Its file: beside lib/ and dist/ in a clone, else in its own package. Both are named in full, so that tracers of files find them. */
+/** Its file: next to lib/ and dist/ in a clone, else in its own package. Both paths are literal, so that dependency tracers find them. */
 function find(): string | undefined {
   const file = path.join(__dirname, '..', '..', 'models', 'tiny-scenes.gguf')
   if (existsSync(file)) return file
@@ -19,8 +19,8 @@ function find(): string | undefined {
 }
 
 /**
- * The file of the embedded model, where native code can open it.
- * @throws DiffusionError `ERR_IO` where it is not there, with what to do
+ * The file of the embedded model, at a path that native code can open.
+ * @throws DiffusionError `ERR_IO` if it is missing, with advice
  */
 export function embeddedModel(locate: () => string | undefined = find): string {
   const found = locate()
@@ -36,7 +36,7 @@ export function embeddedModel(locate: () => string | undefined = find): string {
   }
   throw new DiffusionError(
     'ERR_IO',
-    `The embedded model is not installed: npm install ${name}@${packageVersion()} (an optional dependency, which --omit=optional, a packer or a bundler may have left out), or load your own model`,
+    `The embedded model is not installed: npm install ${name}@${packageVersion()} (an optional dependency, which --omit=optional, a packager or a bundler may have omitted), or load your own model`,
     { package: name },
   )
 }

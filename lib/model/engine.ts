@@ -1,4 +1,4 @@
-/** From a model source to the engine's handles: what load, inspect, convert and estimateMemory share. */
+/** From a model source to the engine's handles, for load, inspect, convert and estimateMemory. */
 import { DiffusionError, DisposedError, UnsupportedModelError } from '../errors.js'
 import { InFlight, runJob, type JobHooks } from '../native/job.js'
 import { addon } from '../native/call.js'
@@ -9,7 +9,7 @@ import { unpackOuterZip, type Unpacked } from './outer-zip.js'
 import { resolveSource, sourceRequest, type ResolvedSource } from './sources.js'
 import type { ModelSource, PipelineInfo } from '../types.js'
 
-/** A source on disk, ready for the engine; `dispose()` deletes what was unpacked for it. */
+/** A source on disk, ready for the engine; `dispose()` deletes unpacked files. */
 export interface PreparedSource {
   source: ResolvedSource
   request: NativeLoadRequest
@@ -21,7 +21,7 @@ function isOuterZip(error: unknown): boolean {
   return typeof details === 'object' && details !== null && (details as { reason?: unknown }).reason === 'outer_zip'
 }
 
-/** Resolves `source`, runs `job` on it, and once more on the unpacked file where the checkpoint lies inside an outer zip. */
+/** Resolves `source` and runs `job` on it; again on the unpacked file if the checkpoint is inside a zip. */
 export async function withSource<T>(
   source: ModelSource | undefined,
   load: ResolvedLoad,
@@ -69,12 +69,12 @@ export function loadPipeline(request: NativeLoadRequest): (callbacks: NativeCall
   return (callbacks) => addon().loadPipeline(JSON.stringify(request), callbacks)
 }
 
-/** Frees a pipeline that nobody waits for any more. */
+/** Frees a pipeline whose caller has given up. */
 export function discardPipeline(pipeline: NativePipeline): void {
   void pipeline.dispose()
 }
 
-/** A loaded model, and the calls on it that have not settled: what the classes that hold one are made around. */
+/** A loaded model and its unsettled calls; the core of the classes with a model. */
 export class LoadedModel {
   readonly native: NativePipeline
   readonly #prepared: PreparedSource
@@ -88,7 +88,7 @@ export class LoadedModel {
     this.#what = what
   }
 
-  /** `what`: the model in messages. */
+  /** `what`: name of the model in messages. */
   static async load(
     source: ModelSource | undefined,
     load: ResolvedLoad,
@@ -96,7 +96,7 @@ export class LoadedModel {
     options: { firstStageOnly?: boolean } = {},
   ): Promise<LoadedModel> {
     const { result, prepared } = await withSource(source, load, loadPipeline, { ...options, discard: discardPipeline })
-    // The engine has mapped the file; where a mapped file lives on without a name, nothing is left behind however the process ends.
+    // The engine has mapped the file. On systems where a mapped file can be deleted, nothing remains however the process ends.
     if (process.platform !== 'win32') await prepared.dispose()
     return new LoadedModel(result, prepared, what)
   }
@@ -105,12 +105,12 @@ export class LoadedModel {
     return this.#prepared.source
   }
 
-  /** Fails from the first `dispose()` on. */
+  /** Throws after the first `dispose()`. */
   usable(): void {
     if (this.#disposing) throw new DisposedError(`This ${this.#what} has been disposed of`)
   }
 
-  /** Keeps the model until the call has settled. */
+  /** Keeps the model alive until the call has settled. */
   track<T>(call: Promise<T>): Promise<T> {
     return this.#calls.track(call)
   }
@@ -127,12 +127,12 @@ export class LoadedModel {
   }
 }
 
-/** Refuses a model of another kind than the caller counts on. */
+/** Rejects a model of another kind than the caller expects. */
 export function checkKind(info: PipelineInfo, { kind }: ResolvedLoad, { source }: Pick<PreparedSource, 'source'>): PipelineInfo {
   if (kind === undefined || kind === info.kind) return info
   const message = `${info.name || source.name} is a model of kind '${info.kind}', not '${kind}'`
   throw new UnsupportedModelError(message, { kind: info.kind, expected: kind })
 }
 
-/** The engine, for jobs that need nothing but it. */
+/** The engine, for jobs without a model. */
 export { addon }

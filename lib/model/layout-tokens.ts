@@ -1,7 +1,7 @@
 /** Bounding boxes as the tokens that layout-to-image models take (taming-transformers, ObjectsBoundingBoxConditionalBuilder; Rombach et al. 2022, section 4.3.2). */
 import { checkBoolean, checkInteger, checkNumber, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
 
-/** A rectangle in fractions of the picture: `x`, `y` is its upper left corner. */
+/** A rectangle in fractions of the image: `x`, `y` is its upper left corner. */
 export interface Box {
   x: number
   y: number
@@ -9,7 +9,7 @@ export interface Box {
   height: number
 }
 
-/** One object of a layout. The four attributes are those of the Open Images annotations; what is left out counts as false. */
+/** One object of a layout. The four attributes are those of the Open Images annotations; missing ones count as false. */
 export interface LayoutObject extends Box {
   /** Number of the category, from 0. */
   classId: number
@@ -30,11 +30,11 @@ export interface LayoutEncoding {
   maxObjects: number
   /** Size of the token vocabulary; its last token fills empty slots [no_tokens]. */
   vocabulary: number
-  /** Two tokens at the end hold the crop, and boxes are relative to the whole picture; otherwise they are relative to the crop [encode_crop]. */
+  /** Two tokens at the end hold the crop, and boxes are relative to the whole image; otherwise they are relative to the crop [encode_crop]. */
   encodeCrop: boolean
-  /** `groupOf` is told by the category token [use_group_parameter]. */
+  /** The category token encodes `groupOf` [use_group_parameter]. */
   groupFlag: boolean
-  /** So are `occluded`, `depiction` and `inside` [use_additional_parameters]. */
+  /** It also encodes `occluded`, `depiction` and `inside` [use_additional_parameters]. */
   attributeFlags: boolean
 }
 
@@ -50,7 +50,7 @@ export const openImagesEncoding: LayoutEncoding = {
 
 const tokensPerObject = 3
 const wholePicture: Box = { x: 0, y: 0, width: 1, height: 1 }
-/** Fractions made of pixels may exceed the picture by their rounding. */
+/** Fractions computed from pixels may exceed the image by rounding. */
 const slack = 1e-6
 
 /** Tokens of a layout: three per slot, and two for the crop. */
@@ -61,7 +61,7 @@ export function layoutLength({ maxObjects, encodeCrop }: LayoutEncoding): number
 /**
  * The encoding of a layout conditioner, from the parameters in the model's spec: the sequence length gives slots and crop, `vocabSize` the vocabulary. `classes`,
  * `groupFlag` and `attributeFlags` are not in the weights and are those of the Open Images model unless the spec names them.
- * @returns undefined where the numbers do not fit together
+ * @returns undefined if the numbers do not fit together
  */
 export function layoutEncodingOf(params: Readonly<Record<string, unknown>>): LayoutEncoding | undefined {
   const { classes = openImagesEncoding.classes, vocabSize, maxLength, groupFlag = true, attributeFlags = true } = params
@@ -71,7 +71,7 @@ export function layoutEncodingOf(params: Readonly<Record<string, unknown>>): Lay
   const [count, vocabulary, length] = sizes as [number, number, number]
   const maxObjects = Math.floor(length / tokensPerObject)
   const encoding = { classes: count, maxObjects, vocabulary, encodeCrop: length % tokensPerObject === 2, groupFlag, attributeFlags }
-  // Every category token must differ from the empty slot's.
+  // Category tokens must differ from the empty slot's.
   return maxObjects > 0 && layoutLength(encoding) === length && categoryTokens(encoding) < vocabulary ? encoding : undefined
 }
 
@@ -80,7 +80,7 @@ function categoryTokens({ classes, groupFlag, attributeFlags }: LayoutEncoding):
   return classes * (flags + 1)
 }
 
-/** To the nearest whole number, halves to the even one, as Python's round(). */
+/** Rounds to the nearest integer, halves to even, like Python's round(). */
 function roundHalfEven(value: number): number {
   const floor = Math.floor(value)
   const fraction = value - floor
@@ -88,7 +88,7 @@ function roundHalfEven(value: number): number {
   return floor % 2 === 0 ? floor : floor + 1
 }
 
-/** A point of the picture as a token: the cells of a square grid, row by row. */
+/** A point of the image as a token: the cells of a square grid, row by row. */
 function pointToken(x: number, y: number, vocabulary: number): number {
   const sections = Math.floor(Math.sqrt(vocabulary))
   return roundHalfEven(y * (sections - 1)) * sections + roundHalfEven(x * (sections - 1))
@@ -105,7 +105,7 @@ function categoryToken(object: LayoutObject, { classes, groupFlag, attributeFlag
   return object.classId + classes * flags
 }
 
-/** A box as fractions of `frame`, cut off at its borders. */
+/** A box as fractions of `frame`, clipped to it. */
 function relativeTo(frame: Box, box: Box): Box {
   const clamp = (value: number) => Math.max(Math.min(value, 1), 0)
   const x = clamp((box.x - frame.x) / frame.width)
@@ -117,7 +117,7 @@ function overlaps(a: Box, b: Box): boolean {
   return Math.min(a.x + a.width, b.x + b.width) > Math.max(a.x, b.x) && Math.min(a.y + a.height, b.y + b.height) > Math.max(a.y, b.y)
 }
 
-/** Checks a rectangle given by a caller: it has an area and lies in the picture. */
+/** Checks a rectangle given by a caller: it must have an area and lie inside the image. */
 function checkBox(value: unknown, name: string): Box {
   if (value === null || typeof value !== 'object') throw invalidType(`${name} must be an object with x, y, width and height, not ${show(value)}`)
   const { x, y, width, height } = value as Record<string, unknown>
@@ -148,7 +148,7 @@ function checkObject(value: unknown, name: string, encoding: LayoutEncoding): La
 
 /**
  * The tokens of a layout, [3 * maxObjects + 2]: category, upper left and lower right corner per object in the order given, the vocabulary's last token in empty
- * slots, the corners of the crop. Objects that the crop does not touch are left out.
+ * slots, the corners of the crop. Objects outside the crop are omitted.
  * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for too many objects, a category that the model does not have, a box that is empty or outside
  */
 export function layoutTokens(objects: readonly LayoutObject[], encoding: LayoutEncoding = openImagesEncoding, crop: Box = wholePicture): number[] {

@@ -15,13 +15,13 @@ const modelExtensions = /\.(ckpt|pt|pth|bin|safetensors|gguf)$/i
 const configExtensions = /\.ya?ml$/i
 const maxEntries = 10_000
 const maxConfigBytes = 1 << 20
-/** No published checkpoint comes near it. */
+/** Far larger than any published checkpoint. */
 const maxModelBytes = 64 * 2 ** 30
 const maxArchiveBytes = 2 * maxModelBytes
 const folderPrefix = 'latent-unpacked-'
 const abandonedMs = 3_600_000
 
-/** Temporary folders still in use, removed at exit at the latest; what a killed process leaves, the next one removes. */
+/** Temporary folders in use, removed at exit at the latest; those of a killed process are removed by the next one. */
 const folders = new Set<string>()
 let exitHooked = false
 
@@ -44,7 +44,8 @@ function isAlive(pid: number): boolean {
 }
 
 /**
- * Removes the folders of processes that were killed. Not what is younger than an hour: it may belong to a process of another container that shares the temporary folder.
+ * Removes the folders of killed processes, unless they are younger than an hour: they may belong to a process in another container that shares the temporary
+ * folder.
  */
 async function removeAbandoned(): Promise<void> {
   const names = await readdir(tmpdir()).catch(() => [])
@@ -54,12 +55,12 @@ async function removeAbandoned(): Promise<void> {
     const left = path.join(tmpdir(), name)
     const status = await lstat(left).catch(() => undefined)
     if (!status?.isDirectory() || Date.now() - status.mtimeMs < abandonedMs) continue
-    // Somebody else's, or in use after all: then it stays.
+    // Belongs to another user or is in use: keep it.
     await rm(left, { recursive: true, force: true }).catch(() => undefined)
   }
 }
 
-/** What came out of the outer zip. */
+/** The contents of the zip. */
 export interface Unpacked {
   file: string
   config: Record<string, unknown> | undefined
@@ -92,8 +93,8 @@ function chooseModel(entries: Entry[], file: string): Entry {
   if (models.length !== 1) {
     const found =
       models.length === 0
-        ? 'holds no checkpoint'
-        : `holds ${models.length} checkpoints (${models
+        ? 'contains no checkpoint'
+        : `contains ${models.length} checkpoints (${models
             .slice(0, 4)
             .map((entry) => entry.fileName)
             .join(', ')})`
@@ -105,7 +106,7 @@ function chooseModel(entries: Entry[], file: string): Entry {
   return model
 }
 
-/** Unpacks the only checkpoint of an archive, and the configuration beside it. Nothing is written under a name that the archive chose. */
+/** Unpacks the only checkpoint of an archive, and its configuration. File names from the archive are not used for writing. */
 export async function unpackOuterZip(file: string, signal?: AbortSignal): Promise<Unpacked> {
   let zip: ZipArchive | undefined
   let folder: string | undefined

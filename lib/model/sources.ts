@@ -1,4 +1,4 @@
-/** From what the caller named to files on disk: paths, URLs, parts, models of the hub and of Civitai, and the configuration beside a checkpoint. */
+/** Resolves model sources to files on disk: paths, URLs, parts, models of the hub and of Civitai, and the configuration next to a checkpoint. */
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError } from '../errors.js'
@@ -15,7 +15,7 @@ import type { LoadOptions, ModelFiles, ModelSource, Progress } from '../types.js
 import { checkPlace, modelFiles } from '../options/model-files.js'
 import { fileUrlToPath, invalidRange, invalidType, isUrl, knownKeys } from '../options/validate.js'
 
-/** Files of a model, as native code takes them. */
+/** Files of a model, for native code. */
 export interface ResolvedSource extends Partial<Record<(typeof sourceParts)[number], string>> {
   model: string
   config?: Record<string, unknown>
@@ -25,7 +25,7 @@ export interface ResolvedSource extends Partial<Record<(typeof sourceParts)[numb
   refiner?: string
   refinerConfig?: Record<string, unknown>
   refinerName?: string
-  /** Folder or file of the caller's own tokenizer. */
+  /** Folder or file of a tokenizer given by the caller. */
   tokenizer?: string
   /** Name for reports and image metadata. */
   name: string
@@ -37,17 +37,17 @@ const laterParts = {
   controlNet: 'is not supported by this version',
 }
 
-/** How a source is to be resolved. */
+/** Options for resolving a source. */
 export interface ResolveOptions {
   config?: LoadOptions['config']
   hub?: HubOptions | undefined
   signal?: AbortSignal | undefined
   onProgress?: ((progress: Progress) => unknown) | undefined
-  /** The autoencoder of a model is all that will be read. */
+  /** Only the model's autoencoder will be read. */
   firstStageOnly?: boolean | undefined
 }
 
-/** One thing that was named, on disk. */
+/** One resolved path. */
 interface Place {
   path: string
   name: string
@@ -67,7 +67,7 @@ async function exists(file: string): Promise<boolean> {
   )
 }
 
-/** What to call a file or folder: the name without its extension. */
+/** The display name of a file or folder: its name without extension. */
 async function nameOf(file: string): Promise<string> {
   return (await stat(file)).isDirectory() ? path.basename(file) : path.parse(file).name
 }
@@ -83,7 +83,7 @@ function downloadProgress(onProgress: ResolveOptions['onProgress']): ((progress:
   )
 }
 
-/** One path, URL or name of a hub to something on disk; what a hub has is fetched where it is not here. */
+/** Resolves one path, URL or hub name to a path on disk; downloads from a hub if it is not in the cache. */
 async function toPlace(
   value: unknown,
   name: string,
@@ -103,7 +103,7 @@ async function toPlace(
   return localPlace(path.resolve(text), text)
 }
 
-/** One file or folder, for what asks nothing of the model in it: no configuration is looked for beside it. `role`: what of a hub's repository it needs. */
+/** One file or folder, without looking for a configuration. `role`: the needed part of a hub's repository. */
 export async function resolveFile(file: unknown, name: string, options: ResolveOptions = {}, role: Role = 'model'): Promise<string> {
   return (await toPlace(file, name, role, () => resolveHub(options.hub), options)).path
 }
@@ -112,7 +112,7 @@ function isParts(source: ModelSource): source is ModelFiles {
   return typeof source === 'object' && source !== null && !Array.isArray(source) && !ArrayBuffer.isView(source) && !isUrl(source)
 }
 
-/** The package's own model, for callers that name none. */
+/** The embedded model, the default source. */
 function ownModel(): ResolvedSource {
   return { model: embeddedModel(), name: embeddedName }
 }
@@ -144,10 +144,10 @@ async function resolveParts(source: ModelSource, settings: () => HubSettings, op
   return { ...files, model: files.model ?? '', name, ...(refinerName === undefined ? {} : { refinerName }) }
 }
 
-/** Resolves a source and its configuration; no source means the package's own model. */
+/** Resolves a source and its configuration; without a source, the embedded model. */
 export async function resolveSource(source: ModelSource | undefined, options: ResolveOptions = {}): Promise<ResolvedSource> {
   const { config, hub } = options
-  // Options are checked before anything is looked for; environment and stored token are read when they are needed.
+  // Options are checked before searching for files; environment and stored token are read when needed.
   const given = hub === undefined ? undefined : resolveHub(hub)
   const files = source === undefined ? ownModel() : await resolveParts(source, () => given ?? resolveHub(undefined), options)
   const refinerConfig = await ownConfig(files.refiner)
@@ -157,7 +157,7 @@ export async function resolveSource(source: ModelSource | undefined, options: Re
   return beside ? { ...files, config: beside } : files
 }
 
-/** A GGUF carries its spec and a diffusers folder its json; other single files may have a .yaml beside them. */
+/** A GGUF contains its spec and a diffusers folder its json; other single files may have a .yaml next to them. */
 async function ownConfig(model: string | undefined): Promise<Record<string, unknown> | undefined> {
   if (!model || /\.gguf$/i.test(model) || (await stat(model)).isDirectory()) return undefined
   return configBeside(model)

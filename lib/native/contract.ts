@@ -48,7 +48,7 @@ export interface NativeConditioning {
   readonly tokens: number
   readonly dim: number
   readonly truncated: boolean
-  /** [n, c, h, w], n 1 for all pictures of a batch or one each; null where the model concatenates nothing. */
+  /** [n, c, h, w], n 1 for all images of a batch or one each; null if the model concatenates nothing. */
   readonly concatShape: [number, number, number, number] | null
   /** -1: none. */
   readonly classLabel: number
@@ -70,15 +70,15 @@ export interface NativeInputs {
   prompt?: NativePromptTokens
   /** [k, dim] of retrieval-augmented models: rows are L2-normalised (a row of zeros stays zeros); with `prompt` they follow its embedding. */
   embeddingsShape?: number[]
-  /** [height, width] of the picture: semantic synthesis. */
+  /** [height, width] of the image: semantic synthesis. */
   labelsShape?: number[]
-  /** [n, 3, h, w]: the low-resolution picture of super-resolution, the picture to inpaint or edit. -1..1. */
+  /** [n, 3, h, w]: the low-resolution image of super-resolution, the image to inpaint or edit. -1..1. */
   imageShape?: number[]
   /** [n, 1, h, w]: inpainting, 1 = repaint (binarised at 0.5). */
   maskShape?: number[]
   /** [n, 1, h, w] of any size: depth models, larger is nearer. */
   depthShape?: number[]
-  /** x4 upscaler: level of the noise that the low-resolution picture gets. */
+  /** x4 upscaler: level of the noise that the low-resolution image gets. */
   noiseLevel?: number
   /** SDXL, pixels: [height, width], [top, left], [height, width]. */
   sizes?: {
@@ -90,7 +90,7 @@ export interface NativeInputs {
   }
   /** encodeCondition(): what guidance compares with, of the prompt unless something else stands for none. */
   unconditional?: boolean
-  /** encodeCondition(): of the picture that is meant, where no other input tells it. */
+  /** encodeCondition(): of the image that is meant, where no other input tells it. */
   width?: number
   height?: number
   /** Of that noise. */
@@ -199,8 +199,8 @@ export interface NativePipeline {
   /** request: { shape: [n,h,w], output: 'image' | 'float' } */
   decodeCodes(request: string, codes: Int32Array, callbacks: NativeCallbacks): NativeJob<NativeDecoded>
   /**
-   * request: NativeLossRequest; `image`: the picture in training, `arrays`: those of its condition. The paper's objective (Eq. 1-3) as a measurement: per timestep the mean
-   * of |target - prediction|^2 at the noised latents of the picture.
+   * request: NativeLossRequest; `image`: the image in training, `arrays`: those of its condition. The paper's objective (Eq. 1-3) as a measurement: per timestep the mean
+   * of |target - prediction|^2 at the noised latents of the image.
    */
   loss(request: string, image: Float32Array, arrays: NativeInputArrays, callbacks: NativeCallbacks): NativeJob<{ losses: number[] }>
   /** request: { adapters: NativeAdapter[] }, those of every call that names none itself. JSON: LoraReport[]. */
@@ -208,7 +208,7 @@ export interface NativePipeline {
   /** request: NativeGenerateRequest; arrays beside it, shapes inside the request. */
   generate(request: string, arrays: NativeInputArrays & { latents?: Float32Array }, callbacks: NativeCallbacks): NativeJob<NativeGenerateResult>
   /**
-   * request: { width, height, guidanceScale, imageGuidanceScale?, count?, deepCache?, previewMethod?, adapters? }, the size of the finished picture. JSON: { weights, textEncoder, conditioner, unet, refiner, encode, decode: { bytes, flops } } of one call, from
+   * request: { width, height, guidanceScale, imageGuidanceScale?, count?, deepCache?, previewMethod?, adapters? }, the size of the finished image. JSON: { weights, textEncoder, conditioner, unet, refiner, encode, decode: { bytes, flops } } of one call, from
    * headers alone; parts that the model lacks are absent.
    */
   estimate(request: string): NativeJob<string>
@@ -321,8 +321,8 @@ export interface NativeSolverRequest extends Omit<NativeSamplingRequest, Evaluat
 }
 
 /**
- * Mirrors GenerateRequest. `image` is the low-resolution picture for kind `superres`, the picture to inpaint (with `mask`) for `inpaint`, the one to edit for `edit`, and otherwise the start of image
- * to image, which alone has a `strength` (a `mask` beside it says what to repaint). `width` and `height`, 0 for the model's, are those of the finished picture; the kinds that take a picture or a label map have
+ * Mirrors GenerateRequest. `image` is the low-resolution image for kind `superres`, the image to inpaint (with `mask`) for `inpaint`, the one to edit for `edit`, and otherwise the start of image
+ * to image, which alone has a `strength` (a `mask` beside it says what to repaint). `width` and `height`, 0 for the model's, are those of the finished image; the kinds that take an image or a label map have
  * their size from it.
  */
 export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<NativeInputs, 'seed' | 'rng'> {

@@ -71,7 +71,7 @@ export async function runJob<T>(
   return result
 }
 
-/** Calls that have begun but not settled; some are still reading a picture before the engine hears of them. */
+/** Calls that have begun but not settled; some are still reading an image before the engine hears of them. */
 export class InFlight {
   readonly #calls = new Set<Promise<unknown>>()
 

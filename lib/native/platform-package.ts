@@ -24,7 +24,7 @@ export function platformPackage(name: string = platformName()): string {
   return `${scope}/${name}`
 }
 
-/** Either the binary, or why it could not be loaded; neither where there is no package for the system. */
+/** Either the binary, or why it could not be loaded; neither if there is no package for the system. */
 export interface LoadedPackage {
   addon?: NativeAddon
   error?: unknown

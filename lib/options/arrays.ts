@@ -1,6 +1,6 @@
 /**
- * Arrays on their way into the engine and out of it. Jobs work on arrays that nobody else has, so that a caller who changes or transfers his own meanwhile does no harm;
- * long ones are copied in slices of time.
+ * Passing arrays to and from the engine. Jobs use private copies, so that callers may change or transfer their arrays meanwhile; long arrays are copied in time
+ * slices.
  */
 import { OutOfMemoryError } from '../errors.js'
 import { copySliced } from '../files/time-slice.js'
@@ -14,7 +14,7 @@ function allocate<A>(where: string, bytes: number, make: () => A): A {
   }
 }
 
-/** Zeros. */
+/** An array of zeros. */
 export function newFloats(length: number, where: string): Float32Array {
   return allocate(where, 4 * length, () => new Float32Array(length))
 }
@@ -26,7 +26,7 @@ async function copied<A extends Float32Array | Int32Array>(array: A, copy: A, na
   return copy
 }
 
-/** The caller's numbers, copied before the engine works on them. */
+/** Copies the caller's numbers before the engine uses them. */
 export async function ownFloats(array: Float32Array, name: string): Promise<Float32Array> {
   return copied(array, newFloats(array.length, name), name)
 }
@@ -39,7 +39,7 @@ export async function ownIntegers(array: Int32Array, name: string): Promise<Int3
   )
 }
 
-/** Puts a result into the caller's array. */
+/** Copies a result into the caller's array. */
 export async function giveInto(into: Float32Array, values: Float32Array, name: string): Promise<Float32Array> {
   if (into.length === values.length) await copySliced(values, into)
   if (into.length !== values.length) throw invalidType(`${name} was transferred or resized during the call`)

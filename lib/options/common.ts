@@ -1,4 +1,4 @@
-/** Rows that many calls share, and the sizes of pictures. */
+/** Options shared by many calls, and image sizes. */
 import type { CallOptions, Progress, RngName } from '../types.js'
 import { callback, choice, option, pick, readOptions } from './option.js'
 import { checkInteger, checkSeed, checkSignal, invalidRange } from './validate.js'
@@ -7,19 +7,19 @@ const maxSide = 16384
 const maxCount = 256
 const rngs: readonly RngName[] = ['philox', 'mt19937']
 
-/** A random 32-bit seed: short enough to be read out, typed in and kept by every other tool. */
+/** A random 32-bit seed: short enough to type, and supported by every other tool. */
 function randomSeed(): bigint {
   return BigInt(crypto.getRandomValues(new Uint32Array(1))[0]!)
 }
 
-/** Of options that do not cross to the engine. */
+/** For options that are not passed to the engine. */
 export const notNative = () => ({})
 
 const signal = option((value, name): AbortSignal => checkSignal(value, name), { toNative: notNative, flag: 'Ctrl-C aborts' })
 
 const onProgress = callback<(progress: Progress) => unknown>({ toNative: notNative, flag: 'a terminal shows a progress bar' })
 
-/** 64-bit numbers do not survive in JSON: seeds cross as text. */
+/** JSON cannot represent 64-bit numbers exactly, so seeds are passed as text. */
 const seed = option((value, name): bigint => checkSeed(value, name), {
   fallback: randomSeed,
   toNative: (value: bigint) => ({ seed: String(value) }),
@@ -27,7 +27,7 @@ const seed = option((value, name): bigint => checkSeed(value, name), {
     value: 'N',
     help: '0 to 2^64-1; default, or -1: random, printed at the end',
     read(text, fail) {
-      if (text === '-1') return undefined // the web UIs' word for a random one
+      if (text === '-1') return undefined // random, as in the web UIs
       if (!/^\d{1,20}$/.test(text)) return fail(` takes a whole number, or -1 for a random one, not '${text}'`)
       return BigInt(text)
     },
@@ -39,11 +39,11 @@ const rng = choice({
   names: rngs,
   fallback: (): RngName => 'philox',
   flag: { value: 'NAME', help: 'philox (default, as A1111) or mt19937 (as diffusers and ComfyUI)' },
-  // The web UI names its source of noise only where it is not the GPU, whose numbers philox gives.
+  // The web UI records the noise source only if it is not the GPU, which philox reproduces.
   toInfotext: (name: RngName) => ({ RNG: name === 'mt19937' ? 'CPU' : undefined }),
 })
 
-/** How many pictures, or rows of latents. */
+/** Number of images, or rows of latents. */
 const count = {
   ...option((value, name): number => checkInteger(value, name, { min: 1, max: maxCount }), {
     fallback: () => 1,
@@ -52,9 +52,9 @@ const count = {
   type: 'number' as const,
 }
 
-/** What a side's check needs to know. */
+/** Context for checking a side. */
 export interface SideContext {
-  /** Sides are multiples of this many pixels. */
+  /** Sides must be multiples of this, in pixels. */
   multiple: number
 }
 
@@ -72,7 +72,7 @@ const side = { ...option(checkSide, { flag: { help: "in pixels; default: the mod
 
 export const shared = { signal, onProgress, seed, rng, count, width: side, height: side }
 
-/** `signal` and nothing else. */
+/** Only `signal`. */
 export function readCall(options: unknown, where: string): CallOptions {
   return readOptions(pick(shared, 'signal'), options, where, undefined)
 }

@@ -8,7 +8,7 @@ import { checkName, checkString, invalidType, listOf, show } from './validate.js
 
 const maxOverrides = 10_000
 
-/** Pairs in the order in which they are tried. */
+/** Pairs in order of precedence. */
 function checkOverrides(value: unknown, name: string): [string, WeightType][] {
   if (value === null || typeof value !== 'object') throw invalidType(`${name} must be an object or a list of pairs, not ${show(value)}`)
   const pairs = Array.isArray(value) ? listOf(value, name, maxOverrides) : Object.entries(value)
@@ -33,7 +33,7 @@ function checkMetadata(value: unknown, name: string): Record<string, string> {
   return Object.fromEntries(Object.entries(value).map(([key, text]) => [key, checkString(text, `${name}.${key}`)]))
 }
 
-/** What a conversion takes of a load. */
+/** The load options that a conversion takes. */
 export const convertLoadOptions = pick(loadOptions, 'config', 'spec', 'ema', 'variant', 'hub', 'signal', 'onProgress')
 
 export const convertOptions = {
@@ -46,5 +46,5 @@ export const convertOptions = {
     ...loras,
     flag: { ...loras.flag, help: 'LoRA or similar adapter to merge into the weights; can be repeated' },
   },
-  metadata: option(checkMetadata, { fallback: (): Record<string, string> => ({}), flag: 'texts with spaces and commas: by the API alone' }),
+  metadata: option(checkMetadata, { fallback: (): Record<string, string> => ({}), flag: 'texts may contain spaces and commas; only in the API' }),
 } satisfies Options<Omit<ConvertOptions, keyof typeof convertLoadOptions>>

@@ -1,4 +1,4 @@
-/** Textual inversions among the options. */
+/** Options for textual inversions. */
 import type { EmbeddingOptions } from '../types.js'
 import { notNative } from './common.js'
 import { option, readNested, type Options } from './option.js'
@@ -22,7 +22,7 @@ const embeddingOptions = {
   name: option(checkWord, { flag: "the file's name" }),
 } satisfies Options<EmbeddingOptions>
 
-/** A file that is looked for later, and the word for it. */
+/** A file, located later, and its word. */
 export interface CheckedEmbedding {
   path: EmbeddingOptions['path']
   name?: string | undefined

@@ -1,4 +1,4 @@
-/** What an estimate is asked for, besides the options of the load. */
+/** Options of an estimate besides those of the load. */
 import type { PreviewOptions } from '../types.js'
 import { shared } from './common.js'
 import { checkPreviewSettings } from './generate.js'
@@ -14,6 +14,6 @@ export const estimateOptions = {
   loras,
   preview: option(checkPreviewSettings, {
     toNative: ({ method }: Partial<PreviewOptions>) => ({ previewMethod: method ?? '' }),
-    flag: 'previews of the command line are linear',
+    flag: 'the command line has only linear previews',
   }),
 }

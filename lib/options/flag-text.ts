@@ -1,4 +1,4 @@
-/** Values of flags that are more than one number or name. */
+/** Parsing of flag values that are more than one number or name. */
 import type { Fail } from './option.js'
 
 /** A number from the command line. */
@@ -8,7 +8,7 @@ export function readNumber(text: string, fail: Fail): number {
   return number
 }
 
-/** Numbers between commas. */
+/** Comma-separated numbers. */
 export function readNumbers(text: string, fail: Fail, least: number, most: number): number[] {
   const numbers = text.split(',').map((part) => readNumber(part, fail))
   if (numbers.length < least || numbers.length > most)
@@ -16,7 +16,7 @@ export function readNumbers(text: string, fail: Fail, least: number, most: numbe
   return numbers
 }
 
-/** The name of a schedule, or noise levels: numbers between commas, with `sigmas:` before them or without. */
+/** The name of a schedule, or noise levels: comma-separated numbers, optionally preceded by `sigmas:`. */
 export function readSchedule(text: string, fail: Fail): string | Float32Array {
   const [, prefix, numbers] = /^\s*(?:(sigmas|timesteps)\s*:)?(.*)$/is.exec(text)!
   if (prefix?.toLowerCase() === 'timesteps')
@@ -25,7 +25,7 @@ export function readSchedule(text: string, fail: Fail): string | Float32Array {
   return Float32Array.from(numbers!.split(','), (part) => readNumber(part, fail))
 }
 
-/** `name=value` pairs between commas; numbers, true and false as such, everything else as text. */
+/** Comma-separated `name=value` pairs; numbers, true and false are converted, everything else is text. */
 export function readPairs(text: string, fail: Fail): Record<string, number | boolean | string> {
   const read = (value: string) =>
     value === 'true' || value === 'false' ? value === 'true' : value === '' || Number.isNaN(Number(value)) ? value : Number(value)

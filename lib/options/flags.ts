@@ -54,7 +54,7 @@ export function flagsOf<Table extends OptionTable>(table: Table): FlagsOf<Table>
   return flags as FlagsOf<Table>
 }
 
-/** The options that the values of flags stand for. `fail` is given the whole message. */
+/** Converts flag values to options. `fail` gets the whole message. */
 export function optionsOfFlags(
   table: OptionTable,
   values: Readonly<Record<string, unknown>>,

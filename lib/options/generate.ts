@@ -6,15 +6,15 @@ import { choice, integer, option, pick, readNested, type Options, type Values } 
 import { checkFunction, invalidType } from './validate.js'
 
 export const previewOptions = {
-  // The command line writes the pictures to the file that its flag names.
+  // The command line writes previews to the file named by the flag.
   onPreview: option((value, name) => checkFunction<PreviewOptions['onPreview']>(value, name), {
     flag: { name: 'preview', value: 'FILE', help: 'write previews to this file while sampling' },
   }),
   every: integer({ min: 1, max: 1000, fallback: () => 1, flag: { name: 'preview-every', help: 'steps between previews; default 1' } }),
-  method: choice({ names: ['linear', 'taesd', 'vae'], fallback: () => 'linear' as const, flag: 'previews of the command line are linear' }),
+  method: choice({ names: ['linear', 'taesd', 'vae'], fallback: () => 'linear' as const, flag: 'the command line has only linear previews' }),
 } satisfies Options<PreviewOptions>
 
-/** Without `onPreview`: for estimates. */
+/** Without `onPreview`, for estimates. */
 export function checkPreviewSettings(value: unknown, name: string): Values<typeof previewOptions> {
   return readNested(previewOptions, value, name, undefined)
 }
@@ -30,6 +30,6 @@ export const generateOptions = {
   latents: option((value) => value as NonNullable<CommonGenerateOptions['latents']>, { flag: 'arrays are for programs; --seed chooses the noise' }),
   loras,
   onProgress: shared.onProgress,
-  preview: option(checkPreview, { flag: 'its options have flags of their own' }),
+  preview: option(checkPreview, { flag: 'its options have separate flags' }),
   signal: shared.signal,
 } satisfies Options<Omit<CommonGenerateOptions, keyof SamplingOptions> & CallOptions, SideContext>

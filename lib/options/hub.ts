@@ -1,4 +1,4 @@
-/** How models of a hub are found, fetched and kept: the rows of HubOptions, and those of pulling and verifying. */
+/** The options for hubs: HubOptions, and those of pulling and verifying. */
 import path from 'node:path'
 import { sourceParts } from '../names.js'
 import { boolean, callback, choice, integer, option } from './option.js'
@@ -23,7 +23,7 @@ export function checkEndpoint(value: unknown, name: string): URL {
 /** An access token without spaces around it. */
 export function checkToken(value: unknown, name: string): string {
   const token = checkString(value, name, 4000).trim()
-  // What a header cannot carry is a file pasted by mistake.
+  // Characters that are not allowed in a header mean that something else was pasted.
   if (!/^[\x21-\x7e]+$/.test(token))
     throw invalidRange(`${name} is not an access token: it is empty, or has characters that are not allowed in a header`)
   return token
@@ -48,7 +48,7 @@ export function checkVariant(value: unknown, name: string): string {
 
 const checkTokenOption = (value: unknown, name: string) => (value === false ? value : checkToken(value, name))
 
-/** What is left out comes from the environment (hub/settings). */
+/** Missing options come from the environment (hub/settings). */
 export const hubOptions = {
   cacheDir: option(checkPath, {
     flag: { value: 'DIR', help: 'folder of the cache (default: HF_HUB_CACHE, or ~/.cache/huggingface/hub)' },

@@ -10,7 +10,7 @@ import { boolean, checkOptions, choice, integer, nativeFields, omit, option, rea
 import { camelCase } from './flags.js'
 import { checkBoolean, checkName, checkString, invalidRange, knownKeys, plainObject, show } from './validate.js'
 
-/** What a part may be loaded as: `int8` is no type of files. */
+/** Types that a part may be loaded in; `int8` does not exist in files. */
 const int8OrWeightTypes = [...weightTypes, 'int8'] as const
 const modelParts = Object.keys(partTable) as ModelPart[]
 export const modelKinds: readonly ModelKind[] = [
@@ -37,7 +37,7 @@ function checkDevice(value: unknown, name: string): DeviceSpec {
 
 type PartTypes = Exclude<NonNullable<LoadOptions['dtype']>, string>
 
-/** What quantising a whole model means to a part, as convert() has it. */
+/** The type of a part when the whole model is quantised, as in convert(). */
 function inBlockModels(part: ModelPart): WeightType | undefined {
   const traits: { title: string; inBlockModels?: WeightType } = partTable[part]
   return traits.inBlockModels
@@ -111,7 +111,7 @@ function checkMemory(value: unknown, name: string): Values<typeof memoryOptions>
 // ---- the table -------------------------------------------------------------------------------------------------------
 
 export const loadOptions = {
-  kind: choice({ names: modelKinds, toNative: notNative, flag: 'a command asks for the kind that it needs' }),
+  kind: choice({ names: modelKinds, toNative: notNative, flag: 'each command sets the kind that it needs' }),
   device: option(checkDevice, {
     fallback: (): DeviceSpec => 'auto',
     flag: { value: 'NAME', help: 'auto (default), cpu, cuda, cuda:1 ... (see latent devices)' },
@@ -132,7 +132,7 @@ export const loadOptions = {
   memory: option(checkMemory, {
     fallback: (): Values<typeof memoryOptions> => checkMemory({}, 'memory'),
     toNative: (memory: Values<typeof memoryOptions>) => ({ memory: nativeFields(memoryOptions, memory) }),
-    flag: 'its options have flags of their own',
+    flag: 'its options have separate flags',
   }),
   threads: integer({ min: 1, max: 1024, fallback: () => 0, flag: { value: 'N', help: 'number of threads; default: the number of physical cores' } }),
   ema: boolean({
@@ -141,10 +141,10 @@ export const loadOptions = {
   variant: option(checkVariant, { flag: { value: 'NAME', help: 'weights to download and read in a diffusers folder, e.g. fp16' } }),
   onProgress: shared.onProgress,
   config: option((value) => value as NonNullable<LoadOptions['config']>, {
-    toNative: notNative, // read and parsed where the files are resolved
+    toNative: notNative, // read and parsed when the files are resolved
     flag: { value: 'YAML', help: 'model configuration; default: the .yaml file next to the model, if any' },
   }),
-  // Names and types are checked against the ModelSpec by the engine, which knows them.
+  // The engine checks names and types against its ModelSpec.
   spec: option((value, name) => plainObject(value, name) as NonNullable<LoadOptions['spec']>, {
     flag: 'a configuration file says the same: --config',
   }),
@@ -153,21 +153,21 @@ export const loadOptions = {
     flag: '--offline and --variant; the rest by environment variables',
   }),
   loraDirectory: option((value) => value as NonNullable<LoadOptions['loraDirectory']>, {
-    toNative: notNative, // looked for before the model is loaded
+    toNative: notNative, // located before the model is loaded
     flag: { name: 'lora-dir', value: 'DIR', help: 'folder of the adapters named by <lora:name:1> in a prompt' },
   }),
   embeddings,
   embeddingDirectory: option((value) => value as NonNullable<LoadOptions['embeddingDirectory']>, {
-    toNative: notNative, // looked for once the model is known
+    toNative: notNative, // located once the model is known
     flag: { name: 'embedding-dir', value: 'DIR', help: 'folder of textual inversions' },
   }),
   signal: shared.signal,
 } satisfies Options<LoadOptions>
 
-/** Of a load that reads no prompts. */
+/** For loads that read no prompts. */
 export const promptlessLoadOptions = omit(loadOptions, 'loraDirectory', 'embeddings', 'embeddingDirectory')
 
-/** The checked options of a load, apart from the files: the engine's request, and what TypeScript keeps for itself. */
+/** The checked options of a load, without the files: the engine's request, and the options used in TypeScript. */
 export interface ResolvedLoad extends Pick<
   Values<typeof loadOptions>,
   'config' | 'hub' | 'loraDirectory' | 'embeddings' | 'embeddingDirectory' | 'kind' | 'signal' | 'onProgress'
@@ -175,7 +175,7 @@ export interface ResolvedLoad extends Pick<
   request: Omit<NativeLoadRequest, 'model' | (typeof sourceParts)[number] | 'previewVae' | 'refiner' | 'refinerConfig' | 'config'>
 }
 
-/** Arithmetic in 8-bit integers and float32 throughout exclude each other. */
+/** 8-bit integer arithmetic and float32 throughout exclude each other. */
 function checkArithmetic({ precision, dtype }: Values<typeof loadOptions>): void {
   const part = modelParts.find((name) => dtype[name] === 'int8')
   if (precision === 'exact' && part)
@@ -184,7 +184,7 @@ function checkArithmetic({ precision, dtype }: Values<typeof loadOptions>): void
     )
 }
 
-/** `table`: which of the options the call takes. */
+/** `table`: the options that the call takes. */
 export function resolveLoad(options: unknown, where: string, table: Partial<typeof loadOptions> = loadOptions): ResolvedLoad {
   const given = knownKeys(options, where, Object.keys(table))
   const values = checkOptions(loadOptions, given, undefined)

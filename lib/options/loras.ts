@@ -1,4 +1,4 @@
-/** Adapters among the options: a file and its strengths each. */
+/** Options for adapters: a file and its strengths each. */
 import type { LoraOptions } from '../types.js'
 import { number, option, readNested, type Fail, type Options } from './option.js'
 import { invalidType, listOf, show } from './validate.js'
@@ -6,7 +6,7 @@ import { invalidType, listOf, show } from './validate.js'
 const maxLoras = 64
 const strengths = { min: -1000, max: 1000, flag: 'a number of --lora' }
 
-/** An adapter whose numbers are checked; its file is looked for later. */
+/** An adapter with checked strengths; its file is located later. */
 export type CheckedLora = Required<LoraOptions>
 
 function checkFile(value: unknown, name: string): LoraOptions['path'] {

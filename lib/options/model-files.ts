@@ -1,9 +1,9 @@
-/** The files that a model is put together from. Where each lies is model/sources' to find out. */
+/** The files of a model. model/sources locates them. */
 import type { ModelFiles } from '../types.js'
 import { option, type Options } from './option.js'
 import { invalidRange, invalidType, isUrl, show } from './validate.js'
 
-/** A path, a URL or the name of a model on a hub, not looked for yet. */
+/** A path, a URL or the name of a model on a hub, not located yet. */
 export function checkPlace(value: unknown, name: string): string | URL {
   if (!isUrl(value) && typeof value !== 'string') throw invalidType(`${name} must be a path or a URL, not ${show(value)}`)
   const text = isUrl(value) ? value.href : value

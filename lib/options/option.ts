@@ -1,7 +1,7 @@
 /**
- * Options as data. A table has one row per option of a call: how a value is checked, what counts where none is given, how it crosses to the engine, its flag on the
- * command line, its name in a picture's settings. `satisfies Options<I>` holds a table against the public interface I, which carries the documentation: a missing row, a
- * surplus one or one of another type does not compile.
+ * Options as data. A table has one row per option of a call: its check, its default, its fields in the engine's request, its flag on the command line, its name
+ * in an image's settings. `satisfies Options<I>` compares a table with the public interface I, which has the documentation: a missing row, a surplus row or one
+ * of another type does not compile.
  */
 import type { InfotextValue } from '../infotext/words.js'
 import type { AnyResolvedOptions, PipelineInfo } from '../types.js'
@@ -18,12 +18,12 @@ import {
   type Bounds,
 } from './validate.js'
 
-/** Ends the reading of a flag; the message goes on from the flag's name. */
+/** Aborts reading a flag; the message continues after the flag's name. */
 export type Fail = (message: string) => never
 
-/** The flag of an option, in words. Its name is the option's in kebab case. */
+/** Description of an option's flag. Its name is the option's in kebab case. */
 export interface FlagText {
-  /** Where the flag has another name than its option. */
+  /** The flag's name, if it differs from the option's. */
   readonly name?: string
   readonly short?: string
   /** Placeholder of the value in the help text. */
@@ -31,30 +31,30 @@ export interface FlagText {
   readonly help: string
   /** Help of `--no-NAME`, which sets a boolean option to false. */
   readonly negation?: string
-  /** From the text on the command line to the option's value; undefined leaves the option out. */
+  /** Converts the text on the command line to the option's value; undefined omits the option. */
   read?: (text: string, fail: Fail) => unknown
 }
 
 /** A row without its check. */
 interface Traits<T, C> {
-  /** Nothing given is refused by the check. */
+  /** The check rejects a missing value. */
   readonly required?: true
-  /** What counts where nothing is given. Without one the option is left out, and the engine's default applies. */
+  /** The default. Without one a missing option stays missing, and the engine's default applies. */
   fallback?(context: C): T | undefined
   /** Fields of the engine's request. Default: the value under the option's name. */
   toNative?(value: T): Record<string, unknown>
   /** The flag, or why the option has none. */
   readonly flag: FlagText | string
-  /** The key of the value in a picture's settings. */
+  /** The key of the value in an image's settings. */
   readonly infotext?: string
-  /** The fields there, where they are more than the value. */
+  /** The fields in the settings, if they are more than the value. */
   toInfotext?(value: T, options: AnyResolvedOptions, info: PipelineInfo): Record<string, InfotextValue>
 }
 
-/** What a flag takes: nothing, a number, a text, or a text each time that it is given. */
+/** The value of a flag: none, a number, a text, or a list of texts if it can be repeated. */
 type ValueType = 'boolean' | 'number' | 'other' | 'list'
 
-/** One row of a table. `C` is what checks and defaults look at: usually the model's description. */
+/** One row of a table. `C` is the context of checks and defaults, usually the model's description. */
 export interface Option<T, C = unknown> extends Traits<T, C> {
   readonly type: ValueType
   check(value: unknown, name: string, context: C): T
@@ -62,12 +62,12 @@ export interface Option<T, C = unknown> extends Traits<T, C> {
 
 export type OptionTable<C = never> = Readonly<Record<string, Option<unknown, C>>>
 
-/** The table of the interface `I`: a row for each of its keys, and no other. */
+/** The table for the interface `I`: exactly one row for each of its keys. */
 export type Options<I, C = unknown> = { readonly [K in keyof I]-?: Option<NonNullable<I[K]>, C> }
 
 /** The type of a row's checked value. */
 type ValueOf<R> = R extends { check(value: unknown, name: string, context: never): infer T } ? T : never
-/** Checked options: undefined only where a row has no default. */
+/** Checked options; undefined only for rows without a default. */
 export type Values<Table> = {
   [K in keyof Table]:
     | ValueOf<Table[K]>
@@ -76,7 +76,7 @@ export type Values<Table> = {
 
 // ---- rows ------------------------------------------------------------------------------------------------------------
 
-/** A row with a check of its own. */
+/** A row with a custom check. */
 export function option<T, const R extends Traits<T, never>>(check: (value: unknown, name: string, context: never) => T, row: R) {
   return { ...row, type: 'other' as const, check }
 }
@@ -110,7 +110,7 @@ export function callback<F>(row: Traits<F, never>) {
 
 // ---- reading ---------------------------------------------------------------------------------------------------------
 
-/** Checks the values of known keys; what is left out gets its default, or stays out. `prefix` stands before the keys in messages. */
+/** Checks the values of known keys; missing ones get their default, if any. `prefix` precedes the keys in messages. */
 export function checkOptions<C, Table extends OptionTable<C>>(
   table: Table,
   given: Readonly<Record<string, unknown>>,
@@ -126,12 +126,12 @@ export function checkOptions<C, Table extends OptionTable<C>>(
   return values as Values<Table>
 }
 
-/** Refuses unknown keys, then checks the values. `where` names the call in messages. */
+/** Rejects unknown keys, then checks the values. `where` names the call in messages. */
 export function readOptions<C, Table extends OptionTable<C>>(table: Table, options: unknown, where: string, context: C): Values<Table> {
   return checkOptions(table, knownKeys(options, where, Object.keys(table)), context)
 }
 
-/** The same for an option that is an object itself. */
+/** The same for an option that is an object. */
 export function readNested<C, Table extends OptionTable<C>>(table: Table, value: unknown, name: string, context: C): Values<Table> {
   return checkOptions(table, knownKeys(value, name, Object.keys(table)), context, `${name}.`)
 }
@@ -146,7 +146,7 @@ export function nativeFields<Table extends OptionTable>(table: Table, values: Va
   return fields
 }
 
-/** The fields of a picture's settings. */
+/** The fields of an image's settings. */
 export function infotextFields(table: OptionTable, options: AnyResolvedOptions, info: PipelineInfo): Record<string, InfotextValue> {
   const fields: Record<string, InfotextValue> = {}
   for (const [key, row] of Object.entries(table)) {
@@ -158,12 +158,12 @@ export function infotextFields(table: OptionTable, options: AnyResolvedOptions, 
   return fields
 }
 
-/** The given values that a table knows. */
+/** The given values that are in a table. */
 export function only(given: Readonly<Record<string, unknown>>, table: object): Record<string, unknown> {
   return Object.fromEntries(Object.entries(given).filter(([key]) => Object.hasOwn(table, key)))
 }
 
-/** Some rows of a table. */
+/** A table with some of the rows. */
 export function pick<Table extends object, const K extends keyof Table>(table: Table, ...keys: K[]): Pick<Table, K> {
   return Object.fromEntries(keys.map((key) => [key, table[key]])) as Pick<Table, K>
 }

@@ -2,15 +2,15 @@
 import type { PresetName, SamplingOptions } from '../types.js'
 import { invalidRange, show } from './validate.js'
 
-/** What a preset fills in. */
+/** The options that a preset sets. */
 export interface Preset extends Pick<SamplingOptions, 'sampler' | 'schedule' | 'timesteps' | 'steps' | 'guidanceScale' | 'eta' | 'extra'> {
-  /** What the network must predict: told by no file. */
+  /** The required prediction type, which no file states. */
   prediction?: 'sample'
 }
 
 const lightning = (steps: number): Preset => ({ sampler: 'euler', schedule: 'trailing', steps, guidanceScale: 1 })
 
-/** Each preset of {@link SamplingOptions.preset} with the options that it fills in. */
+/** Each preset of {@link SamplingOptions.preset} with the options that it sets. */
 export const presets: Readonly<Record<PresetName, Preset>> = {
   turbo: { sampler: 'euler_a', schedule: 'trailing', steps: 1, guidanceScale: 1 },
   'lightning-1': { ...lightning(1), prediction: 'sample' },
@@ -34,8 +34,8 @@ Object.freeze(presets)
 export const presetNames = Object.keys(presets) as PresetName[]
 
 /**
- * The options with the preset's where the caller gave none. `prediction`: of the model, undefined where there is none. `guidanceEmbedding`: its network is told the guidance
- * scale, which stays the model's.
+ * The caller's options, completed by the preset's. `prediction`: of the model, undefined without a model. `guidanceEmbedding`: the network takes the guidance
+ * scale as an input, so the model's default scale is kept.
  */
 export function withPreset(
   name: PresetName,
@@ -48,7 +48,7 @@ export function withPreset(
     throw invalidRange(`preset: '${name}' is for networks that predict the clean latents; load the model with spec: { prediction: '${needed}' }`)
   const own: Record<string, unknown> = { ...preset }
   if (guidanceEmbedding) delete own.guidanceScale
-  // The caller's own steps, or another sampler, come without the preset's list of them.
+  // With the caller's own steps or another sampler, the preset's list of timesteps is dropped.
   if (given.timesteps !== undefined || given.schedule !== undefined) for (const key of ['timesteps', 'schedule', 'steps']) delete own[key]
   if (given.sampler !== undefined && given.sampler !== preset.sampler) for (const key of ['extra', 'eta']) delete own[key]
   if (preset.timesteps && own.timesteps && given.steps !== undefined && given.steps !== preset.timesteps.length)

@@ -11,10 +11,10 @@ import { checkName, checkNumber, invalidRange, invalidType, isFloat32Array, list
 const maxSteps = 1000
 const dialects: readonly DialectName[] = ['k', 'comfy', 'diffusers', 'compvis', 'sgm']
 
-/** Names and defaults that sampling options are checked against. */
+/** Names and defaults for checking sampling options. */
 export type SamplingContext = Pick<PipelineInfo, 'samplers' | 'schedules' | 'defaults'> & {
   spec?: Pick<PipelineInfo['spec'], 'prediction'>
-  /** Absent where there is no model: a solver on its own. */
+  /** Absent without a model, for a separate solver. */
   condition?: { guidance: boolean; guidanceEmbedding?: true }
 }
 
@@ -46,7 +46,7 @@ function checkInterval(value: unknown, name: string): [number, number] {
   return [from, to]
 }
 
-/** Noise levels, descending; the final 0 may be left out. */
+/** Noise levels, descending; the final 0 is optional. */
 function checkSigmas(sigmas: Float32Array): Float32Array {
   if (sigmas.length > maxSteps + 1) throw invalidRange(`schedule: at most ${maxSteps + 1} sigmas are allowed, not ${sigmas.length}`)
   if (!(sigmas[0]! > 0)) throw invalidRange('schedule: a custom schedule needs at least one sigma above 0')
@@ -54,7 +54,7 @@ function checkSigmas(sigmas: Float32Array): Float32Array {
   copy.forEach((sigma, i) => {
     if (!Number.isFinite(sigma) || sigma < 0) throw invalidRange(`schedule: sigma ${i} is ${sigma}; sigmas are finite and not negative`)
     if (i > 0 && !(sigma < copy[i - 1]!))
-      throw invalidRange(`schedule: sigmas must descend; sigma ${i} (${sigma}) is not below the one before it (${copy[i - 1]})`)
+      throw invalidRange(`schedule: sigmas must descend; sigma ${i} (${sigma}) is not below the previous one (${copy[i - 1]})`)
   })
   return copy
 }
@@ -69,14 +69,14 @@ function checkSchedule(value: unknown, name: string, { schedules }: SamplingCont
   return checkName(value, name, schedules)
 }
 
-/** Timesteps of the steps, descending. Which there are is the noise schedule's matter. */
+/** Timesteps, descending. The engine checks them against the noise schedule. */
 function checkTimesteps(value: unknown, name: string): number[] {
   if (!Array.isArray(value)) throw invalidType(`${name} must be an array of numbers, not ${show(value)}`)
   if (value.length < 1 || value.length > maxSteps) throw invalidRange(`${name} must have 1 to ${maxSteps} numbers, not ${value.length}`)
   const timesteps = Array.from(value, (t: unknown, i) => checkNumber(t, `${name}[${i}]`, { min: 0, max: 99_999 }))
   timesteps.forEach((t, i) => {
     if (i > 0 && !(t < timesteps[i - 1]!))
-      throw invalidRange(`${name} must descend; ${name}[${i}] (${t}) is not below the one before it (${timesteps[i - 1]})`)
+      throw invalidRange(`${name} must descend; ${name}[${i}] (${t}) is not below the previous one (${timesteps[i - 1]})`)
   })
   return timesteps
 }
@@ -117,7 +117,7 @@ const deepCache = option((value, name): Required<DeepCacheOptions> => readNested
 
 // ---- the table -------------------------------------------------------------------------------------------------------
 
-/** Options of the loop that are a model's, not the solver's. */
+/** Sampling options of the model, not the solver. */
 const evaluationOptions = {
   preset: choice({
     names: presetNames,
@@ -210,10 +210,10 @@ export const samplingOptions = {
   }),
 } satisfies Options<SamplingOptions, SamplingContext>
 
-/** Those of a solver on its own. */
+/** The options of a separate solver. */
 export const solverSamplingOptions = omit(samplingOptions, ...(Object.keys(evaluationOptions) as (keyof typeof evaluationOptions)[]))
 
-// ---- what holds between options --------------------------------------------------------------------------------------
+// ---- rules between options --------------------------------------------------------------------------------------
 
 /** The checked sampling options, and the engine's request. */
 export interface ResolvedSampling {
@@ -221,18 +221,18 @@ export interface ResolvedSampling {
   request: NativeSamplingRequest
 }
 
-/** How many steps the caller's own list makes. */
+/** Number of steps of the caller's own list. */
 function listedSteps({ schedule, timesteps }: { schedule?: unknown; timesteps?: readonly number[] | undefined }): number | undefined {
   if (timesteps) return timesteps.length
   return schedule instanceof Float32Array ? schedule.length - (schedule.at(-1) === 0 ? 1 : 0) : undefined
 }
 
-/** A sampler of the caller's choice comes with its own schedule, not with that of the model's default sampler. */
+/** A sampler chosen by the caller uses its own default schedule, not that of the model's default sampler. */
 function modelSchedule({ sampler, schedule, timesteps }: ResolvedSampling['values'], { defaults }: SamplingContext): string | undefined {
   return schedule === undefined && timesteps === undefined && sampler === defaults.sampler ? defaults.schedule : undefined
 }
 
-/** `given` has known keys only. `table`: which of the options the call takes. */
+/** `given` has only known keys. `table`: the options that the call takes. */
 export function resolveSampling<Table extends Partial<typeof samplingOptions>>(
   table: Table,
   given: Record<string, unknown>,
@@ -253,13 +253,13 @@ export function resolveSampling<Table extends Partial<typeof samplingOptions>>(
 
 const share = number({ min: 0, max: 1, flag: 'for two models that share a schedule, which the command line does not run' })
 
-/** Which part of the training time is run. */
+/** The part of the training time to run. */
 export const denoisingOptions = {
   denoisingStart: { ...share, fallback: () => 0 },
   denoisingEnd: { ...share, fallback: () => 1 },
 } satisfies Options<Pick<NativeSamplingRequest, 'denoisingStart' | 'denoisingEnd'>>
 
-/** {} where all of the training time is run. */
+/** {} for the whole training time. */
 export function resolveDenoising(given: Record<string, unknown>): Pick<NativeSamplingRequest, 'denoisingStart' | 'denoisingEnd'> {
   const part = checkOptions(denoisingOptions, given, undefined)
   const { denoisingStart, denoisingEnd } = part
@@ -274,5 +274,5 @@ export const strength = number({
   infotext: 'Denoising strength',
 })
 
-/** What `strength` is where a picture is given without one. */
+/** Default of `strength` if an image is given. */
 export const usualStrength = 0.75

@@ -12,7 +12,7 @@ function editDistance(a: string, b: string): number {
   return previous[b.length]!
 }
 
-/** The words of other tools, and ours. */
+/** Names in other tools, and ours. */
 const foreignNames: Record<string, string> = {
   numinferencesteps: 'steps',
   cfgscale: 'guidanceScale',
@@ -59,7 +59,7 @@ const foreignNames: Record<string, string> = {
   uniform: 'normal',
 }
 
-/** Letters alone, and the plus signs of "DPM++ 2M" as the `pp` that names have for them. */
+/** Only letters and digits; "DPM++ 2M" has `pp` for its plus signs, as in our names. */
 function flatten(name: string): string {
   return name
     .toLowerCase()
@@ -67,7 +67,7 @@ function flatten(name: string): string {
     .replace(/[-_ +]/g, '')
 }
 
-/** The known name nearest to a mistyped one, or undefined where none is near. */
+/** The known name nearest to a mistyped one, or undefined if none is near. */
 export function nearestName(given: string, known: readonly string[]): string | undefined {
   const flat = flatten(given)
   const foreign = foreignNames[flat]

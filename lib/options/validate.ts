@@ -1,4 +1,5 @@
-/** The primitives of option checking. Every rejection is a TypeError or RangeError with `code: 'ERR_INVALID_ARG'` that names the option, what was given and what is allowed. */
+/** Primitives for checking options. Every rejection is a TypeError or RangeError with `code: 'ERR_INVALID_ARG'` that names the option, the given value and what
+ * is allowed. */
 
 import { fileURLToPath } from 'node:url'
 import { findSliced } from '../files/time-slice.js'
@@ -51,7 +52,7 @@ export function knownKeys(
   return snapshot(object, known)
 }
 
-/** The values of an object, each read once: what was checked is what is used, also where a getter gives another one every time. */
+/** The values of an object, each read once, so that the checked value is the one used even if a getter returns different ones. */
 function snapshot(object: Record<string, unknown>, keys: readonly string[]): Record<string, unknown> {
   const values: Record<string, unknown> = {}
   for (const key of keys) {
@@ -61,7 +62,7 @@ function snapshot(object: Record<string, unknown>, keys: readonly string[]): Rec
   return values
 }
 
-/** The entries of an array, each read once; the holes of a sparse one are undefined. Fails beyond `max` entries before it reads any. */
+/** The entries of an array, each read once; the holes of a sparse one are undefined. Fails for more than `max` entries before reading any. */
 export function listOf(value: ArrayLike<unknown>, name: string, max: number): unknown[] {
   const { length } = value
   if (length > max) throw invalidRange(`${name} has ${length} entries; at most ${max} are allowed`)
@@ -102,7 +103,7 @@ export function checkFunction<F>(value: unknown, name: string): F {
   return value as F
 }
 
-/** One of `names`; other words get the nearest of them as a hint. */
+/** One of `names`; for other words the message suggests the nearest. */
 export function checkName<T extends string>(value: unknown, name: string, names: readonly T[]): T {
   if (typeof value !== 'string') throw invalidType(`${name} must be one of ${names.map((n) => `'${n}'`).join(', ')}, not ${show(value)}`)
   if ((names as readonly string[]).includes(value)) return value as T
@@ -154,7 +155,7 @@ export function fileUrlToPath(url: string, name: string): string {
   return checkPath(file, name)
 }
 
-/** A path that the system can be given. */
+/** A path that can be passed to the system. */
 export function checkPath(file: string, name: string): string {
   if (file === '') throw invalidRange(`${name} is an empty string; a path is expected`)
   if (file.includes('\0')) throw invalidRange(`${name} is not a path: it contains a NUL character`)
@@ -185,7 +186,7 @@ export function isBytes(value: unknown): value is Uint8Array {
   return isArrayOf(value, 'Uint8Array', 'Uint8ClampedArray')
 }
 
-/** Fails for NaN and infinities, with the place of the first; the event loop turns meanwhile. */
+/** Fails for NaN and infinities, with the position of the first; does not block the event loop. */
 export async function checkFinite(data: Float32Array, name: string): Promise<Float32Array> {
   const at = await findSliced(data, (value) => !Number.isFinite(value))
   if (at >= 0) throw invalidType(`${name}[${at}] is ${data[at]}; all numbers must be finite`)
@@ -207,7 +208,7 @@ export function checkShape(value: unknown, name: string, elements: number, rank?
 /** Entries of one array in plain data. */
 const maxEntries = 100_000
 
-/** A copy of an object that is plain data, as JSON has it: what crosses to the engine is what was checked. */
+/** A copy of an object as plain JSON data, so that what is passed to the engine is what was checked. */
 export function plainObject(value: unknown, name: string): Record<string, unknown> {
   if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalidType(`${name} must be an object, not ${show(value)}`)
   const bounded = (_: string, one: unknown) => {

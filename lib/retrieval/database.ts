@@ -1,4 +1,4 @@
-/** A database of picture embeddings for retrieval-augmented models (Blattmann et al. 2022, "Semi-Parametric Neural Image Synthesis"), and exact search in it. */
+/** A database of image embeddings for retrieval-augmented models (Blattmann et al. 2022, "Semi-Parametric Neural Image Synthesis"), and exact search in it. */
 import { readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError, ModelFormatError } from '../errors.js'
@@ -148,7 +148,7 @@ function dot(rows: Float32Array, at: number, query: Float32Array): number {
   return sum
 }
 
-/** A path, or where a database of a hub lies, which is fetched where it is not here. */
+/** A path, or where a database of a hub lies, which is fetched if it is not here. */
 async function pathOf(source: unknown, name: string, options: ResolveOptions): Promise<string> {
   const text = isUrl(source) ? source.href : source
   if (typeof text === 'string' && (isHubName(text) || /^https?:\/\//i.test(text))) return resolveFile(source, name, options, 'database')
@@ -163,7 +163,7 @@ async function pathOf(source: unknown, name: string, options: ResolveOptions): P
  */
 export class RetrievalDatabase {
   readonly #parts: readonly Part[]
-  /** Everything, where it fits in memory. */
+  /** Everything, if it fits in memory. */
   readonly #blocks: readonly Block[] | undefined
   /** Number of embeddings. */
   readonly size: number

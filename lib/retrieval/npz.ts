@@ -153,7 +153,7 @@ async function readArray(file: string, entry: Entry, where: string): Promise<Sto
 /**
  * The arrays of a .npz file by name. Only their headers are read.
  * @param required must be there and readable; others are left out where their type is not read (pickled objects)
- * @throws ModelFormatError for a broken file, UnsupportedModelError for a required array of another type, DiffusionError `ERR_IO` where it cannot be read
+ * @throws ModelFormatError for a broken file, UnsupportedModelError for a required array of another type, DiffusionError `ERR_IO` if it cannot be read
  */
 export async function openNpz(file: string, required: string): Promise<Map<string, StoredArray>> {
   const zip = await open(file)

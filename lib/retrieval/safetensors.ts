@@ -64,7 +64,7 @@ function tensor(file: string, name: string, value: unknown, dataStart: number, s
 
 /**
  * The tensors of a safetensors file by name; those of types that are not read are left out.
- * @throws ModelFormatError for a broken file, DiffusionError `ERR_IO` where it cannot be read
+ * @throws ModelFormatError for a broken file, DiffusionError `ERR_IO` if it cannot be read
  */
 export async function openSafetensors(file: string): Promise<Map<string, StoredArray>> {
   const { json, dataStart, size } = await readHeader(file)

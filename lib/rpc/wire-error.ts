@@ -1,4 +1,4 @@
-/** Errors that cross between an engine and its host: they arrive as instances of the class they had. */
+/** Errors between an engine and its host; they arrive as instances of their class. */
 import {
   BinaryNotFoundError,
   DeviceError,
@@ -16,7 +16,7 @@ export interface WireError {
   message: string
   code?: string
   details?: Record<string, unknown>
-  /** Frames of the engine's side. */
+  /** Stack frames of the engine's side. */
   stack?: string
 }
 
@@ -30,9 +30,9 @@ function cloneable(details: unknown): Record<string, unknown> | undefined {
   }
 }
 
-/** An error, or whatever else was thrown, as plain data. */
+/** An error, or any other thrown value, as plain data. */
 export function encodeError(error: unknown): WireError {
-  // By its fields: an error of another realm (node:vm) is no instance of this one's Error.
+  // Checks fields, because an error of another realm (node:vm) is not an instance of this realm's Error.
   const { name, message, code, details, stack } = (typeof error === 'object' && error !== null ? error : {}) as Readonly<Record<string, unknown>>
   if (typeof name !== 'string' || typeof message !== 'string') return { name: 'Error', message: String(error).slice(0, maxText) }
   const plain = cloneable(details)
@@ -68,7 +68,7 @@ function rebuild({ name, message, code, details = {} }: WireError): Error {
   return Object.assign(new Error(message), name === 'Error' ? {} : { name }, code === undefined ? {} : { code })
 }
 
-/** The error behind plain data. Its stack shows where it happened, in the engine. */
+/** Restores an error from plain data. Its stack shows where it happened in the engine. */
 export function decodeError(wire: WireError): Error {
   const error = rebuild(wire)
   if (wire.stack !== undefined) error.stack = wire.stack

@@ -1,44 +1,44 @@
-/** Values that cross between a host and its engine: what structured cloning keeps, and pictures, which it would take for plain objects. */
+/** Values between a host and its engine: those that structured cloning preserves, and images, which it would turn into plain objects. */
 import { RawImage } from '../image/raw-image.js'
 import { invalidRange, invalidType, isUrl, listOf, show } from '../options/validate.js'
 
 /** An encoded value. */
 export type Wire = unknown
 
-/** Marks objects that stand for something else. */
+/** Marks encoded objects. */
 const tag = '$latent'
 
 const maxDepth = 16
 
-/** Entries of a list that is no typed array. */
+/** Maximum entries of a list that is not a typed array. */
 const maxEntries = 100_000
 
-/** A value that does not cross because the other side has it: an input that comes back among the resolved options. */
+/** A value that is not sent because the other side has it: an input among the resolved options. */
 const same = { [tag]: 'same' }
 
 function isPlain(value: object): value is Record<string, unknown> {
   const prototype: unknown = Object.getPrototypeOf(value)
-  // An object of another realm (node:vm, jest) has another Object.prototype, whose own prototype is null.
+  // An object of another realm (node:vm, jest) has a different Object.prototype, whose own prototype is null.
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
-/** Cloning takes the whole buffer behind a view, a pooled one too. */
+/** Cloning would send the whole buffer of a view, even a pooled one. */
 function ownBytes(view: NodeJS.TypedArray, copy: boolean): NodeJS.TypedArray {
-  // One whose buffer was transferred is empty, and can be neither cloned nor copied.
+  // An array with a transferred buffer is empty and can be neither cloned nor copied.
   if (view.length === 0) return new (view.constructor as new () => NodeJS.TypedArray)()
   const isWhole = view.byteLength === view.buffer.byteLength && !Buffer.isBuffer(view)
   if (isWhole && !copy) return view
   return Buffer.isBuffer(view) ? new Uint8Array(view) : view.slice()
 }
 
-/** What `encode()` does beside. */
+/** Options of `encode()`. */
 interface Encoding {
-  /** Copy arrays that could be used as they are: the caller may change them before they are sent. */
+  /** Copy all arrays, because the caller may change them before they are sent. */
   copy?: boolean
 }
 
 /**
- * Encodes a value; `name` is what messages call it.
+ * Encodes a value; `name` is for messages.
  * @throws TypeError for functions, native handles and other objects that cannot leave their process
  */
 export function encode(value: unknown, name: string, { copy = false }: Encoding = {}, depth = 0): Wire {
@@ -60,7 +60,7 @@ export function encode(value: unknown, name: string, { copy = false }: Encoding 
   return tag in object ? { [tag]: 'object', entries } : object
 }
 
-/** `encode()` for the fields of an object, of which those that are the very objects of `known` do not cross. */
+/** `encode()` for the fields of an object; those identical to objects in `known` are not sent. */
 export function encodeBeside(value: object, known: Readonly<Record<string, unknown>>, name: string): Wire {
   const fields = Object.entries(value as Record<string, unknown>)
   return Object.fromEntries(
@@ -77,12 +77,12 @@ function entriesOf(object: Record<string, unknown>): [string, unknown][] {
   return list as [string, unknown][]
 }
 
-/** Values in one message: cloning keeps references, so few bytes can hold as many as one likes. */
+/** Maximum number of values in a message: cloning preserves references, so a small message can contain very many. */
 const maxValues = 1_000_000
 
 /**
- * The value behind what `encode()` gave. Fields that did not cross are taken from `known`.
- * @throws TypeError or RangeError for what `encode()` does not give: messages of pages are not to be trusted
+ * The inverse of `encode()`. Fields that were not sent are taken from `known`.
+ * @throws TypeError or RangeError for anything that `encode()` does not produce: messages of pages are untrusted
  */
 export function decode(wire: Wire, known: Readonly<Record<string, unknown>> = {}): unknown {
   let left = maxValues
@@ -102,7 +102,7 @@ export function decode(wire: Wire, known: Readonly<Record<string, unknown>> = {}
   return inner(wire, 0)
 }
 
-/** The buffers of the pictures of an encoded value, for a port that hands them over without a copy. */
+/** The buffers of the images in an encoded value, for a port that can transfer them. */
 export function pictureBuffers(wire: Wire, found = new Set<ArrayBuffer>()): Set<ArrayBuffer> {
   if (typeof wire !== 'object' || wire === null || ArrayBuffer.isView(wire)) return found
   const object = wire as Record<string, unknown>

@@ -13,7 +13,7 @@ async function readFolder(folder: string): Promise<BertTokenizerData | undefined
 }
 
 /**
- * The BERT tokenizer of a folder (its own files or those of its `tokenizer` subfolder), of one vocab.txt or of one tokenizer.json; undefined where a folder has none.
+ * The BERT tokenizer of a folder (its own files or those of its `tokenizer` subfolder), of one vocab.txt or of one tokenizer.json; undefined if a folder has none.
  * @throws ModelFormatError for broken files, UnsupportedModelError for tokenizers of another kind, DiffusionError `ERR_IO` for a path that cannot be read
  */
 export async function readBertFiles(file: string): Promise<BertTokenizerData | undefined> {

@@ -31,7 +31,7 @@ async function normalise(text: string, lowercase: boolean, slice: TimeSlice): Pr
 const wordPattern = /[^\s\p{P}!-/:-@[-`{-~]+|[\p{P}!-/:-@[-`{-~]/gu
 const longestWord = 100
 
-/** The longest pieces that the vocabulary has, from the left; undefined where there are none for a part of the word. */
+/** The longest pieces that the vocabulary has, from the left; undefined if there are none for a part of the word. */
 function wordPieces(word: string, vocab: ReadonlyMap<string, number>): number[] | undefined {
   const characters = [...word]
   if (characters.length > longestWord) return undefined

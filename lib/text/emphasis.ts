@@ -150,7 +150,7 @@ class Parser {
   }
 }
 
-/** Neighbours of equal weight become one; one empty text is kept where there is nothing. */
+/** Neighbours of equal weight become one; one empty text is kept if there is nothing. */
 async function mergeRuns(segments: readonly Segment[]): Promise<Segment[]> {
   const runs: { texts: string[]; weight: number; isBreak: boolean }[] = []
   await forEachSliced(segments, ({ text, weight, isBreak }) => {

@@ -197,7 +197,7 @@ export async function fromTokenizerJson(json: Json, configs: readonly Json[], wh
   return assemble({ vocab, merges, addedTokens: readAddedTokens(json.added_tokens, where), configs: [...configs, ...unknown] }, where)
 }
 
-/** Tokens by their place in a list; undefined where one occurs twice. */
+/** Tokens by their place in a list; undefined if one occurs twice. */
 export async function vocabOfList(tokens: readonly unknown[], where: string): Promise<Map<string, number> | undefined> {
   const vocab = new Map<string, number>()
   await forEachSliced(tokens, (token, id) => vocab.set(checkToken(token, where), id))

@@ -21,7 +21,7 @@ const maxFileBytes = 16 << 20
 
 const refuse = (message: string, details: Record<string, unknown>) => new ModelFormatError(message, details)
 
-/** A text file of bounded size, or undefined where there is none. */
+/** A text file of bounded size, or undefined if there is none. */
 export function readText(file: string): Promise<string | undefined> {
   return readTextIfAny(file, { what: '', maxBytes: maxFileBytes, refuse })
 }
@@ -74,7 +74,7 @@ async function readFolder(folder: string): Promise<TokenizerData | undefined> {
 }
 
 /**
- * The tokenizer of a folder (its own files or those of its `tokenizer` subfolder) or of one tokenizer.json; undefined where a folder has none.
+ * The tokenizer of a folder (its own files or those of its `tokenizer` subfolder) or of one tokenizer.json; undefined if a folder has none.
  * @throws ModelFormatError for broken files, UnsupportedModelError for tokenizers of another kind, DiffusionError `ERR_IO` for a path that cannot be read
  */
 export async function readTokenizerFiles(file: string): Promise<TokenizerData | undefined> {

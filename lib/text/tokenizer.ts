@@ -21,7 +21,7 @@ import { checkInteger, invalidRange, invalidType, knownKeys, listOf, show } from
 export interface Tokenized {
   /** One per window of the encoder: ids with start and end token, a weight and the text of each. */
   chunks: PromptChunk[]
-  /** True where a part of the prompt did not fit. */
+  /** True if a part of the prompt did not fit. */
   truncated: boolean
 }
 

@@ -8,7 +8,7 @@ const linear = Float32Array.from({ length: 256 }, (_, byte) => {
   return x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4
 })
 
-/** Planes L, a, b of a picture [height, width, channels] of bytes. */
+/** Planes L, a, b of an image [height, width, channels] of bytes. */
 function toOklab({ data, width, height, channels }) {
   const planes = [0, 1, 2].map(() => new Float32Array(width * height))
   const step = channels >= 3 ? 1 : 0

@@ -1,12 +1,12 @@
 /**
- * An independent judge of pictures of simple scenes: says what stands where, in which colour and shape, from pixels alone, and whether that is what a caption asked for.
+ * An independent judge of images of simple scenes: says what stands where, in which colour and shape, from pixels alone, and whether that is what a caption asked for.
  * It knows nothing of how the scenes of the training are drawn.
  */
 const { findRegions } = require('./regions.cjs')
 const { measure, nameShape } = require('./shapes.cjs')
 
 /**
- * Everything that stands out of the background, largest first: { colour, shape, shapes, x, y, box, area } in fractions of the picture. `shapes` are the names by all looks
+ * Everything that stands out of the background, largest first: { colour, shape, shapes, x, y, box, area } in fractions of the image. `shapes` are the names by all looks
  * (without and with the outline), of which `shape` is the first.
  */
 function describe(image) {
@@ -75,7 +75,7 @@ function matching(seen, { color, shape }) {
   return things.length > 1 && things[1].area > 0.4 * things[0].area ? [] : things
 }
 
-/** What of an expectation ({ objects: [{ color, shape, position? }], relation? }) is in the picture. */
+/** What of an expectation ({ objects: [{ color, shape, position? }], relation? }) is in the image. */
 function judge(image, { objects, relation }) {
   const seen = describe(image)
   const matches = objects.map((object) => matching(seen, object))

@@ -1,4 +1,4 @@
-/** Pixels of a picture, as RawImage has them. */
+/** Pixels of an image, as RawImage has them. */
 export interface Pixels {
   data: Uint8Array
   width: number
@@ -13,7 +13,7 @@ export interface Box {
   y1: number
 }
 
-/** Something that stands out of the background; places and sizes are fractions of the picture, y goes down. */
+/** Something that stands out of the background; places and sizes are fractions of the image, y goes down. */
 export interface Thing {
   colour: string
   shape: string

@@ -1,7 +1,7 @@
-/** From a picture to regions of one colour that stand out against what is left and right of them. Coordinates are fractions of the picture's sides, y goes down. */
+/** From an image to regions of one colour that stand out against what is left and right of them. Coordinates are fractions of the image's sides, y goes down. */
 const { colourNames, nameColour, toOklab } = require('./colours.cjs')
 
-/** Regions are grown on a picture of about this width: small pictures are magnified, so that outlines are smooth. */
+/** Regions are grown on an image of about this width: small images are magnified, so that outlines are smooth. */
 const workingWidth = 256
 /** Lightness counts less than hue and chroma: a surface is lit from one side. */
 const lightnessWeight = 0.5
@@ -11,9 +11,9 @@ const shadeWeight = 0.25
 const standsOut = 0.07
 /** Oklab distance to a region's colour up to which a pixel belongs to it. */
 const belongs = 0.085
-/** Thickness of outlines and mixed pixels at an area's rim, in picture widths. */
+/** Thickness of outlines and mixed pixels at an area's rim, in image widths. */
 const rim = 0.012
-/** Smallest and largest share of the picture that an object takes. */
+/** Smallest and largest share of the image that an object takes. */
 const smallest = 0.003
 const largest = 0.7
 
@@ -77,7 +77,7 @@ function flood(seed, width, height, inside, seen) {
   return found
 }
 
-/** A picture prepared for looking: planes on the working size, names of pixels, distance to the background. */
+/** An image prepared for looking: planes on the working size, names of pixels, distance to the background. */
 function prepare(image) {
   const scale = Math.max(1, Math.round(workingWidth / image.width))
   const planes = toOklab(image).map((plane) => magnify(plane, image.width, image.height, scale))
@@ -193,7 +193,7 @@ function lookAt(pixels, { width, height }) {
 }
 
 /**
- * All regions of a picture: { colour (name), looks, planes (of the picture) }. The first look is the surface alone, the second, where there is one, has the outline too.
+ * All regions of an image: { colour (name), looks, planes (of the image) }. The first look is the surface alone, the second, if there is one, has the outline too.
  * Largest first; regions that cover each other are given once.
  */
 function findRegions(image) {

@@ -207,7 +207,7 @@ function close(look) {
   return { ...look, mask, area: mask.reduce((sum, value) => sum + value, 0) }
 }
 
-/** What a look at a region measures; `others` are looks at the other regions of the picture. */
+/** What a look at a region measures; `others` are looks at the other regions of the image. */
 function measure(look, others, planes) {
   let holes = holesOf(look)
   let filled = fill(look, holes)

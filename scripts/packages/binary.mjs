@@ -34,7 +34,7 @@ export function describeBinary(file) {
   return undefined
 }
 
-/** Why a binary must not go into the package of a platform; undefined where it may. */
+/** Why a binary must not go into the package of a platform; undefined if it may. */
 export function unfitFor(platform, file) {
   const found = describeBinary(file)
   if (!found) return 'is no shared library of a known kind'

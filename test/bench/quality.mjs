@@ -6,7 +6,7 @@
  *   node test/bench/quality.mjs MODEL [--size 128] [--steps 20] [--prompts FILE] [--samplers ddim,dpmpp_2m] [--variants fast,q8_0] [--no-pictures] [--json FILE]
  *
  * text: relative error of the conditioning. eps: relative error |fast - exact| / |exact| of the U-Net's output at timesteps 900, 500, 100 for the same inputs
- * (the mean over prompts). decode: PSNR of the decoded pictures for the same latents. pictures: PSNR and SSIM of whole runs from the same seed, which
+ * (the mean over prompts). decode: PSNR of the decoded images for the same latents. images: PSNR and SSIM of whole runs from the same seed, which
  * drift apart with every step, the mean over prompts and samplers; loop: the time of their sampling loops, as a share of that of the variant `fast`.
  *
  * Variants: fast (the file as it is), a type of weights (converted to), TYPE:PATTERN:PATTERN... (only the tensors of these names, the rest in f16), int8 (the file loaded with 8-bit arithmetic), deepcache:INTERVAL[:BRANCH] and
@@ -70,7 +70,7 @@ function psnr(a, b, peak) {
 
 const clamped = (floats) => floats.map((x) => Math.min(1, Math.max(-1, x)))
 
-/** Luma of an interleaved 8-bit picture. */
+/** Luma of an interleaved 8-bit image. */
 function luma({ data, channels, width, height }) {
   const out = new Float64Array(width * height)
   for (let i = 0; i < out.length; i++) {
@@ -79,7 +79,7 @@ function luma({ data, channels, width, height }) {
   return out
 }
 
-/** Mean structural similarity of two pictures (Wang et al. 2004): luma, windows of 8x8, stride 4. */
+/** Mean structural similarity of two images (Wang et al. 2004): luma, windows of 8x8, stride 4. */
 function ssim(a, b) {
   const [x, y] = [luma(a), luma(b)]
   const [c1, c2, window] = [(0.01 * 255) ** 2, (0.03 * 255) ** 2, 8]

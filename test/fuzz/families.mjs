@@ -378,7 +378,7 @@ const cli = {
     argv: [random.pick(commands), ...Array.from({ length: random.below(7) }, () => random.pick(random.chance(0.6) ? flags : values))],
   }),
   run: async ({ argv }, folder) => {
-    // A model that is not there and an output in the folder of the case: what is right would draw pictures for a while.
+    // A model that is not there and an output in the folder of the case: what is right would draw images for a while.
     const [out, err] = [new PassThrough().resume(), new PassThrough().resume()]
     const guarded = argv.map((word) => (word === 'out.png' ? path.join(folder, word) : word))
     const whole = /^(generate|demo|upscale)$/.test(argv[0]) ? [...guarded, '-m', path.join(folder, 'none.gguf')] : guarded

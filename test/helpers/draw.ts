@@ -1,4 +1,4 @@
-/** Flat pictures of shapes by textbook formulas, to try the judge of scripts/judge on: not how the training draws them. */
+/** Flat images of shapes by textbook formulas, to try the judge of scripts/judge on: not how the training draws them. */
 import { RawImage } from '../../lib/index'
 
 export type Rgb = readonly [number, number, number]

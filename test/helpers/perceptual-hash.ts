@@ -1,4 +1,4 @@
-/** Perceptual hashes of pictures: what small differences of arithmetic leave alone, and another picture does not. */
+/** Perceptual hashes of images: what small differences of arithmetic leave alone, and another image does not. */
 import type { RawImage } from '../../lib/index'
 
 const side = 32

@@ -12,7 +12,7 @@ export interface PngSpec {
   sample: (x: number, y: number, c: number) => number
   palette?: number[]
   transparency?: number[]
-  /** Further chunks in front of the picture data. */
+  /** Further chunks in front of the image data. */
   extra?: Buffer[]
 }
 

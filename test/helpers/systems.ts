@@ -15,7 +15,7 @@ export interface System {
   /** Rows of x and x_T. */
   rows: number
   inputsOf: (golden: GoldenCase, row: number) => AnyInputs
-  /** Of the picture, where the inputs leave it open. */
+  /** Of the image, where the inputs leave it open. */
   size?: { width: number; height: number }
   /** In place of encoding the inputs. */
   steer?: (pipe: DiffusionPipeline, golden: GoldenCase) => Promise<Steering>
@@ -39,7 +39,7 @@ function mask(golden: GoldenCase, i: number): { data: Float32Array; width: numbe
   return { data, width: shape[3]!, height: shape[2]! }
 }
 
-/** The picture of ldm-inpaint-big has values 0 to 1; pictures of the API have -1 to 1. */
+/** The image of ldm-inpaint-big has values 0 to 1; images of the API have -1 to 1. */
 function centred({ shape, data }: { shape: number[]; data: Float32Array }): { shape: number[]; data: Float32Array } {
   return { shape, data: data.map((x) => 2 * x - 1) }
 }
@@ -73,7 +73,7 @@ function neighbours(golden: GoldenCase): Float32Array[] {
 
 const byClass = (golden: GoldenCase, i: number): AnyInputs => ({ classId: input(golden, 'classes').data[i]! })
 
-/** The golden small picture of the x4 upscaler has noise of its own: it and its level come from the case, the rest from prompts. */
+/** The golden small image of the x4 upscaler has noise of its own: it and its level come from the case, the rest from prompts. */
 async function upscalerSteering(pipe: DiffusionPipeline, golden: GoldenCase): Promise<Steering> {
   const extras = { concat: await toLatents(loadExpected('sd-x4-upscaler').concat!), classLabel: input(golden, 'noise_level').data[0]! }
   const encode = async (prompt: string) => {
@@ -214,7 +214,7 @@ class Measurement {
     this.#compare(name, await out.read(), this.#row(name, i).data)
   }
 
-  /** DDIM without noise of its own, each step, and the picture at the end. */
+  /** DDIM without noise of its own, each step, and the image at the end. */
   async sample(i: number, steering: Steering): Promise<void> {
     const name = this.system.trajectory ?? 'ddim4'
     const { shape, data } = this.#expected[name]!
@@ -228,7 +228,7 @@ class Measurement {
     }
   }
 
-  /** The picture of the latents that the reference ends with. */
+  /** The image of the latents that the reference ends with. */
   async decodeExpected(i: number): Promise<void> {
     const trajectory = this.#expected[this.system.trajectory ?? 'ddim4']!
     const last = row(trajectory, trajectory.shape[0]! - 1)

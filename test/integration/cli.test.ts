@@ -19,7 +19,7 @@ afterAll(() => model.remove())
 
 const small = ['--width', '64', '--height', '64', '--steps', '2', '--seed', '7', '--device', 'cpu']
 
-test('generate writes a picture that carries its settings', async () => {
+test('generate writes an image that carries its settings', async () => {
   const { code, stdout, stderr } = await cli(['generate', '-m', model.file, '-p', 'a lighthouse', '-n', 'fog', '-o', at('out.png'), ...small])
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toMatch(/out\.png: 64x64, seed 7\n2 steps of \w+ in [\d.]+ s\n/)
@@ -177,7 +177,7 @@ test('an environment that forces kernels which do not exist: a typed error where
   expect(operations[2]).toBe('measurePeak ran') // the peak has nothing to do with them
 })
 
-test('an interrupt ends with 130 and no picture', async () => {
+test('an interrupt ends with 130 and no image', async () => {
   const controller = new AbortController()
   const long = ['--width', '256', '--height', '256', '--steps', '1000', '--device', 'cpu']
   const running = cli(['generate', '-m', model.file, '-p', 'x', '-o', at('never.png'), ...long], controller.signal)

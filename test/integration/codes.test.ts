@@ -1,4 +1,4 @@
-/** VQ first stages: pictures to numbers and back; what KL stages say when they are asked for numbers. */
+/** VQ first stages: images to numbers and back; what KL stages say when they are asked for numbers. */
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { Autoencoder, DiffusionPipeline, RawImage, type Codes } from '../../lib/index'
@@ -55,7 +55,7 @@ describe('VQ', () => {
   })
 
   test.each<[() => Promise<unknown>, RegExp]>([
-    [() => stage.decode({ data: Int32Array.of(-1), shape: [1, 1, 1] }), /codes\.data\[0\] is -1; the codebook has the entries 0 to/],
+    [() => stage.decode({ data: Int32Array.of(-1), shape: [1, 1, 1] }), /codes\.data\[0\] is -1; the codebook has entries 0 to/],
     [() => stage.decode({ data: Int32Array.of(1 << 20), shape: [1, 1, 1] }), /codes\.data\[0\]/],
     [() => stage.decode({ data: new Int32Array(3), shape: [1, 1, 2] }), /describes 2 values/],
     [() => stage.decode({ data: new Int32Array(3), shape: [3] as never }), /\[n, height, width\]/],

@@ -87,7 +87,7 @@ where(
       image: [0, 255, 0, 255],
       mask: true,
       seen: true,
-      refused: 'image is a Blob, bytes, ImageData, an ImageBitmap, a picture or a canvas of the page, not a number',
+      refused: 'image is a Blob, bytes, ImageData, an ImageBitmap, an image or a canvas of the page, not a number',
       closed: 'ERR_DISPOSED',
     })
   },

@@ -15,7 +15,7 @@ async function scenario(name: string, options: object = {}): Promise<Record<stri
   return said[0]!
 }
 
-test.each(['utilityProcess', 'none'])('a page draws the picture that the host draws; isolate: %s', async (isolate) => {
+test.each(['utilityProcess', 'none'])('a page draws the image that the host draws; isolate: %s', async (isolate) => {
   const said = await scenario('pictures', { isolate })
   expect(said).toMatchObject({ same: true, type: 'image/png', seed: '1', steps: 3, fromFile: 0.5, echoed: false, fromPixels: 1, models: ['default'] })
   expect(new Set(said.events as string[])).toEqual(new Set(['queued', 'started', 'encode', 'sample', 'preview', 'decode']))

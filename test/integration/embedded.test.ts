@@ -1,5 +1,5 @@
 /**
- * The model inside the package, by what its pictures mean: an independent judge looks at the pixels (scripts/judge), and perceptual hashes keep them from drifting.
+ * The model inside the package, by what its images mean: an independent judge looks at the pixels (scripts/judge), and perceptual hashes keep them from drifting.
  * Seeds are fixed; the checks leave room for the small differences between processors. LATENT_UPDATE_SNAPSHOTS=1 rewrites the hashes.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -43,7 +43,7 @@ async function draw(options: GenerateOptions<'text'>): Promise<RawImage> {
   return images[0]!
 }
 
-/** The picture of a case, drawn when it is first asked for. */
+/** The image of a case, drawn when it is first asked for. */
 function pictureOf(prompt: string): Promise<RawImage> {
   const seed = cases.find(([text]) => text === prompt)![1]
   const picture = pictures.get(prompt) ?? draw({ prompt, seed })
@@ -56,7 +56,7 @@ beforeAll(async () => {
 })
 afterAll(() => pipe.dispose())
 
-test('is a text model with its own defaults, named in the pictures', async () => {
+test('is a text model with its own defaults, named in the images', async () => {
   expect(pipe.kind).toBe('text')
   expect(pipe.info).toMatchObject({ name: 'Tiny Scenes', defaults: { width: 64, height: 64, sampler: expect.any(String) }, latentChannels: 4 })
   expect(pipe.info.parameters.total).toBeLessThan(20e6)
@@ -67,7 +67,7 @@ test('is a text model with its own defaults, named in the pictures', async () =>
   expect((await estimateMemory()).peakBytes).toBeLessThan(64e6)
 })
 
-describe('what a prompt says is in the picture', () => {
+describe('what a prompt says is in the image', () => {
   test.each(cases)('%s', async (prompt, _seed, expectation) => {
     const image = await pictureOf(prompt)
     const verdict = judge(image, expectation)
@@ -98,7 +98,7 @@ describe('what a prompt says is in the picture', () => {
   })
 })
 
-/** Mean difference of two pictures of one size, in levels of 255; over the pixels that `where` names. */
+/** Mean difference of two images of one size, in levels of 255; over the pixels that `where` names. */
 function apart(a: RawImage, b: RawImage, where: (x: number, y: number) => boolean = () => true): number {
   let [sum, count] = [0, 0]
   for (let i = 0; i < a.data.length; i++) {
@@ -114,7 +114,7 @@ describe('what the pipeline can do shows', () => {
   const prompt = 'a red circle on a blue background'
   const colours = (image: RawImage) => describePicture(image).map(({ colour }) => colour)
 
-  test('exact and fast draw the same picture', async () => {
+  test('exact and fast draw the same image', async () => {
     await using exact = await DiffusionPipeline.load(undefined, { precision: 'exact', device: 'cpu' })
     const { images } = await exact.generate({ prompt, seed: 1 })
     expect(apart(images[0]!, await pictureOf(prompt))).toBeLessThan(6)
@@ -133,7 +133,7 @@ describe('what the pipeline can do shows', () => {
     expect(more).not.toContain('red circle')
   })
 
-  test('a preview is the picture in small', async () => {
+  test('a preview is the image in small', async () => {
     const seen: RawImage[] = []
     const image = await draw({ prompt, seed: 1, preview: { onPreview: (preview) => void seen.push(preview) } })
     const small = await image.resize(16, 16, { filter: 'bilinear' })
@@ -166,13 +166,13 @@ describe('what the pipeline can do shows', () => {
     expect(colours(changed)).not.toContain('red')
   })
 
-  test.each([96, 128])('%i pixels: larger than the pictures of the training', async (side) => {
+  test.each([96, 128])('%i pixels: larger than the images of the training', async (side) => {
     const image = await draw({ prompt: 'yellow stars in the night sky', width: side, height: side, seed: 1 })
     expect(image).toMatchObject({ width: side, height: side })
     expect(describePicture(image).filter(({ colour, shape }) => colour === 'yellow' && shape === 'star').length).toBeGreaterThan(0)
   })
 
-  test('the first stage alone gives pictures back', async () => {
+  test('the first stage alone gives images back', async () => {
     await using stage = await Autoencoder.load(undefined, { device: 'cpu' })
     const image = await pictureOf(prompt)
     const [again] = await stage.decode(await stage.encode(image, { output: 'mean' }))

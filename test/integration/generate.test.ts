@@ -1,4 +1,4 @@
-/** generate() and its life: reproducible pictures, aborts, throwing callbacks, queues, disposal. The model is the synthetic one of the reference case. */
+/** generate() and its life: reproducible images, aborts, throwing callbacks, queues, disposal. The model is the synthetic one of the reference case. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { DiffusionPipeline, DisposedError, ModelFormatError, RawImage, type GenerateOptions, type Progress } from '../../lib/index'
 import { goldenModel, type GoldenModel } from '../helpers/model'
@@ -26,7 +26,7 @@ describe('pictures', () => {
     expect(bytes(a.images[0]).equals(bytes(c.images[0]))).toBe(false)
   })
 
-  test('a picture of a count has the bytes of its own seed', async () => {
+  test('an image of a count has the bytes of its own seed', async () => {
     const { images, seed } = await pipe.generate({ ...small, count: 3 })
     expect(seed).toBe(7n)
     expect(images).toHaveLength(3)
@@ -96,7 +96,7 @@ describe('pictures', () => {
     expect(plain.options).not.toHaveProperty('deepCache')
     expect(bytes(late.images[0]).equals(bytes(plain.images[0]))).toBe(false)
     expect(bytes(cached.images[0]).equals(bytes(plain.images[0]))).toBe(false)
-    // What a result says of its options makes the same picture again.
+    // What a result says of its options makes the same image again.
     const again = await pipe.generate(cached.options)
     expect(bytes(again.images[0]).equals(bytes(cached.images[0]))).toBe(true)
     await expect(pipe.generate({ ...small, deepCache: { interval: 2, branch: 99 } })).rejects.toMatchObject({
@@ -111,7 +111,7 @@ describe('pictures', () => {
     expect(options.schedule).toEqual(Float32Array.of(14.6, 4, 1, 0))
   })
 
-  test('settings travel in the picture', async () => {
+  test('settings travel in the image', async () => {
     const { images } = await pipe.generate(small)
     const png = await images[0]!.encode('png')
     const read = await RawImage.read(png)
@@ -131,7 +131,7 @@ describe('damaged weights', () => {
     writeFileSync(file, bytes)
   }
 
-  test.each(['fast', 'exact'] as const)('no black picture but an error that names the part, %s', async (precision) => {
+  test.each(['fast', 'exact'] as const)('no black image but an error that names the part, %s', async (precision) => {
     const damaged = goldenModel('sd1')
     try {
       damage(damaged.file, 'model.diffusion_model.out.2.bias')
@@ -169,7 +169,7 @@ describe('image to image', () => {
     })
   })
 
-  test('the size follows the picture, rounded down; given sizes resize it', async () => {
+  test('the size follows the image, rounded down; given sizes resize it', async () => {
     const image = new RawImage({ data: new Uint8Array(150 * 70 * 3).fill(90), width: 150, height: 70, channels: 3 })
     expect((await pipe.generate({ ...small, width: undefined, height: undefined, image, steps: 2 })).images[0]).toMatchObject({
       width: 144,

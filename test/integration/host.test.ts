@@ -1,4 +1,4 @@
-/** Engines in processes and threads of their own: the same pictures, and what happens when one is lost. On the built package, since an engine runs its own program. */
+/** Engines in processes and threads of their own: the same images, and what happens when one is lost. On the built package, since an engine runs its own program. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { spawn, spawnSync } from 'node:child_process'
@@ -49,7 +49,7 @@ const failure = (promise: PromiseLike<unknown>) =>
   )
 
 describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) => {
-  test('the same picture as without a host, and every kind of event', async () => {
+  test('the same image as without a host, and every kind of event', async () => {
     await using pipe = await built.DiffusionPipeline.load()
     if (pipe.kind !== 'text') throw new Error(pipe.kind)
     const direct = await pipe.generate({ prompt: 'a red circle', seed: 1, steps: 3 })
@@ -322,7 +322,7 @@ test('a program that is killed takes its engine along, in the middle of a step',
   while (isAlive(engine)) await new Promise((resolve) => setTimeout(resolve, 20))
 })
 
-test('what a model is, what a picture costs and how a prompt is read can be asked; a prompt beside a running job', async () => {
+test('what a model is, what an image costs and how a prompt is read can be asked; a prompt beside a running job', async () => {
   await using host = built.createDiffusionHost()
   const info = await host.describe()
   expect(info).toMatchObject({ kind: 'text', defaults: { width: 64, height: 64 } })

@@ -8,13 +8,13 @@ interface System {
   golden: string
   kind: ModelKind
   options: () => AnyGenerateOptions
-  /** Of the picture. */
+  /** Of the image. */
   size: [number, number]
-  /** A training picture and its condition for loss(); default: `options` without the size, on a grey picture. */
+  /** A training image and its condition for loss(); default: `options` without the size, on a grey image. */
   inputs?: () => AnyInputs
 }
 
-/** Colours that vary over the picture. */
+/** Colours that vary over the image. */
 function picture(width: number, height: number): RawImage {
   const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 37 + Math.floor(i / (3 * width)) * 11) % 256)
   return new RawImage({ data, width, height, channels: 3 })
@@ -156,7 +156,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
     })
 
   if (golden === 'ldm-txt2img')
-    test('image to image with a mask keeps the size of any picture, and its bytes outside of the mask', async () => {
+    test('image to image with a mask keeps the size of any image, and its bytes outside of the mask', async () => {
       const image = picture(50, 33)
       const sizes: [number, number][] = []
       const preview = { method: 'vae' as const, onPreview: (seen: RawImage) => void sizes.push([seen.width, seen.height]) }
@@ -175,7 +175,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
       expect(Buffer.compare(kept.images[0]!.data, image.data)).toBe(0)
     })
 
-  test('other inputs make another picture', async () => {
+  test('other inputs make another image', async () => {
     const data = async (more: AnyGenerateOptions) => (await pipe.generate({ ...options(), ...run, ...more })).images[0]!.data
     const one = await data({})
     const changes: Partial<Record<ModelKind, AnyGenerateOptions>> = {

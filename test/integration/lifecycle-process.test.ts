@@ -64,7 +64,7 @@ describe('workers', () => {
     expect(said).toEqual([{ codes: [9, 9] }])
   })
 
-  test('three at once make the same picture', async () => {
+  test('three at once make the same image', async () => {
     const { code, said, stderr } = await runChild('terminate', modelFile, 'pictures')
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const hashes = said[0]!.hashes as string[]

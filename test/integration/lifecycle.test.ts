@@ -1,4 +1,4 @@
-/** Aborts at any moment, disposal under way, callbacks that throw: the pipeline stays usable and the pictures the same. */
+/** Aborts at any moment, disposal under way, callbacks that throw: the pipeline stays usable and the images the same. */
 import { DiffusionPipeline, type GenerateOptions, type Progress } from '../../lib/index'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 
@@ -30,7 +30,7 @@ test('dispose() waits for a prompt that is still taken apart', async () => {
 describe('abort', () => {
   const reason = new Error('the caller changed its mind')
 
-  test('at moments spread over the whole run, then the same picture again', async () => {
+  test('at moments spread over the whole run, then the same image again', async () => {
     const began = performance.now()
     await picture()
     const whole = performance.now() - began

@@ -1,4 +1,4 @@
-/** CLIP's image encoder from JavaScript and the command line: pictures to a database, and neighbours out of it. */
+/** CLIP's image encoder from JavaScript and the command line: images to a database, and neighbours out of it. */
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { DiffusionPipeline, ImageEncoder, RawImage, RetrievalDatabase, writeRetrievalDatabase } from '../../lib/index'
@@ -26,7 +26,7 @@ afterAll(() => {
   remove()
 })
 
-test('embeds pictures, each as itself', async () => {
+test('embeds images, each as itself', async () => {
   await using encoder = await ImageEncoder.load(encoderFile, { device: 'cpu', precision: 'exact' })
   expect(encoder.dim).toBe(40)
   const one = await encoder.embed(picture(1))
@@ -39,7 +39,7 @@ test('embeds pictures, each as itself', async () => {
   await expect(encoder.embed(picture(1))).rejects.toMatchObject({ code: 'ERR_DISPOSED' })
 })
 
-test('latent rdm index writes a database in which a picture finds itself', async () => {
+test('latent rdm index writes a database in which an image finds itself', async () => {
   const output = at('pictures.safetensors')
   const { code, stdout, stderr } = await cli(['rdm', 'index', folder, '-o', output, '--image-encoder', encoderFile, '--precision', 'exact'])
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
@@ -109,7 +109,7 @@ describe('a retrieval-augmented model with CLIP beside it', () => {
     expect(await zeros.read()).toEqual(new Float32Array(128))
   })
 
-  test('searches by the prompt or by a picture', async () => {
+  test('searches by the prompt or by an image', async () => {
     const query = await (await pipe.encodeCondition({ prompt: 'a cat' })).read()
     const away = query.map((x, i) => (i % 2 ? x : -x))
     await writeRetrievalDatabase(at('db.safetensors'), { embeddings: Float32Array.of(...away, ...query, ...away.map((x) => -x)), shape: [3, 64] })

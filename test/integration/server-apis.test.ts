@@ -1,4 +1,4 @@
-/** What a review found in the OpenAI and the A1111 API: limits of pictures that are given, answers that cannot be made, what counts as failed. */
+/** What a review found in the OpenAI and the A1111 API: limits of images that are given, answers that cannot be made, what counts as failed. */
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { RawImage } from '../../lib/index'
@@ -15,7 +15,7 @@ async function picture(side: number): Promise<string> {
   return Buffer.from(await new RawImage({ data, width: side, height: side, channels: 3 }).encode()).toString('base64')
 }
 
-test('sides that WebP cannot have are refused before a picture is made', async () => {
+test('sides that WebP cannot have are refused before an image is made', async () => {
   for (const stream of [true, false]) {
     const body = { prompt: 'x', size: '16384x64', output_format: 'webp', stream, partial_images: stream ? 1 : 0 }
     const { status, json } = await ask(server, '/v1/images/generations', { body })
@@ -23,7 +23,7 @@ test('sides that WebP cannot have are refused before a picture is made', async (
   }
 })
 
-test('the size of a start picture counts, and nothing is resized beyond the limit', async () => {
+test('the size of a start image counts, and nothing is resized beyond the limit', async () => {
   const init_images = [await picture(512)]
   const refused = async (body: object) => (await ask(server, '/sdapi/v1/img2img', { body: { init_images, steps: 1, ...body } })).status
   expect(await refused({ batch_size: 8 })).toBe(400)

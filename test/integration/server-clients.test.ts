@@ -83,7 +83,7 @@ test('Open WebUI: reads the options, posts them back whole, and draws', async ()
   expect(Buffer.from(same.b64_json, 'base64').equals(Buffer.from(drawn.json.images[0], 'base64'))).toBe(true)
 })
 
-test('response_format url: the picture is fetched, with the token, by an address that cannot be guessed', async () => {
+test('response_format url: the image is fetched, with the token, by an address that cannot be guessed', async () => {
   const body = { prompt: 'a red circle', n: 2, size: '64x64', response_format: 'url', steps: 2, seed: 3 }
   const { status, json } = await ask(server, '/v1/images/generations', { headers, body })
   expect(status).toBe(200)
@@ -133,7 +133,7 @@ test('SillyTavern: asks what there is, sets the model, waits until idle, draws, 
   expect((await get('progress')).json.progress).toBe(0)
 })
 
-test('img2img: the whole picture, a part of it, and a part at full size', async () => {
+test('img2img: the whole image, a part of it, and a part at full size', async () => {
   const data = new Uint8Array(128 * 64 * 3).fill(90)
   const white = new Uint8Array(128 * 64)
   for (let y = 20; y < 40; y++) white.fill(255, y * 128 + 80, y * 128 + 110)

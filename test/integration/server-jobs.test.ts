@@ -1,4 +1,4 @@
-/** The job API of the server: pictures, events and their replay, idempotency, cancelling, order, models, limits, the end. */
+/** The job API of the server: images, events and their replay, idempotency, cancelling, order, models, limits, the end. */
 import { execFileSync } from 'node:child_process'
 import { RawImage } from '../../lib/index'
 import type { Job, ServerStatus } from '../../packages/server/src/protocol'
@@ -28,7 +28,7 @@ async function finished(id: string): Promise<Job> {
   return get(id)
 }
 
-test('a job gives its pictures, and tells how it comes about', async () => {
+test('a job gives its images, and tells how it comes about', async () => {
   const { id, links } = await post({ ...small, steps: 3, preview: true })
   const events = readEvents((await ask(server, links.events)).text)
   expect(events.map(({ event }) => event)).toEqual(expect.arrayContaining(['started', 'progress', 'preview', 'image', 'done']))
@@ -59,7 +59,7 @@ test('a stream that is opened again goes on behind the last event, and supersede
   const { id, links } = await post({ ...small, steps: 4, preview: true })
   await finished(id)
   const all = readEvents((await ask(server, links.events)).text)
-  expect(all.filter(({ event }) => event === 'preview')).toEqual([]) // the picture has taken their place
+  expect(all.filter(({ event }) => event === 'preview')).toEqual([]) // the image has taken their place
   expect(all.filter(({ data }) => data.type === 'progress' && data.phase === 'sample')).toHaveLength(1)
   const behind = readEvents((await ask(server, links.events, { headers: { 'last-event-id': all.at(-2)!.id! } })).text)
   expect(behind).toEqual(all.slice(-1))
@@ -77,7 +77,7 @@ test('the same key is the same job; with another request it is refused', async (
   await finished(first.id)
 })
 
-test('a form with files is as good as JSON, and the picture of a job can be the start of another', async () => {
+test('a form with files is as good as JSON, and the image of a job can be the start of another', async () => {
   const first = await post(small)
   const { result } = await finished(first.id)
   const { url } = result!.images[0]!
@@ -93,7 +93,7 @@ test('a form with files is as good as JSON, and the picture of a job can be the 
   for (const { id } of [asForm, asJson, asPlace]) hashes.push((await finished(id)).result!.images[0]!.sha256)
   expect(new Set(hashes).size).toBe(1)
   expect(hashes[0]).not.toBe(result!.images[0]!.sha256)
-  expect(asJson.request.image).toBe('(a picture)')
+  expect(asJson.request.image).toBe('(an image)')
   expect((await ask(server, '/latent/v1/jobs', { body: { image: { job: first.id, index: 4 } } })).status).toBe(400)
 })
 

@@ -65,13 +65,13 @@ const calls: Record<string, Call> = {
   async openai(seed, until, signal) {
     const reply = await ask(server, '/v1/images/generations', { body: { prompt, seed, steps: 2 }, signal })
     if (!(await judge(reply, 'openai', until))) return false
-    if (!picture.test(reply.json.data[0].b64_json as string)) wrong.push('openai: no picture')
+    if (!picture.test(reply.json.data[0].b64_json as string)) wrong.push('openai: no image')
     return true
   },
   async a1111(seed, until, signal) {
     const reply = await ask(server, '/sdapi/v1/txt2img', { body: { prompt, seed, steps: 2 }, signal })
     if (!(await judge(reply, 'a1111', until))) return false
-    if (!picture.test(reply.json.images[0] as string)) wrong.push('a1111: no picture')
+    if (!picture.test(reply.json.images[0] as string)) wrong.push('a1111: no image')
     return true
   },
   async latent(seed, until, signal) {

@@ -55,7 +55,7 @@ describe('pages of other sites', () => {
     ['a longer name', { origin: 'http://localhost.evil.example' }, 403],
     ['a friend', { origin: 'https://friend.example' }, 200],
     ['a friend without TLS', { origin: 'http://friend.example' }, 403],
-    ['a picture or script tag of another site', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }, 403],
+    ['an image or script tag of another site', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }, 403],
     ['a frame of another site', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'iframe' }, 403],
     ['a link of another site', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }, 200],
     ['the address bar', { 'sec-fetch-site': 'none', 'sec-fetch-mode': 'navigate' }, 200],

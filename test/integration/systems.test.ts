@@ -1,5 +1,5 @@
 /**
- * The small trained models of the paper's systems (models/systems), by what their pictures mean: fixed seeds, and checks of pixels that leave room for the small differences
+ * The small trained models of the paper's systems (models/systems), by what their images mean: fixed seeds, and checks of pixels that leave room for the small differences
  * between processors. What they draw in general is measured by scripts/eval-systems.mjs.
  */
 import path from 'node:path'
@@ -12,7 +12,7 @@ const truth = (i: number, folder = '.') => path.join(root, 'training', 'ground_t
 
 const file = (kind: string) => path.join(root, 'models', 'systems', `${kind}.gguf`)
 
-/** One picture of a system. */
+/** One image of a system. */
 async function draw<K extends Exclude<ModelKind, 'autoencoder'>>(kind: K, options: GenerateOptions<K>): Promise<RawImage> {
   const pipe = await DiffusionPipeline.load(file(kind), { kind, device: 'cpu' })
   try {

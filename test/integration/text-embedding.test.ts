@@ -42,7 +42,7 @@ describe('a CLIP model on its own', () => {
     expect(await pipe.embedText(words.join(' '))).toEqual(await pipe.embedText(words.slice(0, 75).join(' ')))
   })
 
-  test('has texts and pictures in one space', async () => {
+  test('has texts and images in one space', async () => {
     const picture = new RawImage({ data: Uint8Array.from({ length: 28 * 28 * 3 }, (_, i) => (i * 7) % 256), width: 28, height: 28, channels: 3 })
     const [text, image] = [await pipe.embedText('a cat'), await pipe.embedImage(picture)]
     expect(text).toHaveLength(image.length)
@@ -57,7 +57,7 @@ describe('a CLIP model on its own', () => {
   })
 })
 
-test('similarities of texts and pictures', () => {
+test('similarities of texts and images', () => {
   const { text_embeds, image_embeds, similarity } = expected
   const cosines = [0, 1].flatMap((i) => [0, 1].map((j) => cosineSimilarity(row(text_embeds!, i).data, row(image_embeds!, j).data)))
   expect(difference(Float32Array.from(cosines), similarity!.data)).toBeLessThanOrEqual(golden.expected.similarity!.atol)

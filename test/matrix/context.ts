@@ -1,4 +1,4 @@
-/** What every case of the matrix works with: the tools, the registry, and programs that draw the same picture everywhere. */
+/** What every case of the matrix works with: the tools, the registry, and programs that draw the same image everywhere. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -38,7 +38,7 @@ export function close(): void {
 
 export const registryUrl = () => registry!.url
 
-/** Draws with the embedded model and prints what tells one picture from another. */
+/** Draws with the embedded model and prints what tells one image from another. */
 const body = `
   const pipe = await DiffusionPipeline.load()
   const { images } = await pipe.generate({ prompt: 'a red circle on a blue background', seed: 1, steps: 8 })
@@ -91,7 +91,7 @@ export function fail(variables: Record<string, string>, cwd: string, command: st
 
 let first: string | undefined
 
-/** Holds the picture that a program drew against the first one of this run. */
+/** Holds the image that a program drew against the first one of this run. */
 export function expectPicture(printed: string): void {
   const picture = /^drawn ([0-9a-f]{64})$/m.exec(printed)?.[1]
   if (picture === undefined) throw new Error(`nothing was drawn:\n${printed}`)

@@ -49,7 +49,7 @@ export function declarations(): void {
   })
 
   test.each([name, `${scope}/tiny-scenes`])(`attw ${versionOf('@arethetypeswrong/cli')}: %s`, (which) => {
-    // The renderer's entry is for pages, where there is no require().
+    // The renderer's entry is for pages, which have no require().
     const flags = ['--format', 'ascii', '--no-emoji', '--ignore-rules', 'cjs-resolves-to-esm']
     expect(succeed({}, installed(), node('20'), tool('.bin', 'attw'), tarball(which), ...flags)).toContain('No problems found')
   })

@@ -1,4 +1,4 @@
-/** The server's package, installed beside the library: `latent serve` is started, draws over HTTP the picture of every other case, and ends when it is told to. */
+/** The server's package, installed beside the library: `latent serve` is started, draws over HTTP the image of every other case, and ends when it is told to. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -26,7 +26,7 @@ async function serve(place: string, command: string): Promise<{ child: ChildProc
   return { child, url: url()!, ended }
 }
 
-/** The picture of the programs in context.ts, drawn by a job. */
+/** The image of the programs in context.ts, drawn by a job. */
 async function draw(url: string): Promise<string> {
   const body = JSON.stringify({ prompt: 'a red circle on a blue background', seed: 1, steps: 8 })
   const headers = { 'content-type': 'application/json' }

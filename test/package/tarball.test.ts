@@ -135,7 +135,7 @@ describe('installed', () => {
   })
 
   test(
-    "the README's example runs as an ES module and as CommonJS, and draws the same picture",
+    "the README's example runs as an ES module and as CommonJS, and draws the same image",
     async () => {
       const pictures = (
         [

@@ -92,7 +92,7 @@ describe('pictures', () => {
     expect(await pixels(pipe)).toEqual(bare)
   })
 
-  test('a picture that is asked for before they are set has none of them', async () => {
+  test('an image that is asked for before they are set has none of them', async () => {
     await using pipe = await loadSd1({ device: 'cpu' })
     const { file } = written('addon-lora-kohya', 'kohya')
     const first = pixels(pipe) // its tokenizer is still to be read
@@ -102,7 +102,7 @@ describe('pictures', () => {
     expect(await first).toEqual(await pixels(pipe, { loras: [] }))
   })
 
-  test('a picture that is asked for after them has them and names them, awaited or not', async () => {
+  test('an image that is asked for after them has them and names them, awaited or not', async () => {
     await using pipe = await loadSd1({ device: 'cpu' })
     const { file } = written('addon-lora-kohya', 'kohya')
     const set = [pipe.setLoras([{ path: `${file}.none` }]), pipe.setLoras([{ path: file, weight: 0.5 }])]

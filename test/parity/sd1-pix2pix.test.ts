@@ -1,4 +1,4 @@
-/** InstructPix2Pix against the reference through the public API: the picture beside the latents, guidance by prompt and picture, whole runs. */
+/** InstructPix2Pix against the reference through the public API: the image beside the latents, guidance by prompt and image, whole runs. */
 import path from 'node:path'
 import { convert, Conditioning, DiffusionPipeline, estimateMemory, type LoadOptions, type ModelSource } from '../../lib/index'
 import { input, loadExpected, maxDifference, strided } from '../helpers/golden'
@@ -50,7 +50,7 @@ test('is of its kind', () => {
   expect(pipe.info.defaults).toMatchObject({ guidanceScale: 7.5, imageGuidanceScale: 1.5 })
 })
 
-test('conditioning: text, and the code of the picture, which is not scaled', async () => {
+test('conditioning: text, and the code of the image, which is not scaled', async () => {
   const { conditioning, unconditional } = await steering(pipe)
   expectClose(await conditioning.read(), 'text_context', row(expected.text_context!, 0).data)
   expectClose(await unconditional.read(), 'text_context', row(expected.text_context!, 1).data)
@@ -93,7 +93,7 @@ test('scales that leave one or two evaluations agree with what three give', asyn
   }
 })
 
-test('four DDIM steps, and the picture', async () => {
+test('four DDIM steps, and the image', async () => {
   const trace = expected.ddim4!
   let i = 0
   for await (const step of pipe.sample({
@@ -110,7 +110,7 @@ test('four DDIM steps, and the picture', async () => {
   expect(i).toBe(4)
 })
 
-test('generate(): the picture sets the size, the scale stands in the settings', async () => {
+test('generate(): the image sets the size, the scale stands in the settings', async () => {
   const image = { data: at('image').data, shape: [1, 3, 64, 64] }
   const options = { image, prompt: 'make it snow', steps: 2, seed: 3, imageGuidanceScale: 1.25 }
   const made = await pipe.generate(options)

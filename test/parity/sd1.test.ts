@@ -79,7 +79,7 @@ test('the first stage by itself works on raw codes', async () => {
   expectClose(strided(out, [2, 3, 64, 128], 2), 'decoded')
 })
 
-test('five DDIM steps with guidance, and the picture', async () => {
+test('five DDIM steps with guidance, and the image', async () => {
   const steps: Float32Array[] = []
   const options = { conditioning: await context(0), unconditional: await context(1), latents: await toLatents(inputs('x_T')) }
   for await (const step of pipe.sample({ ...options, steps: 5, sampler: 'ddim', eta: 0, guidanceScale: 7.5 })) {

@@ -1,6 +1,6 @@
 /**
- * SDXL's inpainting U-Net has five more input channels: the mask and the code of the masked picture. With weights of zero for them it is the base model, which is held
- * against its reference elsewhere; with others, picture and mask steer it.
+ * SDXL's inpainting U-Net has five more input channels: the mask and the code of the masked image. With weights of zero for them it is the base model, which is held
+ * against its reference elsewhere; with others, image and mask steer it.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { DiffusionPipeline, inspect, RawImage, type LoadOptions } from '../../lib/index'
@@ -41,7 +41,7 @@ function widen(file: string, target: string, fill: (i: number) => number): void 
   writeFileSync(target, Buffer.concat([length, text, ...rest, Buffer.from(wide.buffer)]))
 }
 
-test('nine channels: picture, mask, prompt and sizes', async () => {
+test('nine channels: image, mask, prompt and sizes', async () => {
   const model = goldenModel('sdxl-base', 'compvis')
   try {
     const config = structuredClone(model.golden.config)

@@ -92,7 +92,7 @@ test('settings, memory, refusals', async () => {
     const { data } = (await fast.generate(settings)).images[0]!
     expect(maxDifference(data, plain)).toBeLessThan(64)
   }
-  // The refiner alone goes on from a picture, here through the base model's first stage.
+  // The refiner alone goes on from an image, here through the base model's first stage.
   await using alone = await DiffusionPipeline.load({ model: source.refiner, vae: path.join(source.model, 'vae') }, exact)
   const start = new RawImage({ data: plain, ...size, channels: 3 })
   const refined = await alone.generate({ ...prompts, ...run, seed: 3, image: start, strength: 0.5 })

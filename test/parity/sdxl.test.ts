@@ -1,4 +1,4 @@
-/** SDXL through the public API, from a single file, a folder and a GGUF file: prompts, sizes, zeros for no negative prompt, pictures. */
+/** SDXL through the public API, from a single file, a folder and a GGUF file: prompts, sizes, zeros for no negative prompt, images. */
 import path from 'node:path'
 import { convert, DiffusionPipeline, type Conditioning, type LoadOptions } from '../../lib/index'
 import { input, loadExpected, maxDifference } from '../helpers/golden'

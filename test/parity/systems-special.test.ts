@@ -1,4 +1,4 @@
-/** What single systems have beside the rest: raw weights, folders, tiles, noise on the small picture, finished pictures. */
+/** What single systems have beside the rest: raw weights, folders, tiles, noise on the small image, finished images. */
 import { Autoencoder, createNoise, DiffusionPipeline, RawImage, type Latents, type LoadOptions, type ModelSource } from '../../lib/index'
 import { input, loadExpected, maxDifference, strided } from '../helpers/golden'
 import { goldenModel, row, toLatents, type GoldenModel } from '../helpers/model'
@@ -82,7 +82,7 @@ describe('SD x4 upscaler', () => {
     expect(beyond(distances, ({ atol }) => atol)).toEqual([])
   })
 
-  test('the small picture gets noise of the level that is asked for', async () => {
+  test('the small image gets noise of the level that is asked for', async () => {
     model = goldenModel('sd-x4-upscaler')
     await using pipe = await DiffusionPipeline.load(model.file, withConfig())
     const [clean, noise] = [input(model.golden, 'lr_image'), input(model.golden, 'lr_noise')]
@@ -109,7 +109,7 @@ describe('SD x4 upscaler', () => {
   }
 })
 
-test('inpainting: the finished picture is the reference’s where the mask is, and byte for byte the given one elsewhere', async () => {
+test('inpainting: the finished image is the reference’s where the mask is, and byte for byte the given one elsewhere', async () => {
   model = goldenModel('ldm-inpaint-big')
   const expected = loadExpected('ldm-inpaint-big')
   await using pipe = await DiffusionPipeline.load(model.file, { ...withConfig(), kind: 'inpaint' })
@@ -124,7 +124,7 @@ test('inpainting: the finished picture is the reference’s where the mask is, a
     expect([out.width, out.height]).toEqual([width, height])
     const kept = out.data.filter((_, at) => mask[Math.floor(at / 3)] === 0)
     expect(Buffer.from(kept).equals(Buffer.from(image.data.filter((_, at) => mask[Math.floor(at / 3)] === 0)))).toBe(true)
-    // The picture went in as bytes, which moves the result by more than rounding: 3 steps of 255.
+    // The image went in as bytes, which moves the result by more than rounding: 3 steps of 255.
     const painted = strided(planar(out), [1, 3, height, width], model.golden.expected.inpainted!.stride ?? 1)
     expect(maxDifference(painted, row(expected.inpainted!, i).data)).toBeLessThanOrEqual(3.5 / 255)
   }

@@ -26,7 +26,7 @@ const fastShare = 0.02
 const q8Share = 0.05
 
 describe.each(systems.map((system) => [system.name, system] as const))('%s', (name, system) => {
-  test('exact: conditioner, U-Net, every step and the picture are within the tolerance of the case', async () => {
+  test('exact: conditioner, U-Net, every step and the image are within the tolerance of the case', async () => {
     model = goldenModel(name)
     const distances = await measured(model.file, system, { precision: 'exact', config: model.golden.config }, measureSystem)
     expect(beyond(distances, ({ atol }) => atol)).toEqual([])

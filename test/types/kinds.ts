@@ -96,7 +96,7 @@ export async function bySwitch(pipe: DiffusionPipeline): Promise<void> {
       break
     case 'edit':
       await pipe.generate({ image: 'x.png', prompt: 'make it snow', imageGuidanceScale: 1.2 })
-      // @ts-expect-error a picture is needed
+      // @ts-expect-error an image is needed
       await pipe.generate({ prompt: 'make it snow' })
       // @ts-expect-error it starts from noise
       await pipe.generate({ image: 'x.png', strength: 0.5 })

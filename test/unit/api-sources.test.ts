@@ -232,8 +232,8 @@ describe('a checkpoint inside an outer zip', () => {
   })
 
   test.each<[string, Buffer, RegExp]>([
-    ['no checkpoint', zipStored([{ name: 'readme.txt', data: Buffer.from('x') }]), /holds no checkpoint/],
-    ['two checkpoints', zipStored(['a.ckpt', 'b.ckpt'].map((name) => ({ name, data: Buffer.from(name) }))), /holds 2 checkpoints/],
+    ['no checkpoint', zipStored([{ name: 'readme.txt', data: Buffer.from('x') }]), /contains no checkpoint/],
+    ['two checkpoints', zipStored(['a.ckpt', 'b.ckpt'].map((name) => ({ name, data: Buffer.from(name) }))), /contains 2 checkpoints/],
     ['a name that leaves the folder', zipStored([{ name: '../model.ckpt', data: Buffer.from('x') }]), /cannot be unpacked/],
     ['not a zip', Buffer.from('PK nonsense'), /cannot be unpacked/],
     ['cut off', zipStored([{ name: 'a.ckpt', data: Buffer.alloc(1000) }]).subarray(0, 500), /cannot be unpacked/],

@@ -65,7 +65,7 @@ describe('the command line', () => {
     [['generate', '-m', 'x', '--k', '3'], /--k needs --neighbours/],
     [['generate', '-m', 'x', '--noise-level', 'much'], /--noise-level takes a number/],
     [['generate', '-m', 'x', '--semanticmap', 'y'], /did you mean --semantic-map/],
-    [['upscale', '-m', 'x'], /expected one PICTURE, but got nothing/],
+    [['upscale', '-m', 'x'], /expected one IMAGE, but got nothing/],
     [['upscale', 'small.png'], /no model given/],
     [['upscale', '-m', 'x', 'small.png', '-o', 'out.gif'], /--output: .*\.png/],
     [['upscale', '-m', 'x', 'small.png', '--strength', '1'], /unknown option --strength/],

@@ -1,4 +1,4 @@
-/** Pictures for the CLIP image encoder: torch's bicubic resize, then mean and deviation. */
+/** Images for the CLIP image encoder: torch's bicubic resize, then mean and deviation. */
 import { readFileSync } from 'node:fs'
 import { resizeBicubic, toClipInput } from '../../lib/image/clip-input'
 import { maxDifference, uniform } from '../helpers/golden'

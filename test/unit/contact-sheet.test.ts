@@ -27,7 +27,7 @@ describe('the font', () => {
   })
 })
 
-test('a contact sheet holds every picture, scaled, with its label below', async () => {
+test('a contact sheet holds every image, scaled, with its label below', async () => {
   const plain = (r: number, g: number, b: number) =>
     new RawImage({ data: Uint8Array.from({ length: 4 * 4 * 3 }, (_, i) => [r, g, b][i % 3]!), width: 4, height: 4, channels: 3 })
   const grey = new RawImage({ data: new Uint8Array(16).fill(9), width: 4, height: 4, channels: 1 })

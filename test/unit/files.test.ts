@@ -73,7 +73,7 @@ pipes('a pipe that nobody writes to is refused, not waited for', () => {
   beforeEach(() => writeFileSync(path.join(folder, 'sound'), 'x'))
 
   test.each<[string, string, (file: string) => Promise<unknown>]>([
-    ['a picture', 'a.png', (file) => RawImage.read(file)],
+    ['an image', 'a.png', (file) => RawImage.read(file)],
     ['a label map', 'a.png', (file) => readLabelMap(file, 10)],
     ['a database', 'a.npz', (file) => RetrievalDatabase.load(file)],
     ['a database', 'a.safetensors', (file) => RetrievalDatabase.load(file)],

@@ -283,7 +283,7 @@ describe('who may read', () => {
     })
     expect((await failure(fetchModel('hf:o/m@nowhere', settingsFor()))).message).toMatch(/no branch, tag or commit nowhere/)
     expect((await failure(fetchModel('hf:o/m/other.safetensors', settingsFor()))).message).toMatch(
-      /holds no other\.safetensors; its model files are weights\.safetensors/,
+      /has no other\.safetensors; its model files are weights\.safetensors/,
     )
   })
 })

@@ -154,11 +154,11 @@ describe('the choice of files', () => {
     const quantised = ['m-Q4_0.gguf', 'm-Q8_0.gguf', 'x/m-f16.gguf', 'README.md']
     expect(choose(quantised, { tag: 'q8_0' })).toEqual({ entry: 'm-Q8_0.gguf', files: ['m-Q8_0.gguf'], indexes: [] })
     expect(choose(quantised, { tag: 'm-Q4_0.gguf' }).entry).toBe('m-Q4_0.gguf')
-    expect(() => choose(quantised)).toThrow(/holds 2 model files: m-Q4_0\.gguf, m-Q8_0\.gguf\. Choose one/)
+    expect(() => choose(quantised)).toThrow(/has 2 model files: m-Q4_0\.gguf, m-Q8_0\.gguf\. Choose one/)
     expect(() => choose(quantised, { tag: 'q5' })).toThrow(/no model file with 'q5'/)
     expect(choose(['a.ckpt', 'a.safetensors', 'a.yaml', 'b.yaml']).files).toEqual(['a.safetensors', 'a.yaml'])
     expect(choose(sd, { inner: 'v1-5.ckpt' }).files).toEqual(['v1-5.ckpt'])
-    expect(() => choose(['README.md'])).toThrow(/holds no model/)
+    expect(() => choose(['README.md'])).toThrow(/has no model/)
     expect(() => choose(['unet/x.onnx', 'model_index.json'])).toThrow(/no supported weights in unet/)
   })
 

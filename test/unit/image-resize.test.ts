@@ -1,4 +1,4 @@
-/** Resizing as Pillow does it, and pictures to tensors as the reference scripts make them. */
+/** Resizing as Pillow does it, and images to tensors as the reference scripts make them. */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { sizeInMultiples, toPlanar } from '../../lib/image/preprocess'
@@ -49,7 +49,7 @@ describe('resize', () => {
     await expect(image.resize(9, 7, { filter: 'sinc' as 'box' })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
   })
 
-  test('the event loop turns while a large picture is resized', async () => {
+  test('the event loop turns while a large image is resized', async () => {
     const image = new RawImage({ data: pattern(1500, 1200, 3), width: 1500, height: 1200, channels: 3 })
     await image.resize(64, 64)
     let turns = 0
@@ -106,7 +106,7 @@ describe('preprocess', () => {
         [64, mod64],
       ]) {
         const { width, height } = sizeInMultiples({ width: hw[1], height: hw[0] }, multiple)
-        // The references end with no pixels at all for tiny pictures; here one multiple is the least.
+        // The references end with no pixels at all for tiny images; here one multiple is the least.
         expect([height, width]).toEqual(reference.map((side: number) => Math.max(side, multiple)))
       }
     }

@@ -1,4 +1,4 @@
-/** Pictures in and out: PNG of every kind against another decoder, JPEG and WebP through sharp, files, refusals. */
+/** Images in and out: PNG of every kind against another decoder, JPEG and WebP through sharp, files, refusals. */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -116,7 +116,7 @@ describe('texts in PNG files', () => {
     expect(metadata).toEqual({ Title: 'café', Comment: 'naïve', parameters: '日本語', Author: '日本' })
   })
 
-  test('broken ones are left out: the picture counts', async () => {
+  test('broken ones are left out: the image counts', async () => {
     const damaged = pngChunk('tEXt', Buffer.from('Key\0text'))
     damaged[12]! ^= 1
     const { metadata } = await withChunks(
@@ -163,7 +163,7 @@ describe('refusals', () => {
 
   test.each<[string, Uint8Array]>([
     ['nothing', new Uint8Array(0)],
-    ['no picture', Buffer.from('#!/bin/sh')],
+    ['no image', Buffer.from('#!/bin/sh')],
     ['the signature alone', signature],
     ['a file cut short', sound.subarray(0, 60)],
     ['a file without end', sound.subarray(0, sound.length - 12)],
@@ -173,7 +173,7 @@ describe('refusals', () => {
     ['3 bits', header({ bitDepth: 3 })],
     ['RGB with 4 bits', header({ bitDepth: 4 })],
     ['colour type 7', header({ colourType: 7 })],
-    ['a palette picture without palette', header({ colourType: 3 })],
+    ['a palette image without palette', header({ colourType: 3 })],
     ['less data than pixels', header({ width: 5 })],
     ['no data', Buffer.concat([signature, ihdr, end])],
     ['data that is not deflate', Buffer.concat([signature, ihdr, pngChunk('IDAT', Buffer.from('hello')), end])],
@@ -263,7 +263,7 @@ describe('files', () => {
     expect(readdirSync(folder)).toEqual(['taken.png'])
   })
 
-  test('pixels and pictures are taken as they are', async () => {
+  test('pixels and images are taken as they are', async () => {
     const image = gradient(2, 2, 4)
     expect(await RawImage.read(image)).toBe(image)
     const data = new Uint8ClampedArray(image.data)
@@ -287,13 +287,13 @@ describe('JPEG and WebP', () => {
     expect((await RawImage.read(await opaque.encode('webp', { lossless: true }))).data).toEqual(opaque.data.filter((_, i) => i % 4 !== 3))
   })
 
-  test('transparent pictures lie on white in JPEG', async () => {
+  test('transparent images lie on white in JPEG', async () => {
     const clear = new RawImage({ data: new Uint8Array(8 * 8 * 4), width: 8, height: 8, channels: 4 })
     const back = await RawImage.read(await clear.encode('jpeg'))
     expect(Math.min(...back.data)).toBeGreaterThan(250)
   })
 
-  test('EXIF orientation turns the picture upright', async () => {
+  test('EXIF orientation turns the image upright', async () => {
     const { data, width, height } = gradient(6, 4, 3)
     const jpeg = await sharp(data, { raw: { width, height, channels: 3 } })
       .withMetadata({ orientation: 6 })

@@ -42,7 +42,7 @@ describe('one figure', () => {
     expect(describePicture(draw([figure(color, 'circle')], grey)).map(({ colour }) => colour)).toEqual([color])
   })
 
-  test('on a picture that is larger, grey, or empty', () => {
+  test('on an image that is larger, grey, or empty', () => {
     expect(describePicture(draw([figure('red', 'star')], [30, 60, 160], 128))).toMatchObject([{ colour: 'red', shape: 'star' }])
     expect(describePicture(new RawImage({ data: new Uint8Array(64 * 64).fill(128), width: 64, height: 64, channels: 1 }))).toEqual([])
     expect(describePicture(draw([], (y) => [80 + 120 * y, 140 + 60 * y, 230]))).toEqual([])
@@ -112,7 +112,7 @@ test('places', () => {
 
 const training = path.resolve(__dirname, '..', '..', 'training')
 const truth = existsSync(path.join(training, 'ground_truth')) ? test : test.skip
-truth('the pictures of the world that the model is trained on: all right', async () => {
+truth('the images of the world that the model is trained on: all right', async () => {
   const { prompts } = JSON.parse(readFileSync(path.join(training, 'held_out.json'), 'utf8')) as { prompts: (Expectation & { id: number })[] }
   const wrong: number[] = []
   for (const entry of prompts.slice(0, 24)) {

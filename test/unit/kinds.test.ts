@@ -108,7 +108,7 @@ describe('what a kind needs', () => {
     })
   })
 
-  test('a first stage makes no pictures', () => {
+  test('a first stage makes no images', () => {
     expect(rejection(() => resolve(infoOf('autoencoder'), {}))).toMatchObject({ code: 'ERR_UNSUPPORTED_MODEL' })
   })
 })

@@ -69,7 +69,7 @@ test('a crop is encoded, or is what boxes are relative to; objects outside of it
   expect(relative.slice(0, 4)).toEqual([3, 0, 8099, 8191])
 })
 
-test('fractions made of pixels may exceed the picture by their rounding', () => {
+test('fractions made of pixels may exceed the image by their rounding', () => {
   expect(layoutTokens([box({ x: 0.1, width: 0.9000000001 })])[2]).toBe(8099)
 })
 
@@ -94,7 +94,7 @@ test.each<[string, unknown, RegExp]>([
   expect(() => layoutTokens(boxes as LayoutObject[])).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG' }))
 })
 
-test('a crop outside the picture', () => {
+test('a crop outside the image', () => {
   expect(() => layoutTokens([], openImagesEncoding, { x: 0.5, y: 0, width: 0.6, height: 1 })).toThrow(/crop extends outside/)
 })
 

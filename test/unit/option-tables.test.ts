@@ -97,7 +97,7 @@ test.each(commands.map((command) => [command.name, command] as const))('every fl
   }
 })
 
-test.each(Object.entries(samples))('--%s reaches the engine and the settings of the picture', (key, [text, request, settings]) => {
+test.each(Object.entries(samples))('--%s reaches the engine and the settings of the image', (key, [text, request, settings]) => {
   const flags = flagsOf(samplingOptions)
   const { values } = readFlags(flags, [`--${kebabCase(key)}`, text], { min: 0, max: 0, names: 'flags' })
   const resolved = resolveGenerate(readOptionFlags(samplingOptions, values), info).sampling

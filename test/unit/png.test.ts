@@ -39,7 +39,7 @@ describe('what libpng reads with a warning is read as libpng reads it', () => {
     ['a palette longer than its depth can name', data({ ...indexed, palette: [...palette, 1, 2, 3] }), data(indexed)],
     ['a palette in grey', withChunk(data({ ...rgb, colourType: 0 }), pngChunk('PLTE', Buffer.alloc(6))), data({ ...rgb, colourType: 0 })],
     ['a broken palette in RGB', withChunk(plain, pngChunk('PLTE', Buffer.alloc(5))), plain],
-    ['data after the picture is complete', withChunk(plain, pngChunk('IDAT', Buffer.from('surplus')), 'IEND'), plain],
+    ['data after the image is complete', withChunk(plain, pngChunk('IDAT', Buffer.from('surplus')), 'IEND'), plain],
     [
       'data in another place',
       withChunk(withChunk(plain, pngChunk('tEXt', Buffer.from('a\0b')), 'IEND'), pngChunk('IDAT', Buffer.alloc(9)), 'IEND'),
@@ -207,7 +207,7 @@ describe('bombs', () => {
   /** In a function of its own, so that nothing of what it takes is alive while the file is read. */
   const rows = (width: number, height: number) => deflateSync(Buffer.alloc((1 + width * 8) * height), { level: 1 })
 
-  test('16 bits of a large picture: inflated once, row by row', async () => {
+  test('16 bits of a large image: inflated once, row by row', async () => {
     const [width, height] = [3000, 2000]
     const file = Buffer.concat([signature, pngHeader({ width, height, bitDepth: 16, colourType: 6 }), pngChunk('IDAT', rows(width, height)), end])
     expect(file.length).toBeLessThan(2 << 20)
@@ -356,7 +356,7 @@ describe('colours', () => {
     for (const [r, g, b] of greys) expect(Math.max(r!, g!, b!) - Math.min(r!, g!, b!)).toBeLessThanOrEqual(2)
     expect([...image.data]).toEqual([...(await sharp(png).toColourspace('srgb').raw().toBuffer())])
     expect(image.metadata).toEqual({ parameters: 'a word' })
-    // In a picture of another kind it counts for nothing.
+    // In an image of another kind it counts for nothing.
     expect(await pixelsOf(withChunk(data(grey), chunk))).toEqual(await pixelsOf(data(grey)))
   })
 

@@ -129,13 +129,13 @@ describe('requests', () => {
     expect(options).toMatchObject({ width: 32, height: 16, semanticMap: { data } })
   })
 
-  test('semantic: a start picture takes the size of the map', async () => {
+  test('semantic: a start image takes the size of the map', async () => {
     const { request, arrays } = await requestOf(infoOf('semantic'), { semanticMap: grey(32, 16), image: picture(50, 50), strength: 0.5 })
     expect(request).toMatchObject({ imageShape: [1, 3, 16, 32], labelsShape: [16, 32], strength: 0.5 })
     expect(arrays.image).toHaveLength(3 * 16 * 32)
   })
 
-  test('depth: the map as it is, its size in multiples unless a start picture or the call has another', async () => {
+  test('depth: the map as it is, its size in multiples unless a start image or the call has another', async () => {
     const info = infoOf('depth')
     const numbers = { data: Float32Array.from({ length: 35 * 50 }, (_, i) => i / 7), width: 35, height: 50 }
     const { request, arrays, options } = await requestOf(info, { prompt: 'a', depthMap: numbers })
@@ -148,7 +148,7 @@ describe('requests', () => {
     expect(started.request).toMatchObject({ depthShape: [1, 1, 50, 35], imageShape: [1, 3, 16, 32], width: 32, height: 16, strength: 0.5 })
   })
 
-  test('depth: pictures by their lightness, grey files with all their bits', async () => {
+  test('depth: images by their lightness, grey files with all their bits', async () => {
     const mapOf = async (depthMap: AnyGenerateOptions['depthMap']) => [
       ...(await requestOf(infoOf('depth', { sizeMultiple: 1 }), { prompt: 'a', depthMap: depthMap! })).arrays.depth!,
     ]
@@ -184,7 +184,7 @@ describe('requests', () => {
     expect([...arrays.mask!]).toEqual([0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1])
   })
 
-  test('image to image: the mask in the size of the picture that is drawn', async () => {
+  test('image to image: the mask in the size of the image that is drawn', async () => {
     const mask = { data: Uint8Array.from({ length: 32 * 16 }, (_, i) => (i % 32 < 16 ? 255 : 0)), width: 32, height: 16 }
     const same = await requestOf(infoOf('text'), { prompt: 'a', image: picture(32, 16), mask, strength: 1 })
     expect(same.request).toMatchObject({ imageShape: [1, 3, 16, 32], maskShape: [1, 1, 16, 32], strength: 1 })
@@ -195,7 +195,7 @@ describe('requests', () => {
     expect(larger.arrays.mask).toEqual(Float32Array.from({ length: 64 * 32 }, (_, i) => (i % 64 < 32 ? 1 : 0)))
   })
 
-  test('image to image with a mask: a picture between the multiples is padded, and the result has its size', async () => {
+  test('image to image with a mask: an image between the multiples is padded, and the result has its size', async () => {
     const data = Uint8Array.from({ length: 33 * 30 }, (_, i) => (i % 33) * 7)
     const image = new RawImage({ data, width: 33, height: 30, channels: 1 })
     const mask = grey(33, 30, 255)
@@ -298,7 +298,7 @@ describe('pictures that do not fit', () => {
     [infoOf('superres'), { image: picture(16, 7) }, /image is 16x7, too small for one tile .* at least 8/],
     [infoOf('superres'), { image: { data: new Float32Array(3 * 64).fill(NaN, 7), shape: [3, 8, 8] } }, /image\.data\[7\] is NaN; .* finite/],
     [infoOf('text'), { image: { data: new Float32Array(3 * 256).fill(-Infinity), shape: [3, 16, 16] } }, /image\.data\[0\] is -Infinity/],
-    [infoOf('superres'), { image: picture(16, 16), width: 32 }, /follow the picture .* 64x64, not 32x64/],
+    [infoOf('superres'), { image: picture(16, 16), width: 32 }, /follow the image .* 64x64, not 32x64/],
     [infoOf('inpaint'), { image: picture(16, 16), mask: grey(16, 15) }, /mask is 16x15, but image is 16x16; they must have the same size/],
     [infoOf('text'), { image: picture(16, 16), mask: grey(16, 15) }, /mask is 16x15, but image is 16x16; they must have the same size/],
     [infoOf('text'), { image: picture(33, 30), mask: grey(33, 30), width: 34 }, /width must be a multiple of 16 for this model, not 34/],
@@ -385,7 +385,7 @@ describe('encodeCondition', () => {
     expect(kept.request).toMatchObject({ prompt: words(''), imageShape: [1, 3, 4, 4] })
   })
 
-  test('depth: the size of the picture that is meant', async () => {
+  test('depth: the size of the image that is meant', async () => {
     const depthMap = { data: new Float32Array(35 * 50), width: 35, height: 50 }
     expect((await encode(infoOf('depth'), { depthMap })).request).toMatchObject({ depthShape: [1, 1, 50, 35], width: 32, height: 48 })
     expect((await encode(infoOf('depth'), { depthMap }, { width: 64 })).request).toMatchObject({ width: 64, height: 48 })

@@ -1,4 +1,4 @@
-/** What the server's page computes without a browser: prompt weights, texts of pictures, marks, requests as text, masks. */
+/** What the server's page computes without a browser: prompt weights, texts of images, marks, requests as text, masks. */
 import { deflateSync } from 'node:zlib'
 import { RawImage } from '../../lib/image/raw-image'
 import { samplerNames, scheduleNames } from '../../lib/names'

@@ -56,7 +56,7 @@ describe('streams', () => {
   })
 })
 
-/** Pictures of which files are made when the test says so. */
+/** Images of which files are made when the test says so. */
 function pictures() {
   let finish!: (bytes: Uint8Array) => void
   const encoded = new Promise<Uint8Array>((resolve) => (finish = resolve))

@@ -17,7 +17,7 @@ describe('values', () => {
     ['fields that have the name of our mark', { extra: { $latent: 'picture', data: 1 }, own: { $latent: 'same' } }],
   ])('%s', (_, value) => expect(crossed(value)).toEqual(value))
 
-  test('pictures are pictures again, with their texts', () => {
+  test('pictures are images again, with their texts', () => {
     const image = new RawImage({
       data: Uint8Array.from({ length: 12 }, (_, i) => i),
       width: 2,
@@ -107,7 +107,7 @@ describe('errors', () => {
     new OutOfMemoryError('too much', { required: 5, available: 3, plans: [{ width: 64 }] }),
     new BinaryNotFoundError('none', { tried: ['a'] }),
     new DownloadError('integrity', 'differs', { source: 'hf:o/m', status: 200 }),
-    new DiffusionError('ERR_IMAGE_FORMAT', 'no picture', { bytes: 3 }),
+    new DiffusionError('ERR_IMAGE_FORMAT', 'no image', { bytes: 3 }),
     Object.assign(new RangeError('steps must be'), { code: 'ERR_INVALID_ARG', details: {} }),
     Object.assign(new TypeError('prompt must be'), { code: 'ERR_INVALID_ARG', details: {} }),
     new Error('plain'),

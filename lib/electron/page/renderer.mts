@@ -4,17 +4,17 @@
 import type { GenerateWarning, HostGenerateOptions, HostStatus, LoraReport, ModelPart, Progress, Timings } from '../../index.js'
 import type { MainMessage, PageEvent, PageMessage, PagePicture } from '../page-protocol.js'
 
-/** A picture to start from: its file, or what the page shows. */
+/** A start image: a file, or image data of the page. */
 export type PageImageInput = Blob | Uint8Array | ImageData | ImageBitmap | HTMLImageElement | HTMLCanvasElement | OffscreenCanvas
 
-/** Options of {@link Diffusion.generate}: those of `DiffusionHost.generate()`, with pictures as a page has them. */
+/** Options of {@link Diffusion.generate}: those of `DiffusionHost.generate()`, with images as a page can provide them. */
 export interface PageGenerateOptions extends Omit<HostGenerateOptions, 'image' | 'mask' | 'loras' | 'onProgress' | 'preview'> {
   image?: PageImageInput
   mask?: PageImageInput
   preview?: { /** One preview every so many steps. Default 1. */ every?: number; method?: 'linear' | 'vae' }
 }
 
-/** A finished picture. */
+/** A finished image. */
 export interface DiffusionImage {
   /** A PNG file with the settings inside, as A1111 writes them. */
   readonly blob: Blob
@@ -29,7 +29,7 @@ export interface DiffusionImage {
 export interface PageGenerateResult {
   images: DiffusionImage[]
   seed: bigint
-  /** With every default filled in, but for the pictures that were given. */
+  /** With all defaults, without the input images. */
   options: Record<string, unknown>
   timings: Timings
   float32Parts: ModelPart[]
@@ -37,7 +37,7 @@ export interface PageGenerateResult {
   warnings: GenerateWarning[]
 }
 
-/** What a job tells while it waits and runs. */
+/** Events of a job. */
 export type PageJobEvent =
   | { type: 'queued'; position: number }
   | { type: 'started' }
@@ -66,7 +66,7 @@ export interface ConnectOptions {
   timeoutMs?: number
 }
 
-/** A call of {@link Diffusion.generate}: a promise of its result and a stream of events, each of which may be left alone. */
+/** A call of {@link Diffusion.generate}: a promise of its result, and a stream of events. Either may be ignored. */
 export class PageJob implements PromiseLike<PageGenerateResult>, AsyncIterable<PageJobEvent> {
   readonly #result: Promise<PageGenerateResult>
   readonly #cancel: (reason: unknown) => void
@@ -93,7 +93,7 @@ export class PageJob implements PromiseLike<PageGenerateResult>, AsyncIterable<P
     })
   }
 
-  /** Ends the job, waiting or running; it is rejected with `reason` at once. */
+  /** Cancels the job, waiting or running; it rejects with `reason` immediately. */
   cancel(reason: unknown = new DOMException('The job was cancelled', 'AbortError')): void {
     this.#cancel(reason)
   }
@@ -113,7 +113,7 @@ export class PageJob implements PromiseLike<PageGenerateResult>, AsyncIterable<P
     return this.#result.finally(action)
   }
 
-  /** The events until the end; throws what the job is rejected with. Of events not taken in time the newest of each type and phase is kept. */
+  /** The events until the end; throws the job's error. If events are not read in time, only the newest of each type and phase is kept. */
   async *[Symbol.asyncIterator](): AsyncGenerator<PageJobEvent, void, void> {
     this.#result.catch(() => {}) // thrown below
     for (;;) {
@@ -147,7 +147,7 @@ interface JobHandle {
   emit(event: PageJobEvent): void
 }
 
-/** The application's engine, from a page. Made by {@link connectDiffusion}. */
+/** The application's engine, for a page. Created by {@link connectDiffusion}. */
 export class Diffusion {
   readonly #port: MessagePort
   readonly #jobs = new Map<number, JobHandle>()
@@ -167,7 +167,7 @@ export class Diffusion {
     port.addEventListener('close', () => this.close())
   }
 
-  /** What the engine is doing. */
+  /** Status of the engine. */
   get status(): HostStatus {
     return this.#status
   }
@@ -182,7 +182,7 @@ export class Diffusion {
     return this
   }
 
-  /** Makes pictures when it is the job's turn. The main process checks the options, and that they keep within its limits. */
+  /** Queues a job that generates images. The main process checks the options and its limits. */
   generate(options: PageGenerateOptions = {}): PageJob {
     const { signal, ...rest } = options
     const id = ++this.#lastId
@@ -285,10 +285,10 @@ async function encodeOptions(options: Omit<PageGenerateOptions, 'signal'>): Prom
   }
 }
 
-/** A file's bytes as they are; what the page shows, as pixels. */
+/** The bytes of a file, or the pixels of image data. */
 async function encodeImage(image: PageImageInput, name: string): Promise<Uint8Array | PagePicture> {
   if (typeof image !== 'object')
-    throw new TypeError(`${name} is a Blob, bytes, ImageData, an ImageBitmap, a picture or a canvas of the page, not a ${typeof image}`)
+    throw new TypeError(`${name} is a Blob, bytes, ImageData, an ImageBitmap, an image or a canvas of the page, not a ${typeof image}`)
   if (image instanceof Uint8Array) return image
   if (image instanceof Blob) return new Uint8Array(await image.arrayBuffer())
   const { data, width, height } = image instanceof ImageData ? image : drawn(image)
@@ -304,8 +304,8 @@ function drawn(image: Exclude<PageImageInput, Blob | Uint8Array | ImageData>): I
 }
 
 /**
- * Connects the page to the application's engine, which `createDiffusionHost()` of the main process serves and `exposeDiffusion()` of the preload script lets through.
- * @throws DiffusionError `ERR_CONNECT` where the preload script has not been run, the origin is not allowed, or nothing answers in time
+ * Connects the page to the application's engine, provided by `createDiffusionHost()` in the main process and `exposeDiffusion()` in the preload script.
+ * @throws DiffusionError `ERR_CONNECT` if the preload script has not run, the origin is not allowed, or there is no answer in time
  */
 export async function connectDiffusion({ key = 'latentDiffusion', timeoutMs = 10_000 }: ConnectOptions = {}): Promise<Diffusion> {
   const bridge = (window as unknown as Record<string, { connect(nonce: string): Promise<unknown> } | undefined>)[key]

@@ -108,13 +108,13 @@ function luminanceOf(lightness: number): number {
   return f > 6 / 29 ? f ** 3 : ((f - 4 / 29) * 108) / 841
 }
 
-/** Whether a profile is made of tables, for a picture of this kind. */
+/** Whether a profile is made of tables, for an image of this kind. */
 export function hasTables(profile: Buffer, grey: boolean): boolean {
   const tags = tagsOf(profile)
   return !!tags && profile.toString('latin1', 16, 20) === (grey ? 'GRAY' : 'RGB ') && (tags.has('A2B0') || tags.has('A2B1'))
 }
 
-/** What the numbers of a picture with this profile mean; undefined for profiles of other kinds, or where it is made for a picture of another kind. */
+/** What the numbers of an image with this profile mean; undefined for profiles of other kinds, or where it is made for an image of another kind. */
 export function readProfile(profile: Buffer, grey: boolean): ColourSpace | undefined {
   const tags = tagsOf(profile)
   if (!tags) return undefined

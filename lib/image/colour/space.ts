@@ -9,7 +9,7 @@ export type ColourSpace = { curves: readonly Curve[]; toXyz: readonly number[] }
 
 /** Changes samples to bytes of sRGB. */
 export interface ColourChange {
-  /** Bytes by sample, of grey pictures. */
+  /** Bytes by sample, of grey images. */
   grey?: Uint8Array
   /** Writes three bytes at `at`. */
   rgb?: (red: number, green: number, blue: number, out: Uint8Array, at: number) => void
@@ -20,7 +20,7 @@ const fromLight = (light: number) => (light <= 0.0031308 ? 12.92 * light : 1.055
 
 type Matrix = readonly number[]
 
-/** Undefined where there is none. Row by row, 3 x 3. */
+/** Undefined if there is none. Row by row, 3 x 3. */
 function inverse([a, b, c, d, e, f, g, h, i]: Matrix): number[] | undefined {
   const minors = [e! * i! - f! * h!, c! * h! - b! * i!, b! * f! - c! * e!, f! * g! - d! * i!, a! * i! - c! * g!, c! * d! - a! * f!]
   minors.push(d! * h! - e! * g!, b! * g! - a! * h!, a! * e! - b! * d!)
@@ -127,7 +127,7 @@ function finite(space: ColourSpace): boolean {
   return numbers.every(Number.isFinite)
 }
 
-/** How samples of 0 to `max` become sRGB; undefined where they are sRGB already, or where the space makes no sense. */
+/** How samples of 0 to `max` become sRGB; undefined if they are sRGB already, or where the space makes no sense. */
 export async function changeToSrgb(space: ColourSpace | undefined, max: number): Promise<ColourChange | undefined> {
   if (!space || !finite(space) || (await isSrgb(space))) return undefined
   if ('grey' in space) return { grey: await makeSliced(new Uint8Array(max + 1), (i) => clampedByte(space.grey(i / max))) }

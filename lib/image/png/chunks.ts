@@ -1,5 +1,5 @@
 /**
- * The chunks of a PNG file: their order, sizes and check sums, before any picture data is decoded. What libpng 1.6 reads with a warning is read, as libpng reads it; what
+ * The chunks of a PNG file: their order, sizes and check sums, before any image data is decoded. What libpng 1.6 reads with a warning is read, as libpng reads it; what
  * it refuses is refused.
  */
 import { TimeSlice } from '../../files/time-slice.js'
@@ -74,7 +74,7 @@ async function* chunksOf(file: Buffer, where: string): AsyncGenerator<Chunk, voi
     const end = start + length + 12
     const sound = (await crc32Sliced(file.subarray(start + 4, end - 4), slice)) === file.readUInt32BE(end - 4)
     if (!sound && isCritical(type)) throw imageError(`${where} is damaged: the checksum of its ${type} chunk at byte ${start} does not match`)
-    // A damaged chunk that the picture does not need is left out.
+    // A damaged chunk that the image does not need is left out.
     if (sound) yield { type, data: file.subarray(start + 8, end - 4), start, end }
     if (type === 'IEND') return
     start = end
@@ -82,7 +82,7 @@ async function* chunksOf(file: Buffer, where: string): AsyncGenerator<Chunk, voi
   throw imageError(`${where} has more than ${maxChunks} chunks`)
 }
 
-/** A capital letter in front: whoever does not know the chunk cannot read the picture. */
+/** A capital letter in front: whoever does not know the chunk cannot read the image. */
 function isCritical(type: string): boolean {
   return type.charCodeAt(0) < 0x60
 }
@@ -123,7 +123,7 @@ class Collector {
     return this.#dataEnd > 0
   }
 
-  /** Colours beyond what the bit depth names are dropped. In other kinds of pictures a palette is a hint for screens of few colours. */
+  /** Colours beyond what the bit depth names are dropped. In other kinds of images a palette is a hint for screens of few colours. */
   #takePalette(data: Buffer): void {
     const { colourType, bitDepth } = this.#header!
     if (colourType !== 3 || this.#afterData) return
@@ -133,7 +133,7 @@ class Collector {
     this.#palette = data.subarray(0, 3 * 2 ** bitDepth)
   }
 
-  /** Where it does not fit its picture, nothing is transparent. */
+  /** Where it does not fit its image, nothing is transparent. */
   #takeTransparency(data: Buffer): void {
     if (this.#transparency || this.#afterData) return
     const { colourType } = this.#header!
@@ -143,7 +143,7 @@ class Collector {
     if (fits) this.#transparency = data
   }
 
-  /** Picture data that does not follow the rest directly is surplus: what was there before decides. */
+  /** Image data that does not follow the rest directly is surplus: what was there before decides. */
   #takeData(start: number, end: number): void {
     if (!this.#afterData) this.#dataStart = start
     else if (this.#dataEnd !== start) return
@@ -193,7 +193,7 @@ export async function readChunks(bytes: Uint8Array, where: string): Promise<PngF
 /** Small chunks are put together: an encoder may write one per byte. */
 const joinedBytes = 1 << 16
 
-/** The compressed picture data, in pieces. */
+/** The compressed image data, in pieces. */
 export function* compressedData({ bytes, dataStart, dataEnd }: PngFile): Generator<Buffer, void> {
   let joined = Buffer.allocUnsafe(joinedBytes)
   let filled = 0

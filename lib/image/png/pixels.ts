@@ -11,7 +11,7 @@ import { readRows, type Pass } from './rows.js'
 const inflate = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.inflate)
 const maxProfileBytes = 4 << 20
 
-/** The ICC profile of a file; undefined where there is none, or it is broken or beyond bounds. */
+/** The ICC profile of a file; undefined if there is none, or it is broken or beyond bounds. */
 export async function profileOf({ colour: { iccp: chunk } }: PngFile): Promise<Buffer | undefined> {
   if (!chunk) return undefined
   const end = chunk.indexOf(0)
@@ -85,7 +85,7 @@ function paletteWriter(file: PngFile, channels: number, change: ColourChange | u
   }
 }
 
-/** The transparent colour, sample by sample, as many bits as the picture has. */
+/** The transparent colour, sample by sample, as many bits as the image has. */
 function colourKey({ header: { bitDepth, colourType }, transparency }: PngFile): number[] | undefined {
   if (!transparency) return undefined
   return Array.from({ length: samplesPerPixel[colourType]! }, (_, i) => transparency.readUInt16BE(2 * i) & (2 ** bitDepth - 1))
@@ -144,7 +144,7 @@ export async function readPixels(file: PngFile, profile: Buffer | undefined, whe
   return { data, width, height, channels }
 }
 
-/** The numbers of a grey or palette picture, one per pixel. */
+/** The numbers of a grey or palette image, one per pixel. */
 export async function readNumbers(file: PngFile, where: string): Promise<{ data: Uint16Array; width: number; height: number }> {
   const { width, height, bitDepth } = file.header
   const unpacked = new Uint16Array(width)

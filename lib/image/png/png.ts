@@ -1,6 +1,6 @@
 /**
  * PNG in and out, in plain TypeScript over Node's zlib. No library that is kept up reads it in steps that let the event loop turn, inflates once, bounds what it inflates and
- * keeps the texts: pngjs and fast-png decode a whole picture at a stretch.
+ * keeps the texts: pngjs and fast-png decode a whole image at a stretch.
  */
 import { imageError } from '../image-error.js'
 import { exifOrientation, turnUpright } from '../orientation.js'

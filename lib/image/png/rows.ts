@@ -5,7 +5,7 @@ import type { PngFile } from './chunks.js'
 import { samplesPerPixel, type PngHeader } from './format.js'
 import { inflated, lastBytes } from './inflate.js'
 
-/** Rows of a picture or, where it is interlaced, of one of seven smaller ones. */
+/** Rows of an image or, where it is interlaced, of one of seven smaller ones. */
 export interface Pass {
   /** First column and row, and the distance to the next ones. */
   x: number
@@ -123,7 +123,7 @@ class RowReader {
 }
 
 /**
- * Calls `emit` with every row of a picture, pass by pass; the array is used again for the next row. What follows the last row is not looked at.
+ * Calls `emit` with every row of an image, pass by pass; the array is used again for the next row. What follows the last row is not looked at.
  * @throws DiffusionError `ERR_IMAGE_FORMAT` where data is missing or broken
  */
 export async function readRows(file: PngFile, emit: (row: Uint8Array, y: number, pass: Pass) => void, where: string): Promise<void> {

@@ -42,7 +42,7 @@ async function* filteredRows({ data, width, height, channels }: Pixels): AsyncGe
   }
 }
 
-/** The compressed picture as IDAT chunks. */
+/** The compressed image as IDAT chunks. */
 async function dataChunks(pixels: Pixels, level: number): Promise<Buffer[]> {
   const deflater = zlib.createDeflate({ level, chunkSize: dataChunkBytes })
   const source = Readable.from(filteredRows(pixels), { objectMode: false, highWaterMark: blockBytes })

@@ -5,7 +5,7 @@
 namespace latent::pipeline {
 
 /// A depth map beside the latents (Stable Diffusion 2 depth): one channel of their size, in which the least depth of the map is
-/// -1 and the greatest 1. The network that makes such maps of pictures (MiDaS) is not part of the model: the map is given.
+/// -1 and the greatest 1. The network that makes such maps of images (MiDaS) is not part of the model: the map is given.
 class DepthConditioner final : public Conditioner {
 public:
     explicit DepthConditioner(const ModelSpec & spec) : downsampling_(spec.downsampling()) {}

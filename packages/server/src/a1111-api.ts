@@ -106,7 +106,7 @@ class WebUi {
 
   async draw(body: Body, request: FastifyRequest, reply: FastifyReply, read: (body: Body, info: PipelineInfo) => Promise<Asked>) {
     const { room, settings } = this.#context
-    room.admit(request.ip) // before pictures are decoded
+    room.admit(request.ip) // before images are decoded
     const override = typeof body.override_settings === 'object' && body.override_settings !== null ? (body.override_settings as Body) : {}
     const checkpoint = readText(override, 'sd_model_checkpoint')
     const model = checkpoint === undefined ? this.checkpoint : this.find(checkpoint)
@@ -150,7 +150,7 @@ class WebUi {
     }
   }
 
-  /** One of the rounds; undefined where it was skipped or interrupted. */
+  /** One of the rounds; undefined if it was skipped or interrupted. */
   async #round({ options }: Asked, task: Task, model: string, request: FastifyRequest, signal: AbortSignal): Promise<GenerateResult | undefined> {
     task.skipped = false
     task.step = 0
@@ -234,7 +234,7 @@ class WebUi {
 
 const pixels = ({ data, width, height, channels }: RawImage) => ({ data, width, height, channels })
 
-/** The request without its pictures, which are long. */
+/** The request without its images, which are long. */
 function echo(body: Body): Record<string, unknown> {
   const shown = {
     ...body,

@@ -37,7 +37,7 @@ export function readText(body: Body, key: string): string | undefined {
 
 const isOn = (body: Body, key: string) => body[key] === true || body[key] === 1 || body[key] === 'true'
 
-/** What would change the picture and is not there is refused; saying nothing would give another picture than was asked for. */
+/** What would change the image and is not there is refused; saying nothing would give another image than was asked for. */
 function refuseUnsupported(body: Body): void {
   for (const key of ['enable_hr', 'restore_faces', 'tiling']) if (isOn(body, key)) throw unprocessable(`${key} is not supported by this server`)
   if ((readNumber(body, 'subseed_strength', -1, 1) ?? 0) > 0)
@@ -75,9 +75,9 @@ function readSampling(body: Body, info: PipelineInfo): Pick<HostGenerateOptions,
 
 export interface Asked {
   options: HostGenerateOptions
-  /** Runs one after another, each of `batch_size` pictures. */
+  /** Runs one after another, each of `batch_size` images. */
   rounds: number
-  /** What becomes of each picture at the end. */
+  /** What becomes of each image at the end. */
   finish(image: RawImage): Promise<RawImage>
 }
 
@@ -126,7 +126,7 @@ async function onlyMasked(asked: Asked, picture: RawImage, { soft, hole }: Masks
   }
 }
 
-/** The whole picture, of which the masked area is drawn. */
+/** The whole image, of which the masked area is drawn. */
 function wholePicture(asked: Asked, picture: RawImage, { soft, hole }: Masks): Asked {
   const options = { ...asked.options, image: picture, mask: hole }
   if (soft === hole) return { ...asked, options } // the engine keeps what is black, to the byte

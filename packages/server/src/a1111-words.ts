@@ -1,7 +1,7 @@
 /** Samplers and schedules as AUTOMATIC1111's web UI spells them. */
 import type { PipelineInfo } from 'node-latent-diffusion'
 
-/** Its names where they are not our labels. */
+/** Its names if they are not our labels. */
 const schedulerWords: Readonly<Record<string, string>> = {
   normal: 'Uniform',
   sgm_uniform: 'SGM Uniform',

@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { HttpError, invalid } from './errors.js'
 import type { Limits } from './settings.js'
 
-/** A field; its value is a string, or what its JSON says where it was sent as that. */
+/** A field; its value is a string, or what its JSON says if it was sent as that. */
 export interface FormField {
   type: 'field'
   name: string

@@ -1,4 +1,4 @@
-/** Jobs of the native API: what each tells, kept for those who ask later, and its pictures. */
+/** Jobs of the native API: what each tells, kept for those who ask later, and its images. */
 import { createHash, randomUUID } from 'node:crypto'
 import type { GenerateResult, JobEvent as EngineEvent } from 'node-latent-diffusion'
 import { cancelled, HttpError, notFound, toAnswer } from './errors.js'
@@ -22,7 +22,7 @@ function supersedes(event: JobEvent, other: JobEvent): boolean {
 
 const iso = () => new Date().toISOString()
 
-/** Resolved options as JSON: no pictures, which are large, and no paths. */
+/** Resolved options as JSON: no images, which are large, and no paths. */
 function plainOptions(options: Record<string, unknown>): Record<string, unknown> {
   const kept = Object.entries(options).filter(
     ([key]) => !['image', 'mask', 'semanticMap', 'depthMap', 'loras', 'latents', 'neighbours'].includes(key),
@@ -34,7 +34,7 @@ export class JobRecord {
   readonly id = randomUUID()
   readonly created = iso()
   readonly pictures: { png: Uint8Array; sha256: string }[] = []
-  /** While it waits or runs: it holds the pictures that were given, and gets those that are made. */
+  /** While it waits or runs: it holds the images that were given, and gets those that are made. */
   run: Run | undefined
   /** Settled with the job's last event. */
   over: Promise<void> = Promise.resolve()
@@ -49,7 +49,7 @@ export class JobRecord {
   #lastEvent = 0
   readonly #listeners = new Set<() => void>()
   readonly #requestBytes: number
-  /** The last work of a job, which makes files of its pictures. */
+  /** The last work of a job, which makes files of its images. */
   #telling: Promise<unknown> = Promise.resolve()
 
   constructor(
@@ -68,7 +68,7 @@ export class JobRecord {
     return this.#status
   }
 
-  /** What keeping it takes: its pictures, its request, and previews that no picture has replaced. */
+  /** What keeping it takes: its images, its request, and previews that no image has replaced. */
   get bytes(): number {
     const previews = this.#events.reduce((sum, { event }) => sum + (event.type === 'preview' ? event.url.length : 0), 0)
     return this.pictures.reduce((sum, { png }) => sum + png.length, 0) + this.#requestBytes + previews
@@ -204,7 +204,7 @@ export class JobStore {
     return this.#keys.has(name)
   }
 
-  /** The job that was made with this key. @throws HttpError 409 where it was made by another request */
+  /** The job that was made with this key. @throws HttpError 409 if it was made by another request */
   byKey(key: { name: string; hash: string }): JobRecord | undefined {
     const known = this.#keys.get(key.name)
     if (known && known.hash !== key.hash)

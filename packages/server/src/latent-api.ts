@@ -53,15 +53,15 @@ function readOptions(request: JobRequest, files: Files, context: Context): HostG
   return options
 }
 
-/** Without the bytes of pictures. */
+/** Without the bytes of images. */
 function shownRequest(request: JobRequest, files: Files): Record<string, unknown> {
   const entries = Object.entries(request).map(([key, value]): [string, unknown] => {
-    return (pictureKeys as readonly string[]).includes(key) && typeof value === 'string' ? [key, '(a picture)'] : [key, value]
+    return (pictureKeys as readonly string[]).includes(key) && typeof value === 'string' ? [key, '(an image)'] : [key, value]
   })
-  return { ...Object.fromEntries(entries), ...Object.fromEntries(Object.keys(files).map((key) => [key, '(a picture)'])) }
+  return { ...Object.fromEntries(entries), ...Object.fromEntries(Object.keys(files).map((key) => [key, '(an image)'])) }
 }
 
-/** What is asked for, and the pictures that came as files of a form. */
+/** What is asked for, and the images that came as files of a form. */
 async function readBody(request: FastifyRequest, limits: Limits): Promise<{ asked: unknown; files: Files }> {
   const files: Files = {}
   if (!request.isMultipart()) return { asked: request.body ?? {}, files }
@@ -168,7 +168,7 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
     if (typeof key !== 'string' || !jobs.hasKey(key)) room.admit(ip)
   }
 
-  app.post('/jobs', { onRequest: admit, schema: { body: jobBody, tags: ['jobs'], summary: 'Make pictures' } }, async (request, reply) => {
+  app.post('/jobs', { onRequest: admit, schema: { body: jobBody, tags: ['jobs'], summary: 'Make images' } }, async (request, reply) => {
     const job = await createJob(request, context, (data) => request.validateInput(data, jobRequest))
     return reply.code(202).header('location', `/latent/v1/jobs/${job.id}`).send(job.toJson())
   })
@@ -224,7 +224,7 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
 
   app.get<{ Params: { id: string; file: string } }>(
     '/jobs/:id/images/:file',
-    { schema: { tags: ['jobs'], summary: 'A picture' } },
+    { schema: { tags: ['jobs'], summary: 'An image' } },
     async (request, reply) => sendPicture(jobs, request.params, request, reply),
   )
 }

@@ -11,7 +11,7 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
   const registers = [register]
   collectDefaultMetrics({ register })
   const jobs = new Counter({ name: 'latent_jobs_total', help: 'Finished image requests', labelNames: ['api', 'outcome'], registers })
-  const images = new Counter({ name: 'latent_images_total', help: 'Pictures made', labelNames: ['model'], registers })
+  const images = new Counter({ name: 'latent_images_total', help: 'Images made', labelNames: ['model'], registers })
   const wait = new Histogram({ name: 'latent_queue_wait_seconds', help: 'Time in the queue', buckets: seconds, registers })
   const stage = new Histogram({
     name: 'latent_stage_seconds',

@@ -44,7 +44,7 @@ export function nameOf(file: string, taken: (name: string) => boolean): string {
   }
 }
 
-/** Undefined where a file is missing or may not be looked at. */
+/** Undefined if a file is missing or may not be looked at. */
 function statusOf(file: string): Stats | undefined {
   try {
     return statSync(file)
@@ -77,9 +77,9 @@ export class Models {
   readonly #reserved = new Set<string>()
   readonly #settings: Settings
   readonly #details = new Map<string, Promise<PipelineInfo>>()
-  /** Makes pictures. */
+  /** Makes images. */
   readonly host: DiffusionHost
-  /** Reads headers: what models are and what a picture would cost. So those questions wait for no picture. */
+  /** Reads headers: what models are and what an image would cost. So those questions wait for no image. */
   readonly #planner: DiffusionHost
 
   constructor(settings: Settings) {

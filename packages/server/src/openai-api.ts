@@ -64,13 +64,13 @@ function choice<T extends string>(fields: Fields, key: string, known: readonly T
 interface Asked {
   model: string
   options: HostGenerateOptions
-  /** How much of a given picture is redrawn where the request does not say, by models that take one in part. */
+  /** How much of a given image is redrawn where the request does not say, by models that take one in part. */
   strength?: number
   size: string
   quality: string
   format: ImageFormat
   compression: number
-  /** Pictures are fetched by addresses; streams hold them in any case. */
+  /** Images are fetched by addresses; streams hold them in any case. */
   asUrl: boolean
   stream: boolean
   partials: number
@@ -155,7 +155,7 @@ function needPrompt(fields: Fields): string {
   return prompt
 }
 
-/** OpenAI's masks are transparent where the picture is repainted, ours are white there. */
+/** OpenAI's masks are transparent where the image is repainted, ours are white there. */
 async function readMask(bytes: Uint8Array): Promise<RawImage> {
   const mask = await RawImage.read(bytes)
   if (mask.channels !== 4) throw invalid('mask has no transparent area; the transparent area is repainted', 'mask')
@@ -181,7 +181,7 @@ async function readForm(request: FastifyRequest, { settings }: Context): Promise
     }
   }
   if (form.images.length === 0) throw invalid('image is missing', 'image')
-  if (form.images.length > 1) throw invalid(`${form.images.length} pictures were given; these models take one`, 'image')
+  if (form.images.length > 1) throw invalid(`${form.images.length} images were given; these models take one`, 'image')
   return form
 }
 
@@ -201,7 +201,7 @@ function plain(options: GenerateResult['options']): Fields {
   return Object.fromEntries(kept.map(([key, value]) => [key, typeof value === 'bigint' ? String(value) : (value as unknown)]))
 }
 
-/** A small preview in the size of the picture. */
+/** A small preview in the size of the image. */
 async function partialOf(
   { image }: Extract<JobEvent, { type: 'preview' }>,
   { options, format, compression }: Asked,
@@ -213,7 +213,7 @@ async function partialOf(
   return base64(await image.resize(width, height, { filter: 'bicubic' }), format, compression)
 }
 
-/** Makes the pictures of a request and answers it, whole or as a stream. */
+/** Makes the images of a request and answers it, whole or as a stream. */
 async function answer(context: Context, request: FastifyRequest, reply: FastifyReply, asked: Asked, event: string): Promise<unknown> {
   const { models, room, settings, urls } = context
   const { model, options, size, quality, background, format, compression, partials } = asked
@@ -225,7 +225,7 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
   room.admit(request.ip)
   const shared = { size, quality, background, output_format: format }
   const created = Math.floor(Date.now() / 1000)
-  // While it runs the model is loaded: afterwards the count would wait for the next request's picture.
+  // While it runs the model is loaded: afterwards the count would wait for the next request's image.
   let usage: ReturnType<typeof usageOf> | undefined
   const submit = (signal: AbortSignal, onEvent?: (event: JobEvent) => void) =>
     room.submit({
@@ -328,7 +328,7 @@ export function openaiApi(context: Context) {
 
     app.get<{ Params: { name: string } }>(
       '/images/files/:name',
-      { schema: { tags, summary: 'A picture by its address' } },
+      { schema: { tags, summary: 'An image by its address' } },
       async ({ params }, reply) => {
         const { bytes, type } = context.urls.get(params.name)
         return reply.type(type).header('cache-control', 'private, max-age=3600, immutable').send(bytes)

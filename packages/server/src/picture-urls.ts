@@ -1,4 +1,4 @@
-/** Pictures that are fetched by an address (`response_format: url`): kept in memory for a limited time, under names that cannot be guessed. */
+/** Images that are fetched by an address (`response_format: url`): kept in memory for a limited time, under names that cannot be guessed. */
 import { randomBytes } from 'node:crypto'
 import { notFound } from './errors.js'
 
@@ -18,13 +18,13 @@ export class PictureUrls {
   readonly #now: () => number
   #bytes = 0
 
-  /** `maxBytes`: of all pictures together; the oldest make room. */
+  /** `maxBytes`: of all images together; the oldest make room. */
   constructor(maxBytes: number, now = () => performance.now()) {
     this.#maxBytes = maxBytes
     this.#now = now
   }
 
-  /** @returns the name of a picture */
+  /** @returns the name of an image */
   add(bytes: Buffer, format: string): string {
     const name = `${randomBytes(24).toString('base64url')}.${format}`
     this.#kept.set(name, { bytes, type: `image/${format}`, expires: this.#now() + lifetimeMs })
@@ -33,11 +33,11 @@ export class PictureUrls {
     return name
   }
 
-  /** @throws HttpError 404 where it is not, or no longer, kept */
+  /** @throws HttpError 404 if it is not, or no longer, kept */
   get(name: string): Kept {
     this.#trim()
     const found = this.#kept.get(name)
-    if (!found) throw notFound('There is no such picture; pictures are kept for an hour at most')
+    if (!found) throw notFound('There is no such image; images are kept for an hour at most')
     return found
   }
 

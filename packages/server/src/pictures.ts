@@ -1,4 +1,4 @@
-/** Pictures in requests: base64 of files, whose size is read from their headers before anything is decoded. */
+/** Images in requests: base64 of files, whose size is read from their headers before anything is decoded. */
 import { invalid } from './errors.js'
 import type { Limits } from './settings.js'
 
@@ -45,13 +45,13 @@ function webpSize(bytes: Uint8Array, view: DataView): Size | undefined {
   }
 }
 
-/** What a picture file says of its size; undefined where it is none of those that are taken. */
+/** What an image file says of its size; undefined if it is none of those that are taken. */
 export function pictureSize(bytes: Uint8Array): Size | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   return pngSize(bytes, view) ?? jpegSize(bytes, view) ?? webpSize(bytes, view)
 }
 
-/** A file from a request: a picture of a kind and size that are taken. */
+/** A file from a request: an image of a kind and size that are taken. */
 export function checkPicture(bytes: Uint8Array, name: string, { maxFileBytes, maxPixels }: Limits): Uint8Array {
   if (bytes.length === 0) throw invalid(`${name} is empty`, name)
   if (bytes.length > maxFileBytes) throw invalid(`${name} has ${bytes.length} bytes; this server allows ${maxFileBytes}`, name)
@@ -62,7 +62,7 @@ export function checkPicture(bytes: Uint8Array, name: string, { maxFileBytes, ma
   return bytes
 }
 
-/** Base64 of a picture, plain or as a data: URL. */
+/** Base64 of an image, plain or as a data: URL. */
 export function decodePicture(text: string, name: string, limits: Limits): Uint8Array {
   if (/^\s*(https?|file|ftp):/i.test(text)) throw invalid(`${name} is a URL, which this server does not fetch; send the image in base64`, name)
   const data = text.startsWith('data:') ? text.slice(text.indexOf(',') + 1) : text

@@ -9,7 +9,7 @@
  * | GET /latent/v1/jobs?status=&cursor=      |                             | JobList, the newest first                                                   |
  * | GET /latent/v1/jobs/{id}                 |                             | Job                                                                         |
  * | PATCH /latent/v1/jobs/{id}               | { position }                | Job, moved to that place of the queue (0: next)                             |
- * | DELETE /latent/v1/jobs/{id}              |                             | Job, cancelled; 204 where it was finished, and is forgotten                 |
+ * | DELETE /latent/v1/jobs/{id}              |                             | Job, cancelled; 204 if it was finished, and is forgotten                 |
  * | GET /latent/v1/jobs/{id}/events          | Last-Event-ID               | server-sent events, JobEvents                                               |
  * | GET /latent/v1/jobs/{id}/images/{n}.png  |                             | PNG                                                                         |
  * | GET /latent/v1/models                    |                             | { models: Model[] }                                                         |
@@ -24,11 +24,11 @@
  * Whatever fails answers ErrorBody.
  */
 
-/** A picture in a request: base64 of a file (PNG, JPEG, WebP), with or without `data:...;base64,` before it; or the picture of a finished job. */
+/** An image in a request: base64 of a file (PNG, JPEG, WebP), with or without `data:...;base64,` before it; or the image of a finished job. */
 export type Picture = string | { job: string; index: number }
 
 /** Options of `generate()`. With multipart/form-data, the field `request` holds this as JSON, and files named `image`, `mask`, `semanticMap` and
- * `depthMap` take the place of its pictures. */
+ * `depthMap` take the place of its images. */
 export interface JobRequest {
   /** Default: the server's first. */
   model?: string
@@ -38,7 +38,7 @@ export interface JobRequest {
   seed?: number | string
   steps?: number
   guidanceScale?: number
-  /** Of models that edit a picture. */
+  /** Of models that edit an image. */
   imageGuidanceScale?: number
   /** Of models with a refiner. */
   refinerSwitchAt?: number
@@ -54,7 +54,7 @@ export interface JobRequest {
   emphasis?: 'original' | 'no_norm' | 'comfy'
   width?: number
   height?: number
-  /** Pictures, with seeds `seed`, `seed + 1` ... */
+  /** Images, with seeds `seed`, `seed + 1` ... */
   count?: number
   image?: Picture
   strength?: number
@@ -66,7 +66,7 @@ export interface JobRequest {
   /** Grey, white is near. */
   depthMap?: Picture
   noiseLevel?: number
-  /** Live pictures as `preview` events: one every so many steps; false (default): none. */
+  /** Live images as `preview` events: one every so many steps; false (default): none. */
   preview?: boolean | { every?: number; method?: 'linear' | 'taesd' | 'vae' }
   /** `interactive` (default) goes before `batch`. The header `x-latent-priority` says the same. */
   priority?: Priority
@@ -102,7 +102,7 @@ export interface JobImage {
 
 export interface JobResult {
   images: JobImage[]
-  /** Options with every default filled in, without the pictures. */
+  /** Options with every default filled in, without the images. */
   options: Record<string, unknown>
   timings: { loadMs: number; encodeMs: number; sampleMs: number; decodeMs: number }
   warnings: { code: string; message: string }[]
@@ -111,7 +111,7 @@ export interface JobResult {
 export interface Job {
   id: string
   status: JobStatus
-  /** What was asked for, without the bytes of pictures. */
+  /** What was asked for, without the bytes of images. */
   request: Record<string, unknown>
   model: string
   priority: Priority
@@ -141,7 +141,7 @@ export type JobEvent =
   | { type: 'queued'; position: number }
   | { type: 'started' }
   | ({ type: 'progress' } & JobProgress)
-  /** `url`: a data: URL of a PNG, smaller than the picture with `linear`. */
+  /** `url`: a data: URL of a PNG, smaller than the image with `linear`. */
   | { type: 'preview'; index: number; step: number; steps: number; width: number; height: number; url: string }
   | ({ type: 'image'; index: number } & JobImage)
   | { type: 'done'; job: Job }
@@ -185,7 +185,7 @@ export interface ModelDetails extends Model {
     sampler: string
     schedule?: string
     guidanceScale: number
-    /** Of models that edit a picture. */
+    /** Of models that edit an image. */
     imageGuidanceScale?: number
     eta?: number
     clipSkip?: number
@@ -262,14 +262,14 @@ export interface EstimateRequest {
   height?: number
   count?: number
   guidanceScale?: number
-  /** Of models that edit a picture. */
+  /** Of models that edit an image. */
   imageGuidanceScale?: number
 }
 
 export interface EstimateResult {
   width: number
   height: number
-  /** The largest stage of the picture, in bytes, weights included. */
+  /** The largest stage of the image, in bytes, weights included. */
   peakBytes: number
   /** The same with little memory (`memory: 'low'`). */
   lowPeakBytes: number

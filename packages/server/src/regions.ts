@@ -11,7 +11,7 @@ export interface Box {
   height: number
 }
 
-/** What is white (from half lightness on), with `padding` around it, in the shape of `width` by `height` as far as the picture goes. Undefined where nothing is. */
+/** What is white (from half lightness on), with `padding` around it, in the shape of `width` by `height` as far as the image goes. Undefined if nothing is. */
 export async function maskedBox(mask: RawImage, padding: number, width: number, height: number): Promise<Box | undefined> {
   let [left, top, right, bottom] = [mask.width, mask.height, -1, -1]
   await inSlices(mask.height, (y) => {
@@ -47,7 +47,7 @@ export function crop({ data, width, channels }: RawImage, box: Box): RawImage {
   return new RawImage({ data: out, width: box.width, height: box.height, channels })
 }
 
-/** Values of a picture's pixels, one each. */
+/** Values of an image's pixels, one each. */
 async function mapPixels({ data, width, height, channels }: RawImage, valueAt: (data: RawImage['data'], at: number) => number): Promise<RawImage> {
   const out = new Uint8Array(width * height)
   await inSlices(height, (y) => {
@@ -66,7 +66,7 @@ export async function toGrey(picture: RawImage): Promise<RawImage> {
   })
 }
 
-/** The transparent area of a picture with four channels, in white. */
+/** The transparent area of an image with four channels, in white. */
 export function transparency(picture: RawImage): Promise<RawImage> {
   return mapPixels(picture, (data, at) => 255 - data[at + 3]!)
 }
@@ -115,7 +115,7 @@ export async function blur({ data, width, height }: RawImage, sigma: number): Pr
   return new RawImage({ data: out, width, height, channels: 1 })
 }
 
-/** `over` in the place of `box`, as far as `mask` (of the whole picture) is white. */
+/** `over` in the place of `box`, as far as `mask` (of the whole image) is white. */
 export async function putBack(picture: RawImage, over: RawImage, box: Box, mask: RawImage): Promise<RawImage> {
   const { width, height, channels } = picture
   const data = new Uint8Array(width * height * 3)

@@ -19,13 +19,13 @@ function sizeOfPicture(given: unknown): Size | undefined {
 }
 
 function sizeOf(options: HostGenerateOptions, info: PipelineInfo): Size {
-  // A label map sets the size, whatever the start picture's; a depth map does not.
+  // A label map sets the size, whatever the start image's; a depth map does not.
   const given = [options.semanticMap, options.image, options.depthMap].map(sizeOfPicture).find((size) => size !== undefined)
   const own = given ?? info.defaults
   return { width: options.width ?? own.width, height: options.height ?? own.height }
 }
 
-/** Whether a picture that is given is noised in part: the other kinds take the whole of it as their condition. */
+/** Whether an image that is given is noised in part: the other kinds take the whole of it as their condition. */
 export function takesStrength({ kind }: PipelineInfo): boolean {
   return !['superres', 'inpaint', 'edit'].includes(kind)
 }

@@ -189,7 +189,7 @@ export async function createServer(options?: ServerOptions): Promise<Server> {
     await new Promise(setImmediate) // answers and last events go out
     context.streams.close()
     await new Promise(setImmediate)
-    // Who was told of a picture by its address gets it.
+    // Who was told of an image by its address gets it.
     if (last?.api === 'latent' && settings.graceMs > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(settings.graceMs, 1000)))
     await app.close()
     await models.close()

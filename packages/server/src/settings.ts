@@ -4,13 +4,13 @@ import { networkInterfaces } from 'node:os'
 
 /** What requests may ask for. */
 export interface Limits {
-  /** Pixels of the pictures that one request makes, and of each that it sends. Default 4,194,304 (four of 1024x1024). */
+  /** Pixels of the images that one request makes, and of each that it sends. Default 4,194,304 (four of 1024x1024). */
   maxPixels: number
-  /** Steps of a picture. Default 150. */
+  /** Steps of an image. Default 150. */
   maxSteps: number
-  /** Pictures of a request. Default 16. */
+  /** Images of a request. Default 16. */
   maxCount: number
-  /** Steps times pictures. Default 600. */
+  /** Steps times images. Default 600. */
   maxTotalSteps: number
   /** Requests that wait. Default 32. */
   maxQueue: number
@@ -18,11 +18,11 @@ export interface Limits {
   maxQueuePerClient: number
   /** Default 32 MiB. */
   maxBodyBytes: number
-  /** Of a picture in a request. Default 16 MiB. */
+  /** Of an image in a request. Default 16 MiB. */
   maxFileBytes: number
   /** Finished jobs that are kept. Default 100. */
   maxKeptJobs: number
-  /** Bytes of pictures of finished jobs. Default 256 MiB. */
+  /** Bytes of images of finished jobs. Default 256 MiB. */
   maxKeptBytes: number
   /** Streams of events that are open at a time. Default 64. */
   maxStreams: number
@@ -59,7 +59,7 @@ export interface ServerOptions {
   graceMs?: number
   /** Milliseconds that a client may take to send a request. Default 60,000. */
   requestTimeoutMs?: number
-  /** Folder of the page's files. Default: the page of this package, where it has one; false: none. */
+  /** Folder of the page's files. Default: the page of this package, if it has one; false: none. */
   page?: string | false
   /** Lines of the log. Default: none. */
   log?: (line: string) => void

@@ -1,4 +1,4 @@
-/** Work on every row of a picture, which lets the event loop turn: one large picture would hold up the requests of everybody else. */
+/** Work on every row of an image, which lets the event loop turn: one large image would hold up the requests of everybody else. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 /** Milliseconds of such work, of all requests together, in one turn of the loop. */

@@ -3,7 +3,7 @@ import type { FastifyReply } from 'fastify'
 import { busy, cancelled, closing, toAnswer, type Answer } from './errors.js'
 import type { Context } from './server.js'
 
-/** Aborted when the client goes before it has its answer: nobody waits for the pictures any more. */
+/** Aborted when the client goes before it has its answer: nobody waits for the images any more. */
 export function clientSignal({ raw }: FastifyReply): AbortSignal {
   const controller = new AbortController()
   const gone = () => {
@@ -37,7 +37,7 @@ async function write(reply: FastifyReply, message: Message, stallMs: number): Pr
 }
 
 /**
- * Lets `work` send events until it is done or the client has gone. What it throws is the last event. It gives true where the client has been told how it ended; else one of
+ * Lets `work` send events until it is done or the client has gone. What it throws is the last event. It gives true if the client has been told how it ended; else one of
  * the server's end follows.
  */
 export async function openStream(

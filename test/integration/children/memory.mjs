@@ -1,4 +1,4 @@
-/** Says what a picture is estimated to take, makes it, and says what it took. The word: JSON of { file?, load, size, run?, steps? }. */
+/** Says what an image is estimated to take, makes it, and says what it took. The word: JSON of { file?, load, size, run?, steps? }. */
 import { readFileSync } from 'node:fs'
 import { DiffusionPipeline, estimateMemory } from '../../../dist/esm.mjs'
 import { modelFile, say, word } from './setup.mjs'

@@ -1,6 +1,6 @@
 /**
  * Work in a worker: `endless` until it is terminated, `inside` the same while it goes into the binary again and again, `exit` until it ends
- * itself, `picture` for the hash of one picture.
+ * itself, `picture` for the hash of one image.
  */
 import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'

@@ -55,7 +55,7 @@ where('the page in Chromium', () => {
   const prompt = (page: Page) => page.getByRole('textbox', { name: 'Prompt', exact: true })
   const number = (page: Page, name: string) => page.getByRole('spinbutton', { name, exact: true })
   const seed = (page: Page) => page.getByRole('textbox', { name: 'Seed' })
-  const thumbs = (page: Page) => page.getByRole('listbox', { name: 'Pictures' }).getByRole('option')
+  const thumbs = (page: Page) => page.getByRole('listbox', { name: 'Images' }).getByRole('option')
   const press = (page: Page, name: string) => page.getByRole('button', { name, exact: true }).click()
 
   async function draw(page: Page, what: { prompt?: string; steps?: number; seed?: string }): Promise<void> {
@@ -111,7 +111,7 @@ where('the page in Chromium', () => {
     })
   }
 
-  test('from a prompt to a picture that stays: tokens, memory, preview, progress, gallery', async () => {
+  test('from a prompt to an image that stays: tokens, memory, preview, progress, gallery', async () => {
     const page = await open()
     expect(await findings(page)).toEqual([])
     await prompt(page).fill('a red circle above a blue square')
@@ -126,7 +126,7 @@ where('the page in Chromium', () => {
     await thumbs(page).waitFor()
     await page
       .getByRole('status')
-      .getByText(/^Picture ready, seed \d+/)
+      .getByText(/^Image ready, seed \d+/)
       .waitFor()
     const used = await seed(page).inputValue()
     const [picture] = await gallery(page)
@@ -146,7 +146,7 @@ where('the page in Chromium', () => {
     await page.context().close()
   })
 
-  test('the seed: random, kept, of a picture; all settings of a picture', async () => {
+  test('the seed: random, kept, of an image; all settings of an image', async () => {
     const page = await open()
     await draw(page, { prompt: 'a blue circle', steps: 2 })
     const first = await seed(page).inputValue()
@@ -182,9 +182,9 @@ where('the page in Chromium', () => {
     await prompt(page).press('Control+ArrowUp')
     expect(await prompt(page).inputValue()).toBe('(unsent:1.1)')
 
-    // Two pictures on one another.
-    await press(page, 'Compare with another picture')
-    const divider = page.getByRole('slider', { name: 'How much of the first picture is shown' })
+    // Two images on one another.
+    await press(page, 'Compare with another image')
+    const divider = page.getByRole('slider', { name: 'How much of the first image is shown' })
     await divider.fill('25')
     expect(await page.locator('.after').evaluate((element) => getComputedStyle(element).clipPath)).toContain('25%')
     expect(await findings(page)).toEqual([])
@@ -235,13 +235,13 @@ where('the page in Chromium', () => {
     await page.context().close()
   })
 
-  test('pictures that are given: settings fill the fields, start pictures, a painted mask', async () => {
+  test('pictures that are given: settings fill the fields, start images, a painted mask', async () => {
     const page = await open()
     const parameters =
       'a yellow star\nNegative prompt: blue\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5.5, Seed: 18446744073709551615, Size: 96x64, Version: v1.10.1'
     const grey = new RawImage({ data: new Uint8Array(64 * 64 * 3).fill(128), width: 64, height: 64, channels: 3 })
     await give(page, 'drop', await new RawImage({ data: grey.data, width: 64, height: 64, channels: 3, metadata: { parameters } }).encode())
-    await page.getByRole('status').getByText('Settings of the picture taken over').waitFor()
+    await page.getByRole('status').getByText('Settings of the image taken over').waitFor()
     expect(await prompt(page).inputValue()).toBe('a yellow star')
     expect(await page.getByRole('textbox', { name: 'Negative prompt' }).inputValue()).toBe('blue')
     expect(await seed(page).inputValue()).toBe('18446744073709551615')
@@ -252,9 +252,9 @@ where('the page in Chromium', () => {
       'Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5.5, Seed: 18446744073709551615, Size: 96x64',
     )
 
-    // Without settings, a picture is one to start from.
+    // Without settings, an image is one to start from.
     await give(page, 'paste', await grey.encode())
-    await page.getByRole('img', { name: 'Start picture' }).waitFor()
+    await page.getByRole('img', { name: 'Start image' }).waitFor()
     expect(await number(page, 'Width').inputValue()).toBe('64')
     await press(page, 'Paint a mask')
     const canvas = page.getByRole('img', { name: 'Mask' })
@@ -333,7 +333,7 @@ where('the page in Chromium', () => {
       }
     expect(changed).toBeGreaterThan(24 * 48)
     expect(result!.metadata?.parameters).toMatch(/Denoising strength: 0\.75, Mask blur: 6, Version: /)
-    // The request of a picture is its own: with files here, without for the one before.
+    // The request of an image is its own: with files here, without for the one before.
     for (const expected of [true, false]) {
       await thumbs(page)
         .nth(expected ? 0 : 1)
@@ -348,7 +348,7 @@ where('the page in Chromium', () => {
     await page.context().close()
   })
 
-  test('models that edit a picture: guidance by the picture, no mask, no size; the end of a prompt that does not fit is marked', async () => {
+  test('models that edit an image: guidance by the image, no mask, no size; the end of a prompt that does not fit is marked', async () => {
     const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce' })
     const page = await context.newPage()
     page.setDefaultTimeout(120_000)
@@ -365,13 +365,13 @@ where('the page in Chromium', () => {
     expect(await page.locator('.marks mark').innerText()).toBe(' and round')
 
     expect(await number(page, 'Width').count()).toBe(0)
-    await page.getByText('This model works on a picture: give it one below').waitFor()
+    await page.getByText('This model works on an image: give it one below').waitFor()
     const grey = new RawImage({ data: new Uint8Array(64 * 64 * 3).fill(128), width: 64, height: 64, channels: 3 })
     await give(page, 'paste', await grey.encode())
-    await page.getByRole('img', { name: 'Start picture' }).waitFor()
+    await page.getByRole('img', { name: 'Start image' }).waitFor()
     expect(await page.getByRole('button', { name: 'Paint a mask' }).count()).toBe(0)
     expect(await number(page, 'Strength').count()).toBe(0)
-    await number(page, 'Picture guidance').fill('2')
+    await number(page, 'Image guidance').fill('2')
     expect(await findings(page)).toEqual([])
     const sent = page.waitForRequest((request) => request.method() === 'POST' && request.url().endsWith('/latent/v1/jobs'))
     await prompt(page).press('Control+Enter')
@@ -404,7 +404,7 @@ where('the page in Chromium', () => {
     ['on a phone', { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }],
   ] as [string, BrowserContextOptions][])('accessible %s', async (_, options) => {
     const page = await open(options)
-    if (options.isMobile) await page.getByText('Start picture, size and sampling').click()
+    if (options.isMobile) await page.getByText('Start image, size and sampling').click()
     await draw(page, { prompt: 'a green triangle', steps: 2 })
     expect(await findings(page)).toEqual([])
     expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true)

@@ -45,7 +45,7 @@ const pause = (ms: number, signal: AbortSignal) =>
 
 export interface FollowOptions<T> {
   signal: AbortSignal
-  /** Returns true where nothing more is to come. */
+  /** Returns true if nothing more is to come. */
   onEvent: (event: T) => boolean | void
   /** The stream is open, or it broke and is tried again. */
   onConnection?: (open: boolean) => void

@@ -1,4 +1,4 @@
 import type { JobRequest } from '../../../src/protocol.js'
 
-/** What is asked for, without the bytes of pictures. */
+/** The requested options, without the bytes of images. */
 export type JobOptions = Omit<JobRequest, 'image' | 'mask' | 'semanticMap' | 'depthMap'>

@@ -20,7 +20,7 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
   const feather = useSignal(picture.mask?.feather ?? 0)
   const size = useSignal(Math.max(2, Math.round(longest / 10)))
   const tool = useSignal<Tool>('brush')
-  // Of the size at which the whole picture fits.
+  // Of the size at which the whole image fits.
   const zoom = useSignal(1)
   const fit = useSignal(1)
   const pointer = useSignal<{ x: number; y: number } | undefined>(undefined)
@@ -83,7 +83,7 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
       change({ type: 'load', alpha: await readMask(file, { width, height }) })
       say('Mask loaded')
     } catch {
-      say('That file could not be read as a picture', true)
+      say('That file could not be read as an image', true)
     }
   }
 
@@ -215,7 +215,7 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
             onPointerCancel={onUp}
             onPointerLeave={() => (pointer.value = undefined)}
           >
-            <img src={picture.url} alt="Start picture" draggable={false} />
+            <img src={picture.url} alt="Start image" draggable={false} />
             <canvas ref={overlay} width={width} height={height} role="img" aria-label="Mask" />
             {pointer.value && tool.value !== 'rectangle' && (
               <span

@@ -1,4 +1,4 @@
-/** What was done to a mask, as a list that can be taken back and done again. Coordinates are pixels of the picture. */
+/** What was done to a mask, as a list that can be taken back and done again. Coordinates are pixels of the image. */
 
 export interface Point {
   x: number

@@ -1,4 +1,4 @@
-/** Masks as pixels: painting the list of changes, files, and the soft join of a repainted picture with its original. */
+/** Masks as pixels: painting the list of changes, files, and the soft join of a repainted image with its original. */
 import { visible, type Change, type History } from './history.js'
 import { feathered, reach } from './blur.js'
 
@@ -12,13 +12,13 @@ export function canvasOf({ width, height }: Size): [HTMLCanvasElement, CanvasRen
   canvas.width = width
   canvas.height = height
   const context = canvas.getContext('2d', { willReadFrequently: true })
-  if (!context) throw new Error('This browser has no memory left for pictures of this size')
+  if (!context) throw new Error('This browser has no memory left for images of this size')
   return [canvas, context]
 }
 
 export const pngOf = (canvas: HTMLCanvasElement) =>
   new Promise<Blob>((resolve, reject) =>
-    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('The picture could not be written'))), 'image/png'),
+    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('The image could not be written'))), 'image/png'),
   )
 
 function stroke(context: CanvasRenderingContext2D, { points, size, erase }: Extract<Change, { type: 'stroke' }>): void {
@@ -114,7 +114,7 @@ export async function readMask(file: Blob, size: Size): Promise<Uint8ClampedArra
   })
 }
 
-/** The repainted picture over its original, joined along the soft edge of the mask. */
+/** The repainted image over its original, joined along the soft edge of the mask. */
 export async function joined(original: Blob, repainted: Blob, mask: Mask): Promise<Blob> {
   const [below, above] = await Promise.all([createImageBitmap(original), createImageBitmap(repainted)])
   const size = { width: above.width, height: above.height }

@@ -1,4 +1,4 @@
-/** The pictures that were made, kept in this browser (IndexedDB). */
+/** The images that were made, kept in this browser (IndexedDB). */
 import { computed, signal } from '@preact/signals'
 import { sayError } from './say.js'
 import type { Settings } from './settings-type.js'
@@ -20,7 +20,7 @@ export interface Picture {
   origin: string
 }
 
-/** The oldest go where there are more. */
+/** The oldest go if there are more. */
 const maxPictures = 500
 
 const newest = (a: Picture, b: Picture) => b.id - a.id
@@ -62,7 +62,7 @@ async function store(mode: IDBTransactionMode): Promise<IDBObjectStore> {
   return (await open()).transaction('pictures', mode).objectStore('pictures')
 }
 
-/** Without a database (a private window) pictures last as long as the page. */
+/** Without a database (a private window) images last as long as the page. */
 let lastId = 0
 async function keep(picture: Omit<Picture, 'id'>): Promise<number> {
   try {
@@ -115,7 +115,7 @@ export async function removeAll(): Promise<void> {
   for (const { id } of [...pictures.peek()]) await removePicture(id)
 }
 
-/** The neighbour of the picture that is shown: -1 newer, 1 older. */
+/** The neighbour of the image that is shown: -1 newer, 1 older. */
 export function step(by: number): void {
   const list = pictures.peek()
   const at = list.findIndex(({ id }) => id === shown.peek())

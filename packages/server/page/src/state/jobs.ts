@@ -1,4 +1,4 @@
-/** Jobs of this page: sent, followed to their end, their pictures kept. */
+/** Jobs of this page: sent, followed to their end, their images kept. */
 import { computed, signal } from '@preact/signals'
 import { api, ServerError, type ApiError, type Job, type JobEvent, type JobImage, type JobProgress, type JobStatus } from '../api/client.js'
 import { follow } from '../api/events.js'
@@ -16,7 +16,7 @@ export interface PageJob {
   key: string
   id?: string
   settings: Settings
-  /** `saving`: the server is done, the pictures are on their way. */
+  /** `saving`: the server is done, the images are on their way. */
   status: 'sending' | 'saving' | JobStatus
   position?: number
   progress?: JobProgress
@@ -37,7 +37,7 @@ export const active = computed(() =>
 )
 export const running = computed(() => active.value.find(({ status }) => status === 'running') ?? active.value[0])
 export const failed = computed(() => jobs.value.find(({ status }) => status === 'failed'))
-/** Remarks of the engine about the last picture. */
+/** Remarks of the engine about the last image. */
 export const warnings = signal<string[]>([])
 
 /** Ids of jobs that go on while the page is loaded again. */
@@ -90,7 +90,7 @@ export async function generate(): Promise<void> {
   }
 }
 
-/** On narrow screens the picture lies below the fields. */
+/** On narrow screens the image lies below the fields. */
 function bringIntoView(): void {
   if (!isNarrow.peek()) return
   const behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'
@@ -116,11 +116,11 @@ async function watch(key: string, id: string): Promise<void> {
   unfinished.value = unfinished.peek().filter((other) => other !== id)
   await Promise.all(saving)
   const job = find(key)
-  // Only now: what was drawn last stays in sight until the picture is there.
+  // Only now: what was drawn last stays in sight until the image is there.
   if (job?.status === 'saving' || job?.status === 'cancelled') dismiss(key)
 }
 
-/** @returns true where the job is over */
+/** @returns true if the job is over */
 function take(key: string, event: JobEvent): boolean {
   switch (event.type) {
     case 'queued':
@@ -133,7 +133,7 @@ function take(key: string, event: JobEvent): boolean {
       change(key, { status: 'running', progress: event })
       return false
     case 'preview':
-      // Nothing but a picture in the text itself.
+      // Nothing but an image in the text itself.
       if (event.url.startsWith('data:image/')) change(key, { preview: { url: event.url, width: event.width, height: event.height } })
       return false
     case 'image':
@@ -167,9 +167,9 @@ async function save(key: string, id: string, index: number, image: JobImage): Pr
     const { width, height, seed } = image
     const settings = { ...job.settings, width, height, seed, count: 1 }
     const added = await addPicture({ file, width, height, settings, infotext, created: Date.now(), attached: job.attached, origin })
-    // Whoever looks at another picture by now, or at the next one as it is drawn, goes on doing so.
+    // Whoever looks at another image by now, or at the next one as it is drawn, goes on doing so.
     if (shown.peek() === undefined && !active.peek().some((other) => other.key !== key)) shown.value = added.id
-    say(`Picture ready, seed ${seed}`)
+    say(`Image ready, seed ${seed}`)
   } catch (error) {
     sayError(error)
   }

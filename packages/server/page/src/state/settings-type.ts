@@ -7,7 +7,7 @@ export interface Settings {
   height: number
   steps: number
   guidanceScale: number
-  /** Of models that edit a picture. */
+  /** Of models that edit an image. */
   imageGuidanceScale: number
   sampler: string
   /** '': the sampler's own. */
@@ -15,7 +15,7 @@ export interface Settings {
   count: number
   /** Digits, since seeds go up to 2^64 - 1; '': a random one. */
   seed: string
-  /** Share of the schedule, with a start picture. */
+  /** Share of the schedule, with a start image. */
   strength: number
   /** 0: the model's own. */
   clipSkip: number

@@ -51,7 +51,7 @@ const sizeTrouble = computed<string | undefined>(() => {
   const multiple = details.value?.sizeMultiple ?? 1
   const { maxPixels = Infinity } = server.value?.limits ?? {}
   if (!(width > 0 && height > 0) || width % multiple !== 0 || height % multiple !== 0) return `Width and height are multiples of ${multiple}`
-  return width * height * count > maxPixels ? `This server allows ${maxPixels} pixels for all pictures of a job together` : undefined
+  return width * height * count > maxPixels ? `This server allows ${maxPixels} pixels for all images of a job together` : undefined
 })
 
 /** A field that the model or the limits of the server do not take, in words; undefined where everything is in order. */
@@ -63,27 +63,27 @@ export const trouble = computed<string | undefined>(() => {
   if (sizeTrouble.value) return sizeTrouble.value
   if (!(steps >= 1 && steps <= maxSteps)) return `Steps are 1 to ${maxSteps}`
   if (!/^\d{1,20}$/.test(seed) || BigInt(seed) >= 1n << 64n) return 'The seed is a number below 2^64'
-  if (!isSized.value && !start.value) return 'This model works on a picture: give it one below'
-  if (model.kind === 'inpaint' && !start.value?.mask) return 'This model repaints a part of a picture: paint a mask'
+  if (!isSized.value && !start.value) return 'This model works on an image: give it one below'
+  if (model.kind === 'inpaint' && !start.value?.mask) return 'This model repaints a part of an image: paint a mask'
   if (!drawable.includes(model.kind)) return `Models of the kind '${model.kind}' take inputs that this page does not offer; the API does`
   return undefined
 })
 
 const drawable = ['text', 'class', 'unconditional', 'inpaint', 'superres', 'rdm', 'edit']
 
-/** Kinds that work on a picture that they are given, at its size. */
+/** Kinds that work on an image that they are given, at its size. */
 const ofPictures = ['inpaint', 'superres', 'edit']
 
 /** Whether the model reads prompts. */
 export const readsText = computed(() => details.value?.condition.tokens !== undefined && details.value.kind !== 'layout')
 
-/** Whether the size is the form's to choose; else the start picture sets it. */
+/** Whether the size is the form's to choose; else the start image sets it. */
 export const isSized = computed(() => !ofPictures.includes(details.value?.kind ?? ''))
 
-/** Whether a part of the start picture can be chosen for repainting. */
+/** Whether a part of the start image can be chosen for repainting. */
 export const takesMask = computed(() => details.value?.kind !== 'superres' && details.value?.kind !== 'edit')
 
-/** The request that the form stands for. Pictures are sent beside it. */
+/** The request that the form stands for. Images are sent beside it. */
 export function optionsOf(from: Settings, withImage: boolean): JobOptions {
   const { prompt, negativePrompt, classId, strength, clipSkip, schedule, seed, imageGuidanceScale, ...rest } = from
   const kind = details.value?.kind
@@ -112,7 +112,7 @@ export function remember(prompt: string): void {
   if (prompt.trim() !== '') prompts.value = [prompt, ...prompts.peek().filter((other) => other !== prompt)].slice(0, 50)
 }
 
-/** Asks again some time after the last change, and drops answers that came too late. `what` reads signals, and returns undefined where there is nothing to ask. */
+/** Asks again some time after the last change, and drops answers that came too late. `what` reads signals, and returns undefined if there is nothing to ask. */
 function asked<T>(delay: number, what: () => ((signal: AbortSignal) => Promise<T>) | undefined) {
   const answer = signal<T | undefined>(undefined)
   effect(() => {
@@ -148,7 +148,7 @@ function tokensOf(field: 'prompt' | 'negativePrompt') {
 export const promptTokens = tokensOf('prompt')
 export const negativeTokens = tokensOf('negativePrompt')
 
-/** What a model draws that keeps the size of its picture. */
+/** What a model draws that keeps the size of its image. */
 const sizeOfStart = computed(() => (start.value ? { width: start.value.width, height: start.value.height } : {}))
 
 const estimated = computed(() => {
@@ -161,7 +161,7 @@ export const estimate = asked<EstimateResult>(200, () => {
   return details.value?.name === request.model && sizeTrouble.value === undefined ? (stop) => api.estimate(request, stop) : undefined
 })
 
-/** Takes over what a picture was made with, as far as this model has it. */
+/** Takes over what an image was made with, as far as this model has it. */
 export function apply(found: Partial<Settings>): void {
   const model = details.peek()
   const { sizeMultiple = 8, samplers = [], schedules = [] } = model ?? {}

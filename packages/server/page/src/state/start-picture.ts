@@ -1,4 +1,4 @@
-/** The picture to start from, and the mask over it. Both stay while prompts change. */
+/** The image to start from, and the mask over it. Both stay while prompts change. */
 import { signal } from '@preact/signals'
 import { canvasOf, pngOf, type Mask } from '../mask/raster.js'
 import { server } from './server.js'
@@ -17,13 +17,13 @@ export const isEditingMask = signal(false)
 
 const fits = (pixels: number, width: number, height: number) => Math.min(1, Math.sqrt(pixels / (width * height)))
 
-/** Takes any picture that the browser can read; turned as its camera says, and made smaller where the server would refuse it. */
+/** Takes any image that the browser can read; turned as its camera says, and made smaller where the server would refuse it. */
 export async function startFrom(file: Blob): Promise<StartPicture> {
   let bitmap: ImageBitmap
   try {
     bitmap = await createImageBitmap(file)
   } catch {
-    throw new Error('This browser cannot read that file as a picture')
+    throw new Error('This browser cannot read that file as an image')
   }
   const scale = fits(server.peek()?.limits.maxPixels ?? 1 << 20, bitmap.width, bitmap.height)
   const width = Math.max(1, Math.floor(bitmap.width * scale))
@@ -49,7 +49,7 @@ export function setMask(mask: Mask | undefined): void {
   if (now) start.value = { ...now, mask }
 }
 
-/** The size to draw at: the picture's own, brought near to what the model was trained with. */
+/** The size to draw at: the image's own, brought near to what the model was trained with. */
 export function sizeFor({ width, height }: { width: number; height: number }, usual: { width: number; height: number }, multiple: number) {
   const own = usual.width * usual.height
   const scale = width * height > own * 1.5 || width * height < own / 4 ? Math.sqrt(own / (width * height)) : 1

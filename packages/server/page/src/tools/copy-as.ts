@@ -1,4 +1,4 @@
-/** The request of the page as a line of the shell, a piece of JavaScript, or a call of the command line. Pictures are named by files. */
+/** The request of the page as a line of the shell, a piece of JavaScript, or a call of the command line. Images are named by files. */
 import type { JobOptions } from '../api/job-options.js'
 
 export interface Attached {

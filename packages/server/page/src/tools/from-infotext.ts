@@ -1,4 +1,4 @@
-/** The fields of the page out of what web UIs and this library write into a picture. */
+/** The fields of the page out of what web UIs and this library write into an image. */
 import { readInfotext } from '../../../../../lib/infotext/read.js'
 import { samplerWord, scheduleWord } from '../../../../../lib/infotext/words.js'
 import type { Settings } from '../state/settings-type.js'
@@ -43,7 +43,7 @@ function number(text: string | undefined, min: number, max: number): number | un
   return value >= min && value <= max ? value : undefined
 }
 
-/** @returns undefined where the text has no settings */
+/** @returns undefined if the text has no settings */
 export function fromInfotext(text: string, names: Names): Found | undefined {
   const { prompt, negativePrompt, fields } = readInfotext(text)
   const size = /^(\d{1,5})\s*x\s*(\d{1,5})$/i.exec(fields.Size ?? '')

@@ -1,7 +1,7 @@
-/** Text in PNG files: what made a picture travels in it (keyword "parameters"). */
+/** Text in PNG files: what made an image travels in it (keyword "parameters"). */
 
 const signature = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]
-/** Far more than the settings of a picture. */
+/** Far more than the settings of an image. */
 const maxText = 1 << 18
 
 interface Chunk {
@@ -11,7 +11,7 @@ interface Chunk {
 }
 
 function* chunks(file: Uint8Array<ArrayBuffer>): Generator<Chunk> {
-  if (signature.some((byte, i) => file[i] !== byte)) throw new Error('This file is not a PNG picture')
+  if (signature.some((byte, i) => file[i] !== byte)) throw new Error('This file is not a PNG image')
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
   for (let at = 8; at + 12 <= file.length;) {
     const length = view.getUint32(at)
@@ -37,7 +37,7 @@ async function inflated(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
     size += value.length
     if (size > maxText) {
       await reader.cancel()
-      throw new Error('The text in this picture is too long')
+      throw new Error('The text in this image is too long')
     }
     parts.push(value)
   }
@@ -67,7 +67,7 @@ async function textOf({ type, data }: Chunk): Promise<[keyword: string, text: st
   return [keyword, new TextDecoder().decode(data[zero + 1] === 1 ? await inflated(body) : body)]
 }
 
-/** The text under a keyword, undefined where the file has none. @throws Error for what is not a PNG file */
+/** The text under a keyword, undefined if the file has none. @throws Error for what is not a PNG file */
 export async function readPngText(file: Uint8Array<ArrayBuffer>, keyword: string): Promise<string | undefined> {
   for (const chunk of chunks(file)) {
     const found = /^(tEXt|zTXt|iTXt)$/.test(chunk.type) ? await textOf(chunk) : undefined

@@ -35,7 +35,7 @@ function closing(text: string, from: number): number | undefined {
   return undefined
 }
 
-/** Changes the weight of what is selected by `by`; undefined where there is nothing to weigh. */
+/** Changes the weight of what is selected by `by`; undefined if there is nothing to weigh. */
 export function changeWeight(text: string, start: number, end: number, by: number): Edited | undefined {
   const around = enclosing(text, start, end)
   if (around) {

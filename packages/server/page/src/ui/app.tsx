@@ -17,11 +17,11 @@ const lookNames: Record<Look, string> = { system: 'As the system', light: 'Light
 
 const keys = [
   [`${command}+Enter`, 'Generate, or add to the queue'],
-  ['Escape', 'Cancel the running picture'],
+  ['Escape', 'Cancel the running image'],
   [`${command}+↑  ${command}+↓`, 'Weight of the selected words'],
   ['Alt+↑  Alt+↓', 'Earlier and later prompts'],
-  ['←  →', 'Newer and older pictures'],
-  ['Delete', 'Delete the picture, in the gallery'],
+  ['←  →', 'Newer and older images'],
+  ['Delete', 'Delete the image, in the gallery'],
   ['?', 'This list'],
 ] as const
 
@@ -40,8 +40,8 @@ function Keys() {
         ))}
       </dl>
       <p class="note">
-        Drop a PNG that this program or a web UI made anywhere on the page: its settings fill the fields. Dropped on the start picture, or pasted, a
-        picture is changed.
+        Drop a PNG that this program or a web UI made anywhere on the page: its settings fill the fields. Dropped on the start image, or pasted, an
+        image is changed.
       </p>
     </Dialog>
   )

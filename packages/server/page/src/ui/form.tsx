@@ -1,4 +1,4 @@
-/** The form: everything that a picture is asked for with. */
+/** The form: everything that an image is asked for with. */
 import type { ComponentChildren } from 'preact'
 import { useId } from 'preact/hooks'
 import { useComputed } from '@preact/signals'
@@ -90,7 +90,7 @@ function Size() {
           </>
         )}
         <NumberField
-          label="Pictures"
+          label="Images"
           value={settings.value.count}
           min={1}
           max={server.value?.limits.maxCount ?? 8}
@@ -115,7 +115,7 @@ function Memory() {
       </div>
       <p class="note" role={isTight ? 'alert' : undefined}>
         {isTight ? 'May not fit: about ' : 'About '}
-        <strong>{bytes(cost.peakBytes)}</strong> for this picture, {bytes(cost.freeBytes)} free
+        <strong>{bytes(cost.peakBytes)}</strong> for this image, {bytes(cost.freeBytes)} free
       </p>
     </div>
   )
@@ -142,7 +142,7 @@ function Sampling() {
       )}
       {model.kind === 'edit' && (
         <NumberField
-          label="Picture guidance"
+          label="Image guidance"
           value={imageGuidanceScale}
           min={1}
           max={5}
@@ -240,11 +240,11 @@ export function Actions() {
   )
 }
 
-/** What usually stays as it is: folded where there is little room. */
+/** What usually stays as it is: folded if there is little room. */
 function More() {
   return (
     <>
-      <Group title="Start picture">
+      <Group title="Start image">
         <StartPictureField />
         {start.value && isSized.value && (
           <NumberField label="Strength" value={settings.value.strength} min={0.05} max={1} step={0.05} onChange={(strength) => set({ strength })} />
@@ -279,7 +279,7 @@ export function Form() {
           {readsText.value && (
             <>
               <div class="with-menu">
-                <PromptField field="prompt" label="Prompt" hint="What should be in the picture?" rows={3} />
+                <PromptField field="prompt" label="Prompt" hint="What should be in the image?" rows={3} />
                 <History />
               </div>
               {kind !== 'rdm' && <PromptField field="negativePrompt" label="Negative prompt" hint="What should not" rows={1} />}
@@ -289,7 +289,7 @@ export function Form() {
         </section>
         {isNarrow.value ? (
           <details class="more">
-            <summary>Start picture, size and sampling</summary>
+            <summary>Start image, size and sampling</summary>
             <More />
           </details>
         ) : (

@@ -1,4 +1,4 @@
-/** The pictures that were made, as a strip. */
+/** The images that were made, as a strip. */
 import { useEffect, useRef } from 'preact/hooks'
 import { useSignal } from '@preact/signals'
 import { pictures, removeAll, removePicture, shown, step, urlOf } from '../state/gallery.js'
@@ -29,13 +29,13 @@ export function Gallery() {
     <section class="gallery" aria-label="Gallery">
       <div class="gallery-head">
         <p class="note">
-          {all.length} {all.length === 1 ? 'picture' : 'pictures'}, kept in this browser
+          {all.length} {all.length === 1 ? 'image' : 'images'}, kept in this browser
         </p>
-        <IconButton icon="left" label="Newer picture" onClick={() => step(-1)} />
-        <IconButton icon="right" label="Older picture" onClick={() => step(1)} />
-        <IconButton icon="trash" label="Delete all pictures" onClick={() => (isAsking.value = true)} />
+        <IconButton icon="left" label="Newer image" onClick={() => step(-1)} />
+        <IconButton icon="right" label="Older image" onClick={() => step(1)} />
+        <IconButton icon="trash" label="Delete all images" onClick={() => (isAsking.value = true)} />
       </div>
-      <div class="strip" role="listbox" aria-label="Pictures" aria-orientation="horizontal" ref={list} onKeyDown={onKeyDown}>
+      <div class="strip" role="listbox" aria-label="Images" aria-orientation="horizontal" ref={list} onKeyDown={onKeyDown}>
         {all.map((picture, i) => (
           <div
             key={picture.id}
@@ -57,8 +57,8 @@ export function Gallery() {
         ))}
       </div>
       {isAsking.value && (
-        <Dialog title="Delete all pictures?" onClose={() => (isAsking.value = false)}>
-          <p>The {all.length} pictures of this gallery are kept nowhere else. This cannot be undone.</p>
+        <Dialog title="Delete all images?" onClose={() => (isAsking.value = false)}>
+          <p>The {all.length} images of this gallery are kept nowhere else. This cannot be undone.</p>
           <div class="row end">
             <button type="button" class="button" onClick={() => (isAsking.value = false)}>
               Keep them

@@ -28,7 +28,7 @@ function onKey(event: KeyboardEvent): void {
   event.preventDefault()
 }
 
-/** Settings out of a picture into the fields; a picture without any is taken to start from. */
+/** Settings out of an image into the fields; an image without any is taken to start from. */
 export async function takeFile(file: File): Promise<void> {
   try {
     const model = details.peek()
@@ -37,7 +37,7 @@ export async function takeFile(file: File): Promise<void> {
     const found = text === undefined ? undefined : fromInfotext(text, { samplers: model?.samplers ?? [], schedules: model?.schedules ?? [] })
     if (!found) return await takeAsStart(file)
     apply(found)
-    say('Settings of the picture taken over')
+    say('Settings of the image taken over')
   } catch (error) {
     sayError(error)
   }

@@ -1,4 +1,4 @@
-/** The picture: as it is being drawn, as it was drawn, or two side by side. */
+/** The image: as it is being drawn, as it was drawn, or two side by side. */
 import { useSignal } from '@preact/signals'
 import { compared, comparedPicture, pictures, removePicture, shown, shownPicture, step, urlOf, type Picture } from '../state/gallery.js'
 import { dismiss, failed, running, warnings, type PageJob } from '../state/jobs.js'
@@ -14,13 +14,13 @@ const phases: Record<string, string> = {
   load: 'Loading the model',
   encode: 'Reading the prompt',
   sample: 'Drawing',
-  decode: 'Finishing the picture',
+  decode: 'Finishing the image',
   convert: 'Converting',
 }
 
 export function describe({ status, position, progress }: PageJob): string {
   if (status === 'sending') return 'Sending'
-  if (status === 'saving') return 'Fetching the picture'
+  if (status === 'saving') return 'Fetching the image'
   if (status === 'queued') return position ? `Waiting, ${position} before it` : 'Next'
   if (!progress) return 'Starting'
   const { phase, step: done, steps } = progress
@@ -28,7 +28,7 @@ export function describe({ status, position, progress }: PageJob): string {
   return `Step ${done} of ${steps}`
 }
 
-/** Done, from 0 to 1; undefined where nobody knows. */
+/** Done, from 0 to 1; undefined if nobody knows. */
 export function share({ status, progress }: PageJob): number | undefined {
   if (status === 'saving') return 1
   if (!progress || progress.steps === 0) return undefined
@@ -41,7 +41,7 @@ function Progress({ job }: { job: PageJob }) {
   const eta = job.progress?.phase === 'sample' ? job.progress.etaMs : null
   return (
     <div class="progress-line">
-      <progress aria-label="Progress of the picture" max={1} value={part} />
+      <progress aria-label="Progress of the image" max={1} value={part} />
       <p class="note">
         <span>{describe(job)}</span>
         {eta !== null && eta !== undefined && <span>{duration(eta)} left</span>}
@@ -56,7 +56,7 @@ function Live({ job }: { job: PageJob }) {
     <figure class="picture live" style={{ '--w': width, '--h': height }}>
       <div class="room">
         <div class="frame">
-          {job.preview ? <img class="preview" src={job.preview.url} alt="Preview of the picture that is being drawn" /> : <div class="blank" />}
+          {job.preview ? <img class="preview" src={job.preview.url} alt="Preview of the image that is being drawn" /> : <div class="blank" />}
         </div>
       </div>
       <Progress job={job} />
@@ -78,7 +78,7 @@ function Compare({ before, after }: { before: Picture; after: Picture }) {
             min={0}
             max={100}
             value={at.value}
-            aria-label="How much of the first picture is shown"
+            aria-label="How much of the first image is shown"
             onInput={(event) => (at.value = Number(event.currentTarget.value))}
           />
         </div>
@@ -108,14 +108,14 @@ function Shown({ picture }: { picture: Picture }) {
     <figure class="picture" style={{ '--w': width, '--h': height }}>
       <div class="room">
         <div class="frame">
-          <img src={urlOf(picture)} alt={settings.prompt || 'Picture without a prompt'} width={width} height={height} />
+          <img src={urlOf(picture)} alt={settings.prompt || 'Image without a prompt'} width={width} height={height} />
         </div>
       </div>
       <div class="bar">
-        <div class="row wrap" role="group" aria-label="This picture">
+        <div class="row wrap" role="group" aria-label="This image">
           <IconButton
             icon="lock"
-            label="Use the seed of this picture"
+            label="Use the seed of this image"
             text="Use seed"
             onClick={() => {
               set({ seed: settings.seed })
@@ -125,18 +125,18 @@ function Shown({ picture }: { picture: Picture }) {
           />
           <IconButton
             icon="undo"
-            label="Use all settings of this picture"
+            label="Use all settings of this image"
             text="Use all"
             onClick={() => {
               apply(settings)
-              say('Settings of this picture taken over')
+              say('Settings of this image taken over')
             }}
           />
-          <IconButton icon="image" label="Start from this picture" text="Start from it" onClick={() => void takeAsStart(picture.file)} />
-          <IconButton icon="brush" label="Repaint a part of this picture" text="Repaint" onClick={() => void takeAsStart(picture.file, true)} />
+          <IconButton icon="image" label="Start from this image" text="Start from it" onClick={() => void takeAsStart(picture.file)} />
+          <IconButton icon="brush" label="Repaint a part of this image" text="Repaint" onClick={() => void takeAsStart(picture.file, true)} />
           <IconButton
             icon="compare"
-            label="Compare with another picture"
+            label="Compare with another image"
             onClick={() => {
               compared.value = picture.id
               step(pictures.value.at(-1)?.id === picture.id ? -1 : 1)
@@ -144,8 +144,8 @@ function Shown({ picture }: { picture: Picture }) {
             disabled={pictures.value.length < 2}
           />
           <IconButton icon="copy" label="Copy as curl, JavaScript or command" onClick={() => (isCopying.value = true)} />
-          <IconButton icon="download" label="Save the picture" onClick={() => save(picture.file, fileName(picture))} />
-          <IconButton icon="trash" label="Delete the picture" onClick={() => void removePicture(picture.id)} />
+          <IconButton icon="download" label="Save the image" onClick={() => save(picture.file, fileName(picture))} />
+          <IconButton icon="trash" label="Delete the image" onClick={() => void removePicture(picture.id)} />
         </div>
       </div>
       <figcaption>
@@ -176,7 +176,7 @@ function Empty() {
         <path d="M14 74l28-24 18 15 20-22 26 31" />
       </svg>
       <p>Say what you would like to see, and press Generate.</p>
-      <p class="note">Or drop a picture made elsewhere: its settings fill the fields.</p>
+      <p class="note">Or drop an image made elsewhere: its settings fill the fields.</p>
     </div>
   )
 }
@@ -198,7 +198,7 @@ export function Stage() {
   const other = comparedPicture.value
   const job = running.value
   return (
-    <section class="stage" id="stage" aria-label="Picture">
+    <section class="stage" id="stage" aria-label="Image">
       <Failure />
       {picture && other && other.id !== picture.id ? (
         <Compare before={other} after={picture} />
@@ -214,7 +214,7 @@ export function Stage() {
       {picture && job && (
         <button type="button" class="back-to-live" onClick={() => (shown.value = undefined)}>
           <span>{describe(job)}</span>
-          <progress aria-label="Progress of the picture" max={1} value={share(job)} />
+          <progress aria-label="Progress of the image" max={1} value={share(job)} />
         </button>
       )}
     </section>

@@ -1,4 +1,4 @@
-/** Where a picture to start from is dropped, pasted or chosen. */
+/** Where an image to start from is dropped, pasted or chosen. */
 import { useSignal } from '@preact/signals'
 import { say, sayError } from '../state/say.js'
 import { details } from '../state/server.js'
@@ -6,14 +6,14 @@ import { isSized, set, takesMask } from '../state/settings.js'
 import { clearStart, isEditingMask, setMask, sizeFor, start, startFrom } from '../state/start-picture.js'
 import { FileButton, IconButton } from './parts.js'
 
-/** Takes a picture to start from, and the size that goes with it. */
+/** Takes an image to start from, and the size that goes with it. */
 export async function takeAsStart(file: Blob, editMask = false): Promise<void> {
   try {
     const picture = await startFrom(file)
     const model = details.peek()
     if (model && isSized.peek()) set(sizeFor(picture, model.defaults, model.sizeMultiple))
     isEditingMask.value = editMask
-    if (!editMask) say(`Start picture of ${picture.width} × ${picture.height} pixels`)
+    if (!editMask) say(`Start image of ${picture.width} × ${picture.height} pixels`)
   } catch (error) {
     sayError(error)
   }
@@ -32,7 +32,7 @@ export function StartPictureField() {
     >
       {picture ? (
         <>
-          <img src={picture.url} alt="Start picture" />
+          <img src={picture.url} alt="Start image" />
           <div class="drop-text">
             <p class="note">
               {picture.width} × {picture.height} pixels{picture.mask ? ', with a mask' : ''}
@@ -47,14 +47,14 @@ export function StartPictureField() {
                 />
               )}
               {picture.mask && <IconButton icon="eraser" label="Remove mask" onClick={() => setMask(undefined)} />}
-              <IconButton icon="close" label="Remove start picture" onClick={clearStart} />
+              <IconButton icon="close" label="Remove start image" onClick={clearStart} />
             </div>
           </div>
         </>
       ) : (
         <>
-          <p class="note">Drop or paste a picture to change it.</p>
-          <FileButton label="Choose a picture" accept="image/*" icon="image" onFile={(file) => void takeAsStart(file)} />
+          <p class="note">Drop or paste an image to change it.</p>
+          <FileButton label="Choose an image" accept="image/*" icon="image" onFile={(file) => void takeAsStart(file)} />
         </>
       )}
     </div>
