@@ -1,4 +1,4 @@
-/** The errors that this package throws. What an option may not be is said with TypeError and RangeError (`code: 'ERR_INVALID_ARG'`); everything else is a DiffusionError. */
+/** The errors of this package. Invalid options throw TypeError or RangeError (`code: 'ERR_INVALID_ARG'`); everything else is a DiffusionError. */
 
 import type { WeightType } from './types.js'
 
@@ -39,7 +39,7 @@ export class ModelFormatError extends DiffusionError {
   }
 }
 
-/** A sound file of a kind that this engine does not run (`ERR_UNSUPPORTED_MODEL`). */
+/** A valid file of an unsupported kind (`ERR_UNSUPPORTED_MODEL`). */
 export class UnsupportedModelError extends DiffusionError {
   override name = 'UnsupportedModelError'
   constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions) {

@@ -1,2 +1,2 @@
-/** The entry point for `import`: the same objects as for `require`, so that there is one copy of every class and of the engine's state. */
+/** The entry point for `import`: the same objects as for `require`, so that classes and the engine's state exist only once. */
 export * from './index.js'

@@ -1,9 +1,9 @@
-/** Names that the engine has too, for types and for help that needs no engine. Tests hold both against test/fixtures/tables.json. */
+/** Names shared with the engine, for types and for help without an engine. Tests compare both with test/fixtures/tables.json. */
 
-/** What weights may be converted to, as native/core/weight_type.cpp has them. */
+/** Types that weights may be converted to, as in native/core/weight_type.cpp. */
 export const weightTypes = ['f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q5_k', 'q5_0', 'q4_k', 'q4_0'] as const
 
-/** The parts of a model, as native/core/parts.cpp has them: in a sentence, and their type where a block type is asked for the whole model. */
+/** The parts of a model, as in native/core/parts.cpp: their titles, and their type if a block type is requested for the whole model. */
 export const partTable = {
   unet: { title: 'the U-Net' },
   textEncoder: { title: 'the text encoder', inBlockModels: 'q8_0' },
@@ -12,10 +12,10 @@ export const partTable = {
   vae: { title: 'the first stage', inBlockModels: 'f16' },
 } as const satisfies Record<string, { title: string; inBlockModels?: (typeof weightTypes)[number] }>
 
-/** Parts that a load takes from files of their own. */
+/** Parts that can be loaded from separate files. */
 export const sourceParts = ['unet', 'textEncoder', 'imageEncoder', 'vae'] as const satisfies readonly (keyof typeof partTable)[]
 
-/** Names of solvers and schedules, in the order in which native/samplers/registry.cpp has them. */
+/** Names of solvers and schedules, in the order of native/samplers/registry.cpp. */
 
 export const samplerNames = [
   'ddim',

@@ -165,7 +165,7 @@ export interface CallOptions {
 
 /** Options of {@link DiffusionPipeline.load}. */
 export interface LoadOptions extends CallOptions {
-  /** Expected kind of model. Sets the type of the pipeline; other kinds are refused (`ERR_UNSUPPORTED_MODEL`). Default: any. */
+  /** Expected kind of model. Sets the type of the pipeline; other kinds are rejected (`ERR_UNSUPPORTED_MODEL`). Default: any. */
   kind?: ModelKind
   /** Default `auto`. */
   device?: DeviceSpec
@@ -184,7 +184,7 @@ export interface LoadOptions extends CallOptions {
   memory?: 'auto' | 'fast' | 'low' | MemoryOptions
   /** Number of CPU threads. Default: the number of physical cores, within the container's CPU quota. */
   threads?: number
-  /** Whether to use the EMA weights of a training checkpoint or the raw ones. Default: as configured by the model. An incomplete set of EMA weights is refused. */
+  /** Whether to use the EMA weights of a training checkpoint or the raw ones. Default: as configured by the model. An incomplete set of EMA weights is rejected. */
   ema?: boolean
   /**
    * Weights to read in a diffusers folder: `fp16` for `model.fp16.safetensors`, `non_ema` ... Parts without that variant use the default: the plain file, else `fp16`,
@@ -280,7 +280,7 @@ export interface OperationTime {
   calls: number
   /** Of all calls. */
   ms: number
-  /** Of the fastest call, which a busy machine disturbs least. */
+  /** Of the fastest call, which other load affects least. */
   fastestMs: number
   /** Work of all calls, 2 per multiply-add; 0 if negligible. */
   gflop: number

@@ -1076,7 +1076,7 @@ export declare function listModels(options?: CacheOptions): Promise<CachedModel[
 
 /** Options of {@link DiffusionPipeline.load}. */
 export declare interface LoadOptions extends CallOptions {
-    /** Expected kind of model. Sets the type of the pipeline; other kinds are refused (`ERR_UNSUPPORTED_MODEL`). Default: any. */
+    /** Expected kind of model. Sets the type of the pipeline; other kinds are rejected (`ERR_UNSUPPORTED_MODEL`). Default: any. */
     kind?: ModelKind;
     /** Default `auto`. */
     device?: DeviceSpec;
@@ -1097,7 +1097,7 @@ export declare interface LoadOptions extends CallOptions {
     memory?: 'auto' | 'fast' | 'low' | MemoryOptions;
     /** Number of CPU threads. Default: the number of physical cores, within the container's CPU quota. */
     threads?: number;
-    /** Whether to use the EMA weights of a training checkpoint or the raw ones. Default: as configured by the model. An incomplete set of EMA weights is refused. */
+    /** Whether to use the EMA weights of a training checkpoint or the raw ones. Default: as configured by the model. An incomplete set of EMA weights is rejected. */
     ema?: boolean;
     /**
      * Weights to read in a diffusers folder: `fp16` for `model.fp16.safetensors`, `non_ema` ... Parts without that variant use the default: the plain file, else `fp16`,
@@ -1290,7 +1290,7 @@ export declare interface ModelInfo {
  * What a model generates images from: `text` prompts (Stable Diffusion, LDM text to image), a `class` (ImageNet), nothing (`unconditional`: faces, churches), boxes
  * (`layout`), a label map (`semantic`), a small image (`superres`), an image and a mask (`inpaint`), an image and an instruction (`edit`), a prompt and
  * a depth map (`depth`), a prompt and its neighbours in a database (`rdm`).
- * `autoencoder` is a first stage on its own.
+ * `autoencoder` is a separate first stage.
  */
 export declare type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semantic' | 'superres' | 'inpaint' | 'edit' | 'depth' | 'rdm' | 'autoencoder';
 
@@ -1432,7 +1432,7 @@ export declare interface OperationTime {
     calls: number;
     /** Of all calls. */
     ms: number;
-    /** Of the fastest call, which a busy machine disturbs least. */
+    /** Of the fastest call, which other load affects least. */
     fastestMs: number;
     /** Work of all calls, 2 per multiply-add; 0 if negligible. */
     gflop: number;
@@ -1464,7 +1464,7 @@ export declare class OutOfMemoryError extends DiffusionError {
 }
 
 /**
- * Reads the text as the web UI does: lines without parameters belong to the prompt. A line of fewer than 3 or more than 1000 fields is none.
+ * Reads the text as the web UI does: lines without parameters belong to the prompt. A line of fewer than 3 or more than 1000 fields is not a parameter line.
  * @throws TypeError or RangeError with code `ERR_INVALID_ARG` if the text is not a string or has more than 262144 characters
  */
 export declare function parseInfotext(text: string): Infotext;
@@ -1819,7 +1819,7 @@ export declare class RawImage {
     /**
      * Reads an image: a path or `file:` URL, the bytes of a file, or pixels. The format is detected from the content. PNG of any depth is read to 8 bits with its texts;
      * JPEG, WebP and others if the optional peer `sharp` is installed. The image is rotated by its EXIF orientation and converted to sRGB from its ICC profile or
-     * PNG's gamma and chromaticities. (A profile of tables in a PNG needs sharp, too; without it the numbers are taken for sRGB.)
+     * PNG's gamma and chromaticities. (A PNG profile with lookup tables needs sharp, too; without it the values are taken as sRGB.)
      * @throws DiffusionError `ERR_IMAGE_FORMAT` for damaged, unknown or too large images (16384 pixels per side, 64 million in all), `ERR_UNSUPPORTED_IMAGE` if sharp is
      * missing, `ERR_IO` if the file cannot be read
      */
@@ -1897,9 +1897,8 @@ export declare function removeModel(source: string | URL, options?: CacheOptions
 export declare type ResizeFilter = 'nearest' | 'box' | 'bilinear' | 'hamming' | 'bicubic' | 'lanczos';
 
 /**
- * What every finished generate() call says of its options: the sampling options, where they were given or the model has a value for them. `schedule` is absent where the
- * sampler has but one, or `timesteps` take its place; `eta` where the sampler's own was used, or it knows none; `guidanceScale` is 1 where the model was trained without an
- * unconditional input.
+ * Resolved sampling options of every finished generate() call. `schedule` is absent if the sampler has only one or `timesteps` replace it; `eta` is absent if
+ * the sampler's default was used or it has none; `guidanceScale` is 1 if the model was trained without an unconditional input.
  */
 export declare interface ResolvedCommon extends Omit<SamplingOptions, AlwaysSettled | 'seed' | 'deepCache'>, Required<Pick<SamplingOptions, AlwaysSettled>> {
     width: number;
@@ -1960,8 +1959,9 @@ export declare class RetrievalDatabase {
     readonly dim: number;
     private constructor();
     /**
-     * Opens a database of one file, several, or all in a folder; of a hub, too: `hf:owner/name/folder`.
-     * @throws ModelFormatError for damaged or mismatched files, UnsupportedModelError for unsupported element types, DiffusionError `ERR_IO` if a file cannot be read, DownloadError where one cannot be fetched
+     * Opens a database: one file, several files, a folder, or a folder on a hub (`hf:owner/name/folder`).
+     * @throws ModelFormatError for damaged or mismatched files, UnsupportedModelError for unsupported element types, DiffusionError `ERR_IO` if a file cannot be
+     * read, DownloadError if one cannot be downloaded
      */
     static load(source: string | URL | readonly (string | URL)[], options?: RetrievalLoadOptions): Promise<RetrievalDatabase>;
     /**
@@ -1974,7 +1974,7 @@ export declare class RetrievalDatabase {
 export declare interface RetrievalLoadOptions extends CallOptions {
     /** Maximum bytes of embeddings (as float32) to keep in memory; larger databases are read from their files at every search. Default 2^30. */
     maxMemory?: number;
-    /** How `hf:` databases are found and fetched. */
+    /** Settings for `hf:` databases. */
     hub?: HubOptions;
     /** Progress of downloads. An error thrown here rejects the call. */
     onProgress?: (progress: Progress) => unknown;
@@ -2025,7 +2025,7 @@ export declare interface SampleOptions extends SamplingOptions, CallOptions {
 /** Name of a sampler. `pipe.info.samplers` lists them all. */
 export declare type SamplerName = (typeof samplerNames)[number] | (string & {});
 
-/** Names of solvers and schedules, in the order in which native/samplers/registry.cpp has them. */
+/** Names of solvers and schedules, in the order of native/samplers/registry.cpp. */
 declare const samplerNames: readonly ["ddim", "ddim_inverse", "ddpm", "plms", "euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_2s_a", "dpmpp_sde", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "dpm_adaptive", "dpm_fast", "dpm_solver", "dpm_solver_single", "unipc", "deis", "sa_solver", "lcm", "tcd"];
 
 /** One finished step of {@link DiffusionPipeline.sample}. */
@@ -2222,12 +2222,12 @@ export declare interface StageMemory {
 export declare interface SuperresCondition extends ConditionBase {
     /** How many times wider and higher the image gets. */
     factor: number;
-    /** SD x4 upscaler: highest `noiseLevel`, and the one that is used where none is given. */
+    /** SD x4 upscaler: highest `noiseLevel`, and the default. */
     maxNoiseLevel?: number;
     noiseLevel?: number;
 }
 
-/** generate() of a super-resolution model. The image sets the size. Prompt options only where the model reads text (the SD x4 upscaler). */
+/** generate() of a super-resolution model. The image sets the size. Prompt options only for models that read text (the SD x4 upscaler). */
 export declare interface SuperresGenerateOptions extends CommonGenerateOptions, SuperresInputs, NegativePromptOptions {
 }
 
@@ -2333,7 +2333,7 @@ export declare interface TokenIds {
 declare interface Tokenized {
     /** One per window of the encoder: ids with start and end token, a weight and the text of each. */
     chunks: PromptChunk[];
-    /** True if a part of the prompt did not fit. */
+    /** True if part of the prompt did not fit. */
     truncated: boolean;
 }
 
@@ -2344,13 +2344,13 @@ export declare interface UnconditionalGenerateOptions extends CommonGenerateOpti
 export declare interface UnconditionalResolvedOptions extends ResolvedCommon, ResolvedImageToImage {
 }
 
-/** A sound file of a kind that this engine does not run (`ERR_UNSUPPORTED_MODEL`). */
+/** A valid file of an unsupported kind (`ERR_UNSUPPORTED_MODEL`). */
 export declare class UnsupportedModelError extends DiffusionError {
     name: string;
     constructor(message: string, details?: Readonly<Record<string, unknown>>, options?: ErrorOptions);
 }
 
-/** upscale(): as generate(), without the image. */
+/** upscale(): like generate(), without the image. */
 export declare type UpscaleOptions = Omit<SuperresGenerateOptions, 'image'>;
 
 /** A verified file. */
@@ -2391,8 +2391,8 @@ export declare interface Versions {
 export declare type WeightType = 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q6_k' | 'q5_k' | 'q5_0' | 'q4_k' | 'q4_0';
 
 /**
- * Writes a database that {@link RetrievalDatabase.load} reads. The file appears whole or not at all.
- * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for rows that do not fit together, DiffusionError `ERR_IO` where the file cannot be written
+ * Writes a database that {@link RetrievalDatabase.load} reads. The file is written atomically.
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for rows that do not fit together, DiffusionError `ERR_IO` if the file cannot be written
  */
 export declare function writeRetrievalDatabase(file: string, rows: RetrievalRows): Promise<void>;
 

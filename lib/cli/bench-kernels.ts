@@ -1,4 +1,4 @@
-/** `latent bench --kernels` and `--all`: runs with other kernels. The engine chooses them once per process, so each run is a child. */
+/** `latent bench --kernels` and `--all`: runs with other kernels. The engine selects kernels once per process, so each run is a child process. */
 import { spawn } from 'node:child_process'
 import path from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -7,7 +7,7 @@ import { packageRoot } from '../native/package-root.js'
 import type { BenchValues, Report, Row } from './bench-report.js'
 import { UsageError, type Io } from './command.js'
 
-/** A set of kernels, `ggml` for none of ours; with `int8`, weights in 8-bit integers whatever the flags say. */
+/** A set of kernels, `ggml` for ggml's operations; with `int8`, weights in 8-bit integers regardless of flags. */
 export interface SetOfRun {
   set: string
   int8?: boolean
@@ -17,13 +17,13 @@ export interface Run extends SetOfRun {
   report: Report
 }
 
-/** Throws where this processor has no set of this name. */
+/** Throws if this processor has no such set. */
 export function checkSet(set: string, { available }: Kernels): void {
   const names = [...new Set([...available.float.map(({ name }) => name), ...available.int8, 'ggml'])]
   if (!names.includes(set)) throw new UsageError(`--kernels: this processor has no set '${set}'; it has ${names.join(', ')}`)
 }
 
-/** What --all runs. The portable sets stay out: they are there for processors that have nothing else, and would take the most of the time. */
+/** The sets for --all, without the portable ones, which are only for processors without others and would take most of the time. */
 function setsOf({ available }: Kernels): SetOfRun[] {
   const faster = (names: string[]) => names.filter((name) => name !== 'portable')
   return [
@@ -33,7 +33,7 @@ function setsOf({ available }: Kernels): SetOfRun[] {
   ]
 }
 
-/** The command line of one run: the flags that were given, without those that are about several. */
+/** The command line of one run: the given flags, without those for several runs. */
 function argumentsOf(int8: boolean | undefined, values: BenchValues, model: string | undefined): string[] {
   const flags = { ...values, device: 'cpu', json: true, ...(int8 ? { dtype: 'int8' } : {}) }
   const words = Object.entries(flags)
@@ -42,14 +42,14 @@ function argumentsOf(int8: boolean | undefined, values: BenchValues, model: stri
   return ['bench', ...words, ...(model === undefined ? [] : ['--', model])]
 }
 
-/** The error that a child printed. */
+/** The error printed by a child. */
 function errorOf(stderr: string, code: number | null, signal: string | null): Error {
   const printed = /^latent: (.*?) \((ERR_\w+)\)$/ms.exec(stderr)
   if (printed) return Object.assign(new Error(printed[1]), { code: printed[2] })
   return new Error(`the run ended with ${signal ?? `exit code ${code}`}: ${stderr.replace(/^latent: /, '').trim()}`)
 }
 
-/** One run of the command in a process of its own. */
+/** One run of the command in a child process. */
 export async function runInChild(wanted: SetOfRun, values: BenchValues, model: string | undefined, { signal }: Io): Promise<Report> {
   const env = { ...process.env }
   delete env.LATENT_OPS
@@ -66,14 +66,14 @@ export async function runInChild(wanted: SetOfRun, values: BenchValues, model: s
   return JSON.parse(stdout) as Report
 }
 
-/** Every set, one after the other: they would share the cores. */
+/** Runs all sets one after the other, because they would share the cores. */
 export async function runAll(kernels: Kernels, values: BenchValues, model: string | undefined, io: Io): Promise<Run[]> {
   const runs: Run[] = []
   for (const wanted of setsOf(kernels)) runs.push({ ...wanted, report: await runInChild(wanted, values, model, io) })
   return runs
 }
 
-/** The runs side by side. */
+/** A table of all runs. */
 export function renderRuns(runs: readonly Run[]): string {
   const [{ report }] = runs as [Run, ...Run[]]
   const { model, width, height, threads, device } = report

@@ -1,4 +1,4 @@
-/** One run of `latent bench`: what it measures and how that is shown. */
+/** One run of `latent bench`: measurements and report. */
 import { DiffusionPipeline, estimateMemory, getDevices, getVersions, measurePeak, type Kernels, type OperationTime, type Peak } from '../index.js'
 import { loadOptions } from '../options/load.js'
 import { pick } from '../options/option.js'
@@ -49,15 +49,15 @@ export interface Report {
   device: string
   threads: number
   precision: string
-  /** The sets that the engine chose, and whether LATENT_OPS forces ggml's operations in their place; absent where no CPU computed. */
+  /** The sets that the engine selected, and whether LATENT_OPS selects ggml's operations instead; absent if no CPU computed. */
   kernels?: Omit<Kernels, 'available'>
   width: number
   height: number
   peak: Peak[]
   stages: Row[]
-  /** With --profile: of one step and one decoding. */
+  /** With --profile: for one step and one decoding. */
   operations?: Record<'step' | 'decode', OperationTime[]>
-  /** Up to the decoded image: image to image, which encodes too, may take more. */
+  /** Up to the decoded image; image to image also encodes and may take more. */
   peakRssBytes: number
 }
 
@@ -78,7 +78,7 @@ function row(stage: string, ms: number, flops: number | undefined, peak: Peak | 
   return { stage, ms, gflop: flops / 1e9, gflops, ...(peak && peak.gflops > 0 ? { ofPeak: gflops / peak.gflops, peakFormat: peak.format } : {}) }
 }
 
-/** The peak that a network can reach: that of the instructions which the engine chose for its arithmetic. */
+/** The peak of the instructions that the engine selected for a network's arithmetic. */
 function reachable(
   peaks: Peak[],
   { operations, float32, fast, int8 }: Omit<Kernels, 'available'>,
@@ -95,13 +95,13 @@ function reachable(
   )
 }
 
-/** The sets that the engine uses on the CPU. Throws where the environment names one that does not exist. */
+/** The sets that the engine uses on the CPU. Throws if the environment names an unknown one. */
 export async function chosenKernels(): Promise<Kernels> {
   const { kernels } = (await getDevices()).find(({ type }) => type === 'cpu')!
   return kernels!
 }
 
-/** Loads the model of the flags and times its stages. */
+/** Loads the model given by the flags and times its stages. */
 export async function measure(values: BenchValues, model: string | undefined, io: Io): Promise<Report> {
   const { signal } = io
   const { operations: kind, float32, fast, int8, rows } = await chosenKernels()
@@ -111,7 +111,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
   const bar = progressBar(io)
   const request = { ...load, ...readOptionFlags(sizeOptions, values), onProgress: bar.update }
   const estimate = await estimateMemory(source, request).finally(bar.clear)
-  // What a GPU could do at most is not measured here.
+  // The peak of a GPU is not measured.
   const peak = /^(auto|cpu)$/.test(values.device ?? 'auto')
     ? await measurePeak({ signal, ...readOptionFlags(pick(loadOptions, 'threads'), values) })
     : []
@@ -131,7 +131,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
     stepMs.push(ms)
   }
   const [decodeMs, picture] = await timed(() => held.decode(latents, { output: 'float', signal }))
-  const peakRssBytes = held.memoryUsage().processPeak // of what every image needs
+  const peakRssBytes = held.memoryUsage().processPeak // includes everything that an image needs
   const [encodeMs, encoded] = await timed(() => held.encodeImage({ data: picture, shape: [1, 3, height, width] }, { signal }))
   encoded.dispose()
   const operations = values.profile
@@ -169,7 +169,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
   }
 }
 
-/** The operations that take the most, down to a thousandth of the whole. */
+/** The most expensive operations, down to a thousandth of the total. */
 function table(title: string, operations: OperationTime[]): string[] {
   const total = operations.reduce((sum, { ms }) => sum + ms, 0)
   return [

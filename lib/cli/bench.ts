@@ -9,7 +9,7 @@ function check(values: BenchValues): void {
   const given = values.all ? '--all' : '--kernels'
   if (values.device !== undefined && values.device !== 'cpu')
     throw new UsageError(`${given} is for the CPU and cannot be combined with --device ${values.device}`)
-  // The runs differ in these, or have no place for their tables.
+  // Flags in which the runs differ, or whose tables have no place in the summary.
   const other = (['kernels', 'precision', 'profile'] as const).find((name) => values[name] !== undefined)
   if (values.all && other) throw new UsageError(`--all and --${other} cannot be combined`)
 }

@@ -1,4 +1,4 @@
-/** `latent build`: compiles the native binary from the sources of a clone, or of the package that carries them. */
+/** `latent build`: compiles the native binary from the sources of a clone or of the source package. */
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -26,7 +26,7 @@ function runScript(file: string, args: string[], { stdout, stderr, signal }: Io)
 
 const script = path.join('scripts', 'build-native.mjs')
 
-/** The folder with the sources: this one in a clone, else the package that is installed for it, which has to be of this version. */
+/** The folder with the sources: a clone, or the installed source package, which must have the same version. */
 function sourceFolder(root: string): string {
   if (existsSync(path.join(root, script)) && existsSync(path.join(root, 'CMakeLists.txt'))) return root
   const name = `${scope}/source`
@@ -36,7 +36,7 @@ function sourceFolder(root: string): string {
     try {
       manifest ??= createRequire(from).resolve(`${name}/package.json`)
     } catch {
-      // Not there: the next place.
+      // Missing: try the next place.
     }
   }
   if (manifest === undefined) throw new Error(`the sources are in a separate package: run npm install ${wanted}, then latent build again`)

@@ -1,4 +1,4 @@
-/** What a command is, and the reading of its flags. */
+/** Commands and their flags. */
 import { parseArgs } from 'node:util'
 import { readNumber } from '../options/flag-text.js'
 import { optionsOfFlags } from '../options/flags.js'
@@ -17,19 +17,19 @@ export interface Flag {
 
 export type Flags = Record<string, Flag>
 
-/** Flags of the commands that work for a while and report at the end. */
+/** Flags of long-running commands with a report. */
 export const reportFlags = {
   json: { kind: 'switch', help: 'print the report as JSON' },
   quiet: { kind: 'switch', short: 'q', help: 'no progress bar and no report' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
 
-/** The values given for flags: only those that were given. */
+/** The values of the given flags. */
 export type FlagValues<F extends Flags> = {
   [K in keyof F]?: F[K]['kind'] extends 'switch' ? boolean : F[K]['kind'] extends 'number' ? number : F[K]['kind'] extends 'texts' ? string[] : string
 }
 
-/** Where a command writes, and what stops it. */
+/** A command's output streams and abort signal. */
 export interface Io {
   stdout: NodeJS.WritableStream
   stderr: NodeJS.WritableStream & { isTTY?: boolean; columns?: number }
@@ -41,7 +41,7 @@ export interface Io {
 export interface Command {
   name: string
   summary: string
-  /** What follows the command's name on the usage line. */
+  /** The usage line after the command's name. */
   usage: string
   flags: Flags
   /** Further text at the end of the help. */
@@ -52,7 +52,7 @@ export interface Command {
 /** A wrong command line: exit code 2. */
 export class UsageError extends Error {}
 
-/** A failure that the command has reported itself: exit code 1. */
+/** A failure that the command has already reported: exit code 1. */
 export class ReportedFailure extends Error {}
 
 function parseOptions(flags: Flags) {
@@ -88,7 +88,7 @@ function fail(message: string): never {
   throw new UsageError(message)
 }
 
-/** `--seed -1` as `--seed=-1`: behind a flag that takes a number a negative one is no flag. */
+/** `--seed -1` as `--seed=-1`: after a flag with a number, a negative number is not a flag. */
 function joinNegative(flags: Flags, argv: readonly string[]): string[] {
   const joined: string[] = []
   let open = true
@@ -125,7 +125,7 @@ export function readFlags<F extends Flags>(
   return { values: values as FlagValues<F>, positionals: parsed.positionals }
 }
 
-/** The options that the flags of a table stand for. */
+/** The options for the flags of a table. */
 export function readOptionFlags(table: OptionTable, values: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return optionsOfFlags(table, values, (message) => new UsageError(message))
 }
@@ -135,7 +135,7 @@ export function plural(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`
 }
 
-/** Bytes in the unit that people use for files: `1.23 GB`. */
+/** Bytes in a readable unit: `1.23 GB`. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'] as const
   const power = Math.min(units.length - 1, bytes < 1000 ? 0 : Math.floor(Math.log10(bytes) / 3))
@@ -173,7 +173,7 @@ export function helpText(command: Command): string {
   ].join('\n')
 }
 
-/** JSON for machines: bigints as numbers where they fit, typed arrays as lists. */
+/** JSON output: bigints as numbers if they fit, typed arrays as lists. */
 export function toJson(value: unknown): string {
   const replace = (_key: string, item: unknown): unknown => {
     if (typeof item === 'bigint') return item <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(item) : String(item)

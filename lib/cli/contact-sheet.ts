@@ -1,8 +1,8 @@
-/** Many images on one, each with its words underneath. */
+/** A contact sheet: many images on one, each with its label below. */
 import { RawImage } from '../index.js'
 import { breakLines, dotAt, glyphHeight, glyphWidth } from './font.js'
 
-/** An image and what stands under it. */
+/** An image and its label. */
 export interface Entry {
   image: RawImage
   label: string
@@ -35,7 +35,7 @@ function drawText(sheet: RawImage, text: string, left: number, top: number): voi
   }
 }
 
-/** Copies an image; grey is spread over the three channels, transparency left out. */
+/** Copies an image; grey becomes three channels, transparency is dropped. */
 function drawImage(sheet: RawImage, { data, width, height, channels }: RawImage, left: number, top: number): void {
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -47,13 +47,13 @@ function drawImage(sheet: RawImage, { data, width, height, channels }: RawImage,
 
 const textWidth = (characters: number) => characters * advance - dot
 
-/** Width of a column: that of the images, or of the longest word where that is more, up to twice as much; longer words are broken. */
+/** Width of a column: that of the images or of the longest word, up to twice the images' width; longer words are broken. */
 function columnWidth(entries: readonly Entry[], side: number): number {
   const longest = Math.max(0, ...entries.flatMap(({ label }) => label.split(/\s+/).map(({ length }) => length)))
   return Math.max(side, Math.min(textWidth(longest), 2 * side))
 }
 
-/** Lays images out in rows on white, each scaled to a square of `side` pixels. A row is as high as the longest of its labels. */
+/** Lays images out in rows on white, each scaled to a square of `side` pixels. The longest label determines the height of a row. */
 export async function contactSheet(entries: readonly Entry[], { columns, side, footer = [] }: SheetOptions): Promise<RawImage> {
   const column = columnWidth(entries, side)
   const labels = entries.map(({ label }) => breakLines(label, Math.floor((column + dot) / advance)))

@@ -14,7 +14,7 @@ const flags = {
   ...reportFlags,
 } as const satisfies Flags
 
-/** What the model inside the package knows: shapes, colours, sizes, backgrounds, places, numbers, relations. */
+/** Prompts within the embedded model's domain: shapes, colours, sizes, backgrounds, positions, counts, relations. */
 const prompts = [
   'a red circle on a blue background',
   'a yellow star in the night sky',

@@ -1,4 +1,4 @@
-/** What the commands that make images share: flags of the sampling loop, previews, files and the report. */
+/** Shared by the commands that generate images: flags of the sampling loop, previews, files and the report. */
 import path from 'node:path'
 import { RawImage, type DiffusionPipeline, type GenerateOptions, type GenerateResult } from '../index.js'
 import { checkWritable } from '../files/atomic-file.js'
@@ -12,7 +12,7 @@ import { promptOptions } from './input-flags.js'
 
 export const promptFlags = flagsOf(promptOptions)
 
-/** Flags of the loop, and how many images it draws. */
+/** Flags of the sampling loop, and the number of images. */
 const loopOptions = { ...samplingOptions, ...pick(generateOptions, 'count') }
 export const samplingFlags = flagsOf(loopOptions)
 
@@ -34,7 +34,7 @@ export function readDrawingOptions(values: DrawingValues): GenerateOptions {
   return options
 }
 
-/** Writes previews one after another; an image that comes while one is being written replaces the one that waits. */
+/** Writes previews one after another; an image that arrives during writing replaces the waiting one. */
 function previewWriter(file: string): (image: RawImage) => unknown {
   let waiting: RawImage | undefined
   let writing = false
@@ -50,21 +50,21 @@ function previewWriter(file: string): (image: RawImage) => unknown {
   }
 }
 
-/** Says what would keep a file from being written before the hours of work, not after. */
+/** Reports before the work if a file cannot be written. */
 export async function checkOutput(file: string, flag: string): Promise<void> {
   await checkWritable(file).catch((error: Error) => {
     throw new UsageError(`${flag}: ${error.message}`)
   })
 }
 
-/** The same for `count` images, whose format is told by the name. */
+/** The same for `count` images; the name determines the format. */
 export async function checkTarget(file: string, flag: string, count = 1): Promise<void> {
   const extension = path.extname(file).toLowerCase()
   const format = ({ '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' } as const)[extension]
   if (!format) throw new UsageError(`${flag}: '${file}' must end in .png, .jpg, .jpeg or .webp`)
   // The last name is the longest.
   await checkOutput(outputName(file, count - 1, count), flag)
-  // A pixel in that format: fails where it needs the optional package sharp and that is missing.
+  // Encodes a pixel in that format, which fails if the optional package sharp is needed and missing.
   if (format !== 'png') await new RawImage({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 }).encode(format)
 }
 
@@ -75,7 +75,7 @@ export function outputName(file: string, index: number, count: number): string {
   return path.join(dir, `${name}-${index + 1}${ext}`)
 }
 
-/** Images and tensors are named by their size: their pixels do not belong into a report. */
+/** Images and tensors are replaced by their size; reports contain no pixels. */
 function brief(options: object): Record<string, unknown> {
   const describe = (value: unknown): unknown => {
     if (value instanceof RawImage) return `${value.width}x${value.height}`

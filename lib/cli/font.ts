@@ -78,7 +78,7 @@ const glyphs: Record<string, string> = {
   ...{ '&': 'cik8lid00', '|': '444444400', ' ': '000000000' },
 }
 
-/** Is there a dot of `character` at column `x` and row `y`? What the font lacks is a question mark. */
+/** Is there a dot of `character` at column `x` and row `y`? Missing characters are shown as a question mark. */
 export function dotAt(character: string, x: number, y: number): boolean {
   const rows = glyphs[character] ?? glyphs['?']!
   return ((parseInt(rows[y]!, 32) >> (glyphWidth - 1 - x)) & 1) === 1

@@ -21,10 +21,10 @@ const flags = {
 
 type Values = FlagValues<typeof flags>
 
-/** Text models draw the empty prompt only when told to. Whether the model is one stands in its header, before anything is loaded. */
+/** Text models generate from the empty prompt only if it is given explicitly. The model's header tells whether it is one, before loading. */
 async function checkPrompt(source: ModelSource | undefined, values: Values, { signal }: Io, bar: ProgressBar): Promise<void> {
   if (values.prompt !== undefined) return
-  // The model inside the package is a text model.
+  // The embedded model is a text model.
   const kind = source === undefined ? 'text' : (await inspect(source, { signal, onProgress: bar.update, ...readFileOptions(values) })).spec.kind
   if (kind === 'text') throw new UsageError('no prompt given: pass "what to draw" ("" for an empty prompt)')
 }

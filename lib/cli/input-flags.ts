@@ -1,4 +1,4 @@
-/** What to draw, on the command line: the flags of the inputs that models of the different kinds take. */
+/** Flags for the inputs of all kinds of models. */
 import { readRegular } from '../files/regular-file.js'
 import { RetrievalDatabase, type GenerateOptions, type LayoutBox, type RetrievalLoadOptions } from '../index.js'
 import { inputOptions, negativeOptions, refinerOptions, startOptions } from '../kinds/input-options.js'
@@ -11,7 +11,7 @@ const { emphasis, clipSkip, ...drawn } = inputOptions
 /** Settings of prompts. */
 export const promptOptions = { ...negativeOptions, clipSkip, emphasis }
 
-/** How many neighbours belongs to the search, not to generate(). */
+/** The number of neighbours is an option of the search, not of generate(). */
 const neighbourCount = { k: { kind: 'number', help: 'number of neighbours; default 10' } } as const satisfies Flags
 
 export const inputFlags = {
@@ -23,7 +23,7 @@ export const inputFlags = {
 
 type InputValues = FlagValues<typeof inputFlags>
 
-/** A layout has at most some thirty boxes. */
+/** A layout has at most about thirty boxes. */
 const maxTextBytes = 1 << 20
 
 async function readText(file: string, flag: string): Promise<string> {
@@ -46,7 +46,7 @@ async function readBoxes(file: string): Promise<LayoutBox[]> {
   return value as LayoutBox[]
 }
 
-/** The inputs among the flags as options of generate(); boxes and neighbours are in files. `loading`: how a database is found and fetched. */
+/** Converts input flags to options of generate(); boxes and neighbours are in files. `loading`: settings for databases. */
 export async function readInputs(values: InputValues, loading: RetrievalLoadOptions = {}): Promise<GenerateOptions> {
   const options: GenerateOptions = readOptionFlags(
     { ...omit(drawn, 'boxes', 'neighbours'), ...pick(startOptions, 'strength'), ...refinerOptions },
@@ -59,7 +59,7 @@ export async function readInputs(values: InputValues, loading: RetrievalLoadOpti
   return options
 }
 
-/** The prompt as an argument or as a flag; none where other inputs may do. */
+/** The prompt as an argument or as a flag; may be missing if other inputs suffice. */
 export function readPrompt(flag: string | undefined, positional: string | undefined): string | undefined {
   if (flag !== undefined && positional !== undefined)
     throw new UsageError(`the prompt was given twice: '${positional}' and -p '${flag}' (a model is named with -m)`)

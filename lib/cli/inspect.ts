@@ -24,7 +24,7 @@ function describePart([name, { tensors, parameters, bytes, dtypes }]: [string, P
   return `  ${name.padEnd(12)} ${(parameters / 1e6).toFixed(1).padStart(8)} M weights  ${(bytes / 1e6).toFixed(1).padStart(9)} MB  ${tensors} tensors (${types.join(', ')})`
 }
 
-/** What is in a container: an embedding, an adapter or a single part are no model, and have tensors all the same. */
+/** Lists the tensors of a container, which may be an embedding, an adapter or a single part instead of a model. */
 async function listTensors(path: string, options: OpenTensorsOptions, json: boolean, { stdout }: Io): Promise<void> {
   const file = await openTensors(path, options)
   const tensors = [...file]

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The `latent` command: the API's twin for the shell. Exit codes: 0 done, 1 failed, 2 wrong command line, 128 + N ended by signal N (130: Ctrl-C). */
+/** The `latent` command: the API on the command line. Exit codes: 0 success, 1 failure, 2 wrong command line, 128 + N ended by signal N (130: Ctrl-C). */
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import path from 'node:path'
@@ -57,10 +57,10 @@ function overview(): string {
   ].join('\n')
 }
 
-/** A plan as flags of the command; undefined if it has not all that it takes. */
+/** A plan as flags of the command; undefined if the command lacks one of them. */
 function planFlags({ width, height, memory, dtype, guidanceScale, imageGuidanceScale }: MemoryPlan, { flags }: Command): string | undefined {
   const needed: [flag: string, value: string | number][] = []
-  // Commands without a size take it from their image, or have no choice of it.
+  // Commands without size flags take the size from their image or have a fixed one.
   if ('width' in flags) needed.push(['width', width], ['height', height])
   if (memory !== 'auto') needed.push(['memory', memory])
   if (dtype !== undefined) needed.push(['dtype', dtype])
@@ -70,7 +70,7 @@ function planFlags({ width, height, memory, dtype, guidanceScale, imageGuidanceS
   return needed.map(([flag, value]) => `--${flag} ${value}`).join(' ')
 }
 
-/** What went wrong, for people: the message, and for machines the code. */
+/** Prints an error: the message, and the code for programs. */
 function report(error: unknown, { stderr }: Io, command: Command): void {
   const { message, code } = error as { message?: unknown; code?: unknown }
   const text = typeof message === 'string' ? message : String(error)
@@ -86,13 +86,13 @@ function usage(message: string, io: Io, command?: Command): number {
   return 2
 }
 
-/** The exit code of a process that a signal ends, as shells count. */
+/** The exit code of a process ended by a signal, as in shells. */
 function interruptedBy({ reason }: AbortSignal): number {
   const name = (reason as { signal?: unknown } | undefined)?.signal
   return 128 + (typeof name === 'string' ? (constants.signals[name as NodeJS.Signals] ?? constants.signals.SIGINT) : constants.signals.SIGINT)
 }
 
-/** Runs a command line and gives its exit code. */
+/** Runs a command line and returns its exit code. */
 export async function main(argv: readonly string[], io: Io): Promise<number> {
   const [name, ...rest] = argv
   if (name === undefined) return usage('no command given', io)
@@ -132,7 +132,7 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
   }
 }
 
-/** Ctrl-C, `kill` and a closed terminal end the work in an orderly way: temporary files are removed. A second signal does not wait. */
+/** Ctrl-C, `kill` and closing the terminal end the work cleanly: temporary files are removed. A second signal ends it immediately. */
 function abortOnSignals(controller: AbortController): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
@@ -141,7 +141,7 @@ function abortOnSignals(controller: AbortController): void {
     })
 }
 
-/** A reader that has seen enough (`latent ... | head`) is no error; a full disk behind standard output is one, of one line. */
+/** A closed pipe (`latent ... | head`) is not an error; other errors of standard output are reported in one line. */
 function watchOutput(controller: AbortController): void {
   process.stderr.on('error', () => undefined)
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,4 +1,4 @@
-/** Flags that every command with a model has, and how they become load options. */
+/** Flags of every command with a model, and their conversion to load options. */
 import type { LoadOptions, ModelFiles, ModelSource } from '../index.js'
 import { flagsOf } from '../options/flags.js'
 import { generateOptions } from '../options/generate.js'
@@ -14,7 +14,7 @@ export const sourceFlags = {
   ...flagsOf(pick(hubOptions, 'localFilesOnly')),
 } as const satisfies Flags
 
-/** `tileSize` is for commands that draw in tiles. */
+/** `tileSize` is for commands that generate in tiles. */
 const commonMemory = omit(memoryOptions, 'tileSize')
 
 export const loadFlags = {
@@ -24,7 +24,7 @@ export const loadFlags = {
   ...flagsOf(pick(loadOptions, 'threads')),
 } as const satisfies Flags
 
-/** For the commands that do nothing with the model inside the package. */
+/** For commands that do not use the embedded model by default. */
 export const requiredModel = { model: { ...sourceFlags.model, help: modelPlaces } } as const satisfies Flags
 
 export const loraFlags = flagsOf({ ...pick(generateOptions, 'loras'), ...pick(loadOptions, 'loraDirectory', 'embeddings', 'embeddingDirectory') })
@@ -32,7 +32,7 @@ export const loraFlags = flagsOf({ ...pick(generateOptions, 'loras'), ...pick(lo
 export const sizeOptions = pick(generateOptions, 'width', 'height')
 export const sizeFlags = flagsOf(sizeOptions)
 
-/** The model that the flags name; undefined, which the API takes for the package's own, where they name none. */
+/** The model given by the flags; undefined, the embedded model in the API, if none is given. */
 export function readSource(values: FlagValues<typeof sourceFlags>, positional?: string): ModelSource | undefined {
   const model = values.model ?? positional
   const parts: ModelFiles = readOptionFlags(omit(modelFiles, 'model'), values)
@@ -40,7 +40,7 @@ export function readSource(values: FlagValues<typeof sourceFlags>, positional?: 
   return model === undefined ? parts : { model, ...parts }
 }
 
-/** How the files are to be found and read: the hub's options, the variant, the configuration, and the weights that `--ema` or `--no-ema` asks for. */
+/** Options for finding and reading files: hub, variant, configuration, EMA weights. */
 export function readFileOptions(
   values: Pick<FlagValues<typeof sourceFlags>, 'config' | 'ema' | 'no-ema' | 'variant' | 'offline'>,
 ): Pick<LoadOptions, 'config' | 'variant' | 'ema' | 'hub'> {

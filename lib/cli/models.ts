@@ -22,10 +22,10 @@ import { cacheFlags } from './pull.js'
 
 const { json, quiet, help } = reportFlags
 const listFlags = { ...cacheFlags, json: { ...json, help: 'as JSON' }, help } as const satisfies Flags
-/** Of the commands that change the cache. */
+/** Flags of commands that change the cache. */
 const workFlags = { ...cacheFlags, json, quiet, help } as const satisfies Flags
 
-/** What was done: as JSON, in words, or with --quiet not at all. */
+/** Prints the result as JSON, as text, or with --quiet not at all. */
 function report(io: Io, values: FlagValues<typeof workFlags>, result: unknown, words: () => string): void {
   if (values.json) io.stdout.write(toJson(result))
   else if (!values.quiet) io.stdout.write(words())

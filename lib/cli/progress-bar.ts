@@ -1,8 +1,8 @@
-/** One line on a terminal that is rewritten in place; nothing at all elsewhere. */
+/** A progress line that is rewritten in place on a terminal; no output elsewhere. */
 import type { Progress, PullProgress } from '../index.js'
 import { formatBytes, type Io } from './command.js'
 
-/** Progress of a call, or of a command's own work. */
+/** Progress of a call or of the command itself. */
 export type Shown = Omit<Progress, 'phase'> & { phase: Progress['phase'] | 'verify' }
 
 const phaseNames: Record<Shown['phase'], string> = {
@@ -43,7 +43,7 @@ export function progressLine({ phase, step, steps, etaMs }: Shown, columns: numb
   return barLine(name, share, count, leftOf(etaMs, share), columns)
 }
 
-/** The line for a download, which tells its speed. */
+/** The line for a download, with its speed. */
 function pullLine({ bytes, totalBytes, bytesPerSecond, etaMs }: PullProgress, columns: number): string {
   const share = totalBytes > 0 ? Math.min(1, bytes / totalBytes) : 1
   const speed = bytesPerSecond > 0 && share < 1 ? `, ${formatBytes(bytesPerSecond)}/s` : ''

@@ -19,7 +19,7 @@ const flags = {
   ...reportFlags,
 } as const satisfies Flags
 
-/** Images below a folder, by their path in it. */
+/** Images below a folder, by relative path. */
 async function picturesIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true }).catch((error: Error) => {
     throw new UsageError(`${folder} cannot be read: ${error.message}`)

@@ -1,4 +1,4 @@
-/** `latent serve`: starts the server, which is a package of its own. */
+/** `latent serve`: starts the server, which is a separate package. */
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
@@ -37,12 +37,12 @@ const flags = {
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
 
-/** What this command uses of the package. */
+/** The part of the package that this command uses. */
 interface ServerPackage {
   createServer(options: Record<string, unknown>): Promise<{ url: string; close(): Promise<void> }>
 }
 
-/** The package: of a clone, else the one that is installed, which has to be of this version. */
+/** The package: of a clone, or the installed one, which must have the same version. */
 function loadServer(): ServerPackage {
   const name = `${scope}/server`
   const wanted = `npm install ${name}@${packageVersion()}`
@@ -54,7 +54,7 @@ function loadServer(): ServerPackage {
     try {
       manifest = load(`${name}/package.json`) as { version: string }
     } catch {
-      continue // not there: the next place
+      continue // missing: try the next place
     }
     if (manifest.version !== packageVersion()) throw new Error(`${name} is version ${manifest.version}: ${wanted}`)
     return load(name) as ServerPackage

@@ -1,9 +1,9 @@
-/** Images as the CLIP image encoder of the retrieval-augmented models takes them (FrozenClipImageEmbedder of latent-diffusion). */
+/** Preprocessing for the CLIP image encoder of retrieval-augmented models (FrozenClipImageEmbedder of latent-diffusion). */
 import { toPlanar, type PlanarImage } from './preprocess.js'
 import type { RawImage } from './raw-image.js'
 import { inSlices, TimeSlice } from '../files/time-slice.js'
 
-/** Mean and deviation of CLIP's training images, red, green, blue, of values 0 to 1. */
+/** Mean and standard deviation of CLIP's training images for red, green and blue, in values 0 to 1. */
 const mean = [0.48145466, 0.4578275, 0.40821073]
 const deviation = [0.26862954, 0.26130258, 0.27577711]
 
@@ -13,7 +13,7 @@ interface CubicTaps {
   weights: Float64Array
 }
 
-/** Keys' cubic convolution with a = -0.75, which is torch's; neighbours beyond the border are those at the border. */
+/** Keys' cubic convolution with a = -0.75, which is torch's; border pixels are repeated. */
 function cubicTaps(inSize: number, outSize: number, alignCorners: boolean): CubicTaps {
   const a = -0.75
   const near = (t: number) => ((a + 2) * t - (a + 3)) * t * t + 1
@@ -32,8 +32,8 @@ function cubicTaps(inSize: number, outSize: number, alignCorners: boolean): Cubi
 }
 
 /**
- * torch.nn.functional.interpolate(mode='bicubic'), without antialiasing, of planes [n, height, width]. `alignCorners` puts the centres of the outer pixels on each
- * other; otherwise their borders.
+ * torch.nn.functional.interpolate(mode='bicubic'), without antialiasing, of planes [n, height, width]. `alignCorners` aligns the centres of the corner pixels;
+ * otherwise their outer edges.
  */
 export async function resizeBicubic(
   data: Float32Array,
@@ -64,8 +64,8 @@ export async function resizeBicubic(
 }
 
 /**
- * An image for the encoder, [1, 3, size, size]: resized as a whole (cubic, corners aligned, no antialiasing, whatever its proportions), then CLIP's mean and
- * deviation. Transparency is dropped.
+ * An image for the encoder, [1, 3, size, size]: resized without cropping (bicubic, corners aligned, no antialiasing, ignoring the aspect ratio), then CLIP's
+ * mean and deviation. Transparency is dropped.
  */
 export async function toClipInput(image: Pick<RawImage, 'data' | 'width' | 'height' | 'channels'>, size = 224): Promise<PlanarImage> {
   const { data, shape } = await toPlanar(image)

@@ -1,4 +1,4 @@
-/** Images that do not fit the networks: grown to the next size that does, as native/pipeline/framing.h has it, and cut again from the top left. */
+/** Images whose size does not fit the networks are padded to the next size that does, as in native/pipeline/image/framing.h, and cropped again from the top left. */
 import type { NativePicture } from '../native/contract.js'
 import type { Mask } from './mask.js'
 import { inSlices } from '../files/time-slice.js'
@@ -21,7 +21,7 @@ export function framedSize({ width, height }: Size, multiple: number): Size {
   return { width: up(width), height: up(height) }
 }
 
-/** [n, c, h, w] grown by repeating the last row and column. */
+/** Pads [n, c, h, w] by repeating the last row and column. */
 export async function padEdges(image: Planes, { width, height }: Size): Promise<Planes> {
   const [n, c, h, w] = image.shape as [number, number, number, number]
   if (w === width && h === height) return image
@@ -34,7 +34,7 @@ export async function padEdges(image: Planes, { width, height }: Size): Promise<
   return { data, shape: [n, c, height, width] }
 }
 
-/** A mask grown by what is not repainted. */
+/** Pads a mask with pixels that are not repainted. */
 export async function padMask(mask: Mask, { width, height }: Size): Promise<Mask> {
   if (mask.width === width && mask.height === height) return mask
   const data = new Float32Array(width * height)
@@ -42,7 +42,7 @@ export async function padMask(mask: Mask, { width, height }: Size): Promise<Mask
   return { data, width, height }
 }
 
-/** What the top left of an image is made of, and how to copy one of its rows. Null if it is the whole image: one that is smaller stays as it is. */
+/** The top left part of an image, and a function that copies one of its rows. Null if it is the whole image; smaller images are unchanged. */
 function planCrop(picture: NativePicture, size: Size): { cropped: NativePicture; copyRow: (y: number) => void } | null {
   const { channels } = picture
   const [width, height] = [Math.min(picture.width, size.width), Math.min(picture.height, size.height)]
@@ -55,7 +55,7 @@ function planCrop(picture: NativePicture, size: Size): { cropped: NativePicture;
   return { cropped: { data, width, height, channels }, copyRow }
 }
 
-/** The top left of an image. */
+/** The top left part of an image. */
 export async function cropPicture(picture: NativePicture, size: Size): Promise<NativePicture> {
   const plan = planCrop(picture, size)
   if (!plan) return picture
@@ -63,7 +63,7 @@ export async function cropPicture(picture: NativePicture, size: Size): Promise<N
   return plan.cropped
 }
 
-/** The same of a preview, at once: what its listener throws belongs to the step that it shows. */
+/** The same for a preview, synchronously, so that an error of the listener belongs to the step. */
 export function cropPreview(picture: NativePicture, size: Size): NativePicture {
   const plan = planCrop(picture, size)
   if (!plan) return picture

@@ -1,4 +1,4 @@
-/** Label maps of semantic synthesis: one whole number per pixel. */
+/** Label maps of semantic synthesis: one integer per pixel. */
 import type { SemanticMapInput } from '../kinds/inputs.js'
 import { invalidRange, isBytes, isInt32Array, isUint16Array } from '../options/validate.js'
 import { imageError } from './image-error.js'

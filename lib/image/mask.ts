@@ -9,15 +9,15 @@ import { findSliced, inSlices } from '../files/time-slice.js'
 /** 1 repaints, 0 keeps. */
 export type Mask = PixelNumbers<Float32Array>
 
-/** A mask as it was read. */
+/** A mask that has been read. */
 export interface ReadMask extends Mask {
-  /** Pixels that are repainted. */
+  /** Number of pixels to repaint. */
   selected: number
-  /** Whether it came with an alpha channel that says anything; it is not read. */
+  /** Whether it has a non-trivial alpha channel, which is ignored. */
   hasAlpha: boolean
 }
 
-/** From this share of white on a pixel is repainted (scripts/inpaint.py of the reference). */
+/** Threshold from which a pixel is repainted (scripts/inpaint.py of the reference). */
 const threshold = 0.5
 
 /** Numbers without channels, which distinguishes them from pixels of an image. */
@@ -27,7 +27,7 @@ export function isPixelNumbers(value: unknown): value is { data: unknown; width:
 
 const isShares = (data: unknown): data is Uint8Array | Float32Array => isBytes(data) || isFloat32Array(data)
 
-/** Bytes count as shares of 255, or of 1 in a mask of nothing but zeros and ones. */
+/** Bytes are relative to 255, or to 1 in a mask of only zeros and ones. */
 async function whiteOf(data: Uint8Array): Promise<number> {
   return (await findSliced(data, (byte) => byte > 1)) < 0 ? 1 : 255
 }
@@ -45,7 +45,7 @@ async function binarise({ data, width, height }: PixelNumbers<ArrayLike<number>>
   return { data: out, width, height, selected, hasAlpha: false }
 }
 
-/** Lightness of every pixel as Pillow's convert('L') has it: ITU-R 601-2 in 16-bit fixed point; transparency is dropped. */
+/** Lightness of every pixel, as in Pillow's convert('L'): ITU-R 601-2 in 16-bit fixed point; transparency is dropped. */
 export async function lightness({ data, width, height, channels }: RawImage): Promise<Uint8Array> {
   if (channels === 1) return data
   const out = new Uint8Array(width * height)
@@ -69,7 +69,7 @@ async function saysAlpha({ data, channels }: RawImage): Promise<boolean> {
   return found
 }
 
-/** Reads a mask: white, from half lightness on, becomes 1. An alpha channel does not count, as in the reference. */
+/** Reads a mask: pixels of at least half lightness become 1. An alpha channel is ignored, as in the reference. */
 async function readMask(input: MaskInput, name = 'mask'): Promise<ReadMask> {
   if (isPixelNumbers(input)) {
     const mask = checkPixelNumbers(input, name, isShares, 'a Uint8Array or a Float32Array')
@@ -80,7 +80,7 @@ async function readMask(input: MaskInput, name = 'mask'): Promise<ReadMask> {
   return { ...(await binarise({ data: await lightness(picture), width, height }, 255, name)), hasAlpha: await saysAlpha(picture) }
 }
 
-/** Reads the mask of an image, which has its size. */
+/** Reads the mask of an image, which must have its size. */
 export async function readMaskOf(image: { width: number; height: number }, input: MaskInput): Promise<ReadMask> {
   const mask = await readMask(input)
   if (mask.width !== image.width || mask.height !== image.height)
@@ -88,7 +88,7 @@ export async function readMaskOf(image: { width: number; height: number }, input
   return mask
 }
 
-/** What to say of a mask that selects nothing or everything. */
+/** The warning for a mask that selects nothing or everything. */
 export function maskWarning({ width, height, selected, hasAlpha }: ReadMask): GenerateWarning | undefined {
   if (selected > 0 && selected < width * height) return undefined
   const alpha = hasAlpha ? '; its alpha channel is ignored: paint the area to repaint white and the rest black' : ''
@@ -100,7 +100,7 @@ export function maskWarning({ width, height, selected, hasAlpha }: ReadMask): Ge
       }
 }
 
-/** The mask in another size: the nearest of its pixels each. */
+/** The mask resized by nearest-neighbour sampling. */
 export async function resampleMask(mask: Mask, width: number, height: number): Promise<Mask> {
   if (mask.width === width && mask.height === height) return mask
   const data = new Float32Array(width * height)

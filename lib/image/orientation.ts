@@ -1,4 +1,4 @@
-/** EXIF's orientation: which way up an image is (CIPA DC-008, tag 0x0112). */
+/** EXIF orientation (CIPA DC-008, tag 0x0112). */
 import { inSlices } from '../files/time-slice.js'
 
 /** 1 upright, 2 mirrored, 3 upside down, 4 both, 5 to 8 turned by a quarter: 5 and 7 mirrored, 6 clockwise, 8 anticlockwise. */
@@ -7,10 +7,10 @@ export type Orientation = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8
 const orientationTag = 0x0112
 const shortType = 3
 
-/** The orientation in an EXIF block; 1 where it says nothing, or nothing sound. */
+/** The orientation in an EXIF block; 1 if missing or invalid. */
 export function exifOrientation(exif: Buffer | undefined): Orientation {
   if (!exif) return 1
-  // Some programs keep the mark that the block has in a JPEG file.
+  // Some programs keep the prefix that the block has in JPEG files.
   const tiff = exif.toString('latin1', 0, 6) === 'Exif\0\0' ? exif.subarray(6) : exif
   const mark = tiff.toString('latin1', 0, 4)
   if (tiff.length < 8 || (mark !== 'II*\0' && mark !== 'MM\0*')) return 1
@@ -34,13 +34,13 @@ interface Samples<D extends Uint8Array | Uint16Array> {
   channels: number
 }
 
-/** Turns an image upright. */
+/** Rotates an image upright. */
 export async function turnUpright<D extends Uint8Array | Uint16Array>(picture: Samples<D>, orientation: Orientation): Promise<Samples<D>> {
   if (orientation === 1) return picture
   const { data, width, height, channels } = picture
   const quarter = orientation >= 5
   const [outWidth, outHeight] = quarter ? [height, width] : [width, height]
-  // The sample from which that of the first pixel comes, and how far on those of the next column and row are.
+  // Offset of the source of the first pixel, and the steps to the next column and row.
   const fromRight = [2, 3, 7, 8].includes(orientation)
   const fromBottom = [3, 4, 6, 7].includes(orientation)
   const across = (fromRight ? -1 : 1) * channels

@@ -1,4 +1,4 @@
-/** Numbers of a caller, one per pixel: masks and label maps. */
+/** Numbers given by the caller, one per pixel: masks, label maps, depth maps. */
 import { checkInteger, invalidRange, invalidType, knownKeys, show } from '../options/validate.js'
 import { maxImageSide } from './image-error.js'
 
@@ -9,7 +9,7 @@ export interface PixelNumbers<D extends ArrayLike<number>> {
   height: number
 }
 
-/** Checks type, sides and length. `expected`: the arrays that `isData` takes, in words. */
+/** Checks type, size and length. `expected`: the array types accepted by `isData`, for messages. */
 export function checkPixelNumbers<D extends ArrayLike<number>>(
   value: object,
   name: string,

@@ -1,4 +1,4 @@
-/** Images to the tensors that a first stage takes, as diffusers' VaeImageProcessor and CompVis' load_img make them. */
+/** Converts images to tensors for a first stage, like diffusers' VaeImageProcessor and CompVis' load_img. */
 import type { RawImage } from './raw-image.js'
 import { inSlices } from '../files/time-slice.js'
 
@@ -15,8 +15,8 @@ export function sizeInMultiples({ width, height }: { width: number; height: numb
 }
 
 /**
- * byte / 255 * 2 - 1 in three planes. Grey is repeated. Transparency is dropped, as Pillow's convert('RGB') in both references does: the colours stored under
- * transparent pixels count.
+ * byte / 255 * 2 - 1 in three planes. Grey is repeated. Transparency is dropped, as by Pillow's convert('RGB') in both references: the stored colours of
+ * transparent pixels are used.
  */
 export async function toPlanar({ data, width, height, channels }: Pick<RawImage, 'data' | 'width' | 'height' | 'channels'>): Promise<PlanarImage> {
   const table = Float32Array.from({ length: 256 }, (_, byte) => (byte / 255) * 2 - 1)

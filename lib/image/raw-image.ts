@@ -53,11 +53,11 @@ export interface EncodeOptions {
 const formats: readonly ImageFormat[] = ['png', 'jpeg', 'webp']
 const extensions: Record<string, ImageFormat> = { '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' }
 
-/** Characters of one text, and texts: what is read again. */
+/** Maximum length and number of texts, which reading allows too. */
 const maxTextLength = 4 << 20
 const maxTexts = 1000
 
-/** A copy of texts by keyword that can stand in a PNG file. */
+/** A checked copy of texts by keyword for a PNG file. */
 function checkMetadata(value: unknown): Record<string, string> {
   if (value === undefined) return {}
   if (value === null || typeof value !== 'object') throw invalidType(`metadata must be an object of strings, not ${show(value)}`)
@@ -72,7 +72,7 @@ function checkMetadata(value: unknown): Record<string, string> {
   return Object.fromEntries(entries)
 }
 
-/** The path behind a path or file: URL. `expected`: what the option takes, in words. */
+/** The path of a path or file: URL. `expected`: the accepted values, for messages. */
 function toFile(value: unknown, name: string, expected = 'a path, a file: URL, the bytes of an image file, or pixels'): string {
   if (isUrl(value)) {
     if (value.protocol !== 'file:')
@@ -87,7 +87,7 @@ function toFile(value: unknown, name: string, expected = 'a path, a file: URL, t
 
 const pictureFile: FileKind = { what: 'The image', maxBytes: maxImageFileBytes, refuse: imageError }
 
-/** The bytes of an image file given by its path, URL or bytes, and what to call it in messages. */
+/** The bytes of an image file given by its path, URL or bytes, and its name for messages. */
 export async function readPictureBytes(input: unknown, name: string): Promise<{ bytes: Uint8Array; where: string }> {
   if (isBytes(input)) {
     if (input.length > maxImageFileBytes) throw imageError(`${name} has ${input.length} bytes; the limit is ${maxImageFileBytes}`)
@@ -108,7 +108,7 @@ function sniff(bytes: Uint8Array): string | undefined {
   return /^ftyp(avif|avis|heic|mif1)/.test(ascii(4, 12)) ? 'AVIF or HEIF' : undefined
 }
 
-/** Decodes the bytes of an image file; `where`: what to call it in messages. */
+/** Decodes the bytes of an image file; `where`: its name for messages. */
 export async function readEncoded(bytes: Uint8Array, where: string): Promise<RawImage> {
   if (bytes.length > maxImageFileBytes) throw imageError(`${where} has ${bytes.length} bytes; the limit is ${maxImageFileBytes}`)
   const kind = sniff(bytes)
@@ -149,7 +149,7 @@ export class RawImage {
   /**
    * Reads an image: a path or `file:` URL, the bytes of a file, or pixels. The format is detected from the content. PNG of any depth is read to 8 bits with its texts;
    * JPEG, WebP and others if the optional peer `sharp` is installed. The image is rotated by its EXIF orientation and converted to sRGB from its ICC profile or
-   * PNG's gamma and chromaticities. (A profile of tables in a PNG needs sharp, too; without it the numbers are taken for sRGB.)
+   * PNG's gamma and chromaticities. (A PNG profile with lookup tables needs sharp, too; without it the values are taken as sRGB.)
    * @throws DiffusionError `ERR_IMAGE_FORMAT` for damaged, unknown or too large images (16384 pixels per side, 64 million in all), `ERR_UNSUPPORTED_IMAGE` if sharp is
    * missing, `ERR_IO` if the file cannot be read
    */

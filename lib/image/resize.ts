@@ -81,7 +81,7 @@ function toByte(sum: number): number {
   return value < 0 ? 0 : value > 255 ? 255 : value
 }
 
-/** Columns of a row that are made at a time. */
+/** Columns of a row computed at a time. */
 const pieceColumns = 2048
 
 async function horizontal({ data, width, height, channels }: Pixels, outWidth: number, kernel: Kernel): Promise<Pixels> {
@@ -120,7 +120,7 @@ async function vertical({ data, width, height, channels }: Pixels, outHeight: nu
       const weight = weights[y * stride + i]!
       const row = (first[y]! + i) * rowLength
       for (let x = 0; x < rowLength; x++) sums[x]! += data[row + x]! * weight
-      // A row of a much smaller image is made of thousands.
+      // A row of a much smaller image is computed from thousands.
       if (slice.over) await slice.next()
     }
     const target = y * rowLength
@@ -129,7 +129,7 @@ async function vertical({ data, width, height, channels }: Pixels, outHeight: nu
   return { data: out, width, height: outHeight, channels }
 }
 
-/** Source positions of nearest neighbours: pixel centres, summed up step by step as Pillow does. */
+/** Source positions of nearest neighbours: pixel centres, summed step by step as in Pillow. */
 function nearestPositions(inSize: number, outSize: number): Int32Array {
   const step = inSize / outSize
   const positions = new Int32Array(outSize)
@@ -172,7 +172,7 @@ async function mapRgba(pixels: Pixels, convert: (colour: number, alpha: number) 
   return { ...pixels, data: out }
 }
 
-/** Resizes to `width` x `height`; returns a copy where the size is the same already. Lets the event loop turn while it works. */
+/** Resizes to `width` x `height`; returns a copy if the size is the same. Does not block the event loop. */
 export async function resizePixels(pixels: Pixels, width: number, height: number, filter: ResizeFilter): Promise<Pixels> {
   if (pixels.width === width && pixels.height === height) {
     const data = new Uint8Array(pixels.data.length)

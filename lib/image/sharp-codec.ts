@@ -1,4 +1,4 @@
-/** JPEG, WebP and whatever else the optional peer `sharp` reads. It is looked for when it is first needed. */
+/** JPEG, WebP and other formats through the optional peer dependency `sharp`, loaded at first use. */
 import { createRequire } from 'node:module'
 import type sharpModule from 'sharp'
 import { DiffusionError } from '../errors.js'
@@ -21,7 +21,7 @@ function loadSharp(what: string): Sharp {
   }
 }
 
-/** Decodes to 8-bit sRGB, turned upright as the image's EXIF orientation says. */
+/** Decodes to 8-bit sRGB, rotated by the EXIF orientation. */
 export async function readWithSharp(bytes: Uint8Array, format: string, where: string): Promise<Pixels> {
   const sharp = loadSharp(`Reading ${format} (${where})`)
   try {
@@ -42,7 +42,7 @@ export async function readWithSharp(bytes: Uint8Array, format: string, where: st
   }
 }
 
-/** The same; undefined where sharp is not installed or does not read the image. */
+/** The same; undefined if sharp is not installed or cannot read the image. */
 export function readWithSharpIfThere(bytes: Uint8Array, format: string): Promise<Pixels | undefined> {
   return readWithSharp(bytes, format, 'the image').catch(() => undefined)
 }
@@ -63,7 +63,7 @@ export interface SharpEncodeOptions {
   lossless: boolean
 }
 
-/** JPEG has no transparency: it is laid on white there. */
+/** JPEG has no transparency: images are composited on white. */
 export async function writeWithSharp(
   { data, width, height, channels }: Pixels,
   format: 'jpeg' | 'webp',

@@ -1,4 +1,4 @@
-/** Images to the tensors of the first stage, and back. */
+/** Converts images to tensors of the first stage and back. */
 import { ownFloats } from '../options/arrays.js'
 import { toPlanar } from './preprocess.js'
 import { RawImage } from './raw-image.js'
@@ -10,7 +10,7 @@ function isFloatImage(image: unknown): image is FloatImage {
   return typeof image === 'object' && image !== null && isFloat32Array((image as { data?: unknown }).data) && 'shape' in image
 }
 
-/** An image option, read: images stay images, so that a file is read once for several uses. */
+/** Reads an image option as an image, so that a file is read only once. */
 export async function readImage(image: ImageInput): Promise<FloatImage | RawImage> {
   return isFloatImage(image) ? image : RawImage.read(image)
 }
@@ -31,7 +31,7 @@ export async function imageTensor(image: ImageInput, name: string, size?: { widt
   return toPlanar(size && (picture.width !== size.width || picture.height !== size.height) ? await picture.resize(size.width, size.height) : picture)
 }
 
-/** An image of the engine as the public class. */
+/** Wraps an image of the engine in the public class. */
 export function toRawImage({ data, width, height, channels }: NativePicture, metadata: Record<string, string> = {}): RawImage {
   return new RawImage({ data, width, height, channels: channels as 1 | 3 | 4, metadata })
 }

@@ -1,4 +1,4 @@
-/** The settings of an image in A1111's words. */
+/** The settings of an image in A1111's format. */
 import { inputOptions, refinerOptions, startOptions } from '../kinds/input-options.js'
 import { infotextFields } from '../options/option.js'
 import { samplingOptions } from '../options/sampling.js'

@@ -1,7 +1,7 @@
 /**
- * The "parameters" text that web UIs keep with an image (AUTOMATIC1111 1.10): the prompt, a line "Negative prompt: ...", and one line of "Key: value" pairs.
- * A value with a comma, colon or line break is quoted as in JSON, and so is one that would be read otherwise than it was written: an empty one, and one with a quotation
- * mark in front or white space at its ends. What an extension writes with a value equal to its key stands alone.
+ * The "parameters" text that web UIs store in an image (AUTOMATIC1111 1.10): the prompt, a line "Negative prompt: ...", and one line of "Key: value" pairs. A
+ * value with a comma, colon or line break is quoted as in JSON, and so are values that would not survive reading: empty ones, and those with a leading
+ * quotation mark or white space at the ends. If an extension's value equals its key, the key is written alone.
  */
 
 import { checkString, invalidRange, invalidType, show } from '../options/validate.js'
@@ -10,7 +10,7 @@ import type { InfotextValue } from './words.js'
 
 export type { Infotext, InfotextValue }
 
-/** Far more than an image carries. */
+/** Far more than any image has. */
 const maxFields = 1000
 const maxFieldLength = 1 << 16
 const maxTextLength = 1 << 18
@@ -70,7 +70,7 @@ export function formatInfotext(prompt: string, negativePrompt: string, fields: R
 }
 
 /**
- * Reads the text as the web UI does: lines without parameters belong to the prompt. A line of fewer than 3 or more than 1000 fields is none.
+ * Reads the text as the web UI does: lines without parameters belong to the prompt. A line of fewer than 3 or more than 1000 fields is not a parameter line.
  * @throws TypeError or RangeError with code `ERR_INVALID_ARG` if the text is not a string or has more than 262144 characters
  */
 export function parseInfotext(text: string): Infotext {

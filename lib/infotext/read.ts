@@ -1,7 +1,7 @@
-/** Taking apart what web UIs keep with an image. Knows nothing of the engine or of Node: the server's page reads images with it, too. */
+/** Parses the texts that web UIs store in images. Independent of the engine and of Node, because the server's page uses it, too. */
 
 export const negativeMark = 'Negative prompt:'
-/** Fewer pairs than this, or more, make no parameter line: it is taken for a line of the prompt. */
+/** A line with fewer or more pairs is part of the prompt, not a parameter line. */
 const leastPairs = 3
 const mostPairs = 1000
 
@@ -16,7 +16,7 @@ export interface Infotext {
 const keyCharacter = /[\p{L}\p{N}_ \-/]/u
 const keyStart = /[\p{L}\p{N}_]/u
 
-/** What is known of a code unit, a bit each; 0 if it was not looked at yet. Patterns take far longer for texts of a quarter of a million characters. */
+/** Flags of each code unit; 0: not classified yet. Regular expressions take far longer for texts of a quarter of a million characters. */
 const known = 1
 const inKey = 2
 const startsKey = 4
@@ -32,7 +32,7 @@ function kindAt(text: string, index: number): number {
     known | (keyCharacter.test(character) ? inKey : 0) | (keyStart.test(character) ? startsKey : 0) | (/\s/.test(character) ? white : 0))
 }
 
-/** The key that ends before the colon at `colon`, not reaching back beyond `from`. */
+/** The key before the colon at `colon`, starting at `from` at the earliest. */
 function keyBefore(line: string, colon: number, from: number): string | undefined {
   let start = colon
   while (start > from && kindAt(line, start - 1) & inKey) start--
@@ -42,7 +42,7 @@ function keyBefore(line: string, colon: number, from: number): string | undefine
 
 const quoted = /"(?:\\.|[^\\"])+"(?=,|$)/y
 
-/** Value behind a colon and where to go on. */
+/** The value after a colon, and the position after it. */
 function readValue(line: string, from: number): { value: string; next: number } {
   let start = from
   while (start < line.length && kindAt(line, start) & white) start++
@@ -81,11 +81,11 @@ function readPairs(line: string): [string, string][] {
   }
 }
 
-/** Lines without the white space around each; leading empty ones vanish, as the web UI joins to what is there already. */
+/** Trimmed lines; leading empty ones are dropped, as in the web UI. */
 class TrimmedLines {
   readonly #text: string
   readonly #pieces: string[] = []
-  /** Lines that follow each other untouched are taken as one piece. */
+  /** Consecutive unchanged lines are copied as one piece. */
   #from = 0
   #to = -1
 
@@ -93,7 +93,7 @@ class TrimmedLines {
     this.#text = text
   }
 
-  /** The line from `start` to `end`, of which `from` to `to` are left. */
+  /** Adds the line from `start` to `end`, trimmed to `from` to `to`. */
   add(start: number, end: number, from: number, to: number): void {
     const untouched = from === start && to === end
     if (untouched && this.#to >= 0 && this.#to === start - 1) {
@@ -119,7 +119,7 @@ class TrimmedLines {
   }
 }
 
-/** The lines of both prompts, line breaks and all. */
+/** The lines of both prompts, including line breaks. */
 function readPrompts(text: string): { prompt: string; negativePrompt: string } {
   const prompt = new TrimmedLines(text)
   const negative = new TrimmedLines(text)
@@ -142,7 +142,7 @@ function readPrompts(text: string): { prompt: string; negativePrompt: string } {
   return { prompt: prompt.join(), negativePrompt: negative.join() }
 }
 
-/** What is no parameter line belongs to the prompt. */
+/** A line that is not a parameter line belongs to the prompt. */
 export function readInfotext(text: string): Infotext {
   const trimmed = text.trim()
   const lastLine = trimmed.lastIndexOf('\n') + 1

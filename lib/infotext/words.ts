@@ -1,6 +1,6 @@
 /** The web UI's names of samplers and schedules, for the "parameters" text. */
 
-/** What the web UI does not have keeps our name. */
+/** Names that the web UI lacks are unchanged. */
 const samplerWords: Record<string, string> = {
   ddim: 'DDIM',
   ddpm: 'DDPM',
@@ -49,19 +49,19 @@ export function scheduleWord(name: string): string {
   return Object.hasOwn(scheduleWords, name) ? scheduleWords[name]! : name
 }
 
-/** The web UI's samplers over timesteps have an eta of their own, 0 unless it is written. */
+/** The web UI's samplers over timesteps have their own eta, 0 unless written. */
 const timestepSamplers = ['ddim', 'plms', 'unipc']
-/** Its ancestral and stochastic samplers share one, 1 unless it is written. */
+/** Its ancestral and stochastic samplers share one, 1 unless written. */
 const ancestralSamplers = ['euler_a', 'dpm2_a', 'dpmpp_2s_a', 'dpmpp_sde', 'dpmpp_2m_sde', 'dpmpp_3m_sde', 'dpm_fast', 'dpm_adaptive']
 
-/** Eta under the web UI's name, where a reader would take another one for it. */
+/** Eta under the web UI's name, if a reader would assume a different one. */
 export function etaField(sampler: string, eta: number): Record<string, number> {
   if (ancestralSamplers.includes(sampler)) return eta === 1 ? {} : { Eta: eta }
   if (eta === 0) return {}
   return timestepSamplers.includes(sampler) ? { 'Eta DDIM': eta } : { Eta: eta }
 }
 
-/** The web UI does not know ComfyUI's way, which keeps our name. */
+/** The web UI does not have ComfyUI's method, which keeps our name. */
 export function emphasisWord(emphasis: string): string {
   return emphasis === 'no_norm' ? 'No norm' : emphasis
 }

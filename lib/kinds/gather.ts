@@ -1,4 +1,4 @@
-/** From checked inputs to the engine's request: images are read, prompts tokenized, databases searched. */
+/** Turns checked inputs into the engine's request: reads images, tokenises prompts, searches databases. */
 import { readLabelMap } from '../image/label-map.js'
 import { readDepthMap } from '../image/depth-map.js'
 import { sizeInMultiples } from '../image/preprocess.js'
@@ -26,7 +26,7 @@ function nativeSizes({ original, crop, target, ...scores }: SizeConditioning): N
   }
 }
 
-/** What gathering needs of a pipeline. */
+/** The parts of a pipeline that gathering needs. */
 export interface InputContext {
   info: PipelineInfo
   tokenizer: () => Promise<PipelineTokenizer>
@@ -38,14 +38,14 @@ export interface InputContext {
 export interface GatheredInputs {
   inputs: NativeInputs
   arrays: NativeInputArrays
-  /** Size of the finished image in pixels, where the inputs set it. */
+  /** Size of the final image in pixels, if the inputs determine it. */
   size?: { width: number; height: number }
-  /** Its size unless another one is asked for. */
+  /** Its default size. */
   usualSize?: { width: number; height: number }
   warnings?: GenerateWarning[]
 }
 
-/** Integer tokens that no tokenizer made. */
+/** Integer tokens without a tokenizer. */
 function tokens(ids: number[]): NativePromptTokens {
   return { chunks: [{ ids, weights: ids.map(() => 1) }], emphasis: 'original', clipSkip: 0, truncated: false }
 }
@@ -64,7 +64,7 @@ async function gatherSmallPicture(image: ImageInput, noiseLevel: number | undefi
   const { data, shape } = await imageTensor(image, 'image')
   const [height, width] = [shape[2]!, shape[3]!]
   const { factor } = info.condition
-  // One latent pixel per pixel: below this the network has nothing to halve on every level.
+  // One latent pixel per pixel; smaller images cannot be halved at every level.
   const least = unetDownsampling(info)
   if (width < least || height < least)
     throw invalidRange(`image is ${width}x${height}, too small for one tile of this model: sides must have at least ${least} pixels`)
@@ -132,7 +132,7 @@ async function gatherOwn(inputs: ResolvedInputs, context: InputContext, signal?:
   }
 }
 
-/** Reads the images of checked inputs, searches their database, and makes the engine's request of them; prompts are tokenized unless `prompt` is given. */
+/** Reads the images of checked inputs, searches their database, and builds the engine's request; prompts are tokenised unless `prompt` is given. */
 export async function gatherInputs(
   inputs: ResolvedInputs,
   context: InputContext,

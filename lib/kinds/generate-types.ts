@@ -96,10 +96,10 @@ export interface LayoutGenerateOptions extends CommonGenerateOptions, ImageToIma
 /** generate() of a semantic synthesis model. The label map sets the size. */
 export interface SemanticGenerateOptions extends CommonGenerateOptions, ImageToImageOptions, SemanticInputs {}
 
-/** generate() of a super-resolution model. The image sets the size. Prompt options only where the model reads text (the SD x4 upscaler). */
+/** generate() of a super-resolution model. The image sets the size. Prompt options only for models that read text (the SD x4 upscaler). */
 export interface SuperresGenerateOptions extends CommonGenerateOptions, SuperresInputs, NegativePromptOptions {}
 
-/** upscale(): as generate(), without the image. */
+/** upscale(): like generate(), without the image. */
 export type UpscaleOptions = Omit<SuperresGenerateOptions, 'image'>
 
 /** generate() of an inpainting model. The image sets the size. Prompt options only for models that read text (Stable Diffusion inpainting). */
@@ -139,9 +139,8 @@ export type GenerateOptions<K extends ModelKind = ModelKind> = [ModelKind] exten
 type AlwaysSettled = 'steps' | 'guidanceScale' | 'guidanceRescale' | 'sampler' | 'rng'
 
 /**
- * What every finished generate() call says of its options: the sampling options, where they were given or the model has a value for them. `schedule` is absent where the
- * sampler has but one, or `timesteps` take its place; `eta` where the sampler's own was used, or it knows none; `guidanceScale` is 1 where the model was trained without an
- * unconditional input.
+ * Resolved sampling options of every finished generate() call. `schedule` is absent if the sampler has only one or `timesteps` replace it; `eta` is absent if
+ * the sampler's default was used or it has none; `guidanceScale` is 1 if the model was trained without an unconditional input.
  */
 export interface ResolvedCommon extends Omit<SamplingOptions, AlwaysSettled | 'seed' | 'deepCache'>, Required<Pick<SamplingOptions, AlwaysSettled>> {
   width: number

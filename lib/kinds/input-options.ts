@@ -1,4 +1,4 @@
-/** What generate(), encodeCondition() and loss() are given to draw: one row per input, with the models that take it. */
+/** The inputs of generate(), encodeCondition() and loss(): one row per input, with the models that take it. */
 import { UnsupportedModelError } from '../errors.js'
 import { emphasisWord } from '../infotext/words.js'
 import { checkModelLabel } from '../labels/model-labels.js'
@@ -11,15 +11,15 @@ import { checkInteger, checkName, checkString, invalidRange, invalidType, knownK
 import type { AnyInputs, Emphasis, LayoutBox, SizeConditioning } from './inputs.js'
 import { checkNeighbours, type Neighbours } from './neighbours.js'
 
-/** Who takes an input. */
+/** The models that take an input. */
 interface Audience {
-  /** What the input is for, in refusals: `is for ...`. */
+  /** Purpose of the input, for messages: `is for ...`. */
   readonly purpose: string
-  /** Part of what the model is conditioned on. */
+  /** Whether it is part of the conditioning. */
   takenBy(info: PipelineInfo): boolean
-  /** Named where a message lists what a model takes. */
+  /** Included in messages that list a model's inputs. */
   readonly listed?: true
-  /** What is missing where nothing is given; undefined if nothing need be. */
+  /** Describes a missing required input; undefined for optional ones. */
   missing?(info: PipelineInfo): string | undefined
 }
 
@@ -28,14 +28,14 @@ const isKind =
   ({ kind }: PipelineInfo) =>
     kinds.includes(kind)
 
-/** Kinds that take an image for what it shows; for all others an image is the start of image to image. */
+/** Kinds that are conditioned on an image; for all others an image is the start of image to image. */
 const takesPicture = isKind('superres', 'inpaint', 'edit')
 
 export function takesStartPicture(info: PipelineInfo): boolean {
   return !takesPicture(info) && info.kind !== 'autoencoder'
 }
 
-/** Whether prompts and negative prompts steer the model: all text models, and those of Stable Diffusion that take an image, a mask or a depth map as well. */
+/** Whether the model takes prompts and negative prompts: all text models, and those of Stable Diffusion that also take an image, a mask or a depth map. */
 export function takesPrompts(info: PipelineInfo): boolean {
   return info.kind !== 'rdm' && conditionerOf(info.spec, 'clip_text', 'bert_text') !== undefined
 }
@@ -57,7 +57,7 @@ function checkPrompt(value: unknown, name: string, info: PipelineInfo): string {
   return text
 }
 
-/** The null class is for guidance, which asks for it by itself. */
+/** Only guidance uses the null class. */
 function checkClass(value: unknown, name: string, { spec, condition: { classes, nullClass } }: PipelineInfo<'class'>): number {
   const classId = checkModelLabel(value, name, spec, 'class', classes)
   if (classId === nullClass)
@@ -65,7 +65,7 @@ function checkClass(value: unknown, name: string, { spec, condition: { classes, 
   return classId
 }
 
-/** Boxes with numbers in place of names. */
+/** Boxes with numbers instead of names. */
 export function layoutObjects(boxes: readonly LayoutBox[], { spec, condition }: PipelineInfo<'layout'>): LayoutObject[] {
   return boxes.map(({ label, ...rest }, i) => ({ ...rest, classId: checkModelLabel(label, `boxes[${i}].label`, spec, 'layout', condition.classes) }))
 }
@@ -94,7 +94,7 @@ function readJson(text: string, fail: Fail): unknown {
 const inJson = 'part of --sizes'
 const pixels = { min: 0, max: 2 ** 20, flag: inJson }
 
-/** An object of two numbers of pixels, both needed. */
+/** An object of two numbers of pixels, both required. */
 function pixelPair<const A extends string, const B extends string>(first: A, second: B) {
   const side = {
     ...number({ ...pixels, required: true }),
@@ -279,7 +279,7 @@ export const inputOptions = {
   },
 } as const satisfies { [K in keyof AnyInputs]-?: Input<NonNullable<AnyInputs[K]>> }
 
-/** Image to image. `image` and `mask` are in the table above as well: of some kinds they are what the model is conditioned on. */
+/** Image to image. `image` and `mask` are also in the table above, because some kinds are conditioned on them. */
 export const startOptions = {
   image: { ...inputOptions.image, takenBy: takesStartPicture },
   strength: { ...strength, purpose: 'for image to image', takenBy: takesStartPicture },

@@ -1,4 +1,4 @@
-/** Which inputs a model takes, what is said of those that it does not, and the check of those that are given. */
+/** The inputs of a model: names, messages for others, checks. */
 import { UnsupportedModelError } from '../errors.js'
 import { describeParts } from '../model/spec.js'
 import type { Values } from '../options/option.js'
@@ -28,7 +28,7 @@ function list(names: readonly string[]): string {
   return names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`
 }
 
-/** What a message says that the model takes. */
+/** Describes the model's inputs for a message. */
 export function describeInputs(info: PipelineInfo, startPicture = takesStartPicture(info)): string {
   const rows = startPicture || !takesStartPicture(info) ? { ...inputOptions, ...negativeOptions } : inputOptions
   const own = taken(Object.fromEntries(Object.entries(rows).filter(([, row]) => 'listed' in row)), info)
@@ -37,7 +37,7 @@ export function describeInputs(info: PipelineInfo, startPicture = takesStartPict
   return `it takes ${list(own)}${start ? ` and, for image to image, ${start}` : ''}`
 }
 
-/** Refusals of the inputs that the model does not take, for {@link knownKeys}. */
+/** Messages for inputs that the model does not take, for {@link knownKeys}. */
 export function refusedInputs(info: PipelineInfo, startPicture?: boolean): Record<string, string> {
   const takes = describeInputs(info, startPicture)
   const name = info.name || `this ${info.kind} model`

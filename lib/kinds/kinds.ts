@@ -1,11 +1,11 @@
-/** The kinds of models: what each makes images from, and what a loaded one says of itself. Plain types, no code. */
+/** The kinds of models, and the description of a loaded model. Plain types, no code. */
 import type { Device, ModelPart, ModelSpec, SamplerName, ScheduleName } from '../types.js'
 
 /**
  * What a model generates images from: `text` prompts (Stable Diffusion, LDM text to image), a `class` (ImageNet), nothing (`unconditional`: faces, churches), boxes
  * (`layout`), a label map (`semantic`), a small image (`superres`), an image and a mask (`inpaint`), an image and an instruction (`edit`), a prompt and
  * a depth map (`depth`), a prompt and its neighbours in a database (`rdm`).
- * `autoencoder` is a first stage on its own.
+ * `autoencoder` is a separate first stage.
  */
 export type ModelKind = 'text' | 'class' | 'unconditional' | 'layout' | 'semantic' | 'superres' | 'inpaint' | 'edit' | 'depth' | 'rdm' | 'autoencoder'
 
@@ -58,7 +58,7 @@ export interface SemanticCondition extends ConditionBase {
 export interface SuperresCondition extends ConditionBase {
   /** How many times wider and higher the image gets. */
   factor: number
-  /** SD x4 upscaler: highest `noiseLevel`, and the one that is used where none is given. */
+  /** SD x4 upscaler: highest `noiseLevel`, and the default. */
   maxNoiseLevel?: number
   noiseLevel?: number
 }

@@ -1,4 +1,4 @@
-/** Neighbours of retrieval-augmented models: CLIP embeddings as they are, or found in a database. */
+/** Neighbours of retrieval-augmented models: given CLIP embeddings, or found in a database. */
 import type { PipelineInfo } from '../types.js'
 import { checkInteger, invalidRange, invalidType, isFloat32Array, knownKeys, listOf, show } from '../options/validate.js'
 
@@ -32,13 +32,13 @@ export type ResolvedNeighbours = readonly Float32Array[] | (NeighbourSearch & { 
 /** Embeds a prompt with CLIP's text encoder. */
 export type QueryEncoder = (prompt: string, signal?: AbortSignal) => Promise<Float32Array>
 
-/** Far more than a model was trained with; attention grows with it. */
+/** Far more than models were trained with; the cost of attention grows with it. */
 const maxNeighbours = 1000
 
 function checkEmbedding(value: unknown, name: string, dim: number): Float32Array {
   if (!isFloat32Array(value)) throw invalidType(`${name} must be a Float32Array, not ${show(value)}`)
   if (value.length !== dim) throw invalidRange(`${name} has ${value.length} numbers; the embeddings of this model have ${dim}`)
-  if (!value.every(Number.isFinite)) throw invalidRange(`${name} holds a number that is not finite`)
+  if (!value.every(Number.isFinite)) throw invalidRange(`${name} contains a number that is not finite`)
   return value
 }
 
@@ -71,7 +71,7 @@ export function checkNeighbours(value: unknown, _name: string, { condition }: Pi
   return listOf(value, 'neighbours', maxNeighbours).map((row, i) => checkEmbedding(embeddingOf(row), `neighbours[${i}]`, dim))
 }
 
-/** Fails for a search with nothing to search with. */
+/** Fails for a search without a query. */
 export function checkSearch(neighbours: ResolvedNeighbours, hasPrompt: boolean): void {
   if ('database' in neighbours && neighbours.query === undefined && !hasPrompt)
     throw invalidType('neighbours.query is missing: without a prompt, the search needs an embedding')
@@ -84,8 +84,8 @@ async function search(
   signal: AbortSignal | undefined,
 ) {
   const found = await database.search(query ?? (await embedPrompt()), k, signal && { signal })
-  signal?.throwIfAborted() // a database need not listen
-  if (!Array.isArray(found)) throw invalidType(`neighbours.database: search() gave ${show(found)}, not an array of { embedding }`)
+  signal?.throwIfAborted() // the database may ignore the signal
+  if (!Array.isArray(found)) throw invalidType(`neighbours.database: search() returned ${show(found)}, not an array of { embedding }`)
   if (found.length === 0) throw invalidRange('neighbours.database found nothing')
   return listOf(found, 'neighbours.database', maxNeighbours).map((row, i) =>
     checkEmbedding(embeddingOf(row), `neighbours.database: embedding ${i}`, dim),

@@ -1,18 +1,18 @@
-/** Classes by name: which list a model's classes are of, and the number behind a name. */
+/** Classes by name: the list of a model's classes, and the number of a name. */
 import { nearestName } from '../options/suggest.js'
 import { checkInteger, invalidRange, invalidType, show } from '../options/validate.js'
 import { synonymsOf, type LabelListName } from './lists.js'
 
-/** Which list a model's classes are of, by its kind and their number. The weights do not say it; models of other sizes have classes without names. */
+/** The list of a model's classes, by its kind and their number, because the weights do not tell it. For other numbers the names are unknown. */
 const lists: { kind: string; counts: number[]; list: LabelListName }[] = [
-  // 1001: the last one is the class that stands for none, see nullClass.
+  // 1001: the last one is the null class, see nullClass.
   { kind: 'class', counts: [1000, 1001], list: 'imagenet-1k' },
   { kind: 'layout', counts: [340], list: 'open-images' },
   { kind: 'layout', counts: [171], list: 'coco-stuff-171' },
   { kind: 'semantic', counts: [182], list: 'coco-stuff' },
 ]
 
-/** Case, hyphens and underscores make no difference. */
+/** Case, hyphens and underscores are ignored. */
 function normalise(label: string): string {
   return label
     .toLowerCase()
@@ -27,7 +27,7 @@ const suggestions = 3
 export class Labels {
   /** The usual name of each class, by number. A name may occur twice: ImageNet has two cranes. */
   readonly names: readonly string[]
-  /** Numbers of the classes that have a name, the ones whose usual name it is first. */
+  /** Numbers of the classes with a name, those with it as their usual name first. */
   readonly #ids = new Map<string, number[]>()
   readonly #usual = new Set<string>()
 
@@ -47,9 +47,9 @@ export class Labels {
   }
 
   /**
-   * The number of a class by any of its names. A usual name goes before a synonym of another class, then capitals decide (a Cardigan is a dog).
-   * @param option what is told to be wrong
-   * @throws RangeError with code `ERR_INVALID_ARG` for a name that none or several have; it names the nearest
+   * The number of a class by any of its names. A usual name takes precedence over a synonym of another class; then case decides (a Cardigan is a dog).
+   * @param option the option's name, for messages
+   * @throws RangeError with code `ERR_INVALID_ARG` for an unknown or ambiguous name; the message suggests the nearest
    */
   idOf(label: string, option: string): number {
     const key = normalise(label)
@@ -65,7 +65,7 @@ export class Labels {
     throw invalidRange(`${option}: no class is called ${show(label)}.${hint}`)
   }
 
-  /** Classes with all the words of a label in one of their names, the shortest first; else the one whose name is spelt most like it. */
+  /** Classes with all words of a label in one of their names, the shortest first; else the one with the most similar spelling. */
   #near(key: string): number[] {
     const words = key.split(' ').filter((word) => word !== '')
     const holding = [...this.#ids.keys()].filter((name) => words.length > 0 && words.every((word) => name.includes(word)))
@@ -89,9 +89,9 @@ export function labelsOf(kind: string, count: number): Labels | undefined {
 
 /**
  * A class given by its number or one of its names.
- * @param option what is told to be wrong
+ * @param option the option's name, for messages
  * @param count classes of the model
- * @param labels their names, where the model has its own
+ * @param labels their names, if the model has its own
  * @throws TypeError or RangeError with code `ERR_INVALID_ARG`
  */
 export function checkLabel(value: unknown, option: string, kind: string, count: number, labels = labelsOf(kind, count)): number {
@@ -101,7 +101,7 @@ export function checkLabel(value: unknown, option: string, kind: string, count: 
   if (value.length > maxLabelLength) throw invalidRange(`${option} has ${value.length} characters; the name of a class has at most ${maxLabelLength}`)
   if (!labels)
     throw invalidRange(
-      `${option}: the names of this model's classes are not known, so ${show(value)} cannot be looked up; give a number from 0 to ${count - 1}`,
+      `${option}: the names of this model's classes are not known, so ${show(value)} cannot be resolved; give a number from 0 to ${count - 1}`,
     )
   return labels.idOf(value, option)
 }

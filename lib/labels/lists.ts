@@ -8,7 +8,7 @@ import { readAsset } from '../model/assets.js'
  */
 export type LabelListName = 'imagenet-1k' | 'open-images' | 'coco-stuff' | 'coco-stuff-171'
 
-/** COCO ids that no annotation uses: street sign, hat, shoe, eye glasses, plate, mirror, window, desk, door, blender, hair brush. */
+/** COCO ids that are not used in annotations: street sign, hat, shoe, eye glasses, plate, mirror, window, desk, door, blender, hair brush. */
 const unusedCocoIds = new Set([12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91])
 
 let asset: Record<string, string[]> | undefined
@@ -20,7 +20,7 @@ export function synonymsOf(list: LabelListName): string[][] {
   return lines.map((line) => line.split(', '))
 }
 
-/** taming-transformers numbers COCO's categories in the order of their ids as texts: 1, 10, 100, 101 ... */
+/** taming-transformers numbers COCO's categories in the order of their ids as strings: 1, 10, 100, 101 ... */
 function annotatedCoco(labels: readonly string[]): string[] {
   const ids = labels.map((_, i) => i + 1).filter((id) => !unusedCocoIds.has(id))
   return ids

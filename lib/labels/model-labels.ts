@@ -1,11 +1,11 @@
-/** Names of a model's classes: its own, where it brings some along, else those of the public list that it was trained with. */
+/** Names of a model's classes: its own, if any, else those of the public list that it was trained with. */
 import { checkLabel, Labels, labelsOf } from './labels.js'
 import { conditionerOf } from '../model/spec.js'
 import type { ModelSpec } from '../types.js'
 
 const own = new WeakMap<ModelSpec, Labels | undefined>()
 
-/** `names` in the parameters of the conditioner: one text per class, synonyms after commas. */
+/** `names` in the parameters of the conditioner: one string per class, with synonyms after commas. */
 function readOwn(spec: ModelSpec, count: number): Labels | undefined {
   const names = conditionerOf(spec, 'class', 'layout', 'spatial_rescaler')?.params?.names
   const sound = Array.isArray(names) && names.length <= count && names.every((name) => typeof name === 'string' && name !== '')

@@ -1,4 +1,4 @@
-/** The only way into the binary: it is loaded here once, its errors become the public classes, and aborts reach its jobs. */
+/** The only access to the binary: loads it once, turns its errors into the public classes, and passes aborts to its jobs. */
 import { DeviceError, DiffusionError, DisposedError, ModelFormatError, OutOfMemoryError, UnsupportedModelError } from '../errors.js'
 import type { NativeAddon, NativeJob } from './contract.js'
 import { loadAddon } from './load.js'
@@ -26,7 +26,7 @@ const classes: Partial<Record<string, new (message: string, details?: Readonly<R
   ERR_DISPOSED: DisposedError,
 }
 
-/** Stack frames of the caller of `below`, to be given to an error that is born on another thread. */
+/** Stack frames of the caller of `below`, for an error from another thread. */
 function callSite(below: (...args: never[]) => unknown): string {
   const holder: { stack?: string } = {}
   Error.captureStackTrace(holder, below)
@@ -43,7 +43,7 @@ function parseDetails(text: unknown): Record<string, unknown> {
   }
 }
 
-/** An error of the binary as the public class that it means. Anything else is passed through as it is. */
+/** Turns an error of the binary into the public class. Other values are returned unchanged. */
 export function toPublicError(error: unknown, site?: string): unknown {
   const native = error as { code?: unknown; message?: unknown; name?: unknown; details?: unknown } | null
   if (typeof native !== 'object' || native === null || typeof native.code !== 'string' || !native.code.startsWith('ERR_')) return error
@@ -62,7 +62,7 @@ export function toPublicError(error: unknown, site?: string): unknown {
   return result
 }
 
-/** Calls native code that answers at once. */
+/** Calls native code synchronously. */
 export function guarded<T>(call: () => T): T {
   try {
     return call()
@@ -72,8 +72,8 @@ export function guarded<T>(call: () => T): T {
 }
 
 /**
- * Starts a native job and waits for it. A signal that is already aborted keeps native code untouched; one that is aborted later cancels the job, whether it
- * is queued or running. Both reject with `signal.reason`. Nothing of the signal is held once the job has settled.
+ * Starts a native job and waits for it. With an already aborted signal, native code is not called; a later abort cancels the job, queued or running. Both
+ * reject with `signal.reason`. The signal is released once the job has settled.
  */
 export async function run<T>(start: () => NativeJob<T>, signal?: AbortSignal | null): Promise<T> {
   const site = callSite(run)
@@ -84,7 +84,7 @@ export async function run<T>(start: () => NativeJob<T>, signal?: AbortSignal | n
     if (signal) {
       abort = () => job.cancel()
       signal.addEventListener('abort', abort, { once: true })
-      // start() may have run a callback of the caller that aborted.
+      // start() may have run a callback that aborted.
       if (signal.aborted) job.cancel()
     }
     return await job.promise

@@ -1,10 +1,9 @@
 /**
  * Every native name and type, in one place. `native/bindings` implements exactly this.
  *
- * Requests cross as one JSON text, tensors as typed arrays beside it. TypeScript explains: it checks every option, fills in the defaults and words the refusals.
- * C++ defends: it checks types and bounds again, since nothing that reaches it may crash.
- * Native code never keeps a reference to a typed array after the call that took it returned: it copies.
- * Errors are thrown (or rejected) as plain `Error` objects with `code` (a string of native/core/error.h) and `details` (JSON text);
+ * Requests are passed as one JSON text, tensors as typed arrays next to it. TypeScript explains: it checks every option, fills in defaults and writes the error
+ * messages. C++ defends: it checks types and bounds again, because no input may crash it. Native code never keeps a reference to a typed array after the call
+ * returns: it copies. Errors are thrown (or rejected) as plain `Error` objects with `code` (a string of native/core/error.h) and `details` (JSON text);
  * `call.ts` turns them into the public classes.
  */
 
@@ -41,18 +40,18 @@ export interface NativeLatents {
 }
 
 /**
- * What steers a run: cross-attention tokens [1, tokens, dim] (tokens 0: none), channels concatenated to the latents, a class of the U-Net's own table (the noise
- * level of the x4 upscaler), and a vector that is added to the timestep's embedding (SDXL's pooled text and sizes).
+ * The conditioning of a run: cross-attention tokens [1, tokens, dim] (tokens 0: none), channels concatenated to the latents, a class of the U-Net's class table
+ * (the noise level of the x4 upscaler), and a vector added to the timestep's embedding (SDXL's pooled text and sizes).
  */
 export interface NativeConditioning {
   readonly tokens: number
   readonly dim: number
   readonly truncated: boolean
-  /** [n, c, h, w], n 1 for all images of a batch or one each; null if the model concatenates nothing. */
+  /** [n, c, h, w], one row for all images of a batch or one per image; null without channels. */
   readonly concatShape: [number, number, number, number] | null
   /** -1: none. */
   readonly classLabel: number
-  /** Numbers of the vector, 0: none. */
+  /** Length of the vector, 0: none. */
   readonly vectorDim: number
   /** The tokens. */
   read(into: Float32Array): NativeJob<void>
@@ -62,8 +61,7 @@ export interface NativeConditioning {
 }
 
 /**
- * What steers a run, for every kind of model. An input that the model does not take is refused, and so is the lack of one that it needs.
- * Arrays travel beside it (NativeInputArrays), their shapes in here.
+ * The inputs of every kind of model. Unknown and missing inputs are rejected. Arrays are passed separately (NativeInputArrays), with their shapes here.
  */
 export interface NativeInputs {
   /** Integer tokens: a prompt's windows, ONE window of 92 layout tokens, or ONE window with ONE class number. */
@@ -88,12 +86,12 @@ export interface NativeInputs {
     aestheticScore?: number
     negativeAestheticScore?: number
   }
-  /** encodeCondition(): what guidance compares with, of the prompt unless something else stands for none. */
+  /** encodeCondition(): the unconditional half, of this prompt unless something else represents no prompt. */
   unconditional?: boolean
-  /** encodeCondition(): of the image that is meant, where no other input tells it. */
+  /** encodeCondition(): size of the image, if no other input determines it. */
   width?: number
   height?: number
-  /** Of that noise. */
+  /** Seed of that noise. */
   seed?: string
   rng?: RngName
 }
@@ -106,7 +104,7 @@ export interface NativeInputArrays {
   depth?: Float32Array
 }
 
-/** Code numbers of a VQ first stage. */
+/** Codebook indices of a VQ first stage. */
 export interface NativeCodes {
   /** [n, h, w] */
   shape: [number, number, number]
@@ -145,8 +143,8 @@ export interface NativeStep {
 }
 
 /**
- * A sampling loop in the caller's hands. `latents` is the live state: it may be read and written between steps; while a step or preview is queued or running
- * its methods throw ERR_BUSY. It stays readable after the sampler's dispose().
+ * A sampling loop run by the caller. `latents` is the live state: it may be read and written between steps; while a step or preview is queued or running its
+ * methods throw ERR_BUSY. It stays readable after the sampler's dispose().
  */
 export interface NativeSampler {
   readonly steps: number
@@ -170,8 +168,8 @@ export interface NativePipeline {
   /** request: NativePromptTokens of one window. CLIP's text_embeds [1, dim], not normalised. */
   embedText(request: string, callbacks: NativeCallbacks): NativeJob<NativeTensorResult>
   /**
-   * request: { shape: [n,3,h,w], mode: 'sample' | 'mean' | 'moments' | 'prequant', seed: string, rng }. `sample` and `mean` are times the scale factor (one and the same
-   * for VQ, whose codes have no spread); `moments` (KL) and `prequant` (VQ, before quantisation) are as the encoder gave them.
+   * request: { shape: [n,3,h,w], mode: 'sample' | 'mean' | 'moments' | 'prequant', seed: string, rng }. `sample` and `mean` are multiplied by the scale factor
+   * (and are the same for VQ); `moments` (KL) and `prequant` (VQ, before quantisation) are the encoder's output.
    */
   encodeImage(request: string, image: Float32Array, callbacks: NativeCallbacks): NativeJob<NativeLatents>
   /** request: { width, height, batch, seed: string, rng } */
@@ -199,44 +197,44 @@ export interface NativePipeline {
   /** request: { shape: [n,h,w], output: 'image' | 'float' } */
   decodeCodes(request: string, codes: Int32Array, callbacks: NativeCallbacks): NativeJob<NativeDecoded>
   /**
-   * request: NativeLossRequest; `image`: the image in training, `arrays`: those of its condition. The paper's objective (Eq. 1-3) as a measurement: per timestep the mean
-   * of |target - prediction|^2 at the noised latents of the image.
+   * request: NativeLossRequest; `image`: the training image, `arrays`: those of its inputs. The paper's objective (Eq. 1-3): per timestep the mean of |target -
+   * prediction|^2 at the noised latents of the image.
    */
   loss(request: string, image: Float32Array, arrays: NativeInputArrays, callbacks: NativeCallbacks): NativeJob<{ losses: number[] }>
-  /** request: { adapters: NativeAdapter[] }, those of every call that names none itself. JSON: LoraReport[]. */
+  /** request: { adapters: NativeAdapter[] }, for all calls without their own. JSON: LoraReport[]. */
   setAdapters(request: string): NativeJob<string>
-  /** request: NativeGenerateRequest; arrays beside it, shapes inside the request. */
+  /** request: NativeGenerateRequest, with shapes; arrays are passed separately. */
   generate(request: string, arrays: NativeInputArrays & { latents?: Float32Array }, callbacks: NativeCallbacks): NativeJob<NativeGenerateResult>
   /**
-   * request: { width, height, guidanceScale, imageGuidanceScale?, count?, deepCache?, previewMethod?, adapters? }, the size of the finished image. JSON: { weights, textEncoder, conditioner, unet, refiner, encode, decode: { bytes, flops } } of one call, from
-   * headers alone; parts that the model lacks are absent.
+   * request: { width, height, guidanceScale, imageGuidanceScale?, count?, deepCache?, previewMethod?, adapters? }, with the size of the final image. JSON: {
+   * weights, textEncoder, conditioner, unet, refiner, encode, decode: { bytes, flops } } of one call, from headers only; missing parts are absent.
    */
   estimate(request: string): NativeJob<string>
   /** JSON: { parts: { unet, textEncoder, conditioner, imageEncoder, vae }, compute, total, processPeak } in bytes. */
   memoryUsage(): string
-  /** true: from now on adds up what each operation takes; false: stops, and gives JSON: see OperationTime[]. */
+  /** true: starts measuring operations; false: stops and returns JSON, see OperationTime[]. */
   profile(on: boolean): string
   unload(): NativeJob<void>
-  /** Cancels nothing: waits for queued and running work, then frees everything. Idempotent. */
+  /** Waits for queued and running work without cancelling it, then frees everything. Idempotent. */
   dispose(): NativeJob<void>
 }
 
 /**
- * A solver alone (no network): the partner of predict(). Data is row-major float32 of any length, the same for every call.
- * Evaluations are taken in order, each once: `evaluation` must be the next one. The noise of churn is drawn at the first call of an evaluation and is the same in
- * both; only step() puts it into `x`. `noise` (as long as x) replaces the solver's own generator.
+ * A solver without a network, for use with predict(). Data is row-major float32 of any length, the same for every call. Evaluations run in order, each once:
+ * `evaluation` must be the next one. The noise of churn is drawn by the first call for an evaluation and is the same in both methods; only step() adds it to
+ * `x`. `noise` (as long as x) replaces the solver's own generator.
  */
 export interface NativeSolver {
-  /** JSON: { timesteps: number[], sigmas: number[], initNoiseSigma, adaptive, evaluations: [{ timestep, sigma, step }] }, as it was at the beginning. */
+  /** JSON: { timesteps: number[], sigmas: number[], initNoiseSigma, adaptive, evaluations: [{ timestep, sigma, step }] }, as of the start. */
   info(): string
   scaleInput(x: Float32Array, evaluation: number, out: Float32Array, noise: Float32Array | null): NativeJob<void>
-  /** Advances x in place by one network evaluation. Resolves to the info as it is then where `adaptive`, else to ''. */
+  /** Advances x in place by one network evaluation. Resolves to the current info if `adaptive`, else to ''. */
   step(modelOutput: Float32Array, x: Float32Array, evaluation: number, noise: Float32Array | null): NativeJob<string>
 }
 
 /** The tensors of one file. Methods throw ERR_DISPOSED after dispose(). */
 export interface NativeTensors {
-  /** JSON: [{ name, type, shape, bytes, readable }], some hundred of them; '' behind the last piece. */
+  /** JSON: [{ name, type, shape, bytes, readable }], in pieces of some hundred; '' after the last piece. */
   list(piece: number): string
   /** JSON object. */
   metadata(): string
@@ -250,14 +248,14 @@ export interface NativeAddon {
   versions(): string
   /** JSON: Device[] */
   getDevices(): string
-  /** Where the CUDA engine is, and why it is not to be loaded ('': it may be). Devices are refused with that reason. */
+  /** Path of the CUDA engine, and the reason not to load it ('' if it may be loaded), which its devices report. */
   setCudaLibrary(path: string, refused: string): void
   setLogger(logger: ((level: 'debug' | 'info' | 'warn' | 'error', message: string) => void) | null): void
   /** request: NativeLoadRequest (weights are not read). Resolves to JSON: ModelInfo. */
   inspect(request: string): NativeJob<string>
   /** request: { source: NativeLoadRequest, destination, type, overrides: [[pattern, type]], metadata: { [key]: string }, tokenizer: string, adapters?: NativeAdapter[] } */
   convert(request: string, callbacks: NativeCallbacks): NativeJob<string>
-  /** request: { seed: string, shape: number[], rng: 'philox' | 'mt19937', offset?: number }; fills `out`, which nobody else may have meanwhile. */
+  /** request: { seed: string, shape: number[], rng: 'philox' | 'mt19937', offset?: number }; fills `out`, which must not be used meanwhile. */
   createNoise(request: string, out: Float32Array): NativeJob<void>
   /** request: { kind: 'words' | 'uniform' | 'integers' | 'permutation', seed: string, rng, low?, high? }; fills `out`: Float32Array for `uniform`, else Int32Array (words bit by bit). */
   createRandom(request: string, out: Float32Array | Int32Array): void
@@ -279,13 +277,13 @@ export interface NativeAddon {
   ): NativeJob<NativeConditioning>
 }
 
-/** The JSON of loadPipeline / inspect; mirrors native/pipeline/requests.h LoadRequest: the files, and the options as they were checked. */
+/** The JSON of loadPipeline / inspect; mirrors native/pipeline/requests.h LoadRequest: the files, and the checked options. */
 export interface NativeLoadRequest
   extends Partial<Record<(typeof sourceParts)[number], string>>, Omit<LoadOptions, 'kind' | 'hub' | 'loraDirectory' | 'embeddings' | 'embeddingDirectory' | 'signal' | 'onProgress' | 'device' | 'dtype' | 'memory' | 'config'> {
   model: string
   /** A tiny autoencoder for previews. */
   previewVae?: string
-  /** A model that takes over within a run, and its parsed configuration. */
+  /** A model that takes over during a run, and its parsed configuration. */
   refiner?: string
   refinerConfig?: unknown
   /** Parsed. */
@@ -294,11 +292,11 @@ export interface NativeLoadRequest
   dtype: Partial<Record<ModelPart, string>>
   memory: Omit<MemoryOptions, 'vaeTiling'> & { vaeTiling?: boolean; vaeTileSize?: number }
   firstStageOnly?: boolean
-  /** For estimates: weights are read when something is run. */
+  /** For estimates: weights are read when something runs. */
   headersOnly?: boolean
 }
 
-/** Mirrors SamplingRequest: the options as they were checked, but for what JSON cannot carry. Absent: the engine's default. */
+/** Mirrors SamplingRequest: the checked options, except those that JSON cannot represent. Absent: the engine's default. */
 export interface NativeSamplingRequest extends Omit<SamplingOptions, 'steps' | 'sampler' | 'seed' | 'schedule'> {
   steps: number
   sampler: string
@@ -311,7 +309,7 @@ export interface NativeSamplingRequest extends Omit<SamplingOptions, 'steps' | '
   strength?: number
 }
 
-/** A solver's part of a sampling request, and what a model would have said about its training. */
+/** A solver's part of a sampling request, and facts about training that a model would provide. */
 export interface NativeSolverRequest extends Omit<NativeSamplingRequest, EvaluationOption> {
   prediction: Prediction | 'edm'
   noiseSchedule: Partial<NoiseScheduleSpec>
@@ -321,14 +319,14 @@ export interface NativeSolverRequest extends Omit<NativeSamplingRequest, Evaluat
 }
 
 /**
- * Mirrors GenerateRequest. `image` is the low-resolution image for kind `superres`, the image to inpaint (with `mask`) for `inpaint`, the one to edit for `edit`, and otherwise the start of image
- * to image, which alone has a `strength` (a `mask` beside it says what to repaint). `width` and `height`, 0 for the model's, are those of the finished image; the kinds that take an image or a label map have
- * their size from it.
+ * Mirrors GenerateRequest. `image` is the low-resolution image for kind `superres`, the image to inpaint (with `mask`) for `inpaint`, the one to edit for
+ * `edit`, and otherwise the start of image to image, the only case with a `strength` (and optionally a `mask` of the part to repaint). `width` and `height`, 0
+ * for the model's, are those of the final image; kinds with an image or a label map take their size from it.
  */
 export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<NativeInputs, 'seed' | 'rng'> {
-  /** Where guided and the model's unconditional input is a prompt; null class and zero embeddings are the engine's work. */
+  /** Set with guidance if the model's unconditional input is a prompt; the engine makes null classes and zero embeddings. */
   negative?: NativePromptTokens
-  /** `negative` is the empty prompt: where zeros stand for that, they do. */
+  /** `negative` is the empty prompt, which some models represent by zeros. */
   emptyNegative?: boolean
   /** Share of the training time before the refiner takes over. */
   refinerSwitchAt?: number
@@ -338,16 +336,16 @@ export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<Nativ
   latentsShape?: number[]
   previewEvery: number
   previewMethod: 'linear' | 'taesd' | 'vae'
-  /** In place of those of setAdapters(). */
+  /** Instead of those of setAdapters(). */
   adapters?: NativeAdapter[]
 }
 
-/** A file of adapters and its strengths. */
+/** An adapter file and its strengths. */
 export interface NativeAdapter {
   path: string
   weight: number
   textWeight: number
-  /** Size and time of the file: another one, and it is read again. */
+  /** Size and time of the file; if they change, it is read again. */
   stamp: string
 }
 
@@ -359,7 +357,7 @@ export interface NativeLossRequest {
   inputs: NativeInputs
 }
 
-/** Vectors in the place of `count` tokens from `first` on: [count, width] of each text encoder. */
+/** Vectors that replace `count` tokens from `first` on: [count, width] for each text encoder. */
 export interface NativeTokenVectors {
   first: number
   count: number

@@ -1,4 +1,4 @@
-/** Run in a child process: asks the CUDA engine for its devices, so that a driver that crashes takes this process and not the caller's. */
+/** Runs in a child process: lists the CUDA engine's devices, so that a crashing driver ends this process and not the caller's. */
 import { loadAddon } from './load.js'
 
 const addon = loadAddon()

@@ -1,9 +1,9 @@
-/** Running native jobs: abort wiring, progress with times, and callbacks whose errors reject the call. */
+/** Runs native jobs: aborts, progress with times, and callbacks whose errors reject the call. */
 import { run } from './call.js'
 import type { NativeCallbacks, NativeJob, NativePhase } from './contract.js'
 import type { Progress } from '../types.js'
 
-/** What a call wants to hear while it runs. */
+/** Callbacks during a call. */
 export interface JobHooks {
   signal?: AbortSignal | undefined
   onProgress?: ((progress: Progress) => unknown) | undefined
@@ -19,7 +19,7 @@ export function progressReporter(onProgress: (progress: Progress) => unknown): (
   return (phase, step, steps) => {
     const now = performance.now()
     if (phase !== phaseNow) {
-      // The first event of a phase comes after its first unit of work, so the phase began at the event before.
+      // The first event of a phase comes after its first unit of work, so the phase began at the previous event.
       phaseBegan = lastEvent
       phaseNow = phase
     }
@@ -30,8 +30,8 @@ export function progressReporter(onProgress: (progress: Progress) => unknown): (
 }
 
 /**
- * Starts a job and waits for it. An error thrown by a callback (or a promise of it that rejects) cancels the job and rejects the call with that very error.
- * `discard` frees a result that arrives although the call failed.
+ * Starts a job and waits for it. An error thrown by a callback (or its rejected promise) cancels the job and rejects the call with that error. `discard` frees
+ * a result that arrives after the call failed.
  */
 export async function runJob<T>(
   start: (callbacks: NativeCallbacks) => NativeJob<T>,
@@ -71,7 +71,7 @@ export async function runJob<T>(
   return result
 }
 
-/** Calls that have begun but not settled; some are still reading an image before the engine hears of them. */
+/** Calls that have begun but not settled, including those that are still reading an image. */
 export class InFlight {
   readonly #calls = new Set<Promise<unknown>>()
 
@@ -82,13 +82,13 @@ export class InFlight {
     return call
   }
 
-  /** Resolves when all of them have settled, one way or the other. */
+  /** Resolves when all of them have settled. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#calls)
   }
 }
 
-/** Waits for `work`, or until the signal aborts: rejects with its reason then, while the work goes on. */
+/** Waits for `work`, or until the signal aborts; then rejects with its reason while the work continues. */
 export async function untilAborted(work: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
   if (!signal) {
     await work

@@ -2,7 +2,7 @@
 import { isInArchive, packageVersion, scope } from './package-root.js'
 import { libc, platformPackage } from './platform-package.js'
 
-/** A place that was tried; `error` where something was there. */
+/** A path that was tried; `error` if a file exists there. */
 export interface Attempt {
   path: string
   problem: string
@@ -12,12 +12,12 @@ export interface Attempt {
 const codeOf = (error: unknown) => (error as { code?: unknown } | null | undefined)?.code
 const messageOf = (error: unknown) => String((error as Error | null | undefined)?.message ?? error)
 
-/** Whether a package, and not something that it wants, is missing. */
+/** Whether the package itself is missing, not one of its dependencies. */
 export function isMissing(error: unknown, name: string): boolean {
   return /MODULE_NOT_FOUND/.test(String(codeOf(error))) || (messageOf(error).includes(name) && /cannot find|not found|could not resolve/i.test(messageOf(error)))
 }
 
-/** What a runtime forbids: Node with --permission or --no-addons, Deno without its flags. */
+/** Restrictions of the runtime: Node with --permission or --no-addons, Deno without its flags. */
 function forbidden(error: unknown): string | undefined {
   const code = codeOf(error)
   if (code === 'ERR_DLOPEN_DISABLED') {
@@ -28,7 +28,7 @@ function forbidden(error: unknown): string | undefined {
   return asked ? `This process may not load native libraries: start Deno with --allow-${asked[1]!.toLowerCase()} (in all: --allow-read --allow-env --allow-sys --allow-ffi).` : undefined
 }
 
-/** What the loader of the system says of a binary that does not fit. */
+/** Interprets the system loader's message for an incompatible binary. */
 function unfit(error: unknown): string | undefined {
   const text = messageOf(error)
   const version = /version [`'](GLIBC(?:XX)?_[\d.]+)' not found/.exec(text)
@@ -58,7 +58,7 @@ const archiveRule =
 const compile = (version: string) =>
   `To compile one (CMake and a C++17 compiler): npm install ${scope}/source@${version} && npx latent build. To use another binary, set NODE_LATENT_DIFFUSION_BINARY.`
 
-/** What to do, the true cause first. `supported`: there is a package for this system. */
+/** Advice, the most likely cause first. `supported`: there is a package for this system. */
 export function adviceFor(tried: readonly Attempt[], supported: boolean): string {
   const refused = tried.map(({ error }) => (error === undefined ? undefined : forbidden(error))).find((text) => text !== undefined)
   if (refused) return refused

@@ -8,14 +8,14 @@ import { packageRoot, packageVersion } from './package-root.js'
 import { libc, platformPackage, requirePlatformPackage, type LoadedPackage } from './platform-package.js'
 import type { NativeAddon } from './contract.js'
 
-/** Name of the binary that fits, out of a folder in prebuildify's naming (`NAME[.TAG...].node`); files for another C library are passed over. */
+/** Name of the matching binary in a folder with prebuildify's naming (`NAME[.TAG...].node`); files for another C library are ignored. */
 export function chooseBinary(files: readonly string[], system: string | undefined): string | undefined {
   const fits = (file: string) => {
     const tags = file.split('.').slice(1, -1)
     const wanted = tags.find((tag) => tag === 'glibc' || tag === 'musl')
     return file.endsWith('.node') && (wanted === undefined || wanted === system) && !tags.includes('electron')
   }
-  // The more a name says about where it runs, the better it fits.
+  // The more specific a name, the better it matches.
   return files.filter(fits).sort((a, b) => b.split('.').length - a.split('.').length || a.localeCompare(b))[0]
 }
 
@@ -27,7 +27,7 @@ function listing(folder: string): string[] {
   }
 }
 
-/** Binaries of a clone, in the order of trying: the environment's word, a build in this folder, one that prebuildify made. */
+/** Binaries of a clone, in order: from the environment, a local build, one made by prebuildify. */
 export function candidates(root: string = packageRoot(), env: NodeJS.ProcessEnv = process.env): { path: string; exists: boolean }[] {
   const given = env.NODE_LATENT_DIFFUSION_BINARY
   if (given) return [{ path: path.resolve(given), exists: existsSync(given) }]
@@ -42,7 +42,7 @@ export function candidates(root: string = packageRoot(), env: NodeJS.ProcessEnv 
   })
 }
 
-/** Thrown by the binary itself on a processor it cannot run on: trying another binary would not help. */
+/** Thrown by the binary itself on an unsupported processor: trying another binary would not help. */
 function isVerdict(error: unknown): boolean {
   return typeof error === 'object' && error !== null && (error as { code?: unknown }).code === 'ERR_DEVICE'
 }
@@ -51,7 +51,7 @@ function firstLine(error: unknown): string {
   return String((error as Error | null)?.message ?? error).split('\n')[0]!
 }
 
-/** The binary of the platform package, or the attempt to load it. One of another version has another contract with this code. */
+/** The binary of the platform package, or the failed attempt. A binary of another version is not compatible with this code. */
 function fromPackage({ addon, error }: LoadedPackage): NativeAddon | Attempt {
   const name = platformPackage()
   if (addon) {
@@ -63,8 +63,8 @@ function fromPackage({ addon, error }: LoadedPackage): NativeAddon | Attempt {
 }
 
 /**
- * Loads the first binary that can be loaded: of a clone, else of the platform package, which `installed` loads. The environment's word stands alone.
- * Throws {@link BinaryNotFoundError}, or the binary's own refusal as it is.
+ * Loads the first loadable binary: of a clone, else of the platform package, which `installed` loads. If the environment names one, only that is tried. Throws
+ * {@link BinaryNotFoundError}, or the binary's own error unchanged.
  */
 export function loadAddon(
   root?: string,

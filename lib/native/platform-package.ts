@@ -4,18 +4,18 @@ import { familySync } from 'detect-libc'
 import type { NativeAddon } from './contract.js'
 import { scope } from './package-root.js'
 
-/** The C library, where the name of a prebuilt binary depends on it. */
+/** The C library, if the name of a prebuilt binary depends on it. */
 export function libc(): 'glibc' | 'musl' | undefined {
   if (process.platform !== 'linux') return undefined
   try {
     return familySync() === 'musl' ? 'musl' : 'glibc'
   } catch {
-    // A runtime that lets nobody look at the system.
+    // The runtime does not allow reading system information.
     return 'glibc'
   }
 }
 
-/** What the systems are called that have a package: `linux-x64`, `linux-x64-musl`, `darwin-arm64` ... */
+/** Names of systems with a package: `linux-x64`, `linux-x64-musl`, `darwin-arm64` ... */
 export function platformName(platform: string = process.platform, arch: string = process.arch, system = libc()): string {
   return `${platform}-${arch}${platform === 'linux' && system === 'musl' ? '-musl' : ''}`
 }
@@ -31,8 +31,8 @@ export interface LoadedPackage {
 }
 
 /**
- * Loads the binary of a platform package. Every `require` names its package in full and stands in a `try` of its own: so tracers of files (Next.js, Nitro, packers for
- * serverless functions) find the one that is installed, and bundlers accept that the others are not. scripts/packages/platforms.mjs has the same list.
+ * Loads the binary of a platform package. Every `require` has a literal name and its own `try`, so that dependency tracers (Next.js, Nitro, serverless
+ * packagers) find the installed one, and bundlers accept that the others are missing. scripts/packages/platforms.mjs has the same list.
  */
 export function requirePlatformPackage(name: string = platformName()): LoadedPackage {
   switch (name) {

@@ -1,5 +1,4 @@
-/** Primitives for checking options. Every rejection is a TypeError or RangeError with `code: 'ERR_INVALID_ARG'` that names the option, the given value and what
- * is allowed. */
+/** Primitives for checking options. Every rejection is a TypeError or RangeError with `code: 'ERR_INVALID_ARG'` that names the option, the given value and what is allowed. */
 
 import { fileURLToPath } from 'node:url'
 import { findSliced } from '../files/time-slice.js'

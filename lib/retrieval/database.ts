@@ -30,7 +30,7 @@ import { TopK } from './top-k.js'
 export interface RetrievalLoadOptions extends CallOptions {
   /** Maximum bytes of embeddings (as float32) to keep in memory; larger databases are read from their files at every search. Default 2^30. */
   maxMemory?: number
-  /** How `hf:` databases are found and fetched. */
+  /** Settings for `hf:` databases. */
   hub?: HubOptions
   /** Progress of downloads. An error thrown here rejects the call. */
   onProgress?: (progress: Progress) => unknown
@@ -68,7 +68,7 @@ export interface Neighbour {
   patch?: readonly number[]
 }
 
-/** One file: its embeddings, [rows, dim], and the arrays that go with them row by row. */
+/** One file: its embeddings, [rows, dim], and the other arrays with one entry per row. */
 interface Part {
   embeddings: StoredArray
   imageIds: StoredArray | undefined
@@ -82,7 +82,7 @@ const maxNeighbours = 1000
 const maxFiles = 10_000
 /** Embeddings are read, normalised and compared in blocks of about this many bytes of float32. */
 const blockBytes = 1 << 20
-/** Rows between two looks at the clock. */
+/** Rows between two checks of the clock. */
 const rowsPerLook = 16
 
 async function filesOf(source: string): Promise<string[]> {
@@ -112,7 +112,7 @@ async function openPart(file: string): Promise<Omit<Part, 'first'>> {
   return { embeddings, imageIds: beside('img_id'), patches: beside('patch_coords'), rows }
 }
 
-/** Scales a row to length 1. A row of zeros has no direction and becomes NaN, which nothing is near to. Returns the length that it had. */
+/** Scales a row to length 1. A row of zeros becomes NaN and is never found. Returns the original length. */
 function normalise(row: Float32Array): number {
   let sum = 0
   for (let i = 0; i < row.length; i++) sum += row[i]! * row[i]!
@@ -148,7 +148,7 @@ function dot(rows: Float32Array, at: number, query: Float32Array): number {
   return sum
 }
 
-/** A path, or where a database of a hub lies, which is fetched if it is not here. */
+/** A path; a database on a hub is downloaded if it is not in the cache. */
 async function pathOf(source: unknown, name: string, options: ResolveOptions): Promise<string> {
   const text = isUrl(source) ? source.href : source
   if (typeof text === 'string' && (isHubName(text) || /^https?:\/\//i.test(text))) return resolveFile(source, name, options, 'database')
@@ -163,7 +163,7 @@ async function pathOf(source: unknown, name: string, options: ResolveOptions): P
  */
 export class RetrievalDatabase {
   readonly #parts: readonly Part[]
-  /** Everything, if it fits in memory. */
+  /** All embeddings, if they fit in memory. */
   readonly #blocks: readonly Block[] | undefined
   /** Number of embeddings. */
   readonly size: number
@@ -178,8 +178,9 @@ export class RetrievalDatabase {
   }
 
   /**
-   * Opens a database of one file, several, or all in a folder; of a hub, too: `hf:owner/name/folder`.
-   * @throws ModelFormatError for damaged or mismatched files, UnsupportedModelError for unsupported element types, DiffusionError `ERR_IO` if a file cannot be read, DownloadError where one cannot be fetched
+   * Opens a database: one file, several files, a folder, or a folder on a hub (`hf:owner/name/folder`).
+   * @throws ModelFormatError for damaged or mismatched files, UnsupportedModelError for unsupported element types, DiffusionError `ERR_IO` if a file cannot be
+   * read, DownloadError if one cannot be downloaded
    */
   static async load(source: string | URL | readonly (string | URL)[], options?: RetrievalLoadOptions): Promise<RetrievalDatabase> {
     const { maxMemory: limit, ...hooks } = readOptions(loadOptions, options, 'RetrievalDatabase.load()', undefined)
@@ -196,7 +197,7 @@ export class RetrievalDatabase {
       const part = { ...(await openPart(file)), first: last ? last.first + last.rows : 0 }
       const [dim, expected] = [part.embeddings.shape[1]!, parts[0]?.embeddings.shape[1]]
       if (expected !== undefined && dim !== expected)
-        throw new ModelFormatError(`${file} has embeddings of ${dim} values, the files before it of ${expected}`, { path: file })
+        throw new ModelFormatError(`${file} has embeddings of ${dim} values, but the previous files have ${expected}`, { path: file })
       parts.push(part)
     }
     const database = new RetrievalDatabase(parts, undefined)
@@ -237,7 +238,7 @@ export class RetrievalDatabase {
     return this.#describe(best)
   }
 
-  /** Adds what the files say of the rows that were found. */
+  /** Adds the other arrays' entries to the found rows. */
   async #describe(best: TopK): Promise<Neighbour[]> {
     const neighbours: Neighbour[] = best.entries.map(({ index, score }) => ({ index, score, embedding: new Float32Array(this.dim) }))
     for (const part of this.#parts) {
@@ -257,7 +258,7 @@ export class RetrievalDatabase {
   }
 }
 
-/** An identifier: a text or a number. Rows of bytes are a text, as safetensors has no strings. */
+/** An identifier: a text or a number. Rows of bytes are text, because safetensors has no strings. */
 function identifier(bytes: Buffer, { type, itemBytes, shape }: StoredArray): string | number {
   const value = rowValue(bytes, type === 'u8' && shape.length === 2 ? 'bytes' : type, itemBytes)
   return typeof value === 'string' ? value : value.length === 1 ? value[0]! : value.join(',')

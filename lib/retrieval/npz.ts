@@ -7,17 +7,17 @@ import type { ElementType, StoredArray } from './stored-array.js'
 
 const maxEntries = 1000
 const maxHeaderBytes = 1 << 16
-/** Deflate makes at most about 1032 bytes of one. */
+/** Deflate expands one byte to at most about 1032. */
 const maxInflation = 1100
 
-/** No database comes near it. */
+/** Far more than any database has. */
 const maxFileBytes = 2 ** 42
 
 export function databaseFile(file: string): FileKind {
   return { what: '', maxBytes: maxFileBytes, refuse: (message) => new ModelFormatError(message, { path: file }) }
 }
 
-/** Errors of the system keep their name; everything else that reading a zip fails with is a broken file. */
+/** System errors are kept; every other error while reading a zip means a broken file. */
 function readError(file: string, error: unknown): Error {
   if (error instanceof DiffusionError) return error
   if (isSystemError(error)) return ioError('', file, error)
@@ -30,7 +30,7 @@ function open(file: string): Promise<ZipArchive> {
   })
 }
 
-/** The bytes of an entry. Closes what it opens, also where the reader stops early. */
+/** The bytes of an entry. Closes the file even if the reader stops early. */
 async function* entryBytes(file: string, entry: Entry, range?: { start: number; end: number }): AsyncGenerator<Buffer, void> {
   const zip = await open(file)
   try {
@@ -47,7 +47,7 @@ async function* entryBytes(file: string, entry: Entry, range?: { start: number; 
   }
 }
 
-/** What the header of a .npy file says. */
+/** The header of a .npy file. */
 export interface NpyHeader {
   type: ElementType
   itemBytes: number
@@ -65,7 +65,7 @@ const scalarTypes: Record<string, [ElementType, number]> = {
   i8: ['i64', 8],
 }
 
-/** numpy's type text, such as `<f4`; undefined for types that are not read: objects (pickles), records, big-endian numbers. */
+/** numpy's type code, such as `<f4`; undefined for unsupported types: objects (pickles), records, big-endian numbers. */
 function elementType(descr: string): [ElementType, number] | undefined {
   const [, order, kind, size] = /^([<>|=])([a-zA-Z])(\d{1,6})$/.exec(descr) ?? []
   if (kind === undefined || (order === '>' && size !== '1')) return undefined
@@ -75,15 +75,15 @@ function elementType(descr: string): [ElementType, number] | undefined {
   return scalarTypes[kind + size]
 }
 
-/** Characters of a string type, which count as a last axis. */
+/** Number of characters of a string type, treated as a last axis. */
 function characters(descr: string): number[] {
   return /^.[US]/.test(descr) ? [Number(descr.slice(2))] : []
 }
 
 /**
- * Reads the head of a .npy file (numpy.lib.format): `\x93NUMPY`, version, length, a Python dictionary with descr, fortran_order and shape.
- * @returns undefined where more bytes than given are needed
- * @throws ModelFormatError for what is none, UnsupportedModelError for arrays of other types or orders
+ * Reads the header of a .npy file (numpy.lib.format): `\x93NUMPY`, version, length, a Python dictionary with descr, fortran_order and shape.
+ * @returns undefined if more bytes are needed
+ * @throws ModelFormatError for an invalid header, UnsupportedModelError for arrays of other types or orders
  */
 export function parseNpyHeader(bytes: Buffer, where: string): NpyHeader | undefined {
   const broken = (what: string) => new ModelFormatError(`${where} is not a valid .npy array: ${what}`, { path: where })
@@ -152,7 +152,7 @@ async function readArray(file: string, entry: Entry, where: string): Promise<Sto
 
 /**
  * The arrays of a .npz file by name. Only their headers are read.
- * @param required must be there and readable; others are left out where their type is not read (pickled objects)
+ * @param required must exist and be readable; others with unsupported types (pickled objects) are skipped
  * @throws ModelFormatError for a broken file, UnsupportedModelError for a required array of another type, DiffusionError `ERR_IO` if it cannot be read
  */
 export async function openNpz(file: string, required: string): Promise<Map<string, StoredArray>> {

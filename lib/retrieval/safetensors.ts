@@ -1,10 +1,10 @@
-/** Tensors of a safetensors file: an 8-byte length, a JSON header of names, types, shapes and places, then the data. */
+/** Tensors of a safetensors file: an 8-byte length, a JSON header of names, types, shapes and offsets, then the data. */
 import { ModelFormatError } from '../errors.js'
 import { readRange, streamRange, withRegular } from '../files/regular-file.js'
 import { databaseFile } from './npz.js'
 import type { ElementType, StoredArray } from './stored-array.js'
 
-/** Three tensors take a few hundred bytes; the rest is for notes of whoever wrote it. More would hold the event loop while it is parsed. */
+/** Three tensors take a few hundred bytes; the rest is for metadata. Parsing a larger header would block the event loop. */
 const maxHeaderBytes = 1 << 20
 
 const types: Record<string, [ElementType, number]> = {
@@ -39,7 +39,7 @@ function isSize(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
-/** A tensor's place, checked against the file. Undefined for types that are not read. */
+/** A tensor's position, checked against the file. Undefined for unsupported types. */
 function tensor(file: string, name: string, value: unknown, dataStart: number, size: number): StoredArray | undefined {
   const where = `${file}: ${name}`
   const broken = (what: string) => new ModelFormatError(`${where}: ${what}`, { path: where })
@@ -63,7 +63,7 @@ function tensor(file: string, name: string, value: unknown, dataStart: number, s
 }
 
 /**
- * The tensors of a safetensors file by name; those of types that are not read are left out.
+ * The tensors of a safetensors file by name; those of unsupported types are skipped.
  * @throws ModelFormatError for a broken file, DiffusionError `ERR_IO` if it cannot be read
  */
 export async function openSafetensors(file: string): Promise<Map<string, StoredArray>> {

@@ -1,7 +1,7 @@
-/** Arrays as they lie in files: their element types, and their rows out of a stream of bytes. */
+/** Arrays stored in files: element types, and reading rows from a stream of bytes. */
 import { ModelFormatError, UnsupportedModelError } from '../errors.js'
 
-/** Element types of numbers. `text`: fixed-length strings of UTF-32 or of bytes. */
+/** Element types. `text`: fixed-length strings of UTF-32 or of bytes. */
 export type ElementType = 'f16' | 'bf16' | 'f32' | 'f64' | 'u8' | 'i32' | 'i64' | 'utf32' | 'bytes'
 
 /** An array in a file; row-major, little-endian. */
@@ -12,13 +12,13 @@ export interface StoredArray {
   /** Bytes of an element. */
   readonly itemBytes: number
   readonly shape: readonly number[]
-  /** Whether bytes can be had from the middle without reading what lies before. */
+  /** Whether reading can start in the middle. */
   readonly seekable: boolean
-  /** The bytes of the data from `start` up to `end`, both counted from its beginning and given only where `seekable`; all of them by default. */
+  /** The bytes of the data from `start` up to `end`, relative to its beginning, only if `seekable`; default: all. */
   read(start?: number, end?: number): AsyncIterable<Buffer>
 }
 
-/** Numbers that a file may claim. */
+/** Limits of sizes in a file. */
 const maxRows = 2 ** 31 - 1
 const maxRowBytes = 1 << 20
 
@@ -32,7 +32,7 @@ export function rowsOf(array: StoredArray): { count: number; width: number; byte
   return { count, width, bytes }
 }
 
-/** The rows of an array in blocks of at most `block` rows. Throws where the stream ends early or late. */
+/** The rows of an array in blocks of at most `block` rows. Throws if the stream has the wrong length. */
 export async function* rowBlocks(array: StoredArray, block: number): AsyncGenerator<{ first: number; count: number; bytes: Buffer }, void> {
   const { count, bytes } = rowsOf(array)
   const full = Buffer.allocUnsafe(Math.min(block, Math.max(count, 1)) * bytes)
@@ -55,7 +55,7 @@ export async function* rowBlocks(array: StoredArray, block: number): AsyncGenera
   if (first !== count) throw new ModelFormatError(`${array.where} ends after ${first} of ${count} rows`, { path: array.where })
 }
 
-/** Single rows by number, in the order asked for. */
+/** Single rows by number, in the requested order. */
 export async function pickRows(array: StoredArray, indices: readonly number[]): Promise<Buffer[]> {
   const { bytes } = rowsOf(array)
   const found = new Map<number, Buffer>()
@@ -82,7 +82,7 @@ export async function pickRows(array: StoredArray, indices: readonly number[]): 
 
 let halves: Float32Array | undefined
 
-/** Every half by its bits (IEEE 754 binary16). */
+/** The value of every half by its bits (IEEE 754 binary16). */
 function halfTable(): Float32Array {
   return (halves ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => {
     const exponent = (bits >> 10) & 31
@@ -137,7 +137,7 @@ export function rowValue(bytes: Buffer, type: ElementType, itemBytes: number): n
   })
 }
 
-/** In pieces: a call takes only so many arguments. */
+/** In pieces, because the number of arguments of a call is limited. */
 function textOf(codes: readonly number[]): string {
   const piece = 4096
   let text = ''

@@ -1,4 +1,4 @@
-/** Keeps the k highest scores of many; of equal ones the first that came. What is no number counts for nothing. */
+/** Keeps the k highest scores, the first of equal ones. NaN is ignored. */
 export class TopK {
   readonly #limit: number
   /** Highest first. */

@@ -39,7 +39,7 @@ interface Tensor {
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Int32Array) => new Uint8Array(buffer, byteOffset, byteLength)
 
-/** Texts as rows of UTF-8 bytes, filled up with zeros. */
+/** Texts as rows of UTF-8 bytes, padded with zeros. */
 async function textRows(ids: readonly string[], count: number): Promise<Tensor> {
   const texts: Buffer[] = []
   let width = 1
@@ -89,7 +89,7 @@ async function tensorsOf(rows: RetrievalRows): Promise<Tensor[]> {
   return tensors
 }
 
-/** The length and the JSON, filled up with spaces so that the data is aligned. */
+/** The length and the JSON, padded with spaces to align the data. */
 function headerOf(tensors: readonly Tensor[]): Buffer {
   let at = 0
   const entries = tensors.map(({ name, dtype, shape, bytes }) => [name, { dtype, shape, data_offsets: [at, (at += bytes.length)] }])
@@ -101,8 +101,8 @@ function headerOf(tensors: readonly Tensor[]): Buffer {
 }
 
 /**
- * Writes a database that {@link RetrievalDatabase.load} reads. The file appears whole or not at all.
- * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for rows that do not fit together, DiffusionError `ERR_IO` where the file cannot be written
+ * Writes a database that {@link RetrievalDatabase.load} reads. The file is written atomically.
+ * @throws TypeError or RangeError with code `ERR_INVALID_ARG` for rows that do not fit together, DiffusionError `ERR_IO` if the file cannot be written
  */
 export async function writeRetrievalDatabase(file: string, rows: RetrievalRows): Promise<void> {
   checkPath(checkString(file, 'file'), 'file')

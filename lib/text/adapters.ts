@@ -1,18 +1,18 @@
-/** Adapters that a prompt names, as the web UI (AUTOMATIC1111 1.10) writes them: `<lora:name:weight>`. They are no words. */
+/** Adapters named in a prompt, in the web UI's syntax (AUTOMATIC1111 1.10): `<lora:name:weight>`. They are not part of the text. */
 
 const adapter = /<(?:lora|lyco|hypernet):[^<>]*>/g
 
-/** The marks of adapters in a prompt, as they stand there. */
+/** The adapter tags in a prompt, verbatim. */
 export function adapterNames(prompt: string): string[] {
   return prompt.match(adapter) ?? []
 }
 
-/** A prompt without the marks of adapters. */
+/** A prompt without adapter tags. */
 export function withoutAdapters(prompt: string): string {
   return prompt.replace(adapter, '')
 }
 
-/** What a mark asks for. */
+/** A parsed tag. */
 export interface AdapterMark {
   name: string
   weight: number
@@ -20,8 +20,7 @@ export interface AdapterMark {
 }
 
 /**
- * Reads `<lora:name>`, `<lora:name:both>` and `<lora:name:text:unet>`; `te=` and `unet=` name their numbers. Undefined for a mark of another kind, or with
- * numbers that are none.
+ * Reads `<lora:name>`, `<lora:name:both>` and `<lora:name:text:unet>`; `te=` and `unet=` name their numbers. Undefined for other tags or invalid numbers.
  */
 export function readMark(mark: string): AdapterMark | undefined {
   const [kind, name = '', ...rest] = mark.slice(1, -1).split(':')
@@ -31,7 +30,7 @@ export function readMark(mark: string): AdapterMark | undefined {
   let place = 0
   for (const part of rest) {
     const [key, value] = part.includes('=') ? (part.split('=', 2) as [string, string]) : [places[place++], part]
-    if (key !== 'te' && key !== 'unet') continue // the web UI has a third number, which its own files need
+    if (key !== 'te' && key !== 'unet') continue // the web UI has a third number, for its own formats
     const number = Number(value)
     if (value.trim() === '' || !Number.isFinite(number) || Math.abs(number) > 1000) return undefined
     given[key] = number

@@ -1,4 +1,4 @@
-/** What a BERT tokenizer consists of, checked: from vocab.txt or tokenizer.json, and as the text that a GGUF file carries. */
+/** Checked data of a BERT tokenizer: from vocab.txt or tokenizer.json, and as the text stored in a GGUF file. */
 import { forEachSliced } from '../files/time-slice.js'
 import { loadAsset } from '../model/assets.js'
 import { UnsupportedModelError } from '../errors.js'
@@ -17,20 +17,20 @@ import {
   type Json,
 } from './tokenizer-data.js'
 
-/** Starts a piece that goes on with a word. */
+/** Prefix of a piece inside a word. */
 export const continuation = '##'
 
 /** A vocabulary of word pieces with its markers. */
 export interface BertTokenizerData {
   vocab: ReadonlyMap<string, number>
-  /** Lower case, and no accents: the "uncased" vocabularies. */
+  /** Lower-case and without accents ("uncased" vocabularies). */
   lowercase: boolean
   clsToken: string
   sepToken: string
   padToken: string
   unkToken: string
   maskToken: string
-  /** Tokens that the text encoder takes, start and end included. */
+  /** Tokens per window of the text encoder, including start and end. */
   modelMaxLength: number
 }
 
@@ -45,7 +45,7 @@ const markers = [
 
 type Markers = Pick<BertTokenizerData, (typeof markers)[number][0]>
 
-/** Puts the parts together. `configs`: the first that names a marker or a setting decides. Only the mask may be missing from the vocabulary: prompts do without it. */
+/** Assembles the data. `configs`: the first with a marker or setting decides. Only the mask may be missing in the vocabulary, because prompts do not use it. */
 function assembleBert(vocab: ReadonlyMap<string, number>, configs: readonly Json[], where: string): BertTokenizerData {
   const named = markers.map(([field, key, fallback]) => {
     const token = configs.map((config) => namedToken(config[key])).find((text) => text !== undefined) ?? fallback
@@ -67,7 +67,7 @@ export async function fromVocabText(text: string, configs: readonly Json[], wher
   return assembleBert(await vocabOfTokens(lines, where), configs, where)
 }
 
-/** The contents of a tokenizer.json. Of its normaliser only `lowercase` is read; it is not run from the file. */
+/** The contents of a tokenizer.json. Only `lowercase` of its normaliser is used; the normaliser itself is not executed. */
 export async function fromBertJson(json: Json, configs: readonly Json[], where: string): Promise<BertTokenizerData> {
   const model = isObject(json.model) ? json.model : fail(where, 'model is missing')
   const { type = 'WordPiece', continuing_subword_prefix: prefix = continuation } = model
@@ -83,7 +83,7 @@ export async function fromBertJson(json: Json, configs: readonly Json[], where: 
   return assembleBert(vocab, [...configs, ...normalizer, { unk_token: model.unk_token }], where)
 }
 
-/** bert-base-uncased, from the asset made at build time: the tokenizer of the LDM text-to-image models. */
+/** bert-base-uncased, from the generated asset: the tokenizer of the LDM text-to-image models. */
 export async function standardBertData(file = 'bert-base-uncased-vocab.txt.br'): Promise<BertTokenizerData> {
   return fromVocabText(await loadAsset(file, 'The BERT vocabulary'), [], 'the BERT vocabulary')
 }
@@ -91,7 +91,7 @@ export async function standardBertData(file = 'bert-base-uncased-vocab.txt.br'):
 /**
  * The tokenizer as one JSON text, for the metadata of a GGUF file:
  * `{ format: 'bert-wordpiece', version: 1, do_lower_case, cls_token, sep_token, pad_token, unk_token, mask_token, model_max_length, vocab: [...] | { token: id } }`.
- * `vocab` is a list by id where the ids have no gaps.
+ * `vocab` is a list by id if the ids have no gaps.
  */
 export async function serialiseBert(data: BertTokenizerData): Promise<string> {
   const tokens: string[] = []
@@ -107,7 +107,7 @@ export async function serialiseBert(data: BertTokenizerData): Promise<string> {
   return `${small.slice(0, -1)},"vocab":${await stringifySliced(dense ? tokens : data.vocab)}}`
 }
 
-/** Reads what {@link serialiseBert} wrote. The text comes out of a file and is checked like one. */
+/** Reads what {@link serialiseBert} wrote. The text comes from a file and is checked like one. */
 export async function parseBert(text: string, where = 'the tokenizer in the model file'): Promise<BertTokenizerData> {
   const json = await parseObject(text, where)
   if (json.format !== 'bert-wordpiece')

@@ -1,4 +1,4 @@
-/** A BERT tokenizer on disk: vocab.txt or tokenizer.json, and the small files beside them. */
+/** A BERT tokenizer on disk: vocab.txt or tokenizer.json, and the configuration files next to them. */
 import path from 'node:path'
 import { fromBertJson, fromVocabText, type BertTokenizerData } from './bert-data.js'
 import { isFolder, readJson, readText } from './tokenizer-files.js'

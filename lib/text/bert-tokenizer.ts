@@ -4,15 +4,15 @@ import { encodeAround, literalPattern, lowerEach, type TextTokenizer } from './t
 
 const control = /[\0\uFFFD]|[\p{Cc}\p{Cf}\p{Co}\p{Cs}]/u
 const space = /[\t\n\r\p{White_Space}]/u
-/** The blocks of CJK ideographs; each is a word of its own. Kana and Hangul are written with spaces or go by pieces. */
+/** The blocks of CJK ideographs; each ideograph is a word. Kana and Hangul are not included. */
 const ideograph =
   /[\u4E00-\u9FFF\u3400-\u4DBF\uF900-\uFAFF\u{20000}-\u{2A6DF}\u{2A700}-\u{2B73F}\u{2B740}-\u{2B81F}\u{2B820}-\u{2CEAF}\u{2F800}-\u{2FA1F}]/u
 
 const charactersAtOnce = 1024
 
 /**
- * BERT's normalisation (Devlin et al. 2018; the BertNormalizer of the tokenizers library): no control characters, one kind of space, ideographs apart, and in
- * uncased vocabularies neither accents nor capitals.
+ * BERT's normalisation (Devlin et al. 2018; the BertNormalizer of the tokenizers library): removes control characters, unifies spaces, separates ideographs
+ * and, for uncased vocabularies, removes accents and capitals.
  */
 async function normalise(text: string, lowercase: boolean, slice: TimeSlice): Promise<string> {
   let clean = ''
@@ -27,11 +27,11 @@ async function normalise(text: string, lowercase: boolean, slice: TimeSlice): Pr
   return lowercase ? lowerEach(clean.normalize('NFD').replace(/\p{Mn}/gu, ''), slice) : clean
 }
 
-/** Runs of what is neither space nor punctuation, and punctuation mark by mark; all symbols of ASCII count as such. */
+/** Runs of characters that are neither space nor punctuation, and single punctuation marks, including all ASCII symbols. */
 const wordPattern = /[^\s\p{P}!-/:-@[-`{-~]+|[\p{P}!-/:-@[-`{-~]/gu
 const longestWord = 100
 
-/** The longest pieces that the vocabulary has, from the left; undefined if there are none for a part of the word. */
+/** The longest matching pieces from the left; undefined if a part of the word has none. */
 function wordPieces(word: string, vocab: ReadonlyMap<string, number>): number[] | undefined {
   const characters = [...word]
   if (characters.length > longestWord) return undefined
@@ -52,7 +52,7 @@ function wordPieces(word: string, vocab: ReadonlyMap<string, number>): number[] 
 
 let standard: Promise<BertTokenizer> | undefined
 
-/** Text to word pieces, by the vocabulary of a model or by the public one of bert-base-uncased. Immutable. */
+/** Splits text into word pieces, with the vocabulary of a model or the public one of bert-base-uncased. Immutable. */
 export class BertTokenizer implements TextTokenizer {
   readonly data: BertTokenizerData
   /** [CLS] */
@@ -62,7 +62,7 @@ export class BertTokenizer implements TextTokenizer {
   readonly padTokenId: number
   readonly commaTokenId: number | undefined
   readonly #unkTokenId: number
-  /** Markers written in the text, as they are spelt, stand for themselves. */
+  /** Markers written verbatim in the text become their tokens. */
   readonly #specialPattern: RegExp | undefined
   readonly #byId: ReadonlyMap<number, string>
 
@@ -87,7 +87,7 @@ export class BertTokenizer implements TextTokenizer {
   /** The tokenizer of bert-base-uncased; one instance for the process. */
   static standard(): Promise<BertTokenizer> {
     standard ??= standardBertData().then((data) => BertTokenizer.create(data))
-    // What failed may be there the next time.
+    // A failed load is tried again at the next call.
     standard.catch(() => (standard = undefined))
     return standard
   }
@@ -109,7 +109,7 @@ export class BertTokenizer implements TextTokenizer {
     })
   }
 
-  /** `cat` begins a word, `##s` goes on with one. */
+  /** `cat` begins a word, `##s` continues one. */
   idToToken(id: number): string | undefined {
     return this.#byId.get(id)
   }

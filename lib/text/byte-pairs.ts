@@ -1,10 +1,10 @@
 /**
- * Byte-pair encoding of a word (Sennrich, Haddow, Birch 2016), in slices of time, as a word may be as long as a prompt. No library that is kept up builds its tables or
- * encodes in steps that let the event loop turn.
+ * Byte-pair encoding of a word (Sennrich, Haddow, Birch 2016) in time slices, because a word may be as long as a prompt. No maintained library encodes or
+ * builds its tables without blocking the event loop.
  */
 import type { TimeSlice } from '../files/time-slice.js'
 
-/** The least of the numbers that were put in comes out first. */
+/** A min-heap of numbers. */
 class Heap {
   readonly #keys: Float64Array
   size = 0
@@ -43,17 +43,17 @@ class Heap {
   }
 }
 
-/** A word as a list of pieces, of which neighbours are joined. A pair is known by the place of its left piece. */
+/** A word as a linked list of pieces whose neighbours are merged. A pair is identified by the position of its left piece. */
 class Pairs {
   readonly pieces: string[]
   readonly heap: Heap
   readonly #ranks: ReadonlyMap<string, number>
   readonly #next: Int32Array
   readonly #previous: Int32Array
-  /** Of the pair that begins here now; what the heap holds may be out of date. */
+  /** Current rank of the pair that begins here; entries in the heap may be outdated. */
   readonly #rankOf: Int32Array
 
-  /** The list is used up. */
+  /** The list is modified. */
   constructor(symbols: string[], ranks: ReadonlyMap<string, number>) {
     const count = symbols.length
     this.pieces = symbols
@@ -65,7 +65,7 @@ class Pairs {
       this.#previous[i] = i - 1
     }
     this.#rankOf = new Int32Array(count).fill(-1)
-    // A pair each at the start, and two with every join.
+    // One entry per pair at the start, and two per merge.
     this.heap = new Heap(3 * count)
   }
 
@@ -77,7 +77,7 @@ class Pairs {
     if (rank >= 0) this.heap.push(rank * count + left)
   }
 
-  /** Joins the pair of the lowest rank, of several the one furthest left. */
+  /** Merges the pair with the lowest rank, the leftmost of several. */
   join(): void {
     const count = this.pieces.length
     const key = this.heap.pop()
@@ -97,7 +97,7 @@ class Pairs {
 const stepsAtOnce = 64
 
 /**
- * Joins symbols to pieces, pair by pair, the pair of the lowest rank first. The list of symbols is used up.
+ * Merges symbols into pieces, pair by pair, lowest rank first. The list of symbols is modified.
  * @param ranks by 'left right'
  */
 export async function joinPairs(symbols: string[], ranks: ReadonlyMap<string, number>, slice: TimeSlice): Promise<string[]> {

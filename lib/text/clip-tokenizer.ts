@@ -7,12 +7,12 @@ import { byteCharacters, endOfWord } from './vocabulary.js'
 /** CLIP's words: contractions, runs of letters, single digits, runs of anything else that is not white space of Unicode, as the tokenizers library has it (Radford et al. 2021, as transformers' CLIPTokenizer). */
 const wordPattern = /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu
 
-/** CLIP's normalisation: NFC, lower case. White space needs no collapsing, as words never hold any. */
+/** CLIP's normalisation: NFC, lower case. White space need not be collapsed, because words never contain it. */
 function normalise(text: string, slice: TimeSlice): Promise<string> {
   return lowerEach(text.normalize('NFC'), slice)
 }
 
-/** What stands for each byte. */
+/** The character for each byte. */
 const symbols = ((): string[] => {
   const bytes = Array.from({ length: 256 }, (_, byte) => byte)
   const printable = (byte: number) => (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae
@@ -25,7 +25,7 @@ const symbols = ((): string[] => {
 
 const idsAtOnce = 1024
 
-/** Tables made of the data, which take some 50 ms in slices. */
+/** Derived tables; building them takes about 50 ms, in slices. */
 interface Tables {
   ranks: ReadonlyMap<string, number>
   /** Spellings by id. */
@@ -50,7 +50,7 @@ async function makeTables({ merges, vocab, addedTokens }: TokenizerData): Promis
 
 let standard: Promise<ClipTokenizer> | undefined
 
-/** Text to the token ids of CLIP's text encoders, by the byte-pair vocabulary of a model or by CLIP's public one. Immutable. */
+/** Converts text to token ids of CLIP's text encoders, with the byte-pair vocabulary of a model or CLIP's public one. Immutable. */
 export class ClipTokenizer implements TextTokenizer {
   readonly data: TokenizerData
   readonly bosTokenId: number
@@ -61,7 +61,7 @@ export class ClipTokenizer implements TextTokenizer {
   readonly #unkTokenId: number
   readonly #special: ReadonlyMap<string, number>
   readonly #plain: ReadonlyMap<string, number>
-  /** Split a text so that special tokens, and other added ones, stand at the odd places. */
+  /** Patterns that split a text so that special and other added tokens are at odd positions. */
   readonly #specialPattern: RegExp | undefined
   readonly #addedPattern: RegExp | undefined
 
@@ -128,7 +128,7 @@ export class ClipTokenizer implements TextTokenizer {
     return this.#special.get(token) ?? this.#idOf(token)
   }
 
-  /** The vocabulary's own spelling: `cat</w>` is a whole word or its end, bytes beyond ASCII are stand-in characters. */
+  /** The vocabulary's own spelling: `cat</w>` is a whole word or its end, bytes beyond ASCII are represented by other characters. */
   idToToken(id: number): string | undefined {
     return this.#tables.tokens[id]
   }
@@ -137,7 +137,7 @@ export class ClipTokenizer implements TextTokenizer {
     return serialiseTokenizer(this.data)
   }
 
-  /** A tokenizer that also knows these texts as single tokens, with the next free ids (those that the vocabulary has keep theirs), as transformers' add_tokens(). */
+  /** A tokenizer with these texts as additional tokens, with the next free ids (known ones keep theirs), like transformers' add_tokens(). */
   async withAddedTokens(contents: readonly string[]): Promise<ClipTokenizer> {
     const { data } = this
     let next = this.#tables.tokens.length

@@ -1,4 +1,4 @@
-/** Words that stand for vectors of their own (textual inversion), and prompts with such words in them. */
+/** Words with their own vectors (textual inversion), and finding them in prompts. */
 import { TimeSlice } from '../files/time-slice.js'
 import type { NativeTokenVectors } from '../native/contract.js'
 
@@ -7,11 +7,11 @@ export interface Embedding {
   name: string
   /** Vectors. */
   count: number
-  /** [count, width] of each text encoder, row-major. */
+  /** [count, width] for each text encoder, row-major. */
   encoders: Float32Array[]
 }
 
-/** Letters, digits and "_" of any script may not touch a name: "cat" is not in "cats". */
+/** A name must not be adjacent to letters, digits or "_" of any script: "cats" does not contain "cat". */
 const wordCharacter = /[\p{L}\p{N}_]/u
 const prefix = 'embedding:'
 
@@ -26,7 +26,7 @@ function isWordBefore(text: string, index: number): boolean {
   return index > 0 && isWordAt(text, index - (pair ? 2 : 1))
 }
 
-/** In lower case, unit for unit: the few letters that would change their length stay. */
+/** Lower-case with the same length: the few letters that would change their length are unchanged. */
 function fold(text: string): string {
   const lower = text.toLowerCase().replaceAll('ς', 'σ')
   if (lower.length === text.length) return lower
@@ -38,14 +38,14 @@ function fold(text: string): string {
 /** A word of the table. */
 interface Entry {
   embedding: Embedding
-  /** Its vectors have the numbers from here on. */
+  /** Number of its first vector. */
   first: number
-  /** The name in lower case, and the longest other one that it begins with. */
+  /** The lower-case name, and the longest other name that is a prefix of it. */
   key: string
   within: Entry | undefined
 }
 
-/** How many units of `key` stand in `text` at `index`. */
+/** Number of units of `key` that match `text` at `index`. */
 function commonLength(text: string, index: number, key: string): number {
   const most = Math.min(key.length, text.length - index)
   let length = 0
@@ -56,13 +56,13 @@ function commonLength(text: string, index: number, key: string): number {
 const placesAtOnce = 8
 
 /**
- * The words that a pipeline knows besides those of its vocabulary. Vectors have numbers below 0 among token ids: -1 is the first vector of the first word, and so on.
- * Names are found whatever their case, as in the web UI, with or without ComfyUI's `embedding:` before them.
+ * The words of a pipeline besides its vocabulary. In token ids, vectors have negative numbers: -1 is the first vector of the first word, and so on. Names are
+ * case-insensitive, as in the web UI, and may follow ComfyUI's `embedding:`.
  */
 export class EmbeddingTable {
   /** In the order of their vectors. */
   readonly #entries: Entry[] = []
-  /** In the order of their keys: whatever begins with a key follows it. */
+  /** Sorted by key, so that extensions of a key follow it. */
   readonly #sorted: Entry[]
 
   constructor(embeddings: readonly Embedding[]) {
@@ -89,7 +89,7 @@ export class EmbeddingTable {
     return [...new Set(this.#entries.map(({ embedding }) => embedding.name))]
   }
 
-  /** The longest name that stands at `index`, as a word of its own to the right. `text` is folded. */
+  /** The longest name at `index` that ends at a word boundary. `text` is lower-case. */
   #nameAt(text: string, index: number): Entry | undefined {
     let low = 0
     let high = this.#sorted.length
@@ -107,7 +107,7 @@ export class EmbeddingTable {
     return entry
   }
 
-  /** The name at a place where a word may begin, and where it ends; `embedding:` may stand before it. */
+  /** The name at a possible word start, optionally after `embedding:`, and its end. */
   #find(text: string, index: number): { entry: Entry; end: number } | undefined {
     if (isWordBefore(text, index)) return undefined
     for (const start of text.startsWith(prefix, index) ? [index + prefix.length, index] : [index]) {
@@ -117,7 +117,7 @@ export class EmbeddingTable {
     return undefined
   }
 
-  /** Texts, and the numbers of the vectors of words between them. Thousands of names and long texts take a while, in which the event loop turns. */
+  /** Splits a text into texts and numbers of vectors. Does not block the event loop, even for thousands of names and long texts. */
   async split(text: string): Promise<(string | readonly number[])[]> {
     const folded = fold(text)
     const parts: (string | readonly number[])[] = []
@@ -139,7 +139,7 @@ export class EmbeddingTable {
     return parts
   }
 
-  /** Which vector of which word a number stands for. */
+  /** The word and vector of a number. */
   #vector(id: number): { embedding: Embedding; row: number } | undefined {
     const number = -id - 1
     let low = 0
@@ -153,12 +153,12 @@ export class EmbeddingTable {
     return entry && number - entry.first < entry.embedding.count ? { embedding: entry.embedding, row: number - entry.first } : undefined
   }
 
-  /** The word that a vector's number belongs to. */
+  /** The word of a vector's number. */
   nameOf(id: number): string {
     return this.#vector(id)?.embedding.name ?? ''
   }
 
-  /** A window as the engine takes it: any token in the place of each vector, and the vectors beside them. */
+  /** A window for the engine: any token in place of each vector, and the vectors separately. */
   separate(ids: readonly number[]): { ids: number[]; vectors?: NativeTokenVectors[] } {
     if (ids.every((id) => id >= 0)) return { ids: [...ids] }
     const vectors: NativeTokenVectors[] = []

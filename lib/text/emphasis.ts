@@ -1,4 +1,4 @@
-/** A1111's attention syntax: a prompt as pieces of text with weights. */
+/** A1111's attention syntax: parses a prompt into weighted pieces of text. */
 import { forEachSliced, TimeSlice } from '../files/time-slice.js'
 
 /** Text with its weight, or a break between chunks. */
@@ -11,7 +11,7 @@ const breakWord = 'BREAK'
 interface Segment {
   text: string
   weight: number
-  /** A BREAK. Emphasis around it acts on it like on any text and thereby undoes it, as in the web UI. */
+  /** A BREAK. Inside brackets it is ordinary text, as in the web UI. */
   isBreak: boolean
 }
 
@@ -30,7 +30,7 @@ function isWordAfter(text: string, index: number): boolean {
   return wordAfter.test(text)
 }
 
-/** Splits plain text at the word BREAK, taking the white space around it away. */
+/** Splits plain text at the word BREAK and removes the white space around it. */
 function splitBreaks(text: string, segments: Segment[]): void {
   let start = 0
   for (let at = text.indexOf(breakWord); at >= 0; at = text.indexOf(breakWord, at + breakWord.length)) {
@@ -50,7 +50,7 @@ const decimalDigit = /\p{Nd}/u
 const plainRun = /[^\\()[\]:]+/y
 const escapable = new Set(['(', ')', '[', ']', '\\'])
 
-/** What the digit counts. Every script has its digits from 0 to 9 in a row; rows may touch. */
+/** The value of a digit. In every script the digits 0 to 9 are consecutive; such runs may be adjacent. */
 function digitValue(digit: string): number {
   const code = digit.codePointAt(0)!
   let first = code
@@ -63,10 +63,10 @@ function readWeight(text: string): number {
   return Number(text.replace(/[^0-9.+-]/gu, (digit) => String(digitValue(digit))))
 }
 
-/** Reads one lexical element at `index` and returns the index behind it. */
+/** Reads one token at `index` and returns the index after it. */
 class Parser {
   readonly segments: Segment[] = []
-  /** Indices into `segments` where the open brackets began. */
+  /** Indices into `segments` at which the open brackets began. */
   readonly #round: number[] = []
   readonly #square: number[] = []
 
@@ -108,7 +108,7 @@ class Parser {
     }
   }
 
-  /** A backslash takes the meaning of the bracket or backslash behind it; before anything else it is dropped. */
+  /** A backslash escapes a following bracket or backslash; before anything else it is dropped. */
   #escape(index: number): number {
     const next = this.prompt[index + 1]
     const literal = next !== undefined && escapable.has(next)
@@ -139,7 +139,7 @@ class Parser {
     this.segments.push({ text, weight: 1, isBreak: false })
   }
 
-  /** Brackets that are still open at the end reach to the end. */
+  /** Brackets that are not closed extend to the end. */
   #closeAll(open: number[], factor: number): void {
     let product = 1
     let next = 0
@@ -150,7 +150,7 @@ class Parser {
   }
 }
 
-/** Neighbours of equal weight become one; one empty text is kept if there is nothing. */
+/** Merges neighbours of equal weight; keeps one empty text if there is nothing else. */
 async function mergeRuns(segments: readonly Segment[]): Promise<Segment[]> {
   const runs: { texts: string[]; weight: number; isBreak: boolean }[] = []
   await forEachSliced(segments, ({ text, weight, isBreak }) => {

@@ -1,4 +1,4 @@
-/** Prompts as what the text encoder takes: windows of token ids (77 in CLIP and BERT) with a weight each. */
+/** Converts prompts to windows of token ids (77 in CLIP and BERT) with weights, for the text encoder. */
 import { TimeSlice } from '../files/time-slice.js'
 import { checkInteger, checkName, checkString, invalidRange } from '../options/validate.js'
 import type { EmbeddingTable } from './embeddings.js'
@@ -15,22 +15,22 @@ export interface PromptChunk {
   text: string[]
 }
 
-/** What {@link tokenizePrompt} makes of a prompt. */
+/** Result of {@link tokenizePrompt}. */
 export interface TokenizedPrompt {
   /** At least one. */
   chunks: PromptChunk[]
-  /** Whether tokens were cut off; never with `a1111` in several chunks, which goes on in further ones. */
+  /** Whether tokens were cut off; never with `a1111` and several chunks. */
   truncated: boolean
-  /** Tokens of the prompt, the room that BREAK and moved commas leave free included: the number that the web UI shows. */
+  /** Number of tokens, including those left free by BREAK and moved commas, as shown in the web UI. */
   tokenCount: number
 }
 
 export interface TokenizePromptOptions {
-  /** `a1111` (default): emphasis, BREAK and any length. `none`: the text as it is, cut at one window, as diffusers. */
+  /** `a1111` (default): emphasis, BREAK and any length. `none`: plain text, cut at one window, as in diffusers. */
   emphasis?: 'a1111' | 'none'
-  /** One window, cut where it is full, for encoders that were trained with one (BERT): emphasis has its meaning, BREAK only separates words. Default false. */
+  /** Only one window, cut when it is full, for encoders that were trained with one (BERT): emphasis works, BREAK only separates words. Default false. */
   single?: boolean
-  /** A chunk that is full moves what follows its last comma to the next chunk, if that is at most so many tokens; 0 turns this off. Default 20. */
+  /** A full chunk moves the tokens after its last comma to the next chunk, if they are at most this many; 0 disables this. Default 20. */
   commaBacktrack?: number
   /** Adds empty chunks up to this number. Default 1. */
   minChunks?: number
@@ -41,13 +41,13 @@ export interface TokenizePromptOptions {
   padTokenId?: number
   /** Window of the text encoder. Default: the tokenizer's, 77. */
   maxLength?: number
-  /** Words with vectors of their own, whose ids are below 0; not for `none`. */
+  /** Words with their own vectors, whose ids are negative; not for `none`. */
   embeddings?: EmbeddingTable | undefined
 }
 
 /** Longest prompt, in UTF-16 units: some 200 chunks of English. */
 const maxPromptLength = 65_536
-/** Every chunk is a run of the text encoder. */
+/** Each chunk is one run of the text encoder. */
 const maxChunks = 1000
 
 interface Markers {
@@ -79,7 +79,7 @@ class ChunkWriter {
 
   add(id: number, weight: number): void {
     const { ids } = this.#current
-    // A comma that finds its chunk full opens the next one without being remembered there: the web UI forgets it as well.
+    // A comma that starts a new chunk is not remembered there, as in the web UI.
     if (id === this.commaId) this.#comma = ids.length
     else if (ids.length === this.room && this.#comma >= 0 && ids.length - this.#comma <= this.backtrack) this.#moveAfterComma()
     if (this.#current.ids.length === this.room) this.close()
@@ -87,7 +87,7 @@ class ChunkWriter {
     this.#current.weights.push(weight)
   }
 
-  /** The vectors of one word stay in one chunk. */
+  /** The vectors of a word stay in one chunk. */
   addWord(ids: readonly number[], weight: number): void {
     if (this.#current.ids.length + ids.length > this.room) this.close()
     for (const id of ids) {
@@ -109,7 +109,7 @@ class ChunkWriter {
     this.#push()
   }
 
-  /** Ends the prompt: the last chunk counts with what it holds. */
+  /** Ends the prompt; the last chunk counts with its actual length. */
   finish(): void {
     if (this.#current.ids.length === 0 && this.chunks.length > 0) return
     this.tokenCount += this.#current.ids.length
@@ -173,7 +173,7 @@ function resolveMarkers(tokenizer: TextTokenizer, options: TokenizePromptOptions
 }
 
 /**
- * A prompt as windows of token ids and weights, in the web UI's way (AUTOMATIC1111 1.10) or plain.
+ * Tokenises a prompt into windows of token ids and weights, as in the web UI (AUTOMATIC1111 1.10) or as plain text.
  * @throws RangeError with code `ERR_INVALID_ARG` for a prompt of more than 65536 characters, or of more than 1000 chunks
  */
 export async function tokenizePrompt(tokenizer: TextTokenizer, prompt: string, options: TokenizePromptOptions = {}): Promise<TokenizedPrompt> {
@@ -210,7 +210,7 @@ function plain(tokenizer: TextTokenizer, prompt: string, markers: Markers): Prom
   return cut(tokenizer, [{ kind: 'text', text: prompt, weight: 1 }], markers)
 }
 
-/** Everything in one window, up to where it is full. */
+/** Everything in one window, until it is full. */
 async function cut(tokenizer: TextTokenizer, pieces: readonly PromptPiece[], { room }: Markers): Promise<Chunked> {
   const ids: number[] = []
   const weights: number[] = []

@@ -1,27 +1,27 @@
 import type { TimeSlice } from '../files/time-slice.js'
 
-/** What prompts need of a tokenizer, whatever its vocabulary. */
+/** Interface of a tokenizer for prompts. */
 export interface TextTokenizer {
   /** Opens a window: start of text, [CLS]. */
   readonly bosTokenId: number
   /** Closes it: end of text, [SEP]. */
   readonly eosTokenId: number
   readonly padTokenId: number
-  /** Id of a comma as a word of its own, where the vocabulary has one. */
+  /** Id of a comma as a word, if the vocabulary has one. */
   readonly commaTokenId: number | undefined
-  /** Tokens that the text encoder takes, start and end included. */
+  /** Tokens per window of the text encoder, including start and end. */
   readonly modelMaxLength: number
   /** Token ids of a text, without start and end. */
   encode(text: string): Promise<number[]>
   /** The vocabulary's own spelling. */
   idToToken(id: number): string | undefined
-  /** The whole of it as one text, for the metadata of a GGUF file. */
+  /** The tokenizer as one text, for the metadata of a GGUF file. */
   serialise(): Promise<string>
 }
 
 const charactersAtOnce = 1024
 
-/** Lower case character by character: JavaScript's own lowering of a whole text gives a Greek word its final sigma, which the references do not. */
+/** Lower case character by character: lower-casing a whole text in JavaScript uses the Greek final sigma, unlike the references. */
 export async function lowerEach(text: string, slice: TimeSlice): Promise<string> {
   let lower = ''
   let count = 0
@@ -32,7 +32,7 @@ export async function lowerEach(text: string, slice: TimeSlice): Promise<string>
   return lower
 }
 
-/** Ids of a text: what `pattern` ({@link literalPattern}) splits off by the table `ids`, everything between by `encode`, which adds to a list. */
+/** Ids of a text: parts matching `pattern` ({@link literalPattern}) by the table `ids`, the text between by `encode`, which appends to a list. */
 export async function encodeAround(
   text: string,
   pattern: RegExp | undefined,
@@ -47,7 +47,7 @@ export async function encodeAround(
   return found
 }
 
-/** A capturing pattern of literal texts, the longest first: splitting by it puts them at the odd places. Undefined for none. */
+/** A capturing pattern of literal texts, the longest first: splitting by it puts them at odd positions. Undefined if there are none. */
 export function literalPattern(texts: readonly string[]): RegExp | undefined {
   const escaped = [...texts].sort((a, b) => b.length - a.length).map((text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'))
   return escaped.length === 0 ? undefined : new RegExp(`(${escaped.join('|')})`, 'g')

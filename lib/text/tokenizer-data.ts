@@ -1,14 +1,14 @@
-/** What a CLIP tokenizer consists of, checked: from tokenizer files, and as the text that a GGUF file carries. */
+/** Checked data of a CLIP tokenizer: from tokenizer files, and as the text stored in a GGUF file. */
 import { ModelFormatError, UnsupportedModelError } from '../errors.js'
 import { parseJsonSliced } from '../files/sliced-json.js'
 import { forEachSliced, TimeSlice } from '../files/time-slice.js'
 import { clipMerges, endOfText, endOfWord, startOfText, tokensOfMerges } from './vocabulary.js'
 
-/** A token that is found in the text before it is split. */
+/** A token that is matched in the text before splitting. */
 export interface AddedToken {
   id: number
   content: string
-  /** Start, end or padding; found only as written. Others are also found in the normalised (lower-case) text. */
+  /** Start, end or padding; matched only verbatim. Others are also matched in the normalised (lower-case) text. */
   special: boolean
 }
 
@@ -22,11 +22,11 @@ export interface TokenizerData {
   eosToken: string
   padToken: string
   unkToken: string
-  /** Tokens that the text encoder takes, start and end included. */
+  /** Tokens per window of the text encoder, including start and end. */
   modelMaxLength: number
 }
 
-/** Limits on what a file may claim; the largest public vocabularies have 256 thousand tokens. */
+/** Limits for files; the largest public vocabularies have 256 thousand tokens. */
 export const maxTokens = 1_000_000
 const maxTokenLength = 1024
 const maxAddedTokens = 10_000
@@ -77,7 +77,7 @@ function checkId(id: unknown, where: string): number {
   return id
 }
 
-/** `{ token: id }` with ids that occur once: the map itself, checked. */
+/** Checks `{ token: id }` with unique ids and returns the map. */
 export async function readVocab(value: unknown, where: string): Promise<Map<string, number>> {
   if (!(value instanceof Map)) fail(where, 'the vocabulary must be an object of token to id')
   const vocab = value as Map<string, number>
@@ -107,7 +107,7 @@ export async function readMerges(value: unknown, vocab: ReadonlyMap<string, numb
   return merges
 }
 
-/** The lines of a text of tokens; what follows the last line break is one only if there is something. */
+/** The lines of a file of tokens, without an empty last one. */
 export async function linesOf(text: string, where: string): Promise<string[]> {
   const lines: string[] = []
   const slice = new TimeSlice()
@@ -154,11 +154,11 @@ interface Parts {
   vocab: ReadonlyMap<string, number>
   merges: readonly string[]
   addedTokens: AddedToken[]
-  /** tokenizer_config.json and special_tokens_map.json; the first that names a token decides. */
+  /** tokenizer_config.json and special_tokens_map.json; the first with a token decides. */
   configs: readonly Json[]
 }
 
-/** Puts the parts together: markers by name, CLIP's own where no configuration names them. */
+/** Assembles the data, with CLIP's markers by default. */
 export function assemble({ vocab, merges, addedTokens, configs }: Parts, where: string): TokenizerData {
   const added = new Map(addedTokens.map(({ content, id }) => [content, id]))
   const idOf = (token: string) => added.get(token) ?? vocab.get(token)
@@ -176,13 +176,13 @@ export function assemble({ vocab, merges, addedTokens, configs }: Parts, where: 
   return { vocab, merges, addedTokens: [...special.values()], bosToken, eosToken, padToken, unkToken, modelMaxLength: windowLength(configs) }
 }
 
-/** `model_max_length` where it is one that a text encoder can have, 77 otherwise. */
+/** `model_max_length` if it is plausible, 77 otherwise. */
 export function windowLength(configs: readonly Json[]): number {
   const length = configs.map((config) => config.model_max_length).find((value) => typeof value === 'number')
   return typeof length === 'number' && Number.isInteger(length) && length >= 3 && length <= 4096 ? length : defaultMaxLength
 }
 
-/** The contents of a tokenizer.json. Its normaliser and splitter are not run from the file (they may hold any regular expression): only CLIP's are known. */
+/** The contents of a tokenizer.json. Its normaliser and splitter are not executed, because they may contain any regular expression; CLIP's are used. */
 export async function fromTokenizerJson(json: Json, configs: readonly Json[], where: string): Promise<TokenizerData> {
   const model = isObject(json.model) ? json.model : fail(where, 'model is missing')
   if ((model.type !== undefined && model.type !== 'BPE') || !('merges' in model) || model.end_of_word_suffix !== endOfWord) {
@@ -197,7 +197,7 @@ export async function fromTokenizerJson(json: Json, configs: readonly Json[], wh
   return assemble({ vocab, merges, addedTokens: readAddedTokens(json.added_tokens, where), configs: [...configs, ...unknown] }, where)
 }
 
-/** Tokens by their place in a list; undefined if one occurs twice. */
+/** Tokens by position in a list; undefined if one occurs twice. */
 export async function vocabOfList(tokens: readonly unknown[], where: string): Promise<Map<string, number> | undefined> {
   const vocab = new Map<string, number>()
   await forEachSliced(tokens, (token, id) => vocab.set(checkToken(token, where), id))
@@ -211,7 +211,7 @@ export async function standardClipData(): Promise<TokenizerData> {
   return assemble({ vocab: await vocabOfMerges(merges, where), merges, addedTokens: [], configs: [] }, where)
 }
 
-/** Whether the vocabulary is what its merges make of it, so that it need not be stored. */
+/** Whether the vocabulary follows from the merges, so that it need not be stored. */
 async function followsFromMerges({ vocab, merges }: TokenizerData): Promise<boolean> {
   const tokens = await tokensOfMerges(merges)
   let follows = tokens.length === vocab.size
@@ -233,7 +233,7 @@ export async function stringifySliced(values: readonly string[] | ReadonlyMap<st
 /**
  * The tokenizer as one JSON text, for the metadata of a GGUF file:
  * `{ format: 'clip-bpe', version: 1, merges: ['l r', ...], vocab?: { token: id }, added_tokens: [...], bos_token, eos_token, pad_token, unk_token, model_max_length }`.
- * `vocab` is left out where it follows from the merges as CLIP's does.
+ * `vocab` is omitted if it follows from the merges, like CLIP's.
  */
 export async function serialiseTokenizer(data: TokenizerData): Promise<string> {
   const small = JSON.stringify({
@@ -250,7 +250,7 @@ export async function serialiseTokenizer(data: TokenizerData): Promise<string> {
   return `${small.slice(0, -1)}${vocab},"merges":${await stringifySliced(data.merges)}}`
 }
 
-/** Reads what {@link serialiseTokenizer} wrote. The text comes out of a file and is checked like one. */
+/** Reads what {@link serialiseTokenizer} wrote. The text comes from a file and is checked like one. */
 export async function parseTokenizer(text: string, where = 'the tokenizer in the model file'): Promise<TokenizerData> {
   const json = await parseObject(text, where)
   if (json.format !== 'clip-bpe')

@@ -1,4 +1,4 @@
-/** Tokenizer files on disk: tokenizer.json, or vocab.json with merges.txt, and the small files beside them. */
+/** Tokenizer files on disk: tokenizer.json, or vocab.json with merges.txt, and the configuration files next to them. */
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { DiffusionError, ModelFormatError } from '../errors.js'
@@ -16,12 +16,12 @@ import {
   type TokenizerData,
 } from './tokenizer-data.js'
 
-/** Tokenizer files have 2 MB at most; anything far beyond is not one of them. */
+/** Limit of file size; tokenizer files have at most 2 MB. */
 const maxFileBytes = 16 << 20
 
 const refuse = (message: string, details: Record<string, unknown>) => new ModelFormatError(message, details)
 
-/** A text file of bounded size, or undefined if there is none. */
+/** A text file of limited size, or undefined if there is none. */
 export function readText(file: string): Promise<string | undefined> {
   return readTextIfAny(file, { what: '', maxBytes: maxFileBytes, refuse })
 }
@@ -31,7 +31,7 @@ export async function readJson(file: string): Promise<Record<string, unknown> | 
   return text === undefined ? undefined : parseObject(text, file)
 }
 
-/** Whether a tokenizer is given as a folder; `expected` says what else it could be. */
+/** Whether a tokenizer is given as a folder; `expected` describes the alternatives. */
 export async function isFolder(file: string, expected: string): Promise<boolean> {
   return (
     await stat(file).catch((cause: NodeJS.ErrnoException) => {
@@ -59,8 +59,8 @@ async function readFolder(folder: string): Promise<TokenizerData | undefined> {
   const vocabText = await readText(vocabFile)
   const mergesText = await readText(mergesFile)
   if (vocabText === undefined && mergesText === undefined) return undefined
-  if (vocabText === undefined) throw new ModelFormatError(`${mergesFile} has no vocab.json beside it`, { path: mergesFile })
-  if (mergesText === undefined) throw new ModelFormatError(`${vocabFile} has no merges.txt beside it`, { path: vocabFile })
+  if (vocabText === undefined) throw new ModelFormatError(`${mergesFile} has no vocab.json next to it`, { path: mergesFile })
+  if (mergesText === undefined) throw new ModelFormatError(`${vocabFile} has no merges.txt next to it`, { path: vocabFile })
   const vocab = await readVocab(await parseMap(vocabText, vocabFile), vocabFile)
   return assemble(
     {

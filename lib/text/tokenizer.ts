@@ -1,4 +1,4 @@
-/** Which tokenizer a model has, and prompts as the windows of tokens that cross to the engine. */
+/** Selects a model's tokenizer and turns prompts into windows of tokens for the engine. */
 import { stat } from 'node:fs/promises'
 import { ModelFormatError, UnsupportedModelError } from '../errors.js'
 import type { ModelInfo, PipelineInfo, TokenIds } from '../types.js'
@@ -21,30 +21,30 @@ import { checkInteger, invalidRange, invalidType, knownKeys, listOf, show } from
 export interface Tokenized {
   /** One per window of the encoder: ids with start and end token, a weight and the text of each. */
   chunks: PromptChunk[]
-  /** True if a part of the prompt did not fit. */
+  /** True if part of the prompt did not fit. */
   truncated: boolean
 }
 
-/** How a prompt is to be encoded. */
+/** Settings for encoding a prompt. */
 export interface PromptSettings {
   emphasis: 'original' | 'no_norm' | 'comfy'
-  /** 0: the model's own. */
+  /** 0: the model's default. */
   clipSkip: number
 }
 
-/** A text encoder in the specification of a model: CLIP's numbers in `clip`, BERT's in `params`. */
+/** A text encoder in a model's specification: CLIP's parameters in `clip`, BERT's in `params`. */
 interface TextConditioner extends Conditioner {
   clip?: { vocabSize: number; maxPositionEmbeddings: number; bosTokenId: number; eosTokenId: number; padTokenId: number }
   params?: { vocabSize: number; maxLength: number }
 }
 
-/** What the model's text encoder takes. */
+/** Properties of the model's text encoder. */
 interface TextEncoder {
   kind: 'clip' | 'bert'
   vocabSize: number
   /** Tokens per window. */
   length: number
-  /** How prompts become its windows. CLIP's markers are the model's own; BERT's are those of its vocabulary. */
+  /** Settings for its windows. CLIP's markers come from the model, BERT's from its vocabulary. */
   options: TokenizePromptOptions
 }
 
@@ -65,7 +65,7 @@ type MakeTokenizer = () => Promise<TextTokenizer>
 
 /** A kind of tokenizer: its files, its place in a GGUF file, and the public one. */
 interface Family {
-  /** The files of a folder, read; what makes the tokenizer of them. */
+  /** Reads the files of a folder and returns a function that creates the tokenizer. */
   read: (place: string) => Promise<MakeTokenizer | undefined>
   parse: (text: string) => Promise<TextTokenizer>
   standard: MakeTokenizer
@@ -96,7 +96,7 @@ const families: Record<TextEncoder['kind'], Family> = {
 
 /** The caller's own tokenizer files, or those of the model's folder. */
 async function ownTokenizer(source: ResolvedSource, family: Family): Promise<MakeTokenizer | undefined> {
-  // A file that was unpacked for the engine may have lost its name by now.
+  // A file that was unpacked for the engine may already have been deleted.
   const isFolder = await stat(source.model).then(
     (status) => status.isDirectory(),
     () => false,
@@ -107,7 +107,7 @@ async function ownTokenizer(source: ResolvedSource, family: Family): Promise<Mak
   return own
 }
 
-/** The tokenizer text to store in a converted file: '' where the model has no text encoder, or the file it comes from already carries one. */
+/** The tokenizer text to store in a converted file: '' if the model has no text encoder, or its file already contains one. */
 export async function tokenizerForFile(source: ResolvedSource, info: ModelInfo): Promise<string> {
   const encoder = textEncoderOf(info.spec)
   if (!encoder || (info.hasTokenizer === true && !source.tokenizer)) return ''
@@ -116,7 +116,7 @@ export async function tokenizerForFile(source: ResolvedSource, info: ModelInfo):
   return (await make()).serialise()
 }
 
-/** Far more windows than a prompt has. */
+/** Far more windows than any prompt has. */
 const maxTokenIds = 1 << 20
 
 /** Windows of a prompt given as ids: one of at most the encoder's length, or several of exactly that. */
@@ -134,7 +134,7 @@ export class PipelineTokenizer {
   readonly #encoder: TextEncoder
   readonly #embeddings: EmbeddingTable | undefined
 
-  /** `embeddings`: words with vectors of their own. */
+  /** `embeddings`: words with their own vectors. */
   private constructor(tokenizer: TextTokenizer, encoder: TextEncoder, embeddings: EmbeddingTable | undefined) {
     this.#tokenizer = tokenizer
     this.#encoder = encoder
@@ -142,9 +142,9 @@ export class PipelineTokenizer {
   }
 
   /**
-   * Reads the tokenizer's files, if it has any, and gives what makes the tokenizer of them: that takes a tenth of a second, in slices, and is for whoever has a prompt. What
-   * is wrong with the files is told then, too.
-   * @param stored the text out of a GGUF file, or ''. The caller's files win over it, the model's own over the public vocabulary
+   * Reads the tokenizer's files, if any, and returns a function that creates the tokenizer. That takes a tenth of a second, in slices, and is done at the first
+   * prompt, which also reports errors in the files.
+   * @param stored the text from a GGUF file, or ''. The caller's files take precedence over it, and the model's own over the public vocabulary
    */
   static async prepare(
     stored: string,
@@ -163,7 +163,7 @@ export class PipelineTokenizer {
     return () => of((own ?? family.standard)())
   }
 
-  /** Token ids as they are, without a tokenizer. */
+  /** Given token ids, without a tokenizer. */
   static fromIds(prompt: TokenIds, info: PipelineInfo, settings: PromptSettings, where: string): NativePromptTokens {
     const { tokenIds } = knownKeys(prompt, where, ['tokenIds'])
     if (!Array.isArray(tokenIds) && !ArrayBuffer.isView(tokenIds)) throw invalidType(`tokenIds must be an array of numbers, not ${show(tokenIds)}`)
@@ -191,7 +191,7 @@ export class PipelineTokenizer {
     return { chunks, truncated }
   }
 
-  /** Windows without their texts. */
+  /** Windows without their token texts. */
   async #windows(prompt: string, minChunks: number, emphasis?: 'none'): Promise<Pick<NativePromptTokens, 'chunks' | 'truncated'>> {
     const { chunks, truncated } = await this.tokenize(prompt, minChunks, emphasis)
     return { chunks: chunks.map(({ ids, weights }) => ({ ...(this.#embeddings?.separate(ids) ?? { ids }), weights })), truncated }
@@ -202,12 +202,12 @@ export class PipelineTokenizer {
     return { ...(await this.#windows(prompt, minChunks)), ...settings }
   }
 
-  /** The request for a text as it is, cut at one window: what retrieval-augmented models embed. */
+  /** The request for plain text, cut at one window, for retrieval-augmented models. */
   async plain(prompt: string): Promise<NativePromptTokens> {
     return { ...(await this.#windows(prompt, 1, 'none')), emphasis: 'original', clipSkip: 0 }
   }
 
-  /** Prompt and negative prompt with the same number of windows, as guidance in one batch needs it. */
+  /** Prompt and negative prompt with the same number of windows, as required for guidance in one batch. */
   async pair(prompt: string, negative: string, settings: PromptSettings): Promise<[NativePromptTokens, NativePromptTokens]> {
     const first = await this.request(prompt, settings)
     const second = await this.request(negative, settings, first.chunks.length)

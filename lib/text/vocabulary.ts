@@ -1,14 +1,14 @@
-/** CLIP's vocabulary: how its tokens follow from its byte-pair merges, and the asset that holds the merges of the public table. */
+/** CLIP's vocabulary: derives its tokens from the byte-pair merges, and loads the merges of the public tokenizer. */
 import { forEachSliced } from '../files/time-slice.js'
 import { loadAsset } from '../model/assets.js'
 
-/** Mark on the last piece of a word. */
+/** Suffix of the last piece of a word. */
 export const endOfWord = '</w>'
 export const startOfText = '<|startoftext|>'
 export const endOfText = '<|endoftext|>'
 
 /**
- * The 256 characters that stand for bytes, in the order of their tokens: printable ASCII and Latin-1 stand for themselves, the others for U+0100 onwards
+ * The 256 characters that represent bytes, in the order of their tokens: printable ASCII and Latin-1 represent themselves, other bytes use U+0100 onwards
  * (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", and the GPT-2 code; CLIP uses the same).
  */
 export function byteCharacters(): string[] {
@@ -27,7 +27,7 @@ export async function tokensOfMerges(merges: readonly string[]): Promise<string[
   return tokens
 }
 
-/** The 48894 merges of the public CLIP tokenizer, from the asset made at build time. */
+/** The 48894 merges of the public CLIP tokenizer, from the generated asset. */
 export async function clipMerges(file = 'clip-bpe-merges.txt.br'): Promise<string[]> {
   return (await loadAsset(file, 'The CLIP vocabulary')).split('\n')
 }

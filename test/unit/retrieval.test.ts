@@ -310,7 +310,7 @@ describe('refused', () => {
 
   test('files that do not belong together, and none', async () => {
     const [a, b] = [write('a.npz', npzFile({ embedding })), write('b.npz', npzFile({ embedding: floats(Float32Array.of(1, 2, 3), 3) }))]
-    await expect(RetrievalDatabase.load([a, b])).rejects.toThrow(/embeddings of 3 values, the files before it of 2/)
+    await expect(RetrievalDatabase.load([a, b])).rejects.toThrow(/embeddings of 3 values, but the previous files have 2/)
     await expect(RetrievalDatabase.load([])).rejects.toThrow(/names no file/)
     await expect(RetrievalDatabase.load(path.join(folder, 'none.npz'))).rejects.toMatchObject({ code: 'ERR_IO' })
     mkdirSync(path.join(folder, 'empty'))

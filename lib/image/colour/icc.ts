@@ -1,6 +1,6 @@
 /**
- * ICC profiles (ICC.1:2022) of displays and working spaces: three curves and a matrix, or one curve for grey. Profiles made of tables are for other programs. Everything in
- * them is bounded and checked; what does not fit makes no profile.
+ * ICC profiles (ICC.1:2022) of displays and working spaces: three curves and a matrix, or one curve for grey. Profiles with lookup tables are not supported.
+ * All values are checked; a malformed profile counts as none.
  */
 import type { ColourSpace, Curve } from './space.js'
 
@@ -29,13 +29,13 @@ function tagsOf(profile: Buffer): Map<string, Tag> | undefined {
 
 const s15Fixed16 = (data: Buffer, at: number) => data.readInt32BE(at) / 65536
 
-/** A number of the XYZType, [X, Y, Z]. */
+/** An XYZType value, [X, Y, Z]. */
 function xyzOf(tag: Tag | undefined): [number, number, number] | undefined {
   if (tag?.type !== 'XYZ ' || tag.data.length < 20) return undefined
   return [s15Fixed16(tag.data, 8), s15Fixed16(tag.data, 12), s15Fixed16(tag.data, 16)]
 }
 
-/** curveType: the identity, a power, or a table that is read with straight lines between its entries. */
+/** curveType: the identity, a power, or a table with linear interpolation. */
 function sampledCurve(data: Buffer): Curve | undefined {
   if (data.length < 12) return undefined
   const count = data.readUInt32BE(8)
@@ -54,7 +54,7 @@ function sampledCurve(data: Buffer): Curve | undefined {
   }
 }
 
-/** parametricCurveType: how many numbers each of its functions has, and the functions. */
+/** parametricCurveType: the number of parameters of each function, and the functions. */
 const parametric: readonly { numbers: number; make: (p: readonly number[]) => Curve }[] = [
   {
     numbers: 1,
@@ -108,13 +108,13 @@ function luminanceOf(lightness: number): number {
   return f > 6 / 29 ? f ** 3 : ((f - 4 / 29) * 108) / 841
 }
 
-/** Whether a profile is made of tables, for an image of this kind. */
+/** Whether a profile has lookup tables for this kind of image. */
 export function hasTables(profile: Buffer, grey: boolean): boolean {
   const tags = tagsOf(profile)
   return !!tags && profile.toString('latin1', 16, 20) === (grey ? 'GRAY' : 'RGB ') && (tags.has('A2B0') || tags.has('A2B1'))
 }
 
-/** What the numbers of an image with this profile mean; undefined for profiles of other kinds, or where it is made for an image of another kind. */
+/** The colour space of an image with this profile; undefined for unsupported profiles, or for another kind of image. */
 export function readProfile(profile: Buffer, grey: boolean): ColourSpace | undefined {
   const tags = tagsOf(profile)
   if (!tags) return undefined

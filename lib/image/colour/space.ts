@@ -1,15 +1,15 @@
-/** Colours of a file to those of sRGB (IEC 61966-2-1), the colours that the models were trained with. */
+/** Converts colours of a file to sRGB (IEC 61966-2-1), which the models were trained with. */
 import { makeSliced } from '../../files/time-slice.js'
 
-/** From a number as it is stored, 0 to 1, to light, 0 to 1. */
+/** From a stored value, 0 to 1, to linear light, 0 to 1. */
 export type Curve = (value: number) => number
 
-/** What stored numbers mean: three curves and the matrix from their light to XYZ with the white of D50 (row by row), or one curve for grey. */
+/** A colour space: three curves and the matrix from linear light to XYZ (D50), row by row, or one curve for grey. */
 export type ColourSpace = { curves: readonly Curve[]; toXyz: readonly number[] } | { grey: Curve }
 
-/** Changes samples to bytes of sRGB. */
+/** Converts samples to sRGB bytes. */
 export interface ColourChange {
-  /** Bytes by sample, of grey images. */
+  /** Byte for each sample, for grey images. */
   grey?: Uint8Array
   /** Writes three bytes at `at`. */
   rgb?: (red: number, green: number, blue: number, out: Uint8Array, at: number) => void
@@ -20,7 +20,7 @@ const fromLight = (light: number) => (light <= 0.0031308 ? 12.92 * light : 1.055
 
 type Matrix = readonly number[]
 
-/** Undefined if there is none. Row by row, 3 x 3. */
+/** Inverse of a 3 x 3 matrix, row by row; undefined if singular. */
 function inverse([a, b, c, d, e, f, g, h, i]: Matrix): number[] | undefined {
   const minors = [e! * i! - f! * h!, c! * h! - b! * i!, b! * f! - c! * e!, f! * g! - d! * i!, a! * i! - c! * g!, c! * d! - a! * f!]
   minors.push(d! * h! - e! * g!, b! * g! - a! * h!, a! * e! - b! * d!)
@@ -41,7 +41,7 @@ const apply = (m: Matrix, v: readonly number[]) => [0, 3, 6].map((row) => m[row]
 const bradford = [0.8951, 0.2664, -0.1614, -0.7502, 1.7135, 0.0367, 0.0389, -0.0685, 1.0296]
 const whiteD50 = [0.9642, 1, 0.8249]
 
-/** The matrix to XYZ (D50) for chromaticities x, y of white, red, green, blue; undefined for ones that span no colours. */
+/** The matrix to XYZ (D50) for chromaticities x, y of white, red, green, blue; undefined for degenerate ones. */
 function matrixOf(chromaticities: readonly number[]): number[] | undefined {
   const [white, ...primaries] = [0, 2, 4, 6].map((i) => {
     const [x, y] = [chromaticities[i]!, chromaticities[i + 1]!]
@@ -67,7 +67,7 @@ const xyzToSrgb = inverse(srgbMatrix)!
 /** PNG's gAMA and cHRM, each times 100000. */
 export function spaceOf(gamma: number | undefined, chromaticities: readonly number[] | undefined, grey: boolean): ColourSpace | undefined {
   const exponent = gamma === undefined || gamma < 16 || gamma > 625_000_000 ? undefined : gamma / 100_000
-  // Encoders write 1/2.2 for sRGB; libpng takes gammas that differ by less than 5 % for the same.
+  // Encoders write 1/2.2 for sRGB; libpng treats gammas that differ by less than 5 % as equal.
   const curve = exponent === undefined || Math.abs(exponent * 2.2 - 1) < 0.05 ? srgbCurve : (v: number) => v ** (1 / exponent)
   if (grey) return curve === srgbCurve ? undefined : { grey: curve }
   const toXyz = (chromaticities && matrixOf(chromaticities.map((value) => value / 100_000))) ?? srgbMatrix
@@ -81,15 +81,15 @@ function clampedByte(light: number): number {
 const lightSteps = 1 << 16
 let bytesOfLight: Promise<Uint8Array> | undefined
 
-/** Bytes of sRGB by light in 65536 steps: near black, where they are furthest apart, a step is a fifth of a byte. */
+/** sRGB bytes by linear light in 65536 steps; near black, where the curve is steepest, a step is a fifth of a byte. */
 function lightTable(): Promise<Uint8Array> {
   return (bytesOfLight ??= makeSliced(new Uint8Array(lightSteps + 1), (i) => clampedByte(i / lightSteps)))
 }
 
-/** Levels that are tried to see whether a profile is sRGB's. */
+/** Levels for testing whether a profile is sRGB. */
 const probes = [0, 16, 32, 64, 96, 128, 192, 255]
 
-/** Whether no colour is moved by more than one level. */
+/** Whether no colour changes by more than one level. */
 async function isSrgb(space: ColourSpace): Promise<boolean> {
   if ('grey' in space) return probes.every((byte) => Math.abs(clampedByte(space.grey(byte / 255)) - byte) <= 1)
   const change = await rgbChange(space, 255)
@@ -127,7 +127,7 @@ function finite(space: ColourSpace): boolean {
   return numbers.every(Number.isFinite)
 }
 
-/** How samples of 0 to `max` become sRGB; undefined if they are sRGB already, or where the space makes no sense. */
+/** Conversion of samples from 0 to `max` to sRGB; undefined if they are already sRGB or the space is invalid. */
 export async function changeToSrgb(space: ColourSpace | undefined, max: number): Promise<ColourChange | undefined> {
   if (!space || !finite(space) || (await isSrgb(space))) return undefined
   if ('grey' in space) return { grey: await makeSliced(new Uint8Array(max + 1), (i) => clampedByte(space.grey(i / max))) }

@@ -1,19 +1,19 @@
 /**
- * The chunks of a PNG file: their order, sizes and check sums, before any image data is decoded. What libpng 1.6 reads with a warning is read, as libpng reads it; what
- * it refuses is refused.
+ * The chunks of a PNG file: their order, sizes and check sums, before any image data is decoded. Like libpng 1.6, accepts files that it reads with a warning,
+ * and rejects the others.
  */
 import { TimeSlice } from '../../files/time-slice.js'
 import { checkImageSize, imageError } from '../image-error.js'
 import { bitDepths, crc32Sliced, pngSignature, type PngHeader } from './format.js'
 
-/** An encoder writes one per some kilobytes of the file; millions of empty ones would only cost time. */
+/** Encoders write one per several kilobytes; millions of empty ones would only cost time. */
 const maxChunks = 1 << 18
 const maxTextBytes = 16 << 20
 const maxTextChunks = 1000
-/** Of a profile as it stands in the file, and of an EXIF block. */
+/** Maximum size of a stored profile and of an EXIF block. */
 const maxProfileBytes = 4 << 20
 
-/** What a file says of its colours (see colour.ts). */
+/** The colour information of a file (see colour/). */
 export interface PngColour {
   /** An sRGB chunk: the colours are sRGB. */
   srgb: boolean
@@ -25,18 +25,18 @@ export interface PngColour {
   chromaticities: number[] | undefined
 }
 
-/** A file whose structure has been checked. */
+/** A file with a checked structure. */
 export interface PngFile {
   bytes: Buffer
   header: PngHeader
-  /** Red, green, blue of the palette: at most as many as its bit depth can name. */
+  /** Red, green, blue of the palette, at most as many entries as the bit depth allows. */
   palette: Buffer | undefined
   /** Contents of the tRNS chunk: the transparent colour, 16 bits per sample, or the alphas of the palette. */
   transparency: Buffer | undefined
   colour: PngColour
   /** Contents of the eXIf chunk. */
   exif: Buffer | undefined
-  /** Where the first IDAT chunk begins, and where the last one that follows it directly ends. */
+  /** Start of the first IDAT chunk, and end of the last consecutive one. */
   dataStart: number
   dataEnd: number
   /** tEXt, zTXt and iTXt chunks. */
@@ -56,7 +56,7 @@ function readHeader(data: Buffer, where: string): PngHeader {
 interface Chunk {
   type: string
   data: Buffer
-  /** Where it begins and where the next one does. */
+  /** Start of the chunk, and start of the next one. */
   start: number
   end: number
 }
@@ -74,7 +74,7 @@ async function* chunksOf(file: Buffer, where: string): AsyncGenerator<Chunk, voi
     const end = start + length + 12
     const sound = (await crc32Sliced(file.subarray(start + 4, end - 4), slice)) === file.readUInt32BE(end - 4)
     if (!sound && isCritical(type)) throw imageError(`${where} is damaged: the checksum of its ${type} chunk at byte ${start} does not match`)
-    // A damaged chunk that the image does not need is left out.
+    // A damaged ancillary chunk is skipped.
     if (sound) yield { type, data: file.subarray(start + 8, end - 4), start, end }
     if (type === 'IEND') return
     start = end
@@ -82,12 +82,12 @@ async function* chunksOf(file: Buffer, where: string): AsyncGenerator<Chunk, voi
   throw imageError(`${where} has more than ${maxChunks} chunks`)
 }
 
-/** A capital letter in front: whoever does not know the chunk cannot read the image. */
+/** An upper-case first letter: the chunk is needed to read the image. */
 function isCritical(type: string): boolean {
   return type.charCodeAt(0) < 0x60
 }
 
-/** Gathers what the chunks say, one after another. */
+/** Collects the contents of the chunks. */
 class Collector {
   readonly #where: string
   readonly #bytes: Buffer
@@ -123,7 +123,7 @@ class Collector {
     return this.#dataEnd > 0
   }
 
-  /** Colours beyond what the bit depth names are dropped. In other kinds of images a palette is a hint for screens of few colours. */
+  /** Entries beyond the bit depth are dropped. In other kinds of images a palette is only a hint for displays. */
   #takePalette(data: Buffer): void {
     const { colourType, bitDepth } = this.#header!
     if (colourType !== 3 || this.#afterData) return
@@ -133,7 +133,7 @@ class Collector {
     this.#palette = data.subarray(0, 3 * 2 ** bitDepth)
   }
 
-  /** Where it does not fit its image, nothing is transparent. */
+  /** Ignored if it does not fit the image. */
   #takeTransparency(data: Buffer): void {
     if (this.#transparency || this.#afterData) return
     const { colourType } = this.#header!
@@ -143,7 +143,7 @@ class Collector {
     if (fits) this.#transparency = data
   }
 
-  /** Image data that does not follow the rest directly is surplus: what was there before decides. */
+  /** Image data that is not consecutive is ignored. */
   #takeData(start: number, end: number): void {
     if (!this.#afterData) this.#dataStart = start
     else if (this.#dataEnd !== start) return
@@ -190,7 +190,7 @@ export async function readChunks(bytes: Uint8Array, where: string): Promise<PngF
   return collector.file()
 }
 
-/** Small chunks are put together: an encoder may write one per byte. */
+/** Joins small chunks, because an encoder may write one per byte. */
 const joinedBytes = 1 << 16
 
 /** The compressed image data, in pieces. */

@@ -1,4 +1,4 @@
-/** The numbers of the PNG format (PNG specification, third edition) that reading and writing share. */
+/** Constants of the PNG format (PNG specification, third edition), for reading and writing. */
 import zlib from 'node:zlib'
 import type { TimeSlice } from '../../files/time-slice.js'
 
@@ -35,12 +35,12 @@ function crc32Of(bytes: Uint8Array, before = 0): number {
 
 type Crc32 = (bytes: Uint8Array, before?: number) => number
 
-/** The check sum of a chunk, going on from that of the bytes before. zlib's own where Node has it (22.2, 20.15), several times as fast. */
+/** The checksum of a chunk, continuing from that of the previous bytes. Uses zlib's if Node has it (22.2, 20.15), which is several times as fast. */
 export const crc32: Crc32 = (zlib as { crc32?: Crc32 }).crc32 ?? crc32Of
 
 const crcPiece = 1 << 17
 
-/** The check sum of bytes of any length; the event loop turns meanwhile. */
+/** The checksum of bytes of any length; does not block the event loop. */
 export async function crc32Sliced(bytes: Uint8Array, slice: TimeSlice): Promise<number> {
   let crc = 0
   for (let at = 0; at < bytes.length; at += crcPiece) {
@@ -50,7 +50,7 @@ export async function crc32Sliced(bytes: Uint8Array, slice: TimeSlice): Promise<
   return crc
 }
 
-/** A chunk as it stands in a file. */
+/** A chunk in file format. */
 export function makeChunk(type: string, data: Uint8Array): Buffer {
   const out = Buffer.alloc(data.length + 12)
   out.writeUInt32BE(data.length, 0)

@@ -1,4 +1,4 @@
-/** Rows of a PNG file to pixels of 8 bits, or to the numbers as they stand in the file. */
+/** Converts rows of a PNG file to 8-bit pixels, or to the stored numbers. */
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
 import { hasTables, readProfile } from '../colour/icc.js'
@@ -11,7 +11,7 @@ import { readRows, type Pass } from './rows.js'
 const inflate = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.inflate)
 const maxProfileBytes = 4 << 20
 
-/** The ICC profile of a file; undefined if there is none, or it is broken or beyond bounds. */
+/** The ICC profile of a file; undefined if it is missing, broken or too large. */
 export async function profileOf({ colour: { iccp: chunk } }: PngFile): Promise<Buffer | undefined> {
   if (!chunk) return undefined
   const end = chunk.indexOf(0)
@@ -21,12 +21,12 @@ export async function profileOf({ colour: { iccp: chunk } }: PngFile): Promise<B
 
 const isGrey = ({ header: { colourType } }: PngFile) => colourType === 0 || colourType === 4
 
-/** Whether the colours of a file become sRGB only by the tables of its profile, which {@link readPixels} does not apply. */
+/** Whether converting to sRGB needs the lookup tables of the profile, which {@link readPixels} does not support. */
 export function needsTables(file: PngFile, profile: Buffer | undefined): boolean {
   return profile !== undefined && hasTables(profile, isGrey(file)) && !readProfile(profile, isGrey(file))
 }
 
-/** How the colours of a file become sRGB: its profile goes before sRGB, and that before gamma and chromaticities; what makes no sense is passed over. */
+/** The conversion to sRGB: the profile takes precedence over sRGB, and that over gamma and chromaticities; invalid information is ignored. */
 async function colourChange(file: PngFile, profile: Buffer | undefined): Promise<ColourChange | undefined> {
   const { header, colour } = file
   const grey = isGrey(file)
@@ -54,7 +54,7 @@ function unpack(row: Uint8Array, bitDepth: number, count: number, into: Uint16Ar
   return into
 }
 
-/** Bytes by sample: 16 bits are rounded, fewer than 8 stretched to the whole range. */
+/** Byte for each sample: 16 bits are rounded, fewer than 8 are scaled to the full range. */
 function byteTable(bitDepth: number): Uint8Array {
   const max = 2 ** bitDepth - 1
   const table = new Uint8Array(max + 1)
@@ -65,7 +65,7 @@ function byteTable(bitDepth: number): Uint8Array {
 /** Writes the pixel whose samples begin at `from` to `out` at `to`. */
 type PixelWriter = (samples: Samples, from: number, out: Uint8Array, to: number) => void
 
-/** Red, green, blue, alpha by index: black where the palette has no such colour, as libpng has it. */
+/** Red, green, blue, alpha by index: black for missing entries, as in libpng. */
 function paletteTable({ palette, transparency }: PngFile, change: ColourChange | undefined): Uint8Array {
   const table = new Uint8Array(4 * 256)
   for (let i = 0; i < 256; i++) table[4 * i + 3] = transparency?.[i] ?? 255
@@ -85,7 +85,7 @@ function paletteWriter(file: PngFile, channels: number, change: ColourChange | u
   }
 }
 
-/** The transparent colour, sample by sample, as many bits as the image has. */
+/** The transparent colour, sample by sample, with the image's bit depth. */
 function colourKey({ header: { bitDepth, colourType }, transparency }: PngFile): number[] | undefined {
   if (!transparency) return undefined
   return Array.from({ length: samplesPerPixel[colourType]! }, (_, i) => transparency.readUInt16BE(2 * i) & (2 ** bitDepth - 1))
@@ -123,7 +123,7 @@ function rgbWriter(file: PngFile, channels: number, change: ColourChange | undef
   }
 }
 
-/** Decodes to 1 channel for grey, 3 for colour, 4 where anything can be transparent. `profile`: that of {@link profileOf}. */
+/** Decodes to 1 channel for grey, 3 for colour, 4 if anything can be transparent. `profile`: that of {@link profileOf}. */
 export async function readPixels(file: PngFile, profile: Buffer | undefined, where: string): Promise<Pixels> {
   const { width, height, bitDepth, colourType } = file.header
   const channels = file.transparency || colourType >= 4 ? 4 : colourType === 0 ? 1 : 3
@@ -144,7 +144,7 @@ export async function readPixels(file: PngFile, profile: Buffer | undefined, whe
   return { data, width, height, channels }
 }
 
-/** The numbers of a grey or palette image, one per pixel. */
+/** The stored numbers of a grey or palette image, one per pixel. */
 export async function readNumbers(file: PngFile, where: string): Promise<{ data: Uint16Array; width: number; height: number }> {
   const { width, height, bitDepth } = file.header
   const unpacked = new Uint16Array(width)

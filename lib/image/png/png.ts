@@ -1,6 +1,6 @@
 /**
- * PNG in and out, in plain TypeScript over Node's zlib. No library that is kept up reads it in steps that let the event loop turn, inflates once, bounds what it inflates and
- * keeps the texts: pngjs and fast-png decode a whole image at a stretch.
+ * Reads and writes PNG in plain TypeScript with Node's zlib. No maintained library decodes without blocking the event loop, inflates only once, limits the
+ * inflated size and keeps the texts: pngjs and fast-png decode a whole image without a break.
  */
 import { imageError } from '../image-error.js'
 import { exifOrientation, turnUpright } from '../orientation.js'
@@ -14,8 +14,8 @@ export { isPng } from './format.js'
 export { writePng } from './write.js'
 
 /**
- * Reads a PNG of any kind to 8 bits in sRGB, upright: 16 bits are rounded, palettes and small depths expanded, profiles, gamma and EXIF's orientation applied. A profile of
- * tables is applied by the optional peer sharp, which has a colour engine; without sharp the numbers are taken for sRGB.
+ * Reads a PNG of any kind to 8 bits in sRGB, upright: 16 bits are rounded, palettes and small depths expanded, profiles, gamma and EXIF's orientation applied.
+ * A profile with lookup tables needs the optional peer dependency sharp, which has a colour engine; without sharp the values are taken as sRGB.
  */
 export async function readPng(bytes: Uint8Array, where: string): Promise<Pixels & { metadata: Record<string, string> }> {
   const file = await readChunks(bytes, where)
@@ -25,7 +25,7 @@ export async function readPng(bytes: Uint8Array, where: string): Promise<Pixels 
   return { ...pixels, metadata: await readTexts(file.texts) }
 }
 
-/** Reads the numbers of a grey PNG of any depth, or the palette indices of a palette PNG, upright: one per pixel, as they stand in the file. */
+/** Reads the numbers of a grey PNG of any depth, or the palette indices of a palette PNG, upright: one per pixel, unconverted. */
 export async function readPngSamples(bytes: Uint8Array, where: string): Promise<{ data: Uint16Array; width: number; height: number }> {
   const file = await readChunks(bytes, where)
   const { colourType } = file.header

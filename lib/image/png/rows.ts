@@ -1,11 +1,11 @@
-/** The rows of a PNG file, unfiltered one by one; no more is inflated than they need. */
+/** The unfiltered rows of a PNG file; inflates no more than they need. */
 import { TimeSlice } from '../../files/time-slice.js'
 import { imageError } from '../image-error.js'
 import type { PngFile } from './chunks.js'
 import { samplesPerPixel, type PngHeader } from './format.js'
 import { inflated, lastBytes } from './inflate.js'
 
-/** Rows of an image or, where it is interlaced, of one of seven smaller ones. */
+/** Rows of an image or, if it is interlaced, of one of its seven passes. */
 export interface Pass {
   /** First column and row, and the distance to the next ones. */
   x: number
@@ -14,7 +14,7 @@ export interface Pass {
   dy: number
   columns: number
   rows: number
-  /** Without the filter byte in front. */
+  /** Without the leading filter byte. */
   rowBytes: number
 }
 
@@ -36,7 +36,7 @@ function passesOf({ width, height, bitDepth, colourType, interlaced }: PngHeader
     .map((pass) => ({ ...pass, rowBytes: Math.ceil((pass.columns * bits) / 8) }))
 }
 
-/** The filter of the specification that guesses from the left, the upper and the upper left byte. */
+/** The Paeth predictor, from the left, upper and upper left bytes. */
 function paeth(row: Uint8Array, above: Uint8Array, step: number): void {
   for (let i = 0; i < row.length; i++) {
     const a = i < step ? 0 : row[i - step]!
@@ -59,16 +59,16 @@ function unfilter(filter: number, row: Uint8Array, above: Uint8Array, step: numb
   } else if (filter === 4) paeth(row, above, step)
 }
 
-/** Takes inflated bytes and hands out whole rows without their filters. */
+/** Accepts inflated bytes and returns whole unfiltered rows. */
 class RowReader {
   readonly #where: string
   readonly #step: number
   readonly #passes: Pass[]
   readonly #emit: (row: Uint8Array, y: number, pass: Pass) => void
-  /** Bytes of all rows, with their filters, and those taken. */
+  /** Bytes of all rows, including filter bytes, and those consumed. */
   readonly total: number
   done = 0
-  /** Rows of the pass that are finished. */
+  /** Finished rows of the pass. */
   #row = 0
   #filled = 0
   #current: Uint8Array
@@ -123,8 +123,8 @@ class RowReader {
 }
 
 /**
- * Calls `emit` with every row of an image, pass by pass; the array is used again for the next row. What follows the last row is not looked at.
- * @throws DiffusionError `ERR_IMAGE_FORMAT` where data is missing or broken
+ * Calls `emit` with every row of an image, pass by pass; the array is reused for the next row. Data after the last row is ignored.
+ * @throws DiffusionError `ERR_IMAGE_FORMAT` if data is missing or broken
  */
 export async function readRows(file: PngFile, emit: (row: Uint8Array, y: number, pass: Pass) => void, where: string): Promise<void> {
   const reader = new RowReader(file.header, emit, where)

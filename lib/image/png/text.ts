@@ -1,4 +1,4 @@
-/** Texts in PNG files: tEXt, zTXt and iTXt chunks, read within bounds and written. */
+/** Texts in PNG files: reading (within limits) and writing tEXt, zTXt and iTXt chunks. */
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
 import { TimeSlice } from '../../files/time-slice.js'
@@ -7,16 +7,16 @@ import { makeChunk } from './format.js'
 
 const inflate = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.inflate)
 
-/** Most bytes of one text: it is decoded at a stretch. */
+/** Maximum bytes of one text, which is decoded without a break. */
 const maxTextBytes = 4 << 20
-/** Of all compressed texts of a file: what one of them claimed and could not be read counts, too. */
+/** For all compressed texts of a file together, including those that could not be read. */
 const maxInflatedTotal = 16 << 20
 
-/** Inflates texts as long as their sum is within bounds. */
+/** Inflates texts within a total limit. */
 class TextInflater {
   #left = maxInflatedTotal
 
-  /** Undefined for what is broken or too long. */
+  /** Undefined if it is broken or too long. */
   async inflate(bytes: Buffer): Promise<Buffer | undefined> {
     const limit = Math.min(maxTextBytes, this.#left)
     if (limit === 0) return undefined
@@ -48,7 +48,7 @@ async function readText(type: string, data: Buffer, inflater: TextInflater): Pro
   return text && [keyword, text.toString('utf8')]
 }
 
-/** Keyword and text of all text chunks; of two with one keyword the first counts. Texts that cannot be read are left out. */
+/** Keyword and text of all text chunks; if a keyword occurs twice, the first counts. Unreadable texts are skipped. */
 export async function readTexts(texts: PngFile['texts']): Promise<Record<string, string>> {
   const found = new Map<string, string>()
   const inflater = new TextInflater()
@@ -64,7 +64,7 @@ export async function readTexts(texts: PngFile['texts']): Promise<Record<string,
 // eslint-disable-next-line no-control-regex
 const latin1 = /^[\x00-\xff]*$/
 
-/** One text chunk: tEXt where the text is Latin-1, else uncompressed iTXt, as Pillow and the web UIs write it. */
+/** One text chunk: tEXt if the text is Latin-1, else uncompressed iTXt, like Pillow and the web UIs. */
 export function textChunk(keyword: string, text: string): Buffer {
   // A NUL would end the text for other readers.
   const clean = text.replaceAll('\0', '')

@@ -1,4 +1,4 @@
-/** Writes 8-bit PNG files; filtering and check sums are done in slices of time, deflating off the main thread. */
+/** Writes 8-bit PNG files: filters and checksums in time slices, compression off the main thread. */
 import zlib from 'node:zlib'
 import { Readable } from 'node:stream'
 import { TimeSlice } from '../../files/time-slice.js'
@@ -20,8 +20,8 @@ function header({ width, height, channels }: Pixels): Buffer {
 }
 
 /**
- * The rows in blocks, each row with the filter that subtracts the pixel to the left. One filter for all: choosing the best for every row takes several times as long for
- * two percent of size.
+ * The rows in blocks, each with the filter that subtracts the left pixel. Choosing the best filter per row takes several times as long and saves two percent of
+ * size.
  */
 async function* filteredRows({ data, width, height, channels }: Pixels): AsyncGenerator<Buffer, void> {
   const rowBytes = width * channels
