@@ -2,7 +2,7 @@ import { defineConfig } from 'vite'
 
 export default defineConfig({
   root: import.meta.dirname,
-  // The page may lie under any path of a proxy.
+  // The page may be at any path of a proxy.
   base: './',
   logLevel: 'warn',
   build: {
@@ -10,7 +10,7 @@ export default defineConfig({
     emptyOutDir: true,
     target: 'es2022',
     modulePreload: false,
-    // Nothing inline: the policy of the page allows files of this server alone.
+    // Nothing inline, because the page's content security policy allows only files of this server.
     assetsInlineLimit: 0,
     cssCodeSplit: false,
     rollupOptions: { output: { entryFileNames: 'page-[hash].js', assetFileNames: 'page-[hash][extname]', codeSplitting: false } },

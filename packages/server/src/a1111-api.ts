@@ -1,4 +1,4 @@
-/** The API of AUTOMATIC1111's web UI, `/sdapi/v1`, as far as clients use it. */
+/** The API of AUTOMATIC1111's web UI, `/sdapi/v1`: the calls that clients use. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { freemem, totalmem } from 'node:os'
 import path from 'node:path'
@@ -13,12 +13,12 @@ import { checkLimits } from './requests.js'
 import type { Context } from './server.js'
 import { clientSignal } from './streams.js'
 
-/** An error in the web UI's words. */
+/** An error in the web UI's format. */
 export function a1111Error({ status, error }: Answer) {
   return { error: status === 422 ? 'Unprocessable' : error.code, detail: error.message, body: '', errors: error.message }
 }
 
-/** A request on its way. */
+/** A running request. */
 interface Task {
   started: number
   rounds: number
@@ -64,7 +64,7 @@ class WebUi {
     return { title: hash === null ? base : `${base} [${hash}]`, model_name: model, hash, sha256, filename: base, config: null }
   }
 
-  /** A model by any of the names that the web UI knows it by. */
+  /** A model by any of its names in the web UI. */
   find(text: string): string {
     const wanted = text.replace(/\s*\[[0-9a-f]{10}\]$/, '')
     const found = this.#context.models.names().find((name) => {
@@ -166,7 +166,7 @@ class WebUi {
     } catch (error) {
       if (error === stopped) return undefined
       if (!room.isClosing || !goesOn) throw error
-      task.interrupted = true // the rounds that were finished within the grace are answered
+      task.interrupted = true // the answer contains the rounds that finished in time
       return undefined
     }
   }
@@ -216,7 +216,7 @@ class WebUi {
       return { progress: 0, eta_relative: 0, state, current_image: null, textinfo: null }
     }
     const { rounds, done, step, steps, skipped, interrupted, started, preview } = task
-    // 0 means idle to clients.
+    // Clients take 0 as idle.
     const progress = Math.min(1, Math.max(0.01, (done + step / Math.max(1, steps)) / rounds))
     const elapsed = (Date.now() - started) / 1000
     return {

@@ -1,4 +1,4 @@
-/** What txt2img and img2img of AUTOMATIC1111's API ask for, as options of the engine. Fields that are left out are the model's own; unknown ones are ignored. */
+/** Converts txt2img and img2img requests of AUTOMATIC1111's API to options of the engine. Missing fields use the model's defaults; unknown ones are ignored. */
 import { RawImage, type HostGenerateOptions, type PipelineInfo } from 'node-latent-diffusion'
 import { readSampler, schedulerNamed } from './a1111-words.js'
 import { HttpError } from './errors.js'
@@ -14,7 +14,7 @@ export const missing = (message: string) => new HttpError(404, 'ERR_NOT_FOUND', 
 
 const isAbsent = (value: unknown) => value === undefined || value === null || value === ''
 
-/** Clients send numbers as text too. */
+/** Clients may send numbers as text. */
 export function readNumber(body: Body, key: string, min: number, max: number): number | undefined {
   const value = body[key]
   if (isAbsent(value)) return undefined
@@ -37,19 +37,19 @@ export function readText(body: Body, key: string): string | undefined {
 
 const isOn = (body: Body, key: string) => body[key] === true || body[key] === 1 || body[key] === 'true'
 
-/** What would change the image and is not there is refused; saying nothing would give another image than was asked for. */
+/** Rejects unsupported features that would change the image instead of silently ignoring them. */
 function refuseUnsupported(body: Body): void {
   for (const key of ['enable_hr', 'restore_faces', 'tiling']) if (isOn(body, key)) throw unprocessable(`${key} is not supported by this server`)
   if ((readNumber(body, 'subseed_strength', -1, 1) ?? 0) > 0)
     throw unprocessable('subseed_strength: variation seeds are not supported by this server')
   if ((readText(body, 'refiner_checkpoint') ?? 'None') !== 'None')
-    throw unprocessable('refiner_checkpoint: the refiner is chosen when a model is loaded, not by requests')
+    throw unprocessable('refiner_checkpoint: the refiner is set when a model is loaded, not by requests')
   const script = readText(body, 'script_name')
   if (script !== undefined) throw unprocessable(`Script '${script.slice(0, 100)}' not found`)
   const always = body.alwayson_scripts
   for (const [name, script] of Object.entries(typeof always === 'object' && always !== null ? always : {})) {
     const { args } = (script ?? {}) as { args?: unknown }
-    // Clients name scripts that they have no use for, with nothing for them to do.
+    // Clients send the names of unused scripts without arguments.
     if (!Array.isArray(args) || args.length > 0) throw unprocessable(`always on script ${name.slice(0, 100)} not found`)
   }
 }
@@ -75,9 +75,9 @@ function readSampling(body: Body, info: PipelineInfo): Pick<HostGenerateOptions,
 
 export interface Asked {
   options: HostGenerateOptions
-  /** Runs one after another, each of `batch_size` images. */
+  /** Number of consecutive runs of `batch_size` images. */
   rounds: number
-  /** What becomes of each image at the end. */
+  /** Post-processing of each image. */
   finish(image: RawImage): Promise<RawImage>
 }
 
@@ -99,20 +99,20 @@ export function readCommon(body: Body, info: PipelineInfo, limits: Limits): Aske
   return { options: { ...options, ...readSampling(body, info) }, rounds, finish: async (image) => image }
 }
 
-/** Cuts what sticks out of the shape that is wanted. */
+/** Crops to the requested aspect ratio. */
 function fitCrop(picture: RawImage, width: number, height: number): RawImage {
   const scale = Math.max(width / picture.width, height / picture.height)
   const box = { width: Math.min(picture.width, Math.round(width / scale)), height: Math.min(picture.height, Math.round(height / scale)) }
   return crop(picture, { ...box, x: Math.floor((picture.width - box.width) / 2), y: Math.floor((picture.height - box.height) / 2) })
 }
 
-/** A mask and its soft edges: how much of each pixel is new in the end (`soft`), and what is drawn for that (`hole`). */
+/** A mask with soft edges: the share of new content per pixel (`soft`), and the area to generate for it (`hole`). */
 interface Masks {
   soft: RawImage
   hole: RawImage
 }
 
-/** The masked area alone, at the size that was asked for. */
+/** Only the masked area, at the requested size. */
 async function onlyMasked(asked: Asked, picture: RawImage, { soft, hole }: Masks, box: Box): Promise<Asked> {
   const { width = picture.width, height = picture.height } = asked.options
   return {
@@ -126,10 +126,10 @@ async function onlyMasked(asked: Asked, picture: RawImage, { soft, hole }: Masks
   }
 }
 
-/** The whole image, of which the masked area is drawn. */
+/** The whole image, with the masked area generated. */
 function wholePicture(asked: Asked, picture: RawImage, { soft, hole }: Masks): Asked {
   const options = { ...asked.options, image: picture, mask: hole }
-  if (soft === hole) return { ...asked, options } // the engine keeps what is black, to the byte
+  if (soft === hole) return { ...asked, options } // the engine returns black areas unchanged
   const finish = async (image: RawImage) => {
     const { width, height } = image
     return putBack(await picture.resize(width, height), image, { x: 0, y: 0, width, height }, await soft.resize(width, height))
@@ -146,7 +146,7 @@ export async function readImg2img(body: Body, info: PipelineInfo, limits: Limits
   if (takesStrength(info)) asked.options.strength = readNumber(body, 'denoising_strength', 0, 1) ?? 0.75
   const given = await RawImage.read(decodePicture(first, 'init_images', limits))
   const { width = given.width, height = given.height } = asked.options
-  checkLimits({ ...asked.options, width, height, count: (asked.options.count ?? 1) * asked.rounds }, info, limits) // before anything is resized
+  checkLimits({ ...asked.options, width, height, count: (asked.options.count ?? 1) * asked.rounds }, info, limits) // checked before resizing
   const shape = (image: RawImage) => (mode === 1 ? fitCrop(image, width, height) : image)
   const maskText = readText(body, 'mask')
   if (maskText === undefined) return { ...asked, options: { ...asked.options, image: shape(given) } }

@@ -1,7 +1,7 @@
-/** Samplers and schedules as AUTOMATIC1111's web UI spells them. */
+/** Names of samplers and schedules in AUTOMATIC1111's web UI. */
 import type { PipelineInfo } from 'node-latent-diffusion'
 
-/** Its names if they are not our labels. */
+/** Its names that differ from our labels. */
 const schedulerWords: Readonly<Record<string, string>> = {
   normal: 'Uniform',
   sgm_uniform: 'SGM Uniform',
@@ -31,13 +31,13 @@ function samplerNamed(text: string, { samplers, labels }: PipelineInfo): string 
   return samplers.find((name) => plain(name) === plain(text) || plain(labels[name] ?? '') === plain(text))
 }
 
-/** Undefined for what is no schedule, null for `Automatic`: the sampler's own. */
+/** Undefined for unknown names, null for `Automatic`, the sampler's default. */
 export function schedulerNamed(text: string, info: PipelineInfo): string | null | undefined {
   const found = schedulerList(info).find(({ name, label }) => plain(name) === plain(text) || plain(label) === plain(text))
   return found && (found.name === 'automatic' ? null : found.name)
 }
 
-/** `DPM++ 2M`, or the older `DPM++ 2M Karras`, which names a schedule too. */
+/** `DPM++ 2M`, or the older form `DPM++ 2M Karras` with a schedule. */
 export function readSampler(text: string, info: PipelineInfo): { sampler: string; schedule?: string } | undefined {
   const sampler = samplerNamed(text, info)
   if (sampler !== undefined) return { sampler }

@@ -1,15 +1,15 @@
-/** Bodies that are on their way: refused by their announced size, and bounded in all, before a byte of them is read. */
+/** Limits request bodies, single and in total, by their announced size before reading them. */
 import type { FastifyInstance } from 'fastify'
 import { busy } from './errors.js'
 import { tooLarge } from './forms.js'
 import type { Limits } from './settings.js'
 
-/** Smaller ones are not counted. */
+/** Smaller bodies are not counted. */
 const small = 1 << 16
-/** How many of the largest bodies may be on their way at a time. */
+/** Total limit, in bodies of the largest size. */
 const largest = 8
 
-/** @throws HttpError 413 for a body that is too large, 429 where too many large ones are on their way */
+/** @throws HttpError 413 for a body that is too large, 429 if too many large ones are being sent */
 export function boundBodies(app: FastifyInstance, { maxBodyBytes }: Limits): void {
   let onTheirWay = 0
   app.addHook('onRequest', async ({ headers, raw }) => {

@@ -1,8 +1,8 @@
-/** What goes wrong, as HTTP says it. A fault that the same request would meet again is never a 5xx: clients try those again by themselves. */
+/** HTTP errors. An error that the same request would meet again is never a 5xx, because clients retry those automatically. */
 import path from 'node:path'
 import type { ApiError } from './protocol.js'
 
-/** An error with a status of its own. */
+/** An error with an HTTP status. */
 export class HttpError extends Error {
   readonly statusCode: number
   readonly code: string
@@ -35,7 +35,7 @@ export function closing(): HttpError {
   return new HttpError(503, 'ERR_CLOSING', 'The server is shutting down', { retryAfter: 30 })
 }
 
-/** The reason of a job that was ended by request. */
+/** The error of a job that was cancelled by request. */
 export function cancelled(message = 'The job was cancelled'): HttpError {
   return new HttpError(409, 'ERR_CANCELLED', message)
 }
@@ -55,18 +55,18 @@ const statuses: Readonly<Record<string, number>> = {
   ERR_DISPOSED: 503,
 }
 
-/** An error as an answer. */
+/** An error response. */
 export interface Answer {
   status: number
   error: ApiError
   /** Seconds. */
   retryAfter?: number
   param?: string
-  /** For the log of the server, where clients are not told everything. */
+  /** For the server's log, if the client does not get all details. */
   log?: string
 }
 
-/** Fastify's own errors of requests that it does not take. */
+/** Fastify's errors for rejected requests. */
 const fastifyCodes: Readonly<Record<number, string>> = {
   400: 'ERR_INVALID_ARG',
   404: 'ERR_NOT_FOUND',
@@ -77,22 +77,22 @@ const fastifyCodes: Readonly<Record<number, string>> = {
   415: 'ERR_MEDIA_TYPE',
 }
 
-/** Details that name files of this computer, or hold what the engine printed, stay here. */
+/** Details with local paths or the engine's output are not sent to clients. */
 const hidden = ['path', 'stderr', 'cause', 'tried']
 
-/** The last part of a path of any system. */
+/** The last component of a path of any system. */
 const baseOf = (file: string) => path.posix.basename(file.replaceAll('\\', '/'))
 
 const quoted = /(["'`])((?:[A-Za-z]:)?[\\/][^"'`\n]*|[^"'`\n:]*[\\/][^"'`\n]*\.\w{1,12})\1/g
 const bare = /(?<![\w.:/\\])(?:file:\/\/)?(?:[A-Za-z]:)?(?:[\\/]+[^\s"'`<>|:;,()\\/]+)+[\\/]?/g
 
-/** Of a message: the patterns below take long for texts that are made for it. */
+/** Maximum length of a message, because the patterns below can be slow for crafted texts. */
 const longestMessage = 2000
 
-/** A message of the library, in which files are named without the folders of this computer. */
+/** A message of the library, with local paths reduced to file names. */
 export function withoutFolders(message: string, details?: unknown): string {
   const { path: own } = (typeof details === 'object' && details !== null ? details : {}) as { path?: unknown }
-  // Told first: without quotes around it, a path with a space in it looks like two.
+  // Replaced first, because an unquoted path with a space looks like two.
   const named = typeof own === 'string' && own !== '' ? message.replaceAll(own, baseOf(own)) : message
   return named
     .slice(0, longestMessage)
@@ -122,7 +122,7 @@ export function toAnswer(thrown: unknown): Answer {
   const ownCode = typeof code === 'string' && code.startsWith('ERR_') ? code : undefined
   const plain = plainDetails(details)
   const whole = typeof message === 'string' && message !== '' ? message : String(thrown)
-  // What this server and fastify say themselves names no files.
+  // Messages of this server and of fastify contain no paths.
   const said = own === undefined ? withoutFolders(whole, details) : whole
   const log = unexpected ? String(error.stack ?? thrown) : said === whole ? undefined : whole
   return {
@@ -130,7 +130,7 @@ export function toAnswer(thrown: unknown): Answer {
     ...(log === undefined ? {} : { log }),
     error: {
       code: ownCode ?? (isAbort(name) ? 'ERR_CANCELLED' : (fastifyCodes[status] ?? (status < 500 ? 'ERR_REQUEST' : 'ERR_INTERNAL'))),
-      // What nobody foresaw may hold anything; an engine's last words are for the log.
+      // Unexpected errors may contain anything; an engine's last output is for the log.
       message: unexpected && code !== 'ERR_ENGINE_EXITED' ? 'Internal error; see the server log' : said.split('\n', 1)[0]!,
       retriable: status === 429 || status === 503 || (error.retriable ?? (details as { retriable?: unknown } | undefined)?.retriable) === true,
       ...(plain ? { details: plain } : {}),

@@ -1,4 +1,4 @@
-/** SHA-256 of model files: computed once for a file of one size and time, one file after another. */
+/** SHA-256 of model files: computed once per size and time of a file, one file after another. */
 import { createHash } from 'node:crypto'
 import { createReadStream, statSync } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
@@ -13,7 +13,7 @@ export class Hashes {
   #last: Promise<void> = Promise.resolve()
   readonly #control = new AbortController()
 
-  /** The hash, where it is known; else it is computed for those who ask later. */
+  /** The hash, if known; otherwise starts computing it for later requests. */
   of(file: string | undefined): string | undefined {
     const status = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false })
     if (file === undefined || status?.isFile() !== true) return undefined

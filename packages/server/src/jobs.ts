@@ -1,4 +1,4 @@
-/** Jobs of the native API: what each tells, kept for those who ask later, and its images. */
+/** Jobs of the native API, with their events and images, which are kept for later requests. */
 import { createHash, randomUUID } from 'node:crypto'
 import type { GenerateResult, JobEvent as EngineEvent } from 'node-latent-diffusion'
 import { cancelled, HttpError, notFound, toAnswer } from './errors.js'
@@ -11,7 +11,7 @@ interface Stored {
   event: JobEvent
 }
 
-/** Events of which the newest tells all: the ones before it are not replayed. */
+/** Events of which only the newest is replayed. */
 function supersedes(event: JobEvent, other: JobEvent): boolean {
   if (event.type === 'queued' || event.type === 'started') return other.type === 'queued'
   if (event.type === 'progress') return other.type === 'progress' && other.phase === event.phase
@@ -22,7 +22,7 @@ function supersedes(event: JobEvent, other: JobEvent): boolean {
 
 const iso = () => new Date().toISOString()
 
-/** Resolved options as JSON: no images, which are large, and no paths. */
+/** Resolved options as JSON, without images and paths. */
 function plainOptions(options: Record<string, unknown>): Record<string, unknown> {
   const kept = Object.entries(options).filter(
     ([key]) => !['image', 'mask', 'semanticMap', 'depthMap', 'loras', 'latents', 'neighbours'].includes(key),
@@ -34,7 +34,7 @@ export class JobRecord {
   readonly id = randomUUID()
   readonly created = iso()
   readonly pictures: { png: Uint8Array; sha256: string }[] = []
-  /** While it waits or runs: it holds the images that were given, and gets those that are made. */
+  /** Present while it waits or runs: has the input images and receives the results. */
   run: Run | undefined
   /** Settled with the job's last event. */
   over: Promise<void> = Promise.resolve()
@@ -49,7 +49,7 @@ export class JobRecord {
   #lastEvent = 0
   readonly #listeners = new Set<() => void>()
   readonly #requestBytes: number
-  /** The last work of a job, which makes files of its images. */
+  /** The final step of a job: encodes its images. */
   #telling: Promise<unknown> = Promise.resolve()
 
   constructor(
@@ -68,7 +68,7 @@ export class JobRecord {
     return this.#status
   }
 
-  /** What keeping it takes: its images, its request, and previews that no image has replaced. */
+  /** Bytes of a kept job: its images, its request, and previews not yet replaced by images. */
   get bytes(): number {
     const previews = this.#events.reduce((sum, { event }) => sum + (event.type === 'preview' ? event.url.length : 0), 0)
     return this.pictures.reduce((sum, { png }) => sum + png.length, 0) + this.#requestBytes + previews
@@ -86,7 +86,7 @@ export class JobRecord {
     }
   }
 
-  /** What the engine tells. */
+  /** An event of the engine. */
   take(event: EngineEvent): void {
     switch (event.type) {
       case 'queued':
@@ -106,7 +106,7 @@ export class JobRecord {
         const { width, height } = image
         this.#telling = this.#telling.then(async () => {
           if (this.isOver) return
-          // A preview that could not be made is missed by nobody.
+          // A failed preview is ignored.
           const png = await image.encode('png', { compressionLevel: 1, metadata: false }).catch(() => undefined)
           if (!png || this.isOver) return
           this.#push({ type: 'preview', index, step, steps, width, height, url: `data:image/png;base64,${Buffer.from(png).toString('base64')}` })
@@ -146,7 +146,7 @@ export class JobRecord {
     this.#push({ type: 'error', status: this.#status, error: answer.error })
   }
 
-  /** Events behind the one of this id, those to come included, until the job is over. */
+  /** Events after the one with this id, including future ones, until the job has ended. */
   async *follow(after: number, signal: AbortSignal): AsyncGenerator<Stored, void, void> {
     let last = after
     for (;;) {
@@ -159,7 +159,7 @@ export class JobRecord {
     }
   }
 
-  /** Whether there is, or may be, an event behind this one. */
+  /** Whether there is or may be an event after this one. */
   goesOn(after: number): boolean {
     return !this.isOver || this.#lastEvent > after
   }
@@ -184,7 +184,7 @@ export class JobRecord {
   }
 }
 
-/** The newest jobs, as many as the limits allow. */
+/** The newest jobs, within the limits. */
 export class JobStore {
   readonly #jobs = new Map<string, JobRecord>()
   readonly #keys = new Map<string, { hash: string; job: JobRecord }>()
@@ -199,12 +199,12 @@ export class JobStore {
     if (key) this.#keys.set(key.name, { hash: key.hash, job })
   }
 
-  /** Whether a job was made with this key, by whatever request. */
+  /** Whether a job was created with this key, by any request. */
   hasKey(name: string): boolean {
     return this.#keys.has(name)
   }
 
-  /** The job that was made with this key. @throws HttpError 409 if it was made by another request */
+  /** The job created with this key. @throws HttpError 409 if it was a different request */
   byKey(key: { name: string; hash: string }): JobRecord | undefined {
     const known = this.#keys.get(key.name)
     if (known && known.hash !== key.hash)
@@ -218,7 +218,7 @@ export class JobStore {
     return job
   }
 
-  /** The newest first. */
+  /** Newest first. */
   list(status: JobStatus | undefined, cursor: string | undefined, size = 50): { jobs: JobRecord[]; next?: string } {
     const all = [...this.#jobs.values()].reverse().filter((job) => status === undefined || job.status === status)
     const from = cursor === undefined ? 0 : all.findIndex(({ id }) => id === cursor) + 1
@@ -227,12 +227,12 @@ export class JobStore {
     return from + size < all.length ? { jobs, next: jobs.at(-1)!.id } : { jobs }
   }
 
-  /** Waits until every job has told its end. */
+  /** Waits until every job has sent its last event. */
   async settled(): Promise<void> {
     await Promise.all([...this.#jobs.values()].map(({ over }) => over))
   }
 
-  /** Cancels a job, or forgets one that is over. */
+  /** Cancels a job, or deletes a finished one. */
   remove(job: JobRecord): 'cancelled' | 'forgotten' {
     if (!job.isOver) {
       job.run?.cancel(cancelled())
@@ -243,7 +243,7 @@ export class JobStore {
     return 'forgotten'
   }
 
-  /** Forgets the oldest that are over, while there are too many. */
+  /** Deletes the oldest finished jobs beyond the limits. */
   trim(): void {
     const over = [...this.#jobs.values()].filter((job) => job.isOver)
     let bytes = over.reduce((sum, job) => sum + job.bytes, 0)

@@ -1,4 +1,4 @@
-/** `/latent/v1`: jobs, models, and what the page asks. */
+/** `/latent/v1`: jobs, models, and calls of the page. */
 import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { createHash } from 'node:crypto'
@@ -39,7 +39,7 @@ function readPicture(value: Picture, key: string, { settings, jobs }: Context): 
   return picture.png
 }
 
-/** Options of the engine from those of a request. */
+/** Converts the options of a request to options of the engine. */
 function readOptions(request: JobRequest, files: Files, context: Context): HostGenerateOptions {
   const { preview, seed, image, mask, semanticMap, depthMap } = request
   const own = ['model', 'priority', 'preview', 'seed', ...pictureKeys]
@@ -53,7 +53,7 @@ function readOptions(request: JobRequest, files: Files, context: Context): HostG
   return options
 }
 
-/** Without the bytes of images. */
+/** The request without the bytes of images. */
 function shownRequest(request: JobRequest, files: Files): Record<string, unknown> {
   const entries = Object.entries(request).map(([key, value]): [string, unknown] => {
     return (pictureKeys as readonly string[]).includes(key) && typeof value === 'string' ? [key, '(an image)'] : [key, value]
@@ -61,7 +61,7 @@ function shownRequest(request: JobRequest, files: Files): Record<string, unknown
   return { ...Object.fromEntries(entries), ...Object.fromEntries(Object.keys(files).map((key) => [key, '(an image)'])) }
 }
 
-/** What is asked for, and the images that came as files of a form. */
+/** The request, and the images sent as files of a form. */
 async function readBody(request: FastifyRequest, limits: Limits): Promise<{ asked: unknown; files: Files }> {
   const files: Files = {}
   if (!request.isMultipart()) return { asked: request.body ?? {}, files }
@@ -135,7 +135,7 @@ async function createJob(request: FastifyRequest, context: Context, validate: (d
   const options = readOptions(asked, files, context)
   const priority = readPriority(request, asked.priority)
   checkLimits(options, await models.info(model), settings.limits)
-  const again = key && jobs.byKey(key) // made while the headers of the model were read
+  const again = key && jobs.byKey(key) // created while the model's headers were read
   if (again) return again
   const job = new JobRecord(shownRequest(asked, files), model, priority)
   const run = room.submit({ api: 'latent', model, options, priority, client: request.ip, onEvent: (event) => job.take(event) })
@@ -155,14 +155,14 @@ async function createJob(request: FastifyRequest, context: Context, validate: (d
   return job
 }
 
-/** JSON, or a form with the same as JSON in its field `request`. */
+/** JSON, or a form with the JSON in its field `request`. */
 const jobBody = { content: { 'application/json': { schema: jobRequest }, 'multipart/form-data': { schema: {} } } }
 
 function jobRoutes(app: FastifyInstance, context: Context): void {
   const { jobs, room } = context
   type WithId = { Params: { id: string } }
 
-  /** Before the body is read; one that comes again gets its job. */
+  /** Before the body is read; a repeated request gets its existing job. */
   const admit = async ({ headers, ip }: FastifyRequest) => {
     const key = headers['idempotency-key']
     if (typeof key !== 'string' || !jobs.hasKey(key)) room.admit(ip)
@@ -212,7 +212,7 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
     async (request, reply) => {
       const job = jobs.get(request.params.id)
       const after = lastEventId(request)
-      // EventSource asks again until it is told that there is nothing more.
+      // EventSource reconnects until it gets 204.
       if (!job.goesOn(after)) return reply.code(204).send()
       await openStream(context, reply, async (send, signal) => {
         for await (const { id, event } of job.follow(after, signal)) await send({ id: String(id), event: event.type, data: event })
@@ -273,7 +273,7 @@ function modelRoutes(app: FastifyInstance, context: Context): void {
       await openStream(context, reply, async (send, signal) => {
         let pending = false
         const tell = (event: PullEvent) => {
-          if (pending) return // the client reads slowly; the next event tells more
+          if (pending) return // the client reads slowly; the next event is newer
           pending = true
           void send({ event: event.type, data: event })
             .catch(() => {})
@@ -329,7 +329,7 @@ function pageRoutes(app: FastifyInstance, context: Context): void {
       const { condition } = await models.info(name)
       const { chunks, truncated } = await sides.run(request, reply, (signal) => models.host.tokenize(body.prompt, { model: name, signal }))
       const window = (condition.tokens ?? 2) - 2
-      // Of CLIP, and of BERT. Where a window is full of padding, its end came before.
+      // Start and end tokens of CLIP and BERT. The padding comes after the end.
       const inner = chunks.map(({ text, weights }) => {
         const end = text.findIndex((each, i) => i > 0 && (each === '<|endoftext|>' || each === '[SEP]'))
         return { text: text.slice(1, end), weights: weights.slice(1, end) }

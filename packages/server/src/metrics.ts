@@ -46,10 +46,10 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
       this.set(models.loaded().length)
     },
   })
-  /** Asked after each request: a scrape does not wait for the request that runs. */
+  /** Queried after each request, so that a scrape does not wait for the running one. */
   const memory = new Map<string, number>()
   const measure = async (model: string) => {
-    const usage = await models.host.memoryUsage(model).catch(() => undefined) // the server, or the engine, has ended
+    const usage = await models.host.memoryUsage(model).catch(() => undefined) // the server or the engine has ended
     if (usage) memory.set(model, usage.total)
   }
   new Gauge({

@@ -1,4 +1,4 @@
-/** The models of a server: those of its options, of its folder, and those that were pulled; and the engines that know them. */
+/** The models of a server, from its options, its folder and pulls, and their engines. */
 import { readdirSync, statSync, type Stats } from 'node:fs'
 import path from 'node:path'
 import {
@@ -17,19 +17,19 @@ import type { Settings } from './settings.js'
 
 interface Entry {
   source: string | URL | HostedModel
-  /** The file or folder, where it is one. */
+  /** The file or folder, if it is local. */
   file?: string
   bytes?: number
   origin: 'options' | 'folder' | 'pulled'
-  /** Its files were not here before it was pulled: they may be deleted. */
+  /** Its files were downloaded by this server's pull, so they may be deleted. */
   deletable?: boolean
 }
 
 const modelFile = /\.(safetensors|gguf|ckpt)$/i
-/** Parts that lie beside models: autoencoders of their own, and all but the first piece of one that was split. */
+/** Files next to models that are not models: separate autoencoders, and all shards but the first. */
 const noModel = /\.vae\.|taesd|-0*([2-9]|\d{2,})-of-\d+\./i
 
-/** A name for a file: what stands before its extension, in the characters that names have. */
+/** A model name for a file: its name without extension, reduced to valid characters. */
 export function nameOf(file: string, taken: (name: string) => boolean): string {
   const plain =
     path
@@ -44,7 +44,7 @@ export function nameOf(file: string, taken: (name: string) => boolean): string {
   }
 }
 
-/** Undefined if a file is missing or may not be looked at. */
+/** Undefined if a file is missing or not accessible. */
 function statusOf(file: string): Stats | undefined {
   try {
     return statSync(file)
@@ -58,7 +58,7 @@ function sizeOf(file: string): number | undefined {
   return status?.isFile() ? status.size : undefined
 }
 
-/** Files and diffusers folders, in the order of their names. */
+/** Files and diffusers folders, sorted by name. */
 function scan(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true })
     .filter((entry) => !entry.name.startsWith('.'))
@@ -73,13 +73,13 @@ function scan(folder: string): string[] {
 
 export class Models {
   readonly #entries = new Map<string, Entry>()
-  /** Names of models that are being fetched. */
+  /** Names of models that are being downloaded. */
   readonly #reserved = new Set<string>()
   readonly #settings: Settings
   readonly #details = new Map<string, Promise<PipelineInfo>>()
-  /** Makes images. */
+  /** The engine that generates images. */
   readonly host: DiffusionHost
-  /** Reads headers: what models are and what an image would cost. So those questions wait for no image. */
+  /** The engine that reads headers, for descriptions and estimates, so that these do not wait for images. */
   readonly #planner: DiffusionHost
 
   constructor(settings: Settings) {
@@ -125,18 +125,18 @@ export class Models {
       .map(({ name }) => name)
   }
 
-  /** The file of a model, where it is one. */
+  /** The file of a model, if it is local. */
   fileOf(name: string): string | undefined {
     return this.#entries.get(name)?.file
   }
 
-  /** What the headers of a model say; read once. */
+  /** The description of a model from its headers; read once. */
   info(name: string): Promise<PipelineInfo> {
     let info = this.#details.get(name)
     if (!info) {
       info = this.#planner.describe(name)
       this.#details.set(name, info)
-      info.catch(() => this.#details.delete(name)) // the file may be mended
+      info.catch(() => this.#details.delete(name)) // read again, as the file may be fixed
     }
     return info
   }
@@ -172,13 +172,13 @@ export class Models {
     return this.#planner.estimate(name, request)
   }
 
-  /** Looks into the folder again. A loaded model that has gone is unloaded when the engine comes to it: nobody waits for that here. */
+  /** Scans the folder again. A loaded model that is gone is unloaded by the engine later, without waiting. */
   async refresh(): Promise<void> {
     let found: Map<string, Entry>
     try {
       found = new Map(this.#scanned())
     } catch {
-      return // the folder cannot be read now
+      return // the folder cannot be read at the moment
     }
     for (const [name, { origin }] of [...this.#entries])
       if (origin === 'folder' && !found.has(name) && this.#entries.size > 1) void this.#forget(name).catch(() => {})
@@ -189,8 +189,8 @@ export class Models {
   }
 
   /**
-   * Takes a name for a model that is to be fetched; `fetch` fetches it, and leaves the name free where it fails.
-   * @throws HttpError where the request is refused
+   * Reserves a name for a model to download; `fetch` downloads it and releases the name on failure.
+   * @throws HttpError if the request is rejected
    */
   pull(source: string, wanted: string | undefined): { fetch(tell: (event: PullEvent) => void, signal: AbortSignal): Promise<Model> } {
     if (!this.#settings.pull) throw new HttpError(403, 'ERR_FORBIDDEN', 'This server does not download models: it was started with --no-pull')
@@ -223,14 +223,14 @@ export class Models {
     return this.list().find((each) => each.name === name)!
   }
 
-  /** Whether anything of the repository is in the cache, which other programs use too. */
+  /** Whether any part of the repository is already in the cache, which other programs use too. */
   async #isCached(source: string): Promise<boolean> {
     const { cacheDir } = this.#settings.hub
     const repository = repositoryOf(source)
     return (await listModels(cacheDir === undefined ? {} : { cacheDir })).some((each) => repositoryOf(each.source) === repository)
   }
 
-  /** Takes a pulled model out. Its files are deleted where they came with that pull alone. */
+  /** Removes a pulled model. Its files are deleted if only this pull downloaded them. */
   async remove(name: string): Promise<void> {
     const entry = this.#entries.get(this.resolve(name))!
     if (entry.origin !== 'pulled') throw new HttpError(403, 'ERR_FORBIDDEN', `'${name}' was not pulled by this server, so it cannot be deleted`)
@@ -265,7 +265,7 @@ export class Models {
   async #forget(name: string): Promise<void> {
     this.#entries.delete(name)
     this.#details.delete(name)
-    await Promise.all([this.host, this.#planner].map((host) => host.removeModel(name))) // both at once: the name may come back meanwhile
+    await Promise.all([this.host, this.#planner].map((host) => host.removeModel(name))) // both at once, because the name may be reused meanwhile
   }
 
   #scanned(): [string, Entry][] {

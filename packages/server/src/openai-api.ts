@@ -10,7 +10,7 @@ import { checkLimits, stepsOf, takesStrength } from './requests.js'
 import type { Context } from './server.js'
 import { clientSignal, openStream } from './streams.js'
 
-/** An error in OpenAI's words. */
+/** An error in OpenAI's format. */
 export function openaiError({ status, error, param }: Answer): {
   error: { message: string; type: string; param: string | null; code: string | null }
 } {
@@ -37,7 +37,7 @@ function text(fields: Fields, key: string): string | undefined {
   return value
 }
 
-/** A number; forms send it as text. */
+/** A number; sent as text in forms. */
 function number(fields: Fields, key: string, min: number, max: number, whole = true): number | undefined {
   const value = fields[key]
   if (value === undefined || value === null || value === '') return undefined
@@ -60,17 +60,17 @@ function choice<T extends string>(fields: Fields, key: string, known: readonly T
   return value as T
 }
 
-/** What a request comes to. */
+/** A parsed request. */
 interface Asked {
   model: string
   options: HostGenerateOptions
-  /** How much of a given image is redrawn where the request does not say, by models that take one in part. */
+  /** Default strength for models with image to image. */
   strength?: number
   size: string
   quality: string
   format: ImageFormat
   compression: number
-  /** Images are fetched by addresses; streams hold them in any case. */
+  /** Return URLs instead of data; streams always contain data. */
   asUrl: boolean
   stream: boolean
   partials: number
@@ -113,7 +113,7 @@ function readModel(fields: Fields, { models }: Context): string {
   return models.resolve(name !== undefined && names.test(name) && !models.names().includes(name) ? undefined : name)
 }
 
-/** Our own options in one field, which forms send as JSON. */
+/** Our own options in one field, sent as JSON in forms. */
 function readLatent(given: unknown): Fields {
   if (given === undefined || given === null || given === '') return {}
   try {
@@ -155,7 +155,7 @@ function needPrompt(fields: Fields): string {
   return prompt
 }
 
-/** OpenAI's masks are transparent where the image is repainted, ours are white there. */
+/** In OpenAI's masks the area to repaint is transparent; in ours it is white. */
 async function readMask(bytes: Uint8Array): Promise<RawImage> {
   const mask = await RawImage.read(bytes)
   if (mask.channels !== 4) throw invalid('mask has no transparent area; the transparent area is repainted', 'mask')
@@ -201,7 +201,7 @@ function plain(options: GenerateResult['options']): Fields {
   return Object.fromEntries(kept.map(([key, value]) => [key, typeof value === 'bigint' ? String(value) : (value as unknown)]))
 }
 
-/** A small preview in the size of the image. */
+/** A small preview, scaled to the size of the image. */
 async function partialOf(
   { image }: Extract<JobEvent, { type: 'preview' }>,
   { options, format, compression }: Asked,
@@ -213,7 +213,7 @@ async function partialOf(
   return base64(await image.resize(width, height, { filter: 'bicubic' }), format, compression)
 }
 
-/** Makes the images of a request and answers it, whole or as a stream. */
+/** Generates the images of a request and answers it, as a whole or as a stream. */
 async function answer(context: Context, request: FastifyRequest, reply: FastifyReply, asked: Asked, event: string): Promise<unknown> {
   const { models, room, settings, urls } = context
   const { model, options, size, quality, background, format, compression, partials } = asked
@@ -221,11 +221,11 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
   if (asked.strength !== undefined && takesStrength(info)) options.strength ??= asked.strength
   checkLimits(options, info, settings.limits)
   if (format === 'webp' && Math.max(options.width ?? 0, options.height ?? 0) > 16383) throw invalid('WebP has at most 16383 pixels a side', 'size')
-  if (format !== 'png') await base64(new RawImage({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 }), format, 90) // says now where sharp is missing
+  if (format !== 'png') await base64(new RawImage({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 }), format, 90) // fails early if sharp is missing
   room.admit(request.ip)
   const shared = { size, quality, background, output_format: format }
   const created = Math.floor(Date.now() / 1000)
-  // While it runs the model is loaded: afterwards the count would wait for the next request's image.
+  // Counted while the model is loaded: afterwards this would wait for the next request.
   let usage: ReturnType<typeof usageOf> | undefined
   const submit = (signal: AbortSignal, onEvent?: (event: JobEvent) => void) =>
     room.submit({
@@ -269,7 +269,7 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
           const b64 = await partialOf(each, asked, info.defaults)
           await send({ event: type, data: { type, b64_json: b64, created_at: created, ...shared, partial_image_index: index } })
         })
-        telling = telling.catch(() => {}) // a preview that could not be made is missed by nobody
+        telling = telling.catch(() => {}) // a failed preview is ignored
       })
       await telling
       const total = await used()
@@ -279,7 +279,7 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
     },
     openaiError,
   )
-  return undefined // a reply is a promise of its own end, which comes after this
+  return undefined // a returned reply would be awaited as a promise of its end, which comes later
 }
 
 export function openaiApi(context: Context) {

@@ -1,4 +1,4 @@
-/** The page: static files, where the package has them. */
+/** The page: static files, if the package has them. */
 import files from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
 import { existsSync } from 'node:fs'
@@ -11,7 +11,7 @@ export async function servePage(app: FastifyInstance, { page }: Settings): Promi
   if (page === false) return
   const root = path.resolve(page ?? own)
   if (page === undefined && !existsSync(path.join(root, 'index.html'))) return
-  // Names of built files hold a hash of what is in them; the page itself has none.
+  // Names of built files contain a hash of their contents, except the page itself.
   await app.register(files, {
     root,
     cacheControl: false,

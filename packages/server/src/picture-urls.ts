@@ -1,4 +1,4 @@
-/** Images that are fetched by an address (`response_format: url`): kept in memory for a limited time, under names that cannot be guessed. */
+/** Images with URLs (`response_format: url`), kept in memory for a limited time under random names. */
 import { randomBytes } from 'node:crypto'
 import { notFound } from './errors.js'
 
@@ -12,13 +12,13 @@ interface Kept {
 const lifetimeMs = 3_600_000
 
 export class PictureUrls {
-  /** The oldest first. */
+  /** Oldest first. */
   readonly #kept = new Map<string, Kept>()
   readonly #maxBytes: number
   readonly #now: () => number
   #bytes = 0
 
-  /** `maxBytes`: of all images together; the oldest make room. */
+  /** `maxBytes`: of all images together; the oldest are dropped first. */
   constructor(maxBytes: number, now = () => performance.now()) {
     this.#maxBytes = maxBytes
     this.#now = now
@@ -33,7 +33,7 @@ export class PictureUrls {
     return name
   }
 
-  /** @throws HttpError 404 if it is not, or no longer, kept */
+  /** @throws HttpError 404 if it does not exist any more */
   get(name: string): Kept {
     this.#trim()
     const found = this.#kept.get(name)
@@ -41,7 +41,7 @@ export class PictureUrls {
     return found
   }
 
-  /** Forgets what is too old, and for a newer one what is too much beside it. */
+  /** Drops expired images, and the oldest ones to make room for a new one. */
   #trim(newest?: string): void {
     for (const [name, { bytes, expires }] of this.#kept) {
       const isTooMuch = newest !== undefined && name !== newest && this.#bytes > this.#maxBytes

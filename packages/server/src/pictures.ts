@@ -14,7 +14,7 @@ function pngSize(bytes: Uint8Array, view: DataView): Size | undefined {
   return { width: view.getUint32(16), height: view.getUint32(20) }
 }
 
-/** The first frame header; every segment before it says how long it is. */
+/** The first frame header; every segment before it contains its length. */
 function jpegSize(bytes: Uint8Array, view: DataView): Size | undefined {
   if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return undefined
   for (let at = 2; at + 9 <= bytes.length;) {
@@ -45,13 +45,13 @@ function webpSize(bytes: Uint8Array, view: DataView): Size | undefined {
   }
 }
 
-/** What an image file says of its size; undefined if it is none of those that are taken. */
+/** The size in an image file's header; undefined for unsupported formats. */
 export function pictureSize(bytes: Uint8Array): Size | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   return pngSize(bytes, view) ?? jpegSize(bytes, view) ?? webpSize(bytes, view)
 }
 
-/** A file from a request: an image of a kind and size that are taken. */
+/** Checks format and size of an image file from a request. */
 export function checkPicture(bytes: Uint8Array, name: string, { maxFileBytes, maxPixels }: Limits): Uint8Array {
   if (bytes.length === 0) throw invalid(`${name} is empty`, name)
   if (bytes.length > maxFileBytes) throw invalid(`${name} has ${bytes.length} bytes; this server allows ${maxFileBytes}`, name)
@@ -68,7 +68,7 @@ export function decodePicture(text: string, name: string, limits: Limits): Uint8
   const data = text.startsWith('data:') ? text.slice(text.indexOf(',') + 1) : text
   if (text.startsWith('data:') && !/^data:[\w/+.-]*;base64,/.test(text.slice(0, 100))) throw invalid(`${name}: the data: URL is not in base64`, name)
   if (data.length > limits.maxFileBytes * 1.4) throw invalid(`${name} is larger than the limit of ${limits.maxFileBytes} bytes`, name)
-  // A character that is none of base64 is one of a path or of another text.
+  // Characters outside base64 mean a path or other text.
   if (/[^A-Za-z0-9+/=_\-\s]/.test(data)) throw invalid(`${name} is not base64`, name)
   return checkPicture(new Uint8Array(Buffer.from(data, 'base64')), name, limits)
 }

@@ -1,5 +1,5 @@
 /**
- * The native job API as data: what `/latent/v1` takes and answers. Types alone, without imports, so that pages and other clients can share the file.
+ * Types of requests and answers of the native job API, `/latent/v1`. Only types, without imports, so that pages and other clients can use the file.
  *
  * | call                                     | takes                       | answers                                                                     |
  * | ---------------------------------------- | --------------------------- | --------------------------------------------------------------------------- |
@@ -27,14 +27,16 @@
 /** An image in a request: base64 of a file (PNG, JPEG, WebP), with or without `data:...;base64,` before it; or the image of a finished job. */
 export type Picture = string | { job: string; index: number }
 
-/** Options of `generate()`. With multipart/form-data, the field `request` holds this as JSON, and files named `image`, `mask`, `semanticMap` and
- * `depthMap` take the place of its images. */
+/**
+ * Options of `generate()`. With multipart/form-data, the field `request` holds this as JSON, and files named `image`, `mask`, `semanticMap` and `depthMap` take
+ * the place of its images.
+ */
 export interface JobRequest {
   /** Default: the server's first. */
   model?: string
   prompt?: string
   negativePrompt?: string
-  /** 0 to 2^64-1; a string above 2^53. Default: random. */
+  /** 0 to 2^64-1; as a string above 2^53. Default: random. */
   seed?: number | string
   steps?: number
   guidanceScale?: number
@@ -66,9 +68,9 @@ export interface JobRequest {
   /** Grey, white is near. */
   depthMap?: Picture
   noiseLevel?: number
-  /** Live images as `preview` events: one every so many steps; false (default): none. */
+  /** Previews as `preview` events, every this many steps; false (default): none. */
   preview?: boolean | { every?: number; method?: 'linear' | 'taesd' | 'vae' }
-  /** `interactive` (default) goes before `batch`. The header `x-latent-priority` says the same. */
+  /** `interactive` (default) precedes `batch`. Can also be set with the header `x-latent-priority`. */
   priority?: Priority
 }
 
@@ -84,7 +86,7 @@ export interface JobProgress {
   steps: number
   /** Milliseconds since the job began to run. */
   elapsedMs: number
-  /** To the end of this phase, null while unknown. */
+  /** Milliseconds to the end of this phase, null if unknown. */
   etaMs: number | null
 }
 
@@ -96,13 +98,13 @@ export interface JobImage {
   height: number
   /** As a string: seeds have 64 bits. */
   seed: string
-  /** Texts of the PNG; `parameters` holds the settings in A1111's words. */
+  /** Texts of the PNG; `parameters` contains the settings in A1111's format. */
   metadata: Record<string, string>
 }
 
 export interface JobResult {
   images: JobImage[]
-  /** Options with every default filled in, without the images. */
+  /** Options with all defaults, without images. */
   options: Record<string, unknown>
   timings: { loadMs: number; encodeMs: number; sampleMs: number; decodeMs: number }
   warnings: { code: string; message: string }[]
@@ -111,11 +113,11 @@ export interface JobResult {
 export interface Job {
   id: string
   status: JobStatus
-  /** What was asked for, without the bytes of images. */
+  /** The request, without the bytes of images. */
   request: Record<string, unknown>
   model: string
   priority: Priority
-  /** Jobs before this one; present while it waits. */
+  /** Number of jobs before this one; present while it waits. */
   position?: number
   /** ISO 8601. */
   created: string
@@ -129,13 +131,13 @@ export interface Job {
 
 export interface JobList {
   jobs: Job[]
-  /** Given as `?cursor=`, the next page. Absent on the last. */
+  /** Pass as `?cursor=` for the next page. Absent on the last one. */
   next?: string
 }
 
 /**
- * What a job tells; the field `event` of the stream is `type`, and every event has an id. A stream that is opened again with `Last-Event-ID` goes on behind it; superseded
- * events (older previews, progress and positions) are left out. The stream ends after `done` or `error`; a comment comes every 15 seconds.
+ * Events of a job; the field `event` of the stream is `type`, and every event has an id. A stream reopened with `Last-Event-ID` continues after it, without
+ * superseded events (older previews, progress and positions). The stream ends after `done` or `error`; a comment is sent every 15 seconds.
  */
 export type JobEvent =
   | { type: 'queued'; position: number }
@@ -145,7 +147,7 @@ export type JobEvent =
   | { type: 'preview'; index: number; step: number; steps: number; width: number; height: number; url: string }
   | ({ type: 'image'; index: number } & JobImage)
   | { type: 'done'; job: Job }
-  /** `status`: `failed`, or `cancelled` with the code ERR_CANCELLED. */
+  /** `status`: `failed`, or `cancelled` with code ERR_CANCELLED. */
   | { type: 'error'; status: JobStatus; error: ApiError }
 
 export interface ApiError {
@@ -155,7 +157,7 @@ export interface ApiError {
   message: string
   /** Whether the same request may succeed later. */
   retriable: boolean
-  /** Numbers and names behind the message; of ERR_OUT_OF_MEMORY the plans that would fit (`plans`). */
+  /** Numbers and names in the message; for ERR_OUT_OF_MEMORY the plans that fit (`plans`). */
   details?: Record<string, unknown>
 }
 
@@ -167,13 +169,13 @@ export interface Model {
   name: string
   /** In memory. */
   loaded: boolean
-  /** Of the file, where it is one. */
+  /** Size of the file, if it is a local file. */
   bytes?: number
-  /** It was fetched by `pull`, and can be deleted. */
+  /** Downloaded by `pull`; can be deleted. */
   pulled: boolean
 }
 
-/** What a model is, from the headers of its files. */
+/** Description of a model, from its files' headers. */
 export interface ModelDetails extends Model {
   kind: string
   /** Name of the closest known model. */
@@ -193,7 +195,7 @@ export interface ModelDetails extends Model {
   samplers: string[]
   schedules: string[]
   defaultSchedules: Record<string, string>
-  /** Human names of samplers and schedules. */
+  /** Display names of samplers and schedules. */
   labels: Record<string, string>
   /** Widths and heights must be multiples of this. */
   sizeMultiple: number
@@ -201,7 +203,7 @@ export interface ModelDetails extends Model {
   downsampling: number
   /** Guidance, tokens per window (`tokens`), number of classes, factor of super-resolution ... */
   condition: Record<string, unknown>
-  /** Names of classes or labels, where the model has them. */
+  /** Names of classes or labels, if the model has them. */
   classes?: string[]
   parameters: number
   device: string
@@ -209,10 +211,10 @@ export interface ModelDetails extends Model {
 
 export interface ServerInfo {
   version: string
-  /** The model that is used where none is named. */
+  /** The default model. */
   defaultModel: string
   limits: { maxPixels: number; maxSteps: number; maxCount: number; maxQueue: number; maxBodyBytes: number; maxFileBytes: number }
-  /** Models can be fetched with `pull`. */
+  /** Whether models can be downloaded with `pull`. */
   canPull: boolean
   status: ServerStatus
 }
@@ -221,7 +223,7 @@ export interface ServerStatus {
   engine: 'idle' | 'starting' | 'ready' | 'closed'
   running: boolean
   queued: number
-  /** Ids of the jobs of this API, the running one first, then those that wait in their order. */
+  /** Ids of the jobs of this API, the running one first, then the waiting ones in order. */
   jobs: string[]
   /** Models in memory. */
   loaded: string[]
@@ -232,7 +234,7 @@ export interface ServerStatus {
 export interface PullRequest {
   /** `hf:owner/name[/file][@revision]` or `civitai:VERSION`. */
   source: string
-  /** Under which name the model is served. Default: the last part of the source. */
+  /** The name to serve the model under. Default: the last part of the source. */
   name?: string
 }
 
@@ -250,9 +252,9 @@ export interface TokenizeResult {
   /** Tokens that fit into one window of the encoder. */
   window: number
   windows: number
-  /** A part of the prompt did not fit. */
+  /** Whether part of the prompt did not fit. */
   truncated: boolean
-  /** Windows of the prompt: the texts of its tokens as the vocabulary spells them, without start, end and padding. */
+  /** Windows of the prompt: its tokens as spelled in the vocabulary, without start, end and padding. */
   chunks: { text: string[]; weights: number[] }[]
 }
 
@@ -269,11 +271,11 @@ export interface EstimateRequest {
 export interface EstimateResult {
   width: number
   height: number
-  /** The largest stage of the image, in bytes, weights included. */
+  /** The largest stage, in bytes, including weights. */
   peakBytes: number
   /** The same with little memory (`memory: 'low'`). */
   lowPeakBytes: number
-  /** What the engine's process itself holds besides. */
+  /** Memory of the engine's process itself. */
   processBytes: number
   /** Free memory of the computer. */
   freeBytes: number

@@ -1,22 +1,22 @@
-/** The waiting room: requests of every API, one at a time to the engine, `interactive` ones before `batch` ones. */
+/** The queue for requests of all APIs: one at a time goes to the engine, `interactive` before `batch`. */
 import { EventEmitter } from 'node:events'
 import type { DiffusionHost, GenerateResult, HostGenerateOptions, JobEvent } from 'node-latent-diffusion'
 import { busy, closing } from './errors.js'
 import type { Priority } from './protocol.js'
 import type { Limits } from './settings.js'
 
-/** What is asked for. */
+/** The requested work. */
 export interface Submission {
-  /** Which API it came by. */
+  /** The API of the request. */
   api: 'latent' | 'openai' | 'a1111'
   model: string
   options: HostGenerateOptions
   priority?: Priority
-  /** Who asks: an address. */
+  /** The client's address. */
   client: string
-  /** A further part of a request that was admitted. */
+  /** A further part of an admitted request. */
   goesOn?: boolean
-  /** Aborted when nobody waits for it any more. */
+  /** Aborted when the result is not needed any more. */
   signal?: AbortSignal
   onEvent?(event: JobEvent): void
 }
@@ -31,9 +31,9 @@ export interface Run extends Submission {
 }
 
 export interface QueueEvents {
-  /** Of the queue, or of the engine. */
+  /** Events of the queue or of the engine. */
   change: []
-  /** A run has ended; `error` where it failed. */
+  /** A run has ended; `error` if it failed. */
   settled: [run: Run, result: GenerateResult | undefined, error: unknown]
   progress: [run: Run, event: JobEvent]
 }
@@ -44,12 +44,12 @@ export class WaitingRoom extends EventEmitter<QueueEvents> {
   #waiting: Run[] = []
   #running: Run | undefined
   #closing = false
-  /** Milliseconds of the last runs, for `Retry-After`. */
+  /** Durations of the last runs in milliseconds, for `Retry-After`. */
   readonly #lately: number[] = []
 
   constructor(host: DiffusionHost, limits: Limits) {
     super()
-    this.setMaxListeners(0) // as many as there may be streams
+    this.setMaxListeners(0) // unlimited, as many as streams
     this.#host = host
     host.on('status', () => this.emit('change'))
     this.#limits = limits
@@ -71,13 +71,13 @@ export class WaitingRoom extends EventEmitter<QueueEvents> {
     return this.#closing
   }
 
-  /** Seconds until there may be room: what the run before the last took. */
+  /** Estimated seconds until there is room in the queue. */
   get retryAfter(): number {
     const mean = this.#lately.reduce((sum, each) => sum + each, 0) / Math.max(1, this.#lately.length)
     return Math.min(120, Math.max(1, Math.ceil(mean / 1000)))
   }
 
-  /** @throws HttpError 429 where too many wait, 503 while the server is closing */
+  /** @throws HttpError 429 if too many wait, 503 while the server is closing */
   admit(client: string): void {
     if (this.#closing) throw closing()
     const { maxQueue, maxQueuePerClient } = this.#limits
@@ -93,7 +93,7 @@ export class WaitingRoom extends EventEmitter<QueueEvents> {
     let resolve!: (result: GenerateResult) => void
     let reject!: (error: unknown) => void
     const promise = new Promise<GenerateResult>((yes, no) => ([resolve, reject] = [yes, no]))
-    promise.catch(() => {}) // told by its API
+    promise.catch(() => {}) // reported by its API
     const controller = new AbortController()
     const leave = () => run.cancel(submission.signal!.reason)
     const settle = (result: GenerateResult | undefined, error?: unknown) => {
@@ -133,7 +133,7 @@ export class WaitingRoom extends EventEmitter<QueueEvents> {
     return run
   }
 
-  /** Moves a waiting run; 0: next. From then on none overtakes it by its priority. */
+  /** Moves a waiting run; 0: next. After that no other overtakes it by priority. */
   move(run: Run, position: number): void {
     const others = this.#waiting.filter((each) => each !== run)
     if (others.length === this.#waiting.length) return
@@ -143,7 +143,7 @@ export class WaitingRoom extends EventEmitter<QueueEvents> {
     this.#tellPositions()
   }
 
-  /** Rejects what waits, and gives what runs so many milliseconds. */
+  /** Rejects waiting runs and gives the running one this many milliseconds. */
   async close(graceMs: number): Promise<void> {
     this.#closing = true
     for (const run of [...this.#waiting]) run.cancel(closing())
@@ -188,7 +188,7 @@ export class WaitingRoom extends EventEmitter<QueueEvents> {
     run.onEvent?.({ type: 'started' })
     const job = this.#host.generate({ ...run.options, model: run.model, signal })
     for await (const event of job) {
-      if (event.type === 'queued' || event.type === 'started') continue // of the host, which has one at a time
+      if (event.type === 'queued' || event.type === 'started') continue // events of the host, which has one job at a time
       run.onEvent?.(event)
       this.emit('progress', run, event)
     }

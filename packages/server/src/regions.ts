@@ -1,4 +1,4 @@
-/** Inpainting at full size, as the web UI does it: the masked area is cut out, made at the size that was asked for, and put back. */
+/** Inpainting at full resolution, as in the web UI: the masked area is cropped, generated at the requested size, and pasted back. */
 import { RawImage } from 'node-latent-diffusion'
 import { inSlices } from './slices.js'
 
@@ -11,7 +11,10 @@ export interface Box {
   height: number
 }
 
-/** What is white (from half lightness on), with `padding` around it, in the shape of `width` by `height` as far as the image goes. Undefined if nothing is. */
+/**
+ * The bounding box of the white area (at least half lightness), with `padding`, extended to the aspect ratio of `width` by `height` as far as the image allows.
+ * Undefined if nothing is white.
+ */
 export async function maskedBox(mask: RawImage, padding: number, width: number, height: number): Promise<Box | undefined> {
   let [left, top, right, bottom] = [mask.width, mask.height, -1, -1]
   await inSlices(mask.height, (y) => {
@@ -47,7 +50,7 @@ export function crop({ data, width, channels }: RawImage, box: Box): RawImage {
   return new RawImage({ data: out, width: box.width, height: box.height, channels })
 }
 
-/** Values of an image's pixels, one each. */
+/** One value per pixel of an image. */
 async function mapPixels({ data, width, height, channels }: RawImage, valueAt: (data: RawImage['data'], at: number) => number): Promise<RawImage> {
   const out = new Uint8Array(width * height)
   await inSlices(height, (y) => {
@@ -66,7 +69,7 @@ export async function toGrey(picture: RawImage): Promise<RawImage> {
   })
 }
 
-/** The transparent area of an image with four channels, in white. */
+/** The transparent area of a four-channel image, in white. */
 export function transparency(picture: RawImage): Promise<RawImage> {
   return mapPixels(picture, (data, at) => 255 - data[at + 3]!)
 }
@@ -75,15 +78,15 @@ export function invert(mask: RawImage): Promise<RawImage> {
   return mapPixels(mask, (data, at) => 255 - data[at]!)
 }
 
-/** Shares of less than 3 % are not seen; in black areas of JPEG files there are many. */
+/** Shares below 3 % are invisible, but common in black areas of JPEG files. */
 const faint = 8
 
-/** What a mask with soft edges touches at all, in white. */
+/** All pixels that a soft mask affects, in white. */
 export function touched(mask: RawImage, soft: RawImage): Promise<RawImage> {
   return mapPixels(soft, (data, at) => (data[at]! > faint || isWhite(mask.data[at]!) ? 255 : 0))
 }
 
-/** Three box blurs of a line, which come close to a Gaussian. `line` has room for `count` values. */
+/** Three box blurs of a line, which approximate a Gaussian. */
 function blurLine(values: Float32Array, from: number, step: number, count: number, radius: number, line: Float32Array): void {
   const at = (i: number) => line[Math.min(count - 1, Math.max(0, i))]!
   for (let pass = 0; pass < 3; pass++) {
@@ -115,7 +118,7 @@ export async function blur({ data, width, height }: RawImage, sigma: number): Pr
   return new RawImage({ data: out, width, height, channels: 1 })
 }
 
-/** `over` in the place of `box`, as far as `mask` (of the whole image) is white. */
+/** Pastes `over` into `box` where `mask` (of the whole image) is white. */
 export async function putBack(picture: RawImage, over: RawImage, box: Box, mask: RawImage): Promise<RawImage> {
   const { width, height, channels } = picture
   const data = new Uint8Array(width * height * 3)

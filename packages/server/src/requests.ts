@@ -1,4 +1,4 @@
-/** From what a request asks for to options of the engine, within the limits of the server. */
+/** Checks requests against the limits of the server. */
 import { presets, RawImage, type HostGenerateOptions, type PipelineInfo } from 'node-latent-diffusion'
 import { invalid } from './errors.js'
 import { pictureSize, type Size } from './pictures.js'
@@ -19,23 +19,23 @@ function sizeOfPicture(given: unknown): Size | undefined {
 }
 
 function sizeOf(options: HostGenerateOptions, info: PipelineInfo): Size {
-  // A label map sets the size, whatever the start image's; a depth map does not.
+  // A label map determines the size before the start image; a depth map after it.
   const given = [options.semanticMap, options.image, options.depthMap].map(sizeOfPicture).find((size) => size !== undefined)
   const own = given ?? info.defaults
   return { width: options.width ?? own.width, height: options.height ?? own.height }
 }
 
-/** Whether an image that is given is noised in part: the other kinds take the whole of it as their condition. */
+/** Whether an input image has a strength; the other kinds are conditioned on it. */
 export function takesStrength({ kind }: PipelineInfo): boolean {
   return !['superres', 'inpaint', 'edit'].includes(kind)
 }
 
-/** What an upscaler multiplies sides by. */
+/** The factor of an upscaler. */
 function factorOf({ kind, condition }: PipelineInfo): number {
   return kind === 'superres' && 'factor' in condition ? condition.factor : 1
 }
 
-/** Refuses what is more than the server allows. Values of wrong types are the engine's to name. */
+/** Rejects requests beyond the limits. The engine rejects values of wrong types. */
 export function checkLimits(options: HostGenerateOptions, info: PipelineInfo, limits: Limits): void {
   const { maxPixels, maxSteps, maxCount, maxTotalSteps } = limits
   const steps = stepsOf(options, info)

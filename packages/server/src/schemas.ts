@@ -1,4 +1,4 @@
-/** JSON Schemas of the native API, for checking requests and for the OpenAPI document. Bounds that depend on the model are the engine's. */
+/** JSON Schemas of the native API, for checking requests and for the OpenAPI document. The engine checks bounds that depend on the model. */
 
 const text = { type: 'string', maxLength: 32_000 } as const
 const name = { type: 'string', minLength: 1, maxLength: 200 } as const

@@ -1,4 +1,4 @@
-/** Who may use the server: by the name it is addressed with, the page that asks, and the token. */
+/** Access control by host name, origin of the page, and token. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { HttpError } from './errors.js'
@@ -6,7 +6,7 @@ import { allowedHosts, type Settings } from './settings.js'
 
 const hashOf = (text: string) => createHash('sha256').update(text).digest()
 
-/** What `Authorization` gives: a Bearer token, or the password of Basic. A header without a value is none. */
+/** The token in `Authorization`: Bearer, or the password of Basic. A header without a value counts as missing. */
 function tokenOf(header: string | undefined): string | undefined {
   const [, scheme, value] = /^(\w+) +(\S+)$/.exec(header?.trim() ?? '') ?? []
   if (value === undefined) return undefined
@@ -17,17 +17,17 @@ function tokenOf(header: string | undefined): string | undefined {
   return colon < 0 ? undefined : pair.slice(colon + 1)
 }
 
-/** `localhost` of `localhost:7861`; undefined for what is no host. */
+/** `localhost` of `localhost:7861`; undefined for invalid hosts. */
 function hostName(header: string | undefined): string | undefined {
   return /^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::\d{1,5})?$/.exec(header?.toLowerCase() ?? '')?.[1]
 }
 
-/** Requests of a page whose server is this one. Another scheme is a proxy's, which ends TLS. */
+/** Requests of this server's own page. The scheme may differ behind a proxy that terminates TLS. */
 function isSameOrigin(origin: string, host: string): boolean {
   return origin === `http://${host}` || origin === `https://${host}`
 }
 
-/** Paths that tell nothing and start nothing: probes come without a token. */
+/** Paths without information or effects, for probes without a token. */
 const open = new Set(['/healthz', '/readyz'])
 
 function allowOrigin(reply: FastifyReply, origin: string): void {
@@ -45,7 +45,7 @@ function answerPreflight(reply: FastifyReply): FastifyReply {
     .send()
 }
 
-/** Adds the checks, before anything of a request's body is read. */
+/** Adds the checks, which run before a request's body is read. */
 export function secure(app: FastifyInstance, settings: Settings): void {
   const hosts = allowedHosts(settings)
   const origins = new Set(settings.allowOrigins)
@@ -68,7 +68,7 @@ export function secure(app: FastifyInstance, settings: Settings): void {
       allowOrigin(reply, origin)
       return method === 'OPTIONS' && headers['access-control-request-method'] !== undefined ? 'preflight' : undefined
     }
-    // A link from elsewhere opens the page; what the page then asks for is its own.
+    // A link on another site may open the page, whose own requests are then same-origin.
     const isLink = method === 'GET' && origin === undefined && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
     if (origin === undefined ? (site === 'cross-site' || site === 'same-site') && !isLink : !isSameOrigin(origin, headers.host!))
       throw new HttpError(
@@ -82,7 +82,7 @@ export function secure(app: FastifyInstance, settings: Settings): void {
   const checkToken = ({ headers, routeOptions }: FastifyRequest, reply: FastifyReply) => {
     if (!expected || open.has(routeOptions.url ?? '')) return
     const given = tokenOf(headers.authorization)
-    // Hashes have one length, so that the comparison tells nothing of the token.
+    // Compares hashes of equal length, so that timing reveals nothing about the token.
     if (given !== undefined && timingSafeEqual(hashOf(given), expected)) return
     void reply.header('www-authenticate', 'Basic realm="latent", charset="UTF-8"')
     throw new HttpError(401, 'ERR_TOKEN', given === undefined ? 'This server requires a token: Authorization: Bearer TOKEN' : 'The token is wrong')

@@ -1,4 +1,4 @@
-/** The server: its checks, its APIs, its beginning and its end. */
+/** The server: checks, APIs, start and shutdown. */
 import helmet from '@fastify/helmet'
 import sse from '@fastify/sse'
 import swagger from '@fastify/swagger'
@@ -22,7 +22,7 @@ import { readSettings, type ServerOptions, type Settings } from './settings.js'
 import { Sides } from './sides.js'
 import { Streams } from './streams.js'
 
-/** What the APIs share. */
+/** Shared by the APIs. */
 export interface Context {
   version: string
   settings: Settings
@@ -40,14 +40,14 @@ export interface Server extends AsyncDisposable {
   /** `http://127.0.0.1:7861` */
   readonly url: string
   readonly port: number
-  /** Accepts nothing more, gives what runs `graceMs`, rejects what waits, and ends the engine. Idempotent. */
+  /** Stops accepting requests, gives the running one `graceMs`, rejects waiting ones, and ends the engine. Idempotent. */
   close(): Promise<void>
 }
 
-/** All packages have one version; this one's own manifest gets it when it is published. */
+/** All packages have the same version; this package's manifest gets it when it is published. */
 const version = (JSON.parse(readFileSync(require.resolve('node-latent-diffusion/package.json'), 'utf8')) as { version: string }).version
 
-/** How each API words an error, by what its paths begin with. */
+/** The error format of each API, by path prefix. */
 const formats: readonly [prefix: string, format: (answer: Answer) => unknown][] = [
   ['/v1/', openaiError],
   ['/sdapi/', a1111Error],
@@ -57,20 +57,20 @@ function answerError(thrown: unknown, request: FastifyRequest, reply: FastifyRep
   const answer = toAnswer(thrown)
   if (answer.log !== undefined) log(`${request.method} ${request.url}: ${answer.log}`)
   if (answer.retryAfter !== undefined) void reply.header('retry-after', String(answer.retryAfter))
-  // OpenAI's client tries every 5xx again; one that no later request can mend says so.
+  // OpenAI's client retries every 5xx unless told not to.
   if (answer.status === 500) void reply.header('x-should-retry', 'false')
   const format = formats.find(([prefix]) => request.url.startsWith(prefix))?.[1]
   return reply.code(answer.status).send(format ? format(answer) : { error: answer.error })
 }
 
-/** Bodies are JSON or forms: with any other type a page of another site could send one without asking (a "simple request"). */
+/** Bodies must be JSON or forms: with other types a page of another site could send a "simple request" without a preflight. */
 function takeBodies(app: FastifyInstance): void {
   app.removeContentTypeParser('text/plain')
   app.removeContentTypeParser('application/json')
   const parse = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body === '')
-      done(null, undefined) // axios and SillyTavern send the type without a body
+      done(null, undefined) // axios and SillyTavern send the content type without a body
     else void parse(request, body as string, done)
   })
 }
@@ -100,7 +100,7 @@ function makeApp(settings: Settings): FastifyInstance {
     }
     return answerError(missing, request, reply, settings.log)
   })
-  // The plugin of server-sent events has an answer of its own for clients that take none.
+  // The plugin for server-sent events has its own answer for clients that do not accept them.
   app.addHook('preSerialization', async (_, reply, payload) => {
     const { message } = payload as { message?: string }
     return reply.statusCode === 406 && message !== undefined ? { error: toAnswer({ statusCode: 406, message }).error } : payload
@@ -134,7 +134,7 @@ async function build(context: Context): Promise<FastifyInstance> {
         ...{ imgSrc: ["'self'", 'data:', 'blob:'], baseUri: ["'none'"], formAction: ["'none'"], frameAncestors: ["'none'"] },
       },
     },
-    strictTransportSecurity: false, // that is the proxy's, which has a certificate
+    strictTransportSecurity: false, // set by the proxy, which has the certificate
     crossOriginResourcePolicy: settings.allowOrigins.length > 0 ? { policy: 'cross-origin' } : { policy: 'same-origin' },
     referrerPolicy: { policy: 'no-referrer' },
   })
@@ -158,8 +158,8 @@ async function build(context: Context): Promise<FastifyInstance> {
 }
 
 /**
- * Starts a server. It drives an engine in a process of its own ({@link DiffusionHost}), so that a crash of native code costs one request.
- * @throws RangeError or TypeError for options, and where the port is taken the error of the system
+ * Starts a server. The engine runs in its own process ({@link DiffusionHost}), so that a crash of native code costs one request.
+ * @throws RangeError or TypeError for invalid options, the system's error if the port is in use
  */
 export async function createServer(options?: ServerOptions): Promise<Server> {
   const settings = readSettings(options)
@@ -186,10 +186,10 @@ export async function createServer(options?: ServerOptions): Promise<Server> {
     context.sides.close()
     await room.close(settings.graceMs)
     await context.jobs.settled()
-    await new Promise(setImmediate) // answers and last events go out
+    await new Promise(setImmediate) // sends answers and last events
     context.streams.close()
     await new Promise(setImmediate)
-    // Who was told of an image by its address gets it.
+    // Images with a URL can still be fetched.
     if (last?.api === 'latent' && settings.graceMs > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(settings.graceMs, 1000)))
     await app.close()
     await models.close()

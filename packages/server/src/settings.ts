@@ -1,67 +1,67 @@
-/** What a server is started with. */
+/** Options of a server. */
 import type { HostedModel, HubOptions } from 'node-latent-diffusion'
 import { networkInterfaces } from 'node:os'
 
-/** What requests may ask for. */
+/** Limits of requests. */
 export interface Limits {
-  /** Pixels of the images that one request makes, and of each that it sends. Default 4,194,304 (four of 1024x1024). */
+  /** Total pixels of a request's results, and pixels of each input image. Default 4,194,304 (four images of 1024x1024). */
   maxPixels: number
-  /** Steps of an image. Default 150. */
+  /** Steps per image. Default 150. */
   maxSteps: number
-  /** Images of a request. Default 16. */
+  /** Images per request. Default 16. */
   maxCount: number
   /** Steps times images. Default 600. */
   maxTotalSteps: number
-  /** Requests that wait. Default 32. */
+  /** Waiting requests. Default 32. */
   maxQueue: number
-  /** Of one client (by its address), requests that wait. Default: on loopback `maxQueue`, else 4. */
+  /** Waiting requests per client address. Default: `maxQueue` on loopback, else 4. */
   maxQueuePerClient: number
   /** Default 32 MiB. */
   maxBodyBytes: number
-  /** Of an image in a request. Default 16 MiB. */
+  /** Bytes of an image in a request. Default 16 MiB. */
   maxFileBytes: number
   /** Finished jobs that are kept. Default 100. */
   maxKeptJobs: number
   /** Bytes of images of finished jobs. Default 256 MiB. */
   maxKeptBytes: number
-  /** Streams of events that are open at a time. Default 64. */
+  /** Open event streams. Default 64. */
   maxStreams: number
 }
 
 /** Options of `createServer()`. */
 export interface ServerOptions {
-  /** Default 127.0.0.1. Any other than a loopback address wants a `token`. */
+  /** Default 127.0.0.1. Addresses other than loopback require a `token`. */
   host?: string
-  /** Default 7861; 0: any that is free. */
+  /** Default 7861; 0: any free port. */
   port?: number
-  /** What clients must send, as `Authorization: Bearer TOKEN` or as the password of Basic. */
+  /** Token that clients must send as `Authorization: Bearer TOKEN` or as the password of Basic. */
   token?: string
-  /** Further names under which the server may be addressed (`Host`), without a port. */
+  /** Additional allowed host names (`Host`), without port. */
   allowHosts?: readonly string[]
-  /** Origins of pages of other servers that may use this one: `https://example.org`. */
+  /** Origins of other sites whose pages may use this server: `https://example.org`. */
   allowOrigins?: readonly string[]
-  /** Models by name, before those of `modelsDir`; the first is the default. Default: the model inside the package. */
+  /** Models by name, before those of `modelsDir`; the first is the default. Default: the embedded model. */
   models?: Readonly<Record<string, string | URL | HostedModel>>
   /** Folder of models: .safetensors, .gguf, .ckpt files and diffusers folders. */
   modelsDir?: string
-  /** How the models of `modelsDir` and pulled ones are loaded. */
+  /** Load options for models of `modelsDir` and pulled ones. */
   load?: Omit<HostedModel, 'source'>
-  /** Models in memory at a time. Default 1. */
+  /** Maximum models in memory. Default 1. */
   maxModels?: number
-  /** Milliseconds without work after which the engine is ended and its memory free. Default 5 minutes; 0: never. */
+  /** Idle time in milliseconds after which the engine exits and frees its memory. Default 5 minutes; 0: never. */
   keepAliveMs?: number
-  /** Whether models may be fetched by request. Default true. */
+  /** Whether requests may download models. Default true. */
   pull?: boolean
-  /** Where `pull` fetches from. */
+  /** Download settings of `pull`. */
   hub?: HubOptions
   limits?: Partial<Limits>
-  /** Milliseconds that running jobs get when the server is closed. Default 30,000. */
+  /** Milliseconds for the running job when the server is closed. Default 30,000. */
   graceMs?: number
-  /** Milliseconds that a client may take to send a request. Default 60,000. */
+  /** Milliseconds for a client to send a request. Default 60,000. */
   requestTimeoutMs?: number
   /** Folder of the page's files. Default: the page of this package, if it has one; false: none. */
   page?: string | false
-  /** Lines of the log. Default: none. */
+  /** Receives log lines. Default: none. */
   log?: (line: string) => void
 }
 
@@ -118,7 +118,7 @@ function checkDuration(value: number, name: string): number {
   return value
 }
 
-/** A name as requests give it, without the port. */
+/** A host name as in requests, without the port. */
 function checkHost(name: string): string {
   const host = name.toLowerCase()
   if (!/^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)$/.test(host)) throw new RangeError(`allowHosts: '${name}' is not a host name; pass it without scheme and port`)
@@ -155,7 +155,7 @@ export function readSettings(options: ServerOptions = {}): Settings {
   }
 }
 
-/** The names that `Host` may have. Numbers of this computer's own interfaces are safe where it is bound to them: a rebound name is never a number. */
+/** The allowed values of `Host`. IP addresses of the bound interfaces are safe, because DNS rebinding needs a name. */
 export function allowedHosts({ host, loopback, allowHosts }: Settings): Set<string> {
   const names = new Set(['localhost', '127.0.0.1', '[::1]', ...allowHosts])
   if (loopback) return names

@@ -1,10 +1,10 @@
-/** Requests that use the engine beside the queue (loading, unloading, tokens): how many may be open, and what ends them. */
+/** Requests that use the engine outside the queue (loading, unloading, tokens): limits and cancellation. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { busy, closing } from './errors.js'
 import type { Settings } from './settings.js'
 import { clientSignal } from './streams.js'
 
-/** In all, and of one client; on loopback all clients have one address. */
+/** In total and per client; on loopback all clients have the same address. */
 const most = 8
 const mostOfClient = 4
 
@@ -18,8 +18,8 @@ export class Sides {
   }
 
   /**
-   * Runs such a request. It is answered, or its signal aborted, at the latest when its client goes or the server is closed.
-   * @throws HttpError 429 where too many are open, 503 while the server is closing
+   * Runs such a request. Its signal is aborted when its client disconnects or the server is closed.
+   * @throws HttpError 429 if too many are open, 503 while the server is closing
    */
   async run<T>({ ip }: FastifyRequest, reply: FastifyReply, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     if (this.#closing) throw closing()
@@ -28,7 +28,7 @@ export class Sides {
     const entry = { client: ip, control: new AbortController() }
     const signal = AbortSignal.any([entry.control.signal, clientSignal(reply)])
     this.#open.add(entry)
-    // The place is free when the work has ended, not when its client has gone: not all work can be called off.
+    // The slot is freed when the work has ended, not when the client disconnects, because not all work can be cancelled.
     const done = this.#start(signal, work)
     void done.catch(() => undefined).finally(() => this.#open.delete(entry))
     const ended = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }))
@@ -40,7 +40,7 @@ export class Sides {
     return work(signal)
   }
 
-  /** Tells those that are open to come again. */
+  /** Rejects the open requests as retriable. */
   close(): void {
     this.#closing = true
     for (const { control } of this.#open) control.abort(closing())

@@ -1,7 +1,7 @@
-/** Work on every row of an image, which lets the event loop turn: one large image would hold up the requests of everybody else. */
+/** Work on the rows of an image in time slices, so that a large image does not block other requests. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** Milliseconds of such work, of all requests together, in one turn of the loop. */
+/** Milliseconds of such work per turn of the event loop, over all requests. */
 const sliceMs = 4
 
 let turnBegan: number | undefined

@@ -1,9 +1,9 @@
-/** Server-sent events: how many may be open, and what ends them. */
+/** Server-sent events: limits, and ending them. */
 import type { FastifyReply } from 'fastify'
 import { busy, cancelled, closing, toAnswer, type Answer } from './errors.js'
 import type { Context } from './server.js'
 
-/** Aborted when the client goes before it has its answer: nobody waits for the images any more. */
+/** Aborted when the client disconnects before it has its answer. */
 export function clientSignal({ raw }: FastifyReply): AbortSignal {
   const controller = new AbortController()
   const gone = () => {
@@ -20,7 +20,7 @@ export interface Message {
   data: unknown
 }
 
-/** Sends one event; returns as well when the client has gone, or has read nothing for so long that it is cut off. */
+/** Sends one event; also returns when the client has disconnected, or is cut off because it has not read for too long. */
 async function write(reply: FastifyReply, message: Message, stallMs: number): Promise<void> {
   const { raw, sse } = reply
   if (!sse.isConnected || raw.destroyed) return
@@ -37,8 +37,8 @@ async function write(reply: FastifyReply, message: Message, stallMs: number): Pr
 }
 
 /**
- * Lets `work` send events until it is done or the client has gone. What it throws is the last event. It gives true if the client has been told how it ended; else one of
- * the server's end follows.
+ * Lets `work` send events until it is done or the client disconnects. Its error becomes the last event. It returns true if the client got its last event;
+ * otherwise an event about the server's shutdown follows.
  */
 export async function openStream(
   { streams, settings, log }: Context,
@@ -55,7 +55,7 @@ export async function openStream(
   reply.raw.on('error', () => controller.abort())
   if (reply.raw.destroyed) controller.abort(cancelled('The client disconnected'))
   reply.sse.sendHeaders()
-  reply.raw.flushHeaders() // proxies and clients wait for them, and heartbeats begin with them
+  reply.raw.flushHeaders() // proxies and clients wait for the headers, and heartbeats start with them
   try {
     const told = await work(send, controller.signal)
     if (!told && controller.signal.reason === shutdown) throw closing()

@@ -241,7 +241,7 @@ where('the page in Chromium', () => {
       'a yellow star\nNegative prompt: blue\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5.5, Seed: 18446744073709551615, Size: 96x64, Version: v1.10.1'
     const grey = new RawImage({ data: new Uint8Array(64 * 64 * 3).fill(128), width: 64, height: 64, channels: 3 })
     await give(page, 'drop', await new RawImage({ data: grey.data, width: 64, height: 64, channels: 3, metadata: { parameters } }).encode())
-    await page.getByRole('status').getByText('Settings of the image taken over').waitFor()
+    await page.getByRole('status').getByText('Settings of the image applied').waitFor()
     expect(await prompt(page).inputValue()).toBe('a yellow star')
     expect(await page.getByRole('textbox', { name: 'Negative prompt' }).inputValue()).toBe('blue')
     expect(await seed(page).inputValue()).toBe('18446744073709551615')
@@ -365,7 +365,7 @@ where('the page in Chromium', () => {
     expect(await page.locator('.marks mark').innerText()).toBe(' and round')
 
     expect(await number(page, 'Width').count()).toBe(0)
-    await page.getByText('This model works on an image: give it one below').waitFor()
+    await page.getByText('This model needs an image: add one below').waitFor()
     const grey = new RawImage({ data: new Uint8Array(64 * 64 * 3).fill(128), width: 64, height: 64, channels: 3 })
     await give(page, 'paste', await grey.encode())
     await page.getByRole('img', { name: 'Start image' }).waitFor()

@@ -12,12 +12,12 @@ import { describe } from './ui/stage.js'
 
 render(<App />, document.getElementById('app')!)
 listenToPage()
-// Seen in another tab, too.
+// Visible in other tabs, too.
 effect(() => {
   document.title = running.value ? `${describe(running.value)} · Latent` : 'Latent'
 })
 await Promise.all([connect(settings.peek().model), openGallery()])
-// Once there is a server to ask: a token may be wanted first.
+// Once the server can be reached; it may require a token first.
 const resumed = effect(() => {
   if (!online.value) return
   queueMicrotask(() => resumed())

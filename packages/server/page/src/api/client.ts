@@ -15,7 +15,7 @@ import type { JobOptions } from './job-options.js'
 export type { JobOptions }
 export type * from '../../../src/protocol.js'
 
-/** A refusal of the server, or no answer at all (`ERR_OFFLINE`). */
+/** An error of the server, or no answer (`ERR_OFFLINE`). */
 export class ServerError extends Error implements ApiError {
   readonly code: string
   readonly retriable: boolean
@@ -30,7 +30,7 @@ export class ServerError extends Error implements ApiError {
 
 const tokenKey = 'latent-token'
 
-/** The address may bring the token once, behind the `#`, which no browser sends to a server. */
+/** The URL may contain the token after the `#`, which browsers do not send to servers. */
 function takeToken(): string {
   const given = new URLSearchParams(location.hash.slice(1)).get('token')
   if (given !== null) {
@@ -47,7 +47,7 @@ export function setToken(given: string): void {
   sessionStorage.setItem(tokenKey, given)
 }
 
-/** The page lies at the root of what it talks to, also behind a proxy's path. */
+/** The page is at the root of the API, also behind a proxy's path. */
 const base = new URL('.', document.baseURI)
 export const addressOf = (path: string) => new URL(path.replace(/^\//, ''), base).href
 
@@ -92,7 +92,7 @@ export const api = {
   eventsOf: (id: string) => `${job(id)}/events`,
   statusEvents: `${root}/events`,
   picture: async (url: string) => (await request(url)).blob(),
-  /** `key`: the same job again, where the answer was lost on the way. */
+  /** `key`: identifies a repeated request whose answer was lost. */
   submit(options: JobOptions, key: string, image?: Blob, mask?: Blob): Promise<Job> {
     const headers = { 'idempotency-key': key }
     if (!image) return ask(`${root}/jobs`, options, { headers: { ...headers, 'content-type': 'application/json' } })

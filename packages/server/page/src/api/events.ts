@@ -6,7 +6,7 @@ interface Sent {
   data: string
 }
 
-/** What a stream of events says, line by line. */
+/** Parses a stream of events line by line. */
 async function* read(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<Sent> {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader()
   let text = ''
@@ -45,14 +45,14 @@ const pause = (ms: number, signal: AbortSignal) =>
 
 export interface FollowOptions<T> {
   signal: AbortSignal
-  /** Returns true if nothing more is to come. */
+  /** Returns true if this is the last event. */
   onEvent: (event: T) => boolean | void
-  /** The stream is open, or it broke and is tried again. */
+  /** Called when the stream is open, or broken and being reopened. */
   onConnection?: (open: boolean) => void
 }
 
 /**
- * Takes the events of a stream and opens it again where it breaks, behind the last event, until one ends it. Rejects where the server refuses for good.
+ * Reads the events of a stream until the last one, reopening it after the last event if it breaks. Rejects on permanent errors.
  */
 export async function follow<T>(path: string, { signal, onEvent, onConnection }: FollowOptions<T>): Promise<void> {
   let last: string | undefined

@@ -1,6 +1,6 @@
 /** Soft edges of a mask. */
 
-/** A pass of averages over rows, written as columns: two passes blur both ways. */
+/** A box blur over rows, written as columns, so that two passes blur both directions. */
 function pass(from: Float32Array, to: Float32Array, width: number, height: number, radius: number): void {
   const share = 1 / (2 * radius + 1)
   for (let y = 0; y < height; y++) {
@@ -15,7 +15,7 @@ function pass(from: Float32Array, to: Float32Array, width: number, height: numbe
   }
 }
 
-/** The mask (0 to 255) with an edge that falls off over about `feather` pixels to either side: three averages, nearly a Gaussian. */
+/** The mask (0 to 255) with edges that fall off over about `feather` pixels: three box blurs, nearly a Gaussian. */
 export function feathered(mask: Uint8ClampedArray, width: number, height: number, feather: number): Uint8ClampedArray {
   const radius = Math.round(feather / 3)
   if (radius < 1) return mask
@@ -28,7 +28,7 @@ export function feathered(mask: Uint8ClampedArray, width: number, height: number
   return Uint8ClampedArray.from(a)
 }
 
-/** Everything that a feathered edge touches, so that the engine repaints the whole of it: 0 and 255. */
+/** All pixels that a feathered edge affects, which the engine repaints: 0 and 255. */
 export function reach(soft: Uint8ClampedArray, feather: number): Uint8ClampedArray {
   const least = Math.round(feather / 3) < 1 ? 128 : 4
   return soft.map((value) => (value >= least ? 255 : 0))

@@ -1,4 +1,4 @@
-/** The mask editor: what is painted is repainted by the model. */
+/** The mask editor: the model repaints the painted area. */
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { say, sayError } from '../state/say.js'
@@ -20,7 +20,7 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
   const feather = useSignal(picture.mask?.feather ?? 0)
   const size = useSignal(Math.max(2, Math.round(longest / 10)))
   const tool = useSignal<Tool>('brush')
-  // Of the size at which the whole image fits.
+  // Relative to the scale at which the whole image fits.
   const zoom = useSignal(1)
   const fit = useSignal(1)
   const pointer = useSignal<{ x: number; y: number } | undefined>(undefined)
@@ -30,7 +30,7 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
   const stroke = useRef<{ from: Point; points: Point[]; erase: boolean; rectangle: boolean }>(undefined)
   const scale = useComputed(() => fit.value * zoom.value)
 
-  /** Shows the mask as it is, with its soft edge when `soft`. */
+  /** Shows the mask, with its soft edge if `soft`. */
   const show = (soft: boolean) => {
     const context = overlay.current?.getContext('2d')
     if (!context || !mask.current) return
@@ -91,7 +91,7 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
     const box = overlay.current!.getBoundingClientRect()
     const x = ((event.clientX - box.left) / box.width) * width
     const y = ((event.clientY - box.top) / box.height) * height
-    // Mice say 0.5, fingers what they like.
+    // Mice report 0.5, touch screens any value.
     return { x, y, pressure: event.pointerType === 'pen' ? Math.max(0.1, event.pressure) : 1 }
   }
   const rectangleOf = (from: Point, to: Point) => ({
@@ -105,7 +105,7 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
     if (event.button > 0 && event.button !== 2 && event.pointerType !== 'pen') return
     event.preventDefault()
     event.currentTarget.setPointerCapture(event.pointerId)
-    // The right button, and the other end of a pen, erase.
+    // The right button and the eraser end of a pen erase.
     const erase = tool.value === 'eraser' || event.button === 2 || event.button === 5
     const from = at(event)
     stroke.current = { from, points: [from], erase, rectangle: tool.value === 'rectangle' }
@@ -159,7 +159,7 @@ export function MaskEditor({ picture }: { picture: StartPicture }) {
   ] as const
   const shownSize = size.value * scale.value
   return (
-    <Dialog title="Choose what is repainted" onClose={close} class="mask-dialog" onKeyDown={onKeyDown}>
+    <Dialog title="Choose the area to repaint" onClose={close} class="mask-dialog" onKeyDown={onKeyDown}>
       <div class="mask-editor">
         <div class="mask-tools">
           <div class="row wrap" role="group" aria-label="Tools">

@@ -1,9 +1,9 @@
-/** What was done to a mask, as a list that can be taken back and done again. Coordinates are pixels of the image. */
+/** The changes of a mask, with undo and redo. Coordinates are pixels of the image. */
 
 export interface Point {
   x: number
   y: number
-  /** Of a pen, 0 to 1; 1 without one. */
+  /** Pressure of a pen, 0 to 1; 1 without a pen. */
   pressure: number
 }
 
@@ -22,12 +22,12 @@ export type Change =
   /** A mask from a file: one byte per pixel. */
   | { type: 'load'; alpha: Uint8ClampedArray }
 
-/** More than anybody takes back; older changes are folded into one. */
+/** Maximum undo steps; older changes are merged. */
 export const maxChanges = 500
 
 export interface History {
   readonly changes: readonly Change[]
-  /** How many of them hold; those behind can be done again. */
+  /** Number of applied changes; those after can be redone. */
   readonly length: number
 }
 
@@ -42,7 +42,7 @@ export const redo = (history: History): History => ({ ...history, length: Math.m
 export const canUndo = ({ length }: History) => length > 0
 export const canRedo = ({ changes, length }: History) => length < changes.length
 
-/** The changes that show: those before the last clearing or loading do not. */
+/** The visible changes, from the last clearing or loading on. */
 export function visible({ changes, length }: History): readonly Change[] {
   const held = changes.slice(0, length)
   const from = held.findLastIndex(({ type }) => type === 'clear' || type === 'load')

@@ -1,4 +1,4 @@
-/** Masks as pixels: painting the list of changes, files, and the soft join of a repainted image with its original. */
+/** Masks as pixels: painting the changes, files, and blending a repainted image with its original. */
 import { visible, type Change, type History } from './history.js'
 import { feathered, reach } from './blur.js'
 
@@ -34,7 +34,7 @@ function stroke(context: CanvasRenderingContext2D, { points, size, erase }: Extr
   })
 }
 
-/** One change on top of what is there: the mask is the alpha of `context`. */
+/** Applies one change; the mask is the alpha channel of `context`. */
 export function draw(context: CanvasRenderingContext2D, change: Change): void {
   const { width, height } = context.canvas
   context.fillStyle = context.strokeStyle = '#fff'
@@ -67,7 +67,7 @@ export function putAlpha(context: CanvasRenderingContext2D, alpha: Uint8ClampedA
   context.putImageData(image, 0, 0)
 }
 
-/** White on black, as the server reads masks and as web UIs write them. */
+/** White on black, as in the server and in web UIs. */
 function blackAndWhite(alpha: Uint8ClampedArray, size: Size): Promise<Blob> {
   const [canvas, context] = canvasOf(size)
   const image = context.createImageData(size.width, size.height)
@@ -76,7 +76,7 @@ function blackAndWhite(alpha: Uint8ClampedArray, size: Size): Promise<Blob> {
   return pngOf(canvas)
 }
 
-/** A painted mask: what it selects, hard and with its soft edge. */
+/** A painted mask: the selected area, with hard and with soft edges. */
 export interface Mask {
   size: Size
   history: History
@@ -92,16 +92,16 @@ function alphaOfMask({ size, history }: Mask): Uint8ClampedArray {
 /** Whether the mask selects anything. */
 export const selects = (mask: Mask) => alphaOfMask(mask).some((value) => value >= 128)
 
-/** The file to keep: as it was painted. */
+/** The file to save: as painted. */
 export const maskFile = (mask: Mask) => blackAndWhite(alphaOfMask(mask), mask.size)
 
-/** The file for the server: everything that is to be repainted, the soft edge included. */
+/** The file for the server: the whole area to repaint, including the soft edge. */
 export function requestMask(mask: Mask): Promise<Blob> {
   const { size, feather } = mask
   return blackAndWhite(reach(feathered(alphaOfMask(mask), size.width, size.height, feather), feather), size)
 }
 
-/** A file as the alpha of a mask of this size: its lightness, and where it is transparent nothing. */
+/** A file as the alpha channel of a mask of this size: its lightness, 0 where it is transparent. */
 export async function readMask(file: Blob, size: Size): Promise<Uint8ClampedArray> {
   const bitmap = await createImageBitmap(file)
   const [, context] = canvasOf(size)
@@ -114,7 +114,7 @@ export async function readMask(file: Blob, size: Size): Promise<Uint8ClampedArra
   })
 }
 
-/** The repainted image over its original, joined along the soft edge of the mask. */
+/** The repainted image blended into its original along the soft edge of the mask. */
 export async function joined(original: Blob, repainted: Blob, mask: Mask): Promise<Blob> {
   const [below, above] = await Promise.all([createImageBitmap(original), createImageBitmap(repainted)])
   const size = { width: above.width, height: above.height }

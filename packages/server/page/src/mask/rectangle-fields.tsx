@@ -1,4 +1,4 @@
-/** A rectangle by numbers: the mask without a pointer. */
+/** A rectangle by numbers, for masks without a pointer. */
 import { useSignal } from '@preact/signals'
 import { say } from '../state/say.js'
 import { NumberField } from '../ui/parts.js'

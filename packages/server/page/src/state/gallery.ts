@@ -1,4 +1,4 @@
-/** The images that were made, kept in this browser (IndexedDB). */
+/** The generated images, stored in this browser (IndexedDB). */
 import { computed, signal } from '@preact/signals'
 import { sayError } from './say.js'
 import type { Settings } from './settings-type.js'
@@ -10,26 +10,26 @@ export interface Picture {
   width: number
   height: number
   settings: Settings
-  /** Settings in web UIs' words, as they stand in the file. */
+  /** Settings in the web UI's format, as in the file. */
   infotext: string
   /** Milliseconds since 1970. */
   created: number
-  /** What it was made from, beside the settings. */
+  /** Its inputs besides the settings. */
   attached?: { image: boolean; mask: boolean }
-  /** Job and number on the server: kept once. */
+  /** Job and number on the server, to store it only once. */
   origin: string
 }
 
-/** The oldest go if there are more. */
+/** The oldest are dropped beyond this number. */
 const maxPictures = 500
 
 const newest = (a: Picture, b: Picture) => b.id - a.id
 
-/** The newest first. */
+/** Newest first. */
 export const pictures = signal<readonly Picture[]>([])
-/** The one that is shown; undefined: what is being drawn. */
+/** The displayed image; undefined: the running job. */
 export const shown = signal<number | undefined>(undefined)
-/** The other one of a comparison. */
+/** The other image of a comparison. */
 export const compared = signal<number | undefined>(undefined)
 const byId = computed(() => new Map(pictures.value.map((picture) => [picture.id, picture])))
 export const shownPicture = computed(() => (shown.value === undefined ? undefined : byId.value.get(shown.value)))
@@ -62,7 +62,7 @@ async function store(mode: IDBTransactionMode): Promise<IDBObjectStore> {
   return (await open()).transaction('pictures', mode).objectStore('pictures')
 }
 
-/** Without a database (a private window) images last as long as the page. */
+/** Without a database (private window), images are kept only while the page is open. */
 let lastId = 0
 async function keep(picture: Omit<Picture, 'id'>): Promise<number> {
   try {
@@ -115,7 +115,7 @@ export async function removeAll(): Promise<void> {
   for (const { id } of [...pictures.peek()]) await removePicture(id)
 }
 
-/** The neighbour of the image that is shown: -1 newer, 1 older. */
+/** The neighbour of the displayed image: -1 newer, 1 older. */
 export function step(by: number): void {
   const list = pictures.peek()
   const at = list.findIndex(({ id }) => id === shown.peek())

@@ -1,4 +1,4 @@
-/** Jobs of this page: sent, followed to their end, their images kept. */
+/** Jobs of this page: sends them, follows their events, and stores their images. */
 import { computed, signal } from '@preact/signals'
 import { api, ServerError, type ApiError, type Job, type JobEvent, type JobImage, type JobProgress, type JobStatus } from '../api/client.js'
 import { follow } from '../api/events.js'
@@ -16,7 +16,7 @@ export interface PageJob {
   key: string
   id?: string
   settings: Settings
-  /** `saving`: the server is done, the images are on their way. */
+  /** `saving`: the server is done, and the images are being downloaded. */
   status: 'sending' | 'saving' | JobStatus
   position?: number
   progress?: JobProgress
@@ -24,23 +24,23 @@ export interface PageJob {
   error?: ApiError
   warnings: string[]
   attached: { image: boolean; mask: boolean }
-  /** What a soft edge is joined with. */
+  /** The image to blend along a soft edge. */
   repaints?: { original: Blob; mask: Mask }
 }
 
 export const jobs = signal<readonly PageJob[]>([])
 const isOver = ({ status }: PageJob) => status === 'failed' || status === 'cancelled'
 const place = ({ status, position }: PageJob) => (status === 'saving' ? -2 : status === 'running' ? -1 : (position ?? Infinity))
-/** Jobs that are not over: the running one, then those that wait in their order. */
+/** Unfinished jobs: the running one, then the waiting ones in order. */
 export const active = computed(() =>
   jobs.value.filter((job) => !isOver(job)).sort((a, b) => (place(a) < place(b) ? -1 : place(a) > place(b) ? 1 : 0)),
 )
 export const running = computed(() => active.value.find(({ status }) => status === 'running') ?? active.value[0])
 export const failed = computed(() => jobs.value.find(({ status }) => status === 'failed'))
-/** Remarks of the engine about the last image. */
+/** The engine's warnings about the last image. */
 export const warnings = signal<string[]>([])
 
-/** Ids of jobs that go on while the page is loaded again. */
+/** Ids of jobs that continue while the page is reloaded. */
 const unfinished = kept<string[]>('jobs', [], isTexts)
 
 function change(key: string, changed: Partial<PageJob>): void {
@@ -71,7 +71,7 @@ export async function generate(): Promise<void> {
     attached: { image: picture !== undefined, mask: mask !== undefined },
   }
   if (picture && mask && mask.feather > 0) job.repaints = { original: picture.file, mask }
-  // What failed before is history once something new begins.
+  // Earlier errors are cleared when a new job begins.
   jobs.value = [...jobs.peek().filter(({ status }) => status !== 'failed'), job]
   shown.value = undefined
   bringIntoView()
@@ -116,11 +116,11 @@ async function watch(key: string, id: string): Promise<void> {
   unfinished.value = unfinished.peek().filter((other) => other !== id)
   await Promise.all(saving)
   const job = find(key)
-  // Only now: what was drawn last stays in sight until the image is there.
+  // Only now, so that the last preview stays visible until the image is ready.
   if (job?.status === 'saving' || job?.status === 'cancelled') dismiss(key)
 }
 
-/** @returns true if the job is over */
+/** @returns true if the job has ended */
 function take(key: string, event: JobEvent): boolean {
   switch (event.type) {
     case 'queued':
@@ -133,7 +133,7 @@ function take(key: string, event: JobEvent): boolean {
       change(key, { status: 'running', progress: event })
       return false
     case 'preview':
-      // Nothing but an image in the text itself.
+      // Only data: URLs.
       if (event.url.startsWith('data:image/')) change(key, { preview: { url: event.url, width: event.width, height: event.height } })
       return false
     case 'image':
@@ -167,7 +167,7 @@ async function save(key: string, id: string, index: number, image: JobImage): Pr
     const { width, height, seed } = image
     const settings = { ...job.settings, width, height, seed, count: 1 }
     const added = await addPicture({ file, width, height, settings, infotext, created: Date.now(), attached: job.attached, origin })
-    // Whoever looks at another image by now, or at the next one as it is drawn, goes on doing so.
+    // If the user is viewing another image or the next job, the view does not change.
     if (shown.peek() === undefined && !active.peek().some((other) => other.key !== key)) shown.value = added.id
     say(`Image ready, seed ${seed}`)
   } catch (error) {
@@ -188,14 +188,14 @@ export async function cancel(key: string): Promise<void> {
   dismiss(key)
 }
 
-/** Moves a job that waits before the one before it, or behind the one behind it; the server tells the new positions. */
+/** Moves a waiting job one place up or down; the server reports the new positions. */
 export async function move(key: string, by: -1 | 1): Promise<void> {
   const job = find(key)
   const waiting = active.peek().filter(({ status }) => status === 'queued')
   const other = waiting[waiting.findIndex((one) => one.key === key) + by]
   if (!job?.id || !other?.id || other.position === undefined) return
   try {
-    // Positions count the job that runs, places of the queue do not.
+    // Positions include the running job, places in the queue do not.
     const runs = active.peek().some(({ status }) => status === 'running') ? 1 : 0
     await api.move(job.id, Math.max(0, other.position - runs))
   } catch (error) {
@@ -203,7 +203,7 @@ export async function move(key: string, by: -1 | 1): Promise<void> {
   }
 }
 
-/** Jobs of this page that went on while it was away. */
+/** Jobs of this page that continued while it was closed. */
 export async function resume(): Promise<void> {
   await Promise.all(
     unfinished.peek().map(async (id) => {

@@ -1,4 +1,4 @@
-/** Values that outlive the page in the browser's local storage, as far as the browser allows. */
+/** Values kept in the browser's local storage, if available. */
 import { effect, signal, type Signal } from '@preact/signals'
 
 export function kept<T>(key: string, usual: T, isValid: (value: unknown) => value is T): Signal<T> {
@@ -8,14 +8,14 @@ export function kept<T>(key: string, usual: T, isValid: (value: unknown) => valu
     const stored: unknown = JSON.parse(localStorage.getItem(name) ?? 'null')
     if (isValid(stored)) value.value = stored
   } catch {
-    // What cannot be read is as good as nothing.
+    // Unreadable values count as missing.
   }
   effect(() => {
     const text = JSON.stringify(value.value)
     try {
       localStorage.setItem(name, text)
     } catch {
-      // Storage is full or forbidden: the page works without.
+      // Storage is full or disabled: the page works without it.
     }
   })
   return value

@@ -1,4 +1,4 @@
-/** How the page looks: its colours, as the system has them or chosen, and the room that it has. */
+/** Appearance of the page: colour scheme (system or chosen) and available width. */
 import { effect, signal } from '@preact/signals'
 import { kept } from './kept.js'
 
@@ -12,6 +12,6 @@ effect(() => {
 })
 
 const narrow = matchMedia('(max-width: 860px)')
-/** One column: as the style has it. */
+/** One column, as in the style sheet. */
 export const isNarrow = signal(narrow.matches)
 narrow.addEventListener('change', () => (isNarrow.value = narrow.matches))

@@ -1,4 +1,4 @@
-/** What the page says: to everybody as a line that goes by, and to screen readers. */
+/** Messages of the page, shown for a moment and announced to screen readers. */
 import { signal } from '@preact/signals'
 
 export interface Said {

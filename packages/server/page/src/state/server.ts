@@ -1,4 +1,4 @@
-/** The server: what it is, what it does, and the model that the page works with. */
+/** The server: description, status, and the page's current model. */
 import { computed, effect, signal } from '@preact/signals'
 import { api, ServerError, setToken, type Model, type ModelDetails, type ServerInfo, type ServerStatus } from '../api/client.js'
 import { follow } from '../api/events.js'
@@ -9,9 +9,9 @@ export const status = signal<ServerStatus | undefined>(undefined)
 export const models = signal<Model[]>([])
 export const details = signal<ModelDetails | undefined>(undefined)
 export const online = signal(false)
-/** The server wants a token. */
+/** The server requires a token. */
 export const locked = signal(false)
-/** Why the page cannot begin. */
+/** Why the page cannot start. */
 export const failure = signal<string | undefined>(undefined)
 
 export async function choose(name: string): Promise<void> {
@@ -57,7 +57,7 @@ function listen(): void {
   })
 }
 
-/** Models come and go: the list is read again when others are loaded. */
+/** The list of models is read again when the loaded models change. */
 const loaded = computed(() => status.value?.loaded.join() ?? '')
 effect(() => {
   if (loaded.value === '' && models.peek().length === 0) return

@@ -1,4 +1,4 @@
-/** What the page asks for: the fields of its form. */
+/** The fields of the form. */
 export interface Settings {
   model: string
   prompt: string
@@ -10,14 +10,14 @@ export interface Settings {
   /** Of models that edit an image. */
   imageGuidanceScale: number
   sampler: string
-  /** '': the sampler's own. */
+  /** '': the sampler's default. */
   schedule: string
   count: number
   /** Digits, since seeds go up to 2^64 - 1; '': a random one. */
   seed: string
   /** Share of the schedule, with a start image. */
   strength: number
-  /** 0: the model's own. */
+  /** 0: the model's default. */
   clipSkip: number
   /** Class-conditional models: number or name. */
   classId: string

@@ -1,4 +1,4 @@
-/** The fields of the form, and what the server says about them while they change. */
+/** The fields of the form, and the server's information about them while they change. */
 import { batch, computed, effect, signal } from '@preact/signals'
 import { api, type EstimateResult, type JobOptions, type TokenizeResult } from '../api/client.js'
 import { isTexts, kept } from './kept.js'
@@ -45,25 +45,25 @@ export function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]!
 }
 
-/** Why this model or this server would refuse the size, in words. */
+/** Why this model or server would reject the size. */
 const sizeTrouble = computed<string | undefined>(() => {
   const { width, height, count } = settings.value
   const multiple = details.value?.sizeMultiple ?? 1
   const { maxPixels = Infinity } = server.value?.limits ?? {}
-  if (!(width > 0 && height > 0) || width % multiple !== 0 || height % multiple !== 0) return `Width and height are multiples of ${multiple}`
+  if (!(width > 0 && height > 0) || width % multiple !== 0 || height % multiple !== 0) return `Width and height must be multiples of ${multiple}`
   return width * height * count > maxPixels ? `This server allows ${maxPixels} pixels for all images of a job together` : undefined
 })
 
-/** A field that the model or the limits of the server do not take, in words; undefined where everything is in order. */
+/** Describes a field that the model or the server's limits do not allow; undefined if all are valid. */
 export const trouble = computed<string | undefined>(() => {
   const { steps, seed } = settings.value
   const model = details.value
   const { maxSteps = 1000 } = server.value?.limits ?? {}
-  if (!model) return 'The model is not known yet'
+  if (!model) return 'The model is still being read'
   if (sizeTrouble.value) return sizeTrouble.value
-  if (!(steps >= 1 && steps <= maxSteps)) return `Steps are 1 to ${maxSteps}`
-  if (!/^\d{1,20}$/.test(seed) || BigInt(seed) >= 1n << 64n) return 'The seed is a number below 2^64'
-  if (!isSized.value && !start.value) return 'This model works on an image: give it one below'
+  if (!(steps >= 1 && steps <= maxSteps)) return `Steps must be 1 to ${maxSteps}`
+  if (!/^\d{1,20}$/.test(seed) || BigInt(seed) >= 1n << 64n) return 'The seed must be a number below 2^64'
+  if (!isSized.value && !start.value) return 'This model needs an image: add one below'
   if (model.kind === 'inpaint' && !start.value?.mask) return 'This model repaints a part of an image: paint a mask'
   if (!drawable.includes(model.kind)) return `Models of the kind '${model.kind}' take inputs that this page does not offer; the API does`
   return undefined
@@ -71,19 +71,19 @@ export const trouble = computed<string | undefined>(() => {
 
 const drawable = ['text', 'class', 'unconditional', 'inpaint', 'superres', 'rdm', 'edit']
 
-/** Kinds that work on an image that they are given, at its size. */
+/** Kinds that work on an input image at its size. */
 const ofPictures = ['inpaint', 'superres', 'edit']
 
 /** Whether the model reads prompts. */
 export const readsText = computed(() => details.value?.condition.tokens !== undefined && details.value.kind !== 'layout')
 
-/** Whether the size is the form's to choose; else the start image sets it. */
+/** Whether the form has a size; otherwise the start image determines it. */
 export const isSized = computed(() => !ofPictures.includes(details.value?.kind ?? ''))
 
-/** Whether a part of the start image can be chosen for repainting. */
+/** Whether part of the start image can be selected for repainting. */
 export const takesMask = computed(() => details.value?.kind !== 'superres' && details.value?.kind !== 'edit')
 
-/** The request that the form stands for. Images are sent beside it. */
+/** The request for the form. Images are sent separately. */
 export function optionsOf(from: Settings, withImage: boolean): JobOptions {
   const { prompt, negativePrompt, classId, strength, clipSkip, schedule, seed, imageGuidanceScale, ...rest } = from
   const kind = details.value?.kind
@@ -100,7 +100,7 @@ export function optionsOf(from: Settings, withImage: boolean): JobOptions {
   }
 }
 
-/** Fields take the model's own values where another model comes in. */
+/** Sets the fields to the model's defaults when the model changes. */
 effect(() => {
   const model = details.value
   if (!model || settings.peek().model === model.name) return
@@ -112,7 +112,7 @@ export function remember(prompt: string): void {
   if (prompt.trim() !== '') prompts.value = [prompt, ...prompts.peek().filter((other) => other !== prompt)].slice(0, 50)
 }
 
-/** Asks again some time after the last change, and drops answers that came too late. `what` reads signals, and returns undefined if there is nothing to ask. */
+/** Repeats a request some time after the last change and drops outdated answers. `what` reads signals and returns undefined if there is no request. */
 function asked<T>(delay: number, what: () => ((signal: AbortSignal) => Promise<T>) | undefined) {
   const answer = signal<T | undefined>(undefined)
   effect(() => {
@@ -133,7 +133,7 @@ function asked<T>(delay: number, what: () => ((signal: AbortSignal) => Promise<T
   return answer
 }
 
-/** Counting loads the model, so that it begins with the first letter that is typed, or when the model is there anyway. */
+/** Counting loads the model, so it begins with the first typed letter, or if the model is loaded already. */
 export const typed = signal(false)
 const counts = computed(() => readsText.value && (typed.value || (status.value?.loaded.includes(settings.value.model) ?? false)))
 
@@ -148,7 +148,7 @@ function tokensOf(field: 'prompt' | 'negativePrompt') {
 export const promptTokens = tokensOf('prompt')
 export const negativeTokens = tokensOf('negativePrompt')
 
-/** What a model draws that keeps the size of its image. */
+/** The size of the result for models that keep their image's size. */
 const sizeOfStart = computed(() => (start.value ? { width: start.value.width, height: start.value.height } : {}))
 
 const estimated = computed(() => {
@@ -161,7 +161,7 @@ export const estimate = asked<EstimateResult>(200, () => {
   return details.value?.name === request.model && sizeTrouble.value === undefined ? (stop) => api.estimate(request, stop) : undefined
 })
 
-/** Takes over what an image was made with, as far as this model has it. */
+/** Applies the settings of an image, as far as this model supports them. */
 export function apply(found: Partial<Settings>): void {
   const model = details.peek()
   const { sizeMultiple = 8, samplers = [], schedules = [] } = model ?? {}

@@ -1,10 +1,10 @@
-/** The image to start from, and the mask over it. Both stay while prompts change. */
+/** The start image and its mask. Both stay while prompts change. */
 import { signal } from '@preact/signals'
 import { canvasOf, pngOf, type Mask } from '../mask/raster.js'
 import { server } from './server.js'
 
 export interface StartPicture {
-  /** PNG, as large as the server takes at most. */
+  /** PNG, within the server's size limit. */
   file: Blob
   url: string
   width: number
@@ -17,7 +17,7 @@ export const isEditingMask = signal(false)
 
 const fits = (pixels: number, width: number, height: number) => Math.min(1, Math.sqrt(pixels / (width * height)))
 
-/** Takes any image that the browser can read; turned as its camera says, and made smaller where the server would refuse it. */
+/** Accepts any image that the browser can read; rotated by its EXIF orientation, and reduced if it exceeds the server's limit. */
 export async function startFrom(file: Blob): Promise<StartPicture> {
   let bitmap: ImageBitmap
   try {
@@ -49,7 +49,7 @@ export function setMask(mask: Mask | undefined): void {
   if (now) start.value = { ...now, mask }
 }
 
-/** The size to draw at: the image's own, brought near to what the model was trained with. */
+/** The size to generate: the image's, scaled towards the model's training size. */
 export function sizeFor({ width, height }: { width: number; height: number }, usual: { width: number; height: number }, multiple: number) {
   const own = usual.width * usual.height
   const scale = width * height > own * 1.5 || width * height < own / 4 ? Math.sqrt(own / (width * height)) : 1

@@ -1,4 +1,4 @@
-/** The request of the page as a line of the shell, a piece of JavaScript, or a call of the command line. Images are named by files. */
+/** The page's request as a curl command, JavaScript, or a `latent` command. Images are file names. */
 import type { JobOptions } from '../api/job-options.js'
 
 export interface Attached {
@@ -16,7 +16,7 @@ export function asCurl(origin: string, options: JobOptions, attached: Attached):
   return [address, `-F ${shell(`request=${body}`)}`, ...files].join(' \\\n  ')
 }
 
-/** Names of models are the server's own; elsewhere a model is a file. The one inside the package needs no name. */
+/** Model names exist only on the server; elsewhere a model is a file. The embedded model needs no name. */
 const modelFile = ({ model }: JobOptions) => (model === undefined || model === builtIn ? undefined : `path/to/${model}`)
 const builtIn = 'tiny-scenes'
 const library = 'node-latent-diffusion'

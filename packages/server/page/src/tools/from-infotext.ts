@@ -1,9 +1,9 @@
-/** The fields of the page out of what web UIs and this library write into an image. */
+/** Reads the page's fields from the text that web UIs and this library write into images. */
 import { readInfotext } from '../../../../../lib/infotext/read.js'
 import { samplerWord, scheduleWord } from '../../../../../lib/infotext/words.js'
 import type { Settings } from '../state/settings-type.js'
 
-/** What the text says of the page's fields; what it does not say is absent. */
+/** The fields in the text; others are absent. */
 export type Found = Partial<Settings>
 
 /** Names that the model has. */
@@ -18,7 +18,7 @@ const plain = (text: string) =>
     .replace(/[\s_]+/g, ' ')
     .trim()
 
-/** Web UIs before 1.9 joined the two: "DPM++ 2M Karras". */
+/** Web UIs before 1.9 wrote sampler and schedule together: "DPM++ 2M Karras". */
 function samplerOf(word: string, { samplers, schedules }: Names): Pick<Found, 'sampler' | 'schedule'> {
   const named = (text: string) => samplers.find((name) => plain(name) === text || plain(samplerWord(name)) === text)
   const whole = plain(word)
@@ -37,7 +37,7 @@ function scheduleOf(word: string, { schedules }: Names): string | undefined {
   return schedules.find((name) => plain(name) === wanted || plain(scheduleWord(name)) === wanted)
 }
 
-/** The number in a text that is one and lies within bounds. */
+/** The number in a text, if it is valid and in range. */
 function number(text: string | undefined, min: number, max: number): number | undefined {
   const value = text === undefined || text.trim() === '' ? NaN : Number(text)
   return value >= min && value <= max ? value : undefined

@@ -1,7 +1,7 @@
-/** Text in PNG files: what made an image travels in it (keyword "parameters"). */
+/** Text in PNG files: the settings of an image (keyword "parameters"). */
 
 const signature = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]
-/** Far more than the settings of an image. */
+/** Far more than the settings of any image. */
 const maxText = 1 << 18
 
 interface Chunk {
@@ -87,7 +87,7 @@ function crc32(bytes: Uint8Array): number {
   return (crc ^ 0xffffffff) >>> 0
 }
 
-/** The file with a text behind its header, as UTF-8. */
+/** The file with a UTF-8 text inserted after its header. */
 export function withPngText(file: Uint8Array<ArrayBuffer>, keyword: string, text: string): Uint8Array<ArrayBuffer> {
   const [header] = chunks(file)
   const end = header!.start + 12 + header!.data.length

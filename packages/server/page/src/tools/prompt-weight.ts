@@ -1,4 +1,4 @@
-/** Emphasis in a prompt by keys, as the web UIs have it: the selection, or the word at the caret, becomes `(text:1.1)`, and its weight goes up and down. */
+/** Prompt weights by keyboard, as in the web UIs: the selection, or the word at the caret, becomes `(text:1.1)`, and its weight is changed. */
 
 export interface Edited {
   text: string
@@ -35,7 +35,7 @@ function closing(text: string, from: number): number | undefined {
   return undefined
 }
 
-/** Changes the weight of what is selected by `by`; undefined if there is nothing to weigh. */
+/** Changes the weight of the selection by `by`; undefined if nothing is selected. */
 export function changeWeight(text: string, start: number, end: number, by: number): Edited | undefined {
   const around = enclosing(text, start, end)
   if (around) {
@@ -48,7 +48,7 @@ export function changeWeight(text: string, start: number, end: number, by: numbe
     while (from > 0 && !wordEnd.test(text[from - 1]!)) from--
     while (to < text.length && !wordEnd.test(text[to]!)) to++
   }
-  // A selection by double click takes the blank behind the word with it.
+  // A selection by double click may include the following space.
   while (to > from && /\s/.test(text[to - 1]!)) to--
   while (from < to && /\s/.test(text[from]!)) from++
   return from === to ? undefined : written(text, from, to, text.slice(from, to), 1 + by)

@@ -13,7 +13,7 @@ import { Dialog, IconButton, Status } from './parts.js'
 import { Queue } from './queue.js'
 import { Stage } from './stage.js'
 
-const lookNames: Record<Look, string> = { system: 'As the system', light: 'Light', dark: 'Dark', contrast: 'High contrast' }
+const lookNames: Record<Look, string> = { system: 'System', light: 'Light', dark: 'Dark', contrast: 'High contrast' }
 
 const keys = [
   [`${command}+Enter`, 'Generate, or add to the queue'],
@@ -126,7 +126,7 @@ export function App() {
     <>
       <Header />
       <main class="columns">
-        {details.value ? <Form /> : <p class="form waiting">{failure.value ?? 'Reading what the model is'}</p>}
+        {details.value ? <Form /> : <p class="form waiting">{failure.value ?? 'Reading the model'}</p>}
         <div class="right">
           <Stage />
           <Queue />

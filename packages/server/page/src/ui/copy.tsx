@@ -1,4 +1,4 @@
-/** A request as text to be used elsewhere. */
+/** A request as text for use elsewhere. */
 import { useSignal } from '@preact/signals'
 import { useRef } from 'preact/hooks'
 import { addressOf } from '../api/client.js'
@@ -30,7 +30,7 @@ export function CopyDialog({ picture, onClose }: { picture: Picture; onClose: ()
       await navigator.clipboard.writeText(text)
       say('Copied')
     } catch {
-      // Pages without TLS have no clipboard: the text is selected, so that one key copies it.
+      // Pages without TLS have no clipboard access: the text is selected for copying with the keyboard.
       getSelection()?.selectAllChildren(code.current!)
       say('The text is selected; copy it with the keyboard')
     }

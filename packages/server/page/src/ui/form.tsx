@@ -1,4 +1,4 @@
-/** The form: everything that an image is asked for with. */
+/** The form with all settings. */
 import type { ComponentChildren } from 'preact'
 import { useId } from 'preact/hooks'
 import { useComputed } from '@preact/signals'
@@ -46,7 +46,7 @@ const shapes = [
   ['Wide', 16, 9],
 ] as const
 
-/** Sizes of the model's own area in the usual shapes. */
+/** Sizes with the model's area in common aspect ratios. */
 function presets({ width, height }: { width: number; height: number }, multiple: number) {
   const area = width * height
   const rounded = (pixels: number) => Math.max(multiple, Math.round(pixels / multiple) * multiple)
@@ -211,7 +211,7 @@ function ClassField() {
   )
 }
 
-/** Begins, and says why not. */
+/** The button that starts a job or explains why it cannot. */
 export function Actions() {
   const problem = trouble.value
   const job = running.value
@@ -240,7 +240,7 @@ export function Actions() {
   )
 }
 
-/** What usually stays as it is: folded if there is little room. */
+/** Less used settings, collapsed in narrow layouts. */
 function More() {
   return (
     <>
@@ -282,7 +282,7 @@ export function Form() {
                 <PromptField field="prompt" label="Prompt" hint="What should be in the image?" rows={3} />
                 <History />
               </div>
-              {kind !== 'rdm' && <PromptField field="negativePrompt" label="Negative prompt" hint="What should not" rows={1} />}
+              {kind !== 'rdm' && <PromptField field="negativePrompt" label="Negative prompt" hint="What should not be in it?" rows={1} />}
             </>
           )}
           {kind === 'class' && <ClassField />}

@@ -1,4 +1,4 @@
-/** The images that were made, as a strip. */
+/** The generated images, as a strip. */
 import { useEffect, useRef } from 'preact/hooks'
 import { useSignal } from '@preact/signals'
 import { pictures, removeAll, removePicture, shown, step, urlOf } from '../state/gallery.js'
@@ -13,7 +13,7 @@ export function Gallery() {
   useEffect(() => {
     const element = list.current?.querySelector<HTMLElement>('[aria-selected=true]')
     element?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
-    // The focus goes along while it is in the strip.
+    // The focus follows while it is in the strip.
     if (element && list.current?.contains(document.activeElement)) element.focus()
   }, [current])
 

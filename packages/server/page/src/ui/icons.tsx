@@ -1,4 +1,4 @@
-/** Icons: decoration beside words, or within buttons that have a label. */
+/** Icons: decoration next to text, or in buttons with a label. */
 const paths = {
   brush: 'M20 4c-5 2-9 6-11 9l3 3c3-2 7-6 8-12zM8 14c-3 0-3 3-5 5 3 1 7 0 8-3z',
   close: 'M6 6l12 12M18 6L6 18',

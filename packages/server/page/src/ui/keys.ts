@@ -1,4 +1,4 @@
-/** Keys, drops and pastes of the whole page. */
+/** Keyboard shortcuts, dropping and pasting on the whole page. */
 import { signal } from '@preact/signals'
 import { step } from '../state/gallery.js'
 import { cancel, generate, running } from '../state/jobs.js'
@@ -11,7 +11,7 @@ import { takeAsStart } from './start-picture.js'
 
 export const isShowingKeys = signal(false)
 
-/** Where arrows and letters belong to the element that has the focus. */
+/** Elements that handle arrow keys and letters themselves when focused. */
 const takesKeys = (target: EventTarget | null) =>
   target instanceof HTMLElement &&
   (target.isContentEditable || (/^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && (target as HTMLInputElement).type !== 'checkbox'))
@@ -28,7 +28,7 @@ function onKey(event: KeyboardEvent): void {
   event.preventDefault()
 }
 
-/** Settings out of an image into the fields; an image without any is taken to start from. */
+/** Applies the settings in an image; an image without settings becomes the start image. */
 export async function takeFile(file: File): Promise<void> {
   try {
     const model = details.peek()
@@ -37,7 +37,7 @@ export async function takeFile(file: File): Promise<void> {
     const found = text === undefined ? undefined : fromInfotext(text, { samplers: model?.samplers ?? [], schedules: model?.schedules ?? [] })
     if (!found) return await takeAsStart(file)
     apply(found)
-    say('Settings of the image taken over')
+    say('Settings of the image applied')
   } catch (error) {
     sayError(error)
   }

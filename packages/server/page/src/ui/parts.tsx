@@ -1,4 +1,4 @@
-/** Small parts that the page is put together from. */
+/** Small components of the page. */
 import type { ComponentChildren } from 'preact'
 import { useEffect, useId, useRef } from 'preact/hooks'
 import { hush, said } from '../state/say.js'
@@ -11,7 +11,7 @@ export interface IconButtonProps {
   pressed?: boolean
   disabled?: boolean
   class?: string
-  /** Shown beside the icon. */
+  /** Shown next to the icon. */
   text?: string
 }
 
@@ -43,7 +43,7 @@ export interface NumberFieldProps {
   plain?: boolean
 }
 
-/** A number, as a slider and as text. Half-typed numbers are left alone until they are whole. */
+/** A number, as a slider and as text. Incomplete input is ignored until it is valid. */
 export function NumberField({ label, value, min, max, step = 1, onChange, plain }: NumberFieldProps) {
   const id = useId()
   const take = (text: string) => {
@@ -101,7 +101,10 @@ export function SelectField({ label, value, options, onChange }: SelectFieldProp
   )
 }
 
-/** Heard by screen readers, seen by all. Always there, since a region that comes with its text is not read; in dialogs as well, which make the rest of the page inert. */
+/**
+ * Shown and announced to screen readers. Always rendered, because a live region that appears together with its text is not announced; in dialogs as well,
+ * because they make the rest of the page inert.
+ */
 export function Status() {
   const now = said.value
   return (
@@ -118,7 +121,7 @@ export function Status() {
   )
 }
 
-/** A dialog that is open for as long as it is drawn. */
+/** A dialog that is open while it is rendered. */
 export function Dialog({
   title,
   onClose,
@@ -163,7 +166,7 @@ export function Dialog({
   )
 }
 
-/** A button that opens the choice of a file. */
+/** A button that opens a file chooser. */
 export function FileButton({
   label,
   accept,
@@ -203,6 +206,6 @@ export function save(file: Blob, name: string): void {
   const link = document.createElement('a')
   const url = URL.createObjectURL(file)
   Object.assign(link, { href: url, download: name }).click()
-  // The browser has taken it by then.
+  // By then the browser has read it.
   setTimeout(() => URL.revokeObjectURL(url), 10_000)
 }

@@ -1,4 +1,4 @@
-/** Prompt and negative prompt: tokens are counted while one types, what does not fit is marked, weights and earlier prompts come by keys. */
+/** Prompt and negative prompt: counts tokens while typing, marks text that does not fit, and has keys for weights and earlier prompts. */
 import { useSignal } from '@preact/signals'
 import { useEffect, useId, useRef } from 'preact/hooks'
 import type { TokenizeResult } from '../api/client.js'
@@ -17,7 +17,7 @@ function count(result: TokenizeResult | undefined, text: string): string {
   return windows > 1 ? `${tokens} tokens, ${windows} windows` : `${tokens} / ${window} tokens`
 }
 
-/** The text once more, below the letters, so that the part that is cut off can be marked. */
+/** A copy of the text behind the input, to mark the part that is cut off. */
 function Marks({ text, result }: { text: string; result: TokenizeResult }) {
   const end = endOfTokens(
     text,
@@ -40,7 +40,7 @@ export function PromptField({ field, label, hint, rows }: { field: Field; label:
   const text = settings.value[field]
   const result = (field === 'prompt' ? promptTokens : negativeTokens).value
 
-  // As high as the text, up to what the style allows.
+  // As high as the text, within the limits of the style.
   useEffect(() => {
     const element = area.current
     if (!element) return
@@ -102,7 +102,7 @@ export function PromptField({ field, label, hint, rows }: { field: Field; label:
   )
 }
 
-/** Earlier prompts, the newest first. */
+/** Earlier prompts, newest first. */
 export function History() {
   const isOpen = useSignal(false)
   const list = prompts.value

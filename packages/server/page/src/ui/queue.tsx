@@ -1,4 +1,4 @@
-/** Jobs of this page that are not over. */
+/** Unfinished jobs of this page. */
 import { active, cancel, move } from '../state/jobs.js'
 import { describe, share } from './stage.js'
 import { IconButton } from './parts.js'

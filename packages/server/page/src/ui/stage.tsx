@@ -1,4 +1,4 @@
-/** The image: as it is being drawn, as it was drawn, or two side by side. */
+/** The running job's preview, an image, or a comparison of two. */
 import { useSignal } from '@preact/signals'
 import { compared, comparedPicture, pictures, removePicture, shown, shownPicture, step, urlOf, type Picture } from '../state/gallery.js'
 import { dismiss, failed, running, warnings, type PageJob } from '../state/jobs.js'
@@ -28,7 +28,7 @@ export function describe({ status, position, progress }: PageJob): string {
   return `Step ${done} of ${steps}`
 }
 
-/** Done, from 0 to 1; undefined if nobody knows. */
+/** Progress from 0 to 1; undefined if unknown. */
 export function share({ status, progress }: PageJob): number | undefined {
   if (status === 'saving') return 1
   if (!progress || progress.steps === 0) return undefined
@@ -56,7 +56,7 @@ function Live({ job }: { job: PageJob }) {
     <figure class="picture live" style={{ '--w': width, '--h': height }}>
       <div class="room">
         <div class="frame">
-          {job.preview ? <img class="preview" src={job.preview.url} alt="Preview of the image that is being drawn" /> : <div class="blank" />}
+          {job.preview ? <img class="preview" src={job.preview.url} alt="Preview of the running image" /> : <div class="blank" />}
         </div>
       </div>
       <Progress job={job} />
@@ -129,7 +129,7 @@ function Shown({ picture }: { picture: Picture }) {
             text="Use all"
             onClick={() => {
               apply(settings)
-              say('Settings of this image taken over')
+              say('Settings of this image applied')
             }}
           />
           <IconButton icon="image" label="Start from this image" text="Start from it" onClick={() => void takeAsStart(picture.file)} />

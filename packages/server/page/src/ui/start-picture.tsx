@@ -1,4 +1,4 @@
-/** Where an image to start from is dropped, pasted or chosen. */
+/** The field for a start image: drop, paste or choose. */
 import { useSignal } from '@preact/signals'
 import { say, sayError } from '../state/say.js'
 import { details } from '../state/server.js'
@@ -6,7 +6,7 @@ import { isSized, set, takesMask } from '../state/settings.js'
 import { clearStart, isEditingMask, setMask, sizeFor, start, startFrom } from '../state/start-picture.js'
 import { FileButton, IconButton } from './parts.js'
 
-/** Takes an image to start from, and the size that goes with it. */
+/** Sets the start image, and the matching size. */
 export async function takeAsStart(file: Blob, editMask = false): Promise<void> {
   try {
     const picture = await startFrom(file)
@@ -41,7 +41,7 @@ export function StartPictureField() {
               {takesMask.value && (
                 <IconButton
                   icon="brush"
-                  label="Choose what is repainted"
+                  label="Choose the area to repaint"
                   text={picture.mask ? 'Edit mask' : 'Paint a mask'}
                   onClick={() => (isEditingMask.value = true)}
                 />
