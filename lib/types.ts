@@ -27,8 +27,8 @@ export type ScheduleName = (typeof scheduleNames)[number] | (string & {})
 /** Random number generator: `philox` gives the numbers of torch on CUDA (as A1111), `mt19937` those of torch on the CPU (as diffusers and ComfyUI). */
 export type RngName = 'philox' | 'mt19937'
 
-/** What the network was trained to predict. */
-export type Prediction = 'eps' | 'v' | 'sample'
+/** What the network was trained to predict. `edm`: with the preconditioning of Karras et al. 2022, section 5 (Playground v2.5). */
+export type Prediction = 'eps' | 'v' | 'sample' | 'edm'
 
 /** A model in several files. Each is a path or a name on a hub. The others replace parts of `model`. */
 export interface ModelFiles {
@@ -70,6 +70,18 @@ export interface NoiseScheduleSpec {
   zeroTerminalSnr: boolean
   /** Explicit betas, instead of the named form. */
   betas?: number[]
+  /** The model was trained on continuous noise levels instead of timesteps, and its time input is ln(sigma) / 4 (Karras et al. 2022). Null or absent: on timesteps. */
+  edm?: EdmScheduleSpec | null
+}
+
+/** Continuous noise levels of training. */
+export interface EdmScheduleSpec {
+  /** Lowest level. Default 0.002. */
+  sigmaMin: number
+  /** Highest level. Default 80. */
+  sigmaMax: number
+  /** Standard deviation of the data, for the scaling of the network's input and output. Default 0.5. */
+  sigmaData: number
 }
 
 /** Description of a model. Every field can be overridden with `LoadOptions.spec`. */
@@ -86,6 +98,9 @@ export interface ModelSpec {
   schedule: NoiseScheduleSpec
   /** Factor from first stage codes to latents. */
   scaleFactor: number
+  /** Mean and standard deviation of each channel of the codes: latents are (code - mean) * scaleFactor / std. Empty: code * scaleFactor. */
+  latentsMean: number[]
+  latentsStd: number[]
   /** Training size in pixels. */
   imageSize: number
   useEma: boolean

@@ -568,6 +568,16 @@ export declare interface EditResolvedOptions extends ResolvedCommon, ResolvedPro
     image: ImageInput;
 }
 
+/** Continuous noise levels of training. */
+export declare interface EdmScheduleSpec {
+    /** Lowest level. Default 0.002. */
+    sigmaMin: number;
+    /** Highest level. Default 80. */
+    sigmaMax: number;
+    /** Standard deviation of the data, for the scaling of the network's input and output. Default 0.5. */
+    sigmaData: number;
+}
+
 /** A textual inversion: a word with its own vectors. See docs/adapters.md. */
 export declare interface EmbeddingOptions {
     /** A file (.pt, .bin, .safetensors) of the web UI or diffusers; for SDXL with `clip_l` and `clip_g`. A path, a `file:` URL, or a name on a hub. */
@@ -1317,6 +1327,9 @@ export declare interface ModelSpec {
     schedule: NoiseScheduleSpec;
     /** Factor from first stage codes to latents. */
     scaleFactor: number;
+    /** Mean and standard deviation of each channel of the codes: latents are (code - mean) * scaleFactor / std. Empty: code * scaleFactor. */
+    latentsMean: number[];
+    latentsStd: number[];
     /** Training size in pixels. */
     imageSize: number;
     useEma: boolean;
@@ -1409,6 +1422,8 @@ export declare interface NoiseScheduleSpec {
     zeroTerminalSnr: boolean;
     /** Explicit betas, instead of the named form. */
     betas?: number[];
+    /** The model was trained on continuous noise levels instead of timesteps, and its time input is ln(sigma) / 4 (Karras et al. 2022). Null or absent: on timesteps. */
+    edm?: EdmScheduleSpec | null;
 }
 
 /**
@@ -1650,12 +1665,12 @@ declare class PipelineOf<K extends ModelKind> implements AsyncDisposable {
     [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What the network was trained to predict. */
-export declare type Prediction = 'eps' | 'v' | 'sample';
+/** What the network was trained to predict. `edm`: with the preconditioning of Karras et al. 2022, section 5 (Playground v2.5). */
+export declare type Prediction = 'eps' | 'v' | 'sample' | 'edm';
 
 /** Options of {@link DiffusionPipeline.predict}. */
 export declare interface PredictOptions extends CallOptions {
-    /** One for all rows, or one per row. Fractions are allowed. */
+    /** One for all rows, or one per row. Fractions are allowed. For models with `spec.schedule.edm`, ln(sigma) / 4. */
     timestep: number | readonly number[];
     conditioning?: Conditioning;
     /** Needed for a guidance scale other than 1; the guided prediction is returned. */
@@ -2183,11 +2198,10 @@ export declare interface SolverOptions extends Omit<SamplingOptions, EvaluationO
     /** `pipe.info.spec`: gives `prediction` and the noise schedule. */
     spec?: Pick<ModelSpec, 'prediction' | 'schedule'>;
     /**
-     * The type of the model output passed to `step()`. Default: that of `spec`, else `eps`. `edm` is the output of a
-     * network with the preconditioning of Karras et al. 2022 (Playground v2.5): samplers in sigma space, `extra: {
-     * sigma_data, sigma_min, sigma_max }` default 0.5, 0.002 and 80.
+     * The type of the model output passed to `step()`. Default: that of `spec`, else `eps`. `edm` needs a sampler in sigma
+     * space (`euler`, `dpmpp_2m` ...); its noise levels are those of `noiseSchedule.edm`.
      */
-    prediction?: Prediction | 'edm';
+    prediction?: Prediction;
     /** Training betas, or their named form. Default: those of `spec`, else Stable Diffusion's. */
     betas?: Float32Array | readonly number[];
     noiseSchedule?: Partial<NoiseScheduleSpec>;

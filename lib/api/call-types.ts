@@ -196,7 +196,7 @@ export interface SampleStep {
 
 /** Options of {@link DiffusionPipeline.predict}. */
 export interface PredictOptions extends CallOptions {
-  /** One for all rows, or one per row. Fractions are allowed. */
+  /** One for all rows, or one per row. Fractions are allowed. For models with `spec.schedule.edm`, ln(sigma) / 4. */
   timestep: number | readonly number[]
   conditioning?: Conditioning
   /** Needed for a guidance scale other than 1; the guided prediction is returned. */

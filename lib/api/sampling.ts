@@ -159,9 +159,10 @@ export async function* sampleSteps(
   }
 }
 
-function checkTimesteps(value: unknown, name: string, rows: number): number[] {
+/** `lowest`: below 0 for models trained on continuous noise levels, whose time is a logarithm. */
+function checkTimesteps(value: unknown, name: string, { rows, lowest }: { rows: number; lowest: number }): number[] {
   if (value === undefined) throw invalidType(`${name} is missing: a number, or one per row`)
-  const bounds = { min: 0, max: 1e6 }
+  const bounds = { min: lowest, max: 1e6 }
   const timesteps = Array.isArray(value)
     ? listOf(value, name, 10_000).map((t, i) => checkNumber(t, `${name}[${i}]`, bounds))
     : [checkNumber(value, name, bounds)]
@@ -178,17 +179,17 @@ const predictOptions = {
   imageGuidanceScale: option(checkGuidanceScale, { fallback: () => 1, flag: inPrograms }),
   concat: { ...latents, toNative: notNative },
   signal: shared.signal,
-} satisfies Options<PredictOptions, number>
+} satisfies Options<PredictOptions, { rows: number; lowest: number }>
 
 /** One evaluation of the network. */
 export async function predict(
   native: NativePipeline,
-  { condition, defaults }: PipelineInfo,
+  { condition, defaults, spec }: PipelineInfo,
   state: Latents,
   options: PredictOptions,
 ): Promise<Latents> {
   const handle = nativeLatents(state, 'latents')
-  const values = readOptions(predictOptions, options, 'predict()', state.shape[0])
+  const values = readOptions(predictOptions, options, 'predict()', { rows: state.shape[0], lowest: spec.schedule.edm ? -1e6 : 0 })
   const { guidanceScale, imageGuidanceScale, signal } = values
   if (guidanceScale !== 1 && !values.unconditional && !condition.guidanceEmbedding)
     throw invalidType('guidanceScale other than 1 needs unconditional')

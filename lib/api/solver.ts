@@ -18,7 +18,7 @@ import {
 } from '../options/option.js'
 import { denoisingOptions, resolveDenoising, resolveSampling, solverSamplingOptions } from '../options/sampling.js'
 import { samplerNames, scheduleNames } from '../names.js'
-import type { EvaluationOption, ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from '../types.js'
+import type { EdmScheduleSpec, EvaluationOption, ModelSpec, NoiseScheduleSpec, Prediction, SamplingOptions } from '../types.js'
 import {
   checkInteger,
   checkName,
@@ -38,11 +38,10 @@ export interface SolverOptions extends Omit<SamplingOptions, EvaluationOption> {
   /** `pipe.info.spec`: gives `prediction` and the noise schedule. */
   spec?: Pick<ModelSpec, 'prediction' | 'schedule'>
   /**
-   * The type of the model output passed to `step()`. Default: that of `spec`, else `eps`. `edm` is the output of a
-   * network with the preconditioning of Karras et al. 2022 (Playground v2.5): samplers in sigma space, `extra: {
-   * sigma_data, sigma_min, sigma_max }` default 0.5, 0.002 and 80.
+   * The type of the model output passed to `step()`. Default: that of `spec`, else `eps`. `edm` needs a sampler in sigma
+   * space (`euler`, `dpmpp_2m` ...); its noise levels are those of `noiseSchedule.edm`.
    */
-  prediction?: Prediction | 'edm'
+  prediction?: Prediction
   /** Training betas, or their named form. Default: those of `spec`, else Stable Diffusion's. */
   betas?: Float32Array | readonly number[]
   noiseSchedule?: Partial<NoiseScheduleSpec>
@@ -181,6 +180,14 @@ function checkBetas(value: unknown): number[] {
 
 const betas = option((value) => checkBetas(value), { flag: inPrograms })
 
+const level = number({ min: 1e-6, max: 1e6, flag: inPrograms })
+
+const edmOptions = {
+  sigmaMin: level,
+  sigmaMax: level,
+  sigmaData: number({ min: 1e-3, max: 1e3, flag: inPrograms }),
+} satisfies Options<EdmScheduleSpec>
+
 const noiseScheduleOptions = {
   betaSchedule: text({ maxLength: 100, flag: inPrograms }),
   betaStart: number(share),
@@ -188,6 +195,10 @@ const noiseScheduleOptions = {
   timesteps: integer({ min: 1, max: maxTimesteps, flag: inPrograms }),
   zeroTerminalSnr: boolean({ flag: inPrograms }),
   betas,
+  // null passes: it takes the schedule of `spec` away.
+  edm: option((value, name) => (value === null ? (null as never) : (readNested(edmOptions, value, name, undefined) as EdmScheduleSpec)), {
+    flag: inPrograms,
+  }),
 } satisfies Options<NoiseScheduleSpec>
 
 const predictions = ['eps', 'v', 'sample', 'edm'] as const

@@ -311,7 +311,7 @@ export interface NativeSamplingRequest extends Omit<SamplingOptions, 'steps' | '
 
 /** A solver's part of a sampling request, and facts about training that a model would provide. */
 export interface NativeSolverRequest extends Omit<NativeSamplingRequest, EvaluationOption> {
-  prediction: Prediction | 'edm'
+  prediction: Prediction
   noiseSchedule: Partial<NoiseScheduleSpec>
   /** Image to image begins at `startStep`, or has a `strength`. */
   imageToImage?: true

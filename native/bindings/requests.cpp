@@ -94,6 +94,12 @@ NoiseSchedule noise_schedule(const Json & value) {
     schedule.betas = numbers_field(value, "betas", 0, 1);
     if (!schedule.betas.empty()) schedule.timesteps = static_cast<int>(schedule.betas.size());
     schedule.timesteps = static_cast<int>(int_field(value, "timesteps", schedule.timesteps, 1, 100'000));
+    if (const Json & edm = object_field(value, "edm"); !edm.is_null()) {
+        schedule.edm.emplace();
+        schedule.edm->sigma_min = number_field(edm, "sigmaMin", schedule.edm->sigma_min, 1e-6, 1e6);
+        schedule.edm->sigma_max = number_field(edm, "sigmaMax", schedule.edm->sigma_max, 1e-6, 1e6);
+        schedule.edm->sigma_data = number_field(edm, "sigmaData", schedule.edm->sigma_data, 1e-3, 1e3);
+    }
     return schedule;
 }
 
@@ -265,8 +271,7 @@ SolverRequest solver_request(const Json & request) {
     read_schedule(request, options);
     options.steps = static_cast<int>(int_field(request, "steps", options.steps, 1, max_steps));
     const std::string prediction = one_of(request, "prediction", "eps", {"eps", "epsilon", "v", "v_prediction", "sample", "edm"});
-    options.edm = prediction == "edm";
-    if (!options.edm) options.prediction = prediction_from_name(prediction);
+    options.prediction = prediction_from_name(prediction);
     options.noise_schedule = noise_schedule(object_field(request, "noiseSchedule"));
     options.image_to_image = bool_field(request, "imageToImage", false);
     options.strength = number_field(request, "strength", 1, 0, 1);

@@ -11,6 +11,13 @@ namespace {
 // ---- the fields of every struct: JSON reader, writer and overrides all use these lists ----------------
 
 template <typename V>
+void visit(V & v, EdmSchedule & s) {
+    v("sigmaMin", s.sigma_min);
+    v("sigmaMax", s.sigma_max);
+    v("sigmaData", s.sigma_data);
+}
+
+template <typename V>
 void visit(V & v, NoiseSchedule & s) {
     v("betaSchedule", s.beta_schedule);
     v("betaStart", s.beta_start);
@@ -18,6 +25,7 @@ void visit(V & v, NoiseSchedule & s) {
     v("timesteps", s.timesteps);
     v("zeroTerminalSnr", s.zero_terminal_snr);
     v("betas", s.betas);
+    v("edm", s.edm);
 }
 
 template <typename V>
@@ -107,6 +115,8 @@ void visit(V & v, ModelSpec & s) {
     v("prediction", s.prediction);
     v("schedule", s.schedule);
     v("scaleFactor", s.scale_factor);
+    v("latentsMean", s.latents_mean);
+    v("latentsStd", s.latents_std);
     v("imageSize", s.image_size);
     v("useEma", s.use_ema);
     v("unet", s.unet);
@@ -267,8 +277,8 @@ private:
     void read(const Json & json, const char * name, Prediction & value) const {
         std::string text;
         read(json, name, text);
-        if (text != "eps" && text != "epsilon" && text != "v" && text != "v_prediction" && text != "sample") {
-            wrong(name, "\"eps\", \"v\" or \"sample\"");
+        if (text != "eps" && text != "epsilon" && text != "v" && text != "v_prediction" && text != "sample" && text != "edm") {
+            wrong(name, "\"eps\", \"v\", \"sample\" or \"edm\"");
         }
         value = prediction_from_name(text);
     }
@@ -327,6 +337,7 @@ const char * prediction_name(Prediction prediction) {
     switch (prediction) {
         case Prediction::v: return "v";
         case Prediction::sample: return "sample";
+        case Prediction::edm: return "edm";
         default: return "eps";
     }
 }
@@ -335,8 +346,9 @@ Prediction prediction_from_name(const std::string & name) {
     if (name == "eps" || name == "epsilon") return Prediction::eps;
     if (name == "v" || name == "v_prediction") return Prediction::v;
     if (name == "sample") return Prediction::sample;
+    if (name == "edm") return Prediction::edm;
     throw Error(ErrorCode::unsupported_model,
-                "The prediction type \"" + name.substr(0, 80) + "\" is unknown; eps, v and sample are known",
+                "The prediction type \"" + name.substr(0, 80) + "\" is unknown; eps, v, sample and edm are known",
                 Json{{"found", name.substr(0, 80)}, {"nearest", "eps"}}.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 

@@ -12,7 +12,14 @@ namespace latent {
 // A model as data: everything about it that is not in the weights. Made by formats/detect from tensor names, shapes and
 // configuration files, overridable field by field, and used everywhere else. Only plain values.
 
-enum class Prediction { eps, v, sample };
+/// What a network's output stands for. edm: of a network with the preconditioning of Karras et al. 2022, section 5.
+enum class Prediction { eps, v, sample, edm };
+
+/// Training on continuous noise levels (Karras et al. 2022): the network's time is ln(sigma) / 4.
+struct EdmSchedule {
+    double sigma_min = 0.002, sigma_max = 80;
+    double sigma_data = 0.5;  // standard deviation of the data
+};
 
 /// Training noise schedule (make_beta_schedule of diffusionmodules/util.py). `betas` overrides the named form if not empty.
 struct NoiseSchedule {
@@ -22,6 +29,7 @@ struct NoiseSchedule {
     int timesteps = 1000;
     bool zero_terminal_snr = false;
     std::vector<double> betas;
+    std::optional<EdmSchedule> edm;  // in place of all these timesteps
 };
 
 enum class UNetAttention { none, attention_block, spatial_transformer };
@@ -122,6 +130,9 @@ struct ConditionerConfig {
     Json params = Json::object();    // for the other kinds: core/conditioner_params.h
 };
 
+/// Of SDXL's first stage.
+constexpr double sdxl_scale_factor = 0.13025;
+
 struct ModelSpec {
     std::string kind = "text";  // text, class, unconditional, layout, semantic, superres, inpaint, edit, depth, rdm or
                                 // autoencoder
@@ -132,6 +143,8 @@ struct ModelSpec {
     Prediction prediction = Prediction::eps;
     NoiseSchedule schedule;
     double scale_factor = 0.18215;
+    /// Per channel, of the first stage's codes z: latents are (z - mean) * scale_factor / std. Empty: z * scale_factor.
+    std::vector<double> latents_mean, latents_std;
     int image_size = 512;  // training size in pixels
     bool use_ema = false;  // read model_ema.* weights instead of model.*
     std::optional<UNetConfig> unet;
@@ -151,7 +164,7 @@ struct ModelSpec {
 };
 
 const char * prediction_name(Prediction prediction);
-Prediction prediction_from_name(const std::string & name);  // epsilon | eps | v_prediction | v | sample
+Prediction prediction_from_name(const std::string & name);  // epsilon | eps | v_prediction | v | sample | edm
 
 /// camelCase JSON, as in TypeScript and in GGUF files (key "latent.spec").
 Json to_json(const ModelSpec & spec);

@@ -168,10 +168,32 @@ void check_schedule(const NoiseSchedule & s) {
     in_range(s.timesteps, 1, 100000, "schedule.timesteps");
     if (!(s.beta_start > 0 && s.beta_start <= s.beta_end && s.beta_end < 1))
         fail("betaStart and betaEnd must satisfy 0 < betaStart <= betaEnd < 1");
+    if (s.edm) {
+        const EdmSchedule & edm = *s.edm;
+        const auto is_level = [](double sigma) { return sigma >= 1e-6 && sigma <= 1e6; };
+        if (!is_level(edm.sigma_min) || !is_level(edm.sigma_max) || edm.sigma_min >= edm.sigma_max)
+            fail("schedule.edm: sigmaMin must be below sigmaMax, and both between 1e-6 and 1e6");
+        if (!(edm.sigma_data >= 1e-3 && edm.sigma_data <= 1e3)) fail("schedule.edm.sigmaData must lie between 1e-3 and 1e3");
+    }
     if (s.betas.empty()) return;
     if (s.betas.size() != static_cast<size_t>(s.timesteps)) fail("schedule.betas needs one entry per timestep");
     for (const double beta : s.betas) {
         if (!(beta > 0 && beta <= 1)) fail("an entry of schedule.betas lies outside 0 to 1");
+    }
+}
+
+/// Statistics of each latent channel, or none.
+void check_latents(const ModelSpec & spec) {
+    const size_t channels = static_cast<size_t>(spec.latent_channels());
+    for (const std::vector<double> * each : {&spec.latents_mean, &spec.latents_std}) {
+        if (each->size() != spec.latents_mean.size() || (!each->empty() && each->size() != channels))
+            fail("latentsMean and latentsStd need one number for each latent channel");
+    }
+    for (const double mean : spec.latents_mean) {
+        if (!(std::fabs(mean) < 1e6)) fail("an entry of latentsMean is out of range");
+    }
+    for (const double deviation : spec.latents_std) {
+        if (!(deviation > 1e-6 && deviation < 1e6)) fail("an entry of latentsStd is not a positive number");
     }
 }
 
@@ -303,7 +325,9 @@ void validate(const ModelSpec & spec) {
     check_conditioners(spec);
     check_kind_fits(spec);
     check_schedule(spec.schedule);
+    if (spec.prediction == Prediction::edm && !spec.schedule.edm) fail("prediction edm needs schedule.edm");
     if (!(spec.scale_factor > 0 && spec.scale_factor < 1e6)) fail("scaleFactor must be a positive number");
+    check_latents(spec);
     in_range(spec.image_size, 1, 1 << 16, "imageSize");
     in_range(spec.steps, 1, 100000, "steps");
     if (!(std::fabs(spec.guidance_scale) < 1e4)) fail("guidanceScale is out of range");

@@ -313,11 +313,18 @@ bool names_prediction(const Json & config) {
     return params.is_object() && (params.contains("parameterization") || params.contains("denoiser_config"));
 }
 
-/// Replaces the first stage of the specification or configuration by the tiny one, whose latents include the scale factor.
-void use_tiny_stage(Detection & detection, const TensorSource & tensors) {
-    detection.spec.first_stage = detect_first_stage(tensors);
-    detection.spec.scale_factor = 1.0;
+/// Replaces the first stage of the specification or configuration by the tiny one, whose codes are latents that include the
+/// scale factor: SDXL's for models with latents of their own.
+void use_tiny_stage(Detection & detection, const TensorSource & tensors, bool is_stored) {
+    ModelSpec & spec = detection.spec;
+    const bool was_tiny = is_stored && spec.first_stage && spec.first_stage->kind == "tiny";
+    spec.first_stage = detect_first_stage(tensors);
     detection.unknown.erase("/scaleFactor");
+    if (spec.latents_mean.empty()) spec.scale_factor = 1.0;
+    if (was_tiny) return;
+    for (std::vector<double> * statistics : {&spec.latents_mean, &spec.latents_std}) {
+        for (double & value : *statistics) value *= sdxl_scale_factor;
+    }
 }
 
 Detection specify(const Opened & opened, const CanonicalModel & model, const ModelParts & parts, const Json & metadata) {
@@ -336,13 +343,19 @@ Detection specify(const Opened & opened, const CanonicalModel & model, const Mod
     if (detection.spec.unet && !settled) {
         const PredictionMarkers markers = markers_of(opened);
         const bool overruled = markers.from_schedule && !opened.configs.scheduler.is_null();
-        if (!overruled) apply_markers(detection, markers, model.tensors->name());
+        if (!overruled) apply_markers(detection, markers);
     }
-    if (model.has_stage && is_tiny_stage(*model.tensors)) use_tiny_stage(detection, *model.tensors);
+    if (model.has_stage && is_tiny_stage(*model.tensors))
+        use_tiny_stage(detection, *model.tensors, metadata.contains("latent.spec"));
     if (parts.first_stage_only) keep_first_stage(detection);
     if (parts.ema) detection.spec.use_ema = *parts.ema;
     const std::string name = model.tensors->name();
+    const bool was_edm = detection.spec.schedule.edm.has_value();
     apply_overrides(detection.spec, parts.spec);
+    if (!was_edm && (detection.spec.schedule.edm || detection.spec.prediction == Prediction::edm)) {
+        apply_edm_defaults(detection.spec);
+        apply_overrides(detection.spec, parts.spec);  // the caller's choice goes before the defaults
+    }
     require_known(detection, parts.spec, name);
     return detection;
 }

@@ -49,12 +49,15 @@ Json describe(const Stages & stages) {
     const Conditioners * conditioners = stages.conditioners.get();
     Json samplers = Json::array(), schedules = Json::array();
     Json labels = Json::object(), default_schedules = Json::object();
+    const bool continuous = spec.schedule.edm.has_value();
     for (const auto & sampler : samplers::list_samplers()) {
+        if (continuous && !sampler.continuous) continue;
         samplers.push_back(sampler.name);
         labels[sampler.name] = sampler.label;
-        default_schedules[sampler.name] = sampler.default_schedule;
+        default_schedules[sampler.name] = continuous ? "karras" : sampler.default_schedule;
     }
     for (const auto & schedule : samplers::list_schedules()) {
+        if (continuous && !schedule.continuous) continue;
         schedules.push_back(schedule.name);
         labels[schedule.name] = schedule.label;
     }

@@ -116,34 +116,38 @@ Latents FirstStageRunner::encode_raw(const ImageTensor & image, const JobContext
     return {result.shape, std::move(result.data)};
 }
 
-Latents FirstStageRunner::latents_of(const Latents & raw, int64_t rows, NoiseSource * noise, double scale) const {
+Latents FirstStageRunner::latents_of(const Latents & raw, int64_t rows, NoiseSource * noise) const {
+    Latents out = codes_of_moments(raw, rows, noise);
+    options_.scaling.to_latents(out);
+    return out;
+}
+
+Latents FirstStageRunner::codes_of_moments(const Latents & raw, int64_t rows, NoiseSource * noise) const {
     const auto [n, c, h, w] = raw.shape;
     const int64_t channels = form_.spread ? c / 2 : c;
     const size_t size = static_cast<size_t>(channels * h * w), stride = static_cast<size_t>(c * h * w);
     Latents out{{rows, channels, h, w}, std::vector<float>(static_cast<size_t>(rows) * size)};
     const bool draw = noise && form_.spread;
     if (draw) noise->normal(out.data);
-    const float factor = static_cast<float>(scale);
     for (int64_t row = 0; row < rows; ++row) {
         const float * mean = raw.data.data() + (n == 1 ? 0 : static_cast<size_t>(row) * stride);
         const float * logvar = mean + size;
         float * z = out.data.data() + static_cast<size_t>(row) * size;
-        for (size_t i = 0; i < size; ++i) z[i] = (draw ? mean[i] + std::exp(0.5f * logvar[i]) * z[i] : mean[i]) * factor;
+        for (size_t i = 0; i < size; ++i) z[i] = draw ? mean[i] + std::exp(0.5f * logvar[i]) * z[i] : mean[i];
     }
     return out;
 }
 
 Latents FirstStageRunner::encode_mean(const ImageTensor & image, const JobContext & job) {
     const Latents raw = encode_raw(image, job);
-    return latents_of(raw, raw.shape[0], nullptr, 1.0);
+    return codes_of_moments(raw, raw.shape[0], nullptr);
 }
 
 // ---- latents to images -----------------------------------------------------------------------------------------------
 
 ImageTensor FirstStageRunner::decode(const Latents & latents, bool quantise, const JobContext & job) {
     Latents z = latents;
-    const float scale = static_cast<float>(1.0 / options_.scale_factor);
-    for (float & value : z.data) value *= scale;
+    options_.scaling.to_codes(z);
     return decode_unscaled(z, quantise, job);
 }
 

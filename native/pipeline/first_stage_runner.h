@@ -5,6 +5,7 @@
 
 #include "core/rng.h"
 #include "models/first_stage.h"
+#include "pipeline/image/latent_scaling.h"
 #include "pipeline/memory/part_residency.h"
 #include "pipeline/memory/stage_plan.h"
 #include "pipeline/requests.h"
@@ -16,7 +17,7 @@ namespace latent::pipeline {
 class FirstStageRunner {
 public:
     struct Options {
-        double scale_factor = 1.0;   // scale factor of the denoising network's latents
+        LatentScaling scaling;       // to the denoising network's latents
         std::optional<bool> tiling;  // the caller's choice
         int tile = 0;                // latent pixels, 0: chosen by the plan
         bool upscaling = false;      // decodes in the tiles of super-resolution
@@ -40,15 +41,15 @@ public:
 
     /// The encoder's output for [n, c, h, w]: moments, or latents before quantisation (FirstStageForm::encoded_channels).
     Latents encode_raw(const ImageTensor & image, const JobContext & job);
-    /// The latents from the result of encode_raw(), times `scale`: with `noise` a posterior sample, otherwise the mean (the same
-    /// for a stage without a posterior). A single raw row is used for all `rows`.
-    Latents latents_of(const Latents & raw, int64_t rows, NoiseSource * noise, double scale) const;
+    /// The latents from the result of encode_raw(): with `noise` a posterior sample, otherwise the mean (the same for a stage
+    /// without a posterior). A single raw row is used for all `rows`.
+    Latents latents_of(const Latents & raw, int64_t rows, NoiseSource * noise) const;
     /// The unscaled mean for every image.
     Latents encode_mean(const ImageTensor & image, const JobContext & job);
 
-    /// Decodes checked latents that include the scale factor.
+    /// Decodes checked latents of the denoising network.
     ImageTensor decode(const Latents & latents, bool quantise, const JobContext & job);
-    /// Decodes latents without the scale factor.
+    /// Decodes codes, which have no scaling.
     ImageTensor decode_unscaled(const Latents & z, bool quantise, const JobContext & job);
 
     /// The nearest code of each pixel of encode_raw()'s result, and the unscaled latents of codes.
@@ -56,6 +57,7 @@ public:
     Latents lookup(const Codes & codes, const JobContext & job);
 
 private:
+    Latents codes_of_moments(const Latents & raw, int64_t rows, NoiseSource * noise) const;
     StagePlanRequest stage_request(int64_t height, int64_t width, uint64_t beside) const;
 
     std::unique_ptr<models::FirstStage> network_;

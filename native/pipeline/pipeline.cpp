@@ -191,7 +191,7 @@ Latents Pipeline::encode_image(const ImageTensor & image, const std::string & mo
     planner_->advise([&] { return planner_->encoding(image.shape[2], image.shape[3], image.shape[0]); },
                      [&] { raw = stage.encode_raw(image, job); });
     if (mode == "moments" || mode == "prequant") return raw;
-    return stage.latents_of(raw, raw.shape[0], mode == "sample" ? &noise : nullptr, spec().scale_factor);
+    return stage.latents_of(raw, raw.shape[0], mode == "sample" ? &noise : nullptr);
 }
 
 ImageTensor Pipeline::decode(const Latents & latents, bool quantise, const JobContext & job) {

@@ -160,7 +160,7 @@ SamplingRun Recipe::start() {
     std::optional<Latents> clean;
     if (image_) {
         FirstStageRunner & stage = *stages_.first_stage;
-        clean = stage.latents_of(stage.encode_raw(*image_, job_), request_.count, &noise, stages_.spec().scale_factor);
+        clean = stage.latents_of(stage.encode_raw(*image_, job_), request_.count, &noise);
     }
 
     if (pictures_first) noise.normal(start.data);

@@ -47,6 +47,8 @@ std::string misfit(const ModelSpec & model, const ModelSpec & refiner) {
         return std::string("predicts ") + prediction_name(refiner.prediction) + ", " + called(model, "the model") + " predicts " +
                prediction_name(model.prediction);
     }
+    if (refiner.schedule.edm || model.schedule.edm)
+        return "cannot share a schedule: one was trained on continuous noise levels (EDM)";
     if (refiner.schedule.timesteps != model.schedule.timesteps) return "was trained with a different number of timesteps";
     return "";
 }

@@ -107,7 +107,7 @@ Stages::Stages(const LoadRequest & load, OpenedModelPtr model, graph::DevicePtr 
     if (spec.first_stage) {
         first_stage =
             std::make_unique<FirstStageRunner>(make_first_stage(*spec.first_stage, this->device()), residency,
-                                               FirstStageRunner::Options{spec.scale_factor, request.vae_tiling,
+                                               FirstStageRunner::Options{LatentScaling::of(spec), request.vae_tiling,
                                                                          request.vae_tile_size, upscaling, request.tile_size});
     }
     if (whole) conditioners = std::make_unique<Conditioners>(spec, residency, first_stage.get());
@@ -132,9 +132,9 @@ Stages::Stages(const LoadRequest & load, OpenedModelPtr model, graph::DevicePtr 
     if (opened->preview && denoiser) {
         AutoencoderConfig config = *opened->preview->spec.first_stage;
         config.encoder = false;
-        preview_stage =
-            std::make_unique<FirstStageRunner>(make_first_stage(config, this->device()), residency,
-                                               FirstStageRunner::Options{1.0, request.vae_tiling, request.vae_tile_size});
+        preview_stage = std::make_unique<FirstStageRunner>(
+            make_first_stage(config, this->device()), residency,
+            FirstStageRunner::Options{LatentScaling::of_tiny(spec), request.vae_tiling, request.vae_tile_size});
         add(preview_stage->network(), *opened->preview);
         residency.accompany(preview_stage->network(), denoiser->network());
         if (refiner) residency.accompany(preview_stage->network(), refiner->denoiser().network());

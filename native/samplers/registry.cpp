@@ -86,8 +86,13 @@ bool in_sigma_space(const Entry & entry) {
 }
 
 // Schedules for EDM networks: those computed from the range alone. The others look up levels in a table of training timesteps.
+const Names & continuous_schedules() {
+    static const Names names = {"karras", "exponential", "polyexponential", "beta", "kl_optimal", "linear_quadratic"};
+    return names;
+}
+
 std::string choose_edm_schedule(const Entry & entry, const SolverOptions & options) {
-    const Names known = {"karras", "exponential", "polyexponential", "beta", "kl_optimal", "linear_quadratic"};
+    const Names & known = continuous_schedules();
     if (!in_sigma_space(entry))
         throw Error(ErrorCode::invalid_argument,
                     "Sampler \"" + options.sampler +
@@ -102,7 +107,7 @@ std::string choose_edm_schedule(const Entry & entry, const SolverOptions & optio
 }
 
 std::string choose_schedule(const Entry & entry, const SolverOptions & options, const std::string & dialect) {
-    if (options.edm) return choose_edm_schedule(entry, options);
+    if (options.continuous()) return choose_edm_schedule(entry, options);
     if (options.schedule.empty() || options.schedule == "custom") {
         if (dialect == "compvis") return "ddim_uniform";
         if (dialect == "sgm") return "legacy_ddpm";
@@ -173,7 +178,7 @@ std::unique_ptr<Solver> build_part(const SolverOptions & options) {
     if (!(options.denoising_start >= 0 && options.denoising_start < options.denoising_end && options.denoising_end <= 1))
         refuse("denoising_start and denoising_end must lie in 0..1, and the start below the end");
     if (options.image_to_image) refuse("Give either a part of the schedule or strength (image to image), not both");
-    if (options.edm) refuse("A part of the schedule is given in training timesteps, which EDM networks do not have");
+    if (options.continuous()) refuse("A part of the schedule is given in training timesteps, which EDM networks do not have");
     Parameters parameters(options.extra, options.sampler);
     auto solver = build(options, parameters);
     if (solver->adaptive()) refuse("Sampler \"" + options.sampler + "\" has no fixed steps, so it cannot run part of a schedule");
@@ -228,7 +233,8 @@ const std::vector<SamplerInfo> & list_samplers() {
         std::vector<SamplerInfo> out;
         for (const Entry & entry : entries()) {
             const std::string schedule = entry.dialects.front() == "diffusers" ? entry.diffusers_schedule : entry.schedule;
-            out.push_back({entry.name, entry.label, schedule, entry.dialects, parameters_of(entry), entry.stochastic});
+            out.push_back({entry.name, entry.label, schedule, entry.dialects, parameters_of(entry), entry.stochastic,
+                           in_sigma_space(entry)});
         }
         return out;
     }();
@@ -236,29 +242,33 @@ const std::vector<SamplerInfo> & list_samplers() {
 }
 
 const std::vector<ScheduleInfo> & list_schedules() {
-    static const std::vector<ScheduleInfo> all = {
-        {"normal", "Normal"},
-        {"karras", "Karras"},
-        {"exponential", "Exponential"},
-        {"polyexponential", "Polyexponential"},
-        {"sgm_uniform", "SGM uniform"},
-        {"simple", "Simple"},
-        {"ddim_uniform", "DDIM uniform"},
-        {"beta", "Beta"},
-        {"ays", "Align Your Steps (SD 1.x)"},
-        {"ays_sdxl", "Align Your Steps (SDXL)"},
-        {"kl_optimal", "KL optimal"},
-        {"linear_quadratic", "Linear quadratic"},
-        {"vp", "Variance preserving"},
-        {"legacy_ddpm", "generative-models, SDXL"},
-        {"turbo", "SDXL-Turbo demo"},
-        {"leading", "Leading timesteps"},
-        {"trailing", "Trailing timesteps"},
-        {"linspace", "Evenly spaced timesteps"},
-        {"quad", "Quadratic timesteps (CompVis)"},
-        {"lu_lambdas", "Uniform in lambda (DPM-Solver)"},
-        {"custom", "Custom sigmas or timesteps"},
-    };
+    static const std::vector<ScheduleInfo> all = [] {
+        std::vector<ScheduleInfo> out = {
+            {"normal", "Normal"},
+            {"karras", "Karras"},
+            {"exponential", "Exponential"},
+            {"polyexponential", "Polyexponential"},
+            {"sgm_uniform", "SGM uniform"},
+            {"simple", "Simple"},
+            {"ddim_uniform", "DDIM uniform"},
+            {"beta", "Beta"},
+            {"ays", "Align Your Steps (SD 1.x)"},
+            {"ays_sdxl", "Align Your Steps (SDXL)"},
+            {"kl_optimal", "KL optimal"},
+            {"linear_quadratic", "Linear quadratic"},
+            {"vp", "Variance preserving"},
+            {"legacy_ddpm", "generative-models, SDXL"},
+            {"turbo", "SDXL-Turbo demo"},
+            {"leading", "Leading timesteps"},
+            {"trailing", "Trailing timesteps"},
+            {"linspace", "Evenly spaced timesteps"},
+            {"quad", "Quadratic timesteps (CompVis)"},
+            {"lu_lambdas", "Uniform in lambda (DPM-Solver)"},
+            {"custom", "Custom sigmas or timesteps"},
+        };
+        for (ScheduleInfo & info : out) info.continuous = info.name == "custom" || contains(continuous_schedules(), info.name);
+        return out;
+    }();
     return all;
 }
 

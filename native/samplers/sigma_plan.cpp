@@ -16,9 +16,10 @@ ScheduleRange read_range(Setup & setup) {
     range.rho = parameters.number("rho", range.rho, 0.01, 100);
     range.beta_alpha = parameters.number("beta_alpha", 0.6, 0.01, 100);
     range.beta_beta = parameters.number("beta_beta", 0.6, 0.01, 100);
-    if (setup.options.edm) {  // Karras et al. 2022, table 1
-        if (std::isnan(range.sigma_min)) range.sigma_min = 0.002;
-        if (std::isnan(range.sigma_max)) range.sigma_max = 80;
+    if (setup.options.continuous()) {
+        const EdmSchedule edm = setup.options.noise_schedule.edm.value_or(EdmSchedule{});
+        if (std::isnan(range.sigma_min)) range.sigma_min = edm.sigma_min;
+        if (std::isnan(range.sigma_max)) range.sigma_max = edm.sigma_max;
     }
     if (range.sigma_min >= range.sigma_max)
         throw Error(ErrorCode::invalid_argument, "Solver parameter \"sigma_min\" must lie below \"sigma_max\"");
@@ -69,7 +70,7 @@ void diffusers_levels(Setup & setup, SigmaPlan & plan, int steps, ScheduleRange 
         plan.sigmas.push_back(keep_min ? std::min(plan.sigma_low, plan.sigmas.back()) : 0);
     }
     const double top = *std::max_element(plan.sigmas.begin(), plan.sigmas.end());
-    plan.init_noise_sigma = spacing == "leading" || plan.edm ? std::sqrt(top * top + 1) : top;
+    plan.init_noise_sigma = spacing == "leading" || setup.options.continuous() ? std::sqrt(top * top + 1) : top;
 }
 
 void k_levels(Setup & setup, SigmaPlan & plan, int steps, const ScheduleRange & range) {
@@ -103,11 +104,12 @@ SigmaPlan plan_sigmas(Setup & setup) {
         make_noise_table(setup.options.noise_schedule, plan.diffusers ? TableArithmetic::float32 : TableArithmetic::float64,
                          plan.diffusers ? TerminalSnr::sigma_4096 : TerminalSnr::sigma_4518);
     const ScheduleRange range = read_range(setup);
-    plan.edm = setup.options.edm;
-    plan.sigma_data = setup.parameters.number("sigma_data", plan.edm ? 0.5 : 1, 1e-3, 1e3);
+    const bool edm = setup.options.continuous();
+    const double sigma_data = setup.options.noise_schedule.edm.value_or(EdmSchedule{}).sigma_data;
+    plan.sigma_data = setup.parameters.number("sigma_data", edm ? sigma_data : 1, 1e-3, 1e3);
     plan.sigma_low = std::isnan(range.sigma_min) ? plan.table.sigma_min() : range.sigma_min;
-    plan.continuous = setup.parameters.choice("timestep_type", plan.edm ? "continuous" : "discrete",
-                                              {"discrete", "continuous"}) == "continuous";
+    plan.continuous =
+        setup.parameters.choice("timestep_type", edm ? "continuous" : "discrete", {"discrete", "continuous"}) == "continuous";
     SolverOptions sized = setup.options;
     if (!sized.sigmas.empty()) sized.steps = static_cast<int>(sized.sigmas.size()) - (sized.sigmas.back() == 0 ? 1 : 0);
     if (!sized.timesteps.empty()) sized.steps = static_cast<int>(sized.timesteps.size());

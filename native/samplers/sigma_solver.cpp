@@ -13,7 +13,7 @@ double SigmaPlan::timestep_of(double sigma) const {
 }
 
 SigmaSolver::SigmaSolver(const SigmaPlan & plan, Prediction prediction)
-    : prediction_(prediction), init_(plan.init_noise_sigma), sigma_data_(plan.sigma_data), edm_(plan.edm) {
+    : prediction_(prediction), init_(plan.init_noise_sigma), sigma_data_(plan.sigma_data) {
     sigmas_ = plan.sigmas;
 }
 
@@ -37,7 +37,7 @@ std::pair<double, double> SigmaSolver::output_weights(size_t i) const {
     if (predicts_eps()) return {1, -sigma};
     if (prediction_ == Prediction::sample) return {0, 1};
     const double data = sigma_data_ * sigma_data_, square = sigma * sigma + data, slope = sigma * sigma_data_ / std::sqrt(square);
-    return {data / square, edm_ ? slope : -slope};
+    return {data / square, prediction_ == Prediction::edm ? slope : -slope};
 }
 
 void SigmaSolver::to_denoised(size_t i, Span<const float> output, Span<const float> x, Span<float> out) const {

@@ -17,7 +17,6 @@ struct SigmaPlan {
     double init_noise_sigma = 1;
     double sigma_low = 0;           // the lowest level above 0 that the network was trained for
     double sigma_data = 1;          // standard deviation of the data, for scaling the network's input and output
-    bool edm = false;               // the network has EDM's preconditioning (Karras et al. 2022, section 5)
     std::vector<double> skipped;    // levels before the start of image to image
     int whole_steps = 0;            // number of steps of the whole schedule, including the skipped ones
     bool diffusers = false;         // diffusers' churn, and its final noise in ancestral solvers
@@ -52,7 +51,7 @@ protected:
     const std::vector<float> & draw(NoiseSource & source, size_t count);
 
     /// True if the output is already the derivative (x - x0) / sigma.
-    bool predicts_eps() const { return prediction_ == Prediction::eps && !edm_; }
+    bool predicts_eps() const { return prediction_ == Prediction::eps; }
 
     Prediction prediction_;
     std::vector<double> denoiser_sigmas_;  // per evaluation, the training sigma at its timestep
@@ -63,7 +62,6 @@ private:
     std::pair<double, double> output_weights(size_t i) const;
 
     double init_, sigma_data_;
-    bool edm_;
 };
 
 /// Splits a step into a deterministic part down to `down` and fresh noise with standard deviation `up` (ancestral sampling).

@@ -96,9 +96,6 @@ struct SolverOptions {
     /// Share of fresh noise. Negative: the sampler's default (0 for ddim and deterministic ones, 1 for ancestral and SDE ones).
     double eta = -1;
     Prediction prediction = Prediction::eps;
-    /// The network has the preconditioning of Karras et al. 2022 (section 5): `prediction` is ignored, and its time input is
-    /// ln(sigma) / 4. Only for samplers in sigma space.
-    bool edm = false;
     NoiseSchedule noise_schedule;
     bool image_to_image = false;  // start inside the schedule, by `strength`
     double strength = 1.0;        // 0..1
@@ -110,6 +107,9 @@ struct SolverOptions {
     size_t row = 0;  // elements of one image's latents, for statistics per image (thresholding); 0: x is one image
     /// Solver parameters by their diffusers / k-diffusion names; null when absent. Unknown names are rejected.
     Json extra;
+
+    /// Trained on continuous noise levels: the time input is ln(sigma) / 4. Only for samplers in sigma space.
+    bool continuous() const { return prediction == Prediction::edm || noise_schedule.edm; }
 };
 
 /// Throws invalid_argument for unknown names (listing the known ones) and numbers out of range.
@@ -122,11 +122,13 @@ struct SamplerInfo {
     std::vector<std::string> dialects;    // the first is the default
     std::vector<std::string> parameters;  // names accepted in SolverOptions::extra
     bool stochastic = false;              // draws noise at its default eta
+    bool continuous = false;              // runs networks trained on continuous noise levels, by default with karras
 };
 
 struct ScheduleInfo {
     std::string name;
     std::string label;
+    bool continuous = false;  // for networks trained on continuous noise levels, too
 };
 
 const std::vector<SamplerInfo> & list_samplers();

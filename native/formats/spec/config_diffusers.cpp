@@ -78,6 +78,19 @@ void apply_tiny_vae(const Json & config) {
                 Json{{"found", "vae/config.json"}, {"nearest", "TAESD"}}.dump());
 }
 
+/// latents_mean or latents_std of a first stage, per channel; empty where there is none.
+std::vector<double> statistics_at(const Json & config, const char * key) {
+    if (!config.contains(key) || config.at(key).is_null()) return {};
+    std::vector<double> values;
+    if (is_list(config, key) && config.at(key).size() <= 1024) {
+        for (const Json & value : config.at(key)) {
+            if (value.is_number()) values.push_back(value.get<double>());
+        }
+        if (values.size() == config.at(key).size()) return values;
+    }
+    throw Error(ErrorCode::model_format, std::string("vae/config.json: ") + key + " must be a list of numbers");
+}
+
 void apply_vae(Detection & detection, const Json & config) {
     ModelSpec & spec = detection.spec;
     AutoencoderConfig & c = *spec.first_stage;
@@ -92,6 +105,8 @@ void apply_vae(Detection & detection, const Json & config) {
                     Json{{"found", "shift_factor"}, {"nearest", "AutoencoderKL"}}.dump());
     }
     c.z_channels = int_at(config, "latent_channels", c.z_channels);
+    spec.latents_mean = statistics_at(config, "latents_mean");
+    spec.latents_std = statistics_at(config, "latents_std");
     if (config.contains("scaling_factor") && !config.at("scaling_factor").is_null()) {
         spec.scale_factor = number_at(config, "scaling_factor", spec.scale_factor);
         detection.unknown.erase("/scaleFactor");
@@ -124,9 +139,20 @@ NoiseSchedule schedule_of(const Json & config) {
     return s;
 }
 
+/// EDMEulerScheduler, EDMDPMSolverMultistepScheduler: "epsilon" stands for EDM's preconditioning there.
+void apply_edm_scheduler(ModelSpec & spec, const Json & config) {
+    EdmSchedule edm;
+    edm.sigma_min = number_at(config, "sigma_min", edm.sigma_min);
+    edm.sigma_max = number_at(config, "sigma_max", edm.sigma_max);
+    edm.sigma_data = number_at(config, "sigma_data", edm.sigma_data);
+    spec.schedule.edm = edm;
+    if (spec.prediction == Prediction::eps) spec.prediction = Prediction::edm;
+}
+
 void apply_scheduler(Detection & detection, const Json & config) {
     detection.spec.schedule = schedule_of(config);
     detection.spec.prediction = prediction_from_name(text_at(config, "prediction_type", "epsilon"));
+    if (text_at(config, "_class_name").rfind("EDM", 0) == 0) apply_edm_scheduler(detection.spec, config);
     detection.unknown.erase("/schedule");
 }
 

@@ -144,6 +144,16 @@ void apply_kind_defaults(ModelSpec & spec) {
     }
     // Latent consistency models, as their authors' examples run them.
     if (spec.unet && spec.unet->guidance_embed_dim > 0) spec.sampler = "lcm", spec.steps = 4, spec.guidance_scale = 8;
+    apply_edm_defaults(spec);
+}
+
+void apply_edm_defaults(ModelSpec & spec) {
+    if (spec.prediction == Prediction::edm && !spec.schedule.edm) spec.schedule.edm.emplace();
+    if (!spec.schedule.edm) return;
+    spec.sampler = "dpmpp_2m", spec.eta = 0;
+    if (spec.prediction != Prediction::edm || spec.family != "sdxl") return;
+    spec.guidance_scale = 3;
+    if (spec.name == "SDXL base") spec.name = "Playground v2.5";
 }
 
 Detection detect(const CanonicalModel & model) {

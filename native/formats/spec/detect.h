@@ -51,5 +51,8 @@ void require_known(const Detection & detection, const Json & overrides, const st
 
 /// Fills sampler, steps, guidance scale, eta and the kind-dependent rest with the defaults of the reference scripts.
 void apply_kind_defaults(ModelSpec & spec);
+/// Those of a model with EDM's prediction or schedule, which it completes: defaults that run on continuous noise levels.
+/// Playground v2.5 is the one known model of SDXL's architecture.
+void apply_edm_defaults(ModelSpec & spec);
 
 }  // namespace latent::formats

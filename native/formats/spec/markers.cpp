@@ -50,13 +50,12 @@ PredictionMarkers prediction_markers(const TensorSource & source) {
     PredictionMarkers markers;
     if (source.has("edm_mean") && source.has("edm_std")) {
         markers.type = "edm";
-        markers.edm_time = true;
-        markers.sigma_data = 0.5, markers.sigma_min = 0.002, markers.sigma_max = 80;
+        markers.edm.emplace();
     } else if (source.has("edm_vpred.sigma_max")) {
         markers.type = "v";
-        markers.edm_time = true;
-        markers.sigma_min = number_in(source, "edm_vpred.sigma_min", 0.002);
-        markers.sigma_max = number_in(source, "edm_vpred.sigma_max", 120);
+        const double low = number_in(source, "edm_vpred.sigma_min", 0.002);
+        const double high = number_in(source, "edm_vpred.sigma_max", 120);
+        markers.edm = EdmSchedule{low < high ? low : 0.002, high > 0.002 ? high : 120, 1.0};
     } else if (source.has("v_pred")) {
         markers.type = "v";
         markers.zero_terminal_snr = source.has("ztsnr");
@@ -70,16 +69,21 @@ PredictionMarkers prediction_markers(const TensorSource & source) {
     return markers;
 }
 
-void apply_markers(Detection & detection, const PredictionMarkers & markers, const std::string & file) {
+void apply_markers(Detection & detection, const PredictionMarkers & markers) {
     if (markers.type.empty()) return;
-    if (markers.edm_time) {
-        const char * found = markers.type == "edm" ? "EDM prediction (Playground v2.5)" : "v-prediction over EDM's noise levels";
-        throw Error(ErrorCode::unsupported_model,
-                    file + ": the model was trained with " + found + ", which this engine does not run",
-                    Json{{"found", found}, {"nearest", "v"}}.dump());
+    ModelSpec & spec = detection.spec;
+    spec.prediction = prediction_from_name(markers.type);
+    if (markers.zero_terminal_snr) spec.schedule.zero_terminal_snr = true;
+    if (!markers.edm) return;
+    spec.schedule.edm = markers.edm;
+    if (spec.prediction == Prediction::edm && spec.latent_channels() == 4) {
+        // The numbers of Playground v2.5, whatever the tensors contain: other programs read only their names.
+        spec.latents_mean = {-1.6574, 1.886, -1.383, 2.5155};
+        spec.latents_std = {8.4927, 5.9022, 6.5498, 5.2299};
+        spec.scale_factor = 0.5;
+        detection.unknown.erase("/scaleFactor");
     }
-    detection.spec.prediction = prediction_from_name(markers.type);
-    if (markers.zero_terminal_snr) detection.spec.schedule.zero_terminal_snr = true;
+    apply_edm_defaults(spec);
 }
 
 }  // namespace latent::formats

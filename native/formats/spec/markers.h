@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "core/tensor_source.h"
@@ -10,10 +11,9 @@ namespace latent::formats {
 /// What a file tells about its network's prediction besides the weights. Fine-tunes of one architecture may differ in nothing
 /// else.
 struct PredictionMarkers {
-    std::string type;                                     // eps | v | edm, "" where nothing says
-    bool zero_terminal_snr = false;                       // the schedule is rescaled so that its last alpha is 0
-    bool edm_time = false;                                // the network takes ln(sigma) / 4 in place of a timestep
-    double sigma_data = 1, sigma_min = 0, sigma_max = 0;  // of EDM
+    std::string type;                // eps | v | edm, "" where nothing says
+    bool zero_terminal_snr = false;  // the schedule is rescaled so that its last alpha is 0
+    std::optional<EdmSchedule> edm;  // trained on continuous noise levels
     /// Seen in the stored schedule alone, which a scheduler's configuration overrides.
     bool from_schedule = false;
 };
@@ -25,7 +25,7 @@ PredictionMarkers prediction_markers(const TensorSource & source);
 /// Whether a tensor is one of those markers rather than a weight.
 bool is_prediction_marker(const std::string & name);
 
-/// Throws unsupported_model for EDM models, which are recognised but do not run.
-void apply_markers(Detection & detection, const PredictionMarkers & markers, const std::string & file);
+/// Lets the markers decide over what was detected.
+void apply_markers(Detection & detection, const PredictionMarkers & markers);
 
 }  // namespace latent::formats

@@ -88,7 +88,7 @@ void UpscalingConditioner::encode(const Inputs & inputs, const EncodeContext & c
 
 InpaintingConditioner::InpaintingConditioner(const ModelSpec & spec, FirstStageRunner * first_stage)
     : form_of_hole_(spec.conditioning_key == "concat" ? InpaintingForm::latent_diffusion() : InpaintingForm::stable_diffusion()),
-      scale_factor_(static_cast<float>(spec.scale_factor)),
+      scaling_(LatentScaling::of(spec)),
       picture_channels_(picture_channels(spec)),
       latent_channels_(latent_channels(spec)),
       first_stage_(first_stage) {}
@@ -127,9 +127,7 @@ void InpaintingConditioner::encode(const Inputs & inputs, const EncodeContext & 
     }
     // The references draw from the posterior of the masked image; its mean gives the same channels every time.
     Latents code = first_stage_->encode_mean(with_hole(image, mask, form.hole), context.job);
-    if (form.scaled) {
-        for (float & value : code.data) value *= scale_factor_;
-    }
+    if (form.scaled) scaling_.to_latents(code);
     out.concat = inpainting_channels(form, code, mask);
 }
 

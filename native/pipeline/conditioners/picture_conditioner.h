@@ -43,7 +43,7 @@ public:
 
 private:
     InpaintingForm form_of_hole_;
-    float scale_factor_;
+    LatentScaling scaling_;
     int picture_channels_, latent_channels_;
     FirstStageRunner * first_stage_;
 };

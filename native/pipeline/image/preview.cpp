@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pipeline/image/latent_scaling.h"
+
 namespace latent::pipeline {
 namespace {
 
@@ -22,6 +24,15 @@ std::vector<float> factors_of(const ModelSpec & spec, int64_t channels) {
     const float * table = sdxl ? kSdxl[0] : kSd1[0];
     std::vector<float> factors(table, table + 12);
     factors.resize(wanted, 0.0f);
+    // The table is for latents that are scaled as those of the family.
+    const LatentScaling scaling = LatentScaling::of_tiny(spec);
+    for (size_t i = 0; i < scaling.mean.size(); ++i) {
+        for (size_t rgb = 0; rgb < 3; ++rgb) {
+            float & factor = factors[3 * i + rgb];
+            factors[12 + rgb] += factor * static_cast<float>(scaling.mean[i]);
+            factor *= static_cast<float>(scaling.deviation[i] / scaling.factor);
+        }
+    }
     return factors;
 }
 

@@ -50,6 +50,10 @@ std::vector<double> denoising_loss(Stages & stages, const MemoryPlanner & planne
                                    const LossRequest & request, const JobContext & job) {
     stages.require_all("loss");
     const ModelSpec & spec = stages.spec();
+    if (spec.schedule.edm) {
+        throw Error(ErrorCode::unsupported_model,
+                    "loss: this model was trained on continuous noise levels (EDM), not on timesteps");
+    }
     Conditioners & conditioners = *stages.conditioners;
     const auto [n, c, height, width] = image.shape;
     check_timesteps(request.timesteps, spec.schedule.timesteps);
@@ -70,7 +74,7 @@ std::vector<double> denoising_loss(Stages & stages, const MemoryPlanner & planne
     source.normal(noise.data);
     const Conditioning conditioning = conditioners.encode(request.inputs, {frame, n, source, job});
     FirstStageRunner & stage = *stages.first_stage;
-    const Latents clean = stage.latents_of(stage.encode_raw(image, job), n, &source, spec.scale_factor);
+    const Latents clean = stage.latents_of(stage.encode_raw(image, job), n, &source);
 
     const Guidance guidance{&conditioning};
     stages.denoiser->check("loss", shape, guidance);

@@ -119,13 +119,13 @@ private:
 // In the diffusers dialect these names are settings of its DPM-Solver multistep scheduler, except for EDM networks, whose
 // scheduler works in sigma space.
 std::unique_ptr<Solver> make_dpmpp_2m(Setup & setup) {
-    if (setup.is("diffusers") && !setup.options.edm) return make_dpm_solver(setup);
+    if (setup.is("diffusers") && !setup.options.continuous()) return make_dpm_solver(setup);
     const SigmaPlan plan = plan_sigmas(setup);
     return std::make_unique<Dpmpp2mSolver>(plan, setup.options.prediction);
 }
 
 std::unique_ptr<Solver> make_dpmpp_2m_sde(Setup & setup) {
-    if (setup.is("diffusers") && !setup.options.edm) return make_dpm_solver(setup);
+    if (setup.is("diffusers") && !setup.options.continuous()) return make_dpm_solver(setup);
     const SigmaPlan plan = plan_sigmas(setup);
     const bool heun = setup.parameters.choice("solver_type", "midpoint", {"midpoint", "heun"}) == "heun";
     return std::make_unique<Dpmpp2mSdeSolver>(plan, setup.options.prediction, eta_or(setup.options, 1),

@@ -2,7 +2,9 @@
 
 #include "check.h"
 #include "fixture.h"
+#include "formats/open.h"
 #include "pipeline/conditioners/emphasis.h"
+#include "pipeline/image/latent_scaling.h"
 #include "pipeline/image/preview.h"
 #include "pipeline/image/tiling.h"
 #include "pipeline/image/to_pictures.h"
@@ -28,6 +30,33 @@ TEST(linear_preview_matches_the_web_ui) {
         CHECK(picture.width == 5 && picture.height == 6 && picture.data.size() == expected.size());
         for (size_t i = 0; i < expected.size(); ++i) CHECK_NEAR(picture.data[i], expected[i], 1);
     }
+}
+
+TEST(latents_with_statistics_of_their_channels) {
+    const auto golden = formats::open_model_file(std::string(LATENT_FIXTURES) + "/procedures/prediction_types.safetensors");
+    const auto within = [&](const char * name, const Latents & actual) {
+        const std::vector<float> expected = golden->read_f32(*golden->find(name));
+        CHECK(expected.size() == actual.data.size());
+        for (size_t i = 0; i < expected.size(); ++i)
+            CHECK_NEAR(actual.data[i], expected[i], 1e-5 * std::fabs(expected[i]) + 1e-6);
+    };
+    const Json file = fixture::json("procedures/prediction_types.json");
+    const Latents z{{1, 4, 3, 2}, fixture::formula("pred:z", 24)};
+    const LatentScaling playground{0.5, file["latents_mean"].get<std::vector<double>>(),
+                                   file["latents_std"].get<std::vector<double>>()};
+    Latents in = z, out = z;
+    playground.to_latents(in);
+    within("playground.in", in);
+    playground.to_codes(out);
+    within("playground.out", out);
+    // Of several images, the channels of each.
+    Latents two{{2, 4, 3, 2}, z.data};
+    two.data.insert(two.data.end(), z.data.begin(), z.data.end());
+    playground.to_latents(two);
+    CHECK(std::equal(in.data.begin(), in.data.end(), two.data.begin() + 24));
+    Latents plain = z;
+    LatentScaling{0.25, {}, {}}.to_latents(plain);
+    CHECK(plain.data[5] == z.data[5] * 0.25f);
 }
 
 TEST(linear_preview_takes_the_factors_of_the_model) {

@@ -54,7 +54,7 @@ ls::SolverOptions diffusers_options(const std::string & scheduler, const Json & 
     if (spaced) options.extra["steps_offset"] = 0;
     options.schedule = config.value("timestep_spacing", known.spacing);
     if (!spaced) options.schedule = config.value("sigma_schedule", "");
-    options.edm = scheduler.rfind("EDM", 0) == 0;
+    if (scheduler.rfind("EDM", 0) == 0) options.noise_schedule.edm.emplace();
     if (scheduler == "PNDMScheduler") options.extra["skip_prk_steps"] = false;
     auto & noise = options.noise_schedule;
     noise.beta_start = config.value("beta_start", noise.beta_start);
@@ -100,7 +100,7 @@ Values edm_network(double sigma, double data, const Values & x) {
 bool run_diffusers_case(const Json & test) {
     ls::SolverOptions options = fixtures::diffusers_options(test.at("class"), test.at("config"));
     options.steps = test.at("num_inference_steps");
-    options.prediction = fixtures::prediction(test);
+    options.prediction = options.continuous() ? latent::Prediction::edm : fixtures::prediction(test);
     if (test.contains("step_args"))
         for (const auto & [name, value] : test.at("step_args").items()) {
             if (name == "eta")
@@ -133,8 +133,8 @@ bool run_diffusers_case(const Json & test) {
         solver->prepare(i, x, noise);
         solver->scale_input(i, x, input);
         const double at = continuous ? table.timestep_at(std::exp(4 * t)) : t;
-        const Values output = options.edm ? edm_network(std::exp(4 * t), 0.5, x)
-                                          : fixtures::guided_network(test, table, at, input, options.prediction);
+        const Values output = options.continuous() ? edm_network(std::exp(4 * t), 0.5, x)
+                                                   : fixtures::guided_network(test, table, at, input, options.prediction);
         solver->advance(i, output, x, noise);
         trajectory.add(x);
     }

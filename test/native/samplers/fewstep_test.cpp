@@ -177,7 +177,7 @@ TEST(parts_of_a_schedule_that_are_refused) {
     refuse([](auto & o) { o.denoising_start = -0.5; });
     refuse([](auto & o) { o.denoising_end = 0.001; });
     refuse([](auto & o) { o.denoising_end = 0.5, o.image_to_image = true, o.strength = 0.5; });
-    refuse([](auto & o) { o.denoising_end = 0.5, o.edm = true; });
+    refuse([](auto & o) { o.denoising_end = 0.5, o.prediction = latent::Prediction::edm; });
     refuse([](auto & o) { o.denoising_end = 0.5, o.sampler = "dpm_adaptive"; });
     refuse([](auto & o) { o.denoising_start = 0.5, o.sampler = "dpm_fast"; });
 }
@@ -190,7 +190,7 @@ TEST(prediction_types) {
         const double sigma = test.at("sigma");
         ls::SolverOptions options;
         options.sigmas = {sigma};
-        options.edm = kind == "edm";
+        if (kind == "edm") options.prediction = latent::Prediction::edm;
         if (kind == "v" || kind == "edm_vpred") options.prediction = latent::Prediction::v;
         options.extra = {{"sigma_data", test.at("sigma_data")}};
         if (kind != "eps" && kind != "v") options.extra["timestep_type"] = "continuous";

@@ -202,7 +202,7 @@ TEST(adaptive_runs_end_whatever_the_network_says) {
 TEST(refused_edm) {
     const auto refuse = [](auto change) {
         ls::SolverOptions options;
-        options.edm = true;
+        options.prediction = latent::Prediction::edm;
         change(options);
         CHECK_THROWS(ls::make_solver(options), ErrorCode::invalid_argument);
     };
@@ -212,13 +212,34 @@ TEST(refused_edm) {
     refuse([](auto & o) { o.timesteps = {999, 499}; });
     for (const char * dialect : {"k", "comfy", "diffusers", "sgm"}) {
         ls::SolverOptions options;
-        options.edm = true;
+        options.prediction = latent::Prediction::edm;
         options.dialect = dialect;
         const auto solver = ls::make_solver(options);
         CHECK_NEAR(solver->sigmas().front(), 80, 1e-9);
         CHECK_NEAR(solver->evaluations()[0].timestep, std::log(80) / 4, 1e-9);
         CHECK_NEAR(solver->sigmas()[solver->sigmas().size() - 2], 0.002, 1e-9);
     }
+}
+
+TEST(continuous_noise_levels) {
+    // A range of the model's own, with v-prediction; a solver parameter goes before it.
+    ls::SolverOptions options;
+    options.prediction = latent::Prediction::v;
+    options.noise_schedule.edm = latent::EdmSchedule{0.01, 120, 1.0};
+    const auto solver = ls::make_solver(options);
+    CHECK_NEAR(solver->sigmas().front(), 120, 1e-9);
+    CHECK_NEAR(solver->sigmas()[solver->sigmas().size() - 2], 0.01, 1e-9);
+    CHECK_NEAR(solver->evaluations()[3].timestep, std::log(solver->sigmas()[3]) / 4, 1e-9);
+    const std::vector<float> x(1, 2.0f), output(1, 0.25f);
+    std::vector<float> input(1), clean(1);
+    solver->scale_input(0, x, input);
+    solver->to_denoised(0, output, x, clean);
+    CHECK_NEAR(input[0], 2 / std::sqrt(120.0 * 120 + 1), 1e-6);
+    CHECK_NEAR(clean[0], 2 / (120.0 * 120 + 1) - 0.25 * 120 / std::sqrt(120.0 * 120 + 1), 1e-6);
+    options.extra = {{"sigma_max", 30.0}};
+    CHECK_NEAR(ls::make_solver(options)->sigmas().front(), 30, 1e-9);
+    options.sampler = "ddim", options.extra = nullptr;
+    CHECK_THROWS(ls::make_solver(options), ErrorCode::invalid_argument);
 }
 
 TEST(denoised_round_trip) {

@@ -85,11 +85,11 @@ TEST(markers_of_the_golden_files) {
         };
         expect((found.type.empty() ? "eps" : found.type) == wanted["type"], "type");
         expect(found.zero_terminal_snr == wanted.value("zero_terminal_snr", false), "zero-terminal SNR");
-        expect(found.edm_time == (wanted["type"] == "edm" || wanted.value("edm_time", false)), "time");
-        if (wanted.contains("sigma_data")) expect(found.sigma_data == wanted["sigma_data"], "sigma_data");
+        expect(found.edm.has_value() == (wanted["type"] == "edm" || wanted.value("edm_time", false)), "time");
+        if (found.edm && wanted.contains("sigma_data")) expect(found.edm->sigma_data == wanted["sigma_data"], "sigma_data");
         if (!wanted.contains("sigma_range")) continue;
-        expect(std::abs(found.sigma_min - wanted["sigma_range"][0].get<double>()) < 1e-8, "sigma_min");
-        expect(std::abs(found.sigma_max - wanted["sigma_range"][1].get<double>()) < 1e-5, "sigma_max");
+        expect(found.edm && std::abs(found.edm->sigma_min - wanted["sigma_range"][0].get<double>()) < 1e-8, "sigma_min");
+        expect(found.edm && std::abs(found.edm->sigma_max - wanted["sigma_range"][1].get<double>()) < 1e-5, "sigma_max");
     }
     CHECK(files == 9);
 }
@@ -165,16 +165,29 @@ TEST(markers_beside_a_scheduler_configuration) {
     CHECK(open_model(parts).spec.prediction == Prediction::v);
 }
 
-TEST(edm_models_are_recognised_and_refused) {
+TEST(edm_models) {
     golden::FileTensor mean{"edm_mean", latent::DType::f32, {1, 4, 1, 1}, std::vector<uint8_t>(16)}, deviation = mean;
     deviation.name = "edm_std";
-    for (std::vector<golden::FileTensor> markers :
-         {std::vector<golden::FileTensor>{mean, deviation}, {scalar("edm_vpred.sigma_max", 120)}}) {
-        try {
-            MarkedModel(std::move(markers)).spec();
-            CHECK(false);
-        } catch (const Error & error) {
-            CHECK(error.code() == ErrorCode::unsupported_model && std::string(error.what()).find("EDM") != std::string::npos);
-        }
-    }
+    const MarkedModel playground({mean, deviation});
+    const latent::ModelSpec spec = playground.spec();
+    CHECK(spec.prediction == Prediction::edm && spec.schedule.edm && spec.schedule.edm->sigma_data == 0.5);
+    CHECK(spec.latents_mean.size() == 4 && spec.latents_std[0] == 8.4927 && spec.scale_factor == 0.5 &&
+          spec.sampler == "dpmpp_2m");
+    // One of the two is no marker.
+    CHECK(MarkedModel({mean}).spec().prediction == Prediction::eps);
+
+    const latent::ModelSpec v = MarkedModel({scalar("edm_vpred.sigma_max", 90)}).spec();
+    CHECK(v.prediction == Prediction::v && v.schedule.edm && v.latents_mean.empty() && v.sampler == "dpmpp_2m");
+    CHECK(v.schedule.edm->sigma_max == 90 && v.schedule.edm->sigma_min == 0.002 && v.schedule.edm->sigma_data == 1);
+    // A range that is none: the usual one.
+    const latent::ModelSpec odd = MarkedModel({scalar("edm_vpred.sigma_max", NAN), scalar("edm_vpred.sigma_min", 500)}).spec();
+    CHECK(odd.schedule.edm->sigma_max == 120 && odd.schedule.edm->sigma_min == 0.002);
+
+    ModelParts written;
+    written.model = playground.folder / "written.gguf";
+    latent::formats::ConvertOptions options;
+    options.type = latent::DType::f16;
+    latent::formats::convert(open_model(playground.parts), written.model, options, {});
+    CHECK(latent::to_json(open_model(written).spec)["schedule"] == latent::to_json(spec)["schedule"]);
+    CHECK(open_model(written).spec.latents_std == spec.latents_std && open_model(written).spec.prediction == Prediction::edm);
 }

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <vector>
+
+#include "pipeline/requests.h"
+
+namespace latent::pipeline {
+
+/// From codes z of a first stage to the latents of a denoising network and back: z * factor, or (z - mean) * factor / std with
+/// the statistics of each channel (Playground v2.5).
+struct LatentScaling {
+    double factor = 1;
+    std::vector<double> mean, deviation;  // per channel, or both empty
+
+    /// Those of the model's first stage.
+    static LatentScaling of(const ModelSpec & spec);
+    /// Those of a tiny autoencoder beside the model: its codes are latents, or those of SDXL for a model with statistics.
+    static LatentScaling of_tiny(const ModelSpec & spec);
+
+    void to_latents(Latents & codes) const;
+    void to_codes(Latents & latents) const;
+};
+
+}  // namespace latent::pipeline
