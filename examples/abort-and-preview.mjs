@@ -1,4 +1,4 @@
-// Previews while it draws, and stopping in the middle of a step.
+// Previews during sampling, and aborting within a step.
 import { DiffusionPipeline } from 'node-latent-diffusion'
 
 const [prompt = 'a pink heart over the sea at sunset', output = 'preview.png', model] = process.argv.slice(2)

@@ -1,12 +1,12 @@
 // node examples/any-kind.mjs MODEL out.png
-// The loop in your own hands for any kind of model: its inputs to a conditioning, noise to latents, step by step, latents to an image.
+// Your own sampling loop for any kind of model: encode its inputs, sample step by step from noise, decode the latents.
 import { DiffusionPipeline, RawImage } from 'node-latent-diffusion'
 
 const [model, output = 'out.png'] = process.argv.slice(2)
 const pipe = await DiffusionPipeline.load(model)
 const picture = () => new RawImage({ data: new Uint8Array(3 * 64 * 64).fill(128), width: 64, height: 64, channels: 3 })
 
-/** Something to draw for each kind. */
+/** Example inputs for each kind. */
 const inputs = {
   text: () => ({ prompt: 'a red circle on a blue background' }),
   class: () => ({ classId: 1 }),
@@ -19,7 +19,7 @@ const inputs = {
 }[pipe.kind]()
 
 const conditioning = await pipe.encodeCondition(inputs)
-// What guidance compares with: the empty prompt, the class that stands for none, zeros.
+// The unconditional input for guidance: the empty prompt, the null class, zeros.
 const guided = pipe.info.condition.guidance ? { unconditional: await pipe.encodeCondition(inputs, { unconditional: true }) } : {}
 let latents
 for await (const step of pipe.sample({ conditioning, ...guided, steps: 20, seed: 42 })) {

@@ -1,5 +1,5 @@
-// node examples/inpainting.mjs inpainting_big.ckpt picture.png out.png [mask.png]
-// Repaints what is white in the mask (by default the middle of the image); everything else keeps its bytes.
+// node examples/inpainting.mjs inpainting_big.ckpt image.png out.png [mask.png]
+// Repaints the white areas of the mask (by default the middle of the image); everything else stays unchanged.
 import { DiffusionPipeline, RawImage } from 'node-latent-diffusion'
 
 const [model, input, output = 'out.png', maskFile] = process.argv.slice(2)

@@ -1,5 +1,5 @@
 // node examples/layout.mjs layout2img-openimages256.ckpt out.png
-// An image of boxes: where the objects are, in fractions of the image.
+// An image from boxes with objects, in fractions of the image.
 import { DiffusionPipeline } from 'node-latent-diffusion'
 
 const [model, output = 'out.png'] = process.argv.slice(2)

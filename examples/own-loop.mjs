@@ -1,4 +1,4 @@
-// The loop in your own hands: prompt to conditioning, noise to latents, one network evaluation and one solver step at a time.
+// Your own sampling loop: encode the prompt, then alternate network evaluations and solver steps, starting from noise.
 import { createSolver, DiffusionPipeline } from 'node-latent-diffusion'
 
 const [prompt = 'a red circle on a blue background', output = 'out.png', model] = process.argv.slice(2)

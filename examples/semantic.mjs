@@ -1,6 +1,6 @@
 // node examples/semantic.mjs models/systems/semantic.gguf out.png [map.png]
 // node examples/semantic.mjs semantic_synthesis256.ckpt out.png [map.png]
-// A landscape of a label map: a grey or palette PNG, or numbers as here.
+// A landscape from a label map: a greyscale or palette PNG, or numbers as here.
 import { DiffusionPipeline } from 'node-latent-diffusion'
 
 const [model = 'models/systems/semantic.gguf', output = 'out.png', file] = process.argv.slice(2)
@@ -8,7 +8,7 @@ const pipe = await DiffusionPipeline.load(model, { kind: 'semantic' })
 /** The number of the first of these labels that the model knows. */
 const number = (...names) => pipe.info.classes.findIndex((label) => names.includes(label))
 
-/** Sky above, mountains, the sea below; where the model has no mountains, a white disc. */
+/** Sky above, mountains, the sea below; a white disc if the model has no mountains. */
 function landscape(width, height) {
   const [sky, mountain, sea] = [number('sky-other', 'sunset sky'), number('mountain'), number('sea')]
   const disc = number('white object')

@@ -1,6 +1,6 @@
 // node examples/super-resolution.mjs models/systems/superres.gguf small.png out.png
 // node examples/super-resolution.mjs bsr_sr.ckpt small.png out.png
-// Four times as wide and as high. Images larger than the network's tile are made in overlapping tiles.
+// Four times the width and height. Images larger than the network's tile are processed in overlapping tiles.
 import { DiffusionPipeline, RawImage } from 'node-latent-diffusion'
 
 const [model, input, output = 'out.png'] = process.argv.slice(2)

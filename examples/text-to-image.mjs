@@ -1,5 +1,5 @@
 // node examples/text-to-image.mjs "a yellow star in the night sky" out.png [model.safetensors]
-// Without a model: the one inside the package, which draws shapes in colours on plain and painted backgrounds.
+// Without a model, uses the embedded one, which draws coloured shapes on plain and painted backgrounds.
 import { DiffusionPipeline } from 'node-latent-diffusion'
 
 const [prompt = 'a yellow star in the night sky', output = 'out.png', model] = process.argv.slice(2)

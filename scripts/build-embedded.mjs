@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Writes models/tiny-scenes.gguf, the model inside the package, from what training/ exports: weights, tokenizer, specification, licence and model card in one file;
- * with --system one of the paper's other systems on the same world, models/systems/NAME.gguf.
+ * Writes models/tiny-scenes.gguf, the embedded model, from the export of training/: weights, tokenizer, specification, licence and model card in one file. With
+ * --system, one of the paper's other systems trained on the same data, models/systems/NAME.gguf.
  *
  *     node scripts/build-embedded.mjs --from DIR [--system NAME] [--type q8_0] [--out FILE]
  *
@@ -17,27 +17,27 @@ import { convert, DiffusionPipeline, RawImage } from 'node-latent-diffusion'
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 
-/** What the weights do not say about themselves (training/models): heads are 32 channels wide at every place. */
+/** Facts that are not in the weights (training/models): all heads are 32 channels wide. */
 const architecture = {
   unet: { numHeads: 4 },
   conditioners: [{ clip: { numAttentionHeads: 4, hiddenAct: 'quick_gelu' } }],
 }
 
-/** What the other systems are told, for their descriptions. */
+/** The conditioning of the other systems, for their descriptions. */
 const told = {
   unconditional: 'nothing',
   class: 'the colour and shape of one object',
   layout: 'boxes with the colours and shapes of objects',
   semantic: 'a map of labels: walls, skies, grounds, coloured objects',
   superres: 'the image at a quarter of its size',
-  inpaint: 'the image with a hole',
+  inpaint: 'the masked image',
 }
 
-/** Those that take a prompt besides. */
+/** Systems that also take a prompt. */
 const prompted = new Set(['superres', 'inpaint'])
 
 const description =
-  'A small text-to-image latent diffusion model of the architecture of Stable Diffusion 1.x, trained from nothing on drawn scenes of 64x64 pixels: ' +
+  'A small text-to-image latent diffusion model of the architecture of Stable Diffusion 1.x, trained from scratch on drawn scenes of 64x64 pixels: ' +
   'one or two of nine shapes in ten colours and three sizes, their relation, plain and painted backgrounds. See models/README.md.'
 
 const { values } = parseArgs({
@@ -51,7 +51,7 @@ const { values } = parseArgs({
   },
 })
 
-/** The text model: its files, and what the card says of it, in the words of ModelSpec. */
+/** The text model: its files, and the card's facts as ModelSpec fields. */
 function readExport(folder) {
   const model = { name: 'Tiny Scenes', description, out: path.join(root, 'models', 'tiny-scenes.gguf') }
   if (existsSync(path.join(folder, 'model_index.json'))) return { ...model, source: folder, load: {}, spec: {}, metadata: {} }
@@ -77,7 +77,7 @@ function readSystem(folder, system) {
   const file = (extension) => path.join(folder, `${system}.${extension}`)
   return {
     name: `Tiny Scenes (${system})`,
-    description: `A small latent diffusion model of the ${system} kind, trained on drawn scenes of 64x64 pixels; it is told ${told[system]}. See models/README.md.`,
+    description: `A small latent diffusion model of the ${system} kind, trained on drawn scenes of 64x64 pixels; it is conditioned on ${told[system]}. See models/README.md.`,
     out: path.join(root, 'models', 'systems', `${system}.gguf`),
     source: prompted.has(system) ? { model: file('safetensors'), tokenizer: path.join(folder, 'tokenizer') } : file('safetensors'),
     load: { config: file('yaml') },
@@ -86,7 +86,7 @@ function readSystem(folder, system) {
   }
 }
 
-/** Means over the squares that one latent pixel stands for: [h, w] rows of [red, green, blue], -1 to 1. */
+/** Mean colours of the area of each latent pixel: [h, w] rows of [red, green, blue], -1 to 1. */
 function averaged({ data, width, height, channels }, factor) {
   const rows = []
   for (let y = 0; y < height / factor; y++) {
@@ -100,7 +100,7 @@ function averaged({ data, width, height, channels }, factor) {
   return rows
 }
 
-/** Solves A x = b for symmetric positive definite A (Gauss-Jordan with pivots); b holds several right-hand sides as columns. */
+/** Solves A x = b for symmetric positive definite A (Gauss-Jordan with pivots); b has several right-hand sides as columns. */
 function solve(A, b) {
   const n = A.length
   const rows = A.map((row, i) => [...row, ...b[i]])

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /**
- * Builds the addon, build/Release/latent.node, from CMakeLists.txt. Also in the package of the sources: `latent build` and binding.gyp run it too.
+ * Builds the addon, build/Release/latent.node, from CMakeLists.txt. Also part of the source package; `latent build` and binding.gyp run it too.
  *
  *   node scripts/build-native.mjs [--jobs N] [--tests] [-- CMAKE_ARGUMENTS...]
  *
- * In a clone cmake-js drives CMake (it knows the compilers of every system); in an installed package, which does not carry it, CMake is called directly.
+ * In a clone, cmake-js runs CMake (it finds the compilers of every system); in the installed source package, which does not include it, CMake is called
+ * directly.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -32,14 +33,14 @@ export function run(command, args, options = {}) {
   const result = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options })
   if (result.error) throw new Error(`Could not run ${command}: ${result.error.message}`)
   if (result.status !== 0)
-    throw new Error(`${path.basename(command)} failed (${result.signal ?? `exit code ${result.status}`}); the reason stands above.`)
+    throw new Error(`${path.basename(command)} failed (${result.signal ?? `exit code ${result.status}`}); see the output above.`)
 }
 
 export function onPath(command) {
   return spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0
 }
 
-/** Throws with the remedy where CMake is missing or too old. */
+/** Throws with advice if CMake is missing or too old. */
 export function checkCMake() {
   const found = spawnSync('cmake', ['--version'], { encoding: 'utf8' })
   const version = /version (\d+)\.(\d+)/.exec(found.stdout ?? '')
@@ -55,23 +56,23 @@ export function checkCMake() {
   }
 }
 
-/** CMake's -D options that every build of this script sets, as [name, value]. */
+/** CMake's -D options of every build by this script, as [name, value]. */
 function definitions({ tests }) {
   const result = [['LATENT_BUILD_TESTS', tests ? 'ON' : 'OFF']]
-  // Said by name, so that a clone builds from what its lock file pins.
+  // Given explicitly, so that a clone builds from the versions in its lock file.
   const donor = packageFolder('ggml-source')
   if (!process.env.LDM_GGML_DIR && donor) result.push(['LDM_GGML_DIR', path.join(donor, 'cpp', 'whisper.cpp', 'ggml')])
   result.push(['LATENT_STATIC_RUNTIME', process.env.LATENT_STATIC_RUNTIME ? 'ON' : 'OFF'])
   return result
 }
 
-/** Runs one of cmake-js's commands (it knows the compilers of every system), with what both of them need to be told. */
+/** Runs a cmake-js command (it finds the compilers of every system) with the options that both commands need. */
 function cmakeJs(driver, command, defined, ...args) {
   const options = defined.map(([name, value]) => `--CD${name}=${value}`)
   run(process.execPath, [path.join(driver, 'bin', 'cmake-js'), command, '--out', buildDirectory, '--log-level', 'error', ...options, ...args])
 }
 
-/** Configures the build folder; cheap where nothing has changed. */
+/** Configures the build folder; fast if nothing has changed. */
 export function configureNative({ tests = false, extra = [] } = {}) {
   checkCMake()
   const driver = packageFolder('cmake-js')
@@ -91,7 +92,7 @@ export function buildNative({ jobs = os.availableParallelism?.() ?? os.cpus().le
   else run('cmake', ['--build', buildDirectory, '--config', 'Release', '--parallel', String(jobs)])
 }
 
-/** Ends the process with the message alone where `work` throws: the tools have already printed theirs. */
+/** If `work` throws, ends the process with only the message, because the tools have already printed theirs. */
 export async function main(work) {
   try {
     await work()

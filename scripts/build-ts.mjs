@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-/** Compiles lib/ to dist/, packages/server to its own dist/, and the server's page to page-dist/ beside it. The declarations in types/ are committed and written by `npm run types`; `npm run check:types` compares the two. */
+/** Compiles lib/ to dist/, packages/server to its own dist/, and the server's page to page-dist/ next to it. The declarations in types/ are committed and
+ * written by `npm run types`; `npm run check:types` compares the two. */
 import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
@@ -9,7 +10,7 @@ const require = createRequire(import.meta.url)
 const tsc = require.resolve('typescript/bin/tsc')
 const vite = path.join(path.dirname(require.resolve('vite/package.json')), 'bin', 'vite.js')
 
-/** The server names the library as its users do. In a clone that name leads here. */
+/** The server imports the library by its package name, which in a clone resolves to this folder. */
 function linkLibrary(folder) {
   const link = path.join(folder, 'node_modules', 'node-latent-diffusion')
   rmSync(link, { force: true })
@@ -20,7 +21,7 @@ function linkLibrary(folder) {
 await main(() => {
   const dist = path.join(root, 'dist')
   rmSync(dist, { recursive: true, force: true })
-  // What runs in pages is compiled against their globals.
+  // Code for pages is compiled against browser globals.
   for (const project of ['tsconfig.build.json', 'lib/electron/page'])
     run(process.execPath, [tsc, '-p', project, '--declaration', 'false', '--declarationDir', 'null'])
   const server = path.join(root, 'packages', 'server')

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * What nvcc's assembler says of the CUDA kernels: registers, stack, spills. Fails where a kernel spills or has a stack frame, which on a GPU means that
- * its sums are in memory. Skipped where nvcc is not installed. Usage: node scripts/check-cuda.mjs [compute capability, 80 by default] [FILE...]
+ * Prints the registers, stack and spills of the CUDA kernels, as reported by nvcc's assembler. Fails if a kernel spills or has a stack frame, which on a GPU
+ * means that its sums are in memory. Skipped if nvcc is not installed. Usage: node scripts/check-cuda.mjs [compute capability, 80 by default] [FILE...]
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { main, onPath, root } from './build-native.mjs'
 
 const folder = path.join(root, 'native', 'cuda')
 
-/** Names of kernels as C++ writes them, without the namespace. */
+/** Demangled names of kernels, without the namespace. */
 function demangle(names) {
   const { stdout, status } = spawnSync('c++filt', { input: names.join('\n'), encoding: 'utf8' })
   const plain = status === 0 ? stdout.trimEnd().split('\n') : names
@@ -40,7 +40,7 @@ function resources(file, capability) {
     ],
     { encoding: 'utf8' },
   )
-  if (status !== 0) throw new Error(`nvcc refused ${file}:\n${stderr}`)
+  if (status !== 0) throw new Error(`nvcc failed for ${file}:\n${stderr}`)
   const kernels = []
   for (const line of stderr.split('\n')) {
     const entry = /Compiling entry function '([^']+)'/.exec(line)
@@ -69,5 +69,5 @@ await main(() => {
     console.log(`${String(registers).padStart(3)} registers, stack ${stack}, spills ${spills}: ${name}`)
   const bad = kernels.filter((kernel) => kernel.stack > 0 || kernel.spills > 0)
   console.log(`cuda kernels: ${kernels.length} for sm_${capability}, ${bad.length} with a stack frame or spills`)
-  if (kernels.length === 0 || bad.length > 0) throw new Error('a kernel keeps its numbers in memory, or none was found')
+  if (kernels.length === 0 || bad.length > 0) throw new Error('a kernel spills registers to memory, or no kernel was found')
 })

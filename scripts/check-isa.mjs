@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * The kernels of one instruction set may not export inline or template code: the linker keeps one copy of such a function for the whole
- * program, and if that is the AVX-512 one, a processor without AVX-512 dies in it. Looks at the compiled objects of a build folder (default: build-native),
- * those cross-compiled for arm64 too where they are; skipped where nm is missing.
+ * Kernels of one instruction set must not export inline or template code: the linker keeps one copy of such a function for the whole program, and if that is
+ * the AVX-512 one, a processor without AVX-512 crashes in it. Checks the compiled objects of a build folder (default: build-native), including those
+ * cross-compiled for arm64; skipped if nm is missing.
  *
  *   node scripts/check-isa.mjs [FOLDER]
  */
@@ -23,7 +23,7 @@ await main(() => {
       .filter((name) => sets.test(name))
       .map((name) => path.join(folder, name)),
   )
-  if (objects.length === 0) throw new Error('There are no objects to look at: build first')
+  if (objects.length === 0) throw new Error('There are no objects to check: build first')
   const problems = objects.flatMap((object) => {
     const { stdout, status } = spawnSync('nm', ['--demangle', '--defined-only', object], { encoding: 'utf8' })
     if (status !== 0) return [`${object}: nm failed`]

@@ -25,7 +25,7 @@ function* matches(file, pattern) {
 
 // ---- C++ -------------------------------------------------------------------------------------------------------------
 
-/** What stands directly to the right of each layer; a layer may include everything further right too. */
+/** The layers directly to the right of each layer; a layer may include everything further right too. */
 const nextLayers = {
   bindings: ['pipeline'],
   pipeline: ['models', 'samplers', 'formats'],
@@ -44,7 +44,7 @@ function reach(layer, seen = new Set([layer])) {
   return seen
 }
 
-/** The CUDA engine is reached through its function table: all that other layers see of it. */
+/** The CUDA engine's function table, the only part that other layers may include. */
 const cudaTable = 'cuda/cuda_api.h'
 const ggmlHomes = /^native\/(graph|models|formats\/(containers\/gguf|convert\/))/
 
@@ -60,25 +60,25 @@ function checkNative() {
     for (const [line, [, bracket, header]] of matches(file, /^\s*#\s*include\s*([<"])([^>"]+)/)) {
       const where = `${file}:${line}: includes ${header}`
       const [folder] = header.split('/')
-      if (header.includes('..')) problems.push(`${where}: name headers from native/ on`)
-      else if (folder === 'cuda' && layer !== 'cuda' && header !== cudaTable) problems.push(`${where}: of cuda, include ${cudaTable} alone`)
+      if (header.includes('..')) problems.push(`${where}: use header paths relative to native/`)
+      else if (folder === 'cuda' && layer !== 'cuda' && header !== cudaTable) problems.push(`${where}: from cuda, include only ${cudaTable}`)
       else if (/^(ggml|gguf)[\w-]*\.h$/.test(header)) {
         if (!ggmlHomes.test(file)) problems.push(`${where}: ggml is for graph, models, formats/containers/gguf* and formats/convert`)
       } else if (/^(napi|node_api|js_native_api)/.test(header)) {
         if (layer !== 'bindings') problems.push(`${where}: Node-API is for bindings`)
-        else if (header === 'napi.h' && file !== 'native/bindings/node_addon_api.h') problems.push(`${where}: take bindings/node_addon_api.h`)
+        else if (header === 'napi.h' && file !== 'native/bindings/node_addon_api.h') problems.push(`${where}: include bindings/node_addon_api.h`)
       } else if (header.startsWith('nlohmann/')) {
-        if (layer !== 'core') problems.push(`${where}: JSON comes through core/json.h`)
+        if (layer !== 'core') problems.push(`${where}: use core/json.h for JSON`)
       } else if (header.includes('/') && nextLayers[folder]) {
         if (!allowed.has(folder)) problems.push(`${where}: ${layer} may include ${[...allowed].join(', ')}`)
-      } else if (bracket === '"' && !header.includes('/')) problems.push(`${where}: name headers from native/ on`)
+      } else if (bracket === '"' && !header.includes('/')) problems.push(`${where}: use header paths relative to native/`)
     }
   }
 }
 
 // ---- TypeScript ------------------------------------------------------------------------------------------------------
 
-/** What each folder of lib/ may import beside itself and the leaves. `native` counts apart: its contract (types), the guarded calls, the loader. */
+/** What each folder of lib/ may import besides itself and the leaves. `native` is split into its contract (types), the guarded calls, and the loader. */
 const importable = {
   cli: ['index', 'kinds', 'options'],
   index: ['host', 'api', 'kinds', 'hub', 'image', 'retrieval', 'infotext'],
@@ -109,7 +109,7 @@ function rankOf(file) {
   return inside.split('/')[0]
 }
 
-/** Open to all: error classes, plain types, opening of files, hints for mistyped names, lists of names, where the package lies. */
+/** Available to all: error classes, plain types, opening of files, hints for mistyped names, lists of names, the package's root. */
 const leaves =
   /^lib\/(errors|types|names|api\/call-types|files\/[\w-]+|kinds\/(inputs|kinds|generate-types)|options\/suggest|infotext\/(words|read)|native\/package-root|electron\/electron)\.ts$/
 
@@ -133,7 +133,7 @@ function checkTypeScript() {
   }
 }
 
-/** Packages of the repository that use the library know it by its public name, and nothing of its inside. */
+/** Packages of this repository use the library only by its public name. */
 function checkPackages() {
   for (const file of filesUnder('packages/server/src', /\.ts$/)) {
     for (const [line, [, target]] of matches(file, /(?:from|import|import\(|require\(|resolve\()\s*'([^']+)'/)) {
@@ -144,7 +144,8 @@ function checkPackages() {
   }
 }
 
-/** The server's page is code of browsers: its own files, its libraries, the types of the server's API, and what of the library knows neither engine nor Node. */
+/** The server's page is browser code: it may import its own files, its libraries, the types of the server's API, and the parts of the library without engine
+ * and Node. */
 function checkPage() {
   const home = 'packages/server/page/src/'
   for (const file of filesUnder(home.slice(0, -1), /\.tsx?$/)) {
@@ -167,4 +168,4 @@ if (problems.length > 0) {
   console.error(problems.join('\n'))
   process.exit(1)
 }
-console.log('layers: as docs/architecture.md draws them')
+console.log('layers: as in docs/architecture.md')

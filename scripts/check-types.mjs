@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Compares the committed declarations in types/ with what lib/ declares now; --write replaces them.
- * They are what is published and the lock file of the public API: one file with everything that users can reach, so that a change of a signature shows in the diff.
+ * Compares the committed declarations in types/ with those of lib/; --write replaces them. They are published and serve as a lock file of the public API: one
+ * file with everything that users can reach, so that a changed signature shows in the diff.
  */
 import { mkdtempSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -12,11 +12,11 @@ import { main, root, run } from './build-native.mjs'
 const require = createRequire(import.meta.url)
 const { Extractor, ExtractorConfig } = require('@microsoft/api-extractor')
 
-/** What the declarations need beyond the smallest `lib` that users compile with. */
+/** What the declarations need beyond the smallest `lib` setting of users. */
 const head = `/// <reference lib="esnext.disposable" />
 
 declare global {
-    // Of lib.dom or @types/node, with which these merge; empty if a project has neither.
+    // Declared by lib.dom or @types/node, with which these merge; empty if a project has neither.
     interface AbortSignal {}
     interface URL {}
 }
@@ -25,7 +25,7 @@ declare global {
 /** Other entry points, which refer to that file: ES modules, and Electron's three kinds of process. */
 const wrappers = ['esm.d.mts', 'electron/main.d.ts', 'electron/preload.d.ts', 'electron/page/renderer.d.mts']
 
-/** Every declaration of lib/ as TypeScript writes it, then those that can be reached from `entry` in one text. */
+/** Emits the declarations of lib/ and rolls up those reachable from `entry` into one text. */
 function declarations(folder) {
   const tsc = require.resolve('typescript/bin/tsc')
   for (const project of ['tsconfig.build.json', 'lib/electron/page'])
@@ -45,7 +45,7 @@ function declarations(folder) {
       tsdocMetadata: { enabled: false },
       messages: {
         compilerMessageReporting: { default: { logLevel: 'error' } },
-        // Helpers that users cannot name stand in the file without being exported; links are for readers.
+        // Types that users cannot name are in the file but not exported.
         extractorMessageReporting: { default: { logLevel: 'none' } },
         tsdocMessageReporting: { default: { logLevel: 'none' } },
       },
@@ -58,7 +58,7 @@ function declarations(folder) {
       if (message.messageId === 'console-preamble') message.logLevel = 'none'
     },
   })
-  if (!succeeded) throw new Error('The declarations of lib/ could not be rolled up; the reason stands above.')
+  if (!succeeded) throw new Error('The declarations of lib/ could not be rolled up; see the output above.')
   const files = new Map([['index.d.ts', head + readFileSync(rolledUp, 'utf8')]])
   for (const name of wrappers) files.set(name, readFileSync(path.join(folder, 'all', name), 'utf8'))
   return files
@@ -89,8 +89,8 @@ await main(() => {
       ...[...committed.keys()].filter((name) => !now.has(name)).map((name) => `left over: types/${name}`),
       ...[...now].filter(([name, text]) => committed.has(name) && committed.get(name) !== text).map(([name]) => `differs: types/${name}`),
     ]
-    if (drift.length > 0) throw new Error(`types/ is not what lib/ declares. Run 'npm run types' and commit the result.\n${drift.join('\n')}`)
-    console.log(`types: ${now.size} files as committed`)
+    if (drift.length > 0) throw new Error(`types/ does not match lib/. Run 'npm run types' and commit the result.\n${drift.join('\n')}`)
+    console.log(`types: ${now.size} files match`)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Draws the images of README.md and docs/embedded-model.md with the model inside the package: docs/images/demo.png and docs/images/embedded-*.png.
+ * Draws the images of README.md and docs/embedded-model.md with the embedded model: docs/images/demo.png and docs/images/embedded-*.png.
  *
  *     node scripts/embedded-figures.mjs [NAME ...]        default: all of them
  */
@@ -15,7 +15,7 @@ import { main as latent } from '../dist/cli/main.js'
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 const folder = path.join(root, 'docs', 'images')
 
-/** Writes a sheet with a palette: a third of the bytes, and no difference that shows. */
+/** Writes a sheet with a palette: a third of the bytes, without a visible difference. */
 async function write(name, image) {
   const file = path.join(folder, `${name}.png`)
   const raw = { width: image.width, height: image.height, channels: 3 }
@@ -115,7 +115,7 @@ const figures = {
 
 const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(figures)
 const unknown = wanted.find((name) => !figures[name])
-if (unknown !== undefined) throw new Error(`no figure is called ${unknown}; there are ${Object.keys(figures).join(', ')}`)
+if (unknown !== undefined) throw new Error(`unknown figure ${unknown}; known are ${Object.keys(figures).join(', ')}`)
 mkdirSync(folder, { recursive: true })
 const pipe = await DiffusionPipeline.load(undefined, { kind: 'text' })
 for (const name of wanted) await figures[name](pipe)

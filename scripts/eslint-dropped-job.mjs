@@ -1,12 +1,12 @@
 /**
- * A native job starts when it is made, and what went wrong is told by its promise: a statement that drops the job neither waits for it nor hears of its failure.
- * `no-floating-promises` does not see it, as a job is no promise itself. `void` says that it is meant.
+ * A native job starts when it is created and reports errors through its promise: a statement that drops the job neither waits for it nor notices its failure.
+ * `no-floating-promises` does not detect this, because a job is not itself a promise. `void` marks it as intended.
  */
 export const droppedJob = {
   meta: {
     type: 'problem',
     schema: [],
-    messages: { dropped: 'A native job is dropped: await runJob(() => ...), or say with void that nobody waits.' },
+    messages: { dropped: 'A native job is dropped: await runJob(() => ...), or mark it with void.' },
   },
   create(context) {
     return {

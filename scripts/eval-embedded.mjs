@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 /**
- * Evaluates the model inside the package (or another of its kind): draws the held-out captions of training/held_out.json, one seed each, none picked, and lets the judge
- * of scripts/judge say from pixels what is in the images.
+ * Evaluates the embedded model (or another of its kind): generates the held-out captions of training/held_out.json, one seed each, without selection, and
+ * judges the images' pixels with scripts/judge.
  *
  *     npm run eval:embedded -- [--model FILE] [--precision exact] [--dtype q8_0] [--limit N] [--json FILE]
- *     npm run eval:embedded -- --pictures DIR              judges DIR/NNN.png in place of drawing: how far the judge itself errs on true images
- *     npm run eval:embedded -- --pictures DIR --reconstruct    the same after the model's first stage: what its decoder costs
+ *     npm run eval:embedded -- --pictures DIR              judges DIR/NNN.png instead of generating: the judge's own error on true images
+ *     npm run eval:embedded -- --pictures DIR --reconstruct    the same after encoding and decoding: the cost of the first stage
  *
- * An image of one object is right if an object of that colour and shape is there, once; one of two objects if both are there and stand as the caption says.
+ * An image of one object is correct if it contains exactly one object of that colour and shape; an image of two objects if it contains both in the caption's
+ * relation.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -82,7 +83,7 @@ function summarise(results) {
   return {
     'one object: colour': share(one.map(({ verdict }) => verdict.colours[0])),
     'one object: colour and shape': share(one.map(({ verdict }) => verdict.objects)),
-    'one object: its place, where named': share(one.flatMap(({ verdict }) => (verdict.position === undefined ? [] : [verdict.position]))),
+    'one object: its position, if named': share(one.flatMap(({ verdict }) => (verdict.position === undefined ? [] : [verdict.position]))),
     'two objects: both colours': share(two.map(({ verdict }) => verdict.colours.every(Boolean))),
     'two objects: both colours and shapes': share(two.map(({ verdict }) => verdict.objects)),
     'two objects: both and their relation': share(two.map(({ verdict }) => verdict.relation)),
@@ -110,7 +111,7 @@ async function main() {
     results.push({ ...entry, verdict: judge(image, entry) })
     if (values.save) await image.save(path.join(values.save, `${String(entry.id).padStart(3, '0')}.png`))
   }
-  if (results.length === 0) throw new Error(`there is no image to judge in ${values.pictures}`)
+  if (results.length === 0) throw new Error(`there are no images to judge in ${values.pictures}`)
   const summary = summarise(results)
   for (const [name, { right, of, share: part }] of Object.entries(summary))
     if (of > 0) console.log(`${name.padEnd(40)} ${(100 * part).toFixed(1).padStart(5)} %  (${right} of ${of})`)

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /**
- * Evaluates the small models of models/systems, one per system of the paper: draws images with fixed seeds, none picked, and says from pixels whether they are right.
+ * Evaluates the small models of models/systems, one per system of the paper: generates images with fixed seeds, without selection, and judges their pixels.
  *
  *     node scripts/eval-systems.mjs [NAME ...] [--models DIR] [--steps N] [--sheets DIR] [--overview FILE.png] [--json FILE]
  *
- * --sheets writes the first images of each system, --overview the first row of all of them (docs/images/systems.png). What goes in comes from training/ground_truth (24 images of the renderer, with what their captions say and their label maps) or from a fixed sequence of numbers.
+ * --sheets writes the first images of each system, --overview the first row of all of them (docs/images/systems.png). Inputs come from training/ground_truth
+ * (24 rendered images with captions and label maps) or from a fixed sequence of numbers.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -59,7 +60,7 @@ async function readTruths() {
   )
 }
 
-/** Mean squared error over the pixels that count. */
+/** Mean squared error over the selected pixels. */
 function squaredError(a, b, counts = () => true) {
   let [sum, n] = [0, 0]
   for (let i = 0; i < side * side; i++) {
@@ -73,7 +74,7 @@ function squaredError(a, b, counts = () => true) {
 const decibels = (error) => 10 * Math.log10(255 ** 2 / Math.max(error, 1e-9))
 const psnr = (...pictures) => decibels(squaredError(...pictures))
 
-/** What the first stage alone makes of an image: no system can be closer to it. */
+/** An image encoded and decoded by the first stage: no system can be closer to the original. */
 async function reconstruct(pipe, image) {
   const latents = await pipe.encodeImage(image, { mode: 'mean' })
   const [again] = await pipe.decode(latents)
@@ -96,7 +97,7 @@ function smoothFill({ data }, mask) {
   return new RawImage({ data: Uint8Array.from(filled, Math.round), width: side, height: side, channels: 3 })
 }
 
-/** One to three boxes that keep apart, with classes of the model. */
+/** One to three separate boxes with classes of the model. */
 function randomLayout(next, names) {
   const boxes = []
   const wanted = 1 + Math.floor(3 * next())
@@ -125,7 +126,7 @@ function randomHole(next) {
   })
 }
 
-/** Means of the colours under each label, leaving out pixels beside another one. */
+/** Mean colours under each label, without pixels next to another label. */
 function colourOfLabels({ data }, labels) {
   const sums = new Map()
   for (let i = side; i < labels.length - side; i++) {
@@ -140,7 +141,7 @@ function colourOfLabels({ data }, labels) {
 
 const distance = (a, b) => Math.hypot(...a.map((value, c) => value - b[c])) / Math.sqrt(3)
 
-/** Each system: images for its sheet, and figures. `draw` makes one image. */
+/** For each system: images for its sheet, and figures. `draw` generates one image. */
 const systems = {
   async class(pipe, draw) {
     const names = pipe.info.classes
@@ -213,7 +214,7 @@ const systems = {
     }
     return {
       sheet,
-      figures: { 'regions in the colour of their label': percent(regions), 'pictures with all objects in colour and shape': percent(shapes) },
+      figures: { 'regions in the colour of their label': percent(regions), 'images with all objects in colour and shape': percent(shapes) },
     }
   },
 
@@ -236,7 +237,7 @@ const systems = {
         'PSNR with the caption as prompt': column(0),
         'PSNR without a prompt': column(1),
         'PSNR of bicubic': column(2),
-        'PSNR of the first stage alone': column(3),
+        'PSNR of only the first stage': column(3),
         'all objects in colour and shape, with the caption': percent(shapes.map(([said]) => said)),
         'all objects in colour and shape, without': percent(shapes.map(([, silent]) => silent)),
       },
@@ -253,9 +254,9 @@ const systems = {
       const inside = (j) => mask[j] === 1
       const fill = smoothFill(truth, mask)
       rows.push([psnr(image, truth, inside), psnr(fill, truth, inside), squaredError(image, truth, (j) => !inside(j))])
-      sheet.push({ image: holed(truth, mask), label: 'given' }, { image, label: 'filled, no words' })
+      sheet.push({ image: holed(truth, mask), label: 'given' }, { image, label: 'filled, no prompt' })
     }
-    // Nearly all of the image is painted anew, with its caption.
+    // Nearly the whole image is repainted, with its caption.
     const named = []
     for (const [i, truth] of (await readTruths()).filter(({ kind }) => kind === 'one').entries()) {
       const mask = Uint8Array.from({ length: side * side }, (_, j) =>
@@ -263,7 +264,7 @@ const systems = {
       )
       const image = await draw({ image: truth.image, mask: { data: mask, width: side, height: side }, prompt: truth.prompt, seed: 700 + i })
       named.push(judge(image, truth).objects)
-      sheet.push({ image, label: `with words: ${truth.prompt}` })
+      sheet.push({ image, label: `with prompt: ${truth.prompt}` })
     }
     const column = (k) => `${mean(rows.map((row) => row[k])).toFixed(2)} dB`
     return {
@@ -273,13 +274,13 @@ const systems = {
         'PSNR in the hole': column(0),
         'PSNR of a smooth fill': column(1),
         'closer than a smooth fill': percent(rows.map(([a, b]) => a > b)),
-        'pictures whose outside is untouched': percent(rows.map(([, , outside]) => outside === 0)),
+        'images unchanged outside the hole': percent(rows.map(([, , outside]) => outside === 0)),
       },
     }
   },
 }
 
-/** An image with thin frames where boxes were asked for. */
+/** An image with thin frames around the requested boxes. */
 function outlined(image, boxes) {
   const data = Uint8Array.from(image.data)
   for (const { x, y, width, height } of boxes) {

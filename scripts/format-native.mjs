@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** clang-format over native/ and test/native (.clang-format decides); --check only looks. Skipped where clang-format is not installed. */
+/** Runs clang-format over native/ and test/native; --check only checks. Skipped if clang-format is not installed. */
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import { main, onPath, root, run } from './build-native.mjs'

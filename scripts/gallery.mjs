@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * One contact sheet with every system of the paper, drawn through the public API: a person sees that each path runs. First the trained models (models/), whose images
- * mean something; then the tiny synthetic ones of the golden cases (test/fixtures/models), whose images are patterns, each of its own kind. Where an image goes in, it is
- * shown beside what comes out.
+ * One contact sheet with every system of the paper, generated through the public API, for a visual check that each path runs. First the trained models
+ * (models/), whose images are meaningful; then the tiny synthetic ones of the golden cases (test/fixtures/models), whose images are patterns. Input images are
+ * shown next to the results.
  *
  *     npm run gallery -- [--output gallery.png] [--seed N] [--precision exact]
  */
@@ -27,7 +27,7 @@ const { values } = parseArgs({
 const seed = Number(values.seed)
 const side = 64
 
-/** The helper of the tests that writes golden checkpoints, compiled. */
+/** The compiled test helper that writes golden checkpoints. */
 function goldenHelper() {
   const out = path.join(root, '.cache', 'gallery')
   const tsc = require.resolve('typescript/bin/tsc')
@@ -48,7 +48,7 @@ function waves(width, height) {
   return new RawImage({ data, width, height, channels: 3 })
 }
 
-/** Rows of numbers in -1..1 that look random. */
+/** Rows of pseudo-random numbers in -1..1. */
 function numbers(count) {
   return Float32Array.from({ length: count }, (_, i) => Math.sin(12.9898 * (i + 1)) % 1)
 }
@@ -70,7 +70,7 @@ async function neighbours(folder, dim) {
 
 const truth = (name) => path.join(root, 'training', 'ground_truth', name)
 
-/** Each system: its golden case, or file of a trained model, what the tile says, and its inputs. */
+/** For each system: its golden case or trained model, the label, and its inputs. */
 const systems = [
   ['tiny-scenes.gguf', 'a red circle left of a blue square', () => ({ prompt: 'a red circle left of a blue square' })],
   ['systems/class.gguf', 'class: yellow star', () => ({ classId: 'yellow star' })],
@@ -113,7 +113,7 @@ const stages = ['stage-kl-f4', 'stage-kl-f8', 'stage-kl-f16', 'stage-kl-f32', 's
 
 const isTrained = (name) => name.endsWith('.gguf')
 
-/** Loads a trained model, or writes a golden checkpoint, loads it, and cleans up behind. */
+/** Loads a trained model, or writes a golden checkpoint, loads it, and cleans up. */
 async function withModel(type, name, use) {
   if (isTrained(name)) {
     const model = await type.load(path.join(root, 'models', name), { precision: values.precision })
@@ -134,7 +134,7 @@ async function withModel(type, name, use) {
   }
 }
 
-/** Kinds that are told a size; the others have it from what they are given. */
+/** Kinds with a size option; the others take the size from their input. */
 const sized = new Set(['unconditional', 'class', 'text', 'layout', 'rdm'])
 
 function drawSystem([name, label, inputsOf = () => ({})]) {
@@ -164,6 +164,6 @@ for (const system of systems) tiles.push(...(await drawSystem(system)))
 for (const stage of stages) tiles.push(...(await drawStage(stage)))
 
 const { contactSheet } = require(path.join(root, 'dist', 'cli', 'contact-sheet.js'))
-const footer = ['First the trained models. The others are of random weights: patterns, not images. Each tile is a path through the engine.']
+const footer = ['First the trained models. The others have random weights and make patterns, not images. Each tile is one path through the engine.']
 await (await contactSheet(tiles, { columns: 6, side: 192, footer })).save(values.output)
 console.log(`${values.output}: ${tiles.length} tiles`)

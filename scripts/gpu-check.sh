@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Everything about the CUDA engine that only a GPU can say, in under 12 minutes: its tests, the times of its kernels, a guided step and a decode of
-# Stable Diffusion 1.5 at full size against float32, and the same in PyTorch on the same card. Writes OUT after every part, so that what was
-# done is there if the machine goes away, and prints it: one JSON document. Keep it as test/bench/records/cuda-<card>.json.
+# All checks of the CUDA engine that need a GPU, in under 12 minutes: its tests, the times of its
+# kernels, a guided step and a decode of Stable Diffusion 1.5 at full size compared with float32,
+# and the same in PyTorch on the same GPU. Writes OUT, one JSON document, after every part, so that
+# finished parts are kept if the machine is lost, and prints it. Keep it as
+# test/bench/records/cuda-<card>.json.
 #
 #   scripts/gpu-check.sh [OUT]       OUT: gpu-check.json by default
 #
 # Needs an NVIDIA GPU of compute capability 8.0 or newer and nvcc (or GPU_CHECK_BIN, the folder cuda-device with test_cuda_device and gpu_bench of a build by
-# cmake -DLATENT_CUDA=ON); python3 with torch for the comparison, without which that part says so. GPU_CHECK_GOLDENS: a command that runs
-# the golden networks on the device, for its exit status and last line.
+# cmake -DLATENT_CUDA=ON); python3 with torch for the comparison, otherwise that part is marked as
+# skipped. GPU_CHECK_GOLDENS: a command that runs the golden networks on the device, for its exit
+# status and last line.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-gpu-check.json}

@@ -4,8 +4,8 @@
  *
  *   node scripts/packages.mjs [--out FOLDER] [--here] [--partial] [--only NAME,...]
  *
- * Binaries come from prebuilds/; those that are missing are named, and their packages left out. --here takes the binary that `npm run build:native` made as that of
- * this machine (for tests). --partial: the library wants no package that was left out. --only assembles some: library, server, source, tiny-scenes, or names of platforms.
+ * Binaries come from prebuilds/; packages of missing ones are listed and skipped. --here uses the binary built by `npm run build:native` for this machine (for
+ * tests). --partial: the library does not depend on skipped packages. --only assembles some: library, server, source, tiny-scenes, or names of platforms.
  */
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -29,8 +29,8 @@ function put(folder, manifest, files) {
 }
 
 const note = (manifest) =>
-  `# ${manifest.name}\n\n${manifest.description}. ${libraryName} loads it; there is nothing in it to be used by itself. ` +
-  `It has the version of ${libraryName} that it belongs to.\n\nMIT. NOTICE lists the code of others in it.\n`
+  `# ${manifest.name}\n\n${manifest.description}. ${libraryName} loads it; it has no API of its own. ` +
+  `It always has the same version as ${libraryName}.\n\nMIT. NOTICE lists third-party code in it.\n`
 
 function platformPackage(out, platform, binary, suffix = '') {
   const manifest = platformManifest(platform, suffix)
@@ -65,8 +65,8 @@ const builders = {
 }
 
 /**
- * Assembles the packages and returns { folders, missing }: their folders, the library last, since it wants all others; and the platforms without a binary.
- * Throws where a binary is not what its package promises.
+ * Assembles the packages and returns { folders, missing }: their folders, the library last, because it depends on all others; and the platforms without a
+ * binary. Throws if a binary does not match its package.
  */
 export function assemble({ out = path.join(root, 'build-packages'), here = false, partial = false, only } = {}) {
   const known = [...platforms.map(({ name }) => name), ...Object.keys(builders)]
@@ -83,7 +83,7 @@ export function assemble({ out = path.join(root, 'build-packages'), here = false
       missing.push(platform.name)
       continue
     }
-    // What is built here is for here: its C library is this machine's.
+    // A local build is linked with this machine's C library.
     const problem = unfitFor(built ? { ...platform, glibc: undefined } : platform, binary)
     if (problem) throw new Error(`${path.relative(root, binary)} ${problem}`)
     folders.push(platformPackage(out, platform, binary))

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Fills prebuilds/<platform>-<arch>/ with the addon of this machine (latent.node; on Linux latent.glibc.node or latent.musl.node), through prebuildify and node-gyp.
- * node-gyp wants Node's headers even though this addon does not: those beside the running Node are used if they are installed.
+ * node-gyp needs Node's headers although this addon does not; uses those installed with the running Node, if any.
  */
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'

@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 /**
- * Packs every package and publishes them with one version, the library last, so that nobody gets one whose binaries are not there yet.
+ * Packs all packages and publishes them with one version, the library last, so that its binaries are always available.
  *
  *   node scripts/release.mjs [--publish] [--partial] [--here] [--registry URL] [--tag TAG]
  *
- * Without --publish it does everything but that, and says what it would do. What the registry already has is passed over where it is the same, so a release that was
- * broken off is finished by running it again. --partial: without the platforms that have no binary in prebuilds/. --here: with the binary that was built here, for a
- * trial against a registry on this machine. In GitHub Actions (permission id-token) each package gets a provenance statement. TAG: default latest, next for 1.0.0-rc.1.
+ * Without --publish it is a dry run that prints what it would do. Packages that are already in the registry with the same contents are skipped, so an
+ * interrupted release can be finished by running it again. --partial: without platforms that have no binary in prebuilds/. --here: with the local binary, for a
+ * trial with a registry on this machine. In GitHub Actions (permission id-token) each package gets a provenance statement. TAG: default latest, next for
+ * 1.0.0-rc.1.
  */
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -30,7 +31,7 @@ function npm(args, options = {}) {
   })
 }
 
-/** What must hold before a version is given out. */
+/** Checks before a release. */
 function checkVersion({ trial }) {
   const tag = process.env.GITHUB_REF_TYPE === 'tag' ? process.env.GITHUB_REF_NAME : undefined
   if (tag !== undefined && tag !== `v${version}`) throw new Error(`The tag is ${tag}, but package.json has version ${version}`)
@@ -38,7 +39,7 @@ function checkVersion({ trial }) {
   if (!trial && !changelog.includes(`\n## ${version}`)) throw new Error(`CHANGELOG.md has no section '## ${version}': rename 'Unreleased'`)
 }
 
-/** No package may run anything when it is installed, and all have this version. */
+/** No package may have install scripts, and all must have this version. */
 function checkManifest(folder) {
   const manifest = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'))
   for (const key of ['scripts', 'devDependencies', 'private', 'workspaces'])
@@ -47,7 +48,7 @@ function checkManifest(folder) {
   return manifest
 }
 
-/** Packs the workspace; returns the packages in the order in which they are published. */
+/** Packs the workspace; returns the packages in order of publishing. */
 async function packAll(out, folders) {
   const tarballs = path.join(out, 'tarballs')
   mkdirSync(tarballs)
@@ -65,12 +66,12 @@ async function packAll(out, folders) {
   })
 }
 
-/** Integrity of this version in the registry; undefined if it is not there. */
+/** Integrity of this version in the registry; undefined if it does not exist there. */
 async function published(name, registry) {
   const { status, stdout, stderr } = await npm(['view', `${name}@${version}`, 'dist.integrity', '--json', '--prefer-online', ...registry])
   if (status === 0) return stdout.trim() === '' ? undefined : JSON.parse(stdout)
   if (/E404|is not in this registry|no match/i.test(stdout + stderr)) return undefined
-  throw new Error(`The registry could not be asked for ${name}:\n${stderr}`)
+  throw new Error(`The registry could not be queried for ${name}:\n${stderr}`)
 }
 
 async function publish(one, { registry, tag, provenance }) {
@@ -99,18 +100,18 @@ export async function release({
   const options = {
     registry: registry === undefined ? [] : ['--registry', registry],
     tag,
-    // npm asks for the token itself; without this variable there is nothing that could sign.
+    // npm requests the token itself; without this variable signing is not possible.
     provenance: process.env.ACTIONS_ID_TOKEN_REQUEST_URL !== undefined,
   }
   const there = await Promise.all(packed.map(({ name }) => published(name, options.registry)))
   for (const [index, { name, integrity }] of packed.entries()) {
     if (there[index] !== undefined && there[index] !== integrity)
-      throw new Error(`${name}@${version} is published with other contents: raise the version`)
+      throw new Error(`${name}@${version} is already published with different contents: raise the version`)
   }
   console.log(`${really ? 'Releasing' : 'Would release'} ${version} as ${tag}`)
   if (missing.length > 0) console.log(`without ${missing.join(', ')}`)
   for (const [index, one] of packed.entries()) {
-    let outcome = 'there already'
+    let outcome = 'already published'
     if (there[index] === undefined) {
       outcome = `${really ? '' : 'would be '}published${options.provenance ? ' with provenance' : ''}`
       if (really) await publish(one, options)

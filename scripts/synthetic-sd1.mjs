@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /**
- * Writes a Stable Diffusion 1.x checkpoint whose weights come from a formula: right in every name and shape, taught nothing.
- * What it draws is noise by design. It proves that an engine loads and runs the architecture, and how fast.
+ * Writes a Stable Diffusion 1.x checkpoint with weights from a formula: correct names and shapes, but untrained. It generates noise. It shows that an engine
+ * loads and runs the architecture, and how fast.
  *
- *   node scripts/synthetic-sd1.mjs [--size tiny|full] [--type f32|f16] [--out FILE] [--generate PICTURE]
+ *   node scripts/synthetic-sd1.mjs [--size tiny|full] [--type f32|f16] [--out FILE] [--generate IMAGE]
  *
  * tiny (62 MB in f32) is the network of the reference case test/fixtures/models/sd1; full has the sizes of SD 1.5 (2 GB in f16).
  * The weights: h = FNV-1a-32(key) ^ seed, x_i = MurmurHash3's finaliser of h + i * 0x9E3779B9, v_i = x_i / 2^31 - 1, scaled by rule (below).
@@ -183,7 +183,7 @@ export function sd1Tensors(size) {
   return c.tensors
 }
 
-/** The configuration in the reference's own words; head counts and the like are not in the weights. */
+/** The configuration in the reference's format; head counts and similar are not in the weights. */
 export function sd1Config(size) {
   const { unet: base, context, vae, text } = sizes[size]
   const unetParams = {
@@ -269,7 +269,7 @@ function toHalf(values) {
   for (let i = 0; i < values.length; i++) {
     const sign = (bits[i] >>> 16) & 0x8000
     const magnitude = bits[i] & 0x7fffffff
-    // Below the smallest normal half the step is 2^-24: adding 0.5 rounds there, and the bits of the sum are the half.
+    // Below the smallest normal half the step is 2^-24: adding 0.5 rounds to it, and the low bits of the sum are the half.
     if (magnitude < 0x38800000) out[i] = sign | roundEven(Math.abs(values[i]) * 16777216)
     else out[i] = sign | ((magnitude + 0xfff + ((magnitude >>> 13) & 1) - 0x38000000) >>> 13)
   }
@@ -294,7 +294,7 @@ function tensorBytes(tensor, type) {
 
 // ---- the file --------------------------------------------------------------------------------------------------------
 
-/** Writes FILE (safetensors, tensor by tensor) and the configuration beside it as NAME.yaml. Returns the bytes written. */
+/** Writes FILE (safetensors, tensor by tensor) and the configuration next to it as NAME.yaml. Returns the bytes written. */
 export async function writeSyntheticSd1(file, { size = 'tiny', type = 'f32' } = {}) {
   const tensors = sd1Tensors(size)
   const header = { __metadata__: { format: 'pt', title: `synthetic SD 1.x (${size}), weights by formula, no training` } }
@@ -330,7 +330,7 @@ async function generate(file, picture) {
     await mkdir(path.dirname(picture), { recursive: true })
     await images[0].save(picture)
     console.log(`${picture}: 256 x 256, 20 steps, seed ${used}, ${Math.round(timings.sampleMs)} ms of sampling`)
-    console.log('It shows noise, by design: these weights come from a formula and were taught nothing. A trained checkpoint goes the same way.')
+    console.log('It shows noise, because these weights come from a formula and are untrained. A trained checkpoint is used the same way.')
   } finally {
     await pipe.dispose()
   }
@@ -346,7 +346,7 @@ async function main() {
     },
   })
   if (!(values.size in sizes) || !['f32', 'f16'].includes(values.type)) {
-    console.error('usage: synthetic-sd1.mjs [--size tiny|full] [--type f32|f16] [--out FILE] [--generate PICTURE]')
+    console.error('usage: synthetic-sd1.mjs [--size tiny|full] [--type f32|f16] [--out FILE] [--generate IMAGE]')
     process.exit(2)
   }
   const file = path.resolve(values.out ?? path.join('.cache', `synthetic-sd1-${values.size}.${values.type}.safetensors`))

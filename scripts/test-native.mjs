@@ -4,8 +4,8 @@
  *
  *   node scripts/test-native.mjs [--preset default|debug|asan|aarch64 | --build FOLDER] [--only AREA[,AREA...]] [--jobs N] [--verbose]
  *
- * Without --preset it uses the addon's own build, so that nothing is compiled twice; --build names the build folder of another addon, such as that of `latent
- * build`, whose sources have a folder test/. --only builds and runs the tests of one area, or of several with commas between them.
+ * Without --preset it uses the addon's build, so that nothing is compiled twice; --build names the build folder of another addon, such as that of `latent
+ * build`, whose sources include test/. --only builds and runs the tests of one or more areas, separated by commas.
  */
 import os from 'node:os'
 import path from 'node:path'

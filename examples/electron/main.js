@@ -1,4 +1,4 @@
-/** The main process: the engine in a process of its own, one window, and the three files of the page under app://bundle. */
+/** The main process: the engine in a separate process, one window, and the page's three files under app://bundle. */
 const { readFile } = require('node:fs/promises')
 const path = require('node:path')
 const { app, BrowserWindow, protocol } = require('electron')
@@ -6,12 +6,12 @@ const { createDiffusionHost } = require('node-latent-diffusion/electron/main')
 
 const origin = 'app://bundle'
 const files = { '/': ['index.html', 'text/html'], '/page.js': ['page.js', 'text/javascript'], '/page.css': ['page.css', 'text/css'] }
-// No script or style from elsewhere; blob: is where the images are.
+// No scripts or styles from other origins; images are blob: URLs.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src blob:; connect-src 'self'"
 
 protocol.registerSchemesAsPrivileged([{ scheme: 'app', privileges: { standard: true, secure: true } }])
 
-// Without `models`: the embedded model. With one of your own, shipped as an extra resource:
+// Without `models`: the embedded model. With your own model, shipped as an extra resource:
 //   models: { main: path.join(process.resourcesPath, 'model.gguf') }
 const host = createDiffusionHost({ allowedOrigins: [origin], limits: { maxPixels: 512 * 512, maxSteps: 50, maxJobs: 2 } })
 host.on('crash', ({ message }) => console.error(message))

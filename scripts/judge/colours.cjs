@@ -1,5 +1,5 @@
 /**
- * Colours as people name them: pixels in Oklab (Björn Ottosson, "A perceptual color space for image processing", 2020), and the ten basic colour terms as regions of
+ * Names of colours: pixels in Oklab (Björn Ottosson, "A perceptual color space for image processing", 2020), and the ten basic colour terms as regions of
  * lightness, chroma and hue.
  */
 
@@ -27,7 +27,7 @@ function toOklab({ data, width, height, channels }) {
 
 const colourNames = ['red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'white', 'black']
 
-/** Index into `colourNames`, or -1 for what has no plain name (greys, cyan). */
+/** Index into `colourNames`, or -1 for colours without a basic name (greys, cyan). */
 function nameColour(L, a, b) {
   const chroma = Math.hypot(a, b)
   if (chroma < 0.045) return L > 0.78 ? 8 : L < 0.4 ? 9 : -1

@@ -1,13 +1,13 @@
 /**
- * An independent judge of images of simple scenes: says what stands where, in which colour and shape, from pixels alone, and whether that is what a caption asked for.
- * It knows nothing of how the scenes of the training are drawn.
+ * An independent judge of images of simple scenes: detects objects with position, colour and shape from pixels only, and compares them with a caption. It does
+ * not use the renderer of the training scenes.
  */
 const { findRegions } = require('./regions.cjs')
 const { measure, nameShape } = require('./shapes.cjs')
 
 /**
- * Everything that stands out of the background, largest first: { colour, shape, shapes, x, y, box, area } in fractions of the image. `shapes` are the names by all looks
- * (without and with the outline), of which `shape` is the first.
+ * All objects in front of the background, largest first: { colour, shape, shapes, x, y, box, area } in fractions of the image. `shapes` are the names by all
+ * segmentations (without and with the outline), of which `shape` is the first.
  */
 function describe(image) {
   const regions = findRegions(image)
@@ -25,7 +25,7 @@ function describe(image) {
       y,
       area,
       box: boxes[0],
-      // As far as any look saw it go: what surrounds something may have been seen in parts by one of them.
+      // The union of all segmentations, because one of them may have found a surrounding object only in parts.
       extent: { box: boxes.reduce(united), area: Math.max(...measures.map((each) => each.area)) },
     }
   })
@@ -37,7 +37,7 @@ function united(a, b) {
 
 const between = (value, low, high) => value > low && value < high
 
-/** Does `relation` hold for a to b? */
+/** Whether `relation` holds between a and b. */
 function holds(relation, a, b) {
   const [dx, dy] = [b.x - a.x, b.y - a.y]
   switch (relation) {
@@ -62,20 +62,20 @@ function contains(outer, inner) {
   return inner.x0 > outer.x0 && inner.y0 > outer.y0 && inner.x1 < outer.x1 && inner.y1 < outer.y1
 }
 
-/** Is an object where `position` ('top left', 'right' ...) says? */
+/** Whether an object is at `position` ('top left', 'right' ...). */
 function stands(position, { x, y }) {
   const words = position.split(' ')
   const rules = { left: x < 0.42, right: x > 0.58, top: y < 0.42, bottom: y > 0.58 }
   return words.every((word) => rules[word])
 }
 
-/** Things of a colour and shape. One that is there twice, in about the same size, was asked for once: then it counts as not found. */
+/** Objects of a colour and shape. If there are two of about the same size, the object counts as not found. */
 function matching(seen, { color, shape }) {
   const things = seen.filter((thing) => thing.colour === color && thing.shapes.includes(shape))
   return things.length > 1 && things[1].area > 0.4 * things[0].area ? [] : things
 }
 
-/** What of an expectation ({ objects: [{ color, shape, position? }], relation? }) is in the image. */
+/** Compares the image with an expectation ({ objects: [{ color, shape, position? }], relation? }). */
 function judge(image, { objects, relation }) {
   const seen = describe(image)
   const matches = objects.map((object) => matching(seen, object))

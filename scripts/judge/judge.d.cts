@@ -13,23 +13,25 @@ export interface Box {
   y1: number
 }
 
-/** Something that stands out of the background; places and sizes are fractions of the image, y goes down. */
+/** An object in front of the background; positions and sizes are fractions of the image, y goes
+ * down. */
 export interface Thing {
   colour: string
   shape: string
-  /** Its names by all looks at it, without and with the outline; `shape` is the first. */
+  /** Its names by all segmentations, without and with the outline; `shape` is the first. */
   shapes: string[]
   x: number
   y: number
   area: number
   box: Box
-  /** By the look that saw most of it. */
+  /** From the largest segmentation. */
   extent: { box: Box; area: number }
 }
 
 export type Relation = 'left' | 'right' | 'above' | 'below' | 'on' | 'inside'
 
-/** What a caption asks for, as training/held_out.json says it; `relation` is that of the first object to the second. */
+/** The contents of a caption, as in training/held_out.json; `relation` is that of the first object
+ * to the second. */
 export interface Expectation {
   objects: readonly { color: string; shape: string; position?: string }[]
   relation?: Relation
@@ -37,15 +39,16 @@ export interface Expectation {
 
 export interface Verdict {
   seen: Thing[]
-  /** Per object: is there anything of its colour? */
+  /** Per object: whether there is anything of its colour. */
   colours: boolean[]
-  /** Per object: is there one thing of its colour and shape, and not a second one of about its size? */
+  /** Per object: whether there is exactly one object of its colour and shape (ignoring much smaller
+   * ones). */
   found: boolean[]
   /** All objects were found. */
   objects: boolean
-  /** Only where a position is asked for: the first object stands there. */
+  /** Only if a position is requested: whether the first object is there. */
   position?: boolean
-  /** Only where a relation is asked for: it holds between two things that fit. */
+  /** Only if a relation is requested: whether it holds between two matching objects. */
   relation?: boolean
 }
 

@@ -1,13 +1,13 @@
-/** From an image to regions of one colour that stand out against what is left and right of them. Coordinates are fractions of the image's sides, y goes down. */
+/** Finds regions of one colour that differ from the background to their left and right. Coordinates are fractions of the image's sides, y goes down. */
 const { colourNames, nameColour, toOklab } = require('./colours.cjs')
 
 /** Regions are grown on an image of about this width: small images are magnified, so that outlines are smooth. */
 const workingWidth = 256
 /** Lightness counts less than hue and chroma: a surface is lit from one side. */
 const lightnessWeight = 0.5
-/** The same where hue tells: outlines are much darker than what they surround. */
+/** The same if the hue is reliable, because outlines are much darker than their surface. */
 const shadeWeight = 0.25
-/** Oklab distance to the background from which on a pixel belongs to something else. */
+/** Oklab distance to the background from which a pixel belongs to an object. */
 const standsOut = 0.07
 /** Oklab distance to a region's colour up to which a pixel belongs to it. */
 const belongs = 0.085
@@ -47,7 +47,7 @@ function median(values) {
   return sorted[sorted.length >> 1]
 }
 
-/** The colours at the left and right border of every row: what the background is there. */
+/** The background of every row: the colours at its left and right border. */
 function borders(planes, width, height) {
   const depth = Math.max(1, Math.round(width / 40))
   const side = (start) => {
@@ -77,7 +77,7 @@ function flood(seed, width, height, inside, seen) {
   return found
 }
 
-/** An image prepared for looking: planes on the working size, names of pixels, distance to the background. */
+/** A prepared image: planes in the working size, colour names of pixels, distance to the background. */
 function prepare(image) {
   const scale = Math.max(1, Math.round(workingWidth / image.width))
   const planes = toOklab(image).map((plane) => magnify(plane, image.width, image.height, scale))
@@ -92,13 +92,13 @@ function prepare(image) {
   return { planes, width, height, contrast, names }
 }
 
-/** How far a pixel is from a surface of `colour`. */
+/** Distance of a pixel from a surface of `colour`. */
 function fromSurface(planes, colour) {
   return (i) => distance(planes, i, colour, lightnessWeight)
 }
 
 /**
- * The same with its outline, which is a darker shade: lightness counts little, chroma half, hue fully. Undefined for greys, which have no hue.
+ * The same including its darker outline: lightness counts little, chroma half, hue fully. Undefined for greys, which have no hue.
  */
 function fromShades([L, a, b], [L0, a0, b0]) {
   const chroma = Math.hypot(a0, b0)
@@ -167,7 +167,7 @@ function boxOf(pixels, width) {
   return { x0, y0, x1, y1 }
 }
 
-/** Areas of one colour name without their rims (outlines are thin: nothing is left of them): lists of pixels, and the number of the list that a pixel is in, from 1 on. */
+/** Eroded areas of one colour name (thin outlines disappear): lists of pixels, and for every pixel the number of its list, from 1. */
 function findSurfaces({ width, height, names }) {
   const total = width * height
   const seen = new Uint8Array(total)
@@ -185,7 +185,7 @@ function findSurfaces({ width, height, names }) {
   return { list, numbers }
 }
 
-/** One look at a region: its mask in the working size, where it is and how large, in pixels. */
+/** One segmentation of a region: its mask in the working size, its position and size in pixels. */
 function lookAt(pixels, { width, height }) {
   const mask = new Uint8Array(width * height)
   for (const i of pixels) mask[i] = 1
@@ -193,8 +193,8 @@ function lookAt(pixels, { width, height }) {
 }
 
 /**
- * All regions of an image: { colour (name), looks, planes (of the image) }. The first look is the surface alone, the second, if there is one, has the outline too.
- * Largest first; regions that cover each other are given once.
+ * All regions of an image: { colour (name), looks, planes (of the image) }. The first look (segmentation) has only the surface, the second, if any, also the
+ * outline. Largest first; overlapping regions are listed once.
  */
 function findRegions(image) {
   const scene = prepare(image)
@@ -223,7 +223,7 @@ function overlap({ mask }, other) {
   return count
 }
 
-/** The holes of a region: sets of pixels inside its outline that are not its own. */
+/** The holes of a region: sets of pixels inside its outline that do not belong to it. */
 function holesOf({ mask, width, height, box: { x0, y0, x1, y1 } }) {
   const seen = new Uint8Array(mask.length)
   const inside = (i) => {

@@ -1,6 +1,6 @@
 /**
- * Shapes by their geometry alone, without templates: holes, convexity (area over that of the convex hull), the bays between hull and outline, and the harmonics of the
- * outline's distance from the centre, whose order is the number of corners and whose phase says how they stand.
+ * Classifies shapes by geometry, without templates: holes, convexity (area over that of the convex hull), the bays between hull and outline, and the harmonics
+ * of the outline's distance from the centre, whose order is the number of corners and whose phase is their orientation.
  */
 const { boxOf, depths, holesOf } = require('./regions.cjs')
 
@@ -42,7 +42,7 @@ function rowEnds({ mask, width, box: { x0, y0, x1, y1 } }) {
   return points
 }
 
-/** Inside a convex polygon? */
+/** Whether a point is inside a convex polygon. */
 function insideHull(hull, x, y) {
   let sign = 0
   for (let i = 0; i < hull.length; i++) {
@@ -126,7 +126,7 @@ function surroundings(mask, width, height, { x0, y0, x1, y1 }) {
   return found
 }
 
-/** A hole through which one sees what is around the region too; one that another thing fills does not count. The middle of the hole decides. */
+/** Whether a hole shows the background; a hole filled by another object does not count. The middle of the hole decides. */
 function isOpen(hole, around, planes, { width, height }) {
   const depth = depths(hole, width, height)
   const deepest = [...hole].sort((i, j) => depth[j] - depth[i]).slice(0, Math.max(1, hole.length >> 3))
@@ -153,14 +153,14 @@ function fill(look, holes) {
   return { ...look, mask }
 }
 
-/** About as high as wide, and filling its box as a circle does (by 79 percent). */
+/** Whether it is about as high as wide and fills its box like a circle (79 percent). */
 function isRound(hole, width) {
   const { x0, y0, x1, y1 } = boxOf(hole, width)
   const [w, h] = [x1 - x0, y1 - y0]
   return Math.max(w, h) < 1.5 * Math.min(w, h) && hole.length > 0.62 * w * h
 }
 
-/** Shares of the area of the holes in the middle that one looks through. */
+/** Share of the area of central holes that show the background. */
 function openHoles(look, holes, filled, { cx, cy, area }, planes) {
   const { width, height } = look
   const central = (hole) => {
@@ -207,7 +207,7 @@ function close(look) {
   return { ...look, mask, area: mask.reduce((sum, value) => sum + value, 0) }
 }
 
-/** What a look at a region measures; `others` are looks at the other regions of the image. */
+/** The measures of a segmentation of a region; `others` are segmentations of the other regions. */
 function measure(look, others, planes) {
   let holes = holesOf(look)
   let filled = fill(look, holes)

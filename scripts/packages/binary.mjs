@@ -1,4 +1,4 @@
-/** Reads from the header of a shared library what it is for, and of an ELF file which C library it wants. */
+/** Reads the target of a shared library from its header, and for ELF files the required C library. */
 import { readFileSync } from 'node:fs'
 
 const elfMachines = { 0x3e: 'x64', 0xb7: 'arm64' }
@@ -12,8 +12,8 @@ const newer = (a, b) =>
     .reduce((known, part, i) => known || part - (Number(b.split('.')[i]) || 0), 0)
 
 /**
- * { os, cpu } and, for Linux, { libc, glibc }: the newest version of glibc that is asked for, read from the names of versions in the file.
- * Undefined for what is no 64-bit shared library of a known kind.
+ * { os, cpu } and, for Linux, { libc, glibc }: the newest required version of glibc, from the version names in the file. Undefined if it is not a 64-bit shared
+ * library of a known format.
  */
 export function describeBinary(file) {
   const bytes = readFileSync(file)
@@ -34,14 +34,14 @@ export function describeBinary(file) {
   return undefined
 }
 
-/** Why a binary must not go into the package of a platform; undefined if it may. */
+/** Why a binary does not fit the package of a platform; undefined if it does. */
 export function unfitFor(platform, file) {
   const found = describeBinary(file)
-  if (!found) return 'is no shared library of a known kind'
+  if (!found) return 'is not a shared library of a known format'
   for (const key of ['os', 'cpu', 'libc']) {
     if (platform[key] !== undefined && found[key] !== platform[key]) return `is for ${key} ${found[key]}, not ${platform[key]}`
   }
   if (platform.glibc && found.glibc && newer(found.glibc, platform.glibc) > 0)
-    return `wants glibc ${found.glibc}; the package promises ${platform.glibc}`
+    return `needs glibc ${found.glibc}, but the package promises ${platform.glibc}`
   return undefined
 }

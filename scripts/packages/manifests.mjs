@@ -9,7 +9,7 @@ const own = read('package.json')
 
 export const version = own.version
 
-/** The repository, which a provenance statement is held against: of the manifest, else the one that the release runs in. */
+/** The repository, for checking provenance: from the manifest, else the one that runs the release. */
 function repository() {
   const { GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: name } = process.env
   return own.repository ?? (server && name ? { type: 'git', url: `git+${server}/${name}.git` } : undefined)
@@ -17,10 +17,10 @@ function repository() {
 
 const common = () => ({ version, repository: repository(), publishConfig: { access: 'public' } })
 
-/** The names of platforms that a GPU engine is built for. */
+/** The platforms with a GPU engine. */
 export const cudaPlatforms = platforms.filter(({ os, libc }) => os === 'win32' || libc === 'glibc')
 
-/** `without`: platforms that this release has no binary for. */
+/** `without`: platforms without a binary in this release. */
 export function libraryManifest(without = []) {
   const present = platforms.filter(({ name }) => !without.includes(name))
   const taken = ['name', 'description', 'keywords', 'license', 'type', 'engines', 'main', 'types', 'exports', 'typesVersions', 'bin', 'dependencies']
@@ -49,7 +49,7 @@ export function platformManifest({ name, os, cpu, libc, title }, suffix = '') {
   }
 }
 
-/** Of a package whose own part is in packages/. */
+/** For a package with its own folder in packages/. */
 export function writtenManifest(folder) {
   const manifest = read('packages', folder, 'package.json')
   return { ...manifest, ...common(), ...(folder === 'server' ? { peerDependencies: { [libraryName]: version } } : {}) }

@@ -1,6 +1,6 @@
 /**
  * The packages with prebuilt binaries: one per operating system, processor and C library. The names are those of lib/native/platform-package.ts, `prebuild` is
- * where prebuildify puts the binary. A binary may want no newer C library than `glibc`.
+ * the path of prebuildify's binary. A binary must not need a newer C library than `glibc`.
  */
 export const scope = '@node-latent-diffusion'
 export const libraryName = 'node-latent-diffusion'

@@ -1,4 +1,4 @@
-/** What `latent build` compiles from: native/, the used part of ggml, nlohmann/json and the Node-API headers, each with its licence. */
+/** The sources for `latent build`: native/, the used part of ggml, nlohmann/json and the Node-API headers, each with its licence. */
 import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
@@ -6,7 +6,7 @@ import { root } from '../build-native.mjs'
 
 const require = createRequire(import.meta.url)
 const packageFolder = (name) => path.dirname(require.resolve(`${name}/package.json`))
-/** Of ggml's folders under src/, those that native/cmake/ggml.cmake compiles; it turns the other backends off. */
+/** The folders of ggml's src/ that native/cmake/ggml.cmake compiles; other backends are disabled. */
 const backends = ['ggml-cpu']
 
 function copy(from, to, options = {}) {
@@ -35,7 +35,7 @@ function stageHeaders(deps) {
   for (const name of ['include', 'def', 'LICENSE']) copy(path.join(api, name), path.join(deps, 'node-api-headers', name))
 }
 
-/** Copies them into `folder`, those of others under deps/, where native/cmake looks for them. */
+/** Copies them into `folder`, third-party sources under deps/, where native/cmake looks for them. */
 export function stageSources(folder) {
   for (const name of ['native', 'CMakeLists.txt', 'CMakePresets.json', path.join('scripts', 'build-native.mjs')])
     copy(path.join(root, name), path.join(folder, name))

@@ -64,7 +64,7 @@ await build({ configFile: false, logLevel: 'warn', build: { ssr: 'draw.mjs', out
     expectPicture(succeed({}, installed(), node('20'), 'out/vite/draw.mjs'))
   })
 
-  test(`@vercel/nft ${versionOf('@vercel/nft')}: what is traced runs elsewhere`, () => {
+  test(`@vercel/nft ${versionOf('@vercel/nft')}: the traced files run elsewhere`, () => {
     // As Next.js standalone, Vercel and Nitro do: the files that a program needs are copied, and nothing else.
     const traced = JSON.parse(
       runScript(
@@ -106,12 +106,12 @@ function runFromArchive(title: string, unpack: string | undefined): { command: s
 export function archives(): void {
   const title = `asar ${versionOf('@electron/asar')}, read by asar-node ${versionOf('asar-node')}`
 
-  test(`${title}: the packages of the scope unpacked`, () => {
+  test(`${title}: the scoped packages unpacked`, () => {
     const { command, place } = runFromArchive('scope', `**/node_modules/${scope}`)
     expectPicture(succeed({}, place, command[0]!, ...command.slice(1)))
   })
 
-  test(`${title}: *.node alone unpacked, the error says the rule`, () => {
+  test(`${title}: only *.node unpacked; the error message names the rule`, () => {
     const { command, place } = runFromArchive('node', '*.node')
     expect(fail({}, place, command[0]!, ...command.slice(1))).toContain(`unpack "**/node_modules/${scope}/**"`)
   })

@@ -1,13 +1,13 @@
-/** What every case of the matrix works with: the tools, the registry, and programs that draw the same image everywhere. */
+/** Shared by all cases of the matrix: the tools, the registry, and programs that must generate the same image everywhere. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import * as packages from '../helpers/packages'
 import { runWith, type Outcome, type Registry } from '../helpers/packages'
 
-/** Where tools are installed, by run.mjs. */
+/** Folder in which run.mjs installs the tools. */
 const tools = path.join(packages.root, 'build-matrix', 'tools', 'node_modules')
-/** Of this run. Not inside the repository: what looks upwards for a package must not find it. */
+/** Folder of this run, outside the repository, so that searching parent folders does not find the package. */
 export const folder = mkdtempSync(path.join(os.tmpdir(), 'latent-matrix-'))
 export const name = packages.libraryName
 export const scope = '@node-latent-diffusion'
@@ -18,7 +18,7 @@ const wanted = JSON.parse(readFileSync(path.join(__dirname, 'tools.json'), 'utf8
 export const tool = (...names: string[]) => path.join(tools, ...names)
 /** The version of a tool, for the names of cases. */
 export const versionOf = (of: string) => wanted[of]!.replace(/^npm:.*@/, '')
-/** A Node of another version. */
+/** Another version of Node. */
 export const node = (major: string) => tool(`node-${major}`, 'bin', 'node')
 
 let registry: Registry | undefined
@@ -38,7 +38,7 @@ export function close(): void {
 
 export const registryUrl = () => registry!.url
 
-/** Draws with the embedded model and prints what tells one image from another. */
+/** Generates an image with the embedded model and prints its hash. */
 const body = `
   const pipe = await DiffusionPipeline.load()
   const { images } = await pipe.generate({ prompt: 'a red circle on a blue background', seed: 1, steps: 8 })
@@ -59,7 +59,7 @@ export function project(title: string): string {
 
 let shared: string | undefined
 
-/** A project into which npm has installed the package; cases add files to it. */
+/** A project with the package installed by npm; cases add files to it. */
 export function installed(): string {
   if (shared === undefined) {
     shared = project('installed')
@@ -68,14 +68,14 @@ export function installed(): string {
   return shared
 }
 
-/** A project that installs with one package manager alone: its caches lie beside it. */
+/** A project for one package manager, with separate caches. */
 export function environment(place: string): Record<string, string> {
   const home = path.join(place, '..', `${path.basename(place)}-home`)
   mkdirSync(home, { recursive: true })
   return { HOME: home, XDG_CACHE_HOME: home, XDG_DATA_HOME: home, XDG_CONFIG_HOME: home, npm_config_userconfig: path.join(home, 'npmrc'), CI: 'true' }
 }
 
-/** Runs a program that must succeed; gives what it printed, on both streams. */
+/** Runs a program that must succeed; returns the output of both streams. */
 export function succeed(variables: Record<string, string>, cwd: string, command: string, ...args: string[]): string {
   const { status, text } = runWith(variables, cwd, command, ...args)
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}:\n${text}`)
@@ -91,7 +91,7 @@ export function fail(variables: Record<string, string>, cwd: string, command: st
 
 let first: string | undefined
 
-/** Holds the image that a program drew against the first one of this run. */
+/** Compares a program's image with the first one of this run. */
 export function expectPicture(printed: string): void {
   const picture = /^drawn ([0-9a-f]{64})$/m.exec(printed)?.[1]
   if (picture === undefined) throw new Error(`nothing was drawn:\n${printed}`)

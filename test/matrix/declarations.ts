@@ -1,4 +1,4 @@
-/** The declarations in every compiler and resolution of modules, and the linters of packages. */
+/** The declarations with several compilers and module resolutions, and package linters. */
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import * as packages from '../helpers/packages'

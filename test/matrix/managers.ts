@@ -1,17 +1,17 @@
-/** Package managers: each installs from the registry, with no word of an install script, and its project draws. */
+/** Package managers: each installs from the registry, without a warning about install scripts, and its project generates an image. */
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { platformName } from '../../lib/native/platform-package'
 import { environment, expectPicture, fail, name, node, project, registryUrl, scope, succeed, tool, versionOf } from './context'
 
-/** What package managers say of packages that have an install script. */
+/** Messages of package managers about install scripts. */
 const ofScripts = /install[- ]scripts?|build scripts?|IGNORED_BUILDS|YN0004|YN0007|node-gyp|blocked/i
 
 export function expectQuiet(printed: string): void {
   expect(ofScripts.exec(printed)?.[0]).toBeUndefined()
 }
 
-/** Without CMake on the path `latent build` ends with the word that it is missing: the sources were found, and nothing is compiled. */
+/** Without CMake on the path, `latent build` reports that it is missing: the sources were found, and nothing is compiled. */
 function expectSources(variables: Record<string, string>, place: string, command: string, ...args: string[]): void {
   const printed = fail(
     { ...variables, PATH: path.dirname(process.execPath) === '/usr/bin' ? place : path.dirname(process.execPath) },
@@ -37,11 +37,11 @@ export function managers(): void {
     expectQuiet(succeed(variables, place, node(major), npm, 'install', name))
     expect(readdirSync(path.join(place, 'node_modules', scope)).sort()).toEqual([platformName(), 'tiny-scenes'].sort())
     expectPicture(succeed(variables, place, node(major), 'draw.mjs'))
-    // A second install, which npm 12 uses to tell of scripts that it has blocked.
+    // A second install, at which npm 12 reports blocked scripts.
     expectQuiet(succeed(variables, place, node(major), npm, 'install'))
   })
 
-  test(`pnpm ${versionOf('pnpm')}, with the package of the sources`, () => {
+  test(`pnpm ${versionOf('pnpm')}, with the source package`, () => {
     const place = project('pnpm')
     const variables = environment(place)
     const pnpm = tool('.bin', 'pnpm')

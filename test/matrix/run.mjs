@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /**
- * Runs the matrix (matrix.test.ts, and the releases of test/package/release.test.ts) with tools of pinned versions, which npm installs into build-matrix/, and writes what came of it into docs/compatibility.md.
+ * Runs the matrix (matrix.test.ts, and the releases of test/package/release.test.ts) with pinned tools, which npm installs into build-matrix/, and writes the
+ * results to docs/compatibility.md.
  *
  *   npm run test:matrix [-- --only PATTERN]
  *
- * For Linux on x86-64. --only runs the cases whose names match, and writes nothing.
+ * For Linux on x86-64. --only runs the matching cases and writes nothing.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -18,7 +19,7 @@ const here = path.dirname(fileURLToPath(import.meta.url))
 const folder = path.join(root, 'build-matrix')
 const results = path.join(folder, 'results.json')
 
-/** The tools as test/matrix/tools.json pins them; nothing of theirs is run on installing. */
+/** Installs the tools pinned in test/matrix/tools.json, without their install scripts. */
 function installTools() {
   const tools = path.join(folder, 'tools')
   const wanted = `${JSON.stringify({ private: true, dependencies: JSON.parse(readFileSync(path.join(here, 'tools.json'), 'utf8')) }, null, 2)}\n`
@@ -51,12 +52,12 @@ function page(report) {
   const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
   return `# Compatibility
 
-Written by \`npm run test:matrix\`: the packages, packed and served by a registry on loopback, with other people's tools of pinned versions. Every case that draws has to draw the same picture.
-Packages have to be installed without a word about scripts; declarations are compiled with \`types: []\` and without \`skipLibCheck\`.
+Written by \`npm run test:matrix\`: the packages, packed and served by a registry on loopback, with pinned versions of the tools. All cases that generate an image must generate the same one.
+Installing must not warn about scripts; declarations are compiled with \`types: []\` and without \`skipLibCheck\`.
 
 Last run: ${date}, version ${version}, ${machine()}. ${report.numPassedTests} passed, ${report.numFailedTests} failed.
 
-What no run has covered yet: macOS, Windows and musl (the workflows in \`.github/workflows\` build and try them, and have not run), Next.js itself (its tracer is run here), Electron itself
+Not covered yet: macOS, Windows and musl (the workflows in \`.github/workflows\` build and try them, and have not run), Next.js itself (its tracer is run here), Electron itself
 (archives are read by asar-node, which patches Node.js as Electron does).
 
 ${sections.join('\n')}`
@@ -64,7 +65,7 @@ ${sections.join('\n')}`
 
 await main(() => {
   const { values } = parseArgs({ options: { only: { type: 'string' } } })
-  if (process.platform !== 'linux' || process.arch !== 'x64') throw new Error('The tools of the matrix are those for Linux on x86-64')
+  if (process.platform !== 'linux' || process.arch !== 'x64') throw new Error('The tools of the matrix are for Linux on x86-64')
   installTools()
   const args = ['--testMatch', '<rootDir>/test/{matrix/matrix,package/release}.test.ts', '--verbose', '--json', '--outputFile', results]
   const only = values.only === undefined ? [] : ['-t', values.only]
@@ -75,5 +76,5 @@ await main(() => {
     env,
   })
   if (values.only === undefined) writeFileSync(path.join(root, 'docs', 'compatibility.md'), page(JSON.parse(readFileSync(results, 'utf8'))))
-  if (status !== 0) throw new Error('Some cases failed; the reasons stand above.')
+  if (status !== 0) throw new Error('Some cases failed; see the output above.')
 })

@@ -1,4 +1,4 @@
-/** Versions of Node, other runtimes, and what they say where something is forbidden. */
+/** Versions of Node, other runtimes, and messages about missing permissions. */
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { expectPicture, fail, installed, name, node, succeed, tool, versionOf } from './context'
@@ -19,7 +19,7 @@ export function runtimes(): void {
     expect(refused).not.toContain('latent build')
   })
 
-  test('worker threads, one of which ends in the middle of a step', () => {
+  test('worker threads, one of which is terminated during a step', () => {
     const place = installed()
     writeFileSync(
       path.join(place, 'worker.cjs'),
@@ -49,7 +49,7 @@ worker.once('message', () => worker.terminate().then(() => import('./draw.mjs'))
     const refused = fail({}, installed(), deno, 'run', '--no-prompt', ...flags.filter((one) => one !== '--allow-ffi'), 'draw.mjs')
     expect(refused).toContain('start Deno with --allow-ffi')
     expect(refused).not.toContain('latent build')
-    // Without --allow-sys as well, the question for the C library must not be what fails.
+    // Without --allow-sys as well, detecting the C library must not be what fails.
     expect(fail({}, installed(), deno, 'run', '--no-prompt', '--allow-read', '--allow-env', 'draw.mjs')).toContain('start Deno with --allow-')
   })
 }

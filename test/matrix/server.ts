@@ -1,4 +1,4 @@
-/** The server's package, installed beside the library: `latent serve` is started, draws over HTTP the image of every other case, and ends when it is told to. */
+/** The server's package, installed next to the library: `latent serve` starts, generates the same image over HTTP, and ends on request. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'

@@ -43,7 +43,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-test('a dry run publishes nothing and tells what it would', () => {
+test('a dry run publishes nothing and reports what it would publish', () => {
   const told = outcomes()
   expect(told.length).toBe(5)
   expect(new Set(told.map(([, outcome]) => outcome))).toEqual(new Set(['would be published']))
@@ -52,7 +52,7 @@ test('a dry run publishes nothing and tells what it would', () => {
 
 const releases = process.env.LATENT_TEST_RELEASE ? test : test.skip
 
-releases('a release publishes the library last; what it installs runs', () => {
+releases('a release publishes the library last, and the published package installs and runs', () => {
   const told = outcomes('--publish')
   expect(told.map(([name]) => name).at(-1)).toBe(libraryName)
   expect(new Set(told.map(([, outcome]) => outcome))).toEqual(new Set(['published']))
@@ -65,14 +65,14 @@ releases('a release publishes the library last; what it installs runs', () => {
   expect(succeed(project, process.execPath, '-e', program).trim()).toBe(version)
 })
 
-releases('one that was broken off is finished by running it again', () => {
+releases('running an interrupted release again completes it', () => {
   rmSync(path.join(store, library))
   const told = outcomes('--publish')
-  expect(told.slice(0, -1).map(([, outcome]) => outcome)).toEqual(new Array(4).fill('there already'))
+  expect(told.slice(0, -1).map(([, outcome]) => outcome)).toEqual(new Array(4).fill('already published'))
   expect(told.at(-1)).toEqual([libraryName, 'published'])
 })
 
-releases('other contents under the same version are refused', () => {
+releases('publishing different contents under the same version is refused', () => {
   const theirs = path.join(folder, 'theirs')
   mkdirSync(theirs)
   writeFileSync(path.join(theirs, 'package.json'), JSON.stringify({ name: libraryName, version }))
@@ -80,10 +80,10 @@ releases('other contents under the same version are refused', () => {
   renameSync(path.join(theirs, library), path.join(store, library))
   const { status, text } = release('--publish')
   expect(status).toBe(1)
-  expect(text).toContain(`${libraryName}@${version} is published with other contents`)
+  expect(text).toContain(`${libraryName}@${version} is already published with different contents`)
 })
 
-test('what was built here goes to no registry elsewhere, and a tag has to be that of the version', () => {
+test('local builds are only published to a local registry, and the tag must match the version', () => {
   const elsewhere = run(root, process.execPath, 'scripts/release.mjs', '--here', '--publish', '--registry', 'https://registry.invalid')
   expect(elsewhere).toMatchObject({ status: 1 })
   expect(elsewhere.text).toContain('--here is for trials')

@@ -27,7 +27,7 @@ function staged(): { found: string; said: string } {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-test('deps/ serves where there is nothing else; one left beside node_modules is passed over, with a warning', () => {
+test('deps/ is used when nothing else is found; a leftover one next to node_modules is ignored with a warning', () => {
   expect(staged().found).toBe('')
   write('deps', 'ggml', 'CMakeLists.txt')
   const alone = staged()

@@ -33,7 +33,7 @@ function pe(machine: number): Buffer {
 const glibc = ['libc.so.6', 'GLIBC_2.4', 'GLIBC_2.17', 'GLIBC_2.28']
 const cases: [string, Buffer, string, string][] = [
   ['glibc', elf(0x3e, ...glibc), 'linux-x64', ''],
-  ['newer glibc', elf(0x3e, ...glibc, 'GLIBC_2.34'), 'linux-x64', 'wants glibc 2.34; the package promises 2.28'],
+  ['newer glibc', elf(0x3e, ...glibc, 'GLIBC_2.34'), 'linux-x64', 'needs glibc 2.34, but the package promises 2.28'],
   ['other processor', elf(0xb7, ...glibc), 'linux-x64', 'is for cpu arm64, not x64'],
   ['arm64', elf(0xb7, ...glibc), 'linux-arm64', ''],
   ['musl', elf(0x3e, 'libc.musl-x86_64.so.1'), 'linux-x64-musl', ''],
@@ -43,17 +43,17 @@ const cases: [string, Buffer, string, string][] = [
   ['Windows', pe(0x8664), 'win32-x64', ''],
   ['Windows on arm64', pe(0xaa64), 'win32-arm64', ''],
   ['Linux for Windows', elf(0x3e, ...glibc), 'win32-x64', 'is for os linux, not win32'],
-  ['text', Buffer.from('#!/bin/sh\n'.repeat(20)), 'linux-x64', 'is no shared library of a known kind'],
-  ['nothing', Buffer.alloc(0), 'linux-x64', 'is no shared library of a known kind'],
+  ['text', Buffer.from('#!/bin/sh\n'.repeat(20)), 'linux-x64', 'is not a shared library of a known format'],
+  ['nothing', Buffer.alloc(0), 'linux-x64', 'is not a shared library of a known format'],
   [
     'a header that points outside',
     Buffer.concat([Buffer.from('MZ'), Buffer.alloc(58), Buffer.alloc(4, 0x7f)]),
     'win32-x64',
-    'is no shared library of a known kind',
+    'is not a shared library of a known format',
   ],
 ]
 
-test('a binary goes into the package of its own system alone', () => {
+test('a binary goes only into the package of its own platform', () => {
   const files = cases.map(([, bytes, platform], index) => {
     const file = path.join(folder, `${index}.node`)
     writeFileSync(file, bytes)

@@ -1,4 +1,4 @@
-/** The page: asks for images, shows previews and the result. Bundled into out/page/page.js. */
+/** The page: requests images, shows previews and the result. Bundled into out/page/page.js. */
 import { connectDiffusion } from 'node-latent-diffusion/electron/renderer'
 
 const [form, prompt, steps, draw, cancel, progress, status, canvas, save] = [
