@@ -15,6 +15,9 @@ export const partTable = {
 /** Parts that can be loaded from separate files. */
 export const sourceParts = ['unet', 'textEncoder', 'imageEncoder', 'vae'] as const satisfies readonly (keyof typeof partTable)[]
 
+/** How previews are decoded, as in native/bindings/requests.cpp. */
+export const previewMethods = ['linear', 'taesd', 'vae'] as const
+
 /** Names of solvers and schedules, in the order of native/samplers/registry.cpp. */
 
 export const samplerNames = [

@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" />
 
 declare global {
-    // Of lib.dom or @types/node, with which these merge; empty if a project has neither.
+    // Declared by lib.dom or @types/node, with which these merge; empty if a project has neither.
     interface AbortSignal {}
     interface URL {}
 }
@@ -1698,6 +1698,9 @@ export declare type PresetName = 'turbo' | 'lightning-1' | 'lightning-2' | 'ligh
 /** Each preset of {@link SamplingOptions.preset} with the options that it sets. */
 export declare const presets: Readonly<Record<PresetName, Preset>>;
 
+/** How previews are decoded, as in native/bindings/requests.cpp. */
+declare const previewMethods: readonly ["linear", "taesd", "vae"];
+
 /** Previews during sampling. */
 export declare interface PreviewOptions {
     /** Steps between previews. Default 1. */
@@ -1706,7 +1709,7 @@ export declare interface PreviewOptions {
      * `linear` (default): a small image computed directly from the latents, almost free. `taesd`: full size, with the tiny autoencoder loaded as `previewVae` (or as
      * `vae`). `vae`: full size with the model's decoder, slow.
      */
-    method?: 'linear' | 'taesd' | 'vae';
+    method?: (typeof previewMethods)[number];
     /** An error thrown here, or a rejected promise, rejects the call. */
     onPreview: (image: RawImage, at: {
         step: number;
@@ -2055,7 +2058,7 @@ export declare interface SampleStep {
     /** The live state: writing to it changes the input of the next step. After the last step it is the result. */
     latents: Latents;
     /** A preview of `row`: small and directly from the latents (`linear`), with the tiny autoencoder loaded as `previewVae` (`taesd`), or with the first stage (`vae`). */
-    preview(method?: 'linear' | 'taesd' | 'vae', row?: number): Promise<RawImage>;
+    preview(method?: (typeof previewMethods)[number], row?: number): Promise<RawImage>;
 }
 
 /** Options of the sampling loop. */

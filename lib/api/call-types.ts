@@ -3,6 +3,7 @@ import type { Conditioning } from './conditioning.js'
 import type { RawImage } from '../image/raw-image.js'
 import type { Emphasis } from '../kinds/inputs.js'
 import type { Latents } from './latents.js'
+import type { previewMethods } from '../names.js'
 import type { CallOptions, Progress, RngName, SamplerName, ScheduleName } from '../types.js'
 
 /** DeepCache ("DeepCache: Accelerating Diffusion Models for Free", arXiv 2312.00858): reuses deep features for the next evaluations. Changes the image. */
@@ -191,7 +192,7 @@ export interface SampleStep {
   /** The live state: writing to it changes the input of the next step. After the last step it is the result. */
   latents: Latents
   /** A preview of `row`: small and directly from the latents (`linear`), with the tiny autoencoder loaded as `previewVae` (`taesd`), or with the first stage (`vae`). */
-  preview(method?: 'linear' | 'taesd' | 'vae', row?: number): Promise<RawImage>
+  preview(method?: (typeof previewMethods)[number], row?: number): Promise<RawImage>
 }
 
 /** Options of {@link DiffusionPipeline.predict}. */

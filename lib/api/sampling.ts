@@ -4,6 +4,7 @@ import { runJob, progressReporter } from '../native/job.js'
 import type { Latents } from './latents.js'
 import { nativeLatents, wrapLatents } from './latents.js'
 import type { NativeConditioning, NativeLatents, NativePipeline, NativeSamplingRequest } from '../native/contract.js'
+import { previewMethods } from '../names.js'
 import { checkSide, notNative, shared, type SideContext } from '../options/common.js'
 import { checkOptions, nativeFields, option, pick, readOptions, type Options, type Values } from '../options/option.js'
 import {
@@ -147,7 +148,7 @@ export async function* sampleSteps(
         timestep: step.timestep,
         latents,
         async preview(method = 'linear', row = 0) {
-          const name = checkName(method, 'method', ['linear', 'taesd', 'vae'] as const)
+          const name = checkName(method, 'method', previewMethods)
           const index = checkInteger(row, 'row', { min: 0, max: latents.shape[0] - 1 })
           return toRawImage(await runJob(() => sampler.preview(name, index), { signal }))
         },

@@ -20,6 +20,7 @@ import type {
 import type { ModelKind } from './kinds.js'
 import type { Latents } from '../api/latents.js'
 import type { Neighbours } from './neighbours.js'
+import type { previewMethods } from '../names.js'
 import type { CallOptions, DeepCacheOptions, ImageInput, LoraOptions, LoraReport, ModelPart, Progress, SamplingOptions } from '../types.js'
 
 /** Previews during sampling. */
@@ -30,7 +31,7 @@ export interface PreviewOptions {
    * `linear` (default): a small image computed directly from the latents, almost free. `taesd`: full size, with the tiny autoencoder loaded as `previewVae` (or as
    * `vae`). `vae`: full size with the model's decoder, slow.
    */
-  method?: 'linear' | 'taesd' | 'vae'
+  method?: (typeof previewMethods)[number]
   /** An error thrown here, or a rejected promise, rejects the call. */
   onPreview: (image: RawImage, at: { step: number; steps: number; index: number }) => unknown
 }

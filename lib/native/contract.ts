@@ -7,7 +7,7 @@
  * `call.ts` turns them into the public classes.
  */
 
-import type { sourceParts } from '../names.js'
+import type { previewMethods, sourceParts } from '../names.js'
 import type { EvaluationOption, LoadOptions, MemoryOptions, ModelPart, NoiseScheduleSpec, Prediction, RngName, SamplingOptions } from '../types.js'
 
 /**
@@ -150,7 +150,7 @@ export interface NativeSampler {
   readonly steps: number
   readonly latents: NativeLatents
   step(callbacks: NativeCallbacks): NativeJob<NativeStep>
-  preview(method: 'linear' | 'taesd' | 'vae', index: number): NativeJob<NativePicture>
+  preview(method: (typeof previewMethods)[number], index: number): NativeJob<NativePicture>
   dispose(): void
 }
 
@@ -335,7 +335,7 @@ export interface NativeGenerateRequest extends NativeSamplingRequest, Omit<Nativ
   count: number
   latentsShape?: number[]
   previewEvery: number
-  previewMethod: 'linear' | 'taesd' | 'vae'
+  previewMethod: (typeof previewMethods)[number]
   /** Instead of those of setAdapters(). */
   adapters?: NativeAdapter[]
 }

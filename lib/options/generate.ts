@@ -2,6 +2,7 @@
 import type { CallOptions, CommonGenerateOptions, PreviewOptions, SamplingOptions } from '../types.js'
 import { shared, type SideContext } from './common.js'
 import { loras } from './loras.js'
+import { previewMethods } from '../names.js'
 import { choice, integer, option, pick, readNested, type Options, type Values } from './option.js'
 import { checkFunction, invalidType } from './validate.js'
 
@@ -11,7 +12,7 @@ export const previewOptions = {
     flag: { name: 'preview', value: 'FILE', help: 'write previews to this file while sampling' },
   }),
   every: integer({ min: 1, max: 1000, fallback: () => 1, flag: { name: 'preview-every', help: 'steps between previews; default 1' } }),
-  method: choice({ names: ['linear', 'taesd', 'vae'], fallback: () => 'linear' as const, flag: 'the command line has only linear previews' }),
+  method: choice({ names: previewMethods, fallback: () => 'linear' as const, flag: 'the command line has only linear previews' }),
 } satisfies Options<PreviewOptions>
 
 /** Without `onPreview`, for estimates. */

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { loadFlags } from '../../lib/cli/model-flags'
-import { partTable, sourceParts, weightTypes } from '../../lib/names'
+import { partTable, previewMethods, sourceParts, weightTypes } from '../../lib/names'
 import { resolveLoad } from '../../lib/options/load'
-import type { ModelPart, WeightType } from '../../lib/types'
+import type { ModelPart, PreviewOptions, WeightType } from '../../lib/types'
+import type { JobRequest } from '../../packages/server/src/protocol'
+import { jobRequest } from '../../packages/server/src/schemas'
 
 interface Part {
   name: string
@@ -25,6 +27,16 @@ test('parts and weight types are those of the engine', () => {
     tables.parts.map(({ name, title, inBlockModels }) => ({ name, title, ...(inBlockModels ? { inBlockModels } : {}) })),
   )
   expect(sourceParts).toEqual(tables.parts.filter(({ hasOwnSource }) => hasOwnSource).map(({ name }) => name))
+})
+
+test('the server takes the preview methods of the library', () => {
+  type ServerMethod = Exclude<JobRequest['preview'], boolean | undefined>['method']
+  const typed: [Same<PreviewOptions['method'], (typeof previewMethods)[number] | undefined>, Same<ServerMethod, PreviewOptions['method']>] = [
+    true,
+    true,
+  ]
+  expect(typed).toEqual([true, true])
+  expect(jobRequest.properties.preview.oneOf[1].properties.method.enum).toEqual(previewMethods)
 })
 
 test('a block type for the whole model is one type per part, as convert() has it', () => {
