@@ -10,6 +10,9 @@ namespace latent {
 class Pages {
 public:
     Pages() = default;
+    static constexpr size_t huge = size_t{2}
+                                   << 20;  // bytes of a huge page, which larger blocks are made of where the system lets them
+
     /// Zeroed. Throws std::bad_alloc.
     explicit Pages(size_t bytes);
     ~Pages() { reset(); }
@@ -26,6 +29,8 @@ public:
     /// free it.
     uint8_t * release();
     static void give_back(uint8_t * data, size_t bytes);
+    /// Takes over a block of release().
+    static Pages adopt(uint8_t * data, size_t bytes);
 
 private:
     uint8_t * data_ = nullptr;

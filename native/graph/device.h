@@ -54,7 +54,9 @@ public:
     virtual std::vector<OpTime> stop_profile() = 0;
     /// Frees the scratch memory kept between computations.
     virtual void trim() = 0;
-    /// The CPU's thread pool, for host work next to the graphs; null if the device is not a CPU.
+    /// From now on, or no longer, memory of graphs that are freed stays for the next graphs of the same size. Calls nest.
+    virtual void reuse_memory(bool) {}
+    /// The CPU's threads, for work of the host beside the graphs; null where the device is no CPU.
     virtual kernels::Pool * host_pool() { return nullptr; }
 
 protected:

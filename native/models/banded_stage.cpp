@@ -14,8 +14,23 @@ using graph::Ops;
 using graph::Padding;
 using graph::Seq;
 
-/// One pass over a map: a convolution, possibly of the normalised map, and possibly a second one of the unnormalised map (the
-/// shortcut).
+namespace {
+
+/// While it lives, graphs that follow each other share memory.
+class ReusedMemory {
+public:
+    explicit ReusedMemory(graph::Device & device) : device_(device) { device_.reuse_memory(true); }
+    ~ReusedMemory() { device_.reuse_memory(false); }
+    ReusedMemory(const ReusedMemory &) = delete;
+    ReusedMemory & operator=(const ReusedMemory &) = delete;
+
+private:
+    graph::Device & device_;
+};
+
+}  // namespace
+
+/// One pass over a map: a convolution, maybe of the normalised map, and maybe a second one of the map as it is (the shortcut).
 struct BandedStage::Step {
     std::string name;
     const graph::Conv * conv = nullptr;
@@ -103,7 +118,7 @@ BandedStage::Results BandedStage::count_graph(const std::string & key, const gra
     const auto known = measured_.find(key);
     const uint64_t bytes = known != measured_.end() ? known->second : measured_[key] = runner_.measure(build).bytes;
     counted_ = bytes + (weights_.device()->shares_host_memory() ? 0 : numbers * sizeof(float));
-    count_.touch(counted_);
+    memory_.touch(counted_);
     return {};
 }
 
@@ -133,9 +148,9 @@ void BandedStage::clear() {
     if (job_) trim_heap();
 }
 
-void BandedStage::write(StoredMap & map, int64_t first, Span<float> values, const StoredMap * residual) {
-    if (!map.write(first, values.data(), residual, pool_)) throw MapOverflow{};
-    if (!job_) count_.touch(counted_);  // the graph exists while its result is written
+void BandedStage::write(StoredMap & map, int64_t first, int64_t rows, Span<float> values, const StoredMap * residual) {
+    if (!map.write(first, rows, values.data(), residual, pool_)) throw MapOverflow{};
+    if (!job_) memory_.touch(counted_);  // the graph is there while its result is written
 }
 
 /// Applies `step` to x; returns the result and the shortcut's result. `residual`, of the result's size, is added. Maps are freed
@@ -149,8 +164,9 @@ std::vector<StoredMap> BandedStage::convolve(StoredMap & x, const Step & step, S
     const int64_t rows = std::min(height, step.result(band_rows(x, step)));
     std::vector<StoredMap> made;
     made.reserve(2);
-    if (!step.last) made.emplace_back(step.conv->out, height, width, rows, type_, !job_, count_);
-    if (step.shortcut) made.emplace_back(step.shortcut->out, height, width, rows, type_, !job_, count_);
+    if (!step.last) made.emplace_back(step.conv->out, height, width, type_, !job_, memory_);
+    if (step.shortcut) made.emplace_back(step.shortcut->out, height, width, type_, !job_, memory_);
+    memory_.expect(made.empty() ? 0 : made[0].band_bytes());
     for (int64_t first = 0; first < height; first += rows) {
         const int64_t end = std::min(first + rows, height);
         const int64_t input_first = std::max<int64_t>(0, step.reads_from(first));
@@ -165,9 +181,9 @@ std::vector<StoredMap> BandedStage::convolve(StoredMap & x, const Step & step, S
             }
             continue;
         }
-        write(made[0], first, results.y, residual);
+        write(made[0], first, band.rows, results.y, residual);
         if (residual) residual->free_before(end);
-        if (step.shortcut) write(made[1], first, results.shortcut);
+        if (step.shortcut) write(made[1], first, band.rows, results.shortcut);
     }
     clear();  // the next layer needs other graphs
     return made;
@@ -186,6 +202,7 @@ StoredMap BandedStage::block(StoredMap x, const StageBlock & w, const std::strin
 template <typename Fill, typename Take>
 void BandedStage::whole_graph(const std::string & name, const graph::GraphBuilder & build, size_t numbers, const Fill & fill,
                               const Take & take) {
+    memory_.expect(0);
     if (!job_) {
         take(count_graph(name, build, numbers).y);
     } else {
@@ -196,7 +213,7 @@ void BandedStage::whole_graph(const std::string & name, const graph::GraphBuilde
 
 StoredMap BandedStage::attention(StoredMap x, const StageAttention & w, const std::string & name) {
     const int64_t channels = x.channels(), height = x.height(), width = x.width();
-    StoredMap y(channels, height, width, height, type_, !job_, count_);
+    StoredMap y(channels, height, width, type_, !job_, memory_);
     const auto build = [&](Ops & ops) {
         const Map map = ops.to_map(ops.input_seq("x", channels, width * height, 1), width, height);
         ops.output("y", ops.to_seq(run(ops, map, w)));
@@ -204,7 +221,7 @@ StoredMap BandedStage::attention(StoredMap x, const StageAttention & w, const st
     if (!job_) x.free_before(height);
     whole_graph(
         name, build, static_cast<size_t>(2 * channels * height * width), [&](float * to) { x.read_all(to, pool_); },
-        [&](Span<float> values) { write(y, 0, values); });
+        [&](Span<float> values) { write(y, 0, height, values); });
     return y;
 }
 
@@ -227,7 +244,7 @@ StoredMap BandedStage::run_levels(StoredMap x, const std::vector<StageLevel> & l
 
 /// Layers at the resolution of the latents, after the last level, are small: one graph for all.
 void BandedStage::encode_maps(Span<const float> image, int64_t height, int64_t width, Span<float> moments) {
-    StoredMap picture(image, layers_.encoder_in.in, height, width, count_);
+    StoredMap picture(image, layers_.encoder_in.in, height, width, memory_);
     StoredMap x = std::move(convolve(picture, {"in", &layers_.encoder_in}, nullptr, {})[0]);
     x = run_levels(std::move(x), layers_.down, "down", Resample::half);
 
@@ -247,7 +264,7 @@ void BandedStage::encode_maps(Span<const float> image, int64_t height, int64_t w
 /// Layers at the resolution of the latents, before the first level, are one graph as well.
 void BandedStage::decode_maps(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image) {
     const int64_t channels = layers_.decoder_in.out;
-    StoredMap x(channels, height, width, height, type_, !job_, count_);
+    StoredMap x(channels, height, width, type_, !job_, memory_);
     const auto build = [&](Ops & ops) {
         Map h = ops.input_map("x", width, height, embed_dim, 1);
         if (layers_.post_quant) h = ops.conv(h, *layers_.post_quant, {});
@@ -255,7 +272,8 @@ void BandedStage::decode_maps(Span<const float> latents, int64_t embed_dim, int6
     };
     whole_graph(
         "front", build, static_cast<size_t>((embed_dim + channels) * height * width),
-        [&](float * to) { std::copy(latents.begin(), latents.end(), to); }, [&](Span<float> values) { write(x, 0, values); });
+        [&](float * to) { std::copy(latents.begin(), latents.end(), to); },
+        [&](Span<float> values) { write(x, 0, height, values); });
 
     x = run_levels(std::move(x), layers_.up, "up", Resample::twice);
     Step out{"out", &layers_.decoder_out, &layers_.decoder_norm};
@@ -264,12 +282,14 @@ void BandedStage::decode_maps(Span<const float> latents, int64_t embed_dim, int6
 }
 
 void BandedStage::encode(Span<const float> image, int64_t height, int64_t width, Span<float> moments, const JobContext & job) {
+    const ReusedMemory reused(*weights_.device());
     job_ = &job;
     encode_maps(image, height, width, moments);
 }
 
 void BandedStage::decode(Span<const float> latents, int64_t embed_dim, int64_t height, int64_t width, Span<float> image,
                          const JobContext & job) {
+    const ReusedMemory reused(*weights_.device());
     job_ = &job;
     decode_maps(latents, embed_dim, height, width, image);
 }
@@ -277,13 +297,13 @@ void BandedStage::decode(Span<const float> latents, int64_t embed_dim, int64_t h
 uint64_t BandedStage::measure_encode(int64_t height, int64_t width) {
     job_ = nullptr;
     encode_maps({}, height, width, {});
-    return count_.peak;
+    return memory_.peak();
 }
 
 uint64_t BandedStage::measure_decode(int64_t embed_dim, int64_t height, int64_t width) {
     job_ = nullptr;
     decode_maps({}, embed_dim, height, width, {});
-    return count_.peak;
+    return memory_.peak();
 }
 
 }  // namespace latent::models

@@ -55,15 +55,15 @@ private:
     graph::GraphBuilder band_graph(const StoredMap & x, const Step & step, const Band & band) const;
     int64_t band_rows(const StoredMap & x, const Step & step) const;
     void clear();
-    void write(StoredMap & map, int64_t first, Span<float> values, const StoredMap * residual = nullptr);
+    void write(StoredMap & map, int64_t first, int64_t rows, Span<float> values, const StoredMap * residual = nullptr);
 
     const StageLayers & layers_;
     const graph::WeightStore & weights_;
     graph::Runner & runner_;
     DType type_;
     kernels::Pool * pool_;
-    const JobContext * job_ = nullptr;  // null: only counts memory
-    MemoryCount count_;
+    const JobContext * job_ = nullptr;  // null: nothing is computed, memory is counted
+    MapMemory memory_;
     std::string graph_key_;
     std::map<std::string, uint64_t> measured_;      // by graph
     uint64_t counted_ = 0;                          // bytes of the latest graph

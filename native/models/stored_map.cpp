@@ -49,6 +49,37 @@ bool from_float(DType type, const float * values, uint8_t * out, int64_t count) 
 
 }  // namespace
 
+void MapMemory::expect(uint64_t bytes) {
+    if (bytes == size_) return;
+    now_ -= waiting_ * size_;
+    size_ = bytes, waiting_ = 0;
+    bands_.clear();
+}
+
+Pages MapMemory::take(uint64_t bytes, bool plan) {
+    const bool waits = bytes == size_ && waiting_ > 0;
+    if (!waits) {
+        Pages band = plan ? Pages() : Pages(static_cast<size_t>(bytes));
+        now_ += bytes;
+        touch(0);
+        return band;
+    }
+    --waiting_;
+    if (plan) return {};
+    Pages band = std::move(bands_.back());
+    bands_.pop_back();
+    return band;
+}
+
+void MapMemory::give_back(Pages band, uint64_t bytes) {
+    if (bytes != size_) {
+        now_ -= bytes;
+        return;
+    }
+    ++waiting_;
+    if (band) bands_.push_back(std::move(band));
+}
+
 void StoredMap::Moments::merge(double n, double m, double s) {
     const double total = count + n, distance = m - mean;
     squares += s + distance * distance * count * n / total;
@@ -56,26 +87,22 @@ void StoredMap::Moments::merge(double n, double m, double s) {
     count = total;
 }
 
-StoredMap::StoredMap(int64_t channels, int64_t height, int64_t width, int64_t band, DType type, bool plan, MemoryCount & count)
-    : channels_(channels),
-      height_(height),
-      width_(width),
-      band_(std::min(band, height)),
-      type_(type),
-      plan_(plan),
-      count_(&count) {
+StoredMap::StoredMap(int64_t channels, int64_t height, int64_t width, DType type, bool plan, MapMemory & memory)
+    : channels_(channels), height_(height), width_(width), type_(type), plan_(plan), memory_(&memory) {
+    const int64_t row_bytes = std::max<int64_t>(1, channels * width * dtype_block_bytes(type));
+    band_ = std::clamp<int64_t>(static_cast<int64_t>(Pages::huge) / row_bytes, 1, std::max<int64_t>(1, height));
     const size_t bands = static_cast<size_t>((height_ + band_ - 1) / band_);
     bands_.resize(bands);
     held_.assign(bands, false);
     moments_.resize(static_cast<size_t>(channels));
 }
 
-StoredMap::StoredMap(Span<const float> planes, int64_t channels, int64_t height, int64_t width, MemoryCount & count)
-    : StoredMap(channels, height, width, height, DType::f32, true, count) {
+StoredMap::StoredMap(Span<const float> planes, int64_t channels, int64_t height, int64_t width, MapMemory & memory)
+    : StoredMap(channels, height, width, DType::f32, true, memory) {
     planes_ = planes;
 }
 
-StoredMap::StoredMap(StoredMap && other) noexcept : StoredMap(0, 1, 1, 1, other.type_, true, *other.count_) {
+StoredMap::StoredMap(StoredMap && other) noexcept : StoredMap(0, 1, 1, other.type_, true, *other.memory_) {
     *this = std::move(other);
 }
 
@@ -86,7 +113,7 @@ StoredMap & StoredMap::operator=(StoredMap && other) noexcept {
     std::swap(band_, other.band_);
     std::swap(type_, other.type_);
     std::swap(plan_, other.plan_);
-    std::swap(count_, other.count_);
+    std::swap(memory_, other.memory_);
     std::swap(planes_, other.planes_);
     bands_.swap(other.bands_);
     held_.swap(other.held_);
@@ -126,14 +153,14 @@ void StoredMap::read(int64_t first, int64_t count, float * out, kernels::Pool * 
     for_parts(pool, count, [&](int64_t i) { to_float(type_, pixel(first + i, 0), out + i * row, row); });
 }
 
-bool StoredMap::write(int64_t first, float * values, const StoredMap * residual, kernels::Pool * pool) {
-    const size_t band = static_cast<size_t>(first / band_);
-    if (!held_[band]) count_->add(bytes_of(band));
-    held_[band] = true;
+bool StoredMap::write(int64_t first, int64_t rows, float * values, const StoredMap * residual, kernels::Pool * pool) {
+    for (size_t band = static_cast<size_t>(first / band_); static_cast<int64_t>(band) * band_ < first + rows; ++band) {
+        if (!held_[band]) bands_[band] = memory_->take(bytes_of(band), plan_);
+        held_[band] = true;
+    }
     if (plan_) return true;
-    if (!bands_[band]) bands_[band] = Pages(static_cast<size_t>(bytes_of(band)));
     const kernels::VectorSet & vectors = kernels::vector_set();
-    const int64_t rows = rows_of(band), runs = (width_ + run_pixels - 1) / run_pixels;
+    const int64_t runs = (width_ + run_pixels - 1) / run_pixels;
     const size_t channels = static_cast<size_t>(channels_);
     std::vector<float> means(static_cast<size_t>(rows * runs) * channels), squares(means.size());
     std::atomic<bool> fits{true};
@@ -144,12 +171,11 @@ bool StoredMap::write(int64_t first, float * values, const StoredMap * residual,
             float * part = values + (i * width_ + x) * channels_;
             if (residual) {
                 to_float(residual->type_, residual->pixel(first + i, x), buffer.data(), size);
-                for (int64_t j = 0; j < size; ++j) part[j] += buffer[static_cast<size_t>(j)];
+                vectors.finish(part, nullptr, nullptr, nullptr, buffer.data(), kernels::Gate::none, part, size);
             }
             const size_t at = static_cast<size_t>(i * runs + run) * channels;
             vectors.column_moments(part, channels_, pixels, channels_, means.data() + at, squares.data() + at);
-            uint8_t * to = bands_[band].data() + (i * width_ + x) * channels_ * dtype_block_bytes(type_);
-            if (!from_float(type_, part, to, size)) fits = false;
+            if (!from_float(type_, part, pixel(first + i, x), size)) fits = false;
         }
     });
     for (size_t i = 0; i < static_cast<size_t>(rows * runs); ++i) {
@@ -165,8 +191,7 @@ void StoredMap::free_before(int64_t row) {
     for (size_t band = 0; band < held_.size() && static_cast<int64_t>(band) * band_ + rows_of(band) <= row; ++band) {
         if (!held_[band]) continue;
         held_[band] = false;
-        bands_[band].reset();
-        count_->remove(bytes_of(band));
+        memory_->give_back(std::move(bands_[band]), bytes_of(band));
     }
 }
 

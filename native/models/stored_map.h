@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "core/pages.h"
@@ -10,27 +12,37 @@
 
 namespace latent::models {
 
-/// Current and peak bytes, counted on allocation and release; a plan counts without allocating.
-struct MemoryCount {
-    uint64_t now = 0, peak = 0;
+/// Memory of maps: bytes held now and at most, counted where they are taken and given back. A plan counts without taking any.
+/// Bands of the size in use wait, when they are freed, for the next band: memory fresh from the system is zeroed first, which
+/// costs more than a band's conversion.
+class MapMemory {
+public:
+    uint64_t peak() const { return peak_; }
+    /// `bytes` more for a moment.
+    void touch(uint64_t bytes) { peak_ = std::max(peak_, now_ + bytes); }
 
-    void add(uint64_t bytes) {
-        now += bytes;
-        touch(0);
-    }
-    void remove(uint64_t bytes) { now -= bytes; }
-    /// Counts `bytes` that are held only briefly.
-    void touch(uint64_t bytes) { peak = now + bytes > peak ? now + bytes : peak; }
+    /// The size of the bands to come; 0: none. Those of another size that wait are freed.
+    void expect(uint64_t bytes);
+    /// A band, its contents undefined; without data in a plan. Throws std::bad_alloc.
+    Pages take(uint64_t bytes, bool plan);
+    void give_back(Pages band, uint64_t bytes);
+
+private:
+    uint64_t now_ = 0, peak_ = 0;
+    uint64_t size_ = 0, waiting_ = 0;  // of bands that wait, and how many do
+    std::vector<Pages> bands_;
 };
 
-/// A map [height, width, channels] between layers that are computed in bands of rows: written once, band by band, and read in any
-/// bands. Stored in f32, f16 or bf16. Mean and variance of every channel are gathered while bands are written.
+/// A map [height, width, channels] between layers that are computed in bands of rows: written once, from top to bottom, and read
+/// in any bands. Kept in f32, f16 or bf16, in bands of its own of 2 MB or less, so that those of one map serve the next. Mean and
+/// variance of every channel are gathered as rows are written.
 class StoredMap {
 public:
-    /// Bands of `band` rows, the last one shorter. Without data (`plan`) it only counts.
-    StoredMap(int64_t channels, int64_t height, int64_t width, int64_t band, DType type, bool plan, MemoryCount & count);
-    /// A view of the caller's map, planes[channels][height][width]: read-only, without statistics, not counted.
-    StoredMap(Span<const float> planes, int64_t channels, int64_t height, int64_t width, MemoryCount & count);
+    /// Without data (`plan`) it only counts.
+    StoredMap(int64_t channels, int64_t height, int64_t width, DType type, bool plan, MapMemory & memory);
+    /// A map that is the caller's and stays where it is, planes[channels][height][width]: it is only read, has no statistics and
+    /// does not count.
+    StoredMap(Span<const float> planes, int64_t channels, int64_t height, int64_t width, MapMemory & memory);
     ~StoredMap();
     StoredMap(StoredMap && other) noexcept;
     StoredMap & operator=(StoredMap && other) noexcept;
@@ -38,6 +50,8 @@ public:
     int64_t channels() const { return channels_; }
     int64_t height() const { return height_; }
     int64_t width() const { return width_; }
+    /// Bytes of every band but a shorter last one.
+    uint64_t band_bytes() const { return bytes_of(0); }
 
     /// Rows [first, first + count): out[count][width][channels].
     void read(int64_t first, int64_t count, float * out, kernels::Pool * pool) const;
@@ -46,10 +60,10 @@ public:
         read(0, height_, out, pool);
         free_before(height_);
     }
-    /// Writes the band that begins at row `first` from values[rows of the band][width][channels], after adding the rows of
-    /// `residual`, a map of the same size. False if a finite value is too large for the type.
-    bool write(int64_t first, float * values, const StoredMap * residual, kernels::Pool * pool);
-    /// Frees the bands that end at or before `row`; they cannot be read again.
+    /// Rows [first, first + count), from values[count][width][channels]; those of `residual`, a map of the same size, are added
+    /// to `values` before. False where a finite value is too large for the type.
+    bool write(int64_t first, int64_t count, float * values, const StoredMap * residual, kernels::Pool * pool);
+    /// Frees the bands that end at or before `row`: they will not be read again.
     void free_before(int64_t row);
 
     /// Factor and shift per channel that compute group_norm(x) * weight + bias for the whole map.
@@ -64,12 +78,13 @@ private:
     int64_t rows_of(size_t band) const;
     uint64_t bytes_of(size_t band) const;
     const uint8_t * pixel(int64_t row, int64_t x) const;
+    uint8_t * pixel(int64_t row, int64_t x) { return const_cast<uint8_t *>(std::as_const(*this).pixel(row, x)); }
 
     int64_t channels_, height_, width_, band_;
     DType type_;
     bool plan_;
-    MemoryCount * count_;
-    Span<const float> planes_;  // the caller's map
+    MapMemory * memory_;
+    Span<const float> planes_;  // of the caller
     std::vector<Pages> bands_;
     std::vector<bool> held_;
     std::vector<Moments> moments_;  // per channel

@@ -18,6 +18,8 @@ kernels::Matrix stored_matrix(const ggml_tensor * w) {
     m.rows = w->ne[1];
     m.row_bytes = static_cast<int64_t>(w->nb[1]);
     m.type = kernels::Element::other;
+    m.block = ggml_blck_size(w->type);
+    m.block_bytes = static_cast<int64_t>(ggml_type_size(w->type));
     switch (w->type) {
         case GGML_TYPE_F32: m.type = kernels::Element::f32; break;
         case GGML_TYPE_F16: m.type = kernels::Element::f16; break;

@@ -12,7 +12,6 @@
 #include "core/memory.h"
 #include "graph/home.h"
 #include "graph/portable/ggml_handles.h"
-#include "graph/portable/ggml_pages.h"
 
 namespace latent::graph {
 
@@ -148,7 +147,7 @@ DeviceInfo GgmlDevice::info() const {
 }
 
 ggml_backend_buffer_type * GgmlDevice::buffer_type() const {
-    return pool_ ? cpu_pages_buffer_type() : ggml_backend_dev_buffer_type(ggml_backend_get_device(backend_));
+    return pool_ ? buffers_.type() : ggml_backend_dev_buffer_type(ggml_backend_get_device(backend_));
 }
 
 uint64_t GgmlDevice::work_bytes(ggml_cgraph * graph, bool own_threads) const {
@@ -218,6 +217,10 @@ std::vector<OpTime> GgmlDevice::stop_profile() {
 void GgmlDevice::trim() {
     const std::lock_guard<std::mutex> lock(computing_);
     scratch_.reset();
+}
+
+void GgmlDevice::reuse_memory(bool on) {
+    buffers_.reuse(on);
 }
 
 DeviceSource ggml_devices() {

@@ -9,6 +9,7 @@
 #include "core/job.h"
 #include "core/pages.h"
 #include "graph/device.h"
+#include "graph/portable/ggml_pages.h"
 #include "graph/portable/profile.h"
 
 struct ggml_backend;
@@ -29,6 +30,7 @@ public:
     void start_profile() override;
     std::vector<OpTime> stop_profile() override;
     void trim() override;
+    void reuse_memory(bool on) override;
     bool shares_host_memory() const override { return pool_ != nullptr; }
     kernels::Pool * host_pool() override { return pool_.get(); }
 
@@ -54,6 +56,7 @@ private:
     ggml_threadpool * ggml_pool_ = nullptr;  // for graphs of the portable home, started on first use
     std::atomic<bool> node_failed_{false};
     std::string node_failure_;
+    PageBuffers buffers_;  // on the CPU
     Pages scratch_;
     std::unique_ptr<Profile> profile_;
     std::mutex computing_;

@@ -174,11 +174,11 @@ inline void pack_taps(const uint16_t * in, int64_t taps, uint8_t * out, int64_t 
     vst1_u16(reinterpret_cast<uint16_t *>(out + 3 * stride), vget_high_u16(high));
 }
 
-void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap, int column,
-                  void * panel) {
+void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,
+                  const PanelPart & part, void * panel) {
     const uint16_t * in = static_cast<const uint16_t *>(rows);
-    const int64_t lanes = (channels + 1) / 2, tap_bytes = lanes * kTileColumns * 4;
-    uint8_t * out = static_cast<uint8_t *>(panel) + column / kBlockColumns * lanes * kBlockLane;
+    const int64_t tap_bytes = part.lanes * kTileColumns * 4;
+    uint8_t * out = static_cast<uint8_t *>(panel) + (part.column / kBlockColumns * part.lanes + part.first_lane) * kBlockLane;
     int64_t c = 0;
     for (; c + 2 < channels; c += 4, out += 2 * kBlockLane) {
         const int64_t count = channels - c < 4 ? channels - c : 4;

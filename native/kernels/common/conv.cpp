@@ -1,34 +1,58 @@
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "kernels/common/matmul.h"
 #include "kernels/common/rows.h"
 #include "kernels/common/scratch.h"
 
+#if defined(_M_X64) && !defined(__GNUC__)
+#include <xmmintrin.h>
+#endif
+
 namespace latent::kernels {
 namespace {
 
-constexpr int kMaxTaps = 64;  // per group; larger kernels are split into groups
+constexpr int64_t kLine = 64;  // bytes of a line of the caches
+
+/// A hint: any address is allowed.
+#if defined(__GNUC__)
+inline void prefetch(const void * at) {
+    __builtin_prefetch(at, 0, 3);
+}
+#elif defined(_M_X64)
+inline void prefetch(const void * at) {
+    _mm_prefetch(static_cast<const char *>(at), _MM_HINT_T0);
+}
+#else
+inline void prefetch(const void *) {}
+#endif
+
+constexpr int kMaxTaps = 64;  // of one group; larger kernels are cut into groups
 
 /// The positions in the input of the taps of 6 neighbouring output pixels.
 class Taps {
 public:
-    explicit Taps(const ConvShape & shape)
+    /// `unit`: of the indices, from one pixel to the next.
+    Taps(const ConvShape & shape, int64_t unit)
         : s_(shape),
+          unit_(unit),
           scale_(shape.upsample ? 2 : 1),
           height_(shape.crop_height ? shape.crop_height : shape.height * scale_),
           width_(shape.crop_width ? shape.crop_width : shape.width * scale_),
           plain_(shape.kernel == 1 && shape.stride == 1 && !shape.upsample && shape.pad_top == 0 &&
                  shape.out_height == shape.height) {}
 
-    /// at[(tap - first_tap) * 6 + r]: the index of the input pixel, -1 outside the image and beyond the last output pixel.
+    /// at[(tap - first_tap) * 6 + r]: the index of the input pixel in units, -1 outside the image and beyond the last output
+    /// pixel.
     void find(int64_t pixel, int first_tap, int last_tap, int64_t * at) const {
         const int64_t left = s_.pixels() - pixel;
         if (plain_) {
-            for (int r = 0; r < kTileRows; ++r) at[r] = r < left ? pixel + r : -1;
+            for (int r = 0; r < kTileRows; ++r) at[r] = r < left ? (pixel + r) * unit_ : -1;
             return;
         }
         int64_t x = pixel % s_.out_width, y = pixel / s_.out_width % s_.out_height, n = pixel / (s_.out_width * s_.out_height);
+        if (left >= kTileRows && inside(x, y)) return find_inside(x, y, n, first_tap, last_tap, at);
         for (int r = 0; r < kTileRows; ++r) {
             if (r >= left) {
                 for (int tap = first_tap; tap < last_tap; ++tap) at[(tap - first_tap) * kTileRows + r] = -1;
@@ -40,7 +64,7 @@ public:
                 const int64_t iy = y0 + ky, ix = x0 + kx;
                 const bool inside = iy >= 0 && ix >= 0 && iy < height_ && ix < width_;
                 at[(tap - first_tap) * kTileRows + r] =
-                    inside ? image + (s_.upsample ? (iy / 2) * s_.width + ix / 2 : iy * s_.width + ix) : -1;
+                    inside ? (image + (s_.upsample ? (iy / 2) * s_.width + ix / 2 : iy * s_.width + ix)) * unit_ : -1;
                 if (++kx == s_.kernel) kx = 0, ++ky;
             }
             if (++x == s_.out_width) {
@@ -51,32 +75,96 @@ public:
     }
 
 private:
+    /// Whether the six pixels from (x, y) on are neighbours in one row and read nothing outside the image.
+    bool inside(int64_t x, int64_t y) const {
+        const int64_t x0 = x * s_.stride - s_.pad_left, y0 = y * s_.stride - s_.pad_top, last = (kTileRows - 1) * s_.stride;
+        return x + kTileRows <= s_.out_width && x0 >= 0 && y0 >= 0 && x0 + last + s_.kernel <= width_ &&
+               y0 + s_.kernel <= height_;
+    }
+
+    void find_inside(int64_t x, int64_t y, int64_t n, int first_tap, int last_tap, int64_t * at) const {
+        const int64_t x0 = x * s_.stride - s_.pad_left, y0 = y * s_.stride - s_.pad_top, image = n * s_.height * s_.width;
+        int ky = first_tap / s_.kernel, kx = first_tap % s_.kernel;
+        for (int tap = first_tap; tap < last_tap; ++tap, at += kTileRows) {
+            const int64_t row = image + (s_.upsample ? (y0 + ky) / 2 : y0 + ky) * s_.width, first = x0 + kx;
+            if (s_.upsample) {
+                for (int r = 0; r < kTileRows; ++r) at[r] = (row + (first + r) / 2) * unit_;
+            } else {
+                const int64_t start = (row + first) * unit_, step = s_.stride * unit_;
+                for (int r = 0; r < kTileRows; ++r) at[r] = start + r * step;
+            }
+            if (++kx == s_.kernel) kx = 0, ++ky;
+        }
+    }
+
     const ConvShape & s_;
-    int64_t scale_, height_, width_;
+    int64_t unit_, scale_, height_, width_;
     bool plain_;
 };
 
-/// How output pixels and panels of 64 output channels are distributed, and how taps are grouped so that a panel stays in a cache.
-struct Schedule {
-    int64_t panels, chunk, chunks;
-    int taps_per_group;
+/// The part of the sums that is computed from one panel in the cache.
+struct Group {
+    int first_tap, last_tap;
+    int64_t first_channel, channels;
+};
 
-    Schedule(const ConvShape & s, int64_t width, int64_t tap_bytes, int64_t cache, int threads) {
+/// A convolution's sums cut into groups of taps, of channels, or of both.
+struct Groups {
+    int taps, taps_each;
+    int64_t channels, channels_each;
+
+    int count() const {
+        return (taps + taps_each - 1) / taps_each * static_cast<int>((channels + channels_each - 1) / channels_each);
+    }
+    Group at(int index) const {
+        const int across = static_cast<int>((channels + channels_each - 1) / channels_each);
+        const int tap = index / across * taps_each;
+        const int64_t channel = index % across * channels_each;
+        return {tap, std::min(tap + taps_each, taps), channel, std::min(channels_each, channels - channel)};
+    }
+};
+
+/// How output pixels and panels of 64 output channels are dealt out.
+struct Schedule {
+    static constexpr int64_t kLeast = 8;       // tiles of a chunk that are worth a task
+    static constexpr int64_t kMost = 170;      // of one tap
+    static constexpr int64_t kMostSums = 680;  // where sums are kept from group to group: a megabyte
+    int64_t tiles, panels, chunk, chunks, pixels;
+    bool grouped, chunk_by_chunk;  // else panel by panel
+
+    Schedule(const ConvShape & s, int64_t width, bool sums_kept, int threads) : pixels(s.pixels()), grouped(sums_kept) {
         panels = (width + kTileColumns - 1) / kTileColumns;
-        const int64_t tiles = (s.pixels() + kTileRows - 1) / kTileRows;
-        constexpr int64_t
-            kLeast = 8,
-            kMost = 170;  // tiles per chunk: enough to amortise packing a panel, few enough for the memory of their sums
-        chunks = std::max((3 * threads + panels - 1) / panels, (tiles + kMost - 1) / kMost);
+        tiles = (pixels + kTileRows - 1) / kTileRows;
+        // A single tap uses a panel so little that its rows should stay in the second-level cache while panels change. More taps
+        // pay for packing a panel once.
+        chunk_by_chunk = s.taps() == 1;
+        const int64_t most = chunk_by_chunk ? kMost : grouped ? kMostSums : std::max<int64_t>(tiles, 1);
+        // Every thread gets the same number of tasks, two at least.
+        const int64_t even = threads / std::gcd(panels, int64_t{threads});
+        chunks = std::max((2 * threads + panels - 1) / panels, (tiles + most - 1) / most);
+        chunks = std::max<int64_t>(1, (chunks + even / 2) / even) * even;
         chunks = std::clamp<int64_t>(chunks, 1, std::max<int64_t>(1, tiles / kLeast));
         chunk = (tiles + chunks - 1) / chunks * kTileRows;
-        chunks = (s.pixels() + chunk - 1) / chunk;
-        taps_per_group = static_cast<int>(std::clamp<int64_t>(cache / std::max<int64_t>(tap_bytes, 1), 1, kMaxTaps));
-        taps_per_group = std::min(taps_per_group, s.taps());
+        chunks = (pixels + chunk - 1) / chunk;
     }
+    /// A panel and pixels [first, last).
+    struct Task {
+        int64_t panel, first, last;
+    };
     int64_t tasks() const { return panels * chunks; }
-    /// Sums are kept between groups of taps; with a single group, one tile is enough.
-    int64_t sum_tiles(int taps) const { return taps_per_group < taps ? chunk / kTileRows : 1; }
+    /// Task `index` and, of the same panel, those before `end` that follow it, as far as their sums may be kept. Moves `index`
+    /// on.
+    Task next(int64_t & index, int64_t end) const {
+        const int64_t panel = chunk_by_chunk ? index % panels : index / chunks;
+        const int64_t first = chunk_by_chunk ? index / panels : index % chunks;
+        int64_t count = 1;
+        if (!chunk_by_chunk) count = std::min(chunks - first, end - index);
+        if (grouped) count = std::min(count, std::max<int64_t>(1, kMostSums * kTileRows / chunk));
+        index += count;
+        return {panel, first * chunk, std::min((first + count) * chunk, pixels)};
+    }
+    /// Sums are kept between groups; a single group needs one tile.
+    int64_t sum_tiles() const { return grouped ? std::max(chunk / kTileRows, std::min(tiles, kMostSums)) : 1; }
 };
 
 constexpr int64_t kTileFloats = kTileRows * kTileColumns;
@@ -122,38 +210,43 @@ private:
     int64_t width_, row_;  // elements of a result row, and the distance between rows
 };
 
-/// The algorithm, shared by all element types. Product:
-///   tap_bytes() of a panel; prepare(half, panel, first_tap, last_tap); scales(panel): of output channels, or null
-///   multiply(half, at, taps, columns, accumulate, c): the tile whose input pixels are `at`
-/// Half 1 is the gate of a geglu, computed together with the values.
+/// The common course of every arithmetic. Product:
+///   groups(); scales(panel): of output channels, or null; unit(): of the indices of pixels
+///   prepare(half, panel, group): has the group's part of a panel ready
+///   multiply(half, at, group, columns, accumulate, c): the tile whose input pixels are `at`
+/// Half 1 is the gate of a geglu, taken beside the values.
 template <typename Product>
 void run(Product & product, const ConvShape & s, const Finish & finish, Share share) {
-    const Schedule plan(s, finish.width(), product.tap_bytes(), product.cache(), share.threads);
+    const Groups groups = product.groups();
+    const int count = groups.count();
+    const Schedule plan(s, finish.width(), count > 1, share.threads);
     const int halves = finish.width() < s.out ? 2 : 1;
-    const Taps taps(s);
-    const bool grouped = plan.taps_per_group < s.taps();
+    const Taps taps(s, product.unit());
     float * sums = static_cast<float *>(
-        scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles(s.taps()) * halves * kTileFloats) * sizeof(float)));
+        scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles() * halves * kTileFloats) * sizeof(float)));
     int64_t at[kMaxTaps * kTileRows];
 
-    // Neighbouring tasks write the same rows, so cache lines and pages are reused.
+    int64_t packed = -1;  // the panel that is ready, of a single group
     const int64_t end = plan.tasks() * (share.thread + 1) / share.threads;
-    for (int64_t task = plan.tasks() * share.thread / share.threads; task < end; ++task) {
-        const int64_t panel = task % plan.panels, first = task / plan.panels * plan.chunk;
-        const int64_t last = std::min(first + plan.chunk, s.pixels()), column = panel * kTileColumns;
+    for (int64_t index = plan.tasks() * share.thread / share.threads; index < end;) {
+        const Schedule::Task task = plan.next(index, end);
+        const int64_t panel = task.panel, first = task.first, last = task.last, column = panel * kTileColumns;
         const int columns = static_cast<int>(std::min<int64_t>(kTileColumns, finish.width() - column));
         const int64_t gates = panel + finish.width() / kTileColumns;
         const float * const scales[2] = {product.scales(panel), halves > 1 ? product.scales(gates) : nullptr};
-        for (int tap = 0; tap < s.taps(); tap += plan.taps_per_group) {
-            const int last_tap = std::min(tap + plan.taps_per_group, s.taps());
-            product.prepare(0, panel, tap, last_tap);
-            if (halves > 1) product.prepare(1, gates, tap, last_tap);
+        for (int g = 0; g < count; ++g) {
+            const Group group = groups.at(g);
+            if (count > 1 || packed != panel) {
+                product.prepare(0, panel, group);
+                if (halves > 1) product.prepare(1, gates, group);
+                packed = panel;
+            }
             for (int64_t pixel = first; pixel < last; pixel += kTileRows) {
-                float * c = sums + (grouped ? (pixel - first) / kTileRows * halves * kTileFloats : 0);
-                taps.find(pixel, tap, last_tap, at);
+                float * c = sums + (count > 1 ? (pixel - first) / kTileRows * halves * kTileFloats : 0);
+                taps.find(pixel, group.first_tap, group.last_tap, at);
                 for (int half = 0; half < halves; ++half)
-                    product.multiply(half, at, last_tap - tap, columns, tap > 0, c + half * kTileFloats);
-                if (last_tap < s.taps()) continue;
+                    product.multiply(half, at, group, columns, g > 0, c + half * kTileFloats);
+                if (g + 1 < count) continue;
                 for (int64_t r = 0; r < kTileRows && pixel + r < last; ++r)
                     finish.row(pixel + r, column, columns, c + r * kTileColumns, c + kTileFloats + r * kTileColumns, scales);
             }
@@ -175,59 +268,97 @@ public:
         : tiles_(tiles),
           s_(shape),
           w_(w),
-          lanes_(tiles.lanes(shape.in)),
           x_(static_cast<const uint8_t *>(x)),
-          row_bytes_(lanes_ * 4),
+          row_bytes_(tiles.lanes(shape.in) * 4),
           zeros_(zero_row(row_bytes_)) {}
 
-    int64_t tap_bytes() const { return lanes_ * kTileColumns * 4; }
-    int64_t cache() const { return tiles_.panel_bytes; }
+    /// Channels of whole blocks of weights, whichever the taps.
+    static int64_t channel_step(const ConvShape & s, int64_t block) {
+        constexpr int64_t kLeast = 32;
+        return std::lcm(kLeast, block / std::gcd(block, int64_t{s.taps()}));
+    }
+    static Groups groups_of(const TileSet & tiles, const ConvShape & s, int64_t block) {
+        const int taps = std::min(s.taps(), kMaxTaps);
+        const int64_t step = channel_step(s, block);
+        const int64_t step_bytes = tiles.lanes(step) * kTileColumns * 4 * taps;
+        const int64_t steps = (s.in + step - 1) / step, most = std::max<int64_t>(1, tiles.panel_bytes / step_bytes);
+        const int64_t count = (steps + most - 1) / most;  // of groups, equally large
+        return {s.taps(), taps, s.in, std::min(s.in, (steps + count - 1) / count * step)};
+    }
+    Groups groups() const { return groups_of(tiles_, s_, w_.block); }
     const float * scales(int64_t) const { return nullptr; }
+    int64_t unit() const { return row_bytes_; }
 
-    void prepare(int half, int64_t panel, int first_tap, int last_tap) {
+    void prepare(int half, int64_t panel, const Group & group) {
         const Scratch use = half == 0 ? Scratch::panel : Scratch::gate_panel;
-        uint8_t * out = static_cast<uint8_t *>(scratch(use, static_cast<size_t>((last_tap - first_tap) * tap_bytes())));
+        PanelPart part;
+        part.lanes = tiles_.lanes(group.channels);
+        const int64_t bytes = (group.last_tap - group.first_tap) * part.lanes * kTileColumns * 4;
+        uint8_t * out = static_cast<uint8_t *>(scratch(use, static_cast<size_t>(bytes)));
         panels_[half] = out;
-        for (int column = 0; column < kTileColumns; column += 16) {
-            int64_t stride = 0;
-            const void * rows = weight_rows(panel * kTileColumns + column, &stride);
-            tiles_.pack_weights(rows, stride, s_.in, s_.taps(), first_tap, last_tap, column, out);
+        const int64_t step = rows_step(), end = group.first_channel + group.channels;
+        for (int64_t channel = group.first_channel; channel < end; channel += step) {
+            const int64_t channels = std::min(step, end - channel);
+            part.first_lane = tiles_.lanes(channel - group.first_channel);
+            for (part.column = 0; part.column < kTileColumns; part.column += 16) {
+                int64_t stride = 0;
+                const void * rows = weight_rows(panel * kTileColumns + part.column, channel, channels, &stride);
+                tiles_.pack_weights(rows, stride, channels, s_.taps(), group.first_tap, group.last_tap, part, out);
+            }
         }
     }
 
-    void multiply(int half, const int64_t * at, int taps, int columns, bool accumulate, float * c) const {
+    void multiply(int half, const int64_t * at, const Group & group, int columns, bool accumulate, float * c) const {
         const void * rows[kMaxTaps * kTileRows];
-        for (int i = 0; i < taps * kTileRows; ++i) rows[i] = at[i] < 0 ? zeros_ : x_ + at[i] * row_bytes_;
-        tiles_.multiply(taps, lanes_, rows, panels_[half], columns, accumulate, c);
+        const int taps = group.last_tap - group.first_tap;
+        const uint8_t * x = x_ + group.first_channel * tiles_.element_bytes();
+        for (int i = 0; i < taps * kTileRows; ++i) rows[i] = at[i] < 0 ? zeros_ : x + at[i];
+        tiles_.multiply(taps, tiles_.lanes(group.channels), rows, panels_[half], columns, accumulate, c);
+    }
+
+    /// Bytes of the rows that are converted at a time.
+    static int64_t rows_bytes(const TileSet & tiles, const ConvShape & s, int64_t block) {
+        return std::min(step_of(tiles, s, block), s.in) * s.taps() * (16 * tiles.element_bytes() + 4);
     }
 
 private:
-    /// 16 rows in the tile set's element type: in place if they are stored in it, otherwise converted. Zeros past the end.
-    const void * weight_rows(int64_t first, int64_t * stride) const {
+    /// Channels whose converted rows fit in half a first-level cache.
+    static int64_t step_of(const TileSet & tiles, const ConvShape & s, int64_t block) {
+        constexpr int64_t kBytes = int64_t{1} << 14;
+        const int64_t step = channel_step(s, block);
+        return std::max<int64_t>(1, kBytes / (16 * tiles.element_bytes() * s.taps() * step)) * step;
+    }
+    int64_t rows_step() const { return step_of(tiles_, s_, w_.block); }
+
+    /// 16 rows of some channels in the tile set's element type: where they are if they are so stored, else converted; zeros past
+    /// the end.
+    const void * weight_rows(int64_t first, int64_t channel, int64_t channels, int64_t * stride) const {
         const Element own = tiles_.bf16 ? Element::bf16 : Element::f32;
-        const int64_t element = tiles_.element_bytes();
-        const uint8_t * base = static_cast<const uint8_t *>(w_.data);
+        const int64_t element = tiles_.element_bytes(), count = channels * s_.taps();
+        const uint8_t * base = static_cast<const uint8_t *>(w_.data) + w_.offset(channel * s_.taps());
         if (w_.type == own && first + 16 <= w_.rows && w_.row_bytes % element == 0) {
             *stride = w_.row_bytes / element;
             return base + first * w_.row_bytes;
         }
-        *stride = w_.k;
-        uint8_t * out = static_cast<uint8_t *>(scratch(Scratch::weight_rows, static_cast<size_t>(16 * w_.k * element)));
+        *stride = count;
+        uint8_t * out = static_cast<uint8_t *>(scratch(Scratch::weight_rows, static_cast<size_t>(16 * count * element)));
         for (int64_t r = 0; r < 16; ++r) {
-            uint8_t * target = out + r * w_.k * element;
+            uint8_t * target = out + r * count * element;
             if (first + r >= w_.rows) {
-                std::memset(target, 0, static_cast<size_t>(w_.k * element));
+                std::memset(target, 0, static_cast<size_t>(count * element));
                 continue;
             }
             const void * source = base + (first + r) * w_.row_bytes;
+            const char * next = static_cast<const char *>(source) + w_.offset(count);
+            for (int64_t b = 0; b < w_.offset(count); b += kLine) prefetch(next + b);
             Element type = w_.type;
             if (type == Element::other) {
-                float * full = static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(w_.k) * sizeof(float)));
-                w_.to_float(source, full, w_.k);
+                float * full = static_cast<float *>(scratch(Scratch::float_row, static_cast<size_t>(count) * sizeof(float)));
+                w_.to_float(source, full, count);
                 source = full;
                 type = Element::f32;
             }
-            tiles_.convert_row(source, type, w_.k, w_.k, target);
+            tiles_.convert_row(source, type, count, count, target);
         }
         return out;
     }
@@ -235,7 +366,6 @@ private:
     const TileSet & tiles_;
     const ConvShape & s_;
     const Matrix & w_;
-    int64_t lanes_;
     const uint8_t * x_;
     int64_t row_bytes_;
     const uint8_t * zeros_;
@@ -254,18 +384,22 @@ public:
         no_scales_ = reinterpret_cast<const Int8Scale *>(zeros_ + row);
     }
 
-    int64_t tap_bytes() const { return blocks_.row_bytes() * kTileColumns; }
-    int64_t cache() const { return set_.panel_bytes; }
+    Groups groups() const {
+        const int64_t most = std::clamp<int64_t>(set_.panel_bytes / tap_bytes(), 1, kMaxTaps);
+        return {w_.taps, std::min(w_.taps, static_cast<int>(most)), w_.channels, w_.channels};
+    }
     const float * scales(int64_t panel) const { return w_.scales(panel); }
+    int64_t unit() const { return 1; }
 
-    void prepare(int half, int64_t panel, int first_tap, int) {
-        panels_[half] = w_.panel(panel) + first_tap * tap_bytes();
-        sums_[half] = w_.sums(panel) + first_tap * blocks_.count * kTileColumns;
+    void prepare(int half, int64_t panel, const Group & group) {
+        panels_[half] = w_.panel(panel) + group.first_tap * tap_bytes();
+        sums_[half] = w_.sums(panel) + group.first_tap * blocks_.count * kTileColumns;
     }
 
-    void multiply(int half, const int64_t * at, int taps, int columns, bool accumulate, float * c) const {
+    void multiply(int half, const int64_t * at, const Group & group, int columns, bool accumulate, float * c) const {
         const uint8_t * rows[kMaxTaps * kTileRows];
         const Int8Scale * scales[kMaxTaps * kTileRows];
+        const int taps = group.last_tap - group.first_tap;
         for (int i = 0; i < taps * kTileRows; ++i) {
             rows[i] = at[i] < 0 ? zeros_ : x_ + at[i] * blocks_.row_bytes();
             scales[i] = at[i] < 0 ? no_scales_ : scales_ + at[i] * blocks_.count;
@@ -274,6 +408,8 @@ public:
     }
 
 private:
+    int64_t tap_bytes() const { return blocks_.row_bytes() * kTileColumns; }
+
     const Int8Set & set_;
     const Int8Matrix & w_;
     Int8Blocks blocks_;
@@ -308,10 +444,15 @@ void conv2d(const Int8Set & set, const TileSet & tiles, const VectorSet & vector
 }
 
 int64_t conv_scratch(const TileSet & tiles, const ConvShape & s) {
-    const int64_t tap = tiles.lanes(s.in) * kTileColumns * 4;
-    const Schedule plan(s, s.out, tap, tiles.panel_bytes, 1);
-    return 2 * (plan.taps_per_group * tap + plan.sum_tiles(s.taps()) * kTileFloats * 4) +
-           s.in * s.taps() * (16 * tiles.element_bytes() + 4) + tap / kTileColumns;
+    int64_t most = 0;
+    for (const int64_t block : {int64_t{1}, int64_t{256}}) {  // whatever the weights' type
+        const Groups groups = StoredProduct::groups_of(tiles, s, block);
+        const bool grouped = groups.count() > 1;
+        const int64_t panel = groups.taps_each * tiles.lanes(groups.channels_each) * kTileColumns * 4;
+        const int64_t sums = Schedule(s, s.out, grouped, 1).sum_tiles() * kTileFloats * 4;
+        most = std::max(most, 2 * (panel + sums) + StoredProduct::rows_bytes(tiles, s, block) + tiles.lanes(s.in) * 4);
+    }
+    return most;
 }
 
 }  // namespace latent::kernels

@@ -9,13 +9,21 @@
 
 namespace latent::kernels {
 
-/// A weight matrix in memory: `rows` rows of `k` elements, row-major, `row_bytes` apart; in a convolution, k = channel * taps +
-/// tap. Types unknown to the kernels (quantised blocks) come with a function that converts one row to float32.
+/// A weight matrix as it is resident: `rows` rows of `k` elements, row-major, `row_bytes` apart; of a convolution,
+/// k = channel * taps + tap. Types that kernels do not know (quantised blocks) bring a function that turns whole blocks of a row
+/// into float32.
 struct Matrix {
     const void * data = nullptr;
     int64_t rows = 0, k = 0, row_bytes = 0;
     Element type = Element::f32;
-    void (*to_float)(const void * row, float * out, int64_t k) = nullptr;  // for Element::other
+    // For Element::other:
+    void (*to_float)(const void * blocks, float * out, int64_t count) = nullptr;
+    int64_t block = 1, block_bytes = 0;  // elements and bytes of a block; k is a multiple
+
+    /// Bytes from the start of a row to element `at`, the first of a block.
+    int64_t offset(int64_t at) const {
+        return type == Element::f32 ? at * 4 : type == Element::other ? at / block * block_bytes : at * 2;
+    }
 };
 
 /// Shape of a 2-D convolution over channels-last maps [n, height, width, channels]. Sides are those of the stored input, before

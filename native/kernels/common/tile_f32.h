@@ -73,10 +73,11 @@ void multiply_f32(int64_t segments, int64_t lanes, const void * const * rows, co
 }
 
 inline void pack_weights_f32(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,
-                             int column, void * panel) {
+                             const PanelPart & part, void * panel) {
     const float * in = static_cast<const float *>(rows);
-    float * out = static_cast<float *>(panel) + column;
     for (int tap = first_tap; tap < last_tap; ++tap) {
+        float * out =
+            static_cast<float *>(panel) + ((tap - first_tap) * part.lanes + part.first_lane) * kTileColumns + part.column;
         for (int64_t c = 0; c < channels; ++c, out += kTileColumns) {
             const float * at = in + c * taps + tap;
             for (int r = 0; r < 16; ++r) out[r] = at[r * stride];

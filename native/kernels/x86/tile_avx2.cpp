@@ -21,11 +21,49 @@ inline Avx2 Avx2::exp(Avx2 x) {
     return {_mm256_mul_ps(p, _mm256_castsi256_ps(exponent))};
 }
 
+inline void transpose(__m256 r[8]) {
+    __m256 t[8];
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+        r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+        r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; ++i) {
+        t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
+        t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
+    }
+    for (int i = 0; i < 8; ++i) r[i] = t[i];
+}
+
+/// With one tap, 8 lanes of 8 rows at a time.
+void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,
+                  const PanelPart & part, void * panel) {
+    const float * in = static_cast<const float *>(rows);
+    const int64_t whole = taps == 1 ? channels / 8 * 8 : 0;
+    for (int64_t first = 0; first < whole; first += 8) {
+        float * out = static_cast<float *>(panel) + (part.first_lane + first) * kTileColumns + part.column;
+        for (int r0 = 0; r0 < 16; r0 += 8) {
+            __m256 block[8];
+            for (int r = 0; r < 8; ++r) block[r] = _mm256_loadu_ps(in + (r0 + r) * stride + first);
+            transpose(block);
+            for (int i = 0; i < 8; ++i) _mm256_storeu_ps(out + i * kTileColumns + r0, block[i]);
+        }
+    }
+    PanelPart rest = part;
+    rest.first_lane += whole;
+    pack_weights_f32(in + whole * taps, stride, channels - whole, taps, first_tap, last_tap, rest, panel);
+}
+
 }  // namespace
 
 const TileSet & tiles_avx2() {
-    static const TileSet set = {"avx2",           false,           multiply_f32<Avx2, 2>, pack_tokens_f32,
-                                pack_weights_f32, convert_row_f32, softmax_columns<Avx2>, scale_columns<Avx2>};
+    static const TileSet set = {"avx2",       false,           multiply_f32<Avx2, 2>, pack_tokens_f32,
+                                pack_weights, convert_row_f32, softmax_columns<Avx2>, scale_columns<Avx2>};
     return set;
 }
 

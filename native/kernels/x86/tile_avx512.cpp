@@ -3,12 +3,32 @@
 #if defined(__x86_64__) || defined(_M_X64)
 #include "kernels/common/vectors_f32.h"
 #include "kernels/x86/exp_avx512.h"
+#include "kernels/x86/transpose_avx512.h"
 
 namespace latent::kernels {
+namespace {
+
+/// With one tap, 16 lanes of 16 rows at a time.
+void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,
+                  const PanelPart & part, void * panel) {
+    if (taps > 1) return pack_weights_f32(rows, stride, channels, taps, first_tap, last_tap, part, panel);
+    const float * in = static_cast<const float *>(rows);
+    float * out = static_cast<float *>(panel) + part.first_lane * kTileColumns + part.column;
+    for (int64_t first = 0; first < channels; first += 16) {
+        const int64_t count = channels - first < 16 ? channels - first : 16;
+        const __mmask16 mask = static_cast<__mmask16>((1u << count) - 1);
+        __m512i block[16];
+        for (int r = 0; r < 16; ++r) block[r] = _mm512_maskz_loadu_epi32(mask, in + r * stride + first);
+        transpose(block);
+        for (int64_t i = 0; i < count; ++i) _mm512_storeu_si512(out + (first + i) * kTileColumns, block[i]);
+    }
+}
+
+}  // namespace
 
 const TileSet & tiles_avx512() {
-    static const TileSet set = {"avx512",         false,           multiply_f32<Avx512, 4>, pack_tokens_f32,
-                                pack_weights_f32, convert_row_f32, softmax_columns<Avx512>, scale_columns<Avx512>};
+    static const TileSet set = {"avx512",     false,           multiply_f32<Avx512, 4>, pack_tokens_f32,
+                                pack_weights, convert_row_f32, softmax_columns<Avx512>, scale_columns<Avx512>};
     return set;
 }
 

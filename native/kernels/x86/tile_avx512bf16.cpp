@@ -2,6 +2,7 @@
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include "kernels/x86/exp_avx512.h"
+#include "kernels/x86/transpose_avx512.h"
 
 namespace latent::kernels {
 namespace {
@@ -116,31 +117,6 @@ void softmax(const float * s, int64_t keys, float scale, float * max, float * su
     }
 }
 
-/// Transposes 16x16 32-bit lanes in registers.
-inline void transpose(__m512i r[16]) {
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int i = 0; i < 4; ++i) {
-        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-        t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-        t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-    }
-    for (int i = 0; i < 8; ++i) {
-        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-    }
-}
-
 /// 32 consecutive k of one token as 16 pairs; k beyond `left` is zero.
 inline __m512i token_pairs(const float * x, int64_t left) {
     if (left >= 32) return as_int(_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x)));
@@ -166,19 +142,20 @@ void pack_tokens(const float * x, int64_t stride, int tokens, int64_t k, void * 
     }
 }
 
-/// The taps of two neighbouring channels are 2 * taps consecutive elements: lane t gets elements t and taps + t.
-void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap, int column,
-                  void * panel) {
+/// Taps of two neighbouring channels lie 2 * taps elements in a row: lane t takes elements t and taps + t.
+void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,
+                  const PanelPart & part, void * panel) {
     const uint16_t * in = static_cast<const uint16_t *>(rows);
-    uint8_t * out = static_cast<uint8_t *>(panel) + column * 4;
-    const int64_t lanes = (channels + 1) / 2;
+    uint8_t * out = static_cast<uint8_t *>(panel) + (part.first_lane * kTileColumns + part.column) * 4;
+    const int64_t lanes = (channels + 1) / 2, tap_bytes = part.lanes * kTileColumns * 4;
     if (taps > 16) {
         for (int tap = first_tap; tap < last_tap; ++tap) {
-            for (int64_t lane = 0; lane < lanes; ++lane, out += kTileColumns * 4) {
+            uint8_t * to = out + (tap - first_tap) * tap_bytes;
+            for (int64_t lane = 0; lane < lanes; ++lane, to += kTileColumns * 4) {
                 for (int r = 0; r < 16; ++r) {
                     const uint16_t * at = in + r * stride + 2 * lane * taps + tap;
                     const uint16_t pair[2] = {at[0], 2 * lane + 1 < channels ? at[taps] : static_cast<uint16_t>(0)};
-                    std::memcpy(out + r * 4, pair, sizeof(pair));
+                    std::memcpy(to + r * 4, pair, sizeof(pair));
                 }
             }
         }
@@ -202,7 +179,7 @@ void pack_weights(const void * rows, int64_t stride, int64_t channels, int taps,
                 _mm512_storeu_si512(out + (lane + i) * kTileColumns * 4, block[i]);
         } else {
             for (int tap = first_tap; tap < last_tap; ++tap)
-                _mm512_storeu_si512(out + ((tap - first_tap) * lanes + lane) * kTileColumns * 4, block[tap]);
+                _mm512_storeu_si512(out + (tap - first_tap) * tap_bytes + lane * kTileColumns * 4, block[tap]);
         }
     }
 }
