@@ -119,6 +119,8 @@ export async function measure(values: BenchValues, model: string | undefined, io
   await using held = pipe
   const f32 = peak.find(({ format }) => format === 'f32') // text encoders stay in float32
   const best = (part: 'unet' | 'vae') => reachable(peak, kernels, held.info.precision, held.info.dtypes[part])
+  // The first prompt reads the tokenizer's files and builds the graph.
+  const [firstTextMs] = await timed(async () => (await held.encodePrompt('', { signal })).dispose())
   const [textMs, conditioning] = await timed(() => held.encodePrompt('', { signal }))
   const { width, height } = estimate
   const latents = await held.createLatents({ width, height, seed: 0 })
@@ -158,6 +160,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
     peak,
     stages: [
       { stage: 'load', ms: loadMs },
+      { stage: 'first prompt', ms: firstTextMs },
       row('text encoder', textMs, estimate.textEncoder?.flops, f32),
       { stage: 'first step', ms: stepMs[0]! },
       row('step', median(stepMs.slice(1)), estimate.unet?.flops, best('unet')),
