@@ -172,7 +172,7 @@ TEST(depth_maps_are_one_channel_of_finite_numbers) {
         model->generate(request, {});
     });
     refused("it needs 1 channels", [&] { with(picture(1, 3, 8, 8)); });
-    refused("2 of them for 1 images", [&] { with(picture(2, 1, 8, 8)); });
+    refused("2 given for 1 images", [&] { with(picture(2, 1, 8, 8)); });
     for (const float value : {NAN, INFINITY}) {
         ImageTensor depth = picture(1, 1, 8, 8);
         depth.data[9] = value;
