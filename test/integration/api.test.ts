@@ -62,7 +62,7 @@ describe('info', () => {
     expect(processPeak).toBeGreaterThan(total)
   })
 
-  test('a spec field can be overridden, an unknown one gets a hint', async () => {
+  test('spec fields can be overridden; unknown fields get a hint', async () => {
     await using v = await DiffusionPipeline.load(model.file, { spec: { prediction: 'v', steps: 3 } })
     expect(v.info).toMatchObject({ spec: { prediction: 'v' }, defaults: { steps: 3 } })
     await expect(DiffusionPipeline.load(model.file, { spec: { predicton: 'v' } as never })).rejects.toMatchObject({
@@ -73,7 +73,7 @@ describe('info', () => {
 })
 
 describe('prompts', () => {
-  test('tokenize shows what the encoder will see', async () => {
+  test('tokenize() shows the tokens the encoder receives', async () => {
     const { chunks, truncated } = await pipe.tokenize('a (red:1.5) cat')
     expect(truncated).toBe(false)
     expect(chunks).toHaveLength(1)
@@ -82,7 +82,7 @@ describe('prompts', () => {
     expect(chunks[0]!.ids).toHaveLength(77)
   })
 
-  test('windows of a long prompt, and padding to a length', async () => {
+  test('a long prompt uses several windows and can be padded to a length', async () => {
     const long = await pipe.encodePrompt('one BREAK two BREAK three')
     expect(long.shape).toEqual([1, 231, 32])
     expect((await pipe.encodePrompt('', { minChunks: 3 })).tokens).toBe(231)
@@ -100,7 +100,7 @@ describe('prompts', () => {
 })
 
 describe('latents and conditioning', () => {
-  test('go in and out unchanged, and copies are independent', async () => {
+  test('round-trip unchanged, and copies are independent', async () => {
     const data = Float32Array.from({ length: 16 }, (_, i) => i - 8)
     const latents = await Latents.from(data, [1, 4, 2, 2])
     const copy = await latents.clone()
@@ -134,7 +134,7 @@ describe('latents and conditioning', () => {
     await expect((async () => action())()).rejects.toMatchObject({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) })
   })
 
-  test('arrays that are changed or transferred meanwhile do no harm', async () => {
+  test('changing or transferring arrays during a call is harmless', async () => {
     const data = new Float32Array(1 << 20).fill(0.5)
     const made = Latents.from(data, [1, 4, 512, 512])
     structuredClone(data.buffer, { transfer: [data.buffer] })
@@ -148,7 +148,7 @@ describe('latents and conditioning', () => {
     expect(await (await copied).read()).toEqual(Float32Array.of(1, 2, 3, 4))
   })
 
-  test('eight million numbers: nothing holds the event loop', async () => {
+  test('eight million numbers do not block the event loop', async () => {
     const shape = [8, 4, 512, 512]
     const data = await createNoise({ seed: 1, shape })
     const latents = await Latents.from(data, shape)
@@ -164,7 +164,7 @@ describe('latents and conditioning', () => {
     expect(await held(() => solver().step(data, data, 0))).toBeLessThan(longestPromised)
   }, 60_000)
 
-  test('noise: what is refused, aborted, and how long the event loop is held', async () => {
+  test('noise: invalid arguments, aborting, and no long blocking of the event loop', async () => {
     await expect(pipe.createLatents({ width: 60 })).rejects.toMatchObject({
       code: 'ERR_INVALID_ARG',
       message: expect.stringMatching(/multiple of 8/) as string,
@@ -181,7 +181,7 @@ describe('latents and conditioning', () => {
     expect(await held(() => createNoise({ seed: 1, shape: [8, 4, 512, 512], rng: 'mt19937' }))).toBeLessThan(longestPromised)
   })
 
-  test('conditioning without tokens reads as nothing', async () => {
+  test('conditioning without tokens has no data', async () => {
     const concat = await Latents.from(Float32Array.of(1, 2, 3, 4), [1, 1, 2, 2])
     const conditioning = await Conditioning.from(null, null, { concat })
     expect(conditioning.tokens).toBe(0)
@@ -190,7 +190,7 @@ describe('latents and conditioning', () => {
     await expect(conditioning.read(new Float32Array(1))).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
   })
 
-  test('the vector of a conditioning is copied, read again, and refused by a network that takes none', async () => {
+  test('the vector of a conditioning is copied, can be read back, and is rejected by a network that takes none', async () => {
     const vector = Float32Array.of(0.5, -2, 8)
     const conditioning = await Conditioning.from(new Float32Array(77 * pipe.info.condition.dim!), [77, pipe.info.condition.dim!], { vector })
     vector.fill(9)
@@ -209,7 +209,7 @@ describe('latents and conditioning', () => {
     await expect(conditioning.readVector()).rejects.toBeInstanceOf(DisposedError)
   })
 
-  test('conditioning of another width is refused by predict()', async () => {
+  test('predict() rejects conditioning of another width', async () => {
     const latents = await pipe.createLatents({ width: 64, height: 64 })
     const conditioning = await Conditioning.from(new Float32Array(2 * 7), [2, 7])
     await expect(pipe.predict(latents, { timestep: 1, conditioning })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
@@ -217,20 +217,20 @@ describe('latents and conditioning', () => {
     await expect(pipe.predict(latents, { ...both, imageGuidanceScale: 2 })).rejects.toThrow(/only for editing models/)
   })
 
-  test('createLatents is createNoise', async () => {
+  test('createLatents() is the same as createNoise()', async () => {
     const latents = await pipe.createLatents({ width: 64, height: 64, seed: 5, rng: 'mt19937' })
     expect(await latents.read()).toEqual(await createNoise({ seed: 5, shape: [1, 4, 8, 8], rng: 'mt19937' }))
   })
 })
 
-test('createNoise gives torch.randn on the CPU', async () => {
+test('createNoise() equals torch.randn on the CPU', async () => {
   // torch.manual_seed(0); torch.randn(2, 2)
   const noise = Array.from(await createNoise({ seed: 0, shape: [2, 2], rng: 'mt19937' }))
   ;[1.5409961, -0.2934289, -2.1787894, 0.5684313].forEach((expected, i) => expect(noise[i]).toBeCloseTo(expected, 5))
 })
 
 describe('createSolver', () => {
-  test('the longest runs are made within 20 ms of the thread', async () => {
+  test('creating the longest runs blocks the thread for less than 20 ms', async () => {
     for (const options of [
       { sampler: 'dpm2_a', schedule: 'beta', steps: 1000 },
       { sampler: 'dpmpp_2m', steps: 1000, betas: new Float32Array(10_000).fill(1e-4) },
@@ -239,7 +239,7 @@ describe('createSolver', () => {
     }
   })
 
-  test('on plain arrays, with the numbers of the schedule', async () => {
+  test('works on plain arrays, with the values of the schedule', async () => {
     const solver = createSolver({ sampler: 'euler', schedule: 'karras', steps: 3 })
     expect(solver.timesteps).toHaveLength(3)
     expect(solver.sigmas).toHaveLength(4)
@@ -285,7 +285,7 @@ describe('inspect, estimate, convert', () => {
     expect(four.decode!.bytes).toBeGreaterThan(one.decode!.bytes)
   })
 
-  test('an estimate takes the sizes that generate() takes', async () => {
+  test('an estimate accepts the sizes that generate() accepts', async () => {
     const multiple = pipe.info.sizeMultiple
     const small = { width: multiple, height: multiple }
     expect(await estimateMemory(model.file, small)).toMatchObject(small)
@@ -298,7 +298,7 @@ describe('inspect, estimate, convert', () => {
     }
   })
 
-  test('a converted file carries tokenizer, spec and metadata', async () => {
+  test('a converted file contains tokenizer, spec and metadata', async () => {
     const events: string[] = []
     const report = await convert(model.file, at('model.gguf'), {
       type: 'f16',
@@ -316,7 +316,7 @@ describe('inspect, estimate, convert', () => {
     expect(await inspect(at('again.gguf'))).toMatchObject({ hasTokenizer: true })
   })
 
-  test('an aborted conversion leaves nothing', async () => {
+  test('an aborted conversion leaves no file', async () => {
     const controller = new AbortController()
     const reason = new Error('stop')
     const running = convert(model.file, at('never.gguf'), { type: 'q8_0', signal: controller.signal, onProgress: () => controller.abort(reason) })
@@ -365,7 +365,7 @@ test('a checkpoint inside an outer zip is unpacked, used and deleted', async () 
 })
 
 describe('the wrong file', () => {
-  test('a broken one', async () => {
+  test('a corrupt file', async () => {
     writeFileSync(at('broken.safetensors'), Buffer.concat([Buffer.from([255, 255, 255, 255, 255, 255, 255, 127]), Buffer.alloc(64)]))
     await expect(DiffusionPipeline.load(at('broken.safetensors'))).rejects.toBeInstanceOf(ModelFormatError)
   })
@@ -392,7 +392,7 @@ test('devices and versions', async () => {
   expect(getVersions()).toMatchObject({ version: expect.stringMatching(/^\d+\.\d+\.\d+/), cpu: { features: expect.any(Array) } })
 })
 
-test('a logger hears, may throw, and can be taken away', async () => {
+test('a logger receives messages, may throw, and can be removed', async () => {
   setLogger(() => {
     throw new Error('not your business')
   })

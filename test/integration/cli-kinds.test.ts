@@ -100,7 +100,7 @@ function writeTensor(file: string, name: string, data: Float32Array) {
   writeFileSync(file, Buffer.concat([length, Buffer.from(padded), Buffer.from(data.buffer)]))
 }
 
-test('upscale takes adapters', async () => {
+test('upscale accepts adapters', async () => {
   const model = goldenModel('ldm-sr')
   try {
     writeFileSync(path.join(model.folder, 'config.yaml'), JSON.stringify(model.golden.config))
@@ -118,7 +118,7 @@ test('upscale takes adapters', async () => {
   }
 })
 
-test('a search in a database needs a prompt or a query, and a text encoder', async () => {
+test('searching a database needs a prompt or a query, and a text encoder', async () => {
   const model = goldenModel('ldm-rdm')
   try {
     writeFileSync(path.join(model.folder, 'config.yaml'), JSON.stringify(model.golden.config))

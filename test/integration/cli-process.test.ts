@@ -36,7 +36,7 @@ full('a full disk behind standard output is one line and exit code 1', () => {
   }
 })
 
-test('a target that cannot be written is refused before the model is loaded', () => {
+test('an unwritable target is rejected before the model is loaded', () => {
   mkdirSync(at('folder.png'))
   const missing = ['-m', at('no-such-model.safetensors'), '-p', 'x']
   for (const [target, count, reason] of [
@@ -75,7 +75,7 @@ posix.each([
   expect(existsSync(at('never.png'))).toBe(false)
 })
 
-test('a conversion that is aborted at its very end either leaves no file and rejects, or resolves with the file', async () => {
+test('a conversion aborted at its very end either rejects without a file or resolves with the file', async () => {
   let resolved = 0
   for (let i = 0; i < 12; i++) {
     const controller = new AbortController()

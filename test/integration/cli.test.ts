@@ -19,7 +19,7 @@ afterAll(() => model.remove())
 
 const small = ['--width', '64', '--height', '64', '--steps', '2', '--seed', '7', '--device', 'cpu']
 
-test('generate writes an image that carries its settings', async () => {
+test('generate writes an image that contains its settings', async () => {
   const { code, stdout, stderr } = await cli(['generate', '-m', model.file, '-p', 'a lighthouse', '-n', 'fog', '-o', at('out.png'), ...small])
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toMatch(/out\.png: 64x64, seed 7\n2 steps of \w+ in [\d.]+ s\n/)
@@ -28,7 +28,7 @@ test('generate writes an image that carries its settings', async () => {
   expect(image.metadata.parameters).toMatch(/^a lighthouse\nNegative prompt: fog\nSteps: 2, .*Seed: 7, Size: 64x64, Model: model/)
 })
 
-test('--seed -1 draws a random seed and tells it', async () => {
+test('--seed -1 picks a random seed and prints it', async () => {
   const argv = [
     'generate',
     '-m',
@@ -52,7 +52,7 @@ test('--seed -1 draws a random seed and tells it', async () => {
   expect(seeds[0]).not.toBe(seeds[1])
 })
 
-test('a text model wants a prompt, and refuses what other kinds take: exit code 2', async () => {
+test('a text model needs a prompt and rejects inputs of other kinds: exit code 2', async () => {
   const missing = await cli(['generate', '-m', model.file, '-o', at('never.png')])
   expect(missing).toMatchObject({ code: 2, stdout: '' })
   expect(missing.stderr).toMatch(/no prompt given/)
@@ -80,7 +80,7 @@ test('generate --count --json --preview', async () => {
   expect(existsSync(at('many-2.png'))).toBe(true)
 })
 
-test('convert, then generate from the one file', async () => {
+test('convert, then generate from the converted file', async () => {
   const converted = await cli(['convert', model.file, at('small.gguf'), '-t', 'q8_0'])
   expect(converted).toMatchObject({ code: 0, stderr: '' })
   expect(converted.stdout).toMatch(/small\.gguf: \d+ tensors, [\d.]+ MB/)
@@ -138,7 +138,7 @@ test('bench', async () => {
   expect(report.peak).toContainEqual(expect.objectContaining({ format: step.peakFormat, instructions: chosen.fast }))
 })
 
-test('bench with other kernels, in a process of its own', async () => {
+test('bench runs other kernels in a separate process', async () => {
   const argv = ['bench', model.file, '--width', '64', '--height', '64', '--repeats', '1', '--kernels']
   const { code, stdout, stderr } = await cli([...argv, 'portable', '--json'])
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
@@ -159,7 +159,7 @@ test('bench --all: a row and a report for every run', async () => {
   await expect(failed).rejects.toMatchObject({ message: expect.stringContaining('nothing.safetensors'), code: expect.stringMatching(/^ERR_/) })
 })
 
-test('an environment that forces kernels which do not exist: a typed error wherever the engine would first use them', () => {
+test('forcing unknown kernels by an environment variable gives a typed error at their first use', () => {
   const script = `const { DiffusionPipeline, getDevices, measurePeak } = require('./dist')
     const calls = { load: () => DiffusionPipeline.load(process.argv[1]), getDevices, measurePeak: () => measurePeak({ seconds: 0.01 }) }
     ;(async () => {
@@ -177,7 +177,7 @@ test('an environment that forces kernels which do not exist: a typed error where
   expect(operations[2]).toBe('measurePeak ran') // the peak has nothing to do with them
 })
 
-test('an interrupt ends with 130 and no image', async () => {
+test('an interrupt exits with 130 and writes no image', async () => {
   const controller = new AbortController()
   const long = ['--width', '256', '--height', '256', '--steps', '1000', '--device', 'cpu']
   const running = cli(['generate', '-m', model.file, '-p', 'x', '-o', at('never.png'), ...long], controller.signal)
@@ -187,14 +187,14 @@ test('an interrupt ends with 130 and no image', async () => {
   expect(existsSync(at('never.png'))).toBe(false)
 })
 
-test('a file that is no model: exit code 1, a code and the file in the message', async () => {
+test('a file that is not a model: exit code 1, an error code and the file in the message', async () => {
   writeFileSync(at('broken.safetensors'), 'not a model')
   const { code, stderr, stdout } = await cli(['generate', '-m', at('broken.safetensors'), '-p', 'x'])
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
   expect(stderr).toMatch(/broken\.safetensors.*\(ERR_MODEL_FORMAT\)/)
 })
 
-test('a bound on memory that is too small: the flags that would fit', async () => {
+test('a memory limit that is too small: the error lists flags that fit', async () => {
   const argv = ['estimate', '-m', model.file, '--width', '320', '--height', '192']
   const { stages } = JSON.parse((await cli([...argv, '--json'])).stdout) as { stages: { unet: { peak: number } } }
   const { code, stderr } = await cli([...argv, '--max-bytes', String(Math.round(0.97 * stages.unet.peak))])

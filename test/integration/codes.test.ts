@@ -24,12 +24,12 @@ describe('VQ', () => {
   beforeAll(async () => (stage = await Autoencoder.load(golden('stage-vq-f4'), exact)))
   afterAll(() => stage?.dispose())
 
-  test('says that it is', () => {
+  test('reports its kind', () => {
     expect(stage.info).toMatchObject({ regularization: 'vq', downsampling: 4, latentChannels: 3 })
     expect(stage.info.codebookSize).toBeGreaterThan(1)
   })
 
-  test('codes are what decoding latents goes through', async () => {
+  test('decoding latents uses the codes', async () => {
     const codes = await stage.codes(picture)
     expect(codes.shape).toEqual([1, 4, 8])
     expect(codes.data).toHaveLength(32)
@@ -48,7 +48,7 @@ describe('VQ', () => {
     expect(await sample.read()).toEqual(await latents.read())
   })
 
-  test('codes of the caller', async () => {
+  test('codes given by the caller', async () => {
     const flat: Codes = { data: new Int32Array(32).fill(3), shape: [4, 8] as never }
     const [image] = await stage.decode(flat)
     expect([image!.width, image!.height]).toEqual([32, 16])
@@ -84,7 +84,7 @@ describe('KL', () => {
   })
 })
 
-test('the first stage inside of a pipeline has codes too', async () => {
+test('the first stage of a pipeline has codes too', async () => {
   await using pipe = await DiffusionPipeline.load(golden('ldm-uncond'), { ...exact, kind: 'unconditional' })
   const codes = await pipe.firstStage.codes(picture)
   const latents = await pipe.encodeImage(picture, { mode: 'mean' })

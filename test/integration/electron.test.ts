@@ -21,7 +21,7 @@ test.each(['utilityProcess', 'none'])('a page draws the image that the host draw
   expect(new Set(said.events as string[])).toEqual(new Set(['queued', 'started', 'encode', 'sample', 'preview', 'decode']))
 })
 
-test("what is beyond the application's limits, or names files, is refused", async () => {
+test('requests beyond the limits of the application or with file names are rejected', async () => {
   const said = await scenario('refusals')
   for (const [name, message] of Object.entries({
     steps: /steps is 101; this application allows 100/,
@@ -43,18 +43,18 @@ test("what is beyond the application's limits, or names files, is refused", asyn
   expect(said.busy).toBe(2)
 })
 
-test('pages of other origins are refused, and a page without the preload script is told', async () => {
+test('pages of other origins are rejected, and a page without the preload script gets an error', async () => {
   const { refused, missing } = await scenario('origins')
   expect(refused).toMatchObject({ code: 'ERR_CONNECT', message: expect.stringMatching(/https:\/\/example\.org may not use the engine/) as string })
   expect(missing).toMatchObject({ code: 'ERR_CONNECT', message: expect.stringMatching(/exposeDiffusion\(\{ key: 'other' \}\)/) as string })
 })
 
-test('a lost utility process: the job that ran is rejected, the one that waits is done', async () => {
+test('a lost utility process: the running job is rejected, the waiting one completes', async () => {
   const said = await scenario('lost')
   expect(said).toMatchObject({ running: { code: 'ERR_ENGINE_EXITED', name: 'DiffusionError' }, waiting: 1, restarts: 1, engines: 2 })
 })
 
-test('a page that leaves takes its jobs along', async () => {
+test('closing a page cancels its jobs', async () => {
   const said = await scenario('leaving')
   expect(said).toMatchObject({ aborted: { message: 'no longer' }, outcomes: ['ERR_DISPOSED', 'ERR_DISPOSED'], after: 'ERR_DISPOSED' })
 })
@@ -63,7 +63,7 @@ test('quitting the application ends the engine', async () => {
   expect(await scenario('quitting')).toEqual({ job: 'ERR_DISPOSED', state: 'closed', handlers: 0 })
 })
 
-test('messages that no page of ours sends do no harm', async () => {
+test('malformed messages from a page are harmless', async () => {
   const { codes, alive } = await scenario('hostile', { limits: { maxJobs: 20 } })
   expect(alive).toBe(1)
   expect(codes).toHaveLength(11)
@@ -75,14 +75,14 @@ test('messages that no page of ours sends do no harm', async () => {
     expect(messages).toContainEqual(expect.stringMatching(part))
 })
 
-test('the code of preload script and page asks for nothing but electron', () => {
+test('the preload and page code import only electron', () => {
   for (const file of ['dist/electron/preload.js', 'dist/electron/page/renderer.mjs']) {
     const asked = [...readFileSync(file, 'utf8').matchAll(/(?:require\(|from\s+|import\()\s*['"]([^'"]+)/g)].map(([, name]) => name)
     expect(asked).toEqual(file.includes('preload') ? ['electron'] : [])
   }
 })
 
-test('outside of Electron it says so', () => {
+test('outside Electron an error says so', () => {
   const program = `require(${JSON.stringify(path.resolve('dist/electron/main.js'))}).createDiffusionHost()`
   const { stderr } = spawnSync(process.execPath, ['-e', program], { encoding: 'utf8' })
   expect(stderr).toMatch(/is for Electron's main process; elsewhere use createDiffusionHost\(\) of node-latent-diffusion/)

@@ -56,7 +56,7 @@ beforeAll(async () => {
 })
 afterAll(() => pipe.dispose())
 
-test('is a text model with its own defaults, named in the images', async () => {
+test('is a text model with its own defaults, and images name it', async () => {
   expect(pipe.kind).toBe('text')
   expect(pipe.info).toMatchObject({ name: 'Tiny Scenes', defaults: { width: 64, height: 64, sampler: expect.any(String) }, latentChannels: 4 })
   expect(pipe.info.parameters.total).toBeLessThan(20e6)
@@ -67,7 +67,7 @@ test('is a text model with its own defaults, named in the images', async () => {
   expect((await estimateMemory()).peakBytes).toBeLessThan(64e6)
 })
 
-describe('what a prompt says is in the image', () => {
+describe('images show what the prompt describes', () => {
   test.each(cases)('%s', async (prompt, _seed, expectation) => {
     const image = await pictureOf(prompt)
     const verdict = judge(image, expectation)
@@ -79,13 +79,13 @@ describe('what a prompt says is in the image', () => {
     ])
   })
 
-  test('the words matter: another colour, another shape', async () => {
+  test('changing the colour or the shape in the prompt changes the image', async () => {
     const image = await pictureOf('a red circle on a blue background')
     expect(judge(image, one('green', 'circle')).objects).toBe(false)
     expect(judge(image, one('red', 'star')).objects).toBe(false)
   })
 
-  test('pictures stay the same, as far as the eye can tell', async () => {
+  test('images match the references visually', async () => {
     const hashes: Record<string, string> = {}
     for (const [prompt] of cases) hashes[prompt] = await perceptualHash(await pictureOf(prompt))
     if (process.env.LATENT_UPDATE_SNAPSHOTS) writeFileSync(fixture, `${JSON.stringify(hashes, null, 2)}\n`)
@@ -110,17 +110,17 @@ function apart(a: RawImage, b: RawImage, where: (x: number, y: number) => boolea
   return sum / count
 }
 
-describe('what the pipeline can do shows', () => {
+describe('features of the pipeline have visible effects', () => {
   const prompt = 'a red circle on a blue background'
   const colours = (image: RawImage) => describePicture(image).map(({ colour }) => colour)
 
-  test('exact and fast draw the same image', async () => {
+  test('exact and fast arithmetic give the same image', async () => {
     await using exact = await DiffusionPipeline.load(undefined, { precision: 'exact', device: 'cpu' })
     const { images } = await exact.generate({ prompt, seed: 1 })
     expect(apart(images[0]!, await pictureOf(prompt))).toBeLessThan(6)
   })
 
-  test('prompt weights choose between two objects', async () => {
+  test('prompt weights decide between two objects', async () => {
     const seen = async (weight: number) => {
       const image = await draw({ prompt: `a red circle and (a blue square:${weight})`, seed: 1 })
       return describePicture(image).map(({ colour, shape }) => `${colour} ${shape}`)
@@ -133,7 +133,7 @@ describe('what the pipeline can do shows', () => {
     expect(more).not.toContain('red circle')
   })
 
-  test('a preview is the image in small', async () => {
+  test('a preview is a small version of the image', async () => {
     const seen: RawImage[] = []
     const image = await draw({ prompt, seed: 1, preview: { onPreview: (preview) => void seen.push(preview) } })
     const small = await image.resize(16, 16, { filter: 'bilinear' })
@@ -142,7 +142,7 @@ describe('what the pipeline can do shows', () => {
     expect(apart(seen[0]!, small)).toBeGreaterThan(apart(seen.at(-1)!, small))
   })
 
-  test('image to image keeps the layout and takes the new colour', async () => {
+  test('image to image keeps the layout and applies the new colour', async () => {
     const image = await pictureOf(prompt)
     const changed = await draw({ prompt: 'a yellow circle on a blue background', image, strength: 0.7, seed: 2 })
     const before = describePicture(image).find(({ colour }) => colour === 'red')!
@@ -153,7 +153,7 @@ describe('what the pipeline can do shows', () => {
     expect(apart(barely, image)).toBeLessThan(apart(changed, image))
   })
 
-  test('a mask repaints its part alone', async () => {
+  test('a mask repaints only the masked area', async () => {
     const image = await pictureOf(prompt)
     const { box } = describePicture(image).find(({ colour }) => colour === 'red')!
     const margin = 6
@@ -166,13 +166,13 @@ describe('what the pipeline can do shows', () => {
     expect(colours(changed)).not.toContain('red')
   })
 
-  test.each([96, 128])('%i pixels: larger than the images of the training', async (side) => {
+  test.each([96, 128])('%i pixels: larger than the training images', async (side) => {
     const image = await draw({ prompt: 'yellow stars in the night sky', width: side, height: side, seed: 1 })
     expect(image).toMatchObject({ width: side, height: side })
     expect(describePicture(image).filter(({ colour, shape }) => colour === 'yellow' && shape === 'star').length).toBeGreaterThan(0)
   })
 
-  test('the first stage alone gives images back', async () => {
+  test('the first stage alone reconstructs images', async () => {
     await using stage = await Autoencoder.load(undefined, { device: 'cpu' })
     const image = await pictureOf(prompt)
     const [again] = await stage.decode(await stage.encode(image, { output: 'mean' }))

@@ -115,7 +115,7 @@ describe('openTensors', () => {
     expect((error as { code?: string } | undefined)?.code).toMatch(/^ERR_(MODEL_FORMAT|IO)$/)
   })
 
-  test('arrays hold what is stored, exactly', async () => {
+  test('arrays contain exactly the stored values', async () => {
     const bytes = (values: ArrayBufferView) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
     const big = new BigInt64Array([-(2n ** 62n), 2n ** 53n + 1n])
     const tensors = new Map<string, Tensor>([
@@ -146,7 +146,7 @@ describe('openTensors', () => {
     expect(() => opened.metadata).toThrow(DisposedError)
   })
 
-  test('what it refuses', async () => {
+  test('rejects invalid arguments and files', async () => {
     const opened = await openTensors(path.join(fixtures, 'plain.safetensors'))
     await expect(opened.read('absent')).rejects.toThrow(RangeError)
     await expect(opened.read('absent', { as: 'float64' as 'float32' })).rejects.toThrow(RangeError)
@@ -181,7 +181,7 @@ posix('pipes', () => {
     await expect(DiffusionPipeline.load(at(name))).rejects.toMatchObject({ code: 'ERR_IO' })
   })
 
-  test('neither is a socket a model, nor a device or a folder without one', async () => {
+  test('sockets, devices and folders without a model are rejected', async () => {
     const server = createServer().listen(at('weights.ckpt'))
     await once(server, 'listening')
     mkdirSync(at('weights.gguf'))
@@ -211,7 +211,7 @@ describe('a golden model', () => {
   const draw = { prompt: 'a cat', steps: 1, width: 64, height: 64, seed: 1 }
 
   posix('that loses its file', () => {
-    test('gives an error, and the process goes on', async () => {
+    test('gives an error, and the process survives', async () => {
       const file = at('shortened.gguf')
       await convert(model.folder, file, { type: 'f32' })
       const { size } = statSync(file)
@@ -226,7 +226,7 @@ describe('a golden model', () => {
       opened.dispose()
     })
 
-    test('is served from memory where nothing lies in the file', async () => {
+    test('keeps working from memory while no weight is read from the file', async () => {
       const file = at('copied.gguf')
       await convert(model.folder, file, { type: 'f16' })
       const pipe = await DiffusionPipeline.load(file, options) // float32 throughout: every weight is converted
@@ -238,7 +238,7 @@ describe('a golden model', () => {
       await pipe.dispose()
     })
 
-    test('or finds it overwritten in place, with as many bytes', async () => {
+    test('or is overwritten in place with the same size, gives an error', async () => {
       const file = at('overwritten.gguf')
       await convert(model.folder, file, { type: 'f32' })
       const pipe = await DiffusionPipeline.load(file, options)
@@ -252,7 +252,7 @@ describe('a golden model', () => {
       await pipe.dispose()
     })
 
-    test('of bare tensors', async () => {
+    test('of plain tensors', async () => {
       const file = at('bare.safetensors')
       copyFileSync(path.join(fixtures, 'plain.safetensors'), file)
       const opened = await openTensors(file)
@@ -278,7 +278,7 @@ describe('a golden model', () => {
     await expect(inspect(model.folder)).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT', details: { component: 'unet' } })
   })
 
-  test('an unknown sampler is refused when the model is loaded', async () => {
+  test('an unknown sampler is rejected on loading', async () => {
     const other = goldenModel('sd1')
     const options = { config: other.golden.config, device: 'cpu', spec: { sampler: 'eulr' } } as const
     const refused = { code: 'ERR_MODEL_FORMAT', details: { field: 'sampler', found: 'eulr' } }
@@ -287,7 +287,7 @@ describe('a golden model', () => {
     other.remove()
   })
 
-  test('an unknown kind is refused, wherever it stands', async () => {
+  test('an unknown kind is rejected at every place', async () => {
     const other = goldenModel('sd1')
     const options = { config: other.golden.config, device: 'cpu' } as const
     const load = (kind: string) => DiffusionPipeline.load(other.file, { ...options, spec: { kind } as object })
@@ -339,14 +339,14 @@ describe('a U-Net of ComfyUI-GGUF', () => {
     return eps.read()
   }
 
-  test('its tensors have the shapes they had', async () => {
+  test('its tensors have their original shapes', async () => {
     const file = await openTensors(unet)
     expect(flattened.length).toBeGreaterThan(100)
     expect(file.get('input_blocks.1.0.in_layers.2.weight')).toMatchObject({ type: 'q6_k', shape: [32, 32, 3, 3] })
     file.dispose()
   })
 
-  test('computes with the numbers that are stored', async () => {
+  test('computes with the stored values', async () => {
     const file = await openTensors(unet)
     const plain = new Map<string, Tensor>()
     for (const { name, shape } of file) {
@@ -363,7 +363,7 @@ describe('a U-Net of ComfyUI-GGUF', () => {
     expect(maxDifference(await predicted(unet, 'fast', 'int8'), wanted)).toBeLessThan(0.1 * largest)
   })
 
-  test('is written as a file of our own', async () => {
+  test('can be converted', async () => {
     const file = at('whole.gguf')
     await convert({ model: model.file, unet }, file, { type: 'q8_0', config: model.golden.config })
     expect(await inspect(file)).toMatchObject({ kind: 'text' })

@@ -19,14 +19,14 @@ afterAll(async () => {
 const bytes = (image: RawImage | undefined) => Buffer.from(image!.data)
 
 describe('pictures', () => {
-  test('the same seed gives the same bytes, another seed others', async () => {
+  test('the same seed gives the same bytes, another seed different ones', async () => {
     const [a, b, c] = [await pipe.generate(small), await pipe.generate(small), await pipe.generate({ ...small, seed: 8 })]
     expect(a.images[0]).toMatchObject({ width: 64, height: 64, channels: 3 })
     expect(bytes(a.images[0]).equals(bytes(b.images[0]))).toBe(true)
     expect(bytes(a.images[0]).equals(bytes(c.images[0]))).toBe(false)
   })
 
-  test('an image of a count has the bytes of its own seed', async () => {
+  test('each image of a batch equals a single image with its seed', async () => {
     const { images, seed } = await pipe.generate({ ...small, count: 3 })
     expect(seed).toBe(7n)
     expect(images).toHaveLength(3)
@@ -34,7 +34,7 @@ describe('pictures', () => {
     expect(bytes(images[2]).equals(bytes(alone.images[0]))).toBe(true)
   })
 
-  test('the options of a result repeat it', async () => {
+  test('the options of a result reproduce it', async () => {
     const { images, options } = await pipe.generate({ ...small, seed: undefined, sampler: 'euler_a', negativePrompt: 'dark' })
     const again = await pipe.generate(options)
     expect(bytes(again.images[0]).equals(bytes(images[0]))).toBe(true)
@@ -51,7 +51,7 @@ describe('pictures', () => {
     })
   })
 
-  test('the stages one by one give the bytes of generate()', async () => {
+  test('running the stages separately gives the bytes of generate()', async () => {
     const whole = await pipe.generate(small)
     const conditioning = await pipe.encodePrompt(small.prompt!)
     const unconditional = await pipe.encodePrompt('')
@@ -63,19 +63,19 @@ describe('pictures', () => {
     expect(bytes(picture).equals(bytes(whole.images[0]))).toBe(true)
   })
 
-  test('given latents take the place of the seed', async () => {
+  test('given latents replace the seed', async () => {
     const whole = await pipe.generate(small)
     const latents = await pipe.createLatents({ width: 64, height: 64, seed: 7 })
     const { images } = await pipe.generate({ ...small, seed: 1, latents })
     expect(bytes(images[0]).equals(bytes(whole.images[0]))).toBe(true)
   })
 
-  test('sizes: not square, larger than training', async () => {
+  test('sizes: not square, larger than in training', async () => {
     const { images } = await pipe.generate({ ...small, width: 128, height: 64, steps: 1 })
     expect(images[0]).toMatchObject({ width: 128, height: 64 })
   })
 
-  test('prompts beyond one window, against a short negative prompt', async () => {
+  test('a prompt longer than one window with a short negative prompt', async () => {
     const prompt = Array.from({ length: 120 }, (_, i) => `word${i}`).join(' ')
     expect((await pipe.tokenize(prompt)).chunks.length).toBeGreaterThan(1)
     expect((await pipe.generate({ ...small, prompt, steps: 1 })).images).toHaveLength(1)
@@ -87,7 +87,7 @@ describe('pictures', () => {
     expect(images).toHaveLength(1)
   })
 
-  test('guidance for a part of the steps, features reused', async () => {
+  test('guidance for some of the steps, with reused features', async () => {
     const plain = await pipe.generate(small)
     const late = await pipe.generate({ ...small, guidanceInterval: [0.5, 1] })
     const cached = await pipe.generate({ ...small, deepCache: { interval: 2 } })
@@ -111,7 +111,7 @@ describe('pictures', () => {
     expect(options.schedule).toEqual(Float32Array.of(14.6, 4, 1, 0))
   })
 
-  test('settings travel in the image', async () => {
+  test('images contain their settings', async () => {
     const { images } = await pipe.generate(small)
     const png = await images[0]!.encode('png')
     const read = await RawImage.read(png)
@@ -150,7 +150,7 @@ describe('damaged weights', () => {
 })
 
 describe('image to image', () => {
-  test('strength is the share of the steps that is run; none at all is refused', async () => {
+  test('strength is the fraction of steps that run; 0 steps are rejected', async () => {
     const { images } = await pipe.generate(small)
     const run = async (strength: number) => {
       const steps: number[] = []
@@ -169,7 +169,7 @@ describe('image to image', () => {
     })
   })
 
-  test('the size follows the image, rounded down; given sizes resize it', async () => {
+  test('the size follows the image, rounded down; a given size resizes it', async () => {
     const image = new RawImage({ data: new Uint8Array(150 * 70 * 3).fill(90), width: 150, height: 70, channels: 3 })
     expect((await pipe.generate({ ...small, width: undefined, height: undefined, image, steps: 2 })).images[0]).toMatchObject({
       width: 144,
@@ -180,7 +180,7 @@ describe('image to image', () => {
 })
 
 describe('progress and previews', () => {
-  test('every step is told in order, with times', async () => {
+  test('every step is reported in order, with times', async () => {
     const events: Progress[] = []
     await pipe.generate({ ...small, onProgress: (event) => events.push(event) })
     expect(events.at(-1)).toMatchObject({ phase: 'decode' })
@@ -292,7 +292,7 @@ describe('sample()', () => {
     expect((await pipe.generate({ ...small, steps: 1 })).images).toHaveLength(1)
   })
 
-  test('what is written between steps is what the next one starts from', async () => {
+  test('changes to the latents between steps are used by the next step', async () => {
     const conditioning = await pipe.encodePrompt('x')
     const run = async (change: boolean) => {
       const iterator = pipe.sample({ conditioning, width: 64, height: 64, steps: 3, seed: 1 })
@@ -318,13 +318,13 @@ describe('sample()', () => {
 })
 
 describe('several at once', () => {
-  test('calls finish in the order they were made', async () => {
+  test('calls finish in the order they were started', async () => {
     const order: number[] = []
     await Promise.all([0, 1, 2, 3].map((i) => pipe.generate({ ...small, steps: 4 - i, seed: i }).then(() => order.push(i))))
     expect(order).toEqual([0, 1, 2, 3])
   })
 
-  test('two pipelines side by side give what each gives alone', async () => {
+  test('two pipelines running in parallel give the same results as alone', async () => {
     const alone = bytes((await pipe.generate(small)).images[0])
     await using other = await DiffusionPipeline.load(model.file, { config: model.golden.config, device: 'cpu' })
     const both = await Promise.all([pipe.generate(small), other.generate(small)])
@@ -345,7 +345,7 @@ describe('several at once', () => {
 })
 
 describe('disposal', () => {
-  test('waits for running work; calls and objects after it say so', async () => {
+  test('waits for running work; later calls get a clear error', async () => {
     const other = await DiffusionPipeline.load(model.file, { config: model.golden.config, device: 'cpu' })
     const latents = await other.createLatents({ width: 64, height: 64 })
     const running = other.generate(small)

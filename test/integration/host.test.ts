@@ -49,7 +49,7 @@ const failure = (promise: PromiseLike<unknown>) =>
   )
 
 describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) => {
-  test('the same image as without a host, and every kind of event', async () => {
+  test('gives the same image as without a host, and every kind of event', async () => {
     await using pipe = await built.DiffusionPipeline.load()
     if (pipe.kind !== 'text') throw new Error(pipe.kind)
     const direct = await pipe.generate({ prompt: 'a red circle', seed: 1, steps: 3 })
@@ -68,7 +68,7 @@ describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) =
     expect(shown).toMatchObject({ steps: 3, index: 0, image: { width: 16, height: 16 } })
   })
 
-  test('pictures go in as pixels, bytes and paths, and come back among the options as they are', async () => {
+  test('images are accepted as pixels, bytes and paths, and returned unchanged in the options', async () => {
     const host = hostWith({ isolate })
     const { images } = await host.generate(small)
     const again = { ...small, strength: 0.4 }
@@ -81,7 +81,7 @@ describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) =
     expect((await host.generate({ ...again, image: file })).images[0]!.data).toEqual(fromPixels.images[0]!.data)
   })
 
-  test('abort: at once, waiting or running, and the jobs after it are not touched', async () => {
+  test('aborting works immediately, waiting or running, and does not affect later jobs', async () => {
     const host = hostWith({ isolate })
     const [first, second] = [new AbortController(), new AbortController()]
     const running = host.generate({ ...endless, signal: first.signal })
@@ -100,7 +100,7 @@ describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) =
     expect(await failure(cancelled)).toMatchObject({ name: 'AbortError' })
   })
 
-  test('errors arrive as what they are', async () => {
+  test('errors arrive with class and code', async () => {
     const broken = path.join(folder, 'broken.safetensors')
     writeFileSync(broken, 'no model at all')
     const host = hostWith({ isolate, models: { tiny: {}, broken, gone: path.join(folder, 'gone.gguf'), tight: { memory: { maxBytes: 60e6 } } } })
@@ -124,7 +124,7 @@ describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) =
     expect((await host.generate(small)).images).toHaveLength(1)
   })
 
-  test('one model at a time, the one used last', async () => {
+  test('only the last used model stays loaded', async () => {
     const host = hostWith({ isolate, models: { a: {}, b: { dtype: 'f16' } } })
     expect((await host.load('a')).kind).toBe('text')
     expect(host.models()).toEqual([
@@ -139,7 +139,7 @@ describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) =
     expect(host.models().map(({ loaded }) => loaded)).toEqual([false, false])
   })
 
-  test('close() ends what waits and runs, and everything after it', async () => {
+  test('close() rejects waiting, running and later jobs', async () => {
     const host = hostWith({ isolate })
     const jobs = [host.generate(endless), host.generate(small)]
     await atWork(jobs[0]!)
@@ -151,7 +151,7 @@ describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) =
 })
 
 describe('a lost engine', () => {
-  test('the job that ran is rejected, those that wait are done by the next', async () => {
+  test('the running job is rejected, waiting jobs run in the next engine', async () => {
     const host = hostWith()
     const crashes: unknown[] = []
     host.on('crash', (error) => crashes.push(error))
@@ -186,7 +186,7 @@ describe('a lost engine', () => {
     expect(host.status.restarts).toBe(1)
   })
 
-  test("onCrash: 'reject' rejects them all, and the next job starts an engine", async () => {
+  test("onCrash: 'reject' rejects all jobs, and the next job starts an engine", async () => {
     const host = hostWith({ onCrash: 'reject' })
     const jobs = [host.generate(endless), host.generate(small)]
     await atWork(jobs[0]!)
@@ -195,7 +195,7 @@ describe('a lost engine', () => {
     expect((await host.generate(small)).images).toHaveLength(1)
   })
 
-  test('between jobs: the next one starts another', async () => {
+  test('lost between jobs: the next job starts a new engine', async () => {
     const host = hostWith()
     await host.generate(small)
     const lost = new Promise((resolve) => host.once('crash', resolve))
@@ -205,7 +205,7 @@ describe('a lost engine', () => {
     expect((await host.generate(small)).images).toHaveLength(1)
   })
 
-  test('one that cannot be started says why, and tries no more than three times', async () => {
+  test('an engine that cannot be started is tried at most three times, and the error says why', async () => {
     const host = hostWith({ execArgv: ['--no-such-flag-of-node'] })
     const jobs = [host.generate(small), host.generate(small)]
     for (const job of jobs)
@@ -217,7 +217,7 @@ describe('a lost engine', () => {
   })
 })
 
-test('a job that waits in a full queue is refused', async () => {
+test('a job for a full queue is rejected', async () => {
   const host = hostWith({ maxQueue: 1 })
   const jobs = [host.generate(endless), host.generate(small)]
   expect(() => host.generate(small)).toThrow(expect.objectContaining({ code: 'ERR_BUSY' }))
@@ -226,7 +226,7 @@ test('a job that waits in a full queue is refused', async () => {
   await jobs[1]
 })
 
-test('without work for a while the engine is ended, and the next job starts one', async () => {
+test('an idle engine is stopped, and the next job starts a new one', async () => {
   const host = hostWith({ idleMs: 50 })
   await host.generate(small)
   while (host.status.state !== 'idle' || host.status.pid !== undefined) await new Promise((resolve) => host.once('status', resolve))
@@ -262,7 +262,7 @@ test.each<[object, RegExp]>([
   expect(host.status).toMatchObject({ state: 'idle', queued: 0 })
 })
 
-test('previews that the host does not take are dropped, not queued', async () => {
+test('previews are dropped, not queued, if the host does not read them', async () => {
   const sent: EngineMessage[] = []
   let receive!: (message: HostMessage) => void
   let answered!: () => void
@@ -302,19 +302,19 @@ function isAlive(pid: number): boolean {
   }
 }
 
-test('in a program given as text', () => {
+test('in a program passed as a string', () => {
   const text = `require(${JSON.stringify(path.resolve('dist/index.js'))}).createDiffusionHost().generate({ steps: 1 }).then(({ images }) => console.log(images.length))`
   const { stdout, status } = spawnSync(process.execPath, ['-e', text], { encoding: 'utf8', timeout: 120_000 })
   expect({ stdout, status }).toEqual({ stdout: '1\n', status: 0 })
 })
 
-test('a program that is done ends, though it did not close its host; and the engine with it', async () => {
+test('a program can exit without closing its host, and the engine ends with it', async () => {
   const { engine, ended } = await program('idle')
   expect(await ended).toBe(0)
   while (isAlive(engine)) await new Promise((resolve) => setTimeout(resolve, 20))
 })
 
-test('a program that is killed takes its engine along, in the middle of a step', async () => {
+test('killing a program during a step ends its engine too', async () => {
   const { engine, ended, kill } = await program('busy')
   expect(isAlive(engine)).toBe(true)
   kill()
@@ -322,7 +322,7 @@ test('a program that is killed takes its engine along, in the middle of a step',
   while (isAlive(engine)) await new Promise((resolve) => setTimeout(resolve, 20))
 })
 
-test('what a model is, what an image costs and how a prompt is read can be asked; a prompt beside a running job', async () => {
+test('info, estimates and tokens can be queried, tokens also during a running job', async () => {
   await using host = built.createDiffusionHost()
   const info = await host.describe()
   expect(info).toMatchObject({ kind: 'text', defaults: { width: 64, height: 64 } })
@@ -350,7 +350,7 @@ test('what a model is, what an image costs and how a prompt is read can be asked
   expect(() => host.tokenize(5 as never)).toThrow(TypeError)
 })
 
-test('models can be added and taken out', async () => {
+test('models can be added and removed', async () => {
   await using host = built.createDiffusionHost()
   await host.addModel('second', { source: 'models/tiny-scenes.gguf', precision: 'exact' })
   const { images } = await host.generate({ ...small, model: 'second' })

@@ -228,7 +228,7 @@ async function attempt(name: string, call: Sound, args: unknown[]): Promise<stri
 
 const lines = surface.callables.filter(({ name }) => !left.test(name))
 
-test('every call is listed, and every one listed is there', () => {
+test('the list of calls is complete and every listed call exists', () => {
   expect(Object.keys(calls).sort()).toEqual(lines.map(({ name }) => name).sort())
 })
 
@@ -246,7 +246,7 @@ test.each(lines.map(({ name, parameters }) => [name, parameters] as const))('%s'
   expect(faults).toEqual([])
 })
 
-test('objects after dispose() say so', async () => {
+test('disposed objects give a clear error', async () => {
   for (const use of [
     () => disposedLatents.read(),
     () => disposedLatents.write(x()),

@@ -60,7 +60,7 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-test('pull, list, verify, rm; the cache is laid out as in Python', async () => {
+test('pull, list, verify, rm; the cache has the layout of the Python library', async () => {
   const cache = path.join(folder, 'one')
   const commit = hub.commit('o/m', files)
   const pulled = await latent(['pull', 'hf:o/m'], cache)
@@ -108,7 +108,7 @@ test('pull, list, verify, rm; the cache is laid out as in Python', async () => {
   expect(gone.stderr).toMatch(/hf:o\/m is not in the cache; run latent list to see what is \(ERR_DOWNLOAD\)/)
 }, 120_000)
 
-test('two processes at once fetch the file once, and both have it', async () => {
+test('two concurrent processes download the file once and both get it', async () => {
   const cache = path.join(folder, 'two')
   hub.commit('o/m', files)
   hub.pace = { bytes: 20_000, ms: 20 }
@@ -120,7 +120,7 @@ test('two processes at once fetch the file once, and both have it', async () => 
   expect(hub.count('storage')).toBe(1)
 }, 120_000)
 
-test('a killed pull goes on at the byte; an interrupted one ends with 130', async () => {
+test('a killed pull resumes at the byte; an interrupted one exits with 130', async () => {
   const cache = path.join(folder, 'killed')
   hub.commit('o/m', files)
   const blobs = path.join(cache, 'models--o--m', 'blobs')
@@ -145,7 +145,7 @@ test('a killed pull goes on at the byte; an interrupted one ends with 130', asyn
   expect(readFileSync(JSON.parse(stdout).path).equals(weights)).toBe(true)
 }, 120_000)
 
-test('a model of which nothing has arrived whole is listed', async () => {
+test('a model without a complete file is listed', async () => {
   const cache = path.join(folder, 'half')
   const blobs = path.join(cache, 'models--o--half', 'blobs')
   mkdirSync(blobs, { recursive: true })
@@ -156,7 +156,7 @@ test('a model of which nothing has arrived whole is listed', async () => {
   )
 }, 120_000)
 
-test('what is refused: offline, a gate, a wrong name', async () => {
+test('offline mode, gated models and wrong names give errors', async () => {
   const cache = path.join(folder, 'refused')
   hub.commit('o/gated', files, { gated: true })
   const offline = await latent(['generate', 'x', '-m', 'hf:o/gated', '--offline'], cache)
@@ -172,7 +172,7 @@ test('what is refused: offline, a gate, a wrong name', async () => {
   expect(existsSync(path.join(cache, 'models--o--gated', 'snapshots'))).toBe(false)
 }, 120_000)
 
-test('a model by name is loaded, offline from then on', async () => {
+test('a model loads by name, and afterwards offline', async () => {
   const cache = path.join(folder, 'loaded')
   hub.commit('o/tiny', { 'tiny.gguf': readFileSync(path.join(root, 'models', 'tiny-scenes.gguf')) })
   const info = await latent(['inspect', 'hf:o/tiny', '--json'], cache)

@@ -104,7 +104,7 @@ describe('a database on a hub', () => {
   const rows = path.join(folder, 'rows.safetensors')
   beforeAll(() => latent.writeRetrievalDatabase(rows, { embeddings: Float32Array.of(1, 0, 0, 1), shape: [2, 2] }))
 
-  test('a folder of one: all its files and no others, also offline from then on; one that was lost is fetched again', async () => {
+  test('a folder of the repository: only its files, afterwards also offline; a lost file is downloaded again', async () => {
     const bytes = readFileSync(rows)
     hub.commit('o/rows', {
       'db/a.safetensors': bytes,
@@ -126,7 +126,7 @@ describe('a database on a hub', () => {
     expect((await latent.RetrievalDatabase.load('hf:o/rows/db')).size).toBe(4)
   })
 
-  test('a repository without one is told; an abort ends it', async () => {
+  test('a repository without a database gives an error; it can be aborted', async () => {
     hub.commit('o/none', { 'README.md': 'x' })
     await expect(latent.RetrievalDatabase.load('hf:o/none')).rejects.toMatchObject({
       reason: 'choice',

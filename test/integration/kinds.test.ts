@@ -120,7 +120,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
     model.remove()
   })
 
-  test('is of its kind', async () => {
+  test('reports its kind', async () => {
     expect(pipe.kind).toBe(kind)
     expect(pipe.info.kind).toBe(kind)
     expect(pipe.is(kind)).toBe(true)
@@ -130,7 +130,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
     )
   })
 
-  test('generates, and what it resolved repeats it', async () => {
+  test('generates, and the resolved options reproduce the image', async () => {
     const previews: number[] = []
     const preview = { onPreview: (_image: RawImage, { step }: { step: number }) => previews.push(step) }
     const first = await pipe.generate({ ...options(), ...run, preview })
@@ -146,7 +146,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
   })
 
   if (kind === 'inpaint')
-    test('keeps every byte outside of the mask', async () => {
+    test('keeps every byte outside the mask', async () => {
       const { image, mask } = options() as { image: RawImage; mask: ReturnType<typeof hole> }
       const { images } = await pipe.generate({ ...options(), ...run })
       const kept = Array.from(mask.data).flatMap((white, i) => (white ? [] : [3 * i, 3 * i + 1, 3 * i + 2]))
@@ -156,7 +156,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
     })
 
   if (golden === 'ldm-txt2img')
-    test('image to image with a mask keeps the size of any image, and its bytes outside of the mask', async () => {
+    test('image to image with a mask keeps the image size and the bytes outside the mask', async () => {
       const image = picture(50, 33)
       const sizes: [number, number][] = []
       const preview = { method: 'vae' as const, onPreview: (seen: RawImage) => void sizes.push([seen.width, seen.height]) }
@@ -175,7 +175,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
       expect(Buffer.compare(kept.images[0]!.data, image.data)).toBe(0)
     })
 
-  test('other inputs make another image', async () => {
+  test('different inputs give a different image', async () => {
     const data = async (more: AnyGenerateOptions) => (await pipe.generate({ ...options(), ...run, ...more })).images[0]!.data
     const one = await data({})
     const changes: Partial<Record<ModelKind, AnyGenerateOptions>> = {
@@ -215,7 +215,7 @@ describe.each(systems)('$golden', ({ golden, kind, options, size: [width, height
     await expect(running).rejects.toBe(reason)
   })
 
-  test('its own loop: encodeCondition, sample, decode', async () => {
+  test('a custom loop: encodeCondition(), sample(), decode()', async () => {
     const { guidance } = pipe.info.condition
     const condition = inputs!()
     const conditioning = await pipe.encodeCondition(condition, { seed: 7 })

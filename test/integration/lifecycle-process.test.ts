@@ -26,13 +26,13 @@ describe('the process ends', () => {
     expect(result.leavingMs).toBeLessThan(boundMs)
   })
 
-  test('an uncaught error in the middle of work', async () => {
+  test('after an uncaught error during work', async () => {
     const result = await runChild('exit', modelFile, 'throw')
     expect(result).toMatchObject({ code: 1, signal: null, stderr: expect.stringContaining('an error of the caller') as string })
     expect(result.leavingMs).toBeLessThan(boundMs)
   })
 
-  test('by itself: work keeps it alive, an idle pipeline does not', async () => {
+  test('by itself: running work keeps it alive, an idle pipeline does not', async () => {
     const result = await runChild('exit', modelFile, 'natural')
     expect(result).toMatchObject({ code: 0, signal: null, stderr: '' })
     expect(result.said[0]).toEqual({ images: 1 })
@@ -41,7 +41,7 @@ describe('the process ends', () => {
 })
 
 describe('workers', () => {
-  test('terminate() in the middle of work, several at once, several times', async () => {
+  test('terminate() during work, of several at once, repeatedly', async () => {
     const { code, signal, said, stderr } = await runChild('terminate', modelFile, 'terminate')
     expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
     expect(said).toHaveLength(4)
@@ -51,20 +51,20 @@ describe('workers', () => {
     }
   })
 
-  test('terminate() while they call into the binary, with errors on the way', async () => {
+  test('terminate() during calls into the binary, with pending errors', async () => {
     const { code, signal, said, stderr } = await runChild('terminate', modelFile, 'inside')
     expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
     expect(said).toHaveLength(6)
     for (const round of said) expect(round.codes).toEqual([1, 1])
   })
 
-  test('process.exit() of a worker ends that worker alone', async () => {
+  test('process.exit() in a worker ends only that worker', async () => {
     const { code, said, stderr } = await runChild('terminate', modelFile, 'exit')
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(said).toEqual([{ codes: [9, 9] }])
   })
 
-  test('three at once make the same image', async () => {
+  test('three in parallel give the same image', async () => {
     const { code, said, stderr } = await runChild('terminate', modelFile, 'pictures')
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const hashes = said[0]!.hashes as string[]
@@ -73,13 +73,13 @@ describe('workers', () => {
   })
 })
 
-test('scripts that node:vm ends while they are inside the binary', async () => {
+test('node:vm can stop scripts that are inside the binary', async () => {
   const { code, signal, said, stderr } = await runChild('timeouts', modelFile)
   expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
   expect(said).toEqual([{ ended: 80, images: 1 }])
 })
 
-test('50 rounds of load, generate, dispose leave the memory flat', async () => {
+test('50 rounds of load, generate, dispose do not leak memory', async () => {
   const rounds = 50
   const { code, said, stderr } = await runChild('rounds', modelFile, String(rounds), { nodeFlags: ['--expose-gc'] })
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
@@ -91,7 +91,7 @@ test('50 rounds of load, generate, dispose leave the memory flat', async () => {
   expect(growth / 2 ** 20).toBeLessThan(16)
 })
 
-test('the event loop goes on during generation: nothing holds it up for 20 ms', async () => {
+test('generation never blocks the event loop for 20 ms', async () => {
   // Collecting garbage and compiling take their time too, once: the best of some runs counts.
   let best = Infinity
   for (let attempt = 0; attempt < 10 && best >= 20; attempt++) {
@@ -104,7 +104,7 @@ test('the event loop goes on during generation: nothing holds it up for 20 ms', 
   expect(best).toBeLessThan(20)
 })
 
-test('wrong values in every place of the binary end in errors', async () => {
+test('wrong values for every argument of the binary give errors', async () => {
   const { code, signal, said, stderr } = await runChild('hostile', modelFile)
   expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
   expect(said[0]!.calls).toBeGreaterThan(1000)
@@ -113,7 +113,7 @@ test('wrong values in every place of the binary end in errors', async () => {
   expect(kinds.ERR_INTERNAL).toBeUndefined()
 })
 
-test('a processor below the floor gets a typed error, not an illegal instruction', async () => {
+test('an unsupported processor gets a typed error, not an illegal instruction', async () => {
   const heard = await runChild('event-loop', modelFile, '', { env: { LATENT_TEST_CPU_FLOOR: 'fail' } })
   expect(heard).toMatchObject({ code: 1, signal: null, stderr: expect.stringMatching(/DeviceError: CPU not supported.*AVX2/) as string })
 })

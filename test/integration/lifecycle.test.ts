@@ -20,7 +20,7 @@ afterAll(async () => {
   model.remove()
 })
 
-test('dispose() waits for a prompt that is still taken apart', async () => {
+test('dispose() waits for a prompt that is being tokenized', async () => {
   const other = await load()
   const conditioning = other.encodePrompt('a lighthouse')
   await other.dispose()
@@ -30,7 +30,7 @@ test('dispose() waits for a prompt that is still taken apart', async () => {
 describe('abort', () => {
   const reason = new Error('the caller changed its mind')
 
-  test('at moments spread over the whole run, then the same image again', async () => {
+  test('at many moments of a run; afterwards the image is unchanged', async () => {
     const began = performance.now()
     await picture()
     const whole = performance.now() - began
@@ -72,7 +72,7 @@ describe('abort', () => {
     expect((await picture()).equals(expected)).toBe(true)
   })
 
-  test('while waiting in the queue: at once, and the run before it is not touched', async () => {
+  test('while waiting in the queue: immediately, without affecting the running job', async () => {
     const first = picture({ steps: 30 })
     const control = new AbortController()
     let finished = false
@@ -85,7 +85,7 @@ describe('abort', () => {
     expect((await picture()).equals(expected)).toBe(true)
   })
 
-  test('inside a step: sooner than the step would have ended', async () => {
+  test('inside a step: before the step ends', async () => {
     /** How long it went on after an abort at the beginning of a step, as a share of the step before. */
     const share = async () => {
       const control = new AbortController()
@@ -115,7 +115,7 @@ describe('abort', () => {
     expect(least).toBeLessThan(0.5)
   })
 
-  test('of a load, a decode and a loop of ones own', async () => {
+  test('of a load, a decode and a custom loop', async () => {
     const aborted = AbortSignal.abort(reason)
     await expect(DiffusionPipeline.load(model.file, { config: model.golden.config, signal: aborted })).rejects.toBe(reason)
     const control = new AbortController()
@@ -166,7 +166,7 @@ describe('callbacks that throw', () => {
 })
 
 describe('dispose', () => {
-  test('waits for work that is queued and running; what comes after fails', async () => {
+  test('waits for queued and running work; later calls fail', async () => {
     const other = await load()
     const order: string[] = []
     const running = other.generate(options).then(() => order.push('running'))
@@ -178,7 +178,7 @@ describe('dispose', () => {
     expect(order).toEqual(['running', 'queued', 'disposed'])
   })
 
-  test('work that is aborted under it lets it end soon', async () => {
+  test('finishes early if the pending work is aborted', async () => {
     const other = await load()
     const control = new AbortController()
     let failed: Promise<void> | undefined
@@ -206,7 +206,7 @@ describe('dispose', () => {
     await expect(latents.write(new Float32Array(256))).rejects.toMatchObject(belongs)
   })
 
-  test('of inputs while a call uses them does not disturb it', async () => {
+  test('of inputs during a call does not affect the call', async () => {
     const latents = await pipe.createLatents({ width: 64, height: 64, seed: 7 })
     const before = await pipe.decode(latents, { output: 'float' })
     const blocker = pipe.generate(options)
@@ -220,7 +220,7 @@ describe('dispose', () => {
 })
 
 describe('errors', () => {
-  test('of another thread carry the stack of the call', async () => {
+  test('from other threads have the stack of the call', async () => {
     async function theCallOfTheTest() {
       await DiffusionPipeline.load(__filename)
     }
@@ -231,7 +231,7 @@ describe('errors', () => {
 })
 
 describe('the live latents of a loop', () => {
-  test('can be read and written between steps, and belong to the engine during one', async () => {
+  test('can be read and written between steps, but not during a step', async () => {
     const [conditioning, unconditional] = [await pipe.encodePrompt('a tree'), await pipe.encodePrompt('')]
     const loop = pipe.sample({ conditioning, unconditional, width: 64, height: 64, steps: 4, seed: 3, sampler: 'euler' })
     const first = await loop.next()
@@ -250,7 +250,7 @@ describe('the live latents of a loop', () => {
   })
 
   // Which weights and graphs there are changes while a job runs.
-  test('are planned behind the work that is queued', async () => {
+  test('wait for queued work', async () => {
     const conditioning = await pipe.encodePrompt('a tree')
     const order: string[] = []
     let running: Promise<unknown> | undefined
@@ -267,7 +267,7 @@ describe('the live latents of a loop', () => {
     expect(order).toEqual(['picture', 'refusal'])
   })
 
-  test('are given up where their signal aborts before the loop has begun', async () => {
+  test('are released if the signal aborts before the loop starts', async () => {
     const conditioning = await pipe.encodePrompt('a tree')
     const running = picture()
     const [control, reason] = [new AbortController(), new Error('the caller changed its mind')]

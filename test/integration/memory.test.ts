@@ -47,7 +47,7 @@ async function measure(request: {
   return said[0] as unknown as Said
 }
 
-describe('the measured peak stays within the stated one', () => {
+describe('the measured peak stays within the estimate', () => {
   // The first sizes fit whatever is done; the later ones would not if graphs, maps or weights were left out of the plan.
   test.each([
     [64, 64, { memory: 'fast' }],
@@ -87,7 +87,7 @@ describe('the measured peak stays within the stated one', () => {
   })
 })
 
-test('a bound that is too small says what would fit', async () => {
+test('a limit that is too small gives an error that lists what fits', async () => {
   const estimate = (maxBytes: number, mode: 'auto' | 'low' = 'auto') =>
     estimateMemory(model.file, { config: model.golden.config as never, width: 512, height: 512, memory: { mode, maxBytes } })
   const free = await estimateMemory(model.file, { config: model.golden.config as never, width: 512, height: 512 })
@@ -100,7 +100,7 @@ test('a bound that is too small says what would fit', async () => {
   expect(error).toMatchObject({ name: 'OutOfMemoryError', details: { required: expect.any(Number) as number } })
 })
 
-test('what a refusal names can be drawn under the same bound', async () => {
+test('the alternatives in the error work under the same limit', async () => {
   const config = model.golden.config as never
   const free = await estimateMemory(model.file, { config, width: 320, height: 192, guidanceScale: 5 })
   const maxBytes = Math.round(0.97 * free.stages.unet!.peak)
@@ -123,7 +123,7 @@ test('what a refusal names can be drawn under the same bound', async () => {
   }
 })
 
-test('what the machine refuses names plans that it has room for', async () => {
+test('errors for lack of memory list plans that fit', async () => {
   await using pipe = await DiffusionPipeline.load()
   const size = { width: 16384, height: 16384 }
   if ((await estimateMemory(undefined, size)).peakBytes < 1.5 * totalmem()) return // it might not be refused here
@@ -134,7 +134,7 @@ test('what the machine refuses names plans that it has room for', async () => {
   for (const { peakBytes } of error.plans) expect(peakBytes).toBeLessThanOrEqual(error.available!)
 })
 
-test('where nothing fits, the least is told', async () => {
+test('if nothing fits, the error names the minimum', async () => {
   const error = await DiffusionPipeline.load(model.file, { config: model.golden.config as never, memory: { maxBytes: 1000 } }).catch(
     (reason: unknown) => reason,
   )

@@ -50,7 +50,7 @@ test.each(runs)('%s, steps %s: %s', async (name, steps, id) => {
   }
 })
 
-test('every preset makes a solver; lcm runs on its own grid', () => {
+test('every preset creates a solver; lcm runs on its own timesteps', () => {
   for (const name of presetNames) expect(solverOf(name, undefined).evaluations.length).toBeGreaterThan(0)
   solverOf('lcm', undefined).timesteps.forEach((t, i) => expect(t).toBeCloseTo([999, 759, 499, 259][i]!, 3))
 })
@@ -63,7 +63,7 @@ describe('in generate()', () => {
   afterAll(() => pipe.dispose())
   const options = { prompt: 'a red circle', width: 64, height: 64, seed: 1 } as const
 
-  test('is the same as its options, and is reported', async () => {
+  test('equals its options, and is reported', async () => {
     const named = await pipe.generate({ ...options, preset: 'lightning-4' })
     const written = await pipe.generate({ ...options, sampler: 'euler', schedule: 'trailing', steps: 4, guidanceScale: 1 })
     expect(named.images[0]!.data).toEqual(written.images[0]!.data)
@@ -71,7 +71,7 @@ describe('in generate()', () => {
     expect(named.images[0]!.metadata.parameters).toMatch(/Steps: 4, Sampler: Euler, .*CFG scale: 1,.*Preset: lightning-4/)
   })
 
-  test('options that are given count before those of the preset', async () => {
+  test('given options override those of the preset', async () => {
     const { options: made } = await pipe.generate({ ...options, preset: 'dmd2', timesteps: [999, 499], guidanceScale: 2 })
     expect(made).toMatchObject({ sampler: 'lcm', timesteps: [999, 499], steps: 2, guidanceScale: 2 })
     const other = await pipe.generate({ ...options, preset: 'pcm', sampler: 'euler', steps: 2 })
@@ -79,7 +79,7 @@ describe('in generate()', () => {
     expect(other.options.extra).toBeUndefined()
   })
 
-  test('what a preset cannot do is refused', async () => {
+  test('options that contradict a preset are rejected', async () => {
     await expect(pipe.generate({ ...options, preset: 'lightening' as never })).rejects.toThrow(/preset/)
     await expect(pipe.generate({ ...options, preset: 'dmd2', steps: 8 })).rejects.toThrow(/the preset 'dmd2' has the timesteps 999, 749, 499, 249/)
     await expect(pipe.generate({ ...options, preset: 'lightning-1' })).rejects.toThrow(/prediction: 'sample'/)

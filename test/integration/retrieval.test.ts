@@ -26,7 +26,7 @@ afterAll(() => {
   remove()
 })
 
-test('embeds images, each as itself', async () => {
+test('embeds images, each nearest to itself', async () => {
   await using encoder = await ImageEncoder.load(encoderFile, { device: 'cpu', precision: 'exact' })
   expect(encoder.dim).toBe(40)
   const one = await encoder.embed(picture(1))
@@ -39,7 +39,7 @@ test('embeds images, each as itself', async () => {
   await expect(encoder.embed(picture(1))).rejects.toMatchObject({ code: 'ERR_DISPOSED' })
 })
 
-test('latent rdm index writes a database in which an image finds itself', async () => {
+test('latent rdm index writes a database in which each image is its own nearest neighbour', async () => {
   const output = at('pictures.safetensors')
   const { code, stdout, stderr } = await cli(['rdm', 'index', folder, '-o', output, '--image-encoder', encoderFile, '--precision', 'exact'])
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
@@ -52,12 +52,12 @@ test('latent rdm index writes a database in which an image finds itself', async 
   expect(nearest!.score).toBeCloseTo(1, 5)
 })
 
-test('latent rdm index looks for the folder before it begins', async () => {
+test('latent rdm index checks the folder first', async () => {
   const argv = ['rdm', 'index', folder, '-o', at('none/db.safetensors'), '--image-encoder', at('missing')]
   expect(await cli(argv)).toMatchObject({ code: 2, stderr: expect.stringMatching(/--output: .* cannot be written: its folder does not exist/) })
 })
 
-test('an image encoder alone says what it is', async () => {
+test('an image encoder alone reports its kind', async () => {
   await using pipe = await DiffusionPipeline.load({ imageEncoder: encoderFile })
   await expect(pipe.generate({})).rejects.toMatchObject({
     code: 'ERR_UNSUPPORTED_MODEL',
@@ -95,7 +95,7 @@ describe('a retrieval-augmented model with CLIP beside it', () => {
     rdm.remove()
   })
 
-  test('reads prompts: one normalised embedding, in front of the neighbours', async () => {
+  test('encodes prompts: one normalised embedding before the neighbours', async () => {
     const prompt = await pipe.encodeCondition({ prompt: 'a cat (sleeping:1.5)' })
     expect(prompt.shape).toEqual([1, 1, 64])
     const row = await prompt.read()
@@ -124,7 +124,7 @@ describe('a retrieval-augmented model with CLIP beside it', () => {
     expect(byPicture.images[0]!.data).not.toEqual(given.images[0]!.data)
   })
 
-  test('tokenizes plain text, and has no hidden states to give', async () => {
+  test('tokenizes plain text, and has no hidden states', async () => {
     expect((await pipe.tokenize('a (red:1.5) cat')).chunks[0]!.weights).toEqual(new Array(77).fill(1))
     expect((await pipe.tokenize('a (red:1.5) cat')).chunks[0]!.text.join('')).toContain('(')
     const any = pipe as DiffusionPipeline
@@ -134,13 +134,13 @@ describe('a retrieval-augmented model with CLIP beside it', () => {
     })
   })
 
-  test('takes no prompt longer than its window, but says so', async () => {
+  test('truncates prompts longer than its window and reports it', async () => {
     const long = await pipe.encodeCondition({ prompt: 'cat '.repeat(200) })
     expect(long).toMatchObject({ tokens: 1, truncated: true })
   })
 })
 
-test('what has no image tower is refused', async () => {
+test('models without an image tower are rejected', async () => {
   const rdm = goldenModel('ldm-rdm')
   try {
     writeFileSync(path.join(rdm.folder, 'config.yaml'), JSON.stringify(rdm.golden.config))

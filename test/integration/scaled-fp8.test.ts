@@ -79,7 +79,7 @@ async function draw(file: string, options: { config?: Record<string, unknown> } 
   return { text: await text.read(), picture: images[0]!.data }
 }
 
-test('a scaled checkpoint draws what its dequantised twin draws, converted too', async () => {
+test('a scaled checkpoint gives the images of its dequantised copy, also after conversion', async () => {
   const [expected, drawn] = [await draw(plain, { config: config() }), await draw(scaled, { config: config() })]
   expect(drawn).toEqual(expected)
   const gguf = path.join(model.folder, 'scaled.gguf')
@@ -87,12 +87,12 @@ test('a scaled checkpoint draws what its dequantised twin draws, converted too',
   expect(await draw(gguf)).toEqual(expected)
 })
 
-test('inspect() tells the types of the file', async () => {
+test('inspect() reports the types of the file', async () => {
   const parts = (await inspect(scaled, { config: config() })).parts as Record<string, { dtypes: Record<string, number> }>
   for (const part of ['unet', 'textEncoder', 'vae'] as const) expect(parts[part]!.dtypes.f8_e4m3).toBeGreaterThan(5)
 })
 
-test('what stands beside a weight and is not understood is refused by name', async () => {
+test('unsupported tensors next to a weight are rejected by name', async () => {
   const tensors = readTensors(scaled)
   const name = 'cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.SCB'
   tensors.set(name, { dtype: 'F32', shape: [128], bytes: new Uint8Array(512) })

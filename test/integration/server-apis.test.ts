@@ -15,7 +15,7 @@ async function picture(side: number): Promise<string> {
   return Buffer.from(await new RawImage({ data, width: side, height: side, channels: 3 }).encode()).toString('base64')
 }
 
-test('sides that WebP cannot have are refused before an image is made', async () => {
+test('sides beyond the limits of WebP are rejected before generating', async () => {
   for (const stream of [true, false]) {
     const body = { prompt: 'x', size: '16384x64', output_format: 'webp', stream, partial_images: stream ? 1 : 0 }
     const { status, json } = await ask(server, '/v1/images/generations', { body })
@@ -23,20 +23,20 @@ test('sides that WebP cannot have are refused before an image is made', async ()
   }
 })
 
-test('the size of a start image counts, and nothing is resized beyond the limit', async () => {
+test('the size of a start image counts, and resizing beyond the limit is rejected', async () => {
   const init_images = [await picture(512)]
   const refused = async (body: object) => (await ask(server, '/sdapi/v1/img2img', { body: { init_images, steps: 1, ...body } })).status
   expect(await refused({ batch_size: 8 })).toBe(400)
   expect(await refused({ width: 8000, height: 8000, mask: await picture(64) })).toBe(400)
 })
 
-test('a request that is nested beyond what can be answered is refused', async () => {
+test('requests that are nested too deeply are rejected', async () => {
   const body = `{"prompt":"x","steps":1,"width":64,"height":64,"x":${'['.repeat(20_000)}${']'.repeat(20_000)}}`
   const { status } = await ask(server, '/sdapi/v1/txt2img', { body, headers: { 'content-type': 'application/json' } })
   expect([400, 422]).toContain(status)
 })
 
-test('a refiner cannot be chosen by a request; options in a form are read', async () => {
+test('requests cannot choose a refiner; options in a form are read', async () => {
   expect((await ask(server, '/sdapi/v1/txt2img', { body: { prompt: 'x', steps: 1, refiner_checkpoint: 'other' } })).status).toBe(422)
   const form = new FormData()
   form.set('prompt', 'a red circle')
@@ -50,7 +50,7 @@ test('a refiner cannot be chosen by a request; options in a form are read', asyn
   expect((await fetch(`${server.url}/v1/images/edits`, { method: 'POST', body: form })).status).toBe(400)
 })
 
-test('interrupting is no failure', async () => {
+test('an interrupted job is not a failure', async () => {
   const drawing = ask(server, '/sdapi/v1/txt2img', { body: { prompt: 'x', steps: 400, width: 128, height: 128 } })
   for (;;) {
     const { json } = await ask(server, '/sdapi/v1/progress')
@@ -63,16 +63,16 @@ test('interrupting is no failure', async () => {
   expect(text).not.toMatch(/outcome="failed"/)
 })
 
-test('names of computers come without a port', async () => {
+test('allowed host names must have no port', async () => {
   await expect(startServer({ allowHosts: ['studio.local:7861'] })).rejects.toThrow(/without scheme and port/)
 })
 
-test('who takes no server-sent events is told so as of every error', async () => {
+test('clients that do not accept server-sent events get a regular error', async () => {
   const { status, json } = await ask(server, '/latent/v1/events', { headers: { accept: 'application/json' } })
   expect([status, json]).toEqual([406, { error: { code: 'ERR_ACCEPT', message: expect.stringContaining('text/event-stream'), retriable: false } }])
 })
 
-test('many may listen', async () => {
+test('many clients can listen without warnings', async () => {
   const warnings: string[] = []
   const warned = ({ message }: Error) => void warnings.push(message)
   process.on('warning', warned)
@@ -86,7 +86,7 @@ test('many may listen', async () => {
   expect(warnings).toEqual([])
 })
 
-test('a file that is missing is named without its folder; the log has it whole', async () => {
+test('a missing file is named without its folder; the log has the full path', async () => {
   const file = path.join(tmpdir(), 'latent models', 'gone.gguf')
   const one = await startServer({ models: { gone: file } })
   try {

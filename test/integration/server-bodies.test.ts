@@ -31,14 +31,14 @@ describe('forms', () => {
     expect(server.lines.splice(0)).toEqual([])
   })
 
-  test('the field may say that it is JSON', async () => {
+  test('the field may have the type JSON', async () => {
     const body = field('request', '{"prompt":"x","steps":1}', `Content-Type: application/json${end}`) + last
     const { status, json } = await ask(server, '/latent/v1/jobs', { body, headers: type() })
     expect({ status, json }).toMatchObject({ status: 202, json: { request: { prompt: 'x', steps: 1 } } })
   })
 })
 
-describe('the size of bodies', () => {
+describe('limits of bodies', () => {
   /** Sends the head of a request, and gives what is answered to it alone. */
   function answerToHead(to: Server, headers: string[], body = ''): Promise<string> {
     return new Promise((resolve, reject) => {
@@ -58,19 +58,19 @@ describe('the size of bodies', () => {
     expect(await answerToHead(server, [`Content-Type: ${mime}`, 'Content-Length: 20001'])).toMatch(/ 413 /)
   })
 
-  test('the parts of a form count together, also where no length is announced', async () => {
+  test('the parts of a form count together, also without a content length', async () => {
     const body = field('request', '{}') + file('image', 'a'.repeat(10_000)) + file('mask', 'a'.repeat(10_001)) + last
     const chunked = `${Buffer.byteLength(body).toString(16)}${end}${body}${end}0${end}${end}`
     expect(await answerToHead(server, [`Content-Type: ${type()['content-type']}`, 'Transfer-Encoding: chunked'], chunked)).toMatch(/ 413 /)
     expect(server.lines).toEqual([])
   })
 
-  test('a second field is refused', async () => {
+  test('a second field is rejected', async () => {
     const { status } = await ask(server, '/latent/v1/jobs', { body: field('request', '{}') + field('request', '{}') + last, headers: type() })
     expect(status).toBe(413)
   })
 
-  test('while the queue is full no body is read', async () => {
+  test('bodies are not read while the queue is full', async () => {
     const one = await startServer({ limits: { maxQueue: 0, maxSteps: 400, maxTotalSteps: 400 }, graceMs: 0 })
     try {
       const body = { prompt: 'x', steps: 400 }
@@ -83,7 +83,7 @@ describe('the size of bodies', () => {
     }
   })
 
-  test('large bodies on their way are bounded together', async () => {
+  test('large bodies share one limit', async () => {
     const one = await startServer({ limits: { maxBodyBytes: 100_000 } })
     const sockets = Array.from({ length: 8 }, () => connect(one.port, '127.0.0.1'))
     try {

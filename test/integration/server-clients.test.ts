@@ -67,7 +67,7 @@ test('openai, ai with two providers, and stable-diffusion-api work', async () =>
   expect(server.lines).toEqual([])
 })
 
-test('Open WebUI: reads the options, posts them back whole, and draws', async () => {
+test('Open WebUI: reads the options, posts them back complete, and generates', async () => {
   const { json: options } = await get('options')
   expect(options.sd_model_checkpoint).toBe('tiny-scenes')
   expect((await post('options', options)).status).toBe(200)
@@ -83,7 +83,7 @@ test('Open WebUI: reads the options, posts them back whole, and draws', async ()
   expect(Buffer.from(same.b64_json, 'base64').equals(Buffer.from(drawn.json.images[0], 'base64'))).toBe(true)
 })
 
-test('response_format url: the image is fetched, with the token, by an address that cannot be guessed', async () => {
+test('response_format url: the image is downloaded with the token from an unguessable URL', async () => {
   const body = { prompt: 'a red circle', n: 2, size: '64x64', response_format: 'url', steps: 2, seed: 3 }
   const { status, json } = await ask(server, '/v1/images/generations', { headers, body })
   expect(status).toBe(200)
@@ -106,7 +106,7 @@ test('response_format url: the image is fetched, with the token, by an address t
   expect((await fetch(`${server.url}/v1/images/files/${'x'.repeat(32)}.png`, { headers })).status).toBe(404)
 })
 
-test('SillyTavern: asks what there is, sets the model, waits until idle, draws, and interrupts without a body', async () => {
+test('SillyTavern: lists models, sets one, waits until idle, generates, and interrupts without a body', async () => {
   for (const list of ['upscalers', 'latent-upscale-modes', 'sd-vae', 'samplers', 'schedulers', 'sd-models'])
     expect(Array.isArray((await get(list)).json)).toBe(true)
   expect((await get('options')).json).not.toHaveProperty('forge_preset')
@@ -133,7 +133,7 @@ test('SillyTavern: asks what there is, sets the model, waits until idle, draws, 
   expect((await get('progress')).json.progress).toBe(0)
 })
 
-test('img2img: the whole image, a part of it, and a part at full size', async () => {
+test('img2img: the whole image, an area, and an area at full resolution', async () => {
   const data = new Uint8Array(128 * 64 * 3).fill(90)
   const white = new Uint8Array(128 * 64)
   for (let y = 20; y < 40; y++) white.fill(255, y * 128 + 80, y * 128 + 110)

@@ -187,7 +187,7 @@ function bomb(width: number, height: number, zeros: number): string {
   return Buffer.concat(file).toString('base64')
 }
 
-test('pictures that unfold to more than they say, or say that they are huge, are refused or read no further', async () => {
+test('images that decompress to more than declared, or declare huge sizes, are rejected or not read further', async () => {
   const huge = bomb(60_000, 60_000, 100_000)
   const more = bomb(64, 64, 40_000_000)
   expect((await ask(server, '/latent/v1/jobs', { body: { image: huge } })).status).toBe(400)

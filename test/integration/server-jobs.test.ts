@@ -28,7 +28,7 @@ async function finished(id: string): Promise<Job> {
   return get(id)
 }
 
-test('a job gives its images, and tells how it comes about', async () => {
+test('a job returns its images and reports its progress', async () => {
   const { id, links } = await post({ ...small, steps: 3, preview: true })
   const events = readEvents((await ask(server, links.events)).text)
   expect(events.map(({ event }) => event)).toEqual(expect.arrayContaining(['started', 'progress', 'preview', 'image', 'done']))
@@ -55,7 +55,7 @@ test('a job gives its images, and tells how it comes about', async () => {
   expect((await ask(server, `/latent/v1/jobs/${id}/images/1.png`)).status).toBe(404)
 })
 
-test('a stream that is opened again goes on behind the last event, and superseded ones are left out', async () => {
+test('a reopened stream continues after the last event and skips superseded ones', async () => {
   const { id, links } = await post({ ...small, steps: 4, preview: true })
   await finished(id)
   const all = readEvents((await ask(server, links.events)).text)
@@ -67,7 +67,7 @@ test('a stream that is opened again goes on behind the last event, and supersede
   expect([nothing.status, nothing.text]).toEqual([204, '']) // an EventSource asks no more
 })
 
-test('the same key is the same job; with another request it is refused', async () => {
+test('the same key returns the same job; with another request it is rejected', async () => {
   const headers = { 'idempotency-key': 'one' }
   const [first, again] = await Promise.all([post(small, headers), post(small, headers)])
   expect(again.id).toBe(first.id)
@@ -77,7 +77,7 @@ test('the same key is the same job; with another request it is refused', async (
   await finished(first.id)
 })
 
-test('a form with files is as good as JSON, and the image of a job can be the start of another', async () => {
+test('forms with files work like JSON, and the image of a job can start another', async () => {
   const first = await post(small)
   const { result } = await finished(first.id)
   const { url } = result!.images[0]!
@@ -97,7 +97,7 @@ test('a form with files is as good as JSON, and the image of a job can be the st
   expect((await ask(server, '/latent/v1/jobs', { body: { image: { job: first.id, index: 4 } } })).status).toBe(400)
 })
 
-test('jobs wait in an order that can be changed, and end where they are', async () => {
+test('waiting jobs can be reordered and cancelled', async () => {
   const running = await post(long)
   const [second, third, batch, fourth] = [await post(small), await post(small), await post({ ...small, priority: 'batch' }), await post(small)]
   const order = async () => ((await ask(server, '/latent/v1/server')).json.status as ServerStatus).jobs
@@ -122,7 +122,7 @@ test('jobs wait in an order that can be changed, and end where they are', async 
   expect((await ask(server, `/latent/v1/jobs/${third.id}`)).status).toBe(404)
 })
 
-test('what a request may not be is said before it waits', async () => {
+test('invalid requests are rejected before they are queued', async () => {
   const refused = async (body: object) => {
     const { status, json } = await ask(server, '/latent/v1/jobs', { body })
     return [status, json.error.code, json.error.message as string]
@@ -141,7 +141,7 @@ test('what a request may not be is said before it waits', async () => {
   expect(server.lines).toEqual([])
 })
 
-test('what only the engine finds wrong fails the job, not the server', async () => {
+test('errors found by the engine fail the job, not the server', async () => {
   const { id } = await post({ ...small, width: 65 })
   expect(await finished(id)).toMatchObject({
     status: 'failed',
@@ -178,7 +178,7 @@ function enginesOf(parent: number): number[] {
   })
 }
 
-test('tokens, estimates and what a model is', async () => {
+test('tokens, estimates and model information', async () => {
   const tokens = await ask(server, '/latent/v1/tokenize', { body: { prompt: 'a (red:1.2) circle' } })
   expect(tokens.json).toMatchObject({
     tokens: 3,
@@ -199,7 +199,7 @@ test('tokens, estimates and what a model is', async () => {
   expect((await ask(server, '/latent/v1/models/tiny-scenes', { method: 'DELETE' })).status).toBe(403)
 })
 
-test('the queue has an end, and closing the server tells those who wait', async () => {
+test('the queue is limited, and closing the server notifies waiting clients', async () => {
   const one = await startServer({ limits: { maxQueue: 1, maxSteps: 400, maxTotalSteps: 400 }, graceMs: 0 })
   try {
     const body = long
@@ -220,7 +220,7 @@ test('the queue has an end, and closing the server tells those who wait', async 
   }
 })
 
-test('a job that runs when the server is closed is finished and told', async () => {
+test('a job that runs when the server closes is finished and reported', async () => {
   const one = await startServer({ limits: { maxSteps: 400, maxTotalSteps: 400 }, graceMs: 120_000 })
   try {
     const { links } = (await ask(one, '/latent/v1/jobs', { body: { ...small, steps: 40 } })).json as Job

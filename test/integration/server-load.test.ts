@@ -100,7 +100,7 @@ async function client(number: number, until: number): Promise<void> {
 }
 
 test(
-  'every request is answered or refused by the rules, and memory stays',
+  'every request is answered or rejected by the rules, and memory does not grow',
   async () => {
     const began = performance.now()
     const until = began + seconds * 1000
@@ -135,7 +135,7 @@ test(
   (seconds + 300) * 1000,
 )
 
-test('a client that leaves frees the engine within one step', async () => {
+test('a disconnected client frees the engine within one step', async () => {
   const short = async () => {
     const began = performance.now()
     expect((await ask(server, '/v1/images/generations', { body: { prompt, steps: 1 } })).status).toBe(200)

@@ -28,7 +28,7 @@ const pull = (body: object, to: Server = server) => ask(to, '/latent/v1/models/p
 const remove = async (name: string) => (await ask(server, `/latent/v1/models/${name}`, { method: 'DELETE' })).status
 const folder = (name: string) => path.join(cache, `models--o--${name}`)
 
-test('what is refused is refused by its status', async () => {
+test('rejected requests have the right status', async () => {
   expect((await pull({ source: '/etc/passwd' })).status).toBe(400)
   expect((await pull({ source: 'hf:nothing' })).status).toBe(400)
   expect((await pull({ source: 'hf:o/new', name: 'tiny-scenes' })).status).toBe(409)
@@ -40,14 +40,14 @@ test('what is refused is refused by its status', async () => {
   }
 })
 
-test('of two that want one name, one gets it; a failure leaves it free', async () => {
+test('of two pulls with one name only one succeeds; a failed pull frees the name', async () => {
   const failed = await pull({ source: 'hf:o/none', name: 'one' })
   expect(readEvents<any>(failed.text).at(-1)!.event).toBe('error')
   const statuses = (await Promise.all([1, 2].map(() => pull({ source: 'hf:o/new', name: 'one' })))).map(({ status }) => status)
   expect(statuses.sort()).toEqual([200, 409])
 })
 
-test('files that were in the cache before stay there; those of a pull are deleted once no other model has them', async () => {
+test('files that were in the cache before stay; files of a pull are deleted once no other model uses them', async () => {
   expect(readEvents<any>((await pull({ source: 'hf:o/mine', name: 'mine' })).text).at(-1)!.event).toBe('done')
   expect(await remove('mine')).toBe(204)
   expect(existsSync(folder('mine'))).toBe(true)
@@ -61,7 +61,7 @@ test('files that were in the cache before stay there; those of a pull are delete
   expect(server.lines).toEqual([])
 })
 
-test('a folder of models that has gone fails no request', async () => {
+test('a deleted folder of models does not fail requests', async () => {
   const modelsDir = mkdtempSync(path.join(tmpdir(), 'latent-models-'))
   const one = await startServer({ modelsDir })
   try {

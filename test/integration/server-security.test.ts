@@ -33,7 +33,7 @@ test.each([
   expect(await statusOf(open, { host })).toBe(status)
 })
 
-test('a request without a name is refused', async () => {
+test('a request without a host name is rejected', async () => {
   const text = await new Promise<string>((resolve, reject) => {
     const socket = connect(open.port, '127.0.0.1', () => socket.write('GET /latent/v1/server HTTP/1.0\r\n\r\n'))
     let all = ''
@@ -63,11 +63,11 @@ describe('pages of other sites', () => {
     expect(await statusOf(open, { host: host(), ...headers })).toBe(status)
   })
 
-  test('the own page', async () => {
+  test('its own page', async () => {
     expect(await statusOf(open, { host: host(), origin: `http://${host()}`, 'sec-fetch-site': 'same-origin' })).toBe(200)
   })
 
-  test('a friend may read answers, without credentials; nobody else may', async () => {
+  test('an allowed origin may read responses, without credentials; others may not', async () => {
     const { headers } = await ask(open, '/latent/v1/server', { headers: { origin: 'https://friend.example' } })
     expect([headers['access-control-allow-origin'], headers['access-control-allow-credentials']]).toEqual(['https://friend.example', undefined])
     const preflight = { method: 'OPTIONS', headers: { origin: 'https://friend.example', 'access-control-request-method': 'POST' } }
@@ -110,23 +110,23 @@ describe('the token', () => {
     if (status === 401) expect(reply.headers['www-authenticate']).toMatch(/^Basic realm=/)
   })
 
-  test('without a token an empty Authorization is none', async () => {
+  test('without a token an empty Authorization header is ignored', async () => {
     expect(await statusOf(open, { authorization: '' })).toBe(200)
   })
 
-  test('probes need none; every other path does, known or not', async () => {
+  test('probes need no token; every other path does, known or not', async () => {
     for (const path of ['/healthz', '/readyz']) expect(await statusOf(closed, {}, path)).toBe(200)
     for (const path of ['/', '/openapi.json', '/latent/v1/jobs/x', '/nothing', '/healthz/..', '/%68ealthz/x'])
       expect(await statusOf(closed, {}, path)).toBe(401)
   })
 
-  test('other addresses than loopback want one', async () => {
+  test('addresses other than loopback need one', async () => {
     await expect(createServer({ host: '0.0.0.0', port: 0 })).rejects.toThrow('set a token')
     await expect(createServer({ token: 'short' })).rejects.toThrow('8 to 256')
   })
 })
 
-test('headers of every answer: no sniffing, no framing, no storing, an id', async () => {
+test('headers of every response: no sniffing, no framing, no storing, an id', async () => {
   for (const path of ['/latent/v1/server', '/nothing']) {
     const { headers } = await ask(open, path)
     expect(headers).toMatchObject({ 'x-content-type-options': 'nosniff', 'cache-control': 'no-store', 'x-request-id': expect.any(String) })
@@ -135,7 +135,7 @@ test('headers of every answer: no sniffing, no framing, no storing, an id', asyn
   }
 })
 
-test('a body that does not come is not waited for', async () => {
+test('the server does not wait for a body that never arrives', async () => {
   const text = await new Promise<string>((resolve, reject) => {
     let all = ''
     const head = 'POST /latent/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"prompt":'

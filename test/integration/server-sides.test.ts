@@ -3,7 +3,7 @@ import { ask, startServer, type Ask } from '../helpers/server'
 
 const soon = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
-test('requests beside the queue are bounded, and end with their clients and with the server', async () => {
+test('requests outside the queue are limited, and end with their clients and with the server', async () => {
   const one = await startServer({ limits: { maxSteps: 400, maxTotalSteps: 400 }, graceMs: 0 })
   const load = (path: string, signal?: AbortSignal) => fetch(one.url + path, { method: 'POST', ...(signal ? { signal } : {}) })
   const own = '/latent/v1/models/tiny-scenes/load'

@@ -24,7 +24,7 @@ async function runInSigmaSpace(solver: Solver, draws: boolean): Promise<Float32A
   return [...points, x]
 }
 
-describe('k-diffusion by dialect', () => {
+describe('dialect of k-diffusion', () => {
   const names: Record<string, string> = {
     k_euler_karras: 'euler',
     k_heun_karras: 'heun',
@@ -45,7 +45,7 @@ describe('k-diffusion by dialect', () => {
     points.forEach((point, i) => expect(distance(point, expected[id]!.data, i * latentSize)).toBeLessThanOrEqual(entry.tolerance))
   })
 
-  test('dpm_adaptive finds its steps by itself', async () => {
+  test('dpm_adaptive chooses its own steps', async () => {
     const entry = cases.find((one: any) => one.id === 'k_dpm_adaptive_order2')
     const solver = createSolver({ sampler: 'dpm_adaptive', dialect: 'k', prediction: 'sample', extra: entry.args })
     expect(solver.adaptive).toBe(true)
@@ -58,7 +58,7 @@ describe('k-diffusion by dialect', () => {
   })
 })
 
-describe('diffusers by dialect', () => {
+describe('dialect of diffusers', () => {
   const { cases } = procedure('samplers_diffusers')
   const expected = trajectories('samplers_diffusers')
 
@@ -148,7 +148,7 @@ describe('few steps', () => {
   })
 })
 
-test('two parts share one schedule', () => {
+test('two runs can split one schedule', () => {
   const options = { sampler: 'euler', schedule: 'trailing', steps: 8 } as const
   const base = createSolver({ ...options, denoisingEnd: 0.8 })
   const refiner = createSolver({ ...options, denoisingStart: 0.8 })
@@ -169,7 +169,7 @@ describe('sample()', () => {
     for (let step = await run.next(); ; step = await run.next()) if (step.done) return step.value.read()
   }
 
-  test('two parts of a schedule are the whole run, bit by bit', async () => {
+  test('two parts of a schedule equal the whole run bit for bit', async () => {
     const conditioning = await pipe.encodePrompt('a red circle')
     const whole = await end({ conditioning, steps: 5 })
     const first = await end({ conditioning, steps: 5, denoisingEnd: 0.6 })
@@ -180,7 +180,7 @@ describe('sample()', () => {
     expect(first).not.toEqual(whole)
   })
 
-  test('timesteps and dialect reach the run', async () => {
+  test('timesteps and dialect take effect', async () => {
     const conditioning = await pipe.encodePrompt('a red circle')
     const dialect = 'diffusers'
     const listed = await end({ conditioning, dialect, schedule: undefined, timesteps: [999, 799, 599, 399, 199] })
@@ -195,7 +195,7 @@ describe('sample()', () => {
     expect(x.every(Number.isFinite)).toBe(true)
   })
 
-  test('parts that cannot be run are refused', async () => {
+  test('parts that cannot run are rejected', async () => {
     await expect(end({ steps: 5, denoisingStart: 0.5 })).rejects.toThrow(/denoisingStart needs latents/)
     const conditioning = await pipe.encodePrompt('a red circle')
     await expect(end({ conditioning, steps: 5, denoisingEnd: 0.0001 })).rejects.toThrow(/denoising_end/)
@@ -212,7 +212,7 @@ describe('zero terminal SNR', () => {
       }
   })
 
-  test('what cannot be started there is refused', () => {
+  test('samplers that cannot start there are rejected', () => {
     const noiseSchedule = { zeroTerminalSnr: true }
     expect(() => createSolver({ sampler: 'ddim', schedule: 'karras', steps: 1, noiseSchedule })).toThrow(RangeError)
   })
@@ -244,14 +244,14 @@ describe('churn', () => {
     expect(x.every(Number.isFinite)).toBe(true)
   })
 
-  test('the noise is in the input and in the step', async () => {
+  test('noise is added to the input and the step', async () => {
     const plain = createSolver({ ...options, sampler: 'euler', extra: {} })
     const churned = createSolver({ ...options, sampler: 'euler' })
     const x = start()
     expect(await churned.scaleInput(x, 0)).not.toEqual(await plain.scaleInput(x, 0))
   })
 
-  test('the caller replaces it in both calls, and in step() alone', async () => {
+  test('the caller can replace it in both calls, or in step() only', async () => {
     const [a, b, c, d] = Array.from({ length: 4 }, (_, i) => createSolver({ ...options, sampler: 'euler', seed: i }))
     const own = formula('noise:0', 64)
     const ends = await Promise.all(
@@ -271,7 +271,7 @@ describe('churn', () => {
 describe('createRandom', () => {
   const file = procedure('rng_torch_cpu')
 
-  test('words, uniform numbers and integers of torch', () => {
+  test('gives the words, uniform numbers and integers of torch', () => {
     for (const { seed, mt19937_u32: words } of file.raw)
       expect(Array.from(createRandom({ kind: 'words', seed: BigInt(seed), count: words.length }))).toEqual(words)
     for (const { seed, values } of file.rand.filter((one: any) => one.dtype === 'float32'))
@@ -282,7 +282,7 @@ describe('createRandom', () => {
     }
   })
 
-  test('words of Philox', () => {
+  test('gives the words of Philox', () => {
     const { philox_known_answers: answers } = procedure('rng_philox')
     const { key, out } = answers.find((one: any) => one.counter.every((c: number) => c === 0))
     const seed = (BigInt(key[1]) << 32n) | BigInt(key[0])

@@ -34,7 +34,7 @@ test('class: colour and shape', async () => {
   expect(judge(image, { objects: [{ color: 'yellow', shape: 'star' }] }).objects).toBe(true)
 })
 
-test('class: the one that stands for none is not among them', async () => {
+test('class: the null class is not listed', async () => {
   await using pipe = await DiffusionPipeline.load(file('class'), { kind: 'class', device: 'cpu' })
   const { classes, condition } = pipe.info
   expect(classes).toHaveLength(90)
@@ -44,7 +44,7 @@ test('class: the one that stands for none is not among them', async () => {
   expect(unconditional.tokens).toBe(1)
 })
 
-test('a file given as the U-Net alone: what is missing, and how to give it', async () => {
+test('a file with only a U-Net: the error says what is missing and how to give it', async () => {
   const error = await DiffusionPipeline.load({ unet: file('class') }).catch((reason: Error) => reason as Error & { code: string })
   expect(error).toMatchObject({ code: 'ERR_MODEL_FORMAT' })
   if (!(error instanceof Error)) throw new Error('was loaded')
@@ -91,7 +91,7 @@ test('semantic: shapes and colours of the map', async () => {
   })
 })
 
-test('superres: closer than interpolation', async () => {
+test('superres: closer to the original than interpolation', async () => {
   const picture = await RawImage.read(truth(8))
   const small = await picture.resize(side / 4, side / 4, { filter: 'box' })
   const image = await draw('superres', { image: small, prompt: 'a big white crescent, brown background', seed: 1 })

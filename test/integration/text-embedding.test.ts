@@ -33,7 +33,7 @@ describe('a CLIP model on its own', () => {
     }
   })
 
-  test('embeds a prompt as its tokens, without emphasis, cut at one window', async () => {
+  test('embeds a prompt without emphasis, truncated to one window', async () => {
     const tokenizer = await ClipTokenizer.standard()
     const text = 'a cat (sleeping:1.5)'
     const tokenIds = [tokenizer.bosTokenId, ...(await tokenizer.encode(text)), tokenizer.eosTokenId]
@@ -42,14 +42,14 @@ describe('a CLIP model on its own', () => {
     expect(await pipe.embedText(words.join(' '))).toEqual(await pipe.embedText(words.slice(0, 75).join(' ')))
   })
 
-  test('has texts and images in one space', async () => {
+  test('embeds texts and images in one space', async () => {
     const picture = new RawImage({ data: Uint8Array.from({ length: 28 * 28 * 3 }, (_, i) => (i * 7) % 256), width: 28, height: 28, channels: 3 })
     const [text, image] = [await pipe.embedText('a cat'), await pipe.embedImage(picture)]
     expect(text).toHaveLength(image.length)
     expect(Math.abs(cosineSimilarity(text, image))).toBeLessThan(1)
   })
 
-  test('refuses what is no prompt, an ended signal and several windows', async () => {
+  test('rejects invalid prompts, aborted signals and several windows', async () => {
     const refused = { code: 'ERR_INVALID_ARG' }
     for (const prompt of [5, null, [], { ids: [] }, { tokenIds: [] }, { tokenIds: [...windows[0]!, ...windows[1]!] }, { tokenIds: [1, 2, 3] }])
       await expect(pipe.embedText(prompt as unknown as string)).rejects.toMatchObject(refused)

@@ -9,7 +9,7 @@ const { folder, remove } = temporaryFolder()
 const at = (name: string) => path.join(folder, name)
 afterAll(remove)
 
-test('complex numbers in a torch file of the old form matter only to who needs them', async () => {
+test('complex tensors in a legacy torch file only fail if they are read', async () => {
   const tensors = new Map<string, Tensor>([
     ['a', { dtype: 'F32', shape: [2], bytes: Buffer.from(Float32Array.of(1, 2).buffer) }],
     ['z', { dtype: 'F64', shape: [2], bytes: Buffer.alloc(16) }],
@@ -24,7 +24,7 @@ test('complex numbers in a torch file of the old form matter only to who needs t
   opened.dispose()
 })
 
-test('the bytes of a transposed matrix of complex numbers', async () => {
+test('the bytes of a transposed complex matrix', async () => {
   const numbers = Float64Array.from({ length: 18 }, (_, i) => i + 0.5)
   const bytes = Buffer.from(numbers.buffer)
   const text = writeTorchCheckpoint(new Map([['z', { dtype: 'F64', shape: [3, 3], bytes: bytes.subarray(0, 72) }]]), { legacy: true }).toString(
@@ -42,7 +42,7 @@ test('the bytes of a transposed matrix of complex numbers', async () => {
   opened.dispose()
 })
 
-describe('storages of unknown types in a torch file of the old form', () => {
+describe('storages of unknown types in a legacy torch file', () => {
   const of = (dtype: Tensor['dtype'], bytes: Uint8Array | Float32Array | Float64Array): Tensor => {
     const raw = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     return { dtype, shape: [raw.length / { F32: 4, F64: 8, F16: 2, U8: 1, I64: 8, I32: 4, BOOL: 1 }[dtype]], bytes: raw }
@@ -100,7 +100,7 @@ describe('storages of unknown types in a torch file of the old form', () => {
     })
   })
 
-  test('several sizes that fit: refused where a known storage could lie at two places', async () => {
+  test('several possible sizes: rejected if a known storage could be at two places', async () => {
     // Elements of 1 and 8 bytes, or of 8 and 1: the counts of both readings are there, 14 bytes apart.
     const middle = random(32)
     middle.fill(0, 6, 14)
@@ -126,7 +126,7 @@ describe('storages of unknown types in a torch file of the old form', () => {
     opened.dispose()
   })
 
-  test('torch has names for types without numbers of their own, and for quantised tensors', async () => {
+  test('types without a number of their own and quantised tensors are named as in torch', async () => {
     write('named.ckpt', mixed, {
       DoubleStorage: 'UInt64Storage',
       IntStorage: 'QInt32Storage',
@@ -145,7 +145,7 @@ describe('storages of unknown types in a torch file of the old form', () => {
     opened.dispose()
   })
 
-  test('a file made to be searched for long is refused soon', async () => {
+  test('a file crafted for a long search is rejected quickly', async () => {
     // Counts of 1 everywhere, whatever the sizes.
     const ones = Uint8Array.from({ length: 8 }, (_, i) => (i === 0 ? 1 : 0))
     const many = Array.from({ length: 200 }, (_, i): [string, Tensor] => [`t${i}`, of('F64', ones)])

@@ -62,7 +62,7 @@ test.each([
   opened.dispose()
 })
 
-describe('a text of megabytes in many places is not looked at in each', () => {
+describe('a huge string used in many places is not scanned each time', () => {
   const long = Buffer.alloc(4 << 20, 'a')
   const many = 60_000
   /** All texts in all places are 250 GB, which takes minutes. */
@@ -114,7 +114,7 @@ describe('a text of megabytes in many places is not looked at in each', () => {
     expect(spent).toBeLessThan(longest)
   })
 
-  test('in the list of storages of a file of the old form', async () => {
+  test('in the storage list of a legacy file', async () => {
     const object = pickle(memoize(text(long), 0), '0', '}(', ...each(() => tensor(storage(float, recall(0), 1), [1], [1])), 'u')
     const keys = pickle(memoize(text(long), 0), '0', '](', ...names.map(() => recall(0)), 'e')
     const magic = Buffer.from('80028a0a6cfc9c46f9206aa850192e', 'hex')

@@ -5,7 +5,7 @@ import path from 'node:path'
 
 const binary = readFileSync(path.resolve('build', 'Release', 'latent.node'))
 
-test('no path of the building machine', () => {
+test('the binary contains no paths of the build machine', () => {
   for (const folder of [process.cwd(), os.homedir()]) {
     if (folder === path.parse(folder).root) continue
     const at = binary.indexOf(folder)

@@ -39,7 +39,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-describe('what is packed', () => {
+describe('contents of the packages', () => {
   const always = /^(package\.json|README\.md|LICENSE|NOTICE|CHANGELOG\.md)$/
   /** All that may be in each package, what must be, and the most that it may weigh unpacked. */
   const contents: Record<string, { allowed: RegExp[]; needed: string[]; most: number }> = {
@@ -83,18 +83,18 @@ describe('what is packed', () => {
     },
   }
 
-  test('the packages are these', () => {
+  test('the expected packages are built', () => {
     expect(packed.map((one) => one.name).sort()).toEqual(Object.keys(contents).sort())
   })
 
-  test.each(Object.entries(contents))('%s holds what it is for, and nothing else', (which, { allowed, needed, most }) => {
+  test.each(Object.entries(contents))('%s contains the expected files and nothing else', (which, { allowed, needed, most }) => {
     const files = packageOf(which).files.map((file) => file.path)
     expect(files).toEqual(expect.arrayContaining(needed))
     expect(files.filter((file) => ![always, ...allowed].some((pattern) => pattern.test(file)))).toEqual([])
     expect(packageOf(which).unpackedSize).toBeLessThan(most)
   })
 
-  test('none has scripts, nor a binding.gyp that package managers would take for one', () => {
+  test('no package has install scripts or a binding.gyp, which package managers treat as one', () => {
     for (const each of packed) {
       const manifest = packages.readManifest(path.join(folder, 'packages', path.basename(each.name)))
       expect(manifest).not.toHaveProperty('scripts')
@@ -104,7 +104,7 @@ describe('what is packed', () => {
     }
   })
 
-  test('all have one version, and the library wants exactly that', () => {
+  test('all have the same version, and the library depends on exactly that', () => {
     const library = packages.readManifest(path.join(folder, 'packages', name))
     const { version } = packages.readManifest(root)
     const optional = library.optionalDependencies!
@@ -113,21 +113,21 @@ describe('what is packed', () => {
     for (const each of packed) expect(packages.readManifest(path.join(folder, 'packages', path.basename(each.name))).version).toBe(version)
   })
 
-  test('the server depends on what it is tested with, and on the library of its version', () => {
+  test('the server depends on the tested versions and on the library of its own version', () => {
     const server = packages.readManifest(path.join(folder, 'packages', 'server'))
     const { version, devDependencies } = packages.readManifest(root)
     expect(server.dependencies).toEqual(Object.fromEntries(Object.keys(server.dependencies!).map((each) => [each, devDependencies![each]])))
     expect(server.peerDependencies).toEqual({ [name]: version })
   })
 
-  test('the loader names every package in full, where tracers of files can see it', () => {
+  test('the loader spells out every package name, so that file tracers find it', () => {
     const loader = readFileSync(path.join(folder, 'packages', name, 'dist', 'native', 'platform-package.js'), 'utf8')
     for (const each of [here, ...foreign]) expect(loader.split(`require('${each}')`)).toHaveLength(2)
   })
 })
 
 describe('installed', () => {
-  test('by no script of anybody, with the packages of this system alone', () => {
+  test('without running scripts, with only the packages of this platform', () => {
     const lock = JSON.parse(readFileSync(inProject('.package-lock.json'), 'utf8')) as { packages: Record<string, { hasInstallScript?: boolean }> }
     expect(Object.keys(lock.packages)).toContain(`node_modules/${name}`)
     expect(Object.entries(lock.packages).filter(([, entry]) => entry.hasInstallScript)).toEqual([])
@@ -184,12 +184,12 @@ void load
     expect(run(project, process.execPath, tsc, '-p', '.')).toMatchObject({ status: 0, stdout: '' })
   })
 
-  test('the command is on the path of the project', () => {
+  test('the command is on the PATH of the project', () => {
     expect(succeed(project, npm, 'exec', '--offline', '--', 'latent', '--version').trim()).toBe(packages.readManifest(root).version)
   })
 
   const permissions = Number(process.versions.node.split('.')[0]) >= 24 ? '--permission' : '--experimental-permission'
-  test('where addons are forbidden, the error says which flag allows them', () => {
+  test('if addons are forbidden, the error names the flag that allows them', () => {
     writeFileSync(path.join(project, 'versions.cjs'), `require('${name}').getVersions()`)
     const { status, text } = run(project, process.execPath, permissions, '--allow-fs-read=*', 'versions.cjs')
     expect(status).toBe(1)
@@ -222,13 +222,13 @@ describe('without the optional packages', () => {
     expect(second.text).toContain(`npm install ${scope}/source@${version} && npx latent build`)
   })
 
-  test('latent build names the package of the sources', () => {
+  test('latent build names the source package', () => {
     const { status, text } = run(bare, npm, 'exec', '--offline', '--', 'latent', 'build')
     expect(status).toBe(1)
     expect(text).toContain(`npm install ${scope}/source@`)
   })
 
-  test('a binary of another version is refused', () => {
+  test('a binary of another version is rejected', () => {
     const place = path.join(bare, 'node_modules', here)
     mkdirSync(place, { recursive: true })
     const manifest: Manifest = { name: here, version: '0.0.1', main: './latent.js' }

@@ -31,7 +31,7 @@ async function predict(pipe: DiffusionPipeline, adapter: GoldenModel, context: {
   return await out.read()
 }
 
-test('a LoRA of text encoder and U-Net, in the names of kohya', async () => {
+test('a LoRA for text encoder and U-Net with kohya names', async () => {
   await using pipe = await loadSd1()
   const adapter = written('addon-lora-kohya', 'kohya')
   const expected = loadExpected('addon-lora-kohya')
@@ -67,7 +67,7 @@ test.each(['f16', 'q8_0', 'q4_0', 'q4_k'] as const)('on weights in %s', async (t
   expect(maxDifference(exactly.adapted, exactly.bare)).toBeGreaterThan(0.1)
 })
 
-describe('pictures', () => {
+describe('images', () => {
   const settings = { prompt: 'a red square', width: 64, height: 64, steps: 2, seed: 1 }
   const pixels = async (pipe: DiffusionPipeline, options: object = {}) =>
     Buffer.from((await pipe.generate({ ...settings, ...options })).images[0]!.data)
@@ -92,7 +92,7 @@ describe('pictures', () => {
     expect(await pixels(pipe)).toEqual(bare)
   })
 
-  test('an image that is asked for before they are set has none of them', async () => {
+  test('an image requested before they are set does not use them', async () => {
     await using pipe = await loadSd1({ device: 'cpu' })
     const { file } = written('addon-lora-kohya', 'kohya')
     const first = pixels(pipe) // its tokenizer is still to be read
@@ -102,7 +102,7 @@ describe('pictures', () => {
     expect(await first).toEqual(await pixels(pipe, { loras: [] }))
   })
 
-  test('an image that is asked for after them has them and names them, awaited or not', async () => {
+  test('an image requested after they are set uses and names them, awaited or not', async () => {
     await using pipe = await loadSd1({ device: 'cpu' })
     const { file } = written('addon-lora-kohya', 'kohya')
     const set = [pipe.setLoras([{ path: `${file}.none` }]), pipe.setLoras([{ path: file, weight: 0.5 }])]
@@ -122,7 +122,7 @@ describe('pictures', () => {
     }
   })
 
-  test('an abort while they wait for others ends that call alone', async () => {
+  test('aborting while they wait affects only that call', async () => {
     await using pipe = await loadSd1({ device: 'cpu' })
     const { file } = written('addon-lora-kohya', 'kohya')
     const running = pipe.generate({ ...settings, prompt: 'a red square', steps: 20 })
@@ -139,7 +139,7 @@ describe('pictures', () => {
     expect(result.options.loras).toEqual([{ path: file, weight: 0.5, textWeight: 0.5 }])
   })
 
-  test('the prompt names them', async () => {
+  test('the prompt can name them', async () => {
     const { file, folder } = written('addon-lora-kohya', 'kohya')
     mkdirSync(path.join(folder, 'styles'))
     copyFileSync(file, path.join(folder, 'styles', 'my style.safetensors'))
@@ -165,7 +165,7 @@ describe('pictures', () => {
   })
 })
 
-test('refusals leave everything as it was', async () => {
+test('errors leave the adapters unchanged', async () => {
   await using pipe = await loadSd1()
   const adapter = written('addon-lora-kohya', 'kohya')
   const context = loadExpected('addon-lora-kohya').text_context!
@@ -181,7 +181,7 @@ test('refusals leave everything as it was', async () => {
   expect(await predict(pipe, adapter, context)).toEqual(before)
 })
 
-test('their bytes are in the estimate', async () => {
+test('the estimate includes their memory', async () => {
   const { file, golden } = written('sd1')
   const options = { ...exact, config: golden.config, width: 64, height: 64 }
   const bare = await estimateMemory(file, options)
@@ -217,7 +217,7 @@ describe('convert() writes them into the weights', () => {
     expectClose(adapter, await predict(pipe, adapter, context), expected.eps!.data, 'eps')
   })
 
-  test('an adapter of another model leaves no file', async () => {
+  test('converting with an adapter of another model leaves no file', async () => {
     const model = written('sd1')
     const file = path.join(model.folder, 'merged.gguf')
     const loras = [{ path: written('addon-lora-sdxl-names', 'diffusers-blocks').file }]

@@ -56,7 +56,7 @@ afterAll(async () => {
   model.remove()
 })
 
-test('the markers make it a model of its own kind', () => {
+test('the marker tensors identify the model', () => {
   const { spec, defaults, samplers, schedules, defaultSchedules } = pipe.info
   expect(spec).toMatchObject({
     prediction: 'edm',
@@ -111,7 +111,7 @@ function expectLevels(actual: number[], wanted: number[]): void {
   for (const [i, sigma] of wanted.entries()) expect(Math.abs(actual[i]! - sigma)).toBeLessThanOrEqual(1e-6 * Math.max(sigma, 1e-3))
 }
 
-test('every step of Euler, on the levels of Karras', async () => {
+test('every Euler step on the Karras schedule', async () => {
   expectLevels(await expectEuler(pipe, 0.5, 1, 'karras'), [...karras(0.002, 80, 5), 0])
 })
 
@@ -120,7 +120,7 @@ test('another schedule', async () => {
   expectLevels(sigmas, [80, 5.656854249492381, 0.4, 0.028284271247461905, 0.002, 0])
 })
 
-test('v-prediction on continuous levels, in a range of the file', async () => {
+test('v-prediction on continuous levels in the range given by the file', async () => {
   await using other = await DiffusionPipeline.load(vpredFile, { ...exact, config })
   expect(other.info.spec).toMatchObject({
     prediction: 'v',
@@ -131,7 +131,7 @@ test('v-prediction on continuous levels, in a range of the file', async () => {
   expectLevels(await expectEuler(other, 1, -1, 'karras'), [...karras(0.01, 50, 5).map((x) => Math.fround(x)), 0])
 })
 
-test('createSolver() takes the specification of such a model', () => {
+test('createSolver() accepts the spec of such a model', () => {
   const solver = createSolver({ sampler: 'euler', steps: 3, spec: pipe.info.spec })
   expect(solver.sigmas[0]).toBeCloseTo(80, 9)
   expect(solver.timesteps[0]).toBeCloseTo(Math.log(80) / 4, 9)
@@ -142,7 +142,7 @@ test('createSolver() takes the specification of such a model', () => {
   expect(() => createSolver({ sampler: 'euler', noiseSchedule: { edm: { sigmaMin: 10, sigmaMax: 1, sigmaData: 1 } } })).toThrow(/sigma_min/)
 })
 
-test('codes become latents by the statistics of their channels', async () => {
+test('latents are normalised by the statistics of their channels', async () => {
   const picture = Float32Array.from({ length: 3 * 64 * 64 }, (_, i) => Math.sin(i / 37))
   const image = { data: picture, shape: [1, 3, 64, 64] }
   await using plain = await DiffusionPipeline.load(model.file, { ...exact, config })
@@ -164,7 +164,7 @@ test('codes become latents by the statistics of their channels', async () => {
   expect(maxDifference(through, direct)).toBeLessThan(1e-4)
 })
 
-test('generate(), image to image with a mask, previews, and what has no meaning here', async () => {
+test('generate(), image to image with a mask, previews, and options that do not apply', async () => {
   const one = await pipe.generate({ prompt, steps: 3, seed: 1, ...size })
   expect(one.options).toMatchObject({ sampler: 'dpmpp_2m', schedule: 'karras', guidanceScale: 3 })
   expect(new Set(one.images[0]!.data).size).toBeGreaterThan(8)
@@ -194,7 +194,7 @@ test('generate(), image to image with a mask, previews, and what has no meaning 
   })
 })
 
-test('linear previews are those of the latents that SDXL would have', async () => {
+test('linear previews equal those of the corresponding SDXL latents', async () => {
   await using plain = await DiffusionPipeline.load(model.file, { ...exact, config })
   const shown = async (of: DiffusionPipeline, data: Float32Array) => {
     const conditioning = await of.encodePrompt(prompt)
@@ -222,7 +222,7 @@ test('linear previews are those of the latents that SDXL would have', async () =
   expect(new Set(sdxl).size).toBeGreaterThan(20)
 })
 
-test('convert() keeps all of it, a tiny autoencoder gets the latents of SDXL', async () => {
+test('convert() keeps everything; a tiny autoencoder receives SDXL latents', async () => {
   const file = path.join(model.folder, 'edm.gguf')
   await convert(edmFile, file, { type: 'f32', config })
   const options = { prompt, steps: 3, seed: 1, ...size }
@@ -251,7 +251,7 @@ test('convert() keeps all of it, a tiny autoencoder gets the latents of SDXL', a
   }
 })
 
-test('a folder of diffusers says so in its scheduler and first stage', async () => {
+test('a diffusers folder declares it in its scheduler and first stage', async () => {
   const folder = goldenModel('sdxl-base', 'diffusers')
   const edit = (file: string, change: (json: Record<string, unknown>) => Record<string, unknown>) => {
     const at = path.join(folder.folder, file)

@@ -29,7 +29,7 @@ async function distance(source: ModelSource, options: LoadOptions): Promise<numb
   return maxDifference(await epsOf(pipe), expected.eps!.data) / lcm.expected.eps!.max_abs
 }
 
-test('what is known of it', async () => {
+test('model information', async () => {
   await using pipe = await DiffusionPipeline.load(model.folder, exact)
   expect(pipe.info.spec.unet!.guidanceEmbedDim).toBe(256)
   expect(pipe.info).toMatchObject({ kind: 'text', condition: { guidance: true, guidanceEmbedding: true } })
@@ -43,7 +43,7 @@ test('the U-Net reads the guidance scale', async () => {
   expect(maxDifference(await epsOf(pipe, 1), eps)).toBeGreaterThan(100 * lcm.expected.eps!.atol)
 })
 
-test('features serve evaluations of the same scale alone', async () => {
+test('features are reused only for the same scale', async () => {
   await using pipe = await DiffusionPipeline.load(model.folder, exact)
   const data = async (interval?: number) => {
     const options = { prompt: 'a cat', seed: 5, width: 64, height: 64, steps: 4, guidanceInterval: [0, 0.5] as const }
@@ -54,7 +54,7 @@ test('features serve evaluations of the same scale alone', async () => {
   expect(await data(2)).not.toEqual(await data())
 })
 
-test('four steps with the noise of the reference', async () => {
+test('four steps with the reference noise', async () => {
   await using pipe = await DiffusionPipeline.load(model.folder, exact)
   const solver = createSolver({ sampler: 'lcm', steps: 4, spec: pipe.info.spec })
   const trace = expected.lcm!
@@ -67,7 +67,7 @@ test('four steps with the noise of the reference', async () => {
   }
 })
 
-test('sample() and generate() take one evaluation a step, with the scale and without', async () => {
+test('sample() and generate() use one evaluation per step, with and without the scale', async () => {
   await using pipe = await DiffusionPipeline.load(model.folder, exact)
   const conditioning = await pipe.encodePrompt('a cat')
   const run = async (options: object) => {
@@ -112,12 +112,12 @@ test('GGUF, half precision, q8_0 and fast arithmetic', async () => {
   if (process.env.LATENT_TEST_FIGURES) console.log(worst)
 })
 
-test('guidance costs no memory: one row', async () => {
+test('guidance needs no extra memory: one row', async () => {
   const [guided, bare] = await Promise.all([8, 1].map((scale) => estimateMemory(model.folder, { ...exact, guidanceScale: scale })))
   expect(guided!.stages.unet).toEqual(bare!.stages.unet)
 })
 
-test('a U-Net of its own beside the rest', async () => {
+test('a separate U-Net file', async () => {
   const rest = goldenModel('sd1', 'diffusers')
   try {
     const source = { model: rest.folder, unet: path.join(model.folder, 'unet') }
@@ -127,7 +127,7 @@ test('a U-Net of its own beside the rest', async () => {
   }
 })
 
-test('the preset leaves the scale to the model', async () => {
+test('the preset uses the scale of the model', async () => {
   await using pipe = await DiffusionPipeline.load(model.folder, exact)
   const { options } = await pipe.generate({ prompt: 'a cat', preset: 'lcm', steps: 2, width: 64, height: 64 })
   expect(options).toMatchObject({ sampler: 'lcm', steps: 2, guidanceScale: 8 })

@@ -45,12 +45,12 @@ afterAll(async () => {
   model.remove()
 })
 
-test('is of its kind', () => {
+test('reports its kind', () => {
   expect(pipe.info).toMatchObject({ kind: 'edit', condition: { guidance: true } })
   expect(pipe.info.defaults).toMatchObject({ guidanceScale: 7.5, imageGuidanceScale: 1.5 })
 })
 
-test('conditioning: text, and the code of the image, which is not scaled', async () => {
+test('conditioning: text and the unscaled latents of the image', async () => {
   const { conditioning, unconditional } = await steering(pipe)
   expectClose(await conditioning.read(), 'text_context', row(expected.text_context!, 0).data)
   expectClose(await unconditional.read(), 'text_context', row(expected.text_context!, 1).data)
@@ -62,13 +62,13 @@ test('one evaluation', async () => {
   expectClose(await (await pipe.predict(await toLatents(at('x')), { timestep: at('t').data[0]!, conditioning })).read(), 'eps')
 })
 
-test('three evaluations, as one batch and one after the other', async () => {
+test('three evaluations, as one batch and one by one', async () => {
   expectClose(await guided(pipe), 'eps_guided')
   await using low = await DiffusionPipeline.load(model.file, withConfig({ memory: 'low' }))
   expectClose(await guided(low), 'eps_guided')
 })
 
-test('scales that leave one or two evaluations agree with what three give', async () => {
+test('scales that need one or two evaluations agree with three', async () => {
   const { conditioning, unconditional } = await steering(pipe)
   const x = await toLatents(at('x'))
   const timestep = at('t').data[0]!
@@ -110,7 +110,7 @@ test('four DDIM steps, and the image', async () => {
   expect(i).toBe(4)
 })
 
-test('generate(): the image sets the size, the scale stands in the settings', async () => {
+test('generate(): the image sets the size, and the settings contain the scale', async () => {
   const image = { data: at('image').data, shape: [1, 3, 64, 64] }
   const options = { image, prompt: 'make it snow', steps: 2, seed: 3, imageGuidanceScale: 1.25 }
   const made = await pipe.generate(options)

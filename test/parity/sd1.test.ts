@@ -38,7 +38,7 @@ test.each([0, 1])('clip skip 2, row %i', async (i) => {
   expectClose(await (await context(i, { clipSkip: 2 })).read(), 'text_context_skip2', row(expected.text_context_skip2!, i).data)
 })
 
-test.each([0, 1])('U-Net at a timestep with a fraction, row %i', async (i) => {
+test.each([0, 1])('U-Net at a fractional timestep, row %i', async (i) => {
   const timestep = inputs('t').data[i]!
   const out = await pipe.predict(await toLatents(row(inputs('x'), i)), { timestep, conditioning: await toConditioning(row(inputs('context'), i)) })
   expectClose(await out.read(), 'eps', row(expected.eps!, i).data)
@@ -56,7 +56,7 @@ test('first stage encoder', async () => {
   expectClose(await (await pipe.encodeImage({ data, shape }, { mode: 'moments' })).read(), 'moments')
 })
 
-test('the mean of the posterior is times the scale factor', async () => {
+test('the posterior mean is multiplied by the scale factor', async () => {
   const { data, shape } = inputs('image')
   const mean = await (await pipe.encodeImage({ data, shape }, { mode: 'mean' })).read()
   const moments = expected.moments!
@@ -74,7 +74,7 @@ test('first stage decoder', async () => {
   expectClose(strided(out, [2, 3, 64, 128], 2), 'decoded')
 })
 
-test('the first stage by itself works on raw codes', async () => {
+test('the first stage alone works on unscaled latents', async () => {
   const out = await pipe.firstStage.decode(await toLatents(inputs('z')), { output: 'float' })
   expectClose(strided(out, [2, 3, 64, 128], 2), 'decoded')
 })

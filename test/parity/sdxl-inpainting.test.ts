@@ -41,7 +41,7 @@ function widen(file: string, target: string, fill: (i: number) => number): void 
   writeFileSync(target, Buffer.concat([length, text, ...rest, Buffer.from(wide.buffer)]))
 }
 
-test('nine channels: image, mask, prompt and sizes', async () => {
+test('nine input channels: latents, mask and masked image, with prompt and sizes', async () => {
   const model = goldenModel('sdxl-base', 'compvis')
   try {
     const config = structuredClone(model.golden.config)

@@ -78,7 +78,7 @@ test.each(['compvis', 'diffusers', 'GGUF'])('%s: one list of steps, the rest of 
   expect(parseInfotext(never.images[0]!.metadata.parameters!).fields).not.toHaveProperty('Refiner')
 })
 
-test('settings, memory, refusals', async () => {
+test('settings, memory, errors', async () => {
   const source = await both('diffusers')
   await using pipe = await DiffusionPipeline.load(source, exact)
   const settings = { ...prompts, ...run, ...size, seed: 3, refinerSwitchAt: 0.4 }

@@ -87,7 +87,7 @@ test('tiles are exact', async () => {
   }
 })
 
-test('in place of the first stage of a model', async () => {
+test('as the first stage of a model', async () => {
   const model = goldenModel('sd1')
   const tiny = goldenModel(name, 'pth')
   const vae = path.join(tiny.folder, 'taesd_decoder.pth')
@@ -116,7 +116,7 @@ test('in place of the first stage of a model', async () => {
   }
 })
 
-test('a decoder alone decodes and says so; an encoder alone is refused', async () => {
+test('a decoder alone decodes and says so; an encoder alone is rejected', async () => {
   const model = goldenModel(name, 'pth')
   const alone = path.join(model.folder, 'decoder-only.pth')
   try {
@@ -170,7 +170,7 @@ describe('previews by a tiny autoencoder', () => {
     }
   })
 
-  test('are in the estimate', async () => {
+  test('are included in the estimate', async () => {
     const source = { model: model.file, previewVae }
     const with_ = await estimateMemory(source, { ...options, width: 64, height: 64, preview: { method: 'taesd' } })
     const without = await estimateMemory(source, { ...options, width: 64, height: 64 })
@@ -178,7 +178,7 @@ describe('previews by a tiny autoencoder', () => {
     expect(without.stages.preview).toBeUndefined()
   })
 
-  test('need one, of the same latents', async () => {
+  test('need a tiny autoencoder for the same latents', async () => {
     await using plain = await DiffusionPipeline.load(model.file, options)
     const preview = { method: 'taesd', onPreview: () => undefined } as const
     await expect(plain.generate({ ...run, preview })).rejects.toThrow(/needs a tiny autoencoder \(TAESD\); load the model with previewVae/)

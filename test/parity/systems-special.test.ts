@@ -23,7 +23,7 @@ async function drawn(source: ModelSource, options: LoadOptions, steps: number, c
   return await latents!.read()
 }
 
-describe('raw weights of a checkpoint that has both, and the folder made of them', () => {
+describe('raw weights of a checkpoint that also has EMA weights, and the folder made from them', () => {
   const expected = loadExpected('ldm-uncond')
 
   test.each(['compvis', 'diffusers'])('%s', async (layout) => {
@@ -48,7 +48,7 @@ test('LDM text to image as a diffusers folder', async () => {
   }
 })
 
-test('scale factor of the churches: out of the file', async () => {
+test('scale factor of the churches model: read from the file', async () => {
   model = goldenModel('ldm-churches')
   await using pipe = await DiffusionPipeline.load(model.file, withConfig())
   const entry = (model.golden.layouts.compvis!['model.ckpt'] as { tensors: any[] }).tensors.find(([key]) => key === 'scale_factor')
@@ -82,7 +82,7 @@ describe('SD x4 upscaler', () => {
     expect(beyond(distances, ({ atol }) => atol)).toEqual([])
   })
 
-  test('the small image gets noise of the level that is asked for', async () => {
+  test('the small image gets the requested noise level', async () => {
     model = goldenModel('sd-x4-upscaler')
     await using pipe = await DiffusionPipeline.load(model.file, withConfig())
     const [clean, noise] = [input(model.golden, 'lr_image'), input(model.golden, 'lr_noise')]

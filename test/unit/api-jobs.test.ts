@@ -20,7 +20,7 @@ function fakeJob<T>() {
 const tick = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('runJob', () => {
-  test('the result, and nothing is cancelled', async () => {
+  test('returns the result and cancels nothing', async () => {
     const { job, resolve } = fakeJob<number>()
     const running = runJob(() => job)
     resolve(7)
@@ -38,14 +38,14 @@ describe('runJob', () => {
     expect(job.cancelled).toBe(1)
   })
 
-  test('a signal that is aborted already keeps the job from starting', async () => {
+  test('an already aborted signal prevents the start of the job', async () => {
     const start = jest.fn(() => fakeJob<number>().job)
     const reason = new Error('no')
     await expect(runJob(start, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
     expect(start).not.toHaveBeenCalled()
   })
 
-  test('a throwing callback cancels once, is heard once and rejects with its error', async () => {
+  test('a throwing callback cancels once, is called once and rejects with its error', async () => {
     const { job } = fakeJob<number>()
     const oops = new Error('oops')
     const onProgress = jest.fn(() => {
@@ -77,7 +77,7 @@ describe('runJob', () => {
     await rejected
   })
 
-  test('a result that arrives all the same is discarded', async () => {
+  test('a late result is discarded', async () => {
     let resolve!: (value: string) => void
     const job = { promise: new Promise<string>((r) => (resolve = r)), cancel: () => undefined }
     const oops = new Error('oops')
@@ -96,7 +96,7 @@ describe('runJob', () => {
     expect(discard).toHaveBeenCalledWith('pipeline')
   })
 
-  test('listeners of the signal are gone afterwards', async () => {
+  test('listeners are removed from the signal', async () => {
     const { job, resolve } = fakeJob<number>()
     const controller = new AbortController()
     const running = runJob(() => job, { signal: controller.signal })
@@ -108,7 +108,7 @@ describe('runJob', () => {
   })
 })
 
-test('progress carries times, and an estimate per phase', () => {
+test('progress has times and an estimate per phase', () => {
   const events: Progress[] = []
   const now = jest.spyOn(performance, 'now')
   try {

@@ -36,18 +36,18 @@ describe('sources', () => {
     expect(await resolveSource({ unet, vae: pathToFileURL(vae) })).toEqual({ model: '', unet, vae, name: 'unet' })
   })
 
-  test('none is the model inside the package', async () => {
+  test('without a source the embedded model is used', async () => {
     const root = path.resolve(__dirname, '..', '..')
     expect(embedded.embeddedModel()).toBe(path.join(root, 'models', 'tiny-scenes.gguf'))
     expect(await resolveSource(undefined)).toEqual({ model: embedded.embeddedModel(), name: 'tiny-scenes' })
   })
 
-  test('a package without its model names the one to install', () => {
+  test('without the model package the error names the package to install', () => {
     const message = expect.stringMatching(/not installed: npm install @node-latent-diffusion\/tiny-scenes@\d+\.\d+\.\d+ /)
     expect(() => embedded.embeddedModel(() => undefined)).toThrow(expect.objectContaining({ code: 'ERR_IO', message }))
   })
 
-  test('a model inside an archive is taken from beside it, or the rule of unpacking is told', () => {
+  test('a model inside an asar archive is read from its unpacked folder, or the error names the unpacking rule', () => {
     const inside = path.join(folder, 'app.asar', 'node_modules', 'tiny-scenes.gguf')
     const message = expect.stringContaining('unpack "**/node_modules/@node-latent-diffusion/**"')
     expect(() => embedded.embeddedModel(() => inside)).toThrow(expect.objectContaining({ code: 'ERR_IO', message }))
@@ -78,7 +78,7 @@ describe('sources', () => {
     await expect(resolveSource(source as ModelSource)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(message) })
   })
 
-  test('a folder keeps what looks like an extension; in the Hugging Face cache it is the repository that has a name', async () => {
+  test('a folder name keeps a part that looks like an extension; in the Hugging Face cache the name of the repository is used', async () => {
     const v15 = path.dirname(put('stable-diffusion-v1.5/model_index.json', '{}'))
     expect((await resolveSource(v15)).name).toBe('stable-diffusion-v1.5')
     put('hub/models--owner--my.model/snapshots/abc123/model.safetensors')
@@ -87,12 +87,12 @@ describe('sources', () => {
     expect((await resolveSource('hf:owner/my.model@abc123/model.safetensors', { hub })).name).toBe('model')
   })
 
-  test('options of the hub are checked, whatever the source is', async () => {
+  test('hub options are checked for every kind of source', async () => {
     const hub = { cachDir: 'x' } as object
     await expect(resolveSource(undefined, { hub })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG', message: expect.stringMatching(/cacheDir/) })
   })
 
-  test('a file that is not there', async () => {
+  test('a missing file', async () => {
     const error = await resolveSource(path.join(folder, 'nowhere.safetensors')).catch((e: unknown) => e)
     expect(error).toBeInstanceOf(DiffusionError)
     expect(error).toMatchObject({ code: 'ERR_IO', message: expect.stringMatching(/nowhere\.safetensors does not exist/) })
@@ -122,7 +122,7 @@ describe('the local Hugging Face cache', () => {
     expect((await resolveSource('hf:o/m/model_index.json')).model).toBe(path.join(snapshot, 'model_index.json'))
   })
 
-  test('what is not there says how to get it', async () => {
+  test('errors for missing models say how to download them', async () => {
     await expect(resolveSource('hf:o/other')).rejects.toMatchObject({
       code: 'ERR_DOWNLOAD',
       reason: 'offline',
@@ -130,11 +130,11 @@ describe('the local Hugging Face cache', () => {
     })
   })
 
-  test('a reference that leaves the cache is refused', async () => {
+  test('a reference to a path outside the cache is rejected', async () => {
     await expect(resolveSource('hf:o/evil')).rejects.toMatchObject({ code: 'ERR_DOWNLOAD' })
   })
 
-  test('the environment decides where it is', () => {
+  test('environment variables set its folder', () => {
     expect(huggingFaceCache({ HF_HUB_CACHE: '/a', HF_HOME: '/b' })).toBe('/a')
     expect(huggingFaceCache({ HF_HOME: '/b' })).toBe(path.join('/b', 'hub'))
     expect(huggingFaceCache({ XDG_CACHE_HOME: '/c' })).toBe(path.join('/c', 'huggingface', 'hub'))
@@ -142,7 +142,7 @@ describe('the local Hugging Face cache', () => {
 })
 
 describe('configurations', () => {
-  test('one that the caller names must be a file that is there', async () => {
+  test('a configuration given by the caller must be an existing file', async () => {
     const model = put('named/model.ckpt')
     const config = path.join(folder, 'named', 'nowhere.yaml')
     await expect(resolveSource(model, { config })).rejects.toMatchObject({ code: 'ERR_IO', message: expect.stringContaining('nowhere.yaml') })
@@ -153,12 +153,12 @@ describe('configurations', () => {
     await expect(resolveSource(model, { config: new URL('https://example.org/x.yaml') })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
   })
 
-  test('a folder of that name beside a checkpoint is passed over', async () => {
+  test('a folder of that name next to a checkpoint is ignored', async () => {
     put('folders/config.yaml/inner.txt')
     expect(await resolveSource(put('folders/model.ckpt'))).not.toHaveProperty('config')
   })
 
-  test('NAME.yaml beside the checkpoint wins over config.yaml', async () => {
+  test('NAME.yaml next to the checkpoint takes precedence over config.yaml', async () => {
     const file = put('cfg/model.ckpt')
     put('cfg/config.yaml', 'model: { target: other }')
     expect((await resolveSource(file)).config).toEqual({ model: { target: 'other' } })
@@ -168,7 +168,7 @@ describe('configurations', () => {
     })
   })
 
-  test('a yaml that is no model configuration is passed over, one that is broken is not', async () => {
+  test('a YAML file that is not a model configuration is ignored; a malformed one is an error', async () => {
     const file = put('cfg2/model.ckpt')
     put('cfg2/config.yaml', 'port: 80')
     expect((await resolveSource(file)).config).toBeUndefined()
@@ -176,12 +176,12 @@ describe('configurations', () => {
     await expect(resolveSource(file)).rejects.toBeInstanceOf(ModelFormatError)
   })
 
-  test('a GGUF carries its own', async () => {
+  test('a GGUF file contains its own', async () => {
     put('cfg3/config.yaml', yaml)
     expect((await resolveSource(put('cfg3/model.gguf'))).config).toBeUndefined()
   })
 
-  test('given as path or object', async () => {
+  test('can be given as path or object', async () => {
     const file = put('cfg4/model.ckpt')
     const config = put('cfg4/elsewhere.yaml', yaml)
     expect((await resolveSource(file, { config })).config).toHaveProperty('model.params.scale_factor', 0.18215)
@@ -208,13 +208,13 @@ describe('configurations', () => {
     expect(() => parseConfig(text, 'test.yaml')).toThrow(ModelFormatError)
   })
 
-  test('a tag of Python is plain data', () => {
+  test('Python tags are read as plain data', () => {
     expect(parseConfig('model: !!python/object/apply:os.system ["true"]', 'test.yaml')).toEqual({ model: ['true'] })
   })
 })
 
 describe('a checkpoint inside an outer zip', () => {
-  test('is unpacked with its configuration, and deleted again', async () => {
+  test('is unpacked with its configuration and deleted afterwards', async () => {
     const inner = Buffer.from('the checkpoint')
     const zip = put(
       'release.zip',
@@ -243,7 +243,7 @@ describe('a checkpoint inside an outer zip', () => {
     expect((error as Error).message).toMatch(message)
   })
 
-  test('a wrong checksum-free size is caught', async () => {
+  test('a wrong size is detected without a check sum', async () => {
     const bytes = zipStored([{ name: 'a.ckpt', data: Buffer.alloc(100, 1) }])
     // The central directory claims fewer bytes than there are.
     const central = bytes.indexOf(Buffer.from('PK\x01\x02', 'latin1'))

@@ -13,7 +13,7 @@ const at = (...names: string[]) => path.join(folder, ...names)
 const pixel = new RawImage({ data: new Uint8Array([255, 0, 0]), width: 1, height: 1, channels: 3 })
 const posix = process.platform === 'win32' ? test.skip : test
 
-test('the longest name that the system takes can be written', async () => {
+test('the longest file name of the system can be written', async () => {
   const name = `${'n'.repeat(251)}.png`
   await pixel.save(at(name))
   expect(readdirSync(folder)).toContain(name)
@@ -22,7 +22,7 @@ test('the longest name that the system takes can be written', async () => {
   await expect(pixel.save(longer)).rejects.toMatchObject({ code: 'ERR_IO' })
 })
 
-test('a folder, and a file taken for a folder, are no targets; nothing is left', async () => {
+test('a folder, or a path below a file, is rejected as a target; no temporary file is left', async () => {
   mkdirSync(at('folder.png'))
   writeFileSync(at('file'), '')
   for (const target of [at('folder.png'), at('file', 'x.png'), at('missing', 'x.png')]) {
@@ -32,7 +32,7 @@ test('a folder, and a file taken for a folder, are no targets; nothing is left',
   expect(readdirSync(folder).filter((name) => name.startsWith('.latent-'))).toEqual([])
 })
 
-test('an error while writing leaves the old file and nothing else', async () => {
+test('an error while writing leaves only the old file', async () => {
   writeFileSync(at('old.bin'), 'old')
   const broken = writeWhole(at('old.bin'), '', async (handle) => {
     await handle.writeFile('half')

@@ -47,7 +47,7 @@ function add(name: string, content: object, ...args: string[]) {
   return run('add', file, '--commit', name, ...args)
 }
 
-test('reports become lines, and compare by shares, whatever the speed of the machine', () => {
+test('reports become lines and are compared by ratios, independent of machine speed', () => {
   expect(add('aaa1', report({ speed: 1, share: 0.5 }), '--date', '2026-01-02T03:04:05Z', '--note', 'first')).toMatchObject({ status: 0, stderr: '' })
   expect(add('bbb2', report({ speed: 3, share: 0.6, rss: 0.9e9 }))).toMatchObject({ status: 0, stderr: '' })
   const lines = readFileSync(history, 'utf8').trim().split('\n')
@@ -76,7 +76,7 @@ test('reports become lines, and compare by shares, whatever the speed of the mac
   expect(stdout).toMatch(/^peak memory +1000 MB +900 MB +0\.90 +-$/m)
 })
 
-test('entries are chosen by line or commit; what is not comparable is said', () => {
+test('entries are chosen by line or commit; differences that prevent a comparison are reported', () => {
   add('ccc3', report({ speed: 1, share: 0.5, width: 768 }))
   expect(run('compare', 'bbb', 'aaa').stdout).toMatch(/^step +60\.0 % bf16 +50\.0 % bf16 +0\.83 +1\.20$/m)
   expect(run('compare', '1', 'last~1').stdout).toMatch(/1\.20 +0\.83$/m)
@@ -86,7 +86,7 @@ test('entries are chosen by line or commit; what is not comparable is said', () 
   expect(run('compare', '1', 'zzz')).toMatchObject({ status: 1, stderr: 'no entry zzz among 3\n' })
 })
 
-test('entries of before, with the forced set alone or none, are comparable', () => {
+test('older entries, with only the forced instruction set or none, are comparable', () => {
   const [first, second] = readFileSync(history, 'utf8').trim().split('\n') as [string, string]
   const withKernels = (line: string, kernels: string | null) => {
     const entry = JSON.parse(line) as { run: object }
@@ -109,7 +109,7 @@ test('entries of before, with the forced set alone or none, are comparable', () 
   }
 })
 
-test('what is no report or no history is refused, and nothing is written', () => {
+test('invalid reports and histories are rejected, and nothing is written', () => {
   const before = readFileSync(history, 'utf8')
   expect(add('x', { peak: [], stages: 3 })).toMatchObject({ status: 1, stderr: expect.stringMatching(/^not a report/) as string })
   expect(add('x', { ...report({ speed: 1, share: 0.5 }), peakRssBytes: null })).toMatchObject({

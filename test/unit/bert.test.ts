@@ -32,7 +32,7 @@ describe('the vocabulary asset', () => {
     for (const [token, id] of Object.entries(bert.samples)) expect([token, data.vocab.get(token)]).toEqual([token, id])
   })
 
-  test('says what to do when it is missing', async () => {
+  test('if it is missing, the error says what to do', async () => {
     await expect(standardBertData(path.join(tmpdir(), 'no-such-asset.br'))).rejects.toThrow(/build:assets/)
   })
 })
@@ -53,7 +53,7 @@ describe('golden prompts', () => {
 describe('one window', () => {
   const window = (prompt: string, maxLength = 8) => tokenizePrompt(tiny, prompt, { single: true, maxLength })
 
-  test('weights have their meaning, and the brackets are gone', async () => {
+  test('weights take effect, and the brackets are removed', async () => {
     const { chunks, truncated } = await window('the (cats:1.5), \\(a\\)', 12)
     expect(chunks).toHaveLength(1)
     expect(chunks[0]!.text).toEqual(['[CLS]', 'the', 'cat', '##s', ',', '(', 'a', ')', '[SEP]', '[PAD]', '[PAD]', '[PAD]'])
@@ -61,19 +61,19 @@ describe('one window', () => {
     expect(truncated).toBe(false)
   })
 
-  test('what does not fit is cut off, and that is told', async () => {
+  test('prompts that are too long are truncated, and the result says so', async () => {
     const { chunks, truncated, tokenCount } = await window('a '.repeat(9))
     expect(chunks[0]!.ids).toEqual([2, 8, 8, 8, 8, 8, 8, 3])
     expect([chunks.length, truncated, tokenCount]).toEqual([1, true, 9])
   })
 
-  test('BREAK separates words and nothing else', async () => {
+  test('BREAK only separates words', async () => {
     expect((await window('the BREAK cat')).chunks.map(({ ids }) => ids)).toEqual([[2, 13, 9, 3, 0, 0, 0, 0]])
   })
 })
 
 describe('normalisation', () => {
-  test('special tokens count as they are spelt, others by pieces', async () => {
+  test('special tokens match exactly, other text is split into word pieces', async () => {
     expect(await tiny.encode('[MASK] [mask]')).toEqual([tinyIds['[MASK]'], tinyIds['[UNK]'], tinyIds['[UNK]'], tinyIds['[UNK]']])
   })
 
@@ -85,7 +85,7 @@ describe('normalisation', () => {
     ])
   })
 
-  test('ideographs are words of their own, control characters are nothing, every space is one', async () => {
+  test('each ideograph is a word, control characters are dropped, every kind of space separates', async () => {
     expect(await tiny.encode('cat日cat')).toEqual([tinyIds.cat, tinyIds['日'], tinyIds.cat])
     expect(await tiny.encode('c\u0000a\u200Bt\u00ADs\u2003\u2028cat')).toEqual([tinyIds.cat, tinyIds['##s'], tinyIds.cat])
   })
@@ -95,7 +95,7 @@ describe('normalisation', () => {
     expect(await tiny.encode(`cat${'s'.repeat(98)}`)).toEqual([tinyIds['[UNK]']])
   })
 
-  test('long hostile prompts take no longer than their length', async () => {
+  test('long hostile prompts take linear time', async () => {
     const tokenizer = await BertTokenizer.standard()
     const time = await processorTime(async () => {
       for (const unit of ['a', ' ', 'cats', '[', '[CLS]', '日', '́', 'ﷺ', '𠀀', '\u0000'])
@@ -113,7 +113,7 @@ describe('files', () => {
     writeFileSync(path.join(folder, name), typeof content === 'string' ? content : JSON.stringify(content))
   const wordPiece = { type: 'WordPiece', unk_token: '[UNK]', continuing_subword_prefix: '##', vocab: tinyIds }
 
-  test('vocab.txt with the files beside it, also in the tokenizer folder of a model', async () => {
+  test('vocab.txt with the files next to it, also in the tokenizer folder of a model', async () => {
     const inner = path.join(folder, 'tokenizer')
     mkdirSync(inner)
     writeFileSync(path.join(inner, 'vocab.txt'), tinyText.replaceAll('\n', '\r\n'))
@@ -131,7 +131,7 @@ describe('files', () => {
     expect(await (await BertTokenizer.create((await readBertFiles(path.join(folder, name)))!)).encode('cats')).toEqual([9, 10])
   })
 
-  test('tokenizer.json: added tokens, and lower case by its normaliser', async () => {
+  test('tokenizer.json: added tokens, and lower-casing by its normaliser', async () => {
     const { '[CLS]': cls, ...vocab } = tinyIds
     write('tokenizer.json', {
       added_tokens: [{ id: cls, content: '[CLS]', special: true }],
@@ -142,12 +142,12 @@ describe('files', () => {
     expect([bosTokenId, data.lowercase]).toEqual([2, false])
   })
 
-  test('a folder without any gives undefined, a missing one an error', async () => {
+  test('a folder without tokenizer files gives undefined, a missing folder an error', async () => {
     expect(await readBertFiles(folder)).toBeUndefined()
     await expect(readBertFiles(path.join(folder, 'none'))).rejects.toThrow(DiffusionError)
   })
 
-  test('CLIP’s tokenizer is refused here, and BERT’s there', async () => {
+  test('a CLIP tokenizer is rejected here, and a BERT tokenizer there', async () => {
     writeTinyTokenizer(folder)
     expect(await readBertFiles(folder)).toBeUndefined()
     write('tokenizer.json', { model: { type: 'BPE', merges: [], vocab: tinyIds } })
@@ -176,20 +176,20 @@ describe('files', () => {
 describe('inside a GGUF file', () => {
   const same = (a: BertTokenizerData, b: BertTokenizerData) => expect({ ...a, vocab: [...a.vocab] }).toEqual({ ...b, vocab: [...b.vocab] })
 
-  test('what is written is read back', async () => {
+  test('round-trips', async () => {
     same(await parseBert(await (await BertTokenizer.standard()).serialise()), await standardBertData())
     const odd = await fromVocabText(tinyText, [{ do_lower_case: false, model_max_length: 16, sep_token: 'cat' }], 'vocab.txt')
     same(await parseBert(await serialiseBert(odd)), odd)
   })
 
-  test('ids with gaps', async () => {
+  test('rejects ids with gaps', async () => {
     const vocab = new Map([...tiny.data.vocab, ['far', 999_999] as const])
     const data = await parseBert(await serialiseBert({ ...tiny.data, vocab }))
     expect(data.vocab.get('far')).toBe(999_999)
     expect((await serialiseBert({ ...tiny.data, vocab })).length).toBeLessThan(1000)
   })
 
-  test('another kind, another version', async () => {
+  test('rejects other kinds and versions', async () => {
     const json = JSON.parse(await tiny.serialise())
     await expect(parseBert(JSON.stringify({ ...json, format: 'clip-bpe' }))).rejects.toThrow(UnsupportedModelError)
     await expect(parseBert(JSON.stringify({ ...json, version: 2 }))).rejects.toThrow(UnsupportedModelError)
@@ -222,7 +222,7 @@ describe('damage', () => {
     expect(refused).toBeGreaterThan(300)
   })
 
-  test('tokens with names of JavaScript’s own', async () => {
+  test('tokens named like JavaScript built-ins', async () => {
     const data = await fromVocabText(`${tinyText}__proto__\nconstructor\ntostring\n`, [], 'vocab.txt')
     const tokenizer = await BertTokenizer.create(data)
     expect(await tokenizer.encode('constructor tostring a')).toEqual([16, 17, 8])

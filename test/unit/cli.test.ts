@@ -90,13 +90,13 @@ describe('the command line', () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
   })
 
-  test('a model that is not there: exit code 1 with the error code', async () => {
+  test('a missing model: exit code 1 with the error code', async () => {
     const { code, stderr } = await cli(['inspect', 'nowhere.safetensors'])
     expect(code).toBe(1)
     expect(stderr).toMatch(/nowhere\.safetensors does not exist.*\(ERR_IO\)/)
   })
 
-  test('an option that the API refuses: exit code 2', async () => {
+  test('an option that the API rejects: exit code 2', async () => {
     const { code, stderr } = await cli(['generate', '-m', __filename, '-p', 'x', '--device', 'tpu'])
     expect(code).toBe(2)
     expect(stderr).toMatch(/device must be/)
@@ -118,7 +118,7 @@ test('--ema and --no-ema', () => {
   expect([{ ema: true }, { 'no-ema': true }, {}].map((values) => readLoadOptions(values).ema)).toEqual([true, false, undefined])
 })
 
-test('--schedule takes a name, or noise levels with or without the word', () => {
+test('--schedule takes a name, or noise levels with or without the prefix', () => {
   const schedule = (text: string) => readDrawingOptions({ schedule: text }).schedule
   expect(schedule('karras')).toBe('karras')
   for (const text of ['14.5,7,0', 'sigmas:14.5,7,0', 'sigmas: 14.5, 7, 0', 'Sigmas : 14.5,7,0'])
@@ -126,7 +126,7 @@ test('--schedule takes a name, or noise levels with or without the word', () => 
   expect(schedule('sigmas:3')).toEqual(Float32Array.of(3))
 })
 
-test('one list of samplers and schedules: help, README', async () => {
+test('help and README list the same samplers and schedules', async () => {
   const readme = readFileSync('README.md', 'utf8')
   const { stdout } = await cli(['generate', '--help'])
   for (const [title, names] of [
@@ -145,7 +145,7 @@ test.each(['upscale', 'convert'])('%s does not promise the embedded model', asyn
   expect((await cli(['generate', '--help'])).stdout).toContain('the embedded model')
 })
 
-test('one step is a step', () => {
+test('singular and plural of steps', () => {
   expect([0, 1, 2].map((count) => plural(count, 'step'))).toEqual(['0 steps', '1 step', '2 steps'])
 })
 
@@ -155,7 +155,7 @@ test('names', () => {
   expect(outputName('a/out.png', 1, 3).replaceAll('\\', '/')).toBe('a/out-2.png')
 })
 
-test('JSON carries bigints and typed arrays', () => {
+test('JSON represents bigints and typed arrays', () => {
   expect(JSON.parse(toJson({ a: 5n, b: 2n ** 64n - 1n, c: Float32Array.of(1, 0.5) }))).toEqual({ a: 5, b: '18446744073709551615', c: [1, 0.5] })
 })
 

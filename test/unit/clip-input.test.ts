@@ -12,7 +12,7 @@ describe('bicubic, borders aligned', () => {
   const latent = Float32Array.from(uniform('latent:z', 0, 4 * 8 * 6), (v) => v * Math.sqrt(3))
   const cubic = cases.filter(({ mode, antialias }: any) => mode === 'bicubic' && !antialias)
 
-  test('there are cases', () => expect(cubic.length).toBeGreaterThanOrEqual(4))
+  test('the fixture has cases', () => expect(cubic.length).toBeGreaterThanOrEqual(4))
 
   test.each(cubic.map(({ id, to_hw }: any) => [id, to_hw]) as [string, [number, number]][])('%s', async (id, size) => {
     expect(maxDifference(await resizeBicubic(latent, [4, 8, 6], size, false), expected[id]!.data)).toBeLessThanOrEqual(tolerance.abs)
@@ -47,7 +47,7 @@ describe('bicubic, corners aligned', () => {
     expect(maxDifference(await resizeBicubic(wave, [1, 5, 7], size, true), values)).toBeLessThanOrEqual(2e-6)
   })
 
-  test('planes do not mix', async () => {
+  test('channels do not mix', async () => {
     const both = Float32Array.from([...wave, ...wave.map((x) => -x)])
     const out = await resizeBicubic(both, [2, 5, 7], [4, 6], true)
     expect(
@@ -59,7 +59,7 @@ describe('bicubic, corners aligned', () => {
   })
 })
 
-test('white and black of any size and kind become CLIP’s numbers', async () => {
+test('white and black images of any size and kind are normalised as for CLIP', async () => {
   for (const channels of [1, 3, 4] as const) {
     const picture = (value: number) => ({ width: 5, height: 3, channels, data: new Uint8Array(15 * channels).fill(value) })
     const [white, black] = [await toClipInput(picture(255)), await toClipInput(picture(0), 8)]

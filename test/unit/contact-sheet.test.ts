@@ -12,7 +12,7 @@ describe('the font', () => {
     expect(glyph(' ').join('')).not.toContain('#')
   })
 
-  test('has every letter and digit, each different, and a question mark for what it lacks', () => {
+  test('has a distinct glyph for every letter and digit, and a question mark for other characters', () => {
     const characters = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!?"\'-_+=*/()[]<>%@#&|']
     const drawn = characters.map((character) => glyph(character).join('\n'))
     expect(new Set(drawn).size).toBe(characters.length)
@@ -20,14 +20,14 @@ describe('the font', () => {
     expect(glyph('ü')).toEqual(glyph('?'))
   })
 
-  test('breaks lines between words, and inside a word only where it is longer than a line', () => {
+  test('breaks lines between words, and inside a word only if it is longer than a line', () => {
     expect(breakLines('a small red circle above', 10)).toEqual(['a small', 'red circle', 'above'])
     expect(breakLines('extraordinarily', 6)).toEqual(['extrao', 'rdinar', 'ily'])
     expect(breakLines(' ', 6)).toEqual([])
   })
 })
 
-test('a contact sheet holds every image, scaled, with its label below', async () => {
+test('a contact sheet contains every image, scaled, with its label below', async () => {
   const plain = (r: number, g: number, b: number) =>
     new RawImage({ data: Uint8Array.from({ length: 4 * 4 * 3 }, (_, i) => [r, g, b][i % 3]!), width: 4, height: 4, channels: 3 })
   const grey = new RawImage({ data: new Uint8Array(16).fill(9), width: 4, height: 4, channels: 1 })
@@ -55,7 +55,7 @@ test('a contact sheet holds every image, scaled, with its label below', async ()
   expect(dark(0, sheet.width, sheet.height - 40, sheet.height)).toBe(dots('done'))
 })
 
-test('a row of a contact sheet is as high as its own labels, and a column as wide as the longest word', async () => {
+test('rows of a contact sheet are as high as their labels need, and columns as wide as the longest word', async () => {
   const image = new RawImage({ data: new Uint8Array(64 * 64), width: 64, height: 64, channels: 1 })
   const sheet = async (...labels: string[]) =>
     contactSheet(

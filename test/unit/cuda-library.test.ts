@@ -21,11 +21,11 @@ beforeEach(() => {
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
 describe('findCudaLibrary', () => {
-  test('a machine without it has none', () => {
+  test('finds nothing on a machine without it', () => {
     expect(findCudaLibrary(root, {}, '1.2.3')).toBeUndefined()
   })
 
-  test('the environment comes first, then what lies beside the binary, then the package of this version', () => {
+  test('the order is: environment variable, file next to the binary, package of the same version', () => {
     const folder = `node_modules/@node-latent-diffusion/${system}-cuda`
     write(`${folder}/package.json`, JSON.stringify({ version: '1.2.3' }))
     const packaged = write(`${folder}/${name}`)
@@ -36,7 +36,7 @@ describe('findCudaLibrary', () => {
     expect(findCudaLibrary(root, { LATENT_CUDA_LIBRARY: given }, '1.2.3')).toEqual({ path: given })
   })
 
-  test('what is of another version, or not there, is refused with the reason', () => {
+  test('a missing library or another version is rejected with the reason', () => {
     const folder = `node_modules/@node-latent-diffusion/${system}-cuda`
     write(`${folder}/package.json`, JSON.stringify({ version: '1.2.4' }))
     write(`${folder}/${name}`)
@@ -51,11 +51,11 @@ describe('findCudaLibrary', () => {
 describe('probeCudaLibrary', () => {
   const probe = (script: string, timeout?: number) => probeCudaLibrary('engine.so', timeout, write('probe.js', script))
 
-  test('a child that answers is believed', async () => {
+  test('uses the answer of the child process', async () => {
     expect(await probe("process.stdout.write('ok\\n')")).toBeUndefined()
   })
 
-  test('a child that crashes, fails or hangs is reported, and this process lives', async () => {
+  test('a child process that crashes, fails or hangs is reported, and this process survives', async () => {
     expect(await probe('process.abort()')).toMatch(process.platform === 'win32' ? /exit code/ : /SIGABRT/)
     expect(await probe('process.exit(3)')).toMatch(/exit code 3/)
     expect(await probe('setInterval(() => {}, 1000)', 1000)).toMatch(/did not answer within 1 seconds/)

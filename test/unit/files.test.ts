@@ -20,7 +20,7 @@ afterEach(() => rmSync(folder, { recursive: true }))
 
 const kind: FileKind = { what: 'The file', maxBytes: 1000, refuse: (message, details) => new DiffusionError('ERR_TEST', message, details) }
 
-test('a file is read whole, in part and in pieces', async () => {
+test('a file can be read completely, in part and in pieces', async () => {
   const file = path.join(folder, 'a')
   const bytes = Buffer.from(Array.from({ length: 900 }, (_, i) => i & 255))
   writeFileSync(file, bytes)
@@ -32,7 +32,7 @@ test('a file is read whole, in part and in pieces', async () => {
   expect(await readRegular(file, kind)).toHaveLength(0)
 })
 
-test('one that shrinks while it is open gives what is left', async () => {
+test('a file that shrinks while it is open gives the remaining bytes', async () => {
   const file = path.join(folder, 'a')
   writeFileSync(file, Buffer.alloc(900))
   const { handle, size } = await openRegular(file, kind)
@@ -45,7 +45,7 @@ test('one that shrinks while it is open gives what is left', async () => {
   expect((await reading.next()).done).toBe(true)
 })
 
-test('folders, devices, missing files and large ones are refused with what they are', async () => {
+test('folders, devices, missing and oversized files are rejected, and the error says what they are', async () => {
   await expect(readRegular(folder, kind)).rejects.toMatchObject({ code: 'ERR_TEST', message: `The file ${folder} is not a regular file` })
   await expect(readRegular(path.join(folder, 'none'), kind)).rejects.toMatchObject({ code: 'ERR_IO', details: { path: path.join(folder, 'none') } })
   if (process.platform !== 'win32') await expect(readRegular('/dev/zero', kind)).rejects.toMatchObject({ code: 'ERR_TEST' })
@@ -94,7 +94,7 @@ pipes('a pipe that nobody writes to is refused, not waited for', () => {
   })
 })
 
-test('nothing in lib/ opens files for reading by itself, but for the package’s own', () => {
+test('lib/ reads files only through lib/files, except those of the package', () => {
   const own = ['lib/files/', 'lib/native/load.ts', 'lib/model/assets.ts', 'lib/cli/main.ts', 'lib/cli/build.ts', 'lib/cli/bench']
   // The manifests of the package and of its own GPU library; blobs of the cache that were just written or listed; the token, looked at first.
   own.push('lib/native/package-root.ts', 'lib/model/cuda.ts', 'lib/hub/hash.ts', 'lib/hub/settings.ts')

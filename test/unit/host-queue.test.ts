@@ -49,7 +49,7 @@ async function crossed(settings?: Parameters<typeof queueWith>[0]) {
   return host
 }
 
-test('a model that is loaded for a task beside a cancelled one is known, and makes room', async () => {
+test('a model loaded for a task outside the queue, after a cancelled job, is tracked and can be evicted', async () => {
   const { queue, sent, task, say, idOf, ends } = await crossed()
   expect(queue.isLoaded('one')).toBe(true)
   queue.add(task('two', 'load'))
@@ -59,13 +59,13 @@ test('a model that is loaded for a task beside a cancelled one is known, and mak
   expect([queue.isLoaded('one'), queue.isLoaded('two')]).toEqual([false, true])
 })
 
-test('one that could not be loaded for it either is not', async () => {
+test('a model that failed to load is not tracked', async () => {
   const { queue, say, idOf } = await crossed()
   say({ type: 'error', id: idOf('tokenize'), error: stopped, models: [] })
   expect(queue.isLoaded('one')).toBe(false)
 })
 
-test('an engine with a task beside the queue rests once that is done, and its end is that of the task', async () => {
+test('an engine with a task outside the queue becomes idle after it, and if the engine ends the task fails', async () => {
   const { queue, holds, say, idOf, ends, listener } = await crossed({ idleMs: 5 })
   await new Promise((resolve) => setTimeout(resolve, 30))
   expect([queue.state, holds.at(-1)]).toEqual(['ready', true])
@@ -81,7 +81,7 @@ test('an engine with a task beside the queue rests once that is done, and its en
   expect(ends['tokenize one']).toBe('done')
 })
 
-test('a task beside the queue is cancelled in the engine', async () => {
+test('a task outside the queue is cancelled in the engine', async () => {
   const { queue, sent, task, idOf } = queueWith()
   queue.add(task('one', 'load'))
   await turn()

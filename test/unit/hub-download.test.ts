@@ -59,7 +59,7 @@ const onceFor =
 const blobs = ({ cacheDir }: HubSettings, name = 'models--o--m') => readdirSync(path.join(cacheDir, name, 'blobs')).sort()
 
 describe('resuming', () => {
-  test('an aborted download goes on at the byte, of the same file alone', async () => {
+  test('an aborted download resumes at the byte, but only for the same file', async () => {
     hub.commit('o/m', one())
     hub.pace = { bytes: 20_000, ms: 100 } // so slow that no machine has the rest before the abort is heard
     const settings = settingsFor()
@@ -87,7 +87,7 @@ describe('resuming', () => {
     expect(blobs(settings)).toEqual([sha256(large)])
   })
 
-  test('a cut is mended within the call', async () => {
+  test('a dropped connection is resumed within the call', async () => {
     hub.commit('o/m', one())
     hub.fault = onceFor('storage', 'cut', 3)
     const { location } = await fetchModel('hf:o/m', settingsFor())
@@ -110,7 +110,7 @@ describe('resuming', () => {
     },
   )
 
-  test('pieces of a dead process are taken over, of other content thrown away', async () => {
+  test('partial files of a dead process are reused, those with other content discarded', async () => {
     hub.commit('o/m', one())
     const settings = settingsFor()
     const folder = path.join(settings.cacheDir, 'models--o--m', 'blobs')
@@ -125,7 +125,7 @@ describe('resuming', () => {
     expect(blobs(settings)).toEqual([sha256(large)])
   })
 
-  test('a whole piece is not asked for again', async () => {
+  test('a complete partial file is not requested again', async () => {
     hub.commit('o/m', one())
     const settings = settingsFor()
     const folder = path.join(settings.cacheDir, 'models--o--m', 'blobs')
@@ -137,7 +137,7 @@ describe('resuming', () => {
 })
 
 describe('hashes and sizes', () => {
-  test('damage is noticed, tried again once, and never accepted', async () => {
+  test('corrupt data is detected, retried once, and never accepted', async () => {
     hub.commit('o/m', one())
     hub.fault = onceFor('storage', 'flip')
     expectLarge((await fetchModel('hf:o/m', settingsFor())).location)
@@ -182,7 +182,7 @@ describe('hashes and sizes', () => {
     expect(blobs(settings)).toEqual([])
   })
 
-  test('a body that stops, or trickles, is given up and resumed', async () => {
+  test('a body that stalls or trickles is aborted and resumed', async () => {
     hub.commit('o/m', one())
     hub.fault = onceFor('storage', 'stall')
     expectLarge((await fetchModel('hf:o/m', settingsFor({ timeout: 1000 }))).location)
@@ -203,7 +203,7 @@ describe('hashes and sizes', () => {
     expect(readFileSync(path.join(path.dirname(location), 'config.yaml'), 'utf8')).toBe('')
   })
 
-  test('names that leave the folder are never asked for', async () => {
+  test('file names outside the folder are never requested', async () => {
     hub.commit('o/m', one())
     hub.fault = onceFor('api', 'traversal', 9)
     const error = await failure(fetchModel('hf:o/m', settingsFor()))
@@ -211,7 +211,7 @@ describe('hashes and sizes', () => {
     expect(hub.count('resolve')).toBe(0)
   })
 
-  test('a full disk is noticed before the first byte', async () => {
+  test('a full disk is detected before the first byte', async () => {
     hub.commit('o/m', one())
     const spy = jest.spyOn(cacheFiles, 'freeSpace').mockResolvedValue(17_000_000)
     try {
@@ -224,10 +224,10 @@ describe('hashes and sizes', () => {
   })
 })
 
-describe('who may read', () => {
+describe('authorisation', () => {
   const sent = (kind: HubRequest['kind']) => hub.requests.filter((request) => request.kind === kind).map(({ headers }) => headers.authorization)
 
-  test('the token goes to the hub, and not to where it redirects', async () => {
+  test('the token is sent to the hub, not to redirect targets', async () => {
     hub.commit('o/m', one(), { private: true })
     hub.tokens.add('any-token')
     await fetchModel('hf:o/m', settingsFor({ token: 'any-token' }))
@@ -235,7 +235,7 @@ describe('who may read', () => {
     expect(sent('storage')).toEqual([undefined])
   })
 
-  test('nor in clear text over a network', async () => {
+  test('the token is not sent unencrypted over a network', async () => {
     const asked: Headers[] = []
     const fetch: typeof globalThis.fetch = async (_, init) => {
       asked.push(new Headers(init?.headers))
@@ -246,13 +246,13 @@ describe('who may read', () => {
     expect(asked.map((headers) => headers.get('authorization'))).toEqual([null, 'Bearer any-token'])
   })
 
-  test('an encrypted hub does not lead to an open one', async () => {
+  test('redirects from https to http are rejected', async () => {
     const fetch: typeof globalThis.fetch = async () => new Response(null, { status: 302, headers: { location: 'http://hub.example/x' } })
     const error = await failure(fetchModel('hf:o/m', settingsFor({ endpoint: 'https://hub.example', fetch })))
     expect(error).toMatchObject({ reason: 'bad_answer', message: expect.stringMatching(/not encrypted/) })
   })
 
-  test('a licence that has to be accepted is explained, step by step', async () => {
+  test('for a licence that must be accepted the error lists the steps', async () => {
     hub.commit('o/gated', one(), { gated: true, licence: 'openrail++' })
     hub.tokens.add('member')
     const without = await failure(fetchModel('hf:o/gated', settingsFor()))
@@ -264,7 +264,7 @@ describe('who may read', () => {
     await fetchModel('hf:o/gated', settingsFor({ token: 'member' }))
   })
 
-  test('a status of 403 without a reason: whether a token was in use is said', async () => {
+  test('status 403 without a reason: the error says whether a token was used', async () => {
     hub.fault = () => (_, response) => response.writeHead(403).end()
     for (const [token, words] of [
       [undefined, /without a token \(set HF_TOKEN\): status 403/],
@@ -275,7 +275,7 @@ describe('who may read', () => {
     }
   })
 
-  test('what is not there', async () => {
+  test('missing repositories and files', async () => {
     hub.commit('o/m', one())
     expect(await failure(fetchModel('hf:o/nothing', settingsFor()))).toMatchObject({
       reason: 'not_found',
@@ -289,7 +289,7 @@ describe('who may read', () => {
 })
 
 describe('waiting', () => {
-  test('what a server asks for', () => {
+  test('Retry-After', () => {
     const at = (headers: Record<string, string>) => retryAfter(new Headers(headers), Date.parse('2026-01-01T00:00:00Z'))
     expect(at({ 'retry-after': '7' })).toBe(7)
     expect(at({ 'retry-after': 'Thu, 01 Jan 2026 00:01:00 GMT' })).toBe(60)
@@ -299,7 +299,7 @@ describe('waiting', () => {
     expect(at({})).toBeUndefined()
   })
 
-  test('a second is waited, an hour is not', async () => {
+  test('waits for a second, but not for an hour', async () => {
     let calls = 0
     const limited = (seconds: number) => async () => {
       if (calls++ > 0) return calls
@@ -313,14 +313,14 @@ describe('waiting', () => {
     expect(calls).toBe(1)
   })
 
-  test('an abort ends a pause', async () => {
+  test('aborting ends a pause', async () => {
     const controller = new AbortController()
     const wait = withRetries(() => Promise.reject(new DownloadError('network', 'x', { retryAfter: 100 })), { backoff: 1, signal: controller.signal })
     setTimeout(() => controller.abort(new Error('stop')), 20)
     await expect(wait).rejects.toThrow('stop')
   })
 
-  test('two at once fetch every file once', async () => {
+  test('two concurrent downloads fetch every file once', async () => {
     hub.commit('o/m', { ...one(), 'weights.yaml': 'model: {}' })
     hub.pace = { bytes: 50_000, ms: 5 }
     const settings = settingsFor()
@@ -330,7 +330,7 @@ describe('waiting', () => {
     expect(both.flatMap(({ files }) => files.filter(({ fetched }) => fetched))).toHaveLength(2)
   })
 
-  test('the lock of a process that has ended is taken over; one that lives is waited for', async () => {
+  test('the lock of an ended process is taken over; that of a running one is waited for', async () => {
     hub.commit('o/m', one())
     const settings = settingsFor()
     const file = path.join(settings.cacheDir, '.locks', 'models--o--m', `${sha256(large)}.latent.lock`)
@@ -356,14 +356,14 @@ describe('waiting', () => {
     await fetchModel('hf:o/m', other)
   })
 
-  test('an abort before anything', async () => {
+  test('an already aborted signal', async () => {
     hub.commit('o/m', one())
     const reason = new Error('never')
     await expect(fetchModel('hf:o/m', settingsFor(), { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
     await expect(locate(parseHubSource('hf:o/m'), 'model', settingsFor(), { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
   })
 
-  test('errors of a callback end the call', async () => {
+  test('errors in a callback end the call', async () => {
     hub.commit('o/m', one())
     hub.pace = { bytes: 50_000, ms: 20 }
     const reason = new Error('callback')
@@ -378,7 +378,7 @@ describe('waiting', () => {
 describe('the cache first', () => {
   const find = (name: string, settings: HubSettings, role: Role = 'model') => locate(parseHubSource(name), role, settings)
 
-  test('what is there is taken without a request, also offline; what is not is refused offline', async () => {
+  test('cached files need no request, also offline; missing ones are rejected offline', async () => {
     const commit = hub.commit('o/m', one())
     const settings = settingsFor()
     const offline = { ...settings, offline: true }
@@ -395,7 +395,7 @@ describe('the cache first', () => {
     expect(hub.requests).toHaveLength(0)
   })
 
-  test('a pull brings a newer revision, and only what is new', async () => {
+  test('a pull downloads a newer revision, and only the new files', async () => {
     hub.commit('o/m', { ...one(), 'weights.yaml': 'model: {a: 1}' })
     const settings = settingsFor()
     const old = await fetchModel('hf:o/m', settings)
@@ -412,7 +412,7 @@ describe('the cache first', () => {
     expect((await find(`hf:o/m@${old.commit}`, { ...settings, offline: true })).commit).toBe(old.commit)
   })
 
-  test('a model with a file lost, or cut short, is fetched again', async () => {
+  test('a missing or truncated file is downloaded again', async () => {
     hub.commit('o/m', one())
     const settings = settingsFor()
     const { location } = await fetchModel('hf:o/m', settings)
@@ -422,7 +422,7 @@ describe('the cache first', () => {
     expectLarge(location)
   })
 
-  test('a plan fetches and writes nothing', async () => {
+  test('planning a pull downloads and writes nothing', async () => {
     hub.commit('o/m', { ...one(), 'weights.yaml': 'model: {}' })
     const settings = settingsFor()
     const plan = await planPull(parseHubSource('hf:o/m'), 'model', settings, {}, ['*.md'])
@@ -432,14 +432,14 @@ describe('the cache first', () => {
     expect(hub.count('resolve')).toBe(0)
   })
 
-  test('a list in pages, whose links name another host', async () => {
+  test('a paginated list with links to another host', async () => {
     hub.page = 1
     hub.commit('o/m', { ...one(), 'weights.yaml': 'model: {}' })
     expect((await fetchModel('hf:o/m', settingsFor())).files).toHaveLength(2)
     expect(hub.count('api')).toBe(5)
   })
 
-  test('pins: the first pull writes the revision, later ones keep to it', async () => {
+  test('pins: the first pull records the revision, later ones use it', async () => {
     const lockFile = path.join(folder, 'latent.lock.json')
     const commit = hub.commit('o/m', one())
     await fetchModel('hf:o/m', settingsFor({ lockFile }))

@@ -89,7 +89,7 @@ const forBodies = [...Object.keys(bodyFaults), ...Object.keys(anyFaults), 'other
 /** These cost a timeout each; once in a while is enough. */
 const slow = new Set(['silence', 'stall', 'endless'])
 
-test('1,000 faults: nothing wrong is accepted, and no call hangs', async () => {
+test('1,000 faults: no wrong data is accepted, and no call hangs', async () => {
   const random = randomNumbers(20_261_128)
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
   const cache = path.join(folder, 'cache')
@@ -141,7 +141,7 @@ test('1,000 faults: nothing wrong is accepted, and no call hangs', async () => {
   expect(filesUnder(path.join(cache, '.locks'))).toEqual([])
 }, 600_000)
 
-test('the honest hub of the test is read right', async () => {
+test('the test hub without faults works', async () => {
   hub.fault = undefined
   const files = makeModel(randomNumbers(1))
   hub.commit('o/n', files)

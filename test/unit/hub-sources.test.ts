@@ -43,7 +43,7 @@ describe('names', () => {
     'civitai:1/a/b',
   ])('%s is none', (text) => expect(() => parseHubSource(text)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG' })))
 
-  test('addresses from a browser', () => {
+  test('URLs copied from a browser', () => {
     const settings = resolveHub({ token: false }, {})
     const read = (url: string) => readHubSource(url, settings, 'source')
     const hub = settings.hub.endpoint.origin
@@ -56,7 +56,7 @@ describe('names', () => {
 })
 
 describe('settings', () => {
-  test('the environment, and options over it', () => {
+  test('environment variables, overridden by options', () => {
     const file = path.join(folder, 'token')
     writeFileSync(file, 'stored\n')
     expect(resolveHub(undefined, { HF_TOKEN_PATH: file }).hub.token).toBe('stored')
@@ -83,7 +83,7 @@ describe('settings', () => {
   ])('%j is refused', (options, message) => expect(() => resolveHub(options, {})).toThrow(message))
 })
 
-describe('the choice of files', () => {
+describe('choosing files', () => {
   const choose = (paths: string[], options: { role?: Role; variant?: string; inner?: string; tag?: string } = {}) => {
     const { role = 'model', variant, inner = '', tag } = options
     return selectFiles(paths, { name: 'hf:o/m', role, variant, inner, tag })
@@ -112,7 +112,7 @@ describe('the choice of files', () => {
     ],
   ]
 
-  test('a diffusers model: one set of weights, and what is read beside them', () => {
+  test('a diffusers model: one set of weights and the other files needed', () => {
     const { entry, files } = choose(sd)
     expect(entry).toBe('')
     expect(files.sort()).toEqual(
@@ -130,7 +130,7 @@ describe('the choice of files', () => {
     )
   })
 
-  test('variants, by option and by tag; one that is not there is a mistake', () => {
+  test('variants, by option and by tag; a missing one is an error', () => {
     for (const options of [{ variant: 'fp16' }, { tag: 'fp16' }]) {
       const weights = choose(sd, options).files.filter((file) => file.endsWith('.safetensors'))
       expect(weights.every((file) => file.includes('.fp16.'))).toBe(true)
@@ -150,7 +150,7 @@ describe('the choice of files', () => {
     ])
   })
 
-  test('single files: named, told by a word, or the only one', () => {
+  test('single files: by name, by a word of the name, or the only one', () => {
     const quantised = ['m-Q4_0.gguf', 'm-Q8_0.gguf', 'x/m-f16.gguf', 'README.md']
     expect(choose(quantised, { tag: 'q8_0' })).toEqual({ entry: 'm-Q8_0.gguf', files: ['m-Q8_0.gguf'], indexes: [] })
     expect(choose(quantised, { tag: 'm-Q4_0.gguf' }).entry).toBe('m-Q4_0.gguf')
@@ -189,7 +189,7 @@ describe('the caches', () => {
   const source = parseHubSource('hf:o/m')
   const bytes = Buffer.from('some weights')
 
-  test('without symbolic links: files in their place, shared content copied, checked by the list', async () => {
+  test('without symbolic links: files in place, shared content copied, verified by the list', async () => {
     hub.commit('o/m', { 'unet/model.safetensors': bytes, 'vae/model.safetensors': bytes, 'unet/config.json': '{}', 'vae/config.json': '{}' })
     const settings = settingsFor({ symlinks: false })
     const { location } = await pull(source, 'model', settings)
@@ -206,7 +206,7 @@ describe('the caches', () => {
     expect(states.filter((state) => state.endsWith(' ok'))).toHaveLength(3)
   })
 
-  test('a blob in the store that newer Python libraries share is used through both links, and left alone', async () => {
+  test('a blob in the shared store of newer Python libraries is used through both links and not deleted', async () => {
     hub.commit('o/m', { 'weights.safetensors': bytes })
     const settings = settingsFor()
     const { location } = await pull(source, 'model', settings)
@@ -221,7 +221,7 @@ describe('the caches', () => {
     expect(readFileSync(store)).toEqual(bytes)
   })
 
-  test('a cache that an older Python library filled, without a list', async () => {
+  test('a cache written by an older Python library, without a list', async () => {
     const commit = hub.commit('o/m', {
       'model_index.json': '{"unet":["d","U"],"vae":["d","V"]}',
       'unet/model.safetensors': bytes,
@@ -239,7 +239,7 @@ describe('the caches', () => {
     await expect(locate(parseHubSource('hf:o/half'), 'model', offline)).rejects.toMatchObject({ reason: 'offline' })
   })
 
-  test('revisions: one of two goes, what both share stays', async () => {
+  test('deleting one of two revisions keeps the shared files', async () => {
     const first = hub.commit('o/m', { 'weights.safetensors': bytes, 'weights.yaml': 'model: {a: 1}' })
     const settings = settingsFor()
     await pull(source, 'model', settings)
@@ -313,7 +313,7 @@ describe('civitai', () => {
     return pull(parseHubSource(name), 'model', settings)
   }
 
-  test('a version is fetched from the site that was asked, checked by its hash, with its configuration beside it', async () => {
+  test('a version is downloaded from the requested site and verified by its hash, with its configuration', async () => {
     const config = Buffer.from('model: {}')
     version.files = [
       file('model.safetensors'),
@@ -334,7 +334,7 @@ describe('civitai', () => {
     expect(asked.some(({ url }) => url!.includes('leak'))).toBe(false)
   })
 
-  test('pickles are refused unless asked for; files that failed a scan, or have no hash, are none', async () => {
+  test('pickles are rejected unless requested; files that failed a scan or have no hash are never used', async () => {
     version.files = [file('model.ckpt')]
     await expect(run()).rejects.toMatchObject({ reason: 'pickle', message: expect.stringMatching(/--allow-pickle/) })
     expect((await run({ allowPickle: true })).location).toMatch(/model\.ckpt$/)
@@ -344,7 +344,7 @@ describe('civitai', () => {
     }
   })
 
-  test('wrong bytes, endless ones, and login pages', async () => {
+  test('wrong bytes, endless bodies and login pages', async () => {
     answer = (_, response) => response.end(Buffer.alloc(weights.length))
     await expect(run()).rejects.toMatchObject({ reason: 'integrity' })
     answer = (_, response) => response.end(Buffer.alloc(100_000))

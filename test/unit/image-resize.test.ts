@@ -39,7 +39,7 @@ describe('resize', () => {
     expect(Buffer.compare(resized.data, expected[id]!.data as Uint8Array)).toBe(0)
   })
 
-  test('Lanczos is the default, metadata stays, bad arguments are refused', async () => {
+  test('Lanczos is the default, metadata is kept, invalid arguments are rejected', async () => {
     const image = new RawImage({ data: pattern(20, 10, 3), width: 20, height: 10, channels: 3, metadata: { parameters: 'x' } })
     const resized = await image.resize(9, 7)
     expect(resized.data).toEqual((await image.resize(9, 7, { filter: 'lanczos' })).data)
@@ -49,7 +49,7 @@ describe('resize', () => {
     await expect(image.resize(9, 7, { filter: 'sinc' as 'box' })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG' })
   })
 
-  test('the event loop turns while a large image is resized', async () => {
+  test('resizing a large image does not block the event loop', async () => {
     const image = new RawImage({ data: pattern(1500, 1200, 3), width: 1500, height: 1200, channels: 3 })
     await image.resize(64, 64)
     let turns = 0
@@ -59,7 +59,7 @@ describe('resize', () => {
     expect(turns).toBeGreaterThan(3)
   })
 
-  test('all filters shrink, keep flat colours and take extreme shapes', async () => {
+  test('all filters shrink, keep flat colours and handle extreme shapes', async () => {
     const flat = new RawImage({ data: new Uint8Array(300 * 2).fill(77), width: 300, height: 2, channels: 1 })
     for (const filter of resizeFilters) {
       for (const [width, height] of [
@@ -81,7 +81,7 @@ describe('preprocess', () => {
   type Case = { id: string; from_hw: [number, number]; to_hw: [number, number] }
   const images = (cases as Case[]).filter(({ id }) => /^(diffusers|compvis)_image/.test(id))
 
-  test('there are the cases of both dialects', () => expect(images.length).toBe(8))
+  test('the fixture has cases for both dialects', () => expect(images.length).toBe(8))
 
   test.each(images.map((entry): [string, Case] => [entry.id, entry]))('%s', async (id, { from_hw, to_hw }) => {
     const [height, width] = from_hw
@@ -98,7 +98,7 @@ describe('preprocess', () => {
     expect(worst).toBeLessThanOrEqual(tolerance.float_abs / 2)
   })
 
-  test('sizes round down to multiples, and to one multiple at least', () => {
+  test('sizes are rounded down to multiples, but not below one multiple', () => {
     for (const { hw, mod8, mod32, mod64 } of sizes) {
       for (const [multiple, reference] of [
         [8, mod8],

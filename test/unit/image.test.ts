@@ -74,7 +74,7 @@ describe('PNG of every kind', () => {
     expect(new Set(image.data.filter((_, i) => i % 4 === 3)).size).toBeGreaterThan(1)
   })
 
-  test.each([1, 3, 4] as const)('what is written with %i channels comes back, here and in sharp', async (channels) => {
+  test.each([1, 3, 4] as const)('images with %i channels round-trip, here and in sharp', async (channels) => {
     const image = gradient(61, 40, channels)
     for (const compressionLevel of [0, 6, 9]) {
       const bytes = await image.encode('png', { compressionLevel })
@@ -90,7 +90,7 @@ describe('PNG of every kind', () => {
     }
   })
 
-  test('files of another encoder, with its filters and interlacing', async () => {
+  test('files of another encoder, with filters and interlacing', async () => {
     const { data, width, height } = gradient(200, 133, 3)
     for (const options of [{ adaptiveFiltering: true }, { progressive: true }, { palette: true, colours: 16 }]) {
       const bytes = await sharp(data, { raw: { width, height, channels: 3 } })
@@ -105,7 +105,7 @@ describe('PNG of every kind', () => {
 describe('texts in PNG files', () => {
   const withChunks = (...extra: Buffer[]) => RawImage.read(pngFile({ width: 1, height: 1, bitDepth: 8, colourType: 0, sample: () => 0, extra }))
 
-  test('compressed and uncompressed chunks of all three kinds', async () => {
+  test('compressed and uncompressed text chunks of all three types', async () => {
     const { metadata } = await withChunks(
       pngChunk('tEXt', Buffer.from('Title\0caf\xe9', 'latin1')),
       pngChunk('zTXt', Buffer.concat([Buffer.from('Comment\0\0', 'latin1'), deflateSync(Buffer.from('na\xefve', 'latin1'))])),
@@ -116,7 +116,7 @@ describe('texts in PNG files', () => {
     expect(metadata).toEqual({ Title: 'café', Comment: 'naïve', parameters: '日本語', Author: '日本' })
   })
 
-  test('broken ones are left out: the image counts', async () => {
+  test('malformed text chunks are ignored', async () => {
     const damaged = pngChunk('tEXt', Buffer.from('Key\0text'))
     damaged[12]! ^= 1
     const { metadata } = await withChunks(
@@ -131,7 +131,7 @@ describe('texts in PNG files', () => {
     expect(Object.entries(metadata)).toEqual([['__proto__', 'x']])
   })
 
-  test('written with every keyword; left out when asked', async () => {
+  test('written with every keyword; omitted on request', async () => {
     const { data, width, height, channels } = gradient(4, 4, 3)
     const metadata = { parameters: 'a\nb', Note: 'ü', Emoji: '🙂', Empty: '', Nul: 'a\0b' }
     const image = new RawImage({ data, width, height, channels, metadata })
@@ -141,7 +141,7 @@ describe('texts in PNG files', () => {
   })
 })
 
-describe('refusals', () => {
+describe('errors', () => {
   const header = (spec: Partial<PngSpec>) =>
     Buffer.concat([
       signature,
@@ -159,7 +159,7 @@ describe('refusals', () => {
     return [pngChunk('IDAT', data.subarray(0, 20)), between, pngChunk('IDAT', data.subarray(20))]
   }
 
-  test('the sound file is read', async () => expect((await RawImage.read(sound)).data).toHaveLength(48))
+  test('the valid file is read', async () => expect((await RawImage.read(sound)).data).toHaveLength(48))
 
   test.each<[string, Uint8Array]>([
     ['nothing', new Uint8Array(0)],
@@ -197,7 +197,7 @@ describe('refusals', () => {
     expect(error).toMatchObject(broken)
   })
 
-  test('a flipped bit anywhere in the header or the data is noticed by the check sum', async () => {
+  test('the check sum detects a flipped bit anywhere in the header or the data', async () => {
     for (const at of [16, 24, 30, 45, 50]) {
       const flipped = Buffer.from(sound)
       flipped[at]! ^= 4
@@ -223,7 +223,7 @@ describe('refusals', () => {
     await expect(RawImage.read(input as RawImageInput)).rejects.toMatchObject(invalid)
   })
 
-  test('files that are not there, are folders or have another name', async () => {
+  test('missing files, folders and unknown extensions', async () => {
     await expect(RawImage.read(path.join(folder, 'none.png'))).rejects.toMatchObject({ code: 'ERR_IO' })
     await expect(RawImage.read(folder)).rejects.toBeInstanceOf(DiffusionError)
     await expect(gradient(2, 2, 3).save(5 as never)).rejects.toMatchObject({
@@ -239,7 +239,7 @@ describe('refusals', () => {
 })
 
 describe('files', () => {
-  test('saved whole, by path, URL and any name, and nothing else is left', async () => {
+  test('saved atomically, by path, URL and any name, without temporary files', async () => {
     const image = gradient(8, 8, 3)
     const names = ['a.png', 'ü 日本 #%.PNG']
     await image.save(path.join(folder, names[0]!))
@@ -263,7 +263,7 @@ describe('files', () => {
     expect(readdirSync(folder)).toEqual(['taken.png'])
   })
 
-  test('pixels and images are taken as they are', async () => {
+  test('pixels and images are used unchanged', async () => {
     const image = gradient(2, 2, 4)
     expect(await RawImage.read(image)).toBe(image)
     const data = new Uint8ClampedArray(image.data)
@@ -272,7 +272,7 @@ describe('files', () => {
 })
 
 describe('JPEG and WebP', () => {
-  test('in and out through sharp; the kind is told by content', async () => {
+  test('reading and writing through sharp; the format is detected by content', async () => {
     const flat = new RawImage({ data: new Uint8Array(32 * 16 * 3).fill(90), width: 32, height: 16, channels: 3 })
     for (const name of ['a.jpg', 'b.jpeg', 'c.webp']) {
       const file = path.join(folder, name)
@@ -287,7 +287,7 @@ describe('JPEG and WebP', () => {
     expect((await RawImage.read(await opaque.encode('webp', { lossless: true }))).data).toEqual(opaque.data.filter((_, i) => i % 4 !== 3))
   })
 
-  test('transparent images lie on white in JPEG', async () => {
+  test('transparent images get a white background in JPEG', async () => {
     const clear = new RawImage({ data: new Uint8Array(8 * 8 * 4), width: 8, height: 8, channels: 4 })
     const back = await RawImage.read(await clear.encode('jpeg'))
     expect(Math.min(...back.data)).toBeGreaterThan(250)
@@ -303,13 +303,13 @@ describe('JPEG and WebP', () => {
     expect([image.width, image.height]).toEqual([4, 6])
   })
 
-  test('broken ones are refused', async () => {
+  test('corrupt files are rejected', async () => {
     const jpeg = Buffer.from(await gradient(64, 64, 3).encode('jpeg'))
     await expect(RawImage.read(jpeg.subarray(0, 300))).rejects.toMatchObject(broken)
     await expect(RawImage.read(Buffer.from('RIFF0000WEBPVP8 junk'))).rejects.toMatchObject(broken)
   })
 
-  test('without sharp the error says what to do', async () => {
+  test('without sharp, the error says what to do', async () => {
     jest.resetModules()
     jest.doMock('sharp', () => {
       throw Object.assign(new Error("Cannot find module 'sharp'"), { code: 'MODULE_NOT_FOUND' })

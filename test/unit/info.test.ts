@@ -6,16 +6,16 @@ const read = (info: object) =>
 const of = (defaults: object) => read({ kind: 'text', defaults })
 const sizes = { width: 512, height: 512, steps: 50, sampler: 'ddim', guidanceScale: 7.5 }
 
-test('what is left to the sampler or the model is absent from the defaults: no value that generate() would refuse', () => {
+test('options left to the sampler or the model are absent from the defaults', () => {
   expect(of({ ...sizes, schedule: '', eta: -1, clipSkip: 0 })).toEqual({ kind: 'text', defaults: sizes, schedules: ['normal'] })
 })
 
-test('what is settled stays', () => {
+test('fixed defaults are kept', () => {
   const settled = { ...sizes, schedule: 'karras', eta: 0, clipSkip: 2 }
   expect(of(settled).defaults).toEqual(settled)
 })
 
-test('the class that stands for none is not counted among the classes', () => {
+test('the null class is not counted among the classes', () => {
   const spec = { conditioners: [{ kind: 'class', params: { names: ['tench', 'crane'] } }] }
   expect(read({ kind: 'class', spec, condition: { classes: 3, nullClass: 2 } })).toMatchObject({
     condition: { classes: 2 },

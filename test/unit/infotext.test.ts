@@ -50,7 +50,7 @@ describe('writing', () => {
   test.each(golden.write.map((entry: any, i: number) => [i, entry]) as [number, any][])('case %i', (_, { parameters, text }) => {
     expect(formatInfotext(parameters.prompt, parameters.negative, fieldsOf(parameters))).toBe(text)
   })
-  test('a value equal to its key stands alone', () => {
+  test('a value equal to its key is written alone', () => {
     expect(formatInfotext('p', '', { Steps: 1, 'some extension': 'some extension' })).toBe('p\nSteps: 1, some extension')
   })
 })
@@ -71,7 +71,7 @@ function webUiFields(text: string): Record<string, string> {
   return fields
 }
 
-describe('every field comes back by the web UI’s own rules', () => {
+describe('every field can be read back by the rules of the web UI', () => {
   const info = (kind = 'text') => ({ kind, classes: [] }) as unknown as PipelineInfo
   const options = {
     prompt: 'a cat, <lora:x:1>: (b:1.2)',
@@ -137,7 +137,7 @@ describe('every field comes back by the web UI’s own rules', () => {
     expect(ofRefiner(parseInfotext(text).fields)).toEqual(expected)
   })
 
-  test('the other kinds’ own', () => {
+  test('fields of other kinds', () => {
     const text = writeInfotext(
       { ...options, classId: 3, noiseLevel: 20, boxes: [{ label: 1, x: 0, y: 0.5, width: 1, height: 0.5 }] },
       { model: 'm' },
@@ -177,7 +177,7 @@ describe('reading', () => {
   test.each(golden.read.map((entry: any, i: number) => [i, entry]) as [number, any][])('case %i', (_, { text, prompt, negative, fields }) => {
     expect(parseInfotext(text)).toEqual({ prompt, negativePrompt: negative, fields })
   })
-  test('long hostile texts take no longer than their length', async () => {
+  test('long hostile texts take linear time', async () => {
     const time = await processorTime(() => {
       for (const unit of ['a', ' ', 'ab: "', 'ab: "\\", ', ':', ',', 'a a ', '"', '\n', 'Negative prompt:\n', 'a: b, '])
         parseInfotext(unit.repeat(250_000 / unit.length))
@@ -199,7 +199,7 @@ describe('reading', () => {
   ])('a quarter of a million characters hold the event loop for 20 ms at most: %s', async (_, text) => {
     expect(await held(() => parseInfotext(text))).toBeLessThan(longestPromised)
   })
-  test('a line of more than 1000 fields is a line of the prompt', () => {
+  test('a line with more than 1000 fields belongs to the prompt', () => {
     const line = (count: number) => Array.from({ length: count }, (_, i) => `key ${i}: ${i}`).join(', ')
     expect(Object.keys(parseInfotext(`p\n${line(1000)}`).fields)).toHaveLength(1000)
     expect(parseInfotext(`p\n${line(1001)}`)).toEqual({ prompt: `p\n${line(1001)}`, negativePrompt: '', fields: {} })
@@ -234,7 +234,7 @@ describe('in PNG files', () => {
   )
 })
 
-test('our samplers and schedules in the web UI’s words', () => {
+test('names of samplers and schedules in the web UI', () => {
   expect(['euler_a', 'dpmpp_2m_sde', 'ddim', 'unipc', 'my_own'].map(samplerWord)).toEqual(['Euler a', 'DPM++ 2M SDE', 'DDIM', 'UniPC', 'my_own'])
   expect(['normal', 'karras', 'sgm_uniform', 'ays', 'toString'].map(scheduleWord)).toEqual([
     'Uniform',

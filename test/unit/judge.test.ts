@@ -78,19 +78,19 @@ describe('two figures', () => {
       expect([other, judge(image, expectation(other)).relation]).toEqual([other, false])
   })
 
-  test('what is missing, or has the other colour or shape, is not found', () => {
+  test('missing objects, and those of another colour or shape, are not found', () => {
     const image = draw([figure('yellow', 'circle', { x: 0.25, r: 0.18 }), figure('purple', 'star', { x: 0.75, r: 0.2 })], [70, 150, 80])
     const verdict = judge(image, expectation('left'))
     expect(verdict).toMatchObject({ colours: [true, true], found: [true, false], objects: false, relation: false })
     expect(judge(image, { objects: [{ color: 'purple', shape: 'circle' }] })).toMatchObject({ colours: [true], objects: false })
   })
 
-  test('an object that was asked for once and is there twice is not found', () => {
+  test('an object requested once but present twice is not found', () => {
     const twice = draw([figure('red', 'heart', { x: 0.27, r: 0.2 }), figure('red', 'heart', { x: 0.74, r: 0.18 })], grey)
     expect(judge(twice, { objects: [{ color: 'red', shape: 'heart' }] })).toMatchObject({ colours: [true], found: [false] })
   })
 
-  test('a ring is a ring in front of another figure too, and a figure that surrounds one is not', () => {
+  test('a ring in front of another figure is found, and a figure that surrounds another is not a ring', () => {
     const image = draw([figure('red', 'heart', { r: 0.42 }), figure('white', 'ring', { y: 0.45, r: 0.18 })], [20, 30, 80])
     const asked: Expectation = {
       objects: [

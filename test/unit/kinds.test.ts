@@ -29,7 +29,7 @@ const accepted: [PipelineInfo, object][] = [
   [rdmTextInfo, { prompt: 'a', neighbours: [embedding], ...start }],
 ]
 
-describe('what a kind takes', () => {
+describe('inputs of each kind', () => {
   test.each(accepted.map(([info, options]) => [info.name, Object.keys(options).join(' '), info, options] as const))(
     '%s: %s',
     (_name, _keys, info, options) => {
@@ -68,7 +68,7 @@ describe('what a kind takes', () => {
     expect(error.message).not.toContain('undefined')
   })
 
-  test('the refusals name what the model takes', () => {
+  test('errors name the inputs that the model takes', () => {
     const says = (info: PipelineInfo, options: object) =>
       rejection(() => resolve(info, options))
         .message.split(': ')
@@ -84,7 +84,7 @@ describe('what a kind takes', () => {
   })
 })
 
-describe('what a kind needs', () => {
+describe('required inputs', () => {
   test.each<[PipelineInfo, object, RegExp]>([
     [infoOf('class'), {}, /^classId is missing: .* 3$/],
     [infoOf('layout'), {}, /^boxes is missing/],
@@ -108,7 +108,7 @@ describe('what a kind needs', () => {
     })
   })
 
-  test('a first stage makes no images', () => {
+  test('a first stage does not generate images', () => {
     expect(rejection(() => resolve(infoOf('autoencoder'), {}))).toMatchObject({ code: 'ERR_UNSUPPORTED_MODEL' })
   })
 })
@@ -169,11 +169,11 @@ describe('values', () => {
     expect(resolve(infoOf('class'), { classId: 'tinca TINCA' }).inputs).toEqual({ classId: 0 })
   })
 
-  test('sizes that the inputs set may be any, as they are only compared', () => {
+  test('sizes set by the inputs may have any value, because they are only compared', () => {
     expect(resolve(infoOf('superres'), { image: 'x', width: 101, height: 7 })).toMatchObject({ width: 101, height: 7 })
   })
 
-  test('boxes are copied, names kept', () => {
+  test('boxes are copied with their names', () => {
     const boxes = [{ ...box, label: 'cat' }]
     const { inputs } = resolve(infoOf('layout'), { boxes })
     expect(inputs.boxes).toEqual(boxes)
@@ -182,7 +182,7 @@ describe('values', () => {
   })
 })
 
-test('load: the kind that is expected', () => {
+test('load(): the expected kind', () => {
   expect(resolveLoad({ kind: 'class' }, 'load()').kind).toBe('class')
   expect(resolveLoad(undefined, 'load()').kind).toBeUndefined()
   expect(rejection(() => resolveLoad({ kind: 'klass' as ModelKind }, 'load()')).message).toMatch(/Did you mean 'class'/)

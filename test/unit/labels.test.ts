@@ -42,7 +42,7 @@ describe('lists', () => {
     expect(synonymsOf('open-images').flat()).toHaveLength(340 + 340 + 12)
   })
 
-  test('COCO-Stuff: 91 things and 91 kinds of stuff; 171 of them are annotated, and numbered by their ids as texts', () => {
+  test('COCO-Stuff: 91 thing and 91 stuff classes, of which 171 are annotated, ordered by their ids as strings', () => {
     const all = labelsOf('semantic', 182)!.names
     expect([all[0], all[15], all[90], all[91], all[168], all[181]]).toEqual(['person', 'bird', 'hair brush', 'banner', 'tree', 'wood'])
     expect(new Set(all).size).toBe(182)
@@ -59,7 +59,7 @@ describe('lists', () => {
     expect(new Set(annotated).size).toBe(171)
   })
 
-  test('models of other sizes have classes without names', () => {
+  test('models with other numbers of classes have no class names', () => {
     for (const [kind, count] of [
       ['class', 100],
       ['layout', 1000],
@@ -90,7 +90,7 @@ describe('look-up', () => {
     ['jack-o’-lantern'.replace('’', "'"), 607],
   ])('ImageNet: %j', (label, id) => expect(imageNet(label)).toBe(id))
 
-  test('every class is found by its full text, save three that share theirs', () => {
+  test('every class is found by its full label, except three that share one', () => {
     synonymsOf('imagenet-1k').forEach((names, id) => {
       if (![134, 517, 638].includes(id)) expect(imageNet(names.join(', '))).toBe(id)
     })
@@ -103,7 +103,7 @@ describe('look-up', () => {
     expect(openImages('suitcase')).toBe(339)
   })
 
-  test('a usual name goes before a synonym of another class', () => {
+  test('a main name takes precedence over a synonym of another class', () => {
     // 836 is "sunglass", 837 "sunglasses, dark glasses, shades"; 638 "maillot", 639 "maillot, tank suit"
     expect(imageNet('sunglasses')).toBe(837)
     // 657 "missile", 744 "projectile, missile"
@@ -133,7 +133,7 @@ describe('look-up', () => {
     expect(() => imageNet(label)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG' }))
   })
 
-  test('a model whose classes have no names takes numbers', () => {
+  test('a model without class names takes numbers', () => {
     expect(checkLabel(7, 'classId', 'class', 10)).toBe(7)
     expect(() => checkLabel('cat', 'classId', 'class', 10)).toThrow(/names of this model's classes are not known.*number from 0 to 9/)
   })

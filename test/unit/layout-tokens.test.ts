@@ -31,11 +31,11 @@ test('the golden layout', () => {
   expect(tokens).toHaveLength(layoutLength(openImagesEncoding))
 })
 
-test('no objects: empty slots and the crop', () => {
+test('without objects: empty slots and the crop', () => {
   expect(layoutTokens([])).toEqual([...new Array(90).fill(8191), 0, 8099])
 })
 
-test('halves go to the even cell, as in Python', () => {
+test('halves are rounded to even, as in Python', () => {
   // 4 sections: corners at 0, 1, 2, 3; round(0.5) = 0, round(1.5) = 2, round(2.5) = 2
   const encoding: LayoutEncoding = { ...openImagesEncoding, classes: 2, maxObjects: 1, vocabulary: 16 + 1, encodeCrop: false, attributeFlags: false }
   const [, first, second] = layoutTokens([box({ x: 0.5 / 3, y: 0.5, width: 2 / 3, height: 0.5 })], encoding)
@@ -43,7 +43,7 @@ test('halves go to the even cell, as in Python', () => {
   expect(second).toBe(3 * 4 + 2)
 })
 
-test('flags go into the category token, where the model knows them', () => {
+test('flags are encoded in the category token if the model supports them', () => {
   const all = { groupOf: true, occluded: true, depiction: true, inside: true }
   const category = (object: LayoutObject, over: Partial<LayoutEncoding> = {}) => layoutTokens([object], { ...openImagesEncoding, ...over })[0]
   expect(category(box({ classId: 7 }))).toBe(7)
@@ -56,7 +56,7 @@ test('flags go into the category token, where the model knows them', () => {
   expect(category(box({ classId: 7, ...all }), { groupFlag: false, attributeFlags: false })).toBe(7)
 })
 
-test('a crop is encoded, or is what boxes are relative to; objects outside of it are left out', () => {
+test('a crop is encoded, or boxes are relative to it; objects outside it are omitted', () => {
   const crop = { x: 0.5, y: 0.5, width: 0.5, height: 0.5 }
   const objects = [box({ width: 0.25, height: 0.25 }), box({ classId: 3, x: 0.25, y: 0.5, width: 0.5, height: 0.5 })]
   const whole = layoutTokens(objects, openImagesEncoding, crop)
@@ -69,7 +69,7 @@ test('a crop is encoded, or is what boxes are relative to; objects outside of it
   expect(relative.slice(0, 4)).toEqual([3, 0, 8099, 8191])
 })
 
-test('fractions made of pixels may exceed the image by their rounding', () => {
+test('fractions computed from pixels may exceed the image by rounding', () => {
   expect(layoutTokens([box({ x: 0.1, width: 0.9000000001 })])[2]).toBe(8099)
 })
 
@@ -98,7 +98,7 @@ test('a crop outside the image', () => {
   expect(() => layoutTokens([], openImagesEncoding, { x: 0.5, y: 0, width: 0.6, height: 1 })).toThrow(/crop extends outside/)
 })
 
-test('the encoding follows from the parameters of the conditioner', () => {
+test('the encoding depends on the parameters of the conditioner', () => {
   expect(layoutEncodingOf({ vocabSize: 8192, maxLength: 92 })).toEqual(openImagesEncoding)
   expect(layoutEncodingOf({ vocabSize: 8192, maxLength: 90, classes: 171, attributeFlags: false })).toEqual({
     classes: 171,

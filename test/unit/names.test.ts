@@ -19,7 +19,7 @@ const tables = JSON.parse(readFileSync(path.join(__dirname, '../fixtures/tables.
 
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false
 
-test('parts and weight types are those of the engine', () => {
+test('parts and weight types equal those of the engine', () => {
   const typed: [Same<ModelPart, keyof typeof partTable>, Same<WeightType, (typeof weightTypes)[number]>] = [true, true]
   expect(typed).toEqual([true, true])
   expect(weightTypes).toEqual(tables.weightTypes)
@@ -29,7 +29,7 @@ test('parts and weight types are those of the engine', () => {
   expect(sourceParts).toEqual(tables.parts.filter(({ hasOwnSource }) => hasOwnSource).map(({ name }) => name))
 })
 
-test('the server takes the preview methods of the library', () => {
+test('the server accepts the preview methods of the library', () => {
   type ServerMethod = Exclude<JobRequest['preview'], boolean | undefined>['method']
   const typed: [Same<PreviewOptions['method'], (typeof previewMethods)[number] | undefined>, Same<ServerMethod, PreviewOptions['method']>] = [
     true,
@@ -39,14 +39,14 @@ test('the server takes the preview methods of the library', () => {
   expect(jobRequest.properties.preview.oneOf[1].properties.method.enum).toEqual(previewMethods)
 })
 
-test('a block type for the whole model is one type per part, as convert() has it', () => {
+test('a block type for the whole model is resolved per part, as in convert()', () => {
   expect(resolveLoad({ dtype: 'q4_0' }, 'load()').request.dtype).toEqual(
     Object.fromEntries(tables.parts.map(({ name, inBlockModels }) => [name, inBlockModels ?? 'q4_0'])),
   )
   expect(new Set(Object.values(resolveLoad({ dtype: 'f16' }, 'load()').request.dtype))).toEqual(new Set(['f16']))
 })
 
-test('the command line has a flag for every part that a file of its own may hold', () => {
+test('the command line has a flag for every part that can be loaded from its own file', () => {
   const flags = sourceParts.map((part) => part.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`))
   expect(Object.keys(loadFlags)).toEqual(expect.arrayContaining(flags))
 })

@@ -6,7 +6,7 @@ import type { NativeJob } from '../../lib/native/contract'
 const native = (code: string, message: string, details = '{}', base: Error = new Error(message)) => Object.assign(base, { code, details })
 
 describe('errors of the binary', () => {
-  test('become the class of their code, with parsed details', () => {
+  test('get the class of their code, with parsed details', () => {
     const error = toPublicError(native('ERR_MODEL_FORMAT', 'broken', '{"offset":3}'))
     expect(error).toBeInstanceOf(ModelFormatError)
     expect(error).toMatchObject({ name: 'ModelFormatError', code: 'ERR_MODEL_FORMAT', message: 'broken', details: { offset: 3 } })
@@ -17,7 +17,7 @@ describe('errors of the binary', () => {
     expect(internal).toMatchObject({ code: 'ERR_INTERNAL' })
   })
 
-  test('wrong arguments keep their kind', () => {
+  test('invalid arguments keep their error class', () => {
     expect(toPublicError(native('ERR_INVALID_ARG', 'm', '{}', new TypeError('m')))).toBeInstanceOf(TypeError)
     const range = toPublicError(native('ERR_INVALID_ARG', 'm', '{}', new RangeError('m')))
     expect(range).toBeInstanceOf(RangeError)
@@ -39,7 +39,7 @@ describe('errors of the binary', () => {
     expect(toPublicError(error)).toBe(error)
   })
 
-  test('guarded() gives the stack of its caller', () => {
+  test('guarded() adds the stack of its caller', () => {
     function theCaller() {
       guarded(() => {
         throw native('ERR_IO', 'gone')
@@ -66,7 +66,7 @@ function job<T>() {
 describe('run()', () => {
   const reason = { any: 'value' }
 
-  test('gives the result, and lets go of the signal', async () => {
+  test('returns the result and removes its listener from the signal', async () => {
     const control = new AbortController()
     const one = job<number>()
     const result = run(() => one.job, control.signal)
@@ -76,7 +76,7 @@ describe('run()', () => {
     expect(one.cancel).not.toHaveBeenCalled()
   })
 
-  test('an aborted signal keeps the binary untouched', async () => {
+  test('with an aborted signal the binary is not called', async () => {
     const start = jest.fn(() => job<number>().job)
     await expect(run(start, AbortSignal.abort(reason))).rejects.toBe(reason)
     expect(start).not.toHaveBeenCalled()
@@ -91,7 +91,7 @@ describe('run()', () => {
     expect(one.cancel).toHaveBeenCalledTimes(1)
   })
 
-  test('an abort while the job is being started counts', async () => {
+  test('an abort during the start of the job takes effect', async () => {
     const control = new AbortController()
     const one = job<number>()
     const start = () => {
@@ -101,7 +101,7 @@ describe('run()', () => {
     await expect(run(start, control.signal)).rejects.toBe(reason)
   })
 
-  test('another error of an aborted job stays what it is', async () => {
+  test('other errors of an aborted job are kept', async () => {
     const control = new AbortController()
     const one = job<number>()
     one.cancel.mockImplementation(() => one.reject(native('ERR_IO', 'disk')))

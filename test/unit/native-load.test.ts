@@ -11,7 +11,7 @@ import { temporaryFolder } from '../helpers/golden'
 const platform = `${process.platform}-${process.arch}`
 
 describe('names of prebuilt binaries', () => {
-  test('those of another C library are passed over, the most exact name wins', () => {
+  test('binaries for another C library are ignored; the most specific name is preferred', () => {
     const files = ['latent.node', 'latent.glibc.node', 'latent.musl.node', 'notes.txt']
     expect(chooseBinary(files, 'glibc')).toBe('latent.glibc.node')
     expect(chooseBinary(files, 'musl')).toBe('latent.musl.node')
@@ -22,8 +22,8 @@ describe('names of prebuilt binaries', () => {
   })
 })
 
-describe('places', () => {
-  test('the package of dist/native and of lib/native; beside an asar archive', () => {
+describe('locations', () => {
+  test('the package folder of dist/native and lib/native; next to an asar archive', () => {
     const root = path.resolve('some', 'package')
     expect(packageRoot(path.join(root, 'dist', 'native'))).toBe(root)
     const packed = path.resolve('resources', 'app.asar', 'node_modules', 'p', 'dist', 'native')
@@ -31,7 +31,7 @@ describe('places', () => {
     expect([isInArchive(packed), isInArchive(root)]).toEqual([true, false])
   })
 
-  test('a build in the folder comes before a prebuilt binary, the environment before both', () => {
+  test('a local build takes precedence over a prebuilt binary, the environment variable over both', () => {
     const { folder, remove } = temporaryFolder()
     try {
       const prebuilt = path.join(folder, 'prebuilds', platform)
@@ -53,13 +53,13 @@ describe('places', () => {
 })
 
 describe('the platform package', () => {
-  test('its name tells system, processor and C library', () => {
+  test('its name consists of system, processor and C library', () => {
     expect(platformName('linux', 'x64', 'glibc')).toBe('linux-x64')
     expect(platformName('linux', 'arm64', 'musl')).toBe('linux-arm64-musl')
     expect(platformName('darwin', 'arm64', undefined)).toBe('darwin-arm64')
   })
 
-  test('there is one require for each name, and none for other systems', () => {
+  test('each name has one require() call, and there are none for other systems', () => {
     for (const name of ['darwin-arm64', 'darwin-x64', 'linux-arm64', 'linux-arm64-musl', 'linux-x64', 'linux-x64-musl', 'win32-arm64', 'win32-x64']) {
       const { addon, error } = requirePlatformPackage(name)
       // None of them is installed in a clone; the error is that of the one that was asked for.
@@ -103,7 +103,7 @@ describe('without a binary that loads', () => {
     expect(tried[2]!.problem).toBe('not installed')
   })
 
-  test('a package that is missing is named with the command', () => {
+  test('a missing package is named with the install command', () => {
     expect(failure({ error: missing }).message).toContain(`npm install --save-optional ${platformPackage()}@`)
     expect(failure({}).message).toContain(`There is no prebuilt binary for ${platform}.`)
     expect(failure({}).message).not.toContain('--save-optional')
@@ -124,7 +124,7 @@ describe('without a binary that loads', () => {
     expect(message).not.toContain('is not installed')
   })
 
-  test('the verdict of a binary on its processor is passed on', () => {
+  test('the error of a binary about an unsupported processor is passed on', () => {
     const verdict = coded('ERR_DEVICE', 'this processor has no AVX2')
     expect(() => loadAddon('nowhere', {}, () => ({ error: verdict }))).toThrow(verdict)
   })

@@ -106,7 +106,7 @@ test.each(Object.entries(samples))('--%s reaches the engine and the settings of 
   expect(infotextFields(samplingOptions, options, info)).toMatchObject(settings)
 })
 
-describe('the engine reads what crosses', () => {
+describe('the engine reads every field of the request', () => {
   const source = readFileSync(path.join(__dirname, '../../native/bindings/requests.cpp'), 'utf8')
   const isRead = (field: string) => expect(source.includes(`"${field}"`) || ['seed', 'rng'].includes(field)).toBe(true)
 

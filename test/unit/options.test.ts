@@ -37,7 +37,7 @@ describe('generate options', () => {
     expect(inputs).toEqual({ prompt: { text: '', emphasis: 'original', clipSkip: undefined } })
   })
 
-  test('without a default of the model, schedule and eta are left to the sampler', () => {
+  test('without a model default, schedule and eta are left to the sampler', () => {
     const defaults = { width: 512, height: 512, steps: 50, sampler: 'ddim', guidanceScale: 7.5 }
     const { request } = resolveGenerate({}, { ...info, defaults }).sampling
     for (const left of ['schedule', 'eta']) expect(request).not.toHaveProperty(left)
@@ -131,15 +131,15 @@ describe('generate options', () => {
     expect(error.message).toMatch(/Stable Diffusion 1\.x.*takes prompt/)
   })
 
-  test('undefined counts as left out', () => {
+  test('undefined is treated as omitted', () => {
     expect(generate({ steps: undefined, classId: undefined, sampler: undefined }).sampling.request.steps).toBe(50)
   })
 
-  test('the final 0 of a custom schedule may be left out', () => {
+  test('the final 0 of a custom schedule may be omitted', () => {
     expect(generate({ schedule: Float32Array.of(14.5, 5, 1) }).sampling.request).toMatchObject({ steps: 3, sigmas: [14.5, 5, 1] })
   })
 
-  test('a custom schedule sets the steps', () => {
+  test('a custom schedule sets the number of steps', () => {
     const sigmas = Float32Array.of(14.5, 5, 1, 0)
     const { sampling } = generate({ schedule: sigmas })
     expect(sampling.request).toMatchObject({ steps: 3, sigmas: [14.5, 5, 1, 0] })
@@ -158,7 +158,7 @@ describe('generate options', () => {
     expect(rejection(() => generate({ schedule })).message).toMatch(message)
   })
 
-  test('steps that contradict a custom schedule are refused', () => {
+  test('steps that contradict a custom schedule are rejected', () => {
     expect(rejection(() => generate({ schedule: Float32Array.of(3, 1, 0), steps: 20 })).message).toMatch(/2 steps/)
   })
 })
@@ -168,7 +168,7 @@ describe('load options', () => {
     expect(load(undefined).request).toEqual({ device: 'auto', threads: 0, precision: 'fast', dtype: {}, memory: { mode: 'auto' } })
   })
 
-  test('everything', () => {
+  test('all options', () => {
     const { request } = load({
       device: 'cuda:1',
       dtype: { unet: 'q8_0', vae: 'f16' },
@@ -196,7 +196,7 @@ describe('load options', () => {
     expect(load({ precision: 'fast', dtype: 'int8' }).request.dtype).toEqual({ unet: 'int8' })
   })
 
-  test('int8 is for the U-Net, and for the first stage by name', () => {
+  test('int8 applies to the U-Net, and to the first stage only by name', () => {
     expect(load({ dtype: 'int8' }).request.dtype).toEqual({ unet: 'int8' })
     expect(load({ dtype: { unet: 'int8', vae: 'int8', textEncoder: 'f16' } }).request.dtype).toEqual({
       unet: 'int8',
@@ -225,7 +225,7 @@ describe('load options', () => {
   })
 })
 
-test('names too far off get no hint', () => {
+test('unrelated names get no suggestion', () => {
   expect(nearestName('zzzzzzzz', ['steps', 'prompt'])).toBeUndefined()
   expect(nearestName('step', ['steps', 'strength'])).toBe('steps')
 })

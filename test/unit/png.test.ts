@@ -29,7 +29,7 @@ function withChunk(file: Buffer, chunk: Buffer, before: 'IDAT' | 'IEND' = 'IDAT'
   return Buffer.concat([file.subarray(0, at), chunk, file.subarray(at)])
 }
 
-describe('what libpng reads with a warning is read as libpng reads it', () => {
+describe('files that libpng reads with a warning are read as by libpng', () => {
   const plain = data(rgb)
   test.each<[string, Buffer, Buffer]>([
     ['a transparency chunk in RGBA', withChunk(data({ ...rgb, colourType: 6 }), pngChunk('tRNS', Buffer.alloc(6))), data({ ...rgb, colourType: 6 })],
@@ -60,7 +60,7 @@ describe('what libpng reads with a warning is read as libpng reads it', () => {
     expect(await pixelsOf(file)).toEqual(await pixelsOf(same))
   })
 
-  test('a transparency chunk in front of the palette makes nothing transparent', async () => {
+  test('a transparency chunk before the palette is ignored', async () => {
     const file = Buffer.concat([
       signature,
       pngHeader(indexed),
@@ -78,7 +78,7 @@ describe('what libpng reads with a warning is read as libpng reads it', () => {
     )
   })
 
-  test('64 MB of data for 16 pixels: no more is inflated than they need', async () => {
+  test('64 MB of data for 16 pixels: only the needed bytes are inflated', async () => {
     const bomb = Buffer.concat([signature, pngHeader({ ...rgb, height: 4 }), pngChunk('IDAT', deflateSync(Buffer.alloc(64 << 20))), end])
     let image: RawImage | undefined
     expect(await bytesTaken(async () => (image = await RawImage.read(bomb)))).toBeLessThan(2 << 20)
@@ -86,7 +86,7 @@ describe('what libpng reads with a warning is read as libpng reads it', () => {
   })
 })
 
-describe('data that is damaged behind the last row', () => {
+describe('data corrupted after the last row', () => {
   const random = randomOf(3)
   const noise = (width: number, height: number, colourType = 2): PngSpec => ({
     width,
@@ -123,7 +123,7 @@ describe('data that is damaged behind the last row', () => {
       await expect(RawImage.read(broken(spec, rows.subarray(0, rows.length - missing)))).rejects.toThrow('cannot be decompressed: invalid block type')
   })
 
-  test('a reference to what would be in front of the data is damage of the rows', async () => {
+  test('a back-reference before the start of the data is an error', async () => {
     // Fixed codes: three bytes from a distance of one, a zero, the end. The four bytes would be the rows of 1x2 pixels.
     const bits = '110' + '0000001' + '00000' + '00110000' + '0000000'
     const stream = Buffer.from(bits.match(/.{1,8}/g)!.map((byte) => parseInt([...byte].reverse().join(''), 2)))
@@ -181,8 +181,8 @@ async function bytesTaken(work: () => Promise<unknown>): Promise<number> {
   return Math.max(most, bytesHeld(most)) - before
 }
 
-describe('bombs', () => {
-  test('a thousand compressed texts are bounded in their sum', async () => {
+describe('decompression bombs', () => {
+  test('the total size of a thousand compressed texts is limited', async () => {
     const text = deflateSync(Buffer.alloc(4 << 20, 'a'))
     const chunks = Array.from({ length: 1000 }, (_, i) => pngChunk('zTXt', Buffer.concat([Buffer.from(`k${i}\0\0`), text])))
     const file = Buffer.concat([signature, pngHeader(rgb), ...chunks, dataOf(rgb), end])
@@ -194,7 +194,7 @@ describe('bombs', () => {
     expect((user + system) / 1e6).toBeLessThan(2)
   })
 
-  test('texts that are too long each count as much as they could', async () => {
+  test('each oversized text counts with the maximum', async () => {
     const text = deflateSync(Buffer.alloc(40 << 20, 'a'))
     const chunks = Array.from({ length: 200 }, (_, i) => pngChunk('iTXt', Buffer.concat([Buffer.from(`k${i}\0\x01\0\0\0`), text])))
     const before = process.cpuUsage()
@@ -207,7 +207,7 @@ describe('bombs', () => {
   /** In a function of its own, so that nothing of what it takes is alive while the file is read. */
   const rows = (width: number, height: number) => deflateSync(Buffer.alloc((1 + width * 8) * height), { level: 1 })
 
-  test('16 bits of a large image: inflated once, row by row', async () => {
+  test('a large 16-bit image is inflated once, row by row', async () => {
     const [width, height] = [3000, 2000]
     const file = Buffer.concat([signature, pngHeader({ width, height, bitDepth: 16, colourType: 6 }), pngChunk('IDAT', rows(width, height)), end])
     expect(file.length).toBeLessThan(2 << 20)
@@ -215,7 +215,7 @@ describe('bombs', () => {
     expect(await bytesTaken(() => RawImage.read(file))).toBeLessThan(pixels + (8 << 20))
   })
 
-  test('a profile that inflates without end is passed over', async () => {
+  test('an endless compressed profile is ignored', async () => {
     const chunk = pngChunk('iCCP', Buffer.concat([Buffer.from('p\0\0'), deflateSync(Buffer.alloc(64 << 20))]))
     const file = withChunk(data(rgb), chunk)
     expect(await bytesTaken(() => RawImage.read(file))).toBeLessThan(16 << 20)
@@ -223,13 +223,13 @@ describe('bombs', () => {
   })
 })
 
-describe('the event loop is held for 20 ms at most', () => {
+describe('the event loop is blocked for at most 20 ms', () => {
   const random = randomOf(5)
   const noise = (width: number, height: number, channels: 1 | 3 | 4) =>
     new RawImage({ data: Uint8Array.from({ length: width * height * channels }, (_, i) => (i % 97) + (random() & 7)), width, height, channels })
   const image = noise(1024, 1024, 3)
 
-  test('reading and writing 1024x1024', async () => {
+  test('when reading and writing 1024x1024', async () => {
     const bytes = await image.encode()
     expect(await held(() => image.encode())).toBeLessThan(longestPromised)
     expect(await held(() => RawImage.read(bytes))).toBeLessThan(longestPromised)
@@ -239,7 +239,7 @@ describe('the event loop is held for 20 ms at most', () => {
     expect(await held(() => RawImage.read(filtered))).toBeLessThan(longestPromised)
   })
 
-  test('16 bits with a gamma of its own', async () => {
+  test('for 16 bits with a custom gamma', async () => {
     const deep = withChunk(
       pngFile({ width: 512, height: 512, bitDepth: 16, colourType: 2, sample: (x, y, c) => (x * y * (c + 3)) & 65535 }),
       gamma(100000),
@@ -247,7 +247,7 @@ describe('the event loop is held for 20 ms at most', () => {
     expect(await held(() => RawImage.read(deep))).toBeLessThan(longestPromised)
   })
 
-  test('resizing, also of thousands of rows to one', async () => {
+  test('when resizing, also thousands of rows to one', async () => {
     expect(await held(() => image.resize(700, 900))).toBeLessThan(longestPromised)
     const tall = noise(500, 12_000, 4)
     expect(await held(() => tall.resize(500, 1))).toBeLessThan(longestPromised)
@@ -288,7 +288,7 @@ describe('colours', () => {
     expect(await pixelsOf(withChunk(data(colours), chunk))).toEqual(await pixelsOf(data(colours)))
   })
 
-  test('linear light of 16 bits keeps its dark tones', async () => {
+  test('16-bit linear light keeps its dark tones', async () => {
     const spec: PngSpec = { width: 64, height: 4, bitDepth: 16, colourType: 0, sample: (x) => x * x * 16 }
     const image = await RawImage.read(withChunk(data(spec), gamma(100000)))
     expect([...image.data.subarray(0, 64)]).toEqual(Array.from({ length: 64 }, (_, x) => srgbOf((x * x * 16) / 65535)))
@@ -306,7 +306,7 @@ describe('colours', () => {
 
   const wide = (spec: PngSpec) => sharp(data(spec)).withIccProfile('p3')
 
-  test('a profile of another space, as sharp applies it to PNG, JPEG and WebP', async () => {
+  test('a profile of another colour space is applied as by sharp to PNG, JPEG and WebP', async () => {
     const png = await sharp(data(colours)).withIccProfile('p3').png().toBuffer()
     expect(png.indexOf('iCCP', 0, 'latin1')).toBeGreaterThan(0)
     const image = await RawImage.read(png)
@@ -348,7 +348,7 @@ describe('colours', () => {
     return Buffer.concat([head, table])
   }
 
-  test('a profile of tables, as sharp applies it', async () => {
+  test('a profile with tables is applied as by sharp', async () => {
     const chunk = pngChunk('iCCP', Buffer.concat([Buffer.from('tables\0\0', 'latin1'), deflateSync(tableProfile())]))
     const png = withChunk(withChunk(data(colours), pngChunk('tEXt', Buffer.from('parameters\0a word'))), chunk)
     const image = await RawImage.read(png)
@@ -360,7 +360,7 @@ describe('colours', () => {
     expect(await pixelsOf(withChunk(data(grey), chunk))).toEqual(await pixelsOf(data(grey)))
   })
 
-  test('grey with a profile of RGB keeps its numbers', async () => {
+  test('grey images with an RGB profile keep their values', async () => {
     const png = await sharp(data(colours)).withIccProfile('p3').png().toBuffer()
     const at = png.indexOf('iCCP', 0, 'latin1') - 4
     const chunk = png.subarray(at, at + 12 + png.readUInt32BE(at))
@@ -384,7 +384,7 @@ describe('orientation', () => {
     return pngChunk('eXIf', Buffer.concat([Buffer.from(mark, 'latin1'), block]))
   }
 
-  test.each([1, 2, 3, 4, 5, 6, 7, 8])('%i: upright, as sharp turns it', async (orientation) => {
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])('%i: rotated upright as by sharp', async (orientation) => {
     const reference = await sharp(data(spec)).withMetadata({ orientation }).webp({ lossless: true }).toBuffer()
     const { data: pixels, info } = await sharp(reference).rotate().raw().toBuffer({ resolveWithObject: true })
     for (const chunk of [exif(orientation, 'II'), exif(orientation, 'MM'), exif(orientation, 'II', 'Exif\0\0')]) {
@@ -406,7 +406,7 @@ describe('orientation', () => {
     expect(await pixelsOf(withChunk(data(spec), chunk))).toEqual(await pixelsOf(data(spec)))
   })
 
-  test('label maps are turned, too', async () => {
+  test('label maps are rotated, too', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'labels-'))
     try {
       const file = path.join(folder, 'a.png')

@@ -21,7 +21,7 @@ describe('emphasis', () => {
     pieces.forEach(([, weight], i) => expect(Math.abs((weight as number) - expected[i][1])).toBeLessThanOrEqual(1e-6))
   })
 
-  test('a number that is none is text', async () => {
+  test('an invalid number is text', async () => {
     expect(await parseEmphasis('(a:1.5.5)')).toEqual([{ kind: 'text', text: 'a:1.5.5', weight: 1.1 }])
     expect(await parseEmphasis('(a:.)')).toEqual([{ kind: 'text', text: 'a:.', weight: 1.1 }])
   })
@@ -39,7 +39,7 @@ describe('emphasis', () => {
       expect(await weightOf(`(${text})`)).toEqual([[text, 1.1]])
   })
 
-  test('white space and words are what Python takes for them', async () => {
+  test('white space and words are those of Python', async () => {
     expect(await parseEmphasis('(a:\x1c1.5\x85)')).toEqual([{ kind: 'text', text: 'a', weight: 1.5 }])
     expect(await parseEmphasis('(a:\ufeff1.5)')).toEqual([{ kind: 'text', text: 'a:\ufeff1.5', weight: 1.1 }])
     const whole = async (text: string) => expect(await parseEmphasis(text)).toEqual([{ kind: 'text', text, weight: 1 }])
@@ -49,7 +49,7 @@ describe('emphasis', () => {
     expect(await parseEmphasis('😀BREAK😀')).toHaveLength(3)
   })
 
-  test('long hostile prompts take no longer than their length', async () => {
+  test('long hostile prompts take linear time', async () => {
     const time = await processorTime(async () => {
       for (const unit of ['(', '[', '\\', ':', ' ', '(a', '(a:1.', 'BREAK', ' BREAK', ':  1', ')'])
         await parseEmphasis(unit.repeat(Math.floor(65_536 / unit.length)))
@@ -77,7 +77,7 @@ describe('chunks', () => {
     })
   })
 
-  test('padding, start and end can be the text encoder’s own', async () => {
+  test('padding, start and end tokens can be set by the text encoder', async () => {
     const { chunks } = await tokenizePrompt(tokenizer, 'cat', { padTokenId: 0, bosTokenId: 7, eosTokenId: 8, maxLength: 6, minChunks: 2 })
     expect(chunks.map(({ ids }) => ids)).toEqual([
       [7, 2368, 8, 0, 0, 0],
@@ -97,7 +97,7 @@ describe('chunks', () => {
     },
   )
 
-  test('bad options are refused', async () => {
+  test('invalid options are rejected', async () => {
     const invalid = expect.objectContaining({ code: 'ERR_INVALID_ARG' })
     const attempt = async (prompt: unknown, options: object) => {
       try {

@@ -83,7 +83,7 @@ describe('requests', () => {
     expect(request).toMatchObject({ prompt: words('a'), negative: words('b'), width: 256, height: 256, count: 1, seed: '1' })
   })
 
-  test('text: the empty negative prompt is told, and what a refiner takes', async () => {
+  test('text: an empty negative prompt is marked, and inputs of a refiner', async () => {
     const plain = await requestOf(infoOf('text'), { prompt: 'a' })
     expect(plain.request).toMatchObject({ negative: words(''), emptyNegative: true })
     expect(plain.request).not.toHaveProperty('refinerSwitchAt')
@@ -96,7 +96,7 @@ describe('requests', () => {
     expect((await requestOf(info, { prompt: 'a' })).options).toMatchObject({ refinerSwitchAt: 0.8 })
   })
 
-  test('class: one window with the number, no negative', async () => {
+  test('class: one window with the class number, no negative', async () => {
     const { request, options } = await requestOf(infoOf('class'), { classId: 'tench', width: 64, height: 32 })
     expect(request.prompt).toEqual({ chunks: [{ ids: [0], weights: [1] }], emphasis: 'original', clipSkip: 0, truncated: false })
     expect(request).not.toHaveProperty('negative')
@@ -135,7 +135,7 @@ describe('requests', () => {
     expect(arrays.image).toHaveLength(3 * 16 * 32)
   })
 
-  test('depth: the map as it is, its size in multiples unless a start image or the call has another', async () => {
+  test('depth: the map unchanged, its size rounded to multiples unless a start image or the call sets another', async () => {
     const info = infoOf('depth')
     const numbers = { data: Float32Array.from({ length: 35 * 50 }, (_, i) => i / 7), width: 35, height: 50 }
     const { request, arrays, options } = await requestOf(info, { prompt: 'a', depthMap: numbers })
@@ -148,7 +148,7 @@ describe('requests', () => {
     expect(started.request).toMatchObject({ depthShape: [1, 1, 50, 35], imageShape: [1, 3, 16, 32], width: 32, height: 16, strength: 0.5 })
   })
 
-  test('depth: images by their lightness, grey files with all their bits', async () => {
+  test('depth: images by lightness, grey files with full bit depth', async () => {
     const mapOf = async (depthMap: AnyGenerateOptions['depthMap']) => [
       ...(await requestOf(infoOf('depth', { sizeMultiple: 1 }), { prompt: 'a', depthMap: depthMap! })).arrays.depth!,
     ]
@@ -184,7 +184,7 @@ describe('requests', () => {
     expect([...arrays.mask!]).toEqual([0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1])
   })
 
-  test('image to image: the mask in the size of the image that is drawn', async () => {
+  test('image to image: the mask has the size of the generated image', async () => {
     const mask = { data: Uint8Array.from({ length: 32 * 16 }, (_, i) => (i % 32 < 16 ? 255 : 0)), width: 32, height: 16 }
     const same = await requestOf(infoOf('text'), { prompt: 'a', image: picture(32, 16), mask, strength: 1 })
     expect(same.request).toMatchObject({ imageShape: [1, 3, 16, 32], maskShape: [1, 1, 16, 32], strength: 1 })
@@ -195,7 +195,7 @@ describe('requests', () => {
     expect(larger.arrays.mask).toEqual(Float32Array.from({ length: 64 * 32 }, (_, i) => (i % 64 < 32 ? 1 : 0)))
   })
 
-  test('image to image with a mask: an image between the multiples is padded, and the result has its size', async () => {
+  test('image to image with a mask: an image whose size is not a multiple is padded, and the result has its size', async () => {
     const data = Uint8Array.from({ length: 33 * 30 }, (_, i) => (i % 33) * 7)
     const image = new RawImage({ data, width: 33, height: 30, channels: 1 })
     const mask = grey(33, 30, 255)
@@ -221,7 +221,7 @@ describe('requests', () => {
     expect([...arrays.embeddings!]).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
   })
 
-  test('rdm: what a search found, and a search by the prompt', async () => {
+  test('rdm: given search results, and a search by the prompt', async () => {
     const found = [{ index: 3, score: 0.5, embedding: Float32Array.of(1, 2, 3, 4) }]
     expect([...(await requestOf(infoOf('rdm'), { neighbours: found })).arrays.embeddings!]).toEqual([1, 2, 3, 4])
     const search = jest.fn(async (query: Float32Array, k: number) => [{ embedding: query.map((x) => x + k) }])
@@ -231,7 +231,7 @@ describe('requests', () => {
     expect(options).toMatchObject({ neighbours: { k: 10 } })
   })
 
-  test('rdm: the signal reaches the search and the prompt that is searched with', async () => {
+  test('rdm: the signal aborts the search and the encoding of its prompt', async () => {
     const controller = new AbortController()
     const reason = new Error('enough')
     const { context, calls } = listener(rdmTextInfo)
@@ -264,7 +264,7 @@ describe('requests', () => {
     await expect(encodeQuery({ native: native as never, tokenizer }, 'a', AbortSignal.abort(new Error('before')))).rejects.toThrow('before')
   })
 
-  test('what a call resolved repeats it', async () => {
+  test('the resolved options reproduce the request', async () => {
     for (const [info, options] of [
       [infoOf('text'), { prompt: 'a', image: picture(32, 32), strength: 0.3 }],
       [infoOf('class'), { classId: 2, guidanceScale: 1.5 }],
@@ -286,7 +286,7 @@ describe('requests', () => {
   })
 })
 
-describe('pictures that do not fit', () => {
+describe('images of the wrong size', () => {
   test.each<[PipelineInfo, AnyGenerateOptions, RegExp]>([
     [infoOf('semantic'), { semanticMap: grey(17, 16) }, /semanticMap is 17x16; sides must be multiples of 16 .* not resized/],
     [infoOf('semantic'), { semanticMap: grey(16, 16, 182) }, /label 182 at \(0, 0\); .* 0 to 181/],
@@ -320,13 +320,13 @@ describe('masks', () => {
     ...(await requestOf(infoOf('inpaint'), { image: picture(width, height), mask: mask as never })).arrays.mask!,
   ]
 
-  test('pictures count by lightness, from 128 on; transparency is ignored', async () => {
+  test('images are thresholded by lightness at 128; transparency is ignored', async () => {
     expect(await maskOf(new RawImage({ data: Uint8Array.of(127, 128, 255, 0), width: 4, height: 1, channels: 1 }), 4, 1)).toEqual([0, 1, 1, 0])
     const rgba = Uint8Array.of(255, 255, 255, 0, 0, 0, 0, 255, 0, 219, 0, 9, 0, 217, 0, 9)
     expect(await maskOf(new RawImage({ data: rgba, width: 4, height: 1, channels: 4 }), 4, 1)).toEqual([1, 0, 1, 0])
   })
 
-  test('bytes are shares of 255, or of 1 where there are no others', async () => {
+  test('bytes are fractions of 255, or of 1 if all are 0 or 1', async () => {
     expect(await maskOf({ data: Uint8Array.of(0, 127, 128, 255), width: 4, height: 1 }, 4, 1)).toEqual([0, 0, 1, 1])
     expect(await maskOf({ data: Uint8Array.of(0, 1, 1, 0), width: 4, height: 1 }, 4, 1)).toEqual([0, 1, 1, 0])
   })
@@ -338,18 +338,18 @@ describe('label maps as PNG', () => {
     pngFile({ width: 4, height: 1, bitDepth, colourType, sample: (x) => samples[x]!, ...more })
   const palette = [9, 9, 9, 9, 9, 9, 1, 2, 3, 255, 0, 0]
 
-  test.each([1, 2, 4, 8, 16])('grey of %d bits gives its numbers, interlaced or not', async (bitDepth) => {
+  test.each([1, 2, 4, 8, 16])('%d-bit grey gives its values, interlaced or not', async (bitDepth) => {
     const samples = [0, 1, 181 % 2 ** bitDepth, (2 ** bitDepth - 1) % 182]
     expect(await mapOf(png(bitDepth, 0, samples))).toEqual(samples)
     expect(await mapOf(png(bitDepth, 0, samples, { interlaced: true, transparency: [0, 1] }))).toEqual(samples)
   })
 
-  test('palettes give their indices, whatever the colours', async () => {
+  test('palettes give their indices, independent of the colours', async () => {
     expect(await mapOf(png(8, 3, [0, 1, 2, 3], { palette }))).toEqual([0, 1, 2, 3])
     expect(await mapOf(png(2, 3, [3, 2, 1, 0], { palette, transparency: [0, 0] }))).toEqual([3, 2, 1, 0])
   })
 
-  test('colours are no labels, and neither is what is no PNG', async () => {
+  test('colour images and files other than PNG are rejected', async () => {
     await expect(mapOf(png(8, 2, [0, 0, 0, 0]))).rejects.toMatchObject({
       code: 'ERR_IMAGE_FORMAT',
       message: expect.stringMatching(/several numbers per pixel/),
@@ -385,7 +385,7 @@ describe('encodeCondition', () => {
     expect(kept.request).toMatchObject({ prompt: words(''), imageShape: [1, 3, 4, 4] })
   })
 
-  test('depth: the size of the image that is meant', async () => {
+  test('depth: the size of the intended image', async () => {
     const depthMap = { data: new Float32Array(35 * 50), width: 35, height: 50 }
     expect((await encode(infoOf('depth'), { depthMap })).request).toMatchObject({ depthShape: [1, 1, 50, 35], width: 32, height: 48 })
     expect((await encode(infoOf('depth'), { depthMap }, { width: 64 })).request).toMatchObject({ width: 64, height: 48 })
@@ -406,7 +406,7 @@ describe('encodeCondition', () => {
 })
 
 describe('loss', () => {
-  test('timesteps, spread evenly where none are given', async () => {
+  test('timesteps are spread evenly if not given', async () => {
     const { context, calls } = listener(infoOf('class'))
     const result = await loss(context, picture(16, 16), { classId: 1 }, { seed: 3 })
     expect(result).toMatchObject({ timesteps: [50, 150, 250, 350, 450, 550, 650, 750, 850, 950], seed: 3n })

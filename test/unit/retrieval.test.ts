@@ -79,7 +79,7 @@ describe('exact search', () => {
     })
   })
 
-  test('the length of the query does not matter, and it is left as it was', async () => {
+  test('the length of the query vector does not matter, and the query is not modified', async () => {
     const database = await RetrievalDatabase.load(write('db.npz', npzFile(arrays)))
     const long = query.map((x) => 1000 * x)
     const copy = long.slice()
@@ -87,7 +87,7 @@ describe('exact search', () => {
     expect(long).toEqual(copy)
   })
 
-  test('several files and a folder count on', async () => {
+  test('rows are numbered across several files or a folder', async () => {
     const half = Math.floor(count / 2) * dim
     mkdirSync(path.join(folder, 'parts'))
     const first = write('parts/part_0.npz', npzFile({ embedding: floats(data.subarray(0, half), dim) }))
@@ -102,7 +102,7 @@ describe('exact search', () => {
     }
   })
 
-  test('the event loop turns meanwhile, and a search can be aborted', async () => {
+  test('a search does not block the event loop and can be aborted', async () => {
     const big = new Float32Array(40_000 * 64)
     for (let i = 0; i < big.length; i++) big[i] = ((i * 7919) % 1013) - 506
     const database = await RetrievalDatabase.load(write('big.npz', npzFile({ embedding: floats(big, 64) })))
@@ -163,7 +163,7 @@ describe('element types', () => {
     }
   })
 
-  test('the longest identifiers', async () => {
+  test('very long identifiers', async () => {
     const length = 262_144
     const img_id = { descr: `<U${length}`, shape: [1], bytes: bytesOf(new Uint32Array(length).fill(0x1f600)) }
     const database = await RetrievalDatabase.load(write('t.npz', npzFile({ embedding: floats(Float32Array.of(1, 2), 2), img_id })))
@@ -171,7 +171,7 @@ describe('element types', () => {
     expect(best!.imageId === '\u{1f600}'.repeat(length)).toBe(true)
   })
 
-  test('a row of zeros is near to nothing', async () => {
+  test('a row of zeros is similar to nothing', async () => {
     const database = await RetrievalDatabase.load(write('t.npz', npzFile({ embedding: floats(Float32Array.of(0, 0, -1, -1), 2) })))
     expect((await database.search(Float32Array.of(1, 1), 5)).map(({ index }) => index)).toEqual([1])
   })
@@ -190,7 +190,7 @@ describe('writing', () => {
   const imageIds = Array.from({ length: count }, (_, i) => `${'sub/'.repeat(i % 3)}ä${i}.png`)
   const patches = imageIds.map((_, i) => [i, 2 * i, 3 * i, -i])
 
-  test('what is written is found again', async () => {
+  test('round-trips', async () => {
     const file = path.join(folder, 'own.safetensors')
     await writeRetrievalDatabase(file, { embeddings, shape: [count, dim], imageIds, patches })
     expect(readdirSync(folder)).toEqual(['own.safetensors'])
@@ -204,7 +204,7 @@ describe('writing', () => {
     expect(readFileSync(file).readBigUInt64LE() % 8n).toBe(0n)
   })
 
-  test('names and places may be missing', async () => {
+  test('names and locations are optional', async () => {
     const file = path.join(folder, 'own.safetensors')
     await writeRetrievalDatabase(file, { embeddings, shape: [count, dim] })
     const [best] = await (await RetrievalDatabase.load(file)).search(embeddings.subarray(0, dim), 1)
@@ -224,14 +224,14 @@ describe('writing', () => {
     expect(readdirSync(folder)).toEqual([])
   })
 
-  test('a place that cannot be written', async () => {
+  test('an unwritable target', async () => {
     await expect(writeRetrievalDatabase(path.join(folder, 'none', 'x'), { embeddings, shape: [count, dim] })).rejects.toMatchObject({
       code: 'ERR_IO',
     })
   })
 })
 
-describe('refused', () => {
+describe('rejected', () => {
   const embedding = floats(Float32Array.of(1, 2, 3, 4), 2)
   const member = (array: Partial<NpyArray>): Buffer => npzFile({ embedding: { ...embedding, ...array } })
   const load = (name: string, bytes: Uint8Array) => RetrievalDatabase.load(write(name, bytes))
@@ -269,7 +269,7 @@ describe('refused', () => {
     await expect(load('other.npz', bytes)).rejects.toBeInstanceOf(UnsupportedModelError)
   })
 
-  test('a deflate bomb is refused by its claim', async () => {
+  test('a deflate bomb is rejected by its declared size', async () => {
     const bytes = npzFile({ embedding: { descr: '<f4', shape: [2, 2], bytes: new Uint8Array(16) } }, { deflated: true })
     // The uncompressed size in the central directory.
     const at = bytes.lastIndexOf('PK\x01\x02') + 24
@@ -277,7 +277,7 @@ describe('refused', () => {
     await expect(load('bomb.npz', bytes)).rejects.toThrow(/declares 2147483647 bytes/)
   })
 
-  test('an archive that holds less than it says', async () => {
+  test('an archive with less data than declared', async () => {
     const data = npzFile({ embedding: floats(rowsOf(5000, 8), 8) }, { deflated: true })
     data.fill(0x55, 2000, 60_000)
     await expect(load('damaged.npz', data)).rejects.toBeInstanceOf(ModelFormatError)
@@ -308,7 +308,7 @@ describe('refused', () => {
     await expect(loading).rejects.toBeInstanceOf(ModelFormatError)
   })
 
-  test('files that do not belong together, and none', async () => {
+  test('files that do not belong together, and no files', async () => {
     const [a, b] = [write('a.npz', npzFile({ embedding })), write('b.npz', npzFile({ embedding: floats(Float32Array.of(1, 2, 3), 3) }))]
     await expect(RetrievalDatabase.load([a, b])).rejects.toThrow(/embeddings of 3 values, but the previous files have 2/)
     await expect(RetrievalDatabase.load([])).rejects.toThrow(/names no file/)
@@ -331,13 +331,13 @@ describe('refused', () => {
   })
 })
 
-test('an .npy header that is not complete asks for more', () => {
+test('an incomplete .npy header asks for more bytes', () => {
   const file = npyFile({ descr: '<f4', shape: [1, 2], bytes: new Uint8Array(8) })
   for (let length = 0; length < 128; length++) expect(parseNpyHeader(file.subarray(0, length), 'x')).toBeUndefined()
   expect(parseNpyHeader(file.subarray(0, 128), 'x')).toEqual({ type: 'f32', itemBytes: 4, shape: [1, 2], dataStart: 128 })
 })
 
-test('top k: the highest, the first of equals, nothing that is no number', () => {
+test('top k: the highest, the first of equal ones, never NaN', () => {
   const best = new TopK(3)
   ;[1, 5, NaN, 5, 2, 5, -Infinity].forEach((score, index) => best.add(index, score))
   expect(best.entries.map(({ index }) => index)).toEqual([1, 3, 5])

@@ -22,7 +22,7 @@ describe('errors of files', () => {
     ['The type is image/png, and 1/2 of it is missing', 'The type is image/png, and 1/2 of it is missing'],
   ])('%s', (message, expected) => expect(withoutFolders(message)).toBe(expected))
 
-  test('clients are told the name, the log the whole', () => {
+  test('clients get the file name, the log the full path', () => {
     const file = '/srv/my models/a.gguf'
     const error = Object.assign(new Error(`${file} does not exist`), { code: 'ERR_IO', details: { path: file, dir: '/srv/my models', bytes: 5 } })
     expect(toAnswer(error)).toEqual({
@@ -35,7 +35,7 @@ describe('errors of files', () => {
   })
 })
 
-test('pictures by address are forgotten after an hour, or when newer ones need their room', () => {
+test('images with a URL are deleted after an hour, or when newer ones need the space', () => {
   let now = 0
   const urls = new PictureUrls(100, () => now)
   const [first, second] = [urls.add(Buffer.alloc(40), 'png'), urls.add(Buffer.alloc(40), 'webp')]
@@ -50,19 +50,19 @@ test('pictures by address are forgotten after an hour, or when newer ones need t
 
 describe('limits', () => {
   const info = { kind: 'text', condition: {}, defaults: { steps: 50, width: 64, height: 64 } } as never
-  test("a preset's steps count, as far as they are taken", () => {
+  test('steps of a preset count as far as they run', () => {
     expect(stepsOf({ preset: 'lightning-8' }, info)).toBe(8)
     expect(stepsOf({ preset: 'dmd2' }, info)).toBe(4)
     expect(stepsOf({ preset: 'lcm', steps: 9 }, info)).toBe(9)
     expect(stepsOf({ preset: 'dmd2', schedule: 'karras' }, info)).toBe(50)
     expect(stepsOf({ preset: 'toString' as never }, info)).toBe(50)
   })
-  test('so that many images of a few steps are taken', () => {
+  test('many images with few steps are accepted', () => {
     const limits = { maxSteps: 20, maxTotalSteps: 80, maxCount: 16, maxPixels: 1e9 } as never
     expect(() => checkLimits({ preset: 'turbo', count: 16 }, info, limits)).not.toThrow()
     expect(() => checkLimits({ preset: 'lightning-8', count: 16 }, info, limits)).toThrow(/128/)
   })
-  test('the image that sets the size counts: a label map, a start image, a depth map', () => {
+  test('the image that sets the size counts: label map, start image or depth map', () => {
     const limits = { maxSteps: 50, maxTotalSteps: 50, maxCount: 1, maxPixels: 64 * 64 } as never
     const grey = (side: number) => new RawImage({ data: new Uint8Array(side * side), width: side, height: side, channels: 1 })
     const [small, large] = [grey(8), grey(65)]
@@ -73,7 +73,7 @@ describe('limits', () => {
   })
 })
 
-test('a large mask is blurred and put back in slices: the event loop turns meanwhile', async () => {
+test('blurring and compositing a large mask does not block the event loop', async () => {
   const side = 2048
   const picture = new RawImage({ data: new Uint8Array(side * side * 3).fill(90), width: side, height: side, channels: 3 })
   const data = picture.data.map((_, i) => (Math.floor(i / 3) % side < side / 2 ? 255 : 0))

@@ -13,7 +13,7 @@ import { crc32 } from '../helpers/crc32'
 
 const names = { samplers: samplerNames, schedules: scheduleNames }
 
-describe('weights by keys', () => {
+describe('prompt weights by keyboard', () => {
   const weigh = (marked: string, by: number) => {
     const start = marked.indexOf('|')
     const end = marked.lastIndexOf('|') - (start === marked.lastIndexOf('|') ? 0 : 1)
@@ -31,7 +31,7 @@ describe('weights by keys', () => {
     ['(red:2.0|)', 0.1, '(red:2)'],
   ])('%s by %d', (marked, by, expected) => expect(weigh(marked, by)?.text).toBe(expected))
 
-  test('the words stay selected, so that the key can be pressed again', () => {
+  test('the words stay selected, so that the key can be repeated', () => {
     let edited = { text: 'a red circle', start: 3, end: 3 }
     for (let i = 0; i < 5; i++) edited = changeWeight(edited.text, edited.start, edited.end, 0.1)!
     expect(edited.text).toBe('a (red:1.5) circle')
@@ -39,10 +39,10 @@ describe('weights by keys', () => {
     expect(edited).toEqual({ text: 'a red circle', start: 2, end: 5 })
   })
 
-  test('nothing to weigh', () => expect(changeWeight('a , b', 2, 2, 0.1)).toBeUndefined())
+  test('without words to weight', () => expect(changeWeight('a , b', 2, 2, 0.1)).toBeUndefined())
 })
 
-describe('texts of PNG files', () => {
+describe('texts in PNG files', () => {
   const chunk = (type: string, data: Uint8Array) => {
     const body = Buffer.concat([Buffer.from(type, 'latin1'), data])
     const out = Buffer.alloc(body.length + 8)
@@ -63,7 +63,7 @@ describe('texts of PNG files', () => {
     ['packed iTXt', chunk('iTXt', Buffer.concat([Buffer.from('parameters\0\x01\0en\0x\0'), deflateSync(text)])), text],
   ])('%s', async (_, part, expected) => expect(await readPngText(png(chunk('tEXt', Buffer.from('other\0no')), part), 'parameters')).toBe(expected))
 
-  test('what this library writes, and what the page writes', async () => {
+  test('reads what this library and the page write', async () => {
     const image = new RawImage({ data: new Uint8Array(12), width: 2, height: 2, channels: 3 })
     const file = Uint8Array.from(await image.encode())
     const written = withPngText(file, 'parameters', text)
@@ -85,8 +85,8 @@ describe('texts of PNG files', () => {
   })
 })
 
-describe('settings out of an infotext', () => {
-  test("of AUTOMATIC1111's web UI", () => {
+describe('settings from an infotext', () => {
+  test("from AUTOMATIC1111's web UI", () => {
     const found = fromInfotext(
       'a (cat:1.2), <b>bold</b>\nsecond line\nNegative prompt: dog\nSteps: 30, Sampler: DPM++ 2M SDE, Schedule type: Karras, CFG scale: 6.5, Seed: 18446744073709551615, Size: 512x768, Model hash: 1234567890, Denoising strength: 0.4, Clip skip: 2, Version: v1.10.1',
       names,
@@ -105,27 +105,27 @@ describe('settings out of an infotext', () => {
       clipSkip: 2,
     })
   })
-  test('samplers and schedules in one name, as before 1.9', () => {
+  test('sampler and schedule in one name, as before 1.9', () => {
     expect(fromInfotext('x\nSteps: 3, Sampler: DPM++ 2M Karras, Seed: 1', names)).toMatchObject({ sampler: 'dpmpp_2m', schedule: 'karras' })
     expect(fromInfotext('x\nSteps: 3, Sampler: Euler a, Seed: 1', names)).toMatchObject({ sampler: 'euler_a', schedule: '' })
   })
-  test("every name of this library's own", () => {
+  test('every name of this library', () => {
     for (const name of samplerNames) expect(fromInfotext(`x\nSteps: 3, Sampler: ${name}, Seed: 1`, names)?.sampler).toBe(name)
   })
-  test('numbers out of bounds and unknown names are left alone', () => {
+  test('out-of-range numbers and unknown names are ignored', () => {
     expect(fromInfotext('x\nSteps: -3, Sampler: Magic, CFG scale: 1e9, Seed: -1, Size: huge', names)).toEqual({ prompt: 'x', negativePrompt: '' })
     expect(fromInfotext('only a prompt', names)).toBeUndefined()
   })
 })
 
-test('where the tokens of a prompt end', () => {
+test('the truncated part of a prompt', () => {
   const prompt = 'a (red:1.2) circle above, blue things'
   expect(endOfTokens(prompt, ['a</w>', 'red</w>', 'circle</w>', 'above</w>', ',</w>'])).toBe(prompt.indexOf(' blue'))
   expect(endOfTokens(prompt, ['a', 'red', 'cir', '##cle'])).toBe(prompt.indexOf(' above'))
   expect(endOfTokens(prompt, ['ðŁ</w>', 'a</w>'])).toBe(1)
 })
 
-describe('requests as text', () => {
+describe('requests as code', () => {
   const options = { model: 'default', prompt: 'it\'s a "cat"\n$HOME `x`', negativePrompt: 'dog', width: 64, height: 64, seed: '18446744073709551615' }
   const none = { image: false, mask: false }
   test('curl', () => {
@@ -165,7 +165,7 @@ describe('masks', () => {
     expect(undo(undo(history)).length).toBe(0)
     expect(redo(redo(undo(history))).length).toBe(1)
   })
-  test('a feathered edge keeps the middle, falls off evenly, and is repainted as a whole', () => {
+  test('a feathered edge keeps the middle and falls off evenly', () => {
     const [width, height] = [60, 40]
     const mask = Uint8ClampedArray.from({ length: width * height }, (_, i) => (i % width < 30 ? 255 : 0))
     const soft = feathered(mask, width, height, 9)

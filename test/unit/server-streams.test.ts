@@ -38,7 +38,7 @@ describe('streams', () => {
     return { streams, app, client, hasEnded: () => ended }
   }
 
-  test('a client that reads nothing and goes leaves its place', async () => {
+  test('a client that reads nothing and disconnects frees its slot', async () => {
     const { streams, app, client, hasEnded } = await stalled(300_000)
     await new Promise((resolve) => setTimeout(resolve, 100)) // the buffers are full
     client.resetAndDestroy()
@@ -47,7 +47,7 @@ describe('streams', () => {
     await app.close()
   })
 
-  test('a client that reads nothing and stays is cut off in time', async () => {
+  test('a client that reads nothing and stays is disconnected after a timeout', async () => {
     const { streams, app, client, hasEnded } = await stalled(200)
     await until(hasEnded)
     expect(streams.open.size).toBe(0)
@@ -83,7 +83,7 @@ test.each(['before', 'while'])('a job that is cancelled %s its files are made st
   expect(events).toEqual(['error'])
 })
 
-test('previews go with the end of a job, and one that cannot be made harms nothing', async () => {
+test('previews are deleted when a job ends, and failing to encode one is harmless', async () => {
   const job = new JobRecord({}, 'm', 'interactive')
   const preview = (encode: () => Promise<Uint8Array>) =>
     job.take({ type: 'preview', image: { width: 8, height: 8, encode }, index: 0, step: 1, steps: 2 } as unknown as Parameters<JobRecord['take']>[0])
@@ -96,7 +96,7 @@ test('previews go with the end of a job, and one that cannot be made harms nothi
   expect(job.bytes).toBeLessThan(100)
 })
 
-test('what is kept counts what was asked for, and its files', async () => {
+test('the memory of kept jobs includes the request and its files', async () => {
   const store = new JobStore({ maxKeptJobs: 10, maxKeptBytes: 25_000 } as ConstructorParameters<typeof JobStore>[0])
   for (let i = 0; i < 4; i++) {
     const job = new JobRecord({ prompt: 'x'.repeat(4000) }, 'm', 'interactive')

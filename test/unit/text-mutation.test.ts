@@ -72,7 +72,7 @@ test('the text in a model file: 1000 mutants', async () => {
   expect(refused).toBeGreaterThan(300)
 })
 
-test('values of the wrong kind at every place of tokenizer.json', async () => {
+test('values of the wrong type at every position of tokenizer.json', async () => {
   const file = path.join(folder, 'tokenizer.json')
   const strange = [null, true, -1, 1e300, '', '\ud800', [], {}, [[]], { content: 5 }]
   const visit = async (value: unknown, put: (replacement: unknown) => void): Promise<void> => {

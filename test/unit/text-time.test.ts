@@ -13,7 +13,7 @@ import { readTokenizerFiles } from '../../lib/text/tokenizer-files'
 import { mutate, randomOf } from '../helpers/mutate'
 import { held, longestPromised } from '../helpers/thread-time'
 
-describe('the event loop is held for 20 ms at most', () => {
+describe('the event loop is blocked for at most 20 ms', () => {
   let data: TokenizerData
   let clip: ClipTokenizer
   beforeAll(async () => {
@@ -32,7 +32,7 @@ describe('the event loop is held for 20 ms at most', () => {
     expect(await held(() => parseTokenizer(text))).toBeLessThan(longestPromised)
   })
 
-  test('by tokenizer files of megabytes', async () => {
+  test('by tokenizer files of several megabytes', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'tokenizer-'))
     try {
       const vocab = Object.fromEntries(data.vocab)
@@ -49,7 +49,7 @@ describe('the event loop is held for 20 ms at most', () => {
     }
   })
 
-  test('by whatever has the size of a tokenizer file', async () => {
+  test('by other files with the size of a tokenizer file', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'tokenizer-'))
     const size = 16 << 20
     const file = path.join(folder, 'tokenizer.json')
@@ -124,7 +124,7 @@ describe('JSON in slices', () => {
     return Object.fromEntries(entries.map(([key, inner]) => [key, plain(inner)]))
   }
 
-  test('is what JSON.parse() gives; vocabularies are maps', async () => {
+  test('gives the result of JSON.parse(), with vocabularies as maps', async () => {
     const value = (await parseJsonSliced(text, 'vocab')) as { vocab: unknown }
     expect(value.vocab).toEqual(
       new Map<string, unknown>([
@@ -143,7 +143,7 @@ describe('JSON in slices', () => {
     for (const scalar of ['1', '"x"', ' null ', '[]']) expect(await parseJsonSliced(scalar, 'vocab')).toEqual(JSON.parse(scalar))
   })
 
-  test('is refused where JSON.parse() refuses it, in 5,000 mutants', async () => {
+  test('rejects the same input as JSON.parse(), in 5,000 mutants', async () => {
     const random = randomOf(3)
     let refused = 0
     for (let round = 0; round < 5000; round++) {
@@ -162,7 +162,7 @@ describe('JSON in slices', () => {
     expect(refused).toBeLessThan(5000)
   })
 
-  test('of any depth is refused, not recursed into', async () => {
+  test('rejects deep nesting without recursion', async () => {
     await expect(parseJsonSliced('['.repeat(1_000_000), 'vocab')).rejects.toThrow(SyntaxError)
   })
 })

@@ -23,17 +23,17 @@ describe('the vocabulary asset', () => {
     expect(createHash('sha256').update(tokens.join('\n')).digest('hex')).toBe(clip.sha256_of_tokens_joined_by_newline)
   })
 
-  test('gives the sample tokens their ids', async () => {
+  test('has the right ids for sample tokens', async () => {
     for (const [token, id] of Object.entries(clip.samples)) expect([token, tokens.indexOf(token)]).toEqual([token, id])
     const { bosTokenId, eosTokenId, padTokenId, modelMaxLength } = await ClipTokenizer.standard()
     expect([bosTokenId, eosTokenId, padTokenId, modelMaxLength]).toEqual([clip.sot, clip.eot, clip.eot, 77])
   })
 
-  test('byte characters are 256 different ones', () => {
+  test('maps bytes to 256 distinct characters', () => {
     expect(new Set(byteCharacters()).size).toBe(256)
   })
 
-  test('says what to do when it is missing', async () => {
+  test('if it is missing, the error says what to do', async () => {
     await expect(clipMerges(path.join(tmpdir(), 'no-such-asset.br'))).rejects.toThrow(/build:assets/)
   })
 })
@@ -48,7 +48,7 @@ describe('golden prompts', () => {
     extended = await tokenizer.withAddedTokens(added.added)
   })
 
-  test('all are there', () => expect(prompts).toHaveLength(count))
+  test('all cases exist', () => expect(prompts).toHaveLength(count))
 
   test.each(prompts.map((prompt: any) => [prompt.i, prompt]) as [any, any][])('prompt %i', async (_, prompt: any) => {
     expect([49406, ...(await tokenizer.encode(prompt.text)), 49407]).toEqual(prompt.clip_hf)
@@ -74,7 +74,7 @@ describe('tokenizer files', () => {
     expect(tokenizer.idToToken((await tokenizer.encode('cat'))[0]!)).toBe('cat</w>')
   })
 
-  test('a tokenizer subfolder, Windows line ends, and markers of other names', async () => {
+  test('a tokenizer subfolder, Windows line ends, and markers with other names', async () => {
     const inner = path.join(folder, 'tokenizer')
     mkdirSync(inner)
     writeTinyTokenizer(inner, { lineEnd: '\r\n', config: { bos_token: { content: 'th' }, eos_token: 'at', pad_token: '!', model_max_length: 1e30 } })
@@ -106,7 +106,7 @@ describe('tokenizer files', () => {
     expect(await tokenizer.encode('one two')).toEqual([tinyTokens.length, tinyTokens.length + 1])
   })
 
-  test('a folder without any gives undefined, a missing one an error', async () => {
+  test('a folder without tokenizer files gives undefined, a missing folder an error', async () => {
     expect(await readTokenizerFiles(folder)).toBeUndefined()
     await expect(readTokenizerFiles(path.join(folder, 'none'))).rejects.toThrow(DiffusionError)
   })
@@ -136,13 +136,13 @@ describe('tokenizer files', () => {
     await expect(readTokenizerFiles(folder)).rejects.toThrow(ModelFormatError)
   })
 
-  test('refuses tokenizers of other kinds by name', async () => {
+  test('rejects other kinds of tokenizers by name', async () => {
     writeFileSync(path.join(folder, 'tokenizer.json'), JSON.stringify({ model: { type: 'Unigram', vocab: [] } }))
     await expect(readTokenizerFiles(folder)).rejects.toThrow(UnsupportedModelError)
     await expect(readTokenizerFiles(folder)).rejects.toThrow(/Unigram/)
   })
 
-  test('names that objects have of themselves are ordinary tokens', async () => {
+  test('names of object built-ins are ordinary tokens', async () => {
     const vocab = JSON.stringify(tinyVocab).replace('{', `{"__proto__": ${tinyTokens.length}, "constructor</w>": ${tinyTokens.length + 1}, `)
     writeFileSync(path.join(folder, 'vocab.json'), vocab)
     writeFileSync(path.join(folder, 'merges.txt'), tinyMerges.join('\n'))
@@ -154,7 +154,7 @@ describe('tokenizer files', () => {
 })
 
 describe('the tokenizer inside a model file', () => {
-  test('CLIP needs no vocabulary beside its merges, and comes back', async () => {
+  test('CLIP round-trips with its merges alone, without a vocabulary', async () => {
     const text = await serialiseTokenizer(await standardClipData())
     expect(JSON.parse(text)).not.toHaveProperty('vocab')
     const back = await parseTokenizer(text)
@@ -162,7 +162,7 @@ describe('the tokenizer inside a model file', () => {
     expect(await (await ClipTokenizer.create(back)).encode('a photo of a cat')).toEqual([320, 1125, 539, 320, 2368])
   })
 
-  test('other vocabularies are stored whole', async () => {
+  test('other vocabularies are stored in full', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'tokenizer-'))
     try {
       writeTinyTokenizer(folder)

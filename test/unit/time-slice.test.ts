@@ -8,19 +8,19 @@ function burn(milliseconds: number): void {
 
 afterEach(() => jest.restoreAllMocks())
 
-test('stretches that follow each other in one turn share its time', async () => {
+test('slices that follow each other in one turn share its time', async () => {
   let now = 1000
   jest.spyOn(performance, 'now').mockImplementation(() => now)
   const first = new TimeSlice()
   now += 10
-  // Nothing turned the loop in between, so the second stretch holds it on.
+  // Nothing turned the loop in between, so the second slice continues the first.
   expect(new TimeSlice().over).toBe(true)
   await first.next()
   expect(first.over).toBe(false)
   expect(new TimeSlice().over).toBe(false)
 })
 
-test('two pieces of work at the same time let the loop turn as one does', async () => {
+test('two concurrent tasks block the event loop no longer than one', async () => {
   let turns = 0
   let counting = setImmediate(function turn() {
     turns++
@@ -33,7 +33,7 @@ test('two pieces of work at the same time let the loop turn as one does', async 
   expect(turns).toBeGreaterThanOrEqual(8)
 })
 
-test('arrays are made piece by piece, each number once', async () => {
+test('arrays are filled in pieces, each element once', async () => {
   const made = await makeSliced(new Float32Array(10_000), (i) => i + 1)
   expect(made.every((value, i) => value === i + 1)).toBe(true)
 })

@@ -26,7 +26,7 @@ function hover(marker: string, from: string): string {
   return ts.displayPartsToString(service.getQuickInfoAtPosition(file, at)?.displayParts)
 }
 
-test('kinds narrow as test/types/kinds.ts says', () => {
+test('types narrow by kind as in test/types/kinds.ts', () => {
   const problems = [...service.getSyntacticDiagnostics(file), ...service.getSemanticDiagnostics(file)].map(({ start, messageText }) => {
     const line = text.slice(0, start).split('\n').length
     return `${line}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`

@@ -17,7 +17,7 @@ describe('values', () => {
     ['fields that have the name of our mark', { extra: { $latent: 'picture', data: 1 }, own: { $latent: 'same' } }],
   ])('%s', (_, value) => expect(crossed(value)).toEqual(value))
 
-  test('pictures are images again, with their texts', () => {
+  test('images are restored with their texts', () => {
     const image = new RawImage({
       data: Uint8Array.from({ length: 12 }, (_, i) => i),
       width: 2,
@@ -32,7 +32,7 @@ describe('values', () => {
     expect(pictureBuffers(encode([image, image], 'x')).size).toBe(1)
   })
 
-  test('a view sends its own bytes, not the memory around it', () => {
+  test('a view sends only its own bytes', () => {
     const pool = Buffer.from('secret picture')
     const wire = encode(pool.subarray(7), 'image') as Uint8Array
     expect(wire.buffer.byteLength).toBe(7)
@@ -40,9 +40,9 @@ describe('values', () => {
     expect((encode(new Float32Array(8).subarray(2, 4), 'x') as Float32Array).buffer.byteLength).toBe(8)
   })
 
-  test('addresses cross as texts', () => expect(crossed({ image: new URL('file:///a.png') })).toEqual({ image: 'file:///a.png' }))
+  test('URLs are sent as strings', () => expect(crossed({ image: new URL('file:///a.png') })).toEqual({ image: 'file:///a.png' }))
 
-  test('what the other side has does not cross', () => {
+  test('values already known to the receiver are not sent', () => {
     const image = new RawImage({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 })
     const wire = encodeBeside({ image, steps: 2, mask: [1] }, { image }, 'options')
     expect(pictureBuffers(wire).size).toBe(0)
@@ -73,20 +73,20 @@ test.each([
   { $latent: 'picture', data: 1 },
 ])('a forged message is refused: %j', (wire) => expect(() => decode({ extra: wire })).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG' })))
 
-test('a message that names the same list again and again is refused, and lists without end', () => {
+test('messages with endless lists or repeated references are rejected', () => {
   let wire: unknown = 1
   for (let i = 0; i < 10; i++) wire = new Array(100).fill(wire)
   expect(() => decode(wire)).toThrow(/more than 1000000 values/)
   expect(() => decode({ extra: new Array(2 ** 32 - 1) })).toThrow(/4294967295 entries/)
 })
 
-test('an array whose buffer was transferred is an empty one', () => {
+test('an array with a transferred buffer becomes empty', () => {
   const numbers = Float32Array.of(1)
   structuredClone(numbers.buffer, { transfer: [numbers.buffer] })
   expect(crossed({ numbers })).toEqual({ numbers: new Float32Array() })
 })
 
-test('arrays are copied where they are to be used again', () => {
+test('arrays that are used again are copied', () => {
   const numbers = Float32Array.of(1, 2)
   expect(encode(numbers, 'x')).toBe(numbers)
   const wire = encode({ list: [numbers] }, 'x', { copy: true })
@@ -94,7 +94,7 @@ test('arrays are copied where they are to be used again', () => {
   expect(decode(wire)).toEqual({ list: [Float32Array.of(1, 2)] })
 })
 
-test('a message of any depth is refused', () => {
+test('deeply nested messages are rejected', () => {
   let wire: unknown = 1
   for (let i = 0; i < 100_000; i++) wire = { wire }
   expect(() => decode(wire)).toThrow(/nested more than/)
@@ -118,7 +118,7 @@ describe('errors', () => {
     expect([arrived.name, arrived.message, arrived.stack]).toEqual([error.name, error.message, error.stack])
   })
 
-  test('whatever was thrown arrives as an error', () => {
+  test('any thrown value arrives as an error', () => {
     expect(crossedError('text')).toMatchObject({ name: 'Error', message: 'text' })
     expect(crossedError(Object.assign(new Error('x'), { details: { f: () => 1 } }))).toMatchObject({ message: 'x' })
     expect(crossedError(new DOMException('stopped', 'AbortError'))).toMatchObject({ name: 'AbortError', message: 'stopped' })

@@ -21,7 +21,7 @@ const workflows = new Map(
 )
 const jobs = [...workflows].flatMap(([file, { jobs: all }]) => Object.entries(all).map(([name, job]) => ({ file, name, job })))
 
-test('every platform that has a package is built', () => {
+test('every platform with a package is built', () => {
   const { build, ...others } = workflows.get('binaries.yml')!.jobs
   const built = [...build!.strategy!.matrix.include.map(({ name }) => name), ...Object.keys(others)].sort()
   const table = readFileSync(path.join(root, 'scripts', 'packages', 'platforms.mjs'), 'utf8')
@@ -30,7 +30,7 @@ test('every platform that has a package is built', () => {
   expect(built).toEqual(platforms)
 })
 
-test('what they run is there, with the same names as in package.json', () => {
+test('scripts they run exist in package.json', () => {
   const { scripts } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
   const commands = jobs.flatMap(({ job }) => (job.steps ?? []).flatMap(({ run }) => (run === undefined ? [] : [run]))).join('\n')
   const npm = [...commands.matchAll(/npm run ([\w:]+)/g)].map(([, name]) => name!)
@@ -41,7 +41,7 @@ test('what they run is there, with the same names as in package.json', () => {
   expect(files.filter((file) => !existsSync(path.join(root, file)))).toEqual([])
 })
 
-test('jobs name jobs and workflows that there are, and actions a version', () => {
+test('jobs refer to existing jobs and workflows, and actions have a version', () => {
   for (const { file, job } of jobs) {
     if (job.needs !== undefined) expect(Object.keys(workflows.get(file)!.jobs)).toContain(job.needs)
     if (job.uses !== undefined) expect(existsSync(path.join(root, job.uses))).toBe(true)

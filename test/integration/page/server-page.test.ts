@@ -16,7 +16,7 @@ if (!executable) console.warn('server-page: skipped, there is no Chromium')
 const folder = path.resolve('packages/server/page-dist')
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
 
-test('one page, one script, one style, within 60 kB of gzip, nothing inline and nothing from elsewhere', () => {
+test('one page, one script and one style sheet within 60 kB gzipped, nothing inline, nothing from other origins', () => {
   const files = readdirSync(folder)
   expect(files.map((name) => path.extname(name)).sort()).toEqual(['.css', '.html', '.js', '.svg'])
   const size = files.reduce((sum, name) => sum + gzipSync(readFileSync(path.join(folder, name))).length, 0)
@@ -111,7 +111,7 @@ where('the page in Chromium', () => {
     })
   }
 
-  test('from a prompt to an image that stays: tokens, memory, preview, progress, gallery', async () => {
+  test('from a prompt to an image in the gallery: tokens, memory, preview, progress', async () => {
     const page = await open()
     expect(await findings(page)).toEqual([])
     await prompt(page).fill('a red circle above a blue square')
@@ -146,7 +146,7 @@ where('the page in Chromium', () => {
     await page.context().close()
   })
 
-  test('the seed: random, kept, of an image; all settings of an image', async () => {
+  test('seeds: random, fixed, taken from an image; all settings of an image', async () => {
     const page = await open()
     await draw(page, { prompt: 'a blue circle', steps: 2 })
     const first = await seed(page).inputValue()
@@ -207,7 +207,7 @@ where('the page in Chromium', () => {
     await page.context().close()
   })
 
-  test('the queue: order, removal, cancelling by key, and a page that is loaded again', async () => {
+  test('the queue: order, removal, cancelling by key, reloading the page', async () => {
     const page = await open()
     for (const [word, steps] of Object.entries({ first: 150, second: 50, third: 50, fourth: 50 })) {
       await number(page, 'Steps').fill(String(steps))
@@ -235,7 +235,7 @@ where('the page in Chromium', () => {
     await page.context().close()
   })
 
-  test('pictures that are given: settings fill the fields, start images, a painted mask', async () => {
+  test('given images: settings fill the fields, start images, a painted mask', async () => {
     const page = await open()
     const parameters =
       'a yellow star\nNegative prompt: blue\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5.5, Seed: 18446744073709551615, Size: 96x64, Version: v1.10.1'
@@ -348,7 +348,7 @@ where('the page in Chromium', () => {
     await page.context().close()
   })
 
-  test('models that edit an image: guidance by the image, no mask, no size; the end of a prompt that does not fit is marked', async () => {
+  test('models that edit an image: image guidance, no mask, no size; the truncated part of a prompt is marked', async () => {
     const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce' })
     const page = await context.newPage()
     page.setDefaultTimeout(120_000)
@@ -383,7 +383,7 @@ where('the page in Chromium', () => {
     await context.close()
   })
 
-  test('what the server refuses is said as text, and nothing is sent that it would refuse', async () => {
+  test('errors of the server are shown as text, and invalid requests are not sent', async () => {
     const page = await open()
     await number(page, 'Width').fill('65')
     await page.getByText('Width and height are multiples of 4').waitFor()
@@ -424,5 +424,5 @@ where('the page in Chromium', () => {
     await page.context().close()
   })
 
-  test('no script failed, nothing broke the policy of the page, nothing was asked elsewhere', () => expect(complaints).toEqual([]))
+  test('no script errors, no violations of the content security policy, no requests to other origins', () => expect(complaints).toEqual([]))
 })
