@@ -83,12 +83,18 @@ DenoisingCall MemoryPlanner::call_of(const PictureOutline & picture) const {
     if (picture.decodes_previews()) {  // the bytes and JavaScript's copy
         call.shown = 2 * 3 * static_cast<uint64_t>(frame.padded_width * frame.padded_height * picture.count);
     }
+    if (stages_.refiner && picture.refined) {  // set up at the start, too
+        DenoisingCall refined = call;
+        refined.deep_cache = {};
+        call.beside = stages_.refiner->denoiser().run_bytes(refined);
+    }
     return call;
 }
 
 DenoisingCall MemoryPlanner::refiner_call_of(const PictureOutline & picture) const {
     DenoisingCall call = call_of(picture);
     call.deep_cache = {};
+    call.beside = 0;  // the base model's run ends when the refiner takes over
     return call;
 }
 
@@ -125,16 +131,14 @@ PictureOutline MemoryPlanner::outline_of(const GenerateRequest & request) const 
 }
 
 /// Bytes that the run keeps between its steps: the base model's and the refiner's, because both are set up at the start.
-uint64_t MemoryPlanner::run_bytes(const PictureOutline & picture, const DenoisingCall & call) const {
-    const uint64_t own = stages_.denoiser->run_bytes(call);
-    if (!stages_.refiner || !picture.refined) return own;
-    return own + stages_.refiner->denoiser().run_bytes(refiner_call_of(picture));
+uint64_t MemoryPlanner::run_bytes(const DenoisingCall & call) const {
+    return stages_.denoiser->run_bytes(call) + call.beside;
 }
 
 /// Bytes of the run while the first stage decodes previews; 0 if it does not.
 uint64_t MemoryPlanner::run_beside_decoder(const PictureOutline & picture, const DenoisingCall & call) const {
     const bool tiny = picture.preview_method == "taesd" && !stages_.preview_stage;  // the first stage is the tiny autoencoder
-    return stages_.denoiser && (picture.preview_method == "vae" || tiny) ? run_bytes(picture, call) : 0;
+    return stages_.denoiser && (picture.preview_method == "vae" || tiny) ? run_bytes(call) : 0;
 }
 
 /// Previews by a separate tiny autoencoder, in addition to the run and the denoising network with its graph.
@@ -149,7 +153,7 @@ StagePlan MemoryPlanner::plan_previews(const PictureOutline & picture, const Den
     if (stages_.refiner && picture.refined) {
         graph = std::max(graph, graph_of(stages_.refiner->denoiser(), refiner_call_of(picture)));
     }
-    return stages_.preview_stage->plan_decode(h, w, n, run_bytes(picture, call) + graph);
+    return stages_.preview_stage->plan_decode(h, w, n, run_bytes(call) + graph);
 }
 
 /// Throws out_of_memory if encoding or decoding the images does not fit the caller's limit.

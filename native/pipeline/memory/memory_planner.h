@@ -60,7 +60,7 @@ public:
 private:
     StagePlan plan_previews(const PictureOutline & picture, const DenoisingCall & call) const;
     uint64_t run_beside_decoder(const PictureOutline & picture, const DenoisingCall & call) const;
-    uint64_t run_bytes(const PictureOutline & picture, const DenoisingCall & call) const;
+    uint64_t run_bytes(const DenoisingCall & call) const;
     Frame frame_of(const PictureOutline & picture) const;
     /// The conditioners' networks, including the refiner's, with the memory of a call.
     std::vector<std::pair<const models::Network *, graph::GraphMeasure>> measure_conditioners(const Frame & frame) const;

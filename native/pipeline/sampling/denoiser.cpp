@@ -50,7 +50,7 @@ uint64_t Denoiser::measure(const DenoisingCall & call, const DenoisingPlan & pla
 DenoisingPlan Denoiser::plan(const DenoisingCall & call) const {
     const uint64_t bound = residency_.bound();
     DenoisingPlan plan;
-    plan.held = residency_.bytes_with(*network_) + run_bytes(call) + call.shown + residency_.claimed();
+    plan.held = residency_.bytes_with(*network_) + run_bytes(call) + call.beside + call.shown + residency_.claimed();
     uint64_t half = 0;
     if (options_.upscaling) {
         StagePlanRequest request{call.shape[2], call.shape[3]};

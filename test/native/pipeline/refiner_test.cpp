@@ -131,6 +131,10 @@ TEST(refiner_in_memory_plans) {
     const Json low_plan = turns->estimate(request);
     CHECK(weights(low_plan, "refiner") == own["weights"]["unet"]["bytes"].get<uint64_t>());
     CHECK(low_plan["peak"].get<uint64_t>() < plan["peak"].get<uint64_t>());
+    // The refiner's run is set up at the start, and keeps its latents while the base model works; not the other way round.
+    const auto kept = [](const Json & each, const char * stage) { return each["stages"][stage]["pictures"].get<uint64_t>(); };
+    CHECK(kept(alone, "unet") > 0 && kept(plan, "unet") == 2 * kept(alone, "unet"));
+    CHECK(kept(plan, "refiner") == kept(own, "unet"));
     // A bound that the plan names is enough, and one that is less is refused before anything is drawn.
     low.max_bytes = low_plan["peak"].get<uint64_t>();
     const auto picture = [&](const Loaded & pipe) { return pipe->generate(drawn, {}).tensor.data; };
