@@ -38,7 +38,7 @@ function argumentsOf(int8: boolean | undefined, values: BenchValues, model: stri
   const flags = { ...values, device: 'cpu', json: true, ...(int8 ? { dtype: 'int8' } : {}) }
   const words = Object.entries(flags)
     .filter(([name]) => name !== 'kernels' && name !== 'all')
-    .map(([name, value]) => (value === true ? `--${name}` : `--${name}=${String(value)}`))
+    .flatMap(([name, value]) => (value === true ? [`--${name}`] : [value].flat().map((each) => `--${name}=${String(each)}`)))
   return ['bench', ...words, ...(model === undefined ? [] : ['--', model])]
 }
 

@@ -1,15 +1,28 @@
 /** One run of `latent bench`: measurements and report. */
-import { DiffusionPipeline, estimateMemory, getDevices, getVersions, measurePeak, type Kernels, type OperationTime, type Peak } from '../index.js'
+import {
+  DiffusionPipeline,
+  estimateMemory,
+  getDevices,
+  getVersions,
+  measurePeak,
+  type GenerateOptions,
+  type Kernels,
+  type LoraReport,
+  type OperationTime,
+  type Peak,
+} from '../index.js'
+import { generateOptions } from '../options/generate.js'
 import { loadOptions } from '../options/load.js'
 import { pick } from '../options/option.js'
 import { readOptionFlags, type Flags, type FlagValues, type Io } from './command.js'
-import { loadFlags, readLoadOptions, readSource, sizeFlags, sizeOptions } from './model-flags.js'
+import { loadFlags, loraFlags, readLoadOptions, readSource, sizeFlags, sizeOptions } from './model-flags.js'
 import { progressBar } from './progress-bar.js'
 
 /** Flags of the command. */
 export const benchFlags = {
   ...loadFlags,
   ...sizeFlags,
+  lora: { ...loraFlags.lora, help: 'also time a step with this adapter: FILE or FILE:WEIGHT; may be repeated' },
   repeats: { kind: 'number', help: 'network steps to time; the median is reported (default 3)' },
   profile: { kind: 'switch', help: 'also time each operation of a step and of the decoder' },
   kernels: {
@@ -55,6 +68,8 @@ export interface Report {
   height: number
   peak: Peak[]
   stages: Row[]
+  /** With --lora: how many layers the adapters change, and the time of a step with them over that of a step without. */
+  loras?: { files: string[]; layers: number; ofStep: number }
   /** With --profile: for one step and one decoding. */
   operations?: Record<'step' | 'decode', OperationTime[]>
   /** Up to the decoded image; image to image also encodes and may take more. */
@@ -78,6 +93,17 @@ function row(stage: string, ms: number, flops: number | undefined, peak: Peak | 
   return { stage, ms, gflop: flops / 1e9, gflops, ...(peak && peak.gflops > 0 ? { ofPeak: gflops / peak.gflops, peakFormat: peak.format } : {}) }
 }
 
+/** Times one more step than asked for, because the first builds the graph. */
+async function timeSteps(repeats: number, step: () => Promise<{ dispose: () => void }>): Promise<{ first: number; usual: number }> {
+  const all: number[] = []
+  for (let i = 0; i <= repeats; i++) {
+    const [ms, out] = await timed(step)
+    out.dispose()
+    all.push(ms)
+  }
+  return { first: all[0]!, usual: median(all.slice(1)) }
+}
+
 /** The peak of the instructions that the engine selected for a network's arithmetic. */
 function reachable(
   peaks: Peak[],
@@ -99,6 +125,11 @@ function reachable(
 export async function chosenKernels(): Promise<Kernels> {
   const { kernels } = (await getDevices()).find(({ type }) => type === 'cpu')!
   return kernels!
+}
+
+/** The names of adapters, and how many layers they change together. */
+function changes(reports: readonly LoraReport[]): { files: string[]; layers: number } {
+  return { files: reports.map(({ name }) => name), layers: new Set(reports.flatMap(({ matched }) => matched)).size }
 }
 
 /** Loads the model given by the flags and times its stages. */
@@ -125,17 +156,19 @@ export async function measure(values: BenchValues, model: string | undefined, io
   const { width, height } = estimate
   const latents = await held.createLatents({ width, height, seed: 0 })
   const guided = { timestep: 500, conditioning, unconditional: conditioning, guidanceScale: 7.5, signal }
-  const stepMs: number[] = []
-  // The first step builds the graph.
-  for (let i = 0; i <= (values.repeats ?? 3); i++) {
-    const [ms, out] = await timed(() => held.predict(latents, guided))
-    out.dispose()
-    stepMs.push(ms)
-  }
+  const repeats = values.repeats ?? 3
+  const step = () => held.predict(latents, guided)
+  const bare = await timeSteps(repeats, step)
+  const { loras }: GenerateOptions = readOptionFlags(pick(generateOptions, 'loras'), values)
+  const reports = loras ? await held.setLoras(loras, { signal }) : []
+  const adapted = loras ? await timeSteps(repeats, step) : undefined
+  if (loras) await held.setLoras([])
   const [decodeMs, picture] = await timed(() => held.decode(latents, { output: 'float', signal }))
   const peakRssBytes = held.memoryUsage().processPeak // includes everything that an image needs
-  const [encodeMs, encoded] = await timed(() => held.encodeImage({ data: picture, shape: [1, 3, height, width] }, { signal }))
-  encoded.dispose()
+  // A tiny autoencoder may be a decoder alone.
+  const encode = () => held.encodeImage({ data: picture, shape: [1, 3, height, width] }, { signal })
+  const [encodeMs, encoded] = held.info.spec.firstStage?.encoder === false ? [] : await timed(encode)
+  encoded?.dispose()
   const operations = values.profile
     ? {
         step: await held.profile(async () => (await held.predict(latents, guided)).dispose()),
@@ -162,11 +195,13 @@ export async function measure(values: BenchValues, model: string | undefined, io
       { stage: 'load', ms: loadMs },
       { stage: 'first prompt', ms: firstTextMs },
       row('text encoder', textMs, estimate.textEncoder?.flops, f32),
-      { stage: 'first step', ms: stepMs[0]! },
-      row('step', median(stepMs.slice(1)), estimate.unet?.flops, best('unet')),
+      { stage: 'first step', ms: bare.first },
+      row('step', bare.usual, estimate.unet?.flops, best('unet')),
+      ...(adapted ? [{ stage: 'step with LoRA', ms: adapted.usual }] : []),
       row('decode', decodeMs, estimate.decode?.flops, best('vae')),
-      row('encode', encodeMs, estimate.encode?.flops, best('vae')),
+      ...(encodeMs === undefined ? [] : [row('encode', encodeMs, estimate.encode?.flops, best('vae'))]),
     ],
+    ...(adapted ? { loras: { ...changes(reports), ofStep: adapted.usual / bare.usual } } : {}),
     ...(operations ? { operations } : {}),
     peakRssBytes,
   }
@@ -187,16 +222,17 @@ function table(title: string, operations: OperationTime[]): string[] {
 }
 
 /** A report for people. */
-export function render({ model, device, precision, width, height, peak, stages, operations, peakRssBytes }: Report): string {
+export function render({ model, device, precision, width, height, peak, stages, loras, operations, peakRssBytes }: Report): string {
   const line = ({ stage, ms, gflop, gflops, ofPeak, peakFormat }: Row) => {
     const work = gflop === undefined ? '' : `${gflop.toFixed(1).padStart(9)} GFLOP ${gflops!.toFixed(1).padStart(8)} GFLOP/s`
-    return `  ${stage.padEnd(14)}${ms.toFixed(1).padStart(10)} ms${work}${ofPeak === undefined ? '' : `  ${(100 * ofPeak).toFixed(0)}% of the ${peakFormat} peak`}`
+    return `  ${stage.padEnd(15)}${ms.toFixed(1).padStart(10)} ms${work}${ofPeak === undefined ? '' : `  ${(100 * ofPeak).toFixed(0)}% of the ${peakFormat} peak`}`
   }
   return [
     `${model}, ${width}x${height}, ${precision}, guided (batch 2), on ${device}`,
-    ...peak.map(({ format, instructions, gflops }) => `  peak ${format.padEnd(9)}${gflops.toFixed(0).padStart(10)} GFLOP/s (${instructions})`),
+    ...peak.map(({ format, instructions, gflops }) => `  peak ${format.padEnd(10)}${gflops.toFixed(0).padStart(10)} GFLOP/s (${instructions})`),
     ...stages.map(line),
-    `  peak memory   ${(peakRssBytes / 1e6).toFixed(0).padStart(10)} MB resident`,
+    ...(loras ? [`  a step with ${loras.files.join(', ')} (${loras.layers} layers) takes ${loras.ofStep.toFixed(3)} of a step without`] : []),
+    `  peak memory    ${(peakRssBytes / 1e6).toFixed(0).padStart(10)} MB resident`,
     ...(operations ? [...table('a step', operations.step), ...table('decoding', operations.decode)] : []),
     '',
   ].join('\n')

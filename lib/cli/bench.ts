@@ -10,14 +10,14 @@ function check(values: BenchValues): void {
   if (values.device !== undefined && values.device !== 'cpu')
     throw new UsageError(`${given} is for the CPU and cannot be combined with --device ${values.device}`)
   // Flags in which the runs differ, or whose tables have no place in the summary.
-  const other = (['kernels', 'precision', 'profile'] as const).find((name) => values[name] !== undefined)
+  const other = (['kernels', 'precision', 'profile', 'lora'] as const).find((name) => values[name] !== undefined)
   if (values.all && other) throw new UsageError(`--all and --${other} cannot be combined`)
 }
 
 export const benchCommand: Command = {
   name: 'bench',
   summary: 'time loading, a network step, the decoder and the encoder, compared with the peak of this machine',
-  usage: '[MODEL] [--width N] [--height N] [--repeats N] [--kernels SET | --all]',
+  usage: '[MODEL] [--width N] [--height N] [--repeats N] [--lora FILE] [--kernels SET | --all]',
   flags: benchFlags,
   notes: 'One guided step is one evaluation of the network at batch 2. The peak is measured in the same run with multiply-adds only.',
   async run(argv, io) {

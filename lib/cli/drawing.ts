@@ -30,7 +30,7 @@ export function readDrawingOptions(values: DrawingValues): GenerateOptions {
   const options: GenerateOptions = readOptionFlags({ ...promptOptions, ...loopOptions }, values)
   const settings = readOptionFlags(previewOptions, values)
   if (values.preview !== undefined) options.preview = { ...settings, onPreview: previewWriter(values.preview) }
-  else if (Object.keys(settings).length > 0) throw new UsageError('--preview-every needs --preview FILE')
+  else if (Object.keys(settings).length > 0) throw new UsageError(`--preview-${Object.keys(settings)[0]} needs --preview FILE`)
   return options
 }
 

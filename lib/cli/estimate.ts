@@ -10,7 +10,7 @@ const flags = {
   ...loadFlags,
   lora: loraFlags.lora,
   ...sizeFlags,
-  ...flagsOf(pick(estimateOptions, 'guidanceScale', 'imageGuidanceScale')),
+  ...flagsOf(pick(estimateOptions, 'guidanceScale', 'imageGuidanceScale', 'preview')),
   json: { kind: 'switch', help: 'print JSON, in bytes' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
@@ -28,7 +28,7 @@ export const estimateCommand: Command = {
     const hooks = { signal: io.signal, onProgress: bar.update }
     const request = {
       ...readLoadOptions(values),
-      ...readOptionFlags(pick(estimateOptions, 'width', 'height', 'guidanceScale', 'imageGuidanceScale', 'loras'), values),
+      ...readOptionFlags(pick(estimateOptions, 'width', 'height', 'guidanceScale', 'imageGuidanceScale', 'loras', 'preview'), values),
       ...hooks,
     }
     const estimate = await estimateMemory(readSource(values, positionals[0]), request).finally(bar.clear)

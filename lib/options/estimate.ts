@@ -14,6 +14,6 @@ export const estimateOptions = {
   loras,
   preview: option(checkPreviewSettings, {
     toNative: ({ method }: Partial<PreviewOptions>) => ({ previewMethod: method ?? '' }),
-    flag: 'the command line has only linear previews',
+    flag: { name: 'preview-method', value: 'NAME', help: 'count previews, too: linear, taesd or vae', read: (text) => ({ method: text }) },
   }),
 }

@@ -12,7 +12,11 @@ export const previewOptions = {
     flag: { name: 'preview', value: 'FILE', help: 'write previews to this file while sampling' },
   }),
   every: integer({ min: 1, max: 1000, fallback: () => 1, flag: { name: 'preview-every', help: 'steps between previews; default 1' } }),
-  method: choice({ names: previewMethods, fallback: () => 'linear' as const, flag: 'the command line has only linear previews' }),
+  method: choice({
+    names: previewMethods,
+    fallback: () => 'linear' as const,
+    flag: { name: 'preview-method', value: 'NAME', help: 'linear (small, default), taesd (with --preview-vae or a tiny --vae) or vae (slow)' },
+  }),
 } satisfies Options<PreviewOptions>
 
 /** Without `onPreview`, for estimates. */

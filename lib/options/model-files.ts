@@ -22,7 +22,7 @@ export const modelFiles = {
   textEncoder: option(checkPlace, { flag: { value, help: "use this text encoder instead of the model's" } }),
   imageEncoder: option(checkPlace, { flag: { value, help: 'CLIP with an image tower, for retrieval-augmented models' } }),
   vae: option(checkPlace, { flag: { value, help: "use this VAE (first stage) instead of the model's" } }),
-  previewVae: option(checkPlace, { flag: 'part of --preview-method' }),
+  previewVae: option(checkPlace, { flag: { value, help: 'a tiny autoencoder (TAESD) for previews' } }),
   refiner: option(checkPlace, { flag: { value, help: "a second model that takes over within a run, such as SDXL's refiner" } }),
   tokenizer: option(checkPlace, { flag: { value: 'DIR', help: "use these tokenizer files instead of the model's" } }),
 } satisfies Options<ModelFiles>

@@ -1,6 +1,6 @@
 /** The command line on a real file: the synthetic model of the reference case, its configuration as a .yaml beside it. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { renderRuns, runAll } from '../../lib/cli/bench-kernels'
 import { getDevices, RawImage, type Kernels } from '../../lib/index'
@@ -110,6 +110,27 @@ test('estimate', async () => {
   expect(estimate.peakBytes).toBeGreaterThan(estimate.lowPeakBytes)
 })
 
+test('previews by a method of choice, and their estimate', async () => {
+  const tiny = goldenModel('addon-taesd', 'diffusers')
+  try {
+    const sizeOf = async (...flags: string[]) => {
+      const argv = ['generate', '-m', model.file, '-p', 'x', '-o', at('seen.png'), '--preview', at('preview.png'), ...flags, ...small]
+      expect(await cli(argv)).toMatchObject({ code: 0, stderr: '' })
+      const { width, height } = await RawImage.read(at('preview.png'))
+      return [width, height]
+    }
+    expect(await sizeOf()).toEqual([8, 8])
+    expect(await sizeOf('--preview-method', 'vae')).toEqual([64, 64])
+    expect(await sizeOf('--preview-method', 'taesd', '--preview-vae', tiny.folder)).toEqual([64, 64])
+    const estimate = ['estimate', model.file, '--width', '64', '--height', '64', '--preview-vae', tiny.folder]
+    expect((await cli(estimate)).stdout).not.toMatch(/peak, preview/)
+    expect((await cli([...estimate, '--preview-method', 'taesd'])).stdout).toMatch(/peak, preview +\d+ MB/)
+    expect(await cli([...estimate, '--preview-method', 'best'])).toMatchObject({ code: 2, stderr: expect.stringMatching(/linear, taesd/) })
+  } finally {
+    tiny.remove()
+  }
+})
+
 test('devices', async () => {
   const { code, stdout } = await cli(['devices', '--json'])
   expect(code).toBe(0)
@@ -136,6 +157,27 @@ test('bench', async () => {
   expect(available.float.at(-1)!.name).toBe(chosen.fast)
   const step = report.stages.find(({ stage }: { stage: string }) => stage === 'step')
   expect(report.peak).toContainEqual(expect.objectContaining({ format: step.peakFormat, instructions: chosen.fast }))
+})
+
+test('bench with an adapter and a decoder alone', async () => {
+  const lora = goldenModel('addon-lora-kohya', 'kohya')
+  const tiny = goldenModel('addon-taesd', 'pth')
+  try {
+    rmSync(path.join(tiny.folder, 'taesd_encoder.pth'))
+    const size = ['--width', '64', '--height', '64', '--repeats', '1']
+    const argv = ['bench', model.file, ...size, '--lora', lora.file, '--vae', path.join(tiny.folder, 'taesd_decoder.pth')]
+    const { code, stdout, stderr } = await cli([...argv, '--json'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const report = JSON.parse(stdout)
+    const stages: Record<string, number> = Object.fromEntries(report.stages.map(({ stage, ms }: { stage: string; ms: number }) => [stage, ms]))
+    expect(Object.keys(stages)).toEqual(['load', 'text encoder', 'first step', 'step', 'step with LoRA', 'decode'])
+    expect(report.loras).toMatchObject({ files: [path.basename(lora.file)], ofStep: expect.closeTo(stages['step with LoRA']! / stages.step!, 6) })
+    expect(report.loras.layers).toBeGreaterThan(10)
+    expect((await cli(argv)).stdout).toMatch(/^ {2}a step with .* \(\d+ layers\) takes \d+\.\d{3} of a step without$/m)
+  } finally {
+    lora.remove()
+    tiny.remove()
+  }
 })
 
 test('bench runs other kernels in a separate process', async () => {

@@ -48,6 +48,7 @@ describe('the command line', () => {
     ],
     [['generate', '-m', 'x', '-p', 'y', '--preview', 'out.gif'], /--preview: .*\.png/],
     [['generate', '-m', 'x', '-p', 'y', '--preview-every', '2'], /--preview-every needs --preview FILE/],
+    [['generate', '-m', 'x', '-p', 'y', '--preview-method', 'taesd'], /--preview-method needs --preview FILE/],
     [['generate', '-m', 'x', '-p', 'y', '--schedule', '3,x,0'], /--schedule takes a number/],
     [['generate', '-m', 'x', '-p', 'y', '--schedule', 'sigmas: 3,x,0'], /--schedule takes a number, not 'x'/],
     [['generate', '-m', 'x', '-p', 'y', '--schedule', 'timesteps:999,1'], /--schedule takes noise levels .*; use --timesteps/],
@@ -82,6 +83,7 @@ describe('the command line', () => {
     [['inspect', 'a', 'b'], /expected one MODEL/],
     [['devices', 'x'], /x/],
     [['bench', 'x', '--repeats', '0'], /--repeats/],
+    [['bench', 'x', '--all', '--lora', 'y'], /--all and --lora cannot be combined/],
     [['bench', 'x', '--all', '--kernels', 'avx2'], /--all and --kernels cannot be combined/],
     [['bench', 'x', '--all', '--device', 'cuda'], /--all is for the CPU and cannot be combined with --device cuda/],
   ])('%j is a usage error', async (argv, message) => {
