@@ -63,9 +63,9 @@ test.each([
 })
 
 describe('a huge string used in many places is not scanned each time', () => {
-  const long = Buffer.alloc(4 << 20, 'a')
-  const many = 60_000
-  /** Milliseconds. All strings together are 250 GB: hashing them takes 20 seconds or more. */
+  const long = Buffer.alloc(16 << 20, 'a')
+  const many = 40_000
+  /** Milliseconds. All strings together are 670 GB: hashing them takes a minute. */
   const longest = 5_000
   const float = global('torch', 'FloatStorage')
   const one = tensor(storage(float, text('0'), 1), [1], [1])
