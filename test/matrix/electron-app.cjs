@@ -9,7 +9,7 @@ const { EventEmitter } = require('node:events')
 const Module = require('node:module')
 const path = require('node:path')
 const { setTimeout: delay } = require('node:timers/promises')
-const { MessageChannel } = require('node:worker_threads')
+const { electronStandIn, standInForPage } = require('../integration/children/electron-stand-ins.cjs')
 const { Blob, Event, EventTarget, URL } = globalThis
 
 const [, , asarNode, archive, program] = process.argv
@@ -21,8 +21,7 @@ function runEngine() {
   require(program)
 }
 
-const [handlers, schemes, windows, engines] = [new Map(), new Map(), [], []]
-const toPreload = new EventEmitter()
+const [schemes, windows] = [new Map(), []]
 const app = Object.assign(new EventEmitter(), { isReady: () => true, whenReady: async () => {}, quit: () => app.emit('will-quit') })
 
 class BrowserWindow {
@@ -34,60 +33,16 @@ class BrowserWindow {
   static getAllWindows = () => windows
 }
 
-class MessageChannelMain {
-  constructor() {
-    const { port1, port2 } = new MessageChannel()
-    this.port2 = port2
-    this.port1 = {
-      postMessage: (message) => port1.postMessage(message),
-      on: (event, listener) => port1.on(event, (data) => listener({ data })),
-      once: (event, listener) => port1.once(event, listener),
-      start: () => port1.start(),
-      close: () => port1.close(),
-    }
-  }
-}
-
-const senderFrame = {
-  url: 'app://bundle/',
-  frameTreeNodeId: 1,
-  postMessage: (channel, message, ports) => toPreload.emit(channel, { ports }, message),
-}
-const electron = {
+const { electron, engines } = electronStandIn({
   app,
-  BrowserWindow,
-  MessageChannelMain,
-  protocol: { registerSchemesAsPrivileged() {}, handle: (scheme, serve) => schemes.set(scheme, serve) },
-  ipcMain: { handle: (channel, listener) => handlers.set(channel, listener), removeHandler: (channel) => handlers.delete(channel) },
-  utilityProcess: {
-    fork(file, args, { stdio }) {
-      const child = fork(__filename, [asarNode, archive, file], { stdio: [...stdio, 'ipc'], serialization: 'advanced' })
-      engines.push(child)
-      return Object.assign(child, { postMessage: (message) => child.send(message, () => {}) })
-    },
-  },
-  contextBridge: { exposeInMainWorld: (key, api) => (globalThis.window[key] = api) },
-  ipcRenderer: {
-    invoke: async (channel, ...args) => handlers.get(channel)({ senderFrame }, ...args),
-    on: (channel, listener) => toPreload.on(channel, listener),
-  },
-}
+  frame: { url: 'app://bundle/' },
+  fork: (file, _args, options) => fork(__filename, [asarNode, archive, file], options),
+})
+Object.assign(electron, { BrowserWindow, protocol: { registerSchemesAsPrivileged() {}, handle: (scheme, serve) => schemes.set(scheme, serve) } })
 
 /** What the page and its code use of a browser. */
 function standInForBrowser(saved) {
-  globalThis.window = Object.assign(new EventTarget(), {
-    location: { origin: 'app://bundle' },
-    postMessage(data, _origin, ports) {
-      this.dispatchEvent(Object.assign(new Event('message'), { data, source: this, ports }))
-    },
-  })
-  globalThis.ImageData = class {
-    constructor(data, width, height) {
-      Object.assign(this, { data, width, height })
-    }
-  }
-  for (const name of ['HTMLImageElement', 'HTMLCanvasElement', 'OffscreenCanvas', 'ImageBitmap']) globalThis[name] ??= class {}
-  globalThis.createImageBitmap = async ({ width, height }) => ({ width, height, close() {} })
+  standInForPage('app://bundle')
   URL.createObjectURL = (blob) => (saved.push(blob), 'blob:1')
   URL.revokeObjectURL = () => {}
   const elements = {}

@@ -6,89 +6,29 @@ import { fork } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import Module, { createRequire } from 'node:module'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { MessageChannel } from 'node:worker_threads'
 import { fileURLToPath } from 'node:url'
 import { RawImage } from '../../../dist/esm.mjs'
 
 const require = createRequire(import.meta.url)
 const word = process.argv[2]
 const say = (value) => console.log(JSON.stringify(value))
-const { Event, EventTarget } = globalThis
+const { electronStandIn, standInForPage } = require('./electron-stand-ins.cjs')
 
-// ---- Electron --------------------------------------------------------------------------------------------------------
+// ---- Electron and a page ---------------------------------------------------------------------------------------------
 
-const handlers = new Map()
-const toPreload = new EventEmitter()
-const [app, engines] = [Object.assign(new EventEmitter(), { isReady: () => ready, whenReady: () => nextTurn().then(() => (ready = true)) }), []]
 let ready = false
-
-class MessageChannelMain {
-  constructor() {
-    const { port1, port2 } = new MessageChannel()
-    this.port2 = port2
-    this.port1 = {
-      postMessage: (message) => port1.postMessage(message),
-      on: (event, listener) => port1.on(event, (data) => listener({ data })),
-      once: (event, listener) => port1.once(event, listener),
-      start: () => port1.start(),
-      close: () => port1.close(),
-    }
-  }
-}
-
-const utilityProcess = {
-  fork(file, args, { stdio }) {
-    const flags = ['-r', fileURLToPath(new URL('parent-port.cjs', import.meta.url))]
-    const child = fork(file, args, { stdio: [...stdio, 'ipc'], serialization: 'advanced', execArgv: flags })
-    engines.push(child)
-    return Object.assign(child, { postMessage: (message) => child.send(message, () => {}) })
-  },
-}
-
-let frameUrl = 'app://bundle/index.html'
-const senderFrame = {
-  get url() {
-    return frameUrl
-  },
-  frameTreeNodeId: 1,
-  postMessage: (channel, message, ports) => toPreload.emit(channel, { ports }, message),
-}
-
-const electron = {
+const app = Object.assign(new EventEmitter(), { isReady: () => ready, whenReady: () => nextTurn().then(() => (ready = true)) })
+const frame = { url: 'app://bundle/index.html' }
+const parentPort = ['-r', fileURLToPath(new URL('parent-port.cjs', import.meta.url))]
+const { electron, handlers, engines, toPreload } = electronStandIn({
   app,
-  ipcMain: { handle: (channel, listener) => handlers.set(channel, listener), removeHandler: (channel) => handlers.delete(channel) },
-  utilityProcess,
-  MessageChannelMain,
-  contextBridge: { exposeInMainWorld: (key, api) => (globalThis.window[key] = api) },
-  ipcRenderer: {
-    invoke: async (channel, ...args) => handlers.get(channel)({ senderFrame }, ...args),
-    on: (channel, listener) => toPreload.on(channel, listener),
-  },
-}
+  frame,
+  fork: (file, args, options) => fork(file, args, { ...options, execArgv: parentPort }),
+})
 const load = Module._load
 Module._load = (name, ...rest) => (name === 'electron' ? electron : load(name, ...rest))
-
-// ---- a page ----------------------------------------------------------------------------------------------------------
-
-globalThis.window = Object.assign(new EventTarget(), {
-  location: { origin: 'app://bundle' },
-  postMessage(data, origin, ports) {
-    if (origin !== 'app://bundle') throw new Error(`posted to ${origin}`)
-    this.dispatchEvent(Object.assign(new Event('message'), { data, source: this, ports }))
-  },
-})
-class ImageData {
-  constructor(data, width, height) {
-    Object.assign(this, { data, width, height })
-  }
-}
-globalThis.ImageData = ImageData
-let bitmaps = 0
-globalThis.createImageBitmap = async ({ width, height }) => {
-  bitmaps++
-  return { width, height, close: () => bitmaps-- }
-}
-for (const name of ['HTMLImageElement', 'HTMLCanvasElement', 'OffscreenCanvas', 'ImageBitmap']) globalThis[name] ??= class {}
+standInForPage('app://bundle')
+const { ImageData } = globalThis
 
 // ---- the application -------------------------------------------------------------------------------------------------
 
@@ -165,7 +105,7 @@ const scenarios = {
     say({ ...said, busy: outcomes.filter((outcome) => outcome?.code === 'ERR_BUSY').length })
   },
   async origins() {
-    frameUrl = 'https://example.org/app://bundle'
+    frame.url = 'https://example.org/app://bundle'
     say({ refused: await failure(connectDiffusion()), missing: await failure(connectDiffusion({ key: 'other' })) })
   },
   async lost() {
