@@ -78,6 +78,17 @@ void apply_tiny_vae(const Json & config) {
                 Json{{"found", "vae/config.json"}, {"nearest", "TAESD"}}.dump());
 }
 
+/// Schedulers that only models distilled to a few steps come with: LCM and TCD, merged into the U-Net.
+void apply_few_step_defaults(ModelSpec & spec, const Json & config) {
+    if (config.is_null() || spec.schedule.edm) return;
+    const std::string name = text_at(config, "_class_name");
+    if (name != "LCMScheduler" && name != "TCDScheduler") return;
+    spec.sampler = name == "LCMScheduler" ? "lcm" : "tcd";
+    spec.steps = 4;
+    spec.eta = name == "TCDScheduler" ? 0.3 : 0.0;
+    if (spec.unet->guidance_embed_dim == 0) spec.guidance_scale = 1;
+}
+
 /// latents_mean or latents_std of a first stage, per channel; empty where there is none.
 std::vector<double> statistics_at(const Json & config, const char * key) {
     if (!config.contains(key) || config.at(key).is_null()) return {};
@@ -260,7 +271,9 @@ void apply_diffusers_configs(Detection & detection, const DiffusersConfigs & con
     apply_vision_config(detection, vision.is_null() ? configs.image_encoder : vision);
     apply_low_res_scheduler(spec, configs);
     if (!configs.index.is_null()) apply_index(spec, configs.index);
-    if (spec.unet) apply_kind_defaults(spec);
+    if (!spec.unet) return;
+    apply_kind_defaults(spec);
+    apply_few_step_defaults(spec, configs.scheduler);
 }
 
 }  // namespace latent::formats

@@ -165,6 +165,29 @@ TEST(markers_beside_a_scheduler_configuration) {
     CHECK(open_model(parts).spec.prediction == Prediction::v);
 }
 
+TEST(schedulers_of_few_step_models) {
+    const golden::Case c = golden::load("sd1");
+    const golden::TempFolder folder;
+    golden::write_layout(c, "diffusers", folder.path());
+    ModelParts parts;
+    parts.model = folder.path();
+    const std::string config = folder / "scheduler/scheduler_config.json";
+    const Json plain = Json::parse(latent::read_text_file(config));
+    const auto with = [&](const char * name) {
+        Json scheduler = plain;
+        scheduler["_class_name"] = name;
+        std::ofstream(latent::to_path(config)) << scheduler.dump();
+        return open_model(parts).spec;
+    };
+    const latent::ModelSpec usual = with("DDIMScheduler"), lcm = with("LCMScheduler"), tcd = with("TCDScheduler");
+    CHECK(usual.sampler == "ddim" && usual.steps == 50 && usual.guidance_scale == 7.5);
+    CHECK(lcm.sampler == "lcm" && lcm.steps == 4 && lcm.guidance_scale == 1 && lcm.eta == 0);
+    CHECK(tcd.sampler == "tcd" && tcd.steps == 4 && tcd.guidance_scale == 1 && tcd.eta == 0.3);
+    CHECK(lcm.schedule.beta_end == usual.schedule.beta_end && lcm.prediction == usual.prediction);
+    parts.spec = Json{{"sampler", "euler"}, {"steps", 9}};
+    CHECK(with("LCMScheduler").sampler == "euler" && open_model(parts).spec.steps == 9);
+}
+
 TEST(edm_models) {
     golden::FileTensor mean{"edm_mean", latent::DType::f32, {1, 4, 1, 1}, std::vector<uint8_t>(16)}, deviation = mean;
     deviation.name = "edm_std";
