@@ -21,7 +21,7 @@ const maxArchiveBytes = 2 * maxModelBytes
 const folderPrefix = 'latent-unpacked-'
 const abandonedMs = 3_600_000
 
-/** Temporary folders in use, removed at exit at the latest; those of a killed process are removed by the next one. */
+/** Temporary folders in use, removed at exit at the latest; those of killed processes and terminated workers by a later one. */
 const folders = new Set<string>()
 let exitHooked = false
 
@@ -43,18 +43,32 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** Whether a process may still use its folders. Our own other threads do so only while they unpack, except on Windows, where a model in use keeps its name. */
+function isUsedBy(pid: number): boolean {
+  return pid === process.pid ? process.platform === 'win32' : isAlive(pid)
+}
+
+/** When a folder or a file in it was last written, in milliseconds; undefined if it is no folder of ours, or is gone. */
+async function lastWritten(folder: string): Promise<number | undefined> {
+  const status = await lstat(folder).catch(() => undefined)
+  if (!status?.isDirectory()) return undefined
+  const names = await readdir(folder).catch(() => [])
+  const files = await Promise.all(names.slice(0, 2).map((name) => lstat(path.join(folder, name)).catch(() => undefined)))
+  return Math.max(status.mtimeMs, ...files.map((file) => file?.mtimeMs ?? 0))
+}
+
 /**
- * Removes the folders of killed processes, unless they are younger than an hour: they may belong to a process in another container that shares the temporary
- * folder.
+ * Removes the folders of killed processes and terminated workers, if nothing has been written there for an hour: the process may be in another container that
+ * shares the temporary folder.
  */
 async function removeAbandoned(): Promise<void> {
   const names = await readdir(tmpdir()).catch(() => [])
   for (const name of names) {
     const pid = new RegExp(`^${folderPrefix}(\\d{1,10})-\\w+$`).exec(name)?.[1]
-    if (pid === undefined || isAlive(Number(pid))) continue
     const left = path.join(tmpdir(), name)
-    const status = await lstat(left).catch(() => undefined)
-    if (!status?.isDirectory() || Date.now() - status.mtimeMs < abandonedMs) continue
+    if (pid === undefined || folders.has(left) || isUsedBy(Number(pid))) continue
+    const written = await lastWritten(left)
+    if (written === undefined || Date.now() - written < abandonedMs) continue
     // Belongs to another user or is in use: keep it.
     await rm(left, { recursive: true, force: true }).catch(() => undefined)
   }

@@ -1,4 +1,6 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { DiffusionError, ModelFormatError } from '../../lib/errors'
@@ -249,6 +251,36 @@ describe('a checkpoint inside an outer zip', () => {
     const central = bytes.indexOf(Buffer.from('PK\x01\x02', 'latin1'))
     bytes.writeUInt32LE(50, central + 24)
     await expect(unpackOuterZip(put('size.zip', bytes))).rejects.toBeInstanceOf(ModelFormatError)
+  })
+
+  test('removes what killed processes and terminated workers left, if nothing is written there any more', async () => {
+    const temporary = path.join(folder, 'temporary')
+    const ended = spawnSync(process.execPath, ['-e', '']).pid
+    const old = new Date(Date.now() - 2 * 3_600_000)
+    const leave = (name: string, fileTime: Date, folderTime: Date) => {
+      mkdirSync(path.join(temporary, name), { recursive: true })
+      writeFileSync(path.join(temporary, name, 'model.ckpt'), 'x')
+      utimesSync(path.join(temporary, name, 'model.ckpt'), fileTime, fileTime)
+      utimesSync(path.join(temporary, name), folderTime, folderTime)
+      return name
+    }
+    leave(`latent-unpacked-${ended}-killed`, old, old)
+    const worker = leave(`latent-unpacked-${process.pid}-worker`, old, old)
+    const kept = [
+      leave(`latent-unpacked-${ended}-writing`, new Date(), old),
+      leave(`latent-unpacked-${ended}-young`, old, new Date()),
+      leave('latent-unpacked-other', old, old),
+      leave(`latent-unpacked-${process.ppid}-alive`, old, old),
+      ...(process.platform === 'win32' ? [worker] : []),
+    ]
+    const tmpdir = jest.spyOn(os, 'tmpdir').mockReturnValue(temporary)
+    try {
+      const unpacked = await unpackOuterZip(put('clean.zip', zipStored([{ name: 'a.ckpt', data: Buffer.alloc(1) }])))
+      await unpacked.dispose()
+    } finally {
+      tmpdir.mockRestore()
+    }
+    expect(readdirSync(temporary).sort()).toEqual(kept.sort())
   })
 
   test('an abort leaves nothing behind', async () => {
