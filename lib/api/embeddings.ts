@@ -30,8 +30,20 @@ function embeddingForm({ spec }: PipelineInfo): EmbeddingForm | undefined {
   return { widths: towers.map(({ hiddenSize }) => hiddenSize), room: towers[0]!.maxPositionEmbeddings - 2 }
 }
 
+/** Embeddings in a file of adapters: `bundle_emb.WORD.string_to_param.*`, or `bundle_emb.WORD.clip_l` and `.clip_g`. */
+function bundledWords(file: TensorFile): { name: string; tensors: TensorInfo[] }[] {
+  const words = new Map<string, TensorInfo[]>()
+  for (const tensor of file) {
+    const [, word] = /^bundle_emb\.(.+)\.(?:string_to_param\..*|emb_params|clip_l|clip_g)$/.exec(tensor.name) ?? []
+    if (word !== undefined) words.set(word, [...(words.get(word) ?? []), tensor])
+  }
+  return [...words].map(([name, tensors]) => ({ name, tensors }))
+}
+
 /** The words of a file: the name of each in the file ('': the file's name) and its tensors by encoder. */
 function wordsOf(file: TensorFile): { name: string; tensors: TensorInfo[] }[] {
+  const bundled = bundledWords(file)
+  if (bundled.length > 0) return bundled
   const get = (name: string) => file.get(name)
   const [l, g] = [get('clip_l'), get('clip_g')]
   if (l || g) return [{ name: '', tensors: [l, g].filter((one) => one !== undefined) }]
@@ -80,7 +92,8 @@ async function readWords(place: string, given: string | undefined, form: Embeddi
   const found: Embedding[] = []
   for (const { name, tensors } of words) {
     const word = await readWord(file, tensors, form)
-    const names = given !== undefined ? [given] : name === '' ? [stem] : words.length === 1 ? [name, stem] : [name]
+    const names =
+      given !== undefined ? [given] : name === '' ? [stem] : words.length === 1 && !tensors[0]!.name.startsWith('bundle_emb.') ? [name, stem] : [name]
     for (const each of new Set(names)) found.push({ name: each, ...word })
   }
   return found

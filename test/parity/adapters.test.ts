@@ -249,6 +249,22 @@ describe('textual inversion', () => {
     expectClose(inversion, await conditioning.read(), loadExpected('addon-textual-inversion')[name]!.data, name)
   })
 
+  test('bundled with a LoRA: the file gives the words and the layers', async () => {
+    const bundle = written('addon-lora-bundle', 'kohya')
+    const expected = loadExpected('addon-lora-bundle')
+    await using pipe = await load({ embeddings: [bundle.file] })
+    const prompt = 'a photo of zorb in the cat'
+    const { chunks } = await pipe.tokenize(prompt)
+    expect(chunks[0]!.ids.map((id) => Math.max(id, -1))).toEqual(Array.from(input(bundle.golden, 'ids').data))
+    expect((await pipe.tokenize('lora')).chunks[0]!.ids.every((id) => id >= 0)).toBe(true) // the file's name is no word
+    const conditioning = await pipe.encodePrompt(prompt)
+    const context = { data: await conditioning.read(), shape: [1, 77, 32] }
+    expectClose(bundle, context.data, expected.context!.data, 'context')
+    const [report] = await pipe.setLoras([{ path: bundle.file, weight: 0.8 }])
+    expect(report).toMatchObject({ unmatched: [], skipped: [expect.stringMatching(/^bundle_emb\.zorb/)] })
+    expectClose(bundle, await predict(pipe, bundle, context), expected.eps!.data, 'eps')
+  })
+
   test('folders, names and weights', async () => {
     const inversion = written('addon-textual-inversion', 'a1111-safetensors')
     const other = written('addon-textual-inversion', 'a1111-pt')
