@@ -368,7 +368,7 @@ export declare interface DepthGenerateOptions extends CommonGenerateOptions, Ima
 
 /** Inputs of depth models (Stable Diffusion 2 depth). */
 export declare interface DepthInputs extends TextInputs {
-    /** What is near and what is far, of any size: it is resized to the latents. The model does not estimate depth; MiDaS and similar tools make such maps. */
+    /** Relative depth of the scene, of any size; it is resized to the latents. The library does not estimate depth: use MiDaS or a similar tool. */
     depthMap: DepthMapInput;
 }
 

@@ -160,7 +160,7 @@ export async function* sampleSteps(
   }
 }
 
-/** `lowest`: below 0 for models trained on continuous noise levels, whose time is a logarithm. */
+/** `lowest`: negative for models trained on continuous noise levels, whose time is a logarithm. */
 function checkTimesteps(value: unknown, name: string, { rows, lowest }: { rows: number; lowest: number }): number[] {
   if (value === undefined) throw invalidType(`${name} is missing: a number, or one per row`)
   const bounds = { min: lowest, max: 1e6 }

@@ -195,7 +195,7 @@ const noiseScheduleOptions = {
   timesteps: integer({ min: 1, max: maxTimesteps, flag: inPrograms }),
   zeroTerminalSnr: boolean({ flag: inPrograms }),
   betas,
-  // null passes: it takes the schedule of `spec` away.
+  // null is passed on: it removes the schedule of `spec`.
   edm: option((value, name) => (value === null ? (null as never) : (readNested(edmOptions, value, name, undefined) as EdmScheduleSpec)), {
     flag: inPrograms,
   }),

@@ -68,7 +68,7 @@ export interface Report {
   height: number
   peak: Peak[]
   stages: Row[]
-  /** With --lora: how many layers the adapters change, and the time of a step with them over that of a step without. */
+  /** With --lora: the number of layers changed by the adapters, and the ratio of step times with and without them. */
   loras?: { files: string[]; layers: number; ofStep: number }
   /** With --profile: for one step and one decoding. */
   operations?: Record<'step' | 'decode', OperationTime[]>
@@ -93,7 +93,7 @@ function row(stage: string, ms: number, flops: number | undefined, peak: Peak | 
   return { stage, ms, gflop: flops / 1e9, gflops, ...(peak && peak.gflops > 0 ? { ofPeak: gflops / peak.gflops, peakFormat: peak.format } : {}) }
 }
 
-/** Times one more step than asked for, because the first builds the graph. */
+/** Runs one step more than requested, because the first one builds the graph. */
 async function timeSteps(repeats: number, step: () => Promise<{ dispose: () => void }>): Promise<{ first: number; usual: number }> {
   const all: number[] = []
   for (let i = 0; i <= repeats; i++) {
@@ -127,7 +127,7 @@ export async function chosenKernels(): Promise<Kernels> {
   return kernels!
 }
 
-/** The names of adapters, and how many layers they change together. */
+/** The names of the adapters, and the number of layers they change. */
 function changes(reports: readonly LoraReport[]): { files: string[]; layers: number } {
   return { files: reports.map(({ name }) => name), layers: new Set(reports.flatMap(({ matched }) => matched)).size }
 }
@@ -165,7 +165,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
   if (loras) await held.setLoras([])
   const [decodeMs, picture] = await timed(() => held.decode(latents, { output: 'float', signal }))
   const peakRssBytes = held.memoryUsage().processPeak // includes everything that an image needs
-  // A tiny autoencoder may be a decoder alone.
+  // A tiny autoencoder may have only a decoder.
   const encode = () => held.encodeImage({ data: picture, shape: [1, 3, height, width] }, { signal })
   const [encodeMs, encoded] = held.info.spec.firstStage?.encoder === false ? [] : await timed(encode)
   encoded?.dispose()

@@ -29,7 +29,7 @@ struct NoiseSchedule {
     int timesteps = 1000;
     bool zero_terminal_snr = false;
     std::vector<double> betas;
-    std::optional<EdmSchedule> edm;  // in place of all these timesteps
+    std::optional<EdmSchedule> edm;  // replaces all these timesteps
 };
 
 enum class UNetAttention { none, attention_block, spatial_transformer };
@@ -130,7 +130,7 @@ struct ConditionerConfig {
     Json params = Json::object();    // for the other kinds: core/conditioner_params.h
 };
 
-/// Of SDXL's first stage.
+/// The value of SDXL's first stage.
 constexpr double sdxl_scale_factor = 0.13025;
 
 struct ModelSpec {

@@ -36,7 +36,7 @@ void * map(size_t bytes) {
 
 #ifdef MADV_HUGEPAGE
 
-/// Whole huge pages need an address that is a multiple of theirs: more is mapped, and what lies around the block unmapped again.
+/// Huge pages need an aligned address, so more is mapped than needed and the parts around the block are unmapped again.
 void * map_huge(size_t bytes) {
     constexpr size_t huge = Pages::huge;
     const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), size = (bytes + page - 1) / page * page;
@@ -44,7 +44,7 @@ void * map_huge(size_t bytes) {
     const size_t before = (huge - reinterpret_cast<uintptr_t>(mapped) % huge) % huge, after = huge - before;
     if (before > 0) munmap(mapped, before);
     if (after > 0) munmap(mapped + before + size, after);
-    madvise(mapped + before, size, MADV_HUGEPAGE);  // a hint: where huge pages are switched off, nothing changes
+    madvise(mapped + before, size, MADV_HUGEPAGE);  // a hint without effect if huge pages are disabled
     return mapped + before;
 }
 
@@ -55,7 +55,7 @@ void * map_huge(size_t bytes) {
 Pages::Pages(size_t bytes) : size_(bytes) {
     if (bytes == 0) return;
 #ifdef MADV_HUGEPAGE
-    // One page fault, and one entry of the translation cache, per 2 MB instead of 4 KB.
+    // One page fault and one TLB entry per 2 MB instead of per 4 KB.
     data_ = static_cast<uint8_t *>(bytes >= huge ? map_huge(bytes) : map(bytes));
 #else
     data_ = static_cast<uint8_t *>(map(bytes));

@@ -10,8 +10,7 @@ namespace latent {
 class Pages {
 public:
     Pages() = default;
-    static constexpr size_t huge = size_t{2}
-                                   << 20;  // bytes of a huge page, which larger blocks are made of where the system lets them
+    static constexpr size_t huge = size_t{2} << 20;  // bytes of a huge page; used for larger blocks if the system allows
 
     /// Zeroed. Throws std::bad_alloc.
     explicit Pages(size_t bytes);
@@ -29,7 +28,7 @@ public:
     /// free it.
     uint8_t * release();
     static void give_back(uint8_t * data, size_t bytes);
-    /// Takes over a block of release().
+    /// Takes ownership of a block from release().
     static Pages adopt(uint8_t * data, size_t bytes);
 
 private:

@@ -354,7 +354,7 @@ Detection specify(const Opened & opened, const CanonicalModel & model, const Mod
     apply_overrides(detection.spec, parts.spec);
     if (!was_edm && (detection.spec.schedule.edm || detection.spec.prediction == Prediction::edm)) {
         apply_edm_defaults(detection.spec);
-        apply_overrides(detection.spec, parts.spec);  // the caller's choice goes before the defaults
+        apply_overrides(detection.spec, parts.spec);  // options of the caller take precedence over the defaults
     }
     require_known(detection, parts.spec, name);
     return detection;

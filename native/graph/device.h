@@ -54,9 +54,9 @@ public:
     virtual std::vector<OpTime> stop_profile() = 0;
     /// Frees the scratch memory kept between computations.
     virtual void trim() = 0;
-    /// From now on, or no longer, memory of graphs that are freed stays for the next graphs of the same size. Calls nest.
+    /// Starts or stops keeping the memory of freed graphs for later graphs of the same size. Calls nest.
     virtual void reuse_memory(bool) {}
-    /// The CPU's threads, for work of the host beside the graphs; null where the device is no CPU.
+    /// The thread pool of the CPU, for host work next to the graphs; null for other devices.
     virtual kernels::Pool * host_pool() { return nullptr; }
 
 protected:

@@ -16,7 +16,7 @@ using graph::Seq;
 
 namespace {
 
-/// While it lives, graphs that follow each other share memory.
+/// During its lifetime, successive graphs share memory.
 class ReusedMemory {
 public:
     explicit ReusedMemory(graph::Device & device) : device_(device) { device_.reuse_memory(true); }
@@ -90,8 +90,8 @@ graph::GraphBuilder BandedStage::band_graph(const StoredMap & x, const Step & st
     };
 }
 
-/// Leaves the results if they are until the graph is cleared or run again: in the graph itself on the CPU, in copies
-/// elsewhere. `fill` writes the input.
+/// The results stay where they are until the graph is cleared or run again: on the CPU in the graph, elsewhere in copies. `fill`
+/// writes the input.
 template <typename Fill>
 BandedStage::Results BandedStage::run_graph(Graph & graph, bool shortcut, const Fill & fill) {
     job_->check();
@@ -150,7 +150,7 @@ void BandedStage::clear() {
 
 void BandedStage::write(StoredMap & map, int64_t first, int64_t rows, Span<float> values, const StoredMap * residual) {
     if (!map.write(first, rows, values.data(), residual, pool_)) throw MapOverflow{};
-    if (!job_) memory_.touch(counted_);  // the graph is there while its result is written
+    if (!job_) memory_.touch(counted_);  // the graph exists while its result is written
 }
 
 /// Applies `step` to x; returns the result and the shortcut's result. `residual`, of the result's size, is added. Maps are freed

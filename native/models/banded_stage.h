@@ -62,12 +62,12 @@ private:
     graph::Runner & runner_;
     DType type_;
     kernels::Pool * pool_;
-    const JobContext * job_ = nullptr;  // null: nothing is computed, memory is counted
+    const JobContext * job_ = nullptr;  // null: only counts memory
     MapMemory memory_;
     std::string graph_key_;
     std::map<std::string, uint64_t> measured_;      // by graph
     uint64_t counted_ = 0;                          // bytes of the latest graph
-    std::vector<float> input_, output_, shortcut_;  // for graphs that are not in the host's memory
+    std::vector<float> input_, output_, shortcut_;  // for graphs outside host memory
     std::vector<float> scale_, shift_;
 };
 

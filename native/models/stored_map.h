@@ -12,36 +12,34 @@
 
 namespace latent::models {
 
-/// Memory of maps: bytes held now and at most, counted where they are taken and given back. A plan counts without taking any.
-/// Bands of the size in use wait, when they are freed, for the next band: memory fresh from the system is zeroed first, which
-/// costs more than a band's conversion.
+/// Memory of maps: current and peak bytes, counted on allocation and release. A plan counts without allocating. Freed bands of
+/// the current size are kept for the next band, because the system zeroes new memory, which costs more than converting a band.
 class MapMemory {
 public:
     uint64_t peak() const { return peak_; }
-    /// `bytes` more for a moment.
+    /// Counts `bytes` in addition for a moment.
     void touch(uint64_t bytes) { peak_ = std::max(peak_, now_ + bytes); }
 
-    /// The size of the bands to come; 0: none. Those of another size that wait are freed.
+    /// Sets the size of the following bands, 0 for none. Kept bands of another size are freed.
     void expect(uint64_t bytes);
-    /// A band, its contents undefined; without data in a plan. Throws std::bad_alloc.
+    /// A band with undefined contents; without data in a plan. Throws std::bad_alloc.
     Pages take(uint64_t bytes, bool plan);
     void give_back(Pages band, uint64_t bytes);
 
 private:
     uint64_t now_ = 0, peak_ = 0;
-    uint64_t size_ = 0, waiting_ = 0;  // of bands that wait, and how many do
+    uint64_t size_ = 0, waiting_ = 0;  // size and number of kept bands
     std::vector<Pages> bands_;
 };
 
 /// A map [height, width, channels] between layers that are computed in bands of rows: written once, from top to bottom, and read
-/// in any bands. Kept in f32, f16 or bf16, in bands of its own of 2 MB or less, so that those of one map serve the next. Mean and
-/// variance of every channel are gathered as rows are written.
+/// in any bands. Stored as f32, f16 or bf16 in bands of at most 2 MB, which later maps can reuse. Mean and variance of every
+/// channel are accumulated as rows are written.
 class StoredMap {
 public:
     /// Without data (`plan`) it only counts.
     StoredMap(int64_t channels, int64_t height, int64_t width, DType type, bool plan, MapMemory & memory);
-    /// A map that is the caller's and stays where it is, planes[channels][height][width]: it is only read, has no statistics and
-    /// does not count.
+    /// A read-only map in the caller's memory, planes[channels][height][width], without statistics; it is not counted.
     StoredMap(Span<const float> planes, int64_t channels, int64_t height, int64_t width, MapMemory & memory);
     ~StoredMap();
     StoredMap(StoredMap && other) noexcept;
@@ -50,7 +48,7 @@ public:
     int64_t channels() const { return channels_; }
     int64_t height() const { return height_; }
     int64_t width() const { return width_; }
-    /// Bytes of every band but a shorter last one.
+    /// Bytes of every band; the last one may be shorter.
     uint64_t band_bytes() const { return bytes_of(0); }
 
     /// Rows [first, first + count): out[count][width][channels].
@@ -60,8 +58,8 @@ public:
         read(0, height_, out, pool);
         free_before(height_);
     }
-    /// Rows [first, first + count), from values[count][width][channels]; those of `residual`, a map of the same size, are added
-    /// to `values` before. False where a finite value is too large for the type.
+    /// Writes rows [first, first + count) from values[count][width][channels], after adding those of `residual`, a map of the
+    /// same size. Returns false if a finite value is too large for the type.
     bool write(int64_t first, int64_t count, float * values, const StoredMap * residual, kernels::Pool * pool);
     /// Frees the bands that end at or before `row`: they will not be read again.
     void free_before(int64_t row);

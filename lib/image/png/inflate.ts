@@ -4,7 +4,7 @@ import zlib from 'node:zlib'
 import { imageError } from '../image-error.js'
 import { compressedData, type PngFile } from './chunks.js'
 
-/** Checks the two bytes in front of the data, which zlib would check with a sum at the end that libpng does not insist on. */
+/** Checks and removes the two-byte zlib header. zlib would also check the sum at the end, which libpng does not require. */
 function* rawDeflate(pieces: Iterable<Buffer>, where: string): Generator<Buffer, void> {
   let head = Buffer.alloc(0)
   for (const piece of pieces) {
@@ -20,14 +20,14 @@ function* rawDeflate(pieces: Iterable<Buffer>, where: string): Generator<Buffer,
   }
 }
 
-/** Bytes given out at once, at most. */
+/** Maximum size of a piece in bytes. */
 const pieceBytes = 1 << 16
 /** How far back in its output a deflate stream may refer. */
 const windowBytes = 1 << 15
-/** More than an error of {@link inflated} loses. */
+/** Upper limit of the bytes lost by an error in {@link inflated}. */
 const mostLost = 4 * pieceBytes
 
-/** A deflate block of bytes as they are: at most 65535. */
+/** An uncompressed deflate block of at most 65535 bytes. */
 function storedBlock(bytes: Buffer): Buffer {
   const head = Buffer.alloc(5)
   head.writeUInt16LE(bytes.length, 1)
@@ -41,12 +41,12 @@ function* inOrder(prefix: Buffer, pieces: Iterable<Buffer>): Generator<Buffer, v
 }
 
 /**
- * The inflated data, behind `prefix`, in pieces. They end at multiples of {@link pieceBytes}, and where data to inflate was not there yet.
- * @throws an error of zlib, whose code begins with Z_, where the data is broken; lost are what zlib inflated of the same piece, and pieces that nobody has read yet
+ * `prefix` followed by the inflated data, in pieces. They end at multiples of {@link pieceBytes}, and where more input had to be awaited.
+ * @throws an error of zlib, whose code begins with Z_, if the data is corrupt; the bytes inflated for the same piece and pieces not yet read are lost
  */
 export async function* inflated(file: PngFile, where: string, prefix = Buffer.alloc(0)): AsyncGenerator<Buffer, void> {
   const source = Readable.from(inOrder(prefix, rawDeflate(compressedData(file), where)), { objectMode: false, highWaterMark: pieceBytes })
-  // A stream that ends early still gives what it has.
+  // A truncated stream still gives the available data.
   const inflater = zlib.createInflateRaw({ chunkSize: pieceBytes, finishFlush: zlib.constants.Z_SYNC_FLUSH })
   source.on('error', (error) => inflater.destroy(error))
   source.pipe(inflater)
@@ -58,7 +58,7 @@ export async function* inflated(file: PngFile, where: string, prefix = Buffer.al
   }
 }
 
-/** Inflates once more what is lost to an error, so that a piece ends where the data should: bytes `from` to `total`; undefined where the error lies in front of `total`. */
+/** Inflates again the bytes lost by an error, with a piece ending exactly at `total`: bytes `from` to `total`; undefined if the error is before `total`. */
 async function inflateUpTo(file: PngFile, where: string, total: number, from: number, fill: number): Promise<Buffer | undefined> {
   const prefix = Buffer.alloc((pieceBytes - (total % pieceBytes)) % pieceBytes, fill)
   const kept: Buffer[] = []
@@ -71,20 +71,20 @@ async function inflateUpTo(file: PngFile, where: string, total: number, from: nu
       if (at >= total) return Buffer.concat(kept)
     }
   } catch {
-    // The error of the first time is reported.
+    // The first error is reported.
   }
   return undefined
 }
 
 /**
- * After an error of {@link inflated} which gave `done` of `total` bytes: the rest, if the data is broken only behind it. libpng asks zlib for as many bytes as the rows
- * need, and does not look further either.
+ * After an error of {@link inflated} that gave `done` of `total` bytes: the remaining bytes, if only data after them is corrupt. Like libpng, which reads only
+ * as many bytes as the rows need.
  */
 export async function lastBytes(file: PngFile, where: string, total: number, done: number): Promise<Buffer | undefined> {
   if (total - done > mostLost) return undefined
   const rest = await inflateUpTo(file, where, total, done, 0)
   if (!rest || done >= windowBytes) return rest
-  // Data that refers to what is in front of its beginning is broken; here that is the prefix, and shows by another one.
+  // Back-references before the start of the data are corrupt. Here they reach into the prefix, so the result changes with another prefix.
   const other = await inflateUpTo(file, where, total, done, 255)
   return other && rest.equals(other) ? rest : undefined
 }

@@ -34,7 +34,7 @@ struct CanonicalModel {
     TensorSourcePtr tensors;
     std::string naming;  // compvis | diffusers: the naming of the U-Net, or of the first stage if there is no U-Net
     bool has_unet = false, has_stage = false;
-    std::array<std::string, 2> text_prefix;           // of the CLIP towers, "" where there is none
+    std::array<std::string, 2> text_prefix;           // of the CLIP towers, "" if there is none
     std::array<bool, 2> open_clip = {false, false};   // their stored names were OpenAI's or OpenCLIP's
     bool bare_clip = false;                           // from a file that contains only CLIP
     bool text_apart = false;                          // given separately by the caller, not part of the checkpoint

@@ -78,7 +78,7 @@ void apply_tiny_vae(const Json & config) {
                 Json{{"found", "vae/config.json"}, {"nearest", "TAESD"}}.dump());
 }
 
-/// Schedulers that only models distilled to a few steps come with: LCM and TCD, merged into the U-Net.
+/// Schedulers that are only used by models distilled to a few steps, with LCM or TCD merged into the U-Net.
 void apply_few_step_defaults(ModelSpec & spec, const Json & config) {
     if (config.is_null() || spec.schedule.edm) return;
     const std::string name = text_at(config, "_class_name");
@@ -89,7 +89,7 @@ void apply_few_step_defaults(ModelSpec & spec, const Json & config) {
     if (spec.unet->guidance_embed_dim == 0) spec.guidance_scale = 1;
 }
 
-/// latents_mean or latents_std of a first stage, per channel; empty where there is none.
+/// latents_mean or latents_std of a first stage, per channel; empty if there is none.
 std::vector<double> statistics_at(const Json & config, const char * key) {
     if (!config.contains(key) || config.at(key).is_null()) return {};
     std::vector<double> values;

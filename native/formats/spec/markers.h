@@ -11,7 +11,7 @@ namespace latent::formats {
 /// What a file tells about its network's prediction besides the weights. Fine-tunes of one architecture may differ in nothing
 /// else.
 struct PredictionMarkers {
-    std::string type;                // eps | v | edm, "" where nothing says
+    std::string type;                // eps | v | edm, "" if unknown
     bool zero_terminal_snr = false;  // the schedule is rescaled so that its last alpha is 0
     std::optional<EdmSchedule> edm;  // trained on continuous noise levels
     /// Seen in the stored schedule alone, which a scheduler's configuration overrides.
@@ -25,7 +25,7 @@ PredictionMarkers prediction_markers(const TensorSource & source);
 /// Whether a tensor is one of those markers rather than a weight.
 bool is_prediction_marker(const std::string & name);
 
-/// Lets the markers decide over what was detected.
+/// Overrides the detected values by the markers.
 void apply_markers(Detection & detection, const PredictionMarkers & markers);
 
 }  // namespace latent::formats

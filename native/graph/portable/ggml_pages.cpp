@@ -15,16 +15,16 @@ namespace latent::graph {
 
 namespace {
 
-/// Bytes of the block behind a buffer: whole huge pages, so that buffers of nearly the same size have one size.
+/// Size of the block behind a buffer, rounded up to whole huge pages, so that buffers of similar sizes are interchangeable.
 size_t block_size(size_t bytes) {
     return bytes < Pages::huge ? bytes : (bytes + Pages::huge - 1) / Pages::huge * Pages::huge;
 }
 
-/// Blocks that wait for a request of their size. Safe to use from several threads.
+/// Spare blocks, reused for requests of the same size. Thread-safe.
 class SparePages {
 public:
-    /// Contents undefined. Where no spare has the size, the spares are freed before a new one is taken: no more is held than is
-    /// in use now, or was before.
+    /// The contents are undefined. If no spare has the size, all spares are freed before a new block is allocated, so no more
+    /// memory is held than the peak in use.
     Pages take(size_t bytes) {
         const size_t size = block_size(bytes);
         {
@@ -54,7 +54,7 @@ private:
     std::vector<Pages> spares_;
 };
 
-// Smaller buffers stay with malloc, which serves blocks of this size from its heap without holding much back.
+// Smaller buffers use malloc, whose heap retains little memory for blocks of this size.
 constexpr size_t least_pages = 256 << 10;
 
 }  // namespace
@@ -66,7 +66,7 @@ struct PageBuffers::Impl {
 };
 
 PageBuffers::PageBuffers() : impl_(std::make_unique<Impl>()) {
-    // A copy of ggml's, whatever members it has in the version at hand, but for where memory comes from.
+    // A copy of ggml's buffer type, including members of other ggml versions, with a different allocator.
     ggml_backend_buffer_type & type = impl_->type;
     type = *ggml_backend_cpu_buffer_type();
     type.context = impl_.get();
@@ -85,7 +85,7 @@ PageBuffers::PageBuffers() : impl_(std::make_unique<Impl>()) {
             pages.release();
             return buffer;
         } catch (const std::bad_alloc &) {
-            return nullptr;  // as ggml's own: no exception may pass through it
+            return nullptr;  // as in ggml's allocator: exceptions must not pass through C code
         }
     };
 }

@@ -13,9 +13,9 @@
 namespace latent::kernels {
 namespace {
 
-constexpr int64_t kLine = 64;  // bytes of a line of the caches
+constexpr int64_t kLine = 64;  // bytes of a cache line
 
-/// A hint: any address is allowed.
+/// A hint; any address is allowed.
 #if defined(__GNUC__)
 inline void prefetch(const void * at) {
     __builtin_prefetch(at, 0, 3);
@@ -28,12 +28,12 @@ inline void prefetch(const void * at) {
 inline void prefetch(const void *) {}
 #endif
 
-constexpr int kMaxTaps = 64;  // of one group; larger kernels are cut into groups
+constexpr int kMaxTaps = 64;  // per group; larger kernels are split into groups
 
 /// The positions in the input of the taps of 6 neighbouring output pixels.
 class Taps {
 public:
-    /// `unit`: of the indices, from one pixel to the next.
+    /// `unit`: distance of neighbouring pixels in the indices.
     Taps(const ConvShape & shape, int64_t unit)
         : s_(shape),
           unit_(unit),
@@ -75,7 +75,7 @@ public:
     }
 
 private:
-    /// Whether the six pixels from (x, y) on are neighbours in one row and read nothing outside the image.
+    /// Whether the six pixels starting at (x, y) are neighbours in one row and read nothing outside the image.
     bool inside(int64_t x, int64_t y) const {
         const int64_t x0 = x * s_.stride - s_.pad_left, y0 = y * s_.stride - s_.pad_top, last = (kTileRows - 1) * s_.stride;
         return x + kTileRows <= s_.out_width && x0 >= 0 && y0 >= 0 && x0 + last + s_.kernel <= width_ &&
@@ -108,7 +108,7 @@ struct Group {
     int64_t first_channel, channels;
 };
 
-/// A convolution's sums cut into groups of taps, of channels, or of both.
+/// The sums of a convolution, split into groups of taps, channels or both.
 struct Groups {
     int taps, taps_each;
     int64_t channels, channels_each;
@@ -124,22 +124,22 @@ struct Groups {
     }
 };
 
-/// How output pixels and panels of 64 output channels are dealt out.
+/// Distribution of output pixels and panels of 64 output channels over tasks.
 struct Schedule {
-    static constexpr int64_t kLeast = 8;       // tiles of a chunk that are worth a task
-    static constexpr int64_t kMost = 170;      // of one tap
-    static constexpr int64_t kMostSums = 680;  // where sums are kept from group to group: a megabyte
+    static constexpr int64_t kLeast = 8;       // minimum tiles of a chunk per task
+    static constexpr int64_t kMost = 170;      // for one tap
+    static constexpr int64_t kMostSums = 680;  // if sums are kept between groups: a megabyte
     int64_t tiles, panels, chunk, chunks, pixels;
     bool grouped, chunk_by_chunk;  // else panel by panel
 
     Schedule(const ConvShape & s, int64_t width, bool sums_kept, int threads) : pixels(s.pixels()), grouped(sums_kept) {
         panels = (width + kTileColumns - 1) / kTileColumns;
         tiles = (pixels + kTileRows - 1) / kTileRows;
-        // A single tap uses a panel so little that its rows should stay in the second-level cache while panels change. More taps
-        // pay for packing a panel once.
+        // With a single tap a panel is reused so little that the rows should stay in the L2 cache while panels change. With more
+        // taps it pays to pack a panel only once.
         chunk_by_chunk = s.taps() == 1;
         const int64_t most = chunk_by_chunk ? kMost : grouped ? kMostSums : std::max<int64_t>(tiles, 1);
-        // Every thread gets the same number of tasks, two at least.
+        // Every thread gets the same number of tasks, at least two.
         const int64_t even = threads / std::gcd(panels, int64_t{threads});
         chunks = std::max((2 * threads + panels - 1) / panels, (tiles + most - 1) / most);
         chunks = std::max<int64_t>(1, (chunks + even / 2) / even) * even;
@@ -152,8 +152,8 @@ struct Schedule {
         int64_t panel, first, last;
     };
     int64_t tasks() const { return panels * chunks; }
-    /// Task `index` and, of the same panel, those before `end` that follow it, as far as their sums may be kept. Moves `index`
-    /// on.
+    /// Task `index` combined with following tasks before `end` of the same panel, as far as their sums may be kept. Advances
+    /// `index`.
     Task next(int64_t & index, int64_t end) const {
         const int64_t panel = chunk_by_chunk ? index % panels : index / chunks;
         const int64_t first = chunk_by_chunk ? index / panels : index % chunks;
@@ -210,11 +210,11 @@ private:
     int64_t width_, row_;  // elements of a result row, and the distance between rows
 };
 
-/// The common course of every arithmetic. Product:
-///   groups(); scales(panel): of output channels, or null; unit(): of the indices of pixels
-///   prepare(half, panel, group): has the group's part of a panel ready
-///   multiply(half, at, group, columns, accumulate, c): the tile whose input pixels are `at`
-/// Half 1 is the gate of a geglu, taken beside the values.
+/// The loop shared by all arithmetics. Product:
+///   groups(); scales(panel): of output channels, or null; unit(): distance of neighbouring pixels in the indices
+///   prepare(half, panel, group): prepares the part of a panel that belongs to the group
+///   multiply(half, at, group, columns, accumulate, c): computes the tile of the input pixels `at`
+/// Half 1 is the gate of a geglu, computed along with the values.
 template <typename Product>
 void run(Product & product, const ConvShape & s, const Finish & finish, Share share) {
     const Groups groups = product.groups();
@@ -226,7 +226,7 @@ void run(Product & product, const ConvShape & s, const Finish & finish, Share sh
         scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles() * halves * kTileFloats) * sizeof(float)));
     int64_t at[kMaxTaps * kTileRows];
 
-    int64_t packed = -1;  // the panel that is ready, of a single group
+    int64_t packed = -1;  // the prepared panel if there is a single group
     const int64_t end = plan.tasks() * (share.thread + 1) / share.threads;
     for (int64_t index = plan.tasks() * share.thread / share.threads; index < end;) {
         const Schedule::Task task = plan.next(index, end);
@@ -272,7 +272,7 @@ public:
           row_bytes_(tiles.lanes(shape.in) * 4),
           zeros_(zero_row(row_bytes_)) {}
 
-    /// Channels of whole blocks of weights, whichever the taps.
+    /// The number of channels that fill whole blocks of weights, for any number of taps.
     static int64_t channel_step(const ConvShape & s, int64_t block) {
         constexpr int64_t kLeast = 32;
         return std::lcm(kLeast, block / std::gcd(block, int64_t{s.taps()}));
@@ -282,7 +282,7 @@ public:
         const int64_t step = channel_step(s, block);
         const int64_t step_bytes = tiles.lanes(step) * kTileColumns * 4 * taps;
         const int64_t steps = (s.in + step - 1) / step, most = std::max<int64_t>(1, tiles.panel_bytes / step_bytes);
-        const int64_t count = (steps + most - 1) / most;  // of groups, equally large
+        const int64_t count = (steps + most - 1) / most;  // number of groups of equal size
         return {s.taps(), taps, s.in, std::min(s.in, (steps + count - 1) / count * step)};
     }
     Groups groups() const { return groups_of(tiles_, s_, w_.block); }
@@ -316,13 +316,13 @@ public:
         tiles_.multiply(taps, tiles_.lanes(group.channels), rows, panels_[half], columns, accumulate, c);
     }
 
-    /// Bytes of the rows that are converted at a time.
+    /// Bytes of the rows converted at a time.
     static int64_t rows_bytes(const TileSet & tiles, const ConvShape & s, int64_t block) {
         return std::min(step_of(tiles, s, block), s.in) * s.taps() * (16 * tiles.element_bytes() + 4);
     }
 
 private:
-    /// Channels whose converted rows fit in half a first-level cache.
+    /// Number of channels whose converted rows fit in half the L1 cache.
     static int64_t step_of(const TileSet & tiles, const ConvShape & s, int64_t block) {
         constexpr int64_t kBytes = int64_t{1} << 14;
         const int64_t step = channel_step(s, block);
@@ -330,7 +330,7 @@ private:
     }
     int64_t rows_step() const { return step_of(tiles_, s_, w_.block); }
 
-    /// 16 rows of some channels in the tile set's element type: where they are if they are so stored, else converted; zeros past
+    /// 16 rows of some channels in the element type of the tile set: in place if stored in that type, else converted; zeros past
     /// the end.
     const void * weight_rows(int64_t first, int64_t channel, int64_t channels, int64_t * stride) const {
         const Element own = tiles_.bf16 ? Element::bf16 : Element::f32;
@@ -445,7 +445,7 @@ void conv2d(const Int8Set & set, const TileSet & tiles, const VectorSet & vector
 
 int64_t conv_scratch(const TileSet & tiles, const ConvShape & s) {
     int64_t most = 0;
-    for (const int64_t block : {int64_t{1}, int64_t{256}}) {  // whatever the weights' type
+    for (const int64_t block : {int64_t{1}, int64_t{256}}) {  // for any weight type
         const Groups groups = StoredProduct::groups_of(tiles, s, block);
         const bool grouped = groups.count() > 1;
         const int64_t panel = groups.taps_each * tiles.lanes(groups.channels_each) * kTileColumns * 4;

@@ -14,16 +14,16 @@ constexpr int kTileColumns = 64;
 /// Element type of a stored matrix row.
 enum class Element { f32, f16, bf16, other };
 
-/// Columns `column` to `column` + 15 and the lanes from `first_lane` on, of a panel of `lanes` lanes per tap. Where another part
-/// follows, both first_lane and the channels of this one are multiples of 4.
+/// Columns `column` to `column` + 15 and the lanes from `first_lane` on, of a panel of `lanes` lanes per tap. If another part
+/// follows, first_lane and the channels of this part are multiples of 4.
 struct PanelPart {
     int column = 0;
     int64_t first_lane = 0, lanes = 0;
 };
 
-/// The operations of one instruction set. A panel holds `lanes` rows of 64 lanes of 32 bits, in an order of the set's own: a lane
-/// is one float, or, where `bf16`, two consecutive k as a pair, an odd last one completed by zero. Rows of the tile are in the
-/// same element type.
+/// The operations of one instruction set. A panel holds `lanes` rows of 64 lanes of 32 bits, in an order private to the set: a
+/// lane is one float or, if `bf16`, a pair of consecutive k, padded with zero if k is odd. Rows of the tile are in the same
+/// element type.
 struct TileSet {
     const char * name;
     bool bf16;  // panels and rows are bfloat16 (sums are float32), else float32
@@ -45,7 +45,7 @@ struct TileSet {
     void (*softmax)(const float * s, int64_t keys, float scale, float * max, float * sum, float * correction, void * panel);
     /// x[i] *= factor[i % 64] over rows of 64.
     void (*scale_columns)(float * x, int64_t rows, const float * factor);
-    /// Bytes of a panel that a convolution takes at a time, tile after tile.
+    /// Bytes of a panel that a convolution uses at a time, for one tile after another.
     int64_t panel_bytes = int64_t{3} << 18;
 
     int64_t element_bytes() const { return bf16 ? 2 : 4; }

@@ -12,9 +12,9 @@ struct LatentScaling {
     double factor = 1;
     std::vector<double> mean, deviation;  // per channel, or both empty
 
-    /// Those of the model's first stage.
+    /// The scaling of the model's first stage.
     static LatentScaling of(const ModelSpec & spec);
-    /// Those of a tiny autoencoder beside the model: its codes are latents, or those of SDXL for a model with statistics.
+    /// The scaling for a separate tiny autoencoder: its codes are the latents, or SDXL's latents for a model with statistics.
     static LatentScaling of_tiny(const ModelSpec & spec);
 
     void to_latents(Latents & codes) const;

@@ -83,7 +83,7 @@ DenoisingCall MemoryPlanner::call_of(const PictureOutline & picture) const {
     if (picture.decodes_previews()) {  // the bytes and JavaScript's copy
         call.shown = 2 * 3 * static_cast<uint64_t>(frame.padded_width * frame.padded_height * picture.count);
     }
-    if (stages_.refiner && picture.refined) {  // set up at the start, too
+    if (stages_.refiner && picture.refined) {  // set up at the start as well
         DenoisingCall refined = call;
         refined.deep_cache = {};
         call.beside = stages_.refiner->denoiser().run_bytes(refined);

@@ -19,8 +19,8 @@ struct DenoisingCall {
     int64_t tokens = 0;              // of cross-attention
     int rows = 1;                    // evaluations that guidance combines
     SamplingRequest::DeepCache deep_cache;
-    uint64_t beside = 0;  // bytes that another network's run of the same images keeps (a refiner's)
-    uint64_t shown = 0;   // bytes of decoded previews that are still in use
+    uint64_t beside = 0;  // bytes kept by the run of another network (the refiner) for the same images
+    uint64_t shown = 0;   // bytes of decoded previews still in use
 };
 
 /// The plan of one evaluation.
