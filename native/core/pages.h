@@ -10,7 +10,8 @@ namespace latent {
 class Pages {
 public:
     Pages() = default;
-    static constexpr size_t huge = size_t{2} << 20;  // bytes of a huge page; used for larger blocks if the system allows
+    /// Bytes of a huge page. Blocks of this size or more consist of huge pages where the system allows them.
+    static constexpr size_t huge = size_t{2} << 20;
 
     /// Zeroed. Throws std::bad_alloc.
     explicit Pages(size_t bytes);

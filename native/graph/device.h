@@ -54,9 +54,9 @@ public:
     virtual std::vector<OpTime> stop_profile() = 0;
     /// Frees the scratch memory kept between computations.
     virtual void trim() = 0;
-    /// Starts or stops keeping the memory of freed graphs for later graphs of the same size. Calls nest.
+    /// While on, memory of freed graphs is kept for the next graphs of the same size; trim() frees it. Calls nest.
     virtual void reuse_memory(bool) {}
-    /// The thread pool of the CPU, for host work next to the graphs; null for other devices.
+    /// The CPU's thread pool, for host work next to the graphs; null if the device is not a CPU.
     virtual kernels::Pool * host_pool() { return nullptr; }
 
 protected:

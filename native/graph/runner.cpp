@@ -93,6 +93,7 @@ Graph & Runner::prepare(const std::string & key, const GraphBuilder & build) {
     const uint64_t needed = graph->bytes_to_allocate();
     while (static_cast<int>(entries_.size()) >= keep_ || (!entries_.empty() && needed > device_->available()))
         entries_.pop_back();
+    if (needed > device_->available()) device_->trim();  // memory kept for reuse
     device_->require(needed, "The " + what_ + " at this size");
     try {
         graph->allocate();

@@ -16,7 +16,7 @@ using graph::Seq;
 
 namespace {
 
-/// During its lifetime, successive graphs share memory.
+/// Lets successive graphs reuse memory during its lifetime.
 class ReusedMemory {
 public:
     explicit ReusedMemory(graph::Device & device) : device_(device) { device_.reuse_memory(true); }
@@ -30,7 +30,8 @@ private:
 
 }  // namespace
 
-/// One pass over a map: a convolution, maybe of the normalised map, and maybe a second one of the map as it is (the shortcut).
+/// One pass over a map: a convolution, possibly of the normalised map, and possibly a second one of the unnormalised map (the
+/// shortcut).
 struct BandedStage::Step {
     std::string name;
     const graph::Conv * conv = nullptr;

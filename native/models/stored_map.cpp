@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <new>
 
 #include "kernels/common/vectors.h"
 
@@ -51,20 +52,20 @@ bool from_float(DType type, const float * values, uint8_t * out, int64_t count) 
 
 void MapMemory::expect(uint64_t bytes) {
     if (bytes == size_) return;
-    now_ -= waiting_ * size_;
-    size_ = bytes, waiting_ = 0;
+    now_ -= kept_ * size_;
+    size_ = bytes, kept_ = 0;
     bands_.clear();
 }
 
 Pages MapMemory::take(uint64_t bytes, bool plan) {
-    const bool waits = bytes == size_ && waiting_ > 0;
-    if (!waits) {
+    const bool kept = bytes == size_ && kept_ > 0;
+    if (!kept) {
         Pages band = plan ? Pages() : Pages(static_cast<size_t>(bytes));
         now_ += bytes;
         touch(0);
         return band;
     }
-    --waiting_;
+    --kept_;
     if (plan) return {};
     Pages band = std::move(bands_.back());
     bands_.pop_back();
@@ -76,8 +77,15 @@ void MapMemory::give_back(Pages band, uint64_t bytes) {
         now_ -= bytes;
         return;
     }
-    ++waiting_;
-    if (band) bands_.push_back(std::move(band));
+    if (band) {
+        try {
+            bands_.push_back(std::move(band));
+        } catch (const std::bad_alloc &) {  // called from destructors: without room for one more, the band is freed
+            now_ -= bytes;
+            return;
+        }
+    }
+    ++kept_;
 }
 
 void StoredMap::Moments::merge(double n, double m, double s) {

@@ -12,34 +12,34 @@
 
 namespace latent::models {
 
-/// Memory of maps: current and peak bytes, counted on allocation and release. A plan counts without allocating. Freed bands of
-/// the current size are kept for the next band, because the system zeroes new memory, which costs more than converting a band.
+/// Memory of maps: current and peak bytes, counted on allocation and release; a plan counts without allocating. Freed bands of
+/// the expected size are kept for the next band, because the system zeroes new memory, which takes longer than converting a band.
 class MapMemory {
 public:
     uint64_t peak() const { return peak_; }
-    /// Counts `bytes` in addition for a moment.
+    /// Counts `bytes` that are held only briefly.
     void touch(uint64_t bytes) { peak_ = std::max(peak_, now_ + bytes); }
 
-    /// Sets the size of the following bands, 0 for none. Kept bands of another size are freed.
+    /// Sets the size of the next bands, 0 for none. Frees the kept bands if their size differs.
     void expect(uint64_t bytes);
-    /// A band with undefined contents; without data in a plan. Throws std::bad_alloc.
+    /// A band with undefined contents, or without data in a plan. Throws std::bad_alloc.
     Pages take(uint64_t bytes, bool plan);
     void give_back(Pages band, uint64_t bytes);
 
 private:
     uint64_t now_ = 0, peak_ = 0;
-    uint64_t size_ = 0, waiting_ = 0;  // size and number of kept bands
+    uint64_t size_ = 0, kept_ = 0;  // size and number of the kept bands
     std::vector<Pages> bands_;
 };
 
 /// A map [height, width, channels] between layers that are computed in bands of rows: written once, from top to bottom, and read
-/// in any bands. Stored as f32, f16 or bf16 in bands of at most 2 MB, which later maps can reuse. Mean and variance of every
-/// channel are accumulated as rows are written.
+/// in any bands. Stored in f32, f16 or bf16, in bands of at most 2 MB or one row, so that the next map can reuse them. Mean and
+/// variance of every channel are gathered while rows are written.
 class StoredMap {
 public:
     /// Without data (`plan`) it only counts.
     StoredMap(int64_t channels, int64_t height, int64_t width, DType type, bool plan, MapMemory & memory);
-    /// A read-only map in the caller's memory, planes[channels][height][width], without statistics; it is not counted.
+    /// A view of the caller's map, planes[channels][height][width]: read-only, without statistics, not counted.
     StoredMap(Span<const float> planes, int64_t channels, int64_t height, int64_t width, MapMemory & memory);
     ~StoredMap();
     StoredMap(StoredMap && other) noexcept;
@@ -48,7 +48,7 @@ public:
     int64_t channels() const { return channels_; }
     int64_t height() const { return height_; }
     int64_t width() const { return width_; }
-    /// Bytes of every band; the last one may be shorter.
+    /// Bytes of a band; the last one may be shorter.
     uint64_t band_bytes() const { return bytes_of(0); }
 
     /// Rows [first, first + count): out[count][width][channels].
@@ -58,10 +58,10 @@ public:
         read(0, height_, out, pool);
         free_before(height_);
     }
-    /// Writes rows [first, first + count) from values[count][width][channels], after adding those of `residual`, a map of the
-    /// same size. Returns false if a finite value is too large for the type.
+    /// Writes rows [first, first + count) from values[count][width][channels], after adding the rows of `residual`, a map of the
+    /// same size. False if a finite value is too large for the type.
     bool write(int64_t first, int64_t count, float * values, const StoredMap * residual, kernels::Pool * pool);
-    /// Frees the bands that end at or before `row`: they will not be read again.
+    /// Frees the bands that end at or before `row`; they cannot be read again.
     void free_before(int64_t row);
 
     /// Factor and shift per channel that compute group_norm(x) * weight + bias for the whole map.
@@ -82,7 +82,7 @@ private:
     DType type_;
     bool plan_;
     MapMemory * memory_;
-    Span<const float> planes_;  // of the caller
+    Span<const float> planes_;  // the caller's map
     std::vector<Pages> bands_;
     std::vector<bool> held_;
     std::vector<Moments> moments_;  // per channel

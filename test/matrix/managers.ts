@@ -63,6 +63,7 @@ export function managers(): void {
       unsafeHttpWhitelist: ['127.0.0.1'],
       enableTelemetry: false,
       enableImmutableInstalls: false,
+      ...(linker === 'pnp' && { pnpEnableEsmLoader: true }), // Yarn's condition for import in a project that is not "type": "module"
     }
     writeFileSync(path.join(place, '.yarnrc.yml'), JSON.stringify(settings))
     writeFileSync(path.join(place, 'yarn.lock'), '')

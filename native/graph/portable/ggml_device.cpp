@@ -217,6 +217,7 @@ std::vector<OpTime> GgmlDevice::stop_profile() {
 void GgmlDevice::trim() {
     const std::lock_guard<std::mutex> lock(computing_);
     scratch_.reset();
+    buffers_.trim();
 }
 
 void GgmlDevice::reuse_memory(bool on) {

@@ -2,7 +2,6 @@
 
 #include <ggml-backend-impl.h>
 
-#include <atomic>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -15,16 +14,16 @@ namespace latent::graph {
 
 namespace {
 
-/// Size of the block behind a buffer, rounded up to whole huge pages, so that buffers of similar sizes are interchangeable.
+/// Bytes of the block behind a buffer: rounded up to whole huge pages, so that buffers of nearly the same size can share a block.
 size_t block_size(size_t bytes) {
     return bytes < Pages::huge ? bytes : (bytes + Pages::huge - 1) / Pages::huge * Pages::huge;
 }
 
-/// Spare blocks, reused for requests of the same size. Thread-safe.
+/// Freed blocks that are kept for a request of the same size. Thread-safe.
 class SparePages {
 public:
-    /// The contents are undefined. If no spare has the size, all spares are freed before a new block is allocated, so no more
-    /// memory is held than the peak in use.
+    /// A kept block of this size, its contents undefined, or a new one. The kept blocks are freed before a new one is allocated,
+    /// so that memory never exceeds what is in use or was in use before.
     Pages take(size_t bytes) {
         const size_t size = block_size(bytes);
         {
@@ -40,9 +39,20 @@ public:
         }
         return Pages(size);
     }
-    void keep(Pages block) {
+    /// Keeps the block while reuse is on, otherwise frees it.
+    void give_back(Pages block) noexcept {
         const std::lock_guard<std::mutex> lock(mutex_);
-        spares_.push_back(std::move(block));
+        if (users_ == 0) return;
+        try {
+            spares_.push_back(std::move(block));
+        } catch (const std::bad_alloc &) {
+            // freed instead
+        }
+    }
+    void reuse(bool on) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        users_ += on ? 1 : -1;
+        if (users_ == 0) spares_.clear();
     }
     void clear() {
         const std::lock_guard<std::mutex> lock(mutex_);
@@ -52,6 +62,7 @@ public:
 private:
     std::mutex mutex_;
     std::vector<Pages> spares_;
+    int users_ = 0;
 };
 
 // Smaller buffers use malloc, whose heap retains little memory for blocks of this size.
@@ -62,11 +73,10 @@ constexpr size_t least_pages = 256 << 10;
 struct PageBuffers::Impl {
     ggml_backend_buffer_type type;
     SparePages spares;
-    std::atomic<int> reusing{0};
 };
 
 PageBuffers::PageBuffers() : impl_(std::make_unique<Impl>()) {
-    // A copy of ggml's buffer type, including members of other ggml versions, with a different allocator.
+    // A copy of ggml's type, whose members depend on its version, with another allocator.
     ggml_backend_buffer_type & type = impl_->type;
     type = *ggml_backend_cpu_buffer_type();
     type.context = impl_.get();
@@ -79,8 +89,7 @@ PageBuffers::PageBuffers() : impl_(std::make_unique<Impl>()) {
             buffer->buft = own;
             buffer->iface.free_buffer = [](ggml_backend_buffer * freed) {
                 Pages block = Pages::adopt(static_cast<uint8_t *>(freed->context), block_size(freed->size));
-                Impl & impl = *static_cast<Impl *>(freed->buft->context);
-                if (impl.reusing > 0) impl.spares.keep(std::move(block));
+                static_cast<Impl *>(freed->buft->context)->spares.give_back(std::move(block));
             };
             pages.release();
             return buffer;
@@ -97,7 +106,11 @@ ggml_backend_buffer_type * PageBuffers::type() const {
 }
 
 void PageBuffers::reuse(bool on) {
-    if ((impl_->reusing += on ? 1 : -1) == 0) impl_->spares.clear();
+    impl_->spares.reuse(on);
+}
+
+void PageBuffers::trim() {
+    impl_->spares.clear();
 }
 
 }  // namespace latent::graph

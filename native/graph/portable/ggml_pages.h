@@ -6,15 +6,17 @@ struct ggml_backend_buffer_type;
 
 namespace latent::graph {
 
-/// The buffer type of the CPU, with Pages for large buffers: ggml's buffers come from malloc, whose heap retains freed memory
-/// (glibc: up to 64 MiB per thread) beyond the estimate. Must outlive its buffers.
+/// The CPU's buffer type with large buffers allocated as Pages. ggml's use malloc, whose heap keeps freed memory (glibc: up to 64
+/// MiB per thread) beyond the reported amount. Must outlive its buffers.
 class PageBuffers {
 public:
     PageBuffers();
     ~PageBuffers();
     ggml_backend_buffer_type * type() const;
-    /// Starts or stops keeping freed buffers for later ones of the same size. Calls nest.
+    /// While on, freed buffers are kept for the next ones of the same size. Calls nest.
     void reuse(bool on);
+    /// Frees the kept buffers.
+    void trim();
 
 private:
     struct Impl;

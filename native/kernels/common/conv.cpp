@@ -33,7 +33,7 @@ constexpr int kMaxTaps = 64;  // per group; larger kernels are split into groups
 /// The positions in the input of the taps of 6 neighbouring output pixels.
 class Taps {
 public:
-    /// `unit`: distance of neighbouring pixels in the indices.
+    /// `unit`: distance between the indices of neighbouring pixels.
     Taps(const ConvShape & shape, int64_t unit)
         : s_(shape),
           unit_(unit),
@@ -62,9 +62,9 @@ public:
             int ky = first_tap / s_.kernel, kx = first_tap % s_.kernel;
             for (int tap = first_tap; tap < last_tap; ++tap) {
                 const int64_t iy = y0 + ky, ix = x0 + kx;
-                const bool inside = iy >= 0 && ix >= 0 && iy < height_ && ix < width_;
+                const bool read = iy >= 0 && ix >= 0 && iy < height_ && ix < width_;
                 at[(tap - first_tap) * kTileRows + r] =
-                    inside ? (image + (s_.upsample ? (iy / 2) * s_.width + ix / 2 : iy * s_.width + ix)) * unit_ : -1;
+                    read ? (image + (s_.upsample ? (iy / 2) * s_.width + ix / 2 : iy * s_.width + ix)) * unit_ : -1;
                 if (++kx == s_.kernel) kx = 0, ++ky;
             }
             if (++x == s_.out_width) {
@@ -75,7 +75,7 @@ public:
     }
 
 private:
-    /// Whether the six pixels starting at (x, y) are neighbours in one row and read nothing outside the image.
+    /// Whether the six pixels from (x, y) on lie in one row and read nothing outside the image.
     bool inside(int64_t x, int64_t y) const {
         const int64_t x0 = x * s_.stride - s_.pad_left, y0 = y * s_.stride - s_.pad_top, last = (kTileRows - 1) * s_.stride;
         return x + kTileRows <= s_.out_width && x0 >= 0 && y0 >= 0 && x0 + last + s_.kernel <= width_ &&
@@ -102,13 +102,13 @@ private:
     bool plain_;
 };
 
-/// The part of the sums that is computed from one panel in the cache.
+/// The taps and channels that are summed with one panel in the cache.
 struct Group {
     int first_tap, last_tap;
     int64_t first_channel, channels;
 };
 
-/// The sums of a convolution, split into groups of taps, channels or both.
+/// Splits the sums of a convolution into groups of taps, channels or both.
 struct Groups {
     int taps, taps_each;
     int64_t channels, channels_each;
@@ -124,35 +124,35 @@ struct Groups {
     }
 };
 
-/// Distribution of output pixels and panels of 64 output channels over tasks.
+/// How output pixels and panels of 64 output channels are distributed.
 struct Schedule {
-    static constexpr int64_t kLeast = 8;       // minimum tiles of a chunk per task
-    static constexpr int64_t kMost = 170;      // for one tap
-    static constexpr int64_t kMostSums = 680;  // if sums are kept between groups: a megabyte
+    static constexpr int64_t kLeast = 8;       // tiles per chunk: fewer are not worth a task
+    static constexpr int64_t kMost = 170;      // tiles per chunk with one tap
+    static constexpr int64_t kMostSums = 680;  // tiles per chunk whose sums are kept between groups: 1 MB
     int64_t tiles, panels, chunk, chunks, pixels;
     bool grouped, chunk_by_chunk;  // else panel by panel
 
     Schedule(const ConvShape & s, int64_t width, bool sums_kept, int threads) : pixels(s.pixels()), grouped(sums_kept) {
         panels = (width + kTileColumns - 1) / kTileColumns;
         tiles = (pixels + kTileRows - 1) / kTileRows;
-        // With a single tap a panel is reused so little that the rows should stay in the L2 cache while panels change. With more
-        // taps it pays to pack a panel only once.
+        // With one tap a panel is used so little that the rows should stay in the second-level cache while panels change. With
+        // more taps it pays to pack each panel only once.
         chunk_by_chunk = s.taps() == 1;
         const int64_t most = chunk_by_chunk ? kMost : grouped ? kMostSums : std::max<int64_t>(tiles, 1);
-        // Every thread gets the same number of tasks, at least two.
+        // Where there are enough tiles, every thread gets the same number of tasks, at least two.
         const int64_t even = threads / std::gcd(panels, int64_t{threads});
         chunks = std::max((2 * threads + panels - 1) / panels, (tiles + most - 1) / most);
         chunks = std::max<int64_t>(1, (chunks + even / 2) / even) * even;
         chunks = std::clamp<int64_t>(chunks, 1, std::max<int64_t>(1, tiles / kLeast));
-        chunk = (tiles + chunks - 1) / chunks * kTileRows;
+        chunk = std::max<int64_t>(1, (tiles + chunks - 1) / chunks) * kTileRows;
         chunks = (pixels + chunk - 1) / chunk;
     }
-    /// A panel and pixels [first, last).
+    /// One panel and the pixels [first, last).
     struct Task {
         int64_t panel, first, last;
     };
     int64_t tasks() const { return panels * chunks; }
-    /// Task `index` combined with following tasks before `end` of the same panel, as far as their sums may be kept. Advances
+    /// Task `index`, merged with the following tasks of the same panel before `end` as long as their sums can be kept. Advances
     /// `index`.
     Task next(int64_t & index, int64_t end) const {
         const int64_t panel = chunk_by_chunk ? index % panels : index / chunks;
@@ -163,7 +163,7 @@ struct Schedule {
         index += count;
         return {panel, first * chunk, std::min((first + count) * chunk, pixels)};
     }
-    /// Sums are kept between groups; a single group needs one tile.
+    /// Sums are kept between groups; with a single group, one tile is enough.
     int64_t sum_tiles() const { return grouped ? std::max(chunk / kTileRows, std::min(tiles, kMostSums)) : 1; }
 };
 
@@ -210,11 +210,11 @@ private:
     int64_t width_, row_;  // elements of a result row, and the distance between rows
 };
 
-/// The loop shared by all arithmetics. Product:
-///   groups(); scales(panel): of output channels, or null; unit(): distance of neighbouring pixels in the indices
-///   prepare(half, panel, group): prepares the part of a panel that belongs to the group
-///   multiply(half, at, group, columns, accumulate, c): computes the tile of the input pixels `at`
-/// Half 1 is the gate of a geglu, computed along with the values.
+/// The algorithm, shared by all element types. Product:
+///   groups(); scales(panel): of output channels, or null; unit(): of Taps
+///   prepare(half, panel, group): prepares the group's part of a panel
+///   multiply(half, at, group, columns, accumulate, c): the tile whose input pixels are `at`
+/// Half 1 is the gate of a geglu, computed together with the values.
 template <typename Product>
 void run(Product & product, const ConvShape & s, const Finish & finish, Share share) {
     const Groups groups = product.groups();
@@ -226,7 +226,7 @@ void run(Product & product, const ConvShape & s, const Finish & finish, Share sh
         scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles() * halves * kTileFloats) * sizeof(float)));
     int64_t at[kMaxTaps * kTileRows];
 
-    int64_t packed = -1;  // the prepared panel if there is a single group
+    int64_t packed = -1;  // the panel that is prepared, if it has a single group
     const int64_t end = plan.tasks() * (share.thread + 1) / share.threads;
     for (int64_t index = plan.tasks() * share.thread / share.threads; index < end;) {
         const Schedule::Task task = plan.next(index, end);
@@ -272,7 +272,7 @@ public:
           row_bytes_(tiles.lanes(shape.in) * 4),
           zeros_(zero_row(row_bytes_)) {}
 
-    /// The number of channels that fill whole blocks of weights, for any number of taps.
+    /// The smallest number of channels that consists of whole blocks of weights.
     static int64_t channel_step(const ConvShape & s, int64_t block) {
         constexpr int64_t kLeast = 32;
         return std::lcm(kLeast, block / std::gcd(block, int64_t{s.taps()}));
@@ -316,13 +316,13 @@ public:
         tiles_.multiply(taps, tiles_.lanes(group.channels), rows, panels_[half], columns, accumulate, c);
     }
 
-    /// Bytes of the rows converted at a time.
+    /// Bytes of the rows that are converted at once.
     static int64_t rows_bytes(const TileSet & tiles, const ConvShape & s, int64_t block) {
         return std::min(step_of(tiles, s, block), s.in) * s.taps() * (16 * tiles.element_bytes() + 4);
     }
 
 private:
-    /// Number of channels whose converted rows fit in half the L1 cache.
+    /// Channels whose converted rows fit in half of the first-level cache.
     static int64_t step_of(const TileSet & tiles, const ConvShape & s, int64_t block) {
         constexpr int64_t kBytes = int64_t{1} << 14;
         const int64_t step = channel_step(s, block);
@@ -330,8 +330,8 @@ private:
     }
     int64_t rows_step() const { return step_of(tiles_, s_, w_.block); }
 
-    /// 16 rows of some channels in the element type of the tile set: in place if stored in that type, else converted; zeros past
-    /// the end.
+    /// 16 rows of some channels in the tile set's element type: in place if they are stored in it, otherwise converted. Zeros
+    /// past the end.
     const void * weight_rows(int64_t first, int64_t channel, int64_t channels, int64_t * stride) const {
         const Element own = tiles_.bf16 ? Element::bf16 : Element::f32;
         const int64_t element = tiles_.element_bytes(), count = channels * s_.taps();
@@ -445,7 +445,7 @@ void conv2d(const Int8Set & set, const TileSet & tiles, const VectorSet & vector
 
 int64_t conv_scratch(const TileSet & tiles, const ConvShape & s) {
     int64_t most = 0;
-    for (const int64_t block : {int64_t{1}, int64_t{256}}) {  // for any weight type
+    for (const int64_t block : {int64_t{1}, int64_t{256}}) {  // for weights of any type
         const Groups groups = StoredProduct::groups_of(tiles, s, block);
         const bool grouped = groups.count() > 1;
         const int64_t panel = groups.taps_each * tiles.lanes(groups.channels_each) * kTileColumns * 4;

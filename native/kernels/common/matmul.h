@@ -9,15 +9,15 @@
 
 namespace latent::kernels {
 
-/// A weight matrix as stored in memory: `rows` rows of `k` elements, row-major, `row_bytes` apart; of a convolution, k = channel
-/// * taps + tap. Types unknown to the kernels (quantised blocks) have a function that converts whole blocks of a row to float32.
+/// A weight matrix in memory: `rows` rows of `k` elements, row-major, `row_bytes` apart; in a convolution, k = channel * taps +
+/// tap. Types unknown to the kernels (quantised blocks) come with a function that converts whole blocks of a row to float32.
 struct Matrix {
     const void * data = nullptr;
     int64_t rows = 0, k = 0, row_bytes = 0;
     Element type = Element::f32;
     // For Element::other:
     void (*to_float)(const void * blocks, float * out, int64_t count) = nullptr;
-    int64_t block = 1, block_bytes = 0;  // elements and bytes of a block; k is a multiple of block
+    int64_t block = 1, block_bytes = 0;  // elements and bytes of a block; k is a multiple of the former
 
     /// Offset in bytes of element `at`, the first of a block, in a row.
     int64_t offset(int64_t at) const {

@@ -14,15 +14,15 @@ constexpr int kTileColumns = 64;
 /// Element type of a stored matrix row.
 enum class Element { f32, f16, bf16, other };
 
-/// Columns `column` to `column` + 15 and the lanes from `first_lane` on, of a panel of `lanes` lanes per tap. If another part
-/// follows, first_lane and the channels of this part are multiples of 4.
+/// Columns `column` to `column` + 15 of a panel with `lanes` lanes per tap, from lane `first_lane` on. first_lane is a multiple
+/// of 4, and so are the channels of every part but the last.
 struct PanelPart {
     int column = 0;
     int64_t first_lane = 0, lanes = 0;
 };
 
-/// The operations of one instruction set. A panel holds `lanes` rows of 64 lanes of 32 bits, in an order private to the set: a
-/// lane is one float or, if `bf16`, a pair of consecutive k, padded with zero if k is odd. Rows of the tile are in the same
+/// The operations of one instruction set. A panel has `lanes` rows of 64 lanes of 32 bits, in an order specific to the set. A
+/// lane is one float or, if `bf16`, a pair of two consecutive k, padded with zero if k is odd. Rows of the tile have the same
 /// element type.
 struct TileSet {
     const char * name;
@@ -38,14 +38,14 @@ struct TileSet {
     /// tap], into a part of panel[tap - first_tap][lane][64] for taps first_tap ... last_tap - 1.
     void (*pack_weights)(const void * rows, int64_t stride, int64_t channels, int taps, int first_tap, int last_tap,
                          const PanelPart & part, void * panel);
-    /// Converts one row of k stored elements to this set's; `padded` >= k elements are written, zeros at the end.
+    /// Converts one row of k stored elements to the set's type; writes `padded` >= k elements, zeros at the end.
     void (*convert_row)(const void * source, Element type, int64_t k, int64_t padded, void * target);
     /// One block of online softmax over keys, a query per column: panel[keys][64] = exp(s * scale - max'), where s[keys][64] are
     /// raw scores and max' is the larger of max[64] and the block's. max and sum are updated, correction[64] = exp(max - max').
     void (*softmax)(const float * s, int64_t keys, float scale, float * max, float * sum, float * correction, void * panel);
     /// x[i] *= factor[i % 64] over rows of 64.
     void (*scale_columns)(float * x, int64_t rows, const float * factor);
-    /// Bytes of a panel that a convolution uses at a time, for one tile after another.
+    /// Bytes of a panel that a convolution processes at a time, tile after tile: less than the second-level cache.
     int64_t panel_bytes = int64_t{3} << 18;
 
     int64_t element_bytes() const { return bf16 ? 2 : 4; }

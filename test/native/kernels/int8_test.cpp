@@ -64,8 +64,8 @@ RowKernels with(const Int8Set & set) {
 TEST(int8_conv_matches_the_definition) {
     for_every_int8_set([](const Int8Set & set) {
         for (int round = 0; round < 40; ++round) {
-            const ConvShape s =
-                round % 6 == 5 ? ConvShape::linear(pick(1, 90), pick(1, 800), pick(1, 140)) : random_conv(round, 40);
+            ConvShape s = round % 6 == 5 ? ConvShape::linear(pick(1, 90), pick(1, 800), pick(1, 140)) : random_conv(round, 40);
+            if (round == 6) s.in = 1450, s.out = 70;  // so wide that the taps of a panel are computed in groups
             const auto x = random_values(s.n * s.height * s.width * s.in);
             auto w = random_values(s.out * s.in * s.taps());
             for (float & value : w) value /= std::sqrt(static_cast<float>(s.in * s.taps()));

@@ -83,23 +83,33 @@ TEST(bf16_products_are_those_of_the_rounded_numbers) {
     });
 }
 
-// So many channels that a panel is taken in groups, whose sums are kept in between.
+// So many channels that a panel is computed in groups, whose sums are kept in between, also over several chunks of pixels.
 TEST(wide_convolutions_match_the_definition) {
-    for_every_set([](const TileSet & tiles) {
-        for (int round = 0; round < 8; ++round) {
+    struct Case {
+        int64_t in, height, width, out;
+        int kernel, threads;
+    };
+    const Case cases[] = {{1537, 3, 5, 3, 3, 2},   {1536, 3, 6, 43, 3, 2}, {7685, 3, 7, 43, 1, 2}, {7680, 2, 8, 3, 1, 1},
+                          {800, 17, 30, 70, 3, 8}, {768, 9, 30, 5, 3, 3},  {832, 60, 70, 2, 3, 1}, {70, 12, 13, 3, 9, 2}};
+    for_every_set([&](const TileSet & tiles) {
+        int round = 0;
+        for (const Case & c : cases) {
             ConvShape s;
-            s.n = 1, s.in = round % 4 == 3 ? 1536 : 1537, s.height = 3, s.width = 5 + round, s.out = 3 + 40 * (round / 4);
-            s.kernel = round < 4 ? 3 : 1, s.pad_left = s.pad_top = s.kernel / 2;
-            if (s.kernel == 1) s.in *= 5;
-            s.out_height = s.height, s.out_width = s.width;
-            const auto x = random_values(s.in * s.height * s.width);
-            const StoredMatrix w = stored(s.out, s.in * s.taps(), kElements[round % 4]);
-            const auto expected = reference_conv(s, x, w.full);
+            s.in = c.in, s.height = s.out_height = c.height, s.width = s.out_width = c.width, s.out = c.out;
+            s.kernel = c.kernel, s.pad_left = s.pad_top = c.kernel / 2;
+            const auto x = random_values(s.in * s.height * s.width), bias = random_values(s.out), add = random_values(s.out),
+                       residual = random_values(s.pixels() * s.out);
+            const Epilogue epilogue = {bias.data(), add.data(), residual.data(), Gate::silu};
+            const StoredMatrix w = stored(s.out, s.in * s.taps(), kElements[(round + 2) % 4]);
+            auto expected = reference_conv(s, x, w.full);
+            apply_epilogue(s, epilogue, expected);
             const auto rows = in_form({&tiles, nullptr, &vectors_portable()}, x, s.in, tiles.bf16 ? Form::bf16 : Form::f32);
             std::vector<float> out(expected.size(), NAN);
-            for (int t = 0; t < 2; ++t) conv2d(tiles, vector_set(), s, rows.data(), w.matrix, {}, {out.data()}, {t, 2});
+            for (int t = 0; t < c.threads; ++t)
+                conv2d(tiles, vector_set(), s, rows.data(), w.matrix, epilogue, {out.data()}, {t, c.threads});
             const double error = distance(tiles, out, expected);
             if (!(error <= tolerance(tiles))) check::fail(tiles.name, round, "conv error " + std::to_string(error));
+            ++round;
         }
     });
 }

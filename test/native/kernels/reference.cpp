@@ -1,6 +1,7 @@
 #include "reference.h"
 
 #include <algorithm>
+
 namespace kernel_tests {
 
 /// Blocks like those of quantised types: what is not read from the start of a block comes out wrong, as values lie in reverse.
