@@ -1,11 +1,14 @@
 /** Parses large JSON in time slices: JSON.parse() of a tokenizer's file would block the event loop for a tenth of a second. */
 import { TimeSlice } from './time-slice.js'
 
+/** Of an object or map: when a larger one grows, it is copied without a break. The largest public vocabularies have 256 thousand tokens. */
+export const maxMembers = 1 << 18
+
 /** Deeper than any file that it is used for. */
 const maxDepth = 100
 
 /** For an open list, `start` is the position of its first value among the collected ones. */
-type Frame = { close: ']'; start: number } | { close: '}'; value: Map<string, unknown> | Record<string, unknown>; key: string }
+type Frame = { close: ']'; start: number } | { close: '}'; value: Map<string, unknown> | Record<string, unknown>; key: string; members: number }
 
 /** Longer than any string in such a file, in UTF-16 units; a string is read without a break. */
 const maxStringLength = 1 << 20
@@ -69,6 +72,7 @@ class Scanner {
 }
 
 function put(frame: Frame & { close: '}' }, value: unknown): void {
+  if (++frame.members > maxMembers) throw new RangeError(`an object has more than ${maxMembers} members`)
   if (frame.value instanceof Map) frame.value.set(frame.key, value)
   else frame.value[frame.key] = value
 }
@@ -78,7 +82,7 @@ const valuesAtOnce = 64
 /**
  * Like JSON.parse(), but numbers may have at most 1000 digits, strings a million characters and runs of white space 65,536. Objects have no prototype, and
  * those under the name `mapsAt` (undefined: the outermost) become maps, which are faster to fill and iterate.
- * @throws SyntaxError
+ * @throws SyntaxError; RangeError for an object of more than 262,144 members
  */
 export async function parseJsonSliced(text: string, mapsAt: string | undefined): Promise<unknown> {
   const scanner = new Scanner(text)
@@ -94,7 +98,7 @@ export async function parseJsonSliced(text: string, mapsAt: string | undefined):
     if (stack.length >= maxDepth) scanner.fail()
     if (bracket === '[') return { close: ']', start: waiting.length }
     const isMap = outer ? outer.close === '}' && outer.key === mapsAt : mapsAt === undefined
-    return { close: '}', value: isMap ? new Map<string, unknown>() : (Object.create(null) as Record<string, unknown>), key: '' }
+    return { close: '}', value: isMap ? new Map<string, unknown>() : (Object.create(null) as Record<string, unknown>), key: '', members: 0 }
   }
   const contents = (frame: Frame): unknown => {
     if (frame.close === '}') return frame.value

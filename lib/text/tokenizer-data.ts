@@ -1,6 +1,6 @@
 /** Checked data of a CLIP tokenizer: from tokenizer files, and as the text stored in a GGUF file. */
 import { ModelFormatError, UnsupportedModelError } from '../errors.js'
-import { parseJsonSliced } from '../files/sliced-json.js'
+import { maxMembers, parseJsonSliced } from '../files/sliced-json.js'
 import { forEachSliced, TimeSlice } from '../files/time-slice.js'
 import { clipMerges, endOfText, endOfWord, startOfText, tokensOfMerges } from './vocabulary.js'
 
@@ -26,8 +26,8 @@ export interface TokenizerData {
   modelMaxLength: number
 }
 
-/** Limits for files; the largest public vocabularies have 256 thousand tokens. */
-export const maxTokens = 1_000_000
+/** Limits for files. */
+export const maxTokens = maxMembers
 const maxTokenLength = 1024
 const maxAddedTokens = 10_000
 const defaultMaxLength = 77
@@ -43,7 +43,8 @@ async function parse(text: string, where: string, mapsAt: string | undefined): P
   try {
     return await parseJsonSliced(text, mapsAt)
   } catch (cause) {
-    throw new ModelFormatError(`${where} is not valid JSON`, { path: where }, { cause })
+    const problem = cause instanceof RangeError ? `cannot be read: ${cause.message}` : 'is not valid JSON'
+    throw new ModelFormatError(`${where} ${problem}`, { path: where }, { cause })
   }
 }
 

@@ -74,6 +74,10 @@ describe('the event loop is blocked for at most 20 ms', () => {
       rmSync(file)
       writeFileSync(path.join(folder, 'vocab.json'), '{"a":0}')
       expect(await refused('\n'.repeat(size), 'merges.txt')).toBeLessThan(longestPromised)
+      const tokens = (count: number) => `{${Array.from({ length: count }, (_, i) => `"t${i}":${i}`).join(',')}}`
+      expect(await refused(tokens(900_000), 'vocab.json')).toBeLessThan(longestPromised)
+      writeFileSync(path.join(folder, 'merges.txt'), 'a b\n')
+      expect(await refused(tokens(1 << 18), 'vocab.json')).toBeLessThan(longestPromised)
     } finally {
       rmSync(folder, { recursive: true })
     }
