@@ -182,10 +182,10 @@ describe('inside a GGUF file', () => {
     same(await parseBert(await serialiseBert(odd)), odd)
   })
 
-  test('rejects ids with gaps', async () => {
-    const vocab = new Map([...tiny.data.vocab, ['far', 999_999] as const])
+  test('accepts ids with gaps', async () => {
+    const vocab = new Map([...tiny.data.vocab, ['far', 262_143] as const])
     const data = await parseBert(await serialiseBert({ ...tiny.data, vocab }))
-    expect(data.vocab.get('far')).toBe(999_999)
+    expect(data.vocab.get('far')).toBe(262_143)
     expect((await serialiseBert({ ...tiny.data, vocab })).length).toBeLessThan(1000)
   })
 
