@@ -24,7 +24,7 @@ export function runtimes(): void {
     writeFileSync(
       path.join(place, 'worker.cjs'),
       `const { DiffusionPipeline } = require('${name}')\nconst { parentPort } = require('node:worker_threads')
-DiffusionPipeline.load().then((pipe) => pipe.generate({ prompt: 'a star', steps: 1000, onProgress: ({ step }) => { if (step === 2) parentPort.postMessage('busy') } }))\n`,
+DiffusionPipeline.load().then((pipe) => pipe.generate({ prompt: 'a star', steps: 1000, onProgress: ({ step }) => { if (step >= 2) parentPort.postMessage('busy') } }))\n`,
     )
     writeFileSync(
       path.join(place, 'workers.cjs'),
