@@ -443,6 +443,13 @@ export declare class DiffusionHost implements AsyncDisposable {
     once<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this;
     off<E extends keyof HostEvents>(event: E, listener: (...args: HostEvents[E]) => void): this;
     get status(): HostStatus;
+    /**
+     * Lets no waiting job start until {@link resume}; a running one ends as usual. Queries of the host (`describe()`, `estimate()`, `unload()`) still work. Jobs that
+     * wait for `resume()` do not keep the program running. Idempotent.
+     */
+    pause(): void;
+    /** Lets waiting jobs start again. Idempotent. */
+    resume(): void;
     /** The models by name, and whether they are loaded. */
     models(): {
         name: string;
@@ -833,6 +840,8 @@ export declare interface HostStatus {
     running: boolean;
     /** Jobs that wait. */
     queued: number;
+    /** No waiting job starts, by {@link DiffusionHost.pause}. */
+    paused: boolean;
     /** Engine restarts after crashes. */
     restarts: number;
 }

@@ -26,12 +26,20 @@ export interface UtilityProcess {
   kill(): boolean
 }
 
+/** To be used once the application is ready. */
+export interface PowerMonitor {
+  readonly onBatteryPower: boolean
+  on(event: 'suspend' | 'resume' | 'on-battery' | 'on-ac', listener: () => void): unknown
+  removeListener(event: 'suspend' | 'resume' | 'on-battery' | 'on-ac', listener: () => void): unknown
+}
+
 export interface Electron {
   app: { isReady(): boolean; whenReady(): Promise<unknown>; once(event: 'will-quit', listener: () => void): unknown }
   ipcMain: {
     handle(channel: string, listener: (event: { senderFrame: WebFrameMain | null }, ...args: unknown[]) => unknown): void
     removeHandler(channel: string): void
   }
+  powerMonitor: PowerMonitor
   utilityProcess: { fork(file: string, args: string[], options: object): UtilityProcess }
   MessageChannelMain: new () => { port1: MessagePortMain; port2: MessagePortMain }
 }

@@ -11,11 +11,11 @@ import {
 } from '../index.js'
 import type { EngineListener, StartEngine } from '../host/port.js'
 import { once, tailOf } from '../host/start.js'
-import { checkString, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
+import { checkName, checkString, invalidRange, invalidType, knownKeys, listOf, show } from '../options/validate.js'
 import { previewCredit, type EngineMessage } from '../rpc/protocol.js'
 import { encodeError, type WireError } from '../rpc/wire-error.js'
 import { decode, encode } from '../rpc/wire.js'
-import type { Electron, MessagePortMain, UtilityProcess, WebFrameMain } from './electron.js'
+import type { Electron, MessagePortMain, PowerMonitor, UtilityProcess, WebFrameMain } from './electron.js'
 import {
   connectChannel,
   portChannel,
@@ -50,6 +50,16 @@ export interface ElectronHostOptions extends Omit<HostOptions, 'isolate' | 'exec
   allowedOrigins?: readonly string[]
   /** Limits for pages. */
   limits?: PageLimits
+  /** When waiting jobs do not start, by Electron's `powerMonitor`. */
+  power?: PowerOptions
+}
+
+/** Reasons to let waiting jobs wait. A running job always ends; the system itself stops it while it sleeps. */
+export interface PowerOptions {
+  /** On battery power. Default `ignore`. */
+  onBattery?: 'pause' | 'ignore'
+  /** Between the announcement that the system will sleep and its waking. Default `pause`. */
+  onSuspend?: 'pause' | 'ignore'
 }
 
 /** `app://bundle` of `app://bundle/index.html`. URL.origin is `null` for schemes unknown to browsers. */
@@ -214,11 +224,20 @@ export class ElectronDiffusionHost extends DiffusionHost {
   readonly #pages = new Map<number, PageConnection>()
   #served = true
   readonly #infos = new Map<string, Promise<PipelineInfo>>()
+  /** Why waiting jobs do not start. */
+  readonly #pauses = new Set<'application' | 'battery' | 'suspend'>()
+  readonly #powerListeners: [event: Parameters<PowerMonitor['on']>[0], listener: () => void][] = []
 
   /** @internal */
   constructor(options: ElectronHostOptions | undefined, electron: Electron) {
     const o = knownKeys(options, 'createDiffusionHost()', Object.keys(options ?? {})) as ElectronHostOptions
-    const { isolate = 'utilityProcess', allowedOrigins, limits, ...rest } = o
+    const { isolate = 'utilityProcess', allowedOrigins, limits, power, ...rest } = o
+    const { onBattery = 'ignore', onSuspend = 'pause' } = knownKeys(power, 'power', ['onBattery', 'onSuspend'])
+    const reactions = ['pause', 'ignore'] as const
+    const watched = {
+      battery: checkName(onBattery, 'power.onBattery', reactions) === 'pause',
+      suspend: checkName(onSuspend, 'power.onSuspend', reactions) === 'pause',
+    }
     if (isolate !== 'utilityProcess' && isolate !== 'none') throw invalidRange(`isolate must be 'utilityProcess' or 'none', not ${String(isolate)}`)
     if (allowedOrigins !== undefined && !Array.isArray(allowedOrigins)) throw invalidType('allowedOrigins must be a list of origins')
     super({ ...rest, isolate: 'none' }, isolate === 'none' ? undefined : startUtilityProcess(electron))
@@ -230,6 +249,45 @@ export class ElectronDiffusionHost extends DiffusionHost {
     })
     electron.ipcMain.handle(connectChannel, ({ senderFrame }, nonce) => this.#connect(senderFrame, nonce))
     electron.app.once('will-quit', () => void this.close())
+    if (electron.app.isReady()) this.#watchPower(watched)
+    else void electron.app.whenReady().then(() => this.#watchPower(watched))
+  }
+
+  override pause(): void {
+    this.#pauses.add('application')
+    super.pause()
+  }
+
+  /** Lets waiting jobs start again, unless they wait because of `power`. Idempotent. */
+  override resume(): void {
+    this.#clearPause('application')
+  }
+
+  #clearPause(reason: 'application' | 'battery' | 'suspend'): void {
+    this.#pauses.delete(reason)
+    if (this.#pauses.size === 0) super.resume()
+  }
+
+  #watchPower({ battery, suspend }: { battery: boolean; suspend: boolean }): void {
+    const { powerMonitor } = this.#electron
+    const listen = (event: Parameters<PowerMonitor['on']>[0], listener: () => void) => {
+      this.#powerListeners.push([event, listener])
+      powerMonitor.on(event, listener)
+    }
+    const pauseFor = (reason: 'battery' | 'suspend') => {
+      this.#pauses.add(reason)
+      super.pause()
+    }
+    if (!this.#served) return
+    if (suspend) {
+      listen('suspend', () => pauseFor('suspend'))
+      listen('resume', () => this.#clearPause('suspend'))
+    }
+    if (battery) {
+      listen('on-battery', () => pauseFor('battery'))
+      listen('on-ac', () => this.#clearPause('battery'))
+      if (powerMonitor.onBatteryPower) pauseFor('battery')
+    }
   }
 
   /** A model's description; the first request loads it. */
@@ -247,6 +305,7 @@ export class ElectronDiffusionHost extends DiffusionHost {
   override async close(): Promise<void> {
     if (this.#served) this.#electron.ipcMain.removeHandler(connectChannel)
     this.#served = false // a later host may serve pages again
+    for (const [event, listener] of this.#powerListeners.splice(0)) this.#electron.powerMonitor.removeListener(event, listener)
     for (const page of this.#pages.values()) page.close()
     await super.close()
   }

@@ -85,6 +85,8 @@ export interface HostStatus {
   running: boolean
   /** Jobs that wait. */
   queued: number
+  /** No waiting job starts, by {@link DiffusionHost.pause}. */
+  paused: boolean
   /** Engine restarts after crashes. */
   restarts: number
 }
@@ -197,8 +199,21 @@ export class DiffusionHost implements AsyncDisposable {
   }
 
   get status(): HostStatus {
-    const { state, pid, running, length, restarts } = this.#queue
-    return { state, pid, running, queued: length, restarts }
+    const { state, pid, running, length, paused, restarts } = this.#queue
+    return { state, pid, running, queued: length, paused, restarts }
+  }
+
+  /**
+   * Lets no waiting job start until {@link resume}; a running one ends as usual. Queries of the host (`describe()`, `estimate()`, `unload()`) still work. Jobs that
+   * wait for `resume()` do not keep the program running. Idempotent.
+   */
+  pause(): void {
+    this.#queue.paused = true
+  }
+
+  /** Lets waiting jobs start again. Idempotent. */
+  resume(): void {
+    this.#queue.paused = false
   }
 
   /** The models by name, and whether they are loaded. */
@@ -356,9 +371,9 @@ export class DiffusionHost implements AsyncDisposable {
   }
 
   #admit(): void {
-    const { length, running } = this.#queue
+    const { length, running, paused } = this.#queue
     // A job that can start immediately does not count.
-    if (length >= this.#maxQueue && (running || length > 0))
+    if (length >= this.#maxQueue && (running || paused || length > 0))
       throw new DiffusionError('ERR_BUSY', `The queue is full: ${length} jobs are waiting (maxQueue ${this.#maxQueue}); try again later`, {
         queued: length,
         retriable: true,

@@ -76,6 +76,7 @@ export class EngineQueue {
   #lastId = 0
   #idle: NodeJS.Timeout | undefined
   #closed = false
+  #paused = false
   /** Number of restarted engines. */
   restarts = 0
 
@@ -89,6 +90,17 @@ export class EngineQueue {
 
   get running(): boolean {
     return this.#current !== undefined
+  }
+
+  get paused(): boolean {
+    return this.#paused
+  }
+
+  /** While paused, only passive tasks start. */
+  set paused(paused: boolean) {
+    if (paused === this.#paused) return
+    this.#paused = paused
+    this.#pump()
   }
 
   get state(): EngineState {
@@ -157,7 +169,8 @@ export class EngineQueue {
     clearTimeout(this.#idle)
     if (this.#closed) return
     if (!this.#current) {
-      const task = this.#waiting.shift()
+      const next = this.#paused ? this.#waiting.findIndex(({ passive }) => passive) : 0
+      const [task] = next < 0 ? [] : this.#waiting.splice(next, 1)
       if (task) {
         this.#current = { task, id: ++this.#lastId, sent: false, cancelled: false }
         this.#positions()

@@ -63,6 +63,13 @@ test('quitting the application ends the engine', async () => {
   expect(await scenario('quitting')).toEqual({ job: 'ERR_DISPOSED', state: 'closed', handlers: 0 })
 })
 
+test('no waiting job starts while the system sleeps, on battery power if asked for, or while the application pauses the host', async () => {
+  const rest = { waited: 1, images: 1, left: 0 }
+  const onBattery = await scenario('power', { power: { onBattery: 'pause' } })
+  expect(onBattery).toEqual({ ...rest, seen: [true, true, true, false, true, true, false], listeners: [1, 1, 1, 1] })
+  expect(await scenario('power')).toEqual({ ...rest, seen: [true, true, false, false, true, true, false], listeners: [1, 1, 0, 0] })
+})
+
 test('malformed messages from a page are harmless', async () => {
   const { codes, alive } = await scenario('hostile', { limits: { maxJobs: 20 } })
   expect(alive).toBe(1)

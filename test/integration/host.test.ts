@@ -150,6 +150,27 @@ describe.each(['process', 'thread', 'none'] as const)('isolate: %s', (isolate) =
   })
 })
 
+test('while paused no job starts, the running one ends, and queries work', async () => {
+  const host = hostWith({ maxQueue: 2 })
+  const running = host.generate({ ...small, steps: 30 })
+  await atWork(running)
+  host.pause()
+  const started: string[] = []
+  const first = host.generate({ ...small, onProgress: () => void started.push('first') })
+  expect((await running).images).toHaveLength(1)
+  await host.describe()
+  expect(host.status).toMatchObject({ paused: true, running: false, queued: 1 })
+  const second = host.generate(small)
+  expect(() => host.generate(small)).toThrow(expect.objectContaining({ code: 'ERR_BUSY' }) as Error)
+  second.cancel(new Error('no longer'))
+  expect(await failure(second)).toMatchObject({ message: 'no longer' })
+  expect(started).toEqual([])
+  host.resume()
+  host.resume()
+  expect((await first).images).toHaveLength(1)
+  expect(host.status.paused).toBe(false)
+})
+
 describe('a lost engine', () => {
   test('the running job is rejected, waiting jobs run in the next engine', async () => {
     const host = hostWith()

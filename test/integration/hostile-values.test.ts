@@ -117,6 +117,8 @@ const calls: Record<string, Sound> = {
     fields: { 0: surface.fieldsOf('AnyGenerateOptions') },
     without: emptyObjects,
   },
+  'DiffusionHost#pause': { on: idleHost, args: () => [] },
+  'DiffusionHost#resume': { on: idleHost, args: () => [] },
   'DiffusionHost#load': { on: () => host, args: () => ['tiny', { signal }] },
   'DiffusionHost#unload': { on: () => host, args: () => ['tiny'] },
   'DiffusionHost#memoryUsage': { on: () => host, args: () => ['tiny'] },

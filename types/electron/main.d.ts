@@ -21,10 +21,22 @@ export interface ElectronHostOptions extends Omit<HostOptions, 'isolate' | 'exec
     allowedOrigins?: readonly string[];
     /** Limits for pages. */
     limits?: PageLimits;
+    /** When waiting jobs do not start, by Electron's `powerMonitor`. */
+    power?: PowerOptions;
+}
+/** Reasons to let waiting jobs wait. A running job always ends; the system itself stops it while it sleeps. */
+export interface PowerOptions {
+    /** On battery power. Default `ignore`. */
+    onBattery?: 'pause' | 'ignore';
+    /** Between the announcement that the system will sleep and its waking. Default `pause`. */
+    onSuspend?: 'pause' | 'ignore';
 }
 /** A {@link DiffusionHost} that pages of an Electron application can use. */
 export declare class ElectronDiffusionHost extends DiffusionHost {
     #private;
+    pause(): void;
+    /** Lets waiting jobs start again, unless they wait because of `power`. Idempotent. */
+    resume(): void;
     /** A model's description; the first request loads it. */
     infoOf(model: unknown): Promise<PipelineInfo>;
     close(): Promise<void>;

@@ -32,6 +32,7 @@ function electronStandIn({ app, fork, frame }) {
   }
   const electron = {
     app,
+    powerMonitor: Object.assign(new EventEmitter(), { onBatteryPower: false }),
     MessageChannelMain,
     ipcMain: { handle: (channel, listener) => handlers.set(channel, listener), removeHandler: (channel) => handlers.delete(channel) },
     utilityProcess: {

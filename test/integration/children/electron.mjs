@@ -55,6 +55,29 @@ const host = createDiffusionHost({
 exposeDiffusion()
 
 const scenarios = {
+  async power() {
+    const { powerMonitor } = electron
+    await host.generate(small) // the application is ready
+    const seen = []
+    const after = (action) => {
+      action()
+      seen.push(host.status.paused)
+    }
+    after(() => powerMonitor.emit('suspend'))
+    const job = host.generate(small)
+    await host.describe()
+    const waited = host.status.queued
+    after(() => powerMonitor.emit('on-battery'))
+    after(() => powerMonitor.emit('resume'))
+    after(() => powerMonitor.emit('on-ac'))
+    const { images } = await job
+    after(() => host.pause())
+    after(() => powerMonitor.emit('on-ac'))
+    after(() => host.resume())
+    const listeners = ['suspend', 'resume', 'on-battery', 'on-ac'].map((event) => powerMonitor.listenerCount(event))
+    await host.close()
+    say({ seen, waited, images: images.length, listeners, left: powerMonitor.eventNames().length })
+  },
   async pictures() {
     const page = await connectDiffusion()
     const job = page.generate({ ...small, preview: {} })
