@@ -35,6 +35,8 @@ export async function convert(source: ModelSource, destination: string | URL, op
   if (source === undefined) throw invalidType('convert() needs a source: the model to write')
   if (typeof source === 'object' && source !== null && 'refiner' in source && source.refiner !== undefined)
     throw invalidType('convert() writes one model: leave refiner out and convert it separately')
+  if (typeof source === 'object' && source !== null && 'previewVae' in source && source.previewVae !== undefined)
+    throw invalidType('convert() writes one model: leave previewVae out and pass it to load()')
   const values = checkOptions(convertOptions, o, undefined)
   const fields = nativeFields(omit(convertOptions, 'loras'), values)
   const target = resolveDestination(destination)

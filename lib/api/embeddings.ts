@@ -34,8 +34,12 @@ function embeddingForm({ spec }: PipelineInfo): EmbeddingForm | undefined {
 function bundledWords(file: TensorFile): { name: string; tensors: TensorInfo[] }[] {
   const words = new Map<string, TensorInfo[]>()
   for (const tensor of file) {
+    if (tensor.name.length > 1000) continue
     const [, word] = /^bundle_emb\.(.+)\.(?:string_to_param\..*|emb_params|clip_l|clip_g)$/.exec(tensor.name) ?? []
-    if (word !== undefined) words.set(word, [...(words.get(word) ?? []), tensor])
+    if (word === undefined) continue
+    const known = words.get(word)
+    if (known) known.push(tensor)
+    else words.set(word, [tensor])
   }
   return [...words].map(([name, tensors]) => ({ name, tensors }))
 }

@@ -8,7 +8,7 @@ import { readFileOptions, readSource, requiredModel, sourceFlags } from './model
 import { progressBar } from './progress-bar.js'
 
 const flags = {
-  ...omit(sourceFlags, 'refiner'), // one file is one model
+  ...omit(sourceFlags, 'refiner', 'preview-vae'), // one file is one model
   ...requiredModel,
   ...flagsOf(convertOptions),
   output: { kind: 'text', short: 'o', value: 'FILE', help: 'GGUF file to write' },

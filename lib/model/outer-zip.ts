@@ -43,15 +43,16 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Whether a process may still use its folders. Our own other threads do so only while they unpack, except on Windows, where a model in use keeps its name. */
+/** Whether a process may still use its folders. Our own other threads do so until the model is loaded or converted; on Windows as long as it is in use. */
 function isUsedBy(pid: number): boolean {
   return pid === process.pid ? process.platform === 'win32' : isAlive(pid)
 }
 
-/** When a folder or a file in it was last written, in milliseconds; undefined if it is no folder of ours, or is gone. */
+/** When a folder or a file in it was last written, in milliseconds; undefined if it is no folder of this user, or is gone. */
 async function lastWritten(folder: string): Promise<number | undefined> {
   const status = await lstat(folder).catch(() => undefined)
   if (!status?.isDirectory()) return undefined
+  if (process.getuid && status.uid !== process.getuid()) return undefined // another user's
   const names = await readdir(folder).catch(() => [])
   const files = await Promise.all(names.slice(0, 2).map((name) => lstat(path.join(folder, name)).catch(() => undefined)))
   return Math.max(status.mtimeMs, ...files.map((file) => file?.mtimeMs ?? 0))
@@ -69,7 +70,7 @@ async function removeAbandoned(): Promise<void> {
     if (pid === undefined || folders.has(left) || isUsedBy(Number(pid))) continue
     const written = await lastWritten(left)
     if (written === undefined || Date.now() - written < abandonedMs) continue
-    // Belongs to another user or is in use: keep it.
+    // In use: keep it.
     await rm(left, { recursive: true, force: true }).catch(() => undefined)
   }
 }

@@ -140,14 +140,21 @@ function addedToken(value: unknown, id: unknown, where: string): AddedToken {
   return { id: checkId(id, where), content: checkToken(value.content, where), special: value.special === true }
 }
 
+/** Throws for more added tokens than are allowed, without creating a list of them. */
+export function checkAddedTokens(tokens: object, where: string): void {
+  let count = Array.isArray(tokens) ? tokens.length : 0
+  if (!Array.isArray(tokens)) for (const id in tokens) if (Object.hasOwn(tokens, id) && ++count > maxAddedTokens) break
+  if (count > maxAddedTokens) fail(where, `more than ${maxAddedTokens} added tokens`)
+}
+
 /** `added_tokens` of tokenizer.json (a list) or `added_tokens_decoder` of tokenizer_config.json (by id). */
 export function readAddedTokens(value: unknown, where: string): AddedToken[] {
   if (value === undefined || value === null) return []
   if (typeof value !== 'object') fail(where, 'the added tokens must be a list or an object')
+  checkAddedTokens(value, where)
   const entries: [unknown, unknown][] = Array.isArray(value)
     ? value.map((token: unknown) => [token, isObject(token) ? token.id : undefined])
     : Object.entries(value).map(([id, token]) => [token, Number(id)])
-  if (entries.length > maxAddedTokens) fail(where, `more than ${maxAddedTokens} added tokens`)
   return entries.map(([token, id]) => addedToken(token, id, where))
 }
 
@@ -267,5 +274,7 @@ export async function parseTokenizer(text: string, where = 'the tokenizer in the
 async function vocabOfMerges(merges: unknown, where: string): Promise<Map<string, number>> {
   if (!Array.isArray(merges) || merges.length > maxTokens || !merges.every((merge) => typeof merge === 'string'))
     fail(where, 'the merges must be a list of strings')
-  return (await vocabOfList(await tokensOfMerges(merges), where)) ?? fail(where, 'two merges make the same token')
+  const tokens = await tokensOfMerges(merges)
+  if (tokens.length > maxTokens) fail(where, `the merges make more than ${maxTokens} tokens`)
+  return (await vocabOfList(tokens, where)) ?? fail(where, 'two merges make the same token')
 }

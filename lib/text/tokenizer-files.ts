@@ -4,7 +4,9 @@ import path from 'node:path'
 import { DiffusionError, ModelFormatError } from '../errors.js'
 import { readTextIfAny } from '../files/regular-file.js'
 import {
+  type AddedToken,
   assemble,
+  checkAddedTokens,
   fromTokenizerJson,
   mergeLines,
   parseMap,
@@ -12,7 +14,6 @@ import {
   readAddedTokens,
   readMerges,
   readVocab,
-  type AddedToken,
   type TokenizerData,
 } from './tokenizer-data.js'
 
@@ -43,7 +44,9 @@ export async function isFolder(file: string, expected: string): Promise<boolean>
 
 async function addedTokensBeside(folder: string, config: Record<string, unknown>): Promise<AddedToken[]> {
   const file = path.join(folder, 'added_tokens.json')
-  const list = Object.entries((await readJson(file)) ?? {}).map(([content, id]) => ({ content, id }))
+  const json = (await readJson(file)) ?? {}
+  checkAddedTokens(json, file)
+  const list = Object.entries(json).map(([content, id]) => ({ content, id }))
   return [...readAddedTokens(list, file), ...readAddedTokens(config.added_tokens_decoder, path.join(folder, 'tokenizer_config.json'))]
 }
 

@@ -134,7 +134,7 @@ private:
         }
         if (length_ != 0 && length != length_) {
             throw Error(ErrorCode::invalid_argument,
-                        "x has " + std::to_string(length) + " values, but had " + std::to_string(length_));
+                        "x has " + std::to_string(length) + " values, but had " + std::to_string(length_) + " before");
         }
         length_ = length;
     }

@@ -156,7 +156,10 @@ void add_diffusers_folder(Opened & opened, const std::string & folder, const Mod
             }
         }
     };
-    if (parts.vae.empty()) add(Part::vae, {"vae", "vqvae"});
+    if (parts.vae.empty())
+        add(Part::vae, {"vae", "vqvae"});
+    else
+        opened.configs.replaced_vae = read_object(join_path(inside("vae"), "config.json"));
     if (parts.first_stage_only) return;
     if (parts.unet.empty()) add(Part::unet, {"unet"});
     if (parts.text_encoder.empty()) {
@@ -338,10 +341,12 @@ Detection specify(const Opened & opened, const CanonicalModel & model, const Mod
         apply_diffusers_configs(detection, opened.configs);
     }
     if (!parts.config.is_null()) apply_compvis_config(detection, parts.config, model);
-    const bool settled = metadata.contains("latent.spec") || names_prediction(parts.config) ||
-                         (parts.spec.is_object() && parts.spec.contains("prediction"));
-    if (detection.spec.unet && !settled) {
-        const PredictionMarkers markers = markers_of(opened);
+    const bool settled = metadata.contains("latent.spec") || names_prediction(parts.config);
+    const PredictionMarkers markers = detection.spec.unet && !settled ? markers_of(opened) : PredictionMarkers{};
+    // The caller's type overrides another one of the markers, and everything that belongs to it.
+    const bool overridden =
+        parts.spec.is_object() && parts.spec.contains("prediction") && parts.spec.at("prediction") != markers.type;
+    if (detection.spec.unet && !settled && !overridden) {
         const bool overruled = markers.from_schedule && !opened.configs.scheduler.is_null();
         if (!overruled) apply_markers(detection, markers);
     }

@@ -59,7 +59,7 @@ public:
         free_before(height_);
     }
     /// Writes rows [first, first + count) from values[count][width][channels], after adding the rows of `residual`, a map of the
-    /// same size. False if a finite value is too large for the type.
+    /// same size, to `values`. False if a finite value is too large for f16.
     bool write(int64_t first, int64_t count, float * values, const StoredMap * residual, kernels::Pool * pool);
     /// Frees the bands that end at or before `row`; they cannot be read again.
     void free_before(int64_t row);

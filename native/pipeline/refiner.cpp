@@ -38,7 +38,7 @@ std::string misfit(const ModelSpec & model, const ModelSpec & refiner) {
                             std::fabs(model.scale_factor - refiner.scale_factor) <= 1e-4 * model.scale_factor;
     if (model.unet->in_channels != channels || refiner.unet->in_channels != channels || refiner.unet->out_channels != channels ||
         !same_scale) {
-        return "reads latents that differ from those of " + called(model, "the model") + " makes";
+        return "reads latents that differ from those of " + called(model, "the model");
     }
     if ((refiner.unet->guidance_embed_dim > 0) != (model.unet->guidance_embed_dim > 0)) {
         return "uses guidance differently from " + called(model, "the model") + ": one of them gets the scale as an input";

@@ -48,9 +48,7 @@ test('a file with only a U-Net: the error says what is missing and how to give i
   const error = await DiffusionPipeline.load({ unet: file('class') }).catch((reason: Error) => reason as Error & { code: string })
   expect(error).toMatchObject({ code: 'ERR_MODEL_FORMAT' })
   if (!(error instanceof Error)) throw new Error('was loaded')
-  expect(error.message).toMatch(
-    /^class\.gguf: the first stage and the class embedder are not in what was given\. .* as model, or the first stage as vae/,
-  )
+  expect(error.message).toMatch(/^class\.gguf: the first stage and the class embedder are missing\. .* as model, or the first stage as vae/)
   expect(error.message.match(/ is missing/g)).toHaveLength(3)
 })
 

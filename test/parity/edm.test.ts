@@ -270,6 +270,17 @@ test('a diffusers folder declares it in its scheduler and first stage', async ()
     const options = { prompt, steps: 3, seed: 1, ...size }
     await using single = await DiffusionPipeline.load(edmFile, { ...exact, config, spec })
     expect(maxDifference((await other.generate(options)).images[0]!.data, (await single.generate(options)).images[0]!.data)).toBeLessThanOrEqual(1)
+    // Another first stage does not change what the network's latents mean.
+    const tiny = goldenModel('addon-taesd', 'diffusers')
+    try {
+      await using replaced = await DiffusionPipeline.load({ model: folder.folder, vae: tiny.folder }, exact)
+      expect(replaced.info.spec.scaleFactor).toBe(0.5)
+      expect(replaced.info.spec.latentsStd[3]! / latentsStd[3]!).toBeCloseTo(0.13025, 9)
+      await using same = await DiffusionPipeline.load({ model: folder.folder, vae: path.join(folder.folder, 'vae') }, exact)
+      expect(same.info.spec).toMatchObject({ latentsMean, latentsStd, scaleFactor: 0.5 })
+    } finally {
+      tiny.remove()
+    }
     edit('vae/config.json', (json) => ({ ...json, latents_std: [1, 2] }))
     await expect(DiffusionPipeline.load(folder.folder, exact)).rejects.toMatchObject({ code: 'ERR_MODEL_FORMAT' })
     edit('vae/config.json', (json) => ({ ...json, latents_std: 'wide' }))
@@ -283,6 +294,10 @@ test("the caller's word", async () => {
   {
     await using eps = await DiffusionPipeline.load(edmFile, { ...exact, config, spec: { prediction: 'eps' } })
     expect(eps.info.spec).toMatchObject({ prediction: 'eps', schedule: { edm: null }, latentsMean: [] })
+  }
+  {
+    await using same = await DiffusionPipeline.load(edmFile, { ...exact, config, spec: { prediction: 'edm' } })
+    expect(same.info.spec).toMatchObject({ prediction: 'edm', latentsMean: pipe.info.spec.latentsMean, scaleFactor: 0.5 })
   }
   await using edm = await DiffusionPipeline.load(model.file, { ...exact, config, spec: { prediction: 'edm', sampler: 'heun' } })
   expect(edm.info.spec).toMatchObject({ prediction: 'edm', schedule: { edm: { sigmaMax: 80 } }, sampler: 'heun', latentsMean: [] })

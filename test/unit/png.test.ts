@@ -176,8 +176,11 @@ async function bytesTaken(work: () => Promise<unknown>): Promise<number> {
     most = Math.max(most, bytesHeld(most))
     next = setImmediate(look)
   })
-  await work()
-  clearImmediate(next)
+  try {
+    await work()
+  } finally {
+    clearImmediate(next)
+  }
   return Math.max(most, bytesHeld(most)) - before
 }
 
@@ -213,6 +216,14 @@ describe('decompression bombs', () => {
     expect(file.length).toBeLessThan(2 << 20)
     const pixels = width * height * 4
     expect(await bytesTaken(() => RawImage.read(file))).toBeLessThan(pixels + (8 << 20))
+  })
+
+  test('a large 16-bit image with data corrupted after the last row takes no more memory', async () => {
+    const [width, height] = [3000, 2000]
+    const whole = deflateSync(Buffer.alloc((1 + width * 8) * height + 100), { level: 1, finishFlush: constants.Z_SYNC_FLUSH })
+    const broken = Buffer.concat([whole, Buffer.alloc(64, 0xff)]) // no block of deflate begins like this
+    const file = Buffer.concat([signature, pngHeader({ width, height, bitDepth: 16, colourType: 6 }), pngChunk('IDAT', broken), end])
+    expect(await bytesTaken(() => RawImage.read(file))).toBeLessThan(width * height * 4 + (8 << 20))
   })
 
   test('an endless compressed profile is ignored', async () => {

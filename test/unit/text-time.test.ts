@@ -69,6 +69,7 @@ describe('the event loop is blocked for at most 20 ms', () => {
         '1'.repeat(size),
         `{"a":"${'猫'.repeat(5_000_000)}"}`,
         '[1,'.repeat(size / 3),
+        `[${'1,'.repeat(size / 2 - 2)}1]`,
       ])
         expect(await refused(text)).toBeLessThan(longestPromised)
       rmSync(file)
@@ -78,6 +79,8 @@ describe('the event loop is blocked for at most 20 ms', () => {
       expect(await refused(tokens(900_000), 'vocab.json')).toBeLessThan(longestPromised)
       writeFileSync(path.join(folder, 'merges.txt'), 'a b\n')
       expect(await refused(tokens(1 << 18), 'vocab.json')).toBeLessThan(longestPromised)
+      writeFileSync(path.join(folder, 'vocab.json'), '{"a":0,"b":1,"ab":2}')
+      expect(await refused(tokens(250_000), 'added_tokens.json')).toBeLessThan(longestPromised)
     } finally {
       rmSync(folder, { recursive: true })
     }

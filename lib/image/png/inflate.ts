@@ -66,9 +66,10 @@ async function inflateUpTo(file: PngFile, where: string, total: number, from: nu
   try {
     for await (const piece of inflated(file, where, prefix)) {
       // Nothing is awaited here, so that every piece is read before the next is inflated.
-      kept.push(piece.subarray(Math.max(0, from - at)))
-      at += piece.length
-      if (at >= total) return Buffer.concat(kept)
+      const end = at + piece.length
+      if (end > from) kept.push(piece.subarray(Math.max(0, from - at))) // an empty part would keep its whole piece in memory
+      at = end
+      if (at >= total) return Buffer.concat(kept, total - from)
     }
   } catch {
     // The first error is reported.

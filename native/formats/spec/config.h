@@ -16,6 +16,7 @@ void apply_compvis_config(Detection & detection, const Json & config, const Cano
 /// The configurations of a diffusers folder; each null if the file is absent.
 struct DiffusersConfigs {
     Json index, unet, vae, scheduler, low_res_scheduler, text_encoder, text_encoder_2, image_encoder, tokenizer, tokenizer_2;
+    Json replaced_vae;  // of the folder's own first stage, if another one is used
 
     bool any() const;
     /// Width of the heads of a UNet2DModel (AttentionBlock), 0 for other U-Nets. In UNet2DConditionModel the same key is the

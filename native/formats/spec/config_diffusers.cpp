@@ -130,6 +130,15 @@ void apply_vae(Detection & detection, const Json & config) {
     }
 }
 
+/// Statistics belong to the latents of the U-Net, whichever first stage takes the place of the model's own.
+void apply_statistics(Detection & detection, const Json & config) {
+    if (!config.is_object() || !config.contains("latents_mean") || config.at("latents_mean").is_null()) return;
+    detection.spec.latents_mean = statistics_at(config, "latents_mean");
+    detection.spec.latents_std = statistics_at(config, "latents_std");
+    detection.spec.scale_factor = number_at(config, "scaling_factor", detection.spec.scale_factor);
+    detection.unknown.erase("/scaleFactor");
+}
+
 NoiseSchedule schedule_of(const Json & config) {
     NoiseSchedule s;
     s.timesteps = int_at(config, "num_train_timesteps", 1000);
@@ -261,6 +270,7 @@ void apply_diffusers_configs(Detection & detection, const DiffusersConfigs & con
     ModelSpec & spec = detection.spec;
     if (spec.unet && !configs.unet.is_null()) apply_unet_config(detection, configs.unet);
     if (spec.first_stage && !configs.vae.is_null()) apply_vae(detection, configs.vae);
+    if (spec.unet) apply_statistics(detection, configs.replaced_vae);
     if (!configs.scheduler.is_null()) apply_scheduler(detection, configs.scheduler);
     if (!configs.text_encoder.is_null()) apply_text_encoder(detection, 0, configs.text_encoder, configs.tokenizer);
     if (!configs.text_encoder_2.is_null()) {

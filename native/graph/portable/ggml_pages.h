@@ -13,7 +13,7 @@ public:
     PageBuffers();
     ~PageBuffers();
     ggml_backend_buffer_type * type() const;
-    /// While on, freed buffers are kept for the next ones of the same size. Calls nest.
+    /// While on, freed buffers are kept for the next ones of the same size in huge pages. Calls nest.
     void reuse(bool on);
     /// Frees the kept buffers.
     void trim();

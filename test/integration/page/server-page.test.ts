@@ -116,7 +116,7 @@ where('the page in Chromium', () => {
     expect(await findings(page)).toEqual([])
     await prompt(page).fill('a red circle above a blue square')
     await page.getByText('7 / 75 tokens').waitFor()
-    await page.getByText(/About [\d.]+ MB for this picture, [\d.]+ [MG]B free/).waitFor()
+    await page.getByText(/About [\d.]+ MB for this image, [\d.]+ [MG]B free/).waitFor()
     await number(page, 'Steps').fill('60')
     await prompt(page).press('Control+Enter')
     await page.getByRole('img', { name: /^Preview/ }).waitFor()
@@ -386,7 +386,7 @@ where('the page in Chromium', () => {
   test('errors of the server are shown as text, and invalid requests are not sent', async () => {
     const page = await open()
     await number(page, 'Width').fill('65')
-    await page.getByText('Width and height are multiples of 4').waitFor()
+    await page.getByText('Width and height must be multiples of 4').waitFor()
     await press(page, 'Swap width and height')
     await number(page, 'Height').fill('64')
     await page.route('**/latent/v1/jobs', (route) =>
