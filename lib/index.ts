@@ -54,7 +54,6 @@ export {
 export {
   createDiffusionHost,
   DiffusionHost,
-  type HostedModel,
   type HostEvents,
   type HostGenerateOptions,
   type HostLoadOptions,
@@ -62,6 +61,7 @@ export {
   type HostStatus,
 } from './host/host.js'
 export { DiffusionJob, type JobEvent, type JobState } from './host/job.js'
+export type { HostedModel } from './host/models.js'
 export { DownloadError, type DownloadDetails, type DownloadReason } from './hub/errors.js'
 export type { CachedModel, CachedRevision, VerifiedFile } from './hub/manage.js'
 export type { PulledFile } from './hub/pull.js'

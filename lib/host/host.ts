@@ -12,34 +12,18 @@ import {
   checkString,
   invalidRange,
   invalidType,
-  isUrl,
   knownKeys,
   listOf,
   show,
 } from '../options/validate.js'
 import type { WireModel } from '../rpc/protocol.js'
 import { decode, encode } from '../rpc/wire.js'
-import type {
-  AnyGenerateOptions,
-  CallOptions,
-  GenerateResult,
-  LoadOptions,
-  MemoryUsage,
-  ModelSource,
-  PipelineInfo,
-  PreviewOptions,
-  Progress,
-} from '../types.js'
+import type { AnyGenerateOptions, CallOptions, GenerateResult, MemoryUsage, PipelineInfo, PreviewOptions, Progress } from '../types.js'
 import { DiffusionJob, type JobControl } from './job.js'
+import { readModel, readModels, type HostedModel } from './models.js'
 import type { StartEngine } from './port.js'
 import { EngineQueue, type EngineState, type Task } from './queue.js'
 import { startHere, startProcess, startThread } from './start.js'
-
-/** A model of a host: its source and load options. */
-export interface HostedModel extends Omit<LoadOptions, 'signal' | 'onProgress' | 'kind'> {
-  /** Default: the embedded model. */
-  source?: ModelSource
-}
 
 /** Options of {@link createDiffusionHost}. */
 export interface HostOptions {
@@ -100,31 +84,6 @@ export interface HostEvents {
 
 const events = ['crash', 'status'] as const satisfies (keyof HostEvents)[]
 const hostKeys = ['isolate', 'models', 'maxModels', 'maxQueue', 'idleMs', 'onCrash', 'execArgv'] as const
-const modelName = /^[\w][\w.-]{0,63}$/
-
-function readModel(name: string, model: unknown, where: string): WireModel {
-  if (typeof model === 'string' || isUrl(model)) return { name, source: encode(model, where), options: {} }
-  if (typeof model !== 'object' || model === null || Array.isArray(model))
-    throw invalidType(`${where} must be a model source or { source, ...options of load() }, not ${show(model)}`)
-  const { source, ...options } = model as HostedModel
-  for (const key of ['signal', 'onProgress', 'kind'])
-    if ((options as Record<string, unknown>)[key] !== undefined) throw invalidType(`${where}: option '${key}' is not for the models of a host`)
-  return { name, source: encode(source, `${where}.source`), options: encode(options, where) }
-}
-
-function readModels(models: unknown): Map<string, WireModel> {
-  const given = models === undefined ? { default: {} } : models
-  if (typeof given !== 'object' || given === null || Array.isArray(given))
-    throw invalidType(`models must be an object of models by name, not ${show(given)}`)
-  const read = new Map<string, WireModel>()
-  for (const [name, model] of Object.entries(given as Record<string, unknown>)) {
-    if (!modelName.test(name))
-      throw invalidRange(`models: ${show(name)} is not a valid name: use up to 64 letters, digits, dots, dashes and underscores`)
-    read.set(name, readModel(name, model, `models.${name}`))
-  }
-  if (read.size === 0) throw invalidRange('models is empty')
-  return read
-}
 
 function startOf(isolate: NonNullable<HostOptions['isolate']>, execArgv: unknown) {
   if (execArgv !== undefined && isolate !== 'process') throw invalidType("execArgv is for isolate: 'process'")
@@ -223,8 +182,6 @@ export class DiffusionHost implements AsyncDisposable {
 
   /** Adds a model, or replaces the one with that name. Existing jobs keep their model. */
   async addModel(name: string, model: string | URL | HostedModel): Promise<void> {
-    if (typeof name !== 'string' || !modelName.test(name))
-      throw invalidRange(`${show(name)} is not a valid name: use up to 64 letters, digits, dots, dashes and underscores`)
     const read = readModel(name, model, 'model')
     if (this.#models.has(name)) await this.unload(name)
     this.#models.set(name, read)

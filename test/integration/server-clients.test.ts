@@ -36,16 +36,10 @@ async function runClients(): Promise<any> {
 test('openai, ai with two providers, and stable-diffusion-api work', async () => {
   const results = await runClients()
   const refused = (status: number, more: object) => expect.objectContaining({ failed: true, status, requestId: expect.any(String), ...more })
-  // Previews are dropped while the client is behind.
-  const partials = (results.stream as unknown[]).length - 1
-  expect([1, 2, 3]).toContain(partials)
   expect(results).toEqual({
     generate: { pngs: [true, true], seeds: ['5', '6'], size: 'auto', usage: true },
     again: true, // `steps` counts before `quality`, and OpenAI's own names are the first model
-    stream: [
-      ...Array.from({ length: partials }, (_, index) => ['image_generation.partial_image', index, true]),
-      ['image_generation.completed', null, true],
-    ],
+    stream: [...[0, 1, 2].map((index) => ['image_generation.partial_image', index, true]), ['image_generation.completed', null, true]],
     edit: true,
     editStream: ['image_edit.completed'],
     variation: [true, true],

@@ -42,7 +42,8 @@ const named = await client.images.generate({ ...small, model: 'gpt-image-1', siz
 results.again = named.data[0].b64_json === two.data[0].b64_json
 
 const events = []
-for await (const event of await client.images.generate({ ...small, steps: 4, stream: true, partial_images: 3 }))
+// Large enough that the client keeps up: previews are dropped while it is behind.
+for await (const event of await client.images.generate({ ...small, size: '256x256', steps: 4, stream: true, partial_images: 3 }))
   events.push([event.type, event.partial_image_index, isPng(event.b64_json)])
 results.stream = events
 

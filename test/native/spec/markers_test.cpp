@@ -68,6 +68,26 @@ golden::FileTensor alphas(float last) {
     return tensor;
 }
 
+/// A diffusers folder whose scheduler's configuration is changed.
+struct ScheduledModel {
+    golden::TempFolder folder;
+    ModelParts parts;
+    Json scheduler;
+
+    ScheduledModel() {
+        golden::write_layout(golden::load("sd1"), "diffusers", folder.path());
+        parts.model = folder.path();
+        scheduler = Json::parse(latent::read_text_file(file()));
+    }
+    std::string file() const { return folder / "scheduler/scheduler_config.json"; }
+    /// The original configuration with these values.
+    void write(const Json & values) const {
+        Json changed = scheduler;
+        changed.update(values);
+        std::ofstream(latent::to_path(file())) << changed.dump();
+    }
+};
+
 }  // namespace
 
 TEST(markers_of_the_golden_files) {
@@ -125,21 +145,20 @@ TEST(order_of_evidence) {
     MarkedModel asked({empty("v_pred")});
     asked.parts.spec = {{"prediction", "eps"}};
     CHECK(asked.spec().prediction == Prediction::eps);
+    // The type that the markers name keeps what belongs to it.
+    MarkedModel confirmed({empty("v_pred"), scalar("ztsnr", 1)});
+    confirmed.parts.spec = {{"prediction", "v"}};
+    CHECK(confirmed.spec().prediction == Prediction::v && confirmed.spec().schedule.zero_terminal_snr);
     MarkedModel configured({empty("v_pred")});
     configured.parts.config["model"]["params"]["parameterization"] = "eps";
     CHECK(configured.spec().prediction == Prediction::eps);
 }
 
 TEST(markers_beside_a_scheduler_configuration) {
-    const golden::Case c = golden::load("sd1");
-    const golden::TempFolder folder;
-    golden::write_layout(c, "diffusers", folder.path());
-    ModelParts parts;
-    parts.model = folder.path();
-    const std::string config = folder / "scheduler/scheduler_config.json";
-    Json scheduler = Json::parse(latent::read_text_file(config));
-    scheduler["prediction_type"] = "v_prediction";
-    std::ofstream(latent::to_path(config)) << scheduler.dump();
+    const ScheduledModel model;
+    const golden::TempFolder & folder = model.folder;
+    ModelParts parts = model.parts;
+    model.write({{"prediction_type", "v_prediction"}});
     CHECK(open_model(parts).spec.prediction == Prediction::v);
     // Marks in the U-Net's own file count for more.
     std::string unet;
@@ -166,17 +185,10 @@ TEST(markers_beside_a_scheduler_configuration) {
 }
 
 TEST(schedulers_of_few_step_models) {
-    const golden::Case c = golden::load("sd1");
-    const golden::TempFolder folder;
-    golden::write_layout(c, "diffusers", folder.path());
-    ModelParts parts;
-    parts.model = folder.path();
-    const std::string config = folder / "scheduler/scheduler_config.json";
-    const Json plain = Json::parse(latent::read_text_file(config));
+    const ScheduledModel model;
+    ModelParts parts = model.parts;
     const auto with = [&](const char * name) {
-        Json scheduler = plain;
-        scheduler["_class_name"] = name;
-        std::ofstream(latent::to_path(config)) << scheduler.dump();
+        model.write({{"_class_name", name}});
         return open_model(parts).spec;
     };
     const latent::ModelSpec usual = with("DDIMScheduler"), lcm = with("LCMScheduler"), tcd = with("TCDScheduler");

@@ -1,6 +1,6 @@
 /** Small components of the page. */
 import type { ComponentChildren } from 'preact'
-import { useEffect, useId, useRef } from 'preact/hooks'
+import { useId, useLayoutEffect, useRef } from 'preact/hooks'
 import { hush, said } from '../state/say.js'
 import { Icon, type IconName } from './icons.js'
 
@@ -137,7 +137,8 @@ export function Dialog({
 }) {
   const element = useRef<HTMLDialogElement>(null)
   const id = useId()
-  useEffect(() => {
+  // Before the browser paints: a key pressed at the sight of the dialog is for the dialog.
+  useLayoutEffect(() => {
     const dialog = element.current
     if (dialog && !dialog.open) dialog.showModal()
     return () => dialog?.close()
