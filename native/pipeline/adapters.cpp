@@ -128,7 +128,7 @@ std::shared_ptr<const graph::AdapterWeights> Adapters::weights_for(const models:
         for (const formats::MatchedAdapter::Layer & layer : all[i].layers) {
             const Parameter * weight = weights.find(layer.canonical + ".weight");
             if (!weight || !weight->present()) continue;
-            const AdaptedLayer adapted{all[i].file.get(), layer.layer, weight, strength};
+            const AdaptedLayer adapted{all[i].file.get(), layer.layer, weight, strength, layer.part, layer.parts};
             if (formats::changes_weight(*layer.layer)) matrices[layer.canonical].push_back(adapted);
             if (formats::changes_bias(*layer.layer)) biases[layer.canonical].push_back(adapted);
         }

@@ -171,9 +171,17 @@ void AdapterFile::group() {
                     -1, ' ', false, Json::error_handler_t::replace));
 }
 
-/// PEFT's own scaling: alpha / rank, or alpha / sqrt(rank).
+/// What PEFT's configuration adds: the scaling of LoRA, alpha / rank or alpha / sqrt(rank), and the form of OFT's rotations.
 void AdapterFile::configure(const Json & config) {
     if (!config.is_object()) return;
+    if (config.contains("use_cayley_neumann")) {
+        PeftRotation rotation;
+        rotation.series = json_value(config, "use_cayley_neumann", rotation.series);
+        rotation.terms = json_value(config, "num_cayley_neumann_terms", rotation.terms);
+        rotation.constrained = json_value(config, "coft", rotation.constrained);
+        rotation.epsilon = json_value(config, "eps", rotation.epsilon);
+        for (AdapterLayer & layer : layers_) layer.rotation = rotation;
+    }
     const double alpha = json_value(config, "lora_alpha", 0.0);
     const bool rank_stabilised = json_value(config, "use_rslora", false);
     for (AdapterLayer & layer : layers_) {

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,11 +23,20 @@ struct AdapterUse {
 };
 using AdapterUses = std::vector<AdapterUse>;
 
+/// How PEFT makes rotations from the numbers of an OFT file (OFTConfig).
+struct PeftRotation {
+    bool series = true;        // use_cayley_neumann: the first terms of a series; its sign is the opposite of the exact form's
+    int terms = 5;             // num_cayley_neumann_terms
+    bool constrained = false;  // coft: the norm of a block is at most epsilon / sqrt(number of blocks)
+    double epsilon = 6e-5;
+};
+
 /// The tensors of an adapter file for one layer of a network, by their role: "down", "up", "mid", "alpha", "diff", "diff_b" ...
 struct AdapterLayer {
     std::string name;  // as the file calls it: "lora_unet_mid_block_attentions_0_proj_in"
     std::map<std::string, const TensorInfo *> tensors;
     double factor = 0;  // scale of a low-rank change from a configuration beside the file; 0: alpha / rank of the file
+    std::optional<PeftRotation> rotation;  // from the same configuration
 
     const TensorInfo * find(const char * role) const;
     bool has(const char * role) const { return find(role) != nullptr; }

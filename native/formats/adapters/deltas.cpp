@@ -28,10 +28,19 @@ std::vector<float> with_middle(const AdaptedLayer & a, const TensorInfo & mid, c
     return out;
 }
 
+/// The rows of a tensor that are for this weight.
+std::vector<float> own_rows(const AdaptedLayer & a, const TensorInfo & tensor) {
+    std::vector<float> numbers = a.file->read(tensor);
+    if (a.parts == 1) return numbers;
+    const size_t count = numbers.size() / static_cast<size_t>(a.parts), first = count * static_cast<size_t>(a.part);
+    return {numbers.begin() + static_cast<std::ptrdiff_t>(first), numbers.begin() + static_cast<std::ptrdiff_t>(first + count)};
+}
+
 void add_difference(const AdaptedLayer & a, const TensorInfo & difference, double strength, std::vector<float> & w) {
-    if (difference.elements() != static_cast<int64_t>(w.size()))
-        misfit(a, "has " + text_of(difference) + " for " + std::to_string(w.size()) + " values of the model");
-    const std::vector<float> numbers = a.file->read(difference);
+    const int64_t count = static_cast<int64_t>(w.size()) * a.parts;
+    if (difference.elements() != count)
+        misfit(a, "has " + text_of(difference) + " for " + std::to_string(count) + " values of the model");
+    const std::vector<float> numbers = own_rows(a, difference);
     for (size_t i = 0; i < w.size(); ++i) w[i] += static_cast<float>(strength * static_cast<double>(numbers[i]));
 }
 
@@ -48,13 +57,13 @@ LowRank lora(const AdaptedLayer & a) {
                       std::to_string(above) + " of " + text_of(up));
     }
     const TensorInfo * mid = a.layer->find("mid");
-    if (up.shape[0] != rows || (!mid && product_of(down.shape, 1) != inner)) {
+    if (up.shape[0] != rows * a.parts || (!mid && product_of(down.shape, 1) != inner)) {
         misfit(a, "has a different size than the model's: " + text_of(down) + " and " + text_of(up) + " for a weight " +
                       shape_text(a.weight->shape));
     }
     out.down = a.file->read(down);
     if (mid) out.down = with_middle(a, *mid, out.down, out.rank, inner);
-    out.up = a.file->read(up);
+    out.up = own_rows(a, up);
     const float factor = static_cast<float>(factor_of(a, out.rank));
     for (float & number : out.up) number *= factor;
     return out;
@@ -93,6 +102,32 @@ bool adds_matrix(const AdapterLayer & layer) {
     return is_lora(layer) || is_hadamard(layer) || is_kronecker(layer) || is_glora(layer);
 }
 
+/// Whether it acts on the weight as a whole, beside or in place of a low-rank addition.
+bool acts_on_whole(const AdapterLayer & layer) {
+    return is_decomposed(layer) || is_rotation(layer) || is_input_rotation(layer) || layer.has("on_input") || layer.has("diff") ||
+           layer.has("w_norm") || layer.has("set");
+}
+
+/// reshape_weight: the shape to which the weight is padded with zeros before it is changed. Only that of the model's own weight
+/// can be met; another one would make another network.
+std::string reshaped(const AdapterFile & file, const TensorInfo & stored, const Parameter & weight) {
+    constexpr int64_t most = 8;
+    std::vector<int64_t> shape;
+    if (stored.elements() >= 1 && stored.elements() <= most) {
+        for (const float size : file.read(stored)) shape.push_back(size >= 1 && size < 1e6f ? static_cast<int64_t>(size) : 0);
+    }
+    if (shape == weight.shape) return "";
+    return "reshape_weight to " + (shape.empty() ? "an unknown shape" : shape_text(shape)) + "; the model's weight is " +
+           shape_text(weight.shape);
+}
+
+/// PEFT's OFT needs its configuration: the two forms of the same numbers rotate in opposite directions.
+std::string peft_rotation(const AdapterLayer & layer, const Parameter & weight) {
+    if (!layer.rotation) return "PEFT's OFT without its adapter_config.json (use_cayley_neumann), which tells how it rotates";
+    const bool linear = weight.is_matrix() && (weight.shape.size() == 2 || product_of(weight.shape, 2) == 1);
+    return linear ? "" : "PEFT's OFT of a convolution larger than 1x1, whose merged form differs from the trained one";
+}
+
 }  // namespace
 
 const TensorInfo & need(const AdaptedLayer & a, const char * role, const char * beside) {
@@ -111,23 +146,26 @@ double factor_of(const AdaptedLayer & a, int64_t rank) {
 
 bool changes_weight(const AdapterLayer & layer) {
     return adds_matrix(layer) || is_rotation(layer) || layer.has("on_input") || layer.has("diff") || layer.has("w_norm") ||
-           layer.has("set");
+           layer.has("set") || is_input_rotation(layer);
 }
 
 bool changes_bias(const AdapterLayer & layer) {
     return layer.has("diff_b") || layer.has("b_norm") || layer.has("up_bias");
 }
 
-std::string not_applied(const AdapterLayer & layer) {
-    if (layer.has("reshape")) return "reshape_weight, which changes the shape";
-    if (layer.has("oft_r")) return "PEFT's OFT, which rotates the inputs";
+std::string not_applied(const AdapterFile & file, const AdapterLayer & layer, const Parameter & weight, int parts) {
+    std::string why;
+    if (const TensorInfo * shape = layer.find("reshape")) why = reshaped(file, *shape, weight);
+    if (why.empty() && is_input_rotation(layer)) why = peft_rotation(layer, weight);
+    const bool whole = is_hadamard(layer) || is_kronecker(layer) || is_glora(layer) || is_decomposed(layer) ||
+                       is_rotation(layer) || layer.has("on_input") || layer.has("w_norm");
+    if (why.empty() && parts > 1 && whole) why = "a method that changes fused weights as a whole";
+    if (!why.empty()) return why;
     return changes_weight(layer) || changes_bias(layer) ? "" : "an unknown method";
 }
 
 std::optional<LowRank> low_rank_of(const AdaptedLayer & a, const BaseNumbers & base) {
-    const bool more = is_decomposed(*a.layer) || is_rotation(*a.layer) || a.layer->has("on_input") || a.layer->has("diff") ||
-                      a.layer->has("w_norm") || a.layer->has("set");
-    if (more || !a.weight->is_matrix()) return std::nullopt;
+    if (acts_on_whole(*a.layer) || !a.weight->is_matrix()) return std::nullopt;
     std::optional<LowRank> low = added_low_rank(a, base);
     if (!low) return std::nullopt;
     for (float & number : low->up) number *= static_cast<float>(a.strength);
@@ -137,9 +175,9 @@ std::optional<LowRank> low_rank_of(const AdaptedLayer & a, const BaseNumbers & b
 void change_weight(const AdaptedLayer & a, const BaseNumbers & base, const std::function<void()> & check,
                    std::vector<float> & w) {
     if (const TensorInfo * set = a.layer->find("set")) {
-        if (set->elements() != static_cast<int64_t>(w.size()))
+        if (set->elements() != static_cast<int64_t>(w.size()) * a.parts)
             misfit(a, "has " + text_of(*set) + " for a weight " + shape_text(a.weight->shape));
-        w = a.file->read(*set);
+        w = own_rows(a, *set);
     }
     for (const char * role : {"diff", "w_norm"}) {
         if (const TensorInfo * difference = a.layer->find(role)) add_difference(a, *difference, a.strength, w);
@@ -154,6 +192,7 @@ void change_weight(const AdaptedLayer & a, const BaseNumbers & base, const std::
     }
     if (a.layer->has("on_input")) scale_axis(a, w);
     if (is_rotation(*a.layer)) rotate(a, check, w);
+    if (is_input_rotation(*a.layer)) rotate_inputs(a, check, w);
 }
 
 void change_bias(const AdaptedLayer & a, std::vector<float> & bias) {

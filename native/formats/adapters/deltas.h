@@ -23,13 +23,15 @@ struct AdaptedLayer {
     const AdapterLayer * layer = nullptr;
     const Parameter * weight = nullptr;
     double strength = 1;
+    /// The file's layer has the rows of several weights, one after the other (q, k and v of OpenCLIP); this is one of them.
+    int part = 0, parts = 1;
 };
 
 /// Whether it changes the weight (some layers change only the bias), and whether it adds to the bias.
 bool changes_weight(const AdapterLayer & layer);
 bool changes_bias(const AdapterLayer & layer);
-/// Why a layer cannot be applied (a known method that is not implemented); "" if it can.
-std::string not_applied(const AdapterLayer & layer);
+/// Why a layer cannot be applied to a weight, which is one of `parts` that it changes; "" if it can.
+std::string not_applied(const AdapterFile & file, const AdapterLayer & layer, const Parameter & weight, int parts);
 
 /// Reads the model's own values on demand.
 using BaseNumbers = std::function<const std::vector<float> &()>;

@@ -46,6 +46,7 @@ bool is_hadamard(const AdapterLayer & layer);
 bool is_kronecker(const AdapterLayer & layer);
 bool is_glora(const AdapterLayer & layer);
 bool is_rotation(const AdapterLayer & layer);
+bool is_input_rotation(const AdapterLayer & layer);
 
 // The change of a weight of `a`, without strength; as a low-rank product if that is less than half the work.
 std::optional<LowRank> hadamard_low_rank(const AdaptedLayer & a);
@@ -57,6 +58,8 @@ LowRank glora(const AdaptedLayer & a, const std::vector<float> & base);
 
 /// OFT and BOFT: rotates the rows of `w`.
 void rotate(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w);
+/// PEFT's OFT: rotates the columns of `w`, which are the layer's inputs.
+void rotate_inputs(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w);
 /// (IA)^3: scales rows or columns of `w`.
 void scale_axis(const AdaptedLayer & a, std::vector<float> & w);
 /// DoRA: `w` becomes w + difference, rescaled to the stored norms. `difference` is without strength.

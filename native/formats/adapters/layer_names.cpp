@@ -24,6 +24,11 @@ constexpr LayerPrefix layer_prefixes[] = {
     {"lora_te2_", "te2"},
     {"lora_te_", "te1"},
     {"oft_te_", "te1"},
+    {"cond_stage_model.transformer.", "te1"},
+    {"cond_stage_model.", "te1"},
+    {"conditioner.embedders.0.transformer.", "te1"},
+    {"conditioner.embedders.0.", "te1"},
+    {"conditioner.embedders.1.", "te2"},
     {"lycoris_", ""},
     {"unet.", "unet"},
     {"text_encoder_2.", "te2"},
@@ -110,15 +115,18 @@ std::string diffusers_name(const std::string & layer, int blocks_per_level) {
 }  // namespace
 
 LayerNames::LayerNames(const networks::DeclaredNetworks & networks, const ModelSpec & spec) {
-    int towers = 0;
+    const auto is_tower = [](const networks::DeclaredNetwork & network) { return network.part == ModelPart::text_encoder; };
+    towers_ = static_cast<int>(std::count_if(networks->begin(), networks->end(), is_tower));
+    int tower = 0;
     for (const networks::DeclaredNetwork & network : *networks) {
         if (network.part == ModelPart::unet && spec.unet) add_unet(network, spec);
-        if (network.part == ModelPart::text_encoder) add_text(network, ++towers);
+        if (is_tower(network)) add_text(network, ++tower);
     }
 }
 
-void LayerNames::add(const std::string & part, const std::string & alias, const std::string & layer) {
-    layers_.emplace(part + ':' + with_underscores(alias), layer);
+void LayerNames::add(const std::string & part, const std::string & alias, Layer layer) {
+    Layers & layers = layers_[part + ':' + with_underscores(alias)];
+    if (layers.empty() || (layer.parts > 1 && layers.front().parts == layer.parts)) layers.push_back(std::move(layer));
 }
 
 void LayerNames::add_unet(const networks::DeclaredNetwork & network, const ModelSpec & spec) {
@@ -127,13 +135,48 @@ void LayerNames::add_unet(const networks::DeclaredNetwork & network, const Model
         if (name.size() <= end.size() || name.compare(name.size() - end.size(), end.size(), end) != 0) continue;
         const std::string layer = name.substr(0, name.size() - end.size());
         const std::string own = layer.substr(network.prefix.size()), other = diffusers_name(own, spec.unet->num_res_blocks);
-        add("unet", own, layer);
+        const Layer target{layer, parameter.get()};
+        add("unet", own, target);
         if (other.empty()) continue;
-        add("unet", other, layer);
+        add("unet", other, target);
         // Old diffusers files name the attention's output without its index.
         const std::string numbered = ".to_out.0";
         if (other.size() > numbered.size() && other.compare(other.size() - numbered.size(), numbered.size(), numbered) == 0)
-            add("unet", other.substr(0, other.size() - 2), layer);
+            add("unet", other.substr(0, other.size() - 2), target);
+    }
+}
+
+/// OpenCLIP's names of a text tower's layer, whose q, k and v are one layer there.
+void LayerNames::add_open_clip(const std::string & part, const std::string & name, const Layer & layer) {
+    constexpr const char * outer_names[][2] = {{"embeddings.token_embedding", "token_embedding"},
+                                               {"final_layer_norm", "ln_final"}};
+    constexpr const char * block_names[][2] = {{"layer_norm1", "ln_1"},
+                                               {"layer_norm2", "ln_2"},
+                                               {"mlp.fc1", "mlp.c_fc"},
+                                               {"mlp.fc2", "mlp.c_proj"},
+                                               {"self_attn.out_proj", "attn.out_proj"},
+                                               {"self_attn.q_proj", "attn.q_proj"},
+                                               {"self_attn.k_proj", "attn.k_proj"},
+                                               {"self_attn.v_proj", "attn.v_proj"}};
+    const auto both = [&](const std::string & alias, const Layer & target) {
+        for (const char * before : {"", "model."}) {
+            add(part, before + alias, target);
+            if (part == "te" + std::to_string(towers_)) add("open_clip", before + alias, target);  // SDXL's second tower
+        }
+    };
+    const std::string renamed = lookup(outer_names, name);
+    if (!renamed.empty()) return both(renamed, layer);
+    const std::vector<std::string> parts = split_key(name);  // encoder.layers.N. ...
+    if (parts.size() < 4 || parts[0] != "encoder" || parts[1] != "layers") return;
+    const std::string own = join_key(parts, 3).substr(1), block = "transformer.resblocks." + parts[2] + '.';
+    const std::string inner = lookup(block_names, own);
+    if (inner.empty()) return;
+    both(block + inner, layer);
+    constexpr const char * fused[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
+    for (int i = 0; i < 3; ++i) {
+        if (own != fused[i]) continue;
+        for (const char * alias : {"attn.in_proj", "attn.in_proj_weight"})
+            both(block + alias, Layer{layer.name, layer.weight, i, 3});
     }
 }
 
@@ -149,17 +192,21 @@ void LayerNames::add_text(const networks::DeclaredNetwork & network, int index) 
         const std::string layer = name.substr(0, name.size() - end.size());
         if (layer.compare(0, base.size(), base) != 0) continue;
         std::string own = layer.substr(base.size());
-        add(part, own, layer);
+        const Layer target{layer, parameter.get()};
+        add(part, own, target);
         for (const auto & row : old_names) {  // early diffusers files use the names of a U-Net
             const std::string last = std::string(".") + row[0];
             if (own.size() <= last.size() || own.compare(own.size() - last.size(), last.size(), last) != 0) continue;
-            add(part, own.substr(0, own.size() - last.size() + 1) + row[1], layer);
+            add(part, own.substr(0, own.size() - last.size() + 1) + row[1], target);
         }
-        if (take_prefix(own, tower)) add(part, own, layer);
+        if (!take_prefix(own, tower)) continue;
+        add(part, own, target);
+        add_open_clip(part, own, target);
     }
 }
 
-std::string LayerNames::find(const std::string & name_in_file) const {
+const LayerNames::Layers & LayerNames::find(const std::string & name_in_file) const {
+    static const Layers none;
     std::string name = name_in_file, part;
     for (const LayerPrefix & prefix : layer_prefixes) {
         if (!take_prefix(name, prefix.text)) continue;
@@ -167,9 +214,14 @@ std::string LayerNames::find(const std::string & name_in_file) const {
         if (!part.empty()) break;
     }
     drop(name, ".processor");
-    if (part.empty()) part = name.rfind("text_model", 0) == 0 ? "te1" : "unet";
-    const auto found = layers_.find(part + ':' + with_underscores(name));
-    return found == layers_.end() ? "" : found->second;
+    name = with_underscores(std::move(name));
+    const auto begins = [&](const char * start) { return name.rfind(start, 0) == 0; };
+    if (part.empty()) {
+        const bool open_clip = begins("transformer_resblocks") || begins("model_transformer_resblocks");
+        part = begins("text_model") ? "te1" : open_clip ? "open_clip" : "unet";
+    }
+    const auto found = layers_.find(part + ':' + name);
+    return found == layers_.end() ? none : found->second;
 }
 
 std::string foreign_network(const std::string & name_in_file) {

@@ -63,15 +63,19 @@ MatchedAdapter match_adapter(AdapterFilePtr file, const LayerNames & names, cons
     matched.file = std::move(file);
     std::string foreign;
     for (const AdapterLayer & layer : matched.file->layers()) {
-        const std::string canonical = names.find(layer.name), form = not_applied(layer);
-        if (canonical.empty()) {
+        const LayerNames::Layers & targets = names.find(layer.name);
+        if (targets.empty()) {
             matched.unmatched.push_back(layer.name);
             if (foreign.empty()) foreign = foreign_network(layer.name);
-        } else if (!form.empty()) {
-            matched.skipped.push_back(layer.name + " (" + form + ")");
-        } else {
-            matched.layers.push_back({&layer, canonical});
+            continue;
         }
+        const std::string form = not_applied(*matched.file, layer, *targets.front().weight, targets.front().parts);
+        if (!form.empty()) {
+            matched.skipped.push_back(layer.name + " (" + form + ")");
+            continue;
+        }
+        for (const LayerNames::Layer & target : targets)
+            matched.layers.push_back({&layer, target.name, target.part, target.parts});
     }
     check_family(matched, spec);
     const std::string & name = matched.file->name();

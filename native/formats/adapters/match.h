@@ -13,7 +13,8 @@ namespace latent::formats {
 struct MatchedAdapter {
     struct Layer {
         const AdapterLayer * layer = nullptr;
-        std::string canonical;  // the model's layer, without ".weight"
+        std::string canonical;    // the model's layer, without ".weight"
+        int part = 0, parts = 1;  // as in AdaptedLayer
     };
     AdapterFilePtr file;
     std::vector<Layer> layers;

@@ -99,7 +99,7 @@ MergedModel merge_adapters(OpenedModel model, const AdapterUses & adapters, cons
             if (!weight.parameter || !model.tensors->has(weight.parameter->name)) continue;
             const double strength = weight.part == ModelPart::text_encoder ? use.text_weight : use.weight;
             if (strength == 0) continue;
-            const AdaptedLayer adapted{files.back().get(), layer.layer, weight.parameter, strength};
+            const AdaptedLayer adapted{files.back().get(), layer.layer, weight.parameter, strength, layer.part, layer.parts};
             if (changes_weight(*layer.layer)) edits[weight.parameter->name].layers.push_back(adapted);
             if (!changes_bias(*layer.layer)) continue;
             const std::string bias = layer.canonical + ".bias";

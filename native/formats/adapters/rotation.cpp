@@ -3,7 +3,8 @@
 
 #include "formats/adapters/forms.h"
 
-// OFT and BOFT: rows of a weight are rotated in blocks, each by the Cayley transform of a skew-symmetric matrix.
+// OFT and BOFT: rows of a weight, or columns in PEFT's form, are rotated in blocks, each by the Cayley transform of a
+// skew-symmetric matrix.
 
 namespace latent::formats {
 namespace {
@@ -78,10 +79,96 @@ void rescale(const AdaptedLayer & a, std::vector<float> & w) {
     }
 }
 
+/// R transposed for one block of PEFT's OFT, as that program computes it: exactly, or as the first terms of the series of
+/// (I + Q)(I - Q)^-1. The exact form is that of -Q.
+std::vector<double> peft_block(const PeftRotation & form, const std::vector<double> & q, int64_t n,
+                               const std::function<void()> & check) {
+    if (!form.series) return cayley(q, n, check);
+    std::vector<double> out(q.size()), power = q, next(q.size());
+    const auto add = [&](double factor) {  // transposed
+        for (int64_t i = 0; i < n; ++i) {
+            for (int64_t j = 0; j < n; ++j) out[static_cast<size_t>(j * n + i)] += factor * power[static_cast<size_t>(i * n + j)];
+        }
+    };
+    const auto raise = [&] {
+        std::fill(next.begin(), next.end(), 0.0);
+        for (int64_t i = 0; i < n; ++i) {
+            if (i % 64 == 0) check();
+            for (int64_t k = 0; k < n; ++k) {
+                const double number = power[static_cast<size_t>(i * n + k)];
+                for (int64_t j = 0; j < n; ++j)
+                    next[static_cast<size_t>(i * n + j)] += number * q[static_cast<size_t>(k * n + j)];
+            }
+        }
+        power.swap(next);
+    };
+    for (int64_t i = 0; i < n; ++i) out[static_cast<size_t>(i * n + i)] = 1;
+    if (form.terms > 1) add(2);
+    if (form.terms > 2) raise(), add(2);
+    for (int term = 3; term < form.terms - 1; ++term) raise(), add(2);
+    if (form.terms > 2) raise(), add(1);  // the last power counts once
+    return out;
+}
+
 }  // namespace
 
 bool is_rotation(const AdapterLayer & layer) {
     return layer.has("oft_blocks");
+}
+
+bool is_input_rotation(const AdapterLayer & layer) {
+    return layer.has("oft_r");
+}
+
+void rotate_inputs(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w) {
+    const TensorInfo & stored = *a.layer->find("oft_r");
+    const PeftRotation form = a.layer->rotation.value_or(PeftRotation());
+    const int64_t rows = a.weight->rows(), inner = a.weight->inner();
+    const int64_t given = stored.shape.size() == 2 ? stored.shape[0] : 0, numbers = given > 0 ? stored.shape[1] : 0;
+    int64_t n = 1;  // n (n - 1) / 2 numbers above the diagonal
+    while (n <= kLargestBlock && n * (n - 1) / 2 < numbers) ++n;
+    const int64_t blocks = n > 0 ? inner / n : 0;
+    if (numbers < 1 || n * (n - 1) / 2 != numbers || blocks * n != inner || (given != blocks && given != 1))
+        misfit(a, "has " + text_of(stored) + " for " + std::to_string(inner) + " inputs");
+    if (n > kLargestBlock || form.terms < 1 || form.terms > 64 || !(form.epsilon > 0))
+        misfit(a, "has a rotation that is out of range: " + text_of(stored));
+    const std::vector<float> upper = a.file->read(stored);
+    std::vector<double> r, turned(static_cast<size_t>(n));
+    for (int64_t block = 0; block < blocks; ++block) {
+        check();
+        if (block == 0 || given > 1) {
+            std::vector<double> q(static_cast<size_t>(n * n));
+            double squares = 0;
+            const float * from = upper.data() + block * numbers;
+            for (int64_t i = 0; i < n; ++i) {
+                for (int64_t j = i + 1; j < n; ++j) {
+                    const double number = *from++;
+                    q[static_cast<size_t>(i * n + j)] = number, q[static_cast<size_t>(j * n + i)] = -number;
+                    squares += 2 * number * number;
+                }
+            }
+            const double limit = form.epsilon / std::sqrt(static_cast<double>(given)), norm = std::sqrt(squares);
+            if (form.constrained && norm > limit) {
+                for (double & each : q) each *= limit / norm;
+            }
+            r = peft_block(form, q, n, check);
+            for (int64_t i = 0; i < n * n; ++i) {
+                const double own = i % (n + 1) == 0 ? 1.0 : 0.0;
+                r[static_cast<size_t>(i)] = a.strength * (r[static_cast<size_t>(i)] - own) + own;
+            }
+        }
+        for (int64_t row = 0; row < rows; ++row) {
+            if (row % 64 == 0) check();
+            float * own = w.data() + row * inner + block * n;
+            std::fill(turned.begin(), turned.end(), 0.0);
+            for (int64_t i = 0; i < n; ++i) {
+                const double number = own[i];
+                const double * line = r.data() + i * n;
+                for (int64_t j = 0; j < n; ++j) turned[static_cast<size_t>(j)] += number * line[j];
+            }
+            std::transform(turned.begin(), turned.end(), own, [](double number) { return static_cast<float>(number); });
+        }
+    }
 }
 
 void rotate(const AdaptedLayer & a, const std::function<void()> & check, std::vector<float> & w) {
