@@ -348,8 +348,8 @@ function theElectron(): Electron {
 }
 
 /**
- * Creates the application's engine, once, in the main process: in a utility process, with a queue, available to the pages of `allowedOrigins` ({@link
- * DiffusionHost}).
+ * Creates the application's engine, once, in the main process: in a utility process, with a queue, available to the pages of `allowedOrigins`:
+ * a {@link DiffusionHost}.
  *
  * @example
  * const host = createDiffusionHost({ models: { main: path.join(process.resourcesPath, 'model.gguf') }, allowedOrigins: ['app://bundle'] })

@@ -42,8 +42,8 @@ export declare class ElectronDiffusionHost extends DiffusionHost {
     close(): Promise<void>;
 }
 /**
- * Creates the application's engine, once, in the main process: in a utility process, with a queue, available to the pages of `allowedOrigins` ({@link
- * DiffusionHost}).
+ * Creates the application's engine, once, in the main process: in a utility process, with a queue, available to the pages of `allowedOrigins`:
+ * a {@link DiffusionHost}.
  *
  * @example
  * const host = createDiffusionHost({ models: { main: path.join(process.resourcesPath, 'model.gguf') }, allowedOrigins: ['app://bundle'] })

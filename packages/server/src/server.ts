@@ -158,7 +158,7 @@ async function build(context: Context): Promise<FastifyInstance> {
 }
 
 /**
- * Starts a server. The engine runs in its own process ({@link DiffusionHost}), so that a crash of native code costs one request.
+ * Starts a server. The engine runs in its own process (`DiffusionHost`), so that a crash of native code costs one request.
  * @throws RangeError or TypeError for invalid options, the system's error if the port is in use
  */
 export async function createServer(options?: ServerOptions): Promise<Server> {

@@ -1,0 +1,63 @@
+/** The documentation site. `npm run docs` puts the pages into build-docs/ and builds it (scripts/docs.mjs). */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vitepress'
+import { repositoryLinks } from './links.mjs'
+
+const built = (name) => fileURLToPath(new URL(`../../build-docs/${name}`, import.meta.url))
+const read = (name) => JSON.parse(readFileSync(built(name), 'utf8'))
+const pages = read('pages.json')
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+
+const group = (text, ...items) => ({ text, items: items.map(([title, link]) => ({ text: title, link: `/${link}` })) })
+
+const guides = [
+  group('Start', ['Installing', 'install'], ['Command line', 'cli'], ['Troubleshooting', 'troubleshooting']),
+  group(
+    'Models',
+    ['All kinds in one page', 'kinds'],
+    ['Downloading', 'downloads'],
+    ['Supported models', 'models'],
+    ['The embedded model', 'embedded-model'],
+    ['Small models', 'systems'],
+  ),
+  group('Applications', ['Isolation', 'isolation'], ['Electron', 'electron'], ['Server', 'server'], ['Web page', 'page']),
+  group(
+    'Speed, memory, quality',
+    ['Performance', 'performance'],
+    ['Memory', 'memory'],
+    ['Precision', 'precision'],
+    ['Quality', 'quality'],
+    ['GPUs', 'gpu'],
+  ),
+  group(
+    'Project',
+    ['Examples', 'files/examples/'],
+    ['Compatibility', 'compatibility'],
+    ['Architecture', 'architecture'],
+    ['Contributing', 'contributing'],
+    ['Changelog', 'changelog'],
+  ),
+]
+
+export default defineConfig({
+  title: 'node-latent-diffusion',
+  description: 'Stable Diffusion and other latent diffusion models in Node.js',
+  srcDir: built('pages'),
+  outDir: built('site'),
+  cacheDir: built('cache'),
+  lastUpdated: false,
+  markdown: { config: (markdown) => repositoryLinks(markdown, pages) },
+  vite: { logLevel: 'warn', build: { chunkSizeWarningLimit: 4096 } },
+  themeConfig: {
+    nav: [
+      { text: 'Guides', link: '/kinds', activeMatch: '^/(?!api/)' },
+      { text: 'API', link: '/api/', activeMatch: '^/api/' },
+      { text: version, link: '/changelog' },
+    ],
+    sidebar: { '/': guides, '/api/': read('pages/api/sidebar.json') },
+    outline: [2, 3],
+    search: { provider: 'local' },
+    externalLinkIcon: true,
+  },
+})
