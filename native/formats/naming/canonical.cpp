@@ -23,6 +23,7 @@ struct Prefix {
 constexpr Prefix prefixes[] = {
     {unet_prefix, Place::unet},
     {stage_prefix, Place::vae},
+    {"cond_stage_model.1.", Place::text_2},  // SDXL in stable-diffusion.cpp
     {cond_prefix, Place::text},
     {"conditioner.embedders.0.", Place::text},
     {"conditioner.embedders.1.", Place::text_2},
@@ -51,6 +52,11 @@ struct Stored {
 /// Names of a CLIP image tower, which may be in the same file as a text tower.
 bool is_image_name(const std::string & name) {
     return starts_with(name, "vision_model.") || starts_with(name, "visual_projection.") || starts_with(name, "visual.");
+}
+
+/// The layer of a U-Net that reads SDXL's vector, in both namings.
+bool is_vector_embedding(const std::string & name) {
+    return name == "label_emb.0.0.weight" || name == "add_embedding.linear_1.weight";
 }
 
 /// The part that a file without part prefixes contains.
@@ -91,7 +97,8 @@ public:
     CanonicalModel finish() {
         map_unet();
         map_stage();
-        sgm_ = !text_[1].empty() || std::any_of(text_[0].begin(), text_[0].end(), [](const Stored & s) { return s.sgm; });
+        sgm_ = !text_[1].empty() || std::any_of(text_[0].begin(), text_[0].end(), [](const Stored & s) { return s.sgm; }) ||
+               std::any_of(unet_.begin(), unet_.end(), [](const Stored & s) { return is_vector_embedding(s.name); });
         if (text_[0].empty()) std::swap(text_[0], text_[1]);  // a refiner's only tower becomes the first
         map_text(0);
         map_text(1);

@@ -16,6 +16,22 @@ bool is_open_clip_name(const std::string & name) {
 
 constexpr const char * clip_tower = "transformer.text_model.";
 
+/// q, k and v in one tensor of OpenCLIP's under Hugging Face's names, as stable-diffusion.cpp writes it: "weight" or "bias"; ""
+/// for other names.
+std::string fused_kind(const std::string & rest) {
+    for (const char * name : {"self_attn.in_proj.", "attn.in_proj_"}) {
+        if (starts_with(rest, name)) return rest.substr(std::string(name).size());
+    }
+    return "";
+}
+
+KeyTargets thirds(const std::string & layer, const std::string & kind) {
+    KeyTargets targets;
+    int third = 0;
+    for (const char * name : {"q_proj.", "k_proj.", "v_proj."}) targets.push_back({layer + "self_attn." + name + kind, third++});
+    return targets;
+}
+
 std::optional<KeyTargets> map_open_clip(const std::string & name) {
     const auto to = [](const std::string & rest) { return KeyTargets{{clip_tower + rest}}; };
     if (name == "positional_embedding") return to("embeddings.position_embedding.weight");
@@ -67,15 +83,7 @@ std::optional<KeyTargets> map_open_clip_block(const std::string & name, const st
     if (starts_with(rest, "mlp.c_fc.")) return to(layer + "mlp.fc1" + rest.substr(8));
     if (starts_with(rest, "mlp.c_proj.")) return to(layer + "mlp.fc2" + rest.substr(10));
     if (starts_with(rest, "attn.out_proj.")) return to(layer + "self_attn.out_proj" + rest.substr(13));
-    if (rest == "attn.in_proj_weight" || rest == "attn.in_proj_bias") {
-        const std::string kind = rest.substr(13);  // weight | bias
-        KeyTargets targets;
-        for (int i = 0; i < 3; ++i) {
-            const char * const names[] = {"q_proj.", "k_proj.", "v_proj."};
-            targets.push_back({tower + layer + "self_attn." + names[i] + kind, i});
-        }
-        return targets;
-    }
+    if (const std::string kind = fused_kind(rest); kind == "weight" || kind == "bias") return thirds(tower + layer, kind);
     return std::nullopt;
 }
 
@@ -90,6 +98,14 @@ std::optional<KeyTargets> map_text_key(const std::string & stored, bool & open_c
     if (starts_with(name, "model.") && is_open_clip_name(name.substr(6))) name = name.substr(6);
     if (starts_with(name, "text_model.")) name = name.substr(11);
     if (starts_with(name, "embeddings.position_ids")) return KeyTargets{};
+    if (starts_with(name, "encoder.layers.")) {
+        const std::vector<std::string> parts = split_key(name);
+        const std::string kind = parts.size() > 4 ? fused_kind(join_key(parts, 3).substr(1)) : "";
+        if (kind == "weight" || kind == "bias") {
+            open_clip = true;
+            return thirds(clip_tower + ("encoder.layers." + parts[2] + '.'), kind);
+        }
+    }
     if (is_clip_name(name)) return KeyTargets{{clip_tower + name}};
     if (name == "text_projection.weight") return KeyTargets{{"transformer." + name}};
     if (is_open_clip_name(name)) {

@@ -8,6 +8,7 @@
 #include "formats/naming/canonical.h"
 #include "formats/naming/canonical_source.h"
 #include "formats/open.h"
+#include "gguf_file.h"
 #include "golden.h"
 
 using latent::DType;
@@ -53,6 +54,63 @@ void check_unet(const golden::Case & c, const OpenedModel & model, bool ema) {
         ++compared;
     }
     CHECK(compared == 368);
+}
+
+std::string replaced(std::string text, const std::string & from, const std::string & to) {
+    const size_t at = text.find(from);
+    return at == std::string::npos ? text : text.replace(at, from.size(), to);
+}
+
+/// The CompVis layout of an SDXL case with stable-diffusion.cpp's names.
+void write_as_sd_cpp(const golden::Case & c, const std::string & path, bool fused) {
+    GgufFile file;
+    file.add_text("general.architecture", "sd");
+    const auto add = [&](const std::string & name, const std::vector<int64_t> & shape, const float * data) {
+        size_t count = 1;
+        for (const int64_t size : shape) count *= static_cast<size_t>(size);
+        file.add_tensor(name, shape, 0, std::string(reinterpret_cast<const char *>(data), count * sizeof(float)));
+    };
+    for (const TensorInfo & tensor : golden::keys(c, "compvis")) {
+        std::string name = tensor.name;
+        if (name.find("position_ids") != std::string::npos || name.find("logit_scale") != std::string::npos) continue;
+        const bool open_clip = name.rfind("conditioner.embedders.", 0) == 0 && name.find(".model.") != std::string::npos;
+        name = replaced(name, "conditioner.embedders.0.", "cond_stage_model.");
+        name = replaced(name, "conditioner.embedders.1.", "cond_stage_model.1.");
+        const golden::Values values = golden::weight(c, "compvis", tensor.name);
+        if (open_clip) {
+            name = replaced(name, "model.transformer.resblocks.", "transformer.text_model.encoder.layers.");
+            for (const auto & [from, to] :
+                 {std::pair{"model.ln_final", "transformer.text_model.final_layer_norm"},
+                  {"model.positional_embedding", "transformer.text_model.embeddings.position_embedding.weight"},
+                  {"model.token_embedding", "transformer.text_model.embeddings.token_embedding"},
+                  {"model.text_projection", "transformer.text_model.text_projection"}}) {
+                // Not the "model." inside "cond_stage_model." or "text_model.".
+                const size_t at = name.find(std::string(".") + from);
+                if (at != std::string::npos) name.replace(at + 1, std::string(from).size(), to);
+            }
+            for (const auto & [from, to] : {std::pair{".attn.out_proj", ".self_attn.out_proj"},
+                                            {".attn.in_proj_", ".self_attn.in_proj."},
+                                            {".ln_1.", ".layer_norm1."},
+                                            {".ln_2.", ".layer_norm2."},
+                                            {".mlp.c_fc.", ".mlp.fc1."},
+                                            {".mlp.c_proj.", ".mlp.fc2."}}) {
+                name = replaced(name, from, to);
+            }
+            if (!fused && name.find(".in_proj.") != std::string::npos) {
+                std::vector<int64_t> third = tensor.shape;
+                third[0] /= 3;
+                for (size_t i = 0; i < 3; ++i)
+                    add(replaced(name, "in_proj",
+                                 i == 0   ? "q_proj"
+                                 : i == 1 ? "k_proj"
+                                          : "v_proj"),
+                        third, values.data.data() + i * values.data.size() / 3);
+                continue;
+            }
+        }
+        add(name, tensor.shape, values.data.data());
+    }
+    file.write(path);
 }
 
 }  // namespace
@@ -171,6 +229,34 @@ TEST(open_clip_tensors_are_split_and_transposed) {
     for (size_t i = 0; i < 6; ++i)
         for (size_t j = 0; j < 4; ++j) CHECK(result[i * 4 + j] == projection[j * 6 + i]);
     CHECK(t.has(layer + "mlp.fc1.weight") && t.has(model.text_prefix[0] + "final_layer_norm.bias"));
+}
+
+// stable-diffusion.cpp's GGUF files have CompVis' names for U-Net and first stage, and text towers with Hugging Face's names
+// under "cond_stage_model." and "cond_stage_model.1."; OpenCLIP's q, k and v are one tensor, or three in older files, and its
+// projection is not transposed.
+TEST(sdxl_named_as_in_stable_diffusion_cpp) {
+    for (const char * name : {"sdxl-base", "sdxl-refiner"}) {
+        const golden::Case c = golden::load(name);
+        const golden::TempFolder folder;
+        ModelParts parts;
+        parts.config = c.config();
+        parts.model = golden::write_layout(c, "compvis", folder.path());
+        const OpenedModel reference = open_model(parts);
+        for (const bool fused : {true, false}) {
+            parts.model = folder / (fused ? "new.gguf" : "old.gguf");
+            write_as_sd_cpp(c, parts.model, fused);
+            const OpenedModel model = open_model(parts);
+            CHECK(latent::to_json(model.spec) == latent::to_json(reference.spec));
+            CHECK(model.tensors->tensors().size() == reference.tensors->tensors().size());
+            int different = 0;
+            for (const TensorInfo & tensor : reference.tensors->tensors()) {
+                const TensorInfo * same = model.tensors->find(tensor.name);
+                if (!same || same->shape != tensor.shape || model.tensors->read_f32(*same) != reference.tensors->read_f32(tensor))
+                    ++different;
+            }
+            CHECK(different == 0);
+        }
+    }
 }
 
 TEST(recipes_that_do_not_fit_are_refused) {
