@@ -108,6 +108,10 @@ export interface ModelSpec {
   firstStage: Record<string, unknown> | null
   conditioners: Record<string, unknown>[]
   sampler: string
+  /** Schedule of `sampler`. Empty: the sampler's default. */
+  samplingSchedule: string
+  /** Timesteps of `sampler`, instead of a schedule. Empty: none. */
+  samplingTimesteps: number[]
   steps: number
   guidanceScale: number
   eta: number

@@ -716,6 +716,8 @@ export declare interface GenerateDefaults {
     sampler: SamplerName;
     /** Absent: the sampler's default, see `defaultSchedules`. */
     schedule?: ScheduleName;
+    /** Few-step models that need them: timesteps instead of a schedule, as many as `steps`. */
+    timesteps?: number[];
     guidanceScale: number;
     /** Editing models (kind `edit`) only. */
     imageGuidanceScale?: number;
@@ -1346,6 +1348,10 @@ export declare interface ModelSpec {
     firstStage: Record<string, unknown> | null;
     conditioners: Record<string, unknown>[];
     sampler: string;
+    /** Schedule of `sampler`. Empty: the sampler's default. */
+    samplingSchedule: string;
+    /** Timesteps of `sampler`, instead of a schedule. Empty: none. */
+    samplingTimesteps: number[];
     steps: number;
     guidanceScale: number;
     eta: number;

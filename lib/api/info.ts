@@ -24,10 +24,11 @@ function withNames(info: PipelineInfo): PipelineInfo {
 }
 
 /** The engine's placeholders for "decided by the sampler or the model" are not valid option values, so they are removed. */
-function settle({ eta, clipSkip, schedule, ...settled }: GenerateDefaults): GenerateDefaults {
+function settle({ eta, clipSkip, schedule, timesteps, ...settled }: GenerateDefaults): GenerateDefaults {
   return {
     ...settled,
     ...(schedule ? { schedule } : {}),
+    ...(timesteps?.length ? { timesteps } : {}),
     ...(eta !== undefined && eta >= 0 ? { eta } : {}),
     ...(clipSkip ? { clipSkip } : {}),
   }

@@ -120,6 +120,8 @@ export interface GenerateDefaults {
   sampler: SamplerName
   /** Absent: the sampler's default, see `defaultSchedules`. */
   schedule?: ScheduleName
+  /** Few-step models that need them: timesteps instead of a schedule, as many as `steps`. */
+  timesteps?: number[]
   guidanceScale: number
   /** Editing models (kind `edit`) only. */
   imageGuidanceScale?: number

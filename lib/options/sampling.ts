@@ -227,9 +227,13 @@ function listedSteps({ schedule, timesteps }: { schedule?: unknown; timesteps?: 
   return schedule instanceof Float32Array ? schedule.length - (schedule.at(-1) === 0 ? 1 : 0) : undefined
 }
 
-/** A sampler chosen by the caller uses its own default schedule, not that of the model's default sampler. */
-function modelSchedule({ sampler, schedule, timesteps }: ResolvedSampling['values'], { defaults }: SamplingContext): string | undefined {
-  return schedule === undefined && timesteps === undefined && sampler === defaults.sampler ? defaults.schedule : undefined
+/**
+ * The model's schedule or timesteps, which belong to its default sampler: another sampler has a default of its own. Timesteps are for their own number of steps.
+ */
+function modelSchedule({ sampler, schedule, timesteps, steps }: ResolvedSampling['values'], { defaults }: SamplingContext) {
+  if (schedule !== undefined || timesteps !== undefined || sampler !== defaults.sampler) return {}
+  if (defaults.timesteps?.length === steps) return { timesteps: [...defaults.timesteps] }
+  return defaults.schedule === undefined ? {} : { schedule: defaults.schedule }
 }
 
 /** `given` has only known keys. `table`: the options that the call takes. */
@@ -246,8 +250,9 @@ export function resolveSampling<Table extends Partial<typeof samplingOptions>>(
   if (listed !== undefined && given.steps !== undefined && given.steps !== listed)
     throw invalidRange(`steps (${values.steps}) does not match the custom schedule, which has ${listed} steps; leave steps out`)
   values.steps = listed ?? values.steps
-  const schedule = modelSchedule(values, context)
-  const fields = { ...(schedule === undefined ? {} : { schedule }), ...nativeFields(table, values as never) }
+  const own = preset ? {} : modelSchedule(values, context)
+  if (own.timesteps) values.timesteps = own.timesteps
+  const fields = { ...own, ...nativeFields(table, values as never) }
   return { values, request: fields as unknown as NativeSamplingRequest }
 }
 

@@ -123,6 +123,8 @@ void visit(V & v, ModelSpec & s) {
     v("firstStage", s.first_stage);
     v("conditioners", s.conditioners);
     v("sampler", s.sampler);
+    v("samplingSchedule", s.sampling_schedule);
+    v("samplingTimesteps", s.sampling_timesteps);
     v("steps", s.steps);
     v("guidanceScale", s.guidance_scale);
     v("eta", s.eta);

@@ -152,6 +152,8 @@ struct ModelSpec {
     std::vector<ConditionerConfig> conditioners;
     // Defaults of the reference script
     std::string sampler = "ddim";
+    std::string sampling_schedule;           // of `sampler`; "": its default
+    std::vector<double> sampling_timesteps;  // of `sampler`, instead of a schedule; empty: none
     int steps = 50;
     double guidance_scale = 7.5;
     double eta = 0.0;

@@ -11,6 +11,7 @@
 #include "formats/open.h"
 #include "formats/spec/config.h"
 #include "formats/spec/detect.h"
+#include "formats/spec/few_step.h"
 #include "formats/spec/markers.h"
 
 namespace latent::formats {
@@ -300,14 +301,24 @@ void drop_other_parts(CanonicalModel & model) {
     model.has_image = false;
 }
 
-/// The prediction type is taken from the file that contains the U-Net.
-PredictionMarkers markers_of(const Opened & opened) {
+/// The file that contains the U-Net, null if there is none.
+const TensorSource * network_source(const Opened & opened) {
     for (const Part part : {Part::unet, Part::whole}) {
         for (const PartSource & source : opened.sources) {
-            if (source.part == part) return prediction_markers(*source.source);
+            if (source.part == part) return source.source.get();
         }
     }
-    return {};
+    return nullptr;
+}
+
+PredictionMarkers markers_of(const Opened & opened) {
+    const TensorSource * source = network_source(opened);
+    return source ? prediction_markers(*source) : PredictionMarkers{};
+}
+
+Json network_metadata(const Opened & opened) {
+    const TensorSource * source = network_source(opened);
+    return source ? parse_json(source->metadata_json(), source->name() + ": metadata") : Json();
 }
 
 /// Whether a configuration states what the network predicts, rather than leaving it to the classes' default.
@@ -350,6 +361,7 @@ Detection specify(const Opened & opened, const CanonicalModel & model, const Mod
         const bool overruled = markers.from_schedule && !opened.configs.scheduler.is_null();
         if (!overruled) apply_markers(detection, markers);
     }
+    if (!metadata.contains("latent.spec") && detection.spec.unet) apply_title_defaults(detection.spec, network_metadata(opened));
     if (model.has_stage && is_tiny_stage(*model.tensors))
         use_tiny_stage(detection, *model.tensors, metadata.contains("latent.spec"));
     if (parts.first_stage_only) keep_first_stage(detection);

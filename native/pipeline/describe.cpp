@@ -67,7 +67,8 @@ Json describe(const Stages & stages) {
                      {"height", spec.image_size},
                      {"steps", spec.steps},
                      {"sampler", spec.sampler},
-                     {"schedule", ""},
+                     {"schedule", spec.sampling_schedule},
+                     {"timesteps", spec.sampling_timesteps},
                      {"guidanceScale", spec.guidance_scale},
                      {"eta", -1},
                      {"clipSkip", 0}};

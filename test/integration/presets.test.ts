@@ -79,6 +79,29 @@ describe('in generate()', () => {
     expect(other.options.extra).toBeUndefined()
   })
 
+  test('a model with its own schedule or timesteps uses them with its own sampler', async () => {
+    const few = { sampler: 'lcm', samplingTimesteps: [999, 499], steps: 2, guidanceScale: 1 }
+    await using own = await DiffusionPipeline.load(undefined, { device: 'cpu', spec: few })
+    expect(own.info.defaults).toMatchObject({ sampler: 'lcm', timesteps: [999, 499], steps: 2, guidanceScale: 1 })
+    const { images, options: made } = await own.generate(options)
+    const written = await pipe.generate({ ...options, sampler: 'lcm', timesteps: [999, 499], guidanceScale: 1 })
+    expect(images[0]!.data).toEqual(written.images[0]!.data)
+    expect(made).toMatchObject({ sampler: 'lcm', timesteps: [999, 499], steps: 2 })
+    expect(made).not.toHaveProperty('schedule')
+    expect(images[0]!.metadata.parameters).toMatch(/Steps: 2, Sampler: LCM, .*CFG scale: 1,.*Timesteps: 999 499/)
+    expect((await own.generate({ ...options, steps: 3 })).options).toMatchObject({ sampler: 'lcm', schedule: 'leading', steps: 3 })
+    expect((await own.generate({ ...options, sampler: 'euler', steps: 1 })).options).not.toHaveProperty('timesteps')
+    expect((await own.generate({ ...options, preset: 'lcm' })).options).toMatchObject({ schedule: 'leading', steps: 4 })
+
+    await using trailing = await DiffusionPipeline.load(undefined, {
+      device: 'cpu',
+      spec: { sampler: 'euler', samplingSchedule: 'trailing', steps: 2 },
+    })
+    expect((await trailing.generate(options)).options).toMatchObject({ sampler: 'euler', schedule: 'trailing', steps: 2 })
+    expect((await trailing.generate({ ...options, sampler: 'dpmpp_2m' })).options.schedule).not.toBe('trailing')
+    expect((await trailing.generate({ ...options, schedule: 'karras' })).options.schedule).toBe('karras')
+  })
+
   test('options that contradict a preset are rejected', async () => {
     await expect(pipe.generate({ ...options, preset: 'lightening' as never })).rejects.toThrow(/preset/)
     await expect(pipe.generate({ ...options, preset: 'dmd2', steps: 8 })).rejects.toThrow(/the preset 'dmd2' has the timesteps 999, 749, 499, 249/)

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "formats/spec/config.h"
+#include "formats/spec/few_step.h"
 
 namespace latent::formats {
 
@@ -76,17 +77,6 @@ void apply_tiny_vae(const Json & config) {
     }
     throw Error(ErrorCode::unsupported_model, "vae/config.json describes a tiny autoencoder that differs from TAESD",
                 Json{{"found", "vae/config.json"}, {"nearest", "TAESD"}}.dump());
-}
-
-/// Schedulers that are only used by models distilled to a few steps, with LCM or TCD merged into the U-Net.
-void apply_few_step_defaults(ModelSpec & spec, const Json & config) {
-    if (config.is_null() || spec.schedule.edm) return;
-    const std::string name = text_at(config, "_class_name");
-    if (name != "LCMScheduler" && name != "TCDScheduler") return;
-    spec.sampler = name == "LCMScheduler" ? "lcm" : "tcd";
-    spec.steps = 4;
-    spec.eta = name == "TCDScheduler" ? 0.3 : 0.0;
-    if (spec.unet->guidance_embed_dim == 0) spec.guidance_scale = 1;
 }
 
 /// latents_mean or latents_std of a first stage, per channel; empty if there is none.
@@ -283,7 +273,7 @@ void apply_diffusers_configs(Detection & detection, const DiffusersConfigs & con
     if (!configs.index.is_null()) apply_index(spec, configs.index);
     if (!spec.unet) return;
     apply_kind_defaults(spec);
-    apply_few_step_defaults(spec, configs.scheduler);
+    apply_scheduler_defaults(spec, configs.scheduler);
 }
 
 }  // namespace latent::formats

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "formats/spec/few_step.h"
+
 namespace latent::formats {
 
 namespace {
@@ -112,6 +114,7 @@ void use_betas(NoiseSchedule & schedule, const std::vector<double> & betas) {
 
 void apply_kind_defaults(ModelSpec & spec) {
     spec.sampler = "ddim";
+    spec.sampling_schedule.clear(), spec.sampling_timesteps.clear();
     spec.eta = 0;
     spec.steps = 50;
     spec.guidance_scale = 1;
@@ -144,6 +147,7 @@ void apply_kind_defaults(ModelSpec & spec) {
     }
     // Latent consistency models, as their authors' examples run them.
     if (spec.unet && spec.unet->guidance_embed_dim > 0) spec.sampler = "lcm", spec.steps = 4, spec.guidance_scale = 8;
+    apply_sdxs_defaults(spec);
     apply_edm_defaults(spec);
 }
 
@@ -151,6 +155,7 @@ void apply_edm_defaults(ModelSpec & spec) {
     if (spec.prediction == Prediction::edm && !spec.schedule.edm) spec.schedule.edm.emplace();
     if (!spec.schedule.edm) return;
     spec.sampler = "dpmpp_2m", spec.eta = 0;
+    spec.sampling_schedule.clear(), spec.sampling_timesteps.clear();
     if (spec.prediction != Prediction::edm || spec.family != "sdxl") return;
     spec.guidance_scale = 3;
     if (spec.name == "SDXL base") spec.name = "Playground v2.5";

@@ -16,9 +16,15 @@ samplers::SolverOptions solver_options(const SamplingRequest & request, const Mo
     const bool own = request.sampler.empty() || request.sampler == spec.sampler;
     options.sampler = request.sampler.empty() ? spec.sampler : request.sampler;
     options.schedule = request.schedule;
-    options.dialect = request.dialect;
-    options.sigmas = request.sigmas;
     options.timesteps = request.timesteps;
+    options.sigmas = request.sigmas;
+    const bool named = !request.schedule.empty() || !request.sigmas.empty() || !request.timesteps.empty();
+    if (request.sampler.empty() && !named) {
+        const bool fits = request.steps <= 0 || request.steps == static_cast<int>(spec.sampling_timesteps.size());
+        options.schedule = spec.sampling_schedule;
+        if (fits) options.timesteps = spec.sampling_timesteps;
+    }
+    options.dialect = request.dialect;
     options.denoising_start = request.denoising_start;
     options.denoising_end = request.denoising_end;
     options.steps = request.steps > 0 ? request.steps : spec.steps;

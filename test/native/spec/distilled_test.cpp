@@ -90,6 +90,9 @@ TEST(distilled_and_sdxl_unets_of_published_sizes) {
             CHECK(found.output_depth(level, 0) == model.unet.output_depth(level, 0));
         }
         CHECK(spec.image_size == (spec.family == "sdxl" ? 1024 : 512));
+        const bool sdxs = std::string(model.name).rfind("SDXS", 0) == 0;  // one step without guidance
+        CHECK((spec.sampling_timesteps == (sdxs ? std::vector<double>{999} : std::vector<double>())));
+        CHECK(!sdxs || (spec.sampler == "euler" && spec.steps == 1 && spec.guidance_scale == 1));
     }
 }
 

@@ -200,6 +200,70 @@ TEST(schedulers_of_few_step_models) {
     CHECK(with("LCMScheduler").sampler == "euler" && open_model(parts).spec.steps == 9);
 }
 
+TEST(timesteps_of_a_scheduler_configuration) {
+    const ScheduledModel model;
+    const auto with = [&](const char * name, const char * spacing) {
+        model.write({{"_class_name", name}, {"timestep_spacing", spacing}});
+        return open_model(model.parts).spec;
+    };
+    const latent::ModelSpec euler = with("EulerDiscreteScheduler", "trailing");
+    CHECK(euler.sampler == "euler" && euler.sampling_schedule == "trailing" && euler.eta == 0 && euler.steps == 50);
+    const latent::ModelSpec ancestral = with("EulerAncestralDiscreteScheduler", "trailing");
+    CHECK(ancestral.sampler == "euler_a" && ancestral.sampling_schedule == "trailing" && ancestral.eta == 1);
+    CHECK(with("DDIMScheduler", "trailing").sampling_schedule == "trailing");
+    CHECK(with("EulerDiscreteScheduler", "leading").sampler == "ddim");
+    CHECK(with("EulerDiscreteScheduler", "leading").sampling_schedule.empty());
+    CHECK(with("PNDMScheduler", "trailing").sampling_schedule.empty());
+}
+
+TEST(titles_of_few_step_models) {
+    const latent::ModelSpec usual = MarkedModel({}).spec();
+    const auto titled = [](const char * title) { return MarkedModel({}, {{"modelspec.title", title}}).spec(); };
+    struct Expected {
+        const char *title, *sampler, *schedule;
+        int steps;
+        std::vector<double> timesteps;
+        double eta;
+    };
+    for (const Expected & e : {Expected{"SDXL-Lightning 4-step", "euler", "trailing", 4, {}, 0},
+                               {"sdxl_lightning_8step_unet", "euler", "trailing", 8, {}, 0},
+                               {"Hyper-SDXL-2steps", "euler", "trailing", 2, {}, 0},
+                               {"Hyper-SDXL 1 step", "lcm", "", 1, {800}, 0},
+                               {"dmd2_sdxl_4step_unet", "lcm", "", 4, {999, 749, 499, 249}, 0},
+                               {"DMD2, 1 step", "lcm", "", 1, {399}, 0},
+                               {"DreamShaper 8 LCM", "lcm", "", 4, {}, 0},
+                               {"Some model (TCD)", "tcd", "", 4, {}, 0.3},
+                               {"SDXL Turbo 1.0", "euler_a", "trailing", 1, {}, 1},
+                               {"sd_turbo", "euler_a", "trailing", 1, {}, 1}}) {
+        const latent::ModelSpec spec = titled(e.title);
+        const bool same = spec.sampler == e.sampler && spec.sampling_schedule == e.schedule && spec.steps == e.steps &&
+                          spec.sampling_timesteps == e.timesteps && spec.eta == e.eta && spec.guidance_scale == 1 &&
+                          spec.prediction == Prediction::eps;
+        if (!same)
+            check::fail(e.title, 0, latent::to_json(spec)["sampler"].dump() + ", " + std::to_string(spec.steps) + " steps");
+    }
+    CHECK(titled("SDXL-Lightning, 1 step").prediction == Prediction::sample);
+    // Names that mean something else, or do not tell the number of steps.
+    for (const char * title : {"", "Lightning over the sea", "Lightning 3 steps", "DreamShaper XL Turbo v2", "Turbo",
+                               "hyperreal 4", "Hyper realistic", "Lightning 44 steps", "calcmodel", "step 4 lightning"}) {
+        if (latent::to_json(titled(title)) != latent::to_json(usual)) check::fail(title, 0, "has changed the defaults");
+    }
+    // The caller's values take precedence, and the written model keeps what was found.
+    MarkedModel lightning({}, {{"modelspec.title", "SDXL-Lightning 4-step"}});
+    lightning.parts.spec = Json{{"steps", 6}, {"samplingSchedule", ""}};
+    CHECK(lightning.spec().steps == 6 && lightning.spec().sampling_schedule.empty() && lightning.spec().sampler == "euler");
+    lightning.parts.spec = Json();
+    ModelParts written;
+    written.model = lightning.folder / "written.gguf";
+    latent::formats::ConvertOptions options;
+    options.type = latent::DType::f16;
+    latent::formats::convert(open_model(lightning.parts), written.model, options, {});
+    const latent::ModelSpec back = open_model(written).spec;
+    CHECK(back.sampler == "euler" && back.sampling_schedule == "trailing" && back.steps == 4 && back.guidance_scale == 1);
+    // Models with continuous noise levels have their own samplers.
+    CHECK(MarkedModel({scalar("edm_vpred.sigma_max", 90)}, {{"modelspec.title", "LCM"}}).spec().sampler == "dpmpp_2m");
+}
+
 TEST(edm_models) {
     golden::FileTensor mean{"edm_mean", latent::DType::f32, {1, 4, 1, 1}, std::vector<uint8_t>(16)}, deviation = mean;
     deviation.name = "edm_std";
