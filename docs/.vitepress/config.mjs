@@ -12,7 +12,25 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 const group = (text, ...items) => ({ text, items: items.map(([title, link]) => ({ text: title, link: `/${link}` })) })
 
 const guides = [
-  group('Start', ['Installing', 'install'], ['Command line', 'cli'], ['Troubleshooting', 'troubleshooting']),
+  group('Start', ['Installing', 'install'], ['Command line', 'cli'], ['Examples', 'files/examples/'], ['Troubleshooting', 'troubleshooting']),
+  group(
+    'Guides',
+    ['Text to image', 'guides/text-to-image'],
+    ['Image to image', 'guides/image-to-image'],
+    ['Inpainting', 'guides/inpainting'],
+    ['Classes', 'guides/class'],
+    ['Boxes', 'guides/layout'],
+    ['Label maps', 'guides/semantic-map'],
+    ['Super-resolution', 'guides/super-resolution'],
+    ['Retrieval', 'guides/retrieval'],
+    ['Sizes beyond training', 'guides/sizes'],
+    ['LoRA and other adapters', 'adapters'],
+    ['Few-step models', 'guides/few-steps'],
+    ['Progress, previews, cancelling', 'guides/previews'],
+    ['Small machines', 'guides/memory'],
+    ['Faster images', 'guides/speed'],
+    ['Deployment', 'guides/deployment'],
+  ),
   group(
     'Models',
     ['All kinds in one page', 'kinds'],
@@ -32,7 +50,6 @@ const guides = [
   ),
   group(
     'Project',
-    ['Examples', 'files/examples/'],
     ['Compatibility', 'compatibility'],
     ['Architecture', 'architecture'],
     ['Contributing', 'contributing'],
@@ -51,7 +68,7 @@ export default defineConfig({
   vite: { logLevel: 'warn', build: { chunkSizeWarningLimit: 4096 } },
   themeConfig: {
     nav: [
-      { text: 'Guides', link: '/kinds', activeMatch: '^/(?!api/)' },
+      { text: 'Guides', link: '/guides/text-to-image', activeMatch: '^/(?!api/)' },
       { text: 'API', link: '/api/', activeMatch: '^/api/' },
       { text: version, link: '/changelog' },
     ],

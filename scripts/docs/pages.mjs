@@ -39,7 +39,7 @@ function homePage(text) {
       name: 'node-latent-diffusion',
       tagline: lead.replace(/\[([^\]]+)\]\([^)]*\)/g, '$1'),
       actions: [
-        { theme: 'brand', text: 'Guide', link: '/kinds' },
+        { theme: 'brand', text: 'First image', link: '/guides/text-to-image' },
         { theme: 'alt', text: 'Installing', link: '/install' },
         { theme: 'alt', text: 'API', link: '/api/' },
       ],
