@@ -11,7 +11,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { buildDirectory, main, onPath, root } from './build-native.mjs'
 
-const sets = /_(avx2|avxvnni|avx512\w*|neon\w*)\.cpp\.o$/
+const sets = /_(avx2|avxvnni|avx512\w*|amx|neon\w*)\.cpp\.o$/
 
 await main(() => {
   if (!onPath('nm')) {

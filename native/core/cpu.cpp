@@ -25,6 +25,9 @@
 #include <sched.h>
 #if defined(__aarch64__)
 #include <sys/auxv.h>
+#else
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 #endif
 
@@ -58,11 +61,23 @@ uint64_t enabled_state() {
 #endif
 }
 
+/// Linux gives the tile registers only to processes that ask for them. It refuses where a thread's alternate signal stack is too
+/// small for them.
+bool request_tiles() {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+    return false;
+#endif
+}
+
 CpuFeatures detect() {
     CpuFeatures f;
     const auto bit = [](uint32_t value, int n) { return ((value >> n) & 1u) != 0; };
-    const uint32_t highest = cpuid(0, 0).a;
-    if (highest < 7) return f;
+    const Registers zero = cpuid(0, 0);
+    if (zero.a < 7) return f;
+    const bool intel = zero.b == 0x756e6547;  // "Genu"
     const Registers one = cpuid(1, 0), seven = cpuid(7, 0);
     if (!bit(one.c, 27)) return f;  // OSXSAVE: without it the system does not save AVX state
     const uint64_t state = enabled_state();
@@ -81,6 +96,12 @@ CpuFeatures detect() {
         const Registers more = cpuid(7, 1);
         f.avx_vnni = f.avx2 && bit(more.a, 4);
         f.avx512_bf16 = f.avx512 && bit(more.a, 5);
+        f.slow_avx512_bf16 = intel;
+    }
+    const bool tile_state = (state >> 17 & 3) == 3;
+    if (f.avx512 && bit(seven.d, 24) && tile_state && request_tiles()) {
+        f.amx_bf16 = bit(seven.d, 22);
+        f.amx_int8 = bit(seven.d, 25);
     }
     return f;
 }
@@ -147,6 +168,7 @@ std::vector<std::string> CpuFeatures::names() const {
     };
     add(avx2, "avx2"), add(fma, "fma"), add(f16c, "f16c"), add(bmi2, "bmi2"), add(avx_vnni, "avx_vnni");
     add(avx512, "avx512"), add(avx512_vnni, "avx512_vnni"), add(avx512_bf16, "avx512_bf16");
+    add(amx_bf16, "amx_bf16"), add(amx_int8, "amx_int8");
     add(neon, "neon"), add(dotprod, "dotprod"), add(i8mm, "i8mm"), add(bf16, "bf16");
     return out;
 }

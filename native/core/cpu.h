@@ -14,6 +14,10 @@ struct CpuFeatures {
     bool avx_vnni = false;
     bool avx512 = false;  // F, BW, DQ, VL, and the system saves the registers
     bool avx512_vnni = false, avx512_bf16 = false;
+    /// Whether bfloat16 products of AVX-512 take longer than float32 ones, as on Intel's processors: there they are meant for
+    /// what AMX cannot do.
+    bool slow_avx512_bf16 = false;
+    bool amx_bf16 = false, amx_int8 = false;  // and the system lets this process use the tile registers
     // arm64
     bool neon = false, dotprod = false, i8mm = false, bf16 = false;
 

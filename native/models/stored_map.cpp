@@ -179,7 +179,9 @@ bool StoredMap::write(int64_t first, int64_t rows, float * values, const StoredM
             float * part = values + (i * width_ + x) * channels_;
             if (residual) {
                 to_float(residual->type_, residual->pixel(first + i, x), buffer.data(), size);
-                vectors.finish(part, nullptr, nullptr, nullptr, buffer.data(), kernels::Gate::none, part, size);
+                kernels::Finishing f;
+                f.columns = size, f.sums = part, f.residual = buffer.data(), f.out = part;
+                vectors.finish(f);
             }
             const size_t at = static_cast<size_t>(i * runs + run) * channels;
             vectors.column_moments(part, channels_, pixels, channels_, means.data() + at, squares.data() + at);

@@ -16,7 +16,8 @@ const std::vector<std::string> & known_order() {
 #if defined(__aarch64__) || defined(_M_ARM64)
     static const std::vector<std::string> order = {"portable", "neon", "neon_dotprod", "neon_bf16", "neon_i8mm"};
 #else
-    static const std::vector<std::string> order = {"portable", "avx2", "avx_vnni", "avx512", "avx512_bf16", "avx512_vnni"};
+    static const std::vector<std::string> order = {"portable",    "avx2",        "avx_vnni", "avx512",
+                                                   "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"};
 #endif
     return order;
 }
@@ -44,8 +45,21 @@ std::vector<std::string> kernel_names() {
     return names;
 }
 
-bool kernels_allowed(const char * name) {
+namespace {
+
+const std::string & kernel_limit() {
     static const std::string limit = environment_choice("LATENT_KERNELS", kernel_names());
+    return limit;
+}
+
+}  // namespace
+
+bool kernels_named(const char * name) {
+    return kernel_limit() == name;
+}
+
+bool kernels_allowed(const char * name) {
+    const std::string & limit = kernel_limit();
     if (limit.empty()) return true;
     const std::vector<std::string> & order = known_order();
     const auto rank = [&](const std::string & wanted) { return std::find(order.begin(), order.end(), wanted); };

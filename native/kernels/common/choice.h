@@ -13,6 +13,9 @@ std::vector<std::string> kernel_names();
 /// its value is not in kernel_names().
 bool kernels_allowed(const char * name);
 
+/// Whether LATENT_KERNELS names this very set.
+bool kernels_named(const char * name);
+
 /// Names of the sets that the processor supports, and of those in use.
 struct KernelChoice {
     struct Floats {

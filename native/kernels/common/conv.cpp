@@ -29,9 +29,7 @@ inline void prefetch(const void * at) {
 inline void prefetch(const void *) {}
 #endif
 
-constexpr int64_t kTileFloats = kTileRows * kTileColumns;
-
-/// Turns sums into results, a row of up to 64 channels at a time.
+/// Turns sums into results, a tile at a time.
 class Finish {
 public:
     Finish(const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const Epilogue & epilogue,
@@ -41,29 +39,63 @@ public:
     }
     int64_t width() const { return width_; }
 
-    /// `scales` of the output channels of each half, or null.
-    void row(int64_t pixel, int64_t column, int columns, const float * sums, const float * gates,
-             const float * const * scales) const {
-        float buffer[kTileColumns], other[kTileColumns];
-        const int64_t at = pixel * row_ + column, from = pixel * width_ + column;
-        float * target = out_.bf16 ? buffer : static_cast<float *>(out_.data) + at;
-        const float * bias = e_.bias ? e_.bias + column : nullptr;
-        const float * add = e_.channel_add ? e_.channel_add + pixel / (s_.out_height * s_.out_width) * s_.out + column : nullptr;
-        if (e_.geglu) {
-            vectors_.finish(sums, scales[0], bias, add, nullptr, Gate::none, buffer, columns);
-            vectors_.finish(gates, scales[1], bias ? bias + width_ : nullptr, add ? add + width_ : nullptr, nullptr, Gate::none,
-                            other, columns);
-            vectors_.geglu(buffer, other, target, columns);
-        } else {
-            vectors_.finish(sums, scales[0], bias, add, e_.residual ? e_.residual + from : nullptr, e_.activation, target,
-                            columns);
+    /// What tile() will read and write of these pixels.
+    void expect(int64_t pixel, int64_t count, int64_t column, int columns) const {
+        const int64_t size = out_.bf16 ? 2 : 4, bytes = columns * size;
+        for (int64_t r = pixel; r < pixel + count; ++r) {
+            const char * to = static_cast<const char *>(out_.data) + (r * row_ + column) * size;
+            for (int64_t b = 0; b < bytes; b += kLine) prefetch(to + b);
+            if (!e_.residual) continue;
+            const float * from = e_.residual + r * width_ + column;
+            for (int64_t c = 0; c < columns; c += kLine / 4) prefetch(from + c);
         }
-        if (!out_.bf16) return;
-        const int64_t padded = column + columns == width_ ? row_ - column : columns;  // pads an odd last element of a row
-        tiles_.convert_row(buffer, Element::f32, columns, padded, static_cast<uint8_t *>(out_.data) + at * 2);
+    }
+
+    /// `count` pixels of a tile; `scales` of the output channels of each half, or null.
+    void tile(int64_t pixel, int64_t count, int64_t column, int columns, const float * sums, const float * gates,
+              const float * const * scales) const {
+        const int64_t image = s_.out_height * s_.out_width;
+        while (count > 0) {  // what is added per image ends with it
+            const int64_t part = e_.channel_add ? std::min(count, image - pixel % image) : count;
+            rows(pixel, part, column, columns, sums, gates, scales);
+            pixel += part, count -= part, sums += part * kTileColumns, gates += part * kTileColumns;
+        }
     }
 
 private:
+    void rows(int64_t pixel, int64_t count, int64_t column, int columns, const float * sums, const float * gates,
+              const float * const * scales) const {
+        float buffer[kMostTileRows * kTileColumns], other[kMostTileRows * kTileColumns];
+        const int64_t at = pixel * row_ + column;
+        Finishing f;
+        f.rows = count, f.columns = columns, f.stride = kTileColumns;
+        f.sums = sums, f.scale = scales[0], f.bias = e_.bias ? e_.bias + column : nullptr;
+        if (e_.channel_add) f.add = e_.channel_add + pixel / (s_.out_height * s_.out_width) * s_.out + column;
+        f.out = out_.bf16 ? buffer : static_cast<float *>(out_.data) + at;
+        f.out_stride = out_.bf16 ? int64_t{kTileColumns} : row_;
+        if (e_.geglu) {
+            Finishing gate = f;
+            gate.sums = gates, gate.scale = scales[1], gate.out = other, gate.out_stride = kTileColumns;
+            gate.bias = f.bias ? f.bias + width_ : nullptr, gate.add = f.add ? f.add + width_ : nullptr;
+            vectors_.finish(gate);
+            float * target = f.out;
+            f.out = buffer, f.out_stride = kTileColumns;
+            vectors_.finish(f);
+            for (int64_t r = 0; r < count; ++r)
+                vectors_.geglu(buffer + r * kTileColumns, other + r * kTileColumns,
+                               out_.bf16 ? buffer + r * kTileColumns : target + r * row_, columns);
+        } else {
+            if (e_.residual) f.residual = e_.residual + pixel * width_ + column, f.residual_stride = width_;
+            f.gate = e_.activation;
+            vectors_.finish(f);
+        }
+        if (!out_.bf16) return;
+        const int64_t padded = column + columns == width_ ? row_ - column : columns;  // pads an odd last element of a row
+        uint8_t * out = static_cast<uint8_t *>(out_.data) + at * 2;
+        for (int64_t r = 0; r < count; ++r, out += row_ * 2)
+            tiles_.convert_row(buffer + r * kTileColumns, Element::f32, columns, padded, out);
+    }
+
     const TileSet & tiles_;
     const VectorSet & vectors_;
     const ConvShape & s_;
@@ -73,7 +105,7 @@ private:
 };
 
 /// The algorithm, shared by all element types. Product:
-///   groups(); scales(panel): of output channels, or null; unit(): of Taps
+///   groups(); scales(panel): of output channels, or null; unit() and rows(): of Taps
 ///   prepare(half, panel, group): prepares the group's part of a panel
 ///   multiply(half, at, group, columns, accumulate, c): the tile whose input pixels are `at`
 /// Half 1 is the gate of a geglu, computed together with the values.
@@ -81,12 +113,14 @@ template <typename Product>
 void run(Product & product, const ConvShape & s, const Finish & finish, Share share) {
     const Groups groups = product.groups();
     const int count = groups.count();
-    const Schedule plan(s, finish.width(), count > 1, share.threads);
+    const int rows = product.rows();
+    const int64_t tile = rows * kTileColumns;  // floats
+    const Schedule plan(s, finish.width(), rows, count > 1, share.threads);
     const int halves = finish.width() < s.out ? 2 : 1;
-    const Taps taps(s, product.unit());
-    float * sums = static_cast<float *>(
-        scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles() * halves * kTileFloats) * sizeof(float)));
-    int64_t at[kMaxTaps * kTileRows];
+    const Taps taps(s, product.unit(), rows);
+    float * sums =
+        static_cast<float *>(scratch(Scratch::sums, static_cast<size_t>(plan.sum_tiles() * halves * tile) * sizeof(float)));
+    int64_t at[kMaxTaps * kMostTileRows];
 
     int64_t packed = -1;  // the panel that is prepared, if it has a single group
     const int64_t end = plan.tasks() * (share.thread + 1) / share.threads;
@@ -103,14 +137,13 @@ void run(Product & product, const ConvShape & s, const Finish & finish, Share sh
                 if (halves > 1) product.prepare(1, gates, group);
                 packed = panel;
             }
-            for (int64_t pixel = first; pixel < last; pixel += kTileRows) {
-                float * c = sums + (count > 1 ? (pixel - first) / kTileRows * halves * kTileFloats : 0);
+            for (int64_t pixel = first; pixel < last; pixel += rows) {
+                float * c = sums + (count > 1 ? (pixel - first) / rows * halves * tile : 0);
                 taps.find(pixel, group.first_tap, group.last_tap, at);
-                for (int half = 0; half < halves; ++half)
-                    product.multiply(half, at, group, columns, g > 0, c + half * kTileFloats);
+                if (g + 1 == count) finish.expect(pixel, std::min<int64_t>(rows, last - pixel), column, columns);
+                for (int half = 0; half < halves; ++half) product.multiply(half, at, group, columns, g > 0, c + half * tile);
                 if (g + 1 < count) continue;
-                for (int64_t r = 0; r < kTileRows && pixel + r < last; ++r)
-                    finish.row(pixel + r, column, columns, c + r * kTileColumns, c + kTileFloats + r * kTileColumns, scales);
+                finish.tile(pixel, std::min<int64_t>(rows, last - pixel), column, columns, c, c + tile, scales);
             }
         }
     }
@@ -150,6 +183,7 @@ public:
     Groups groups() const { return groups_of(tiles_, s_, w_.block); }
     const float * scales(int64_t) const { return nullptr; }
     int64_t unit() const { return row_bytes_; }
+    int rows() const { return tiles_.rows; }
 
     void prepare(int half, int64_t panel, const Group & group) {
         const Scratch use = half == 0 ? Scratch::panel : Scratch::gate_panel;
@@ -171,10 +205,10 @@ public:
     }
 
     void multiply(int half, const int64_t * at, const Group & group, int columns, bool accumulate, float * c) const {
-        const void * rows[kMaxTaps * kTileRows];
+        const void * rows[kMaxTaps * kMostTileRows];
         const int taps = group.last_tap - group.first_tap;
         const uint8_t * x = x_ + group.first_channel * tiles_.element_bytes();
-        for (int i = 0; i < taps * kTileRows; ++i) rows[i] = at[i] < 0 ? zeros_ : x + at[i];
+        for (int i = 0; i < taps * tiles_.rows; ++i) rows[i] = at[i] < 0 ? zeros_ : x + at[i];
         tiles_.multiply(taps, tiles_.lanes(group.channels), rows, panels_[half], columns, accumulate, c);
     }
 
@@ -252,6 +286,7 @@ public:
     }
     const float * scales(int64_t panel) const { return w_.scales(panel); }
     int64_t unit() const { return 1; }
+    int rows() const { return kTileRows; }
 
     void prepare(int half, int64_t panel, const Group & group) {
         panels_[half] = w_.panel(panel) + group.first_tap * tap_bytes();
@@ -295,6 +330,7 @@ ConvShape ConvShape::linear(int64_t tokens, int64_t in, int64_t out) {
 
 void conv2d(const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x, const Matrix & w,
             const Epilogue & epilogue, const ProductOutput & out, Share share) {
+    const TileUse use(tiles);
     StoredProduct product(tiles, shape, x, w);
     run(product, shape, Finish(tiles, vectors, shape, epilogue, out), share);
 }
@@ -311,8 +347,11 @@ int64_t conv_scratch(const TileSet & tiles, const ConvShape & s) {
         const Groups groups = StoredProduct::groups_of(tiles, s, block);
         const bool grouped = groups.count() > 1;
         const int64_t panel = groups.taps_each * tiles.lanes(groups.channels_each) * kTileColumns * 4;
-        const int64_t sums = Schedule(s, s.out, grouped, 1).sum_tiles() * kTileFloats * 4;
-        most = std::max(most, 2 * (panel + sums) + StoredProduct::rows_bytes(tiles, s, block) + tiles.lanes(s.in) * 4);
+        const int64_t sums = Schedule(s, s.out, tiles.rows, grouped, 1).sum_tiles() * tiles.rows * kTileColumns * 4;
+        const int64_t copies = tiles.depth > 2 ? groups.taps_each * tiles.lanes(tiles.depth) * 4 *
+                                                     (tiles.rows * (groups.channels_each / tiles.depth + 1) + kTileColumns)
+                                               : 0;
+        most = std::max(most, copies + 2 * (panel + sums) + StoredProduct::rows_bytes(tiles, s, block) + tiles.lanes(s.in) * 4);
     }
     return most;
 }

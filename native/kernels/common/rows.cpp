@@ -202,7 +202,9 @@ void activate_rows(const RowKernels & kernels, const float * x, Gate gate, const
     const Range range(format.rows, share);
     for (int64_t row = range.first; row < range.last; ++row) {
         float * values = writer.begin(row);
-        kernels.vectors->finish(x + row * format.channels, nullptr, nullptr, nullptr, nullptr, gate, values, format.channels);
+        Finishing f;
+        f.columns = format.channels, f.sums = x + row * format.channels, f.gate = gate, f.out = values;
+        kernels.vectors->finish(f);
         writer.end(row, values);
     }
 }

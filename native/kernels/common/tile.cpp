@@ -17,6 +17,9 @@ int runnable_tile_sets(const TileSet ** sets, int capacity) {
     if (cpu.avx2 && cpu.fma && cpu.f16c) add(tiles_avx2());
     if (cpu.avx512 && cpu.fma && cpu.f16c) add(tiles_avx512());
     if (cpu.avx512_bf16) add(tiles_avx512bf16());
+#if defined(LATENT_AMX)
+    if (cpu.avx512_bf16 && cpu.amx_bf16) add(tiles_amx());
+#endif
 #elif defined(__aarch64__) || defined(_M_ARM64)
     add(tiles_neon());
 #if defined(LATENT_NEONBF16)
@@ -55,11 +58,19 @@ const TileSet & choose(Arithmetic arithmetic) {
     const TileSet * sets[8];
     int count = runnable_tile_sets(sets, 8);
     while (count > 1 && !kernels_allowed(sets[count - 1]->name)) --count;
-    while (count > 1 && arithmetic == Arithmetic::f32 && sets[count - 1]->bf16) --count;
-    return *sets[count - 1];
+    const bool wanted = kernels_named(sets[count - 1]->name);
+    return best_tile_set(sets, count, arithmetic, cpu_features().slow_avx512_bf16 && !wanted);
 }
 
 }  // namespace
+
+const TileSet & best_tile_set(const TileSet * const * sets, int count, Arithmetic arithmetic, bool slow_bf16) {
+    const auto unsuitable = [&](const TileSet & set) {
+        return set.bf16 && (arithmetic == Arithmetic::f32 || (slow_bf16 && set.rows == kTileRows));
+    };
+    while (count > 1 && unsuitable(*sets[count - 1])) --count;
+    return *sets[count - 1];
+}
 
 const TileSet & tile_set(Arithmetic arithmetic) {
     static const TileSet & exact = choose(Arithmetic::f32);

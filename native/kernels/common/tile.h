@@ -4,12 +4,14 @@
 
 namespace latent::kernels {
 
-// All heavy operations use one register tile: 6 rows times a packed panel of 64 columns. Rows are broadcast from wherever they
-// are in memory: pixels of a channels-last map (the taps of a convolution are other addresses of the same pixels), tokens, keys.
-// Panels contain weights, queries or scores.
+// All heavy operations use one tile: some rows times a packed panel of 64 columns. Rows are read from wherever they are in
+// memory: pixels of a channels-last map (the taps of a convolution are other addresses of the same pixels), tokens, keys. Panels
+// contain weights, queries or scores.
 
-constexpr int kTileRows = 6;
+constexpr int kTileRows = 6;       // of sets that keep the sums of a tile in vector registers
+constexpr int kMostTileRows = 32;  // of any set
 constexpr int kTileColumns = 64;
+constexpr int kMostSegments = 64;  // of one product; convolutions with more taps are split
 
 /// Element type of a stored matrix row.
 enum class Element { f32, f16, bf16, other };
@@ -28,8 +30,8 @@ struct TileSet {
     const char * name;
     bool bf16;  // panels and rows are bfloat16 (sums are float32), else float32
 
-    /// c[6][64] = (accumulate ? c : 0) + sum over segments s: rows[6 * s + r][lanes] * panel[s * lanes ...]. Only the first
-    /// `columns` of c are needed; the others may be left unchanged.
+    /// c[R][64] = (accumulate ? c : 0) + sum over segments s: rows[R * s + r][lanes] * panel[s * lanes ...], R = `rows` below.
+    /// Only the first `columns` of c are needed; the others may be left unchanged.
     void (*multiply)(int64_t segments, int64_t lanes, const void * const * rows, const void * panel, int columns, bool accumulate,
                      float * c);
     /// Packs up to 64 tokens x[token * stride + k] into a panel of k rows; missing tokens are zero.
@@ -47,9 +49,35 @@ struct TileSet {
     void (*scale_columns)(float * x, int64_t rows, const float * factor);
     /// Bytes of a panel that a convolution processes at a time, tile after tile: less than the second-level cache.
     int64_t panel_bytes = int64_t{3} << 18;
+    int rows = kTileRows;
+    /// A multiple of 2. Rows and panels whose length is a multiple of it are read in place; others cost a copy.
+    int depth = 2;
+    /// The product of evenly spaced rows, if the set has a faster way than multiply(): c[count][64] = (accumulate ? c : 0) + rows
+    /// times a panel. Rows lie `stride` bytes apart; up to the next multiple of 16 they must be readable, and so must c.
+    void (*multiply_even)(int64_t count, int64_t stride, int64_t lanes, const uint8_t * rows, const void * panel, bool accumulate,
+                          float * c) = nullptr;
+    /// Called by a thread before and after its products, if not null.
+    void (*begin)() = nullptr;
+    void (*end)() = nullptr;
 
     int64_t element_bytes() const { return bf16 ? 2 : 4; }
     int64_t lanes(int64_t k) const { return bf16 ? (k + 1) / 2 : k; }
+};
+
+/// A thread's use of the products of a set.
+class TileUse {
+public:
+    explicit TileUse(const TileSet & set) : end_(set.end) {
+        if (set.begin) set.begin();
+    }
+    ~TileUse() {
+        if (end_) end_();
+    }
+    TileUse(const TileUse &) = delete;
+    TileUse & operator=(const TileUse &) = delete;
+
+private:
+    void (*end_)();
 };
 
 enum class Arithmetic {
@@ -58,9 +86,14 @@ enum class Arithmetic {
 };
 
 /// The best set that this processor supports. The environment variable LATENT_KERNELS limits it, for tests and measurements:
-/// portable, avx2, avx_vnni, avx512, avx512_bf16, avx512_vnni; on arm64 portable, neon, neon_dotprod, neon_bf16, neon_i8mm, in
-/// this order. Throws if it names anything else or a set that the processor does not support (see kernels_allowed() in choice.h).
+/// portable, avx2, avx_vnni, avx512, avx512_bf16, avx512_vnni, amx_bf16, amx_int8; on arm64 portable, neon, neon_dotprod,
+/// neon_bf16, neon_i8mm, in this order. Throws if it names anything else or a set that the processor does not support (see
+/// kernels_allowed() in choice.h).
 const TileSet & tile_set(Arithmetic arithmetic);
+
+/// The best of `count` sets, given from the least to the most capable. With `slow_bf16`, bfloat16 in vector registers is not
+/// worth it (CpuFeatures::slow_avx512_bf16).
+const TileSet & best_tile_set(const TileSet * const * sets, int count, Arithmetic arithmetic, bool slow_bf16);
 
 /// Every set that this processor supports, the portable one first.
 int runnable_tile_sets(const TileSet ** sets, int capacity);
@@ -69,6 +102,7 @@ const TileSet & tiles_portable();
 const TileSet & tiles_avx2();
 const TileSet & tiles_avx512();
 const TileSet & tiles_avx512bf16();
+const TileSet & tiles_amx();
 const TileSet & tiles_neon();
 const TileSet & tiles_neonbf16();
 

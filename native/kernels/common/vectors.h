@@ -6,6 +6,19 @@ namespace latent::kernels {
 
 enum class Gate { none, silu, gelu, quick_gelu, relu };  // gelu is the exact (erf) form
 
+/// A matrix of sums and what is done with it; null arrays are skipped.
+struct Finishing {
+    int64_t rows = 1, columns = 0;
+    const float * sums = nullptr;      // [rows][stride]
+    const float * scale = nullptr;     // [columns], as bias and add
+    const float * bias = nullptr;      //
+    const float * add = nullptr;       //
+    const float * residual = nullptr;  // [rows][residual_stride]
+    float * out = nullptr;             // [rows][out_stride]
+    int64_t stride = 0, residual_stride = 0, out_stride = 0;
+    Gate gate = Gate::none;
+};
+
 /// Elementwise operations and reductions of one instruction set, float32. y may be x.
 struct VectorSet {
     const char * name;
@@ -21,9 +34,8 @@ struct VectorSet {
                       const float * bias);
     /// y = value * gelu(gate), the exact (erf) form, absolute error below 1e-6.
     void (*geglu)(const float * value, const float * gate, float * y, int64_t count);
-    /// out = gate(sums * scale + bias + add) + residual; null arrays are skipped.
-    void (*finish)(const float * sums, const float * scale, const float * bias, const float * add, const float * residual,
-                   Gate gate, float * out, int64_t count);
+    /// out = gate(sums * scale + bias + add) + residual.
+    void (*finish)(const Finishing & f);
 };
 
 /// The best set that this processor supports; LATENT_KERNELS limits it as for tiles.

@@ -140,17 +140,42 @@ void column_moments_of(const float * x, int64_t stride, int64_t rows, int64_t co
     });
 }
 
+/// One vector of columns, all rows.
+template <typename V, bool kScale, bool kAdd, bool kResidual>
+void finish_column(const Finishing & f, int64_t i, int64_t n) {
+    const V scale = kScale ? load_n<V>(f.scale + i, n) : V::zero();
+    const V bias = f.bias ? load_n<V>(f.bias + i, n) : V::zero();
+    const V add = kAdd ? load_n<V>(f.add + i, n) : V::zero();
+    const float *sums = f.sums + i, *residual = kResidual ? f.residual + i : nullptr;
+    float * out = f.out + i;
+    for (int64_t r = 0; r < f.rows; ++r, sums += f.stride, out += f.out_stride) {
+        V y = load_n<V>(sums, n);
+        if (kScale) y = V::mul(y, scale);
+        y = V::add(y, bias);
+        if (kAdd) y = V::add(y, add);
+        y = apply(y, f.gate);
+        if (kResidual) {
+            y = V::add(y, load_n<V>(residual, n));
+            residual += f.residual_stride;
+        }
+        store_n(y, out, n);
+    }
+}
+
 template <typename V>
-void finish_of(const float * sums, const float * scale, const float * bias, const float * add, const float * residual, Gate gate,
-               float * out, int64_t count) {
-    for_each_vector<V>(count, [&](int64_t i, int64_t n) {
-        V y = load_n<V>(sums + i, n);
-        if (scale) y = V::mul(y, load_n<V>(scale + i, n));
-        if (bias) y = V::add(y, load_n<V>(bias + i, n));
-        if (add) y = V::add(y, load_n<V>(add + i, n));
-        y = apply(y, gate);
-        if (residual) y = V::add(y, load_n<V>(residual + i, n));
-        store_n(y, out + i, n);
+void finish_of(const Finishing & f) {
+    for_each_vector<V>(f.columns, [&](int64_t i, int64_t n) {
+        const int kind = (f.scale ? 1 : 0) + (f.add ? 2 : 0) + (f.residual ? 4 : 0);
+        switch (kind) {
+            case 0: return finish_column<V, false, false, false>(f, i, n);
+            case 1: return finish_column<V, true, false, false>(f, i, n);
+            case 2: return finish_column<V, false, true, false>(f, i, n);
+            case 3: return finish_column<V, true, true, false>(f, i, n);
+            case 4: return finish_column<V, false, false, true>(f, i, n);
+            case 5: return finish_column<V, true, false, true>(f, i, n);
+            case 6: return finish_column<V, false, true, true>(f, i, n);
+            default: return finish_column<V, true, true, true>(f, i, n);
+        }
     });
 }
 

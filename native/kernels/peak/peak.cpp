@@ -36,7 +36,13 @@ std::vector<PeakLoop> loops() {
     const CpuFeatures & cpu = cpu_features();
     out.push_back(cpu.avx512 ? peak_f32_avx512() : cpu.avx2 && cpu.fma ? peak_f32_avx2() : peak_f32_portable());
     if (cpu.avx512 && cpu.avx2 && cpu.fma) out.push_back(peak_f32_avx2());
+#if defined(LATENT_AMX)
+    if (cpu.amx_bf16) out.push_back(peak_bf16_amx());
+#endif
     if (cpu.avx512_bf16) out.push_back(peak_bf16_avx512bf16());
+#if defined(LATENT_AMX)
+    if (cpu.amx_int8) out.push_back(peak_int8_amx());
+#endif
     if (cpu.avx512_vnni) out.push_back(peak_int8_avx512vnni());
     if (cpu.avx_vnni) out.push_back(peak_int8_avxvnni());
 #elif defined(__aarch64__) || defined(_M_ARM64)

@@ -46,6 +46,8 @@ PeakLoop peak_f32_portable();
 PeakLoop peak_f32_avx2();
 PeakLoop peak_f32_avx512();
 PeakLoop peak_bf16_avx512bf16();
+PeakLoop peak_bf16_amx();
+PeakLoop peak_int8_amx();
 PeakLoop peak_int8_avx512vnni();
 PeakLoop peak_int8_avxvnni();
 PeakLoop peak_f32_neon();

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "core/cpu.h"
 #include "kernels/common/choice.h"
 #include "kernels/common/pool.h"
 #include "kernels/peak/peak.h"
@@ -159,7 +160,18 @@ TEST(kernels_in_use_are_the_best_that_run) {
     });
     for_every_int8_set([&](const Int8Set & set) { CHECK(named(set.name)); });
     for_every_vector_set([&](const VectorSet & set) { CHECK(named(set.name)); });
-    CHECK(choice.fast == choice.runnable.back().name && choice.int8 == choice.runnable_int8.back());
+    const TileSet * sets[8];
+    const int count = runnable_tile_sets(sets, 8);
+    const bool slow = latent::cpu_features().slow_avx512_bf16;
+    CHECK(choice.fast == best_tile_set(sets, count, Arithmetic::fast, slow).name);
+    CHECK(&best_tile_set(sets, count, Arithmetic::fast, false) == sets[count - 1]);
+    for (int n = 1; n <= count; ++n) {  // as if the processor had fewer
+        const TileSet &best = best_tile_set(sets, n, Arithmetic::fast, true),
+                      &full = best_tile_set(sets, n, Arithmetic::f32, true);
+        CHECK(!full.bf16 && (!best.bf16 || best.rows > kTileRows));
+        CHECK(best.bf16 || &best == &full);
+    }
+    CHECK(choice.int8 == choice.runnable_int8.back());
     CHECK(choice.float32 == tile_set(Arithmetic::f32).name && choice.rows == vector_set().name);
 }
 
