@@ -31,6 +31,7 @@ const guides = [
     ['Faster images', 'guides/speed'],
     ['Deployment', 'guides/deployment'],
   ),
+  group('Migration', ['From diffusers', 'migration/diffusers'], ['From A1111', 'migration/a1111'], ['From stable-diffusion.cpp', 'migration/sd-cpp']),
   group(
     'Models',
     ['All kinds in one page', 'kinds'],
