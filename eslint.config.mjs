@@ -18,6 +18,7 @@ export default defineConfig(
       '.cache/',
       'packages/server/dist/',
       'packages/server/page-dist/',
+      'packages/worker/dist/',
     ],
   },
   js.configs.recommended,

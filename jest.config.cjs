@@ -6,6 +6,7 @@ module.exports = {
   // Sources say './x.js', as Node wants it; the tests run them from TypeScript.
   moduleNameMapper: {
     '^node-latent-diffusion$': '<rootDir>/dist/index.js',
+    '^@node-latent-diffusion/worker$': '<rootDir>/packages/worker/src/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
   transform: { '^.+\\.ts$': ['ts-jest', { tsconfig: '<rootDir>/tsconfig.json' }] },

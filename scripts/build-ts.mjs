@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** Compiles lib/ to dist/, packages/server to its own dist/, and the server's page to page-dist/ next to it. The declarations in types/ are committed and
+/** Compiles lib/ to dist/, packages/worker and packages/server to their own dist/, and the server's page to page-dist/ next to it. The declarations in types/ are committed and
  * written by `npm run types`; `npm run check:types` compares the two. */
 import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -10,12 +10,12 @@ const require = createRequire(import.meta.url)
 const tsc = require.resolve('typescript/bin/tsc')
 const vite = path.join(path.dirname(require.resolve('vite/package.json')), 'bin', 'vite.js')
 
-/** The server imports the library by its package name, which in a clone resolves to this folder. */
-function linkLibrary(folder) {
-  const link = path.join(folder, 'node_modules', 'node-latent-diffusion')
+/** Packages import each other by their names, which in a clone resolve to their folders. */
+function linkPackage(folder, name, target) {
+  const link = path.join(folder, 'node_modules', name)
   rmSync(link, { force: true })
   mkdirSync(path.dirname(link), { recursive: true })
-  symlinkSync(root, link, 'junction')
+  symlinkSync(target, link, 'junction')
 }
 
 await main(() => {
@@ -24,10 +24,13 @@ await main(() => {
   // Code for pages is compiled against browser globals.
   for (const project of ['tsconfig.build.json', 'lib/electron/page'])
     run(process.execPath, [tsc, '-p', project, '--declaration', 'false', '--declarationDir', 'null'])
-  const server = path.join(root, 'packages', 'server')
-  rmSync(path.join(server, 'dist'), { recursive: true, force: true })
-  linkLibrary(server)
-  run(process.execPath, [tsc, '-p', server])
+  const [worker, server] = ['worker', 'server'].map((name) => path.join(root, 'packages', name))
+  linkPackage(server, '@node-latent-diffusion/worker', worker)
+  for (const folder of [worker, server]) {
+    rmSync(path.join(folder, 'dist'), { recursive: true, force: true })
+    linkPackage(folder, 'node-latent-diffusion', root)
+    run(process.execPath, [tsc, '-p', folder])
+  }
   run(process.execPath, [tsc, '-p', path.join(server, 'page')])
   run(process.execPath, [vite, 'build', '--config', path.join(server, 'page', 'vite.config.mjs')])
   const cli = path.join(dist, 'cli', 'main.js')

@@ -135,11 +135,14 @@ function checkTypeScript() {
 
 /** Packages of this repository use the library only by its public name. */
 function checkPackages() {
-  for (const file of filesUnder('packages/server/src', /\.ts$/)) {
+  for (const file of ['server', 'worker'].flatMap((name) => filesUnder(`packages/${name}/src`, /\.ts$/))) {
+    const home = file.slice(0, file.indexOf('/src/') + 5)
     for (const [line, [, target]] of matches(file, /(?:from|import|import\(|require\(|resolve\()\s*'([^']+)'/)) {
-      const inside = path.posix.join(path.posix.dirname(file), target).startsWith('packages/server/src/')
+      const inside = path.posix.join(path.posix.dirname(file), target).startsWith(home)
+      const fromWorker = home.includes('/worker/') && target.startsWith('@node-latent-diffusion/')
       if (target.startsWith('.') ? !inside : /^node-latent-diffusion\/(?!package\.json$)/.test(target))
         problems.push(`${file}:${line}: imports ${target}: a package may import its own files and 'node-latent-diffusion'`)
+      if (fromWorker) problems.push(`${file}:${line}: imports ${target}: the server uses the worker's package, not the other way round`)
     }
   }
 }

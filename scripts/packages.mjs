@@ -5,7 +5,7 @@
  *   node scripts/packages.mjs [--out FOLDER] [--here] [--partial] [--only NAME,...]
  *
  * Binaries come from prebuilds/; packages of missing ones are listed and skipped. --here uses the binary built by `npm run build:native` for this machine (for
- * tests). --partial: the library does not depend on skipped packages. --only assembles some: library, server, source, tiny-scenes, or names of platforms.
+ * tests). --partial: the library does not depend on skipped packages. --only assembles some: library, server, worker, source, tiny-scenes, or names of platforms.
  */
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -57,6 +57,10 @@ const builders = {
   server: (out) => {
     const names = ['dist', 'page-dist', 'README.md']
     return put(path.join(out, 'server'), writtenManifest('server'), Object.fromEntries(names.map((name) => [name, `packages/server/${name}`])))
+  },
+  worker: (out) => {
+    const names = ['dist', 'README.md']
+    return put(path.join(out, 'worker'), writtenManifest('worker'), Object.fromEntries(names.map((name) => [name, `packages/worker/${name}`])))
   },
   library: (out, without) => {
     const names = ['dist', 'types', 'assets', 'README.md', 'CHANGELOG.md', 'NOTICE']

@@ -40,7 +40,7 @@ const guides = [
     ['The embedded model', 'embedded-model'],
     ['Small models', 'systems'],
   ),
-  group('Applications', ['Isolation', 'isolation'], ['Electron', 'electron'], ['Server', 'server'], ['Web page', 'page']),
+  group('Applications', ['Isolation', 'isolation'], ['Electron', 'electron'], ['Server', 'server'], ['Web page', 'page'], ['Scale-out', 'scale-out']),
   group(
     'Speed, memory, quality',
     ['Performance', 'performance'],

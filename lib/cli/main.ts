@@ -19,6 +19,7 @@ import { pullCommand } from './pull.js'
 import { rdmCommand } from './rdm.js'
 import { serveCommand } from './serve.js'
 import { upscaleCommand } from './upscale.js'
+import { workerCommand } from './worker.js'
 
 const commands: readonly Command[] = [
   generateCommand,
@@ -33,6 +34,7 @@ const commands: readonly Command[] = [
   rmCommand,
   rdmCommand,
   serveCommand,
+  workerCommand,
   devicesCommand,
   benchCommand,
   buildCommand,

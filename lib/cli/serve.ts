@@ -1,18 +1,11 @@
 /** `latent serve`: starts the server, which is a separate package. */
-import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import path from 'node:path'
-import type { HostedModel } from '../index.js'
-import { packageVersion, scope } from '../native/package-root.js'
-import { omit, pick } from '../options/option.js'
+import { scope } from '../native/package-root.js'
+import { pick } from '../options/option.js'
 import { flagsOf } from '../options/flags.js'
 import { hubOptions } from '../options/hub.js'
-import { loadOptions, memoryOptions } from '../options/load.js'
 import { readFlags, readOptionFlags, UsageError, type Command, type Flags, type FlagValues } from './command.js'
-
-/** Rows whose flags set how models are loaded. */
-const loading = pick(loadOptions, 'device', 'dtype', 'precision', 'threads', 'loraDirectory', 'embeddingDirectory')
-const memory = omit(memoryOptions, 'tileSize')
+import { loadPackage } from './packages.js'
+import { loadFlags, readLoad, readModels } from './served-models.js'
 
 const flags = {
   host: { kind: 'text', value: 'ADDRESS', help: 'address to listen on (default 127.0.0.1); addresses other than loopback need a token' },
@@ -30,8 +23,7 @@ const flags = {
   grace: { kind: 'number', value: 'SECONDS', help: 'seconds for the running request at shutdown (default 30)' },
   'no-pull': { kind: 'switch', help: 'do not download models on request' },
   'no-page': { kind: 'switch', help: 'serve no page' },
-  ...flagsOf(loading),
-  ...flagsOf(memory),
+  ...loadFlags,
   ...flagsOf(pick(hubOptions, 'cacheDir')),
   quiet: { kind: 'switch', short: 'q', help: 'no log' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
@@ -42,26 +34,6 @@ interface ServerPackage {
   createServer(options: Record<string, unknown>): Promise<{ url: string; close(): Promise<void> }>
 }
 
-/** The package: of a clone, or the installed one, which must have the same version. */
-function loadServer(): ServerPackage {
-  const name = `${scope}/server`
-  const wanted = `npm install ${name}@${packageVersion()}`
-  const clone = path.resolve(__dirname, '..', '..', 'packages', 'server', 'package.json')
-  if (existsSync(clone)) return createRequire(clone)('./dist/index.js') as ServerPackage
-  for (const from of [__filename, path.join(process.cwd(), 'package.json')]) {
-    const load = createRequire(from)
-    let manifest: { version: string }
-    try {
-      manifest = load(`${name}/package.json`) as { version: string }
-    } catch {
-      continue // missing: try the next place
-    }
-    if (manifest.version !== packageVersion()) throw new Error(`${name} is version ${manifest.version}: ${wanted}`)
-    return load(name) as ServerPackage
-  }
-  throw new Error(`the server is in a separate package: ${wanted}`)
-}
-
 const units = { '': 1000, s: 1000, m: 60_000, h: 3_600_000 } as const
 
 export function readDuration(text: string, flag: string): number {
@@ -70,30 +42,8 @@ export function readDuration(text: string, flag: string): number {
   return Number(amount) * units[unit as keyof typeof units]
 }
 
-function readModels(given: readonly string[] | undefined, load: Omit<HostedModel, 'source'>): Record<string, HostedModel> {
-  const models: Record<string, HostedModel> = {}
-  for (const text of given ?? []) {
-    const [, named, file] = /^([\w][\w.-]{0,63})=(.+)$/.exec(text) ?? []
-    const source = file ?? text
-    const name =
-      named ??
-      (path
-        .basename(source.replace(/\.(safetensors|gguf|ckpt)$/i, ''))
-        .replace(/[^\w.-]/g, '_')
-        .replace(/^[.-]+/, '') ||
-        'model')
-    if (Object.hasOwn(models, name)) throw new UsageError(`--model names '${name}' twice; give them names: --model ${name}2=${source}`)
-    models[name] = { ...load, source }
-  }
-  return models
-}
-
 function readOptions(values: FlagValues<typeof flags>): Record<string, unknown> {
-  const memoryGiven = readOptionFlags(memory, values)
-  const load = { ...readOptionFlags(loading, values), ...(Object.keys(memoryGiven).length > 0 ? { memory: memoryGiven } : {}) } as Omit<
-    HostedModel,
-    'source'
-  >
+  const load = readLoad(values)
   const seconds = values.grace
   const token = values.token ?? process.env.LATENT_TOKEN
   const limits = { maxPixels: values['max-pixels'], maxSteps: values['max-steps'], maxQueue: values['max-queue'] }
@@ -130,7 +80,7 @@ export const serveCommand: Command = {
     const { values } = readFlags(flags, argv, { min: 0, max: 0, names: 'no arguments' })
     const options = readOptions(values)
     const log = values.quiet ? () => {} : (line: string) => void io.stderr.write(`${new Date().toISOString()} ${line}\n`)
-    const server = await loadServer().createServer({ ...options, log })
+    const server = await loadPackage<ServerPackage>('server').createServer({ ...options, log })
     io.stdout.write(`latent is listening on ${server.url}\n`)
     if (!io.signal.aborted) await new Promise((resolve) => io.signal.addEventListener('abort', resolve, { once: true }))
     await server.close()

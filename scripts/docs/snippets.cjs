@@ -14,7 +14,7 @@ function pages() {
   const docs = readdirSync(path.join(root, 'docs'), { recursive: true })
     .map((name) => `docs/${name.replaceAll(path.sep, '/')}`)
     .filter((name) => name.endsWith('.md'))
-  return ['README.md', 'packages/server/README.md', ...docs.sort()]
+  return ['README.md', 'packages/server/README.md', 'packages/worker/README.md', ...docs.sort()]
 }
 
 /** [{ page, line, language, code, isProgram, notRun }]: the blocks of a page in these languages; `line` is that of the first line of code. */

@@ -24,7 +24,7 @@ export const cudaPlatforms = platforms.filter(({ os, libc }) => os === 'win32' |
 export function libraryManifest(without = []) {
   const present = platforms.filter(({ name }) => !without.includes(name))
   const taken = ['name', 'description', 'keywords', 'license', 'type', 'engines', 'main', 'types', 'exports', 'typesVersions', 'bin', 'dependencies']
-  const optionalPeers = [`${scope}/source`, `${scope}/server`, ...cudaPlatforms.map(({ name }) => `${scope}/${name}-cuda`)]
+  const optionalPeers = [`${scope}/source`, `${scope}/server`, `${scope}/worker`, ...cudaPlatforms.map(({ name }) => `${scope}/${name}-cuda`)]
   return {
     ...Object.fromEntries(taken.map((key) => [key, own[key]])),
     ...common(),
@@ -52,5 +52,12 @@ export function platformManifest({ name, os, cpu, libc, title }, suffix = '') {
 /** For a package with its own folder in packages/. */
 export function writtenManifest(folder) {
   const manifest = read('packages', folder, 'package.json')
-  return { ...manifest, ...common(), ...(folder === 'server' ? { peerDependencies: { [libraryName]: version } } : {}) }
+  const peers = {
+    server: {
+      peerDependencies: { [libraryName]: version, [`${scope}/worker`]: version },
+      peerDependenciesMeta: { [`${scope}/worker`]: { optional: true } },
+    },
+    worker: { peerDependencies: { [libraryName]: version } },
+  }
+  return { ...manifest, ...common(), ...peers[folder] }
 }

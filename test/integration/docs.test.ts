@@ -54,6 +54,7 @@ describe('declarations', () => {
         'node-latent-diffusion/electron/main': [path.join(root, 'types', 'electron', 'main.d.ts')],
         'node-latent-diffusion/electron/preload': [path.join(root, 'types', 'electron', 'preload.d.ts')],
         'node-latent-diffusion/electron/renderer': [path.join(root, 'types', 'electron', 'page', 'renderer.d.mts')],
+        '@node-latent-diffusion/worker': [path.join(root, 'packages', 'worker', 'dist', 'index.d.ts')],
         '@node-latent-diffusion/server': [path.join(root, 'packages', 'server', 'dist', 'index.d.ts')],
       },
     }

@@ -59,6 +59,11 @@ describe('contents of the packages', () => {
       needed: ['dist/index.js', 'dist/index.d.ts', 'dist/protocol.d.ts', 'page-dist/index.html', 'README.md', 'LICENSE'],
       most: 1e6,
     },
+    [`${scope}/worker`]: {
+      allowed: [/^dist\/[\w-]+\.(js|d\.ts)$/],
+      needed: ['dist/index.js', 'dist/index.d.ts', 'README.md', 'LICENSE'],
+      most: 2e5,
+    },
     [`${scope}/source`]: {
       allowed: [
         /^(CMakeLists\.txt|CMakePresets\.json|scripts\/build-native\.mjs)$/,
@@ -113,11 +118,13 @@ describe('contents of the packages', () => {
     for (const each of packed) expect(packages.readManifest(path.join(folder, 'packages', path.basename(each.name))).version).toBe(version)
   })
 
-  test('the server depends on the tested versions and on the library of its own version', () => {
-    const server = packages.readManifest(path.join(folder, 'packages', 'server'))
+  test('server and worker depend on the tested versions and on the library of their own version', () => {
+    const [server, worker] = ['server', 'worker'].map((each) => packages.readManifest(path.join(folder, 'packages', each))) as [Manifest, Manifest]
     const { version, devDependencies } = packages.readManifest(root)
-    expect(server.dependencies).toEqual(Object.fromEntries(Object.keys(server.dependencies!).map((each) => [each, devDependencies![each]])))
-    expect(server.peerDependencies).toEqual({ [name]: version })
+    for (const { dependencies } of [server, worker])
+      expect(dependencies).toEqual(Object.fromEntries(Object.keys(dependencies!).map((each) => [each, devDependencies![each]])))
+    expect(server.peerDependencies).toEqual({ [name]: version, [`${scope}/worker`]: version })
+    expect(worker.peerDependencies).toEqual({ [name]: version })
   })
 
   test('the loader spells out every package name, so that file tracers find it', () => {

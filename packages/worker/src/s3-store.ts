@@ -1,0 +1,131 @@
+/** Objects in an S3-compatible store: AWS S3, MinIO, Ceph, Cloudflare R2 and others. */
+import { AwsClient } from 'aws4fetch'
+import { QueueError } from './errors.js'
+import { hashInKey, keyOf, maxObjectBytes, types, verified, type ObjectStore } from './objects.js'
+
+export interface S3Credentials {
+  accessKeyId: string
+  secretAccessKey: string
+  sessionToken?: string
+}
+
+export interface S3Options {
+  bucket: string
+  /** Folder in the bucket. Default: none. */
+  prefix?: string
+  /** Default: AWS_REGION or AWS_DEFAULT_REGION, else us-east-1. */
+  region?: string
+  /** `https://minio.example:9000`; the bucket becomes part of the path. Default: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else AWS's own for the region. */
+  endpoint?: string
+  /** Default: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. A function is called before each request, for credentials that expire. */
+  credentials?: S3Credentials | (() => Promise<S3Credentials>)
+  /** Time for one request in milliseconds. Default 30,000. */
+  timeoutMs?: number
+  /** Further tries after a 429, a 5xx or a lost connection, with growing pauses from 100 ms. Default 4. */
+  retries?: number
+}
+
+function readCredentials(): S3Credentials {
+  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN: sessionToken } = process.env
+  if (!accessKeyId || !secretAccessKey)
+    throw new QueueError('ERR_STORE', 'There are no credentials for the object store: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY')
+  return { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) }
+}
+
+/** The address under which objects are found. */
+function readAddress({ bucket, prefix = '', endpoint }: S3Options, region: string): string {
+  if (typeof bucket !== 'string' || !/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket))
+    throw new RangeError(`store: '${bucket}' is not the name of a bucket`)
+  if (!/^[\w!.*'()/-]{0,500}$/.test(prefix) || prefix.split('/').some((part) => part === '.' || part === '..'))
+    throw new RangeError(`store: the prefix '${prefix.slice(0, 100)}' must be letters, digits, slashes, dots, dashes and underscores`)
+  const folder = prefix.replace(/^\/+|\/+$/g, '')
+  const own = endpoint ?? process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL
+  if (own !== undefined && own !== '' && !(URL.canParse(own) && /^https?:$/.test(new URL(own).protocol)))
+    throw new RangeError(`store: the endpoint '${own.slice(0, 100)}' is not an address; write it as https://host:9000`)
+  const base = own ? `${own.replace(/\/+$/, '')}/${bucket}` : `https://${bucket}.s3.${region}.amazonaws.com`
+  return folder === '' ? base : `${base}/${folder}`
+}
+
+export class S3Store implements ObjectStore {
+  readonly #address: string
+  readonly #region: string
+  readonly #credentials: () => Promise<S3Credentials>
+  readonly #timeoutMs: number
+  readonly #retries: number
+
+  constructor(options: S3Options) {
+    const { credentials, timeoutMs = 30_000, retries = 4 } = options
+    this.#region = options.region ?? process.env.AWS_REGION ?? process.env.AWS_DEFAULT_REGION ?? 'us-east-1'
+    this.#address = readAddress(options, this.#region)
+    this.#credentials = typeof credentials === 'function' ? credentials : async () => credentials ?? readCredentials()
+    this.#timeoutMs = timeoutMs
+    this.#retries = retries
+  }
+
+  async put(bytes: Uint8Array): Promise<string> {
+    const key = keyOf(bytes)
+    const hash = hashInKey(key)
+    // The store checks the body against this hash.
+    const headers = { 'content-type': types[key.slice(65)]!, 'x-amz-content-sha256': hash, 'cache-control': 'public, max-age=31536000, immutable' }
+    const { status, text } = await this.#send('PUT', key, { body: bytes, headers })
+    if (status !== 200) throw refused('write', key, status, text)
+    return key
+  }
+
+  async get(key: string): Promise<Uint8Array> {
+    hashInKey(key)
+    const { status, text, bytes } = await this.#send('GET', key, {})
+    if (status === 404) throw new QueueError('ERR_OBJECT_MISSING', `There is no object ${key}; objects are deleted after some time`)
+    if (status !== 200) throw refused('read', key, status, text)
+    return verified(bytes, key)
+  }
+
+  async #send(method: string, key: string, { body, headers }: { body?: Uint8Array; headers?: Record<string, string> }) {
+    const url = `${this.#address}/${hashInKey(key).slice(0, 2)}/${key}`
+    for (let tried = 0; ; tried++) {
+      // The client's own tries would go on after a deadline.
+      const client = new AwsClient({ ...(await this.#credentials()), service: 's3', region: this.#region, retries: 0 })
+      const again = tried < this.#retries
+      try {
+        const signal = AbortSignal.timeout(this.#timeoutMs)
+        const request = await client.sign(url, {
+          method,
+          ...(headers ? { headers } : {}),
+          ...(body ? { body: body as Uint8Array<ArrayBuffer> } : {}),
+        })
+        const response = await fetch(request, { signal, redirect: 'error' })
+        const bytes = await readBody(response)
+        if (!(again && (response.status === 429 || response.status >= 500)))
+          return { status: response.status, bytes, text: response.ok ? '' : Buffer.from(bytes).toString('utf8').slice(0, 2000) }
+      } catch (error) {
+        if (error instanceof QueueError) throw error
+        if (!again) {
+          const { cause } = error as Error
+          const reason = cause instanceof Error && cause.message !== '' ? cause.message : (error as Error).message
+          throw new QueueError('ERR_STORE', `The object store does not answer: ${reason}`, { retriable: true, cause: error })
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 100 * 2 ** tried))
+    }
+  }
+}
+
+async function readBody(response: Response): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of response.body ?? []) {
+    length += (chunk as Uint8Array).byteLength
+    if (length > maxObjectBytes) throw new QueueError('ERR_STORE', `The object store answers with more than ${maxObjectBytes} bytes`)
+    chunks.push(chunk as Uint8Array)
+  }
+  return new Uint8Array(Buffer.concat(chunks))
+}
+
+function refused(doing: 'read' | 'write', key: string, status: number, text: string): QueueError {
+  const [, code] = /<Code>([\w.]{1,100})<\/Code>/.exec(text) ?? []
+  const advice =
+    status === 403 ? '; check the credentials, the region and the policy of the bucket' : status === 404 ? '; check the name of the bucket' : ''
+  return new QueueError('ERR_STORE', `The object store refuses to ${doing} ${key}: ${status}${code ? ` ${code}` : ''}${advice}`, {
+    retriable: status === 429 || status >= 500,
+  })
+}

@@ -1,0 +1,337 @@
+/** A worker: takes jobs from the queue, one at a time, generates their images on one device, and stores them. */
+import { UnrecoverableError, WaitingError, Worker, type Job } from 'bullmq'
+import type { Redis } from 'ioredis'
+import type { Server } from 'node:http'
+import { hostname } from 'node:os'
+import { createDiffusionHost, type DiffusionHost, type GenerateResult, type HostedModel, type RawImage } from 'node-latent-diffusion'
+import { cancelled, encodeError, isRetriable, QueueError } from './errors.js'
+import { decodeOptions, plainOptions, readJob } from './job-options.js'
+import { serveHealth, WorkerMetrics, type Outcome } from './metrics.js'
+import type { ObjectStore } from './objects.js'
+import type { JobData, JobNews, JobResult, ResultImage } from './protocol.js'
+import { connect, namesOf, shownUrl, type Names } from './redis.js'
+import { readCount, readDuration, readModelName, readQueueName, readRedisUrl, type QueuePlace } from './settings.js'
+import { openStore } from './store.js'
+
+export interface WorkerOptions extends QueuePlace {
+  /** Models by name; the worker takes jobs of these. The names must be those of the servers. Default: the embedded model, named `tiny-scenes`. */
+  models?: Readonly<Record<string, string | URL | HostedModel>>
+  /** Maximum models in memory. Default 1. */
+  maxModels?: number
+  /** Name in results and news. Default: host name and process id. */
+  name?: string
+  /** Milliseconds without a sign of life after which a job is given to another worker. Default 30,000. */
+  lockMs?: number
+  /** How many lost workers a job survives. Default 3. */
+  maxLost?: number
+  /** Milliseconds for the running job when the worker is closed; then the job goes back to the queue. Default 30,000. */
+  graceMs?: number
+  /** Milliseconds without use after which objects of a folder are deleted (S3: by a lifecycle rule of the bucket). Default 48 hours; 0: never. */
+  keepObjectsMs?: number
+  /** Port of `/metrics`, `/healthz` and `/readyz`; 0: any free port. Default: none. */
+  metricsPort?: number
+  /** Default 127.0.0.1. */
+  metricsHost?: string
+  /** Receives log lines. Default: none. */
+  log?: (line: string) => void
+}
+
+/** A running worker. */
+export interface RunningWorker extends AsyncDisposable {
+  readonly name: string
+  /** Address of the metrics, if they are served. */
+  readonly metricsUrl: string | undefined
+  /** Takes no further job, gives the running one `graceMs` and returns it to the queue after that, and ends the engine. Idempotent. */
+  close(): Promise<void>
+}
+
+/** Milliseconds between progress events of a job. */
+const progressMs = 250
+
+const handBack = Symbol('hand back')
+const lockLost = Symbol('lock lost')
+
+/** Lets jobs of several models have the device one after the other. */
+class Turns {
+  #last: Promise<void> = Promise.resolve()
+
+  async take<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#last
+    let done!: () => void
+    this.#last = new Promise((resolve) => (done = resolve))
+    await before
+    try {
+      return await work()
+    } finally {
+      done()
+    }
+  }
+}
+
+/** Publishes the news of a job. Those that would come too fast or while Redis is busy or away are dropped. */
+class Reporter {
+  #last = 0
+  #pending = false
+
+  constructor(
+    readonly redis: Redis,
+    readonly channel: string,
+  ) {}
+
+  send(news: JobNews): Promise<unknown> {
+    if (this.redis.status !== 'ready') return Promise.resolve() // else they would pile up until it is back
+    return this.redis.publish(this.channel, JSON.stringify(news)).catch(() => {})
+  }
+
+  progress(news: Extract<JobNews, { type: 'progress' }>): void {
+    const now = performance.now()
+    const isLast = news.steps > 0 && news.step === news.steps
+    if (this.#pending || (!isLast && now - this.#last < progressMs)) return
+    this.#last = now
+    void this.#one(async () => this.send(news))
+  }
+
+  preview(image: RawImage, at: { step: number; steps: number; index: number }): void {
+    void this.#one(async () => {
+      const png = await image.encode('png', { compressionLevel: 1, metadata: false })
+      await this.send({ type: 'preview', png: Buffer.from(png.buffer, png.byteOffset, png.byteLength).toString('base64'), ...at })
+    })
+  }
+
+  async #one(work: () => Promise<unknown>): Promise<void> {
+    if (this.#pending) return
+    this.#pending = true
+    await work().catch(() => {}) // a lost event is replaced by the next one
+    this.#pending = false
+  }
+}
+
+class FleetWorker implements RunningWorker {
+  readonly name: string
+  metricsUrl: string | undefined
+  readonly #store: ObjectStore
+  readonly #names: Names
+  readonly #redis: Redis
+  readonly #subscriber: Redis
+  readonly #host: DiffusionHost
+  readonly #workers: Worker<JobData, JobResult>[]
+  readonly #metrics: WorkerMetrics
+  readonly #graceMs: number
+  readonly #log: (line: string) => void
+  readonly #turns = new Turns()
+  /** Jobs that this worker holds. */
+  readonly #held = new Map<string, AbortController>()
+  #pruning: NodeJS.Timeout | undefined
+  #health: Server | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(options: WorkerOptions) {
+    const url = readRedisUrl(options.redis)
+    const models = options.models ?? { 'tiny-scenes': {} }
+    const served = Object.keys(models).map(readModelName)
+    if (served.length === 0) throw new RangeError('models must have at least one model')
+    const lockDuration = readDuration(options.lockMs, 'lockMs', 30_000, [500, 3_600_000])
+    const maxStalledCount = readCount(options.maxLost, 'maxLost', 3, [0, 1000])
+    const keepObjectsMs = readDuration(options.keepObjectsMs, 'keepObjectsMs', 48 * 3_600_000, [0, 2 ** 31 - 1])
+    this.#graceMs = readDuration(options.graceMs, 'graceMs', 30_000, [0, 3_600_000])
+    this.#names = namesOf(readQueueName(options.queue))
+    this.#store = openStore(options.store)
+    this.#log = options.log ?? (() => {})
+    this.name = options.name ?? `${hostname()}:${process.pid}`
+    this.#host = createDiffusionHost({ models, maxModels: readCount(options.maxModels, 'maxModels', 1, [1, 1000]) })
+    this.#metrics = new WorkerMetrics(() => this.#held.size > 0)
+    this.#redis = connect(url, (error) => this.#log(`Redis at ${shownUrl(url)}: ${error.message}`))
+    this.#subscriber = connect(url, () => {})
+    this.#subscriber.on('message', (_: string, id: string) => this.#held.get(id)?.abort(cancelled()))
+    this.#subscriber.on('ready', () => void this.#lookForCancelled()) // while it was away, nobody could tell
+    this.#subscriber.subscribe(this.#names.cancel).catch(() => {}) // repeated by the connection whenever it is back
+    this.#workers = served.map((model) => {
+      const worker: Worker<JobData, JobResult> = new Worker<JobData, JobResult>(model, async (job, token) => this.#process(job, token!), {
+        connection: this.#redis,
+        prefix: this.#names.prefix,
+        name: this.name,
+        concurrency: 1,
+        lockDuration,
+        stalledInterval: lockDuration,
+        maxStalledCount,
+        runRetryDelay: 500,
+      })
+      worker.on('error', (error) => {
+        // The connection has reported it, or another worker has the job.
+        if (
+          !/ECONNREFUSED|ECONNRESET|Connection is closed|Missing lock|Lock mismatch|is not in the active state|could not renew lock/i.test(
+            error.message,
+          )
+        )
+          this.#log(error.message)
+      })
+      worker.on('lockRenewalFailed', (ids) => {
+        for (const id of ids) this.#held.get(id)?.abort(lockLost)
+      })
+      worker.on('stalled', (id) => {
+        this.#log(`job ${id} is run again, because its worker was lost`)
+        void this.#tellChanged(id)
+      })
+      worker.on('completed', ({ id }) => void this.#tellChanged(id!))
+      worker.on('failed', (job) => job && void this.#tellChanged(job.id!))
+      return worker
+    })
+    this.#pruneDaily(keepObjectsMs)
+  }
+
+  async start({ metricsPort, metricsHost = '127.0.0.1' }: WorkerOptions): Promise<void> {
+    if (metricsPort === undefined) return
+    const isReady = () => this.#closing === undefined && this.#redis.status === 'ready'
+    const { server, url } = await serveHealth(this.#metrics, isReady, metricsHost, readCount(metricsPort, 'metricsPort', 0, [0, 65535]))
+    this.#health = server
+    this.metricsUrl = url
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close())
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#pruning)
+    const late = setTimeout(() => {
+      for (const control of this.#held.values()) control.abort(handBack)
+    }, this.#graceMs)
+    // A Redis that is away cannot be told anything: the job is given to another worker when its lock has run out.
+    const force = this.#redis.status !== 'ready'
+    let tooLate: NodeJS.Timeout | undefined
+    const limit = new Promise((resolve) => (tooLate = setTimeout(resolve, this.#graceMs + 5000)))
+    await Promise.race([limit, Promise.all(this.#workers.map((worker) => worker.close(force)))])
+    clearTimeout(late)
+    clearTimeout(tooLate)
+    await this.#host.close()
+    for (const redis of [this.#subscriber, this.#redis]) {
+      if (redis.status === 'ready') await redis.quit().catch(() => {})
+      redis.disconnect()
+    }
+    this.#health?.close()
+  }
+
+  async #tellChanged(id: string): Promise<void> {
+    await new Reporter(this.#redis, this.#names.news(id)).send({ type: 'changed' })
+  }
+
+  async #lookForCancelled(): Promise<void> {
+    for (const [id, control] of this.#held) {
+      const isCancelled = await this.#redis.exists(this.#names.cancelled(id)).catch(() => 0)
+      if (isCancelled) control.abort(cancelled())
+    }
+  }
+
+  #pruneDaily(unusedMs: number): void {
+    const prune = () => {
+      this.#store.prune?.(unusedMs).catch((error: unknown) => this.#log(`old objects could not be deleted: ${(error as Error).message}`))
+    }
+    if (unusedMs === 0 || !this.#store.prune) return
+    this.#pruning = setInterval(prune, 3_600_000)
+    this.#pruning.unref()
+    prune()
+  }
+
+  /** Runs a job. What it throws decides what becomes of the job. */
+  async #process(job: Job<JobData, JobResult>, token: string): Promise<JobResult> {
+    const id = job.id!
+    const control = new AbortController()
+    this.#held.set(id, control)
+    const { signal } = control
+    const end = (outcome: Outcome) => this.#metrics.left(job.queueName, outcome)
+    try {
+      if (await this.#redis.exists(this.#names.cancelled(id))) throw cancelled()
+      const result = await this.#turns.take(() => this.#run(job, signal))
+      end('succeeded')
+      return result
+    } catch (thrown) {
+      const error: unknown = signal.aborted ? signal.reason : thrown
+      if (error === handBack) {
+        end('returned')
+        await job.moveToWait(token)
+        throw new WaitingError('The worker shuts down')
+      }
+      if (error === lockLost) {
+        end('lost')
+        throw new Error('Missing lock: another worker has the job', { cause: thrown }) // BullMQ refuses whatever this worker says about the job
+      }
+      const isCancelled = error instanceof QueueError && error.code === 'ERR_CANCELLED'
+      const again = !isCancelled && isRetriable(error)
+      const goesOn = again && job.attemptsMade + 1 < (job.opts.attempts ?? 1)
+      end(isCancelled ? 'cancelled' : goesOn ? 'retried' : 'failed')
+      if (!isCancelled) this.#log(`job ${id}: ${(error as Error | undefined)?.message ?? String(error)}`)
+      const text = encodeError(error)
+      throw again ? new Error(text, { cause: thrown }) : new UnrecoverableError(text)
+    } finally {
+      this.#held.delete(id)
+    }
+  }
+
+  async #run(job: Job<JobData, JobResult>, signal: AbortSignal): Promise<JobResult> {
+    const began = performance.now()
+    const data = readJob(job.data)
+    if (data.model !== job.queueName) throw new RangeError(`The job is for the model '${data.model}', but waited for '${job.queueName}'`)
+    signal.throwIfAborted()
+    const reporter = new Reporter(this.#redis, this.#names.news(job.id!))
+    void reporter.send({ type: 'started', worker: this.name })
+    const options = await decodeOptions(data, this.#store)
+    const running = this.#host.generate({ ...options, model: data.model, signal })
+    for await (const event of running) {
+      if (event.type === 'progress') reporter.progress(event)
+      else if (event.type === 'preview') reporter.preview(event.image, event)
+    }
+    const result = await running
+    const [images, promptTokens] = await Promise.all([this.#keep(result), this.#tokens(result, data.model)])
+    signal.throwIfAborted()
+    this.#metrics.made(data.model, result, performance.now() - began)
+    const { seed, timings, warnings, options: resolved } = result
+    const { loadMs, encodeMs, sampleMs, decodeMs } = timings
+    return {
+      images,
+      seed: String(seed),
+      options: plainOptions(resolved),
+      timings: { loadMs, encodeMs, sampleMs, decodeMs },
+      warnings: warnings.map(({ code, message }) => ({ code, message })),
+      promptTokens,
+      worker: this.name,
+    }
+  }
+
+  /** Stores the images of a result. */
+  #keep({ images }: GenerateResult): Promise<ResultImage[]> {
+    return Promise.all(
+      images.map(async (image) => {
+        const png = await image.encode()
+        const { width, height, metadata } = image
+        return { key: await this.#store.put(png), bytes: png.byteLength, width, height, metadata: { ...metadata } }
+      }),
+    )
+  }
+
+  /** Counted here, where the model is loaded. */
+  async #tokens({ options }: GenerateResult, model: string): Promise<number> {
+    const { prompt } = options as { prompt?: unknown }
+    if (typeof prompt !== 'string' || prompt === '') return 0
+    const { chunks } = await this.#host.tokenize(prompt, { model }).catch(() => ({ chunks: [] })) // a model without text
+    return chunks.reduce((sum, { ids }) => sum + ids.length, 0)
+  }
+}
+
+/**
+ * Starts a worker. It waits for Redis if that is not reachable.
+ * @throws TypeError or RangeError for invalid options, the system's error if the port of the metrics is in use
+ */
+export async function createWorker(options: WorkerOptions): Promise<RunningWorker> {
+  const worker = new FleetWorker(options)
+  try {
+    await worker.start(options)
+  } catch (error) {
+    await worker.close()
+    throw error
+  }
+  return worker
+}

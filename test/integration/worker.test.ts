@@ -1,0 +1,324 @@
+/** Queue and workers of packages/worker on a real Redis, if there is one. */
+import { Queue } from 'bullmq'
+import { Redis } from 'ioredis'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { RawImage } from 'node-latent-diffusion'
+import {
+  createWorker,
+  JobQueue,
+  openStore,
+  type JobSubmission,
+  type QueuedJob,
+  type QueuedJobNews,
+  type QueueOptions,
+  type RunningWorker,
+  type WorkerOptions,
+} from '../../packages/worker/src/index'
+import { RedisServer, whereRedis } from '../helpers/redis'
+
+const folder = mkdtempSync(path.join(tmpdir(), 'latent-worker-'))
+const model = 'tiny-scenes'
+
+whereRedis('worker')('queue and workers', () => {
+  let server: RedisServer
+  let name = 0
+  const open: AsyncDisposable[] = []
+
+  beforeAll(async () => {
+    server = await RedisServer.start()
+  })
+  afterEach(async () => {
+    for (const each of open.splice(0).reverse()) await each[Symbol.asyncDispose]()
+  })
+  afterAll(async () => {
+    await server?.[Symbol.asyncDispose]()
+    rmSync(folder, { recursive: true, force: true })
+  })
+  beforeEach(() => void name++)
+
+  const place = () => ({ redis: server.url, queue: `test${name}`, store: path.join(folder, String(name)) })
+
+  function makeQueue(options: Partial<QueueOptions> = {}): JobQueue {
+    const queue = new JobQueue({ ...place(), sweepMs: 300, ...options })
+    open.push(queue)
+    return queue
+  }
+  async function makeWorker(options: Partial<WorkerOptions> = {}): Promise<RunningWorker> {
+    const worker = await createWorker({ ...place(), lockMs: 1000, models: { [model]: { threads: 1 } }, ...options })
+    open.push(worker)
+    return worker
+  }
+  const options = (steps = 2, seed = 7n): JobSubmission['options'] => ({ prompt: 'a red circle', steps, seed })
+
+  /** Collects news; `until` waits for some. */
+  function listener() {
+    const news: QueuedJobNews[] = []
+    const waiting: [(news: QueuedJobNews) => boolean, () => void][] = []
+    const onNews = (each: QueuedJobNews) => {
+      news.push(each)
+      for (const [is, go] of waiting) if (is(each)) go()
+    }
+    const until = (is: (news: QueuedJobNews) => boolean) =>
+      news.some(is) ? Promise.resolve() : new Promise<void>((resolve) => void waiting.push([is, resolve]))
+    return { news, onNews, until }
+  }
+  const failure = (job: QueuedJob) =>
+    job.result.then(
+      () => undefined,
+      (error: unknown) => error as { code?: string; message: string },
+    )
+
+  test('a job gives the images of generate(), by the hash of their bytes, with progress and previews', async () => {
+    const queue = makeQueue()
+    await makeWorker({ name: 'one' })
+    const { news, onNews } = listener()
+    const job = await queue.submit({ model, options: { ...options(4), count: 2, preview: { every: 1 } }, note: { for: 'a test' }, onNews })
+    const result = await job.result
+    expect(job.state).toBe('done')
+    expect(result).toMatchObject({ seed: '7', worker: 'one', warnings: [], options: { steps: 4, prompt: 'a red circle', seed: '7' } })
+    expect(result.promptTokens).toBeGreaterThan(3)
+    expect(result.images).toHaveLength(2)
+    for (const [index, { key, bytes, width, height, metadata }] of result.images.entries()) {
+      const file = await queue.store.get(key)
+      expect(file.byteLength).toBe(bytes)
+      expect(createHash('sha256').update(file).digest('hex')).toBe(key.slice(0, 64))
+      const image = await RawImage.read(file)
+      expect([image.width, image.height, image.metadata.parameters]).toEqual([width, height, metadata.parameters])
+      expect(metadata.parameters).toContain(`Seed: ${7 + index}`)
+    }
+    expect(news.find(({ type }) => type === 'started')).toEqual({ type: 'started', worker: 'one' })
+    expect(news.some((each) => each.type === 'progress' && each.phase === 'sample')).toBe(true)
+    const preview = news.find((each) => each.type === 'preview')!
+    const shown = await RawImage.read(new Uint8Array(Buffer.from(preview.png, 'base64')))
+    expect(shown.width).toBeGreaterThan(0)
+  })
+
+  test('a second job with the same id is not run, and both submitters get the outcome of the first', async () => {
+    const [queue, other] = [makeQueue(), makeQueue()]
+    const first = await queue.submit({ id: 'same', model, options: options() })
+    const second = await other.submit({ id: 'same', model, options: options(2, 8n) })
+    await makeWorker()
+    expect(await second.result).toEqual(await first.result)
+    const third = await other.submit({ id: 'same', model, options: options() })
+    expect(await third.result).toEqual(await first.result)
+    expect(await queue.counts(model)).toEqual({ waiting: 0, running: 0 })
+  })
+
+  test('a key belongs to the first request that used it, whoever asks', async () => {
+    const [queue, other] = [makeQueue(), makeQueue()]
+    expect(await queue.claim('key', 'hash', 'first')).toBe('first')
+    expect(await other.claim('key', 'hash', 'second')).toBe('first')
+    await expect(other.claim('key', 'another', 'second')).rejects.toMatchObject({ code: 'ERR_IDEMPOTENCY' })
+  })
+
+  test('interactive jobs go before batch jobs, each in order, and a job can be moved to the front', async () => {
+    const queue = makeQueue()
+    const submit = (id: string, priority: 'interactive' | 'batch') => queue.submit({ id, model, options: options(1), priority })
+    const jobs = [await submit('b1', 'batch'), await submit('b2', 'batch'), await submit('i1', 'interactive'), await submit('i2', 'interactive')]
+    await queue.moveToFront(jobs[1]!)
+    await makeWorker()
+    await Promise.all(jobs.map(({ result }) => result))
+    const raw = new Queue(model, { connection: { url: server.url }, prefix: `test${name}` })
+    const begun = await Promise.all(jobs.map(async ({ id }): Promise<[number, string]> => [(await raw.getJob(id))!.processedOn!, id]))
+    await raw.close()
+    expect(begun.sort(([a], [b]) => a - b).map(([, id]) => id)).toEqual(['b2', 'i1', 'i2', 'b1'])
+    await expect(queue.moveToFront(jobs[0]!)).rejects.toMatchObject({ code: 'ERR_STATE' })
+  })
+
+  test('waiting jobs are told their place', async () => {
+    const queue = makeQueue()
+    await queue.submit({ model, options: options() })
+    const { onNews, until, news } = listener()
+    await queue.submit({ model, options: options(), onNews })
+    await until(({ type }) => type === 'queued')
+    expect(news).toEqual([{ type: 'queued', position: 1 }])
+    expect(await queue.counts(model)).toEqual({ waiting: 2, running: 0 })
+  })
+
+  test('a waiting job is cancelled for all who follow it', async () => {
+    const [queue, other] = [makeQueue(), makeQueue()]
+    const job = await queue.submit({ id: 'gone', model, options: options() })
+    const followed = (await other.attach('gone', ['another', model]))!
+    followed.cancel(new Error('no longer needed'))
+    expect(await failure(followed)).toMatchObject({ message: 'no longer needed' })
+    expect(await failure(job)).toMatchObject({ code: 'ERR_CANCELLED' })
+    expect(await queue.counts(model)).toEqual({ waiting: 0, running: 0 })
+    expect(await queue.attach('gone', [model])).toBeUndefined()
+  })
+
+  test('a running job is cancelled on its worker, which is free at once', async () => {
+    const queue = makeQueue()
+    const workers = [await makeWorker({ name: 'a' }), await makeWorker({ name: 'b', metricsPort: 0 })]
+    expect(workers[1]!.metricsUrl).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
+    const control = new AbortController()
+    const { onNews, until } = listener()
+    const job = await queue.submit({ model, options: options(1000), signal: control.signal, onNews })
+    const watched = (await queue.attach(job.id, [model]))!
+    await until((each) => each.type === 'progress' && each.phase === 'sample')
+    control.abort(new Error('the client has left'))
+    expect(await failure(job)).toMatchObject({ message: 'the client has left' })
+    expect(await failure(watched)).toMatchObject({ code: 'ERR_CANCELLED' })
+    while ((await queue.counts(model)).running > 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    await (
+      await queue.submit({ model, options: options() })
+    ).result
+  })
+
+  test('a job that was cancelled while nobody listened is not run', async () => {
+    const queue = makeQueue()
+    const job = await queue.submit({ id: 'flagged', model, options: options() })
+    const redis = new Redis(server.url)
+    await redis.set(`test${name}-cancelled:flagged`, '1') // as if the channel had lost the message and the job could not be removed
+    await redis.quit()
+    await makeWorker()
+    expect(await failure(job)).toMatchObject({ code: 'ERR_CANCELLED' })
+  })
+
+  test('images travel through the store', async () => {
+    const queue = makeQueue()
+    await makeWorker()
+    const first = await (await queue.submit({ model, options: options() })).result
+    const image = await queue.store.get(first.images[0]!.key)
+    const changed = await (await queue.submit({ model, options: { ...options(), image, strength: 0.5 } })).result
+    const raw = await RawImage.read(image)
+    const again = await (await queue.submit({ model, options: { ...options(), image: raw, strength: 0.5 } })).result
+    expect(changed.images[0]!.key).not.toBe(first.images[0]!.key)
+    expect(again.images[0]!.key).toBe(changed.images[0]!.key)
+    expect(changed.options).not.toHaveProperty('image')
+  })
+
+  test('a wrong option fails the job with its error, without another try', async () => {
+    const queue = makeQueue()
+    const worker = await makeWorker({ metricsPort: 0 })
+    const job = await queue.submit({ model, options: { ...options(), sampler: 'nothing' } })
+    const error = await failure(job)
+    expect(error).toMatchObject({ name: 'JobFailedError', code: 'ERR_INVALID_ARG', retriable: false })
+    expect(error!.message).toContain("'nothing'")
+    const text = await (await fetch(`${worker.metricsUrl}/metrics`)).text()
+    expect(text).toContain('latent_worker_jobs_total{model="tiny-scenes",outcome="failed"} 1')
+    expect(text).not.toContain('outcome="retried"')
+    expect((await fetch(`${worker.metricsUrl}/readyz`)).status).toBe(200)
+    expect((await fetch(`${worker.metricsUrl}/healthz`)).status).toBe(200)
+    expect((await fetch(`${worker.metricsUrl}/other`)).status).toBe(404)
+  })
+
+  test('what cannot be sent is refused before it is in the queue', async () => {
+    const queue = makeQueue()
+    const submit = (more: object) => queue.submit({ model, options: options(), ...more })
+    await expect(submit({ options: { loras: [{ path: '/etc/passwd' }] } })).rejects.toThrow("option 'loras' cannot be sent to a worker")
+    await expect(submit({ options: { image: '/etc/passwd' } })).rejects.toThrow('image must be the bytes of an image file')
+    await expect(submit({ options: { boxes: [() => 0] } })).rejects.toThrow("option 'boxes' must consist of")
+    await expect(submit({ options: { seed: -1 } })).rejects.toThrow('seed must be')
+    await expect(submit({ model: 'a:b' })).rejects.toThrow("a model's name")
+    for (const id of ['1', 'a:b', '', 'x'.repeat(129)]) await expect(submit({ id })).rejects.toThrow('id must be')
+    await expect(submit({ priority: 'urgent' })).rejects.toThrow('priority must be')
+    await expect(submit({ signal: AbortSignal.abort(new Error('too late')) })).rejects.toThrow('too late')
+    expect(await queue.counts(model)).toEqual({ waiting: 0, running: 0 })
+  })
+
+  test('jobs that another program wrote cannot open files of a worker, and end with an error', async () => {
+    const queue = makeQueue()
+    await makeWorker()
+    const raw = new Queue(model, { connection: { url: server.url }, prefix: `test${name}` })
+    const good = { version: 1, model, options: { prompt: 'a', steps: 1, seed: '1' } }
+    const object = `${'0'.repeat(64)}.png`
+    const hostile: [unknown, string | RegExp][] = [
+      [null, 'has no data'],
+      [{ ...good, version: 2 }, 'has version 2'],
+      [{ ...good, options: { ...good.options, image: '/etc/passwd' } }, 'is not an object of the store'],
+      [{ ...good, options: { ...good.options, image: { object: '../../../etc/passwd' } } }, 'is not a key of an object store'],
+      [{ ...good, options: { ...good.options, image: { object } } }, 'There is no object'],
+      [{ ...good, options: { ...good.options, loras: ['/etc/passwd'] } }, "an option 'loras'"],
+      [{ ...good, options: { ...good.options, signal: {} } }, "an option 'signal'"],
+      [{ ...good, options: { ...good.options, seed: 5 } }, 'not a decimal text'],
+      [{ ...good, model: 'other' }, "is for the model 'other'"],
+    ]
+    for (const [index, [data, message]] of hostile.entries()) {
+      await raw.add('generate', data, { jobId: `hostile-${index}` })
+      const job = (await queue.attach(`hostile-${index}`, [model]))!
+      expect((await failure(job))?.message).toMatch(message)
+    }
+    await raw.close()
+    await (
+      await queue.submit({ model, options: options() })
+    ).result
+  })
+
+  test('news that are not news are ignored', async () => {
+    const queue = makeQueue()
+    const { onNews, news } = listener()
+    const job = await queue.submit({ id: 'noisy', model, options: options(), onNews })
+    const redis = new Redis(server.url)
+    for (const text of ['', '{', 'null', '[]', '"x"', '{"type":"nothing"}', '{"type":"preview"}']) await redis.publish(`test${name}-news:noisy`, text)
+    await redis.quit()
+    await makeWorker()
+    await job.result
+    expect(news.filter(({ type }) => !['queued', 'started', 'progress'].includes(type))).toEqual([])
+  })
+
+  test('without Redis a submission fails in time, and does not run later', async () => {
+    const away = await RedisServer.start()
+    const queue = makeQueue({ redis: away.url, timeoutMs: 300 })
+    const lines: string[] = []
+    open.push(await createWorker({ ...place(), redis: away.url, models: { [model]: { threads: 1 } }, log: (line) => void lines.push(line) }))
+    await (
+      await queue.submit({ model, options: options() })
+    ).result
+    await away.kill()
+    await expect(queue.submit({ id: 'ghost', model, options: options() })).rejects.toMatchObject({ code: 'ERR_QUEUE', retriable: true })
+    await expect(queue.counts(model)).rejects.toMatchObject({ code: 'ERR_QUEUE' })
+    await away.start()
+    const after = await queue.submit({ model, options: options() })
+    await after.result
+    const late = await queue.attach('ghost', [model])
+    expect(late === undefined ? 'gone' : (await failure(late))?.code).toMatch(/gone|ERR_CANCELLED/)
+    expect(lines.length).toBeLessThan(20)
+    open.push(away)
+  })
+
+  test('a worker that is closed finishes its job, or gives it back after its grace', async () => {
+    const queue = makeQueue()
+    const first = await makeWorker({ name: 'first', graceMs: 0 })
+    const slow = listener()
+    const job = await queue.submit({ model, options: options(120), onNews: slow.onNews })
+    await slow.until((each) => each.type === 'progress' && each.phase === 'sample')
+    await first.close()
+    expect(job.state).toBe('running')
+    expect(await queue.counts(model)).toEqual({ waiting: 1, running: 0 })
+    const second = await makeWorker({ name: 'second' })
+    await slow.until((each) => each.type === 'started' && each.worker === 'second')
+    const closed = second.close() // waits for the job
+    expect((await job.result).worker).toBe('second')
+    await closed
+  })
+
+  test('a damaged object is an error, not an image', async () => {
+    const store = openStore(path.join(folder, 'damaged'))
+    const key = await store.put(new Uint8Array([1, 2, 3]))
+    writeFileSync(path.join(folder, 'damaged', key.slice(0, 2), key), new Uint8Array([1, 2, 4]))
+    await expect(store.get(key)).rejects.toMatchObject({ code: 'ERR_OBJECT_MISSING' })
+    expect(readdirSync(path.join(folder, 'damaged', key.slice(0, 2)))).toEqual([key])
+  })
+
+  test('a queue or worker with wrong settings is refused', async () => {
+    const wrong: [Partial<WorkerOptions & QueueOptions>, string][] = [
+      [{ redis: 'localhost' }, 'is not an address of Redis'],
+      [{ redis: 'http://localhost' }, 'is not an address of Redis'],
+      [{ redis: 7 as never }, 'must be an address of Redis'],
+      [{ queue: 'a:b' }, 'queue must be'],
+      [{ store: '' }, 'store must be'],
+      [{ store: 'https://bucket' }, 'neither a folder nor'],
+      [{ store: 's3://' }, 's3://bucket'],
+    ]
+    for (const [given, message] of wrong) {
+      expect(() => new JobQueue({ ...place(), ...given })).toThrow(message)
+      await expect(createWorker({ ...place(), ...given })).rejects.toThrow(message)
+    }
+    await expect(createWorker({ ...place(), models: {} })).rejects.toThrow('at least one model')
+    await expect(createWorker({ ...place(), lockMs: 1 })).rejects.toThrow('lockMs must be from 500')
+    await expect(createWorker({ ...place(), maxLost: 0.5 })).rejects.toThrow('maxLost must be a whole number')
+  })
+})
