@@ -286,7 +286,7 @@ public:
     }
     const float * scales(int64_t panel) const { return w_.scales(panel); }
     int64_t unit() const { return 1; }
-    int rows() const { return kTileRows; }
+    int rows() const { return set_.tile_rows; }
 
     void prepare(int half, int64_t panel, const Group & group) {
         panels_[half] = w_.panel(panel) + group.first_tap * tap_bytes();
@@ -294,10 +294,10 @@ public:
     }
 
     void multiply(int half, const int64_t * at, const Group & group, int columns, bool accumulate, float * c) const {
-        const uint8_t * rows[kMaxTaps * kTileRows];
-        const Int8Scale * scales[kMaxTaps * kTileRows];
+        const uint8_t * rows[kMaxTaps * kMostTileRows];
+        const Int8Scale * scales[kMaxTaps * kMostTileRows];
         const int taps = group.last_tap - group.first_tap;
-        for (int i = 0; i < taps * kTileRows; ++i) {
+        for (int i = 0; i < taps * set_.tile_rows; ++i) {
             rows[i] = at[i] < 0 ? zeros_ : x_ + at[i] * blocks_.row_bytes();
             scales[i] = at[i] < 0 ? no_scales_ : scales_ + at[i] * blocks_.count;
         }
@@ -337,6 +337,7 @@ void conv2d(const TileSet & tiles, const VectorSet & vectors, const ConvShape & 
 
 void conv2d(const Int8Set & set, const TileSet & tiles, const VectorSet & vectors, const ConvShape & shape, const void * x,
             const Int8Matrix & w, const Epilogue & epilogue, const ProductOutput & out, Share share) {
+    const TileUse use(set);
     Int8Product product(set, shape, x, w);
     run(product, shape, Finish(tiles, vectors, shape, epilogue, out), share);
 }
@@ -348,9 +349,12 @@ int64_t conv_scratch(const TileSet & tiles, const ConvShape & s) {
         const bool grouped = groups.count() > 1;
         const int64_t panel = groups.taps_each * tiles.lanes(groups.channels_each) * kTileColumns * 4;
         const int64_t sums = Schedule(s, s.out, tiles.rows, grouped, 1).sum_tiles() * tiles.rows * kTileColumns * 4;
-        const int64_t copies = tiles.depth > 2 ? groups.taps_each * tiles.lanes(tiles.depth) * 4 *
-                                                     (tiles.rows * (groups.channels_each / tiles.depth + 1) + kTileColumns)
-                                               : 0;
+        // Copies of rows and of incomplete panels, which sets with deep products make.
+        const int64_t blocks = s.in / (4 * Int8Blocks::kMostLanes) + 1, deep = tiles.lanes(tiles.depth) * 4;
+        const int64_t copies =
+            tiles.depth > 2 ? groups.taps_each *
+                                  (tiles.rows * (tiles.lanes(groups.channels_each) * 4 + 2 * deep) + blocks * deep * kTileColumns)
+                            : 0;
         most = std::max(most, copies + 2 * (panel + sums) + StoredProduct::rows_bytes(tiles, s, block) + tiles.lanes(s.in) * 4);
     }
     return most;

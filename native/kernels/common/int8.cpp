@@ -101,6 +101,9 @@ int runnable_int8_sets(const Int8Set ** sets, int capacity) {
     if (cpu.avx2 && cpu.fma) add(int8_avx2());
     if (cpu.avx2 && cpu.fma && cpu.avx_vnni) add(int8_avxvnni());
     if (cpu.avx512 && cpu.avx512_vnni) add(int8_avx512vnni());
+#if defined(LATENT_AMX)
+    if (cpu.avx512_vnni && cpu.avx512_bf16 && cpu.amx_int8) add(int8_amx());
+#endif
 #elif defined(__aarch64__) || defined(_M_ARM64)
     add(int8_neon());
 #if defined(LATENT_NEONDOTPROD)

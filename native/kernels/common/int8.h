@@ -41,15 +41,19 @@ struct Int8Scale {
 struct Int8Set {
     const char * name;
     PanelOrder order;
-    /// c[6][64] = (accumulate ? c : 0) + sum over segments and blocks of scale * (sum of q * w) + offset * sums. rows[6 * s + r]
-    /// points to bytes, scales[6 * s + r] to that row's blocks; panel[segment] in the set's order, sums[segment][block][64] are
-    /// the sums of the panel's bytes over a block.
+    /// c[R][64] = (accumulate ? c : 0) + sum over segments and blocks of scale * (sum of q * w) + offset * sums, R = `tile_rows`.
+    /// rows[R * s + r] points to bytes, scales[R * s + r] to that row's blocks; panel[segment] in the set's order,
+    /// sums[segment][block][64] are the sums of the panel's bytes over a block.
     void (*multiply)(int64_t segments, const Int8Blocks & blocks, const uint8_t * const * rows, const Int8Scale * const * scales,
                      const int8_t * panel, const float * sums, int columns, bool accumulate, float * c);
     /// Quantises one block of `count` channels; q[count ... padded - 1] = 0.
     Int8Scale (*quantise)(const float * x, int64_t count, int64_t padded, uint8_t * q);
     /// Bytes of a panel that a convolution takes at a time, tile after tile: three quarters of a second level of 1 MiB.
     int64_t panel_bytes = int64_t{3} << 18;
+    int tile_rows = kTileRows;
+    /// Called by a thread before and after its products, if not null.
+    void (*begin)() = nullptr;
+    void (*end)() = nullptr;
 };
 
 /// The best set that this processor supports and LATENT_KERNELS allows.
@@ -61,6 +65,7 @@ const Int8Set & int8_portable();
 const Int8Set & int8_avx2();         // the same sums from 16-bit products
 const Int8Set & int8_avxvnni();      // 256-bit VPDPBUSD
 const Int8Set & int8_avx512vnni();   // 512-bit VPDPBUSD
+const Int8Set & int8_amx();          // tiles of AMX
 const Int8Set & int8_neon();         // the same sums from 16-bit products
 const Int8Set & int8_neondotprod();  // SDOT
 const Int8Set & int8_neoni8mm();     // USMMLA

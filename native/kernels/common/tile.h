@@ -67,7 +67,8 @@ struct TileSet {
 /// A thread's use of the products of a set.
 class TileUse {
 public:
-    explicit TileUse(const TileSet & set) : end_(set.end) {
+    template <typename Set>  // TileSet or Int8Set
+    explicit TileUse(const Set & set) : end_(set.end) {
         if (set.begin) set.begin();
     }
     ~TileUse() {

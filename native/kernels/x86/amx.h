@@ -24,6 +24,44 @@ inline void configure_tiles() {
     _tile_loadconfig(&config);
 }
 
+/// 16 rows that a tile load can read.
+struct Rows {
+    const uint8_t * at;
+    int64_t stride;
+};
+
+constexpr int kTileGroup = 16;      // rows of a register
+constexpr int64_t kTileBytes = 64;  // of a row of a register
+
+/// Whether 16 pointers have the same distance.
+template <typename P>
+bool evenly_spaced(const P * rows) {
+    const __m512i first = _mm512_loadu_si512(rows), second = _mm512_loadu_si512(rows + 8);
+    const int64_t at = reinterpret_cast<intptr_t>(rows[0]), stride = reinterpret_cast<intptr_t>(rows[1]) - at;
+    const __m512i steps = _mm512_setr_epi64(0, stride, 2 * stride, 3 * stride, 4 * stride, 5 * stride, 6 * stride, 7 * stride);
+    const __mmask8 same = _mm512_cmpeq_epi64_mask(first, _mm512_add_epi64(_mm512_set1_epi64(at), steps)) &
+                          _mm512_cmpeq_epi64_mask(second, _mm512_add_epi64(_mm512_set1_epi64(at + 8 * stride), steps));
+    return same == 0xff;
+}
+
+/// Copies `bytes` of 16 rows to consecutive memory, `stride` apart, filled up with zeros to a multiple of kTileBytes.
+template <typename P>
+void copy_rows(const P * rows, int64_t bytes, int64_t stride, uint8_t * to) {
+    for (int r = 0; r < kTileGroup; ++r, to += stride) {
+        const uint8_t * from = static_cast<const uint8_t *>(rows[r]);
+        int64_t i = 0;
+        for (; i + kTileBytes <= bytes; i += kTileBytes) _mm512_store_si512(to + i, _mm512_loadu_si512(from + i));
+        if (i < bytes) _mm512_store_si512(to + i, _mm512_maskz_loadu_epi8((uint64_t{1} << (bytes - i)) - 1, from + i));
+    }
+}
+
+inline void prefetch(const uint8_t * at) {
+    _mm_prefetch(reinterpret_cast<const char *>(at), _MM_HINT_T0);
+}
+inline void prefetch_far(const uint8_t * at) {
+    _mm_prefetch(reinterpret_cast<const char *>(at), _MM_HINT_T1);
+}
+
 inline void release_tiles() {
     _tile_release();
 }

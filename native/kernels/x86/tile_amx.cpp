@@ -8,36 +8,10 @@
 namespace latent::kernels {
 namespace {
 
-constexpr int kRows = 32, kGroup = 16;            // rows of the tile, and of one register
+constexpr int kRows = 32, kGroup = kTileGroup;    // rows of the tile, and of one register
 constexpr int64_t kStep = 16;                     // lanes of one product
 constexpr int64_t kLaneBytes = kTileColumns * 4;  // of a panel
-constexpr int64_t kLine = 64;                     // bytes: 16 lanes of a row, or 16 columns of a lane
-
-/// 16 rows that a tile load can read.
-struct Rows {
-    const uint8_t * at;
-    int64_t stride;
-};
-
-/// Whether 16 pointers have the same distance.
-bool evenly_spaced(const void * const * rows) {
-    const __m512i first = _mm512_loadu_si512(rows), second = _mm512_loadu_si512(rows + 8);
-    const int64_t at = reinterpret_cast<intptr_t>(rows[0]), stride = reinterpret_cast<intptr_t>(rows[1]) - at;
-    const __m512i steps = _mm512_setr_epi64(0, stride, 2 * stride, 3 * stride, 4 * stride, 5 * stride, 6 * stride, 7 * stride);
-    const __mmask8 same = _mm512_cmpeq_epi64_mask(first, _mm512_add_epi64(_mm512_set1_epi64(at), steps)) &
-                          _mm512_cmpeq_epi64_mask(second, _mm512_add_epi64(_mm512_set1_epi64(at + 8 * stride), steps));
-    return same == 0xff;
-}
-
-/// Copies `bytes` of 16 rows to consecutive memory; `stride` is their rounded size, filled up with zeros.
-void copy_rows(const void * const * rows, int64_t bytes, int64_t stride, uint8_t * to) {
-    for (int r = 0; r < kGroup; ++r, to += stride) {
-        const uint8_t * from = static_cast<const uint8_t *>(rows[r]);
-        int64_t i = 0;
-        for (; i + kLine <= bytes; i += kLine) _mm512_store_si512(to + i, _mm512_loadu_si512(from + i));
-        if (i < bytes) _mm512_store_si512(to + i, _mm512_maskz_loadu_epi8((uint64_t{1} << (bytes - i)) - 1, from + i));
-    }
-}
+constexpr int64_t kLine = kTileBytes;             // bytes: 16 lanes of a row, or 16 columns of a lane
 
 /// The rows of every segment as tile loads need them: in place if they are evenly spaced and consist of whole steps, otherwise
 /// copied and padded.
@@ -74,13 +48,6 @@ const uint8_t * arrange_tails(int64_t segments, int64_t lanes, const uint8_t * p
         std::memset(out + s * block + tail * kLaneBytes, 0, static_cast<size_t>((kStep - tail) * kLaneBytes));
     }
     return out;
-}
-
-inline void prefetch(const uint8_t * at) {
-    _mm_prefetch(reinterpret_cast<const char *>(at), _MM_HINT_T0);
-}
-inline void prefetch_far(const uint8_t * at) {
-    _mm_prefetch(reinterpret_cast<const char *>(at), _MM_HINT_T1);
 }
 
 /// c[16 * kGroups][16 * kColumns]: registers 0 to 3 are sums, 4 and 5 rows, 6 and 7 columns. A tile load waits for each line that
