@@ -62,7 +62,10 @@ export default defineConfig(
       ),
     },
   },
-  { files: ['examples/electron/**/*.js'], languageOptions: { globals: { Response: 'readonly', document: 'readonly' } } },
+  {
+    files: ['examples/{electron,next}/**/*.js'],
+    languageOptions: { globals: Object.fromEntries(['Response', 'document', 'fetch', 'FormData', 'globalThis'].map((name) => [name, 'readonly'])) },
+  },
   {
     // Tests look at untyped JSON and at what crosses process boundaries.
     files: ['test/**/*.ts'],

@@ -4,7 +4,7 @@ import { DiffusionPipeline } from 'node-latent-diffusion'
 const [prompt = 'a pink heart over the sea at sunset', output = 'preview.png', model] = process.argv.slice(2)
 const pipe = await DiffusionPipeline.load(model)
 const controller = new AbortController()
-setTimeout(() => controller.abort(new Error('enough')), 10_000)
+const timer = setTimeout(() => controller.abort(new Error('enough')), 10_000)
 try {
   const { images } = await pipe.generate({
     prompt,
@@ -19,4 +19,5 @@ try {
   if (!controller.signal.aborted) throw error
   console.log(`stopped: ${error.message}`)
 }
+clearTimeout(timer)
 await pipe.dispose()

@@ -145,6 +145,9 @@ function checkPackages() {
       if (fromWorker) problems.push(`${file}:${line}: imports ${target}: the server uses the worker's package, not the other way round`)
     }
   }
+  for (const [line, [, target]] of matches('packages/create/index.js', /(?:from|import\()\s*'([^']+)'/)) {
+    if (!target.startsWith('node:')) problems.push(`packages/create/index.js:${line}: imports ${target}: it may import only Node.js's own modules`)
+  }
 }
 
 /** The server's page is browser code: it may import its own files, its libraries, the types of the server's API, and the parts of the library without engine

@@ -5,7 +5,8 @@
  *   node scripts/packages.mjs [--out FOLDER] [--here] [--partial] [--only NAME,...]
  *
  * Binaries come from prebuilds/; packages of missing ones are listed and skipped. --here uses the binary built by `npm run build:native` for this machine (for
- * tests). --partial: the library does not depend on skipped packages. --only assembles some: library, server, worker, source, tiny-scenes, or names of platforms.
+ * tests). --partial: the library does not depend on skipped packages. --only assembles some: library, create, server, worker, source, tiny-scenes, or names
+ * of platforms.
  */
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -40,6 +41,9 @@ function platformPackage(out, platform, binary, suffix = '') {
   return folder
 }
 
+/** The templates of `npm create`: folders of examples/. */
+const templates = ['script', 'express', 'next', 'electron']
+
 const builders = {
   'tiny-scenes': (out) => {
     const written = ['index.js', 'index.d.ts'].map((name) => [name, `packages/tiny-scenes/${name}`])
@@ -61,6 +65,15 @@ const builders = {
   worker: (out) => {
     const names = ['dist', 'README.md']
     return put(path.join(out, 'worker'), writtenManifest('worker'), Object.fromEntries(names.map((name) => [name, `packages/worker/${name}`])))
+  },
+  create: (out) => {
+    const manifest = writtenManifest('create')
+    const names = ['index.js', 'README.md']
+    const folder = put(path.join(out, manifest.name), manifest, Object.fromEntries(names.map((name) => [name, `packages/create/${name}`])))
+    const isSource = (file) => !/^(node_modules|out|dist|\.next|package-lock\.json)$/.test(path.basename(file))
+    for (const name of templates)
+      cpSync(path.join(root, 'examples', name), path.join(folder, 'templates', name), { recursive: true, filter: isSource })
+    return folder
   },
   library: (out, without) => {
     const names = ['dist', 'types', 'assets', 'README.md', 'CHANGELOG.md', 'NOTICE']

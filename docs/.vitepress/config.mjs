@@ -29,6 +29,7 @@ const guides = [
     ['Progress, previews, cancelling', 'guides/previews'],
     ['Small machines', 'guides/memory'],
     ['Faster images', 'guides/speed'],
+    ['In your own server', 'guides/servers'],
     ['Deployment', 'guides/deployment'],
   ),
   group('Migration', ['From diffusers', 'migration/diffusers'], ['From A1111', 'migration/a1111'], ['From stable-diffusion.cpp', 'migration/sd-cpp']),

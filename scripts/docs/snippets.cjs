@@ -41,7 +41,7 @@ function prepareProject(folder) {
   const link = (target, ...to) => symlinkSync(path.join(root, target), path.join(folder, ...to), 'junction')
   link('.', 'node_modules', 'node-latent-diffusion')
   link('packages/server', 'node_modules', '@node-latent-diffusion', 'server')
-  link('node_modules/openai', 'node_modules', 'openai')
+  for (const name of ['express', 'openai']) link(`node_modules/${name}`, 'node_modules', name)
   link('models', 'models')
   symlinkSync(path.join(root, 'models', 'tiny-scenes.gguf'), path.join(folder, 'model.gguf'))
   return folder

@@ -45,7 +45,7 @@ afterAll(() => {
 
 test('a dry run publishes nothing and reports what it would publish', () => {
   const told = outcomes()
-  expect(told.length).toBe(6)
+  expect(told.length).toBe(7)
   expect(new Set(told.map(([, outcome]) => outcome))).toEqual(new Set(['would be published']))
   expect(released()).toEqual([])
 })
@@ -56,7 +56,7 @@ releases('a release publishes the library last, and the published package instal
   const told = outcomes('--publish')
   expect(told.map(([name]) => name).at(-1)).toBe(libraryName)
   expect(new Set(told.map(([, outcome]) => outcome))).toEqual(new Set(['published']))
-  expect(released()).toHaveLength(6)
+  expect(released()).toHaveLength(7)
 
   packages.packDependencies(store)
   const project = packages.emptyProject(path.join(folder, 'project'), registry)
@@ -68,7 +68,7 @@ releases('a release publishes the library last, and the published package instal
 releases('running an interrupted release again completes it', () => {
   rmSync(path.join(store, library))
   const told = outcomes('--publish')
-  expect(told.slice(0, -1).map(([, outcome]) => outcome)).toEqual(new Array(5).fill('already published'))
+  expect(told.slice(0, -1).map(([, outcome]) => outcome)).toEqual(new Array(6).fill('already published'))
   expect(told.at(-1)).toEqual([libraryName, 'published'])
 })
 

@@ -64,6 +64,18 @@ describe('contents of the packages', () => {
       needed: ['dist/index.js', 'dist/index.d.ts', 'README.md', 'LICENSE'],
       most: 2e5,
     },
+    'create-node-latent-diffusion': {
+      allowed: [/^index\.js$/, /^templates\/(script|express|next|electron)\/([\w-]+\/)*[\w.-]+$/],
+      needed: [
+        'index.js',
+        ...['script/draw.js', 'express/server.js', 'next/app/api/images/route.js', 'next/next.config.mjs', 'electron/main.js'].map(
+          (file) => `templates/${file}`,
+        ),
+        ...['script', 'express', 'next', 'electron'].flatMap((each) => [`templates/${each}/package.json`, `templates/${each}/README.md`]),
+        'LICENSE',
+      ],
+      most: 100e3,
+    },
     [`${scope}/source`]: {
       allowed: [
         /^(CMakeLists\.txt|CMakePresets\.json|scripts\/build-native\.mjs)$/,
@@ -190,6 +202,23 @@ void load
     writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['types.mts', 'types.cts'] }))
     expect(run(project, process.execPath, tsc, '-p', '.')).toMatchObject({ status: 0, stdout: '' })
   })
+
+  test(
+    'npm create writes a project that installs and draws',
+    () => {
+      const parent = path.join(folder, 'created')
+      packages.emptyProject(parent, registry)
+      succeed(parent, npm, 'create', '--yes', name, 'a Red Circle', '--', '--template', 'script')
+      const made = path.join(parent, 'a Red Circle')
+      const { version } = packages.readManifest(root)
+      expect(packages.readManifest(made)).toMatchObject({ name: 'a-red-circle', dependencies: { [name]: `^${version}` } })
+      writeFileSync(path.join(made, '.npmrc'), readFileSync(path.join(parent, '.npmrc')))
+      succeed(made, npm, 'install')
+      expect(succeed(made, npm, 'start', '--', 'a red circle', 'circle.png')).toMatch(/^circle\.png, seed \d+$/m)
+      expect(readFileSync(path.join(made, 'circle.png')).subarray(1, 4).toString('latin1')).toBe('PNG')
+    },
+    30 * minutes,
+  )
 
   test('the command is on the PATH of the project', () => {
     expect(succeed(project, npm, 'exec', '--offline', '--', 'latent', '--version').trim()).toBe(packages.readManifest(root).version)
