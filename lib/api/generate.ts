@@ -170,13 +170,14 @@ function nativeRequest(
   loras: readonly NativeAdapter[],
 ): NativeGenerateRequest {
   const { sampling, count, preview, negativePrompt, refinerSwitchAt } = resolved
-  const { inputs, frame, start, mask, latentsShape, negative, adapters = lorasChanged() ? [...loras] : undefined } = gathered
+  const { inputs, size, frame, start, mask, latentsShape, negative, adapters = lorasChanged() ? [...loras] : undefined } = gathered
   return {
     ...sampling.request,
     ...inputs,
     ...(negative ? { negative, ...(negativePrompt === '' ? { emptyNegative: true } : {}) } : {}),
     ...(refinerSwitchAt === undefined ? {} : { refinerSwitchAt }),
     ...frame,
+    ...(inputs.depthShape && frame !== size ? { depthArea: [size.width, size.height] } : {}),
     count,
     ...(start ? { imageShape: [...start.shape] } : {}),
     ...(mask ? { maskShape: [1, 1, mask.height, mask.width] } : {}),

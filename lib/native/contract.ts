@@ -76,6 +76,8 @@ export interface NativeInputs {
   maskShape?: number[]
   /** [n, 1, h, w] of any size: depth models, larger is nearer. */
   depthShape?: number[]
+  /** Width and height in pixels of the part of the image that the depth map covers; the rest is padding. Default: all. */
+  depthArea?: [number, number]
   /** x4 upscaler: level of the noise that the low-resolution image gets. */
   noiseLevel?: number
   /** SDXL, pixels: [height, width], [top, left], [height, width]. */

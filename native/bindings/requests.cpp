@@ -151,6 +151,10 @@ pipeline::PromptTokens prompt_tokens(const Json & request) {
 pipeline::Inputs inputs_request(const Json & request) {
     pipeline::Inputs inputs;
     if (find_field(request, "prompt")) inputs.prompt = prompt_tokens(object_field(request, "prompt"));
+    if (const Json & area = array_field(request, "depthArea"); !area.empty()) {
+        if (area.size() != 2) refuse("depthArea", "must be a width and a height");
+        inputs.depth_area = {checked_int(area[0], "depthArea", 1, 1 << 20), checked_int(area[1], "depthArea", 1, 1 << 20)};
+    }
     if (find_field(request, "noiseLevel")) {
         inputs.noise_level = static_cast<int>(int_field(request, "noiseLevel", 0, 0, max_steps));
     }

@@ -335,6 +335,10 @@ void read_spec(ModelSpec & spec, const Json & json, ErrorCode code) {
 
 }  // namespace
 
+double family_scale_factor(const ModelSpec & spec) {
+    return spec.family == "sdxl" ? 0.13025 : 0.18215;
+}
+
 const char * prediction_name(Prediction prediction) {
     switch (prediction) {
         case Prediction::v: return "v";

@@ -130,9 +130,6 @@ struct ConditionerConfig {
     Json params = Json::object();    // for the other kinds: core/conditioner_params.h
 };
 
-/// The value of SDXL's first stage.
-constexpr double sdxl_scale_factor = 0.13025;
-
 struct ModelSpec {
     std::string kind = "text";  // text, class, unconditional, layout, semantic, superres, inpaint, edit, depth, rdm or
                                 // autoencoder
@@ -164,6 +161,9 @@ struct ModelSpec {
     int downsampling() const { return first_stage ? first_stage->downsampling() : 1; }
     int latent_channels() const { return first_stage ? first_stage->embed_dim : (unet ? unet->out_channels : 0); }
 };
+
+/// The scale factor of the first stage of a model's family, whatever this model's own is: 0.13025 for SDXL, else 0.18215.
+double family_scale_factor(const ModelSpec & spec);
 
 const char * prediction_name(Prediction prediction);
 Prediction prediction_from_name(const std::string & name);  // epsilon | eps | v_prediction | v | sample | edm

@@ -328,7 +328,7 @@ bool names_prediction(const Json & config) {
 }
 
 /// Replaces the first stage of the specification or configuration by the tiny one, whose codes are latents that include the
-/// scale factor: SDXL's for models with latents of their own.
+/// scale factor: that of the family's own first stage for models with latents of their own.
 void use_tiny_stage(Detection & detection, const TensorSource & tensors, bool is_stored) {
     ModelSpec & spec = detection.spec;
     const bool was_tiny = is_stored && spec.first_stage && spec.first_stage->kind == "tiny";
@@ -337,7 +337,7 @@ void use_tiny_stage(Detection & detection, const TensorSource & tensors, bool is
     if (spec.latents_mean.empty()) spec.scale_factor = 1.0;
     if (was_tiny) return;
     for (std::vector<double> * statistics : {&spec.latents_mean, &spec.latents_std}) {
-        for (double & value : *statistics) value *= sdxl_scale_factor;
+        for (double & value : *statistics) value *= family_scale_factor(spec);
     }
 }
 
@@ -364,7 +364,15 @@ Detection specify(const Opened & opened, const CanonicalModel & model, const Mod
     if (!metadata.contains("latent.spec") && detection.spec.unet) apply_title_defaults(detection.spec, network_metadata(opened));
     if (model.has_stage && is_tiny_stage(*model.tensors))
         use_tiny_stage(detection, *model.tensors, metadata.contains("latent.spec"));
-    if (parts.first_stage_only) keep_first_stage(detection);
+    if (parts.first_stage_only) {
+        keep_first_stage(detection);
+        if (!metadata.contains("latent.spec") && detection.spec.first_stage->kind == "kl") {
+            for (const PartSource & source : opened.sources) {
+                const PredictionMarkers marked = prediction_markers(*source.source);
+                if (marked.type == "edm") use_edm_statistics(detection);
+            }
+        }
+    }
     if (parts.ema) detection.spec.use_ema = *parts.ema;
     const std::string name = model.tensors->name();
     const bool was_edm = detection.spec.schedule.edm.has_value();

@@ -36,8 +36,9 @@ std::string misfit(const ModelSpec & model, const ModelSpec & refiner) {
     const int channels = model.latent_channels();
     const bool same_scale = !is_scaled(model) || !is_scaled(refiner) ||
                             std::fabs(model.scale_factor - refiner.scale_factor) <= 1e-4 * model.scale_factor;
+    const bool same_statistics = model.latents_mean == refiner.latents_mean && model.latents_std == refiner.latents_std;
     if (model.unet->in_channels != channels || refiner.unet->in_channels != channels || refiner.unet->out_channels != channels ||
-        !same_scale) {
+        !same_scale || !same_statistics) {
         return "reads latents that differ from those of " + called(model, "the model");
     }
     if ((refiner.unet->guidance_embed_dim > 0) != (model.unet->guidance_embed_dim > 0)) {

@@ -123,8 +123,10 @@ struct Inputs {
     std::optional<ImageTensor> image;         // superres: the low-resolution image; inpaint, edit: the image
     std::optional<ImageTensor> mask;          // inpaint, masked image to image: [n, 1, h, w], 1 = repaint, threshold 0.5
     std::optional<ImageTensor> depth;         // depth: [n, 1, h, w] of any size and scale, larger is nearer
-    std::optional<int> noise_level;           // x4 upscaler
-    std::optional<SizeInputs> sizes;          // SDXL
+    /// Width and height in pixels of the top left part of the image that the depth map covers; the rest is padding. Unset: all.
+    std::optional<std::array<int64_t, 2>> depth_area;
+    std::optional<int> noise_level;   // x4 upscaler
+    std::optional<SizeInputs> sizes;  // SDXL
     /// Encode the unconditional half of guidance: this prompt, unless the model has another representation of no prompt.
     bool unconditional = false;
     /// Size of the image in pixels, if no other input has one; 0: the model's. A run has its own.

@@ -115,13 +115,20 @@ Sigmas ddim_uniform(const Request & r) {
     return with_zero(out);
 }
 
+// The level of an integer timestep. ComfyUI gives networks without training timesteps a thousand levels, even in ln sigma.
+double comfy_level(const Request & r, double share) {
+    constexpr double last = 999;
+    if (!r.range.continuous) return r.table.sigmas[static_cast<size_t>(std::nearbyint(share * last_timestep(r)))];
+    const double low = std::log(r.low()), high = std::log(r.high());
+    return std::exp(low + (high - low) * std::nearbyint(share * last) / last);
+}
+
 // Lee et al. 2024. ComfyUI spreads timesteps by the beta distribution, the web UI and diffusers the sigmas themselves.
 Sigmas beta(const Request & r) {
     Sigmas out = linspace(0, 1, r.steps, !r.comfy());
     for (double & s : out) {
         const double q = beta_quantile(1 - s, r.range.beta_alpha, r.range.beta_beta);
-        s = r.comfy() ? r.table.sigmas[static_cast<size_t>(std::nearbyint(q * last_timestep(r)))]
-                      : r.low() + q * (r.high() - r.low());
+        s = r.comfy() ? comfy_level(r, q) : r.low() + q * (r.high() - r.low());
     }
     return with_zero(out);
 }

@@ -18,6 +18,7 @@ struct ScheduleRange {
     double sigma_max;                          // the table's last entry
     double rho;                                // karras 7, polyexponential 1
     double beta_alpha = 0.6, beta_beta = 0.6;  // parameters of the beta distribution
+    bool continuous = false;                   // levels of a network without training timesteps; sigma_min and sigma_max are set
     ScheduleRange();
 };
 

@@ -16,7 +16,8 @@ ScheduleRange read_range(Setup & setup) {
     range.rho = parameters.number("rho", range.rho, 0.01, 100);
     range.beta_alpha = parameters.number("beta_alpha", 0.6, 0.01, 100);
     range.beta_beta = parameters.number("beta_beta", 0.6, 0.01, 100);
-    if (setup.options.continuous()) {
+    range.continuous = setup.options.continuous();
+    if (range.continuous) {
         const EdmSchedule edm = setup.options.noise_schedule.edm.value_or(EdmSchedule{});
         if (std::isnan(range.sigma_min)) range.sigma_min = edm.sigma_min;
         if (std::isnan(range.sigma_max)) range.sigma_max = edm.sigma_max;

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { renderRuns, runAll } from '../../lib/cli/bench-kernels'
-import { getDevices, RawImage, type Kernels } from '../../lib/index'
+import { DiffusionPipeline, getDevices, RawImage, type Kernels } from '../../lib/index'
 import { cli } from '../helpers/cli'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 
@@ -113,15 +113,26 @@ test('estimate', async () => {
 test('previews by a method of choice, and their estimate', async () => {
   const tiny = goldenModel('addon-taesd', 'diffusers')
   try {
-    const sizeOf = async (...flags: string[]) => {
+    const previewOf = async (...flags: string[]) => {
       const argv = ['generate', '-m', model.file, '-p', 'x', '-o', at('seen.png'), '--preview', at('preview.png'), ...flags, ...small]
       expect(await cli(argv)).toMatchObject({ code: 0, stderr: '' })
-      const { width, height } = await RawImage.read(at('preview.png'))
-      return [width, height]
+      return RawImage.read(at('preview.png'))
     }
-    expect(await sizeOf()).toEqual([8, 8])
-    expect(await sizeOf('--preview-method', 'vae')).toEqual([64, 64])
-    expect(await sizeOf('--preview-method', 'taesd', '--preview-vae', tiny.folder)).toEqual([64, 64])
+    const [linear, vae, taesd] = [
+      await previewOf(),
+      await previewOf('--preview-method', 'vae'),
+      await previewOf('--preview-method', 'taesd', '--preview-vae', tiny.folder),
+    ]
+    expect([linear, vae, taesd].map(({ width, height }) => [width, height])).toEqual([[8, 8], [64, 64], [64, 64]]) // prettier-ignore
+    // Each is what the API shows of the last step by that method; the two decoders differ.
+    expect(taesd.data).not.toEqual(vae.data)
+    await using pipe = await DiffusionPipeline.load({ model: model.file, previewVae: tiny.folder }, { device: 'cpu', config: model.golden.config })
+    const shown = { linear: linear.data, vae: vae.data, taesd: taesd.data }
+    for (const method of ['linear', 'vae', 'taesd'] as const) {
+      let last: RawImage | undefined
+      await pipe.generate({ prompt: 'x', width: 64, height: 64, steps: 2, seed: 7, preview: { method, onPreview: (image) => (last = image) } })
+      expect([method, last!.data]).toEqual([method, shown[method]])
+    }
     const estimate = ['estimate', model.file, '--width', '64', '--height', '64', '--preview-vae', tiny.folder]
     expect((await cli(estimate)).stdout).not.toMatch(/peak, preview/)
     expect((await cli([...estimate, '--preview-method', 'taesd'])).stdout).toMatch(/peak, preview +\d+ MB/)

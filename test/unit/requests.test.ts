@@ -144,6 +144,10 @@ describe('requests', () => {
     expect(arrays.depth).not.toBe(numbers.data)
     expect(options).toMatchObject({ width: 32, height: 48, depthMap: numbers })
     expect((await requestOf(info, { prompt: 'a', depthMap: numbers, width: 64, height: 16 })).request).toMatchObject({ width: 64, height: 16 })
+    expect(request).not.toHaveProperty('depthArea')
+    // A masked image keeps its size and is padded; the map covers the image, not the padding.
+    const masked = await requestOf(info, { prompt: 'a', depthMap: numbers, image: picture(40, 20), mask: picture(40, 20), strength: 0.5 })
+    expect(masked.request).toMatchObject({ depthShape: [1, 1, 50, 35], width: 48, height: 32, depthArea: [40, 20] })
     const started = await requestOf(info, { prompt: 'a', depthMap: numbers, image: picture(40, 20), strength: 0.5 })
     expect(started.request).toMatchObject({ depthShape: [1, 1, 50, 35], imageShape: [1, 3, 16, 32], width: 32, height: 16, strength: 0.5 })
   })

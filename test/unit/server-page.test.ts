@@ -150,6 +150,10 @@ describe('requests as code', () => {
     expect(asCommand({ prompt: 'a cat', imageGuidanceScale: 2 }, { image: true, mask: false })).toBe(
       "latent generate 'a cat' --image-guidance-scale 2 --image picture.png",
     )
+    const depth = { image: false, mask: false, depthMap: true }
+    expect(asCommand({ prompt: 'a cat' }, depth)).toBe("latent generate 'a cat' --depth-map depth.png")
+    expect(asCurl('http://h', {}, depth)).toContain('-F depthMap=@depth.png')
+    expect(asJavaScript({}, depth)).toContain("depthMap: 'depth.png'")
     expect(asCommand({ model: 'sd15' }, { image: true, mask: true })).toBe('latent generate --model path/to/sd15 --image picture.png --mask mask.png')
   })
 })

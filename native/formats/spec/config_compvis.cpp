@@ -146,6 +146,30 @@ void apply_first_stage(Detection & detection, const std::string & target, const 
     }
 }
 
+/// sgm's denoiser: what the network predicts, and EDM's noise levels where its time input is ln(sigma) / 4.
+void apply_denoiser(ModelSpec & spec, const Json & params) {
+    const Json denoiser = object_at(object_at(params, "denoiser_config"), "params");
+    const Json scaling = object_at(denoiser, "scaling_config");
+    if (scaling.is_null()) return;
+    const std::string target = text_at(scaling, "target"), name = target.substr(target.rfind('.') + 1);
+    const bool edm = name == "EDMScaling", v_edm = name == "VScalingWithEDMcNoise";
+    if (!edm && !v_edm && name != "EpsScaling" && name != "VScaling") unknown_class(target, "denoiser's scaling", "EpsScaling");
+    spec.prediction = edm ? Prediction::edm : name == "EpsScaling" ? Prediction::eps : Prediction::v;
+    spec.schedule.edm.reset();
+    if (!edm && !v_edm) return;
+    EdmSchedule levels;
+    levels.sigma_data = edm ? number_at(object_at(scaling, "params"), "sigma_data", 0.5) : 1.0;
+    // The levels are a setting of the denoiser, or of the sampler.
+    for (const Json & owner : {denoiser, object_at(object_at(params, "sampler_config"), "params")}) {
+        const Json steps = object_at(owner, "discretization_config");
+        if (!mentions(text_at(steps, "target"), "EDMDiscretization")) continue;
+        levels.sigma_min = number_at(object_at(steps, "params"), "sigma_min", levels.sigma_min);
+        levels.sigma_max = number_at(object_at(steps, "params"), "sigma_max", levels.sigma_max);
+        break;
+    }
+    spec.schedule.edm = levels;
+}
+
 /// The defaults of the reference classes, with the nearest family for unknown models.
 void name_family(ModelSpec & spec, bool known_before) {
     if (known_before) return;
@@ -205,7 +229,7 @@ void apply_compvis_config(Detection & detection, const Json & config, const Cano
     if (!sgm)
         spec.prediction = prediction_from_name(
             text_at(params, "parameterization", "eps") == "x0" ? "sample" : text_at(params, "parameterization", "eps"));
-    if (sgm && mentions(object_at(params, "denoiser_config").dump(), "VScaling")) spec.prediction = Prediction::v;
+    if (sgm) apply_denoiser(spec, params);
     spec.use_ema = flag_at(params, "use_ema", !sgm) && model.ema_tensors > 0;
     const int latent_size = int_at(params, "image_size", 0), factor = spec.first_stage ? spec.first_stage->downsampling() : 8;
     if (latent_size > 0 && latent_size < 8192) spec.image_size = latent_size * factor;

@@ -76,14 +76,18 @@ void apply_markers(Detection & detection, const PredictionMarkers & markers) {
     if (markers.zero_terminal_snr) spec.schedule.zero_terminal_snr = true;
     if (!markers.edm) return;
     spec.schedule.edm = markers.edm;
-    if (spec.prediction == Prediction::edm && spec.latent_channels() == 4) {
-        // The values of Playground v2.5, regardless of the tensors' contents: other programs read only their names.
-        spec.latents_mean = {-1.6574, 1.886, -1.383, 2.5155};
-        spec.latents_std = {8.4927, 5.9022, 6.5498, 5.2299};
-        spec.scale_factor = 0.5;
-        detection.unknown.erase("/scaleFactor");
-    }
+    if (spec.prediction == Prediction::edm) use_edm_statistics(detection);
     apply_edm_defaults(spec);
+}
+
+void use_edm_statistics(Detection & detection) {
+    ModelSpec & spec = detection.spec;
+    if (spec.latent_channels() != 4) return;
+    // The values of Playground v2.5, regardless of the tensors' contents: other programs read only their names.
+    spec.latents_mean = {-1.6574, 1.886, -1.383, 2.5155};
+    spec.latents_std = {8.4927, 5.9022, 6.5498, 5.2299};
+    spec.scale_factor = 0.5;
+    detection.unknown.erase("/scaleFactor");
 }
 
 }  // namespace latent::formats

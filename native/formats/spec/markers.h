@@ -27,5 +27,7 @@ bool is_prediction_marker(const std::string & name);
 
 /// Overrides the detected values by the markers.
 void apply_markers(Detection & detection, const PredictionMarkers & markers);
+/// The scaling of latents that belongs to the marker edm_mean, for first stages of four channels.
+void use_edm_statistics(Detection & detection);
 
 }  // namespace latent::formats

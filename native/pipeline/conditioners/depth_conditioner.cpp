@@ -14,14 +14,14 @@ struct CubicTaps {
     double weights[4];
 };
 
-/// Keys' cubic convolution.
-std::vector<CubicTaps> cubic_taps(int64_t from, int64_t to) {
+/// Keys' cubic convolution. `from` numbers cover `covered` of the `to` results; results beyond repeat the border.
+std::vector<CubicTaps> cubic_taps(int64_t from, int64_t to, double covered) {
     constexpr double a = -0.75;
     const auto near = [](double t) { return ((a + 2) * t - (a + 3)) * t * t + 1; };
     const auto far = [](double t) { return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a; };
     std::vector<CubicTaps> taps(static_cast<size_t>(to));
     for (int64_t i = 0; i < to; ++i) {
-        const double position = (static_cast<double>(i) + 0.5) * static_cast<double>(from) / static_cast<double>(to) - 0.5;
+        const double position = (static_cast<double>(i) + 0.5) * static_cast<double>(from) / covered - 0.5;
         const double first = std::floor(position), t = position - first;
         CubicTaps & tap = taps[static_cast<size_t>(i)];
         const double weights[] = {far(t + 1), near(t), near(1 - t), far(2 - t)};
@@ -35,9 +35,12 @@ std::vector<CubicTaps> cubic_taps(int64_t from, int64_t to) {
 
 }  // namespace
 
-Latents depth_channel(const ImageTensor & depth, int64_t height, int64_t width) {
+Latents depth_channel(const ImageTensor & depth, const Frame & frame, int64_t downsampling) {
     const auto [n, c, h, w] = depth.shape;
-    const std::vector<CubicTaps> rows = cubic_taps(h, height), columns = cubic_taps(w, width);
+    const int64_t height = frame.padded_height / downsampling, width = frame.padded_width / downsampling;
+    const auto covered = [&](int64_t pixels) { return static_cast<double>(pixels) / static_cast<double>(downsampling); };
+    const std::vector<CubicTaps> rows = cubic_taps(h, height, covered(frame.height));
+    const std::vector<CubicTaps> columns = cubic_taps(w, width, covered(frame.width));
     Latents out{{n, 1, height, width}, std::vector<float>(static_cast<size_t>(n * height * width))};
     std::vector<double> resized(static_cast<size_t>(height * width));
     float * target = out.data.data();
@@ -76,8 +79,12 @@ void DepthConditioner::check(const Inputs & inputs, int64_t pictures) const {
 }
 
 void DepthConditioner::encode(const Inputs & inputs, const EncodeContext & context, Conditioning & out) {
-    const Frame & frame = context.frame;
-    out.concat = depth_channel(*inputs.depth, frame.padded_height / downsampling_, frame.padded_width / downsampling_);
+    Frame frame = context.frame;
+    if (inputs.depth_area) {
+        frame.width = std::min((*inputs.depth_area)[0], frame.padded_width);
+        frame.height = std::min((*inputs.depth_area)[1], frame.padded_height);
+    }
+    out.concat = depth_channel(*inputs.depth, frame, downsampling_);
 }
 
 }  // namespace latent::pipeline

@@ -20,8 +20,8 @@ private:
     int64_t downsampling_;
 };
 
-/// Each map of [n, 1, h, w] resized to height x width (torch's interpolate: bicubic, a = -0.75, borders repeated, no
-/// antialiasing), then scaled to -1..1. A map of one depth becomes -1, as in training.
-Latents depth_channel(const ImageTensor & depth, int64_t height, int64_t width);
+/// Each map of [n, 1, h, w] resized to the latents of the image (torch's interpolate: bicubic, a = -0.75, no antialiasing), with
+/// its last row and column repeated in the padding, then scaled to -1..1. A map of one depth becomes -1, as in training.
+Latents depth_channel(const ImageTensor & depth, const Frame & frame, int64_t downsampling);
 
 }  // namespace latent::pipeline

@@ -28,8 +28,8 @@ LatentScaling LatentScaling::of_tiny(const ModelSpec & spec) {
     if (spec.latents_mean.empty()) return {};
     LatentScaling scaling = of(spec);
     if (spec.first_stage && spec.first_stage->kind == "tiny") return scaling;
-    for (double & value : scaling.mean) value *= sdxl_scale_factor;
-    for (double & value : scaling.deviation) value *= sdxl_scale_factor;
+    for (double & value : scaling.mean) value *= family_scale_factor(spec);
+    for (double & value : scaling.deviation) value *= family_scale_factor(spec);
     return scaling;
 }
 

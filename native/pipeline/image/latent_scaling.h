@@ -14,7 +14,8 @@ struct LatentScaling {
 
     /// The scaling of the model's first stage.
     static LatentScaling of(const ModelSpec & spec);
-    /// The scaling for a separate tiny autoencoder: its codes are the latents, or SDXL's latents for a model with statistics.
+    /// The scaling for a separate tiny autoencoder: its codes are the latents, or for a model with statistics those of
+    /// its family's first stage.
     static LatentScaling of_tiny(const ModelSpec & spec);
 
     void to_latents(Latents & codes) const;

@@ -391,6 +391,33 @@ where('the page in Chromium', () => {
     await context.close()
   })
 
+  test('models that draw by a depth map: the image is the map, without strength or mask', async () => {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, reducedMotion: 'reduce' })
+    const page = await context.newPage()
+    page.setDefaultTimeout(120_000)
+    await page.route('**/latent/v1/models/tiny-scenes', async (route) => {
+      const json = await (await route.fetch()).json()
+      await route.fulfill({ json: { ...json, kind: 'depth' } })
+    })
+    await page.goto(server.url)
+    await prompt(page).fill('a cabin')
+    await page.getByText('This model needs a depth map: add one below').waitFor()
+    const grey = new RawImage({ data: new Uint8Array(96 * 64 * 3).fill(128), width: 96, height: 64, channels: 3 })
+    await give(page, 'paste', await grey.encode())
+    await page.getByRole('img', { name: 'Depth map' }).waitFor()
+    expect(await number(page, 'Width').inputValue()).toBe('96')
+    expect(await page.getByRole('button', { name: 'Paint a mask' }).count()).toBe(0)
+    expect(await number(page, 'Strength').count()).toBe(0)
+    expect(await findings(page)).toEqual([])
+    const sent = page.waitForRequest((request) => request.method() === 'POST' && request.url().endsWith('/latent/v1/jobs'))
+    await prompt(page).press('Control+Enter')
+    const body = (await sent).postDataBuffer()!.toString('latin1')
+    expect(body).toMatch(/name="depthMap"; filename="depthMap.png"/)
+    expect(body).not.toMatch(/name="image"/)
+    expect(JSON.parse(/name="request"\r\n\r\n(.*)\r\n/.exec(body)![1]!)).not.toHaveProperty('strength')
+    await context.close()
+  })
+
   test('errors of the server are shown as text, and invalid requests are not sent', async () => {
     const page = await open()
     await number(page, 'Width').fill('65')

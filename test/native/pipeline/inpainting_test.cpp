@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "pipeline/image/to_pictures.h"
+#include "pipeline/sampling/sampling_run.h"
 #include "pipeline/system_checks.h"
 
 using namespace loaded;
@@ -128,8 +129,9 @@ TEST(a_cell_with_any_masked_pixel_is_part_of_the_hole) {
     CHECK((hole.data == std::vector<float>{0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0}));
 }
 
-TEST(masked_image_to_image_repaints_the_hole_alone) {
-    const Loaded model("ldm-uncond");
+namespace {
+
+void check_masked_image_to_image(const Loaded & model, const std::vector<const char *> & samplers) {
     const int side = static_cast<int>(model->spec().downsampling() * model.input("x_T").shape[3]);
     GenerateRequest request;
     request.width = request.height = side;
@@ -144,7 +146,8 @@ TEST(masked_image_to_image_repaints_the_hole_alone) {
     request.sampling.strength = 0.9;
     request.sampling.guidance_scale = 1;
     const std::vector<float> original = request.inputs.image->data;
-    for (const char * sampler : {"ddim", "euler_a", "heun", "dpmpp_2m", "unipc"}) {
+    if (model->spec().kind == "text") request.inputs.prompt = model.tokens("ids", 0);
+    for (const char * sampler : samplers) {
         request.sampling.sampler = sampler;
         const std::vector<float> picture = model->generate(request, {}).tensor.data;
         CHECK(picture.size() == original.size());
@@ -162,11 +165,46 @@ TEST(masked_image_to_image_repaints_the_hole_alone) {
         CHECK(same < inside / 10);
     }
     // A hole that is everything is image to image; only the rounding of its arithmetic differs.
-    request.sampling.sampler = "ddim";
+    request.sampling.sampler = samplers.front();
     std::fill(request.inputs.mask->data.begin(), request.inputs.mask->data.end(), 1.0f);
     const std::vector<float> everywhere = model->generate(request, {}).tensor.data;
     request.inputs.mask.reset();
     CHECK(difference(everywhere, model->generate(request, {}).tensor.data) < 1e-3);
+}
+
+}  // namespace
+
+TEST(masked_image_to_image_repaints_the_hole_alone) {
+    check_masked_image_to_image(Loaded("ldm-uncond"), {"ddim", "euler_a", "heun", "dpmpp_2m", "unipc"});
+}
+
+TEST(masked_image_to_image_at_continuous_noise_levels) {
+    LoadRequest request = exact_request();
+    request.spec = Json{{"prediction", "edm"}};
+    check_masked_image_to_image(Loaded("sd1", request), {"euler", "euler_a", "heun", "dpmpp_2m"});
+}
+
+TEST(masked_latents_end_as_those_of_the_image) {
+    for (const char * prediction : {"eps", "edm"}) {
+        for (const char * sampler : {"euler", "heun", "dpmpp_2m"}) {
+            ModelSpec spec;
+            spec.prediction = prediction_from_name(prediction);
+            SamplingRequest request;
+            request.sampler = sampler;
+            request.steps = 5, request.strength = 0.7;
+            const Latents image{{1, 1, 1, 4}, {1.5f, -2, 0.5f, 0}}, noise{{1, 1, 1, 4}, {0.3f, 1, -1, 0.2f}};
+            const Latents hole{{1, 1, 1, 4}, {0, 0, 1, 1}};
+            const auto predict = [](const Latents & x, const EvaluationPlace &, Latents & out, const JobContext &) {
+                for (size_t i = 0; i < x.data.size(); ++i) out.data[i] = 0.3f * x.data[i] + 0.1f;
+            };
+            SamplingRun run(samplers::make_solver(solver_options(request, spec, true)), predict,
+                            SeededNoise(parse_rng_kind("philox"), 1, 1), noise, &image, &hole);
+            while (!run.done()) run.step({});
+            const std::vector<float> & x = run.latents().data;
+            CHECK(std::fabs(x[0] - 1.5f) < 1e-4f && std::fabs(x[1] + 2) < 1e-4f);
+            CHECK(std::fabs(x[2] - 0.5f) > 1e-3f);
+        }
+    }
 }
 
 TEST(masks_without_a_picture_or_of_another_size_are_refused) {

@@ -223,6 +223,16 @@ TEST(refiner_that_does_not_fit_is_refused) {
     load.refiner = golden::write_layout(plain, "compvis", folder.path());
     load.refiner_config = plain.config();
     CHECK_THROWS(Loaded("sdxl-base", load), ErrorCode::unsupported_model);
+    // Latents of one scale factor that differ in the statistics of their channels.
+    Case other;
+    other.load.spec = Json{{"latentsMean", {0.1, 0, 0, 0}}, {"latentsStd", {1, 1, 1, 1}}};
+    try {
+        const Loaded model("sdxl-base", other.load);
+        CHECK(false);
+    } catch (const Error & error) {
+        CHECK(error.code() == ErrorCode::unsupported_model &&
+              std::string(error.what()).find("latents that differ") != std::string::npos);
+    }
 }
 
 TEST(refiner_handover_at_a_share_of_training_time) {

@@ -1,3 +1,4 @@
+#include "pipeline/image/framing.h"
 #include "pipeline/system_checks.h"
 
 // Every system end to end against the reference numbers, conditioning included.
@@ -71,6 +72,20 @@ TEST(depth_model) {
     flat.width = 72, flat.height = 56;  // ninths are not exact
     const Conditioning even = model->encode_inputs(flat, {});
     for (const float value : even.concat->data) CHECK(value == -1.0f);
+    // The map of an image that is padded covers the image, and keeps its scale.
+    Inputs part = condition(0);
+    part.width = 120, part.height = 64;
+    part.depth = ImageTensor{{1, 1, 61, 115}, {}};
+    for (int i = 0; i < 61 * 115; ++i)
+        part.depth->data.push_back(std::sin(static_cast<float>(i % 115) / 9) + std::cos(static_cast<float>(i / 115) / 7));
+    part.depth_area = {115, 61};
+    Inputs whole = part;
+    whole.depth_area.reset();
+    const Conditioning stretched = model->encode_inputs(whole, {});
+    whole.depth = pad_edges(*part.depth, 64, 120);
+    const Conditioning padded = model->encode_inputs(part, {}), reference = model->encode_inputs(whole, {});
+    within("sd2-depth padded", difference(padded.concat->data, reference.concat->data), 1e-6);
+    CHECK(difference(stretched.concat->data, reference.concat->data) > 0.02);
     // A map for each picture of a batch.
     Inputs two = condition(0);
     two.depth->shape[0] = 2;

@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "fixtures.h"
 #include "samplers/noise_table.h"
+#include "samplers/schedules.h"
 
 using fixtures::Json;
 using fixtures::Values;
@@ -218,6 +219,53 @@ TEST(refused_edm) {
         CHECK_NEAR(solver->sigmas().front(), 80, 1e-9);
         CHECK_NEAR(solver->evaluations()[0].timestep, std::log(80) / 4, 1e-9);
         CHECK_NEAR(solver->sigmas()[solver->sigmas().size() - 2], 0.002, 1e-9);
+    }
+}
+
+// ComfyUI's beta schedule picks from a thousand levels, even in ln sigma, for networks without training timesteps.
+TEST(beta_schedule_of_continuous_noise_levels) {
+    ls::SolverOptions options;
+    options.prediction = latent::Prediction::edm;
+    options.schedule = "beta";
+    options.dialect = "comfy";
+    options.steps = 6;
+    options.noise_schedule.edm = latent::EdmSchedule{0.01, 50, 0.5};
+    const std::vector<double> sigmas = ls::make_solver(options)->sigmas();
+    CHECK(sigmas.size() == 7 && sigmas.back() == 0);
+    for (size_t i = 0; i < 6; ++i) {
+        const double index = std::nearbyint(ls::beta_quantile(1 - static_cast<double>(i) / 6, 0.6, 0.6) * 999);
+        CHECK_NEAR(std::log(sigmas[i]), std::log(0.01) + (std::log(50) - std::log(0.01)) * index / 999, 1e-6);
+    }
+    CHECK_NEAR(sigmas.front(), 50, 1e-6);
+    // A range of the caller's own.
+    options.extra = {{"sigma_max", 20.0}};
+    CHECK_NEAR(ls::make_solver(options)->sigmas().front(), 20, 1e-6);
+}
+
+TEST(continuous_noise_levels_from_an_image) {
+    // Image to image starts at the noise level where its part of the schedule starts: the image plus so much noise.
+    ls::SolverOptions options;
+    options.prediction = latent::Prediction::edm;
+    options.noise_schedule.edm = latent::EdmSchedule{0.01, 50, 0.5};
+    options.steps = 8;
+    const std::vector<double> whole = ls::make_solver(options)->sigmas();
+    options.image_to_image = true;
+    for (const char * dialect : {"k", "comfy", "sgm", "diffusers"}) {
+        for (const double strength : {0.25, 0.5, 1.0}) {
+            options.dialect = dialect, options.strength = strength;
+            const auto solver = ls::make_solver(options);
+            const size_t steps = solver->sigmas().size() - 1;
+            if (options.dialect == "comfy") {  // as many steps as requested, of a longer schedule
+                CHECK(steps == 8 && (strength == 1 || solver->sigmas().front() < 30));
+            } else {
+                CHECK(steps == static_cast<size_t>(8 * strength) || steps == static_cast<size_t>(8 * strength) + 1);
+                CHECK_NEAR(solver->sigmas().front(), whole[8 - steps], 1e-6);
+            }
+            const std::vector<float> clean = {1.5f, -2}, noise = {0.25f, 1};
+            std::vector<float> x(2);
+            solver->start_from_image(clean, noise, x);
+            for (size_t i = 0; i < 2; ++i) CHECK_NEAR(x[i], clean[i] + solver->sigmas().front() * noise[i], 1e-4);
+        }
     }
 }
 

@@ -264,6 +264,53 @@ TEST(titles_of_few_step_models) {
     CHECK(MarkedModel({scalar("edm_vpred.sigma_max", 90)}, {{"modelspec.title", "LCM"}}).spec().sampler == "dpmpp_2m");
 }
 
+TEST(scalings_of_sgm_configurations) {
+    const golden::Case c = golden::load("sdxl-base");
+    const golden::TempFolder folder;
+    ModelParts parts;
+    parts.model = golden::write_layout(c, "compvis", folder.path());
+    const auto with = [&](const char * scaling, const Json & params, const char * owner = "denoiser_config") {
+        Json config = c.config();
+        Json & model = config["model"]["params"];
+        Json & denoiser = model["denoiser_config"]["params"];
+        denoiser["scaling_config"] = {{"target", std::string("sgm.modules.diffusionmodules.denoiser_scaling.") + scaling},
+                                      {"params", params.contains("sigma_data") ? params : Json::object()}};
+        Json levels = params;
+        levels.erase("sigma_data");
+        denoiser.erase("discretization_config");
+        if (!levels.empty())
+            model[owner]["params"]["discretization_config"] = {
+                {"target", "sgm.modules.diffusionmodules.discretizer.EDMDiscretization"}, {"params", levels}};
+        parts.config = config;
+        return open_model(parts).spec;
+    };
+    CHECK(with("EpsScaling", Json::object()).prediction == Prediction::eps && !with("EpsScaling", Json::object()).schedule.edm);
+    const latent::ModelSpec v = with("VScaling", Json::object());
+    CHECK(v.prediction == Prediction::v && !v.schedule.edm && v.sampler == "euler");
+    const latent::ModelSpec edm = with("EDMScaling", Json::object());
+    CHECK(edm.prediction == Prediction::edm && edm.sampler == "dpmpp_2m" && edm.schedule.edm->sigma_data == 0.5);
+    CHECK(edm.schedule.edm->sigma_min == 0.002 && edm.schedule.edm->sigma_max == 80);
+    const latent::ModelSpec own = with("EDMScaling", {{"sigma_data", 0.7}, {"sigma_min", 0.01}, {"sigma_max", 60}});
+    CHECK(own.schedule.edm->sigma_data == 0.7 && own.schedule.edm->sigma_min == 0.01 && own.schedule.edm->sigma_max == 60);
+    const latent::ModelSpec video = with("VScalingWithEDMcNoise", {{"sigma_max", 700}}, "sampler_config");
+    CHECK(video.prediction == Prediction::v && video.schedule.edm->sigma_data == 1 && video.schedule.edm->sigma_max == 700);
+    CHECK_THROWS(with("RectifiedFlowScaling", Json::object()), ErrorCode::unsupported_model);
+}
+
+TEST(first_stage_alone_of_an_edm_model) {
+    golden::FileTensor mean{"edm_mean", latent::DType::f32, {1, 4, 1, 1}, std::vector<uint8_t>(16)}, deviation = mean;
+    deviation.name = "edm_std";
+    MarkedModel playground({mean, deviation}), plain({});
+    for (MarkedModel * model : {&playground, &plain}) {
+        model->parts.first_stage_only = true;
+        model->parts.config = Json();
+    }
+    const latent::ModelSpec stage = playground.spec(), usual = plain.spec();
+    CHECK(stage.kind == "autoencoder" && !stage.unet && stage.scale_factor == 0.5 && stage.latents_std.size() == 4);
+    CHECK(stage.latents_mean == (std::vector<double>{-1.6574, 1.886, -1.383, 2.5155}));
+    CHECK(usual.latents_mean.empty() && usual.scale_factor == 0.18215);
+}
+
 TEST(edm_models) {
     golden::FileTensor mean{"edm_mean", latent::DType::f32, {1, 4, 1, 1}, std::vector<uint8_t>(16)}, deviation = mean;
     deviation.name = "edm_std";

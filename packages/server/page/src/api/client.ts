@@ -92,14 +92,14 @@ export const api = {
   eventsOf: (id: string) => `${job(id)}/events`,
   statusEvents: `${root}/events`,
   picture: async (url: string) => (await request(url)).blob(),
-  /** `key`: identifies a repeated request whose answer was lost. */
-  submit(options: JobOptions, key: string, image?: Blob, mask?: Blob): Promise<Job> {
+  /** `key`: identifies a repeated request whose answer was lost. `files`: PNG by the name of its option. */
+  submit(options: JobOptions, key: string, files: Partial<Record<'image' | 'mask' | 'depthMap', Blob>>): Promise<Job> {
     const headers = { 'idempotency-key': key }
-    if (!image) return ask(`${root}/jobs`, options, { headers: { ...headers, 'content-type': 'application/json' } })
+    const given = Object.entries(files).filter(([, file]) => file !== undefined)
+    if (given.length === 0) return ask(`${root}/jobs`, options, { headers: { ...headers, 'content-type': 'application/json' } })
     const form = new FormData()
     form.set('request', JSON.stringify(options))
-    form.set('image', image, 'image.png')
-    if (mask) form.set('mask', mask, 'mask.png')
+    for (const [name, file] of given) form.set(name, file, `${name}.png`)
     return ask(`${root}/jobs`, undefined, { method: 'POST', body: form, headers })
   },
 }

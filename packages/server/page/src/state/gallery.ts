@@ -15,7 +15,7 @@ export interface Picture {
   /** Milliseconds since 1970. */
   created: number
   /** Its inputs besides the settings. */
-  attached?: { image: boolean; mask: boolean }
+  attached?: { image: boolean; mask: boolean; depthMap?: boolean }
   /** Job and number on the server, to store it only once. */
   origin: string
 }

@@ -3,12 +3,13 @@ import { computed, signal } from '@preact/signals'
 import { api, ServerError, type ApiError, type Job, type JobEvent, type JobImage, type JobProgress, type JobStatus } from '../api/client.js'
 import { follow } from '../api/events.js'
 import { joined, requestMask, type Mask } from '../mask/raster.js'
+import type { Attached } from '../tools/copy-as.js'
 import { withPngText } from '../tools/png.js'
 import { addPicture, has, shown } from './gallery.js'
 import { isNarrow } from './looks.js'
 import { isTexts, kept } from './kept.js'
 import { messageOf, say, sayError } from './say.js'
-import { optionsOf, randomSeed, remember, seedLocked, set, settings, takesMask, trouble } from './settings.js'
+import { optionsOf, randomSeed, remember, seedLocked, set, settings, takesDepth, takesMask, trouble } from './settings.js'
 import type { Settings } from './settings-type.js'
 import { start } from './start-picture.js'
 
@@ -23,7 +24,7 @@ export interface PageJob {
   preview?: { url: string; width: number; height: number }
   error?: ApiError
   warnings: string[]
-  attached: { image: boolean; mask: boolean }
+  attached: Attached
   /** The image to blend along a soft edge. */
   repaints?: { original: Blob; mask: Mask }
 }
@@ -61,14 +62,16 @@ export async function generate(): Promise<void> {
   const own = settings.peek()
   const picture = start.peek()
   const mask = takesMask.peek() ? picture?.mask : undefined
-  const options = { ...optionsOf(own, picture !== undefined), preview: { every: Math.max(1, Math.round(own.steps / 25)) } }
+  const image = takesDepth.peek() ? undefined : picture?.file
+  const depthMap = takesDepth.peek() ? picture?.file : undefined
+  const options = { ...optionsOf(own, image !== undefined), preview: { every: Math.max(1, Math.round(own.steps / 25)) } }
   remember(own.prompt)
   const job: PageJob = {
     key: newKey(),
     settings: own,
     status: 'sending',
     warnings: [],
-    attached: { image: picture !== undefined, mask: mask !== undefined },
+    attached: { image: image !== undefined, mask: mask !== undefined, depthMap: depthMap !== undefined },
   }
   if (picture && mask && mask.feather > 0) job.repaints = { original: picture.file, mask }
   // Earlier errors are cleared when a new job begins.
@@ -76,7 +79,7 @@ export async function generate(): Promise<void> {
   shown.value = undefined
   bringIntoView()
   try {
-    const sent = await api.submit(options, job.key, picture?.file, mask && (await requestMask(mask)))
+    const sent = await api.submit(options, job.key, { image, mask: mask && (await requestMask(mask)), depthMap })
     unfinished.value = [...unfinished.peek(), sent.id]
     change(job.key, { id: sent.id, status: sent.status, position: sent.position })
     const now = find(job.key)
@@ -224,7 +227,7 @@ export async function resume(): Promise<void> {
           status: job.status,
           position: job.position,
           warnings: [],
-          attached: { image: 'image' in job.request, mask: 'mask' in job.request },
+          attached: { image: 'image' in job.request, mask: 'mask' in job.request, depthMap: 'depthMap' in job.request },
         },
       ]
       await watch(key, id).catch((error: unknown) => fail(key, error))

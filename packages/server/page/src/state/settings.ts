@@ -64,12 +64,13 @@ export const trouble = computed<string | undefined>(() => {
   if (!(steps >= 1 && steps <= maxSteps)) return `Steps must be 1 to ${maxSteps}`
   if (!/^\d{1,20}$/.test(seed) || BigInt(seed) >= 1n << 64n) return 'The seed must be a number below 2^64'
   if (!isSized.value && !start.value) return 'This model needs an image: add one below'
+  if (takesDepth.value && !start.value) return 'This model needs a depth map: add one below'
   if (model.kind === 'inpaint' && !start.value?.mask) return 'This model repaints a part of an image: paint a mask'
   if (!drawable.includes(model.kind)) return `Models of the kind '${model.kind}' take inputs that this page does not offer; the API does`
   return undefined
 })
 
-const drawable = ['text', 'class', 'unconditional', 'inpaint', 'superres', 'rdm', 'edit']
+const drawable = ['text', 'class', 'unconditional', 'inpaint', 'superres', 'rdm', 'edit', 'depth']
 
 /** Kinds that work on an input image at its size. */
 const ofPictures = ['inpaint', 'superres', 'edit']
@@ -81,9 +82,12 @@ export const readsText = computed(() => details.value?.condition.tokens !== unde
 export const isSized = computed(() => !ofPictures.includes(details.value?.kind ?? ''))
 
 /** Whether part of the start image can be selected for repainting. */
-export const takesMask = computed(() => details.value?.kind !== 'superres' && details.value?.kind !== 'edit')
+export const takesMask = computed(() => !['superres', 'edit', 'depth'].includes(details.value?.kind ?? ''))
 
-/** The request for the form. Images are sent separately. */
+/** Whether the given image is a depth map rather than a start image. */
+export const takesDepth = computed(() => details.value?.kind === 'depth')
+
+/** The request for the form. Images are sent separately. `withImage`: one of them is a start image. */
 export function optionsOf(from: Settings, withImage: boolean): JobOptions {
   const { prompt, negativePrompt, classId, strength, clipSkip, schedule, seed, imageGuidanceScale, ...rest } = from
   const kind = details.value?.kind

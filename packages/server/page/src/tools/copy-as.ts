@@ -4,6 +4,8 @@ import type { JobOptions } from '../api/job-options.js'
 export interface Attached {
   image: boolean
   mask: boolean
+  /** Absent in the history of earlier versions. */
+  depthMap?: boolean
 }
 
 const shell = (text: string) => (/^[\w./:=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`)
@@ -11,8 +13,12 @@ const shell = (text: string) => (/^[\w./:=-]+$/.test(text) ? text : `'${text.rep
 export function asCurl(origin: string, options: JobOptions, attached: Attached): string {
   const address = `curl ${shell(`${origin}/latent/v1/jobs`)}`
   const body = JSON.stringify(options)
-  if (!attached.image) return [address, "-H 'content-type: application/json'", `-d ${shell(body)}`].join(' \\\n  ')
-  const files = ['-F image=@picture.png', ...(attached.mask ? ['-F mask=@mask.png'] : [])]
+  if (!attached.image && !attached.depthMap) return [address, "-H 'content-type: application/json'", `-d ${shell(body)}`].join(' \\\n  ')
+  const files = [
+    ...(attached.image ? ['-F image=@picture.png'] : []),
+    ...(attached.mask ? ['-F mask=@mask.png'] : []),
+    ...(attached.depthMap ? ['-F depthMap=@depth.png'] : []),
+  ]
   return [address, `-F ${shell(`request=${body}`)}`, ...files].join(' \\\n  ')
 }
 
@@ -27,7 +33,11 @@ export function asJavaScript(options: JobOptions, attached: Attached): string {
   const { seed } = options
   const file = modelFile(options)
   const own = { ...options, model: undefined, seed: undefined }
-  const files = { image: attached.image ? 'picture.png' : undefined, mask: attached.mask ? 'mask.png' : undefined }
+  const files = {
+    image: attached.image ? 'picture.png' : undefined,
+    mask: attached.mask ? 'mask.png' : undefined,
+    depthMap: attached.depthMap ? 'depth.png' : undefined,
+  }
   const lines = given({ ...own, ...files }).map(([key, value]) => `  ${key}: ${typeof value === 'string' ? quote(value) : JSON.stringify(value)},`)
   if (seed !== undefined) lines.push(`  seed: ${BigInt(seed) > BigInt(Number.MAX_SAFE_INTEGER) ? `${seed}n` : seed},`)
   return [
@@ -71,5 +81,6 @@ export function asCommand(options: JobOptions, attached: Attached): string {
   if (file !== undefined) words.push(`--model ${shell(file)}`)
   if (attached.image) words.push('--image picture.png')
   if (attached.mask) words.push('--mask mask.png')
+  if (attached.depthMap) words.push('--depth-map depth.png')
   return words.join(' ')
 }

@@ -6,7 +6,7 @@ import { active, cancel, generate, running } from '../state/jobs.js'
 import { isNarrow } from '../state/looks.js'
 import { sayError } from '../state/say.js'
 import { choose, details, models, server } from '../state/server.js'
-import { estimate, isSized, randomSeed, readsText, seedLocked, set, settings, trouble } from '../state/settings.js'
+import { estimate, isSized, randomSeed, readsText, seedLocked, set, settings, trouble, takesDepth } from '../state/settings.js'
 import { start } from '../state/start-picture.js'
 import { bytes } from '../tools/format.js'
 import { Icon } from './icons.js'
@@ -244,9 +244,9 @@ export function Actions() {
 function More() {
   return (
     <>
-      <Group title="Start image">
+      <Group title={takesDepth.value ? 'Depth map' : 'Start image'}>
         <StartPictureField />
-        {start.value && isSized.value && (
+        {start.value && isSized.value && !takesDepth.value && (
           <NumberField label="Strength" value={settings.value.strength} min={0.05} max={1} step={0.05} onChange={(strength) => set({ strength })} />
         )}
       </Group>
@@ -289,7 +289,7 @@ export function Form() {
         </section>
         {isNarrow.value ? (
           <details class="more">
-            <summary>Start image, size and sampling</summary>
+            <summary>{takesDepth.value ? 'Depth map' : 'Start image'}, size and sampling</summary>
             <More />
           </details>
         ) : (

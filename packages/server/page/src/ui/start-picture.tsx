@@ -1,8 +1,8 @@
-/** The field for a start image: drop, paste or choose. */
+/** The field for a start image, or the depth map of models that draw by one: drop, paste or choose. */
 import { useSignal } from '@preact/signals'
 import { say, sayError } from '../state/say.js'
 import { details } from '../state/server.js'
-import { isSized, set, takesMask } from '../state/settings.js'
+import { isSized, set, takesDepth, takesMask } from '../state/settings.js'
 import { clearStart, isEditingMask, setMask, sizeFor, start, startFrom } from '../state/start-picture.js'
 import { FileButton, IconButton } from './parts.js'
 
@@ -13,11 +13,13 @@ export async function takeAsStart(file: Blob, editMask = false): Promise<void> {
     const model = details.peek()
     if (model && isSized.peek()) set(sizeFor(picture, model.defaults, model.sizeMultiple))
     isEditingMask.value = editMask
-    if (!editMask) say(`Start image of ${picture.width} × ${picture.height} pixels`)
+    if (!editMask) say(`${nameOf()} of ${picture.width} × ${picture.height} pixels`)
   } catch (error) {
     sayError(error)
   }
 }
+
+const nameOf = () => (takesDepth.value ? 'Depth map' : 'Start image')
 
 export function StartPictureField() {
   const isOver = useSignal(false)
@@ -32,7 +34,7 @@ export function StartPictureField() {
     >
       {picture ? (
         <>
-          <img src={picture.url} alt="Start image" />
+          <img src={picture.url} alt={nameOf()} />
           <div class="drop-text">
             <p class="note">
               {picture.width} × {picture.height} pixels{picture.mask ? ', with a mask' : ''}
@@ -47,13 +49,13 @@ export function StartPictureField() {
                 />
               )}
               {picture.mask && <IconButton icon="eraser" label="Remove mask" onClick={() => setMask(undefined)} />}
-              <IconButton icon="close" label="Remove start image" onClick={clearStart} />
+              <IconButton icon="close" label={`Remove ${nameOf().toLowerCase()}`} onClick={clearStart} />
             </div>
           </div>
         </>
       ) : (
         <>
-          <p class="note">Drop or paste an image to change it.</p>
+          <p class="note">{takesDepth.value ? 'Drop or paste a depth map: white is near.' : 'Drop or paste an image to change it.'}</p>
           <FileButton label="Choose an image" accept="image/*" icon="image" onFile={(file) => void takeAsStart(file)} />
         </>
       )}
