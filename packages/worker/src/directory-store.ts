@@ -1,6 +1,6 @@
 /** Objects as files of a folder: in 256 folders by the first two digits of the hash. */
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { constants, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import path from 'node:path'
 import { QueueError } from './errors.js'
 import { hashInKey, keyOf, maxObjectBytes, verified, type ObjectStore } from './objects.js'
@@ -100,7 +100,7 @@ async function writeWhole(file: string, bytes: Uint8Array): Promise<void> {
 }
 
 async function readWhole(file: string): Promise<Uint8Array> {
-  const handle = await open(file, 'r')
+  const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)) // a named pipe must not block
   try {
     const status = await handle.stat()
     if (!status.isFile() || status.size > maxObjectBytes) throw new Error(`${path.basename(file)} is not a file of at most ${maxObjectBytes} bytes`)

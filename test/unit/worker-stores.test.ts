@@ -1,0 +1,202 @@
+/** The object stores of packages/worker: a folder, and an S3-compatible store on loopback that checks signatures. */
+import { createHash } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { openStore, type ObjectStore, type S3Options } from '../../packages/worker/src/index'
+import { MockS3 } from '../helpers/mock-s3'
+
+const png = (text: string) => Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), Buffer.from(text)])
+const keyOf = (bytes: Uint8Array, ending = 'png') => `${createHash('sha256').update(bytes).digest('hex')}.${ending}`
+const folder = mkdtempSync(path.join(tmpdir(), 'latent-stores-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const account = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY', region: 'eu-central-1', bucket: 'images' }
+let s3: MockS3
+beforeAll(async () => (s3 = await MockS3.start(account)))
+afterAll(() => s3[Symbol.asyncDispose]())
+afterEach(() => {
+  s3.faults = []
+  s3.requests.length = 0
+  s3.sessionToken = undefined
+})
+
+const s3Store = (more: Partial<S3Options> = {}) =>
+  openStore({ bucket: account.bucket, region: account.region, endpoint: s3.endpoint, credentials: account, timeoutMs: 2000, ...more })
+
+describe.each<[string, () => ObjectStore]>([
+  ['a folder', () => openStore(path.join(folder, 'store'))],
+  ['S3', () => s3Store({ prefix: 'results/2026' })],
+])('%s', (_name, open) => {
+  test('keeps bytes under their hash, with an ending by their format', async () => {
+    const store = open()
+    const files: [Uint8Array, string][] = [
+      [png('one'), 'png'],
+      [Buffer.from('ffd8ff00', 'hex'), 'jpg'],
+      [Buffer.from('RIFF\n\n\n\nWEBPVP8 '), 'webp'],
+      [Buffer.from('RIFF\n\n\n\nWAVE'), 'bin'],
+      [new Uint8Array(0), 'bin'],
+      [Buffer.alloc(300_000, 7), 'bin'],
+    ]
+    for (const [bytes, ending] of files) {
+      const key = await store.put(bytes)
+      expect(key).toBe(keyOf(bytes, ending))
+      expect(await store.put(bytes)).toBe(key)
+      expect(Buffer.from(await store.get(key)).equals(bytes)).toBe(true)
+    }
+  })
+
+  test('a missing object and a wrong key are typed errors', async () => {
+    const store = open()
+    await expect(store.get(keyOf(png('missing')))).rejects.toMatchObject({ name: 'QueueError', code: 'ERR_OBJECT_MISSING', retriable: false })
+    for (const key of ['', '../../etc/passwd', `../${keyOf(png('a'))}`, keyOf(png('a')).toUpperCase(), `${keyOf(png('a'))}/..`, undefined as never])
+      await expect(store.get(key)).rejects.toThrow('is not a key of an object store')
+  })
+
+  test('many at once', async () => {
+    const store = open()
+    const keys = await Promise.all(Array.from({ length: 40 }, (_, i) => store.put(png(String(i % 10)))))
+    expect(new Set(keys).size).toBe(10)
+    await Promise.all(keys.map((key) => store.get(key)))
+  })
+})
+
+describe('a folder', () => {
+  const root = path.join(folder, 'own')
+  const fileOf = (key: string) => path.join(root, key.slice(0, 2), key)
+
+  test('old objects are deleted, used ones stay, and strange files are left alone', async () => {
+    const store = openStore({ directory: root })
+    const [old, used, fresh] = (await Promise.all(['old', 'used', 'fresh'].map((text) => store.put(png(text))))) as [string, string, string]
+    const past = new Date(Date.now() - 100_000)
+    const left = `${fileOf(old)}.0-0.part`
+    writeFileSync(left, 'half a file')
+    const strange = path.join(root, old.slice(0, 2), 'notes.txt')
+    writeFileSync(strange, '')
+    for (const file of [fileOf(old), fileOf(used), left, strange]) utimesSync(file, past, past)
+    await store.get(used)
+    expect(await store.prune!(50_000)).toBe(2)
+    expect([old, used, fresh].map((key) => existsSync(fileOf(key)))).toEqual([false, true, true])
+    expect([existsSync(left), existsSync(strange)]).toEqual([false, true])
+    await store.put(png('old'))
+    expect(existsSync(fileOf(old))).toBe(true)
+  })
+
+  test('a damaged or cut file is an error, and putting it again repairs a cut one', async () => {
+    const store = openStore(root)
+    const key = await store.put(png('damaged'))
+    writeFileSync(fileOf(key), png('damaged').subarray(0, 9))
+    await expect(store.get(key)).rejects.toMatchObject({ code: 'ERR_OBJECT_MISSING' })
+    await store.put(png('damaged'))
+    expect(Buffer.from(await store.get(key)).equals(png('damaged'))).toBe(true)
+  })
+
+  test('what is not a regular file is an error', async () => {
+    const store = openStore(root)
+    const [device, directory] = [keyOf(png('device')), keyOf(png('directory'))]
+    mkdirSync(path.dirname(fileOf(device)), { recursive: true })
+    symlinkSync('/dev/zero', fileOf(device))
+    mkdirSync(fileOf(directory), { recursive: true })
+    for (const key of [device, directory]) await expect(store.get(key)).rejects.toMatchObject({ code: 'ERR_STORE' })
+  })
+
+  test('a folder that cannot be written is an error, and leaves no part', async () => {
+    const blocked = path.join(folder, 'blocked')
+    writeFileSync(blocked, 'a file')
+    await expect(openStore(blocked).put(png('a'))).rejects.toMatchObject({ code: 'ERR_STORE', retriable: true })
+    const full = path.join(folder, 'full')
+    mkdirSync(full)
+    chmodSync(full, 0o555)
+    if (process.getuid?.() !== 0) await expect(openStore(full).put(png('a'))).rejects.toMatchObject({ code: 'ERR_STORE' })
+    expect(readdirSync(full)).toEqual([])
+  })
+})
+
+describe('S3', () => {
+  test('the object is at prefix, two digits and key, with its type', async () => {
+    const key = await s3Store({ prefix: '/results/' }).put(png('where'))
+    expect(s3.objects.get(`results/${key.slice(0, 2)}/${key}`)).toMatchObject({ type: 'image/png' })
+    expect(s3.requests).toEqual([`PUT /images/results/${key.slice(0, 2)}/${key}`])
+  })
+
+  test('settings from the environment', async () => {
+    const saved = { ...process.env }
+    const { accessKeyId, secretAccessKey, region } = account
+    Object.assign(process.env, {
+      AWS_ACCESS_KEY_ID: accessKeyId,
+      AWS_SECRET_ACCESS_KEY: secretAccessKey,
+      AWS_REGION: region,
+      AWS_ENDPOINT_URL: s3.endpoint,
+    })
+    try {
+      const store = openStore('s3://images/of/tests')
+      const key = await store.put(png('environment'))
+      expect(s3.objects.has(`of/tests/${key.slice(0, 2)}/${key}`)).toBe(true)
+      delete process.env.AWS_ACCESS_KEY_ID
+      await expect(store.get(key)).rejects.toThrow('set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY')
+    } finally {
+      process.env = saved
+    }
+  })
+
+  test('credentials that expire are asked for before each request', async () => {
+    s3.sessionToken = 'token'
+    let asked = 0
+    const store = s3Store({ credentials: async () => ({ ...account, sessionToken: ++asked > 1 ? 'expired' : 'token' }) })
+    const key = await store.put(png('session'))
+    await expect(store.get(key)).rejects.toThrow('403 InvalidToken')
+  })
+
+  test('wrong credentials, regions and buckets are errors that say so, without another try', async () => {
+    const wrong: [Partial<S3Options>, string][] = [
+      [{ credentials: { ...account, secretAccessKey: 'wrong' } }, 'refuses to write .*: 403 SignatureDoesNotMatch; check the credentials'],
+      [{ credentials: { ...account, accessKeyId: 'other' } }, '403 InvalidAccessKeyId'],
+      [{ region: 'us-east-1' }, '403 AuthorizationHeaderMalformed'],
+      [{ bucket: 'another' }, '404 NoSuchBucket; check the name of the bucket'],
+    ]
+    for (const [options, message] of wrong) await expect(s3Store(options).put(png('a'))).rejects.toThrow(new RegExp(message))
+    expect(s3.requests).toHaveLength(4)
+    await expect(s3Store(wrong[0]![0]).put(png('a'))).rejects.toMatchObject({ code: 'ERR_STORE', retriable: false })
+  })
+
+  test('busy stores and lost connections are tried again', async () => {
+    const store = s3Store()
+    s3.faults = [503, 429, 'drop', 500]
+    const key = await store.put(png('again'))
+    expect(s3.requests).toHaveLength(5)
+    s3.faults = ['cut', 503]
+    expect(Buffer.from(await store.get(key)).equals(png('again'))).toBe(true)
+  })
+
+  test('after the last try the error is retriable', async () => {
+    s3.faults = [503, 503, 503]
+    await expect(s3Store({ retries: 2 }).put(png('a'))).rejects.toMatchObject({ code: 'ERR_STORE', retriable: true })
+    expect(s3.requests).toHaveLength(3)
+    s3.faults = ['drop', 'drop']
+    await expect(s3Store({ retries: 1 }).put(png('a'))).rejects.toMatchObject({
+      message: expect.stringContaining('does not answer'),
+      retriable: true,
+    })
+  })
+
+  test('a store that does not answer is given up in time, and redirects are not followed', async () => {
+    s3.faults = ['hang']
+    await expect(s3Store({ retries: 0, timeoutMs: 100 }).put(png('a'))).rejects.toMatchObject({ code: 'ERR_STORE', retriable: true })
+    s3.faults = ['redirect']
+    await expect(s3Store({ retries: 0 }).put(png('a'))).rejects.toMatchObject({ code: 'ERR_STORE' })
+  })
+
+  test('damaged contents are an error', async () => {
+    const store = s3Store()
+    const key = await store.put(png('flipped'))
+    s3.objects.get(`${key.slice(0, 2)}/${key}`)!.bytes[9]! ^= 1
+    await expect(store.get(key)).rejects.toMatchObject({ code: 'ERR_OBJECT_MISSING' })
+  })
+
+  test('wrong settings are refused', () => {
+    for (const options of [{ bucket: 'A' }, { bucket: 'a/b' }, { prefix: '../x' }, { prefix: 'a?b' }, { endpoint: 'minio' }, { endpoint: 'ftp://x' }])
+      expect(() => s3Store(options)).toThrow(RangeError)
+    expect(() => openStore('s3://images?x')).toThrow('is not s3://bucket')
+    expect(() => openStore(7 as never)).toThrow(TypeError)
+  })
+})
