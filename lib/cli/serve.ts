@@ -5,6 +5,7 @@ import { flagsOf } from '../options/flags.js'
 import { hubOptions } from '../options/hub.js'
 import { readFlags, readOptionFlags, UsageError, type Command, type Flags, type FlagValues } from './command.js'
 import { loadPackage } from './packages.js'
+import { queueFlags, queueOf, readPlace } from './queue-flags.js'
 import { loadFlags, readLoad, readModels } from './served-models.js'
 
 const flags = {
@@ -23,6 +24,7 @@ const flags = {
   grace: { kind: 'number', value: 'SECONDS', help: 'seconds for the running request at shutdown (default 30)' },
   'no-pull': { kind: 'switch', help: 'do not download models on request' },
   'no-page': { kind: 'switch', help: 'serve no page' },
+  ...queueFlags,
   ...loadFlags,
   ...flagsOf(pick(hubOptions, 'cacheDir')),
   quiet: { kind: 'switch', short: 'q', help: 'no log' },
@@ -57,6 +59,7 @@ function readOptions(values: FlagValues<typeof flags>): Record<string, unknown> 
     maxModels: values['max-models'],
     keepAliveMs: values['keep-alive'] === undefined ? undefined : readDuration(values['keep-alive'], '--keep-alive'),
     limits,
+    queue: queueOf(values) ? readPlace(values) : undefined,
     allowHosts: values['allow-host'],
     allowOrigins: values['allow-origin'],
     graceMs: seconds === undefined ? undefined : seconds * 1000,

@@ -1,14 +1,13 @@
 /** `latent worker`: takes jobs from a queue on Redis. The code is in a separate package. */
 import { scope } from '../native/package-root.js'
-import { readFlags, UsageError, type Command, type Flags, type FlagValues } from './command.js'
+import { readFlags, type Command, type Flags, type FlagValues } from './command.js'
 import { loadPackage } from './packages.js'
+import { queueFlags, readPlace } from './queue-flags.js'
 import { readDuration } from './serve.js'
 import { loadFlags, readLoad, readModels } from './served-models.js'
 
 const flags = {
-  queue: { kind: 'text', value: 'URL', help: 'address of Redis, redis://HOST:PORT; the environment variable LATENT_QUEUE is safer for passwords' },
-  'queue-name': { kind: 'text', value: 'NAME', help: 'name of the queue, the prefix of its keys (default latent)' },
-  store: { kind: 'text', value: 'PLACE', help: 'images: a folder that all machines share, or s3://BUCKET/PREFIX (AWS_* variables)' },
+  ...queueFlags,
   model: { kind: 'texts', short: 'm', value: 'NAME=FILE', help: 'a model, with the name that the server gives it; can be repeated' },
   'max-models': { kind: 'number', help: 'models in memory at a time (default 1)' },
   name: { kind: 'text', help: 'name of this worker in results (default: host name and process id)' },
@@ -25,15 +24,6 @@ const flags = {
 /** The part of the package that this command uses. */
 interface WorkerPackage {
   createWorker(options: Record<string, unknown>): Promise<{ name: string; metricsUrl: string | undefined; close(): Promise<void> }>
-}
-
-/** Where jobs and images are, from flags or the environment. */
-export function readPlace(values: { queue?: string; 'queue-name'?: string; store?: string }) {
-  const redis = values.queue ?? process.env.LATENT_QUEUE
-  const store = values.store ?? process.env.LATENT_STORE
-  if (!redis) throw new UsageError('where is the queue? Use --queue redis://HOST:6379 or LATENT_QUEUE')
-  if (!store) throw new UsageError('where do images go? Use --store with a folder that all machines share, or s3://BUCKET/PREFIX, or LATENT_STORE')
-  return { redis, store, queue: values['queue-name'] }
 }
 
 function readOptions(values: FlagValues<typeof flags>): Record<string, unknown> {

@@ -60,7 +60,7 @@ describe('streams', () => {
 function pictures() {
   let finish!: (bytes: Uint8Array) => void
   const encoded = new Promise<Uint8Array>((resolve) => (finish = resolve))
-  const image = { width: 8, height: 8, metadata: {}, encode: () => encoded }
+  const image = { width: 8, height: 8, metadata: {}, png: () => encoded }
   return {
     finish,
     result: { images: [image, image], seed: 1n, options: {}, timings: {}, warnings: [] } as unknown as Parameters<JobRecord['finish']>[0],

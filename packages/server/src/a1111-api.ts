@@ -2,13 +2,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { freemem, totalmem } from 'node:os'
 import path from 'node:path'
-import { parseInfotext, RawImage, type GenerateResult, type JobEvent, type PipelineInfo } from 'node-latent-diffusion'
+import { parseInfotext, RawImage, type JobEvent, type PipelineInfo } from 'node-latent-diffusion'
 import { missing, readCommon, readImg2img, readNumber, readText, unprocessable, type Asked, type Body } from './a1111-requests.js'
 import { samplerList, schedulerList } from './a1111-words.js'
 import { cancelled, HttpError, type Answer } from './errors.js'
 import { Hashes } from './hashes.js'
+import { refuseElsewhere } from './latent-api.js'
 import { decodePicture } from './pictures.js'
-import type { Run } from './queue.js'
+import type { Run, RunResult } from './queue.js'
 import { checkLimits } from './requests.js'
 import type { Context } from './server.js'
 import { clientSignal } from './streams.js'
@@ -128,7 +129,7 @@ class WebUi {
     }
     this.#tasks.push(task)
     const images: RawImage[] = []
-    let first: GenerateResult | undefined
+    let first: RunResult | undefined
     try {
       const signal = clientSignal(reply)
       for (let seed = options.seed; task.done < rounds && !task.interrupted; task.done++) {
@@ -136,7 +137,7 @@ class WebUi {
         if (!result) continue
         first ??= result
         seed = BigInt.asUintN(64, result.seed + BigInt(result.images.length))
-        for (const image of result.images) images.push(await asked.finish(image))
+        for (const image of result.images) images.push(await asked.finish(await image.raw()))
       }
     } finally {
       this.#tasks.splice(this.#tasks.indexOf(task), 1)
@@ -151,7 +152,7 @@ class WebUi {
   }
 
   /** One of the rounds; undefined if it was skipped or interrupted. */
-  async #round({ options }: Asked, task: Task, model: string, request: FastifyRequest, signal: AbortSignal): Promise<GenerateResult | undefined> {
+  async #round({ options }: Asked, task: Task, model: string, request: FastifyRequest, signal: AbortSignal): Promise<RunResult | undefined> {
     task.skipped = false
     task.step = 0
     const onEvent = (event: JobEvent) => {
@@ -171,7 +172,7 @@ class WebUi {
     }
   }
 
-  #report(images: RawImage[], result: GenerateResult | undefined, model: string, clipSkip: number) {
+  #report(images: RawImage[], result: RunResult | undefined, model: string, clipSkip: number) {
     const infotexts = images.map(({ metadata }) => metadata.parameters ?? '')
     const fields = infotexts.map((text) => parseInfotext(text).fields)
     const { options } = result ?? {}
@@ -329,10 +330,12 @@ export function a1111Api(context: Context) {
     })
     post('/refresh-checkpoints', 'Scan the folder of models again', async () => models.refresh())
     post('/unload-checkpoint', 'Free the memory of the model', async (request, reply) => {
+      refuseElsewhere(context)
       await sides.run(request, reply, () => models.host.unload(ui.checkpoint))
       return {}
     })
     post('/reload-checkpoint', 'Load the model', async (request, reply) => {
+      refuseElsewhere(context)
       await sides.run(request, reply, (signal) => models.host.load(ui.checkpoint, { signal }))
       return {}
     })

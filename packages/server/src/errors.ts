@@ -53,6 +53,14 @@ const statuses: Readonly<Record<string, number>> = {
   ERR_BINARY_NOT_FOUND: 422,
   ERR_BUSY: 429,
   ERR_DISPOSED: 503,
+  // Of a queue on Redis.
+  ERR_QUEUE: 503,
+  ERR_STORE: 503,
+  ERR_OBJECT_MISSING: 422,
+  ERR_WORKER_LOST: 422,
+  ERR_CANCELLED: 409,
+  ERR_IDEMPOTENCY: 409,
+  ERR_STATE: 409,
 }
 
 /** An error response. */

@@ -1,9 +1,9 @@
 /** Jobs of the native API, with their events and images, which are kept for later requests. */
 import { createHash, randomUUID } from 'node:crypto'
-import type { GenerateResult, JobEvent as EngineEvent } from 'node-latent-diffusion'
+import type { JobEvent as EngineEvent } from 'node-latent-diffusion'
 import { cancelled, HttpError, notFound, toAnswer } from './errors.js'
 import type { Job, JobEvent, JobImage, JobProgress, JobResult, JobStatus, Priority } from './protocol.js'
-import type { Run } from './queue.js'
+import type { Run, RunResult } from './queue.js'
 import type { Limits } from './settings.js'
 
 interface Stored {
@@ -31,8 +31,6 @@ function plainOptions(options: Record<string, unknown>): Record<string, unknown>
 }
 
 export class JobRecord {
-  readonly id = randomUUID()
-  readonly created = iso()
   readonly pictures: { png: Uint8Array; sha256: string }[] = []
   /** Present while it waits or runs: has the input images and receives the results. */
   run: Run | undefined
@@ -56,6 +54,8 @@ export class JobRecord {
     readonly request: Record<string, unknown>,
     readonly model: string,
     readonly priority: Priority,
+    readonly id: string = randomUUID(),
+    readonly created = iso(),
   ) {
     this.#requestBytes = JSON.stringify(request).length
   }
@@ -115,12 +115,26 @@ export class JobRecord {
     }
   }
 
-  async finish(result: GenerateResult): Promise<void> {
+  /** Follows its run to the end. `log` gets what clients do not. */
+  track(run: Run, log: (line: string) => void): Promise<void> {
+    this.run = run
+    this.over = run.promise
+      .then((result) => this.finish(result))
+      .catch((error: unknown) => {
+        const answer = toAnswer(error)
+        if (answer.log !== undefined) log(`job ${this.id}: ${answer.log}`)
+        this.fail(error)
+      })
+      .finally(() => (this.run = undefined))
+    return this.over
+  }
+
+  async finish(result: RunResult): Promise<void> {
     await this.#telling
     if (this.isOver) return
     const images: JobImage[] = []
     for (const [index, image] of result.images.entries()) {
-      const png = await image.encode()
+      const png = await image.png()
       if (this.isOver) return // cancelled meanwhile
       const sha256 = createHash('sha256').update(png).digest('hex')
       this.pictures.push({ png, sha256 })
@@ -199,6 +213,10 @@ export class JobStore {
     if (key) this.#keys.set(key.name, { hash: key.hash, job })
   }
 
+  has(id: string): boolean {
+    return this.#jobs.has(id)
+  }
+
   /** Whether a job was created with this key, by any request. */
   hasKey(name: string): boolean {
     return this.#keys.has(name)
@@ -254,6 +272,11 @@ export class JobStore {
       bytes -= job.bytes
       count--
     }
+  }
+
+  /** Drops a job that the queue did not take. */
+  drop(job: JobRecord): void {
+    this.#forget(job)
   }
 
   #forget(job: JobRecord): void {

@@ -1,12 +1,12 @@
 /** `/latent/v1`: jobs, models, and calls of the page. */
 import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { freemem } from 'node:os'
-import type { HostGenerateOptions } from 'node-latent-diffusion'
-import { invalid, HttpError, toAnswer } from './errors.js'
+import type { HostGenerateOptions, JobEvent } from 'node-latent-diffusion'
+import { invalid, HttpError } from './errors.js'
 import { readParts } from './forms.js'
-import { JobRecord, type JobStore } from './jobs.js'
+import { JobRecord } from './jobs.js'
 import { checkPicture, decodePicture } from './pictures.js'
 import type {
   EstimateRequest,
@@ -31,22 +31,22 @@ import { openStream } from './streams.js'
 const pictureKeys = ['image', 'mask', 'semanticMap', 'depthMap'] as const
 type Files = Partial<Record<(typeof pictureKeys)[number], Uint8Array>>
 
-function readPicture(value: Picture, key: string, { settings, jobs }: Context): Uint8Array {
-  if (typeof value === 'string') return decodePicture(value, key, settings.limits)
+async function readPicture(value: Picture, key: string, context: Context): Promise<Uint8Array> {
+  if (typeof value === 'string') return decodePicture(value, key, context.settings.limits)
   const { job: id, index } = value
-  const picture = jobs.get(id).pictures[index]
+  const picture = (await jobOf(id, context)).pictures[index]
   if (!picture) throw invalid(`${key}: job ${id} has no image ${index}`, key)
   return picture.png
 }
 
 /** Converts the options of a request to options of the engine. */
-function readOptions(request: JobRequest, files: Files, context: Context): HostGenerateOptions {
+async function readOptions(request: JobRequest, files: Files, context: Context): Promise<HostGenerateOptions> {
   const { preview, seed, image, mask, semanticMap, depthMap } = request
   const own = ['model', 'priority', 'preview', 'seed', ...pictureKeys]
   const options = Object.fromEntries(Object.entries(request).filter(([key]) => !own.includes(key))) as HostGenerateOptions
   if (seed !== undefined) options.seed = BigInt(seed)
   for (const [key, value] of Object.entries({ image, mask, semanticMap, depthMap }) as [(typeof pictureKeys)[number], Picture | undefined][]) {
-    if (value !== undefined) options[key] = readPicture(value, key, context)
+    if (value !== undefined) options[key] = await readPicture(value, key, context)
     if (files[key]) options[key] = checkPicture(files[key], key, context.settings.limits)
   }
   if (preview) options.preview = preview === true ? {} : preview
@@ -110,11 +110,11 @@ function lastEventId(request: FastifyRequest): number {
 
 export function statusOf({ models, room, jobs }: Context): ServerStatus {
   const { state, restarts } = models.host.status
-  const runs = [...(room.running ? [room.running] : []), ...room.waiting]
+  const runs = [...room.running, ...room.waiting]
   const ids = new Map(jobs.list(undefined, undefined, Infinity).jobs.map((job) => [job.run, job.id]))
   return {
     engine: state,
-    running: room.running !== undefined,
+    running: room.running.length > 0,
     queued: room.waiting.length,
     jobs: runs.flatMap((run) => ids.get(run) ?? []),
     loaded: models.loaded(),
@@ -132,27 +132,60 @@ async function createJob(request: FastifyRequest, context: Context, validate: (d
   if (known) return known
   room.admit(request.ip)
   const model = models.resolve(asked.model)
-  const options = readOptions(asked, files, context)
+  const options = await readOptions(asked, files, context)
   const priority = readPriority(request, asked.priority)
   checkLimits(options, await models.info(model), settings.limits)
   const again = key && jobs.byKey(key) // created while the model's headers were read
   if (again) return again
-  const job = new JobRecord(shownRequest(asked, files), model, priority)
-  const run = room.submit({ api: 'latent', model, options, priority, client: request.ip, onEvent: (event) => job.take(event) })
-  job.run = run
+  const shown = shownRequest(asked, files)
+  const id = key ? await room.claim(key.name, key.hash, randomUUID()) : randomUUID()
+  const meanwhile = key && jobs.byKey(key)
+  if (meanwhile) return meanwhile
+  const job = new JobRecord(shown, model, priority, id)
+  const note = { request: shown, created: job.created }
+  const run = room.submit({ id, api: 'latent', model, options, priority, client: request.ip, note, onEvent: (event) => job.take(event) })
   jobs.add(job, key)
-  job.over = run.promise
-    .then((result) => job.finish(result))
-    .catch((error: unknown) => {
-      const { log } = toAnswer(error)
-      if (log !== undefined) settings.log(`job ${job.id}: ${log}`)
-      job.fail(error)
-    })
-    .finally(() => {
-      job.run = undefined
-      jobs.trim()
-    })
+  void job.track(run, settings.log).finally(() => jobs.trim())
+  try {
+    await run.accepted
+  } catch (error) {
+    jobs.drop(job)
+    throw error
+  }
   return job
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** A job of this server, or of another one with the same queue. @throws HttpError 404 if there is none */
+async function jobOf(id: string, { jobs, room, settings, adopting }: Context): Promise<JobRecord> {
+  if (jobs.has(id) || !uuid.test(id)) return jobs.get(id)
+  const adopt = async () => {
+    const early: JobEvent[] = []
+    let take: (event: JobEvent) => void = (event) => early.push(event)
+    const found = await room.find(id, (event) => take(event))
+    if (!found) return
+    const { run, model, priority, note } = found
+    const { request, created } = note
+    const job = new JobRecord(
+      typeof request === 'object' && request !== null ? { ...request } : {},
+      model,
+      priority,
+      id,
+      typeof created === 'string' ? created : undefined,
+    )
+    take = (event) => job.take(event)
+    early.forEach(take)
+    jobs.add(job)
+    const over = job.track(run, settings.log).finally(() => jobs.trim())
+    // A finished one is complete at once, with its images.
+    await Promise.race([over, new Promise((resolve) => setImmediate(resolve))])
+    if (run.state === 'done') await over
+  }
+  const pending = adopting.get(id) ?? adopt().finally(() => adopting.delete(id))
+  adopting.set(id, pending)
+  await pending
+  return jobs.get(id)
 }
 
 /** JSON, or a form with the JSON in its field `request`. */
@@ -183,16 +216,16 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
   )
 
   app.get<WithId>('/jobs/:id', { schema: { params: jobParams, tags: ['jobs'], summary: 'A job' } }, async ({ params }) =>
-    jobs.get(params.id).toJson(),
+    (await jobOf(params.id, context)).toJson(),
   )
 
   app.patch<WithId & { Body: { position: number } }>(
     '/jobs/:id',
     { schema: { params: jobParams, body: moveRequest, tags: ['jobs'], summary: 'Move a queued job' } },
     async ({ params, body }) => {
-      const job = jobs.get(params.id)
+      const job = await jobOf(params.id, context)
       if (job.run?.state !== 'queued') throw new HttpError(409, 'ERR_STATE', `The job is ${job.status}; only queued jobs can be moved`)
-      room.move(job.run, body.position)
+      await room.move(job.run, body.position)
       return job.toJson()
     },
   )
@@ -201,8 +234,10 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
     '/jobs/:id',
     { schema: { params: jobParams, tags: ['jobs'], summary: 'Cancel a job, or delete a finished one' } },
     async ({ params }, reply) => {
-      const job = jobs.get(params.id)
-      return jobs.remove(job) === 'cancelled' ? job.toJson() : reply.code(204).send()
+      const job = await jobOf(params.id, context)
+      if (jobs.remove(job) === 'cancelled') return job.toJson()
+      await room.forget(job.id, job.model)
+      return reply.code(204).send()
     },
   )
 
@@ -210,7 +245,7 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
     '/jobs/:id/events',
     { sse: 'only', schema: { params: jobParams, tags: ['jobs'], summary: 'Events of a job, as server-sent events' } },
     async (request, reply) => {
-      const job = jobs.get(request.params.id)
+      const job = await jobOf(request.params.id, context)
       const after = lastEventId(request)
       // EventSource reconnects until it gets 204.
       if (!job.goesOn(after)) return reply.code(204).send()
@@ -225,18 +260,23 @@ function jobRoutes(app: FastifyInstance, context: Context): void {
   app.get<{ Params: { id: string; file: string } }>(
     '/jobs/:id/images/:file',
     { schema: { tags: ['jobs'], summary: 'An image' } },
-    async (request, reply) => sendPicture(jobs, request.params, request, reply),
+    async (request, reply) => sendPicture(context, request.params, request, reply),
   )
 }
 
-function sendPicture(jobs: JobStore, { id, file }: { id: string; file: string }, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+async function sendPicture(context: Context, { id, file }: { id: string; file: string }, request: FastifyRequest, reply: FastifyReply) {
   const index = /^(\d{1,3})(\.png)?$/.exec(file)?.[1]
-  const picture = index === undefined ? undefined : jobs.get(id).pictures[Number(index)]
+  const picture = index === undefined ? undefined : (await jobOf(id, context)).pictures[Number(index)]
   if (!picture) throw new HttpError(404, 'ERR_NOT_FOUND', `Job ${id.slice(0, 64)} has no image ${file.slice(0, 20)}`)
   const etag = `"${picture.sha256}"`
   void reply.header('etag', etag).header('cache-control', 'private, max-age=31536000, immutable')
   if (request.headers['if-none-match'] === etag) return reply.code(304).send()
   return reply.type('image/png').send(Buffer.from(picture.png.buffer, picture.png.byteOffset, picture.png.byteLength))
+}
+
+/** Loading a model here would only take memory. */
+export function refuseElsewhere({ settings }: Context): void {
+  if (settings.queue) throw new HttpError(409, 'ERR_STATE', 'The models are loaded by the workers of the queue')
 }
 
 function modelRoutes(app: FastifyInstance, context: Context): void {
@@ -253,11 +293,13 @@ function modelRoutes(app: FastifyInstance, context: Context): void {
   )
   app.post<Named>('/models/:name/load', { schema: { tags, summary: 'Load a model before its first job' } }, async (request, reply) => {
     const name = models.resolve(request.params.name)
+    refuseElsewhere(context)
     await sides.run(request, reply, (signal) => models.host.load(name, { signal }))
     return models.details(name)
   })
   app.post<Named>('/models/:name/unload', { schema: { tags, summary: 'Free the memory of a model' } }, async (request, reply) => {
     const name = models.resolve(request.params.name)
+    refuseElsewhere(context)
     await sides.run(request, reply, () => models.host.unload(name))
     return reply.code(204).send()
   })

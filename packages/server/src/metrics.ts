@@ -24,18 +24,18 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
   const load = new Histogram({ name: 'latent_model_load_seconds', help: 'Time to load a model', buckets: seconds, registers })
   new Gauge({
     name: 'latent_queue_depth',
-    help: 'Queued requests',
+    help: 'Queued requests, of all servers of a shared queue',
     registers,
-    collect() {
-      this.set(room.waiting.length)
+    async collect() {
+      this.set(await room.depth().catch(() => room.waiting.length)) // the queue is not reachable
     },
   })
   new Gauge({
     name: 'latent_running',
-    help: 'Running requests: 0 or 1',
+    help: 'Running requests of this server',
     registers,
     collect() {
-      this.set(room.running ? 1 : 0)
+      this.set(room.running.length)
     },
   })
   new Gauge({
@@ -49,6 +49,7 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
   /** Queried after each request, so that a scrape does not wait for the running one. */
   const memory = new Map<string, number>()
   const measure = async (model: string) => {
+    if (!models.loaded().includes(model)) return // another machine has it
     const usage = await models.host.memoryUsage(model).catch(() => undefined) // the server or the engine has ended
     if (usage) memory.set(model, usage.total)
   }
@@ -80,7 +81,7 @@ export function serveMetrics(app: FastifyInstance, { room, models }: Context): v
     images.inc({ model: run.model }, result.images.length)
     const { encodeMs, sampleMs, decodeMs, loadMs } = result.timings
     for (const [name, ms] of Object.entries({ encode: encodeMs, sample: sampleMs, decode: decodeMs })) stage.observe({ stage: name }, ms / 1000)
-    step.observe(sampleMs / 1000 / result.options.steps)
+    step.observe(sampleMs / 1000 / Number(result.options.steps))
     if (loadMs > 0) load.observe(loadMs / 1000)
   })
   app.get('/metrics', { schema: { tags: ['server'], summary: 'Metrics for Prometheus' } }, async (_, reply) =>

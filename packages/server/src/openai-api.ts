@@ -1,10 +1,11 @@
 /** The OpenAI images API, `/v1`: generations, edits, variations, models. */
 import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { RawImage, type GenerateResult, type HostGenerateOptions, type ImageFormat, type JobEvent } from 'node-latent-diffusion'
+import { RawImage, type HostGenerateOptions, type ImageFormat, type JobEvent } from 'node-latent-diffusion'
 import { invalid, notFound, type Answer } from './errors.js'
 import { readParts } from './forms.js'
 import { checkPicture, pictureSize } from './pictures.js'
+import type { RunImage, RunResult } from './queue.js'
 import { transparency } from './regions.js'
 import { checkLimits, stepsOf, takesStrength } from './requests.js'
 import type { Context } from './server.js'
@@ -188,17 +189,20 @@ async function readForm(request: FastifyRequest, { settings }: Context): Promise
 const fileOf = async (image: RawImage, format: ImageFormat, quality: number) =>
   Buffer.from(await image.encode(format, format === 'png' ? {} : { quality: Math.max(1, quality) }))
 
+/** A finished image in another format, or its PNG file as it is. */
+const finished = async (image: RunImage, format: ImageFormat, quality: number) =>
+  format === 'png' ? Buffer.from(await image.png()) : fileOf(await image.raw(), format, quality)
+
 const base64 = async (image: RawImage, format: ImageFormat, quality: number) => (await fileOf(image, format, quality)).toString('base64')
 
-async function usageOf(prompt: string | undefined, { model }: Asked, { models }: Context) {
-  const counted = prompt ? models.host.tokenize(prompt, { model }).then(({ chunks }) => chunks.reduce((sum, { ids }) => sum + ids.length, 0)) : 0
-  const count = await Promise.resolve(counted).catch(() => 0)
+async function usageOf(counting: number | Promise<number> | undefined) {
+  const count = await Promise.resolve(counting ?? 0).catch(() => 0)
   return { input_tokens: count, output_tokens: 0, total_tokens: count, input_tokens_details: { image_tokens: 0, text_tokens: count } }
 }
 
-function plain(options: GenerateResult['options']): Fields {
+function plain(options: Readonly<Record<string, unknown>>): Fields {
   const kept = Object.entries(options).filter(([key]) => !['image', 'mask', 'loras', 'latents'].includes(key))
-  return Object.fromEntries(kept.map(([key, value]) => [key, typeof value === 'bigint' ? String(value) : (value as unknown)]))
+  return Object.fromEntries(kept.map(([key, value]) => [key, typeof value === 'bigint' ? String(value) : value]))
 }
 
 /** A small preview, scaled to the size of the image. */
@@ -225,22 +229,22 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
   room.admit(request.ip)
   const shared = { size, quality, background, output_format: format }
   const created = Math.floor(Date.now() / 1000)
-  // Counted while the model is loaded: afterwards this would wait for the next request.
-  let usage: ReturnType<typeof usageOf> | undefined
+  let counting: Promise<number> | undefined
   const submit = (signal: AbortSignal, onEvent?: (event: JobEvent) => void) =>
     room.submit({
       ...{ api: 'openai', model, options, client: request.ip, signal },
       onEvent: (each) => {
-        if (each.type === 'progress' && each.phase === 'sample') usage ??= usageOf(options.prompt, asked, context)
+        if (each.type === 'progress' && each.phase === 'sample') counting ??= options.prompt ? room.countTokens(model, options.prompt) : undefined
         onEvent?.(each)
       },
     }).promise
-  const used = () => usage ?? usageOf(undefined, asked, context)
+  const used = ({ promptTokens }: RunResult) => usageOf(promptTokens ?? counting)
   if (!asked.stream) {
-    const { images, seed, timings, options: resolved, warnings } = await submit(clientSignal(reply))
+    const result = await submit(clientSignal(reply))
+    const { images, seed, timings, options: resolved, warnings } = result
     const data = []
     for (const image of images) {
-      const file = await fileOf(image, format, compression)
+      const file = await finished(image, format, compression)
       if (asked.asUrl) data.push({ url: `${request.protocol}://${request.headers.host!}${filesPath}/${urls.add(file, format)}` })
       else data.push({ b64_json: file.toString('base64') })
     }
@@ -249,7 +253,7 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
       created,
       data,
       ...shared,
-      usage: await used(),
+      usage: await used(result),
       latent: { seeds, options: plain(resolved), timings, warnings },
     }
   }
@@ -272,10 +276,13 @@ async function answer(context: Context, request: FastifyRequest, reply: FastifyR
         telling = telling.catch(() => {}) // a failed preview is ignored
       })
       await telling
-      const total = await used()
+      const total = await used(result)
       const type = `${event}.completed`
       for (const image of result.images)
-        await send({ event: type, data: { type, b64_json: await base64(image, format, compression), created_at: created, ...shared, usage: total } })
+        await send({
+          event: type,
+          data: { type, b64_json: (await finished(image, format, compression)).toString('base64'), created_at: created, ...shared, usage: total },
+        })
     },
     openaiError,
   )

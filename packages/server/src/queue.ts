@@ -1,12 +1,14 @@
-/** The queue for requests of all APIs: one at a time goes to the engine, `interactive` before `batch`. */
+/** The queue for requests of all APIs: what a queue must do, and who is admitted. {@link LocalQueue} and {@link FleetQueue} are the implementations. */
 import { EventEmitter } from 'node:events'
-import type { DiffusionHost, GenerateResult, HostGenerateOptions, JobEvent } from 'node-latent-diffusion'
+import type { GenerateResult, HostGenerateOptions, JobEvent, RawImage } from 'node-latent-diffusion'
 import { busy, closing } from './errors.js'
 import type { Priority } from './protocol.js'
 import type { Limits } from './settings.js'
 
 /** The requested work. */
 export interface Submission {
+  /** Default: random. A queue that others share runs an id once. */
+  id?: string
   /** The API of the request. */
   api: 'latent' | 'openai' | 'a1111'
   model: string
@@ -18,7 +20,29 @@ export interface Submission {
   goesOn?: boolean
   /** Aborted when the result is not needed any more. */
   signal?: AbortSignal
+  /** JSON that a shared queue keeps, so that other servers can show the request. */
+  note?: Record<string, unknown>
   onEvent?(event: JobEvent): void
+}
+
+/** A finished image. */
+export interface RunImage {
+  width: number
+  height: number
+  metadata: Readonly<Record<string, string>>
+  /** The PNG file with its metadata. */
+  png(): Promise<Uint8Array>
+  raw(): Promise<RawImage>
+}
+
+/** A result, made here or elsewhere. */
+export interface RunResult extends Pick<GenerateResult, 'seed' | 'warnings'> {
+  images: RunImage[]
+  timings: Pick<GenerateResult['timings'], 'loadMs' | 'encodeMs' | 'sampleMs' | 'decodeMs'>
+  /** With all defaults. */
+  options: Readonly<Record<string, unknown>>
+  /** Tokens of the prompt, if they were counted where the image was made. */
+  promptTokens?: number
 }
 
 /** A submission in the queue. */
@@ -26,45 +50,57 @@ export interface Run extends Submission {
   state: 'queued' | 'running' | 'done'
   submitted: number
   started?: number
-  promise: Promise<GenerateResult>
+  /** Rejects if the queue could not take it. */
+  accepted: Promise<void>
+  promise: Promise<RunResult>
   cancel(reason: unknown): void
+}
+
+/** A run that another process submitted, or this one before. */
+export interface FoundRun {
+  run: Run
+  model: string
+  priority: Priority
+  note: Record<string, unknown>
 }
 
 export interface QueueEvents {
   /** Events of the queue or of the engine. */
   change: []
   /** A run has ended; `error` if it failed. */
-  settled: [run: Run, result: GenerateResult | undefined, error: unknown]
+  settled: [run: Run, result: RunResult | undefined, error: unknown]
   progress: [run: Run, event: JobEvent]
 }
 
-export class WaitingRoom extends EventEmitter<QueueEvents> {
-  readonly #host: DiffusionHost
+export abstract class WaitingRoom extends EventEmitter<QueueEvents> {
   readonly #limits: Limits
-  #waiting: Run[] = []
-  #running: Run | undefined
   #closing = false
   /** Durations of the last runs in milliseconds, for `Retry-After`. */
   readonly #lately: number[] = []
 
-  constructor(host: DiffusionHost, limits: Limits) {
+  constructor(limits: Limits) {
     super()
     this.setMaxListeners(0) // unlimited, as many as streams
-    this.#host = host
-    host.on('status', () => this.emit('change'))
     this.#limits = limits
   }
 
-  get running(): Run | undefined {
-    return this.#running
+  /** Runs of this server that are being made. */
+  abstract get running(): readonly Run[]
+  /** Runs of this server that wait, in order as far as it is known. */
+  abstract get waiting(): readonly Run[]
+
+  /** Waiting runs of all servers. */
+  async depth(): Promise<number> {
+    return this.waiting.length
   }
 
-  get waiting(): readonly Run[] {
-    return this.#waiting
+  /** Whether jobs can be taken at the moment. */
+  get isReachable(): boolean {
+    return true
   }
 
   get isFull(): boolean {
-    return this.#running !== undefined && this.#waiting.length >= this.#limits.maxQueue
+    return this.running.length > 0 && this.waiting.length >= this.#limits.maxQueue
   }
 
   get isClosing(): boolean {
@@ -81,117 +117,44 @@ export class WaitingRoom extends EventEmitter<QueueEvents> {
   admit(client: string): void {
     if (this.#closing) throw closing()
     const { maxQueue, maxQueuePerClient } = this.#limits
-    if (this.#running === undefined) return
-    if (this.#waiting.length >= maxQueue) throw busy(`The queue is full: ${this.#waiting.length} requests are waiting`, this.retryAfter)
-    if (this.#waiting.filter((each) => each.client === client).length >= maxQueuePerClient)
+    if (this.running.length === 0 && this.waiting.length === 0) return
+    if (this.waiting.length >= maxQueue) throw busy(`The queue is full: ${this.waiting.length} requests are waiting`, this.retryAfter)
+    if (this.waiting.filter((each) => each.client === client).length >= maxQueuePerClient)
       throw busy(`The limit of ${maxQueuePerClient} waiting requests per client is reached`, this.retryAfter)
   }
 
   submit(submission: Submission): Run {
     if (!submission.goesOn) this.admit(submission.client)
     else if (this.#closing) throw closing()
-    let resolve!: (result: GenerateResult) => void
-    let reject!: (error: unknown) => void
-    const promise = new Promise<GenerateResult>((yes, no) => ([resolve, reject] = [yes, no]))
-    promise.catch(() => {}) // reported by its API
-    const controller = new AbortController()
-    const leave = () => run.cancel(submission.signal!.reason)
-    const settle = (result: GenerateResult | undefined, error?: unknown) => {
-      if (run.state === 'done') return
-      run.state = 'done'
-      submission.signal?.removeEventListener('abort', leave)
-      if (result) resolve(result)
-      else reject(error)
-      this.emit('settled', run, result, error)
-    }
-    const run: Run & { begin(): Promise<void> } = {
-      ...submission,
-      priority: submission.priority ?? 'interactive',
-      state: 'queued',
-      submitted: performance.now(),
-      promise,
-      cancel: (reason) => {
-        if (run.state === 'queued') {
-          this.#waiting = this.#waiting.filter((each) => each !== run)
-          settle(undefined, reason)
-          this.#tellPositions()
-        } else controller.abort(reason)
-      },
-      begin: async () => {
-        try {
-          settle(await this.#generate(run, controller.signal))
-        } catch (error) {
-          settle(undefined, error)
-        }
-      },
-    }
-    if (submission.signal?.aborted) settle(undefined, submission.signal.reason)
-    else {
-      submission.signal?.addEventListener('abort', leave, { once: true })
-      this.#enqueue(run)
-    }
-    return run
+    return this.enqueue(submission)
   }
 
-  /** Moves a waiting run; 0: next. After that no other overtakes it by priority. */
-  move(run: Run, position: number): void {
-    const others = this.#waiting.filter((each) => each !== run)
-    if (others.length === this.#waiting.length) return
-    run.priority = 'interactive'
-    others.splice(Math.min(position, others.length), 0, run)
-    this.#waiting = others
-    this.#tellPositions()
-  }
+  /** Moves a waiting run; 0: next. After that no other overtakes it by priority. @throws HttpError 409 if the queue cannot */
+  abstract move(run: Run, position: number): Promise<void>
 
-  /** Rejects waiting runs and gives the running one this many milliseconds. */
+  /** Binds an idempotency key to a request, in all servers of the queue. Returns the id of the first request. @throws HttpError 409 if it was a different one */
+  abstract claim(key: string, requestHash: string, id: string): Promise<string>
+
+  /** Finds a run of another server. */
+  abstract find(id: string, onEvent: (event: JobEvent) => void): Promise<FoundRun | undefined>
+
+  /** Deletes a finished run from a shared queue. */
+  abstract forget(id: string, model: string): Promise<void>
+
+  /** Tokens of a prompt while its run is made; undefined if the result has them. */
+  abstract countTokens(model: string, prompt: string): Promise<number> | undefined
+
+  /** Rejects waiting runs and gives running ones this many milliseconds. */
   async close(graceMs: number): Promise<void> {
     this.#closing = true
-    for (const run of [...this.#waiting]) run.cancel(closing())
-    const running = this.#running
-    if (!running) return
-    const late = setTimeout(() => running.cancel(closing()), graceMs)
-    await running.promise.catch(() => {})
-    clearTimeout(late)
+    await this.end(graceMs)
   }
 
-  #enqueue(run: Run): void {
-    const { length } = this.#waiting
-    const place = run.priority === 'batch' ? length : 1 + this.#waiting.map(({ priority }) => priority !== 'batch').lastIndexOf(true)
-    this.#waiting.splice(place, 0, run)
-    this.#next()
-    this.#tellPositions()
-  }
+  protected abstract enqueue(submission: Submission): Run
+  protected abstract end(graceMs: number): Promise<void>
 
-  #next(): void {
-    if (this.#running) return
-    const run = this.#waiting.shift() as (Run & { begin(): Promise<void> }) | undefined
-    this.#running = run
-    if (!run) return
-    run.state = 'running'
-    run.started = performance.now()
-    void run.begin().then(() => {
-      this.#lately.push(performance.now() - run.started!)
-      if (this.#lately.length > 8) this.#lately.shift()
-      this.#running = undefined
-      this.#next()
-      this.#tellPositions()
-    })
-  }
-
-  #tellPositions(): void {
-    const before = this.#running ? 1 : 0
-    for (const [i, run] of this.#waiting.entries()) run.onEvent?.({ type: 'queued', position: i + before })
-    this.emit('change')
-  }
-
-  async #generate(run: Run, signal: AbortSignal): Promise<GenerateResult> {
-    run.onEvent?.({ type: 'started' })
-    const job = this.#host.generate({ ...run.options, model: run.model, signal })
-    for await (const event of job) {
-      if (event.type === 'queued' || event.type === 'started') continue // events of the host, which has one job at a time
-      run.onEvent?.(event)
-      this.emit('progress', run, event)
-    }
-    return job
+  protected took(ms: number): void {
+    this.#lately.push(ms)
+    if (this.#lately.length > 8) this.#lately.shift()
   }
 }

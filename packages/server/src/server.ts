@@ -9,14 +9,16 @@ import type { AddressInfo } from 'node:net'
 import { a1111Api, a1111Error } from './a1111-api.js'
 import { boundBodies } from './bodies.js'
 import { toAnswer, type Answer } from './errors.js'
+import { FleetQueue, openFleet } from './fleet-queue.js'
 import { JobStore } from './jobs.js'
 import { latentApi } from './latent-api.js'
+import { LocalQueue } from './local-queue.js'
 import { serveMetrics } from './metrics.js'
 import { Models } from './models.js'
 import { openaiApi, openaiError } from './openai-api.js'
 import { servePage } from './page.js'
 import { PictureUrls } from './picture-urls.js'
-import { WaitingRoom } from './queue.js'
+import type { WaitingRoom } from './queue.js'
 import { secure } from './security.js'
 import { readSettings, type ServerOptions, type Settings } from './settings.js'
 import { Sides } from './sides.js'
@@ -32,6 +34,8 @@ export interface Context {
   streams: Streams
   sides: Sides
   urls: PictureUrls
+  /** Jobs of other servers that are being looked up. */
+  adopting: Map<string, Promise<void>>
   log: (line: string) => void
 }
 
@@ -116,6 +120,7 @@ function healthRoutes(app: FastifyInstance, { room }: Context): void {
   app.get('/healthz', { schema: { tags: ['server'], summary: 'Health check' } }, async () => ({ status: 'ok' }))
   app.get('/readyz', { schema: { tags: ['server'], summary: 'Readiness check' } }, async (_, reply) => {
     if (room.isClosing) return reply.code(503).send({ status: 'closing' })
+    if (!room.isReachable) return reply.code(503).send({ status: 'queue not reachable' })
     return room.isFull ? reply.code(503).send({ status: 'full' }) : { status: 'ready' }
   })
 }
@@ -157,6 +162,16 @@ async function build(context: Context): Promise<FastifyInstance> {
   return app
 }
 
+async function makeQueue({ queue, limits, log }: Settings, models: Models): Promise<WaitingRoom> {
+  if (!queue) return new LocalQueue(models.host, limits)
+  try {
+    return new FleetQueue(openFleet(queue, version, log), () => models.names(), limits)
+  } catch (error) {
+    await models.close()
+    throw error
+  }
+}
+
 /**
  * Starts a server. The engine runs in its own process (`DiffusionHost`), so that a crash of native code costs one request.
  * @throws RangeError or TypeError for invalid options, the system's error if the port is in use
@@ -164,11 +179,12 @@ async function build(context: Context): Promise<FastifyInstance> {
 export async function createServer(options?: ServerOptions): Promise<Server> {
   const settings = readSettings(options)
   const models = new Models(settings)
-  const room = new WaitingRoom(models.host, settings.limits)
+  const room = await makeQueue(settings, models)
   const context: Context = {
     ...{ version, settings, models, room, log: settings.log },
     ...{ jobs: new JobStore(settings.limits), streams: new Streams(), sides: new Sides(settings) },
     urls: new PictureUrls(settings.limits.maxKeptBytes),
+    adopting: new Map(),
   }
   models.host.on('crash', (error) => settings.log(error.message))
   let app: FastifyInstance
@@ -176,13 +192,14 @@ export async function createServer(options?: ServerOptions): Promise<Server> {
     app = await build(context)
     await app.listen({ host: settings.host, port: settings.port })
   } catch (error) {
+    await room.close(0)
     await models.close()
     throw error
   }
   const { port } = app.server.address() as AddressInfo
   let closed: Promise<void> | undefined
   const close = async () => {
-    const last = room.running
+    const hasOwn = [...room.running].some(({ api }) => api === 'latent')
     context.sides.close()
     await room.close(settings.graceMs)
     await context.jobs.settled()
@@ -190,7 +207,7 @@ export async function createServer(options?: ServerOptions): Promise<Server> {
     context.streams.close()
     await new Promise(setImmediate)
     // Images with a URL can still be fetched.
-    if (last?.api === 'latent' && settings.graceMs > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(settings.graceMs, 1000)))
+    if (hasOwn && settings.graceMs > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(settings.graceMs, 1000)))
     await app.close()
     await models.close()
   }

@@ -28,6 +28,22 @@ export interface Limits {
   maxStreams: number
 }
 
+/** A queue on Redis, whose jobs run on workers (`latent worker`). Needs the package `@node-latent-diffusion/worker`. */
+export interface QueueSettings {
+  /** `redis://host:6379`, or `rediss://` for TLS. */
+  redis: string
+  /** Name of the queue. Default `latent`. */
+  queue?: string
+  /** Images: a folder that all machines share, `s3://bucket/prefix`, or a store of the package `@node-latent-diffusion/worker`. */
+  store: string | object
+  /** Milliseconds that outcomes are kept. Default 24 hours. */
+  keepMs?: number
+  /** Runs of a job that fails with a retriable error. Default 3. */
+  attempts?: number
+  /** Milliseconds to wait for Redis. Default 10,000. */
+  timeoutMs?: number
+}
+
 /** Options of `createServer()`. */
 export interface ServerOptions {
   /** Default 127.0.0.1. Addresses other than loopback require a `token`. */
@@ -50,8 +66,10 @@ export interface ServerOptions {
   maxModels?: number
   /** Idle time in milliseconds after which the engine exits and frees its memory. Default 5 minutes; 0: never. */
   keepAliveMs?: number
-  /** Whether requests may download models. Default true. */
+  /** Whether requests may download models. Default true; false with `queue`. */
   pull?: boolean
+  /** Runs jobs on other machines. Default: in this one. The workers must have the models under the same names; this server reads only their headers. */
+  queue?: QueueSettings
   /** Download settings of `pull`. */
   hub?: HubOptions
   limits?: Partial<Limits>
@@ -65,8 +83,8 @@ export interface ServerOptions {
   log?: (line: string) => void
 }
 
-export type Settings = Required<Omit<ServerOptions, 'token' | 'modelsDir' | 'limits' | 'page'>> &
-  Pick<ServerOptions, 'token' | 'modelsDir' | 'page'> & { limits: Limits; loopback: boolean }
+export type Settings = Required<Omit<ServerOptions, 'token' | 'modelsDir' | 'limits' | 'page' | 'queue'>> &
+  Pick<ServerOptions, 'token' | 'modelsDir' | 'page' | 'queue'> & { limits: Limits; loopback: boolean }
 
 const mebibyte = 2 ** 20
 
@@ -128,7 +146,8 @@ function checkHost(name: string): string {
 export function readSettings(options: ServerOptions = {}): Settings {
   const host = (options.host ?? '127.0.0.1').replace(/^\[(.*)\]$/, '$1') // as IPv6 addresses are written in URLs
   const loopback = isLoopback(host)
-  const { token, modelsDir, page } = options
+  const { token, modelsDir, page, queue } = options
+  if (queue && options.pull) throw new RangeError('pull: with a queue, models are loaded by the workers, which do not download them on request')
   if (token !== undefined && !/^[\x21-\x7e]{8,256}$/.test(token))
     throw new RangeError('token must be 8 to 256 printable characters of ASCII, without spaces')
   if (!loopback && token === undefined)
@@ -145,7 +164,8 @@ export function readSettings(options: ServerOptions = {}): Settings {
     load: options.load ?? {},
     maxModels: options.maxModels ?? 1,
     keepAliveMs: checkDuration(options.keepAliveMs ?? 300_000, 'keepAliveMs'),
-    pull: options.pull ?? true,
+    pull: options.pull ?? queue === undefined,
+    queue,
     hub: options.hub ?? {},
     limits: readLimits(options.limits, loopback),
     graceMs: checkDuration(options.graceMs ?? 30_000, 'graceMs'),

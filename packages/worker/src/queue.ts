@@ -46,6 +46,7 @@ export interface JobSubmission {
 export interface QueuedJob {
   readonly id: string
   readonly model: string
+  readonly priority: Priority
   readonly note: Json | undefined
   readonly state: 'queued' | 'running' | 'done'
   /**
@@ -205,7 +206,7 @@ export class JobQueue implements AsyncDisposable {
   }
 
   /** Puts a waiting job before all others of its model. @throws QueueError `ERR_STATE` if it does not wait any more, `ERR_QUEUE` if Redis does not answer in time */
-  async moveToFront(job: QueuedJob): Promise<void> {
+  async moveToFront(job: Pick<QueuedJob, 'id' | 'model'>): Promise<void> {
     const move = async () => {
       const found = await this.#queue(job.model).getJob(job.id)
       const state = await found?.getState()
@@ -215,6 +216,15 @@ export class JobQueue implements AsyncDisposable {
     }
     await this.#inTime(move())
     void this.#place()
+  }
+
+  /** Deletes the outcome of a finished job. @throws QueueError `ERR_QUEUE` if Redis does not answer in time */
+  async forget({ id, model }: Pick<QueuedJob, 'id' | 'model'>): Promise<void> {
+    const remove = async () => {
+      const job = await this.#queue(model).getJob(id)
+      if (job?.finishedOn) await job.remove()
+    }
+    await this.#inTime(remove())
   }
 
   /** @throws QueueError `ERR_QUEUE` if Redis does not answer in time */
