@@ -59,6 +59,14 @@ const guides = [
   ),
 ]
 
+// New pages that nobody has put into a group yet.
+const listed = new Set(guides.flatMap(({ items }) => items.map(({ link }) => link)))
+const titleOf = (page) => /^# (.+)$/m.exec(readFileSync(built(`pages/${page}`), 'utf8'))?.[1] ?? page
+const more = Object.entries(pages)
+  .filter(([page, file]) => file.startsWith('docs/') && file.endsWith('.md') && !listed.has(`/${page.replace(/\.md$/, '')}`))
+  .map(([page]) => [titleOf(page), page.replace(/\.md$/, '')])
+if (more.length > 0) guides.push(group('More', ...more))
+
 export default defineConfig({
   title: 'node-latent-diffusion',
   description: 'Stable Diffusion and other latent diffusion models in Node.js',

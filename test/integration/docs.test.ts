@@ -1,5 +1,5 @@
 /** The code in the documentation: programs run, everything compiles against the published declarations, and every flag of `latent` in a shell block exists. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import ts from 'typescript'
@@ -96,6 +96,14 @@ describe('programs', () => {
   test.each(programs.map((snippet) => [title(snippet), snippet] as const))('%s runs', (_title, snippet) => {
     runProgram(snippet, folder)
   })
+})
+
+test('the table of error codes is complete', () => {
+  const declared = readFileSync(path.join(root, 'types', 'index.d.ts'), 'utf8').match(/type DiffusionErrorCode = (.*);/)![1]!
+  const codes = (text: string) => [...text.matchAll(/\bERR_[A-Z_]+/g)].map(([code]) => code)
+  const rows = readFileSync(path.join(root, 'docs', 'troubleshooting.md'), 'utf8').match(/^\| `ERR_\w+`\s.*$/gm)!
+  const listed = rows.flatMap((row) => codes(row.split('|')[1]!))
+  expect(new Set(listed)).toEqual(new Set([...codes(declared), 'ERR_INVALID_ARG', 'ERR_IMAGE_FORMAT', 'ERR_UNSUPPORTED_IMAGE']))
 })
 
 describe('commands', () => {
