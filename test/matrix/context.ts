@@ -36,6 +36,9 @@ export function close(): void {
   rmSync(folder, { recursive: true, force: true })
 }
 
+/** The packed file of a package of this repository. */
+export const tarball = (of: string) => path.join(tarballs, `${of}-${packages.readManifest(packages.root).version}.tgz`)
+
 export const registryUrl = () => registry!.url
 
 /** Generates an image with the embedded model and prints its hash. */

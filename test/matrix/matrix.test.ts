@@ -1,6 +1,7 @@
 /** The package with every package manager, runtime, bundler and compiler: `npm run test:matrix`, which writes docs/compatibility.md. Not part of `npm test`. */
 import { archives, bundlers } from './bundlers'
 import { close, open } from './context'
+import { templates } from './create'
 import { declarations } from './declarations'
 import { managers } from './managers'
 import { runtimes } from './runtimes'
@@ -14,4 +15,5 @@ describe('Runtimes', runtimes)
 describe('The server', servers)
 describe('Bundlers and tracers', bundlers)
 describe('Electron archives', archives)
+describe('Templates', templates)
 describe('Declarations and manifests', declarations)

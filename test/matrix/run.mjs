@@ -57,7 +57,7 @@ Installing must not warn about scripts; declarations are compiled with \`types: 
 
 Last run: ${date}, version ${version}, ${machine()}. ${report.numPassedTests} passed, ${report.numFailedTests} failed.
 
-Not covered yet: macOS, Windows and musl (the workflows in \`.github/workflows\` build and try them, and have not run), Next.js itself (its tracer is run here), Electron itself
+Not covered yet: macOS, Windows and musl (the workflows in \`.github/workflows\` build and try them, and have not run), Electron itself
 (archives are read by asar-node, which patches Node.js as Electron does).
 
 Linux on arm64, tried by hand under qemu on 2026-11-28: the addon, cross-compiled (glibc 2.34 or newer), in Node.js 20.20.2. Ten steps of the embedded model gave the image of x86-64 within 4
