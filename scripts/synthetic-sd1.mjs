@@ -24,7 +24,7 @@ export const sizes = {
 // ---- names and shapes ------------------------------------------------------------------------------------------------
 
 /** Collects [key, shape, rule, dtype] in file order. Rules: w fan-in scaled weight, n norm scale, b bias, e embedding. */
-class Collector {
+export class Collector {
   tensors = []
   add(key, shape, rule, dtype = 'F32') {
     this.tensors.push({ key, shape, rule, dtype })
@@ -43,7 +43,7 @@ class Collector {
   }
 }
 
-function unetResBlock(c, key, input, output, embedding) {
+export function unetResBlock(c, key, input, output, embedding) {
   c.norm(`${key}.in_layers.0`, input)
   c.conv(`${key}.in_layers.2`, input, output, 3)
   c.linear(`${key}.emb_layers.1`, embedding, output)
@@ -52,7 +52,7 @@ function unetResBlock(c, key, input, output, embedding) {
   if (input !== output) c.conv(`${key}.skip_connection`, input, output, 1)
 }
 
-function attention(c, key, channels, context) {
+export function attention(c, key, channels, context) {
   c.linear(`${key}.to_q`, channels, channels, false)
   c.linear(`${key}.to_k`, context, channels, false)
   c.linear(`${key}.to_v`, context, channels, false)
@@ -126,7 +126,7 @@ function vaeMiddle(c, key, channels) {
 }
 
 /** ldm/modules/diffusionmodules/model.py Encoder and Decoder, kl-f8. */
-function autoencoder(c, base) {
+export function autoencoder(c, base) {
   const widths = [1, 2, 4, 4].map((m) => m * base)
   const [encoder, decoder] = ['first_stage_model.encoder', 'first_stage_model.decoder']
   c.conv(`${encoder}.conv_in`, 3, base, 3)
@@ -157,8 +157,7 @@ function autoencoder(c, base) {
 }
 
 /** transformers CLIPTextModel, CLIP ViT-L/14's text tower. */
-function textEncoder(c, { hidden, intermediate, layers }) {
-  const prefix = 'cond_stage_model.transformer.text_model.'
+export function textEncoder(c, { hidden, intermediate, layers }, prefix = 'cond_stage_model.transformer.text_model.') {
   c.add(`${prefix}embeddings.position_ids`, [1, 77], 'arange', 'I64')
   c.add(`${prefix}embeddings.token_embedding.weight`, [49408, hidden], 'e')
   c.add(`${prefix}embeddings.position_embedding.weight`, [77, hidden], 'e')
@@ -295,9 +294,13 @@ function tensorBytes(tensor, type) {
 // ---- the file --------------------------------------------------------------------------------------------------------
 
 /** Writes FILE (safetensors, tensor by tensor) and the configuration next to it as NAME.yaml. Returns the bytes written. */
-export async function writeSyntheticSd1(file, { size = 'tiny', type = 'f32' } = {}) {
-  const tensors = sd1Tensors(size)
-  const header = { __metadata__: { format: 'pt', title: `synthetic SD 1.x (${size}), weights by formula, no training` } }
+export function writeSyntheticSd1(file, { size = 'tiny', type = 'f32' } = {}) {
+  return writeCheckpoint(file, sd1Tensors(size), { type, title: `synthetic SD 1.x (${size})`, config: sd1Config(size) })
+}
+
+/** Writes tensors by formula, one at a time, and the configuration, if any, next to them. Returns the bytes written. */
+export async function writeCheckpoint(file, tensors, { type, title, config }) {
+  const header = { __metadata__: { format: 'pt', title: `${title}, weights by formula, no training` } }
   let offset = 0
   for (const { key, shape, dtype } of tensors) {
     const bytes = shape.reduce((a, b) => a * b, 1) * (dtype === 'I64' ? 8 : type === 'f16' ? 2 : 4)
@@ -318,7 +321,7 @@ export async function writeSyntheticSd1(file, { size = 'tiny', type = 'f32' } = 
   }
   await rename(`${file}.part`, file)
   // JSON is YAML.
-  await writeFile(path.join(path.dirname(file), `${path.parse(file).name}.yaml`), `${JSON.stringify(sd1Config(size), null, 2)}\n`)
+  if (config) await writeFile(path.join(path.dirname(file), `${path.parse(file).name}.yaml`), `${JSON.stringify(config, null, 2)}\n`)
   return 8 + json.length + offset
 }
 

@@ -7,6 +7,7 @@
 #include "models/tiny_autoencoder.h"
 #include "models/unet.h"
 #include "pipeline/messages.h"
+#include "pipeline/sampling/sampling_run.h"
 #include "samplers/solver.h"
 
 namespace latent::pipeline {
@@ -57,6 +58,19 @@ void check_sampler(const std::string & sampler) {
                 details.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
+/// Checks the schedule and the timesteps that belong to it.
+void check_default_levels(const ModelSpec & spec) {
+    if (spec.sampling_schedule.empty() && spec.sampling_timesteps.empty()) return;
+    try {
+        (void)samplers::make_solver(solver_options({}, spec, false));
+    } catch (const Error & error) {
+        const char * field = spec.sampling_timesteps.empty() ? "samplingSchedule" : "samplingTimesteps";
+        throw Error(ErrorCode::model_format,
+                    std::string("The model specification's \"") + field + "\" cannot be used: " + error.what(),
+                    Json{{"field", field}}.dump());
+    }
+}
+
 std::unique_ptr<models::FirstStage> make_first_stage(const AutoencoderConfig & config, graph::DevicePtr device) {
     if (config.kind == "tiny") return std::make_unique<models::TinyAutoencoder>(config, std::move(device));
     return std::make_unique<models::Autoencoder>(config, std::move(device));
@@ -93,6 +107,7 @@ OpenedModelPtr open_preview(const LoadRequest & request, const ModelSpec & spec)
 OpenedModelPtr open_request(const LoadRequest & request) {
     auto opened = std::make_shared<formats::OpenedModel>(formats::open_model(model_parts(request)));
     check_sampler(opened->spec.sampler);
+    if (opened->spec.unet) check_default_levels(opened->spec);
     if (!request.preview_vae.empty() && !request.first_stage_only) opened->preview = open_preview(request, opened->spec);
     if (!request.refiner.empty() && !request.first_stage_only) opened->refiner = open_refiner(request, opened->spec);
     return opened;

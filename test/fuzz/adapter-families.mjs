@@ -19,6 +19,8 @@ const adaptedLayers = [
   ['lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q', 128, 128, []],
   ['lora_unet_mid_block_resnets_0_conv1', 128, 128, [3, 3]],
   ['lora_unet_input_blocks_3_0_in_layers_2', 128, 64, [3, 3]],
+  ['transformer.resblocks.0.attn.in_proj', 384, 128, []], // q, k and v of the text encoder
+  ['base_model.model.mid_block.attentions.0.transformer_blocks.0.attn1.to_q', 128, 128, []],
 ]
 /** The tensors of each form for a layer, each with its shape. */
 const adapterForms = [
@@ -45,7 +47,25 @@ const adapterForms = [
   (out) => ({ oft_blocks: [2, out / 4, 4, 4], alpha: [] }),
   (out, into, taps) => ({ diff: [out, into, ...taps], diff_b: [out] }),
   (out, into, taps) => ({ set_weight: [out, into, ...taps] }),
+  (out, into) => ({ 'oft_R.weight': [into / 8, 28] }),
+  (out, into) => ({ 'oft_R.default.weight': [1, (into * (into - 1)) / 2] }),
+  (out, into, taps) => ({ diff: [out, into, ...taps], reshape_weight: [2 + taps.length] }),
 ]
+
+/** PEFT's configuration beside an adapter_model file, with right and wrong values. */
+function peftConfig(random) {
+  const config = {
+    peft_type: random.pick(['OFT', 'LORA', 7]),
+    use_cayley_neumann: random.pick([true, false, 'yes', null]),
+    num_cayley_neumann_terms: random.pick([5, 1, 2, 3, 64, 65, 0, -1, 1e9, 2.5, '5']),
+    coft: random.pick([true, false]),
+    eps: random.pick([6e-5, 0, -1, 1e300, 'small']),
+    lora_alpha: random.pick([8, 0, -8, 1e300]),
+    use_rslora: random.pick([true, false]),
+  }
+  for (const key of Object.keys(config)) if (random.chance(0.2)) delete config[key]
+  return random.chance(0.1) ? damageJsonText(config, random) : Buffer.from(JSON.stringify(config))
+}
 
 function adapterFile(random) {
   const header = {}
@@ -67,13 +87,19 @@ function adapterFile(random) {
 
 let adaptedPipe
 export const adapters = {
-  make: (random) => ({ bytes: adapterFile(random), weight: random.pick([1, 0.5, -1, 1000]), draws: random.chance(0.2) }),
-  run: async ({ bytes, weight, draws }, folder) => {
+  make: (random) => ({
+    bytes: adapterFile(random),
+    config: random.chance(0.4) ? peftConfig(random) : undefined,
+    weight: random.pick([1, 0.5, -1, 1000]),
+    draws: random.chance(0.2),
+  }),
+  run: async ({ bytes, config, weight, draws }, folder) => {
     adaptedPipe ??= await latent.DiffusionPipeline.load(undefined, { threads: 1 })
-    const file = path.join(folder, 'adapter.safetensors')
+    const file = path.join(folder, config ? 'adapter_model.safetensors' : 'adapter.safetensors')
     writeFileSync(file, bytes)
+    if (config) writeFileSync(path.join(folder, 'adapter_config.json'), config)
     try {
-      await adaptedPipe.setLoras([{ path: file, weight }])
+      await adaptedPipe.setLoras([{ path: config ? folder : file, weight }])
       if (draws) await adaptedPipe.generate({ prompt: 'a red circle', steps: 1, seed: 1 })
     } finally {
       await adaptedPipe.setLoras([])

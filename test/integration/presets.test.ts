@@ -102,6 +102,17 @@ describe('in generate()', () => {
     expect((await trailing.generate({ ...options, schedule: 'karras' })).options.schedule).toBe('karras')
   })
 
+  test.each([
+    [{ samplingSchedule: 'stairs' }, /"samplingSchedule" cannot be used: .*stairs/],
+    [{ samplingTimesteps: [5000] }, /"samplingTimesteps" cannot be used/],
+    [{ samplingTimesteps: [3, 9] }, /"samplingTimesteps" cannot be used/],
+  ])('a model cannot have unusable defaults: %j', async (spec, message) => {
+    await expect(DiffusionPipeline.load(undefined, { device: 'cpu', spec })).rejects.toMatchObject({
+      code: 'ERR_MODEL_FORMAT',
+      message: expect.stringMatching(message),
+    })
+  })
+
   test('options that contradict a preset are rejected', async () => {
     await expect(pipe.generate({ ...options, preset: 'lightening' as never })).rejects.toThrow(/preset/)
     await expect(pipe.generate({ ...options, preset: 'dmd2', steps: 8 })).rejects.toThrow(/the preset 'dmd2' has the timesteps 999, 749, 499, 249/)
