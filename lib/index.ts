@@ -20,7 +20,17 @@ export { presets, type Preset } from './api/presets.js'
 export { createSolver, Solver, type Evaluation, type SolverOptions } from './api/solver.js'
 export { createNoise, type NoiseOptions } from './api/noise.js'
 export { createRandom, type RandomOptions } from './api/random.js'
-export { getDevices, getVersions, measurePeak, setLogger, type Peak, type PeakOptions, type Versions } from './api/devices.js'
+export {
+  getDevices,
+  getVersions,
+  measureBandwidth,
+  measurePeak,
+  setLogger,
+  type Bandwidth,
+  type Peak,
+  type PeakOptions,
+  type Versions,
+} from './api/devices.js'
 export {
   estimateMemory,
   inspect,

@@ -303,6 +303,8 @@ export interface OperationTime {
   fastestMs: number
   /** Work of all calls, 2 per multiply-add; 0 if negligible. */
   gflop: number
+  /** Operands and results of all calls, each counted once; 0 on GPUs, where they are not counted. */
+  gigabytes: number
 }
 
 /** Memory used by a pipeline, in bytes, and the process's peak. */

@@ -93,6 +93,14 @@ export declare type AutoencoderInfo = PipelineInfo & {
     codebookSize: number;
 };
 
+/** How fast the processor's threads read the same data again and again. */
+export declare interface Bandwidth {
+    /** Data of each thread. 16 KiB fit the first-level cache, 512 KiB the second, 4 MiB at most a shared one; 16 MiB and more are read from memory. */
+    bytes: number;
+    /** Of all threads together; 1e9 bytes per second. */
+    gigabytesPerSecond: number;
+}
+
 /** The native binary is missing or cannot be loaded (`ERR_BINARY_NOT_FOUND`). `details.tried` lists each path and the reason. */
 export declare class BinaryNotFoundError extends DiffusionError {
     name: string;
@@ -1198,6 +1206,9 @@ export declare interface MaskData {
 /** A mask: numbers, or an image whose lightness is used (transparency is ignored). */
 export declare type MaskInput = MaskData | RawImage | string | URL | Uint8Array;
 
+/** Measures the bandwidth of the caches and of memory, the other bound on the speed of a network. Uses up to 256 MiB, or 16 MiB per thread if that is more. */
+export declare function measureBandwidth(options?: PeakOptions): Promise<Bandwidth[]>;
+
 /** Measures the arithmetic peak of the processor, to compare the speed of a network with. */
 export declare function measurePeak(options?: PeakOptions): Promise<Peak[]>;
 
@@ -1466,6 +1477,8 @@ export declare interface OperationTime {
     fastestMs: number;
     /** Work of all calls, 2 per multiply-add; 0 if negligible. */
     gflop: number;
+    /** Operands and results of all calls, each counted once; 0 on GPUs, where they are not counted. */
+    gigabytes: number;
 }
 
 /** Arguments of a method; optional if all options are optional. */
@@ -1508,7 +1521,7 @@ export declare interface Peak {
     gflops: number;
 }
 
-/** Options of {@link measurePeak}. */
+/** Options of {@link measurePeak} and {@link measureBandwidth}. */
 export declare interface PeakOptions extends CallOptions {
     /** Default: the physical cores, within the container's CPU quota. */
     threads?: number;

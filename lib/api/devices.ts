@@ -44,7 +44,7 @@ export function setLogger(logger: Logger | null): void {
   guarded(() => addon().setLogger(safe))
 }
 
-/** Options of {@link measurePeak}. */
+/** Options of {@link measurePeak} and {@link measureBandwidth}. */
 export interface PeakOptions extends CallOptions {
   /** Default: the physical cores, within the container's CPU quota. */
   threads?: number
@@ -71,4 +71,18 @@ const peakOptions = {
 export async function measurePeak(options?: PeakOptions): Promise<Peak[]> {
   const { signal, ...request } = readOptions(peakOptions, options, 'measurePeak()', undefined)
   return JSON.parse(await runJob(() => addon().measurePeak(JSON.stringify(request)), { signal })) as Peak[]
+}
+
+/** How fast the processor's threads read the same data again and again. */
+export interface Bandwidth {
+  /** Data of each thread. 16 KiB fit the first-level cache, 512 KiB the second, 4 MiB at most a shared one; 16 MiB and more are read from memory. */
+  bytes: number
+  /** Of all threads together; 1e9 bytes per second. */
+  gigabytesPerSecond: number
+}
+
+/** Measures the bandwidth of the caches and of memory, the other bound on the speed of a network. Uses up to 256 MiB, or 16 MiB per thread if that is more. */
+export async function measureBandwidth(options?: PeakOptions): Promise<Bandwidth[]> {
+  const { signal, ...request } = readOptions(peakOptions, options, 'measureBandwidth()', undefined)
+  return JSON.parse(await runJob(() => addon().measureBandwidth(JSON.stringify(request)), { signal })) as Bandwidth[]
 }

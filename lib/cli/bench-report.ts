@@ -4,7 +4,9 @@ import {
   estimateMemory,
   getDevices,
   getVersions,
+  measureBandwidth,
   measurePeak,
+  type Bandwidth,
   type GenerateOptions,
   type Kernels,
   type LoraReport,
@@ -67,6 +69,8 @@ export interface Report {
   width: number
   height: number
   peak: Peak[]
+  /** Of the caches and of memory; empty if no CPU computed. */
+  bandwidth: Bandwidth[]
   stages: Row[]
   /** With --lora: the number of layers changed by the adapters, and the ratio of step times with and without them. */
   loras?: { files: string[]; layers: number; ofStep: number }
@@ -142,10 +146,11 @@ export async function measure(values: BenchValues, model: string | undefined, io
   const bar = progressBar(io)
   const request = { ...load, ...readOptionFlags(sizeOptions, values), onProgress: bar.update }
   const estimate = await estimateMemory(source, request).finally(bar.clear)
-  // The peak of a GPU is not measured.
-  const peak = /^(auto|cpu)$/.test(values.device ?? 'auto')
-    ? await measurePeak({ signal, ...readOptionFlags(pick(loadOptions, 'threads'), values) })
-    : []
+  // A GPU's are not measured.
+  const onCpu = /^(auto|cpu)$/.test(values.device ?? 'auto')
+  const threads = { signal, ...readOptionFlags(pick(loadOptions, 'threads'), values) }
+  const peak = onCpu ? await measurePeak(threads) : []
+  const bandwidth = onCpu ? await measureBandwidth(threads) : []
   const [loadMs, pipe] = await timed(() => DiffusionPipeline.load(source, load))
   await using held = pipe
   const f32 = peak.find(({ format }) => format === 'f32') // text encoders stay in float32
@@ -191,6 +196,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
     width,
     height,
     peak,
+    bandwidth,
     stages: [
       { stage: 'load', ms: loadMs },
       { stage: 'first prompt', ms: firstTextMs },
@@ -207,33 +213,61 @@ export async function measure(values: BenchValues, model: string | undefined, io
   }
 }
 
+/**
+ * The least time of an operation, in milliseconds, by its work and by its bytes: the larger one is its roof. Bytes count once, at the speed of memory; caches
+ * may be faster.
+ */
+export function roof({ gflop, gigabytes }: OperationTime, peak: number, memory: number): { byWork: number; byBytes: number } {
+  return { byWork: peak > 0 ? (1000 * gflop) / peak : 0, byBytes: memory > 0 ? (1000 * gigabytes) / memory : 0 }
+}
+
 /** The most expensive operations, down to a thousandth of the total. */
-function table(title: string, operations: OperationTime[]): string[] {
+function table(title: string, operations: OperationTime[], peak: Peak | undefined, memory: number): string[] {
   const total = operations.reduce((sum, { ms }) => sum + ms, 0)
+  const columns = (values: (string | number)[], widths: number[]) => values.map((value, i) => String(value).padStart(widths[i]!)).join('')
   return [
-    `  ${title}, by operation:`,
+    `  ${title}, by operation; roof: the least time by work (w) or bytes (b)`,
     ...operations
       .filter(({ ms }) => ms >= total / 1000)
-      .map(({ operation, calls, ms, gflop }) => {
-        const rate = gflop > 0 ? `${((1000 * gflop) / ms).toFixed(0)} GFLOP/s` : ''
-        return `  ${ms.toFixed(1).padStart(10)} ms ${((100 * ms) / total).toFixed(1).padStart(5)}% ${String(calls).padStart(4)} x  ${operation.padEnd(38)}${rate.padStart(14)}`
+      .map((each) => {
+        const { operation, calls, ms, gflop, gigabytes } = each
+        const { byWork, byBytes } = roof(each, peak?.gflops ?? 0, memory)
+        const least = Math.max(byWork, byBytes)
+        const share = least > 0 ? `${((100 * least) / ms).toFixed(0)}% ${byWork >= byBytes ? 'w' : 'b'}` : ''
+        const rates = [
+          gflop > 0 ? `${((1000 * gflop) / ms).toFixed(0)} GFLOP/s` : '',
+          gigabytes > 0 ? `${((1000 * gigabytes) / ms).toFixed(1)} GB/s` : '',
+          share,
+        ]
+        const head = columns([ms.toFixed(1), ' ms', ((100 * ms) / total).toFixed(1), '%', calls, ' x  '], [10, 0, 6, 0, 5, 0])
+        return `  ${head}${operation.padEnd(38)}${columns(rates, [14, 12, 8])}`.trimEnd()
       }),
   ]
 }
 
+/** 16 KiB, 4 MiB. */
+function binarySize(bytes: number): string {
+  return bytes < 2 ** 20 ? `${bytes / 2 ** 10} KiB` : `${bytes / 2 ** 20} MiB`
+}
+
 /** A report for people. */
-export function render({ model, device, precision, width, height, peak, stages, loras, operations, peakRssBytes }: Report): string {
+export function render(report: Report): string {
+  const { model, device, precision, width, height, peak, bandwidth, stages, loras, operations, peakRssBytes, kernels, dtypes } = report
   const line = ({ stage, ms, gflop, gflops, ofPeak, peakFormat }: Row) => {
     const work = gflop === undefined ? '' : `${gflop.toFixed(1).padStart(9)} GFLOP ${gflops!.toFixed(1).padStart(8)} GFLOP/s`
     return `  ${stage.padEnd(15)}${ms.toFixed(1).padStart(10)} ms${work}${ofPeak === undefined ? '' : `  ${(100 * ofPeak).toFixed(0)}% of the ${peakFormat} peak`}`
   }
+  const memory = bandwidth.at(-1)?.gigabytesPerSecond ?? 0
+  const profile = (title: string, part: 'unet' | 'vae', each: OperationTime[]) =>
+    table(title, each, kernels && reachable(peak, kernels, precision, dtypes[part]), memory)
   return [
     `${model}, ${width}x${height}, ${precision}, guided (batch 2), on ${device}`,
     ...peak.map(({ format, instructions, gflops }) => `  peak ${format.padEnd(10)}${gflops.toFixed(0).padStart(10)} GFLOP/s (${instructions})`),
+    ...bandwidth.map(({ bytes, gigabytesPerSecond }) => `  read ${binarySize(bytes).padEnd(10)}${gigabytesPerSecond.toFixed(0).padStart(10)} GB/s`),
     ...stages.map(line),
     ...(loras ? [`  a step with ${loras.files.join(', ')} (${loras.layers} layers) takes ${loras.ofStep.toFixed(3)} of a step without`] : []),
     `  peak memory    ${(peakRssBytes / 1e6).toFixed(0).padStart(10)} MB resident`,
-    ...(operations ? [...table('a step', operations.step), ...table('decoding', operations.decode)] : []),
+    ...(operations ? [...profile('a step', 'unet', operations.step), ...profile('decoding', 'vae', operations.decode)] : []),
     '',
   ].join('\n')
 }

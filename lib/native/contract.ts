@@ -265,6 +265,8 @@ export interface NativeAddon {
   createSolver(request: string): NativeSolver
   /** request: { threads, seconds }. Arithmetic peak of the machine; resolves to JSON: [{ format, instructions, gflops }]. */
   measurePeak(request: string): NativeJob<string>
+  /** request: { threads, seconds }. Bandwidth of reading; resolves to JSON: [{ bytes, gigabytesPerSecond }]. */
+  measureBandwidth(request: string): NativeJob<string>
   loadPipeline(request: string, callbacks: NativeCallbacks): NativeJob<NativePipeline>
   /** request: { path, variant? } */
   openTensors(request: string): NativeJob<NativeTensors>

@@ -52,6 +52,7 @@ Napi::Object make_exports(Napi::Env env, Napi::Object exports) {
     add("createRandom", create_random);
     add("createSolver", create_solver);
     add("measurePeak", measure_peak);
+    add("measureBandwidth", measure_bandwidth);
     add("loadPipeline", PipelineWrap::load);
     add("openTensors", TensorsWrap::open);
     add("latentsFrom", LatentsWrap::from);

@@ -155,19 +155,40 @@ Napi::Value create_solver(const Napi::CallbackInfo & info) {
                    [&]() -> Napi::Value { return SolverWrap::make(info.Env(), solver_request(request_argument(info))); });
 }
 
-Napi::Value measure_peak(const Napi::CallbackInfo & info) {
+namespace {
+
+/// A job for { threads, seconds }; measure(threads, seconds) returns an array.
+template <typename Measure>
+Napi::Value start_measuring(const Napi::CallbackInfo & info, Measure measure) {
     return guarded(info.Env(), [&] {
         const Json request = request_argument(info);
         const int threads = static_cast<int>(int_field(request, "threads", 0, 0, 1024));
         const double seconds = number_field(request, "seconds", 0.2, 0.001, 60);
         EnvData & data = EnvData::of(info.Env());
-        return data.start(data.queue("device cpu"), {}, [threads, seconds](const JobContext &) -> Completion {
-            auto peaks = std::make_shared<Json>(Json::array());
-            for (const kernels::Peak & peak : kernels::measure_peak(threads > 0 ? threads : usable_cores(), seconds)) {
-                peaks->push_back({{"format", peak.format}, {"instructions", peak.instructions}, {"gflops", peak.gflops}});
-            }
-            return [peaks](Napi::Env env) { return json_to_js(env, *peaks); };
+        return data.start(data.queue("device cpu"), {}, [threads, seconds, measure](const JobContext &) -> Completion {
+            auto rows = std::make_shared<Json>(measure(threads > 0 ? threads : usable_cores(), seconds));
+            return [rows](Napi::Env env) { return json_to_js(env, *rows); };
         });
+    });
+}
+
+}  // namespace
+
+Napi::Value measure_peak(const Napi::CallbackInfo & info) {
+    return start_measuring(info, [](int threads, double seconds) {
+        Json rows = Json::array();
+        for (const kernels::Peak & peak : kernels::measure_peak(threads, seconds))
+            rows.push_back({{"format", peak.format}, {"instructions", peak.instructions}, {"gflops", peak.gflops}});
+        return rows;
+    });
+}
+
+Napi::Value measure_bandwidth(const Napi::CallbackInfo & info) {
+    return start_measuring(info, [](int threads, double seconds) {
+        Json rows = Json::array();
+        for (const kernels::Bandwidth & each : kernels::measure_bandwidth(threads, seconds))
+            rows.push_back({{"bytes", each.bytes}, {"gigabytesPerSecond", each.gigabytes}});
+        return rows;
     });
 }
 

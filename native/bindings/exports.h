@@ -15,5 +15,6 @@ Napi::Value create_noise(const Napi::CallbackInfo & info);
 Napi::Value create_random(const Napi::CallbackInfo & info);
 Napi::Value create_solver(const Napi::CallbackInfo & info);
 Napi::Value measure_peak(const Napi::CallbackInfo & info);
+Napi::Value measure_bandwidth(const Napi::CallbackInfo & info);
 
 }  // namespace latent::bindings

@@ -12,6 +12,7 @@ struct OpTime {
     double milliseconds = 0;  // of all calls
     double fastest = 0;       // milliseconds of the fastest call, least affected by other load
     double flops = 0;         // 2 per multiply-add; 0 for operations without a relevant number
+    double bytes = 0;         // of operands and results, each once; 0 if they were not counted
 };
 
 }  // namespace latent::graph

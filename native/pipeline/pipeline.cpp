@@ -268,7 +268,8 @@ Json Pipeline::profile(bool on) {
                         {"calls", op.calls},
                         {"ms", op.milliseconds},
                         {"fastestMs", op.fastest},
-                        {"gflop", op.flops * 1e-9}});
+                        {"gflop", op.flops * 1e-9},
+                        {"gigabytes", op.bytes * 1e-9}});
     }
     return rows;
 }

@@ -169,6 +169,9 @@ test('bench', async () => {
   expect(report.peak.length).toBeGreaterThan(0)
   expect(report.peakRssBytes).toBeGreaterThan(1e7)
   for (const { gflops } of report.peak) expect(gflops).toBeGreaterThan(0)
+  expect(report.bandwidth.slice(0, 3).map(({ bytes }: { bytes: number }) => bytes)).toEqual([2 ** 14, 2 ** 19, 2 ** 22])
+  expect(report.bandwidth[3].bytes).toBeGreaterThanOrEqual(2 ** 24)
+  for (const { gigabytesPerSecond } of report.bandwidth) expect(gigabytesPerSecond).toBeGreaterThan(0)
   // What the engine chose, and shares of the peak of just those instructions.
   const { kernels } = (await getDevices()).find(({ id }) => id === 'cpu')!
   const { available, ...chosen } = kernels!

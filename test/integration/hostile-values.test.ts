@@ -92,6 +92,7 @@ const calls: Record<string, Sound> = {
   listModels: onModule(() => [{ cacheDir: hub().cacheDir }]),
   // Measures for a fifth of a second and more where it is asked for nothing else.
   measurePeak: onModule(() => [{ seconds: 0.001, threads: 1, signal }], { without: [...emptyObjects, 'true', 'a getter that throws'] }),
+  measureBandwidth: onModule(() => [{ seconds: 0.001, threads: 1, signal }], { without: [...emptyObjects, 'true', 'a getter that throws'] }),
   openTensors: onModule(() => [model.file, {}]),
   parseInfotext: onModule(() => ['a\nSteps: 20, Sampler: Euler, Seed: 1']),
   pullModel: onModule(() => ['hf:owner/name', { ...hub(), signal }]),

@@ -42,6 +42,9 @@ void Profile::lap() {
     entry.fastest = entry.calls == 1 ? taken : std::min(entry.fastest, taken);
     entry.milliseconds += taken;
     if (ours) entry.flops += flops_;
+    entry.bytes += static_cast<double>(ggml_nbytes(node));
+    for (const ggml_tensor * source : node->src)
+        if (source) entry.bytes += static_cast<double>(ggml_nbytes(source));
     label_.clear();
     last_ = now;
 }

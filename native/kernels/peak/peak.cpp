@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "core/cpu.h"
+#include "core/error.h"
 #include "kernels/common/choice.h"
 #include "kernels/peak/peak_loops.h"
 
@@ -27,6 +28,9 @@ struct PeakPortable {
     static float first(int chain) { return static_cast<float>(chain); }
     float add(float sum) const { return sum * 0.999f + 0.001f; }
     static float value(float sum) { return sum; }
+    static constexpr int lanes = 1;
+    static float load(const float * x) { return *x; }
+    static float sum(float a, float b) { return a + b; }
 };
 
 /// The loops per format, the best instruction set first.
@@ -63,48 +67,83 @@ std::vector<PeakLoop> loops() {
     return out;
 }
 
-double best_rate(const PeakLoop & loop, double seconds) {
-    long iterations = 1000;
+/// The most rounds per second, over slices of a few milliseconds. run(rounds) returns a value, so that nothing is left out.
+template <typename Run>
+double best_rate(double seconds, Run run) {
+    long rounds = 1;
     double best = 0;
     volatile float sink = 0;
-    for (const auto start = Clock::now(); seconds_since(start) < seconds;) {
+    for (const auto start = Clock::now(); best == 0 || seconds_since(start) < seconds;) {
         const auto slice = Clock::now();
-        sink = sink + loop.run(iterations);
+        sink = sink + run(rounds);
         const double taken = seconds_since(slice);
         if (taken < 0.002) {
-            iterations *= 4;
+            rounds *= 4;
         } else {
-            best = std::max(best, loop.operations * static_cast<double>(iterations) / taken);
+            best = std::max(best, static_cast<double>(rounds) / taken);
         }
     }
-    return best * 1e-9;
+    return best;
+}
+
+/// The sum of measure(thread) of all threads, which run at the same time.
+template <typename Measure>
+double sum_of_threads(int threads, Measure measure) {
+    std::vector<double> rates(static_cast<size_t>(std::max(1, threads)), 0.0);
+    std::vector<std::thread> pool;
+    pool.reserve(rates.size());
+    try {
+        for (size_t i = 1; i < rates.size(); ++i) pool.emplace_back([&, i] { rates[i] = measure(i); });
+    } catch (const std::exception &) {
+        // no more threads available: the sum is over those that run
+    }
+    rates[0] = measure(0);
+    for (std::thread & thread : pool) thread.join();
+    double sum = 0;
+    for (const double rate : rates) sum += rate;
+    return sum;
 }
 
 }  // namespace
 
 PeakLoop peak_f32_portable() {
-    return peak_loop<PeakPortable>("f32", "portable");
+    return float_loop<PeakPortable>("portable");
 }
 
 std::vector<Peak> measure_peak(int threads, double seconds) {
     kernels_allowed("portable");  // rejects a wrong LATENT_KERNELS before measuring
     std::vector<Peak> peaks;
     for (const PeakLoop & loop : loops()) {
-        std::vector<double> rates(static_cast<size_t>(std::max(1, threads)), 0.0);
-        std::vector<std::thread> pool;
-        pool.reserve(rates.size());
-        try {
-            for (size_t i = 1; i < rates.size(); ++i) pool.emplace_back([&, i] { rates[i] = best_rate(loop, seconds); });
-        } catch (const std::exception &) {
-            // no more threads available: the sum is over those that run
-        }
-        rates[0] = best_rate(loop, seconds);
-        for (std::thread & thread : pool) thread.join();
-        Peak peak{loop.format, loop.instructions, 0};
-        for (const double rate : rates) peak.gflops += rate;
-        peaks.push_back(peak);
+        const auto rate = [&](size_t) { return best_rate(seconds, loop.run) * loop.operations * 1e-9; };
+        peaks.push_back({loop.format, loop.instructions, sum_of_threads(threads, rate)});
     }
     return peaks;
+}
+
+std::vector<Bandwidth> measure_bandwidth(int threads, double seconds) {
+    const PeakLoop loop = loops().front();
+    const int64_t whole = std::max<int64_t>(int64_t{256} << 20, int64_t{16} * threads << 20) / std::max(1, threads);
+    std::vector<Bandwidth> out;
+    for (const int64_t bytes : {int64_t{16} << 10, int64_t{512} << 10, int64_t{4} << 20, whole >> 20 << 20}) {
+        const size_t count = static_cast<size_t>(bytes) / sizeof(float);
+        std::vector<std::vector<float>> data(static_cast<size_t>(std::max(1, threads)));
+        try {
+            for (std::vector<float> & part : data) part.assign(count, 1.0f);
+        } catch (const std::bad_alloc &) {
+            throw Error(ErrorCode::out_of_memory,
+                        "There is no memory to measure its bandwidth: " + std::to_string(bytes >> 20) + " MiB per thread");
+        }
+        const auto rate = [&](size_t thread) {
+            const float * x = data[thread].data();
+            return best_rate(seconds, [&](long rounds) {
+                float sum = 0;
+                for (long i = 0; i < rounds; ++i) sum += loop.read(x, static_cast<long>(count));
+                return sum;
+            });
+        };
+        out.push_back({bytes, sum_of_threads(threads, rate) * static_cast<double>(bytes) * 1e-9});
+    }
+    return out;
 }
 
 }  // namespace latent::kernels

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,5 +16,15 @@ struct Peak {
 /// Runs `threads` threads for about `seconds` per format that the processor supports (f32 always). The best of several slices
 /// counts, so that other load affects the result less.
 std::vector<Peak> measure_peak(int threads, double seconds = 0.2);
+
+/// Bandwidth of reading memory again and again.
+struct Bandwidth {
+    int64_t bytes = 0;     // read by each thread: which of the caches hold them follows from the size
+    double gigabytes = 0;  // 1e9 bytes per second, all threads together
+};
+
+/// For data that fits the first-level cache (16 KiB), the second-level cache (512 KiB), at most a shared one (4 MiB), and memory
+/// (256 MiB, divided among the threads, but at least 16 MiB for each). The best of several slices counts. Throws out_of_memory.
+std::vector<Bandwidth> measure_bandwidth(int threads, double seconds = 0.2);
 
 }  // namespace latent::kernels

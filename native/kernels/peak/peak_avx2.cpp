@@ -14,17 +14,20 @@ struct PeakAvx2 {
     explicit PeakAvx2(long) {}
     static Vector first(int chain) { return _mm256_set1_ps(static_cast<float>(chain)); }
     Vector add(Vector sum) const { return _mm256_fmadd_ps(sum, a, b); }
-    static float value(Vector sum) {
-        float lanes[8];
-        _mm256_storeu_ps(lanes, sum);
-        return lanes[0];
+    static constexpr int lanes = 8;
+    static Vector load(const float * x) { return _mm256_loadu_ps(x); }
+    static Vector sum(Vector x, Vector y) { return _mm256_add_ps(x, y); }
+    static float value(Vector v) {
+        float all[8];
+        _mm256_storeu_ps(all, v);
+        return all[0];
     }
 };
 
 }  // namespace
 
 PeakLoop peak_f32_avx2() {
-    return peak_loop<PeakAvx2>("f32", "avx2");
+    return float_loop<PeakAvx2>("avx2");
 }
 
 }  // namespace latent::kernels

@@ -14,17 +14,20 @@ struct PeakAvx512 {
     explicit PeakAvx512(long) {}
     static Vector first(int chain) { return _mm512_set1_ps(static_cast<float>(chain)); }
     Vector add(Vector sum) const { return _mm512_fmadd_ps(sum, a, b); }
-    static float value(Vector sum) {
-        float lanes[16];
-        _mm512_storeu_ps(lanes, sum);
-        return lanes[0];
+    static constexpr int lanes = 16;
+    static Vector load(const float * x) { return _mm512_loadu_ps(x); }
+    static Vector sum(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+    static float value(Vector v) {
+        float all[16];
+        _mm512_storeu_ps(all, v);
+        return all[0];
     }
 };
 
 }  // namespace
 
 PeakLoop peak_f32_avx512() {
-    return peak_loop<PeakAvx512>("f32", "avx512");
+    return float_loop<PeakAvx512>("avx512");
 }
 
 }  // namespace latent::kernels

@@ -15,6 +15,8 @@ struct PeakLoop {
     const char * instructions;
     double operations;
     float (*run)(long iterations);
+    /// The sum of `count` floats, a multiple of 256, at the speed of memory; null where another loop of the processor has it.
+    float (*read)(const float * x, long count) = nullptr;
 };
 
 /// Independent chains of one multiply-add instruction. `Set` is a struct in the unnamed namespace of the translation unit, which
@@ -36,9 +38,34 @@ float run_chains(long iterations) {
     return total;
 }
 
+/// For sets of float32 vectors, which also have lanes, load(address) and sum(a, b).
+template <typename Set>
+float read_chains(const float * x, long count) {
+    constexpr int kChains = 8;
+    typename Set::Vector sums[kChains];
+    LATENT_UNROLL
+    for (int c = 0; c < kChains; ++c) sums[c] = Set::first(0);
+    for (long i = 0; i < count; i += kChains * Set::lanes) {
+        LATENT_UNROLL
+        for (int c = 0; c < kChains; ++c) sums[c] = Set::sum(sums[c], Set::load(x + i + c * Set::lanes));
+    }
+    float total = 0;
+    LATENT_UNROLL
+    for (int c = 0; c < kChains; ++c) total += Set::value(sums[c]);
+    return total;
+}
+
 template <typename Set>
 PeakLoop peak_loop(const char * format, const char * instructions) {
     return {format, instructions, Set::operations * Set::chains, run_chains<Set>};
+}
+
+/// With a loop that reads.
+template <typename Set>
+PeakLoop float_loop(const char * instructions) {
+    PeakLoop loop = peak_loop<Set>("f32", instructions);
+    loop.read = read_chains<Set>;
+    return loop;
 }
 
 // One per instruction set, in the translation unit of that set.

@@ -15,13 +15,16 @@ struct PeakNeon {
     explicit PeakNeon(long iterations) : a(vdupq_n_f32(1.0f / static_cast<float>(iterations))) {}
     static Vector first(int chain) { return vdupq_n_f32(static_cast<float>(chain)); }
     Vector add(Vector sum) const { return vfmaq_f32(sum, a, b); }
+    static constexpr int lanes = 4;
+    static Vector load(const float * x) { return vld1q_f32(x); }
+    static Vector sum(Vector x, Vector y) { return vaddq_f32(x, y); }
     static float value(Vector sum) { return vgetq_lane_f32(sum, 0); }
 };
 
 }  // namespace
 
 PeakLoop peak_f32_neon() {
-    return peak_loop<PeakNeon>("f32", "neon");
+    return float_loop<PeakNeon>("neon");
 }
 
 }  // namespace latent::kernels

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "core/cpu.h"
@@ -193,6 +195,40 @@ TEST(peaks_match_the_sets) {
         if (name == "avx_vnni" || name == "avx512_vnni" || name == "neon_dotprod" || name == "neon_i8mm")
             CHECK(has("int8", name));
     });
+}
+
+TEST(bandwidths_of_every_level_are_measured) {
+    const auto levels = measure_bandwidth(2, 0.002);
+    CHECK(levels.size() == 4);
+    for (size_t i = 0; i < levels.size(); ++i) {
+        CHECK(levels[i].gigabytes > 0 && std::isfinite(levels[i].gigabytes));
+        CHECK(i == 0 || levels[i].bytes > levels[i - 1].bytes);
+    }
+    CHECK(levels[0].bytes == 16 << 10 && levels[3].bytes == int64_t{128} << 20);  // two threads share 256 MiB
+    CHECK(measure_bandwidth(32, 0.001)[3].bytes == int64_t{16} << 20);
+}
+
+// On processors with slow and fast cores the fast ones must do more, or the slow ones would decide when an operation ends.
+TEST(pool_gives_a_slow_thread_fewer_parts) {
+    for (const int threads : {2, 3, 7}) {  // also more threads than cores
+        Pool pool(threads);
+        const int count = 4 * pool.threads();
+        std::atomic<int> done{0};
+        std::atomic<bool> late{false};
+        pool.run(count, [&](int part) {
+            if (part != 0) {
+                done.fetch_add(1);
+                return;
+            }
+            // The slowest thread there can be: it ends its first part after all the others.
+            const auto start = std::chrono::steady_clock::now();
+            while (done.load() < count - 1 && !late.load()) {
+                std::this_thread::yield();
+                if (std::chrono::steady_clock::now() - start > std::chrono::seconds(20)) late = true;
+            }
+        });
+        CHECK(done.load() == count - 1 && !late.load());
+    }
 }
 
 TEST(pool_runs_every_part_once_and_passes_errors_on) {
