@@ -5,6 +5,7 @@
  *
  *   node scripts/docs.mjs [--serve]
  *
+ * DOCS_BASE is the path under which the site will be served, with slashes at both ends (default /).
  * --serve then serves the site on loopback. The server's declarations come from `npm run build:ts`.
  */
 import { rmSync } from 'node:fs'
@@ -23,7 +24,7 @@ await main(async () => {
   stagePages(path.join(out, 'pages'))
   await writeReference(path.join(out, 'types'), path.join(out, 'pages', 'api'))
   await build(path.join(root, 'docs'))
-  const { pages, links } = checkSite(path.join(out, 'site'))
+  const { pages, links } = checkSite(path.join(out, 'site'), process.env.DOCS_BASE)
   console.log(`build-docs/site: ${pages} pages, ${links} links`)
   if (values.serve) await serve({ root: path.join(root, 'docs'), port: 4173 })
 })

@@ -70,6 +70,7 @@ if (more.length > 0) guides.push(group('More', ...more))
 export default defineConfig({
   title: 'node-latent-diffusion',
   description: 'Stable Diffusion and other latent diffusion models in Node.js',
+  base: process.env.DOCS_BASE ?? '/',
   srcDir: built('pages'),
   outDir: built('site'),
   cacheDir: built('cache'),

@@ -4,8 +4,8 @@ import path from 'node:path'
 
 const unescape = (text) => text.replaceAll('&amp;', '&').replaceAll('&#39;', "'").replaceAll('&quot;', '"')
 
-/** Throws a list of all problems; returns { pages, links }, their numbers. */
-export function checkSite(folder) {
+/** Throws a list of all problems; returns { pages, links }, their numbers. `base`: the path under which the site will be served. */
+export function checkSite(folder, base = '/') {
   const files = readdirSync(folder, { recursive: true }).map((name) => name.replaceAll(path.sep, '/'))
   const pages = files.filter((name) => name.endsWith('.html') && name !== '404.html')
   const html = new Map(pages.map((name) => [name, readFileSync(path.join(folder, name), 'utf8')]))
@@ -22,8 +22,12 @@ export function checkSite(folder) {
       }
       if (/^[a-z]+:/.test(target)) continue
       links++
-      const { pathname, hash } = new URL(unescape(target), `http://site/${page}`)
-      let place = decodeURIComponent(pathname).slice(1)
+      const { pathname, hash } = new URL(unescape(target), `http://site${base}${page}`)
+      if (!pathname.startsWith(base)) {
+        problems.push(`${page}: ${target} is not below ${base}`)
+        continue
+      }
+      let place = decodeURIComponent(pathname.slice(base.length))
       if (place === '' || place.endsWith('/')) place += 'index.html'
       if (!existsSync(path.join(folder, place)) || statSync(path.join(folder, place)).isDirectory()) problems.push(`${page}: no ${place} (${target})`)
       else if (hash.length > 1 && ids.has(place) && !ids.get(place).has(decodeURIComponent(hash.slice(1))))

@@ -9,15 +9,15 @@ const folder = mkdtempSync(path.join(os.tmpdir(), 'latent-site-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** What the check says about a site of these files. */
-function check(files: Record<string, string>): string {
+function check(files: Record<string, string>, base = '/'): string {
   const site = mkdtempSync(path.join(folder, 'site-'))
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(path.dirname(path.join(site, name)), { recursive: true })
     writeFileSync(path.join(site, name), text)
   }
   const program = `import { checkSite } from './scripts/docs/check.mjs'
-try { console.log(JSON.stringify(checkSite(process.argv[1]))) } catch (error) { console.log(error.message) }`
-  return spawnSync(process.execPath, ['--input-type=module', '-e', program, site], { cwd: root, encoding: 'utf8' }).stdout.trim()
+try { console.log(JSON.stringify(checkSite(process.argv[1], process.argv[2]))) } catch (error) { console.log(error.message) }`
+  return spawnSync(process.execPath, ['--input-type=module', '-e', program, site, base], { cwd: root, encoding: 'utf8' }).stdout.trim()
 }
 
 test('a sound site', () => {
@@ -28,6 +28,14 @@ test('a sound site', () => {
     'style.css': 'a { background: url(/images/a.png) }',
   }
   expect(JSON.parse(check(files))).toEqual({ pages: 2, links: 4 })
+})
+
+test('a site below a path', () => {
+  expect(JSON.parse(check({ 'index.html': '<a href="/docs/a.html">a</a>', 'a.html': '<a href="/docs/">b</a>' }, '/docs/'))).toEqual({
+    pages: 2,
+    links: 2,
+  })
+  expect(check({ 'index.html': '<a href="/a.html">a</a>', 'a.html': '' }, '/docs/')).toBe('index.html: /a.html is not below /docs/')
 })
 
 test.each([
