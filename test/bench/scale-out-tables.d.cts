@@ -1,0 +1,3 @@
+export function waitTable(): string
+export function fleetTable(): string
+export function limitTable(): string
