@@ -6,7 +6,7 @@
  *   node scripts/docs.mjs [--serve]
  *
  * DOCS_BASE is the path under which the site will be served, with slashes at both ends (default /).
- * --serve then serves the site on loopback. The server's declarations come from `npm run build:ts`.
+ * --serve then serves the site on loopback. The declarations of server and worker come from `npm run build:ts`.
  */
 import { rmSync } from 'node:fs'
 import path from 'node:path'

@@ -1,4 +1,4 @@
-/** The API reference, written by TypeDoc from the declarations in types/ and those of the server. */
+/** The API reference, written by TypeDoc from the declarations in types/ and those of server and worker. */
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { Application } from 'typedoc'
@@ -11,6 +11,7 @@ const entries = {
   'electron/preload.d.ts': 'node-latent-diffusion/electron/preload',
   'electron/page/renderer.d.mts': 'node-latent-diffusion/electron/renderer',
   'server/index.d.ts': '@node-latent-diffusion/server',
+  'worker/index.d.ts': '@node-latent-diffusion/worker',
 }
 
 /** Replaces text that must be there. */
@@ -33,10 +34,8 @@ function readable(text) {
 function stageDeclarations(folder) {
   rmSync(folder, { recursive: true, force: true })
   cpSync(path.join(root, 'types'), folder, { recursive: true })
-  cpSync(path.join(root, 'packages', 'server', 'dist'), path.join(folder, 'server'), {
-    recursive: true,
-    filter: (file) => !/\.js$/.test(file),
-  })
+  for (const name of ['server', 'worker'])
+    cpSync(path.join(root, 'packages', name, 'dist'), path.join(folder, name), { recursive: true, filter: (file) => !/\.js$/.test(file) })
   for (const [file, name] of Object.entries(entries)) {
     const place = path.join(folder, file)
     const text = readFileSync(place, 'utf8').replace(/^\/\*\*[\s\S]*?@packageDocumentation[\s\S]*?\*\//, '')

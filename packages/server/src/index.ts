@@ -4,5 +4,5 @@
  * @packageDocumentation
  */
 export { createServer, type Server } from './server.js'
-export type { Limits, ServerOptions } from './settings.js'
+export type { Limits, QueueSettings, ServerOptions } from './settings.js'
 export type * from './protocol.js'
