@@ -56,9 +56,7 @@ int steps_in(const Words & words) {
 
 /// Titles of Stability's own two models. Many fine-tunes have "turbo" in their names and take other settings.
 bool is_turbo(Words words) {
-    const auto is_version = [](const std::string & word) {
-        return word == "fp" || word == "v" || word.find_first_not_of("0123456789") == std::string::npos || word == "v1";
-    };
+    const auto is_version = [](const std::string & word) { return word.find_first_of("0123456789") != std::string::npos; };
     while (words.size() > 2 && is_version(words.back())) words.pop_back();
     if (words.empty() || words.back() != "turbo") return false;
     words.pop_back();

@@ -234,6 +234,7 @@ TEST(titles_of_few_step_models) {
                                {"DreamShaper 8 LCM", "lcm", "", 4, {}, 0},
                                {"Some model (TCD)", "tcd", "", 4, {}, 0.3},
                                {"SDXL Turbo 1.0", "euler_a", "trailing", 1, {}, 1},
+                               {"sd_xl_turbo_1.0_fp16", "euler_a", "trailing", 1, {}, 1},
                                {"sd_turbo", "euler_a", "trailing", 1, {}, 1}}) {
         const latent::ModelSpec spec = titled(e.title);
         const bool same = spec.sampler == e.sampler && spec.sampling_schedule == e.schedule && spec.steps == e.steps &&
