@@ -137,9 +137,9 @@ test('GGUF, half precision, q8_0 and fast arithmetic', async () => {
   if (process.env.LATENT_TEST_FIGURES) console.log(worst)
   expect(worst.f32).toBeLessThan(2e-4)
   expect(worst.f16).toBeLessThan(5e-3)
-  // Guidance multiplies the rounding of weights: 7.5 times what one evaluation has.
+  // Guidance multiplies the rounding of weights: 7.5 times what one evaluation has. In bfloat16, 3.6e-2 with AVX-512 and 4.2e-2 with AMX.
   expect(worst.q8_0).toBeLessThan(6e-2)
-  for (const type of ['f32', 'f16']) expect(worst[`${type} fast`]).toBeLessThan(4e-2)
+  for (const type of ['f32', 'f16']) expect(worst[`${type} fast`]).toBeLessThan(5e-2)
   expect(worst['q8_0 fast']).toBeLessThan(8e-2)
 })
 
