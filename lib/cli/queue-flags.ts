@@ -23,7 +23,7 @@ export const queueOf = ({ queue }: QueueValues) => queue ?? process.env.LATENT_Q
 export function readPlace(values: QueueValues) {
   const redis = queueOf(values)
   const store = values.store ?? process.env.LATENT_STORE
-  if (!redis) throw new UsageError('where is the queue? Use --queue redis://HOST:6379 or LATENT_QUEUE')
-  if (!store) throw new UsageError('where do images go? Use --store with a folder that all machines share, or s3://BUCKET/PREFIX, or LATENT_STORE')
+  if (!redis) throw new UsageError('no queue given: use --queue redis://HOST:6379, or LATENT_QUEUE')
+  if (!store) throw new UsageError('no store given: use --store with a folder that all machines share or s3://BUCKET/PREFIX, or LATENT_STORE')
   return { redis, store, ...(values['queue-name'] === undefined ? {} : { queue: values['queue-name'] }) }
 }
