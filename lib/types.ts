@@ -303,7 +303,7 @@ export interface OperationTime {
   fastestMs: number
   /** Work of all calls, 2 per multiply-add; 0 if negligible. */
   gflop: number
-  /** Operands and results of all calls, each counted once; 0 on GPUs, where they are not counted. */
+  /** Operands and results of all calls, whole tensors, each counted once per call; 0 on GPUs, where they are not counted. */
   gigabytes: number
 }
 

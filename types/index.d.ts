@@ -95,7 +95,7 @@ export declare type AutoencoderInfo = PipelineInfo & {
 
 /** How fast the processor's threads read the same data again and again. */
 export declare interface Bandwidth {
-    /** Data of each thread. 16 KiB fit the first-level cache, 512 KiB the second, 4 MiB at most a shared one; 16 MiB and more are read from memory. */
+    /** Data of each thread: 16 KiB fit the first-level cache, 512 KiB the second, 4 MiB a shared one; of the last size, only the largest caches hold all. */
     bytes: number;
     /** Of all threads together; 1e9 bytes per second. */
     gigabytesPerSecond: number;
@@ -1477,7 +1477,7 @@ export declare interface OperationTime {
     fastestMs: number;
     /** Work of all calls, 2 per multiply-add; 0 if negligible. */
     gflop: number;
-    /** Operands and results of all calls, each counted once; 0 on GPUs, where they are not counted. */
+    /** Operands and results of all calls, whole tensors, each counted once per call; 0 on GPUs, where they are not counted. */
     gigabytes: number;
 }
 

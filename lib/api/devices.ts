@@ -75,7 +75,7 @@ export async function measurePeak(options?: PeakOptions): Promise<Peak[]> {
 
 /** How fast the processor's threads read the same data again and again. */
 export interface Bandwidth {
-  /** Data of each thread. 16 KiB fit the first-level cache, 512 KiB the second, 4 MiB at most a shared one; 16 MiB and more are read from memory. */
+  /** Data of each thread: 16 KiB fit the first-level cache, 512 KiB the second, 4 MiB a shared one; of the last size, only the largest caches hold all. */
   bytes: number
   /** Of all threads together; 1e9 bytes per second. */
   gigabytesPerSecond: number

@@ -150,7 +150,6 @@ export async function measure(values: BenchValues, model: string | undefined, io
   const onCpu = /^(auto|cpu)$/.test(values.device ?? 'auto')
   const threads = { signal, ...readOptionFlags(pick(loadOptions, 'threads'), values) }
   const peak = onCpu ? await measurePeak(threads) : []
-  const bandwidth = onCpu ? await measureBandwidth(threads) : []
   const [loadMs, pipe] = await timed(() => DiffusionPipeline.load(source, load))
   await using held = pipe
   const f32 = peak.find(({ format }) => format === 'f32') // text encoders stay in float32
@@ -170,6 +169,7 @@ export async function measure(values: BenchValues, model: string | undefined, io
   if (loras) await held.setLoras([])
   const [decodeMs, picture] = await timed(() => held.decode(latents, { output: 'float', signal }))
   const peakRssBytes = held.memoryUsage().processPeak // includes everything that an image needs
+  const bandwidth = onCpu ? await measureBandwidth(threads) : [] // needs memory of its own, so after the peak was read
   // A tiny autoencoder may have only a decoder.
   const encode = () => held.encodeImage({ data: picture, shape: [1, 3, height, width] }, { signal })
   const [encodeMs, encoded] = held.info.spec.firstStage?.encoder === false ? [] : await timed(encode)

@@ -62,13 +62,13 @@ const Int8Set & int8_set();
 int runnable_int8_sets(const Int8Set ** sets, int capacity);
 
 const Int8Set & int8_portable();
-const Int8Set & int8_avx2();         // the same sums from 16-bit products
-const Int8Set & int8_avxvnni();      // 256-bit VPDPBUSD
-const Int8Set & int8_avx512vnni();   // 512-bit VPDPBUSD
-const Int8Set & int8_amx();          // tiles of AMX
-const Int8Set & int8_neon();         // the same sums from 16-bit products
-const Int8Set & int8_neondotprod();  // SDOT
-const Int8Set & int8_neoni8mm();     // USMMLA
+const Int8Set & int8_avx2();                 // the same sums from 16-bit products
+const Int8Set & int8_avxvnni();              // 256-bit VPDPBUSD
+const Int8Set & int8_avx512vnni() noexcept;  // 512-bit VPDPBUSD
+const Int8Set & int8_amx();                  // tiles of AMX
+const Int8Set & int8_neon();                 // the same sums from 16-bit products
+const Int8Set & int8_neondotprod();          // SDOT
+const Int8Set & int8_neoni8mm();             // USMMLA
 
 /// Weights in the layout of the products. For each panel of 64 output channels: the bytes, tap by tap in the order of the set;
 /// the output channels' scales [64]; and the sums [tap][block][64].

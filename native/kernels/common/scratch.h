@@ -1,8 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
-#include <vector>
 
 namespace latent::kernels {
 
@@ -21,13 +19,8 @@ enum class Scratch {
     count
 };
 
-/// A growing buffer of this thread, one per use; 64-byte aligned, contents undefined. Freed with the thread.
-inline void * scratch(Scratch use, size_t bytes) {
-    thread_local std::vector<uint8_t> buffers[static_cast<int>(Scratch::count)];
-    std::vector<uint8_t> & buffer = buffers[static_cast<int>(use)];
-    if (buffer.size() < bytes + 64) buffer.resize(bytes + 64);
-    const uintptr_t at = reinterpret_cast<uintptr_t>(buffer.data());
-    return buffer.data() + ((64 - at % 64) % 64);
-}
+/// A growing buffer of this thread, one per use; 64-byte aligned, contents undefined. Freed with the thread. Not inline: kernels
+/// of one instruction set call it.
+void * scratch(Scratch use, size_t bytes);
 
 }  // namespace latent::kernels

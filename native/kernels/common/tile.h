@@ -102,7 +102,7 @@ int runnable_tile_sets(const TileSet ** sets, int capacity);
 const TileSet & tiles_portable();
 const TileSet & tiles_avx2();
 const TileSet & tiles_avx512();
-const TileSet & tiles_avx512bf16();
+const TileSet & tiles_avx512bf16() noexcept;
 const TileSet & tiles_amx();
 const TileSet & tiles_neon();
 const TileSet & tiles_neonbf16();

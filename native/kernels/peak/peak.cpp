@@ -86,21 +86,23 @@ double best_rate(double seconds, Run run) {
     return best;
 }
 
-/// The sum of measure(thread) of all threads, which run at the same time.
-template <typename Measure>
-double sum_of_threads(int threads, Measure measure) {
-    std::vector<double> rates(static_cast<size_t>(std::max(1, threads)), 0.0);
+/// Calls work(thread) on `threads` threads at the same time; on fewer if the system has no more.
+template <typename Work>
+void on_threads(int threads, Work work) {
     std::vector<std::thread> pool;
-    pool.reserve(rates.size());
+    pool.reserve(static_cast<size_t>(threads));
     try {
-        for (size_t i = 1; i < rates.size(); ++i) pool.emplace_back([&, i] { rates[i] = measure(i); });
+        for (int i = 1; i < threads; ++i) pool.emplace_back([&, i] { work(static_cast<size_t>(i)); });
     } catch (const std::exception &) {
-        // no more threads available: the sum is over those that run
+        // what is measured is a sum over the threads that run
     }
-    rates[0] = measure(0);
+    work(size_t{0});
     for (std::thread & thread : pool) thread.join();
+}
+
+double total(const std::vector<double> & values) {
     double sum = 0;
-    for (const double rate : rates) sum += rate;
+    for (const double value : values) sum += value;
     return sum;
 }
 
@@ -112,36 +114,53 @@ PeakLoop peak_f32_portable() {
 
 std::vector<Peak> measure_peak(int threads, double seconds) {
     kernels_allowed("portable");  // rejects a wrong LATENT_KERNELS before measuring
+    threads = std::max(1, threads);
     std::vector<Peak> peaks;
     for (const PeakLoop & loop : loops()) {
-        const auto rate = [&](size_t) { return best_rate(seconds, loop.run) * loop.operations * 1e-9; };
-        peaks.push_back({loop.format, loop.instructions, sum_of_threads(threads, rate)});
+        std::vector<double> rates(static_cast<size_t>(threads), 0.0);
+        on_threads(threads, [&](size_t i) { rates[i] = best_rate(seconds, loop.run) * loop.operations * 1e-9; });
+        peaks.push_back({loop.format, loop.instructions, total(rates)});
     }
     return peaks;
 }
 
 std::vector<Bandwidth> measure_bandwidth(int threads, double seconds) {
+    threads = std::max(1, threads);
     const PeakLoop loop = loops().front();
-    const int64_t whole = std::max<int64_t>(int64_t{256} << 20, int64_t{16} * threads << 20) / std::max(1, threads);
+    const int64_t whole = std::max<int64_t>((int64_t{256} << 20) / threads, int64_t{16} << 20);
     std::vector<Bandwidth> out;
     for (const int64_t bytes : {int64_t{16} << 10, int64_t{512} << 10, int64_t{4} << 20, whole >> 20 << 20}) {
         const size_t count = static_cast<size_t>(bytes) / sizeof(float);
-        std::vector<std::vector<float>> data(static_cast<size_t>(std::max(1, threads)));
-        try {
-            for (std::vector<float> & part : data) part.assign(count, 1.0f);
-        } catch (const std::bad_alloc &) {
+        std::vector<double> rates(static_cast<size_t>(threads), 0.0);
+        std::atomic<int> ready{0};
+        std::atomic<bool> failed{false}, over{false};
+        on_threads(threads, [&](size_t i) {
+            std::vector<float> x;
+            try {
+                x.assign(count, 1.0f);  // by the thread that reads it, so that it lies near its core
+            } catch (const std::bad_alloc &) {
+                failed = true;
+            }
+            ready.fetch_add(1);
+            if (i == 0) {  // no thread may still be filling its memory
+                const auto start = Clock::now();
+                while (ready.load() < threads && seconds_since(start) < 10) std::this_thread::yield();
+            }
+            volatile float sink = 0;
+            double read = 0;
+            const auto start = Clock::now();
+            while (!failed && !over) {
+                sink = sink + loop.read(x.data(), static_cast<long>(count));
+                read += static_cast<double>(bytes);
+                if (i == 0 && seconds_since(start) >= seconds) over = true;
+            }
+            rates[i] = read / seconds_since(start) * 1e-9;
+        });
+        if (failed) {
             throw Error(ErrorCode::out_of_memory,
                         "There is no memory to measure its bandwidth: " + std::to_string(bytes >> 20) + " MiB per thread");
         }
-        const auto rate = [&](size_t thread) {
-            const float * x = data[thread].data();
-            return best_rate(seconds, [&](long rounds) {
-                float sum = 0;
-                for (long i = 0; i < rounds; ++i) sum += loop.read(x, static_cast<long>(count));
-                return sum;
-            });
-        };
-        out.push_back({bytes, sum_of_threads(threads, rate) * static_cast<double>(bytes) * 1e-9});
+        out.push_back({bytes, total(rates)});
     }
     return out;
 }

@@ -23,8 +23,9 @@ struct Bandwidth {
     double gigabytes = 0;  // 1e9 bytes per second, all threads together
 };
 
-/// For data that fits the first-level cache (16 KiB), the second-level cache (512 KiB), at most a shared one (4 MiB), and memory
-/// (256 MiB, divided among the threads, but at least 16 MiB for each). The best of several slices counts. Throws out_of_memory.
+/// With 16 KiB per thread, which fit the first-level cache; 512 KiB, the second; 4 MiB, a shared one; and 256 MiB divided among
+/// the threads, but at least 16 MiB for each, which only the largest caches hold. All threads read for `seconds` per size. Throws
+/// out_of_memory.
 std::vector<Bandwidth> measure_bandwidth(int threads, double seconds = 0.2);
 
 }  // namespace latent::kernels

@@ -141,7 +141,7 @@ void multiply(int64_t segments, const Int8Blocks & blocks, const uint8_t * const
 }  // namespace
 
 const Int8Set & int8_amx() {
-    static const Int8Set set = [] {
+    static const Int8Set set = []() noexcept {
         Int8Set amx = int8_avx512vnni();
         amx.name = "amx_int8";
         amx.multiply = multiply;

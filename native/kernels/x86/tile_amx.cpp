@@ -144,7 +144,7 @@ void multiply_even(int64_t count, int64_t stride, int64_t lanes, const uint8_t *
 }  // namespace
 
 const TileSet & tiles_amx() {
-    static const TileSet set = [] {
+    static const TileSet set = []() noexcept {
         TileSet amx = tiles_avx512bf16();
         amx.name = "amx_bf16";
         amx.multiply = multiply;

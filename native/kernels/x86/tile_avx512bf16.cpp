@@ -208,7 +208,7 @@ void convert_row(const void * source, Element type, int64_t k, int64_t padded, v
 
 }  // namespace
 
-const TileSet & tiles_avx512bf16() {
+const TileSet & tiles_avx512bf16() noexcept {
     static const TileSet set = {"avx512_bf16", true,        multiply, pack_tokens,
                                 pack_weights,  convert_row, softmax,  scale_columns<Avx512>};
     return set;
