@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** `npm create node-latent-diffusion`: writes a new project from a template. Existing files are never changed. */
 import { constants, existsSync, realpathSync } from 'node:fs'
-import { copyFile, cp, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, cp, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { fileURLToPath } from 'node:url'
@@ -133,6 +133,7 @@ export async function createProject(folder, template) {
     staged = await mkdtemp(path.join(exists ? place : path.dirname(place), '.creating-'))
     await writeProject(from, staged, name, version)
     const files = await readdir(staged)
+    if (!exists) await chmod(staged, 0o777 & ~process.umask()) // mkdtemp made it for this user alone
     // A rename onto a folder that has appeared meanwhile succeeds only if that is empty.
     if (!exists) await rename(staged, place)
     else {

@@ -22,7 +22,7 @@ whereRedis('server-queue')('a server with a queue', () => {
     others.push(other)
     return other
   }
-  const makeWorker = () => createWorker({ ...place(), lockMs: 2000, models: { 'tiny-scenes': { threads: 1 } } })
+  const makeWorker = () => createWorker({ ...place(), lockMs: 2000, models: { 'tiny-scenes': { threads: 1 } }, metricsPort: 0 })
 
   beforeAll(async () => {
     redis = await RedisServer.start()
@@ -98,6 +98,17 @@ whereRedis('server-queue')('a server with a queue', () => {
     expect(mine.error.message).toBe(theirs.error.message)
   })
 
+  test('options that cannot be sent are an error of the request', async () => {
+    for (const body of [
+      { ...request, seed: '99999999999999999999' },
+      { ...request, prompt: 'a'.repeat(1_000_001) },
+    ]) {
+      const { status, json } = await post(body)
+      const error = status === 202 ? (await events(json.id)).at(-1)!.data : json
+      expect([status, error]).toEqual([400, expect.objectContaining({ error: expect.objectContaining({ code: 'ERR_INVALID_ARG' }) })])
+    }
+  })
+
   test('a key of another server belongs to its request', async () => {
     const other = await open()
     const headers = { 'idempotency-key': 'one' }
@@ -149,15 +160,21 @@ whereRedis('server-queue')('a server with a queue', () => {
   test('a client that leaves frees the worker', async () => {
     const control = new AbortController()
     const asked = ask(server, '/v1/images/generations', { body: { prompt: 'a', steps: 150, n: 4 }, signal: control.signal }).catch(() => 'left')
-    await new Promise((resolve) => setTimeout(resolve, 500))
-    control.abort()
-    expect(await asked).toBe('left')
     const queue = new JobQueue(place())
     const deadline = Date.now() + 20_000
     let counts = await queue.counts('tiny-scenes')
+    while (counts.running < 1 && Date.now() < deadline) counts = await queue.counts('tiny-scenes')
+    const cancellations = async () => {
+      const metrics = await (await fetch(`${worker.metricsUrl}/metrics`)).text()
+      return Number(/outcome="cancelled"} (\d+)/.exec(metrics)?.[1] ?? 0)
+    }
+    const before = await cancellations()
+    control.abort()
+    expect(await asked).toBe('left')
     while (counts.running + counts.waiting > 0 && Date.now() < deadline) counts = await queue.counts('tiny-scenes')
     await queue.close()
     expect(counts).toEqual({ waiting: 0, running: 0 })
+    expect(await cancellations()).toBe(before + 1)
   })
 
   test('the API of the web UI: images, progress and interrupt', async () => {

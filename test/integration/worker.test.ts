@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { RawImage } from 'node-latent-diffusion'
 import {
   createWorker,
@@ -239,7 +240,9 @@ whereRedis('worker')('queue and workers', () => {
     for (const [index, [data, message]] of hostile.entries()) {
       await raw.add('generate', data, { jobId: `hostile-${index}` })
       const job = (await queue.attach(`hostile-${index}`, [model]))!
-      expect((await failure(job))?.message).toMatch(message)
+      const error = await failure(job)
+      expect(error?.message).toMatch(message)
+      expect(error?.code).toMatch(/^ERR_(QUEUE|STORE|OBJECT_MISSING)$/)
     }
     await raw.close()
     await (
@@ -279,6 +282,65 @@ whereRedis('worker')('queue and workers', () => {
     open.push(away)
   })
 
+  test('a submission that reaches Redis too late does not spoil its id, and deletes no outcome', async () => {
+    const queue = makeQueue({ timeoutMs: 300 })
+    const other = makeQueue()
+    const done = await other.submit({ id: 'done', model, options: options() })
+    const worker = await makeWorker()
+    const { images } = await done.result
+    await worker.close()
+    const redis = new Redis(server.url)
+    await redis.call('CLIENT', 'PAUSE', '1000', 'WRITE')
+    const late = ['done', 'late'].map((id) => queue.submit({ id, model, options: options() }))
+    for (const { reason } of (await Promise.allSettled(late)) as PromiseRejectedResult[])
+      expect(reason).toMatchObject({ code: 'ERR_QUEUE', retriable: true })
+    await redis.set('over', '1') // waits for the end of the pause
+    await redis.quit()
+    while ((await other.counts(model)).waiting > 0) await wait(20)
+    await wait(600) // two sweeps: nobody adds it again
+    expect(await other.counts(model)).toEqual({ waiting: 0, running: 0 })
+    await makeWorker()
+    expect((await (await queue.submit({ id: 'late', model, options: options() })).result).images).toEqual(images)
+    expect((await (await queue.attach('done', [model]))!.result).images).toEqual(images)
+  })
+
+  test('a job whose outcome was deleted is not added again by those who follow it, and can be submitted again', async () => {
+    const queue = makeQueue()
+    await makeWorker()
+    const job = await queue.submit({ id: 'twice', model, options: options() })
+    const { images } = await job.result
+    await queue.forget(job)
+    expect(await queue.attach('twice', [model])).toBeUndefined()
+    expect((await (await queue.submit({ id: 'twice', model, options: options() })).result).images).toEqual(images)
+  })
+
+  test('errors of Redis itself have a code', async () => {
+    const queue = makeQueue()
+    const redis = new Redis(server.url)
+    await redis.config('SET', 'maxmemory', '1')
+    try {
+      const error = { name: 'QueueError', code: 'ERR_QUEUE', retriable: true, message: expect.stringContaining('OOM') as string }
+      await expect(queue.submit({ model, options: options() })).rejects.toMatchObject(error)
+      await expect(queue.claim('key', 'hash', 'first')).rejects.toMatchObject(error)
+    } finally {
+      await redis.config('SET', 'maxmemory', '0')
+      await redis.quit()
+    }
+    await queue.close()
+    await expect(queue.counts(model)).rejects.toMatchObject({ code: 'ERR_QUEUE', message: 'The queue is closed' })
+    await expect(queue.attach('any', [model])).rejects.toMatchObject({ code: 'ERR_QUEUE' })
+  })
+
+  test('a job that is not wanted is not followed', async () => {
+    const [queue, other] = [makeQueue(), makeQueue()]
+    await queue.submit({ id: 'kept', model, options: options(), note: { api: 'another' } })
+    await queue.close()
+    expect(await other.attach('kept', [model], undefined, () => false)).toBeUndefined()
+    const redis = new Redis(server.url)
+    expect(await redis.pubsub('NUMSUB', `test${name}-news:kept`)).toEqual([`test${name}-news:kept`, 0])
+    await redis.quit()
+  })
+
   test('a worker that is closed finishes its job, or gives it back after its grace', async () => {
     const queue = makeQueue()
     const first = await makeWorker({ name: 'first', graceMs: 0 })
@@ -307,6 +369,7 @@ whereRedis('worker')('queue and workers', () => {
     const wrong: [Partial<WorkerOptions & QueueOptions>, string][] = [
       [{ redis: 'localhost' }, 'is not an address of Redis'],
       [{ redis: 'http://localhost' }, 'is not an address of Redis'],
+      [{ redis: 'redis://:pa/ss@host' }, "'redis://***@host' is not an address of Redis"],
       [{ redis: 7 as never }, 'must be an address of Redis'],
       [{ queue: 'a:b' }, 'queue must be'],
       [{ store: '' }, 'store must be'],
@@ -317,6 +380,7 @@ whereRedis('worker')('queue and workers', () => {
       expect(() => new JobQueue({ ...place(), ...given })).toThrow(message)
       await expect(createWorker({ ...place(), ...given })).rejects.toThrow(message)
     }
+    expect(() => new JobQueue({ ...place(), keepMs: 60_000, sweepMs: 30_000 })).toThrow('more than twice sweepMs')
     await expect(createWorker({ ...place(), models: {} })).rejects.toThrow('at least one model')
     await expect(createWorker({ ...place(), lockMs: 1 })).rejects.toThrow('lockMs must be from 500')
     await expect(createWorker({ ...place(), maxLost: 0.5 })).rejects.toThrow('maxLost must be a whole number')

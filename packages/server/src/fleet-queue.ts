@@ -1,7 +1,7 @@
 /** The queue of a server without an engine: a queue on Redis, whose jobs workers on other machines run. */
 import type * as fleet from '@node-latent-diffusion/worker'
 import { RawImage, type JobEvent } from 'node-latent-diffusion'
-import { closing, HttpError } from './errors.js'
+import { closing, HttpError, invalid } from './errors.js'
 import { WaitingRoom, type FoundRun, type Run, type RunResult, type Submission } from './queue.js'
 import type { Limits, QueueSettings } from './settings.js'
 
@@ -21,6 +21,11 @@ export function openFleet(settings: QueueSettings, version: string, log: (line: 
   return new found.JobQueue({ ...(settings as fleet.QueueOptions), log })
 }
 
+/** Options that cannot be sent. Errors of the system have a code. */
+function isFaultOfRequest(error: unknown): error is TypeError | RangeError {
+  return (error instanceof TypeError || error instanceof RangeError) && !('code' in error)
+}
+
 export class FleetQueue extends WaitingRoom {
   readonly #queue: fleet.JobQueue
   readonly #models: () => readonly string[]
@@ -33,11 +38,16 @@ export class FleetQueue extends WaitingRoom {
   }
 
   get running(): readonly Run[] {
-    return [...this.#runs].filter(({ state }) => state === 'running')
+    return this.#own('running')
   }
 
   get waiting(): readonly Run[] {
-    return [...this.#runs].filter(({ state }) => state === 'queued')
+    return this.#own('queued')
+  }
+
+  /** Without the runs of other servers that this one only shows. */
+  #own(wanted: Run['state']): Run[] {
+    return [...this.#runs].filter(({ state, client }) => state === wanted && client !== '')
   }
 
   override get isReachable(): boolean {
@@ -45,6 +55,7 @@ export class FleetQueue extends WaitingRoom {
   }
 
   override async depth(): Promise<number> {
+    if (!this.isReachable) return this.waiting.length // metrics must not wait for Redis
     const counts = await Promise.all(this.#models().map((model) => this.#queue.counts(model)))
     return counts.reduce((sum, { waiting }) => sum + waiting, 0)
   }
@@ -60,9 +71,10 @@ export class FleetQueue extends WaitingRoom {
 
   async find(id: string, onEvent: (event: JobEvent) => void): Promise<FoundRun | undefined> {
     const run = this.#track({ id, api: 'latent', model: '', options: {}, client: '', onEvent })
-    const job = await this.#queue.attach(id, this.#models(), (news) => this.#hear(run, news))
-    const note = job?.note as Record<string, unknown> | null | undefined
-    if (!job || note?.api !== 'latent') return undefined
+    const isJob = (note: unknown) => (note as Record<string, unknown> | null | undefined)?.api === 'latent'
+    const job = await this.#queue.attach(id, this.#models(), (news) => this.#hear(run, news), isJob)
+    if (!job) return undefined
+    const note = job.note as Record<string, unknown>
     const { model, priority } = job
     run.model = model
     this.#follow(run, job)
@@ -83,11 +95,15 @@ export class FleetQueue extends WaitingRoom {
     const control = new AbortController()
     const signal = submission.signal ? AbortSignal.any([submission.signal, control.signal]) : control.signal
     run.cancel = (reason) => control.abort(reason)
-    const job = this.#queue.submit({
-      ...(id === undefined ? {} : { id }),
-      ...{ model, options, priority, signal, note: { ...note, api } },
-      onNews: (news) => this.#hear(run, news),
-    })
+    const job = this.#queue
+      .submit({
+        ...(id === undefined ? {} : { id }),
+        ...{ model, options, priority, signal, note: { ...note, api } },
+        onNews: (news) => this.#hear(run, news),
+      })
+      .catch((error: unknown) => {
+        throw isFaultOfRequest(error) ? invalid(error.message) : error
+      })
     run.accepted = job.then(() => {})
     run.accepted.catch(() => {})
     this.#follow(run, job)

@@ -100,7 +100,11 @@ export abstract class WaitingRoom extends EventEmitter<QueueEvents> {
   }
 
   get isFull(): boolean {
-    return this.running.length > 0 && this.waiting.length >= this.#limits.maxQueue
+    return !this.#isIdle && this.waiting.length >= this.#limits.maxQueue
+  }
+
+  get #isIdle(): boolean {
+    return this.running.length === 0 && this.waiting.length === 0
   }
 
   get isClosing(): boolean {
@@ -117,7 +121,7 @@ export abstract class WaitingRoom extends EventEmitter<QueueEvents> {
   admit(client: string): void {
     if (this.#closing) throw closing()
     const { maxQueue, maxQueuePerClient } = this.#limits
-    if (this.running.length === 0 && this.waiting.length === 0) return
+    if (this.#isIdle) return
     if (this.waiting.length >= maxQueue) throw busy(`The queue is full: ${this.waiting.length} requests are waiting`, this.retryAfter)
     if (this.waiting.filter((each) => each.client === client).length >= maxQueuePerClient)
       throw busy(`The limit of ${maxQueuePerClient} waiting requests per client is reached`, this.retryAfter)

@@ -72,7 +72,9 @@ export class DirectoryStore implements ObjectStore {
     try {
       if ((await stat(file)).size !== size) return false
       const now = new Date()
-      await utimes(file, now, now)
+      await utimes(file, now, now).catch((error: unknown) => {
+        if (codeOf(error) !== 'EPERM' && codeOf(error) !== 'EACCES') throw error // a file of another user; its age counts from its last writing
+      })
       return true
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return false

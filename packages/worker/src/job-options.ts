@@ -1,9 +1,9 @@
 /** Options of `generate()` on their way through Redis: plain values as JSON, images as objects of the store. */
 import { RawImage, type HostGenerateOptions } from 'node-latent-diffusion'
 import { randomInt } from 'node:crypto'
+import { QueueError } from './errors.js'
 import type { ObjectStore } from './objects.js'
 import { protocolVersion, type JobData, type Json } from './protocol.js'
-import { readModelName } from './settings.js'
 
 /** Options that are JSON. Options that name files, such as `loras`, are left out: a job must not open files of a worker. */
 const plain = [
@@ -64,29 +64,33 @@ const isObject = (value: unknown): value is Record<string, unknown> => typeof va
 
 /**
  * Checks a job from Redis. The values of options are checked by the library.
- * @throws TypeError or RangeError
+ * @throws QueueError `ERR_QUEUE`
  */
 export function readJob(data: unknown): JobData {
-  if (!isObject(data)) throw new TypeError('The job has no data')
+  if (!isObject(data)) throw new QueueError('ERR_QUEUE', 'The job has no data')
   if (data.version !== protocolVersion)
-    throw new RangeError(
+    throw new QueueError(
+      'ERR_QUEUE',
       `The job has version ${String(data.version).slice(0, 20)}, this worker knows ${protocolVersion}: use the same version everywhere`,
     )
   const { options } = data
-  if (!isObject(options) || !isJson(options)) throw new TypeError('The options of the job are not an object')
-  if (typeof options.seed !== 'string' || !/^\d{1,20}$/.test(options.seed)) throw new TypeError('The seed of the job is not a decimal text')
+  if (!isObject(options) || !isJson(options)) throw new QueueError('ERR_QUEUE', 'The options of the job are not an object')
+  if (typeof options.seed !== 'string' || !/^\d{1,20}$/.test(options.seed))
+    throw new QueueError('ERR_QUEUE', 'The seed of the job is not a decimal text')
   for (const [key, value] of Object.entries(options) as [string, unknown][]) {
     if ((images as readonly string[]).includes(key)) {
-      if (!isObject(value) || typeof value.object !== 'string') throw new TypeError(`The option '${key}' of the job is not an object of the store`)
+      if (!isObject(value) || typeof value.object !== 'string')
+        throw new QueueError('ERR_QUEUE', `The option '${key}' of the job is not an object of the store`)
     } else if (key === 'preview') {
       if (!isObject(value) || Object.keys(value).some((each) => !previewKeys.includes(each)))
-        throw new TypeError("The option 'preview' of the job is not valid")
+        throw new QueueError('ERR_QUEUE', "The option 'preview' of the job is not valid")
     } else if (key !== 'seed' && !(plain as readonly string[]).includes(key))
-      throw new TypeError(`The job has an option '${key.slice(0, 100)}', which jobs cannot have`)
+      throw new QueueError('ERR_QUEUE', `The job has an option '${key.slice(0, 100)}', which jobs cannot have`)
   }
+  if (typeof data.model !== 'string') throw new QueueError('ERR_QUEUE', 'The job names no model')
   return {
     version: protocolVersion,
-    model: readModelName(data.model),
+    model: data.model,
     options: options as Record<string, Json>,
     ...('note' in data ? { note: data.note as Json } : {}),
   }

@@ -35,10 +35,10 @@ export function keyOf(bytes: Uint8Array): string {
   return `${hashOf(bytes)}.${endingOf(bytes)}`
 }
 
-/** The SHA-256 in a key. @throws RangeError if it is not a key of a store */
+/** The SHA-256 in a key. @throws QueueError `ERR_OBJECT_MISSING` if it is not a key of a store */
 export function hashInKey(key: unknown): string {
   const [, hash] = typeof key === 'string' ? (/^([0-9a-f]{64})\.(png|jpg|webp|bin)$/.exec(key) ?? []) : []
-  if (hash === undefined) throw new RangeError(`'${String(key).slice(0, 100)}' is not a key of an object store`)
+  if (hash === undefined) throw new QueueError('ERR_OBJECT_MISSING', `'${String(key).slice(0, 100)}' is not a key of an object store`)
   return hash
 }
 

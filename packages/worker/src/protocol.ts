@@ -16,6 +16,8 @@ export interface JobData {
   options: Record<string, Json>
   /** Of the submitter, for whoever looks the job up later. */
   note?: Json
+  /** Of the submission: others may use the same id. */
+  nonce?: string
 }
 
 /** A finished image. */

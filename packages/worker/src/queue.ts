@@ -68,10 +68,15 @@ export interface QueueCounts {
 /** BullMQ runs jobs without a priority first. */
 const priorities: Record<Priority, number> = { interactive: 0, batch: 10 }
 
+/** Value of the mark of a cancelled job that says that its outcome was deleted. */
+const forgotten = 'forgotten'
+
 class Watch implements QueuedJob {
   state: 'queued' | 'running' | 'done' = 'queued'
   readonly result: Promise<JobResult>
   position = -1
+  /** Whether Redis had the job; only then a sweep that does not find it adds it again. */
+  placed = false
   #resolve!: (result: JobResult) => void
   #reject!: (reason: unknown) => void
 
@@ -130,6 +135,8 @@ export class JobQueue implements AsyncDisposable {
     this.#keepMs = readDuration(options.keepMs, 'keepMs', 24 * 3_600_000, [60_000, 30 * 24 * 3_600_000])
     this.#attempts = readCount(options.attempts, 'attempts', 3, [1, 100])
     this.#timeoutMs = readDuration(options.timeoutMs, 'timeoutMs', 10_000)
+    const sweepMs = readDuration(options.sweepMs, 'sweepMs', 5000, [10, 600_000])
+    if (2 * sweepMs >= this.#keepMs) throw new RangeError('keepMs must be more than twice sweepMs, so that no outcome is missed')
     this.#log = options.log ?? (() => {})
     const failed = (error: Error) => this.#log(`Redis at ${shownUrl(url)}: ${error.message}`)
     this.#redis = connect(url, failed)
@@ -137,10 +144,7 @@ export class JobQueue implements AsyncDisposable {
     this.#subscriber.on('message', (channel: string, text: string) => this.#hear(channel, text))
     // News may have been missed.
     this.#subscriber.on('ready', () => void this.#sweep())
-    this.#timers = [
-      setInterval(() => void this.#sweep(), readDuration(options.sweepMs, 'sweepMs', 5000, [10, 600_000])),
-      setInterval(() => void this.#place(), 1000),
-    ]
+    this.#timers = [setInterval(() => void this.#sweep(), sweepMs), setInterval(() => void this.#place(), 1000)]
     for (const timer of this.#timers) timer.unref()
   }
 
@@ -151,42 +155,59 @@ export class JobQueue implements AsyncDisposable {
 
   /**
    * Puts a job into the queue.
-   * @throws TypeError or RangeError for a submission that cannot be sent, QueueError `ERR_QUEUE` if Redis does not answer in time, `ERR_STORE` if an image cannot be stored
+   * @throws TypeError or RangeError for a submission that cannot be sent, QueueError `ERR_QUEUE` if Redis refuses or does not answer in time, `ERR_STORE` if an image
+   * cannot be stored. A job that reaches Redis too late is removed unless it has begun; another try with the same id is safe.
    */
   async submit(submission: JobSubmission): Promise<QueuedJob> {
     const { id = randomUUID(), options, priority = 'interactive', note, signal, onNews } = submission
     readId(id)
     if (!Object.hasOwn(priorities, priority)) throw new RangeError(`priority must be interactive or batch, not '${String(priority).slice(0, 100)}'`)
     const model = readModelName(submission.model)
-    if (this.#closed) throw new QueueError('ERR_QUEUE', 'The queue is closed')
+    this.#refuseIfClosed()
     signal?.throwIfAborted()
     const encoded = await encodeOptions(options, this.store)
     signal?.throwIfAborted()
-    const data: JobData = { version: protocolVersion, model, options: encoded, ...(note === undefined ? {} : { note }) }
+    const data: JobData = { version: protocolVersion, model, options: encoded, ...(note === undefined ? {} : { note }), nonce: randomUUID() }
     const watch = await this.#watch({ id, model, data, note, priority }, onNews)
     try {
-      await this.#inTime(this.#add(watch, data), () => this.#cancel(watch))
+      const place = async () => {
+        if (submission.id !== undefined) await this.#admitAgain(id)
+        await this.#add(watch, data)
+      }
+      await this.#inTime(place(), () => this.#takeBack(watch))
+      watch.placed = true
     } catch (error) {
-      this.#forget(watch)
+      watch.settle({ error })
       throw error
     }
     const leave = () => watch.cancel(signal!.reason)
     if (signal?.aborted) leave()
     signal?.addEventListener('abort', leave, { once: true })
     void watch.result.catch(() => {}).finally(() => signal?.removeEventListener('abort', leave))
-    if (submission.id !== undefined) await this.#check(watch).catch(() => {}) // it may have an outcome already; else news or the sweep bring it
+    if (submission.id !== undefined) await this.#inTime(this.#check(watch)).catch(() => {}) // it may have an outcome already; else news or the sweep bring it
     return watch
   }
 
-  /** Follows a job that somebody submitted; undefined if there is none. @throws QueueError `ERR_QUEUE` if Redis does not answer in time */
-  async attach(id: string, models: readonly string[], onNews?: (news: QueuedJobNews) => void): Promise<QueuedJob | undefined> {
+  /**
+   * Follows a job that somebody submitted; undefined if there is none, or if `isWanted` returns false for its note.
+   * @throws QueueError `ERR_QUEUE` if Redis refuses or does not answer in time
+   */
+  async attach(
+    id: string,
+    models: readonly string[],
+    onNews?: (news: QueuedJobNews) => void,
+    isWanted: (note: Json | undefined) => boolean = () => true,
+  ): Promise<QueuedJob | undefined> {
     readId(id)
+    this.#refuseIfClosed()
     for (const model of models) {
       const job = await this.#inTime(this.#queue(readModelName(model)).getJob(id))
       if (!job) continue
       const { note } = (job.data ?? {}) as Partial<JobData>
+      if (!isWanted(note)) return undefined
       const watch = await this.#watch({ id, model, note, priority: job.opts.priority ? 'batch' : 'interactive' }, onNews)
-      await this.#check(watch).catch(() => {})
+      watch.placed = true
+      await this.#inTime(this.#check(watch)).catch(() => {})
       return watch
     }
     return undefined
@@ -197,6 +218,7 @@ export class JobQueue implements AsyncDisposable {
    * @throws QueueError `ERR_IDEMPOTENCY` if the key belongs to another request, `ERR_QUEUE` if Redis does not answer in time
    */
   async claim(key: string, requestHash: string, id: string): Promise<string> {
+    this.#refuseIfClosed()
     const name = this.#names.claim(createHash('sha256').update(key).digest('hex'))
     const before = await this.#inTime(this.#redis.set(name, `${requestHash} ${readId(id)}`, 'PX', this.#keepMs, 'NX', 'GET'))
     if (before === null) return id
@@ -207,6 +229,7 @@ export class JobQueue implements AsyncDisposable {
 
   /** Puts a waiting job before all others of its model. @throws QueueError `ERR_STATE` if it does not wait any more, `ERR_QUEUE` if Redis does not answer in time */
   async moveToFront(job: Pick<QueuedJob, 'id' | 'model'>): Promise<void> {
+    this.#refuseIfClosed()
     const move = async () => {
       const found = await this.#queue(job.model).getJob(job.id)
       const state = await found?.getState()
@@ -220,15 +243,20 @@ export class JobQueue implements AsyncDisposable {
 
   /** Deletes the outcome of a finished job. @throws QueueError `ERR_QUEUE` if Redis does not answer in time */
   async forget({ id, model }: Pick<QueuedJob, 'id' | 'model'>): Promise<void> {
+    this.#refuseIfClosed()
     const remove = async () => {
       const job = await this.#queue(model).getJob(id)
-      if (job?.finishedOn) await job.remove()
+      if (!job?.finishedOn) return
+      // First, so that nobody who still follows the job takes it for lost and adds it again.
+      await this.#redis.set(this.#names.cancelled(id), forgotten, 'PX', this.#keepMs, 'NX')
+      await job.remove()
     }
     await this.#inTime(remove())
   }
 
   /** @throws QueueError `ERR_QUEUE` if Redis does not answer in time */
   async counts(model: string): Promise<QueueCounts> {
+    this.#refuseIfClosed()
     const counts = await this.#inTime(this.#queue(readModelName(model)).getJobCounts('wait', 'prioritized', 'delayed', 'active'))
     const { wait = 0, prioritized = 0, delayed = 0, active = 0 } = counts
     return { waiting: wait + prioritized + delayed, running: active }
@@ -253,6 +281,10 @@ export class JobQueue implements AsyncDisposable {
     return this.close()
   }
 
+  #refuseIfClosed(): void {
+    if (this.#closed) throw new QueueError('ERR_QUEUE', 'The queue is closed')
+  }
+
   #queue(model: string): Queue<JobData, JobResult> {
     let queue = this.#queues.get(model)
     if (!queue) {
@@ -263,7 +295,7 @@ export class JobQueue implements AsyncDisposable {
     return queue
   }
 
-  /** Waits at most `timeoutMs`. `late` is called when the work is done after all. */
+  /** Waits at most `timeoutMs`; errors of Redis become QueueErrors. `late` is called when the work is done after all. */
   async #inTime<T>(work: Promise<T>, late?: () => void): Promise<T> {
     let timer: NodeJS.Timeout | undefined
     const tooLate = new Promise<never>((_, reject) => {
@@ -275,6 +307,9 @@ export class JobQueue implements AsyncDisposable {
     work.catch(() => {})
     try {
       return await Promise.race([work, tooLate])
+    } catch (error) {
+      if (error instanceof QueueError) throw error
+      throw new QueueError('ERR_QUEUE', `Redis refuses: ${(error as Error).message.slice(0, 500)}`, { retriable: true, cause: error })
     } finally {
       clearTimeout(timer)
     }
@@ -324,6 +359,24 @@ export class JobQueue implements AsyncDisposable {
     })
   }
 
+  /** A job whose outcome was deleted may be submitted again; its mark would end it. */
+  async #admitAgain(id: string): Promise<void> {
+    const name = this.#names.cancelled(id)
+    if ((await this.#redis.get(name)) === forgotten) await this.#redis.del(name)
+  }
+
+  /** Removes a job that reached Redis after its submission had failed. One that has begun goes on: another try with its id gets the outcome. */
+  #takeBack({ id, model, data }: Watch): void {
+    const work = async () => {
+      if (this.#closed || this.#watches.has(id)) return
+      const job = await this.#queue(model).getJob(id)
+      // Somebody else's job with the same id stays.
+      if (!job || job.finishedOn || job.data.nonce !== data?.nonce || this.#watches.has(id)) return
+      await job.remove().catch(() => {}) // fails for a running one
+    }
+    work().catch(() => {}) // Redis went away again
+  }
+
   /** Marks it, so that no worker takes it up; tells the worker that runs it; and removes it if it waits. */
   #cancel({ id, model }: Watch): void {
     const work = async () => {
@@ -356,7 +409,7 @@ export class JobQueue implements AsyncDisposable {
   /** Looks the job up; settles it if it has an outcome, and adds it again if Redis has lost it. */
   async #check(watch: Watch): Promise<void> {
     const job = await this.#queue(watch.model).getJob(watch.id)
-    if (watch.state === 'done' || this.#closed) return
+    if (!this.#isOpen(watch)) return
     if (job?.finishedOn) {
       if (job.failedReason) watch.settle({ error: decodeError(job.failedReason) })
       else if (isResult(job.returnvalue)) watch.settle({ result: job.returnvalue })
@@ -365,11 +418,15 @@ export class JobQueue implements AsyncDisposable {
       if (await this.#redis.exists(this.#names.cancelled(watch.id))) watch.settle({ error: cancelled() })
       else if (!watch.data)
         watch.settle({ error: new QueueError('ERR_QUEUE', 'The job is gone: its outcome was not kept for longer, or Redis has lost it') })
-      else {
+      else if (watch.placed && this.#isOpen(watch)) {
         this.#log(`job ${watch.id} is gone from Redis and is added again`)
         await this.#add(watch, watch.data)
       }
     }
+  }
+
+  #isOpen(watch: Watch): boolean {
+    return watch.state !== 'done' && !this.#closed
   }
 
   async #sweep(): Promise<void> {

@@ -37,9 +37,10 @@ export function connect(url: string, onError: (error: Error) => void, options: R
   return redis
 }
 
-/** The address without its password. */
+/** The address without its password and its query. */
 export function shownUrl(url: string): string {
   const shown = new URL(url)
   if (shown.password !== '') shown.password = '***'
+  shown.search = '' // ioredis takes a password from there, too
   return shown.href
 }

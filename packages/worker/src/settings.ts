@@ -12,12 +12,22 @@ export interface QueuePlace {
   store: string | StoreOptions | ObjectStore
 }
 
+/** A text that may not be an address: a password can be anywhere before the last `@`, or in the query. */
+function withoutSecrets(url: string): string {
+  return url
+    .replace(/^(.*?:\/\/)?[\s\S]*@/, '$1***@')
+    .replace(/\?[\s\S]*$/, '')
+    .slice(0, 200)
+}
+
 export function readRedisUrl(url: unknown): string {
   const example = 'write it as redis://host:6379, or rediss:// for TLS'
   if (typeof url !== 'string') throw new TypeError(`redis must be an address of Redis; ${example}`)
   const parsed = URL.canParse(url) ? new URL(url) : undefined
   if (!parsed || !/^rediss?:$/.test(parsed.protocol) || parsed.hostname === '')
-    throw new RangeError(`redis: '${parsed?.password ? 'the address' : url.slice(0, 200)}' is not an address of Redis; ${example}`)
+    throw new RangeError(
+      `redis: '${withoutSecrets(url)}' is not an address of Redis; ${example}${url.includes('@') ? ', with / as %2F and # as %23 in a password' : ''}`,
+    )
   return url
 }
 

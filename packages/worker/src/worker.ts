@@ -274,7 +274,8 @@ class FleetWorker implements RunningWorker {
   async #run(job: Job<JobData, JobResult>, signal: AbortSignal): Promise<JobResult> {
     const began = performance.now()
     const data = readJob(job.data)
-    if (data.model !== job.queueName) throw new RangeError(`The job is for the model '${data.model}', but waited for '${job.queueName}'`)
+    if (data.model !== job.queueName)
+      throw new QueueError('ERR_QUEUE', `The job is for the model '${data.model.slice(0, 100)}', but waited for '${job.queueName}'`)
     signal.throwIfAborted()
     const reporter = new Reporter(this.#redis, this.#names.news(job.id!))
     void reporter.send({ type: 'started', worker: this.name })
