@@ -382,6 +382,8 @@ whereRedis('worker')('queue and workers', () => {
     }
     expect(() => new JobQueue({ ...place(), keepMs: 60_000, sweepMs: 30_000 })).toThrow('more than twice sweepMs')
     await expect(createWorker({ ...place(), models: {} })).rejects.toThrow('at least one model')
+    writeFileSync(path.join(folder, 'file'), '')
+    await expect(createWorker({ ...place(), store: path.join(folder, 'file') })).rejects.toMatchObject({ code: 'ERR_STORE' })
     await expect(createWorker({ ...place(), lockMs: 1 })).rejects.toThrow('lockMs must be from 500')
     await expect(createWorker({ ...place(), maxLost: 0.5 })).rejects.toThrow('maxLost must be a whole number')
   })

@@ -156,7 +156,7 @@ describe('S3', () => {
     ]
     for (const [options, message] of wrong) await expect(s3Store(options).put(png('a'))).rejects.toThrow(new RegExp(message))
     expect(s3.requests).toHaveLength(4)
-    await expect(s3Store(wrong[0]![0]).put(png('a'))).rejects.toMatchObject({ code: 'ERR_STORE', retriable: false })
+    await expect(s3Store(wrong[0]![0]).put(png('a'))).rejects.toMatchObject({ code: 'ERR_STORE', retriable: true })
   })
 
   test('busy stores and lost connections are tried again', async () => {

@@ -126,6 +126,7 @@ function refused(doing: 'read' | 'write', key: string, status: number, text: str
   const advice =
     status === 403 ? '; check the credentials, the region and the policy of the bucket' : status === 404 ? '; check the name of the bucket' : ''
   return new QueueError('ERR_STORE', `The object store refuses to ${doing} ${key}: ${status}${code ? ` ${code}` : ''}${advice}`, {
-    retriable: status === 429 || status >= 500,
+    // 400 and 403 are faults of this worker's settings: another one may be set up rightly.
+    retriable: status === 400 || status === 403 || status === 429 || status >= 500,
   })
 }

@@ -3,6 +3,7 @@ import { UnrecoverableError, WaitingError, Worker, type Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { Server } from 'node:http'
 import { hostname } from 'node:os'
+import { setTimeout as wait } from 'node:timers/promises'
 import { createDiffusionHost, type DiffusionHost, type GenerateResult, type HostedModel, type RawImage } from 'node-latent-diffusion'
 import { cancelled, encodeError, isRetriable, QueueError } from './errors.js'
 import { decodeOptions, plainOptions, readJob } from './job-options.js'
@@ -151,6 +152,7 @@ class FleetWorker implements RunningWorker {
         prefix: this.#names.prefix,
         name: this.name,
         concurrency: 1,
+        autorun: false,
         lockDuration,
         stalledInterval: lockDuration,
         maxStalledCount,
@@ -180,7 +182,13 @@ class FleetWorker implements RunningWorker {
   }
 
   async start({ metricsPort, metricsHost = '127.0.0.1' }: WorkerOptions): Promise<void> {
-    if (metricsPort === undefined) return
+    // A worker that cannot store anything must not take jobs.
+    await this.#store.put(new Uint8Array(0))
+    if (metricsPort !== undefined) await this.#serveMetrics(metricsPort, metricsHost)
+    for (const worker of this.#workers) worker.run().catch((error: unknown) => this.#log((error as Error).message))
+  }
+
+  async #serveMetrics(metricsPort: number, metricsHost: string): Promise<void> {
     const isReady = () => this.#closing === undefined && this.#redis.status === 'ready'
     const { server, url } = await serveHealth(this.#metrics, isReady, metricsHost, readCount(metricsPort, 'metricsPort', 0, [0, 65535]))
     this.#health = server
@@ -204,12 +212,13 @@ class FleetWorker implements RunningWorker {
     const force = this.#redis.status !== 'ready'
     let tooLate: NodeJS.Timeout | undefined
     const limit = new Promise((resolve) => (tooLate = setTimeout(resolve, this.#graceMs + 5000)))
-    await Promise.race([limit, Promise.all(this.#workers.map((worker) => worker.close(force)))])
+    await Promise.race([limit, Promise.allSettled(this.#workers.map((worker) => worker.close(force)))])
     clearTimeout(late)
     clearTimeout(tooLate)
     await this.#host.close()
     for (const redis of [this.#subscriber, this.#redis]) {
-      if (redis.status === 'ready') await redis.quit().catch(() => {})
+      // One that hangs is not waited for.
+      if (redis.status === 'ready') await Promise.race([redis.quit().catch(() => {}), wait(2000, undefined, { ref: false })])
       redis.disconnect()
     }
     this.#health?.close()
@@ -324,7 +333,7 @@ class FleetWorker implements RunningWorker {
 
 /**
  * Starts a worker. It waits for Redis if that is not reachable.
- * @throws TypeError or RangeError for invalid options, the system's error if the port of the metrics is in use
+ * @throws TypeError or RangeError for invalid options, QueueError `ERR_STORE` if the store cannot be written, the system's error if the port of the metrics is in use
  */
 export async function createWorker(options: WorkerOptions): Promise<RunningWorker> {
   const worker = new FleetWorker(options)
