@@ -30,10 +30,14 @@ async function guided(of: DiffusionPipeline, more: { guidanceScale?: number; ima
   return (await of.predict(await toLatents(at('x')), options)).read()
 }
 
-/** Share of the reference's largest number. */
-async function distance(source: ModelSource, options: LoadOptions): Promise<number> {
+/** The largest difference and the root mean square of all, as shares of the reference's largest number. */
+async function distance(source: ModelSource, options: LoadOptions): Promise<{ most: number; rms: number }> {
   await using other = await DiffusionPipeline.load(source, options)
-  return maxDifference(await guided(other), expected.eps_guided!.data) / model.golden.expected.eps_guided!.max_abs
+  const { data } = expected.eps_guided!
+  const scale = model.golden.expected.eps_guided!.max_abs
+  const actual = await guided(other)
+  const squares = actual.reduce((sum, value, i) => sum + (value - data[i]!) ** 2, 0)
+  return { most: maxDifference(actual, data) / scale, rms: Math.sqrt(squares / actual.length) / scale }
 }
 
 beforeAll(async () => {
@@ -128,19 +132,23 @@ test('generate(): the image sets the size, and the settings contain the scale', 
 
 test('GGUF, half precision, q8_0 and fast arithmetic', async () => {
   const file = path.join(model.folder, 'edit.gguf')
-  const worst: Record<string, number> = {}
+  const worst: Record<string, { most: number; rms: number }> = {}
   for (const type of ['f32', 'f16', 'q8_0'] as const) {
     await convert(model.file, file, { type, config: model.golden.config })
     worst[type] = await distance(file, exact)
     worst[`${type} fast`] = await distance(file, { device: 'cpu' })
   }
   if (process.env.LATENT_TEST_FIGURES) console.log(worst)
-  expect(worst.f32).toBeLessThan(2e-4)
-  expect(worst.f16).toBeLessThan(5e-3)
-  // Guidance multiplies the rounding of weights: 7.5 times what one evaluation has. In bfloat16, 3.6e-2 with AVX-512 and 4.2e-2 with AMX.
-  expect(worst.q8_0).toBeLessThan(6e-2)
-  for (const type of ['f32', 'f16']) expect(worst[`${type} fast`]).toBeLessThan(5e-2)
-  expect(worst['q8_0 fast']).toBeLessThan(8e-2)
+  expect(worst.f32!.most).toBeLessThan(2e-4)
+  expect(worst.f16!.most).toBeLessThan(5e-3)
+  // Guidance multiplies the rounding of weights: 7.5 times what one evaluation has.
+  expect(worst.q8_0!.most).toBeLessThan(6e-2)
+  // The largest difference depends on the order of additions: over 24 inputs it was up to 4.2e-2 with AVX-512 and 4.4e-2 with AMX, the mean square the same.
+  for (const type of ['f32', 'f16']) {
+    expect(worst[`${type} fast`]!.rms).toBeLessThan(1.3e-2)
+    expect(worst[`${type} fast`]!.most).toBeLessThan(5e-2)
+  }
+  expect(worst['q8_0 fast']!.most).toBeLessThan(8e-2)
 })
 
 test('the plan counts three rows, two and one', async () => {

@@ -39,18 +39,6 @@ public:
     }
     int64_t width() const { return width_; }
 
-    /// What tile() will read and write of these pixels.
-    void expect(int64_t pixel, int64_t count, int64_t column, int columns) const {
-        const int64_t size = out_.bf16 ? 2 : 4, bytes = columns * size;
-        for (int64_t r = pixel; r < pixel + count; ++r) {
-            const char * to = static_cast<const char *>(out_.data) + (r * row_ + column) * size;
-            for (int64_t b = 0; b < bytes; b += kLine) prefetch(to + b);
-            if (!e_.residual) continue;
-            const float * from = e_.residual + r * width_ + column;
-            for (int64_t c = 0; c < columns; c += kLine / 4) prefetch(from + c);
-        }
-    }
-
     /// `count` pixels of a tile; `scales` of the output channels of each half, or null.
     void tile(int64_t pixel, int64_t count, int64_t column, int columns, const float * sums, const float * gates,
               const float * const * scales) const {
@@ -140,7 +128,6 @@ void run(Product & product, const ConvShape & s, const Finish & finish, Share sh
             for (int64_t pixel = first; pixel < last; pixel += rows) {
                 float * c = sums + (count > 1 ? (pixel - first) / rows * halves * tile : 0);
                 taps.find(pixel, group.first_tap, group.last_tap, at);
-                if (g + 1 == count) finish.expect(pixel, std::min<int64_t>(rows, last - pixel), column, columns);
                 for (int half = 0; half < halves; ++half) product.multiply(half, at, group, columns, g > 0, c + half * tile);
                 if (g + 1 < count) continue;
                 finish.tile(pixel, std::min<int64_t>(rows, last - pixel), column, columns, c, c + tile, scales);

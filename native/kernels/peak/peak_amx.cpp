@@ -20,42 +20,36 @@ void clear_tiles() {
     _tile_zero(7);
 }
 
-float run_bf16(long iterations) {
+template <bool kInt8>
+float run(long iterations) {
     clear_tiles();
     for (long i = 0; i < iterations; ++i) {
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        if constexpr (kInt8) {
+            _tile_dpbusd(0, 4, 6);
+            _tile_dpbusd(1, 4, 7);
+            _tile_dpbusd(2, 5, 6);
+            _tile_dpbusd(3, 5, 7);
+        } else {
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 4, 7);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
     }
-    alignas(64) float sums[16 * 16];
+    alignas(64) float sums[16 * 16];  // zeros, whichever the type
     _tile_stored(0, sums, 64);
     release_tiles();
     return sums[0];
 }
 
-float run_int8(long iterations) {
-    clear_tiles();
-    for (long i = 0; i < iterations; ++i) {
-        _tile_dpbusd(0, 4, 6);
-        _tile_dpbusd(1, 4, 7);
-        _tile_dpbusd(2, 5, 6);
-        _tile_dpbusd(3, 5, 7);
-    }
-    alignas(64) int32_t sums[16 * 16];
-    _tile_stored(0, sums, 64);
-    release_tiles();
-    return static_cast<float>(sums[0]);
-}
-
 }  // namespace
 
 PeakLoop peak_bf16_amx() {
-    return {"bf16", "amx_bf16", 2.0 * 16 * 16 * 32 * kChains, run_bf16};
+    return {"bf16", "amx_bf16", 2.0 * 16 * 16 * 32 * kChains, run<false>};
 }
 
 PeakLoop peak_int8_amx() {
-    return {"int8", "amx_int8", 2.0 * 16 * 16 * 64 * kChains, run_int8};
+    return {"int8", "amx_int8", 2.0 * 16 * 16 * 64 * kChains, run<true>};
 }
 
 }  // namespace latent::kernels

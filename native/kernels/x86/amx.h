@@ -6,6 +6,9 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/common/scratch.h"
+#include "kernels/common/tile.h"
+
 // Tile registers of AMX: eight, each of 16 rows of 64 bytes. Include from *_amx.cpp only.
 
 namespace latent::kernels {
@@ -30,8 +33,11 @@ struct Rows {
     int64_t stride;
 };
 
-constexpr int kTileGroup = 16;      // rows of a register
-constexpr int64_t kTileBytes = 64;  // of a row of a register
+constexpr int kTileGroup = 16;                    // rows of a register
+constexpr int64_t kTileBytes = 64;                // of a row of a register
+constexpr int kTileSetRows = 2 * kTileGroup;      // of a tile of sums: two registers
+constexpr int64_t kStep = 16;                     // lanes of one product
+constexpr int64_t kLaneBytes = kTileColumns * 4;  // of a panel
 
 /// Whether 16 pointers have the same distance.
 template <typename P>
@@ -52,6 +58,26 @@ void copy_rows(const P * rows, int64_t bytes, int64_t stride, uint8_t * to) {
         int64_t i = 0;
         for (; i + kTileBytes <= bytes; i += kTileBytes) _mm512_store_si512(to + i, _mm512_loadu_si512(from + i));
         if (i < bytes) _mm512_store_si512(to + i, _mm512_maskz_loadu_epi8((uint64_t{1} << (bytes - i)) - 1, from + i));
+    }
+}
+
+/// Groups of 16 rows as tile loads need them: in place if `whole` (they consist of whole steps) and they are evenly spaced,
+/// otherwise copied, filled up with zeros to whole steps and one more.
+template <typename P>
+void arrange(int64_t groups, int64_t bytes, bool whole, const P * rows, Rows * out) {
+    const int64_t stride = (bytes + kTileBytes - 1) / kTileBytes * kTileBytes + kTileBytes;
+    uint8_t * copies = nullptr;
+    for (int64_t i = 0; i < groups; ++i, rows += kTileGroup) {
+        const uint8_t * first = static_cast<const uint8_t *>(rows[0]);
+        if (whole && evenly_spaced(rows)) {
+            out[i] = {first, static_cast<const uint8_t *>(rows[1]) - first};
+            continue;
+        }
+        if (!copies)
+            copies = static_cast<uint8_t *>(scratch(Scratch::tile_rows, static_cast<size_t>((groups - i) * kTileGroup * stride)));
+        copy_rows(rows, bytes, stride, copies);
+        out[i] = {copies, stride};
+        copies += kTileGroup * stride;
     }
 }
 

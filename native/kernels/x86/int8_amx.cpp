@@ -1,16 +1,14 @@
 #include "kernels/common/int8.h"
 
 #if defined(LATENT_AMX)
-#include "kernels/common/scratch.h"
 #include "kernels/common/tile_f32.h"
 #include "kernels/x86/amx.h"
 
 namespace latent::kernels {
 namespace {
 
-constexpr int kRows = 32, kGroups = kRows / kTileGroup, kHalf = 32;  // a tile is computed in halves of 32 columns
-constexpr int64_t kStep = 16;                                        // lanes of one product
-constexpr int64_t kLaneBytes = kTileColumns * 4;                     // of a panel
+constexpr int kRows = kTileSetRows, kGroups = kRows / kTileGroup;
+constexpr int kHalf = 32;  // columns that are computed at a time
 
 /// What the products of one block of channels read.
 struct Block {
@@ -66,25 +64,6 @@ void add_scaled(const int32_t * q, const Int8Scale * const * scales, int64_t blo
     }
 }
 
-/// The rows of every segment as tile loads need them. What a tile load reads beyond the channels of a block is multiplied by
-/// zeros, but must be readable: with incomplete steps rows are copied.
-void arrange(int64_t segments, const Int8Blocks & blocks, bool whole, const uint8_t * const * rows, Rows * out) {
-    const int64_t bytes = blocks.row_bytes(), stride = (bytes + kTileBytes - 1) / kTileBytes * kTileBytes + kTileBytes;
-    uint8_t * copies = nullptr;
-    for (int64_t i = 0; i < segments * kGroups; ++i, rows += kTileGroup) {
-        if (whole && evenly_spaced(rows)) {
-            out[i] = {rows[0], rows[1] - rows[0]};
-            continue;
-        }
-        if (!copies)
-            copies = static_cast<uint8_t *>(
-                scratch(Scratch::tile_rows, static_cast<size_t>((segments * kGroups - i) * kTileGroup * stride)));
-        copy_rows(rows, bytes, stride, copies);
-        out[i] = {copies, stride};
-        copies += kTileGroup * stride;
-    }
-}
-
 /// The incomplete last step of each block of each segment, filled up with zeros.
 uint8_t * arrange_tails(int64_t segments, const Int8Blocks & blocks, const uint8_t * panel) {
     constexpr int64_t kBytes = kStep * kLaneBytes;
@@ -108,7 +87,8 @@ void multiply(int64_t segments, const Int8Blocks & blocks, const uint8_t * const
     const uint8_t * from = reinterpret_cast<const uint8_t *>(panel);
     const bool whole = blocks.block_lanes % kStep == 0 && blocks.lanes % kStep == 0;
     Rows arranged[kMostSegments * kGroups];
-    arrange(segments, blocks, whole, rows, arranged);
+    // What a tile load reads beyond the channels of a block is multiplied by zeros, but must be readable.
+    arrange(segments * kGroups, blocks.row_bytes(), whole, rows, arranged);
     const uint8_t * tails = whole ? nullptr : arrange_tails(segments, blocks, from);
     finish_stores();
 

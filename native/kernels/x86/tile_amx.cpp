@@ -1,40 +1,14 @@
 #include "kernels/common/tile.h"
 
 #if defined(LATENT_AMX)
-#include "kernels/common/scratch.h"
 #include "kernels/common/tile_f32.h"
 #include "kernels/x86/amx.h"
 
 namespace latent::kernels {
 namespace {
 
-constexpr int kRows = 32, kGroup = kTileGroup;    // rows of the tile, and of one register
-constexpr int64_t kStep = 16;                     // lanes of one product
-constexpr int64_t kLaneBytes = kTileColumns * 4;  // of a panel
-constexpr int64_t kLine = kTileBytes;             // bytes: 16 lanes of a row, or 16 columns of a lane
-
-/// The rows of every segment as tile loads need them: in place if they are evenly spaced and consist of whole steps, otherwise
-/// copied and padded.
-void arrange(int64_t segments, int64_t lanes, const void * const * rows, Rows * out) {
-    const int64_t bytes = lanes * 4, stride = (bytes + kLine - 1) / kLine * kLine, block = kGroup * stride;
-    uint8_t * copies = nullptr;
-    for (int64_t s = 0; s < segments; ++s, rows += kRows) {
-        for (int g = 0; g < kRows / kGroup; ++g, ++out) {
-            const void * const * group = rows + g * kGroup;
-            if (bytes == stride && evenly_spaced(group)) {
-                *out = {static_cast<const uint8_t *>(group[0]),
-                        reinterpret_cast<intptr_t>(group[1]) - reinterpret_cast<intptr_t>(group[0])};
-                continue;
-            }
-            if (!copies)
-                copies =
-                    static_cast<uint8_t *>(scratch(Scratch::tile_rows, static_cast<size_t>((segments - s) * kRows * stride)));
-            copy_rows(group, bytes, stride, copies);
-            *out = {copies, stride};
-            copies += block;
-        }
-    }
-}
+constexpr int kRows = kTileSetRows, kGroup = kTileGroup;
+constexpr int64_t kLine = kTileBytes;  // 16 lanes of a row, or 16 columns of a lane
 
 /// The incomplete last step of each segment's panel, padded with lanes of zeros.
 const uint8_t * arrange_tails(int64_t segments, int64_t lanes, const uint8_t * panel) {
@@ -121,7 +95,7 @@ void multiply(int64_t segments, int64_t lanes, const void * const * rows, const 
               float * c) {
     const uint8_t * b = static_cast<const uint8_t *>(panel);
     Rows arranged[kMostSegments * kRows / kGroup];
-    arrange(segments, lanes, rows, arranged);
+    arrange(segments * (kRows / kGroup), lanes * 4, lanes % kStep == 0, rows, arranged);
     const uint8_t * tails = arrange_tails(segments, lanes, b);
     finish_stores();
     multiply_columns<kRows / kGroup>(segments, lanes, arranged, b, tails, columns, accumulate, c);
