@@ -237,14 +237,17 @@ whereRedis('worker')('queue and workers', () => {
       [{ ...good, options: { ...good.options, seed: 5 } }, 'not a decimal text'],
       [{ ...good, model: 'other' }, "is for the model 'other'"],
     ]
-    for (const [index, [data, message]] of hostile.entries()) {
-      await raw.add('generate', data, { jobId: `hostile-${index}` })
-      const job = (await queue.attach(`hostile-${index}`, [model]))!
-      const error = await failure(job)
-      expect(error?.message).toMatch(message)
-      expect(error?.code).toMatch(/^ERR_(QUEUE|STORE|OBJECT_MISSING)$/)
+    try {
+      for (const [index, [data, message]] of hostile.entries()) {
+        await raw.add('generate', data, { jobId: `hostile-${index}` })
+        const job = (await queue.attach(`hostile-${index}`, [model]))!
+        const error = await failure(job)
+        expect(error?.message).toMatch(message)
+        expect(error?.code).toMatch(/^ERR_(QUEUE|STORE|OBJECT_MISSING)$/)
+      }
+    } finally {
+      await raw.close() // an open connection keeps the test process
     }
-    await raw.close()
     await (
       await queue.submit({ model, options: options() })
     ).result

@@ -147,6 +147,15 @@ describe('S3', () => {
     await expect(store.get(key)).rejects.toThrow('403 InvalidToken')
   })
 
+  test('credentials that cannot be had are an error of the store', async () => {
+    const credentials = () => Promise.reject(new Error('the vault is sealed'))
+    const error: unknown = await s3Store({ credentials })
+      .put(png('a'))
+      .catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'ERR_STORE', retriable: true, message: 'There are no credentials for the object store: the vault is sealed' })
+    expect(s3.requests).toHaveLength(0)
+  })
+
   test('wrong credentials, regions and buckets are errors that say so, without another try', async () => {
     const wrong: [Partial<S3Options>, string][] = [
       [{ credentials: { ...account, secretAccessKey: 'wrong' } }, 'refuses to write .*: 403 SignatureDoesNotMatch; check the credentials'],

@@ -193,7 +193,7 @@ export class FleetQueue extends WaitingRoom {
       seed: BigInt(seed),
       options,
       timings,
-      warnings: warnings,
+      warnings,
       promptTokens,
     }
   }

@@ -80,11 +80,23 @@ export class S3Store implements ObjectStore {
     return verified(bytes, key)
   }
 
+  async #readCredentials(): Promise<S3Credentials> {
+    try {
+      return await this.#credentials()
+    } catch (error) {
+      if (error instanceof QueueError) throw error
+      throw new QueueError('ERR_STORE', `There are no credentials for the object store: ${(error as Error | undefined)?.message ?? String(error)}`, {
+        retriable: true,
+        cause: error,
+      })
+    }
+  }
+
   async #send(method: string, key: string, { body, headers }: { body?: Uint8Array; headers?: Record<string, string> }) {
     const url = `${this.#address}/${hashInKey(key).slice(0, 2)}/${key}`
     for (let tried = 0; ; tried++) {
       // The client's own tries would go on after a deadline.
-      const client = new AwsClient({ ...(await this.#credentials()), service: 's3', region: this.#region, retries: 0 })
+      const client = new AwsClient({ ...(await this.#readCredentials()), service: 's3', region: this.#region, retries: 0 })
       const again = tried < this.#retries
       try {
         const signal = AbortSignal.timeout(this.#timeoutMs)

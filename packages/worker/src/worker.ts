@@ -158,14 +158,13 @@ class FleetWorker implements RunningWorker {
         maxStalledCount,
         runRetryDelay: 500,
       })
-      worker.on('error', (error) => {
+      let reported = ''
+      worker.on('ready', () => (reported = ''))
+      worker.on('error', ({ message }) => {
         // The connection has reported it, or another worker has the job.
-        if (
-          !/ECONNREFUSED|ECONNRESET|Connection is closed|Missing lock|Lock mismatch|is not in the active state|could not renew lock/i.test(
-            error.message,
-          )
-        )
-          this.#log(error.message)
+        const isKnown = /ECONNREFUSED|ECONNRESET|Connection is closed|Missing lock|Lock mismatch|is not in the active state|could not renew lock/i
+        if (isKnown.test(message) || message === reported) return
+        this.#log((reported = message)) // once, though BullMQ tries again and again
       })
       worker.on('lockRenewalFailed', (ids) => {
         for (const id of ids) this.#held.get(id)?.abort(lockLost)
