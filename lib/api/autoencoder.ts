@@ -106,14 +106,30 @@ export async function decodeLatents(
   return decoded(await runJob((callbacks) => native.decode(JSON.stringify(request), handle, callbacks), { signal }))
 }
 
-/** A copy of latents, times `factor`. */
-async function scaled(latents: Latents, factor: number): Promise<Latents> {
+/** Factor and offset of each channel, from codes of the first stage to the latents of the pipeline: latent = code * factor + offset. */
+interface Scaling {
+  factors: number[]
+  offsets: number[]
+}
+
+/** The scaling of a model; undefined if latents are codes. */
+function scalingOf({ spec, latentChannels }: PipelineInfo): Scaling | undefined {
+  const { scaleFactor, latentsMean, latentsStd } = spec
+  if (scaleFactor === 1 && latentsMean.length === 0) return undefined
+  const factors = Array.from({ length: latentChannels }, (_, c) => scaleFactor / (latentsStd[c] ?? 1))
+  return { factors, offsets: factors.map((factor, c) => -factor * (latentsMean[c] ?? 0)) }
+}
+
+/** A copy of latents, each value changed according to its channel. */
+async function eachChannel(latents: Latents, change: (value: number, channel: number) => number): Promise<Latents> {
   const values = await latents.read()
-  return latentsOf(await makeSliced(values, (i) => values[i]! * factor), latents.shape)
+  const [, channels, height, width] = latents.shape as [number, number, number, number]
+  const plane = height * width
+  return latentsOf(await makeSliced(values, (i) => change(values[i]!, Math.floor(i / plane) % channels)), latents.shape)
 }
 
 /**
- * A first stage on its own: encodes images to latents and decodes them. Its latents are not multiplied by the scale factor.
+ * A first stage on its own: encodes images to latents and decodes them. Its latents are neither multiplied by the scale factor nor normalised.
  * Load one with `Autoencoder.load()` (a separate file, or that part of a whole model), or use `pipe.firstStage`.
  */
 export class Autoencoder implements AsyncDisposable {
@@ -136,14 +152,14 @@ export class Autoencoder implements AsyncDisposable {
   /** Loads only the first stage of a file or folder; without a source, that of the embedded model. */
   static async load(source?: ModelSource, options?: PromptlessLoadOptions): Promise<Autoencoder> {
     const load = resolveLoad(options, 'Autoencoder.load()', promptlessLoadOptions)
-    load.request.spec = { ...load.request.spec, scaleFactor: 1 }
+    load.request.spec = { ...load.request.spec, scaleFactor: 1, latentsMean: [], latentsStd: [] }
     const model = await LoadedModel.load(source, load, 'autoencoder', { firstStageOnly: true })
     return create(model, readInfo(model.native), true)
   }
 
-  /** Scale factor of the engine's latents: 1 if the first stage was loaded separately. */
-  get #scale(): number {
-    return this.info.spec.scaleFactor
+  /** Scaling of the engine's latents: none if the first stage was loaded separately. */
+  get #scaling(): Scaling | undefined {
+    return scalingOf(this.info)
   }
 
   /**
@@ -165,8 +181,9 @@ export class Autoencoder implements AsyncDisposable {
     const { data, shape } = await imageTensor(image, 'image')
     const native = await runJob((callbacks) => this.#model.native.encodeImage(JSON.stringify({ ...request, shape }), data, callbacks), { signal })
     const latents = wrapLatents(native)
-    if (this.#scale === 1 || mode === 'moments' || mode === 'prequant') return latents
-    const raw = await scaled(latents, 1 / this.#scale)
+    const scaling = this.#scaling
+    if (!scaling || mode === 'moments' || mode === 'prequant') return latents
+    const raw = await eachChannel(latents, (value, c) => (value - scaling.offsets[c]!) / scaling.factors[c]!)
     latents.dispose()
     return raw
   }
@@ -199,8 +216,9 @@ export class Autoencoder implements AsyncDisposable {
     const resolved = resolveDecode(options, 'decode()', this.info)
     if (isCodes(from)) return this.#decodeCodes(from, resolved)
     nativeLatents(from, 'latents')
-    if (this.#scale === 1) return decodeLatents(this.#model.native, from, resolved)
-    const inPipelineUnits = await scaled(from, this.#scale)
+    const scaling = this.#scaling
+    if (!scaling || from.shape[1] !== scaling.factors.length) return decodeLatents(this.#model.native, from, resolved)
+    const inPipelineUnits = await eachChannel(from, (value, c) => value * scaling.factors[c]! + scaling.offsets[c]!)
     try {
       return await decodeLatents(this.#model.native, inPipelineUnits, resolved)
     } finally {

@@ -341,7 +341,21 @@ void use_tiny_stage(Detection & detection, const TensorSource & tensors, bool is
     }
 }
 
-Detection specify(const Opened & opened, const CanonicalModel & model, const ModelParts & parts, const Json & metadata) {
+/// The scale factor that belongs to the file's U-Net: a first stage alone does not tell Stable Diffusion's from SDXL's. None if
+/// there is no U-Net, or an unknown one, which does not matter to a caller who wants the first stage.
+std::optional<double> scale_factor_of_whole(const CanonicalModel & model) {
+    if (!model.has_unet) return std::nullopt;
+    try {
+        const Detection whole = detect(model);
+        if (whole.unknown.count("/scaleFactor") == 0) return whole.spec.scale_factor;
+    } catch (const Error & error) {
+        if (error.code() != ErrorCode::unsupported_model && error.code() != ErrorCode::model_format) throw;
+    }
+    return std::nullopt;
+}
+
+Detection specify(const Opened & opened, const CanonicalModel & model, const ModelParts & parts, const Json & metadata,
+                  const std::optional<double> & scale_factor) {
     Detection detection;
     if (metadata.contains("latent.spec")) {
         const Json & stored = metadata.at("latent.spec");
@@ -349,6 +363,7 @@ Detection specify(const Opened & opened, const CanonicalModel & model, const Mod
         detection.spec.naming = "gguf";
     } else {
         detection = detect(model);
+        if (scale_factor) detection.spec.scale_factor = *scale_factor;
         apply_diffusers_configs(detection, opened.configs);
     }
     if (!parts.config.is_null()) apply_compvis_config(detection, parts.config, model);
@@ -393,9 +408,13 @@ OpenedModel open_model(const ModelParts & parts) {
     CanonicalOptions options;
     options.attention_head_dim = opened.configs.attention_head_dim();
     CanonicalModel model = canonicalise(opened.sources, options);
-    if (parts.first_stage_only) drop_other_parts(model);
+    std::optional<double> scale_factor;
+    if (parts.first_stage_only) {
+        scale_factor = scale_factor_of_whole(model);
+        drop_other_parts(model);
+    }
     OpenedModel result;
-    result.spec = specify(opened, model, parts, metadata).spec;
+    result.spec = specify(opened, model, parts, metadata, scale_factor).spec;
     validate(result.spec);
     if (result.spec.use_ema) {
         if (model.ema_tensors == 0) {

@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { convert, createSolver, DiffusionPipeline, estimateMemory, Latents, RawImage, type LoadOptions } from '../../lib/index'
+import { Autoencoder, convert, createSolver, DiffusionPipeline, estimateMemory, Latents, RawImage, type LoadOptions } from '../../lib/index'
 import { loadCase, maxDifference, safetensorsBytes, type DType } from '../helpers/golden'
 import { goldenModel, type GoldenModel } from '../helpers/model'
 
@@ -162,6 +162,29 @@ test('latents are normalised by the statistics of their channels', async () => {
     { output: 'float' },
   )
   expect(maxDifference(through, direct)).toBeLessThan(1e-4)
+})
+
+test('a first stage alone, and that of the pipeline: the same codes as without the statistics', async () => {
+  const picture = Float32Array.from({ length: 3 * 64 * 64 }, (_, i) => Math.sin(i / 37))
+  const image = { data: picture, shape: [1, 3, 64, 64] }
+  await using plain = await Autoencoder.load(model.file, exact)
+  const codes = await plain.encode(image, { output: 'mean' })
+  const [wanted, decoded] = [await codes.read(), await plain.decode(codes, { output: 'float' })]
+  const file = path.join(model.folder, 'edm-stage.gguf')
+  await convert(edmFile, file, { type: 'f32', config })
+  await using alone = await Autoencoder.load(edmFile, exact)
+  await using stored = await Autoencoder.load(file, exact)
+  for (const stage of [alone, stored, pipe.firstStage]) {
+    const own = await stage.encode(image, { output: 'mean' })
+    expect(maxDifference(await own.read(), wanted)).toBeLessThan(1e-5)
+    expect(maxDifference(await stage.decode(codes, { output: 'float' }), decoded)).toBeLessThan(1e-4)
+    own.dispose()
+  }
+  // Numbers by which a wrong scaling would show: they are neither all near zero nor in the range of normalised latents.
+  expect(Math.max(...wanted.map(Math.abs))).toBeGreaterThan(0.1)
+  expect(alone.info).toMatchObject({ kind: 'autoencoder', spec: { scaleFactor: 1, latentsMean: [], latentsStd: [] } })
+  expect(plain.info.spec.scaleFactor).toBe(1)
+  codes.dispose()
 })
 
 test('generate(), image to image with a mask, previews, and options that do not apply', async () => {
