@@ -102,6 +102,29 @@ const figures = {
     await write('embedded-weights', await sheet(entries, 4))
   },
 
+  async 'embedded-adapters'(pipe) {
+    const file = (name) => ({ loras: [{ path: path.join(root, 'models', 'adapters', `${name}.safetensors`) }] })
+    const single = { sampler: 'lcm', timesteps: [800], guidanceScale: 1 }
+    const prompts = [
+      'a red circle on a yellow background',
+      'a blue square on the grass by day',
+      'a green star above a white ring',
+      'a pink heart over the sea at sunset',
+      'an orange triangle on the snow by day',
+      'two yellow stars on a purple background',
+    ]
+    const entries = []
+    for (const [label, options] of [
+      ['', {}],
+      ['night', file('night')],
+      ['the student, 1 step', { ...single, ...file('one-step') }],
+      ['no adapter, 1 step', { steps: 1 }],
+    ])
+      for (const [i, prompt] of prompts.entries())
+        entries.push({ image: await draw(pipe, { prompt, seed: i + 1, ...options }), label: label || prompt })
+    await write('embedded-adapters', await sheet(entries, prompts.length))
+  },
+
   async 'embedded-guidance'(pipe) {
     const entries = []
     for (const guidanceScale of [1, 2, 5, 9])

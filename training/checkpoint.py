@@ -1,10 +1,11 @@
-"""SD 1.x single files (CompVis layout): reading the three networks, and writing them."""
+"""SD 1.x single files (CompVis names): reading the three networks, and writing them."""
 import os
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from .diffusion import alphas_cumprod, betas
+from .gguf import load_gguf
 from .models import AutoencoderKL, CLIPTextModel, UNetModel
 
 PREFIXES = {"unet": "model.diffusion_model.", "vae": "first_stage_model.", "text": "cond_stage_model.transformer."}
@@ -16,12 +17,14 @@ def build():
 
 
 def load(path, models=None):
-    """Fills the networks from a single file; every parameter must be there."""
-    models, tensors = models or build(), load_file(path)
+    """Fills the networks from a single file, safetensors or GGUF; every parameter must be there."""
+    models = models or build()
+    tensors = load_gguf(path)[0] if str(path).endswith(".gguf") else load_file(path)
     for name, model in models.items():
         prefix = PREFIXES[name]
+        shapes = {k: v.shape for k, v in model.state_dict().items()}  # a GGUF file stores kernels as matrices
         own = {k[len(prefix) :]: v.float() for k, v in tensors.items() if k.startswith(prefix)}
-        model.load_state_dict({k: v for k, v in own.items() if "position_ids" not in k})
+        model.load_state_dict({k: v.reshape(shapes.get(k, v.shape)) for k, v in own.items() if "position_ids" not in k})
     return models
 
 

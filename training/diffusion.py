@@ -25,13 +25,13 @@ def add_noise(x, noise, t, alphas):
 class Guided:
     """The network's noise estimate with classifier-free guidance: e = e_empty + g (e_text - e_empty)."""
 
-    def __init__(self, unet, context, empty, guidance):
-        self.unet, self.guidance = unet, guidance
+    def __init__(self, unet, context, empty, guidance, bfloat16=True):
+        self.unet, self.guidance, self.bfloat16 = unet, guidance, bfloat16
         self.context = torch.cat([context, empty]) if guidance != 1 else context
 
     def __call__(self, x, t):
         n = len(x)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             if self.guidance == 1:
                 return self.unet(x, torch.full((n,), t), self.context).float()
             both = self.unet(torch.cat([x, x]), torch.full((2 * n,), t), self.context).float()

@@ -37,7 +37,8 @@ class Average:
     def update(self):
         d = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
-        torch._foreach_lerp_(self.values, [p.detach() for p in self.parameters], 1 - d)
+        for value, parameter in zip(self.values, self.parameters):
+            value.lerp_(parameter.detach(), 1 - d)
 
     def swap(self):
         """Puts the averaged values into the networks; a second call puts the trained ones back."""

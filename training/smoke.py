@@ -37,6 +37,11 @@ def main():
         run("export", "--state", d / "state.pt", "--vae", d / "vae.pt", "--out", d / "release")
         scale = json.loads((d / "release" / "card.json").read_text())["scale_factor"]
         run("evaluate", "--model", d / "release" / "tiny-scenes.safetensors", "--scale", scale, "--count", 4, "--steps", 2, "--json", d / "e.json")
+        released = ["--model", d / "release" / "tiny-scenes.safetensors"]
+        run("train_style", "night", *released, "--out", d / "night.safetensors", "--log", d / "night.jsonl", "--count", 50, "--samples", 100, "--batch", 4)
+        run("pairs", *released, "--out", d / "pairs.pt", "--count", 110, "--batch", 55, "--steps", 2)
+        distilled = ["--pairs", d / "pairs.pt", "--out", d / "one-step.safetensors", "--log", d / "one-step.jsonl"]
+        run("distill", *released, *distilled, "--samples", 8, "--batch", 4)
         systems = ("class", "unconditional", "layout", "semantic", "superres", "inpaint")
         for system in systems:
             state, init = d / f"{system}.pt", d / ("unconditional.pt" if system == "semantic" else "state.pt")
@@ -45,7 +50,7 @@ def main():
             run("train_system", system, *given, *pretrain, "--samples", 8, "--out", state, "--log", d / f"{system}.jsonl")
             run("export_system", system, "--state", state, "--vae", d / "vae.pt", "--out", d / "systems")
             assert all((d / "systems" / f"{system}.{end}").exists() for end in ("safetensors", "yaml", "json"))
-        entries = [json.loads(line) for log in ("vae", "text", "train", *systems) for line in (d / f"{log}.jsonl").read_text().splitlines()]
+        entries = [json.loads(line) for log in ("vae", "text", "train", "night", "one-step", *systems) for line in (d / f"{log}.jsonl").read_text().splitlines()]
         numbers = [v for e in entries for v in e.values()]
         assert entries and all(math.isfinite(v) for v in numbers), entries
         assert len(json.loads((d / "e.json").read_text())["prompts"]) == 4

@@ -2,8 +2,9 @@
 
 Token ids (B, T) -> last hidden state after the final norm (B, T, width).
 """
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 
@@ -27,7 +28,9 @@ class Attention(nn.Module):
 
     def forward(self, x):
         q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj))
-        return self.out_proj(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+        later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
+        weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).masked_fill(later, -math.inf).softmax(-1, dtype=q.dtype)
+        return self.out_proj((weights @ v).transpose(1, 2).flatten(2))
 
 
 class MLP(nn.Module):
