@@ -87,6 +87,14 @@ std::string without_adapter_name(const std::string & key) {
     return key;
 }
 
+/// PEFT's adapters of an embedding table: they change the tokens' vectors, which are not a layer's weight.
+bool is_of_embedding_table(const std::string & name) {
+    for (const char * mark : {".oft_embedding_R", ".lora_embedding_A", ".lora_embedding_B"}) {
+        if (name.find(mark) != std::string::npos) return true;
+    }
+    return false;
+}
+
 std::string weights_of(const std::string & path) {
     if (path_kind(path) != PathKind::folder) return path;
     for (const char * name :
@@ -137,6 +145,10 @@ void AdapterFile::group() {
             embeddings_.push_back(tensor.name);
             continue;
         }
+        if (is_of_embedding_table(tensor.name)) {
+            embeddings_.push_back(tensor.name + " (an adapter of an embedding table)");
+            continue;
+        }
         const std::string key = without_adapter_name(tensor.name);
         const auto suffix =
             std::find_if(std::begin(suffixes), std::end(suffixes), [&](const Suffix & each) { return ends_in(key, each.text); });
@@ -164,6 +176,7 @@ void AdapterFile::group() {
     }
     if (!layers_.empty()) return;
     std::vector<std::string> names = unknown_;
+    names.insert(names.end(), embeddings_.begin(), embeddings_.end());
     throw Error(ErrorCode::unsupported_model,
                 name_ + " is not an adapter: it has no tensors of a LoRA or a similar method" +
                     (names.empty() ? "" : "; its tensors are named " + first_of(names, 3)),

@@ -52,7 +52,8 @@ public:
     /// For messages: the name of the file.
     const std::string & name() const { return name_; }
     const std::vector<AdapterLayer> & layers() const { return layers_; }
-    /// Names of tensors that are unknown, and of those that are known but not applied ("bundle_emb.").
+    /// Names of tensors that are unknown, and of those that are known but not applied: bundled embeddings ("bundle_emb."), and
+    /// PEFT's adapters of embedding tables, with that reason.
     const std::vector<std::string> & unknown() const { return unknown_; }
     const std::vector<std::string> & embeddings() const { return embeddings_; }
     /// The values of one of its tensors. Throws model_format if they are not finite or the type is not numeric.

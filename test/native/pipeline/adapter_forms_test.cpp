@@ -188,6 +188,18 @@ TEST(adapters_peft_oft_refused) {
     sd1.with({{peft.path(), 1, 1}});
     CHECK(sd1.report[0]["matched"].size() == 1 && sd1.report[0]["skipped"].size() == 1);
     CHECK(sd1.report[0]["skipped"][0].get<std::string>().find("larger than 1x1") != std::string::npos);
+    // Rotations and low-rank changes of the table of tokens: left out by name, the rest applies.
+    const std::string table = prefix + "text_model.embeddings.token_embedding";
+    write_peft(peft,
+               {rotation({16, 1}), random_tensor(table + ".oft_embedding_R.weight", {8, 6}),
+                random_tensor(table + ".lora_embedding_A", {4, 49}), random_tensor(table + ".lora_embedding_B", {32, 4})},
+               config);
+    sd1.with({{peft.path(), 1, 1}});
+    CHECK(sd1.report[0]["matched"].size() == 1 && sd1.report[0]["unmatched"].empty() && sd1.report[0]["skipped"].size() == 3);
+    for (const Json & each : sd1.report[0]["skipped"])
+        CHECK(each.get<std::string>().find("embedding table") != std::string::npos);
+    write_peft(peft, {random_tensor(table + ".oft_embedding_R.weight", {8, 6})}, config);
+    CHECK(refused(ErrorCode::unsupported_model, "oft_embedding_R", {{peft.path(), 1, 1}}));
 }
 
 TEST(adapters_reshape_weight) {
