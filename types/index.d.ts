@@ -35,7 +35,7 @@ export declare interface AnyResolvedOptions extends ResolvedCommon, ResolvedImag
 }
 
 /**
- * A first stage on its own: encodes images to latents and decodes them. Its latents are not multiplied by the scale factor.
+ * A first stage on its own: encodes images to latents and decodes them. Its latents are neither multiplied by the scale factor nor normalised.
  * Load one with `Autoencoder.load()` (a separate file, or that part of a whole model), or use `pipe.firstStage`.
  */
 export declare class Autoencoder implements AsyncDisposable {
