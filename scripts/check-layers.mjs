@@ -30,13 +30,14 @@ const nextLayers = {
   bindings: ['pipeline'],
   pipeline: ['models', 'samplers', 'formats'],
   models: ['graph', 'networks'],
-  graph: ['kernels', 'core', 'cuda'],
+  graph: ['kernels', 'core', 'cuda', 'backend'],
   kernels: ['core'],
   samplers: ['core'],
   formats: ['networks'],
   networks: ['core'],
   core: [],
   cuda: [],
+  backend: [],
 }
 
 function reach(layer, seen = new Set([layer])) {
@@ -44,9 +45,9 @@ function reach(layer, seen = new Set([layer])) {
   return seen
 }
 
-/** The CUDA engine's function table, the only part that other layers may include. */
-const cudaTable = 'cuda/cuda_api.h'
-const ggmlHomes = /^native\/(graph|models|formats\/(containers\/gguf|convert\/))/
+/** The parts of separate libraries that other layers may include: their function tables. */
+const tables = { cuda: ['cuda/cuda_api.h'], backend: ['backend/backend_api.h', 'backend/backend_abi.h'] }
+const ggmlHomes = /^native\/(graph|models|backend|formats\/(containers\/gguf|convert\/))/
 
 function checkNative() {
   for (const file of filesUnder('native', /\.(cpp|h)$/)) {
@@ -61,9 +62,10 @@ function checkNative() {
       const where = `${file}:${line}: includes ${header}`
       const [folder] = header.split('/')
       if (header.includes('..')) problems.push(`${where}: use header paths relative to native/`)
-      else if (folder === 'cuda' && layer !== 'cuda' && header !== cudaTable) problems.push(`${where}: from cuda, include only ${cudaTable}`)
+      else if (tables[folder] && layer !== folder && !tables[folder].includes(header))
+        problems.push(`${where}: from ${folder}, include only ${tables[folder].join(', ')}`)
       else if (/^(ggml|gguf)[\w-]*\.h$/.test(header)) {
-        if (!ggmlHomes.test(file)) problems.push(`${where}: ggml is for graph, models, formats/containers/gguf* and formats/convert`)
+        if (!ggmlHomes.test(file)) problems.push(`${where}: ggml is for graph, models, backend, formats/containers/gguf* and formats/convert`)
       } else if (/^(napi|node_api|js_native_api)/.test(header)) {
         if (layer !== 'bindings') problems.push(`${where}: Node-API is for bindings`)
         else if (header === 'napi.h' && file !== 'native/bindings/node_addon_api.h') problems.push(`${where}: include bindings/node_addon_api.h`)

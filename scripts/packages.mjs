@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { main, root } from './build-native.mjs'
 import { unfitFor } from './packages/binary.mjs'
-import { cudaPlatforms, libraryManifest, platformManifest, version, writtenManifest } from './packages/manifests.mjs'
+import { gpuLibraries, libraryManifest, platformManifest, version, writtenManifest } from './packages/manifests.mjs'
 import { libraryName, platformHere, platforms } from './packages/platforms.mjs'
 import { stageSources } from './packages/sources.mjs'
 
@@ -33,10 +33,10 @@ const note = (manifest) =>
   `# ${manifest.name}\n\n${manifest.description}. ${libraryName} loads it; it has no API of its own. ` +
   `It always has the same version as ${libraryName}.\n\nMIT. NOTICE lists third-party code in it.\n`
 
-function platformPackage(out, platform, binary, suffix = '') {
-  const manifest = platformManifest(platform, suffix)
-  const name = suffix ? path.basename(binary) : 'latent.node'
-  const folder = put(path.join(out, `${platform.name}${suffix}`), manifest, { [name]: binary, NOTICE: 'NOTICE' })
+function platformPackage(out, platform, binary, gpu) {
+  const manifest = platformManifest(platform, gpu)
+  const name = gpu ? path.basename(binary) : 'latent.node'
+  const folder = put(path.join(out, `${platform.name}${gpu ? `-${gpu.kind}` : ''}`), manifest, { [name]: binary, NOTICE: 'NOTICE' })
   writeFileSync(path.join(folder, 'README.md'), note(manifest))
   return folder
 }
@@ -104,8 +104,11 @@ export function assemble({ out = path.join(root, 'build-packages'), here = false
     const problem = unfitFor(built ? { ...platform, glibc: undefined } : platform, binary)
     if (problem) throw new Error(`${path.relative(root, binary)} ${problem}`)
     folders.push(platformPackage(out, platform, binary))
-    const engine = path.join(root, 'prebuilds', path.dirname(platform.prebuild), platform.os === 'win32' ? 'latent-cuda.dll' : 'latent-cuda.so')
-    if (cudaPlatforms.includes(platform) && existsSync(engine)) folders.push(platformPackage(out, platform, engine, '-cuda'))
+    for (const gpu of gpuLibraries.filter(({ platforms }) => platforms.includes(platform))) {
+      const file = `latent-${gpu.kind}${{ win32: '.dll', darwin: '.dylib' }[platform.os] ?? '.so'}`
+      const library = path.join(root, 'prebuilds', path.dirname(platform.prebuild), file)
+      if (existsSync(library)) folders.push(platformPackage(out, platform, library, gpu))
+    }
   }
   for (const [name, build] of Object.entries(builders)) if (wanted(name)) folders.push(build(out, partial ? missing : []))
   const workspace = { name: `${libraryName}-packages`, private: true, version, workspaces: folders.map((folder) => path.basename(folder)) }

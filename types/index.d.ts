@@ -785,8 +785,8 @@ export declare interface GenerateWarning {
 }
 
 /**
- * The available devices, always including the CPU. Devices that cannot be used have the reason in `refused`. GPUs are listed if their engine is installed
- * (docs/gpu.md); the first call tests it in a child process, which takes a second or two.
+ * The available devices, always including the CPU. Devices that cannot be used have the reason in `refused`. GPUs are listed if their library is installed
+ * (docs/gpu.md); the first call tests each library in a child process, which takes a second or two.
  */
 export declare function getDevices(): Promise<Device[]>;
 

@@ -1,4 +1,4 @@
-import { prepareCuda } from '../model/cuda.js'
+import { prepareGpus } from '../model/gpu.js'
 import { runJob } from '../native/job.js'
 import { addon, guarded } from '../native/call.js'
 import { shared } from '../options/common.js'
@@ -7,11 +7,11 @@ import type { CallOptions, Device, Logger } from '../types.js'
 import { invalidType, show } from '../options/validate.js'
 
 /**
- * The available devices, always including the CPU. Devices that cannot be used have the reason in `refused`. GPUs are listed if their engine is installed
- * (docs/gpu.md); the first call tests it in a child process, which takes a second or two.
+ * The available devices, always including the CPU. Devices that cannot be used have the reason in `refused`. GPUs are listed if their library is installed
+ * (docs/gpu.md); the first call tests each library in a child process, which takes a second or two.
  */
 export async function getDevices(): Promise<Device[]> {
-  await prepareCuda()
+  await prepareGpus()
   return JSON.parse(guarded(() => addon().getDevices())) as Device[]
 }
 

@@ -6,7 +6,10 @@ import path from 'node:path'
 import { packageVersion, scope } from '../native/package-root.js'
 import { readFlags, UsageError, type Command, type Flags, type Io } from './command.js'
 
+const gpuKinds = ['vulkan', 'metal', 'cuda'] as const
+
 const flags = {
+  gpu: { kind: 'text', value: 'KIND', help: 'also build the library for vulkan, metal or cuda (docs/gpu.md)' },
   jobs: { kind: 'number', short: 'j', help: 'parallel compiler jobs (default: one per processor)' },
   help: { kind: 'switch', short: 'h', help: 'show this' },
 } as const satisfies Flags
@@ -48,7 +51,7 @@ function sourceFolder(root: string): string {
 export const buildCommand: Command = {
   name: 'build',
   summary: 'compile the native binary from source (needs CMake 3.21 and a C++17 compiler)',
-  usage: '[--jobs N]',
+  usage: '[--gpu vulkan] [--jobs N]',
   flags,
   notes:
     'Uses the sources in a clone, or the package @node-latent-diffusion/source of the same version. Nothing is downloaded.\n' +
@@ -59,11 +62,14 @@ export const buildCommand: Command = {
     if (values.jobs !== undefined && !(Number.isInteger(values.jobs) && values.jobs > 0)) {
       throw new UsageError(`--jobs takes a positive whole number, not ${values.jobs}`)
     }
+    const kind = gpuKinds.find((each) => each === values.gpu)
+    if (values.gpu !== undefined && kind === undefined) throw new UsageError(`--gpu takes ${gpuKinds.join(', ')}, not ${values.gpu}`)
     const root = path.resolve(__dirname, '..', '..')
     const release = path.join(root, 'build', 'Release')
     const sources = sourceFolder(root)
     const jobs = values.jobs === undefined ? [] : ['--jobs', String(values.jobs)]
-    await runScript(path.join(sources, script), [...jobs, '--', `-DLATENT_ADDON_DIR=${release.replaceAll(path.sep, '/')}`], io)
+    const gpu = kind === undefined ? [] : [`-DLATENT_${kind.toUpperCase()}=ON`]
+    await runScript(path.join(sources, script), [...jobs, '--', `-DLATENT_ADDON_DIR=${release.replaceAll(path.sep, '/')}`, ...gpu], io)
     io.stdout.write(`built ${path.join(release, 'latent.node')}\n`)
   },
 }

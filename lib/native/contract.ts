@@ -250,8 +250,8 @@ export interface NativeAddon {
   versions(): string
   /** JSON: Device[] */
   getDevices(): string
-  /** Path of the CUDA engine, and the reason not to load it ('' if it may be loaded), which its devices report. */
-  setCudaLibrary(path: string, refused: string): void
+  /** Path of the library for devices of this kind ('cuda', 'vulkan', 'metal'), and the reason not to load it ('' if it may be loaded), which its devices report. */
+  setGpuLibrary(kind: string, path: string, refused: string): void
   setLogger(logger: ((level: 'debug' | 'info' | 'warn' | 'error', message: string) => void) | null): void
   /** request: NativeLoadRequest (weights are not read). Resolves to JSON: ModelInfo. */
   inspect(request: string): NativeJob<string>

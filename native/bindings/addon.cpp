@@ -44,7 +44,7 @@ Napi::Object make_exports(Napi::Env env, Napi::Object exports) {
     };
     add("versions", versions);
     add("getDevices", get_devices);
-    add("setCudaLibrary", set_cuda_library);
+    add("setGpuLibrary", set_gpu_library);
     add("setLogger", set_logger);
     add("inspect", inspect);
     add("convert", convert);

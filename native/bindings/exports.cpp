@@ -12,6 +12,7 @@
 #include "formats/adapters/merged_source.h"
 #include "graph/cuda/cuda_library.h"
 #include "graph/device.h"
+#include "graph/portable/ggml_library.h"
 #include "kernels/common/choice.h"
 #include "kernels/peak/peak.h"
 
@@ -70,10 +71,17 @@ Napi::Value get_devices(const Napi::CallbackInfo & info) {
     });
 }
 
-Napi::Value set_cuda_library(const Napi::CallbackInfo & info) {
+Napi::Value set_gpu_library(const Napi::CallbackInfo & info) {
     return guarded(info.Env(), [&] {
-        graph::set_cuda_library(string_argument(info, 0, "path"));
-        graph::refuse_cuda(string_argument(info, 1, "refused"));
+        const std::string kind = string_argument(info, 0, "kind"), path = string_argument(info, 1, "path"),
+                          refused = string_argument(info, 2, "refused");
+        if (kind == "cuda") {
+            graph::set_cuda_library(path);
+            graph::refuse_cuda(refused);
+        } else {
+            graph::set_backend_library(kind, path);
+            graph::refuse_backend(kind, refused);
+        }
         return info.Env().Undefined();
     });
 }

@@ -7,7 +7,7 @@ namespace latent::bindings {
 // The functions of NativeAddon (lib/native/contract.ts) outside classes.
 Napi::Value versions(const Napi::CallbackInfo & info);
 Napi::Value get_devices(const Napi::CallbackInfo & info);
-Napi::Value set_cuda_library(const Napi::CallbackInfo & info);
+Napi::Value set_gpu_library(const Napi::CallbackInfo & info);
 Napi::Value set_logger(const Napi::CallbackInfo & info);
 Napi::Value inspect(const Napi::CallbackInfo & info);
 Napi::Value convert(const Napi::CallbackInfo & info);

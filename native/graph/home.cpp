@@ -7,7 +7,8 @@
 #include "graph/cuda/cuda_device.h"
 #include "graph/cuda/cuda_home.h"
 #include "graph/fused/fused_home.h"
-#include "graph/portable/ggml_device.h"
+#include "graph/portable/ggml_backend_device.h"
+#include "graph/portable/ggml_cpu_device.h"
 #include "graph/portable/portable_home.h"
 
 namespace latent::graph {
@@ -19,7 +20,7 @@ const std::vector<const Home *> & homes() {
 
 // The CPU is last.
 const std::vector<DeviceSource> & device_sources() {
-    static const std::vector<DeviceSource> all = {cuda_devices(), ggml_devices()};
+    static const std::vector<DeviceSource> all = {cuda_devices(), backend_devices(), cpu_devices()};
     return all;
 }
 

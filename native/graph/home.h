@@ -28,8 +28,8 @@ public:
     virtual const char * name() const = 0;
     /// Whether it runs on devices of this kind ("cpu", "cuda").
     virtual bool runs_on(const std::string & kind) const = 0;
-    /// Whether it can compute in float32 throughout.
-    virtual bool is_exact() const = 0;
+    /// Whether it can compute in float32 throughout on this device.
+    virtual bool is_exact(const Device & device) const = 0;
     /// Whether weights may have a type specific to it: DType::i8, bytes with a scale per output channel.
     virtual bool packs(DType) const { return false; }
     /// Whether networks may have adapters (AdaptedOps).

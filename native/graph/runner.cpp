@@ -65,6 +65,12 @@ Runner::~Runner() = default;
 
 std::unique_ptr<Graph> Runner::record(const GraphBuilder & build) const {
     const Home & home = home_for(device_->kind(), limits_.home);
+    if (limits_.float32 && !home.is_exact(*device_)) {
+        throw Error(ErrorCode::device,
+                    "The " + what_ + " must be computed in float32, which the " + device_->name() +
+                        " device does not support; use device \"cpu\"",
+                    Json{{"device", device_->name()}, {"part", what_}}.dump());
+    }
     const AdapterWeights * adapter = weights_->adapter();
     if (!adapter) return home.build({device_, *weights_, build, limits_});
     const GraphBuilder adapted = [&](Ops & ops) {

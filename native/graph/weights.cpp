@@ -78,7 +78,7 @@ void WeightStore::check_shapes() const {
 
 void WeightStore::plan(TensorSourcePtr source, const WeightPolicy & policy) {
     const Home & home = home_for(device_->kind());
-    if (policy.precision == Precision::exact && !home.is_exact()) {
+    if (policy.precision == Precision::exact && !home.is_exact(*device_)) {
         throw Error(ErrorCode::device,
                     "precision \"exact\" is float32 throughout, which the " + device_->name() +
                         " device does not support; use device \"cpu\" or precision \"fast\"",

@@ -17,14 +17,21 @@ function repository() {
 
 const common = () => ({ version, repository: repository(), publishConfig: { access: 'public' } })
 
-/** The platforms with a GPU engine. */
-export const cudaPlatforms = platforms.filter(({ os, libc }) => os === 'win32' || libc === 'glibc')
+const separate = ({ os, libc }) => os === 'win32' || libc === 'glibc'
+
+/** The libraries for GPUs, and their platforms. */
+export const gpuLibraries = [
+  { kind: 'cuda', what: 'The CUDA engine', platforms: platforms.filter(separate) },
+  { kind: 'vulkan', what: 'The Vulkan backend', platforms: platforms.filter(separate) },
+  { kind: 'metal', what: 'The Metal backend', platforms: platforms.filter(({ name }) => name === 'darwin-arm64') },
+]
 
 /** `without`: platforms without a binary in this release. */
 export function libraryManifest(without = []) {
   const present = platforms.filter(({ name }) => !without.includes(name))
   const taken = ['name', 'description', 'keywords', 'license', 'type', 'engines', 'main', 'types', 'exports', 'typesVersions', 'bin', 'dependencies']
-  const optionalPeers = [`${scope}/source`, `${scope}/server`, `${scope}/worker`, ...cudaPlatforms.map(({ name }) => `${scope}/${name}-cuda`)]
+  const gpuPackages = gpuLibraries.flatMap(({ kind, platforms }) => platforms.map(({ name }) => `${scope}/${name}-${kind}`))
+  const optionalPeers = [`${scope}/source`, `${scope}/server`, `${scope}/worker`, ...gpuPackages]
   return {
     ...Object.fromEntries(taken.map((key) => [key, own[key]])),
     ...common(),
@@ -34,13 +41,14 @@ export function libraryManifest(without = []) {
   }
 }
 
-export function platformManifest({ name, os, cpu, libc, title }, suffix = '') {
+/** `gpu`: for a package with a library of gpuLibraries, instead of the addon. */
+export function platformManifest({ name, os, cpu, libc, title }, gpu) {
   return {
-    name: `${scope}/${name}${suffix}`,
-    description: suffix ? `The CUDA engine of ${libraryName} for ${title}` : `The native binary of ${libraryName} for ${title}`,
+    name: `${scope}/${name}${gpu ? `-${gpu.kind}` : ''}`,
+    description: `${gpu ? gpu.what : 'The native binary'} of ${libraryName} for ${title}`,
     license: own.license,
     ...common(),
-    ...(suffix ? {} : { main: './latent.node' }),
+    ...(gpu ? {} : { main: './latent.node' }),
     os: [os],
     cpu: [cpu],
     ...(libc ? { libc: [libc] } : {}),

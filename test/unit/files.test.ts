@@ -97,7 +97,7 @@ pipes('a pipe that nobody writes to is refused, not waited for', () => {
 test('lib/ reads files only through lib/files, except those of the package', () => {
   const own = ['lib/files/', 'lib/native/load.ts', 'lib/model/assets.ts', 'lib/cli/main.ts', 'lib/cli/build.ts', 'lib/cli/bench']
   // The manifests of the package and of its own GPU library; blobs of the cache that were just written or listed; the token, looked at first.
-  own.push('lib/native/package-root.ts', 'lib/model/cuda.ts', 'lib/hub/hash.ts', 'lib/hub/settings.ts')
+  own.push('lib/native/package-root.ts', 'lib/model/gpu.ts', 'lib/hub/hash.ts', 'lib/hub/settings.ts')
   const sources = execFileSync(process.execPath, ['-e', "console.log(require('fs').readdirSync('lib', { recursive: true }).join('\\n'))"])
     .toString()
     .split('\n')

@@ -1,7 +1,5 @@
 #include "graph/cuda/cuda_home.h"
 
-#include "core/error.h"
-#include "core/json.h"
 #include "graph/cuda/cuda_graph.h"
 #include "graph/cuda/cuda_weights.h"
 #include "graph/cuda/ops_cuda.h"
@@ -13,7 +11,7 @@ class CudaHome final : public Home {
 public:
     const char * name() const override { return "cuda"; }
     bool runs_on(const std::string & kind) const override { return kind == "cuda"; }
-    bool is_exact() const override { return false; }
+    bool is_exact(const Device &) const override { return false; }
     bool takes_adapters() const override { return false; }
 
     std::unique_ptr<WeightStorage> open_weights(const DevicePtr & device) const override {
@@ -21,12 +19,6 @@ public:
     }
 
     std::unique_ptr<Graph> build(const GraphRequest & request) const override {
-        if (request.limits.float32) {
-            throw Error(ErrorCode::device,
-                        "The " + request.weights.part() + " must be computed in float32, which the " + request.device->name() +
-                            " device does not support; use device \"cpu\"",
-                        Json{{"device", request.device->name()}, {"part", request.weights.part()}}.dump());
-        }
         auto graph = std::make_unique<CudaGraph>(std::static_pointer_cast<CudaDevice>(request.device));
         OpsCuda ops(*graph);
         request.build(ops);

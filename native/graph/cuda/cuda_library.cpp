@@ -3,11 +3,7 @@
 #include <cstdlib>
 #include <mutex>
 
-#if defined(_WIN32)
-#include <windows.h>
-#else
-#include <dlfcn.h>
-#endif
+#include "core/shared_library.h"
 
 namespace latent::graph {
 namespace {
@@ -23,39 +19,11 @@ State & state() {
     return only;
 }
 
-#if defined(_WIN32)
-std::wstring wide(const std::string & text) {
-    const int size = MultiByteToWideChar(CP_UTF8, 0, text.c_str(), -1, nullptr, 0);
-    std::wstring out(static_cast<size_t>(size > 0 ? size : 1), L'\0');
-    MultiByteToWideChar(CP_UTF8, 0, text.c_str(), -1, &out[0], size);
-    return out;
-}
-
-void * symbol_of(const std::string & path, const char * name, std::string & problem) {
-    // Searches the library's own folder for its dependencies, but not the current folder.
-    HMODULE module =
-        LoadLibraryExW(wide(path).c_str(), nullptr, LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS);
-    void * symbol = module ? reinterpret_cast<void *>(GetProcAddress(module, name)) : nullptr;
-    if (!symbol) problem = "Windows error " + std::to_string(GetLastError());
-    return symbol;
-}
-#else
-void * symbol_of(const std::string & path, const char * name, std::string & problem) {
-    void * module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    void * symbol = module ? dlsym(module, name) : nullptr;
-    if (!symbol) {
-        const char * text = dlerror();
-        problem = text ? text : "unknown error";
-    }
-    return symbol;
-}
-#endif
-
 CudaLibrary load(const std::string & path) {
     CudaLibrary library;
     library.path = path;
     std::string problem;
-    const auto open = reinterpret_cast<latent_cuda_open_function>(symbol_of(path, "latent_cuda_open", problem));
+    const auto open = reinterpret_cast<latent_cuda_open_function>(shared_function(path, "latent_cuda_open", problem));
     if (!open) {
         library.refused = "The CUDA engine \"" + path + "\" could not be loaded: " + problem;
         return library;

@@ -72,7 +72,7 @@ class FusedHome final : public Home {
 public:
     const char * name() const override { return "fused"; }
     bool runs_on(const std::string & kind) const override { return kind == "cpu"; }
-    bool is_exact() const override { return true; }
+    bool is_exact(const Device &) const override { return true; }
     bool packs(DType type) const override { return type == DType::i8; }
 
     std::unique_ptr<WeightStorage> open_weights(const DevicePtr & device) const override {
@@ -80,7 +80,7 @@ public:
     }
 
     std::unique_ptr<Graph> build(const GraphRequest & request) const override {
-        GgmlDevice & device = static_cast<GgmlDevice &>(*request.device);
+        GgmlCpuDevice & device = static_cast<GgmlCpuDevice &>(*request.device);
         const auto open = [&](const GgmlGraphParts & parts) {
             return std::make_unique<OpsCpu>(parts, request.limits, device, arithmetic(request));
         };

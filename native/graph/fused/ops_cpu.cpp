@@ -44,7 +44,8 @@ RowFormat row_format(Form form, int64_t channels, int64_t rows) {
 
 }  // namespace
 
-OpsCpu::OpsCpu(const GgmlGraphParts & parts, const Runner::Limits & limits, GgmlDevice & device, kernels::Arithmetic arithmetic)
+OpsCpu::OpsCpu(const GgmlGraphParts & parts, const Runner::Limits & limits, GgmlCpuDevice & device,
+               kernels::Arithmetic arithmetic)
     : OpsGgml(parts, true, limits), device_(device), arithmetic_(arithmetic) {}
 
 template <typename Node>
@@ -58,7 +59,7 @@ ggml_tensor * OpsCpu::rows_node(Node data, std::string label, double flops, cons
                                 std::vector<ggml_tensor *> sources) {
     struct Held {
         Node node;
-        GgmlDevice * device;
+        GgmlCpuDevice * device;
         int parts;
         std::string label;
         double flops;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "graph/fused/cpu_nodes.h"
-#include "graph/portable/ggml_device.h"
+#include "graph/portable/ggml_cpu_device.h"
 #include "graph/portable/ops_ggml.h"
 #include "kernels/common/rows.h"
 #include "kernels/common/tile.h"
@@ -25,7 +25,7 @@ namespace latent::graph {
 /// padding are part of it. attention: flash attention of any head width, scores of 64 queries and 256 keys at a time.
 class OpsCpu final : public OpsGgml {
 public:
-    OpsCpu(const GgmlGraphParts & parts, const Runner::Limits & limits, GgmlDevice & device, kernels::Arithmetic arithmetic);
+    OpsCpu(const GgmlGraphParts & parts, const Runner::Limits & limits, GgmlCpuDevice & device, kernels::Arithmetic arithmetic);
 
     Map input_map(const std::string & name, int64_t width, int64_t height, int64_t channels, int64_t batch) override;
     using OpsGgml::output;
@@ -94,7 +94,7 @@ private:
     ggml_tensor * rows_node(Node data, std::string label, double flops, const kernels::RowFormat & format, const Shape & ne,
                             std::vector<ggml_tensor *> sources);
 
-    GgmlDevice & device_;
+    GgmlCpuDevice & device_;
     kernels::Arithmetic arithmetic_;
     std::map<int, Pending> pending_;
 };

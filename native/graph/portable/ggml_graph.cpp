@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <new>
 
+#include "core/json.h"
+
 namespace latent::graph {
 namespace {
 
@@ -29,6 +31,33 @@ Span<float> numbers_of(const ggml_tensor * tensor) {
     return {static_cast<float *>(tensor->data), static_cast<size_t>(ggml_nelements(tensor))};
 }
 
+/// "MUL_MAT of q4_k [320, 320], f32 [320, 4096] (not contiguous)"
+std::string node_text(const ggml_tensor * node) {
+    std::string text = ggml_op_desc(node);
+    const char * before = " of ";
+    for (const ggml_tensor * source : node->src) {
+        if (!source) continue;
+        text += before + std::string(ggml_type_name(source->type)) + " [";
+        for (int i = 0; i < ggml_n_dims(source); ++i) text += (i ? ", " : "") + std::to_string(source->ne[i]);
+        text += ggml_is_contiguous(source) ? "]" : "] (not contiguous)";
+        before = ", ";
+    }
+    return text;
+}
+
+/// ggml would end the process at the first node that its backend does not have.
+void check_supported(const GgmlDevice & device, ggml_cgraph * graph, const std::string & part) {
+    for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) {
+        const ggml_tensor * node = ggml_graph_node(graph, i);
+        if (device.supports(node)) continue;
+        const std::string text = node_text(node);
+        throw Error(ErrorCode::device,
+                    "The " + part + " needs an operation that the " + device.name() + " device does not support: " + text +
+                        "; use device \"cpu\", or a smaller size if these are large",
+                    Json{{"device", device.name()}, {"part", part}, {"operation", text}}.dump());
+    }
+}
+
 }  // namespace
 
 // If a context is too small, it is created again with twice the size.
@@ -53,6 +82,7 @@ std::unique_ptr<Graph> build_ggml_graph(const GraphRequest & request,
         } catch (const GraphFull &) {
             continue;
         }
+        check_supported(graph->device(), graph->graph_, request.weights.part());
         graph->inputs_ = ops->inputs();
         graph->outputs_ = ops->outputs();
         graph->constants_ = ops->constants();
@@ -88,10 +118,11 @@ uint64_t GgmlGraph::activation_bytes() const {
 }
 
 GraphMeasure GgmlGraph::measure() const {
-    const int threads = own_threads_ ? device().pool().threads() : 0;
+    const int threads = own_threads_ ? device().threads() : 0;
     GraphMeasure measure;
-    measure.bytes = leaf_bytes() + activation_bytes() + context_bytes() + device().work_bytes(graph_, own_threads_) +
+    measure.bytes = leaf_bytes() + activation_bytes() + device().work_bytes(graph_, own_threads_) +
                     thread_scratch_ * static_cast<uint64_t>(threads);
+    (device().shares_host_memory() ? measure.bytes : measure.host_bytes) += context_bytes();
     measure.flops = flops_;
     return measure;
 }
@@ -103,33 +134,33 @@ uint64_t GgmlGraph::bytes_to_allocate() const {
 void GgmlGraph::allocate() {
     ggml_backend_buffer_type * type = device().buffer_type();
     const uint64_t leaves = leaf_bytes();
-    bytes_ = leaves + activation_bytes() + context_bytes();
+    bytes_ = leaves + activation_bytes() + (device().shares_host_memory() ? context_bytes() : 0);
     leaf_buffer_.reset(leaves ? ggml_backend_alloc_ctx_tensors_from_buft(leaves_.get(), type) : nullptr);
     allocator_.reset(ggml_gallocr_new(type));
     const bool reserved = (leaf_buffer_ || !leaves) && ggml_gallocr_reserve(allocator_.get(), graph_) &&
                           ggml_gallocr_alloc_graph(allocator_.get(), graph_);
     if (!reserved) throw std::bad_alloc();
     for (const OpsGgml::Constant & constant : constants_) {
-        ggml_backend_tensor_set(constant.tensor, constant.values.data(), 0, constant.values.size() * sizeof(float));
+        device().write(constant.tensor, constant.values.data());
     }
 }
 
 void GgmlGraph::set_input(const std::string & name, Span<const float> data) {
     ggml_tensor * tensor = named(inputs_, name);
     check_size(tensor, data.size(), GGML_TYPE_F32, name);
-    ggml_backend_tensor_set(tensor, data.data(), 0, ggml_nbytes(tensor));
+    device().write(tensor, data.data());
 }
 
 void GgmlGraph::set_input(const std::string & name, Span<const int32_t> data) {
     ggml_tensor * tensor = named(inputs_, name);
     check_size(tensor, data.size(), GGML_TYPE_I32, name);
-    ggml_backend_tensor_set(tensor, data.data(), 0, ggml_nbytes(tensor));
+    device().write(tensor, data.data());
 }
 
 void GgmlGraph::get_output(const std::string & name, Span<float> out) const {
     const ggml_tensor * tensor = named(outputs_, name);
     check_size(tensor, out.size(), GGML_TYPE_F32, name);
-    ggml_backend_tensor_get(tensor, out.data(), 0, ggml_nbytes(tensor));
+    device().read(tensor, out.data());
 }
 
 bool GgmlGraph::has_input(const std::string & name) const {
@@ -142,6 +173,69 @@ size_t GgmlGraph::input_size(const std::string & name) const {
 
 size_t GgmlGraph::output_size(const std::string & name) const {
     return static_cast<size_t>(ggml_nelements(named(outputs_, name)));
+}
+
+namespace {
+
+bool can_copy(const ggml_tensor * from, const ggml_tensor * to) {
+    return from->type == to->type && ggml_nelements(from) == ggml_nelements(to) && ggml_are_same_shape(from, to) &&
+           ggml_is_contiguous(from) && ggml_is_contiguous(to);
+}
+
+/// A value in the device's own memory.
+class DeviceValue final : public SavedOutput {
+public:
+    DeviceValue(DevicePtr device, const ggml_tensor * from) : device_(std::move(device)) {
+        context_.reset(ggml_init({ggml_tensor_overhead(), nullptr, true}));
+        if (!context_) throw std::bad_alloc();
+        tensor_ = ggml_new_tensor(context_.get(), from->type, GGML_MAX_DIMS, from->ne);
+        device_->require(ggml_nbytes(tensor_), "A value kept for later steps");
+        buffer_.reset(ggml_backend_alloc_ctx_tensors_from_buft(context_.get(), gpu().buffer_type()));
+        if (!buffer_) throw std::bad_alloc();
+        gpu().copy(from, tensor_);
+    }
+    uint64_t bytes() const override { return ggml_backend_buffer_get_size(buffer_.get()); }
+    std::vector<float> numbers() const override {
+        std::vector<float> values(static_cast<size_t>(ggml_nelements(tensor_)));
+        gpu().read(tensor_, values.data());
+        return values;
+    }
+    const ggml_tensor * tensor() const { return tensor_; }
+
+private:
+    GgmlDevice & gpu() const { return static_cast<GgmlDevice &>(*device_); }
+
+    DevicePtr device_;
+    ggml_context_ptr context_;
+    ggml_backend_buffer_ptr buffer_;
+    ggml_tensor * tensor_ = nullptr;
+};
+
+}  // namespace
+
+void GgmlGraph::take_input(const std::string & name, const Graph & from, const std::string & output) {
+    const ggml_tensor * source = named(static_cast<const GgmlGraph &>(from).outputs_, output);
+    ggml_tensor * target = named(inputs_, name);
+    if (can_copy(source, target)) {
+        device().copy(source, target);
+    } else {
+        Graph::take_input(name, from, output);
+    }
+}
+
+std::unique_ptr<SavedOutput> GgmlGraph::save_output(const std::string & name) const {
+    if (device().shares_host_memory()) return Graph::save_output(name);
+    return std::make_unique<DeviceValue>(device_, named(outputs_, name));
+}
+
+void GgmlGraph::set_input(const std::string & name, const SavedOutput & value) {
+    const auto * kept = dynamic_cast<const DeviceValue *>(&value);
+    ggml_tensor * target = named(inputs_, name);
+    if (kept && can_copy(kept->tensor(), target)) {
+        device().copy(kept->tensor(), target);
+    } else {
+        Graph::set_input(name, value);
+    }
 }
 
 Span<float> GgmlGraph::host_input(const std::string & name) {

@@ -21,6 +21,9 @@ public:
     bool has_input(const std::string & name) const override;
     size_t input_size(const std::string & name) const override;
     size_t output_size(const std::string & name) const override;
+    void take_input(const std::string & name, const Graph & from, const std::string & output) override;
+    std::unique_ptr<SavedOutput> save_output(const std::string & name) const override;
+    void set_input(const std::string & name, const SavedOutput & value) override;
     Span<float> host_input(const std::string & name) override;
     Span<float> host_output(const std::string & name) override;
     void compute(const CancelToken & cancel) override;

@@ -114,11 +114,11 @@ void GgmlWeights::load(const Parameter & parameter, DType stored, Span<const uin
     if (!host) scratch_.resize(static_cast<size_t>(bytes(parameter)));
     void * destination = host ? tensor->data : scratch_.data();
     convert_rows(stored, data.data(), parameter.dtype, destination, parameter.rows(), parameter.inner(), device_->threads());
-    if (!host) ggml_backend_tensor_set(tensor, scratch_.data(), 0, scratch_.size());
+    if (!host) static_cast<GgmlDevice &>(*device_).write(tensor, scratch_.data());
 }
 
 void GgmlWeights::read(const Parameter & parameter, Span<float> out) const {
-    ggml_backend_tensor_get(tensor_of(&parameter), out.data(), 0, out.size() * sizeof(float));
+    static_cast<const GgmlDevice &>(*device_).read(tensor_of(&parameter), out.data());
 }
 
 void GgmlWeights::unload(const std::vector<const Parameter *> & parameters) {

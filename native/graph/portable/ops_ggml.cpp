@@ -120,13 +120,25 @@ void OpsGgml::output(const std::string & name, Seq x) {
     outputs_[name] = t;
 }
 
+/// What GPU backends need: they refuse a view as the source of im2col, and copy one to 16 bits as the operand of a product.
+ggml_tensor * OpsGgml::contiguous(ggml_tensor * t) {
+    return on_host_ || ggml_is_contiguous(t) ? t : ggml_cont(nodes_, t);
+}
+
+/// With sums in float32, which GPU backends would otherwise keep in 16 bits next to 16-bit weights.
+ggml_tensor * OpsGgml::product(ggml_tensor * a, ggml_tensor * b) {
+    ggml_tensor * y = ggml_mul_mat(nodes_, contiguous(a), contiguous(b));
+    if (!on_host_) ggml_mul_mat_set_prec(y, GGML_PREC_F32);
+    return y;
+}
+
 /// columns [inner, n...] -> [rows, n...], bias added.
 ggml_tensor * OpsGgml::multiply(const Parameter * weight, const Parameter * bias, ggml_tensor * columns) {
     if (columns->ne[0] != weight->inner()) {
         throw Error(ErrorCode::internal, "\"" + weight->name + "\" expects " + std::to_string(weight->inner()) + " inputs, got " +
                                              std::to_string(columns->ne[0]));
     }
-    ggml_tensor * y = ggml_mul_mat(nodes_, tensor_of(weight), columns);
+    ggml_tensor * y = product(tensor_of(weight), columns);
     flops_ += 2.0 * static_cast<double>(weight->inner()) * static_cast<double>(ggml_nelements(y));
     return bias ? ggml_add_inplace(nodes_, y, tensor_of(bias)) : y;
 }

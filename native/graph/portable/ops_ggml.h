@@ -91,6 +91,8 @@ protected:
     ggml_tensor * leaf(ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3);
     ggml_tensor * constant(const std::string & key, int64_t ne0, int64_t ne1, const std::vector<float> & values);
     ggml_tensor * kernel_shape(int kernel, int64_t channels);
+    ggml_tensor * product(ggml_tensor * a, ggml_tensor * b);
+    ggml_tensor * contiguous(ggml_tensor * t);
     ggml_tensor * multiply(const Parameter * weight, const Parameter * bias, ggml_tensor * columns);
     ggml_tensor * activate(ggml_tensor * t, Activation kind);
     ggml_tensor * transposed(ggml_tensor * t);

@@ -33,7 +33,7 @@ Seq OpsGgml::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
     ggml_tensor * tq = tensor(q.id);
     ggml_tensor * tk = ggml_reshape_4d(nodes_, tensor(k.id), heads.width, heads.count, k.length, k.batch);
     ggml_tensor * tv = ggml_reshape_4d(nodes_, tensor(v.id), heads.width, heads.count, v.length, v.batch);
-    tk = ggml_permute(nodes_, tk, 0, 2, 1, 3);                     // [d, lk, heads, n]
+    tk = contiguous(ggml_permute(nodes_, tk, 0, 2, 1, 3));         // [d, lk, heads, n]
     tv = ggml_cont(nodes_, ggml_permute(nodes_, tv, 1, 2, 0, 3));  // [lk, d, heads, n]
     // The CPU's fast multiplication needs rows whose length is a multiple of its vector length: 77 text tokens are padded to 80
     // with zeros.
@@ -86,11 +86,11 @@ Seq OpsGgml::attention(Seq q, Seq k, Seq v, const AttentionOptions & options) {
 /// q [d, heads, lq, n], k [d, lk, heads, n], v [lk (padded), d, heads, n] -> [d, lq, heads, n].
 ggml_tensor * OpsGgml::attend(ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, const Heads & heads, ggml_tensor * mask) {
     ggml_tensor * queries = ggml_cont(nodes_, ggml_permute(nodes_, q, 0, 2, 1, 3));  // [d, lq, heads, n]
-    ggml_tensor * scores = ggml_mul_mat(nodes_, k, queries);                         // [lk, lq, heads, n]
+    ggml_tensor * scores = product(k, queries);                                      // [lk, lq, heads, n]
     ggml_tensor * weights = mask ? ggml_soft_max_ext(nodes_, scores, mask, heads.scale, 0.0f)
                                  : ggml_soft_max_ext_inplace(nodes_, scores, nullptr, heads.scale, 0.0f);
     if (v->ne[0] != weights->ne[0]) weights = ggml_pad(nodes_, weights, static_cast<int>(v->ne[0] - weights->ne[0]), 0, 0, 0);
-    return ggml_mul_mat(nodes_, v, weights);  // [d, lq, heads, n]
+    return product(v, weights);  // [d, lq, heads, n]
 }
 
 }  // namespace latent::graph

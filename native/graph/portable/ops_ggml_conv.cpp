@@ -135,7 +135,7 @@ ggml_tensor * OpsGgml::conv_band(ggml_tensor * image, const Conv & w, const Conv
     int64_t pad = std::max(missing_top, wanted_last - last);
     while ((pad - missing_top) % shape.stride != 0) ++pad;
     const int64_t skip = (pad - missing_top) / shape.stride;
-    ggml_tensor * unfolded = ggml_im2col(nodes_, kernel_shape(w.kernel, w.in), source, shape.stride, shape.stride,
+    ggml_tensor * unfolded = ggml_im2col(nodes_, kernel_shape(w.kernel, w.in), contiguous(source), shape.stride, shape.stride,
                                          static_cast<int>(shape.pad), static_cast<int>(pad), 1, 1, true, GGML_TYPE_F32);
     ggml_tensor * columns = ggml_view_2d(nodes_, unfolded, unfolded->ne[0], shape.out_width * rows, unfolded->nb[1],
                                          static_cast<size_t>(skip) * unfolded->nb[2]);

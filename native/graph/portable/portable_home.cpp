@@ -11,7 +11,7 @@ class PortableHome final : public Home {
 public:
     const char * name() const override { return "portable"; }
     bool runs_on(const std::string & kind) const override { return kind != "cuda"; }
-    bool is_exact() const override { return true; }
+    bool is_exact(const Device & device) const override { return static_cast<const GgmlDevice &>(device).float32_products(); }
 
     std::unique_ptr<WeightStorage> open_weights(const DevicePtr & device) const override {
         return std::make_unique<GgmlWeights>(device);

@@ -5,15 +5,11 @@
 #include "graph/portable/ggml_handles.h"
 
 namespace latent::graph {
-namespace {
 
-/// Nodes that ggml skips: views.
 bool does_nothing(const ggml_tensor * node) {
     return node->op == GGML_OP_NONE || node->op == GGML_OP_RESHAPE || node->op == GGML_OP_VIEW || node->op == GGML_OP_PERMUTE ||
            node->op == GGML_OP_TRANSPOSE;
 }
-
-}  // namespace
 
 void Profile::start(const ggml_cgraph * graph) {
     graph_ = graph;

@@ -8,8 +8,12 @@
 #include "graph/op_time.h"
 
 struct ggml_cgraph;
+struct ggml_tensor;
 
 namespace latent::graph {
+
+/// Nodes that ggml skips: views.
+bool does_nothing(const ggml_tensor * node);
 
 /// Times node by node, for `latent bench --profile`. Used by the one thread that walks a graph.
 class Profile {

@@ -1,0 +1,235 @@
+#include "backend/backend_api.h"
+
+#include <ggml-impl.h>
+
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
+#include "backend/backend_abi.h"
+#include "backend/backend_start.h"
+
+#if defined(_WIN32)
+#define LATENT_BACKEND_EXPORT extern "C" __declspec(dllexport)
+#else
+#define LATENT_BACKEND_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+struct latent_backend_device {
+    ggml_backend_dev_t device = nullptr;
+    ggml_backend_t backend = nullptr;
+    std::string failure;  // of the first call that failed
+};
+
+namespace {
+
+using latent::backend::float32_products;
+using latent::backend::ggml_abi;
+
+thread_local std::string last_message;
+void (*host_log)(int32_t level, const char * text) = nullptr;
+
+void pass_log(ggml_log_level level, const char * text, void *) {
+    if (host_log) host_log(level, text);
+}
+
+/// ggml's failed assertions, which would end the process.
+struct Assertion : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+void throw_assertion(const char * message) {
+    throw Assertion(message);
+}
+
+// VkResult; the category of a std::system_error is the only trace of its type outside ggml-vulkan.
+constexpr int no_host_memory = -1, no_device_memory = -2;
+
+/// Status of the exception being handled; keeps its message.
+int status_of_exception() noexcept {
+    try {
+        throw;
+    } catch (const std::bad_alloc &) {
+        last_message = "out of memory";
+        return LATENT_BACKEND_OUT_OF_MEMORY;
+    } catch (const std::system_error & error) {
+        last_message = error.what();
+        const bool vulkan = std::strcmp(error.code().category().name(), "vk::Result") == 0;
+        const int code = error.code().value();
+        return vulkan && (code == no_host_memory || code == no_device_memory) ? LATENT_BACKEND_OUT_OF_MEMORY
+                                                                              : LATENT_BACKEND_FAILED;
+    } catch (const std::exception & error) {
+        last_message = error.what();
+    } catch (...) {
+        last_message = "unknown error";
+    }
+    return LATENT_BACKEND_FAILED;
+}
+
+template <typename Function>
+int guarded(const Function & function) noexcept {
+    try {
+        function();
+        return LATENT_BACKEND_OK;
+    } catch (...) {
+        return status_of_exception();
+    }
+}
+
+/// The same for calls with a device: after a failure it stays failed, since its queue is in an unknown state.
+template <typename Function>
+int guarded(latent_backend_device * device, const Function & function) noexcept {
+    if (!device->failure.empty()) {
+        last_message = device->failure;
+        return LATENT_BACKEND_FAILED;
+    }
+    const int status = guarded(function);
+    if (status == LATENT_BACKEND_FAILED) device->failure = last_message.empty() ? "unknown error" : last_message;
+    return status;
+}
+
+/// Started once. A driver that could not be started then is not tried again.
+ggml_backend_reg_t registry() {
+    static std::mutex mutex;
+    static bool tried = false;
+    static ggml_backend_reg_t started = nullptr;
+    static std::string problem;
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (!tried) {
+        tried = true;
+        try {
+            started = latent::backend::start();
+            if (!started) problem = "the driver could not be started";
+        } catch (const std::exception & error) {
+            problem = error.what();
+        }
+    }
+    if (!started) throw std::runtime_error(problem);
+    return started;
+}
+
+ggml_backend_dev_t device_at(int32_t index) {
+    ggml_backend_reg_t reg = registry();
+    if (index < 0 || static_cast<size_t>(index) >= ggml_backend_reg_dev_count(reg)) throw std::runtime_error("no such device");
+    return ggml_backend_reg_dev_get(reg, static_cast<size_t>(index));
+}
+
+template <size_t N>
+void copy_text(char (&to)[N], const char * from) {
+    std::strncpy(to, from ? from : "", N - 1);
+    to[N - 1] = 0;
+}
+
+void open_backend(latent_backend_device & device) {
+    device.backend = ggml_backend_dev_init(device.device, nullptr);
+    if (!device.backend) throw std::runtime_error("the device could not be opened");
+}
+
+const char * last_error() {
+    return last_message.c_str();
+}
+
+int device_count(int32_t * count) {
+    return guarded([&] { *count = static_cast<int32_t>(ggml_backend_reg_dev_count(registry())); });
+}
+
+int device_info(int32_t index, latent_backend_device_info * info) {
+    return guarded([&] {
+        ggml_backend_dev_t device = device_at(index);
+        *info = {};
+        copy_text(info->name, ggml_backend_dev_name(device));
+        copy_text(info->description, ggml_backend_dev_description(device));
+        size_t free = 0, total = 0;
+        ggml_backend_dev_memory(device, &free, &total);
+        info->memory_free = free, info->memory_total = total;
+        info->float32 = float32_products() ? 1 : 0;
+    });
+}
+
+int device_open(int32_t index, latent_backend_device ** out) {
+    return guarded([&] {
+        auto device = std::make_unique<latent_backend_device>();
+        device->device = device_at(index);
+        open_backend(*device);
+        *out = device.release();
+    });
+}
+
+void device_close(latent_backend_device * device) {
+    if (!device) return;
+    // What a failed device still has in flight is unknown, so it is left to the end of the process.
+    if (device->backend && device->failure.empty()) guarded([&] { ggml_backend_free(device->backend); });
+    delete device;
+}
+
+ggml_backend_buffer_type * buffer_type(latent_backend_device * device) {
+    return ggml_backend_dev_buffer_type(device->device);
+}
+
+int supports(latent_backend_device * device, const ggml_tensor * operation, int32_t * supported) {
+    return guarded(device, [&] { *supported = ggml_backend_dev_supports_op(device->device, operation) ? 1 : 0; });
+}
+
+int write_tensor(latent_backend_device * device, ggml_tensor * tensor, const void * data, uint64_t bytes) {
+    return guarded(device, [&] { ggml_backend_tensor_set(tensor, data, 0, static_cast<size_t>(bytes)); });
+}
+
+int read_tensor(latent_backend_device * device, const ggml_tensor * tensor, void * data, uint64_t bytes) {
+    return guarded(device, [&] { ggml_backend_tensor_get(tensor, data, 0, static_cast<size_t>(bytes)); });
+}
+
+int copy_tensor(latent_backend_device * device, const ggml_tensor * from, ggml_tensor * to) {
+    return guarded(device, [&] { ggml_backend_tensor_copy(const_cast<ggml_tensor *>(from), to); });
+}
+
+int compute(latent_backend_device * device, ggml_cgraph * graph, int32_t first, int32_t last) {
+    const int status = guarded(device, [&] {
+        ggml_cgraph slice = ggml_graph_view(graph, first, last);
+        const ggml_status computed = ggml_backend_graph_compute(device->backend, &slice);
+        if (computed == GGML_STATUS_ALLOC_FAILED) throw std::bad_alloc();
+        if (computed != GGML_STATUS_SUCCESS) throw std::runtime_error(ggml_status_to_string(computed));
+    });
+    if (status != LATENT_BACKEND_OUT_OF_MEMORY) return status;
+    // Commands that were recorded before the exception must not be submitted with the next graph.
+    const std::string message = last_message;
+    const int reopened = guarded(device, [&] {
+        ggml_backend_free(device->backend);
+        device->backend = nullptr;
+        open_backend(*device);
+    });
+    if (reopened != LATENT_BACKEND_OK) {
+        device->failure = last_message;
+        return LATENT_BACKEND_FAILED;
+    }
+    last_message = message;
+    return status;
+}
+
+const latent_backend_api table = {LATENT_BACKEND_VERSION,
+                                  sizeof(latent_backend_api),
+                                  last_error,
+                                  device_count,
+                                  device_info,
+                                  device_open,
+                                  device_close,
+                                  buffer_type,
+                                  supports,
+                                  write_tensor,
+                                  read_tensor,
+                                  copy_tensor,
+                                  compute};
+
+}  // namespace
+
+LATENT_BACKEND_EXPORT const latent_backend_api * latent_backend_open(const latent_backend_host * host) {
+    if (!host || host->version != LATENT_BACKEND_VERSION || ggml_abi() != host->ggml) return nullptr;
+    host_log = host->log;
+    ggml_log_set(pass_log, nullptr);
+    ggml_set_abort_callback(throw_assertion);
+    if (ggml_context * context = ggml_init({1024, nullptr, true})) ggml_free(context);  // starts ggml's clock
+    return &table;
+}

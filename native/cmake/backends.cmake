@@ -1,0 +1,58 @@
+# latent-vulkan.so, latent-metal.dylib (.dll): a ggml backend with its own copy of ggml's base library
+# behind a C function table (native/backend), one exported function. The engine loads it at run time,
+# so the addon does not depend on a driver and a build without it is complete.
+option(LATENT_VULKAN "Build the Vulkan backend, latent-vulkan.so (needs glslc, SPIRV-Headers and Vulkan-Hpp)" OFF)
+option(LATENT_METAL "Build the Metal backend, latent-metal.dylib (macOS)" OFF)
+
+# ggml's CMake files of a backend call this function. Here the backend is for its own library, so it is
+# not linked into ggml.
+function(ggml_add_backend_library backend)
+  add_library(${backend} STATIC ${ARGN})
+  target_link_libraries(${backend} PRIVATE ggml-base)
+  target_include_directories(${backend} PRIVATE "${_ggml}/src")
+  if(NOT MSVC)
+    target_compile_options(${backend} PRIVATE -w)
+  endif()
+endfunction()
+
+# latent-NAME: native/backend and the backend's own sources and libraries.
+function(latent_backend_module name)
+  add_library(latent_${name} MODULE "${PROJECT_SOURCE_DIR}/native/backend/backend_module.cpp" ${ARGN})
+  target_include_directories(latent_${name} PRIVATE "${PROJECT_SOURCE_DIR}/native")
+  target_include_directories(latent_${name} SYSTEM PRIVATE "${_ggml}/include" "${_ggml}/src")
+  target_link_libraries(latent_${name} PRIVATE ggml-base)
+  latent_warnings(latent_${name})
+  set_target_properties(latent_${name} PROPERTIES PREFIX "" OUTPUT_NAME latent-${name} SUFFIX "${CMAKE_SHARED_LIBRARY_SUFFIX}")
+  if(UNIX AND NOT APPLE)
+    set(exports "${PROJECT_SOURCE_DIR}/native/cmake/backend-exports.map")
+    target_link_options(latent_${name} PRIVATE "-Wl,--version-script=${exports}" -Wl,-z,relro -Wl,-z,now)
+    set_target_properties(latent_${name} PROPERTIES LINK_DEPENDS "${exports}")
+    if(LATENT_STATIC_RUNTIME)
+      target_link_options(latent_${name} PRIVATE -static-libgcc -static-libstdc++)
+    endif()
+  endif()
+endfunction()
+
+function(latent_backend_output name)
+  set_target_properties(latent_${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${LATENT_ADDON_DIR}")
+  foreach(config DEBUG RELEASE RELWITHDEBINFO MINSIZEREL)
+    set_target_properties(latent_${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY_${config} "${LATENT_ADDON_DIR}")
+  endforeach()
+endfunction()
+
+if(LATENT_VULKAN)
+  add_subdirectory("${_ggml}/src/ggml-vulkan" "${CMAKE_BINARY_DIR}/ggml-vulkan" EXCLUDE_FROM_ALL)
+  # Vulkan-Hpp before 1.3.272 lacks one structure that ggml names.
+  target_include_directories(ggml-vulkan BEFORE PRIVATE "${CMAKE_CURRENT_LIST_DIR}/vulkan-headers")
+  latent_backend_module(vulkan "${PROJECT_SOURCE_DIR}/native/backend/vulkan.cpp")
+  target_link_libraries(latent_vulkan PRIVATE ggml-vulkan)
+  latent_backend_output(vulkan)
+endif()
+
+if(LATENT_METAL)
+  set(GGML_METAL_EMBED_LIBRARY ON)  # the shaders are compiled by the system when the backend starts
+  add_subdirectory("${_ggml}/src/ggml-metal" "${CMAKE_BINARY_DIR}/ggml-metal" EXCLUDE_FROM_ALL)
+  latent_backend_module(metal "${PROJECT_SOURCE_DIR}/native/backend/metal.cpp")
+  target_link_libraries(latent_metal PRIVATE ggml-metal)
+  latent_backend_output(metal)
+endif()

@@ -1,0 +1,122 @@
+#!/usr/bin/env node
+/**
+ * Runs the golden tests and the embedded model on a Vulkan device, and compares its picture with the CPU's.
+ *
+ *   node scripts/check-vulkan.mjs [--driver system | FILE.json] [--cache FOLDER] [--build FOLDER] [--fast]
+ *
+ * Needs `npm run build:native -- -- -DLATENT_VULKAN=ON` and the native tests (`npm run test:native -- --only graph,backend`). By default the driver is Mesa's
+ * software driver from the backports of the Debian release that runs this, unpacked beside the system; Debian 12's own one corrupts memory under ggml. --driver
+ * names the description of another one, or takes the system's GPU. --fast computes with 16-bit operands, as users do; the default is float32, whose shaders a
+ * software driver compiles faster. Compiled shaders are kept in --cache.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { parseArgs } from 'node:util'
+import { buildDirectory, main, onPath, root } from './build-native.mjs'
+
+class Skipped extends Error {}
+
+/** The archives of the system's package sources, as [URI, options] for a line of sources.list. */
+function debianArchives() {
+  const folder = '/etc/apt/sources.list.d'
+  const files = existsSync(folder) ? readdirSync(folder).map((name) => path.join(folder, name)) : []
+  for (const file of ['/etc/apt/sources.list', ...files]) {
+    if (!existsSync(file)) continue
+    const text = readFileSync(file, 'utf8').replaceAll(/^#.*\n/gm, '')
+    const uri = /^URIs: *(\S*\/debian)\/?\s/m.exec(text) ?? /^deb (?:\[[^\]]*\] )?(\S*\/debian)\/? /m.exec(text)
+    const key = /^Signed-By: *(\S+)/im.exec(text)?.[1] ?? /signed-by=([^\] ]+)/.exec(text)?.[1]
+    if (uri) return { uri: uri[1], options: key ? `[signed-by=${key}] ` : '' }
+  }
+  return undefined
+}
+
+/** The description of Mesa's software driver from Debian's backports. */
+function mesa(cache) {
+  const description = path.join(cache, 'lavapipe.json')
+  if (existsSync(description)) return description
+  if (!['apt-get', 'dpkg-deb'].every(onPath)) throw new Skipped('Mesa is unpacked from a Debian package, and this is no Debian')
+  const release = /^VERSION_CODENAME=(\w+)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1]
+  const archive = debianArchives()
+  if (!release || !archive) throw new Skipped('no Debian archive is configured')
+  const state = path.join(cache, 'apt')
+  mkdirSync(path.join(state, 'lists', 'partial'), { recursive: true })
+  const list = path.join(state, 'sources.list')
+  writeFileSync(list, `deb ${archive.options}${archive.uri} ${release}-backports main\n`)
+  const options = [`Dir::Etc::sourcelist=${list}`, 'Dir::Etc::sourceparts=-', `Dir::State::Lists=${path.join(state, 'lists')}`, `Dir::Cache=${state}`]
+  const apt = (...args) => spawnSync('apt-get', [...options.flatMap((option) => ['-o', option]), '-qq', ...args], { cwd: state, encoding: 'utf8' })
+  apt('update')
+  const downloaded = apt('download', `mesa-vulkan-drivers/${release}-backports`)
+  const file = readdirSync(state).find((name) => name.endsWith('.deb'))
+  if (!file)
+    throw new Skipped(`mesa-vulkan-drivers could not be downloaded from ${release}-backports: ${downloaded.stderr.trim().split('\n').at(-1)}`)
+  const unpacked = path.join(cache, 'mesa')
+  spawnSync('dpkg-deb', ['-x', path.join(state, file), unpacked])
+  const library = readdirSync(unpacked, { recursive: true }).find((name) => String(name).endsWith('libvulkan_lvp.so'))
+  if (!library) throw new Skipped(`${file} has no libvulkan_lvp.so`)
+  console.log(file)
+  const icd = { file_format_version: '1.0.0', ICD: { library_path: path.join(unpacked, String(library)), api_version: '1.3.0' } }
+  writeFileSync(description, JSON.stringify(icd))
+  return description
+}
+
+function environment({ driver, cache, fast }) {
+  const env = { LATENT_TEST_DEVICE: 'vulkan', XDG_CACHE_HOME: cache, LATENT_VULKAN_LIBRARY: path.join(root, 'build', 'Release', 'latent-vulkan.so') }
+  if (!fast) Object.assign(env, { GGML_VK_DISABLE_F16: '1', GGML_VK_DISABLE_INTEGER_DOT_PRODUCT: '1' })
+  if (driver === 'system') return env
+  const file = driver ?? mesa(cache)
+  // ggml skips software drivers, unless they are asked for by number.
+  return { ...env, VK_DRIVER_FILES: file, VK_ICD_FILENAMES: file, NODEVICE_SELECT: '1', ...(driver ? {} : { GGML_VK_VISIBLE_DEVICES: '0' }) }
+}
+
+function runTests(folder, tests) {
+  for (const [program, filter] of tests) {
+    const file = path.join(folder, 'test', 'native', program)
+    const start = performance.now()
+    const { status, signal } = spawnSync(file, filter ? [filter] : [], { stdio: 'inherit' })
+    console.log(`--- ${path.basename(program)} ${filter ?? ''}: ${((performance.now() - start) / 1000).toFixed(1)} s`)
+    if (status !== 0) throw new Error(`${program} failed (${signal ?? `exit code ${status}`})`)
+  }
+}
+
+/** The largest difference of the embedded model's picture from the CPU's, in steps of 1/255. */
+async function comparePicture(fast) {
+  const { DiffusionPipeline } = await import(pathToFileURL(path.join(root, 'dist', 'index.js')).href)
+  const pictures = []
+  for (const device of ['cpu', 'vulkan']) {
+    const pipe = await DiffusionPipeline.load({ device, precision: fast ? 'fast' : 'exact' })
+    const start = performance.now()
+    const { images } = await pipe.generate({ prompt: 'a red circle on a blue background', seed: 1, steps: 2 })
+    console.log(`${device}: ${((performance.now() - start) / 1000).toFixed(2)} s for 2 steps`)
+    pictures.push(images[0].data)
+    await pipe.dispose()
+  }
+  const differences = Array.from(pictures[0], (value, index) => Math.abs(value - pictures[1][index]))
+  const largest = Math.max(...differences)
+  console.log(
+    `the embedded model's picture: ${differences.filter((each) => each > 0).length} of ${differences.length} bytes differ, by ${largest} at most`,
+  )
+  if (!(largest <= (fast ? 16 : 2))) throw new Error("the picture is not the CPU's")
+}
+
+await main(async () => {
+  const { values } = parseArgs({
+    options: { driver: { type: 'string' }, cache: { type: 'string' }, build: { type: 'string' }, fast: { type: 'boolean', default: false } },
+  })
+  const cache = path.resolve(values.cache ?? path.join(root, 'build-vulkan-cache'))
+  mkdirSync(cache, { recursive: true })
+  try {
+    if (!existsSync(path.join(root, 'build', 'Release', 'latent-vulkan.so'))) throw new Skipped('latent-vulkan.so is not built')
+    Object.assign(process.env, environment({ driver: values.driver, cache, fast: values.fast }))
+  } catch (error) {
+    if (!(error instanceof Skipped)) throw error
+    console.log(`vulkan: skipped, ${error.message}`)
+    return
+  }
+  const goldens = ['devices', 'text_encoder', 'unet', 'features', 'first_stage', 'cancel', 'profile'].map((test) => ['backend/test_backend', test])
+  // The operations have bounds of float32.
+  const operations = ['embeddings', 'layouts', 'activations', 'group_norm', 'token_layers', 'conv_forms', 'attention_forms']
+  runTests(path.resolve(values.build ?? buildDirectory), [...(values.fast ? [] : operations.map((test) => ['test_graph', test])), ...goldens])
+  await comparePicture(values.fast)
+})

@@ -1,0 +1,363 @@
+#include <dlfcn.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <thread>
+
+#include "checks.h"
+#include "fake_backend.h"
+#include "graph/home.h"
+#include "graph/portable/ggml_library.h"
+#include "memory_source.h"
+#include "models/autoencoder.h"
+#include "models/clip_text.h"
+#include "models/unet.h"
+
+using namespace latent;
+using golden::ModelCase;
+using graph::DevicePtr;
+using graph::Precision;
+using graph::WeightPolicy;
+
+namespace {
+
+const char * real_device() {
+    return std::getenv("LATENT_TEST_DEVICE");
+}
+
+const FakeControl & fake() {
+    static const FakeControl * control = [] {
+        void * library = dlopen(LATENT_BACKEND_FAKE, RTLD_NOW | RTLD_LOCAL);
+        return reinterpret_cast<FakeControlFunction>(dlsym(library, "latent_fake_control"))();
+    }();
+    return *control;
+}
+
+DevicePtr open_gpu() {
+    if (!real_device()) graph::set_backend_library("vulkan", LATENT_BACKEND_FAKE);
+    return graph::Device::create(real_device() ? real_device() : "vulkan");
+}
+
+/// One that never failed; tests of failures open their own.
+DevicePtr gpu() {
+    static const DevicePtr device = open_gpu();
+    return device;
+}
+
+bool is_exact() {
+    return graph::home_for(gpu()->kind()).is_exact(*gpu());
+}
+
+/// Exact where the device computes in float32, otherwise fast with its bound for 16-bit operands.
+WeightPolicy policy() {
+    return is_exact() ? exact : WeightPolicy{Precision::fast, DType::f16};
+}
+
+double bound(const golden::Tensor & expected) {
+    return is_exact() ? expected.atol : 3e-3 * expected.max_abs;
+}
+
+struct GoldenUNet {
+    ModelCase c{"sd1"};
+    models::UNet unet;
+    std::vector<float> x = c.input("x"), context = c.input("context");
+    std::vector<double> timesteps = c.input_values<double>("t");
+    std::vector<float> out;
+    models::DenoisingInput input;
+
+    explicit GoldenUNet(const DevicePtr & device) : unet(golden::unet_config(c.params().at("unet_config").at("params")), device) {
+        const auto shape = c.shape("x");
+        out.resize(x.size());
+        input.shape = {shape[0], shape[2], shape[3], 77};
+        input.x = x, input.context = context, input.timesteps = timesteps;
+    }
+    void load(const WeightPolicy & weights) {
+        unet.weights().plan(c.weights("model.diffusion_model."), weights);
+        unet.weights().load({});
+    }
+    double difference() {
+        unet.forward(input, out, {});
+        return golden::max_difference(out, c.expected("eps"));
+    }
+};
+
+/// Linears after one another, over as many tokens as they have channels.
+struct Tower {
+    static constexpr int64_t dim = 512;
+    graph::WeightStore store;
+    graph::Runner runner;
+    std::vector<graph::Linear> layers;
+    std::shared_ptr<MemorySource> source = std::make_shared<MemorySource>();
+    std::vector<float> x = fixture::formula("x", dim * dim);
+
+    Tower(const DevicePtr & device, int depth) : store(device, "tower"), runner(device, store, "tower") {
+        for (int i = 0; i < depth; ++i) {
+            const std::string name = "layer." + std::to_string(i);
+            source->add_random(name + ".weight", {dim, dim}, static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim))));
+            layers.push_back(graph::Scope(store.declared(), "").linear(name, dim, dim, false));
+        }
+        source->done();
+        store.plan(source, policy());
+    }
+    graph::Graph & graph() {
+        graph::Graph & graph = runner.prepare("run", [this](graph::Ops & ops) {
+            graph::Seq seq = ops.input_seq("x", dim, dim, 1);
+            for (const graph::Linear & layer : layers) seq = ops.linear(seq, layer, {});
+            ops.output("y", seq);
+        });
+        graph.set_input("x", Span<const float>(x));
+        return graph;
+    }
+    std::vector<float> run() {
+        graph::Graph & g = graph();
+        g.compute(CancelToken{});
+        std::vector<float> y(x.size());
+        g.get_output("y", y);
+        return y;
+    }
+};
+
+std::string message_of(const std::function<void()> & body) {
+    try {
+        body();
+    } catch (const Error & error) {
+        return std::string(code_name(error.code())) + " " + error.what();
+    }
+    return "nothing was thrown";
+}
+
+bool contains(const std::string & text, const std::string & part) {
+    if (text.find(part) != std::string::npos) return true;
+    std::fprintf(stderr, "    \"%s\" is not in \"%s\"\n", part.c_str(), text.c_str());
+    return false;
+}
+
+}  // namespace
+
+TEST(devices_and_refusals) {
+    const DevicePtr device = gpu();
+    const graph::DeviceInfo info = device->info();
+    CHECK(!device->shares_host_memory() && info.home == "portable" && info.name == info.kind + ":0");
+    CHECK(info.memory_total > 0 && info.memory_free > 0 && info.memory_free <= info.memory_total);
+    std::printf("     %s, %.1f GB\n", info.description.c_str(), static_cast<double>(info.memory_total) / 1e9);
+    CHECK(graph::list_devices().front().name == info.name && graph::list_devices().back().kind == "cpu");
+    CHECK(graph::Device::create("auto")->kind() == "cpu");  // a GPU is not taken by surprise
+    CHECK_THROWS(graph::Device::create(info.kind + ":99"), ErrorCode::device);
+    CHECK_THROWS(device->require(uint64_t{1} << 60, "a test"), ErrorCode::out_of_memory);
+    if (is_exact()) return;
+    GoldenUNet golden_unet(device);
+    CHECK_THROWS(golden_unet.load(exact), ErrorCode::device);
+    graph::Runner::Limits limits;
+    limits.float32 = true;
+    golden_unet.unet.runner().set_limits(limits);
+    golden_unet.load(policy());
+    CHECK_THROWS(golden_unet.difference(), ErrorCode::device);
+}
+
+TEST(text_encoder) {
+    const ModelCase c("sd1");
+    models::ClipText text(golden::clip_config(c.config().at("text_encoder")), gpu());
+    const auto ids = c.input_values<int32_t>("ids");
+    const golden::Tensor & expected = c.expected("text_context");
+    std::vector<float> context(expected.data.size());
+    text.weights().plan(c.weights("cond_stage_model."), policy());
+    text.weights().load({});
+    text.forward(ids, expected.shape[0], expected.shape[1], 0, context, JobContext{});
+    within("sd1 text_context", golden::max_difference(context, expected), bound(expected));
+}
+
+TEST(unet) {
+    GoldenUNet golden_unet(gpu());
+    models::UNet & unet = golden_unet.unet;
+    unet.weights().plan(golden_unet.c.weights("model.diffusion_model."), policy());
+    const graph::GraphMeasure planned = unet.measure(golden_unet.input.shape);
+    CHECK(planned.flops > 1e6 && planned.bytes > 0 && planned.host_bytes > 0 && unet.weights().mapped_bytes() == 0);
+    unet.weights().load({});
+
+    JobContext cancelled;
+    cancelled.cancel->cancel();
+    CHECK_THROWS(unet.forward(golden_unet.input, golden_unet.out, cancelled), ErrorCode::aborted);
+
+    within("sd1 eps", golden_unet.difference(), bound(golden_unet.c.expected("eps")));
+    CHECK(unet.runner().bytes() <= planned.bytes);
+
+    const auto start = std::chrono::steady_clock::now();
+    golden_unet.difference();
+    std::printf("     again: %.3f s\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+
+    unet.weights().unload();
+    CHECK_THROWS(unet.forward(golden_unet.input, golden_unet.out, {}), ErrorCode::internal);
+    unet.weights().load({});
+    within("sd1 eps, weights loaded again", golden_unet.difference(), bound(golden_unet.c.expected("eps")));
+}
+
+TEST(features_stay_on_the_device) {
+    GoldenUNet golden_unet(gpu());
+    golden_unet.load(policy());
+    golden_unet.difference();
+    const std::vector<float> whole = golden_unet.out;
+    models::DenoisingFeatures features;
+    features.branch = 1;
+    golden_unet.input.features = &features;
+    for (int round = 0; round < 2; ++round) golden_unet.unet.forward(golden_unet.input, golden_unet.out, {});
+    const int copies = real_device() ? 0 : fake().copies();
+    golden_unet.unet.forward(golden_unet.input, golden_unet.out, {});
+    double worst = 0;
+    for (size_t i = 0; i < whole.size(); ++i) worst = std::fmax(worst, std::fabs(golden_unet.out[i] - whole[i]));
+    within("sd1 eps with kept features", worst, bound(golden_unet.c.expected("eps")));
+    CHECK(features.holds(golden_unet.input.shape) && features.data->bytes() > 0);
+    CHECK(features.data->numbers().size() * sizeof(float) <= features.data->bytes());
+    if (real_device()) return;
+    CHECK(fake().copies() > copies);
+}
+
+TEST(first_stage) {
+    const ModelCase c("sd1");
+    models::Autoencoder stage(golden::autoencoder_config(c.params().at("first_stage_config").at("params")), gpu());
+    stage.weights().plan(c.weights("first_stage_model."), policy());
+    stage.weights().load({});
+    const golden::Tensor & expected = c.expected("decoded");
+    const auto latents = c.shape("z");
+    const int64_t f = stage.config().downsampling();
+    std::vector<float> picture(static_cast<size_t>(latents[0] * 3 * latents[2] * f * latents[3] * f));
+    stage.decode(c.input("z"), latents[0], latents[2], latents[3], picture, JobContext{});
+    within("sd1 decoded", golden::max_difference(picture, expected, latents[2] * f, latents[3] * f), bound(expected));
+}
+
+TEST(quantised_weights_stay_quantised) {
+    if (real_device()) return;  // a software driver compiles these shaders for minutes; ops_test has a layer of each type
+    GoldenUNet golden_unet(gpu());
+    golden_unet.load({Precision::fast, DType::f16});
+    const uint64_t halves = golden_unet.unet.weights().bytes();
+    golden_unet.load({Precision::fast, DType::q8_0});
+    CHECK(golden_unet.unet.weights().bytes() < halves);
+    golden_unet.difference();
+    GoldenUNet reference(graph::Device::create("cpu", 1));
+    graph::Runner::Limits limits;
+    limits.home = "portable";
+    reference.unet.runner().set_limits(limits);
+    reference.load({Precision::fast, DType::q8_0});
+    reference.difference();
+    double worst = 0;
+    for (size_t i = 0; i < reference.out.size(); ++i) worst = std::fmax(worst, std::fabs(golden_unet.out[i] - reference.out[i]));
+    within("sd1 eps, q8_0, against the CPU", worst, 1e-5);
+}
+
+TEST(cancel_between_slices) {
+    Tower tower(gpu(), 150);
+    tower.store.load({});
+    const auto expected = tower.run();
+    const int before = real_device() ? 0 : fake().slices();
+    const auto start = std::chrono::steady_clock::now();
+    tower.run();
+    const std::chrono::duration<double> whole = std::chrono::steady_clock::now() - start;
+    if (!real_device()) CHECK(fake().slices() - before > 2);
+    bool aborted = false;
+    double taken = 0;
+    for (double delay = whole.count() / 10; !aborted && delay > 1e-6; delay /= 2) {
+        CancelToken cancel;
+        graph::Graph & graph = tower.graph();
+        std::thread canceller([&] {
+            std::this_thread::sleep_for(std::chrono::duration<double>(delay));
+            cancel.cancel();
+        });
+        const auto begun = std::chrono::steady_clock::now();
+        try {
+            graph.compute(cancel);
+        } catch (const Error & error) {
+            CHECK(error.code() == ErrorCode::aborted);
+            aborted = true;
+        }
+        canceller.join();
+        taken = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    }
+    std::printf("     cancelled after %.3f s of %.3f s\n", taken, whole.count());
+    CHECK(aborted);
+    CHECK(tower.run() == expected);  // the same graph, as if nothing had happened
+}
+
+TEST(profile) {
+    Tower tower(gpu(), 3);
+    tower.store.load({});
+    tower.run();
+    gpu()->start_profile();
+    tower.run();
+    const auto rows = gpu()->stop_profile();
+    CHECK(!rows.empty() && rows.front().label == "ggml MUL_MAT" && rows.front().calls == 3);
+    CHECK(rows.front().flops == 3 * 2.0 * Tower::dim * Tower::dim * Tower::dim && rows.front().milliseconds > 0);
+    CHECK(gpu()->stop_profile().empty());
+}
+
+TEST(libraries_that_are_refused) {
+    if (real_device()) return;
+    gpu();
+    graph::refuse_backend("vulkan", "the driver crashed");
+    CHECK(graph::list_devices().front().refused == "the driver crashed" && graph::list_devices().back().kind == "cpu");
+    CHECK_THROWS(graph::Device::create("vulkan:0"), ErrorCode::device);
+    CHECK(graph::Device::create("cpu")->kind() == "cpu");
+    graph::refuse_backend("vulkan", "");
+    for (const char * other : {"/no/such/library.so", LATENT_BACKEND_NEXT}) {  // absent, and of another version
+        graph::set_backend_library("vulkan", other);
+        const auto found = graph::list_devices();
+        CHECK(found.front().kind == "vulkan" && !found.front().refused.empty() && found.back().kind == "cpu");
+        CHECK_THROWS(graph::Device::create("vulkan"), ErrorCode::device);
+    }
+    CHECK_THROWS(graph::set_backend_library("opengl", LATENT_BACKEND_FAKE), ErrorCode::invalid_argument);
+    graph::set_backend_library("vulkan", LATENT_BACKEND_FAKE);
+    CHECK(graph::list_devices().front().refused.empty());
+}
+
+TEST(operations_that_the_device_lacks) {
+    if (real_device()) return;
+    Tower tower(gpu(), 1);
+    tower.store.load({});
+    fake().refuse(true);
+    const std::string message = message_of([&] { tower.run(); });
+    fake().refuse(false);
+    CHECK(contains(message, "device") && contains(message, "MUL_MAT of f32 [512, 512], f32 [512, 512]"));
+    CHECK(contains(message, "vulkan:0"));
+    CHECK(!tower.run().empty());
+}
+
+TEST(memory_that_ends) {
+    if (real_device()) return;
+    Tower tower(gpu(), 4);
+    fake().limit(3 << 20);  // 4 MiB of weights
+    CHECK_THROWS(tower.store.load({}), ErrorCode::out_of_memory);
+    CHECK(!tower.store.loaded());
+    fake().limit(6 << 20);  // and 3 MiB of activations
+    tower.store.load({});
+    CHECK_THROWS(tower.run(), ErrorCode::out_of_memory);
+    fake().limit(0);
+    const auto expected = tower.run();
+
+    // Inside a graph: the device stays usable.
+    fake().fail(Failure::no_memory, 0);
+    const std::string message = message_of([&] { tower.run(); });
+    CHECK(contains(message, "ERR_OUT_OF_MEMORY") && contains(message, "ErrorOutOfDeviceMemory"));
+    CHECK(tower.run() == expected);
+}
+
+TEST(devices_that_are_lost) {
+    if (real_device()) return;
+    for (const Failure failure : {Failure::lost, Failure::assertion}) {
+        const DevicePtr device = open_gpu();
+        Tower tower(device, 2);
+        tower.store.load({});
+        tower.run();
+        fake().fail(failure, 0);
+        const std::string message = message_of([&] { tower.run(); });
+        fake().fail(Failure::none, 0);
+        CHECK(contains(message, "device") && contains(message, failure == Failure::lost ? "ErrorDeviceLost" : "no pipeline"));
+        CHECK(contains(message_of([&] { tower.run(); }), "cannot be used again"));
+        tower.store.unload();
+        CHECK_THROWS(tower.store.load({}), ErrorCode::device);
+    }
+    fake().fail(Failure::lost, 0);
+    CHECK_THROWS(open_gpu(), ErrorCode::device);
+    fake().fail(Failure::none, 0);
+    Tower tower(gpu(), 1);  // a device that was open all the time
+    tower.store.load({});
+    CHECK(!tower.run().empty());
+}

@@ -1,0 +1,167 @@
+#include "fake_backend.h"
+
+#include <ggml-backend-impl.h>
+#include <ggml-cpu.h>
+#include <ggml-impl.h>
+
+#include <cstring>
+#include <mutex>
+#include <system_error>
+
+#include "backend/backend_start.h"
+
+namespace {
+
+struct State {
+    Failure failure = Failure::none;
+    int after = 0;
+    bool refuse_products = false;
+    uint64_t limit = 0, used = 0;
+    int slices = 0, copies = 0;
+} state;
+
+struct VulkanCategory : std::error_category {
+    const char * name() const noexcept override { return "vk::Result"; }
+    std::string message(int code) const override { return code == -4 ? "ErrorDeviceLost" : "ErrorOutOfDeviceMemory"; }
+};
+
+void maybe_fail() {
+    static const VulkanCategory category;
+    if (state.failure == Failure::none || state.after-- > 0) return;
+    switch (state.failure) {
+        case Failure::no_memory:
+            state.failure = Failure::none;
+            throw std::system_error(-2, category, "vk::Device::allocateMemory");
+        case Failure::lost: throw std::system_error(-4, category, "vk::Queue::submit");
+        case Failure::assertion: GGML_ABORT("no pipeline");
+        case Failure::none: break;
+    }
+}
+
+// ---- memory that is not the host's
+
+ggml_backend_buffer_i plain;  // of the CPU's buffers
+
+ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t bytes) {
+    if (state.limit && state.used + bytes > state.limit) return nullptr;
+    ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), bytes);
+    if (!buffer) return nullptr;
+    std::memset(ggml_backend_buffer_get_base(buffer), 0xff, bytes);  // NaN
+    state.used += bytes;
+    plain = buffer->iface;
+    buffer->buft = type;
+    buffer->iface.free_buffer = [](ggml_backend_buffer_t freed) {
+        state.used -= freed->size;
+        plain.free_buffer(freed);
+    };
+    buffer->iface.cpy_tensor = [](ggml_backend_buffer_t, const ggml_tensor * from, ggml_tensor * to) {
+        ++state.copies;
+        std::memcpy(to->data, from->data, ggml_nbytes(from));
+        return true;
+    };
+    return buffer;
+}
+
+extern ggml_backend_device device;
+
+ggml_backend_buffer_type buffer_type = {
+    {[](ggml_backend_buffer_type_t) { return "Fake"; }, allocate, [](ggml_backend_buffer_type_t) { return size_t{64}; }, nullptr,
+     nullptr, [](ggml_backend_buffer_type_t) { return false; }},
+    &device,
+    nullptr};
+
+// ---- the backend
+
+ggml_backend_t cpu() {
+    static ggml_backend_t backend = [] {
+        ggml_backend_t created = ggml_backend_cpu_init();
+        ggml_backend_cpu_set_n_threads(created, 1);
+        return created;
+    }();
+    return backend;
+}
+
+ggml_status compute(ggml_backend_t, ggml_cgraph * graph) {
+    maybe_fail();
+    ++state.slices;
+    return ggml_backend_graph_compute(cpu(), graph);
+}
+
+ggml_backend_i backend_functions() {
+    ggml_backend_i functions = {};
+    functions.get_name = [](ggml_backend_t) { return "Fake0"; };
+    functions.free = [](ggml_backend_t backend) { delete backend; };
+    functions.graph_compute = compute;
+    return functions;
+}
+
+bool dense(const ggml_tensor * t) {
+    return ggml_is_contiguous(t);
+}
+
+/// The rules of ggml's Vulkan and Metal backends that its CPU backend does not have.
+bool supports(ggml_backend_dev_t, const ggml_tensor * node) {
+    switch (node->op) {
+        case GGML_OP_CUSTOM: return false;
+        case GGML_OP_IM2COL: return dense(node->src[1]);
+        case GGML_OP_MUL_MAT: return !state.refuse_products && dense(node->src[0]) && dense(node->src[1]);
+        case GGML_OP_UNARY:
+        case GGML_OP_SOFT_MAX: return dense(node->src[0]);
+        case GGML_OP_PAD:  // left and top
+            return node->op_params[0] == 0 && node->op_params[2] == 0;
+        default: return true;
+    }
+}
+
+ggml_backend_device_i device_functions() {
+    ggml_backend_device_i functions = {};
+    functions.get_name = [](ggml_backend_dev_t) { return "Fake0"; };
+    functions.get_description = [](ggml_backend_dev_t) { return "a GPU made of the CPU"; };
+    functions.get_memory = [](ggml_backend_dev_t, size_t * free, size_t * total) {
+        *total = state.limit ? state.limit : uint64_t{8} << 30;
+        *free = *total - state.used;
+    };
+    functions.get_type = [](ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_GPU; };
+    functions.init_backend = [](ggml_backend_dev_t own, const char *) {
+        maybe_fail();
+        return new ggml_backend{nullptr, backend_functions(), own, nullptr};
+    };
+    functions.get_buffer_type = [](ggml_backend_dev_t) { return &buffer_type; };
+    functions.supports_op = supports;
+    functions.supports_buft = [](ggml_backend_dev_t, ggml_backend_buffer_type_t type) { return type == &buffer_type; };
+    return functions;
+}
+
+extern ggml_backend_reg reg;
+ggml_backend_device device = {device_functions(), &reg, nullptr};
+
+ggml_backend_reg reg = {GGML_BACKEND_API_VERSION,
+                        {[](ggml_backend_reg_t) { return "Vulkan"; }, [](ggml_backend_reg_t) { return size_t{1}; },
+                         [](ggml_backend_reg_t, size_t) { return &device; }, nullptr},
+                        nullptr};
+
+const FakeControl control = {
+    [](Failure failure, int after) { state.failure = failure, state.after = after; },
+    [](bool products) { state.refuse_products = products; },
+    [](uint64_t bytes) { state.limit = bytes ? state.used + bytes : 0; },
+    [] { return state.slices; },
+    [] { return state.copies; },
+};
+
+}  // namespace
+
+namespace latent::backend {
+
+ggml_backend_reg_t start() {
+    return &reg;
+}
+
+bool float32_products() {
+    return true;
+}
+
+}  // namespace latent::backend
+
+extern "C" __attribute__((visibility("default"))) const FakeControl * latent_fake_control() {
+    return &control;
+}

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+
+// A backend for tests of the library's table and of the device behind it: ggml's CPU backend in the role of a GPU with memory of
+// its own. It refuses what real GPU backends refuse, and fails on request as real drivers do.
+
+enum class Failure {
+    none,
+    no_memory,  // vk::OutOfDeviceMemoryError while computing
+    lost,       // vk::DeviceLostError
+    assertion,  // GGML_ABORT inside the backend
+};
+
+/// Exported by the library, for the test alone. `after`: the number of calls that still succeed.
+struct FakeControl {
+    void (*fail)(Failure failure, int after);
+    void (*refuse)(bool products);  // supports_op says no to matrix products
+    void (*limit)(uint64_t bytes);  // of memory, 0: none
+    int (*slices)();                // computed so far
+    int (*copies)();                // between tensors, on the device
+};
+
+using FakeControlFunction = const FakeControl * (*)();
