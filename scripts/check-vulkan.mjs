@@ -63,7 +63,7 @@ function mesa(cache) {
 
 function environment({ driver, cache, fast }) {
   const env = { LATENT_TEST_DEVICE: 'vulkan', XDG_CACHE_HOME: cache, LATENT_VULKAN_LIBRARY: path.join(root, 'build', 'Release', 'latent-vulkan.so') }
-  if (!fast) Object.assign(env, { GGML_VK_DISABLE_F16: '1', GGML_VK_DISABLE_INTEGER_DOT_PRODUCT: '1' })
+  if (!fast) env.LATENT_VULKAN_FLOAT32 = '1'
   if (driver === 'system') return env
   const file = driver ?? mesa(cache)
   // ggml skips software drivers, unless they are asked for by number.

@@ -5,16 +5,35 @@
 #include "backend/backend_start.h"
 
 namespace latent::backend {
+namespace {
+
+/// Unless set, ggml rounds the float32 operands of products to 16 or 8 bits where the device can. Read when a device is opened.
+const char * const roundings[] = {"GGML_VK_DISABLE_F16", "GGML_VK_DISABLE_COOPMAT", "GGML_VK_DISABLE_COOPMAT2",
+                                  "GGML_VK_DISABLE_INTEGER_DOT_PRODUCT"};
+
+void set_variable(const char * name) {
+#if defined(_WIN32)
+    _putenv_s(name, "1");
+#else
+    setenv(name, "1", 1);
+#endif
+}
+
+}  // namespace
 
 ggml_backend_reg_t start() {
+    if (std::getenv("LATENT_VULKAN_FLOAT32")) {
+        for (const char * name : roundings) set_variable(name);
+    }
     ggml_backend_vk_get_device_count();  // throws the reason, which ggml_backend_vk_reg() only logs
     return ggml_backend_vk_reg();
 }
 
-// ggml reads both once, when a device is first opened. By default the operands of products are rounded to 16 bits, or to 8 bits
-// next to quantised weights.
 bool float32_products() {
-    return std::getenv("GGML_VK_DISABLE_F16") && std::getenv("GGML_VK_DISABLE_INTEGER_DOT_PRODUCT");
+    for (const char * name : roundings) {
+        if (!std::getenv(name)) return false;
+    }
+    return true;
 }
 
 }  // namespace latent::backend

@@ -120,9 +120,18 @@ void OpsGgml::output(const std::string & name, Seq x) {
     outputs_[name] = t;
 }
 
-/// What GPU backends need: they refuse a view as the source of im2col, and copy one to 16 bits as the operand of a product.
+/// What GPU backends need: they refuse a view as the source of im2col, and copy one to 16 bits as the operand of a product. They
+/// also take a tensor for a view if the stride of a dimension of one element is unusual, which a permutation leaves.
 ggml_tensor * OpsGgml::contiguous(ggml_tensor * t) {
-    return on_host_ || ggml_is_contiguous(t) ? t : ggml_cont(nodes_, t);
+    if (on_host_) return t;
+    if (!ggml_is_contiguous(t)) return ggml_cont(nodes_, t);
+    bool usual = true;
+    size_t stride = ggml_row_size(t->type, t->ne[0]);
+    for (int i = 1; i < GGML_MAX_DIMS; ++i) {
+        usual = usual && t->nb[i] == stride;
+        stride *= static_cast<size_t>(t->ne[i]);
+    }
+    return usual ? t : ggml_reshape_4d(nodes_, t, t->ne[0], t->ne[1], t->ne[2], t->ne[3]);
 }
 
 /// With sums in float32, which GPU backends would otherwise keep in 16 bits next to 16-bit weights.

@@ -95,8 +95,10 @@ ggml_backend_i backend_functions() {
     return functions;
 }
 
+/// Contiguous as Vulkan sees it, which also looks at the strides of single elements.
 bool dense(const ggml_tensor * t) {
-    return ggml_is_contiguous(t);
+    return ggml_is_contiguous(t) && t->nb[1] == ggml_row_size(t->type, t->ne[0]) &&
+           (t->ne[3] == 1 || t->nb[3] == t->nb[2] * static_cast<size_t>(t->ne[2]));
 }
 
 /// The rules of ggml's Vulkan and Metal backends that its CPU backend does not have.

@@ -229,6 +229,7 @@ TEST(conv_weight_types) {
 TEST(attention_forms) {
     for (const bool fused : {false, true}) {
         check_attention(1, 7, 7, 1, 8, false, 1 << 30, fused);
+        check_attention(2, 9, 9, 1, 64, false, 1 << 30, fused);   // one head, as in first stages
         check_attention(2, 33, 77, 3, 8, false, 1 << 30, fused);  // text length
         check_attention(2, 33, 77, 3, 40, false, 6000, fused);    // in chunks
         check_attention(2, 20, 20, 2, 16, true, 1 << 30, fused);  // causal
