@@ -1,7 +1,10 @@
 #include <cmath>
+#include <filesystem>
 
 #include "check.h"
+#include "formats/model_files.h"
 #include "header_source.h"
+#include "temp_folder.h"
 
 // SDXL, its variants and distilled U-Nets at their full size, by names and shapes alone: parameters as published, and known by
 // name.
@@ -95,6 +98,37 @@ TEST(distilled_and_sdxl_unets_of_published_sizes) {
         CHECK(!sdxs || (spec.sampler == "euler" && spec.steps == 1 && spec.guidance_scale == 1));
     }
 }
+
+#ifdef __linux__  // elsewhere a file with a hole takes its full size
+TEST(first_stage_alone_has_the_scale_factor_of_its_unet) {
+    const TempFolder folder;
+    latent::AutoencoderConfig stage;
+    for (const Published & model : published()) {
+        List list = names_and_shapes(model.unet);
+        append(list, declared(latent::networks::declare_first_stage, stage, latent::stage_prefix));
+        latent::Json header = latent::Json::object();
+        uint64_t end = 0;
+        for (const auto & [name, shape] : list) {
+            const uint64_t begin = end;
+            uint64_t bytes = 2;
+            for (const int64_t n : shape) bytes *= static_cast<uint64_t>(n);
+            end += bytes;
+            header[name] = {{"dtype", "F16"}, {"shape", shape}, {"data_offsets", {begin, end}}};
+        }
+        const std::string text = header.dump();
+        std::string bytes(8, '\0');
+        for (size_t i = 0; i < 8; ++i) bytes[i] = static_cast<char>(static_cast<uint64_t>(text.size()) >> (8 * i));
+        latent::formats::ModelParts parts;
+        parts.model = folder.write("whole.safetensors", bytes + text);
+        std::filesystem::resize_file(parts.model, 8 + text.size() + end);  // the numbers are not read
+        parts.first_stage_only = true;
+        const latent::ModelSpec spec = latent::formats::open_model(parts).spec;
+        CHECK(spec.kind == "autoencoder" && !spec.unet);
+        const double expected = std::string(model.family) == "sdxl" ? 0.13025 : 0.18215;
+        if (spec.scale_factor != expected) check::fail(__FILE__, __LINE__, std::string(model.name) + ": another scale factor");
+    }
+}
+#endif
 
 TEST(bk_sdm_by_its_middle_and_levels) {
     const std::pair<const char *, UNetConfig> models[] = {{"BK-SDM Base", unet_of(768, {1, 2, 4, 4}, 1, {1}, "full")},
